@@ -1,0 +1,88 @@
+//! Every bound in the server, named, with its unit and the reason for its default.
+//!
+//! Values that an operator may change arrive through [`Limits`], filled from the config file;
+//! the constants below are bounds that nobody has a reason to change.
+
+use std::time::Duration;
+
+/// The configurable bounds that all floors share. Durations are wall time on the monotonic clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one stanza or other top-level element after authentication.
+    /// RFC 6120 §13.12 forbids less than 10,000; 256 KiB carries an avatar.
+    pub stanza_bytes_max: usize,
+    /// The same before authentication, when the peer is still anybody.
+    pub stanza_bytes_max_unauthenticated: usize,
+    /// Element nesting inside one top-level element, that element included.
+    pub depth_max: usize,
+    /// Attributes of one element, namespace declarations included.
+    pub attributes_max: usize,
+    /// Top-level payloads of one stanza.
+    pub children_max: usize,
+    /// From accept to bound resource, whatever arrives in between.
+    pub unauthenticated_time: Duration,
+    /// Silence of a bound session after which the server pings it.
+    pub ping_after: Duration,
+    /// How long the answer to that ping may take before the stream is closed.
+    pub ping_timeout: Duration,
+    /// Bytes per second a bound session may send on average before reading pauses (0: no bound).
+    pub bytes_per_second: u32,
+    /// Burst in bytes above the average.
+    pub bytes_burst: u32,
+    /// Stanzas per second a bound session may send on average before reading pauses (0: no bound).
+    pub stanzas_per_second: u32,
+    /// Burst in stanzas above the average.
+    pub stanzas_burst: u32,
+    /// Concurrent client streams from one IP address (IPv6: one /64). 0: no bound.
+    pub streams_per_ip: u32,
+    /// SASL attempts on one stream before it is closed (RFC 6120 §6.4.5 asks for at least 2).
+    pub auth_attempts_max: u32,
+    /// Bound resources of one account.
+    pub resources_per_account: usize,
+    /// Bytes that may wait in one session's outbox.
+    pub outbox_bytes_max: usize,
+    /// Roster items of one account.
+    pub roster_items_max: usize,
+    /// Messages that wait for one account.
+    pub offline_messages_max: usize,
+    /// Bytes of the messages that wait for one account.
+    pub offline_bytes_max: usize,
+    /// Entities to which one session may hold directed presence.
+    pub directed_presence_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            stanza_bytes_max: 262_144,
+            stanza_bytes_max_unauthenticated: 10_000,
+            depth_max: 100,
+            attributes_max: 64,
+            children_max: 256,
+            unauthenticated_time: Duration::from_secs(60),
+            ping_after: Duration::from_secs(300),
+            ping_timeout: Duration::from_secs(60),
+            bytes_per_second: 131_072,
+            bytes_burst: 1_048_576,
+            stanzas_per_second: 100,
+            stanzas_burst: 1_000,
+            streams_per_ip: 200,
+            auth_attempts_max: 5,
+            resources_per_account: 20,
+            outbox_bytes_max: 2 * 1_048_576,
+            roster_items_max: 2_000,
+            offline_messages_max: 1_000,
+            offline_bytes_max: 8 * 1_048_576,
+            directed_presence_max: 500,
+        }
+    }
+}
+
+/// Bytes of an `xml:lang` value; a longer one is `bad-format`. BCP 47 §4.4.1 asks for 35.
+pub const LANG_BYTES_MAX: usize = 35;
+/// Bytes of one part of a JID (RFC 7622 §3.1).
+pub const JID_PART_BYTES_MAX: usize = 1023;
+/// Bytes of one base64-decoded SASL message; the longest honest one is a few hundred.
+pub const SASL_BYTES_MAX: usize = 4_096;
+/// Characters of a password, before and after preparation (XEP-0077 sets no bound; PBKDF2 needs one).
+pub const PASSWORD_BYTES_MAX: usize = 1_024;

@@ -1,0 +1,7 @@
+//! The ground floor: limits, time stamps, ids and hashing. No I/O, no clock, no randomness of its own.
+
+pub mod credential;
+pub mod hash;
+pub mod id;
+pub mod limits;
+pub mod time;

@@ -1,0 +1,49 @@
+//! UTC stamps as XEP-0082 writes them.
+
+use std::time::SystemTime;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+/// `2026-01-31T12:00:00Z` with milliseconds when there are any (XEP-0082 §3.2).
+pub fn stamp(at: SystemTime) -> String {
+    let at = OffsetDateTime::from(at);
+    let whole = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    let milli =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let text = if at.millisecond() == 0 { at.format(&whole) } else { at.format(&milli) };
+    // Formatting fails only for years outside 0..=9999, which a system clock does not show.
+    text.unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
+}
+
+/// Reads a XEP-0082 DateTime; `None` for anything else.
+pub fn parse(text: &str) -> Option<SystemTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from)
+}
+
+/// Microseconds since the epoch, as stored; 0 for times before it.
+pub fn micros(at: SystemTime) -> i64 {
+    at.duration_since(SystemTime::UNIX_EPOCH)
+        .ok()
+        .and_then(|d| i64::try_from(d.as_micros()).ok())
+        .unwrap_or(0)
+}
+
+/// The reverse of [`micros`].
+pub fn from_micros(micros: i64) -> SystemTime {
+    let micros = u64::try_from(micros).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + std::time::Duration::from_micros(micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_reads_back() {
+        let at = from_micros(1_790_000_000_123_000);
+        assert_eq!(parse(&stamp(at)), Some(at));
+        assert_eq!(stamp(from_micros(0)), "1970-01-01T00:00:00Z");
+        assert_eq!(parse("yesterday"), None);
+    }
+}

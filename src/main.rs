@@ -1,0 +1,2 @@
+//! The thin binary: see [`stonechat::server`].
+fn main() {}
