@@ -1,1 +1,267 @@
-//! TODO
+//! A stanza is its own bytes plus an index; it is proved once, at the gate, and never edited in place.
+//!
+//! Routing rebuilds only the open tag ([`Stanza::from_client`] stamps `from`); everything behind it
+//! stays the sender's bytes, shared by all who receive it.
+
+pub mod delay;
+pub mod error;
+pub mod iq;
+pub mod message;
+pub mod presence;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use std::borrow::Cow;
+
+pub use error::{Condition, ErrorType, StanzaError};
+
+use crate::jid::{FullJid, Jid};
+use crate::xml::gate::{self, Element, Rules};
+use crate::xml::ns;
+use crate::xml::writer::{Xml, escape_attr};
+
+/// The three kinds of stanza (RFC 6120 §8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `<message/>`
+    Message,
+    /// `<presence/>`
+    Presence,
+    /// `<iq/>`
+    Iq,
+}
+
+impl Kind {
+    /// The element's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Presence => "presence",
+            Self::Iq => "iq",
+        }
+    }
+
+    /// What a top-level element is; `None` means `unsupported-stanza-type` (RFC 6120 §4.9.3.24).
+    pub fn of(element: &Element) -> Option<Self> {
+        if element.ns() != ns::CLIENT {
+            return None;
+        }
+        match element.name() {
+            "message" => Some(Self::Message),
+            "presence" => Some(Self::Presence),
+            "iq" => Some(Self::Iq),
+            _ => None,
+        }
+    }
+}
+
+/// What travels to a session: the rewritten open tag and the shared rest. Cloning counts references.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Everything up to, not including, the `>` or `/>` of the open tag; or a whole element.
+    pub head: Bytes,
+    /// The rest, possibly empty.
+    pub tail: Bytes,
+}
+
+impl Frame {
+    /// A whole element in one piece.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self { head: bytes, tail: Bytes::new() }
+    }
+
+    /// Bytes on the wire.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
+    /// True for no bytes at all.
+    pub fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.tail.is_empty()
+    }
+
+    /// One contiguous copy, for the store.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.len());
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(&self.tail);
+        out
+    }
+}
+
+/// A proved stanza with its addresses read and its sender stamped.
+#[derive(Debug, Clone)]
+pub struct Stanza {
+    kind: Kind,
+    from: Jid,
+    to: Option<Jid>,
+    element: Element,
+    head: Bytes,
+}
+
+impl Stanza {
+    /// Takes a client's element: reads `to`, stamps the sender's full JID as `from` whatever the
+    /// client wrote (RFC 6120 §8.1.2.1), drops the redundant `xmlns`, and adds the stream's
+    /// `xml:lang` where the stanza has none (RFC 6120 §8.1.5).
+    pub fn from_client(
+        kind: Kind,
+        element: Element,
+        from: &FullJid,
+        lang: Option<&str>,
+    ) -> Result<Self, Refused> {
+        let to = match element.attr("to").map(|to| Jid::parse(&to)) {
+            None => None,
+            Some(Ok(to)) => Some(to),
+            // RFC 6120 §8.3.3.8
+            Some(Err(_)) => return Err(Refused { element, error: StanzaError::jid_malformed() }),
+        };
+        let from = Jid::from(from.clone());
+        let head = open_tag(kind, &element, Some(from.as_str()), to.as_ref(), lang);
+        Ok(Self { kind, from, to, element, head })
+    }
+
+    /// Reads back a stanza that this server made or stored: it has `from` and `to` already.
+    pub fn ours(bytes: Bytes) -> Option<Self> {
+        let element = gate::check(bytes, &OUR_RULES).ok()?;
+        let kind = Kind::of(&element)?;
+        let from = Jid::parse(&element.attr("from")?).ok()?;
+        let to = match element.attr("to") {
+            Some(to) => Some(Jid::parse(&to).ok()?),
+            None => None,
+        };
+        let head = element.raw().slice(..element.tag_end());
+        Some(Self { kind, from, to, element, head })
+    }
+
+    /// message, presence or iq
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The stamped sender.
+    pub fn from(&self) -> &Jid {
+        &self.from
+    }
+
+    /// The addressee, if the sender named one.
+    pub fn to(&self) -> Option<&Jid> {
+        self.to.as_ref()
+    }
+
+    /// The `id` attribute.
+    pub fn id(&self) -> Option<Cow<'_, str>> {
+        self.element.attr("id")
+    }
+
+    /// The `type` attribute.
+    pub fn ty(&self) -> Option<Cow<'_, str>> {
+        self.element.attr("type")
+    }
+
+    /// The proved bytes with their index.
+    pub fn element(&self) -> &Element {
+        &self.element
+    }
+
+    /// As it travels on: nothing is copied.
+    pub fn frame(&self) -> Frame {
+        Frame { head: self.head.clone(), tail: self.tail() }
+    }
+
+    /// The same stanza under other addresses: a new open tag over the same tail.
+    pub fn frame_as(&self, from: &str, to: &Jid) -> Frame {
+        let head = open_tag(self.kind, &self.element, Some(from), Some(to), None);
+        Frame { head, tail: self.tail() }
+    }
+
+    /// With payloads put before the end tag (a delay stamp, an id). Copies all but the end tag.
+    pub fn frame_with(&self, payload: &[u8]) -> Frame {
+        let raw = self.element.raw();
+        let content = if self.element.is_empty_tag() {
+            Bytes::from_static(b">")
+        } else {
+            raw.slice(self.element.tag_end()..self.element.content_end())
+        };
+        let mut head = BytesMut::with_capacity(self.head.len() + content.len() + payload.len());
+        head.put_slice(&self.head);
+        head.put_slice(&content);
+        head.put_slice(payload);
+        Frame { head: head.freeze(), tail: Bytes::from_static(end_tag(self.kind)) }
+    }
+
+    fn tail(&self) -> Bytes {
+        self.element.raw().slice(self.element.tag_end()..)
+    }
+}
+
+/// A stanza that cannot be read further; the sender gets the error.
+#[derive(Debug)]
+pub struct Refused {
+    /// The offending element.
+    pub element: Element,
+    /// What to answer.
+    pub error: StanzaError,
+}
+
+/// The error reply of RFC 6120 §8.3.1: `to` and `from` exchanged, `id` kept. `None` when the offender
+/// is itself an error or an IQ result, which must never be answered.
+pub fn error_reply(element: &Element, from: Option<&str>, to: &Jid, error: &StanzaError) -> Option<Bytes> {
+    let kind = Kind::of(element)?;
+    let ty = element.attr("type");
+    match (kind, ty.as_deref()) {
+        (_, Some("error")) | (Kind::Iq, Some("result")) => return None,
+        _ => {}
+    }
+    let addressed = element.attr("to");
+    let mut xml = Xml::new();
+    xml.start(kind.as_str())
+        .attr("type", "error")
+        .attr_opt("from", from.or(addressed.as_deref()))
+        .attr("to", to.as_str())
+        .attr_opt("id", element.attr("id").as_deref())
+        .raw(error.to_xml().as_bytes())
+        .end();
+    Some(xml.finish())
+}
+
+fn end_tag(kind: Kind) -> &'static [u8] {
+    match kind {
+        Kind::Message => b"</message>",
+        Kind::Presence => b"</presence>",
+        Kind::Iq => b"</iq>",
+    }
+}
+
+fn open_tag(kind: Kind, element: &Element, from: Option<&str>, to: Option<&Jid>, lang: Option<&str>) -> Bytes {
+    let mut out = BytesMut::with_capacity(element.tag_end() + 96);
+    out.put_u8(b'<');
+    out.put_slice(kind.as_str().as_bytes());
+    for attribute in element.attributes() {
+        if !matches!(attribute.name, "xmlns" | "from" | "to") {
+            out.put_u8(b' ');
+            out.put_slice(attribute.whole.as_bytes());
+        }
+    }
+    let mut add = |name: &str, value: &str| {
+        out.put_u8(b' ');
+        out.put_slice(name.as_bytes());
+        out.put_slice(b"=\"");
+        out.put_slice(escape_attr(value).as_bytes());
+        out.put_u8(b'"');
+    };
+    if let Some(from) = from {
+        add("from", from);
+    }
+    if let Some(to) = to {
+        add("to", to.as_str());
+    }
+    if let Some(lang) = lang
+        && element.lang().is_none()
+    {
+        add("xml:lang", lang);
+    }
+    out.freeze()
+}
+
+/// Our own stanzas and stored ones passed the peer's limits before; these only bound the index.
+const OUR_RULES: Rules =
+    Rules { content_ns: ns::CLIENT, depth_max: 200, attributes_max: 256, children_max: 4096 };

@@ -1,0 +1,221 @@
+//! What waits to be written to one session: a queue bounded in bytes. Pushing never waits.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::stanza::Frame;
+use crate::stream::error::StreamFailure;
+
+/// One stanza on its way to a session.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Its bytes.
+    pub frame: Frame,
+    /// Its place in the account's mailbox when it is owed (promise.md 1).
+    pub owed: Option<i64>,
+}
+
+impl From<Frame> for Outgoing {
+    fn from(frame: Frame) -> Self {
+        Self { frame, owed: None }
+    }
+}
+
+/// How full the box was after a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Room enough.
+    Easy,
+    /// Over half: the pushing session should stop reading for a moment.
+    OverHalf,
+}
+
+/// The box was closed or full; a full one ends its session with `resource-constraint`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
+
+/// The one way into a session's stream. Owned by the session's task, shared as `Arc`.
+#[derive(Debug)]
+pub struct Outbox {
+    inner: Mutex<Inner>,
+    wake: Notify,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    queue: VecDeque<Outgoing>,
+    bytes: usize,
+    closed: bool,
+    end: Option<End>,
+    drain: Option<i64>,
+}
+
+/// Why a session is told to end from outside.
+#[derive(Debug, Clone)]
+pub enum End {
+    /// With a stream error.
+    Failure(StreamFailure),
+    /// The server stops; what waits is written first.
+    Shutdown,
+}
+
+/// What the session's task finds when it looks.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Stanzas to write, oldest first.
+    pub batch: Vec<Outgoing>,
+    /// Set once: end the stream.
+    pub end: Option<End>,
+    /// Owed rows up to this mailbox place are to be delivered first.
+    pub drain: Option<i64>,
+}
+
+impl Outbox {
+    /// `bytes_max` comes from `limits.outbox_bytes_max`.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { inner: Mutex::default(), wake: Notify::new(), bytes_max }
+    }
+
+    /// Queues one stanza for the session.
+    pub fn push(&self, item: impl Into<Outgoing>) -> Result<Level, Refused> {
+        let item = item.into();
+        let mut inner = self.lock();
+        if inner.closed || inner.end.is_some() {
+            return Err(Refused);
+        }
+        let bytes = inner.bytes + item.frame.len() + ITEM_COST;
+        if bytes > self.bytes_max {
+            inner.end = Some(End::Failure(StreamFailure::new(
+                crate::stream::error::StreamError::ResourceConstraint,
+                "too much waits to be sent to this client",
+            )));
+            drop(inner);
+            self.wake.notify_one();
+            return Err(Refused);
+        }
+        inner.bytes = bytes;
+        let first = inner.queue.is_empty();
+        inner.queue.push_back(item);
+        drop(inner);
+        if first {
+            self.wake.notify_one();
+        }
+        Ok(if bytes > self.bytes_max / 2 { Level::OverHalf } else { Level::Easy })
+    }
+
+    /// Asks the session to deliver owed rows up to `boundary` before anything queued from now on.
+    pub fn ask_drain(&self, boundary: i64) {
+        let mut inner = self.lock();
+        inner.drain = inner.drain.max(Some(boundary));
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Ends the session from outside; the first reason wins.
+    pub fn end(&self, end: End) {
+        let mut inner = self.lock();
+        if inner.end.is_none() {
+            inner.end = Some(end);
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Waits until there may be something to take. Cancel-safe.
+    pub async fn ready(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Takes up to `bytes` worth of stanzas (at least one) and the pending orders. When more is
+    /// left the next [`Outbox::ready`] returns at once.
+    pub fn take(&self, bytes: usize) -> Taken {
+        let mut inner = self.lock();
+        let mut taken = Taken { batch: Vec::new(), end: inner.end.clone(), drain: inner.drain.take() };
+        if taken.drain.is_some() {
+            // Owed rows go first; the queue waits for the next turn.
+            drop(inner);
+            self.wake.notify_one();
+            return taken;
+        }
+        let mut sum = 0;
+        while sum < bytes {
+            let Some(item) = inner.queue.pop_front() else { break };
+            sum += item.frame.len();
+            inner.bytes = inner.bytes.saturating_sub(item.frame.len() + ITEM_COST);
+            taken.batch.push(item);
+        }
+        let more = !inner.queue.is_empty();
+        if !more && inner.queue.capacity() > 8 {
+            // An idle session owns almost nothing.
+            inner.queue.shrink_to_fit();
+        }
+        drop(inner);
+        if more {
+            self.wake.notify_one();
+        }
+        taken
+    }
+
+    /// True while more than half is used.
+    pub fn over_half(&self) -> bool {
+        let inner = self.lock();
+        !inner.closed && inner.bytes > self.bytes_max / 2
+    }
+
+    /// No more pushes; what was still queued comes back to go the undelivered way.
+    pub fn close(&self) -> Vec<Outgoing> {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.bytes = 0;
+        inner.queue.drain(..).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic while holding this lock cannot leave it half-changed.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bookkeeping counted per queued stanza, so that a million empty ones are bounded too.
+const ITEM_COST: usize = 96;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn frame(n: usize) -> Frame {
+        Frame::whole(Bytes::from(vec![b'x'; n]))
+    }
+
+    #[test]
+    fn a_full_box_refuses_and_ends_the_session() {
+        let outbox = Outbox::new(1000);
+        assert_eq!(outbox.push(frame(100)), Ok(Level::Easy));
+        assert_eq!(outbox.push(frame(300)), Ok(Level::OverHalf));
+        assert_eq!(outbox.push(frame(900)), Err(Refused));
+        assert!(matches!(outbox.take(usize::MAX).end, Some(End::Failure(_))));
+        assert_eq!(outbox.push(frame(1)), Err(Refused));
+    }
+
+    #[test]
+    fn a_drain_comes_before_what_is_queued() {
+        let outbox = Outbox::new(1000);
+        outbox.push(frame(1)).unwrap();
+        outbox.ask_drain(7);
+        let taken = outbox.take(100);
+        assert_eq!((taken.drain, taken.batch.len()), (Some(7), 0));
+        assert_eq!(outbox.take(100).batch.len(), 1);
+    }
+
+    #[test]
+    fn what_was_queued_comes_back_at_close() {
+        let outbox = Outbox::new(1000);
+        outbox.push(Outgoing { frame: frame(1), owed: Some(3) }).unwrap();
+        assert_eq!(outbox.close()[0].owed, Some(3));
+        assert_eq!(outbox.push(frame(1)), Err(Refused));
+    }
+}

@@ -1,0 +1,335 @@
+//! Who is where: accounts that have sessions or were asked for lately, in sharded maps.
+//!
+//! A shard's lock is short and never held over an await or with another lock; what must happen
+//! outside is copied out as [`Outbox`] handles.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::outbox::Outbox;
+use super::owed::Owed;
+use super::rules;
+use crate::jid::{BareJid, FullJid, Jid};
+use crate::stanza::Frame;
+use crate::store::accounts::AccountId;
+use crate::store::roster::{Item, Roster, Subscription};
+
+/// What stands behind a local address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// Being read from the store.
+    Loading,
+    /// No such account; remembered for a while.
+    Missing,
+    /// An anonymous user (XEP-0175): lives as long as its session, owns no rows.
+    Temporary,
+    /// A row in the store.
+    Stored(AccountId),
+}
+
+/// A local account as the router sees it.
+#[derive(Debug)]
+pub struct User {
+    /// Existence.
+    pub account: Account,
+    /// Contacts, swapped whole.
+    pub roster: Arc<Roster>,
+    /// Bound sessions.
+    pub resources: Vec<Resource>,
+    /// Messages stored and not yet confirmed.
+    pub owed: Owed,
+    /// Committed roster changes that came before their predecessors, by version.
+    ahead: BTreeMap<i64, RosterChange>,
+}
+
+/// One bound session.
+#[derive(Debug)]
+pub struct Resource {
+    /// Its address.
+    pub jid: FullJid,
+    /// Unique in this process: a later session of the same full JID has another.
+    pub session: u64,
+    /// The way to its stream.
+    pub outbox: Arc<Outbox>,
+    /// The last presence it broadcast; `None` while it is connected but not available.
+    pub presence: Option<Available>,
+    /// It asked for the roster and so gets pushes (RFC 6121 §2.2).
+    pub interested: bool,
+    /// Entities outside the roster that got directed presence (RFC 6121 §4.6).
+    pub directed: Vec<Jid>,
+}
+
+/// An available resource's presence.
+#[derive(Debug, Clone)]
+pub struct Available {
+    /// RFC 6121 §4.7.2.3
+    pub priority: i8,
+    /// From the full JID, without `to`; see [`Frame::addressed`].
+    pub frame: Frame,
+}
+
+/// One committed change of a roster.
+#[derive(Debug, Clone)]
+pub struct RosterChange {
+    /// The roster's version after it.
+    pub ver: i64,
+    /// Whose item.
+    pub jid: String,
+    /// The item now, or `None` when it is gone.
+    pub item: Option<Item>,
+}
+
+impl User {
+    fn new(account: Account) -> Self {
+        Self {
+            account,
+            roster: Arc::default(),
+            resources: Vec::new(),
+            owed: Owed::default(),
+            ahead: BTreeMap::new(),
+        }
+    }
+
+    /// Available resources.
+    pub fn available(&self) -> impl Iterator<Item = &Resource> {
+        self.resources.iter().filter(|resource| resource.presence.is_some())
+    }
+
+    /// Available resources that take messages (RFC 6121 §8.5.2.1.1).
+    pub fn non_negative(&self) -> impl Iterator<Item = &Resource> {
+        let takes = |r: &&Resource| r.presence.as_ref().is_some_and(|p| p.priority >= 0);
+        self.resources.iter().filter(takes)
+    }
+
+    /// The session bound to exactly this full JID.
+    pub fn resource(&self, jid: &Jid) -> Option<&Resource> {
+        self.resources.iter().find(|resource| resource.jid.as_str() == jid.as_str())
+    }
+
+    /// The session with this number.
+    pub fn session_mut(&mut self, session: u64) -> Option<&mut Resource> {
+        self.resources.iter_mut().find(|resource| resource.session == session)
+    }
+
+    /// As the table of RFC 6121 §8.5 counts them.
+    pub fn availability(&self) -> rules::Resources {
+        if self.non_negative().next().is_some() {
+            rules::Resources::NonNegative
+        } else if self.available().next().is_some() {
+            rules::Resources::OnlyNegative
+        } else {
+            rules::Resources::None
+        }
+    }
+
+    /// The state of the subscription with a contact's bare JID.
+    pub fn subscription(&self, contact: &str) -> Subscription {
+        self.roster.items.get(contact).map_or(Subscription::None, |item| item.state)
+    }
+}
+
+/// How [`Registry::bind`] treats a resource that is taken (RFC 6120 §7.7.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflict {
+    /// The old session gets `conflict`; the new one takes the name.
+    Replace,
+    /// The new session gets a `conflict` stanza error.
+    Refuse,
+    /// The new session gets another name.
+    Rename,
+}
+
+/// What came of a bind.
+#[derive(Debug)]
+pub enum Bound {
+    /// Bound; the session that had the name before, to be ended by the caller.
+    Done(Option<Replaced>),
+    /// The name is taken and the policy keeps the old session.
+    Taken,
+    /// The account has as many sessions as it may (`resource-constraint`).
+    TooMany,
+    /// The account was removed or disabled meanwhile.
+    Gone,
+}
+
+/// A session that lost its name to a newer one; it is out of the registry already.
+#[derive(Debug)]
+pub struct Replaced {
+    /// Where to send its end.
+    pub resource: Resource,
+    /// The owed messages that only it held.
+    pub orphans: bool,
+}
+
+/// All local accounts in memory.
+#[derive(Debug)]
+pub struct Registry {
+    shards: Box<[Mutex<HashMap<BareJid, User>>]>,
+    hasher: RandomState,
+}
+
+impl Registry {
+    /// A power of two of shards, keyed by a random hash.
+    pub fn new() -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, hasher: RandomState::new() }
+    }
+
+    /// Runs `look` on the account's entry, if there is a loaded one.
+    pub fn with<T>(&self, bare: &str, look: impl FnOnce(&mut User) -> T) -> Option<T> {
+        let mut shard = self.shard(bare);
+        let user = shard.get_mut(bare)?;
+        (user.account != Account::Loading).then(|| look(user))
+    }
+
+    /// Puts a placeholder where nothing is known yet, so that changes made while the account is
+    /// being read are not lost. False when the entry is there already.
+    pub fn begin_load(&self, bare: &BareJid) -> bool {
+        let mut shard = self.shard(bare.as_str());
+        match shard.get(bare.as_str()) {
+            Some(user) => user.account == Account::Loading,
+            None => {
+                evict(&mut shard);
+                shard.insert(bare.clone(), User::new(Account::Loading));
+                true
+            }
+        }
+    }
+
+    /// Fills the placeholder. The first of several loaders wins.
+    pub fn end_load(&self, bare: &BareJid, account: Account, roster: Roster, owed: Owed) {
+        let mut shard = self.shard(bare.as_str());
+        let user = shard.entry(bare.clone()).or_insert_with(|| User::new(Account::Loading));
+        if user.account == Account::Loading {
+            user.account = account;
+            user.ahead.retain(|ver, _| *ver > roster.ver);
+            user.roster = Arc::new(roster);
+            user.owed = owed;
+        }
+    }
+
+    /// Forgets an entry that could not be loaded, or an account that changed under it.
+    pub fn forget(&self, bare: &str) -> Vec<Resource> {
+        self.shard(bare).remove(bare).map_or_else(Vec::new, |user| user.resources)
+    }
+
+    /// Binds a session. The entry must be loaded (or is made, for an anonymous user).
+    pub fn bind(&self, resource: Resource, temporary: bool, policy: Conflict, max: usize) -> Bound {
+        let bare = resource.jid.bare();
+        let mut shard = self.shard(bare.as_str());
+        if temporary {
+            shard.entry(bare.clone()).or_insert_with(|| User::new(Account::Temporary));
+        }
+        let Some(user) = shard.get_mut(bare.as_str()) else { return Bound::Gone };
+        if matches!(user.account, Account::Loading | Account::Missing) {
+            return Bound::Gone;
+        }
+        let old = user.resources.iter().position(|r| r.jid.as_str() == resource.jid.as_str());
+        match old {
+            Some(_) if policy != Conflict::Replace => Bound::Taken,
+            Some(place) => {
+                let old = user.resources.swap_remove(place);
+                let orphans = user.owed.abandon(old.session);
+                user.resources.push(resource);
+                Bound::Done(Some(Replaced { resource: old, orphans }))
+            }
+            None if user.resources.len() >= max => Bound::TooMany,
+            None => {
+                user.resources.push(resource);
+                Bound::Done(None)
+            }
+        }
+    }
+
+    /// Takes a session out; `None` when a newer one replaced it already. True in the answer when
+    /// owed messages were left that no other session holds.
+    pub fn unbind(&self, bare: &str, session: u64) -> Option<(Resource, bool)> {
+        let mut shard = self.shard(bare);
+        let user = shard.get_mut(bare)?;
+        let place = user.resources.iter().position(|r| r.session == session)?;
+        let resource = user.resources.swap_remove(place);
+        let orphans = user.owed.abandon(session);
+        if user.resources.is_empty() && user.account == Account::Temporary {
+            shard.remove(bare);
+        }
+        Some((resource, orphans))
+    }
+
+    /// Applies a committed roster change in version order. Answers the changes that became
+    /// visible, each with the interested sessions that must get a push (RFC 6121 §2.1.6).
+    pub fn roster_changed(&self, bare: &str, change: RosterChange) -> Vec<(RosterChange, Vec<Push>)> {
+        let mut shard = self.shard(bare);
+        let Some(user) = shard.get_mut(bare) else { return Vec::new() };
+        user.ahead.insert(change.ver, change);
+        if user.account == Account::Loading {
+            return Vec::new();
+        }
+        let mut visible = Vec::new();
+        while let Some(change) = user.ahead.remove(&(user.roster.ver + 1)) {
+            let roster = Arc::make_mut(&mut user.roster);
+            roster.ver = change.ver;
+            match &change.item {
+                Some(item) => drop(roster.items.insert(change.jid.clone(), item.clone())),
+                None => drop(roster.items.remove(&change.jid)),
+            }
+            let push = |r: &Resource| Push { jid: r.jid.clone(), outbox: r.outbox.clone() };
+            let pushes = user.resources.iter().filter(|r| r.interested).map(push).collect();
+            visible.push((change, pushes));
+        }
+        visible
+    }
+
+    /// Every outbox of every session, for shutdown.
+    pub fn all(&self) -> Vec<Arc<Outbox>> {
+        let outboxes = |shard: &Mutex<HashMap<BareJid, User>>| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let sessions = shard.values().flat_map(|user| &user.resources);
+            sessions.map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(outboxes).collect()
+    }
+
+    fn shard(&self, bare: &str) -> MutexGuard<'_, HashMap<BareJid, User>> {
+        #[allow(clippy::cast_possible_truncation)]
+        let place = self.hasher.hash_one(bare) as usize % SHARDS;
+        #[allow(clippy::indexing_slicing)] // `place` is below SHARDS, the length
+        self.shards[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where to send a roster push.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// The interested resource.
+    pub jid: FullJid,
+    /// The way to it.
+    pub outbox: Arc<Outbox>,
+}
+
+/// Makes room: entries without sessions are a cache, unknown names included.
+fn evict(shard: &mut HashMap<BareJid, User>) {
+    if shard.len() < CACHED_PER_SHARD {
+        return;
+    }
+    let idle = |user: &User| {
+        user.resources.is_empty() && user.account != Account::Loading && user.ahead.is_empty()
+    };
+    let cached = shard.values().filter(|user| idle(user)).count();
+    if cached >= CACHED_PER_SHARD {
+        // Which one goes matters little: the order of a randomly keyed map is random.
+        if let Some(bare) = shard.iter().find(|(_, user)| idle(user)).map(|(bare, _)| bare.clone()) {
+            shard.remove(bare.as_str());
+        }
+    }
+}
+
+const SHARDS: usize = 128;
+/// 128 x 128 cached accounts without a session, a few hundred bytes each.
+const CACHED_PER_SHARD: usize = 128;

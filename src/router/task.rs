@@ -1,0 +1,61 @@
+//! The only place that spawns: tasks are named, counted, and drained at shutdown.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+use tracing::Instrument;
+
+/// Counts the tasks of one server.
+#[derive(Debug, Clone, Default)]
+pub struct Tasks(Arc<Count>);
+
+#[derive(Debug, Default)]
+struct Count {
+    running: AtomicUsize,
+    idle: Notify,
+}
+
+struct Running(Arc<Count>);
+
+impl Tasks {
+    /// Runs the future on the runtime; `name` is its span in the log.
+    #[allow(clippy::disallowed_methods)]
+    pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.running.fetch_add(1, Ordering::Relaxed);
+        let running = Running(self.0.clone());
+        let span = tracing::debug_span!("task", name);
+        tokio::spawn(
+            async move {
+                let _running = running;
+                work.await;
+            }
+            .instrument(span),
+        );
+    }
+
+    /// How many run now.
+    pub fn running(&self) -> usize {
+        self.0.running.load(Ordering::Relaxed)
+    }
+
+    /// Waits until none runs. The caller bounds the wait.
+    pub async fn drained(&self) {
+        loop {
+            let idle = self.0.idle.notified();
+            if self.running() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
