@@ -1,1 +1,5 @@
 //! TODO
+
+pub mod error;
+pub mod message;
+pub mod presence;
