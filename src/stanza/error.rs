@@ -1,0 +1,331 @@
+//! Stanza errors (RFC 6120 §8.3): the 22 defined conditions, their types and their wire form.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
+/// What a sender is told instead of what was asked for; never sent in answer to an error or a
+/// result (RFC 6120 §8.3.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StanzaError {
+    /// What went wrong, in the RFC's words.
+    pub condition: Condition,
+    /// What the sender may do about it.
+    pub kind: ErrorType,
+    /// For a person who debugs; never interpreted by a program (RFC 6120 §8.3.2).
+    pub text: Option<Cow<'static, str>>,
+    /// An extension's own condition: (namespace, element name), as in RFC 6120 §8.3.4.
+    pub application: Option<(&'static str, &'static str)>,
+}
+
+/// The error type of RFC 6120 §8.3.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorType {
+    /// Retry after providing credentials.
+    Auth,
+    /// Do not retry: the error cannot be remedied.
+    Cancel,
+    /// Proceed: the condition was only a warning.
+    Continue,
+    /// Retry after changing the data sent.
+    Modify,
+    /// Retry after waiting: the error is temporary.
+    Wait,
+}
+
+impl ErrorType {
+    /// All five.
+    pub const ALL: [Self; 5] = [Self::Auth, Self::Cancel, Self::Continue, Self::Modify, Self::Wait];
+
+    /// The value of the 'type' attribute.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Cancel => "cancel",
+            Self::Continue => "continue",
+            Self::Modify => "modify",
+            Self::Wait => "wait",
+        }
+    }
+
+    /// The reverse of [`Self::as_str`].
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl StanzaError {
+    /// Adds a text for whoever debugs: lower case, no secrets, nothing of the stanza's content.
+    #[must_use]
+    pub fn text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.text = Some(text.into());
+        self
+    }
+
+    /// Replaces the recommended type, where the RFC leaves a choice.
+    #[must_use]
+    pub fn kind(mut self, kind: ErrorType) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Adds an extension's own condition (RFC 6120 §8.3.4).
+    #[must_use]
+    pub fn application(mut self, namespace: &'static str, name: &'static str) -> Self {
+        self.application = Some((namespace, name));
+        self
+    }
+
+    /// The new address of the recipient, as a URI; only for `gone` and `redirect`.
+    #[must_use]
+    pub fn address(mut self, uri: impl Into<Cow<'static, str>>) -> Self {
+        if let Condition::Gone(slot) | Condition::Redirect(slot) = &mut self.condition {
+            *slot = Some(uri.into());
+        }
+        self
+    }
+
+    /// The `<error/>` element, in the order of the schema: condition, text, application.
+    pub fn to_xml(&self) -> String {
+        let mut out = String::with_capacity(160);
+        let _ = write!(out, "<error type='{}'>", self.kind.as_str());
+        let name = self.condition.as_str();
+        match &self.condition {
+            Condition::Gone(Some(uri)) | Condition::Redirect(Some(uri)) => {
+                let _ = write!(out, "<{name} xmlns='{NS}'>");
+                push_escaped(&mut out, uri);
+                let _ = write!(out, "</{name}>");
+            }
+            _ => {
+                let _ = write!(out, "<{name} xmlns='{NS}'/>");
+            }
+        }
+        if let Some(text) = &self.text {
+            let _ = write!(out, "<text xmlns='{NS}' xml:lang='en'>");
+            push_escaped(&mut out, text);
+            out.push_str("</text>");
+        }
+        if let Some((namespace, name)) = self.application {
+            let _ = write!(out, "<{name} xmlns='{namespace}'/>");
+        }
+        out.push_str("</error>");
+        out
+    }
+}
+
+impl From<Condition> for StanzaError {
+    fn from(condition: Condition) -> Self {
+        let kind = condition.kind();
+        Self { condition, kind, text: None, application: None }
+    }
+}
+
+impl fmt::Display for StanzaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.condition.as_str())?;
+        match &self.text {
+            Some(text) => write!(f, ": {text}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for StanzaError {}
+
+/// One list makes the enum, the names both ways, the types and the constructors.
+macro_rules! conditions {
+    ($($(#[$doc:meta])* $variant:ident $(($content:ty, $read:ident))?,
+        $constructor:ident, $name:literal, $kind:ident;)*) => {
+        /// The defined conditions of RFC 6120 §8.3.3.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Condition {
+            $($(#[$doc])* $variant $(($content))?,)*
+        }
+
+        impl Condition {
+            /// The name of the condition's element.
+            pub const fn as_str(&self) -> &'static str {
+                match self { $(Self::$variant { .. } => $name,)* }
+            }
+
+            /// The reverse of [`Self::as_str`]; `content` is the element's character data. An
+            /// unknown name MUST be treated as `undefined-condition` (RFC 6120 §8.3.2).
+            pub fn parse(name: &str, content: &str) -> Self {
+                // Only the two conditions that carry an address read it.
+                let _ = content;
+                match name {
+                    $($name => Self::$variant $(($read(content)))?,)*
+                    _ => Self::UndefinedCondition,
+                }
+            }
+
+            /// The type that the RFC recommends; the first one where it names two.
+            pub const fn kind(&self) -> ErrorType {
+                match self { $(Self::$variant { .. } => ErrorType::$kind,)* }
+            }
+        }
+
+        impl StanzaError {
+            $(
+                #[doc = concat!("`", $name, "`, with the type that the RFC recommends.")]
+                pub fn $constructor() -> Self {
+                    Condition::$variant $(($read("")))?.into()
+                }
+            )*
+        }
+    };
+}
+
+/// A URI or IRI, as XML character data.
+type Address = Option<Cow<'static, str>>;
+
+conditions! {
+    /// RFC 6120 §8.3.3.1: XML that breaks its schema or cannot be processed.
+    BadRequest, bad_request, "bad-request", Modify;
+    /// RFC 6120 §8.3.3.2: something of the same name or address exists already.
+    Conflict, conflict, "conflict", Cancel;
+    /// RFC 6120 §8.3.3.3: the namespace is understood, the element is not.
+    FeatureNotImplemented, feature_not_implemented, "feature-not-implemented", Cancel;
+    /// RFC 6120 §8.3.3.4: the requester lacks the permission.
+    Forbidden, forbidden, "forbidden", Auth;
+    /// RFC 6120 §8.3.3.5: the recipient has left this address for good; where to, if known.
+    Gone(Address, read_address), gone, "gone", Cancel;
+    /// RFC 6120 §8.3.3.6: our own fault.
+    InternalServerError, internal_server_error, "internal-server-error", Cancel;
+    /// RFC 6120 §8.3.3.7: the addressed JID or item does not exist.
+    ItemNotFound, item_not_found, "item-not-found", Cancel;
+    /// RFC 6120 §8.3.3.8: an address that breaks the rules of RFC 7622.
+    JidMalformed, jid_malformed, "jid-malformed", Modify;
+    /// RFC 6120 §8.3.3.9: understood, but it does not meet the recipient's criteria.
+    NotAcceptable, not_acceptable, "not-acceptable", Modify;
+    /// RFC 6120 §8.3.3.10: nobody may do this.
+    NotAllowed, not_allowed, "not-allowed", Cancel;
+    /// RFC 6120 §8.3.3.11: credentials are missing or wrong.
+    NotAuthorized, not_authorized, "not-authorized", Auth;
+    /// RFC 6120 §8.3.3.12: a local policy forbids it.
+    PolicyViolation, policy_violation, "policy-violation", Modify;
+    /// RFC 6120 §8.3.3.13: the recipient is away for a time.
+    RecipientUnavailable, recipient_unavailable, "recipient-unavailable", Wait;
+    /// RFC 6120 §8.3.3.14: another address serves this for a time; which, if known.
+    Redirect(Address, read_address), redirect, "redirect", Modify;
+    /// RFC 6120 §8.3.3.15: the requester must register first.
+    RegistrationRequired, registration_required, "registration-required", Auth;
+    /// RFC 6120 §8.3.3.16: the remote domain does not exist or does not resolve.
+    RemoteServerNotFound, remote_server_not_found, "remote-server-not-found", Cancel;
+    /// RFC 6120 §8.3.3.17: the remote domain resolves, but no stream came about in time.
+    RemoteServerTimeout, remote_server_timeout, "remote-server-timeout", Wait;
+    /// RFC 6120 §8.3.3.18: the server or recipient is too busy.
+    ResourceConstraint, resource_constraint, "resource-constraint", Wait;
+    /// RFC 6120 §8.3.3.19: the service is not provided here.
+    ServiceUnavailable, service_unavailable, "service-unavailable", Cancel;
+    /// RFC 6120 §8.3.3.20: the requester must subscribe first.
+    SubscriptionRequired, subscription_required, "subscription-required", Auth;
+    /// RFC 6120 §8.3.3.21: none of the others; only beside an application's condition.
+    UndefinedCondition, undefined_condition, "undefined-condition", Cancel;
+    /// RFC 6120 §8.3.3.22: understood, but out of order.
+    UnexpectedRequest, unexpected_request, "unexpected-request", Wait;
+}
+
+fn read_address(content: &str) -> Address {
+    let uri = content.trim();
+    (!uri.is_empty()).then(|| Cow::Owned(uri.to_owned()))
+}
+
+/// Escapes character data. What XML 1.0 §2.2 cannot hold is left out: an error is about somebody's
+/// broken input often enough.
+pub(crate) fn push_escaped(out: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\t' | '\n' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'.. => out.push(c),
+            _ => {}
+        }
+    }
+}
+
+const NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6120 §8.3.3.1 to §8.3.3.22, in order, each with its recommended type.
+    const TABLE: [(&str, &str, fn() -> StanzaError); 22] = [
+        ("bad-request", "modify", StanzaError::bad_request),
+        ("conflict", "cancel", StanzaError::conflict),
+        ("feature-not-implemented", "cancel", StanzaError::feature_not_implemented),
+        ("forbidden", "auth", StanzaError::forbidden),
+        ("gone", "cancel", StanzaError::gone),
+        ("internal-server-error", "cancel", StanzaError::internal_server_error),
+        ("item-not-found", "cancel", StanzaError::item_not_found),
+        ("jid-malformed", "modify", StanzaError::jid_malformed),
+        ("not-acceptable", "modify", StanzaError::not_acceptable),
+        ("not-allowed", "cancel", StanzaError::not_allowed),
+        ("not-authorized", "auth", StanzaError::not_authorized),
+        ("policy-violation", "modify", StanzaError::policy_violation),
+        ("recipient-unavailable", "wait", StanzaError::recipient_unavailable),
+        ("redirect", "modify", StanzaError::redirect),
+        ("registration-required", "auth", StanzaError::registration_required),
+        ("remote-server-not-found", "cancel", StanzaError::remote_server_not_found),
+        ("remote-server-timeout", "wait", StanzaError::remote_server_timeout),
+        ("resource-constraint", "wait", StanzaError::resource_constraint),
+        ("service-unavailable", "cancel", StanzaError::service_unavailable),
+        ("subscription-required", "auth", StanzaError::subscription_required),
+        ("undefined-condition", "cancel", StanzaError::undefined_condition),
+        ("unexpected-request", "wait", StanzaError::unexpected_request),
+    ];
+
+    #[test]
+    fn every_condition_of_rfc_6120_8_3_3_goes_both_ways() {
+        for (name, kind, constructor) in TABLE {
+            let error = constructor();
+            assert_eq!(error.condition.as_str(), name);
+            assert_eq!(error.kind.as_str(), kind, "{name}");
+            assert_eq!(ErrorType::parse(kind), Some(error.kind));
+            assert_eq!(Condition::parse(name, ""), error.condition);
+            assert_eq!(
+                error.to_xml(),
+                format!("<error type='{kind}'><{name} xmlns='{NS}'/></error>")
+            );
+            let xml = error.text("a & b \u{0} \u{ffff} ]]>").to_xml();
+            assert!(roxmltree::Document::parse(&xml).is_ok(), "{xml}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_condition_is_undefined_as_rfc_6120_8_3_2_demands() {
+        assert_eq!(Condition::parse("no-such", ""), Condition::UndefinedCondition);
+        assert_eq!(ErrorType::parse("no-such"), None);
+    }
+
+    #[test]
+    fn gone_and_redirect_carry_an_address_and_the_others_do_not() {
+        let uri = "xmpp:la-mer@example.com?a&b";
+        let gone = StanzaError::gone().address(uri);
+        assert_eq!(gone.condition, Condition::parse("gone", &format!("\n  {uri}\n")));
+        assert!(
+            gone.to_xml()
+                .contains(&format!("<gone xmlns='{NS}'>xmpp:la-mer@example.com?a&amp;b</gone>"))
+        );
+        assert!(StanzaError::redirect().address(uri).to_xml().contains("</redirect>"));
+        assert_eq!(StanzaError::conflict().address(uri), StanzaError::conflict());
+    }
+
+    #[test]
+    fn the_whole_element_stands_in_the_order_of_the_schema() {
+        let error = StanzaError::policy_violation()
+            .kind(ErrorType::Wait)
+            .text("too <fast>")
+            .application("urn:xmpp:errors", "slow-down");
+        assert_eq!(
+            error.to_xml(),
+            format!(
+                "<error type='wait'><policy-violation xmlns='{NS}'/>\
+                 <text xmlns='{NS}' xml:lang='en'>too &lt;fast&gt;</text>\
+                 <slow-down xmlns='urn:xmpp:errors'/></error>"
+            )
+        );
+        assert_eq!(error.to_string(), "policy-violation: too <fast>");
+    }
+}
