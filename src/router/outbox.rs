@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::stanza::Frame;
-use crate::stream::error::StreamFailure;
+use crate::stream::error::{StreamError, StreamFailure};
 
 /// One stanza on its way to a session.
 #[derive(Debug, Clone)]
@@ -88,10 +88,8 @@ impl Outbox {
         }
         let bytes = inner.bytes + item.frame.len() + ITEM_COST;
         if bytes > self.bytes_max {
-            inner.end = Some(End::Failure(StreamFailure::new(
-                crate::stream::error::StreamError::ResourceConstraint,
-                "too much waits to be sent to this client",
-            )));
+            let why = StreamError::ResourceConstraint.text("too much waits to be sent to this client");
+            inner.end = Some(End::Failure(why));
             drop(inner);
             self.wake.notify_one();
             return Err(Refused);

@@ -1,0 +1,307 @@
+//! What a module is: plain data that the server reads at start. `docs/modules.md` shows by example
+//! how to add one.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{Config, SessionState};
+use crate::jid::{BareJid, FullJid, Jid};
+use crate::router::{Router, Routed};
+use crate::router::outbox::Outbox;
+use crate::stanza::iq::{Iq, IqType};
+use crate::stanza::{Stanza, StanzaError};
+use crate::store::accounts::AccountId;
+use crate::store::tx::Tx;
+use crate::store::{Store, StoreError};
+
+/// One feature of the server: one file, one line in [`super::ALL`].
+#[derive(Debug)]
+pub struct Module {
+    /// As in the config and the docs; the file's name.
+    pub name: &'static str,
+    /// What it implements.
+    pub specs: &'static [Spec],
+    /// What service discovery says of it (XEP-0030).
+    pub features: &'static [On],
+    /// Requests it answers.
+    pub iqs: &'static [IqRoute],
+    /// Stream features it offers (RFC 6120 §4.3.2).
+    pub stream_features: Option<StreamFeature>,
+    /// Hooks on a session's own stanzas, in the sender's task.
+    pub from_client: &'static [(Phase, FromClient)],
+    /// A session ended, for whatever reason.
+    pub unbound: Option<Unbound>,
+    /// Presence from a session to nobody in particular, and the unavailable one made for it at
+    /// its end.
+    pub broadcast: Option<Broadcast>,
+    /// Presence from a session to somebody (RFC 6121 §4.6).
+    pub directed: Option<Directed>,
+    /// Subscription stanzas and probes to a local account, from anywhere.
+    pub subscription: Option<OnStanza>,
+    /// Presence probes to a local account.
+    pub probe: Option<OnStanza>,
+    /// Rows of its tables go with the account, in the same transaction.
+    pub account_deleted: Option<AccountDeleted>,
+}
+
+impl Module {
+    /// Nothing; a module names what it has and takes the rest from here.
+    pub const EMPTY: Self = Self {
+        name: "",
+        specs: &[],
+        features: &[],
+        iqs: &[],
+        stream_features: None,
+        from_client: &[],
+        unbound: None,
+        broadcast: None,
+        directed: None,
+        subscription: None,
+        probe: None,
+        account_deleted: None,
+    };
+}
+
+/// A specification and how far it is implemented.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// `RFC 6121 §2` or `XEP-0199`
+    pub name: &'static str,
+    /// The version read while writing, for XEPs.
+    pub version: &'static str,
+    /// How far.
+    pub state: State,
+    /// The test that shows it: a file under `tests/`.
+    pub test: &'static str,
+}
+
+/// How far a specification is implemented on the server's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Everything that concerns a server.
+    Complete,
+    /// The rest is named in docs/specs.md.
+    Partial(&'static str),
+}
+
+/// Where a disco feature is shown.
+#[derive(Debug, Clone, Copy)]
+pub enum On {
+    /// On a hosted domain.
+    Server(&'static str),
+    /// On an account's bare JID.
+    Account(&'static str),
+}
+
+/// The order of hooks. Two modules in one phase run in name order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// May it pass at all?
+    Guard,
+    /// Change it.
+    Rewrite,
+    /// Keep it.
+    Archive,
+    /// Copy it to others.
+    Copy,
+    /// Tell somebody.
+    Notify,
+}
+
+/// What a hook says of a stanza.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Go on.
+    Continue,
+    /// Go no further, silently.
+    Drop,
+    /// Go no further; the sender gets the error.
+    Bounce(StanzaError),
+}
+
+/// Which addressee an IQ route is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A hosted domain.
+    Server,
+    /// The sender's own account: no `to`, or its own bare JID.
+    Own,
+    /// Another account's bare JID, which may or may not exist.
+    Other,
+    /// The stream itself, before it is authenticated (XEP-0077).
+    Stream,
+}
+
+/// A request that a module answers.
+#[derive(Debug, Clone, Copy)]
+pub struct IqRoute {
+    /// get or set
+    pub ty: IqType,
+    /// Namespace of the payload.
+    pub ns: &'static str,
+    /// Name of the payload.
+    pub name: &'static str,
+    /// Addressees.
+    pub targets: &'static [Target],
+    /// The handler.
+    pub handler: IqHandler,
+}
+
+/// A handler's future.
+pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// Answers one request.
+pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
+/// Handles a stanza to a local account; what it answers goes out after it has committed.
+pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
+/// Looks at, and may stop, a stanza that a session sends.
+pub type FromClient = fn(&mut SessionState, &Stanza) -> Verdict;
+/// A session is gone; its status text, if it said goodbye with one.
+pub type Unbound = fn(Cx, Goodbye) -> Answer<()>;
+/// Handles a session's own broadcast presence. Runs in its task, without waiting.
+pub type Broadcast = fn(&Cx, &mut SessionState, &Stanza) -> Result<Presented, StanzaError>;
+/// Handles a session's directed presence before it is routed.
+pub type Directed = fn(&Cx, &Stanza) -> Result<(), StanzaError>;
+/// Makes a stream feature, or none for this stage.
+pub type StreamFeature = fn(&Config, Stage) -> Option<String>;
+/// Deletes what the module keeps of an account.
+pub type AccountDeleted = fn(&mut dyn Tx, AccountId) -> Result<(), StoreError>;
+
+/// The two moments at which stream features are offered after TLS (RFC 6120 §4.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Before SASL.
+    Authenticate,
+    /// After it.
+    Bind,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Default)]
+pub struct Goodbye {
+    /// `<status/>` of its last unavailable presence.
+    pub status: Option<String>,
+}
+
+/// What broadcast presence did to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Presented {
+    /// Set when the session may take messages from now on: deliver owed rows up to here first.
+    pub drain: Option<i64>,
+}
+
+/// What handlers see. It may never gain a field that is a module.
+#[derive(Debug, Clone)]
+pub struct Cx {
+    /// Who asks.
+    pub who: Who,
+    /// The wall clock.
+    pub now: SystemTime,
+    /// All modules' settings; a module reads its own.
+    pub config: Arc<Config>,
+    /// Everything durable.
+    pub store: Store,
+    /// Who is where, and `route`.
+    pub router: Arc<Router>,
+    /// What the server says of itself.
+    pub about: Arc<super::Pipeline>,
+}
+
+/// The asking session.
+#[derive(Debug, Clone)]
+pub struct Who {
+    /// Its address; before authentication the domain with a made-up resource.
+    pub jid: FullJid,
+    /// Its account; none for anonymous users and before authentication.
+    pub account: Option<AccountId>,
+    /// Its number in the registry; 0 before binding.
+    pub session: u64,
+    /// Its outbox; none before binding.
+    pub outbox: Option<Arc<Outbox>>,
+    /// Its network address.
+    pub peer: IpAddr,
+    /// The stream is encrypted.
+    pub secure: bool,
+}
+
+/// A successful answer to a request.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// The payload of the result; empty for a bare acknowledgement.
+    pub payload: Vec<u8>,
+    /// Stanzas to send after the result.
+    pub out: Vec<Stanza>,
+    /// What changes for the asking session after the result is written.
+    pub effect: Option<Effect>,
+}
+
+/// Something that a handler asks the session's task to do after the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The account is gone: end the stream with `not-authorized` (XEP-0077 §3.2.1).
+    AccountRemoved,
+}
+
+impl Reply {
+    /// `<iq type='result'/>`
+    pub const fn empty() -> Self {
+        Self { payload: Vec::new(), out: Vec::new(), effect: None }
+    }
+
+    /// A result with this payload.
+    pub fn payload(payload: impl Into<Vec<u8>>) -> Self {
+        Self { payload: payload.into(), ..Self::empty() }
+    }
+
+    /// With a stanza to send afterwards.
+    pub fn and(mut self, effect: Effect) -> Self {
+        self.effect = Some(effect);
+        self
+    }
+}
+
+impl Cx {
+    /// The asking account's address.
+    pub fn bare(&self) -> BareJid {
+        self.who.jid.bare()
+    }
+
+    /// The asking account, or `not-allowed` for anonymous users, who own nothing.
+    pub fn account(&self) -> Result<AccountId, StanzaError> {
+        self.who.account.ok_or_else(StanzaError::not_allowed)
+    }
+
+    /// Which [`Target`] an address is for this session; `None` when it is not the server's to answer.
+    pub fn target(&self, to: Option<&Jid>) -> Option<Target> {
+        let Some(to) = to else { return Some(Target::Own) };
+        if !self.router.is_local(to.domain()) || (to.local().is_some() && !to.is_bare()) {
+            return None;
+        }
+        if to.local().is_none() {
+            return Some(Target::Server);
+        }
+        Some(if to.as_str() == self.who.jid.bare_str() { Target::Own } else { Target::Other })
+    }
+
+    /// Routes a stanza that a handler made: loads the addressee if need be, drops bounces.
+    pub async fn send(&self, stanza: &Stanza) {
+        for _ in 0..2 {
+            let mut origin = crate::router::Origin::server();
+            match self.router.route(stanza, self.now, &mut origin) {
+                Routed::Load(bare) => {
+                    if let Err(error) = self.router.load(&bare).await {
+                        tracing::error!(%error, "an account could not be read");
+                        return;
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The IQ index, built once: by namespace, then the few routes in it.
+pub type IqIndex = HashMap<&'static str, Vec<(Target, IqRoute)>>;

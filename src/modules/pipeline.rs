@@ -1,0 +1,157 @@
+//! The module table made ready: hooks in phase order, the IQ index, and the handling of one stanza.
+
+use std::sync::Arc;
+
+use super::api::{
+    Answer, Broadcast, Cx, Directed, FromClient, Goodbye, IqIndex, IqRoute, Module, On, OnStanza, Phase, Presented,
+    Reply, Stage, Target, Unbound, Verdict,
+};
+use super::{Config, SessionState};
+use crate::stanza::iq::Iq;
+use crate::stanza::{Stanza, StanzaError};
+use crate::store::accounts::AccountId;
+use crate::store::tx::Tx;
+use crate::store::StoreError;
+
+/// What [`Pipeline::build`] makes of the module table. Shared by all sessions.
+#[derive(Debug)]
+pub struct Pipeline {
+    iqs: IqIndex,
+    from_client: Vec<(Phase, &'static str, FromClient)>,
+    unbound: Vec<Unbound>,
+    broadcast: Option<Broadcast>,
+    directed: Option<Directed>,
+    subscription: Option<OnStanza>,
+    probe: Option<OnStanza>,
+    modules: &'static [&'static Module],
+    authenticate_features: String,
+    bind_features: String,
+}
+
+impl Pipeline {
+    /// Reads the table once, at start.
+    pub fn build(modules: &'static [&'static Module], config: &Config) -> Arc<Self> {
+        let mut iqs: IqIndex = IqIndex::new();
+        let mut from_client = Vec::new();
+        for module in modules {
+            for route in module.iqs {
+                for target in route.targets {
+                    iqs.entry(route.ns).or_default().push((*target, *route));
+                }
+            }
+            from_client.extend(module.from_client.iter().map(|(phase, hook)| (*phase, module.name, *hook)));
+        }
+        from_client.sort_by_key(|(phase, name, _)| (*phase, *name));
+        let features = |stage| {
+            let of = |module: &&Module| module.stream_features.and_then(|feature| feature(config, stage));
+            modules.iter().copied().filter_map(|m| of(&m)).collect::<String>()
+        };
+        Arc::new(Self {
+            iqs,
+            from_client,
+            unbound: modules.iter().filter_map(|m| m.unbound).collect(),
+            broadcast: modules.iter().find_map(|m| m.broadcast),
+            directed: modules.iter().find_map(|m| m.directed),
+            subscription: modules.iter().find_map(|m| m.subscription),
+            probe: modules.iter().find_map(|m| m.probe),
+            modules,
+            authenticate_features: features(Stage::Authenticate),
+            bind_features: features(Stage::Bind),
+        })
+    }
+
+    /// Stream features of the modules for a stage.
+    pub fn stream_features(&self, stage: Stage) -> &str {
+        match stage {
+            Stage::Authenticate => &self.authenticate_features,
+            Stage::Bind => &self.bind_features,
+        }
+    }
+
+    /// Every disco feature that the modules name.
+    pub fn disco_features(&self) -> impl Iterator<Item = On> {
+        self.modules.iter().flat_map(|module| module.features.iter().copied())
+    }
+
+    /// Runs the hooks on a stanza that a session sends.
+    pub fn from_client(&self, state: &mut SessionState, stanza: &Stanza) -> Verdict {
+        for (_, _, hook) in &self.from_client {
+            match hook(state, stanza) {
+                Verdict::Continue => {}
+                stop => return stop,
+            }
+        }
+        Verdict::Continue
+    }
+
+    /// Answers a request, or `service-unavailable` for what nobody knows (RFC 6120 §8.4). An
+    /// account that is somebody else's answers the same whether it exists or not.
+    pub fn answer(&self, cx: Cx, iq: Iq) -> Answer<Result<Reply, StanzaError>> {
+        let target = cx.target(iq.to());
+        self.answer_as(cx, iq, target)
+    }
+
+    /// As [`Pipeline::answer`], before authentication.
+    pub fn answer_stream(&self, cx: Cx, iq: Iq) -> Answer<Result<Reply, StanzaError>> {
+        self.answer_as(cx, iq, Some(Target::Stream))
+    }
+
+    /// True when a handler answers this request before authentication.
+    pub fn answers_stream(&self, iq: &Iq) -> bool {
+        self.find(iq, Target::Stream).is_some()
+    }
+
+    fn answer_as(&self, cx: Cx, iq: Iq, target: Option<Target>) -> Answer<Result<Reply, StanzaError>> {
+        match target.and_then(|target| self.find(&iq, target)) {
+            Some(handler) => handler(cx, iq),
+            None => Box::pin(std::future::ready(Err(StanzaError::service_unavailable()))),
+        }
+    }
+
+    fn find(&self, iq: &Iq, target: Target) -> Option<super::api::IqHandler> {
+        let (ns, name) = iq.payload();
+        let fits = |(at, route): &&(Target, IqRoute)| {
+            *at == target && route.ty == iq.ty() && route.name == name
+        };
+        self.iqs.get(ns)?.iter().find(fits).map(|(_, route)| route.handler)
+    }
+
+    /// Broadcast presence of a session.
+    pub fn broadcast(&self, cx: &Cx, state: &mut SessionState, stanza: &Stanza) -> Result<Presented, StanzaError> {
+        self.broadcast.map_or(Ok(Presented::default()), |handle| handle(cx, state, stanza))
+    }
+
+    /// Directed presence of a session, before it is routed.
+    pub fn directed(&self, cx: &Cx, stanza: &Stanza) -> Result<(), StanzaError> {
+        self.directed.map_or(Ok(()), |handle| handle(cx, stanza))
+    }
+
+    /// A subscription stanza to a local account.
+    pub fn subscription(&self, cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+        handle(self.subscription, cx, stanza)
+    }
+
+    /// A probe to a local account.
+    pub fn probe(&self, cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+        handle(self.probe, cx, stanza)
+    }
+
+    /// A session is gone.
+    pub async fn unbound(&self, cx: &Cx, goodbye: &Goodbye) {
+        for hook in &self.unbound {
+            hook(cx.clone(), goodbye.clone()).await;
+        }
+    }
+
+    /// Rows of an account in the modules' tables.
+    pub fn account_deleted(&self, tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
+        self.modules.iter().filter_map(|m| m.account_deleted).try_for_each(|hook| hook(tx, account))
+    }
+}
+
+fn handle(hook: Option<OnStanza>, cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+    match hook {
+        Some(hook) => hook(cx, stanza),
+        None => Box::pin(std::future::ready(Ok(Vec::new()))),
+    }
+}

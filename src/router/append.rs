@@ -1,0 +1,49 @@
+//! The write of one owed message: queued when it is routed, settled after the commit.
+
+use std::sync::Arc;
+
+use super::outbox::Outbox;
+use super::ticket::Ticket;
+use super::Router;
+use crate::stanza::{Frame, Stanza, StanzaError, error_reply};
+use crate::store::accounts::AccountId;
+use crate::store::tx::Tx;
+use crate::store::{Job, StoreError, mailbox};
+
+/// One row on its way into the store.
+pub(super) struct Append {
+    pub router: Arc<Router>,
+    pub account: AccountId,
+    pub bare: String,
+    pub seq: i64,
+    pub at: i64,
+    pub stanza: Stanza,
+    /// Released with the job, after the commit (promise.md 4).
+    pub ticket: Option<Ticket>,
+    /// Who is told when the commit fails.
+    pub sender: Option<Arc<Outbox>>,
+}
+
+impl Job for Append {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        mailbox::append(tx, self.account, self.seq, &self.stanza.frame().to_vec(), self.at)
+    }
+
+    /// promise.md 5: a failed commit gives the sender `resource-constraint`, and `h` moves on.
+    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Err(error) = outcome else { return };
+        tracing::error!(%error, "a message could not be stored; its sender is told");
+        let bytes = self.stanza.frame().len();
+        self.router.registry.with(&self.bare, |user| user.owed.failed(self.seq, bytes));
+        if let Some(outbox) = &self.sender {
+            let to = self.stanza.from();
+            let error = StanzaError::resource_constraint().text("the server cannot store messages now");
+            let from = self.stanza.to().map(crate::jid::Jid::as_str);
+            if let Some(reply) = error_reply(self.stanza.element(), from, to, &error) {
+                // A sender that is gone by now learns nothing, as it would from a lost connection.
+                let _ = outbox.push(Frame::whole(reply));
+            }
+        }
+        drop(self.ticket);
+    }
+}
