@@ -1,0 +1,431 @@
+//! Cuts top-level pieces out of a growing buffer (RFC 6120 §4.2 and §11).
+//!
+//! The framer knows just enough XML to find where a top-level element ends, and refuses early
+//! what must never be waited for: comments, processing instructions, DTDs, other encodings,
+//! and elements that are too large or too deep while still incomplete. Everything else about
+//! well-formedness is the gate's. It is kept by each idle session, so it is small.
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
+
+use super::error::XmlError;
+use super::names::{is_space, may_start_name};
+
+/// The bounds of one top-level element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramerLimits {
+    /// Bytes of one top-level element, of the stream header, or of the XML declaration.
+    pub bytes_max: usize,
+    /// Nesting inside one top-level element, that element included.
+    pub depth_max: usize,
+}
+
+/// What the framer cut off the front of the buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// The open tag of the root, `<stream:stream …>`; the XML declaration is gone.
+    Open(Bytes),
+    /// One complete top-level element.
+    Element(Bytes),
+    /// Bytes of white space swallowed between elements. A split input may report one run of
+    /// white space in several of these.
+    Whitespace(usize),
+    /// The root's end tag. Bytes after it are never looked at.
+    Close,
+}
+
+/// A resumable scanner; the bytes of an unfinished piece stay in the caller's buffer.
+#[derive(Debug, Clone)]
+pub struct Framer {
+    bytes_max: u32,
+    depth_max: u32,
+    /// Bytes at the front of the buffer that belong to the unfinished piece and were looked at.
+    scanned: u32,
+    depth: u32,
+    state: State,
+    phase: Phase,
+    /// Root names other than the usual two are kept to know the end tag by.
+    root: Root,
+}
+
+/// Where in the stream we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing was seen: the only place of an XML declaration.
+    Fresh,
+    /// The header is awaited, a declaration no longer.
+    Header,
+    /// Between or in top-level elements.
+    Open,
+    /// After the end tag or an error.
+    Closed,
+}
+
+/// Where inside markup the next byte is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Text,
+    /// After `<`.
+    Less,
+    /// In an open tag, outside quotes.
+    Tag,
+    /// After `/` in an open tag: only `>` may follow.
+    Slash,
+    Apos,
+    Quot,
+    End,
+    /// After `<!`.
+    Bang,
+    /// After this many bytes of `<![CDATA[`.
+    CdataOpen(u8),
+    Cdata,
+    /// After `<?` of what may be the XML declaration.
+    Declaration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Root {
+    Prefixed,
+    Bare,
+    Other(Box<[u8]>),
+}
+
+/// What the scan of one markup construct came to.
+enum Cut {
+    More,
+    Declaration,
+    Open,
+    Element,
+    Close,
+}
+
+impl Framer {
+    /// A framer that awaits a stream header.
+    pub fn new(limits: FramerLimits) -> Self {
+        let mut framer = Self {
+            bytes_max: 0,
+            depth_max: 0,
+            scanned: 0,
+            depth: 0,
+            state: State::Text,
+            phase: Phase::Fresh,
+            root: Root::Prefixed,
+        };
+        framer.set_limits(limits);
+        framer
+    }
+
+    /// Other bounds from the next call on (they grow with authentication).
+    pub fn set_limits(&mut self, limits: FramerLimits) {
+        self.bytes_max = u32::try_from(limits.bytes_max).unwrap_or(u32::MAX);
+        self.depth_max = u32::try_from(limits.depth_max).unwrap_or(u32::MAX);
+    }
+
+    /// The stream starts anew (RFC 6120 §4.3.3): a new header is awaited. Bytes that the peer
+    /// sent early stay in the buffer and are read as the new stream.
+    pub fn restart(&mut self) {
+        self.scanned = 0;
+        self.depth = 0;
+        self.state = State::Text;
+        self.phase = Phase::Fresh;
+        self.root = Root::Prefixed;
+    }
+
+    /// Is nothing partial buffered? Then an idle session may drop its buffer.
+    pub fn is_between(&self) -> bool {
+        self.scanned == 0
+    }
+
+    /// Cuts the next piece, or `None` when more bytes are needed. After an error or the end
+    /// tag no further piece comes, and what arrives is thrown away.
+    pub fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Piece>, XmlError> {
+        if self.phase == Phase::Closed {
+            buf.clear();
+            return Ok(None);
+        }
+        let piece = self.cut(buf);
+        if matches!(piece, Err(_) | Ok(Some(Piece::Close))) {
+            self.phase = Phase::Closed;
+            self.scanned = 0;
+        }
+        piece
+    }
+
+    fn cut(&mut self, buf: &mut BytesMut) -> Result<Option<Piece>, XmlError> {
+        loop {
+            if self.scanned == 0 {
+                let spaces = buf.iter().take_while(|&&b| is_space(b)).count();
+                if spaces > 0 {
+                    buf.advance(spaces);
+                    if self.phase == Phase::Fresh {
+                        self.phase = Phase::Header;
+                    }
+                    return Ok(Some(Piece::Whitespace(spaces)));
+                }
+                let Some(&first) = buf.first() else { return Ok(None) };
+                self.begin(first)?;
+            }
+            let cut = self.scan(buf)?;
+            let length = self.scanned as usize;
+            if matches!(cut, Cut::More) {
+                return Ok(None);
+            }
+            self.scanned = 0;
+            self.state = State::Text;
+            match cut {
+                Cut::More => return Ok(None),
+                Cut::Declaration => {
+                    check_declaration(&buf.split_to(length))?;
+                    self.phase = Phase::Header;
+                }
+                Cut::Open => {
+                    let tag = buf.split_to(length).freeze();
+                    self.root = Root::of(&tag);
+                    self.phase = Phase::Open;
+                    return Ok(Some(Piece::Open(tag)));
+                }
+                Cut::Element => return Ok(Some(Piece::Element(buf.split_to(length).freeze()))),
+                Cut::Close => {
+                    self.root.check_end(&buf.split_to(length))?;
+                    return Ok(Some(Piece::Close));
+                }
+            }
+        }
+    }
+
+    /// Looks at the first byte of a piece, which must open a tag.
+    fn begin(&mut self, first: u8) -> Result<(), XmlError> {
+        if first == b'<' {
+            self.scanned = 1;
+            self.state = State::Less;
+            return Ok(());
+        }
+        if self.phase == Phase::Open {
+            return Err(XmlError::NotWellFormed("text between elements"));
+        }
+        // RFC 6120 §11.6: UTF-8 without a byte order mark. 0xEF begins UTF-8's, 0xFE and 0xFF
+        // UTF-16's; a NUL is UTF-16 or UTF-32 without one.
+        if matches!(first, 0xEF | 0xFE | 0xFF | 0) {
+            return Err(XmlError::UnsupportedEncoding("only UTF-8 without a byte order mark"));
+        }
+        Err(XmlError::NotWellFormed("text before the stream header"))
+    }
+
+    /// Scans on from where the last call stopped, never past the bound in bytes, so that the
+    /// outcome does not depend on how the input was split.
+    fn scan(&mut self, buf: &[u8]) -> Result<Cut, XmlError> {
+        let max = self.bytes_max as usize;
+        let seen = buf.get(..buf.len().min(max)).unwrap_or_default();
+        while let Some(rest) = seen.get(self.scanned as usize..).filter(|rest| !rest.is_empty()) {
+            let (used, cut) = self.step(seen, rest)?;
+            self.scanned += u32::try_from(used).unwrap_or(u32::MAX);
+            if !matches!(cut, Cut::More) {
+                return Ok(cut);
+            }
+        }
+        if buf.len() > max { Err(XmlError::TooLarge { max }) } else { Ok(Cut::More) }
+    }
+
+    /// Uses at least one byte of `rest`, the not yet seen end of `seen`.
+    fn step(&mut self, seen: &[u8], rest: &[u8]) -> Result<(usize, Cut), XmlError> {
+        match self.state {
+            State::Text => Ok((self.until(b'<', rest, State::Less), Cut::More)),
+            State::Apos => Ok((self.until(b'\'', rest, State::Tag), Cut::More)),
+            State::Quot => Ok((self.until(b'"', rest, State::Tag), Cut::More)),
+            State::Less => self.less(rest),
+            State::Tag => self.tag(rest),
+            State::Slash => match rest.first() {
+                Some(b'>') => self.element_end(1),
+                _ => Err(XmlError::NotWellFormed("stray / in a tag")),
+            },
+            State::End => match memchr(b'>', rest) {
+                Some(at) if self.depth == 0 => Ok((at + 1, Cut::Close)),
+                Some(at) => self.element_end(at + 1),
+                None => Ok((rest.len(), Cut::More)),
+            },
+            State::Bang => self.bang(rest),
+            State::CdataOpen(matched) => self.cdata_open(matched, rest),
+            State::Cdata => self.cdata(seen, rest),
+            State::Declaration => declaration(seen, rest),
+        }
+    }
+
+    /// Skips up to and with `byte`; found, `next` is the state.
+    fn until(&mut self, byte: u8, rest: &[u8], next: State) -> usize {
+        match memchr(byte, rest) {
+            Some(at) => {
+                self.state = next;
+                at + 1
+            }
+            None => rest.len(),
+        }
+    }
+
+    /// The byte after `<` tells what kind of markup it is.
+    fn less(&mut self, rest: &[u8]) -> Result<(usize, Cut), XmlError> {
+        self.state = match rest.first() {
+            Some(b'/') if self.phase == Phase::Open => State::End,
+            Some(b'!') => State::Bang,
+            Some(b'?') if self.phase == Phase::Fresh => State::Declaration,
+            Some(b'?') => {
+                return Err(XmlError::RestrictedXml("processing instruction"));
+            }
+            Some(0) => {
+                return Err(XmlError::UnsupportedEncoding("only UTF-8"));
+            }
+            Some(&byte) if may_start_name(byte) => {
+                if self.depth >= self.depth_max {
+                    return Err(XmlError::TooDeep { max: self.depth_max as usize });
+                }
+                self.depth += 1;
+                State::Tag
+            }
+            _ => return Err(XmlError::NotWellFormed("no name after <")),
+        };
+        Ok((1, Cut::More))
+    }
+
+    fn tag(&mut self, rest: &[u8]) -> Result<(usize, Cut), XmlError> {
+        // Names and the space between attributes are short: a plain loop beats memchr.
+        let Some(at) = rest.iter().position(|b| matches!(b, b'>' | b'/' | b'\'' | b'"' | b'<'))
+        else {
+            return Ok((rest.len(), Cut::More));
+        };
+        match rest.get(at) {
+            Some(b'\'') => self.state = State::Apos,
+            Some(b'"') => self.state = State::Quot,
+            Some(b'/') => self.state = State::Slash,
+            Some(b'>') if self.phase != Phase::Open => {
+                self.depth = 0;
+                return Ok((at + 1, Cut::Open));
+            }
+            Some(b'>') => self.state = State::Text,
+            _ => return Err(XmlError::NotWellFormed("< in a tag")),
+        }
+        Ok((at + 1, Cut::More))
+    }
+
+    fn element_end(&mut self, used: usize) -> Result<(usize, Cut), XmlError> {
+        if self.phase != Phase::Open {
+            return Err(XmlError::NotWellFormed("stream header without content"));
+        }
+        self.depth = self.depth.saturating_sub(1);
+        self.state = State::Text;
+        Ok((used, if self.depth == 0 { Cut::Element } else { Cut::More }))
+    }
+
+    fn bang(&mut self, rest: &[u8]) -> Result<(usize, Cut), XmlError> {
+        if rest.first() != Some(&b'[') {
+            return Err(XmlError::RestrictedXml("comment or document type"));
+        }
+        if self.depth == 0 {
+            return Err(XmlError::NotWellFormed("CDATA between elements"));
+        }
+        self.state = State::CdataOpen(3);
+        Ok((1, Cut::More))
+    }
+
+    fn cdata_open(&mut self, matched: u8, rest: &[u8]) -> Result<(usize, Cut), XmlError> {
+        if rest.first() != CDATA_OPEN.get(matched as usize) {
+            return Err(XmlError::NotWellFormed("broken CDATA section"));
+        }
+        let matched = matched + 1;
+        self.state = if matched as usize == CDATA_OPEN.len() {
+            State::Cdata
+        } else {
+            State::CdataOpen(matched)
+        };
+        Ok((1, Cut::More))
+    }
+
+    fn cdata(&mut self, seen: &[u8], rest: &[u8]) -> Result<(usize, Cut), XmlError> {
+        let used = memchr(b'>', rest).map_or(rest.len(), |at| at + 1);
+        // `<![CDATA[` itself ends in no `]`, so the look back stays inside the section.
+        if ends_with(seen, self.scanned as usize + used, b"]]>") {
+            self.state = State::Text;
+        }
+        Ok((used, Cut::More))
+    }
+}
+
+fn declaration(seen: &[u8], rest: &[u8]) -> Result<(usize, Cut), XmlError> {
+    let used = memchr(b'>', rest).map_or(rest.len(), |at| at + 1);
+    let end = seen.len() - rest.len() + used;
+    let done = ends_with(seen, end, b"?>") && end > DECLARATION_OPEN.len();
+    Ok((used, if done { Cut::Declaration } else { Cut::More }))
+}
+
+fn ends_with(seen: &[u8], end: usize, tail: &[u8]) -> bool {
+    seen.get(..end).is_some_and(|seen| seen.ends_with(tail))
+}
+
+impl Root {
+    fn of(tag: &[u8]) -> Self {
+        let name = tag.get(1..).unwrap_or_default();
+        let end = name.iter().position(|&b| is_space(b) || b == b'>').unwrap_or(name.len());
+        match name.get(..end).unwrap_or_default() {
+            b"stream:stream" => Self::Prefixed,
+            b"stream" => Self::Bare,
+            other => Self::Other(other.into()),
+        }
+    }
+
+    /// `</stream:stream >` ends `<stream:stream>`, and nothing else does.
+    fn check_end(&self, tag: &[u8]) -> Result<(), XmlError> {
+        let name: &[u8] = match self {
+            Self::Prefixed => b"stream:stream",
+            Self::Bare => b"stream",
+            Self::Other(name) => name,
+        };
+        let rest = tag.strip_prefix(b"</").and_then(|tag| tag.strip_prefix(name));
+        let rest = rest.and_then(|rest| rest.strip_suffix(b">"));
+        match rest {
+            Some(rest) if rest.iter().all(|&b| is_space(b)) => Ok(()),
+            _ => Err(XmlError::NotWellFormed("end tag does not match the stream header")),
+        }
+    }
+}
+
+/// RFC 6120 §11.5, §11.6 and §11.8: XML 1.0 in UTF-8; `standalone` has no meaning.
+fn check_declaration(raw: &[u8]) -> Result<(), XmlError> {
+    const BROKEN: XmlError = XmlError::NotWellFormed("broken XML declaration");
+    let body = raw.strip_prefix(DECLARATION_OPEN).and_then(|raw| raw.strip_suffix(b"?>"));
+    let Some(mut body) = body.filter(|body| body.first().is_some_and(|&b| is_space(b))) else {
+        return Err(XmlError::RestrictedXml("processing instruction"));
+    };
+    let version = pseudo_attribute(&mut body, b"version").ok_or(BROKEN)?;
+    if version != b"1.0" {
+        return Err(XmlError::UnsupportedEncoding("only XML 1.0"));
+    }
+    if let Some(encoding) = pseudo_attribute(&mut body, b"encoding")
+        && !encoding.eq_ignore_ascii_case(b"UTF-8")
+    {
+        return Err(XmlError::UnsupportedEncoding("only UTF-8"));
+    }
+    if let Some(standalone) = pseudo_attribute(&mut body, b"standalone")
+        && !matches!(standalone, b"yes" | b"no")
+    {
+        return Err(BROKEN);
+    }
+    if body.iter().all(|&b| is_space(b)) { Ok(()) } else { Err(BROKEN) }
+}
+
+/// Takes ` name = 'value'` off the front; leaves the body alone when it is not there.
+fn pseudo_attribute<'a>(body: &mut &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let rest = body.trim_ascii_start();
+    if rest.len() == body.len() {
+        return None;
+    }
+    let rest = rest.strip_prefix(name)?.trim_ascii_start();
+    let rest = rest.strip_prefix(b"=")?.trim_ascii_start();
+    let (&quote, rest) = rest.split_first()?;
+    if !matches!(quote, b'\'' | b'"') {
+        return None;
+    }
+    let end = memchr(quote, rest)?;
+    *body = rest.get(end + 1..)?;
+    rest.get(..end)
+}
+
+const CDATA_OPEN: &[u8] = b"<![CDATA[";
+const DECLARATION_OPEN: &[u8] = b"<?xml";
