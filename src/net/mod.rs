@@ -1,1 +1,4 @@
 //! TODO
+
+pub mod local_ca;
+pub mod tls;

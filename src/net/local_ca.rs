@@ -1,0 +1,258 @@
+//! A certificate authority of the server's own, for a first run and for labs: devices trust its
+//! `ca.pem` once, and certificates for the domains are made and renewed from it (RFC 5280).
+
+use super::tls::error::{TlsError, TlsProblem};
+use super::tls::facts::{ascii, bare_ip};
+use super::tls::pair::{self, Pair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+};
+use rustls::crypto::CryptoProvider;
+use sha2::{Digest, Sha256};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// The opened authority in `data_dir/tls`.
+pub struct LocalCa {
+    folder: PathBuf,
+    ca_file: PathBuf,
+    subject: String,
+    issuer: Issuer<'static, KeyPair>,
+    provider: Arc<CryptoProvider>,
+    minted: bool,
+}
+
+impl LocalCa {
+    /// Opens the authority of this data folder, or makes one if there is none yet.
+    pub fn open(
+        data_dir: &Path,
+        now: SystemTime,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        let folder = folder(data_dir);
+        make_private(&folder).map_err(|error| TlsProblem::Unwritable(error).at(&folder))?;
+        let (ca_file, key_file) = (folder.join("ca.pem"), folder.join("ca.key"));
+        let minted =
+            !ca_file.try_exists().map_err(|error| TlsProblem::Unreadable(error).at(&ca_file))?;
+        if minted {
+            mint_ca(&ca_file, &key_file, now)?;
+        }
+        let Pair { facts, .. } =
+            pair::load(&ca_file, &key_file, &provider).map_err(|error| broken(&error))?;
+        let issuer = issuer(&ca_file, &key_file)?;
+        Ok(Self { folder, ca_file, subject: facts.subject, issuer, provider, minted })
+    }
+
+    /// The certificate that devices have to trust.
+    pub fn ca_file(&self) -> &Path {
+        &self.ca_file
+    }
+
+    /// True when [`Self::open`] made the authority.
+    pub fn minted(&self) -> bool {
+        self.minted
+    }
+
+    /// Chain and key file for a domain: those in the folder while they are good for 30 more days,
+    /// else new ones.
+    pub fn certificate(
+        &self,
+        domain: &str,
+        now: SystemTime,
+    ) -> Result<(PathBuf, PathBuf), TlsError> {
+        let (chain_file, key_file) = leaf_files(&self.folder, domain)
+            .ok_or_else(|| TlsProblem::BadDomain(domain.to_owned()).at(&self.folder))?;
+        if !self.still_good(&chain_file, &key_file, domain, now) {
+            self.mint_leaf(&chain_file, &key_file, domain, now)?;
+        }
+        Ok((chain_file, key_file))
+    }
+
+    fn still_good(&self, chain: &Path, key: &Path, domain: &str, now: SystemTime) -> bool {
+        pair::load(chain, key, &self.provider).is_ok_and(|Pair { facts, .. }| {
+            facts.issuer == self.subject
+                && facts.covers(domain)
+                && facts.not_before <= now
+                && now < renew_at(facts.not_after)
+        })
+    }
+
+    fn mint_leaf(
+        &self,
+        chain_file: &Path,
+        key_file: &Path,
+        domain: &str,
+        now: SystemTime,
+    ) -> Result<(), TlsError> {
+        let setup = |error: rcgen::Error| TlsProblem::Setup(error.to_string()).at(chain_file);
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(setup)?;
+        let certificate = leaf_params(domain, &key, now)
+            .and_then(|params| params.signed_by(&key, &self.issuer))
+            .map_err(setup)?;
+        // The key first: an interruption between the two leaves a pair that does not match, which
+        // the next run sees and replaces.
+        write_atomic(key_file, key.serialize_pem().as_bytes(), PRIVATE)?;
+        write_atomic(chain_file, certificate.pem().as_bytes(), PUBLIC)
+    }
+}
+
+/// Where the authority and its certificates live.
+pub fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("tls")
+}
+
+/// From when on a certificate of the local authority is replaced.
+pub(crate) fn renew_at(not_after: SystemTime) -> SystemTime {
+    not_after.checked_sub(days(RENEW_DAYS)).unwrap_or(not_after)
+}
+
+/// The files of one domain, if its name can be a file name and stand in a certificate.
+fn leaf_files(folder: &Path, domain: &str) -> Option<(PathBuf, PathBuf)> {
+    let name = ascii(domain);
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    if name.is_empty() || name.starts_with('.') || name.len() > 250 || !name.chars().all(fits) {
+        return None;
+    }
+    // The domain `ca` must not overwrite the authority; `_` begins no domain.
+    let name = if name == "ca" { "_ca".to_owned() } else { name };
+    Some((folder.join(format!("{name}.pem")), folder.join(format!("{name}.key"))))
+}
+
+fn issuer(ca_file: &Path, key_file: &Path) -> Result<Issuer<'static, KeyPair>, TlsError> {
+    let text =
+        |file: &Path| fs::read_to_string(file).map_err(|error| TlsProblem::reading(error).at(file));
+    let broken = |error: rcgen::Error| TlsProblem::BrokenCa(error.to_string()).at(ca_file);
+    let key = KeyPair::from_pem(&text(key_file)?).map_err(broken)?;
+    Issuer::from_ca_cert_pem(&text(ca_file)?, key).map_err(broken)
+}
+
+/// A damaged authority is never replaced silently: devices trust it.
+fn broken(error: &TlsError) -> TlsError {
+    match &error.problem {
+        TlsProblem::Missing => TlsProblem::BrokenCa("the file is missing".to_owned()),
+        problem => TlsProblem::BrokenCa(problem.to_string()),
+    }
+    .at(&error.file)
+}
+
+fn mint_ca(ca_file: &Path, key_file: &Path, now: SystemTime) -> Result<(), TlsError> {
+    let setup = |error: rcgen::Error| TlsProblem::Setup(error.to_string()).at(ca_file);
+    // A key without a certificate is a first run that was interrupted, or a lost ca.pem. With the
+    // same key and name the new certificate stands for the old one.
+    let key = match fs::read_to_string(key_file) {
+        Ok(text) => KeyPair::from_pem(&text)
+            .map_err(|error| TlsProblem::BrokenCa(error.to_string()).at(key_file))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(setup)?;
+            write_atomic(key_file, key.serialize_pem().as_bytes(), PRIVATE)?;
+            key
+        }
+        Err(error) => return Err(TlsProblem::Unreadable(error).at(key_file)),
+    };
+    let certificate = ca_params(&key, now).self_signed(&key).map_err(setup)?;
+    write_atomic(ca_file, certificate.pem().as_bytes(), PUBLIC)
+}
+
+fn ca_params(key: &KeyPair, now: SystemTime) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    // The name follows from the key: two authorities on one device must not share a name, or the
+    // device may check a signature with the wrong one.
+    let id: String =
+        Sha256::digest(key.public_key_raw()).iter().take(4).map(|b| format!("{b:02x}")).collect();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, format!("Stonechat local CA {id}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = earlier(now).into();
+    params.not_after = (earlier(now) + days(CA_DAYS)).into();
+    params
+}
+
+fn leaf_params(
+    domain: &str,
+    key: &KeyPair,
+    now: SystemTime,
+) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    let name = ascii(domain);
+    params.subject_alt_names = alt_names(&name)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    // X.520 bounds a common name at 64 characters; only the alternative names identify the server.
+    let label: String = name.chars().take(64).collect();
+    params.distinguished_name.push(DnType::CommonName, label);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    // ClientAuth too: towards other servers this server is the TLS client (RFC 6120 §13.7.1.2).
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    params.serial_number = Some(serial(key));
+    params.not_before = earlier(now).into();
+    params.not_after = (earlier(now) + days(LEAF_DAYS)).into();
+    Ok(params)
+}
+
+fn alt_names(name: &str) -> Result<Vec<SanType>, rcgen::Error> {
+    if let Some(ip) = bare_ip(name) {
+        return Ok(vec![SanType::IpAddress(ip)]);
+    }
+    let mut names = vec![SanType::DnsName(name.try_into()?)];
+    if name == "localhost" {
+        names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        names.push(SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)));
+    }
+    Ok(names)
+}
+
+/// RFC 5280 §4.1.2.2: positive, at most 20 octets, unique for the issuer. Each certificate has a
+/// new key, so its hash is as good as a random number.
+fn serial(key: &KeyPair) -> rcgen::SerialNumber {
+    let mut bytes: Vec<u8> =
+        Sha256::digest(key.public_key_raw()).iter().copied().take(16).collect();
+    if let Some(first) = bytes.first_mut() {
+        // Clears the sign and makes sure that the number does not begin with a zero octet.
+        *first = (*first & 0x7f) | 0x40;
+    }
+    rcgen::SerialNumber::from(bytes)
+}
+
+/// Devices whose clock is somewhat slow must already see a valid certificate.
+fn earlier(now: SystemTime) -> SystemTime {
+    now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
+}
+
+const fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 86_400)
+}
+
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
+}
+
+/// All or nothing, also when the power fails: a new file beside it, synced, renamed over it.
+fn write_atomic(file: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
+    let write = || -> std::io::Result<()> {
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let mut temp = tempfile::NamedTempFile::new_in(folder)?;
+        temp.write_all(bytes)?;
+        temp.as_file().set_permissions(Permissions::from_mode(mode))?;
+        temp.as_file().sync_all()?;
+        temp.persist(file).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|error| TlsProblem::Unwritable(error).at(file))
+}
+
+const PRIVATE: u32 = 0o600;
+const PUBLIC: u32 = 0o644;
+const CA_DAYS: u64 = 20 * 365;
+/// Apple's systems refuse TLS certificates of more than 825 days, whoever made them.
+const LEAF_DAYS: u64 = 820;
+const RENEW_DAYS: u64 = 30;

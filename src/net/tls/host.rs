@@ -1,0 +1,173 @@
+//! One host's certificate in use, and the look of the files it came from.
+
+use super::error::{TlsError, TlsProblem};
+use super::facts::{Facts, ascii};
+use super::{HostCertificate, HostInfo, MinVersion, Source, pair};
+use crate::base::time::stamp;
+use crate::net::local_ca::{self, LocalCa};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub(super) struct Host {
+    /// As the settings spell it.
+    pub(super) domain: String,
+    /// In the form of SNI.
+    pub(super) name: String,
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) facts: Facts,
+    /// Equal chains have equal public keys, so this alone tells whether a reload changes anything.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) stamp: Stamp,
+}
+
+impl Host {
+    pub(super) fn load(
+        host: &HostCertificate,
+        ca: Option<&LocalCa>,
+        min_version: MinVersion,
+        provider: &Arc<CryptoProvider>,
+        now: SystemTime,
+    ) -> Result<Self, TlsError> {
+        let (chain_file, key_file) = match (&host.source, ca) {
+            (Source::Files { chain, key }, _) => (chain.clone(), key.clone()),
+            (Source::Local, Some(ca)) => ca.certificate(&host.domain, now)?,
+            (Source::Local, None) => {
+                return Err(TlsProblem::Missing.at(Path::new(&host.domain)));
+            }
+        };
+        // Looked at before they are read: a change in between is seen as one, not missed.
+        let mut stamp = Stamp::take(chain_file, key_file);
+        let pair = pair::load(&stamp.chain_file, &stamp.key_file, provider)?;
+        if host.source == Source::Local {
+            stamp.renew_at = Some(local_ca::renew_at(pair.facts.not_after));
+        }
+        let chain = pair.certified.cert.clone();
+        let config = pair::server_config(pair.certified, min_version, provider.clone())
+            .map_err(|error| TlsProblem::Setup(error.to_string()).at(&stamp.chain_file))?;
+        Ok(Self {
+            domain: host.domain.clone(),
+            name: ascii(&host.domain),
+            config: Arc::new(config),
+            facts: pair.facts,
+            chain,
+            stamp,
+        })
+    }
+
+    pub(super) fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let Self { domain, facts, stamp, .. } = self;
+        let file = stamp.chain_file.display();
+        let mut found = Vec::new();
+        if let Some(when) = validity_warning(facts, now) {
+            found.push(format!("the certificate of {domain} ({file}) {when}"));
+        }
+        if !facts.covers(domain) {
+            let names: Vec<String> = facts.names.iter().map(ToString::to_string).collect();
+            let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+            found.push(format!(
+                "the certificate of {domain} ({file}) is valid for {names} and not for {domain}: \
+                 clients will refuse it; order one with DNS:{}",
+                self.name
+            ));
+        }
+        found.extend(stamp.warnings());
+        found
+    }
+
+    pub(super) fn info(&self) -> HostInfo {
+        HostInfo {
+            domain: self.domain.clone(),
+            subject: self.facts.subject.clone(),
+            names: self.facts.names.iter().map(ToString::to_string).collect(),
+            issuer: self.facts.issuer.clone(),
+            not_after: self.facts.not_after,
+            chain_file: self.stamp.chain_file.clone(),
+            fingerprint_sha256: self.facts.fingerprint_sha256.clone(),
+        }
+    }
+}
+
+fn validity_warning(facts: &Facts, now: SystemTime) -> Option<String> {
+    let until = stamp(facts.not_after);
+    if now < facts.not_before {
+        return Some(format!(
+            "is valid only from {}: check the clock of this machine",
+            stamp(facts.not_before)
+        ));
+    }
+    match facts.not_after.duration_since(now) {
+        Err(_) => Some(format!("expired on {until}: clients will refuse it; renew it")),
+        Ok(left) if left < EXPIRY_WARNING => {
+            Some(format!("expires in {} days, on {until}: renew it", left.as_secs() / 86_400))
+        }
+        Ok(_) => None,
+    }
+}
+
+/// The look of a host's files, to notice a change without reading them.
+#[derive(Debug, Clone)]
+pub(super) struct Stamp {
+    pub(super) chain_file: PathBuf,
+    pub(super) key_file: PathBuf,
+    looks: [Option<Look>; 2],
+    /// When the local authority should make a new certificate.
+    renew_at: Option<SystemTime>,
+}
+
+/// Device, inode, length, and time of the last change in seconds and nanoseconds.
+type Look = (u64, u64, u64, i64, i64);
+
+impl Stamp {
+    fn take(chain_file: PathBuf, key_file: PathBuf) -> Self {
+        let looks = [look(&chain_file), look(&key_file)];
+        Self { chain_file, key_file, looks, renew_at: None }
+    }
+
+    /// The look now. A renewal that is overdue is next tried in a day, lest a full disk
+    /// bring an error every few seconds.
+    pub(super) fn again(&self, now: SystemTime) -> Self {
+        let fresh = Self::take(self.chain_file.clone(), self.key_file.clone());
+        let renew_at = self.renew_at.map(|at| at.max(now + RENEW_RETRY));
+        Self { renew_at, ..fresh }
+    }
+
+    pub(super) fn stale(&self, now: SystemTime) -> bool {
+        self.looks != [look(&self.chain_file), look(&self.key_file)]
+            || self.renew_at.is_some_and(|at| at <= now)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if fs::metadata(&self.key_file).is_ok_and(|meta| meta.mode() & 0o004 != 0) {
+            let file = self.key_file.display();
+            found.push(format!(
+                "everybody on this machine can read the key {file}: chmod o= {file}"
+            ));
+        }
+        // The names are certbot's; with cert.pem alone many clients cannot build the chain.
+        let full = self.chain_file.with_file_name("fullchain.pem");
+        if self.chain_file.ends_with("cert.pem") && full.exists() {
+            found.push(format!(
+                "{} lacks the intermediate certificates: use {}",
+                self.chain_file.display(),
+                full.display()
+            ));
+        }
+        found
+    }
+}
+
+/// Follows symbolic links, as ACME clients swap those.
+fn look(file: &Path) -> Option<Look> {
+    let meta = fs::metadata(file).ok()?;
+    Some((meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+}
+
+const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
+const RENEW_RETRY: Duration = Duration::from_secs(86_400);

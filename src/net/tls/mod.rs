@@ -1,0 +1,340 @@
+//! TLS for clients: certificates per host, reload without a dropped session, channel bindings.
+//! RFC 6120 §5 and §13.7, RFC 7590, RFC 9325, XEP-0368 (direct TLS), RFC 9266 and RFC 5929 §4.
+
+pub(crate) mod error;
+pub(crate) mod facts;
+mod host;
+pub(crate) mod pair;
+#[cfg(test)]
+mod tests;
+
+pub use error::{TlsError, TlsProblem};
+
+use super::local_ca::LocalCa;
+use arc_swap::ArcSwap;
+use facts::ascii;
+use host::{Host, Stamp};
+use rustls::ServerConnection;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::Acceptor;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// One hosted domain and where its certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostCertificate {
+    /// The domainpart that clients log in at.
+    pub domain: String,
+    /// Where its certificate comes from.
+    pub source: Source,
+}
+
+/// Where a certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// PEM files that somebody else renews, such as an ACME client.
+    Files {
+        /// The server's own certificate, then the intermediate ones.
+        chain: PathBuf,
+        /// The private key, unlocked; may be the same file.
+        key: PathBuf,
+    },
+    /// Made and renewed by the local authority in `data_dir/tls`.
+    Local,
+}
+
+/// The oldest TLS version that is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MinVersion {
+    /// TLS 1.2 (AEAD, ECDHE and extended master secret only) and 1.3.
+    #[default]
+    Tls12,
+    /// TLS 1.3 only.
+    Tls13,
+}
+
+/// What TLS needs from the config file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The hosted domains; the first serves clients that name none.
+    pub hosts: Vec<HostCertificate>,
+    /// Holds the folder `tls` of the local authority.
+    pub data_dir: PathBuf,
+    /// The oldest TLS version that is spoken.
+    pub min_version: MinVersion,
+}
+
+/// The certificates in use. Cloning is a reference count, and clones see each reload.
+#[derive(Clone)]
+pub struct Tls(Arc<Inner>);
+
+struct Inner {
+    settings: TlsSettings,
+    provider: Arc<CryptoProvider>,
+    hosts: ArcSwap<Vec<Arc<Host>>>,
+    /// What the files looked like when they were last read, good or not.
+    stamps: ArcSwap<Vec<Stamp>>,
+    ca_file: Option<PathBuf>,
+    minted: bool,
+    /// Two reloads at once could make two certificates for one domain.
+    reloading: Mutex<()>,
+}
+
+/// How a TLS session begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind<'a> {
+    /// After `<proceed/>`; `to` is the domain of the stream header.
+    StartTls {
+        /// The `to` of the stream header, if it had one.
+        to: Option<&'a str>,
+    },
+    /// From the first byte (XEP-0368).
+    Direct,
+}
+
+/// A finished handshake.
+pub struct Accepted<IO> {
+    /// The secured stream.
+    pub stream: TlsStream<IO>,
+    /// For SASL mechanisms with channel binding.
+    pub bindings: Bindings,
+    /// The name that the client asked for (RFC 6066 §3).
+    pub sni: Option<String>,
+    /// The host whose certificate the client got, as the settings spell it.
+    pub host: String,
+    /// Such as `TLSv1.3`.
+    pub version: &'static str,
+    /// Such as `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: String,
+}
+
+/// Channel binding data of one TLS session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bindings {
+    /// `tls-exporter` (RFC 9266)
+    pub exporter: Option<Vec<u8>>,
+    /// `tls-server-end-point` (RFC 5929 §4); `None` where the certificate defines none.
+    pub end_point: Option<Vec<u8>>,
+}
+
+/// What became of one host in a reload.
+#[derive(Debug)]
+pub enum Reloaded {
+    /// New connections get a new certificate.
+    Changed,
+    /// The files hold what is in use already.
+    Unchanged,
+    /// The new files are broken; the old certificate stays in use.
+    Refused(TlsError),
+}
+
+/// What became of each host in a reload, in the order of the settings.
+#[derive(Debug)]
+pub struct ReloadReport {
+    /// Domain and outcome.
+    pub hosts: Vec<(String, Reloaded)>,
+}
+
+/// One certificate in use, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostInfo {
+    /// The hosted domain.
+    pub domain: String,
+    /// The subject's distinguished name.
+    pub subject: String,
+    /// The names it is valid for, such as `DNS:example.org`.
+    pub names: Vec<String>,
+    /// The issuer's distinguished name.
+    pub issuer: String,
+    /// Its last second.
+    pub not_after: SystemTime,
+    /// The file it was read from.
+    pub chain_file: PathBuf,
+    /// As `openssl x509 -fingerprint -sha256` writes it.
+    pub fingerprint_sha256: String,
+}
+
+impl Tls {
+    /// Reads every certificate; the first unusable one is the error. Expired certificates and
+    /// names that are not covered are [`Self::warnings`].
+    pub fn load(settings: TlsSettings) -> Result<Self, TlsError> {
+        Self::load_at(settings, SystemTime::now())
+    }
+
+    fn load_at(settings: TlsSettings, now: SystemTime) -> Result<Self, TlsError> {
+        if settings.hosts.is_empty() {
+            return Err(TlsProblem::NoHosts.at(&settings.data_dir));
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let ca = match settings.hosts.iter().any(|host| host.source == Source::Local) {
+            true => Some(LocalCa::open(&settings.data_dir, now, provider.clone())?),
+            false => None,
+        };
+        let mut hosts = Vec::with_capacity(settings.hosts.len());
+        for host in &settings.hosts {
+            let host = Host::load(host, ca.as_ref(), settings.min_version, &provider, now)?;
+            hosts.push(Arc::new(host));
+        }
+        let stamps = hosts.iter().map(|host| host.stamp.clone()).collect();
+        Ok(Self(Arc::new(Inner {
+            settings,
+            provider,
+            hosts: ArcSwap::from_pointee(hosts),
+            stamps: ArcSwap::from_pointee(stamps),
+            ca_file: ca.as_ref().map(|ca| ca.ca_file().to_owned()),
+            minted: ca.is_some_and(|ca| ca.minted()),
+            reloading: Mutex::new(()),
+        })))
+    }
+
+    /// The whole handshake of one connection. The caller bounds its time.
+    pub async fn accept<IO>(&self, io: IO, kind: Kind<'_>) -> io::Result<Accepted<IO>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
+        let sni = start.client_hello().server_name().map(str::to_owned);
+        let host = self.choose(sni.as_deref(), kind)?;
+        let stream = start.into_stream(host.config.clone()).await?;
+        let (_, conn) = stream.get_ref();
+        Ok(Accepted {
+            bindings: channel_bindings(conn, host.facts.end_point.as_deref()),
+            version: version(conn),
+            cipher: cipher(conn),
+            host: host.domain.clone(),
+            sni,
+            stream,
+        })
+    }
+
+    /// SNI decides. A client may put an SRV target there, so an unknown name is no error: then
+    /// the stream's `to`, then whichever certificate has that name, then the first host.
+    fn choose(&self, sni: Option<&str>, kind: Kind<'_>) -> io::Result<Arc<Host>> {
+        let hosts = self.0.hosts.load();
+        let named = |name: &str| {
+            let name = ascii(name);
+            hosts.iter().find(|host| host.name == name)
+        };
+        let to = match kind {
+            Kind::StartTls { to } => to,
+            Kind::Direct => None,
+        };
+        sni.and_then(named)
+            .or_else(|| to.and_then(named))
+            .or_else(|| sni.and_then(|sni| hosts.iter().find(|h| h.facts.covers_host_name(sni))))
+            .or_else(|| hosts.first())
+            .cloned()
+            .ok_or_else(|| io::Error::other("no host has a certificate"))
+    }
+
+    /// Reads all files again. Sessions that stand keep standing; only new ones see the change.
+    pub fn reload(&self) -> ReloadReport {
+        self.reload_at(SystemTime::now())
+    }
+
+    fn reload_at(&self, now: SystemTime) -> ReloadReport {
+        let inner = &self.0;
+        let _one = inner.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = inner.hosts.load_full();
+        let mut stamps = Vec::with_capacity(old.len());
+        let mut hosts = Vec::with_capacity(old.len());
+        let mut report = Vec::with_capacity(old.len());
+        for (settings, old) in inner.settings.hosts.iter().zip(old.iter()) {
+            // Looked at before the attempt: files that are mended meanwhile count as changed.
+            let refused = old.stamp.again(now);
+            let (host, stamp, outcome) = match self.load_again(settings, now) {
+                Ok(new) if new.chain == old.chain => (old.clone(), new.stamp, Reloaded::Unchanged),
+                Ok(new) => {
+                    let stamp = new.stamp.clone();
+                    (Arc::new(new), stamp, Reloaded::Changed)
+                }
+                Err(error) => (old.clone(), refused, Reloaded::Refused(error)),
+            };
+            log(&settings.domain, &outcome);
+            hosts.push(host);
+            stamps.push(stamp);
+            report.push((settings.domain.clone(), outcome));
+        }
+        inner.hosts.store(Arc::new(hosts));
+        inner.stamps.store(Arc::new(stamps));
+        ReloadReport { hosts: report }
+    }
+
+    fn load_again(&self, host: &HostCertificate, now: SystemTime) -> Result<Host, TlsError> {
+        let inner = &self.0;
+        let ca = match host.source {
+            Source::Local => {
+                Some(LocalCa::open(&inner.settings.data_dir, now, inner.provider.clone())?)
+            }
+            Source::Files { .. } => None,
+        };
+        Host::load(host, ca.as_ref(), inner.settings.min_version, &inner.provider, now)
+    }
+
+    /// Whether a reload is due: a file is not as it was when last read, or a certificate of the
+    /// local authority is to be renewed. Cheap: two `stat` calls a host.
+    pub fn files_changed(&self) -> bool {
+        let now = SystemTime::now();
+        self.0.stamps.load().iter().any(|stamp| stamp.stale(now))
+    }
+
+    /// What an operator should mend soon, for the startup log and `stonechat check`.
+    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
+        self.0.hosts.load().iter().flat_map(|host| host.warnings(now)).collect()
+    }
+
+    /// The certificates in use, in the order of the settings.
+    pub fn certificate_info(&self) -> Vec<HostInfo> {
+        self.0.hosts.load().iter().map(|host| host.info()).collect()
+    }
+
+    /// The PEM file that devices have to trust, if any host uses the local authority.
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        self.0.ca_file.clone()
+    }
+
+    /// True when this run made the local authority.
+    pub fn minted(&self) -> bool {
+        self.0.minted
+    }
+}
+
+/// The bindings of a finished handshake; `end_point` is the hash of the certificate it served.
+pub fn channel_bindings(conn: &ServerConnection, end_point: Option<&[u8]>) -> Bindings {
+    // RFC 9266 §2: this label, a zero-length context, 32 bytes. Every configuration requires the
+    // extended master secret, so TLS 1.2 has unique secrets too (§4.2).
+    let exporter = conn.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+    Bindings {
+        exporter: exporter.ok().map(|bytes| bytes.to_vec()),
+        end_point: end_point.map(<[u8]>::to_vec),
+    }
+}
+
+fn version(conn: &ServerConnection) -> &'static str {
+    match conn.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLS",
+    }
+}
+
+fn cipher(conn: &ServerConnection) -> String {
+    conn.negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+fn log(domain: &str, outcome: &Reloaded) {
+    match outcome {
+        Reloaded::Changed => tracing::info!(domain, "new certificate in use"),
+        Reloaded::Unchanged => tracing::debug!(domain, "certificate unchanged"),
+        Reloaded::Refused(error) => {
+            tracing::error!(domain, %error, "new certificate refused, the old one stays in use");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! From two PEM files to a certified key and the TLS configuration around it.
+
+use super::MinVersion;
+use super::error::{FILE_BYTES_MAX, TlsError, TlsProblem};
+use super::facts::Facts;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{InconsistentKeys, ServerConfig, SupportedProtocolVersion, version};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A chain with its key, proved to belong together, and what the first certificate says.
+pub(crate) struct Pair {
+    pub(crate) certified: CertifiedKey,
+    pub(crate) facts: Facts,
+}
+
+/// Reads and proves both files; they may be the same file. An expired certificate loads.
+pub(crate) fn load(
+    chain_file: &Path,
+    key_file: &Path,
+    provider: &CryptoProvider,
+) -> Result<Pair, TlsError> {
+    let chain = chain(&read(chain_file)?).map_err(|problem| problem.at(chain_file))?;
+    let first = chain.first().ok_or_else(|| TlsProblem::NoCertificate.at(chain_file))?;
+    let facts = Facts::read(first).map_err(|why| TlsProblem::BadCertificate(why).at(chain_file))?;
+    let key = key(&read(key_file)?).map_err(|problem| problem.at(key_file))?;
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| TlsProblem::BadKey(error.to_string()).at(key_file))?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        // Unknown: a key type that does not show its public half; the handshake will tell.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            return Err(TlsProblem::Mismatch(chain_file.to_owned()).at(key_file));
+        }
+        Err(error) => return Err(TlsProblem::BadCertificate(error.to_string()).at(chain_file)),
+    }
+    Ok(Pair { certified, facts })
+}
+
+/// The whole configuration for one certificate. Each has its own ticket key: a ticket of an older
+/// generation is not accepted, so a resumed session never stands on a certificate other than the
+/// one whose hash is its `tls-server-end-point`.
+pub(crate) fn server_config(
+    certified: CertifiedKey,
+    min_version: MinVersion,
+    provider: Arc<CryptoProvider>,
+) -> Result<ServerConfig, rustls::Error> {
+    let versions: &[&SupportedProtocolVersion] = match min_version {
+        MinVersion::Tls12 => &[&version::TLS13, &version::TLS12],
+        MinVersion::Tls13 => &[&version::TLS13],
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = TICKETS;
+    // Early data can be replayed, and what a client first sends here are credentials.
+    config.max_early_data_size = 0;
+    // RFC 9266 §4.2: without it the exporter of TLS 1.2 is not unique. RFC 9325 §3.5 asks for it too.
+    config.require_ems = true;
+    // RFC 7301 §3.2: a client that sends ALPN without this name gets no_application_protocol;
+    // one that sends no ALPN is served (XEP-0368 §3 makes it optional).
+    config.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
+    Ok(config)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| TlsProblem::reading(error).at(file))?;
+    match bytes.len() as u64 > FILE_BYTES_MAX {
+        true => Err(TlsProblem::TooLarge.at(file)),
+        false => Ok(bytes),
+    }
+}
+
+fn chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(not_pem)?;
+    match chain.is_empty() {
+        false => Ok(chain),
+        true if has(text, "-----BEGIN") => Err(TlsProblem::NoCertificate),
+        true => Err(TlsProblem::NotPem("no -----BEGIN line".to_owned())),
+    }
+}
+
+fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, TlsProblem> {
+    match PrivateKeyDer::from_pem_slice(text) {
+        Ok(key) if !has(text, "Proc-Type: 4,ENCRYPTED") => Ok(key),
+        _ if has(text, "ENCRYPTED") => Err(TlsProblem::EncryptedKey),
+        Ok(key) => Ok(key),
+        Err(pem::Error::NoItemsFound) if has(text, "-----BEGIN") => Err(TlsProblem::NoKey),
+        Err(pem::Error::NoItemsFound) => Err(TlsProblem::NotPem("no -----BEGIN line".to_owned())),
+        Err(error) => Err(not_pem(error)),
+    }
+}
+
+/// Says which rule is broken but never quotes the file: a key may be in it.
+fn not_pem(error: pem::Error) -> TlsProblem {
+    TlsProblem::NotPem(match error {
+        pem::Error::MissingSectionEnd { .. } => "the -----END line is missing".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a -----BEGIN line is damaged".to_owned(),
+        pem::Error::Base64Decode(_) => "its base64 is damaged".to_owned(),
+        _ => "it cannot be parsed".to_owned(),
+    })
+}
+
+fn has(text: &[u8], needle: &str) -> bool {
+    memchr::memmem::find(text, needle.as_bytes()).is_some()
+}
+
+/// XEP-0368 §7 registers it.
+pub(crate) const ALPN_CLIENT: &[u8] = b"xmpp-client";
+
+/// Two would let a client resume twice at once, which no XMPP client does.
+const TICKETS: usize = 1;
