@@ -1,1 +1,4 @@
 //! TODO
+
+pub mod rules;
+//pub mod subscription;
