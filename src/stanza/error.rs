@@ -250,8 +250,10 @@ const NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 mod tests {
     use super::*;
 
+    type Row = (&'static str, &'static str, fn() -> StanzaError);
+
     /// RFC 6120 §8.3.3.1 to §8.3.3.22, in order, each with its recommended type.
-    const TABLE: [(&str, &str, fn() -> StanzaError); 22] = [
+    const TABLE: [Row; 22] = [
         ("bad-request", "modify", StanzaError::bad_request),
         ("conflict", "cancel", StanzaError::conflict),
         ("feature-not-implemented", "cancel", StanzaError::feature_not_implemented),
