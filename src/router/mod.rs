@@ -229,7 +229,7 @@ impl Router {
             (!seqs.is_empty()).then_some((account, seqs))
         });
         if let Some(Some((account, seqs))) = confirmed {
-            self.store.write_behind(Box::new(move |tx| mailbox::confirm(tx, account, &seqs)));
+            self.store.write_behind(Box::new(move |tx| mailbox::confirm(tx, account, &seqs).map(drop)));
         }
     }
 

@@ -15,7 +15,8 @@ use std::borrow::Cow;
 pub use error::{Condition, ErrorType, StanzaError};
 
 use crate::jid::{FullJid, Jid};
-use crate::xml::gate::{self, Element, Rules};
+use crate::xml::element::Element;
+use crate::xml::gate::{self, Rules};
 use crate::xml::ns;
 use crate::xml::writer::{Xml, escape_attr};
 

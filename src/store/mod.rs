@@ -31,6 +31,7 @@ mod readers;
 pub mod roster;
 mod sqlite;
 pub mod tx;
+mod wire;
 mod writer;
 
 pub use open::OpenError;

@@ -57,6 +57,16 @@ impl Subscription {
         }
     }
 
+    /// The contact may see the account's presence: from or both.
+    pub const fn shows_presence(self) -> bool {
+        matches!(self, Self::From | Self::FromPendingOut | Self::Both)
+    }
+
+    /// The account may see the contact's presence: to or both.
+    pub const fn sees_presence(self) -> bool {
+        matches!(self, Self::To | Self::ToPendingIn | Self::Both)
+    }
+
     /// The reverse of [`Self::as_str`].
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == name)

@@ -1,3 +1,3 @@
-//! TODO
+//! Sans-I/O negotiation.
 
 pub mod error;

@@ -1,0 +1,6 @@
+//! stub: disco
+
+use super::api::Module;
+
+/// stub
+pub const MODULE: Module = Module { name: "disco", ..Module::EMPTY };

@@ -1,0 +1,6 @@
+//! stub: offline
+
+use super::api::Module;
+
+/// stub
+pub const MODULE: Module = Module { name: "offline", ..Module::EMPTY };

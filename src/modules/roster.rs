@@ -1,0 +1,6 @@
+//! stub: roster
+
+use super::api::Module;
+
+/// stub
+pub const MODULE: Module = Module { name: "roster", ..Module::EMPTY };
