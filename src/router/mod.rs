@@ -1,4 +1,4 @@
 //! TODO
 
 pub mod rules;
-//pub mod subscription;
+pub mod subscription;
