@@ -10,8 +10,9 @@ use std::time::SystemTime;
 
 use super::{Config, SessionState};
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::router::{Router, Routed};
 use crate::router::outbox::Outbox;
+use crate::router::registry::Resource;
+use crate::router::{Routed, Router};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::accounts::AccountId;
@@ -35,14 +36,18 @@ pub struct Module {
     pub from_client: &'static [(Phase, FromClient)],
     /// A session ended, for whatever reason.
     pub unbound: Option<Unbound>,
-    /// Presence from a session to nobody in particular, and the unavailable one made for it at
-    /// its end.
+    /// Presence from a session to nobody in particular.
     pub broadcast: Option<Broadcast>,
     /// Presence from a session to somebody (RFC 6121 §4.6).
     pub directed: Option<Directed>,
-    /// Subscription stanzas and probes to a local account, from anywhere.
-    pub subscription: Option<OnStanza>,
-    /// Presence probes to a local account.
+    /// A session is gone (closed, cut or replaced); its entry is out of the registry already.
+    pub gone: Option<Gone>,
+    /// Subscription stanzas that a session sends: the sender's half of RFC 6121 appendix A, and
+    /// on to the contact.
+    pub subscription_out: Option<OnStanza>,
+    /// Subscription stanzas to a local account, from anywhere: the contact's half.
+    pub subscription_in: Option<OnStanza>,
+    /// Presence probes to a local account, from anywhere.
     pub probe: Option<OnStanza>,
     /// Rows of its tables go with the account, in the same transaction.
     pub account_deleted: Option<AccountDeleted>,
@@ -60,7 +65,9 @@ impl Module {
         unbound: None,
         broadcast: None,
         directed: None,
-        subscription: None,
+        gone: None,
+        subscription_out: None,
+        subscription_in: None,
         probe: None,
         account_deleted: None,
     };
@@ -165,6 +172,8 @@ pub type Unbound = fn(Cx, Goodbye) -> Answer<()>;
 pub type Broadcast = fn(&Cx, &mut SessionState, &Stanza) -> Result<Presented, StanzaError>;
 /// Handles a session's directed presence before it is routed.
 pub type Directed = fn(&Cx, &Stanza) -> Result<(), StanzaError>;
+/// Tells the world that a session is gone.
+pub type Gone = fn(&Cx, &Resource);
 /// Makes a stream feature, or none for this stage.
 pub type StreamFeature = fn(&Config, Stage) -> Option<String>;
 /// Deletes what the module keeps of an account.

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::api::{
-    Answer, Broadcast, Cx, Directed, FromClient, Goodbye, IqIndex, IqRoute, Module, On, OnStanza, Phase, Presented,
-    Reply, Stage, Target, Unbound, Verdict,
+    Answer, Broadcast, Cx, Directed, FromClient, Gone, Goodbye, IqIndex, IqRoute, Module, On,
+    OnStanza, Phase, Presented, Reply, Stage, Target, Unbound, Verdict,
 };
 use super::{Config, SessionState};
+use crate::router::registry::Resource;
 use crate::stanza::iq::Iq;
 use crate::stanza::{Stanza, StanzaError};
+use crate::store::StoreError;
 use crate::store::accounts::AccountId;
 use crate::store::tx::Tx;
-use crate::store::StoreError;
 
 /// What [`Pipeline::build`] makes of the module table. Shared by all sessions.
 #[derive(Debug)]
@@ -21,7 +22,9 @@ pub struct Pipeline {
     unbound: Vec<Unbound>,
     broadcast: Option<Broadcast>,
     directed: Option<Directed>,
-    subscription: Option<OnStanza>,
+    gone: Option<Gone>,
+    subscription_out: Option<OnStanza>,
+    subscription_in: Option<OnStanza>,
     probe: Option<OnStanza>,
     modules: &'static [&'static Module],
     authenticate_features: String,
@@ -39,11 +42,15 @@ impl Pipeline {
                     iqs.entry(route.ns).or_default().push((*target, *route));
                 }
             }
-            from_client.extend(module.from_client.iter().map(|(phase, hook)| (*phase, module.name, *hook)));
+            from_client.extend(
+                module.from_client.iter().map(|(phase, hook)| (*phase, module.name, *hook)),
+            );
         }
         from_client.sort_by_key(|(phase, name, _)| (*phase, *name));
         let features = |stage| {
-            let of = |module: &&Module| module.stream_features.and_then(|feature| feature(config, stage));
+            let of = |module: &&Module| {
+                module.stream_features.and_then(|feature| feature(config, stage))
+            };
             modules.iter().copied().filter_map(|m| of(&m)).collect::<String>()
         };
         Arc::new(Self {
@@ -52,7 +59,9 @@ impl Pipeline {
             unbound: modules.iter().filter_map(|m| m.unbound).collect(),
             broadcast: modules.iter().find_map(|m| m.broadcast),
             directed: modules.iter().find_map(|m| m.directed),
-            subscription: modules.iter().find_map(|m| m.subscription),
+            gone: modules.iter().find_map(|m| m.gone),
+            subscription_out: modules.iter().find_map(|m| m.subscription_out),
+            subscription_in: modules.iter().find_map(|m| m.subscription_in),
             probe: modules.iter().find_map(|m| m.probe),
             modules,
             authenticate_features: features(Stage::Authenticate),
@@ -101,7 +110,12 @@ impl Pipeline {
         self.find(iq, Target::Stream).is_some()
     }
 
-    fn answer_as(&self, cx: Cx, iq: Iq, target: Option<Target>) -> Answer<Result<Reply, StanzaError>> {
+    fn answer_as(
+        &self,
+        cx: Cx,
+        iq: Iq,
+        target: Option<Target>,
+    ) -> Answer<Result<Reply, StanzaError>> {
         match target.and_then(|target| self.find(&iq, target)) {
             Some(handler) => handler(cx, iq),
             None => Box::pin(std::future::ready(Err(StanzaError::service_unavailable()))),
@@ -117,7 +131,12 @@ impl Pipeline {
     }
 
     /// Broadcast presence of a session.
-    pub fn broadcast(&self, cx: &Cx, state: &mut SessionState, stanza: &Stanza) -> Result<Presented, StanzaError> {
+    pub fn broadcast(
+        &self,
+        cx: &Cx,
+        state: &mut SessionState,
+        stanza: &Stanza,
+    ) -> Result<Presented, StanzaError> {
         self.broadcast.map_or(Ok(Presented::default()), |handle| handle(cx, state, stanza))
     }
 
@@ -126,9 +145,29 @@ impl Pipeline {
         self.directed.map_or(Ok(()), |handle| handle(cx, stanza))
     }
 
+    /// A session's entry left the registry.
+    pub fn gone(&self, cx: &Cx, resource: &Resource) {
+        if let Some(hook) = self.gone {
+            hook(cx, resource);
+        }
+    }
+
+    /// A subscription stanza that a session sends.
+    pub fn subscription_out(
+        &self,
+        cx: Cx,
+        stanza: Stanza,
+    ) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+        handle(self.subscription_out, cx, stanza)
+    }
+
     /// A subscription stanza to a local account.
-    pub fn subscription(&self, cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
-        handle(self.subscription, cx, stanza)
+    pub fn subscription_in(
+        &self,
+        cx: Cx,
+        stanza: Stanza,
+    ) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+        handle(self.subscription_in, cx, stanza)
     }
 
     /// A probe to a local account.
@@ -149,7 +188,11 @@ impl Pipeline {
     }
 }
 
-fn handle(hook: Option<OnStanza>, cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+fn handle(
+    hook: Option<OnStanza>,
+    cx: Cx,
+    stanza: Stanza,
+) -> Answer<Result<Vec<Stanza>, StanzaError>> {
     match hook {
         Some(hook) => hook(cx, stanza),
         None => Box::pin(std::future::ready(Ok(Vec::new()))),

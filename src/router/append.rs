@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Router;
 use super::outbox::Outbox;
 use super::ticket::Ticket;
-use super::Router;
 use crate::stanza::{Frame, Stanza, StanzaError, error_reply};
 use crate::store::accounts::AccountId;
 use crate::store::tx::Tx;
@@ -37,7 +37,8 @@ impl Job for Append {
         self.router.registry.with(&self.bare, |user| user.owed.failed(self.seq, bytes));
         if let Some(outbox) = &self.sender {
             let to = self.stanza.from();
-            let error = StanzaError::resource_constraint().text("the server cannot store messages now");
+            let error =
+                StanzaError::resource_constraint().text("the server cannot store messages now");
             let from = self.stanza.to().map(crate::jid::Jid::as_str);
             if let Some(reply) = error_reply(self.stanza.element(), from, to, &error) {
                 // A sender that is gone by now learns nothing, as it would from a lost connection.

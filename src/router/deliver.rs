@@ -50,7 +50,8 @@ pub(super) fn local(
                 (Some(_), None) => rules::Address::FullNoMatch,
             },
             resources: user.availability(),
-            shares_presence: kind == Kind::IqRequest && shares_presence(router, user, to, stanza.from()),
+            shares_presence: kind == Kind::IqRequest
+                && shares_presence(router, user, to, stanza.from()),
         };
         plan(router, user, stanza, rules::decide(kind, &target), now, origin)
     });
@@ -110,11 +111,17 @@ fn plan(
 ) -> Plan {
     let targets: Targets = match decision {
         Decision::ToResource => match stanza.to().and_then(|to| user.resource(to)) {
-            Some(resource) => std::iter::once((resource.session, resource.outbox.clone())).collect(),
+            Some(resource) => {
+                std::iter::once((resource.session, resource.outbox.clone())).collect()
+            }
             None => Targets::new(),
         },
-        Decision::ToEachNonNegative => user.non_negative().map(|r| (r.session, r.outbox.clone())).collect(),
-        Decision::ToEachAvailable => user.available().map(|r| (r.session, r.outbox.clone())).collect(),
+        Decision::ToEachNonNegative => {
+            user.non_negative().map(|r| (r.session, r.outbox.clone())).collect()
+        }
+        Decision::ToEachAvailable => {
+            user.available().map(|r| (r.session, r.outbox.clone())).collect()
+        }
         Decision::Store => Targets::new(),
         Decision::Bounce(condition) => return Plan::Routed(Routed::Bounce(condition.into())),
         Decision::Ignore => return Plan::Routed(Routed::Done),
@@ -175,7 +182,13 @@ fn append(
     Ok(seq)
 }
 
-fn push(router: &Arc<Router>, stanza: &Stanza, to: &Jid, targets: &Targets, owed: Option<i64>) -> Routed {
+fn push(
+    router: &Arc<Router>,
+    stanza: &Stanza,
+    to: &Jid,
+    targets: &Targets,
+    owed: Option<i64>,
+) -> Routed {
     let mut routed = Routed::Done;
     let mut lost = false;
     for (session, outbox) in targets {
@@ -183,7 +196,8 @@ fn push(router: &Arc<Router>, stanza: &Stanza, to: &Jid, targets: &Targets, owed
             Ok(Level::Easy) => {}
             Ok(Level::OverHalf) => routed = Routed::Slow(outbox.clone()),
             Err(_) => {
-                let release = |user: &mut User| owed.is_some_and(|seq| user.owed.release(seq, *session));
+                let release =
+                    |user: &mut User| owed.is_some_and(|seq| user.owed.release(seq, *session));
                 lost |= router.registry.with(to.bare_str(), release).unwrap_or(false);
             }
         }

@@ -6,3 +6,254 @@ pub mod owed;
 pub mod registry;
 pub mod rules;
 pub mod subscription;
+pub mod task;
+pub mod ticket;
+
+mod append;
+mod deliver;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use crate::base::limits::Limits;
+use crate::jid::{BareJid, Jid};
+use crate::stanza::{Kind, Stanza, StanzaError};
+use crate::store::{Store, StoreError, accounts, mailbox, roster};
+use crate::stream::error::StreamError;
+use hop::Hop;
+use outbox::Outbox;
+use owed::Owed;
+use registry::{Account, Registry, Replaced, RosterChange};
+use task::Tasks;
+use ticket::{Ledger, Ticket};
+
+/// The router of one server. Shared as `Arc`; holds no session.
+#[derive(Debug)]
+pub struct Router {
+    /// Accounts and sessions in memory.
+    pub registry: Registry,
+    /// Everything durable.
+    pub store: Store,
+    /// Bounds.
+    pub limits: Arc<Limits>,
+    /// Background work of this server.
+    pub tasks: Tasks,
+    hosts: HashSet<String>,
+    sessions: AtomicU64,
+}
+
+/// What came of routing one stanza.
+#[derive(Debug)]
+pub enum Routed {
+    /// On its way, or rightly dropped.
+    Done,
+    /// As `Done`, but this box is over half full: stop reading for a moment.
+    Slow(Arc<Outbox>),
+    /// The sender gets this error.
+    Bounce(StanzaError),
+    /// The addressee must be read from the store first: [`Router::load`], then route again.
+    Load(BareJid),
+    /// Not the router's to answer: a handler of the floor above does.
+    Handle(Handler),
+}
+
+/// Stanzas to a local account that a module handles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handler {
+    /// Subscription stanzas (RFC 6121 §3).
+    Subscription,
+    /// Presence probes (RFC 6121 §4.3).
+    Probe,
+    /// IQ requests that the server answers for a domain or an account.
+    Iq,
+}
+
+/// Whose stanza is routed: where failures go, and the ticket its writes hold.
+#[derive(Debug)]
+pub struct Origin<'a> {
+    sender: Option<(&'a Arc<Ledger>, &'a Arc<Outbox>)>,
+    ticket: Option<Ticket>,
+}
+
+impl<'a> Origin<'a> {
+    /// A stanza read from a session's stream.
+    pub fn session(ledger: &'a Arc<Ledger>, outbox: &'a Arc<Outbox>) -> Self {
+        Self { sender: Some((ledger, outbox)), ticket: None }
+    }
+
+    /// A stanza that the server itself made: nobody waits for it, nobody is told.
+    pub fn server() -> Self {
+        Self { sender: None, ticket: None }
+    }
+
+    /// The stanza's ticket, issued at first need.
+    pub fn ticket(&mut self) -> Option<Ticket> {
+        let (ledger, _) = self.sender?;
+        Some(self.ticket.get_or_insert_with(|| ledger.issue()).clone())
+    }
+
+    /// All writes of the stanza are queued; one that queued none counts as handled.
+    pub fn finish(self) {
+        if let (Some((ledger, _)), None) = (self.sender, &self.ticket) {
+            ledger.pass();
+        }
+    }
+
+    fn outbox(&self) -> Option<Arc<Outbox>> {
+        self.sender.map(|(_, outbox)| outbox.clone())
+    }
+}
+
+impl Router {
+    /// A router for these domains, which must be in normal form.
+    pub fn new(hosts: impl IntoIterator<Item = String>, store: Store, limits: Arc<Limits>) -> Self {
+        Self {
+            registry: Registry::new(),
+            store,
+            limits,
+            tasks: Tasks::default(),
+            hosts: hosts.into_iter().collect(),
+            sessions: AtomicU64::new(1),
+        }
+    }
+
+    /// True for a domain that this server hosts.
+    pub fn is_local(&self, domain: &str) -> bool {
+        self.hosts.contains(domain)
+    }
+
+    /// A number for a new session.
+    pub fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Where an address leads.
+    pub fn hop(&self, to: &Jid) -> Hop {
+        if !self.is_local(to.domain()) {
+            return Hop::Remote;
+        }
+        let session = self.registry.with(to.bare_str(), |user| {
+            user.resource(to).map(|resource| Hop::Session(resource.outbox.clone()))
+        });
+        session.flatten().unwrap_or(Hop::Entity)
+    }
+
+    /// The one way a stanza with an addressee travels. Never waits.
+    pub fn route(
+        self: &Arc<Self>,
+        stanza: &Stanza,
+        now: SystemTime,
+        origin: &mut Origin<'_>,
+    ) -> Routed {
+        let Some(to) = stanza.to() else { return Routed::Handle(Handler::Iq) };
+        if !self.is_local(to.domain()) {
+            return self.to_remote(stanza);
+        }
+        if to.local().is_none() {
+            return to_domain(stanza);
+        }
+        deliver::local(self, stanza, to, now, origin)
+    }
+
+    /// RFC 6120 §10.4: without federation every remote domain is not found. Errors and results
+    /// are dropped, as no error may answer them, and so is presence, which nobody awaits.
+    fn to_remote(&self, stanza: &Stanza) -> Routed {
+        let answerable = match stanza.kind() {
+            Kind::Message => stanza.ty().as_deref() != Some("error"),
+            Kind::Iq => !matches!(stanza.ty().as_deref(), Some("error" | "result")),
+            Kind::Presence => !matches!(stanza.ty().as_deref(), Some("error" | "unavailable")),
+        };
+        if answerable {
+            Routed::Bounce(StanzaError::remote_server_not_found())
+        } else {
+            Routed::Done
+        }
+    }
+
+    /// Reads an account into the registry (existence, roster, what it is owed).
+    pub async fn load(&self, bare: &BareJid) -> Result<(), StoreError> {
+        if !self.registry.begin_load(bare) {
+            return Ok(());
+        }
+        // promise.md 7: rows may be queued from when the entry was last in memory.
+        self.store.barrier().await?;
+        let local = bare.local().unwrap_or_default().to_owned();
+        let host = bare.domain().to_owned();
+        let read = self.store.read(move |tx| {
+            let Some(account) = accounts::find(tx, &local, &host)? else { return Ok(None) };
+            let (rows, bytes) = mailbox::usage(tx, account.id)?;
+            Ok(Some((account.id, roster::load(tx, account.id)?, Owed::stored(rows, bytes))))
+        });
+        match read.await {
+            Ok(Some((id, roster, owed))) => {
+                self.registry.end_load(bare, Account::Stored(id), roster, owed);
+            }
+            Ok(None) => {
+                self.registry.end_load(
+                    bare,
+                    Account::Missing,
+                    roster::Roster::default(),
+                    Owed::default(),
+                );
+            }
+            Err(error) => {
+                self.registry.forget(bare.as_str());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a committed roster change visible and hands the pushes to `push`, in version order.
+    pub fn roster_changed(
+        &self,
+        bare: &str,
+        change: RosterChange,
+        push: impl Fn(&RosterChange, &registry::Push),
+    ) {
+        for (change, targets) in self.registry.roster_changed(bare, change) {
+            targets.iter().for_each(|target| push(&change, target));
+        }
+    }
+
+    /// After a session ended: frames it never wrote go the undelivered way, and owed rows that
+    /// nobody holds go to another resource at once if there is one.
+    pub fn ended(self: &Arc<Self>, bare: &str, orphans: bool) {
+        if orphans {
+            deliver::redeliver(self, bare);
+        }
+    }
+
+    /// Ends a session that lost its resource to a newer one (RFC 6120 §7.7.2.2).
+    pub fn replaced(self: &Arc<Self>, replaced: &Replaced) {
+        let why = StreamError::Conflict.text("replaced by a new session with this resource");
+        replaced.resource.outbox.end(outbox::End::Failure(why));
+    }
+
+    /// The rows were confirmed by a session of the account: they are owed no longer.
+    pub fn confirm(&self, bare: &str, seqs: &[i64]) {
+        let confirmed = self.registry.with(bare, |user| {
+            let Account::Stored(account) = user.account else { return None };
+            let seqs: Vec<i64> =
+                seqs.iter().copied().filter(|seq| user.owed.confirm(*seq)).collect();
+            (!seqs.is_empty()).then_some((account, seqs))
+        });
+        if let Some(Some((account, seqs))) = confirmed {
+            self.store
+                .write_behind(Box::new(move |tx| mailbox::confirm(tx, account, &seqs).map(drop)));
+        }
+    }
+}
+
+fn to_domain(stanza: &Stanza) -> Routed {
+    match (stanza.kind(), stanza.ty().as_deref()) {
+        (Kind::Iq, Some("get" | "set")) => Routed::Handle(Handler::Iq),
+        // RFC 6121 §8.4 leaves messages to the domain open; nobody reads them here.
+        (Kind::Message, ty) if ty != Some("error") => {
+            Routed::Bounce(StanzaError::service_unavailable())
+        }
+        _ => Routed::Done,
+    }
+}

@@ -88,7 +88,8 @@ impl Outbox {
         }
         let bytes = inner.bytes + item.frame.len() + ITEM_COST;
         if bytes > self.bytes_max {
-            let why = StreamError::ResourceConstraint.text("too much waits to be sent to this client");
+            let why =
+                StreamError::ResourceConstraint.text("too much waits to be sent to this client");
             inner.end = Some(End::Failure(why));
             drop(inner);
             self.wake.notify_one();
@@ -131,7 +132,8 @@ impl Outbox {
     /// left the next [`Outbox::ready`] returns at once.
     pub fn take(&self, bytes: usize) -> Taken {
         let mut inner = self.lock();
-        let mut taken = Taken { batch: Vec::new(), end: inner.end.clone(), drain: inner.drain.take() };
+        let mut taken =
+            Taken { batch: Vec::new(), end: inner.end.clone(), drain: inner.drain.take() };
         if taken.drain.is_some() {
             // Owed rows go first; the queue waits for the next turn.
             drop(inner);

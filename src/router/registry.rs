@@ -258,7 +258,11 @@ impl Registry {
 
     /// Applies a committed roster change in version order. Answers the changes that became
     /// visible, each with the interested sessions that must get a push (RFC 6121 §2.1.6).
-    pub fn roster_changed(&self, bare: &str, change: RosterChange) -> Vec<(RosterChange, Vec<Push>)> {
+    pub fn roster_changed(
+        &self,
+        bare: &str,
+        change: RosterChange,
+    ) -> Vec<(RosterChange, Vec<Push>)> {
         let mut shard = self.shard(bare);
         let Some(user) = shard.get_mut(bare) else { return Vec::new() };
         user.ahead.insert(change.ver, change);
@@ -324,7 +328,8 @@ fn evict(shard: &mut HashMap<BareJid, User>) {
     let cached = shard.values().filter(|user| idle(user)).count();
     if cached >= CACHED_PER_SHARD {
         // Which one goes matters little: the order of a randomly keyed map is random.
-        if let Some(bare) = shard.iter().find(|(_, user)| idle(user)).map(|(bare, _)| bare.clone()) {
+        if let Some(bare) = shard.iter().find(|(_, user)| idle(user)).map(|(bare, _)| bare.clone())
+        {
             shard.remove(bare.as_str());
         }
     }

@@ -9,10 +9,6 @@ use crate::xml::writer::Xml;
 /// `<delay xmlns='urn:xmpp:delay' from=… stamp=…/>` (XEP-0203 §3), `from` being who held it back.
 pub fn delay(from: &str, at: SystemTime) -> Vec<u8> {
     let mut xml = Xml::new();
-    xml.start("delay")
-        .attr("xmlns", ns::DELAY)
-        .attr("from", from)
-        .attr("stamp", &stamp(at))
-        .end();
+    xml.start("delay").attr("xmlns", ns::DELAY).attr("from", from).attr("stamp", &stamp(at)).end();
     xml.finish().to_vec()
 }

@@ -49,7 +49,10 @@ pub fn is_owed(stanza: &Stanza) -> bool {
     if stanza.kind() != Kind::Message {
         return false;
     }
-    if !matches!(MessageType::parse(stanza.ty().as_deref()), MessageType::Chat | MessageType::Normal) {
+    if !matches!(
+        MessageType::parse(stanza.ty().as_deref()),
+        MessageType::Chat | MessageType::Normal
+    ) {
         return false;
     }
     let mut keeps = false;

@@ -80,6 +80,17 @@ impl Frame {
         self.head.is_empty() && self.tail.is_empty()
     }
 
+    /// The same stanza with a `to` added; the head must be a bare open tag without one. Presence is
+    /// kept once and addressed anew for each who receives it.
+    pub fn addressed(&self, to: &str) -> Self {
+        let mut head = BytesMut::with_capacity(self.head.len() + to.len() + 8);
+        head.put_slice(&self.head);
+        head.put_slice(b" to=\"");
+        head.put_slice(escape_attr(to).as_bytes());
+        head.put_u8(b'"');
+        Self { head: head.freeze(), tail: self.tail.clone() }
+    }
+
     /// One contiguous copy, for the store.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len());
@@ -205,7 +216,12 @@ pub struct Refused {
 
 /// The error reply of RFC 6120 §8.3.1: `to` and `from` exchanged, `id` kept. `None` when the offender
 /// is itself an error or an IQ result, which must never be answered.
-pub fn error_reply(element: &Element, from: Option<&str>, to: &Jid, error: &StanzaError) -> Option<Bytes> {
+pub fn error_reply(
+    element: &Element,
+    from: Option<&str>,
+    to: &Jid,
+    error: &StanzaError,
+) -> Option<Bytes> {
     let kind = Kind::of(element)?;
     let ty = element.attr("type");
     match (kind, ty.as_deref()) {
@@ -232,7 +248,13 @@ fn end_tag(kind: Kind) -> &'static [u8] {
     }
 }
 
-fn open_tag(kind: Kind, element: &Element, from: Option<&str>, to: Option<&Jid>, lang: Option<&str>) -> Bytes {
+fn open_tag(
+    kind: Kind,
+    element: &Element,
+    from: Option<&str>,
+    to: Option<&Jid>,
+    lang: Option<&str>,
+) -> Bytes {
     let mut out = BytesMut::with_capacity(element.tag_end() + 96);
     out.put_u8(b'<');
     out.put_slice(kind.as_str().as_bytes());
