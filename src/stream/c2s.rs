@@ -1,0 +1,481 @@
+//! A client's stream from its first byte to its bound resource (RFC 6120 §4 to §7), without I/O.
+//!
+//! The driver feeds [`Input`]s one at a time and performs the [`Output`]s in order before it feeds
+//! the next. A stream that is bound leaves this machine.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::error::{StreamError, StreamFailure};
+use super::open::{self, Opened};
+use super::sasl::{
+    ChannelBindings, Exchange, Identity, Mechanism, Offer, SaslFailure, Step, Work, WorkDone, decode_payload,
+    encode_challenge, encode_success,
+};
+use super::features;
+use crate::base::credential::{HashName, ScramKeys};
+use crate::base::id::{self, Rng};
+use crate::base::limits::Limits;
+use crate::jid::{BareJid, FullJid, Jid};
+use crate::stanza::{Kind, StanzaError, error_reply};
+use crate::xml::element::Element;
+use crate::xml::header::Header;
+use crate::xml::ns;
+use crate::xml::writer::Xml;
+
+/// What does not change between the streams of one server.
+pub struct Policy {
+    /// Hosted domains in normal form; the first one speaks when a client names none of them.
+    pub hosts: Vec<String>,
+    /// TLS comes before SASL (RFC 7590 §3). False only by an explicit, loudly logged setting.
+    pub require_tls: bool,
+    /// Enabled mechanisms.
+    pub mechanisms: Vec<Mechanism>,
+    /// PBKDF2 rounds of new accounts, shown for accounts that do not exist.
+    pub iterations: u32,
+    /// Makes the salts of accounts that do not exist.
+    pub secret: [u8; 32],
+    /// Bounds.
+    pub limits: Arc<Limits>,
+    /// What modules offer beside SASL.
+    pub authenticate_features: String,
+    /// What modules offer beside resource binding.
+    pub bind_features: String,
+}
+
+/// What happened.
+pub enum Input {
+    /// The client's header.
+    Open(Header),
+    /// A proved top-level element.
+    Element(Element),
+    /// The TLS handshake is done; a new header comes.
+    Secured(ChannelBindings),
+    /// The answer to [`Output::Keys`].
+    Keys(Option<ScramKeys>),
+    /// The answer to [`Output::Work`].
+    Worked(WorkDone),
+    /// The answer to [`Output::Admit`].
+    Admitted(Result<BareJid, SaslFailure>),
+    /// The answer to [`Output::Bind`].
+    Bound(Result<FullJid, StanzaError>),
+    /// The client closed the stream.
+    Close,
+    /// Something outside the stream ends it (a limit, a deadline, bad XML).
+    Fail(StreamFailure),
+}
+
+/// What is to be done.
+pub enum Output {
+    /// Send these bytes.
+    Write(Bytes),
+    /// Let TLS take over, unless plain bytes wait behind the request: then close.
+    StartTls,
+    /// Look up keys, of this hash or any.
+    Keys {
+        /// In normal form.
+        localpart: String,
+        /// Any if none.
+        hash: Option<HashName>,
+    },
+    /// Run it off the network threads.
+    Work(Work),
+    /// The credentials are good: may this identity have a stream? The one gate of all logins.
+    Admit(Identity),
+    /// An attempt failed, for the throttle.
+    Failed {
+        /// Whose password was tried, if it came that far.
+        localpart: Option<String>,
+    },
+    /// The client's next bytes are a new header; limits are those of an authenticated stream.
+    Authenticated,
+    /// Bind this resource, or one of the server's choice.
+    Bind(Option<String>),
+    /// A request that a module may answer before authentication (XEP-0077).
+    Request(Element),
+    /// The stream belongs to a session now.
+    Done(FullJid),
+    /// Close the connection; the closing tag has been written before.
+    End,
+}
+
+/// Outputs of one step.
+pub type Outputs = SmallVec<[Output; 2]>;
+
+/// One stream before it is bound.
+pub struct C2s {
+    policy: Arc<Policy>,
+    state: State,
+    host: Option<String>,
+    lang: Option<String>,
+    secured: bool,
+    bindings: ChannelBindings,
+    account: Option<BareJid>,
+    attempts: u32,
+    asked: Option<String>,
+    /// A header of ours is out since the last restart.
+    greeted: bool,
+}
+
+enum State {
+    Opening,
+    /// Features with STARTTLS, SASL or both are out.
+    Offered(Offer),
+    Securing,
+    Authenticating(Offer, Box<Exchange>),
+    Admitting(Offer, Option<Vec<u8>>),
+    Binding,
+    /// A bind request is being worked on.
+    Bound(Element),
+    Ended,
+}
+
+impl C2s {
+    /// A stream whose header has not come. `bindings` are given when TLS is under it already.
+    pub fn new(policy: Arc<Policy>, direct_tls: Option<ChannelBindings>) -> Self {
+        Self {
+            policy,
+            state: State::Opening,
+            host: None,
+            lang: None,
+            secured: direct_tls.is_some(),
+            bindings: direct_tls.unwrap_or_default(),
+            account: None,
+            attempts: 0,
+            asked: None,
+            greeted: false,
+        }
+    }
+
+    /// The hosted domain, once the header named it.
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// The stream's `xml:lang`.
+    pub fn lang(&self) -> Option<&str> {
+        self.lang.as_deref()
+    }
+
+    /// TLS is under the stream.
+    pub fn is_secured(&self) -> bool {
+        self.secured
+    }
+
+    /// The machine's one verb.
+    pub fn feed(&mut self, input: Input, rng: &mut dyn Rng) -> Outputs {
+        match input {
+            Input::Open(header) => self.open(&header, rng),
+            Input::Element(element) => self.element(element, rng),
+            Input::Secured(bindings) => self.restart(Some(bindings)),
+            Input::Keys(keys) => self.exchange(|exchange| exchange.keys(keys)),
+            Input::Worked(done) => self.exchange(|exchange| exchange.worked(done)),
+            Input::Admitted(admitted) => self.admitted(admitted),
+            Input::Bound(bound) => self.bound(bound),
+            Input::Close => self.close(None, rng),
+            Input::Fail(failure) => self.close(Some(failure), rng),
+        }
+    }
+
+    fn open(&mut self, header: &Header, rng: &mut dyn Rng) -> Outputs {
+        if !matches!(self.state, State::Opening) {
+            return self.close(Some(StreamError::BadFormat.into()), rng);
+        }
+        let hosts = &self.policy.hosts;
+        let only = match (&self.host, hosts.as_slice()) {
+            (Some(host), _) => Some(host.as_str()),
+            (None, [single]) => Some(single.as_str()),
+            _ => None,
+        };
+        let judged = open::judge(header, |host| hosts.iter().any(|known| known == host), only);
+        let Opened { host, lang, from } = match judged {
+            Ok(opened) => opened,
+            Err(failure) => return self.close(Some(failure), rng),
+        };
+        // The host is fixed by the first header; a certificate and an account belong to it.
+        if self.host.as_ref().is_some_and(|fixed| *fixed != host) {
+            let why = StreamError::NotAuthorized.text("the stream was opened for another domain");
+            return self.close(Some(why), rng);
+        }
+        // RFC 6120 §4.9.3.9: after SASL a `from` must be the authenticated account.
+        if let (Some(account), Some(from)) = (&self.account, &from)
+            && !Jid::parse(from).is_ok_and(|from| from.bare_str() == account.as_str())
+        {
+            self.host = Some(host);
+            return self.close(Some(StreamError::InvalidFrom.into()), rng);
+        }
+        self.lang = lang.or(self.lang.take());
+        self.host = Some(host);
+        let mut text = self.greeting(from.as_deref(), rng);
+        text.push_str(&self.offer());
+        write(text)
+    }
+
+    fn greeting(&mut self, to: Option<&str>, rng: &mut dyn Rng) -> String {
+        self.greeted = true;
+        let first = self.policy.hosts.first().map_or("", String::as_str);
+        open::header(&id::random(rng), self.host.as_deref().unwrap_or(first), to)
+    }
+
+    /// The features of the moment, and the state that waits for one of them.
+    fn offer(&mut self) -> String {
+        if self.account.is_some() {
+            self.state = State::Binding;
+            return features::bind(&self.policy.bind_features, &self.policy.limits);
+        }
+        let sasl = self.secured || !self.policy.require_tls;
+        let enabled: &[Mechanism] = if sasl { &self.policy.mechanisms } else { &[] };
+        // RFC 4616 §5 and RFC 6120 §13.8.3: PLAIN only under TLS, unless TLS itself was waived.
+        let offer = Offer::new(enabled, self.bindings.clone());
+        let parts = match sasl {
+            true => features::authenticate(&offer, &self.policy.authenticate_features, &self.policy.limits),
+            false => String::new(),
+        };
+        self.state = State::Offered(offer);
+        match self.secured {
+            true => features::wrap(&parts),
+            false => features::secure(self.policy.require_tls, &parts),
+        }
+    }
+
+    fn element(&mut self, element: Element, rng: &mut dyn Rng) -> Outputs {
+        match (element.ns(), element.name()) {
+            (ns::TLS, "starttls") => self.start_tls(rng),
+            (ns::SASL, "auth") => self.auth(&element, rng),
+            (ns::SASL, "response") => self.response(&element, rng),
+            (ns::SASL, "abort") => self.abort(rng),
+            (ns::CLIENT, "iq") => self.iq(element, rng),
+            // RFC 6120 §4.9.3.12: whatever else comes now comes too early.
+            _ => self.close(Some(StreamError::NotAuthorized.into()), rng),
+        }
+    }
+
+    fn start_tls(&mut self, rng: &mut dyn Rng) -> Outputs {
+        if self.secured || !matches!(self.state, State::Offered(_)) {
+            // RFC 6120 §5.4.2.2: the failure case, and the stream is over.
+            let mut outputs = write(format!("<failure xmlns='{}'/>{}", ns::TLS, open::CLOSE));
+            self.state = State::Ended;
+            outputs.push(Output::End);
+            let _ = rng;
+            return outputs;
+        }
+        self.state = State::Securing;
+        let mut outputs = write(format!("<proceed xmlns='{}'/>", ns::TLS));
+        outputs.push(Output::StartTls);
+        outputs
+    }
+
+    fn auth(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
+        let offer = match std::mem::replace(&mut self.state, State::Ended) {
+            // RFC 6120 §6.4.2: a second <auth/> drops the attempt under way.
+            State::Offered(offer) | State::Authenticating(offer, _) => offer,
+            _ => return self.close(Some(StreamError::NotAuthorized.into()), rng),
+        };
+        self.asked = None;
+        if offer.mechanisms.is_empty() && !self.secured {
+            self.state = State::Offered(offer);
+            return self.sasl_failure(SaslFailure::EncryptionRequired);
+        }
+        let initial = match decode_payload(&element.view().root().text()) {
+            Ok(initial) => initial,
+            Err(failure) => {
+                self.state = State::Offered(offer);
+                return self.sasl_failure(failure);
+            }
+        };
+        let mechanism = element.attr("mechanism").unwrap_or_default();
+        let (exchange, step) = Exchange::start(
+            &offer,
+            self.host.as_deref().unwrap_or_default(),
+            &mechanism,
+            initial.as_deref(),
+            rng,
+            &self.policy.secret,
+            self.policy.iterations,
+        );
+        self.state = State::Authenticating(offer, Box::new(exchange));
+        self.step(step)
+    }
+
+    fn response(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
+        if !matches!(self.state, State::Authenticating(..)) {
+            return self.close(Some(StreamError::NotAuthorized.into()), rng);
+        }
+        match decode_payload(&element.view().root().text()) {
+            Ok(payload) => {
+                let payload = payload.unwrap_or_default();
+                self.exchange(|exchange| exchange.respond(&payload))
+            }
+            Err(failure) => self.attempt_failed(failure),
+        }
+    }
+
+    fn abort(&mut self, rng: &mut dyn Rng) -> Outputs {
+        match self.state {
+            // RFC 6120 §6.4.4
+            State::Authenticating(..) | State::Offered(_) => self.attempt_failed(SaslFailure::Aborted),
+            _ => self.close(Some(StreamError::NotAuthorized.into()), rng),
+        }
+    }
+
+    fn exchange(&mut self, go: impl FnOnce(&mut Exchange) -> Step) -> Outputs {
+        match &mut self.state {
+            State::Authenticating(_, exchange) => {
+                let step = go(exchange);
+                self.step(step)
+            }
+            _ => Outputs::new(),
+        }
+    }
+
+    fn step(&mut self, step: Step) -> Outputs {
+        let one = |output| Outputs::from_iter([output]);
+        match step {
+            Step::Challenge(data) => {
+                write(format!("<challenge xmlns='{}'>{}</challenge>", ns::SASL, encode_challenge(&data)))
+            }
+            Step::NeedKeys { localpart, hash } => {
+                self.asked = Some(localpart.clone());
+                one(Output::Keys { localpart, hash: Some(hash) })
+            }
+            Step::NeedAnyKeys { localpart, .. } => {
+                self.asked = Some(localpart.clone());
+                one(Output::Keys { localpart, hash: None })
+            }
+            Step::Work(work) => one(Output::Work(work)),
+            Step::Success { who, data } => {
+                let State::Authenticating(offer, _) = std::mem::replace(&mut self.state, State::Ended) else {
+                    return Outputs::new();
+                };
+                self.state = State::Admitting(offer, data);
+                one(Output::Admit(who))
+            }
+            Step::Failure(failure) => self.attempt_failed(failure),
+        }
+    }
+
+    fn admitted(&mut self, admitted: Result<BareJid, SaslFailure>) -> Outputs {
+        let State::Admitting(offer, data) = std::mem::replace(&mut self.state, State::Ended) else {
+            return Outputs::new();
+        };
+        match admitted {
+            Ok(account) => {
+                self.account = Some(account);
+                let data = encode_success(data.as_deref());
+                let mut outputs = write(format!("<success xmlns='{}'>{data}</success>", ns::SASL));
+                outputs.extend(self.restart(None));
+                outputs.push(Output::Authenticated);
+                outputs
+            }
+            Err(failure) => {
+                self.state = State::Offered(offer);
+                self.attempt_failed(failure)
+            }
+        }
+    }
+
+    fn attempt_failed(&mut self, failure: SaslFailure) -> Outputs {
+        self.state = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Authenticating(offer, _) => State::Offered(offer),
+            other => other,
+        };
+        self.sasl_failure(failure)
+    }
+
+    /// RFC 6120 §6.4.5: the client may try again, but not for ever.
+    fn sasl_failure(&mut self, failure: SaslFailure) -> Outputs {
+        self.attempts += 1;
+        let condition = failure.condition();
+        let mut text = format!("<failure xmlns='{}'><{condition}/></failure>", ns::SASL);
+        let mut outputs = Outputs::from_iter([Output::Failed { localpart: self.asked.take() }]);
+        let over = self.attempts >= self.policy.limits.auth_attempts_max;
+        if over {
+            text.push_str(&StreamError::PolicyViolation.text("too many failed attempts").to_xml());
+            text.push_str(open::CLOSE);
+            self.state = State::Ended;
+        }
+        outputs.push(Output::Write(text.into()));
+        if over {
+            outputs.push(Output::End);
+        }
+        outputs
+    }
+
+    fn restart(&mut self, bindings: Option<ChannelBindings>) -> Outputs {
+        if let Some(bindings) = bindings {
+            self.secured = true;
+            self.bindings = bindings;
+            // RFC 6120 §5.4.3.3: everything learnt before TLS is forgotten, but the host stays.
+            self.lang = None;
+        }
+        self.greeted = false;
+        self.state = State::Opening;
+        Outputs::new()
+    }
+
+    fn iq(&mut self, element: Element, rng: &mut dyn Rng) -> Outputs {
+        match self.state {
+            State::Offered(ref offer) if !offer.mechanisms.is_empty() => {
+                Outputs::from_iter([Output::Request(element)])
+            }
+            State::Binding => self.bind(element, rng),
+            _ => self.close(Some(StreamError::NotAuthorized.into()), rng),
+        }
+    }
+
+    fn bind(&mut self, element: Element, rng: &mut dyn Rng) -> Outputs {
+        let is_set = element.attr("type").as_deref() == Some("set");
+        if !is_set || !element.has_child(ns::BIND, "bind") {
+            // RFC 6120 §7.1: nothing but binding before a resource is bound.
+            return self.close(Some(StreamError::NotAuthorized.into()), rng);
+        }
+        let wanted = {
+            let view = element.view();
+            let bind = view.root().child(ns::BIND, "bind");
+            bind.and_then(|bind| bind.child(ns::BIND, "resource")).map(|resource| resource.text().into_owned())
+        };
+        self.state = State::Bound(element);
+        Outputs::from_iter([Output::Bind(wanted.filter(|wanted| !wanted.is_empty()))])
+    }
+
+    fn bound(&mut self, bound: Result<FullJid, StanzaError>) -> Outputs {
+        let State::Bound(request) = std::mem::replace(&mut self.state, State::Binding) else {
+            return Outputs::new();
+        };
+        let full = match bound {
+            Ok(full) => full,
+            Err(error) => {
+                let to = self.account.clone().map(Jid::from);
+                let reply = to.and_then(|to| error_reply(&request, None, &to, &error));
+                return reply.map(|reply| Outputs::from_iter([Output::Write(reply)])).unwrap_or_default();
+            }
+        };
+        let mut xml = Xml::new();
+        xml.start(Kind::Iq.as_str()).attr("type", "result").attr_opt("id", request.attr("id").as_deref());
+        xml.start("bind").attr("xmlns", ns::BIND).start("jid").text(full.as_str()).end().end().end();
+        self.state = State::Ended;
+        Outputs::from_iter([Output::Write(xml.finish()), Output::Done(full)])
+    }
+
+    /// Ends the stream; a header of ours goes first if none is out (RFC 6120 §4.9.1.2).
+    fn close(&mut self, failure: Option<StreamFailure>, rng: &mut dyn Rng) -> Outputs {
+        if matches!(self.state, State::Ended) {
+            return Outputs::from_iter([Output::End]);
+        }
+        let mut text = if self.greeted { String::new() } else { self.greeting(None, rng) };
+        if let Some(failure) = &failure {
+            text.push_str(&failure.to_xml());
+        }
+        text.push_str(open::CLOSE);
+        self.state = State::Ended;
+        let mut outputs = write(text);
+        outputs.push(Output::End);
+        outputs
+    }
+}
+
+fn write(text: impl Into<Bytes>) -> Outputs {
+    Outputs::from_iter([Output::Write(text.into())])
+}
