@@ -44,8 +44,13 @@ impl Writer {
             }
         }
         // Not needed for durability: it only spares the next start the reading of the log.
-        if let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-            tracing::warn!(%error, "the last checkpoint of the database failed");
+        self.copy_log("TRUNCATE");
+    }
+
+    fn copy_log(&self, mode: &str) {
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        if let Err(error) = self.conn.query_row(&sql, [], |_| Ok(())) {
+            tracing::debug!(%error, mode, "a checkpoint of the database failed");
         }
     }
 
@@ -53,6 +58,10 @@ impl Writer {
         let mut entries: Vec<_> = jobs.map(|job| Entry { job, outcome: Ok(()) }).collect();
         let fate = self.transact(&mut entries);
         self.note(&fate);
+        if fate == Err(StoreError::Full) {
+            // What of the log is copied into the database is room for new writes.
+            self.copy_log("PASSIVE");
+        }
         for entry in entries {
             // A lost transaction counts for nothing, whatever its jobs thought (promise.md 5).
             let outcome = fate.clone().and(entry.outcome);
