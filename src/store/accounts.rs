@@ -253,3 +253,128 @@ super::sql! {
     GET_LAST = "SELECT last_logout, last_status FROM account
         WHERE id = $1 AND last_logout IS NOT NULL";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn keys_of(hash: HashName, fill: u8) -> ScramKeys {
+        let (salt, key) = (vec![fill; 16], vec![fill; 32]);
+        ScramKeys { hash, salt, iterations: 4096, stored_key: key.clone(), server_key: key }
+    }
+
+    fn made(tx: &mut dyn Tx, localpart: &str, host: &str) -> AccountId {
+        let keys = [keys_of(HashName::Sha1, 1), keys_of(HashName::Sha256, 2)];
+        match create(tx, localpart, host, &keys, 7).unwrap() {
+            Creation::Created(id) => id,
+            Creation::Exists => panic!("{localpart}@{host} exists"),
+        }
+    }
+
+    #[test]
+    fn an_account_reads_back_with_its_keys() {
+        testing::tx(|tx| {
+            let id = made(tx, "romeo", "a.example");
+            let (account, sha1) = keys(tx, "romeo", "a.example", HashName::Sha1).unwrap().unwrap();
+            assert_eq!((account.id, account.created, account.epoch), (id, 7, 1));
+            assert!(!account.disabled && sha1 == keys_of(HashName::Sha1, 1));
+            assert!(keys(tx, "romeo", "a.example", HashName::Sha512).unwrap().is_none());
+            let (_, strongest) = any_keys(tx, "romeo", "a.example").unwrap().unwrap();
+            assert!(strongest == keys_of(HashName::Sha256, 2));
+            assert!(any_keys(tx, "romeo", "b.example").unwrap().is_none());
+            assert_eq!(get(tx, id).unwrap(), find(tx, "romeo", "a.example").unwrap());
+        });
+    }
+
+    #[test]
+    fn a_name_is_given_once_and_a_key_never_again() {
+        testing::tx(|tx| {
+            let first = made(tx, "romeo", "a.example");
+            assert_eq!(create(tx, "romeo", "a.example", &[], 8), Ok(Creation::Exists));
+            assert_eq!(delete(tx, first), Ok(true));
+            assert_eq!(delete(tx, first), Ok(false));
+            assert_ne!(made(tx, "romeo", "a.example"), first);
+        });
+    }
+
+    #[test]
+    fn the_epoch_rises_when_what_it_opened_must_shut() {
+        testing::tx(|tx| {
+            let id = made(tx, "romeo", "a.example");
+            assert_eq!(set_keys(tx, id, &[keys_of(HashName::Sha512, 3)]), Ok(2));
+            assert_eq!(set_disabled(tx, id, true), Ok(3));
+            assert!(get(tx, id).unwrap().unwrap().disabled);
+            assert_eq!(set_disabled(tx, id, false), Ok(3));
+            let (_, all) = all_keys(tx, "romeo", "a.example").unwrap().unwrap();
+            assert!(all == [keys_of(HashName::Sha512, 3)]);
+            assert!(set_disabled(tx, AccountId(99), true).is_err());
+            assert!(set_keys(tx, AccountId(99), &[]).is_err());
+        });
+    }
+
+    #[test]
+    fn a_list_goes_on_after_the_last_seen() {
+        testing::tx(|tx| {
+            for (localpart, host) in [("b", "x"), ("a", "y"), ("a", "x"), ("c", "x")] {
+                made(tx, localpart, host);
+            }
+            for (host, after, limit, expected) in [
+                (None, None, 9, "a@x b@x c@x a@y"),
+                (None, Some(("x", "b")), 9, "c@x a@y"),
+                (None, Some(("x", "b")), 1, "c@x"),
+                (Some("x"), None, 2, "a@x b@x"),
+                (Some("x"), Some(("x", "b")), 9, "c@x"),
+                (Some("x"), Some(("y", "a")), 9, ""),
+                (Some("y"), Some(("x", "b")), 9, "a@y"),
+            ] {
+                let page = list(tx, host, after, limit).unwrap();
+                let names: Vec<_> =
+                    page.iter().map(|a| format!("{}@{}", a.localpart, a.host)).collect();
+                assert_eq!(names.join(" "), expected, "{host:?} {after:?} {limit}");
+            }
+            assert_eq!(count(tx), Ok(4));
+        });
+    }
+
+    #[test]
+    fn the_last_logout_is_unknown_until_there_was_one() {
+        testing::tx(|tx| {
+            let id = made(tx, "romeo", "a.example");
+            assert_eq!(last_logout(tx, id), Ok(None));
+            set_last_logout(tx, id, 5, Some("bye")).unwrap();
+            let last = last_logout(tx, id).unwrap().unwrap();
+            assert_eq!(last, LastLogout { at: 5, status: Some("bye".to_owned()) });
+            set_last_logout(tx, id, 6, None).unwrap();
+            assert_eq!(last_logout(tx, id).unwrap().unwrap().status, None);
+        });
+    }
+
+    #[test]
+    fn a_deleted_account_leaves_no_row_in_any_table() {
+        use super::super::{mailbox, roster};
+        testing::tx(|tx| {
+            let (gone, stays) = (made(tx, "a", "x"), made(tx, "b", "x"));
+            for id in [gone, stays] {
+                let groups = vec!["g".to_owned()];
+                let item = roster::Item { jid: "c@d".to_owned(), groups, ..Default::default() };
+                roster::put(tx, id, &item).unwrap();
+                roster::put_request(tx, id, "c@d", b"<presence/>", 1).unwrap();
+                mailbox::append(tx, id, id.0, b"<message/>", 1).unwrap();
+            }
+            delete(tx, gone).unwrap();
+            for table in ["credential", "roster_item", "roster_group", "roster_request", "mailbox"]
+            {
+                let sql = format!("SELECT DISTINCT account FROM {table}");
+                assert_eq!(
+                    query_all(tx, &sql, &[], |row| row.int(0)),
+                    Ok(vec![stays.0]),
+                    "{table}"
+                );
+            }
+            assert!(mailbox::append(tx, gone, 50, b"<message/>", 1).is_err());
+            let item = roster::Item { jid: "c@d".to_owned(), ..Default::default() };
+            assert!(roster::put(tx, gone, &item).is_err());
+        });
+    }
+}

@@ -79,3 +79,47 @@ super::sql! {
     PURGE = "DELETE FROM mailbox WHERE seq IN
         (SELECT seq FROM mailbox WHERE account = $1 ORDER BY seq LIMIT $2)";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn pages_come_in_order_and_confirmed_rows_go() {
+        testing::account_tx(|tx, me| {
+            let other = testing::account(tx, "other");
+            for seq in [30, 10, 20, 40] {
+                append(tx, me, seq, b"12345", seq + 1).unwrap();
+            }
+            append(tx, other, 25, b"x", 0).unwrap();
+            let seqs = |tx: &mut dyn Tx, after, to, limit| -> Vec<i64> {
+                page(tx, me, after, to, limit).unwrap().iter().map(|row| row.seq).collect()
+            };
+            assert_eq!(seqs(tx, 0, i64::MAX, 9), [10, 20, 30, 40]);
+            assert_eq!(seqs(tx, 10, 30, 9), [20, 30]);
+            assert_eq!(seqs(tx, 0, i64::MAX, 1), [10]);
+            let first = page(tx, me, 0, 10, 1).unwrap();
+            assert_eq!(first, [MailRow { seq: 10, at: 11, stanza: b"12345".to_vec() }]);
+            assert_eq!(usage(tx, me), Ok((4, 20)));
+            assert_eq!(last_seq(tx), Ok(40));
+
+            assert_eq!(confirm(tx, me, &[20, 25, 20, 99]), Ok(1));
+            assert_eq!(usage(tx, other), Ok((1, 1)));
+            assert_eq!(seqs(tx, 0, i64::MAX, 9), [10, 30, 40]);
+            assert_eq!(purge(tx, me, 2), Ok(2));
+            assert_eq!(seqs(tx, 0, i64::MAX, 9), [40]);
+            assert_eq!(purge(tx, me, 2), Ok(1));
+            assert_eq!(usage(tx, me), Ok((0, 0)));
+        });
+    }
+
+    #[test]
+    fn a_place_is_taken_once() {
+        testing::account_tx(|tx, me| {
+            assert_eq!(last_seq(tx), Ok(0));
+            append(tx, me, 1, b"x", 0).unwrap();
+            assert!(append(tx, me, 1, b"y", 0).is_err());
+        });
+    }
+}

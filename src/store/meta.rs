@@ -30,3 +30,22 @@ super::sql! {
     SET = "INSERT INTO meta (name, value) VALUES ($1, $2)
         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn a_secret_is_made_once() {
+        testing::tx(|tx| {
+            assert_eq!(get_or_create_secret(tx, "s", &[1; 32]), Ok([1; 32]));
+            assert_eq!(get_or_create_secret(tx, "s", &[2; 32]), Ok([1; 32]));
+            assert_eq!(get_or_create_secret(tx, "t", &[2; 32]), Ok([2; 32]));
+            set(tx, "s", b"short").unwrap();
+            assert_eq!(get(tx, "s"), Ok(Some(b"short".to_vec())));
+            assert!(get_or_create_secret(tx, "s", &[1; 32]).is_err());
+            assert_eq!(get(tx, "u"), Ok(None));
+        });
+    }
+}

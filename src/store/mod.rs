@@ -30,6 +30,10 @@ mod queue;
 mod readers;
 pub mod roster;
 mod sqlite;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod tx;
 mod wire;
 mod writer;

@@ -234,3 +234,61 @@ super::sql! {
     REQUEST_COUNT = "SELECT COUNT(*) FROM roster_request WHERE account = $1";
     REMOVE_REQUEST = "DELETE FROM roster_request WHERE account = $1 AND jid = $2";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn contact(jid: &str, groups: &[&str]) -> Item {
+        let groups = groups.iter().map(ToString::to_string).collect();
+        Item { jid: jid.to_owned(), groups, listed: true, ..Item::default() }
+    }
+
+    #[test]
+    fn states_have_names_both_ways() {
+        for state in Subscription::ALL {
+            assert_eq!(Subscription::parse(state.as_str()), Some(state));
+        }
+        assert_eq!(Subscription::parse("remove"), None);
+    }
+
+    #[test]
+    fn each_change_raises_the_version_and_marks_its_item() {
+        testing::account_tx(|tx, me| {
+            assert_eq!(load(tx, me), Ok(Roster::default()));
+            let juliet = Item {
+                name: Some("Juliet".to_owned()),
+                state: Subscription::FromPendingOut,
+                approved: true,
+                ..contact("juliet@x", &["a", "b"])
+            };
+            assert_eq!(put(tx, me, &juliet), Ok(1));
+            assert_eq!(put(tx, me, &contact("nurse@x", &[])), Ok(2));
+            let roster = load(tx, me).unwrap();
+            assert_eq!(roster.ver, 2);
+            assert_eq!(roster.items["juliet@x"], Item { ver: 1, ..juliet.clone() });
+            assert_eq!(item(tx, me, "juliet@x"), Ok(Some(Item { ver: 1, ..juliet })));
+            assert_eq!(put(tx, me, &contact("juliet@x", &["b", "c"])), Ok(3));
+            assert_eq!(item(tx, me, "juliet@x").unwrap().unwrap().groups, ["b", "c"]);
+            assert_eq!(count(tx, me), Ok(2));
+            assert_eq!(remove(tx, me, "juliet@x"), Ok(4));
+            assert_eq!(load(tx, me).unwrap().items.into_keys().collect::<Vec<_>>(), ["nurse@x"]);
+            assert_eq!(item(tx, me, "juliet@x"), Ok(None));
+        });
+    }
+
+    #[test]
+    fn a_request_waits_once_per_contact() {
+        testing::account_tx(|tx, me| {
+            put_request(tx, me, "b@x", b"first", 1).unwrap();
+            put_request(tx, me, "a@x", b"second", 2).unwrap();
+            put_request(tx, me, "b@x", b"third", 3).unwrap();
+            assert_eq!(requests(tx, me), Ok(vec![b"second".to_vec(), b"third".to_vec()]));
+            assert_eq!(request_count(tx, me), Ok(2));
+            assert_eq!(remove_request(tx, me, "b@x"), Ok(true));
+            assert_eq!(remove_request(tx, me, "b@x"), Ok(false));
+            assert_eq!(request_count(tx, me), Ok(1));
+        });
+    }
+}

@@ -44,8 +44,13 @@ impl Writer {
             }
         }
         // Not needed for durability: it only spares the next start the reading of the log.
-        if let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-            tracing::warn!(%error, "the last checkpoint of the database failed");
+        self.copy_log("TRUNCATE");
+    }
+
+    fn copy_log(&self, mode: &str) {
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        if let Err(error) = self.conn.query_row(&sql, [], |_| Ok(())) {
+            tracing::debug!(%error, mode, "a checkpoint of the database failed");
         }
     }
 
@@ -53,6 +58,10 @@ impl Writer {
         let mut entries: Vec<_> = jobs.map(|job| Entry { job, outcome: Ok(()) }).collect();
         let fate = self.transact(&mut entries);
         self.note(&fate);
+        if fate == Err(StoreError::Full) {
+            // What of the log is copied into the database is room for new writes.
+            self.copy_log("PASSIVE");
+        }
         for entry in entries {
             // A lost transaction counts for nothing, whatever its jobs thought (promise.md 5).
             let outcome = fate.clone().and(entry.outcome);
@@ -64,12 +73,17 @@ impl Writer {
     }
 
     fn transact(&self, entries: &mut [Entry]) -> Result<(), StoreError> {
+        self.clear()?;
         let fate = self.run_entries(entries);
-        // A COMMIT that failed may leave the transaction open (SQLite, lang_transaction §3).
-        if fate.is_err() && !self.conn.is_autocommit() {
-            control(&self.conn, ROLLBACK)?;
+        if let Err(error) = self.clear() {
+            tracing::error!(%error, "a failed transaction cannot be rolled back");
         }
         fate
+    }
+
+    /// A COMMIT that failed may leave the transaction open (SQLite, lang_transaction §3).
+    fn clear(&self) -> Result<(), StoreError> {
+        if self.conn.is_autocommit() { Ok(()) } else { control(&self.conn, ROLLBACK) }
     }
 
     fn run_entries(&self, entries: &mut [Entry]) -> Result<(), StoreError> {
@@ -161,3 +175,49 @@ const RELEASE: &str = "RELEASE job";
 const SLOW: Duration = Duration::from_millis(50);
 /// Jobs between checkpoints: some megabytes of log.
 const CHECKPOINT_JOBS: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    struct Insert(mpsc::Sender<Result<(), StoreError>>);
+
+    impl Job for Insert {
+        fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+            tx.execute("INSERT INTO t (x) VALUES (1)", &[]).map(|_| ())
+        }
+        fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+            let _ = self.0.send(outcome);
+        }
+    }
+
+    fn run(writer: &mut Writer) -> Vec<Result<(), StoreError>> {
+        let (told, ends) = mpsc::channel();
+        let job = || -> Box<dyn Job> { Box::new(Insert(told.clone())) };
+        writer.run_batch([job(), job()].into_iter());
+        drop(told);
+        ends.iter().collect()
+    }
+
+    #[test]
+    fn a_read_only_database_is_told_and_service_resumes() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch("CREATE TABLE t (x)").unwrap();
+        let mut writer = Writer { conn, failing: false };
+        let refused = vec![Err(StoreError::ReadOnly), Err(StoreError::ReadOnly)];
+        for (query_only, expected) in [(true, refused), (false, vec![Ok(()), Ok(())])] {
+            writer.conn.pragma_update(None, "query_only", query_only).unwrap();
+            assert_eq!(run(&mut writer), expected);
+            assert_eq!(writer.failing, query_only);
+        }
+    }
+
+    #[test]
+    fn a_transaction_left_open_does_not_block_the_next() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch("CREATE TABLE t (x); BEGIN").unwrap();
+        let mut writer = Writer { conn, failing: true };
+        assert_eq!(run(&mut writer), [Ok(()), Ok(())]);
+    }
+}
