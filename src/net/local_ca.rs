@@ -256,3 +256,174 @@ const CA_DAYS: u64 = 20 * 365;
 /// Apple's systems refuse TLS certificates of more than 825 days, whoever made them.
 const LEAF_DAYS: u64 = 820;
 const RENEW_DAYS: u64 = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::crypto::aws_lc_rs;
+    use tempfile::TempDir;
+    use x509_parser::prelude::{FromDer, X509Certificate};
+
+    fn open(folder: &TempDir, now: SystemTime) -> LocalCa {
+        try_open(folder, now).unwrap()
+    }
+
+    fn try_open(folder: &TempDir, now: SystemTime) -> Result<LocalCa, TlsError> {
+        LocalCa::open(folder.path(), now, Arc::new(aws_lc_rs::default_provider()))
+    }
+
+    fn mode(file: &Path) -> u32 {
+        fs::metadata(file).unwrap().permissions().mode() & 0o777
+    }
+
+    fn der(file: &Path) -> Vec<u8> {
+        x509_parser::pem::parse_x509_pem(&fs::read(file).unwrap()).unwrap().1.contents
+    }
+
+    #[test]
+    fn secrets_are_private_and_nothing_else_is_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let tls = super::folder(folder.path());
+        fs::create_dir(&tls).unwrap();
+        fs::set_permissions(&tls, Permissions::from_mode(0o755)).unwrap();
+        let ca = open(&folder, now);
+        assert!(ca.minted());
+        let (chain, key) = ca.certificate("a.example", now).unwrap();
+        assert_eq!(mode(&tls), 0o700);
+        assert_eq!((mode(&key), mode(&tls.join("ca.key"))), (0o600, 0o600));
+        assert_eq!((mode(&chain), mode(ca.ca_file())), (0o644, 0o644));
+        let mut names: Vec<_> = fs::read_dir(&tls)
+            .unwrap()
+            .map(|f| f.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["a.example.key", "a.example.pem", "ca.key", "ca.pem"]);
+    }
+
+    /// RFC 5280 §4.1.2.2, §4.2.1.3, §4.2.1.9, §4.2.1.12.
+    #[test]
+    fn the_certificates_say_what_they_are_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let ca = open(&folder, now);
+        let der_ca = der(ca.ca_file());
+        let (_, root) = X509Certificate::from_der(&der_ca).unwrap();
+        let basic = root.basic_constraints().unwrap().unwrap();
+        assert!(basic.critical && basic.value.ca && basic.value.path_len_constraint == Some(0));
+        let usage = root.key_usage().unwrap().unwrap();
+        assert!(usage.critical && usage.value.key_cert_sign() && !usage.value.digital_signature());
+
+        let (chain, _) = ca.certificate("a.example", now).unwrap();
+        let der_leaf = der(&chain);
+        let (_, leaf) = X509Certificate::from_der(&der_leaf).unwrap();
+        assert_eq!(leaf.issuer(), root.subject());
+        assert!(!leaf.is_ca());
+        let usage = leaf.key_usage().unwrap().unwrap();
+        assert!(usage.value.digital_signature() && !usage.value.key_cert_sign());
+        assert!(leaf.extended_key_usage().unwrap().unwrap().value.server_auth);
+        let serial = leaf.raw_serial();
+        assert!(serial.len() <= 20 && serial[0] & 0x80 == 0 && serial != root.raw_serial());
+        let validity = leaf.validity();
+        let life = validity.not_after.timestamp() - validity.not_before.timestamp();
+        assert!(life <= 825 * 86_400, "{life}");
+    }
+
+    #[test]
+    fn a_certificate_is_used_again_until_30_days_before_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let ca = open(&folder, now);
+        let at = |days: u64| now + self::days(days);
+        let read = |ca: &LocalCa, when| {
+            let (chain, key) = ca.certificate("a.example", when).unwrap();
+            (fs::read(chain).unwrap(), fs::read(key).unwrap())
+        };
+        let first = read(&ca, now);
+        assert_eq!(read(&ca, at(789)), first);
+        let again = open(&folder, at(789));
+        assert!(!again.minted());
+        assert_eq!(read(&again, at(789)), first);
+        let second = read(&again, at(791));
+        assert_ne!(second.0, first.0);
+        assert_ne!(second.1, first.1);
+        assert_eq!(read(&again, at(800)), second);
+    }
+
+    #[test]
+    fn a_damaged_certificate_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let ca = open(&folder, now);
+        let (chain, key) = ca.certificate("a.example", now).unwrap();
+        let (other, _) = ca.certificate("b.example", now).unwrap();
+        let other = fs::read(other).unwrap();
+        for (file, bytes) in [(&chain, &b""[..]), (&chain, &other), (&key, b"x")] {
+            fs::write(file, bytes).unwrap();
+            ca.certificate("a.example", now).unwrap();
+            let pair = pair::load(&chain, &key, &ca.provider).unwrap();
+            assert!(pair.facts.covers("a.example"));
+        }
+    }
+
+    #[test]
+    fn a_damaged_authority_is_refused_and_left_alone() {
+        for (file, bytes) in [("ca.key", None), ("ca.key", Some("")), ("ca.pem", Some("x"))] {
+            let folder = tempfile::tempdir().unwrap();
+            let now = SystemTime::now();
+            open(&folder, now);
+            let file = super::folder(folder.path()).join(file);
+            match bytes {
+                Some(bytes) => fs::write(&file, bytes).unwrap(),
+                None => fs::remove_file(&file).unwrap(),
+            }
+            let error = try_open(&folder, now).err().unwrap();
+            assert!(matches!(error.problem, TlsProblem::BrokenCa(_)), "{error}");
+            assert_eq!(error.file, file);
+            assert_eq!(fs::read_to_string(&file).ok().as_deref(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_first_run_that_was_interrupted_goes_on_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let ca = open(&folder, now);
+        let (chain, _) = ca.certificate("a.example", now).unwrap();
+        let leaf = fs::read(&chain).unwrap();
+        fs::remove_file(ca.ca_file()).unwrap();
+        let again = open(&folder, now);
+        assert!(again.minted());
+        assert_eq!(again.subject, ca.subject);
+        again.certificate("a.example", now).unwrap();
+        assert_eq!(fs::read(&chain).unwrap(), leaf);
+    }
+
+    #[test]
+    fn two_authorities_have_two_names() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let now = SystemTime::now();
+        assert_ne!(open(&one, now).subject, open(&two, now).subject);
+    }
+
+    #[test]
+    fn a_domain_becomes_a_file_name_only_if_it_is_safe() {
+        let cases = [
+            ("a.example", Some("a.example.pem")),
+            ("A.example.", Some("a.example.pem")),
+            ("bücher.example", Some("xn--bcher-kva.example.pem")),
+            ("ca", Some("_ca.pem")),
+            ("[::1]", Some("[::1].pem")),
+            ("127.0.0.1", Some("127.0.0.1.pem")),
+            ("../ca", None),
+            ("a/b", None),
+            ("..", None),
+            ("", None),
+        ];
+        for (domain, expected) in cases {
+            let files = leaf_files(Path::new("/f"), domain);
+            let name = files.map(|(chain, _)| chain.strip_prefix("/f").unwrap().to_owned());
+            assert_eq!(name.as_deref(), expected.map(Path::new), "{domain}");
+        }
+    }
+}

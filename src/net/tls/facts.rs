@@ -204,3 +204,150 @@ const SHA256: &str = "2.16.840.1.101.3.4.2.1";
 const SHA384: &str = "2.16.840.1.101.3.4.2.2";
 const SHA512: &str = "2.16.840.1.101.3.4.2.3";
 const SHA224: &str = "2.16.840.1.101.3.4.2.4";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+
+    fn facts(pem: &str) -> Facts {
+        Facts::read(&CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap()
+    }
+
+    fn named(names: &[Name]) -> Facts {
+        Facts { names: names.to_vec(), ..facts(NAMES_AND_SHA1) }
+    }
+
+    #[test]
+    fn a_domain_is_covered_by_each_kind_of_name() {
+        let dns = |name: &str| named(&[Name::Dns(name.to_owned())]);
+        let cases = [
+            // RFC 6125 §6.4.1, §6.4.2, §6.4.3
+            (dns("example.org"), "example.org", true),
+            (dns("EXAMPLE.org"), "example.ORG", true),
+            (dns("example.org"), "im.example.org", false),
+            (dns("example.org"), "example.org.", true),
+            (dns("*.example.org"), "im.example.org", true),
+            (dns("*.example.org"), "example.org", false),
+            (dns("*.example.org"), "a.im.example.org", false),
+            (dns("*.example.org"), ".example.org", false),
+            (dns("i*.example.org"), "im.example.org", false),
+            (dns("im.*.org"), "im.example.org", false),
+            (dns("*.org"), "example.org", false),
+            (dns("*"), "localhost", false),
+            (dns("xn--bcher-kva.example"), "bücher.example", true),
+            (dns("*.xn--bcher-kva.example"), "im.bücher.example", true),
+            (named(&[Name::Xmpp("bücher.example".to_owned())]), "xn--bcher-kva.example", true),
+            (named(&[Name::Ip("::1".parse().unwrap())]), "[::1]", true),
+            (named(&[Name::Ip("192.0.2.1".parse().unwrap())]), "192.0.2.1", true),
+            (named(&[Name::Ip("192.0.2.1".parse().unwrap())]), "192.0.2.2", false),
+            (named(&[]), "cn.example", false),
+            // Names in a real certificate; RFC 6125 §6.5.1: the service of an SRV-ID counts.
+            (facts(NAMES_AND_SHA1), "im.example", true),
+            (facts(NAMES_AND_SHA1), "srv.example", true),
+            (facts(NAMES_AND_SHA1), "peer.example", false),
+            (facts(NAMES_AND_SHA1), "a.wild.example", true),
+            (facts(NAMES_AND_SHA1), "192.0.2.1", true),
+            (facts(NAMES_AND_SHA1), "cn.example", false),
+        ];
+        for (facts, domain, expected) in cases {
+            assert_eq!(facts.covers(domain), expected, "{domain} by {:?}", facts.names);
+        }
+    }
+
+    /// RFC 5929 §4.1; the expected digests are of the openssl command line.
+    #[test]
+    fn the_end_point_hash_follows_the_signature() {
+        let hex = |facts: Facts| {
+            facts.end_point.map(|hash| hash.iter().map(|b| format!("{b:02x}")).collect::<String>())
+        };
+        let sha1 = "a8d85553c531e990743c725fc096b2dcc6480a66d128777cff7d884e64febcb6";
+        assert_eq!(hex(facts(NAMES_AND_SHA1)).as_deref(), Some(sha1), "SHA-256 for SHA-1");
+        let pss = "63b8d1ec8bf6d1e19acd0e554a589eb863b9f457053b8a975070161139bfd94a\
+                   f7a4c2ce14b830e5576e63c35bd41b32";
+        assert_eq!(hex(facts(PSS_SHA384)).as_deref(), Some(pss));
+        assert_eq!(hex(facts(PSS_TWO_HASHES)), None, "more than one hash");
+    }
+
+    #[test]
+    fn the_end_point_hash_of_made_certificates() {
+        use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
+        for (algorithm, len) in [
+            (&PKCS_ECDSA_P256_SHA256, Some(32)),
+            (&PKCS_ECDSA_P384_SHA384, Some(48)),
+            (&PKCS_ED25519, None),
+        ] {
+            let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+            let cert = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+            let facts = Facts::read(cert.der()).unwrap();
+            assert_eq!(facts.end_point.map(|hash| hash.len()), len);
+        }
+    }
+
+    #[test]
+    fn the_facts_are_read() {
+        let facts = facts(NAMES_AND_SHA1);
+        assert_eq!(facts.subject, "CN=cn.example");
+        assert_eq!(crate::base::time::stamp(facts.not_before), "2026-11-22T07:51:35Z");
+        assert_eq!(crate::base::time::stamp(facts.not_after), "2036-11-19T07:51:35Z");
+        assert!(
+            facts.fingerprint_sha256.starts_with("A8:D8:55:53:"),
+            "{}",
+            facts.fingerprint_sha256
+        );
+        assert_eq!(facts.names[1].to_string(), "SRV:_xmpp-client.srv.example");
+        assert!(Facts::read(b"\x30\x03abc").is_err());
+    }
+
+    /// `ecdsa-with-SHA1`; xmppAddr im.example, SRVNames, `*.wild.example`, 192.0.2.1.
+    const NAMES_AND_SHA1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIB6TCCAZGgAwIBAgIURquXHuGhfK4Hz/OQdHAwHvcwFCgwCQYHKoZIzj0EATAV
+MRMwEQYDVQQDDApjbi5leGFtcGxlMB4XDTI2MTEyMjA3NTEzNVoXDTM2MTExOTA3
+NTEzNVowFTETMBEGA1UEAwwKY24uZXhhbXBsZTBZMBMGByqGSM49AgEGCCqGSM49
+AwEHA0IABPhULLDLCFNZ4Jadh5tjyF4i7nqIXJQ7DDGEZEbmDdYLks7EDIUKEvlv
+xZplGZsIomR7+lfYn+lHonjVkVcrQZujgb8wgbwwDAYDVR0TAQH/BAIwADCBjAYD
+VR0RBIGEMIGBoBgGCCsGAQUFBwgFoAwMCmltLmV4YW1wbGWgJgYIKwYBBQUHCAeg
+GhYYX3htcHAtY2xpZW50LnNydi5leGFtcGxloCcGCCsGAQUFBwgHoBsWGV94bXBw
+LXNlcnZlci5wZWVyLmV4YW1wbGWCDioud2lsZC5leGFtcGxlhwTAAAIBMB0GA1Ud
+DgQWBBSFMUjcO9B3c207efhhRdj5iUnZFDAJBgcqhkjOPQQBA0cAMEQCIHRyCCxE
+vvKHm2dnt6edmIUAZDfC4nxBtEU2oX8oehrJAiBcF7HOXliAdoM3DEnPmbyVI9TP
+B4XrHDNw13cYZNhQ4A==
+-----END CERTIFICATE-----
+";
+
+    /// RSASSA-PSS, SHA-384 for the message and the mask.
+    const PSS_SHA384: &str = "\
+-----BEGIN CERTIFICATE-----
+MIICBjCCATsCFEd93iLx1kQh9xLjHpUZlEyzi+iuMEEGCSqGSIb3DQEBCjA0oA8w
+DQYJYIZIAWUDBAICBQChHDAaBgkqhkiG9w0BAQgwDQYJYIZIAWUDBAICBQCiAwIB
+TjAOMQwwCgYDVQQDDANwc3MwHhcNMjYxMTIyMDc1MTM1WhcNMzYxMTE5MDc1MTM1
+WjAOMQwwCgYDVQQDDANwc3MwgZ8wDQYJKoZIhvcNAQEBBQADgY0AMIGJAoGBAJsQ
+5aoiqHlwYwzeqK3x0Kr/IgV2pAKtP3ST8mmPSuhIXCC40qMgI/AYKpZigfqeqlcp
+qVMX6PHqq5o494w46ubE5McJ6JOYKSfwMIk/8PSbxMoQfx22+H44e6M5xoyDwSnB
+lS4zWJYbIxnJuOsuY99V9iESb+1YPWxnJ3ecyP2pAgMBAAEwQQYJKoZIhvcNAQEK
+MDSgDzANBglghkgBZQMEAgIFAKEcMBoGCSqGSIb3DQEBCDANBglghkgBZQMEAgIF
+AKIDAgFOA4GBADdMw7hui9Royih5sJLfTD6peV8yQnZwtQVW0j6Y5kQGAfRCxHh4
+s3BDZaIUPqYenZ4Kf+ZtSaTfCfZWFpENlkOBUAUfmoLW0Xth19hzUiqiTrPjoLJE
+W4FVF/eFE1QRWCNvnc/v1mTV/hG8VgmSV2qcB4KUyXB+nOvrZgSpRXia
+-----END CERTIFICATE-----
+";
+
+    /// RSASSA-PSS, SHA-384 for the message and SHA-256 for the mask.
+    const PSS_TWO_HASHES: &str = "\
+-----BEGIN CERTIFICATE-----
+MIICBjCCATsCFCypLrroa+Bj0VuUXzriFYRiJuW2MEEGCSqGSIb3DQEBCjA0oA8w
+DQYJYIZIAWUDBAICBQChHDAaBgkqhkiG9w0BAQgwDQYJYIZIAWUDBAIBBQCiAwIB
+TjAOMQwwCgYDVQQDDANwc3MwHhcNMjYxMTIyMDc1MTM1WhcNMzYxMTE5MDc1MTM1
+WjAOMQwwCgYDVQQDDANwc3MwgZ8wDQYJKoZIhvcNAQEBBQADgY0AMIGJAoGBAJsQ
+5aoiqHlwYwzeqK3x0Kr/IgV2pAKtP3ST8mmPSuhIXCC40qMgI/AYKpZigfqeqlcp
+qVMX6PHqq5o494w46ubE5McJ6JOYKSfwMIk/8PSbxMoQfx22+H44e6M5xoyDwSnB
+lS4zWJYbIxnJuOsuY99V9iESb+1YPWxnJ3ecyP2pAgMBAAEwQQYJKoZIhvcNAQEK
+MDSgDzANBglghkgBZQMEAgIFAKEcMBoGCSqGSIb3DQEBCDANBglghkgBZQMEAgEF
+AKIDAgFOA4GBAGWBIqL6EVuwbZ6OmD1rYoe4DsD0V38AH93fRPwdxAz/GdRzcnQb
+qYKzhCv1IuDie8LqpTCAO/PXuI/v7UZOZmJbjbiAq/AudgtGyZbD1TYbODhqaXdL
+mw7krDkmZbvM8enAiLecPiDj9bdCEkGl0Cg5Q8JVqmOaKcZKLvo0lbCB
+-----END CERTIFICATE-----
+";
+}

@@ -6,6 +6,8 @@ pub(crate) mod facts;
 mod host;
 pub(crate) mod pair;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use error::{TlsError, TlsProblem};

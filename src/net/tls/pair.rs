@@ -126,3 +126,88 @@ pub(crate) const ALPN_CLIENT: &[u8] = b"xmpp-client";
 
 /// Two would let a client resume twice at once, which no XMPP client does.
 const TICKETS: usize = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::tls::testing::{Authority, keys_of};
+
+    /// Loads `chain` and `key` as files and gives what an operator would read.
+    fn refusal(chain: &str, key: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let (chain_file, key_file) = (folder.path().join("chain"), folder.path().join("key"));
+        std::fs::write(&chain_file, chain).unwrap();
+        std::fs::write(&key_file, key).unwrap();
+        match load(&chain_file, &key_file, &aws_lc_rs::default_provider()) {
+            Ok(_) => "fine".to_owned(),
+            Err(error) => {
+                let name = error.file.file_name().unwrap().to_str().unwrap().to_owned();
+                assert!(error.to_string().contains(&name), "{error}");
+                assert!(!error.to_string().contains("MIG"), "no key material: {error}");
+                format!("{name}: {}", error.problem)
+            }
+        }
+    }
+
+    #[test]
+    fn each_kind_of_broken_file_is_named() {
+        let authority = Authority::new();
+        let (chain, key) = authority.issue(&["a.example"]);
+        let (_, other) = authority.issue(&["a.example"]);
+        let cut = &key[..key.len() / 2];
+        let locked = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+        let old_locked =
+            key.replace("PRIVATE KEY-----\nM", "PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nM");
+        let rubbish = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
+        let bad_key = "-----BEGIN PRIVATE KEY-----\nMAMCAQE=\n-----END PRIVATE KEY-----\n";
+        let both = format!("{key}{chain}");
+        let big = " ".repeat(FILE_BYTES_MAX as usize + 1);
+        let cases: &[(&str, &str, &str)] = &[
+            (&chain, &key, "fine"),
+            (&both, &both, "fine"),
+            (&chain, &other, "key: this key does not belong"),
+            ("", &key, "chain: is not a PEM file"),
+            ("0\u{1}", &key, "chain: is not a PEM file"),
+            (&key, &key, "chain: holds no certificate"),
+            (&chain[..200], &key, "chain: is not a PEM file (the -----END"),
+            (rubbish, &key, "chain: holds a certificate that cannot be used"),
+            (&big, &key, "chain: is larger than"),
+            (&chain, "", "key: is not a PEM file"),
+            (&chain, &chain, "key: holds no private key"),
+            (&chain, cut, "key: is not a PEM file"),
+            (&chain, bad_key, "key: holds a key that cannot be used"),
+            (&chain, &locked, "key: holds a key locked"),
+            (&chain, &old_locked, "key: holds a key locked"),
+        ];
+        for (chain, key, expected) in cases {
+            let text = refusal(chain, key);
+            assert!(text.starts_with(expected), "{expected:?} but {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_and_an_unreadable_file_ask_for_different_help() {
+        let folder = tempfile::tempdir().unwrap();
+        let provider = aws_lc_rs::default_provider();
+        let problem = |file: &Path| load(file, file, &provider).err().unwrap().problem;
+        assert!(matches!(problem(&folder.path().join("none")), TlsProblem::Missing));
+        assert!(matches!(problem(folder.path()), TlsProblem::Unreadable(_)));
+    }
+
+    /// RFC 9325 §4.1 and §4.2: AEAD and forward secrecy only.
+    #[test]
+    fn the_configuration_is_strict() {
+        let (chain, key) = Authority::new().issue(&["a.example"]);
+        let certified = keys_of(&chain, &key);
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = server_config(certified, MinVersion::Tls12, provider).unwrap();
+        for suite in &config.crypto_provider().cipher_suites {
+            let name = format!("{:?}", suite.suite());
+            assert!(name.contains("GCM") || name.contains("CHACHA20"), "{name}");
+            assert!(name.starts_with("TLS13_") || name.starts_with("TLS_ECDHE_"), "{name}");
+        }
+        assert!(config.require_ems);
+        assert!(config.ticketer.enabled());
+        assert_eq!((config.max_early_data_size, config.send_tls13_tickets), (0, 1));
+    }
+}
