@@ -78,9 +78,9 @@ pub struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// A stanza read from a session's stream.
-    pub fn session(ledger: &'a Arc<Ledger>, outbox: &'a Arc<Outbox>) -> Self {
-        Self { sender: Some((ledger, outbox)), ticket: None }
+    /// A stanza read from a session's stream; `ticket` if it has one already.
+    pub fn session(ledger: &'a Arc<Ledger>, outbox: &'a Arc<Outbox>, ticket: Option<Ticket>) -> Self {
+        Self { sender: Some((ledger, outbox)), ticket }
     }
 
     /// A stanza that the server itself made: nobody waits for it, nobody is told.
@@ -92,6 +92,11 @@ impl<'a> Origin<'a> {
     pub fn ticket(&mut self) -> Option<Ticket> {
         let (ledger, _) = self.sender?;
         Some(self.ticket.get_or_insert_with(|| ledger.issue()).clone())
+    }
+
+    /// The stanza is not done with: its ticket goes to whoever goes on.
+    pub fn into_ticket(self, ledger: &Arc<Ledger>) -> Ticket {
+        self.ticket.unwrap_or_else(|| ledger.issue())
     }
 
     /// All writes of the stanza are queued; one that queued none counts as handled.
@@ -218,12 +223,9 @@ impl Router {
         }
     }
 
-    /// After a session ended: frames it never wrote go the undelivered way, and owed rows that
-    /// nobody holds go to another resource at once if there is one.
-    pub fn ended(self: &Arc<Self>, bare: &str, orphans: bool) {
-        if orphans {
-            deliver::redeliver(self, bare);
-        }
+    /// After a session ended: owed rows that nobody holds go to another resource, if there is one.
+    pub fn ended(&self, bare: &str) {
+        deliver::redeliver(self, bare);
     }
 
     /// Ends a session that lost its resource to a newer one (RFC 6120 §7.7.2.2).
