@@ -1,9 +1,16 @@
 //! Addresses (RFC 7622): one shared string in normal form with the places of its parts.
+//!
+//! An address is normalised once, when it is parsed; from then on it is compared, hashed and
+//! sorted byte for byte. A map keyed by addresses can be asked with a `&str` in normal form.
 
-mod prep;
+pub mod prep;
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// Any address: `domain`, `local@domain`, `domain/resource` or `local@domain/resource`.
@@ -24,3 +31,407 @@ pub struct BareJid(Jid);
 /// An address with a resourcepart.
 #[derive(Clone)]
 pub struct FullJid(Jid);
+
+impl Jid {
+    /// Reads and normalises an address.
+    pub fn parse(text: &str) -> Result<Self, JidError> {
+        // RFC 7622 §3.2: the first `/`, then the first `@` before it, both before any mapping.
+        let (rest, resource) = match text.split_once('/') {
+            Some((rest, resource)) => (rest, Some(resource)),
+            None => (text, None),
+        };
+        let (local, domain) = match rest.split_once('@') {
+            Some((local, domain)) => (Some(local), domain),
+            None => (None, rest),
+        };
+        let local = local.map(prep::localpart).transpose()?;
+        let domain = prep::domainpart(domain)?;
+        let resource = resource.map(prep::resourcepart).transpose()?;
+        Ok(Self::join(local.as_deref(), &domain, resource.as_deref()))
+    }
+
+    /// The whole address.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The part before `@`.
+    pub fn local(&self) -> Option<&str> {
+        if self.at == NONE { None } else { self.text.get(..usize::from(self.at)) }
+    }
+
+    /// The domainpart.
+    pub fn domain(&self) -> &str {
+        let start = if self.at == NONE { 0 } else { usize::from(self.at) + 1 };
+        self.bare_str().get(start..).unwrap_or_default()
+    }
+
+    /// The part after the first `/`.
+    pub fn resource(&self) -> Option<&str> {
+        if self.slash == NONE { None } else { self.text.get(usize::from(self.slash) + 1..) }
+    }
+
+    /// The address without its resourcepart, as text.
+    pub fn bare_str(&self) -> &str {
+        if self.slash == NONE {
+            &self.text
+        } else {
+            self.text.get(..usize::from(self.slash)).unwrap_or_default()
+        }
+    }
+
+    /// The address without its resourcepart.
+    pub fn bare(&self) -> BareJid {
+        if self.slash == NONE {
+            return BareJid(self.clone());
+        }
+        BareJid(Self { text: self.bare_str().into(), at: self.at, slash: NONE })
+    }
+
+    /// The domainpart as an address of its own.
+    pub fn domain_jid(&self) -> BareJid {
+        if self.at == NONE && self.slash == NONE {
+            return BareJid(self.clone());
+        }
+        BareJid(Self { text: self.domain().into(), at: NONE, slash: NONE })
+    }
+
+    /// The same address as one known to have a resourcepart.
+    pub fn to_full(self) -> Option<FullJid> {
+        self.is_full().then_some(FullJid(self))
+    }
+
+    /// The same address as one known to have no resourcepart; nothing is cut off.
+    pub fn to_bare(self) -> Option<BareJid> {
+        self.is_bare().then_some(BareJid(self))
+    }
+
+    /// Has no resourcepart.
+    pub fn is_bare(&self) -> bool {
+        self.slash == NONE
+    }
+
+    /// Has a resourcepart.
+    pub fn is_full(&self) -> bool {
+        self.slash != NONE
+    }
+
+    /// Is a mere domainpart.
+    pub fn is_domain(&self) -> bool {
+        self.at == NONE && self.slash == NONE
+    }
+
+    /// Puts prepared parts together.
+    fn join(local: Option<&str>, domain: &str, resource: Option<&str>) -> Self {
+        let mut text = String::with_capacity(
+            domain.len() + local.map_or(0, |s| s.len() + 1) + resource.map_or(0, |s| s.len() + 1),
+        );
+        let (mut at, mut slash) = (NONE, NONE);
+        if let Some(local) = local {
+            text.push_str(local);
+            at = offset(&text);
+            text.push('@');
+        }
+        text.push_str(domain);
+        if let Some(resource) = resource {
+            slash = offset(&text);
+            text.push('/');
+            text.push_str(resource);
+        }
+        Self { text: text.into(), at, slash }
+    }
+}
+
+impl BareJid {
+    /// Reads and normalises an address that must have no resourcepart.
+    pub fn parse(text: &str) -> Result<Self, JidError> {
+        Jid::parse(text)?.to_bare().ok_or(JidError::HasResource)
+    }
+
+    /// Puts unprepared parts together.
+    pub fn from_parts(local: Option<&str>, domain: &str) -> Result<Self, JidError> {
+        let local = local.map(prep::localpart).transpose()?;
+        let domain = prep::domainpart(domain)?;
+        Ok(Self(Jid::join(local.as_deref(), &domain, None)))
+    }
+
+    /// This address with an unprepared resourcepart.
+    pub fn with_resource(&self, resource: &str) -> Result<FullJid, JidError> {
+        let resource: Cow<'_, str> = prep::resourcepart(resource)?;
+        Ok(FullJid(Jid::join(self.local(), self.domain(), Some(&resource))))
+    }
+}
+
+impl FullJid {
+    /// Reads and normalises an address that must have a resourcepart.
+    pub fn parse(text: &str) -> Result<Self, JidError> {
+        Jid::parse(text)?.to_full().ok_or(JidError::NoResource)
+    }
+
+    /// The part after the first `/`.
+    pub fn resource(&self) -> &str {
+        self.0.resource().unwrap_or_default()
+    }
+}
+
+/// Why a text is no address; the peer is told `jid-malformed` (RFC 6120 §8.3.3.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JidError {
+    /// Nothing there, or nothing left after mapping.
+    #[error("the {0} is empty")]
+    Empty(Part),
+    /// More than 1023 bytes after preparation (RFC 7622 §3.1).
+    #[error("the {0} is too long")]
+    TooLong(Part),
+    /// A character, or an order of characters, that the part's profile does not allow.
+    #[error("the {0} has characters that are not allowed there")]
+    Forbidden(Part),
+    /// A resourcepart where none may be.
+    #[error("the address has a resourcepart")]
+    HasResource,
+    /// No resourcepart where one must be.
+    #[error("the address has no resourcepart")]
+    NoResource,
+}
+
+/// The parts of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// RFC 7622 §3.3
+    Local,
+    /// RFC 7622 §3.2
+    Domain,
+    /// RFC 7622 §3.4
+    Resource,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "localpart",
+            Self::Domain => "domainpart",
+            Self::Resource => "resourcepart",
+        })
+    }
+}
+
+// BareJid and FullJid read like a Jid; what differs shadows.
+impl Deref for BareJid {
+    type Target = Jid;
+    fn deref(&self) -> &Jid {
+        &self.0
+    }
+}
+
+impl Deref for FullJid {
+    type Target = Jid;
+    fn deref(&self) -> &Jid {
+        &self.0
+    }
+}
+
+impl From<BareJid> for Jid {
+    fn from(jid: BareJid) -> Self {
+        jid.0
+    }
+}
+
+impl From<FullJid> for Jid {
+    fn from(jid: FullJid) -> Self {
+        jid.0
+    }
+}
+
+impl From<&BareJid> for Jid {
+    fn from(jid: &BareJid) -> Self {
+        jid.0.clone()
+    }
+}
+
+impl From<&FullJid> for Jid {
+    fn from(jid: &FullJid) -> Self {
+        jid.0.clone()
+    }
+}
+
+impl AsRef<Jid> for Jid {
+    fn as_ref(&self) -> &Jid {
+        self
+    }
+}
+
+impl AsRef<Jid> for BareJid {
+    fn as_ref(&self) -> &Jid {
+        &self.0
+    }
+}
+
+impl AsRef<Jid> for FullJid {
+    fn as_ref(&self) -> &Jid {
+        &self.0
+    }
+}
+
+/// All three types compare, hash, sort and print as their text: `Borrow<str>` demands it.
+macro_rules! as_text {
+    ($($ty:ty),*) => {$(
+        impl PartialEq for $ty {
+            fn eq(&self, other: &Self) -> bool {
+                self.as_str() == other.as_str()
+            }
+        }
+        impl Eq for $ty {}
+        impl PartialEq<str> for $ty {
+            fn eq(&self, other: &str) -> bool {
+                self.as_str() == other
+            }
+        }
+        impl PartialEq<&str> for $ty {
+            fn eq(&self, other: &&str) -> bool {
+                self.as_str() == *other
+            }
+        }
+        impl Ord for $ty {
+            fn cmp(&self, other: &Self) -> Ordering {
+                self.as_str().cmp(other.as_str())
+            }
+        }
+        impl PartialOrd for $ty {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+        impl Hash for $ty {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.as_str().hash(state);
+            }
+        }
+        impl Borrow<str> for $ty {
+            fn borrow(&self) -> &str {
+                self.as_str()
+            }
+        }
+        impl fmt::Display for $ty {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+        impl fmt::Debug for $ty {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+        impl FromStr for $ty {
+            type Err = JidError;
+            fn from_str(text: &str) -> Result<Self, JidError> {
+                Self::parse(text)
+            }
+        }
+    )*};
+}
+
+as_text!(Jid, BareJid, FullJid);
+
+/// Prepared parts are at most 1023 bytes each, so an offset always fits.
+fn offset(text: &str) -> u16 {
+    u16::try_from(text.len()).unwrap_or(NONE)
+}
+
+/// No such part.
+const NONE: u16 = u16::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeSet, HashMap};
+
+    /// RFC 7622 §3.5, table 1, and a few more.
+    #[test]
+    fn good_addresses() {
+        for (input, local, domain, resource) in [
+            ("juliet@example.com", Some("juliet"), "example.com", None),
+            ("juliet@example.com/foo", Some("juliet"), "example.com", Some("foo")),
+            ("juliet@example.com/foo bar", Some("juliet"), "example.com", Some("foo bar")),
+            ("juliet@example.com/foo@bar", Some("juliet"), "example.com", Some("foo@bar")),
+            ("foo\\20bar@example.com", Some("foo\\20bar"), "example.com", None),
+            ("fussball@example.com", Some("fussball"), "example.com", None),
+            ("fu\u{df}ball@example.com", Some("fu\u{df}ball"), "example.com", None),
+            ("\u{3c0}@example.com", Some("\u{3c0}"), "example.com", None),
+            ("\u{3a3}@example.com/foo", Some("\u{3c3}"), "example.com", Some("foo")),
+            ("\u{3c3}@example.com/foo", Some("\u{3c3}"), "example.com", Some("foo")),
+            ("\u{3c2}@example.com/foo", Some("\u{3c2}"), "example.com", Some("foo")),
+            ("king@example.com/\u{265a}", Some("king"), "example.com", Some("\u{265a}")),
+            ("example.com", None, "example.com", None),
+            ("example.com/foobar", None, "example.com", Some("foobar")),
+            ("a.example.com/b@example.net", None, "a.example.com", Some("b@example.net")),
+            ("Juliet@EXAMPLE.com./Balcony", Some("juliet"), "example.com", Some("Balcony")),
+            ("a@[::1]/b/c", Some("a"), "[::1]", Some("b/c")),
+        ] {
+            let jid = Jid::parse(input).expect(input);
+            assert_eq!((jid.local(), jid.domain(), jid.resource()), (local, domain, resource));
+            assert_eq!(jid.is_full(), resource.is_some());
+            assert_eq!(jid.bare().as_str(), jid.bare_str());
+            assert_eq!(jid.domain_jid(), domain);
+            assert_eq!(jid.is_domain(), local.is_none() && resource.is_none());
+            assert_eq!(BareJid::from_parts(local, domain).unwrap(), jid.bare());
+            assert_eq!(jid.clone().to_full().is_some(), FullJid::parse(input).is_ok());
+            assert_eq!(jid.clone().to_bare().is_some(), BareJid::parse(input).is_ok());
+            if let Some(resource) = resource {
+                assert_eq!(Jid::from(jid.bare().with_resource(resource).unwrap()), jid);
+            }
+        }
+    }
+
+    /// RFC 7622 §3.5, table 2, and a few more. Unicode has not changed since for any of them.
+    #[test]
+    fn bad_addresses() {
+        use JidError::{Empty, Forbidden};
+        use Part::{Domain, Local, Resource};
+        for (input, want) in [
+            ("\"juliet\"@example.com", Forbidden(Local)),
+            ("foo bar@example.com", Forbidden(Local)),
+            ("juliet@example.com/ foo", Forbidden(Resource)),
+            ("@example.com/", Empty(Local)),
+            ("henry\u{2163}@example.com", Forbidden(Local)),
+            ("\u{265a}@example.com", Forbidden(Local)),
+            ("juliet@", Empty(Domain)),
+            ("/foobar", Empty(Domain)),
+            ("", Empty(Domain)),
+            ("@", Empty(Local)),
+            ("example.com/", Empty(Resource)),
+            ("a@b@c", Forbidden(Domain)),
+            ("\u{200b}@example.com", Forbidden(Local)),
+        ] {
+            assert_eq!(Jid::parse(input), Err(want), "{input:?}");
+        }
+        assert_eq!(BareJid::parse("a@b/c"), Err(JidError::HasResource));
+        assert_eq!(FullJid::parse("a@b"), Err(JidError::NoResource));
+        assert_eq!(Empty(Local).to_string(), "the localpart is empty");
+    }
+
+    #[test]
+    fn a_map_of_addresses_answers_to_text() {
+        let jid = FullJid::parse("A@b/C").unwrap();
+        let map = HashMap::from([(jid.bare(), 1)]);
+        assert_eq!(map.get("a@b"), Some(&1));
+        assert_eq!(map.get(jid.bare_str()), Some(&1));
+        assert!(BTreeSet::from([Jid::from(jid)]).contains("a@b/C"));
+    }
+
+    #[test]
+    fn an_address_is_three_words() {
+        assert!(size_of::<Jid>() <= 24);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_what_is_read(text in "\\PC{0,20}|[a-cA-C@/.:\u{e9}\u{ff20}\u{3002} -]{0,12}") {
+            if let Ok(jid) = Jid::parse(&text) {
+                let again = Jid::parse(&jid.to_string());
+                prop_assert_eq!(again.as_ref(), Ok(&jid));
+                prop_assert_eq!(again.map(|j| (j.at, j.slash)), Ok((jid.at, jid.slash)));
+            }
+        }
+    }
+}
