@@ -1,1 +1,263 @@
-//! TODO
+//! The store: everything durable, as short transactions on one SQLite file.
+//!
+//! One thread writes, in batches with one COMMIT each; a few threads read. A write is answered
+//! after the COMMIT of its batch, never before: the acknowledgement means durable (invariant I8).
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+use tokio::sync::oneshot;
+
+/// Lists SQL constants once: as constants, and as the `CATALOGUE` that CI prepares on PostgreSQL.
+macro_rules! sql {
+    ($($name:ident = $sql:expr;)*) => {
+        $(const $name: &str = $sql;)*
+        /// Every statement of this file by name.
+        pub(crate) const CATALOGUE: &[(&str, &str)] =
+            &[$((concat!(module_path!(), "::", stringify!($name)), $name)),*];
+    };
+}
+pub(crate) use sql;
+
+pub mod accounts;
+pub mod mailbox;
+pub mod meta;
+pub mod migrate;
+mod open;
+mod queue;
+mod readers;
+pub mod roster;
+mod sqlite;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+pub mod tx;
+mod writer;
+
+pub use open::OpenError;
+pub use queue::{Behind, Job};
+pub use tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
+
+use queue::Queue;
+use readers::Readers;
+use sqlite::SqliteTx;
+
+/// The handle to the database; clones share it.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+/// Where the database is and how it works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The file; its folder is made if it is missing.
+    pub path: PathBuf,
+    /// What a COMMIT waits for.
+    pub synchronous: Synchronous,
+    /// Reader threads.
+    pub readers: usize,
+    /// Writes that may wait, and reads too.
+    pub queue_max: usize,
+    /// Bytes of the writes that may wait ([`Job::bytes`]).
+    pub queue_bytes: usize,
+}
+
+impl Options {
+    /// The defaults: every acknowledged write survives a power cut.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            synchronous: Synchronous::Full,
+            readers: 2,
+            queue_max: 65_536,
+            queue_bytes: 64 * 1_048_576,
+        }
+    }
+}
+
+/// What a COMMIT waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Synchronous {
+    /// The disk: survives a power cut.
+    #[default]
+    Full,
+    /// The operating system: survives a crash of the server, not always a power cut.
+    Normal,
+    /// Nothing: for tests and throw-away servers.
+    Off,
+}
+
+impl Store {
+    /// Opens or makes the database and brings its schema up to date. Blocks; no deep check.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let (conn, lock) = open::open(&options, micros_now())?;
+        let lock = Arc::new(lock);
+        let last_seq = mailbox::last_seq(&mut SqliteTx { conn: &conn }).map_err(|error| {
+            OpenError::Other { path: options.path.clone(), what: error.to_string() }
+        })?;
+        let readers = Arc::new(Readers::new(options.queue_max));
+        let queue = Arc::new(Queue::new(options.queue_max, options.queue_bytes));
+        let inner = Inner {
+            queue: Arc::clone(&queue),
+            readers: Arc::clone(&readers),
+            threads: Mutex::default(),
+            seq: AtomicI64::new(last_seq),
+        };
+        let failed = |source| OpenError::Files { path: options.path.clone(), source };
+        for _ in 0..options.readers.max(1) {
+            let conn = open::open_reader(&options.path)?;
+            let thread = readers::spawn(conn, Arc::clone(&readers), Arc::clone(&lock));
+            inner.keep(thread.map_err(failed)?);
+        }
+        let checkpoint = move || readers.checkpoint();
+        let thread = writer::spawn(conn, queue, checkpoint, lock).map_err(failed)?;
+        inner.keep(thread);
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Runs `f` on a reader thread, in a transaction of its own that may not write.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner.readers.submit(Box::new(move |conn| {
+            let _ = answer.send(readers::run(conn, f));
+        }))?;
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Runs `f` on the writer thread; answers once its changes are durable, or undone. Queued at
+    /// the first poll; a caller that stops waiting does not stop the write.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.submit(Box::new(Call { f: Some(f), value: None, answer }))?;
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Queues a write now, in the order of the calls. Never waits: callable under a lock.
+    pub fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        self.inner.queue.submit(job)
+    }
+
+    /// A write that nobody waits for. It rides in the next batch, at latest a second from now,
+    /// and may be lost in a crash or on a failing disk.
+    pub fn write_behind(&self, f: Behind) {
+        if !self.inner.queue.submit_behind(f) {
+            tracing::warn!("a write behind was dropped: the database is closed or too slow");
+        }
+    }
+
+    /// Waits until every write queued before has its answer (promise.md 7). Write-behinds are
+    /// not waited for.
+    pub async fn barrier(&self) -> Result<(), StoreError> {
+        self.inner.queue.barrier().await
+    }
+
+    /// Does what is queued, write-behinds too, closes the file and ends the threads. Later calls
+    /// get [`StoreError::Closed`].
+    pub async fn close(&self) {
+        let inner = Arc::clone(&self.inner);
+        let _ = tokio::task::spawn_blocking(move || inner.close()).await;
+    }
+
+    /// Reads the whole file and says what is wrong with it; an empty answer is a healthy database.
+    /// Slow: for `stonechat check --deep`, not for the start.
+    pub fn deep_check(path: &Path) -> Result<Vec<String>, OpenError> {
+        open::deep_check(path)
+    }
+
+    /// The sort key of a new mailbox row: the time in microseconds, but always above the last one,
+    /// also after the clock was set back.
+    pub fn next_seq(&self) -> i64 {
+        let now = micros_now();
+        let next = |last: i64| now.max(last + 1);
+        let update = |last| Some(next(last));
+        let last = self.inner.seq.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+        last.map_or(now, next)
+    }
+}
+
+/// Every statement of the store by name, for CI to prepare on PostgreSQL.
+pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
+    [accounts::CATALOGUE, roster::CATALOGUE, mailbox::CATALOGUE, meta::CATALOGUE].concat()
+}
+
+struct Inner {
+    queue: Arc<Queue>,
+    readers: Arc<Readers>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    seq: AtomicI64,
+}
+
+impl Inner {
+    fn keep(&self, thread: JoinHandle<()>) {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
+
+    fn close(&self) {
+        self.stop();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
+
+    fn stop(&self) {
+        self.queue.close();
+        self.readers.close();
+    }
+}
+
+/// The threads end after what is queued; nobody waits for them here, for the last handle may
+/// live on one of them.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A write whose caller awaits a value.
+struct Call<T, F> {
+    f: Option<F>,
+    value: Option<T>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Call<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        if let Some(f) = self.f.take() {
+            self.value = Some(f(tx)?);
+        }
+        Ok(())
+    }
+
+    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+        // No value and no error cannot be: `run` left one of them.
+        let Self { value, answer, .. } = *self;
+        let _ = answer.send(outcome.and_then(|()| value.ok_or(StoreError::Closed)));
+    }
+
+    fn name(&self) -> &'static str {
+        std::any::type_name::<F>()
+    }
+}
+
+/// The wall clock: a default for sort keys and for the day of a migration.
+#[allow(clippy::disallowed_methods)]
+fn micros_now() -> i64 {
+    crate::base::time::micros(SystemTime::now())
+}

@@ -1,0 +1,76 @@
+-- Generated from a migrated database; a test compares.
+
+CREATE TABLE account (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    localpart TEXT NOT NULL,
+    host TEXT NOT NULL,
+    disabled INTEGER NOT NULL DEFAULT 0,
+    -- Rises with every change of the credentials, so that what an old password opened can be shut.
+    epoch INTEGER NOT NULL DEFAULT 1,
+    created INTEGER NOT NULL,
+    roster_ver INTEGER NOT NULL DEFAULT 0,
+    -- XEP-0012: when the last available resource left, and its status text.
+    last_logout INTEGER,
+    last_status TEXT,
+    UNIQUE (host, localpart)
+) STRICT;
+
+CREATE TABLE credential (
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    hash TEXT NOT NULL,
+    salt BLOB NOT NULL,
+    iterations INTEGER NOT NULL,
+    stored_key BLOB NOT NULL,
+    server_key BLOB NOT NULL,
+    PRIMARY KEY (account, hash)
+) STRICT;
+
+CREATE TABLE mailbox (
+    seq INTEGER NOT NULL PRIMARY KEY,
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    at INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    stanza BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX mailbox_account ON mailbox (account, seq, size);
+
+CREATE TABLE meta (
+    name TEXT NOT NULL PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE migration (
+    version INTEGER NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    checksum TEXT NOT NULL,
+    applied_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE roster_group (
+    account INTEGER NOT NULL,
+    jid TEXT NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (account, jid, name),
+    FOREIGN KEY (account, jid) REFERENCES roster_item (account, jid) ON DELETE CASCADE
+) STRICT;
+
+CREATE TABLE roster_item (
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    jid TEXT NOT NULL,
+    name TEXT,
+    -- One of the nine states of RFC 6121 Appendix A.
+    state TEXT NOT NULL,
+    approved INTEGER NOT NULL,
+    listed INTEGER NOT NULL,
+    ver INTEGER NOT NULL,
+    PRIMARY KEY (account, jid)
+) STRICT;
+
+CREATE TABLE roster_request (
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    jid TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    stanza BLOB NOT NULL,
+    PRIMARY KEY (account, jid)
+) STRICT;

@@ -1,0 +1,380 @@
+//! Accounts, what they keep instead of a password (RFC 5802 §3), and their last logout (XEP-0012).
+
+use super::tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
+use crate::base::credential::{HashName, ScramKeys};
+
+/// An account's key in the store; never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountId(pub i64);
+
+impl From<AccountId> for Value<'_> {
+    fn from(id: AccountId) -> Self {
+        Self::Int(id.0)
+    }
+}
+
+/// One account. Localpart and host are in normal form (RFC 7622).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its key.
+    pub id: AccountId,
+    /// Of its bare JID.
+    pub localpart: String,
+    /// The domainpart of its bare JID.
+    pub host: String,
+    /// May not log in.
+    pub disabled: bool,
+    /// Rises when the password changes or the account is disabled: what an older epoch opened
+    /// is shut.
+    pub epoch: i64,
+    /// When it was made, in microseconds since 1970.
+    pub created: i64,
+    /// The version of its roster (RFC 6121 §2.6).
+    pub roster_ver: i64,
+}
+
+/// How [`create`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Creation {
+    /// The account is made.
+    Created(AccountId),
+    /// There is one of this name.
+    Exists,
+}
+
+/// When the last available resource of an account left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastLogout {
+    /// Microseconds since 1970.
+    pub at: i64,
+    /// The status text of its last presence.
+    pub status: Option<String>,
+}
+
+/// The account of a bare JID.
+pub fn find(tx: &mut dyn Tx, localpart: &str, host: &str) -> Result<Option<Account>, StoreError> {
+    query_optional(tx, FIND, &[localpart.into(), host.into()], account)
+}
+
+/// The account of a key.
+pub fn get(tx: &mut dyn Tx, id: AccountId) -> Result<Option<Account>, StoreError> {
+    query_optional(tx, GET, &[id.into()], account)
+}
+
+/// The account with its keys for one hash; `None` if either is missing.
+pub fn keys(
+    tx: &mut dyn Tx,
+    localpart: &str,
+    host: &str,
+    hash: HashName,
+) -> Result<Option<(Account, ScramKeys)>, StoreError> {
+    let all = all_keys(tx, localpart, host)?;
+    Ok(all.and_then(|(account, keys)| {
+        keys.into_iter().find(|keys| keys.hash == hash).map(|keys| (account, keys))
+    }))
+}
+
+/// The account with its strongest keys, for a password sent in full (SASL PLAIN).
+pub fn any_keys(
+    tx: &mut dyn Tx,
+    localpart: &str,
+    host: &str,
+) -> Result<Option<(Account, ScramKeys)>, StoreError> {
+    let all = all_keys(tx, localpart, host)?;
+    Ok(all.and_then(|(account, keys)| {
+        keys.into_iter().max_by_key(|keys| keys.hash).map(|keys| (account, keys))
+    }))
+}
+
+/// The account with all its keys.
+pub fn all_keys(
+    tx: &mut dyn Tx,
+    localpart: &str,
+    host: &str,
+) -> Result<Option<(Account, Vec<ScramKeys>)>, StoreError> {
+    let Some(account) = find(tx, localpart, host)? else {
+        return Ok(None);
+    };
+    let keys = query_all(tx, KEYS, &[account.id.into()], scram_keys)?;
+    // A hash that a later release added is left out.
+    Ok(Some((account, keys.into_iter().flatten().collect())))
+}
+
+/// Makes an account with these keys.
+pub fn create(
+    tx: &mut dyn Tx,
+    localpart: &str,
+    host: &str,
+    keys: &[ScramKeys],
+    now: i64,
+) -> Result<Creation, StoreError> {
+    let params = [localpart.into(), host.into(), now.into()];
+    let Some(id) = query_optional(tx, CREATE, &params, |row| row.int(0))? else {
+        return Ok(Creation::Exists);
+    };
+    put_keys(tx, AccountId(id), keys)?;
+    Ok(Creation::Created(AccountId(id)))
+}
+
+/// Puts these keys in the place of all others; gives the new epoch.
+pub fn set_keys(tx: &mut dyn Tx, id: AccountId, keys: &[ScramKeys]) -> Result<i64, StoreError> {
+    let epoch = query_optional(tx, RAISE_EPOCH, &[id.into()], |row| row.int(0))?;
+    tx.execute(DELETE_KEYS, &[id.into()])?;
+    put_keys(tx, id, keys)?;
+    epoch.ok_or_else(gone)
+}
+
+/// Shuts an account or opens it again; gives the epoch, which rises when it is shut.
+pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i64, StoreError> {
+    let sql = if disabled { DISABLE } else { ENABLE };
+    query_optional(tx, sql, &[id.into()], |row| row.int(0))?.ok_or_else(gone)
+}
+
+/// Deletes an account and its rows in every table; false if there was none.
+pub fn delete(tx: &mut dyn Tx, id: AccountId) -> Result<bool, StoreError> {
+    Ok(tx.execute(DELETE, &[id.into()])? > 0)
+}
+
+/// Accounts in the order of host and localpart, `limit` at most, those after the given
+/// (host, localpart); of one host, or of all.
+pub fn list(
+    tx: &mut dyn Tx,
+    host: Option<&str>,
+    after: Option<(&str, &str)>,
+    limit: usize,
+) -> Result<Vec<Account>, StoreError> {
+    let (after_host, after_localpart) = after.unwrap_or(("", ""));
+    match host {
+        Some(host) => {
+            // Within one host only the localpart moves on.
+            let after = if after_host > host { return Ok(Vec::new()) } else { after_localpart };
+            let after = if after_host < host { "" } else { after };
+            query_all(tx, LIST_HOST, &[host.into(), after.into(), limit.into()], account)
+        }
+        None => {
+            let params = [after_host.into(), after_localpart.into(), limit.into()];
+            query_all(tx, LIST, &params, account)
+        }
+    }
+}
+
+/// How many accounts there are.
+pub fn count(tx: &mut dyn Tx) -> Result<i64, StoreError> {
+    query_one(tx, COUNT, &[], |row| row.int(0))
+}
+
+/// Notes that the last available resource left.
+pub fn set_last_logout(
+    tx: &mut dyn Tx,
+    id: AccountId,
+    at: i64,
+    status: Option<&str>,
+) -> Result<(), StoreError> {
+    tx.execute(SET_LAST, &[id.into(), at.into(), status.into()])?;
+    Ok(())
+}
+
+/// When the last available resource left; `None` if none ever did.
+pub fn last_logout(tx: &mut dyn Tx, id: AccountId) -> Result<Option<LastLogout>, StoreError> {
+    query_optional(tx, GET_LAST, &[id.into()], |row| {
+        Ok(LastLogout { at: row.int(0)?, status: row.opt_text(1)? })
+    })
+}
+
+/// What a write to an account that was deleted meanwhile gets.
+pub(super) fn gone() -> StoreError {
+    StoreError::Constraint("the account is gone".to_owned())
+}
+
+fn put_keys(tx: &mut dyn Tx, id: AccountId, keys: &[ScramKeys]) -> Result<(), StoreError> {
+    for keys in keys {
+        let params = [
+            id.into(),
+            keys.hash.as_str().into(),
+            (&keys.salt).into(),
+            keys.iterations.into(),
+            (&keys.stored_key).into(),
+            (&keys.server_key).into(),
+        ];
+        tx.execute(PUT_KEYS, &params)?;
+    }
+    Ok(())
+}
+
+fn account(row: &dyn Row) -> Result<Account, StoreError> {
+    Ok(Account {
+        id: AccountId(row.int(0)?),
+        localpart: row.text(1)?,
+        host: row.text(2)?,
+        disabled: row.bool(3)?,
+        epoch: row.int(4)?,
+        created: row.int(5)?,
+        roster_ver: row.int(6)?,
+    })
+}
+
+fn scram_keys(row: &dyn Row) -> Result<Option<ScramKeys>, StoreError> {
+    let Some(hash) = HashName::parse(&row.text(0)?) else {
+        return Ok(None);
+    };
+    let iterations = u32::try_from(row.int(2)?)
+        .map_err(|_| StoreError::Corrupt("a count of iterations out of range".to_owned()))?;
+    Ok(Some(ScramKeys {
+        hash,
+        salt: row.blob(1)?,
+        iterations,
+        stored_key: row.blob(3)?,
+        server_key: row.blob(4)?,
+    }))
+}
+
+super::sql! {
+    FIND = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account
+        WHERE localpart = $1 AND host = $2";
+    GET = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account
+        WHERE id = $1";
+    LIST = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account
+        WHERE (host, localpart) > ($1, $2) ORDER BY host, localpart LIMIT $3";
+    LIST_HOST = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account
+        WHERE host = $1 AND localpart > $2 ORDER BY localpart LIMIT $3";
+    COUNT = "SELECT COUNT(*) FROM account";
+    CREATE = "INSERT INTO account (localpart, host, created) VALUES ($1, $2, $3)
+        ON CONFLICT DO NOTHING RETURNING id";
+    DELETE = "DELETE FROM account WHERE id = $1";
+    RAISE_EPOCH = "UPDATE account SET epoch = epoch + 1 WHERE id = $1 RETURNING epoch";
+    DISABLE = "UPDATE account SET disabled = 1, epoch = epoch + 1 WHERE id = $1 RETURNING epoch";
+    ENABLE = "UPDATE account SET disabled = 0 WHERE id = $1 RETURNING epoch";
+    KEYS = "SELECT hash, salt, iterations, stored_key, server_key FROM credential
+        WHERE account = $1 ORDER BY hash";
+    PUT_KEYS = "INSERT INTO credential (account, hash, salt, iterations, stored_key, server_key)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    DELETE_KEYS = "DELETE FROM credential WHERE account = $1";
+    SET_LAST = "UPDATE account SET last_logout = $2, last_status = $3 WHERE id = $1";
+    GET_LAST = "SELECT last_logout, last_status FROM account
+        WHERE id = $1 AND last_logout IS NOT NULL";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn keys_of(hash: HashName, fill: u8) -> ScramKeys {
+        let (salt, key) = (vec![fill; 16], vec![fill; 32]);
+        ScramKeys { hash, salt, iterations: 4096, stored_key: key.clone(), server_key: key }
+    }
+
+    fn made(tx: &mut dyn Tx, localpart: &str, host: &str) -> AccountId {
+        let keys = [keys_of(HashName::Sha1, 1), keys_of(HashName::Sha256, 2)];
+        match create(tx, localpart, host, &keys, 7).unwrap() {
+            Creation::Created(id) => id,
+            Creation::Exists => panic!("{localpart}@{host} exists"),
+        }
+    }
+
+    #[test]
+    fn an_account_reads_back_with_its_keys() {
+        testing::tx(|tx| {
+            let id = made(tx, "romeo", "a.example");
+            let (account, sha1) = keys(tx, "romeo", "a.example", HashName::Sha1).unwrap().unwrap();
+            assert_eq!((account.id, account.created, account.epoch), (id, 7, 1));
+            assert!(!account.disabled && sha1 == keys_of(HashName::Sha1, 1));
+            assert!(keys(tx, "romeo", "a.example", HashName::Sha512).unwrap().is_none());
+            let (_, strongest) = any_keys(tx, "romeo", "a.example").unwrap().unwrap();
+            assert!(strongest == keys_of(HashName::Sha256, 2));
+            assert!(any_keys(tx, "romeo", "b.example").unwrap().is_none());
+            assert_eq!(get(tx, id).unwrap(), find(tx, "romeo", "a.example").unwrap());
+        });
+    }
+
+    #[test]
+    fn a_name_is_given_once_and_a_key_never_again() {
+        testing::tx(|tx| {
+            let first = made(tx, "romeo", "a.example");
+            assert_eq!(create(tx, "romeo", "a.example", &[], 8), Ok(Creation::Exists));
+            assert_eq!(delete(tx, first), Ok(true));
+            assert_eq!(delete(tx, first), Ok(false));
+            assert_ne!(made(tx, "romeo", "a.example"), first);
+        });
+    }
+
+    #[test]
+    fn the_epoch_rises_when_what_it_opened_must_shut() {
+        testing::tx(|tx| {
+            let id = made(tx, "romeo", "a.example");
+            assert_eq!(set_keys(tx, id, &[keys_of(HashName::Sha512, 3)]), Ok(2));
+            assert_eq!(set_disabled(tx, id, true), Ok(3));
+            assert!(get(tx, id).unwrap().unwrap().disabled);
+            assert_eq!(set_disabled(tx, id, false), Ok(3));
+            let (_, all) = all_keys(tx, "romeo", "a.example").unwrap().unwrap();
+            assert!(all == [keys_of(HashName::Sha512, 3)]);
+            assert!(set_disabled(tx, AccountId(99), true).is_err());
+            assert!(set_keys(tx, AccountId(99), &[]).is_err());
+        });
+    }
+
+    #[test]
+    fn a_list_goes_on_after_the_last_seen() {
+        testing::tx(|tx| {
+            for (localpart, host) in [("b", "x"), ("a", "y"), ("a", "x"), ("c", "x")] {
+                made(tx, localpart, host);
+            }
+            for (host, after, limit, expected) in [
+                (None, None, 9, "a@x b@x c@x a@y"),
+                (None, Some(("x", "b")), 9, "c@x a@y"),
+                (None, Some(("x", "b")), 1, "c@x"),
+                (Some("x"), None, 2, "a@x b@x"),
+                (Some("x"), Some(("x", "b")), 9, "c@x"),
+                (Some("x"), Some(("y", "a")), 9, ""),
+                (Some("y"), Some(("x", "b")), 9, "a@y"),
+            ] {
+                let page = list(tx, host, after, limit).unwrap();
+                let names: Vec<_> =
+                    page.iter().map(|a| format!("{}@{}", a.localpart, a.host)).collect();
+                assert_eq!(names.join(" "), expected, "{host:?} {after:?} {limit}");
+            }
+            assert_eq!(count(tx), Ok(4));
+        });
+    }
+
+    #[test]
+    fn the_last_logout_is_unknown_until_there_was_one() {
+        testing::tx(|tx| {
+            let id = made(tx, "romeo", "a.example");
+            assert_eq!(last_logout(tx, id), Ok(None));
+            set_last_logout(tx, id, 5, Some("bye")).unwrap();
+            let last = last_logout(tx, id).unwrap().unwrap();
+            assert_eq!(last, LastLogout { at: 5, status: Some("bye".to_owned()) });
+            set_last_logout(tx, id, 6, None).unwrap();
+            assert_eq!(last_logout(tx, id).unwrap().unwrap().status, None);
+        });
+    }
+
+    #[test]
+    fn a_deleted_account_leaves_no_row_in_any_table() {
+        use super::super::{mailbox, roster};
+        testing::tx(|tx| {
+            let (gone, stays) = (made(tx, "a", "x"), made(tx, "b", "x"));
+            for id in [gone, stays] {
+                let groups = vec!["g".to_owned()];
+                let item = roster::Item { jid: "c@d".to_owned(), groups, ..Default::default() };
+                roster::put(tx, id, &item).unwrap();
+                roster::put_request(tx, id, "c@d", b"<presence/>", 1).unwrap();
+                mailbox::append(tx, id, id.0, b"<message/>", 1).unwrap();
+            }
+            delete(tx, gone).unwrap();
+            for table in ["credential", "roster_item", "roster_group", "roster_request", "mailbox"]
+            {
+                let sql = format!("SELECT DISTINCT account FROM {table}");
+                assert_eq!(
+                    query_all(tx, &sql, &[], |row| row.int(0)),
+                    Ok(vec![stays.0]),
+                    "{table}"
+                );
+            }
+            assert!(mailbox::append(tx, gone, 50, b"<message/>", 1).is_err());
+            let item = roster::Item { jid: "c@d".to_owned(), ..Default::default() };
+            assert!(roster::put(tx, gone, &item).is_err());
+        });
+    }
+}

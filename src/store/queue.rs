@@ -1,0 +1,174 @@
+//! The writer's queue: bounded in jobs and bytes, filled without waiting, drained in order.
+
+use super::tx::{StoreError, Tx};
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// A write with an owner who wants to know how it ended.
+pub trait Job: Send {
+    /// Runs inside the batch's transaction, in a savepoint of its own: an error or a panic undoes
+    /// this job's changes only.
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError>;
+
+    /// Told once, after the COMMIT of the batch or its failure, on the writer's thread: keep it
+    /// short. `Ok` means durable.
+    fn settled(self: Box<Self>, outcome: Result<(), StoreError>);
+
+    /// What it weighs in the queue.
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    /// Who it is, for the log.
+    fn name(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
+}
+
+/// A low-priority write, which nobody waits for.
+pub type Behind = Box<dyn FnOnce(&mut dyn Tx) -> Result<(), StoreError> + Send>;
+
+pub(super) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    jobs_max: usize,
+    bytes_max: usize,
+    settled: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Box<dyn Job>>,
+    bytes: usize,
+    /// How many jobs were ever queued; [`Queue::settled`] follows it.
+    queued: u64,
+    behind: VecDeque<Behind>,
+    /// When the first of `behind` came.
+    behind_since: Option<Instant>,
+    closed: bool,
+}
+
+/// What one transaction takes.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) jobs: Vec<Box<dyn Job>>,
+    pub(super) behind: Vec<Behind>,
+}
+
+impl Queue {
+    pub(super) fn new(jobs_max: usize, bytes_max: usize) -> Self {
+        let (settled, _) = watch::channel(0);
+        Self { state: Mutex::default(), wake: Condvar::new(), jobs_max, bytes_max, settled }
+    }
+
+    pub(super) fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        let bytes = job.bytes();
+        let mut state = self.lock();
+        if state.closed {
+            return Err(StoreError::Closed);
+        }
+        // A job heavier than the whole bound still passes when it is alone.
+        let heavy = state.bytes + bytes > self.bytes_max && !state.jobs.is_empty();
+        if state.jobs.len() >= self.jobs_max || heavy {
+            return Err(StoreError::QueueFull);
+        }
+        state.bytes += bytes;
+        state.queued += 1;
+        state.jobs.push_back(job);
+        drop(state);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// False if the closure was dropped: the bound is reached, or the store is closed.
+    pub(super) fn submit_behind(&self, write: Behind) -> bool {
+        let mut state = self.lock();
+        if state.closed || state.behind.len() >= BEHIND_MAX {
+            return false;
+        }
+        state.behind_since.get_or_insert_with(now);
+        state.behind.push_back(write);
+        let wake = state.behind.len() == 1 || state.behind.len() == BEHIND_BATCH;
+        drop(state);
+        if wake {
+            self.wake.notify_one();
+        }
+        true
+    }
+
+    /// Waits for work; `None` once the queue is closed and empty.
+    pub(super) fn take(&self) -> Option<Batch> {
+        let mut state = self.lock();
+        loop {
+            let due = state.behind_since.map(|since| since + BEHIND_AFTER);
+            let urgent = state.behind.len() >= BEHIND_BATCH || due.is_some_and(|due| due <= now());
+            if !state.jobs.is_empty() || urgent || (state.closed && !state.behind.is_empty()) {
+                return Some(state.take());
+            }
+            if state.closed {
+                return None;
+            }
+            state = match due {
+                None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(due) => {
+                    let wait = due.saturating_duration_since(now());
+                    let woken = self.wake.wait_timeout(state, wait);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Nothing more comes in; what waits is still done.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.wake.notify_all();
+    }
+
+    /// The writer tells that `jobs` more have their answer.
+    pub(super) fn count_settled(&self, jobs: usize) {
+        self.settled.send_modify(|settled| *settled += u64::try_from(jobs).unwrap_or(0));
+    }
+
+    /// Waits until all jobs queued before this call have their answer.
+    pub(super) async fn barrier(&self) -> Result<(), StoreError> {
+        let queued = self.lock().queued;
+        let mut settled = self.settled.subscribe();
+        settled.wait_for(|settled| *settled >= queued).await.map_err(|_| StoreError::Closed)?;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self) -> Batch {
+        let jobs: Vec<_> = self.jobs.drain(..self.jobs.len().min(JOBS_BATCH)).collect();
+        self.bytes -= jobs.iter().map(|job| job.bytes()).sum::<usize>().min(self.bytes);
+        let behind = self.behind.drain(..self.behind.len().min(BEHIND_BATCH)).collect();
+        if self.behind.is_empty() {
+            self.behind_since = None;
+        }
+        Batch { jobs, behind }
+    }
+}
+
+/// The writer's clock: it measures its own work and the age of what waits, nothing that a peer sees.
+#[allow(clippy::disallowed_methods)]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Jobs of one transaction: beyond a few hundred the fsync costs nothing more per job, and the
+/// first one waits for the last.
+const JOBS_BATCH: usize = 256;
+/// Write-behinds of one transaction; as many waiting are not kept for the second.
+const BEHIND_BATCH: usize = 256;
+/// Write-behinds that may wait; they reach it only when the disk stands still.
+const BEHIND_MAX: usize = 16_384;
+/// promise.md 2: the mark of what was confirmed is at most this late.
+const BEHIND_AFTER: Duration = Duration::from_secs(1);

@@ -1,0 +1,284 @@
+//! Rosters (RFC 6121 §2) and the subscription requests that wait for an answer (§3.1.3).
+
+use super::accounts::{AccountId, gone};
+use super::tx::{Row, StoreError, Tx, query_all, query_one, query_optional};
+use std::collections::BTreeMap;
+
+/// The nine states of RFC 6121 Appendix A.1, seen from the account that owns the item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Subscription {
+    /// Neither is subscribed.
+    #[default]
+    None,
+    /// Neither; the account has asked.
+    NonePendingOut,
+    /// Neither; the contact has asked.
+    NonePendingIn,
+    /// Neither; both have asked.
+    NonePendingOutIn,
+    /// The account is subscribed to the contact.
+    To,
+    /// The account is subscribed, and the contact has asked.
+    ToPendingIn,
+    /// The contact is subscribed to the account.
+    From,
+    /// The contact is subscribed, and the account has asked.
+    FromPendingOut,
+    /// Both are subscribed.
+    Both,
+}
+
+impl Subscription {
+    /// All nine, in the order of Appendix A.1.
+    pub const ALL: [Self; 9] = [
+        Self::None,
+        Self::NonePendingOut,
+        Self::NonePendingIn,
+        Self::NonePendingOutIn,
+        Self::To,
+        Self::ToPendingIn,
+        Self::From,
+        Self::FromPendingOut,
+        Self::Both,
+    ];
+
+    /// The name in the store (not on the wire, where pending-in does not show).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::NonePendingOut => "none+out",
+            Self::NonePendingIn => "none+in",
+            Self::NonePendingOutIn => "none+out+in",
+            Self::To => "to",
+            Self::ToPendingIn => "to+in",
+            Self::From => "from",
+            Self::FromPendingOut => "from+out",
+            Self::Both => "both",
+        }
+    }
+
+    /// The reverse of [`Self::as_str`].
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// What an account keeps about a contact.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Item {
+    /// The contact's JID in normal form.
+    pub jid: String,
+    /// The account's name for the contact.
+    pub name: Option<String>,
+    /// Without repetitions; read back in byte order.
+    pub groups: Vec<String>,
+    /// Where the subscriptions stand.
+    pub state: Subscription,
+    /// The contact's request is approved before it comes (RFC 6121 §3.4).
+    pub approved: bool,
+    /// False while the item only remembers a request or an approval: such a contact is not in the
+    /// roster that clients see (RFC 6121 §3.1.3).
+    pub listed: bool,
+    /// The roster's version at the item's last change; set by [`put`].
+    pub ver: i64,
+}
+
+/// A whole roster, items that are not listed too.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Roster {
+    /// Rises by one with each change.
+    pub ver: i64,
+    /// By JID.
+    pub items: BTreeMap<String, Item>,
+}
+
+/// The roster of an account; empty, at version 0, if the account is gone.
+pub fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Roster, StoreError> {
+    let ver = query_optional(tx, VER, &[account.into()], |row| row.int(0))?.unwrap_or(0);
+    let mut items = BTreeMap::new();
+    tx.query(ITEMS, &[account.into()], &mut |row| {
+        let item = item_of(row)?;
+        items.insert(item.jid.clone(), item);
+        Ok(())
+    })?;
+    tx.query(GROUPS, &[account.into()], &mut |row| {
+        if let Some(item) = items.get_mut(&row.text(0)?) {
+            item.groups.push(row.text(1)?);
+        }
+        Ok(())
+    })?;
+    Ok(Roster { ver, items })
+}
+
+/// One item.
+pub fn item(tx: &mut dyn Tx, account: AccountId, jid: &str) -> Result<Option<Item>, StoreError> {
+    let params = [account.into(), jid.into()];
+    let Some(mut item) = query_optional(tx, ITEM, &params, item_of)? else {
+        return Ok(None);
+    };
+    item.groups = query_all(tx, ITEM_GROUPS, &params, |row| row.text(0))?;
+    Ok(Some(item))
+}
+
+/// Adds or replaces an item; gives the roster's new version, which the item now bears.
+pub fn put(tx: &mut dyn Tx, account: AccountId, item: &Item) -> Result<i64, StoreError> {
+    let ver = raise_ver(tx, account)?;
+    let params = [
+        account.into(),
+        (&item.jid).into(),
+        item.name.as_ref().into(),
+        item.state.as_str().into(),
+        item.approved.into(),
+        item.listed.into(),
+        ver.into(),
+    ];
+    tx.execute(PUT, &params)?;
+    tx.execute(DELETE_GROUPS, &[account.into(), (&item.jid).into()])?;
+    for group in &item.groups {
+        tx.execute(PUT_GROUP, &[account.into(), (&item.jid).into(), group.into()])?;
+    }
+    Ok(ver)
+}
+
+/// Removes an item; gives the roster's new version, also if there was none.
+pub fn remove(tx: &mut dyn Tx, account: AccountId, jid: &str) -> Result<i64, StoreError> {
+    tx.execute(REMOVE, &[account.into(), jid.into()])?;
+    raise_ver(tx, account)
+}
+
+/// Items of an account, those not listed too.
+pub fn count(tx: &mut dyn Tx, account: AccountId) -> Result<usize, StoreError> {
+    let count = query_one(tx, COUNT, &[account.into()], |row| row.int(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Keeps a subscription request until the account answers it; a later one of the same contact
+/// takes the place of the earlier.
+pub fn put_request(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    from: &str,
+    stanza: &[u8],
+    at: i64,
+) -> Result<(), StoreError> {
+    let params = [account.into(), from.into(), at.into(), stanza.into()];
+    tx.execute(PUT_REQUEST, &params)?;
+    Ok(())
+}
+
+/// The requests that wait, oldest first.
+pub fn requests(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<Vec<u8>>, StoreError> {
+    query_all(tx, REQUESTS, &[account.into()], |row| row.blob(0))
+}
+
+/// The requests that wait, in number.
+pub fn request_count(tx: &mut dyn Tx, account: AccountId) -> Result<usize, StoreError> {
+    let count = query_one(tx, REQUEST_COUNT, &[account.into()], |row| row.int(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Forgets a request; false if there was none.
+pub fn remove_request(tx: &mut dyn Tx, account: AccountId, from: &str) -> Result<bool, StoreError> {
+    Ok(tx.execute(REMOVE_REQUEST, &[account.into(), from.into()])? > 0)
+}
+
+fn raise_ver(tx: &mut dyn Tx, account: AccountId) -> Result<i64, StoreError> {
+    query_optional(tx, RAISE_VER, &[account.into()], |row| row.int(0))?.ok_or_else(gone)
+}
+
+fn item_of(row: &dyn Row) -> Result<Item, StoreError> {
+    let state = row.text(2)?;
+    let state = Subscription::parse(&state)
+        .ok_or_else(|| StoreError::Corrupt(format!("unknown subscription state {state:?}")))?;
+    Ok(Item {
+        jid: row.text(0)?,
+        name: row.opt_text(1)?,
+        groups: Vec::new(),
+        state,
+        approved: row.bool(3)?,
+        listed: row.bool(4)?,
+        ver: row.int(5)?,
+    })
+}
+
+super::sql! {
+    VER = "SELECT roster_ver FROM account WHERE id = $1";
+    RAISE_VER = "UPDATE account SET roster_ver = roster_ver + 1 WHERE id = $1 RETURNING roster_ver";
+    ITEMS = "SELECT jid, name, state, approved, listed, ver FROM roster_item WHERE account = $1";
+    ITEM = "SELECT jid, name, state, approved, listed, ver FROM roster_item
+        WHERE account = $1 AND jid = $2";
+    GROUPS = "SELECT jid, name FROM roster_group WHERE account = $1 ORDER BY jid, name";
+    ITEM_GROUPS = "SELECT name FROM roster_group WHERE account = $1 AND jid = $2 ORDER BY name";
+    PUT = "INSERT INTO roster_item (account, jid, name, state, approved, listed, ver)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (account, jid) DO UPDATE SET name = excluded.name, state = excluded.state,
+            approved = excluded.approved, listed = excluded.listed, ver = excluded.ver";
+    PUT_GROUP = "INSERT INTO roster_group (account, jid, name) VALUES ($1, $2, $3)
+        ON CONFLICT DO NOTHING";
+    DELETE_GROUPS = "DELETE FROM roster_group WHERE account = $1 AND jid = $2";
+    REMOVE = "DELETE FROM roster_item WHERE account = $1 AND jid = $2";
+    COUNT = "SELECT COUNT(*) FROM roster_item WHERE account = $1";
+    PUT_REQUEST = "INSERT INTO roster_request (account, jid, at, stanza) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (account, jid) DO UPDATE SET at = excluded.at, stanza = excluded.stanza";
+    REQUESTS = "SELECT stanza FROM roster_request WHERE account = $1 ORDER BY at, jid";
+    REQUEST_COUNT = "SELECT COUNT(*) FROM roster_request WHERE account = $1";
+    REMOVE_REQUEST = "DELETE FROM roster_request WHERE account = $1 AND jid = $2";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn contact(jid: &str, groups: &[&str]) -> Item {
+        let groups = groups.iter().map(ToString::to_string).collect();
+        Item { jid: jid.to_owned(), groups, listed: true, ..Item::default() }
+    }
+
+    #[test]
+    fn states_have_names_both_ways() {
+        for state in Subscription::ALL {
+            assert_eq!(Subscription::parse(state.as_str()), Some(state));
+        }
+        assert_eq!(Subscription::parse("remove"), None);
+    }
+
+    #[test]
+    fn each_change_raises_the_version_and_marks_its_item() {
+        testing::account_tx(|tx, me| {
+            assert_eq!(load(tx, me), Ok(Roster::default()));
+            let juliet = Item {
+                name: Some("Juliet".to_owned()),
+                state: Subscription::FromPendingOut,
+                approved: true,
+                ..contact("juliet@x", &["a", "b"])
+            };
+            assert_eq!(put(tx, me, &juliet), Ok(1));
+            assert_eq!(put(tx, me, &contact("nurse@x", &[])), Ok(2));
+            let roster = load(tx, me).unwrap();
+            assert_eq!(roster.ver, 2);
+            assert_eq!(roster.items["juliet@x"], Item { ver: 1, ..juliet.clone() });
+            assert_eq!(item(tx, me, "juliet@x"), Ok(Some(Item { ver: 1, ..juliet })));
+            assert_eq!(put(tx, me, &contact("juliet@x", &["b", "c"])), Ok(3));
+            assert_eq!(item(tx, me, "juliet@x").unwrap().unwrap().groups, ["b", "c"]);
+            assert_eq!(count(tx, me), Ok(2));
+            assert_eq!(remove(tx, me, "juliet@x"), Ok(4));
+            assert_eq!(load(tx, me).unwrap().items.into_keys().collect::<Vec<_>>(), ["nurse@x"]);
+            assert_eq!(item(tx, me, "juliet@x"), Ok(None));
+        });
+    }
+
+    #[test]
+    fn a_request_waits_once_per_contact() {
+        testing::account_tx(|tx, me| {
+            put_request(tx, me, "b@x", b"first", 1).unwrap();
+            put_request(tx, me, "a@x", b"second", 2).unwrap();
+            put_request(tx, me, "b@x", b"third", 3).unwrap();
+            assert_eq!(requests(tx, me), Ok(vec![b"second".to_vec(), b"third".to_vec()]));
+            assert_eq!(request_count(tx, me), Ok(2));
+            assert_eq!(remove_request(tx, me, "b@x"), Ok(true));
+            assert_eq!(remove_request(tx, me, "b@x"), Ok(false));
+            assert_eq!(request_count(tx, me), Ok(1));
+        });
+    }
+}

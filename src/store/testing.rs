@@ -1,0 +1,44 @@
+//! For tests of whatever has SQL: a migrated database in memory, or a store in a folder.
+
+use super::accounts::{self, AccountId, Creation};
+use super::migrate::{MIGRATIONS, migrate};
+use super::sqlite::SqliteTx;
+use super::{Options, Store, Synchronous, Tx};
+use rusqlite::Connection;
+use std::path::Path;
+
+/// Runs `f` on a new database in memory.
+pub(crate) fn tx(f: impl FnOnce(&mut dyn Tx)) {
+    let mut conn = Connection::open_in_memory().unwrap();
+    conn.pragma_update(None, "foreign_keys", true).unwrap();
+    migrate(&mut conn, Path::new("memory"), MIGRATIONS, 0).unwrap();
+    f(&mut SqliteTx { conn: &conn });
+}
+
+/// The same with one account in it.
+pub(crate) fn account_tx(f: impl FnOnce(&mut dyn Tx, AccountId)) {
+    tx(|tx| {
+        let id = account(tx, "romeo");
+        f(tx, id);
+    });
+}
+
+/// A new account without keys.
+pub(crate) fn account(tx: &mut dyn Tx, localpart: &str) -> AccountId {
+    match accounts::create(tx, localpart, "montague.example", &[], 0).unwrap() {
+        Creation::Created(id) => id,
+        Creation::Exists => panic!("{localpart} exists"),
+    }
+}
+
+/// A store in a folder that lasts as long as the first value.
+pub(crate) fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(options(folder.path())).unwrap();
+    (folder, store)
+}
+
+/// Options for a test's store.
+pub(crate) fn options(folder: &Path) -> Options {
+    Options { synchronous: Synchronous::Off, ..Options::new(folder.join("stonechat.db")) }
+}

@@ -1,0 +1,382 @@
+//! The store as a whole: batches, failures, order, bounds, opening and closing.
+
+use super::testing::{options, store};
+use super::*;
+use std::sync::mpsc;
+
+/// A job that puts a name in `meta` and tells how it ended.
+struct Put {
+    name: String,
+    sql: &'static str,
+    weight: usize,
+    told: mpsc::Sender<(String, Result<(), StoreError>)>,
+}
+
+impl Job for Put {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        put(tx, &self.name)?;
+        if !self.sql.is_empty() {
+            tx.query(self.sql, &[], &mut |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let _ = self.told.send((self.name, outcome));
+    }
+
+    fn bytes(&self) -> usize {
+        self.weight
+    }
+}
+
+fn put(tx: &mut dyn Tx, name: &str) -> Result<(), StoreError> {
+    meta::set(tx, name, b"x")
+}
+
+fn pragma(tx: &mut dyn Tx, sql: &str) -> Result<(), StoreError> {
+    tx.query(sql, &[], &mut |_| Ok(()))
+}
+
+async fn names(store: &Store) -> Vec<String> {
+    let sql = "SELECT name FROM meta ORDER BY rowid";
+    store.read(move |tx| query_all(tx, sql, &[], |row| row.text(0))).await.unwrap()
+}
+
+/// Holds the writer until the returned sender is dropped, so that what follows is one batch.
+fn hold(store: &Store) -> mpsc::Sender<()> {
+    let (release, held) = mpsc::channel::<()>();
+    let (begun, began) = mpsc::channel::<()>();
+    struct Hold(mpsc::Sender<()>, mpsc::Receiver<()>);
+    impl Job for Hold {
+        fn run(&mut self, _: &mut dyn Tx) -> Result<(), StoreError> {
+            let _ = self.0.send(());
+            let _ = self.1.recv();
+            Ok(())
+        }
+        fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
+    }
+    store.submit(Box::new(Hold(begun, held))).unwrap();
+    began.recv().unwrap();
+    release
+}
+
+/// Submits jobs as one batch and gives their ends in the order in which they were told.
+fn batch(store: &Store, jobs: &[(&str, &'static str)]) -> Vec<(String, Result<(), StoreError>)> {
+    let (told, ends) = mpsc::channel();
+    let held = hold(store);
+    for (name, sql) in jobs {
+        let (name, told) = ((*name).to_owned(), told.clone());
+        store.submit(Box::new(Put { name, sql, weight: 1, told })).unwrap();
+    }
+    drop((held, told));
+    ends.iter().collect()
+}
+
+/// A COMMIT after this fails: the row's account does not exist.
+const DOOMED: &str = "INSERT INTO mailbox (seq, account, at, size, stanza)
+    VALUES (1, 99, 0, 0, x'') RETURNING seq";
+
+#[tokio::test]
+async fn a_write_is_answered_when_a_crash_would_keep_it() {
+    let (folder, store) = store();
+    store.write(|tx| put(tx, "kept")).await.unwrap();
+    // What a power cut would leave: the files as they are now, without a close.
+    let image = tempfile::tempdir().unwrap();
+    for file in ["stonechat.db", "stonechat.db-wal"] {
+        std::fs::copy(folder.path().join(file), image.path().join(file)).unwrap();
+    }
+    let after = Store::open(options(image.path())).unwrap();
+    assert_eq!(names(&after).await, ["kept"]);
+}
+
+#[tokio::test]
+async fn a_batch_is_unseen_until_all_of_it_is_committed() {
+    let (folder, store) = store();
+    let held = hold(&store);
+    let inside = {
+        let store = store.clone();
+        async move { store.write(|tx| put(tx, "later")).await }
+    };
+    let second = rusqlite::Connection::open(folder.path().join("stonechat.db")).unwrap();
+    let count = || second.query_row("SELECT COUNT(*) FROM meta", [], |r| r.get::<_, i64>(0));
+    assert_eq!(count().unwrap(), 0);
+    drop(held);
+    inside.await.unwrap();
+    assert_eq!(count().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn jobs_run_and_settle_in_queue_order() {
+    let (_folder, store) = store();
+    let wanted: Vec<String> = (0..1000).map(|n| format!("{n}")).collect();
+    let jobs: Vec<_> = wanted.iter().map(|name| (name.as_str(), "")).collect();
+    let told: Vec<String> = batch(&store, &jobs).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(told, wanted);
+    assert_eq!(names(&store).await, wanted);
+}
+
+#[tokio::test]
+async fn an_error_undoes_its_own_job_only() {
+    let (_folder, store) = store();
+    let ends = batch(&store, &[("a", ""), ("b", "NONSENSE"), ("c", "")]);
+    let fine: Vec<_> = ends.iter().map(|(name, end)| (name.as_str(), end.is_ok())).collect();
+    assert_eq!(fine, [("a", true), ("b", false), ("c", true)]);
+    assert_eq!(names(&store).await, ["a", "c"]);
+}
+
+#[tokio::test]
+async fn a_panic_undoes_its_own_job_only() {
+    let (_folder, store) = store();
+    let outcome = store
+        .write(|tx| -> Result<(), StoreError> {
+            put(tx, "undone")?;
+            panic!("of the test")
+        })
+        .await;
+    assert_eq!(outcome, Err(StoreError::Panicked));
+    let outcome = store.read(|_| -> Result<(), StoreError> { panic!("of the test") }).await;
+    assert_eq!(outcome, Err(StoreError::Panicked));
+    store.write(|tx| put(tx, "kept")).await.unwrap();
+    assert_eq!(names(&store).await, ["kept"]);
+}
+
+#[tokio::test]
+async fn a_failed_commit_fails_everybody_in_the_batch() {
+    let (_folder, store) = store();
+    // Checked at COMMIT only; the setting ends with the transaction.
+    let jobs = [("a", ""), ("b", "PRAGMA defer_foreign_keys = ON"), ("c", DOOMED), ("d", "")];
+    let ends = batch(&store, &jobs);
+    assert_eq!(ends.len(), 4);
+    assert!(ends.iter().all(|(_, end)| matches!(end, Err(StoreError::Constraint(_)))), "{ends:?}");
+    assert!(names(&store).await.is_empty());
+    store.write(|tx| put(tx, "after")).await.unwrap();
+    assert_eq!(names(&store).await, ["after"]);
+}
+
+#[tokio::test]
+async fn a_lost_transaction_fails_everybody_in_the_batch() {
+    let (_folder, store) = store();
+    // ROLLBACK stands for the rollback that SQLite itself may do on a failing disk.
+    let ends = batch(&store, &[("a", ""), ("b", "ROLLBACK"), ("c", "")]);
+    assert!(ends.iter().all(|(_, end)| end.is_err()), "{ends:?}");
+    assert!(names(&store).await.is_empty());
+    store.write(|tx| put(tx, "after")).await.unwrap();
+    assert_eq!(names(&store).await, ["after"]);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_service_resumes() {
+    let (_folder, store) = store();
+    let big = |tx: &mut dyn Tx| meta::set(tx, "big", &vec![0; 1_048_576]);
+    store.write(|tx| pragma(tx, "PRAGMA max_page_count = 40")).await.unwrap();
+    assert_eq!(store.write(big).await, Err(StoreError::Full));
+    assert_eq!(names(&store).await, Vec::<String>::new());
+    store.write(|tx| put(tx, "small")).await.unwrap();
+    store.write(|tx| pragma(tx, "PRAGMA max_page_count = 4000")).await.unwrap();
+    store.write(big).await.unwrap();
+    assert_eq!(names(&store).await, ["small", "big"]);
+}
+
+#[tokio::test]
+async fn readers_do_not_write() {
+    let (_folder, store) = store();
+    assert_eq!(store.read(|tx| put(tx, "a")).await, Err(StoreError::ReadOnly));
+    assert!(names(&store).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_queue_has_its_bounds_under_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { queue_max: 10, queue_bytes: 100, ..options(folder.path()) };
+    let store = Store::open(options).unwrap();
+    let (told, ends) = mpsc::channel();
+    let submit = |weight| {
+        let told = told.clone();
+        store.submit(Box::new(Put { name: "n".to_owned(), sql: "", weight, told }))
+    };
+    for (weight, fit) in [(1, 10), (30, 3), (500, 1)] {
+        let held = hold(&store);
+        for _ in 0..fit {
+            submit(weight).unwrap();
+        }
+        assert_eq!(submit(weight), Err(StoreError::QueueFull), "{weight}");
+        drop(held);
+        store.barrier().await.unwrap();
+        assert_eq!(ends.try_iter().count(), fit);
+    }
+}
+
+#[tokio::test]
+async fn a_barrier_waits_for_what_is_queued() {
+    let (_folder, store) = store();
+    store.barrier().await.unwrap();
+    let (told, ends) = mpsc::channel();
+    for n in 0..500 {
+        let told = told.clone();
+        let job = Put { name: format!("{n}"), sql: "", weight: 1, told };
+        store.submit(Box::new(job)).unwrap();
+    }
+    store.barrier().await.unwrap();
+    assert_eq!(ends.try_iter().count(), 500);
+    assert_eq!(names(&store).await.len(), 500);
+}
+
+#[tokio::test]
+async fn a_write_behind_rides_in_the_next_batch() {
+    let (_folder, store) = store();
+    store.write_behind(Box::new(|tx| put(tx, "mark")));
+    store.write(|tx| put(tx, "a")).await.unwrap();
+    assert_eq!(names(&store).await, ["a", "mark"]);
+}
+
+#[tokio::test]
+async fn a_write_behind_waits_no_longer_than_a_second() {
+    let (_folder, store) = store();
+    let (told, settled) = oneshot::channel();
+    store.write_behind(Box::new(|tx| {
+        let _ = told.send(());
+        put(tx, "mark")
+    }));
+    tokio::time::timeout(std::time::Duration::from_secs(10), settled).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_close_does_what_is_queued_and_frees_the_file() {
+    let (folder, store) = store();
+    let (told, ends) = mpsc::channel();
+    let held = hold(&store);
+    store.submit(Box::new(Put { name: "a".to_owned(), sql: "", weight: 1, told })).unwrap();
+    store.write_behind(Box::new(|tx| put(tx, "mark")));
+    drop(held);
+    store.close().await;
+    store.close().await;
+    assert_eq!(ends.try_iter().count(), 1);
+    assert_eq!(store.write(|tx| put(tx, "b")).await, Err(StoreError::Closed));
+    assert_eq!(store.read(|_| Ok(())).await, Err(StoreError::Closed));
+    assert_eq!(store.barrier().await, Ok(()));
+    assert!(!folder.path().join("stonechat.db-wal").exists());
+    let again = Store::open(options(folder.path())).unwrap();
+    assert_eq!(names(&again).await, ["a", "mark"]);
+}
+
+#[tokio::test]
+async fn sort_keys_rise_strictly_also_after_a_restart_with_a_clock_set_back() {
+    let (folder, store) = store();
+    let keys: Vec<i64> = (0..1000).map(|_| store.next_seq()).collect();
+    assert!(keys.windows(2).all(|pair| pair[0] < pair[1]));
+    let future = i64::MAX - 1000;
+    let append = move |tx: &mut dyn Tx| {
+        let id = testing::account(tx, "romeo");
+        mailbox::append(tx, id, future, b"<message/>", 0)
+    };
+    store.write(append).await.unwrap();
+    store.close().await;
+    let again = Store::open(options(folder.path())).unwrap();
+    assert_eq!(again.next_seq(), future + 1);
+}
+
+#[test]
+fn a_file_in_use_is_refused() {
+    let (folder, _store) = store();
+    let refused = Store::open(options(folder.path())).err().unwrap();
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+}
+
+#[test]
+fn what_is_no_database_of_ours_is_refused() {
+    let text = "this is the shopping list, not a database\n".repeat(100);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stonechat.db");
+    std::fs::write(&path, text).unwrap();
+    let refused = Store::open(options(folder.path())).err().unwrap();
+    assert!(matches!(refused, OpenError::NotADatabase { .. }), "{refused}");
+
+    std::fs::remove_file(&path).unwrap();
+    let theirs = rusqlite::Connection::open(&path).unwrap();
+    theirs.execute_batch("CREATE TABLE prosody (x)").unwrap();
+    let refused = Store::open(options(folder.path())).err().unwrap();
+    assert!(matches!(refused, OpenError::NotOurs { .. }), "{refused}");
+
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let refused = Store::open(options(folder.path())).err().unwrap();
+    assert!(matches!(refused, OpenError::Files { .. }), "{refused}");
+    let missing = Path::new("/dev/null/stonechat.db");
+    let refused = Store::open(Options::new(missing)).err().unwrap();
+    assert!(refused.to_string().contains("/dev/null"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_in_words() {
+    let (folder, store) = store();
+    store.close().await;
+    let second = rusqlite::Connection::open(folder.path().join("stonechat.db")).unwrap();
+    second.execute_batch("INSERT INTO migration VALUES (9999, 'x', '', 0)").unwrap();
+    drop(second);
+    let refused = Store::open(options(folder.path())).err().unwrap().to_string();
+    assert!(refused.contains("9999") && refused.contains("newer release"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_deep_check_finds_damage_that_the_start_does_not_look_for() {
+    let (folder, store) = store();
+    let path = folder.path().join("stonechat.db");
+    let fill = |tx: &mut dyn Tx| (0..200).try_for_each(|n| put(tx, &format!("name {n} {n}")));
+    store.write(fill).await.unwrap();
+    store.close().await;
+    assert_eq!(Store::deep_check(&path).unwrap(), Vec::<String>::new());
+
+    let mut bytes = std::fs::read(&path).unwrap();
+    let named = |page: &&mut [u8]| page.windows(7).any(|at| at == b"name 15");
+    bytes.chunks_mut(4096).filter(named).for_each(|page| page[..100].fill(0xff));
+    std::fs::write(&path, bytes).unwrap();
+    assert!(!Store::deep_check(&path).unwrap().is_empty());
+    let hurt = Store::open(options(folder.path())).unwrap();
+    let all = "SELECT name, value FROM meta ORDER BY name";
+    let read = hurt.read(move |tx| query_all(tx, all, &[], |row| row.text(0))).await;
+    assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_file_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("new/deep");
+    let _store = Store::open(options(&folder)).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    for file in ["stonechat.db", "stonechat.db-wal", "stonechat.db.lock"] {
+        assert_eq!(mode(&folder.join(file)), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn a_read_only_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stonechat.db");
+    std::fs::write(&path, "").unwrap();
+    let mut permissions = std::fs::metadata(&path).unwrap().permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(&path, permissions).unwrap();
+    if std::fs::OpenOptions::new().write(true).open(&path).is_ok() {
+        return; // The superuser writes everywhere.
+    }
+    let refused = Store::open(options(folder.path())).err().unwrap();
+    assert!(matches!(refused, OpenError::ReadOnly { .. }), "{refused}");
+}
+
+/// For `tests/interop/postgres_sql.sh`: migrations and statements as PostgreSQL gets them.
+#[test]
+#[ignore = "prints, checks nothing"]
+fn print_sql() {
+    println!("-- stonechat sql begins");
+    for migration in migrate::MIGRATIONS {
+        println!("{}", migration.render(migrate::Dialect::Postgres));
+    }
+    for (name, sql) in sql_catalogue() {
+        println!("PREPARE \"{name}\" AS {sql};");
+    }
+    println!("-- stonechat sql ends");
+}

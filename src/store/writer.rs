@@ -1,0 +1,214 @@
+//! The one writer thread. Many jobs, a savepoint each, one COMMIT, then the answers.
+
+use super::queue::{Behind, Job, Queue, now};
+use super::sqlite::{SqliteTx, control};
+use super::tx::{StoreError, Tx};
+use rusqlite::Connection;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Starts the thread. `checkpoint` is called now and then, to have the log copied into the
+/// database by another thread; `held` lives as long as the connection.
+pub(super) fn spawn(
+    conn: Connection,
+    queue: Arc<Queue>,
+    checkpoint: impl Fn() + Send + 'static,
+    held: impl Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
+        let _ending = Ending(&queue);
+        Writer { conn, failing: false }.run(&queue, &checkpoint);
+        drop(held);
+    })
+}
+
+struct Writer {
+    conn: Connection,
+    /// The last batch was lost; logged once when it begins and once when it ends.
+    failing: bool,
+}
+
+impl Writer {
+    fn run(mut self, queue: &Queue, checkpoint: &dyn Fn()) {
+        let mut since_checkpoint = 0;
+        while let Some(batch) = queue.take() {
+            let jobs = batch.jobs.len();
+            self.run_batch(batch.jobs.into_iter().chain(batch.behind.into_iter().map(wrap)));
+            queue.count_settled(jobs);
+            since_checkpoint += jobs;
+            if since_checkpoint >= CHECKPOINT_JOBS {
+                since_checkpoint = 0;
+                checkpoint();
+            }
+        }
+        // Not needed for durability: it only spares the next start the reading of the log.
+        if let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!(%error, "the last checkpoint of the database failed");
+        }
+    }
+
+    fn run_batch(&mut self, jobs: impl Iterator<Item = Box<dyn Job>>) {
+        let mut entries: Vec<_> = jobs.map(|job| Entry { job, outcome: Ok(()) }).collect();
+        let fate = self.transact(&mut entries);
+        self.note(&fate);
+        for entry in entries {
+            // A lost transaction counts for nothing, whatever its jobs thought (promise.md 5).
+            let outcome = fate.clone().and(entry.outcome);
+            let told = catch_unwind(AssertUnwindSafe(|| entry.job.settled(outcome)));
+            if told.is_err() {
+                tracing::error!("an owner of a write panicked when told of its end");
+            }
+        }
+    }
+
+    fn transact(&self, entries: &mut [Entry]) -> Result<(), StoreError> {
+        self.clear()?;
+        let fate = self.run_entries(entries);
+        if let Err(error) = self.clear() {
+            tracing::error!(%error, "a failed transaction cannot be rolled back");
+        }
+        fate
+    }
+
+    /// A COMMIT that failed may leave the transaction open (SQLite, lang_transaction §3).
+    fn clear(&self) -> Result<(), StoreError> {
+        if self.conn.is_autocommit() { Ok(()) } else { control(&self.conn, ROLLBACK) }
+    }
+
+    fn run_entries(&self, entries: &mut [Entry]) -> Result<(), StoreError> {
+        control(&self.conn, BEGIN)?;
+        for entry in entries {
+            entry.outcome = self.run_job(&mut *entry.job)?;
+        }
+        control(&self.conn, COMMIT)
+    }
+
+    /// The outer error means that the whole transaction is gone.
+    fn run_job(&self, job: &mut dyn Job) -> Result<Result<(), StoreError>, StoreError> {
+        control(&self.conn, SAVEPOINT)?;
+        let begun = now();
+        let mut tx = SqliteTx { conn: &self.conn };
+        let outcome = catch_unwind(AssertUnwindSafe(|| job.run(&mut tx)))
+            .unwrap_or(Err(StoreError::Panicked));
+        let took = begun.elapsed();
+        if took > SLOW {
+            tracing::warn!(job = job.name(), ms = took.as_millis(), "slow write to the database");
+        }
+        // A full disk or a failing one may end the transaction (SQLite, lang_transaction §3).
+        if self.conn.is_autocommit() {
+            return Err(outcome.err().unwrap_or_else(|| {
+                StoreError::Other("a write ended the transaction around it".to_owned())
+            }));
+        }
+        if outcome.is_err() {
+            control(&self.conn, ROLLBACK_TO)?;
+        }
+        control(&self.conn, RELEASE)?;
+        Ok(outcome)
+    }
+
+    fn note(&mut self, fate: &Result<(), StoreError>) {
+        match fate {
+            Err(error) if !self.failing => tracing::error!(%error, "the database takes no writes"),
+            Ok(()) if self.failing => tracing::info!("the database takes writes again"),
+            _ => {}
+        }
+        self.failing = fate.is_err();
+    }
+}
+
+struct Entry {
+    job: Box<dyn Job>,
+    outcome: Result<(), StoreError>,
+}
+
+/// However the thread ends, whoever still waits is told.
+struct Ending<'q>(&'q Queue);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        while let Some(batch) = self.0.take() {
+            self.0.count_settled(batch.jobs.len());
+            batch.jobs.into_iter().for_each(|job| job.settled(Err(StoreError::Closed)));
+        }
+    }
+}
+
+/// A write-behind as a job whose only listener is the log.
+struct Unwatched(Option<Behind>);
+
+fn wrap(write: Behind) -> Box<dyn Job> {
+    Box::new(Unwatched(Some(write)))
+}
+
+impl Job for Unwatched {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        self.0.take().map_or(Ok(()), |write| write(tx))
+    }
+
+    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "a write behind was lost");
+        }
+    }
+}
+
+const BEGIN: &str = "BEGIN IMMEDIATE";
+const COMMIT: &str = "COMMIT";
+const ROLLBACK: &str = "ROLLBACK";
+const SAVEPOINT: &str = "SAVEPOINT job";
+const ROLLBACK_TO: &str = "ROLLBACK TO job";
+const RELEASE: &str = "RELEASE job";
+/// A write that holds up all others for longer is named in the log.
+const SLOW: Duration = Duration::from_millis(50);
+/// Jobs between checkpoints: some megabytes of log.
+const CHECKPOINT_JOBS: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    struct Insert(mpsc::Sender<Result<(), StoreError>>);
+
+    impl Job for Insert {
+        fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+            tx.execute("INSERT INTO t (x) VALUES (1)", &[]).map(|_| ())
+        }
+        fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+            let _ = self.0.send(outcome);
+        }
+    }
+
+    fn run(writer: &mut Writer) -> Vec<Result<(), StoreError>> {
+        let (told, ends) = mpsc::channel();
+        let job = || -> Box<dyn Job> { Box::new(Insert(told.clone())) };
+        writer.run_batch([job(), job()].into_iter());
+        drop(told);
+        ends.iter().collect()
+    }
+
+    #[test]
+    fn a_read_only_database_is_told_and_service_resumes() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch("CREATE TABLE t (x)").unwrap();
+        let mut writer = Writer { conn, failing: false };
+        let refused = vec![Err(StoreError::ReadOnly), Err(StoreError::ReadOnly)];
+        for (query_only, expected) in [(true, refused), (false, vec![Ok(()), Ok(())])] {
+            writer.conn.pragma_update(None, "query_only", query_only).unwrap();
+            assert_eq!(run(&mut writer), expected);
+            assert_eq!(writer.failing, query_only);
+        }
+    }
+
+    #[test]
+    fn a_transaction_left_open_does_not_block_the_next() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch("CREATE TABLE t (x); BEGIN").unwrap();
+        let mut writer = Writer { conn, failing: true };
+        assert_eq!(run(&mut writer), [Ok(()), Ok(())]);
+    }
+}
