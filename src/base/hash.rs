@@ -1,1 +1,86 @@
 //! Hex, base64 and digest helpers shared by several floors.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// Base64 with padding (RFC 4648 §4).
+pub fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// Reads strict base64 (RFC 4648 §4): padding in full, no white space, no stray bits.
+pub fn unbase64(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text).ok()
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+}
+
+/// SHA-1, for protocols that name it: XEP-0114, XEP-0115, XEP-0153.
+pub fn sha1(bytes: &[u8]) -> [u8; 20] {
+    Sha1::digest(bytes).into()
+}
+
+/// SHA-256.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// HMAC-SHA-256 over the parts one after another, under a key of our own making.
+pub fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    // A key of one block at most is padded with zeros (RFC 2104 §2), which is what `new` is given.
+    let mut block = [0; 64];
+    for (to, from) in block.iter_mut().zip(key) {
+        *to = *from;
+    }
+    let mut mac = Hmac::<Sha256>::new(&block.into());
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+/// Compares secrets in a time that tells nothing but their lengths.
+pub fn same_secret(a: &[u8], b: &[u8]) -> bool {
+    a.ct_eq(b).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_the_published_ones() {
+        assert_eq!(hex(&sha1(b"abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
+        let want = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hex(&sha256(b"abc")), want);
+        // RFC 4231 §4.3, whose key "Jefe" is padded with zeros like any other.
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(b"Jefe");
+        let mac = hmac_sha256(&key, &[b"what do ya want ", b"for nothing?"]);
+        let want = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(hex(&mac), want);
+    }
+
+    #[test]
+    fn base64_is_strict() {
+        assert_eq!(unbase64(&base64(b"\xff\x00a")).as_deref(), Some(&b"\xff\x00a"[..]));
+        for bad in ["YQ", "YQ=", "YR==", "Y Q==", "YQ==\n", "Y-_=", "=", "YQ==YQ=="] {
+            assert_eq!(unbase64(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_compare() {
+        assert!(same_secret(b"a", b"a"));
+        assert!(!same_secret(b"a", b"b"));
+        assert!(!same_secret(b"a", b"ab"));
+    }
+}

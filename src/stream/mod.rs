@@ -1,1 +1,3 @@
-//! TODO
+//! Sans-I/O negotiation of a stream.
+
+pub mod sasl;

@@ -1,0 +1,162 @@
+//! From a password to what is stored of it (RFC 5802 §3).
+
+use std::borrow::Cow;
+
+use super::hash;
+use crate::base::credential::{HashName, ScramKeys};
+use crate::base::hash::hmac_sha256;
+use crate::base::id::Rng;
+use crate::base::limits::PASSWORD_BYTES_MAX;
+
+/// Prepares a password with SASLprep as a stored string.
+///
+/// RFC 5802 §2.2 demands SASLprep and not the newer OpaqueString (RFC 8265), and clients do
+/// SASLprep before they hash: what they cannot have typed would never match. So code points that
+/// Unicode 3.2 lacks, emoji among them, are refused when the password is set.
+pub fn prepare(password: &str) -> Result<Cow<'_, str>, PasswordError> {
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Err(PasswordError::TooLong);
+    }
+    let prepared = stringprep::saslprep(password).map_err(|_| PasswordError::Forbidden)?;
+    match prepared.len() {
+        0 => Err(PasswordError::Empty),
+        len if len > PASSWORD_BYTES_MAX => Err(PasswordError::TooLong),
+        _ => Ok(prepared),
+    }
+}
+
+/// One set of keys. Costs `iterations` rounds of PBKDF2: not for a network thread.
+pub fn derive(
+    password: &str,
+    hash: HashName,
+    salt: &[u8],
+    iterations: u32,
+) -> Result<ScramKeys, PasswordError> {
+    let password = prepare(password)?;
+    let (stored_key, server_key) =
+        hash::keys(hash, &password, salt, iterations).ok_or(PasswordError::Forbidden)?;
+    Ok(ScramKeys { hash, salt: salt.to_vec(), iterations, stored_key, server_key })
+}
+
+/// The keys of all hashes, each with a salt of its own, for a password that is set.
+pub fn derive_all(
+    password: &str,
+    iterations: u32,
+    rng: &mut dyn Rng,
+) -> Result<[ScramKeys; 3], PasswordError> {
+    let mut one = |hash| {
+        let mut salt = [0; SALT_BYTES];
+        rng.fill(&mut salt);
+        derive(password, hash, &salt, iterations)
+    };
+    let [a, b, c] = HashName::ALL;
+    Ok([one(a)?, one(b)?, one(c)?])
+}
+
+/// Keys for an account that is not there: the same at each attempt, as an account's would be
+/// (RFC 5802 §9 lets nobody tell them apart), and no password matches them.
+pub(super) fn fake(
+    localpart: &str,
+    hash: HashName,
+    iterations: u32,
+    secret: &[u8; 32],
+) -> ScramKeys {
+    let bytes = |what: &str, len: usize| {
+        let mut bytes = Vec::new();
+        for block in 0_u8..2 {
+            let parts = [what.as_bytes(), hash.as_str().as_bytes(), b"\0", localpart.as_bytes()];
+            let mac = hmac_sha256(secret, &[&parts.concat(), &[0, block]]);
+            bytes.extend_from_slice(&mac);
+        }
+        bytes.truncate(len);
+        bytes
+    };
+    ScramKeys {
+        hash,
+        salt: bytes("salt\0", SALT_BYTES),
+        iterations,
+        stored_key: bytes("stored key\0", hash_bytes(hash)),
+        server_key: bytes("server key\0", hash_bytes(hash)),
+    }
+}
+
+/// Why a password cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    /// Nothing there, or nothing left after SASLprep.
+    #[error("the password is empty")]
+    Empty,
+    /// Over [`PASSWORD_BYTES_MAX`].
+    #[error("the password is too long")]
+    TooLong,
+    /// Control characters, mixed directions, or characters that SASLprep (RFC 4013) does not know.
+    #[error("the password has characters that SASLprep (RFC 4013) does not allow")]
+    Forbidden,
+}
+
+const fn hash_bytes(hash: HashName) -> usize {
+    match hash {
+        HashName::Sha1 => 20,
+        HashName::Sha256 => 32,
+        HashName::Sha512 => 64,
+    }
+}
+
+/// Bytes of a salt: enough that no two are ever the same.
+const SALT_BYTES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::OsRng;
+
+    #[test]
+    fn passwords_are_prepared() {
+        for (input, want) in [
+            ("pencil", Ok("pencil")),
+            (" two words ", Ok(" two words ")),
+            // RFC 4013 §3, examples 1 to 7.
+            ("I\u{ad}X", Ok("IX")),
+            ("user", Ok("user")),
+            ("USER", Ok("USER")),
+            ("\u{aa}", Ok("a")),
+            ("\u{2168}", Ok("IX")),
+            ("\u{7}", Err(PasswordError::Forbidden)),
+            ("\u{627}1", Err(PasswordError::Forbidden)),
+            ("e\u{301}", Ok("\u{e9}")),
+            ("", Err(PasswordError::Empty)),
+            ("\u{ad}", Err(PasswordError::Empty)),
+            // Not in Unicode 3.2.
+            ("\u{1f512}", Err(PasswordError::Forbidden)),
+        ] {
+            assert_eq!(prepare(input).as_deref(), want.as_ref().map(|s| *s), "{input:?}");
+        }
+        let long = "a".repeat(PASSWORD_BYTES_MAX);
+        assert!(prepare(&long).is_ok());
+        assert_eq!(prepare(&(long + "a")), Err(PasswordError::TooLong));
+    }
+
+    #[test]
+    fn one_password_gives_all_keys() {
+        let all = derive_all("pencil", 2, &mut OsRng).ok().unwrap();
+        assert_eq!([all[0].hash, all[1].hash, all[2].hash], HashName::ALL);
+        for keys in all {
+            assert_eq!(keys.stored_key.len(), hash_bytes(keys.hash));
+            assert_eq!(keys.server_key.len(), hash_bytes(keys.hash));
+            assert!(derive("pencil", keys.hash, &keys.salt, 2).ok() == Some(keys));
+        }
+    }
+
+    #[test]
+    fn fake_keys_look_real_and_stay() {
+        for hash in HashName::ALL {
+            let keys = fake("nobody", hash, 4096, &[7; 32]);
+            assert_eq!((keys.salt.len(), keys.stored_key.len()), (SALT_BYTES, hash_bytes(hash)));
+            assert_eq!(keys.server_key.len(), hash_bytes(hash));
+            assert!(keys == fake("nobody", hash, 4096, &[7; 32]));
+            assert!(keys.salt != fake("nobody2", hash, 4096, &[7; 32]).salt);
+            assert!(keys.salt != fake("nobody", hash, 4096, &[8; 32]).salt);
+            assert!(keys.stored_key != keys.server_key);
+        }
+    }
+}

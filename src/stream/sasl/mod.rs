@@ -1,0 +1,345 @@
+//! Authentication of clients (RFC 6120 §6) without I/O: one [`Exchange`] is one attempt.
+//!
+//! The caller feeds it what the client sent and does what each [`Step`] says: send a challenge,
+//! look up keys, run the expensive part elsewhere, or end the attempt. Every input ends in one of
+//! these. What an unknown user sees is what a known one with a wrong password sees.
+
+pub mod failure;
+mod hash;
+pub mod keys;
+pub mod offer;
+pub mod payload;
+mod plain;
+mod scram;
+pub mod throttle;
+
+pub use failure::SaslFailure;
+pub use offer::{ChannelBindings, Mechanism, Offer, channel_binding_types};
+pub use payload::{decode_payload, encode_challenge, encode_success};
+pub use plain::{Work, WorkDone};
+
+use sasl::server::{MechanismError, Response};
+
+use crate::base::credential::{HashName, ScramKeys};
+use crate::base::hash::base64;
+use crate::base::id::Rng;
+use crate::base::limits::SASL_BYTES_MAX;
+use crate::jid::{BareJid, prep};
+use plain::PlainMessage;
+use scram::{ClientFirst, Gs2Flag};
+
+/// What to do next. No `Debug`: [`Work`] holds a password.
+pub enum Step {
+    /// Send it and give the answer to [`Exchange::respond`].
+    Challenge(Vec<u8>),
+    /// Look up the account's keys for this hash and give them to [`Exchange::keys`].
+    NeedKeys {
+        /// In normal form.
+        localpart: String,
+        /// No other will do.
+        hash: HashName,
+    },
+    /// Look up any keys of the account and give them to [`Exchange::keys`].
+    NeedAnyKeys {
+        /// In normal form.
+        localpart: String,
+        /// If there are several: what an unknown user is checked against, so that both take equally
+        /// long.
+        prefer: HashName,
+    },
+    /// Run it away from the network threads and give the result to [`Exchange::worked`].
+    Work(Work),
+    /// The client is who it says. If its account is disabled, this is the moment to answer
+    /// `account-disabled` instead: only who has the password may learn that.
+    Success {
+        /// Whose stream this is from now on.
+        who: Identity,
+        /// Additional data with success.
+        data: Option<Vec<u8>>,
+    },
+    /// The attempt is over.
+    Failure(SaslFailure),
+}
+
+/// Who a client turned out to be. The authorization identity is always the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// An account of the domain.
+    Account {
+        /// In normal form.
+        localpart: String,
+    },
+    /// Nobody in particular; make a localpart for it (XEP-0175 §3).
+    Anonymous,
+}
+
+/// One attempt, from `<auth/>` to `<success/>` or `<failure/>`. A second `<auth/>` begins another
+/// and drops this one (RFC 6120 §6.4.2); so does `<abort/>`.
+pub struct Exchange {
+    context: Context,
+    state: State,
+}
+
+/// What stays the same during an attempt.
+struct Context {
+    offer: Offer,
+    domain: String,
+    server_nonce: String,
+    secret: [u8; 32],
+    iterations: u32,
+}
+
+enum State {
+    /// The client sent no initial response and was asked for it.
+    Asked(Mechanism),
+    /// SCRAM waits for keys, with the client-first-message and the channel binding data.
+    ScramKeys {
+        localpart: String,
+        hash: HashName,
+        first: Vec<u8>,
+        binding: Vec<u8>,
+    },
+    /// SCRAM waits for the client-final-message.
+    ScramFinal {
+        localpart: String,
+        scram: Box<dyn sasl::server::Mechanism + Send>,
+    },
+    /// PLAIN waits for keys.
+    PlainKeys {
+        localpart: String,
+        password: String,
+    },
+    /// PLAIN waits for its comparison.
+    PlainWork {
+        localpart: String,
+    },
+    Over,
+}
+
+impl Exchange {
+    /// Begins an attempt. `domain` is the stream's, in normal form; `initial` is the decoded initial
+    /// response; `secret` makes the salts of accounts that do not exist and must survive restarts;
+    /// `iterations` is what new accounts get.
+    pub fn start(
+        offer: &Offer,
+        domain: &str,
+        mechanism: &str,
+        initial: Option<&[u8]>,
+        rng: &mut dyn Rng,
+        secret: &[u8; 32],
+        iterations: u32,
+    ) -> (Self, Step) {
+        let mut nonce = [0; 18];
+        rng.fill(&mut nonce);
+        let context = Context {
+            offer: offer.clone(),
+            domain: domain.to_owned(),
+            server_nonce: base64(&nonce),
+            secret: *secret,
+            iterations,
+        };
+        let mut exchange = Self { context, state: State::Over };
+        let offered = Mechanism::parse(mechanism).filter(|m| offer.mechanisms.contains(m));
+        let step = match (offered, initial) {
+            (None, _) => Step::Failure(SaslFailure::InvalidMechanism),
+            (Some(mechanism), Some(initial)) => exchange.first(mechanism, initial),
+            // XEP-0175 §4 shows ANONYMOUS without a challenge for the trace data.
+            (Some(Mechanism::Anonymous), None) => exchange.first(Mechanism::Anonymous, b""),
+            (Some(mechanism), None) => {
+                exchange.state = State::Asked(mechanism);
+                Step::Challenge(Vec::new())
+            }
+        };
+        (exchange, step)
+    }
+
+    /// Takes the decoded payload of a `<response/>`; none is an empty one.
+    pub fn respond(&mut self, payload: &[u8]) -> Step {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Asked(mechanism) => self.first(mechanism, payload),
+            State::ScramFinal { localpart, scram } => scram_final(localpart, scram, payload),
+            // A client that talks out of turn has lost its attempt.
+            _ => Step::Failure(SaslFailure::MalformedRequest),
+        }
+    }
+
+    /// Takes what the store had; `None` for an account that is not there or lacks such keys. A
+    /// disabled account's keys are given all the same, see [`Step::Success`]. They must answer this
+    /// attempt's question, never that of one it replaced: whoever holds them is taken for the
+    /// account that was asked for.
+    pub fn keys(&mut self, keys: Option<ScramKeys>) -> Step {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::ScramKeys { localpart, hash, first, binding } => {
+                let keys = keys.filter(|keys| keys.hash == hash);
+                let known = keys.is_some();
+                let keys = keys.unwrap_or_else(|| self.fake_keys(&localpart, hash));
+                self.scram_challenge(localpart, &first, binding, keys, known)
+            }
+            State::PlainKeys { localpart, password } => {
+                let known = keys.is_some();
+                let keys = keys.unwrap_or_else(|| self.fake_keys(&localpart, PLAIN_HASH));
+                self.state = State::PlainWork { localpart: localpart.clone() };
+                Step::Work(Work { password, keys, known, localpart })
+            }
+            _ => Step::Failure(SaslFailure::TemporaryAuthFailure),
+        }
+    }
+
+    /// Takes the result of [`Work::run`].
+    pub fn worked(&mut self, done: WorkDone) -> Step {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::PlainWork { localpart } if done.matches && done.localpart == localpart => {
+                Step::Success { who: Identity::Account { localpart }, data: None }
+            }
+            State::PlainWork { .. } => Step::Failure(SaslFailure::NotAuthorized),
+            _ => Step::Failure(SaslFailure::TemporaryAuthFailure),
+        }
+    }
+
+    fn fake_keys(&self, localpart: &str, hash: HashName) -> ScramKeys {
+        keys::fake(localpart, hash, self.context.iterations, &self.context.secret)
+    }
+
+    /// The client's first message, sent along with `<auth/>` or asked for.
+    fn first(&mut self, mechanism: Mechanism, payload: &[u8]) -> Step {
+        if payload.len() > SASL_BYTES_MAX {
+            return Step::Failure(SaslFailure::MalformedRequest);
+        }
+        let step = match mechanism.hash() {
+            Some(hash) => self.scram_first(mechanism, hash, payload),
+            None if mechanism == Mechanism::Plain => self.plain(payload),
+            None => anonymous(payload),
+        };
+        step.unwrap_or_else(Step::Failure)
+    }
+
+    fn scram_first(
+        &mut self,
+        mechanism: Mechanism,
+        hash: HashName,
+        payload: &[u8],
+    ) -> Result<Step, SaslFailure> {
+        let first = std::str::from_utf8(payload).ok().and_then(ClientFirst::parse);
+        let first = first.ok_or(SaslFailure::MalformedRequest)?;
+        let offer = &self.context.offer;
+        let binding = match (first.flag, mechanism.is_plus()) {
+            // RFC 5802 §6: a type that we do not have.
+            (Gs2Flag::Bound(name), true) => {
+                offer.bindings.get(name).ok_or(SaslFailure::NotAuthorized)?.to_vec()
+            }
+            // RFC 5802 §6: somebody took the -PLUS names out of what we offered.
+            (Gs2Flag::NotOffered, false) if offer.binds() => {
+                return Err(SaslFailure::NotAuthorized);
+            }
+            (Gs2Flag::NotOffered | Gs2Flag::Unsupported, false) => Vec::new(),
+            // RFC 5801 §5: `p` goes with the -PLUS name, and that name with `p`.
+            (Gs2Flag::Bound(_), false) | (_, true) => return Err(SaslFailure::MalformedRequest),
+        };
+        let localpart = self.identity(&first.username, first.authzid.as_deref())?;
+        self.state = State::ScramKeys {
+            localpart: localpart.clone(),
+            hash,
+            first: payload.to_vec(),
+            binding,
+        };
+        Ok(Step::NeedKeys { localpart, hash })
+    }
+
+    fn scram_challenge(
+        &mut self,
+        localpart: String,
+        first: &[u8],
+        binding: Vec<u8>,
+        keys: ScramKeys,
+        known: bool,
+    ) -> Step {
+        let protected = hash::digest(keys.hash, self.context.offer.protected_text().as_bytes());
+        let mut scram = scram::mechanism(scram::Setup {
+            keys,
+            known,
+            binding,
+            server_nonce: self.context.server_nonce.clone(),
+            downgrade_hash: Some(base64(&protected)),
+        });
+        match scram.respond(first) {
+            Ok(Response::Proceed(challenge)) => {
+                self.state = State::ScramFinal { localpart, scram };
+                Step::Challenge(challenge)
+            }
+            Ok(Response::Success(..)) => Step::Failure(SaslFailure::TemporaryAuthFailure),
+            Err(error) => Step::Failure(condition_of(&error)),
+        }
+    }
+
+    fn plain(&mut self, payload: &[u8]) -> Result<Step, SaslFailure> {
+        let message = PlainMessage::parse(payload).ok_or(SaslFailure::MalformedRequest)?;
+        let localpart = self.identity(message.authcid, message.authzid)?;
+        // RFC 4616 §2: verification fails if preparation does.
+        let password = message.password().ok_or(SaslFailure::NotAuthorized)?;
+        self.state = State::PlainKeys { localpart: localpart.clone(), password };
+        Ok(Step::NeedAnyKeys { localpart, prefer: PLAIN_HASH })
+    }
+
+    /// The account's localpart. RFC 5802 and RFC 4616 prepare user names with SASLprep, but an
+    /// account is a localpart (RFC 6120 §6.3.7), so its rules decide (RFC 7622 §3.3).
+    fn identity(&self, username: &str, authzid: Option<&str>) -> Result<String, SaslFailure> {
+        let localpart = prep::localpart(username).map_err(|_| SaslFailure::NotAuthorized)?;
+        // RFC 6120 §6.3.8: the client's own bare JID. COMPAT(many): or the localpart alone.
+        let own = match authzid {
+            None => true,
+            Some(authzid) if authzid.contains('@') => BareJid::parse(authzid).is_ok_and(|jid| {
+                jid.local() == Some(&*localpart) && jid.domain() == self.context.domain
+            }),
+            Some(authzid) => prep::localpart(authzid).is_ok_and(|authzid| authzid == localpart),
+        };
+        if own { Ok(localpart.into_owned()) } else { Err(SaslFailure::InvalidAuthzid) }
+    }
+}
+
+fn scram_final(
+    localpart: String,
+    mut scram: Box<dyn sasl::server::Mechanism + Send>,
+    payload: &[u8],
+) -> Step {
+    if payload.len() > SASL_BYTES_MAX {
+        return Step::Failure(SaslFailure::MalformedRequest);
+    }
+    match scram.respond(payload) {
+        Ok(Response::Success(_, data)) => {
+            Step::Success { who: Identity::Account { localpart }, data: Some(data) }
+        }
+        Ok(Response::Proceed(_)) => Step::Failure(SaslFailure::TemporaryAuthFailure),
+        Err(error) => Step::Failure(condition_of(&error)),
+    }
+}
+
+/// RFC 4505 §2: at most 255 characters of trace data, which we do not use. RFC 6120 §6.5.8 has
+/// the example of a longer one.
+fn anonymous(payload: &[u8]) -> Result<Step, SaslFailure> {
+    let trace = std::str::from_utf8(payload).map_err(|_| SaslFailure::MalformedRequest)?;
+    if trace.chars().count() > TRACE_CHARS_MAX || trace.chars().any(char::is_control) {
+        return Err(SaslFailure::MalformedRequest);
+    }
+    Ok(Step::Success { who: Identity::Anonymous, data: None })
+}
+
+/// The `sasl` crate's errors in the words of RFC 6120 §6.5.
+fn condition_of(error: &MechanismError) -> SaslFailure {
+    match error {
+        MechanismError::FailedToDecodeMessage
+        | MechanismError::CannotDecodeInitialMessage
+        | MechanismError::CannotDecodeResponse
+        | MechanismError::CannotDecodeProof
+        | MechanismError::SaslSessionAlreadyOver => SaslFailure::MalformedRequest,
+        MechanismError::InvalidKeyLength(_) => SaslFailure::TemporaryAuthFailure,
+        _ => SaslFailure::NotAuthorized,
+    }
+}
+
+/// PLAIN is checked against these keys if the account has them: a quarter of SHA-512's time.
+const PLAIN_HASH: HashName = HashName::Sha256;
+/// RFC 4505 §2.
+const TRACE_CHARS_MAX: usize = 255;
+
+#[cfg(test)]
+mod tests;
