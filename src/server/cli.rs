@@ -5,7 +5,7 @@ mod user;
 
 pub use lab::Lab;
 
-use super::check;
+use super::check::{self, Certificates, Depth};
 use super::config::{Inputs, Loaded, Problem, Problems, load};
 use super::logging;
 use clap::{Args, Parser, Subcommand};
@@ -138,6 +138,8 @@ pub struct Runners {
     pub serve: fn(Loaded) -> Result<(), Problem>,
     /// Serves for a test; the folder in it goes when it is dropped.
     pub lab: fn(Lab) -> Result<(), Problem>,
+    /// Looks at certificates for `check`.
+    pub certificates: Certificates,
 }
 
 /// Does what the process's arguments say.
@@ -152,8 +154,11 @@ pub fn main(runners: Runners) -> ExitCode {
             start_log(&lab.loaded)?;
             (runners.lab)(lab).map_err(one)
         }),
-        Command::Check { deep } => return check::main(&cli.common.inputs(), deep),
-        Command::User(verb) => user::main(&cli.common, &verb),
+        Command::Check { deep } => {
+            let depth = if deep { Depth::Deep } else { Depth::Start };
+            return check::main(&cli.common.inputs(), depth, runners.certificates);
+        }
+        Command::User(verb) => return user::main(&cli.common, &verb),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -266,9 +271,10 @@ mod tests {
                 matches!(c.command, Some(Command::User(User::Add(a)))
                     if a.jid == "a@b" && !a.password_stdin)
             }),
-            ("user passwd a@b --password-stdin", |c| {
-                matches!(c.command, Some(Command::User(User::Passwd(a))) if a.password_stdin)
-            }),
+            (
+                "user passwd a@b --password-stdin",
+                |c| matches!(c.command, Some(Command::User(User::Passwd(a))) if a.password_stdin),
+            ),
             ("user del a@b", |c| matches!(c.command, Some(Command::User(User::Del(_))))),
             ("user list --domain b", |c| {
                 matches!(c.command, Some(Command::User(User::List { domain: Some(_) })))
@@ -303,7 +309,9 @@ mod tests {
     #[test]
     fn help_teaches() {
         let help = parse("--help").unwrap_err();
-        for part in ["localhost", "user add alice@localhost", "certificate", "--set", "lab", "check"] {
+        for part in
+            ["localhost", "user add alice@localhost", "certificate", "--set", "lab", "check"]
+        {
             assert!(help.contains(part), "{part} not in {help}");
         }
         assert!(parse("lab --help").unwrap_err().contains("require_tls=false"));

@@ -5,9 +5,9 @@ use crate::base::time::stamp;
 use std::fmt;
 use std::io::IsTerminal;
 use std::time::SystemTime;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt as lines, layer::SubscriberExt};
 
@@ -101,7 +101,9 @@ mod tests {
         assert!(text.contains("listening") && text.contains("port=5222"), "{text}");
         let bare = written(LogFormat::Text, "info", Style { stamps: false, ..PLAIN });
         assert!(bare.trim_start().starts_with("INFO"), "{bare}");
-        assert!(written(LogFormat::Text, "info", Style { colour: true, ..PLAIN }).contains('\u{1b}'));
+        assert!(
+            written(LogFormat::Text, "info", Style { colour: true, ..PLAIN }).contains('\u{1b}')
+        );
     }
 
     #[test]

@@ -109,6 +109,8 @@ mod tests {
     fn any_key_can_be_set() {
         let lab = prepare(&[], &[], &[("c2s.require_tls", "false")]).unwrap();
         assert!(!lab.loaded.config.c2s.require_tls);
-        assert!(prepare(&[], &[], &[("c2s.tls", "0")]).unwrap_err().to_string().contains("c2s.tls"));
+        assert!(
+            prepare(&[], &[], &[("c2s.tls", "0")]).unwrap_err().to_string().contains("c2s.tls")
+        );
     }
 }

@@ -5,7 +5,7 @@ use crate::admin::{Operator, Request, Response, Secret, accounts, served};
 use crate::server::admin_socket::ask;
 use crate::server::config::{Config, Problem, Problems, load};
 use crate::store::Store;
-use std::io::{BufRead, IsTerminal, Read};
+use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -139,7 +139,8 @@ fn first_line(input: impl BufRead) -> Result<Secret, Problem> {
     input.take(bound).read_line(&mut line).map_err(|error| {
         problem(format!("the password cannot be read: {error}"), "write it as UTF-8 text")
     })?;
-    let password = line.strip_suffix('\n').map_or(line.as_str(), |l| l.strip_suffix('\r').unwrap_or(l));
+    let password =
+        line.strip_suffix('\n').map_or(line.as_str(), |l| l.strip_suffix('\r').unwrap_or(l));
     if password.is_empty() {
         return Err(problem("standard input holds no password".to_owned(), "write it as one line"));
     }

@@ -1,7 +1,7 @@
 //! Layers of configuration: defaults, then the file, the environment, the command line.
 
 use super::schema::{self, Walk, line_of};
-use super::validate::validate;
+use super::validate::{prepared_domain, validate};
 use super::{Config, Problem, Problems, explain};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,13 +40,15 @@ impl Inputs {
     }
 }
 
-/// A configuration that holds together, and where it was read from.
+/// A configuration that holds together (domains in normal form), and where it was read from.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The values.
     pub config: Config,
     /// The file, when there was one.
     pub file: Option<PathBuf>,
+    /// Who set which key, for messages.
+    pub origins: Origins,
 }
 
 /// Reads all layers and checks the sum of them. All faults are told at once.
@@ -64,9 +66,15 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     }
     let Layers { merged, origins, mut problems, .. } = layers;
     match merged.try_into::<Config>() {
-        Ok(config) => {
+        Ok(mut config) => {
             problems.extend(validate(&config, &origins));
-            if problems.is_empty() { Ok(Loaded { config, file }) } else { Err(Problems(problems)) }
+            if !problems.is_empty() {
+                return Err(Problems(problems));
+            }
+            for host in &mut config.host {
+                host.domain = prepared_domain(&host.domain).unwrap_or_default();
+            }
+            Ok(Loaded { config, file, origins })
         }
         Err(error) => {
             problems.push(Problem {
@@ -80,12 +88,12 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
 }
 
 /// Who set which key.
-#[derive(Debug, Default)]
-pub(super) struct Origins(BTreeMap<String, String>);
+#[derive(Debug, Clone, Default)]
+pub struct Origins(BTreeMap<String, String>);
 
 impl Origins {
     /// File and line, variable, or option that set a key or the section above it.
-    pub(super) fn of(&self, path: &str) -> String {
+    pub fn of(&self, path: &str) -> String {
         let mut at = path;
         loop {
             if let Some(origin) = self.0.get(at) {

@@ -9,13 +9,14 @@ mod sections;
 mod validate;
 
 pub use example::{EXAMPLE, explain};
-pub use load::{Inputs, Loaded, load};
+pub use load::{Inputs, Loaded, Origins, load};
 pub use sections::{
     Admin, C2s, Conflict, Host, LimitKeys, Log, LogFormat, Modules, Register, Sasl, Session, Store,
     Synchronous, Tls, TlsVersion, Version,
 };
 pub use validate::MECHANISMS;
 
+use crate::store;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -89,6 +90,24 @@ impl Config {
     /// Path of the admin socket.
     pub fn admin_socket(&self) -> PathBuf {
         self.admin.socket.clone().unwrap_or_else(|| self.data_dir.join("admin.sock"))
+    }
+
+    /// Path of the database.
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join("stonechat.db")
+    }
+
+    /// How the store is opened.
+    pub fn store_options(&self) -> store::Options {
+        store::Options {
+            synchronous: match self.store.synchronous {
+                Synchronous::Full => store::Synchronous::Full,
+                Synchronous::Normal => store::Synchronous::Normal,
+            },
+            readers: self.store.readers,
+            queue_bytes: self.store.queue_bytes_max,
+            ..store::Options::new(self.database())
+        }
     }
 
     /// What an operator should read in the log at every start, most important first.

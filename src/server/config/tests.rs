@@ -231,6 +231,13 @@ fn a_named_file_must_exist_and_a_searched_one_need_not() {
 }
 
 #[test]
+fn domains_come_out_in_normal_form() {
+    let config = load_all("", &[], &[("host.0.domain", "B\u{dc}CHER.example")]).unwrap().config;
+    assert_eq!(config.host[0].domain, "b\u{fc}cher.example");
+    assert_eq!(config.store_options().path, config.database());
+}
+
+#[test]
 fn a_lab_is_open_on_free_loopback_ports() {
     let base = Config::default().lab(&["a.example".to_owned()], PathBuf::from("/tmp/x"));
     let sets = pairs(&[("modules.register.open", "false")]);

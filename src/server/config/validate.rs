@@ -3,6 +3,8 @@
 use super::load::Origins;
 use super::schema::nearest;
 use super::{Config, Problem};
+use crate::jid::prep::domainpart;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
@@ -92,13 +94,9 @@ fn hosts(config: &Config, faults: &mut Faults<'_>) {
     }
 }
 
-/// The one place where a configured domain is brought into normal form.
+/// A configured domain in normal form; streams and addresses are compared with that.
 pub(super) fn prepared_domain(domain: &str) -> Result<String, String> {
-    let wrong = |c: char| c.is_whitespace() || "/@:\"'&<>".contains(c);
-    match domain.chars().find(|c| wrong(*c)) {
-        Some(c) => Err(format!("it holds {c:?}")),
-        None => Ok(domain.to_lowercase()),
-    }
+    domainpart(domain).map(Cow::into_owned).map_err(|error| error.to_string())
 }
 
 fn listeners(config: &Config, faults: &mut Faults<'_>) {
