@@ -256,9 +256,11 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    type Case = (&'static str, fn(Cli) -> bool);
+
     #[test]
     fn every_command_line_means_one_thing() {
-        let cases: [(&str, fn(Cli) -> bool); 10] = [
+        let cases: [Case; 10] = [
             ("", |c| c.command.is_none()),
             ("serve", |c| matches!(c.command, Some(Command::Serve))),
             ("check", |c| matches!(c.command, Some(Command::Check { deep: false }))),

@@ -59,7 +59,7 @@ fn entries() -> Vec<Entry> {
 }
 
 /// `docs/config.md`, made from the example file.
-pub(super) fn markdown() -> String {
+pub fn markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
     let mut section = None;
     for entry in entries() {

@@ -8,7 +8,7 @@ mod schema;
 mod sections;
 mod validate;
 
-pub use example::{EXAMPLE, explain};
+pub use example::{EXAMPLE, explain, markdown};
 pub use load::{Inputs, Loaded, Origins, load};
 pub use sections::{
     Admin, C2s, Conflict, Host, LimitKeys, Log, LogFormat, Modules, Register, Sasl, Session, Store,

@@ -45,6 +45,13 @@ fn the_example_file_is_the_defaults_both_ways() {
 }
 
 #[test]
+fn the_file_for_working_on_the_server_is_right() {
+    let file = include_str!("../../../config/dev.toml");
+    let config = load_all(file, &[], &[]).unwrap().config;
+    assert!(config.c2s.listen.iter().all(|address| address.ip().is_loopback()));
+}
+
+#[test]
 fn every_key_is_explained() {
     let schema = schema::defaults();
     for path in schema::paths(&schema) {
