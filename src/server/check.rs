@@ -3,7 +3,8 @@
 use super::admin_socket::is_alive;
 use super::config::{Config, Inputs, Loaded, Origins, Problem, load};
 use crate::store::Store;
-use std::io;
+use std::fmt;
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,23 +26,26 @@ pub type Certificates = fn(&Loaded, &mut Report);
 /// Checks, prints, and says by its exit code whether a server could start.
 pub fn main(inputs: &Inputs, depth: Depth, certificates: Certificates) -> ExitCode {
     let report = check(inputs, depth, certificates);
-    for line in &report.good {
-        println!("good: {line}");
-    }
-    for line in &report.warnings {
-        println!("warning: {line}");
-    }
-    for problem in &report.problems {
-        println!("PROBLEM: {problem}");
-    }
-    match report.problems.len() {
-        0 => {
-            println!("Stonechat can start.");
-            ExitCode::SUCCESS
+    // Whoever reads may stop reading: the exit code says enough.
+    let _ = writeln!(io::stdout(), "{report}");
+    if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.good {
+            writeln!(f, "good: {line}")?;
         }
-        count => {
-            println!("Stonechat cannot start: {count} {}.", noun(count));
-            ExitCode::FAILURE
+        for line in &self.warnings {
+            writeln!(f, "warning: {line}")?;
+        }
+        for problem in &self.problems {
+            writeln!(f, "PROBLEM: {problem}")?;
+        }
+        match self.problems.len() {
+            0 => f.write_str("Stonechat can start."),
+            1 => f.write_str("Stonechat cannot start: 1 problem."),
+            count => write!(f, "Stonechat cannot start: {count} problems."),
         }
     }
 }
@@ -189,10 +193,6 @@ pub fn bind_problem(address: SocketAddr, error: &io::Error, place: String) -> Pr
     Problem { what: format!("cannot listen on {address}: {error}"), place, fix }
 }
 
-fn noun(count: usize) -> &'static str {
-    if count == 1 { "problem" } else { "problems" }
-}
-
 const AS_SAID: &str = "do as the first line says, then run `stonechat check` again";
 const RESTORE: &str = "stop the server, keep a copy of the file, and restore the last backup";
 
@@ -211,15 +211,7 @@ mod tests {
     }
 
     fn told(report: &Report) -> String {
-        let problems = report.problems.iter().map(ToString::to_string);
-        report
-            .good
-            .iter()
-            .chain(&report.warnings)
-            .cloned()
-            .chain(problems)
-            .collect::<Vec<_>>()
-            .join("\n")
+        report.to_string()
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::admin::{Operator, Request, Response, Secret, accounts, served};
 use crate::server::admin_socket::ask;
 use crate::server::config::{Config, Problem, Problems, load};
 use crate::store::Store;
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use std::sync::Arc;
 pub(super) fn main(common: &Common, verb: &User) -> ExitCode {
     let answer = prepare(common, verb).and_then(|(config, request)| run(&config, request));
     match answer {
+        Ok(Response::Ok { lines }) if lines.is_empty() => ExitCode::SUCCESS,
         Ok(Response::Ok { lines }) => {
-            for line in lines {
-                println!("{line}");
-            }
+            // Whoever reads may stop reading: `… | head`.
+            let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
             ExitCode::SUCCESS
         }
         Ok(Response::Error { message }) => {
@@ -103,11 +103,10 @@ fn hosts(config: &Config) -> Vec<String> {
 }
 
 fn argument(error: &accounts::AdminError) -> Problem {
-    Problem {
-        what: error.to_string(),
-        place: "the address in the command".to_owned(),
-        fix: "correct the address and give the command again".to_owned(),
-    }
+    let told = error.to_string();
+    let (what, fix) = told.split_once("; ").unwrap_or((&told, "give the command again"));
+    let place = "the address in the command".to_owned();
+    Problem { what: what.to_owned(), place, fix: fix.to_owned() }
 }
 
 /// Asks twice on a terminal, or takes one line of standard input.

@@ -14,7 +14,6 @@ pub use sections::{
     Admin, C2s, Conflict, Host, LimitKeys, Log, LogFormat, Modules, Register, Sasl, Session, Store,
     Synchronous, Tls, TlsVersion, Version,
 };
-pub use validate::MECHANISMS;
 
 use crate::store;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! One small struct per section of the file; the defaults are the server's.
 
 use crate::base::limits::Limits;
+use crate::stream::sasl::Mechanism;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -70,32 +71,33 @@ pub enum TlsVersion {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sasl {
-    /// Mechanisms on offer, the server's favourite first.
+    /// Names of the mechanisms on offer; [`Self::mechanisms`] gives them.
     pub mechanisms: Vec<String>,
     /// PBKDF2 rounds for new passwords; RFC 7677 §4 asks for at least 4096.
     pub iterations: u32,
-    /// Milliseconds that the answer to the first failure from an address waits.
+    /// Milliseconds that the first delayed login waits; 0: no delays.
     pub delay_first_ms: u64,
-    /// Milliseconds above which that wait, doubled with each failure, does not grow.
+    /// Milliseconds above which that delay, doubled with each failure, does not grow.
     pub delay_max_ms: u64,
+}
+
+impl Sasl {
+    /// The mechanisms on offer, in the server's order of preference.
+    pub fn mechanisms(&self) -> Vec<Mechanism> {
+        let named = |one: &Mechanism| self.mechanisms.iter().any(|name| name == one.as_str());
+        Mechanism::ALL.into_iter().filter(named).collect()
+    }
 }
 
 impl Default for Sasl {
     fn default() -> Self {
-        let names = [
-            "SCRAM-SHA-512-PLUS",
-            "SCRAM-SHA-512",
-            "SCRAM-SHA-256-PLUS",
-            "SCRAM-SHA-256",
-            "SCRAM-SHA-1-PLUS",
-            "SCRAM-SHA-1",
-            "PLAIN",
-        ];
+        // All that ask for an account.
+        let names = Mechanism::ALL.into_iter().filter(|one| *one != Mechanism::Anonymous);
         Self {
-            mechanisms: names.map(str::to_owned).to_vec(),
+            mechanisms: names.map(|one| one.as_str().to_owned()).collect(),
             iterations: 10_000,
             delay_first_ms: 250,
-            delay_max_ms: 5_000,
+            delay_max_ms: 30_000,
         }
     }
 }

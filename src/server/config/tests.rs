@@ -185,7 +185,7 @@ fn each_fault_is_told_with_place_and_remedy() {
         ),
         ("", &[], &[("sasl.mechanisms", "XYZZY")], ["XYZZY", "sasl", "use some of"]),
         ("", &[], &[("sasl.iterations", "9999999")], ["too much", "sasl", "or less"]),
-        ("", &[], &[("sasl.delay_first_ms", "6000")], ["greater", "delay_first", "smaller"]),
+        ("", &[], &[("sasl.delay_first_ms", "30001")], ["greater", "delay_first", "smaller"]),
         ("", &[], &[("sasl.delay_max_ms", "90000")], ["too much", "delay_max", "or less"]),
         ("", &[], &[("limits.stanza_bytes_max", "9999")], ["§13.12", "limits", "10000"]),
         ("", &[], &[("limits.outbox_bytes_max", "9999")], ["largest", "limits", "few times"]),

@@ -4,22 +4,11 @@ use super::load::Origins;
 use super::schema::nearest;
 use super::{Config, Problem};
 use crate::jid::prep::domainpart;
+use crate::stream::sasl::Mechanism;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
-
-/// Mechanisms that the server knows, strongest first.
-pub const MECHANISMS: [&str; 8] = [
-    "SCRAM-SHA-512-PLUS",
-    "SCRAM-SHA-512",
-    "SCRAM-SHA-256-PLUS",
-    "SCRAM-SHA-256",
-    "SCRAM-SHA-1-PLUS",
-    "SCRAM-SHA-1",
-    "PLAIN",
-    "ANONYMOUS",
-];
 
 /// All faults of a configuration whose types are right.
 pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
@@ -124,10 +113,10 @@ fn sasl(config: &Config, faults: &mut Faults<'_>) {
         let fix = "name at least one, or remove the key for the default";
         faults.add("sasl.mechanisms", "nobody can log in: no mechanism is offered", fix);
     }
-    let known = MECHANISMS.map(str::to_owned);
+    let known = Mechanism::ALL.map(|one| one.as_str().to_owned());
     for name in sasl.mechanisms.iter().filter(|name| !known.contains(name)) {
         let fix = nearest(&name.to_uppercase(), &known).map_or_else(
-            || format!("use some of {}", MECHANISMS.join(", ")),
+            || format!("use some of {}", known.join(", ")),
             |near| format!("write `{near}` if that is what you mean, else remove it"),
         );
         faults.add("sasl.mechanisms", format!("unknown mechanism `{name}`"), &fix);
