@@ -21,7 +21,6 @@ impl Span {
     pub(super) fn new(start: usize, end: usize) -> Self {
         Self { start: start as u32, end: end as u32 }
     }
-
 }
 
 /// A name as written.
