@@ -47,7 +47,6 @@ pub(super) enum NsSpan {
     #[default]
     Content,
     Stream,
-    Xml,
     Raw(Span),
 }
 
@@ -70,7 +69,7 @@ impl Element {
         Self { raw, content_ns, index }
     }
 
-    /// The bytes as they came.
+    /// The bytes as they came, but for a lone CR, which has become the LF that it means.
     pub fn raw(&self) -> &Bytes {
         &self.raw
     }
@@ -173,7 +172,6 @@ impl Element {
         match ns {
             NsSpan::Content => self.content_ns,
             NsSpan::Stream => ns::STREAM,
-            NsSpan::Xml => ns::XML,
             NsSpan::Raw(span) => self.text(span),
         }
     }

@@ -37,6 +37,7 @@ pub struct Rules {
 /// recipient has another header (RFC 6120 §4.8.5). The one exception is an element of the
 /// stream itself, `<stream:error>` or `<stream:features>`, which is never routed.
 pub fn check(raw: Bytes, rules: &Rules) -> Result<Element, XmlError> {
+    let raw = unify_line_ends(raw);
     let index = {
         let text = check_chars(&raw)?;
         let mut gate = Gate::new(text, rules);
@@ -44,6 +45,20 @@ pub fn check(raw: Bytes, rules: &Rules) -> Result<Element, XmlError> {
         gate.index
     };
     Ok(Element::new(raw, rules.content_ns, index))
+}
+
+/// A CR that stands alone becomes the LF that XML 1.0 §2.11 says it is. All parsers should do
+/// so, but rxml, under several clients, fails on `a='\r1'`.
+fn unify_line_ends(raw: Bytes) -> Bytes {
+    let alone = |&at: &usize| raw.get(at + 1) != Some(&b'\n');
+    let Some(first) = memchr::memchr_iter(b'\r', &raw).find(alone) else { return raw };
+    let mut unified = raw.to_vec();
+    for at in memchr::memchr_iter(b'\r', &raw).filter(|&at| at >= first).filter(alone) {
+        if let Some(byte) = unified.get_mut(at) {
+            *byte = b'\n';
+        }
+    }
+    unified.into()
 }
 
 /// Proves the open tag of a stream, and reports what it says; the stream floor judges it.
@@ -250,10 +265,7 @@ impl<'a, 'r> Gate<'a, 'r> {
         if name.prefix.is_empty() {
             return Ok(self.find(""));
         }
-        if name.prefix == "xmlns" {
-            // Namespaces in XML §3: element names must not have the prefix xmlns.
-            return Err(XmlError::NotWellFormed("element with the prefix xmlns"));
-        }
+        check_element_prefix(name.prefix)?;
         let bound = self.resolve_prefix(name.prefix)?;
         // RFC 6120 §4.8.5: no prefixes for the content namespace, of neither kind of stream,
         // since stanzas cross from one to the other.
@@ -285,12 +297,12 @@ impl<'a, 'r> Gate<'a, 'r> {
         let Some(bound) = bound else { return NsSpan::Content };
         let base = self.scanner.text.as_ptr().addr();
         let start = bound.as_ptr().addr().wrapping_sub(base);
-        let inside = start.checked_add(bound.len()).is_some_and(|e| e <= self.scanner.text.len());
-        if inside {
-            NsSpan::Raw(Span::new(start, start + bound.len()))
+        let end = start.saturating_add(bound.len());
+        // Only the implied namespace of the stream stands outside.
+        if end <= self.scanner.text.len() {
+            NsSpan::Raw(Span::new(start, end))
         } else {
-            // Only two namespaces stand outside: the stream's, implied, and that of `xml:`.
-            if bound == ns::XML { NsSpan::Xml } else { NsSpan::Stream }
+            NsSpan::Stream
         }
     }
 
@@ -307,12 +319,19 @@ impl<'a, 'r> Gate<'a, 'r> {
         }
         self.attrs = attrs;
         self.declare()?;
-        if name.prefix == "xmlns" {
-            return Err(XmlError::NotWellFormed("element with the prefix xmlns"));
-        }
+        check_element_prefix(name.prefix)?;
         self.check_attributes()?;
-        let root_ns = if name.prefix == "xml" { Some(ns::XML) } else { self.find(name.prefix) };
-        Ok(Header::new(&name, root_ns, self.find(""), &self.attrs))
+        Ok(Header::new(&name, self.find(name.prefix), self.find(""), &self.attrs))
+    }
+}
+
+fn check_element_prefix(prefix: &str) -> Result<(), XmlError> {
+    match prefix {
+        // Namespaces in XML §3: element names must not have the prefix xmlns.
+        "xmlns" => Err(XmlError::NotWellFormed("element with the prefix xmlns")),
+        // Legal, but no such element exists, and not all parsers take it (roxmltree).
+        "xml" => Err(XmlError::InvalidNamespace("element in the namespace of xml:lang")),
+        _ => Ok(()),
     }
 }
 
@@ -434,6 +453,8 @@ mod tests {
                 "<a b$='1'/>",
                 "<a 1b='1'/>",
                 "<\u{D7}/>",
+                "<\u{FEFF}a/>",
+                "<\u{2160}\u{FF41}/>",
                 "<a\u{2190}/>",
                 "<\u{B7}a/>",
                 "<\u{1F600}\u{F0000}/>",
@@ -548,6 +569,8 @@ mod tests {
             &[
                 "<message><stream:x/></message>",
                 "<message stream:x='1'/>",
+                "<xml:a/>",
+                "<a><xml:b/></a>",
                 "<a><b xmlns='a b'/></a>",
                 "<a><b xmlns='a}b'/></a>",
                 "<a><b xmlns='a\nb'/></a>",
@@ -641,6 +664,16 @@ mod tests {
         assert!(element.has_child("urn:z", "z") && !element.has_child("urn:z", "body"));
         assert_eq!(element.child_text(ns::CLIENT, "body").as_deref(), Some("1 < <2>"));
         assert_eq!(element.as_str(), raw);
+    }
+
+    // XML 1.0 §2.11
+    #[test]
+    fn a_lone_carriage_return_is_a_line_feed() {
+        let element = gate("<a b='\r1\r\n2'\rc='3'>\r4\r\r\n\r<![CDATA[\r]]></a>").unwrap();
+        assert_eq!(element.as_str(), "<a b='\n1\r\n2'\nc='3'>\n4\n\r\n\n<![CDATA[\n]]></a>");
+        assert_eq!(element.attr("b").as_deref(), Some(" 1 2"));
+        assert_eq!(element.view().root().text(), "\n4\n\n\n\n");
+        assert_eq!(gate("<a>&#13;</a>").unwrap().view().root().text(), "\r");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Which characters XML 1.0 allows, and which a name may have (XML 1.0 §2.2, §2.3).
 
+use super::names_wide::{is_wide_name, is_wide_start};
+
 /// XML white space: space, TAB, LF, CR.
 pub const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
@@ -18,20 +20,6 @@ pub const fn may_start_name(byte: u8) -> bool {
 /// The ASCII part of `NameChar`, without the colon.
 const fn is_ascii_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
-}
-
-/// `NameStartChar` above ASCII (XML 1.0, fifth edition).
-const fn is_wide_start(c: char) -> bool {
-    matches!(c,
-        '\u{C0}'..='\u{D6}' | '\u{D8}'..='\u{F6}' | '\u{F8}'..='\u{2FF}'
-        | '\u{370}'..='\u{37D}' | '\u{37F}'..='\u{1FFF}' | '\u{200C}'..='\u{200D}'
-        | '\u{2070}'..='\u{218F}' | '\u{2C00}'..='\u{2FEF}' | '\u{3001}'..='\u{D7FF}'
-        | '\u{F900}'..='\u{FDCF}' | '\u{FDF0}'..='\u{FFFD}' | '\u{10000}'..='\u{EFFFF}')
-}
-
-/// `NameChar` above ASCII.
-const fn is_wide_name(c: char) -> bool {
-    is_wide_start(c) || matches!(c, '\u{B7}' | '\u{300}'..='\u{36F}' | '\u{203F}'..='\u{2040}')
 }
 
 /// The length of the NCName that begins `text`; 0 when none does.
