@@ -579,7 +579,7 @@ mod tests {
         let large = format!("<s><a b='{}'/>", "x".repeat(LIMITS.bytes_max - 8));
         let error = Some(XmlError::TooLarge { max: LIMITS.bytes_max });
         assert_eq!(whole(large.as_bytes()).1, error);
-        assert_eq!(whole("<".repeat(1).as_bytes()).1, None);
+        assert_eq!(whole(b"<").1, None);
         assert_eq!(whole(format!("<s a='{}", "x".repeat(200)).as_bytes()).1, error);
         assert_eq!(whole(format!("<?xml {}", " ".repeat(200)).as_bytes()).1, error);
         assert_eq!(whole(b"<s><a><b><c><d/></c></b></a>").1, None);
