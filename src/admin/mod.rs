@@ -13,11 +13,16 @@ use std::fmt;
 pub trait Effects: Send + Sync {
     /// The account's sessions must end. Called after the change is durable.
     fn account_gone(&self, jid: &BareJid, why: Gone);
+
+    /// There is an account of this name now. Called after the change is durable.
+    fn account_made(&self, jid: &BareJid);
 }
 
 /// No sessions: the verbs run beside no server.
 impl Effects for () {
     fn account_gone(&self, _jid: &BareJid, _why: Gone) {}
+
+    fn account_made(&self, _jid: &BareJid) {}
 }
 
 /// Why an account's sessions must end.

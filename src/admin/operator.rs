@@ -47,6 +47,7 @@ impl Operator {
                 let jid = accounts::parse(&jid)?;
                 served(&self.hosts, &jid)?;
                 accounts::add(store, &jid, &password, self.iterations).await?;
+                self.effects.account_made(&jid);
                 Ok(format!("{jid} can log in now"))
             }
             Request::UserPasswd { jid, password } => {

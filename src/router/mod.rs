@@ -21,7 +21,7 @@ use crate::base::limits::Limits;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::{Kind, Stanza, StanzaError};
 use crate::store::{Store, StoreError, accounts, mailbox, roster};
-use crate::stream::error::StreamError;
+use crate::stream::error::{StreamError, StreamFailure};
 use hop::Hop;
 use outbox::Outbox;
 use owed::Owed;
@@ -232,6 +232,16 @@ impl Router {
     pub fn replaced(self: &Arc<Self>, replaced: &Replaced) {
         let why = StreamError::Conflict.text("replaced by a new session with this resource");
         replaced.resource.outbox.end(outbox::End::Failure(why));
+    }
+
+    /// Ends all sessions of an account.
+    pub fn end_sessions(&self, bare: &str, why: &StreamFailure) {
+        let outboxes = self.registry.with(bare, |user| {
+            user.resources.iter().map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
+        });
+        for outbox in outboxes.into_iter().flatten() {
+            outbox.end(outbox::End::Failure(why.clone()));
+        }
     }
 
     /// The rows were confirmed by a session of the account: they are owed no longer.

@@ -212,6 +212,14 @@ impl Registry {
         self.shard(bare).remove(bare).map_or_else(Vec::new, |user| user.resources)
     }
 
+    /// Forgets that there was no such account.
+    pub fn forget_missing(&self, bare: &str) {
+        let mut shard = self.shard(bare);
+        if shard.get(bare).is_some_and(|user| user.account == Account::Missing) {
+            shard.remove(bare);
+        }
+    }
+
     /// Binds a session. The entry must be loaded (or is made, for an anonymous user).
     pub fn bind(&self, resource: Resource, temporary: bool, policy: Conflict, max: usize) -> Bound {
         let bare = resource.jid.bare();

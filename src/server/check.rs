@@ -1,5 +1,7 @@
 //! `stonechat check`: everything that would stop a start, found before it.
 
+pub mod certificates;
+
 use super::admin_socket::is_alive;
 use super::config::{Config, Inputs, Loaded, Origins, Problem, load};
 use crate::store::Store;

@@ -80,6 +80,14 @@ impl Config {
         self.modules.register.per_ip_per_hour = 0;
         // A lab's peers are tests: they come in hundreds from one address and fail on purpose.
         self.limits.streams_per_ip = 0;
+        // Rates and quotas are off; depth, sizes and queue bounds stay.
+        self.limits.bytes_per_second = 0;
+        self.limits.stanzas_per_second = 0;
+        self.limits.offline_messages_max = 1_000_000_000;
+        self.limits.offline_bytes_max = 1_000_000_000_000;
+        self.limits.roster_items_max = 1_000_000;
+        self.limits.resources_per_account = 10_000;
+        self.limits.directed_presence_max = 1_000_000;
         self.sasl.delay_first_ms = 0;
         self.sasl.delay_max_ms = 0;
         self.admin.socket = None;
