@@ -203,6 +203,8 @@ impl Client {
             Some(jid) => self.jid = jid.text.clone(),
             None => return self.fail(format!("not bound: {answer}")),
         }
+        // The way in went well: nobody wants to read it again.
+        self.log = vec![format!("-- bound as {}", self.jid)];
         Ok(self.jid.clone())
     }
 
@@ -218,6 +220,14 @@ impl Client {
             (Some("result"), _) | (_, Some("conflict")) => Ok(()),
             _ => self.fail(format!("not registered: {answer}")),
         }
+    }
+
+    /// Asks for the roster (so becomes interested) and sends initial presence.
+    pub async fn become_available(&mut self) -> Outcome<()> {
+        self.ask("<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>").await?;
+        self.send("<presence/>").await?;
+        let own = self.jid.clone();
+        self.expect(|e| e.name == "presence" && e.attr("from") == Some(&own)).await.map(drop)
     }
 
     /// Sends exactly these bytes.
@@ -276,6 +286,11 @@ impl Client {
                 self.fail(text)
             }
         }
+    }
+
+    /// Throws away what has come and was not asked for.
+    pub fn forget(&mut self) {
+        self.inbox.clear();
     }
 
     /// Ends the stream properly and waits for the other side to do the same.

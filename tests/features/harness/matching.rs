@@ -5,7 +5,7 @@
 //! - In an element of the stanza's own namespace more attributes and children may be there, and the
 //!   order of children is free. An element of another namespace is held strictly: the same
 //!   attributes and the same children in the same order. `scansion:strict='true|false'` on an
-//!   element says otherwise for it and what it holds.
+//!   element says otherwise for it and what it holds, `scansion:empty='true'` that it holds nothing.
 //! - Text must be the same but for white space at the ends; no text in the script is no demand.
 
 use super::element::{CLIENT, Element, SCANSION};
@@ -49,6 +49,10 @@ fn element(
     if !expected.text.trim().is_empty() {
         let what = format!("text of <{}>", got.name);
         value(expected.text.trim(), Some(got.text.trim()), &what, found)?;
+    }
+    let empty = expected.attr(&format!("{{{SCANSION}}}empty")) == Some("true");
+    if empty && !(got.children.is_empty() && got.text.trim().is_empty()) {
+        return Err(format!("<{}> is not empty", got.name));
     }
     if strict {
         children_strictly(expected, got, found)

@@ -19,9 +19,18 @@
 //! Romeo disconnects
 //! ```
 //!
-//! Beyond scansion: `X receives in any order:` with several stanzas, `X drops` (the connection is
-//! cut without a word), and `${name}` for what `{scansion:capture:name}` caught. Accounts are made
-//! for each run: `romeo@localhost` stands for an account of this run at the domain under test.
+//! Beyond scansion:
+//! - `X logs in`: connects, asks for the roster, becomes available, skips what that brings;
+//! - `X receives in any order:` with several stanzas;
+//! - `X skips all`: what has come or is on its way is of no interest;
+//! - `X drops`: the connection is cut without a word;
+//! - `X befriends Y`, `X follows Y`: subscriptions, mutual or one way, made behind the scene while
+//!   both are away;
+//! - `${name}` for what `{scansion:capture:name}` caught; `scansion:empty='true'` for an element that
+//!   must hold nothing.
+//!
+//! Accounts are made for each run: `romeo@localhost` stands for an account of this run at the domain
+//! under test.
 
 use super::client::{Client, Failure, Security, Target};
 use super::element::{Element, escape};
@@ -58,8 +67,12 @@ pub struct Action {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verb {
     Connects,
+    LogsIn,
     Disconnects,
     Drops,
+    SkipsAll,
+    Befriends(String),
+    Follows(String),
     Sends(String),
     Receives(String),
     ReceivesInAnyOrder(String),
@@ -115,8 +128,16 @@ impl Script {
     fn action(&mut self, line: usize, text: &str, block: &[&str]) -> Result<(), String> {
         let text = text.trim_end_matches(':');
         let xml = || squeeze(block);
+        if let Some((who, whom)) = text.split_once(" befriends ") {
+            return self.push(line, who, Verb::Befriends(whom.to_owned()));
+        }
+        if let Some((who, whom)) = text.split_once(" follows ") {
+            return self.push(line, who, Verb::Follows(whom.to_owned()));
+        }
         for (ending, verb) in [
             (" connects", Verb::Connects),
+            (" logs in", Verb::LogsIn),
+            (" skips all", Verb::SkipsAll),
             (" disconnects", Verb::Disconnects),
             (" drops", Verb::Drops),
             (" sends", Verb::Sends(xml())),
@@ -126,13 +147,23 @@ impl Script {
             (" receives: nothing", Verb::ReceivesNothing),
         ] {
             let Some(who) = text.strip_suffix(ending) else { continue };
-            if !self.cast.iter().any(|c| c.name == who) {
-                return Err(format!("no character {who:?}"));
-            }
-            self.actions.push(Action { line, who: who.to_owned(), verb });
-            return Ok(());
+            return self.push(line, who, verb);
         }
         Err(format!("not understood: {text}"))
+    }
+
+    fn push(&mut self, line: usize, who: &str, verb: Verb) -> Result<(), String> {
+        let whom = match &verb {
+            Verb::Befriends(whom) | Verb::Follows(whom) => whom,
+            _ => who,
+        };
+        for name in [who, whom] {
+            if !self.cast.iter().any(|c| c.name == name) {
+                return Err(format!("no character {name:?}"));
+            }
+        }
+        self.actions.push(Action { line, who: who.to_owned(), verb });
+        Ok(())
     }
 }
 
@@ -159,7 +190,8 @@ fn character(line: &str, block: &[&str]) -> Result<Character, String> {
 fn squeeze(block: &[&str]) -> String {
     let mut xml = String::new();
     for line in block.iter().filter(|line| !line.is_empty()) {
-        if !xml.is_empty() && !(xml.ends_with('>') && line.starts_with('<')) {
+        let between_tags = xml.is_empty() || (xml.ends_with('>') && line.starts_with('<'));
+        if !between_tags {
             xml.push('\n');
         }
         xml.push_str(line);
@@ -188,8 +220,14 @@ fn rename(text: &str, suffix: &str, domain: &str) -> String {
 /// Plays a script to its end; the error tells the line and the conversation.
 pub async fn play(script: &Script, target: &Target) -> Result<(), String> {
     let security = if target.ca.is_some() { Security::StartTls } else { Security::Plain };
-    let mut stage =
-        Stage { script, target, security, clients: BTreeMap::new(), captures: Captures::new() };
+    let mut stage = Stage {
+        script,
+        target,
+        security,
+        clients: BTreeMap::new(),
+        jids: BTreeMap::new(),
+        captures: Captures::new(),
+    };
     for action in &script.actions {
         let done = stage.act(action).await;
         done.map_err(|e| {
@@ -217,6 +255,8 @@ struct Stage<'a> {
     target: &'a Target,
     security: Security,
     clients: BTreeMap<String, Client>,
+    /// Full JIDs, kept when their clients have gone.
+    jids: BTreeMap<String, String>,
     captures: Captures,
 }
 
@@ -224,6 +264,17 @@ impl Stage<'_> {
     async fn act(&mut self, action: &Action) -> Result<(), Failure> {
         match &action.verb {
             Verb::Connects => self.connect(&action.who).await,
+            Verb::LogsIn => {
+                self.connect(&action.who).await?;
+                self.client(&action.who)?.become_available().await?;
+                self.skip_all(&action.who).await
+            }
+            Verb::SkipsAll => self.skip_all(&action.who).await,
+            Verb::Befriends(whom) => {
+                self.subscribe(&action.who, whom).await?;
+                self.subscribe(whom, &action.who).await
+            }
+            Verb::Follows(whom) => self.subscribe(&action.who, whom).await,
             Verb::Disconnects => self.take(&action.who)?.close().await,
             Verb::Drops => self.take(&action.who).map(drop),
             Verb::Sends(xml) => {
@@ -242,6 +293,7 @@ impl Stage<'_> {
         let mut client = Client::connect(self.target, self.security).await?;
         client.authenticate(local, &role.password).await?;
         client.bind(role.resource.as_deref()).await?;
+        self.jids.insert(who.to_owned(), client.jid.clone());
         self.clients.insert(who.to_owned(), client);
         Ok(())
     }
@@ -279,14 +331,52 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// What others have sent is on its way here until their streams have answered a ping.
     async fn receive_nothing(&mut self, who: &str) -> Result<(), Failure> {
+        self.fence_others(who).await?;
+        self.client(who)?.nothing().await
+    }
+
+    async fn skip_all(&mut self, who: &str) -> Result<(), Failure> {
+        self.fence_others(who).await?;
+        let client = self.client(who)?;
+        client.fence().await?;
+        client.forget();
+        Ok(())
+    }
+
+    /// What others have sent is on its way here until their streams have answered a ping.
+    async fn fence_others(&mut self, who: &str) -> Result<(), Failure> {
         for (name, client) in &mut self.clients {
             if name != who {
                 client.fence().await?;
             }
         }
-        self.client(who)?.nothing().await
+        Ok(())
+    }
+
+    /// Gives `who` a subscription to the presence of `whom`, through streams of their own.
+    async fn subscribe(&mut self, who: &str, whom: &str) -> Result<(), Failure> {
+        let mut asking = self.behind_the_scene(who).await?;
+        let mut asked = self.behind_the_scene(whom).await?;
+        let (from, to) =
+            (self.variable(&format!("{who}'s JID"))?, self.variable(&format!("{whom}'s JID"))?);
+        asking.send(&format!("<presence type='subscribe' to='{to}'/>")).await?;
+        asked.expect(|e| e.attr("type") == Some("subscribe")).await?;
+        asked.send(&format!("<presence type='subscribed' to='{from}'/>")).await?;
+        asking.expect(|e| e.attr("type") == Some("subscribed")).await?;
+        // Both pushes have come before the streams end: nothing is under way when the script goes on.
+        asking.fence().await?;
+        asked.fence().await?;
+        asking.close().await?;
+        asked.close().await
+    }
+
+    async fn behind_the_scene(&self, who: &str) -> Result<Client, Failure> {
+        let role = self.role(who)?;
+        let local = role.account.split('@').next().unwrap_or_default();
+        let mut client = Client::login(self.target, self.security, local, &role.password).await?;
+        client.become_available().await?;
+        Ok(client)
     }
 
     /// Puts values in for `${...}`.
@@ -305,8 +395,8 @@ impl Stage<'_> {
 
     fn variable(&self, name: &str) -> Result<String, Failure> {
         if let Some(who) = name.strip_suffix("'s full JID") {
-            let client = self.clients.get(who).ok_or(Failure(format!("{who} is not connected")))?;
-            return Ok(client.jid.clone());
+            let jid = self.jids.get(who).cloned();
+            return jid.ok_or_else(|| Failure(format!("{who} has not been connected")));
         }
         if let Some(who) = name.strip_suffix("'s JID") {
             return Ok(self.role(who)?.account.clone());
@@ -333,6 +423,10 @@ impl Verb {
     fn name(&self) -> &'static str {
         match self {
             Verb::Connects => "connects",
+            Verb::LogsIn => "logs in",
+            Verb::SkipsAll => "skips all",
+            Verb::Befriends(_) => "befriends",
+            Verb::Follows(_) => "follows",
             Verb::Disconnects => "disconnects",
             Verb::Drops => "drops",
             Verb::Sends(_) => "sends",
