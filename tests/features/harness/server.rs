@@ -41,7 +41,7 @@ impl Server {
             command.args(["--set", &format!("{key}={value}")]);
         }
         if let Some(data) = &options.data {
-            command.arg("--data").arg(data);
+            command.arg("--data-dir").arg(data);
         }
         let mut child = command.spawn().map_err(|e| format!("stonechat lab: {e}"))?;
         match read_ready(&mut child) {
