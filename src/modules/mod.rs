@@ -34,6 +34,7 @@ modules! {
     presence: presence::State,
     register,
     roster,
+    session,
     subscription,
     time,
     version,
