@@ -78,6 +78,8 @@ pub struct RosterChange {
     pub jid: String,
     /// The item now, or `None` when it is gone.
     pub item: Option<Item>,
+    /// Clients see a difference: interested sessions get a push.
+    pub push: bool,
 }
 
 impl User {
@@ -89,6 +91,21 @@ impl User {
             owed: Owed::default(),
             ahead: BTreeMap::new(),
         }
+    }
+
+    /// Makes the changes that came in version order visible, and answers them.
+    fn advance(&mut self) -> Vec<RosterChange> {
+        let mut visible = Vec::new();
+        while let Some(change) = self.ahead.remove(&(self.roster.ver + 1)) {
+            let roster = Arc::make_mut(&mut self.roster);
+            roster.ver = change.ver;
+            match &change.item {
+                Some(item) => drop(roster.items.insert(change.jid.clone(), item.clone())),
+                None => drop(roster.items.remove(&change.jid)),
+            }
+            visible.push(change);
+        }
+        visible
     }
 
     /// Available resources.
@@ -204,6 +221,8 @@ impl Registry {
             user.ahead.retain(|ver, _| *ver > roster.ver);
             user.roster = Arc::new(roster);
             user.owed = owed;
+            // No session is bound while an account is being read: nobody to push to.
+            user.advance();
         }
     }
 
@@ -270,23 +289,23 @@ impl Registry {
     ) -> Vec<(RosterChange, Vec<Push>)> {
         let mut shard = self.shard(bare);
         let Some(user) = shard.get_mut(bare) else { return Vec::new() };
+        if user.account != Account::Loading && change.ver <= user.roster.ver {
+            // Read from the store with this change in it already.
+            return Vec::new();
+        }
         user.ahead.insert(change.ver, change);
         if user.account == Account::Loading {
             return Vec::new();
         }
-        let mut visible = Vec::new();
-        while let Some(change) = user.ahead.remove(&(user.roster.ver + 1)) {
-            let roster = Arc::make_mut(&mut user.roster);
-            roster.ver = change.ver;
-            match &change.item {
-                Some(item) => drop(roster.items.insert(change.jid.clone(), item.clone())),
-                None => drop(roster.items.remove(&change.jid)),
-            }
-            let push = |r: &Resource| Push { jid: r.jid.clone(), outbox: r.outbox.clone() };
-            let pushes = user.resources.iter().filter(|r| r.interested).map(push).collect();
-            visible.push((change, pushes));
-        }
-        visible
+        let visible = user.advance();
+        let push = |r: &Resource| Push { jid: r.jid.clone(), outbox: r.outbox.clone() };
+        let pushes: Vec<Push> = user.resources.iter().filter(|r| r.interested).map(push).collect();
+        let targets = |change: &RosterChange| if change.push { pushes.clone() } else { Vec::new() };
+        let with_targets = |change: RosterChange| {
+            let targets = targets(&change);
+            (change, targets)
+        };
+        visible.into_iter().map(with_targets).collect()
     }
 
     /// Every outbox of every session, for shutdown.
