@@ -1,2 +1,7 @@
 //! The thin binary: see [`stonechat::server`].
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stonechat::server::main()
+}

@@ -1,1 +1,130 @@
-//! TODO
+//! The operator's verbs, whoever speaks them: the command line now, HTTP later.
+
+pub mod accounts;
+mod operator;
+
+pub use operator::{Operator, served};
+
+use crate::jid::BareJid;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What the live server does when an account changes under its sessions.
+pub trait Effects: Send + Sync {
+    /// The account's sessions must end. Called after the change is durable.
+    fn account_gone(&self, jid: &BareJid, why: Gone);
+
+    /// There is an account of this name now. Called after the change is durable.
+    fn account_made(&self, jid: &BareJid);
+}
+
+/// No sessions: the verbs run beside no server.
+impl Effects for () {
+    fn account_gone(&self, _jid: &BareJid, _why: Gone) {}
+
+    fn account_made(&self, _jid: &BareJid) {}
+}
+
+/// Why an account's sessions must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// The account exists no more.
+    Deleted,
+    /// Nobody may log in to it for now.
+    Disabled,
+    /// Whoever knew the old password must not stay.
+    PasswordChanged,
+}
+
+/// One verb with its arguments, as it travels over the admin socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Makes an account.
+    UserAdd {
+        /// The address.
+        jid: String,
+        /// Its first password.
+        password: Secret,
+    },
+    /// Sets another password.
+    UserPasswd {
+        /// The address.
+        jid: String,
+        /// The new password.
+        password: Secret,
+    },
+    /// Shuts an account without losing anything of it.
+    UserDisable {
+        /// The address.
+        jid: String,
+    },
+    /// Opens it again.
+    UserEnable {
+        /// The address.
+        jid: String,
+    },
+    /// Deletes an account with all it owns.
+    UserDel {
+        /// The address.
+        jid: String,
+    },
+    /// Tells all accounts.
+    UserList {
+        /// Only those of this domain.
+        domain: Option<String>,
+    },
+}
+
+/// What came of a verb: lines for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// Done.
+    Ok {
+        /// What was done, or what was asked for.
+        lines: Vec<String>,
+    },
+    /// Not done.
+    Error {
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+impl Response {
+    /// Done, with one line to say so.
+    pub fn done(line: impl Into<String>) -> Self {
+        Self::Ok { lines: vec![line.into()] }
+    }
+
+    /// Not done.
+    pub fn error(message: impl fmt::Display) -> Self {
+        Self::Error { message: message.to_string() }
+    }
+}
+
+/// A password on its way to the store: it prints as nothing.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_prints_no_password() {
+        let request = Request::UserAdd { jid: "a@b".into(), password: Secret("hunter2".into()) };
+        assert!(!format!("{request:?}").contains("hunter2"));
+        let line = r#"{"verb":"user_add","jid":"a@b","password":"hunter2"}"#;
+        assert_eq!(serde_json::to_string(&request).unwrap(), line);
+        assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
+    }
+}

@@ -1,4 +1,6 @@
-//! TODO
+//! Sockets and TLS: accepting, securing, and the transports that sessions run over.
 
+pub mod listener;
 pub mod local_ca;
+pub mod tcp;
 pub mod tls;

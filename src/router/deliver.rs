@@ -211,6 +211,9 @@ fn push(
 /// Rows that no session holds go to a resource that takes messages, if there is one.
 pub(super) fn redeliver(router: &Router, bare: &str) {
     let taker = router.registry.with(bare, |user| {
+        if user.owed.waiting() == 0 {
+            return None;
+        }
         user.non_negative().next().map(|r| (r.outbox.clone(), router.store.next_seq()))
     });
     if let Some(Some((outbox, boundary))) = taker {

@@ -21,7 +21,7 @@ use crate::base::limits::Limits;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::{Kind, Stanza, StanzaError};
 use crate::store::{Store, StoreError, accounts, mailbox, roster};
-use crate::stream::error::StreamError;
+use crate::stream::error::{StreamError, StreamFailure};
 use hop::Hop;
 use outbox::Outbox;
 use owed::Owed;
@@ -78,9 +78,9 @@ pub struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// A stanza read from a session's stream.
-    pub fn session(ledger: &'a Arc<Ledger>, outbox: &'a Arc<Outbox>) -> Self {
-        Self { sender: Some((ledger, outbox)), ticket: None }
+    /// A stanza read from a session's stream; `ticket` if it has one already.
+    pub fn session(ledger: &'a Arc<Ledger>, outbox: &'a Arc<Outbox>, ticket: Option<Ticket>) -> Self {
+        Self { sender: Some((ledger, outbox)), ticket }
     }
 
     /// A stanza that the server itself made: nobody waits for it, nobody is told.
@@ -92,6 +92,11 @@ impl<'a> Origin<'a> {
     pub fn ticket(&mut self) -> Option<Ticket> {
         let (ledger, _) = self.sender?;
         Some(self.ticket.get_or_insert_with(|| ledger.issue()).clone())
+    }
+
+    /// The stanza is not done with: its ticket goes to whoever goes on.
+    pub fn into_ticket(self, ledger: &Arc<Ledger>) -> Ticket {
+        self.ticket.unwrap_or_else(|| ledger.issue())
     }
 
     /// All writes of the stanza are queued; one that queued none counts as handled.
@@ -218,18 +223,25 @@ impl Router {
         }
     }
 
-    /// After a session ended: frames it never wrote go the undelivered way, and owed rows that
-    /// nobody holds go to another resource at once if there is one.
-    pub fn ended(self: &Arc<Self>, bare: &str, orphans: bool) {
-        if orphans {
-            deliver::redeliver(self, bare);
-        }
+    /// After a session ended: owed rows that nobody holds go to another resource, if there is one.
+    pub fn ended(&self, bare: &str) {
+        deliver::redeliver(self, bare);
     }
 
     /// Ends a session that lost its resource to a newer one (RFC 6120 §7.7.2.2).
     pub fn replaced(self: &Arc<Self>, replaced: &Replaced) {
         let why = StreamError::Conflict.text("replaced by a new session with this resource");
         replaced.resource.outbox.end(outbox::End::Failure(why));
+    }
+
+    /// Ends all sessions of an account.
+    pub fn end_sessions(&self, bare: &str, why: &StreamFailure) {
+        let outboxes = self.registry.with(bare, |user| {
+            user.resources.iter().map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
+        });
+        for outbox in outboxes.into_iter().flatten() {
+            outbox.end(outbox::End::Failure(why.clone()));
+        }
     }
 
     /// The rows were confirmed by a session of the account: they are owed no longer.

@@ -83,15 +83,12 @@ impl Owed {
         alone
     }
 
-    /// A session ended. True when rows are left that nobody holds.
-    pub fn abandon(&mut self, session: u64) -> bool {
-        let mut orphans = false;
+    /// A session ended: rows that nobody else holds wait again.
+    pub fn abandon(&mut self, session: u64) {
         self.in_flight.retain(|_, held| {
             held.holders.retain(|holder| *holder != session);
-            orphans |= held.holders.is_empty();
             !held.holders.is_empty()
         });
-        orphans
     }
 }
 
@@ -110,7 +107,7 @@ mod tests {
         assert!(!owed.confirm(1));
         assert!(owed.claim(2, 10, 8));
         assert!(!owed.claim(2, 10, 9));
-        assert!(owed.abandon(8));
+        owed.abandon(8);
         assert_eq!((owed.rows, owed.waiting()), (1, 1));
         owed.failed(2, 10);
         assert_eq!((owed.rows, owed.bytes), (0, 0));

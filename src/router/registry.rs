@@ -156,10 +156,8 @@ pub enum Bound {
 /// A session that lost its name to a newer one; it is out of the registry already.
 #[derive(Debug)]
 pub struct Replaced {
-    /// Where to send its end.
+    /// What it was, its outbox included.
     pub resource: Resource,
-    /// The owed messages that only it held.
-    pub orphans: bool,
 }
 
 /// All local accounts in memory.
@@ -214,6 +212,14 @@ impl Registry {
         self.shard(bare).remove(bare).map_or_else(Vec::new, |user| user.resources)
     }
 
+    /// Forgets that there was no such account.
+    pub fn forget_missing(&self, bare: &str) {
+        let mut shard = self.shard(bare);
+        if shard.get(bare).is_some_and(|user| user.account == Account::Missing) {
+            shard.remove(bare);
+        }
+    }
+
     /// Binds a session. The entry must be loaded (or is made, for an anonymous user).
     pub fn bind(&self, resource: Resource, temporary: bool, policy: Conflict, max: usize) -> Bound {
         let bare = resource.jid.bare();
@@ -230,9 +236,9 @@ impl Registry {
             Some(_) if policy != Conflict::Replace => Bound::Taken,
             Some(place) => {
                 let old = user.resources.swap_remove(place);
-                let orphans = user.owed.abandon(old.session);
+                user.owed.abandon(old.session);
                 user.resources.push(resource);
-                Bound::Done(Some(Replaced { resource: old, orphans }))
+                Bound::Done(Some(Replaced { resource: old }))
             }
             None if user.resources.len() >= max => Bound::TooMany,
             None => {
@@ -242,18 +248,17 @@ impl Registry {
         }
     }
 
-    /// Takes a session out; `None` when a newer one replaced it already. True in the answer when
-    /// owed messages were left that no other session holds.
-    pub fn unbind(&self, bare: &str, session: u64) -> Option<(Resource, bool)> {
+    /// Takes a session out; `None` when a newer one replaced it already.
+    pub fn unbind(&self, bare: &str, session: u64) -> Option<Resource> {
         let mut shard = self.shard(bare);
         let user = shard.get_mut(bare)?;
         let place = user.resources.iter().position(|r| r.session == session)?;
         let resource = user.resources.swap_remove(place);
-        let orphans = user.owed.abandon(session);
+        user.owed.abandon(session);
         if user.resources.is_empty() && user.account == Account::Temporary {
             shard.remove(bare);
         }
-        Some((resource, orphans))
+        Some(resource)
     }
 
     /// Applies a committed roster change in version order. Answers the changes that became

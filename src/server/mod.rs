@@ -1,1 +1,16 @@
-//! TODO
+//! The top floor: config file, command line, logs, the admin socket, wiring and signals.
+
+pub mod admin_socket;
+pub mod build;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod logging;
+pub mod run;
+
+use std::process::ExitCode;
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    cli::main(cli::Runners { serve: run::serve, lab: run::lab, certificates: check::certificates::look })
+}

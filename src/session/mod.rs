@@ -1,1 +1,66 @@
-//! TODO
+//! One task per client stream: negotiation first, then the session's loop.
+
+mod binding;
+mod inbound;
+mod negotiate;
+mod pace;
+mod run;
+pub mod transport;
+pub mod wire;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::{Semaphore, watch};
+
+use crate::modules::{Config, Pipeline};
+use crate::router::Router;
+use crate::router::registry::Conflict;
+use crate::stream::c2s::Policy;
+use crate::stream::sasl::ChannelBindings;
+use crate::stream::sasl::throttle::Throttle;
+use transport::Transport;
+
+/// What all sessions of one server share.
+pub struct Context {
+    /// Who is where.
+    pub router: Arc<Router>,
+    /// The module table made ready.
+    pub pipeline: Arc<Pipeline>,
+    /// Settings of the modules.
+    pub config: Arc<Config>,
+    /// What negotiation needs to know.
+    pub policy: Arc<Policy>,
+    /// What happens when a resource is taken.
+    pub conflict: Conflict,
+    /// Failed logins, by address and by account.
+    pub throttle: Mutex<Throttle>,
+    /// Password hashing at one time; the rest waits.
+    pub workers: Semaphore,
+    /// True once the server stops.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// A connection that was just accepted.
+pub struct Arrival {
+    /// The connection.
+    pub transport: Box<dyn Transport>,
+    /// Where it comes from.
+    pub peer: IpAddr,
+    /// Given when TLS was made before the first byte of XMPP (XEP-0368).
+    pub direct_tls: Option<ChannelBindings>,
+    /// When it was accepted: the deadline of negotiation counts from here.
+    pub since: Instant,
+}
+
+/// Negotiates, then hands the stream to a task of its own, so that the larger future of the
+/// negotiation is freed. `guard` is dropped when the stream ends (it counts streams per address).
+pub async fn serve(context: Arc<Context>, arrival: Arrival, guard: impl Send + 'static) {
+    if let Some(session) = Box::pin(negotiate::negotiate(context.clone(), arrival)).await {
+        context.router.tasks.spawn("session", async move {
+            let _guard = guard;
+            run::run(session).await;
+        });
+    }
+}

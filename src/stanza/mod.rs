@@ -121,6 +121,8 @@ impl Stanza {
         lang: Option<&str>,
     ) -> Result<Self, Refused> {
         let to = match element.attr("to").map(|to| Jid::parse(&to)) {
+            // RFC 6120 §10.3.1: a message to nobody is to the sender's own bare JID.
+            None if kind == Kind::Message => Some(Jid::from(from.bare())),
             None => None,
             Some(Ok(to)) => Some(to),
             // RFC 6120 §8.3.3.8

@@ -44,7 +44,8 @@ struct State {
     bytes: usize,
     /// How many jobs were ever queued; [`Queue::settled`] follows it.
     queued: u64,
-    behind: VecDeque<Behind>,
+    /// With the number of jobs queued before: a write-behind never overtakes a job.
+    behind: VecDeque<(u64, Behind)>,
     /// When the first of `behind` came.
     behind_since: Option<Instant>,
     closed: bool,
@@ -89,7 +90,8 @@ impl Queue {
             return false;
         }
         state.behind_since.get_or_insert_with(now);
-        state.behind.push_back(write);
+        let after = state.queued;
+        state.behind.push_back((after, write));
         let wake = state.behind.len() == 1 || state.behind.len() == BEHIND_BATCH;
         drop(state);
         if wake {
@@ -149,7 +151,10 @@ impl State {
     fn take(&mut self) -> Batch {
         let jobs: Vec<_> = self.jobs.drain(..self.jobs.len().min(JOBS_BATCH)).collect();
         self.bytes -= jobs.iter().map(|job| job.bytes()).sum::<usize>().min(self.bytes);
-        let behind = self.behind.drain(..self.behind.len().min(BEHIND_BATCH)).collect();
+        let taken = self.queued - self.jobs.len() as u64;
+        let ready = self.behind.iter().take(BEHIND_BATCH).take_while(|(after, _)| *after <= taken);
+        let ready = ready.count();
+        let behind = self.behind.drain(..ready).map(|(_, write)| write).collect();
         if self.behind.is_empty() {
             self.behind_since = None;
         }

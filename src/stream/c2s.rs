@@ -434,7 +434,7 @@ impl C2s {
         let wanted = {
             let view = element.view();
             let bind = view.root().child(ns::BIND, "bind");
-            bind.and_then(|bind| bind.child(ns::BIND, "resource")).map(|resource| resource.text().into_owned())
+            bind.and_then(|bind| bind.child(ns::BIND, "resource")).map(|resource| resource.text().to_owned())
         };
         self.state = State::Bound(element);
         Outputs::from_iter([Output::Bind(wanted.filter(|wanted| !wanted.is_empty()))])

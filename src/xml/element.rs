@@ -47,7 +47,6 @@ pub(super) enum NsSpan {
     #[default]
     Content,
     Stream,
-    Xml,
     Raw(Span),
 }
 
@@ -70,7 +69,7 @@ impl Element {
         Self { raw, content_ns, index }
     }
 
-    /// The bytes as they came.
+    /// The bytes as they came, but for a lone CR, which has become the LF that it means.
     pub fn raw(&self) -> &Bytes {
         &self.raw
     }
@@ -102,12 +101,12 @@ impl Element {
     /// An unprefixed attribute, decoded and normalised.
     pub fn attr(&self, name: &str) -> Option<Cow<'_, str>> {
         debug_assert!(!name.contains(':'), "prefixed attributes have their own accessors");
-        self.attributes().find(|attr| attr.name == name).map(|attr| decode_attr(attr.value))
+        self.value_of(name).map(decode_attr)
     }
 
     /// `xml:lang` of the element itself, decoded.
     pub fn lang(&self) -> Option<Cow<'_, str>> {
-        self.attributes().find(|attr| attr.name == "xml:lang").map(|attr| decode_attr(attr.value))
+        self.value_of("xml:lang").map(decode_attr)
     }
 
     /// The attributes as written, namespace declarations included, so that an open tag can be
@@ -164,6 +163,15 @@ impl Element {
         Doc::of_proved(&self.raw, self.content_ns)
     }
 
+    /// The value as written of the attribute written so.
+    fn value_of(&self, name: &str) -> Option<&str> {
+        let attr = self.index.attrs.iter().find(|attr| {
+            let written = self.raw.get(attr.whole.start as usize..attr.name_end as usize);
+            written == Some(name.as_bytes())
+        })?;
+        Some(self.text(Span { start: attr.value_start, end: attr.whole.end - 1 }))
+    }
+
     fn text(&self, span: Span) -> &str {
         let bytes = self.raw.get(span.start as usize..span.end as usize).unwrap_or_default();
         std::str::from_utf8(bytes).unwrap_or_default()
@@ -173,7 +181,6 @@ impl Element {
         match ns {
             NsSpan::Content => self.content_ns,
             NsSpan::Stream => ns::STREAM,
-            NsSpan::Xml => ns::XML,
             NsSpan::Raw(span) => self.text(span),
         }
     }

@@ -32,7 +32,7 @@ pub fn reference(inner: &str) -> Option<char> {
 /// The value of an attribute as written between its quotes (XML 1.0 §3.3.3: references are
 /// resolved, white space as written becomes spaces).
 pub fn decode_attr(raw: &str) -> Cow<'_, str> {
-    decode(raw, &[b'\t', b'\n', b'\r'], ' ')
+    decode(raw, b"\t\n\r", ' ')
 }
 
 /// The value of character data as written (XML 1.0 §2.11: CR and CR LF become LF).
@@ -109,6 +109,11 @@ pub fn escape_attr(value: &str) -> Cow<'_, str> {
 }
 
 fn escape(value: &str, special: fn(char) -> Option<&'static str>) -> Cow<'_, str> {
+    // 0xEF begins U+FFFE and U+FFFF. Most values are plain, and this is quick to see.
+    let suspect = |b: u8| b < b' ' || matches!(b, b'&' | b'<' | b'>' | b'\'' | b'"' | 0xEF);
+    if !value.bytes().any(suspect) {
+        return Cow::Borrowed(value);
+    }
     let replace = |c: char| if is_char(c) { special(c) } else { Some("\u{FFFD}") };
     let Some(first) = value.find(|c| replace(c).is_some()) else { return Cow::Borrowed(value) };
     let (head, tail) = value.split_at(first);

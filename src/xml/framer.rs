@@ -429,3 +429,191 @@ fn pseudo_attribute<'a>(body: &mut &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 const CDATA_OPEN: &[u8] = b"<![CDATA[";
 const DECLARATION_OPEN: &[u8] = b"<?xml";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: FramerLimits = FramerLimits { bytes_max: 200, depth_max: 4 };
+
+    /// What came out: pieces with runs of white space joined, and the error if any.
+    type Outcome = (Vec<Piece>, Option<XmlError>);
+
+    /// Feeds the input in chunks and takes all pieces.
+    fn run<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+        let mut framer = Framer::new(LIMITS);
+        let mut buf = BytesMut::new();
+        let mut pieces = Vec::new();
+        for chunk in chunks {
+            buf.extend_from_slice(chunk);
+            loop {
+                match framer.next(&mut buf) {
+                    Ok(Some(Piece::Whitespace(n))) => match pieces.last_mut() {
+                        Some(Piece::Whitespace(sum)) => *sum += n,
+                        _ => pieces.push(Piece::Whitespace(n)),
+                    },
+                    Ok(Some(piece)) => pieces.push(piece),
+                    Ok(None) => break,
+                    Err(error) => return (pieces, Some(error)),
+                }
+            }
+        }
+        (pieces, None)
+    }
+
+    fn whole(input: &[u8]) -> Outcome {
+        let outcome = run([input]);
+        for size in [1, 2, 3, 7] {
+            assert_eq!(run(input.chunks(size)), outcome, "in chunks of {size}: {input:?}");
+        }
+        outcome
+    }
+
+    fn open(tag: &'static str) -> Piece {
+        Piece::Open(Bytes::from_static(tag.as_bytes()))
+    }
+
+    fn element(raw: &'static str) -> Piece {
+        Piece::Element(Bytes::from_static(raw.as_bytes()))
+    }
+
+    #[test]
+    fn a_stream_is_cut_into_its_pieces() {
+        let input = "<?xml version='1.0' encoding='utf-8' ?>\n<stream:stream a='>' b=\"/>\">\
+            <a/> \r\n<b x='</b>' y=\"<\"><c/>text > <![CDATA[</b>]]]>]]></b >\t</stream:stream >junk";
+        let (pieces, error) = whole(input.as_bytes());
+        assert_eq!(error, None);
+        assert_eq!(
+            pieces,
+            [
+                Piece::Whitespace(1),
+                open("<stream:stream a='>' b=\"/>\">"),
+                element("<a/>"),
+                Piece::Whitespace(3),
+                element("<b x='</b>' y=\"<\"><c/>text > <![CDATA[</b>]]]>]]></b >"),
+                Piece::Whitespace(1),
+                Piece::Close,
+            ]
+        );
+    }
+
+    #[test]
+    fn what_must_not_be_waited_for_is_refused_at_once() {
+        use XmlError as E;
+        let cases: &[(&str, &str)] = &[
+            ("not well-formed", "x"),
+            ("not well-formed", "<a/>"),
+            ("not well-formed", "</a>"),
+            ("not well-formed", "<>"),
+            ("not well-formed", "< "),
+            ("not well-formed", "<1"),
+            ("not well-formed", "<s>x"),
+            ("not well-formed", "<s>\u{FEFF}"),
+            ("not well-formed", "<s><![CDATA[x]]>"),
+            ("not well-formed", "<s><![C"),
+            ("not well-formed", "<s><a><![CDAT["),
+            ("not well-formed", "<s><a><>"),
+            ("not well-formed", "<s><a/ >"),
+            ("not well-formed", "<s><a <"),
+            ("not well-formed", "<s><a></a>x"),
+            ("not well-formed", "<s></t>"),
+            ("not well-formed", "<s></ss>"),
+            ("not well-formed", "<s></s x>"),
+            ("not well-formed", "<s></ s>"),
+            ("not well-formed", "<?xml?>"),
+            ("not well-formed", "<?xml ?>"),
+            ("not well-formed", "<?xml encoding='utf-8'?>"),
+            ("not well-formed", "<?xml version='1.0'x?>"),
+            ("not well-formed", "<?xml version='1.0'encoding='utf-8'?>"),
+            ("not well-formed", "<?xml version='1.0' encoding='utf-8' version='1.0'?>"),
+            ("not well-formed", "<?xml version='1.0' standalone='x'?>"),
+            ("restricted XML", "<!--"),
+            ("restricted XML", "<!DOCTYPE"),
+            ("restricted XML", "<?php ?>"),
+            ("restricted XML", "<?xmlx version='1.0'?>"),
+            ("restricted XML", " <?xml version='1.0'?>"),
+            ("restricted XML", "<?xml version='1.0'?><?xml version='1.0'?>"),
+            ("restricted XML", "<s><!-"),
+            ("restricted XML", "<s><?xml"),
+            ("restricted XML", "<s><a><!D"),
+            ("restricted XML", "<s><a><?x"),
+            ("unsupported encoding", "\u{FEFF}<s>"),
+            ("unsupported encoding", "<\0s\0"),
+            ("unsupported encoding", "\0<\0s"),
+            ("unsupported encoding", "<?xml version='1.1'?>"),
+            ("unsupported encoding", "<?xml version='1.0' encoding='UTF-16'?>"),
+            ("unsupported encoding", "<?xml version='1.0' encoding='iso-8859-1'?>"),
+        ];
+        for (condition, input) in cases {
+            let (_, error) = whole(input.as_bytes());
+            let text = error.map(|e| e.to_string()).unwrap_or_default();
+            let expected = match *input {
+                "<?xml?>" => "restricted XML", // a declaration must have its space
+                _ => *condition,
+            };
+            assert!(text.starts_with(expected), "{input:?}: {text}");
+        }
+        for utf16 in [&b"\xFE\xFF\0<"[..], b"\xFF\xFE<\0"] {
+            assert!(matches!(whole(utf16).1, Some(E::UnsupportedEncoding(_))));
+        }
+    }
+
+    #[test]
+    fn declarations_that_say_the_same_are_taken() {
+        for input in [
+            "<?xml version='1.0'?><s>",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><s>",
+            "<?xml  version = '1.0'\nencoding='utf-8' standalone='no' ?><s>",
+            "<s>",
+            " \n<s>",
+        ] {
+            let (pieces, error) = whole(input.as_bytes());
+            assert_eq!((pieces.last(), error), (Some(&open("<s>")), None), "{input}");
+        }
+    }
+
+    #[test]
+    fn size_and_depth_are_bounded_before_the_element_is_complete() {
+        let fits = format!("<s><a b='{}'/>", "x".repeat(LIMITS.bytes_max - 9));
+        assert_eq!(whole(fits.as_bytes()).0.len(), 2);
+        let large = format!("<s><a b='{}'/>", "x".repeat(LIMITS.bytes_max - 8));
+        let error = Some(XmlError::TooLarge { max: LIMITS.bytes_max });
+        assert_eq!(whole(large.as_bytes()).1, error);
+        assert_eq!(whole(b"<").1, None);
+        assert_eq!(whole(format!("<s a='{}", "x".repeat(200)).as_bytes()).1, error);
+        assert_eq!(whole(format!("<?xml {}", " ".repeat(200)).as_bytes()).1, error);
+        assert_eq!(whole(b"<s><a><b><c><d/></c></b></a>").1, None);
+        let error = Some(XmlError::TooDeep { max: LIMITS.depth_max });
+        assert_eq!(whole(b"<s><a><b><c><d><e").1, error);
+    }
+
+    #[test]
+    fn a_restart_awaits_a_new_header_in_the_bytes_that_are_there() {
+        let mut framer = Framer::new(LIMITS);
+        let mut buf = BytesMut::from("<s><auth/>\n<?xml version='1.0'?><s x=''><iq");
+        assert_eq!(framer.next(&mut buf), Ok(Some(open("<s>"))));
+        assert_eq!(framer.next(&mut buf), Ok(Some(element("<auth/>"))));
+        assert!(framer.is_between());
+        assert_eq!(framer.next(&mut buf), Ok(Some(Piece::Whitespace(1))));
+        framer.restart();
+        assert_eq!(framer.next(&mut buf), Ok(Some(open("<s x=''>"))));
+        assert_eq!(framer.next(&mut buf), Ok(None));
+        assert!(!framer.is_between());
+        assert_eq!(&buf[..], b"<iq");
+    }
+
+    #[test]
+    fn nothing_comes_after_the_end_or_an_error() {
+        let mut framer = Framer::new(LIMITS);
+        let mut buf = BytesMut::from("<s><!--x--><a/>");
+        assert_eq!(framer.next(&mut buf), Ok(Some(open("<s>"))));
+        assert!(framer.next(&mut buf).is_err());
+        assert_eq!(framer.next(&mut buf), Ok(None));
+        assert!(buf.is_empty());
+    }
+
+    #[test]
+    fn an_idle_framer_is_small() {
+        assert!(size_of::<Framer>() <= 48, "{}", size_of::<Framer>());
+    }
+}

@@ -37,6 +37,7 @@ pub struct Rules {
 /// recipient has another header (RFC 6120 §4.8.5). The one exception is an element of the
 /// stream itself, `<stream:error>` or `<stream:features>`, which is never routed.
 pub fn check(raw: Bytes, rules: &Rules) -> Result<Element, XmlError> {
+    let raw = unify_line_ends(raw);
     let index = {
         let text = check_chars(&raw)?;
         let mut gate = Gate::new(text, rules);
@@ -44,6 +45,20 @@ pub fn check(raw: Bytes, rules: &Rules) -> Result<Element, XmlError> {
         gate.index
     };
     Ok(Element::new(raw, rules.content_ns, index))
+}
+
+/// A CR that stands alone becomes the LF that XML 1.0 §2.11 says it is. All parsers should do
+/// so, but rxml, under several clients, fails on `a='\r1'`.
+fn unify_line_ends(raw: Bytes) -> Bytes {
+    let alone = |&at: &usize| raw.get(at + 1) != Some(&b'\n');
+    let Some(first) = memchr::memchr_iter(b'\r', &raw).find(alone) else { return raw };
+    let mut unified = raw.to_vec();
+    for at in memchr::memchr_iter(b'\r', &raw).filter(|&at| at >= first).filter(alone) {
+        if let Some(byte) = unified.get_mut(at) {
+            *byte = b'\n';
+        }
+    }
+    unified.into()
 }
 
 /// Proves the open tag of a stream, and reports what it says; the stream floor judges it.
@@ -250,10 +265,7 @@ impl<'a, 'r> Gate<'a, 'r> {
         if name.prefix.is_empty() {
             return Ok(self.find(""));
         }
-        if name.prefix == "xmlns" {
-            // Namespaces in XML §3: element names must not have the prefix xmlns.
-            return Err(XmlError::NotWellFormed("element with the prefix xmlns"));
-        }
+        check_element_prefix(name.prefix)?;
         let bound = self.resolve_prefix(name.prefix)?;
         // RFC 6120 §4.8.5: no prefixes for the content namespace, of neither kind of stream,
         // since stanzas cross from one to the other.
@@ -285,12 +297,12 @@ impl<'a, 'r> Gate<'a, 'r> {
         let Some(bound) = bound else { return NsSpan::Content };
         let base = self.scanner.text.as_ptr().addr();
         let start = bound.as_ptr().addr().wrapping_sub(base);
-        let inside = start.checked_add(bound.len()).is_some_and(|e| e <= self.scanner.text.len());
-        if inside {
-            NsSpan::Raw(Span::new(start, start + bound.len()))
+        let end = start.saturating_add(bound.len());
+        // Only the implied namespace of the stream stands outside.
+        if end <= self.scanner.text.len() {
+            NsSpan::Raw(Span::new(start, end))
         } else {
-            // Only two namespaces stand outside: the stream's, implied, and that of `xml:`.
-            if bound == ns::XML { NsSpan::Xml } else { NsSpan::Stream }
+            NsSpan::Stream
         }
     }
 
@@ -307,14 +319,415 @@ impl<'a, 'r> Gate<'a, 'r> {
         }
         self.attrs = attrs;
         self.declare()?;
-        if name.prefix == "xmlns" {
-            return Err(XmlError::NotWellFormed("element with the prefix xmlns"));
-        }
+        check_element_prefix(name.prefix)?;
         self.check_attributes()?;
-        let root_ns = if name.prefix == "xml" { Some(ns::XML) } else { self.find(name.prefix) };
-        Ok(Header::new(&name, root_ns, self.find(""), &self.attrs))
+        Ok(Header::new(&name, self.find(name.prefix), self.find(""), &self.attrs))
+    }
+}
+
+fn check_element_prefix(prefix: &str) -> Result<(), XmlError> {
+    match prefix {
+        // Namespaces in XML §3: element names must not have the prefix xmlns.
+        "xmlns" => Err(XmlError::NotWellFormed("element with the prefix xmlns")),
+        // Legal, but no such element exists, and not all parsers take it (roxmltree).
+        "xml" => Err(XmlError::InvalidNamespace("element in the namespace of xml:lang")),
+        _ => Ok(()),
     }
 }
 
 /// Namespace declarations in scope at one place; quick-xml, which reads payloads, stops at 128.
 const BINDINGS_MAX: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::XmlError as E;
+    use super::*;
+
+    pub(super) const RULES: Rules =
+        Rules { content_ns: ns::CLIENT, depth_max: 6, attributes_max: 8, children_max: 4 };
+
+    fn gate(raw: &str) -> Result<Element, E> {
+        check(Bytes::copy_from_slice(raw.as_bytes()), &RULES)
+    }
+
+    /// The name of the variant, by which the stream floor chooses the condition.
+    fn kind(error: E) -> &'static str {
+        match error {
+            E::NotWellFormed(_) => "not-well-formed",
+            E::RestrictedXml(_) => "restricted-xml",
+            E::UnsupportedEncoding(_) => "unsupported-encoding",
+            E::BadNamespacePrefix(_) => "bad-namespace-prefix",
+            E::InvalidNamespace(_) => "invalid-namespace",
+            E::BadFormat(_) => "bad-format",
+            E::TooLarge { .. } => "large",
+            E::TooDeep { .. } => "deep",
+            E::TooManyAttributes { .. } => "attributes",
+            E::TooManyChildren { .. } => "children",
+        }
+    }
+
+    fn refused(raw: &str) -> &'static str {
+        match gate(raw) {
+            Ok(_) => "accepted",
+            Err(error) => kind(error),
+        }
+    }
+
+    fn table(expected: &str, cases: &[&str]) {
+        for raw in cases {
+            assert_eq!(refused(raw), expected, "{raw:?}");
+        }
+    }
+
+    // crates.md's table of what quick-xml lets pass, and its legal twins: RFC 6120 §11.3.
+    #[test]
+    fn what_is_not_well_formed_is_refused() {
+        table(
+            "not-well-formed",
+            &[
+                "",
+                "a",
+                "<",
+                "<a",
+                "<a>",
+                "<a/",
+                "<>",
+                "</a>",
+                "<a></b>",
+                "<a><b></a></b>",
+                "<a></a",
+                "<a></a x='1'>",
+                "<a></ a>",
+                "<a></ab>",
+                "<ab></a>",
+                "<a/>x",
+                "<a/> ",
+                "<a/><b/>",
+                "<a></a></a>",
+                " <a/>",
+                "< a/>",
+                "<a/ >",
+                "<a / >",
+                "<a b>",
+                "<a b/>",
+                "<a b=1/>",
+                "<a b='1/>",
+                "<a b='1\"/>",
+                "<a 'b'/>",
+                "<a ='1'/>",
+                "<a b='1'c='2'/>",
+                "<a b='1' b='2'/>",
+                "<a xml:lang='1' xml:lang='2'/>",
+                "<a /b='1'>",
+                "<a b='<'/>",
+                "<a b<c='1'/>",
+                "<a <b/></a>",
+                "<a>&</a>",
+                "<a>& </a>",
+                "<a>&;</a>",
+                "<a>&lt</a>",
+                "<a b='&'/>",
+                "<a>&#0;</a>",
+                "<a>&#1;</a>",
+                "<a>&#x1F;</a>",
+                "<a>&#xFFFE;</a>",
+                "<a>&#xD800;</a>",
+                "<a>&#x110000;</a>",
+                "<a>&#X41;</a>",
+                "<a>&#+65;</a>",
+                "<a b='&#0;'/>",
+                "<a>\u{0}</a>",
+                "<a>\u{1}</a>",
+                "<a>\u{B}</a>",
+                "<a>\u{FFFE}</a>",
+                "<a>\u{FFFF}</a>",
+                "<a b='\u{1F}'/>",
+                "<a b='\u{FFFE}'/>",
+                "<a>]]></a>",
+                "<a>x]]]]></a>",
+                "<a><![CDATA[x]]</a>",
+                "<1a/>",
+                "<-a/>",
+                "<.a/>",
+                "<a$b/>",
+                "<a b$='1'/>",
+                "<a 1b='1'/>",
+                "<\u{D7}/>",
+                "<\u{FEFF}a/>",
+                "<\u{2160}\u{FF41}/>",
+                "<a\u{2190}/>",
+                "<\u{B7}a/>",
+                "<\u{1F600}\u{F0000}/>",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_well_formed_passes() {
+        table(
+            "accepted",
+            &[
+                "<a/>",
+                "<a />",
+                "<a\t\r\n/>",
+                "<a></a>",
+                "<a ></a >",
+                "<a></a\n>",
+                "<a b='1' c='2'/>",
+                "<a b = \"1\"\nc='\"'/>",
+                "<a b='>'/>",
+                "<a>></a>",
+                "<a>]] ></a>",
+                "<a>]]&gt;</a>",
+                "<a>]&#93;></a>",
+                "<a><![CDATA[<x>&nope;]]]]></a>",
+                "<a><![CDATA[]]>]]</a>",
+                "<a><![CDATA[x]]>></a>",
+                "<a>&lt;&gt;&amp;&apos;&quot;</a>",
+                "<a>&#9;&#10;&#13;&#x10FFFF;&#00000000065;</a>",
+                "<a b='&lt;&#x41;'/>",
+                "<a>\t\r\n\u{7F}\u{85}\u{FFFD}\u{FEFF}\u{1F600}</a>",
+                "<_a-1.b/>",
+                "<élan é='1'/>",
+                "<a:b xmlns:a='urn:x' a:c='1' c='2'/>",
+                "<a><b><a/></b></a>",
+            ],
+        );
+    }
+
+    // Namespaces in XML; RFC 6120 §4.9.3.13 gives the unbound prefix as its example.
+    #[test]
+    fn what_is_not_namespace_well_formed_is_refused() {
+        table(
+            "not-well-formed",
+            &[
+                "<message><foo:body>What is this foo?</foo:body></message>",
+                "<a b:c='1'/>",
+                "<a:b:c xmlns:a='urn:x'/>",
+                "<:a/>",
+                "<a:/>",
+                "<a :b='1'/>",
+                "<a b:='1'/>",
+                "<a:1b xmlns:a='urn:x'/>",
+                "<a xmlns:p=''/>",
+                "<a xmlns:='urn:x'/>",
+                "<xmlns:a/>",
+                "<a xmlns:xmlns='urn:x'/>",
+                "<a xmlns:xml='urn:x'/>",
+                "<a xmlns:p='http://www.w3.org/XML/1998/namespace'/>",
+                "<a xmlns='http://www.w3.org/XML/1998/namespace'/>",
+                "<a xmlns:p='http://www.w3.org/2000/xmlns/'/>",
+                "<a xmlns='http://www.w3.org/2000/xmlns/'/>",
+                "<a xmlns='urn:x' xmlns='urn:y'/>",
+                "<a xmlns:p='urn:x' xmlns:q='urn:x' p:b='1' q:b='2'/>",
+                "<a><b xmlns:p='urn:x'/><p:c/></a>",
+                "<a><b xmlns:p='urn:x'></b><p:c/></a>",
+            ],
+        );
+        table(
+            "accepted",
+            &[
+                "<a xmlns:xml='http://www.w3.org/XML/1998/namespace' xml:lang='en'/>",
+                "<a xmlns=''/>",
+                "<a><b xmlns='urn:x'><c xmlns=''/></b></a>",
+                "<a xmlns:p='urn:x' xmlns:q='urn:y' p:b='1' q:b='2' b='3'/>",
+                "<a><p:b xmlns:p='urn:x'><p:c p:d='1'/></p:b></a>",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_xmpp_forbids_is_refused() {
+        // RFC 6120 §11.1
+        table(
+            "restricted-xml",
+            &[
+                "<!-- x --><a/>",
+                "<a><!-- x --></a>",
+                "<a><?x y?></a>",
+                "<?xml version='1.0'?><a/>",
+                "<a><!DOCTYPE x></a>",
+                "<!DOCTYPE x><a/>",
+                "<a>&nbsp;</a>",
+                "<a b='&x;'/>",
+                // One namespace must not have two spellings.
+                "<a><b xmlns='urn:xmpp:carbons&#58;2'/></a>",
+                "<a><b xmlns:p='urn:&amp;'/></a>",
+            ],
+        );
+        // RFC 6120 §4.8.5
+        table(
+            "bad-namespace-prefix",
+            &[
+                "<foo:message xmlns:foo='jabber:client'><foo:body>foo</foo:body></foo:message>",
+                "<message><f:body xmlns:f='jabber:client'/></message>",
+                "<message><f:body xmlns:f='jabber:server'/></message>",
+            ],
+        );
+        table(
+            "invalid-namespace",
+            &[
+                "<message><stream:x/></message>",
+                "<message stream:x='1'/>",
+                "<xml:a/>",
+                "<a><xml:b/></a>",
+                "<a><b xmlns='a b'/></a>",
+                "<a><b xmlns='a}b'/></a>",
+                "<a><b xmlns='a\nb'/></a>",
+            ],
+        );
+        table("bad-format", &["<a xml:lang='aaaaaaaaaabbbbbbbbbbccccccccccdddddd'/>"]);
+        table(
+            "accepted",
+            &[
+                "<a xml:lang='aaaaaaaaaabbbbbbbbbbccccccccccddddd'/>",
+                "<a xml:lang='aaaaaaaaaabbbbbbbbbbcccccccccc&#100;'/>",
+                "<message xmlns='jabber:client'/>",
+                "<stream:error><x xmlns='urn:x'/></stream:error>",
+                "<stream:features><stream:y/></stream:features>",
+                "<s:error xmlns:s='http://etherx.jabber.org/streams'/>",
+            ],
+        );
+    }
+
+    #[test]
+    fn only_strict_utf8_passes() {
+        let cases: &[&[u8]] = &[
+            b"<a>\x80</a>",
+            b"<a>\xC0\xAF</a>",
+            b"<a>\xE0\x80\xAF</a>",
+            b"<a>\xED\xA0\x80</a>",
+            b"<a>\xED\xA0\xBD\xED\xB8\x80</a>",
+            b"<a>\xF4\x90\x80\x80</a>",
+            b"<a>\xC3</a>",
+            b"<a b='\xFF'/>",
+        ];
+        for raw in cases {
+            let error = check(Bytes::from_static(raw), &RULES).unwrap_err();
+            assert_eq!(kind(error), "unsupported-encoding", "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn counts_are_bounded() {
+        table("deep", &["<a><a><a><a><a><a><a/></a></a></a></a></a></a>"]);
+        table("accepted", &["<a><a><a><a><a><a/></a></a></a></a></a>"]);
+        table("children", &["<a><b/><b/><b/><b/><b/></a>"]);
+        table("accepted", &["<a><b/><b/><b/><b><c/><c/><c/><c/><c/></b></a>"]);
+        table("attributes", &["<a a='' b='' c='' d='' e='' f='' g='' h='' i=''/>"]);
+        table("accepted", &["<a a='' b='' c='' d='' e='' f='' g='' h=''/>"]);
+    }
+
+    #[test]
+    fn bindings_in_scope_are_bounded() {
+        let rules = Rules { depth_max: 1000, attributes_max: 1000, ..RULES };
+        let many = |n: usize| {
+            let inner: String = (0..n).map(|i| format!(" xmlns:p{i}='urn:x'")).collect();
+            check(Bytes::from(format!("<a{inner}/>")), &rules).err().map(kind)
+        };
+        assert_eq!(many(BINDINGS_MAX), None);
+        assert_eq!(many(BINDINGS_MAX + 1), Some("attributes"));
+    }
+
+    #[test]
+    fn the_index_describes_the_bytes() {
+        let raw = "<message to='a&amp;b' \n id=\"x\ty\" xml:lang='en' xmlns:p='urn:p' ><body>1 &lt; \
+                   <![CDATA[<2>]]></body>\n<p:x y='1'><body/></p:x><z xmlns='urn:z'/></message >";
+        let element = gate(raw).unwrap();
+        assert_eq!((element.name(), element.ns()), ("message", ns::CLIENT));
+        assert_eq!(element.attr("to").as_deref(), Some("a&b"));
+        assert_eq!(element.attr("id").as_deref(), Some("x y"));
+        assert_eq!(element.attr("from"), None);
+        assert_eq!(element.lang().as_deref(), Some("en"));
+        let attrs: Vec<_> = element.attributes().map(|a| (a.name, a.value, a.whole)).collect();
+        assert_eq!(
+            attrs,
+            [
+                ("to", "a&amp;b", "to='a&amp;b'"),
+                ("id", "x\ty", "id=\"x\ty\""),
+                ("xml:lang", "en", "xml:lang='en'"),
+                ("xmlns:p", "urn:p", "xmlns:p='urn:p'"),
+            ]
+        );
+        let children: Vec<_> = element.children().map(|c| (c.name, c.ns, &raw[c.span])).collect();
+        assert_eq!(
+            children,
+            [
+                ("body", ns::CLIENT, "<body>1 &lt; <![CDATA[<2>]]></body>"),
+                ("x", "urn:p", "<p:x y='1'><body/></p:x>"),
+                ("z", "urn:z", "<z xmlns='urn:z'/>"),
+            ]
+        );
+        assert!(raw[element.tag_end()..].starts_with("><body"));
+        assert_eq!(&raw[element.content_end()..], "</message >");
+        assert!(!element.is_empty_tag());
+        assert!(element.has_child("urn:z", "z") && !element.has_child("urn:z", "body"));
+        assert_eq!(element.child_text(ns::CLIENT, "body").as_deref(), Some("1 < <2>"));
+        assert_eq!(element.as_str(), raw);
+    }
+
+    // XML 1.0 §2.11
+    #[test]
+    fn a_lone_carriage_return_is_a_line_feed() {
+        let element = gate("<a b='\r1\r\n2'\rc='3'>\r4\r\r\n\r<![CDATA[\r]]></a>").unwrap();
+        assert_eq!(element.as_str(), "<a b='\n1\r\n2'\nc='3'>\n4\n\r\n\n<![CDATA[\n]]></a>");
+        assert_eq!(element.attr("b").as_deref(), Some(" 1 2"));
+        assert_eq!(element.view().root().text(), "\n4\n\n\n\n");
+        assert_eq!(gate("<a>&#13;</a>").unwrap().view().root().text(), "\r");
+    }
+
+    #[test]
+    fn empty_tags_and_odd_roots_are_indexed_too() {
+        for (raw, name, ns, tag_end, content_end) in [
+            ("<presence/>", "presence", ns::CLIENT, 9, 9),
+            ("<presence />", "presence", ns::CLIENT, 10, 10),
+            ("<presence></presence>", "presence", ns::CLIENT, 9, 10),
+            ("<auth xmlns='urn:x'/>", "auth", "urn:x", 19, 19),
+            ("<r xmlns=''/>", "r", "", 11, 11),
+            ("<stream:error/>", "error", ns::STREAM, 13, 13),
+            ("<x:y xmlns:x='urn:x'/>", "y", "urn:x", 20, 20),
+        ] {
+            let element = gate(raw).unwrap();
+            assert_eq!((element.name(), element.ns()), (name, ns), "{raw}");
+            assert_eq!((element.tag_end(), element.content_end()), (tag_end, content_end), "{raw}");
+            assert_eq!(element.is_empty_tag(), raw.ends_with("/>"), "{raw}");
+            let doc = element.view();
+            assert!(doc.root().is(ns, name), "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_header_is_reported_not_judged() {
+        let raw = "<stream:stream from='juliet@im.example.com' to='im.example.com' version='1.0'
+            xml:lang='en' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+        let header = check_header(raw.as_bytes(), &RULES).unwrap();
+        assert_eq!(
+            header,
+            Header {
+                from: Some("juliet@im.example.com".into()),
+                to: Some("im.example.com".into()),
+                id: None,
+                version: Some("1.0".into()),
+                lang: Some("en".into()),
+                ns: ns::STREAM.into(),
+                local: "stream".into(),
+                prefix: Some("stream".into()),
+                default_ns: Some(ns::CLIENT.into()),
+            }
+        );
+        for (raw, ns, prefix) in [
+            ("<stream>", "", None),
+            ("<stream:stream>", "", Some("stream")),
+            ("<stream xmlns='http://etherx.jabber.org/streams'>", ns::STREAM, None),
+            ("<f:stream xmlns:f='urn:x'>", "urn:x", Some("f")),
+        ] {
+            let header = check_header(raw.as_bytes(), &RULES).unwrap();
+            assert_eq!((header.ns.as_str(), header.prefix.as_deref()), (ns, prefix), "{raw}");
+        }
+        for raw in
+            ["", "stream>", "<stream", "<stream/>", "<stream> ", "<s a='1' a='2'>", "<s p:a=''>"]
+        {
+            assert!(check_header(raw.as_bytes(), &RULES).is_err(), "{raw}");
+        }
+    }
+}

@@ -9,7 +9,10 @@ pub mod escape;
 pub mod framer;
 pub mod gate;
 pub mod header;
+#[cfg(test)]
+mod judged;
 pub mod names;
+mod names_wide;
 pub mod ns;
 mod scan;
 pub mod view;

@@ -1,5 +1,7 @@
 //! Which characters XML 1.0 allows, and which a name may have (XML 1.0 §2.2, §2.3).
 
+use super::names_wide::{is_wide_name, is_wide_start};
+
 /// XML white space: space, TAB, LF, CR.
 pub const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
@@ -15,46 +17,43 @@ pub const fn may_start_name(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
 }
 
-/// The ASCII part of `NameChar`, without the colon.
-const fn is_ascii_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
-}
-
-/// `NameStartChar` above ASCII (XML 1.0, fifth edition).
-const fn is_wide_start(c: char) -> bool {
-    matches!(c,
-        '\u{C0}'..='\u{D6}' | '\u{D8}'..='\u{F6}' | '\u{F8}'..='\u{2FF}'
-        | '\u{370}'..='\u{37D}' | '\u{37F}'..='\u{1FFF}' | '\u{200C}'..='\u{200D}'
-        | '\u{2070}'..='\u{218F}' | '\u{2C00}'..='\u{2FEF}' | '\u{3001}'..='\u{D7FF}'
-        | '\u{F900}'..='\u{FDCF}' | '\u{FDF0}'..='\u{FFFD}' | '\u{10000}'..='\u{EFFFF}')
-}
-
-/// `NameChar` above ASCII.
-const fn is_wide_name(c: char) -> bool {
-    is_wide_start(c) || matches!(c, '\u{B7}' | '\u{300}'..='\u{36F}' | '\u{203F}'..='\u{2040}')
-}
+/// The ASCII part of `NameChar`, without the colon, as a table: names are most of the markup.
+static ASCII_NAME: [bool; 128] = {
+    let mut table = [false; 128];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        let fits = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        #[allow(clippy::indexing_slicing)] // below 128
+        {
+            table[byte as usize] = fits;
+        }
+        byte += 1;
+    }
+    table
+};
 
 /// The length of the NCName that begins `text`; 0 when none does.
 pub fn ncname_len(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        if byte < 0x80 {
-            let fits = if at == 0 { may_start_name(byte) } else { is_ascii_name(byte) };
-            if !fits {
-                break;
-            }
-            at += 1;
-            continue;
-        }
-        let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) else { break };
-        let fits = if at == 0 { is_wide_start(c) } else { is_wide_name(c) };
-        if !fits {
-            break;
-        }
-        at += c.len_utf8();
+    let Some(&first) = bytes.first() else { return 0 };
+    if !may_start_name(first) {
+        return 0;
     }
-    at
+    let is_ascii = |byte: &u8| ASCII_NAME.get(*byte as usize) == Some(&true);
+    let ascii = bytes.iter().position(|byte| !is_ascii(byte)).unwrap_or(bytes.len());
+    if bytes.get(ascii).is_none_or(u8::is_ascii) { ascii } else { wide_ncname_len(text) }
+}
+
+/// The same for a name with characters above ASCII.
+fn wide_ncname_len(text: &str) -> usize {
+    let fits = |(at, c): &(usize, char)| match (*at, u8::try_from(*c)) {
+        (_, Ok(byte)) if byte.is_ascii() => {
+            ASCII_NAME.get(byte as usize) == Some(&true) && (*at > 0 || may_start_name(byte))
+        }
+        (0, _) => is_wide_start(*c),
+        _ => is_wide_name(*c),
+    };
+    text.char_indices().find(|found| !fits(found)).map_or(text.len(), |(at, _)| at)
 }
 
 /// Does UTF-8 text hold a character that XML 1.0 forbids (production `Char`)?
@@ -73,4 +72,40 @@ fn has_noncharacter(bytes: &[u8]) -> bool {
     memchr::memchr_iter(0xEF, bytes).any(|at| {
         bytes.get(at + 1) == Some(&0xBF) && matches!(bytes.get(at + 2), Some(0xBE | 0xBF))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_end_where_the_name_characters_end() {
+        for (text, length) in [
+            ("", 0),
+            ("a", 1),
+            ("a>", 1),
+            ("a-1._b:c", 6),
+            ("_", 1),
+            ("1a", 0),
+            ("-", 0),
+            (":a", 0),
+            ("\u{E9}a\u{E9} ", 5),
+            ("a\u{E9}", 3),
+            ("a\u{B7}b", 4),
+            ("\u{B7}", 0),
+            ("a\u{D7}b", 1),
+            ("a\u{1F600}", 1),
+            ("\u{1F600}", 0),
+        ] {
+            assert_eq!(ncname_len(text), length, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn characters_outside_xml_are_found() {
+        for c in (0..0x2_0000).filter_map(char::from_u32) {
+            let text = c.to_string();
+            assert_eq!(has_forbidden_char(text.as_bytes()), !is_char(c), "{c:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ pub use super::escape::{escape_attr, escape_text};
 /// ```
 /// # use stonechat::xml::Xml;
 /// let mut xml = Xml::new();
-/// xml.start("iq").attr("type", "result").element("ping", Some("urn:xmpp:ping"), "").end();
+/// xml.start("iq").attr("type", "result").element("ping", "urn:xmpp:ping", "").end();
 /// assert_eq!(xml.into_string(), "<iq type='result'><ping xmlns='urn:xmpp:ping'/></iq>");
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -93,9 +93,14 @@ impl Xml {
         self
     }
 
-    /// A whole element with text only; `ns` of `None` means that of its parent.
-    pub fn element(&mut self, name: &str, ns: Option<&str>, text: &str) -> &mut Self {
-        self.start(name).attr_opt("xmlns", ns).text(text).end()
+    /// A whole element with text only; without a namespace it is in that of its parent.
+    pub fn element<'n>(
+        &mut self,
+        name: &str,
+        ns: impl Into<Option<&'n str>>,
+        text: &str,
+    ) -> &mut Self {
+        self.start(name).attr_opt("xmlns", ns.into()).text(text).end()
     }
 
     /// The text so far as bytes. Nothing is closed: all should be.

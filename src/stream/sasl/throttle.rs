@@ -36,6 +36,8 @@ pub struct Throttle {
     by_age: BTreeMap<u64, Key>,
     turn: u64,
     entries_max: usize,
+    delay_first: Duration,
+    delay_max: Duration,
 }
 
 struct Entry {
@@ -47,7 +49,19 @@ struct Entry {
 impl Throttle {
     /// An empty table of at most so many keys.
     pub fn new(entries_max: usize) -> Self {
-        Self { entries: HashMap::new(), by_age: BTreeMap::new(), turn: 0, entries_max }
+        Self {
+            entries: HashMap::new(),
+            by_age: BTreeMap::new(),
+            turn: 0,
+            entries_max,
+            delay_first: FIRST_DELAY,
+            delay_max: ADDRESS_DELAY_MAX,
+        }
+    }
+
+    /// With other delays than the usual: the first one, and the longest of an address.
+    pub fn with_delays(self, delay_first: Duration, delay_max: Duration) -> Self {
+        Self { delay_first, delay_max, ..self }
     }
 
     /// How long the next attempt must wait from now. Take the longest over its keys.
@@ -60,10 +74,10 @@ impl Throttle {
             return Duration::ZERO;
         }
         let longest = match key {
-            Key::Address(_) => ADDRESS_DELAY_MAX,
-            Key::Account(_) => ACCOUNT_DELAY_MAX,
+            Key::Address(_) => self.delay_max,
+            Key::Account(_) => self.delay_max.min(ACCOUNT_DELAY_MAX),
         };
-        backoff(entry.failures).min(longest).saturating_sub(idle)
+        backoff(self.delay_first, entry.failures).min(longest).saturating_sub(idle)
     }
 
     /// An attempt failed.
@@ -108,10 +122,10 @@ impl Throttle {
 }
 
 /// Nothing for the first few, which are typing errors; then a quarter second, doubling.
-fn backoff(failures: u32) -> Duration {
+fn backoff(first: Duration, failures: u32) -> Duration {
     match failures.checked_sub(FREE_FAILURES) {
         None | Some(0) => Duration::ZERO,
-        Some(over) => FIRST_DELAY.saturating_mul(1 << (over - 1).min(16)),
+        Some(over) => first.saturating_mul(1 << (over - 1).min(16)),
     }
 }
 

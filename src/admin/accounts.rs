@@ -1,0 +1,230 @@
+//! The operator's verbs over accounts. They change the store; who calls them ends the sessions.
+
+use super::Secret;
+use crate::base::credential::ScramKeys;
+use crate::base::id::OsRng;
+use crate::base::time::micros;
+use crate::jid::{BareJid, JidError};
+use crate::store::accounts::{self, Account, Creation};
+use crate::store::{Store, StoreError};
+use crate::stream::sasl::keys::{PasswordError, derive_all};
+use std::time::SystemTime;
+
+/// Why a verb was not done; the text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Not the address of an account.
+    #[error("`{0}` is not the address of an account ({1}); write it like alice@example.org")]
+    Address(String, String),
+    /// An account here would be of no use.
+    #[error(
+        "the domain {domain} is not served here, only: {served}; correct the address, or add a \
+         [[host]] section for the domain to the configuration and restart the server"
+    )]
+    NotServed {
+        /// Of the address.
+        domain: String,
+        /// All that are.
+        served: String,
+    },
+    /// The name is taken.
+    #[error("{0} exists already; `stonechat user passwd {0}` sets another password")]
+    Exists(BareJid),
+    /// No such account.
+    #[error("there is no account {0}; `stonechat user list` shows all")]
+    Unknown(BareJid),
+    /// The password cannot be used.
+    #[error("{0}; choose another password")]
+    Password(#[from] PasswordError),
+    /// The store could not.
+    #[error("nothing was changed: {0}")]
+    Store(#[from] StoreError),
+    /// The server ends.
+    #[error("nothing was changed: the server is stopping; try again when it runs")]
+    Stopping,
+}
+
+/// Reads the address of an account.
+pub fn parse(text: &str) -> Result<BareJid, AdminError> {
+    let wrong = |why: String| AdminError::Address(text.to_owned(), why);
+    let jid = BareJid::parse(text).map_err(|error: JidError| wrong(error.to_string()))?;
+    match jid.local() {
+        Some(_) => Ok(jid),
+        None => Err(wrong("the part before the @ is missing".to_owned())),
+    }
+}
+
+/// Makes an account.
+pub async fn add(
+    store: &Store,
+    jid: &BareJid,
+    password: &Secret,
+    iterations: u32,
+) -> Result<(), AdminError> {
+    let keys = derive(password, iterations).await?;
+    let (local, host) = parts(jid);
+    let now = micros(SystemTime::now());
+    let made = store.write(move |tx| accounts::create(tx, &local, &host, &keys, now)).await?;
+    match made {
+        Creation::Created(_) => Ok(()),
+        Creation::Exists => Err(AdminError::Exists(jid.clone())),
+    }
+}
+
+/// Sets another password.
+pub async fn passwd(
+    store: &Store,
+    jid: &BareJid,
+    password: &Secret,
+    iterations: u32,
+) -> Result<(), AdminError> {
+    let keys = derive(password, iterations).await?;
+    change(store, jid, move |tx, account| accounts::set_keys(tx, account.id, &keys)).await?;
+    Ok(())
+}
+
+/// Shuts an account; false if it was shut already.
+pub async fn disable(store: &Store, jid: &BareJid) -> Result<bool, AdminError> {
+    change(store, jid, |tx, account| {
+        accounts::set_disabled(tx, account.id, true)?;
+        Ok(!account.disabled)
+    })
+    .await
+}
+
+/// Opens an account again; false if it was open.
+pub async fn enable(store: &Store, jid: &BareJid) -> Result<bool, AdminError> {
+    change(store, jid, |tx, account| {
+        accounts::set_disabled(tx, account.id, false)?;
+        Ok(account.disabled)
+    })
+    .await
+}
+
+/// Deletes an account with all it owns.
+pub async fn del(store: &Store, jid: &BareJid) -> Result<(), AdminError> {
+    change(store, jid, |tx, account| accounts::delete(tx, account.id)).await?;
+    Ok(())
+}
+
+/// All accounts of one domain, or of all, in order.
+pub async fn list(store: &Store, domain: Option<&str>) -> Result<Vec<Account>, AdminError> {
+    let mut all: Vec<Account> = Vec::new();
+    loop {
+        let domain = domain.map(str::to_owned);
+        let last = all.last().map(|a| (a.host.clone(), a.localpart.clone()));
+        // In pages, so that a long list does not keep a reader from everybody else.
+        let page = store.read(move |tx| {
+            let after = last.as_ref().map(|(host, local)| (host.as_str(), local.as_str()));
+            accounts::list(tx, domain.as_deref(), after, PAGE)
+        });
+        let page = page.await?;
+        let done = page.len() < PAGE;
+        all.extend(page);
+        if done {
+            return Ok(all);
+        }
+    }
+}
+
+/// Finds the account and changes it in one transaction.
+async fn change<T: Send + 'static>(
+    store: &Store,
+    jid: &BareJid,
+    f: impl FnOnce(&mut dyn crate::store::Tx, &Account) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, AdminError> {
+    let (local, host) = parts(jid);
+    let changed = store.write(move |tx| match accounts::find(tx, &local, &host)? {
+        Some(account) => f(tx, &account).map(Some),
+        None => Ok(None),
+    });
+    changed.await?.ok_or_else(|| AdminError::Unknown(jid.clone()))
+}
+
+/// PBKDF2 is milliseconds of work: not for a thread that serves sockets.
+async fn derive(password: &Secret, iterations: u32) -> Result<[ScramKeys; 3], AdminError> {
+    let password = password.clone();
+    let work = move || derive_all(&password.0, iterations, &mut OsRng);
+    Ok(tokio::task::spawn_blocking(work).await.map_err(|_| AdminError::Stopping)??)
+}
+
+fn parts(jid: &BareJid) -> (String, String) {
+    (jid.local().unwrap_or_default().to_owned(), jid.domain().to_owned())
+}
+
+/// Accounts in one read.
+const PAGE: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+
+    fn jid(text: &str) -> BareJid {
+        parse(text).unwrap()
+    }
+
+    fn secret(text: &str) -> Secret {
+        Secret(text.to_owned())
+    }
+
+    fn store(folder: &tempfile::TempDir) -> Store {
+        Store::open(Options::new(folder.path().join("x.db"))).unwrap()
+    }
+
+    #[test]
+    fn only_addresses_of_accounts_are_read() {
+        assert_eq!(parse("Alice@Example.ORG").unwrap().as_str(), "alice@example.org");
+        for wrong in ["", "example.org", "@example.org", "a@b/phone", "a b@c"] {
+            let told = parse(wrong).unwrap_err().to_string();
+            assert!(told.contains("alice@example.org"), "{wrong}: {told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_lives_and_dies() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, a) = (store(&folder), jid("a@x"));
+        let missing = passwd(&store, &a, &secret("p"), 1).await.unwrap_err();
+        assert!(missing.to_string().contains("no account a@x"), "{missing}");
+        assert!(matches!(del(&store, &a).await, Err(AdminError::Unknown(_))));
+        add(&store, &a, &secret("p"), 2).await.unwrap();
+        let twice = add(&store, &a, &secret("p"), 2).await.unwrap_err().to_string();
+        assert!(twice.contains("user passwd a@x"), "{twice}");
+        let before = list(&store, None).await.unwrap()[0].epoch;
+        passwd(&store, &a, &secret("q"), 3).await.unwrap();
+        assert!(list(&store, None).await.unwrap()[0].epoch > before);
+        let keys = store.read(|tx| accounts::all_keys(tx, "a", "x")).await.unwrap().unwrap().1;
+        assert_eq!(keys.len(), 3);
+        assert!(keys.iter().all(|keys| keys.iterations == 3));
+        assert!(disable(&store, &a).await.unwrap() && !disable(&store, &a).await.unwrap());
+        assert!(enable(&store, &a).await.unwrap() && !enable(&store, &a).await.unwrap());
+        del(&store, &a).await.unwrap();
+        assert!(list(&store, None).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_password_that_no_client_could_send_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        for wrong in ["", "\u{7}", &"x".repeat(2_000)] {
+            let told = add(&store, &jid("a@x"), &secret(wrong), 1).await.unwrap_err().to_string();
+            assert!(told.contains("choose another"), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_of_one_domain_or_of_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        for name in ["b@x", "a@y", "a@x"] {
+            add(&store, &jid(name), &secret("p"), 1).await.unwrap();
+        }
+        let hosts = |list: Vec<Account>| {
+            list.iter().map(|a| format!("{}@{}", a.localpart, a.host)).collect::<Vec<_>>()
+        };
+        assert_eq!(hosts(list(&store, None).await.unwrap()), ["a@x", "b@x", "a@y"]);
+        assert_eq!(hosts(list(&store, Some("y")).await.unwrap()), ["a@y"]);
+        assert!(list(&store, Some("z")).await.unwrap().is_empty());
+    }
+}

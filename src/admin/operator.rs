@@ -1,0 +1,151 @@
+//! Requests become verbs, their outcome lines for a person.
+
+use super::accounts::{self, AdminError};
+use super::{Effects, Gone, Request, Response};
+use crate::jid::BareJid;
+use crate::store::Store;
+use std::sync::Arc;
+
+/// Does what an operator asks for.
+#[derive(Clone)]
+pub struct Operator {
+    store: Store,
+    /// Served domains, in normal form.
+    hosts: Vec<String>,
+    /// PBKDF2 rounds for new passwords.
+    iterations: u32,
+    effects: Arc<dyn Effects>,
+}
+
+impl Operator {
+    /// An operator over a store; `()` as `effects` where no sessions are.
+    pub fn new(
+        store: Store,
+        hosts: Vec<String>,
+        iterations: u32,
+        effects: Arc<dyn Effects>,
+    ) -> Self {
+        Self { store, hosts, iterations, effects }
+    }
+
+    /// Does one request.
+    pub async fn run(&self, request: Request) -> Response {
+        let done = match request {
+            Request::UserList { domain } => self.list(domain).await,
+            other => self.change(other).await.map(|line| vec![line]),
+        };
+        match done {
+            Ok(lines) => Response::Ok { lines },
+            Err(error) => Response::error(error),
+        }
+    }
+
+    async fn change(&self, request: Request) -> Result<String, AdminError> {
+        let store = &self.store;
+        match request {
+            Request::UserAdd { jid, password } => {
+                let jid = accounts::parse(&jid)?;
+                served(&self.hosts, &jid)?;
+                accounts::add(store, &jid, &password, self.iterations).await?;
+                self.effects.account_made(&jid);
+                Ok(format!("{jid} can log in now"))
+            }
+            Request::UserPasswd { jid, password } => {
+                let jid = accounts::parse(&jid)?;
+                accounts::passwd(store, &jid, &password, self.iterations).await?;
+                self.effects.account_gone(&jid, Gone::PasswordChanged);
+                Ok(format!("{jid} has another password; its devices are logged out"))
+            }
+            Request::UserDisable { jid } => {
+                let jid = accounts::parse(&jid)?;
+                let changed = accounts::disable(store, &jid).await?;
+                self.effects.account_gone(&jid, Gone::Disabled);
+                let already = if changed { "" } else { " already" };
+                Ok(format!("{jid} is{already} disabled: nobody can log in to it"))
+            }
+            Request::UserEnable { jid } => {
+                let jid = accounts::parse(&jid)?;
+                let changed = accounts::enable(store, &jid).await?;
+                let already = if changed { "" } else { " already" };
+                Ok(format!("{jid} is{already} enabled"))
+            }
+            Request::UserDel { jid } => {
+                let jid = accounts::parse(&jid)?;
+                accounts::del(store, &jid).await?;
+                self.effects.account_gone(&jid, Gone::Deleted);
+                Ok(format!("{jid} is deleted with all it owned"))
+            }
+            Request::UserList { .. } => Ok(String::new()),
+        }
+    }
+
+    async fn list(&self, domain: Option<String>) -> Result<Vec<String>, AdminError> {
+        let domain = domain.map(|domain| domain.to_lowercase());
+        let accounts = accounts::list(&self.store, domain.as_deref()).await?;
+        let line = |account: &crate::store::accounts::Account| {
+            let mark = if account.disabled { " (disabled)" } else { "" };
+            format!("{}@{}{mark}", account.localpart, account.host)
+        };
+        Ok(accounts.iter().map(line).collect())
+    }
+}
+
+/// An account elsewhere could never be logged in to.
+pub fn served(hosts: &[String], jid: &BareJid) -> Result<(), AdminError> {
+    if hosts.iter().any(|host| host == jid.domain()) {
+        return Ok(());
+    }
+    let (domain, served) = (jid.domain().to_owned(), hosts.join(", "));
+    Err(AdminError::NotServed { domain, served })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::Secret;
+    use crate::store::Options;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<(String, Gone)>>);
+
+    impl Effects for Seen {
+        fn account_gone(&self, jid: &BareJid, why: Gone) {
+            self.0.lock().unwrap().push((jid.to_string(), why));
+        }
+    }
+
+    #[tokio::test]
+    async fn each_request_does_its_verb_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(folder.path().join("x.db"))).unwrap();
+        let seen = Arc::new(Seen::default());
+        let operator = Operator::new(store, vec!["x".to_owned()], 1, Arc::<Seen>::clone(&seen));
+        let jid = |name: &str| name.to_owned();
+        let secret = || Secret("p".to_owned());
+        let cases = [
+            (Request::UserAdd { jid: jid("a@y"), password: secret() }, "not served here, only: x"),
+            (Request::UserAdd { jid: jid("A@x"), password: secret() }, "a@x can log in now"),
+            (Request::UserAdd { jid: jid("a@x"), password: secret() }, "exists already"),
+            (Request::UserPasswd { jid: jid("a@x"), password: secret() }, "another password"),
+            (Request::UserDisable { jid: jid("a@x") }, "is disabled"),
+            (Request::UserList { domain: None }, "a@x (disabled)"),
+            (Request::UserDisable { jid: jid("a@x") }, "is already disabled"),
+            (Request::UserEnable { jid: jid("a@x") }, "is enabled"),
+            (Request::UserList { domain: Some(jid("X")) }, "a@x"),
+            (Request::UserDel { jid: jid("a@x") }, "deleted"),
+            (Request::UserDel { jid: jid("a@x") }, "no account a@x"),
+            (Request::UserDel { jid: jid("x") }, "not the address"),
+        ];
+        for (request, wanted) in cases {
+            let told = match operator.run(request.clone()).await {
+                Response::Ok { lines } => lines.join("\n"),
+                Response::Error { message } => message,
+            };
+            assert!(told.contains(wanted), "{request:?}: {told}");
+        }
+        let whys: Vec<Gone> = seen.0.lock().unwrap().iter().map(|(_, why)| *why).collect();
+        use Gone::{Deleted, Disabled, PasswordChanged};
+        assert_eq!(whys, [PasswordChanged, Disabled, Disabled, Deleted]);
+    }
+}

@@ -1,0 +1,160 @@
+//! Accepting client connections: a bound per address, back-off when the system is out of files.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use super::tcp::Socket;
+use super::tls::Tls;
+use crate::session::{self, Arrival, Context};
+use crate::stream::error::StreamError;
+use crate::stream::open;
+use crate::stream::sasl::throttle::Key;
+
+/// What the first byte of a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// XMPP, with STARTTLS inside.
+    StartTls,
+    /// TLS (XEP-0368).
+    Direct,
+}
+
+/// What all listeners of one server share.
+pub struct Hall {
+    context: Arc<Context>,
+    tls: Tls,
+    streams: Mutex<HashMap<Key, u32>>,
+}
+
+impl Hall {
+    /// For client streams.
+    pub fn new(context: Arc<Context>, tls: Tls) -> Arc<Self> {
+        Arc::new(Self { context, tls, streams: Mutex::default() })
+    }
+
+    /// Accepts until the server stops.
+    pub async fn accept(self: Arc<Self>, listener: TcpListener, door: Door) {
+        let mut stopping = self.context.stopping.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.clone().arrived(stream, peer.ip().to_canonical(), door),
+                Err(error) if is_peers_fault(&error) => {}
+                Err(error) => {
+                    // Out of files or memory: existing sessions go on, new ones wait.
+                    tracing::error!(%error, "cannot accept connections; trying again in a moment");
+                    sleep(BACK_OFF).await;
+                }
+            }
+        }
+    }
+
+    #[allow(clippy::disallowed_methods)] // the monotonic clock, at the floor that has one
+    fn arrived(self: Arc<Self>, stream: TcpStream, peer: IpAddr, door: Door) {
+        let since = Instant::now();
+        // Small stanzas must not wait for each other (Nagle); a socket that refuses still works.
+        let _ = stream.set_nodelay(true);
+        let tasks = self.context.router.tasks.clone();
+        match self.clone().count(peer) {
+            Some(guard) => tasks.spawn("stream", async move { self.serve(stream, peer, door, since, guard).await }),
+            None => {
+                tracing::info!(%peer, max = self.context.router.limits.streams_per_ip, "too many streams from this address");
+                tasks.spawn("refuse", refuse(stream, door));
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: IpAddr, door: Door, since: Instant, guard: Counted) {
+        let limit = self.context.router.limits.unauthenticated_time;
+        let (socket, direct_tls) = match door {
+            Door::StartTls => (Socket::plain(stream, self.tls.clone()), None),
+            Door::Direct => match timeout(limit, Socket::direct(stream, self.tls.clone())).await {
+                Ok(Ok((socket, bindings))) => (socket, Some(bindings)),
+                Ok(Err(error)) => return tracing::info!(%peer, %error, "TLS handshake failed"),
+                Err(_) => return tracing::info!(%peer, "TLS handshake took too long"),
+            },
+        };
+        let arrival = Arrival { transport: Box::new(socket), peer, direct_tls, since };
+        session::serve(self.context.clone(), arrival, guard).await;
+    }
+
+    /// Counts a stream of this address; `None` beyond `limits.streams_per_ip`.
+    fn count(self: Arc<Self>, peer: IpAddr) -> Option<Counted> {
+        let max = self.context.router.limits.streams_per_ip;
+        let key = Key::from(peer);
+        {
+            let mut streams = self.streams();
+            let count = streams.entry(key.clone()).or_insert(0);
+            if max > 0 && *count >= max {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Counted { hall: self, key })
+    }
+
+    fn streams(&self) -> MutexGuard<'_, HashMap<Key, u32>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Held as long as a stream lives.
+struct Counted {
+    hall: Arc<Hall>,
+    key: Key,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut streams = self.hall.streams();
+        if let Some(count) = streams.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                streams.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// One error's own connection; the listener is fine.
+fn is_peers_fault(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// RFC 6120 §4.9.3.14; behind direct TLS a handshake would be what the bound protects.
+async fn refuse(mut stream: TcpStream, door: Door) {
+    if door == Door::StartTls {
+        let failure = StreamError::PolicyViolation.text("too many streams from your address");
+        let text = format!("{}{}{}", open::header("refused", "", None), failure.to_xml(), open::CLOSE);
+        // Whether it is read or not: the connection ends.
+        let _ = timeout(BACK_OFF, stream.write_all(text.as_bytes())).await;
+    }
+}
+
+/// Binds a listener. `[::]` serves IPv4 too; where the system has no IPv6, IPv4 alone.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if address.ip().is_unspecified() && address.is_ipv6() && lacks_ipv6(&error) => {
+            TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], address.port()))).await
+        }
+        bound => bound,
+    }
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    // EAFNOSUPPORT, EADDRNOTAVAIL
+    matches!(error.raw_os_error(), Some(97 | 99))
+}
+
+const BACK_OFF: Duration = Duration::from_millis(200);

@@ -1,0 +1,116 @@
+//! A client's TCP connection, plain or under TLS, as a session's transport.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::tls::{Accepted, Bindings, Kind, Tls};
+use crate::session::transport::{StartTls, Transport};
+use crate::stream::sasl::ChannelBindings;
+
+/// One connection.
+pub struct Socket {
+    io: Io,
+    tls: Tls,
+}
+
+enum Io {
+    Plain(TcpStream),
+    Secure(Box<TlsStream<TcpStream>>),
+    /// Between the two, and for good after a failed handshake.
+    Gone,
+}
+
+impl Socket {
+    /// A connection that starts in the clear.
+    pub fn plain(stream: TcpStream, tls: Tls) -> Self {
+        Self { io: Io::Plain(stream), tls }
+    }
+
+    /// A connection that starts with TLS (XEP-0368). Bounded by the caller.
+    pub async fn direct(stream: TcpStream, tls: Tls) -> io::Result<(Self, ChannelBindings)> {
+        let accepted = tls.accept(stream, Kind::Direct).await?;
+        let bindings = told(&accepted);
+        Ok((Self { io: Io::Secure(Box::new(accepted.stream)), tls }, bindings))
+    }
+}
+
+fn told(accepted: &Accepted<TcpStream>) -> ChannelBindings {
+    tracing::debug!(host = %accepted.host, version = accepted.version, cipher = %accepted.cipher, "TLS");
+    let Bindings { exporter, end_point } = accepted.bindings.clone();
+    ChannelBindings { tls_exporter: exporter, tls_server_end_point: end_point }
+}
+
+impl Transport for Socket {
+    fn start_tls<'a>(&'a mut self, host: &'a str) -> StartTls<'a> {
+        Box::pin(async move {
+            let Io::Plain(stream) = std::mem::replace(&mut self.io, Io::Gone) else {
+                return Err(io::ErrorKind::NotConnected.into());
+            };
+            let accepted = self.tls.accept(stream, Kind::StartTls { to: Some(host) }).await?;
+            let bindings = told(&accepted);
+            self.io = Io::Secure(Box::new(accepted.stream));
+            Ok(bindings)
+        })
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Io::Secure(stream) => Pin::new(stream).poll_read(cx, buf),
+            Io::Gone => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Io::Secure(stream) => Pin::new(stream).poll_write(cx, buf),
+            Io::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Io::Secure(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Io::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Io::Secure(stream) => Pin::new(stream).poll_flush(cx),
+            Io::Gone => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Io::Secure(stream) => Pin::new(stream).poll_shutdown(cx),
+            Io::Gone => Poll::Ready(Ok(())),
+        }
+    }
+}

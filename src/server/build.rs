@@ -1,0 +1,239 @@
+//! The one place where the floors are joined: a configuration becomes a running server.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{interval, timeout};
+
+use super::admin_socket::AdminSocket;
+use super::check::bind_problem;
+use super::check::certificates;
+use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
+use crate::admin::{Effects, Gone, Operator};
+use crate::base::id::{OsRng, Rng};
+use crate::jid::BareJid;
+use crate::modules::{self, Pipeline, api::Stage};
+use crate::net::listener::{self, Door, Hall};
+use crate::net::tls::{Reloaded, Tls};
+use crate::router::Router;
+use crate::router::outbox::End;
+use crate::router::registry::Conflict;
+use crate::session::Context;
+use crate::store::{Store, meta};
+use crate::stream::c2s::Policy;
+use crate::stream::error::StreamError;
+use crate::stream::sasl::throttle::Throttle;
+
+/// A server that serves.
+pub struct Running {
+    /// Where clients connect and start TLS.
+    pub c2s: Vec<SocketAddr>,
+    /// Where clients connect with TLS.
+    pub c2s_tls: Vec<SocketAddr>,
+    /// Certificates.
+    pub tls: Tls,
+    /// The operator's verbs.
+    pub operator: Operator,
+    /// Everything durable.
+    pub store: Store,
+    context: Arc<Context>,
+    stop: watch::Sender<bool>,
+}
+
+/// Starts a server: store, certificates, listeners, in this order; what fails says what to do.
+pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Problem> {
+    let store = open_store(config).await?;
+    let secret = fake_salt_secret(&store).await?;
+    let settings = certificates::settings(config);
+    let tls = Tls::load(settings).map_err(|error| problem(error, "tls", "see the line above"))?;
+    for warning in tls.warnings(now()) {
+        tracing::warn!("{warning}");
+    }
+    let (stop, stopping) = watch::channel(false);
+    let context = context(config, store.clone(), secret, stopping);
+    let hall = Hall::new(context.clone(), tls.clone());
+    let mut c2s = Vec::new();
+    let mut c2s_tls = Vec::new();
+    for (addresses, door, key, bound) in [
+        (&config.c2s.listen, Door::StartTls, "c2s.listen", &mut c2s),
+        (&config.c2s.listen_tls, Door::Direct, "c2s.listen_tls", &mut c2s_tls),
+    ] {
+        for address in addresses {
+            let failed = |error| bind_problem(*address, &error, origins.of(key));
+            let listener = listener::bind(*address).await.map_err(failed)?;
+            bound.push(listener.local_addr().map_err(failed)?);
+            context.router.tasks.spawn("accept", hall.clone().accept(listener, door));
+        }
+    }
+    let effects = Arc::new(Sessions(context.clone()));
+    let hosts = config.host.iter().map(|host| host.domain.clone()).collect();
+    let operator = Operator::new(store.clone(), hosts, config.sasl.iterations, effects);
+    let running = Running { c2s, c2s_tls, tls, operator, store, context, stop };
+    running.watch_certificates();
+    running.listen_to_operator(config, origins).await?;
+    Ok(running)
+}
+
+impl Running {
+    /// Stops within `limit`: streams get `system-shutdown`, writes commit. False if time ran out.
+    pub async fn stop(self, limit: Duration) -> bool {
+        // Nobody listens any more only if everything is over already.
+        let _ = self.stop.send(true);
+        for outbox in self.context.router.registry.all() {
+            outbox.end(End::Shutdown);
+        }
+        let drained = timeout(limit, self.context.router.tasks.drained()).await.is_ok();
+        self.store.close().await;
+        drained
+    }
+
+    /// Reads certificates again where their files changed, or all on SIGHUP.
+    pub fn reload(&self) {
+        reload(&self.tls);
+    }
+
+    fn watch_certificates(&self) {
+        let tls = self.tls.clone();
+        let mut stopping = self.context.stopping.clone();
+        self.context.router.tasks.spawn("certificates", async move {
+            let mut tick = interval(CERTIFICATE_POLL);
+            let mut ticks: u64 = 0;
+            loop {
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    _ = stopping.wait_for(|stopping| *stopping) => return,
+                }
+                if tls.files_changed() {
+                    reload(&tls);
+                }
+                ticks += 1;
+                if ticks.is_multiple_of(WARN_EVERY) {
+                    tls.warnings(now()).iter().for_each(|warning| tracing::warn!("{warning}"));
+                }
+            }
+        });
+    }
+
+    async fn listen_to_operator(&self, config: &Config, origins: &Origins) -> Result<(), Problem> {
+        let path = config.admin_socket();
+        let socket = AdminSocket::bind(&path).await.map_err(|error| Problem {
+            what: format!("the admin socket {} cannot be made: {error}", path.display()),
+            place: origins.of("admin.socket"),
+            fix: "name another path in admin.socket, or end the server that uses this one".to_owned(),
+        })?;
+        let operator = self.operator.clone();
+        let mut stopping = self.context.stopping.clone();
+        self.context.router.tasks.spawn("admin", async move {
+            let answer = move |request| {
+                let operator = operator.clone();
+                async move { operator.run(request).await }
+            };
+            tokio::select! {
+                _ = socket.serve(answer) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => {}
+            }
+        });
+        Ok(())
+    }
+}
+
+fn reload(tls: &Tls) {
+    for (host, outcome) in tls.reload().hosts {
+        match outcome {
+            Reloaded::Changed => tracing::info!(host, "certificate reloaded"),
+            Reloaded::Unchanged => {}
+            // The reason was logged where it was found; the old certificate stays.
+            Reloaded::Refused(_) => tracing::warn!(host, "the old certificate stays in use"),
+        }
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Store, Problem> {
+    let options = config.store_options();
+    let path = options.path.display().to_string();
+    let opened = tokio::task::spawn_blocking(move || Store::open(options)).await;
+    match opened {
+        Ok(Ok(store)) => Ok(store),
+        Ok(Err(error)) => Err(problem(error, &path, "run `stonechat check` for a closer look")),
+        Err(_) => Err(problem("opening the database failed inside", &path, "this is a bug; please report it")),
+    }
+}
+
+async fn fake_salt_secret(store: &Store) -> Result<[u8; 32], Problem> {
+    let mut fresh = [0; 32];
+    OsRng.fill(&mut fresh);
+    let secret = store.write(move |tx| meta::get_or_create_secret(tx, "sasl", &fresh)).await;
+    secret.map_err(|error| problem(error, "the database", "run `stonechat check --deep`"))
+}
+
+fn context(config: &Config, store: Store, secret: [u8; 32], stopping: watch::Receiver<bool>) -> Arc<Context> {
+    let limits = Arc::new(config.limits.to_limits());
+    let hosts: Vec<String> = config.host.iter().map(|host| host.domain.clone()).collect();
+    let module_config = Arc::new(modules::Config::default());
+    let pipeline = Pipeline::build(modules::ALL, &module_config);
+    let policy = Policy {
+        hosts: hosts.clone(),
+        require_tls: config.c2s.require_tls,
+        mechanisms: config.sasl.mechanisms(),
+        iterations: config.sasl.iterations,
+        secret,
+        limits: limits.clone(),
+        authenticate_features: pipeline.stream_features(Stage::Authenticate).to_owned(),
+        bind_features: pipeline.stream_features(Stage::Bind).to_owned(),
+    };
+    let (first, most) = (config.sasl.delay_first_ms, config.sasl.delay_max_ms);
+    let throttle =
+        Throttle::new(THROTTLE_ENTRIES).with_delays(Duration::from_millis(first), Duration::from_millis(most));
+    Arc::new(Context {
+        router: Arc::new(Router::new(hosts, store, limits)),
+        pipeline,
+        config: module_config,
+        policy: Arc::new(policy),
+        conflict: match config.session.conflict {
+            ConflictKey::Replace => Conflict::Replace,
+            ConflictKey::Refuse => Conflict::Refuse,
+            ConflictKey::Rename => Conflict::Rename,
+        },
+        throttle: Mutex::new(throttle),
+        workers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+        stopping,
+    })
+}
+
+/// What an operator's change of an account does to its sessions.
+struct Sessions(Arc<Context>);
+
+impl Effects for Sessions {
+    fn account_made(&self, jid: &BareJid) {
+        // The name may be remembered as nobody's.
+        self.0.router.registry.forget_missing(jid.as_str());
+    }
+
+    fn account_gone(&self, jid: &BareJid, why: Gone) {
+        let text = match why {
+            Gone::Deleted => "the account was deleted",
+            Gone::Disabled => "the account was disabled",
+            Gone::PasswordChanged => "the password was changed",
+        };
+        self.0.router.end_sessions(jid.as_str(), &StreamError::NotAuthorized.text(text));
+        if why == Gone::Deleted {
+            self.0.router.registry.forget(jid.as_str());
+        }
+    }
+}
+
+fn problem(what: impl std::fmt::Display, place: &str, fix: &str) -> Problem {
+    Problem { what: what.to_string(), place: place.to_owned(), fix: fix.to_owned() }
+}
+
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Addresses and accounts whose failed logins are remembered; a few hundred bytes each.
+const THROTTLE_ENTRIES: usize = 10_000;
+const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
+/// Polls between two looks at expiry: a day's worth.
+const WARN_EVERY: u64 = 17_280;

@@ -1,0 +1,280 @@
+//! `stonechat check`: everything that would stop a start, found before it.
+
+pub mod certificates;
+
+use super::admin_socket::is_alive;
+use super::config::{Config, Inputs, Loaded, Origins, Problem, load};
+use crate::store::Store;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What is in order.
+    pub good: Vec<String>,
+    /// What works, but should not stay so.
+    pub warnings: Vec<String>,
+    /// What stops the server.
+    pub problems: Vec<Problem>,
+}
+
+/// Looks at certificates; floor 7 knows how, so it is handed in.
+pub type Certificates = fn(&Loaded, &mut Report);
+
+/// Checks, prints, and says by its exit code whether a server could start.
+pub fn main(inputs: &Inputs, depth: Depth, certificates: Certificates) -> ExitCode {
+    let report = check(inputs, depth, certificates);
+    // Whoever reads may stop reading: the exit code says enough.
+    let _ = writeln!(io::stdout(), "{report}");
+    if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.good {
+            writeln!(f, "good: {line}")?;
+        }
+        for line in &self.warnings {
+            writeln!(f, "warning: {line}")?;
+        }
+        for problem in &self.problems {
+            writeln!(f, "PROBLEM: {problem}")?;
+        }
+        match self.problems.len() {
+            0 => f.write_str("Stonechat can start."),
+            1 => f.write_str("Stonechat cannot start: 1 problem."),
+            count => write!(f, "Stonechat cannot start: {count} problems."),
+        }
+    }
+}
+
+/// How much of the database is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What the server reads at its start.
+    Start,
+    /// All of it.
+    Deep,
+}
+
+/// Checks everything; a broken configuration leaves nothing further to check.
+pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Report {
+    let mut report = Report::default();
+    let loaded = match load(inputs) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            report.problems = problems.0;
+            return report;
+        }
+    };
+    let config = &loaded.config;
+    let read = loaded.file.as_ref().map(|file| format!("read from {}", file.display()));
+    let read = read.unwrap_or_else(|| "the built-in defaults, no file found".to_owned());
+    report.good.push(format!("configuration: {read}"));
+    report.warnings.extend(config.warnings());
+    let running = server_runs(config);
+    folder(config, &loaded.origins, &mut report);
+    database(config, running, depth, &mut report);
+    certificates(&loaded, &mut report);
+    ports(config, running, &loaded.origins, &mut report);
+    report
+}
+
+/// Whether a server already uses this data folder.
+fn server_runs(config: &Config) -> bool {
+    block_on(is_alive(&config.admin_socket())).unwrap_or(false)
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> Option<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.ok().map(|runtime| runtime.block_on(future))
+}
+
+fn folder(config: &Config, origins: &Origins, report: &mut Report) {
+    let wanted = config.data_dir.as_path();
+    // A missing folder is made at the start: then its nearest parent counts.
+    let Some(there) = wanted.ancestors().map(or_here).find(|path| path.exists()) else { return };
+    let shown = wanted.display();
+    match tempfile::Builder::new().prefix(".stonechat-check-").tempfile_in(there) {
+        Ok(_) if there == or_here(wanted) => {
+            report.good.push(format!("data folder: {shown} can be written"));
+        }
+        Ok(_) => report.good.push(format!("data folder: {shown} will be made at the first start")),
+        Err(error) => report.problems.push(Problem {
+            what: format!("the data folder {shown} cannot be written: {error}"),
+            place: origins.of("data_dir"),
+            fix: format!("let the server's user write to {}, or set data_dir", there.display()),
+        }),
+    }
+}
+
+/// The parent of a one-word relative path is the empty path, which means the current folder.
+fn or_here(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
+
+fn database(config: &Config, running: bool, depth: Depth, report: &mut Report) {
+    let path = config.database();
+    if !path.exists() {
+        report.good.push("database: none yet, will be made at the first start".to_owned());
+        return;
+    }
+    let mut fault = |what: String, fix: &str| {
+        let place = path.display().to_string();
+        report.problems.push(Problem { what, place, fix: fix.to_owned() });
+    };
+    if running {
+        report.good.push("database: in use by the running server".to_owned());
+    } else {
+        // The same opening as at a start, upgrade of the schema included.
+        match Store::open(config.store_options()) {
+            Ok(store) => {
+                // Closed before anybody opens it next.
+                block_on(store.close());
+                report.good.push("database: can be opened".to_owned());
+            }
+            Err(error) => return fault(error.to_string(), AS_SAID),
+        }
+    }
+    if depth == Depth::Start {
+        return;
+    }
+    match Store::deep_check(&path) {
+        Ok(found) if found.is_empty() => {
+            report.good.push("database: read as a whole, nothing wrong".to_owned());
+        }
+        Ok(found) => {
+            for what in found {
+                fault(format!("the database is damaged: {what}"), RESTORE);
+            }
+        }
+        Err(error) => fault(error.to_string(), AS_SAID),
+    }
+}
+
+fn ports(config: &Config, running: bool, origins: &Origins, report: &mut Report) {
+    let lists = [("c2s.listen", &config.c2s.listen), ("c2s.listen_tls", &config.c2s.listen_tls)];
+    for (key, addresses) in lists {
+        for &address in addresses {
+            match TcpListener::bind(address) {
+                Ok(_) => report.good.push(format!("port: {address} is free ({key})")),
+                Err(error) if running && error.kind() == io::ErrorKind::AddrInUse => {
+                    report.good.push(format!("port: {address} is in use by a running server"));
+                }
+                Err(error) => report.problems.push(bind_problem(address, &error, origins.of(key))),
+            }
+        }
+    }
+}
+
+/// Why an address cannot be listened on, for `check` and for the start.
+pub fn bind_problem(address: SocketAddr, error: &io::Error, place: String) -> Problem {
+    let port = address.port();
+    let fix = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another program has it, most likely another XMPP server: stop that one (`ss -ltnp` \
+             shows it), or choose another port; port 0 takes any free one; `[::]:{port}` takes the \
+             port for IPv4 too, so `0.0.0.0:{port}` must not stand beside it"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "ports under 1024 need a privilege: choose a higher one, or grant CAP_NET_BIND_SERVICE"
+                .to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: see `ip address`, or write [::] for all".to_owned()
+        }
+        _ if address.is_ipv6() => {
+            format!("if the system has no IPv6, write \"0.0.0.0:{port}\" instead")
+        }
+        _ => "choose another address".to_owned(),
+    };
+    Problem { what: format!("cannot listen on {address}: {error}"), place, fix }
+}
+
+const AS_SAID: &str = "do as the first line says, then run `stonechat check` again";
+const RESTORE: &str = "stop the server, keep a copy of the file, and restore the last backup";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    fn inputs(folder: &TempDir, sets: &[(&str, &str)]) -> Inputs {
+        let data = folder.path().join("data").display().to_string();
+        let base = [("data_dir", data.as_str()), ("c2s.listen", "127.0.0.1:0")];
+        let all = base.iter().chain(&[("c2s.listen_tls", "127.0.0.1:0")]).chain(sets);
+        let sets = all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Inputs { sets, ..Inputs::default() }
+    }
+
+    fn told(report: &Report) -> String {
+        report.to_string()
+    }
+
+    #[test]
+    fn a_fresh_place_is_good_and_stays_untouched() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = check(&inputs(&folder, &[]), Depth::Deep, |_, report| {
+            report.warnings.push("certificates were looked at".to_owned());
+        });
+        let told = told(&report);
+        for part in ["built-in defaults", "will be made", "none yet", "is free", "looked at"] {
+            assert!(told.contains(part), "{part} not in {told}");
+        }
+        assert!(report.problems.is_empty(), "{told}");
+        assert!(!folder.path().join("data").exists());
+    }
+
+    #[test]
+    fn a_database_is_opened_and_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = inputs(&folder, &[]);
+        let config = load(&inputs).unwrap().config;
+        block_on(Store::open(config.store_options()).unwrap().close());
+        let report = check(&inputs, Depth::Deep, |_, _| {});
+        assert!(report.problems.is_empty(), "{}", told(&report));
+        assert!(told(&report).contains("nothing wrong"));
+        fs::write(config.database(), "not a database at all, but a text of some length").unwrap();
+        let report = check(&inputs, Depth::Start, |_, _| {});
+        assert!(told(&report).contains("is not a database"), "{}", told(&report));
+    }
+
+    #[test]
+    fn what_stops_a_start_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let file = folder.path().join("file/data").display().to_string();
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = holder.local_addr().unwrap().to_string();
+        for (key, value, parts) in [
+            ("c2s.listen", port.as_str(), ["cannot listen", "c2s.listen", "another program"]),
+            ("c2s.listen", "192.0.2.1:0", ["cannot listen", "c2s.listen", "no such address"]),
+            ("data_dir", file.as_str(), ["cannot be written", "--set data_dir", "set data_dir"]),
+            ("log.levle", "x", ["unknown key", "--set", "log.level"]),
+        ] {
+            let report = check(&inputs(&folder, &[(key, value)]), Depth::Start, |_, _| {});
+            let [problem] = report.problems.as_slice() else { panic!("{}", told(&report)) };
+            let text = problem.to_string();
+            assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_refusal_has_its_advice() {
+        let v4 = "0.0.0.0:443".parse().unwrap();
+        let v6 = "[::]:5222".parse().unwrap();
+        for (address, kind, advice) in [
+            (v4, io::ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
+            (v6, io::ErrorKind::Unsupported, "0.0.0.0:5222"),
+            (v4, io::ErrorKind::Other, "another address"),
+        ] {
+            let fix = bind_problem(address, &kind.into(), String::new()).fix;
+            assert!(fix.contains(advice), "{fix}");
+        }
+    }
+}

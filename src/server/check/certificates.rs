@@ -1,0 +1,144 @@
+//! Certificates: what TLS gets of the configuration, and what `stonechat check` says about it.
+
+use super::{AS_SAID, Report};
+use crate::net::local_ca;
+use crate::net::tls::{HostCertificate, MinVersion, Source, Tls, TlsSettings};
+use crate::server::config::{Config, Host, Loaded, Problem, TlsVersion};
+use std::path::Path;
+use std::time::SystemTime;
+use std::{fs, io};
+
+/// What TLS gets of the configuration.
+pub fn settings(config: &Config) -> TlsSettings {
+    TlsSettings {
+        hosts: config.host.iter().map(certificate).collect(),
+        data_dir: config.data_dir.clone(),
+        min_version: match config.tls.min_version {
+            TlsVersion::V1_2 => MinVersion::Tls12,
+            TlsVersion::V1_3 => MinVersion::Tls13,
+        },
+    }
+}
+
+fn certificate(host: &Host) -> HostCertificate {
+    let source = match (&host.certificate, &host.key) {
+        (Some(chain), Some(key)) => Source::Files { chain: chain.clone(), key: key.clone() },
+        _ => Source::Local,
+    };
+    HostCertificate { domain: host.domain.clone(), source }
+}
+
+/// Reads every certificate by itself, so that each fault is told.
+pub fn look(loaded: &Loaded, report: &mut Report) {
+    let config = &loaded.config;
+    for (index, host) in settings(config).hosts.into_iter().enumerate() {
+        let domain = host.domain.clone();
+        let key = match host.source {
+            Source::Files { .. } => "certificate",
+            Source::Local => "domain",
+        };
+        let place = loaded.origins.of(&format!("host.{index}.{key}"));
+        let one = TlsSettings { hosts: vec![host], ..settings(config) };
+        match read(one) {
+            Ok(Some(tls)) => {
+                report.warnings.extend(tls.warnings(SystemTime::now()));
+                report.good.push(format!("certificate: {domain} has a usable one"));
+            }
+            Ok(None) => {
+                let line = "will be made at the first start, by the server's own authority";
+                report.good.push(format!("certificate: {domain}: {line}"));
+            }
+            Err(told) => {
+                let (what, fix) = told.split_once("; ").unwrap_or((&told, AS_SAID));
+                let what = format!("the certificate of {domain} cannot be used: {what}");
+                report.problems.push(Problem { what, place, fix: fix.to_owned() });
+            }
+        }
+    }
+}
+
+/// `None` for one that is still to be made.
+fn read(settings: TlsSettings) -> Result<Option<Tls>, String> {
+    let local = settings.hosts.iter().any(|host| host.source == Source::Local);
+    if !local {
+        return Tls::load(settings).map(Some).map_err(|error| error.to_string());
+    }
+    let folder = local_ca::folder(&settings.data_dir);
+    if !folder.exists() {
+        return Ok(None);
+    }
+    // Reading may renew, and what another user than the server's writes there (root, often) the
+    // server cannot read: so a copy is looked at.
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let failed = |error: io::Error| format!("{}: cannot be read ({error})", folder.display());
+    copy(&folder, &local_ca::folder(scratch.path())).map_err(failed)?;
+    let shown = scratch.path().display().to_string();
+    let copied = TlsSettings { data_dir: scratch.path().to_owned(), ..settings.clone() };
+    let named = |told: String| told.replace(&shown, &settings.data_dir.display().to_string());
+    Tls::load(copied).map(Some).map_err(|error| named(error.to_string()))
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        if file.file_type()?.is_file() {
+            fs::copy(file.path(), to.join(file.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::config::{Inputs, load};
+    use tempfile::TempDir;
+
+    fn looked_at(folder: &TempDir, sets: &[(&str, &str)]) -> Report {
+        let data = folder.path().display().to_string();
+        let all = [("data_dir", data.as_str())];
+        let all = all.iter().chain(sets).map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let loaded = load(&Inputs { sets: all.collect(), ..Inputs::default() }).unwrap();
+        let mut report = Report::default();
+        look(&loaded, &mut report);
+        report
+    }
+
+    #[test]
+    fn a_made_certificate_is_looked_at_and_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = looked_at(&folder, &[]);
+        assert!(report.good[0].contains("will be made"), "{report:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let config = Config { data_dir: folder.path().to_owned(), ..Config::default() };
+        Tls::load(settings(&config)).unwrap();
+        let report = looked_at(&folder, &[("host.1.domain", "b.example")]);
+        assert_eq!(report.good.len(), 2, "{report:?}");
+        let made = local_ca::folder(folder.path());
+        assert!(!made.join("b.example.pem").exists());
+        fs::write(made.join("ca.pem"), "-----BEGIN").unwrap();
+        let problems = looked_at(&folder, &[("host.1.domain", "b.example")]).problems;
+        let told = problems[0].to_string();
+        assert!(told.contains(&folder.path().display().to_string()), "{told}");
+    }
+
+    #[test]
+    fn each_missing_file_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let sets = [
+            ("host.0.certificate", "/nonexistent/a.pem"),
+            ("host.0.key", "/nonexistent/a.key"),
+            ("host.1.domain", "b.example"),
+            ("host.1.certificate", "/nonexistent/b.pem"),
+            ("host.1.key", "/nonexistent/b.key"),
+        ];
+        let problems = looked_at(&folder, &sets).problems;
+        assert_eq!(problems.len(), 2);
+        for (index, problem) in problems.iter().enumerate() {
+            assert!(problem.place.contains(&format!("host.{index}.certificate")), "{problem}");
+            assert!(problem.what.contains("no such file"), "{problem}");
+            assert!(problem.fix.contains("correct the path"), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The command line: what can be said on it, and who does what is said.
+
+mod lab;
+mod user;
+
+pub use lab::Lab;
+
+use super::check::{self, Certificates, Depth};
+use super::config::{Inputs, Loaded, Problem, Problems, load};
+use super::logging;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing::warn;
+
+/// What a command line says.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stonechat",
+    version,
+    about = "An XMPP server that loses nothing",
+    long_about = ABOUT,
+    after_help = EXAMPLES,
+    after_long_help = EXAMPLES,
+    subcommand_help_heading = "Commands",
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// The command; none means [`Command::Serve`].
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// The configuration file [else: $STONECHAT_CONFIG, ./stonechat.toml,
+    /// /etc/stonechat/stonechat.toml, the built-in defaults]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// Sets one key of the configuration, as often as wanted: --set log.level=debug
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// The folder of the database, certificates and admin socket: short for --set data_dir=PATH
+    #[arg(long, global = true, value_name = "PATH")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Common {
+    /// The layers of configuration that this command line stands on.
+    pub fn inputs(&self) -> Inputs {
+        Inputs::from_process(self.config.clone(), self.sets())
+    }
+
+    /// The keys set here.
+    fn sets(&self) -> Vec<(String, String)> {
+        let folder = self.data_dir.as_ref().map(|path| path.display().to_string());
+        let folder = folder.map(|path| ("data_dir".to_owned(), path));
+        self.set.iter().cloned().chain(folder).collect()
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server; this is what `stonechat` alone does
+    Serve,
+    /// Run a server that is thrown away when it ends, for tests and for trying things
+    #[command(long_about = LAB, after_help = LAB_EXAMPLES)]
+    Lab(LabArgs),
+    /// Say what is wrong with configuration, certificates, ports and data, where, and what to do
+    Check {
+        /// Also read the whole database and check that it is sound (takes a while)
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Add, change, shut and list accounts, while the server runs or not
+    #[command(subcommand, after_help = USER_EXAMPLES)]
+    User(User),
+}
+
+/// What `stonechat lab` takes beside [`Common`].
+#[derive(Debug, Clone, Args)]
+pub struct LabArgs {
+    /// Serve this domain, as often as wanted [default: the domains of --user, else localhost]
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Vec<String>,
+    /// Make this account, as often as wanted: --user alice@localhost:secret
+    #[arg(long, value_name = "JID:PASSWORD")]
+    pub user: Vec<String>,
+}
+
+/// The verbs of `stonechat user`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum User {
+    /// Make an account
+    Add(WithPassword),
+    /// Give an account another password; its devices are logged out
+    Passwd(WithPassword),
+    /// Shut an account: nobody can log in to it, and nothing of it is lost
+    Disable(Account),
+    /// Open a shut account again
+    Enable(Account),
+    /// Delete an account with its contacts and waiting messages
+    Del(Account),
+    /// List accounts
+    List {
+        /// Only those of this domain
+        #[arg(long)]
+        domain: Option<String>,
+    },
+}
+
+/// An account to act on.
+#[derive(Debug, Clone, Args)]
+pub struct Account {
+    /// The address, such as alice@example.org
+    pub jid: String,
+}
+
+/// An account and where its password comes from; never from the arguments, which all may read.
+#[derive(Debug, Clone, Args)]
+pub struct WithPassword {
+    /// The address, such as alice@example.org
+    pub jid: String,
+    /// Read the password from standard input, one line, instead of asking for it
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+/// Who runs servers: the floor's wiring, handed in so that this file knows nothing of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Runners {
+    /// Serves until told to stop.
+    pub serve: fn(Loaded) -> Result<(), Problem>,
+    /// Serves for a test; the folder in it goes when it is dropped.
+    pub lab: fn(Lab) -> Result<(), Problem>,
+    /// Looks at certificates for `check`.
+    pub certificates: Certificates,
+}
+
+/// Does what the process's arguments say.
+pub fn main(runners: Runners) -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => load(&cli.common.inputs()).and_then(|loaded| {
+            start_log(&loaded)?;
+            (runners.serve)(loaded).map_err(one)
+        }),
+        Command::Lab(args) => Lab::prepare(&cli.common, &args).and_then(|lab| {
+            start_log(&lab.loaded)?;
+            (runners.lab)(lab).map_err(one)
+        }),
+        Command::Check { deep } => {
+            let depth = if deep { Depth::Deep } else { Depth::Start };
+            return check::main(&cli.common.inputs(), depth, runners.certificates);
+        }
+        Command::User(verb) => return user::main(&cli.common, &verb),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problems) => {
+            eprintln!("{problems}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts the log with what an operator must not overlook.
+fn start_log(loaded: &Loaded) -> Result<(), Problems> {
+    logging::init(&loaded.config.log).map_err(one)?;
+    for line in loaded.config.warnings() {
+        warn!("{line}");
+    }
+    Ok(())
+}
+
+fn one(problem: Problem) -> Problems {
+    Problems(vec![problem])
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+const ABOUT: &str = "\
+Stonechat is an XMPP server: strict, small, fast, and it loses nothing.
+
+Without any configuration it serves the domain localhost from the folder ./stonechat-data, makes its \
+own certificates, and prints where to connect, which certificate authority clients must trust, and \
+how to make the first account.
+
+Every setting is explained in config/stonechat.toml and docs/config.md. It can be made in that file, \
+in the environment (STONECHAT_LOG__LEVEL=debug) or here (--set log.level=debug); the later of these \
+three wins.";
+
+const EXAMPLES: &str = "\
+Examples:
+  stonechat                                  serve localhost, for a first look
+  stonechat user add alice@localhost         make an account; asks for the password
+  stonechat check                            is everything in order?
+  stonechat lab --user a@localhost:secret    a server to throw away, on free ports
+  stonechat --data-dir /tmp/b --set c2s.listen=127.0.0.1:0 --set c2s.listen_tls=[]
+                                             a second server on this machine
+
+A first server for others, /etc/stonechat/stonechat.toml:
+  data_dir = \"/var/lib/stonechat\"
+  [[host]]
+  domain = \"example.org\"
+  certificate = \"/etc/letsencrypt/live/example.org/fullchain.pem\"
+  key = \"/etc/letsencrypt/live/example.org/privkey.pem\"
+
+`stonechat COMMAND --help` tells more of each command.";
+
+const LAB: &str = "\
+Run the same server as always, thrown away when it ends: free loopback ports (printed), a certificate \
+authority of its own, data in a temporary folder, registration open to all, no limit of connections \
+from one address, no delay after failed logins. The environment and ./stonechat.toml are not read; \
+--config and --set are.";
+
+const LAB_EXAMPLES: &str = "\
+Examples:
+  stonechat lab --user alice@localhost:secret --user bob@localhost:secret
+  stonechat lab --domain a.example --domain b.example
+  stonechat lab --set c2s.require_tls=false --set c2s.listen=127.0.0.1:15222
+                                   logins without TLS, on a port of your choice";
+
+const USER_EXAMPLES: &str = "\
+Examples:
+  stonechat user add alice@example.org
+  pass show xmpp/bob | stonechat user add bob@example.org --password-stdin
+  stonechat user passwd alice@example.org
+  stonechat user disable bob@example.org
+  stonechat user list --domain example.org
+
+The commands speak to the running server over the socket admin.sock in its data folder, and to the \
+database itself when no server runs. So run them as the server's user and with its configuration:
+  sudo -u stonechat stonechat --config /etc/stonechat/stonechat.toml user list";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        let words = std::iter::once("stonechat").chain(line.split_whitespace());
+        Cli::try_parse_from(words).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    type Case = (&'static str, fn(Cli) -> bool);
+
+    #[test]
+    fn every_command_line_means_one_thing() {
+        let cases: [Case; 10] = [
+            ("", |c| c.command.is_none()),
+            ("serve", |c| matches!(c.command, Some(Command::Serve))),
+            ("check", |c| matches!(c.command, Some(Command::Check { deep: false }))),
+            ("check --deep", |c| matches!(c.command, Some(Command::Check { deep: true }))),
+            ("lab --domain a --domain b --user u@a:p:q", |c| {
+                matches!(c.command, Some(Command::Lab(l)) if l.domain == ["a", "b"]
+                    && l.user == ["u@a:p:q"])
+            }),
+            ("user add a@b", |c| {
+                matches!(c.command, Some(Command::User(User::Add(a)))
+                    if a.jid == "a@b" && !a.password_stdin)
+            }),
+            (
+                "user passwd a@b --password-stdin",
+                |c| matches!(c.command, Some(Command::User(User::Passwd(a))) if a.password_stdin),
+            ),
+            ("user del a@b", |c| matches!(c.command, Some(Command::User(User::Del(_))))),
+            ("user list --domain b", |c| {
+                matches!(c.command, Some(Command::User(User::List { domain: Some(_) })))
+            }),
+            ("--set a=1 --set b=x=y --data-dir /d serve --config c", |c| {
+                let sets = c.common.sets();
+                let told: Vec<_> = sets.iter().map(|(k, v)| format!("{k}:{v}")).collect();
+                told == ["a:1", "b:x=y", "data_dir:/d"] && c.common.config.is_some()
+            }),
+        ];
+        for (line, right) in cases {
+            assert!(right(parse(line).unwrap()), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused_with_advice() {
+        for (line, advice) in [
+            ("sevre", "serve"),
+            ("--set log.level", "KEY=VALUE"),
+            ("user", "Usage: stonechat user"),
+            ("user add", "<JID>"),
+            ("user add a@b hunter2", "unexpected argument"),
+            ("user add a@b --password hunter2", "--password-stdin"),
+            ("lab --users a", "--user"),
+        ] {
+            let told = parse(line).unwrap_err();
+            assert!(told.contains(advice), "{line}: {told}");
+        }
+    }
+
+    #[test]
+    fn help_teaches() {
+        let help = parse("--help").unwrap_err();
+        for part in
+            ["localhost", "user add alice@localhost", "certificate", "--set", "lab", "check"]
+        {
+            assert!(help.contains(part), "{part} not in {help}");
+        }
+        assert!(parse("lab --help").unwrap_err().contains("require_tls=false"));
+        assert!(parse("user --help").unwrap_err().contains("--password-stdin"));
+    }
+}

@@ -1,0 +1,116 @@
+//! `stonechat lab`: the configuration of a server that is thrown away.
+
+use super::{Common, LabArgs, one};
+use crate::admin::Secret;
+use crate::jid::BareJid;
+use crate::server::config::{Config, Inputs, Loaded, Problem, Problems, load};
+use tempfile::TempDir;
+
+/// A server to be thrown away.
+#[derive(Debug)]
+pub struct Lab {
+    /// Its configuration: free loopback ports, open registration, data in the folder below.
+    pub loaded: Loaded,
+    /// Accounts to make before the first connection.
+    pub users: Vec<(BareJid, Secret)>,
+    /// Removed with all data when dropped.
+    pub folder: TempDir,
+}
+
+impl Lab {
+    /// Puts the configuration together: defaults, `--config`, the lab's own, `--set`. Neither the
+    /// environment nor the usual files are read: they are made for a server with real data.
+    pub fn prepare(common: &Common, args: &LabArgs) -> Result<Self, Problems> {
+        let users: Vec<_> =
+            args.user.iter().map(|text| user(text).map_err(one)).collect::<Result<_, _>>()?;
+        let mut domains = args.domain.clone();
+        for (jid, _) in &users {
+            if !domains.iter().any(|domain| domain == jid.domain()) {
+                domains.push(jid.domain().to_owned());
+            }
+        }
+        let folder = tempfile::Builder::new().prefix("stonechat-lab-").tempdir().map_err(|e| {
+            one(Problem {
+                what: format!("no temporary folder can be made: {e}"),
+                place: std::env::temp_dir().display().to_string(),
+                fix: "make room there, or name another folder in the variable TMPDIR".to_owned(),
+            })
+        })?;
+        let file = Inputs { file: common.config.clone(), ..Inputs::default() };
+        let base = if common.config.is_some() { load(&file)?.config } else { Config::default() };
+        let base = base.lab(&domains, folder.path().to_owned());
+        let loaded = load(&Inputs { base, sets: common.sets(), ..Inputs::default() })?;
+        Ok(Self { loaded: Loaded { file: common.config.clone(), ..loaded }, users, folder })
+    }
+}
+
+/// Reads `JID:PASSWORD`. A localpart has no colon (RFC 7622 §3.3.1), and of domains only an IPv6
+/// address has, in brackets; so the first colon outside of brackets ends the address.
+fn user(text: &str) -> Result<(BareJid, Secret), Problem> {
+    let problem = |what: String| Problem {
+        what,
+        place: "--user".to_owned(),
+        fix: "write it as --user alice@localhost:secret".to_owned(),
+    };
+    let skip = text.find("@[").and_then(|at| Some(at + text.get(at..)?.find(']')?)).unwrap_or(0);
+    let colon = text.get(skip..).and_then(|rest| rest.find(':')).map(|at| at + skip);
+    let parts = colon.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)));
+    let Some((jid, password)) = parts.filter(|(_, password)| !password.is_empty()) else {
+        return Err(problem("a user of the lab has no password".to_owned()));
+    };
+    let jid = crate::admin::accounts::parse(jid).map_err(|error| problem(error.to_string()))?;
+    Ok((jid, Secret(password.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepare(domains: &[&str], users: &[&str], sets: &[(&str, &str)]) -> Result<Lab, Problems> {
+        let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        let set = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let common = Common { config: None, set, data_dir: None };
+        Lab::prepare(&common, &LabArgs { domain: owned(domains), user: owned(users) })
+    }
+
+    #[test]
+    fn domains_are_the_named_ones_and_those_of_the_users() {
+        for (domains, users, served) in [
+            (&[][..], &[][..], &["localhost"][..]),
+            (&["a.example"], &[], &["a.example"]),
+            (&["a.example"], &["u@b.example:p", "v@b.example:p"], &["a.example", "b.example"]),
+            (&[], &["u@b.example:p"], &["b.example"]),
+        ] {
+            let lab = prepare(domains, users, &[]).unwrap();
+            let hosts: Vec<_> = lab.loaded.config.host.iter().map(|h| h.domain.as_str()).collect();
+            assert_eq!(hosts, served);
+            assert_eq!(lab.users.len(), users.len());
+            assert_eq!(lab.loaded.config.data_dir, lab.folder.path());
+        }
+    }
+
+    #[test]
+    fn a_user_is_an_address_and_all_that_follows() {
+        for (text, jid, password) in [
+            ("u@localhost:p", "u@localhost", "p"),
+            ("U@localhost:p:q", "u@localhost", "p:q"),
+            ("u@[::1]:p", "u@[::1]", "p"),
+        ] {
+            let (got, secret) = user(text).unwrap();
+            assert_eq!((got.as_str(), secret.0.as_str()), (jid, password));
+        }
+        for wrong in ["", "u@localhost", "u@localhost:", ":p", "u:p", "u@[::1", "u@a/r:p"] {
+            let told = user(wrong).unwrap_err().to_string();
+            assert!(told.contains("--user"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn any_key_can_be_set() {
+        let lab = prepare(&[], &[], &[("c2s.require_tls", "false")]).unwrap();
+        assert!(!lab.loaded.config.c2s.require_tls);
+        assert!(
+            prepare(&[], &[], &[("c2s.tls", "0")]).unwrap_err().to_string().contains("c2s.tls")
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! The configuration: what an operator may decide, with its defaults.
+//!
+//! `config/stonechat.toml` explains every key to people; a test holds the two together.
+
+mod example;
+mod load;
+mod schema;
+mod sections;
+mod validate;
+
+pub use example::{EXAMPLE, explain, markdown};
+pub use load::{Inputs, Loaded, Origins, load};
+pub use sections::{
+    Admin, C2s, Conflict, Host, LimitKeys, Log, LogFormat, Modules, Register, Sasl, Session, Store,
+    Synchronous, Tls, TlsVersion, Version,
+};
+
+use crate::store;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+
+/// The whole configuration. One field is one section of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The folder of the database, the made certificates and the admin socket.
+    pub data_dir: PathBuf,
+    /// The domains served here.
+    pub host: Vec<Host>,
+    /// Client streams.
+    pub c2s: C2s,
+    /// TLS for all streams.
+    pub tls: Tls,
+    /// Authentication.
+    pub sasl: Sasl,
+    /// Bounds on what one peer may use.
+    pub limits: LimitKeys,
+    /// The database.
+    pub store: Store,
+    /// Bound sessions.
+    pub session: Session,
+    /// Keys of single features.
+    pub modules: Modules,
+    /// What is written to standard error.
+    pub log: Log,
+    /// The operator's own door.
+    pub admin: Admin,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./stonechat-data"),
+            host: vec![Host::named("localhost")],
+            c2s: C2s::default(),
+            tls: Tls::default(),
+            sasl: Sasl::default(),
+            limits: LimitKeys::default(),
+            store: Store::default(),
+            session: Session::default(),
+            modules: Modules::default(),
+            log: Log::default(),
+            admin: Admin::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Where a throw-away server starts from: free loopback ports, registration open to all.
+    pub fn lab(mut self, domains: &[String], data_dir: PathBuf) -> Self {
+        if !domains.is_empty() {
+            self.host = domains.iter().map(|domain| Host::named(domain)).collect();
+        }
+        let free = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        self.data_dir = data_dir;
+        self.c2s.listen = vec![free];
+        self.c2s.listen_tls = vec![free];
+        self.modules.register.open = true;
+        self.modules.register.per_ip_per_hour = 0;
+        // A lab's peers are tests: they come in hundreds from one address and fail on purpose.
+        self.limits.streams_per_ip = 0;
+        // Rates and quotas are off; depth, sizes and queue bounds stay.
+        self.limits.bytes_per_second = 0;
+        self.limits.stanzas_per_second = 0;
+        self.limits.offline_messages_max = 1_000_000_000;
+        self.limits.offline_bytes_max = 1_000_000_000_000;
+        self.limits.roster_items_max = 1_000_000;
+        self.limits.resources_per_account = 10_000;
+        self.limits.directed_presence_max = 1_000_000;
+        self.sasl.delay_first_ms = 0;
+        self.sasl.delay_max_ms = 0;
+        self.admin.socket = None;
+        self
+    }
+
+    /// Path of the admin socket.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.admin.socket.clone().unwrap_or_else(|| self.data_dir.join("admin.sock"))
+    }
+
+    /// Path of the database.
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join("stonechat.db")
+    }
+
+    /// How the store is opened.
+    pub fn store_options(&self) -> store::Options {
+        store::Options {
+            synchronous: match self.store.synchronous {
+                Synchronous::Full => store::Synchronous::Full,
+                Synchronous::Normal => store::Synchronous::Normal,
+            },
+            readers: self.store.readers,
+            queue_bytes: self.store.queue_bytes_max,
+            ..store::Options::new(self.database())
+        }
+    }
+
+    /// What an operator should read in the log at every start, most important first.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.c2s.require_tls {
+            lines.push(
+                "c2s.require_tls is false: clients may log in WITHOUT encryption, passwords and \
+                 messages can be read on the way; set it to true unless this is a test"
+                    .to_owned(),
+            );
+        }
+        if self.modules.register.open {
+            lines.push("modules.register.open is true: anybody can make an account".to_owned());
+        }
+        if self.sasl.mechanisms.iter().any(|name| name == "ANONYMOUS") {
+            lines.push("sasl.mechanisms has ANONYMOUS: anybody can log in without one".to_owned());
+        }
+        lines
+    }
+}
+
+/// One fault of the configuration, told to a person: what is wrong, where, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub what: String,
+    /// File and line, environment variable or option, and the key.
+    pub place: String,
+    /// What to do about it.
+    pub fix: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  where: {}\n  to do: {}", self.what, self.place, self.fix)
+    }
+}
+
+/// Every fault found; never empty when returned as an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "\n" };
+            write!(f, "{gap}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests;

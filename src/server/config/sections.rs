@@ -1,0 +1,343 @@
+//! One small struct per section of the file; the defaults are the server's.
+
+use crate::base::limits::Limits;
+use crate::stream::sasl::Mechanism;
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `[[host]]`: one served domain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Host {
+    /// The domain as it stands in addresses.
+    pub domain: String,
+    /// PEM file with the certificate chain. Empty: one is made, signed by the server's own CA.
+    #[serde(with = "optional_path")]
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the private key of that certificate.
+    #[serde(with = "optional_path")]
+    pub key: Option<PathBuf>,
+}
+
+impl Host {
+    /// A host with certificates of the server's own making.
+    pub fn named(domain: &str) -> Self {
+        Self { domain: domain.to_owned(), ..Self::default() }
+    }
+}
+
+/// `[c2s]`: client streams.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct C2s {
+    /// Addresses for streams that start in the clear and turn to TLS (RFC 6120 §5).
+    pub listen: Vec<SocketAddr>,
+    /// Addresses for streams that are TLS from the first byte (XEP-0368).
+    pub listen_tls: Vec<SocketAddr>,
+    /// Nobody authenticates before TLS. Off only for tests: it is logged at every start.
+    pub require_tls: bool,
+}
+
+impl Default for C2s {
+    fn default() -> Self {
+        let any = |port| vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))];
+        Self { listen: any(5222), listen_tls: any(5223), require_tls: true }
+    }
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The oldest version accepted; RFC 8996 forbids anything before 1.2.
+    pub min_version: TlsVersion,
+}
+
+/// A TLS version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246)
+    #[default]
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3 (RFC 8446)
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// `[sasl]`: authentication.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sasl {
+    /// Names of the mechanisms on offer; [`Self::mechanisms`] gives them.
+    pub mechanisms: Vec<String>,
+    /// PBKDF2 rounds for new passwords; RFC 7677 §4 asks for at least 4096.
+    pub iterations: u32,
+    /// Milliseconds that the first delayed login waits; 0: no delays.
+    pub delay_first_ms: u64,
+    /// Milliseconds above which that delay, doubled with each failure, does not grow.
+    pub delay_max_ms: u64,
+}
+
+impl Sasl {
+    /// The mechanisms on offer, in the server's order of preference.
+    pub fn mechanisms(&self) -> Vec<Mechanism> {
+        let named = |one: &Mechanism| self.mechanisms.iter().any(|name| name == one.as_str());
+        Mechanism::ALL.into_iter().filter(named).collect()
+    }
+}
+
+impl Default for Sasl {
+    fn default() -> Self {
+        // All that ask for an account.
+        let names = Mechanism::ALL.into_iter().filter(|one| *one != Mechanism::Anonymous);
+        Self {
+            mechanisms: names.map(|one| one.as_str().to_owned()).collect(),
+            iterations: 10_000,
+            delay_first_ms: 250,
+            delay_max_ms: 30_000,
+        }
+    }
+}
+
+/// `[limits]`: the keys of [`Limits`], whose documentation and defaults they share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct LimitKeys {
+    pub stanza_bytes_max: usize,
+    pub stanza_bytes_max_unauthenticated: usize,
+    pub depth_max: usize,
+    pub attributes_max: usize,
+    pub children_max: usize,
+    pub unauthenticated_secs: u64,
+    pub ping_after_secs: u64,
+    pub ping_timeout_secs: u64,
+    pub bytes_per_second: u32,
+    pub bytes_burst: u32,
+    pub stanzas_per_second: u32,
+    pub stanzas_burst: u32,
+    pub streams_per_ip: u32,
+    pub auth_attempts_max: u32,
+    pub resources_per_account: usize,
+    pub outbox_bytes_max: usize,
+    pub roster_items_max: usize,
+    pub offline_messages_max: usize,
+    pub offline_bytes_max: usize,
+    pub directed_presence_max: usize,
+}
+
+impl LimitKeys {
+    /// The same values in the form that the floors below use.
+    pub fn to_limits(&self) -> Limits {
+        Limits {
+            stanza_bytes_max: self.stanza_bytes_max,
+            stanza_bytes_max_unauthenticated: self.stanza_bytes_max_unauthenticated,
+            depth_max: self.depth_max,
+            attributes_max: self.attributes_max,
+            children_max: self.children_max,
+            unauthenticated_time: Duration::from_secs(self.unauthenticated_secs),
+            ping_after: Duration::from_secs(self.ping_after_secs),
+            ping_timeout: Duration::from_secs(self.ping_timeout_secs),
+            bytes_per_second: self.bytes_per_second,
+            bytes_burst: self.bytes_burst,
+            stanzas_per_second: self.stanzas_per_second,
+            stanzas_burst: self.stanzas_burst,
+            streams_per_ip: self.streams_per_ip,
+            auth_attempts_max: self.auth_attempts_max,
+            resources_per_account: self.resources_per_account,
+            outbox_bytes_max: self.outbox_bytes_max,
+            roster_items_max: self.roster_items_max,
+            offline_messages_max: self.offline_messages_max,
+            offline_bytes_max: self.offline_bytes_max,
+            directed_presence_max: self.directed_presence_max,
+        }
+    }
+}
+
+impl From<Limits> for LimitKeys {
+    fn from(limits: Limits) -> Self {
+        Self {
+            stanza_bytes_max: limits.stanza_bytes_max,
+            stanza_bytes_max_unauthenticated: limits.stanza_bytes_max_unauthenticated,
+            depth_max: limits.depth_max,
+            attributes_max: limits.attributes_max,
+            children_max: limits.children_max,
+            unauthenticated_secs: limits.unauthenticated_time.as_secs(),
+            ping_after_secs: limits.ping_after.as_secs(),
+            ping_timeout_secs: limits.ping_timeout.as_secs(),
+            bytes_per_second: limits.bytes_per_second,
+            bytes_burst: limits.bytes_burst,
+            stanzas_per_second: limits.stanzas_per_second,
+            stanzas_burst: limits.stanzas_burst,
+            streams_per_ip: limits.streams_per_ip,
+            auth_attempts_max: limits.auth_attempts_max,
+            resources_per_account: limits.resources_per_account,
+            outbox_bytes_max: limits.outbox_bytes_max,
+            roster_items_max: limits.roster_items_max,
+            offline_messages_max: limits.offline_messages_max,
+            offline_bytes_max: limits.offline_bytes_max,
+            directed_presence_max: limits.directed_presence_max,
+        }
+    }
+}
+
+impl Default for LimitKeys {
+    fn default() -> Self {
+        Self::from(Limits::default())
+    }
+}
+
+/// `[store]`: the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Whether a commit waits for the disk.
+    pub synchronous: Synchronous,
+    /// Connections that read beside the one that writes.
+    pub readers: usize,
+    /// Bytes of writes that may wait for the writer before callers wait too.
+    pub queue_bytes_max: usize,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { synchronous: Synchronous::Full, readers: 2, queue_bytes_max: 64 * 1_048_576 }
+    }
+}
+
+/// SQLite's `synchronous` pragma.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Synchronous {
+    /// What was acknowledged survives a power cut.
+    #[default]
+    Full,
+    /// What was acknowledged survives a crash of the server, not always a power cut.
+    Normal,
+}
+
+/// `[session]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Session {
+    /// What happens when a client binds a resource that is in use.
+    pub conflict: Conflict,
+}
+
+/// The three ways of RFC 6120 §7.7.2.2.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Conflict {
+    /// The older session ends with `<conflict/>`.
+    #[default]
+    Replace,
+    /// The newer session's request is refused with `<conflict/>`.
+    Refuse,
+    /// The newer session gets another resource.
+    Rename,
+}
+
+/// `[modules.*]`: keys of single features.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Modules {
+    /// XEP-0077
+    pub register: Register,
+    /// XEP-0092
+    pub version: Version,
+}
+
+/// `[modules.register]`: in-band registration (XEP-0077).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Register {
+    /// Whether anybody may make an account.
+    pub open: bool,
+    /// New accounts per hour from one IP address (IPv6: one /64). 0: no bound.
+    pub per_ip_per_hour: u32,
+}
+
+impl Default for Register {
+    fn default() -> Self {
+        Self { open: false, per_ip_per_hour: 5 }
+    }
+}
+
+/// `[modules.version]`: software version (XEP-0092).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Version {
+    /// Whether the answer names the operating system (XEP-0092 §4 leaves it to the operator).
+    pub show_os: bool,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// The least level, with exceptions per part: `info,stonechat::net=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One line for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// The unix socket of the command line. Empty: `admin.sock` in the data folder.
+    #[serde(with = "optional_path")]
+    pub socket: Option<PathBuf>,
+}
+
+/// A path whose absence is written `""`, so that every key of the file has a default to show.
+mod optional_path {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::path::{Path, PathBuf};
+
+    #[allow(clippy::ref_option)]
+    pub(super) fn serialize<S: Serializer>(
+        path: &Option<PathBuf>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        path.as_deref().unwrap_or_else(|| Path::new("")).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
+        let path = PathBuf::deserialize(deserializer)?;
+        Ok(Some(path).filter(|path| !path.as_os_str().is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_survive_the_way_to_the_file_and_back() {
+        let limits = Limits { ping_after: Duration::from_secs(7), ..Limits::default() };
+        assert_eq!(LimitKeys::from(limits.clone()).to_limits(), limits);
+    }
+}

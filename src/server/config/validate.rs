@@ -1,0 +1,207 @@
+//! What the types cannot say: values that contradict a spec, each other, or sense.
+
+use super::load::Origins;
+use super::schema::nearest;
+use super::{Config, Problem};
+use crate::jid::prep::domainpart;
+use crate::stream::sasl::Mechanism;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use tracing_subscriber::EnvFilter;
+
+/// All faults of a configuration whose types are right.
+pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
+    let mut faults = Faults { origins, found: Vec::new() };
+    hosts(config, &mut faults);
+    listeners(config, &mut faults);
+    sasl(config, &mut faults);
+    limits(config, &mut faults);
+    rest(config, &mut faults);
+    faults.found
+}
+
+struct Faults<'a> {
+    origins: &'a Origins,
+    found: Vec<Problem>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, key: &str, what: impl Into<String>, fix: &str) {
+        let place = self.origins.of(key);
+        self.found.push(Problem { what: what.into(), place, fix: fix.to_owned() });
+    }
+
+    fn at_least(&mut self, key: &str, value: impl Into<u128>, least: u128, why: &str) {
+        let value = value.into();
+        if value < least {
+            let what = format!("`{key}` is {value}, which is too little: {why}");
+            self.add(
+                key,
+                what,
+                &format!("set it to {least} or more, or remove it for the default"),
+            );
+        }
+    }
+
+    fn at_most(&mut self, key: &str, value: impl Into<u128>, most: u128, why: &str) {
+        let value = value.into();
+        if value > most {
+            let what = format!("`{key}` is {value}, which is too much: {why}");
+            self.add(key, what, &format!("set it to {most} or less, or remove it for the default"));
+        }
+    }
+}
+
+fn hosts(config: &Config, faults: &mut Faults<'_>) {
+    if config.host.is_empty() {
+        faults.add("host", "no domain is served", "add a section [[host]] with a domain");
+    }
+    let mut seen = BTreeSet::new();
+    for (index, host) in config.host.iter().enumerate() {
+        let key = |name: &str| format!("host.{index}.{name}");
+        if host.domain.is_empty() {
+            let fix = "write domain = \"example.org\" in this [[host]]";
+            faults.add(&key("domain"), "a host without a domain", fix);
+        } else if let Err(why) = prepared_domain(&host.domain) {
+            let what = format!("`{}` is no domain: {why}", host.domain);
+            let fix = "write the domain as it stands after the @ in addresses, without a port";
+            faults.add(&key("domain"), what, fix);
+        } else if !seen.insert(prepared_domain(&host.domain)) {
+            let what = format!("the domain `{}` is there twice", host.domain);
+            faults.add(&key("domain"), what, "remove one of the two [[host]] sections");
+        }
+        if host.certificate.is_some() != host.key.is_some() {
+            let (there, missing) =
+                if host.key.is_some() { ("key", "certificate") } else { ("certificate", "key") };
+            faults.add(
+                &key(there),
+                format!("`{}` has a {there}, but no {missing}", host.domain),
+                &format!("name the {missing}'s PEM file too, or remove the {there}"),
+            );
+        }
+    }
+}
+
+/// A configured domain in normal form; streams and addresses are compared with that.
+pub(super) fn prepared_domain(domain: &str) -> Result<String, String> {
+    domainpart(domain).map(Cow::into_owned).map_err(|error| error.to_string())
+}
+
+fn listeners(config: &Config, faults: &mut Faults<'_>) {
+    let c2s = &config.c2s;
+    if c2s.listen.is_empty() && c2s.listen_tls.is_empty() {
+        faults.add("c2s.listen", "clients have no address to connect to", "set c2s.listen");
+    }
+    let all: Vec<SocketAddr> = c2s.listen.iter().chain(&c2s.listen_tls).copied().collect();
+    for (index, address) in all.iter().enumerate() {
+        let before = all.get(..index).unwrap_or_default();
+        if address.port() != 0 && before.contains(address) {
+            let key = if index < c2s.listen.len() { "c2s.listen" } else { "c2s.listen_tls" };
+            faults.add(
+                key,
+                format!("the address {address} is listed twice"),
+                "give each listener an address and port of its own",
+            );
+        }
+    }
+}
+
+fn sasl(config: &Config, faults: &mut Faults<'_>) {
+    let sasl = &config.sasl;
+    if sasl.mechanisms.is_empty() {
+        let fix = "name at least one, or remove the key for the default";
+        faults.add("sasl.mechanisms", "nobody can log in: no mechanism is offered", fix);
+    }
+    let known = Mechanism::ALL.map(|one| one.as_str().to_owned());
+    for name in sasl.mechanisms.iter().filter(|name| !known.contains(name)) {
+        let fix = nearest(&name.to_uppercase(), &known).map_or_else(
+            || format!("use some of {}", known.join(", ")),
+            |near| format!("write `{near}` if that is what you mean, else remove it"),
+        );
+        faults.add("sasl.mechanisms", format!("unknown mechanism `{name}`"), &fix);
+    }
+    faults.at_least("sasl.iterations", sasl.iterations, 4_096, "RFC 7677 §4 forbids less");
+    let why = "each login would keep a processor busy for seconds";
+    faults.at_most("sasl.iterations", sasl.iterations, 1_000_000, why);
+    let why = "clients give up before the answer comes";
+    faults.at_most("sasl.delay_max_ms", sasl.delay_max_ms, 30_000, why);
+    if sasl.delay_first_ms > sasl.delay_max_ms {
+        faults.add(
+            "sasl.delay_first_ms",
+            "`sasl.delay_first_ms` is greater than `sasl.delay_max_ms`",
+            "make the first delay the smaller one",
+        );
+    }
+}
+
+fn limits(config: &Config, faults: &mut Faults<'_>) {
+    let limits = &config.limits;
+    let wide = |value: usize| u128::try_from(value).unwrap_or(u128::MAX);
+    let rfc = "RFC 6120 §13.12 forbids to refuse stanzas under 10000 bytes";
+    let unknown = limits.stanza_bytes_max_unauthenticated;
+    faults.at_least("limits.stanza_bytes_max", wide(limits.stanza_bytes_max), 10_000, rfc);
+    faults.at_least("limits.stanza_bytes_max_unauthenticated", wide(unknown), 10_000, rfc);
+    let most = 64 * 1_048_576;
+    let why = "one stanza could fill the memory of every receiver";
+    faults.at_most("limits.stanza_bytes_max", wide(limits.stanza_bytes_max), most, why);
+    let ordinary = "ordinary stanzas would be refused";
+    faults.at_least("limits.depth_max", wide(limits.depth_max), 16, ordinary);
+    faults.at_least("limits.attributes_max", wide(limits.attributes_max), 16, ordinary);
+    faults.at_least("limits.children_max", wide(limits.children_max), 16, ordinary);
+    let time = "no client could ever log in";
+    faults.at_least("limits.unauthenticated_secs", limits.unauthenticated_secs, 1, time);
+    let ping = "the server would do nothing but ping";
+    faults.at_least("limits.ping_after_secs", limits.ping_after_secs, 1, ping);
+    faults.at_least("limits.ping_timeout_secs", limits.ping_timeout_secs, 1, ping);
+    let retry = "RFC 6120 §6.4.5 wants clients to have a second try";
+    faults.at_least("limits.auth_attempts_max", limits.auth_attempts_max, 2, retry);
+    let one = "nobody could be online";
+    faults.at_least("limits.resources_per_account", wide(limits.resources_per_account), 1, one);
+    if limits.outbox_bytes_max < limits.stanza_bytes_max {
+        let what = "`limits.outbox_bytes_max` is less than `limits.stanza_bytes_max`: the largest \
+                    stanza could not be delivered";
+        faults.add("limits.outbox_bytes_max", what, "make it a few times the largest stanza");
+    }
+    let rates = [
+        ("limits.bytes_burst", limits.bytes_burst, limits.bytes_per_second),
+        ("limits.stanzas_burst", limits.stanzas_burst, limits.stanzas_per_second),
+    ];
+    for (key, burst, rate) in rates {
+        if rate > 0 {
+            faults.at_least(key, burst, 1, "with a rate and no burst nothing gets through");
+        }
+    }
+}
+
+fn rest(config: &Config, faults: &mut Faults<'_>) {
+    let wide = |value: usize| u128::try_from(value).unwrap_or(u128::MAX);
+    if config.data_dir.as_os_str().is_empty() {
+        faults.add("data_dir", "`data_dir` is empty", "name a folder the server may write to");
+    }
+    faults.at_least("store.readers", wide(config.store.readers), 1, "nothing could be read");
+    faults.at_most("store.readers", wide(config.store.readers), 64, "each is a thread");
+    let queue = wide(config.store.queue_bytes_max);
+    let why = "every write would wait for the one before it";
+    faults.at_least("store.queue_bytes_max", queue, 1_048_576, why);
+    if let Err(error) = EnvFilter::try_new(&config.log.level) {
+        faults.add(
+            "log.level",
+            format!("`{}` is no log level: {error}", config.log.level),
+            "use error, warn, info, debug or trace, with exceptions such as \
+             \"info,stonechat::net=debug\"",
+        );
+    }
+    let socket = config.admin_socket();
+    if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        let key = if config.admin.socket.is_some() { "admin.socket" } else { "data_dir" };
+        faults.add(
+            key,
+            format!("the path of the admin socket is too long: {}", socket.display()),
+            "set admin.socket to a path under 104 bytes",
+        );
+    }
+}
+
+/// The least `sun_path` among today's systems is 104 bytes with its final zero.
+const SOCKET_PATH_BYTES_MAX: usize = 103;

@@ -1,0 +1,187 @@
+//! `stonechat serve` and `stonechat lab`: a runtime, signals, and a graceful end.
+
+use std::future::Future;
+use std::io::Write;
+use std::os::unix::process::parent_id;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::interval;
+
+use super::build::{Running, start};
+use super::cli::Lab;
+use super::config::{Config, Loaded, Problem};
+use crate::admin::accounts;
+use crate::store::accounts as stored;
+
+/// Serves until SIGTERM or SIGINT.
+pub fn serve(loaded: Loaded) -> Result<(), Problem> {
+    block_on(async move {
+        let running = start(&loaded.config, &loaded.origins).await?;
+        announce(&loaded.config, &running).await;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let mut signals = Signals::new()?;
+        loop {
+            match signals.next().await {
+                Said::Reload => {
+                    tracing::info!("SIGHUP: reading certificates again");
+                    running.reload();
+                }
+                Said::Stop => break,
+            }
+        }
+        tracing::info!("stopping");
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        if !running.stop(STOP_LIMIT).await {
+            tracing::warn!("some streams did not end in time");
+        }
+        Ok(())
+    })
+}
+
+/// Serves a lab until SIGTERM, SIGINT, or the end of its parent; prints one line of JSON.
+pub fn lab(lab: Lab) -> Result<(), Problem> {
+    block_on(async move {
+        // Before anything takes time: a parent that dies meanwhile must be noticed.
+        let parent = parent_id();
+        let config = &lab.loaded.config;
+        let running = start(config, &lab.loaded.origins).await?;
+        let mut signals = Signals::new()?;
+        for (jid, password) in &lab.users {
+            let added = accounts::add(&running.store, jid, password, config.sasl.iterations).await;
+            added.map_err(|error| Problem {
+                what: error.to_string(),
+                place: format!("--user {jid}"),
+                fix: "name each user once, with a password of at least one character".to_owned(),
+            })?;
+        }
+        say(&ready_line(&lab, &running).to_string());
+        tokio::select! {
+            () = signals.stopped() => {}
+            () = orphaned(parent) => {}
+        }
+        running.stop(STOP_LIMIT).await;
+        Ok(())
+    })
+}
+
+fn ready_line(lab: &Lab, running: &Running) -> serde_json::Value {
+    let config = &lab.loaded.config;
+    let domains: Vec<_> = config.host.iter().map(|host| host.domain.as_str()).collect();
+    let users: Vec<_> = lab.users.iter().map(|(jid, _)| jid.as_str()).collect();
+    json!({
+        "ready": true,
+        "pid": std::process::id(),
+        "domains": domains,
+        "c2s": running.c2s.first().map(ToString::to_string),
+        "c2s_tls": running.c2s_tls.first().map(ToString::to_string),
+        "ca": running.tls.ca_file(),
+        "users": users,
+        "data": config.data_dir,
+    })
+}
+
+/// Where to connect, whom to trust, what to do first: in words, on standard output.
+async fn announce(config: &Config, running: &Running) {
+    let list = |addresses: &[std::net::SocketAddr]| {
+        let listed: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        if listed.is_empty() { "(nothing)".to_owned() } else { listed.join(", ") }
+    };
+    let domains: Vec<_> = config.host.iter().map(|host| host.domain.as_str()).collect();
+    let mut lines = vec![
+        format!("Stonechat {} serves {}", env!("CARGO_PKG_VERSION"), domains.join(", ")),
+        format!("  connect:     {}  (STARTTLS)", list(&running.c2s)),
+        format!("               {}  (TLS from the first byte)", list(&running.c2s_tls)),
+        format!("  data:        {}", absolute(&config.data_dir).display()),
+    ];
+    if let Some(ca) = running.tls.ca_file() {
+        lines.push(format!("  trust:       {}", absolute(&ca).display()));
+        lines.push("               (this server's own authority: tell your client to trust this file)".to_owned());
+    }
+    if let (Ok(0), Some(domain)) = (running.store.read(stored::count).await, domains.first()) {
+        lines.push(format!("  first step:  stonechat user add alice@{domain}"));
+        lines.push("               (in another terminal, in the same folder; it asks for a password)".to_owned());
+    }
+    say(&lines.join("\n"));
+}
+
+fn absolute(path: &std::path::Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Standard output may be closed; that is no reason to stop.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}");
+    let _ = out.flush();
+}
+
+enum Said {
+    Reload,
+    Stop,
+}
+
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Problem> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Problem {
+                what: format!("signals cannot be received: {error}"),
+                place: "the operating system".to_owned(),
+                fix: "check the limits under which the server is started".to_owned(),
+            })
+        };
+        Ok(Self {
+            term: listen(SignalKind::terminate())?,
+            int: listen(SignalKind::interrupt())?,
+            hup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Said {
+        tokio::select! {
+            _ = self.term.recv() => Said::Stop,
+            _ = self.int.recv() => Said::Stop,
+            _ = self.hup.recv() => Said::Reload,
+        }
+    }
+
+    async fn stopped(&mut self) {
+        while let Said::Reload = self.next().await {}
+    }
+}
+
+/// Waits until the process has another parent than it started with.
+async fn orphaned(parent: u32) {
+    let mut tick = interval(PARENT_POLL);
+    while parent_id() == parent {
+        tick.tick().await;
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<(), Problem>>) -> Result<(), Problem> {
+    let runtime = runtime().map_err(|error| Problem {
+        what: format!("threads cannot be started: {error}"),
+        place: "the operating system".to_owned(),
+        fix: "check the limits under which the server is started".to_owned(),
+    })?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().thread_name("stonechat").build()
+}
+
+/// Of the 10 s that a stop may take, the rest is for the store and the process.
+const STOP_LIMIT: Duration = Duration::from_secs(7);
+const PARENT_POLL: Duration = Duration::from_millis(200);

@@ -1,0 +1,70 @@
+//! A session's place in the registry. Dropping it takes the session out, whatever ended it: a
+//! closing tag, a cut, a panic.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::Context;
+use crate::jid::Jid;
+use crate::modules::api::{Cx, Goodbye};
+use crate::router::outbox::Outgoing;
+use crate::stanza::{Kind, Stanza, StanzaError, error_reply};
+
+/// Held by the session's task while it is bound.
+pub struct Binding {
+    context: Arc<Context>,
+    /// What the session's handlers see; `now` is stale here.
+    pub cx: Cx,
+    /// Its last words.
+    pub goodbye: Goodbye,
+}
+
+impl Binding {
+    /// For a session that was just put into the registry.
+    pub fn new(context: Arc<Context>, cx: Cx) -> Self {
+        Self { context, cx, goodbye: Goodbye::default() }
+    }
+
+    /// All that sessions share.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+}
+
+impl Drop for Binding {
+    #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
+    fn drop(&mut self) {
+        let mut cx = self.cx.clone();
+        cx.now = SystemTime::now();
+        let router = &self.context.router;
+        let bare = cx.bare();
+        let resource = router.registry.unbind(bare.as_str(), cx.who.session);
+        if let Some(resource) = &resource {
+            self.context.pipeline.gone(&cx, resource);
+        }
+        let left = cx.who.outbox.as_ref().map(|outbox| outbox.close()).unwrap_or_default();
+        router.ended(bare.as_str());
+        let pipeline = self.context.pipeline.clone();
+        let goodbye = std::mem::take(&mut self.goodbye);
+        router.tasks.spawn("unbound", async move {
+            for reply in left.iter().filter_map(undelivered) {
+                cx.send(&reply).await;
+            }
+            if resource.is_some() {
+                pipeline.unbound(&cx, &goodbye).await;
+            }
+        });
+    }
+}
+
+/// An IQ request that was never written gets the answer of an absent resource (RFC 6121
+/// §8.5.3.2.3); owed messages are in the store; the rest had no claim.
+fn undelivered(item: &Outgoing) -> Option<Stanza> {
+    let stanza = Stanza::ours(item.frame.to_vec().into())?;
+    if stanza.kind() != Kind::Iq {
+        return None;
+    }
+    let from = stanza.to().map(Jid::as_str);
+    let reply = error_reply(stanza.element(), from, stanza.from(), &StanzaError::service_unavailable())?;
+    Stanza::ours(reply)
+}

@@ -1,0 +1,232 @@
+//! One element from the client: stamp, hooks, then the IQ index, presence, or the router.
+
+use std::time::Duration;
+
+use super::run::{Session, now, wall};
+use crate::jid::Jid;
+use crate::modules::api::{Cx, Effect, Reply, Verdict};
+use crate::router::{Handler, Origin, Routed};
+use crate::router::ticket::Ticket;
+use crate::stanza::iq::Iq;
+use crate::stanza::presence::PresenceType;
+use crate::stanza::{Frame, Kind, Stanza, StanzaError, error_reply};
+use crate::stream::error::StreamError;
+use crate::xml::element::Element;
+
+/// How a pending handler ended.
+pub(super) struct Handled {
+    outcome: Outcome,
+    /// Released with this, after the answer is queued.
+    ticket: Ticket,
+}
+
+enum Outcome {
+    Reply(Iq, Result<Reply, StanzaError>),
+    Stanza(Stanza, Result<(), StanzaError>),
+    /// The addressee was read from the store: route again.
+    Loaded(Stanza, Result<(), StanzaError>),
+}
+
+impl Session {
+    /// Handles one proved element.
+    pub(super) fn element(&mut self, element: Element) {
+        let Some(kind) = Kind::of(&element) else {
+            self.fail(StreamError::UnsupportedStanzaType.into());
+            return;
+        };
+        if !self.may_say_from(&element) {
+            // RFC 6120 §8.1.2.1 and §4.9.3.9
+            self.fail(StreamError::InvalidFrom.into());
+            return;
+        }
+        self.binding.cx.now = wall();
+        let jid = &self.binding.cx.who.jid;
+        let stanza = match Stanza::from_client(kind, element, jid, self.lang.as_deref()) {
+            Ok(stanza) => stanza,
+            Err(refused) => {
+                self.ledger.pass();
+                let to = Jid::from(jid.clone());
+                self.queue_error(error_reply(&refused.element, None, &to, &refused.error));
+                return;
+            }
+        };
+        match self.binding.context().pipeline.clone().from_client(&mut self.state, &stanza) {
+            Verdict::Continue => {}
+            Verdict::Drop => return self.ledger.pass(),
+            Verdict::Bounce(error) => {
+                self.ledger.pass();
+                return self.bounce(&stanza, &error);
+            }
+        }
+        match kind {
+            Kind::Message => self.route(stanza, None),
+            Kind::Presence => self.presence(stanza),
+            Kind::Iq => self.iq(stanza),
+        }
+    }
+
+    /// A client that writes `from` must write its own address, bare or full.
+    fn may_say_from(&self, element: &Element) -> bool {
+        let Some(from) = element.attr("from") else { return true };
+        let jid = &self.binding.cx.who.jid;
+        from == jid.as_str()
+            || Jid::parse(&from).is_ok_and(|from| from.as_str() == jid.as_str() || from.as_str() == jid.bare_str())
+    }
+
+    fn iq(&mut self, stanza: Stanza) {
+        let iq = match Iq::request(&stanza) {
+            Ok(Some(iq)) => iq,
+            Ok(None) if self.is_ours(stanza.to()) => {
+                self.ledger.pass();
+                return self.reply_to_us(stanza.id().as_deref());
+            }
+            Ok(None) => return self.route(stanza, None),
+            Err(error) => {
+                self.ledger.pass();
+                return self.bounce(&stanza, &error);
+            }
+        };
+        if self.binding.cx.target(iq.to()).is_some() {
+            let answer = self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
+            self.await_handler(self.ledger.issue(), async move { Outcome::Reply(iq, answer.await) });
+        } else {
+            self.route(stanza, None);
+        }
+    }
+
+    fn presence(&mut self, stanza: Stanza) {
+        use PresenceType as P;
+        let ty = match PresenceType::parse(stanza.ty().as_deref()) {
+            Ok(ty) => ty,
+            Err(error) => {
+                self.ledger.pass();
+                return self.bounce(&stanza, &error);
+            }
+        };
+        let pipeline = self.binding.context().pipeline.clone();
+        match (ty, stanza.to().is_some()) {
+            (P::Available | P::Unavailable, false) => {
+                self.ledger.pass();
+                if ty == P::Unavailable {
+                    self.binding.goodbye.status = stanza
+                        .element()
+                        .child_text(crate::xml::ns::CLIENT, "status")
+                        .map(|status| status.to_string());
+                }
+                match pipeline.broadcast(&self.binding.cx, &mut self.state, &stanza) {
+                    Ok(presented) => {
+                        if let Some(boundary) = presented.drain {
+                            self.begin_drain(boundary);
+                        }
+                    }
+                    Err(error) => self.bounce(&stanza, &error),
+                }
+            }
+            (P::Subscribe | P::Subscribed | P::Unsubscribe | P::Unsubscribed, true) => {
+                let cx = self.binding.cx.clone();
+                let answer = pipeline.subscription_out(cx.clone(), stanza.clone());
+                let ticket = self.ledger.issue();
+                self.await_handler(ticket, async move { Outcome::Stanza(stanza, send_all(cx, answer.await).await) });
+            }
+            (P::Available | P::Unavailable, true) => match pipeline.directed(&self.binding.cx, &stanza) {
+                Ok(()) => self.route(stanza, None),
+                Err(error) => {
+                    self.ledger.pass();
+                    self.bounce(&stanza, &error);
+                }
+            },
+            (P::Probe | P::Error, true) => self.route(stanza, None),
+            (_, false) => {
+                self.ledger.pass();
+                self.bounce(&stanza, &StanzaError::bad_request().text("this presence needs a 'to'"));
+            }
+        }
+    }
+
+    /// `ticket` is given when the stanza has one already: it was waiting for its addressee.
+    fn route(&mut self, stanza: Stanza, ticket: Option<Ticket>) {
+        let cx = self.binding.cx.clone();
+        let (ledger, outbox) = (self.ledger.clone(), self.outbox.clone());
+        let mut origin = Origin::session(&ledger, &outbox, ticket);
+        match cx.router.route(&stanza, cx.now, &mut origin) {
+            Routed::Done => origin.finish(),
+            Routed::Slow(outbox) => {
+                origin.finish();
+                self.slow = Some((outbox, now() + SLOW_MAX));
+            }
+            Routed::Bounce(error) => {
+                origin.finish();
+                self.bounce(&stanza, &error);
+            }
+            Routed::Load(bare) => self.await_handler(origin.into_ticket(&ledger), async move {
+                let loaded = cx.router.load(&bare).await.map_err(StanzaError::from);
+                Outcome::Loaded(stanza, loaded)
+            }),
+            Routed::Handle(Handler::Probe) => {
+                let answer = cx.about.probe(cx.clone(), stanza.clone());
+                self.await_handler(origin.into_ticket(&ledger), async move {
+                    Outcome::Stanza(stanza, send_all(cx, answer.await).await)
+                });
+            }
+            Routed::Handle(_) => {
+                origin.finish();
+                self.bounce(&stanza, &StanzaError::service_unavailable());
+            }
+        }
+    }
+
+    /// Pauses reading until the handler is done; the stanza's ticket is held as long.
+    fn await_handler(&mut self, ticket: Ticket, work: impl Future<Output = Outcome> + Send + 'static) {
+        self.pending = Some(Box::pin(async move { Handled { outcome: work.await, ticket } }));
+    }
+
+    /// A handler is done: answer, and go on.
+    pub(super) fn handled(&mut self, handled: Handled) {
+        match handled.outcome {
+            Outcome::Reply(iq, Ok(reply)) => {
+                self.wire.queue(iq.result(&reply.payload));
+                let cx = self.binding.cx.clone();
+                if !reply.out.is_empty() {
+                    let router = cx.router.clone();
+                    router.tasks.spawn("reply", async move {
+                        for stanza in reply.out {
+                            cx.send(&stanza).await;
+                        }
+                    });
+                }
+                match reply.effect {
+                    // XEP-0077 §3.2.1
+                    Some(Effect::AccountRemoved) => self.fail(StreamError::NotAuthorized.text("the account was removed")),
+                    None => {}
+                }
+            }
+            Outcome::Reply(iq, Err(error)) => self.wire.queue(iq.error(&error)),
+            Outcome::Stanza(_, Ok(())) => {}
+            Outcome::Stanza(stanza, Err(error)) => self.bounce(&stanza, &error),
+            Outcome::Loaded(stanza, Ok(())) => self.route(stanza, Some(handled.ticket)),
+            Outcome::Loaded(stanza, Err(error)) => self.bounce(&stanza, &error),
+        }
+    }
+
+    fn bounce(&mut self, stanza: &Stanza, error: &StanzaError) {
+        let to = Jid::from(self.binding.cx.who.jid.clone());
+        let from = stanza.to().map(Jid::as_str);
+        self.queue_error(error_reply(stanza.element(), from, &to, error));
+    }
+
+    fn queue_error(&mut self, reply: Option<bytes::Bytes>) {
+        if let Some(reply) = reply {
+            self.wire.queue_frame(Frame::whole(reply));
+        }
+    }
+}
+
+async fn send_all(cx: Cx, made: Result<Vec<Stanza>, StanzaError>) -> Result<(), StanzaError> {
+    for stanza in made? {
+        cx.send(&stanza).await;
+    }
+    Ok(())
+}
+
+/// promise: a slowed sender waits a second in all at most, then goes on.
+const SLOW_MAX: Duration = Duration::from_secs(1);

@@ -1,0 +1,363 @@
+//! Drives `stream::c2s` until the stream is bound or over: performs what the machine asks for,
+//! under one absolute deadline.
+
+use std::net::IpAddr;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::time::{sleep, timeout_at};
+
+use super::binding::Binding;
+use super::run::Session;
+use super::wire::{Event, Io, Wire};
+use super::{Arrival, Context};
+use crate::base::credential::HashName;
+use crate::base::id::{self, OsRng};
+use crate::jid::{BareJid, FullJid};
+use crate::modules::api::{Cx, Who};
+use crate::router::outbox::Outbox;
+use crate::router::registry::{Bound, Conflict, Resource};
+use crate::stanza::iq::Iq;
+use crate::stanza::{Kind, Stanza, StanzaError};
+use crate::store::accounts::{self, AccountId};
+use crate::stream::c2s::{C2s, Input, Output, Outputs};
+use crate::stream::error::{StreamError, StreamFailure};
+use crate::stream::sasl::throttle::{Key, Throttle};
+use crate::stream::sasl::{Identity, SaslFailure};
+use crate::xml::element::Element;
+
+/// The driver of one stream.
+struct Negotiation {
+    context: Arc<Context>,
+    wire: Wire,
+    machine: C2s,
+    peer: IpAddr,
+    deadline: tokio::time::Instant,
+    account: Option<(BareJid, Option<AccountId>)>,
+    /// Set by a bind; dropping it undoes the bind.
+    bound: Option<Binding>,
+}
+
+/// What a step of the driver leads to.
+enum Next {
+    /// Go on reading.
+    Read,
+    /// Feed this.
+    Feed(Input),
+    /// The stream is bound.
+    Done(FullJid),
+    /// The connection is of no more use.
+    End,
+}
+
+/// Brings a connection to a bound session, or to its end.
+pub async fn negotiate(context: Arc<Context>, arrival: Arrival) -> Option<Session> {
+    let wire = Wire::new(arrival.transport, &context.router.limits);
+    let machine = C2s::new(context.policy.clone(), arrival.direct_tls);
+    let deadline = (arrival.since + context.router.limits.unauthenticated_time).into();
+    let peer = arrival.peer;
+    let mut negotiation =
+        Negotiation { context, wire, machine, peer, deadline, account: None, bound: None };
+    let mut input = negotiation.read().await?;
+    loop {
+        match negotiation.step(input).await {
+            Next::Read => input = negotiation.read().await?,
+            Next::Feed(next) => input = next,
+            Next::Done(full) => return negotiation.into_session(full),
+            Next::End => {
+                negotiation.hang_up().await;
+                return None;
+            }
+        }
+    }
+}
+
+impl Negotiation {
+    /// The next input from the client; `None` when the connection is gone.
+    async fn read(&mut self) -> Option<Input> {
+        loop {
+            match self.wire.next() {
+                Ok(Some(Event::Open(header))) => return Some(Input::Open(header)),
+                Ok(Some(Event::Element(element))) => return Some(Input::Element(element)),
+                Ok(Some(Event::Close)) => return Some(Input::Close),
+                Ok(Some(Event::Whitespace)) => continue,
+                Ok(None) => {}
+                Err(error) => return Some(Input::Fail(error.into())),
+            }
+            let mut stopping = self.context.stopping.clone();
+            tokio::select! {
+                read = timeout_at(self.deadline, self.wire.io(true)) => match read {
+                    Ok(Ok(Io::Read(1..) | Io::Written)) => {}
+                    Ok(_) => return None,
+                    Err(_) => {
+                        let why = StreamError::ConnectionTimeout.text("not authenticated in time");
+                        return Some(Input::Fail(why));
+                    }
+                },
+                _ = stopping.wait_for(|stopping| *stopping) => {
+                    return Some(Input::Fail(StreamError::SystemShutdown.into()));
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self, input: Input) -> Next {
+        if let Input::Fail(failure) = &input {
+            tracing::info!(peer = %self.peer, %failure, "stream refused");
+        }
+        let outputs = self.machine.feed(input, &mut OsRng);
+        let deadline = self.deadline;
+        // Handlers may wait for the store or a worker; the deadline holds for them too.
+        match timeout_at(deadline, self.perform(outputs)).await {
+            Ok(next) => next,
+            Err(_) => {
+                let why = StreamError::ConnectionTimeout.text("not authenticated in time");
+                Next::Feed(Input::Fail(why))
+            }
+        }
+    }
+
+    async fn perform(&mut self, outputs: Outputs) -> Next {
+        let mut next = Next::Read;
+        for output in outputs {
+            match output {
+                Output::Write(bytes) => self.wire.queue(bytes),
+                Output::StartTls => next = self.start_tls().await,
+                Output::Keys { localpart, hash } => next = Next::Feed(self.keys(&localpart, hash).await),
+                Output::Work(work) => {
+                    let _permit = self.context.workers.acquire().await;
+                    let done = work_off(move || work.run()).await;
+                    next = match done {
+                        Some(done) => Next::Feed(Input::Worked(done)),
+                        None => Next::Feed(Input::Fail(StreamError::InternalServerError.into())),
+                    };
+                }
+                Output::Admit(identity) => next = Next::Feed(Input::Admitted(self.admit(identity).await)),
+                Output::Failed { localpart } => self.failed(localpart.as_deref()),
+                Output::Authenticated => self.wire.authenticated(&self.context.router.limits),
+                Output::Bind(wanted) => next = Next::Feed(Input::Bound(self.bind(wanted).await)),
+                Output::Request(element) => next = self.request(element).await,
+                Output::Done(full) => next = Next::Done(full),
+                Output::End => next = Next::End,
+            }
+        }
+        match self.wire.flush().await {
+            Ok(()) => next,
+            Err(_) => Next::End,
+        }
+    }
+
+    async fn start_tls(&mut self) -> Next {
+        if self.wire.flush().await.is_err() {
+            return Next::End;
+        }
+        if self.wire.has_unread() {
+            tracing::info!(peer = %self.peer, "bytes behind <starttls/>: connection dropped");
+            return Next::End;
+        }
+        let host = self.machine.host().unwrap_or_default().to_owned();
+        match self.wire.transport().start_tls(&host).await {
+            Ok(bindings) => {
+                self.wire.restart();
+                Next::Feed(Input::Secured(bindings))
+            }
+            Err(error) => {
+                tracing::info!(peer = %self.peer, %error, "TLS handshake failed");
+                Next::End
+            }
+        }
+    }
+
+    /// Looks up keys, after the delay that earlier failures earned.
+    async fn keys(&mut self, localpart: &str, hash: Option<HashName>) -> Input {
+        let host = self.machine.host().unwrap_or_default().to_owned();
+        let account = Key::Account(format!("{localpart}@{host}").into());
+        let delay = {
+            let throttle = self.throttle();
+            let now = now();
+            throttle.delay(&account, now).max(throttle.delay(&Key::from(self.peer), now))
+        };
+        sleep(delay).await;
+        let local = localpart.to_owned();
+        let read = self.context.router.store.read(move |tx| match hash {
+            Some(hash) => accounts::keys(tx, &local, &host, hash),
+            None => accounts::any_keys(tx, &local, &host),
+        });
+        match read.await {
+            Ok(found) => Input::Keys(found.map(|(_, keys)| keys)),
+            Err(error) => {
+                tracing::error!(%error, "credentials could not be read");
+                Input::Fail(StreamError::InternalServerError.into())
+            }
+        }
+    }
+
+    /// The one gate that every login passes, whatever proved who it is.
+    async fn admit(&mut self, identity: Identity) -> Result<BareJid, SaslFailure> {
+        let host = self.machine.host().unwrap_or_default().to_owned();
+        let Identity::Account { localpart } = identity else {
+            let local = format!("anon-{}", id::random(&mut OsRng).to_lowercase());
+            let bare = BareJid::from_parts(Some(&local), &host).map_err(|_| SaslFailure::TemporaryAuthFailure)?;
+            self.account = Some((bare.clone(), None));
+            return Ok(bare);
+        };
+        let bare =
+            BareJid::from_parts(Some(&localpart), &host).map_err(|_| SaslFailure::TemporaryAuthFailure)?;
+        let failed = |error: crate::store::StoreError| {
+            tracing::error!(%error, "an account could not be read");
+            SaslFailure::TemporaryAuthFailure
+        };
+        let local = localpart.clone();
+        let account = self.context.router.store.read(move |tx| accounts::find(tx, &local, &host));
+        let account = account.await.map_err(failed)?.ok_or(SaslFailure::NotAuthorized)?;
+        if account.disabled {
+            return Err(SaslFailure::AccountDisabled);
+        }
+        self.context.router.load(&bare).await.map_err(failed)?;
+        self.throttle().succeeded(&Key::Account(bare.as_str().into()));
+        self.account = Some((bare.clone(), Some(account.id)));
+        Ok(bare)
+    }
+
+    fn failed(&mut self, localpart: Option<&str>) {
+        let host = self.machine.host().unwrap_or_default();
+        tracing::info!(peer = %self.peer, host, "failed login");
+        let account = localpart.map(|local| Key::Account(format!("{local}@{host}").into()));
+        let now = now();
+        let mut throttle = self.throttle();
+        throttle.failed(&Key::from(self.peer), now);
+        if let Some(account) = account {
+            throttle.failed(&account, now);
+        }
+    }
+
+    /// RFC 6120 §7: binds the wanted resource or one of our making.
+    async fn bind(&mut self, wanted: Option<String>) -> Result<FullJid, StanzaError> {
+        let Some((bare, account)) = self.account.clone() else {
+            return Err(StanzaError::not_allowed());
+        };
+        if account.is_some() {
+            // The entry may have been evicted since the login.
+            self.context.router.load(&bare).await?;
+        }
+        let made = || id::short(&mut OsRng);
+        let mut name = wanted.unwrap_or_else(made);
+        for _ in 0..RENAMES_MAX {
+            let full = bare.with_resource(&name).map_err(|_| StanzaError::bad_request())?;
+            let cx = self.cx(full.clone(), account);
+            let resource = Resource {
+                jid: full.clone(),
+                session: cx.who.session,
+                outbox: cx.who.outbox.clone().ok_or_else(StanzaError::internal_server_error)?,
+                presence: None,
+                interested: false,
+                directed: Vec::new(),
+            };
+            let router = &self.context.router;
+            let max = router.limits.resources_per_account;
+            match router.registry.bind(resource, account.is_none(), self.context.conflict, max) {
+                Bound::Done(replaced) => {
+                    if let Some(replaced) = replaced {
+                        self.context.pipeline.gone(&cx, &replaced.resource);
+                        router.replaced(&replaced);
+                    }
+                    self.bound = Some(Binding::new(self.context.clone(), cx));
+                    return Ok(full);
+                }
+                Bound::Taken if self.context.conflict == Conflict::Refuse => {
+                    return Err(StanzaError::conflict());
+                }
+                Bound::Taken => name = format!("{name}-{}", made()),
+                Bound::TooMany => {
+                    return Err(StanzaError::resource_constraint().text("too many sessions of this account"));
+                }
+                Bound::Gone => return Err(StanzaError::not_allowed()),
+            }
+        }
+        Err(StanzaError::conflict())
+    }
+
+    /// A request before authentication, if a module takes it (XEP-0077).
+    async fn request(&mut self, element: Element) -> Next {
+        let early = || Next::Feed(Input::Fail(StreamError::NotAuthorized.into()));
+        let host = self.machine.host().unwrap_or_default();
+        // The asker has no address yet; it speaks as a guest of the domain.
+        let guest = BareJid::from_parts(None, host).and_then(|host| host.with_resource("unauthenticated"));
+        let Ok(guest) = guest else { return early() };
+        let Ok(stanza) = Stanza::from_client(Kind::Iq, element, &guest, None) else { return early() };
+        let Ok(Some(iq)) = Iq::request(&stanza) else { return early() };
+        if !self.context.pipeline.answers_stream(&iq) {
+            return early();
+        }
+        let cx = self.cx(guest, None);
+        let reply = match self.context.pipeline.answer_stream(cx, iq.clone()).await {
+            Ok(reply) => iq.result(&reply.payload),
+            Err(error) => iq.error(&error),
+        };
+        self.wire.queue(reply);
+        Next::Read
+    }
+
+    #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
+    fn cx(&self, jid: FullJid, account: Option<AccountId>) -> Cx {
+        let router = &self.context.router;
+        Cx {
+            who: Who {
+                jid,
+                account,
+                session: router.next_session(),
+                outbox: Some(Arc::new(Outbox::new(router.limits.outbox_bytes_max))),
+                peer: self.peer,
+                secure: self.machine.is_secured(),
+            },
+            now: SystemTime::now(),
+            config: self.context.config.clone(),
+            store: router.store.clone(),
+            router: router.clone(),
+            about: self.context.pipeline.clone(),
+        }
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        self.context.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn into_session(self, full: FullJid) -> Option<Session> {
+        let binding = self.bound?;
+        let (peer, secure) = (self.peer, self.machine.is_secured());
+        tracing::info!(jid = %full, %peer, secure, "session started");
+        Some(Session::new(binding, self.wire, self.machine.lang(), now()))
+    }
+
+    /// Lets the last words reach the client, for a moment.
+    async fn hang_up(&mut self) {
+        let goodbye = async {
+            self.wire.flush().await?;
+            self.wire.shutdown().await?;
+            self.wire.linger().await
+        };
+        // Whether it heard them or not: the connection ends.
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    }
+}
+
+/// Runs something CPU-heavy off the network threads; `None` if it panicked.
+#[allow(clippy::disallowed_methods)] // the one use: password hashing, bounded by `Context::workers`
+async fn work_off<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+#[allow(clippy::disallowed_methods)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// How long a closing connection may take to hear the reason.
+pub const GOODBYE: Duration = Duration::from_secs(2);
+const RENAMES_MAX: usize = 4;
+
+impl From<crate::stream::error::StreamError> for Input {
+    fn from(error: StreamError) -> Self {
+        Self::Fail(StreamFailure::from(error))
+    }
+}

@@ -1,0 +1,89 @@
+//! How fast a session may send: token buckets, which slow its reading down and drop nothing.
+
+use std::time::{Duration, Instant};
+
+use crate::base::limits::Limits;
+
+/// Two buckets, of bytes and of stanzas.
+#[derive(Debug)]
+pub struct Pace {
+    bytes: Bucket,
+    stanzas: Bucket,
+    at: Instant,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    per_second: f32,
+    burst: f32,
+    level: f32,
+}
+
+impl Bucket {
+    #[allow(clippy::cast_precision_loss)] // a bucket need not be exact
+    fn new(per_second: u32, burst: u32) -> Self {
+        Self { per_second: per_second as f32, burst: burst as f32, level: burst as f32 }
+    }
+
+    fn pass(&mut self, seconds: f32) {
+        self.level = (self.level + seconds * self.per_second).min(self.burst);
+    }
+
+    fn take(&mut self, amount: f32) {
+        if self.per_second > 0.0 {
+            self.level -= amount;
+        }
+    }
+
+    fn wait(&self) -> f32 {
+        if self.level < 0.0 { -self.level / self.per_second } else { 0.0 }
+    }
+}
+
+impl Pace {
+    /// Full buckets; a rate of 0 in the limits means no bound.
+    pub fn new(limits: &Limits, now: Instant) -> Self {
+        Self {
+            bytes: Bucket::new(limits.bytes_per_second, limits.bytes_burst),
+            stanzas: Bucket::new(limits.stanzas_per_second, limits.stanzas_burst),
+            at: now,
+        }
+    }
+
+    /// Counts input; answers how long reading must pause.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn count(&mut self, bytes: usize, stanzas: usize, now: Instant) -> Duration {
+        let passed = now.saturating_duration_since(self.at).as_secs_f32();
+        self.at = now;
+        for (bucket, amount) in [(&mut self.bytes, bytes), (&mut self.stanzas, stanzas)] {
+            bucket.pass(passed);
+            bucket.take(amount as f32);
+        }
+        Duration::from_secs_f32(self.bytes.wait().max(self.stanzas.wait()).min(PAUSE_MAX))
+    }
+}
+
+/// Seconds. Whatever a session sends, it is heard again before its peer gives up.
+const PAUSE_MAX: f32 = 30.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_more_is_slowed() {
+        let limits = Limits { stanzas_per_second: 10, stanzas_burst: 5, bytes_per_second: 0, ..Limits::default() };
+        let start = Instant::now();
+        let mut pace = Pace::new(&limits, start);
+        assert_eq!(pace.count(1_000_000, 5, start), Duration::ZERO);
+        assert_eq!(pace.count(0, 5, start), Duration::from_millis(500));
+        assert_eq!(pace.count(0, 0, start + Duration::from_secs(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn no_rate_means_no_bound() {
+        let limits = Limits { stanzas_per_second: 0, bytes_per_second: 0, ..Limits::default() };
+        let start = Instant::now();
+        assert_eq!(Pace::new(&limits, start).count(1 << 30, 1 << 20, start), Duration::ZERO);
+    }
+}

@@ -1,0 +1,18 @@
+//! What a session runs over: bytes both ways, and TLS on demand. TCP now; WebSocket and others later.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::stream::sasl::ChannelBindings;
+
+/// The future of [`Transport::start_tls`].
+pub type StartTls<'a> = Pin<Box<dyn Future<Output = io::Result<ChannelBindings>> + Send + 'a>>;
+
+/// A connection to a client. Held boxed: an idle session owns one pointer.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Runs the TLS handshake for the domain that the stream named.
+    fn start_tls<'a>(&'a mut self, host: &'a str) -> StartTls<'a>;
+}

@@ -1,0 +1,211 @@
+//! Bytes of one connection to proved elements, and queued bytes back. An idle wire holds no buffer.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::ReadBuf;
+
+use super::transport::Transport;
+use crate::base::limits::Limits;
+use crate::stanza::Frame;
+use crate::xml::element::Element;
+use crate::xml::error::XmlError;
+use crate::xml::framer::{Framer, FramerLimits, Piece};
+use crate::xml::gate::{self, Rules};
+use crate::xml::header::Header;
+use crate::xml::ns;
+
+/// One connection with what is half read and half written.
+pub struct Wire {
+    transport: Box<dyn Transport>,
+    framer: Framer,
+    buffer: BytesMut,
+    rules: Rules,
+    outgoing: VecDeque<Bytes>,
+}
+
+/// A whole piece of the client's stream.
+pub enum Event {
+    /// A header.
+    Open(Header),
+    /// A proved element and its size in bytes.
+    Element(Element),
+    /// Keepalive between elements.
+    Whitespace,
+    /// `</stream:stream>`
+    Close,
+}
+
+/// What [`Wire::io`] achieved.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Io {
+    /// So many bytes came; 0 is the end of the connection.
+    Read(usize),
+    /// Everything queued is on its way.
+    Written,
+}
+
+impl Wire {
+    /// A wire with the limits of an unauthenticated stream.
+    pub fn new(transport: Box<dyn Transport>, limits: &Limits) -> Self {
+        let rules = Rules {
+            content_ns: ns::CLIENT,
+            depth_max: limits.depth_max,
+            attributes_max: limits.attributes_max,
+            children_max: limits.children_max,
+        };
+        let framer = Framer::new(FramerLimits {
+            bytes_max: limits.stanza_bytes_max_unauthenticated,
+            depth_max: limits.depth_max,
+        });
+        Self { transport, framer, buffer: BytesMut::new(), rules, outgoing: VecDeque::new() }
+    }
+
+    /// The next whole piece among the bytes read so far.
+    pub fn next(&mut self) -> Result<Option<Event>, XmlError> {
+        let Some(piece) = self.framer.next(&mut self.buffer)? else {
+            if self.buffer.is_empty() {
+                self.buffer = BytesMut::new();
+            }
+            return Ok(None);
+        };
+        Ok(Some(match piece {
+            Piece::Open(raw) => Event::Open(gate::check_header(&raw, &self.rules)?),
+            Piece::Element(raw) => Event::Element(gate::check(raw, &self.rules)?),
+            Piece::Whitespace(_) => Event::Whitespace,
+            Piece::Close => Event::Close,
+        }))
+    }
+
+    /// The stream restarts with the limits of an authenticated one (RFC 6120 §4.3.3).
+    pub fn authenticated(&mut self, limits: &Limits) {
+        self.framer.set_limits(FramerLimits {
+            bytes_max: limits.stanza_bytes_max,
+            depth_max: limits.depth_max,
+        });
+        self.framer.restart();
+    }
+
+    /// A new header comes next.
+    pub fn restart(&mut self) {
+        self.framer.restart();
+    }
+
+    /// True when bytes wait that nobody looked at: before TLS takes over there may be none
+    /// (RFC 6120 §5.4.3.1, the injection of CVE-2011-0411).
+    pub fn has_unread(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// The connection, for the TLS handshake.
+    pub fn transport(&mut self) -> &mut dyn Transport {
+        &mut *self.transport
+    }
+
+    /// Queues bytes.
+    pub fn queue(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.outgoing.push_back(bytes);
+        }
+    }
+
+    /// Queues a stanza.
+    pub fn queue_frame(&mut self, frame: Frame) {
+        self.queue(frame.head);
+        self.queue(frame.tail);
+    }
+
+    /// True while queued bytes are not all written.
+    pub fn is_writing(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Writes what is queued and, if asked to, reads; returns at the first that is done. Cancel-safe.
+    pub async fn io(&mut self, read: bool) -> io::Result<Io> {
+        poll_fn(|cx| {
+            if !self.outgoing.is_empty()
+                && let Poll::Ready(written) = self.poll_write(cx)
+            {
+                return Poll::Ready(written.map(|()| Io::Written));
+            }
+            if read { self.poll_read(cx).map_ok(Io::Read) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Writes everything queued.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        while self.is_writing() {
+            self.io(false).await?;
+        }
+        Ok(())
+    }
+
+    /// Says goodbye to the connection under the stream (TLS close_notify, TCP FIN).
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        poll_fn(|cx| Pin::new(&mut *self.transport).poll_shutdown(cx)).await
+    }
+
+    /// Reads and drops until the client ends the connection too.
+    pub async fn linger(&mut self) -> io::Result<()> {
+        while let Io::Read(1..) = self.io(true).await? {
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // One scratch buffer a thread: a session that waits for input holds none.
+        SCRATCH.with(|scratch| {
+            let mut scratch = scratch.borrow_mut();
+            let mut into = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut *self.transport).poll_read(cx, &mut into))?;
+            self.buffer.extend_from_slice(into.filled());
+            Poll::Ready(Ok(into.filled().len()))
+        })
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            for (slice, bytes) in slices.iter_mut().zip(&self.outgoing) {
+                *slice = IoSlice::new(bytes);
+                count += 1;
+            }
+            let slices = slices.get(..count).unwrap_or_default();
+            let written = ready!(Pin::new(&mut *self.transport).poll_write_vectored(cx, slices))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(written);
+        }
+        if self.outgoing.capacity() > 16 {
+            self.outgoing = VecDeque::new();
+        }
+        Pin::new(&mut *self.transport).poll_flush(cx)
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(front) = self.outgoing.front_mut() {
+            if front.len() > written {
+                front.advance(written);
+                return;
+            }
+            written -= front.len();
+            self.outgoing.pop_front();
+        }
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16_384].into_boxed_slice());
+}
+
+/// Pieces handed to one system call.
+const SLICES: usize = 64;

@@ -1,0 +1,372 @@
+//! A small XMPP client for tests: it does what it is told, and tells all that it saw.
+
+use super::element::{CLIENT, Cutter, Element, Piece, STREAM, escape};
+use super::io::{Io, trust};
+use super::sasl;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+/// How long anything may take before a test has failed.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A server to talk to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub domain: String,
+    pub c2s: SocketAddr,
+    pub c2s_tls: Option<SocketAddr>,
+    pub ca: Option<PathBuf>,
+}
+
+/// How a stream is secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    Plain,
+    StartTls,
+    /// XEP-0368.
+    Direct,
+}
+
+/// What went wrong, with the whole conversation so far.
+pub struct Failure(pub String);
+
+pub type Outcome<T> = Result<T, Failure>;
+
+pub struct Client {
+    pub target: Target,
+    /// The peer's stream header and its last features.
+    pub header: Element,
+    pub features: Element,
+    /// The full JID, once bound.
+    pub jid: String,
+    pub io: Io,
+    cutter: Cutter,
+    inbox: VecDeque<Element>,
+    closed: bool,
+    log: Vec<String>,
+    fences: u32,
+}
+
+impl Client {
+    /// A TCP connection, nothing said yet.
+    pub async fn dial(target: &Target, addr: SocketAddr) -> Outcome<Client> {
+        let tcp = TcpStream::connect(addr).await;
+        let tcp = tcp.map_err(|e| Failure(format!("{addr}: {e}")))?;
+        tcp.set_nodelay(true).map_err(|e| Failure(e.to_string()))?;
+        Ok(Client {
+            target: target.clone(),
+            header: Element::default(),
+            features: Element::default(),
+            jid: String::new(),
+            io: Io::Plain(tcp),
+            cutter: Cutter::new(),
+            inbox: VecDeque::new(),
+            closed: false,
+            log: Vec::new(),
+            fences: 0,
+        })
+    }
+
+    /// A stream with the features read, secured as asked.
+    pub async fn connect(target: &Target, security: Security) -> Outcome<Client> {
+        let addr = match (security, target.c2s_tls) {
+            (Security::Direct, Some(addr)) => addr,
+            (Security::Direct, None) => return Err(Failure("no direct TLS port".into())),
+            _ => target.c2s,
+        };
+        let mut client = Client::dial(target, addr).await?;
+        if security == Security::Direct {
+            client.handshake(&["xmpp-client"]).await?;
+        }
+        client.open().await?;
+        if security == Security::StartTls {
+            client.start_tls().await?;
+        }
+        Ok(client)
+    }
+
+    /// Connected, authenticated with the best mechanism, bound.
+    pub async fn login(
+        target: &Target,
+        security: Security,
+        user: &str,
+        password: &str,
+    ) -> Outcome<Client> {
+        let mut client = Client::connect(target, security).await?;
+        client.authenticate(user, password).await?;
+        client.bind(None).await?;
+        Ok(client)
+    }
+
+    /// Sends a stream header and waits for the peer's header and features.
+    pub async fn open(&mut self) -> Outcome<()> {
+        self.restart();
+        let header = format!(
+            "<?xml version='1.0'?><stream:stream xmlns='{CLIENT}' xmlns:stream='{STREAM}' to='{}' version='1.0'>",
+            escape(&self.target.domain)
+        );
+        self.send(&header).await?;
+        self.features = self.expect(|e| e.is(STREAM, "features")).await?;
+        Ok(())
+    }
+
+    /// Forgets the stream, not the connection: what comes next is a new one.
+    pub fn restart(&mut self) {
+        self.cutter = Cutter::new();
+        self.closed = false;
+    }
+
+    /// RFC 6120 §5: STARTTLS, and the new stream inside.
+    pub async fn start_tls(&mut self) -> Outcome<()> {
+        self.send(&format!("<starttls xmlns='{TLS}'/>")).await?;
+        let answer = self.receive().await?;
+        if !answer.is(TLS, "proceed") {
+            return self.fail(format!("STARTTLS refused: {answer}"));
+        }
+        self.handshake(&[]).await?;
+        self.open().await
+    }
+
+    /// The TLS handshake, against the target's CA.
+    pub async fn handshake(&mut self, alpn: &[&str]) -> Outcome<()> {
+        let Some(ca) = self.target.ca.clone() else { return self.fail("no CA to trust") };
+        let tls = trust(&ca, alpn).map_err(Failure)?;
+        let domain = self.target.domain.clone();
+        self.io.start_tls(tls, &domain).await.map_err(Failure)
+    }
+
+    /// The SASL mechanisms on offer.
+    pub fn mechanisms(&self) -> Vec<&str> {
+        let list = self.features.child(SASL, "mechanisms");
+        list.into_iter().flat_map(|m| &m.children).map(|m| m.text.as_str()).collect()
+    }
+
+    /// Authenticates with the best mechanism on offer, and opens the new stream.
+    pub async fn authenticate(&mut self, user: &str, password: &str) -> Outcome<()> {
+        let bound = self.io.tls_exporter().is_some();
+        let Some(name) = sasl::choose(&self.mechanisms(), bound).map(str::to_owned) else {
+            return self.fail("no mechanism in common");
+        };
+        match self.authenticate_with(&name, user, password).await? {
+            Ok(()) => self.open().await,
+            Err(failure) => self.fail(format!("{name}: {failure}")),
+        }
+    }
+
+    /// One SASL exchange; the inner error is the `<failure/>`. The new stream is not opened.
+    pub async fn authenticate_with(
+        &mut self,
+        name: &str,
+        user: &str,
+        password: &str,
+    ) -> Outcome<Result<(), Element>> {
+        let made = sasl::mechanism(name, user, password, self.io.tls_exporter());
+        let mut mechanism = made.map_err(Failure)?;
+        let initial = mechanism.initial();
+        // RFC 6120 §6.4.2: an empty initial response is a single `=`.
+        let first = if initial.is_empty() { "=".into() } else { BASE64.encode(initial) };
+        self.send(&format!("<auth xmlns='{SASL}' mechanism='{name}'>{first}</auth>")).await?;
+        loop {
+            let answer = self.receive().await?;
+            let data = BASE64.decode(answer.text.trim()).unwrap_or_default();
+            match answer.name.as_str() {
+                "challenge" => {
+                    let response = mechanism.response(&data).map_err(|e| Failure(e.to_string()))?;
+                    let response = BASE64.encode(response);
+                    self.send(&format!("<response xmlns='{SASL}'>{response}</response>")).await?;
+                }
+                "success" => {
+                    // Proves the server too: its signature must be right.
+                    return match mechanism.success(&data) {
+                        Ok(()) => Ok(Ok(())),
+                        Err(error) => self.fail(format!("the server's signature: {error}")),
+                    };
+                }
+                "failure" => return Ok(Err(answer)),
+                _ => return self.fail(format!("not SASL: {answer}")),
+            }
+        }
+    }
+
+    /// RFC 6120 §7: binds a resource and keeps the full JID.
+    pub async fn bind(&mut self, resource: Option<&str>) -> Outcome<String> {
+        let resource = resource.map(|r| format!("<resource>{}</resource>", escape(r)));
+        let bind = format!("<bind xmlns='{BIND}'>{}</bind>", resource.unwrap_or_default());
+        let answer = self.ask(&format!("<iq type='set' id='bind'>{bind}</iq>")).await?;
+        match answer.find("jid") {
+            Some(jid) => self.jid = jid.text.clone(),
+            None => return self.fail(format!("not bound: {answer}")),
+        }
+        // The way in went well: nobody wants to read it again.
+        self.log = vec![format!("-- bound as {}", self.jid)];
+        Ok(self.jid.clone())
+    }
+
+    /// XEP-0077: makes an account on a stream that has not authenticated. One that exists will do.
+    pub async fn register(&mut self, user: &str, password: &str) -> Outcome<()> {
+        let query = format!(
+            "<query xmlns='jabber:iq:register'><username>{}</username><password>{}</password></query>",
+            escape(user),
+            escape(password)
+        );
+        let answer = self.ask(&format!("<iq type='set' id='register'>{query}</iq>")).await?;
+        match (answer.attr("type"), answer.condition()) {
+            (Some("result"), _) | (_, Some("conflict")) => Ok(()),
+            _ => self.fail(format!("not registered: {answer}")),
+        }
+    }
+
+    /// Asks for the roster (so becomes interested) and sends initial presence.
+    pub async fn become_available(&mut self) -> Outcome<()> {
+        self.ask("<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>").await?;
+        self.send("<presence/>").await?;
+        let own = self.jid.clone();
+        self.expect(|e| e.name == "presence" && e.attr("from") == Some(&own)).await.map(drop)
+    }
+
+    /// Sends exactly these bytes.
+    pub async fn send(&mut self, xml: &str) -> Outcome<()> {
+        self.log.push(format!("-> {xml}"));
+        match self.io.write(xml.as_bytes()).await {
+            Ok(()) => Ok(()),
+            Err(error) => self.fail(format!("cannot send: {error}")),
+        }
+    }
+
+    /// Sends an IQ and waits for its answer, leaving other stanzas for later.
+    pub async fn ask(&mut self, iq: &str) -> Outcome<Element> {
+        let id = Element::parse(iq).map_err(Failure)?.attr("id").unwrap_or_default().to_owned();
+        self.send(iq).await?;
+        self.expect(|e| e.name == "iq" && e.attr("id") == Some(&id) && is_answer(e)).await
+    }
+
+    /// The next stanza, whatever it is.
+    pub async fn receive(&mut self) -> Outcome<Element> {
+        self.expect(|_| true).await
+    }
+
+    /// The first stanza that fits; the others stay, in their order.
+    pub async fn expect(&mut self, fits: impl Fn(&Element) -> bool) -> Outcome<Element> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut tried = 0;
+        loop {
+            let found = self.inbox.iter().skip(tried).position(&fits);
+            if let Some(stanza) = found.and_then(|at| self.inbox.remove(tried + at)) {
+                return Ok(stanza);
+            }
+            tried = self.inbox.len();
+            if !self.read_more(deadline).await? {
+                return self.fail("the stream ended, and what was expected had not come");
+            }
+        }
+    }
+
+    /// Waits until the server has handled all that was sent on this stream, and keeps what came.
+    pub async fn fence(&mut self) -> Outcome<()> {
+        self.fences += 1;
+        let id = format!("fence-{}", self.fences);
+        let ping = "<ping xmlns='urn:xmpp:ping'/>";
+        let to = escape(&self.target.domain);
+        self.ask(&format!("<iq type='get' id='{id}' to='{to}'>{ping}</iq>")).await.map(drop)
+    }
+
+    /// Proves that nothing came: a ping's answer overtakes nothing that was sent before it.
+    pub async fn nothing(&mut self) -> Outcome<()> {
+        self.fence().await?;
+        match self.inbox.front() {
+            None => Ok(()),
+            Some(stanza) => {
+                let text = format!("nothing was expected, but this came: {stanza}");
+                self.fail(text)
+            }
+        }
+    }
+
+    /// Throws away what has come and was not asked for.
+    pub fn forget(&mut self) {
+        self.inbox.clear();
+    }
+
+    /// Ends the stream properly and waits for the other side to do the same.
+    pub async fn close(&mut self) -> Outcome<()> {
+        self.send("</stream:stream>").await?;
+        self.ended().await?;
+        let _ = self.io.shutdown().await;
+        Ok(())
+    }
+
+    /// Waits until the server has closed the stream or the connection.
+    pub async fn ended(&mut self) -> Outcome<()> {
+        let deadline = Instant::now() + DEADLINE;
+        while self.read_more(deadline).await? {}
+        Ok(())
+    }
+
+    /// Everything said so far, both ways.
+    pub fn conversation(&self) -> String {
+        self.log.join("\n")
+    }
+
+    /// Reads once; false when there is nothing more to come.
+    async fn read_more(&mut self, deadline: Instant) -> Outcome<bool> {
+        if self.closed {
+            return Ok(false);
+        }
+        let mut bytes = Vec::with_capacity(16 * 1024);
+        let pieces = match timeout_at(deadline, self.io.read(&mut bytes)).await {
+            Err(_) => return self.fail("timed out"),
+            // A connection cut without a word counts as ended; who minds asks `header` and `log`.
+            Ok(Err(_) | Ok(0)) => {
+                self.log.push("<- (end)".into());
+                self.closed = true;
+                return Ok(false);
+            }
+            Ok(Ok(_)) => self.cutter.feed(&bytes),
+        };
+        self.log.push(format!("<- {}", String::from_utf8_lossy(&bytes)));
+        for piece in pieces.or_else(|e| self.fail(e))? {
+            match piece {
+                Piece::Open(header) => self.header = header,
+                Piece::Element(element) => self.inbox.push_back(element),
+                Piece::Close => self.closed = true,
+            }
+        }
+        Ok(!self.closed || !self.inbox.is_empty())
+    }
+
+    pub fn fail<T>(&self, why: impl fmt::Display) -> Outcome<T> {
+        let waiting: Vec<String> = self.inbox.iter().map(|e| format!("   {e}")).collect();
+        Err(Failure(format!(
+            "{why}\n-- conversation of {}:\n{}\n-- not yet looked at:\n{}",
+            if self.jid.is_empty() { "an unbound stream" } else { &self.jid },
+            self.conversation(),
+            waiting.join("\n")
+        )))
+    }
+}
+
+fn is_answer(iq: &Element) -> bool {
+    matches!(iq.attr("type"), Some("result" | "error"))
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
+pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";

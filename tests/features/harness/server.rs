@@ -1,0 +1,108 @@
+//! A server for the tests: our own binary in a temporary folder, or any other by its address.
+
+use super::client::Target;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// A running `stonechat lab`, killed when dropped.
+pub struct Server {
+    pub target: Target,
+    pub data: PathBuf,
+    pub pid: u32,
+    child: Child,
+}
+
+/// What a lab is to start with.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub domains: Vec<String>,
+    /// `(localpart@domain, password)`
+    pub users: Vec<(String, String)>,
+    /// Configuration keys, as on the command line: `("limits.offline_messages_max", "3")`.
+    pub set: Vec<(String, String)>,
+    /// Where to keep the data; a new temporary folder without it.
+    pub data: Option<PathBuf>,
+}
+
+impl Server {
+    /// Starts the binary and waits for its line that says it is ready.
+    pub fn start(options: &Options) -> Result<Server, String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stonechat"));
+        command.arg("lab").stdin(Stdio::null()).stdout(Stdio::piped());
+        for domain in &options.domains {
+            command.args(["--domain", domain]);
+        }
+        for (jid, password) in &options.users {
+            command.args(["--user", &format!("{jid}:{password}")]);
+        }
+        for (key, value) in &options.set {
+            command.args(["--set", &format!("{key}={value}")]);
+        }
+        if let Some(data) = &options.data {
+            command.arg("--data-dir").arg(data);
+        }
+        let mut child = command.spawn().map_err(|e| format!("stonechat lab: {e}"))?;
+        match read_ready(&mut child) {
+            Ok((target, data)) => Ok(Server { target, data, pid: child.id(), child }),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the process at once, as a power cut would (SIGKILL).
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The first line of a lab is JSON: `{"ready":true,"domains":[..],"c2s":"..","c2s_tls":"..",...}`.
+fn read_ready(child: &mut Child) -> Result<(Target, PathBuf), String> {
+    let stdout = child.stdout.take().ok_or("no stdout")?;
+    let mut reader = BufReader::new(stdout);
+    let mut line = String::new();
+    reader.read_line(&mut line).map_err(|e| e.to_string())?;
+    // Kept open: a lab that says more must not die of a broken pipe.
+    std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    let ready: serde_json::Value =
+        serde_json::from_str(&line).map_err(|e| format!("not a ready line: {e}: {line:?}"))?;
+    let text =
+        |key: &str| ready[key].as_str().map(str::to_owned).ok_or(format!("no {key}: {line}"));
+    let addr = |key: &str| text(key)?.parse::<SocketAddr>().map_err(|e| format!("{key}: {e}"));
+    let domain = ready["domains"][0].as_str().ok_or(format!("no domains: {line}"))?;
+    let target = Target {
+        domain: domain.to_owned(),
+        c2s: addr("c2s")?,
+        c2s_tls: Some(addr("c2s_tls")?),
+        ca: Some(text("ca")?.into()),
+    };
+    Ok((target, text("data")?.into()))
+}
+
+/// Another server to hold the tests against: `STONECHAT_TEST_SUBJECT=host:port`, with
+/// `STONECHAT_TEST_DOMAIN`, `STONECHAT_TEST_TLS=host:port` and `STONECHAT_TEST_CA=file` beside it.
+pub fn subject() -> Option<Target> {
+    let c2s = address("STONECHAT_TEST_SUBJECT")?;
+    Some(Target {
+        domain: std::env::var("STONECHAT_TEST_DOMAIN").unwrap_or_else(|_| "localhost".into()),
+        c2s,
+        c2s_tls: address("STONECHAT_TEST_TLS"),
+        ca: std::env::var_os("STONECHAT_TEST_CA").map(PathBuf::from),
+    })
+}
+
+fn address(variable: &str) -> Option<SocketAddr> {
+    let text = std::env::var(variable).ok()?;
+    text.to_socket_addrs().expect(variable).next()
+}

@@ -1,0 +1,12 @@
+//! Everything that is tested over real sockets, in one binary (one link instead of twenty).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+mod harness;
+mod harness_self;
+mod transcripts;

@@ -1,0 +1,54 @@
+#!/bin/sh
+# run.sh BINARY: real clients against a fresh `BINARY lab`.
+# run.sh --ready FILE: against a server that runs already; FILE has the shape of the lab's ready line,
+# and the server has the accounts alice and bob, password "secret".
+# The clients are Python libraries, installed into target/interop-venv on the first run.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+venv=${INTEROP_VENV:-$root/target/interop-venv}
+work=$(mktemp -d)
+pid=
+finish() {
+  [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap finish EXIT INT TERM
+
+case ${1:-} in
+  --ready) ready=$2 ;;
+  '') echo "usage: run.sh BINARY | run.sh --ready FILE" >&2; exit 2 ;;
+  *)
+    ready=$work/ready.json
+    mkfifo "$work/out"
+    "$1" lab --domain localhost --user alice@localhost:secret --user bob@localhost:secret \
+      > "$work/out" 2> "$work/log" &
+    pid=$!
+    exec 3< "$work/out"
+    if ! IFS= read -r line <&3; then
+      cat "$work/log" >&2
+      echo "the lab did not start" >&2
+      exit 1
+    fi
+    printf '%s\n' "$line" > "$ready"
+    ;;
+esac
+
+if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
+  cp "$here/requirements.txt" "$venv/requirements.txt"
+fi
+
+started=$(date +%s)
+failed=0
+for script in slix.py aio.py terminal.py; do
+  "$venv/bin/python" -W ignore "$here/$script" "$ready" || failed=1
+done
+echo "interop took $(($(date +%s) - started)) s"
+if [ "$failed" != 0 ] && [ -f "$work/log" ]; then
+  echo "-- the server's log, the last of it:" >&2
+  tail -n 40 "$work/log" >&2
+fi
+exit "$failed"

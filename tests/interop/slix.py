@@ -1,0 +1,195 @@
+"""slixmpp against a server: log in verified, roster, presence, messages, offline, disco, ping."""
+
+import asyncio
+import logging
+import os
+import tempfile
+
+import slixmpp
+
+from common import PASSWORD, main, within
+
+logging.basicConfig(level=os.environ.get("INTEROP_LOG", "CRITICAL"))
+
+
+class User(slixmpp.ClientXMPP):
+    def __init__(self, lab, name, way, resource, password=PASSWORD, ca=None):
+        super().__init__(f"{lab.jid(name)}/{resource}", password)
+        self.ca_certs = ca or lab.ca
+        self.enable_direct_tls = way == "direct"
+        self.enable_starttls = way == "starttls"
+        self.enable_plaintext = False
+        self.auto_authorize = None
+        self.auto_subscribe = False
+        for plugin in ("xep_0030", "xep_0199", "xep_0203"):
+            self.register_plugin(plugin)
+        self.messages = asyncio.Queue()
+        self.presences = asyncio.Queue()
+        self.add_event_handler("message", self.messages.put_nowait)
+        self.register_handler(
+            slixmpp.Callback("any presence", slixmpp.StanzaPath("presence"), self.presences.put_nowait)
+        )
+        self.where = lab.ways()[way]
+
+    async def go_online(self, available=True):
+        started = asyncio.get_running_loop().create_future()
+
+        def settle(result):
+            if not started.done():
+                started.set_result(result)
+
+        self.add_event_handler("session_start", lambda _: settle(None))
+        for event in ("failed_auth", "failed_all_auth", "ssl_invalid_chain", "ssl_invalid_cert", "connection_failed"):
+            self.add_event_handler(event, lambda why, event=event: settle((event, why)))
+        self.connect(*self.where)
+        problem = await within(started, "session_start")
+        if problem:
+            self.abort()
+            raise ConnectionError(problem)
+        if available:
+            await within(self.get_roster(), "the roster")
+            self.send_presence()
+            await self.presence_from(self.boundjid.full)
+        return self
+
+    async def presence_from(self, jid, kind="available"):
+        """The next presence of this sender and type; others are passed over."""
+        while True:
+            presence = await within(self.presences.get(), f"{kind} presence of {jid}")
+            if presence["from"] == jid and presence["type"] == kind:
+                return presence
+
+    async def message(self):
+        return await within(self.messages.get(), "a message")
+
+    async def leave(self):
+        await within(self.disconnect(), "the end of the stream")
+
+
+async def pair(lab, way):
+    alice = await User(lab, "alice", way, "a").go_online()
+    bob = await User(lab, "bob", way, "b").go_online()
+    return alice, bob
+
+
+async def a_foreign_ca_is_refused(lab, way):
+    """Our own check would be worth nothing if any certificate were taken."""
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as other:
+        other.write(OTHER_CA)
+        other.flush()
+        user = User(lab, "alice", way, "x", ca=other.name)
+        try:
+            await user.go_online()
+        except (ConnectionError, AssertionError):
+            user.abort()
+            return
+        raise AssertionError("logged in with a certificate that nothing vouches for")
+
+
+async def a_wrong_password_is_refused(lab, way):
+    user = User(lab, "alice", way, "x", password="wrong")
+    try:
+        await user.go_online()
+    except ConnectionError as error:
+        assert "auth" in str(error), error
+        return
+    raise AssertionError("logged in")
+
+
+async def roster(lab, way):
+    alice = await User(lab, "alice", way, "a").go_online()
+    await within(alice.update_roster("nurse@example.com", name="Nurse", groups=["Servants"]), "set")
+    await within(alice.get_roster(), "get")
+    item = alice.client_roster["nurse@example.com"]
+    assert (item["name"], item["groups"]) == ("Nurse", ["Servants"]), item
+    await within(alice.del_roster_item("nurse@example.com"), "remove")
+    await within(alice.get_roster(), "get")
+    assert alice.client_roster["nurse@example.com"]["subscription"] in ("none", "remove")
+    await alice.leave()
+
+
+async def subscriptions_and_presence(lab, way):
+    alice, bob = await pair(lab, way)
+    alice.send_presence(pto=lab.jid("bob"), ptype="subscribe")
+    await bob.presence_from(lab.jid("alice"), "subscribe")
+    bob.send_presence(pto=lab.jid("alice"), ptype="subscribed")
+    await alice.presence_from(lab.jid("bob"), "subscribed")
+    await alice.presence_from(bob.boundjid.full)
+    bob.send_presence(pshow="away", pstatus="gone")
+    away = await alice.presence_from(bob.boundjid.full, "away")
+    assert away["status"] == "gone", away
+    await bob.leave()
+    await alice.presence_from(f"{lab.jid('bob')}/b", "unavailable")
+    # As it was, for the next way in.
+    alice.send_presence(pto=lab.jid("bob"), ptype="unsubscribe")
+    await within(alice.del_roster_item(lab.jid("bob")), "remove")
+    await alice.leave()
+
+
+async def messages(lab, way):
+    alice, bob = await pair(lab, way)
+    texts = ["hello", "Žluťoučký kůň \U0001f40e", "<&>'\"]]>", "x" * 5000]
+    for text in texts:
+        alice.send_message(mto=lab.jid("bob"), mbody=text, mtype="chat")
+    for text in texts:
+        got = await bob.message()
+        assert got["body"] == text and got["from"] == alice.boundjid.full, got
+    got.reply("and back").send()
+    assert (await alice.message())["body"] == "and back"
+    await alice.leave()
+    await bob.leave()
+
+
+async def offline(lab, way):
+    alice = await User(lab, "alice", way, "a").go_online()
+    for number in range(5):
+        alice.send_message(mto=lab.jid("bob"), mbody=f"later {number}", mtype="chat")
+    await within(alice.plugin["xep_0199"].ping(lab.domain), "ping")
+    bob = await User(lab, "bob", way, "b").go_online()
+    for number in range(5):
+        got = await bob.message()
+        assert got["body"] == f"later {number}", got
+        assert got["delay"]["stamp"], got
+    await bob.leave()
+    await alice.leave()
+
+
+async def services(lab, way):
+    alice = await User(lab, "alice", way, "a").go_online()
+    await within(alice.plugin["xep_0199"].ping(lab.domain), "ping")
+    info = await within(alice.plugin["xep_0030"].get_info(jid=lab.domain), "disco")
+    kinds = {(identity[0], identity[1]) for identity in info["disco_info"]["identities"]}
+    assert ("server", "im") in kinds, kinds
+    assert "urn:xmpp:ping" in info["disco_info"]["features"]
+    await within(alice.plugin["xep_0030"].get_items(jid=lab.domain), "items")
+    await alice.leave()
+
+
+# Of no use but to vouch for nothing: its key was thrown away.
+OTHER_CA = """-----BEGIN CERTIFICATE-----
+MIIBkzCCATmgAwIBAgIUKIeXKwXXD1vjBG+S4SCZktiowRcwCgYIKoZIzj0EAwIw
+HjEcMBoGA1UEAwwTVm91Y2hlcyBmb3Igbm90aGluZzAgFw0yNjExMjIwODA5MTZa
+GA8yMTI2MTAyOTA4MDkxNlowHjEcMBoGA1UEAwwTVm91Y2hlcyBmb3Igbm90aGlu
+ZzBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABLSUIThF6NBDUVW5WqoegymPuPg+
+hZM56fRRNm2l9mqyphdE+6AMtdrpUcQByd5dZ0DWqNwz7zNatUs2yaVuEcSjUzBR
+MB0GA1UdDgQWBBR51i7lin4yTDY5StDhGQpTzj/ukDAfBgNVHSMEGDAWgBR51i7l
+in4yTDY5StDhGQpTzj/ukDAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gA
+MEUCIEkxUP6Kr1mjqsyU0qXAsuQiNQLZaIvOss0DuuUkH+WvAiEAy5My47HrZvjz
+HqF6BJfYXXJkfZPU0GE1u52adJBhCiw=
+-----END CERTIFICATE-----
+"""
+
+
+if __name__ == "__main__":
+    main(
+        "slixmpp",
+        [
+            a_foreign_ca_is_refused,
+            a_wrong_password_is_refused,
+            roster,
+            subscriptions_and_presence,
+            messages,
+            offline,
+            services,
+        ],
+    )
