@@ -11,8 +11,8 @@ use std::time::SystemTime;
 use super::{Config, SessionState};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::router::outbox::Outbox;
-use crate::router::registry::Resource;
-use crate::router::{Routed, Router};
+use crate::router::registry::{Account, Resource, User};
+use crate::router::{Handler, Routed, Router};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::accounts::AccountId;
@@ -84,6 +84,23 @@ pub struct Spec {
     pub state: State,
     /// The test that shows it: a file under `tests/`.
     pub test: &'static str,
+}
+
+impl Spec {
+    /// A specification that is there whole, as far as it concerns a server.
+    pub const fn whole(name: &'static str, version: &'static str, test: &'static str) -> Self {
+        Self { name, version, state: State::Complete, test }
+    }
+
+    /// One of which `missing` is missing.
+    pub const fn partial(
+        name: &'static str,
+        version: &'static str,
+        missing: &'static str,
+        test: &'static str,
+    ) -> Self {
+        Self { name, version, state: State::Partial(missing), test }
+    }
 }
 
 /// How far a specification is implemented on the server's side.
@@ -295,20 +312,71 @@ impl Cx {
         Some(if to.as_str() == self.who.jid.bare_str() { Target::Own } else { Target::Other })
     }
 
-    /// Routes a stanza that a handler made: loads the addressee if need be, drops bounces.
+    /// Looks at another local account as one of its subscribers may. `None` for a stranger and for
+    /// an account that does not exist, so that nobody can tell one from the other.
+    pub async fn look<T>(
+        &self,
+        at: &Jid,
+        look: impl Fn(&User) -> T,
+    ) -> Result<Option<T>, StanzaError> {
+        let asker = self.who.jid.bare_str();
+        let seen = |user: &mut User| {
+            let known = matches!(user.account, Account::Stored(_) | Account::Temporary);
+            (known && user.subscription(asker).shows_presence()).then(|| look(user))
+        };
+        for _ in 0..2 {
+            if let Some(seen) = self.router.registry.with(at.bare_str(), seen) {
+                return Ok(seen);
+            }
+            self.router.load(&at.bare()).await?;
+        }
+        // Being read for somebody else at this moment.
+        Err(StanzaError::resource_constraint().text("the account is being loaded"))
+    }
+
+    /// Runs `work` to its end, also when the session that asked goes away meanwhile.
+    pub async fn finish<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, StanzaError>> + Send + 'static,
+    ) -> Result<T, StanzaError> {
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        self.router.tasks.spawn(name, async move {
+            let _ = done.send(work.await);
+        });
+        outcome.await.unwrap_or_else(|_| Err(StanzaError::internal_server_error()))
+    }
+
+    /// Routes a stanza that a handler made: loads the addressee if need be, hands subscriptions
+    /// and probes to their handlers, drops bounces.
     pub async fn send(&self, stanza: &Stanza) {
+        let mut waiting = vec![stanza.clone()];
+        while let Some(stanza) = waiting.pop() {
+            waiting.extend(self.send_one(stanza).await);
+        }
+    }
+
+    /// What answers the stanza and must be sent in its turn.
+    async fn send_one(&self, stanza: Stanza) -> Vec<Stanza> {
         for _ in 0..2 {
             let mut origin = crate::router::Origin::server();
-            match self.router.route(stanza, self.now, &mut origin) {
+            let answer = match self.router.route(&stanza, self.now, &mut origin) {
                 Routed::Load(bare) => {
                     if let Err(error) = self.router.load(&bare).await {
                         tracing::error!(%error, "an account could not be read");
-                        return;
+                        return Vec::new();
                     }
+                    continue;
                 }
-                _ => return,
-            }
+                Routed::Handle(Handler::Subscription) => {
+                    self.about.subscription_in(self.clone(), stanza)
+                }
+                Routed::Handle(Handler::Probe) => self.about.probe(self.clone(), stanza),
+                _ => return Vec::new(),
+            };
+            return answer.await.unwrap_or_default();
         }
+        Vec::new()
     }
 }
 

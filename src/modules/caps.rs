@@ -1,6 +1,82 @@
-//! stub: caps
+//! XEP-0115: Entity Capabilities, of the server as a stream feature. Those of clients travel in
+//! presence, untouched; caching them is for clients until PEP filters by them.
 
-use super::api::Module;
+use super::api::{Module, On, Spec, Stage};
+use super::disco::{self, Identity};
+use crate::base::hash::{base64, sha1};
+use crate::xml::writer::Xml;
 
-/// stub
-pub const MODULE: Module = Module { name: "caps", ..Module::EMPTY };
+/// The module.
+pub const MODULE: Module = Module {
+    name: "caps",
+    specs: &[Spec::partial(
+        "XEP-0115",
+        "1.6.0",
+        "no caps optimisation (§8.4), which is optional",
+        "features/disco.rs",
+    )],
+    features: &[On::Server(NS)],
+    stream_features: Some(|_config, stage| match stage {
+        // A stranger may not ask what the hash stands for, so it learns the hash after SASL.
+        Stage::Authenticate => None,
+        Stage::Bind => Some(stream_feature()),
+    }),
+    ..Module::EMPTY
+};
+
+/// The node at which the server's information can be asked for once more (§6.2).
+pub fn node(identities: &[Identity], features: &[&str]) -> String {
+    format!("{NODE}#{}", ver(identities, features))
+}
+
+/// `<c/>` of §6.3.
+fn stream_feature() -> String {
+    let all = super::ALL.iter().flat_map(|module| module.features.iter().copied());
+    let mut xml = Xml::new();
+    xml.start("c")
+        .attr("xmlns", NS)
+        .attr("hash", "sha-1")
+        .attr("node", NODE)
+        .attr("ver", &ver(disco::SERVER, &disco::server_features(all)))
+        .end();
+    xml.into_string()
+}
+
+/// The verification string of §5.1. Both lists are sorted by octets; no identity has a language.
+fn ver(identities: &[Identity], features: &[&str]) -> String {
+    let mut text = String::new();
+    for Identity { category, ty, name } in identities {
+        text.extend([category, "/", ty, "//", name.unwrap_or_default(), "<"]);
+    }
+    for feature in features {
+        text.extend([feature, "<"]);
+    }
+    base64(&sha1(text.as_bytes()))
+}
+
+const NS: &str = "http://jabber.org/protocol/caps";
+/// What the software is, as a URI (§4).
+const NODE: &str = "urn:x-stonechat";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::ns;
+
+    #[test]
+    fn the_example_of_xep_0115_5_2() {
+        let identity = Identity { category: "client", ty: "pc", name: Some("Exodus 0.9.1") };
+        let features =
+            [NS, ns::DISCO_INFO, ns::DISCO_ITEMS, "http://jabber.org/protocol/muc"];
+        assert_eq!(ver(&[identity], &features), "QgayPKawpkPSDYmwT/WM94uAlu0=");
+    }
+
+    #[test]
+    fn the_stream_feature_names_the_node_that_disco_answers() {
+        let all = super::super::ALL.iter().flat_map(|module| module.features.iter().copied());
+        let node = node(disco::SERVER, &disco::server_features(all));
+        let (uri, ver) = node.split_once('#').unwrap();
+        let feature = stream_feature();
+        assert!(feature.contains(&format!("node='{uri}' ver='{ver}'")), "{feature}");
+    }
+}

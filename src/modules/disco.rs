@@ -1,6 +1,271 @@
-//! stub: disco
+//! XEP-0030: Service Discovery, of the server and on behalf of its accounts.
 
-use super::api::Module;
+use super::api::{Cx, IqHandler, IqRoute, Module, On, Reply, Spec, Target};
+use super::caps;
+use crate::router::registry::{Account, User};
+use crate::stanza::StanzaError;
+use crate::stanza::iq::{Iq, IqType};
+use crate::xml::ns;
+use crate::xml::writer::Xml;
 
-/// stub
-pub const MODULE: Module = Module { name: "disco", ..Module::EMPTY };
+/// The module.
+pub const MODULE: Module = Module {
+    name: "disco",
+    specs: &[Spec::whole("XEP-0030", "2.5.0", "features/disco.rs")],
+    features: &[
+        On::Server(ns::DISCO_INFO),
+        On::Server(ns::DISCO_ITEMS),
+        On::Account(ns::DISCO_INFO),
+        On::Account(ns::DISCO_ITEMS),
+    ],
+    iqs: &[
+        get(ns::DISCO_INFO, &[Target::Server], |cx, iq| Box::pin(async move { server_info(&cx, &iq) })),
+        get(ns::DISCO_INFO, &[Target::Own], |cx, iq| Box::pin(async move { own_info(&cx, &iq) })),
+        get(ns::DISCO_INFO, &[Target::Other], |cx, iq| Box::pin(other_info(cx, iq))),
+        get(ns::DISCO_ITEMS, &[Target::Server], |_, iq| Box::pin(async move { server_items(&iq) })),
+        get(ns::DISCO_ITEMS, &[Target::Own], |cx, iq| Box::pin(async move { own_items(&cx, &iq) })),
+        get(ns::DISCO_ITEMS, &[Target::Other], |cx, iq| Box::pin(other_items(cx, iq))),
+    ],
+    ..Module::EMPTY
+};
+
+/// What an entity is (XEP-0030 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity {
+    /// `server`, `account`, …
+    pub category: &'static str,
+    /// `im`, `registered`, …
+    pub ty: &'static str,
+    /// For people.
+    pub name: Option<&'static str>,
+}
+
+/// The server's identities.
+pub const SERVER: &[Identity] =
+    &[Identity { category: "server", ty: "im", name: Some("Stonechat") }];
+
+/// The features of hosted domains, sorted.
+pub fn server_features(all: impl Iterator<Item = On>) -> Vec<&'static str> {
+    sorted(all.filter_map(|on| match on {
+        On::Server(feature) => Some(feature),
+        On::Account(_) => None,
+    }))
+}
+
+fn account_features(all: impl Iterator<Item = On>) -> Vec<&'static str> {
+    sorted(all.filter_map(|on| match on {
+        On::Account(feature) => Some(feature),
+        On::Server(_) => None,
+    }))
+}
+
+/// XEP-0115 §5.4 rule 3.4: a feature that is named twice makes the answer ill-formed.
+fn sorted(features: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+    let mut features: Vec<_> = features.collect();
+    features.sort_unstable();
+    features.dedup();
+    features
+}
+
+fn server_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
+    let features = server_features(cx.about.disco_features());
+    let node = node(iq);
+    // XEP-0115 §6.2: the caps node of the stream feature says the same as no node.
+    if node.as_deref().is_some_and(|node| node != caps::node(SERVER, &features)) {
+        return Err(StanzaError::item_not_found());
+    }
+    Ok(info(node.as_deref(), SERVER, &features))
+}
+
+fn own_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
+    let account = cx.router.registry.with(cx.who.jid.bare_str(), |user| user.account);
+    account_info(cx, iq, account.unwrap_or(Account::Missing))
+}
+
+/// XEP-0030 §8 rule 1: `service-unavailable` to whoever may not see the account's presence, as for
+/// an account that does not exist, with a node or without.
+async fn other_info(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
+    match look(&cx, &iq, |user| user.account).await? {
+        Some(account) => account_info(&cx, &iq, account),
+        None => Err(StanzaError::service_unavailable()),
+    }
+}
+
+fn account_info(cx: &Cx, iq: &Iq, account: Account) -> Result<Reply, StanzaError> {
+    let node = node(iq);
+    if node.is_some() {
+        return Err(StanzaError::item_not_found());
+    }
+    let ty = if account == Account::Temporary { "anonymous" } else { "registered" };
+    let identity = Identity { category: "account", ty, name: None };
+    Ok(info(None, &[identity], &account_features(cx.about.disco_features())))
+}
+
+/// Components and rooms will stand here.
+fn server_items(iq: &Iq) -> Result<Reply, StanzaError> {
+    match node(iq) {
+        Some(_) => Err(StanzaError::item_not_found()),
+        None => Ok(items(None, &[])),
+    }
+}
+
+fn own_items(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
+    let resources = cx.router.registry.with(cx.who.jid.bare_str(), |user| resources(user));
+    account_items(iq, &resources.unwrap_or_default())
+}
+
+/// XEP-0030 §8 rule 2: an empty list to whoever may not see the account's presence, as for an
+/// account that does not exist.
+async fn other_items(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
+    match look(&cx, &iq, resources).await? {
+        Some(resources) => account_items(&iq, &resources),
+        None => Ok(items(node(&iq).as_deref(), &[])),
+    }
+}
+
+fn account_items(iq: &Iq, resources: &[String]) -> Result<Reply, StanzaError> {
+    match node(iq) {
+        Some(_) => Err(StanzaError::item_not_found()),
+        None => Ok(items(None, resources)),
+    }
+}
+
+async fn look<T>(cx: &Cx, iq: &Iq, look: impl Fn(&User) -> T) -> Result<Option<T>, StanzaError> {
+    match iq.to() {
+        Some(to) => cx.look(to, look).await,
+        None => Ok(None),
+    }
+}
+
+fn resources(user: &User) -> Vec<String> {
+    user.available().map(|resource| resource.jid.as_str().to_owned()).collect()
+}
+
+/// The node that is asked for. XEP-0030 §4.2 forbids an empty one; some clients mean none by it.
+fn node(iq: &Iq) -> Option<String> {
+    let doc = iq.stanza().element().view();
+    let node = doc.root().first_child()?.attr("node")?;
+    (!node.is_empty()).then(|| node.to_owned())
+}
+
+/// XEP-0030 §3.2: the answer MUST mirror the node.
+fn info(node: Option<&str>, identities: &[Identity], features: &[&str]) -> Reply {
+    let mut xml = Xml::new();
+    xml.start("query").attr("xmlns", ns::DISCO_INFO).attr_opt("node", node);
+    for identity in identities {
+        xml.start("identity")
+            .attr("category", identity.category)
+            .attr("type", identity.ty)
+            .attr_opt("name", identity.name)
+            .end();
+    }
+    for feature in features {
+        xml.start("feature").attr("var", feature).end();
+    }
+    xml.end();
+    Reply::payload(xml.finish())
+}
+
+fn items(node: Option<&str>, jids: &[String]) -> Reply {
+    let mut xml = Xml::new();
+    xml.start("query").attr("xmlns", ns::DISCO_ITEMS).attr_opt("node", node);
+    for jid in jids {
+        xml.start("item").attr("jid", jid).end();
+    }
+    xml.end();
+    Reply::payload(xml.finish())
+}
+
+const fn get(ns: &'static str, targets: &'static [Target], handler: IqHandler) -> IqRoute {
+    IqRoute { ty: IqType::Get, ns, name: "query", targets, handler }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Server, ask};
+    use super::*;
+    use crate::modules::Config;
+    use crate::store::roster::Subscription;
+
+    const INFO: &str = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
+    const ITEMS: &str = "<query xmlns='http://jabber.org/protocol/disco#items'/>";
+
+    fn with_node(query: &str, node: &str) -> String {
+        query.replace("/>", &format!(" node='{node}'/>"))
+    }
+
+    async fn server() -> Server {
+        let server = Server::new(Config::default());
+        server.account("romeo", &[]).await;
+        server.account("juliet", &[("romeo@montague.example", Subscription::From)]).await;
+        server.account("tybalt", &[("romeo@montague.example", Subscription::To)]).await;
+        server
+    }
+
+    #[tokio::test]
+    async fn the_server_says_what_it_is_and_its_caps_node_says_the_same() {
+        let server = server().await;
+        let cx = server.session("romeo@montague.example/orchard").await;
+        let plain = ask(&cx, "get", "montague.example", INFO).await;
+        assert!(plain.contains("<identity category='server' type='im' name='Stonechat'/>"));
+        assert!(plain.contains("<feature var='http://jabber.org/protocol/disco#info'/>"));
+        assert!(plain.contains("<feature var='urn:xmpp:ping'/>"), "{plain}");
+        let node = caps::node(SERVER, &server_features(cx.about.disco_features()));
+        let noded = ask(&cx, "get", "montague.example", &with_node(INFO, &node)).await;
+        assert_eq!(noded, plain.replacen("#info'>", &format!("#info' node='{node}'>"), 1));
+        for query in [INFO, ITEMS] {
+            let other = ask(&cx, "get", "montague.example", &with_node(query, "music")).await;
+            assert_eq!(other, "item-not-found");
+        }
+        let items = ask(&cx, "get", "montague.example", ITEMS).await;
+        assert_eq!(items, ITEMS);
+    }
+
+    #[tokio::test]
+    async fn an_account_shows_itself_to_its_owner_and_its_subscribers_alone() {
+        let server = server().await;
+        let cx = server.session("romeo@montague.example/orchard").await;
+        server.session("juliet@montague.example/balcony").await;
+        let registered = "<identity category='account' type='registered'/>";
+        let none = "service-unavailable";
+        for (to, info, resource) in [
+            ("", registered, "romeo@montague.example/orchard"),
+            ("romeo@montague.example", registered, "romeo@montague.example/orchard"),
+            ("juliet@montague.example", registered, "juliet@montague.example/balcony"),
+            ("tybalt@montague.example", none, ""),
+            ("nobody@montague.example", none, ""),
+        ] {
+            let answer = ask(&cx, "get", to, INFO).await;
+            assert!(answer.contains(info), "{to}: {answer}");
+            let answer = ask(&cx, "get", to, ITEMS).await;
+            match resource {
+                "" => assert_eq!(answer, ITEMS, "{to}"),
+                jid => assert!(answer.contains(&format!("<item jid='{jid}'/>")), "{to}: {answer}"),
+            }
+        }
+    }
+
+    /// XEP-0030 §8: with a node too, a stranger gets what it gets for nobody.
+    #[tokio::test]
+    async fn a_node_tells_a_stranger_nothing() {
+        let server = server().await;
+        let cx = server.session("romeo@montague.example/orchard").await;
+        let (info, items) = (with_node(INFO, "x"), with_node(ITEMS, "x"));
+        for (to, want_info, want_items) in [
+            ("juliet@montague.example", "item-not-found", "item-not-found"),
+            ("tybalt@montague.example", "service-unavailable", items.as_str()),
+            ("nobody@montague.example", "service-unavailable", items.as_str()),
+        ] {
+            assert_eq!(ask(&cx, "get", to, &info).await, want_info, "{to}");
+            assert_eq!(ask(&cx, "get", to, &items).await, want_items, "{to}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_anonymous_account_says_so() {
+        let server = server().await;
+        let cx = server.session("guest@montague.example/x").await;
+        let answer = ask(&cx, "get", "", INFO).await;
+        assert!(answer.contains("<identity category='account' type='anonymous'/>"), "{answer}");
+    }
+}

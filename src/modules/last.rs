@@ -1,6 +1,182 @@
-//! stub: last
+//! XEP-0012: Last Activity, of the server and of accounts.
 
-use super::api::Module;
+use super::api::{Answer, Cx, Goodbye, IqRoute, Module, On, Reply, Spec, Target};
+use crate::base::time::{from_micros, micros};
+use crate::router::registry::{Account, User};
+use crate::stanza::StanzaError;
+use crate::stanza::iq::{Iq, IqType};
+use crate::store::accounts::{self, AccountId, LastLogout};
+use crate::xml::writer::Xml;
+use std::time::SystemTime;
 
-/// stub
-pub const MODULE: Module = Module { name: "last", ..Module::EMPTY };
+/// The module.
+pub const MODULE: Module = Module {
+    name: "last",
+    specs: &[Spec::whole("XEP-0012", "2.0", "features/small.rs")],
+    features: &[On::Server(NS), On::Account(NS)],
+    iqs: &[
+        IqRoute { targets: &[Target::Server], handler: |cx, _| Box::pin(uptime(cx)), ..ROUTE },
+        IqRoute { targets: &[Target::Own], handler: |cx, _| Box::pin(own(cx)), ..ROUTE },
+        IqRoute { targets: &[Target::Other], handler: |cx, iq| Box::pin(other(cx, iq)), ..ROUTE },
+    ],
+    unbound: Some(|cx, goodbye| unbound(cx, goodbye)),
+    ..Module::EMPTY
+};
+
+const ROUTE: IqRoute = IqRoute {
+    ty: IqType::Get,
+    ns: NS,
+    name: "query",
+    targets: &[],
+    handler: |_, _| Box::pin(std::future::ready(Err(StanzaError::service_unavailable()))),
+};
+
+/// XEP-0012 §5
+async fn uptime(cx: Cx) -> Result<Reply, StanzaError> {
+    Ok(activity(cx.now, cx.about.started(), None))
+}
+
+/// The account that asks is there (XEP-0012 §3).
+async fn own(cx: Cx) -> Result<Reply, StanzaError> {
+    Ok(activity(cx.now, cx.now, None))
+}
+
+/// XEP-0012 §3: `forbidden` to whoever may not see the account's presence; the same for an account
+/// that does not exist, so that nobody learns which ones do.
+async fn other(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
+    let to = iq.to().ok_or_else(StanzaError::bad_request)?;
+    match cx.look(to, seen).await? {
+        None => Err(StanzaError::forbidden()),
+        Some(Seen::Here) => Ok(activity(cx.now, cx.now, None)),
+        Some(Seen::Away(account)) => {
+            let last = last(&cx, account).await?;
+            Ok(activity(cx.now, from_micros(last.at), last.status.as_deref()))
+        }
+    }
+}
+
+enum Seen {
+    Here,
+    Away(AccountId),
+}
+
+/// XEP-0012 §3: a connected resource is enough to answer 0, it need not be available.
+fn seen(user: &User) -> Seen {
+    match user.account {
+        Account::Stored(account) if user.resources.is_empty() => Seen::Away(account),
+        _ => Seen::Here,
+    }
+}
+
+/// The last logout; of an account that never was there, when it was made.
+async fn last(cx: &Cx, account: AccountId) -> Result<LastLogout, StanzaError> {
+    // Its session may have ended this moment.
+    cx.store.barrier().await?;
+    let read = cx.store.read(move |tx| {
+        if let Some(last) = accounts::last_logout(tx, account)? {
+            return Ok(Some(last));
+        }
+        let made = accounts::get(tx, account)?.map(|account| account.created);
+        Ok(made.map(|at| LastLogout { at, status: None }))
+    });
+    read.await?.ok_or_else(StanzaError::forbidden)
+}
+
+/// Notes when the last resource left, with what it said.
+fn unbound(cx: Cx, goodbye: Goodbye) -> Answer<()> {
+    Box::pin(async move {
+        let Some(account) = cx.who.account else { return };
+        let left = |user: &mut User| user.available().next().is_none();
+        if !cx.router.registry.with(cx.who.jid.bare_str(), left).unwrap_or(true) {
+            return;
+        }
+        let at = micros(cx.now);
+        let status = goodbye.status.map(shortened);
+        let write =
+            cx.store.write(move |tx| accounts::set_last_logout(tx, account, at, status.as_deref()));
+        if let Err(error) = write.await {
+            tracing::warn!(%error, "a last logout could not be stored");
+        }
+    })
+}
+
+fn shortened(mut status: String) -> String {
+    let fits = |end: &usize| *end <= STATUS_BYTES_MAX && status.is_char_boundary(*end);
+    let end = (0..=status.len()).rev().find(fits).unwrap_or(0);
+    status.truncate(end);
+    status
+}
+
+/// A clock that was set back shows as 0.
+fn activity(now: SystemTime, at: SystemTime, status: Option<&str>) -> Reply {
+    let seconds = now.duration_since(at).map_or(0, |passed| passed.as_secs());
+    let mut xml = Xml::new();
+    xml.start("query")
+        .attr("xmlns", NS)
+        .attr("seconds", &seconds.to_string())
+        .text(status.unwrap_or_default())
+        .end();
+    Reply::payload(xml.finish())
+}
+
+const NS: &str = "jabber:iq:last";
+/// A status is a line for people, and this row is kept for each account.
+const STATUS_BYTES_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Server, ask};
+    use super::*;
+    use crate::modules::Config;
+    use crate::store::roster::Subscription;
+
+    const QUERY: &str = "<query xmlns='jabber:iq:last'/>";
+
+    fn seconds(seconds: u64, text: &str) -> String {
+        match text {
+            "" => format!("<query xmlns='jabber:iq:last' seconds='{seconds}'/>"),
+            _ => format!("<query xmlns='jabber:iq:last' seconds='{seconds}'>{text}</query>"),
+        }
+    }
+
+    #[tokio::test]
+    async fn subscribers_learn_when_an_account_left_and_strangers_nothing() {
+        let server = Server::new(Config::default());
+        server.account("romeo", &[]).await;
+        server.account("juliet", &[("romeo@montague.example", Subscription::Both)]).await;
+        server.account("tybalt", &[]).await;
+        let cx = server.session("romeo@montague.example/orchard").await;
+        let juliet = "juliet@montague.example";
+        // Never there: since the account was made.
+        assert_eq!(ask(&cx, "get", juliet, QUERY).await, seconds(500_000, ""));
+
+        let her = server.session("juliet@montague.example/balcony").await;
+        let other = server.session("juliet@montague.example/chamber").await;
+        assert_eq!(ask(&cx, "get", juliet, QUERY).await, seconds(0, ""));
+        let goodbye = Goodbye { status: Some("Heading Home".to_owned()) };
+        for left in [her, other] {
+            cx.router.registry.unbind(juliet, left.who.session);
+            cx.about.unbound(&left, &goodbye).await;
+        }
+        let mut later = cx.clone();
+        later.now += std::time::Duration::from_secs(903);
+        assert_eq!(ask(&later, "get", juliet, QUERY).await, seconds(903, "Heading Home"));
+
+        for (to, want) in [
+            ("", seconds(0, "")),
+            ("montague.example", seconds(999_000, "")),
+            ("tybalt@montague.example", "forbidden".to_owned()),
+            ("nobody@montague.example", "forbidden".to_owned()),
+        ] {
+            assert_eq!(ask(&cx, "get", to, QUERY).await, want, "{to}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_cut_between_characters() {
+        let long = "ä".repeat(STATUS_BYTES_MAX);
+        assert_eq!(shortened(long).len(), STATUS_BYTES_MAX);
+        assert_eq!(shortened(format!("a{}", "ä".repeat(STATUS_BYTES_MAX))).len(), 1_023);
+        assert_eq!(shortened("bye".to_owned()), "bye");
+    }
+}

@@ -2,6 +2,8 @@
 
 pub mod api;
 mod pipeline;
+#[cfg(test)]
+mod testing;
 
 pub use pipeline::Pipeline;
 
@@ -40,12 +42,36 @@ modules! {
     version,
 }
 
+/// What modules keep in memory for the whole server: bounded, each behind a short lock of its own.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// XEP-0077
+    pub register: register::Gate,
+}
+
 /// Settings of all modules: the `[modules.…]` tables of the config file.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// XEP-0077
     pub register: register::Config,
     /// XEP-0092
     pub version: version::Config,
+    /// PBKDF2 rounds for new passwords: `sasl.iterations`.
+    #[serde(skip)]
+    pub scram_iterations: u32,
+    /// Passwords may travel unencrypted: `c2s.require_tls` is off.
+    #[serde(skip)]
+    pub unencrypted: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            register: register::Config::default(),
+            version: version::Config::default(),
+            scram_iterations: 10_000,
+            unencrypted: false,
+        }
+    }
 }

@@ -1,6 +1,23 @@
-//! stub: offline
+//! XEP-0160: messages for those who are offline. The keeping itself is older than the modules:
+//! `router` queues the row, `store::mailbox` holds it, and the session that takes messages drains it.
 
-use super::api::Module;
+use super::api::{Module, On, Spec};
 
-/// stub
-pub const MODULE: Module = Module { name: "offline", ..Module::EMPTY };
+/// The module.
+pub const MODULE: Module = Module {
+    name: "offline",
+    specs: &[
+        Spec::whole("XEP-0160", "1.0.1", "features/offline.rs"),
+        Spec::whole("XEP-0203", "2.0", "features/offline.rs"),
+        Spec::whole("XEP-0085", "2.1", "features/offline.rs"),
+        Spec::partial(
+            "XEP-0334",
+            "1.0.0",
+            "only `no-store` and `store` mean something to a server without archive and carbons",
+            "features/offline.rs",
+        ),
+    ],
+    // XEP-0160 §4
+    features: &[On::Server("msgoffline")],
+    ..Module::EMPTY
+};

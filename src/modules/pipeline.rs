@@ -1,12 +1,13 @@
 //! The module table made ready: hooks in phase order, the IQ index, and the handling of one stanza.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::api::{
     Answer, Broadcast, Cx, Directed, FromClient, Gone, Goodbye, IqIndex, IqRoute, Module, On,
     OnStanza, Phase, Presented, Reply, Stage, Target, Unbound, Verdict,
 };
-use super::{Config, SessionState};
+use super::{Config, SessionState, Shared};
 use crate::router::registry::Resource;
 use crate::stanza::iq::Iq;
 use crate::stanza::{Stanza, StanzaError};
@@ -29,11 +30,17 @@ pub struct Pipeline {
     modules: &'static [&'static Module],
     authenticate_features: String,
     bind_features: String,
+    started: SystemTime,
+    shared: Shared,
 }
 
 impl Pipeline {
-    /// Reads the table once, at start.
-    pub fn build(modules: &'static [&'static Module], config: &Config) -> Arc<Self> {
+    /// Reads the table once, at start, which is `started`.
+    pub fn build(
+        modules: &'static [&'static Module],
+        config: &Config,
+        started: SystemTime,
+    ) -> Arc<Self> {
         let mut iqs: IqIndex = IqIndex::new();
         let mut from_client = Vec::new();
         for module in modules {
@@ -66,6 +73,8 @@ impl Pipeline {
             modules,
             authenticate_features: features(Stage::Authenticate),
             bind_features: features(Stage::Bind),
+            started,
+            shared: Shared::default(),
         })
     }
 
@@ -75,6 +84,16 @@ impl Pipeline {
             Stage::Authenticate => &self.authenticate_features,
             Stage::Bind => &self.bind_features,
         }
+    }
+
+    /// When the server started.
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// What modules keep for the whole server; a module reads its own.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Every disco feature that the modules name.

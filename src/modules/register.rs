@@ -1,11 +1,592 @@
-//! stub: register
+//! XEP-0077: In-Band Registration: new accounts, new passwords, and the end of an account.
 
-use super::api::Module;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
-/// stub
-pub const MODULE: Module = Module { name: "register", ..Module::EMPTY };
+use super::api::{Cx, Effect, IqRoute, Module, On, Reply, Spec, Stage, Target};
+use crate::base::credential::ScramKeys;
+use crate::base::id::OsRng;
+use crate::base::time::micros;
+use crate::jid::{BareJid, prep};
+use crate::router::outbox::End;
+use crate::router::registry::{Account, Resource};
+use crate::router::subscription::{State, Verb, removal};
+use crate::stanza::error::ErrorType;
+use crate::stanza::iq::{Iq, IqType};
+use crate::stanza::{Stanza, StanzaError};
+use crate::store::accounts::{self, AccountId, Creation};
+use crate::store::roster::{self, Roster};
+use crate::stream::error::StreamError;
+use crate::stream::sasl::keys;
+use crate::xml::ns;
+use crate::xml::writer::Xml;
+use tokio::sync::Semaphore;
 
-/// Settings.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// The module.
+pub const MODULE: Module = Module {
+    name: "register",
+    specs: &[Spec::partial(
+        "XEP-0077",
+        "2.4",
+        "no data forms (§4) and no redirection (§5), both optional",
+        "features/register.rs",
+    )],
+    features: &[On::Server(ns::REGISTER)],
+    iqs: &[
+        IqRoute {
+            ty: IqType::Get,
+            ns: ns::REGISTER,
+            name: "query",
+            targets: &[Target::Stream],
+            handler: |cx, iq| Box::pin(async move { fields(&cx, &iq) }),
+        },
+        IqRoute {
+            ty: IqType::Set,
+            ns: ns::REGISTER,
+            name: "query",
+            targets: &[Target::Stream],
+            handler: |cx, iq| Box::pin(whole(cx, iq, "registration", register)),
+        },
+        IqRoute {
+            ty: IqType::Get,
+            ns: ns::REGISTER,
+            name: "query",
+            targets: HOME,
+            handler: |cx, iq| Box::pin(async move { registered(&cx, &iq) }),
+        },
+        IqRoute {
+            ty: IqType::Set,
+            ns: ns::REGISTER,
+            name: "query",
+            targets: HOME,
+            handler: |cx, iq| Box::pin(whole(cx, iq, "account change", change)),
+        },
+    ],
+    stream_features: Some(|config, stage| match stage {
+        Stage::Authenticate if config.register.open => Some(FEATURE.to_owned()),
+        _ => None,
+    }),
+    ..Module::EMPTY
+};
+
+/// XEP-0077 §3.3 shows the server's address, §3.2 none; both mean the own account.
+const HOME: &[Target] = &[Target::Server, Target::Own];
+
+/// `[modules.register]`
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    /// Whether anybody may make an account.
+    pub open: bool,
+    /// New accounts per hour from one IP address (IPv6: one /64). 0: no bound.
+    pub per_ip_per_hour: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { open: false, per_ip_per_hour: 5 }
+    }
+}
+
+/// Runs a handler to its end: memory must follow what the store says, whoever hangs up meanwhile.
+async fn whole<F>(
+    cx: Cx,
+    iq: Iq,
+    name: &'static str,
+    handler: fn(Cx, Iq) -> F,
+) -> Result<Reply, StanzaError>
+where
+    F: Future<Output = Result<Reply, StanzaError>> + Send + 'static,
+{
+    cx.clone().finish(name, handler(cx, iq)).await
+}
+
+/// §3.1: what a new account needs.
+fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
+    open(cx, iq)?;
+    let mut xml = Xml::new();
+    xml.start("query")
+        .attr("xmlns", ns::REGISTER)
+        .element("instructions", None, "Choose a username and a password.")
+        .element("username", None, "")
+        .element("password", None, "")
+        .end();
+    Ok(Reply::payload(xml.finish()))
+}
+
+/// May strangers register here, over this stream?
+fn open(cx: &Cx, iq: &Iq) -> Result<(), StanzaError> {
+    if !cx.config.register.open || iq.to().is_some_and(|to| to.as_str() != cx.who.jid.domain()) {
+        return Err(StanzaError::service_unavailable());
+    }
+    Ok(())
+}
+
+/// §3.1, §3.1.1: a stranger makes an account on the domain of its stream.
+async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
+    open(&cx, &iq)?;
+    safe(&cx)?;
+    let form = Form::read(&iq);
+    // §3.1: what is missing or cannot be used is not-acceptable.
+    let username = form.username.filter(|name| !name.is_empty());
+    let username = username.ok_or_else(|| unacceptable("a username is needed"))?;
+    let Ok(local) = prep::localpart(&username).map(|local| local.into_owned()) else {
+        return Err(unacceptable("the username has characters that an address cannot have"));
+    };
+    let bare = BareJid::from_parts(Some(&local), cx.who.jid.domain())
+        .map_err(|_| unacceptable("the username makes no address"))?;
+    let password = form.password.ok_or_else(|| unacceptable("a password is needed"))?;
+    keys::prepare(&password).map_err(|error| unacceptable(error.to_string()))?;
+    // An anonymous user has the address for as long as it stays.
+    let present = |account| matches!(account, Account::Stored(_) | Account::Temporary);
+    if cx.router.registry.with(bare.as_str(), |user| present(user.account)).unwrap_or(false) {
+        return Err(StanzaError::conflict());
+    }
+    let limit = cx.config.register.per_ip_per_hour;
+    let gate = &cx.about.shared().register;
+    gate.take(cx.who.peer, limit, cx.now)?;
+    let made = create(&cx, &bare, password).await;
+    if made.is_err() {
+        gate.give_back(cx.who.peer);
+    }
+    made
+}
+
+async fn create(cx: &Cx, bare: &BareJid, password: String) -> Result<Reply, StanzaError> {
+    let local = bare.local().unwrap_or_default().to_owned();
+    let host = bare.domain().to_owned();
+    let (name, at) = ((local.clone(), host.clone()), micros(cx.now));
+    // Looked up first, since the keys cost so much.
+    if cx.store.read(move |tx| accounts::find(tx, &name.0, &name.1)).await?.is_some() {
+        return Err(StanzaError::conflict());
+    }
+    let keys = derive(cx, password).await?;
+    match cx.store.write(move |tx| accounts::create(tx, &local, &host, &keys, at)).await? {
+        Creation::Exists => Err(StanzaError::conflict()),
+        Creation::Created(_) => {
+            // The registry may remember that there was no such account.
+            cx.router.registry.forget(bare.as_str());
+            tracing::info!("an account was registered in-band");
+            tracing::debug!(account = bare.as_str(), "registered");
+            Ok(Reply::empty())
+        }
+    }
+}
+
+/// §3.1: who asks is registered already.
+fn registered(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
+    at_home(cx, iq)?;
+    let mut xml = Xml::new();
+    xml.start("query")
+        .attr("xmlns", ns::REGISTER)
+        .element("instructions", None, "Send your username and a new password to change it.")
+        .element("registered", None, "")
+        .element("username", None, cx.who.jid.bare().local().unwrap_or_default())
+        .element("password", None, "")
+        .end();
+    Ok(Reply::payload(xml.finish()))
+}
+
+/// A request of an account to its own server.
+fn at_home(cx: &Cx, iq: &Iq) -> Result<AccountId, StanzaError> {
+    if iq.to().is_some_and(|to| to.domain() != cx.who.jid.domain()) {
+        return Err(StanzaError::service_unavailable());
+    }
+    cx.account()
+}
+
+/// §3.2 or §3.3
+async fn change(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
+    let account = at_home(&cx, &iq)?;
+    let form = Form::read(&iq);
+    match (form.remove, form.children) {
+        (true, 1) => remove(&cx, account).await,
+        // §3.2: `<remove/>` was not the only child.
+        (true, _) => Err(StanzaError::bad_request()),
+        (false, _) => password(&cx, account, form).await,
+    }
+}
+
+/// §3.3: a new password. Sessions that the old one opened end, this one apart.
+async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, StanzaError> {
+    safe(cx)?;
+    let incomplete = || StanzaError::bad_request().text("username and password are needed");
+    let username = form.username.ok_or_else(incomplete)?;
+    // An empty one MUST NOT be taken.
+    let password = form.password.filter(|password| !password.is_empty()).ok_or_else(incomplete)?;
+    let own = cx.who.jid.bare();
+    if prep::localpart(&username).ok().as_deref() != own.local() {
+        return Err(StanzaError::forbidden().text("this is not your account"));
+    }
+    keys::prepare(&password).map_err(|error| unacceptable(error.to_string()))?;
+    let keys = derive(cx, password).await?;
+    cx.store.write(move |tx| accounts::set_keys(tx, account, &keys)).await?;
+    let mut others = Vec::new();
+    cx.router.registry.with(own.as_str(), |user| {
+        let old = user.resources.iter().filter(|resource| resource.session != cx.who.session);
+        others.extend(old.map(|resource| resource.outbox.clone()));
+    });
+    for outbox in others {
+        // RFC 6120 §4.9.3.16
+        outbox.end(End::Failure(StreamError::Reset.text("the password was changed")));
+    }
+    Ok(Reply::empty())
+}
+
+/// §3.2: the account goes with all its rows, its sessions end, its contacts are told.
+async fn remove(cx: &Cx, account: AccountId) -> Result<Reply, StanzaError> {
+    let about = cx.about.clone();
+    let write = cx.store.write(move |tx| {
+        let roster = roster::load(tx, account)?;
+        about.account_deleted(tx, account)?;
+        accounts::delete(tx, account)?;
+        Ok(roster)
+    });
+    let roster = write.await?;
+    let bare = cx.bare();
+    let sessions = cx.router.registry.forget(bare.as_str());
+    for session in sessions.iter().filter(|session| session.session != cx.who.session) {
+        let why = StreamError::NotAuthorized.text("the account was removed");
+        session.outbox.end(End::Failure(why));
+    }
+    tracing::info!("an account was removed in-band");
+    tracing::debug!(account = bare.as_str(), "removed");
+    let out = farewell(&bare, &sessions, &roster);
+    let cx = cx.clone();
+    cx.router.clone().tasks.spawn("farewell", async move {
+        for stanza in out {
+            cx.send(&stanza).await;
+        }
+    });
+    Ok(Reply::empty().and(Effect::AccountRemoved))
+}
+
+/// RFC 6121 §2.5.2, §3.2.2 and §3.3.2 for all contacts at once: who saw the account sees it leave,
+/// and every subscription ends.
+fn farewell(bare: &BareJid, sessions: &[Resource], roster: &Roster) -> Vec<Stanza> {
+    let mut out = Vec::new();
+    for item in roster.items.values() {
+        if item.state.shows_presence() {
+            let available = sessions.iter().filter(|session| session.presence.is_some());
+            out.extend(available.filter_map(|s| presence(s.jid.as_str(), &item.jid, "unavailable")));
+        }
+        let state = State { subscription: item.state, approved: item.approved };
+        for verb in removal(state) {
+            out.extend(presence(bare.as_str(), &item.jid, name(verb)));
+        }
+    }
+    for session in sessions.iter().filter(|session| !session.directed.is_empty()) {
+        let to = session.directed.iter();
+        out.extend(to.filter_map(|to| presence(session.jid.as_str(), to.as_str(), "unavailable")));
+    }
+    out
+}
+
+const fn name(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Subscribe => "subscribe",
+        Verb::Unsubscribe => "unsubscribe",
+        Verb::Subscribed => "subscribed",
+        Verb::Unsubscribed => "unsubscribed",
+    }
+}
+
+fn presence(from: &str, to: &str, ty: &str) -> Option<Stanza> {
+    let mut xml = Xml::new();
+    xml.start("presence").attr("type", ty).attr("from", from).attr("to", to).end();
+    Stanza::ours(xml.finish())
+}
+
+/// §3.3: `not-authorized` when the channel is not safe enough for a password.
+fn safe(cx: &Cx) -> Result<(), StanzaError> {
+    if cx.who.secure || cx.config.unencrypted {
+        return Ok(());
+    }
+    Err(StanzaError::not_authorized().text("passwords are taken over TLS only"))
+}
+
+/// The keys for a password that was prepared before. Two at a time at most: a hundred strangers
+/// must not take all the processors.
+async fn derive(cx: &Cx, password: String) -> Result<[ScramKeys; 3], StanzaError> {
+    let busy = |_| StanzaError::internal_server_error();
+    let permit = cx.about.shared().register.hashing.acquire().await.map_err(busy)?;
+    let iterations = cx.config.scram_iterations;
+    // The one use of spawn_blocking here: PBKDF2 is a tenth of a second of pure arithmetic.
+    #[allow(clippy::disallowed_methods)]
+    let keys = tokio::task::spawn_blocking(move || {
+        keys::derive_all(&password, iterations, &mut OsRng)
+    });
+    let keys = keys.await.map_err(|_| StanzaError::internal_server_error())?;
+    drop(permit);
+    keys.map_err(|error| unacceptable(error.to_string()))
+}
+
+fn unacceptable(text: impl Into<std::borrow::Cow<'static, str>>) -> StanzaError {
+    StanzaError::not_acceptable().text(text)
+}
+
+/// What came in `<query/>`. No `Debug`: it holds a password.
+struct Form {
+    username: Option<String>,
+    password: Option<String>,
+    remove: bool,
+    children: usize,
+}
+
+impl Form {
+    fn read(iq: &Iq) -> Self {
+        let doc = iq.stanza().element().view();
+        let query = doc.root().first_child();
+        let text = |name| query?.child_text(ns::REGISTER, name).map(str::to_owned);
+        Self {
+            username: text("username"),
+            password: text("password"),
+            remove: query.is_some_and(|query| query.child(ns::REGISTER, "remove").is_some()),
+            children: query.map_or(0, |query| query.children().count()),
+        }
+    }
+}
+
+/// What bounds registration in the whole server.
+#[derive(Debug)]
+pub struct Gate {
+    made: Mutex<HashMap<IpAddr, Hour>>,
+    hashing: Semaphore,
+}
+
+/// Accounts made from one address within an hour.
+#[derive(Debug, Clone, Copy)]
+struct Hour {
+    since: SystemTime,
+    accounts: u32,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { made: Mutex::default(), hashing: Semaphore::new(HASHING_MAX) }
+    }
+}
+
+impl Gate {
+    /// Counts one account, unless the address has made `limit` of late.
+    fn take(&self, peer: IpAddr, limit: u32, now: SystemTime) -> Result<(), StanzaError> {
+        if limit == 0 {
+            return Ok(());
+        }
+        let mut made = self.lock();
+        let over = |hour: &Hour| now.duration_since(hour.since).map_or(true, |age| age >= HOUR);
+        if made.len() >= ADDRESSES_MAX {
+            made.retain(|_, hour| !over(hour));
+        }
+        let peer = subscriber(peer);
+        if made.len() >= ADDRESSES_MAX && !made.contains_key(&peer) {
+            return Err(too_many());
+        }
+        let hour = made.entry(peer).or_insert(Hour { since: now, accounts: 0 });
+        if over(hour) {
+            *hour = Hour { since: now, accounts: 0 };
+        }
+        if hour.accounts >= limit {
+            return Err(too_many());
+        }
+        hour.accounts += 1;
+        Ok(())
+    }
+
+    /// No account came of it.
+    fn give_back(&self, peer: IpAddr) {
+        if let Some(hour) = self.lock().get_mut(&subscriber(peer)) {
+            hour.accounts = hour.accounts.saturating_sub(1);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Hour>> {
+        // A panic while holding this lock cannot leave it half-changed.
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn too_many() -> StanzaError {
+    let error = StanzaError::resource_constraint().kind(ErrorType::Wait);
+    error.text("too many accounts were made from this address; try again in an hour")
+}
+
+/// One subscriber of IPv6 has a /64.
+fn subscriber(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
+}
+
+/// §8
+const FEATURE: &str = "<register xmlns='http://jabber.org/features/iq-register'/>";
+const HOUR: Duration = Duration::from_secs(3_600);
+/// Addresses remembered; when all of them are busy nobody new gets in until the hour is over.
+const ADDRESSES_MAX: usize = 10_000;
+/// Passwords hashed at one time.
+const HASHING_MAX: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Server, ask, ask_for_effect};
+    use super::*;
+    use crate::modules::Config as All;
+    use crate::store::roster::Subscription;
+
+    fn server(open: bool) -> Server {
+        let register = Config { open, per_ip_per_hour: 2 };
+        Server::new(All { register, scram_iterations: 2, ..All::default() })
+    }
+
+    fn form(username: &str, password: &str) -> String {
+        format!(
+            "<query xmlns='jabber:iq:register'><username>{username}</username>\
+             <password>{password}</password></query>"
+        )
+    }
+
+    const GET: &str = "<query xmlns='jabber:iq:register'/>";
+    const REMOVE: &str = "<query xmlns='jabber:iq:register'><remove/></query>";
+
+    async fn epoch(server: &Server, local: &'static str) -> Option<i64> {
+        let found = server.store().read(|tx| accounts::all_keys(tx, local, "montague.example"));
+        found.await.unwrap().filter(|(_, keys)| keys.len() == 3).map(|(account, _)| account.epoch)
+    }
+
+    #[tokio::test]
+    async fn a_stranger_makes_an_account() {
+        let server = server(true);
+        let answer = ask(&server.cx, "get", "", GET).await;
+        assert!(answer.contains("<username/><password/>"), "{answer}");
+        // The registry remembers that there is none.
+        server.cx.router.load(&BareJid::parse("bill@montague.example").unwrap()).await.unwrap();
+        for (query, want) in [
+            (form("", "Calliope"), "not-acceptable"),
+            (form("a b", "Calliope"), "not-acceptable"),
+            (form("a@b", "Calliope"), "not-acceptable"),
+            (form("bill", ""), "not-acceptable"),
+            (form("bill", "\u{7f}"), "not-acceptable"),
+            (GET.to_owned(), "not-acceptable"),
+            (form("Bill", "Calliope"), ""),
+            (form("bill", "Calliope"), "conflict"),
+            (form("BILL", "Calliope"), "conflict"),
+            (form("will", "Calliope"), ""),
+            (form("jill", "Calliope"), "resource-constraint"),
+        ] {
+            assert_eq!(ask(&server.cx, "set", "", &query).await, want, "{query}");
+        }
+        assert!(epoch(&server, "bill").await.is_some());
+        assert_eq!(epoch(&server, "jill").await, None);
+        server.session("bill@montague.example/globe").await;
+        let other = ask(&server.cx, "set", "capulet.example", &form("x", "Calliope")).await;
+        assert_eq!(other, "service-unavailable");
+        let mut plain = server.cx.clone();
+        plain.who.secure = false;
+        let refused = ask(&plain, "set", "montague.example", &form("x", "Calliope")).await;
+        assert_eq!(refused, "not-authorized");
+    }
+
+    #[tokio::test]
+    async fn a_closed_server_takes_nobody() {
+        let server = server(false);
+        for (ty, query) in [("get", GET.to_owned()), ("set", form("bill", "Calliope"))] {
+            assert_eq!(ask(&server.cx, ty, "", &query).await, "service-unavailable");
+        }
+        assert_eq!(server.cx.about.stream_features(Stage::Authenticate), "");
+        let open = self::server(true);
+        assert_eq!(open.cx.about.stream_features(Stage::Authenticate), FEATURE);
+    }
+
+    #[tokio::test]
+    async fn an_account_changes_its_own_password_only() {
+        let server = server(false);
+        server.account("romeo", &[]).await;
+        let cx = server.session("romeo@montague.example/orchard").await;
+        let other = server.session("romeo@montague.example/garden").await;
+        let answer = ask(&cx, "get", "montague.example", GET).await;
+        assert!(answer.contains("<registered/><username>romeo</username>"), "{answer}");
+        for (query, want) in [
+            (form("juliet", "pencil"), "forbidden"),
+            (form("romeo", ""), "bad-request"),
+            (GET.to_owned(), "bad-request"),
+            (form("romeo", "\u{7f}"), "not-acceptable"),
+        ] {
+            assert_eq!(ask(&cx, "set", "montague.example", &query).await, want, "{query}");
+        }
+        let mut plain = cx.clone();
+        plain.who.secure = false;
+        assert_eq!(ask(&plain, "set", "", &form("romeo", "pencil")).await, "not-authorized");
+        assert_eq!(epoch(&server, "romeo").await, None);
+
+        assert_eq!(ask(&cx, "set", "montague.example", &form("Romeo", "pencil")).await, "");
+        assert_eq!(epoch(&server, "romeo").await, Some(2));
+        let end = |cx: &Cx| cx.who.outbox.as_ref().unwrap().take(1).end;
+        assert!(end(&cx).is_none());
+        assert!(matches!(end(&other), Some(End::Failure(_))));
+
+        let guest = server.session("guest@montague.example/x").await;
+        for (ty, query) in [("get", GET), ("set", &form("guest", "pencil")), ("set", REMOVE)] {
+            assert_eq!(ask(&guest, ty, "", query).await, "not-allowed");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_goes_with_its_sessions_and_its_subscriptions() {
+        let server = server(false);
+        let contacts = &[("juliet@montague.example", Subscription::Both)];
+        server.account("romeo", contacts).await;
+        server.account("juliet", &[("romeo@montague.example", Subscription::Both)]).await;
+        let cx = server.session("romeo@montague.example/orchard").await;
+        let other = server.session("romeo@montague.example/garden").await;
+        let more = REMOVE.replace("<remove/>", "<remove/><username>romeo</username>");
+        assert_eq!(ask(&cx, "set", "", &more).await, "bad-request");
+        let (answer, effect) = ask_for_effect(&cx, "set", "", REMOVE).await;
+        assert_eq!((answer.as_str(), effect), ("", Some(Effect::AccountRemoved)));
+        let end = other.who.outbox.as_ref().unwrap().take(1).end;
+        assert!(matches!(end, Some(End::Failure(_))));
+        assert!(cx.router.registry.with("romeo@montague.example", |_| ()).is_none());
+        let found = server.store().read(|tx| accounts::find(tx, "romeo", "montague.example"));
+        assert_eq!(found.await.unwrap(), None);
+    }
+
+    #[test]
+    fn contacts_see_the_account_leave_and_every_subscription_end() {
+        let bare = BareJid::parse("romeo@montague.example").unwrap();
+        let mut roster = Roster::default();
+        for (jid, state) in [("a@x", Subscription::Both), ("b@x", Subscription::None)] {
+            let item = roster::Item { jid: jid.to_owned(), state, ..roster::Item::default() };
+            roster.items.insert(jid.to_owned(), item);
+        }
+        let said: Vec<_> = farewell(&bare, &[], &roster)
+            .iter()
+            .map(|s| (s.ty().unwrap().into_owned(), s.to().unwrap().as_str().to_owned()))
+            .collect();
+        let want = ["unsubscribe", "unsubscribed"].map(|ty| (ty.to_owned(), "a@x".to_owned()));
+        assert_eq!(said, want);
+    }
+
+    #[test]
+    fn an_address_makes_so_many_accounts_an_hour() {
+        let gate = Gate::default();
+        let now = SystemTime::UNIX_EPOCH + HOUR;
+        let [a, b, c]: [IpAddr; 3] =
+            ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|ip| ip.parse().unwrap());
+        assert!(gate.take(a, 2, now).is_ok());
+        assert!(gate.take(b, 2, now).is_ok());
+        assert!(gate.take(a, 2, now).is_err());
+        assert!(gate.take(c, 2, now).is_ok());
+        assert!(gate.take(a, 0, now).is_ok());
+        gate.give_back(b);
+        assert!(gate.take(a, 2, now).is_ok());
+        assert!(gate.take(a, 2, now + HOUR / 2).is_err());
+        assert!(gate.take(a, 2, now + HOUR).is_ok());
+        // A clock that was set back.
+        assert!(gate.take(c, 1, SystemTime::UNIX_EPOCH).is_ok());
+    }
+}

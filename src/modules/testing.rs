@@ -1,0 +1,141 @@
+//! For tests of modules: a server without sockets, and requests to it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::api::{Cx, Effect, Who};
+use super::{ALL, Config, Pipeline};
+use crate::base::limits::Limits;
+use crate::jid::{FullJid, Jid};
+use crate::router::Router;
+use crate::router::outbox::Outbox;
+use crate::router::registry::{Available, Bound, Conflict, Resource};
+use crate::stanza::iq::Iq;
+use crate::stanza::{Frame, Kind, Stanza};
+use crate::store::accounts::{self, AccountId, Creation};
+use crate::store::roster::{self, Item, Subscription};
+use crate::store::{Store, testing};
+use crate::xml::gate::{self, Rules};
+use crate::xml::ns;
+
+/// A server that hosts `montague.example`, with its store in a folder of its own.
+pub(super) struct Server {
+    _folder: tempfile::TempDir,
+    pub(super) cx: Cx,
+}
+
+impl Server {
+    /// With no accounts.
+    pub(super) fn new(config: Config) -> Self {
+        let (folder, store) = testing::store();
+        let limits = Arc::new(Limits::default());
+        let router = Router::new(["montague.example".to_owned()], store.clone(), limits);
+        let who = Who {
+            jid: FullJid::parse("montague.example/unauthenticated").unwrap(),
+            account: None,
+            session: 0,
+            outbox: None,
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            secure: true,
+        };
+        let cx = Cx {
+            who,
+            now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
+            about: Pipeline::build(
+                ALL,
+                &config,
+                SystemTime::UNIX_EPOCH + Duration::from_secs(1_000),
+            ),
+            config: Arc::new(config),
+            store,
+            router: Arc::new(router),
+        };
+        Self { _folder: folder, cx }
+    }
+
+    /// Makes an account and gives its contacts these subscriptions.
+    pub(super) async fn account(
+        &self,
+        local: &'static str,
+        contacts: &'static [(&'static str, Subscription)],
+    ) -> AccountId {
+        let made = self.store().write(move |tx| {
+            let Creation::Created(id) =
+                accounts::create(tx, local, "montague.example", &[], 500_000_000_000)?
+            else {
+                panic!("{local} exists")
+            };
+            for (jid, state) in contacts {
+                let jid = (*jid).to_owned();
+                let item = Item { jid, state: *state, listed: true, ..Item::default() };
+                roster::put(tx, id, &item)?;
+            }
+            Ok(id)
+        });
+        made.await.unwrap()
+    }
+
+    /// What the handlers of an available session of the account see; of an anonymous user if there
+    /// is no such account.
+    pub(super) async fn session(&self, jid: &str) -> Cx {
+        let jid = FullJid::parse(jid).unwrap();
+        let (bare, router) = (jid.bare(), &self.cx.router);
+        let (local, host) = (bare.local().unwrap().to_owned(), bare.domain().to_owned());
+        let found = self.store().read(move |tx| accounts::find(tx, &local, &host)).await.unwrap();
+        if found.is_some() {
+            router.load(&bare).await.unwrap();
+        }
+        let outbox = Arc::new(Outbox::new(100_000));
+        let session = router.next_session();
+        let presence = format!("<presence from='{}'/>", jid.as_str());
+        let resource = Resource {
+            jid: jid.clone(),
+            session,
+            outbox: outbox.clone(),
+            presence: Some(Available { priority: 0, frame: Frame::whole(presence.into()) }),
+            interested: true,
+            directed: Vec::new(),
+        };
+        let bound = router.registry.bind(resource, found.is_none(), Conflict::Replace, 10);
+        assert!(matches!(bound, Bound::Done(None)));
+        let mut cx = self.cx.clone();
+        let account = found.map(|account| account.id);
+        cx.who = Who { jid, account, session, outbox: Some(outbox), ..cx.who };
+        cx
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.cx.store
+    }
+}
+
+/// What comes back for a request: the payload, or the name of the error's condition.
+pub(super) async fn ask(cx: &Cx, ty: &str, to: &str, payload: &str) -> String {
+    ask_for_effect(cx, ty, to, payload).await.0
+}
+
+/// The same with what it does to the session.
+pub(super) async fn ask_for_effect(
+    cx: &Cx,
+    ty: &str,
+    to: &str,
+    payload: &str,
+) -> (String, Option<Effect>) {
+    let to = if to.is_empty() { String::new() } else { format!(" to='{to}'") };
+    let xml = format!("<iq id='1' type='{ty}'{to}>{payload}</iq>");
+    let rules =
+        Rules { content_ns: ns::CLIENT, depth_max: 20, attributes_max: 20, children_max: 20 };
+    let element = gate::check(xml.into(), &rules).unwrap();
+    let stanza = Stanza::from_client(Kind::Iq, element, &cx.who.jid, None).unwrap();
+    let iq = Iq::request(&stanza).unwrap().unwrap();
+    let stranger = Jid::from(cx.who.jid.clone()).local().is_none();
+    let answer = match stranger {
+        true => cx.about.answer_stream(cx.clone(), iq).await,
+        false => cx.about.answer(cx.clone(), iq).await,
+    };
+    match answer {
+        Ok(reply) => (String::from_utf8(reply.payload).unwrap(), reply.effect),
+        Err(error) => (error.condition.as_str().to_owned(), None),
+    }
+}
