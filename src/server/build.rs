@@ -171,8 +171,12 @@ async fn fake_salt_secret(store: &Store) -> Result<[u8; 32], Problem> {
 fn context(config: &Config, store: Store, secret: [u8; 32], stopping: watch::Receiver<bool>) -> Arc<Context> {
     let limits = Arc::new(config.limits.to_limits());
     let hosts: Vec<String> = config.host.iter().map(|host| host.domain.clone()).collect();
-    let module_config = Arc::new(modules::Config::default());
-    let pipeline = Pipeline::build(modules::ALL, &module_config);
+    let module_config = Arc::new(modules::Config {
+        scram_iterations: config.sasl.iterations,
+        unencrypted: !config.c2s.require_tls,
+        ..config.modules.clone()
+    });
+    let pipeline = Pipeline::build(modules::ALL, &module_config, now());
     let policy = Policy {
         hosts: hosts.clone(),
         require_tls: config.c2s.require_tls,

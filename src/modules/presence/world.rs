@@ -51,7 +51,7 @@ impl World {
             assert!(matches!(made, Creation::Created(_)));
         }
         let router = Arc::new(Router::new(["x".to_owned()], store, Arc::new(limits)));
-        let about = Pipeline::build(ALL, &Config::default());
+        let about = Pipeline::build(ALL, &Config::default(), std::time::SystemTime::UNIX_EPOCH);
         Self { router, about, _folder: folder }
     }
 
@@ -185,7 +185,7 @@ impl Client {
     /// The stream is cut.
     pub fn cut(self) {
         let who = &self.cx.who;
-        let (resource, _) =
+        let resource =
             self.router().registry.unbind(who.jid.bare_str(), who.session).unwrap();
         self.cx.about.gone(&self.cx, &resource);
     }

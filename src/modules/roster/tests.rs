@@ -149,7 +149,7 @@ async fn an_anonymous_user_has_no_roster_to_change() {
 
 #[test]
 fn the_feature_is_offered_before_bind() {
-    let pipeline = crate::modules::Pipeline::build(crate::modules::ALL, &Default::default());
+    let pipeline = crate::modules::Pipeline::build(crate::modules::ALL, &Default::default(), std::time::SystemTime::UNIX_EPOCH);
     let offered = pipeline.stream_features(Stage::Bind);
     assert!(offered.contains("<ver xmlns='urn:xmpp:features:rosterver'/>"));
     assert!(offered.contains("<sub xmlns='urn:xmpp:features:pre-approval'/>"));

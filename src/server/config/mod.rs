@@ -11,8 +11,8 @@ mod validate;
 pub use example::{EXAMPLE, explain, markdown};
 pub use load::{Inputs, Loaded, Origins, load};
 pub use sections::{
-    Admin, C2s, Conflict, Host, LimitKeys, Log, LogFormat, Modules, Register, Sasl, Session, Store,
-    Synchronous, Tls, TlsVersion, Version,
+    Admin, C2s, Conflict, Host, LimitKeys, Log, LogFormat, Modules, Sasl, Session, Store,
+    Synchronous, Tls, TlsVersion,
 };
 
 use crate::store;
