@@ -29,7 +29,10 @@ pub struct Options {
 impl Server {
     /// Starts the binary and waits for its line that says it is ready.
     pub fn start(options: &Options) -> Result<Server, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stonechat"));
+        // Another build of it, a release say, by STONECHAT_TEST_BINARY.
+        let built = std::env::var_os("STONECHAT_TEST_BINARY");
+        let binary = built.unwrap_or_else(|| env!("CARGO_BIN_EXE_stonechat").into());
+        let mut command = Command::new(binary);
         command.arg("lab").stdin(Stdio::null()).stdout(Stdio::piped());
         for domain in &options.domains {
             command.args(["--domain", domain]);
