@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::world::{Client, World, befriend};
 use crate::base::limits::Limits;
-use crate::modules::presence::MODULE;
 use crate::stanza::Condition;
 use crate::store::accounts;
 
@@ -125,6 +124,19 @@ async fn a_cancellation_ends_directed_presence_too() {
 }
 
 #[tokio::test]
+async fn who_left_first_is_not_told() {
+    // §4.6.1: an entity that sends unavailable presence leaves the list.
+    let world = World::new(&["a", "b"]).await;
+    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    a.directed("<presence to='b@x/1'/>").unwrap();
+    b.directed("<presence to='a@x/1'/>").unwrap();
+    a.directed("<presence to='b@x/1' type='unavailable'/>").unwrap();
+    a.taken().await;
+    b.cut();
+    hears(&a, &[]).await;
+}
+
+#[tokio::test]
 async fn strangers_learn_nothing_by_probing() {
     let world = World::new(&["a", "b"]).await;
     let (a, _b) = (world.online("a@x/1").await, world.online("b@x/1").await);
@@ -209,5 +221,4 @@ async fn bad_presence_changes_nothing() {
     }
     hears(&b, &[]).await;
     hears(&a, &[]).await;
-    assert_eq!(MODULE.name, "presence");
 }
