@@ -6,6 +6,7 @@ use super::world::{Client, World, befriend};
 use crate::base::limits::Limits;
 use crate::stanza::Condition;
 use crate::store::accounts;
+use crate::store::roster::{self, Item, Subscription};
 
 async fn hears(client: &Client, expected: &[&str]) {
     assert_eq!(client.taken().await, expected, "{}", client.cx.who.jid);
@@ -47,6 +48,23 @@ async fn one_way_subscriptions_are_one_way() {
     other.presence("<presence/>").unwrap();
     // b sees its own resources and not a.
     hears(&other, &["available b@x/2", "available b@x/1"]).await;
+}
+
+#[tokio::test]
+async fn a_roster_that_claims_a_subscription_shows_nothing_by_itself() {
+    let world = World::new(&["a", "b"]).await;
+    let _b = world.online("b@x/1").await;
+    let account = world.connect("a@x/0").await.cx.who.account.unwrap();
+    world.router.registry.forget("a@x");
+    let state = Subscription::To;
+    let item = Item { jid: "b@x".to_owned(), state, listed: true, ..Item::default() };
+    world.router.store.write(move |tx| roster::put(tx, account, &item)).await.unwrap();
+    let mut a = world.connect("a@x/1").await;
+    assert!(a.roster().await.contains("subscription='to'"));
+    a.presence("<presence/>").unwrap();
+    hears(&a, &["available a@x/1"]).await;
+    super::show_to_contact(&world.router, "b@x", "a@x");
+    hears(&a, &[]).await;
 }
 
 #[tokio::test]
