@@ -1,9 +1,13 @@
 //! RFC 6121 §2: rosters, with versioning.
 
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use super::api::{Answer, Cx, IqRoute, Module, Reply, Spec, Stage, State, Target};
 use super::subscription::{self, Half, Place, Step, item_xml};
 use crate::base::limits::{ROSTER_GROUPS_MAX, ROSTER_TEXT_BYTES_MAX};
 use crate::jid::{BareJid, Jid};
+use crate::router::Router;
 use crate::router::registry::{Account, RosterChange, User};
 use crate::router::subscription as table;
 use crate::stanza::StanzaError;
@@ -125,8 +129,8 @@ fn set(cx: Cx, iq: Iq) -> Answer<Result<Reply, StanzaError>> {
         Err(error) => return Box::pin(std::future::ready(Err(error))),
     };
     let work = cx.clone();
-    subscription::detached(&cx, "roster set", async move {
-        let place = Place::new(&work);
+    subscription::detached(&cx.router, "roster set", async move {
+        let place = Place::new(&work.router, work.now);
         let owner = work.bare();
         let write = work.store.write(move |tx| match set {
             Set::Put { jid, name, groups } => {
@@ -140,7 +144,7 @@ fn set(cx: Cx, iq: Iq) -> Answer<Result<Reply, StanzaError>> {
             }
         });
         let steps = write.await??;
-        let out = subscription::carry_out(&work, &steps);
+        let out = subscription::carry_out(&work.router, &steps);
         Ok(Reply { out, ..Reply::empty() })
     })
 }
@@ -219,9 +223,18 @@ fn remove(
     place: &Place,
 ) -> Result<Option<Vec<Step>>, StoreError> {
     // An item that is not listed only remembers a request; to the client it is not there.
-    let Some(item) = roster::item(tx, account, jid.as_str())?.filter(|item| item.listed) else {
-        return Ok(None);
-    };
+    let item = roster::item(tx, account, jid.as_str())?.filter(|item| item.listed);
+    item.map(|item| end(tx, owner, account, jid, &item, place)).transpose()
+}
+
+fn end(
+    tx: &mut dyn Tx,
+    owner: &BareJid,
+    account: AccountId,
+    jid: &Jid,
+    item: &Item,
+    place: &Place,
+) -> Result<Vec<Step>, StoreError> {
     let mut steps = Vec::new();
     let state = table::State { subscription: item.state, approved: item.approved };
     for verb in table::removal(state) {
@@ -236,8 +249,49 @@ fn remove(
     }
     let ver = roster::remove(tx, account, jid.as_str())?;
     let jid = jid.as_str().to_owned();
-    steps.push(step(owner, account, RosterChange { ver, jid, item: None, push: true }));
-    Ok(Some(steps))
+    steps.push(step(owner, account, RosterChange { ver, jid, item: None, push: item.listed }));
+    Ok(steps)
+}
+
+/// Empties the roster of an account that is about to be deleted, with all that a removal means to
+/// its contacts (RFC 6121 §2.5.2): else whoever gets the name next would see their presence.
+pub async fn leave(
+    router: &Arc<Router>,
+    owner: &BareJid,
+    account: AccountId,
+    now: SystemTime,
+) -> Result<(), StanzaError> {
+    let items = router.store.read(move |tx| roster::load(tx, account)).await?.items;
+    let jids: Vec<String> = items.into_keys().collect();
+    for jids in jids.chunks(LEAVE_AT_ONCE) {
+        let (jids, owner, work) = (jids.to_vec(), owner.clone(), router.clone());
+        let part = subscription::detached(router, "roster leave", async move {
+            let place = Place::new(&work, now);
+            let write = work.store.write(move |tx| end_all(tx, &owner, account, &jids, &place));
+            // What would leave this server has nowhere to go yet.
+            subscription::carry_out(&work, &write.await?);
+            Ok(())
+        });
+        part.await?;
+    }
+    Ok(())
+}
+
+fn end_all(
+    tx: &mut dyn Tx,
+    owner: &BareJid,
+    account: AccountId,
+    jids: &[String],
+    place: &Place,
+) -> Result<Vec<Step>, StoreError> {
+    let mut steps = Vec::new();
+    for jid in jids {
+        let (Some(item), Ok(jid)) = (roster::item(tx, account, jid)?, Jid::parse(jid)) else {
+            continue;
+        };
+        steps.extend(end(tx, owner, account, &jid, &item, place)?);
+    }
+    Ok(steps)
 }
 
 fn step(owner: &BareJid, account: AccountId, change: RosterChange) -> Step {
@@ -251,6 +305,9 @@ fn step(owner: &BareJid, account: AccountId, change: RosterChange) -> Step {
         leaves: None,
     }
 }
+
+/// A write touches some 500 rows at most; an item with its contact's half is up to ten.
+const LEAVE_AT_ONCE: usize = 50;
 
 #[cfg(test)]
 mod tests;

@@ -362,3 +362,33 @@ fn evict(shard: &mut HashMap<BareJid, User>) {
 const SHARDS: usize = 128;
 /// 128 x 128 cached accounts without a session, a few hundred bytes each.
 const CACHED_PER_SHARD: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(ver: i64) -> RosterChange {
+        RosterChange { ver, jid: format!("c{ver}@x"), item: Some(Item::default()), push: ver != 2 }
+    }
+
+    #[test]
+    fn roster_changes_become_visible_in_version_order() {
+        let registry = Registry::new();
+        let bare = BareJid::parse("a@x").unwrap();
+        let vers = |changes: Vec<(RosterChange, Vec<Push>)>| {
+            changes.iter().map(|(change, _)| change.ver).collect::<Vec<_>>()
+        };
+        assert!(registry.roster_changed("a@x", change(1)).is_empty(), "not in memory");
+        assert!(registry.begin_load(&bare));
+        for ver in [4, 2, 1] {
+            assert!(registry.roster_changed("a@x", change(ver)).is_empty(), "being read");
+        }
+        // What was read has the first change in it, and the second came meanwhile.
+        let read = Roster { ver: 1, ..Roster::default() };
+        registry.end_load(&bare, Account::Missing, read, Owed::default());
+        assert_eq!(registry.with("a@x", |user| user.roster.ver), Some(2));
+        assert_eq!(vers(registry.roster_changed("a@x", change(2))), []);
+        assert_eq!(vers(registry.roster_changed("a@x", change(3))), [3, 4]);
+        assert_eq!(vers(registry.roster_changed("a@x", change(5))), [5]);
+    }
+}

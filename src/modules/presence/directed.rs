@@ -1,5 +1,6 @@
 //! Directed presence (RFC 6121 §4.6): the list of who must hear when it ends.
 
+use super::fanout;
 use crate::jid::Jid;
 use crate::modules::api::Cx;
 use crate::router::registry::User;
@@ -11,7 +12,13 @@ pub(super) fn directed(cx: &Cx, stanza: &Stanza) -> Result<(), StanzaError> {
     let Some(to) = stanza.to() else { return Ok(()) };
     let ty = PresenceType::parse(stanza.ty().as_deref())?;
     let max = cx.router.limits.directed_presence_max;
+    let own = cx.who.jid.bare_str();
+    if ty == PresenceType::Unavailable {
+        fanout::unlist(&cx.router, to, &cx.who.jid);
+    }
     let note = |user: &mut User| match ty {
+        // Everybody sees their own presence.
+        PresenceType::Available if to.bare_str() == own => Ok(()),
         PresenceType::Available => add(user, cx.who.session, to, max),
         PresenceType::Unavailable => {
             if let Some(resource) = user.session_mut(cx.who.session) {
@@ -21,12 +28,11 @@ pub(super) fn directed(cx: &Cx, stanza: &Stanza) -> Result<(), StanzaError> {
         }
         _ => Ok(()),
     };
-    cx.router.registry.with(cx.who.jid.bare_str(), note).unwrap_or(Ok(()))
+    cx.router.registry.with(own, note).unwrap_or(Ok(()))
 }
 
 fn add(user: &mut User, session: u64, to: &Jid, max: usize) -> Result<(), StanzaError> {
-    let own = user.resources.first().is_some_and(|own| own.jid.bare_str() == to.bare_str());
-    let subscribed = own || user.subscription(to.bare_str()).shows_presence();
+    let subscribed = user.subscription(to.bare_str()).shows_presence();
     let Some(resource) = user.session_mut(session) else { return Ok(()) };
     // Case 1: a subscriber hears of the end by broadcast. Case 3: not of a session that was never
     // available.

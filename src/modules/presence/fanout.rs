@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::jid::{FullJid, Jid};
-use crate::modules::api::Cx;
+use crate::router::Router;
 use crate::router::outbox::Outbox;
 use crate::router::registry::User;
 use crate::stanza::Frame;
@@ -21,18 +21,29 @@ pub(super) fn push(frame: &Frame, targets: &[impl AsRef<Outbox>]) {
 }
 
 /// To every contact that may see it (RFC 6121 §4.2.2, §4.4.2, §4.5.2).
-pub(super) fn to_contacts(cx: &Cx, roster: &Roster, frame: &Frame) {
+pub(super) fn to_contacts(router: &Router, roster: &Roster, frame: &Frame) {
     for contact in roster.items.values().filter(|item| item.state.shows_presence()) {
-        to_bare(cx, &contact.jid, frame);
+        to_bare(router, &contact.jid, frame);
     }
 }
 
+/// RFC 6121 §4.6.1: `entity` hears that `from` is unavailable, so it need not be told any more when
+/// its own directed presence to that resource ends.
+pub(super) fn unlist(router: &Router, entity: &Jid, from: &FullJid) {
+    let hears = |jid: &FullJid| entity.is_bare() || jid.as_str() == entity.as_str();
+    router.registry.with(entity.bare_str(), |user| {
+        for resource in user.resources.iter_mut().filter(|resource| hears(&resource.jid)) {
+            resource.directed.retain(|jid| jid.as_str() != from.as_str());
+        }
+    });
+}
+
 /// To who got directed presence: a bare JID's available resources, or one session.
-pub(super) fn to_entity(cx: &Cx, entity: &Jid, frame: &Frame) {
+pub(super) fn to_entity(router: &Router, entity: &Jid, frame: &Frame) {
     if entity.is_bare() {
-        return to_bare(cx, entity.as_str(), frame);
+        return to_bare(router, entity.as_str(), frame);
     }
-    let session = cx.router.registry.with(entity.bare_str(), |user| {
+    let session = router.registry.with(entity.bare_str(), |user| {
         user.resource(entity).map(|resource| resource.outbox.clone())
     });
     if let Some(Some(outbox)) = session {
@@ -42,8 +53,8 @@ pub(super) fn to_entity(cx: &Cx, entity: &Jid, frame: &Frame) {
 
 /// To the available resources of a bare JID. The frame is addressed once for all of them.
 /// Federation sends to remote domains from here and from [`to_entity`]; until then nobody is there.
-fn to_bare(cx: &Cx, contact: &str, frame: &Frame) {
-    let targets = cx.router.registry.with(contact, |user| super::outboxes(user));
+fn to_bare(router: &Router, contact: &str, frame: &Frame) {
+    let targets = router.registry.with(contact, |user| super::outboxes(user));
     if let Some(targets) = targets
         && !targets.is_empty()
     {
@@ -53,22 +64,22 @@ fn to_bare(cx: &Cx, contact: &str, frame: &Frame) {
 
 /// RFC 6121 §3.1.5: a contact was approved and gets the current presence of every available
 /// resource. Nothing, if the approval was taken back meanwhile.
-pub(in crate::modules) fn show_to_contact(cx: &Cx, owner: &str, contact: &str) {
-    let targets = cx.router.registry.with(contact, |user| super::outboxes(user));
+pub(in crate::modules) fn show_to_contact(router: &Router, owner: &str, contact: &str) {
+    let targets = router.registry.with(contact, |user| super::outboxes(user));
     if let Some(targets) = targets
         && !targets.is_empty()
     {
-        show(cx, owner, contact, &targets, None);
+        show(router, owner, contact, &targets, None);
     }
 }
 
 /// RFC 6121 §3.2.2 and §3.3.3: a contact may no longer see the account, and gets unavailable
 /// presence from every resource that it saw. To be called when the roster says so already, lest
 /// a broadcast follow. A cancellation takes precedence over directed presence (§4.6.1).
-pub(in crate::modules) fn withdraw_from_contact(cx: &Cx, owner: &str, contact: &str) {
-    let seen = cx.router.registry.with(owner, |user| forget_directed(user, contact));
+pub(in crate::modules) fn withdraw_from_contact(router: &Router, owner: &str, contact: &str) {
+    let seen = router.registry.with(owner, |user| forget_directed(user, contact));
     for jid in seen.unwrap_or_default() {
-        to_bare(cx, contact, &super::unavailable_of(&jid));
+        to_bare(router, contact, &super::unavailable_of(&jid));
     }
 }
 
@@ -95,7 +106,7 @@ struct Seen {
 /// `viewer` may see, and looks again: a change in between may have been broadcast before this
 /// got there, and what comes last must be the latest.
 pub(super) fn show(
-    cx: &Cx,
+    router: &Router,
     owner: &str,
     viewer: &str,
     targets: &[Arc<Outbox>],
@@ -103,7 +114,7 @@ pub(super) fn show(
 ) {
     let mut told: Vec<Seen> = Vec::new();
     for _ in 0..LOOKS {
-        let now = visible(cx, owner, viewer, except);
+        let now = visible(router, owner, viewer, except);
         let left = told.iter().filter(|old| now.iter().all(|new| new.jid != old.jid));
         let news = now.iter().filter(|new| !told.iter().any(|old| same(old, new)));
         let frames: Vec<Frame> = left
@@ -120,7 +131,7 @@ pub(super) fn show(
 
 /// The one question whether presence may be seen: by the account itself, and by a contact whose
 /// subscription is `from` or `both`.
-fn visible(cx: &Cx, owner: &str, viewer: &str, except: Option<u64>) -> Vec<Seen> {
+fn visible(router: &Router, owner: &str, viewer: &str, except: Option<u64>) -> Vec<Seen> {
     let look = |user: &mut User| {
         if owner != viewer && !user.subscription(viewer).shows_presence() {
             return Vec::new();
@@ -132,7 +143,7 @@ fn visible(cx: &Cx, owner: &str, viewer: &str, except: Option<u64>) -> Vec<Seen>
         });
         seen.collect()
     };
-    cx.router.registry.with(owner, look).unwrap_or_default()
+    router.registry.with(owner, look).unwrap_or_default()
 }
 
 fn same(a: &Seen, b: &Seen) -> bool {

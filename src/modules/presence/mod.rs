@@ -97,7 +97,7 @@ fn available(cx: &Cx, stanza: &Stanza, priority: i8) -> Presented {
     // Else replaced by a newer session of this resource, which speaks for it now.
     let Some(Some(turn)) = turn else { return Presented::default() };
     fanout::push(&frame.addressed(bare), &turn.own);
-    fanout::to_contacts(cx, &turn.roster, &frame);
+    fanout::to_contacts(&cx.router, &turn.roster, &frame);
     if turn.initial {
         gather(cx, &turn.roster);
     }
@@ -110,9 +110,9 @@ fn gather(cx: &Cx, roster: &Roster) {
     let Some(outbox) = &cx.who.outbox else { return };
     let own = [outbox.clone()];
     let bare = cx.who.jid.bare_str();
-    fanout::show(cx, bare, bare, &own, Some(cx.who.session));
+    fanout::show(&cx.router, bare, bare, &own, Some(cx.who.session));
     for contact in roster.items.values().filter(|item| item.state.sees_presence()) {
-        fanout::show(cx, &contact.jid, bare, &own, None);
+        fanout::show(&cx.router, &contact.jid, bare, &own, None);
     }
     // RFC 6121 §3.1.3: at each new presence session until they are answered.
     let waiting: Vec<String> = roster
@@ -156,9 +156,9 @@ fn unavailable(cx: &Cx, stanza: &Stanza) {
     if was_available {
         // `own` has this session too: RFC 6121 §4.5.2 sends it back to where it came from.
         fanout::push(&frame.addressed(bare), &own);
-        fanout::to_contacts(cx, &roster, &frame);
+        fanout::to_contacts(&cx.router, &roster, &frame);
     }
-    to_directed(cx, &directed, was_available.then_some(&*roster), &frame);
+    to_directed(cx, &cx.who.jid, &directed, was_available.then_some(&*roster), &frame);
 }
 
 /// RFC 6121 §4.5.2: on behalf of a session that ended, however it did.
@@ -174,18 +174,25 @@ fn gone(cx: &Cx, resource: &Resource) {
     let was_available = resource.presence.is_some();
     if was_available && !back {
         fanout::push(&frame.addressed(bare), &own);
-        fanout::to_contacts(cx, &roster, &frame);
+        fanout::to_contacts(&cx.router, &roster, &frame);
     }
-    to_directed(cx, &resource.directed, was_available.then_some(&*roster), &frame);
+    to_directed(cx, &resource.jid, &resource.directed, was_available.then_some(&*roster), &frame);
 }
 
 /// RFC 6121 §4.6.3 case 2: who got directed presence learns that it ended. A contact that became
 /// a subscriber since then heard it as one.
-fn to_directed(cx: &Cx, directed: &[Jid], told: Option<&Roster>, frame: &Frame) {
+fn to_directed(
+    cx: &Cx,
+    from: &FullJid,
+    directed: &[Jid],
+    told: Option<&Roster>,
+    frame: &Frame,
+) {
     for entity in directed {
+        fanout::unlist(&cx.router, entity, from);
         let item = told.and_then(|roster| roster.items.get(entity.bare_str()));
         if item.is_none_or(|item| !item.state.shows_presence()) {
-            fanout::to_entity(cx, entity, frame);
+            fanout::to_entity(&cx.router, entity, frame);
         }
     }
 }

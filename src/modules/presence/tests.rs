@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::world::{Client, World, befriend};
 use crate::base::limits::Limits;
-use crate::modules::presence::MODULE;
 use crate::stanza::Condition;
 use crate::store::accounts;
+use crate::store::roster::{self, Item, Subscription};
 
 async fn hears(client: &Client, expected: &[&str]) {
     assert_eq!(client.taken().await, expected, "{}", client.cx.who.jid);
@@ -48,6 +48,23 @@ async fn one_way_subscriptions_are_one_way() {
     other.presence("<presence/>").unwrap();
     // b sees its own resources and not a.
     hears(&other, &["available b@x/2", "available b@x/1"]).await;
+}
+
+#[tokio::test]
+async fn a_roster_that_claims_a_subscription_shows_nothing_by_itself() {
+    let world = World::new(&["a", "b"]).await;
+    let _b = world.online("b@x/1").await;
+    let account = world.connect("a@x/0").await.cx.who.account.unwrap();
+    world.router.registry.forget("a@x");
+    let state = Subscription::To;
+    let item = Item { jid: "b@x".to_owned(), state, listed: true, ..Item::default() };
+    world.router.store.write(move |tx| roster::put(tx, account, &item)).await.unwrap();
+    let mut a = world.connect("a@x/1").await;
+    assert!(a.roster().await.contains("subscription='to'"));
+    a.presence("<presence/>").unwrap();
+    hears(&a, &["available a@x/1"]).await;
+    super::show_to_contact(&world.router, "b@x", "a@x");
+    hears(&a, &[]).await;
 }
 
 #[tokio::test]
@@ -122,6 +139,19 @@ async fn a_cancellation_ends_directed_presence_too() {
     hears(&b, &["unavailable a@x/1", "unsubscribed a@x", "push a@x none"]).await;
     a.presence("<presence type='unavailable'/>").unwrap();
     hears(&b, &[]).await;
+}
+
+#[tokio::test]
+async fn who_left_first_is_not_told() {
+    // §4.6.1: an entity that sends unavailable presence leaves the list.
+    let world = World::new(&["a", "b"]).await;
+    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    a.directed("<presence to='b@x/1'/>").unwrap();
+    b.directed("<presence to='a@x/1'/>").unwrap();
+    a.directed("<presence to='b@x/1' type='unavailable'/>").unwrap();
+    a.taken().await;
+    b.cut();
+    hears(&a, &[]).await;
 }
 
 #[tokio::test]
@@ -209,5 +239,4 @@ async fn bad_presence_changes_nothing() {
     }
     hears(&b, &[]).await;
     hears(&a, &[]).await;
-    assert_eq!(MODULE.name, "presence");
 }

@@ -137,6 +137,28 @@ async fn a_full_roster_takes_no_more_items() {
 }
 
 #[tokio::test]
+async fn an_account_that_leaves_takes_its_subscriptions_along() {
+    let world = World::new(&["a", "b", "c"]).await;
+    let (a, mut b) = world.friends("a@x/1", "b@x/1").await;
+    let c = world.online("c@x/1").await;
+    c.subscription("a@x", "subscribe").await.unwrap();
+    c.taken().await;
+    let account = a.cx.who.account.unwrap();
+    leave(&world.router, &a.cx.bare(), account, a.cx.now).await.unwrap();
+    let heard = b.taken().await;
+    assert_eq!(heard.last().unwrap(), "push a@x none", "{heard:?}");
+    assert_eq!(c.taken().await, ["unsubscribed a@x", "push a@x none"]);
+    a.taken().await;
+    b.presence("<presence/>").unwrap();
+    assert!(a.taken().await.is_empty());
+    assert!(a.roster().await.ends_with("'/>"));
+    let count = a.cx.store.read(move |tx| {
+        Ok(roster::count(tx, account)? + roster::request_count(tx, account)?)
+    });
+    assert_eq!(count.await, Ok(0));
+}
+
+#[tokio::test]
 async fn an_anonymous_user_has_no_roster_to_change() {
     let world = World::new(&["a"]).await;
     let mut a = world.connect("a@x/1").await;

@@ -11,8 +11,8 @@ mod push;
 mod tests;
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
@@ -63,10 +63,10 @@ fn subscription_out(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, Stanza
     match read_outbound(&cx, &stanza) {
         Ok(Some(half)) => {
             let work = cx.clone();
-            detached(&cx, "subscription", async move {
-                let place = Place::new(&work);
+            detached(&cx.router, "subscription", async move {
+                let place = Place::new(&work.router, work.now);
                 let ran = work.store.write(move |tx| outbound(tx, half, &place)).await?;
-                Ok(carry_out(&work, &ran.map_err(full)?))
+                Ok(carry_out(&work.router, &ran.map_err(full)?))
             })
         }
         Ok(None) => Box::pin(std::future::ready(Ok(Vec::new()))),
@@ -109,13 +109,13 @@ fn subscription_in(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaE
         return Box::pin(std::future::ready(Ok(Vec::new())));
     }
     let work = cx.clone();
-    detached(&cx, "subscription", async move {
-        let place = Place::new(&work);
+    detached(&cx.router, "subscription", async move {
+        let place = Place::new(&work.router, work.now);
         let ran = work.store.write(move |tx| {
             let half = pair::Arriving { owner, peer, verb, frame };
             pair::inbound(tx, half, &place)
         });
-        Ok(carry_out(&work, &ran.await?))
+        Ok(carry_out(&work.router, &ran.await?))
     })
 }
 
@@ -129,8 +129,8 @@ pub(in crate::modules) struct Place {
 
 impl Place {
     /// Here and now.
-    pub(in crate::modules) fn new(cx: &Cx) -> Self {
-        Self { router: cx.router.clone(), at: micros(cx.now) }
+    pub(in crate::modules) fn new(router: &Arc<Router>, now: SystemTime) -> Self {
+        Self { router: router.clone(), at: micros(now) }
     }
 
     fn is_local(&self, jid: &BareJid) -> bool {
@@ -155,12 +155,12 @@ pub(in crate::modules) fn full(_: Refused) -> StanzaError {
 /// Runs the work to its end even if the session that asked for it goes away: between a commit and
 /// what follows from it nobody may step out.
 pub(in crate::modules) fn detached<T: Send + 'static>(
-    cx: &Cx,
+    router: &Router,
     name: &'static str,
     work: impl Future<Output = Result<T, StanzaError>> + Send + 'static,
-) -> Pin<Box<dyn Future<Output = Result<T, StanzaError>> + Send>> {
+) -> Answer<Result<T, StanzaError>> {
     let (answer, answered) = oneshot::channel();
-    cx.router.tasks.spawn(name, async move {
+    router.tasks.spawn(name, async move {
         let _ = answer.send(work.await);
     });
     Box::pin(async move {

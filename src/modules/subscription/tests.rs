@@ -208,8 +208,7 @@ async fn requests_are_bounded() {
 }
 
 #[tokio::test]
-async fn a_crash_leaves_both_rosters_in_agreement() {
-    // Both halves are one transaction: what the store says of one it says of the other.
+async fn store_and_memory_agree_on_both_sides() {
     let world = World::new(&["a", "b"]).await;
     let (a, b) = world.friends("a@x/1", "b@x/1").await;
     befriend(&a, &b).await;
