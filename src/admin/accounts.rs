@@ -101,6 +101,13 @@ pub async fn enable(store: &Store, jid: &BareJid) -> Result<bool, AdminError> {
     .await
 }
 
+/// The account of this name.
+pub async fn find(store: &Store, jid: &BareJid) -> Result<Account, AdminError> {
+    let (local, host) = parts(jid);
+    let found = store.read(move |tx| accounts::find(tx, &local, &host)).await?;
+    found.ok_or_else(|| AdminError::Unknown(jid.clone()))
+}
+
 /// Deletes an account with all it owns.
 pub async fn del(store: &Store, jid: &BareJid) -> Result<(), AdminError> {
     change(store, jid, |tx, account| accounts::delete(tx, account.id)).await?;

@@ -6,11 +6,21 @@ mod operator;
 pub use operator::{Operator, served};
 
 use crate::jid::BareJid;
+use crate::store::accounts::AccountId;
+use accounts::AdminError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::pin::Pin;
+
+/// The future of [`Effects::account_leaving`].
+pub type Leaving<'a> = Pin<Box<dyn Future<Output = Result<(), AdminError>> + Send + 'a>>;
 
 /// What the live server does when an account changes under its sessions.
 pub trait Effects: Send + Sync {
+    /// The account is about to be deleted: its contacts are told, and lose it from their rosters'
+    /// subscriptions, else whoever gets the name next would inherit them.
+    fn account_leaving<'a>(&'a self, jid: &'a BareJid, account: AccountId) -> Leaving<'a>;
+
     /// The account's sessions must end. Called after the change is durable.
     fn account_gone(&self, jid: &BareJid, why: Gone);
 
@@ -20,6 +30,10 @@ pub trait Effects: Send + Sync {
 
 /// No sessions: the verbs run beside no server.
 impl Effects for () {
+    fn account_leaving<'a>(&'a self, _jid: &'a BareJid, _account: AccountId) -> Leaving<'a> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     fn account_gone(&self, _jid: &BareJid, _why: Gone) {}
 
     fn account_made(&self, _jid: &BareJid) {}

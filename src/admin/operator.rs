@@ -71,6 +71,8 @@ impl Operator {
             }
             Request::UserDel { jid } => {
                 let jid = accounts::parse(&jid)?;
+                let account = accounts::find(store, &jid).await?;
+                self.effects.account_leaving(&jid, account.id).await?;
                 accounts::del(store, &jid).await?;
                 self.effects.account_gone(&jid, Gone::Deleted);
                 Ok(format!("{jid} is deleted with all it owned"))
@@ -102,14 +104,19 @@ pub fn served(hosts: &[String], jid: &BareJid) -> Result<(), AdminError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::Secret;
+    use crate::admin::{Leaving, Secret};
     use crate::store::Options;
+    use crate::store::accounts::AccountId;
     use std::sync::Mutex;
 
     #[derive(Default)]
     struct Seen(Mutex<Vec<(String, Gone)>>);
 
     impl Effects for Seen {
+        fn account_leaving<'a>(&'a self, _: &'a BareJid, _: AccountId) -> Leaving<'a> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+
         fn account_made(&self, _jid: &BareJid) {}
 
         fn account_gone(&self, jid: &BareJid, why: Gone) {

@@ -11,13 +11,11 @@ use crate::base::id::OsRng;
 use crate::base::time::micros;
 use crate::jid::{BareJid, prep};
 use crate::router::outbox::End;
-use crate::router::registry::{Account, Resource};
-use crate::router::subscription::{State, Verb, removal};
+use crate::router::registry::Account;
 use crate::stanza::error::ErrorType;
 use crate::stanza::iq::{Iq, IqType};
-use crate::stanza::{Stanza, StanzaError};
+use crate::stanza::StanzaError;
 use crate::store::accounts::{self, AccountId, Creation};
-use crate::store::roster::{self, Roster};
 use crate::stream::error::StreamError;
 use crate::stream::sasl::keys;
 use crate::xml::ns;
@@ -237,66 +235,26 @@ async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, Stan
 
 /// §3.2: the account goes with all its rows, its sessions end, its contacts are told.
 async fn remove(cx: &Cx, account: AccountId) -> Result<Reply, StanzaError> {
+    let bare = cx.bare();
+    super::roster::leave(&cx.router, &bare, account, cx.now).await?;
     let about = cx.about.clone();
     let write = cx.store.write(move |tx| {
-        let roster = roster::load(tx, account)?;
         about.account_deleted(tx, account)?;
-        accounts::delete(tx, account)?;
-        Ok(roster)
+        accounts::delete(tx, account)
     });
-    let roster = write.await?;
-    let bare = cx.bare();
-    let sessions = cx.router.registry.forget(bare.as_str());
-    for session in sessions.iter().filter(|session| session.session != cx.who.session) {
-        let why = StreamError::NotAuthorized.text("the account was removed");
-        session.outbox.end(End::Failure(why));
+    write.await?;
+    let mut others = Vec::new();
+    cx.router.registry.with(bare.as_str(), |user| {
+        let old = user.resources.iter().filter(|resource| resource.session != cx.who.session);
+        others.extend(old.map(|resource| resource.outbox.clone()));
+    });
+    cx.router.registry.removed(bare.as_str());
+    for outbox in others {
+        outbox.end(End::Failure(StreamError::NotAuthorized.text("the account was removed")));
     }
     tracing::info!("an account was removed in-band");
     tracing::debug!(account = bare.as_str(), "removed");
-    let out = farewell(&bare, &sessions, &roster);
-    let cx = cx.clone();
-    cx.router.clone().tasks.spawn("farewell", async move {
-        for stanza in out {
-            cx.send(&stanza).await;
-        }
-    });
     Ok(Reply::empty().and(Effect::AccountRemoved))
-}
-
-/// RFC 6121 §2.5.2, §3.2.2 and §3.3.2 for all contacts at once: who saw the account sees it leave,
-/// and every subscription ends.
-fn farewell(bare: &BareJid, sessions: &[Resource], roster: &Roster) -> Vec<Stanza> {
-    let mut out = Vec::new();
-    for item in roster.items.values() {
-        if item.state.shows_presence() {
-            let available = sessions.iter().filter(|session| session.presence.is_some());
-            out.extend(available.filter_map(|s| presence(s.jid.as_str(), &item.jid, "unavailable")));
-        }
-        let state = State { subscription: item.state, approved: item.approved };
-        for verb in removal(state) {
-            out.extend(presence(bare.as_str(), &item.jid, name(verb)));
-        }
-    }
-    for session in sessions.iter().filter(|session| !session.directed.is_empty()) {
-        let to = session.directed.iter();
-        out.extend(to.filter_map(|to| presence(session.jid.as_str(), to.as_str(), "unavailable")));
-    }
-    out
-}
-
-const fn name(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Subscribe => "subscribe",
-        Verb::Unsubscribe => "unsubscribe",
-        Verb::Subscribed => "subscribed",
-        Verb::Unsubscribed => "unsubscribed",
-    }
-}
-
-fn presence(from: &str, to: &str, ty: &str) -> Option<Stanza> {
-    let mut xml = Xml::new();
-    xml.start("presence").attr("type", ty).attr("from", from).attr("to", to).end();
-    Stanza::ours(xml.finish())
 }
 
 /// §3.3: `not-authorized` when the channel is not safe enough for a password.
@@ -550,27 +508,17 @@ mod tests {
         assert_eq!((answer.as_str(), effect), ("", Some(Effect::AccountRemoved)));
         let end = other.who.outbox.as_ref().unwrap().take(1).end;
         assert!(matches!(end, Some(End::Failure(_))));
-        assert!(cx.router.registry.with("romeo@montague.example", |_| ()).is_none());
+        let known = cx.router.registry.with("romeo@montague.example", |user| user.account);
+        assert_eq!(known, Some(Account::Missing));
+        // Juliet's half of the subscription went with it (RFC 6121 §2.5.2).
+        let left = server.store().read(|tx| {
+            let juliet = accounts::find(tx, "juliet", "montague.example")?.map(|found| found.id);
+            crate::store::roster::item(tx, juliet.unwrap_or(AccountId(0)), "romeo@montague.example")
+        });
+        assert_eq!(left.await.unwrap().map(|item| item.state), Some(Subscription::None));
         let found = server.store().read(|tx| accounts::find(tx, "romeo", "montague.example"));
         assert_eq!(found.await.unwrap(), None);
     }
-
-    #[test]
-    fn contacts_see_the_account_leave_and_every_subscription_end() {
-        let bare = BareJid::parse("romeo@montague.example").unwrap();
-        let mut roster = Roster::default();
-        for (jid, state) in [("a@x", Subscription::Both), ("b@x", Subscription::None)] {
-            let item = roster::Item { jid: jid.to_owned(), state, ..roster::Item::default() };
-            roster.items.insert(jid.to_owned(), item);
-        }
-        let said: Vec<_> = farewell(&bare, &[], &roster)
-            .iter()
-            .map(|s| (s.ty().unwrap().into_owned(), s.to().unwrap().as_str().to_owned()))
-            .collect();
-        let want = ["unsubscribe", "unsubscribed"].map(|ty| (ty.to_owned(), "a@x".to_owned()));
-        assert_eq!(said, want);
-    }
-
     #[test]
     fn an_address_makes_so_many_accounts_an_hour() {
         let gate = Gate::default();

@@ -231,6 +231,18 @@ impl Registry {
         self.shard(bare).remove(bare).map_or_else(Vec::new, |user| user.resources)
     }
 
+    /// The account is deleted. Its sessions stay until they end by themselves, so that each one
+    /// takes leave of those it sent directed presence to.
+    pub fn removed(&self, bare: &str) {
+        let mut shard = self.shard(bare);
+        if let Some(user) = shard.get_mut(bare) {
+            user.account = Account::Missing;
+            user.roster = Arc::default();
+            user.owed = Owed::default();
+            user.ahead.clear();
+        }
+    }
+
     /// Forgets that there was no such account.
     pub fn forget_missing(&self, bare: &str) {
         let mut shard = self.shard(bare);
@@ -387,7 +399,7 @@ mod tests {
         let read = Roster { ver: 1, ..Roster::default() };
         registry.end_load(&bare, Account::Missing, read, Owed::default());
         assert_eq!(registry.with("a@x", |user| user.roster.ver), Some(2));
-        assert_eq!(vers(registry.roster_changed("a@x", change(2))), []);
+        assert_eq!(vers(registry.roster_changed("a@x", change(2))), Vec::<i64>::new());
         assert_eq!(vers(registry.roster_changed("a@x", change(3))), [3, 4]);
         assert_eq!(vers(registry.roster_changed("a@x", change(5))), [5]);
     }

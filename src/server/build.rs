@@ -11,9 +11,9 @@ use super::admin_socket::AdminSocket;
 use super::check::bind_problem;
 use super::check::certificates;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
-use crate::admin::{Effects, Gone, Operator};
+use super::effects::Live;
+use crate::admin::Operator;
 use crate::base::id::{OsRng, Rng};
-use crate::jid::BareJid;
 use crate::modules::{self, Pipeline, api::Stage};
 use crate::net::listener::{self, Door, Hall};
 use crate::net::tls::{Reloaded, Tls};
@@ -23,7 +23,6 @@ use crate::router::registry::Conflict;
 use crate::session::Context;
 use crate::store::{Store, meta};
 use crate::stream::c2s::Policy;
-use crate::stream::error::StreamError;
 use crate::stream::sasl::throttle::Throttle;
 
 /// A server that serves.
@@ -67,7 +66,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
             context.router.tasks.spawn("accept", hall.clone().accept(listener, door));
         }
     }
-    let effects = Arc::new(Sessions(context.clone()));
+    let effects = Arc::new(Live(context.router.clone()));
     let hosts = config.host.iter().map(|host| host.domain.clone()).collect();
     let operator = Operator::new(store.clone(), hosts, config.sasl.iterations, effects);
     let running = Running { c2s, c2s_tls, tls, operator, store, context, stop };
@@ -214,28 +213,6 @@ fn context(
         workers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
         stopping,
     })
-}
-
-/// What an operator's change of an account does to its sessions.
-struct Sessions(Arc<Context>);
-
-impl Effects for Sessions {
-    fn account_made(&self, jid: &BareJid) {
-        // The name may be remembered as nobody's.
-        self.0.router.registry.forget_missing(jid.as_str());
-    }
-
-    fn account_gone(&self, jid: &BareJid, why: Gone) {
-        let text = match why {
-            Gone::Deleted => "the account was deleted",
-            Gone::Disabled => "the account was disabled",
-            Gone::PasswordChanged => "the password was changed",
-        };
-        self.0.router.end_sessions(jid.as_str(), &StreamError::NotAuthorized.text(text));
-        if why == Gone::Deleted {
-            self.0.router.registry.forget(jid.as_str());
-        }
-    }
 }
 
 fn problem(what: impl std::fmt::Display, place: &str, fix: &str) -> Problem {

@@ -41,7 +41,7 @@ impl Session {
         }
         self.binding.cx.now = wall();
         let jid = &self.binding.cx.who.jid;
-        let stanza = match Stanza::from_client(kind, element, jid, self.lang.as_deref()) {
+        let stanza = match Stanza::from_client(kind, element, jid, self.lang.as_ref()) {
             Ok(stanza) => stanza,
             Err(refused) => {
                 self.ledger.pass();

@@ -33,7 +33,7 @@ pub struct Session {
     pub(super) outbox: Arc<Outbox>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) state: SessionState,
-    pub(super) lang: Option<Box<str>>,
+    pub(super) lang: Option<Arc<str>>,
     pub(super) wire: Wire,
     /// Reading pauses until this handler is done.
     pub(super) pending: Option<Pending>,

@@ -11,6 +11,7 @@ pub mod presence;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 pub use error::{Condition, ErrorType, StanzaError};
 
@@ -108,6 +109,8 @@ pub struct Stanza {
     to: Option<Jid>,
     element: Element,
     head: Bytes,
+    /// The stream's language, where the stanza names none.
+    lang: Option<Arc<str>>,
 }
 
 impl Stanza {
@@ -118,7 +121,7 @@ impl Stanza {
         kind: Kind,
         element: Element,
         from: &FullJid,
-        lang: Option<&str>,
+        lang: Option<&Arc<str>>,
     ) -> Result<Self, Refused> {
         let to = match element.attr("to").map(|to| Jid::parse(&to)) {
             // RFC 6120 §10.3.1: a message to nobody is to the sender's own bare JID.
@@ -129,8 +132,9 @@ impl Stanza {
             Some(Err(_)) => return Err(Refused { element, error: StanzaError::jid_malformed() }),
         };
         let from = Jid::from(from.clone());
-        let head = open_tag(kind, &element, Some(from.as_str()), to.as_ref(), lang);
-        Ok(Self { kind, from, to, element, head })
+        let lang = lang.filter(|_| element.lang().is_none()).cloned();
+        let head = open_tag(kind, &element, Some(from.as_str()), to.as_ref(), lang.as_deref());
+        Ok(Self { kind, from, to, element, head, lang })
     }
 
     /// Reads back a stanza that this server made or stored: it has `from` and `to` already.
@@ -143,7 +147,7 @@ impl Stanza {
             None => None,
         };
         let head = element.raw().slice(..element.tag_end());
-        Some(Self { kind, from, to, element, head })
+        Some(Self { kind, from, to, element, head, lang: None })
     }
 
     /// message, presence or iq
@@ -183,7 +187,7 @@ impl Stanza {
 
     /// The same stanza under other addresses: a new open tag over the same tail.
     pub fn frame_as(&self, from: &str, to: &Jid) -> Frame {
-        let head = open_tag(self.kind, &self.element, Some(from), Some(to), None);
+        let head = open_tag(self.kind, &self.element, Some(from), Some(to), self.lang.as_deref());
         Frame { head, tail: self.tail() }
     }
 
@@ -279,9 +283,7 @@ fn open_tag(
     if let Some(to) = to {
         add("to", to.as_str());
     }
-    if let Some(lang) = lang
-        && element.lang().is_none()
-    {
+    if let Some(lang) = lang {
         add("xml:lang", lang);
     }
     out.freeze()

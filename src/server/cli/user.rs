@@ -2,8 +2,10 @@
 
 use super::{Common, User, WithPassword, one};
 use crate::admin::{Operator, Request, Response, Secret, accounts, served};
+use crate::router::Router;
 use crate::server::admin_socket::ask;
 use crate::server::config::{Config, Problem, Problems, load};
+use crate::server::effects::Live;
 use crate::store::Store;
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
@@ -91,8 +93,10 @@ async fn alone(config: &Config, request: Request) -> Result<Response, Problems> 
                 .to_owned(),
         })
     })?;
-    let operator =
-        Operator::new(store.clone(), hosts(config), config.sasl.iterations, Arc::new(()));
+    let limits = Arc::new(config.limits.to_limits());
+    let router = Router::new(hosts(config), store.clone(), limits);
+    let effects = Arc::new(Live(Arc::new(router)));
+    let operator = Operator::new(store.clone(), hosts(config), config.sasl.iterations, effects);
     let response = operator.run(request).await;
     store.close().await;
     Ok(response)

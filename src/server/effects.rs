@@ -1,0 +1,42 @@
+//! What an operator's change of an account does to its sessions and contacts.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::admin::accounts::AdminError;
+use crate::admin::{Effects, Gone, Leaving};
+use crate::jid::BareJid;
+use crate::modules::roster;
+use crate::router::Router;
+use crate::store::StoreError;
+use crate::store::accounts::AccountId;
+use crate::stream::error::StreamError;
+
+/// On a router: the running server's, or one without sessions for a command beside no server.
+pub struct Live(pub Arc<Router>);
+
+impl Effects for Live {
+    fn account_leaving<'a>(&'a self, jid: &'a BareJid, account: AccountId) -> Leaving<'a> {
+        Box::pin(async move {
+            let left = roster::leave(&self.0, jid, account, SystemTime::now()).await;
+            left.map_err(|error| AdminError::Store(StoreError::Other(error.to_string())))
+        })
+    }
+
+    fn account_made(&self, jid: &BareJid) {
+        // The name may be remembered as nobody's.
+        self.0.registry.forget_missing(jid.as_str());
+    }
+
+    fn account_gone(&self, jid: &BareJid, why: Gone) {
+        let text = match why {
+            Gone::Deleted => "the account was deleted",
+            Gone::Disabled => "the account was disabled",
+            Gone::PasswordChanged => "the password was changed",
+        };
+        if why == Gone::Deleted {
+            self.0.registry.removed(jid.as_str());
+        }
+        self.0.end_sessions(jid.as_str(), &StreamError::NotAuthorized.text(text));
+    }
+}
