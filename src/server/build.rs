@@ -153,6 +153,7 @@ fn reload(tls: &Tls) {
 async fn open_store(config: &Config) -> Result<Store, Problem> {
     let options = config.store_options();
     let path = options.path.display().to_string();
+    #[allow(clippy::disallowed_methods)] // migrations may take a while
     let opened = tokio::task::spawn_blocking(move || Store::open(options)).await;
     match opened {
         Ok(Ok(store)) => Ok(store),
@@ -171,8 +172,12 @@ async fn fake_salt_secret(store: &Store) -> Result<[u8; 32], Problem> {
 fn context(config: &Config, store: Store, secret: [u8; 32], stopping: watch::Receiver<bool>) -> Arc<Context> {
     let limits = Arc::new(config.limits.to_limits());
     let hosts: Vec<String> = config.host.iter().map(|host| host.domain.clone()).collect();
-    let module_config = Arc::new(modules::Config::default());
-    let pipeline = Pipeline::build(modules::ALL, &module_config);
+    let module_config = Arc::new(modules::Config {
+        scram_iterations: config.sasl.iterations,
+        unencrypted: !config.c2s.require_tls,
+        ..config.modules.clone()
+    });
+    let pipeline = Pipeline::build(modules::ALL, &module_config, now());
     let policy = Policy {
         hosts: hosts.clone(),
         require_tls: config.c2s.require_tls,
@@ -228,6 +233,7 @@ fn problem(what: impl std::fmt::Display, place: &str, fix: &str) -> Problem {
     Problem { what: what.to_string(), place: place.to_owned(), fix: fix.to_owned() }
 }
 
+#[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
 fn now() -> SystemTime {
     SystemTime::now()
 }

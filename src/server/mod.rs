@@ -6,7 +6,9 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod logging;
+pub mod pipeline_doc;
 pub mod run;
+pub mod specs;
 
 use std::process::ExitCode;
 

@@ -12,7 +12,7 @@ pub use example::{EXAMPLE, explain, markdown};
 pub use load::{Inputs, Loaded, Origins, load};
 pub use sections::{
     Admin, C2s, Conflict, Host, LimitKeys, Log, LogFormat, Modules, Register, Sasl, Session, Store,
-    Synchronous, Tls, TlsVersion, Version,
+    Synchronous, Tls, TlsVersion,
 };
 
 use crate::store;

@@ -241,38 +241,9 @@ pub enum Conflict {
 }
 
 /// `[modules.*]`: keys of single features.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Modules {
-    /// XEP-0077
-    pub register: Register,
-    /// XEP-0092
-    pub version: Version,
-}
-
-/// `[modules.register]`: in-band registration (XEP-0077).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Register {
-    /// Whether anybody may make an account.
-    pub open: bool,
-    /// New accounts per hour from one IP address (IPv6: one /64). 0: no bound.
-    pub per_ip_per_hour: u32,
-}
-
-impl Default for Register {
-    fn default() -> Self {
-        Self { open: false, per_ip_per_hour: 5 }
-    }
-}
-
-/// `[modules.version]`: software version (XEP-0092).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Version {
-    /// Whether the answer names the operating system (XEP-0092 §4 leaves it to the operator).
-    pub show_os: bool,
-}
+pub use crate::modules::Config as Modules;
+/// `[modules.register]`
+pub use crate::modules::register::Config as Register;
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
