@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{
-    Answer, Broadcast, Cx, Directed, FromClient, Gone, Goodbye, Identity, IqIndex, IqRoute, Module, On,
-    OnStanza, Phase, Presented, Reply, Stage, Target, Unbound, Verdict,
+    Answer, Broadcast, Cx, Directed, FromClient, Gone, Goodbye, Identity, IqIndex, IqRoute, Module,
+    On, OnStanza, Phase, Presented, Reply, Stage, Target, Unbound, Verdict,
 };
 use super::{Config, SessionState, Shared};
 use crate::router::registry::Resource;
