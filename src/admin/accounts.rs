@@ -55,6 +55,7 @@ pub fn parse(text: &str) -> Result<BareJid, AdminError> {
 }
 
 /// Makes an account.
+#[allow(clippy::disallowed_methods)] // the wall clock, for the operator's own commands
 pub async fn add(
     store: &Store,
     jid: &BareJid,
@@ -149,6 +150,7 @@ async fn change<T: Send + 'static>(
 }
 
 /// PBKDF2 is milliseconds of work: not for a thread that serves sockets.
+#[allow(clippy::disallowed_methods)]
 async fn derive(password: &Secret, iterations: u32) -> Result<[ScramKeys; 3], AdminError> {
     let password = password.clone();
     let work = move || derive_all(&password.0, iterations, &mut OsRng);

@@ -26,6 +26,8 @@ pub struct Module {
     pub name: &'static str,
     /// What it implements.
     pub specs: &'static [Spec],
+    /// What hosted domains are through it (XEP-0030 §3.1).
+    pub identities: &'static [Identity],
     /// What service discovery says of it (XEP-0030).
     pub features: &'static [On],
     /// Requests it answers.
@@ -58,6 +60,7 @@ impl Module {
     pub const EMPTY: Self = Self {
         name: "",
         specs: &[],
+        identities: &[],
         features: &[],
         iqs: &[],
         stream_features: None,
@@ -82,7 +85,7 @@ pub struct Spec {
     pub version: &'static str,
     /// How far.
     pub state: State,
-    /// The test that shows it: a file under `tests/`.
+    /// The test that shows it: a file under `tests/`, or one under `src/` with tests of its own.
     pub test: &'static str,
 }
 
@@ -119,6 +122,35 @@ pub enum On {
     Server(&'static str),
     /// On an account's bare JID.
     Account(&'static str),
+}
+
+impl On {
+    /// The feature, if hosted domains have it.
+    pub const fn server(self) -> Option<&'static str> {
+        match self {
+            Self::Server(feature) => Some(feature),
+            Self::Account(_) => None,
+        }
+    }
+
+    /// The feature, if accounts have it.
+    pub const fn account(self) -> Option<&'static str> {
+        match self {
+            Self::Account(feature) => Some(feature),
+            Self::Server(_) => None,
+        }
+    }
+}
+
+/// What an entity is (XEP-0030 §3.1). Sorts as XEP-0115 §5.1 wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity {
+    /// `server`, `account`, …
+    pub category: &'static str,
+    /// `im`, `registered`, …
+    pub ty: &'static str,
+    /// For people.
+    pub name: Option<&'static str>,
 }
 
 /// The order of hooks. Two modules in one phase run in name order.

@@ -1,6 +1,6 @@
 //! XEP-0030: Service Discovery, of the server and on behalf of its accounts.
 
-use super::api::{Cx, IqHandler, IqRoute, Module, On, Reply, Spec, Target};
+use super::api::{Cx, Identity, IqHandler, IqRoute, Module, On, Reply, Spec, Target};
 use super::caps;
 use crate::router::registry::{Account, User};
 use crate::stanza::StanzaError;
@@ -11,7 +11,8 @@ use crate::xml::writer::Xml;
 /// The module.
 pub const MODULE: Module = Module {
     name: "disco",
-    specs: &[Spec::whole("XEP-0030", "2.5.0", "features/disco.rs")],
+    specs: &[Spec::whole("XEP-0030", "2.5.0", "transcripts/0030-disco.scs")],
+    identities: &[Identity { category: "server", ty: "im", name: Some("Stonechat") }],
     features: &[
         On::Server(ns::DISCO_INFO),
         On::Server(ns::DISCO_ITEMS),
@@ -19,7 +20,9 @@ pub const MODULE: Module = Module {
         On::Account(ns::DISCO_ITEMS),
     ],
     iqs: &[
-        get(ns::DISCO_INFO, &[Target::Server], |cx, iq| Box::pin(async move { server_info(&cx, &iq) })),
+        get(ns::DISCO_INFO, &[Target::Server], |cx, iq| {
+            Box::pin(async move { server_info(&cx, &iq) })
+        }),
         get(ns::DISCO_INFO, &[Target::Own], |cx, iq| Box::pin(async move { own_info(&cx, &iq) })),
         get(ns::DISCO_INFO, &[Target::Other], |cx, iq| Box::pin(other_info(cx, iq))),
         get(ns::DISCO_ITEMS, &[Target::Server], |_, iq| Box::pin(async move { server_items(&iq) })),
@@ -29,52 +32,15 @@ pub const MODULE: Module = Module {
     ..Module::EMPTY
 };
 
-/// What an entity is (XEP-0030 §3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Identity {
-    /// `server`, `account`, …
-    pub category: &'static str,
-    /// `im`, `registered`, …
-    pub ty: &'static str,
-    /// For people.
-    pub name: Option<&'static str>,
-}
-
-/// The server's identities.
-pub const SERVER: &[Identity] =
-    &[Identity { category: "server", ty: "im", name: Some("Stonechat") }];
-
-/// The features of hosted domains, sorted.
-pub fn server_features(all: impl Iterator<Item = On>) -> Vec<&'static str> {
-    sorted(all.filter_map(|on| match on {
-        On::Server(feature) => Some(feature),
-        On::Account(_) => None,
-    }))
-}
-
-fn account_features(all: impl Iterator<Item = On>) -> Vec<&'static str> {
-    sorted(all.filter_map(|on| match on {
-        On::Account(feature) => Some(feature),
-        On::Server(_) => None,
-    }))
-}
-
-/// XEP-0115 §5.4 rule 3.4: a feature that is named twice makes the answer ill-formed.
-fn sorted(features: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
-    let mut features: Vec<_> = features.collect();
-    features.sort_unstable();
-    features.dedup();
-    features
-}
-
 fn server_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
-    let features = server_features(cx.about.disco_features());
+    let features = caps::sorted(cx.about.disco_features().filter_map(On::server));
+    let identities = cx.about.identities();
     let node = node(iq);
     // XEP-0115 §6.2: the caps node of the stream feature says the same as no node.
-    if node.as_deref().is_some_and(|node| node != caps::node(SERVER, &features)) {
+    if node.as_deref().is_some_and(|node| node != caps::node(&identities, &features)) {
         return Err(StanzaError::item_not_found());
     }
-    Ok(info(node.as_deref(), SERVER, &features))
+    Ok(info(node.as_deref(), &identities, &features))
 }
 
 fn own_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
@@ -98,7 +64,8 @@ fn account_info(cx: &Cx, iq: &Iq, account: Account) -> Result<Reply, StanzaError
     }
     let ty = if account == Account::Temporary { "anonymous" } else { "registered" };
     let identity = Identity { category: "account", ty, name: None };
-    Ok(info(None, &[identity], &account_features(cx.about.disco_features())))
+    let features = caps::sorted(cx.about.disco_features().filter_map(On::account));
+    Ok(info(None, &[identity], &features))
 }
 
 /// Components and rooms will stand here.
@@ -183,7 +150,6 @@ const fn get(ns: &'static str, targets: &'static [Target], handler: IqHandler) -
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Server, ask};
-    use super::*;
     use crate::modules::Config;
     use crate::store::roster::Subscription;
 
@@ -210,7 +176,10 @@ mod tests {
         assert!(plain.contains("<identity category='server' type='im' name='Stonechat'/>"));
         assert!(plain.contains("<feature var='http://jabber.org/protocol/disco#info'/>"));
         assert!(plain.contains("<feature var='urn:xmpp:ping'/>"), "{plain}");
-        let node = caps::node(SERVER, &server_features(cx.about.disco_features()));
+        let feature = cx.about.stream_features(super::super::api::Stage::Bind);
+        let element = roxmltree::Document::parse(feature).unwrap();
+        let attr = |name| element.root_element().attribute(name).unwrap();
+        let node = format!("{}#{}", attr("node"), attr("ver"));
         let noded = ask(&cx, "get", "montague.example", &with_node(INFO, &node)).await;
         assert_eq!(noded, plain.replacen("#info'>", &format!("#info' node='{node}'>"), 1));
         for query in [INFO, ITEMS] {

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 /// The module.
 pub const MODULE: Module = Module {
     name: "last",
-    specs: &[Spec::whole("XEP-0012", "2.0", "features/small.rs")],
+    specs: &[Spec::whole("XEP-0012", "2.0", "transcripts/0012-last.scs")],
     features: &[On::Server(NS), On::Account(NS)],
     iqs: &[
         IqRoute { targets: &[Target::Server], handler: |cx, _| Box::pin(uptime(cx)), ..ROUTE },

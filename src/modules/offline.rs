@@ -7,14 +7,14 @@ use super::api::{Module, On, Spec};
 pub const MODULE: Module = Module {
     name: "offline",
     specs: &[
-        Spec::whole("XEP-0160", "1.0.1", "features/offline.rs"),
-        Spec::whole("XEP-0203", "2.0", "features/offline.rs"),
-        Spec::whole("XEP-0085", "2.1", "features/offline.rs"),
+        Spec::whole("XEP-0160", "1.0.1", "transcripts/0160-offline.scs"),
+        Spec::whole("XEP-0203", "2.0", "transcripts/0160-offline.scs"),
+        Spec::whole("XEP-0085", "2.1", "transcripts/0160-not-stored.scs"),
         Spec::partial(
             "XEP-0334",
             "1.0.0",
             "only `no-store` and `store` mean something to a server without archive and carbons",
-            "features/offline.rs",
+            "transcripts/0160-not-stored.scs",
         ),
     ],
     // XEP-0160 §4

@@ -8,7 +8,7 @@ use crate::xml::ns;
 /// The module.
 pub const MODULE: Module = Module {
     name: "ping",
-    specs: &[Spec::whole("XEP-0199", "2.0.1", "features/small.rs")],
+    specs: &[Spec::whole("XEP-0199", "2.0.1", "transcripts/0199-ping.scs")],
     features: &[On::Server(ns::PING), On::Account(ns::PING)],
     iqs: &[IqRoute {
         ty: IqType::Get,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{
-    Answer, Broadcast, Cx, Directed, FromClient, Gone, Goodbye, IqIndex, IqRoute, Module, On,
-    OnStanza, Phase, Presented, Reply, Stage, Target, Unbound, Verdict,
+    Answer, Broadcast, Cx, Directed, FromClient, Gone, Goodbye, Identity, IqIndex, IqRoute, Module,
+    On, OnStanza, Phase, Presented, Reply, Stage, Target, Unbound, Verdict,
 };
 use super::{Config, SessionState, Shared};
 use crate::router::registry::Resource;
@@ -94,6 +94,14 @@ impl Pipeline {
     /// What modules keep for the whole server; a module reads its own.
     pub fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// What hosted domains are, in the order of XEP-0115 §5.1.
+    pub fn identities(&self) -> Vec<Identity> {
+        let all = self.modules.iter().flat_map(|module| module.identities.iter().copied());
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable();
+        all
     }
 
     /// Every disco feature that the modules name.

@@ -29,7 +29,7 @@ pub const MODULE: Module = Module {
         "XEP-0077",
         "2.4",
         "no data forms (§4) and no redirection (§5), both optional",
-        "features/register.rs",
+        "src/modules/register.rs",
     )],
     features: &[On::Server(ns::REGISTER)],
     iqs: &[
@@ -165,7 +165,7 @@ async fn create(cx: &Cx, bare: &BareJid, password: String) -> Result<Reply, Stan
         Creation::Exists => Err(StanzaError::conflict()),
         Creation::Created(_) => {
             // The registry may remember that there was no such account.
-            cx.router.registry.forget(bare.as_str());
+            cx.router.registry.forget_missing(bare.as_str());
             tracing::info!("an account was registered in-band");
             tracing::debug!(account = bare.as_str(), "registered");
             Ok(Reply::empty())
@@ -227,8 +227,8 @@ async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, Stan
         others.extend(old.map(|resource| resource.outbox.clone()));
     });
     for outbox in others {
-        // RFC 6120 §4.9.3.16
-        outbox.end(End::Failure(StreamError::Reset.text("the password was changed")));
+        // As when the operator changes it: a client must not come back with the old password.
+        outbox.end(End::Failure(StreamError::NotAuthorized.text("the password was changed")));
     }
     Ok(Reply::empty())
 }
@@ -273,9 +273,8 @@ async fn derive(cx: &Cx, password: String) -> Result<[ScramKeys; 3], StanzaError
     let iterations = cx.config.scram_iterations;
     // The one use of spawn_blocking here: PBKDF2 is a tenth of a second of pure arithmetic.
     #[allow(clippy::disallowed_methods)]
-    let keys = tokio::task::spawn_blocking(move || {
-        keys::derive_all(&password, iterations, &mut OsRng)
-    });
+    let keys =
+        tokio::task::spawn_blocking(move || keys::derive_all(&password, iterations, &mut OsRng));
     let keys = keys.await.map_err(|_| StanzaError::internal_server_error())?;
     drop(permit);
     keys.map_err(|error| unacceptable(error.to_string()))

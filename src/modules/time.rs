@@ -9,8 +9,8 @@ use crate::xml::writer::Xml;
 pub const MODULE: Module = Module {
     name: "time",
     specs: &[
-        Spec::whole("XEP-0202", "2.0", "features/small.rs"),
-        Spec::whole("XEP-0082", "1.1.1", "features/small.rs"),
+        Spec::whole("XEP-0202", "2.0", "transcripts/0202-time.scs"),
+        Spec::whole("XEP-0082", "1.1.1", "transcripts/0202-time.scs"),
     ],
     features: &[On::Server(NS)],
     iqs: &[IqRoute {

@@ -7,7 +7,7 @@ use crate::xml::writer::Xml;
 /// The module.
 pub const MODULE: Module = Module {
     name: "version",
-    specs: &[Spec::whole("XEP-0092", "1.1", "features/small.rs")],
+    specs: &[Spec::whole("XEP-0092", "1.1", "transcripts/0092-version.scs")],
     features: &[On::Server(NS)],
     iqs: &[IqRoute {
         ty: IqType::Get,

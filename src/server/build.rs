@@ -153,6 +153,7 @@ fn reload(tls: &Tls) {
 async fn open_store(config: &Config) -> Result<Store, Problem> {
     let options = config.store_options();
     let path = options.path.display().to_string();
+    #[allow(clippy::disallowed_methods)] // migrations may take a while
     let opened = tokio::task::spawn_blocking(move || Store::open(options)).await;
     match opened {
         Ok(Ok(store)) => Ok(store),
@@ -219,6 +220,7 @@ fn problem(what: impl std::fmt::Display, place: &str, fix: &str) -> Problem {
     Problem { what: what.to_string(), place: place.to_owned(), fix: fix.to_owned() }
 }
 
+#[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
 fn now() -> SystemTime {
     SystemTime::now()
 }

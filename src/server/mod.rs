@@ -7,7 +7,9 @@ pub mod cli;
 pub mod config;
 pub mod effects;
 pub mod logging;
+pub mod pipeline_doc;
 pub mod run;
+pub mod specs;
 
 use std::process::ExitCode;
 

@@ -166,6 +166,7 @@ impl Store {
     /// get [`StoreError::Closed`].
     pub async fn close(&self) {
         let inner = Arc::clone(&self.inner);
+        #[allow(clippy::disallowed_methods)] // joins threads that end with a COMMIT
         let _ = tokio::task::spawn_blocking(move || inner.close()).await;
     }
 

@@ -240,8 +240,10 @@ pub enum Conflict {
     Rename,
 }
 
-/// `[modules.*]`: keys of single features, each owned by its module.
-pub type Modules = crate::modules::Config;
+/// `[modules.*]`: keys of single features.
+pub use crate::modules::Config as Modules;
+/// `[modules.register]`
+pub use crate::modules::register::Config as Register;
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

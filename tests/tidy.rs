@@ -1,0 +1,332 @@
+//! What the compiler does not check: floors, sizes, the module list, generated documents.
+//! `UPDATE_DOCS=1 cargo test --test tidy` rewrites the documents.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use stonechat::modules;
+use stonechat::server::{pipeline_doc, specs};
+
+/// The floors of docs/architecture.md, lowest first.
+const FLOORS: &[&[&str]] = &[
+    &["base"],
+    &["xml"],
+    &["jid", "stanza"],
+    &["stream", "store"],
+    &["router"],
+    &["modules", "admin"],
+    &["session", "net"],
+    &["server"],
+];
+
+/// Imports beside each other that are meant.
+const BESIDE: &[(&str, &str)] = &[("stanza", "jid"), ("modules", "admin"), ("net", "session")];
+
+/// Modules that know another module.
+const MODULES_BESIDE: &[(&str, &str)] =
+    &[("disco", "caps"), ("roster", "subscription"), ("subscription", "presence")];
+
+/// Floors whose time and randomness are arguments (S7); the first five also have no tokio (I3).
+const CORE: &[&str] = &["base", "xml", "jid", "stanza", "stream"];
+const CLOCKLESS: &[&str] =
+    &["base", "xml", "jid", "stanza", "stream", "store", "router", "modules"];
+
+/// Files that may, with what.
+const EXCEPTIONS: &[(&str, &str)] = &[
+    // The system's generator itself, made by the floors above.
+    ("src/base/id.rs", "getrandom"),
+    // The default for sort keys, under the lock of the store.
+    ("src/store/mod.rs", "SystemTime::now"),
+    // How long a batch took, for the log.
+    ("src/store/queue.rs", "Instant::now"),
+    ("src/store/writer.rs", "Instant::now"),
+];
+
+const LINES_MAX: usize = 600;
+
+#[test]
+fn a_floor_looks_only_down() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let Some(own) = file.module.first() else { continue };
+        for path in file.paths() {
+            let Some(other) = path.first().filter(|name| floor(name).is_some()) else { continue };
+            let beside = own == other || BESIDE.contains(&(own.as_str(), other.as_str()));
+            if floor(other) > floor(own) || (floor(other) == floor(own) && !beside) {
+                wrong.push(format!("{}: {own} may not use {other}", file.name));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn every_room_has_a_floor() {
+    for file in sources() {
+        if let Some(room) = file.module.first() {
+            assert!(floor(room).is_some(), "{}: put `{room}` on a floor", file.name);
+        }
+    }
+}
+
+#[test]
+fn modules_do_not_know_each_other() {
+    let names: BTreeSet<_> = modules::ALL.iter().map(|module| module.name).collect();
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let [floor, own, ..] = file.module.as_slice() else { continue };
+        if floor != "modules" || !names.contains(own.as_str()) {
+            continue;
+        }
+        for path in file.paths() {
+            let [floor, other, ..] = path.as_slice() else { continue };
+            let known = own == other || MODULES_BESIDE.contains(&(own.as_str(), other.as_str()));
+            if floor == "modules" && names.contains(other.as_str()) && !known {
+                wrong.push(format!("{}: {own} may not use {other}", file.name));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn the_core_has_no_clock_no_dice_and_no_runtime() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let Some(room) = file.module.first().map(String::as_str) else { continue };
+        let mut words = Vec::new();
+        if CLOCKLESS.contains(&room) {
+            words.extend(["SystemTime::now", "Instant::now", "now_utc", "now_local"]);
+        }
+        if CORE.contains(&room) {
+            words.extend(["tokio", "getrandom", "rand::"]);
+        }
+        for word in words.into_iter().filter(|word| file.code.contains(word)) {
+            if !EXCEPTIONS.contains(&(file.name.as_str(), word)) {
+                wrong.push(format!("{}: {word}", file.name));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn files_are_short() {
+    let long = sources().into_iter().filter(|file| file.lines > LINES_MAX);
+    let wrong: Vec<_> = long.map(|file| format!("{}: {} lines", file.name, file.lines)).collect();
+    assert_none(&wrong);
+}
+
+#[test]
+fn every_module_is_listed_and_shown_by_a_test() {
+    let files: BTreeSet<_> = sources()
+        .into_iter()
+        .filter(|file| file.module.len() >= 2 && file.module[0] == "modules")
+        .map(|file| file.module[1].clone())
+        .filter(|name| !["api", "pipeline"].contains(&name.as_str()))
+        .collect();
+    let listed: BTreeSet<_> = modules::ALL.iter().map(|module| module.name.to_owned()).collect();
+    assert_eq!(files, listed, "src/modules against `modules!`");
+    let names: Vec<_> = modules::ALL.iter().map(|module| module.name).collect();
+    assert!(names.is_sorted(), "`modules!` is in name order");
+    let mut wrong = Vec::new();
+    for module in modules::ALL.iter().filter(|module| module.specs.is_empty()) {
+        wrong.push(format!("{} implements no specification", module.name));
+    }
+    for (_, spec) in specs::all() {
+        let path = specs::path(spec.test);
+        if !root().join(&path).is_file() {
+            wrong.push(format!("{} has no test {path}", spec.name));
+        }
+        if spec.name.starts_with("XEP-") == spec.version.is_empty() {
+            wrong.push(format!("{}: XEPs have a version, RFCs have none", spec.name));
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn nothing_is_advertised_or_answered_twice() {
+    let features = modules::ALL.iter().flat_map(|module| module.features);
+    let routes = modules::ALL.iter().flat_map(|module| module.iqs);
+    let said = features.map(|on| format!("{on:?}")).chain(routes.flat_map(|route| {
+        let (ns, name, ty) = (route.ns, route.name, route.ty);
+        route.targets.iter().map(move |target| format!("{ty:?} {{{ns}}}{name} to {target:?}"))
+    }));
+    let mut seen = BTreeSet::new();
+    let twice: Vec<_> = said.filter(|said| !seen.insert(said.clone())).collect();
+    assert_none(&twice);
+}
+
+/// Whoever reads a claim may look it up in docs/specs.md.
+#[test]
+fn no_document_claims_more_than_the_code() {
+    let known: BTreeSet<_> = specs::all().iter().map(|(_, spec)| spec.name.to_owned()).collect();
+    let mut wrong = Vec::new();
+    for name in ["README.md"] {
+        let text = fs::read_to_string(root().join(name)).unwrap_or_default();
+        for (at, _) in text.match_indices("XEP-") {
+            let claimed: String = text[at..].chars().take(8).collect();
+            let line = text[..at].rsplit('\n').next().unwrap_or_default();
+            // A line that says what is not there yet starts with "Not".
+            if !known.contains(&claimed) && !line.trim_start_matches("- ").starts_with("Not") {
+                wrong.push(format!("{name}: {claimed}"));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn documents_are_as_the_code_says() {
+    for (path, text) in [
+        ("docs/specs.md", specs::specs_md()),
+        ("docs/pipeline.md", pipeline_doc::pipeline_md()),
+        ("stonechat.doap", specs::doap()),
+    ] {
+        let file = root().join(path);
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, &text).unwrap();
+        }
+        let there = fs::read_to_string(&file).unwrap_or_default();
+        assert!(there == text, "{path} is old: UPDATE_DOCS=1 cargo test --test tidy");
+    }
+}
+
+/// One file of the library, without comments and tests.
+struct Source {
+    /// From the top of the repository.
+    name: String,
+    /// `["modules", "ping"]`
+    module: Vec<String>,
+    code: String,
+    lines: usize,
+}
+
+impl Source {
+    fn read(path: &Path) -> Self {
+        let name = path.strip_prefix(root()).unwrap().display().to_string();
+        let module = name.trim_start_matches("src/").trim_end_matches(".rs");
+        let module = module.trim_end_matches("lib").trim_end_matches("main");
+        let mut module: Vec<_> =
+            module.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        if module.last().is_some_and(|last| last == "mod") {
+            module.pop();
+        }
+        let text = fs::read_to_string(path).unwrap();
+        let before_tests: Vec<_> = text.lines().take_while(|line| *line != "mod tests {").collect();
+        let code = before_tests.iter().filter(|line| !line.trim_start().starts_with("//"));
+        let code = code.copied().collect::<Vec<_>>().join("\n");
+        Self { name, module, code, lines: before_tests.len() }
+    }
+
+    /// Every path into the crate, from its top: `crate::x::y`, `super::y`, `super::{y, z}`.
+    fn paths(&self) -> Vec<Vec<String>> {
+        let mut paths = Vec::new();
+        for (start, base) in self.starts("crate::", &[]).chain(self.starts("super::", self.above()))
+        {
+            let mut base = base.to_vec();
+            let mut rest = &self.code[start..];
+            while let Some(further) = rest.strip_prefix("super::") {
+                base.pop();
+                rest = further;
+            }
+            for tail in tails(rest) {
+                let tail = tail.split("::").map(|part| part.trim().to_owned());
+                paths.push(base.iter().cloned().chain(tail).collect());
+            }
+        }
+        paths
+    }
+
+    fn above(&self) -> &[String] {
+        self.module.split_last().map_or(&[], |(_, above)| above)
+    }
+
+    /// Where a path starts with this word, and what the word stands for.
+    fn starts<'a>(
+        &'a self,
+        word: &'a str,
+        base: &'a [String],
+    ) -> impl Iterator<Item = (usize, &'a [String])> {
+        let whole = |at: &usize| {
+            !self.code[..*at].ends_with(|c: char| c.is_alphanumeric() || "_:$".contains(c))
+        };
+        let found = self.code.match_indices(word).map(|(at, _)| at).filter(whole);
+        found.map(move |at| (at + word.len(), base))
+    }
+}
+
+/// `a::b` of `a::b;`, and each of `{a::x, b}`.
+fn tails(rest: &str) -> Vec<String> {
+    let path = |text: &str| -> String {
+        text.trim_start()
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':')
+            .collect()
+    };
+    let Some(group) = rest.strip_prefix('{') else { return vec![path(rest)] };
+    let mut depth = 1;
+    let end = group.find(|c| {
+        depth += match c {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        depth == 0
+    });
+    group[..end.unwrap_or(group.len())].split(',').map(path).collect()
+}
+
+fn sources() -> Vec<Source> {
+    let mut files = Vec::new();
+    walk(&root().join("src"), &mut files);
+    assert!(files.len() > 50, "found {} files", files.len());
+    files.iter().map(|path| Source::read(path)).collect()
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && name != "tests" {
+            walk(&path, files);
+        } else if name.ends_with(".rs") && !["tests.rs", "testing.rs"].contains(&name.as_str()) {
+            files.push(path);
+        }
+    }
+}
+
+fn floor(room: &str) -> Option<usize> {
+    FLOORS.iter().position(|rooms| rooms.contains(&room))
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[track_caller]
+fn assert_none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn paths_are_found() {
+    let source = Source {
+        name: String::new(),
+        module: vec!["modules".to_owned(), "disco".to_owned()],
+        code: "use crate::xml::{ns, Xml};\nuse super::caps;\nuse super::{api::{Cx}, ping};\n\
+               crate::{base, store::Tx};\nsuper::super::net::x(); $crate::no::x; pub(crate) fn"
+            .to_owned(),
+        lines: 0,
+    };
+    let found: BTreeSet<_> = source.paths().iter().map(|path| path.join("::")).collect();
+    for want in ["modules::caps", "modules::ping", "base", "store::Tx", "net::x"] {
+        assert!(found.contains(want), "{want} in {found:?}");
+    }
+    assert!(found.iter().any(|path| path.starts_with("xml")));
+    assert!(!found.iter().any(|path| path.starts_with("no")), "{found:?}");
+}
