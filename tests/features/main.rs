@@ -7,6 +7,18 @@
     missing_docs
 )]
 
+mod bind;
+mod c2s_stream;
+mod cli;
+mod config;
+mod durability;
 mod harness;
 mod harness_self;
+mod limits;
+mod sasl;
+mod security;
+mod shutdown;
+mod storage_faults;
+mod tls;
 mod transcripts;
+mod xml;
