@@ -1,5 +1,11 @@
 //! Durable appends to a mailbox, alone and with 64 in flight, at each `synchronous`.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods
+)]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::sync::Arc;

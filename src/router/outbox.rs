@@ -123,6 +123,11 @@ impl Outbox {
         self.wake.notify_one();
     }
 
+    /// Why the session must end, if it must: also for one that cannot take anything now.
+    pub fn ending(&self) -> Option<End> {
+        self.lock().end.clone()
+    }
+
     /// Waits until there may be something to take. Cancel-safe.
     pub async fn ready(&self) {
         self.wake.notified().await;

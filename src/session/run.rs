@@ -49,6 +49,8 @@ pub struct Session {
     /// Owed messages written to the client and not confirmed, oldest first.
     unconfirmed: Vec<i64>,
     unconfirmed_since: Option<Instant>,
+    /// The outbox called while nothing could be taken from it.
+    woken: bool,
 }
 
 /// A handler on its way.
@@ -95,7 +97,7 @@ pub async fn run(mut session: Session) {
             break;
         }
         let woken = session.wait().await;
-        session.woken(woken);
+        session.on(woken);
     }
     session.finish().await;
 }
@@ -122,6 +124,7 @@ impl Session {
             ping: None,
             unconfirmed: Vec::new(),
             unconfirmed_since: None,
+            woken: false,
         }
     }
 
@@ -131,7 +134,10 @@ impl Session {
         let writing = self.wire.is_writing();
         let reading = self.pending.is_none() && self.slow.is_none() && self.paused_until.is_none();
         let deadline = self.deadline(now);
-        let wakes = !writing && self.drain.is_none();
+        let free = !writing && self.drain.is_none();
+        if free && std::mem::take(&mut self.woken) {
+            return Woken::Outbox;
+        }
         let (pending, drain, wire) = (&mut self.pending, &mut self.drain, &mut self.wire);
         tokio::select! {
             biased;
@@ -144,12 +150,13 @@ impl Session {
                     None => std::future::pending().await,
                 }
             }, if !writing => Woken::Page(page),
-            () = self.outbox.ready(), if wakes => Woken::Outbox,
+            // Also while nothing can be taken: a client that does not read must end all the same.
+            () = self.outbox.ready() => Woken::Outbox,
             () = sleep_until(deadline.into()) => Woken::Timer,
         }
     }
 
-    fn woken(&mut self, woken: Woken) {
+    fn on(&mut self, woken: Woken) {
         match woken {
             Woken::Io(Ok(Io::Read(0)) | Err(_)) => self.ending = Some(Ending::Cut),
             Woken::Io(Ok(Io::Read(bytes))) => self.read(bytes),
@@ -159,6 +166,10 @@ impl Session {
                 self.handled(handled);
             }
             Woken::Page(page) => self.drain_page(page),
+            Woken::Outbox if self.wire.is_writing() || self.drain.is_some() => {
+                self.woken = true;
+                self.end(self.outbox.ending());
+            }
             Woken::Outbox => {
                 let taken = self.outbox.take(BATCH_BYTES);
                 self.take(taken);
@@ -219,7 +230,11 @@ impl Session {
             }
         }
         self.ping_if_owed();
-        match taken.end {
+        self.end(taken.end);
+    }
+
+    fn end(&mut self, end: Option<End>) {
+        match end {
             Some(End::Failure(failure)) => self.fail(failure),
             Some(End::Shutdown) => self.fail(StreamError::SystemShutdown.into()),
             None => {}

@@ -25,6 +25,12 @@ pub fn judge(
     is_host: impl Fn(&str) -> bool,
     only: Option<&str>,
 ) -> Result<Opened, StreamFailure> {
+    if header.prefix.is_some() && header.ns.is_empty() {
+        // RFC 6120 §4.9.3.13: XML that breaks the rules of namespaces.
+        return Err(
+            StreamError::NotWellFormed.text("the prefix of the root element is not declared")
+        );
+    }
     if header.ns != ns::STREAM {
         return Err(StreamError::InvalidNamespace
             .text("the stream's namespace is not that of XMPP streams"));
@@ -134,6 +140,7 @@ mod tests {
             );
         }
         assert_eq!(condition(|h| h.ns = "http://wrong".into()), "invalid-namespace");
+        assert_eq!(condition(|h| h.ns = String::new()), "not-well-formed");
         assert_eq!(condition(|h| h.default_ns = Some(ns::SERVER.into())), "invalid-namespace");
         assert_eq!(condition(|h| h.default_ns = None), "invalid-namespace");
         assert_eq!(condition(|h| h.local = "flood".into()), "bad-format");
