@@ -55,6 +55,8 @@ pub struct Client {
     fences: u32,
     /// Answers the server's own pings, as every client does; they are not shown.
     pub answers_pings: bool,
+    /// Drops presence unseen.
+    pub ignores_presence: bool,
 }
 
 impl Client {
@@ -76,6 +78,7 @@ impl Client {
             log: Vec::new(),
             fences: 0,
             answers_pings: true,
+            ignores_presence: false,
         })
     }
 
@@ -362,6 +365,7 @@ impl Client {
                     self.log.push(format!("-> {answer}"));
                     let _ = self.io.write(answer.as_bytes()).await;
                 }
+                Piece::Element(e) if self.ignores_presence && e.name == "presence" => {}
                 Piece::Element(element) => self.inbox.push_back(element),
                 Piece::Close => self.closed = true,
             }

@@ -22,6 +22,7 @@
 //! Beyond scansion:
 //! - `X logs in`: connects, asks for the roster, becomes available, skips what that brings;
 //! - `X receives in any order:` with several stanzas;
+//! - `X ignores presence`: from here on no presence is shown to `X`, in this and later streams;
 //! - `X skips all`: what has come or is on its way is of no interest;
 //! - `X drops`: the connection is cut without a word;
 //! - `X befriends Y`, `X follows Y`: subscriptions, mutual or one way, made behind the scene while
@@ -35,7 +36,7 @@
 use super::client::{Client, Failure, Security, Target};
 use super::element::{Element, escape};
 use super::matching::{Captures, fits};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A parsed script.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +72,7 @@ pub enum Verb {
     Disconnects,
     Drops,
     SkipsAll,
+    IgnoresPresence,
     Befriends(String),
     Follows(String),
     Sends(String),
@@ -138,6 +140,7 @@ impl Script {
             (" connects", Verb::Connects),
             (" logs in", Verb::LogsIn),
             (" skips all", Verb::SkipsAll),
+            (" ignores presence", Verb::IgnoresPresence),
             (" disconnects", Verb::Disconnects),
             (" drops", Verb::Drops),
             (" sends", Verb::Sends(xml())),
@@ -226,6 +229,7 @@ pub async fn play(script: &Script, target: &Target) -> Result<(), String> {
         security,
         clients: BTreeMap::new(),
         jids: BTreeMap::new(),
+        deaf: BTreeSet::new(),
         captures: Captures::new(),
     };
     for action in &script.actions {
@@ -257,6 +261,8 @@ struct Stage<'a> {
     clients: BTreeMap<String, Client>,
     /// Full JIDs, kept when their clients have gone.
     jids: BTreeMap<String, String>,
+    /// Who ignores presence.
+    deaf: BTreeSet<String>,
     captures: Captures,
 }
 
@@ -270,6 +276,13 @@ impl Stage<'_> {
                 self.skip_all(&action.who).await
             }
             Verb::SkipsAll => self.skip_all(&action.who).await,
+            Verb::IgnoresPresence => {
+                self.deaf.insert(action.who.clone());
+                if let Some(client) = self.clients.get_mut(&action.who) {
+                    client.ignores_presence = true;
+                }
+                Ok(())
+            }
             Verb::Befriends(whom) => {
                 self.subscribe(&action.who, whom).await?;
                 self.subscribe(whom, &action.who).await
@@ -293,6 +306,7 @@ impl Stage<'_> {
         let mut client = Client::connect(self.target, self.security).await?;
         client.authenticate(local, &role.password).await?;
         client.bind(role.resource.as_deref()).await?;
+        client.ignores_presence = self.deaf.contains(who);
         self.jids.insert(who.to_owned(), client.jid.clone());
         self.clients.insert(who.to_owned(), client);
         Ok(())
@@ -425,6 +439,7 @@ impl Verb {
             Verb::Connects => "connects",
             Verb::LogsIn => "logs in",
             Verb::SkipsAll => "skips all",
+            Verb::IgnoresPresence => "ignores presence",
             Verb::Befriends(_) => "befriends",
             Verb::Follows(_) => "follows",
             Verb::Disconnects => "disconnects",
