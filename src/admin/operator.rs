@@ -110,6 +110,8 @@ mod tests {
     struct Seen(Mutex<Vec<(String, Gone)>>);
 
     impl Effects for Seen {
+        fn account_made(&self, _jid: &BareJid) {}
+
         fn account_gone(&self, jid: &BareJid, why: Gone) {
             self.0.lock().unwrap().push((jid.to_string(), why));
         }

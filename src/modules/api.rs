@@ -379,38 +379,31 @@ impl Cx {
         outcome.await.unwrap_or_else(|_| Err(StanzaError::internal_server_error()))
     }
 
-    /// Routes a stanza that a handler made: loads the addressee if need be, hands subscriptions
-    /// and probes to their handlers, drops bounces.
+    /// Routes a stanza that a handler made: loads the addressee if need be, and lets the
+    /// addressee's half of a subscription stanza follow; bounces are dropped.
     pub async fn send(&self, stanza: &Stanza) {
         let mut waiting = vec![stanza.clone()];
-        while let Some(stanza) = waiting.pop() {
-            waiting.extend(self.send_one(stanza).await);
-        }
-    }
-
-    /// What answers the stanza and must be sent in its turn.
-    async fn send_one(&self, stanza: Stanza) -> Vec<Stanza> {
-        for _ in 0..2 {
+        // An answer may cause one more; nothing goes back and forth for longer.
+        for _ in 0..SENDS_MAX {
+            let Some(stanza) = waiting.pop() else { return };
             let mut origin = crate::router::Origin::server();
-            let answer = match self.router.route(&stanza, self.now, &mut origin) {
-                Routed::Load(bare) => {
-                    if let Err(error) = self.router.load(&bare).await {
-                        tracing::error!(%error, "an account could not be read");
-                        return Vec::new();
-                    }
-                    continue;
-                }
+            match self.router.route(&stanza, self.now, &mut origin) {
+                Routed::Load(bare) => match self.router.load(&bare).await {
+                    Ok(()) => waiting.push(stanza),
+                    Err(error) => tracing::error!(%error, "an account could not be read"),
+                },
                 Routed::Handle(Handler::Subscription) => {
-                    self.about.subscription_in(self.clone(), stanza)
+                    let made = self.about.subscription_in(self.clone(), stanza).await;
+                    waiting.extend(made.unwrap_or_default());
                 }
-                Routed::Handle(Handler::Probe) => self.about.probe(self.clone(), stanza),
-                _ => return Vec::new(),
-            };
-            return answer.await.unwrap_or_default();
+                _ => {}
+            }
         }
-        Vec::new()
     }
 }
+
+/// Steps that one stanza of ours may take.
+const SENDS_MAX: usize = 8;
 
 /// The IQ index, built once: by namespace, then the few routes in it.
 pub type IqIndex = HashMap<&'static str, Vec<(Target, IqRoute)>>;

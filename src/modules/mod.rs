@@ -36,6 +36,7 @@ modules! {
     presence: presence::State,
     register,
     roster,
+    session,
     subscription,
     time,
     version,

@@ -66,7 +66,8 @@ impl Hall {
         let _ = stream.set_nodelay(true);
         let tasks = self.context.router.tasks.clone();
         match self.clone().count(peer) {
-            Some(guard) => tasks.spawn("stream", async move { self.serve(stream, peer, door, since, guard).await }),
+            Some(guard) => tasks
+                .spawn("stream", async move { self.serve(stream, peer, door, since, guard).await }),
             None => {
                 tracing::info!(%peer, max = self.context.router.limits.streams_per_ip, "too many streams from this address");
                 tasks.spawn("refuse", refuse(stream, door));
@@ -74,7 +75,14 @@ impl Hall {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: IpAddr, door: Door, since: Instant, guard: Counted) {
+    async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: IpAddr,
+        door: Door,
+        since: Instant,
+        guard: Counted,
+    ) {
         let limit = self.context.router.limits.unauthenticated_time;
         let (socket, direct_tls) = match door {
             Door::StartTls => (Socket::plain(stream, self.tls.clone()), None),
@@ -136,7 +144,8 @@ fn is_peers_fault(error: &io::Error) -> bool {
 async fn refuse(mut stream: TcpStream, door: Door) {
     if door == Door::StartTls {
         let failure = StreamError::PolicyViolation.text("too many streams from your address");
-        let text = format!("{}{}{}", open::header("refused", "", None), failure.to_xml(), open::CLOSE);
+        let text =
+            format!("{}{}{}", open::header("refused", "", None), failure.to_xml(), open::CLOSE);
         // Whether it is read or not: the connection ends.
         let _ = timeout(BACK_OFF, stream.write_all(text.as_bytes())).await;
     }

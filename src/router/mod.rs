@@ -79,7 +79,11 @@ pub struct Origin<'a> {
 
 impl<'a> Origin<'a> {
     /// A stanza read from a session's stream; `ticket` if it has one already.
-    pub fn session(ledger: &'a Arc<Ledger>, outbox: &'a Arc<Outbox>, ticket: Option<Ticket>) -> Self {
+    pub fn session(
+        ledger: &'a Arc<Ledger>,
+        outbox: &'a Arc<Outbox>,
+        ticket: Option<Ticket>,
+    ) -> Self {
         Self { sender: Some((ledger, outbox)), ticket }
     }
 

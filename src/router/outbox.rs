@@ -159,6 +159,17 @@ impl Outbox {
         taken
     }
 
+    /// Takes what waits before the first owed message: presence that a drain need not hold up.
+    pub fn take_before_owed(&self) -> Vec<Outgoing> {
+        let mut inner = self.lock();
+        let mut taken = Vec::new();
+        while let Some(item) = inner.queue.pop_front_if(|item| item.owed.is_none()) {
+            inner.bytes = inner.bytes.saturating_sub(item.frame.len() + ITEM_COST);
+            taken.push(item);
+        }
+        taken
+    }
+
     /// True while more than half is used.
     pub fn over_half(&self) -> bool {
         let inner = self.lock();

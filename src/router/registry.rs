@@ -78,6 +78,8 @@ pub struct RosterChange {
     pub jid: String,
     /// The item now, or `None` when it is gone.
     pub item: Option<Item>,
+    /// Clients see a difference: interested sessions get a push.
+    pub push: bool,
 }
 
 impl User {
@@ -89,6 +91,21 @@ impl User {
             owed: Owed::default(),
             ahead: BTreeMap::new(),
         }
+    }
+
+    /// Makes the changes that came in version order visible, and answers them.
+    fn advance(&mut self) -> Vec<RosterChange> {
+        let mut visible = Vec::new();
+        while let Some(change) = self.ahead.remove(&(self.roster.ver + 1)) {
+            let roster = Arc::make_mut(&mut self.roster);
+            roster.ver = change.ver;
+            match &change.item {
+                Some(item) => drop(roster.items.insert(change.jid.clone(), item.clone())),
+                None => drop(roster.items.remove(&change.jid)),
+            }
+            visible.push(change);
+        }
+        visible
     }
 
     /// Available resources.
@@ -204,6 +221,8 @@ impl Registry {
             user.ahead.retain(|ver, _| *ver > roster.ver);
             user.roster = Arc::new(roster);
             user.owed = owed;
+            // No session is bound while an account is being read: nobody to push to.
+            user.advance();
         }
     }
 
@@ -270,23 +289,23 @@ impl Registry {
     ) -> Vec<(RosterChange, Vec<Push>)> {
         let mut shard = self.shard(bare);
         let Some(user) = shard.get_mut(bare) else { return Vec::new() };
+        if user.account != Account::Loading && change.ver <= user.roster.ver {
+            // Read from the store with this change in it already.
+            return Vec::new();
+        }
         user.ahead.insert(change.ver, change);
         if user.account == Account::Loading {
             return Vec::new();
         }
-        let mut visible = Vec::new();
-        while let Some(change) = user.ahead.remove(&(user.roster.ver + 1)) {
-            let roster = Arc::make_mut(&mut user.roster);
-            roster.ver = change.ver;
-            match &change.item {
-                Some(item) => drop(roster.items.insert(change.jid.clone(), item.clone())),
-                None => drop(roster.items.remove(&change.jid)),
-            }
-            let push = |r: &Resource| Push { jid: r.jid.clone(), outbox: r.outbox.clone() };
-            let pushes = user.resources.iter().filter(|r| r.interested).map(push).collect();
-            visible.push((change, pushes));
-        }
-        visible
+        let visible = user.advance();
+        let push = |r: &Resource| Push { jid: r.jid.clone(), outbox: r.outbox.clone() };
+        let pushes: Vec<Push> = user.resources.iter().filter(|r| r.interested).map(push).collect();
+        let targets = |change: &RosterChange| if change.push { pushes.clone() } else { Vec::new() };
+        let with_targets = |change: RosterChange| {
+            let targets = targets(&change);
+            (change, targets)
+        };
+        visible.into_iter().map(with_targets).collect()
     }
 
     /// Every outbox of every session, for shutdown.
@@ -343,3 +362,33 @@ fn evict(shard: &mut HashMap<BareJid, User>) {
 const SHARDS: usize = 128;
 /// 128 x 128 cached accounts without a session, a few hundred bytes each.
 const CACHED_PER_SHARD: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(ver: i64) -> RosterChange {
+        RosterChange { ver, jid: format!("c{ver}@x"), item: Some(Item::default()), push: ver != 2 }
+    }
+
+    #[test]
+    fn roster_changes_become_visible_in_version_order() {
+        let registry = Registry::new();
+        let bare = BareJid::parse("a@x").unwrap();
+        let vers = |changes: Vec<(RosterChange, Vec<Push>)>| {
+            changes.iter().map(|(change, _)| change.ver).collect::<Vec<_>>()
+        };
+        assert!(registry.roster_changed("a@x", change(1)).is_empty(), "not in memory");
+        assert!(registry.begin_load(&bare));
+        for ver in [4, 2, 1] {
+            assert!(registry.roster_changed("a@x", change(ver)).is_empty(), "being read");
+        }
+        // What was read has the first change in it, and the second came meanwhile.
+        let read = Roster { ver: 1, ..Roster::default() };
+        registry.end_load(&bare, Account::Missing, read, Owed::default());
+        assert_eq!(registry.with("a@x", |user| user.roster.ver), Some(2));
+        assert_eq!(vers(registry.roster_changed("a@x", change(2))), Vec::<i64>::new());
+        assert_eq!(vers(registry.roster_changed("a@x", change(3))), [3, 4]);
+        assert_eq!(vers(registry.roster_changed("a@x", change(5))), [5]);
+    }
+}

@@ -121,7 +121,8 @@ impl Running {
         let socket = AdminSocket::bind(&path).await.map_err(|error| Problem {
             what: format!("the admin socket {} cannot be made: {error}", path.display()),
             place: origins.of("admin.socket"),
-            fix: "name another path in admin.socket, or end the server that uses this one".to_owned(),
+            fix: "name another path in admin.socket, or end the server that uses this one"
+                .to_owned(),
         })?;
         let operator = self.operator.clone();
         let mut stopping = self.context.stopping.clone();
@@ -158,7 +159,11 @@ async fn open_store(config: &Config) -> Result<Store, Problem> {
     match opened {
         Ok(Ok(store)) => Ok(store),
         Ok(Err(error)) => Err(problem(error, &path, "run `stonechat check` for a closer look")),
-        Err(_) => Err(problem("opening the database failed inside", &path, "this is a bug; please report it")),
+        Err(_) => Err(problem(
+            "opening the database failed inside",
+            &path,
+            "this is a bug; please report it",
+        )),
     }
 }
 
@@ -169,7 +174,12 @@ async fn fake_salt_secret(store: &Store) -> Result<[u8; 32], Problem> {
     secret.map_err(|error| problem(error, "the database", "run `stonechat check --deep`"))
 }
 
-fn context(config: &Config, store: Store, secret: [u8; 32], stopping: watch::Receiver<bool>) -> Arc<Context> {
+fn context(
+    config: &Config,
+    store: Store,
+    secret: [u8; 32],
+    stopping: watch::Receiver<bool>,
+) -> Arc<Context> {
     let limits = Arc::new(config.limits.to_limits());
     let hosts: Vec<String> = config.host.iter().map(|host| host.domain.clone()).collect();
     let module_config = Arc::new(modules::Config {
@@ -189,8 +199,8 @@ fn context(config: &Config, store: Store, secret: [u8; 32], stopping: watch::Rec
         bind_features: pipeline.stream_features(Stage::Bind).to_owned(),
     };
     let (first, most) = (config.sasl.delay_first_ms, config.sasl.delay_max_ms);
-    let throttle =
-        Throttle::new(THROTTLE_ENTRIES).with_delays(Duration::from_millis(first), Duration::from_millis(most));
+    let throttle = Throttle::new(THROTTLE_ENTRIES)
+        .with_delays(Duration::from_millis(first), Duration::from_millis(most));
     Arc::new(Context {
         router: Arc::new(Router::new(hosts, store, limits)),
         pipeline,

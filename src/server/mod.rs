@@ -14,5 +14,9 @@ use std::process::ExitCode;
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    cli::main(cli::Runners { serve: run::serve, lab: run::lab, certificates: check::certificates::look })
+    cli::main(cli::Runners {
+        serve: run::serve,
+        lab: run::lab,
+        certificates: check::certificates::look,
+    })
 }

@@ -99,11 +99,17 @@ async fn announce(config: &Config, running: &Running) {
     ];
     if let Some(ca) = running.tls.ca_file() {
         lines.push(format!("  trust:       {}", absolute(&ca).display()));
-        lines.push("               (this server's own authority: tell your client to trust this file)".to_owned());
+        lines.push(
+            "               (this server's own authority: tell your client to trust this file)"
+                .to_owned(),
+        );
     }
     if let (Ok(0), Some(domain)) = (running.store.read(stored::count).await, domains.first()) {
         lines.push(format!("  first step:  stonechat user add alice@{domain}"));
-        lines.push("               (in another terminal, in the same folder; it asks for a password)".to_owned());
+        lines.push(
+            "               (in another terminal, in the same folder; it asks for a password)"
+                .to_owned(),
+        );
     }
     say(&lines.join("\n"));
 }

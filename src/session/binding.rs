@@ -65,6 +65,7 @@ fn undelivered(item: &Outgoing) -> Option<Stanza> {
         return None;
     }
     let from = stanza.to().map(Jid::as_str);
-    let reply = error_reply(stanza.element(), from, stanza.from(), &StanzaError::service_unavailable())?;
+    let reply =
+        error_reply(stanza.element(), from, stanza.from(), &StanzaError::service_unavailable())?;
     Stanza::ours(reply)
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::run::{Session, now, wall};
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Effect, Reply, Verdict};
-use crate::router::{Handler, Origin, Routed};
 use crate::router::ticket::Ticket;
+use crate::router::{Handler, Origin, Routed};
 use crate::stanza::iq::Iq;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError, error_reply};
@@ -70,7 +70,8 @@ impl Session {
         let Some(from) = element.attr("from") else { return true };
         let jid = &self.binding.cx.who.jid;
         from == jid.as_str()
-            || Jid::parse(&from).is_ok_and(|from| from.as_str() == jid.as_str() || from.as_str() == jid.bare_str())
+            || Jid::parse(&from)
+                .is_ok_and(|from| from.as_str() == jid.as_str() || from.as_str() == jid.bare_str())
     }
 
     fn iq(&mut self, stanza: Stanza) {
@@ -87,8 +88,12 @@ impl Session {
             }
         };
         if self.binding.cx.target(iq.to()).is_some() {
-            let answer = self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
-            self.await_handler(self.ledger.issue(), async move { Outcome::Reply(iq, answer.await) });
+            let answer =
+                self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
+            self.await_handler(
+                self.ledger.issue(),
+                async move { Outcome::Reply(iq, answer.await) },
+            );
         } else {
             self.route(stanza, None);
         }
@@ -116,6 +121,9 @@ impl Session {
                 match pipeline.broadcast(&self.binding.cx, &mut self.state, &stanza) {
                     Ok(presented) => {
                         if let Some(boundary) = presented.drain {
+                            for item in self.outbox.take_before_owed() {
+                                self.wire.queue_frame(item.frame);
+                            }
                             self.begin_drain(boundary);
                         }
                     }
@@ -126,19 +134,26 @@ impl Session {
                 let cx = self.binding.cx.clone();
                 let answer = pipeline.subscription_out(cx.clone(), stanza.clone());
                 let ticket = self.ledger.issue();
-                self.await_handler(ticket, async move { Outcome::Stanza(stanza, send_all(cx, answer.await).await) });
+                self.await_handler(ticket, async move {
+                    Outcome::Stanza(stanza, send_all(cx, answer.await).await)
+                });
             }
-            (P::Available | P::Unavailable, true) => match pipeline.directed(&self.binding.cx, &stanza) {
-                Ok(()) => self.route(stanza, None),
-                Err(error) => {
-                    self.ledger.pass();
-                    self.bounce(&stanza, &error);
+            (P::Available | P::Unavailable, true) => {
+                match pipeline.directed(&self.binding.cx, &stanza) {
+                    Ok(()) => self.route(stanza, None),
+                    Err(error) => {
+                        self.ledger.pass();
+                        self.bounce(&stanza, &error);
+                    }
                 }
-            },
+            }
             (P::Probe | P::Error, true) => self.route(stanza, None),
             (_, false) => {
                 self.ledger.pass();
-                self.bounce(&stanza, &StanzaError::bad_request().text("this presence needs a 'to'"));
+                self.bounce(
+                    &stanza,
+                    &StanzaError::bad_request().text("this presence needs a 'to'"),
+                );
             }
         }
     }
@@ -176,7 +191,11 @@ impl Session {
     }
 
     /// Pauses reading until the handler is done; the stanza's ticket is held as long.
-    fn await_handler(&mut self, ticket: Ticket, work: impl Future<Output = Outcome> + Send + 'static) {
+    fn await_handler(
+        &mut self,
+        ticket: Ticket,
+        work: impl Future<Output = Outcome> + Send + 'static,
+    ) {
         self.pending = Some(Box::pin(async move { Handled { outcome: work.await, ticket } }));
     }
 
@@ -184,7 +203,7 @@ impl Session {
     pub(super) fn handled(&mut self, handled: Handled) {
         match handled.outcome {
             Outcome::Reply(iq, Ok(reply)) => {
-                self.wire.queue(iq.result(&reply.payload));
+                self.answer(iq.result(&reply.payload));
                 let cx = self.binding.cx.clone();
                 if !reply.out.is_empty() {
                     let router = cx.router.clone();
@@ -196,16 +215,30 @@ impl Session {
                 }
                 match reply.effect {
                     // XEP-0077 §3.2.1
-                    Some(Effect::AccountRemoved) => self.fail(StreamError::NotAuthorized.text("the account was removed")),
+                    Some(Effect::AccountRemoved) => {
+                        self.fail(StreamError::NotAuthorized.text("the account was removed"))
+                    }
                     None => {}
                 }
             }
-            Outcome::Reply(iq, Err(error)) => self.wire.queue(iq.error(&error)),
+            Outcome::Reply(iq, Err(error)) => self.answer(iq.error(&error)),
             Outcome::Stanza(_, Ok(())) => {}
             Outcome::Stanza(stanza, Err(error)) => self.bounce(&stanza, &error),
             Outcome::Loaded(stanza, Ok(())) => self.route(stanza, Some(handled.ticket)),
             Outcome::Loaded(stanza, Err(error)) => self.bounce(&stanza, &error),
         }
+    }
+
+    /// Queues an answer behind everything that others sent before it.
+    fn answer(&mut self, reply: bytes::Bytes) {
+        if self.drain.is_some() {
+            // A full box ends the session by itself.
+            let _ = self.outbox.push(Frame::whole(reply));
+            return;
+        }
+        let taken = self.outbox.take(usize::MAX);
+        self.take(taken);
+        self.wire.queue(reply);
     }
 
     fn bounce(&mut self, stanza: &Stanza, error: &StanzaError) {
@@ -216,7 +249,7 @@ impl Session {
 
     fn queue_error(&mut self, reply: Option<bytes::Bytes>) {
         if let Some(reply) = reply {
-            self.wire.queue_frame(Frame::whole(reply));
+            self.answer(reply);
         }
     }
 }

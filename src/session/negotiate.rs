@@ -123,7 +123,9 @@ impl Negotiation {
             match output {
                 Output::Write(bytes) => self.wire.queue(bytes),
                 Output::StartTls => next = self.start_tls().await,
-                Output::Keys { localpart, hash } => next = Next::Feed(self.keys(&localpart, hash).await),
+                Output::Keys { localpart, hash } => {
+                    next = Next::Feed(self.keys(&localpart, hash).await)
+                }
                 Output::Work(work) => {
                     let _permit = self.context.workers.acquire().await;
                     let done = work_off(move || work.run()).await;
@@ -132,7 +134,9 @@ impl Negotiation {
                         None => Next::Feed(Input::Fail(StreamError::InternalServerError.into())),
                     };
                 }
-                Output::Admit(identity) => next = Next::Feed(Input::Admitted(self.admit(identity).await)),
+                Output::Admit(identity) => {
+                    next = Next::Feed(Input::Admitted(self.admit(identity).await))
+                }
                 Output::Failed { localpart } => self.failed(localpart.as_deref()),
                 Output::Authenticated => self.wire.authenticated(&self.context.router.limits),
                 Output::Bind(wanted) => next = Next::Feed(Input::Bound(self.bind(wanted).await)),
@@ -197,12 +201,13 @@ impl Negotiation {
         let host = self.machine.host().unwrap_or_default().to_owned();
         let Identity::Account { localpart } = identity else {
             let local = format!("anon-{}", id::random(&mut OsRng).to_lowercase());
-            let bare = BareJid::from_parts(Some(&local), &host).map_err(|_| SaslFailure::TemporaryAuthFailure)?;
+            let bare = BareJid::from_parts(Some(&local), &host)
+                .map_err(|_| SaslFailure::TemporaryAuthFailure)?;
             self.account = Some((bare.clone(), None));
             return Ok(bare);
         };
-        let bare =
-            BareJid::from_parts(Some(&localpart), &host).map_err(|_| SaslFailure::TemporaryAuthFailure)?;
+        let bare = BareJid::from_parts(Some(&localpart), &host)
+            .map_err(|_| SaslFailure::TemporaryAuthFailure)?;
         let failed = |error: crate::store::StoreError| {
             tracing::error!(%error, "an account could not be read");
             SaslFailure::TemporaryAuthFailure
@@ -269,7 +274,8 @@ impl Negotiation {
                 }
                 Bound::Taken => name = format!("{name}-{}", made()),
                 Bound::TooMany => {
-                    return Err(StanzaError::resource_constraint().text("too many sessions of this account"));
+                    return Err(StanzaError::resource_constraint()
+                        .text("too many sessions of this account"));
                 }
                 Bound::Gone => return Err(StanzaError::not_allowed()),
             }
@@ -282,9 +288,12 @@ impl Negotiation {
         let early = || Next::Feed(Input::Fail(StreamError::NotAuthorized.into()));
         let host = self.machine.host().unwrap_or_default();
         // The asker has no address yet; it speaks as a guest of the domain.
-        let guest = BareJid::from_parts(None, host).and_then(|host| host.with_resource("unauthenticated"));
+        let guest =
+            BareJid::from_parts(None, host).and_then(|host| host.with_resource("unauthenticated"));
         let Ok(guest) = guest else { return early() };
-        let Ok(stanza) = Stanza::from_client(Kind::Iq, element, &guest, None) else { return early() };
+        let Ok(stanza) = Stanza::from_client(Kind::Iq, element, &guest, None) else {
+            return early();
+        };
         let Ok(Some(iq)) = Iq::request(&stanza) else { return early() };
         if !self.context.pipeline.answers_stream(&iq) {
             return early();

@@ -72,7 +72,12 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_more_is_slowed() {
-        let limits = Limits { stanzas_per_second: 10, stanzas_burst: 5, bytes_per_second: 0, ..Limits::default() };
+        let limits = Limits {
+            stanzas_per_second: 10,
+            stanzas_burst: 5,
+            bytes_per_second: 0,
+            ..Limits::default()
+        };
         let start = Instant::now();
         let mut pace = Pace::new(&limits, start);
         assert_eq!(pace.count(1_000_000, 5, start), Duration::ZERO);

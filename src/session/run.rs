@@ -208,7 +208,7 @@ impl Session {
         }
     }
 
-    fn take(&mut self, taken: Taken) {
+    pub(super) fn take(&mut self, taken: Taken) {
         if let Some(boundary) = taken.drain {
             self.begin_drain(boundary);
         }
@@ -276,7 +276,10 @@ impl Session {
     fn deliver_row(&mut self, row: MailRow) {
         let cx = &self.binding.cx;
         let (session, seq, bytes) = (cx.who.session, row.seq, row.stanza.len());
-        let claimed = cx.router.registry.with(cx.who.jid.bare_str(), |user| user.owed.claim(seq, bytes, session));
+        let claimed = cx
+            .router
+            .registry
+            .with(cx.who.jid.bare_str(), |user| user.owed.claim(seq, bytes, session));
         if claimed != Some(true) {
             return;
         }
@@ -316,7 +319,8 @@ impl Session {
     /// ping (promise.md 2).
     pub(super) fn reply_to_us(&mut self, id: Option<&str>) {
         if let Some(ping) = self.ping.take_if(|ping| Some(ping.id.as_str()) == id) {
-            let confirmed: Vec<i64> = self.unconfirmed.drain(..ping.covers.min(self.unconfirmed.len())).collect();
+            let confirmed: Vec<i64> =
+                self.unconfirmed.drain(..ping.covers.min(self.unconfirmed.len())).collect();
             self.confirm(&confirmed);
             self.unconfirmed_since = (!self.unconfirmed.is_empty()).then_some(ping.sent);
         }

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::error::{StreamError, StreamFailure};
+use super::features;
 use super::open::{self, Opened};
 use super::sasl::{
-    ChannelBindings, Exchange, Identity, Mechanism, Offer, SaslFailure, Step, Work, WorkDone, decode_payload,
-    encode_challenge, encode_success,
+    ChannelBindings, Exchange, Identity, Mechanism, Offer, SaslFailure, Step, Work, WorkDone,
+    decode_payload, encode_challenge, encode_success,
 };
-use super::features;
 use crate::base::credential::{HashName, ScramKeys};
 use crate::base::id::{self, Rng};
 use crate::base::limits::Limits;
@@ -230,7 +230,11 @@ impl C2s {
         // RFC 4616 §5 and RFC 6120 §13.8.3: PLAIN only under TLS, unless TLS itself was waived.
         let offer = Offer::new(enabled, self.bindings.clone());
         let parts = match sasl {
-            true => features::authenticate(&offer, &self.policy.authenticate_features, &self.policy.limits),
+            true => features::authenticate(
+                &offer,
+                &self.policy.authenticate_features,
+                &self.policy.limits,
+            ),
             false => String::new(),
         };
         self.state = State::Offered(offer);
@@ -315,7 +319,9 @@ impl C2s {
     fn abort(&mut self, rng: &mut dyn Rng) -> Outputs {
         match self.state {
             // RFC 6120 §6.4.4
-            State::Authenticating(..) | State::Offered(_) => self.attempt_failed(SaslFailure::Aborted),
+            State::Authenticating(..) | State::Offered(_) => {
+                self.attempt_failed(SaslFailure::Aborted)
+            }
             _ => self.close(Some(StreamError::NotAuthorized.into()), rng),
         }
     }
@@ -333,9 +339,11 @@ impl C2s {
     fn step(&mut self, step: Step) -> Outputs {
         let one = |output| Outputs::from_iter([output]);
         match step {
-            Step::Challenge(data) => {
-                write(format!("<challenge xmlns='{}'>{}</challenge>", ns::SASL, encode_challenge(&data)))
-            }
+            Step::Challenge(data) => write(format!(
+                "<challenge xmlns='{}'>{}</challenge>",
+                ns::SASL,
+                encode_challenge(&data)
+            )),
             Step::NeedKeys { localpart, hash } => {
                 self.asked = Some(localpart.clone());
                 one(Output::Keys { localpart, hash: Some(hash) })
@@ -346,7 +354,9 @@ impl C2s {
             }
             Step::Work(work) => one(Output::Work(work)),
             Step::Success { who, data } => {
-                let State::Authenticating(offer, _) = std::mem::replace(&mut self.state, State::Ended) else {
+                let State::Authenticating(offer, _) =
+                    std::mem::replace(&mut self.state, State::Ended)
+                else {
                     return Outputs::new();
                 };
                 self.state = State::Admitting(offer, data);
@@ -434,7 +444,8 @@ impl C2s {
         let wanted = {
             let view = element.view();
             let bind = view.root().child(ns::BIND, "bind");
-            bind.and_then(|bind| bind.child(ns::BIND, "resource")).map(|resource| resource.text().to_owned())
+            bind.and_then(|bind| bind.child(ns::BIND, "resource"))
+                .map(|resource| resource.text().to_owned())
         };
         self.state = State::Bound(element);
         Outputs::from_iter([Output::Bind(wanted.filter(|wanted| !wanted.is_empty()))])
@@ -449,12 +460,22 @@ impl C2s {
             Err(error) => {
                 let to = self.account.clone().map(Jid::from);
                 let reply = to.and_then(|to| error_reply(&request, None, &to, &error));
-                return reply.map(|reply| Outputs::from_iter([Output::Write(reply)])).unwrap_or_default();
+                return reply
+                    .map(|reply| Outputs::from_iter([Output::Write(reply)]))
+                    .unwrap_or_default();
             }
         };
         let mut xml = Xml::new();
-        xml.start(Kind::Iq.as_str()).attr("type", "result").attr_opt("id", request.attr("id").as_deref());
-        xml.start("bind").attr("xmlns", ns::BIND).start("jid").text(full.as_str()).end().end().end();
+        xml.start(Kind::Iq.as_str())
+            .attr("type", "result")
+            .attr_opt("id", request.attr("id").as_deref());
+        xml.start("bind")
+            .attr("xmlns", ns::BIND)
+            .start("jid")
+            .text(full.as_str())
+            .end()
+            .end()
+            .end();
         self.state = State::Ended;
         Outputs::from_iter([Output::Write(xml.finish()), Output::Done(full)])
     }

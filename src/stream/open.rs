@@ -20,15 +20,22 @@ pub struct Opened {
 }
 
 /// Judges a client's header (RFC 6120 §4.7, §4.8, §4.9.3).
-pub fn judge(header: &Header, is_host: impl Fn(&str) -> bool, only: Option<&str>) -> Result<Opened, StreamFailure> {
+pub fn judge(
+    header: &Header,
+    is_host: impl Fn(&str) -> bool,
+    only: Option<&str>,
+) -> Result<Opened, StreamFailure> {
     if header.ns != ns::STREAM {
-        return Err(StreamError::InvalidNamespace.text("the stream's namespace is not that of XMPP streams"));
+        return Err(StreamError::InvalidNamespace
+            .text("the stream's namespace is not that of XMPP streams"));
     }
     if header.local != "stream" {
         return Err(StreamError::BadFormat.text("the root element is not a stream"));
     }
     if header.default_ns.as_deref() != Some(ns::CLIENT) {
-        return Err(StreamError::InvalidNamespace.text("the default namespace is not jabber:client"));
+        return Err(
+            StreamError::InvalidNamespace.text("the default namespace is not jabber:client")
+        );
     }
     if !header.version.as_deref().is_some_and(speaks_xmpp_1) {
         // RFC 6120 §4.7.5 and §4.9.3.25: without 1.0 there is neither TLS nor SASL.
@@ -39,7 +46,9 @@ pub fn judge(header: &Header, is_host: impl Fn(&str) -> bool, only: Option<&str>
     }
     // §4.7.2: a client must say whom it wants; COMPAT: with a single domain there is no doubt.
     let host = match (header.to.as_deref(), only) {
-        (Some(to), _) => prep::domainpart(to).ok().map(|to| to.into_owned()).filter(|to| is_host(to)),
+        (Some(to), _) => {
+            prep::domainpart(to).ok().map(|to| to.into_owned()).filter(|to| is_host(to))
+        }
         (None, only) => only.map(ToOwned::to_owned),
     };
     let host = host.ok_or(StreamError::HostUnknown)?;
@@ -118,7 +127,11 @@ mod tests {
         assert_eq!(condition(|h| h.version = Some("1.7".into())), "ok");
         assert_eq!(condition(|h| h.version = Some("12.0".into())), "ok");
         for bad in [None, Some("0.9"), Some("1"), Some("x.y")] {
-            assert_eq!(condition(|h| h.version = bad.map(Into::into)), "unsupported-version", "{bad:?}");
+            assert_eq!(
+                condition(|h| h.version = bad.map(Into::into)),
+                "unsupported-version",
+                "{bad:?}"
+            );
         }
         assert_eq!(condition(|h| h.ns = "http://wrong".into()), "invalid-namespace");
         assert_eq!(condition(|h| h.default_ns = Some(ns::SERVER.into())), "invalid-namespace");

@@ -8,6 +8,10 @@
     missing_docs
 )]
 
+mod bind;
 mod harness;
 mod harness_self;
+mod sasl;
+mod streams;
+mod tls;
 mod transcripts;

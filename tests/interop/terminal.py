@@ -60,6 +60,15 @@ class Terminal:
         raise AssertionError(f"{self.name} does not see {text!r} on:\n{screen}")
 
     def close(self):
+        """Leaves properly: a session cut off would be kept for resumption and take messages."""
+        try:
+            self.type("/quit")
+            end = time.monotonic() + 3
+            while time.monotonic() < end:
+                self.tmux("has-session")
+                time.sleep(0.05)
+        except subprocess.CalledProcessError:
+            return  # gone, and tmux with it
         subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True, check=False)
 
 

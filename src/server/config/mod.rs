@@ -11,7 +11,7 @@ mod validate;
 pub use example::{EXAMPLE, explain, markdown};
 pub use load::{Inputs, Loaded, Origins, load};
 pub use sections::{
-    Admin, C2s, Conflict, Host, LimitKeys, Log, LogFormat, Modules, Register, Sasl, Session, Store,
+    Admin, C2s, Conflict, Host, LimitKeys, Log, LogFormat, Modules, Sasl, Session, Store,
     Synchronous, Tls, TlsVersion,
 };
 

@@ -240,10 +240,8 @@ pub enum Conflict {
     Rename,
 }
 
-/// `[modules.*]`: keys of single features.
-pub use crate::modules::Config as Modules;
-/// `[modules.register]`
-pub use crate::modules::register::Config as Register;
+/// `[modules.*]`: keys of single features, each owned by its module.
+pub type Modules = crate::modules::Config;
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

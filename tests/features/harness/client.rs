@@ -48,9 +48,13 @@ pub struct Client {
     pub io: Io,
     cutter: Cutter,
     inbox: VecDeque<Element>,
+    /// The closing tag has come; the end of the connection.
     closed: bool,
+    end: bool,
     log: Vec<String>,
     fences: u32,
+    /// Answers the server's own pings, as every client does; they are not shown.
+    pub answers_pings: bool,
 }
 
 impl Client {
@@ -68,8 +72,10 @@ impl Client {
             cutter: Cutter::new(),
             inbox: VecDeque::new(),
             closed: false,
+            end: false,
             log: Vec::new(),
             fences: 0,
+            answers_pings: true,
         })
     }
 
@@ -107,11 +113,7 @@ impl Client {
     /// Sends a stream header and waits for the peer's header and features.
     pub async fn open(&mut self) -> Outcome<()> {
         self.restart();
-        let header = format!(
-            "<?xml version='1.0'?><stream:stream xmlns='{CLIENT}' xmlns:stream='{STREAM}' to='{}' version='1.0'>",
-            escape(&self.target.domain)
-        );
-        self.send(&header).await?;
+        self.send(&header_to(&self.target.domain)).await?;
         self.features = self.expect(|e| e.is(STREAM, "features")).await?;
         Ok(())
     }
@@ -261,7 +263,7 @@ impl Client {
                 return Ok(stanza);
             }
             tried = self.inbox.len();
-            if !self.read_more(deadline).await? {
+            if self.closed || !self.read_more(deadline).await? {
                 return self.fail("the stream ended, and what was expected had not come");
             }
         }
@@ -304,8 +306,28 @@ impl Client {
     /// Waits until the server has closed the stream or the connection.
     pub async fn ended(&mut self) -> Outcome<()> {
         let deadline = Instant::now() + DEADLINE;
-        while self.read_more(deadline).await? {}
+        while !self.closed && self.read_more(deadline).await? {}
         Ok(())
+    }
+
+    /// Waits for the end of the connection; true if the stream was closed before it.
+    pub async fn gone(&mut self) -> Outcome<bool> {
+        let deadline = Instant::now() + DEADLINE;
+        while self.read_more(deadline).await? {}
+        Ok(self.closed)
+    }
+
+    /// RFC 6120 §4.9.1: the error's condition, the closing tag after it, the end of the connection.
+    pub async fn stream_error(&mut self) -> Outcome<String> {
+        let error = self.expect(|e| e.is(STREAM, "error")).await?;
+        if !self.gone().await? {
+            return self.fail("a stream error without a closing tag after it");
+        }
+        let condition = error.children.iter().find(|c| c.ns == STREAMS && c.name != "text");
+        match condition {
+            Some(condition) => Ok(condition.name.clone()),
+            None => self.fail(format!("a stream error without a condition: {error}")),
+        }
     }
 
     /// Everything said so far, both ways.
@@ -315,7 +337,7 @@ impl Client {
 
     /// Reads once; false when there is nothing more to come.
     async fn read_more(&mut self, deadline: Instant) -> Outcome<bool> {
-        if self.closed {
+        if self.end {
             return Ok(false);
         }
         let mut bytes = Vec::with_capacity(16 * 1024);
@@ -324,7 +346,7 @@ impl Client {
             // A connection cut without a word counts as ended; who minds asks `header` and `log`.
             Ok(Err(_) | Ok(0)) => {
                 self.log.push("<- (end)".into());
-                self.closed = true;
+                self.end = true;
                 return Ok(false);
             }
             Ok(Ok(_)) => self.cutter.feed(&bytes),
@@ -333,11 +355,25 @@ impl Client {
         for piece in pieces.or_else(|e| self.fail(e))? {
             match piece {
                 Piece::Open(header) => self.header = header,
+                Piece::Element(ping) if self.answers_pings && self.is_server_ping(&ping) => {
+                    let (id, to) = (ping.attr("id").unwrap_or_default(), ping.attr("from"));
+                    let to = to.map(|to| format!(" to='{}'", escape(to))).unwrap_or_default();
+                    let answer = format!("<iq type='result' id='{}'{to}/>", escape(id));
+                    self.log.push(format!("-> {answer}"));
+                    let _ = self.io.write(answer.as_bytes()).await;
+                }
                 Piece::Element(element) => self.inbox.push_back(element),
                 Piece::Close => self.closed = true,
             }
         }
-        Ok(!self.closed || !self.inbox.is_empty())
+        Ok(true)
+    }
+
+    fn is_server_ping(&self, iq: &Element) -> bool {
+        let from = iq.attr("from").unwrap_or(&self.target.domain);
+        let own = self.jid.split('/').next() == Some(from);
+        let servers = own || from == self.target.domain;
+        servers && iq.attr("type") == Some("get") && iq.child("urn:xmpp:ping", "ping").is_some()
     }
 
     pub fn fail<T>(&self, why: impl fmt::Display) -> Outcome<T> {
@@ -349,6 +385,14 @@ impl Client {
             waiting.join("\n")
         )))
     }
+}
+
+/// A stream header as it should be.
+pub fn header_to(domain: &str) -> String {
+    format!(
+        "<?xml version='1.0'?><stream:stream xmlns='{CLIENT}' xmlns:stream='{STREAM}' to='{}' version='1.0'>",
+        escape(domain)
+    )
 }
 
 fn is_answer(iq: &Element) -> bool {
@@ -369,4 +413,5 @@ impl fmt::Display for Failure {
 
 pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+pub const STREAMS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";

@@ -1,10 +1,11 @@
 //! A server for the tests: our own binary in a temporary folder, or any other by its address.
 
-use super::client::Target;
+use super::client::{Client, Security, Target};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A running `stonechat lab`, killed when dropped.
 pub struct Server {
@@ -29,7 +30,10 @@ pub struct Options {
 impl Server {
     /// Starts the binary and waits for its line that says it is ready.
     pub fn start(options: &Options) -> Result<Server, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stonechat"));
+        // Another build of it, a release say, by STONECHAT_TEST_BINARY.
+        let built = std::env::var_os("STONECHAT_TEST_BINARY");
+        let binary = built.unwrap_or_else(|| env!("CARGO_BIN_EXE_stonechat").into());
+        let mut command = Command::new(binary);
         command.arg("lab").stdin(Stdio::null()).stdout(Stdio::piped());
         for domain in &options.domains {
             command.args(["--domain", domain]);
@@ -88,6 +92,88 @@ fn read_ready(child: &mut Child) -> Result<(Target, PathBuf), String> {
         ca: Some(text("ca")?.into()),
     };
     Ok((target, text("data")?.into()))
+}
+
+/// What a test runs against: another server if one is named, else one of our own.
+pub struct Place {
+    pub target: Target,
+    /// Ours, where it is ours.
+    pub server: Option<Server>,
+    suffix: String,
+}
+
+/// The password of every account of a [`Place`].
+pub const PASSWORD: &str = "pencil";
+
+impl Place {
+    /// With these accounts (localparts).
+    pub async fn with(users: &[&str]) -> Place {
+        Place::set(users, &[]).await
+    }
+
+    /// With these accounts; the settings are for our own server.
+    pub async fn set(users: &[&str], set: &[(&str, &str)]) -> Place {
+        let Some(target) = subject() else {
+            let users = users.iter().map(|user| (format!("{user}@localhost"), PASSWORD.into()));
+            let set = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            let options = Options {
+                domains: vec!["localhost".into()],
+                users: users.collect(),
+                set: set.collect(),
+                data: None,
+            };
+            let server = Server::start(&options).unwrap();
+            return Place {
+                target: server.target.clone(),
+                server: Some(server),
+                suffix: "".into(),
+            };
+        };
+        // Elsewhere accounts outlive a run: each place has its own.
+        static PLACES: AtomicU64 = AtomicU64::new(0);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let number = PLACES.fetch_add(1, Ordering::Relaxed);
+        let suffix = format!("-{:x}-{number}", now.as_millis());
+        let place = Place { target, server: None, suffix };
+        for user in users {
+            let mut client = place.connect().await;
+            client.register(&place.user(user), PASSWORD).await.unwrap();
+            client.close().await.unwrap();
+        }
+        place
+    }
+
+    /// The localpart that an account has here.
+    pub fn user(&self, name: &str) -> String {
+        format!("{name}{}", self.suffix)
+    }
+
+    pub fn jid(&self, name: &str) -> String {
+        format!("{}@{}", self.user(name), self.target.domain)
+    }
+
+    /// How streams are secured when a test does not care.
+    pub fn security(&self) -> Security {
+        if self.target.ca.is_some() { Security::StartTls } else { Security::Plain }
+    }
+
+    /// A stream that has not authenticated.
+    pub async fn connect(&self) -> Client {
+        Client::connect(&self.target, self.security()).await.unwrap()
+    }
+
+    /// A bound stream.
+    pub async fn bound(&self, name: &str) -> Client {
+        let user = self.user(name);
+        Client::login(&self.target, self.security(), &user, PASSWORD).await.unwrap()
+    }
+
+    /// An available resource that has asked for the roster.
+    pub async fn online(&self, name: &str) -> Client {
+        let mut client = self.bound(name).await;
+        client.become_available().await.unwrap();
+        client
+    }
 }
 
 /// Another server to hold the tests against: `STONECHAT_TEST_SUBJECT=host:port`, with

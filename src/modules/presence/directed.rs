@@ -1,0 +1,48 @@
+//! Directed presence (RFC 6121 §4.6): the list of who must hear when it ends.
+
+use super::fanout;
+use crate::jid::Jid;
+use crate::modules::api::Cx;
+use crate::router::registry::User;
+use crate::stanza::presence::PresenceType;
+use crate::stanza::{Stanza, StanzaError};
+
+/// RFC 6121 §4.6.3: keeps the list; the router then delivers the stanza.
+pub(super) fn directed(cx: &Cx, stanza: &Stanza) -> Result<(), StanzaError> {
+    let Some(to) = stanza.to() else { return Ok(()) };
+    let ty = PresenceType::parse(stanza.ty().as_deref())?;
+    let max = cx.router.limits.directed_presence_max;
+    let own = cx.who.jid.bare_str();
+    if ty == PresenceType::Unavailable {
+        fanout::unlist(&cx.router, to, &cx.who.jid);
+    }
+    let note = |user: &mut User| match ty {
+        // Everybody sees their own presence.
+        PresenceType::Available if to.bare_str() == own => Ok(()),
+        PresenceType::Available => add(user, cx.who.session, to, max),
+        PresenceType::Unavailable => {
+            if let Some(resource) = user.session_mut(cx.who.session) {
+                resource.directed.retain(|jid| jid != to);
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    };
+    cx.router.registry.with(own, note).unwrap_or(Ok(()))
+}
+
+fn add(user: &mut User, session: u64, to: &Jid, max: usize) -> Result<(), StanzaError> {
+    let subscribed = user.subscription(to.bare_str()).shows_presence();
+    let Some(resource) = user.session_mut(session) else { return Ok(()) };
+    // Case 1: a subscriber hears of the end by broadcast. Case 3: not of a session that was never
+    // available.
+    if (subscribed && resource.presence.is_some()) || resource.directed.contains(to) {
+        return Ok(());
+    }
+    if resource.directed.len() >= max {
+        let error = StanzaError::resource_constraint();
+        return Err(error.text("directed presence to too many entities"));
+    }
+    resource.directed.push(to.clone());
+    Ok(())
+}

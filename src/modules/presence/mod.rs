@@ -1,0 +1,207 @@
+//! RFC 6121 §4: presence, broadcast and directed, and the answers to probes.
+//!
+//! Who gets it is decided in one place, [`fanout`]: the contacts that the sender's roster shows
+//! as `from` or `both`, the account's own resources, and whoever was sent directed presence.
+
+mod directed;
+mod fanout;
+mod probe;
+mod syntax;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(in crate::modules) mod world;
+
+use std::sync::Arc;
+
+use super::SessionState;
+use super::api::{Cx, Module, Presented, Spec, State as Done};
+use crate::jid::{FullJid, Jid};
+use crate::router::outbox::Outbox;
+use crate::router::registry::{Available, Resource, User};
+use crate::router::subscription::asked;
+use crate::stanza::presence::PresenceType;
+use crate::stanza::{Frame, Stanza, StanzaError};
+use crate::store::roster::{self, Roster};
+
+pub(in crate::modules) use fanout::{show_to_contact, withdraw_from_contact};
+
+/// Presence.
+pub const MODULE: Module = Module {
+    name: "presence",
+    specs: &[Spec {
+        name: "RFC 6121 §4",
+        version: "",
+        state: Done::Complete,
+        test: "transcripts/6121-4.2-initial-presence.scs",
+    }],
+    broadcast: Some(broadcast),
+    directed: Some(directed::directed),
+    gone: Some(gone),
+    probe: Some(probe::probe),
+    ..Module::EMPTY
+};
+
+/// Per-session state.
+#[derive(Debug, Default)]
+pub struct State {
+    /// `<status/>` of the unavailable presence that ended the presence session, for
+    /// [`super::api::Goodbye`].
+    pub farewell: Option<String>,
+}
+
+/// RFC 6121 §4.2.2, §4.4.2 and §4.5.2.
+fn broadcast(
+    cx: &Cx,
+    state: &mut SessionState,
+    stanza: &Stanza,
+) -> Result<Presented, StanzaError> {
+    match PresenceType::parse(stanza.ty().as_deref())? {
+        PresenceType::Available => {
+            let priority = syntax::check(stanza)?;
+            state.presence.farewell = None;
+            Ok(available(cx, stanza, priority))
+        }
+        PresenceType::Unavailable => {
+            state.presence.farewell = syntax::status(stanza);
+            unavailable(cx, stanza);
+            Ok(Presented::default())
+        }
+        // All others are for somebody.
+        _ => Err(StanzaError::bad_request().text("this type of presence needs a 'to' address")),
+    }
+}
+
+/// What became of a session's presence, copied out of the registry.
+struct Turn {
+    initial: bool,
+    drain: Option<i64>,
+    own: Vec<Arc<Outbox>>,
+    roster: Arc<Roster>,
+}
+
+fn available(cx: &Cx, stanza: &Stanza, priority: i8) -> Presented {
+    let bare = cx.who.jid.bare_str();
+    let frame = stanza.frame();
+    let kept = Available { priority, frame: frame.clone() };
+    let turn = cx.router.registry.with(bare, |user| {
+        let before = user.session_mut(cx.who.session)?.presence.replace(kept);
+        let took = before.as_ref().is_some_and(|before| before.priority >= 0);
+        // In the lock in which the session becomes a target of messages: rows below the boundary
+        // were queued before, and none of the later ones misses it (promise.md 9).
+        let drain = (priority >= 0 && !took && user.owed.waiting() > 0)
+            .then(|| cx.store.next_seq());
+        let (own, roster) = (outboxes(user), user.roster.clone());
+        Some(Turn { initial: before.is_none(), drain, own, roster })
+    });
+    // Else replaced by a newer session of this resource, which speaks for it now.
+    let Some(Some(turn)) = turn else { return Presented::default() };
+    fanout::push(&frame.addressed(bare), &turn.own);
+    fanout::to_contacts(&cx.router, &turn.roster, &frame);
+    if turn.initial {
+        gather(cx, &turn.roster);
+    }
+    Presented { drain: turn.drain }
+}
+
+/// The other side of initial presence: the new resource learns of everybody. Local contacts are
+/// looked at and not probed (RFC 6121 §4.3.1).
+fn gather(cx: &Cx, roster: &Roster) {
+    let Some(outbox) = &cx.who.outbox else { return };
+    let own = [outbox.clone()];
+    let bare = cx.who.jid.bare_str();
+    fanout::show(&cx.router, bare, bare, &own, Some(cx.who.session));
+    for contact in roster.items.values().filter(|item| item.state.sees_presence()) {
+        fanout::show(&cx.router, &contact.jid, bare, &own, None);
+    }
+    // RFC 6121 §3.1.3: at each new presence session until they are answered.
+    let waiting: Vec<String> = roster
+        .items
+        .values()
+        .filter(|item| asked(item.state))
+        .map(|item| item.jid.clone())
+        .collect();
+    if let (Some(account), false) = (cx.who.account, waiting.is_empty()) {
+        let (store, outbox) = (cx.store.clone(), outbox.clone());
+        cx.router.tasks.spawn("subscription requests", async move {
+            match store.read(move |tx| roster::requests(tx, account)).await {
+                Ok(requests) => deliver_requests(requests, &waiting, &outbox),
+                Err(error) => tracing::error!(%error, "subscription requests could not be read"),
+            }
+        });
+    }
+}
+
+/// Only those that waited when the resource became available: a later one is delivered live.
+fn deliver_requests(requests: Vec<Vec<u8>>, waiting: &[String], outbox: &Arc<Outbox>) {
+    for request in requests {
+        let Some(stanza) = Stanza::ours(request.into()) else { continue };
+        if waiting.iter().any(|jid| jid == stanza.from().as_str()) {
+            fanout::push(&stanza.frame(), std::slice::from_ref(outbox));
+        }
+    }
+}
+
+fn unavailable(cx: &Cx, stanza: &Stanza) {
+    let bare = cx.who.jid.bare_str();
+    let left = cx.router.registry.with(bare, |user| {
+        let own = outboxes(user);
+        let roster = user.roster.clone();
+        let resource = user.session_mut(cx.who.session)?;
+        let presence = resource.presence.take();
+        Some((presence.is_some(), std::mem::take(&mut resource.directed), own, roster))
+    });
+    let Some(Some((was_available, directed, own, roster))) = left else { return };
+    let frame = stanza.frame();
+    if was_available {
+        // `own` has this session too: RFC 6121 §4.5.2 sends it back to where it came from.
+        fanout::push(&frame.addressed(bare), &own);
+        fanout::to_contacts(&cx.router, &roster, &frame);
+    }
+    to_directed(cx, &cx.who.jid, &directed, was_available.then_some(&*roster), &frame);
+}
+
+/// RFC 6121 §4.5.2: on behalf of a session that ended, however it did.
+fn gone(cx: &Cx, resource: &Resource) {
+    let bare = resource.jid.bare_str();
+    let seen = cx.router.registry.with(bare, |user| {
+        // A newer session may have the name, and be available under it by now.
+        let back = user.resource(&resource.jid).is_some_and(|new| new.presence.is_some());
+        (back, outboxes(user), user.roster.clone())
+    });
+    let (back, own, roster) = seen.unwrap_or_default();
+    let frame = unavailable_of(&resource.jid);
+    let was_available = resource.presence.is_some();
+    if was_available && !back {
+        fanout::push(&frame.addressed(bare), &own);
+        fanout::to_contacts(&cx.router, &roster, &frame);
+    }
+    to_directed(cx, &resource.jid, &resource.directed, was_available.then_some(&*roster), &frame);
+}
+
+/// RFC 6121 §4.6.3 case 2: who got directed presence learns that it ended. A contact that became
+/// a subscriber since then heard it as one.
+fn to_directed(
+    cx: &Cx,
+    from: &FullJid,
+    directed: &[Jid],
+    told: Option<&Roster>,
+    frame: &Frame,
+) {
+    for entity in directed {
+        fanout::unlist(&cx.router, entity, from);
+        let item = told.and_then(|roster| roster.items.get(entity.bare_str()));
+        if item.is_none_or(|item| !item.state.shows_presence()) {
+            fanout::to_entity(&cx.router, entity, frame);
+        }
+    }
+}
+
+fn outboxes(user: &User) -> Vec<Arc<Outbox>> {
+    user.available().map(|resource| resource.outbox.clone()).collect()
+}
+
+/// Generated, as the client said nothing; without `to`, for [`Frame::addressed`].
+fn unavailable_of(jid: &FullJid) -> Frame {
+    fanout::open(jid.as_str(), Some("unavailable"))
+}

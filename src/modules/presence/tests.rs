@@ -1,0 +1,242 @@
+//! Who gets presence, and above all who does not.
+
+use std::time::Duration;
+
+use super::world::{Client, World, befriend};
+use crate::base::limits::Limits;
+use crate::stanza::Condition;
+use crate::store::accounts;
+use crate::store::roster::{self, Item, Subscription};
+
+async fn hears(client: &Client, expected: &[&str]) {
+    assert_eq!(client.taken().await, expected, "{}", client.cx.who.jid);
+}
+
+#[tokio::test]
+async fn initial_presence_is_told_and_gathered() {
+    let world = World::new(&["a", "b", "c"]).await;
+    let (a, b) = world.friends("a@x/1", "b@x/1").await;
+    let c = world.online("c@x/1").await;
+    let mut second = world.connect("a@x/2").await;
+    second.presence("<presence id='i'><status>x</status></presence>").unwrap();
+    let heard = second.raw().await;
+    let own = "<presence id='i' from=\"a@x/2\" to=\"a@x\"><status>x</status></presence>";
+    assert_eq!(heard[0], own);
+    assert_eq!(heard[1..], ["<presence from=\"a@x/1\" to=\"a@x\"/>", "<presence from=\"b@x/1\" to=\"a@x\"/>"]);
+    hears(&a, &["available a@x/2"]).await;
+    hears(&b, &["available a@x/2"]).await;
+    hears(&c, &[]).await;
+    // §4.4.2: the others again, but nothing is gathered.
+    second.presence("<presence><show>away</show></presence>").unwrap();
+    for client in [&second, &a, &b] {
+        hears(client, &["available a@x/2"]).await;
+    }
+}
+
+#[tokio::test]
+async fn one_way_subscriptions_are_one_way() {
+    let world = World::new(&["a", "b"]).await;
+    let (mut a, mut b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    befriend(&a, &b).await;
+    a.taken().await;
+    b.taken().await;
+    a.presence("<presence/>").unwrap();
+    hears(&b, &[]).await;
+    b.presence("<presence/>").unwrap();
+    hears(&a, &["available a@x/1", "available b@x/1"]).await;
+    let mut other = world.connect("b@x/2").await;
+    other.presence("<presence/>").unwrap();
+    // b sees its own resources and not a.
+    hears(&other, &["available b@x/2", "available b@x/1"]).await;
+}
+
+#[tokio::test]
+async fn a_roster_that_claims_a_subscription_shows_nothing_by_itself() {
+    let world = World::new(&["a", "b"]).await;
+    let _b = world.online("b@x/1").await;
+    let account = world.connect("a@x/0").await.cx.who.account.unwrap();
+    world.router.registry.forget("a@x");
+    let state = Subscription::To;
+    let item = Item { jid: "b@x".to_owned(), state, listed: true, ..Item::default() };
+    world.router.store.write(move |tx| roster::put(tx, account, &item)).await.unwrap();
+    let mut a = world.connect("a@x/1").await;
+    assert!(a.roster().await.contains("subscription='to'"));
+    a.presence("<presence/>").unwrap();
+    hears(&a, &["available a@x/1"]).await;
+    super::show_to_contact(&world.router, "b@x", "a@x");
+    hears(&a, &[]).await;
+}
+
+#[tokio::test]
+async fn a_connected_resource_is_not_available() {
+    let world = World::new(&["a", "b"]).await;
+    let (_a, b) = world.friends("a@x/1", "b@x/1").await;
+    let silent = world.connect("a@x/2").await;
+    let mut third = world.online("a@x/3").await;
+    hears(&b, &["available a@x/3"]).await;
+    third.presence("<presence type='unavailable'><status>bye</status></presence>").unwrap();
+    assert_eq!(third.state.presence.farewell.as_deref(), Some("bye"));
+    let heard = third.raw().await;
+    let bye = "<presence type='unavailable' from=\"a@x/3\" to=\"a@x\"><status>bye</status></presence>";
+    assert_eq!(heard, [bye]);
+    hears(&b, &["unavailable a@x/3"]).await;
+    // Nothing more to tell.
+    third.presence("<presence type='unavailable'/>").unwrap();
+    third.cut();
+    hears(&b, &[]).await;
+    hears(&silent, &[]).await;
+    silent.cut();
+    hears(&b, &[]).await;
+}
+
+#[tokio::test]
+async fn a_cut_session_becomes_unavailable() {
+    let world = World::new(&["a", "b", "c"]).await;
+    let (a, b) = world.friends("a@x/1", "b@x/1").await;
+    let (second, c) = (world.online("a@x/2").await, world.online("c@x/1").await);
+    a.directed("<presence to='c@x/1'/>").unwrap();
+    a.directed("<presence to='b@x/1'/>").unwrap();
+    for client in [&b, &c] {
+        client.taken().await;
+    }
+    a.cut();
+    hears(&b, &["unavailable a@x/1"]).await;
+    hears(&c, &["unavailable a@x/1"]).await;
+    hears(&second, &["unavailable a@x/1"]).await;
+}
+
+#[tokio::test]
+async fn directed_presence_ends_with_the_session_and_is_no_subscription() {
+    let limits = Limits { directed_presence_max: 2, ..Limits::default() };
+    let world = World::with(&["a", "b", "c"], limits).await;
+    let (mut a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    a.directed("<presence to='b@x'/>").unwrap();
+    a.directed("<presence to='b@x'/>").unwrap();
+    hears(&b, &["available a@x/1", "available a@x/1"]).await;
+    a.presence("<presence><show>away</show></presence>").unwrap();
+    hears(&b, &[]).await;
+    a.directed("<presence to='c@x'/>").unwrap();
+    let error = a.directed("<presence to='nobody@x'/>").unwrap_err();
+    assert_eq!(error.condition, Condition::ResourceConstraint);
+    a.directed("<presence to='c@x' type='unavailable'/>").unwrap();
+    a.directed("<presence to='nobody@x'/>").unwrap();
+    a.presence("<presence type='unavailable'/>").unwrap();
+    hears(&b, &["unavailable a@x/1"]).await;
+    // §4.6.3 case 3: also without a presence session.
+    a.directed("<presence to='b@x/1'/>").unwrap();
+    a.cut();
+    hears(&b, &["available a@x/1", "unavailable a@x/1"]).await;
+}
+
+#[tokio::test]
+async fn a_cancellation_ends_directed_presence_too() {
+    let world = World::new(&["a", "b"]).await;
+    let (mut a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    a.directed("<presence to='b@x/1'/>").unwrap();
+    befriend(&b, &a).await;
+    b.taken().await;
+    a.subscription("b@x", "unsubscribed").await.unwrap();
+    hears(&b, &["unavailable a@x/1", "unsubscribed a@x", "push a@x none"]).await;
+    a.presence("<presence type='unavailable'/>").unwrap();
+    hears(&b, &[]).await;
+}
+
+#[tokio::test]
+async fn who_left_first_is_not_told() {
+    // §4.6.1: an entity that sends unavailable presence leaves the list.
+    let world = World::new(&["a", "b"]).await;
+    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    a.directed("<presence to='b@x/1'/>").unwrap();
+    b.directed("<presence to='a@x/1'/>").unwrap();
+    a.directed("<presence to='b@x/1' type='unavailable'/>").unwrap();
+    a.taken().await;
+    b.cut();
+    hears(&a, &[]).await;
+}
+
+#[tokio::test]
+async fn strangers_learn_nothing_by_probing() {
+    let world = World::new(&["a", "b"]).await;
+    let (a, _b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let mut answers = Vec::new();
+    for to in ["b@x", "b@x/1", "b@x/2", "nobody@x", "nobody@x/1"] {
+        let bare = to.split('/').next().unwrap();
+        let answer = a.probe(to).await.join("").replace(bare, "it");
+        answers.push(answer);
+    }
+    let expected = "<presence type='unsubscribed' from='it' to='a@x/1' id='p'/>";
+    assert!(answers.iter().all(|answer| answer == expected), "{answers:?}");
+}
+
+#[tokio::test]
+async fn subscribers_are_answered() {
+    let world = World::new(&["a", "b"]).await;
+    let (a, mut b) = world.friends("a@x/1", "b@x/1").await;
+    b.presence("<presence id='o'><show>dnd</show></presence>").unwrap();
+    let full = "<presence id='o' from=\"b@x/1\" to=\"a@x/1\"><show>dnd</show></presence>";
+    assert_eq!(a.probe("b@x").await, [full]);
+    // §4.3.2: at the full JID only that it is there.
+    assert_eq!(a.probe("b@x/1").await, ["<presence from=\"b@x/1\" to=\"a@x/1\"/>"]);
+    let gone = "<presence type='unavailable' from='b@x/2' to='a@x/1' id='p'/>";
+    assert_eq!(a.probe("b@x/2").await, [gone]);
+    let account = b.cx.who.account.unwrap();
+    b.cut();
+    let never = "<presence type='unavailable' from='b@x' to='a@x/1' id='p'/>";
+    assert_eq!(a.probe("b@x").await, [never]);
+    let at = i64::try_from(Duration::from_secs(60).as_micros()).unwrap();
+    let note = move |tx: &mut dyn crate::store::Tx| accounts::set_last_logout(tx, account, at, None);
+    a.cx.store.write(note).await.unwrap();
+    let since = "<presence type='unavailable' from='b@x' to='a@x/1' id='p'>\
+                 <delay xmlns='urn:xmpp:delay' from='b@x' stamp='1970-01-01T00:01:00Z'/></presence>";
+    assert_eq!(a.probe("b@x").await, [since]);
+}
+
+#[tokio::test]
+async fn directed_presence_authorises_a_probe_of_that_resource() {
+    let world = World::new(&["a", "b"]).await;
+    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let _second = world.online("b@x/2").await;
+    b.directed("<presence to='a@x/1'><show>chat</show></presence>").unwrap();
+    assert_eq!(a.probe("b@x/1").await, ["<presence from=\"b@x/1\" to=\"a@x/1\"/>"]);
+    for to in ["b@x", "b@x/2"] {
+        assert!(a.probe(to).await.join("").contains("unsubscribed"), "{to}");
+    }
+}
+
+#[tokio::test]
+async fn owed_messages_wait_for_a_priority_that_takes_them() {
+    let world = World::new(&["a"]).await;
+    let mut a = world.connect("a@x/1").await;
+    world.router.registry.with("a@x", |user| user.owed.append(1, 10, []));
+    let drain = |presented: crate::modules::api::Presented| presented.drain.is_some();
+    for (xml, drains) in [
+        ("<presence><priority>-1</priority></presence>", false),
+        ("<presence><priority>0</priority></presence>", true),
+        ("<presence><priority>5</priority></presence>", false),
+        ("<presence><priority>-5</priority></presence>", false),
+        ("<presence type='unavailable'/>", false),
+        ("<presence/>", true),
+    ] {
+        assert_eq!(drain(a.presence(xml).unwrap()), drains, "{xml}");
+    }
+    world.router.registry.with("a@x", |user| user.owed.failed(1, 10));
+    a.presence("<presence type='unavailable'/>").unwrap();
+    assert!(!drain(a.presence("<presence/>").unwrap()));
+}
+
+#[tokio::test]
+async fn bad_presence_changes_nothing() {
+    let world = World::new(&["a", "b"]).await;
+    let (mut a, b) = world.friends("a@x/1", "b@x/1").await;
+    for xml in [
+        "<presence><priority>200</priority></presence>",
+        "<presence><show>busy</show></presence>",
+        "<presence type='available'/>",
+        "<presence type='subscribe'/>",
+        "<presence type='probe'/>",
+    ] {
+        assert_eq!(a.presence(xml).unwrap_err().condition, Condition::BadRequest, "{xml}");
+    }
+    hears(&b, &[]).await;
+    hears(&a, &[]).await;
+}

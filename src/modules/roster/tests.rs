@@ -1,0 +1,179 @@
+//! Roster gets, sets and pushes.
+
+use super::*;
+use crate::base::limits::Limits;
+use crate::modules::presence::world::World;
+use crate::stanza::Condition;
+use crate::xml::view::Doc;
+
+fn parsed(items: &str) -> Result<Set, Condition> {
+    let xml = format!("<query xmlns='jabber:iq:roster'>{items}</query>");
+    let doc = Doc::of(xml.as_bytes(), ns::CLIENT).unwrap();
+    parse(doc.root(), "me@x").map_err(|error| error.condition)
+}
+
+#[test]
+fn sets_are_checked_as_rfc_6121_2_3_3_says() {
+    let long = "x".repeat(ROSTER_TEXT_BYTES_MAX + 1);
+    let many: String = (0..=ROSTER_GROUPS_MAX).map(|n| format!("<group>{n}</group>")).collect();
+    for (items, expected) in [
+        (String::new(), Condition::BadRequest),
+        ("<item jid='a@x'/><item jid='b@x'/>".into(), Condition::BadRequest),
+        ("<item name='a'/>".into(), Condition::BadRequest),
+        ("<item jid='a@x'><group>g</group><group>g</group></item>".into(), Condition::BadRequest),
+        ("<item jid='@x'/>".into(), Condition::JidMalformed),
+        ("<item jid=''/>".into(), Condition::JidMalformed),
+        ("<item jid='ME@x'/>".into(), Condition::NotAllowed),
+        ("<item jid='me@x/1'/>".into(), Condition::NotAllowed),
+        (format!("<item jid='a@x' name='{long}'/>"), Condition::NotAcceptable),
+        ("<item jid='a@x'><group/></item>".into(), Condition::NotAcceptable),
+        (format!("<item jid='a@x'><group>{long}</group></item>"), Condition::NotAcceptable),
+        (format!("<item jid='a@x'>{many}</item>"), Condition::NotAcceptable),
+    ] {
+        assert_eq!(parsed(&items), Err(expected), "{items}");
+    }
+}
+
+#[test]
+fn what_is_fine_is_read() {
+    let put = |jid: &str, name: Option<&str>, groups: &[&str]| Set::Put {
+        jid: jid.to_owned(),
+        name: name.map(str::to_owned),
+        groups: groups.iter().map(|&group| group.to_owned()).collect(),
+    };
+    for (items, expected) in [
+        ("<item jid='A@X'/>", put("a@x", None, &[])),
+        ("<item jid='a@x' name=''/>", put("a@x", None, &[])),
+        ("<item jid='a@x' name='A' subscription='both' ask='subscribe'/>", put("a@x", Some("A"), &[])),
+        ("<item jid='a@x'><group>z</group><group>a</group></item>", put("a@x", None, &["a", "z"])),
+        ("<x xmlns='urn:y'/><item jid='a@x'/>", put("a@x", None, &[])),
+        (
+            "<item jid='a@x' subscription='remove'><group/></item>",
+            Set::Remove { jid: Jid::parse("a@x").unwrap() },
+        ),
+    ] {
+        assert_eq!(parsed(items), Ok(expected), "{items}");
+    }
+}
+
+#[tokio::test]
+async fn a_set_is_pushed_to_the_interested_and_kept() {
+    let world = World::new(&["a"]).await;
+    let (one, two) = (world.connect("a@x/1").await, world.connect("a@x/2").await);
+    let third = world.connect("a@x/3").await;
+    let account = one.cx.who.account.unwrap().0;
+    let empty = format!("<query xmlns='jabber:iq:roster' ver='{account}-0'/>");
+    assert_eq!([one.roster().await, two.roster().await], [empty.clone(), empty]);
+    let reply = one.set("<item jid='b@x' name='B'><group>g</group></item>").await;
+    assert_eq!(reply.unwrap(), "");
+    for client in [&one, &two] {
+        let heard = client.raw().await;
+        assert_eq!(heard.len(), 1);
+        let end = format!(
+            "to='{}'><query xmlns='jabber:iq:roster' ver='{account}-1'>\
+             <item jid='b@x' name='B' subscription='none'><group>g</group></item></query></iq>",
+            client.cx.who.jid
+        );
+        assert!(heard[0].starts_with("<iq type='set' id='") && heard[0].ends_with(&end), "{heard:?}");
+        assert!(!heard[0].contains("from="), "{heard:?}");
+    }
+    assert!(third.raw().await.is_empty());
+    // The item is replaced as a whole (§2.4.1).
+    one.set("<item jid='b@x'/>").await.unwrap();
+    let whole = third.roster().await;
+    assert!(whole.ends_with("-2'><item jid='b@x' subscription='none'/></query>"), "{whole}");
+    assert_eq!(two.taken().await, ["push b@x none"]);
+    one.set("<item jid='b@x' subscription='remove'/>").await.unwrap();
+    assert_eq!(third.taken().await, ["push b@x remove"]);
+    assert!(third.roster().await.ends_with("-3'/>"));
+}
+
+#[tokio::test]
+async fn an_unchanged_version_gets_an_empty_result() {
+    let world = World::new(&["a"]).await;
+    let a = world.connect("a@x/1").await;
+    a.set("<item jid='b@x'/>").await.unwrap();
+    let account = a.cx.who.account.unwrap().0;
+    let ask = |ver: String| {
+        let payload = format!("<query xmlns='jabber:iq:roster' ver='{ver}'/>");
+        let a = &a;
+        async move { a.iq("get", "a@x", &payload).await.unwrap() }
+    };
+    let whole = a.roster().await;
+    assert_eq!(ask(format!("{account}-1")).await, "");
+    for ver in [String::new(), format!("{account}-0"), "1".to_owned(), format!("{}-1", account + 1)] {
+        assert_eq!(ask(ver.clone()).await, whole, "{ver}");
+    }
+}
+
+#[tokio::test]
+async fn rosters_of_others_are_closed() {
+    let world = World::new(&["a", "b"]).await;
+    let a = world.connect("a@x/1").await;
+    let query = "<query xmlns='jabber:iq:roster'/>";
+    let set = "<query xmlns='jabber:iq:roster'><item jid='c@x'/></query>";
+    for to in ["b@x", "nobody@x"] {
+        assert_eq!(a.iq("set", to, set).await.unwrap_err().condition, Condition::Forbidden);
+        assert_eq!(a.iq("get", to, query).await.unwrap_err().condition, Condition::ServiceUnavailable);
+    }
+    let get = "<query xmlns='jabber:iq:roster'><item jid='b@x'/></query>";
+    assert_eq!(a.iq("get", "", get).await.unwrap_err().condition, Condition::BadRequest);
+}
+
+#[tokio::test]
+async fn a_full_roster_takes_no_more_items() {
+    let limits = Limits { roster_items_max: 1, ..Limits::default() };
+    let world = World::with(&["a"], limits).await;
+    let a = world.connect("a@x/1").await;
+    a.set("<item jid='b@x'/>").await.unwrap();
+    a.set("<item jid='b@x' name='B'/>").await.unwrap();
+    let full = a.set("<item jid='c@x'/>").await.unwrap_err();
+    assert_eq!(full.condition, Condition::PolicyViolation);
+    for ty in ["subscribe", "subscribed"] {
+        let full = a.subscription("c@x", ty).await.unwrap_err();
+        assert_eq!(full.condition, Condition::PolicyViolation, "{ty}");
+    }
+    assert!(a.roster().await.contains("name='B'"));
+}
+
+#[tokio::test]
+async fn an_account_that_leaves_takes_its_subscriptions_along() {
+    let world = World::new(&["a", "b", "c"]).await;
+    let (a, mut b) = world.friends("a@x/1", "b@x/1").await;
+    let c = world.online("c@x/1").await;
+    c.subscription("a@x", "subscribe").await.unwrap();
+    c.taken().await;
+    let account = a.cx.who.account.unwrap();
+    leave(&world.router, &a.cx.bare(), account, a.cx.now).await.unwrap();
+    let heard = b.taken().await;
+    assert_eq!(heard.last().unwrap(), "push a@x none", "{heard:?}");
+    assert_eq!(c.taken().await, ["unsubscribed a@x", "push a@x none"]);
+    a.taken().await;
+    b.presence("<presence/>").unwrap();
+    assert!(a.taken().await.is_empty());
+    assert!(a.roster().await.ends_with("'/>"));
+    let count = a.cx.store.read(move |tx| {
+        Ok(roster::count(tx, account)? + roster::request_count(tx, account)?)
+    });
+    assert_eq!(count.await, Ok(0));
+}
+
+#[tokio::test]
+async fn an_anonymous_user_has_no_roster_to_change() {
+    let world = World::new(&["a"]).await;
+    let mut a = world.connect("a@x/1").await;
+    a.cx.who.account = None;
+    let error = a.set("<item jid='b@x'/>").await.unwrap_err();
+    assert_eq!(error.condition, Condition::NotAllowed);
+    let error = a.subscription("b@x", "subscribe").await.unwrap_err();
+    assert_eq!(error.condition, Condition::NotAllowed);
+}
+
+#[test]
+fn the_feature_is_offered_before_bind() {
+    let pipeline = crate::modules::Pipeline::build(crate::modules::ALL, &Default::default(), std::time::SystemTime::UNIX_EPOCH);
+    let offered = pipeline.stream_features(Stage::Bind);
+    assert!(offered.contains("<ver xmlns='urn:xmpp:features:rosterver'/>"));
+    assert!(offered.contains("<sub xmlns='urn:xmpp:features:pre-approval'/>"));
+    assert!(!pipeline.stream_features(Stage::Authenticate).contains("rosterver"));
+}

@@ -1,0 +1,185 @@
+//! RFC 6121 §3: presence subscriptions, pre-approval included.
+//!
+//! The table in [`crate::router::subscription`] decides; [`pair`] writes. When both accounts live
+//! here both halves and the automatic answer are one transaction, so that no crash leaves two
+//! rosters that disagree. What others notice follows the commit ([`effects`]).
+
+mod effects;
+mod pair;
+mod push;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::oneshot;
+
+use super::api::{Answer, Cx, Module, Spec, Stage, State};
+use super::presence;
+use crate::base::limits::REQUEST_BYTES_MAX;
+use crate::base::time::micros;
+use crate::jid::BareJid;
+use crate::router::Router;
+use crate::router::subscription::Verb;
+use crate::stanza::presence::PresenceType;
+use crate::stanza::{Frame, Stanza, StanzaError};
+use crate::store::accounts::AccountId;
+use crate::store::roster;
+use crate::store::tx::{StoreError, Tx};
+
+pub(in crate::modules) use effects::carry_out;
+pub(in crate::modules) use pair::{Half, Refused, Step, outbound};
+pub(in crate::modules) use push::{item_xml, ver};
+
+/// Subscriptions.
+pub const MODULE: Module = Module {
+    name: "subscription",
+    specs: &[
+        Spec {
+            name: "RFC 6121 §3",
+            version: "",
+            state: State::Complete,
+            test: "transcripts/6121-3.1-subscribe-mutual.scs",
+        },
+        Spec {
+            name: "RFC 6121 §3.4",
+            version: "",
+            state: State::Complete,
+            test: "transcripts/6121-3.4-pre-approval.scs",
+        },
+    ],
+    stream_features: Some(|_, stage| {
+        (stage == Stage::Bind).then(|| "<sub xmlns='urn:xmpp:features:pre-approval'/>".to_owned())
+    }),
+    subscription_out: Some(subscription_out),
+    subscription_in: Some(subscription_in),
+    ..Module::EMPTY
+};
+
+/// The sender's half (appendix A.2), and the contact's when it lives here.
+fn subscription_out(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+    match read_outbound(&cx, &stanza) {
+        Ok(Some(half)) => {
+            let work = cx.clone();
+            detached(&cx.router, "subscription", async move {
+                let place = Place::new(&work.router, work.now);
+                let ran = work.store.write(move |tx| outbound(tx, half, &place)).await?;
+                Ok(carry_out(&work.router, &ran.map_err(full)?))
+            })
+        }
+        Ok(None) => Box::pin(std::future::ready(Ok(Vec::new()))),
+        Err(error) => Box::pin(std::future::ready(Err(error))),
+    }
+}
+
+fn read_outbound(cx: &Cx, stanza: &Stanza) -> Result<Option<Half>, StanzaError> {
+    let account = cx.account()?;
+    let verb = verb(stanza)?;
+    let to = stanza.to().ok_or_else(|| {
+        StanzaError::bad_request().text("a subscription stanza needs a 'to' address")
+    })?;
+    let (owner, peer) = (cx.bare(), to.bare());
+    // Everybody is subscribed to their own presence (RFC 6121 §4.2.2): nothing to manage.
+    if owner == peer {
+        return Ok(None);
+    }
+    if verb == Verb::Subscribe && !cx.router.is_local(peer.domain()) {
+        // RFC 6121 §3.1.2: cannot be routed, so the user is told and the roster stays as it is.
+        return Err(StanzaError::remote_server_not_found());
+    }
+    let frame = bared(stanza, &owner, &peer);
+    if frame.len() > REQUEST_BYTES_MAX {
+        return Err(StanzaError::policy_violation().text("the subscription stanza is too long"));
+    }
+    Ok(Some(Half { owner, account, peer, verb, frame }))
+}
+
+/// The contact's half (appendix A.3), for stanzas from elsewhere; the answer is what the account
+/// says automatically to somebody who does not live here.
+fn subscription_in(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+    let (Ok(verb), Some(to)) = (verb(&stanza), stanza.to()) else {
+        return Box::pin(std::future::ready(Ok(Vec::new())));
+    };
+    let (owner, peer) = (to.bare(), stanza.from().bare());
+    let frame = bared(&stanza, &peer, &owner);
+    // Nobody is told of an over-long one from elsewhere, as nobody is told who exists.
+    if owner == peer || frame.len() > REQUEST_BYTES_MAX {
+        return Box::pin(std::future::ready(Ok(Vec::new())));
+    }
+    let work = cx.clone();
+    detached(&cx.router, "subscription", async move {
+        let place = Place::new(&work.router, work.now);
+        let ran = work.store.write(move |tx| {
+            let half = pair::Arriving { owner, peer, verb, frame };
+            pair::inbound(tx, half, &place)
+        });
+        Ok(carry_out(&work.router, &ran.await?))
+    })
+}
+
+/// What a transaction must know of the server.
+#[derive(Debug, Clone)]
+pub(in crate::modules) struct Place {
+    router: Arc<Router>,
+    /// Microseconds since the epoch.
+    at: i64,
+}
+
+impl Place {
+    /// Here and now.
+    pub(in crate::modules) fn new(router: &Arc<Router>, now: SystemTime) -> Self {
+        Self { router: router.clone(), at: micros(now) }
+    }
+
+    fn is_local(&self, jid: &BareJid) -> bool {
+        self.router.is_local(jid.domain())
+    }
+
+    /// No room for another item in this roster.
+    pub(in crate::modules) fn is_full(
+        &self,
+        tx: &mut dyn Tx,
+        account: AccountId,
+    ) -> Result<bool, StoreError> {
+        Ok(roster::count(tx, account)? >= self.router.limits.roster_items_max)
+    }
+}
+
+/// What the user hears when the roster is full.
+pub(in crate::modules) fn full(_: Refused) -> StanzaError {
+    StanzaError::policy_violation().text("the roster is full")
+}
+
+/// Runs the work to its end even if the session that asked for it goes away: between a commit and
+/// what follows from it nobody may step out.
+pub(in crate::modules) fn detached<T: Send + 'static>(
+    router: &Router,
+    name: &'static str,
+    work: impl Future<Output = Result<T, StanzaError>> + Send + 'static,
+) -> Answer<Result<T, StanzaError>> {
+    let (answer, answered) = oneshot::channel();
+    router.tasks.spawn(name, async move {
+        let _ = answer.send(work.await);
+    });
+    Box::pin(async move {
+        // Only a panic drops the answer.
+        answered.await.unwrap_or_else(|_| Err(StanzaError::internal_server_error()))
+    })
+}
+
+/// RFC 6121 §3: both addresses MUST be bare.
+fn bared(stanza: &Stanza, from: &BareJid, to: &BareJid) -> Frame {
+    stanza.frame_as(from.as_str(), to)
+}
+
+fn verb(stanza: &Stanza) -> Result<Verb, StanzaError> {
+    match PresenceType::parse(stanza.ty().as_deref())? {
+        PresenceType::Subscribe => Ok(Verb::Subscribe),
+        PresenceType::Subscribed => Ok(Verb::Subscribed),
+        PresenceType::Unsubscribe => Ok(Verb::Unsubscribe),
+        PresenceType::Unsubscribed => Ok(Verb::Unsubscribed),
+        _ => Err(StanzaError::bad_request().text("not a subscription stanza")),
+    }
+}

@@ -1,0 +1,222 @@
+//! Both halves of a subscription stanza in one transaction: the sender's, the contact's if it
+//! lives here, and what the contact's server answers by itself.
+
+use super::Place;
+use crate::base::id::{OsRng, short};
+use crate::base::limits::REQUESTS_MAX;
+use crate::jid::BareJid;
+use crate::router::registry::RosterChange;
+use crate::router::subscription::{self, Audience, Inbound, Outbound, PresenceToContact, Verb};
+use crate::stanza::presence::PresenceType;
+use crate::stanza::{Frame, Stanza};
+use crate::store::accounts::{self, AccountId};
+use crate::store::roster::{self, Item, Subscription};
+use crate::store::tx::{StoreError, Tx};
+use crate::xml::writer::Xml;
+
+/// A stanza that an account sends.
+#[derive(Debug)]
+pub(in crate::modules) struct Half {
+    /// Who sends.
+    pub owner: BareJid,
+    /// Its account.
+    pub account: AccountId,
+    /// The contact.
+    pub peer: BareJid,
+    /// What it says.
+    pub verb: Verb,
+    /// Bare JID to bare JID.
+    pub frame: Frame,
+}
+
+/// A stanza that comes to a local address.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    pub owner: BareJid,
+    pub peer: BareJid,
+    pub verb: Verb,
+    pub frame: Frame,
+}
+
+/// What happened to one account, to be carried out after the commit.
+#[derive(Debug)]
+pub(in crate::modules) struct Step {
+    /// Whose roster.
+    pub owner: BareJid,
+    /// Its account.
+    pub account: AccountId,
+    /// The contact.
+    pub peer: BareJid,
+    /// The change of the roster, if any.
+    pub change: Option<RosterChange>,
+    /// The stanza for some of the account's resources.
+    pub deliver: Option<(Audience, Frame)>,
+    /// The account's presence for the contact.
+    pub presence: Option<PresenceToContact>,
+    /// A stanza for a contact that lives elsewhere.
+    pub leaves: Option<Frame>,
+}
+
+/// The roster is full; nothing was written.
+#[derive(Debug)]
+pub(in crate::modules) struct Refused;
+
+/// Appendix A.2 for the sender, then A.3 for the contact.
+pub(in crate::modules) fn outbound(
+    tx: &mut dyn Tx,
+    half: Half,
+    place: &Place,
+) -> Result<Result<Vec<Step>, Refused>, StoreError> {
+    let Half { owner, account, peer, verb, frame } = half;
+    let item = roster::item(tx, account, peer.as_str())?;
+    let new = item.is_none();
+    let item = item.unwrap_or_else(|| unknown(&peer));
+    let Outbound { route, next, push, send_presence, forget_request } =
+        subscription::outbound(state(&item), verb);
+    if new && push && place.is_full(tx, account)? {
+        return Ok(Err(Refused));
+    }
+    if forget_request {
+        roster::remove_request(tx, account, peer.as_str())?;
+    }
+    let change = change(tx, account, item, next, push)?;
+    let local = place.is_local(&peer);
+    let leaves = (route && !local).then(|| frame.clone());
+    let (to, from) = (peer.clone(), owner.clone());
+    let step = Step { owner, account, peer, change, deliver: None, presence: send_presence, leaves };
+    let mut steps = vec![step];
+    if route && local {
+        steps.extend(inbound(tx, Arriving { owner: to, peer: from, verb, frame }, place)?);
+    }
+    Ok(Ok(steps))
+}
+
+/// Appendix A.3 for the contact, then the automatic answer for the sender if it lives here. The
+/// answers never call for another (tested with the table).
+pub(super) fn inbound(
+    tx: &mut dyn Tx,
+    arriving: Arriving,
+    place: &Place,
+) -> Result<Vec<Step>, StoreError> {
+    let mut steps = Vec::new();
+    let mut next = Some(arriving);
+    while let Some(arriving) = next.take() {
+        let (owner, peer) = (arriving.owner.clone(), arriving.peer.clone());
+        let id = Stanza::ours(arriving.frame.to_vec().into())
+            .and_then(|stanza| stanza.id().map(std::borrow::Cow::into_owned));
+        let Some((mut step, reply)) = receive(tx, arriving, place)? else { break };
+        if let Some(verb) = reply {
+            let frame = stanza(&owner, &peer, verb, id);
+            if place.is_local(&peer) {
+                next = Some(Arriving { owner: peer, peer: owner, verb, frame });
+            } else {
+                step.leaves = Some(frame);
+            }
+        }
+        steps.push(step);
+    }
+    Ok(steps)
+}
+
+/// `None` when there is no such account: RFC 6121 §8.5.1 has it ignored in silence, although
+/// §3.1.2 speaks of an error for a local contact. Silence, for else anybody could try out who has
+/// an account here; a contact that never answers looks the same.
+fn receive(
+    tx: &mut dyn Tx,
+    arriving: Arriving,
+    place: &Place,
+) -> Result<Option<(Step, Option<Verb>)>, StoreError> {
+    let Arriving { owner, peer, verb, frame } = arriving;
+    let Some(local) = owner.local() else { return Ok(None) };
+    let Some(account) = accounts::find(tx, local, owner.domain())?.map(|account| account.id) else {
+        return Ok(None);
+    };
+    let item = roster::item(tx, account, peer.as_str())?.unwrap_or_else(|| unknown(&peer));
+    let Inbound { deliver, next, push, auto_reply, send_presence, keep_request, forget_request } =
+        subscription::inbound(state(&item), verb);
+    if keep_request {
+        if roster::request_count(tx, account)? >= REQUESTS_MAX {
+            return Ok(None);
+        }
+        roster::put_request(tx, account, peer.as_str(), &frame.to_vec(), place.at)?;
+    }
+    if forget_request {
+        roster::remove_request(tx, account, peer.as_str())?;
+    }
+    let step = Step {
+        change: change(tx, account, item, next, push)?,
+        owner,
+        account,
+        peer,
+        deliver: deliver.map(|audience| (audience, frame)),
+        presence: send_presence,
+        leaves: None,
+    };
+    Ok(Some((step, auto_reply)))
+}
+
+/// Writes the new state; `None` when it is the old one.
+fn change(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    before: Item,
+    next: subscription::State,
+    push: bool,
+) -> Result<Option<RosterChange>, StoreError> {
+    if state(&before) == next {
+        return Ok(None);
+    }
+    let mut item = Item {
+        state: next.subscription,
+        approved: next.approved,
+        listed: before.listed || push,
+        ..before
+    };
+    let jid = item.jid.clone();
+    if !item.listed && !item.approved && item.state == Subscription::None {
+        let ver = roster::remove(tx, account, &jid)?;
+        return Ok(Some(RosterChange { ver, jid, item: None, push: false }));
+    }
+    item.ver = roster::put(tx, account, &item)?;
+    Ok(Some(RosterChange { ver: item.ver, jid, item: Some(item), push }))
+}
+
+fn state(item: &Item) -> subscription::State {
+    subscription::State { subscription: item.state, approved: item.approved }
+}
+
+/// An item for a contact that the account has never heard of.
+fn unknown(peer: &BareJid) -> Item {
+    Item { jid: peer.as_str().to_owned(), ..Item::default() }
+}
+
+impl Half {
+    /// A stanza that the server sends on the account's behalf.
+    pub(in crate::modules) fn made(
+        owner: BareJid,
+        account: AccountId,
+        peer: BareJid,
+        verb: Verb,
+    ) -> Self {
+        let frame = stanza(&owner, &peer, verb, None);
+        Self { owner, account, peer, verb, frame }
+    }
+}
+
+/// RFC 6121 §3.1.3 shows an automatic answer with the request's `id`.
+fn stanza(from: &BareJid, to: &BareJid, verb: Verb, id: Option<String>) -> Frame {
+    let ty = match verb {
+        Verb::Subscribe => PresenceType::Subscribe,
+        Verb::Subscribed => PresenceType::Subscribed,
+        Verb::Unsubscribe => PresenceType::Unsubscribe,
+        Verb::Unsubscribed => PresenceType::Unsubscribed,
+    };
+    let mut xml = Xml::new();
+    xml.start("presence")
+        .attr("from", from.as_str())
+        .attr("to", to.as_str())
+        .attr("id", &id.unwrap_or_else(|| short(&mut OsRng)))
+        .attr_opt("type", ty.as_str())
+        .end();
+    Frame::whole(xml.finish())
+}

@@ -1,0 +1,225 @@
+//! The flows of RFC 6121 §3 between local accounts.
+
+use crate::base::limits::REQUESTS_MAX;
+use crate::modules::presence::world::{Client, World, befriend};
+use crate::stanza::{Condition, Stanza};
+use crate::store::roster;
+
+async fn hears(client: &Client, expected: &[&str]) {
+    assert_eq!(client.taken().await, expected, "{}", client.cx.who.jid);
+}
+
+#[tokio::test]
+async fn a_request_is_approved_and_presence_flows() {
+    let world = World::new(&["a", "b"]).await;
+    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let silent = world.connect("b@x/2").await;
+    a.subscription("b@x/somewhere", "subscribe").await.unwrap();
+    hears(&a, &["push b@x none ask"]).await;
+    hears(&b, &["subscribe a@x"]).await;
+    assert!(b.roster().await.ends_with("'/>"), "a request makes no item");
+    b.subscription("a@x", "subscribed").await.unwrap();
+    // §3.1.6: the stanza, the push, the presence.
+    hears(&a, &["subscribed b@x", "push b@x to", "available b@x/1"]).await;
+    hears(&b, &["push a@x from"]).await;
+    hears(&silent, &[]).await;
+}
+
+#[tokio::test]
+async fn a_request_is_denied() {
+    let world = World::new(&["a", "b"]).await;
+    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    a.subscription("b@x", "subscribe").await.unwrap();
+    b.subscription("a@x", "unsubscribed").await.unwrap();
+    hears(&a, &["push b@x none ask", "unsubscribed b@x", "push b@x none"]).await;
+    hears(&b, &["subscribe a@x"]).await;
+    let account = b.cx.who.account.unwrap();
+    let left = b.cx.store.read(move |tx| {
+        Ok((roster::request_count(tx, account)?, roster::count(tx, account)?))
+    });
+    assert_eq!(left.await, Ok((0, 0)));
+}
+
+#[tokio::test]
+async fn a_subscription_is_cancelled() {
+    let world = World::new(&["a", "b"]).await;
+    let (a, mut b) = world.friends("a@x/1", "b@x/1").await;
+    b.subscription("a@x", "unsubscribed").await.unwrap();
+    // §3.2.2: unavailable first.
+    hears(&a, &["unavailable b@x/1", "unsubscribed b@x", "push b@x from"]).await;
+    hears(&b, &["push a@x to"]).await;
+    b.presence("<presence><show>away</show></presence>").unwrap();
+    hears(&a, &[]).await;
+    assert_eq!(a.probe("b@x").await, ["<presence type='unsubscribed' from='b@x' to='a@x/1' id='p'/>"]);
+}
+
+#[tokio::test]
+async fn a_user_unsubscribes() {
+    let world = World::new(&["a", "b"]).await;
+    let (a, mut b) = world.friends("a@x/1", "b@x/1").await;
+    a.subscription("b@x", "unsubscribe").await.unwrap();
+    hears(&a, &["push b@x from", "unavailable b@x/1"]).await;
+    hears(&b, &["unsubscribe a@x", "push a@x to"]).await;
+    b.presence("<presence/>").unwrap();
+    hears(&a, &[]).await;
+}
+
+#[tokio::test]
+async fn a_removed_item_ends_both_subscriptions() {
+    let world = World::new(&["a", "b"]).await;
+    let (mut a, mut b) = world.friends("a@x/1", "b@x/1").await;
+    a.set("<item jid='b@x' subscription='remove'/>").await.unwrap();
+    hears(&a, &["unavailable b@x/1", "push b@x remove"]).await;
+    hears(
+        &b,
+        &[
+            "unsubscribe a@x",
+            "push a@x to",
+            "unavailable a@x/1",
+            "unsubscribed a@x",
+            "push a@x none",
+        ],
+    )
+    .await;
+    a.presence("<presence/>").unwrap();
+    b.presence("<presence/>").unwrap();
+    hears(&a, &["available a@x/1"]).await;
+    hears(&b, &["available b@x/1"]).await;
+    let again = a.set("<item jid='b@x' subscription='remove'/>").await.unwrap_err();
+    assert_eq!(again.condition, Condition::ItemNotFound);
+}
+
+#[tokio::test]
+async fn a_removed_item_withdraws_an_open_request() {
+    let world = World::new(&["a", "b"]).await;
+    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    a.subscription("b@x", "subscribe").await.unwrap();
+    a.set("<item jid='b@x' subscription='remove'/>").await.unwrap();
+    hears(&a, &["push b@x none ask", "push b@x remove"]).await;
+    hears(&b, &["subscribe a@x", "unsubscribe a@x"]).await;
+    // The answer to a request that is gone is a pre-approval now, and tells nobody.
+    b.subscription("a@x", "subscribed").await.unwrap();
+    hears(&a, &[]).await;
+}
+
+#[tokio::test]
+async fn a_pre_approved_request_is_answered_by_the_server() {
+    let world = World::new(&["a", "b"]).await;
+    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    b.subscription("a@x", "subscribed").await.unwrap();
+    hears(&b, &["push a@x none approved"]).await;
+    hears(&a, &[]).await;
+    a.subscription("b@x", "subscribe").await.unwrap();
+    hears(&a, &["push b@x none ask", "subscribed b@x", "push b@x to", "available b@x/1"]).await;
+    hears(&b, &["push a@x from approved"]).await;
+}
+
+#[tokio::test]
+async fn a_pre_approval_is_taken_back_in_silence() {
+    let world = World::new(&["a", "b"]).await;
+    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    b.subscription("a@x", "subscribed").await.unwrap();
+    b.subscription("a@x", "unsubscribed").await.unwrap();
+    hears(&b, &["push a@x none approved", "push a@x none"]).await;
+    a.subscription("b@x", "subscribe").await.unwrap();
+    hears(&b, &["subscribe a@x"]).await;
+    hears(&a, &["push b@x none ask"]).await;
+}
+
+#[tokio::test]
+async fn a_request_is_kept_whole_until_it_is_answered() {
+    let world = World::new(&["a", "b"]).await;
+    let a = world.online("a@x/1").await;
+    let request = "<presence to='b@x' type='subscribe' id='r'><status>Hi</status>\
+                   <nick xmlns='urn:n'>A</nick></presence>";
+    a.subscribe_with(request).await.unwrap();
+    a.subscription("b@x", "subscribe").await.unwrap();
+    let kept = "<presence type='subscribe' id='r' from=\"a@x\" to=\"b@x\"><status>Hi</status>\
+                <nick xmlns='urn:n'>A</nick></presence>";
+    for resource in ["b@x/1", "b@x/2"] {
+        let mut b = world.connect(resource).await;
+        assert!(b.raw().await.is_empty());
+        b.presence("<presence/>").unwrap();
+        let heard = b.raw().await;
+        assert_eq!(heard.iter().filter(|xml| *xml == kept).count(), 1, "{heard:?}");
+        // §3.1.3: at each new presence session, not at each presence.
+        b.presence("<presence><show>away</show></presence>").unwrap();
+        assert!(!b.taken().await.contains(&"subscribe a@x".to_owned()));
+    }
+    let b = world.connect("b@x/3").await;
+    b.subscription("a@x", "subscribed").await.unwrap();
+    let mut late = world.connect("b@x/4").await;
+    late.presence("<presence/>").unwrap();
+    assert!(!late.taken().await.contains(&"subscribe a@x".to_owned()));
+}
+
+#[tokio::test]
+async fn nobody_learns_whether_a_contact_exists() {
+    let world = World::new(&["a", "b"]).await;
+    let a = world.online("a@x/1").await;
+    for ty in ["subscribe", "unsubscribe", "unsubscribed", "subscribed"] {
+        let mut heard = Vec::new();
+        for contact in ["b@x", "nobody@x"] {
+            a.subscription(contact, ty).await.unwrap();
+            heard.push(a.taken().await.join("\n").replace(contact, "it"));
+        }
+        assert_eq!(heard[0], heard[1], "{ty}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_elsewhere_is_an_error_and_leaves_no_item() {
+    let world = World::new(&["a"]).await;
+    let a = world.online("a@x/1").await;
+    let error = a.subscription("b@elsewhere", "subscribe").await.unwrap_err();
+    assert_eq!(error.condition, Condition::RemoteServerNotFound);
+    a.subscription("b@elsewhere", "unsubscribe").await.unwrap();
+    a.subscription("a@x", "subscribe").await.unwrap();
+    hears(&a, &[]).await;
+}
+
+#[tokio::test]
+async fn a_request_from_elsewhere_is_answered_elsewhere() {
+    let world = World::new(&["b"]).await;
+    let b = world.online("b@x/1").await;
+    b.subscription("a@elsewhere", "subscribed").await.unwrap();
+    let xml = "<presence from='a@elsewhere/1' to='b@x' type='subscribe' id='q'/>";
+    let stanza = Stanza::ours(xml.into()).unwrap();
+    let out = b.cx.about.subscription_in(b.cx.clone(), stanza).await.unwrap();
+    assert_eq!(out.len(), 1);
+    let answer = String::from_utf8(out[0].frame().to_vec()).unwrap();
+    assert_eq!(answer, "<presence from='b@x' to='a@elsewhere' id='q' type='subscribed'/>");
+    hears(&b, &["push a@elsewhere none approved", "push a@elsewhere from approved"]).await;
+}
+
+#[tokio::test]
+async fn requests_are_bounded() {
+    let world = World::new(&["a", "b"]).await;
+    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    for n in 0..=REQUESTS_MAX {
+        let xml = format!("<presence from='u{n}@elsewhere' to='b@x' type='subscribe'/>");
+        let stanza = Stanza::ours(xml.into()).unwrap();
+        assert!(b.cx.about.subscription_in(b.cx.clone(), stanza).await.unwrap().is_empty());
+    }
+    assert_eq!(b.taken().await.len(), REQUESTS_MAX);
+    let long = format!("<presence to='b@x' type='subscribe'><s>{}</s></presence>", "x".repeat(9000));
+    let error = a.subscribe_with(&long).await.unwrap_err();
+    assert_eq!(error.condition, Condition::PolicyViolation);
+}
+
+#[tokio::test]
+async fn store_and_memory_agree_on_both_sides() {
+    let world = World::new(&["a", "b"]).await;
+    let (a, b) = world.friends("a@x/1", "b@x/1").await;
+    befriend(&a, &b).await;
+    let ids = [a.cx.who.account.unwrap(), b.cx.who.account.unwrap()];
+    let both = a.cx.store.read(move |tx| {
+        Ok([roster::load(tx, ids[0])?.items["b@x"].state, roster::load(tx, ids[1])?.items["a@x"].state])
+    });
+    assert_eq!(both.await, Ok([roster::Subscription::Both; 2]));
+    let memory = |who: &str, of: &str| {
+        a.cx.router.registry.with(who, |user| user.subscription(of)).unwrap()
+    };
+    assert_eq!(memory("a@x", "b@x"), roster::Subscription::Both);
+    assert_eq!(memory("b@x", "a@x"), roster::Subscription::Both);
+}
