@@ -176,9 +176,11 @@ mod tests {
         assert!(plain.contains("<identity category='server' type='im' name='Stonechat'/>"));
         assert!(plain.contains("<feature var='http://jabber.org/protocol/disco#info'/>"));
         assert!(plain.contains("<feature var='urn:xmpp:ping'/>"), "{plain}");
-        let feature = cx.about.stream_features(super::super::api::Stage::Bind);
-        let element = roxmltree::Document::parse(feature).unwrap();
-        let attr = |name| element.root_element().attribute(name).unwrap();
+        let offered = cx.about.stream_features(super::super::api::Stage::Bind);
+        let offered = format!("<features>{offered}</features>");
+        let offered = roxmltree::Document::parse(&offered).unwrap();
+        let c = offered.descendants().find(|node| node.has_attribute("ver")).unwrap();
+        let attr = |name| c.attribute(name).unwrap();
         let node = format!("{}#{}", attr("node"), attr("ver"));
         let noded = ask(&cx, "get", "montague.example", &with_node(INFO, &node)).await;
         assert_eq!(noded, plain.replacen("#info'>", &format!("#info' node='{node}'>"), 1));

@@ -27,15 +27,15 @@ pub const MODULE: Module = Module {
             name: "RFC 6121 §2",
             version: "",
             state: State::Complete,
-            test: "features/roster.rs",
+            test: "transcripts/6121-2-roster-get-set.scs",
         },
         Spec {
             name: "RFC 6121 §2.6",
             version: "",
             state: State::Complete,
-            test: "features/roster.rs",
+            test: "transcripts/6121-2.6-roster-versioning.scs",
         },
-        Spec { name: "XEP-0237", version: "1.3", state: State::Complete, test: "features/roster.rs" },
+        Spec { name: "XEP-0237", version: "1.3", state: State::Complete, test: "transcripts/6121-2.6-roster-versioning.scs" },
     ],
     stream_features: Some(|_, stage| {
         (stage == Stage::Bind).then(|| "<ver xmlns='urn:xmpp:features:rosterver'/>".to_owned())

@@ -33,7 +33,7 @@ pub const MODULE: Module = Module {
         name: "RFC 6121 §4",
         version: "",
         state: Done::Complete,
-        test: "features/presence.rs",
+        test: "transcripts/6121-4.2-initial-presence.scs",
     }],
     broadcast: Some(broadcast),
     directed: Some(directed::directed),

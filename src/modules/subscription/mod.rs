@@ -41,13 +41,13 @@ pub const MODULE: Module = Module {
             name: "RFC 6121 §3",
             version: "",
             state: State::Complete,
-            test: "features/subscription.rs",
+            test: "transcripts/6121-3.1-subscribe-mutual.scs",
         },
         Spec {
             name: "RFC 6121 §3.4",
             version: "",
             state: State::Complete,
-            test: "features/subscription.rs",
+            test: "transcripts/6121-3.4-pre-approval.scs",
         },
     ],
     stream_features: Some(|_, stage| {
