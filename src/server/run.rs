@@ -24,14 +24,9 @@ pub fn serve(loaded: Loaded) -> Result<(), Problem> {
         announce(&loaded.config, &running).await;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let mut signals = Signals::new()?;
-        loop {
-            match signals.next().await {
-                Said::Reload => {
-                    tracing::info!("SIGHUP: reading certificates again");
-                    running.reload();
-                }
-                Said::Stop => break,
-            }
+        while let Said::Reload = signals.next().await {
+            tracing::info!("SIGHUP: reading certificates again");
+            running.reload();
         }
         tracing::info!("stopping");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);

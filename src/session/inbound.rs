@@ -112,12 +112,9 @@ impl Session {
         match (ty, stanza.to().is_some()) {
             (P::Available | P::Unavailable, false) => {
                 self.ledger.pass();
-                if ty == P::Unavailable {
-                    self.binding.goodbye.status = stanza
-                        .element()
-                        .child_text(crate::xml::ns::CLIENT, "status")
-                        .map(|status| status.to_string());
-                }
+                let said = stanza.element().child_text(crate::xml::ns::CLIENT, "status");
+                let said = said.map(|status| status.to_string());
+                self.binding.goodbye.status = said.filter(|_| ty == P::Unavailable);
                 match pipeline.broadcast(&self.binding.cx, &mut self.state, &stanza) {
                     Ok(presented) => {
                         if let Some(boundary) = presented.drain {

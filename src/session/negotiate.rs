@@ -39,6 +39,7 @@ struct Negotiation {
 }
 
 /// What a step of the driver leads to.
+#[allow(clippy::large_enum_variant)] // lives for one step, on the stack
 enum Next {
     /// Go on reading.
     Read,
@@ -76,7 +77,7 @@ impl Negotiation {
     /// The next input from the client; `None` when the connection is gone.
     async fn read(&mut self) -> Option<Input> {
         loop {
-            match self.wire.next() {
+            match self.wire.piece() {
                 Ok(Some(Event::Open(header))) => return Some(Input::Open(header)),
                 Ok(Some(Event::Element(element))) => return Some(Input::Element(element)),
                 Ok(Some(Event::Close)) => return Some(Input::Close),

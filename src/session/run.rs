@@ -60,8 +60,11 @@ pub(super) type Pending = Pin<Box<dyn Future<Output = Handled> + Send>>;
 pub(super) struct Drain {
     boundary: i64,
     after: i64,
-    page: Option<Pin<Box<dyn Future<Output = Result<Vec<MailRow>, StoreError>> + Send>>>,
+    page: Option<Page>,
 }
+
+/// A read of owed rows on its way.
+type Page = Pin<Box<dyn Future<Output = Result<Vec<MailRow>, StoreError>> + Send>>;
 
 /// A server ping whose answer is awaited.
 pub(super) struct Ping {
@@ -81,6 +84,7 @@ pub(super) enum Ending {
     Cut,
 }
 
+#[allow(clippy::large_enum_variant)] // lives for one turn of the loop, on the stack
 enum Woken {
     Io(std::io::Result<Io>),
     Handled(Handled),
@@ -198,7 +202,7 @@ impl Session {
             if self.ending.is_some() {
                 return;
             }
-            match self.wire.next() {
+            match self.wire.piece() {
                 Ok(None) => return,
                 Ok(Some(Event::Whitespace)) => {}
                 Ok(Some(Event::Close)) => self.ending = Some(Ending::Closed),
@@ -251,11 +255,7 @@ impl Session {
         self.drain = Some(Drain { boundary, after, page });
     }
 
-    fn page(
-        &self,
-        after: i64,
-        boundary: i64,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<MailRow>, StoreError>> + Send>> {
+    fn page(&self, after: i64, boundary: i64) -> Page {
         let store = self.binding.cx.store.clone();
         let account = self.binding.cx.who.account;
         Box::pin(async move {

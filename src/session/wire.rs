@@ -67,7 +67,7 @@ impl Wire {
     }
 
     /// The next whole piece among the bytes read so far.
-    pub fn next(&mut self) -> Result<Option<Event>, XmlError> {
+    pub fn piece(&mut self) -> Result<Option<Event>, XmlError> {
         let Some(piece) = self.framer.next(&mut self.buffer)? else {
             if self.buffer.is_empty() {
                 self.buffer = BytesMut::new();

@@ -129,7 +129,12 @@ impl Stanza {
             None => None,
             Some(Ok(to)) => Some(to),
             // RFC 6120 §8.3.3.8
-            Some(Err(_)) => return Err(Refused { element, error: StanzaError::jid_malformed() }),
+            Some(Err(_)) => {
+                return Err(Refused {
+                    element: Box::new(element),
+                    error: StanzaError::jid_malformed(),
+                });
+            }
         };
         let from = Jid::from(from.clone());
         let lang = lang.filter(|_| element.lang().is_none()).cloned();
@@ -215,7 +220,7 @@ impl Stanza {
 #[derive(Debug)]
 pub struct Refused {
     /// The offending element.
-    pub element: Element,
+    pub element: Box<Element>,
     /// What to answer.
     pub error: StanzaError,
 }

@@ -68,6 +68,7 @@ pub enum Input {
 }
 
 /// What is to be done.
+#[allow(clippy::large_enum_variant)] // lives for one step, on the stack
 pub enum Output {
     /// Send these bytes.
     Write(Bytes),
@@ -119,6 +120,7 @@ pub struct C2s {
     greeted: bool,
 }
 
+#[allow(clippy::large_enum_variant)] // one a stream, and only until it is bound
 enum State {
     Opening,
     /// Features with STARTTLS, SASL or both are out.
@@ -282,7 +284,7 @@ impl C2s {
             self.state = State::Offered(offer);
             return self.sasl_failure(SaslFailure::EncryptionRequired);
         }
-        let initial = match decode_payload(&element.view().root().text()) {
+        let initial = match decode_payload(element.view().root().text()) {
             Ok(initial) => initial,
             Err(failure) => {
                 self.state = State::Offered(offer);
@@ -307,7 +309,7 @@ impl C2s {
         if !matches!(self.state, State::Authenticating(..)) {
             return self.close(Some(StreamError::NotAuthorized.into()), rng);
         }
-        match decode_payload(&element.view().root().text()) {
+        match decode_payload(element.view().root().text()) {
             Ok(payload) => {
                 let payload = payload.unwrap_or_default();
                 self.exchange(|exchange| exchange.respond(&payload))

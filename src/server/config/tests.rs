@@ -113,6 +113,7 @@ fn values_from_outside_are_read_kindly() {
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)], [&'a str; 3]);
 
 #[test]
+#[allow(clippy::too_many_lines)] // a table
 fn each_fault_is_told_with_place_and_remedy() {
     let cases: &[Case<'_>] = &[
         ("[c2s]\n\nlisen = []", &[], &[], ["`c2s.lisen`", "s.toml, line 3", "`c2s.listen`"]),
