@@ -12,6 +12,7 @@ use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError, error_reply};
 use crate::stream::error::StreamError;
 use crate::xml::element::Element;
+use crate::xml::ns;
 
 /// How a pending handler ended.
 pub(super) struct Handled {
@@ -86,6 +87,11 @@ impl Session {
                 return self.bounce(&stanza, &error);
             }
         };
+        if self.is_ours(iq.to()) && iq.payload() == (ns::SESSION, "session") {
+            // RFC 6121 appendix E: a no-op, for clients that still ask.
+            self.ledger.pass();
+            return self.wire.queue(iq.result(&[]));
+        }
         if self.binding.cx.target(iq.to()).is_some() {
             let answer = self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
             self.await_handler(self.ledger.issue(), async move { Outcome::Reply(iq, answer.await) });
@@ -110,7 +116,7 @@ impl Session {
                 if ty == P::Unavailable {
                     self.binding.goodbye.status = stanza
                         .element()
-                        .child_text(crate::xml::ns::CLIENT, "status")
+                        .child_text(ns::CLIENT, "status")
                         .map(|status| status.to_string());
                 }
                 match pipeline.broadcast(&self.binding.cx, &mut self.state, &stanza) {

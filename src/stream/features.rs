@@ -41,6 +41,8 @@ pub fn authenticate(offer: &Offer, modules: &str, limits: &Limits) -> String {
 pub fn bind(modules: &str, limits: &Limits) -> String {
     let mut xml = open();
     xml.start("bind").attr("xmlns", ns::BIND).start("required").end().end();
+    // COMPAT(clients of RFC 3921 §3): they ask for a session if they see this, or fail without it.
+    xml.start("session").attr("xmlns", ns::SESSION).start("optional").end().end();
     xml.raw(modules.as_bytes());
     advertise(&mut xml, limits.stanza_bytes_max, limits);
     close(xml)
