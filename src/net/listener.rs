@@ -86,11 +86,18 @@ impl Hall {
         let limit = self.context.router.limits.unauthenticated_time;
         let (socket, direct_tls) = match door {
             Door::StartTls => (Socket::plain(stream, self.tls.clone()), None),
-            Door::Direct => match timeout(limit, Socket::direct(stream, self.tls.clone())).await {
-                Ok(Ok((socket, bindings))) => (socket, Some(bindings)),
-                Ok(Err(error)) => return tracing::info!(%peer, %error, "TLS handshake failed"),
-                Err(_) => return tracing::info!(%peer, "TLS handshake took too long"),
-            },
+            Door::Direct => {
+                let mut stopping = self.context.stopping.clone();
+                let accepted = tokio::select! {
+                    accepted = timeout(limit, Socket::direct(stream, self.tls.clone())) => accepted,
+                    _ = stopping.wait_for(|stopping| *stopping) => return,
+                };
+                match accepted {
+                    Ok(Ok((socket, bindings))) => (socket, Some(bindings)),
+                    Ok(Err(error)) => return tracing::info!(%peer, %error, "TLS handshake failed"),
+                    Err(_) => return tracing::info!(%peer, "TLS handshake took too long"),
+                }
+            }
         };
         let arrival = Arrival { transport: Box::new(socket), peer, direct_tls, since };
         session::serve(self.context.clone(), arrival, guard).await;

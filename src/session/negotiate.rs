@@ -15,7 +15,7 @@ use crate::base::credential::HashName;
 use crate::base::id::{self, OsRng};
 use crate::jid::{BareJid, FullJid};
 use crate::modules::api::{Cx, Who};
-use crate::router::outbox::Outbox;
+use crate::router::outbox::{End, Outbox};
 use crate::router::registry::{Bound, Conflict, Resource};
 use crate::stanza::iq::Iq;
 use crate::stanza::{Kind, Stanza, StanzaError};
@@ -103,19 +103,27 @@ impl Negotiation {
     }
 
     async fn step(&mut self, input: Input) -> Next {
-        if let Input::Fail(failure) = &input {
+        let failed = if let Input::Fail(failure) = &input {
             tracing::info!(peer = %self.peer, %failure, "stream refused");
-        }
+            true
+        } else {
+            false
+        };
         let outputs = self.machine.feed(input, &mut OsRng);
-        let deadline = self.deadline;
-        // Handlers may wait for the store or a worker; the deadline holds for them too.
-        match timeout_at(deadline, self.perform(outputs)).await {
-            Ok(next) => next,
-            Err(_) => {
-                let why = StreamError::ConnectionTimeout.text("not authenticated in time");
-                Next::Feed(Input::Fail(why))
-            }
-        }
+        let (deadline, mut stopping) = (self.deadline, self.context.stopping.clone());
+        // Handlers may wait for the store, a worker or the client's TLS; the deadline and a stop
+        // hold for them too.
+        let why = tokio::select! {
+            biased;
+            done = timeout_at(deadline, self.perform(outputs)) => match done {
+                Ok(next) => return next,
+                // It does not even read why: nothing more to say.
+                Err(_) if failed => return Next::End,
+                Err(_) => StreamError::ConnectionTimeout.text("not authenticated in time"),
+            },
+            _ = stopping.wait_for(|stopping| *stopping), if !failed => StreamError::SystemShutdown.into(),
+        };
+        Next::Feed(Input::Fail(why))
     }
 
     async fn perform(&mut self, outputs: Outputs) -> Next {
@@ -336,6 +344,10 @@ impl Negotiation {
         let binding = self.bound?;
         let (peer, secure) = (self.peer, self.machine.is_secured());
         tracing::info!(jid = %full, %peer, secure, "session started");
+        if *self.context.stopping.borrow() {
+            // The stop may have gone through the registry just before this session was there.
+            binding.cx.who.outbox.iter().for_each(|outbox| outbox.end(End::Shutdown));
+        }
         Some(Session::new(binding, self.wire, self.machine.lang(), now()))
     }
 

@@ -428,7 +428,8 @@ impl Session {
     }
 
     async fn settle(&mut self) {
-        if let Some(pending) = &mut self.pending {
+        // What one handler found may call for another.
+        while let Some(pending) = &mut self.pending {
             let handled = pending.await;
             self.pending = None;
             self.handled(handled);

@@ -1,98 +1,158 @@
-//! Resource binding (RFC 6120 §7).
+//! Resource binding (RFC 6120 §7) and what hangs on it: conflicts, limits, the session feature.
 
-use crate::harness::client::{BIND, Outcome, STREAMS};
-use crate::harness::element::STREAM;
-use crate::harness::server::{PASSWORD, Place, subject};
+use crate::harness::client::{BIND, Client, Outcome};
+use crate::harness::element::Element;
+use crate::harness::process::{Lab, ends_with};
 
+async fn bind(client: &mut Client, id: &str, resource: &str) -> Outcome<Element> {
+    let iq = format!("<iq type='set' id='{id}'><bind xmlns='{BIND}'>{resource}</bind></iq>");
+    client.ask(&iq).await
+}
+
+fn resource(name: &str) -> String {
+    format!("<resource>{name}</resource>")
+}
+
+/// RFC 6120 §7.6: the server makes one that nobody can guess (§7.6.1), another each time.
 #[tokio::test]
-async fn the_server_makes_a_resource_or_takes_the_clients() -> Outcome<()> {
-    let place = Place::with(&["alice"]).await;
-    let mut seen = Vec::new();
-    for asked in [None, None, Some("phone"), Some("Küche \u{1f40e}")] {
-        let mut client = place.connect().await;
-        client.authenticate(&place.user("alice"), PASSWORD).await?;
-        assert!(client.features.child(BIND, "bind").is_some(), "{}", client.features);
-        let jid = client.bind(asked).await?;
-        let (bare, resource) = jid.split_once('/').expect("a full JID");
-        assert_eq!(bare, place.jid("alice"));
-        // §7.6: unique and not to be guessed where the server makes it.
-        match asked {
-            Some(asked) => assert_eq!(resource, asked),
-            None => assert!(resource.len() >= 8 && !seen.contains(&jid), "{jid}"),
-        }
-        seen.push(jid);
-        client.nothing().await?;
+async fn a_resource_is_made_where_none_is_asked_for() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    let mut made = Vec::new();
+    for asked in ["", "<resource/>", ""] {
+        let mut client = lab.authenticated("alice").await?;
+        let answer = bind(&mut client, "b", asked).await?;
+        assert_eq!(answer.attr("type"), Some("result"), "{answer}");
+        let jid = answer.find("jid").unwrap().text.clone();
+        let resource = jid.strip_prefix("alice@localhost/").expect("alice's").to_owned();
+        assert!(resource.len() >= 8 && !made.contains(&resource), "{resource}");
+        made.push(resource);
     }
     Ok(())
 }
 
+/// RFC 6120 §7.7.1, RFC 7622 §3.4: the asked one, prepared as OpaqueString.
 #[tokio::test]
-async fn a_resource_that_cannot_be() -> Outcome<()> {
-    let place = Place::with(&["alice"]).await;
-    // RFC 6120 §7.7.2.1, RFC 7622 §3.4: at most 1023 bytes.
-    for bad in ["x".repeat(1024), "a\u{7}b".replace('\u{7}', "&#x85;")] {
-        let mut client = place.connect().await;
-        client.authenticate(&place.user("alice"), PASSWORD).await?;
-        let iq = format!(
-            "<iq type='set' id='b'><bind xmlns='{BIND}'><resource>{bad}</resource></bind></iq>"
-        );
-        let answer = client.ask(&iq).await?;
-        // The server may as well give another one.
-        let fine = answer.condition().is_some() || answer.find("jid").is_some();
-        assert!(fine && !answer.to_string().contains(&bad), "{answer}");
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn stanzas_before_binding_are_refused() -> Outcome<()> {
-    let place = Place::with(&["alice"]).await;
-    for xml in [
-        format!("<message to='{}'><body>x</body></message>", place.jid("alice")),
-        "<presence/>".to_owned(),
-        "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>".to_owned(),
+async fn an_asked_resource_is_given_in_normal_form() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    for (asked, given) in [
+        ("balcony", "balcony"),
+        ("Balcony", "Balcony"),
+        ("a b", "a b"),
+        ("a/b@c", "a/b@c"),
+        ("&lt;&amp;&apos;", "<&'"),
+        ("\u{212b}", "\u{c5}"),
+        ("\u{a0}x", " x"),
+        ("💡", "💡"),
     ] {
-        let mut client = place.connect().await;
-        client.authenticate(&place.user("alice"), PASSWORD).await?;
-        client.send(&xml).await?;
-        // RFC 6120 §7.1: not before; with which error is said for the stream (§4.9.3.12) and is
-        // seen for the stanza as well.
-        let answer = client.receive().await?;
-        assert!(answer.find("not-authorized").is_some(), "{xml}: {answer}");
+        let mut client = lab.authenticated("alice").await?;
+        let answer = bind(&mut client, "b", &resource(asked)).await?;
+        let jid = answer.find("jid").map(|jid| jid.text.clone());
+        assert_eq!(jid, Some(format!("alice@localhost/{given}")), "{answer}");
     }
     Ok(())
 }
 
+/// RFC 6120 §7.7.2.1 (bad-request), and the client may try again (§7.7.3).
 #[tokio::test]
-async fn one_stream_has_one_resource() -> Outcome<()> {
-    let place = Place::with(&["alice"]).await;
-    let mut client = place.bound("alice").await;
-    let answer =
-        client.ask(&format!("<iq type='set' id='again'><bind xmlns='{BIND}'/></iq>")).await?;
-    // RFC 6120 §7.1 no longer has more than one.
-    assert_eq!(answer.attr("type"), Some("error"), "{answer}");
+async fn an_impossible_resource_is_a_bad_request_and_may_be_retried() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    let mut client = lab.authenticated("alice").await?;
+    for wrong in ["a&#9;b".to_owned(), "\u{7f}".into(), "x".repeat(1024), "\u{378}".into()] {
+        let answer = bind(&mut client, "b", &resource(&wrong)).await?;
+        assert_eq!((answer.attr("type"), answer.condition()), (Some("error"), Some("bad-request")));
+    }
+    client.bind(Some(&"x".repeat(1023))).await?;
     client.nothing().await
 }
 
+/// RFC 6120 §7.7.2.2: by default the newer session wins, and the older one is told why.
 #[tokio::test]
-async fn the_newer_stream_wins_a_resource() -> Outcome<()> {
-    let place = Place::with(&["alice"]).await;
-    let mut old = place.connect().await;
-    old.authenticate(&place.user("alice"), PASSWORD).await?;
-    let jid = old.bind(Some("phone")).await?;
-    let mut new = place.connect().await;
-    new.authenticate(&place.user("alice"), PASSWORD).await?;
-    assert_eq!(new.bind(Some("phone")).await?, jid);
-    // RFC 6120 §7.7.2.2, choice 2: conflict for the old one, and its end.
-    let error = old.expect(|e| e.is(STREAM, "error")).await?;
-    assert!(error.child(STREAMS, "conflict").is_some(), "{error}");
-    old.gone().await?;
-    // What is sent to the JID now comes to the new one.
-    new.send(&format!("<message to='{jid}' id='1'><body>x</body></message>")).await?;
-    assert_eq!(new.receive().await?.attr("id"), Some("1"));
-    new.nothing().await?;
-    if subject().is_none() {
-        new.close().await?;
+async fn a_newer_session_takes_the_resource_by_default() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    let mut old = lab.login_as("alice", "r").await?;
+    let mut new = lab.login_as("alice", "r").await?;
+    ends_with(&mut old, "conflict").await?;
+    // What is addressed to the name reaches the new one; the old one's end took nothing from it.
+    new.send("<message to='alice@localhost/r' id='m'/>").await?;
+    assert_eq!(new.receive().await?.attr("id"), Some("m"));
+    new.nothing().await
+}
+
+/// The same, where the old session's client does not even read (security.md: atomic swap).
+#[tokio::test]
+async fn the_other_two_conflict_policies() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &["session.conflict=refuse"]);
+    let mut old = lab.login_as("alice", "r").await?;
+    let mut new = lab.authenticated("alice").await?;
+    let answer = bind(&mut new, "b", &resource("r")).await?;
+    assert_eq!((answer.attr("type"), answer.condition()), (Some("error"), Some("conflict")));
+    new.bind(Some("s")).await?;
+    old.nothing().await?;
+
+    let lab = Lab::new(&["alice"], &["session.conflict=rename"]);
+    let mut old = lab.login_as("alice", "r").await?;
+    let mut new = lab.authenticated("alice").await?;
+    let jid = new.bind(Some("r")).await?;
+    assert!(jid.starts_with("alice@localhost/") && jid != old.jid, "{jid}");
+    old.nothing().await?;
+    new.nothing().await
+}
+
+/// RFC 6120 §7.6.2.1: no more than so many, and room again when one has gone.
+#[tokio::test]
+async fn the_number_of_resources_is_limited() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &["limits.resources_per_account=2"]);
+    let mut first = lab.login_as("alice", "1").await?;
+    let _second = lab.login_as("alice", "2").await?;
+    let mut third = lab.authenticated("alice").await?;
+    let answer = bind(&mut third, "b", "").await?;
+    assert_eq!(answer.condition(), Some("resource-constraint"), "{answer}");
+    assert_eq!(answer.find("error").and_then(|e| e.attr("type")), Some("wait"));
+    // One of the same name takes no more room (RFC 6120 §7.7.2.2).
+    third.bind(Some("2")).await?;
+    lab.login("bob").await?.nothing().await?;
+    first.close().await?;
+    lab.login("alice").await?.nothing().await
+}
+
+/// RFC 6120 §7.1: one resource a stream; a second request is an IQ that nobody answers for.
+#[tokio::test]
+async fn a_second_bind_on_a_bound_stream_is_refused() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    let mut client = lab.login_as("alice", "one").await?;
+    let answer = bind(&mut client, "again", &resource("two")).await?;
+    assert_eq!(answer.attr("type"), Some("error"), "{answer}");
+    client.send("<message to='alice@localhost/one' id='m'/>").await?;
+    assert_eq!(client.receive().await?.attr("id"), Some("m"));
+    client.nothing().await
+}
+
+/// RFC 6120 §7.1: before binding there is nothing but binding.
+#[tokio::test]
+async fn an_iq_that_is_no_bind_is_too_early() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    for early in [
+        format!("<iq type='get' id='1'><bind xmlns='{BIND}'/></iq>"),
+        "<iq type='set' id='1'><bind xmlns='urn:wrong'/></iq>".to_owned(),
+        "<iq type='result' id='1'/>".to_owned(),
+    ] {
+        let mut client = lab.authenticated("alice").await?;
+        client.send(&early).await?;
+        ends_with(&mut client, "not-authorized").await?;
     }
+    Ok(())
+}
+
+/// RFC 3921 §3, kept as an optional no-op (RFC 6121 appendix E): old clients ask for a session.
+#[tokio::test]
+async fn the_old_session_request_succeeds() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    let mut client = lab.authenticated("alice").await?;
+    let session = client.features.child("urn:ietf:params:xml:ns:xmpp-session", "session");
+    let session = session.expect("the session feature");
+    assert!(session.find("optional").is_some(), "{session}");
+    client.bind(None).await?;
+    let ask = "<iq type='set' id='s'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>";
+    assert_eq!(client.ask(ask).await?.attr("type"), Some("result"));
     Ok(())
 }

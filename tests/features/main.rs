@@ -9,9 +9,17 @@
 )]
 
 mod bind;
+mod c2s_stream;
+mod cli;
+mod config;
+mod durability;
 mod harness;
 mod harness_self;
+mod limits;
 mod sasl;
-mod streams;
+mod security;
+mod shutdown;
+mod storage_faults;
 mod tls;
 mod transcripts;
+mod xml;
