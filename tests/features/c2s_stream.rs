@@ -360,6 +360,7 @@ async fn whitespace_between_stanzas_is_nothing() -> Outcome<()> {
 async fn a_silent_client_is_pinged_and_lives_when_it_answers() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &["limits.ping_after_secs=1", "limits.ping_timeout_secs=2"]);
     let mut client = lab.login("alice").await?;
+    client.answers_pings = false;
     for answer in ["result", "error"] {
         let ping = client.expect(|e| e.find("ping").is_some()).await?;
         assert_eq!((ping.attr("type"), ping.attr("from")), (Some("get"), Some("localhost")));
@@ -375,6 +376,7 @@ async fn a_silent_client_is_pinged_and_lives_when_it_answers() -> Outcome<()> {
 async fn a_client_that_answers_no_ping_is_timed_out() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &["limits.ping_after_secs=1", "limits.ping_timeout_secs=1"]);
     let mut client = lab.login("alice").await?;
+    client.answers_pings = false;
     client.expect(|e| e.find("ping").is_some()).await?;
     ends_with(&mut client, "connection-timeout").await
 }
