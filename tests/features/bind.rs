@@ -41,7 +41,7 @@ async fn an_asked_resource_is_given_in_normal_form() -> Outcome<()> {
         ("a/b@c", "a/b@c"),
         ("&lt;&amp;&apos;", "<&'"),
         ("\u{212b}", "\u{c5}"),
-        ("\u{a0}x", " x"),
+        ("x\u{a0}y", "x y"),
         ("💡", "💡"),
     ] {
         let mut client = lab.authenticated("alice").await?;
