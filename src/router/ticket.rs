@@ -13,7 +13,8 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub struct Ledger {
     runs: Mutex<Runs>,
-    settled: Notify,
+    /// `handled` grew.
+    moved: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -27,14 +28,27 @@ struct Runs {
 /// Held by everyone who still writes for one stanza. Dropping the last clone releases it.
 #[derive(Debug, Clone)]
 pub struct Ticket {
-    /// Held for its drop alone.
-    _held: Arc<Held>,
+    held: Arc<Held>,
 }
 
 #[derive(Debug)]
 struct Held {
     ledger: Arc<Ledger>,
     number: u64,
+}
+
+impl Ticket {
+    /// Waits until every earlier stanza of the stream is handled.
+    pub async fn predecessors(&self) {
+        let Held { ledger, number } = &*self.held;
+        loop {
+            let wake = ledger.moved.notified();
+            if ledger.handled() >= *number {
+                return;
+            }
+            wake.await;
+        }
+    }
 }
 
 impl Ledger {
@@ -44,7 +58,7 @@ impl Ledger {
         let number = runs.handled + runs.open.len() as u64;
         runs.open.push_back(false);
         drop(runs);
-        Ticket { _held: Arc::new(Held { ledger: self.clone(), number }) }
+        Ticket { held: Arc::new(Held { ledger: self.clone(), number }) }
     }
 
     /// Counts a stanza that owes nothing; it never overtakes an earlier one.
@@ -70,7 +84,7 @@ impl Ledger {
     /// Waits until nothing is open. The caller bounds the wait.
     pub async fn settled(&self) {
         loop {
-            let wake = self.settled.notified();
+            let wake = self.moved.notified();
             if self.is_settled() {
                 return;
             }
@@ -84,17 +98,18 @@ impl Ledger {
         if let Some(open) = runs.open.get_mut(place) {
             *open = true;
         }
+        let before = runs.handled;
         while runs.open.front() == Some(&true) {
             runs.open.pop_front();
             runs.handled += 1;
         }
-        let settled = runs.open.is_empty();
-        if settled {
+        let moved = runs.handled > before;
+        if runs.open.is_empty() {
             runs.open.shrink_to_fit();
         }
         drop(runs);
-        if settled {
-            self.settled.notify_waiters();
+        if moved {
+            self.moved.notify_waiters();
         }
     }
 
@@ -128,5 +143,15 @@ mod tests {
         assert_eq!(ledger.handled(), 3);
         ledger.pass();
         assert_eq!(ledger.handled(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_ticket_waits_for_those_before_it_and_no_others() {
+        let ledger = Arc::new(Ledger::default());
+        let (first, second) = (ledger.issue(), ledger.issue());
+        let third = ledger.issue();
+        first.predecessors().await;
+        tokio::join!(second.predecessors(), async move { drop(first) });
+        tokio::join!(async { drop(second) }, third.predecessors());
     }
 }

@@ -88,12 +88,16 @@ impl Session {
             }
         };
         if self.binding.cx.target(iq.to()).is_some() {
-            let answer =
-                self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
-            self.await_handler(
-                self.ledger.issue(),
-                async move { Outcome::Reply(iq, answer.await) },
-            );
+            let answer = self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
+            let ticket = self.ledger.issue();
+            let earlier = ticket.clone();
+            self.await_handler(ticket, async move {
+                let answer = answer.await;
+                // To a client without XEP-0198 an answer says that all before it arrived: so the
+                // messages before it are durable first (promise.md 1).
+                earlier.predecessors().await;
+                Outcome::Reply(iq, answer)
+            });
         } else {
             self.route(stanza, None);
         }

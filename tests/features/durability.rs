@@ -1,1 +1,240 @@
-//! durability
+//! The promise: what is acknowledged is durable, and nothing owed is lost (promise.md 1 to 3, 9;
+//! XEP-0160, XEP-0203).
+
+use crate::harness::client::{Client, Outcome};
+use crate::harness::element::Element;
+use crate::harness::process::{Lab, PASSWORD};
+
+fn lab_over(folder: &std::path::Path, users: &[&str]) -> Lab {
+    let shown = folder.display().to_string();
+    let users: Vec<String> = users.iter().map(|u| format!("{u}@localhost:{PASSWORD}")).collect();
+    let mut args = vec!["--data-dir", &shown, "--set", "sasl.iterations=4096"];
+    args.extend(users.iter().flat_map(|user| ["--user", user]));
+    Lab::start(&args)
+}
+
+fn message(to: &str, id: &str) -> String {
+    format!("<message to='{to}' type='chat' id='{id}'><body>{id}</body></message>")
+}
+
+fn is_delayed(message: &Element) -> bool {
+    // XEP-0203 §3: stamped by the server.
+    let delay = message.child("urn:xmpp:delay", "delay");
+    delay.is_some_and(|d| d.attr("from") == Some("localhost") && d.attr("stamp").is_some())
+}
+
+async fn next_message(client: &mut Client) -> Outcome<Element> {
+    client.expect(|e| e.name == "message").await
+}
+
+/// promise.md 1: the answer to what follows a message says that the message is in the store.
+#[tokio::test]
+async fn a_message_survives_a_kill_once_what_follows_it_is_answered() -> Outcome<()> {
+    for by_close in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut lab = lab_over(folder.path(), &["alice", "bob"]);
+        let mut alice = lab.login("alice").await?;
+        for n in 0..20 {
+            alice.send(&message("bob@localhost", &format!("m{n}"))).await?;
+        }
+        if by_close {
+            alice.close().await?;
+        } else {
+            alice.fence().await?;
+        }
+        lab.process.kill();
+        let lab = lab_over(folder.path(), &[]);
+        let mut bob = lab.online("bob", "r").await?;
+        for n in 0..20 {
+            let got = next_message(&mut bob).await?;
+            assert_eq!(got.attr("id"), Some(format!("m{n}").as_str()), "by close: {by_close}");
+            assert_eq!(got.attr("from"), Some(alice.jid.as_str()));
+            assert!(is_delayed(&got), "{got}");
+        }
+        bob.nothing().await?;
+    }
+    Ok(())
+}
+
+/// promise.md 2, 3: what was written to a socket that died is owed still; it comes again with the
+/// same id and a stamp, once.
+#[tokio::test]
+async fn an_unconfirmed_message_comes_again_after_a_cut() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    let mut alice = lab.login("alice").await?;
+    let mut bob = lab.online("bob", "r").await?;
+    alice.send(&message("bob@localhost", "one")).await?;
+    let live = next_message(&mut bob).await?;
+    assert!(!is_delayed(&live), "{live}");
+    drop(bob);
+    let mut bob = lab.online("bob", "r").await?;
+    let again = next_message(&mut bob).await?;
+    assert_eq!((again.attr("id"), again.text_of("body")), (Some("one"), Some("one")));
+    assert!(is_delayed(&again), "{again}");
+    bob.nothing().await
+}
+
+/// promise.md 3 and 9: the cut takes nothing from what comes after it; the order holds.
+#[tokio::test]
+async fn what_comes_between_the_cut_and_the_return_keeps_its_place() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    let mut alice = lab.login("alice").await?;
+    let mut bob = lab.online("bob", "r").await?;
+    alice.send(&message("bob@localhost", "0")).await?;
+    next_message(&mut bob).await?;
+    drop(bob);
+    for n in 1..30 {
+        alice.send(&message("bob@localhost", &n.to_string())).await?;
+    }
+    alice.fence().await?;
+    let mut bob = lab.online("bob", "r").await?;
+    for n in 0..30 {
+        assert_eq!(next_message(&mut bob).await?.attr("id"), Some(n.to_string().as_str()));
+    }
+    bob.nothing().await
+}
+
+/// promise.md 2: a clean close confirms; nothing comes twice.
+#[tokio::test]
+async fn after_a_clean_close_nothing_comes_again() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    let mut alice = lab.login("alice").await?;
+    for online in [true, false] {
+        let mut bob = lab.online("bob", "r").await?;
+        if online {
+            alice.send(&message("bob@localhost", "live")).await?;
+            next_message(&mut bob).await?;
+        } else {
+            bob.nothing().await?;
+        }
+        bob.close().await?;
+    }
+    // The same for messages that waited.
+    alice.send(&message("bob@localhost", "waiting")).await?;
+    alice.fence().await?;
+    let mut bob = lab.online("bob", "r").await?;
+    assert_eq!(next_message(&mut bob).await?.attr("id"), Some("waiting"));
+    bob.close().await?;
+    lab.online("bob", "r").await?.nothing().await
+}
+
+/// promise.md 2: any session of the account confirms, by answering a ping that was written after
+/// the message; then it is owed to none of them.
+#[tokio::test]
+async fn one_device_confirms_for_all() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &["limits.ping_after_secs=1"]);
+    let mut alice = lab.login("alice").await?;
+    let mut phone = lab.online("bob", "phone").await?;
+    let mut desk = lab.online("bob", "desk").await?;
+    alice.send(&message("bob@localhost", "both")).await?;
+    for client in [&mut phone, &mut desk] {
+        assert_eq!(next_message(client).await?.attr("id"), Some("both"));
+    }
+    let ping = desk.expect(|e| e.find("ping").is_some()).await?;
+    let id = ping.attr("id").unwrap_or_default();
+    desk.send(&format!("<iq type='result' id='{id}' to='localhost'/>")).await?;
+    desk.fence().await?;
+    drop((phone, desk));
+    lab.online("bob", "phone").await?.nothing().await
+}
+
+/// promise.md 2: an answer to a ping that was written before the message says nothing of it.
+#[tokio::test]
+async fn an_older_ping_confirms_nothing() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &["limits.ping_after_secs=1"]);
+    let mut bob = lab.online("bob", "r").await?;
+    let ping = bob.expect(|e| e.find("ping").is_some()).await?;
+    let mut alice = lab.login("alice").await?;
+    alice.send(&message("bob@localhost", "later")).await?;
+    next_message(&mut bob).await?;
+    let id = ping.attr("id").unwrap_or_default();
+    bob.send(&format!("<iq type='result' id='{id}' to='localhost'/>")).await?;
+    bob.fence().await?;
+    drop(bob);
+    let mut bob = lab.online("bob", "r").await?;
+    assert_eq!(next_message(&mut bob).await?.attr("id"), Some("later"));
+    Ok(())
+}
+
+/// promise.md 3: what waited comes before what is live, whatever happens at the moment of coming.
+#[tokio::test]
+async fn waiting_messages_come_before_live_ones() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    let mut alice = lab.login("alice").await?;
+    for n in 0..200 {
+        alice.send(&message("bob@localhost", &n.to_string())).await?;
+    }
+    alice.fence().await?;
+    let mut bob = lab.login_as("bob", "r").await?;
+    bob.send("<presence/>").await?;
+    // Some of these find bob there, in the middle of what waited for him.
+    for n in 200..300 {
+        alice.send(&message("bob@localhost", &n.to_string())).await?;
+    }
+    for n in 0..300 {
+        let got = next_message(&mut bob).await?;
+        assert_eq!(got.attr("id"), Some(n.to_string().as_str()));
+        assert!(n >= 200 || is_delayed(&got), "{got}");
+    }
+    Ok(())
+}
+
+/// promise.md 1: what is never owed does not come again (XEP-0160 §3, XEP-0334, XEP-0085 §5.1).
+#[tokio::test]
+async fn what_is_not_owed_is_not_kept() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    let mut alice = lab.login("alice").await?;
+    let body = "<body>x</body>";
+    for lost in [
+        format!("<message to='bob@localhost' type='headline' id='h'>{body}</message>"),
+        format!("<message to='bob@localhost' type='chat' id='n'>{body}<no-store xmlns='urn:xmpp:hints'/></message>"),
+        "<message to='bob@localhost' type='chat' id='c'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>".to_owned(),
+    ] {
+        alice.send(&lost).await?;
+    }
+    alice.send(&message("bob@localhost", "kept")).await?;
+    alice.fence().await?;
+    let mut bob = lab.online("bob", "r").await?;
+    assert_eq!(next_message(&mut bob).await?.attr("id"), Some("kept"));
+    bob.nothing().await
+}
+
+/// XEP-0160 §3: a full mailbox is told to the sender, and what is in it stays.
+#[tokio::test]
+async fn a_full_mailbox_is_told_to_the_sender() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &["limits.offline_messages_max=3"]);
+    let mut alice = lab.login("alice").await?;
+    for n in 0..5 {
+        alice.send(&message("bob@localhost", &n.to_string())).await?;
+    }
+    for n in 3..5 {
+        let bounce = alice.expect(|e| e.attr("type") == Some("error")).await?;
+        assert_eq!(bounce.attr("id"), Some(n.to_string().as_str()));
+        assert_eq!(bounce.condition(), Some("service-unavailable"));
+    }
+    let mut bob = lab.online("bob", "r").await?;
+    for n in 0..3 {
+        assert_eq!(next_message(&mut bob).await?.attr("id"), Some(n.to_string().as_str()));
+    }
+    bob.nothing().await
+}
+
+/// promise.md 2: a kill of the server takes no confirmation back that is older than a second, and
+/// loses nothing that was not confirmed.
+#[tokio::test]
+async fn unconfirmed_messages_survive_a_kill_of_the_server() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lab = lab_over(folder.path(), &["alice", "bob"]);
+    let mut alice = lab.login("alice").await?;
+    let mut bob = lab.online("bob", "r").await?;
+    alice.send(&message("bob@localhost", "seen")).await?;
+    alice.fence().await?;
+    next_message(&mut bob).await?;
+    lab.process.kill();
+    let lab = lab_over(folder.path(), &[]);
+    let mut bob = lab.online("bob", "r").await?;
+    let again = next_message(&mut bob).await?;
+    assert_eq!(again.attr("id"), Some("seen"));
+    assert!(is_delayed(&again), "{again}");
+    bob.nothing().await
+}
