@@ -8,6 +8,7 @@
 )]
 
 mod bind;
+mod durable;
 mod harness;
 mod harness_self;
 mod sasl;
