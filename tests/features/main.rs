@@ -11,6 +11,8 @@ mod bind;
 mod durable;
 mod harness;
 mod harness_self;
+mod limits;
+mod register;
 mod sasl;
 mod streams;
 mod tls;
