@@ -8,6 +8,7 @@
 )]
 
 mod bind;
+mod cli;
 mod durable;
 mod harness;
 mod harness_self;
