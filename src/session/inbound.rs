@@ -88,7 +88,8 @@ impl Session {
             }
         };
         if self.binding.cx.target(iq.to()).is_some() {
-            let answer = self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
+            let answer =
+                self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
             let ticket = self.ledger.issue();
             let earlier = ticket.clone();
             self.await_handler(ticket, async move {

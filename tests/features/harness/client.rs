@@ -293,6 +293,11 @@ impl Client {
         }
     }
 
+    /// What has come and was not asked for.
+    pub fn take(&mut self) -> Vec<Element> {
+        self.inbox.drain(..).collect()
+    }
+
     /// Throws away what has come and was not asked for.
     pub fn forget(&mut self) {
         self.inbox.clear();

@@ -30,10 +30,7 @@ pub struct Options {
 impl Server {
     /// Starts the binary and waits for its line that says it is ready.
     pub fn start(options: &Options) -> Result<Server, String> {
-        // Another build of it, a release say, by STONECHAT_TEST_BINARY.
-        let built = std::env::var_os("STONECHAT_TEST_BINARY");
-        let binary = built.unwrap_or_else(|| env!("CARGO_BIN_EXE_stonechat").into());
-        let mut command = Command::new(binary);
+        let mut command = Command::new(Server::binary());
         command.arg("lab").stdin(Stdio::null()).stdout(Stdio::piped());
         for domain in &options.domains {
             command.args(["--domain", domain]);
@@ -58,6 +55,19 @@ impl Server {
                 Err(error)
             }
         }
+    }
+
+    /// The program: another build of it, a release say, by STONECHAT_TEST_BINARY.
+    pub fn binary() -> std::ffi::OsString {
+        let built = std::env::var_os("STONECHAT_TEST_BINARY");
+        built.unwrap_or_else(|| env!("CARGO_BIN_EXE_stonechat").into())
+    }
+
+    /// Asks the process to stop (SIGTERM) and waits for its end; true if it says all went well.
+    pub fn terminate(&mut self) -> bool {
+        let asked = Command::new("kill").arg(self.pid.to_string()).status();
+        asked.is_ok_and(|status| status.success())
+            && self.child.wait().is_ok_and(|status| status.success())
     }
 
     /// Ends the process at once, as a power cut would (SIGKILL).
@@ -143,6 +153,11 @@ impl Place {
             client.close().await.unwrap();
         }
         place
+    }
+
+    /// A server that somebody else keeps.
+    pub fn of(target: Target) -> Place {
+        Place { target, server: None, suffix: String::new() }
     }
 
     /// The localpart that an account has here.
