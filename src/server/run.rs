@@ -113,10 +113,11 @@ fn absolute(path: &std::path::Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Standard output may be closed; that is no reason to stop.
+/// In one write, so that a program that reads along sees all or nothing. Standard output may be
+/// closed; that is no reason to stop.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}");
+    let _ = out.write_all(format!("{text}\n").as_bytes());
     let _ = out.flush();
 }
 

@@ -230,7 +230,10 @@ impl Lab {
 
     /// A stream with its features, under TLS by STARTTLS.
     pub async fn connect(&self) -> Outcome<Client> {
-        Client::connect(&self.target, Security::StartTls).await
+        let mut client = Client::connect(&self.target, Security::StartTls).await?;
+        // What a ping means is what these tests are about: they answer for themselves.
+        client.answers_pings = false;
+        Ok(client)
     }
 
     /// A TCP connection on which nothing was said.
@@ -240,7 +243,9 @@ impl Lab {
 
     /// Connected, authenticated, bound to a resource of the server's choice.
     pub async fn login(&self, user: &str) -> Outcome<Client> {
-        Client::login(&self.target, Security::StartTls, user, PASSWORD).await
+        let mut client = self.authenticated(user).await?;
+        client.bind(None).await?;
+        Ok(client)
     }
 
     /// The same with a resource of one's own.
