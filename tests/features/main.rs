@@ -16,5 +16,6 @@ mod limits;
 mod register;
 mod sasl;
 mod streams;
+mod surface;
 mod tls;
 mod transcripts;
