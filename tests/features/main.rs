@@ -22,6 +22,7 @@ mod sasl;
 mod security;
 mod shutdown;
 mod storage_faults;
+mod surface;
 mod tls;
 mod transcripts;
 mod xml;
