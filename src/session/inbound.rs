@@ -203,6 +203,11 @@ impl Session {
 
     /// A handler is done: answer, and go on.
     pub(super) fn handled(&mut self, handled: Handled) {
+        if matches!(handled.outcome, Outcome::Reply(..)) && self.drain.is_none() {
+            // A message before the request may have failed at its commit: its error goes first.
+            let taken = self.outbox.take(usize::MAX);
+            self.take(taken);
+        }
         match handled.outcome {
             Outcome::Reply(iq, Ok(reply)) => {
                 self.answer(iq.result(&reply.payload));

@@ -136,7 +136,7 @@ impl Session {
     async fn wait(&mut self) -> Woken {
         let now = now();
         let writing = self.wire.is_writing();
-        let reading = self.pending.is_none() && self.slow.is_none() && self.paused_until.is_none();
+        let reading = self.may_read();
         let deadline = self.deadline(now);
         let free = !writing && self.drain.is_none();
         if free && std::mem::take(&mut self.woken) {
@@ -182,6 +182,14 @@ impl Session {
         }
     }
 
+    /// Who does not take the answers gets to ask no more: what waits for one session is bounded.
+    fn may_read(&self) -> bool {
+        self.pending.is_none()
+            && self.slow.is_none()
+            && self.paused_until.is_none()
+            && self.wire.queued() <= self.binding.context().router.limits.outbox_bytes_max
+    }
+
     fn read(&mut self, bytes: usize) {
         let now = now();
         self.heard = now;
@@ -198,7 +206,7 @@ impl Session {
     /// Handles what is read, until a handler must be awaited or the turn is over.
     fn read_pieces(&mut self) {
         let mut stanzas = 0;
-        while self.pending.is_none() && self.slow.is_none() && self.paused_until.is_none() {
+        while self.may_read() {
             if self.ending.is_some() {
                 return;
             }

@@ -27,6 +27,8 @@ pub struct Wire {
     buffer: BytesMut,
     rules: Rules,
     outgoing: VecDeque<Bytes>,
+    /// Bytes in `outgoing`.
+    queued: usize,
 }
 
 /// A whole piece of the client's stream.
@@ -63,7 +65,7 @@ impl Wire {
             bytes_max: limits.stanza_bytes_max_unauthenticated,
             depth_max: limits.depth_max,
         });
-        Self { transport, framer, buffer: BytesMut::new(), rules, outgoing: VecDeque::new() }
+        Self { transport, framer, buffer: BytesMut::new(), rules, outgoing: VecDeque::new(), queued: 0 }
     }
 
     /// The next whole piece among the bytes read so far.
@@ -110,6 +112,7 @@ impl Wire {
     /// Queues bytes.
     pub fn queue(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
+            self.queued += bytes.len();
             self.outgoing.push_back(bytes);
         }
     }
@@ -118,6 +121,11 @@ impl Wire {
     pub fn queue_frame(&mut self, frame: Frame) {
         self.queue(frame.head);
         self.queue(frame.tail);
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued(&self) -> usize {
+        self.queued
     }
 
     /// True while queued bytes are not all written.
@@ -192,6 +200,7 @@ impl Wire {
     }
 
     fn advance(&mut self, mut written: usize) {
+        self.queued = self.queued.saturating_sub(written);
         while let Some(front) = self.outgoing.front_mut() {
             if front.len() > written {
                 front.advance(written);

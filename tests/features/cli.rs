@@ -1,1 +1,190 @@
-//! cli
+//! The command line (issue 2 §6): accounts with and without a running server, `check`, help.
+
+use crate::harness::client::{Outcome, Security, Client};
+use crate::harness::process::{Lab, PASSWORD, Said, ends_with, run_in};
+use std::path::Path;
+
+/// One command over a folder's data.
+fn stonechat(folder: &Path, args: &[&str], input: &str) -> Said {
+    let common = ["--data-dir", "data", "--set", "sasl.iterations=4096"];
+    run_in(folder, &[&common, args].concat(), input)
+}
+
+fn good(said: Said) -> String {
+    assert!(said.ok, "{}", said.err);
+    said.out
+}
+
+fn bad(said: Said) -> String {
+    assert!(!said.ok, "{}", said.out);
+    assert!(!said.err.is_empty() || said.out.contains("PROBLEM"), "no reason given");
+    format!("{}{}", said.err, said.out)
+}
+
+/// Each verb, before a server ever ran: the next server knows all of it.
+#[tokio::test]
+async fn accounts_are_kept_without_a_server() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let add = |jid: &str| stonechat(at, &["user", "add", jid, "--password-stdin"], "first\n");
+    for jid in ["alice@localhost", "bob@localhost", "Carol@LOCALHOST", "dave@localhost"] {
+        good(add(jid));
+    }
+    assert!(bad(add("alice@localhost")).contains("exists"));
+    assert!(bad(add("ALICE@localhost")).contains("exists"));
+    assert!(bad(add("x@elsewhere.example")).contains("elsewhere.example"));
+    assert!(bad(add("localhost")).contains("address"));
+    good(stonechat(at, &["user", "passwd", "bob@localhost", "--password-stdin"], "second\n"));
+    good(stonechat(at, &["user", "disable", "carol@localhost"], ""));
+    good(stonechat(at, &["user", "del", "dave@localhost"], ""));
+    for verb in ["passwd", "disable", "enable", "del"] {
+        let args = ["user", verb, "nobody@localhost", "--password-stdin"];
+        let args = if verb == "passwd" { &args[..] } else { &args[..3] };
+        assert!(bad(stonechat(at, args, "x\n")).contains("nobody@localhost"), "{verb}");
+    }
+    let listed = good(stonechat(at, &["user", "list"], ""));
+    let listed: Vec<&str> = listed.lines().collect();
+    assert_eq!(listed, ["alice@localhost", "bob@localhost", "carol@localhost (disabled)"]);
+    assert_eq!(good(stonechat(at, &["user", "list", "--domain", "other.example"], "")), "");
+
+    let lab = Lab::serve(at, &[], &[]);
+    for (user, password, lets_in) in [
+        ("alice", "first", true),
+        ("bob", "first", false),
+        ("bob", "second", true),
+        ("carol", "first", false),
+        ("dave", "first", false),
+    ] {
+        let done = Client::login(&lab.target, Security::StartTls, user, password).await;
+        assert_eq!(done.is_ok(), lets_in, "{user} {password}");
+    }
+    Ok(())
+}
+
+/// Each verb on a running server, through its socket; sessions feel it at once (security.md: whoever
+/// knew the old password must not stay).
+#[tokio::test]
+async fn accounts_are_changed_while_the_server_runs() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let lab = Lab::serve(at, &[], &[]);
+    let add = ["user", "add", "alice@localhost", "--password-stdin"];
+    // Somebody asked for the name before it was there.
+    assert!(lab.login("alice").await.is_err());
+    good(stonechat(at, &add, PASSWORD));
+    let mut alice = lab.login("alice").await?;
+    let mut second = lab.login("alice").await?;
+    assert_eq!(good(stonechat(at, &["user", "list"], "")).trim(), "alice@localhost");
+
+    good(stonechat(at, &["user", "passwd", "alice@localhost", "--password-stdin"], "new"));
+    ends_with(&mut alice, "not-authorized").await?;
+    ends_with(&mut second, "not-authorized").await?;
+    assert!(lab.login("alice").await.is_err());
+    good(stonechat(at, &["user", "passwd", "alice@localhost", "--password-stdin"], PASSWORD));
+
+    let mut alice = lab.login("alice").await?;
+    good(stonechat(at, &["user", "disable", "alice@localhost"], ""));
+    ends_with(&mut alice, "not-authorized").await?;
+    assert!(lab.login("alice").await.is_err());
+    good(stonechat(at, &["user", "enable", "alice@localhost"], ""));
+    let mut alice = lab.login("alice").await?;
+
+    good(stonechat(at, &["user", "del", "alice@localhost"], ""));
+    ends_with(&mut alice, "not-authorized").await?;
+    assert!(lab.login("alice").await.is_err());
+    // A new account of the name is a new account.
+    good(stonechat(at, &add, PASSWORD));
+    lab.login("alice").await?.nothing().await
+}
+
+/// promise.md 1: a message that waits goes with the account, not to the next one of its name.
+#[tokio::test]
+async fn a_deleted_account_leaves_nothing_to_its_namesake() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let lab = Lab::serve(at, &[], &["alice", "bob"]);
+    let mut alice = lab.login("alice").await?;
+    alice.send("<message to='bob@localhost' id='1'><body>for the old bob</body></message>").await?;
+    alice.fence().await?;
+    good(stonechat(at, &["user", "del", "bob@localhost"], ""));
+    alice.send("<message to='bob@localhost' id='2'><body>for nobody</body></message>").await?;
+    let bounce = alice.expect(|e| e.attr("id") == Some("2")).await?;
+    assert_eq!(bounce.condition(), Some("service-unavailable"));
+    good(stonechat(at, &["user", "add", "bob@localhost", "--password-stdin"], PASSWORD));
+    lab.online("bob", "r").await?.nothing().await
+}
+
+/// Issue 2 §6: a password comes from the terminal or from standard input, never from the arguments.
+#[test]
+fn a_password_is_never_an_argument() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let said = bad(stonechat(at, &["user", "add", "a@localhost", "hunter2"], ""));
+    assert!(said.contains("Usage"), "{said}");
+    let said = bad(stonechat(at, &["user", "add", "a@localhost"], "hunter2\n"));
+    assert!(said.contains("--password-stdin"), "{said}");
+    let said = bad(stonechat(at, &["user", "add", "a@localhost", "--password-stdin"], "\n"));
+    assert!(said.contains("no password"), "{said}");
+    assert_eq!(good(stonechat(at, &["user", "list"], "")), "");
+}
+
+/// Issue 2 §6: `check` says by its exit code whether a server could start, and else what, where and
+/// what to do.
+#[test]
+fn check_tells_whether_a_server_can_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let ports = ["--set", "c2s.listen=127.0.0.1:0", "--set", "c2s.listen_tls=127.0.0.1:0"];
+    let check = |more: &[&str]| stonechat(at, &[&ports, more, &["check"]].concat(), "");
+    assert!(good(check(&[])).contains("can start"));
+    assert!(!at.join("data").exists(), "check makes nothing");
+    std::fs::write(at.join("cert.pem"), "nonsense").unwrap();
+    std::fs::write(at.join("bad.toml"), "[c2s]\nlisten = 5222\n").unwrap();
+    for (more, parts) in [
+        (&["--set", "limits.depth_max=1"][..], &["limits.depth_max", "16 or more"][..]),
+        (&["--set", "sasl.mechanisms=PLAIM"], &["PLAIM", "`PLAIN`"]),
+        (&["--set", "host.0.certificate=cert.pem"], &["certificate", "key"]),
+        (
+            &["--set", "host.0.certificate=cert.pem", "--set", "host.0.key=cert.pem"],
+            &["cert.pem", "PEM"],
+        ),
+        (&["--config", "bad.toml"], &["c2s.listen", "bad.toml, line 2", "square brackets"]),
+        (&["--config", "none.toml"], &["none.toml", "--config"]),
+    ] {
+        let said = bad(check(more));
+        for part in parts {
+            assert!(said.contains(part), "{more:?}: no {part:?} in {said}");
+        }
+    }
+}
+
+/// `check` beside a running server disturbs nobody.
+#[tokio::test]
+async fn check_beside_a_running_server_is_good() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::serve(folder.path(), &[], &["alice"]);
+    let mut alice = lab.login("alice").await?;
+    let listen = format!("c2s.listen={}", lab.target.c2s);
+    let args = ["--set", &listen, "--set", "c2s.listen_tls=127.0.0.1:0", "check", "--deep"];
+    let said = good(stonechat(folder.path(), &args, ""));
+    assert!(said.contains("running server") && said.contains("nothing wrong"), "{said}");
+    alice.nothing().await
+}
+
+/// Issue 2 §6: help teaches, and is no failure; what is no command is one.
+#[test]
+fn help_is_a_success_and_nonsense_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for args in [&["--help"][..], &["-h"], &["user", "--help"], &["lab", "--help"], &["check", "--help"]] {
+        let said = run_in(at, args, "");
+        assert!(said.ok && said.out.contains("Usage: stonechat"), "{args:?}: {said:?}");
+    }
+    assert!(run_in(at, &["--help"], "").out.contains("stonechat user add alice@localhost"));
+    let version = run_in(at, &["--version"], "");
+    assert_eq!(version.out.trim(), format!("stonechat {}", env!("CARGO_PKG_VERSION")));
+    for args in [&["frobnicate"][..], &["user"], &["user", "add"], &["--no-such-flag"], &["lab", "--user", "x"]] {
+        let said = run_in(at, args, "");
+        assert!(!said.ok && !said.err.is_empty(), "{args:?}: {said:?}");
+    }
+}

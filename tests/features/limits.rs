@@ -190,6 +190,32 @@ async fn a_reader_that_stops_reading_is_ended_and_keeps_what_it_is_owed() -> Out
     Ok(())
 }
 
+/// security.md: the answers too. Who asks without end and takes no answer is not read any further,
+/// and loses nothing when it reads again.
+#[tokio::test]
+async fn a_client_that_takes_no_answers_may_not_ask_for_ever() -> Outcome<()> {
+    let set = ["limits.outbox_bytes_max=300000", "log.level=error"];
+    let lab = Lab::new(&["alice"], &set);
+    let mut alice = lab.login("alice").await?;
+    let pad = "x".repeat(6_000);
+    let mut asked = 0;
+    loop {
+        assert!(asked < 13_000, "80 MB of answers wait for somebody who does not read");
+        let iq = format!("<iq type='get' id='{asked}-{pad}'><x xmlns='urn:example'/></iq>");
+        let write = alice.io.write(iq.as_bytes());
+        asked += 1;
+        if tokio::time::timeout(Duration::from_secs(2), write).await.is_err() {
+            break;
+        }
+    }
+    // All but the one whose writing was given up.
+    for n in 0..asked - 1 {
+        let answer = alice.expect(|e| e.name == "iq").await?;
+        assert!(answer.attr("id").is_some_and(|id| id.starts_with(&format!("{n}-"))));
+    }
+    Ok(())
+}
+
 /// The same without presence: a session that is written to by its full JID and reads nothing.
 #[tokio::test]
 async fn a_stuck_session_is_ended_by_a_conflict_too() -> Outcome<()> {
