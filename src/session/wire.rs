@@ -65,7 +65,14 @@ impl Wire {
             bytes_max: limits.stanza_bytes_max_unauthenticated,
             depth_max: limits.depth_max,
         });
-        Self { transport, framer, buffer: BytesMut::new(), rules, outgoing: VecDeque::new(), queued: 0 }
+        Self {
+            transport,
+            framer,
+            buffer: BytesMut::new(),
+            rules,
+            outgoing: VecDeque::new(),
+            queued: 0,
+        }
     }
 
     /// The next whole piece among the bytes read so far.

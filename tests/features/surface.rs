@@ -312,6 +312,7 @@ async fn damaged_stanzas_hurt_nobody_else() -> Outcome<()> {
 
 /// Every request gets one answer, whatever its payload (RFC 6120 §8.2.3 rule 3).
 #[tokio::test]
+#[allow(clippy::too_many_lines)] // a table
 async fn every_request_is_answered_once() -> Outcome<()> {
     let place = Place::with(&["alice", "bob"]).await;
     let mut source = Source::new(600);
