@@ -7,7 +7,9 @@ use crate::harness::process::{Lab, ends_with, stream_error};
 
 /// A header with every part of it open to change.
 fn header(attributes: &str) -> String {
-    format!("<?xml version='1.0'?><stream:stream xmlns='{CLIENT}' xmlns:stream='{STREAM}' {attributes}>")
+    format!(
+        "<?xml version='1.0'?><stream:stream xmlns='{CLIENT}' xmlns:stream='{STREAM}' {attributes}>"
+    )
 }
 
 const GOOD: &str = "to='localhost' version='1.0'";
@@ -20,7 +22,9 @@ async fn our_header_names_both_sides_the_version_and_the_language() -> Outcome<(
     let mut ids = Vec::new();
     for _ in 0..3 {
         let mut client = lab.dial().await?;
-        client.send(&header("from='juliet@localhost' to='LOCALHOST' version='1.0' xml:lang='de'")).await?;
+        client
+            .send(&header("from='juliet@localhost' to='LOCALHOST' version='1.0' xml:lang='de'"))
+            .await?;
         client.expect(|e| e.is(STREAM, "features")).await?;
         let ours = &client.header;
         assert!(ours.is(STREAM, "stream"), "{ours:?}");
@@ -69,12 +73,18 @@ async fn a_wrong_header_gets_our_header_then_its_stream_error() -> Outcome<()> {
         // §4.9.3.13
         (format!("<stream:stream xmlns='{CLIENT}' {GOOD}>"), "not-well-formed"),
         ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), "not-well-formed"),
-        (format!("<stream:stream xmlns='{CLIENT}' xmlns:stream='{STREAM}' {GOOD} to='b'>"), "not-well-formed"),
+        (
+            format!("<stream:stream xmlns='{CLIENT}' xmlns:stream='{STREAM}' {GOOD} to='b'>"),
+            "not-well-formed",
+        ),
         // §4.9.3.18
         (format!("<!DOCTYPE a [<!ENTITY b 'c'>]>{}", header(GOOD)), "restricted-xml"),
         (format!("<!-- hello -->{}", header(GOOD)), "restricted-xml"),
         // §4.9.3.22
-        (header(GOOD).replace("version='1.0'?", "version='1.0' encoding='ISO-8859-1'?"), "unsupported-encoding"),
+        (
+            header(GOOD).replace("version='1.0'?", "version='1.0' encoding='ISO-8859-1'?"),
+            "unsupported-encoding",
+        ),
     ];
     for (sent, condition) in cases {
         let mut client = lab.dial().await?;
@@ -131,7 +141,10 @@ async fn the_domain_cannot_change_at_a_restart() -> Outcome<()> {
         client.restart();
         client.send(&elsewhere).await?;
         let condition = stream_error(&mut client).await?;
-        assert!(["not-authorized", "host-unknown"].contains(&condition.as_str()), "{stage}: {condition}");
+        assert!(
+            ["not-authorized", "host-unknown"].contains(&condition.as_str()),
+            "{stage}: {condition}"
+        );
     }
     Ok(())
 }
@@ -140,10 +153,13 @@ async fn the_domain_cannot_change_at_a_restart() -> Outcome<()> {
 #[tokio::test]
 async fn a_header_from_another_account_after_sasl_is_invalid_from() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &[]);
-    for (from, good) in [("alice@localhost", true), ("Alice@localhost", true), ("bob@localhost", false)] {
+    for (from, good) in
+        [("alice@localhost", true), ("Alice@localhost", true), ("bob@localhost", false)]
+    {
         let mut client = lab.connect().await?;
         let name = client.mechanisms()[0].to_owned();
-        let done = client.authenticate_with(&name, "alice", crate::harness::process::PASSWORD).await?;
+        let done =
+            client.authenticate_with(&name, "alice", crate::harness::process::PASSWORD).await?;
         assert_eq!(done, Ok(()));
         client.restart();
         client.send(&header(&format!("from='{from}' {GOOD}"))).await?;
@@ -273,7 +289,9 @@ async fn limits_are_advertised_and_grow_with_authentication() -> Outcome<()> {
     let mut client = lab.connect().await?;
     let bytes = |client: &Client| {
         let limits = client.features.child("urn:xmpp:stream-limits:0", "limits")?;
-        assert!(limits.text_of("idle-seconds").is_some_and(|secs| secs.parse::<u32>().unwrap() > 0));
+        assert!(
+            limits.text_of("idle-seconds").is_some_and(|secs| secs.parse::<u32>().unwrap() > 0)
+        );
         limits.text_of("max-bytes").map(str::to_owned)
     };
     assert_eq!(bytes(&client).as_deref(), Some("12345"));
@@ -314,8 +332,9 @@ async fn a_closing_tag_is_answered_with_one_at_every_stage() -> Outcome<()> {
 async fn requests_before_the_closing_tag_are_answered_before_ours() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &[]);
     let mut client = lab.login("alice").await?;
-    let asks: String =
-        (0..5).map(|n| format!("<iq type='get' id='q{n}'><x xmlns='urn:example:{n}'/></iq>")).collect();
+    let asks: String = (0..5)
+        .map(|n| format!("<iq type='get' id='q{n}'><x xmlns='urn:example:{n}'/></iq>"))
+        .collect();
     client.send(&format!("{asks}</stream:stream>")).await?;
     for n in 0..5 {
         let answer = client.receive().await?;
@@ -372,8 +391,10 @@ async fn input_may_come_byte_by_byte() -> Outcome<()> {
     client.start_tls().await?;
     client.authenticate("alice", crate::harness::process::PASSWORD).await?;
     client.bind(None).await?;
-    let message =
-        format!("<message to='{}' id='ü'><body>naïve – 💡 &amp; &#x41;</body></message>", client.jid);
+    let message = format!(
+        "<message to='{}' id='ü'><body>naïve – 💡 &amp; &#x41;</body></message>",
+        client.jid
+    );
     for byte in message.bytes() {
         client.io.write(&[byte]).await.unwrap();
     }
@@ -408,14 +429,19 @@ async fn a_stanza_inherits_the_language_of_its_stream() -> Outcome<()> {
     let mut bob = lab.login("bob").await?;
     let mut alice = lab.connect().await?;
     let name = alice.mechanisms()[0].to_owned();
-    assert_eq!(alice.authenticate_with(&name, "alice", crate::harness::process::PASSWORD).await?, Ok(()));
+    assert_eq!(
+        alice.authenticate_with(&name, "alice", crate::harness::process::PASSWORD).await?,
+        Ok(())
+    );
     alice.restart();
     alice.send(&header(&format!("{GOOD} xml:lang='cs'"))).await?;
     alice.expect(|e| e.is(STREAM, "features")).await?;
     alice.bind(None).await?;
     let to = &bob.jid;
     alice.send(&format!("<message to='{to}' id='1'><body>a</body></message>")).await?;
-    alice.send(&format!("<message to='{to}' id='2' xml:lang='en'><body>b</body></message>")).await?;
+    alice
+        .send(&format!("<message to='{to}' id='2' xml:lang='en'><body>b</body></message>"))
+        .await?;
     for lang in ["cs", "en"] {
         let got = bob.receive().await?;
         assert_eq!(got.attr("xml:lang"), Some(lang), "{got}");

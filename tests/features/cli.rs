@@ -1,6 +1,6 @@
 //! The command line (issue 2 §6): accounts with and without a running server, `check`, help.
 
-use crate::harness::client::{Outcome, Security, Client};
+use crate::harness::client::{Client, Outcome, Security};
 use crate::harness::process::{Lab, PASSWORD, Said, ends_with, run_in};
 use std::path::Path;
 
@@ -176,14 +176,22 @@ async fn check_beside_a_running_server_is_good() -> Outcome<()> {
 fn help_is_a_success_and_nonsense_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    for args in [&["--help"][..], &["-h"], &["user", "--help"], &["lab", "--help"], &["check", "--help"]] {
+    for args in
+        [&["--help"][..], &["-h"], &["user", "--help"], &["lab", "--help"], &["check", "--help"]]
+    {
         let said = run_in(at, args, "");
         assert!(said.ok && said.out.contains("Usage: stonechat"), "{args:?}: {said:?}");
     }
     assert!(run_in(at, &["--help"], "").out.contains("stonechat user add alice@localhost"));
     let version = run_in(at, &["--version"], "");
     assert_eq!(version.out.trim(), format!("stonechat {}", env!("CARGO_PKG_VERSION")));
-    for args in [&["frobnicate"][..], &["user"], &["user", "add"], &["--no-such-flag"], &["lab", "--user", "x"]] {
+    for args in [
+        &["frobnicate"][..],
+        &["user"],
+        &["user", "add"],
+        &["--no-such-flag"],
+        &["lab", "--user", "x"],
+    ] {
         let said = run_in(at, args, "");
         assert!(!said.ok && !said.err.is_empty(), "{args:?}: {said:?}");
     }

@@ -8,7 +8,8 @@ use std::path::Path;
 fn told(folder: &Path, text: &str, more: &[&str]) -> (bool, String) {
     std::fs::write(folder.join("stonechat.toml"), text).unwrap();
     let ports = ["--set", "c2s.listen=127.0.0.1:0", "--set", "c2s.listen_tls=127.0.0.1:0"];
-    let said = run_in(folder, &[&["--data-dir", "data"][..], &ports, more, &["check"]].concat(), "");
+    let said =
+        run_in(folder, &[&["--data-dir", "data"][..], &ports, more, &["check"]].concat(), "");
     (said.ok, format!("{}{}", said.out, said.err))
 }
 
@@ -20,8 +21,13 @@ fn an_unknown_key_is_refused_with_the_nearest_name() {
     let (ok, said) = told(folder.path(), text, &["--set", "c2s.require_tsl=false"]);
     assert!(!ok);
     for part in [
-        "stonechat.toml, line 2", "`limits.stanza_bytes_max`", "stonechat.toml, line 4", "`log`",
-        "--set c2s.require_tsl", "`c2s.require_tls`", "3 problems",
+        "stonechat.toml, line 2",
+        "`limits.stanza_bytes_max`",
+        "stonechat.toml, line 4",
+        "`log`",
+        "--set c2s.require_tsl",
+        "`c2s.require_tls`",
+        "3 problems",
     ] {
         assert!(said.contains(part), "no {part:?} in {said}");
     }

@@ -36,8 +36,13 @@ async fn the_default_list_is_scram_with_and_without_binding_and_plain() -> Outco
         assert_eq!(
             offered,
             [
-                "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS",
-                "SCRAM-SHA-512", "SCRAM-SHA-512-PLUS"
+                "PLAIN",
+                "SCRAM-SHA-1",
+                "SCRAM-SHA-1-PLUS",
+                "SCRAM-SHA-256",
+                "SCRAM-SHA-256-PLUS",
+                "SCRAM-SHA-512",
+                "SCRAM-SHA-512-PLUS"
             ]
         );
         // XEP-0440 §3: the types of binding for the -PLUS names.
@@ -293,8 +298,16 @@ async fn channel_binding_cannot_be_stripped_or_forged() -> Outcome<()> {
         ("another channel's data", plus().bound("tls-exporter", stranger), "not-authorized"),
         ("the other type's data", plus().bound("tls-exporter", end_point), "not-authorized"),
         ("no data", plus().bound("tls-exporter", vec![]), "not-authorized"),
-        ("a type that is not offered", plus().bound("tls-unique", exporter.clone()), "not-authorized"),
-        ("p with a plain name", plain().bound("tls-exporter", exporter.clone()), "malformed-request"),
+        (
+            "a type that is not offered",
+            plus().bound("tls-unique", exporter.clone()),
+            "not-authorized",
+        ),
+        (
+            "p with a plain name",
+            plain().bound("tls-exporter", exporter.clone()),
+            "malformed-request",
+        ),
         ("-PLUS with n", plus(), "malformed-request"),
         ("-PLUS with y", plus().gs2("y,,"), "malformed-request"),
         (
@@ -375,7 +388,9 @@ async fn names_and_passwords_are_prepared() -> Outcome<()> {
 async fn tls_can_be_made_optional_in_a_lab() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &["c2s.require_tls=false"]);
     let mut client = Client::connect(&lab.target, Security::Plain).await?;
-    assert!(client.features.find("starttls").is_some() && client.features.find("required").is_none());
+    assert!(
+        client.features.find("starttls").is_some() && client.features.find("required").is_none()
+    );
     assert!(!client.mechanisms().iter().any(|name| name.ends_with("-PLUS")));
     assert!(client.features.find("sasl-channel-binding").is_none());
     // Nothing to bind to here: `y` is the truth, not a downgrade.

@@ -94,7 +94,15 @@ async fn a_lab_ends_with_its_parent() -> Outcome<()> {
 #[tokio::test]
 async fn the_ready_line_tells_everything_a_test_needs() -> Outcome<()> {
     let mut command = binary();
-    command.args(["lab", "--domain", "a.example", "--user", "u@b.example:p:w", "--set", "sasl.iterations=4096"]);
+    command.args([
+        "lab",
+        "--domain",
+        "a.example",
+        "--user",
+        "u@b.example:p:w",
+        "--set",
+        "sasl.iterations=4096",
+    ]);
     let process = Process::spawn(command);
     let line = process.prints(|text| text.lines().next().map(str::to_owned));
     let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -143,7 +151,9 @@ async fn a_stop_loses_nothing_that_was_sent() -> Outcome<()> {
     let mut lab = Lab::serve(folder.path(), &[], &["alice", "bob"]);
     let mut alice = lab.login("alice").await?;
     for n in 0..50 {
-        alice.send(&format!("<message to='bob@localhost' id='{n}'><body>x</body></message>")).await?;
+        alice
+            .send(&format!("<message to='bob@localhost' id='{n}'><body>x</body></message>"))
+            .await?;
     }
     alice.fence().await?;
     lab.process.signal("TERM");

@@ -34,7 +34,10 @@ fn refused(folder: &Path) -> String {
 #[test]
 fn a_damaged_file_is_named_and_left_alone() {
     for (damage, words) in [
-        (&b"this was a database once, now it is a text of some length, as one can see"[..], "is not a database"),
+        (
+            &b"this was a database once, now it is a text of some length, as one can see"[..],
+            "is not a database",
+        ),
         (&b""[..], ""),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -62,7 +65,9 @@ fn a_newer_schema_is_refused() {
     let path = used(folder.path());
     let database = rusqlite::Connection::open(&path).unwrap();
     let table: String = database
-        .query_row("SELECT name FROM sqlite_master WHERE name LIKE '%migration%'", [], |row| row.get(0))
+        .query_row("SELECT name FROM sqlite_master WHERE name LIKE '%migration%'", [], |row| {
+            row.get(0)
+        })
         .expect("the table of migrations");
     let last = format!("(SELECT max(version) FROM {table})");
     let columns: Vec<String> = database
@@ -119,7 +124,9 @@ async fn a_full_disk_is_told_and_survived() -> Outcome<()> {
     let pad = "x".repeat(100_000);
     let (mut taken, mut refused) = (Vec::new(), None);
     for n in 0..100 {
-        alice.send(&format!("<message to='bob@localhost' id='{n}'><body>{pad}</body></message>")).await?;
+        alice
+            .send(&format!("<message to='bob@localhost' id='{n}'><body>{pad}</body></message>"))
+            .await?;
         let mark = format!("<iq type='get' id='after-{n}'><x xmlns='urn:example'/></iq>");
         alice.send(&mark).await?;
         let came = alice

@@ -101,8 +101,9 @@ async fn bytes_behind_starttls_are_never_used() -> Outcome<()> {
     let plain = "AGFsaWNlAHBlbmNpbC1hbmQtcnViYmVy"; // \0alice\0pencil-and-rubber
     let header = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
                   xmlns:stream='http://etherx.jabber.org/streams' to='localhost' version='1.0'>";
-    let injected =
-        format!("<starttls xmlns='{TLS}'/>{header}<auth xmlns='{SASL}' mechanism='PLAIN'>{plain}</auth>");
+    let injected = format!(
+        "<starttls xmlns='{TLS}'/>{header}<auth xmlns='{SASL}' mechanism='PLAIN'>{plain}</auth>"
+    );
     let mut client = Client::connect(&lab.target, Security::Plain).await?;
     client.send(&injected).await?;
     let answer = client.receive().await?;
@@ -124,7 +125,9 @@ async fn sasl_before_tls_needs_encryption() -> Outcome<()> {
     let mut client = Client::connect(&lab.target, Security::Plain).await?;
     for mechanism in ["PLAIN", "SCRAM-SHA-256", "NONSENSE"] {
         let plain = "AGFsaWNlAHBlbmNpbC1hbmQtcnViYmVy";
-        client.send(&format!("<auth xmlns='{SASL}' mechanism='{mechanism}'>{plain}</auth>")).await?;
+        client
+            .send(&format!("<auth xmlns='{SASL}' mechanism='{mechanism}'>{plain}</auth>"))
+            .await?;
         let failure = client.receive().await?;
         assert_eq!(sasl_condition(&failure), "encryption-required", "{failure}");
     }

@@ -40,7 +40,8 @@ async fn namespaces_of_payloads_survive_the_way() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &[]);
     let mut alice = lab.login("alice").await?;
     let payload = "<p:a xmlns:p='urn:one' p:q='1'><b xmlns='urn:two'><p:c xmlns:p='urn:three'/></b><p:d/></p:a>";
-    let sent = format!("<message to='{}' xmlns:own='urn:own'><own:e/>{payload}</message>", alice.jid);
+    let sent =
+        format!("<message to='{}' xmlns:own='urn:own'><own:e/>{payload}</message>", alice.jid);
     alice.send(&sent).await?;
     let got = alice.receive().await?;
     let a = got.child("urn:one", "a").unwrap();
@@ -56,7 +57,9 @@ async fn a_redundant_namespace_declaration_changes_nothing() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &[]);
     let mut alice = lab.login("alice").await?;
     let to = alice.jid.clone();
-    alice.send(&format!("<message xmlns='jabber:client' to=\"{to}\"><body>x</body></message>")).await?;
+    alice
+        .send(&format!("<message xmlns='jabber:client' to=\"{to}\"><body>x</body></message>"))
+        .await?;
     let got = alice.receive().await?;
     assert_eq!((got.ns.as_str(), got.text_of("body")), ("jabber:client", Some("x")));
     // §4.8.3: of another namespace it is no stanza of ours.
@@ -98,7 +101,8 @@ async fn a_refused_stanza_reaches_nobody() -> Outcome<()> {
         let before = format!("<message to='{to}' id='before{n}'/>");
         alice.send(&format!("{before}<message to='{to}' id='bad{n}'>{bad}</message>")).await?;
         let condition = stream_error(&mut alice).await?;
-        let known = ["not-well-formed", "restricted-xml", "bad-namespace-prefix", "invalid-namespace"];
+        let known =
+            ["not-well-formed", "restricted-xml", "bad-namespace-prefix", "invalid-namespace"];
         assert!(known.contains(&condition.as_str()), "{bad}: {condition}");
         let got = bob.receive().await?;
         assert_eq!(got.attr("id"), Some(format!("before{n}").as_str()), "{bad}");

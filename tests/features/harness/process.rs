@@ -15,8 +15,7 @@ pub const PASSWORD: &str = "pencil-and-rubber";
 /// The binary under test; another build of it by `STONECHAT_TEST_BINARY`.
 pub fn binary() -> Command {
     let built = std::env::var_os("STONECHAT_TEST_BINARY");
-    let mut command =
-        Command::new(built.unwrap_or_else(|| env!("CARGO_BIN_EXE_stonechat").into()));
+    let mut command = Command::new(built.unwrap_or_else(|| env!("CARGO_BIN_EXE_stonechat").into()));
     // The machine's own settings must not decide a test.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("STONECHAT_") {
