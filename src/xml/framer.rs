@@ -7,6 +7,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
+use smallvec::SmallVec;
 
 use super::error::XmlError;
 use super::names::{is_space, may_start_name};
@@ -38,14 +39,24 @@ pub enum Piece {
 #[derive(Debug, Clone)]
 pub struct Framer {
     bytes_max: u32,
-    depth_max: u32,
+    depth_max: u16,
     /// Bytes at the front of the buffer that belong to the unfinished piece and were looked at.
     scanned: u32,
-    depth: u32,
+    depth: u16,
     state: State,
     phase: Phase,
     /// Root names other than the usual two are kept to know the end tag by.
     root: Root,
+    /// The open elements of the unfinished piece; freed while nothing is unfinished.
+    tags: Option<Box<Tags>>,
+}
+
+/// Where names begin in the buffer, so that a wrong end tag is refused at once: waiting for the
+/// right one would leave the peer without an answer (RFC 6120 §4.9.3.13).
+#[derive(Debug, Clone, Default)]
+struct Tags {
+    open: SmallVec<[u32; 14]>,
+    end: u32,
 }
 
 /// Where in the stream we are.
@@ -110,6 +121,7 @@ impl Framer {
             state: State::Text,
             phase: Phase::Fresh,
             root: Root::Prefixed,
+            tags: None,
         };
         framer.set_limits(limits);
         framer
@@ -118,7 +130,7 @@ impl Framer {
     /// Other bounds from the next call on (they grow with authentication).
     pub fn set_limits(&mut self, limits: FramerLimits) {
         self.bytes_max = u32::try_from(limits.bytes_max).unwrap_or(u32::MAX);
-        self.depth_max = u32::try_from(limits.depth_max).unwrap_or(u32::MAX);
+        self.depth_max = u16::try_from(limits.depth_max).unwrap_or(u16::MAX);
     }
 
     /// The stream starts anew (RFC 6120 §4.3.3): a new header is awaited. Bytes that the peer
@@ -129,6 +141,7 @@ impl Framer {
         self.state = State::Text;
         self.phase = Phase::Fresh;
         self.root = Root::Prefixed;
+        self.tags = None;
     }
 
     /// Is nothing partial buffered? Then an idle session may drop its buffer.
@@ -162,7 +175,10 @@ impl Framer {
                     }
                     return Ok(Some(Piece::Whitespace(spaces)));
                 }
-                let Some(&first) = buf.first() else { return Ok(None) };
+                let Some(&first) = buf.first() else {
+                    self.tags = None;
+                    return Ok(None);
+                };
                 self.begin(first)?;
             }
             let cut = self.scan(buf)?;
@@ -233,14 +249,20 @@ impl Framer {
             State::Apos => Ok((self.until(b'\'', rest, State::Tag), Cut::More)),
             State::Quot => Ok((self.until(b'"', rest, State::Tag), Cut::More)),
             State::Less => self.less(rest),
-            State::Tag => self.tag(rest),
+            State::Tag => self.tag(seen, rest),
             State::Slash => match rest.first() {
-                Some(b'>') => self.element_end(1),
+                Some(b'>') => {
+                    self.tags.as_mut().and_then(|tags| tags.open.pop());
+                    self.element_end(1)
+                }
                 _ => Err(XmlError::NotWellFormed("stray / in a tag")),
             },
             State::End => match memchr(b'>', rest) {
                 Some(at) if self.depth == 0 => Ok((at + 1, Cut::Close)),
-                Some(at) => self.element_end(at + 1),
+                Some(at) => {
+                    self.check_names(seen, self.scanned as usize + at)?;
+                    self.element_end(at + 1)
+                }
                 None => Ok((rest.len(), Cut::More)),
             },
             State::Bang => self.bang(rest),
@@ -263,8 +285,12 @@ impl Framer {
 
     /// The byte after `<` tells what kind of markup it is.
     fn less(&mut self, rest: &[u8]) -> Result<(usize, Cut), XmlError> {
+        let here = self.scanned;
         self.state = match rest.first() {
-            Some(b'/') if self.phase == Phase::Open => State::End,
+            Some(b'/') if self.phase == Phase::Open => {
+                self.tags.get_or_insert_default().end = here + 1;
+                State::End
+            }
             Some(b'!') => State::Bang,
             Some(b'?') if self.phase == Phase::Fresh => State::Declaration,
             Some(b'?') => {
@@ -278,6 +304,9 @@ impl Framer {
                     return Err(XmlError::TooDeep { max: self.depth_max as usize });
                 }
                 self.depth += 1;
+                if self.phase == Phase::Open {
+                    self.tags.get_or_insert_default().open.push(here);
+                }
                 State::Tag
             }
             _ => return Err(XmlError::NotWellFormed("no name after <")),
@@ -285,7 +314,7 @@ impl Framer {
         Ok((1, Cut::More))
     }
 
-    fn tag(&mut self, rest: &[u8]) -> Result<(usize, Cut), XmlError> {
+    fn tag(&mut self, seen: &[u8], rest: &[u8]) -> Result<(usize, Cut), XmlError> {
         // Names and the space between attributes are short: a plain loop beats memchr.
         let Some(at) = rest.iter().position(|b| matches!(b, b'>' | b'/' | b'\'' | b'"' | b'<'))
         else {
@@ -299,10 +328,36 @@ impl Framer {
                 self.depth = 0;
                 return Ok((at + 1, Cut::Open));
             }
-            Some(b'>') => self.state = State::Text,
+            Some(b'>') => {
+                self.check_header(seen)?;
+                self.state = State::Text;
+            }
             _ => return Err(XmlError::NotWellFormed("< in a tag")),
         }
         Ok((at + 1, Cut::More))
+    }
+
+    /// The end tag whose `>` is at `close` must name the innermost open element. Which bytes make
+    /// a name is the gate's to judge; here it ends where white space, `/` or `>` begins.
+    fn check_names(&mut self, seen: &[u8], close: usize) -> Result<(), XmlError> {
+        let Some(tags) = &mut self.tags else { return Ok(()) };
+        let Some(open) = tags.open.pop() else { return Ok(()) };
+        let seen = seen.get(..close).unwrap_or_default();
+        if name_at(seen, open) == name_at(seen, tags.end) {
+            return Ok(());
+        }
+        Err(XmlError::NotWellFormed("an end tag that does not match"))
+    }
+
+    /// A second header in an open stream would be an element that never ends.
+    fn check_header(&self, seen: &[u8]) -> Result<(), XmlError> {
+        let open = self.tags.as_ref().and_then(|tags| tags.open.first());
+        match open {
+            Some(open) if self.depth == 1 && name_at(seen, *open) == self.root.name() => {
+                Err(XmlError::BadFormat("a second stream header"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn element_end(&mut self, used: usize) -> Result<(usize, Cut), XmlError> {
@@ -359,6 +414,14 @@ fn ends_with(seen: &[u8], end: usize, tail: &[u8]) -> bool {
     seen.get(..end).is_some_and(|seen| seen.ends_with(tail))
 }
 
+/// The bytes of the name that begins at this offset.
+fn name_at(seen: &[u8], from: u32) -> &[u8] {
+    let bytes = seen.get(from as usize..).unwrap_or_default();
+    let ends = |byte: &u8| is_space(*byte) || matches!(byte, b'/' | b'>');
+    let length = bytes.iter().position(ends).unwrap_or(bytes.len());
+    bytes.get(..length).unwrap_or_default()
+}
+
 impl Root {
     fn of(tag: &[u8]) -> Self {
         let name = tag.get(1..).unwrap_or_default();
@@ -370,14 +433,17 @@ impl Root {
         }
     }
 
-    /// `</stream:stream >` ends `<stream:stream>`, and nothing else does.
-    fn check_end(&self, tag: &[u8]) -> Result<(), XmlError> {
-        let name: &[u8] = match self {
+    fn name(&self) -> &[u8] {
+        match self {
             Self::Prefixed => b"stream:stream",
             Self::Bare => b"stream",
             Self::Other(name) => name,
-        };
-        let rest = tag.strip_prefix(b"</").and_then(|tag| tag.strip_prefix(name));
+        }
+    }
+
+    /// `</stream:stream >` ends `<stream:stream>`, and nothing else does.
+    fn check_end(&self, tag: &[u8]) -> Result<(), XmlError> {
+        let rest = tag.strip_prefix(b"</").and_then(|tag| tag.strip_prefix(self.name()));
         let rest = rest.and_then(|rest| rest.strip_suffix(b">"));
         match rest {
             Some(rest) if rest.iter().all(|&b| is_space(b)) => Ok(()),
@@ -516,6 +582,10 @@ mod tests {
             ("not well-formed", "<s><a/ >"),
             ("not well-formed", "<s><a <"),
             ("not well-formed", "<s><a></a>x"),
+            ("not well-formed", "<s><a><b></a>"),
+            ("not well-formed", "<s><a><b/></b>"),
+            ("not well-formed", "<s><a><b x='</b>'></c >"),
+            ("bad format", "<s><s x='1'>"),
             ("not well-formed", "<s></t>"),
             ("not well-formed", "<s></ss>"),
             ("not well-formed", "<s></s x>"),
