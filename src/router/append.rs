@@ -37,7 +37,8 @@ impl Job for Append {
     /// promise.md 5: a failed commit gives the sender `resource-constraint`, and `h` moves on.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Err(error) = outcome else { return };
-        tracing::error!(%error, "a message could not be stored; its sender is told");
+        // The store says once, and loudly, that it takes no writes.
+        tracing::debug!(%error, "a message could not be stored; its sender is told");
         let bytes = self.stanza.frame().len();
         self.router.registry.with(&self.bare, |user| user.owed.failed(self.seq, bytes));
         if let Some(outbox) = &self.sender {
