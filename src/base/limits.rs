@@ -90,6 +90,13 @@ pub const PASSWORD_BYTES_MAX: usize = 1_024;
 pub const ROSTER_TEXT_BYTES_MAX: usize = 1_023;
 /// Groups of one roster item; clients show them as folders, so a hundred is more than anybody has.
 pub const ROSTER_GROUPS_MAX: usize = 100;
+/// Bytes of a roster item's name and groups together: a roster is kept in memory and sent whole.
+pub const ROSTER_ITEM_BYTES_MAX: usize = 4_096;
+/// Messages stored for one account, beyond those that may wait, while its sessions have not
+/// confirmed them. An honest client confirms after a hundred.
+pub const UNCONFIRMED_MESSAGES_MAX: usize = 10_000;
+/// Their bytes.
+pub const UNCONFIRMED_BYTES_MAX: usize = 64 * 1_048_576;
 /// Subscription requests that wait for one account (RFC 6121 §3.1.3, the warning about floods).
 pub const REQUESTS_MAX: usize = 100;
 /// Bytes of one subscription request; it is kept whole, and a greeting fits many times.

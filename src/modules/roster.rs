@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::api::{Answer, Cx, IqRoute, Module, Reply, Spec, Stage, State, Target};
 use super::subscription::{self, Half, Place, Step, item_xml};
-use crate::base::limits::{ROSTER_GROUPS_MAX, ROSTER_TEXT_BYTES_MAX};
+use crate::base::limits::{ROSTER_GROUPS_MAX, ROSTER_ITEM_BYTES_MAX, ROSTER_TEXT_BYTES_MAX};
 use crate::jid::{BareJid, Jid};
 use crate::router::Router;
 use crate::router::registry::{Account, RosterChange, User};
@@ -186,8 +186,12 @@ fn parse(query: Node<'_>, own: &str) -> Result<Set, StanzaError> {
         return not("a group without a name");
     }
     let name = item.attr("name").unwrap_or_default();
-    if groups.iter().map(String::len).chain([name.len()]).any(|len| len > ROSTER_TEXT_BYTES_MAX) {
+    let lengths = || groups.iter().map(String::len).chain([name.len()]);
+    if lengths().any(|len| len > ROSTER_TEXT_BYTES_MAX) {
         return not("a name is too long");
+    }
+    if lengths().sum::<usize>() > ROSTER_ITEM_BYTES_MAX {
+        return not("the item is too large");
     }
     // RFC 6121 §2.4.1: an empty name is no name.
     let name = (!name.is_empty()).then(|| name.to_owned());

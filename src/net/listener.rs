@@ -30,7 +30,16 @@ pub enum Door {
 pub struct Hall {
     context: Arc<Context>,
     tls: Tls,
-    streams: Mutex<HashMap<Key, u32>>,
+    streams: Mutex<HashMap<Key, Streams>>,
+}
+
+/// Of one address.
+#[derive(Debug, Default)]
+struct Streams {
+    count: u32,
+    /// The log says that there were too many. Once until all have ended: who is refused must not
+    /// fill the log instead.
+    told: bool,
 }
 
 impl Hall {
@@ -69,7 +78,6 @@ impl Hall {
             Some(guard) => tasks
                 .spawn("stream", async move { self.serve(stream, peer, door, since, guard).await }),
             None => {
-                tracing::info!(%peer, max = self.context.router.limits.streams_per_ip, "too many streams from this address");
                 tasks.spawn("refuse", refuse(stream, door));
             }
         }
@@ -109,16 +117,19 @@ impl Hall {
         let key = Key::from(peer);
         {
             let mut streams = self.streams();
-            let count = streams.entry(key.clone()).or_insert(0);
-            if max > 0 && *count >= max {
+            let held = streams.entry(key.clone()).or_default();
+            if max > 0 && held.count >= max {
+                if !std::mem::replace(&mut held.told, true) {
+                    tracing::info!(%peer, max, "too many streams from this address");
+                }
                 return None;
             }
-            *count += 1;
+            held.count += 1;
         }
         Some(Counted { hall: self, key })
     }
 
-    fn streams(&self) -> MutexGuard<'_, HashMap<Key, u32>> {
+    fn streams(&self) -> MutexGuard<'_, HashMap<Key, Streams>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -132,9 +143,9 @@ struct Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         let mut streams = self.hall.streams();
-        if let Some(count) = streams.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(held) = streams.get_mut(&self.key) {
+            held.count = held.count.saturating_sub(1);
+            if held.count == 0 {
                 streams.remove(&self.key);
             }
         }

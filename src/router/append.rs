@@ -29,10 +29,16 @@ impl Job for Append {
         mailbox::append(tx, self.account, self.seq, &self.stanza.frame().to_vec(), self.at)
     }
 
+    /// So that a disk that hangs fills the queue and not the memory.
+    fn bytes(&self) -> usize {
+        self.stanza.frame().len()
+    }
+
     /// promise.md 5: a failed commit gives the sender `resource-constraint`, and `h` moves on.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Err(error) = outcome else { return };
-        tracing::error!(%error, "a message could not be stored; its sender is told");
+        // The store says once, and loudly, that it takes no writes.
+        tracing::debug!(%error, "a message could not be stored; its sender is told");
         let bytes = self.stanza.frame().len();
         self.router.registry.with(&self.bare, |user| user.owed.failed(self.seq, bytes));
         if let Some(outbox) = &self.sender {
@@ -46,5 +52,29 @@ impl Job for Append {
             }
         }
         drop(self.ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::limits::Limits;
+
+    #[test]
+    fn a_write_weighs_what_it_holds() {
+        let (_folder, store) = crate::store::testing::store();
+        let body = "x".repeat(100_000);
+        let xml = format!("<message from='a@x/1' to='b@x'><body>{body}</body></message>");
+        let append = Append {
+            router: Arc::new(Router::new(["x".to_owned()], store, Arc::new(Limits::default()))),
+            account: AccountId(1),
+            bare: "b@x".to_owned(),
+            seq: 1,
+            at: 0,
+            stanza: Stanza::ours(xml.into()).unwrap(),
+            ticket: None,
+            sender: None,
+        };
+        assert!(append.bytes() > 100_000);
     }
 }

@@ -139,7 +139,7 @@ fn plan(
         };
     };
     let bytes = stanza.frame().len();
-    if targets.is_empty() && !has_room(router, user, bytes) {
+    if !user.owed.has_room(bytes, !targets.is_empty(), &router.limits) {
         return Plan::Routed(Routed::Bounce(
             // XEP-0160 §3: service-unavailable when the offline queue is full.
             StanzaError::service_unavailable().text("too many messages wait for this account"),
@@ -149,11 +149,6 @@ fn plan(
         Ok(seq) => Plan::Push(targets, Some(seq)),
         Err(error) => Plan::Routed(Routed::Bounce(error.into())),
     }
-}
-
-fn has_room(router: &Router, user: &User, bytes: usize) -> bool {
-    user.owed.waiting() < router.limits.offline_messages_max
-        && user.owed.waiting_bytes() + bytes <= router.limits.offline_bytes_max
 }
 
 /// Queues the row. Under the shard's lock, so that a session that becomes available sees either

@@ -208,7 +208,7 @@ impl Router {
                 );
             }
             Err(error) => {
-                self.registry.forget(bare.as_str());
+                self.registry.load_failed(bare.as_str());
                 return Err(error);
             }
         }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
+use crate::base::limits::{Limits, UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MESSAGES_MAX};
+
 /// Messages stored for one account and not confirmed.
 #[derive(Debug, Default)]
 pub struct Owed {
@@ -36,6 +38,16 @@ impl Owed {
     pub fn waiting_bytes(&self) -> usize {
         let held: usize = self.in_flight.values().map(|held| held.bytes).sum();
         self.bytes.saturating_sub(held)
+    }
+
+    /// Room for one more message: `held` by a session, or waiting for one. What sessions hold is
+    /// bounded more widely, but it is: who never confirms may not have the disk filled.
+    pub fn has_room(&self, bytes: usize, held: bool, limits: &Limits) -> bool {
+        let waits = self.waiting() < limits.offline_messages_max
+            && self.waiting_bytes() + bytes <= limits.offline_bytes_max;
+        let all = self.rows < limits.offline_messages_max + UNCONFIRMED_MESSAGES_MAX
+            && self.bytes + bytes <= limits.offline_bytes_max + UNCONFIRMED_BYTES_MAX;
+        (held || waits) && all
     }
 
     /// A new row, held by these sessions (none: it waits).
@@ -95,6 +107,22 @@ impl Owed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_held_has_a_bound_too() {
+        let limits = Limits { offline_messages_max: 1, offline_bytes_max: 10, ..Limits::default() };
+        let mut owed = Owed::default();
+        assert!(owed.has_room(10, false, &limits) && !owed.has_room(11, false, &limits));
+        owed.append(1, 5, []);
+        assert!(!owed.has_room(1, false, &limits) && owed.has_room(1, true, &limits));
+        assert!(!owed.has_room(UNCONFIRMED_BYTES_MAX + 6, true, &limits));
+        for seq in 2..=UNCONFIRMED_MESSAGES_MAX as i64 {
+            owed.append(seq, 1, [7]);
+        }
+        assert!(owed.has_room(1, true, &limits));
+        owed.append(0, 1, [7]);
+        assert!(!owed.has_room(1, true, &limits));
+    }
 
     #[test]
     fn a_row_is_owed_until_one_holder_confirms_it() {

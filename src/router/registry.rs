@@ -226,9 +226,9 @@ impl Registry {
         }
     }
 
-    /// Forgets an entry that could not be loaded, or an account that changed under it.
-    pub fn forget(&self, bare: &str) -> Vec<Resource> {
-        self.shard(bare).remove(bare).map_or_else(Vec::new, |user| user.resources)
+    /// The account could not be read. What another loader read meanwhile stays, with its sessions.
+    pub fn load_failed(&self, bare: &str) {
+        self.forget_if(bare, Account::Loading);
     }
 
     /// The account is deleted. Its sessions stay until they end by themselves, so that each one
@@ -245,8 +245,12 @@ impl Registry {
 
     /// Forgets that there was no such account.
     pub fn forget_missing(&self, bare: &str) {
+        self.forget_if(bare, Account::Missing);
+    }
+
+    fn forget_if(&self, bare: &str, account: Account) {
         let mut shard = self.shard(bare);
-        if shard.get(bare).is_some_and(|user| user.account == Account::Missing) {
+        if shard.get(bare).is_some_and(|user| user.account == account) {
             shard.remove(bare);
         }
     }
@@ -381,6 +385,17 @@ mod tests {
 
     fn change(ver: i64) -> RosterChange {
         RosterChange { ver, jid: format!("c{ver}@x"), item: Some(Item::default()), push: ver != 2 }
+    }
+
+    #[test]
+    fn a_failed_reader_does_not_take_away_what_another_one_read() {
+        let registry = Registry::new();
+        let bare = BareJid::parse("a@x").unwrap();
+        assert!(registry.begin_load(&bare) && registry.begin_load(&bare));
+        let id = Account::Stored(AccountId(1));
+        registry.end_load(&bare, id, Roster::default(), Owed::default());
+        registry.load_failed("a@x");
+        assert_eq!(registry.with("a@x", |user| user.account), Some(id));
     }
 
     #[test]

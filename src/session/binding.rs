@@ -1,6 +1,7 @@
 //! A session's place in the registry. Dropping it takes the session out, whatever ended it: a
 //! closing tag, a cut, a panic.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -32,8 +33,17 @@ impl Binding {
 }
 
 impl Drop for Binding {
-    #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
     fn drop(&mut self) {
+        // It may be a panic that ends the session: another one on the way out would end the server.
+        if catch_unwind(AssertUnwindSafe(|| self.leave())).is_err() {
+            tracing::error!(jid = %self.cx.who.jid, "a session did not take leave");
+        }
+    }
+}
+
+impl Binding {
+    #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
+    fn leave(&mut self) {
         let mut cx = self.cx.clone();
         cx.now = SystemTime::now();
         let router = &self.context.router;

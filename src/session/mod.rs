@@ -64,3 +64,6 @@ pub async fn serve(context: Arc<Context>, arrival: Arrival, guard: impl Send + '
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,8 @@ struct Negotiation {
     peer: IpAddr,
     deadline: tokio::time::Instant,
     account: Option<(BareJid, Option<AccountId>)>,
+    /// The account whose keys were given out last, and the epoch that they are of.
+    asked: Option<(AccountId, i64)>,
     /// Set by a bind; dropping it undoes the bind.
     bound: Option<Binding>,
 }
@@ -57,8 +59,16 @@ pub async fn negotiate(context: Arc<Context>, arrival: Arrival) -> Option<Sessio
     let machine = C2s::new(context.policy.clone(), arrival.direct_tls);
     let deadline = (arrival.since + context.router.limits.unauthenticated_time).into();
     let peer = arrival.peer;
-    let mut negotiation =
-        Negotiation { context, wire, machine, peer, deadline, account: None, bound: None };
+    let mut negotiation = Negotiation {
+        context,
+        wire,
+        machine,
+        peer,
+        deadline,
+        account: None,
+        asked: None,
+        bound: None,
+    };
     let mut input = negotiation.read().await?;
     loop {
         match negotiation.step(input).await {
@@ -132,8 +142,8 @@ impl Negotiation {
             match output {
                 Output::Write(bytes) => self.wire.queue(bytes),
                 Output::StartTls => next = self.start_tls().await,
-                Output::Keys { localpart, hash } => {
-                    next = Next::Feed(self.keys(&localpart, hash).await)
+                Output::Keys { localpart, hash, or_other } => {
+                    next = Next::Feed(self.keys(&localpart, hash, or_other).await)
                 }
                 Output::Work(work) => {
                     let _permit = self.context.workers.acquire().await;
@@ -182,7 +192,7 @@ impl Negotiation {
     }
 
     /// Looks up keys, after the delay that earlier failures earned.
-    async fn keys(&mut self, localpart: &str, hash: Option<HashName>) -> Input {
+    async fn keys(&mut self, localpart: &str, hash: HashName, or_other: bool) -> Input {
         let host = self.machine.host().unwrap_or_default().to_owned();
         let account = Key::Account(format!("{localpart}@{host}").into());
         let delay = {
@@ -192,12 +202,15 @@ impl Negotiation {
         };
         sleep(delay).await;
         let local = localpart.to_owned();
-        let read = self.context.router.store.read(move |tx| match hash {
-            Some(hash) => accounts::keys(tx, &local, &host, hash),
-            None => accounts::any_keys(tx, &local, &host),
+        let read = self.context.router.store.read(move |tx| match or_other {
+            false => accounts::keys(tx, &local, &host, hash),
+            true => accounts::any_keys(tx, &local, &host, hash),
         });
         match read.await {
-            Ok(found) => Input::Keys(found.map(|(_, keys)| keys)),
+            Ok(found) => Input::Keys(found.map(|(account, keys)| {
+                self.asked = Some((account.id, account.epoch));
+                keys
+            })),
             Err(error) => {
                 tracing::error!(%error, "credentials could not be read");
                 Input::Fail(StreamError::InternalServerError.into())
@@ -226,6 +239,10 @@ impl Negotiation {
         let account = account.await.map_err(failed)?.ok_or(SaslFailure::NotAuthorized)?;
         if account.disabled {
             return Err(SaslFailure::AccountDisabled);
+        }
+        // The password was changed, or the account made anew, since its keys were looked up.
+        if self.asked != Some((account.id, account.epoch)) {
+            return Err(SaslFailure::NotAuthorized);
         }
         self.context.router.load(&bare).await.map_err(failed)?;
         self.throttle().succeeded(&Key::Account(bare.as_str().into()));
@@ -276,7 +293,13 @@ impl Negotiation {
                         router.replaced(&replaced);
                     }
                     self.bound = Some(Binding::new(self.context.clone(), cx));
-                    return Ok(full);
+                    return match self.still_welcome().await {
+                        Ok(()) => Ok(full),
+                        Err(error) => {
+                            self.bound = None;
+                            Err(error)
+                        }
+                    };
                 }
                 Bound::Taken if self.context.conflict == Conflict::Refuse => {
                     return Err(StanzaError::conflict());
@@ -290,6 +313,17 @@ impl Negotiation {
             }
         }
         Err(StanzaError::conflict())
+    }
+
+    /// Whether what the stream logged in with still opens the account. Looked up when it is among
+    /// the account's sessions: whoever shuts the account later finds it there and ends it.
+    async fn still_welcome(&mut self) -> Result<(), StanzaError> {
+        let (Some((_, Some(_))), Some((id, epoch))) = (&self.account, self.asked) else {
+            return Ok(());
+        };
+        let account = self.context.router.store.read(move |tx| accounts::get(tx, id)).await?;
+        let same = account.is_some_and(|account| account.epoch == epoch && !account.disabled);
+        if same { Ok(()) } else { Err(StanzaError::not_authorized()) }
     }
 
     /// A request before authentication, if a module takes it (XEP-0077).

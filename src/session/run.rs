@@ -22,7 +22,8 @@ use crate::router::ticket::Ledger;
 use crate::stanza::Stanza;
 use crate::stanza::delay::delay;
 use crate::store::StoreError;
-use crate::store::mailbox::{self, MailRow};
+use crate::store::mailbox::{self, MailRow, Page};
+use crate::store::tx::Tx;
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::open::CLOSE;
 use crate::xml::writer::Xml;
@@ -60,11 +61,11 @@ pub(super) type Pending = Pin<Box<dyn Future<Output = Handled> + Send>>;
 pub(super) struct Drain {
     boundary: i64,
     after: i64,
-    page: Option<Page>,
+    page: Option<Paging>,
 }
 
 /// A read of owed rows on its way.
-type Page = Pin<Box<dyn Future<Output = Result<Vec<MailRow>, StoreError>> + Send>>;
+type Paging = Pin<Box<dyn Future<Output = Result<Page, StoreError>> + Send>>;
 
 /// A server ping whose answer is awaited.
 pub(super) struct Ping {
@@ -88,7 +89,7 @@ pub(super) enum Ending {
 enum Woken {
     Io(std::io::Result<Io>),
     Handled(Handled),
-    Page(Result<Vec<MailRow>, StoreError>),
+    Page(Result<Page, StoreError>),
     Outbox,
     Timer,
 }
@@ -263,34 +264,36 @@ impl Session {
         self.drain = Some(Drain { boundary, after, page });
     }
 
-    fn page(&self, after: i64, boundary: i64) -> Page {
+    fn page(&self, after: i64, boundary: i64) -> Paging {
         let store = self.binding.cx.store.clone();
         let account = self.binding.cx.who.account;
         Box::pin(async move {
-            let Some(account) = account else { return Ok(Vec::new()) };
+            let Some(account) = account else { return Ok(Page::default()) };
             // promise.md 7: the read sees every row that was queued before.
             store.barrier().await?;
-            store.read(move |tx| mailbox::page(tx, account, after, boundary, PAGE_ROWS)).await
+            let page = move |tx: &mut dyn Tx| {
+                mailbox::page(tx, account, after, boundary, PAGE_ROWS, PAGE_BYTES)
+            };
+            store.read(page).await
         })
     }
 
-    fn drain_page(&mut self, page: Result<Vec<MailRow>, StoreError>) {
+    fn drain_page(&mut self, page: Result<Page, StoreError>) {
         let Some(mut drain) = self.drain.take() else { return };
-        let rows = match page {
-            Ok(rows) => rows,
+        let Page { rows, more } = match page {
+            Ok(page) => page,
             Err(error) => {
                 // The rows stay owed: the next session gets them.
                 tracing::error!(%error, jid = %self.binding.cx.who.jid, "owed messages could not be read");
                 return;
             }
         };
-        let last = rows.len() < PAGE_ROWS;
         for row in rows {
             drain.after = row.seq;
             self.deliver_row(row);
         }
         self.ping_if_owed();
-        if !last {
+        if more {
             drain.page = Some(self.page(drain.after, drain.boundary));
             self.drain = Some(drain);
         }
@@ -476,6 +479,8 @@ const BATCH_BYTES: usize = 65_536;
 const TURN_STANZAS: usize = 32;
 /// Owed rows read at once.
 const PAGE_ROWS: usize = 50;
+/// The same in bytes, the last row apart: they wait in memory until the client has taken them.
+const PAGE_BYTES: usize = 262_144;
 /// promise.md 2: a message unconfirmed for so long brings a ping.
 const CONFIRM_AFTER: Duration = Duration::from_secs(30);
 /// Unconfirmed messages that bring a ping at once.

@@ -1,7 +1,7 @@
 //! Messages owed to an account (XEP-0160; promise.md 1-3): kept until a session confirms them.
 
 use super::accounts::AccountId;
-use super::tx::{StoreError, Tx, query_all, query_one};
+use super::tx::{StoreError, Tx, query_one};
 
 /// A message owed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,18 +27,39 @@ pub fn append(
     Ok(())
 }
 
-/// The messages after one place up to another, that one too, in order, `limit` at most.
+/// Some messages, and whether there may be more behind them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// In order.
+    pub rows: Vec<MailRow>,
+    /// The page was full.
+    pub more: bool,
+}
+
+/// The messages after one place up to another, that one too, in order: `limit` at most, and no
+/// further one once there are `bytes` of them.
 pub fn page(
     tx: &mut dyn Tx,
     account: AccountId,
     after_seq: i64,
     up_to_seq: i64,
     limit: usize,
-) -> Result<Vec<MailRow>, StoreError> {
+    bytes: usize,
+) -> Result<Page, StoreError> {
     let params = [account.into(), after_seq.into(), up_to_seq.into(), limit.into()];
-    query_all(tx, PAGE, &params, |row| {
-        Ok(MailRow { seq: row.int(0)?, at: row.int(1)?, stanza: row.blob(2)? })
-    })
+    let mut page = Page::default();
+    let mut size = 0;
+    tx.query(PAGE, &params, &mut |row| {
+        page.more |= size >= bytes;
+        if !page.more {
+            let row = MailRow { seq: row.int(0)?, at: row.int(1)?, stanza: row.blob(2)? };
+            size += row.stanza.len();
+            page.rows.push(row);
+        }
+        Ok(())
+    })?;
+    page.more |= page.rows.len() >= limit;
+    Ok(page)
 }
 
 /// Forgets messages that reached the account; unknown ones and other accounts' are left alone.
@@ -94,13 +115,21 @@ mod tests {
             }
             append(tx, other, 25, b"x", 0).unwrap();
             let seqs = |tx: &mut dyn Tx, after, to, limit| -> Vec<i64> {
-                page(tx, me, after, to, limit).unwrap().iter().map(|row| row.seq).collect()
+                let page = page(tx, me, after, to, limit, 99).unwrap();
+                page.rows.iter().map(|row| row.seq).collect()
             };
             assert_eq!(seqs(tx, 0, i64::MAX, 9), [10, 20, 30, 40]);
             assert_eq!(seqs(tx, 10, 30, 9), [20, 30]);
             assert_eq!(seqs(tx, 0, i64::MAX, 1), [10]);
-            let first = page(tx, me, 0, 10, 1).unwrap();
-            assert_eq!(first, [MailRow { seq: 10, at: 11, stanza: b"12345".to_vec() }]);
+            let first = page(tx, me, 0, 10, 2, 9).unwrap();
+            let row = MailRow { seq: 10, at: 11, stanza: b"12345".to_vec() };
+            assert_eq!(first, Page { rows: vec![row], more: false });
+            for (limit, bytes, rows, more) in
+                [(9, 5, 1, true), (9, 6, 2, true), (2, 99, 2, true), (9, 20, 4, false)]
+            {
+                let page = page(tx, me, 0, i64::MAX, limit, bytes).unwrap();
+                assert_eq!((page.rows.len(), page.more), (rows, more), "{limit} {bytes}");
+            }
             assert_eq!(usage(tx, me), Ok((4, 20)));
             assert_eq!(last_seq(tx), Ok(40));
 

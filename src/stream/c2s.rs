@@ -74,12 +74,14 @@ pub enum Output {
     Write(Bytes),
     /// Let TLS take over, unless plain bytes wait behind the request: then close.
     StartTls,
-    /// Look up keys, of this hash or any.
+    /// Look up keys.
     Keys {
         /// In normal form.
         localpart: String,
-        /// Any if none.
-        hash: Option<HashName>,
+        /// Of this hash.
+        hash: HashName,
+        /// Others will do where the account has none of this hash.
+        or_other: bool,
     },
     /// Run it off the network threads.
     Work(Work),
@@ -275,11 +277,20 @@ impl C2s {
 
     fn auth(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
         let offer = match std::mem::replace(&mut self.state, State::Ended) {
-            // RFC 6120 §6.4.2: a second <auth/> drops the attempt under way.
-            State::Offered(offer) | State::Authenticating(offer, _) => offer,
+            State::Offered(offer) => offer,
+            // RFC 6120 §6.4.2: a second <auth/> drops the attempt under way, which counts: each
+            // one costs a look into the store.
+            State::Authenticating(offer, _) => {
+                self.attempts += 1;
+                offer
+            }
             _ => return self.close(Some(StreamError::NotAuthorized.into()), rng),
         };
         self.asked = None;
+        if self.attempts >= self.policy.limits.auth_attempts_max {
+            self.state = State::Offered(offer);
+            return self.sasl_failure(SaslFailure::MalformedRequest);
+        }
         if offer.mechanisms.is_empty() && !self.secured {
             self.state = State::Offered(offer);
             return self.sasl_failure(SaslFailure::EncryptionRequired);
@@ -348,11 +359,11 @@ impl C2s {
             )),
             Step::NeedKeys { localpart, hash } => {
                 self.asked = Some(localpart.clone());
-                one(Output::Keys { localpart, hash: Some(hash) })
+                one(Output::Keys { localpart, hash, or_other: false })
             }
-            Step::NeedAnyKeys { localpart, .. } => {
+            Step::NeedAnyKeys { localpart, prefer } => {
                 self.asked = Some(localpart.clone());
-                one(Output::Keys { localpart, hash: None })
+                one(Output::Keys { localpart, hash: prefer, or_other: true })
             }
             Step::Work(work) => one(Output::Work(work)),
             Step::Success { who, data } => {

@@ -200,7 +200,7 @@ impl Framer {
                     self.phase = Phase::Open;
                     return Ok(Some(Piece::Open(tag)));
                 }
-                Cut::Element => return Ok(Some(Piece::Element(buf.split_to(length).freeze()))),
+                Cut::Element => return Ok(Some(Piece::Element(cut_out(buf, length)))),
                 Cut::Close => {
                     self.root.check_end(&buf.split_to(length))?;
                     return Ok(Some(Piece::Close));
@@ -496,11 +496,42 @@ fn pseudo_attribute<'a>(body: &mut &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 const CDATA_OPEN: &[u8] = b"<![CDATA[";
 const DECLARATION_OPEN: &[u8] = b"<?xml";
 
+/// Takes the first bytes of the buffer. An element may be kept for long (in an outbox, as somebody's
+/// presence), and a slice keeps all that was read with it: so a small one is copied, and what waits
+/// for a session weighs what it is counted for.
+fn cut_out(buf: &mut BytesMut, length: usize) -> Bytes {
+    if length >= SHARED_MIN {
+        return buf.split_to(length).freeze();
+    }
+    let piece = Bytes::copy_from_slice(buf.get(..length).unwrap_or_default());
+    buf.advance(length);
+    piece
+}
+
+/// Bytes from which an element is a slice of the buffer, which is a few times as large at most.
+const SHARED_MIN: usize = 65_536;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const LIMITS: FramerLimits = FramerLimits { bytes_max: 200, depth_max: 4 };
+
+    #[test]
+    fn a_small_element_does_not_keep_what_was_read_with_it() {
+        let limits = FramerLimits { bytes_max: 300_000, depth_max: 4 };
+        let mut framer = Framer::new(limits);
+        let long = format!("<stream><a b='{}'/><a/>", "x".repeat(SHARED_MIN));
+        let mut buf = BytesMut::from(long.as_str());
+        let mut whole = || framer.next(&mut buf).unwrap();
+        let (_, large, small) = (whole(), whole(), whole());
+        let alone = |piece| match piece {
+            Some(Piece::Element(bytes)) => Bytes::is_unique(&bytes),
+            other => panic!("{other:?}"),
+        };
+        // The large one is a slice, which others may be kept with; it alone costs a copy.
+        assert_eq!((alone(large), alone(small)), (false, true));
+    }
 
     /// What came out: pieces with runs of white space joined, and the error if any.
     type Outcome = (Vec<Piece>, Option<XmlError>);

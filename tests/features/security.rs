@@ -6,6 +6,7 @@ use crate::harness::process::{Lab, PASSWORD, ends_with, run, stream_error};
 use crate::harness::scram::Scram;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 /// Rule 2: the full JID is stamped before anybody else sees the stanza (RFC 6120 §8.1.2.1); a
 /// forged one ends the stream, in any spelling.
@@ -273,5 +274,68 @@ async fn registration_is_closed_by_default() -> Outcome<()> {
     let answer = client.receive().await?;
     assert!(answer.name == "error" || answer.attr("type") == Some("error"), "{answer}");
     assert!(lab.authenticated("eve").await.is_err());
+    Ok(())
+}
+
+/// 'Disabled account still usable through another path', tokens and the credential epoch: between
+/// SASL and binding an account may be shut or get another password; what was logged in before that
+/// opens nothing any more.
+#[tokio::test]
+async fn a_login_is_worth_nothing_once_the_account_was_shut() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::serve(folder.path(), &[], &["alice", "bob"]);
+    let data = lab.data.display().to_string();
+    let user = |verb: &[&str], input: &str| {
+        let args = [&["--data-dir", &data, "user"], verb].concat();
+        let said = run(&args, input);
+        assert!(said.ok, "{said:?}");
+    };
+    let mut alice = lab.authenticated("alice").await?;
+    let mut bob = lab.authenticated("bob").await?;
+    user(&["disable", "alice@localhost"], "");
+    user(&["passwd", "bob@localhost", "--password-stdin"], "a-new-secret\n");
+    for client in [&mut alice, &mut bob] {
+        let bind = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>";
+        let answer = client.ask(&format!("<iq type='set' id='b'>{bind}</iq>")).await?;
+        assert_eq!(answer.condition(), Some("not-authorized"), "{answer}");
+    }
+    Ok(())
+}
+
+/// 'Unlimited tries on a stream': an attempt that another one replaces (RFC 6120 §6.4.2) counts too,
+/// as each costs a look into the store.
+#[tokio::test]
+async fn attempts_that_are_never_finished_are_counted() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &["limits.auth_attempts_max=3"]);
+    let mut client = lab.connect().await?;
+    let first = BASE64.encode("n,,n=alice,r=nonce");
+    let auth = format!("<auth xmlns='{SASL}' mechanism='SCRAM-SHA-256'>{first}</auth>");
+    for _ in 0..3 {
+        client.send(&auth).await?;
+        assert_eq!(client.receive().await?.name, "challenge");
+    }
+    client.send(&auth).await?;
+    assert_eq!(client.receive().await?.name, "failure");
+    ends_with(&mut client, "policy-violation").await
+}
+
+/// Rule 9: PLAIN for an account that does not exist is hashed as long as for one that does. Made so
+/// slow that nothing else counts, and compared generously.
+#[tokio::test]
+async fn a_password_is_hashed_as_long_for_nobody_as_for_somebody() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &["sasl.iterations=100000"]);
+    let mut fastest = [Duration::MAX; 2];
+    for _ in 0..3 {
+        for (user, fastest) in ["alice", "nobody"].into_iter().zip(&mut fastest) {
+            let mut client = lab.connect().await?;
+            let plain = BASE64.encode(format!("\0{user}\0wrong"));
+            let begun = Instant::now();
+            client.send(&format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{plain}</auth>")).await?;
+            assert_eq!(client.receive().await?.name, "failure");
+            *fastest = (*fastest).min(begun.elapsed());
+        }
+    }
+    let [known, unknown] = fastest;
+    assert!(known < unknown * 2 && unknown < known * 2, "{fastest:?}");
     Ok(())
 }

@@ -15,6 +15,8 @@ fn parsed(items: &str) -> Result<Set, Condition> {
 #[test]
 fn sets_are_checked_as_rfc_6121_2_3_3_says() {
     let long = "x".repeat(ROSTER_TEXT_BYTES_MAX + 1);
+    let large: String =
+        (10..15).map(|n| format!("<group>{n}{}</group>", "x".repeat(1_000))).collect();
     let many: String = (0..=ROSTER_GROUPS_MAX).map(|n| format!("<group>{n}</group>")).collect();
     for (items, expected) in [
         (String::new(), Condition::BadRequest),
@@ -28,6 +30,7 @@ fn sets_are_checked_as_rfc_6121_2_3_3_says() {
         (format!("<item jid='a@x' name='{long}'/>"), Condition::NotAcceptable),
         ("<item jid='a@x'><group/></item>".into(), Condition::NotAcceptable),
         (format!("<item jid='a@x'><group>{long}</group></item>"), Condition::NotAcceptable),
+        (format!("<item jid='a@x'>{large}</item>"), Condition::NotAcceptable),
         (format!("<item jid='a@x'>{many}</item>"), Condition::NotAcceptable),
     ] {
         assert_eq!(parsed(&items), Err(expected), "{items}");
