@@ -55,7 +55,8 @@ async fn a_roster_that_claims_a_subscription_shows_nothing_by_itself() {
     let world = World::new(&["a", "b"]).await;
     let _b = world.online("b@x/1").await;
     let account = world.connect("a@x/0").await.cx.who.account.unwrap();
-    world.router.registry.forget("a@x");
+    world.router.registry.removed("a@x");
+    world.router.registry.forget_missing("a@x");
     let state = Subscription::To;
     let item = Item { jid: "b@x".to_owned(), state, listed: true, ..Item::default() };
     world.router.store.write(move |tx| roster::put(tx, account, &item)).await.unwrap();
