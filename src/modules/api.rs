@@ -249,6 +249,8 @@ pub struct Goodbye {
 pub struct Presented {
     /// Set when the session may take messages from now on: deliver owed rows up to here first.
     pub drain: Option<i64>,
+    /// It takes no messages to the account from now on: what it delivers of the owed ones stops.
+    pub refuses: bool,
 }
 
 /// What handlers see. It may never gain a field that is a module.

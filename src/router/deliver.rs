@@ -190,6 +190,10 @@ fn push(
         match outbox.push(Outgoing { frame: stanza.frame(), owed }) {
             Ok(Level::Easy) => {}
             Ok(Level::OverHalf) => routed = Routed::Slow(outbox.clone()),
+            // RFC 6121 §8.5.3.2.3: every request gets its answer, also of a session just gone.
+            Err(_) if is_request(stanza) => {
+                routed = Routed::Bounce(StanzaError::service_unavailable());
+            }
             Err(_) => {
                 let release =
                     |user: &mut User| owed.is_some_and(|seq| user.owed.release(seq, *session));
@@ -203,13 +207,21 @@ fn push(
     routed
 }
 
+fn is_request(stanza: &Stanza) -> bool {
+    stanza.kind() == stanza::Kind::Iq && matches!(kind_of(stanza), Ok(Kind::IqRequest))
+}
+
 /// Rows that no session holds go to a resource that takes messages, if there is one.
 pub(super) fn redeliver(router: &Router, bare: &str) {
     let taker = router.registry.with(bare, |user| {
         if user.owed.waiting() == 0 {
             return None;
         }
-        user.non_negative().next().map(|r| (r.outbox.clone(), router.store.next_seq()))
+        let drainer = user.owed.drainer();
+        let taker = user.non_negative().find(|r| drainer.is_none_or(|d| d == r.session))?;
+        let (session, outbox) = (taker.session, taker.outbox.clone());
+        let boundary = router.store.next_seq();
+        user.owed.begin_drain(session, boundary).then_some((outbox, boundary))
     });
     if let Some(Some((outbox, boundary))) = taker {
         outbox.ask_drain(boundary);

@@ -10,6 +10,7 @@ pub mod task;
 pub mod ticket;
 
 mod append;
+mod confirm;
 mod deliver;
 
 use std::collections::HashSet;
@@ -249,17 +250,8 @@ impl Router {
     }
 
     /// The rows were confirmed by a session of the account: they are owed no longer.
-    pub fn confirm(&self, bare: &str, seqs: &[i64]) {
-        let confirmed = self.registry.with(bare, |user| {
-            let Account::Stored(account) = user.account else { return None };
-            let seqs: Vec<i64> =
-                seqs.iter().copied().filter(|seq| user.owed.confirm(*seq)).collect();
-            (!seqs.is_empty()).then_some((account, seqs))
-        });
-        if let Some(Some((account, seqs))) = confirmed {
-            self.store
-                .write_behind(Box::new(move |tx| mailbox::confirm(tx, account, &seqs).map(drop)));
-        }
+    pub fn confirm(self: &Arc<Self>, bare: &str, seqs: &[i64]) {
+        confirm::confirm(self, bare, seqs);
     }
 }
 

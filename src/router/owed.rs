@@ -10,34 +10,61 @@ use crate::base::limits::{Limits, UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MESSAGES_MA
 /// Messages stored for one account and not confirmed.
 #[derive(Debug, Default)]
 pub struct Owed {
-    /// Rows in the store, those being written included.
+    /// Rows in the store: those being written, and those confirmed whose deletion is not durable.
     pub rows: usize,
     /// Their bytes.
     pub bytes: usize,
-    in_flight: BTreeMap<i64, InFlight>,
+    /// Rows that do not wait.
+    taken: BTreeMap<i64, Taken>,
+    /// Who delivers what waits. One at a time, so that no conversation is split over two devices.
+    drain: Option<Drain>,
 }
 
 #[derive(Debug)]
-struct InFlight {
+struct Taken {
     bytes: usize,
-    holders: SmallVec<[u64; 1]>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Written, or about to be, to these sessions, none of which has confirmed it.
+    Held(SmallVec<[u64; 1]>),
+    /// A session has it; the row is to be deleted, or `deleting` at this moment.
+    Confirmed { deleting: bool },
+    /// The row is gone, but a drain may have read it before.
+    Deleted,
+}
+
+#[derive(Debug)]
+struct Drain {
+    session: u64,
+    boundary: i64,
 }
 
 impl Owed {
     /// As counted in the store when the account was loaded.
     pub fn stored(rows: usize, bytes: usize) -> Self {
-        Self { rows, bytes, in_flight: BTreeMap::new() }
+        Self { rows, bytes, ..Self::default() }
     }
 
-    /// Rows that no session holds: they wait for the next one.
+    /// Rows that no session has or had: they wait for the next one.
     pub fn waiting(&self) -> usize {
-        self.rows.saturating_sub(self.in_flight.len())
+        self.rows.saturating_sub(self.in_store().count())
     }
 
-    /// Bytes of the rows that no session holds.
+    /// Bytes of the rows that wait.
     pub fn waiting_bytes(&self) -> usize {
-        let held: usize = self.in_flight.values().map(|held| held.bytes).sum();
-        self.bytes.saturating_sub(held)
+        self.bytes.saturating_sub(self.in_store().map(|taken| taken.bytes).sum())
+    }
+
+    /// Nothing is known that a look into the store would not tell: the entry may be forgotten.
+    pub fn is_settled(&self) -> bool {
+        self.taken.is_empty()
+    }
+
+    fn in_store(&self) -> impl Iterator<Item = &Taken> {
+        self.taken.values().filter(|taken| !matches!(taken.state, State::Deleted))
     }
 
     /// Room for one more message: `held` by a session, or waiting for one. What sessions hold is
@@ -56,50 +83,106 @@ impl Owed {
         self.bytes += bytes;
         let holders: SmallVec<[u64; 1]> = holders.into_iter().collect();
         if !holders.is_empty() {
-            self.in_flight.insert(seq, InFlight { bytes, holders });
+            self.taken.insert(seq, Taken { bytes, state: State::Held(holders) });
         }
     }
 
-    /// A session takes a waiting row; false when some session holds it already.
+    /// The session may deliver what waits up to the boundary; false while another one does.
+    pub fn begin_drain(&mut self, session: u64, boundary: i64) -> bool {
+        let drain = self.drain.get_or_insert(Drain { session, boundary });
+        drain.boundary = drain.boundary.max(boundary);
+        drain.session == session
+    }
+
+    /// The session that delivers what waits.
+    pub fn drainer(&self) -> Option<u64> {
+        self.drain.as_ref().map(|drain| drain.session)
+    }
+
+    /// The session has delivered all up to the boundary, or gave up. It goes on if it was asked
+    /// for more meanwhile.
+    pub fn end_drain(&mut self, session: u64, boundary: i64) {
+        let ends = |drain: &mut Drain| drain.session == session && drain.boundary <= boundary;
+        if self.drain.take_if(ends).is_some() {
+            self.taken.retain(|_, taken| !matches!(taken.state, State::Deleted));
+        }
+    }
+
+    /// The draining session takes a waiting row; false when it is another's, or confirmed.
     pub fn claim(&mut self, seq: i64, bytes: usize, session: u64) -> bool {
-        if self.in_flight.contains_key(&seq) {
+        if self.drainer() != Some(session) || self.taken.contains_key(&seq) {
             return false;
         }
-        self.in_flight.insert(seq, InFlight { bytes, holders: [session].into_iter().collect() });
+        let state = State::Held([session].into_iter().collect());
+        self.taken.insert(seq, Taken { bytes, state });
         true
     }
 
-    /// Some session of the account confirmed the row. False when it was confirmed before.
-    pub fn confirm(&mut self, seq: i64) -> bool {
-        let Some(held) = self.in_flight.remove(&seq) else { return false };
+    /// Some session of the account confirmed the row: from now on it goes to nobody.
+    pub fn confirm(&mut self, seq: i64) {
+        if let Some(taken) = self.taken.get_mut(&seq)
+            && matches!(taken.state, State::Held(_))
+        {
+            taken.state = State::Confirmed { deleting: false };
+        }
+    }
+
+    /// Confirmed rows whose deletion must be written now, those of an earlier failure too.
+    pub fn to_delete(&mut self) -> Vec<i64> {
+        let mut rows = Vec::new();
+        for (seq, taken) in &mut self.taken {
+            if let State::Confirmed { deleting: deleting @ false } = &mut taken.state {
+                *deleting = true;
+                rows.push(*seq);
+            }
+        }
+        rows
+    }
+
+    /// How the deletion of a confirmed row ended.
+    pub fn deleted(&mut self, seq: i64, durable: bool) {
+        let Some(taken) = self.taken.get_mut(&seq) else { return };
+        if !durable {
+            taken.state = State::Confirmed { deleting: false };
+            return;
+        }
         self.rows = self.rows.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(held.bytes);
-        true
+        self.bytes = self.bytes.saturating_sub(taken.bytes);
+        taken.state = State::Deleted;
+        if self.drain.as_ref().is_none_or(|drain| drain.boundary < seq) {
+            self.taken.remove(&seq);
+        }
     }
 
     /// The row was never committed.
     pub fn failed(&mut self, seq: i64, bytes: usize) {
-        self.in_flight.remove(&seq);
+        self.taken.remove(&seq);
         self.rows = self.rows.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
     /// One session did not get this row after all. True when now nobody holds it.
     pub fn release(&mut self, seq: i64, session: u64) -> bool {
-        let Some(held) = self.in_flight.get_mut(&seq) else { return false };
-        held.holders.retain(|holder| *holder != session);
-        let alone = held.holders.is_empty();
+        let Some(Taken { state: State::Held(holders), .. }) = self.taken.get_mut(&seq) else {
+            return false;
+        };
+        holders.retain(|holder| *holder != session);
+        let alone = holders.is_empty();
         if alone {
-            self.in_flight.remove(&seq);
+            self.taken.remove(&seq);
         }
         alone
     }
 
-    /// A session ended: rows that nobody else holds wait again.
+    /// A session ended: rows that nobody else holds wait again, and it delivers none.
     pub fn abandon(&mut self, session: u64) {
-        self.in_flight.retain(|_, held| {
-            held.holders.retain(|holder| *holder != session);
-            !held.holders.is_empty()
+        self.end_drain(session, i64::MAX);
+        self.taken.retain(|_, taken| match &mut taken.state {
+            State::Held(holders) => {
+                holders.retain(|holder| *holder != session);
+                !holders.is_empty()
+            }
+            State::Confirmed { .. } | State::Deleted => true,
         });
     }
 }
@@ -107,6 +190,10 @@ impl Owed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn books(owed: &Owed) -> (usize, usize, usize, usize) {
+        (owed.rows, owed.bytes, owed.waiting(), owed.waiting_bytes())
+    }
 
     #[test]
     fn what_is_held_has_a_bound_too() {
@@ -129,15 +216,66 @@ mod tests {
         let mut owed = Owed::default();
         owed.append(1, 10, [7, 8]);
         owed.append(2, 10, []);
-        assert_eq!((owed.rows, owed.waiting(), owed.waiting_bytes()), (2, 1, 10));
+        assert_eq!(books(&owed), (2, 20, 1, 10));
         assert!(!owed.release(1, 7));
-        assert!(owed.confirm(1));
-        assert!(!owed.confirm(1));
-        assert!(owed.claim(2, 10, 8));
-        assert!(!owed.claim(2, 10, 9));
+        owed.confirm(1);
+        assert_eq!(owed.to_delete(), [1]);
+        assert!(owed.to_delete().is_empty());
+        owed.deleted(1, true);
+        assert!(owed.begin_drain(8, 2) && owed.claim(2, 10, 8));
+        assert!(!owed.claim(2, 10, 8));
+        assert_eq!(books(&owed), (1, 10, 0, 0));
         owed.abandon(8);
-        assert_eq!((owed.rows, owed.waiting()), (1, 1));
+        assert_eq!(books(&owed), (1, 10, 1, 10));
         owed.failed(2, 10);
-        assert_eq!((owed.rows, owed.bytes), (0, 0));
+        assert_eq!(books(&owed), (0, 0, 0, 0));
+        assert!(owed.is_settled());
+    }
+
+    #[test]
+    fn one_session_drains_at_a_time_until_it_has_what_it_was_asked_for() {
+        let mut owed = Owed::stored(3, 30);
+        assert!(owed.begin_drain(7, 10));
+        assert!(!owed.begin_drain(8, 20), "another one drains");
+        assert!(!owed.claim(1, 10, 8));
+        assert!(owed.claim(1, 10, 7));
+        owed.end_drain(7, 10);
+        assert_eq!(owed.drainer(), Some(7), "asked for more meanwhile");
+        owed.end_drain(8, 20);
+        assert_eq!(owed.drainer(), Some(7), "another's end is not its own");
+        owed.abandon(7);
+        assert_eq!((owed.drainer(), owed.waiting()), (None, 3));
+        assert!(owed.begin_drain(8, 20) && owed.claim(1, 10, 8));
+    }
+
+    #[test]
+    fn a_confirmed_row_goes_to_nobody_while_it_is_still_in_the_store() {
+        let mut owed = Owed::stored(1, 10);
+        owed.append(5, 10, [7]);
+        owed.confirm(5);
+        owed.abandon(7);
+        assert_eq!((books(&owed), owed.is_settled()), ((2, 20, 1, 10), false));
+        assert!(owed.begin_drain(8, 9));
+        assert!(!owed.claim(5, 10, 8), "read before it was deleted");
+        assert_eq!(owed.to_delete(), [5]);
+        owed.deleted(5, false);
+        assert_eq!((books(&owed), owed.to_delete()), ((2, 20, 1, 10), vec![5]));
+        owed.deleted(5, true);
+        assert_eq!(books(&owed), (1, 10, 1, 10));
+        assert!(!owed.claim(5, 10, 8), "the drain may have read it before");
+        owed.end_drain(8, 9);
+        assert!(owed.is_settled());
+    }
+
+    #[test]
+    fn a_row_confirmed_before_its_commit_failed_counts_once() {
+        let mut owed = Owed::default();
+        owed.append(1, 10, [7]);
+        owed.append(2, 10, []);
+        owed.confirm(1);
+        assert_eq!(owed.to_delete(), [1]);
+        owed.failed(1, 10);
+        owed.deleted(1, true);
+        assert_eq!(books(&owed), (1, 10, 1, 10));
     }
 }

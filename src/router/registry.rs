@@ -41,6 +41,8 @@ pub struct User {
     pub owed: Owed,
     /// Committed roster changes that came before their predecessors, by version.
     ahead: BTreeMap<i64, RosterChange>,
+    /// The account was made while it was being read: what was read may be older.
+    made: bool,
 }
 
 /// One bound session.
@@ -90,6 +92,7 @@ impl User {
             resources: Vec::new(),
             owed: Owed::default(),
             ahead: BTreeMap::new(),
+            made: false,
         }
     }
 
@@ -216,7 +219,9 @@ impl Registry {
     pub fn end_load(&self, bare: &BareJid, account: Account, roster: Roster, owed: Owed) {
         let mut shard = self.shard(bare.as_str());
         let user = shard.entry(bare.clone()).or_insert_with(|| User::new(Account::Loading));
-        if user.account == Account::Loading {
+        if user.account == Account::Loading && user.made && account == Account::Missing {
+            shard.remove(bare.as_str());
+        } else if user.account == Account::Loading {
             user.account = account;
             user.ahead.retain(|ver, _| *ver > roster.ver);
             user.roster = Arc::new(roster);
@@ -228,7 +233,10 @@ impl Registry {
 
     /// The account could not be read. What another loader read meanwhile stays, with its sessions.
     pub fn load_failed(&self, bare: &str) {
-        self.forget_if(bare, Account::Loading);
+        let mut shard = self.shard(bare);
+        if shard.get(bare).is_some_and(|user| user.account == Account::Loading) {
+            shard.remove(bare);
+        }
     }
 
     /// The account is deleted. Its sessions stay until they end by themselves, so that each one
@@ -245,13 +253,11 @@ impl Registry {
 
     /// Forgets that there was no such account.
     pub fn forget_missing(&self, bare: &str) {
-        self.forget_if(bare, Account::Missing);
-    }
-
-    fn forget_if(&self, bare: &str, account: Account) {
         let mut shard = self.shard(bare);
-        if shard.get(bare).is_some_and(|user| user.account == account) {
-            shard.remove(bare);
+        match shard.get_mut(bare) {
+            Some(user) if user.account == Account::Missing => drop(shard.remove(bare)),
+            Some(user) => user.made |= user.account == Account::Loading,
+            None => {}
         }
     }
 
@@ -363,7 +369,10 @@ fn evict(shard: &mut HashMap<BareJid, User>) {
         return;
     }
     let idle = |user: &User| {
-        user.resources.is_empty() && user.account != Account::Loading && user.ahead.is_empty()
+        user.resources.is_empty()
+            && user.account != Account::Loading
+            && user.ahead.is_empty()
+            && user.owed.is_settled()
     };
     let cached = shard.values().filter(|user| idle(user)).count();
     if cached >= CACHED_PER_SHARD {
@@ -382,6 +391,33 @@ const CACHED_PER_SHARD: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn load(registry: &Registry, bare: &BareJid, account: Account) {
+        registry.end_load(bare, account, Roster::default(), Owed::default());
+    }
+
+    #[test]
+    fn an_account_made_while_it_is_being_read_is_not_remembered_as_missing() {
+        let registry = Registry::new();
+        let bare = BareJid::parse("a@x").unwrap();
+        assert!(registry.begin_load(&bare));
+        registry.forget_missing("a@x");
+        load(&registry, &bare, Account::Missing);
+        assert!(registry.with("a@x", |_| ()).is_none(), "read again");
+        assert!(registry.begin_load(&bare));
+        load(&registry, &bare, Account::Missing);
+        assert!(registry.with("a@x", |_| ()).is_some());
+    }
+
+    #[test]
+    fn a_loader_that_fails_takes_nothing_from_one_that_did_not() {
+        let registry = Registry::new();
+        let bare = BareJid::parse("a@x").unwrap();
+        assert!(registry.begin_load(&bare) && registry.begin_load(&bare));
+        load(&registry, &bare, Account::Temporary);
+        registry.load_failed("a@x");
+        assert!(registry.with("a@x", |_| ()).is_some());
+    }
 
     fn change(ver: i64) -> RosterChange {
         RosterChange { ver, jid: format!("c{ver}@x"), item: Some(Item::default()), push: ver != 2 }

@@ -127,6 +127,8 @@ impl Session {
                                 self.wire.queue_frame(item.frame);
                             }
                             self.begin_drain(boundary);
+                        } else if presented.refuses {
+                            self.stop_drain();
                         }
                     }
                     Err(error) => self.bounce(&stanza, &error),

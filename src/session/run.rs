@@ -259,9 +259,22 @@ impl Session {
         if self.binding.cx.who.account.is_none() {
             return;
         }
-        let after = self.drain.take().map_or(i64::MIN, |drain| drain.after);
+        let after = i64::MIN;
         let page = Some(self.page(after, boundary));
         self.drain = Some(Drain { boundary, after, page });
+    }
+
+    /// RFC 6121 §8.5.2.2: whoever is not available, or of negative priority, gets no more of what
+    /// was for the account; another session may.
+    pub(super) fn stop_drain(&mut self) {
+        self.drain = None;
+        self.binding.cx.router.ended(self.binding.cx.who.jid.bare_str());
+    }
+
+    fn end_drain(&self, boundary: i64) {
+        let who = &self.binding.cx.who;
+        let registry = &self.binding.cx.router.registry;
+        registry.with(who.jid.bare_str(), |user| user.owed.end_drain(who.session, boundary));
     }
 
     fn page(&self, after: i64, boundary: i64) -> Paging {
@@ -285,6 +298,7 @@ impl Session {
             Err(error) => {
                 // The rows stay owed: the next session gets them.
                 tracing::error!(%error, jid = %self.binding.cx.who.jid, "owed messages could not be read");
+                self.end_drain(drain.boundary);
                 return;
             }
         };
@@ -296,6 +310,8 @@ impl Session {
         if more {
             drain.page = Some(self.page(drain.after, drain.boundary));
             self.drain = Some(drain);
+        } else {
+            self.end_drain(drain.boundary);
         }
     }
 

@@ -39,7 +39,7 @@ mod wire;
 mod writer;
 
 pub use open::OpenError;
-pub use queue::{Behind, Job};
+pub use queue::Job;
 pub use tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
 
 use queue::Queue;
@@ -149,10 +149,12 @@ impl Store {
     }
 
     /// A write that nobody waits for. It rides in the next batch, at latest a second from now,
-    /// and may be lost in a crash or on a failing disk.
-    pub fn write_behind(&self, f: Behind) {
-        if !self.inner.queue.submit_behind(f) {
-            tracing::warn!("a write behind was dropped: the database is closed or too slow");
+    /// and may be lost in a crash or on a failing disk; a loss without a crash is told to the job,
+    /// on this thread if the database takes no more: not to be called under a lock.
+    pub fn write_behind(&self, job: Box<dyn Job>) {
+        if let Err(refused) = self.inner.queue.submit_behind(job) {
+            tracing::warn!("a write behind was refused: the database is closed or too slow");
+            refused.settled(Err(StoreError::QueueFull));
         }
     }
 

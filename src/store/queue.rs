@@ -27,9 +27,6 @@ pub trait Job: Send {
     }
 }
 
-/// A low-priority write, which nobody waits for.
-pub type Behind = Box<dyn FnOnce(&mut dyn Tx) -> Result<(), StoreError> + Send>;
-
 pub(super) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
@@ -45,7 +42,7 @@ struct State {
     /// How many jobs were ever queued; [`Queue::settled`] follows it.
     queued: u64,
     /// With the number of jobs queued before: a write-behind never overtakes a job.
-    behind: VecDeque<(u64, Behind)>,
+    behind: VecDeque<(u64, Box<dyn Job>)>,
     /// When the first of `behind` came.
     behind_since: Option<Instant>,
     closed: bool,
@@ -55,7 +52,7 @@ struct State {
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) jobs: Vec<Box<dyn Job>>,
-    pub(super) behind: Vec<Behind>,
+    pub(super) behind: Vec<Box<dyn Job>>,
 }
 
 impl Queue {
@@ -83,11 +80,11 @@ impl Queue {
         Ok(())
     }
 
-    /// False if the closure was dropped: the bound is reached, or the store is closed.
-    pub(super) fn submit_behind(&self, write: Behind) -> bool {
+    /// Gives the write back when the bound is reached, or the store is closed.
+    pub(super) fn submit_behind(&self, write: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
         let mut state = self.lock();
         if state.closed || state.behind.len() >= BEHIND_MAX {
-            return false;
+            return Err(write);
         }
         state.behind_since.get_or_insert_with(now);
         let after = state.queued;
@@ -97,7 +94,7 @@ impl Queue {
         if wake {
             self.wake.notify_one();
         }
-        true
+        Ok(())
     }
 
     /// Waits for work; `None` once the queue is closed and empty.

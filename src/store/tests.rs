@@ -222,10 +222,24 @@ async fn a_barrier_waits_for_what_is_queued() {
     assert_eq!(names(&store).await.len(), 500);
 }
 
+/// A write-behind that tells when it is durable.
+struct Mark(Option<oneshot::Sender<()>>);
+
+impl Job for Mark {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        put(tx, "mark")
+    }
+    fn settled(mut self: Box<Self>, outcome: Result<(), StoreError>) {
+        if let (Some(told), Ok(())) = (self.0.take(), outcome) {
+            let _ = told.send(());
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_write_behind_rides_in_the_next_batch() {
     let (_folder, store) = store();
-    store.write_behind(Box::new(|tx| put(tx, "mark")));
+    store.write_behind(Box::new(Mark(None)));
     store.write(|tx| put(tx, "a")).await.unwrap();
     assert_eq!(names(&store).await, ["a", "mark"]);
 }
@@ -234,10 +248,7 @@ async fn a_write_behind_rides_in_the_next_batch() {
 async fn a_write_behind_waits_no_longer_than_a_second() {
     let (_folder, store) = store();
     let (told, settled) = oneshot::channel();
-    store.write_behind(Box::new(|tx| {
-        let _ = told.send(());
-        put(tx, "mark")
-    }));
+    store.write_behind(Box::new(Mark(Some(told))));
     tokio::time::timeout(std::time::Duration::from_secs(10), settled).await.unwrap().unwrap();
 }
 
@@ -247,7 +258,7 @@ async fn a_close_does_what_is_queued_and_frees_the_file() {
     let (told, ends) = mpsc::channel();
     let held = hold(&store);
     store.submit(Box::new(Put { name: "a".to_owned(), sql: "", weight: 1, told })).unwrap();
-    store.write_behind(Box::new(|tx| put(tx, "mark")));
+    store.write_behind(Box::new(Mark(None)));
     drop(held);
     store.close().await;
     store.close().await;

@@ -1,8 +1,8 @@
 //! The one writer thread. Many jobs, a savepoint each, one COMMIT, then the answers.
 
-use super::queue::{Behind, Job, Queue, now};
+use super::queue::{Job, Queue, now};
 use super::sqlite::{SqliteTx, control};
-use super::tx::{StoreError, Tx};
+use super::tx::StoreError;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Writer {
         let mut since_checkpoint = 0;
         while let Some(batch) = queue.take() {
             let jobs = batch.jobs.len();
-            self.run_batch(batch.jobs.into_iter().chain(batch.behind.into_iter().map(wrap)));
+            self.run_batch(batch.jobs.into_iter().chain(batch.behind));
             queue.count_settled(jobs);
             since_checkpoint += jobs;
             if since_checkpoint >= CHECKPOINT_JOBS {
@@ -146,25 +146,6 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// A write-behind as a job whose only listener is the log.
-struct Unwatched(Option<Behind>);
-
-fn wrap(write: Behind) -> Box<dyn Job> {
-    Box::new(Unwatched(Some(write)))
-}
-
-impl Job for Unwatched {
-    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-        self.0.take().map_or(Ok(()), |write| write(tx))
-    }
-
-    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
-        if let Err(error) = outcome {
-            tracing::warn!(%error, "a write behind was lost");
-        }
-    }
-}
-
 const BEGIN: &str = "BEGIN IMMEDIATE";
 const COMMIT: &str = "COMMIT";
 const ROLLBACK: &str = "ROLLBACK";
@@ -178,6 +159,7 @@ const CHECKPOINT_JOBS: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
+    use super::super::tx::Tx;
     use super::*;
     use std::sync::mpsc;
 

@@ -238,3 +238,99 @@ async fn unconfirmed_messages_survive_a_kill_of_the_server() -> Outcome<()> {
     assert!(is_delayed(&again), "{again}");
     bob.nothing().await
 }
+
+async fn fill(lab: &Lab, to: &str, count: usize) -> Outcome<Client> {
+    let mut alice = lab.login("alice").await?;
+    for n in 0..count {
+        alice.send(&message(to, &n.to_string())).await?;
+    }
+    alice.fence().await?;
+    Ok(alice)
+}
+
+/// The ids of all messages so far, behind which nothing waits in the server.
+async fn came(client: &mut Client) -> Outcome<Vec<usize>> {
+    client.ignores_presence = true;
+    client.fence().await?;
+    let ids = client.take().into_iter().filter(|e| e.name == "message");
+    Ok(ids.filter_map(|e| e.attr("id").and_then(|id| id.parse().ok())).collect())
+}
+
+/// promise.md 8: what a session confirmed comes to no other one, though its row is deleted a
+/// little later.
+#[tokio::test]
+async fn a_confirmed_message_comes_to_no_other_device() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &["limits.ping_after_secs=1"]);
+    let mut alice = lab.login("alice").await?;
+    let mut desk = lab.login_as("bob", "desk").await?;
+    desk.answers_pings = false;
+    desk.send("<presence><priority>-1</priority></presence>").await?;
+    desk.fence().await?;
+    alice.send(&message("bob@localhost/desk", "1")).await?;
+    next_message(&mut desk).await?;
+    alice.send(&message("bob@localhost", "2")).await?;
+    alice.fence().await?;
+    let mut phone = lab.login_as("bob", "phone").await?;
+    // The ping was written after the message; its answer is worth a deletion within a second.
+    let ping = desk.expect(|e| e.find("ping").is_some()).await?;
+    let id = ping.attr("id").unwrap_or_default();
+    desk.send(&format!("<iq type='result' id='{id}' to='localhost'/>")).await?;
+    desk.fence().await?;
+    phone.send("<presence/>").await?;
+    assert_eq!(came(&mut phone).await?, [2]);
+    Ok(())
+}
+
+/// promise.md 3: the first session gets what waits, all of it and in order.
+#[tokio::test]
+async fn what_waits_is_not_split_between_two_that_come_at_once() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    fill(&lab, "bob@localhost", 300).await?;
+    let mut phone = lab.login_as("bob", "phone").await?;
+    let mut desk = lab.login_as("bob", "desk").await?;
+    phone.send("<presence/>").await?;
+    desk.send("<presence/>").await?;
+    let got = [came(&mut phone).await?, came(&mut desk).await?];
+    let all: Vec<usize> = (0..300).collect();
+    assert!(got == [all.clone(), vec![]] || got == [vec![], all], "{got:?}");
+    Ok(())
+}
+
+/// RFC 6121 §8.5.2.2.1: a priority that falls below zero stops the drain, and one that rises again
+/// goes on with it: nothing is lost or doubled, and the order holds.
+#[tokio::test]
+async fn a_priority_that_falls_and_rises_during_the_drain_loses_nothing() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    fill(&lab, "bob@localhost", 300).await?;
+    let mut bob = lab.login_as("bob", "r").await?;
+    let low = "<presence><priority>-1</priority></presence>";
+    bob.send(&format!("<presence/>{low}<presence/>{low}")).await?;
+    let before = came(&mut bob).await?;
+    assert!(before.len() < 300, "the drain stopped");
+    bob.send(&format!("<presence/>{low}<presence type='unavailable'/><presence/>")).await?;
+    let all = [before, came(&mut bob).await?].concat();
+    assert_eq!(all, (0..300).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// promise.md 3: a drain that is cut off goes to another session, from what was not confirmed.
+#[tokio::test]
+async fn a_drain_that_is_cut_goes_on_elsewhere() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    let mut alice = fill(&lab, "bob@localhost", 200).await?;
+    let mut phone = lab.login_as("bob", "phone").await?;
+    let mut desk = lab.login_as("bob", "desk").await?;
+    desk.answers_pings = false;
+    desk.send("<presence/>").await?;
+    assert_eq!(came(&mut desk).await?, (0..200).collect::<Vec<_>>());
+    phone.send("<presence/>").await?;
+    phone.fence().await?;
+    assert!(came(&mut phone).await?.is_empty(), "the desk has them");
+    drop(desk);
+    // The phone is told as soon as the desk is known to be gone.
+    let last = phone.expect(|e| e.attr("id") == Some("199")).await?;
+    assert!(is_delayed(&last));
+    alice.send(&message("bob@localhost", "200")).await?;
+    phone.expect(|e| e.attr("id") == Some("200")).await?;
+    Ok(())
+}

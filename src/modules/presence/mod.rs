@@ -65,7 +65,7 @@ fn broadcast(
         PresenceType::Unavailable => {
             state.presence.farewell = syntax::status(stanza);
             unavailable(cx, stanza);
-            Ok(Presented::default())
+            Ok(Presented { drain: None, refuses: true })
         }
         // All others are for somebody.
         _ => Err(StanzaError::bad_request().text("this type of presence needs a 'to' address")),
@@ -90,7 +90,11 @@ fn available(cx: &Cx, stanza: &Stanza, priority: i8) -> Presented {
         // In the lock in which the session becomes a target of messages: rows below the boundary
         // were queued before, and none of the later ones misses it (promise.md 9).
         let drain = (priority >= 0 && !took && user.owed.waiting() > 0)
-            .then(|| cx.store.next_seq());
+            .then(|| cx.store.next_seq())
+            .filter(|boundary| user.owed.begin_drain(cx.who.session, *boundary));
+        if priority < 0 {
+            user.owed.end_drain(cx.who.session, i64::MAX);
+        }
         let (own, roster) = (outboxes(user), user.roster.clone());
         Some(Turn { initial: before.is_none(), drain, own, roster })
     });
@@ -101,7 +105,7 @@ fn available(cx: &Cx, stanza: &Stanza, priority: i8) -> Presented {
     if turn.initial {
         gather(cx, &turn.roster);
     }
-    Presented { drain: turn.drain }
+    Presented { drain: turn.drain, refuses: priority < 0 }
 }
 
 /// The other side of initial presence: the new resource learns of everybody. Local contacts are
@@ -147,6 +151,7 @@ fn unavailable(cx: &Cx, stanza: &Stanza) {
     let left = cx.router.registry.with(bare, |user| {
         let own = outboxes(user);
         let roster = user.roster.clone();
+        user.owed.end_drain(cx.who.session, i64::MAX);
         let resource = user.session_mut(cx.who.session)?;
         let presence = resource.presence.take();
         Some((presence.is_some(), std::mem::take(&mut resource.directed), own, roster))
