@@ -55,6 +55,8 @@ pub enum Input {
     Secured(ChannelBindings),
     /// The answer to [`Output::Keys`].
     Keys(Option<ScramKeys>),
+    /// Instead of any answer to a question of the exchange: we cannot know for now.
+    Unknown,
     /// The answer to [`Output::Work`].
     Worked(WorkDone),
     /// The answer to [`Output::Admit`].
@@ -116,6 +118,9 @@ pub struct C2s {
     account: Option<BareJid>,
     attempts: u32,
     asked: Option<String>,
+    bind_failures: u32,
+    /// Whom our headers name in `to`: who the client's header is from.
+    greets: Option<Jid>,
     /// A header of ours is out since the last restart.
     greeted: bool,
 }
@@ -147,6 +152,8 @@ impl C2s {
             account: None,
             attempts: 0,
             asked: None,
+            bind_failures: 0,
+            greets: None,
             greeted: false,
         }
     }
@@ -173,9 +180,10 @@ impl C2s {
             Input::Element(element) => self.element(element, rng),
             Input::Secured(bindings) => self.restart(Some(bindings)),
             Input::Keys(keys) => self.exchange(|exchange| exchange.keys(keys)),
+            Input::Unknown => self.attempt_failed(SaslFailure::TemporaryAuthFailure),
             Input::Worked(done) => self.exchange(|exchange| exchange.worked(done)),
             Input::Admitted(admitted) => self.admitted(admitted),
-            Input::Bound(bound) => self.bound(bound),
+            Input::Bound(bound) => self.bound(bound, rng),
             Input::Close => self.close(None, rng),
             Input::Fail(failure) => self.close(Some(failure), rng),
         }
@@ -185,6 +193,8 @@ impl C2s {
         if !matches!(self.state, State::Opening) {
             return self.close(Some(StreamError::BadFormat.into()), rng);
         }
+        // RFC 6120 §4.7.2: also where the header is refused.
+        self.greets = header.from.as_deref().and_then(|from| Jid::parse(from).ok());
         let hosts = &self.policy.hosts;
         let only = match (&self.host, hosts.as_slice()) {
             (Some(host), _) => Some(host.as_str()),
@@ -192,7 +202,7 @@ impl C2s {
             _ => None,
         };
         let judged = open::judge(header, |host| hosts.iter().any(|known| known == host), only);
-        let Opened { host, lang, from } = match judged {
+        let Opened { host, lang } = match judged {
             Ok(opened) => opened,
             Err(failure) => return self.close(Some(failure), rng),
         };
@@ -202,22 +212,24 @@ impl C2s {
             return self.close(Some(why), rng);
         }
         // RFC 6120 §4.9.3.9: after SASL a `from` must be the authenticated account.
-        if let (Some(account), Some(from)) = (&self.account, &from)
-            && !Jid::parse(from).is_ok_and(|from| from.bare_str() == account.as_str())
-        {
+        let own = |account: &BareJid| {
+            self.greets.as_ref().is_some_and(|from| from.bare_str() == account.as_str())
+        };
+        if header.from.is_some() && self.account.as_ref().is_some_and(|account| !own(account)) {
             self.host = Some(host);
             return self.close(Some(StreamError::InvalidFrom.into()), rng);
         }
         self.lang = lang.or(self.lang.take());
         self.host = Some(host);
-        let mut text = self.greeting(from.as_deref(), rng);
+        let mut text = self.greeting(rng);
         text.push_str(&self.offer());
         write(text)
     }
 
-    fn greeting(&mut self, to: Option<&str>, rng: &mut dyn Rng) -> String {
+    fn greeting(&mut self, rng: &mut dyn Rng) -> String {
         self.greeted = true;
         let first = self.policy.hosts.first().map_or("", String::as_str);
+        let to = self.greets.as_ref().map(Jid::bare_str);
         open::header(&id::random(rng), self.host.as_deref().unwrap_or(first), to)
     }
 
@@ -253,6 +265,8 @@ impl C2s {
             (ns::SASL, "response") => self.response(&element, rng),
             (ns::SASL, "abort") => self.abort(rng),
             (ns::CLIENT, "iq") => self.iq(element, rng),
+            // RFC 6120 §4.9.1.1: who receives a stream error closes, and has nothing to add.
+            (ns::STREAM, "error") => self.close(None, rng),
             // RFC 6120 §4.9.3.12: whatever else comes now comes too early.
             _ => self.close(Some(StreamError::NotAuthorized.into()), rng),
         }
@@ -274,10 +288,14 @@ impl C2s {
     }
 
     fn auth(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
-        let offer = match std::mem::replace(&mut self.state, State::Ended) {
-            // RFC 6120 §6.4.2: a second <auth/> drops the attempt under way.
-            State::Offered(offer) | State::Authenticating(offer, _) => offer,
-            _ => return self.close(Some(StreamError::NotAuthorized.into()), rng),
+        if !matches!(self.state, State::Offered(_) | State::Authenticating(..)) {
+            return self.close(Some(StreamError::NotAuthorized.into()), rng);
+        }
+        // RFC 6120 §6.4.2: a second <auth/> drops the attempt under way.
+        let (State::Offered(offer) | State::Authenticating(offer, _)) =
+            std::mem::replace(&mut self.state, State::Ended)
+        else {
+            return Outputs::new();
         };
         self.asked = None;
         if offer.mechanisms.is_empty() && !self.secured {
@@ -401,7 +419,11 @@ impl C2s {
         self.attempts += 1;
         let condition = failure.condition();
         let mut text = format!("<failure xmlns='{}'><{condition}/></failure>", ns::SASL);
-        let mut outputs = Outputs::from_iter([Output::Failed { localpart: self.asked.take() }]);
+        let mut outputs = Outputs::new();
+        // Our own trouble must not slow the client's next try down.
+        if failure != SaslFailure::TemporaryAuthFailure {
+            outputs.push(Output::Failed { localpart: self.asked.take() });
+        }
         let over = self.attempts >= self.policy.limits.auth_attempts_max;
         if over {
             text.push_str(&StreamError::PolicyViolation.text("too many failed attempts").to_xml());
@@ -423,6 +445,7 @@ impl C2s {
             self.lang = None;
         }
         self.greeted = false;
+        self.greets = None;
         self.state = State::Opening;
         Outputs::new()
     }
@@ -453,7 +476,7 @@ impl C2s {
         Outputs::from_iter([Output::Bind(wanted.filter(|wanted| !wanted.is_empty()))])
     }
 
-    fn bound(&mut self, bound: Result<FullJid, StanzaError>) -> Outputs {
+    fn bound(&mut self, bound: Result<FullJid, StanzaError>, rng: &mut dyn Rng) -> Outputs {
         let State::Bound(request) = std::mem::replace(&mut self.state, State::Binding) else {
             return Outputs::new();
         };
@@ -462,9 +485,13 @@ impl C2s {
             Err(error) => {
                 let to = self.account.clone().map(Jid::from);
                 let reply = to.and_then(|to| error_reply(&request, None, &to, &error));
-                return reply
-                    .map(|reply| Outputs::from_iter([Output::Write(reply)]))
-                    .unwrap_or_default();
+                let mut outputs: Outputs = reply.into_iter().map(Output::Write).collect();
+                self.bind_failures += 1;
+                if self.bind_failures > BIND_RETRIES_MAX {
+                    let why = StreamError::PolicyViolation.text("too many failed bind requests");
+                    outputs.extend(self.close(Some(why), rng));
+                }
+                return outputs;
             }
         };
         let mut xml = Xml::new();
@@ -487,7 +514,7 @@ impl C2s {
         if matches!(self.state, State::Ended) {
             return Outputs::from_iter([Output::End]);
         }
-        let mut text = if self.greeted { String::new() } else { self.greeting(None, rng) };
+        let mut text = if self.greeted { String::new() } else { self.greeting(rng) };
         if let Some(failure) = &failure {
             text.push_str(&failure.to_xml());
         }
@@ -498,6 +525,9 @@ impl C2s {
         outputs
     }
 }
+
+/// RFC 6120 §7.7.3: at least 5 and no more than 10.
+const BIND_RETRIES_MAX: u32 = 10;
 
 fn write(text: impl Into<Bytes>) -> Outputs {
     Outputs::from_iter([Output::Write(text.into())])
