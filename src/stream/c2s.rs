@@ -182,7 +182,7 @@ impl C2s {
             Input::Keys(keys) => self.exchange(|exchange| exchange.keys(keys)),
             Input::Unknown => self.attempt_failed(SaslFailure::TemporaryAuthFailure),
             Input::Worked(done) => self.exchange(|exchange| exchange.worked(done)),
-            Input::Admitted(admitted) => self.admitted(admitted),
+            Input::Admitted(admitted) => self.admitted(admitted, rng),
             Input::Bound(bound) => self.bound(bound, rng),
             Input::Close => self.close(None, rng),
             Input::Fail(failure) => self.close(Some(failure), rng),
@@ -240,22 +240,28 @@ impl C2s {
             return features::bind(&self.policy.bind_features, &self.policy.limits);
         }
         let sasl = self.secured || !self.policy.require_tls;
-        let enabled: &[Mechanism] = if sasl { &self.policy.mechanisms } else { &[] };
-        // RFC 4616 §5 and RFC 6120 §13.8.3: PLAIN only under TLS, unless TLS itself was waived.
-        let offer = Offer::new(enabled, self.bindings.clone());
-        let parts = match sasl {
-            true => features::authenticate(
+        let usable = |mechanism: &Mechanism| sasl && !self.lacks_tls(*mechanism);
+        let enabled: Vec<_> = self.policy.mechanisms.iter().copied().filter(usable).collect();
+        let offer = Offer::new(&enabled, self.bindings.clone());
+        let parts = match offer.mechanisms.is_empty() {
+            false => features::authenticate(
                 &offer,
                 &self.policy.authenticate_features,
                 &self.policy.limits,
             ),
-            false => String::new(),
+            true => String::new(),
         };
         self.state = State::Offered(offer);
         match self.secured {
             true => features::wrap(&parts),
             false => features::secure(self.policy.require_tls, &parts),
         }
+    }
+
+    /// RFC 4616 §5 and RFC 6120 §13.8.3: a password in the clear is neither asked for nor taken,
+    /// though TLS be waived.
+    fn lacks_tls(&self, mechanism: Mechanism) -> bool {
+        mechanism == Mechanism::Plain && !self.secured
     }
 
     fn element(&mut self, element: Element, rng: &mut dyn Rng) -> Outputs {
@@ -298,7 +304,9 @@ impl C2s {
             return Outputs::new();
         };
         self.asked = None;
-        if offer.mechanisms.is_empty() && !self.secured {
+        let mechanism = element.attr("mechanism").unwrap_or_default();
+        let lacks_tls = Mechanism::parse(&mechanism).is_some_and(|named| self.lacks_tls(named));
+        if lacks_tls || (offer.mechanisms.is_empty() && !self.secured) {
             self.state = State::Offered(offer);
             return self.sasl_failure(SaslFailure::EncryptionRequired);
         }
@@ -309,7 +317,6 @@ impl C2s {
                 return self.sasl_failure(failure);
             }
         };
-        let mechanism = element.attr("mechanism").unwrap_or_default();
         let (exchange, step) = Exchange::start(
             &offer,
             self.host.as_deref().unwrap_or_default(),
@@ -386,11 +393,16 @@ impl C2s {
         }
     }
 
-    fn admitted(&mut self, admitted: Result<BareJid, SaslFailure>) -> Outputs {
+    fn admitted(&mut self, admitted: Result<BareJid, SaslFailure>, rng: &mut dyn Rng) -> Outputs {
         let State::Admitting(offer, data) = std::mem::replace(&mut self.state, State::Ended) else {
             return Outputs::new();
         };
         match admitted {
+            // RFC 6120 §6.4.6: a header under TLS must not have been in another's name.
+            Ok(account) if self.secured && self.greets_another(&account) => {
+                self.state = State::Offered(offer);
+                self.close(Some(StreamError::InvalidFrom.into()), rng)
+            }
             Ok(account) => {
                 self.account = Some(account);
                 let data = encode_success(data.as_deref());
@@ -404,6 +416,10 @@ impl C2s {
                 self.attempt_failed(failure)
             }
         }
+    }
+
+    fn greets_another(&self, account: &BareJid) -> bool {
+        self.greets.as_ref().is_some_and(|from| from.bare_str() != account.as_str())
     }
 
     fn attempt_failed(&mut self, failure: SaslFailure) -> Outputs {
