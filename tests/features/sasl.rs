@@ -364,7 +364,7 @@ async fn a_header_in_another_name_cannot_be_authenticated() -> Outcome<()> {
 /// and is no slower for it.
 #[tokio::test]
 async fn a_store_that_fails_is_a_temporary_failure() -> Outcome<()> {
-    let lab = Lab::new(&["alice"], &["sasl.delay_first_ms=60000", "sasl.delay_max_ms=60000"]);
+    let lab = Lab::new(&["alice"], &["sasl.delay_first_ms=30000", "sasl.delay_max_ms=30000"]);
     let files = std::fs::read_dir(&lab.data).unwrap().map(|entry| entry.unwrap().path());
     let mut files = files.filter(|path| path.extension().is_some_and(|e| e == "db"));
     let database = rusqlite::Connection::open(files.next().expect("a database")).unwrap();
