@@ -482,6 +482,12 @@ impl C2s {
             // RFC 6120 §7.1: nothing but binding before a resource is bound.
             return self.close(Some(StreamError::NotAuthorized.into()), rng);
         }
+        if element.attr("id").is_none_or(|id| id.is_empty()) {
+            // RFC 6120 §8.2.3 rule 1
+            self.state = State::Bound(element);
+            let why = StanzaError::bad_request().text("an iq needs an id");
+            return self.bound(Err(why), rng);
+        }
         let wanted = {
             let view = element.view();
             let bind = view.root().child(ns::BIND, "bind");

@@ -61,6 +61,9 @@ async fn an_impossible_resource_is_a_bad_request_and_may_be_retried() -> Outcome
         let answer = bind(&mut client, "b", &resource(&wrong)).await?;
         assert_eq!((answer.attr("type"), answer.condition()), (Some("error"), Some("bad-request")));
     }
+    // §8.2.3: as every request, it has an id.
+    client.send(&format!("<iq type='set'><bind xmlns='{BIND}'/></iq>")).await?;
+    assert_eq!(client.receive().await?.condition(), Some("bad-request"));
     client.bind(Some(&"x".repeat(1023))).await?;
     client.nothing().await
 }
