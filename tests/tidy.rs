@@ -200,6 +200,41 @@ fn documents_are_as_the_code_says() {
     }
 }
 
+/// docs/conformance-*.md name tests as `tests/file.rs::function` or `tests/transcripts/x.scs`, and code
+/// by its path in `src`.
+#[test]
+fn what_the_conformance_tables_name_is_there() {
+    let mut wrong = Vec::new();
+    let mut tests = 0;
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.starts_with("conformance-") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let rows = text.lines().filter(|line| line.starts_with('|'));
+        for quoted in rows.flat_map(|row| row.split('`').skip(1).step_by(2)) {
+            let (file, test) = quoted.split_once("::").unwrap_or((quoted, ""));
+            if quoted.starts_with('<') || !file.contains('/') {
+                continue;
+            }
+            let whole = file.starts_with("tests/") || file.starts_with("src/");
+            let file = if whole { root().join(file) } else { root().join("src").join(file) };
+            tests += usize::from(whole);
+            let is_room = test.is_empty() && file.is_dir();
+            let code = fs::read_to_string(&file).unwrap_or_default();
+            let is_file =
+                file.is_file() && (test.is_empty() || code.contains(&format!("fn {test}(")));
+            if !is_room && !is_file {
+                wrong.push(format!("{name}: {quoted}"));
+            }
+        }
+    }
+    assert!(tests > 50, "found {tests} tests");
+    assert_none(&wrong);
+}
+
 /// One file of the library, without comments and tests.
 struct Source {
     /// From the top of the repository.

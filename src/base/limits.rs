@@ -35,7 +35,7 @@ pub struct Limits {
     pub stanzas_burst: u32,
     /// Concurrent client streams from one IP address (IPv6: one /64). 0: no bound.
     pub streams_per_ip: u32,
-    /// SASL attempts on one stream before it is closed (RFC 6120 §6.4.5 asks for at least 2).
+    /// SASL attempts on one stream before it is closed (RFC 6120 §6.4.5 asks for two to five retries).
     pub auth_attempts_max: u32,
     /// Bound resources of one account.
     pub resources_per_account: usize,

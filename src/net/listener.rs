@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::tcp::Socket;
 use super::tls::Tls;
+use crate::base::id::{self, OsRng};
 use crate::session::{self, Arrival, Context};
 use crate::stream::error::StreamError;
 use crate::stream::open;
@@ -78,7 +79,7 @@ impl Hall {
             Some(guard) => tasks
                 .spawn("stream", async move { self.serve(stream, peer, door, since, guard).await }),
             None => {
-                tasks.spawn("refuse", refuse(stream, door));
+                tasks.spawn("refuse", async move { self.refuse(stream, door).await });
             }
         }
     }
@@ -109,6 +110,18 @@ impl Hall {
         };
         let arrival = Arrival { transport: Box::new(socket), peer, direct_tls, since };
         session::serve(self.context.clone(), arrival, guard).await;
+    }
+
+    /// RFC 6120 §4.9.3.14; behind direct TLS a handshake would be what the bound protects.
+    async fn refuse(&self, mut stream: TcpStream, door: Door) {
+        if door == Door::StartTls {
+            let failure = StreamError::PolicyViolation.text("too many streams from your address");
+            let host = self.context.policy.hosts.first().map_or("", String::as_str);
+            let header = open::header(&id::random(&mut OsRng), host, None);
+            let text = format!("{header}{}{}", failure.to_xml(), open::CLOSE);
+            // Whether it is read or not: the connection ends.
+            let _ = timeout(BACK_OFF, stream.write_all(text.as_bytes())).await;
+        }
     }
 
     /// Counts a stream of this address; `None` beyond `limits.streams_per_ip`.
@@ -156,17 +169,6 @@ impl Drop for Counted {
 fn is_peers_fault(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-/// RFC 6120 §4.9.3.14; behind direct TLS a handshake would be what the bound protects.
-async fn refuse(mut stream: TcpStream, door: Door) {
-    if door == Door::StartTls {
-        let failure = StreamError::PolicyViolation.text("too many streams from your address");
-        let text =
-            format!("{}{}{}", open::header("refused", "", None), failure.to_xml(), open::CLOSE);
-        // Whether it is read or not: the connection ends.
-        let _ = timeout(BACK_OFF, stream.write_all(text.as_bytes())).await;
-    }
 }
 
 /// Binds a listener. `[::]` serves IPv4 too; where the system has no IPv6, IPv4 alone.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::run::{Session, now, wall};
+use super::run::{Ending, Session, now, wall};
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Effect, Reply, Verdict};
 use crate::router::ticket::Ticket;
@@ -12,6 +12,7 @@ use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError, error_reply};
 use crate::stream::error::StreamError;
 use crate::xml::element::Element;
+use crate::xml::ns;
 
 /// How a pending handler ended.
 pub(super) struct Handled {
@@ -30,10 +31,7 @@ enum Outcome {
 impl Session {
     /// Handles one proved element.
     pub(super) fn element(&mut self, element: Element) {
-        let Some(kind) = Kind::of(&element) else {
-            self.fail(StreamError::UnsupportedStanzaType.into());
-            return;
-        };
+        let Some(kind) = Kind::of(&element) else { return self.no_stanza(&element) };
         if !self.may_say_from(&element) {
             // RFC 6120 §8.1.2.1 and §4.9.3.9
             self.fail(StreamError::InvalidFrom.into());
@@ -62,6 +60,15 @@ impl Session {
             Kind::Message => self.route(stanza, None),
             Kind::Presence => self.presence(stanza),
             Kind::Iq => self.iq(stanza),
+        }
+    }
+
+    /// RFC 6120 §4.8.3, §4.8.4, §4.9.1.1
+    fn no_stanza(&mut self, element: &Element) {
+        match (element.ns(), element.name()) {
+            (ns::STREAM, "error") => self.ending = Some(Ending::GivenUp),
+            (ns::SERVER, _) => self.fail(StreamError::InvalidNamespace.into()),
+            _ => self.fail(StreamError::UnsupportedStanzaType.into()),
         }
     }
 
@@ -117,7 +124,7 @@ impl Session {
         match (ty, stanza.to().is_some()) {
             (P::Available | P::Unavailable, false) => {
                 self.ledger.pass();
-                let said = stanza.element().child_text(crate::xml::ns::CLIENT, "status");
+                let said = stanza.element().child_text(ns::CLIENT, "status");
                 let said = said.map(|status| status.to_string());
                 self.binding.goodbye.status = said.filter(|_| ty == P::Unavailable);
                 match pipeline.broadcast(&self.binding.cx, &mut self.state, &stanza) {

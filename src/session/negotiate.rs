@@ -150,7 +150,7 @@ impl Negotiation {
                     let done = work_off(move || work.run()).await;
                     next = match done {
                         Some(done) => Next::Feed(Input::Worked(done)),
-                        None => Next::Feed(Input::Fail(StreamError::InternalServerError.into())),
+                        None => Next::Feed(Input::Unknown),
                     };
                 }
                 Output::Admit(identity) => {
@@ -213,7 +213,8 @@ impl Negotiation {
             })),
             Err(error) => {
                 tracing::error!(%error, "credentials could not be read");
-                Input::Fail(StreamError::InternalServerError.into())
+                // RFC 6120 §6.5.11
+                Input::Unknown
             }
         }
     }

@@ -79,6 +79,8 @@ pub(super) struct Ping {
 pub(super) enum Ending {
     /// The client closed it.
     Closed,
+    /// The client gave it up with a stream error.
+    GivenUp,
     /// We close it.
     Failure(StreamFailure),
     /// The connection is gone.
@@ -432,6 +434,9 @@ impl Session {
                 // The handler under way and the writes of all stanzas end before our closing tag:
                 // it acknowledges everything before it.
                 let _ = timeout(SETTLE, self.settle()).await;
+            }
+            Ending::GivenUp => {
+                tracing::info!(jid = %self.binding.cx.who.jid, "stream error from the client");
             }
             Ending::Failure(failure) => self.wire.queue(failure.to_xml().into()),
         }

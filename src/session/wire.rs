@@ -84,11 +84,21 @@ impl Wire {
             return Ok(None);
         };
         Ok(Some(match piece {
-            Piece::Open(raw) => Event::Open(gate::check_header(&raw, &self.rules)?),
+            Piece::Open(raw) => Event::Open(self.header(&raw)?),
             Piece::Element(raw) => Event::Element(gate::check(raw, &self.rules)?),
             Piece::Whitespace(_) => Event::Whitespace,
             Piece::Close => Event::Close,
         }))
+    }
+
+    fn header(&mut self, raw: &[u8]) -> Result<Header, XmlError> {
+        let header = gate::check_header(raw, &self.rules)?;
+        // RFC 6120 §4.8.2: what an element without a namespace of its own belongs to.
+        self.rules.content_ns = match header.default_ns.as_deref() {
+            Some(ns::STREAM) => ns::STREAM,
+            _ => ns::CLIENT,
+        };
+        Ok(header)
     }
 
     /// The stream restarts with the limits of an authenticated one (RFC 6120 §4.3.3).

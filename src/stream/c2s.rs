@@ -55,6 +55,8 @@ pub enum Input {
     Secured(ChannelBindings),
     /// The answer to [`Output::Keys`].
     Keys(Option<ScramKeys>),
+    /// Instead of any answer to a question of the exchange: we cannot know for now.
+    Unknown,
     /// The answer to [`Output::Work`].
     Worked(WorkDone),
     /// The answer to [`Output::Admit`].
@@ -118,6 +120,9 @@ pub struct C2s {
     account: Option<BareJid>,
     attempts: u32,
     asked: Option<String>,
+    bind_failures: u32,
+    /// Whom our headers name in `to`: who the client's header is from.
+    greets: Option<Jid>,
     /// A header of ours is out since the last restart.
     greeted: bool,
 }
@@ -149,6 +154,8 @@ impl C2s {
             account: None,
             attempts: 0,
             asked: None,
+            bind_failures: 0,
+            greets: None,
             greeted: false,
         }
     }
@@ -175,9 +182,10 @@ impl C2s {
             Input::Element(element) => self.element(element, rng),
             Input::Secured(bindings) => self.restart(Some(bindings)),
             Input::Keys(keys) => self.exchange(|exchange| exchange.keys(keys)),
+            Input::Unknown => self.attempt_failed(SaslFailure::TemporaryAuthFailure),
             Input::Worked(done) => self.exchange(|exchange| exchange.worked(done)),
-            Input::Admitted(admitted) => self.admitted(admitted),
-            Input::Bound(bound) => self.bound(bound),
+            Input::Admitted(admitted) => self.admitted(admitted, rng),
+            Input::Bound(bound) => self.bound(bound, rng),
             Input::Close => self.close(None, rng),
             Input::Fail(failure) => self.close(Some(failure), rng),
         }
@@ -187,6 +195,8 @@ impl C2s {
         if !matches!(self.state, State::Opening) {
             return self.close(Some(StreamError::BadFormat.into()), rng);
         }
+        // RFC 6120 §4.7.2: also where the header is refused.
+        self.greets = header.from.as_deref().and_then(|from| Jid::parse(from).ok());
         let hosts = &self.policy.hosts;
         let only = match (&self.host, hosts.as_slice()) {
             (Some(host), _) => Some(host.as_str()),
@@ -194,7 +204,7 @@ impl C2s {
             _ => None,
         };
         let judged = open::judge(header, |host| hosts.iter().any(|known| known == host), only);
-        let Opened { host, lang, from } = match judged {
+        let Opened { host, lang } = match judged {
             Ok(opened) => opened,
             Err(failure) => return self.close(Some(failure), rng),
         };
@@ -204,22 +214,24 @@ impl C2s {
             return self.close(Some(why), rng);
         }
         // RFC 6120 §4.9.3.9: after SASL a `from` must be the authenticated account.
-        if let (Some(account), Some(from)) = (&self.account, &from)
-            && !Jid::parse(from).is_ok_and(|from| from.bare_str() == account.as_str())
-        {
+        let own = |account: &BareJid| {
+            self.greets.as_ref().is_some_and(|from| from.bare_str() == account.as_str())
+        };
+        if header.from.is_some() && self.account.as_ref().is_some_and(|account| !own(account)) {
             self.host = Some(host);
             return self.close(Some(StreamError::InvalidFrom.into()), rng);
         }
         self.lang = lang.or(self.lang.take());
         self.host = Some(host);
-        let mut text = self.greeting(from.as_deref(), rng);
+        let mut text = self.greeting(rng);
         text.push_str(&self.offer());
         write(text)
     }
 
-    fn greeting(&mut self, to: Option<&str>, rng: &mut dyn Rng) -> String {
+    fn greeting(&mut self, rng: &mut dyn Rng) -> String {
         self.greeted = true;
         let first = self.policy.hosts.first().map_or("", String::as_str);
+        let to = self.greets.as_ref().map(Jid::bare_str);
         open::header(&id::random(rng), self.host.as_deref().unwrap_or(first), to)
     }
 
@@ -230,22 +242,28 @@ impl C2s {
             return features::bind(&self.policy.bind_features, &self.policy.limits);
         }
         let sasl = self.secured || !self.policy.require_tls;
-        let enabled: &[Mechanism] = if sasl { &self.policy.mechanisms } else { &[] };
-        // RFC 4616 §5 and RFC 6120 §13.8.3: PLAIN only under TLS, unless TLS itself was waived.
-        let offer = Offer::new(enabled, self.bindings.clone());
-        let parts = match sasl {
-            true => features::authenticate(
+        let usable = |mechanism: &Mechanism| sasl && !self.lacks_tls(*mechanism);
+        let enabled: Vec<_> = self.policy.mechanisms.iter().copied().filter(usable).collect();
+        let offer = Offer::new(&enabled, self.bindings.clone());
+        let parts = match offer.mechanisms.is_empty() {
+            false => features::authenticate(
                 &offer,
                 &self.policy.authenticate_features,
                 &self.policy.limits,
             ),
-            false => String::new(),
+            true => String::new(),
         };
         self.state = State::Offered(offer);
         match self.secured {
             true => features::wrap(&parts),
             false => features::secure(self.policy.require_tls, &parts),
         }
+    }
+
+    /// RFC 4616 §5 and RFC 6120 §13.8.3: a password in the clear is neither asked for nor taken,
+    /// though TLS be waived.
+    fn lacks_tls(&self, mechanism: Mechanism) -> bool {
+        mechanism == Mechanism::Plain && !self.secured
     }
 
     fn element(&mut self, element: Element, rng: &mut dyn Rng) -> Outputs {
@@ -255,6 +273,8 @@ impl C2s {
             (ns::SASL, "response") => self.response(&element, rng),
             (ns::SASL, "abort") => self.abort(rng),
             (ns::CLIENT, "iq") => self.iq(element, rng),
+            // RFC 6120 §4.9.1.1: who receives a stream error closes, and has nothing to add.
+            (ns::STREAM, "error") => self.close(None, rng),
             // RFC 6120 §4.9.3.12: whatever else comes now comes too early.
             _ => self.close(Some(StreamError::NotAuthorized.into()), rng),
         }
@@ -276,6 +296,9 @@ impl C2s {
     }
 
     fn auth(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
+        if !matches!(self.state, State::Offered(_) | State::Authenticating(..)) {
+            return self.close(Some(StreamError::NotAuthorized.into()), rng);
+        }
         let offer = match std::mem::replace(&mut self.state, State::Ended) {
             State::Offered(offer) => offer,
             // RFC 6120 §6.4.2: a second <auth/> drops the attempt under way, which counts: each
@@ -284,14 +307,16 @@ impl C2s {
                 self.attempts += 1;
                 offer
             }
-            _ => return self.close(Some(StreamError::NotAuthorized.into()), rng),
+            _ => return Outputs::new(),
         };
         self.asked = None;
         if self.attempts >= self.policy.limits.auth_attempts_max {
             self.state = State::Offered(offer);
             return self.sasl_failure(SaslFailure::MalformedRequest);
         }
-        if offer.mechanisms.is_empty() && !self.secured {
+        let mechanism = element.attr("mechanism").unwrap_or_default();
+        let lacks_tls = Mechanism::parse(&mechanism).is_some_and(|named| self.lacks_tls(named));
+        if lacks_tls || (offer.mechanisms.is_empty() && !self.secured) {
             self.state = State::Offered(offer);
             return self.sasl_failure(SaslFailure::EncryptionRequired);
         }
@@ -302,7 +327,6 @@ impl C2s {
                 return self.sasl_failure(failure);
             }
         };
-        let mechanism = element.attr("mechanism").unwrap_or_default();
         let (exchange, step) = Exchange::start(
             &offer,
             self.host.as_deref().unwrap_or_default(),
@@ -379,11 +403,16 @@ impl C2s {
         }
     }
 
-    fn admitted(&mut self, admitted: Result<BareJid, SaslFailure>) -> Outputs {
+    fn admitted(&mut self, admitted: Result<BareJid, SaslFailure>, rng: &mut dyn Rng) -> Outputs {
         let State::Admitting(offer, data) = std::mem::replace(&mut self.state, State::Ended) else {
             return Outputs::new();
         };
         match admitted {
+            // RFC 6120 §6.4.6: a header under TLS must not have been in another's name.
+            Ok(account) if self.secured && self.greets_another(&account) => {
+                self.state = State::Offered(offer);
+                self.close(Some(StreamError::InvalidFrom.into()), rng)
+            }
             Ok(account) => {
                 self.account = Some(account);
                 let data = encode_success(data.as_deref());
@@ -399,6 +428,10 @@ impl C2s {
         }
     }
 
+    fn greets_another(&self, account: &BareJid) -> bool {
+        self.greets.as_ref().is_some_and(|from| from.bare_str() != account.as_str())
+    }
+
     fn attempt_failed(&mut self, failure: SaslFailure) -> Outputs {
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
             State::Authenticating(offer, _) => State::Offered(offer),
@@ -412,7 +445,11 @@ impl C2s {
         self.attempts += 1;
         let condition = failure.condition();
         let mut text = format!("<failure xmlns='{}'><{condition}/></failure>", ns::SASL);
-        let mut outputs = Outputs::from_iter([Output::Failed { localpart: self.asked.take() }]);
+        let mut outputs = Outputs::new();
+        // Our own trouble must not slow the client's next try down.
+        if failure != SaslFailure::TemporaryAuthFailure {
+            outputs.push(Output::Failed { localpart: self.asked.take() });
+        }
         let over = self.attempts >= self.policy.limits.auth_attempts_max;
         if over {
             text.push_str(&StreamError::PolicyViolation.text("too many failed attempts").to_xml());
@@ -434,6 +471,7 @@ impl C2s {
             self.lang = None;
         }
         self.greeted = false;
+        self.greets = None;
         self.state = State::Opening;
         Outputs::new()
     }
@@ -454,6 +492,12 @@ impl C2s {
             // RFC 6120 §7.1: nothing but binding before a resource is bound.
             return self.close(Some(StreamError::NotAuthorized.into()), rng);
         }
+        if element.attr("id").is_none_or(|id| id.is_empty()) {
+            // RFC 6120 §8.2.3 rule 1
+            self.state = State::Bound(element);
+            let why = StanzaError::bad_request().text("an iq needs an id");
+            return self.bound(Err(why), rng);
+        }
         let wanted = {
             let view = element.view();
             let bind = view.root().child(ns::BIND, "bind");
@@ -464,7 +508,7 @@ impl C2s {
         Outputs::from_iter([Output::Bind(wanted.filter(|wanted| !wanted.is_empty()))])
     }
 
-    fn bound(&mut self, bound: Result<FullJid, StanzaError>) -> Outputs {
+    fn bound(&mut self, bound: Result<FullJid, StanzaError>, rng: &mut dyn Rng) -> Outputs {
         let State::Bound(request) = std::mem::replace(&mut self.state, State::Binding) else {
             return Outputs::new();
         };
@@ -473,9 +517,13 @@ impl C2s {
             Err(error) => {
                 let to = self.account.clone().map(Jid::from);
                 let reply = to.and_then(|to| error_reply(&request, None, &to, &error));
-                return reply
-                    .map(|reply| Outputs::from_iter([Output::Write(reply)]))
-                    .unwrap_or_default();
+                let mut outputs: Outputs = reply.into_iter().map(Output::Write).collect();
+                self.bind_failures += 1;
+                if self.bind_failures > BIND_RETRIES_MAX {
+                    let why = StreamError::PolicyViolation.text("too many failed bind requests");
+                    outputs.extend(self.close(Some(why), rng));
+                }
+                return outputs;
             }
         };
         let mut xml = Xml::new();
@@ -498,7 +546,7 @@ impl C2s {
         if matches!(self.state, State::Ended) {
             return Outputs::from_iter([Output::End]);
         }
-        let mut text = if self.greeted { String::new() } else { self.greeting(None, rng) };
+        let mut text = if self.greeted { String::new() } else { self.greeting(rng) };
         if let Some(failure) = &failure {
             text.push_str(&failure.to_xml());
         }
@@ -509,6 +557,9 @@ impl C2s {
         outputs
     }
 }
+
+/// RFC 6120 §7.7.3: at least 5 and no more than 10.
+const BIND_RETRIES_MAX: u32 = 10;
 
 fn write(text: impl Into<Bytes>) -> Outputs {
     Outputs::from_iter([Output::Write(text.into())])

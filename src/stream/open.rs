@@ -15,8 +15,6 @@ pub struct Opened {
     pub host: String,
     /// The stream's default language (RFC 6120 §4.7.4).
     pub lang: Option<String>,
-    /// Whom our header greets.
-    pub from: Option<String>,
 }
 
 /// Judges a client's header (RFC 6120 §4.7, §4.8, §4.9.3).
@@ -38,7 +36,8 @@ pub fn judge(
     if header.local != "stream" {
         return Err(StreamError::BadFormat.text("the root element is not a stream"));
     }
-    if header.default_ns.as_deref() != Some(ns::CLIENT) {
+    // RFC 6120 §4.8.2: with the stream's namespace as the default, each stanza names its own.
+    if !matches!(header.default_ns.as_deref(), Some(ns::CLIENT | ns::STREAM)) {
         return Err(
             StreamError::InvalidNamespace.text("the default namespace is not jabber:client")
         );
@@ -58,7 +57,7 @@ pub fn judge(
         (None, only) => only.map(ToOwned::to_owned),
     };
     let host = host.ok_or(StreamError::HostUnknown)?;
-    Ok(Opened { host, lang: header.lang.clone(), from: header.from.clone() })
+    Ok(Opened { host, lang: header.lang.clone() })
 }
 
 /// `1.0` or later; a missing or older version is not XMPP as RFC 6120 defines it.
@@ -132,6 +131,7 @@ mod tests {
         assert_eq!(condition(|_| ()), "ok");
         assert_eq!(condition(|h| h.version = Some("1.7".into())), "ok");
         assert_eq!(condition(|h| h.version = Some("12.0".into())), "ok");
+        assert_eq!(condition(|h| h.default_ns = Some(ns::STREAM.into())), "ok");
         for bad in [None, Some("0.9"), Some("1"), Some("x.y")] {
             assert_eq!(
                 condition(|h| h.version = bad.map(Into::into)),

@@ -219,10 +219,10 @@ impl Framer {
         if self.phase == Phase::Open {
             return Err(XmlError::NotWellFormed("text between elements"));
         }
-        // RFC 6120 §11.6: UTF-8 without a byte order mark. 0xEF begins UTF-8's, 0xFE and 0xFF
-        // UTF-16's; a NUL is UTF-16 or UTF-32 without one.
-        if matches!(first, 0xEF | 0xFE | 0xFF | 0) {
-            return Err(XmlError::UnsupportedEncoding("only UTF-8 without a byte order mark"));
+        // RFC 6120 §11.6: UTF-8 only. 0xFE and 0xFF begin UTF-16's byte order marks; a NUL is UTF-16
+        // or UTF-32 without one. UTF-8's own is no mark here, but a character like any other.
+        if matches!(first, 0xFE | 0xFF | 0) {
+            return Err(XmlError::UnsupportedEncoding("only UTF-8"));
         }
         Err(XmlError::NotWellFormed("text before the stream header"))
     }
@@ -638,7 +638,7 @@ mod tests {
             ("restricted XML", "<s><?xml"),
             ("restricted XML", "<s><a><!D"),
             ("restricted XML", "<s><a><?x"),
-            ("unsupported encoding", "\u{FEFF}<s>"),
+            ("not well-formed", "\u{FEFF}<s>"),
             ("unsupported encoding", "<\0s\0"),
             ("unsupported encoding", "\0<\0s"),
             ("unsupported encoding", "<?xml version='1.1'?>"),

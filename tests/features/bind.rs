@@ -61,8 +61,24 @@ async fn an_impossible_resource_is_a_bad_request_and_may_be_retried() -> Outcome
         let answer = bind(&mut client, "b", &resource(&wrong)).await?;
         assert_eq!((answer.attr("type"), answer.condition()), (Some("error"), Some("bad-request")));
     }
+    // §8.2.3: as every request, it has an id.
+    client.send(&format!("<iq type='set'><bind xmlns='{BIND}'/></iq>")).await?;
+    assert_eq!(client.receive().await?.condition(), Some("bad-request"));
     client.bind(Some(&"x".repeat(1023))).await?;
     client.nothing().await
+}
+
+/// RFC 6120 §7.7.3: ten retries, then the stream is over.
+#[tokio::test]
+async fn binding_cannot_be_tried_for_ever() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    let mut client = lab.authenticated("alice").await?;
+    for _ in 0..=10 {
+        assert!(!client.conversation().contains("stream:error"));
+        let answer = bind(&mut client, "b", &resource("\u{7f}")).await?;
+        assert_eq!(answer.condition(), Some("bad-request"));
+    }
+    ends_with(&mut client, "policy-violation").await
 }
 
 /// RFC 6120 §7.7.2.2: by default the newer session wins, and the older one is told why.

@@ -67,7 +67,7 @@ async fn a_wrong_header_gets_our_header_then_its_stream_error() -> Outcome<()> {
         (prefixed(CLIENT, "http://wrong.namespace.example.org/"), "invalid-namespace"),
         (prefixed("jabber:server", STREAM), "invalid-namespace"),
         (prefixed("http://wrong.namespace.example.org/", STREAM), "invalid-namespace"),
-        (format!("<stream xmlns='{STREAM}' {GOOD}>"), "invalid-namespace"),
+        (format!("<stream:stream xmlns:stream='{STREAM}' {GOOD}>"), "invalid-namespace"),
         // §4.9.3.1
         (format!("<stream:flood xmlns='{CLIENT}' xmlns:stream='{STREAM}' {GOOD}>"), "bad-format"),
         // §4.9.3.13
@@ -112,6 +112,79 @@ async fn a_header_may_look_unusual_and_be_right() -> Outcome<()> {
         let mut client = lab.dial().await?;
         client.send(&sent).await?;
         client.expect(|e| e.is(STREAM, "features")).await?;
+    }
+    Ok(())
+}
+
+/// RFC 6120 §4.8.2: a client may name the namespace of each stanza instead of a default one; what
+/// it does not name is then no stanza.
+#[tokio::test]
+async fn stanzas_may_name_their_namespace_themselves() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    let mut bob = lab.login("bob").await?;
+    let mut alice = lab.connect().await?;
+    let name = alice.mechanisms()[0].to_owned();
+    let done = alice.authenticate_with(&name, "alice", crate::harness::process::PASSWORD).await?;
+    assert_eq!(done, Ok(()));
+    alice.restart();
+    alice.send(&format!("<stream xmlns='{STREAM}' {GOOD}>")).await?;
+    alice.expect(|e| e.is(STREAM, "features")).await?;
+    let bind = "<iq xmlns='jabber:client' type='set' id='b'>\
+                <bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
+    assert_eq!(alice.ask(bind).await?.attr("type"), Some("result"));
+    let to = bob.jid.clone();
+    let message = format!("<message xmlns='jabber:client' to='{to}'><body>x</body></message>");
+    alice.send(&message).await?;
+    let got = bob.receive().await?;
+    assert_eq!((got.ns.as_str(), got.text_of("body")), (CLIENT, Some("x")));
+    alice.send(&format!("<message to='{to}'><body>y</body></message>")).await?;
+    ends_with(&mut alice, "unsupported-stanza-type").await?;
+    bob.nothing().await
+}
+
+/// RFC 6120 §4.7.2: our `to` is the bare form of the client's `from`, whatever becomes of the
+/// stream; without one, or with one that is no address, there is none.
+#[tokio::test]
+async fn our_header_greets_the_bare_address_or_nobody() -> Outcome<()> {
+    let lab = Lab::new(&[], &[]);
+    for (from, to) in [
+        (" from='Juliet@LOCALHOST/balcony'", Some("juliet@localhost")),
+        ("", None),
+        (" from='@@'", None),
+    ] {
+        for (rest, good) in [(GOOD, true), ("to='elsewhere.example' version='1.0'", false)] {
+            let mut client = lab.dial().await?;
+            client.send(&header(&format!("{rest}{from}"))).await?;
+            match good {
+                true => drop(client.expect(|e| e.is(STREAM, "features")).await?),
+                false => ends_with(&mut client, "host-unknown").await?,
+            }
+            assert_eq!(client.header.attr("to"), to, "{from} {rest}");
+        }
+    }
+    Ok(())
+}
+
+/// RFC 6120 §4.9.1.1: a stream error from the client is answered with a closing tag alone.
+#[tokio::test]
+async fn a_stream_error_from_the_client_ends_the_stream_without_another() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    let error = "<stream:error><undefined-condition \
+                 xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+    for (stage, close) in
+        (0..4).flat_map(|stage| ["", "</stream:stream>"].map(|close| (stage, close)))
+    {
+        let mut client = match stage {
+            0 => Client::connect(&lab.target, Security::Plain).await?,
+            1 => lab.connect().await?,
+            2 => lab.authenticated("alice").await?,
+            _ => lab.login("alice").await?,
+        };
+        client.send(&format!("{error}{close}")).await?;
+        client.ended().await?;
+        let said = client.conversation();
+        assert!(said.contains("<- </stream:stream>"), "stage {stage}: {said}");
+        assert!(!said.contains("<- <stream:error"), "stage {stage}: {said}");
     }
     Ok(())
 }
@@ -201,6 +274,8 @@ async fn what_a_bound_stream_may_not_say_ends_it_with_the_right_error() -> Outco
         ("<message><?php echo 1 ?></message>", "restricted-xml"),
         ("<!DOCTYPE foo>", "restricted-xml"),
         ("<message><body>&foo;</body></message>", "restricted-xml"),
+        // §4.8.3: a content namespace, but not this stream's
+        ("<message xmlns='jabber:server' to='alice@localhost'/>", "invalid-namespace"),
         // §4.9.3.24
         ("<pubsub xmlns='http://jabber.org/protocol/pubsub'/>", "unsupported-stanza-type"),
         ("<jump/>", "unsupported-stanza-type"),
@@ -243,9 +318,6 @@ async fn a_stanza_before_its_time_is_not_authorized() -> Outcome<()> {
     let response = "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>";
     for early in [&message, "<presence/>", ping, "<wrong/>", response] {
         for stage in 0..3 {
-            if stage == 2 && early == response {
-                continue;
-            }
             let mut client = match stage {
                 0 => Client::connect(&lab.target, Security::Plain).await?,
                 1 => lab.connect().await?,
@@ -254,6 +326,15 @@ async fn a_stanza_before_its_time_is_not_authorized() -> Outcome<()> {
             client.send(early).await?;
             ends_with(&mut client, "not-authorized").await?;
         }
+    }
+    // Once is enough: SASL is over when it is over (§6.4.6).
+    for late in [
+        "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>=</auth>",
+        "<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
+    ] {
+        let mut client = lab.authenticated("alice").await?;
+        client.send(late).await?;
+        ends_with(&mut client, "not-authorized").await?;
     }
     bob.nothing().await
 }

@@ -117,6 +117,9 @@ async fn streams_from_one_address_are_counted() -> Outcome<()> {
     let third = Client::connect(&lab.target, Security::Direct).await?;
     let mut fourth = lab.dial().await?;
     ends_with(&mut fourth, "policy-violation").await?;
+    // RFC 6120 §4.7.1, §4.7.3
+    assert_eq!(fourth.header.attr("from"), Some("localhost"));
+    assert!(fourth.header.attr("id").is_some_and(|id| id.len() >= 22), "{:?}", fourth.header);
     let direct = lab.target.c2s_tls.expect("direct TLS");
     let mut fourth = Client::dial(&lab.target, direct).await?;
     assert!(fourth.handshake(&[]).await.is_err());

@@ -340,6 +340,54 @@ async fn channel_binding_cannot_be_stripped_or_forged() -> Outcome<()> {
     Ok(())
 }
 
+/// RFC 6120 §6.4.6: who calls itself somebody in a header under TLS must authenticate as that.
+#[tokio::test]
+async fn a_header_in_another_name_cannot_be_authenticated() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    for (from, good) in [("alice@localhost/x", true), ("bob@localhost", false)] {
+        let mut client = Client::dial(&lab.target, lab.target.c2s_tls.expect("a port")).await?;
+        client.handshake(&["xmpp-client"]).await?;
+        let header = crate::harness::client::header_to("localhost");
+        client.send(&header.replace(" to=", &format!(" from='{from}' to="))).await?;
+        client.expect(|e| e.name == "features").await?;
+        let response = plain("", "alice", PASSWORD);
+        client.send(&format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{response}</auth>")).await?;
+        match good {
+            true => assert_eq!(client.receive().await?.name, "success"),
+            false => ends_with(&mut client, "invalid-from").await?,
+        }
+    }
+    Ok(())
+}
+
+/// RFC 6120 §6.5.11: what we cannot look up is no fault of the client's: it is told to come again,
+/// and is no slower for it.
+#[tokio::test]
+async fn a_store_that_fails_is_a_temporary_failure() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &["sasl.delay_first_ms=30000", "sasl.delay_max_ms=30000"]);
+    let files = std::fs::read_dir(&lab.data).unwrap().map(|entry| entry.unwrap().path());
+    let mut files = files.filter(|path| path.extension().is_some_and(|e| e == "db"));
+    let database = rusqlite::Connection::open(files.next().expect("a database")).unwrap();
+    let rename = |from: &str, to: &str| {
+        database.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+    };
+    rename("credential", "hidden");
+    let mut client = lab.connect().await?;
+    let tries = [
+        ("PLAIN", plain("", "alice", PASSWORD)),
+        ("SCRAM-SHA-1", BASE64.encode("n,,n=alice,r=x")),
+        ("SCRAM-SHA-256", BASE64.encode("n,,n=alice,r=x")),
+    ];
+    for (name, first) in tries {
+        let failure = auth(&mut client, name, &first).await?;
+        assert_eq!(sasl_condition(&failure), "temporary-auth-failure", "{name}");
+    }
+    rename("hidden", "credential");
+    let answer = auth(&mut client, "PLAIN", &plain("", "alice", PASSWORD)).await?;
+    assert_eq!(answer.name, "success");
+    Ok(())
+}
+
 /// RFC 6120 §6.5.2 after the password was right, and as for everybody when it was wrong.
 #[tokio::test]
 async fn a_disabled_account_is_told_so_only_behind_its_password() -> Outcome<()> {
@@ -392,6 +440,10 @@ async fn tls_can_be_made_optional_in_a_lab() -> Outcome<()> {
         client.features.find("starttls").is_some() && client.features.find("required").is_none()
     );
     assert!(!client.mechanisms().iter().any(|name| name.ends_with("-PLUS")));
+    // RFC 6120 §13.8.3: PLAIN not even then; §6.5.4.
+    assert!(!client.mechanisms().contains(&"PLAIN"));
+    let refused = auth(&mut client, "PLAIN", &plain("", "alice", PASSWORD)).await?;
+    assert_eq!(sasl_condition(&refused), "encryption-required");
     assert!(client.features.find("sasl-channel-binding").is_none());
     // Nothing to bind to here: `y` is the truth, not a downgrade.
     let scram = Scram::new("SCRAM-SHA-256", "alice", PASSWORD).gs2("y,,");

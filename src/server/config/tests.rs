@@ -192,7 +192,7 @@ fn each_fault_is_told_with_place_and_remedy() {
         ("", &[], &[("limits.outbox_bytes_max", "9999")], ["largest", "limits", "few times"]),
         ("", &[], &[("limits.depth_max", "1")], ["ordinary", "limits", "16"]),
         ("", &[], &[("limits.ping_after_secs", "0")], ["ping", "limits", "1 or more"]),
-        ("", &[], &[("limits.auth_attempts_max", "1")], ["second try", "limits", "2 or more"]),
+        ("", &[], &[("limits.auth_attempts_max", "2")], ["two retries", "limits", "3 or more"]),
         ("", &[], &[("limits.bytes_burst", "0")], ["nothing gets", "limits", "1 or more"]),
         ("", &[], &[("data_dir", "")], ["empty", "data_dir", "folder"]),
         ("", &[], &[("store.readers", "0")], ["too little", "store", "1 or more"]),

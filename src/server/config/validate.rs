@@ -154,8 +154,8 @@ fn limits(config: &Config, faults: &mut Faults<'_>) {
     let ping = "the server would do nothing but ping";
     faults.at_least("limits.ping_after_secs", limits.ping_after_secs, 1, ping);
     faults.at_least("limits.ping_timeout_secs", limits.ping_timeout_secs, 1, ping);
-    let retry = "RFC 6120 §6.4.5 wants clients to have a second try";
-    faults.at_least("limits.auth_attempts_max", limits.auth_attempts_max, 2, retry);
+    let retry = "RFC 6120 §6.4.5 wants clients to have two retries";
+    faults.at_least("limits.auth_attempts_max", limits.auth_attempts_max, 3, retry);
     let one = "nobody could be online";
     faults.at_least("limits.resources_per_account", wide(limits.resources_per_account), 1, one);
     if limits.outbox_bytes_max < limits.stanza_bytes_max {
