@@ -3,6 +3,7 @@
 use super::Running;
 use crate::server::config::Config;
 use crate::store::accounts;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,9 @@ pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
                 .to_owned(),
         );
     }
-    lines.push("  stop:        Ctrl-C".to_owned());
+    if std::io::stdin().is_terminal() {
+        lines.push("  stop:        Ctrl-C".to_owned());
+    }
     lines
 }
 
