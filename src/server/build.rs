@@ -21,7 +21,7 @@ use crate::router::Router;
 use crate::router::outbox::End;
 use crate::router::registry::Conflict;
 use crate::session::Context;
-use crate::store::{Store, meta};
+use crate::store::{OpenError, Store, meta};
 use crate::stream::c2s::Policy;
 use crate::stream::sasl::throttle::Throttle;
 
@@ -157,6 +157,7 @@ async fn open_store(config: &Config) -> Result<Store, Problem> {
     let opened = tokio::task::spawn_blocking(move || Store::open(options)).await;
     match opened {
         Ok(Ok(store)) => Ok(store),
+        Ok(Err(error @ OpenError::InUse { .. })) => Err(problem(error, &path, TWO_ON_ONE_FOLDER)),
         Ok(Err(error)) => Err(problem(error, &path, "run `stonechat check` for a closer look")),
         Err(_) => Err(problem(
             "opening the database failed inside",
@@ -227,6 +228,9 @@ fn now() -> SystemTime {
 
 /// Addresses and accounts whose failed logins are remembered; a few hundred bytes each.
 const THROTTLE_ENTRIES: usize = 10_000;
+const TWO_ON_ONE_FOLDER: &str = "most likely a Stonechat runs here already; a second one needs a \
+    folder and ports of its own: --data-dir other-data --set c2s.listen=127.0.0.1:15222 \
+    --set c2s.listen_tls=127.0.0.1:15223";
 const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// Polls between two looks at expiry: a day's worth.
 const WARN_EVERY: u64 = 17_280;

@@ -20,6 +20,8 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// What stops the server.
     pub problems: Vec<Problem>,
+    /// Whether a server uses this data already.
+    pub running: bool,
 }
 
 /// Looks at certificates; floor 7 knows how, so it is handed in.
@@ -45,6 +47,7 @@ impl fmt::Display for Report {
             writeln!(f, "PROBLEM: {problem}")?;
         }
         match self.problems.len() {
+            0 if self.running => f.write_str("Stonechat is running on this data."),
             0 => f.write_str("Stonechat can start."),
             1 => f.write_str("Stonechat cannot start: 1 problem."),
             count => write!(f, "Stonechat cannot start: {count} problems."),
@@ -77,6 +80,7 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     report.good.push(format!("configuration: {read}"));
     report.warnings.extend(config.warnings());
     let running = server_runs(config);
+    report.running = running;
     folder(config, &loaded.origins, &mut report);
     database(config, running, depth, &mut report);
     certificates(&loaded, &mut report);
@@ -175,11 +179,16 @@ fn ports(config: &Config, running: bool, origins: &Origins, report: &mut Report)
 pub fn bind_problem(address: SocketAddr, error: &io::Error, place: String) -> Problem {
     let port = address.port();
     let fix = match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "another program has it, most likely another XMPP server: stop that one (`ss -ltnp` \
-             shows it), or choose another port; port 0 takes any free one; `[::]:{port}` takes the \
-             port for IPv4 too, so `0.0.0.0:{port}` must not stand beside it"
+        io::ErrorKind::AddrInUse if address == SocketAddr::from(([0; 4], port)) => format!(
+            "another program has it (`ss -ltnp` shows which): stop that one, or choose another \
+             port; `[::]:{port}` takes the port for IPv4 too, so the two must not stand together"
         ),
+        io::ErrorKind::AddrInUse => {
+            "another program has it, most likely another XMPP server (`ss -ltnp` shows which): \
+             stop that one, or choose another port, such as --set c2s.listen=127.0.0.1:15222 \
+             --set c2s.listen_tls=127.0.0.1:15223; port 0 takes any free one"
+                .to_owned()
+        }
         io::ErrorKind::PermissionDenied => {
             "ports under 1024 need a privilege: choose a higher one, or grant CAP_NET_BIND_SERVICE"
                 .to_owned()

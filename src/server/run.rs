@@ -1,9 +1,10 @@
 //! `stonechat serve` and `stonechat lab`: a runtime, signals, and a graceful end.
 
+mod announce;
+
 use std::future::Future;
 use std::io::Write;
 use std::os::unix::process::parent_id;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,15 +14,14 @@ use tokio::time::interval;
 
 use super::build::{Running, start};
 use super::cli::Lab;
-use super::config::{Config, Loaded, Problem};
+use super::config::{Loaded, Problem};
 use crate::admin::accounts;
-use crate::store::accounts as stored;
 
 /// Serves until SIGTERM or SIGINT.
 pub fn serve(loaded: Loaded) -> Result<(), Problem> {
     block_on(async move {
         let running = start(&loaded.config, &loaded.origins).await?;
-        announce(&loaded.config, &running).await;
+        say(&announce::lines(&loaded.config, &running).await.join("\n"));
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let mut signals = Signals::new()?;
         while let Said::Reload = signals.next().await {
@@ -77,40 +77,6 @@ fn ready_line(lab: &Lab, running: &Running) -> serde_json::Value {
         "users": users,
         "data": config.data_dir,
     })
-}
-
-/// Where to connect, whom to trust, what to do first: in words, on standard output.
-async fn announce(config: &Config, running: &Running) {
-    let list = |addresses: &[std::net::SocketAddr]| {
-        let listed: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-        if listed.is_empty() { "(nothing)".to_owned() } else { listed.join(", ") }
-    };
-    let domains: Vec<_> = config.host.iter().map(|host| host.domain.as_str()).collect();
-    let mut lines = vec![
-        format!("Stonechat {} serves {}", env!("CARGO_PKG_VERSION"), domains.join(", ")),
-        format!("  connect:     {}  (STARTTLS)", list(&running.c2s)),
-        format!("               {}  (TLS from the first byte)", list(&running.c2s_tls)),
-        format!("  data:        {}", absolute(&config.data_dir).display()),
-    ];
-    if let Some(ca) = running.tls.ca_file() {
-        lines.push(format!("  trust:       {}", absolute(&ca).display()));
-        lines.push(
-            "               (this server's own authority: tell your client to trust this file)"
-                .to_owned(),
-        );
-    }
-    if let (Ok(0), Some(domain)) = (running.store.read(stored::count).await, domains.first()) {
-        lines.push(format!("  first step:  stonechat user add alice@{domain}"));
-        lines.push(
-            "               (in another terminal, in the same folder; it asks for a password)"
-                .to_owned(),
-        );
-    }
-    say(&lines.join("\n"));
-}
-
-fn absolute(path: &std::path::Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// In one write, so that a program that reads along sees all or nothing. Standard output may be

@@ -174,7 +174,7 @@ impl Negotiation {
         if self.wire.flush().await.is_err() {
             return Next::End;
         }
-        if self.wire.has_unread() {
+        if !self.wire.nothing_unread() {
             tracing::info!(peer = %self.peer, "bytes behind <starttls/>: connection dropped");
             return Next::End;
         }

@@ -115,10 +115,13 @@ impl Wire {
         self.framer.restart();
     }
 
-    /// True when bytes wait that nobody looked at: before TLS takes over there may be none
-    /// (RFC 6120 §5.4.3.1, the injection of CVE-2011-0411).
-    pub fn has_unread(&self) -> bool {
-        !self.buffer.is_empty()
+    /// False when bytes wait that nobody looked at: before TLS takes over there may be none
+    /// (RFC 6120 §5.4.3.1, the injection of CVE-2011-0411). White space is thrown away: go-xmpp
+    /// ends `<starttls/>` with a line feed, though RFC 6120 §5.3.3 forbids it.
+    pub fn nothing_unread(&mut self) -> bool {
+        let nothing = self.buffer.iter().all(u8::is_ascii_whitespace);
+        self.buffer.clear();
+        nothing
     }
 
     /// The connection, for the TLS handshake.

@@ -64,6 +64,9 @@ struct Tags {
 enum Phase {
     /// Nothing was seen: the only place of an XML declaration.
     Fresh,
+    /// The same after a restart, where white space may still belong to the stream before: go-xmpp
+    /// ends each SASL element with a line feed, though RFC 6120 §6.3.5 forbids it.
+    Again,
     /// The header is awaited, a declaration no longer.
     Header,
     /// Between or in top-level elements.
@@ -139,7 +142,7 @@ impl Framer {
         self.scanned = 0;
         self.depth = 0;
         self.state = State::Text;
-        self.phase = Phase::Fresh;
+        self.phase = Phase::Again;
         self.root = Root::Prefixed;
         self.tags = None;
     }
@@ -292,7 +295,7 @@ impl Framer {
                 State::End
             }
             Some(b'!') => State::Bang,
-            Some(b'?') if self.phase == Phase::Fresh => State::Declaration,
+            Some(b'?') if matches!(self.phase, Phase::Fresh | Phase::Again) => State::Declaration,
             Some(b'?') => {
                 return Err(XmlError::RestrictedXml("processing instruction"));
             }
@@ -701,6 +704,24 @@ mod tests {
         assert_eq!(framer.next(&mut buf), Ok(None));
         assert!(!framer.is_between());
         assert_eq!(&buf[..], b"<iq");
+    }
+
+    #[test]
+    fn white_space_of_the_stream_before_may_precede_a_restarted_one() {
+        let mut framer = Framer::new(LIMITS);
+        let mut buf = BytesMut::from("<s><auth/>");
+        assert_eq!(framer.next(&mut buf), Ok(Some(open("<s>"))));
+        assert_eq!(framer.next(&mut buf), Ok(Some(element("<auth/>"))));
+        framer.restart();
+        buf.extend_from_slice(b"\n");
+        assert_eq!(framer.next(&mut buf), Ok(Some(Piece::Whitespace(1))));
+        buf.extend_from_slice(b"<?xml version='1.0'?><s x=''>");
+        assert_eq!(framer.next(&mut buf), Ok(Some(open("<s x=''>"))));
+        // A first stream has none before it (XML 1.0 §2.8).
+        let mut buf = BytesMut::from("\n<?xml version='1.0'?><s>");
+        let mut first = Framer::new(LIMITS);
+        assert_eq!(first.next(&mut buf), Ok(Some(Piece::Whitespace(1))));
+        assert!(first.next(&mut buf).is_err());
     }
 
     #[test]

@@ -118,6 +118,23 @@ async fn bytes_behind_starttls_are_never_used() -> Outcome<()> {
     Ok(())
 }
 
+/// RFC 6120 §5.3.3, §6.3.5 forbid white space behind `<starttls/>` and SASL elements; go-xmpp sends a
+/// line feed behind each. It is thrown away, never read as a part of the next stream.
+#[tokio::test]
+async fn a_line_feed_behind_each_step_is_forgiven() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    let mut client = Client::connect(&lab.target, Security::Plain).await?;
+    client.send(&format!("<starttls xmlns='{TLS}'/>\n")).await?;
+    assert!(client.receive().await?.is(TLS, "proceed"));
+    client.handshake(&[]).await?;
+    client.open().await?;
+    let plain = "AGFsaWNlAHBlbmNpbC1hbmQtcnViYmVy"; // \0alice\0pencil-and-rubber
+    client.send(&format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{plain}</auth>\n")).await?;
+    assert!(client.receive().await?.is(SASL, "success"));
+    client.open().await?;
+    client.bind(None).await.map(|_| ())
+}
+
 /// RFC 6120 §6.3.4, §6.5.4, RFC 7590 §3.1: no SASL before TLS, asked for or not; every try counts.
 #[tokio::test]
 async fn sasl_before_tls_needs_encryption() -> Outcome<()> {

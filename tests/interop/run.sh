@@ -43,7 +43,7 @@ fi
 
 started=$(date +%s)
 failed=0
-for script in slix.py aio.py terminal.py; do
+for script in slix.py aio.py terminal.py gosend.py; do
   "$venv/bin/python" -W ignore "$here/$script" "$ready" || failed=1
 done
 echo "interop took $(($(date +%s) - started)) s"

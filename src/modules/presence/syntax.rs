@@ -13,7 +13,8 @@ pub(super) fn check(stanza: &Stanza) -> Result<i8, StanzaError> {
     let doc = stanza.element().view();
     // RFC 6121 §4.7.2.1
     if let Some(show) = only(doc.root(), "show")?
-        && !matches!(show.text().trim(), "away" | "chat" | "dnd" | "xa")
+        // RFC 6121 §4.7.2.1. An empty one says nothing, as none does: go-xmpp always sends one.
+        && !matches!(show.text().trim(), "" | "away" | "chat" | "dnd" | "xa")
     {
         return Err(StanzaError::bad_request().text("unknown value of show"));
     }
@@ -74,7 +75,7 @@ mod tests {
             ("<show>away</show>", Some(0)),
             ("<show>xa</show><priority>1</priority>", Some(1)),
             ("<show>online</show>", None),
-            ("<show/>", None),
+            ("<show/>", Some(0)),
             ("<show>dnd</show><show>dnd</show>", None),
         ] {
             let checked = check(&presence(children));

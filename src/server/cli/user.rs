@@ -84,6 +84,7 @@ fn run(config: &Config, request: Request) -> Result<Response, Problems> {
 
 /// No server runs: the verb works on the database itself.
 async fn alone(config: &Config, request: Request) -> Result<Response, Problems> {
+    let fresh = !config.database().exists();
     let store = Store::open(config.store_options()).map_err(|error| {
         one(Problem {
             what: error.to_string(),
@@ -99,7 +100,20 @@ async fn alone(config: &Config, request: Request) -> Result<Response, Problems> 
     let operator = Operator::new(store.clone(), hosts(config), config.sasl.iterations, effects);
     let response = operator.run(request).await;
     store.close().await;
+    if fresh {
+        // Most likely the wrong folder: what was done here reaches no server that runs elsewhere.
+        eprintln!("{}", made_new(config));
+    }
     Ok(response)
+}
+
+fn made_new(config: &Config) -> String {
+    let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    format!(
+        "note: no server runs on the data folder {}, which is new; if one runs elsewhere, give the \
+         command in the folder in which it was started, or name its data with --data-dir",
+        folder.display()
+    )
 }
 
 fn hosts(config: &Config) -> Vec<String> {

@@ -198,6 +198,9 @@ fn each_fault_is_told_with_place_and_remedy() {
         ("", &[], &[("store.readers", "0")], ["too little", "store", "1 or more"]),
         ("", &[], &[("store.queue_bytes_max", "0")], ["too little", "store", "1048576"]),
         ("", &[], &[("log.level", "a=b=c")], ["no log level", "log.level", "trace"]),
+        ("", &[], &[("log.level", "banana")], ["`banana` means", "log.level", "trace"]),
+        ("", &[], &[("log.level", "info,stonechat::net")], ["::net` means", "log.level", "trace"]),
+        ("", &[], &[("log.level", "")], ["is missing", "log.level", "trace"]),
         ("", &[], &[("admin.socket", &LONG)], ["too long", "admin.socket", "104"]),
     ];
     for (file, env, sets, wanted) in cases {

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// All faults of a configuration whose types are right.
 pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
@@ -184,10 +185,10 @@ fn rest(config: &Config, faults: &mut Faults<'_>) {
     let queue = wide(config.store.queue_bytes_max);
     let why = "every write would wait for the one before it";
     faults.at_least("store.queue_bytes_max", queue, 1_048_576, why);
-    if let Err(error) = EnvFilter::try_new(&config.log.level) {
+    if let Some(why) = no_level(&config.log.level) {
         faults.add(
             "log.level",
-            format!("`{}` is no log level: {error}", config.log.level),
+            format!("`{}` is no log level: {why}", config.log.level),
             "use error, warn, info, debug or trace, with exceptions such as \
              \"info,stonechat::net=debug\"",
         );
@@ -201,6 +202,22 @@ fn rest(config: &Config, faults: &mut Faults<'_>) {
             "set admin.socket to a path under 104 bytes",
         );
     }
+}
+
+/// Why a text is no log level. The filter itself would take a word that it does not know for the name
+/// of a part of the program, and then log nothing of the others.
+fn no_level(text: &str) -> Option<String> {
+    if let Err(error) = EnvFilter::try_new(text) {
+        return Some(error.to_string());
+    }
+    let whole = |word: &&str| !word.contains(['=', '[']);
+    let mut words = text.split(',').map(str::trim).filter(whole);
+    let unknown = words.find(|word| word.is_empty() || word.parse::<LevelFilter>().is_err())?;
+    Some(if unknown.is_empty() {
+        "a word is missing".to_owned()
+    } else {
+        format!("`{unknown}` means nothing")
+    })
 }
 
 /// The least `sun_path` among today's systems is 104 bytes with its final zero.

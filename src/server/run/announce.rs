@@ -1,0 +1,101 @@
+//! What a start says to the person who started it: where to connect, whom to trust, what to do next.
+
+use super::Running;
+use crate::server::config::Config;
+use crate::store::accounts;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The lines for standard output.
+pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
+    let domains: Vec<_> = config.host.iter().map(|host| host.domain.as_str()).collect();
+    let mut lines = vec![
+        format!("Stonechat {} serves {}", env!("CARGO_PKG_VERSION"), domains.join(", ")),
+        format!("  connect:     {}  (STARTTLS)", places(&running.c2s)),
+        format!("               {}  (TLS from the first byte)", places(&running.c2s_tls)),
+        format!("  data:        {}", absolute(&config.data_dir).display()),
+    ];
+    if let Some(ca) = running.tls.ca_file() {
+        lines.push(format!("  trust:       {}", absolute(&ca).display()));
+        lines.push(
+            "               (this server's own authority: tell your client to trust this file)"
+                .to_owned(),
+        );
+    }
+    if let (Ok(0), Some(domain)) = (running.store.read(accounts::count).await, domains.first()) {
+        let me = repeated(std::env::args());
+        lines.push(format!("  first step:  {me} user add alice@{domain}"));
+        lines.push(
+            "               (in another terminal, in the same folder; it asks for a password)"
+                .to_owned(),
+        );
+    }
+    if std::io::stdin().is_terminal() {
+        lines.push("  stop:        Ctrl-C".to_owned());
+    }
+    lines
+}
+
+/// `[::]:5222` is no place that a person could connect to.
+fn places(addresses: &[SocketAddr]) -> String {
+    let told = |address: &SocketAddr| match address {
+        all if all.ip().is_unspecified() && all.is_ipv4() => {
+            format!("port {} of every IPv4 address of this machine", all.port())
+        }
+        all if all.ip().is_unspecified() => {
+            format!("port {} of every address of this machine", all.port())
+        }
+        one => one.to_string(),
+    };
+    let told: Vec<_> = addresses.iter().map(told).collect();
+    if told.is_empty() { "(nothing)".to_owned() } else { told.join(", ") }
+}
+
+/// The command this process was started with, for a shell: a verb behind it finds the same
+/// configuration, and the program even where it is in no folder of $PATH (`cargo run`).
+fn repeated(args: impl Iterator<Item = String>) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=,@+".contains(c);
+    let quoted = |word: String| match word.chars().all(plain) {
+        true => word,
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    };
+    let words: Vec<_> = args.filter(|word| word != "serve").map(quoted).collect();
+    if words.is_empty() { "stonechat".to_owned() } else { words.join(" ") }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_so_that_a_person_can_use_them() {
+        for (addresses, told) in [
+            (&["[::]:5222"][..], "port 5222 of every address of this machine"),
+            (&["0.0.0.0:5222"], "port 5222 of every IPv4 address of this machine"),
+            (&["127.0.0.1:5222", "[::1]:5222"], "127.0.0.1:5222, [::1]:5222"),
+            (&[], "(nothing)"),
+        ] {
+            let parsed: Vec<_> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+            assert_eq!(places(&parsed), told);
+        }
+    }
+
+    #[test]
+    fn the_next_command_repeats_what_the_server_was_told() {
+        for (args, told) in [
+            (&["stonechat"][..], "stonechat"),
+            (&["target/release/stonechat", "serve"], "target/release/stonechat"),
+            (&["stonechat", "--data-dir", "/tmp/b"], "stonechat --data-dir /tmp/b"),
+            (&["stonechat", "--set", "c2s.listen=[]"], "stonechat --set 'c2s.listen=[]'"),
+            (&["stonechat", "--config", "it's"], r"stonechat --config 'it'\''s'"),
+            (&[], "stonechat"),
+        ] {
+            assert_eq!(repeated(args.iter().map(|word| (*word).to_owned())), told);
+        }
+    }
+}
