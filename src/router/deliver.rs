@@ -139,7 +139,7 @@ fn plan(
         };
     };
     let bytes = stanza.frame().len();
-    if !has_room(router, user, bytes, !targets.is_empty()) {
+    if targets.is_empty() && !has_room(router, user, bytes) {
         return Plan::Routed(Routed::Bounce(
             // XEP-0160 §3: service-unavailable when the offline queue is full.
             StanzaError::service_unavailable().text("too many messages wait for this account"),
@@ -151,17 +151,9 @@ fn plan(
     }
 }
 
-/// Of an account that is online what waits does not count, but a client that confirms nothing must
-/// not fill the disk: it may hold as much again as may wait.
-fn has_room(router: &Router, user: &User, bytes: usize, online: bool) -> bool {
-    let (rows_max, bytes_max) =
-        (router.limits.offline_messages_max, router.limits.offline_bytes_max);
-    let owed = &user.owed;
-    if online {
-        return owed.rows < rows_max.saturating_mul(2)
-            && owed.bytes.saturating_add(bytes) <= bytes_max.saturating_mul(2);
-    }
-    owed.waiting() < rows_max && owed.waiting_bytes().saturating_add(bytes) <= bytes_max
+fn has_room(router: &Router, user: &User, bytes: usize) -> bool {
+    user.owed.waiting() < router.limits.offline_messages_max
+        && user.owed.waiting_bytes() + bytes <= router.limits.offline_bytes_max
 }
 
 /// Queues the row. Under the shard's lock, so that a session that becomes available sees either

@@ -239,26 +239,6 @@ async fn unconfirmed_messages_survive_a_kill_of_the_server() -> Outcome<()> {
     bob.nothing().await
 }
 
-/// XEP-0160 §3, I6: a client that takes messages and confirms none has an end too.
-#[tokio::test]
-async fn who_confirms_nothing_is_owed_so_much_and_no_more() -> Outcome<()> {
-    let lab = Lab::new(&["alice", "bob"], &["limits.offline_messages_max=3"]);
-    let mut bob = lab.online("bob", "r").await?;
-    bob.answers_pings = false;
-    let mut alice = fill(&lab, "bob@localhost", 8).await?;
-    for n in 6..8 {
-        let bounce = alice.expect(|e| e.attr("type") == Some("error")).await?;
-        assert_eq!(bounce.attr("id"), Some(n.to_string().as_str()));
-        assert_eq!(bounce.condition(), Some("service-unavailable"));
-    }
-    assert_eq!(came(&mut bob).await?, (0..6).collect::<Vec<_>>());
-    bob.close().await?;
-    let mut bob = lab.online("bob", "r").await?;
-    alice.send(&message("bob@localhost", "9")).await?;
-    next_message(&mut bob).await?;
-    Ok(())
-}
-
 async fn fill(lab: &Lab, to: &str, count: usize) -> Outcome<Client> {
     let mut alice = lab.login("alice").await?;
     for n in 0..count {
