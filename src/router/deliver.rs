@@ -227,3 +227,54 @@ pub(super) fn redeliver(router: &Router, bare: &str) {
         outbox.ask_drain(boundary);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry::{Conflict, Resource};
+    use super::*;
+    use crate::base::limits::Limits;
+    use crate::jid::FullJid;
+    use crate::stanza::Condition;
+    use crate::store::{Options, Store, Synchronous};
+
+    /// Two sessions of an anonymous account, the second of them just gone.
+    fn half_gone(folder: &std::path::Path) -> Arc<Router> {
+        let mut options = Options::new(folder.join("stonechat.db"));
+        options.synchronous = Synchronous::Off;
+        let store = Store::open(options).unwrap();
+        let router = Arc::new(Router::new(["x".to_owned()], store, Arc::new(Limits::default())));
+        for (session, name) in [(1, "a@x/1"), (2, "a@x/2")] {
+            let resource = Resource {
+                jid: FullJid::parse(name).unwrap(),
+                session,
+                outbox: Arc::new(Outbox::new(1 << 20)),
+                presence: None,
+                interested: false,
+                directed: Vec::new(),
+            };
+            if session == 2 {
+                resource.outbox.close();
+            }
+            router.registry.bind(resource, true, Conflict::Replace, 9);
+        }
+        router
+    }
+
+    #[tokio::test]
+    async fn a_request_to_a_session_that_just_went_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let router = half_gone(folder.path());
+        for (ty, answered) in [("get", true), ("set", true), ("result", false), ("error", false)] {
+            let iq = format!("<iq type='{ty}' id='1' from='a@x/1' to='a@x/2'><q xmlns='u'/></iq>");
+            let iq = Stanza::ours(iq.into_bytes().into()).unwrap();
+            let mut origin = Origin::server();
+            match router.route(&iq, SystemTime::UNIX_EPOCH, &mut origin) {
+                Routed::Bounce(error) if answered => {
+                    assert_eq!(error.condition, Condition::ServiceUnavailable, "{ty}");
+                }
+                Routed::Done if !answered => {}
+                other => panic!("{ty}: {other:?}"),
+            }
+        }
+    }
+}

@@ -218,7 +218,8 @@ impl Registry {
     /// Fills the placeholder. The first of several loaders wins.
     pub fn end_load(&self, bare: &BareJid, account: Account, roster: Roster, owed: Owed) {
         let mut shard = self.shard(bare.as_str());
-        let user = shard.entry(bare.clone()).or_insert_with(|| User::new(Account::Loading));
+        // Without the placeholder a change may have been missed: whoever asks reads again.
+        let Some(user) = shard.get_mut(bare.as_str()) else { return };
         if user.account == Account::Loading && user.made && account == Account::Missing {
             shard.remove(bare.as_str());
         } else if user.account == Account::Loading {
