@@ -249,6 +249,8 @@ pub struct Goodbye {
 pub struct Presented {
     /// Set when the session may take messages from now on: deliver owed rows up to here first.
     pub drain: Option<i64>,
+    /// Contacts that it was or might have been sent to: what the stanza cost.
+    pub looked_at: usize,
 }
 
 /// What handlers see. It may never gain a field that is a module.
