@@ -86,6 +86,8 @@ pub const JID_PART_BYTES_MAX: usize = 1023;
 pub const SASL_BYTES_MAX: usize = 4_096;
 /// Characters of a password, before and after preparation (XEP-0077 sets no bound; PBKDF2 needs one).
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
+/// Bytes of the open tag of broadcast presence: it is written anew for each contact.
+pub const PRESENCE_TAG_BYTES_MAX: usize = 4_096;
 /// Bytes of a roster item's name and of each of its groups (RFC 6121 §2.3.3).
 pub const ROSTER_TEXT_BYTES_MAX: usize = 1_023;
 /// Groups of one roster item; clients show them as folders, so a hundred is more than anybody has.

@@ -251,6 +251,8 @@ pub struct Presented {
     pub drain: Option<i64>,
     /// It takes no messages to the account from now on: what it delivers of the owed ones stops.
     pub refuses: bool,
+    /// Contacts that it was or might have been sent to: what the stanza cost.
+    pub looked_at: usize,
 }
 
 /// What handlers see. It may never gain a field that is a module.

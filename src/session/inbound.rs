@@ -129,6 +129,8 @@ impl Session {
                 self.binding.goodbye.status = said.filter(|_| ty == P::Unavailable);
                 match pipeline.broadcast(&self.binding.cx, &mut self.state, &stanza) {
                     Ok(presented) => {
+                        // One stanza that becomes thousands is not one stanza.
+                        self.charge(presented.looked_at / CONTACTS_PER_STANZA);
                         if let Some(boundary) = presented.drain {
                             for item in self.outbox.take_before_owed() {
                                 self.wire.queue_frame(item.frame);
@@ -277,5 +279,7 @@ async fn send_all(cx: Cx, made: Result<Vec<Stanza>, StanzaError>) -> Result<(), 
     Ok(())
 }
 
+/// Contacts that hear of a presence at the price of one stanza.
+const CONTACTS_PER_STANZA: usize = 50;
 /// promise: a slowed sender waits a second in all at most, then goes on.
 const SLOW_MAX: Duration = Duration::from_secs(1);

@@ -200,6 +200,13 @@ impl Session {
         self.pause(wait, now);
     }
 
+    /// Counts stanzas towards the session's rate.
+    pub(super) fn charge(&mut self, stanzas: usize) {
+        let now = now();
+        let wait = self.pace.count(0, stanzas, now);
+        self.pause(wait, now);
+    }
+
     fn pause(&mut self, wait: Duration, now: Instant) {
         if !wait.is_zero() {
             self.paused_until = Some(now + wait);
@@ -220,13 +227,11 @@ impl Session {
                 Ok(Some(Event::Open(_))) => self.fail(StreamError::BadFormat.into()),
                 Ok(Some(Event::Element(element))) => {
                     stanzas += 1;
-                    let now = now();
-                    let wait = self.pace.count(0, 1, now);
-                    self.pause(wait, now);
+                    self.charge(1);
                     self.element(element);
                     if stanzas == TURN_STANZAS {
                         // Let the outbox have its turn; the rest is read on from the buffer.
-                        self.paused_until.get_or_insert(now);
+                        self.paused_until.get_or_insert_with(now);
                     }
                 }
                 Err(error) => self.fail(error.into()),

@@ -241,3 +241,25 @@ async fn a_stuck_session_is_ended_by_a_conflict_too() -> Outcome<()> {
     let _ = stuck.expect(|e| e.name == "error").await;
     Ok(())
 }
+
+/// security.md, 'one stanza -> thousands': presence counts for more, the more contacts hear of it.
+#[tokio::test]
+async fn presence_is_slowed_by_what_it_causes() -> Outcome<()> {
+    let set = ["limits.stanzas_per_second=100", "limits.stanzas_burst=100"];
+    let lab = Lab::new(&["alice"], &set);
+    let mut alice = lab.online("alice", "r").await?;
+    for n in 0..100 {
+        let item = format!("<item jid='c{n}@elsewhere.example'/>");
+        let set = format!("<query xmlns='jabber:iq:roster'>{item}</query>");
+        alice.ask(&format!("<iq type='set' id='s{n}'>{set}</iq>")).await?;
+    }
+    let begun = Instant::now();
+    for n in 0..60 {
+        alice.send(&format!("<presence><status>{n}</status></presence>")).await?;
+    }
+    alice.fence().await?;
+    // 60 of them with two contacts' fifties each are 180 stanzas: 80 beyond the burst at least.
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(700), "{took:?}");
+    Ok(())
+}

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::SessionState;
 use super::api::{Cx, Module, Presented, Spec, State as Done};
+use crate::base::limits::PRESENCE_TAG_BYTES_MAX;
 use crate::jid::{FullJid, Jid};
 use crate::router::outbox::Outbox;
 use crate::router::registry::{Available, Resource, User};
@@ -56,6 +57,9 @@ fn broadcast(
     state: &mut SessionState,
     stanza: &Stanza,
 ) -> Result<Presented, StanzaError> {
+    if stanza.frame().head.len() > PRESENCE_TAG_BYTES_MAX {
+        return Err(StanzaError::policy_violation().text("the presence tag is too long"));
+    }
     match PresenceType::parse(stanza.ty().as_deref())? {
         PresenceType::Available => {
             let priority = syntax::check(stanza)?;
@@ -64,8 +68,7 @@ fn broadcast(
         }
         PresenceType::Unavailable => {
             state.presence.farewell = syntax::status(stanza);
-            unavailable(cx, stanza);
-            Ok(Presented { drain: None, refuses: true })
+            Ok(Presented { refuses: true, ..unavailable(cx, stanza) })
         }
         // All others are for somebody.
         _ => Err(StanzaError::bad_request().text("this type of presence needs a 'to' address")),
@@ -105,7 +108,11 @@ fn available(cx: &Cx, stanza: &Stanza, priority: i8) -> Presented {
     if turn.initial {
         gather(cx, &turn.roster);
     }
-    Presented { drain: turn.drain, refuses: priority < 0 }
+    Presented {
+        drain: turn.drain,
+        refuses: priority < 0,
+        looked_at: turn.roster.items.len(),
+    }
 }
 
 /// The other side of initial presence: the new resource learns of everybody. Local contacts are
@@ -146,7 +153,7 @@ fn deliver_requests(requests: Vec<Vec<u8>>, waiting: &[String], outbox: &Arc<Out
     }
 }
 
-fn unavailable(cx: &Cx, stanza: &Stanza) {
+fn unavailable(cx: &Cx, stanza: &Stanza) -> Presented {
     let bare = cx.who.jid.bare_str();
     let left = cx.router.registry.with(bare, |user| {
         let own = outboxes(user);
@@ -156,7 +163,9 @@ fn unavailable(cx: &Cx, stanza: &Stanza) {
         let presence = resource.presence.take();
         Some((presence.is_some(), std::mem::take(&mut resource.directed), own, roster))
     });
-    let Some(Some((was_available, directed, own, roster))) = left else { return };
+    let Some(Some((was_available, directed, own, roster))) = left else {
+        return Presented::default();
+    };
     let frame = stanza.frame();
     if was_available {
         // `own` has this session too: RFC 6121 §4.5.2 sends it back to where it came from.
@@ -164,6 +173,7 @@ fn unavailable(cx: &Cx, stanza: &Stanza) {
         fanout::to_contacts(&cx.router, &roster, &frame);
     }
     to_directed(cx, &cx.who.jid, &directed, was_available.then_some(&*roster), &frame);
+    Presented { drain: None, looked_at: roster.items.len() + directed.len() }
 }
 
 /// RFC 6121 §4.5.2: on behalf of a session that ended, however it did.

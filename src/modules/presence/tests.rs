@@ -1,5 +1,6 @@
 //! Who gets presence, and above all who does not.
 
+use crate::base::limits::PRESENCE_TAG_BYTES_MAX;
 use std::time::Duration;
 
 use super::world::{Client, World, befriend};
@@ -240,4 +241,18 @@ async fn bad_presence_changes_nothing() {
     }
     hears(&b, &[]).await;
     hears(&a, &[]).await;
+}
+
+#[tokio::test]
+async fn broadcast_presence_costs_what_it_causes() {
+    let world = World::new(&["a", "b"]).await;
+    let (mut a, b) = world.friends("a@x/1", "b@x/1").await;
+    for xml in ["<presence/>", "<presence type='unavailable'/>"] {
+        assert_eq!(a.presence(xml).unwrap().looked_at, 1, "{xml}");
+    }
+    b.taken().await;
+    // Its tag is made anew for each contact, so it may not be long.
+    let long = "x".repeat(PRESENCE_TAG_BYTES_MAX);
+    assert!(a.presence(&format!("<presence id='{long}'/>")).is_err());
+    hears(&b, &[]).await;
 }
