@@ -68,7 +68,7 @@ fn broadcast(
         }
         PresenceType::Unavailable => {
             state.presence.farewell = syntax::status(stanza);
-            Ok(Presented { refuses: true, ..unavailable(cx, stanza) })
+            Ok(unavailable(cx, stanza))
         }
         // All others are for somebody.
         _ => Err(StanzaError::bad_request().text("this type of presence needs a 'to' address")),
@@ -173,7 +173,7 @@ fn unavailable(cx: &Cx, stanza: &Stanza) -> Presented {
         fanout::to_contacts(&cx.router, &roster, &frame);
     }
     to_directed(cx, &cx.who.jid, &directed, was_available.then_some(&*roster), &frame);
-    Presented { drain: None, looked_at: roster.items.len() + directed.len() }
+    Presented { drain: None, refuses: true, looked_at: roster.items.len() + directed.len() }
 }
 
 /// RFC 6121 §4.5.2: on behalf of a session that ended, however it did.

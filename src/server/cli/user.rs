@@ -202,6 +202,8 @@ mod tests {
     fn without_a_server_the_database_is_changed() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(&folder);
+        let new = made_new(&config);
+        assert!(new.contains(&config.data_dir.display().to_string()), "{new}");
         assert_eq!(run(&config, add()).unwrap(), Response::done("a@localhost can log in now"));
         let list = run(&config, Request::UserList { domain: None }).unwrap();
         assert_eq!(list, Response::done("a@localhost"));
