@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use smallvec::SmallVec;
 
 use super::append::Append;
-use super::outbox::{Level, Outbox, Outgoing};
+use super::hop::Hop;
+use super::outbox::{Level, Outgoing};
 use super::registry::{Account, User};
 use super::rules::{self, Decision, Kind, Target};
 use super::{Handler, Origin, Routed, Router};
@@ -19,7 +20,7 @@ use crate::stanza::{self, Stanza, StanzaError};
 use crate::store::StoreError;
 
 /// Sessions that get a copy, with their numbers.
-type Targets = SmallVec<[(u64, Arc<Outbox>); 2]>;
+type Targets = SmallVec<[Hop; 2]>;
 
 enum Plan {
     Push(Targets, Option<i64>),
@@ -111,17 +112,11 @@ fn plan(
 ) -> Plan {
     let targets: Targets = match decision {
         Decision::ToResource => match stanza.to().and_then(|to| user.resource(to)) {
-            Some(resource) => {
-                std::iter::once((resource.session, resource.outbox.clone())).collect()
-            }
+            Some(resource) => std::iter::once(Hop::to(resource)).collect(),
             None => Targets::new(),
         },
-        Decision::ToEachNonNegative => {
-            user.non_negative().map(|r| (r.session, r.outbox.clone())).collect()
-        }
-        Decision::ToEachAvailable => {
-            user.available().map(|r| (r.session, r.outbox.clone())).collect()
-        }
+        Decision::ToEachNonNegative => user.non_negative().map(Hop::to).collect(),
+        Decision::ToEachAvailable => user.available().map(Hop::to).collect(),
         Decision::Store => Targets::new(),
         Decision::Bounce(condition) => return Plan::Routed(Routed::Bounce(condition.into())),
         Decision::Ignore => return Plan::Routed(Routed::Done),
@@ -173,7 +168,7 @@ fn append(
         ticket: origin.ticket(),
         sender: origin.outbox(),
     }))?;
-    user.owed.append(seq, stanza.frame().len(), targets.iter().map(|(session, _)| *session));
+    user.owed.append(seq, stanza.frame().len(), targets.iter().filter_map(Hop::session));
     Ok(seq)
 }
 
@@ -186,17 +181,21 @@ fn push(
 ) -> Routed {
     let mut routed = Routed::Done;
     let mut lost = false;
-    for (session, outbox) in targets {
-        match outbox.push(Outgoing { frame: stanza.frame(), owed }) {
-            Ok(Level::Easy) => {}
-            Ok(Level::OverHalf) => routed = Routed::Slow(outbox.clone()),
+    for hop in targets {
+        match (hop.push(Outgoing { frame: stanza.frame(), owed }), hop) {
+            (Ok(Level::OverHalf), Hop::Session { outbox, .. }) => {
+                routed = Routed::Slow(outbox.clone());
+            }
+            (Ok(_), _) => {}
             // RFC 6121 §8.5.3.2.3: every request gets its answer, also of a session just gone.
-            Err(_) if is_request(stanza) => {
+            (Err(_), _) if is_request(stanza) => {
                 routed = Routed::Bounce(StanzaError::service_unavailable());
             }
-            Err(_) => {
-                let release =
-                    |user: &mut User| owed.is_some_and(|seq| user.owed.release(seq, *session));
+            (Err(_), hop) => {
+                let held = owed.zip(hop.session());
+                let release = |user: &mut User| {
+                    held.is_some_and(|(seq, session)| user.owed.release(seq, session))
+                };
                 lost |= router.registry.with(to.bare_str(), release).unwrap_or(false);
             }
         }
@@ -234,6 +233,7 @@ mod tests {
     use super::*;
     use crate::base::limits::Limits;
     use crate::jid::FullJid;
+    use crate::router::outbox::Outbox;
     use crate::stanza::Condition;
     use crate::store::{Options, Store, Synchronous};
 

@@ -139,15 +139,13 @@ impl Router {
         self.sessions.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Where an address leads.
-    pub fn hop(&self, to: &Jid) -> Hop {
-        if !self.is_local(to.domain()) {
-            return Hop::Remote;
+    /// Where an address leads; `None` for an account of this server, whose sessions are the hops.
+    pub fn hop(&self, to: &Jid) -> Option<Hop> {
+        match (self.is_local(to.domain()), to.local()) {
+            (false, _) => Some(Hop::Remote),
+            (true, None) => Some(Hop::Entity),
+            (true, Some(_)) => None,
         }
-        let session = self.registry.with(to.bare_str(), |user| {
-            user.resource(to).map(|resource| Hop::Session(resource.outbox.clone()))
-        });
-        session.flatten().unwrap_or(Hop::Entity)
     }
 
     /// The one way a stanza with an addressee travels. Never waits.
@@ -158,27 +156,13 @@ impl Router {
         origin: &mut Origin<'_>,
     ) -> Routed {
         let Some(to) = stanza.to() else { return Routed::Handle(Handler::Iq) };
-        if !self.is_local(to.domain()) {
-            return self.to_remote(stanza);
-        }
-        if to.local().is_none() {
-            return to_domain(stanza);
-        }
-        deliver::local(self, stanza, to, now, origin)
-    }
-
-    /// RFC 6120 §10.4: without federation every remote domain is not found. Errors and results
-    /// are dropped, as no error may answer them, and so is presence, which nobody awaits.
-    fn to_remote(&self, stanza: &Stanza) -> Routed {
-        let answerable = match stanza.kind() {
-            Kind::Message => stanza.ty().as_deref() != Some("error"),
-            Kind::Iq => !matches!(stanza.ty().as_deref(), Some("error" | "result")),
-            Kind::Presence => !matches!(stanza.ty().as_deref(), Some("error" | "unavailable")),
-        };
-        if answerable {
-            Routed::Bounce(StanzaError::remote_server_not_found())
-        } else {
-            Routed::Done
+        match self.hop(to) {
+            None => deliver::local(self, stanza, to, now, origin),
+            Some(Hop::Entity) => to_domain(stanza),
+            // Sessions, components and nodes are no addresses of their own yet.
+            Some(Hop::Remote | Hop::Session { .. } | Hop::Component | Hop::Node(_)) => {
+                to_remote(stanza)
+            }
         }
     }
 
@@ -253,6 +237,17 @@ impl Router {
     pub fn confirm(self: &Arc<Self>, bare: &str, seqs: &[i64]) {
         confirm::confirm(self, bare, seqs);
     }
+}
+
+/// RFC 6120 §10.4: without federation every remote domain is not found. Errors and results
+/// are dropped, as no error may answer them, and so is presence, which nobody awaits.
+fn to_remote(stanza: &Stanza) -> Routed {
+    let answerable = match stanza.kind() {
+        Kind::Message => stanza.ty().as_deref() != Some("error"),
+        Kind::Iq => !matches!(stanza.ty().as_deref(), Some("error" | "result")),
+        Kind::Presence => !matches!(stanza.ty().as_deref(), Some("error" | "unavailable")),
+    };
+    if answerable { Routed::Bounce(StanzaError::remote_server_not_found()) } else { Routed::Done }
 }
 
 fn to_domain(stanza: &Stanza) -> Routed {

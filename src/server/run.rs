@@ -24,10 +24,7 @@ pub fn serve(loaded: Loaded) -> Result<(), Problem> {
         say(&announce::lines(&loaded.config, &running).await.join("\n"));
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let mut signals = Signals::new()?;
-        while let Said::Reload = signals.next().await {
-            tracing::info!("SIGHUP: reading certificates again");
-            running.reload();
-        }
+        signals.stopped(&running).await;
         tracing::info!("stopping");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         if !running.stop(STOP_LIMIT).await {
@@ -55,7 +52,7 @@ pub fn lab(lab: Lab) -> Result<(), Problem> {
         }
         say(&ready_line(&lab, &running).to_string());
         tokio::select! {
-            () = signals.stopped() => {}
+            () = signals.stopped(&running) => {}
             () = orphaned(parent) => {}
         }
         running.stop(STOP_LIMIT).await;
@@ -122,8 +119,12 @@ impl Signals {
         }
     }
 
-    async fn stopped(&mut self) {
-        while let Said::Reload = self.next().await {}
+    /// Waits for the end; a SIGHUP on the way has certificates read again.
+    async fn stopped(&mut self, running: &Running) {
+        while let Said::Reload = self.next().await {
+            tracing::info!("SIGHUP: reading certificates again");
+            running.reload();
+        }
     }
 }
 
