@@ -35,6 +35,11 @@ pub struct Limits {
     pub stanzas_burst: u32,
     /// Concurrent client streams from one IP address (IPv6: one /64). 0: no bound.
     pub streams_per_ip: u32,
+    /// New connections a second from one IP address (IPv6: one /64) on average; more of them wait
+    /// before they are served (0: no bound).
+    pub connections_per_second: u32,
+    /// Burst in connections above the average: a whole office that comes back after a cut.
+    pub connections_burst: u32,
     /// SASL attempts on one stream before it is closed (RFC 6120 §6.4.5 asks for two to five retries).
     pub auth_attempts_max: u32,
     /// Bound resources of one account.
@@ -67,6 +72,8 @@ impl Default for Limits {
             stanzas_per_second: 100,
             stanzas_burst: 1_000,
             streams_per_ip: 200,
+            connections_per_second: 10,
+            connections_burst: 200,
             auth_attempts_max: 5,
             resources_per_account: 20,
             outbox_bytes_max: 2 * 1_048_576,

@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
+use super::arrivals::Arrivals;
 use super::tcp::Socket;
 use super::tls::Tls;
 use crate::base::id::{self, OsRng};
@@ -32,6 +33,7 @@ pub struct Hall {
     context: Arc<Context>,
     tls: Tls,
     streams: Mutex<HashMap<Key, Streams>>,
+    arrivals: Mutex<Arrivals>,
 }
 
 /// Of one address.
@@ -46,7 +48,9 @@ struct Streams {
 impl Hall {
     /// For client streams.
     pub fn new(context: Arc<Context>, tls: Tls) -> Arc<Self> {
-        Arc::new(Self { context, tls, streams: Mutex::default() })
+        let limits = &context.router.limits;
+        let arrivals = Arrivals::new(limits.connections_per_second, limits.connections_burst);
+        Arc::new(Self { context, tls, streams: Mutex::default(), arrivals: Mutex::new(arrivals) })
     }
 
     /// Accepts until the server stops.
@@ -93,6 +97,14 @@ impl Hall {
         guard: Counted,
     ) {
         let limit = self.context.router.limits.unauthenticated_time;
+        let wait = self.arrivals().delay(Key::from(peer), since);
+        if !wait.is_zero() {
+            let mut stopping = self.context.stopping.clone();
+            tokio::select! {
+                () = sleep(wait) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+        }
         let (socket, direct_tls) = match door {
             Door::StartTls => (Socket::plain(stream, self.tls.clone()), None),
             Door::Direct => {
@@ -140,6 +152,10 @@ impl Hall {
             held.count += 1;
         }
         Some(Counted { hall: self, key })
+    }
+
+    fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn streams(&self) -> MutexGuard<'_, HashMap<Key, Streams>> {

@@ -1,5 +1,6 @@
 //! Sockets and TLS: accepting, securing, and the transports that sessions run over.
 
+mod arrivals;
 pub mod listener;
 pub mod local_ca;
 pub mod tcp;

@@ -3,7 +3,7 @@
 mod binding;
 mod inbound;
 mod negotiate;
-mod pace;
+pub mod pace;
 mod run;
 pub mod transport;
 pub mod wire;

@@ -12,31 +12,41 @@ pub struct Pace {
     at: Instant,
 }
 
+/// So many a second on average, and a burst above that.
 #[derive(Debug)]
-struct Bucket {
+pub struct Bucket {
     per_second: f32,
     burst: f32,
     level: f32,
 }
 
 impl Bucket {
+    /// A full one; a rate of 0 means no bound.
     #[allow(clippy::cast_precision_loss)] // a bucket need not be exact
-    fn new(per_second: u32, burst: u32) -> Self {
+    pub fn new(per_second: u32, burst: u32) -> Self {
         Self { per_second: per_second as f32, burst: burst as f32, level: burst as f32 }
     }
 
-    fn pass(&mut self, seconds: f32) {
+    /// Time flows in.
+    pub fn pass(&mut self, seconds: f32) {
         self.level = (self.level + seconds * self.per_second).min(self.burst);
     }
 
-    fn take(&mut self, amount: f32) {
+    /// Takes out, below empty if need be.
+    pub fn take(&mut self, amount: f32) {
         if self.per_second > 0.0 {
             self.level -= amount;
         }
     }
 
-    fn wait(&self) -> f32 {
+    /// Seconds until it is not below empty.
+    pub fn wait(&self) -> f32 {
         if self.level < 0.0 { -self.level / self.per_second } else { 0.0 }
+    }
+
+    /// True when nothing is owed to it.
+    pub fn is_full(&self) -> bool {
+        self.level >= self.burst
     }
 }
 

@@ -1,9 +1,11 @@
 //! The session's loop: one task, one `select!` over the connection, the pending handler, the outbox
 //! and the nearest deadline. While a handler is pending only reading pauses.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::{sleep_until, timeout};
@@ -98,15 +100,23 @@ enum Woken {
 
 /// Runs the session to its end. The binding's drop tells the world.
 pub async fn run(mut session: Session) {
-    while session.ending.is_none() {
-        session.read_pieces();
-        if session.ending.is_some() {
-            break;
-        }
-        let woken = session.wait().await;
-        session.on(woken);
+    if panicked(session.serve()).await {
+        // A bug of ours, and this client's request met it: the others go on (RFC 6120 §4.9.3.8).
+        session.pending = None;
+        session.ending = Some(Ending::Failure(StreamError::InternalServerError.into()));
     }
     session.finish().await;
+}
+
+/// Runs the work; true when it ended by a panic, which the panic hook has reported.
+async fn panicked(work: impl Future<Output = ()>) -> bool {
+    let mut work = std::pin::pin!(work);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        Ok(Poll::Ready(())) => Poll::Ready(false),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(_) => Poll::Ready(true),
+    })
+    .await
 }
 
 impl Session {
@@ -132,6 +142,17 @@ impl Session {
             unconfirmed: Vec::new(),
             unconfirmed_since: None,
             woken: false,
+        }
+    }
+
+    async fn serve(&mut self) {
+        while self.ending.is_none() {
+            self.read_pieces();
+            if self.ending.is_some() {
+                return;
+            }
+            let woken = self.wait().await;
+            self.on(woken);
         }
     }
 

@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::SystemTime;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 
 use super::binding::Binding;
 use super::run::{self, Session, now};
@@ -155,6 +157,14 @@ async fn a_panic_ends_one_session_and_frees_its_place() {
         let mut client = session(&context, resource).await;
         let iq = format!("<iq type='get' id='1' to='x'><{what} xmlns='urn:broken'/></iq>");
         client.write_all(iq.as_bytes()).await.unwrap();
+        let mut last = String::new();
+        client.read_to_string(&mut last).await.unwrap();
+        // RFC 6120 §4.9.3.8
+        assert!(
+            last.contains("internal-server-error") && last.ends_with("</stream:stream>"),
+            "{last}"
+        );
+        drop(client);
         context.router.tasks.drained().await;
         // The lock that was held is whole, the place is free, and no task is counted for ever.
         let left = context.router.registry.with("a@x", |user| user.resources.len());

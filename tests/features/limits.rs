@@ -135,6 +135,20 @@ async fn streams_from_one_address_are_counted() -> Outcome<()> {
     Ok(())
 }
 
+/// security.md: handshakes cost the processor before anybody is known; who opens streams too fast
+/// waits its turn and is served.
+#[tokio::test]
+async fn connections_that_come_too_fast_wait_their_turn() -> Outcome<()> {
+    let set = ["limits.connections_per_second=2", "limits.connections_burst=1"];
+    let lab = Lab::new(&["alice"], &set);
+    let begun = Instant::now();
+    for _ in 0..3 {
+        lab.connect().await?;
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+    Ok(())
+}
+
 /// security.md rule 6: the deadline is absolute, whatever arrives before it.
 #[tokio::test]
 async fn the_deadline_of_negotiation_holds_though_data_trickles() -> Outcome<()> {

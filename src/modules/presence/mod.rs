@@ -1,6 +1,6 @@
 //! RFC 6121 §4: presence, broadcast and directed, and the answers to probes.
 //!
-//! Who gets it is decided in one place, [`fanout`]: the contacts that the sender's roster shows
+//! Who gets it is decided in one place, `fanout`: the contacts that the sender's roster shows
 //! as `from` or `both`, the account's own resources, and whoever was sent directed presence.
 
 mod directed;

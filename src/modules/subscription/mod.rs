@@ -1,8 +1,8 @@
 //! RFC 6121 §3: presence subscriptions, pre-approval included.
 //!
-//! The table in [`crate::router::subscription`] decides; [`pair`] writes. When both accounts live
+//! The table in [`crate::router::subscription`] decides; `pair` writes. When both accounts live
 //! here both halves and the automatic answer are one transaction, so that no crash leaves two
-//! rosters that disagree. What others notice follows the commit ([`effects`]).
+//! rosters that disagree. What others notice follows the commit (`effects`).
 
 mod effects;
 mod pair;

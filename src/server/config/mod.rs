@@ -80,6 +80,7 @@ impl Config {
         self.modules.register.per_ip_per_hour = 0;
         // A lab's peers are tests: they come in hundreds from one address and fail on purpose.
         self.limits.streams_per_ip = 0;
+        self.limits.connections_per_second = 0;
         // Rates and quotas are off; depth, sizes and queue bounds stay.
         self.limits.bytes_per_second = 0;
         self.limits.stanzas_per_second = 0;
