@@ -386,7 +386,7 @@ fn evict(shard: &mut HashMap<BareJid, User>) {
 }
 
 const SHARDS: usize = 128;
-/// 128 x 128 cached accounts without a session, a few hundred bytes each.
+/// 128 x 128 cached accounts without a session: a few hundred bytes each, and their rosters.
 const CACHED_PER_SHARD: usize = 128;
 
 #[cfg(test)]

@@ -20,10 +20,11 @@ use crate::admin::accounts;
 /// Serves until SIGTERM or SIGINT.
 pub fn serve(loaded: Loaded) -> Result<(), Problem> {
     block_on(async move {
+        // Before anybody is told that we are there: whoever stops us at once stops us gracefully.
+        let mut signals = Signals::new()?;
         let running = start(&loaded.config, &loaded.origins).await?;
         say(&announce::lines(&loaded.config, &running).await.join("\n"));
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        let mut signals = Signals::new()?;
         signals.stopped(&running).await;
         tracing::info!("stopping");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -39,9 +40,9 @@ pub fn lab(lab: Lab) -> Result<(), Problem> {
     block_on(async move {
         // Before anything takes time: a parent that dies meanwhile must be noticed.
         let parent = parent_id();
+        let mut signals = Signals::new()?;
         let config = &lab.loaded.config;
         let running = start(config, &lab.loaded.origins).await?;
-        let mut signals = Signals::new()?;
         for (jid, password) in &lab.users {
             let added = accounts::add(&running.store, jid, password, config.sasl.iterations).await;
             added.map_err(|error| Problem {

@@ -294,6 +294,11 @@ fn open_tag(
     out.freeze()
 }
 
-/// Our own stanzas and stored ones passed the peer's limits before; these only bound the index.
-const OUR_RULES: Rules =
-    Rules { content_ns: ns::CLIENT, depth_max: 200, attributes_max: 256, children_max: 4096 };
+/// Our own stanzas and stored ones passed the limits of the configuration when they came, and those
+/// may have been wider than today's: what was taken once must be read back. Their size bounds them.
+const OUR_RULES: Rules = Rules {
+    content_ns: ns::CLIENT,
+    depth_max: 1 << 20,
+    attributes_max: 1 << 20,
+    children_max: 1 << 20,
+};

@@ -544,3 +544,29 @@ async fn half_a_header_and_a_cut_connection_harm_nobody() -> Outcome<()> {
     }
     lab.login("alice").await?.nothing().await
 }
+
+/// Issue 2 §2: IPv4 and IPv6; `[::]` serves both, and a port of its own each where they are listed.
+#[tokio::test]
+async fn both_families_of_addresses_are_served() -> Outcome<()> {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        println!("skipped: this machine has no IPv6");
+        return Ok(());
+    }
+    let both = Lab::new(&["alice"], &["c2s.listen=[::]:0"]);
+    let port = both.target.c2s.port();
+    let listed = Lab::new(&["alice"], &["c2s.listen=[::1]:0"]);
+    for (lab, address) in [
+        (&both, format!("127.0.0.1:{port}")),
+        (&both, format!("[::1]:{port}")),
+        (&listed, listed.target.c2s.to_string()),
+    ] {
+        let address = address.parse().unwrap();
+        let mut client = Client::dial(&lab.target, address).await?;
+        client.open().await?;
+        client.start_tls().await?;
+        client.authenticate("alice", crate::harness::process::PASSWORD).await?;
+        client.bind(None).await?;
+        client.close().await?;
+    }
+    Ok(())
+}

@@ -166,3 +166,25 @@ async fn a_stop_loses_nothing_that_was_sent() -> Outcome<()> {
     }
     Ok(())
 }
+
+/// Issue 2 §6: systemd is told when the server serves and when it stops (sd_notify(3)).
+#[tokio::test]
+async fn systemd_is_told_of_the_start_and_the_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let told = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    told.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let said = || {
+        let mut buffer = [0; 256];
+        let length = told.recv(&mut buffer).expect("a word in time");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let mut command = binary();
+    command.current_dir(folder.path()).env("NOTIFY_SOCKET", &path);
+    command.args(["--set", "c2s.listen=127.0.0.1:0", "--set", "c2s.listen_tls=127.0.0.1:0"]);
+    let mut process = Process::spawn(command);
+    assert!(said().contains("READY=1"));
+    process.signal("TERM");
+    assert!(said().contains("STOPPING=1"));
+    assert_eq!(process.exit().code(), Some(0));
+}
