@@ -379,7 +379,7 @@ mod tests {
         }
     }
 
-    // crates.md's table of what quick-xml lets pass, and its legal twins: RFC 6120 §11.3.
+    // What quick-xml lets pass, and its legal twins: RFC 6120 §11.3.
     #[test]
     #[allow(clippy::too_many_lines)] // a table
     fn what_is_not_well_formed_is_refused() {

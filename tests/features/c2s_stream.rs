@@ -545,7 +545,7 @@ async fn half_a_header_and_a_cut_connection_harm_nobody() -> Outcome<()> {
     lab.login("alice").await?.nothing().await
 }
 
-/// Issue 2 §2: IPv4 and IPv6; `[::]` serves both, and a port of its own each where they are listed.
+/// IPv4 and IPv6; `[::]` serves both, and a port of its own each where they are listed.
 #[tokio::test]
 async fn both_families_of_addresses_are_served() -> Outcome<()> {
     if std::net::TcpListener::bind("[::1]:0").is_err() {

@@ -1,4 +1,4 @@
-//! The command line (issue 2 §6): accounts with and without a running server, `check`, help.
+//! The command line: accounts with and without a running server, `check`, help.
 
 use crate::harness::client::{Client, Outcome, Security};
 use crate::harness::process::{Lab, PASSWORD, Said, ends_with, run_in};
@@ -114,7 +114,7 @@ async fn a_deleted_account_leaves_nothing_to_its_namesake() -> Outcome<()> {
     lab.online("bob", "r").await?.nothing().await
 }
 
-/// Issue 2 §6: a password comes from the terminal or from standard input, never from the arguments.
+/// A password comes from the terminal or from standard input, never from the arguments.
 #[test]
 fn a_password_is_never_an_argument() {
     let folder = tempfile::tempdir().unwrap();
@@ -128,7 +128,7 @@ fn a_password_is_never_an_argument() {
     assert_eq!(good(stonechat(at, &["user", "list"], "")), "");
 }
 
-/// Issue 2 §6: `check` says by its exit code whether a server could start, and else what, where and
+/// `check` says by its exit code whether a server could start, and else what, where and
 /// what to do.
 #[test]
 fn check_tells_whether_a_server_can_start() {
@@ -171,7 +171,7 @@ async fn check_beside_a_running_server_is_good() -> Outcome<()> {
     alice.nothing().await
 }
 
-/// Issue 2 §6: help teaches, and is no failure; what is no command is one.
+/// Help teaches, and is no failure; what is no command is one.
 #[test]
 fn help_is_a_success_and_nonsense_is_not() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Configuration as an operator meets it (issue 2 §6): layers, slips, environment.
+//! Configuration as an operator meets it: layers, slips, environment.
 
 use crate::harness::client::Outcome;
 use crate::harness::process::{Lab, Process, binary, run_in};
@@ -13,7 +13,7 @@ fn told(folder: &Path, text: &str, more: &[&str]) -> (bool, String) {
     (said.ok, format!("{}{}", said.out, said.err))
 }
 
-/// Issue 2 §6: an unknown key is refused with its line and the nearest known name, all at once.
+/// An unknown key is refused with its line and the nearest known name, all at once.
 #[test]
 fn an_unknown_key_is_refused_with_the_nearest_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -54,7 +54,7 @@ fn a_wrong_value_is_refused_with_its_line() {
     assert!(ok, "{said}");
 }
 
-/// Issue 2 §6: file, then environment, then command line; the later wins.
+/// File, then environment, then command line; the later wins.
 #[test]
 fn the_environment_beats_the_file_and_the_command_line_both() {
     let folder = tempfile::tempdir().unwrap();
@@ -81,7 +81,7 @@ fn the_environment_beats_the_file_and_the_command_line_both() {
     assert_eq!(listed(Some("from-variable"), Some("from-line")).as_deref(), Some("from-line"));
 }
 
-/// Issue 2 §6: the environment and files that stand about are made for another server.
+/// The environment and files that stand about are made for another server.
 #[test]
 fn a_lab_reads_neither_environment_nor_files() {
     let folder = tempfile::tempdir().unwrap();

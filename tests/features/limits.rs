@@ -1,4 +1,4 @@
-//! Bounds (RFC 6120 §13.12, issue 2 §2): what is too much is refused, what is too fast is slowed,
+//! Bounds (RFC 6120 §13.12): what is too much is refused, what is too fast is slowed,
 //! and nothing is dropped.
 
 use crate::harness::client::{Client, DEADLINE, Outcome, SASL, Security};
@@ -81,7 +81,7 @@ async fn depth_attributes_and_children_are_bounded() -> Outcome<()> {
     Ok(())
 }
 
-/// Issue 2 §2: who sends too fast is read more slowly; nothing is lost and nothing changes places.
+/// Who sends too fast is read more slowly; nothing is lost and nothing changes places.
 #[tokio::test]
 async fn a_fast_sender_is_slowed_and_loses_nothing() -> Outcome<()> {
     let stanzas = ["limits.stanzas_per_second=50", "limits.stanzas_burst=10"];

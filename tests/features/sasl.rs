@@ -25,7 +25,7 @@ fn bindings(client: &Client) -> [(&'static str, Vec<u8>); 2] {
     [("tls-exporter", exporter), ("tls-server-end-point", Hash::Sha256.digest(&certificate))]
 }
 
-/// Issue 2 §3: the default list; strongest first; nothing of the kind that security.md forbids.
+/// The default list; strongest first; nothing of the kind that security.md forbids.
 #[tokio::test]
 async fn the_default_list_is_scram_with_and_without_binding_and_plain() -> Outcome<()> {
     let lab = Lab::new(&[], &[]);
@@ -125,7 +125,7 @@ async fn anonymous_is_off_and_can_be_switched_on() -> Outcome<()> {
     Ok(())
 }
 
-/// RFC 6120 §6.5.7 and issue 2 §3: only what is offered can be used, whatever the server knows.
+/// RFC 6120 §6.5.7: only what is offered can be used, whatever the server knows.
 #[tokio::test]
 async fn a_mechanism_that_is_not_offered_cannot_be_used() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &["sasl.mechanisms=SCRAM-SHA-256"]);
@@ -431,7 +431,7 @@ async fn names_and_passwords_are_prepared() -> Outcome<()> {
     Ok(())
 }
 
-/// Issue 2 §6: SASL in the clear by an explicit key; then without -PLUS, as there is no channel.
+/// SASL in the clear by an explicit key; then without -PLUS, as there is no channel.
 #[tokio::test]
 async fn tls_can_be_made_optional_in_a_lab() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &["c2s.require_tls=false"]);

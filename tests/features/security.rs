@@ -125,7 +125,7 @@ async fn files_are_private() -> Outcome<()> {
     Ok(())
 }
 
-/// Rule 16 for IQs: who is no subscriber learns nothing of whether an account exists or who is
+/// Rule 15 for IQs: who is no subscriber learns nothing of whether an account exists or who is
 /// online; a message to nobody bounces, since people mistype (RFC 6121 §8.5.1).
 #[tokio::test]
 async fn accounts_and_resources_of_others_cannot_be_probed() -> Outcome<()> {

@@ -5,7 +5,7 @@ use crate::harness::process::{Lab, Process, binary, ends_with, run_in};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// RFC 6120 §4.9.3.20, issue 2 §6: every stream is told, wherever it is, and the exit is clean.
+/// RFC 6120 §4.9.3.20: every stream is told, wherever it is, and the exit is clean.
 #[tokio::test]
 async fn sigterm_tells_every_stream_and_exits_well() -> Outcome<()> {
     for signal in ["TERM", "INT"] {
@@ -58,7 +58,7 @@ async fn a_stuck_client_does_not_hold_up_a_stop() -> Outcome<()> {
     Ok(())
 }
 
-/// Issue 2 §6: a lab is thrown away whole.
+/// A lab is thrown away whole.
 #[tokio::test]
 async fn a_lab_leaves_nothing_behind() -> Outcome<()> {
     let mut lab = Lab::new(&["alice"], &[]);
@@ -73,7 +73,7 @@ async fn a_lab_leaves_nothing_behind() -> Outcome<()> {
     Ok(())
 }
 
-/// Issue 2 §6: what starts it is gone, so it goes.
+/// What starts it is gone, so it goes.
 #[tokio::test]
 async fn a_lab_ends_with_its_parent() -> Outcome<()> {
     let mut command = Command::new("sh");
@@ -90,7 +90,7 @@ async fn a_lab_ends_with_its_parent() -> Outcome<()> {
     Ok(())
 }
 
-/// Issue 2 §6: the line by which programs know a lab is ready: one line, well under a second.
+/// The line by which programs know a lab is ready: one line, well under a second.
 #[tokio::test]
 async fn the_ready_line_tells_everything_a_test_needs() -> Outcome<()> {
     let mut command = binary();
@@ -119,7 +119,7 @@ async fn the_ready_line_tells_everything_a_test_needs() -> Outcome<()> {
     Ok(())
 }
 
-/// Issue 2 §6: any number of servers beside each other; two on one folder never.
+/// Any number of servers beside each other; two on one folder never.
 #[tokio::test]
 async fn servers_stand_beside_each_other_but_not_on_one_folder() -> Outcome<()> {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -167,7 +167,7 @@ async fn a_stop_loses_nothing_that_was_sent() -> Outcome<()> {
     Ok(())
 }
 
-/// Issue 2 §6: systemd is told when the server serves and when it stops (sd_notify(3)).
+/// Systemd is told when the server serves and when it stops (sd_notify(3)).
 #[tokio::test]
 async fn systemd_is_told_of_the_start_and_the_stop() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Disks and files that fail (issue 2 §5): a clear word at the start, an error to the sender at run
+//! Disks and files that fail: a clear word at the start, an error to the sender at run
 //! time, never a crash, never a silent loss.
 
 use crate::harness::client::Outcome;
@@ -30,7 +30,7 @@ fn refused(folder: &Path) -> String {
     said.err
 }
 
-/// Issue 2 §5: what is no database, or a damaged one, is named, with what to do; it stays as it was.
+/// What is no database, or a damaged one, is named, with what to do; it stays as it was.
 #[test]
 fn a_damaged_file_is_named_and_left_alone() {
     for (damage, words) in [
@@ -58,7 +58,7 @@ fn a_damaged_file_is_named_and_left_alone() {
     }
 }
 
-/// Issue 2 §5: migrations go forward only; a file of a later release is refused, untouched.
+/// Migrations go forward only; a file of a later release is refused, untouched.
 #[test]
 fn a_newer_schema_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -87,7 +87,7 @@ fn a_newer_schema_is_refused() {
     assert!(said.contains("9999") && said.contains("newer release"), "{said}");
 }
 
-/// Issue 2 §5: a file that cannot be written. Root writes everywhere but on a read-only mount.
+/// A file that cannot be written. Root writes everywhere but on a read-only mount.
 #[test]
 fn a_read_only_folder_is_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -108,7 +108,7 @@ fn a_read_only_folder_is_named() {
     drop(mount);
 }
 
-/// promise.md 5, issue 2 §5: a full disk is told to the sender; the server lives, loses nothing that
+/// promise.md 5: a full disk is told to the sender; the server lives, loses nothing that
 /// it took, and goes on when there is room.
 #[tokio::test]
 async fn a_full_disk_is_told_and_survived() -> Outcome<()> {

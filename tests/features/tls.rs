@@ -204,7 +204,7 @@ fn with_files(files: &(std::path::PathBuf, std::path::PathBuf)) -> [String; 4] {
     ["--set".into(), key("certificate", &files.0), "--set".into(), key("key", &files.1)]
 }
 
-/// Issue 2 §2: certificates are read again on SIGHUP and when the files change; sessions live on; a
+/// Certificates are read again on SIGHUP and when the files change; sessions live on; a
 /// broken new file is refused with a line that names it, and the old certificate stays.
 #[tokio::test]
 async fn certificates_are_reloaded_without_dropping_anybody() -> Outcome<()> {

@@ -68,7 +68,7 @@ async fn a_redundant_namespace_declaration_changes_nothing() -> Outcome<()> {
     Ok(())
 }
 
-/// house.md, 'the gate': what is refused reached nobody, and what was sent before it did.
+/// What is refused reached nobody, and what was sent before it did.
 #[tokio::test]
 async fn a_refused_stanza_reaches_nobody() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &[]);
