@@ -179,7 +179,7 @@ async fn errors_and_results_are_never_answered() -> Outcome<()> {
     alice.nothing().await
 }
 
-/// Rule 15: addresses are normalised at the edge; what is empty after that is malformed, and other
+/// Rule 14: addresses are normalised at the edge; what is empty after that is malformed, and other
 /// spellings of an address are the same address.
 #[tokio::test]
 async fn addresses_are_normalised_once_at_the_edge() -> Outcome<()> {
