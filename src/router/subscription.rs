@@ -104,16 +104,16 @@ pub fn outbound(state: State, verb: Verb) -> Outbound {
             ..sent(state, state.to(we_grant(now)))
         },
         // §3.4.2 (1): MUST be ignored.
-        Verb::Subscribed if sees_us(now) => sent(state, state),
+        Verb::Subscribed if now.shows_presence() => sent(state, state),
         // §3.4.2 (3) and (4): noted and pushed; MUST NOT be routed.
         Verb::Subscribed => sent(state, State { approved: true, ..state }),
         Verb::Unsubscribed => Outbound {
             // §3.2.2 (1) and (2): where there is nothing to cancel but a pre-approval, the
             // contact hears nothing.
-            route: asked(now) || sees_us(now),
+            route: asked(now) || now.shows_presence(),
             // Whoever is only denied has never seen us, and a stanza from each full JID would be
             // a presence leak; §3.2.2 wants it "while the user is still subscribed".
-            send_presence: sees_us(now).then_some(PresenceToContact::Unavailable),
+            send_presence: now.shows_presence().then_some(PresenceToContact::Unavailable),
             ..sent(state, State { subscription: we_refuse(now), approved: false })
         },
     }
@@ -126,11 +126,11 @@ pub fn inbound(state: State, verb: Verb) -> Inbound {
         Verb::Subscribe => inbound_request(state),
         // A.3.2; §3.3.3 would drop a withdrawn request in silence, but a client that shows the
         // request should learn of it.
-        Verb::Unsubscribe if asked(now) || sees_us(now) => Inbound {
+        Verb::Unsubscribe if asked(now) || now.shows_presence() => Inbound {
             deliver: Some(Audience::Interested),
             auto_reply: Some(Verb::Unsubscribed),
             // §3.3.3 (3), and nothing for one who has never seen us.
-            send_presence: sees_us(now).then_some(PresenceToContact::Unavailable),
+            send_presence: now.shows_presence().then_some(PresenceToContact::Unavailable),
             ..received(state, state.to(we_refuse(now)))
         },
         Verb::Subscribed if ask(state) => Inbound {
@@ -138,7 +138,7 @@ pub fn inbound(state: State, verb: Verb) -> Inbound {
             ..received(state, state.to(contact_grants(now)))
         },
         // A.3.4: a denial of our request counts too, which §3.2.3 leaves out.
-        Verb::Unsubscribed if ask(state) || we_see(now) => Inbound {
+        Verb::Unsubscribed if ask(state) || now.sees_presence() => Inbound {
             deliver: Some(Audience::Interested),
             ..received(state, state.to(we_stop(now)))
         },
@@ -150,7 +150,7 @@ pub fn inbound(state: State, verb: Verb) -> Inbound {
 /// Appendix A.3.1 with §3.1.3: the contact asks to see the account.
 fn inbound_request(state: State) -> Inbound {
     let now = state.subscription;
-    if sees_us(now) || state.approved {
+    if now.shows_presence() || state.approved {
         return Inbound {
             auto_reply: Some(Verb::Subscribed),
             // §3.1.5 wants it after any approval. For one who sees us already (A.3.1 [2]) the RFC
@@ -214,10 +214,10 @@ fn received(before: State, next: State) -> Inbound {
 pub fn removal(state: State) -> Vec<Verb> {
     let now = state.subscription;
     let mut verbs = Vec::with_capacity(2);
-    if we_see(now) || ask(state) {
+    if now.sees_presence() || ask(state) {
         verbs.push(Verb::Unsubscribe);
     }
-    if sees_us(now) || asked(now) {
+    if now.shows_presence() || asked(now) {
         verbs.push(Verb::Unsubscribed);
     }
     verbs
@@ -231,7 +231,7 @@ pub fn ask(state: State) -> bool {
 
 /// The roster item's 'subscription' attribute (RFC 6121 §2.1.2.5).
 pub fn attribute(state: State) -> &'static str {
-    match (we_see(state.subscription), sees_us(state.subscription)) {
+    match (state.subscription.sees_presence(), state.subscription.shows_presence()) {
         (false, false) => "none",
         (true, false) => "to",
         (false, true) => "from",
@@ -243,18 +243,6 @@ pub fn attribute(state: State) -> &'static str {
 pub fn asked(subscription: Subscription) -> bool {
     use Subscription::{NonePendingIn, NonePendingOutIn, ToPendingIn};
     matches!(subscription, NonePendingIn | NonePendingOutIn | ToPendingIn)
-}
-
-/// Whether the contact sees the account's presence: who gets broadcasts and answers to probes.
-pub fn sees_us(subscription: Subscription) -> bool {
-    use Subscription::{Both, From, FromPendingOut};
-    matches!(subscription, From | FromPendingOut | Both)
-}
-
-/// Whether the account sees the contact's presence: who is probed at initial presence.
-pub fn we_see(subscription: Subscription) -> bool {
-    use Subscription::{Both, To, ToPendingIn};
-    matches!(subscription, To | ToPendingIn | Both)
 }
 
 /// Table 2: we send "subscribe".
@@ -477,7 +465,7 @@ mod tests {
                 // "subscribe" is answered where it is not delivered and the contact sees us in
                 // the end; "unsubscribe" where it is delivered.
                 let answered = match verb {
-                    Verb::Subscribe => sees_us(next),
+                    Verb::Subscribe => next.shows_presence(),
                     _ => deliver,
                 };
                 let expected = Inbound {
@@ -659,7 +647,8 @@ mod tests {
                 let Some(answer) = there.auto_reply else { continue };
                 let back = inbound(sent.next, answer);
                 assert_eq!(back.auto_reply, Option::None, "{ours:?} {theirs:?} {verb:?}");
-                let agree = we_see(back.next.subscription) == sees_us(there.next.subscription);
+                let agree = back.next.subscription.sees_presence()
+                    == there.next.subscription.shows_presence();
                 assert!(agree, "{ours:?} {theirs:?} {verb:?}");
             }
         }
@@ -686,8 +675,8 @@ mod tests {
                 for (next, sent) in [(out.next, out.send_presence), (into.next, into.send_presence)]
                 {
                     let allowed = match sent {
-                        Some(PresenceToContact::Available) => sees_us(next.subscription),
-                        Some(PresenceToContact::Unavailable) => sees_us(subscription),
+                        Some(PresenceToContact::Available) => next.subscription.shows_presence(),
+                        Some(PresenceToContact::Unavailable) => subscription.shows_presence(),
                         Option::None => true,
                     };
                     assert!(allowed, "{subscription:?} {verb:?}");

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
+use crate::xml::escape::escape_text;
+
 /// What a sender is told instead of what was asked for; never sent in answer to an error or a
 /// result (RFC 6120 §8.3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +94,7 @@ impl StanzaError {
         match &self.condition {
             Condition::Gone(Some(uri)) | Condition::Redirect(Some(uri)) => {
                 let _ = write!(out, "<{name} xmlns='{NS}'>");
-                push_escaped(&mut out, uri);
+                out.push_str(&escape_text(uri));
                 let _ = write!(out, "</{name}>");
             }
             _ => {
@@ -101,7 +103,7 @@ impl StanzaError {
         }
         if let Some(text) = &self.text {
             let _ = write!(out, "<text xmlns='{NS}' xml:lang='en'>");
-            push_escaped(&mut out, text);
+            out.push_str(&escape_text(text));
             out.push_str("</text>");
         }
         if let Some((namespace, name)) = self.application {
@@ -228,20 +230,6 @@ conditions! {
 fn read_address(content: &str) -> Address {
     let uri = content.trim();
     (!uri.is_empty()).then(|| Cow::Owned(uri.to_owned()))
-}
-
-/// Escapes character data. What XML 1.0 §2.2 cannot hold is left out: an error is about somebody's
-/// broken input often enough.
-pub(crate) fn push_escaped(out: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\t' | '\n' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'.. => out.push(c),
-            _ => {}
-        }
-    }
 }
 
 const NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-use crate::stanza::error::push_escaped;
+use crate::xml::escape::escape_text;
 
 /// Why a stream is closed, with what may help a person to understand it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,14 +30,14 @@ impl StreamFailure {
         out.push_str("<stream:error>");
         if let StreamError::SeeOtherHost(host) = &self.error {
             let _ = write!(out, "<{name} xmlns='{NS}'>");
-            push_escaped(&mut out, host);
+            out.push_str(&escape_text(host));
             let _ = write!(out, "</{name}>");
         } else {
             let _ = write!(out, "<{name} xmlns='{NS}'/>");
         }
         if let Some(text) = &self.text {
             let _ = write!(out, "<text xmlns='{NS}' xml:lang='en'>");
-            push_escaped(&mut out, text);
+            out.push_str(&escape_text(text));
             out.push_str("</text>");
         }
         out.push_str("</stream:error>");
