@@ -15,6 +15,34 @@ CREATE TABLE account (
     UNIQUE (host, localpart)
 ) STRICT;
 
+CREATE TABLE archive (
+    -- The place: rising, unique in the server, and the time in microseconds as near as that allows.
+    seq INTEGER NOT NULL PRIMARY KEY,
+    -- Without a foreign key: a deleted account's rows go in small batches, see archive_left.
+    account INTEGER NOT NULL,
+    -- The other side's bare JID, and its resourcepart or ''.
+    peer TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    -- 0: sent by the account. 1: received. 2: received, and owed to it until confirmed.
+    kind INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    stanza BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX archive_account ON archive (account, seq, kind, size);
+
+CREATE INDEX archive_peer ON archive (account, peer, seq);
+
+CREATE TABLE archive_left (
+    account INTEGER NOT NULL PRIMARY KEY,
+    since INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE archive_mark (
+    account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE credential (
     account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
     hash TEXT NOT NULL,
@@ -24,6 +52,18 @@ CREATE TABLE credential (
     server_key BLOB NOT NULL,
     PRIMARY KEY (account, hash)
 ) STRICT;
+
+CREATE TABLE handled (
+    -- SHA-256 of the SM-ID.
+    id BLOB NOT NULL PRIMARY KEY,
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    h INTEGER NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX handled_account ON handled (account);
+
+CREATE INDEX handled_at ON handled (at);
 
 CREATE TABLE mailbox (
     seq INTEGER NOT NULL PRIMARY KEY,
@@ -45,6 +85,12 @@ CREATE TABLE migration (
     name TEXT NOT NULL,
     checksum TEXT NOT NULL,
     applied_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE owed_before (
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (account, seq)
 ) STRICT;
 
 CREATE TABLE roster_group (
@@ -73,4 +119,10 @@ CREATE TABLE roster_request (
     at INTEGER NOT NULL,
     stanza BLOB NOT NULL,
     PRIMARY KEY (account, jid)
+) STRICT;
+
+CREATE TABLE sleeper (
+    id BLOB NOT NULL PRIMARY KEY,
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    state BLOB NOT NULL
 ) STRICT;

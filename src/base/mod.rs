@@ -1,5 +1,6 @@
 //! The ground floor: limits, time stamps, ids and hashing. No I/O, no clock, no randomness of its own.
 
+pub mod archive_id;
 pub mod credential;
 pub mod hash;
 pub mod id;

@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
+
 use super::{Config, SessionState};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::router::outbox::Outbox;
@@ -294,6 +296,8 @@ pub struct Who {
 pub struct Reply {
     /// The payload of the result; empty for a bare acknowledgement.
     pub payload: Vec<u8>,
+    /// Whole stanzas that the asking session gets before the result (XEP-0313 §4).
+    pub ahead: Vec<Bytes>,
     /// Stanzas to send after the result.
     pub out: Vec<Stanza>,
     /// What changes for the asking session after the result is written.
@@ -310,7 +314,7 @@ pub enum Effect {
 impl Reply {
     /// `<iq type='result'/>`
     pub const fn empty() -> Self {
-        Self { payload: Vec::new(), out: Vec::new(), effect: None }
+        Self { payload: Vec::new(), ahead: Vec::new(), out: Vec::new(), effect: None }
     }
 
     /// A result with this payload.

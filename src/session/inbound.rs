@@ -221,6 +221,7 @@ impl Session {
         }
         match handled.outcome {
             Outcome::Reply(iq, Ok(reply)) => {
+                reply.ahead.into_iter().for_each(|stanza| self.answer(stanza));
                 self.answer(iq.result(&reply.payload));
                 let cx = self.binding.cx.clone();
                 if !reply.out.is_empty() {

@@ -41,6 +41,8 @@ migrations! {
     1 "accounts" "0001_accounts.sql";
     2 "roster" "0002_roster.sql";
     3 "mailbox" "0003_mailbox.sql";
+    4 "archive" "0004_archive.sql";
+    5 "streams" "0005_streams.sql";
 }
 
 impl Migration {

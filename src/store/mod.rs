@@ -22,6 +22,7 @@ macro_rules! sql {
 pub(crate) use sql;
 
 pub mod accounts;
+pub mod archive;
 pub mod mailbox;
 pub mod meta;
 pub mod migrate;
@@ -42,6 +43,8 @@ pub use open::OpenError;
 pub use queue::Job;
 pub use tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
 
+use crate::base::archive_id::ArchiveIds;
+use crate::base::id::{OsRng, Rng};
 use queue::Queue;
 use readers::Readers;
 use sqlite::SqliteTx;
@@ -97,7 +100,7 @@ impl Store {
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let (conn, lock) = open::open(&options, micros_now())?;
         let lock = Arc::new(lock);
-        let last_seq = mailbox::last_seq(&mut SqliteTx { conn: &conn }).map_err(|error| {
+        let (ids, last_seq) = begin(&mut SqliteTx { conn: &conn }).map_err(|error| {
             OpenError::Other { path: options.path.clone(), what: error.to_string() }
         })?;
         let readers = Arc::new(Readers::new(options.queue_max));
@@ -107,6 +110,7 @@ impl Store {
             readers: Arc::clone(&readers),
             threads: Mutex::default(),
             seq: AtomicI64::new(last_seq),
+            ids,
         };
         let failed = |source| OpenError::Files { path: options.path.clone(), source };
         for _ in 0..options.readers.max(1) {
@@ -178,7 +182,12 @@ impl Store {
         open::deep_check(path)
     }
 
-    /// The sort key of a new mailbox row: the time in microseconds, but always above the last one,
+    /// The ids of archived messages (XEP-0359).
+    pub fn ids(&self) -> &ArchiveIds {
+        &self.inner.ids
+    }
+
+    /// The sort key of a new archive or mailbox row: the time in microseconds, but always above the last one,
     /// also after the clock was set back.
     pub fn next_seq(&self) -> i64 {
         let now = micros_now();
@@ -191,7 +200,14 @@ impl Store {
 
 /// Every statement of the store by name, for CI to prepare on PostgreSQL.
 pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
-    [accounts::CATALOGUE, roster::CATALOGUE, mailbox::CATALOGUE, meta::CATALOGUE].concat()
+    [
+        accounts::CATALOGUE,
+        archive::CATALOGUE,
+        roster::CATALOGUE,
+        mailbox::CATALOGUE,
+        meta::CATALOGUE,
+    ]
+    .concat()
 }
 
 struct Inner {
@@ -199,6 +215,16 @@ struct Inner {
     readers: Arc<Readers>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     seq: AtomicI64,
+    ids: ArchiveIds,
+}
+
+/// The key of archive ids, made at the first start, and the last place that was ever taken.
+fn begin(tx: &mut dyn Tx) -> Result<(ArchiveIds, i64), StoreError> {
+    let mut fresh = [0; 32];
+    OsRng.fill(&mut fresh);
+    let secret = meta::get_or_create_secret(tx, "archive-ids", &fresh)?;
+    let key = secret.first_chunk().unwrap_or(&[0; 16]);
+    Ok((ArchiveIds::new(key), mailbox::last_seq(tx)?.max(archive::last_seq(tx)?)))
 }
 
 impl Inner {

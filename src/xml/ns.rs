@@ -54,9 +54,11 @@ pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
 pub const CARBONS: &str = "urn:xmpp:carbons:2";
 /// Message processing hints (XEP-0334).
 pub const HINTS: &str = "urn:xmpp:hints";
-/// Unique and stable stanza ids (XEP-0359).
+/// Chat states (XEP-0085).
 pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
-/// XEP-0359
+/// Message archives (XEP-0313).
+pub const MAM: &str = "urn:xmpp:mam:2";
+/// Unique and stable stanza ids (XEP-0359).
 pub const STANZA_ID: &str = "urn:xmpp:sid:0";
 /// In-band registration (XEP-0077).
 pub const REGISTER: &str = "jabber:iq:register";

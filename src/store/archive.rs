@@ -1,0 +1,58 @@
+//! The archive (XEP-0313): one row for each message of an account that is worth keeping.
+
+use super::accounts::AccountId;
+use super::tx::{StoreError, Tx, query_one};
+
+/// What a message is to the account whose archive it is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The account sent it.
+    Sent = 0,
+    /// It was sent to the account, which can do without it.
+    Received = 1,
+    /// It was sent to the account, and is owed to it until a session confirms it (promise.md 1).
+    Owed = 2,
+}
+
+/// A new row.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// Its place, from [`next_seq`](super::Store::next_seq).
+    pub seq: i64,
+    /// Whose archive.
+    pub account: AccountId,
+    /// The other side's bare JID.
+    pub peer: &'a str,
+    /// Its resourcepart, or nothing.
+    pub resource: &'a str,
+    /// Which way it went.
+    pub kind: Kind,
+    /// The whole stanza as it was delivered, without our own id in it.
+    pub stanza: &'a [u8],
+}
+
+/// Adds a message.
+pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
+    let params = [
+        entry.seq.into(),
+        entry.account.into(),
+        entry.peer.into(),
+        entry.resource.into(),
+        (entry.kind as i64).into(),
+        entry.stanza.len().into(),
+        entry.stanza.into(),
+    ];
+    tx.execute(APPEND, &params)?;
+    Ok(())
+}
+
+/// The last place that is taken in the whole server; 0 if none is.
+pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
+    query_one(tx, LAST_SEQ, &[], |row| row.int(0))
+}
+
+super::sql! {
+    APPEND = "INSERT INTO archive (seq, account, peer, resource, kind, size, stanza)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM archive";
+}
