@@ -54,6 +54,16 @@ pub struct Limits {
     pub offline_bytes_max: usize,
     /// Entities to which one session may hold directed presence.
     pub directed_presence_max: usize,
+    /// Stanzas sent and not acknowledged (XEP-0198); no more are sent until some are.
+    pub unacked_stanzas_max: usize,
+    /// Their bytes.
+    pub unacked_bytes_max: usize,
+    /// How long a session without a connection waits to be resumed (XEP-0198 §5). 0: none does.
+    pub resume_time: Duration,
+    /// Sessions that wait to be resumed at one time.
+    pub sleepers_max: usize,
+    /// Bytes of all that waits for them.
+    pub sleepers_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -81,6 +91,11 @@ impl Default for Limits {
             offline_messages_max: 1_000,
             offline_bytes_max: 8 * 1_048_576,
             directed_presence_max: 500,
+            unacked_stanzas_max: 1_000,
+            unacked_bytes_max: 4 * 1_048_576,
+            resume_time: Duration::from_secs(3_600),
+            sleepers_max: 10_000,
+            sleepers_bytes_max: 256 * 1_048_576,
         }
     }
 }

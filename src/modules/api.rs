@@ -155,6 +155,25 @@ pub struct Identity {
     pub name: Option<&'static str>,
 }
 
+/// What a module keeps for a session, over a restart of the server (promise.md 11).
+pub trait Keep: Sized {
+    /// Rises with every change of what [`Keep::save`] writes.
+    const VERSION: u16;
+    /// As bytes.
+    fn save(&self) -> Vec<u8>;
+    /// From bytes of this version; `None` when they cannot be read.
+    fn load(bytes: &[u8]) -> Option<Self>;
+}
+
+/// What was saved under this name; a module that is new since then begins afresh.
+pub fn restore<T: Keep + Default>(name: &str, saved: &[(String, u16, Vec<u8>)]) -> Option<T> {
+    match saved.iter().find(|(known, ..)| known == name) {
+        None => Some(T::default()),
+        Some((_, version, bytes)) if *version == T::VERSION => T::load(bytes),
+        Some(_) => None,
+    }
+}
+
 /// The order of hooks. Two modules in one phase run in name order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -249,8 +268,8 @@ pub struct Goodbye {
 /// What broadcast presence did to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Presented {
-    /// Set when the session may take messages from now on: deliver owed rows up to here first.
-    pub drain: Option<i64>,
+    /// It may take messages from now on, and owed ones wait: they come first.
+    pub drain: bool,
     /// It takes no messages to the account from now on: what it delivers of the owed ones stops.
     pub refuses: bool,
     /// Contacts that it was or might have been sent to: what the stanza cost.

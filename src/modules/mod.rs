@@ -24,6 +24,24 @@ macro_rules! modules {
                 pub $name: $state,
             )?)*
         }
+
+        impl SessionState {
+            /// For a session that sleeps over a restart: name, version and bytes of each.
+            pub fn save(&self) -> Vec<(String, u16, Vec<u8>)> {
+                vec![$($((
+                    stringify!($name).to_owned(),
+                    <$state as api::Keep>::VERSION,
+                    api::Keep::save(&self.$name),
+                ),)?)*]
+            }
+
+            /// The reverse; `None` when one cannot be read.
+            pub fn load(saved: &[(String, u16, Vec<u8>)]) -> Option<Self> {
+                Some(Self {
+                    $($($name: api::restore::<$state>(stringify!($name), saved)?,)?)*
+                })
+            }
+        }
     };
 }
 

@@ -96,6 +96,7 @@ impl Server {
             presence: Some(Available { priority: 0, frame: Frame::whole(presence.into()) }),
             interested: true,
             directed: Vec::new(),
+            asleep: false,
         };
         let bound = router.registry.bind(resource, found.is_none(), Conflict::Replace, 10);
         assert!(matches!(bound, Bound::Done(None)));

@@ -1,22 +1,29 @@
-//! The write of one owed message: queued when it is routed, settled after the commit.
+//! The write of one message into an archive or a mailbox: queued when it is routed, settled after
+//! the commit.
 
 use std::sync::Arc;
 
 use super::Router;
 use super::outbox::Outbox;
 use super::ticket::Ticket;
+use crate::jid::Jid;
 use crate::stanza::{Frame, Stanza, StanzaError, error_reply};
 use crate::store::accounts::AccountId;
+use crate::store::archive::{self, Entry, Kind};
+use crate::store::handled::Seal;
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError, mailbox};
 
 /// One row on its way into the store.
 pub(super) struct Append {
     pub router: Arc<Router>,
+    /// Whose row, and its bare JID.
     pub account: AccountId,
     pub bare: String,
     pub seq: i64,
     pub at: i64,
+    /// The archive's; none: the mailbox, for what the archive may not keep.
+    pub kind: Option<Kind>,
     pub stanza: Stanza,
     /// Released with the job, after the commit (promise.md 4).
     pub ticket: Option<Ticket>,
@@ -26,7 +33,23 @@ pub(super) struct Append {
 
 impl Job for Append {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-        mailbox::append(tx, self.account, self.seq, &self.stanza.frame().to_vec(), self.at)
+        let stanza = self.stanza.frame().to_vec();
+        let Some(kind) = self.kind else {
+            return mailbox::append(tx, self.account, self.seq, &stanza, self.at);
+        };
+        let peer = match kind {
+            Kind::Sent => self.stanza.to().unwrap_or(self.stanza.from()),
+            Kind::Received | Kind::Owed => self.stanza.from(),
+        };
+        let entry = Entry {
+            seq: self.seq,
+            account: self.account,
+            peer: peer.bare_str(),
+            resource: peer.resource().unwrap_or_default(),
+            kind,
+            stanza: &stanza,
+        };
+        archive::append(tx, &entry)
     }
 
     /// So that a disk that hangs fills the queue and not the memory.
@@ -34,18 +57,23 @@ impl Job for Append {
         self.stanza.frame().len()
     }
 
+    fn seal(&self) -> Option<Seal> {
+        self.ticket.as_ref()?.seal(self.at)
+    }
+
     /// promise.md 5: a failed commit gives the sender `resource-constraint`, and `h` moves on.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Err(error) = outcome else { return };
         // The store says once, and loudly, that it takes no writes.
         tracing::debug!(%error, "a message could not be stored; its sender is told");
-        let bytes = self.stanza.frame().len();
-        self.router.registry.with(&self.bare, |user| user.owed.failed(self.seq, bytes));
-        if let Some(outbox) = &self.sender {
+        self.router.registry.with(&self.bare, |user| user.owed.failed(self.seq));
+        // Once for a message, though two archives miss it.
+        let untold = self.ticket.as_ref().is_none_or(Ticket::tell);
+        if let (Some(outbox), true) = (&self.sender, untold) {
             let to = self.stanza.from();
             let error =
                 StanzaError::resource_constraint().text("the server cannot store messages now");
-            let from = self.stanza.to().map(crate::jid::Jid::as_str);
+            let from = self.stanza.to().map(Jid::as_str);
             if let Some(reply) = error_reply(self.stanza.element(), from, to, &error) {
                 // A sender that is gone by now learns nothing, as it would from a lost connection.
                 let _ = outbox.push(Frame::whole(reply));
@@ -71,6 +99,7 @@ mod tests {
             bare: "b@x".to_owned(),
             seq: 1,
             at: 0,
+            kind: None,
             stanza: Stanza::ours(xml.into()).unwrap(),
             ticket: None,
             sender: None,

@@ -1,49 +1,56 @@
-//! Confirmed messages leave the store, behind (promise.md 2).
+//! Confirmed messages: the store learns of them behind (promise.md 2).
 
 use std::sync::Arc;
 
 use super::Router;
 use super::registry::{Account, User};
 use crate::store::accounts::AccountId;
+use crate::store::mailbox::{self, Settled};
 use crate::store::tx::Tx;
-use crate::store::{Job, StoreError, mailbox};
+use crate::store::{Job, StoreError};
 
-/// Until the deletion is durable the rows stay in the account's books, as confirmed: a drain that
-/// reads them passes them over, and a deletion that failed is tried again with the next one.
+/// The rows are owed no longer. What the store must know is written within a second, once for
+/// all confirmations until then.
 pub(super) fn confirm(router: &Arc<Router>, bare: &str, seqs: &[i64]) {
-    let confirmed = router.registry.with(bare, |user| {
+    router.registry.with(bare, |user| seqs.iter().for_each(|seq| user.owed.confirm(*seq)));
+    save(router, bare);
+}
+
+fn save(router: &Arc<Router>, bare: &str) {
+    let unsaved = router.registry.with(bare, |user| {
         let Account::Stored(account) = user.account else { return None };
-        seqs.iter().for_each(|seq| user.owed.confirm(*seq));
-        let seqs = user.owed.to_delete();
-        (!seqs.is_empty()).then_some((account, seqs))
+        user.owed.save().map(|settled| (account, settled))
     });
-    if let Some(Some((account, seqs))) = confirmed {
+    if let Some(Some((account, settled))) = unsaved {
         let (router, bare) = (router.clone(), bare.to_owned());
         let store = router.store.clone();
-        store.write_behind(Box::new(Deletion { router, account, bare, seqs }));
+        store.write_behind(Box::new(Save { router, account, bare, settled }));
     }
 }
 
-struct Deletion {
+struct Save {
     router: Arc<Router>,
     account: AccountId,
     bare: String,
-    seqs: Vec<i64>,
+    settled: Settled,
 }
 
-impl Job for Deletion {
+impl Job for Save {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-        mailbox::confirm(tx, self.account, &self.seqs).map(drop)
+        mailbox::settle(tx, self.account, &self.settled)
     }
 
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Self { router, bare, settled, .. } = *self;
         if let Err(error) = &outcome {
-            tracing::warn!(%error, "confirmed messages could not be deleted; tried again later");
+            tracing::warn!(%error, "what was confirmed could not be saved; tried again later");
         }
-        let settle = |user: &mut User| {
-            self.seqs.iter().for_each(|seq| user.owed.deleted(*seq, outcome.is_ok()));
-        };
+        let durable = outcome.is_ok();
         // No entry: the account is gone.
-        self.router.registry.with(&self.bare, settle);
+        router.registry.with(&bare, |user: &mut User| user.owed.saved(settled, durable));
+        if durable {
+            // What was confirmed meanwhile; after a failure only the next confirmation tries again.
+            save(&router, &bare);
+        }
     }
 }

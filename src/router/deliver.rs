@@ -8,23 +8,36 @@ use smallvec::SmallVec;
 use super::append::Append;
 use super::hop::Hop;
 use super::outbox::{Level, Outgoing};
-use super::registry::{Account, User};
+use super::registry::{Account, Resource, User};
 use super::rules::{self, Decision, Kind, Target};
 use super::{Handler, Origin, Routed, Router};
 use crate::base::time::micros;
 use crate::jid::Jid;
+use crate::stanza::fate::fate;
+use crate::stanza::ids::stanza_id;
 use crate::stanza::iq::IqType;
-use crate::stanza::message::{MessageType, is_owed};
+use crate::stanza::message::MessageType;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{self, Stanza, StanzaError};
 use crate::store::StoreError;
+use crate::store::accounts::AccountId;
+use crate::store::archive::Kind as Archived;
+use crate::store::mailbox::Place;
 
 /// Sessions that get a copy, with their numbers.
 type Targets = SmallVec<[Hop; 2]>;
 
 enum Plan {
-    Push(Targets, Option<i64>),
+    Push(Targets, Option<Kept>),
     Routed(Routed),
+}
+
+/// A message that has a row.
+struct Kept {
+    account: AccountId,
+    seq: i64,
+    /// promise.md 1
+    owed: bool,
 }
 
 /// Routes a stanza to an account of this server (RFC 6121 §8.5).
@@ -60,7 +73,7 @@ pub(super) fn local(
         None if needs_no_load(kind) => Routed::Done,
         None => Routed::Load(to.bare()),
         Some(Plan::Routed(routed)) => routed,
-        Some(Plan::Push(targets, owed)) => push(router, stanza, to, &targets, owed),
+        Some(Plan::Push(targets, kept)) => push(router, stanza, to, &targets, kept.as_ref()),
     }
 }
 
@@ -124,52 +137,87 @@ fn plan(
         Decision::Probe => return Plan::Routed(Routed::Handle(Handler::Probe)),
         Decision::Account => return Plan::Routed(Routed::Handle(Handler::Iq)),
     };
-    let (Account::Stored(account), true) = (user.account, is_owed(stanza)) else {
+    let fate = fate(stanza);
+    let Account::Stored(account) = user.account else {
         // A message that may not be stored and finds nobody is dropped if it is only a chat state
         // (XEP-0085 §5.1) or asks so (XEP-0334), and bounced for an account that owns no rows.
-        let lost = targets.is_empty() && user.account == Account::Temporary && is_owed(stanza);
+        let lost = targets.is_empty() && user.account == Account::Temporary && fate.owed;
         return match lost {
             true => Plan::Routed(Routed::Bounce(StanzaError::service_unavailable())),
             false => Plan::Push(targets, None),
         };
     };
+    let archived = fate.archived && stanza.to().is_some_and(|to| router.archives(to));
+    if !fate.owed && !archived {
+        return Plan::Push(targets, None);
+    }
     let bytes = stanza.frame().len();
-    if !user.owed.has_room(bytes, !targets.is_empty(), &router.limits) {
+    if fate.owed && !user.owed.has_room(bytes, !targets.is_empty(), &router.limits) {
         return Plan::Routed(Routed::Bounce(
             // XEP-0160 §3: service-unavailable when the offline queue is full.
             StanzaError::service_unavailable().text("too many messages wait for this account"),
         ));
     }
-    match append(router, user, account, stanza, now, origin, &targets) {
-        Ok(seq) => Plan::Push(targets, Some(seq)),
+    let kind = archived.then_some(if fate.owed { Archived::Owed } else { Archived::Received });
+    match append(router, account, kind, stanza, now, origin) {
+        Ok(seq) => {
+            if fate.owed {
+                let place = if archived { Place::Archive } else { Place::Mailbox };
+                user.owed.append(seq, bytes, place, targets.iter().filter_map(Hop::session));
+            }
+            Plan::Push(targets, Some(Kept { account, seq, owed: fate.owed }))
+        }
         Err(error) => Plan::Routed(Routed::Bounce(error.into())),
     }
 }
 
 /// Queues the row. Under the shard's lock, so that a session that becomes available sees either
-/// the row in the store or itself among the targets (promise.md 9).
+/// the row in the store or itself among the targets (promise.md 9), and that places rise in the
+/// order in which rows become visible to who reads the archive.
 fn append(
     router: &Arc<Router>,
-    user: &mut User,
-    account: crate::store::accounts::AccountId,
+    account: AccountId,
+    kind: Option<Archived>,
     stanza: &Stanza,
     now: SystemTime,
     origin: &mut Origin<'_>,
-    targets: &Targets,
 ) -> Result<i64, StoreError> {
     let seq = router.store.next_seq();
+    let whose = if kind == Some(Archived::Sent) { Some(stanza.from()) } else { stanza.to() };
     router.store.submit(Box::new(Append {
         router: router.clone(),
         account,
-        bare: stanza.to().map(|to| to.bare_str().to_owned()).unwrap_or_default(),
+        bare: whose.map(|jid| jid.bare_str().to_owned()).unwrap_or_default(),
         seq,
         at: micros(now),
+        kind,
         stanza: stanza.clone(),
         ticket: origin.ticket(),
         sender: origin.outbox(),
     }))?;
-    user.owed.append(seq, stanza.frame().len(), targets.iter().filter_map(Hop::session));
     Ok(seq)
+}
+
+/// The sender's own copy (XEP-0313 §3.3.1), before the message is routed. A message to the own
+/// account is archived as one that came.
+pub(super) fn keep_sent(
+    router: &Arc<Router>,
+    stanza: &Stanza,
+    now: SystemTime,
+    origin: &mut Origin<'_>,
+) -> Result<(), StoreError> {
+    let from = stanza.from();
+    let to_self = stanza.to().is_none_or(|to| to.bare_str() == from.bare_str());
+    if to_self || !fate(stanza).archived || !router.archives(from) {
+        return Ok(());
+    }
+    let kept = router.registry.with(from.bare_str(), |user| match user.account {
+        Account::Stored(account) => {
+            append(router, account, Some(Archived::Sent), stanza, now, origin).map(drop)
+        }
+        Account::Loading | Account::Missing | Account::Temporary => Ok(()),
+    });
+    kept.unwrap_or(Ok(()))
 }
 
 fn push(
@@ -177,12 +225,22 @@ fn push(
     stanza: &Stanza,
     to: &Jid,
     targets: &Targets,
-    owed: Option<i64>,
+    kept: Option<&Kept>,
 ) -> Routed {
     let mut routed = Routed::Done;
     let mut lost = false;
+    let owed = kept.filter(|kept| kept.owed).map(|kept| kept.seq);
+    let frame = match kept {
+        Some(kept) if !targets.is_empty() => {
+            // XEP-0313 §3.5: where and under what id the message is stored.
+            let id = router.store.ids().seal(kept.account.0, kept.seq);
+            stanza.frame_with(&stanza_id(to.bare_str(), &id))
+        }
+        _ => stanza.frame(),
+    };
+    let at = owed.unwrap_or(0);
     for hop in targets {
-        match (hop.push(Outgoing { frame: stanza.frame(), owed }), hop) {
+        match (hop.push(Outgoing { frame: frame.clone(), owed, at }), hop) {
             (Ok(Level::OverHalf), Hop::Session { outbox, .. }) => {
                 routed = Routed::Slow(outbox.clone());
             }
@@ -210,20 +268,15 @@ fn is_request(stanza: &Stanza) -> bool {
     stanza.kind() == stanza::Kind::Iq && matches!(kind_of(stanza), Ok(Kind::IqRequest))
 }
 
-/// Rows that no session holds go to a resource that takes messages, if there is one.
+/// Rows that no session holds go to a resource that takes messages, if there is one awake.
 pub(super) fn redeliver(router: &Router, bare: &str) {
     let taker = router.registry.with(bare, |user| {
-        if user.owed.waiting() == 0 {
-            return None;
-        }
-        let drainer = user.owed.drainer();
-        let taker = user.non_negative().find(|r| drainer.is_none_or(|d| d == r.session))?;
-        let (session, outbox) = (taker.session, taker.outbox.clone());
-        let boundary = router.store.next_seq();
-        user.owed.begin_drain(session, boundary).then_some((outbox, boundary))
+        let awake = |resource: &&Resource| !resource.asleep;
+        let taker = user.non_negative().find(awake).filter(|_| user.owed.waiting() > 0)?;
+        Some(taker.outbox.clone())
     });
-    if let Some(Some((outbox, boundary))) = taker {
-        outbox.ask_drain(boundary);
+    if let Some(Some(outbox)) = taker {
+        outbox.ask_drain();
     }
 }
 
@@ -251,6 +304,7 @@ mod tests {
                 presence: None,
                 interested: false,
                 directed: Vec::new(),
+                asleep: false,
             };
             if session == 2 {
                 resource.outbox.close();

@@ -42,6 +42,8 @@ pub struct Router {
     /// Background work of this server.
     pub tasks: Tasks,
     hosts: HashSet<String>,
+    /// Domains whose accounts have no archive.
+    unarchived: HashSet<String>,
     sessions: AtomicU64,
 }
 
@@ -99,6 +101,11 @@ impl<'a> Origin<'a> {
         Some(self.ticket.get_or_insert_with(|| ledger.issue()).clone())
     }
 
+    /// The ticket, if one was needed so far.
+    pub fn given(self) -> Option<Ticket> {
+        self.ticket
+    }
+
     /// The stanza is not done with: its ticket goes to whoever goes on.
     pub fn into_ticket(self, ledger: &Arc<Ledger>) -> Ticket {
         self.ticket.unwrap_or_else(|| ledger.issue())
@@ -125,6 +132,7 @@ impl Router {
             limits,
             tasks: Tasks::default(),
             hosts: hosts.into_iter().collect(),
+            unarchived: HashSet::new(),
             sessions: AtomicU64::new(1),
         }
     }
@@ -132,6 +140,28 @@ impl Router {
     /// True for a domain that this server hosts.
     pub fn is_local(&self, domain: &str) -> bool {
         self.hosts.contains(domain)
+    }
+
+    /// Keeps no archives for the accounts of these domains.
+    #[must_use]
+    pub fn without_archives(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
+        self.unarchived.extend(hosts);
+        self
+    }
+
+    /// Whether the account's messages are archived (XEP-0313).
+    pub fn archives(&self, of: &Jid) -> bool {
+        !self.unarchived.contains(of.domain())
+    }
+
+    /// Puts a message that a session sends into the sender's archive, before it is routed.
+    pub fn keep_sent(
+        self: &Arc<Self>,
+        stanza: &Stanza,
+        now: SystemTime,
+        origin: &mut Origin<'_>,
+    ) -> Result<(), StoreError> {
+        deliver::keep_sent(self, stanza, now, origin)
     }
 
     /// A number for a new session.
@@ -177,8 +207,8 @@ impl Router {
         let host = bare.domain().to_owned();
         let read = self.store.read(move |tx| {
             let Some(account) = accounts::find(tx, &local, &host)? else { return Ok(None) };
-            let (rows, bytes) = mailbox::usage(tx, account.id)?;
-            Ok(Some((account.id, roster::load(tx, account.id)?, Owed::stored(rows, bytes))))
+            let owed = Owed::stored(mailbox::owed(tx, account.id)?);
+            Ok(Some((account.id, roster::load(tx, account.id)?, owed)))
         });
         match read.await {
             Ok(Some((id, roster, owed))) => {

@@ -15,11 +15,14 @@ pub struct Outgoing {
     pub frame: Frame,
     /// Its place in the account's mailbox when it is owed (promise.md 1).
     pub owed: Option<i64>,
+    /// When it came, in microseconds since 1970, if it is to be stamped when it is late
+    /// (XEP-0203); else 0.
+    pub at: i64,
 }
 
 impl From<Frame> for Outgoing {
     fn from(frame: Frame) -> Self {
-        Self { frame, owed: None }
+        Self { frame, owed: None, at: 0 }
     }
 }
 
@@ -50,7 +53,9 @@ struct Inner {
     bytes: usize,
     closed: bool,
     end: Option<End>,
-    drain: Option<i64>,
+    drain: bool,
+    /// Its session sleeps, and looks at every push.
+    watched: bool,
 }
 
 /// Why a session is told to end from outside.
@@ -69,8 +74,8 @@ pub struct Taken {
     pub batch: Vec<Outgoing>,
     /// Set once: end the stream.
     pub end: Option<End>,
-    /// Owed rows up to this mailbox place are to be delivered first.
-    pub drain: Option<i64>,
+    /// Owed rows wait, and are to be delivered first.
+    pub drain: bool,
 }
 
 impl Outbox {
@@ -96,7 +101,7 @@ impl Outbox {
             return Err(Refused);
         }
         inner.bytes = bytes;
-        let first = inner.queue.is_empty();
+        let first = inner.queue.is_empty() || inner.watched;
         inner.queue.push_back(item);
         drop(inner);
         if first {
@@ -105,10 +110,10 @@ impl Outbox {
         Ok(if bytes > self.bytes_max / 2 { Level::OverHalf } else { Level::Easy })
     }
 
-    /// Asks the session to deliver owed rows up to `boundary` before anything queued from now on.
-    pub fn ask_drain(&self, boundary: i64) {
+    /// Asks the session to deliver the owed rows that wait before anything queued from now on.
+    pub fn ask_drain(&self) {
         let mut inner = self.lock();
-        inner.drain = inner.drain.max(Some(boundary));
+        inner.drain = true;
         drop(inner);
         self.wake.notify_one();
     }
@@ -137,9 +142,12 @@ impl Outbox {
     /// left the next [`Outbox::ready`] returns at once.
     pub fn take(&self, bytes: usize) -> Taken {
         let mut inner = self.lock();
-        let mut taken =
-            Taken { batch: Vec::new(), end: inner.end.clone(), drain: inner.drain.take() };
-        if taken.drain.is_some() {
+        let mut taken = Taken {
+            batch: Vec::new(),
+            end: inner.end.clone(),
+            drain: std::mem::take(&mut inner.drain),
+        };
+        if taken.drain {
             // Owed rows go first; the queue waits for the next turn.
             drop(inner);
             self.wake.notify_one();
@@ -173,6 +181,26 @@ impl Outbox {
             taken.push(item);
         }
         taken
+    }
+
+    /// The session sleeps: it is woken by every push, to see how much waits.
+    pub fn watch(&self, watched: bool) {
+        self.lock().watched = watched;
+    }
+
+    /// Wakes the session, for something outside of the box.
+    pub fn nudge(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// What waits, for the store; it stays in the box.
+    pub fn waiting(&self) -> Vec<Outgoing> {
+        self.lock().queue.iter().cloned().collect()
     }
 
     /// True while more than half is used.
@@ -221,16 +249,16 @@ mod tests {
     fn a_drain_comes_before_what_is_queued() {
         let outbox = Outbox::new(1000);
         outbox.push(frame(1)).unwrap();
-        outbox.ask_drain(7);
+        outbox.ask_drain();
         let taken = outbox.take(100);
-        assert_eq!((taken.drain, taken.batch.len()), (Some(7), 0));
+        assert_eq!((taken.drain, taken.batch.len()), (true, 0));
         assert_eq!(outbox.take(100).batch.len(), 1);
     }
 
     #[test]
     fn what_was_queued_comes_back_at_close() {
         let outbox = Outbox::new(1000);
-        outbox.push(Outgoing { frame: frame(1), owed: Some(3) }).unwrap();
+        outbox.push(Outgoing { owed: Some(3), ..frame(1).into() }).unwrap();
         assert_eq!(outbox.close()[0].owed, Some(3));
         assert_eq!(outbox.push(frame(1)), Err(Refused));
     }

@@ -1,198 +1,253 @@
-//! What an account is owed (promise.md 1 to 3): how much is stored for it, and which of these
-//! messages a session holds that has not confirmed them yet.
+//! What an account is owed (promise.md 1 to 3): which messages, and which sessions hold them that
+//! have not confirmed them yet.
 
 use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
 use crate::base::limits::{Limits, UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MESSAGES_MAX};
+use crate::store::mailbox::{OwedRow, Place, Settled};
 
-/// Messages stored for one account and not confirmed.
+/// Messages stored for one account and not confirmed. All of them are known here, by their places.
 #[derive(Debug, Default)]
 pub struct Owed {
-    /// Rows in the store: those being written, and those confirmed whose deletion is not durable.
-    pub rows: usize,
-    /// Their bytes.
-    pub bytes: usize,
-    /// Rows that do not wait.
-    taken: BTreeMap<i64, Taken>,
-    /// Who delivers what waits. One at a time, so that no conversation is split over two devices.
-    drain: Option<Drain>,
-}
-
-#[derive(Debug)]
-struct Taken {
+    rows: BTreeMap<i64, Row>,
     bytes: usize,
-    state: State,
+    /// Rows that some session holds, and their bytes.
+    held: usize,
+    held_bytes: usize,
+    /// The highest row of the archive that was confirmed.
+    top: i64,
+    /// What the store does not know yet.
+    unsaved: Settled,
+    saving: bool,
 }
 
 #[derive(Debug)]
-enum State {
-    /// Written, or about to be, to these sessions, none of which has confirmed it.
-    Held(SmallVec<[u64; 1]>),
-    /// A session has it; the row is to be deleted, or `deleting` at this moment.
-    Confirmed { deleting: bool },
-    /// The row is gone, but a drain may have read it before.
-    Deleted,
+struct Row {
+    bytes: usize,
+    place: Place,
+    /// The store's mark has passed it, and it is listed as owed.
+    listed: bool,
+    /// Sessions it was written to, or is about to be; none has confirmed it. Nobody: it waits.
+    holders: SmallVec<[u64; 1]>,
 }
 
-#[derive(Debug)]
-struct Drain {
-    session: u64,
-    boundary: i64,
+/// A row that a session took on itself to deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Its place.
+    pub seq: i64,
+    /// Its bytes.
+    pub bytes: usize,
+    /// Its table.
+    pub place: Place,
 }
 
 impl Owed {
-    /// As counted in the store when the account was loaded.
-    pub fn stored(rows: usize, bytes: usize) -> Self {
-        Self { rows, bytes, ..Self::default() }
+    /// As read from the store when the account was loaded.
+    pub fn stored(rows: Vec<OwedRow>) -> Self {
+        let mut owed = Self::default();
+        for OwedRow { seq, bytes, place, listed } in rows {
+            owed.bytes += bytes;
+            owed.rows.insert(seq, Row { bytes, place, listed, holders: SmallVec::new() });
+        }
+        owed
     }
 
     /// Rows that no session has or had: they wait for the next one.
     pub fn waiting(&self) -> usize {
-        self.rows.saturating_sub(self.in_store().count())
-    }
-
-    /// Bytes of the rows that wait.
-    pub fn waiting_bytes(&self) -> usize {
-        self.bytes.saturating_sub(self.in_store().map(|taken| taken.bytes).sum())
+        self.rows.len() - self.held
     }
 
     /// Nothing is known that a look into the store would not tell: the entry may be forgotten.
     pub fn is_settled(&self) -> bool {
-        self.taken.is_empty()
-    }
-
-    fn in_store(&self) -> impl Iterator<Item = &Taken> {
-        self.taken.values().filter(|taken| !matches!(taken.state, State::Deleted))
+        self.held == 0 && !self.saving && self.unsaved.is_empty()
     }
 
     /// Room for one more message: `held` by a session, or waiting for one. What sessions hold is
     /// bounded more widely, but it is: who never confirms may not have the disk filled.
     pub fn has_room(&self, bytes: usize, held: bool, limits: &Limits) -> bool {
         let waits = self.waiting() < limits.offline_messages_max
-            && self.waiting_bytes() + bytes <= limits.offline_bytes_max;
-        let all = self.rows < limits.offline_messages_max + UNCONFIRMED_MESSAGES_MAX
+            && self.bytes - self.held_bytes + bytes <= limits.offline_bytes_max;
+        let all = self.rows.len() < limits.offline_messages_max + UNCONFIRMED_MESSAGES_MAX
             && self.bytes + bytes <= limits.offline_bytes_max + UNCONFIRMED_BYTES_MAX;
         (held || waits) && all
     }
 
     /// A new row, held by these sessions (none: it waits).
-    pub fn append(&mut self, seq: i64, bytes: usize, holders: impl IntoIterator<Item = u64>) {
-        self.rows += 1;
-        self.bytes += bytes;
+    pub fn append(
+        &mut self,
+        seq: i64,
+        bytes: usize,
+        place: Place,
+        holders: impl IntoIterator<Item = u64>,
+    ) {
         let holders: SmallVec<[u64; 1]> = holders.into_iter().collect();
+        self.bytes += bytes;
         if !holders.is_empty() {
-            self.taken.insert(seq, Taken { bytes, state: State::Held(holders) });
+            self.held += 1;
+            self.held_bytes += bytes;
         }
+        self.rows.insert(seq, Row { bytes, place, listed: false, holders });
     }
 
-    /// The session may deliver what waits up to the boundary; false while another one does.
-    pub fn begin_drain(&mut self, session: u64, boundary: i64) -> bool {
-        let drain = self.drain.get_or_insert(Drain { session, boundary });
-        drain.boundary = drain.boundary.max(boundary);
-        drain.session == session
+    /// True when there is something for this session to take: see [`Owed::claim`].
+    pub fn has_claims(&self, session: u64, asleep: impl Fn(u64) -> bool) -> bool {
+        self.rows.values().any(|row| is_free(row, session, &asleep))
     }
 
-    /// The session that delivers what waits.
-    pub fn drainer(&self) -> Option<u64> {
-        self.drain.as_ref().map(|drain| drain.session)
-    }
-
-    /// The session has delivered all up to the boundary, or gave up. It goes on if it was asked
-    /// for more meanwhile.
-    pub fn end_drain(&mut self, session: u64, boundary: i64) {
-        let ends = |drain: &mut Drain| drain.session == session && drain.boundary <= boundary;
-        if self.drain.take_if(ends).is_some() {
-            self.taken.retain(|_, taken| !matches!(taken.state, State::Deleted));
+    /// The session takes all rows that wait, and those that only sleeping sessions hold: each device
+    /// sees them once (promise.md 3). In order, and all at once, so that no conversation is split
+    /// over two devices.
+    pub fn claim(&mut self, session: u64, asleep: impl Fn(u64) -> bool) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        for (seq, row) in &mut self.rows {
+            if is_free(row, session, &asleep) {
+                if row.holders.is_empty() {
+                    self.held += 1;
+                    self.held_bytes += row.bytes;
+                }
+                row.holders.push(session);
+                claims.push(Claim { seq: *seq, bytes: row.bytes, place: row.place });
+            }
         }
+        claims
     }
 
-    /// The draining session takes a waiting row; false when it is another's, or confirmed.
-    pub fn claim(&mut self, seq: i64, bytes: usize, session: u64) -> bool {
-        if self.drainer() != Some(session) || self.taken.contains_key(&seq) {
-            return false;
+    /// A session that comes back from a restart holds what it held; false if it is confirmed.
+    pub fn hold(&mut self, seq: i64, session: u64) -> bool {
+        let Some(row) = self.rows.get_mut(&seq) else { return false };
+        if row.holders.is_empty() {
+            self.held += 1;
+            self.held_bytes += row.bytes;
         }
-        let state = State::Held([session].into_iter().collect());
-        self.taken.insert(seq, Taken { bytes, state });
+        row.holders.push(session);
         true
     }
 
-    /// Some session of the account confirmed the row: from now on it goes to nobody.
+    /// Some session of the account confirmed the row: it is owed to none of them.
     pub fn confirm(&mut self, seq: i64) {
-        if let Some(taken) = self.taken.get_mut(&seq)
-            && matches!(taken.state, State::Held(_))
-        {
-            taken.state = State::Confirmed { deleting: false };
-        }
-    }
-
-    /// Confirmed rows whose deletion must be written now, those of an earlier failure too.
-    pub fn to_delete(&mut self) -> Vec<i64> {
-        let mut rows = Vec::new();
-        for (seq, taken) in &mut self.taken {
-            if let State::Confirmed { deleting: deleting @ false } = &mut taken.state {
-                *deleting = true;
-                rows.push(*seq);
+        let Some(row) = self.remove(seq) else { return };
+        match row.place {
+            Place::Mailbox => self.unsaved.deleted.push(seq),
+            Place::Archive => {
+                if row.listed {
+                    self.unsaved.unlisted.push(seq);
+                }
+                if seq > self.top {
+                    self.top = seq;
+                    self.unsaved.mark = Some(seq);
+                }
             }
         }
-        rows
     }
 
-    /// How the deletion of a confirmed row ended.
-    pub fn deleted(&mut self, seq: i64, durable: bool) {
-        let Some(taken) = self.taken.get_mut(&seq) else { return };
-        if !durable {
-            taken.state = State::Confirmed { deleting: false };
+    /// What the store must learn; nothing while it is learning, see [`Owed::saved`].
+    pub fn save(&mut self) -> Option<Settled> {
+        if self.saving || self.unsaved.is_empty() {
+            return None;
+        }
+        self.saving = true;
+        let mut settled = std::mem::take(&mut self.unsaved);
+        if let Some(mark) = settled.mark {
+            let passed = self.rows.range_mut(..=mark);
+            let owed = passed.filter(|(_, row)| row.place == Place::Archive && !row.listed);
+            for (seq, row) in owed {
+                row.listed = true;
+                settled.listed.push(*seq);
+            }
+        }
+        Some(settled)
+    }
+
+    /// How that ended. What failed is tried again with the next [`Owed::save`].
+    pub fn saved(&mut self, settled: Settled, durable: bool) {
+        self.saving = false;
+        if durable {
             return;
         }
-        self.rows = self.rows.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(taken.bytes);
-        taken.state = State::Deleted;
-        if self.drain.as_ref().is_none_or(|drain| drain.boundary < seq) {
-            self.taken.remove(&seq);
+        for seq in &settled.listed {
+            if let Some(row) = self.rows.get_mut(seq) {
+                row.listed = false;
+            }
         }
+        self.unsaved.mark = self.unsaved.mark.max(settled.mark);
+        self.unsaved.unlisted.extend(settled.unlisted);
+        self.unsaved.deleted.extend(settled.deleted);
     }
 
     /// The row was never committed.
-    pub fn failed(&mut self, seq: i64, bytes: usize) {
-        self.taken.remove(&seq);
-        self.rows = self.rows.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
+    pub fn failed(&mut self, seq: i64) {
+        if self.remove(seq).is_some_and(|row| row.listed) {
+            self.unsaved.unlisted.push(seq);
+        }
     }
 
     /// One session did not get this row after all. True when now nobody holds it.
     pub fn release(&mut self, seq: i64, session: u64) -> bool {
-        let Some(Taken { state: State::Held(holders), .. }) = self.taken.get_mut(&seq) else {
+        let Some(row) = self.rows.get_mut(&seq) else { return false };
+        if !row.holders.contains(&session) {
             return false;
-        };
-        holders.retain(|holder| *holder != session);
-        let alone = holders.is_empty();
+        }
+        row.holders.retain(|holder| *holder != session);
+        let alone = row.holders.is_empty();
         if alone {
-            self.taken.remove(&seq);
+            self.held -= 1;
+            self.held_bytes -= row.bytes;
         }
         alone
     }
 
-    /// A session ended: rows that nobody else holds wait again, and it delivers none.
+    /// A session ended: rows that nobody else holds wait again.
     pub fn abandon(&mut self, session: u64) {
-        self.end_drain(session, i64::MAX);
-        self.taken.retain(|_, taken| match &mut taken.state {
-            State::Held(holders) => {
-                holders.retain(|holder| *holder != session);
-                !holders.is_empty()
-            }
-            State::Confirmed { .. } | State::Deleted => true,
-        });
+        let held: Vec<i64> = self
+            .rows
+            .iter()
+            .filter(|(_, row)| row.holders.contains(&session))
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in held {
+            self.release(seq, session);
+        }
     }
+
+    fn remove(&mut self, seq: i64) -> Option<Row> {
+        let row = self.rows.remove(&seq)?;
+        self.bytes -= row.bytes;
+        if !row.holders.is_empty() {
+            self.held -= 1;
+            self.held_bytes -= row.bytes;
+        }
+        Some(row)
+    }
+}
+
+fn is_free(row: &Row, session: u64, asleep: &impl Fn(u64) -> bool) -> bool {
+    row.holders.iter().all(|holder| *holder != session && asleep(*holder))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeSet, HashMap};
 
-    fn books(owed: &Owed) -> (usize, usize, usize, usize) {
-        (owed.rows, owed.bytes, owed.waiting(), owed.waiting_bytes())
+    fn awake(_: u64) -> bool {
+        false
+    }
+
+    fn seqs(claims: &[Claim]) -> Vec<i64> {
+        claims.iter().map(|claim| claim.seq).collect()
+    }
+
+    fn settled(mark: Option<i64>, listed: &[i64], unlisted: &[i64], deleted: &[i64]) -> Settled {
+        Settled {
+            mark,
+            listed: listed.to_vec(),
+            unlisted: unlisted.to_vec(),
+            deleted: deleted.to_vec(),
+        }
     }
 
     #[test]
@@ -200,82 +255,200 @@ mod tests {
         let limits = Limits { offline_messages_max: 1, offline_bytes_max: 10, ..Limits::default() };
         let mut owed = Owed::default();
         assert!(owed.has_room(10, false, &limits) && !owed.has_room(11, false, &limits));
-        owed.append(1, 5, []);
+        owed.append(1, 5, Place::Archive, []);
         assert!(!owed.has_room(1, false, &limits) && owed.has_room(1, true, &limits));
         assert!(!owed.has_room(UNCONFIRMED_BYTES_MAX + 6, true, &limits));
         for seq in 2..=UNCONFIRMED_MESSAGES_MAX as i64 {
-            owed.append(seq, 1, [7]);
+            owed.append(seq, 1, Place::Archive, [7]);
         }
         assert!(owed.has_room(1, true, &limits));
-        owed.append(0, 1, [7]);
+        owed.append(0, 1, Place::Archive, [7]);
         assert!(!owed.has_room(1, true, &limits));
     }
 
     #[test]
     fn a_row_is_owed_until_one_holder_confirms_it() {
         let mut owed = Owed::default();
-        owed.append(1, 10, [7, 8]);
-        owed.append(2, 10, []);
-        assert_eq!(books(&owed), (2, 20, 1, 10));
-        assert!(!owed.release(1, 7));
+        owed.append(1, 10, Place::Archive, [7, 8]);
+        owed.append(2, 10, Place::Mailbox, []);
+        assert_eq!(owed.waiting(), 1);
+        assert!(!owed.release(1, 7) && !owed.release(1, 7));
         owed.confirm(1);
-        assert_eq!(owed.to_delete(), [1]);
-        assert!(owed.to_delete().is_empty());
-        owed.deleted(1, true);
-        assert!(owed.begin_drain(8, 2) && owed.claim(2, 10, 8));
-        assert!(!owed.claim(2, 10, 8));
-        assert_eq!(books(&owed), (1, 10, 0, 0));
+        assert_eq!(owed.save(), Some(settled(Some(1), &[], &[], &[])));
+        assert_eq!(owed.save(), None, "one at a time");
+        owed.saved(settled(Some(1), &[], &[], &[]), true);
+        assert_eq!(seqs(&owed.claim(8, awake)), [2]);
+        assert!(owed.claim(9, awake).is_empty(), "one device has it");
         owed.abandon(8);
-        assert_eq!(books(&owed), (1, 10, 1, 10));
-        owed.failed(2, 10);
-        assert_eq!(books(&owed), (0, 0, 0, 0));
-        assert!(owed.is_settled());
+        assert_eq!((owed.waiting(), owed.is_settled()), (1, true));
+        owed.failed(2);
+        assert_eq!((owed.waiting(), owed.bytes, owed.held_bytes), (0, 0, 0));
     }
 
     #[test]
-    fn one_session_drains_at_a_time_until_it_has_what_it_was_asked_for() {
-        let mut owed = Owed::stored(3, 30);
-        assert!(owed.begin_drain(7, 10));
-        assert!(!owed.begin_drain(8, 20), "another one drains");
-        assert!(!owed.claim(1, 10, 8));
-        assert!(owed.claim(1, 10, 7));
-        owed.end_drain(7, 10);
-        assert_eq!(owed.drainer(), Some(7), "asked for more meanwhile");
-        owed.end_drain(8, 20);
-        assert_eq!(owed.drainer(), Some(7), "another's end is not its own");
-        owed.abandon(7);
-        assert_eq!((owed.drainer(), owed.waiting()), (None, 3));
-        assert!(owed.begin_drain(8, 20) && owed.claim(1, 10, 8));
-    }
-
-    #[test]
-    fn a_confirmed_row_goes_to_nobody_while_it_is_still_in_the_store() {
-        let mut owed = Owed::stored(1, 10);
-        owed.append(5, 10, [7]);
-        owed.confirm(5);
-        owed.abandon(7);
-        assert_eq!((books(&owed), owed.is_settled()), ((2, 20, 1, 10), false));
-        assert!(owed.begin_drain(8, 9));
-        assert!(!owed.claim(5, 10, 8), "read before it was deleted");
-        assert_eq!(owed.to_delete(), [5]);
-        owed.deleted(5, false);
-        assert_eq!((books(&owed), owed.to_delete()), ((2, 20, 1, 10), vec![5]));
-        owed.deleted(5, true);
-        assert_eq!(books(&owed), (1, 10, 1, 10));
-        assert!(!owed.claim(5, 10, 8), "the drain may have read it before");
-        owed.end_drain(8, 9);
-        assert!(owed.is_settled());
-    }
-
-    #[test]
-    fn a_row_confirmed_before_its_commit_failed_counts_once() {
+    fn each_device_sees_what_only_sleepers_hold() {
         let mut owed = Owed::default();
-        owed.append(1, 10, [7]);
-        owed.append(2, 10, []);
+        owed.append(1, 10, Place::Archive, [7]);
+        owed.append(2, 10, Place::Archive, [7, 8]);
+        owed.append(3, 10, Place::Archive, []);
+        let asleep = |session| session == 7;
+        assert!(!owed.has_claims(9, awake) || owed.waiting() == 1);
+        assert_eq!(seqs(&owed.claim(9, asleep)), [1, 3]);
+        assert!(!owed.has_claims(9, asleep), "once");
         owed.confirm(1);
-        assert_eq!(owed.to_delete(), [1]);
-        owed.failed(1, 10);
-        owed.deleted(1, true);
-        assert_eq!(books(&owed), (1, 10, 1, 10));
+        owed.abandon(9);
+        assert_eq!(seqs(&owed.claim(9, asleep)), [3], "confirmed by one, owed to none");
+    }
+
+    #[test]
+    fn what_the_mark_passes_unconfirmed_is_listed_until_it_is_confirmed() {
+        let mut owed = Owed::default();
+        for seq in 1..=4 {
+            owed.append(seq, 1, Place::Archive, [7]);
+        }
+        owed.confirm(3);
+        let first = owed.save().unwrap();
+        assert_eq!(first, settled(Some(3), &[1, 2], &[], &[]));
+        owed.saved(first, false);
+        owed.confirm(1);
+        let second = owed.save().unwrap();
+        assert_eq!(second, settled(Some(3), &[2], &[], &[]), "the failed write is in the next");
+        owed.saved(second, true);
+        owed.confirm(2);
+        assert_eq!(owed.save(), Some(settled(None, &[], &[2], &[])));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Append(Vec<u64>, bool),
+        Claim(u64),
+        Confirm(usize),
+        Abandon(u64),
+        Release(usize, u64),
+        Fail(usize),
+        Save,
+        Saved(bool),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let session = 1..5_u64;
+        prop_oneof![
+            (prop::collection::vec(1..5_u64, 0..3), any::<bool>())
+                .prop_map(|(holders, mail)| Step::Append(holders, mail)),
+            session.clone().prop_map(Step::Claim),
+            (0..20_usize).prop_map(Step::Confirm),
+            session.clone().prop_map(Step::Abandon),
+            ((0..20_usize), session).prop_map(|(row, session)| Step::Release(row, session)),
+            (0..20_usize).prop_map(Step::Fail),
+            Just(Step::Save),
+            any::<bool>().prop_map(Step::Saved),
+        ]
+    }
+
+    /// The store as the writes leave it.
+    #[derive(Default)]
+    struct Disk {
+        archive: BTreeSet<i64>,
+        mail: BTreeSet<i64>,
+        listed: BTreeSet<i64>,
+        mark: i64,
+    }
+
+    impl Disk {
+        fn owed(&self) -> BTreeSet<i64> {
+            let behind = self.archive.iter().filter(|seq| **seq > self.mark);
+            let before = self.listed.intersection(&self.archive);
+            behind.chain(before).chain(&self.mail).copied().collect()
+        }
+
+        fn write(&mut self, settled: &Settled) {
+            self.mark = settled.mark.unwrap_or(self.mark);
+            self.listed.extend(&settled.listed);
+            self.listed.retain(|seq| !settled.unlisted.contains(seq));
+            self.mail.retain(|seq| !settled.deleted.contains(seq));
+        }
+    }
+
+    proptest! {
+        /// What the store says after everything is saved is what a plain model says, and the counters
+        /// agree with the rows at every step.
+        #[test]
+        fn the_books_agree_with_a_model(steps in prop::collection::vec(step(), 1..120)) {
+            let mut owed = Owed::default();
+            let mut model: HashMap<i64, BTreeSet<u64>> = HashMap::new();
+            let (mut disk, mut pending, mut next) = (Disk::default(), None::<Settled>, 0);
+            for step in steps {
+                match step {
+                    Step::Append(holders, mail) => {
+                        next += 1;
+                        let holders: BTreeSet<u64> = holders.into_iter().collect();
+                        let place = if mail { Place::Mailbox } else { Place::Archive };
+                        owed.append(next, 1, place, holders.iter().copied());
+                        if mail { disk.mail.insert(next) } else { disk.archive.insert(next) };
+                        model.insert(next, holders);
+                    }
+                    Step::Claim(session) => {
+                        let sleeps = |holder: u64| holder == 4;
+                        let got: BTreeSet<i64> =
+                            seqs(&owed.claim(session, sleeps)).into_iter().collect();
+                        let free = |holders: &BTreeSet<u64>| {
+                            holders.iter().all(|h| *h != session && sleeps(*h))
+                        };
+                        let due = model.iter().filter(|(_, holders)| free(holders));
+                        let due: BTreeSet<i64> = due.map(|(seq, _)| *seq).collect();
+                        prop_assert_eq!(&got, &due);
+                        for seq in &got {
+                            model.get_mut(seq).unwrap().insert(session);
+                        }
+                    }
+                    Step::Confirm(row) => {
+                        owed.confirm(row as i64);
+                        model.remove(&(row as i64));
+                    }
+                    Step::Abandon(session) => {
+                        owed.abandon(session);
+                        for holders in model.values_mut() {
+                            holders.remove(&session);
+                        }
+                    }
+                    Step::Release(row, session) => {
+                        let alone = owed.release(row as i64, session);
+                        let was = model.get_mut(&(row as i64));
+                        let was = was.is_some_and(|h| h.remove(&session) && h.is_empty());
+                        prop_assert_eq!(alone, was);
+                    }
+                    Step::Fail(row) => {
+                        owed.failed(row as i64);
+                        model.remove(&(row as i64));
+                        disk.archive.remove(&(row as i64));
+                        disk.mail.remove(&(row as i64));
+                    }
+                    Step::Save => {
+                        if let Some(settled) = owed.save() {
+                            pending = Some(settled);
+                        }
+                    }
+                    Step::Saved(durable) => {
+                        if let Some(settled) = pending.take() {
+                            if durable {
+                                disk.write(&settled);
+                            }
+                            owed.saved(settled, durable);
+                        }
+                    }
+                }
+                let waiting = model.values().filter(|holders| holders.is_empty()).count();
+                prop_assert_eq!((owed.rows.len(), owed.waiting()), (model.len(), waiting));
+                prop_assert_eq!((owed.bytes, owed.held_bytes), (model.len(), model.len() - waiting));
+            }
+            if let Some(settled) = pending.take() {
+                disk.write(&settled);
+                owed.saved(settled, true);
+            }
+            if let Some(settled) = owed.save() {
+                disk.write(&settled);
+            }
+            prop_assert_eq!(disk.owed(), model.keys().copied().collect());
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outbox::Outbox;
-use super::owed::Owed;
+use super::owed::{Claim, Owed};
 use super::rules;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::stanza::Frame;
@@ -60,6 +60,16 @@ pub struct Resource {
     pub interested: bool,
     /// Entities outside the roster that got directed presence (RFC 6121 §4.6).
     pub directed: Vec<Jid>,
+    /// Its connection is gone, and it waits to be resumed (XEP-0198 §5).
+    pub asleep: bool,
+}
+
+impl Resource {
+    /// A session that just bound, and has said nothing yet.
+    pub fn new(jid: FullJid, session: u64, outbox: Arc<Outbox>) -> Self {
+        let directed = Vec::new();
+        Self { jid, session, outbox, presence: None, interested: false, directed, asleep: false }
+    }
 }
 
 /// An available resource's presence.
@@ -132,6 +142,16 @@ impl User {
         self.resources.iter_mut().find(|resource| resource.session == session)
     }
 
+    /// True when owed messages wait that this session may take.
+    pub fn has_claims(&self, session: u64) -> bool {
+        self.owed.has_claims(session, |holder| sleeps(&self.resources, holder))
+    }
+
+    /// The session takes the owed messages that no waking session has.
+    pub fn claim(&mut self, session: u64) -> Vec<Claim> {
+        self.owed.claim(session, |holder| sleeps(&self.resources, holder))
+    }
+
     /// As the table of RFC 6121 §8.5 counts them.
     pub fn availability(&self) -> rules::Resources {
         if self.non_negative().next().is_some() {
@@ -147,6 +167,10 @@ impl User {
     pub fn subscription(&self, contact: &str) -> Subscription {
         self.roster.items.get(contact).map_or(Subscription::None, |item| item.state)
     }
+}
+
+fn sleeps(resources: &[Resource], session: u64) -> bool {
+    resources.iter().any(|resource| resource.session == session && resource.asleep)
 }
 
 /// How [`Registry::bind`] treats a resource that is taken (RFC 6120 §7.7.2.2).

@@ -14,8 +14,13 @@ pub struct Tasks(Arc<Count>);
 #[derive(Debug, Default)]
 struct Count {
     running: AtomicUsize,
+    /// Of these, how many wait for the end of the others.
+    parked: AtomicUsize,
     idle: Notify,
 }
+
+/// Held by a task that has nothing more to do until the others are done.
+pub struct Parked(Arc<Count>);
 
 struct Running(Arc<Count>);
 
@@ -40,8 +45,15 @@ impl Tasks {
         self.0.running.load(Ordering::Relaxed)
     }
 
-    /// Waits until none runs. The caller bounds the wait.
-    pub async fn drained(&self) {
+    /// The calling task waits for the end of those that do not wait.
+    pub fn park(&self) -> Parked {
+        self.0.parked.fetch_add(1, Ordering::AcqRel);
+        self.0.idle.notify_waiters();
+        Parked(self.0.clone())
+    }
+
+    /// Waits until none runs at all. The caller bounds the wait.
+    pub async fn ended(&self) {
         loop {
             let idle = self.0.idle.notified();
             if self.running() == 0 {
@@ -50,11 +62,29 @@ impl Tasks {
             idle.await;
         }
     }
+
+    /// Waits until none runs but those that are parked. The caller bounds the wait.
+    pub async fn drained(&self) {
+        loop {
+            let idle = self.0.idle.notified();
+            if self.running() <= self.0.parked.load(Ordering::Acquire) {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.0.parked.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let left = self.0.running.fetch_sub(1, Ordering::AcqRel) - 1;
+        if left <= self.0.parked.load(Ordering::Acquire) {
             self.0.idle.notify_waiters();
         }
     }

@@ -5,9 +5,13 @@
 //! unbroken run, what XEP-0198 calls `h`.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+
+use crate::store::accounts::AccountId;
+use crate::store::handled::Seal;
 
 /// One stream's account of its stanzas. Shared with the tickets it issued.
 #[derive(Debug, Default)]
@@ -17,12 +21,32 @@ pub struct Ledger {
     moved: Notify,
 }
 
+/// The stream counts stanzas (XEP-0198).
+#[derive(Debug, Clone, Copy)]
+pub struct Managed {
+    /// SHA-256 of the SM-ID.
+    pub id: [u8; 32],
+    /// Whose stream; none for anonymous users, of whom nothing is kept.
+    pub account: Option<AccountId>,
+    /// Stanzas of the stream before it began to count.
+    pub before: u64,
+}
+
+impl Managed {
+    /// XEP-0198 §4: the count wraps at 2^32.
+    #[allow(clippy::cast_possible_truncation)]
+    fn h(&self, stanzas: u64) -> u32 {
+        stanzas.saturating_sub(self.before) as u32
+    }
+}
+
 #[derive(Debug, Default)]
 struct Runs {
     /// Stanzas before this one are all handled.
     handled: u64,
     /// From `handled` on: is each released?
     open: VecDeque<bool>,
+    managed: Option<Managed>,
 }
 
 /// Held by everyone who still writes for one stanza. Dropping the last clone releases it.
@@ -35,30 +59,90 @@ pub struct Ticket {
 struct Held {
     ledger: Arc<Ledger>,
     number: u64,
+    /// The sender learnt that a write failed.
+    told: AtomicBool,
+}
+
+impl Runs {
+    fn issued(&self) -> u64 {
+        self.handled + self.open.len() as u64
+    }
 }
 
 impl Ticket {
+    /// What to write with the rows of this stanza: that it and all before it are handled. The writes
+    /// of the earlier ones are in the store's queue already, for a stream's stanzas are taken up
+    /// one after another.
+    pub fn seal(&self, at: i64) -> Option<Seal> {
+        let managed = self.held.ledger.lock().managed?;
+        let covered = self.held.number >= managed.before;
+        let h = managed.h(self.held.number + 1);
+        let account = managed.account.filter(|_| covered)?;
+        Some(Seal { id: managed.id, account, h, at })
+    }
+
+    /// True for the first who tells the sender of a failure.
+    pub fn tell(&self) -> bool {
+        !self.held.told.swap(true, Ordering::Relaxed)
+    }
+
     /// Waits until every earlier stanza of the stream is handled.
     pub async fn predecessors(&self) {
-        let Held { ledger, number } = &*self.held;
+        self.held.ledger.reached(self.held.number).await;
+    }
+}
+
+impl Ledger {
+    /// The stream counts from here on, under this id. False if it does already.
+    pub fn manage(&self, id: [u8; 32], account: Option<AccountId>) -> bool {
+        let mut runs = self.lock();
+        let before = runs.issued();
+        let first = runs.managed.is_none();
+        runs.managed.get_or_insert(Managed { id, account, before });
+        first
+    }
+
+    /// A stream that slept over a restart of the server goes on with its count.
+    pub fn restored(id: [u8; 32], account: AccountId, h: u32) -> Self {
+        let ledger = Self::default();
+        let mut runs = ledger.lock();
+        runs.handled = u64::from(h);
+        runs.managed = Some(Managed { id, account: Some(account), before: 0 });
+        drop(runs);
+        ledger
+    }
+
+    /// XEP-0198's `h`: the unbroken run of stanzas handled since the stream began to count.
+    pub fn h(&self) -> u32 {
+        let runs = self.lock();
+        runs.managed.map_or(0, |managed| managed.h(runs.handled))
+    }
+
+    /// Stanzas taken up so far, handled or not.
+    pub fn issued(&self) -> u64 {
+        self.lock().issued()
+    }
+
+    /// Waits until so many stanzas are handled.
+    pub async fn reached(&self, stanzas: u64) {
         loop {
-            let wake = ledger.moved.notified();
-            if ledger.handled() >= *number {
+            let wake = self.moved.notified();
+            if self.handled() >= stanzas {
                 return;
             }
             wake.await;
         }
     }
-}
 
-impl Ledger {
     /// A ticket for the stream's next stanza.
     pub fn issue(self: &Arc<Self>) -> Ticket {
         let mut runs = self.lock();
-        let number = runs.handled + runs.open.len() as u64;
+        let number = runs.issued();
         runs.open.push_back(false);
         drop(runs);
-        Ticket { held: Arc::new(Held { ledger: self.clone(), number }) }
+        Ticket {
+            held: Arc::new(Held { ledger: self.clone(), number, told: AtomicBool::new(false) }),
+        }
     }
 
     /// Counts a stanza that owes nothing; it never overtakes an earlier one.
@@ -143,6 +227,43 @@ mod tests {
         assert_eq!(ledger.handled(), 3);
         ledger.pass();
         assert_eq!(ledger.handled(), 4);
+    }
+
+    #[test]
+    fn a_seal_counts_from_where_the_stream_began_to_count() {
+        let ledger = Arc::new(Ledger::default());
+        let early = ledger.issue();
+        ledger.pass();
+        assert_eq!((ledger.h(), early.seal(0)), (0, None));
+        assert!(ledger.manage([7; 32], Some(AccountId(1))) && !ledger.manage([8; 32], None));
+        assert_eq!(early.seal(0), None, "it came before");
+        let (first, second) = (ledger.issue(), ledger.issue());
+        let h = |ticket: &Ticket| ticket.seal(9).map(|seal| (seal.id[0], seal.h, seal.at));
+        assert_eq!((h(&first), h(&second)), (Some((7, 1, 9)), Some((7, 2, 9))));
+        drop(first);
+        assert_eq!(ledger.h(), 0, "the stanza before the count is open");
+        drop(early);
+        assert_eq!(ledger.h(), 1);
+        drop(second);
+        assert_eq!(ledger.h(), 2);
+    }
+
+    #[test]
+    fn the_count_wraps() {
+        let ledger = Arc::new(Ledger::restored([7; 32], AccountId(1), u32::MAX));
+        assert_eq!(ledger.h(), u32::MAX);
+        let ticket = ledger.issue();
+        assert_eq!(ticket.seal(0).map(|seal| seal.h), Some(0));
+        drop(ticket);
+        assert_eq!(ledger.h(), 0);
+        ledger.pass();
+        assert_eq!(ledger.h(), 1);
+    }
+
+    #[test]
+    fn a_failure_is_told_once() {
+        let ticket = Arc::new(Ledger::default()).issue();
+        assert!(ticket.tell() && !ticket.clone().tell());
     }
 
     #[tokio::test]

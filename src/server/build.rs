@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, timeout_at};
 
 use super::admin_socket::AdminSocket;
 use super::check::bind_problem;
@@ -20,7 +20,7 @@ use crate::net::tls::{Reloaded, Tls};
 use crate::router::Router;
 use crate::router::outbox::End;
 use crate::router::registry::Conflict;
-use crate::session::Context;
+use crate::session::{Context, saved};
 use crate::store::{OpenError, Store, meta};
 use crate::stream::c2s::Policy;
 use crate::stream::sasl::throttle::Throttle;
@@ -39,6 +39,7 @@ pub struct Running {
     pub store: Store,
     context: Arc<Context>,
     stop: watch::Sender<bool>,
+    save: watch::Sender<bool>,
 }
 
 /// Starts a server: store, certificates, listeners, in this order; what fails says what to do.
@@ -51,7 +52,9 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
         tracing::warn!("{warning}");
     }
     let (stop, stopping) = watch::channel(false);
-    let context = context(config, store.clone(), secret, stopping);
+    let (save, saving) = watch::channel(false);
+    let context = context(config, store.clone(), secret, stopping, saving);
+    wake_sleepers(&context).await?;
     let hall = Hall::new(context.clone(), tls.clone());
     let mut c2s = Vec::new();
     let mut c2s_tls = Vec::new();
@@ -69,7 +72,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let effects = Arc::new(Live(context.router.clone()));
     let hosts = config.host.iter().map(|host| host.domain.clone()).collect();
     let operator = Operator::new(store.clone(), hosts, config.sasl.iterations, effects);
-    let running = Running { c2s, c2s_tls, tls, operator, store, context, stop };
+    let running = Running { c2s, c2s_tls, tls, operator, store, context, stop, save };
     running.watch_certificates();
     running.listen_to_operator(config, origins).await?;
     Ok(running)
@@ -83,9 +86,17 @@ impl Running {
         for outbox in self.context.router.registry.all() {
             outbox.end(End::Shutdown);
         }
-        let drained = timeout(limit, self.context.router.tasks.drained()).await.is_ok();
+        let tasks = &self.context.router.tasks;
+        let end = clock() + limit;
+        // What is left of the time is for those that are written down.
+        let soon = clock() + limit * 3 / 5;
+        let drained = timeout_at(soon.into(), tasks.drained()).await.is_ok();
+        // Whoever could not be resumed has taken leave: what others were told of it is in the boxes
+        // of those who can, and goes with them (promise.md 11).
+        let _ = self.save.send(true);
+        let saved = timeout_at(end.into(), tasks.ended()).await.is_ok();
         self.store.close().await;
-        drained
+        drained && saved
     }
 
     /// Reads certificates again where their files changed, or all on SIGHUP.
@@ -167,6 +178,17 @@ async fn open_store(config: &Config) -> Result<Store, Problem> {
     }
 }
 
+/// The sessions that slept over the restart are there before the first client comes.
+async fn wake_sleepers(context: &Arc<Context>) -> Result<(), Problem> {
+    let woken = saved::wake_all(context).await;
+    let (back, lost) =
+        woken.map_err(|error| problem(error, "the database", "run `stonechat check --deep`"))?;
+    if back + lost > 0 {
+        tracing::info!(sessions = back, lost, "sessions wait to be resumed");
+    }
+    Ok(())
+}
+
 async fn fake_salt_secret(store: &Store) -> Result<[u8; 32], Problem> {
     let mut fresh = [0; 32];
     OsRng.fill(&mut fresh);
@@ -179,6 +201,7 @@ fn context(
     store: Store,
     secret: [u8; 32],
     stopping: watch::Receiver<bool>,
+    saving: watch::Receiver<bool>,
 ) -> Arc<Context> {
     let limits = Arc::new(config.limits.to_limits());
     let hosts: Vec<String> = config.host.iter().map(|host| host.domain.clone()).collect();
@@ -214,11 +237,20 @@ fn context(
         throttle: Mutex::new(throttle),
         workers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
         stopping,
+        saving,
+        doors: Arc::default(),
+        resume_location: Some(config.session.resume_location.clone())
+            .filter(|location| !location.is_empty()),
     })
 }
 
 fn problem(what: impl std::fmt::Display, place: &str, fix: &str) -> Problem {
     Problem { what: what.to_string(), place: place.to_owned(), fix: fix.to_owned() }
+}
+
+#[allow(clippy::disallowed_methods)] // the monotonic clock
+fn clock() -> Instant {
+    Instant::now()
 }
 
 #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one

@@ -18,12 +18,21 @@ pub struct Binding {
     pub cx: Cx,
     /// Its last words.
     pub goodbye: Goodbye,
+    /// What its client did not acknowledge (XEP-0198 §4).
+    pub unacked: Vec<Outgoing>,
+    /// It goes on after a restart of the server: it takes no leave.
+    kept: bool,
 }
 
 impl Binding {
     /// For a session that was just put into the registry.
     pub fn new(context: Arc<Context>, cx: Cx) -> Self {
-        Self { context, cx, goodbye: Goodbye::default() }
+        Self { context, cx, goodbye: Goodbye::default(), unacked: Vec::new(), kept: false }
+    }
+
+    /// The session sleeps over a restart of the server.
+    pub fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// All that sessions share.
@@ -34,6 +43,9 @@ impl Binding {
 
 impl Drop for Binding {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         // It may be a panic that ends the session: another one on the way out would end the server.
         if catch_unwind(AssertUnwindSafe(|| self.leave())).is_err() {
             tracing::error!(jid = %self.cx.who.jid, "a session did not take leave");
@@ -52,7 +64,8 @@ impl Binding {
         if let Some(resource) = &resource {
             self.context.pipeline.gone(&cx, resource);
         }
-        let left = cx.who.outbox.as_ref().map(|outbox| outbox.close()).unwrap_or_default();
+        let mut left = std::mem::take(&mut self.unacked);
+        left.extend(cx.who.outbox.iter().flat_map(|outbox| outbox.close()));
         router.ended(bare.as_str());
         let pipeline = self.context.pipeline.clone();
         let goodbye = std::mem::take(&mut self.goodbye);
@@ -67,15 +80,19 @@ impl Binding {
     }
 }
 
-/// An IQ request that was never written gets the answer of an absent resource (RFC 6121
-/// §8.5.3.2.3); owed messages are in the store; the rest had no claim.
+/// promise.md 10: an IQ request that was never handled gets the answer of an absent resource (RFC
+/// 6121 §8.5.3.2.3), a room learns that its occupant is gone; owed messages are in the store; the
+/// rest had no claim.
 fn undelivered(item: &Outgoing) -> Option<Stanza> {
-    let stanza = Stanza::ours(item.frame.to_vec().into())?;
-    if stanza.kind() != Kind::Iq {
+    if item.owed.is_some() {
         return None;
     }
+    let stanza = Stanza::ours(item.frame.to_vec().into())?;
+    let error = match (stanza.kind(), stanza.ty().as_deref()) {
+        (Kind::Iq, _) => StanzaError::service_unavailable(),
+        (Kind::Message, Some("groupchat")) => StanzaError::recipient_unavailable(),
+        _ => return None,
+    };
     let from = stanza.to().map(Jid::as_str);
-    let reply =
-        error_reply(stanza.element(), from, stanza.from(), &StanzaError::service_unavailable())?;
-    Stanza::ours(reply)
+    Stanza::ours(error_reply(stanza.element(), from, stanza.from(), &error)?)
 }

@@ -7,6 +7,7 @@ use crate::jid::Jid;
 use crate::modules::api::{Cx, Effect, Reply, Verdict};
 use crate::router::ticket::Ticket;
 use crate::router::{Handler, Origin, Routed};
+use crate::stanza::ids;
 use crate::stanza::iq::Iq;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError, error_reply};
@@ -57,7 +58,7 @@ impl Session {
             }
         }
         match kind {
-            Kind::Message => self.route(stanza, None),
+            Kind::Message => self.message(stanza),
             Kind::Presence => self.presence(stanza),
             Kind::Iq => self.iq(stanza),
         }
@@ -66,6 +67,7 @@ impl Session {
     /// RFC 6120 §4.8.3, §4.8.4, §4.9.1.1
     fn no_stanza(&mut self, element: &Element) {
         match (element.ns(), element.name()) {
+            (ns::SM, _) => self.command(element),
             (ns::STREAM, "error") => self.ending = Some(Ending::GivenUp),
             (ns::SERVER, _) => self.fail(StreamError::InvalidNamespace.into()),
             _ => self.fail(StreamError::UnsupportedStanzaType.into()),
@@ -79,6 +81,24 @@ impl Session {
         from == jid.as_str()
             || Jid::parse(&from)
                 .is_ok_and(|from| from.as_str() == jid.as_str() || from.as_str() == jid.bare_str())
+    }
+
+    /// The sender's archive has it before anybody else.
+    fn message(&mut self, stanza: Stanza) {
+        let router = &self.binding.cx.router;
+        let stripped = ids::stripped(&stanza, |domain| router.is_local(domain));
+        let stanza = stripped.unwrap_or(stanza);
+        let mut origin = Origin::session(&self.ledger, &self.outbox, None);
+        match router.clone().keep_sent(&stanza, self.binding.cx.now, &mut origin) {
+            Ok(()) => {
+                let ticket = origin.given();
+                self.route(stanza, ticket);
+            }
+            Err(error) => {
+                origin.finish();
+                self.bounce(&stanza, &error.into());
+            }
+        }
     }
 
     fn iq(&mut self, stanza: Stanza) {
@@ -98,12 +118,14 @@ impl Session {
             let answer =
                 self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
             let ticket = self.ledger.issue();
-            let earlier = ticket.clone();
+            let earlier = self.managed.is_none().then(|| ticket.clone());
             self.await_handler(ticket, async move {
                 let answer = answer.await;
                 // To a client without XEP-0198 an answer says that all before it arrived: so the
                 // messages before it are durable first (promise.md 1).
-                earlier.predecessors().await;
+                if let Some(earlier) = earlier {
+                    earlier.predecessors().await;
+                }
                 Outcome::Reply(iq, answer)
             });
         } else {
@@ -131,11 +153,11 @@ impl Session {
                     Ok(presented) => {
                         // One stanza that becomes thousands is not one stanza.
                         self.charge(presented.looked_at / CONTACTS_PER_STANZA);
-                        if let Some(boundary) = presented.drain {
+                        if presented.drain {
                             for item in self.outbox.take_before_owed() {
-                                self.wire.queue_frame(item.frame);
+                                self.send(item);
                             }
-                            self.begin_drain(boundary);
+                            self.begin_drain();
                         } else if presented.refuses {
                             self.stop_drain();
                         }
@@ -214,7 +236,7 @@ impl Session {
 
     /// A handler is done: answer, and go on.
     pub(super) fn handled(&mut self, handled: Handled) {
-        if matches!(handled.outcome, Outcome::Reply(..)) && self.drain.is_none() {
+        if matches!(handled.outcome, Outcome::Reply(..)) && self.may_answer() {
             // A message before the request may have failed at its commit: its error goes first.
             let taken = self.outbox.take(usize::MAX);
             self.take(taken);
@@ -250,14 +272,23 @@ impl Session {
 
     /// Queues an answer behind everything that others sent before it.
     fn answer(&mut self, reply: bytes::Bytes) {
-        if self.drain.is_some() {
+        if !self.may_answer() {
             // A full box ends the session by itself.
             let _ = self.outbox.push(Frame::whole(reply));
             return;
         }
         let taken = self.outbox.take(usize::MAX);
         self.take(taken);
-        self.wire.queue(reply);
+        if self.drain.is_some() {
+            let _ = self.outbox.push(Frame::whole(reply));
+            return;
+        }
+        self.send(Frame::whole(reply).into());
+    }
+
+    /// Nothing must go before an answer but what is in the outbox.
+    fn may_answer(&self) -> bool {
+        self.drain.is_none() && !self.is_asleep() && !self.is_full()
     }
 
     fn bounce(&mut self, stanza: &Stanza, error: &StanzaError) {

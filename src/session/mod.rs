@@ -1,10 +1,15 @@
 //! One task per client stream: negotiation first, then the session's loop.
 
 mod binding;
+mod delivery;
+pub mod door;
 mod inbound;
+mod managed;
 mod negotiate;
 pub mod pace;
 mod run;
+pub mod saved;
+mod sleep;
 pub mod transport;
 pub mod wire;
 
@@ -20,6 +25,7 @@ use crate::router::registry::Conflict;
 use crate::stream::c2s::Policy;
 use crate::stream::sasl::ChannelBindings;
 use crate::stream::sasl::throttle::Throttle;
+use door::Doors;
 use transport::Transport;
 
 /// What all sessions of one server share.
@@ -40,6 +46,12 @@ pub struct Context {
     pub workers: Semaphore,
     /// True once the server stops.
     pub stopping: watch::Receiver<bool>,
+    /// True once sessions that can be resumed are to be written down.
+    pub saving: watch::Receiver<bool>,
+    /// The ways to sessions that can be resumed.
+    pub doors: Arc<Doors>,
+    /// Where clients are asked to come back to (XEP-0198 §3).
+    pub resume_location: Option<String>,
 }
 
 /// A connection that was just accepted.
@@ -57,11 +69,9 @@ pub struct Arrival {
 /// Negotiates, then hands the stream to a task of its own, so that the larger future of the
 /// negotiation is freed. `guard` is dropped when the stream ends (it counts streams per address).
 pub async fn serve(context: Arc<Context>, arrival: Arrival, guard: impl Send + 'static) {
-    if let Some(session) = Box::pin(negotiate::negotiate(context.clone(), arrival)).await {
-        context.router.tasks.spawn("session", async move {
-            let _guard = guard;
-            run::run(session).await;
-        });
+    let negotiation = negotiate::negotiate(context.clone(), arrival, Box::new(guard));
+    if let Some(session) = Box::pin(negotiation).await {
+        context.router.tasks.spawn("session", run::run(session));
     }
 }
 

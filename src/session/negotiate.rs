@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout_at};
 
 use super::binding::Binding;
+use super::door::{Connection, Guard, Knock, Refused};
 use super::run::Session;
 use super::wire::{Event, Io, Wire};
 use super::{Arrival, Context};
 use crate::base::credential::HashName;
+use crate::base::hash::sha256;
 use crate::base::id::{self, OsRng};
 use crate::jid::{BareJid, FullJid};
 use crate::modules::api::{Cx, Who};
@@ -20,10 +23,12 @@ use crate::router::registry::{Bound, Conflict, Resource};
 use crate::stanza::iq::Iq;
 use crate::stanza::{Kind, Stanza, StanzaError};
 use crate::store::accounts::{self, AccountId};
+use crate::store::handled;
 use crate::stream::c2s::{C2s, Input, Output, Outputs};
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::sasl::throttle::{Key, Throttle};
 use crate::stream::sasl::{Identity, SaslFailure};
+use crate::stream::sm;
 use crate::xml::element::Element;
 
 /// The driver of one stream.
@@ -38,6 +43,8 @@ struct Negotiation {
     asked: Option<(AccountId, i64)>,
     /// Set by a bind; dropping it undoes the bind.
     bound: Option<Binding>,
+    /// Goes with the connection.
+    guard: Guard,
 }
 
 /// What a step of the driver leads to.
@@ -49,12 +56,14 @@ enum Next {
     Feed(Input),
     /// The stream is bound.
     Done(FullJid),
+    /// The connection belongs to another session now.
+    Resumed,
     /// The connection is of no more use.
     End,
 }
 
 /// Brings a connection to a bound session, or to its end.
-pub async fn negotiate(context: Arc<Context>, arrival: Arrival) -> Option<Session> {
+pub async fn negotiate(context: Arc<Context>, arrival: Arrival, guard: Guard) -> Option<Session> {
     let wire = Wire::new(arrival.transport, &context.router.limits);
     let machine = C2s::new(context.policy.clone(), arrival.direct_tls);
     let deadline = (arrival.since + context.router.limits.unauthenticated_time).into();
@@ -68,6 +77,7 @@ pub async fn negotiate(context: Arc<Context>, arrival: Arrival) -> Option<Sessio
         account: None,
         asked: None,
         bound: None,
+        guard,
     };
     let mut input = negotiation.read().await?;
     loop {
@@ -75,6 +85,7 @@ pub async fn negotiate(context: Arc<Context>, arrival: Arrival) -> Option<Sessio
             Next::Read => input = negotiation.read().await?,
             Next::Feed(next) => input = next,
             Next::Done(full) => return negotiation.into_session(full),
+            Next::Resumed => return None,
             Next::End => {
                 negotiation.hang_up().await;
                 return None;
@@ -159,10 +170,14 @@ impl Negotiation {
                 Output::Failed { localpart } => self.failed(localpart.as_deref()),
                 Output::Authenticated => self.wire.authenticated(&self.context.router.limits),
                 Output::Bind(wanted) => next = Next::Feed(Input::Bound(self.bind(wanted).await)),
+                Output::Resume { previd, h } => next = self.resume(previd, h).await,
                 Output::Request(element) => next = self.request(element).await,
                 Output::Done(full) => next = Next::Done(full),
                 Output::End => next = Next::End,
             }
+        }
+        if matches!(next, Next::Resumed) {
+            return next;
         }
         match self.wire.flush().await {
             Ok(()) => next,
@@ -277,14 +292,8 @@ impl Negotiation {
         for _ in 0..RENAMES_MAX {
             let full = bare.with_resource(&name).map_err(|_| StanzaError::bad_request())?;
             let cx = self.cx(full.clone(), account);
-            let resource = Resource {
-                jid: full.clone(),
-                session: cx.who.session,
-                outbox: cx.who.outbox.clone().ok_or_else(StanzaError::internal_server_error)?,
-                presence: None,
-                interested: false,
-                directed: Vec::new(),
-            };
+            let outbox = cx.who.outbox.clone().ok_or_else(StanzaError::internal_server_error)?;
+            let resource = Resource::new(full.clone(), cx.who.session, outbox);
             let router = &self.context.router;
             let max = router.limits.resources_per_account;
             match router.registry.bind(resource, account.is_none(), self.context.conflict, max) {
@@ -314,6 +323,48 @@ impl Negotiation {
             }
         }
         Err(StanzaError::conflict())
+    }
+
+    /// XEP-0198 §5: gives the connection to the session that the client asks for.
+    async fn resume(&mut self, previd: String, h: u32) -> Next {
+        let Some((bare, Some(account))) = self.account.clone() else {
+            return Next::Feed(Input::NotResumed(None));
+        };
+        let id = sha256(previd.as_bytes());
+        if let Some(door) = self.context.doors.find(&id, &bare) {
+            let (answer, answered) = oneshot::channel();
+            let connection = Connection {
+                wire: std::mem::replace(&mut self.wire, Wire::nowhere()),
+                peer: self.peer,
+                secure: self.machine.is_secured(),
+                lang: self.machine.lang().map(str::to_owned),
+                guard: std::mem::replace(&mut self.guard, Box::new(())),
+            };
+            let refused = match door.knock(Box::new(Knock { connection, previd, h, answer })) {
+                Err(knock) => Refused { connection: knock.connection, lie: None },
+                Ok(()) => match answered.await {
+                    Ok(Ok(())) => return Next::Resumed,
+                    Ok(Err(refused)) => refused,
+                    // The session fell over a bug of ours, with the connection.
+                    Err(_) => return Next::Resumed,
+                },
+            };
+            self.wire = refused.connection.wire;
+            self.guard = refused.connection.guard;
+            if let Some(lie) = refused.lie {
+                return Next::Feed(Input::Fail(sm::too_high(lie)));
+            }
+        }
+        // What the stream handled is exact once all that it queued is written (promise.md 6).
+        let store = &self.context.router.store;
+        let known = match store.barrier().await {
+            Ok(()) => store.read(move |tx| handled::get(tx, &id, account)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &known {
+            tracing::error!(%error, "the count of a former stream could not be read");
+        }
+        Next::Feed(Input::NotResumed(known.ok().flatten()))
     }
 
     /// Whether what the stream logged in with still opens the account. Looked up when it is among
@@ -383,7 +434,7 @@ impl Negotiation {
             // The stop may have gone through the registry just before this session was there.
             binding.cx.who.outbox.iter().for_each(|outbox| outbox.end(End::Shutdown));
         }
-        Some(Session::new(binding, self.wire, self.machine.lang(), now()))
+        Some(Session::new(binding, self.wire, Some(self.guard), self.machine.lang(), now()))
     }
 
     /// Lets the last words reach the client, for a moment.

@@ -1,7 +1,7 @@
 //! The session's loop: one task, one `select!` over the connection, the pending handler, the outbox
 //! and the nearest deadline. While a handler is pending only reading pauses.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,24 +11,21 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::time::{sleep_until, timeout};
 
 use super::binding::Binding;
+use super::delivery::{Delivery, Drain, Ping, page};
+use super::door::Guard;
 use super::inbound::Handled;
+use super::managed::Managed;
 use super::negotiate::GOODBYE;
 use super::pace::Pace;
 use super::wire::{Event, Io, Wire};
-use crate::base::id::{self, OsRng};
-use crate::base::time::from_micros;
 use crate::jid::Jid;
 use crate::modules::SessionState;
-use crate::router::outbox::{End, Outbox, Taken};
+use crate::router::outbox::{End, Outbox, Outgoing, Taken};
 use crate::router::ticket::Ledger;
-use crate::stanza::Stanza;
-use crate::stanza::delay::delay;
 use crate::store::StoreError;
-use crate::store::mailbox::{self, MailRow, Page};
-use crate::store::tx::Tx;
+use crate::store::mailbox::MailRow;
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::open::CLOSE;
-use crate::xml::writer::Xml;
 
 /// A bound stream.
 pub struct Session {
@@ -38,44 +35,28 @@ pub struct Session {
     pub(super) state: SessionState,
     pub(super) lang: Option<Arc<str>>,
     pub(super) wire: Wire,
+    /// Held as long as there is a connection.
+    pub(super) guard: Option<Guard>,
     /// Reading pauses until this handler is done.
     pub(super) pending: Option<Pending>,
     /// A full box that this session feeds: reading pauses until it is under half.
     pub(super) slow: Option<(Arc<Outbox>, Instant)>,
     /// Owed rows that are being delivered; the outbox waits.
     pub(super) drain: Option<Drain>,
+    pub(super) delivery: Delivery,
+    /// XEP-0198, once enabled.
+    pub(super) managed: Option<Box<Managed>>,
     pub(super) ending: Option<Ending>,
-    pace: Pace,
-    paused_until: Option<Instant>,
-    heard: Instant,
+    pub(super) pace: Pace,
+    pub(super) paused_until: Option<Instant>,
+    pub(super) heard: Instant,
     pub(super) ping: Option<Ping>,
-    /// Owed messages written to the client and not confirmed, oldest first.
-    unconfirmed: Vec<i64>,
-    unconfirmed_since: Option<Instant>,
     /// The outbox called while nothing could be taken from it.
-    woken: bool,
+    pub(super) woken: bool,
 }
 
 /// A handler on its way.
 pub(super) type Pending = Pin<Box<dyn Future<Output = Handled> + Send>>;
-
-/// A pass over the account's owed rows (promise.md 3).
-pub(super) struct Drain {
-    boundary: i64,
-    after: i64,
-    page: Option<Paging>,
-}
-
-/// A read of owed rows on its way.
-type Paging = Pin<Box<dyn Future<Output = Result<Page, StoreError>> + Send>>;
-
-/// A server ping whose answer is awaited.
-pub(super) struct Ping {
-    pub(super) id: String,
-    sent: Instant,
-    /// So many of `unconfirmed` were written before it.
-    covers: usize,
-}
 
 /// Why the stream ends.
 pub(super) enum Ending {
@@ -87,15 +68,24 @@ pub(super) enum Ending {
     Failure(StreamFailure),
     /// The connection is gone.
     Cut,
+    /// Nobody came to resume it in time.
+    Expired,
+    /// The server stops.
+    Stop,
+    /// The server stops, and all that could still be sent to the session was.
+    LieDown,
 }
 
 #[allow(clippy::large_enum_variant)] // lives for one turn of the loop, on the stack
-enum Woken {
+pub(super) enum Woken {
     Io(std::io::Result<Io>),
     Handled(Handled),
-    Page(Result<Page, StoreError>),
+    Page(Result<Vec<MailRow>, StoreError>),
+    /// The stanzas that an answer waits for are handled.
+    Reached,
     Outbox,
     Timer,
+    LieDown,
 }
 
 /// Runs the session to its end. The binding's drop tells the world.
@@ -121,7 +111,13 @@ async fn panicked(work: impl Future<Output = ()>) -> bool {
 
 impl Session {
     /// A session just bound. `now` is the monotonic clock.
-    pub fn new(binding: Binding, wire: Wire, lang: Option<&str>, now: Instant) -> Self {
+    pub fn new(
+        binding: Binding,
+        wire: Wire,
+        guard: Option<Guard>,
+        lang: Option<&str>,
+        now: Instant,
+    ) -> Self {
         let pace = Pace::new(&binding.context().router.limits, now);
         let outbox = binding.cx.who.outbox.clone().unwrap_or_else(|| Arc::new(Outbox::new(0)));
         Self {
@@ -131,55 +127,68 @@ impl Session {
             state: SessionState::default(),
             lang: lang.map(Into::into),
             wire,
+            guard,
             pending: None,
             slow: None,
             drain: None,
+            delivery: Delivery::default(),
+            managed: None,
             ending: None,
             pace,
             paused_until: None,
             heard: now,
             ping: None,
-            unconfirmed: Vec::new(),
-            unconfirmed_since: None,
             woken: false,
         }
     }
 
     async fn serve(&mut self) {
-        while self.ending.is_none() {
-            self.read_pieces();
-            if self.ending.is_some() {
+        loop {
+            while self.ending.is_none() {
+                if !self.is_asleep() {
+                    self.read_pieces();
+                }
+                if self.ending.is_some() {
+                    break;
+                }
+                let woken = self.wait().await;
+                self.on(woken);
+            }
+            if matches!(self.ending, Some(Ending::Stop)) {
+                self.say_last().await;
+            }
+            if !self.fall_asleep() {
                 return;
             }
-            let woken = self.wait().await;
-            self.on(woken);
         }
     }
 
     /// Waits for whatever comes first: output and what others want of us before new input.
     async fn wait(&mut self) -> Woken {
         let now = now();
+        self.ask_if_due(now);
+        let asleep = self.is_asleep();
         let writing = self.wire.is_writing();
-        let reading = self.may_read();
+        let reading = !asleep && self.may_read();
         let deadline = self.deadline(now);
-        let free = !writing && self.drain.is_none();
-        if free && std::mem::take(&mut self.woken) {
+        if !writing && !asleep && self.may_take() && std::mem::take(&mut self.woken) {
             return Woken::Outbox;
         }
-        let (pending, drain, wire) = (&mut self.pending, &mut self.drain, &mut self.wire);
+        let awaited = self.awaited();
+        let lie_down = self.lies_down();
+        let (handler, drain, wire) = (&mut self.pending, &mut self.drain, &mut self.wire);
         tokio::select! {
             biased;
             io = wire.io(reading), if writing || reading => Woken::Io(io),
-            handled = async { match pending { Some(pending) => pending.await, None => std::future::pending().await } }
+            handled = async { match handler { Some(handler) => handler.await, None => pending().await } }
                 => Woken::Handled(handled),
-            page = async {
-                match drain.as_mut().and_then(|drain| drain.page.as_mut()) {
-                    Some(page) => page.await,
-                    None => std::future::pending().await,
-                }
-            }, if !writing => Woken::Page(page),
+            page = page(drain), if !writing && !asleep => Woken::Page(page),
+            () = async { match awaited { Some(stanzas) => self.ledger.reached(stanzas).await, None => pending().await } }
+                => Woken::Reached,
             // Also while nothing can be taken: a client that does not read must end all the same.
             () = self.outbox.ready() => Woken::Outbox,
+            () = async { match lie_down { Some(mut saving) => drop(saving.wait_for(|saving| *saving).await), None => pending().await } }
+                => Woken::LieDown,
             () = sleep_until(deadline.into()) => Woken::Timer,
         }
     }
@@ -194,16 +203,29 @@ impl Session {
                 self.handled(handled);
             }
             Woken::Page(page) => self.drain_page(page),
-            Woken::Outbox if self.wire.is_writing() || self.drain.is_some() => {
-                self.woken = true;
-                self.end(self.outbox.ending());
-            }
-            Woken::Outbox => {
-                let taken = self.outbox.take(BATCH_BYTES);
-                self.take(taken);
-            }
+            Woken::Reached => self.reached(),
+            Woken::Outbox => self.outbox_called(),
             Woken::Timer => self.timer(),
+            Woken::LieDown => self.ending = Some(Ending::LieDown),
         }
+    }
+
+    fn outbox_called(&mut self) {
+        self.somebody_knocks();
+        if self.is_asleep() {
+            self.stir();
+        } else if self.wire.is_writing() || !self.may_take() {
+            self.woken = true;
+            self.end(self.outbox.ending());
+        } else {
+            let taken = self.outbox.take(BATCH_BYTES);
+            self.take(taken);
+        }
+    }
+
+    /// Nothing comes before what waits in the outbox, and the client takes what it is sent.
+    fn may_take(&self) -> bool {
+        self.drain.is_none() && !self.is_full()
     }
 
     /// Who does not take the answers gets to ask no more: what waits for one session is bounded.
@@ -211,6 +233,7 @@ impl Session {
         self.pending.is_none()
             && self.slow.is_none()
             && self.paused_until.is_none()
+            && !self.is_resuming()
             && self.wire.queued() <= self.binding.context().router.limits.outbox_bytes_max
     }
 
@@ -261,184 +284,96 @@ impl Session {
     }
 
     pub(super) fn take(&mut self, taken: Taken) {
-        if let Some(boundary) = taken.drain {
-            self.begin_drain(boundary);
+        if taken.drain {
+            self.begin_drain();
         }
         for item in taken.batch {
-            self.wire.queue_frame(item.frame);
-            if let Some(seq) = item.owed {
-                self.written(seq);
-            }
+            self.send(item);
         }
         self.ping_if_owed();
         self.end(taken.end);
     }
 
-    fn end(&mut self, end: Option<End>) {
+    /// Puts a stanza on the wire, and remembers it as long as it may be owed.
+    pub(super) fn send(&mut self, item: Outgoing) {
+        let frame = self.stamped(&item);
+        match (&mut self.managed, item.owed) {
+            (Some(managed), _) => {
+                let bytes = item.frame.len();
+                managed.sm.push(item, bytes);
+            }
+            (None, Some(seq)) => self.written(seq),
+            (None, None) => {}
+        }
+        self.wire.queue_frame(frame);
+    }
+
+    pub(super) fn end(&mut self, end: Option<End>) {
         match end {
             Some(End::Failure(failure)) => self.fail(failure),
+            Some(End::Shutdown) if self.is_resumable() => self.ending = Some(Ending::Stop),
             Some(End::Shutdown) => self.fail(StreamError::SystemShutdown.into()),
             None => {}
         }
     }
 
-    /// Owed rows up to `boundary` go before anything that waits in the outbox.
-    pub(super) fn begin_drain(&mut self, boundary: i64) {
-        if self.binding.cx.who.account.is_none() {
-            return;
-        }
-        let after = i64::MIN;
-        let page = Some(self.page(after, boundary));
-        self.drain = Some(Drain { boundary, after, page });
-    }
-
-    /// RFC 6121 §8.5.2.2: whoever is not available, or of negative priority, gets no more of what
-    /// was for the account; another session may.
-    pub(super) fn stop_drain(&mut self) {
-        self.drain = None;
-        self.binding.cx.router.ended(self.binding.cx.who.jid.bare_str());
-    }
-
-    fn end_drain(&self, boundary: i64) {
-        let who = &self.binding.cx.who;
-        let registry = &self.binding.cx.router.registry;
-        registry.with(who.jid.bare_str(), |user| user.owed.end_drain(who.session, boundary));
-    }
-
-    fn page(&self, after: i64, boundary: i64) -> Paging {
-        let store = self.binding.cx.store.clone();
-        let account = self.binding.cx.who.account;
-        Box::pin(async move {
-            let Some(account) = account else { return Ok(Page::default()) };
-            // promise.md 7: the read sees every row that was queued before.
-            store.barrier().await?;
-            let page = move |tx: &mut dyn Tx| {
-                mailbox::page(tx, account, after, boundary, PAGE_ROWS, PAGE_BYTES)
-            };
-            store.read(page).await
-        })
-    }
-
-    fn drain_page(&mut self, page: Result<Page, StoreError>) {
-        let Some(mut drain) = self.drain.take() else { return };
-        let Page { rows, more } = match page {
-            Ok(page) => page,
-            Err(error) => {
-                // The rows stay owed: the next session gets them.
-                tracing::error!(%error, jid = %self.binding.cx.who.jid, "owed messages could not be read");
-                self.end_drain(drain.boundary);
-                return;
-            }
-        };
-        for row in rows {
-            drain.after = row.seq;
-            self.deliver_row(row);
-        }
-        self.ping_if_owed();
-        if more {
-            drain.page = Some(self.page(drain.after, drain.boundary));
-            self.drain = Some(drain);
-        } else {
-            self.end_drain(drain.boundary);
-        }
-    }
-
-    fn deliver_row(&mut self, row: MailRow) {
-        let cx = &self.binding.cx;
-        let (session, seq, bytes) = (cx.who.session, row.seq, row.stanza.len());
-        let claimed = cx
-            .router
-            .registry
-            .with(cx.who.jid.bare_str(), |user| user.owed.claim(seq, bytes, session));
-        if claimed != Some(true) {
-            return;
-        }
-        let Some(stanza) = Stanza::ours(row.stanza.into()) else {
-            tracing::error!(seq, jid = %cx.who.jid, "a stored message is damaged and was left out");
-            return;
-        };
-        let stamp = delay(cx.who.jid.domain(), from_micros(row.at));
-        self.wire.queue_frame(stanza.frame_with(&stamp));
-        self.written(seq);
-    }
-
-    fn written(&mut self, seq: i64) {
-        self.unconfirmed.push(seq);
-        self.unconfirmed_since.get_or_insert_with(now);
-    }
-
-    /// Many unconfirmed messages: do not wait half a minute to ask.
-    fn ping_if_owed(&mut self) {
-        if self.unconfirmed.len() >= UNCONFIRMED_MANY && self.ping.is_none() {
-            self.send_ping();
-        }
-    }
-
-    fn send_ping(&mut self) {
-        let id = id::short(&mut OsRng);
-        let who = &self.binding.cx.who;
-        let mut xml = Xml::new();
-        xml.start("iq").attr("type", "get").attr("id", &id);
-        xml.attr("from", who.jid.domain()).attr("to", who.jid.as_str());
-        xml.start("ping").attr("xmlns", crate::xml::ns::PING).end().end();
-        self.wire.queue(xml.finish());
-        self.ping = Some(Ping { id, sent: now(), covers: self.unconfirmed.len() });
-    }
-
-    /// An answer, result or error, to a request of ours. Confirms what was written before the
-    /// ping (promise.md 2).
-    pub(super) fn reply_to_us(&mut self, id: Option<&str>) {
-        if let Some(ping) = self.ping.take_if(|ping| Some(ping.id.as_str()) == id) {
-            let confirmed: Vec<i64> =
-                self.unconfirmed.drain(..ping.covers.min(self.unconfirmed.len())).collect();
-            self.confirm(&confirmed);
-            self.unconfirmed_since = (!self.unconfirmed.is_empty()).then_some(ping.sent);
-        }
-    }
-
-    fn confirm(&self, seqs: &[i64]) {
-        if !seqs.is_empty() {
-            let cx = &self.binding.cx;
-            cx.router.confirm(cx.who.jid.bare_str(), seqs);
-        }
-    }
-
     fn deadline(&self, now: Instant) -> Instant {
+        if let Some(until) = self.asleep_until() {
+            return until;
+        }
         let limits = &self.binding.context().router.limits;
-        let idle = match &self.ping {
-            Some(ping) => ping.sent + limits.ping_timeout,
+        let asked = self.ping.as_ref().map(|ping| ping.sent).into_iter().chain(self.asked()).min();
+        let idle = match asked {
+            Some(asked) => asked + limits.ping_timeout,
             None => {
                 let silent = (!limits.ping_after.is_zero()).then(|| self.heard + limits.ping_after);
-                let owed = self.unconfirmed_since.map(|since| since + CONFIRM_AFTER);
-                silent.into_iter().chain(owed).min().unwrap_or(now + FOREVER)
+                silent.into_iter().chain(self.delivery.due()).min().unwrap_or(now + FOREVER)
             }
         };
         let slow = self.slow.as_ref().map(|_| now + SLOW_STEP);
-        [self.paused_until, slow].into_iter().flatten().chain([idle]).min().unwrap_or(idle)
+        let soon = [self.paused_until, slow, self.management_due(now)];
+        soon.into_iter().flatten().chain([idle]).min().unwrap_or(idle)
     }
 
     fn timer(&mut self) {
         let now = now();
+        if self.asleep_until().is_some_and(|until| until <= now) {
+            self.ending = Some(Ending::Expired);
+            return;
+        }
         let limits = self.binding.context().router.limits.clone();
         self.paused_until.take_if(|until| *until <= now);
         self.slow.take_if(|(outbox, until)| *until <= now || !outbox.over_half());
+        self.answer_is_due(now);
         match &self.ping {
             Some(ping) if self.heard <= ping.sent && now >= ping.sent + limits.ping_timeout => {
-                self.fail(StreamError::ConnectionTimeout.text("no answer to a ping"));
+                self.lost();
             }
             Some(ping) if now >= ping.sent + limits.ping_timeout => {
                 // It talks but does not answer pings: what it was sent stays owed.
                 self.ping = None;
-                self.unconfirmed_since = None;
+                self.delivery.forget_due();
             }
             Some(_) => {}
             None => {
                 let silent = !limits.ping_after.is_zero() && now >= self.heard + limits.ping_after;
-                let owed = self.unconfirmed_since.is_some_and(|since| now >= since + CONFIRM_AFTER);
-                if silent || owed {
+                if !self.ask_if_silent(silent, now)
+                    && (silent || self.delivery.due().is_some_and(|due| now >= due))
+                {
                     self.send_ping();
                 }
             }
+        }
+        self.ack_is_overdue(now, &limits);
+    }
+
+    /// No sign of life: the connection is given up. A session that can be resumed is not told, as a
+    /// stream error would end it (promise.md 11).
+    pub(super) fn lost(&mut self) {
+        if self.is_resumable() {
+            self.ending = Some(Ending::Cut);
+        } else {
+            self.fail(StreamError::ConnectionTimeout.text("no answer to a ping"));
         }
     }
 
@@ -454,7 +389,11 @@ impl Session {
         let ending = self.ending.take().unwrap_or(Ending::Cut);
         let closed = matches!(ending, Ending::Closed);
         match ending {
-            Ending::Cut => return self.abandon_handler(),
+            Ending::LieDown => return self.lie_down().await,
+            Ending::Cut | Ending::Expired => {
+                self.abandon_handler();
+                return self.part(closed);
+            }
             Ending::Closed => {
                 tracing::info!(jid = %self.binding.cx.who.jid, "session closed");
                 // The handler under way and the writes of all stanzas end before our closing tag:
@@ -465,27 +404,37 @@ impl Session {
                 tracing::info!(jid = %self.binding.cx.who.jid, "stream error from the client");
             }
             Ending::Failure(failure) => self.wire.queue(failure.to_xml().into()),
+            Ending::Stop => {
+                self.wire.queue(StreamFailure::from(StreamError::SystemShutdown).to_xml().into())
+            }
         }
         self.abandon_handler();
         self.wire.queue(CLOSE.into());
         let goodbye = async {
             self.wire.flush().await?;
             if closed {
-                let unconfirmed = std::mem::take(&mut self.unconfirmed);
+                let unconfirmed = self.delivery.take_unconfirmed();
                 self.confirm(&unconfirmed);
             }
             self.wire.shutdown().await
         };
         let heard = timeout(GOODBYE, goodbye).await;
         // Others see the session gone before its client has hung up.
-        let Self { binding, mut wire, .. } = self;
-        drop(binding);
+        let mut wire = std::mem::replace(&mut self.wire, Wire::nowhere());
+        let guard = self.guard.take();
+        self.part(closed);
         if let Ok(Ok(())) = heard {
             let _ = timeout(GOODBYE, wire.linger()).await;
         }
+        drop(guard);
     }
 
-    async fn settle(&mut self) {
+    /// The session is over for the world: its place is free, what it held goes other ways.
+    fn part(mut self, closed: bool) {
+        self.binding.unacked = self.unmanage(closed);
+    }
+
+    pub(super) async fn settle(&mut self) {
         // What one handler found may call for another.
         while let Some(pending) = &mut self.pending {
             let handled = pending.await;
@@ -524,14 +473,6 @@ pub(super) fn wall() -> SystemTime {
 const BATCH_BYTES: usize = 65_536;
 /// Stanzas read before the outbox has its turn.
 const TURN_STANZAS: usize = 32;
-/// Owed rows read at once.
-const PAGE_ROWS: usize = 50;
-/// The same in bytes, the last row apart: they wait in memory until the client has taken them.
-const PAGE_BYTES: usize = 262_144;
-/// promise.md 2: a message unconfirmed for so long brings a ping.
-const CONFIRM_AFTER: Duration = Duration::from_secs(30);
-/// Unconfirmed messages that bring a ping at once.
-const UNCONFIRMED_MANY: usize = 100;
 /// How often a slowed session looks whether it may go on.
 const SLOW_STEP: Duration = Duration::from_millis(20);
 /// A day: no deadline at all.

@@ -109,6 +109,9 @@ async fn server() -> (tempfile::TempDir, Arc<Context>) {
         throttle: Mutex::new(Throttle::new(9)),
         workers: Semaphore::new(1),
         stopping: watch::channel(false).1,
+        saving: watch::channel(false).1,
+        doors: Arc::default(),
+        resume_location: None,
     };
     (folder, Arc::new(context))
 }
@@ -127,8 +130,7 @@ async fn session(context: &Arc<Context>, resource: &str) -> DuplexStream {
         peer: Ipv4Addr::LOCALHOST.into(),
         secure: true,
     };
-    let (session, presence, directed) = (who.session, None, Vec::new());
-    let place = Resource { jid, session, outbox, presence, interested: false, directed };
+    let place = Resource::new(jid, who.session, outbox);
     assert!(matches!(router.registry.bind(place, false, Conflict::Replace, 9), Bound::Done(None)));
     let cx = Cx {
         who,
@@ -145,7 +147,7 @@ async fn session(context: &Arc<Context>, resource: &str) -> DuplexStream {
     client.write_all(header.as_bytes()).await.unwrap();
     wire.io(true).await.unwrap();
     assert!(wire.piece().unwrap().is_some());
-    let session = Session::new(Binding::new(context.clone(), cx), wire, None, now());
+    let session = Session::new(Binding::new(context.clone(), cx), wire, None, None, now());
     router.tasks.spawn("session", run::run(session));
     client
 }

@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::transport::Transport;
+use super::transport::{StartTls, Transport};
 use crate::base::limits::Limits;
 use crate::stanza::Frame;
 use crate::xml::element::Element;
@@ -73,6 +73,11 @@ impl Wire {
             outgoing: VecDeque::new(),
             queued: 0,
         }
+    }
+
+    /// No connection at all.
+    pub fn nowhere() -> Self {
+        Self::new(Box::new(Nowhere), &Limits::default())
     }
 
     /// The next whole piece among the bytes read so far.
@@ -141,6 +146,7 @@ impl Wire {
     pub fn queue_frame(&mut self, frame: Frame) {
         self.queue(frame.head);
         self.queue(frame.tail);
+        self.queue(frame.end);
     }
 
     /// Bytes that wait to be written.
@@ -229,6 +235,37 @@ impl Wire {
             written -= front.len();
             self.outgoing.pop_front();
         }
+    }
+}
+
+/// The connection of a session that has none.
+struct Nowhere;
+
+impl Transport for Nowhere {
+    fn start_tls<'a>(&'a mut self, _: &'a str) -> StartTls<'a> {
+        Box::pin(std::future::ready(Err(io::ErrorKind::NotConnected.into())))
+    }
+}
+
+impl AsyncRead for Nowhere {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+    }
+}
+
+impl AsyncWrite for Nowhere {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

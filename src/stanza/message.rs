@@ -1,7 +1,4 @@
-//! Message types (RFC 6121 §5.2.2), and which messages are owed to an account (XEP-0160, 0334).
-
-use super::{Kind, Stanza};
-use crate::xml::ns;
+//! Message types (RFC 6121 §5.2.2).
 
 /// The value of a message's 'type' attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,32 +37,6 @@ impl MessageType {
         // RFC 6121 §5.2.2: a missing or unknown type MUST be considered "normal".
         value.and_then(known).unwrap_or(Self::Normal)
     }
-}
-
-/// True when the server must keep the message until the account has it (promise.md 1): of type
-/// chat or normal (XEP-0160 §3 table), not forbidden by a hint (XEP-0334 §4.2: `no-store`), and
-/// carrying something besides chat states and other chatter about the message itself.
-pub fn is_owed(stanza: &Stanza) -> bool {
-    if stanza.kind() != Kind::Message {
-        return false;
-    }
-    if !matches!(
-        MessageType::parse(stanza.ty().as_deref()),
-        MessageType::Chat | MessageType::Normal
-    ) {
-        return false;
-    }
-    let mut keeps = false;
-    for child in stanza.element().children() {
-        match (child.ns, child.name) {
-            (ns::HINTS, "no-store") => return false,
-            (ns::HINTS, "store") => keeps = true,
-            (ns::HINTS | ns::CHAT_STATES | ns::DELAY | ns::STANZA_ID, _) => {}
-            (ns::CLIENT, "thread") => {}
-            _ => keeps = true,
-        }
-    }
-    keeps
 }
 
 #[cfg(test)]

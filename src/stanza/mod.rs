@@ -5,12 +5,15 @@
 
 pub mod delay;
 pub mod error;
+pub mod fate;
+pub mod ids;
 pub mod iq;
 pub mod message;
 pub mod presence;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use error::{Condition, ErrorType, StanzaError};
@@ -61,24 +64,31 @@ impl Kind {
 pub struct Frame {
     /// Everything up to, not including, the `>` or `/>` of the open tag; or a whole element.
     pub head: Bytes,
-    /// The rest, possibly empty.
+    /// The rest, possibly empty; without the end tag where `end` has it.
     pub tail: Bytes,
+    /// Payloads of ours and the end tag behind them; empty where there are none.
+    pub end: Bytes,
 }
 
 impl Frame {
     /// A whole element in one piece.
     pub fn whole(bytes: Bytes) -> Self {
-        Self { head: bytes, tail: Bytes::new() }
+        Self { head: bytes, tail: Bytes::new(), end: Bytes::new() }
+    }
+
+    /// An open tag and the rest.
+    pub fn of(head: impl Into<Bytes>, tail: impl Into<Bytes>) -> Self {
+        Self { head: head.into(), tail: tail.into(), end: Bytes::new() }
     }
 
     /// Bytes on the wire.
     pub fn len(&self) -> usize {
-        self.head.len() + self.tail.len()
+        self.head.len() + self.tail.len() + self.end.len()
     }
 
     /// True for no bytes at all.
     pub fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.tail.is_empty()
+        self.len() == 0
     }
 
     /// The same stanza with a `to` added; the head must be a bare open tag without one. Presence is
@@ -89,7 +99,7 @@ impl Frame {
         head.put_slice(b" to=\"");
         head.put_slice(escape_attr(to).as_bytes());
         head.put_u8(b'"');
-        Self { head: head.freeze(), tail: self.tail.clone() }
+        Self { head: head.freeze(), tail: self.tail.clone(), end: self.end.clone() }
     }
 
     /// One contiguous copy, for the store.
@@ -97,6 +107,7 @@ impl Frame {
         let mut out = Vec::with_capacity(self.len());
         out.extend_from_slice(&self.head);
         out.extend_from_slice(&self.tail);
+        out.extend_from_slice(&self.end);
         out
     }
 }
@@ -187,28 +198,43 @@ impl Stanza {
 
     /// As it travels on: nothing is copied.
     pub fn frame(&self) -> Frame {
-        Frame { head: self.head.clone(), tail: self.tail() }
+        Frame::of(self.head.clone(), self.tail())
     }
 
     /// The same stanza under other addresses: a new open tag over the same tail.
     pub fn frame_as(&self, from: &str, to: &Jid) -> Frame {
         let head = open_tag(self.kind, &self.element, Some(from), Some(to), self.lang.as_deref());
-        Frame { head, tail: self.tail() }
+        Frame::of(head, self.tail())
     }
 
-    /// With payloads put before the end tag (a delay stamp, an id). Copies all but the end tag.
+    /// With payloads put before the end tag (an id, a delay stamp). Copies nothing but them.
     pub fn frame_with(&self, payload: &[u8]) -> Frame {
         let raw = self.element.raw();
-        let content = if self.element.is_empty_tag() {
+        let tail = if self.element.is_empty_tag() {
             Bytes::from_static(b">")
         } else {
             raw.slice(self.element.tag_end()..self.element.content_end())
         };
-        let mut head = BytesMut::with_capacity(self.head.len() + content.len() + payload.len());
-        head.put_slice(&self.head);
-        head.put_slice(&content);
-        head.put_slice(payload);
-        Frame { head: head.freeze(), tail: Bytes::from_static(end_tag(self.kind)) }
+        let end_tag = end_tag(self.kind);
+        let mut end = BytesMut::with_capacity(payload.len() + end_tag.len());
+        end.put_slice(payload);
+        end.put_slice(end_tag);
+        Frame { head: self.head.clone(), tail, end: end.freeze() }
+    }
+
+    /// The same without the payloads at these places, which are in order.
+    fn without(&self, spans: &[Range<usize>]) -> Option<Self> {
+        let raw = self.element.raw();
+        let mut kept = BytesMut::with_capacity(raw.len());
+        let mut from = 0;
+        for span in spans {
+            kept.put_slice(raw.get(from..span.start)?);
+            from = span.end;
+        }
+        kept.put_slice(raw.get(from..)?);
+        // Rare: only for payloads that nobody may send. The index is made anew.
+        let element = gate::check(kept.freeze(), &OUR_RULES).ok()?;
+        Some(Self { element, ..self.clone() })
     }
 
     fn tail(&self) -> Bytes {

@@ -1,12 +1,35 @@
-//! Messages owed to an account (XEP-0160; promise.md 1-3): kept until a session confirms them.
+//! What an account is owed (XEP-0160; promise.md 1-3): its archive's rows behind a mark, a few before
+//! it, and the mailbox, which has what the archive may not keep.
 
 use super::accounts::AccountId;
-use super::tx::{StoreError, Tx, query_one};
+use super::tx::{StoreError, Tx, query_all, query_one};
+
+/// Where an owed message is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the archive, where it stays.
+    Archive,
+    /// In the mailbox, until it is confirmed.
+    Mailbox,
+}
+
+/// A message that is owed, without its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwedRow {
+    /// Its place in the order: rising, unique in the server.
+    pub seq: i64,
+    /// Its bytes.
+    pub bytes: usize,
+    /// Its table.
+    pub place: Place,
+    /// It is named in `owed_before`.
+    pub listed: bool,
+}
 
 /// A message owed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailRow {
-    /// Its place: rising, unique in the server.
+    /// Its place.
     pub seq: i64,
     /// When it came, in microseconds since 1970.
     pub at: i64,
@@ -14,7 +37,27 @@ pub struct MailRow {
     pub stanza: Vec<u8>,
 }
 
-/// Adds a message; `seq` comes from [`next_seq`](super::Store::next_seq).
+/// What changed in the books of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// Rows of the archive up to here are owed no longer, but for those listed.
+    pub mark: Option<i64>,
+    /// Rows that the mark passed, and that are owed still.
+    pub listed: Vec<i64>,
+    /// Listed rows that are owed no longer.
+    pub unlisted: Vec<i64>,
+    /// Rows of the mailbox that are owed no longer.
+    pub deleted: Vec<i64>,
+}
+
+impl Settled {
+    /// Nothing to write.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Adds a message to the mailbox; `seq` comes from [`next_seq`](super::Store::next_seq).
 pub fn append(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -27,128 +70,144 @@ pub fn append(
     Ok(())
 }
 
-/// Some messages, and whether there may be more behind them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Page {
-    /// In order.
-    pub rows: Vec<MailRow>,
-    /// The page was full.
-    pub more: bool,
+/// Everything that the account is owed, in no order; read from indexes alone.
+pub fn owed(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<OwedRow>, StoreError> {
+    let mut all = Vec::new();
+    for (sql, place, listed) in [
+        (OWED_ARCHIVED, Place::Archive, false),
+        (OWED_LISTED, Place::Archive, true),
+        (OWED_MAIL, Place::Mailbox, false),
+    ] {
+        all.extend(query_all(tx, sql, &[account.into()], |row| {
+            let bytes = usize::try_from(row.int(1)?).unwrap_or(0);
+            Ok(OwedRow { seq: row.int(0)?, bytes, place, listed })
+        })?);
+    }
+    Ok(all)
 }
 
-/// The messages after one place up to another, that one too, in order: `limit` at most, and no
-/// further one once there are `bytes` of them.
-pub fn page(
+/// These messages of the account, in the order asked for; those that are gone are left out.
+pub fn rows(
     tx: &mut dyn Tx,
     account: AccountId,
-    after_seq: i64,
-    up_to_seq: i64,
-    limit: usize,
-    bytes: usize,
-) -> Result<Page, StoreError> {
-    let params = [account.into(), after_seq.into(), up_to_seq.into(), limit.into()];
-    let mut page = Page::default();
-    let mut size = 0;
-    tx.query(PAGE, &params, &mut |row| {
-        page.more |= size >= bytes;
-        if !page.more {
-            let row = MailRow { seq: row.int(0)?, at: row.int(1)?, stanza: row.blob(2)? };
-            size += row.stanza.len();
-            page.rows.push(row);
-        }
-        Ok(())
-    })?;
-    page.more |= page.rows.len() >= limit;
-    Ok(page)
-}
-
-/// Forgets messages that reached the account; unknown ones and other accounts' are left alone.
-/// Gives how many there were.
-pub fn confirm(tx: &mut dyn Tx, account: AccountId, seqs: &[i64]) -> Result<usize, StoreError> {
-    let mut confirmed = 0;
-    for seq in seqs {
-        confirmed += tx.execute(CONFIRM, &[account.into(), (*seq).into()])?;
+    wanted: &[(i64, Place)],
+) -> Result<Vec<MailRow>, StoreError> {
+    let mut rows = Vec::with_capacity(wanted.len());
+    for (seq, place) in wanted {
+        let sql = match place {
+            Place::Archive => ARCHIVE_ROW,
+            Place::Mailbox => MAIL_ROW,
+        };
+        tx.query(sql, &[(*seq).into(), account.into()], &mut |row| {
+            rows.push(MailRow { seq: *seq, at: row.int(0)?, stanza: row.blob(1)? });
+            Ok(())
+        })?;
     }
-    Ok(confirmed)
+    Ok(rows)
 }
 
-/// How many messages wait, and how many bytes they have; read from the index alone.
-pub fn usage(tx: &mut dyn Tx, account: AccountId) -> Result<(usize, usize), StoreError> {
-    let size = |int| usize::try_from(int).unwrap_or(0);
-    query_one(tx, USAGE, &[account.into()], |row| Ok((size(row.int(0)?), size(row.int(1)?))))
+/// Writes what changed. Unknown rows and other accounts' are left alone.
+pub fn settle(tx: &mut dyn Tx, account: AccountId, settled: &Settled) -> Result<(), StoreError> {
+    if let Some(mark) = settled.mark {
+        tx.execute(MARK, &[account.into(), mark.into()])?;
+    }
+    for (sql, seqs) in
+        [(LIST, &settled.listed), (UNLIST, &settled.unlisted), (DELETE, &settled.deleted)]
+    {
+        for seq in seqs {
+            tx.execute(sql, &[account.into(), (*seq).into()])?;
+        }
+    }
+    Ok(())
 }
 
-/// The last place that is taken in the whole server; 0 if none is.
+/// The last place that is taken in the mailbox; 0 if none is.
 pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     query_one(tx, LAST_SEQ, &[], |row| row.int(0))
 }
 
-/// Deletes the oldest messages of an account, `limit` at most, and gives their number: a big
-/// mailbox is emptied in several short writes.
-pub fn purge(tx: &mut dyn Tx, account: AccountId, limit: usize) -> Result<usize, StoreError> {
-    tx.execute(PURGE, &[account.into(), limit.into()])
-}
-
 super::sql! {
     APPEND = "INSERT INTO mailbox (seq, account, at, size, stanza) VALUES ($1, $2, $3, $4, $5)";
-    PAGE = "SELECT seq, at, stanza FROM mailbox
-        WHERE account = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4";
-    CONFIRM = "DELETE FROM mailbox WHERE account = $1 AND seq = $2";
-    USAGE = "SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM mailbox
-        WHERE account = $1";
+    OWED_ARCHIVED = "SELECT seq, size FROM archive WHERE account = $1 AND kind = 2
+        AND seq > COALESCE((SELECT m.seq FROM archive_mark m WHERE m.account = $1), 0)";
+    OWED_LISTED = "SELECT o.seq, a.size FROM owed_before o
+        JOIN archive a ON a.seq = o.seq AND a.account = o.account WHERE o.account = $1";
+    OWED_MAIL = "SELECT seq, size FROM mailbox WHERE account = $1";
+    ARCHIVE_ROW = "SELECT seq, stanza FROM archive WHERE seq = $1 AND account = $2";
+    MAIL_ROW = "SELECT at, stanza FROM mailbox WHERE seq = $1 AND account = $2";
+    MARK = "INSERT INTO archive_mark (account, seq) VALUES ($1, $2)
+        ON CONFLICT (account) DO UPDATE SET seq = excluded.seq";
+    LIST = "INSERT INTO owed_before (account, seq) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    UNLIST = "DELETE FROM owed_before WHERE account = $1 AND seq = $2";
+    DELETE = "DELETE FROM mailbox WHERE account = $1 AND seq = $2";
     LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM mailbox";
-    PURGE = "DELETE FROM mailbox WHERE seq IN
-        (SELECT seq FROM mailbox WHERE account = $1 ORDER BY seq LIMIT $2)";
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::archive::{self, Entry, Kind};
     use super::super::testing;
     use super::*;
 
+    fn archived(tx: &mut dyn Tx, account: AccountId, seq: i64, kind: Kind) {
+        let entry = Entry { seq, account, peer: "b@x", resource: "", kind, stanza: b"12345" };
+        archive::append(tx, &entry).unwrap();
+    }
+
+    fn seqs(tx: &mut dyn Tx, account: AccountId) -> Vec<i64> {
+        let mut seqs: Vec<_> = owed(tx, account).unwrap().iter().map(|row| row.seq).collect();
+        seqs.sort_unstable();
+        seqs
+    }
+
     #[test]
-    fn pages_come_in_order_and_confirmed_rows_go() {
+    fn owed_is_what_the_mark_has_not_passed_what_is_listed_and_the_mail() {
         testing::account_tx(|tx, me| {
             let other = testing::account(tx, "other");
-            for seq in [30, 10, 20, 40] {
-                append(tx, me, seq, b"12345", seq + 1).unwrap();
+            for (seq, kind) in [
+                (1, Kind::Owed),
+                (2, Kind::Owed),
+                (3, Kind::Sent),
+                (4, Kind::Received),
+                (5, Kind::Owed),
+            ] {
+                archived(tx, me, seq, kind);
+                archived(tx, other, seq + 100, kind);
             }
-            append(tx, other, 25, b"x", 0).unwrap();
-            let seqs = |tx: &mut dyn Tx, after, to, limit| -> Vec<i64> {
-                let page = page(tx, me, after, to, limit, 99).unwrap();
-                page.rows.iter().map(|row| row.seq).collect()
+            append(tx, me, 6, b"mail", 60).unwrap();
+            assert_eq!(seqs(tx, me), [1, 2, 5, 6]);
+            let settled = |mark, listed: &[i64], unlisted: &[i64], deleted: &[i64]| Settled {
+                mark,
+                listed: listed.to_vec(),
+                unlisted: unlisted.to_vec(),
+                deleted: deleted.to_vec(),
             };
-            assert_eq!(seqs(tx, 0, i64::MAX, 9), [10, 20, 30, 40]);
-            assert_eq!(seqs(tx, 10, 30, 9), [20, 30]);
-            assert_eq!(seqs(tx, 0, i64::MAX, 1), [10]);
-            let first = page(tx, me, 0, 10, 2, 9).unwrap();
-            let row = MailRow { seq: 10, at: 11, stanza: b"12345".to_vec() };
-            assert_eq!(first, Page { rows: vec![row], more: false });
-            for (limit, bytes, rows, more) in
-                [(9, 5, 1, true), (9, 6, 2, true), (2, 99, 2, true), (9, 20, 4, false)]
-            {
-                let page = page(tx, me, 0, i64::MAX, limit, bytes).unwrap();
-                assert_eq!((page.rows.len(), page.more), (rows, more), "{limit} {bytes}");
-            }
-            assert_eq!(usage(tx, me), Ok((4, 20)));
-            assert_eq!(last_seq(tx), Ok(40));
-
-            assert_eq!(confirm(tx, me, &[20, 25, 20, 99]), Ok(1));
-            assert_eq!(usage(tx, other), Ok((1, 1)));
-            assert_eq!(seqs(tx, 0, i64::MAX, 9), [10, 30, 40]);
-            assert_eq!(purge(tx, me, 2), Ok(2));
-            assert_eq!(seqs(tx, 0, i64::MAX, 9), [40]);
-            assert_eq!(purge(tx, me, 2), Ok(1));
-            assert_eq!(usage(tx, me), Ok((0, 0)));
+            settle(tx, me, &settled(Some(2), &[1], &[], &[])).unwrap();
+            assert_eq!(seqs(tx, me), [1, 5, 6]);
+            settle(tx, me, &settled(Some(5), &[1], &[1], &[6, 99])).unwrap();
+            assert_eq!(seqs(tx, me), [0; 0]);
+            assert_eq!(seqs(tx, other), [101, 102, 105]);
         });
     }
 
     #[test]
-    fn a_place_is_taken_once() {
+    fn rows_come_as_asked_for_from_both_tables() {
         testing::account_tx(|tx, me| {
-            assert_eq!(last_seq(tx), Ok(0));
-            append(tx, me, 1, b"x", 0).unwrap();
-            assert!(append(tx, me, 1, b"y", 0).is_err());
+            let other = testing::account(tx, "other");
+            archived(tx, me, 1, Kind::Owed);
+            archived(tx, other, 2, Kind::Owed);
+            append(tx, me, 3, b"mail", 30).unwrap();
+            let wanted = [
+                (3, Place::Mailbox),
+                (1, Place::Archive),
+                (2, Place::Archive),
+                (1, Place::Mailbox),
+            ];
+            let got = rows(tx, me, &wanted).unwrap();
+            let row = |seq, at, stanza: &[u8]| MailRow { seq, at, stanza: stanza.to_vec() };
+            assert_eq!(got, [row(3, 30, b"mail"), row(1, 1, b"12345")]);
+            assert_eq!(last_seq(tx), Ok(3));
+            assert!(append(tx, me, 3, b"y", 0).is_err(), "a place is taken once");
         });
     }
 }

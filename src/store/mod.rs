@@ -23,6 +23,7 @@ pub(crate) use sql;
 
 pub mod accounts;
 pub mod archive;
+pub mod handled;
 pub mod mailbox;
 pub mod meta;
 pub mod migrate;
@@ -203,6 +204,7 @@ pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
     [
         accounts::CATALOGUE,
         archive::CATALOGUE,
+        handled::CATALOGUE,
         roster::CATALOGUE,
         mailbox::CATALOGUE,
         meta::CATALOGUE,

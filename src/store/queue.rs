@@ -1,5 +1,6 @@
 //! The writer's queue: bounded in jobs and bytes, filled without waiting, drained in order.
 
+use super::handled::Seal;
 use super::tx::{StoreError, Tx};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,11 @@ pub trait Job: Send {
     /// What it weighs in the queue.
     fn bytes(&self) -> usize {
         0
+    }
+
+    /// How far the stream it is for is handled with it: written in the same transaction.
+    fn seal(&self) -> Option<Seal> {
+        None
     }
 
     /// Who it is, for the log.

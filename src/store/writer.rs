@@ -1,9 +1,11 @@
 //! The one writer thread. Many jobs, a savepoint each, one COMMIT, then the answers.
 
+use super::handled::{self, Seal};
 use super::queue::{Job, Queue, now};
 use super::sqlite::{SqliteTx, control};
-use super::tx::StoreError;
+use super::tx::{StoreError, Tx};
 use rusqlite::Connection;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -88,10 +90,26 @@ impl Writer {
 
     fn run_entries(&self, entries: &mut [Entry]) -> Result<(), StoreError> {
         control(&self.conn, BEGIN)?;
-        for entry in entries {
+        for entry in &mut *entries {
             entry.outcome = self.run_job(&mut *entry.job)?;
         }
+        self.run_seals(entries)?;
         control(&self.conn, COMMIT)
+    }
+
+    /// promise.md 6: the last count of each stream in the batch, which covers the earlier ones.
+    fn run_seals(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        let mut last: HashMap<[u8; 32], Seal> = HashMap::new();
+        for seal in entries.iter().filter_map(|entry| entry.job.seal()) {
+            last.insert(seal.id, seal);
+        }
+        for seal in last.into_values() {
+            if let Err(error) = self.run_job(&mut Sealing(seal))? {
+                // Its account was deleted in this moment: nobody will ask for the count.
+                tracing::debug!(%error, "a stream's count was not written");
+            }
+        }
+        Ok(())
     }
 
     /// The outer error means that the whole transaction is gone.
@@ -128,6 +146,16 @@ impl Writer {
     }
 }
 
+struct Sealing(Seal);
+
+impl Job for Sealing {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        handled::put(tx, &self.0)
+    }
+
+    fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
+}
+
 struct Entry {
     job: Box<dyn Job>,
     outcome: Result<(), StoreError>,
@@ -159,7 +187,6 @@ const CHECKPOINT_JOBS: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
-    use super::super::tx::Tx;
     use super::*;
     use std::sync::mpsc;
 

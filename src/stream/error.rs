@@ -13,9 +13,18 @@ pub struct StreamFailure {
     pub error: StreamError,
     /// For a person who debugs; never interpreted by a program (RFC 6120 §4.9.2).
     pub text: Option<Cow<'static, str>>,
+    /// An extension's own condition, as an element (RFC 6120 §4.9.4).
+    pub application: Option<String>,
 }
 
 impl StreamFailure {
+    /// Adds an extension's own condition: a whole element.
+    #[must_use]
+    pub fn application(mut self, element: String) -> Self {
+        self.application = Some(element);
+        self
+    }
+
     /// Adds a text for whoever debugs: lower case, no secrets, nothing of the peer's data.
     #[must_use]
     pub fn text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
@@ -40,6 +49,7 @@ impl StreamFailure {
             out.push_str(&escape_text(text));
             out.push_str("</text>");
         }
+        out.push_str(self.application.as_deref().unwrap_or_default());
         out.push_str("</stream:error>");
         out
     }
@@ -47,7 +57,7 @@ impl StreamFailure {
 
 impl From<StreamError> for StreamFailure {
     fn from(error: StreamError) -> Self {
-        Self { error, text: None }
+        Self { error, text: None, application: None }
     }
 }
 

@@ -37,10 +37,12 @@ pub fn authenticate(offer: &Offer, modules: &str, limits: &Limits) -> String {
     xml.into_string()
 }
 
-/// After SASL: resource binding (RFC 6120 §7.4), and what modules offer.
+/// After SASL: resource binding (RFC 6120 §7.4), stream management, and what modules offer.
 pub fn bind(modules: &str, limits: &Limits) -> String {
     let mut xml = open();
     xml.start("bind").attr("xmlns", ns::BIND).start("required").end().end();
+    // XEP-0198 §2
+    xml.start("sm").attr("xmlns", ns::SM).end();
     xml.raw(modules.as_bytes());
     advertise(&mut xml, limits.stanza_bytes_max, limits);
     close(xml)

@@ -6,3 +6,4 @@ pub mod error;
 pub mod features;
 pub mod open;
 pub mod sasl;
+pub mod sm;

@@ -156,7 +156,7 @@ pub(super) fn open(from: &str, ty: Option<&str>) -> Frame {
     if let Some(ty) = ty {
         head.push_str(&format!(" type=\"{ty}\""));
     }
-    Frame { head: head.into(), tail: "/>".into() }
+    Frame::of(head, "/>")
 }
 
 /// A contact that changes its presence more often than this between two looks, each a few

@@ -15,7 +15,7 @@ pub(in crate::modules) mod world;
 use std::sync::Arc;
 
 use super::SessionState;
-use super::api::{Cx, Module, Presented, Spec, State as Done};
+use super::api::{Cx, Keep, Module, Presented, Spec, State as Done};
 use crate::base::limits::PRESENCE_TAG_BYTES_MAX;
 use crate::jid::{FullJid, Jid};
 use crate::router::outbox::Outbox;
@@ -51,6 +51,19 @@ pub struct State {
     pub farewell: Option<String>,
 }
 
+impl Keep for State {
+    const VERSION: u16 = 1;
+
+    fn save(&self) -> Vec<u8> {
+        self.farewell.clone().unwrap_or_default().into_bytes()
+    }
+
+    fn load(bytes: &[u8]) -> Option<Self> {
+        let farewell = String::from_utf8(bytes.to_vec()).ok()?;
+        Some(Self { farewell: Some(farewell).filter(|text| !text.is_empty()) })
+    }
+}
+
 /// RFC 6121 §4.2.2, §4.4.2 and §4.5.2.
 fn broadcast(
     cx: &Cx,
@@ -78,7 +91,7 @@ fn broadcast(
 /// What became of a session's presence, copied out of the registry.
 struct Turn {
     initial: bool,
-    drain: Option<i64>,
+    drain: bool,
     own: Vec<Arc<Outbox>>,
     roster: Arc<Roster>,
 }
@@ -90,14 +103,9 @@ fn available(cx: &Cx, stanza: &Stanza, priority: i8) -> Presented {
     let turn = cx.router.registry.with(bare, |user| {
         let before = user.session_mut(cx.who.session)?.presence.replace(kept);
         let took = before.as_ref().is_some_and(|before| before.priority >= 0);
-        // In the lock in which the session becomes a target of messages: rows below the boundary
-        // were queued before, and none of the later ones misses it (promise.md 9).
-        let drain = (priority >= 0 && !took && user.owed.waiting() > 0)
-            .then(|| cx.store.next_seq())
-            .filter(|boundary| user.owed.begin_drain(cx.who.session, *boundary));
-        if priority < 0 {
-            user.owed.end_drain(cx.who.session, i64::MAX);
-        }
+        // In the lock in which the session becomes a target of messages: what waits was queued
+        // before, and none of the later ones misses it (promise.md 9).
+        let drain = priority >= 0 && !took && user.has_claims(cx.who.session);
         let (own, roster) = (outboxes(user), user.roster.clone());
         Some(Turn { initial: before.is_none(), drain, own, roster })
     });
@@ -158,7 +166,6 @@ fn unavailable(cx: &Cx, stanza: &Stanza) -> Presented {
     let left = cx.router.registry.with(bare, |user| {
         let own = outboxes(user);
         let roster = user.roster.clone();
-        user.owed.end_drain(cx.who.session, i64::MAX);
         let resource = user.session_mut(cx.who.session)?;
         let presence = resource.presence.take();
         Some((presence.is_some(), std::mem::take(&mut resource.directed), own, roster))
@@ -173,7 +180,7 @@ fn unavailable(cx: &Cx, stanza: &Stanza) -> Presented {
         fanout::to_contacts(&cx.router, &roster, &frame);
     }
     to_directed(cx, &cx.who.jid, &directed, was_available.then_some(&*roster), &frame);
-    Presented { drain: None, refuses: true, looked_at: roster.items.len() + directed.len() }
+    Presented { drain: false, refuses: true, looked_at: roster.items.len() + directed.len() }
 }
 
 /// RFC 6121 §4.5.2: on behalf of a session that ended, however it did.

@@ -3,6 +3,7 @@
 use crate::base::limits::PRESENCE_TAG_BYTES_MAX;
 use std::time::Duration;
 
+use crate::store::mailbox::Place;
 use super::world::{Client, World, befriend};
 use crate::base::limits::Limits;
 use crate::stanza::Condition;
@@ -209,8 +210,8 @@ async fn directed_presence_authorises_a_probe_of_that_resource() {
 async fn owed_messages_wait_for_a_priority_that_takes_them() {
     let world = World::new(&["a"]).await;
     let mut a = world.connect("a@x/1").await;
-    world.router.registry.with("a@x", |user| user.owed.append(1, 10, []));
-    let drain = |presented: crate::modules::api::Presented| presented.drain.is_some();
+    world.router.registry.with("a@x", |user| user.owed.append(1, 10, Place::Archive, []));
+    let drain = |presented: crate::modules::api::Presented| presented.drain;
     for (xml, drains) in [
         ("<presence><priority>-1</priority></presence>", false),
         ("<presence><priority>0</priority></presence>", true),
@@ -221,7 +222,7 @@ async fn owed_messages_wait_for_a_priority_that_takes_them() {
     ] {
         assert_eq!(drain(a.presence(xml).unwrap()), drains, "{xml}");
     }
-    world.router.registry.with("a@x", |user| user.owed.failed(1, 10));
+    world.router.registry.with("a@x", |user| user.owed.failed(1));
     a.presence("<presence type='unavailable'/>").unwrap();
     assert!(!drain(a.presence("<presence/>").unwrap()));
 }

@@ -68,6 +68,7 @@ impl World {
             presence: None,
             interested: false,
             directed: Vec::new(),
+            asleep: false,
         };
         let bound = self.router.registry.bind(resource, false, Conflict::Replace, 9);
         assert!(matches!(bound, Bound::Done(None)));

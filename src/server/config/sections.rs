@@ -129,6 +129,11 @@ pub struct LimitKeys {
     pub offline_messages_max: usize,
     pub offline_bytes_max: usize,
     pub directed_presence_max: usize,
+    pub unacked_stanzas_max: usize,
+    pub unacked_bytes_max: usize,
+    pub resume_secs: u64,
+    pub sleepers_max: usize,
+    pub sleepers_bytes_max: usize,
 }
 
 impl LimitKeys {
@@ -157,6 +162,11 @@ impl LimitKeys {
             offline_messages_max: self.offline_messages_max,
             offline_bytes_max: self.offline_bytes_max,
             directed_presence_max: self.directed_presence_max,
+            unacked_stanzas_max: self.unacked_stanzas_max,
+            unacked_bytes_max: self.unacked_bytes_max,
+            resume_time: Duration::from_secs(self.resume_secs),
+            sleepers_max: self.sleepers_max,
+            sleepers_bytes_max: self.sleepers_bytes_max,
         }
     }
 }
@@ -186,6 +196,11 @@ impl From<Limits> for LimitKeys {
             offline_messages_max: limits.offline_messages_max,
             offline_bytes_max: limits.offline_bytes_max,
             directed_presence_max: limits.directed_presence_max,
+            unacked_stanzas_max: limits.unacked_stanzas_max,
+            unacked_bytes_max: limits.unacked_bytes_max,
+            resume_secs: limits.resume_time.as_secs(),
+            sleepers_max: limits.sleepers_max,
+            sleepers_bytes_max: limits.sleepers_bytes_max,
         }
     }
 }
@@ -231,6 +246,8 @@ pub enum Synchronous {
 pub struct Session {
     /// What happens when a client binds a resource that is in use.
     pub conflict: Conflict,
+    /// Where clients are asked to reconnect to (XEP-0198 §3), as `host:port`. Empty: where they like.
+    pub resume_location: String,
 }
 
 /// The three ways of RFC 6120 §7.7.2.2.

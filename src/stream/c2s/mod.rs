@@ -3,6 +3,8 @@
 //! The driver feeds [`Input`]s one at a time and performs the [`Output`]s in order before it feeds
 //! the next. A stream that is bound leaves this machine.
 
+mod bind;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,11 +21,10 @@ use crate::base::credential::{HashName, ScramKeys};
 use crate::base::id::{self, Rng};
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::stanza::{Kind, StanzaError, error_reply};
+use crate::stanza::StanzaError;
 use crate::xml::element::Element;
 use crate::xml::header::Header;
 use crate::xml::ns;
-use crate::xml::writer::Xml;
 
 /// What does not change between the streams of one server.
 pub struct Policy {
@@ -63,6 +64,9 @@ pub enum Input {
     Admitted(Result<BareJid, SaslFailure>),
     /// The answer to [`Output::Bind`].
     Bound(Result<FullJid, StanzaError>),
+    /// The answer to [`Output::Resume`], if the former stream could not be resumed: its count, if
+    /// that is known.
+    NotResumed(Option<u32>),
     /// The client closed the stream.
     Close,
     /// Something outside the stream ends it (a limit, a deadline, bad XML).
@@ -98,6 +102,13 @@ pub enum Output {
     Authenticated,
     /// Bind this resource, or one of the server's choice.
     Bind(Option<String>),
+    /// Go on with a former stream (XEP-0198 §5): this one has no more to do if that can be done.
+    Resume {
+        /// Its SM-ID.
+        previd: String,
+        /// What the client handled of it.
+        h: u32,
+    },
     /// A request that a module may answer before authentication (XEP-0077).
     Request(Element),
     /// The stream belongs to a session now.
@@ -138,6 +149,8 @@ enum State {
     Binding,
     /// A bind request is being worked on.
     Bound(Element),
+    /// A former stream is looked for.
+    Resuming,
     Ended,
 }
 
@@ -186,6 +199,7 @@ impl C2s {
             Input::Worked(done) => self.exchange(|exchange| exchange.worked(done)),
             Input::Admitted(admitted) => self.admitted(admitted, rng),
             Input::Bound(bound) => self.bound(bound, rng),
+            Input::NotResumed(h) => self.not_resumed(h, rng),
             Input::Close => self.close(None, rng),
             Input::Fail(failure) => self.close(Some(failure), rng),
         }
@@ -273,6 +287,7 @@ impl C2s {
             (ns::SASL, "response") => self.response(&element, rng),
             (ns::SASL, "abort") => self.abort(rng),
             (ns::CLIENT, "iq") => self.iq(element, rng),
+            (ns::SM, _) => self.manage(&element, rng),
             // RFC 6120 §4.9.1.1: who receives a stream error closes, and has nothing to add.
             (ns::STREAM, "error") => self.close(None, rng),
             // RFC 6120 §4.9.3.12: whatever else comes now comes too early.
@@ -476,71 +491,6 @@ impl C2s {
         Outputs::new()
     }
 
-    fn iq(&mut self, element: Element, rng: &mut dyn Rng) -> Outputs {
-        match self.state {
-            State::Offered(ref offer) if !offer.mechanisms.is_empty() => {
-                Outputs::from_iter([Output::Request(element)])
-            }
-            State::Binding => self.bind(element, rng),
-            _ => self.close(Some(StreamError::NotAuthorized.into()), rng),
-        }
-    }
-
-    fn bind(&mut self, element: Element, rng: &mut dyn Rng) -> Outputs {
-        let is_set = element.attr("type").as_deref() == Some("set");
-        if !is_set || !element.has_child(ns::BIND, "bind") {
-            // RFC 6120 §7.1: nothing but binding before a resource is bound.
-            return self.close(Some(StreamError::NotAuthorized.into()), rng);
-        }
-        if element.attr("id").is_none_or(|id| id.is_empty()) {
-            // RFC 6120 §8.2.3 rule 1
-            self.state = State::Bound(element);
-            let why = StanzaError::bad_request().text("an iq needs an id");
-            return self.bound(Err(why), rng);
-        }
-        let wanted = {
-            let view = element.view();
-            let bind = view.root().child(ns::BIND, "bind");
-            bind.and_then(|bind| bind.child(ns::BIND, "resource"))
-                .map(|resource| resource.text().to_owned())
-        };
-        self.state = State::Bound(element);
-        Outputs::from_iter([Output::Bind(wanted.filter(|wanted| !wanted.is_empty()))])
-    }
-
-    fn bound(&mut self, bound: Result<FullJid, StanzaError>, rng: &mut dyn Rng) -> Outputs {
-        let State::Bound(request) = std::mem::replace(&mut self.state, State::Binding) else {
-            return Outputs::new();
-        };
-        let full = match bound {
-            Ok(full) => full,
-            Err(error) => {
-                let to = self.account.clone().map(Jid::from);
-                let reply = to.and_then(|to| error_reply(&request, None, &to, &error));
-                let mut outputs: Outputs = reply.into_iter().map(Output::Write).collect();
-                self.bind_failures += 1;
-                if self.bind_failures > BIND_RETRIES_MAX {
-                    let why = StreamError::PolicyViolation.text("too many failed bind requests");
-                    outputs.extend(self.close(Some(why), rng));
-                }
-                return outputs;
-            }
-        };
-        let mut xml = Xml::new();
-        xml.start(Kind::Iq.as_str())
-            .attr("type", "result")
-            .attr_opt("id", request.attr("id").as_deref());
-        xml.start("bind")
-            .attr("xmlns", ns::BIND)
-            .start("jid")
-            .text(full.as_str())
-            .end()
-            .end()
-            .end();
-        self.state = State::Ended;
-        Outputs::from_iter([Output::Write(xml.finish()), Output::Done(full)])
-    }
-
     /// Ends the stream; a header of ours goes first if none is out (RFC 6120 §4.9.1.2).
     fn close(&mut self, failure: Option<StreamFailure>, rng: &mut dyn Rng) -> Outputs {
         if matches!(self.state, State::Ended) {
@@ -557,9 +507,6 @@ impl C2s {
         outputs
     }
 }
-
-/// RFC 6120 §7.7.3: at least 5 and no more than 10.
-const BIND_RETRIES_MAX: u32 = 10;
 
 fn write(text: impl Into<Bytes>) -> Outputs {
     Outputs::from_iter([Output::Write(text.into())])

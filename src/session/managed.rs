@@ -1,0 +1,266 @@
+//! XEP-0198 on a bound stream: what the client may ask, and what it is asked.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::door::{Bed, Door, Knock};
+use super::run::{Session, now};
+use crate::base::hash::sha256;
+use crate::base::id::{self, OsRng};
+use crate::base::limits::Limits;
+use crate::base::time::micros;
+use crate::router::outbox::Outgoing;
+use crate::router::task::Parked;
+use crate::stanza::Condition;
+use crate::store::handled::{self, Seal};
+use crate::store::tx::Tx;
+use crate::store::{Job, StoreError};
+use crate::stream::error::StreamError;
+use crate::stream::sm::{self, Ask, BadCommand, Command, Sm};
+use crate::xml::element::Element;
+
+/// A stream that counts.
+pub(super) struct Managed {
+    pub(super) sm: Sm<Outgoing>,
+    /// SHA-256 of the SM-ID, which only the client keeps.
+    pub(super) id: [u8; 32],
+    /// How long it may be resumed, and where one knocks for it; none: it may not.
+    pub(super) resumable: Option<(Duration, Arc<Door>)>,
+    /// An `<r/>` that came before its stanzas were durable.
+    answer: Option<Answer>,
+    /// A connection that waits until all that came on the old one is handled.
+    pub(super) resuming: Option<Box<Knock>>,
+    /// Without a connection.
+    pub(super) asleep: Option<Asleep>,
+}
+
+/// A session without a connection.
+pub(super) struct Asleep {
+    pub(super) until: Instant,
+    /// Its share of the memory; none for one that is about to be written down.
+    pub(super) bed: Option<Bed>,
+    /// The server stops, and waits for this task no longer.
+    pub(super) parked: Option<Parked>,
+}
+
+struct Answer {
+    /// Stanzas that had come when it was asked.
+    stanzas: u64,
+    /// promise.md 5: then it is answered with what there is; already done if none.
+    until: Option<Instant>,
+}
+
+impl Managed {
+    pub(super) fn new(
+        sm: Sm<Outgoing>,
+        id: [u8; 32],
+        resumable: Option<(Duration, Arc<Door>)>,
+    ) -> Box<Self> {
+        Box::new(Self { sm, id, resumable, answer: None, resuming: None, asleep: None })
+    }
+}
+
+impl Session {
+    /// An element of XEP-0198.
+    pub(super) fn command(&mut self, element: &Element) {
+        match (Command::read(element), self.managed.is_some()) {
+            (Ok(Command::Enable { resume, max }), false) => self.enable(resume, max),
+            (Ok(Command::Request), true) => self.asked_for_count(),
+            (Ok(Command::Ack { h }), true) => {
+                if let Some(managed) = &mut self.managed {
+                    managed.sm.answered();
+                }
+                self.acknowledge(h);
+            }
+            // XEP-0198 §4: an <a/> must have its count.
+            (Err(BadCommand), true) if element.name() == "a" => {
+                self.fail(StreamError::BadFormat.text("an acknowledgement without a count"));
+            }
+            (Err(BadCommand), _) => self.wire.queue(sm::failed(Condition::BadRequest, None)),
+            // XEP-0198 §3 and §5: enabled twice, resumed when bound, asked before it is enabled. A
+            // stream error is allowed, but clients enable twice by mistake (xmpp.js).
+            (Ok(_), _) => self.wire.queue(sm::failed(Condition::UnexpectedRequest, None)),
+        }
+    }
+
+    /// XEP-0198 §3. Both counts begin here.
+    fn enable(&mut self, resume: bool, max: Option<u32>) {
+        let context = self.binding.context().clone();
+        let most = context.router.limits.resume_time;
+        let time = max.map_or(most, |max| most.min(Duration::from_secs(max.into())));
+        let previd = id::random(&mut OsRng);
+        let id = sha256(previd.as_bytes());
+        let account = self.binding.cx.who.account;
+        // An anonymous user has no second login that could prove to be the same.
+        let may_resume = resume && account.is_some() && !time.is_zero();
+        // Nobody asks for the count of a stream that cannot be resumed.
+        self.ledger.manage(id, account.filter(|_| may_resume));
+        let resumable = may_resume
+            .then(|| (time, context.doors.open(id, self.binding.cx.bare(), self.outbox.clone())));
+        let told = resumable.as_ref().map(|(time, _)| (previd.as_str(), time.as_secs()));
+        self.wire.queue(sm::enabled(told, context.resume_location.as_deref()));
+        self.managed = Some(Managed::new(Sm::default(), id, resumable));
+    }
+
+    /// promise.md 5: at once when all is durable, else when it is, but within a moment.
+    fn asked_for_count(&mut self) {
+        let stanzas = self.ledger.issued();
+        let until = now() + ANSWER_WITHIN;
+        let Some(managed) = &mut self.managed else { return };
+        if self.ledger.handled() >= stanzas {
+            managed.answer = None;
+            self.say_count();
+        } else {
+            let asked = managed.answer.take().and_then(|answer| answer.until);
+            managed.answer = Some(Answer { stanzas, until: Some(asked.unwrap_or(until)) });
+        }
+    }
+
+    fn say_count(&mut self) {
+        self.wire.queue(sm::ack(self.ledger.h()));
+    }
+
+    /// So many stanzas must be handled before somebody can be answered.
+    pub(super) fn awaited(&self) -> Option<u64> {
+        let managed = self.managed.as_ref()?;
+        match managed.resuming {
+            Some(_) => Some(self.ledger.issued()),
+            None => managed.answer.as_ref().map(|answer| answer.stanzas),
+        }
+    }
+
+    /// They are.
+    pub(super) fn reached(&mut self) {
+        let Some(managed) = &mut self.managed else { return };
+        if let Some(knock) = managed.resuming.take_if(|_| self.pending.is_none()) {
+            self.resume(*knock);
+        } else if managed.answer.take().is_some() {
+            self.say_count();
+        }
+    }
+
+    /// XEP-0198 §4: an answer must not be withheld. The rest is told when it is durable.
+    pub(super) fn answer_is_due(&mut self, now: Instant) {
+        let answer = self.managed.as_mut().and_then(|managed| managed.answer.as_mut());
+        if answer.is_some_and(|answer| answer.until.take_if(|until| *until <= now).is_some()) {
+            self.say_count();
+        }
+    }
+
+    /// What the client handled is confirmed (promise.md 2).
+    pub(super) fn acknowledge(&mut self, h: u32) {
+        let Some(managed) = &mut self.managed else { return };
+        match managed.sm.acknowledge(h) {
+            Ok(items) => {
+                let confirmed: Vec<i64> = items.iter().filter_map(|item| item.owed).collect();
+                self.confirm(&confirmed);
+                // The outbox may have waited for room.
+                self.woken = true;
+            }
+            Err(lie) => self.fail(sm::too_high(lie)),
+        }
+    }
+
+    /// The client was sent as much as it may have without acknowledging any of it.
+    pub(super) fn is_full(&self) -> bool {
+        let limits = &self.binding.context().router.limits;
+        self.managed.as_ref().is_some_and(|managed| {
+            let (stanzas, bytes) = managed.sm.waiting();
+            stanzas >= limits.unacked_stanzas_max || bytes >= limits.unacked_bytes_max
+        })
+    }
+
+    /// When the client was asked for its count, if it has not answered.
+    pub(super) fn asked(&self) -> Option<Instant> {
+        self.managed.as_ref().and_then(|managed| managed.sm.asked())
+    }
+
+    /// Sends `<r/>` with what is being written, if it is time.
+    pub(super) fn ask_if_due(&mut self, now: Instant) {
+        if let Some(managed) = self.managed.as_mut().filter(|managed| managed.asleep.is_none())
+            && managed.sm.policy(now) == Ask::Now
+        {
+            managed.sm.ask(now);
+            self.wire.queue(sm::request());
+        }
+    }
+
+    /// A managed stream that is silent is asked for its count instead of pinged: each client
+    /// answers that. False for others.
+    pub(super) fn ask_if_silent(&mut self, silent: bool, now: Instant) -> bool {
+        let Some(managed) = &mut self.managed else { return false };
+        if silent && managed.sm.asked().is_none() {
+            managed.sm.ask(now);
+            self.wire.queue(sm::request());
+        }
+        silent
+    }
+
+    /// The nearest moment at which something of this file is due.
+    pub(super) fn management_due(&self, now: Instant) -> Option<Instant> {
+        let managed = self.managed.as_ref()?;
+        let ask = match managed.sm.policy(now) {
+            Ask::At(at) => Some(at),
+            Ask::Now | Ask::No => None,
+        };
+        let answer = managed.answer.as_ref().and_then(|answer| answer.until);
+        ask.into_iter().chain(answer).min()
+    }
+
+    /// An `<r/>` was not answered in time.
+    pub(super) fn ack_is_overdue(&mut self, now: Instant, limits: &Limits) {
+        let overdue = self.asked().filter(|asked| now >= *asked + limits.ping_timeout);
+        let Some(asked) = overdue else { return };
+        if self.heard <= asked {
+            self.lost();
+        } else if self.is_full() {
+            // It talks, and acknowledges nothing: there is no more room to remember what it was sent.
+            self.fail(StreamError::PolicyViolation.text("requests for acknowledgement unanswered"));
+        } else if let Some(managed) = &mut self.managed {
+            managed.sm.unanswered();
+        }
+    }
+
+    /// Ends the management: the door closes, the count is kept for who asks for it, or forgotten
+    /// when nobody will. What was not acknowledged is given out.
+    pub(super) fn unmanage(&mut self, closed: bool) -> Vec<Outgoing> {
+        let Some(managed) = self.managed.take() else { return Vec::new() };
+        let cx = &self.binding.cx;
+        if managed.resumable.is_some() {
+            self.binding.context().doors.close(&managed.id);
+        }
+        if let Some(knock) = managed.resuming {
+            knock.refuse(None);
+        }
+        if let (Some(account), true) = (cx.who.account, managed.resumable.is_some()) {
+            let at = micros(super::run::wall());
+            let seal = Seal { id: managed.id, account, h: self.ledger.h(), at };
+            cx.store.write_behind(Box::new(Count { seal, closed }));
+        }
+        managed.sm.into_unacked().collect()
+    }
+}
+
+/// The last count of a stream that is over.
+struct Count {
+    seal: Seal,
+    closed: bool,
+}
+
+impl Job for Count {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        match self.closed {
+            true => handled::forget(tx, &self.seal.id),
+            false => handled::put(tx, &self.seal),
+        }
+    }
+
+    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "the count of a stream that is over was not written");
+        }
+    }
+}
+
+/// promise.md 5
+const ANSWER_WITHIN: Duration = Duration::from_millis(50);

@@ -1,0 +1,243 @@
+//! A session as it sleeps over a restart of the server (promise.md 11).
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::binding::Binding;
+use super::delivery::Delivery;
+use super::managed::{Asleep, Managed};
+use super::run::{Session, now, wall};
+use super::wire::Wire;
+use super::{Context, run};
+use crate::base::time::micros;
+use crate::jid::{FullJid, Jid};
+use crate::modules::SessionState;
+use crate::modules::api::{Cx, Who};
+use crate::router::outbox::{Outbox, Outgoing};
+use crate::router::registry::{Account, Available, Bound, Conflict, Resource};
+use crate::router::ticket::Ledger;
+use crate::stanza::Frame;
+use crate::store::StoreError;
+use crate::store::handled::{self, Seal, Sleeper};
+use crate::stream::sm::Sm;
+
+/// What is written down. The first byte before it is [`VERSION`].
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    jid: String,
+    /// Seconds since 1970.
+    until: u64,
+    resume_secs: u64,
+    h: u32,
+    acked: u32,
+    lang: Option<String>,
+    interested: bool,
+    presence: Option<(i8, Pieces)>,
+    directed: Vec<String>,
+    /// Sent and not acknowledged, then not sent at all.
+    unacked: Vec<Item>,
+    queued: Vec<Item>,
+    unconfirmed: Vec<i64>,
+    status: Option<String>,
+    /// State of modules: name, version, bytes.
+    modules: Vec<(String, u16, Vec<u8>)>,
+}
+
+/// A frame's head, tail and end.
+type Pieces = (Vec<u8>, Vec<u8>, Vec<u8>);
+
+#[derive(Serialize, Deserialize)]
+struct Item {
+    frame: Pieces,
+    owed: Option<i64>,
+    at: i64,
+}
+
+impl From<&Outgoing> for Item {
+    fn from(item: &Outgoing) -> Self {
+        Self { frame: pieces(&item.frame), owed: item.owed, at: item.at }
+    }
+}
+
+fn pieces(frame: &Frame) -> Pieces {
+    (frame.head.to_vec(), frame.tail.to_vec(), frame.end.to_vec())
+}
+
+fn frame((head, tail, end): Pieces) -> Frame {
+    Frame { head: head.into(), tail: tail.into(), end: end.into() }
+}
+
+impl Session {
+    /// Writes the session down: it goes on after the restart. One that cannot be written ends here,
+    /// without a word to anybody; what it is owed is in the store.
+    pub(super) async fn lie_down(mut self) {
+        let cx = self.binding.cx.clone();
+        let Some(managed) = self.managed.take() else { return };
+        self.binding.keep();
+        let (Some(account), Some(state)) = (cx.who.account, self.written_down(&managed)) else {
+            return;
+        };
+        let id = managed.id;
+        let seal = Seal { id, account, h: self.ledger.h(), at: micros(wall()) };
+        let write = cx.store.write(move |tx| {
+            handled::put(tx, &seal)?;
+            handled::lay_down(tx, &id, account, &state)
+        });
+        if let Err(error) = write.await {
+            tracing::warn!(%error, jid = %cx.who.jid, "a session could not be saved for the restart");
+        }
+    }
+
+    fn written_down(&self, managed: &Managed) -> Option<Vec<u8>> {
+        let who = &self.binding.cx.who;
+        let resource = self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
+            let resource = user.session_mut(who.session)?;
+            let presence = resource.presence.as_ref();
+            let presence = presence.map(|kept| (kept.priority, pieces(&kept.frame)));
+            let directed = resource.directed.iter().map(|jid| jid.as_str().to_owned()).collect();
+            Some((presence, directed, resource.interested))
+        });
+        // Replaced by a newer session of its resource: nobody resumes it.
+        let (presence, directed, interested) = resource??;
+        let asleep = managed.asleep.as_ref()?;
+        let left = asleep.until.saturating_duration_since(now());
+        let until = wall() + left;
+        let saved = Saved {
+            jid: who.jid.as_str().to_owned(),
+            until: until.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs(),
+            resume_secs: managed.resumable.as_ref()?.0.as_secs(),
+            h: self.ledger.h(),
+            acked: managed.sm.acked(),
+            lang: self.lang.as_deref().map(str::to_owned),
+            interested,
+            presence,
+            directed,
+            unacked: managed.sm.unacked().map(Item::from).collect(),
+            queued: self.outbox.waiting().iter().map(Item::from).collect(),
+            unconfirmed: self.delivery.unconfirmed().to_vec(),
+            status: self.binding.goodbye.status.clone(),
+            modules: self.state.save(),
+        };
+        let mut state = vec![VERSION];
+        state.extend(postcard::to_allocvec(&saved).ok()?);
+        Some(state)
+    }
+}
+
+/// Brings the sessions back that slept over a restart; how many, and how many could not be.
+pub async fn wake_all(context: &Arc<Context>) -> Result<(usize, usize), StoreError> {
+    let (mut back, mut lost) = (0, 0);
+    loop {
+        let sleepers = context.router.store.write(|tx| handled::wake(tx, SLEEPERS_AT_ONCE)).await?;
+        if sleepers.is_empty() {
+            return Ok((back, lost));
+        }
+        for sleeper in sleepers {
+            match wake(context, sleeper).await? {
+                Some(session) => {
+                    context.router.tasks.spawn("session", run::run(session));
+                    back += 1;
+                }
+                None => lost += 1,
+            }
+        }
+    }
+}
+
+/// A state that cannot be read refuses that resumption only.
+async fn wake(context: &Arc<Context>, sleeper: Sleeper) -> Result<Option<Session>, StoreError> {
+    let Some((&VERSION, state)) = sleeper.state.split_first() else { return Ok(None) };
+    let Ok(saved) = postcard::from_bytes::<Saved>(state) else { return Ok(None) };
+    let Ok(jid) = FullJid::parse(&saved.jid) else { return Ok(None) };
+    context.router.load(&jid.bare()).await?;
+    Ok(restored(context, &sleeper, jid, saved))
+}
+
+fn restored(
+    context: &Arc<Context>,
+    sleeper: &Sleeper,
+    jid: FullJid,
+    saved: Saved,
+) -> Option<Session> {
+    let router = &context.router;
+    let time = Duration::from_secs(saved.resume_secs).min(router.limits.resume_time);
+    let until = SystemTime::UNIX_EPOCH + Duration::from_secs(saved.until);
+    // A clock that was set forward ends it, one that was set back does not keep it for ever.
+    let left = until.duration_since(wall()).ok()?.min(time);
+    let bed = context.doors.bed(&router.limits)?;
+    let outbox = Arc::new(Outbox::new(router.limits.outbox_bytes_max));
+    let session = router.next_session();
+    let queued: Vec<Outgoing> = saved.queued.into_iter().map(outgoing).collect();
+    let unacked: Vec<Outgoing> = saved.unacked.into_iter().map(outgoing).collect();
+    let resource = Resource {
+        presence: saved.presence.map(|(priority, kept)| Available { priority, frame: frame(kept) }),
+        interested: saved.interested,
+        directed: saved.directed.iter().filter_map(|jid| Jid::parse(jid).ok()).collect(),
+        asleep: true,
+        ..Resource::new(jid.clone(), session, outbox.clone())
+    };
+    let max = router.limits.resources_per_account;
+    let known = router.registry.with(jid.bare_str(), |user| user.account);
+    if known != Some(Account::Stored(sleeper.account)) {
+        return None;
+    }
+    let Bound::Done(None) = router.registry.bind(resource, false, Conflict::Refuse, max) else {
+        return None;
+    };
+    let who = Who {
+        jid: jid.clone(),
+        account: Some(sleeper.account),
+        session,
+        outbox: Some(outbox.clone()),
+        peer: std::net::Ipv4Addr::UNSPECIFIED.into(),
+        secure: true,
+    };
+    let cx = Cx {
+        who,
+        now: wall(),
+        config: context.config.clone(),
+        store: router.store.clone(),
+        router: router.clone(),
+        about: context.pipeline.clone(),
+    };
+    let mut binding = Binding::new(context.clone(), cx);
+    binding.goodbye.status = saved.status;
+    router.registry.with(jid.bare_str(), |user| {
+        let held = unacked.iter().chain(&queued).filter_map(|item| item.owed);
+        for seq in held.chain(saved.unconfirmed.iter().copied()) {
+            // One that another device confirmed meanwhile is still this one's to see.
+            user.owed.hold(seq, session);
+        }
+    });
+    let mut sm = Sm::restored(saved.acked);
+    for item in unacked {
+        let bytes = item.frame.len();
+        sm.push(item, bytes);
+    }
+    for item in queued {
+        // It fitted before.
+        let _ = outbox.push(item);
+    }
+    outbox.watch(true);
+    let door = context.doors.open(sleeper.id, jid.bare(), outbox);
+    let mut managed = Managed::new(sm, sleeper.id, Some((time, door)));
+    managed.asleep = Some(Asleep { until: now() + left, bed: Some(bed), parked: None });
+    let mut restored = Session::new(binding, Wire::nowhere(), None, saved.lang.as_deref(), now());
+    restored.ledger = Arc::new(Ledger::restored(sleeper.id, sleeper.account, saved.h));
+    restored.managed = Some(managed);
+    restored.delivery = Delivery::restored(saved.unconfirmed, now());
+    restored.state = SessionState::load(&saved.modules)?;
+    restored.stir();
+    Some(restored)
+}
+
+fn outgoing(item: Item) -> Outgoing {
+    Outgoing { frame: frame(item.frame), owed: item.owed, at: item.at }
+}
+
+/// Of [`Saved`]: another one cannot be read.
+const VERSION: u8 = 1;
+/// Sessions taken from the store in one write.
+const SLEEPERS_AT_ONCE: usize = 200;

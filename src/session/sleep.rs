@@ -1,0 +1,211 @@
+//! XEP-0198 §5: a session that lost its connection sleeps until it is resumed, until its time is
+//! over, or over a restart of the server.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::door::{Connection, Knock};
+use super::managed::Asleep;
+use super::negotiate::GOODBYE;
+use super::pace::Pace;
+use super::run::{Ending, Session, now};
+use super::wire::Wire;
+use crate::router::outbox::End;
+use crate::stream::error::{StreamError, StreamFailure};
+use crate::stream::open::CLOSE;
+use crate::stream::sm;
+
+impl Session {
+    /// The client may come back to it.
+    pub(super) fn is_resumable(&self) -> bool {
+        self.managed.as_ref().is_some_and(|managed| managed.resumable.is_some())
+    }
+
+    fn asleep(&self) -> Option<&Asleep> {
+        self.managed.as_ref()?.asleep.as_ref()
+    }
+
+    /// It has no connection.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.asleep().is_some()
+    }
+
+    /// When its time is over.
+    pub(super) fn asleep_until(&self) -> Option<Instant> {
+        self.asleep().map(|asleep| asleep.until)
+    }
+
+    /// Another connection takes over: the one there is has no more to say.
+    pub(super) fn is_resuming(&self) -> bool {
+        self.managed.as_ref().is_some_and(|managed| managed.resuming.is_some())
+    }
+
+    /// True once all that could be sent to a stopping server's sessions was.
+    pub(super) fn lies_down(&self) -> Option<watch::Receiver<bool>> {
+        let parked = self.asleep().is_some_and(|asleep| asleep.parked.is_some());
+        parked.then(|| self.binding.context().saving.clone())
+    }
+
+    /// The stream ended. True when the session goes on without a connection.
+    pub(super) fn fall_asleep(&mut self) -> bool {
+        let stops = matches!(self.ending, Some(Ending::Stop));
+        if !self.is_resumable() || !(stops || matches!(self.ending, Some(Ending::Cut))) {
+            return false;
+        }
+        let context = self.binding.context().clone();
+        let bed = context.doors.bed(&context.router.limits).filter(|_| !stops);
+        if bed.is_none() && !stops {
+            tracing::info!(jid = %self.binding.cx.who.jid, "too many sessions wait to be resumed");
+            return false;
+        }
+        let Some(managed) = &mut self.managed else { return false };
+        let time = managed.resumable.as_ref().map(|(time, _)| *time).unwrap_or_default();
+        let parked = stops.then(|| context.router.tasks.park());
+        managed.asleep = Some(Asleep { until: now() + time, bed, parked });
+        self.ending = None;
+        self.wire = Wire::nowhere();
+        self.guard = None;
+        self.sleeps(true);
+        if !stops {
+            tracing::info!(jid = %self.binding.cx.who.jid, "connection lost; the session can be resumed");
+        }
+        self.stir();
+        true
+    }
+
+    /// Others see whether it sleeps, and wake it with what they send.
+    fn sleeps(&self, asleep: bool) {
+        self.outbox.watch(asleep);
+        let who = &self.binding.cx.who;
+        self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
+            if let Some(resource) = user.session_mut(who.session) {
+                resource.asleep = asleep;
+            }
+        });
+    }
+
+    /// Something was sent to a sleeping session, or it is to end.
+    pub(super) fn stir(&mut self) {
+        let context = self.binding.context().clone();
+        let waiting = self.outbox.bytes();
+        let ending = self.outbox.ending();
+        let Some(managed) = &mut self.managed else { return };
+        let held = managed.sm.waiting().1 + waiting;
+        let Some(asleep) = &mut managed.asleep else { return };
+        let light = asleep.bed.as_mut().is_none_or(|bed| bed.weigh(held, &context.router.limits));
+        match ending {
+            Some(End::Failure(failure)) => self.fail(failure),
+            Some(End::Shutdown) if asleep.parked.is_none() => {
+                asleep.bed = None;
+                asleep.parked = Some(context.router.tasks.park());
+            }
+            Some(End::Shutdown) => {}
+            None if !light => {
+                let why = "too much waits for sessions without a connection";
+                self.fail(StreamError::ResourceConstraint.text(why));
+            }
+            None => {}
+        }
+    }
+
+    /// promise.md 11: the last count, then the connection is cut, with neither stream error nor
+    /// closing tag, either of which would end the session.
+    pub(super) async fn say_last(&mut self) {
+        if self.is_asleep() || !self.is_resumable() {
+            return;
+        }
+        let _ = timeout(GOODBYE, self.settle()).await;
+        self.wire.queue(sm::ack(self.ledger.h()));
+        let cut = async {
+            self.wire.flush().await?;
+            self.wire.shutdown().await
+        };
+        // A client that hears nothing counts by the answer to its <resume/>.
+        let _ = timeout(GOODBYE, cut).await;
+    }
+
+    /// Looks whether somebody wants to go on with this session on another connection.
+    pub(super) fn somebody_knocks(&mut self) {
+        let Some(managed) = &mut self.managed else { return };
+        let door = managed.resumable.as_ref().map(|(_, door)| Arc::clone(door));
+        let Some(knock) = door.and_then(|door| door.answer()) else { return };
+        match managed.sm.acknowledge(knock.h) {
+            Err(lie) => knock.refuse(Some(lie)),
+            Ok(items) => {
+                let confirmed: Vec<i64> = items.iter().filter_map(|item| item.owed).collect();
+                if let Some(earlier) = managed.resuming.replace(knock) {
+                    earlier.refuse(None);
+                }
+                self.confirm(&confirmed);
+                // What came on the old connection is handled before it is counted; most often it is.
+                if self.pending.is_none() && self.ledger.is_settled() {
+                    self.reached();
+                }
+            }
+        }
+    }
+
+    /// The connection is this session's from now on.
+    pub(super) fn resume(&mut self, knock: Knock) {
+        let Knock { connection, previd, answer, .. } = knock;
+        let Connection { wire, peer, secure, lang, guard } = connection;
+        let Some(managed) = &mut self.managed else { return };
+        let slept = managed.asleep.take().is_some();
+        let old = std::mem::replace(&mut self.wire, wire);
+        let old_guard = self.guard.replace(guard);
+        if slept {
+            self.sleeps(false);
+        } else {
+            self.dismiss(old, old_guard);
+        }
+        let now = now();
+        self.binding.cx.who.peer = peer;
+        self.binding.cx.who.secure = secure;
+        self.lang = lang.map(Into::into);
+        self.pace = Pace::new(&self.binding.context().router.limits, now);
+        (self.heard, self.ping, self.paused_until, self.slow) = (now, None, None, None);
+        tracing::info!(jid = %self.binding.cx.who.jid, %peer, secure, slept, "session resumed");
+        self.wire.queue(sm::resumed(&previd, self.ledger.h()));
+        self.resend();
+        // The connection knows that it is bound.
+        let _ = answer.send(Ok(()));
+        self.woken = true;
+        let who = &self.binding.cx.who;
+        let waits = self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
+            user.non_negative().any(|resource| resource.session == who.session)
+                && user.has_claims(who.session)
+        });
+        if waits == Some(true) {
+            self.begin_drain();
+        }
+    }
+
+    /// XEP-0198 §5: what the client did not handle comes again, in its order.
+    fn resend(&mut self) {
+        let Some(managed) = self.managed.take() else { return };
+        for item in managed.sm.unacked() {
+            let frame = self.stamped(item);
+            self.wire.queue_frame(frame);
+        }
+        self.managed.insert(managed).sm.reconnected();
+    }
+
+    /// XEP-0198 §5: a stream that is still open gets `conflict`.
+    fn dismiss(&self, mut old: Wire, guard: Option<super::door::Guard>) {
+        self.binding.cx.router.tasks.spawn("dismissed", async move {
+            let why = StreamError::Conflict.text("the session was resumed on another connection");
+            old.queue(StreamFailure::to_xml(&why).into());
+            old.queue(CLOSE.into());
+            let goodbye = async {
+                old.flush().await?;
+                old.shutdown().await
+            };
+            // It is most likely half open: nobody hears this.
+            let _ = timeout(GOODBYE, goodbye).await;
+            drop(guard);
+        });
+    }
+}

@@ -1,0 +1,130 @@
+//! XEP-0198: how many stanzas of a stream were handled (promise.md 6), and the sessions that sleep
+//! over a restart (promise.md 11).
+
+use super::accounts::AccountId;
+use super::tx::{StoreError, Tx, query_all, query_optional};
+
+/// How far a stream was handled, to be written with the rows that made it so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seal {
+    /// SHA-256 of the SM-ID: the id itself opens a session, and is kept nowhere.
+    pub id: [u8; 32],
+    /// Whose stream.
+    pub account: AccountId,
+    /// XEP-0198's count.
+    pub h: u32,
+    /// Now, in microseconds since 1970.
+    pub at: i64,
+}
+
+/// Keeps the count.
+pub fn put(tx: &mut dyn Tx, seal: &Seal) -> Result<(), StoreError> {
+    let params = [seal.id[..].into(), seal.account.into(), seal.h.into(), seal.at.into()];
+    tx.execute(PUT, &params)?;
+    Ok(())
+}
+
+/// The count of a stream of this account.
+pub fn get(tx: &mut dyn Tx, id: &[u8; 32], account: AccountId) -> Result<Option<u32>, StoreError> {
+    query_optional(tx, GET, &[id[..].into(), account.into()], |row| {
+        Ok(u32::try_from(row.int(0)?).unwrap_or(0))
+    })
+}
+
+/// Forgets a stream: nobody will ask for it.
+pub fn forget(tx: &mut dyn Tx, id: &[u8; 32]) -> Result<(), StoreError> {
+    tx.execute(FORGET, &[id[..].into()])?;
+    Ok(())
+}
+
+/// Forgets streams that were written last before `at`, `limit` at most; how many there were.
+pub fn forget_before(tx: &mut dyn Tx, at: i64, limit: usize) -> Result<usize, StoreError> {
+    tx.execute(FORGET_BEFORE, &[at.into(), limit.into()])
+}
+
+/// Puts a session to sleep.
+pub fn lay_down(
+    tx: &mut dyn Tx,
+    id: &[u8; 32],
+    account: AccountId,
+    state: &[u8],
+) -> Result<(), StoreError> {
+    tx.execute(LAY_DOWN, &[id[..].into(), account.into(), state.into()])?;
+    Ok(())
+}
+
+/// A session that slept over a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sleeper {
+    /// As in [`Seal::id`].
+    pub id: [u8; 32],
+    /// Whose.
+    pub account: AccountId,
+    /// As it was laid down.
+    pub state: Vec<u8>,
+}
+
+/// Takes some sessions out of their beds, `limit` at most: they are in memory from now on.
+pub fn wake(tx: &mut dyn Tx, limit: usize) -> Result<Vec<Sleeper>, StoreError> {
+    let sleepers = query_all(tx, SLEEPERS, &[limit.into()], |row| {
+        let id = row.blob(0)?.try_into();
+        let id = id.map_err(|_| StoreError::Corrupt("a sleeper's id has a wrong size".into()))?;
+        Ok(Sleeper { id, account: AccountId(row.int(1)?), state: row.blob(2)? })
+    })?;
+    for sleeper in &sleepers {
+        tx.execute(WAKE, &[sleeper.id[..].into()])?;
+    }
+    Ok(sleepers)
+}
+
+super::sql! {
+    PUT = "INSERT INTO handled (id, account, h, at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (id) DO UPDATE SET h = excluded.h, at = excluded.at";
+    GET = "SELECT h FROM handled WHERE id = $1 AND account = $2";
+    FORGET = "DELETE FROM handled WHERE id = $1";
+    FORGET_BEFORE = "DELETE FROM handled WHERE id IN
+        (SELECT id FROM handled WHERE at < $1 LIMIT $2)";
+    LAY_DOWN = "INSERT INTO sleeper (id, account, state) VALUES ($1, $2, $3)
+        ON CONFLICT (id) DO UPDATE SET state = excluded.state";
+    SLEEPERS = "SELECT id, account, state FROM sleeper ORDER BY id LIMIT $1";
+    WAKE = "DELETE FROM sleeper WHERE id = $1";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn a_count_is_the_accounts_own_and_the_last_one() {
+        testing::account_tx(|tx, me| {
+            let other = testing::account(tx, "other");
+            let seal = |h, at| Seal { id: [1; 32], account: me, h, at };
+            for (h, at) in [(1, 10), (u32::MAX, 20), (0, 30)] {
+                put(tx, &seal(h, at)).unwrap();
+                assert_eq!(get(tx, &[1; 32], me), Ok(Some(h)));
+            }
+            assert_eq!(get(tx, &[1; 32], other), Ok(None));
+            assert_eq!(get(tx, &[2; 32], me), Ok(None));
+            put(tx, &Seal { id: [2; 32], ..seal(5, 10) }).unwrap();
+            assert_eq!(forget_before(tx, 30, 9), Ok(1));
+            assert_eq!(get(tx, &[1; 32], me), Ok(Some(0)));
+            forget(tx, &[1; 32]).unwrap();
+            assert_eq!(get(tx, &[1; 32], me), Ok(None));
+        });
+    }
+
+    #[test]
+    fn sleepers_wake_once() {
+        testing::account_tx(|tx, me| {
+            for n in 0..3 {
+                lay_down(tx, &[n; 32], me, &[n]).unwrap();
+            }
+            let first = wake(tx, 2).unwrap();
+            assert_eq!(first.len(), 2);
+            assert_eq!(first[0], Sleeper { id: [0; 32], account: me, state: vec![0] });
+            assert_eq!(wake(tx, 9).unwrap().len(), 1);
+            assert!(wake(tx, 9).unwrap().is_empty());
+        });
+    }
+}

@@ -1,0 +1,114 @@
+//! The last step of a stream's negotiation: a resource is bound (RFC 6120 §7), or a former stream is
+//! resumed (XEP-0198 §5).
+
+use super::{C2s, Output, Outputs, State};
+use crate::base::id::Rng;
+use crate::jid::{FullJid, Jid};
+use crate::stanza::{Condition, Kind, StanzaError, error_reply};
+use crate::stream::error::StreamError;
+use crate::stream::sm::{self, Command};
+use crate::xml::element::Element;
+use crate::xml::ns;
+use crate::xml::writer::Xml;
+
+impl C2s {
+    pub(super) fn iq(&mut self, element: Element, rng: &mut dyn Rng) -> Outputs {
+        match self.state {
+            State::Offered(ref offer) if !offer.mechanisms.is_empty() => {
+                Outputs::from_iter([Output::Request(element)])
+            }
+            State::Binding => self.bind(element, rng),
+            _ => self.close(Some(StreamError::NotAuthorized.into()), rng),
+        }
+    }
+
+    /// XEP-0198 §3 and §5: before binding a stream may be resumed, after it another enabled.
+    pub(super) fn manage(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
+        match (Command::read(element), &self.state) {
+            (Ok(Command::Resume { previd, h }), State::Binding) => {
+                self.state = State::Resuming;
+                Outputs::from_iter([Output::Resume { previd, h }])
+            }
+            (Ok(_), _) => self.unmanaged(Condition::UnexpectedRequest, None, rng),
+            (Err(_), _) => self.unmanaged(Condition::BadRequest, None, rng),
+        }
+    }
+
+    /// XEP-0198 §5: the client may bind a resource instead.
+    pub(super) fn not_resumed(&mut self, h: Option<u32>, rng: &mut dyn Rng) -> Outputs {
+        self.state = State::Binding;
+        self.unmanaged(Condition::ItemNotFound, h, rng)
+    }
+
+    fn unmanaged(&mut self, why: Condition, h: Option<u32>, rng: &mut dyn Rng) -> Outputs {
+        let mut outputs = Outputs::from_iter([Output::Write(sm::failed(why, h))]);
+        self.bind_failures += 1;
+        if self.bind_failures > BIND_RETRIES_MAX {
+            let why = StreamError::PolicyViolation.text("too many failed requests");
+            outputs.extend(self.close(Some(why), rng));
+        }
+        outputs
+    }
+
+    fn bind(&mut self, element: Element, rng: &mut dyn Rng) -> Outputs {
+        let is_set = element.attr("type").as_deref() == Some("set");
+        if !is_set || !element.has_child(ns::BIND, "bind") {
+            // RFC 6120 §7.1: nothing but binding before a resource is bound.
+            return self.close(Some(StreamError::NotAuthorized.into()), rng);
+        }
+        if element.attr("id").is_none_or(|id| id.is_empty()) {
+            // RFC 6120 §8.2.3 rule 1
+            self.state = State::Bound(element);
+            let why = StanzaError::bad_request().text("an iq needs an id");
+            return self.bound(Err(why), rng);
+        }
+        let wanted = {
+            let view = element.view();
+            let bind = view.root().child(ns::BIND, "bind");
+            bind.and_then(|bind| bind.child(ns::BIND, "resource"))
+                .map(|resource| resource.text().to_owned())
+        };
+        self.state = State::Bound(element);
+        Outputs::from_iter([Output::Bind(wanted.filter(|wanted| !wanted.is_empty()))])
+    }
+
+    pub(super) fn bound(
+        &mut self,
+        bound: Result<FullJid, StanzaError>,
+        rng: &mut dyn Rng,
+    ) -> Outputs {
+        let State::Bound(request) = std::mem::replace(&mut self.state, State::Binding) else {
+            return Outputs::new();
+        };
+        let full = match bound {
+            Ok(full) => full,
+            Err(error) => {
+                let to = self.account.clone().map(Jid::from);
+                let reply = to.and_then(|to| error_reply(&request, None, &to, &error));
+                let mut outputs: Outputs = reply.into_iter().map(Output::Write).collect();
+                self.bind_failures += 1;
+                if self.bind_failures > BIND_RETRIES_MAX {
+                    let why = StreamError::PolicyViolation.text("too many failed bind requests");
+                    outputs.extend(self.close(Some(why), rng));
+                }
+                return outputs;
+            }
+        };
+        let mut xml = Xml::new();
+        xml.start(Kind::Iq.as_str())
+            .attr("type", "result")
+            .attr_opt("id", request.attr("id").as_deref());
+        xml.start("bind")
+            .attr("xmlns", ns::BIND)
+            .start("jid")
+            .text(full.as_str())
+            .end()
+            .end()
+            .end();
+        self.state = State::Ended;
+        Outputs::from_iter([Output::Write(xml.finish()), Output::Done(full)])
+    }
+}
+
+/// RFC 6120 §7.7.3: at least 5 and no more than 10.
+const BIND_RETRIES_MAX: u32 = 10;

@@ -1,0 +1,268 @@
+//! XEP-0198: Stream Management: the counts of one stream, and what waits to be acknowledged.
+//!
+//! The count of stanzas received and handled is not here: it follows what is durable, which the
+//! ledger of tickets knows (promise.md 4).
+
+mod command;
+
+pub use command::{BadCommand, Command, ack, enabled, failed, request, resumed, too_high};
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// What was sent on a managed stream. `T` is a stanza as it was sent.
+#[derive(Debug)]
+pub struct Sm<T> {
+    /// Stanzas of ours that the peer said it handled, wrapping at 2^32 (XEP-0198 §4).
+    acked: u32,
+    /// Sent and not acknowledged, oldest first, each with its bytes.
+    unacked: VecDeque<(T, usize)>,
+    bytes: usize,
+    /// The `<r/>` that waits for its answer.
+    asked: Option<Instant>,
+    /// When we asked last, answered or not.
+    last_asked: Option<Instant>,
+    /// Stanzas and bytes sent since.
+    unasked: usize,
+    unasked_bytes: usize,
+}
+
+/// The peer says that it handled more than it was sent (XEP-0198 §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooHigh {
+    /// What it said.
+    pub h: u32,
+    /// What it was sent.
+    pub sent: u32,
+}
+
+/// Whether to send `<r/>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Not for what was sent so far.
+    No,
+    /// With this write.
+    Now,
+    /// Then, if nothing more is sent until then.
+    At(Instant),
+}
+
+impl<T> Default for Sm<T> {
+    fn default() -> Self {
+        Self::restored(0)
+    }
+}
+
+impl<T> Sm<T> {
+    /// A stream of which so many stanzas are acknowledged.
+    pub fn restored(acked: u32) -> Self {
+        Self {
+            acked,
+            unacked: VecDeque::new(),
+            bytes: 0,
+            asked: None,
+            last_asked: None,
+            unasked: 0,
+            unasked_bytes: 0,
+        }
+    }
+
+    /// What the peer acknowledged.
+    pub fn acked(&self) -> u32 {
+        self.acked
+    }
+
+    /// What the peer was sent, wrapping.
+    pub fn sent(&self) -> u32 {
+        // The queue is bounded far below 2^32.
+        self.acked.wrapping_add(u32::try_from(self.unacked.len()).unwrap_or(u32::MAX))
+    }
+
+    /// A stanza goes out.
+    pub fn push(&mut self, item: T, bytes: usize) {
+        self.unacked.push_back((item, bytes));
+        self.bytes += bytes;
+        self.unasked += 1;
+        self.unasked_bytes += bytes;
+    }
+
+    /// The peer's count came, in `<a/>` or `<resume/>`: what it acknowledges is given out. A count
+    /// that is too low is taken as the last true one: clients miscount (promise.md 6).
+    pub fn acknowledge(&mut self, h: u32) -> Result<Vec<T>, TooHigh> {
+        let ahead = h.wrapping_sub(self.acked);
+        let waiting = self.unacked.len();
+        let news = match usize::try_from(ahead) {
+            Ok(news) if news <= waiting => news,
+            // On a circle of 2^32 what is more than half ahead is behind.
+            _ if ahead > u32::MAX / 2 => 0,
+            _ => return Err(TooHigh { h, sent: self.sent() }),
+        };
+        let items: Vec<_> = self.unacked.drain(..news).collect();
+        self.bytes -= items.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        self.acked = self.acked.wrapping_add(u32::try_from(news).unwrap_or(0));
+        if self.unacked.is_empty() && self.unacked.capacity() > 8 {
+            // An idle session owns almost nothing.
+            self.unacked = VecDeque::new();
+        }
+        Ok(items.into_iter().map(|(item, _)| item).collect())
+    }
+
+    /// An `<a/>` answers the `<r/>` that is out.
+    pub fn answered(&mut self) {
+        self.asked = None;
+    }
+
+    /// What is not acknowledged, oldest first.
+    pub fn unacked(&self) -> impl Iterator<Item = &T> {
+        self.unacked.iter().map(|(item, _)| item)
+    }
+
+    /// The stream is over: what was not acknowledged goes another way.
+    pub fn into_unacked(self) -> impl Iterator<Item = T> {
+        self.unacked.into_iter().map(|(item, _)| item)
+    }
+
+    /// Stanzas and bytes that are not acknowledged.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.unacked.len(), self.bytes)
+    }
+
+    /// When the `<r/>` was sent whose answer is awaited.
+    pub fn asked(&self) -> Option<Instant> {
+        self.asked
+    }
+
+    /// `<r/>` is being sent.
+    pub fn ask(&mut self, now: Instant) {
+        self.asked = Some(now);
+        self.last_asked = Some(now);
+        self.unasked = 0;
+        self.unasked_bytes = 0;
+    }
+
+    /// No answer came: ask again in a while.
+    pub fn unanswered(&mut self) {
+        self.asked = None;
+        self.unasked = self.unacked.len();
+        self.unasked_bytes = self.bytes;
+    }
+
+    /// The connection is another one: nothing is asked on it yet.
+    pub fn reconnected(&mut self) {
+        self.unanswered();
+        self.last_asked = None;
+    }
+
+    /// Asked after each write. A lone stanza is asked about at once, with the stanza itself, as
+    /// XEP-0198 §8.2 advises for mobile networks; in a conversation every few; never while an answer
+    /// is on its way.
+    pub fn policy(&self, now: Instant) -> Ask {
+        if self.unasked == 0 || self.asked.is_some() {
+            return Ask::No;
+        }
+        let quiet = self.last_asked.map_or(now, |last| last + ASK_PAUSE);
+        let many = self.unasked >= ASK_STANZAS || self.unasked_bytes >= ASK_BYTES;
+        if many || quiet <= now { Ask::Now } else { Ask::At(quiet) }
+    }
+}
+
+/// Between two requests when little is sent.
+const ASK_PAUSE: Duration = Duration::from_millis(500);
+/// Stanzas that are asked about without a pause.
+const ASK_STANZAS: usize = 10;
+/// Their bytes.
+const ASK_BYTES: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_ack_gives_out_what_it_covers() {
+        let mut sm = Sm::default();
+        for item in 1..=5 {
+            sm.push(item, 10);
+        }
+        assert_eq!(sm.acknowledge(2), Ok(vec![1, 2]));
+        assert_eq!(sm.acknowledge(1), Ok(vec![]), "too low: the last true one");
+        assert_eq!(sm.acknowledge(6), Err(TooHigh { h: 6, sent: 5 }));
+        assert_eq!(sm.waiting(), (3, 30), "a lie changes nothing");
+        assert_eq!(sm.acknowledge(5), Ok(vec![3, 4, 5]));
+        assert_eq!((sm.acked(), sm.waiting()), (5, (0, 0)));
+    }
+
+    #[test]
+    fn counts_wrap() {
+        let mut sm = Sm::restored(u32::MAX - 1);
+        for item in 1..=4 {
+            sm.push(item, 1);
+        }
+        assert_eq!(sm.sent(), 2);
+        assert_eq!(sm.acknowledge(3), Err(TooHigh { h: 3, sent: 2 }));
+        assert_eq!(sm.acknowledge(u32::MAX), Ok(vec![1]));
+        assert_eq!(sm.acknowledge(u32::MAX - 5), Ok(vec![]));
+        assert_eq!(sm.acknowledge(1), Ok(vec![2, 3]));
+        assert_eq!(sm.acknowledge(u32::MAX), Ok(vec![]));
+        assert_eq!(sm.acknowledge(2), Ok(vec![4]));
+    }
+
+    #[test]
+    fn a_lone_stanza_is_asked_about_at_once_and_a_stream_of_them_now_and_then() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut sm = Sm::default();
+        assert_eq!(sm.policy(start), Ask::No);
+        sm.push((), 1);
+        assert_eq!(sm.policy(start), Ask::Now);
+        sm.ask(start);
+        sm.push((), 1);
+        assert_eq!(sm.policy(at(10)), Ask::No, "an answer is on its way");
+        sm.answered();
+        assert_eq!(sm.policy(at(10)), Ask::At(at(500)));
+        assert_eq!(sm.policy(at(500)), Ask::Now);
+        for _ in 1..ASK_STANZAS {
+            sm.push((), 1);
+        }
+        assert_eq!(sm.policy(at(10)), Ask::Now, "many");
+        sm.ask(at(10));
+        sm.answered();
+        sm.push((), ASK_BYTES);
+        assert_eq!(sm.policy(at(10)), Ask::Now, "much");
+        sm.ask(at(10));
+        sm.reconnected();
+        assert_eq!(sm.policy(at(10)), Ask::Now, "another connection");
+    }
+
+    proptest! {
+        /// Against a model that counts without wrapping.
+        #[test]
+        fn the_queue_is_what_was_sent_less_what_was_acknowledged(
+            start in prop_oneof![Just(0_u32), Just(u32::MAX - 20), any::<u32>()],
+            steps in prop::collection::vec((any::<bool>(), -40_i64..40), 1..200),
+        ) {
+            let mut sm = Sm::restored(start);
+            let (mut sent, mut acked) = (0_i64, 0_i64);
+            for (push, offset) in steps {
+                if push {
+                    sm.push(sent, 1);
+                    sent += 1;
+                    continue;
+                }
+                let says = acked + offset;
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                let h = (i64::from(start) + says).rem_euclid(1 << 32) as u32;
+                let got = sm.acknowledge(h);
+                if says > sent {
+                    prop_assert_eq!(got, Err(TooHigh { h, sent: sm.sent() }));
+                } else {
+                    let news: Vec<i64> = (acked..says.max(acked)).collect();
+                    prop_assert_eq!(got, Ok(news));
+                    acked = acked.max(says);
+                }
+                let left: Vec<i64> = sm.unacked().copied().collect();
+                prop_assert_eq!(left, (acked..sent).collect::<Vec<_>>());
+            }
+        }
+    }
+}
