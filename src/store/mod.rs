@@ -22,12 +22,14 @@ macro_rules! sql {
 pub(crate) use sql;
 
 pub mod accounts;
+mod backup;
 pub mod mailbox;
 pub mod meta;
 pub mod migrate;
 mod open;
 mod queue;
 mod readers;
+mod restore;
 pub mod roster;
 mod sqlite;
 #[cfg(test)]
@@ -38,8 +40,10 @@ pub mod tx;
 mod wire;
 mod writer;
 
+pub use backup::{BackupError, Snapshot};
 pub use open::OpenError;
 pub use queue::Job;
+pub use restore::{RestoreError, Restored};
 pub use tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
 
 use queue::Queue;
@@ -107,6 +111,7 @@ impl Store {
             readers: Arc::clone(&readers),
             threads: Mutex::default(),
             seq: AtomicI64::new(last_seq),
+            aside: backup::Aside::new(options.path.clone(), &lock),
         };
         let failed = |source| OpenError::Files { path: options.path.clone(), source };
         for _ in 0..options.readers.max(1) {
@@ -199,6 +204,7 @@ struct Inner {
     readers: Arc<Readers>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     seq: AtomicI64,
+    aside: backup::Aside,
 }
 
 impl Inner {
@@ -208,6 +214,7 @@ impl Inner {
 
     fn close(&self) {
         self.stop();
+        self.aside.wait();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {
@@ -217,6 +224,7 @@ impl Inner {
     }
 
     fn stop(&self) {
+        self.aside.stop();
         self.queue.close();
         self.readers.close();
     }
