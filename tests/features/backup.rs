@@ -314,9 +314,9 @@ async fn after_a_kill_the_database_is_checked_behind_the_start() -> Outcome<()> 
     std::fs::write(at.join("data/stonechat.db.unclean"), "").unwrap();
     let path = at.join("data/stonechat.db");
     let mut bytes = std::fs::read(&path).unwrap();
-    let stanza = bytes.windows(7).position(|part| part == b"bob@loc").expect("a message");
-    let page = stanza / 4_096 * 4_096;
-    bytes[page..page + 4_096].fill(0xa5);
+    // SQLite's file format, 1.6: 13 begins a leaf of a table.
+    let leaf = |page: &&mut [u8]| page[0] == 13 && page.windows(7).any(|part| part == b"bob@loc");
+    bytes.chunks_mut(4_096).find(leaf).expect("a page of messages").fill(0xa5);
     std::fs::write(&path, bytes).unwrap();
     let lab = Lab::serve(at, &[], &[]);
     lab.process.logs(&["ERROR", "damaged", "check --deep", "restore"]);
