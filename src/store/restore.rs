@@ -89,6 +89,15 @@ pub enum RestoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// The last step failed, behind the point from which there is no way back.
+    #[error(
+        "the backup is checked and copied, but does not have the database's name yet: {source}. \
+         The next start of the server does that; if it cannot, it says why"
+    )]
+    Unfinished {
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 impl Store {
@@ -106,7 +115,7 @@ impl Store {
         let schema = prepare(file, database, at)?;
         let aside = put_aside(database, at)?;
         decide(database)?;
-        finish(database).map_err(files(database))?;
+        finish(database).map_err(|source| RestoreError::Unfinished { source })?;
         let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
         Ok(Restored { schema, known, aside })
     }
@@ -123,7 +132,7 @@ pub(super) fn tidy_up(database: &Path) -> io::Result<()> {
         let rest = other.strip_prefix(&name).unwrap_or_default();
         // A second name of what is in use: that restore was never decided.
         let second = rest.starts_with(BEFORE) && live.contains(&inode(&path));
-        if second && inode(&path).is_some() || rest.starts_with(PART) {
+        if second || rest.starts_with(PART) {
             fs::remove_file(path)?;
         }
     }

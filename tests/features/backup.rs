@@ -3,6 +3,7 @@
 
 use crate::harness::client::{Client, Outcome};
 use crate::harness::process::{Lab, Process, Said, binary, run_in};
+use crate::storage_faults::Mount;
 use std::collections::BTreeSet;
 use std::path::Path;
 use stonechat::store::migrate::{Dialect, MIGRATIONS};
@@ -205,6 +206,34 @@ async fn a_wrong_file_is_refused_and_changes_nothing() -> Outcome<()> {
         assert_eq!(std::fs::read(data.join("stonechat.db")).unwrap(), content, "{file}");
     }
     Lab::serve(at, &[], &[]).login("alice").await?.nothing().await
+}
+
+/// A disk that is too small for the copy: told, nothing left on it, and the server serves on.
+#[tokio::test]
+async fn a_backup_onto_a_full_disk_is_told_and_leaves_nothing() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let small = at.join("small");
+    std::fs::create_dir(&small).unwrap();
+    let Some(mount) = Mount::small(&small) else {
+        println!("skipped: a small file system can only be mounted by root");
+        return Ok(());
+    };
+    let lab = Lab::serve(at, FAST, &["alice", "bob"]);
+    let mut alice = lab.login("alice").await?;
+    let pad = "x".repeat(100_000);
+    for n in 0..50 {
+        let body = format!("<body>{pad}</body>");
+        alice.send(&format!("<message to='bob@localhost' id='{n}'>{body}</message>")).await?;
+    }
+    alice.fence().await?;
+    let told = bad(stonechat(at, &["backup", "small/copy.db"]));
+    assert!(told.contains("too full") && told.contains("small/copy.db"), "{told}");
+    assert_eq!(files(&small), BTreeSet::new());
+    alice.nothing().await?;
+    stop(lab);
+    drop(mount);
+    Ok(())
 }
 
 /// A kill at any moment of a restore leaves the one database or the other, whole.

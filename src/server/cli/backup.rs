@@ -4,7 +4,7 @@ use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
 use super::{Common, one};
 use crate::admin::{Request, Response, backup_line};
 use crate::server::config::{Config, Problem, Problems, load};
-use crate::store::Store;
+use crate::store::{RestoreError, Store};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -53,11 +53,12 @@ fn is_missing(path: &Path) -> bool {
 fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
     let (file, database) = (absolute(file)?, config.database());
     let done = Store::restore(&file, &database).map_err(|error| {
-        one(Problem {
-            what: error.to_string(),
-            place: database.display().to_string(),
-            fix: "nothing was changed; do as the first line says".to_owned(),
-        })
+        let fix = match error {
+            RestoreError::Unfinished { .. } => "start the server",
+            _ => "nothing was changed; do as the first line says",
+        };
+        let (what, place) = (error.to_string(), database.display().to_string());
+        one(Problem { what, place, fix: fix.to_owned() })
     })?;
     let mut lines = vec![format!("{} is the database {} now", file.display(), database.display())];
     if done.schema < done.known {
