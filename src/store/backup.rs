@@ -49,6 +49,15 @@ pub enum BackupError {
         /// What is in the way.
         path: PathBuf,
     },
+    /// A name that means something to whoever opens the database next.
+    #[error(
+        "{path:?} begins with the database's own name, and such names in its folder are the \
+         server's. Name another file"
+    )]
+    Reserved {
+        /// The target.
+        path: PathBuf,
+    },
     /// One at a time.
     #[error("another backup is being made. Wait until it is done")]
     Busy,
@@ -107,6 +116,7 @@ impl Store {
         if !database.exists() {
             return Err(BackupError::None { path: database.to_owned() });
         }
+        refuse_reserved(database, target)?;
         let _lock = open::locked(database)?;
         let conn = open::open_reader(database)?;
         snapshot(&conn, target, &Stop::default(), Existing::Refuse)
@@ -164,6 +174,7 @@ impl Aside {
             Err(std::sync::TryLockError::Poisoned(one)) => one.into_inner(),
             Err(std::sync::TryLockError::WouldBlock) => return Err(BackupError::Busy),
         };
+        refuse_reserved(&self.path, target)?;
         let conn = open::open_reader(&self.path)?;
         let made = snapshot(&conn, target, &self.stop, Existing::Refuse);
         match &made {
@@ -269,6 +280,20 @@ pub(super) fn snapshot(
     part.name(target, existing)?;
     open::sync_folder(target).map_err(files)?;
     Ok(Snapshot { path: target.to_owned(), bytes, took: begun.elapsed() })
+}
+
+/// `….restored`, for instance, would be taken for the database at the next start.
+fn refuse_reserved(database: &Path, target: &Path) -> Result<(), BackupError> {
+    let folder = |path: &Path| open::folder(path).canonicalize().ok();
+    let beside = folder(database) == folder(target);
+    // Where there is a file already, that is what is to be said.
+    if beside
+        && open::file_name(target).starts_with(&open::file_name(database))
+        && fs::symlink_metadata(target).is_err()
+    {
+        return Err(BackupError::Reserved { path: target.to_owned() });
+    }
+    Ok(())
 }
 
 fn refuse_what_is_there(target: &Path, existing: Existing) -> Result<(), BackupError> {
@@ -506,6 +531,8 @@ mod tests {
             ("folder", "cannot be written"),
             ("busy", "another backup"),
             ("none/x", "its folder exists"),
+            ("stonechat.db", "exists already"),
+            ("stonechat.db.restored", "the server's"),
         ] {
             let before = names(folder.path());
             let told = store.backup(at(name)).await.unwrap_err().to_string();
