@@ -3,7 +3,7 @@
 pub mod accounts;
 mod operator;
 
-pub use operator::{Operator, served};
+pub use operator::{Operator, backup_line, served};
 
 use crate::jid::BareJid;
 use crate::store::accounts::AccountId;
@@ -87,6 +87,11 @@ pub enum Request {
     UserList {
         /// Only those of this domain.
         domain: Option<String>,
+    },
+    /// Copies the database into a new file.
+    Backup {
+        /// The file, from the root of the server's file system.
+        path: String,
     },
 }
 

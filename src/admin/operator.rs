@@ -3,7 +3,8 @@
 use super::accounts::{self, AdminError};
 use super::{Effects, Gone, Request, Response};
 use crate::jid::BareJid;
-use crate::store::Store;
+use crate::store::{Snapshot, Store};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Does what an operator asks for.
@@ -32,6 +33,7 @@ impl Operator {
     pub async fn run(&self, request: Request) -> Response {
         let done = match request {
             Request::UserList { domain } => self.list(domain).await,
+            Request::Backup { path } => return self.backup(path.into()).await,
             other => self.change(other).await.map(|line| vec![line]),
         };
         match done {
@@ -77,7 +79,18 @@ impl Operator {
                 self.effects.account_gone(&jid, Gone::Deleted);
                 Ok(format!("{jid} is deleted with all it owned"))
             }
-            Request::UserList { .. } => Ok(String::new()),
+            Request::UserList { .. } | Request::Backup { .. } => Ok(String::new()),
+        }
+    }
+
+    async fn backup(&self, path: PathBuf) -> Response {
+        // The server's own folder is not where the command was given.
+        if !path.is_absolute() {
+            return Response::error("the path of a backup starts with /");
+        }
+        match self.store.backup(path).await {
+            Ok(made) => Response::done(backup_line(&made)),
+            Err(error) => Response::error(error),
         }
     }
 
@@ -90,6 +103,12 @@ impl Operator {
         };
         Ok(accounts.iter().map(line).collect())
     }
+}
+
+/// What an operator is told of a backup.
+pub fn backup_line(made: &Snapshot) -> String {
+    let (kib, ms) = (made.bytes.div_ceil(1024), made.took.as_millis());
+    format!("{} holds the database as it was: {kib} KiB, in {ms} ms", made.path.display())
 }
 
 /// An account elsewhere could never be logged in to.
@@ -121,6 +140,21 @@ mod tests {
 
         fn account_gone(&self, jid: &BareJid, why: Gone) {
             self.0.lock().unwrap().push((jid.to_string(), why));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backup_goes_where_the_path_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(folder.path().join("x.db"))).unwrap();
+        let operator = Operator::new(store, Vec::new(), 1, Arc::new(()));
+        let to = folder.path().join("copy").display().to_string();
+        for (path, wanted) in [("copy", "starts with /"), (&to, " KiB, in "), (&to, "exists")] {
+            let told = match operator.run(Request::Backup { path: path.to_owned() }).await {
+                Response::Ok { lines } => lines.join("\n"),
+                Response::Error { message } => message,
+            };
+            assert!(told.contains(wanted), "{path}: {told}");
         }
     }
 

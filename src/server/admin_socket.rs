@@ -101,7 +101,7 @@ pub async fn ask(path: &Path, request: &Request) -> io::Result<Option<Response>>
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     writer.write_all(&line).await?;
-    let answer = timeout(ANSWER_TIME, read_line(reader, ANSWER_BYTES_MAX)).await??;
+    let answer = timeout(answer_time(request), read_line(reader, ANSWER_BYTES_MAX)).await??;
     Ok(Some(serde_json::from_slice(&answer)?))
 }
 
@@ -118,9 +118,10 @@ where
     let (reader, mut writer) = stream.into_split();
     let line = timeout(REQUEST_TIME, read_line(reader, REQUEST_BYTES_MAX)).await??;
     let response = match serde_json::from_slice(&line) {
-        Ok(request) => timeout(ANSWER_TIME, handler(request)).await.unwrap_or_else(|_| {
-            Response::error("the server did not finish in time; see its log, then look with `list`")
-        }),
+        Ok(request) => {
+            let limit = answer_time(&request);
+            timeout(limit, handler(request)).await.unwrap_or_else(|_| Response::error(TOO_SLOW))
+        }
         // serde's own words could quote a password.
         Err(_) => Response::error(
             "the running server does not know this command: it is of another version; restart it",
@@ -154,6 +155,11 @@ fn nobody_there(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
+fn answer_time(request: &Request) -> Duration {
+    if matches!(request, Request::Backup { .. }) { BACKUP_TIME } else { ANSWER_TIME }
+}
+
+const TOO_SLOW: &str = "the server did not finish in time; see its log, then look with `list`";
 /// A request is an address and a password, both bounded.
 const REQUEST_BYTES_MAX: u64 = 65_536;
 /// A list of a million accounts still fits.
@@ -164,6 +170,8 @@ const CONNECTIONS_MAX: usize = 16;
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// For a verb to be done: a large account's deletion, a slow disk.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// For a large database on a slow disk to be copied and read.
+const BACKUP_TIME: Duration = Duration::from_secs(3 * 3600);
 /// After a failed accept, lest a lack of file descriptors becomes a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 

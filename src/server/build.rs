@@ -75,6 +75,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let running = Running { c2s, c2s_tls, tls, operator, store, context, stop, save };
     running.watch_certificates();
     running.listen_to_operator(config, origins).await?;
+    running.store.check_after_unclean_stop();
     Ok(running)
 }
 

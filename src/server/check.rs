@@ -205,7 +205,8 @@ pub fn bind_problem(address: SocketAddr, error: &io::Error, place: String) -> Pr
 }
 
 const AS_SAID: &str = "do as the first line says, then run `stonechat check` again";
-const RESTORE: &str = "stop the server, keep a copy of the file, and restore the last backup";
+const RESTORE: &str = "stop the server, and put the last backup in its place with `stonechat restore FILE`; the \
+    damaged database is kept beside it";
 
 #[cfg(test)]
 mod tests {

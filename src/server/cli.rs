@@ -1,5 +1,7 @@
 //! The command line: what can be said on it, and who does what is said.
 
+mod ask;
+mod backup;
 mod lab;
 mod user;
 
@@ -80,6 +82,18 @@ pub enum Command {
     /// Add, change, shut and list accounts, while the server runs or not
     #[command(subcommand, after_help = USER_EXAMPLES)]
     User(User),
+    /// Copy the database into a new file, while the server runs or not
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup {
+        /// The new file; nothing is overwritten
+        file: PathBuf,
+    },
+    /// Put a backup in the place of the database; the server must be stopped
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore {
+        /// The backup; it stays as it is
+        file: PathBuf,
+    },
 }
 
 /// What `stonechat lab` takes beside [`Common`].
@@ -159,6 +173,8 @@ pub fn main(runners: Runners) -> ExitCode {
             return check::main(&cli.common.inputs(), depth, runners.certificates);
         }
         Command::User(verb) => return user::main(&cli.common, &verb),
+        Command::Backup { file } => return backup::backup(&cli.common, &file),
+        Command::Restore { file } => return backup::restore(&cli.common, &file),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -203,6 +219,7 @@ Examples:
   stonechat                                  serve localhost, for a first look
   stonechat user add alice@localhost         make an account; asks for the password
   stonechat check                            is everything in order?
+  stonechat backup /backups/today.db         copy the database, while the server runs or not
   stonechat lab --user a@localhost:secret    a server to throw away, on free ports
   stonechat --data-dir /tmp/b --set c2s.listen=127.0.0.1:0 --set c2s.listen_tls=[]
                                              a second server on this machine
@@ -241,6 +258,24 @@ The commands speak to the running server over the socket admin.sock in its data 
 database itself when no server runs. So run them as the server's user and with its configuration:
   sudo -u stonechat stonechat --config /etc/stonechat/stonechat.toml user list";
 
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  stonechat backup /var/backups/stonechat/monday.db
+  stonechat backup \"/var/backups/stonechat/$(date +%F).db\"      each day, from cron
+
+The running server writes the file: its user must be able to. When no server runs, the command writes \
+it itself. The copy is the database as it was when the command began, in one file, checked, and \
+readable by its owner only. Certificates are not in it: keep the folder tls/ too.";
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  systemctl stop stonechat
+  stonechat --data-dir /var/lib/stonechat restore /var/backups/stonechat/monday.db
+  systemctl start stonechat
+
+The backup is checked before anything is changed. The database that was there before is kept beside \
+the restored one, as stonechat.db.before-restore-TIME; `stonechat restore` of that file undoes this.";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,7 +295,7 @@ mod tests {
 
     #[test]
     fn every_command_line_means_one_thing() {
-        let cases: [Case; 10] = [
+        let cases: [Case; 12] = [
             ("", |c| c.command.is_none()),
             ("serve", |c| matches!(c.command, Some(Command::Serve))),
             ("check", |c| matches!(c.command, Some(Command::Check { deep: false }))),
@@ -281,6 +316,14 @@ mod tests {
             ("user list --domain b", |c| {
                 matches!(c.command, Some(Command::User(User::List { domain: Some(_) })))
             }),
+            (
+                "backup a.db",
+                |c| matches!(c.command, Some(Command::Backup { file }) if file == *"a.db"),
+            ),
+            (
+                "restore a.db --data-dir d",
+                |c| matches!(c.command, Some(Command::Restore { file }) if file == *"a.db"),
+            ),
             ("--set a=1 --set b=x=y --data-dir /d serve --config c", |c| {
                 let sets = c.common.sets();
                 let told: Vec<_> = sets.iter().map(|(k, v)| format!("{k}:{v}")).collect();
@@ -299,6 +342,8 @@ mod tests {
             ("--set log.level", "KEY=VALUE"),
             ("user", "Usage: stonechat user"),
             ("user add", "<JID>"),
+            ("backup", "<FILE>"),
+            ("restore a b", "unexpected argument"),
             ("user add a@b hunter2", "unexpected argument"),
             ("user add a@b --password hunter2", "--password-stdin"),
             ("lab --users a", "--user"),
@@ -318,5 +363,7 @@ mod tests {
         }
         assert!(parse("lab --help").unwrap_err().contains("require_tls=false"));
         assert!(parse("user --help").unwrap_err().contains("--password-stdin"));
+        assert!(parse("backup --help").unwrap_err().contains("from cron"));
+        assert!(parse("restore --help").unwrap_err().contains("before-restore"));
     }
 }

@@ -1,5 +1,6 @@
 //! Forward-only migrations: `schema/NNNN_name.sql`, one text for SQLite and PostgreSQL.
 
+use super::backup;
 use super::open::OpenError;
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
@@ -71,20 +72,43 @@ pub(super) fn migrate(
     now: i64,
 ) -> Result<(), OpenError> {
     let sql = |error| OpenError::from_sqlite(path, error);
+    let state = state(conn, path, migrations)?;
     if !has_table(conn, "migration").map_err(sql)? {
-        if !is_empty(conn).map_err(sql)? {
-            return Err(OpenError::NotOurs { path: path.to_owned() });
-        }
         conn.execute_batch(CREATE).map_err(sql)?;
     }
-    let done = done(conn).map_err(sql)?;
-    check_done(&done, path, migrations)?;
-    let last = done.last().map_or(0, |done| done.version);
-    for migration in migrations.iter().filter(|migration| migration.version > last) {
+    for migration in migrations.iter().filter(|migration| migration.version > state.last) {
         apply(conn, migration, now).map_err(sql)?;
         tracing::info!(version = migration.version, name = migration.name, "schema migrated");
     }
     Ok(())
+}
+
+/// How far a database is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    /// The last migration that was applied; 0 for an empty database.
+    pub(super) last: i64,
+    /// The first one that is not.
+    pub(super) next: Option<i64>,
+}
+
+/// Looks how far a database is, and changes nothing; refuses one that is not ours.
+pub(super) fn state(
+    conn: &Connection,
+    path: &Path,
+    migrations: &[Migration],
+) -> Result<State, OpenError> {
+    let sql = |error| OpenError::from_sqlite(path, error);
+    let mut last = 0;
+    if has_table(conn, "migration").map_err(sql)? {
+        let done = done(conn).map_err(sql)?;
+        check_done(&done, path, migrations)?;
+        last = done.last().map_or(0, |done| done.version);
+    } else if !is_empty(conn).map_err(sql)? {
+        return Err(OpenError::NotOurs { path: path.to_owned() });
+    }
+    let next = migrations.iter().map(|migration| migration.version).find(|next| *next > last);
+    Ok(State { last, next })
 }
 
 struct Done {
@@ -99,8 +123,9 @@ fn check_done(done: &[Done], path: &Path, known: &[Migration]) -> Result<(), Ope
     let mut expected = known.iter();
     for done in done {
         if done.version > newest {
-            let path = path.to_owned();
-            return Err(OpenError::NewerSchema { path, found: done.version, known: newest });
+            let (path, found, known) = (path.to_owned(), done.version, newest);
+            let backup = backup::way_back(&path, known);
+            return Err(OpenError::NewerSchema { path, found, known, backup });
         }
         let same = expected.next().is_some_and(|migration| {
             migration.version == done.version && migration.checksum() == done.checksum

@@ -23,6 +23,7 @@ pub(crate) use sql;
 
 pub mod accounts;
 pub mod archive;
+mod backup;
 pub mod handled;
 pub mod mailbox;
 pub mod meta;
@@ -30,6 +31,7 @@ pub mod migrate;
 mod open;
 mod queue;
 mod readers;
+mod restore;
 pub mod roster;
 mod sqlite;
 #[cfg(test)]
@@ -40,8 +42,10 @@ pub mod tx;
 mod wire;
 mod writer;
 
+pub use backup::{BackupError, Snapshot};
 pub use open::OpenError;
 pub use queue::Job;
+pub use restore::{RestoreError, Restored};
 pub use tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
 
 use crate::base::archive_id::ArchiveIds;
@@ -112,6 +116,7 @@ impl Store {
             threads: Mutex::default(),
             seq: AtomicI64::new(last_seq),
             ids,
+            aside: backup::Aside::new(options.path.clone(), &lock),
         };
         let failed = |source| OpenError::Files { path: options.path.clone(), source };
         for _ in 0..options.readers.max(1) {
@@ -218,6 +223,7 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     seq: AtomicI64,
     ids: ArchiveIds,
+    aside: backup::Aside,
 }
 
 /// The key of archive ids, made at the first start, and the last place that was ever taken.
@@ -236,6 +242,7 @@ impl Inner {
 
     fn close(&self) {
         self.stop();
+        self.aside.wait();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if thread.join().is_err() {
@@ -245,6 +252,7 @@ impl Inner {
     }
 
     fn stop(&self) {
+        self.aside.stop();
         self.queue.close();
         self.readers.close();
     }

@@ -1,7 +1,8 @@
 //! Opening the file: folder, lock, pragmas, migrations; and every way in which it fails, in words.
 
-use super::migrate::{MIGRATIONS, migrate};
-use super::{Options, Synchronous};
+use super::backup::{self, BackupError};
+use super::migrate::{self, MIGRATIONS, Migration, migrate};
+use super::{Options, Synchronous, restore};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -54,8 +55,8 @@ pub enum OpenError {
     },
     /// Damaged.
     #[error(
-        "the database {path:?} is damaged ({what}). Run `stonechat check --deep`; restore a backup \
-         if it finds errors"
+        "the database {path:?} is damaged ({what}). Run `stonechat check --deep`; if it finds errors, \
+         `stonechat restore` a backup"
     )]
     Corrupt {
         /// The database.
@@ -66,7 +67,9 @@ pub enum OpenError {
     /// Written by a later release.
     #[error(
         "the database {path:?} has schema {found}, and this release knows up to {known}. Start \
-         the newer release, or restore the backup from before the upgrade"
+         the newer release; or go back to the state before the upgrade, without what came since: \
+         {}",
+        undo(.backup.as_deref())
     )]
     NewerSchema {
         /// The database.
@@ -75,6 +78,21 @@ pub enum OpenError {
         found: i64,
         /// The last one that this program knows.
         known: i64,
+        /// The copy from before the upgrade.
+        backup: Option<PathBuf>,
+    },
+    /// The copy that is made before a migration cannot be made.
+    #[error(
+        "the database {path:?} must be upgraded to schema {version}, and the backup before that \
+         failed: {source}. Nothing was changed: the release that ran before still runs on it"
+    )]
+    NoBackup {
+        /// The database.
+        path: PathBuf,
+        /// The first schema that is to be applied.
+        version: i64,
+        /// Why there is no copy.
+        source: Box<BackupError>,
     },
     /// The database was made by other migrations than this program's.
     #[error(
@@ -125,13 +143,53 @@ impl OpenError {
 
 /// The writer's connection to a migrated database, and the lock that keeps others out.
 pub(super) fn open(options: &Options, now: i64) -> Result<(Connection, File), OpenError> {
+    open_with(options, MIGRATIONS, now)
+}
+
+fn open_with(
+    options: &Options,
+    migrations: &[Migration],
+    now: i64,
+) -> Result<(Connection, File), OpenError> {
     let path = &options.path;
-    prepare_files(path)?;
-    let lock = lock(path)?;
+    let lock = locked(path)?;
     let mut conn = connect(path).map_err(|error| OpenError::from_sqlite(path, error))?;
     writer_pragmas(&conn, options)?;
-    migrate(&mut conn, path, MIGRATIONS, now)?;
+    let state = migrate::state(&conn, path, migrations)?;
+    if let Some(next) = state.next.filter(|_| state.last > 0) {
+        backup::before_schema(path, next)?;
+    }
+    migrate(&mut conn, path, migrations, now)?;
     Ok((conn, lock))
+}
+
+/// Keeps others out, ends what a killed restore began, and sees to it that there is a file.
+pub(super) fn locked(path: &Path) -> Result<File, OpenError> {
+    prepare_folder(path)?;
+    let lock = lock(path)?;
+    let failed = |source| OpenError::Files { path: path.to_owned(), source };
+    restore::tidy_up(path).map_err(failed)?;
+    if !path.exists() {
+        private_file().open(path).map_err(failed)?;
+    }
+    note_unclean(path);
+    Ok(lock)
+}
+
+/// A clean end empties the log. The mark stays until the database was read: a command that opens
+/// and closes it meanwhile must not make the unclean stop forgotten.
+fn note_unclean(path: &Path) {
+    let log = std::fs::metadata(with_suffix(path, "-wal"));
+    if log.is_ok_and(|log| log.len() > 0)
+        && let Err(error) = private_file().open(unclean(path))
+    {
+        tracing::warn!(%error, "the last stop was unclean, and no mark of that can be made");
+    }
+}
+
+/// The mark of an unclean stop.
+pub(super) fn unclean(path: &Path) -> PathBuf {
+    with_suffix(path, UNCLEAN)
 }
 
 /// One of the readers' connections.
@@ -151,18 +209,7 @@ pub fn deep_check(path: &Path) -> Result<Vec<String>, OpenError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(path, flags)?;
         conn.busy_timeout(BUSY)?;
-        let mut found: Vec<String> = conn
-            .prepare("PRAGMA integrity_check")?
-            .query_map([], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        found.retain(|line| line != "ok");
-        let mut statement = conn.prepare("PRAGMA foreign_key_check")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
-            found.push(format!("a row of {table} refers to a missing row of {parent}"));
-        }
-        Ok(found)
+        all_findings(&conn)
     };
     match check().map_err(|error| OpenError::from_sqlite(path, error)) {
         // Damage may be so deep that the check itself stumbles: that is a finding too.
@@ -171,26 +218,70 @@ pub fn deep_check(path: &Path) -> Result<Vec<String>, OpenError> {
     }
 }
 
-/// The folder and the file, for their owner's eyes only: the file holds what passwords became.
-fn prepare_files(path: &Path) -> Result<(), OpenError> {
-    let failed = |at: &Path| {
-        let path = at.to_owned();
-        move |source| OpenError::Files { path, source }
-    };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        private_folder().create(folder).map_err(failed(folder))?;
+/// All that is wrong with a database.
+pub(super) fn all_findings(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut found = findings(conn, "PRAGMA integrity_check")?;
+    let mut statement = conn.prepare("PRAGMA foreign_key_check")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+        found.push(format!("a row of {table} refers to a missing row of {parent}"));
     }
-    if !path.exists() {
-        private_file().open(path).map_err(failed(path))?;
+    Ok(found)
+}
+
+/// What one of SQLite's checks finds.
+pub(super) fn findings(conn: &Connection, check: &str) -> rusqlite::Result<Vec<String>> {
+    let mut found: Vec<String> =
+        conn.prepare(check)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    found.retain(|line| line != "ok");
+    Ok(found)
+}
+
+/// The folder, and later the file, for their owner's eyes only: the file holds what passwords
+/// became.
+pub(super) fn prepare_folder(path: &Path) -> Result<(), OpenError> {
+    let at = folder(path);
+    private_folder().create(at).map_err(|source| OpenError::Files { path: at.to_owned(), source })
+}
+
+/// The folder that a file is in.
+pub(super) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the names in a file's folder durable.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
+
+/// A name with something behind it.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The files in the same folder, by name.
+pub(super) fn siblings(path: &Path) -> impl Iterator<Item = (String, PathBuf)> + use<> {
+    let entries = std::fs::read_dir(folder(path)).into_iter().flatten().flatten();
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+}
+
+fn undo(backup: Option<&Path>) -> String {
+    match backup {
+        Some(backup) => format!("`stonechat restore {}`", backup.display()),
+        None => "`stonechat restore` a backup that an older release made".to_owned(),
     }
-    Ok(())
 }
 
 /// A lock file of its own: to open and close the database itself would drop SQLite's locks.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    let name = with_suffix(path, ".lock");
     let file = private_file().open(&name).map_err(|source| {
         // A read-only folder or file system is told of as such, with the database's own name.
         match source.kind() {
@@ -208,7 +299,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn private_file() -> OpenOptions {
+pub(super) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -224,7 +315,7 @@ fn private_folder() -> DirBuilder {
     builder
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY)?;
@@ -264,3 +355,112 @@ const STATEMENTS: usize = 256;
 const AUTOCHECKPOINT_PAGES: i64 = 4_096;
 /// The log shrinks back to this after a burst.
 const LOG_BYTES: i64 = 64 * 1_048_576;
+/// What SQLite keeps beside a database.
+pub(super) const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// The mark that the last stop was unclean.
+pub(super) const UNCLEAN: &str = ".unclean";
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::options;
+    use super::super::{Store, accounts};
+    use super::*;
+    use std::fs;
+
+    const STEPS: [Migration; 6] = [
+        step(1, "CREATE TABLE a (x TEXT); INSERT INTO a VALUES ('first');"),
+        step(2, "CREATE TABLE b (x TEXT);"),
+        step(4, "CREATE TABLE c (x TEXT);"),
+        step(5, "CREATE TABLE d (x TEXT);"),
+        step(6, "CREATE TABLE e (x TEXT);"),
+        step(7, "NONSENSE;"),
+    ];
+
+    const fn step(version: i64, sql: &'static str) -> Migration {
+        Migration { version, name: "step", sql }
+    }
+
+    fn to(folder: &Path, steps: usize) -> Result<(), OpenError> {
+        open_with(&options(folder), &STEPS[..steps], 0).map(drop)
+    }
+
+    fn copies(folder: &Path) -> Vec<String> {
+        let all = siblings(&folder.join("x")).map(|(name, _)| name);
+        let mut found: Vec<_> = all.filter(|name| name.contains("before")).collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn a_copy_is_made_before_each_upgrade_and_three_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = |version| format!("stonechat.db.before-schema-{version}");
+        to(folder.path(), 1).unwrap();
+        to(folder.path(), 1).unwrap();
+        assert_eq!(copies(folder.path()), Vec::<String>::new(), "nothing to lose, or to do");
+        for (steps, kept) in [
+            (2, vec![name(2)]),
+            (3, vec![name(2), name(4)]),
+            (4, vec![name(2), name(4), name(5)]),
+            (5, vec![name(4), name(5), name(6)]),
+        ] {
+            to(folder.path(), steps).unwrap();
+            assert_eq!(copies(folder.path()), kept, "{steps}");
+        }
+        let conn = Connection::open(folder.path().join(name(5))).unwrap();
+        let has = |table: &str| conn.prepare(&format!("SELECT x FROM {table}")).is_ok();
+        assert!(has("a") && has("c") && !has("d"));
+        // The way back for an older release is the latest copy that it can open.
+        for (steps, back) in [(4, Some(6)), (3, Some(5)), (2, Some(4)), (1, None)] {
+            let told = to(folder.path(), steps).unwrap_err().to_string();
+            let back = back.map_or("that an older release made".to_owned(), name);
+            assert!(told.contains(&back), "{steps}: {told}");
+        }
+        // An upgrade that fails, however often, leaves the copy of the state before it.
+        for _ in 0..2 {
+            assert!(to(folder.path(), 6).is_err());
+            assert_eq!(copies(folder.path()), [name(5), name(6), name(7)]);
+        }
+    }
+
+    #[test]
+    fn without_a_copy_there_is_no_upgrade() {
+        let folder = tempfile::tempdir().unwrap();
+        to(folder.path(), 1).unwrap();
+        let way = folder.path().join("stonechat.db.before-schema-2.part");
+        fs::create_dir(&way).unwrap();
+        let told = to(folder.path(), 2).unwrap_err();
+        assert!(matches!(told, OpenError::NoBackup { version: 2, .. }), "{told}");
+        assert!(told.to_string().contains("before-schema-2"), "{told}");
+        fs::remove_dir(&way).unwrap();
+        to(folder.path(), 1).unwrap();
+        to(folder.path(), 2).unwrap();
+    }
+
+    /// A real database of an older schema: upgraded with a copy, which brings it back.
+    #[tokio::test]
+    async fn an_older_database_is_upgraded_and_its_copy_restores_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path());
+        {
+            let (conn, _lock) = open_with(&options, &MIGRATIONS[..2], 0).unwrap();
+            let mut tx = super::super::SqliteTx { conn: &conn };
+            accounts::create(&mut tx, "old", "b.example", &[], 0).unwrap();
+        }
+        let list = async |expected: &[&str]| {
+            let store = Store::open(options.clone()).unwrap();
+            let found = store.read(|tx| accounts::list(tx, None, None, 9)).await.unwrap();
+            let found: Vec<_> = found.iter().map(|a| a.localpart.as_str()).collect();
+            assert_eq!(found, expected);
+            store
+        };
+        let store = list(&["old"]).await;
+        let add = |tx: &mut dyn super::super::Tx| accounts::create(tx, "z", "b.example", &[], 0);
+        store.write(add).await.unwrap();
+        store.close().await;
+        let copy = with_suffix(&options.path, ".before-schema-3");
+        let done = Store::restore(&copy, &options.path).unwrap();
+        assert_eq!(done.schema, 2);
+        list(&["old"]).await.close().await;
+    }
+}

@@ -163,10 +163,11 @@ async fn a_full_disk_is_told_and_survived() -> Outcome<()> {
 }
 
 /// A file system of a test's own, gone with it.
-struct Mount(PathBuf);
+pub struct Mount(PathBuf);
 
 impl Mount {
-    fn small(at: &Path) -> Option<Mount> {
+    /// 3 MiB; `None` if this is not root.
+    pub fn small(at: &Path) -> Option<Mount> {
         mount(&["-t", "tmpfs", "-o", "size=3m", "tmpfs"], at)
     }
 

@@ -1,35 +1,19 @@
 //! `stonechat user …`: to the running server, or to the database when none runs.
 
+use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
 use super::{Common, User, WithPassword, one};
 use crate::admin::{Operator, Request, Response, Secret, accounts, served};
 use crate::router::Router;
-use crate::server::admin_socket::ask;
 use crate::server::config::{Config, Problem, Problems, load};
 use crate::server::effects::Live;
 use crate::store::Store;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Does one verb and says what came of it.
 pub(super) fn main(common: &Common, verb: &User) -> ExitCode {
-    let answer = prepare(common, verb).and_then(|(config, request)| run(&config, request));
-    match answer {
-        Ok(Response::Ok { lines }) if lines.is_empty() => ExitCode::SUCCESS,
-        Ok(Response::Ok { lines }) => {
-            // Whoever reads may stop reading: `… | head`.
-            let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
-            ExitCode::SUCCESS
-        }
-        Ok(Response::Error { message }) => {
-            eprintln!("{message}");
-            ExitCode::FAILURE
-        }
-        Err(problems) => {
-            eprintln!("{problems}");
-            ExitCode::FAILURE
-        }
-    }
+    tell(prepare(common, verb).and_then(|(config, request)| run(&config, request)))
 }
 
 /// Looks at everything that can be wrong before a person types a password.
@@ -58,28 +42,12 @@ fn prepare(common: &Common, verb: &User) -> Result<(Config, Request), Problems> 
 
 /// Has it done by the server, or without one.
 fn run(config: &Config, request: Request) -> Result<Response, Problems> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
-        one(Problem {
-            what: format!("the command cannot start: {error}"),
-            place: "the operating system".to_owned(),
-            fix: "look at the limits of processes and files".to_owned(),
-        })
-    })?;
-    runtime.block_on(async {
-        let path = config.admin_socket();
-        match ask(&path, &request).await {
-            Ok(Some(response)) => Ok(response),
-            Ok(None) => alone(config, request).await,
-            Err(error) => Err(one(Problem {
-                what: format!("the running server cannot be asked: {error}"),
-                place: path.display().to_string(),
-                fix: "run the command as the server's user, such as with `sudo -u stonechat`; \
-                      if that is so already, look at the server's log"
-                    .to_owned(),
-            })),
+    block_on(async {
+        match ask_server(config, &request).await? {
+            Some(response) => Ok(response),
+            None => alone(config, request).await,
         }
-    })
+    })?
 }
 
 /// No server runs: the verb works on the database itself.
@@ -89,9 +57,7 @@ async fn alone(config: &Config, request: Request) -> Result<Response, Problems> 
         one(Problem {
             what: error.to_string(),
             place: config.database().display().to_string(),
-            fix: "if a server is running on this data, name its configuration with --config or \
-                  its folder with --data-dir; else do as the first line says"
-                .to_owned(),
+            fix: IF_IT_RUNS.to_owned(),
         })
     })?;
     let limits = Arc::new(config.limits.to_limits());

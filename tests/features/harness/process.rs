@@ -146,6 +146,11 @@ impl Process {
         self.child.wait().expect("its status")
     }
 
+    /// Whether it ended by itself.
+    pub fn ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// SIGKILL: nothing more of it happens.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -1,0 +1,62 @@
+//! A command's way to the running server, and its answer's way to the person.
+
+use super::one;
+use crate::admin::{Request, Response};
+use crate::server::admin_socket::ask;
+use crate::server::config::{Config, Problem, Problems};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Says what came of a command.
+pub(super) fn tell(answer: Result<Response, Problems>) -> ExitCode {
+    match answer {
+        Ok(Response::Ok { lines }) if lines.is_empty() => ExitCode::SUCCESS,
+        Ok(Response::Ok { lines }) => {
+            // Whoever reads may stop reading: `… | head`.
+            let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
+            ExitCode::SUCCESS
+        }
+        Ok(Response::Error { message }) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+        Err(problems) => {
+            eprintln!("{problems}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command's future to its end.
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Problems> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        one(Problem {
+            what: format!("the command cannot start: {error}"),
+            place: "the operating system".to_owned(),
+            fix: "look at the limits of processes and files".to_owned(),
+        })
+    })?;
+    Ok(runtime.block_on(future))
+}
+
+/// What the running server says; `None` when none is running.
+pub(super) async fn ask_server(
+    config: &Config,
+    request: &Request,
+) -> Result<Option<Response>, Problems> {
+    let path = config.admin_socket();
+    ask(&path, request).await.map_err(|error| {
+        one(Problem {
+            what: format!("the running server cannot be asked: {error}"),
+            place: path.display().to_string(),
+            fix: "run the command as the server's user, such as with `sudo -u stonechat`; \
+                  if that is so already, look at the server's log"
+                .to_owned(),
+        })
+    })
+}
+
+/// The database is in use although no server answers, or something else is wrong with it.
+pub(super) const IF_IT_RUNS: &str = "if a server is running on this data, name its configuration \
+    with --config or its folder with --data-dir; else do as the first line says";

@@ -1,0 +1,140 @@
+//! `stonechat backup` and `stonechat restore`.
+
+use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
+use super::{Common, one};
+use crate::admin::{Request, Response, backup_line};
+use crate::server::config::{Config, Problem, Problems, load};
+use crate::store::{RestoreError, Store};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Copies the database: the running server does it, or this process when none runs.
+pub(super) fn backup(common: &Common, file: &Path) -> ExitCode {
+    let config = load(&common.inputs()).map(|loaded| loaded.config);
+    tell(config.and_then(|config| made(&config, file)))
+}
+
+/// Puts a backup in the database's place.
+pub(super) fn restore(common: &Common, file: &Path) -> ExitCode {
+    let config = load(&common.inputs()).map(|loaded| loaded.config);
+    tell(config.and_then(|config| restored(&config, file)))
+}
+
+fn made(config: &Config, file: &Path) -> Result<Response, Problems> {
+    let target = absolute(file)?;
+    let request = Request::Backup { path: text(&target)? };
+    let Some(response) = block_on(ask_server(config, &request))?? else {
+        let made = Store::backup_closed(&config.database(), &target).map_err(|error| {
+            one(Problem {
+                what: error.to_string(),
+                place: config.database().display().to_string(),
+                fix: IF_IT_RUNS.to_owned(),
+            })
+        })?;
+        return Ok(Response::done(backup_line(&made)));
+    };
+    if matches!(response, Response::Ok { .. }) && is_missing(&target) {
+        return Err(one(Problem {
+            what: "the server made the backup, but it is not to be seen from here".to_owned(),
+            place: target.display().to_string(),
+            fix: "the server has a /tmp or other folders of its own (PrivateTmp= in its unit): \
+                  name a file in its data folder, or in one that the unit lets it write to"
+                .to_owned(),
+        }));
+    }
+    Ok(response)
+}
+
+/// Not there, and not only hidden from this user.
+fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
+    let (file, database) = (absolute(file)?, config.database());
+    let done = Store::restore(&file, &database).map_err(|error| {
+        let fix = match error {
+            RestoreError::Unfinished { .. } => "start the server",
+            _ => "nothing was changed; do as the first line says",
+        };
+        let (what, place) = (error.to_string(), database.display().to_string());
+        one(Problem { what, place, fix: fix.to_owned() })
+    })?;
+    let mut lines = vec![format!("{} is the database {} now", file.display(), database.display())];
+    if done.schema < done.known {
+        let (schema, known) = (done.schema, done.known);
+        lines.push(format!("the next start upgrades its schema from {schema} to {known}"));
+    }
+    match done.aside {
+        Some(aside) => {
+            let aside = aside.display();
+            lines.push(format!("the database that was there before is {aside}"));
+            lines.push(format!("to undo this: stonechat restore {aside}"));
+        }
+        None => lines.push("there was no database before".to_owned()),
+    }
+    Ok(Response::Ok { lines })
+}
+
+fn absolute(file: &Path) -> Result<PathBuf, Problems> {
+    std::path::absolute(file).map_err(|error| argument(format!("{}: {error}", file.display())))
+}
+
+/// It travels in JSON, which is Unicode.
+fn text(path: &Path) -> Result<String, Problems> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| argument(format!("{} is not UTF-8", path.display())))
+}
+
+fn argument(what: String) -> Problems {
+    let place = "the file in the command".to_owned();
+    one(Problem { what, place, fix: "name another file".to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::admin_socket::AdminSocket;
+
+    fn config(folder: &tempfile::TempDir) -> Config {
+        Config { data_dir: folder.path().join("data"), ..Config::default() }
+    }
+
+    fn told(answer: Result<Response, Problems>) -> String {
+        match answer {
+            Ok(Response::Ok { lines }) => lines.join("\n"),
+            Ok(Response::Error { message }) => message,
+            Err(problems) => problems.to_string(),
+        }
+    }
+
+    #[test]
+    fn without_a_server_the_file_is_copied_and_nothing_is_made_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder);
+        let copy = folder.path().join("copy");
+        assert!(told(made(&config, &copy)).contains("no database"));
+        assert!(!config.data_dir.exists());
+        block_on(Store::open(config.store_options()).unwrap().close()).unwrap();
+        let answer = told(made(&config, &copy));
+        assert!(answer.contains("KiB") && copy.exists(), "{answer}");
+        assert!(told(made(&config, &copy)).contains("exists already"));
+        let answer = told(restored(&config, &copy));
+        assert!(answer.contains("to undo this: stonechat restore"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn what_a_server_wrote_elsewhere_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder);
+        std::fs::create_dir(&config.data_dir).unwrap();
+        let socket = AdminSocket::bind(&config.admin_socket()).await.unwrap();
+        let file = folder.path().join("copy");
+        let client = tokio::task::spawn_blocking(move || told(made(&config, &file)));
+        let answer = tokio::select! {
+            () = socket.serve(|_| async { Response::done("by the server") }) => unreachable!(),
+            answer = client => answer.unwrap(),
+        };
+        assert!(answer.contains("PrivateTmp"), "{answer}");
+    }
+}

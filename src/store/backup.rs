@@ -1,0 +1,611 @@
+//! Copies of the database that open by themselves: on command while it is in use, and by itself
+//! before a migration. The background check after an unclean stop is here too.
+
+use super::open::{self, OpenError};
+use super::queue::now;
+use super::{Inner, Store};
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tempfile::TempPath;
+
+/// A copy that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Where.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Why there is no copy. The text is for the operator: what, where, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// No database.
+    #[error("there is no database {path:?}, so there is nothing to back up")]
+    None {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// Something has the name already.
+    #[error("{path:?} exists already, and a backup overwrites nothing. Name another file")]
+    Exists {
+        /// What is in the way.
+        path: PathBuf,
+    },
+    /// SQLite would take such a file for a part of the backup.
+    #[error(
+        "{path:?} is the rest of another database and would be read together with the backup. \
+         Remove it, or name another file"
+    )]
+    Remains {
+        /// What is in the way.
+        path: PathBuf,
+    },
+    /// A name that means something to whoever opens the database next.
+    #[error(
+        "{path:?} begins with the database's own name, and such names in its folder are the \
+         server's. Name another file"
+    )]
+    Reserved {
+        /// The target.
+        path: PathBuf,
+    },
+    /// One at a time.
+    #[error("another backup is being made. Wait until it is done")]
+    Busy,
+    /// The target cannot be written.
+    #[error(
+        "the backup {path:?} cannot be written: {source}. Check that its folder exists, and that \
+         the user who runs the server may write there and its unit lets it"
+    )]
+    Files {
+        /// The target, or its folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No space left.
+    #[error("the disk is too full for the backup {path:?}. Free some space there")]
+    Full {
+        /// The target.
+        path: PathBuf,
+    },
+    /// The copy was read, and is not sound.
+    #[error(
+        "the copy is damaged ({what}), so most likely the database is. No backup was made. Run \
+         `stonechat check --deep`; restore an older backup if it finds errors"
+    )]
+    Damaged {
+        /// What SQLite said.
+        what: String,
+    },
+    /// The store was closed meanwhile.
+    #[error("the server is stopping; no backup was made. Give the command again")]
+    Stopped,
+    /// The database to be copied cannot be opened.
+    #[error(transparent)]
+    Source(#[from] OpenError),
+    /// Whatever else.
+    #[error("the database cannot be copied: {what}. See the server's log")]
+    Other {
+        /// What was said.
+        what: String,
+    },
+}
+
+impl Store {
+    /// Copies the database as it is now into a new file, while it is in use. Neither the writer
+    /// nor the readers wait for it; the write-ahead log grows until it is done.
+    pub async fn backup(&self, target: PathBuf) -> Result<Snapshot, BackupError> {
+        let inner = Arc::clone(&self.inner);
+        #[allow(clippy::disallowed_methods)] // copies a whole file; seldom, and one at a time
+        let made = tokio::task::spawn_blocking(move || inner.aside.backup(&target)).await;
+        made.unwrap_or(Err(BackupError::Stopped))
+    }
+
+    /// The same when no server has the database open. Its schema stays what it is.
+    pub fn backup_closed(database: &Path, target: &Path) -> Result<Snapshot, BackupError> {
+        if !database.exists() {
+            return Err(BackupError::None { path: database.to_owned() });
+        }
+        refuse_reserved(database, target)?;
+        let _lock = open::locked(database)?;
+        let conn = open::open_reader(database)?;
+        snapshot(&conn, target, &Stop::default(), Existing::Refuse)
+    }
+
+    /// If the last stop was unclean, has the database read on a thread of its own, and tells the
+    /// log what was found. Blocks nobody.
+    pub fn check_after_unclean_stop(&self) {
+        if !open::unclean(&self.inner.aside.path).exists() {
+            return;
+        }
+        tracing::info!("the last stop was unclean; the database is checked in the background");
+        let inner = &self.inner;
+        let (path, stop, lock) = inner.aside.parts();
+        let check = move || {
+            check_behind(&path, &stop);
+            drop(lock);
+        };
+        match std::thread::Builder::new().name("store-check".to_owned()).spawn(check) {
+            Ok(thread) => Inner::keep(inner, thread),
+            Err(error) => tracing::warn!(%error, "the database cannot be checked"),
+        }
+    }
+}
+
+/// What works beside the writer and the readers.
+pub(super) struct Aside {
+    path: PathBuf,
+    stop: Stop,
+    /// Held while a backup is made.
+    busy: Mutex<()>,
+    /// Belongs to those who have a connection.
+    lock: Weak<File>,
+}
+
+impl Aside {
+    pub(super) fn new(path: PathBuf, lock: &Arc<File>) -> Self {
+        let (stop, busy) = (Stop::default(), Mutex::default());
+        Self { path, stop, busy, lock: Arc::downgrade(lock) }
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until a backup that was told to stop has done so.
+    pub(super) fn wait(&self) {
+        drop(self.busy.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn backup(&self, target: &Path) -> Result<Snapshot, BackupError> {
+        let Some(_lock) = self.lock.upgrade() else { return Err(BackupError::Stopped) };
+        let _one = match self.busy.try_lock() {
+            Ok(one) => one,
+            Err(std::sync::TryLockError::Poisoned(one)) => one.into_inner(),
+            Err(std::sync::TryLockError::WouldBlock) => return Err(BackupError::Busy),
+        };
+        refuse_reserved(&self.path, target)?;
+        let conn = open::open_reader(&self.path)?;
+        let made = snapshot(&conn, target, &self.stop, Existing::Refuse);
+        match &made {
+            Ok(made) => tracing::info!(
+                path = %made.path.display(),
+                bytes = made.bytes,
+                ms = made.took.as_millis(),
+                "backup made"
+            ),
+            Err(error) => tracing::warn!(%error, "no backup"),
+        }
+        made
+    }
+
+    fn parts(&self) -> (PathBuf, Stop, Option<Arc<File>>) {
+        (self.path.clone(), self.stop.clone(), self.lock.upgrade())
+    }
+}
+
+/// Ends long work between two pages.
+#[derive(Clone, Default)]
+pub(super) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What becomes of a file that has the target's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Existing {
+    Refuse,
+    Replace,
+}
+
+/// Before the first of some migrations: a copy named after it, `….before-schema-4` for the state
+/// right before schema 4. The three highest are kept.
+pub(super) fn before_schema(path: &Path, version: i64) -> Result<(), OpenError> {
+    let target = open::with_suffix(path, &format!("{BEFORE_SCHEMA}{version}"));
+    let failed = |source| {
+        let path = path.to_owned();
+        OpenError::NoBackup { path, version, source: Box::new(source) }
+    };
+    let conn = open::open_reader(path)?;
+    // The same name may be there: of an upgrade that was taken back, or that failed just now.
+    let made = snapshot(&conn, &target, &Stop::default(), Existing::Replace).map_err(failed)?;
+    tracing::info!(
+        path = %made.path.display(),
+        bytes = made.bytes,
+        "backup made, because the schema of the database is upgraded now"
+    );
+    for (_, old) in copies(path).iter().rev().skip(KEPT) {
+        if let Err(error) = fs::remove_file(old) {
+            tracing::warn!(%error, path = %old.display(), "an old backup cannot be removed");
+        }
+    }
+    Ok(())
+}
+
+/// The latest of these copies that a release which knows schemas up to `known` can open.
+pub(super) fn way_back(path: &Path, known: i64) -> Option<PathBuf> {
+    let opens = |copy: &Path| {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(copy, flags)?;
+        conn.query_row(LAST_VERSION, [], |row| row.get::<_, i64>(0)).map(|last| last <= known)
+    };
+    let mut copies = copies(path).into_iter().rev().map(|(_, copy)| copy);
+    copies.find(|copy| opens(copy).unwrap_or(false))
+}
+
+/// The copies before migrations, by rising version.
+fn copies(path: &Path) -> Vec<(i64, PathBuf)> {
+    let prefix = format!("{}{BEFORE_SCHEMA}", open::file_name(path));
+    let version = |name: &str| name.strip_prefix(&prefix)?.parse().ok();
+    let mut found: Vec<_> = open::siblings(path)
+        .filter_map(|(name, path)| version(&name).map(|version| (version, path)))
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// Copies what `from` sees into `target`, by way of `….part` beside it; reads the copy; makes it
+/// durable; and only then gives it its name.
+pub(super) fn snapshot(
+    from: &Connection,
+    target: &Path,
+    stop: &Stop,
+    existing: Existing,
+) -> Result<Snapshot, BackupError> {
+    let begun = now();
+    let files = |source| BackupError::Files { path: target.to_owned(), source };
+    refuse_what_is_there(target, existing)?;
+    let part = Part::make(target)?;
+    let sql = |error| of_sqlite(target, error);
+    copy(from, &part.path, stop).map_err(sql)?;
+    let found = seal(&part.path, stop).map_err(sql)?;
+    if let Some(what) = found.into_iter().next() {
+        return Err(BackupError::Damaged { what });
+    }
+    part.file.sync_all().map_err(files)?;
+    let bytes = part.file.metadata().map_err(files)?.len();
+    part.name(target, existing)?;
+    open::sync_folder(target).map_err(files)?;
+    Ok(Snapshot { path: target.to_owned(), bytes, took: begun.elapsed() })
+}
+
+/// `….restored`, for instance, would be taken for the database at the next start.
+fn refuse_reserved(database: &Path, target: &Path) -> Result<(), BackupError> {
+    let folder = |path: &Path| open::folder(path).canonicalize().ok();
+    let beside = folder(database) == folder(target);
+    // Where there is a file already, that is what is to be said.
+    if beside
+        && open::file_name(target).starts_with(&open::file_name(database))
+        && fs::symlink_metadata(target).is_err()
+    {
+        return Err(BackupError::Reserved { path: target.to_owned() });
+    }
+    Ok(())
+}
+
+fn refuse_what_is_there(target: &Path, existing: Existing) -> Result<(), BackupError> {
+    let there = |path: &Path| fs::symlink_metadata(path).is_ok();
+    if existing == Existing::Refuse && there(target) {
+        return Err(BackupError::Exists { path: target.to_owned() });
+    }
+    let mut sides = open::SIDES.iter().map(|side| open::with_suffix(target, side));
+    sides.find(|side| there(side)).map_or(Ok(()), |path| Err(BackupError::Remains { path }))
+}
+
+/// A copy that is not whole yet; gone when dropped. The lock on it tells the one that somebody
+/// writes from the one that a killed server left.
+struct Part {
+    path: TempPath,
+    sides: Sides,
+    file: File,
+}
+
+/// What SQLite keeps beside a copy while it works on it; gone when dropped.
+struct Sides(PathBuf);
+
+impl Drop for Sides {
+    fn drop(&mut self) {
+        for side in open::SIDES {
+            let _ = fs::remove_file(open::with_suffix(&self.0, side));
+        }
+    }
+}
+
+impl Part {
+    fn make(target: &Path) -> Result<Self, BackupError> {
+        let files = |source| BackupError::Files { path: target.to_owned(), source };
+        let path = open::with_suffix(target, ".part");
+        if fs::symlink_metadata(&path).is_ok_and(|there| there.is_file()) {
+            let left = File::open(&path).map_err(files)?;
+            if matches!(left.try_lock(), Err(TryLockError::WouldBlock)) {
+                return Err(BackupError::Busy);
+            }
+            fs::remove_file(&path).map_err(files)?;
+        }
+        drop(Sides(path.clone()));
+        // A link that somebody laid there is not followed: the file is made here and now.
+        let file = open::private_file().create_new(true).open(&path).map_err(files)?;
+        let _ = file.try_lock();
+        let sides = Sides(path.clone());
+        Ok(Self { path: TempPath::try_from_path(path).map_err(files)?, sides, file })
+    }
+
+    /// Its name, now that it is whole.
+    fn name(self, target: &Path, existing: Existing) -> Result<(), BackupError> {
+        let Self { path, sides, file } = self;
+        let named = match existing {
+            Existing::Replace => path.persist(target),
+            Existing::Refuse => path.persist_noclobber(target),
+        };
+        drop((sides, file));
+        named.or_else(|failed| match failed.error.kind() {
+            io::ErrorKind::AlreadyExists => Err(BackupError::Exists { path: target.to_owned() }),
+            // A file system without links and without this kind of rename.
+            _ if !target.exists() => failed.path.persist(target).map_err(|failed| {
+                BackupError::Files { path: target.to_owned(), source: failed.error }
+            }),
+            _ => Err(BackupError::Files { path: target.to_owned(), source: failed.error }),
+        })
+    }
+}
+
+/// The open transaction pins one state: without it every write of another connection would begin
+/// the copy anew, and under load it would never end.
+fn copy(from: &Connection, to: &Path, stop: &Stop) -> rusqlite::Result<()> {
+    let mut to = part(to)?;
+    // Whatever happens to a half copy: nobody ever opens it.
+    to.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(()))?;
+    to.pragma_update(None, "synchronous", "OFF")?;
+    let pinned = from.unchecked_transaction()?;
+    pinned.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    let backup = Backup::new(&pinned, &mut to)?;
+    loop {
+        if stop.is_set() {
+            return Err(failure(rusqlite::ffi::SQLITE_INTERRUPT));
+        }
+        match backup.step(STEP_PAGES)? {
+            StepResult::Done => return Ok(()),
+            StepResult::More => {}
+            _ => return Err(failure(rusqlite::ffi::SQLITE_BUSY)),
+        }
+    }
+}
+
+/// Makes the copy a database in one file, without a log beside it, and reads it.
+fn seal(path: &Path, stop: &Stop) -> rusqlite::Result<Vec<String>> {
+    let mut conn = part(path)?;
+    stoppable(&mut conn, stop)?;
+    // No file for shared memory beside it.
+    conn.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+    let mode: String =
+        conn.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))?;
+    if mode != "delete" {
+        return Ok(vec![format!("its journal mode is {mode}")]);
+    }
+    let found = open::findings(&conn, QUICK_CHECK)?;
+    conn.close().map_err(|(_, error)| error)?;
+    Ok(found)
+}
+
+fn part(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
+}
+
+fn stoppable(conn: &mut Connection, stop: &Stop) -> rusqlite::Result<()> {
+    let stop = stop.clone();
+    conn.progress_handler(STOP_LOOKS, Some(move || stop.is_set()))
+}
+
+fn failure(code: i32) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+}
+
+fn of_sqlite(target: &Path, error: rusqlite::Error) -> BackupError {
+    let what = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => BackupError::Full { path: target.to_owned() },
+        Some(ErrorCode::OperationInterrupted) => BackupError::Stopped,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => BackupError::Damaged { what },
+        _ => BackupError::Other { what },
+    }
+}
+
+fn check_behind(path: &Path, stop: &Stop) {
+    let found = open::open_reader(path).map_err(|error| error.to_string()).and_then(|mut conn| {
+        let checked = stoppable(&mut conn, stop).and_then(|()| open::findings(&conn, QUICK_CHECK));
+        checked.map_err(|error| error.to_string())
+    });
+    match found {
+        // The next start checks again.
+        _ if stop.is_set() => {}
+        Ok(found) if found.is_empty() => {
+            tracing::info!("the database is sound after the unclean stop");
+            let _ = fs::remove_file(open::unclean(path));
+        }
+        Ok(found) => tracing::error!(found = found.join("; "), "{DAMAGED}"),
+        Err(error) => tracing::error!(found = error, "{DAMAGED}"),
+    }
+}
+
+const DAMAGED: &str = "the database is damaged after an unclean stop. Stop the server and run \
+    `stonechat check --deep`; if that finds errors, `stonechat restore` the last backup";
+const BEFORE_SCHEMA: &str = ".before-schema-";
+/// Copies before migrations that are kept.
+const KEPT: usize = 3;
+/// 1 MiB: between two of these the copy can be stopped.
+const STEP_PAGES: i32 = 256;
+/// Instructions of SQLite's machine between two looks at whether to stop.
+const STOP_LOOKS: i32 = 10_000;
+/// The first faults are enough to know that there are some.
+const QUICK_CHECK: &str = "PRAGMA quick_check(10)";
+const LAST_VERSION: &str = "SELECT MAX(version) FROM migration";
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{options, store};
+    use super::super::{Job, Tx, meta};
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn read(path: &Path, sql: &str) -> i64 {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let conn = Connection::open_with_flags(path, flags).unwrap();
+        conn.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = open::siblings(&folder.join("x")).map(|(name, _)| name).collect();
+        names.sort();
+        names
+    }
+
+    /// Two rows, in one transaction.
+    struct Pair(usize);
+
+    impl Job for Pair {
+        fn run(&mut self, tx: &mut dyn Tx) -> Result<(), super::super::StoreError> {
+            let pad = vec![0; 2_000];
+            meta::set(tx, &format!("a{}", self.0), &pad)?;
+            meta::set(tx, &format!("b{}", self.0), &pad)
+        }
+        fn settled(self: Box<Self>, _: Result<(), super::super::StoreError>) {}
+    }
+
+    #[tokio::test]
+    async fn a_copy_under_writes_is_one_state() {
+        let (folder, store) = store();
+        for n in 0..500 {
+            store.submit(Box::new(Pair(n))).unwrap();
+        }
+        store.barrier().await.unwrap();
+        let writer = store.clone();
+        let writes = std::thread::spawn(move || {
+            (500..2_000).for_each(|n| writer.submit(Box::new(Pair(n))).unwrap());
+        });
+        let target = folder.path().join("copy");
+        let made = store.backup(target.clone()).await.unwrap();
+        writes.join().unwrap();
+        let count = |like: &str| {
+            read(&target, &format!("SELECT COUNT(*) FROM meta WHERE name GLOB '{like}[0-9]*'"))
+        };
+        assert!(count("a") >= 500);
+        assert_eq!(count("a"), count("b"));
+        assert_eq!(made.bytes, fs::metadata(&target).unwrap().len());
+        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(&fs::read(&target).unwrap()[18..20], [1, 1], "no log of its own");
+        store.close().await;
+        assert_eq!(names(folder.path()), ["copy", "stonechat.db", "stonechat.db.lock"]);
+        let after = store.backup(folder.path().join("late")).await;
+        assert!(matches!(after, Err(BackupError::Stopped)), "{after:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_in_the_way_is_told_and_stays() {
+        let (folder, store) = store();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("there"), "x").unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("link")).unwrap();
+        fs::write(at("old-wal"), "x").unwrap();
+        fs::create_dir(at("folder.part")).unwrap();
+        fs::write(at("busy.part"), "x").unwrap();
+        let busy = File::open(at("busy.part")).unwrap();
+        busy.lock().unwrap();
+        for (name, words) in [
+            ("there", "exists already"),
+            ("link", "exists already"),
+            ("old", "rest of another database"),
+            ("folder", "cannot be written"),
+            ("busy", "another backup"),
+            ("none/x", "its folder exists"),
+            ("stonechat.db", "exists already"),
+            ("stonechat.db.restored", "the server's"),
+        ] {
+            let before = names(folder.path());
+            let told = store.backup(at(name)).await.unwrap_err().to_string();
+            assert!(told.contains(words), "{name}: {told}");
+            assert_eq!(names(folder.path()), before, "{name}");
+        }
+        // A killed server left it.
+        drop(busy);
+        store.backup(at("busy")).await.unwrap();
+        assert!(!at("busy.part").exists());
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_a_copy_and_leaves_nothing() {
+        let (folder, store) = store();
+        let conn = open::open_reader(&store.inner.aside.path).unwrap();
+        let stop = Stop::default();
+        stop.0.store(true, Ordering::Relaxed);
+        let target = folder.path().join("copy");
+        let made = snapshot(&conn, &target, &stop, Existing::Refuse);
+        assert!(matches!(made, Err(BackupError::Stopped)), "{made:?}");
+        assert!(!names(folder.path()).iter().any(|name| name.starts_with("copy")));
+    }
+
+    #[test]
+    fn a_damaged_copy_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch("CREATE TABLE t (x); CREATE INDEX i ON t (x)").unwrap();
+        for n in 0..1_000 {
+            conn.execute("INSERT INTO t VALUES (?1)", [n]).unwrap();
+        }
+        conn.close().unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        let end = bytes.len();
+        bytes[end - 4_096..].fill(0xa5);
+        fs::write(&path, bytes).unwrap();
+        let target = folder.path().join("copy");
+        let conn = open::open_reader(&path).unwrap();
+        let made = snapshot(&conn, &target, &Stop::default(), Existing::Refuse);
+        assert!(matches!(made, Err(BackupError::Damaged { .. })), "{made:?}");
+        assert!(!target.exists());
+    }
+
+    #[tokio::test]
+    async fn an_unclean_stop_is_marked_until_the_database_was_read() {
+        let (folder, store) = store();
+        store.write(|tx| meta::set(tx, "a", b"x")).await.unwrap();
+        let killed = tempfile::tempdir().unwrap();
+        for side in ["", "-wal"] {
+            let name = format!("stonechat.db{side}");
+            fs::copy(folder.path().join(&name), killed.path().join(&name)).unwrap();
+        }
+        store.close().await;
+        let mark = |folder: &Path| open::unclean(&options(folder).path).exists();
+        let reopen = async |folder: &Path| Store::open(options(folder)).unwrap().close().await;
+        reopen(folder.path()).await;
+        reopen(killed.path()).await;
+        assert!(!mark(folder.path()) && mark(killed.path()));
+        // A command that opens and closes it does not make that forgotten, nor does a cut check.
+        reopen(killed.path()).await;
+        let path = options(killed.path()).path;
+        let stop = Stop::default();
+        stop.0.store(true, Ordering::Relaxed);
+        check_behind(&path, &stop);
+        assert!(mark(killed.path()));
+        check_behind(&path, &Stop::default());
+        assert!(!mark(killed.path()));
+        let damaged = fs::read(&path).unwrap();
+        fs::write(&path, [&damaged[..4_096], &vec![0xa5; damaged.len() - 4_096]].concat()).unwrap();
+        File::create(open::unclean(&path)).unwrap();
+        check_behind(&path, &Stop::default());
+        assert!(mark(killed.path()));
+    }
+}
