@@ -46,6 +46,10 @@ failed=0
 for script in slix.py aio.py terminal.py gosend.py; do
   "$venv/bin/python" -W ignore "$here/$script" "$ready" || failed=1
 done
+if [ -n "$pid" ]; then
+  # It ends and starts a server of its own.
+  "$venv/bin/python" -W ignore "$here/resume.py" "$1" || failed=1
+fi
 echo "interop took $(($(date +%s) - started)) s"
 if [ "$failed" != 0 ] && [ -f "$work/log" ]; then
   echo "-- the server's log, the last of it:" >&2
