@@ -5,9 +5,12 @@
 
 pub mod delay;
 pub mod error;
+pub mod form;
+pub mod forward;
 pub mod iq;
 pub mod message;
 pub mod presence;
+pub mod rsm;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use std::borrow::Cow;
