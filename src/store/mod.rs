@@ -203,6 +203,7 @@ pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
     [
         accounts::CATALOGUE,
         archive::CATALOGUE,
+        &archive::catalogue().concat(),
         roster::CATALOGUE,
         mailbox::CATALOGUE,
         meta::CATALOGUE,
