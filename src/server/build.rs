@@ -12,9 +12,11 @@ use super::check::bind_problem;
 use super::check::certificates;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
 use super::effects::Live;
+use super::upkeep;
 use crate::admin::Operator;
 use crate::base::id::{OsRng, Rng};
-use crate::modules::{self, Pipeline, api::Stage};
+use crate::modules::api::{Cause, Chore, Stage};
+use crate::modules::{self, Pipeline};
 use crate::net::listener::{self, Door, Hall};
 use crate::net::tls::{Reloaded, Tls};
 use crate::router::Router;
@@ -66,11 +68,13 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
             context.router.tasks.spawn("accept", hall.clone().accept(listener, door));
         }
     }
-    let effects = Arc::new(Live(context.router.clone()));
+    let effects =
+        Arc::new(Live(context.router.clone(), context.pipeline.shared().account_deleted.clone()));
     let hosts = config.host.iter().map(|host| host.domain.clone()).collect();
     let operator = Operator::new(store.clone(), hosts, config.sasl.iterations, effects);
     let running = Running { c2s, c2s_tls, tls, operator, store, context, stop };
     running.watch_certificates();
+    running.keep_house();
     running.listen_to_operator(config, origins).await?;
     Ok(running)
 }
@@ -113,6 +117,18 @@ impl Running {
                 }
             }
         });
+    }
+
+    fn keep_house(&self) {
+        let chore = Chore {
+            cause: Cause::Due,
+            now: now(),
+            config: self.context.config.clone(),
+            store: self.store.clone(),
+        };
+        let deleted = self.context.pipeline.shared().account_deleted.clone();
+        let work = upkeep::run(modules::ALL, chore, deleted, self.context.stopping.clone());
+        self.context.router.tasks.spawn("upkeep", work);
     }
 
     async fn listen_to_operator(&self, config: &Config, origins: &Origins) -> Result<(), Problem> {
@@ -185,6 +201,7 @@ fn context(
     let module_config = Arc::new(modules::Config {
         scram_iterations: config.sasl.iterations,
         unencrypted: !config.c2s.require_tls,
+        mam: config.archive(),
         ..config.modules.clone()
     });
     let pipeline = Pipeline::build(modules::ALL, &module_config, now());

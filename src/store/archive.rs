@@ -6,7 +6,7 @@ mod retention;
 pub use pages::{
     Archived, Direction, Filter, Head, Page, Peer, bounds, count, get, head, page, place_of,
 };
-pub use retention::{BATCH, accounts_after, clear, leave, left_after, purge};
+pub use retention::{BATCH, Left, accounts_after, clear, leave, left_after, purge};
 
 use super::accounts::AccountId;
 use super::tx::{StoreError, Tx, query_one};

@@ -45,13 +45,24 @@ pub fn leave(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Which deleted accounts to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Those that nobody looked at since they were deleted.
+    New,
+    /// All that are not forgotten.
+    All,
+}
+
 /// Accounts that left rows, `limit` at most, after this one.
 pub fn left_after(
     tx: &mut dyn Tx,
     account: AccountId,
+    which: Left,
     limit: usize,
 ) -> Result<Vec<AccountId>, StoreError> {
-    let params = [account.into(), limit.into()];
+    let since: i64 = if which == Left::New { 0 } else { i64::MAX };
+    let params = [account.into(), limit.into(), since.into()];
     query_all(tx, LEFT_AFTER, &params, |row| Ok(AccountId(row.int(0)?)))
 }
 
@@ -81,7 +92,8 @@ super::super::sql! {
     PURGE = "DELETE FROM archive WHERE account = $1 AND seq <= $2";
     NEXT_ACCOUNT = "SELECT account FROM archive WHERE account > $1 ORDER BY account LIMIT 1";
     LEAVE = "INSERT INTO archive_left (account, since) VALUES ($1, 0) ON CONFLICT DO NOTHING";
-    LEFT_AFTER = "SELECT account FROM archive_left WHERE account > $1 ORDER BY account LIMIT $2";
+    LEFT_AFTER = "SELECT account FROM archive_left WHERE account > $1 AND since <= $3
+        ORDER BY account LIMIT $2";
     CLEAR = "DELETE FROM archive WHERE seq IN
         (SELECT seq FROM archive WHERE account = $1 ORDER BY seq LIMIT $2)";
     LOOKED = "UPDATE archive_left SET since = $2 WHERE account = $1 AND since = 0";
@@ -157,10 +169,12 @@ mod tests {
             assert_eq!(accounts_after(tx, other), Ok(None));
 
             super::super::super::accounts::delete(tx, me).unwrap();
-            let waiting = |tx: &mut dyn Tx| left_after(tx, AccountId(0), 9).unwrap();
+            let waiting = |tx: &mut dyn Tx| left_after(tx, AccountId(0), Left::All, 9).unwrap();
             assert_eq!(waiting(tx), [me]);
-            assert_eq!(left_after(tx, me, 9), Ok(vec![]));
+            assert_eq!(left_after(tx, me, Left::All, 9), Ok(vec![]));
+            assert_eq!(left_after(tx, AccountId(0), Left::New, 9), Ok(vec![me]));
             assert_eq!(clear(tx, me, 3, 1_000, 100), Ok(3));
+            assert_eq!(left_after(tx, AccountId(0), Left::New, 9), Ok(vec![]));
             assert_eq!(clear(tx, me, 3, 1_050, 100), Ok(2));
             assert_eq!(clear(tx, me, 3, 1_060, 100), Ok(0));
             assert_eq!(waiting(tx), [me], "a write may be on its way");
