@@ -17,7 +17,8 @@ CREATE TABLE archive (
 
 -- Carries what the mailbox counts, so that it is read from the index alone.
 CREATE INDEX archive_account ON archive (account, seq, kind, size);
-CREATE INDEX archive_peer ON archive (account, peer, seq);
+-- Carries the resourcepart, so that a search for a full JID reads the messages it finds alone.
+CREATE INDEX archive_peer ON archive (account, peer, seq, resource);
 
 -- Up to where an account has confirmed what it was owed (promise.md 1).
 CREATE TABLE archive_mark (

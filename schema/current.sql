@@ -31,7 +31,7 @@ CREATE TABLE archive (
 
 CREATE INDEX archive_account ON archive (account, seq, kind, size);
 
-CREATE INDEX archive_peer ON archive (account, peer, seq);
+CREATE INDEX archive_peer ON archive (account, peer, seq, resource);
 
 CREATE TABLE archive_left (
     account INTEGER NOT NULL PRIMARY KEY,

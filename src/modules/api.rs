@@ -6,7 +6,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -26,6 +26,8 @@ use crate::store::{Store, StoreError};
 pub struct Module {
     /// As in the config and the docs; the file's name.
     pub name: &'static str,
+    /// Which accounts have it; none: all. For the others it is as though it were not there.
+    pub serves: Option<Serves>,
     /// What it implements.
     pub specs: &'static [Spec],
     /// What hosted domains are through it (XEP-0030 §3.1).
@@ -55,12 +57,15 @@ pub struct Module {
     pub probe: Option<OnStanza>,
     /// Rows of its tables go with the account, in the same transaction.
     pub account_deleted: Option<AccountDeleted>,
+    /// Work to be done again and again while the server runs, and how often.
+    pub every: Option<(Duration, Every)>,
 }
 
 impl Module {
     /// Nothing; a module names what it has and takes the rest from here.
     pub const EMPTY: Self = Self {
         name: "",
+        serves: None,
         specs: &[],
         identities: &[],
         features: &[],
@@ -75,6 +80,7 @@ impl Module {
         subscription_in: None,
         probe: None,
         account_deleted: None,
+        every: None,
     };
 }
 
@@ -248,6 +254,33 @@ pub type Gone = fn(&Cx, &Resource);
 pub type StreamFeature = fn(&Config, Stage) -> Option<String>;
 /// Deletes what the module keeps of an account.
 pub type AccountDeleted = fn(&mut dyn Tx, AccountId) -> Result<(), StoreError>;
+
+/// Does this account have the module?
+pub type Serves = fn(&Config, &BareJid) -> bool;
+/// Does what is due. Dropped between two awaits when the server stops.
+pub type Every = fn(Chore) -> Answer<()>;
+
+/// What work without a session sees.
+#[derive(Debug, Clone)]
+pub struct Chore {
+    /// Why it runs.
+    pub cause: Cause,
+    /// The wall clock.
+    pub now: SystemTime,
+    /// All modules' settings; a module reads its own.
+    pub config: Arc<Config>,
+    /// Everything durable.
+    pub store: Store,
+}
+
+/// Why [`Module::every`] runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Its time has come.
+    Due,
+    /// An account was deleted: what it left, too much for one transaction, may be deleted now.
+    AccountDeleted,
+}
 
 /// The two moments at which stream features are offered after TLS (RFC 6120 §4.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -432,5 +465,5 @@ impl Cx {
 /// Steps that one stanza of ours may take.
 const SENDS_MAX: usize = 8;
 
-/// The IQ index, built once: by namespace, then the few routes in it.
-pub type IqIndex = HashMap<&'static str, Vec<(Target, IqRoute)>>;
+/// The IQ index, built once: by namespace, then the few routes in it, each for whom its module is.
+pub type IqIndex = HashMap<&'static str, Vec<(Target, IqRoute, Option<Serves>)>>;

@@ -64,7 +64,8 @@ fn account_info(cx: &Cx, iq: &Iq, account: Account) -> Result<Reply, StanzaError
     }
     let ty = if account == Account::Temporary { "anonymous" } else { "registered" };
     let identity = Identity { category: "account", ty, name: None };
-    let features = caps::sorted(cx.about.disco_features().filter_map(On::account));
+    let jid = iq.to().map_or_else(|| cx.bare(), |to| to.bare());
+    let features = caps::sorted(cx.about.account_features(&cx.config, &jid));
     Ok(info(None, &[identity], &features))
 }
 

@@ -7,6 +7,10 @@ mod testing;
 
 pub use pipeline::Pipeline;
 
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
 /// Declares the modules: a `pub mod`, an entry in [`ALL`], and for a module that keeps
 /// per-session state (`name: name::State`) a field in [`SessionState`].
 macro_rules! modules {
@@ -49,6 +53,7 @@ modules! {
     caps,
     disco,
     last,
+    mam,
     offline,
     ping,
     presence: presence::State,
@@ -65,12 +70,16 @@ modules! {
 pub struct Shared {
     /// XEP-0077
     pub register: register::Gate,
+    /// Told when an account was deleted and its rows elsewhere may go.
+    pub account_deleted: Arc<Notify>,
 }
 
 /// Settings of all modules: the `[modules.…]` tables of the config file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// XEP-0313
+    pub mam: mam::Config,
     /// XEP-0077
     pub register: register::Config,
     /// XEP-0092
@@ -86,6 +95,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            mam: mam::Config::default(),
             register: register::Config::default(),
             version: version::Config::default(),
             scram_iterations: 10_000,

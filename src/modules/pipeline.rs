@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{
-    Answer, Broadcast, Cx, Directed, FromClient, Gone, Goodbye, Identity, IqIndex, IqRoute, Module,
-    On, OnStanza, Phase, Presented, Reply, Stage, Target, Unbound, Verdict,
+    Answer, Broadcast, Cx, Directed, FromClient, Gone, Goodbye, Identity, IqHandler, IqIndex,
+    IqRoute, Module, On, OnStanza, Phase, Presented, Reply, Serves, Stage, Target, Unbound,
+    Verdict,
 };
 use super::{Config, SessionState, Shared};
+use crate::jid::BareJid;
 use crate::router::registry::Resource;
 use crate::stanza::iq::Iq;
 use crate::stanza::{Stanza, StanzaError};
@@ -46,7 +48,7 @@ impl Pipeline {
         for module in modules {
             for route in module.iqs {
                 for target in route.targets {
-                    iqs.entry(route.ns).or_default().push((*target, *route));
+                    iqs.entry(route.ns).or_default().push((*target, *route, module.serves));
                 }
             }
             from_client.extend(
@@ -109,6 +111,17 @@ impl Pipeline {
         self.modules.iter().flat_map(|module| module.features.iter().copied())
     }
 
+    /// The features of an account.
+    pub fn account_features(
+        &self,
+        config: &Config,
+        account: &BareJid,
+    ) -> impl Iterator<Item = &'static str> {
+        let has = |module: &&&Module| module.serves.is_none_or(|serves| serves(config, account));
+        let of = |module: &&'static Module| module.features.iter().filter_map(|on| on.account());
+        self.modules.iter().filter(has).flat_map(of)
+    }
+
     /// Runs the hooks on a stanza that a session sends.
     pub fn from_client(&self, state: &mut SessionState, stanza: &Stanza) -> Verdict {
         for (_, _, hook) in &self.from_client {
@@ -143,18 +156,19 @@ impl Pipeline {
         iq: Iq,
         target: Option<Target>,
     ) -> Answer<Result<Reply, StanzaError>> {
-        match target.and_then(|target| self.find(&iq, target)) {
-            Some(handler) => handler(cx, iq),
+        let found = target.and_then(|target| self.find(&iq, target));
+        match found.filter(|(_, serves)| serves.is_none_or(|serves| serves_it(serves, &cx, &iq))) {
+            Some((handler, _)) => handler(cx, iq),
             None => Box::pin(std::future::ready(Err(StanzaError::service_unavailable()))),
         }
     }
 
-    fn find(&self, iq: &Iq, target: Target) -> Option<super::api::IqHandler> {
+    fn find(&self, iq: &Iq, target: Target) -> Option<(IqHandler, Option<Serves>)> {
         let (ns, name) = iq.payload();
-        let fits = |(at, route): &&(Target, IqRoute)| {
+        let fits = |(at, route, _): &&(Target, IqRoute, Option<Serves>)| {
             *at == target && route.ty == iq.ty() && route.name == name
         };
-        self.iqs.get(ns)?.iter().find(fits).map(|(_, route)| route.handler)
+        self.iqs.get(ns)?.iter().find(fits).map(|(_, route, serves)| (route.handler, *serves))
     }
 
     /// Broadcast presence of a session.
@@ -213,6 +227,12 @@ impl Pipeline {
     pub fn account_deleted(&self, tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
         self.modules.iter().filter_map(|m| m.account_deleted).try_for_each(|hook| hook(tx, account))
     }
+}
+
+/// Does the addressed account have the module?
+fn serves_it(serves: Serves, cx: &Cx, iq: &Iq) -> bool {
+    let account = iq.to().map_or_else(|| cx.bare(), |to| to.bare());
+    serves(&cx.config, &account)
 }
 
 fn handle(

@@ -243,6 +243,7 @@ async fn remove(cx: &Cx, account: AccountId) -> Result<Reply, StanzaError> {
         accounts::delete(tx, account)
     });
     write.await?;
+    cx.about.shared().account_deleted.notify_one();
     let mut others = Vec::new();
     cx.router.registry.with(bare.as_str(), |user| {
         let old = user.resources.iter().filter(|resource| resource.session != cx.who.session);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::api::{Cx, Effect, Who};
+use super::api::{Cx, Effect, Reply, Who};
 use super::{ALL, Config, Pipeline};
 use crate::base::limits::Limits;
 use crate::jid::{FullJid, Jid};
@@ -12,7 +12,7 @@ use crate::router::Router;
 use crate::router::outbox::Outbox;
 use crate::router::registry::{Available, Bound, Conflict, Resource};
 use crate::stanza::iq::Iq;
-use crate::stanza::{Frame, Kind, Stanza};
+use crate::stanza::{Frame, Kind, Stanza, StanzaError};
 use crate::store::accounts::{self, AccountId, Creation};
 use crate::store::roster::{self, Item, Subscription};
 use crate::store::{Store, testing};
@@ -123,6 +123,24 @@ pub(super) async fn ask_for_effect(
     to: &str,
     payload: &str,
 ) -> (String, Option<Effect>) {
+    match answer(cx, ty, to, payload).await {
+        Ok(reply) => (String::from_utf8(reply.payload).unwrap(), reply.effect),
+        Err(error) => (error.condition.as_str().to_owned(), None),
+    }
+}
+
+/// The same with the stanzas that come before it.
+pub(super) async fn ask_all(cx: &Cx, ty: &str, to: &str, payload: &str) -> (Vec<String>, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    match answer(cx, ty, to, payload).await {
+        Ok(reply) => {
+            (reply.ahead.iter().map(|stanza| text(stanza)).collect(), text(&reply.payload))
+        }
+        Err(error) => (Vec::new(), error.condition.as_str().to_owned()),
+    }
+}
+
+async fn answer(cx: &Cx, ty: &str, to: &str, payload: &str) -> Result<Reply, StanzaError> {
     let to = if to.is_empty() { String::new() } else { format!(" to='{to}'") };
     let xml = format!("<iq id='1' type='{ty}'{to}>{payload}</iq>");
     let rules =
@@ -131,12 +149,8 @@ pub(super) async fn ask_for_effect(
     let stanza = Stanza::from_client(Kind::Iq, element, &cx.who.jid, None).unwrap();
     let iq = Iq::request(&stanza).unwrap().unwrap();
     let stranger = Jid::from(cx.who.jid.clone()).local().is_none();
-    let answer = match stranger {
+    match stranger {
         true => cx.about.answer_stream(cx.clone(), iq).await,
         false => cx.about.answer(cx.clone(), iq).await,
-    };
-    match answer {
-        Ok(reply) => (String::from_utf8(reply.payload).unwrap(), reply.effect),
-        Err(error) => (error.condition.as_str().to_owned(), None),
     }
 }

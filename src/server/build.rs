@@ -12,9 +12,12 @@ use super::check::bind_problem;
 use super::check::certificates;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
 use super::effects::Live;
+use super::upkeep;
 use crate::admin::Operator;
 use crate::base::id::{OsRng, Rng};
-use crate::modules::{self, Pipeline, api::Stage};
+use crate::jid::BareJid;
+use crate::modules::api::{Cause, Chore, Stage};
+use crate::modules::{self, Pipeline};
 use crate::net::listener::{self, Door, Hall};
 use crate::net::tls::{Reloaded, Tls};
 use crate::router::Router;
@@ -69,11 +72,13 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
             context.router.tasks.spawn("accept", hall.clone().accept(listener, door));
         }
     }
-    let effects = Arc::new(Live(context.router.clone()));
+    let effects =
+        Arc::new(Live(context.router.clone(), context.pipeline.shared().account_deleted.clone()));
     let hosts = config.host.iter().map(|host| host.domain.clone()).collect();
     let operator = Operator::new(store.clone(), hosts, config.sasl.iterations, effects);
     let running = Running { c2s, c2s_tls, tls, operator, store, context, stop, save };
     running.watch_certificates();
+    running.keep_house();
     running.listen_to_operator(config, origins).await?;
     running.store.check_after_unclean_stop();
     Ok(running)
@@ -125,6 +130,18 @@ impl Running {
                 }
             }
         });
+    }
+
+    fn keep_house(&self) {
+        let chore = Chore {
+            cause: Cause::Due,
+            now: now(),
+            config: self.context.config.clone(),
+            store: self.store.clone(),
+        };
+        let deleted = self.context.pipeline.shared().account_deleted.clone();
+        let work = upkeep::run(modules::ALL, chore, deleted, self.context.stopping.clone());
+        self.context.router.tasks.spawn("upkeep", work);
     }
 
     async fn listen_to_operator(&self, config: &Config, origins: &Origins) -> Result<(), Problem> {
@@ -209,6 +226,7 @@ fn context(
     let module_config = Arc::new(modules::Config {
         scram_iterations: config.sasl.iterations,
         unencrypted: !config.c2s.require_tls,
+        mam: config.archive(),
         ..config.modules.clone()
     });
     let pipeline = Pipeline::build(modules::ALL, &module_config, now());
@@ -225,8 +243,12 @@ fn context(
     let (first, most) = (config.sasl.delay_first_ms, config.sasl.delay_max_ms);
     let throttle = Throttle::new(THROTTLE_ENTRIES)
         .with_delays(Duration::from_millis(first), Duration::from_millis(most));
+    let archived = |host: &str| {
+        BareJid::from_parts(None, host).is_ok_and(|host| module_config.mam.archives(&host))
+    };
+    let unarchived: Vec<_> = hosts.iter().filter(|host| !archived(host)).cloned().collect();
     Arc::new(Context {
-        router: Arc::new(Router::new(hosts, store, limits)),
+        router: Arc::new(Router::new(hosts, store, limits).without_archives(unarchived)),
         pipeline,
         config: module_config,
         policy: Arc::new(policy),

@@ -11,9 +11,12 @@ use crate::router::Router;
 use crate::store::StoreError;
 use crate::store::accounts::AccountId;
 use crate::stream::error::StreamError;
+use tokio::sync::Notify;
 
 /// On a router: the running server's, or one without sessions for a command beside no server.
-pub struct Live(pub Arc<Router>);
+///
+/// The second is told when an account is deleted, so that what it left goes too.
+pub struct Live(pub Arc<Router>, pub Arc<Notify>);
 
 impl Effects for Live {
     fn account_leaving<'a>(&'a self, jid: &'a BareJid, account: AccountId) -> Leaving<'a> {
@@ -38,6 +41,7 @@ impl Effects for Live {
         };
         if why == Gone::Deleted {
             self.0.registry.removed(jid.as_str());
+            self.1.notify_one();
         }
         self.0.end_sessions(jid.as_str(), &StreamError::NotAuthorized.text(text));
     }

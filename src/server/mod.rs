@@ -10,6 +10,7 @@ pub mod logging;
 pub mod pipeline_doc;
 pub mod run;
 pub mod specs;
+mod upkeep;
 
 use std::process::ExitCode;
 

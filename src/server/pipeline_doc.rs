@@ -49,6 +49,7 @@ fn hooks(out: &mut String) {
         ("a session has left the registry", |m| m.gone.is_some()),
         ("a session has ended", |m| m.unbound.is_some()),
         ("an account is deleted", |m| m.account_deleted.is_some()),
+        ("again and again, and after an account was deleted", |m| m.every.is_some()),
     ];
     out.push_str("\n## Events\n\n| when | modules |\n|---|---|\n");
     for (when, wants) in HOOKS {

@@ -6,10 +6,13 @@
 pub mod delay;
 pub mod error;
 pub mod fate;
+pub mod form;
+pub mod forward;
 pub mod ids;
 pub mod iq;
 pub mod message;
 pub mod presence;
+pub mod rsm;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use std::borrow::Cow;

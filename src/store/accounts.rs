@@ -1,5 +1,6 @@
 //! Accounts, what they keep instead of a password (RFC 5802 §3), and their last logout (XEP-0012).
 
+use super::archive;
 use super::tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
 use crate::base::credential::{HashName, ScramKeys};
 
@@ -133,9 +134,14 @@ pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i6
     query_optional(tx, sql, &[id.into()], |row| row.int(0))?.ok_or_else(gone)
 }
 
-/// Deletes an account and its rows in every table; false if there was none.
+/// Deletes an account and its rows in every table; false if there was none. Those in the archive may
+/// be many and go afterwards, in small writes.
 pub fn delete(tx: &mut dyn Tx, id: AccountId) -> Result<bool, StoreError> {
-    Ok(tx.execute(DELETE, &[id.into()])? > 0)
+    let deleted = tx.execute(DELETE, &[id.into()])? > 0;
+    if deleted {
+        archive::leave(tx, id)?;
+    }
+    Ok(deleted)
 }
 
 /// Accounts in the order of host and localpart, `limit` at most, those after the given

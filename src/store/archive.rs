@@ -1,5 +1,13 @@
 //! The archive (XEP-0313): one row for each message of an account that is worth keeping.
 
+mod pages;
+mod retention;
+
+pub use pages::{
+    Archived, Direction, Filter, Head, Page, Peer, bounds, count, get, head, page, place_of,
+};
+pub use retention::{BATCH, Left, accounts_after, clear, leave, left_after, purge};
+
 use super::accounts::AccountId;
 use super::tx::{StoreError, Tx, query_one};
 
@@ -44,6 +52,11 @@ pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
     ];
     tx.execute(APPEND, &params)?;
     Ok(())
+}
+
+/// The statements of the files below.
+pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 3] {
+    [CATALOGUE, pages::CATALOGUE, retention::CATALOGUE]
 }
 
 /// The last place that is taken in the whole server; 0 if none is.

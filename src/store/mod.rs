@@ -222,7 +222,7 @@ impl Store {
 pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
     [
         accounts::CATALOGUE,
-        archive::CATALOGUE,
+        &archive::catalogue().concat(),
         handled::CATALOGUE,
         roster::CATALOGUE,
         mailbox::CATALOGUE,

@@ -8,6 +8,7 @@
     missing_docs
 )]
 
+mod archive;
 mod backup;
 mod bind;
 mod c2s_stream;

@@ -62,7 +62,7 @@ async fn alone(config: &Config, request: Request) -> Result<Response, Problems> 
     })?;
     let limits = Arc::new(config.limits.to_limits());
     let router = Router::new(hosts(config), store.clone(), limits);
-    let effects = Arc::new(Live(Arc::new(router)));
+    let effects = Arc::new(Live(Arc::new(router), Arc::default()));
     let operator = Operator::new(store.clone(), hosts(config), config.sasl.iterations, effects);
     let response = operator.run(request).await;
     store.close().await;

@@ -3,6 +3,7 @@
 use super::schema::{self, Walk, line_of};
 use super::validate::{prepared_domain, validate};
 use super::{Config, Problem, Problems, explain};
+use crate::jid::BareJid;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
@@ -74,6 +75,11 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
             for host in &mut config.host {
                 host.domain = prepared_domain(&host.domain).unwrap_or_default();
             }
+            let named = std::mem::take(&mut config.modules.mam.account_retention_days);
+            config.modules.mam.account_retention_days = named
+                .into_iter()
+                .filter_map(|(jid, days)| Some((BareJid::parse(&jid).ok()?.to_string(), days)))
+                .collect();
             Ok(Loaded { config, file, origins })
         }
         Err(error) => {

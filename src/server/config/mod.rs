@@ -15,6 +15,7 @@ pub use sections::{
     Synchronous, Tls, TlsVersion,
 };
 
+use crate::modules::mam;
 use crate::store;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -116,6 +117,15 @@ impl Config {
             queue_bytes: self.store.queue_bytes_max,
             ..store::Options::new(self.database())
         }
+    }
+
+    /// Who has an archive and for how long: `[modules.mam]` with what the hosts say otherwise.
+    pub fn archive(&self) -> mam::Config {
+        let rule = |host: &Host| {
+            let retention_days = u32::try_from(host.archive_retention_days).ok();
+            (host.domain.clone(), mam::HostRule { archive: host.archive, retention_days })
+        };
+        mam::Config { hosts: self.host.iter().map(rule).collect(), ..self.modules.mam.clone() }
     }
 
     /// What an operator should read in the log at every start, most important first.

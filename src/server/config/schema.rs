@@ -116,6 +116,8 @@ impl Walk<'_> {
 
     fn value(&mut self, path: &str, expected: &Value, got: &Spanned<DeValue<'_>>, line: usize) {
         match (expected, got.get_ref()) {
+            // A table whose keys are not ours; the types of its values are judged when it is read.
+            (Value::Table(schema), DeValue::Table(_)) if schema.is_empty() => {}
             (Value::Table(schema), DeValue::Table(inner)) => self.table(path, schema, inner),
             (Value::Array(_), DeValue::Array(items)) => {
                 let Some(schema) = inner_table(expected) else { return };

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// `[[host]]`: one served domain.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Host {
     /// The domain as it stands in addresses.
@@ -19,6 +19,22 @@ pub struct Host {
     /// PEM file with the private key of that certificate.
     #[serde(with = "optional_path")]
     pub key: Option<PathBuf>,
+    /// Its accounts have archives, if `modules.mam.enabled`.
+    pub archive: bool,
+    /// Days that messages stay in them; 0: for ever, -1: as `modules.mam.retention_days` says.
+    pub archive_retention_days: i64,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self {
+            domain: String::new(),
+            certificate: None,
+            key: None,
+            archive: true,
+            archive_retention_days: -1,
+        }
+    }
 }
 
 impl Host {

@@ -177,6 +177,24 @@ fn each_fault_is_told_with_place_and_remedy() {
             ["no address", "--set c2s", "c2s.listen"],
         ),
         ("", &[], &[("c2s.listen_tls", "[::]:5222")], ["twice", "c2s.listen_tls", "its own"]),
+        (
+            "",
+            &[],
+            &[("host.0.archive_retention_days", "-2")],
+            ["-2 days", "host.0.archive", "0 for ever"],
+        ),
+        (
+            "[modules.mam]\naccount_retention_days = {'a@elsewhere' = 1}",
+            &[],
+            &[],
+            ["`a@elsewhere` is no", "line 2", "a domain that is served"],
+        ),
+        (
+            "[modules.mam.account_retention_days]\n'a@localhost' = 'x'",
+            &[],
+            &[],
+            ["expected u32", "line 2", "docs/config.md"],
+        ),
         ("", &[], &[("sasl.mechanisms", "[]")], ["nobody can log in", "sasl", "at least one"]),
         (
             "",
@@ -257,4 +275,23 @@ fn a_lab_is_open_on_free_loopback_ports() {
     assert!(config.c2s.listen.iter().all(|a| a.ip().is_loopback() && a.port() == 0));
     assert!(config.c2s.require_tls && !config.modules.register.open);
     assert_eq!(config.admin_socket(), PathBuf::from("/tmp/x/admin.sock"));
+}
+
+#[test]
+fn an_archive_is_for_hosts_and_for_single_accounts() {
+    let file = "[[host]]\ndomain = 'a.example'\narchive_retention_days = 30\n\
+                [[host]]\ndomain = 'b.example'\narchive = false\n\
+                [modules.mam.account_retention_days]\n'Romeo@A.example' = 7";
+    let config = load_all(file, &[], &[]).unwrap().config.archive();
+    for (account, archives, days) in [
+        ("romeo@a.example", true, 7),
+        ("juliet@a.example", true, 30),
+        ("juliet@b.example", false, 365),
+    ] {
+        let jid = crate::jid::BareJid::parse(account).unwrap();
+        assert_eq!((config.archives(&jid), config.retention_days(&jid)), (archives, days));
+    }
+    let set = [("modules.mam.account_retention_days", "{'a@localhost' = 0}")];
+    let config = load_all("", &[], &set).unwrap().config.archive();
+    assert_eq!(config.account_retention_days.get("a@localhost"), Some(&0));
 }

@@ -3,6 +3,7 @@
 use super::load::Origins;
 use super::schema::nearest;
 use super::{Config, Problem};
+use crate::jid::BareJid;
 use crate::jid::prep::domainpart;
 use crate::stream::sasl::Mechanism;
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
     listeners(config, &mut faults);
     sasl(config, &mut faults);
     limits(config, &mut faults);
+    archive(config, &mut faults);
     rest(config, &mut faults);
     faults.found
 }
@@ -171,6 +173,33 @@ fn limits(config: &Config, faults: &mut Faults<'_>) {
     for (key, burst, rate) in rates {
         if rate > 0 {
             faults.at_least(key, burst, 1, "with a rate and no burst nothing gets through");
+        }
+    }
+}
+
+fn archive(config: &Config, faults: &mut Faults<'_>) {
+    for (index, host) in config.host.iter().enumerate() {
+        let days = host.archive_retention_days;
+        if days != -1 && u32::try_from(days).is_err() {
+            faults.add(
+                &format!("host.{index}.archive_retention_days"),
+                format!("`{}` cannot keep messages for {days} days", host.domain),
+                "set it to a number of days, 0 for ever, or -1 for modules.mam.retention_days",
+            );
+        }
+    }
+    let served: Vec<_> =
+        config.host.iter().filter_map(|host| prepared_domain(&host.domain).ok()).collect();
+    for account in config.modules.mam.account_retention_days.keys() {
+        let jid = BareJid::parse(account);
+        let ours =
+            jid.is_ok_and(|jid| jid.local().is_some() && served.contains(&jid.domain().to_owned()));
+        if !ours {
+            faults.add(
+                "modules.mam.account_retention_days",
+                format!("`{account}` is no address of an account here"),
+                "write it as user@domain, with a domain that is served",
+            );
         }
     }
 }

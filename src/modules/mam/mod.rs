@@ -1,0 +1,202 @@
+//! XEP-0313: Message Archive Management: accounts read their own archives.
+
+mod config;
+mod query;
+mod retention;
+mod select;
+
+pub use config::{Config, HostRule};
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::api::{Cx, IqHandler, IqRoute, Module, On, Reply, Spec, Target};
+use crate::base::time::{from_micros, stamp};
+use crate::stanza::form::{self, Written};
+use crate::stanza::iq::{Iq, IqType};
+use crate::stanza::rsm::Set;
+use crate::stanza::{StanzaError, delay, forward};
+use crate::store::accounts::AccountId;
+use crate::store::archive::{self, Archived};
+use crate::xml::ns;
+use crate::xml::writer::Xml;
+use query::Query;
+use select::{Bounds, Found, Selection};
+
+/// The module.
+pub const MODULE: Module = Module {
+    name: "mam",
+    serves: Some(|config, account| config.mam.archives(account)),
+    specs: &[
+        Spec::partial(
+            "XEP-0313",
+            "1.1.3",
+            "no archives of rooms and nodes; no `include-groupchat` field (§4.1.4, optional)",
+            "src/modules/mam/tests.rs",
+        ),
+        Spec::whole("XEP-0059", "1.0", "src/modules/mam/tests.rs"),
+        Spec::partial(
+            "XEP-0004",
+            "2.13.2",
+            "no forms with several items (§3.4)",
+            "src/stanza/form.rs",
+        ),
+        Spec::whole("XEP-0297", "1.0", "src/stanza/forward.rs"),
+    ],
+    // §7: on the JIDs that have archives, and the server itself has none.
+    features: &[On::Account(ns::MAM), On::Account(EXTENDED), On::Account(ns::RSM)],
+    iqs: &[
+        own(IqType::Set, "query", |cx, iq| Box::pin(messages(cx, iq))),
+        own(IqType::Get, "query", |cx, iq| Box::pin(async move { fields(&cx, &iq) })),
+        own(IqType::Get, "metadata", |cx, iq| Box::pin(metadata(cx, iq))),
+    ],
+    every: Some((Duration::from_secs(3_600), retention::run)),
+    ..Module::EMPTY
+};
+
+/// To somebody else's archive nobody answers, so that the asker learns no more than that there is
+/// nothing for him, be there such an account or not (RFC 6121 §8.5.1).
+const fn own(ty: IqType, name: &'static str, handler: IqHandler) -> IqRoute {
+    IqRoute { ty, ns: ns::MAM, name, targets: &[Target::Own], handler }
+}
+
+/// §4: the messages of a page, and then the result.
+async fn messages(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
+    let account = cx.account()?;
+    of_account(&iq)?;
+    let query = Query::read(&iq, |id| cx.store.ids().open(account.0, id))?;
+    let writer = Results { cx: &cx, account, queryid: query.queryid.clone() };
+    let bounds = writer.bounds(query.max());
+    // promise.md 7: whoever has sent a message finds it.
+    cx.store.barrier().await?;
+    let flip = query.flip;
+    let found = cx.store.read(move |tx| select::select(tx, account, &query, bounds)).await?;
+    match found {
+        Found::Page(selection) => Ok(writer.reply(&selection, flip)),
+        Found::NoSuchMessage => Err(no_such_message()),
+        // XEP-0059 §2.6
+        Found::TooDeep => {
+            Err(StanzaError::feature_not_implemented().text("the index is too large"))
+        }
+    }
+}
+
+/// §5
+async fn metadata(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
+    let account = cx.account()?;
+    of_account(&iq)?;
+    cx.store.barrier().await?;
+    let bounds = cx.store.read(move |tx| archive::bounds(tx, account)).await?;
+    let mut xml = Xml::new();
+    xml.start("metadata").attr("xmlns", ns::MAM);
+    if let Some((first, last)) = bounds {
+        for (name, place) in [("start", first), ("end", last)] {
+            let id = cx.store.ids().seal(account.0, place);
+            let at = stamp(from_micros(place));
+            xml.start(name).attr("id", &id).attr("timestamp", &at).end();
+        }
+    }
+    xml.end();
+    Ok(Reply::payload(xml.finish()))
+}
+
+/// §4.1.5
+fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
+    cx.account()?;
+    of_account(iq)?;
+    let mut xml = Xml::new();
+    xml.start("query").attr("xmlns", ns::MAM);
+    form::start(&mut xml, Written::Form, ns::MAM);
+    for (ty, var) in query::FIELDS {
+        form::field(&mut xml, ty, var, &[]);
+    }
+    // A list that is open to any values (XEP-0122 §3.2.2).
+    xml.start("field").attr("type", "list-multi").attr("var", query::IDS);
+    xml.start("validate").attr("xmlns", VALIDATE).attr("datatype", "xs:string");
+    xml.start("open").end().end().end().end().end();
+    Ok(Reply::payload(xml.finish()))
+}
+
+/// §6.1.3: a node would be one of a pubsub archive.
+fn of_account(iq: &Iq) -> Result<(), StanzaError> {
+    let doc = iq.stanza().element().view();
+    let node = doc.root().first_child().and_then(|query| query.attr("node"));
+    match node {
+        None | Some("") => Ok(()),
+        Some(_) => Err(StanzaError::feature_not_implemented().text("there are no nodes here")),
+    }
+}
+
+fn no_such_message() -> StanzaError {
+    StanzaError::item_not_found().text("no message of this id is in the archive")
+}
+
+/// Writes what was found.
+struct Results<'a> {
+    cx: &'a Cx,
+    account: AccountId,
+    queryid: Option<String>,
+}
+
+impl Results<'_> {
+    /// How much a page may be: it must fit into what may wait for a client, whatever its addresses
+    /// and its `queryid` add to each message.
+    fn bounds(&self, max: usize) -> Bounds {
+        let page = PAGE_BYTES_MAX.min(self.cx.router.limits.outbox_bytes_max / 2);
+        let jid = self.cx.who.jid.as_str().len();
+        let each = 512 + 4 * jid + 2 * self.queryid.as_deref().map_or(0, str::len);
+        let messages = if max == 0 { 0 } else { max.min(page / 4 / each).max(1) };
+        Bounds { messages, bytes: page / 4 * 3 }
+    }
+
+    /// §4.2: what was found, then the page's end (§4.3.2).
+    fn reply(&self, selection: &Selection, flip: bool) -> Reply {
+        let mut ahead: Vec<Bytes> = selection.rows.iter().map(|row| self.message(row)).collect();
+        if flip {
+            // §4.3.4: another order on the wire; the page stays the same.
+            ahead.reverse();
+        }
+        let mut ids = [selection.rows.first(), selection.rows.last()]
+            .map(|row| row.map(|row| self.id(row)).unwrap_or_default());
+        let [first, last] = &mut ids;
+        let set = Set {
+            edges: (!selection.rows.is_empty()).then_some((first.as_str(), last.as_str())),
+            index: selection.index,
+            count: selection.count,
+        };
+        let complete = if selection.more { "false" } else { "true" };
+        let mut xml = Xml::new();
+        xml.start("fin").attr("xmlns", ns::MAM).attr("complete", complete);
+        set.write(&mut xml);
+        xml.end();
+        Reply { ahead, ..Reply::payload(xml.finish()) }
+    }
+
+    fn message(&self, row: &Archived) -> Bytes {
+        let archive = self.cx.who.jid.bare_str();
+        let delay = delay::delay(archive, from_micros(row.seq));
+        let mut xml = Xml::new();
+        xml.start("message").attr("from", archive).attr("to", self.cx.who.jid.as_str());
+        xml.start("result")
+            .attr("xmlns", ns::MAM)
+            .attr_opt("queryid", self.queryid.as_deref())
+            .attr("id", &self.id(row))
+            .raw(&forward::forwarded(&delay, &row.stanza))
+            .end()
+            .end();
+        xml.finish()
+    }
+
+    fn id(&self, row: &Archived) -> String {
+        self.cx.store.ids().seal(self.account.0, row.seq)
+    }
+}
+
+const EXTENDED: &str = "urn:xmpp:mam:2#extended";
+const VALIDATE: &str = "http://jabber.org/protocol/xdata-validate";
+/// Bytes of one page, wrappings included.
+const PAGE_BYTES_MAX: usize = 1_048_576;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! What a client asks for (XEP-0313 §4): the form, the page, and the rest.
+
+use std::time::SystemTime;
+
+use crate::base::time;
+use crate::jid::Jid;
+use crate::stanza::StanzaError;
+use crate::stanza::form::Form;
+use crate::stanza::iq::Iq;
+use crate::stanza::rsm::Rsm;
+use crate::store::archive::{Direction, Filter, Peer};
+use crate::xml::ns;
+
+/// A query whose ids are places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Query {
+    /// Comes back in every result.
+    pub(super) queryid: Option<String>,
+    /// Which messages match the form.
+    pub(super) filter: Filter,
+    /// Only these of them, in order.
+    pub(super) ids: Option<Vec<i64>>,
+    /// Which of the matching ones make the page.
+    pub(super) page: Wanted,
+    /// The page comes newest message first.
+    pub(super) flip: bool,
+    max: Option<usize>,
+}
+
+/// Where the page is (XEP-0059).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Wanted {
+    /// Behind this place.
+    pub(super) after: Option<i64>,
+    /// Before this place, or at the end of all.
+    pub(super) before: Option<i64>,
+    /// From this position on.
+    pub(super) index: Option<usize>,
+}
+
+impl Query {
+    /// Reads a request; `open` reads the id of a message. An id that is not ours is
+    /// `item-not-found`; one that is ours is a place, be there a message or not (promise.md 7).
+    pub(super) fn read(
+        iq: &Iq,
+        open: impl Fn(&str) -> Option<i64>,
+    ) -> Result<Self, StanzaError> {
+        let doc = iq.stanza().element().view();
+        let query = doc.root().first_child().ok_or_else(StanzaError::bad_request)?;
+        let queryid = query.attr("queryid").map(str::to_owned);
+        if queryid.as_deref().is_some_and(|id| id.len() > QUERYID_BYTES_MAX) {
+            return Err(StanzaError::policy_violation().text("the queryid is too long"));
+        }
+        let place = |id: &str| open(id).ok_or_else(super::no_such_message);
+        let (filter, ids) = match Form::submitted(query)? {
+            Some(form) => (filter(&form, &place)?, ids(&form, &place)?),
+            None => (Filter::ALL, None),
+        };
+        let rsm = Rsm::read(query)?;
+        let page = Wanted {
+            after: rsm.after.as_deref().map(place).transpose()?,
+            before: match rsm.before.as_deref() {
+                Some("") => Some(i64::MAX),
+                Some(id) => Some(place(id)?),
+                None => None,
+            },
+            index: rsm.index,
+        };
+        let flip = query.child(ns::MAM, "flip-page").is_some();
+        Ok(Self { queryid, filter, ids, page, flip, max: rsm.max })
+    }
+
+    /// Messages that the page has at most.
+    pub(super) fn max(&self) -> usize {
+        self.max.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX)
+    }
+
+    /// The part of the matching messages that the page is at an end of. XEP-0313 §9: `before`
+    /// means paging backwards, also (which is left open) beside an `after`.
+    pub(super) fn range(&self) -> (Filter, Direction) {
+        let mut range = self.filter.clone();
+        range.after = range.after.max(self.page.after.unwrap_or(i64::MIN));
+        range.before = range.before.min(self.page.before.unwrap_or(i64::MAX));
+        let backward = self.page.before.is_some();
+        (range, if backward { Direction::Backward } else { Direction::Forward })
+    }
+}
+
+/// §4.1.1 to §4.1.3
+fn filter(
+    form: &Form<'_>,
+    place: &impl Fn(&str) -> Result<i64, StanzaError>,
+) -> Result<Filter, StanzaError> {
+    // XEP-0313 §4.1: it MUST be there.
+    if form.form_type() != Some(ns::MAM) || form.values("FORM_TYPE").len() != 1 {
+        return Err(StanzaError::bad_request().text("the FORM_TYPE is not urn:xmpp:mam:2"));
+    }
+    let known = |var: &str| var == IDS || FIELDS.iter().any(|(_, name)| *name == var);
+    if form.fields().any(|field| !known(field.var)) {
+        // §4.1.5
+        return Err(StanzaError::feature_not_implemented().text("a field is not supported"));
+    }
+    let mut filter = Filter { peer: peer(form.value("with")?)?, ..Filter::ALL };
+    if let Some(start) = form.value("start")? {
+        filter.after = before_time(date(start)?);
+    }
+    if let Some(end) = form.value("end")? {
+        filter.before = behind_time(date(end)?);
+    }
+    if let Some(id) = form.value("after-id")? {
+        filter.after = filter.after.max(place(id)?);
+    }
+    if let Some(id) = form.value("before-id")? {
+        filter.before = filter.before.min(place(id)?);
+    }
+    Ok(filter)
+}
+
+/// The messages that are asked for one by one; an empty list asks for nothing in particular.
+fn ids(
+    form: &Form<'_>,
+    place: &impl Fn(&str) -> Result<i64, StanzaError>,
+) -> Result<Option<Vec<i64>>, StanzaError> {
+    let ids = form.values(IDS);
+    if ids.len() > PAGE_MAX {
+        return Err(StanzaError::policy_violation().text("too many ids"));
+    }
+    let mut places: Vec<i64> = ids.iter().map(|id| place(id)).collect::<Result<_, _>>()?;
+    places.sort_unstable();
+    places.dedup();
+    Ok((!places.is_empty()).then_some(places))
+}
+
+/// §4.1.1: a bare JID stands for all its resources. The own bare JID finds the messages to oneself, for
+/// only those have it on the other side.
+fn peer(with: Option<&str>) -> Result<Peer, StanzaError> {
+    let Some(with) = with else { return Ok(Peer::Any) };
+    // XEP-0004 §4 wants this for all values that are not valid.
+    let jid = Jid::parse(with)
+        .map_err(|_| StanzaError::not_acceptable().text("the value of `with` is no JID"))?;
+    let bare = jid.bare_str().to_owned();
+    Ok(match jid.resource() {
+        Some(resource) => Peer::Full(bare, resource.to_owned()),
+        None => Peer::Bare(bare),
+    })
+}
+
+fn date(text: &str) -> Result<SystemTime, StanzaError> {
+    let wrong = || StanzaError::not_acceptable().text("a time is not as in XEP-0082");
+    time::parse(text.trim()).ok_or_else(wrong)
+}
+
+/// The last place before a time. Clients see the times of messages in whole milliseconds, so in
+/// these a time is compared (§4.1.2: equal or later).
+fn before_time(at: SystemTime) -> i64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let millis = i64::try_from(since.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX);
+    millis.saturating_mul(1_000).saturating_sub(1)
+}
+
+/// The first place behind a time (§4.1.2: equal or earlier).
+fn behind_time(at: SystemTime) -> i64 {
+    let Ok(since) = at.duration_since(SystemTime::UNIX_EPOCH) else { return i64::MIN };
+    let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    millis.saturating_add(1).saturating_mul(1_000)
+}
+
+/// Type and name of the fields that the form has, but for `ids` (§4.1.5).
+pub(super) const FIELDS: [(&str, &str); 5] = [
+    ("jid-single", "with"),
+    ("text-single", "start"),
+    ("text-single", "end"),
+    ("text-single", "before-id"),
+    ("text-single", "after-id"),
+];
+/// The sixth.
+pub(super) const IDS: &str = "ids";
+/// Messages of a page when the client does not say.
+const PAGE_DEFAULT: usize = 50;
+/// Messages of a page whatever the client says, and ids it may ask for at once.
+const PAGE_MAX: usize = 250;
+/// It is repeated in every result.
+const QUERYID_BYTES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_compared_in_the_milliseconds_that_clients_see() {
+        for (text, first, last) in [
+            ("1970-01-01T00:00:01Z", 1_000_000, 1_000_999),
+            ("1970-01-01T01:00:01+01:00", 1_000_000, 1_000_999),
+            ("1970-01-01T00:00:01.123Z", 1_123_000, 1_123_999),
+            // A message of .1234 is shown as of .123, which is before this.
+            ("1970-01-01T00:00:01.1235Z", 1_124_000, 1_123_999),
+            ("1969-12-31T23:59:59Z", 0, i64::MIN),
+        ] {
+            let at = date(text).unwrap();
+            let range = (before_time(at) + 1, behind_time(at).saturating_sub(1));
+            assert_eq!(range, (first, last), "{text}");
+        }
+        assert!(behind_time(date("9999-12-31T23:59:59Z").unwrap()) > 0);
+        for wrong in ["", "today", "1970-01-01", "1970-01-01T00:00:00", "19700101T00:00:00"] {
+            assert_eq!(date(wrong).unwrap_err().condition.as_str(), "not-acceptable", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn with_is_anybody_a_bare_or_a_full_jid() {
+        for (with, expected) in [
+            (None, Ok(Peer::Any)),
+            (Some("Juliet@Capulet.example"), Ok(Peer::Bare("juliet@capulet.example".to_owned()))),
+            (Some("capulet.example"), Ok(Peer::Bare("capulet.example".to_owned()))),
+            (Some("a@b/C"), Ok(Peer::Full("a@b".to_owned(), "C".to_owned()))),
+            (Some("@b"), Err("not-acceptable")),
+            (Some("a b@c"), Err("not-acceptable")),
+        ] {
+            let got = peer(with).map_err(|error| error.condition.as_str().to_owned());
+            assert_eq!(got, expected.map_err(str::to_owned), "{with:?}");
+        }
+    }
+}

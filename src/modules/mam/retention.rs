@@ -1,0 +1,218 @@
+//! Old messages, and those of deleted accounts, go: few in one write, so that nobody waits for long.
+
+use std::sync::Arc;
+
+use super::super::api::{Answer, Cause, Chore};
+use super::super::Config;
+use crate::base::time::micros;
+use crate::jid::BareJid;
+use crate::store::accounts::{self, AccountId};
+use crate::store::archive::{self, BATCH, Left};
+use crate::store::tx::{StoreError, Tx};
+
+/// What the module does every hour, and after an account was deleted.
+pub(super) fn run(chore: Chore) -> Answer<()> {
+    Box::pin(async move {
+        let which = if chore.cause == Cause::Due { Left::All } else { Left::New };
+        told("messages of deleted accounts were deleted", clear(&chore, which).await);
+        if chore.cause == Cause::Due {
+            told("old messages were deleted from archives", expire(&chore).await);
+        }
+    })
+}
+
+fn told(what: &str, deleted: Result<usize, StoreError>) {
+    match deleted {
+        Ok(0) | Err(StoreError::Closed) => {}
+        Ok(messages) => tracing::info!(messages, "{what}"),
+        Err(error) => tracing::warn!(%error, "archives could not be tidied; tried again later"),
+    }
+}
+
+/// Deletes what deleted accounts left.
+async fn clear(chore: &Chore, which: Left) -> Result<usize, StoreError> {
+    let now = micros(chore.now);
+    let mut total = 0;
+    let mut after = AccountId(0);
+    loop {
+        let left = move |tx: &mut dyn Tx| archive::left_after(tx, after, which, ACCOUNTS);
+        let accounts = chore.store.read(left).await?;
+        let Some(last) = accounts.last() else { return Ok(total) };
+        after = *last;
+        for account in accounts {
+            let batch =
+                move |tx: &mut dyn Tx| archive::clear(tx, account, BATCH, now, PATIENCE);
+            total += in_batches(chore, batch).await?;
+        }
+    }
+}
+
+/// Deletes messages that are older than their account's archive keeps them.
+async fn expire(chore: &Chore) -> Result<usize, StoreError> {
+    let mut total = 0;
+    let mut after = AccountId(0);
+    loop {
+        let (config, now) = (chore.config.clone(), micros(chore.now));
+        let look = move |tx: &mut dyn Tx| Look::at(tx, after, &config, now);
+        let look = chore.store.read(look).await?;
+        for (account, before) in look.expired {
+            let batch = move |tx: &mut dyn Tx| archive::purge(tx, account, before, BATCH);
+            total += in_batches(chore, batch).await?;
+        }
+        for account in look.orphans {
+            chore.store.write(move |tx| archive::leave(tx, account)).await?;
+        }
+        match look.last {
+            Some(last) => after = last,
+            None => return Ok(total),
+        }
+    }
+}
+
+/// Runs a write that deletes a few rows until there are none.
+async fn in_batches<F>(chore: &Chore, batch: F) -> Result<usize, StoreError>
+where
+    F: Fn(&mut dyn Tx) -> Result<usize, StoreError> + Copy + Send + 'static,
+{
+    let mut total = 0;
+    loop {
+        match chore.store.write(batch).await? {
+            0 => return Ok(total),
+            deleted => total += deleted,
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Some accounts whose archives have rows.
+struct Look {
+    /// With rows that are too old, and up to where.
+    expired: Vec<(AccountId, i64)>,
+    /// Rows of accounts that are no more, nor noted as such: written when the note was gone.
+    orphans: Vec<AccountId>,
+    /// The last account looked at; none if there were no more.
+    last: Option<AccountId>,
+}
+
+impl Look {
+    fn at(
+        tx: &mut dyn Tx,
+        mut after: AccountId,
+        config: &Arc<Config>,
+        now: i64,
+    ) -> Result<Self, StoreError> {
+        let mut look = Self { expired: Vec::new(), orphans: Vec::new(), last: None };
+        for _ in 0..ACCOUNTS {
+            let Some(id) = archive::accounts_after(tx, after)? else { return Ok(look) };
+            (after, look.last) = (id, Some(id));
+            let Some(account) = accounts::get(tx, id)? else {
+                look.orphans.push(id);
+                continue;
+            };
+            // Names in the store are in normal form.
+            let Ok(bare) = BareJid::from_parts(Some(&account.localpart), &account.host) else {
+                continue;
+            };
+            let days = config.mam.retention_days(&bare);
+            let before = now.saturating_sub(i64::from(days).saturating_mul(DAY));
+            let first = archive::bounds(tx, id)?.map_or(i64::MAX, |(first, _)| first);
+            if days > 0 && first < before {
+                look.expired.push((id, before));
+            }
+        }
+        Ok(look)
+    }
+}
+
+/// Accounts looked at in one read.
+const ACCOUNTS: usize = 100;
+/// In microseconds, as places are.
+const DAY: i64 = 86_400_000_000;
+/// How long after a deletion a message of that account may still be written.
+const PATIENCE: i64 = 3_600_000_000;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::super::testing::Server;
+    use super::*;
+    use crate::store::archive::{Direction, Entry, Filter, Kind};
+
+    async fn put(server: &Server, account: AccountId, seqs: std::ops::Range<i64>, kind: Kind) {
+        let write = server.store().write(move |tx| {
+            for seq in seqs {
+                let (peer, resource, stanza) = ("a@x", "", b"<message/>".as_slice());
+                archive::append(tx, &Entry { seq, account, peer, resource, kind, stanza })?;
+            }
+            Ok(())
+        });
+        write.await.unwrap();
+    }
+
+    async fn left(server: &Server, account: AccountId) -> Vec<i64> {
+        let all = move |tx: &mut dyn Tx| {
+            archive::page(tx, account, &Filter::ALL, Direction::Forward, 9_999, usize::MAX)
+        };
+        server.store().read(all).await.unwrap().rows.into_iter().map(|row| row.seq).collect()
+    }
+
+    fn chore(server: &Server, cause: Cause, hours: u64) -> Chore {
+        let now = server.cx.now + Duration::from_secs(hours * 3_600);
+        let (config, store) = (server.cx.config.clone(), server.store().clone());
+        Chore { cause, now, config, store }
+    }
+
+    #[tokio::test]
+    async fn messages_go_when_their_time_is_over() {
+        let mut config = Config::default();
+        config.mam.retention_days = 10;
+        config.mam.account_retention_days =
+            [("keeps@montague.example".to_owned(), 0), ("short@montague.example".to_owned(), 1)]
+                .into();
+        let server = Server::new(config);
+        let now = micros(server.cx.now);
+        let mut ids = Vec::new();
+        for (n, name) in [(0, "usual"), (1, "keeps"), (2, "short"), (3, "owes")] {
+            let id = server.account(name, &[]).await;
+            let kind = if name == "owes" { Kind::Owed } else { Kind::Received };
+            // More than one batch eleven days old, then one of five days.
+            put(&server, id, now - 11 * DAY + n * 2_000..now - 11 * DAY + n * 2_000 + 1_100, kind).await;
+            put(&server, id, now - 5 * DAY + n..now - 5 * DAY + n + 1, kind).await;
+            ids.push(id);
+        }
+        run(chore(&server, Cause::AccountDeleted, 0)).await;
+        assert_eq!(left(&server, ids[0]).await.len(), 1_101, "it is not time yet");
+        run(chore(&server, Cause::Due, 0)).await;
+        for (id, expected) in ids.iter().zip([1, 1_101, 0, 1_101]) {
+            assert_eq!(left(&server, *id).await.len(), expected, "{id:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deleted_account_leaves_nothing_for_long() {
+        let server = Server::new(Config::default());
+        let (gone, stays) = (server.account("gone", &[]).await, server.account("stays", &[]).await);
+        let now = micros(server.cx.now);
+        put(&server, gone, now..now + 1_200, Kind::Owed).await;
+        put(&server, stays, now + 2_000..now + 2_003, Kind::Owed).await;
+        server.store().write(move |tx| accounts::delete(tx, gone)).await.unwrap();
+        run(chore(&server, Cause::AccountDeleted, 0)).await;
+        assert_eq!((left(&server, gone).await.len(), left(&server, stays).await.len()), (0, 3));
+        // A message that was on its way, found an hour later.
+        put(&server, gone, now + 3_000..now + 3_001, Kind::Sent).await;
+        run(chore(&server, Cause::AccountDeleted, 0)).await;
+        assert_eq!(left(&server, gone).await.len(), 1);
+        run(chore(&server, Cause::Due, 1)).await;
+        let noted = || {
+            server.store().read(|tx| archive::left_after(tx, AccountId(0), Left::All, 9))
+        };
+        assert_eq!((left(&server, gone).await.len(), noted().await), (0, Ok(vec![])));
+        // And one much later still.
+        put(&server, gone, now + 4_000..now + 4_001, Kind::Sent).await;
+        run(chore(&server, Cause::Due, 2)).await;
+        assert_eq!(noted().await, Ok(vec![gone]));
+        run(chore(&server, Cause::Due, 3)).await;
+        assert!(left(&server, gone).await.is_empty());
+    }
+}

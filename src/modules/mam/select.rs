@@ -1,0 +1,137 @@
+//! The messages of a page, in one read of the store.
+
+use super::query::Query;
+use crate::store::accounts::AccountId;
+use crate::store::archive::{self, Archived, Direction, Filter, Head};
+use crate::store::tx::{StoreError, Tx};
+
+/// What one page may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Messages.
+    pub(super) messages: usize,
+    /// Bytes of their stanzas.
+    pub(super) bytes: usize,
+}
+
+/// What came of a query.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A page, possibly empty.
+    Page(Selection),
+    /// A message that was asked for by its id is not in the archive (XEP-0313 §4.1.3).
+    NoSuchMessage,
+    /// The page was asked for by an index that is too large to count up to.
+    TooDeep,
+}
+
+/// A page.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Selection {
+    /// Its messages in order.
+    pub(super) rows: Vec<Archived>,
+    /// There are further ones in the direction of paging.
+    pub(super) more: bool,
+    /// How many match before the first one.
+    pub(super) index: Option<usize>,
+    /// How many match in all.
+    pub(super) count: Option<usize>,
+}
+
+/// Finds the page that a query asks for.
+pub(super) fn select(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    query: &Query,
+    bounds: Bounds,
+) -> Result<Found, StoreError> {
+    if let Some(ids) = &query.ids {
+        return one_by_one(tx, account, query, ids, bounds);
+    }
+    let (mut range, direction) = query.range();
+    if let Some(index) = query.page.index {
+        let count = archive::count(tx, account, &query.filter, COUNT_MAX)?;
+        // XEP-0059 §2.6: an index that is no item's gets an empty page.
+        let beyond = count.is_some_and(|count| index >= count);
+        let place = match index {
+            _ if beyond => None,
+            0..=COUNT_MAX => archive::place_of(tx, account, &range, index)?,
+            _ => return Ok(Found::TooDeep),
+        };
+        let Some(place) = place else {
+            return Ok(Found::Page(Selection { count, ..Selection::default() }));
+        };
+        range.after = place.saturating_sub(1);
+    }
+    let page = archive::page(tx, account, &range, direction, bounds.messages, bounds.bytes)?;
+    let first = page.rows.first().map(|row| row.seq);
+    let (index, count) = position(tx, account, &query.filter, first)?;
+    Ok(Found::Page(Selection { rows: page.rows, more: page.more, index, count }))
+}
+
+/// How many messages match before a place, and how many in all. Nothing, when there are many.
+fn position(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    filter: &Filter,
+    first: Option<i64>,
+) -> Result<(Option<usize>, Option<usize>), StoreError> {
+    let Some(first) = first else {
+        return Ok((None, archive::count(tx, account, filter, COUNT_MAX)?));
+    };
+    let before = Filter { before: first, ..filter.clone() };
+    let Some(index) = archive::count(tx, account, &before, COUNT_MAX)? else {
+        return Ok((None, None));
+    };
+    let from = Filter { after: first.saturating_sub(1), ..filter.clone() };
+    let rest = archive::count(tx, account, &from, COUNT_MAX.saturating_sub(index))?;
+    Ok((rest.map(|_| index), rest.map(|rest| index.saturating_add(rest))))
+}
+
+/// The same for messages that were asked for by their ids: few, so that they can be looked at all.
+fn one_by_one(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    query: &Query,
+    ids: &[i64],
+    bounds: Bounds,
+) -> Result<Found, StoreError> {
+    let mut matching: Vec<Head> = Vec::new();
+    for place in ids {
+        let Some(head) = archive::head(tx, account, *place)? else {
+            return Ok(Found::NoSuchMessage);
+        };
+        if query.filter.fits(&head) {
+            matching.push(head);
+        }
+    }
+    let (range, direction) = query.range();
+    let from = query.page.index.unwrap_or(0);
+    let numbered = matching.iter().enumerate();
+    let mut left: Vec<_> =
+        numbered.filter(|(index, head)| *index >= from && range.fits(head)).collect();
+    if direction == Direction::Backward {
+        left.reverse();
+    }
+    let mut selection = Selection { count: Some(matching.len()), ..Selection::default() };
+    let mut bytes = 0;
+    for (index, head) in left {
+        bytes += head.size;
+        let first = selection.rows.is_empty();
+        if selection.rows.len() >= bounds.messages || (bytes > bounds.bytes && !first) {
+            selection.more = true;
+            break;
+        }
+        selection.rows.extend(archive::get(tx, account, head.seq)?);
+        if first || direction == Direction::Backward {
+            selection.index = Some(index);
+        }
+    }
+    if direction == Direction::Backward {
+        selection.rows.reverse();
+    }
+    Ok(Found::Page(selection))
+}
+
+/// Up to here the number of matching messages is told, and a page may be asked for by its index.
+const COUNT_MAX: usize = 10_000;

@@ -1,0 +1,147 @@
+//! The modules' recurring work: one task that does one thing at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::base::time::micros;
+use crate::modules::api::{Cause, Chore, Every, Module};
+use crate::store::handled;
+use crate::store::tx::Tx;
+
+/// Runs every module's work, first a minute after the start, until the server stops; and all of it
+/// once more, told why, when an account was deleted.
+pub(super) async fn run(
+    modules: &[&Module],
+    chore: Chore,
+    deleted: Arc<Notify>,
+    stopping: watch::Receiver<bool>,
+) {
+    run_from(modules, FIRST_AFTER, chore, deleted, stopping).await;
+}
+
+async fn run_from(
+    modules: &[&Module],
+    first_after: Duration,
+    chore: Chore,
+    deleted: Arc<Notify>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let due = Instant::now() + first_after;
+    let work = |(period, every)| Work { due, period, every };
+    let every = modules.iter().filter_map(|module| module.every);
+    let mut works: Vec<Work> = every.chain([OWN]).map(work).collect();
+    let rounds = async {
+        loop {
+            let next = works.iter().map(|work| work.due).min();
+            let cause = tokio::select! {
+                () = until(next) => Cause::Due,
+                () = deleted.notified() => Cause::AccountDeleted,
+            };
+            for work in &mut works {
+                if cause == Cause::Due {
+                    if work.due > Instant::now() {
+                        continue;
+                    }
+                    work.due = Instant::now() + work.period;
+                }
+                (work.every)(Chore { cause, now: now(), ..chore.clone() }).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = rounds => {}
+        // A piece of work ends at its next await; what it wrote is whole.
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+}
+
+struct Work {
+    due: Instant,
+    period: Duration,
+    every: Every,
+}
+
+async fn until(next: Option<Instant>) {
+    match next {
+        Some(next) => tokio::time::sleep_until(next).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// The core's own: counts of streams that nobody asked for in a day (XEP-0198 §5, the note).
+const OWN: (Duration, Every) =
+    (Duration::from_secs(3_600), |chore| Box::pin(forget_streams(chore)));
+
+async fn forget_streams(chore: Chore) {
+    if chore.cause != Cause::Due {
+        return;
+    }
+    let before = micros(chore.now - STREAMS_KEPT);
+    loop {
+        let forget = move |tx: &mut dyn Tx| handled::forget_before(tx, before, BATCH);
+        match chore.store.write(forget).await {
+            Ok(BATCH..) => {}
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(%error, "old streams could not be forgotten; tried again later");
+                return;
+            }
+        }
+    }
+}
+
+/// Longer than any session sleeps by default, many times over.
+const STREAMS_KEPT: Duration = Duration::from_secs(86_400);
+/// Rows of one write.
+const BATCH: usize = 500;
+/// The start itself has enough to do.
+const FIRST_AFTER: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::Config;
+    use crate::store::{Options, Store, Synchronous};
+    use tokio::sync::Semaphore;
+
+    static DUE: Semaphore = Semaphore::const_new(0);
+    static DELETED: Semaphore = Semaphore::const_new(0);
+
+    const COUNTS: Module = Module {
+        every: Some((Duration::from_millis(1), |chore| {
+            let count = if chore.cause == Cause::Due { &DUE } else { &DELETED };
+            count.add_permits(1);
+            Box::pin(std::future::ready(()))
+        })),
+        ..Module::EMPTY
+    };
+
+    #[tokio::test]
+    async fn work_is_done_when_due_and_after_a_deletion_until_the_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new(folder.path().join("db"));
+        let store = Store::open(Options { synchronous: Synchronous::Off, ..options }).unwrap();
+        let config = Arc::new(Config::default());
+        let chore = Chore { cause: Cause::Due, now: now(), config, store };
+        let (stop, stopping) = watch::channel(false);
+        let deleted = Arc::new(Notify::new());
+        let modules = [&Module::EMPTY, &COUNTS];
+        let running = run_from(&modules, Duration::ZERO, chore, deleted.clone(), stopping);
+        let test = async {
+            DUE.acquire_many(3).await.unwrap().forget();
+            assert_eq!(DELETED.available_permits(), 0);
+            deleted.notify_one();
+            DELETED.acquire().await.unwrap().forget();
+            stop.send(true).unwrap();
+        };
+        tokio::join!(running, test);
+    }
+}

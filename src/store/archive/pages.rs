@@ -1,0 +1,432 @@
+//! Reading an archive: pages, numbers of messages, single ones. Every query walks a range of an index.
+
+use super::super::accounts::AccountId;
+use super::super::tx::{Row, StoreError, Tx, Value, query_one, query_optional};
+
+/// Which messages of an account: a range of places, both ends excluded, and the other side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// Messages behind this place.
+    pub after: i64,
+    /// Messages before this place.
+    pub before: i64,
+    /// With whom.
+    pub peer: Peer,
+}
+
+/// The other side of messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// Anybody.
+    Any,
+    /// This bare JID, whatever its resource.
+    Bare(String),
+    /// This bare JID with this resource.
+    Full(String, String),
+}
+
+impl Filter {
+    /// All messages of an account.
+    pub const ALL: Self = Self { after: i64::MIN, before: i64::MAX, peer: Peer::Any };
+
+    /// Is it in the range, and of that side?
+    pub fn fits(&self, head: &Head) -> bool {
+        let peer = match &self.peer {
+            Peer::Any => true,
+            Peer::Bare(bare) => *bare == head.peer,
+            Peer::Full(bare, resource) => *bare == head.peer && *resource == head.resource,
+        };
+        peer && self.after < head.seq && head.seq < self.before
+    }
+}
+
+/// From which end of the range a page is filled. Its rows are in order in both cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The oldest rows of the range.
+    Forward,
+    /// The newest ones.
+    Backward,
+}
+
+/// A message without its stanza.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Its place: its time in microseconds, as near as strict rising allows.
+    pub seq: i64,
+    /// The other side's bare JID.
+    pub peer: String,
+    /// Its resourcepart, or nothing.
+    pub resource: String,
+    /// Bytes of its stanza.
+    pub size: usize,
+}
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archived {
+    /// Its place.
+    pub seq: i64,
+    /// The whole stanza.
+    pub stanza: Vec<u8>,
+}
+
+/// Some messages in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// The messages.
+    pub rows: Vec<Archived>,
+    /// There are more in the direction of reading.
+    pub more: bool,
+}
+
+/// At most `limit` messages, and none further that would make them more than `bytes`; the first is
+/// given whatever its size.
+pub fn page(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    filter: &Filter,
+    direction: Direction,
+    limit: usize,
+    bytes: usize,
+) -> Result<Page, StoreError> {
+    let sql = match (direction, &filter.peer) {
+        (Direction::Forward, Peer::Any) => UP,
+        (Direction::Forward, Peer::Bare(_)) => UP_BARE,
+        (Direction::Forward, Peer::Full(..)) => UP_FULL,
+        (Direction::Backward, Peer::Any) => DOWN,
+        (Direction::Backward, Peer::Bare(_)) => DOWN_BARE,
+        (Direction::Backward, Peer::Full(..)) => DOWN_FULL,
+    };
+    let mut page = Page::default();
+    let mut left = bytes;
+    // One more than asked for tells whether there is more.
+    tx.query(sql, &params(account, filter, limit.saturating_add(1)), &mut |row| {
+        let size = usize::try_from(row.int(1)?).unwrap_or(usize::MAX);
+        page.more |= page.rows.len() >= limit || (size > left && !page.rows.is_empty());
+        if !page.more {
+            left = left.saturating_sub(size);
+            page.rows.push(Archived { seq: row.int(0)?, stanza: row.blob(2)? });
+        }
+        Ok(())
+    })?;
+    if direction == Direction::Backward {
+        page.rows.reverse();
+    }
+    Ok(page)
+}
+
+/// How many messages there are; `None` if more than `cap` would have to be looked at.
+pub fn count(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    filter: &Filter,
+    cap: usize,
+) -> Result<Option<usize>, StoreError> {
+    let sql = match filter.peer {
+        Peer::Any => COUNT,
+        Peer::Bare(_) => COUNT_BARE,
+        Peer::Full(..) => COUNT_FULL,
+    };
+    let size = |int| usize::try_from(int).unwrap_or(usize::MAX);
+    let counted = |row: &dyn Row| Ok((size(row.int(0)?), size(row.int(1)?)));
+    let params = params(account, filter, cap.saturating_add(1));
+    let (looked_at, fitting) = query_one(tx, sql, &params, counted)?;
+    Ok((looked_at <= cap).then_some(fitting))
+}
+
+/// The place of the message with this many before it.
+pub fn place_of(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    filter: &Filter,
+    index: usize,
+) -> Result<Option<i64>, StoreError> {
+    let sql = match filter.peer {
+        Peer::Any => PLACE,
+        Peer::Bare(_) => PLACE_BARE,
+        Peer::Full(..) => PLACE_FULL,
+    };
+    query_optional(tx, sql, &params(account, filter, index), |row| row.int(0))
+}
+
+/// The places of an account's first and last message.
+pub fn bounds(tx: &mut dyn Tx, account: AccountId) -> Result<Option<(i64, i64)>, StoreError> {
+    let first = query_optional(tx, FIRST, &[account.into()], |row| row.int(0))?;
+    let last = query_optional(tx, LAST, &[account.into()], |row| row.int(0))?;
+    Ok(first.zip(last))
+}
+
+/// The message at this place, if it is in this archive, without its stanza.
+pub fn head(tx: &mut dyn Tx, account: AccountId, seq: i64) -> Result<Option<Head>, StoreError> {
+    query_optional(tx, HEAD, &[account.into(), seq.into()], |row| {
+        let size = usize::try_from(row.int(2)?).unwrap_or(usize::MAX);
+        Ok(Head { seq, peer: row.text(0)?, resource: row.text(1)?, size })
+    })
+}
+
+/// The message at this place, if it is in this archive.
+pub fn get(tx: &mut dyn Tx, account: AccountId, seq: i64) -> Result<Option<Archived>, StoreError> {
+    query_optional(tx, GET, &[account.into(), seq.into()], |row| {
+        Ok(Archived { seq, stanza: row.blob(0)? })
+    })
+}
+
+fn params(account: AccountId, filter: &Filter, number: usize) -> Vec<Value<'_>> {
+    let range = [account.into(), filter.after.into(), filter.before.into(), number.into()];
+    let peer = match &filter.peer {
+        Peer::Any => vec![],
+        Peer::Bare(bare) => vec![bare.into()],
+        Peer::Full(bare, resource) => vec![bare.into(), resource.into()],
+    };
+    range.into_iter().chain(peer).collect()
+}
+
+/// All of an account.
+macro_rules! any {
+    ($select:literal, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            $select,
+            " FROM archive WHERE account = $1 AND seq > $2 AND seq < $3 ",
+            $rest
+        )
+    };
+}
+
+/// With one bare JID.
+macro_rules! bare {
+    ($select:literal, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            $select,
+            " FROM archive WHERE account = $1 AND peer = $5 AND seq > $2 AND seq < $3 ",
+            $rest
+        )
+    };
+}
+
+/// The rows whose places a query finds. Where it finds them in the index alone, it takes the right
+/// one: asked for whole rows, SQLite without statistics walks all of the account's.
+macro_rules! rows {
+    ($places:expr, $order:literal) => {
+        concat!("SELECT seq, size, stanza FROM archive WHERE seq IN (", $places, ") ", $order)
+    };
+}
+
+super::super::sql! {
+    UP = any!("seq, size, stanza", "ORDER BY seq LIMIT $4");
+    UP_BARE = rows!(bare!("seq", "ORDER BY seq LIMIT $4"), "ORDER BY seq");
+    UP_FULL = rows!(bare!("seq", "AND resource = $6 ORDER BY seq LIMIT $4"), "ORDER BY seq");
+    DOWN = any!("seq, size, stanza", "ORDER BY seq DESC LIMIT $4");
+    DOWN_BARE = rows!(bare!("seq", "ORDER BY seq DESC LIMIT $4"), "ORDER BY seq DESC");
+    DOWN_FULL = rows!(bare!("seq", "AND resource = $6 ORDER BY seq DESC LIMIT $4"),
+        "ORDER BY seq DESC");
+    COUNT = concat!("SELECT COUNT(*), COUNT(*) FROM (", any!("seq", "LIMIT $4"), ") AS found");
+    COUNT_BARE = concat!("SELECT COUNT(*), COUNT(*) FROM (", bare!("seq", "LIMIT $4"),
+        ") AS found");
+    COUNT_FULL = concat!("SELECT COUNT(*),
+        CAST(COALESCE(SUM(CASE WHEN resource = $6 THEN 1 ELSE 0 END), 0) AS BIGINT)
+        FROM (", bare!("resource", "LIMIT $4"), ") AS found");
+    PLACE = any!("seq", "ORDER BY seq LIMIT 1 OFFSET $4");
+    PLACE_BARE = bare!("seq", "ORDER BY seq LIMIT 1 OFFSET $4");
+    PLACE_FULL = bare!("seq", "AND resource = $6 ORDER BY seq LIMIT 1 OFFSET $4");
+    FIRST = "SELECT seq FROM archive WHERE account = $1 ORDER BY seq LIMIT 1";
+    LAST = "SELECT seq FROM archive WHERE account = $1 ORDER BY seq DESC LIMIT 1";
+    HEAD = "SELECT peer, resource, size FROM archive WHERE account = $1 AND seq = $2";
+    GET = "SELECT stanza FROM archive WHERE account = $1 AND seq = $2";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing;
+    use super::super::{Entry, Kind, append};
+    use super::*;
+    use crate::base::id::{OsRng, Rng};
+
+    fn put(tx: &mut dyn Tx, account: AccountId, seq: i64, peer: &str, resource: &str) {
+        let stanza = format!("<message id='{seq}'/>");
+        let stanza = stanza.as_bytes();
+        append(tx, &Entry { seq, account, peer, resource, kind: Kind::Received, stanza }).unwrap();
+    }
+
+    fn seqs(page: &Page) -> Vec<i64> {
+        page.rows.iter().map(|row| row.seq).collect()
+    }
+
+    #[test]
+    fn a_page_ends_at_its_limit_its_bytes_and_its_range() {
+        testing::account_tx(|tx, me| {
+            for seq in [10, 20, 30, 40] {
+                put(tx, me, seq, "a@x", "r");
+            }
+            let size = "<message id='10'/>".len();
+            let (up, down) = (Direction::Forward, Direction::Backward);
+            for (after, before, direction, limit, bytes, rows, more) in [
+                (0, 99, up, 9, 999, vec![10, 20, 30, 40], false),
+                (0, 99, up, 4, 999, vec![10, 20, 30, 40], false),
+                (0, 99, up, 3, 999, vec![10, 20, 30], true),
+                (0, 99, down, 3, 999, vec![20, 30, 40], true),
+                (10, 40, up, 9, 999, vec![20, 30], false),
+                (10, 40, down, 1, 999, vec![30], true),
+                (40, 99, up, 9, 999, vec![], false),
+                (0, 99, up, 0, 999, vec![], true),
+                (40, 99, up, 0, 999, vec![], false),
+                (0, 99, up, 9, 2 * size, vec![10, 20], true),
+                (0, 99, down, 9, 2 * size + 1, vec![30, 40], true),
+                (0, 99, up, 9, 4 * size, vec![10, 20, 30, 40], false),
+                // One at least, else nobody could go on.
+                (0, 99, up, 9, 0, vec![10], true),
+                (0, 99, down, 9, 1, vec![40], true),
+            ] {
+                let filter = Filter { after, before, peer: Peer::Any };
+                let page = page(tx, me, &filter, direction, limit, bytes).unwrap();
+                let case = format!("{filter:?} {direction:?} {limit} {bytes}");
+                assert_eq!((seqs(&page), page.more), (rows, more), "{case}");
+            }
+            assert_eq!(bounds(tx, me), Ok(Some((10, 40))));
+            assert_eq!(bounds(tx, AccountId(99)), Ok(None));
+            assert_eq!(get(tx, me, 10).unwrap().unwrap().stanza, b"<message id='10'/>");
+            assert_eq!(head(tx, me, 10).unwrap().unwrap().size, size);
+            assert_eq!((get(tx, AccountId(99), 10), head(tx, me, 11)), (Ok(None), Ok(None)));
+        });
+    }
+
+    /// Random rows of two accounts and three peers, random filters, held against a list in memory.
+    #[test]
+    fn paging_meets_every_row_once_and_in_order() {
+        let mut dice = Dice::new();
+        testing::account_tx(|tx, me| {
+            let other = testing::account(tx, "other");
+            let mut rows: Vec<(AccountId, Head)> = Vec::new();
+            let mut seq = 0;
+            for _ in 0..300 {
+                seq += 1 + dice.below(3);
+                let account = if dice.below(4) == 0 { other } else { me };
+                let peer = ["a@x", "b@x", "x"][dice.index(3)];
+                let resource = ["", "r", "s"][dice.index(3)];
+                put(tx, account, seq, peer, resource);
+                let size = format!("<message id='{seq}'/>").len();
+                let (peer, resource) = (peer.to_owned(), resource.to_owned());
+                rows.push((account, Head { seq, peer, resource, size }));
+            }
+            for _ in 0..300 {
+                let filter = dice.filter(seq);
+                let account = if dice.below(4) == 0 { other } else { me };
+                let wanted: Vec<_> = rows.iter().filter(|(of, _)| *of == account).collect();
+                let wanted: Vec<i64> = wanted
+                    .iter()
+                    .filter(|(_, head)| filter.fits(head))
+                    .map(|(_, head)| head.seq)
+                    .collect();
+                let (limit, bytes) = (1 + dice.index(40), 1 + dice.index(2_000));
+                for direction in [Direction::Forward, Direction::Backward] {
+                    let mut found = Vec::new();
+                    let mut range = filter.clone();
+                    loop {
+                        let page = page(tx, account, &range, direction, limit, bytes).unwrap();
+                        let page_seqs = seqs(&page);
+                        assert!(page_seqs.len() <= limit && page_seqs.is_sorted());
+                        match direction {
+                            Direction::Forward => found.extend(&page_seqs),
+                            Direction::Backward => drop(found.splice(0..0, page_seqs.clone())),
+                        }
+                        if !page.more {
+                            break;
+                        }
+                        match direction {
+                            Direction::Forward => range.after = *page_seqs.last().unwrap(),
+                            Direction::Backward => range.before = *page_seqs.first().unwrap(),
+                        }
+                    }
+                    assert_eq!(found, wanted, "{filter:?} {direction:?} {limit} {bytes}");
+                }
+                assert_eq!(count(tx, account, &filter, 300), Ok(Some(wanted.len())), "{filter:?}");
+                if wanted.len() > 1 {
+                    assert_eq!(count(tx, account, &filter, wanted.len() - 1), Ok(None));
+                }
+                let index = dice.index(wanted.len() + 2);
+                let place = place_of(tx, account, &filter, index);
+                assert_eq!(place, Ok(wanted.get(index).copied()), "{filter:?} {index}");
+            }
+        });
+    }
+
+    /// Neither a table is scanned nor anything sorted, before statistics were gathered and after.
+    #[test]
+    fn every_query_walks_a_range_of_an_index() {
+        testing::account_tx(|tx, me| {
+            for gathered in [false, true] {
+                if gathered {
+                    (1..=2_000).for_each(|seq| put(tx, me, seq, "a@x", ""));
+                    tx.execute("ANALYZE", &[]).unwrap();
+                }
+                for (name, sql) in super::super::catalogue().concat() {
+                    let plan = plan(tx, sql);
+                    assert!(!plan.contains("SCAN archive"), "{name}: {plan}");
+                    assert!(!plan.contains("TEMP B-TREE"), "{name}: {plan}");
+                    // A range of the key alone would be one of all accounts.
+                    let key = plan.contains("archive USING INTEGER PRIMARY KEY (rowid>")
+                        || plan.contains("archive USING INTEGER PRIMARY KEY (rowid<");
+                    assert!(!key, "{name}: {plan}");
+                    let of_peer = name.ends_with("_BARE") || name.ends_with("_FULL");
+                    let range =
+                        "COVERING INDEX archive_peer (account=? AND peer=? AND seq>? AND seq<?";
+                    assert!(!of_peer || plan.contains(range), "{name}: {plan}");
+                }
+            }
+        });
+    }
+
+    fn plan(tx: &mut dyn Tx, sql: &str) -> String {
+        let holes = (1..=20).filter(|n| sql.contains(&format!("${n}"))).count();
+        let mut plan = String::new();
+        let mut step = |row: &dyn Row| {
+            plan += &format!("{}; ", row.text(3)?);
+            Ok(())
+        };
+        let explain = format!("EXPLAIN QUERY PLAN {sql}");
+        tx.query(&explain, &vec![1_i64.into(); holes], &mut step).unwrap();
+        plan
+    }
+
+    struct Dice(u64);
+
+    impl Dice {
+        fn new() -> Self {
+            let mut seed = [0; 8];
+            OsRng.fill(&mut seed);
+            let seed = u64::from_le_bytes(seed);
+            println!("the dice start at {seed}");
+            Self(seed | 1)
+        }
+
+        fn below(&mut self, limit: i64) -> i64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 >> 1) as i64 % limit
+        }
+
+        fn index(&mut self, limit: usize) -> usize {
+            self.below(limit as i64) as usize
+        }
+
+        fn filter(&mut self, last: i64) -> Filter {
+            let peer = ["a@x", "b@x", "x", "nobody@x"][self.index(4)].to_owned();
+            let peer = match self.below(3) {
+                0 => Peer::Any,
+                1 => Peer::Bare(peer),
+                _ => Peer::Full(peer, ["", "r", "s"][self.index(3)].to_owned()),
+            };
+            let mut filter = Filter { peer, ..Filter::ALL };
+            if self.below(2) == 0 {
+                filter.after = self.below(last);
+            }
+            if self.below(2) == 0 {
+                filter.before = self.below(last);
+            }
+            filter
+        }
+    }
+}

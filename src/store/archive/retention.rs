@@ -1,0 +1,192 @@
+//! Deleting from archives, always the oldest rows first (XEP-0313 §3.2) and few in one write:
+//! what is older than an account's retention, and all of a deleted account.
+
+use super::super::accounts::AccountId;
+use super::super::tx::{StoreError, Tx, query_all, query_optional};
+use super::Kind;
+
+/// What one write deletes at most: it keeps all other writes waiting.
+pub const BATCH: usize = 500;
+
+/// Deletes the oldest rows of an account that are before a place, `limit` at most, and gives their
+/// number. Stops at the first row that is still owed: nothing behind it may go without a hole.
+pub fn purge(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    before_seq: i64,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let mark = query_optional(tx, MARK, &[account.into()], |row| row.int(0))?.unwrap_or(0);
+    let oldest = [account.into(), before_seq.into(), limit.into()];
+    let rows = query_all(tx, OLDEST, &oldest, |row| Ok((row.int(0)?, row.int(1)?)))?;
+    let Some(&(last, _)) = rows.last() else { return Ok(0) };
+    let listed = query_all(tx, LISTED, &[account.into(), last.into()], |row| row.int(0))?;
+    let owed = |(seq, kind): &(i64, i64)| {
+        *kind == Kind::Owed as i64 && (*seq > mark || listed.contains(seq))
+    };
+    match rows.into_iter().take_while(|row| !owed(row)).last() {
+        Some((last, _)) => tx.execute(PURGE, &[account.into(), last.into()]),
+        None => Ok(0),
+    }
+}
+
+/// The next account that has rows, in the order of keys: found by one step in the index each.
+pub fn accounts_after(
+    tx: &mut dyn Tx,
+    account: AccountId,
+) -> Result<Option<AccountId>, StoreError> {
+    query_optional(tx, NEXT_ACCOUNT, &[account.into()], |row| Ok(AccountId(row.int(0)?)))
+}
+
+/// Notes that the rows of an account that is no more are to be deleted, in the transaction that
+/// deletes it.
+pub fn leave(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
+    tx.execute(LEAVE, &[account.into()])?;
+    Ok(())
+}
+
+/// Which deleted accounts to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Those that nobody looked at since they were deleted.
+    New,
+    /// All that are not forgotten.
+    All,
+}
+
+/// Accounts that left rows, `limit` at most, after this one.
+pub fn left_after(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    which: Left,
+    limit: usize,
+) -> Result<Vec<AccountId>, StoreError> {
+    let since: i64 = if which == Left::New { 0 } else { i64::MAX };
+    let params = [account.into(), limit.into(), since.into()];
+    query_all(tx, LEFT_AFTER, &params, |row| Ok(AccountId(row.int(0)?)))
+}
+
+/// Deletes rows of a deleted account, `limit` at most, and gives their number. The account is
+/// forgotten when there were none a time after the first look (`since`, both in microseconds):
+/// a message may have been on its way while the account was deleted.
+pub fn clear(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    limit: usize,
+    now: i64,
+    patience: i64,
+) -> Result<usize, StoreError> {
+    let deleted = tx.execute(CLEAR, &[account.into(), limit.into()])?;
+    tx.execute(LOOKED, &[account.into(), now.into()])?;
+    if deleted == 0 {
+        let looked_by = now.saturating_sub(patience);
+        tx.execute(FORGET, &[account.into(), looked_by.into()])?;
+    }
+    Ok(deleted)
+}
+
+super::super::sql! {
+    MARK = "SELECT seq FROM archive_mark WHERE account = $1";
+    OLDEST = "SELECT seq, kind FROM archive WHERE account = $1 AND seq < $2 ORDER BY seq LIMIT $3";
+    LISTED = "SELECT seq FROM owed_before WHERE account = $1 AND seq <= $2";
+    PURGE = "DELETE FROM archive WHERE account = $1 AND seq <= $2";
+    NEXT_ACCOUNT = "SELECT account FROM archive WHERE account > $1 ORDER BY account LIMIT 1";
+    LEAVE = "INSERT INTO archive_left (account, since) VALUES ($1, 0) ON CONFLICT DO NOTHING";
+    LEFT_AFTER = "SELECT account FROM archive_left WHERE account > $1 AND since <= $3
+        ORDER BY account LIMIT $2";
+    CLEAR = "DELETE FROM archive WHERE seq IN
+        (SELECT seq FROM archive WHERE account = $1 ORDER BY seq LIMIT $2)";
+    LOOKED = "UPDATE archive_left SET since = $2 WHERE account = $1 AND since = 0";
+    FORGET = "DELETE FROM archive_left WHERE account = $1 AND since <= $2";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing;
+    use super::super::{Direction, Entry, Filter, append, page};
+    use super::*;
+
+    fn put(tx: &mut dyn Tx, account: AccountId, seq: i64, kind: Kind) {
+        let stanza = b"<message/>";
+        append(tx, &Entry { seq, account, peer: "a@x", resource: "", kind, stanza }).unwrap();
+    }
+
+    fn left(tx: &mut dyn Tx, account: AccountId) -> Vec<i64> {
+        let page = page(tx, account, &Filter::ALL, Direction::Forward, 99, 9_999).unwrap();
+        page.rows.iter().map(|row| row.seq).collect()
+    }
+
+    #[test]
+    fn retention_stops_at_what_is_owed() {
+        use Kind::{Owed, Received, Sent};
+        let rows = [(1, Sent), (2, Owed), (3, Received), (4, Owed), (5, Owed), (6, Sent)];
+        for (mark, listed, before, limit, deleted, stays) in [
+            // No mark: nothing was ever confirmed.
+            (None, None, 99, 9, 1, vec![2, 3, 4, 5, 6]),
+            (Some(4), None, 99, 9, 4, vec![5, 6]),
+            (Some(5), None, 99, 9, 6, vec![]),
+            (Some(5), Some(4), 99, 9, 3, vec![4, 5, 6]),
+            (Some(5), Some(2), 99, 9, 1, vec![2, 3, 4, 5, 6]),
+            // A mark beyond all rows, and a list with a row that is gone.
+            (Some(50), Some(0), 99, 9, 6, vec![]),
+            (Some(5), None, 3, 9, 2, vec![3, 4, 5, 6]),
+            (Some(5), None, 99, 2, 2, vec![3, 4, 5, 6]),
+            (Some(5), None, 1, 9, 0, vec![1, 2, 3, 4, 5, 6]),
+            (Some(5), None, 99, 0, 0, vec![1, 2, 3, 4, 5, 6]),
+        ] {
+            testing::account_tx(|tx, me| {
+                let other = testing::account(tx, "other");
+                put(tx, other, 100, Received);
+                for (seq, kind) in rows {
+                    put(tx, me, seq, kind);
+                }
+                if let Some(mark) = mark {
+                    let sql = "INSERT INTO archive_mark (account, seq) VALUES ($1, $2)";
+                    tx.execute(sql, &[me.into(), i64::into(mark)]).unwrap();
+                }
+                if let Some(listed) = listed {
+                    let sql = "INSERT INTO owed_before (account, seq) VALUES ($1, $2)";
+                    tx.execute(sql, &[me.into(), i64::into(listed)]).unwrap();
+                }
+                let case = format!("{mark:?} {listed:?} {before} {limit}");
+                assert_eq!(purge(tx, me, before, limit), Ok(deleted), "{case}");
+                assert_eq!(left(tx, me), stays, "{case}");
+                assert_eq!(left(tx, other), [100]);
+            });
+        }
+    }
+
+    #[test]
+    fn a_deleted_account_is_cleared_and_looked_at_again() {
+        testing::account_tx(|tx, me| {
+            let other = testing::account(tx, "other");
+            for seq in 1..=5 {
+                put(tx, me, seq, Kind::Owed);
+                put(tx, other, 10 + seq, Kind::Sent);
+            }
+            assert_eq!(accounts_after(tx, AccountId(0)), Ok(Some(me)));
+            assert_eq!(accounts_after(tx, me), Ok(Some(other)));
+            assert_eq!(accounts_after(tx, other), Ok(None));
+
+            super::super::super::accounts::delete(tx, me).unwrap();
+            let waiting = |tx: &mut dyn Tx| left_after(tx, AccountId(0), Left::All, 9).unwrap();
+            assert_eq!(waiting(tx), [me]);
+            assert_eq!(left_after(tx, me, Left::All, 9), Ok(vec![]));
+            assert_eq!(left_after(tx, AccountId(0), Left::New, 9), Ok(vec![me]));
+            assert_eq!(clear(tx, me, 3, 1_000, 100), Ok(3));
+            assert_eq!(left_after(tx, AccountId(0), Left::New, 9), Ok(vec![]));
+            assert_eq!(clear(tx, me, 3, 1_050, 100), Ok(2));
+            assert_eq!(clear(tx, me, 3, 1_060, 100), Ok(0));
+            assert_eq!(waiting(tx), [me], "a write may be on its way");
+            put(tx, me, 6, Kind::Sent);
+            assert_eq!(clear(tx, me, 3, 1_200, 100), Ok(1));
+            assert_eq!(waiting(tx), [me]);
+            assert_eq!(clear(tx, me, 3, 1_200, 100), Ok(0));
+            assert_eq!(waiting(tx), []);
+            assert_eq!(left(tx, other).len(), 5);
+            leave(tx, me).unwrap();
+            leave(tx, me).unwrap();
+            assert_eq!(waiting(tx), [me]);
+        });
+    }
+}
