@@ -297,21 +297,24 @@ impl Registry {
         if matches!(user.account, Account::Loading | Account::Missing) {
             return Bound::Gone;
         }
-        let old = user.resources.iter().position(|r| r.jid.as_str() == resource.jid.as_str());
-        match old {
-            Some(_) if policy != Conflict::Replace => Bound::Taken,
-            Some(place) => {
-                let old = user.resources.swap_remove(place);
-                user.owed.abandon(old.session);
-                user.resources.push(resource);
-                Bound::Done(Some(Replaced { resource: old }))
-            }
-            None if user.resources.len() >= max => Bound::TooMany,
-            None => {
-                user.resources.push(resource);
-                Bound::Done(None)
-            }
+        let same = |old: &&Resource| old.jid.as_str() == resource.jid.as_str();
+        let gives_way = match user.resources.iter().find(same) {
+            // One that has lost its client keeps nobody out.
+            Some(old) if policy != Conflict::Replace && !old.asleep => return Bound::Taken,
+            Some(old) => Some(old.session),
+            None if user.resources.len() < max => None,
+            None => match user.resources.iter().find(|old| old.asleep) {
+                Some(sleeper) => Some(sleeper.session),
+                None => return Bound::TooMany,
+            },
+        };
+        let old = user.resources.iter().position(|old| Some(old.session) == gives_way);
+        let old = old.map(|place| user.resources.swap_remove(place));
+        if let Some(old) = &old {
+            user.owed.abandon(old.session);
         }
+        user.resources.push(resource);
+        Bound::Done(old.map(|resource| Replaced { resource }))
     }
 
     /// Takes a session out; `None` when a newer one replaced it already.
@@ -432,6 +435,26 @@ mod tests {
         assert!(registry.begin_load(&bare));
         load(&registry, &bare, Account::Missing);
         assert!(registry.with("a@x", |_| ()).is_some());
+    }
+
+    #[test]
+    fn a_session_without_a_client_keeps_nobody_out() {
+        let registry = Registry::new();
+        let bind = |session, name: &str, asleep, policy| {
+            let jid = FullJid::parse(&format!("a@x/{name}")).unwrap();
+            let resource =
+                Resource { asleep, ..Resource::new(jid, session, Arc::new(Outbox::new(9))) };
+            match registry.bind(resource, true, policy, 2) {
+                Bound::Done(old) => Ok(old.map(|old| old.resource.session)),
+                other => Err(other),
+            }
+        };
+        assert!(matches!(bind(1, "one", true, Conflict::Refuse), Ok(None)));
+        assert!(matches!(bind(2, "one", false, Conflict::Refuse), Ok(Some(1))));
+        assert!(matches!(bind(3, "one", false, Conflict::Rename), Err(Bound::Taken)));
+        assert!(matches!(bind(4, "two", true, Conflict::Refuse), Ok(None)));
+        assert!(matches!(bind(5, "three", false, Conflict::Refuse), Ok(Some(4))), "no more room");
+        assert!(matches!(bind(6, "four", false, Conflict::Refuse), Err(Bound::TooMany)));
     }
 
     #[test]
