@@ -1,6 +1,7 @@
 //! The archive (XEP-0313) as its owner sees it.
 
-use crate::harness::client::Outcome;
+use crate::harness::client::{Client, Outcome};
+use crate::harness::element::{CLIENT, Element};
 use crate::harness::server::{Place, subject};
 
 const NS: &str = "urn:xmpp:mam:2";
@@ -101,6 +102,161 @@ async fn a_domain_without_archives_does_not_speak_of_them() -> Outcome<()> {
             f.attr("var").is_some_and(|var| var.starts_with(NS))
         };
         assert!(!query.children.iter().any(|f| named(&f)), "{answer}");
+    }
+    Ok(())
+}
+
+/// What an archive holds of one conversation, or of all: id and message, in order.
+async fn archived(client: &mut Client, content: &str) -> Outcome<Vec<(String, Element)>> {
+    client.send(&query("mam", content)).await?;
+    let mut found = Vec::new();
+    loop {
+        let next = client.expect(|e| e.name == "message" || e.attr("id") == Some("mam")).await?;
+        if next.name == "iq" {
+            if next.child(NS, "fin").is_none() {
+                return client.fail(format!("no end: {next}"));
+            }
+            return Ok(found);
+        }
+        let Some(result) = next.child(NS, "result") else { continue };
+        let id = result.attr("id").unwrap_or_default().to_owned();
+        let forwarded = result.find("forwarded").and_then(|f| f.child(CLIENT, "message"));
+        found.push((id, forwarded.expect("a message").clone()));
+    }
+}
+
+async fn bodies(client: &mut Client, content: &str) -> Outcome<Vec<String>> {
+    let all = archived(client, content).await?;
+    Ok(all.iter().map(|(_, m)| m.text_of("body").unwrap_or("-").to_owned()).collect())
+}
+
+fn with(jid: &str) -> String {
+    form(&format!("<field var='with'><value>{jid}</value></field>"))
+}
+
+fn chat(to: &str, body: &str, more: &str) -> String {
+    format!("<message to='{to}' type='chat' id='{body}'><body>{body}</body>{more}</message>")
+}
+
+/// XEP-0313 §3.3.1, §3.5: both sides have it once, each under an id of its own; who receives it learns
+/// the id of its own archive and no other.
+#[tokio::test]
+async fn a_message_is_in_both_archives_once() -> Outcome<()> {
+    if subject().is_some() {
+        return Ok(());
+    }
+    let place = Place::with(&["romeo", "juliet"]).await;
+    let (mut romeo, mut juliet) = (place.online("romeo").await, place.online("juliet").await);
+    let (r, j) = (place.jid("romeo"), place.jid("juliet"));
+    romeo.send(&chat(&j, "one", "<origin-id xmlns='urn:xmpp:sid:0' id='o'/>")).await?;
+    let live = juliet.expect(|e| e.name == "message").await?;
+    juliet.send(&chat(&romeo.jid, "two", "")).await?;
+    let back = romeo.expect(|e| e.name == "message").await?;
+    let ids = |m: &Element| -> Vec<(String, String)> {
+        let mine = m.children.iter().filter(|c| c.is("urn:xmpp:sid:0", "stanza-id"));
+        let text = |c: &Element, name| c.attr(name).unwrap_or_default().to_owned();
+        mine.map(|c| (text(c, "by"), text(c, "id"))).collect()
+    };
+    let (of_juliet, of_romeo) = (archived(&mut juliet, "").await?, archived(&mut romeo, "").await?);
+    assert_eq!(ids(&live), [(j.clone(), of_juliet[0].0.clone())]);
+    assert_eq!(ids(&back), [(r.clone(), of_romeo[1].0.clone())]);
+    for all in [&of_juliet, &of_romeo] {
+        let (one, two) = (&all[0].1, &all[1].1);
+        assert_eq!(all.len(), 2);
+        assert_eq!((one.attr("from"), one.attr("to")), (Some(&*romeo.jid), Some(&*j)));
+        assert_eq!((two.attr("from"), two.attr("to")), (Some(&*juliet.jid), Some(&*romeo.jid)));
+        assert_eq!((one.text_of("body"), one.attr("id")), (Some("one"), Some("one")));
+        assert!(one.child("urn:xmpp:sid:0", "origin-id").is_some());
+    }
+    assert_ne!(of_juliet[0].0, of_romeo[0].0);
+    Ok(())
+}
+
+/// The table of `stanza::fate` as peers see it, and XEP-0313 §4.1.1 for who asks for it.
+#[tokio::test]
+async fn what_is_worth_keeping_is_found_again_by_who_said_it_to_whom() -> Outcome<()> {
+    if subject().is_some() {
+        return Ok(());
+    }
+    let place = Place::with(&["romeo", "juliet", "nurse"]).await;
+    let mut romeo = place.online("romeo").await;
+    let (r, j, n) = (place.jid("romeo"), place.jid("juliet"), place.jid("nurse"));
+    let hint = |name: &str| format!("<{name} xmlns='urn:xmpp:hints'/>");
+    let typing = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+    for stanza in [
+        chat(&j, "kept", ""),
+        chat(&format!("{j}/phone"), "to-phone", ""),
+        chat(&n, "to-nurse", ""),
+        chat(&j, "secret", &hint("no-store")),
+        chat(&j, "passing", &hint("no-permanent-store")),
+        format!("<message to='{j}' type='chat'>{typing}</message>"),
+        format!("<message to='{j}' type='headline' id='h'><body>news</body></message>"),
+        format!("<message to='{j}'><received xmlns='urn:xmpp:receipts' id='x'/></message>"),
+        // A room that is not there: what was said to it is no conversation of two.
+        format!("<message to='{j}' type='groupchat'><body>all</body></message>"),
+        chat(&r, "note", ""),
+    ] {
+        romeo.send(&stanza).await?;
+    }
+    romeo.fence().await?;
+    romeo.forget();
+    assert_eq!(bodies(&mut romeo, "").await?, ["kept", "to-phone", "to-nurse", "-", "note"]);
+    assert_eq!(bodies(&mut romeo, &with(&j)).await?, ["kept", "to-phone", "-"]);
+    assert_eq!(bodies(&mut romeo, &with(&format!("{j}/phone"))).await?, ["to-phone"]);
+    assert_eq!(bodies(&mut romeo, &with(&r)).await?, ["note"], "to oneself");
+    let mut juliet = place.bound("juliet").await;
+    assert_eq!(bodies(&mut juliet, "").await?, ["kept", "to-phone", "-"]);
+    juliet.send("<presence/>").await?;
+    // What the archive may not have was kept for delivery all the same.
+    let mut waited: Vec<_> = Vec::new();
+    while waited.len() < 4 {
+        let next = juliet.expect(|e| e.name == "message").await?;
+        waited.push(next.text_of("body").unwrap_or("-").to_owned());
+    }
+    assert_eq!(waited, ["kept", "to-phone", "passing", "-"]);
+    juliet.nothing().await
+}
+
+/// promise.md 1: without an archive messages are kept until they are delivered, and no longer.
+#[tokio::test]
+async fn a_domain_without_archives_still_delivers() -> Outcome<()> {
+    if subject().is_some() {
+        return Ok(());
+    }
+    let place = Place::set(&["romeo", "juliet"], &[("modules.mam.enabled", "false")]).await;
+    let mut romeo = place.online("romeo").await;
+    romeo.send(&chat(&place.jid("juliet"), "one", "")).await?;
+    romeo.fence().await?;
+    let mut juliet = place.online("juliet").await;
+    assert_eq!(juliet.expect(|e| e.name == "message").await?.text_of("body"), Some("one"));
+    juliet.close().await?;
+    let mut juliet = place.online("juliet").await;
+    juliet.nothing().await?;
+    let file = place.server.as_ref().map(|server| server.data.join("stonechat.db"));
+    let rows = rusqlite::Connection::open(file.expect("ours")).and_then(|conn| {
+        conn.query_row("SELECT COUNT(*) FROM archive", [], |row| row.get::<_, i64>(0))
+    });
+    assert_eq!(rows, Ok(0));
+    Ok(())
+}
+
+/// promise.md 7: a query right after a message finds it, also among many that others write.
+#[tokio::test]
+async fn what_was_sent_before_the_query_is_in_the_answer() -> Outcome<()> {
+    if subject().is_some() {
+        return Ok(());
+    }
+    let place = Place::with(&["romeo", "juliet"]).await;
+    let mut romeo = place.online("romeo").await;
+    let (mut sent, to) = (Vec::new(), place.jid("juliet"));
+    for round in 0..10 {
+        for n in 0..7 {
+            sent.push(format!("{round}-{n}"));
+            romeo.send(&chat(&to, &sent[sent.len() - 1], "")).await?;
+        }
+        // The last page only: `max` counts from the end.
+        let set = format!("<set xmlns='{RSM}'><max>7</max><before/></set>");
+        assert_eq!(bodies(&mut romeo, &set).await?, sent[sent.len() - 7..], "round {round}");
     }
     Ok(())
 }
