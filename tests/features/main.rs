@@ -8,6 +8,7 @@
     missing_docs
 )]
 
+mod audit;
 mod bind;
 mod c2s_stream;
 mod cli;
