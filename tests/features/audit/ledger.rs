@@ -134,6 +134,11 @@ impl Ledger {
         self.sent.get(key.sender)?.get(key.number)
     }
 
+    /// How many messages are like this.
+    pub fn count(&self, like: impl Fn(&Sent) -> bool) -> usize {
+        self.sent.iter().flatten().filter(|sent| like(sent)).count()
+    }
+
     /// A new message of this device.
     pub fn sends(&mut self, sender: usize, to: usize) -> Key {
         self.sent[sender].push(Sent { to, ..Sent::default() });

@@ -1,9 +1,9 @@
 //! A run: the server, the clients, the ends of the one that the others live through, the audit.
 
 use super::archive;
-use super::driver::Driver;
+use super::driver::{Driver, SM};
 use super::judge::{Verdict, judge};
-use super::ledger::{Book, Break, End, Ledger, Moment};
+use super::ledger::{Book, Break, End, Ledger, Resumptions};
 use super::load::{Actor, Device, Load, Phase, Place};
 use super::place::Server;
 use super::settings::Dice;
@@ -24,6 +24,8 @@ pub struct Run {
     place: watch::Sender<Place>,
     online: watch::Sender<Vec<u32>>,
     actors: Vec<JoinHandle<()>>,
+    /// The server offers stream management.
+    resumes: bool,
     /// From the start of each process to the first login, and to the first page after it.
     usable: Vec<Duration>,
     paged: Vec<Duration>,
@@ -37,10 +39,13 @@ impl Run {
         let accounts: Vec<String> = (0..count).map(|n| format!("user{n}@localhost")).collect();
         let mut server = Server::over(data);
         let target = server.start(&accounts);
-        let archives = archive::is_offered(&mut login(&target, &accounts[0]).await?).await?;
+        let mut client = login(&target, &accounts[0]).await?;
+        let archives = archive::is_offered(&mut client).await?;
+        let resumes = client.features.child(SM, "sm").is_some();
+        client.close().await?;
         let book = Arc::new(Book::new(devices.iter().map(|device| device.account).collect()));
         let place = Place { generation: 1, up: true, target, phase: Phase::Load, archives };
-        println!("seed {}, archives {archives}", load.seed);
+        println!("seed {}, archives {archives}, stream management {resumes}", load.seed);
         let mut run = Run {
             book,
             dice: Dice::new(load.seed),
@@ -51,6 +56,7 @@ impl Run {
             actors: Vec::new(),
             usable: Vec::new(),
             paged: Vec::new(),
+            resumes,
             devices,
         };
         run.come(load);
@@ -123,6 +129,29 @@ impl Run {
         }
     }
 
+    /// Makes two accounts contacts of each other, as their users would.
+    pub async fn befriend(&self, one: usize, other: usize) -> Outcome<()> {
+        let target = self.place.borrow().target.clone();
+        let (one, other) = (&self.accounts[one], &self.accounts[other]);
+        for (from, to) in [(one, other), (other, one)] {
+            let (mut asks, mut grants) = (login(&target, from).await?, login(&target, to).await?);
+            asks.send(&format!("<presence type='subscribe' to='{to}'/>")).await?;
+            asks.fence().await?;
+            grants.send(&format!("<presence type='subscribed' to='{from}'/>")).await?;
+            grants.fence().await?;
+            asks.close().await?;
+            grants.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until something has happened; nothing in the book for a while is a fault.
+    pub async fn happens(&self, what: &str, holds: impl Fn(&Ledger) -> bool) {
+        if !self.book.until(PATIENCE, holds).await {
+            self.book.fault(format!("waited in vain: {what}"));
+        }
+    }
+
     /// Everyone comes and gets what is owed, then leaves; then the archives are read.
     pub async fn finish(mut self) -> Outcome<Report> {
         self.place.send_modify(|place| place.phase = Phase::Drain);
@@ -179,19 +208,9 @@ impl Run {
         let verdict = judge(&ledger);
         self.usable.sort_unstable();
         self.paged.sort_unstable();
-        Report { ledger, verdict, bytes, usable: self.usable, paged: self.paged, log }
-    }
-
-    pub fn now(&self) -> Moment {
-        self.book.now()
-    }
-
-    pub fn accounts(&self) -> &[String] {
-        &self.accounts
-    }
-
-    pub fn target(&self) -> Target {
-        self.place.borrow().target.clone()
+        let (accounts, resumes) = (Arc::clone(&self.accounts), self.resumes);
+        let (usable, paged) = (self.usable, self.paged);
+        Report { ledger, verdict, accounts, resumes, bytes, usable, paged, log }
     }
 }
 
@@ -205,6 +224,8 @@ pub async fn login(target: &Target, account: &str) -> Outcome<Client> {
 pub struct Report {
     pub ledger: Ledger,
     pub verdict: Verdict,
+    accounts: Arc<Vec<String>>,
+    resumes: bool,
     bytes: u64,
     usable: Vec<Duration>,
     paged: Vec<Duration>,
@@ -217,7 +238,7 @@ impl Report {
         println!("== {what}");
         println!("kills {}, restarts {}", ends(End::Kill), ends(End::Stop));
         print!("{}", self.verdict);
-        let Resumed { granted, refused_with_h, refused_without_h, refused_unwritten } =
+        let Resumptions { granted, refused_with_h, refused_without_h, refused_unwritten } =
             self.ledger.resumptions;
         println!(
             "resumptions: granted {granted}, refused with h {refused_with_h}, \
@@ -239,9 +260,39 @@ impl Report {
         assert!(self.verdict.acknowledged > 0, "nothing happened");
         assert_eq!(self.ledger.resumptions.refused_without_h, 0, "h was not given");
     }
-}
 
-use super::ledger::Resumptions as Resumed;
+    /// promise.md 11: who was cut off by a stop goes on, in 99 cases of 100 at least.
+    pub fn must_have_resumed(&self) {
+        if !self.resumes {
+            println!("skipped: the server offers no stream management, so nobody resumes");
+            return;
+        }
+        let told = self.ledger.resumptions;
+        let refused = told.refused_with_h + told.refused_without_h + told.refused_unwritten;
+        assert!(told.granted >= 99 * refused.max(1), "{told:?}");
+    }
+
+    /// Nobody saw these accounts come or go between the first and the last end of the server.
+    pub fn nobody_went(&self, accounts: &[usize]) {
+        let (Some(first), Some(last)) = (self.ledger.breaks.first(), self.ledger.breaks.last())
+        else {
+            return;
+        };
+        if !self.resumes {
+            return;
+        }
+        let flaps = self.ledger.presence.iter().filter(|seen| {
+            let bare = seen.from.split('/').next().unwrap_or_default();
+            let is_theirs = accounts.iter().any(|account| self.accounts[*account] == bare);
+            // Each device sees itself come; that is its own affair.
+            let is_own = self.accounts[self.ledger.devices[seen.device]] == bare;
+            is_theirs && !is_own && seen.at > first.at && seen.at < last.at
+        });
+        let flaps: Vec<String> =
+            flaps.map(|seen| format!("{} {} at {:?}", seen.from, seen.kind, seen.at)).collect();
+        assert!(flaps.is_empty(), "seen: {flaps:?}");
+    }
+}
 
 /// Without any entry in the book for so long, nothing more will come.
 const PATIENCE: Duration = Duration::from_secs(5);

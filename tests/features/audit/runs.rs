@@ -1,6 +1,8 @@
 //! The runs of the audit. Only for our own binary: it is ended and started again.
 
+use super::ledger::{Ledger, Seen};
 use super::load::{Comes, Device, Load};
+use super::mount::Mount;
 use super::run::Run;
 use super::settings;
 use crate::harness::client::Outcome;
@@ -56,5 +58,64 @@ async fn nothing_acknowledged_is_lost_to_a_kill() -> Outcome<()> {
     let report = run.finish().await?;
     report.print("kill audit");
     report.must_be_clean();
+    Ok(())
+}
+
+/// promise.md 11: a stop under load is a short silence for those who resume. Nobody sees them go, and
+/// nothing comes twice to them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_under_load_is_not_noticed() -> Outcome<()> {
+    if subject().is_some() {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Run::start(folder.path(), everyone(), load()).await?;
+    run.all_there().await;
+    run.befriend(0, 5).await?;
+    run.befriend(1, 6).await?;
+    for (device, friend) in [(0, "user5@"), (5, "user0@"), (1, "user6@"), (6, "user1@")] {
+        let sees = |seen: &Seen| seen.device == device && seen.from.starts_with(friend);
+        let is_there = |seen: &Seen| seen.kind == "available" && sees(seen);
+        run.happens(friend, |ledger| ledger.presence.iter().any(is_there)).await;
+    }
+    for _ in 0..settings::restarts() {
+        // The pace of the load and the moment of the stop are timers by purpose.
+        tokio::time::sleep(Duration::from_millis(100 + run.dice.below(300))).await;
+        run.restart().await?;
+        run.all_there().await;
+    }
+    let report = run.finish().await?;
+    report.print("restart audit");
+    report.must_be_clean();
+    report.must_have_resumed();
+    report.nobody_went(&[0, 1, 5, 6]);
+    Ok(())
+}
+
+/// promise.md 5: on a full disk each message is acknowledged or answered with an error that passes;
+/// what was acknowledged stays, and with room the server goes on by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_under_load_loses_nothing() -> Outcome<()> {
+    if subject().is_some() {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let Some(mount) = Mount::new(&data, 6) else {
+        println!("skipped: a small file system can only be mounted by root");
+        return Ok(());
+    };
+    let load = Load { rate: 100, body: (20_000, 60_000), in_flight_max: 8, ..load() };
+    let run = Run::start(&data, everyone(), load).await?;
+    run.happens("a refusal", |ledger| ledger.count(|sent| sent.refused) >= 10).await;
+    mount.resize(512);
+    let taken = |ledger: &Ledger| ledger.count(|sent| sent.acknowledged && !sent.refused);
+    let before = taken(&run.book.read());
+    run.happens("room again", |ledger| taken(ledger) > before + 50).await;
+    let report = run.finish().await?;
+    report.print("full disk");
+    report.must_be_clean();
+    assert!(report.verdict.refused > 0);
     Ok(())
 }
