@@ -58,8 +58,8 @@ pub struct Session {
     /// The peer's last `h`, and what was sent behind it.
     handled: u32,
     unhandled: VecDeque<Outgoing>,
-    /// A message was acknowledged, so the server has written something about this session.
-    is_written: bool,
+    /// The count at the last message that was acknowledged: so much the server has written down.
+    written: Option<u32>,
     pub asked: Option<Instant>,
 }
 
@@ -114,6 +114,8 @@ impl Driver {
             self.refused(session, None);
             return Ok(false);
         }
+        // The server may believe this `h` though it has forgotten the session.
+        self.book.write(|ledger| ledger.tried_to_confirm(&self.unconfirmed));
         let (h, id) = (session.received, escape(&session.id));
         let asked = client.send(&format!("<resume xmlns='{SM}' h='{h}' previd='{id}'/>")).await;
         let answer = match asked {
@@ -151,29 +153,25 @@ impl Driver {
     ///
     /// promise.md 6: a session that has written nothing is unknown, and its `h` is nothing at all.
     fn refused(&mut self, mut session: Session, h: Option<u32>) {
-        let is_written = session.is_written;
+        let written = session.written;
         self.book.write(|ledger| match h {
             Some(_) => ledger.resumptions.refused_with_h += 1,
-            None if is_written => ledger.resumptions.refused_without_h += 1,
+            None if written.is_some() => ledger.resumptions.refused_without_h += 1,
             None => ledger.resumptions.refused_unwritten += 1,
         });
-        if let Some(h) = h {
-            self.handled_before_the_end(&mut session, h);
+        // It may be behind by what wrote nothing (presence and the like), never by a message.
+        match h {
+            Some(h) if !is_before(h, session.handled) => self.handled(&mut session, h),
+            Some(h) if written.is_some_and(|written| is_before(h, written)) => {
+                self.book.fault(format!("{}: h={h} forgot {written:?}", self.name()));
+            }
+            _ => {}
         }
         for outgoing in session.unhandled.into_iter().rev() {
             let Some(key) = outgoing.key else { continue };
             self.book.write(|ledger| ledger.repeated(key));
             self.backlog.push_front(outgoing);
         }
-    }
-
-    /// promise.md 6: the `h` of a crashed session may be behind by what wrote nothing (presence and
-    /// the like), never by a message.
-    fn handled_before_the_end(&self, session: &mut Session, h: u32) {
-        if h.wrapping_sub(session.handled) > u32::MAX / 2 {
-            return;
-        }
-        self.handled(session, h);
     }
 
     /// A bound stream: stream management first, so that all is counted.
@@ -278,9 +276,10 @@ impl Driver {
             self.book.fault(format!("{}: h={h} after {from}, {sent} sent", self.name()));
             return;
         }
-        session.handled = h;
-        for key in session.unhandled.drain(..count as usize).filter_map(|sent| sent.key) {
-            session.is_written = true;
+        for outgoing in session.unhandled.drain(..count as usize) {
+            session.handled = session.handled.wrapping_add(1);
+            let Some(key) = outgoing.key else { continue };
+            session.written = Some(session.handled);
             self.book.write(|ledger| ledger.acknowledged(key));
         }
     }
@@ -322,10 +321,14 @@ impl Driver {
         self.confirm_by_count().await?;
         self.say("</stream:stream>").await?;
         let (before, at) = (std::mem::take(&mut self.unconfirmed), self.book.now());
+        self.book.write(|ledger| ledger.tried_to_confirm(&before));
         while let Some(element) = self.next().await? {
             self.take_last(element).await?;
         }
-        if self.client.as_ref().is_some_and(Client::is_closed) {
+        // What crossed our closing tag: the server may say either.
+        self.book.write(|ledger| ledger.tried_to_confirm(&self.unconfirmed));
+        // With an error it was no answer to ours, which may have come too late.
+        if self.is_closed() && self.stream_error.is_none() {
             self.closed(&before, at);
         }
         self.session = None;
@@ -343,6 +346,11 @@ impl Driver {
             ledger.confirmed(before, at);
             keys.into_iter().for_each(|key| ledger.acknowledged(key));
         });
+    }
+
+    /// The server has closed the stream, not just the connection.
+    pub fn is_closed(&self) -> bool {
+        self.client.as_ref().is_some_and(Client::is_closed)
     }
 
     pub fn is_managed(&self) -> bool {
@@ -366,8 +374,13 @@ impl Driver {
 impl Session {
     fn new(id: String) -> Session {
         let unhandled = VecDeque::new();
-        Session { id, received: 0, handled: 0, unhandled, is_written: false, asked: None }
+        Session { id, received: 0, handled: 0, unhandled, written: None, asked: None }
     }
+}
+
+/// In counts that wrap (XEP-0198 §4).
+fn is_before(count: u32, other: u32) -> bool {
+    count.wrapping_sub(other) > u32::MAX / 2
 }
 
 /// The text of a message, which tells when something of it is missing.
@@ -377,3 +390,69 @@ pub fn body(key: Key, length: usize) -> String {
 
 pub const SM: &str = "urn:xmpp:sm:3";
 pub const SID: &str = "urn:xmpp:sid:0";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session that has sent presence and four messages, of which this much was acknowledged.
+    fn session(handled: u32) -> (Driver, Session, Vec<Key>) {
+        let book = Arc::new(Book::new(vec![0]));
+        let accounts = Arc::new(vec!["alice@localhost".to_owned()]);
+        let driver = Driver::new(0, true, accounts, Arc::clone(&book));
+        let keys: Vec<Key> = (0..4).map(|_| book.write(|ledger| ledger.sends(0, 0))).collect();
+        let mut session = Session::new("id".into());
+        session.unhandled.push_back(Outgoing { key: None, xml: "<presence/>".into() });
+        let messages = keys.iter().map(|key| Outgoing { key: Some(*key), xml: String::new() });
+        session.unhandled.extend(messages);
+        driver.handled(&mut session, handled);
+        (driver, session, keys)
+    }
+
+    /// XEP-0198 §5: what the last `h` covers is acknowledged, the rest goes out again, in order.
+    #[test]
+    fn a_refused_session_is_sent_again_from_its_last_h() {
+        // (acknowledged before, told at the end) -> the first message to repeat, and faults
+        for (before, told, first, faults) in [
+            (0, Some(0), 0, 0),
+            (0, Some(1), 0, 0),
+            (0, Some(3), 2, 0),
+            (3, Some(5), 4, 0),
+            (3, Some(3), 2, 0),
+            (3, None, 2, 0),
+            // Presence may be forgotten, a message may not.
+            (1, Some(0), 0, 0),
+            (3, Some(2), 2, 1),
+            // More than was sent.
+            (3, Some(6), 2, 1),
+        ] {
+            let (mut driver, session, keys) = session(before);
+            driver.refused(session, told);
+            let again: Vec<Key> = driver.backlog.iter().filter_map(|sent| sent.key).collect();
+            assert_eq!(again, keys[first..], "{before} {told:?}");
+            let ledger = driver.book.read();
+            assert_eq!(ledger.count(|sent| sent.acknowledged), first, "{before} {told:?}");
+            assert_eq!(ledger.count(|sent| sent.repeats == 1), 4 - first, "{before} {told:?}");
+            assert_eq!(ledger.faults.len(), faults, "{:?}", ledger.faults);
+        }
+    }
+
+    #[test]
+    fn a_missing_h_is_blamed_only_where_something_was_written() {
+        for (before, without, unwritten) in [(1, 0, 1), (2, 1, 0)] {
+            let (mut driver, session, _) = session(before);
+            driver.refused(session, None);
+            let told = driver.book.read().resumptions;
+            assert_eq!((told.refused_without_h, told.refused_unwritten), (without, unwritten));
+        }
+    }
+
+    #[test]
+    fn counts_wrap() {
+        assert!(is_before(u32::MAX, 0) && is_before(1, 2) && !is_before(2, 2));
+        let (driver, mut session, _) = session(0);
+        session.handled = u32::MAX - 1;
+        driver.handled(&mut session, 1);
+        assert_eq!((session.handled, session.unhandled.len()), (1, 2));
+    }
+}

@@ -92,7 +92,7 @@ impl Driver {
             self.last_mark.clone_from(&mark);
         }
         let (device, stream, at) = (self.device, self.stream, self.book.now());
-        let delivery = Delivery { key, device, stream, mark, at, confirmed: None };
+        let delivery = Delivery { key, device, stream, mark, at, confirmed: None, tried: false };
         self.unconfirmed.push(self.book.write(|ledger| ledger.delivered(delivery)));
     }
 

@@ -15,6 +15,8 @@ pub struct Verdict {
     pub deliveries: usize,
     pub archived: usize,
     pub lost: usize,
+    /// Delivered, never confirmed, and not delivered again.
+    pub forgotten: usize,
     pub out_of_order: usize,
     pub archive_missing: usize,
     pub archive_doubles: usize,
@@ -69,6 +71,16 @@ impl Verdict {
             if is_owed(sent) && !sent.delivered {
                 self.lost += 1;
                 self.wrong.push(format!("{key} was acknowledged and never delivered"));
+            }
+        }
+        // promise.md 1 to 3: owed until somebody confirms it. All leave properly at the end of a run,
+        // which confirms what they got last.
+        let is_safe = |delivery: &&Delivery| delivery.confirmed.is_some() || delivery.tried;
+        let safe: HashSet<Key> = ledger.deliveries.iter().filter(is_safe).map(|d| d.key).collect();
+        for (key, sent) in messages(ledger) {
+            if is_owed(sent) && sent.delivered && !safe.contains(&key) {
+                self.forgotten += 1;
+                self.wrong.push(format!("{key} was never confirmed, and not told again"));
             }
         }
         for delivery in &ledger.deliveries {
@@ -199,14 +211,14 @@ impl Verdict {
         let has_marks: HashSet<Key> = marked.iter().map(|(key, _)| *key).collect();
         for (key, sent) in messages(ledger) {
             let from = ledger.devices[key.sender];
-            // A message to oneself stands once: one write for an account and message (promise.md 1).
             let accounts = if from == sent.to { vec![from] } else { vec![sent.to, from] };
+            let own = from == sent.to && ledger.keeps_own_twice;
             for account in accounts {
                 let count = stands.get(&(account, key)).map_or(0, |(count, _)| *count);
                 if count == 0 && is_owed(sent) {
                     self.archive_missing += 1;
                     self.wrong.push(format!("archive {account}: {key} is missing"));
-                } else if count > 1 {
+                } else if count > if own { 2 } else { 1 } {
                     self.archive_doubles += 1;
                     let repeats = sent.repeats;
                     self.wrong.push(format!(
@@ -279,7 +291,8 @@ fn owed_no_more(ledger: &Ledger, first: &Delivery, again: &Delivery) -> Option<S
 
 /// The ends of the server between two moments, in their order.
 fn ends(ledger: &Ledger, from: Moment, to: Moment) -> impl Iterator<Item = (End, Moment)> {
-    let between = ledger.breaks.iter().filter(move |end| end.at >= from && end.at <= to);
+    let first = ledger.breaks.partition_point(|end| end.at < from);
+    let between = ledger.breaks.iter().skip(first).take_while(move |end| end.at <= to);
     between.map(|end| (end.how, end.at))
 }
 
@@ -308,7 +321,11 @@ impl fmt::Display for Verdict {
         )?;
         writeln!(out, "delivered {} messages in {} arrivals", self.delivered, self.deliveries)?;
         writeln!(out, "archived {} rows", self.archived)?;
-        writeln!(out, "lost {}, out of order {}", self.lost, self.out_of_order)?;
+        writeln!(
+            out,
+            "lost {}, forgotten while owed {}, out of order {}",
+            self.lost, self.forgotten, self.out_of_order
+        )?;
         writeln!(
             out,
             "archive: missing {}, doubles {}, out of order {}",
@@ -364,8 +381,9 @@ mod tests {
     fn told_as(ledger: &mut Ledger, number: usize, stream: usize, ms: u64, mark: &str) -> usize {
         let key = Key { sender: 0, number };
         let mark = Some(mark.to_owned());
-        let confirmed = None;
-        ledger.delivered(Delivery { key, device: 1, stream, mark, at: at(ms), confirmed })
+        // They all leave at the end of a run.
+        let (at, confirmed, tried) = (at(ms), None, true);
+        ledger.delivered(Delivery { key, device: 1, stream, mark, at, confirmed, tried })
     }
 
     fn killed(ledger: &mut Ledger, ms: u64) {
@@ -406,6 +424,18 @@ mod tests {
         assert_eq!((judge(&ledger).lost, ledger.unsettled), (1, 1));
         // Refused, it is nobody's debt.
         ledger.refused(Key { sender: 0, number: 1 });
+        blames(&ledger, &[]);
+    }
+
+    #[test]
+    fn what_nobody_confirmed_must_come_again() {
+        let mut ledger = sent(1);
+        let index = told(&mut ledger, 0, 1, 10);
+        ledger.deliveries[index].tried = false;
+        blames(&ledger, &["audit-0-0 was never confirmed, and not told again"]);
+        killed(&mut ledger, 20);
+        let again = told(&mut ledger, 0, 2, 30);
+        ledger.confirmed(&[again], at(40));
         blames(&ledger, &[]);
     }
 
@@ -542,8 +572,16 @@ mod tests {
         let key = ledger.sends(0, 0);
         ledger.acknowledged(key);
         let mark = Some("uid".to_owned());
-        let moment = at(1);
-        ledger.delivered(Delivery { key, device: 0, stream: 1, mark, at: moment, confirmed: None });
+        let (moment, confirmed, tried) = (at(1), Some(at(2)), false);
+        ledger.delivered(Delivery {
+            key,
+            device: 0,
+            stream: 1,
+            mark,
+            at: moment,
+            confirmed,
+            tried,
+        });
         ledger.archives = Some(vec![vec![Row { uid: "uid".into(), key }]]);
         blames(&ledger, &[]);
     }

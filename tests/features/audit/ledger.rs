@@ -63,6 +63,8 @@ pub struct Delivery {
     pub at: Moment,
     /// promise.md 2: when the device said that it has it, in a way the server must understand.
     pub confirmed: Option<Moment>,
+    /// The device tried to confirm it and does not know what became of that.
+    pub tried: bool,
 }
 
 /// One row of an account's archive, in the order of the archive.
@@ -119,6 +121,9 @@ pub struct Ledger {
     pub resumptions: Resumptions,
     /// The longest wait for the answer to an `<r/>`.
     pub slowest_answer: Duration,
+    /// Other servers may keep a message to oneself as sent and as received. Ours writes one row for
+    /// an account and message (promise.md 1).
+    pub keeps_own_twice: bool,
     /// What was wrong at first sight.
     pub faults: Vec<String>,
     /// Messages with something left to happen.
@@ -172,6 +177,12 @@ impl Ledger {
     pub fn confirmed(&mut self, deliveries: &[usize], at: Moment) {
         for &index in deliveries {
             self.deliveries[index].confirmed.get_or_insert(at);
+        }
+    }
+
+    pub fn tried_to_confirm(&mut self, deliveries: &[usize]) {
+        for &index in deliveries {
+            self.deliveries[index].tried = true;
         }
     }
 

@@ -132,7 +132,8 @@ impl Actor {
     /// An end is the server's fault while it should be up.
     fn excuse(&self, place: &Place, why: &str) {
         let now = self.place.borrow();
-        let error = self.driver.stream_error.as_deref();
+        let closed = self.driver.is_closed().then_some("the closing tag");
+        let error = self.driver.stream_error.as_deref().or(closed);
         if now.up && now.generation == place.generation {
             let why: String = why.chars().take(2000).collect();
             self.book().fault(format!("{}: {why} {}", self.driver.name(), error.unwrap_or("")));
@@ -243,6 +244,6 @@ impl Actor {
 /// A sender that waits for an acknowledgement asks again.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 /// Of the moments above, one in so many cuts a connection.
-const CUT_ONE_IN: u64 = 60;
+const CUT_ONE_IN: u64 = 30;
 /// Arrivals after which a client without stream management leaves, to confirm them.
 const UNCONFIRMED_MANY: usize = 60;

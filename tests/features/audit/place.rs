@@ -1,6 +1,6 @@
 //! The server under audit: a process over a folder, killed or stopped and started again.
 
-use super::settings::{preload, wrap};
+use super::settings;
 use crate::harness::client::Target;
 use crate::harness::process::{Lab, PASSWORD, binary};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::process::Command;
 pub struct Server {
     data: PathBuf,
     settings: Vec<String>,
+    wrap: Option<String>,
     lab: Option<Lab>,
     starts: u32,
 }
@@ -18,7 +19,12 @@ impl Server {
     /// messages a second from one address is what this is about.
     pub fn over(data: &Path) -> Server {
         let settings = SETTINGS.iter().map(|set| (*set).to_owned()).collect();
-        Server { data: data.to_owned(), settings, lab: None, starts: 0 }
+        Server { data: data.to_owned(), settings, wrap: settings::wrap(), lab: None, starts: 0 }
+    }
+
+    /// Started through this command.
+    pub fn through(self, wrap: String) -> Server {
+        Server { wrap: Some(wrap), ..self }
     }
 
     /// Starts it; these accounts (addresses) are made.
@@ -40,10 +46,10 @@ impl Server {
     /// `STONECHAT_AUDIT_WRAP` and `STONECHAT_AUDIT_PRELOAD`, around the binary.
     fn command(&self) -> Command {
         let mut command = binary();
-        if let Some(library) = preload() {
+        if let Some(library) = settings::preload() {
             command.env("LD_PRELOAD", library);
         }
-        let Some(words) = wrap() else { return command };
+        let Some(words) = &self.wrap else { return command };
         let words = words.replace("{n}", &self.starts.to_string());
         let mut words = words.split_whitespace();
         let mut wrapped = Command::new(words.next().expect("STONECHAT_AUDIT_WRAP is empty"));

@@ -4,9 +4,9 @@ use super::archive;
 use super::driver::{Arrival, Driver};
 use super::judge::judge;
 use super::ledger::{Book, Ledger};
-use super::run::login;
-use crate::harness::client::{Client, DEADLINE, Outcome, Security, Target};
-use crate::harness::process::{Lab, PASSWORD};
+use super::run::{login, register};
+use crate::harness::client::{DEADLINE, Outcome, Target};
+use crate::harness::process::Lab;
 use crate::harness::server::subject;
 use std::sync::Arc;
 use tokio::time::timeout;
@@ -19,15 +19,7 @@ async fn ground() -> Outcome<(Option<Lab>, Target, Arc<Vec<String>>)> {
         let accounts = ["alice@localhost", "bob@localhost"].map(str::to_owned);
         return Ok((Some(lab), target, Arc::new(accounts.to_vec())));
     };
-    let mut accounts = Vec::new();
-    for name in ["alice", "bob"] {
-        // Elsewhere accounts outlive a run.
-        let user = format!("audit-{}-{name}", super::settings::seed());
-        let mut client = Client::connect(&target, Security::StartTls).await?;
-        client.register(&user, PASSWORD).await?;
-        client.close().await?;
-        accounts.push(format!("{user}@{}", target.domain));
-    }
+    let accounts = register(&target, ["alice", "bob"].map(str::to_owned).into_iter()).await?;
     Ok((None, target, Arc::new(accounts)))
 }
 
