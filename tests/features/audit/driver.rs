@@ -353,6 +353,13 @@ impl Driver {
         self.client.as_ref().is_some_and(Client::is_closed)
     }
 
+    /// The end of the conversation, for people.
+    pub fn last_words(&self) -> String {
+        let all = self.client.as_ref().map(Client::conversation).unwrap_or_default();
+        let from = all.len().saturating_sub(LAST_WORDS);
+        (from..all.len()).find_map(|at| all.get(at..)).unwrap_or_default().to_owned()
+    }
+
     pub fn is_managed(&self) -> bool {
         self.session.is_some()
     }
@@ -382,6 +389,9 @@ impl Session {
 fn is_before(count: u32, other: u32) -> bool {
     count.wrapping_sub(other) > u32::MAX / 2
 }
+
+/// Bytes.
+const LAST_WORDS: usize = 2000;
 
 /// The text of a message, which tells when something of it is missing.
 pub fn body(key: Key, length: usize) -> String {

@@ -108,7 +108,7 @@ impl Actor {
                     Ok(Left::ByWill) => continue,
                     Ok(Left::ForGood) => return,
                     Ok(Left::Broken) => self.excuse(&place, "the stream ended"),
-                    Err(failure) => self.excuse(&place, &failure.0),
+                    Err(failure) => self.excuse(&place, failure.0.lines().next().unwrap_or("")),
                 }
                 self.driver.cut();
                 // It may be another one by now.
@@ -125,7 +125,7 @@ impl Actor {
     fn comes(&self, place: &Place) -> bool {
         match self.device.comes {
             Comes::Always => true,
-            Comes::Every(n) => place.phase > Phase::Load || place.generation % n == 0,
+            Comes::Every(n) => place.phase > Phase::Load || place.generation.is_multiple_of(n),
         }
     }
 
@@ -135,8 +135,8 @@ impl Actor {
         let closed = self.driver.is_closed().then_some("the closing tag");
         let error = self.driver.stream_error.as_deref().or(closed);
         if now.up && now.generation == place.generation {
-            let why: String = why.chars().take(2000).collect();
-            self.book().fault(format!("{}: {why} {}", self.driver.name(), error.unwrap_or("")));
+            let (name, last) = (self.driver.name(), self.driver.last_words());
+            self.book().fault(format!("{name}: {why} {}\n{last}", error.unwrap_or("")));
         } else if let Some(error) = error
             && self.driver.is_managed()
         {
