@@ -2,7 +2,7 @@
 //! resumption, or without it by answered IQs), and what it got and has confirmed. It writes all that
 //! into the book. What it does with what comes is in `inbox`.
 
-use super::ledger::{Book, Key, Moment};
+use super::ledger::{Book, Key, When};
 use crate::harness::client::{Client, Outcome, Security, Target};
 use crate::harness::element::{Element, escape};
 use crate::harness::process::PASSWORD;
@@ -32,6 +32,8 @@ pub struct Driver {
     backlog: VecDeque<Outgoing>,
     /// Without stream management: sent, and no later IQ answered.
     pub unanswered: VecDeque<Key>,
+    /// The server process of the connection, counted from 1.
+    pub life: usize,
     /// Counts the bound streams.
     pub stream: usize,
     /// Arrivals that the server cannot know of yet.
@@ -81,6 +83,7 @@ impl Driver {
             session: None,
             backlog: VecDeque::new(),
             unanswered: VecDeque::new(),
+            life: 1,
             stream: 0,
             unconfirmed: Vec::new(),
             last_mark: None,
@@ -286,7 +289,7 @@ impl Driver {
 
     /// What has come is confirmed now.
     pub fn confirm(&mut self) {
-        let (all, now) = (std::mem::take(&mut self.unconfirmed), self.book.now());
+        let (all, now) = (std::mem::take(&mut self.unconfirmed), self.now());
         self.book.write(|ledger| ledger.confirmed(&all, now));
     }
 
@@ -320,7 +323,7 @@ impl Driver {
     pub async fn close(&mut self) -> Outcome<()> {
         self.confirm_by_count().await?;
         self.say("</stream:stream>").await?;
-        let (before, at) = (std::mem::take(&mut self.unconfirmed), self.book.now());
+        let before = std::mem::take(&mut self.unconfirmed);
         self.book.write(|ledger| ledger.tried_to_confirm(&before));
         while let Some(element) = self.next().await? {
             self.take_last(element).await?;
@@ -329,7 +332,7 @@ impl Driver {
         self.book.write(|ledger| ledger.tried_to_confirm(&self.unconfirmed));
         // With an error it was no answer to ours, which may have come too late.
         if self.is_closed() && self.stream_error.is_none() {
-            self.closed(&before, at);
+            self.closed(&before);
         }
         self.session = None;
         self.cut();
@@ -337,15 +340,19 @@ impl Driver {
     }
 
     /// Both sides have closed (RFC 6120 §4.4): all that was sent before has been handled.
-    fn closed(&mut self, before: &[usize], at: Moment) {
-        let sent = std::mem::take(&mut self.unanswered);
+    fn closed(&mut self, before: &[usize]) {
+        let (now, sent) = (self.now(), std::mem::take(&mut self.unanswered));
         let unhandled = self.session.take().map(|session| session.unhandled);
         let handled = unhandled.into_iter().flatten().filter_map(|sent| sent.key);
         let keys: Vec<Key> = sent.into_iter().chain(handled).collect();
         self.book.write(|ledger| {
-            ledger.confirmed(before, at);
+            ledger.confirmed(before, now);
             keys.into_iter().for_each(|key| ledger.acknowledged(key));
         });
+    }
+
+    pub fn now(&self) -> When {
+        When { life: self.life, at: self.book.now() }
     }
 
     /// The server has closed the stream, not just the connection.

@@ -91,8 +91,8 @@ impl Driver {
         if mark.is_some() {
             self.last_mark.clone_from(&mark);
         }
-        let (device, stream, at) = (self.device, self.stream, self.book.now());
-        let delivery = Delivery { key, device, stream, mark, at, confirmed: None, tried: false };
+        let (device, stream, when) = (self.device, self.stream, self.now());
+        let delivery = Delivery { key, device, stream, mark, when, confirmed: None, tried: false };
         self.unconfirmed.push(self.book.write(|ledger| ledger.delivered(delivery)));
     }
 

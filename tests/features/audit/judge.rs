@@ -1,6 +1,6 @@
 //! The judgement over a ledger: lost, out of order, doubled, and why. promise.md decides.
 
-use super::ledger::{Delivery, End, Key, Ledger, Moment, Sent};
+use super::ledger::{Break, Delivery, End, Key, Ledger, Sent, When};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
@@ -254,8 +254,8 @@ impl Scope {
 fn cause(ledger: &Ledger, first: &Delivery, again: &Delivery) -> Result<Cause, String> {
     let repeated = ledger.get(again.key).is_some_and(|sent| sent.repeats > 0);
     let by_sender = || {
-        let kill = ends(ledger, first.at, again.at).find(|end| end.0 == End::Kill);
-        repeated && kill.is_some_and(|(_, at)| at - first.at <= UNCOMMITTED)
+        let kill = ends(ledger, first.when, again.when).find(|end| end.how == End::Kill);
+        repeated && kill.is_some_and(|kill| before(first.when, kill) <= UNCOMMITTED)
     };
     if first.mark != again.mark {
         return match by_sender() {
@@ -267,33 +267,42 @@ fn cause(ledger: &Ledger, first: &Delivery, again: &Delivery) -> Result<Cause, S
     if first.mark.is_none() && by_sender() {
         return Ok(Cause::BySender);
     }
-    let Some(confirmed) = first.confirmed.filter(|at| *at <= again.at) else {
+    let Some(confirmed) = first.confirmed.filter(|when| *when <= again.when) else {
         return match first.stream == again.stream {
             true => Err("on the same stream".into()),
             false => Ok(Cause::Unconfirmed),
         };
     };
-    match ends(ledger, confirmed, again.at).next() {
-        Some((End::Kill, at)) if at - confirmed <= WRITTEN_BEHIND => Ok(Cause::ConfirmedLate),
-        Some((how, at)) => Err(format!("confirmed {:?} before a {how:?}", at - confirmed)),
-        None => Err("confirmed, and the server lived on".into()),
-    }
+    let (time, lived) = match ends(ledger, confirmed, again.when).next() {
+        Some(end) if end.how == End::Kill && before(confirmed, end) <= WRITTEN_BEHIND => {
+            return Ok(Cause::ConfirmedLate);
+        }
+        Some(end) => (before(confirmed, end), format!("before a {:?}", end.how)),
+        None => (again.when.at - confirmed.at, "before, and the server lived on".into()),
+    };
+    let (device, streams) = (again.device, [first.stream, again.stream]);
+    Err(format!("confirmed {time:?} {lived} (device {device}, streams {streams:?}, {confirmed:?})"))
 }
 
 /// promise.md 2: what one device confirmed is owed to none, once a second is over.
 fn owed_no_more(ledger: &Ledger, first: &Delivery, again: &Delivery) -> Option<String> {
     let confirmed = first.confirmed.filter(|_| first.mark == again.mark)?;
     // Only a kill makes sure that `again` was not already on its way, on a stream that goes on.
-    let (how, at) = ends(ledger, confirmed, again.at).next()?;
-    let late = at - confirmed > WRITTEN_BEHIND;
-    (how == End::Kill && late).then(|| format!("confirmed {:?} before a kill", at - confirmed))
+    let end = ends(ledger, confirmed, again.when).next()?;
+    let time = before(confirmed, end);
+    let late = end.how == End::Kill && time > WRITTEN_BEHIND;
+    late.then(|| format!("confirmed {time:?} before a kill"))
 }
 
 /// The ends of the server between two moments, in their order.
-fn ends(ledger: &Ledger, from: Moment, to: Moment) -> impl Iterator<Item = (End, Moment)> {
-    let first = ledger.breaks.partition_point(|end| end.at < from);
-    let between = ledger.breaks.iter().skip(first).take_while(move |end| end.at <= to);
-    between.map(|end| (end.how, end.at))
+fn ends(ledger: &Ledger, from: When, to: When) -> impl Iterator<Item = Break> {
+    let lives = to.life.saturating_sub(from.life);
+    ledger.breaks.iter().skip(from.life.saturating_sub(1)).take(lives).copied()
+}
+
+/// How long before the end of its process something was.
+fn before(when: When, end: Break) -> Duration {
+    end.at.saturating_sub(when.at)
 }
 
 fn rows(ledger: &Ledger, account: usize) -> &[super::ledger::Row] {
@@ -355,11 +364,17 @@ const SHOWN_MAX: usize = 40;
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::{Break, Row};
+    use super::super::ledger::Row;
     use super::*;
 
-    fn at(ms: u64) -> Moment {
+    fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
+    }
+
+    /// In the life that the ends so far have led to.
+    fn when(ledger: &Ledger, ms: u64) -> When {
+        let over = ledger.breaks.iter().filter(|end| end.at < at(ms)).count();
+        When { life: over + 1, at: at(ms) }
     }
 
     /// Alice's device 0 (account 0) sent these many messages to bob's device 1 (account 1); all was
@@ -382,16 +397,17 @@ mod tests {
         let key = Key { sender: 0, number };
         let mark = Some(mark.to_owned());
         // They all leave at the end of a run.
-        let (at, confirmed, tried) = (at(ms), None, true);
-        ledger.delivered(Delivery { key, device: 1, stream, mark, at, confirmed, tried })
+        let (when, confirmed, tried) = (when(ledger, ms), None, true);
+        ledger.delivered(Delivery { key, device: 1, stream, mark, when, confirmed, tried })
+    }
+
+    fn confirm(ledger: &mut Ledger, index: usize, ms: u64) {
+        let when = when(ledger, ms);
+        ledger.confirmed(&[index], when);
     }
 
     fn killed(ledger: &mut Ledger, ms: u64) {
         ledger.breaks.push(Break { at: at(ms), how: End::Kill });
-    }
-
-    fn stopped(ledger: &mut Ledger, ms: u64) {
-        ledger.breaks.push(Break { at: at(ms), how: End::Stop });
     }
 
     #[track_caller]
@@ -435,7 +451,7 @@ mod tests {
         blames(&ledger, &["audit-0-0 was never confirmed, and not told again"]);
         killed(&mut ledger, 20);
         let again = told(&mut ledger, 0, 2, 30);
-        ledger.confirmed(&[again], at(40));
+        confirm(&mut ledger, again, 40);
         blames(&ledger, &[]);
     }
 
@@ -474,21 +490,16 @@ mod tests {
 
     #[test]
     fn confirmed_comes_again_only_for_a_kill_soon_after() {
-        // (confirmed, end of the server, by a kill), what is said
-        for (confirmed, end, kill, blame) in [
-            (100, 1100, true, None),
-            (100, 2101, true, Some("before a Kill")),
-            (100, 200, false, Some("before a Stop")),
-            (100, 50, true, Some("the server lived on")),
+        for (confirmed, end, blame) in [
+            (100, Some((1100, End::Kill)), None),
+            (100, Some((2101, End::Kill)), Some("before a Kill")),
+            (100, Some((200, End::Stop)), Some("before a Stop")),
+            (100, None, Some("the server lived on")),
         ] {
             let mut ledger = sent(1);
             let index = told(&mut ledger, 0, 1, 10);
-            ledger.confirmed(&[index], at(confirmed));
-            if kill {
-                killed(&mut ledger, end)
-            } else {
-                stopped(&mut ledger, end)
-            };
+            confirm(&mut ledger, index, confirmed);
+            ledger.breaks.extend(end.map(|(ms, how)| Break { at: at(ms), how }));
             told(&mut ledger, 0, 2, 3000);
             let blame: Vec<&str> = blame.into_iter().collect();
             blames(&ledger, &blame);
@@ -523,7 +534,7 @@ mod tests {
             ledger.devices = vec![0, 1, 1];
             ledger.sent.push(Vec::new());
             let index = told(&mut ledger, 0, 1, 10);
-            confirmed.into_iter().for_each(|ms| ledger.confirmed(&[index], at(ms)));
+            confirmed.into_iter().for_each(|ms| confirm(&mut ledger, index, ms));
             killed(&mut ledger, 4000);
             let again = told(&mut ledger, 0, 1, 5000);
             ledger.deliveries[again].device = 2;
@@ -572,16 +583,9 @@ mod tests {
         let key = ledger.sends(0, 0);
         ledger.acknowledged(key);
         let mark = Some("uid".to_owned());
-        let (moment, confirmed, tried) = (at(1), Some(at(2)), false);
-        ledger.delivered(Delivery {
-            key,
-            device: 0,
-            stream: 1,
-            mark,
-            at: moment,
-            confirmed,
-            tried,
-        });
+        let (when, tried) = (When { life: 1, at: at(1) }, false);
+        let confirmed = Some(when);
+        ledger.delivered(Delivery { key, device: 0, stream: 1, mark, when, confirmed, tried });
         ledger.archives = Some(vec![vec![Row { uid: "uid".into(), key }]]);
         blames(&ledger, &[]);
     }

@@ -9,6 +9,15 @@ use tokio::sync::watch;
 /// Since the start of the run.
 pub type Moment = Duration;
 
+/// A moment in the life of one server process. A client may learn a little later of its end, and
+/// what it does until then is done for that process all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub struct When {
+    /// Counts the processes from 1: that of the client's connection.
+    pub life: usize,
+    pub at: Moment,
+}
+
 /// A message: the device that made it and its number there. Its `id` and origin-id are this in text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -60,9 +69,9 @@ pub struct Delivery {
     pub stream: usize,
     /// XEP-0359: the stanza-id by the recipient's own account.
     pub mark: Option<String>,
-    pub at: Moment,
+    pub when: When,
     /// promise.md 2: when the device said that it has it, in a way the server must understand.
-    pub confirmed: Option<Moment>,
+    pub confirmed: Option<When>,
     /// The device tried to confirm it and does not know what became of that.
     pub tried: bool,
 }
@@ -80,7 +89,7 @@ pub enum End {
     Stop,
 }
 
-/// An end of the server process.
+/// The end of a server process: the n-th in the ledger is that of life n.
 #[derive(Clone, Copy, Debug)]
 pub struct Break {
     pub at: Moment,
@@ -174,9 +183,9 @@ impl Ledger {
         self.deliveries.len() - 1
     }
 
-    pub fn confirmed(&mut self, deliveries: &[usize], at: Moment) {
+    pub fn confirmed(&mut self, deliveries: &[usize], when: When) {
         for &index in deliveries {
-            self.deliveries[index].confirmed.get_or_insert(at);
+            self.deliveries[index].confirmed.get_or_insert(when);
         }
     }
 

@@ -147,6 +147,7 @@ impl Actor {
 
     /// From the login to the end of the connection.
     async fn attend(&mut self, place: &Place) -> Outcome<Left> {
+        self.driver.life = place.generation as usize;
         let arrival = self.driver.connect(&place.target).await?;
         self.online.send_modify(|all| all[self.driver.device] = place.generation);
         if arrival == Arrival::Fresh && place.archives {

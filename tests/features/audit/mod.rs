@@ -2,8 +2,13 @@
 //! stopped, or runs out of disk, and a judgement over the books at the end. It sees the server as
 //! any client does, and shares no code with it.
 //!
-//! `settings` lists what the environment may say: for the reported run, a release build of both
-//! sides and `STONECHAT_AUDIT_KILLS=1000 STONECHAT_AUDIT_RATE=1000`.
+//! What a server does not offer is passed over with a printed line: without XEP-0198 an answered ping
+//! is the acknowledgement, without XEP-0313 the archives are not judged.
+//!
+//! `settings` lists what the environment may say. The reported run, with release builds of both
+//! sides: `STONECHAT_AUDIT_KILLS=1000 STONECHAT_AUDIT_RATE=1000 cargo test --release --test features
+//! audit::runs::nothing_acknowledged -- --nocapture`. With `STONECHAT_TEST_SUBJECT` and its like only
+//! `audit::speaks` and `audit::runs::cuts` run, against that server.
 
 mod archive;
 mod driver;

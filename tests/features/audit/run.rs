@@ -95,13 +95,11 @@ impl Run {
 
     fn end(&mut self, how: End) {
         self.place.send_modify(|place| place.up = false);
-        let before = self.book.now();
+        let at = self.book.now();
         match how {
             End::Kill => self.server.kill(),
             End::Stop => self.server.stop(),
         }
-        // A kill is over at once; a stop takes messages until it is.
-        let at = if how == End::Kill { before } else { self.book.now() };
         self.book.write(|ledger| ledger.breaks.push(Break { at, how }));
     }
 
@@ -185,6 +183,7 @@ impl Run {
             let mut driver = Driver::new(number, false, accounts, book);
             // A stream of its own in the ledger, behind all others.
             driver.stream = usize::MAX / 2;
+            driver.life = self.place.borrow().generation as usize;
             driver.connect(&target).await?;
             driver.fence().await?;
             driver.close().await?;
