@@ -9,6 +9,7 @@
 )]
 
 mod archive;
+mod audit;
 mod backup;
 mod bind;
 mod c2s_stream;

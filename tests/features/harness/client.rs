@@ -256,6 +256,19 @@ impl Client {
         self.expect(|_| true).await
     }
 
+    /// The next stanza, however long it takes; none when the stream has ended. Nothing is lost when
+    /// the wait is given up, as long as the client does not answer pings by itself.
+    pub async fn next(&mut self) -> Outcome<Option<Element>> {
+        let far = Instant::now() + Duration::from_secs(86_400);
+        while self.inbox.is_empty() && !self.closed && self.read_more(far).await? {}
+        Ok(self.inbox.pop_front())
+    }
+
+    /// True once the peer has closed the stream properly.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// The first stanza that fits; the others stay, in their order.
     pub async fn expect(&mut self, fits: impl Fn(&Element) -> bool) -> Outcome<Element> {
         let deadline = Instant::now() + DEADLINE;

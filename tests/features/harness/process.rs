@@ -184,7 +184,11 @@ impl Lab {
 
     /// A lab with this command line.
     pub fn start(args: &[&str]) -> Lab {
-        let mut command = binary();
+        Lab::start_through(binary(), args)
+    }
+
+    /// The same through a command that ends in the binary, as under a tracer.
+    pub fn start_through(mut command: Command, args: &[&str]) -> Lab {
         command.arg("lab").args(args);
         let process = Process::spawn(command);
         let line = process.prints(|text| text.lines().next().map(str::to_owned));
