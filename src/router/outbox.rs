@@ -88,7 +88,8 @@ impl Outbox {
     pub fn push(&self, item: impl Into<Outgoing>) -> Result<Level, Refused> {
         let item = item.into();
         let mut inner = self.lock();
-        if inner.closed || inner.end.is_some() {
+        // A stopping server's sessions still hear what others leave them (promise.md 11).
+        if inner.closed || matches!(inner.end, Some(End::Failure(_))) {
             return Err(Refused);
         }
         let bytes = inner.bytes + item.frame.len() + ITEM_COST;
@@ -138,9 +139,9 @@ impl Outbox {
         self.wake.notified().await;
     }
 
-    /// Takes up to `bytes` worth of stanzas (at least one) and the pending orders. When more is
-    /// left the next [`Outbox::ready`] returns at once.
-    pub fn take(&self, bytes: usize) -> Taken {
+    /// Takes up to `bytes` worth of stanzas (at least one), so many at most, and the pending orders.
+    /// When more is left the next [`Outbox::ready`] returns at once.
+    pub fn take(&self, bytes: usize, stanzas: usize) -> Taken {
         let mut inner = self.lock();
         let mut taken = Taken {
             batch: Vec::new(),
@@ -154,7 +155,7 @@ impl Outbox {
             return taken;
         }
         let mut sum = 0;
-        while sum < bytes {
+        while sum < bytes && taken.batch.len() < stanzas {
             let Some(item) = inner.queue.pop_front() else { break };
             sum += item.frame.len();
             inner.bytes = inner.bytes.saturating_sub(item.frame.len() + ITEM_COST);
@@ -172,11 +173,14 @@ impl Outbox {
         taken
     }
 
-    /// Takes what waits before the first owed message: presence that a drain need not hold up.
-    pub fn take_before_owed(&self) -> Vec<Outgoing> {
+    /// Takes what waits before the first owed message, so many at most: presence that a drain need
+    /// not hold up.
+    pub fn take_before_owed(&self, stanzas: usize) -> Vec<Outgoing> {
         let mut inner = self.lock();
         let mut taken = Vec::new();
-        while let Some(item) = inner.queue.pop_front_if(|item| item.owed.is_none()) {
+        while taken.len() < stanzas
+            && let Some(item) = inner.queue.pop_front_if(|item| item.owed.is_none())
+        {
             inner.bytes = inner.bytes.saturating_sub(item.frame.len() + ITEM_COST);
             taken.push(item);
         }
@@ -241,7 +245,7 @@ mod tests {
         assert_eq!(outbox.push(frame(100)), Ok(Level::Easy));
         assert_eq!(outbox.push(frame(300)), Ok(Level::OverHalf));
         assert_eq!(outbox.push(frame(900)), Err(Refused));
-        assert!(matches!(outbox.take(usize::MAX).end, Some(End::Failure(_))));
+        assert!(matches!(outbox.take(usize::MAX, 9).end, Some(End::Failure(_))));
         assert_eq!(outbox.push(frame(1)), Err(Refused));
     }
 
@@ -250,9 +254,29 @@ mod tests {
         let outbox = Outbox::new(1000);
         outbox.push(frame(1)).unwrap();
         outbox.ask_drain();
-        let taken = outbox.take(100);
+        let taken = outbox.take(100, 9);
         assert_eq!((taken.drain, taken.batch.len()), (true, 0));
-        assert_eq!(outbox.take(100).batch.len(), 1);
+        assert_eq!(outbox.take(100, 9).batch.len(), 1);
+    }
+
+    #[test]
+    fn what_is_taken_is_bounded_both_ways() {
+        let outbox = Outbox::new(1000);
+        for _ in 0..5 {
+            outbox.push(frame(10)).unwrap();
+        }
+        assert_eq!(outbox.take(15, 9).batch.len(), 2);
+        assert_eq!(outbox.take(100, 1).batch.len(), 1);
+        assert_eq!(outbox.take_before_owed(1).len(), 1);
+        assert_eq!(outbox.take(100, 9).batch.len(), 1);
+    }
+
+    #[test]
+    fn a_stopping_servers_boxes_still_take_what_is_sent() {
+        let outbox = Outbox::new(1000);
+        outbox.end(End::Shutdown);
+        assert!(outbox.push(frame(1)).is_ok());
+        assert_eq!(outbox.waiting().len(), 1);
     }
 
     #[test]

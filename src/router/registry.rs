@@ -298,15 +298,28 @@ impl Registry {
             return Bound::Gone;
         }
         let old = user.resources.iter().position(|r| r.jid.as_str() == resource.jid.as_str());
-        match old {
-            Some(_) if policy != Conflict::Replace => Bound::Taken,
+        // A session without a connection stands in nobody's way.
+        let sleeps = |place: &usize| user.resources.get(*place).is_some_and(|r| r.asleep);
+        let goes = match old {
+            Some(place) if policy == Conflict::Replace || sleeps(&place) => Some(place),
+            Some(_) => return Bound::Taken,
+            None if user.resources.len() < max => None,
+            None => {
+                let sleepers = (0..user.resources.len()).filter(sleeps);
+                let age = |place: &usize| user.resources.get(*place).map(|r| r.session);
+                match sleepers.min_by_key(age) {
+                    Some(oldest) => Some(oldest),
+                    None => return Bound::TooMany,
+                }
+            }
+        };
+        match goes {
             Some(place) => {
                 let old = user.resources.swap_remove(place);
                 user.owed.abandon(old.session);
                 user.resources.push(resource);
                 Bound::Done(Some(Replaced { resource: old }))
             }
-            None if user.resources.len() >= max => Bound::TooMany,
             None => {
                 user.resources.push(resource);
                 Bound::Done(None)
