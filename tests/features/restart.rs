@@ -364,10 +364,8 @@ fn shut(folder: &Path, verb: &str, input: &str) {
     let data = folder.join("data").display().to_string();
     let mut args = vec!["--data-dir", &data, "--set", "sasl.iterations=4096"];
     args.extend(["user", verb, "bob@localhost"]);
-    match verb {
-        "passwd" | "add" => args.push("--password-stdin"),
-        "del" => args.push("--yes"),
-        _ => {}
+    if matches!(verb, "passwd" | "add") {
+        args.push("--password-stdin");
     }
     let said = run_in(folder, &args, input);
     assert!(said.ok, "{verb}: {}", said.err);

@@ -323,10 +323,8 @@ async fn a_shut_account_has_no_sleepers() -> Outcome<()> {
 fn shut(folder: &std::path::Path, verb: &str) {
     let data = folder.join("data").display().to_string();
     let mut args = vec!["--data-dir", &data, "user", verb, "bob@localhost"];
-    match verb {
-        "passwd" => args.push("--password-stdin"),
-        "del" => args.push("--yes"),
-        _ => {}
+    if verb == "passwd" {
+        args.push("--password-stdin");
     }
     let said = crate::harness::process::run_in(folder, &args, "another password");
     assert!(said.ok, "{verb}: {}", said.err);
