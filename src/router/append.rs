@@ -14,42 +14,76 @@ use crate::store::handled::Seal;
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError, mailbox};
 
-/// One row on its way into the store.
+/// The rows of one message: written together, or not at all, so that a count that covers the message
+/// covers all of it (promise.md 6).
 pub(super) struct Append {
     pub router: Arc<Router>,
-    /// Whose row, and its bare JID.
-    pub account: AccountId,
-    pub bare: String,
-    pub seq: i64,
-    pub at: i64,
-    /// The archive's; none: the mailbox, for what the archive may not keep.
-    pub kind: Option<Kind>,
     pub stanza: Stanza,
+    /// When it came, in microseconds since 1970.
+    pub at: i64,
+    /// Its sender's, if that is an account with an archive.
+    pub sent: Option<Sent>,
+    /// Its addressee's.
+    pub received: Option<Received>,
     /// Released with the job, after the commit (promise.md 4).
     pub ticket: Option<Ticket>,
     /// Who is told when the commit fails.
     pub sender: Option<Arc<Outbox>>,
 }
 
+/// A row in the sender's archive.
+pub(super) struct Sent {
+    pub account: AccountId,
+    pub seq: i64,
+}
+
+/// A row of the addressee's.
+pub(super) struct Received {
+    pub account: AccountId,
+    pub seq: i64,
+    /// The archive's; none: the mailbox, for what the archive may not keep.
+    pub kind: Option<Kind>,
+}
+
+impl Append {
+    /// Gives its rows their places.
+    pub(super) fn number(&mut self, next: &mut dyn FnMut() -> i64) {
+        if let Some(sent) = &mut self.sent {
+            sent.seq = next();
+        }
+        if let Some(received) = &mut self.received {
+            received.seq = next();
+        }
+    }
+}
+
+fn archive(
+    tx: &mut dyn Tx,
+    (account, seq): (AccountId, i64),
+    kind: Kind,
+    peer: &Jid,
+    stanza: &[u8],
+) -> Result<(), StoreError> {
+    let (peer, resource) = (peer.bare_str(), peer.resource().unwrap_or_default());
+    archive::append(tx, &Entry { seq, account, peer, resource, kind, stanza })
+}
+
 impl Job for Append {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-        let stanza = self.stanza.frame().to_vec();
-        let Some(kind) = self.kind else {
-            return mailbox::append(tx, self.account, self.seq, &stanza, self.at);
-        };
-        let peer = match kind {
-            Kind::Sent => self.stanza.to().unwrap_or(self.stanza.from()),
-            Kind::Received | Kind::Owed => self.stanza.from(),
-        };
-        let entry = Entry {
-            seq: self.seq,
-            account: self.account,
-            peer: peer.bare_str(),
-            resource: peer.resource().unwrap_or_default(),
-            kind,
-            stanza: &stanza,
-        };
-        archive::append(tx, &entry)
+        let text = self.stanza.frame().to_vec();
+        let from = self.stanza.from();
+        if let Some(Sent { account, seq }) = self.sent {
+            archive(tx, (account, seq), Kind::Sent, self.stanza.to().unwrap_or(from), &text)?;
+        }
+        match self.received {
+            Some(Received { account, seq, kind: Some(kind) }) => {
+                archive(tx, (account, seq), kind, from, &text)
+            }
+            Some(Received { account, seq, kind: None }) => {
+                mailbox::append(tx, account, seq, &text, self.at)
+            }
+            None => Ok(()),
+        }
     }
 
     /// So that a disk that hangs fills the queue and not the memory.
@@ -66,10 +100,10 @@ impl Job for Append {
         let Err(error) = outcome else { return };
         // The store says once, and loudly, that it takes no writes.
         tracing::debug!(%error, "a message could not be stored; its sender is told");
-        self.router.registry.with(&self.bare, |user| user.owed.failed(self.seq));
-        // Once for a message, though two archives miss it.
-        let untold = self.ticket.as_ref().is_none_or(Ticket::tell);
-        if let (Some(outbox), true) = (&self.sender, untold) {
+        if let (Some(received), Some(to)) = (&self.received, self.stanza.to()) {
+            self.router.registry.with(to.bare_str(), |user| user.owed.failed(received.seq));
+        }
+        if let Some(outbox) = &self.sender {
             let to = self.stanza.from();
             let error =
                 StanzaError::resource_constraint().text("the server cannot store messages now");
@@ -95,12 +129,10 @@ mod tests {
         let xml = format!("<message from='a@x/1' to='b@x'><body>{body}</body></message>");
         let append = Append {
             router: Arc::new(Router::new(["x".to_owned()], store, Arc::new(Limits::default()))),
-            account: AccountId(1),
-            bare: "b@x".to_owned(),
-            seq: 1,
             at: 0,
-            kind: None,
             stanza: Stanza::ours(xml.into()).unwrap(),
+            sent: None,
+            received: None,
             ticket: None,
             sender: None,
         };

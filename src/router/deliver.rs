@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
-use super::append::Append;
+use super::append::{Append, Received, Sent};
 use super::hop::Hop;
 use super::outbox::{Level, Outgoing};
 use super::registry::{Account, Resource, User};
@@ -159,7 +159,8 @@ fn plan(
         ));
     }
     let kind = archived.then_some(if fate.owed { Archived::Owed } else { Archived::Received });
-    match append(router, account, kind, stanza, now, origin) {
+    let row = Received { account, seq: 0, kind };
+    match append(router, Some(row), stanza, now, origin) {
         Ok(seq) => {
             if fate.owed {
                 let place = if archived { Place::Archive } else { Place::Mailbox };
@@ -171,53 +172,43 @@ fn plan(
     }
 }
 
-/// Queues the row. Under the shard's lock, so that a session that becomes available sees either
-/// the row in the store or itself among the targets (promise.md 9), and that places rise in the
-/// order in which rows become visible to who reads the archive.
+/// Queues the rows, and gives the place of the addressee's. Under the shard's lock, so that a session
+/// that becomes available sees either the row in the store or itself among the targets (promise.md 9).
 fn append(
     router: &Arc<Router>,
-    account: AccountId,
-    kind: Option<Archived>,
+    received: Option<Received>,
     stanza: &Stanza,
     now: SystemTime,
     origin: &mut Origin<'_>,
 ) -> Result<i64, StoreError> {
-    let seq = router.store.next_seq();
-    let whose = if kind == Some(Archived::Sent) { Some(stanza.from()) } else { stanza.to() };
-    router.store.submit(Box::new(Append {
+    let job = Append {
         router: router.clone(),
-        account,
-        bare: whose.map(|jid| jid.bare_str().to_owned()).unwrap_or_default(),
-        seq,
-        at: micros(now),
-        kind,
         stanza: stanza.clone(),
+        at: micros(now),
+        sent: origin.sent.take().map(|account| Sent { account, seq: 0 }),
+        received,
         ticket: origin.ticket(),
         sender: origin.outbox(),
-    }))?;
-    Ok(seq)
+    };
+    let mut place = 0;
+    router.store.submit_numbered(Box::new(job), |job, next| {
+        job.number(next);
+        place = job.received.as_ref().map_or(0, |received| received.seq);
+    })?;
+    Ok(place)
 }
 
-/// The sender's own copy (XEP-0313 §3.3.1), before the message is routed. A message to the own
-/// account is archived as one that came.
+/// The sender's own copy of a message of which the addressee has no row here.
 pub(super) fn keep_sent(
     router: &Arc<Router>,
     stanza: &Stanza,
     now: SystemTime,
     origin: &mut Origin<'_>,
 ) -> Result<(), StoreError> {
-    let from = stanza.from();
-    let to_self = stanza.to().is_none_or(|to| to.bare_str() == from.bare_str());
-    if to_self || !fate(stanza).archived || !router.archives(from) {
-        return Ok(());
+    match origin.sent {
+        Some(_) => append(router, None, stanza, now, origin).map(drop),
+        None => Ok(()),
     }
-    let kept = router.registry.with(from.bare_str(), |user| match user.account {
-        Account::Stored(account) => {
-            append(router, account, Some(Archived::Sent), stanza, now, origin).map(drop)
-        }
-        Account::Loading | Account::Missing | Account::Temporary => Ok(()),
-    });
-    kept.unwrap_or(Ok(()))
 }
 
 fn push(

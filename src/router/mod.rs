@@ -20,7 +20,9 @@ use std::time::SystemTime;
 
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, Jid};
+use crate::stanza::fate::fate;
 use crate::stanza::{Kind, Stanza, StanzaError};
+use crate::store::accounts::AccountId;
 use crate::store::{Store, StoreError, accounts, mailbox, roster};
 use crate::stream::error::{StreamError, StreamFailure};
 use hop::Hop;
@@ -78,6 +80,8 @@ pub enum Handler {
 pub struct Origin<'a> {
     sender: Option<(&'a Arc<Ledger>, &'a Arc<Outbox>)>,
     ticket: Option<Ticket>,
+    /// In whose archive it is to be kept as sent.
+    sent: Option<AccountId>,
 }
 
 impl<'a> Origin<'a> {
@@ -87,12 +91,12 @@ impl<'a> Origin<'a> {
         outbox: &'a Arc<Outbox>,
         ticket: Option<Ticket>,
     ) -> Self {
-        Self { sender: Some((ledger, outbox)), ticket }
+        Self { sender: Some((ledger, outbox)), ticket, sent: None }
     }
 
     /// A stanza that the server itself made: nobody waits for it, nobody is told.
     pub fn server() -> Self {
-        Self { sender: None, ticket: None }
+        Self { sender: None, ticket: None, sent: None }
     }
 
     /// The stanza's ticket, issued at first need.
@@ -101,9 +105,12 @@ impl<'a> Origin<'a> {
         Some(self.ticket.get_or_insert_with(|| ledger.issue()).clone())
     }
 
-    /// The ticket, if one was needed so far.
-    pub fn given(self) -> Option<Ticket> {
-        self.ticket
+    /// The stanza is a message of this account's, and worth a place in its archive (XEP-0313 §3.3.1).
+    /// One to the account itself is archived as one that came.
+    #[must_use]
+    pub fn kept_by(mut self, account: Option<AccountId>) -> Self {
+        self.sent = account;
+        self
     }
 
     /// The stanza is not done with: its ticket goes to whoever goes on.
@@ -154,14 +161,11 @@ impl Router {
         !self.unarchived.contains(of.domain())
     }
 
-    /// Puts a message that a session sends into the sender's archive, before it is routed.
-    pub fn keep_sent(
-        self: &Arc<Self>,
-        stanza: &Stanza,
-        now: SystemTime,
-        origin: &mut Origin<'_>,
-    ) -> Result<(), StoreError> {
-        deliver::keep_sent(self, stanza, now, origin)
+    /// Whether its sender's archive keeps a message beside its addressee's.
+    pub fn keeps_sent(&self, stanza: &Stanza) -> bool {
+        let from = stanza.from();
+        let to_self = stanza.to().is_none_or(|to| to.bare_str() == from.bare_str());
+        !to_self && self.archives(from) && fate(stanza).archived
     }
 
     /// A number for a new session.
@@ -180,6 +184,22 @@ impl Router {
 
     /// The one way a stanza with an addressee travels. Never waits.
     pub fn route(
+        self: &Arc<Self>,
+        stanza: &Stanza,
+        now: SystemTime,
+        origin: &mut Origin<'_>,
+    ) -> Routed {
+        let routed = self.route_on(stanza, now, origin);
+        if matches!(routed, Routed::Load(_)) {
+            return routed;
+        }
+        match deliver::keep_sent(self, stanza, now, origin) {
+            Ok(()) => routed,
+            Err(error) => Routed::Bounce(error.into()),
+        }
+    }
+
+    fn route_on(
         self: &Arc<Self>,
         stanza: &Stanza,
         now: SystemTime,

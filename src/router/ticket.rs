@@ -5,7 +5,6 @@
 //! unbroken run, what XEP-0198 calls `h`.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -59,8 +58,6 @@ pub struct Ticket {
 struct Held {
     ledger: Arc<Ledger>,
     number: u64,
-    /// The sender learnt that a write failed.
-    told: AtomicBool,
 }
 
 impl Runs {
@@ -79,11 +76,6 @@ impl Ticket {
         let h = managed.h(self.held.number + 1);
         let account = managed.account.filter(|_| covered)?;
         Some(Seal { id: managed.id, account, h, at })
-    }
-
-    /// True for the first who tells the sender of a failure.
-    pub fn tell(&self) -> bool {
-        !self.held.told.swap(true, Ordering::Relaxed)
     }
 
     /// Waits until every earlier stanza of the stream is handled.
@@ -140,9 +132,7 @@ impl Ledger {
         let number = runs.issued();
         runs.open.push_back(false);
         drop(runs);
-        Ticket {
-            held: Arc::new(Held { ledger: self.clone(), number, told: AtomicBool::new(false) }),
-        }
+        Ticket { held: Arc::new(Held { ledger: self.clone(), number }) }
     }
 
     /// Counts a stanza that owes nothing; it never overtakes an earlier one.
@@ -258,12 +248,6 @@ mod tests {
         assert_eq!(ledger.h(), 0);
         ledger.pass();
         assert_eq!(ledger.h(), 1);
-    }
-
-    #[test]
-    fn a_failure_is_told_once() {
-        let ticket = Arc::new(Ledger::default()).issue();
-        assert!(ticket.tell() && !ticket.clone().tell());
     }
 
     #[tokio::test]

@@ -83,22 +83,10 @@ impl Session {
                 .is_ok_and(|from| from.as_str() == jid.as_str() || from.as_str() == jid.bare_str())
     }
 
-    /// The sender's archive has it before anybody else.
     fn message(&mut self, stanza: Stanza) {
         let router = &self.binding.cx.router;
         let stripped = ids::stripped(&stanza, |domain| router.is_local(domain));
-        let stanza = stripped.unwrap_or(stanza);
-        let mut origin = Origin::session(&self.ledger, &self.outbox, None);
-        match router.clone().keep_sent(&stanza, self.binding.cx.now, &mut origin) {
-            Ok(()) => {
-                let ticket = origin.given();
-                self.route(stanza, ticket);
-            }
-            Err(error) => {
-                origin.finish();
-                self.bounce(&stanza, &error.into());
-            }
-        }
+        self.route(stripped.unwrap_or(stanza), None);
     }
 
     fn iq(&mut self, stanza: Stanza) {
@@ -197,7 +185,8 @@ impl Session {
     fn route(&mut self, stanza: Stanza, ticket: Option<Ticket>) {
         let cx = self.binding.cx.clone();
         let (ledger, outbox) = (self.ledger.clone(), self.outbox.clone());
-        let mut origin = Origin::session(&ledger, &outbox, ticket);
+        let keeper = cx.who.account.filter(|_| cx.router.keeps_sent(&stanza));
+        let mut origin = Origin::session(&ledger, &outbox, ticket).kept_by(keeper);
         match cx.router.route(&stanza, cx.now, &mut origin) {
             Routed::Done => origin.finish(),
             Routed::Slow(outbox) => {

@@ -155,7 +155,21 @@ impl Store {
 
     /// Queues a write now, in the order of the calls. Never waits: callable under a lock.
     pub fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
-        self.inner.queue.submit(job)
+        self.inner.queue.submit(job, |job| job)
+    }
+
+    /// The same for a write that takes places of the archive or the mailbox: `number` puts them into
+    /// it, from a source of rising ones. Places rise in the order of the queue and so of the commits,
+    /// so that who reads an archive up to a place never misses one below it.
+    pub fn submit_numbered<J: Job + 'static>(
+        &self,
+        job: Box<J>,
+        number: impl FnOnce(&mut J, &mut dyn FnMut() -> i64),
+    ) -> Result<(), StoreError> {
+        self.inner.queue.submit(job, |mut job| {
+            number(&mut job, &mut || self.next_seq());
+            job
+        })
     }
 
     /// A write that nobody waits for. It rides in the next batch, at latest a second from now,

@@ -67,7 +67,13 @@ impl Queue {
         Self { state: Mutex::default(), wake: Condvar::new(), jobs_max, bytes_max, settled }
     }
 
-    pub(super) fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+    /// `number` is called when the job is sure of its place, and makes it what is queued: numbers
+    /// taken in there rise in the order of the queue.
+    pub(super) fn submit<J: Job + ?Sized>(
+        &self,
+        job: Box<J>,
+        number: impl FnOnce(Box<J>) -> Box<dyn Job>,
+    ) -> Result<(), StoreError> {
         let bytes = job.bytes();
         let mut state = self.lock();
         if state.closed {
@@ -80,7 +86,7 @@ impl Queue {
         }
         state.bytes += bytes;
         state.queued += 1;
-        state.jobs.push_back(job);
+        state.jobs.push_back(number(job));
         drop(state);
         self.wake.notify_one();
         Ok(())
