@@ -73,7 +73,9 @@ impl Session {
                     managed.sm.answered();
                 }
                 self.acknowledge(h);
-                if self.is_full() && let Some(managed) = &mut self.managed {
+                if self.is_full()
+                    && let Some(managed) = &mut self.managed
+                {
                     // It waits for its next acknowledgement, asked for or not.
                     managed.sm.unanswered();
                 }

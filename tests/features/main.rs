@@ -24,6 +24,7 @@ mod resumption;
 mod sasl;
 mod security;
 mod shutdown;
+mod stanza_ids;
 mod storage_faults;
 mod stream_management;
 mod surface;

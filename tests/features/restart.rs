@@ -300,7 +300,7 @@ async fn a_stop_waits_for_what_is_being_written() -> Outcome<()> {
 /// is what was lost: each message is there once.
 #[tokio::test]
 async fn after_a_crash_the_count_is_exact() -> Outcome<()> {
-    for (sent, hears) in [(20, true), (20, false), (1, true), (300, false)] {
+    for (sent, hears) in [(20, true), (20, false), (1, true), (300, false), (300, false)] {
         let mut lasting = Lasting::new(&["limits.stanzas_per_second=0"]);
         let (mut alice, id) = lasting.lab.managed("alice", "r").await?;
         let all = ids(0..sent);
@@ -327,7 +327,8 @@ async fn after_a_crash_the_count_is_exact() -> Outcome<()> {
         let mut bob = lasting.lab.login("bob").await?;
         bob.ignores_presence = true;
         bob.send("<presence/>").await?;
-        let came = bob.stanzas().await?;
+        let mut came = bob.stanzas().await?;
+        came.retain(|e| e.name == "message");
         let got: Vec<_> = came.iter().filter_map(|e| e.attr("id")).collect();
         assert_eq!(got, all, "{h} were counted");
         assert!(came.iter().all(is_delayed));

@@ -352,7 +352,9 @@ async fn a_session_expires() -> Outcome<()> {
     alice
         .send(&format!("<message type='groupchat' to='{jid}' id='g'><body>g</body></message>"))
         .await?;
-    alice.send(&format!("<message type='headline' to='{jid}' id='h'><body>h</body></message>")).await?;
+    alice
+        .send(&format!("<message type='headline' to='{jid}' id='h'><body>h</body></message>"))
+        .await?;
     let gone = alice.expect(|e| e.attr("type") == Some("unavailable")).await?;
     assert_eq!(gone.attr("from"), Some(jid.as_str()));
     let failed = alice.expect(|e| e.attr("id") == Some("q")).await?;

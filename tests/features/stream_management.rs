@@ -126,7 +126,9 @@ async fn where_nothing_is_resumed_streams_are_managed_all_the_same() -> Outcome<
     drop(client);
     let lab = Lab::new(&[], &["sasl.mechanisms=ANONYMOUS"]);
     let mut client = lab.connect().await?;
-    client.send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'>=</auth>").await?;
+    client
+        .send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'>=</auth>")
+        .await?;
     assert_eq!(client.receive().await?.name, "success");
     client.open().await?;
     assert!(client.resume("x", 0).await?.not_found().is_none());
