@@ -484,7 +484,7 @@ mod tests {
 
         assert_eq!(ask(&cx, "set", "montague.example", &form("Romeo", "pencil")).await, "");
         assert_eq!(epoch(&server, "romeo").await, Some(2));
-        let end = |cx: &Cx| cx.who.outbox.as_ref().unwrap().take(1).end;
+        let end = |cx: &Cx| cx.who.outbox.as_ref().unwrap().take(1, 1).end;
         assert!(end(&cx).is_none());
         assert!(matches!(end(&other), Some(End::Failure(_))));
 
@@ -506,7 +506,7 @@ mod tests {
         assert_eq!(ask(&cx, "set", "", &more).await, "bad-request");
         let (answer, effect) = ask_for_effect(&cx, "set", "", REMOVE).await;
         assert_eq!((answer.as_str(), effect), ("", Some(Effect::AccountRemoved)));
-        let end = other.who.outbox.as_ref().unwrap().take(1).end;
+        let end = other.who.outbox.as_ref().unwrap().take(1, 1).end;
         assert!(matches!(end, Some(End::Failure(_))));
         let known = cx.router.registry.with("romeo@montague.example", |user| user.account);
         assert_eq!(known, Some(Account::Missing));

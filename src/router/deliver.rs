@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::append::{Append, Received, Sent};
 use super::hop::Hop;
-use super::outbox::{Level, Outgoing};
+use super::outbox::{Level, Outbox, Outgoing};
 use super::registry::{Account, Resource, User};
 use super::rules::{self, Decision, Kind, Target};
 use super::{Handler, Origin, Routed, Router};
@@ -52,7 +52,7 @@ pub(super) fn local(
         Ok(kind) => kind,
         Err(error) => return Routed::Bounce(error),
     };
-    let plan = router.registry.with(to.bare_str(), |user| {
+    let handed = router.registry.with(to.bare_str(), |user| {
         let target = Target {
             account: match user.account {
                 Account::Missing | Account::Loading => rules::Account::Missing,
@@ -67,13 +67,36 @@ pub(super) fn local(
             shares_presence: kind == Kind::IqRequest
                 && shares_presence(router, user, to, stanza.from()),
         };
-        plan(router, user, stanza, rules::decide(kind, &target), now, origin)
+        match plan(router, user, stanza, rules::decide(kind, &target), now, origin) {
+            Plan::Routed(routed) => Handed::of(routed),
+            // Under the lock too: the order of an archive is the order in which devices see messages.
+            Plan::Push(targets, kept) => hand_on(router, user, stanza, to, targets, kept.as_ref()),
+        }
     });
-    match plan {
+    match handed {
         None if needs_no_load(kind) => Routed::Done,
         None => Routed::Load(to.bare()),
-        Some(Plan::Routed(routed)) => routed,
-        Some(Plan::Push(targets, kept)) => push(router, stanza, to, &targets, kept.as_ref()),
+        Some(Handed { routed, wake, lost }) => {
+            wake.iter().for_each(|outbox| outbox.nudge());
+            if lost {
+                redeliver(router, to.bare_str());
+            }
+            routed
+        }
+    }
+}
+
+/// What is left to do when the shard's lock is free again.
+struct Handed {
+    routed: Routed,
+    wake: SmallVec<[Arc<Outbox>; 2]>,
+    /// Somebody who was to hold the message did not get it.
+    lost: bool,
+}
+
+impl Handed {
+    fn of(routed: Routed) -> Self {
+        Self { routed, wake: SmallVec::new(), lost: false }
     }
 }
 
@@ -211,15 +234,15 @@ pub(super) fn keep_sent(
     }
 }
 
-fn push(
-    router: &Arc<Router>,
+fn hand_on(
+    router: &Router,
+    user: &mut User,
     stanza: &Stanza,
     to: &Jid,
-    targets: &Targets,
+    targets: Targets,
     kept: Option<&Kept>,
-) -> Routed {
-    let mut routed = Routed::Done;
-    let mut lost = false;
+) -> Handed {
+    let mut handed = Handed::of(Routed::Done);
     let owed = kept.filter(|kept| kept.owed).map(|kept| kept.seq);
     let frame = match kept {
         Some(kept) if !targets.is_empty() => {
@@ -231,28 +254,27 @@ fn push(
     };
     let at = owed.unwrap_or(0);
     for hop in targets {
-        match (hop.push(Outgoing { frame: frame.clone(), owed, at }), hop) {
-            (Ok(Level::OverHalf), Hop::Session { outbox, .. }) => {
-                routed = Routed::Slow(outbox.clone());
+        match (hop.put(Outgoing { frame: frame.clone(), owed, at }), hop) {
+            (Ok(put), Hop::Session { outbox, .. }) => {
+                if put.level == Level::OverHalf {
+                    handed.routed = Routed::Slow(outbox.clone());
+                }
+                if put.wake {
+                    handed.wake.push(outbox);
+                }
             }
             (Ok(_), _) => {}
             // RFC 6121 §8.5.3.2.3: every request gets its answer, also of a session just gone.
             (Err(_), _) if is_request(stanza) => {
-                routed = Routed::Bounce(StanzaError::service_unavailable());
+                handed.routed = Routed::Bounce(StanzaError::service_unavailable());
             }
             (Err(_), hop) => {
                 let held = owed.zip(hop.session());
-                let release = |user: &mut User| {
-                    held.is_some_and(|(seq, session)| user.owed.release(seq, session))
-                };
-                lost |= router.registry.with(to.bare_str(), release).unwrap_or(false);
+                handed.lost |= held.is_some_and(|(seq, session)| user.owed.release(seq, session));
             }
         }
     }
-    if lost {
-        redeliver(router, to.bare_str());
-    }
-    routed
+    handed
 }
 
 fn is_request(stanza: &Stanza) -> bool {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::outbox::{Level, Outbox, Outgoing, Refused};
+use super::outbox::{Outbox, Outgoing, Put, Refused};
 use super::registry::Resource;
 
 /// The next holder of a stanza.
@@ -41,10 +41,10 @@ impl Hop {
         }
     }
 
-    /// Hands a stanza on; never waits.
-    pub fn push(&self, item: Outgoing) -> Result<Level, Refused> {
+    /// Hands a stanza on; never waits, and wakes nobody: see [`Outbox::put`].
+    pub fn put(&self, item: Outgoing) -> Result<Put, Refused> {
         match self {
-            Self::Session { outbox, .. } => outbox.push(item),
+            Self::Session { outbox, .. } => outbox.put(item),
             // Nobody is there yet to take it.
             Self::Entity | Self::Component | Self::Remote | Self::Node(_) => Err(Refused),
         }

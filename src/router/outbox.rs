@@ -35,6 +35,15 @@ pub enum Level {
     OverHalf,
 }
 
+/// A stanza is in the box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Put {
+    /// How full the box is.
+    pub level: Level,
+    /// Its session may sleep: [`Outbox::nudge`] it.
+    pub wake: bool,
+}
+
 /// The box was closed or full; a full one ends its session with `resource-constraint`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused;
@@ -84,11 +93,20 @@ impl Outbox {
         Self { inner: Mutex::default(), wake: Notify::new(), bytes_max }
     }
 
-    /// Queues one stanza for the session.
+    /// Queues one stanza for the session, and wakes it.
     pub fn push(&self, item: impl Into<Outgoing>) -> Result<Level, Refused> {
-        let item = item.into();
+        let put = self.put(item.into());
+        if !matches!(put, Ok(Put { wake: false, .. })) {
+            self.wake.notify_one();
+        }
+        put.map(|put| put.level)
+    }
+
+    /// Queues one stanza, to be followed by [`Outbox::nudge`] where it says so: for who holds a lock.
+    pub fn put(&self, item: Outgoing) -> Result<Put, Refused> {
         let mut inner = self.lock();
-        if inner.closed || inner.end.is_some() {
+        // A stopping server's sessions still hear what others leave them (promise.md 11).
+        if inner.closed || matches!(inner.end, Some(End::Failure(_))) {
             return Err(Refused);
         }
         let bytes = inner.bytes + item.frame.len() + ITEM_COST;
@@ -101,13 +119,10 @@ impl Outbox {
             return Err(Refused);
         }
         inner.bytes = bytes;
-        let first = inner.queue.is_empty() || inner.watched;
+        let wake = inner.queue.is_empty() || inner.watched;
         inner.queue.push_back(item);
-        drop(inner);
-        if first {
-            self.wake.notify_one();
-        }
-        Ok(if bytes > self.bytes_max / 2 { Level::OverHalf } else { Level::Easy })
+        let level = if bytes > self.bytes_max / 2 { Level::OverHalf } else { Level::Easy };
+        Ok(Put { level, wake })
     }
 
     /// Asks the session to deliver the owed rows that wait before anything queued from now on.
@@ -138,9 +153,9 @@ impl Outbox {
         self.wake.notified().await;
     }
 
-    /// Takes up to `bytes` worth of stanzas (at least one) and the pending orders. When more is
-    /// left the next [`Outbox::ready`] returns at once.
-    pub fn take(&self, bytes: usize) -> Taken {
+    /// Takes up to `bytes` worth of stanzas (at least one), so many at most, and the pending orders.
+    /// When more is left the next [`Outbox::ready`] returns at once.
+    pub fn take(&self, bytes: usize, stanzas: usize) -> Taken {
         let mut inner = self.lock();
         let mut taken = Taken {
             batch: Vec::new(),
@@ -154,7 +169,7 @@ impl Outbox {
             return taken;
         }
         let mut sum = 0;
-        while sum < bytes {
+        while sum < bytes && taken.batch.len() < stanzas {
             let Some(item) = inner.queue.pop_front() else { break };
             sum += item.frame.len();
             inner.bytes = inner.bytes.saturating_sub(item.frame.len() + ITEM_COST);
@@ -172,11 +187,14 @@ impl Outbox {
         taken
     }
 
-    /// Takes what waits before the first owed message: presence that a drain need not hold up.
-    pub fn take_before_owed(&self) -> Vec<Outgoing> {
+    /// Takes what waits before the first owed message, so many at most: presence that a drain need
+    /// not hold up.
+    pub fn take_before_owed(&self, stanzas: usize) -> Vec<Outgoing> {
         let mut inner = self.lock();
         let mut taken = Vec::new();
-        while let Some(item) = inner.queue.pop_front_if(|item| item.owed.is_none()) {
+        while taken.len() < stanzas
+            && let Some(item) = inner.queue.pop_front_if(|item| item.owed.is_none())
+        {
             inner.bytes = inner.bytes.saturating_sub(item.frame.len() + ITEM_COST);
             taken.push(item);
         }
@@ -241,7 +259,7 @@ mod tests {
         assert_eq!(outbox.push(frame(100)), Ok(Level::Easy));
         assert_eq!(outbox.push(frame(300)), Ok(Level::OverHalf));
         assert_eq!(outbox.push(frame(900)), Err(Refused));
-        assert!(matches!(outbox.take(usize::MAX).end, Some(End::Failure(_))));
+        assert!(matches!(outbox.take(usize::MAX, 9).end, Some(End::Failure(_))));
         assert_eq!(outbox.push(frame(1)), Err(Refused));
     }
 
@@ -250,9 +268,29 @@ mod tests {
         let outbox = Outbox::new(1000);
         outbox.push(frame(1)).unwrap();
         outbox.ask_drain();
-        let taken = outbox.take(100);
+        let taken = outbox.take(100, 9);
         assert_eq!((taken.drain, taken.batch.len()), (true, 0));
-        assert_eq!(outbox.take(100).batch.len(), 1);
+        assert_eq!(outbox.take(100, 9).batch.len(), 1);
+    }
+
+    #[test]
+    fn what_is_taken_is_bounded_both_ways() {
+        let outbox = Outbox::new(1000);
+        for _ in 0..5 {
+            outbox.push(frame(10)).unwrap();
+        }
+        assert_eq!(outbox.take(15, 9).batch.len(), 2);
+        assert_eq!(outbox.take(100, 1).batch.len(), 1);
+        assert_eq!(outbox.take_before_owed(1).len(), 1);
+        assert_eq!(outbox.take(100, 9).batch.len(), 1);
+    }
+
+    #[test]
+    fn a_stopping_servers_boxes_still_take_what_is_sent() {
+        let outbox = Outbox::new(1000);
+        outbox.end(End::Shutdown);
+        assert!(outbox.push(frame(1)).is_ok());
+        assert_eq!(outbox.waiting().len(), 1);
     }
 
     #[test]

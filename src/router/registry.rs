@@ -303,10 +303,13 @@ impl Registry {
             Some(old) if policy != Conflict::Replace && !old.asleep => return Bound::Taken,
             Some(old) => Some(old.session),
             None if user.resources.len() < max => None,
-            None => match user.resources.iter().find(|old| old.asleep) {
-                Some(sleeper) => Some(sleeper.session),
-                None => return Bound::TooMany,
-            },
+            None => {
+                let asleep = user.resources.iter().filter(|old| old.asleep);
+                match asleep.map(|old| old.session).min() {
+                    Some(oldest) => Some(oldest),
+                    None => return Bound::TooMany,
+                }
+            }
         };
         let old = user.resources.iter().position(|old| Some(old.session) == gives_way);
         let old = old.map(|place| user.resources.swap_remove(place));
@@ -445,16 +448,17 @@ mod tests {
             let resource =
                 Resource { asleep, ..Resource::new(jid, session, Arc::new(Outbox::new(9))) };
             match registry.bind(resource, true, policy, 2) {
-                Bound::Done(old) => Ok(old.map(|old| old.resource.session)),
-                other => Err(other),
+                Bound::Done(None) => "bound".to_owned(),
+                Bound::Done(Some(old)) => format!("instead of {}", old.resource.session),
+                other => format!("{other:?}"),
             }
         };
-        assert!(matches!(bind(1, "one", true, Conflict::Refuse), Ok(None)));
-        assert!(matches!(bind(2, "one", false, Conflict::Refuse), Ok(Some(1))));
-        assert!(matches!(bind(3, "one", false, Conflict::Rename), Err(Bound::Taken)));
-        assert!(matches!(bind(4, "two", true, Conflict::Refuse), Ok(None)));
-        assert!(matches!(bind(5, "three", false, Conflict::Refuse), Ok(Some(4))), "no more room");
-        assert!(matches!(bind(6, "four", false, Conflict::Refuse), Err(Bound::TooMany)));
+        assert_eq!(bind(1, "one", true, Conflict::Refuse), "bound");
+        assert_eq!(bind(2, "one", false, Conflict::Refuse), "instead of 1");
+        assert_eq!(bind(3, "one", false, Conflict::Rename), "Taken");
+        assert_eq!(bind(4, "two", true, Conflict::Refuse), "bound");
+        assert_eq!(bind(5, "three", false, Conflict::Refuse), "instead of 4", "no more room");
+        assert_eq!(bind(6, "four", false, Conflict::Refuse), "TooMany");
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Session {
         let mut bytes = 0;
         let wanted: Vec<_> = claims
             .iter()
-            .take(PAGE_ROWS)
+            .take(PAGE_ROWS.min(self.room()).max(1))
             .take_while(|claim| {
                 let fits = bytes < PAGE_BYTES;
                 bytes += claim.bytes;

@@ -142,7 +142,7 @@ impl Session {
                         // One stanza that becomes thousands is not one stanza.
                         self.charge(presented.looked_at / CONTACTS_PER_STANZA);
                         if presented.drain {
-                            for item in self.outbox.take_before_owed() {
+                            for item in self.outbox.take_before_owed(self.room()) {
                                 self.send(item);
                             }
                             self.begin_drain();
@@ -227,7 +227,7 @@ impl Session {
     pub(super) fn handled(&mut self, handled: Handled) {
         if matches!(handled.outcome, Outcome::Reply(..)) && self.may_answer() {
             // A message before the request may have failed at its commit: its error goes first.
-            let taken = self.outbox.take(usize::MAX);
+            let taken = self.outbox.take(usize::MAX, self.room());
             self.take(taken);
         }
         match handled.outcome {
@@ -261,18 +261,17 @@ impl Session {
 
     /// Queues an answer behind everything that others sent before it.
     fn answer(&mut self, reply: bytes::Bytes) {
-        if !self.may_answer() {
+        if self.may_answer() {
+            let taken = self.outbox.take(usize::MAX, self.room());
+            self.take(taken);
+        }
+        // Taking it may have begun a drain, or filled what the client may have.
+        if self.may_answer() {
+            self.send(Frame::whole(reply).into());
+        } else {
             // A full box ends the session by itself.
             let _ = self.outbox.push(Frame::whole(reply));
-            return;
         }
-        let taken = self.outbox.take(usize::MAX);
-        self.take(taken);
-        if self.drain.is_some() {
-            let _ = self.outbox.push(Frame::whole(reply));
-            return;
-        }
-        self.send(Frame::whole(reply).into());
     }
 
     /// Nothing must go before an answer but what is in the outbox.

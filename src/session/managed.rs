@@ -11,7 +11,9 @@ use crate::base::limits::Limits;
 use crate::base::time::micros;
 use crate::router::outbox::Outgoing;
 use crate::router::task::Parked;
+use crate::router::ticket::Ledger;
 use crate::stanza::Condition;
+use crate::store::accounts::AccountId;
 use crate::store::handled::{self, Seal};
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError};
@@ -27,7 +29,7 @@ pub(super) struct Managed {
     /// How long it may be resumed, and where one knocks for it; none: it may not.
     pub(super) resumable: Option<(Duration, Arc<Door>)>,
     /// An `<r/>` that came before its stanzas were durable.
-    answer: Option<Answer>,
+    pub(super) answer: Option<Answer>,
     /// A connection that waits until all that came on the old one is handled.
     pub(super) resuming: Option<Box<Knock>>,
     /// Without a connection.
@@ -43,7 +45,7 @@ pub(super) struct Asleep {
     pub(super) parked: Option<Parked>,
 }
 
-struct Answer {
+pub(super) struct Answer {
     /// Stanzas that had come when it was asked.
     stanzas: u64,
     /// promise.md 5: then it is answered with what there is; already done if none.
@@ -71,6 +73,12 @@ impl Session {
                     managed.sm.answered();
                 }
                 self.acknowledge(h);
+                if self.is_full()
+                    && let Some(managed) = &mut self.managed
+                {
+                    // It waits for its next acknowledgement, asked for or not.
+                    managed.sm.unanswered();
+                }
             }
             // XEP-0198 §4: an <a/> must have its count.
             (Err(BadCommand), true) if element.name() == "a" => {
@@ -170,6 +178,13 @@ impl Session {
         })
     }
 
+    /// So many stanzas may be sent before the client must acknowledge some.
+    pub(super) fn room(&self) -> usize {
+        let most = self.binding.context().router.limits.unacked_stanzas_max;
+        let managed = self.managed.as_ref();
+        managed.map_or(usize::MAX, |managed| most.saturating_sub(managed.sm.waiting().0))
+    }
+
     /// When the client was asked for its count, if it has not answered.
     pub(super) fn asked(&self) -> Option<Instant> {
         self.managed.as_ref().and_then(|managed| managed.sm.asked())
@@ -234,8 +249,11 @@ impl Session {
         }
         if let (Some(account), true) = (cx.who.account, managed.resumable.is_some()) {
             let at = micros(super::run::wall());
-            let seal = Seal { id: managed.id, account, h: self.ledger.h(), at };
-            cx.store.write_behind(Box::new(Count { seal, closed }));
+            let ledger = self.ledger.clone();
+            let count = Count { id: managed.id, account, at, ledger, closed };
+            // Who comes back for it waits for what is queued. A full queue takes no more, and the
+            // last count that was written with a row stands.
+            let _ = cx.store.submit(Box::new(count));
         }
         managed.sm.into_unacked().collect()
     }
@@ -243,15 +261,21 @@ impl Session {
 
 /// The last count of a stream that is over.
 struct Count {
-    seal: Seal,
+    id: [u8; 32],
+    account: AccountId,
+    at: i64,
+    /// Asked when all writes before this one are durable: the count never falls back.
+    ledger: Arc<Ledger>,
     closed: bool,
 }
 
 impl Job for Count {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        handled::forget_before(tx, self.at - KEPT_MICROS, FORGOTTEN_AT_ONCE)?;
+        let Self { id, account, at, .. } = *self;
         match self.closed {
-            true => handled::forget(tx, &self.seal.id),
-            false => handled::put(tx, &self.seal),
+            true => handled::forget(tx, &id),
+            false => handled::put(tx, &Seal { id, account, h: self.ledger.h(), at }),
         }
     }
 
@@ -262,5 +286,9 @@ impl Job for Count {
     }
 }
 
+/// How long the count of a stream that is over is kept for a client that asks for it: 30 days.
+const KEPT_MICROS: i64 = 30 * 86_400 * 1_000_000;
+/// More than come with each stream, so that they do not heap up.
+const FORGOTTEN_AT_ONCE: usize = 20;
 /// promise.md 5
 const ANSWER_WITHIN: Duration = Duration::from_millis(50);

@@ -330,6 +330,9 @@ impl Negotiation {
         let Some((bare, Some(account))) = self.account.clone() else {
             return Next::Feed(Input::NotResumed(None));
         };
+        if self.still_welcome().await.is_err() {
+            return Next::Feed(Input::NotResumed(None));
+        }
         let id = sha256(previd.as_bytes());
         if let Some(door) = self.context.doors.find(&id, &bare) {
             let (answer, answered) = oneshot::channel();

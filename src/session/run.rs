@@ -171,6 +171,7 @@ impl Session {
         let writing = self.wire.is_writing();
         let reading = !asleep && self.may_read();
         let deadline = self.deadline(now);
+        let full = self.is_full();
         if !writing && !asleep && self.may_take() && std::mem::take(&mut self.woken) {
             return Woken::Outbox;
         }
@@ -182,7 +183,7 @@ impl Session {
             io = wire.io(reading), if writing || reading => Woken::Io(io),
             handled = async { match handler { Some(handler) => handler.await, None => pending().await } }
                 => Woken::Handled(handled),
-            page = page(drain), if !writing && !asleep => Woken::Page(page),
+            page = page(drain), if !writing && !asleep && !full => Woken::Page(page),
             () = async { match awaited { Some(stanzas) => self.ledger.reached(stanzas).await, None => pending().await } }
                 => Woken::Reached,
             // Also while nothing can be taken: a client that does not read must end all the same.
@@ -218,7 +219,7 @@ impl Session {
             self.woken = true;
             self.end(self.outbox.ending());
         } else {
-            let taken = self.outbox.take(BATCH_BYTES);
+            let taken = self.outbox.take(BATCH_BYTES, self.room());
             self.take(taken);
         }
     }
@@ -389,7 +390,10 @@ impl Session {
         let ending = self.ending.take().unwrap_or(Ending::Cut);
         let closed = matches!(ending, Ending::Closed);
         match ending {
-            Ending::LieDown => return self.lie_down().await,
+            Ending::LieDown => {
+                self.abandon_handler();
+                return self.lie_down().await;
+            }
             Ending::Cut | Ending::Expired => {
                 self.abandon_handler();
                 return self.part(closed);

@@ -128,22 +128,25 @@ impl Session {
 
 /// Brings the sessions back that slept over a restart; how many, and how many could not be.
 pub async fn wake_all(context: &Arc<Context>) -> Result<(usize, usize), StoreError> {
-    let (mut back, mut lost) = (0, 0);
+    let (mut back, mut lost) = (Vec::new(), 0);
     loop {
         let sleepers = context.router.store.write(|tx| handled::wake(tx, SLEEPERS_AT_ONCE)).await?;
         if sleepers.is_empty() {
-            return Ok((back, lost));
+            break;
         }
         for sleeper in sleepers {
             match wake(context, sleeper).await? {
-                Some(session) => {
-                    context.router.tasks.spawn("session", run::run(session));
-                    back += 1;
-                }
+                Some(session) => back.push(session),
                 None => lost += 1,
             }
         }
     }
+    let count = back.len();
+    // All are in their places before the first one, whose time is over, takes leave of the others.
+    for session in back {
+        context.router.tasks.spawn("session", run::run(session));
+    }
+    Ok((count, lost))
 }
 
 /// A state that cannot be read refuses that resumption only.
@@ -164,8 +167,9 @@ fn restored(
     let router = &context.router;
     let time = Duration::from_secs(saved.resume_secs).min(router.limits.resume_time);
     let until = SystemTime::UNIX_EPOCH + Duration::from_secs(saved.until);
-    // A clock that was set forward ends it, one that was set back does not keep it for ever.
-    let left = until.duration_since(wall()).ok()?.min(time);
+    // One whose time ran out meanwhile ends at once, and those who saw it learn that. A clock that
+    // was set back does not keep it for ever.
+    let left = until.duration_since(wall()).unwrap_or_default().min(time);
     let bed = context.doors.bed(&router.limits)?;
     let outbox = Arc::new(Outbox::new(router.limits.outbox_bytes_max));
     let session = router.next_session();
@@ -178,12 +182,12 @@ fn restored(
         asleep: true,
         ..Resource::new(jid.clone(), session, outbox.clone())
     };
-    let max = router.limits.resources_per_account;
     let known = router.registry.with(jid.bare_str(), |user| user.account);
     if known != Some(Account::Stored(sleeper.account)) {
         return None;
     }
-    let Bound::Done(None) = router.registry.bind(resource, false, Conflict::Refuse, max) else {
+    let policy = Conflict::Refuse;
+    let Bound::Done(None) = router.registry.bind(resource, false, policy, usize::MAX) else {
         return None;
     };
     let who = Who {

@@ -65,6 +65,8 @@ impl Session {
         let time = managed.resumable.as_ref().map(|(time, _)| *time).unwrap_or_default();
         let parked = stops.then(|| context.router.tasks.park());
         managed.asleep = Some(Asleep { until: now() + time, bed, parked });
+        // Who asked is gone; <resumed/> tells the count.
+        managed.answer = None;
         self.ending = None;
         self.wire = Wire::nowhere();
         self.guard = None;
@@ -154,6 +156,7 @@ impl Session {
         let Connection { wire, peer, secure, lang, guard } = connection;
         let Some(managed) = &mut self.managed else { return };
         let slept = managed.asleep.take().is_some();
+        managed.answer = None;
         let old = std::mem::replace(&mut self.wire, wire);
         let old_guard = self.guard.replace(guard);
         if slept {
@@ -201,7 +204,9 @@ impl Session {
             old.queue(CLOSE.into());
             let goodbye = async {
                 old.flush().await?;
-                old.shutdown().await
+                old.shutdown().await?;
+                // Closed with input unread, TCP would take the words back.
+                old.linger().await
             };
             // It is most likely half open: nobody hears this.
             let _ = timeout(GOODBYE, goodbye).await;

@@ -1,6 +1,7 @@
 //! Accounts, what they keep instead of a password (RFC 5802 §3), and their last logout (XEP-0012).
 
 use super::archive;
+use super::handled;
 use super::tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
 use crate::base::credential::{HashName, ScramKeys};
 
@@ -125,12 +126,16 @@ pub fn set_keys(tx: &mut dyn Tx, id: AccountId, keys: &[ScramKeys]) -> Result<i6
     let epoch = query_optional(tx, RAISE_EPOCH, &[id.into()], |row| row.int(0))?;
     tx.execute(DELETE_KEYS, &[id.into()])?;
     put_keys(tx, id, keys)?;
+    handled::wake_none(tx, id)?;
     epoch.ok_or_else(gone)
 }
 
 /// Shuts an account or opens it again; gives the epoch, which rises when it is shut.
 pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i64, StoreError> {
     let sql = if disabled { DISABLE } else { ENABLE };
+    if disabled {
+        handled::wake_none(tx, id)?;
+    }
     query_optional(tx, sql, &[id.into()], |row| row.int(0))?.ok_or_else(gone)
 }
 

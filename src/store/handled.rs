@@ -77,6 +77,13 @@ pub fn wake(tx: &mut dyn Tx, limit: usize) -> Result<Vec<Sleeper>, StoreError> {
     Ok(sleepers)
 }
 
+/// The account's sessions that sleep over a restart do not go on: what opened them is shut. Those of
+/// an account that is deleted go with it.
+pub fn wake_none(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
+    tx.execute(WAKE_NONE, &[account.into()])?;
+    Ok(())
+}
+
 super::sql! {
     PUT = "INSERT INTO handled (id, account, h, at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (id) DO UPDATE SET h = excluded.h, at = excluded.at";
@@ -88,6 +95,7 @@ super::sql! {
         ON CONFLICT (id) DO UPDATE SET state = excluded.state";
     SLEEPERS = "SELECT id, account, state FROM sleeper ORDER BY id LIMIT $1";
     WAKE = "DELETE FROM sleeper WHERE id = $1";
+    WAKE_NONE = "DELETE FROM sleeper WHERE account = $1";
 }
 
 #[cfg(test)]

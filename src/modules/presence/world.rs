@@ -199,7 +199,7 @@ impl Client {
     /// The same as it travels.
     pub async fn raw(&self) -> Vec<String> {
         self.router().tasks.drained().await;
-        let batch = self.outbox.take(usize::MAX).batch;
+        let batch = self.outbox.take(usize::MAX, usize::MAX).batch;
         batch.iter().map(|out| String::from_utf8(out.frame.to_vec()).unwrap()).collect()
     }
 

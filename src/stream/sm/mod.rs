@@ -25,6 +25,8 @@ pub struct Sm<T> {
     /// Stanzas and bytes sent since.
     unasked: usize,
     unasked_bytes: usize,
+    /// Also for what was asked about before.
+    again: bool,
 }
 
 /// The peer says that it handled more than it was sent (XEP-0198 §6).
@@ -64,6 +66,7 @@ impl<T> Sm<T> {
             last_asked: None,
             unasked: 0,
             unasked_bytes: 0,
+            again: false,
         }
     }
 
@@ -138,13 +141,13 @@ impl<T> Sm<T> {
         self.last_asked = Some(now);
         self.unasked = 0;
         self.unasked_bytes = 0;
+        self.again = false;
     }
 
-    /// No answer came: ask again in a while.
+    /// No answer came, or one that did not help: ask again in a while.
     pub fn unanswered(&mut self) {
         self.asked = None;
-        self.unasked = self.unacked.len();
-        self.unasked_bytes = self.bytes;
+        self.again = true;
     }
 
     /// The connection is another one: nothing is asked on it yet.
@@ -157,7 +160,8 @@ impl<T> Sm<T> {
     /// XEP-0198 §8.2 advises for mobile networks; in a conversation every few; never while an answer
     /// is on its way.
     pub fn policy(&self, now: Instant) -> Ask {
-        if self.unasked == 0 || self.asked.is_some() {
+        let again = self.again && !self.unacked.is_empty();
+        if self.asked.is_some() || (self.unasked == 0 && !again) {
             return Ask::No;
         }
         let quiet = self.last_asked.map_or(now, |last| last + ASK_PAUSE);
@@ -230,6 +234,10 @@ mod tests {
         sm.push((), ASK_BYTES);
         assert_eq!(sm.policy(at(10)), Ask::Now, "much");
         sm.ask(at(10));
+        assert_eq!(sm.policy(at(600)), Ask::No, "asked about all");
+        sm.unanswered();
+        assert_eq!(sm.policy(at(20)), Ask::At(at(510)), "not without end");
+        sm.ask(at(510));
         sm.reconnected();
         assert_eq!(sm.policy(at(10)), Ask::Now, "another connection");
     }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -52,11 +53,12 @@ pub struct Client {
     closed: bool,
     end: bool,
     log: Vec<String>,
-    fences: u32,
     /// Answers the server's own pings, as every client does; they are not shown.
     pub answers_pings: bool,
     /// Drops presence unseen.
     pub ignores_presence: bool,
+    /// Stanzas that came since `<enabled/>`: what XEP-0198 calls `h`.
+    pub handled: u32,
 }
 
 impl Client {
@@ -76,9 +78,9 @@ impl Client {
             closed: false,
             end: false,
             log: Vec::new(),
-            fences: 0,
             answers_pings: true,
             ignores_presence: false,
+            handled: 0,
         })
     }
 
@@ -287,8 +289,8 @@ impl Client {
 
     /// Waits until the server has handled all that was sent on this stream, and keeps what came.
     pub async fn fence(&mut self) -> Outcome<()> {
-        self.fences += 1;
-        let id = format!("fence-{}", self.fences);
+        // Answers outlive a connection (XEP-0198): no two of a test are alike.
+        let id = format!("fence-{}", FENCES.fetch_add(1, Ordering::Relaxed));
         let ping = "<ping xmlns='urn:xmpp:ping'/>";
         let to = escape(&self.target.domain);
         self.ask(&format!("<iq type='get' id='{id}' to='{to}'>{ping}</iq>")).await.map(drop)
@@ -374,6 +376,7 @@ impl Client {
         };
         self.log.push(format!("<- {}", String::from_utf8_lossy(&bytes)));
         for piece in pieces.or_else(|e| self.fail(e))? {
+            self.count(&piece);
             match piece {
                 Piece::Open(header) => self.header = header,
                 Piece::Element(ping) if self.answers_pings && self.is_server_ping(&ping) => {
@@ -389,6 +392,15 @@ impl Client {
             }
         }
         Ok(true)
+    }
+
+    fn count(&mut self, piece: &Piece) {
+        let Piece::Element(element) = piece else { return };
+        match (element.ns.as_str(), element.name.as_str()) {
+            (CLIENT, "message" | "presence" | "iq") => self.handled = self.handled.wrapping_add(1),
+            (super::sm::SM, "enabled") => self.handled = 0,
+            _ => {}
+        }
     }
 
     fn is_server_ping(&self, iq: &Element) -> bool {
@@ -432,6 +444,8 @@ impl fmt::Display for Failure {
         out.write_str(&self.0)
     }
 }
+
+static FENCES: AtomicU32 = AtomicU32::new(1);
 
 pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";

@@ -11,5 +11,6 @@ pub mod process;
 pub mod sasl;
 pub mod scram;
 pub mod server;
+pub mod sm;
 pub mod tls;
 pub mod transcript;
