@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::door::{Bed, Door, Knock};
 use super::run::{Session, now};
+use super::wire::Event;
 use crate::base::hash::sha256;
 use crate::base::id::{self, OsRng};
 use crate::base::limits::Limits;
@@ -20,6 +21,8 @@ use crate::store::{Job, StoreError};
 use crate::stream::error::StreamError;
 use crate::stream::sm::{self, Ask, BadCommand, Command, Sm};
 use crate::xml::element::Element;
+use crate::xml::error::XmlError;
+use crate::xml::ns;
 
 /// A stream that counts.
 pub(super) struct Managed {
@@ -29,7 +32,9 @@ pub(super) struct Managed {
     /// How long it may be resumed, and where one knocks for it; none: it may not.
     pub(super) resumable: Option<(Duration, Arc<Door>)>,
     /// An `<r/>` that came before its stanzas were durable.
-    pub(super) answer: Option<Answer>,
+    answer: Option<Answer>,
+    /// Read while a handler is pending: the first piece that must wait for it.
+    held: Option<Box<Result<Event, XmlError>>>,
     /// A connection that waits until all that came on the old one is handled.
     pub(super) resuming: Option<Box<Knock>>,
     /// Without a connection.
@@ -45,7 +50,7 @@ pub(super) struct Asleep {
     pub(super) parked: Option<Parked>,
 }
 
-pub(super) struct Answer {
+struct Answer {
     /// Stanzas that had come when it was asked.
     stanzas: u64,
     /// promise.md 5: then it is answered with what there is; already done if none.
@@ -58,7 +63,7 @@ impl Managed {
         id: [u8; 32],
         resumable: Option<(Duration, Arc<Door>)>,
     ) -> Box<Self> {
-        Box::new(Self { sm, id, resumable, answer: None, resuming: None, asleep: None })
+        Box::new(Self { sm, id, resumable, answer: None, held: None, resuming: None, asleep: None })
     }
 }
 
@@ -108,6 +113,47 @@ impl Session {
         let told = resumable.as_ref().map(|(time, _)| (previd.as_str(), time.as_secs()));
         self.wire.queue(sm::enabled(told, context.resume_location.as_deref()));
         self.managed = Some(Managed::new(Sm::default(), id, resumable));
+    }
+
+    /// What comes next on the connection.
+    pub(super) fn next_piece(&mut self) -> Result<Option<Event>, XmlError> {
+        match self.managed.as_mut().and_then(|managed| managed.held.take()) {
+            Some(held) => (*held).map(Some),
+            None => self.wire.piece(),
+        }
+    }
+
+    /// A handler is pending, and there may be something behind its request that need not wait.
+    pub(super) fn may_look_ahead(&self) -> bool {
+        let free = self.managed.as_ref().is_some_and(|managed| managed.held.is_none());
+        free && self.pending.is_some() && self.may_look()
+    }
+
+    /// XEP-0198 §4: the answer to `<r/>` is not withheld for what is being worked on.
+    pub(super) fn look_ahead(&mut self) {
+        while self.ending.is_none() && self.may_look_ahead() {
+            let piece = match self.wire.piece() {
+                Ok(None) => return,
+                Ok(Some(Event::Whitespace)) => continue,
+                Ok(Some(Event::Element(element))) if is_count(&element) => {
+                    self.charge(1);
+                    self.command(&element);
+                    continue;
+                }
+                Ok(Some(other)) => Ok(other),
+                Err(error) => Err(error),
+            };
+            if let Some(managed) = &mut self.managed {
+                managed.held = Some(Box::new(piece));
+            }
+        }
+    }
+
+    /// Asked, answered and read on another connection: none of it is for the one to come.
+    pub(super) fn forget_connection(&mut self) {
+        if let Some(managed) = &mut self.managed {
+            (managed.answer, managed.held) = (None, None);
+        }
     }
 
     /// promise.md 5: at once when all is durable, else when it is, but within a moment.
@@ -257,6 +303,11 @@ impl Session {
         }
         managed.sm.into_unacked().collect()
     }
+}
+
+/// `<r/>` or `<a/>`: its place among the stanzas matters to nobody.
+fn is_count(element: &Element) -> bool {
+    element.ns() == ns::SM && matches!(element.name(), "r" | "a")
 }
 
 /// The last count of a stream that is over.

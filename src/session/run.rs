@@ -169,7 +169,7 @@ impl Session {
         self.ask_if_due(now);
         let asleep = self.is_asleep();
         let writing = self.wire.is_writing();
-        let reading = !asleep && self.may_read();
+        let reading = !asleep && (self.may_read() || self.may_look_ahead());
         let deadline = self.deadline(now);
         let full = self.is_full();
         if !writing && !asleep && self.may_take() && std::mem::take(&mut self.woken) {
@@ -231,8 +231,12 @@ impl Session {
 
     /// Who does not take the answers gets to ask no more: what waits for one session is bounded.
     fn may_read(&self) -> bool {
-        self.pending.is_none()
-            && self.slow.is_none()
+        self.pending.is_none() && self.may_look()
+    }
+
+    /// Reading may go on, if only for what does not wait for the handler that is pending.
+    pub(super) fn may_look(&self) -> bool {
+        self.slow.is_none()
             && self.paused_until.is_none()
             && !self.is_resuming()
             && self.wire.queued() <= self.binding.context().router.limits.outbox_bytes_max
@@ -260,12 +264,17 @@ impl Session {
 
     /// Handles what is read, until a handler must be awaited or the turn is over.
     fn read_pieces(&mut self) {
+        self.read_pieces_in_order();
+        self.look_ahead();
+    }
+
+    fn read_pieces_in_order(&mut self) {
         let mut stanzas = 0;
         while self.may_read() {
             if self.ending.is_some() {
                 return;
             }
-            match self.wire.piece() {
+            match self.next_piece() {
                 Ok(None) => return,
                 Ok(Some(Event::Whitespace)) => {}
                 Ok(Some(Event::Close)) => self.ending = Some(Ending::Closed),

@@ -65,11 +65,10 @@ impl Session {
         let time = managed.resumable.as_ref().map(|(time, _)| *time).unwrap_or_default();
         let parked = stops.then(|| context.router.tasks.park());
         managed.asleep = Some(Asleep { until: now() + time, bed, parked });
-        // Who asked is gone; <resumed/> tells the count.
-        managed.answer = None;
         self.ending = None;
         self.wire = Wire::nowhere();
         self.guard = None;
+        self.forget_connection();
         self.sleeps(true);
         if !stops {
             tracing::info!(jid = %self.binding.cx.who.jid, "connection lost; the session can be resumed");
@@ -156,7 +155,7 @@ impl Session {
         let Connection { wire, peer, secure, lang, guard } = connection;
         let Some(managed) = &mut self.managed else { return };
         let slept = managed.asleep.take().is_some();
-        managed.answer = None;
+        self.forget_connection();
         let old = std::mem::replace(&mut self.wire, wire);
         let old_guard = self.guard.replace(guard);
         if slept {

@@ -301,6 +301,42 @@ async fn an_answer_does_not_wait_for_the_disk() -> Outcome<()> {
     alice.quiet().await
 }
 
+/// XEP-0198 §4: not for a request that is being worked on either, nor for an addressee who must be looked
+/// up; stanzas keep their order all the same.
+#[tokio::test]
+async fn an_answer_does_not_wait_for_a_handler() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    let (mut alice, id) = lab.managed("alice", "r").await?;
+    let item = "<query xmlns='jabber:iq:roster'><item jid='c@localhost'/></query>";
+    let set = format!("<iq type='set' id='set'>{item}</iq>");
+    let mut counted = 0;
+    for slow in [set, chat("bob@localhost", "unknown so far")] {
+        let stalled = Stalled::new(&lab);
+        // The queue of writes has something in it, whatever comes next.
+        alice.send(&chat("alice@localhost/r", "self")).await?;
+        alice.send(&slow).await?;
+        for _ in 0..2 {
+            let asked = Instant::now();
+            assert_eq!(alice.r().await?, counted);
+            assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        }
+        alice.send(&format!("{}<r xmlns='{SM}'/>", chat("alice@localhost/r", "last"))).await?;
+        drop(stalled);
+        counted += 3;
+        while alice.acked().await? != counted {}
+        let last = |e: &Element| e.attr("id") == Some("last");
+        alice.expect(last).await?;
+        alice.fence().await?;
+        counted += 1;
+        let own = alice.handled;
+        alice.a(own).await?;
+        alice.forget();
+    }
+    drop(alice);
+    lab.resumed("alice", &id, 0).await?;
+    Ok(())
+}
+
 /// promise.md 5: a message that could not be stored is told to its sender, and the count goes on.
 #[tokio::test]
 async fn a_full_disk_is_an_error_and_the_count_goes_on() -> Outcome<()> {
