@@ -186,6 +186,11 @@ impl Lab {
     pub fn start(args: &[&str]) -> Lab {
         let mut command = binary();
         command.arg("lab").args(args);
+        Lab::of(command)
+    }
+
+    /// A lab by a command that is ready to be run.
+    pub fn of(command: Command) -> Lab {
         let process = Process::spawn(command);
         let line = process.prints(|text| text.lines().next().map(str::to_owned));
         let ready: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
