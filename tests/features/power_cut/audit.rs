@@ -12,10 +12,18 @@ use stonechat::store::{Options, Store, Synchronous};
 /// Opens the database as the server does, reads all of it, and says what is wrong.
 pub async fn files(data: &Path, notes: &Notes, at: u64) -> Vec<String> {
     let path = data.join("stonechat.db");
-    match open(&path).await {
+    let mut wrong = match open(&path).await {
         Err(wrong) => vec![wrong],
         Ok(()) => content(&path, notes, at).unwrap_or_else(|error| vec![error.to_string()]),
+    };
+    // Clients trust the server's own authority by now.
+    for name in ["ca.pem", "ca.key"].iter().filter(|_| at >= notes.ready()) {
+        let left = std::fs::read(data.join("tls").join(name)).unwrap_or_default();
+        if Some(&left) != notes.authority.get(*name) {
+            wrong.push(format!("{name} is another"));
+        }
     }
+    wrong
 }
 
 /// What a start does to it: recovery, migrations. Then the deep check.

@@ -64,6 +64,8 @@ pub struct Notes {
     /// When dave got a message first.
     pub came: BTreeMap<String, u64>,
     pub stream: Option<Stream>,
+    /// Files of the server's own certificate authority.
+    pub authority: BTreeMap<&'static str, Vec<u8>>,
 }
 
 impl Notes {
@@ -106,6 +108,10 @@ pub async fn run(
     let notes = RefCell::new(Notes { record: record.to_owned(), ..Notes::default() });
     let mut lab = start(data, true, &follow);
     notes.borrow_mut().tell([Told::Ready]);
+    for name in ["ca.pem", "ca.key"] {
+        let content = std::fs::read(data.join("tls").join(name)).expect("an authority");
+        notes.borrow_mut().authority.insert(name, content);
+    }
     let all = tokio::join!(
         fenced(&lab, &notes, "alice", each),
         fenced(&lab, &notes, "carol", each),
