@@ -125,7 +125,8 @@ fn in_order(user: &str, got: &[String], sent: &[&Sent], told: &BTreeSet<&Told>) 
     }
     let kept = |sent: &&&Sent| told.contains(&Told::Message(sent.id.clone()));
     let acknowledged = sent.iter().filter(kept).map(|sent| &sent.id);
-    let lost: Vec<_> = acknowledged.filter(|id| !got.contains(id)).collect();
+    let there: BTreeSet<&String> = got.iter().collect();
+    let lost: Vec<_> = acknowledged.filter(|id| !there.contains(id)).collect();
     if !lost.is_empty() {
         wrong.push(format!("lost for {user}: {} messages from {}", lost.len(), lost[0]));
     }

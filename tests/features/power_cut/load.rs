@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 pub const SENDERS: [&str; 3] = ["alice", "carol", "erin"];
 pub const RECIPIENTS: [&str; 2] = ["bob", "dave"];
@@ -66,6 +67,8 @@ pub struct Notes {
     pub stream: Option<Stream>,
     /// Files of the server's own certificate authority.
     pub authority: BTreeMap<&'static str, Vec<u8>>,
+    /// The load was over, and the server was asked to stop.
+    pub stopped: u64,
 }
 
 impl Notes {
@@ -119,14 +122,50 @@ pub async fn run(
         receives(&lab, &notes, SENDERS.len() * (each / 2)),
     );
     all.0.and(all.1).and(all.2).and(all.3)?;
+    let now = notes.borrow().now();
+    notes.borrow_mut().stopped = now;
     // A stop and a start write too; then the process is gone without a word.
     lab.process.signal("TERM");
     lab.process.exit();
     let lab = start(data, false, &follow);
     let mut carol = lab.login("carol").await?;
-    say(&mut carol, &notes, "carol", 20).await?;
+    begin_log_anew(&mut carol, &notes, &data.join("stonechat.db")).await?;
     drop(lab);
     Ok(notes.into_inner())
+}
+
+/// The log is written over from its head only when all of it was copied into the database, which
+/// takes a pause right behind the thousandth write.
+async fn begin_log_anew(
+    client: &mut Client,
+    notes: &RefCell<Notes>,
+    database: &Path,
+) -> Outcome<()> {
+    let touched = || std::fs::metadata(database).and_then(|data| data.modified()).ok();
+    // A message is two writes: into its recipient's archive and its sender's.
+    for _ in 0..23 {
+        say(client, notes, "carol", 20).await?;
+    }
+    quiet(notes).await;
+    let before = touched();
+    for _ in 0..150 {
+        say(client, notes, "carol", 1).await?;
+        quiet(notes).await;
+        if touched() != before {
+            break;
+        }
+    }
+    say(client, notes, "carol", 20).await?;
+    quiet(notes).await;
+    Ok(())
+}
+
+async fn quiet(notes: &RefCell<Notes>) {
+    let mut length = 0;
+    while notes.borrow().now() > length {
+        length = notes.borrow().now();
+        tokio::time::sleep(QUIET).await;
+    }
 }
 
 fn start(data: &Path, new: bool, follow: &impl Fn(&mut Command)) -> Lab {
@@ -260,6 +299,8 @@ async fn take(
     Ok(())
 }
 
+/// A disk that did nothing for so long has nothing to do.
+const QUIET: Duration = Duration::from_millis(20);
 const SETTINGS: [&str; 4] = [
     "sasl.iterations=4096",
     "limits.bytes_per_second=0",

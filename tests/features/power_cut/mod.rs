@@ -13,7 +13,7 @@ mod record;
 use crate::harness::client::Outcome;
 use disk::{Before, Dice, Disk, Syncs};
 use load::{Notes, Told};
-use record::{Record, Shim};
+use record::{Record, Shim, What};
 use std::process::Command;
 
 /// The data folder below the one that is followed; neither of its parts is there at first.
@@ -107,18 +107,40 @@ fn compare(disk: &Disk<'_>, there: Before) {
 }
 
 fn figures(record: &Record, notes: &Notes) {
-    let messages: Vec<u64> = notes
+    let messages = notes
         .told
         .iter()
-        .filter(|(_, told)| matches!(told, Told::Message(_)))
-        .map(|(at, _)| *at)
-        .collect();
-    let (first, last) = (notes.ready(), messages.iter().max().copied().unwrap_or(0));
+        .filter(|(at, told)| matches!(told, Told::Message(_)) && *at <= notes.stopped)
+        .count();
+    let (first, last) = (notes.ready(), notes.stopped);
     let (syncs, events) = (record.syncs(first, last), record.events.len());
-    let each = syncs as f64 / messages.len() as f64;
+    let each = syncs as f64 / messages as f64;
     let bytes = record.bytes.len() / 1_048_576;
-    println!("{} messages acknowledged, {syncs} syncs: {each:.2} each", messages.len());
-    println!("{events} effects, {bytes} MiB recorded");
+    println!("{} messages acknowledged, {syncs} syncs: {each:.2} each", messages);
+    let (written, begun) = checkpoints(record, notes);
+    println!("{events} effects, {bytes} MiB recorded; {written} pages copied into the database");
+    println!("the log began anew {begun} times");
+    assert!(written > 0 && begun > 0, "no checkpoint under load");
+}
+
+/// Writes to the database under load; and in the second run, how often the log's head was written
+/// without a new file.
+fn checkpoints(record: &Record, notes: &Notes) -> (usize, usize) {
+    let (mut database, mut log, mut written, mut begun) = (None, None, 0, 0_usize);
+    for event in &record.events {
+        match &event.what {
+            What::Create { inode, name } if name.ends_with(".db") => database = Some(*inode),
+            What::Create { inode, name } if name.ends_with(".db-wal") => {
+                (log, begun) = (Some(*inode), 0);
+            }
+            What::Write { inode, .. } if Some(*inode) == database => {
+                written += usize::from(event.end > notes.ready() && event.end < notes.stopped);
+            }
+            What::Write { inode, offset: 0, .. } if Some(*inode) == log => begun += 1,
+            _ => {}
+        }
+    }
+    (written, begun.saturating_sub(1))
 }
 
 fn number(variable: &str) -> Option<usize> {
@@ -132,6 +154,6 @@ fn dice() -> Dice {
     Dice(seed)
 }
 
-const MESSAGES: usize = 400;
+const MESSAGES: usize = 240;
 const CUTS: usize = 40;
 const SERVERS: usize = 6;
