@@ -232,8 +232,14 @@ const fn days(days: u64) -> Duration {
 }
 
 fn make_private(folder: &Path) -> std::io::Result<()> {
+    let new = !folder.exists();
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    fs::set_permissions(folder, Permissions::from_mode(0o700))
+    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    // Else a power cut may take the folder, and with it the authority that clients trust by now.
+    match folder.parent().filter(|_| new) {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// All or nothing, also when the power fails: a new file beside it, synced, renamed over it.

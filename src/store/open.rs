@@ -239,10 +239,16 @@ pub(super) fn findings(conn: &Connection, check: &str) -> rusqlite::Result<Vec<S
 }
 
 /// The folder, and later the file, for their owner's eyes only: the file holds what passwords
-/// became.
+/// became. A folder that is made here has its name durable, or a power cut would take it with all
+/// that is in it.
 pub(super) fn prepare_folder(path: &Path) -> Result<(), OpenError> {
     let at = folder(path);
-    private_folder().create(at).map_err(|source| OpenError::Files { path: at.to_owned(), source })
+    let new: Vec<&Path> = at.ancestors().take_while(|folder| !folder.exists()).collect();
+    let mut made = private_folder().create(at);
+    for folder in new {
+        made = made.and_then(|()| sync_folder(folder));
+    }
+    made.map_err(|source| OpenError::Files { path: at.to_owned(), source })
 }
 
 /// The folder that a file is in.

@@ -190,6 +190,11 @@ impl Lab {
     /// The same through a command that ends in the binary, as under a tracer.
     pub fn start_through(mut command: Command, args: &[&str]) -> Lab {
         command.arg("lab").args(args);
+        Lab::of(command)
+    }
+
+    /// A lab by a command that is ready to be run.
+    pub fn of(command: Command) -> Lab {
         let process = Process::spawn(command);
         let line = process.prints(|text| text.lines().next().map(str::to_owned));
         let ready: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
