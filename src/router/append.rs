@@ -92,13 +92,7 @@ impl Job for Append {
     }
 
     fn seal(&self) -> Option<Seal> {
-        let ticket = self.ticket.as_ref()?;
-        match self.kind {
-            // promise.md 6: the recipient's row comes behind, maybe after the next COMMIT. Were the
-            // stanza counted now, a crash between the two would lose it.
-            Some(Kind::Sent) => ticket.seal_before(self.at),
-            _ => ticket.seal(self.at),
-        }
+        self.ticket.as_ref()?.seal(self.at)
     }
 
     /// promise.md 5: a failed commit gives the sender `resource-constraint`, and `h` moves on.

@@ -71,19 +71,9 @@ impl Ticket {
     /// of the earlier ones are in the store's queue already, for a stream's stanzas are taken up
     /// one after another.
     pub fn seal(&self, at: i64) -> Option<Seal> {
-        self.seal_of(self.held.number + 1, at)
-    }
-
-    /// The same for a row with more of this stanza's behind it, which may be in a later
-    /// transaction: only all before the stanza is handled.
-    pub fn seal_before(&self, at: i64) -> Option<Seal> {
-        self.seal_of(self.held.number, at)
-    }
-
-    fn seal_of(&self, stanzas: u64, at: i64) -> Option<Seal> {
         let managed = self.held.ledger.lock().managed?;
         let covered = self.held.number >= managed.before;
-        let h = managed.h(stanzas);
+        let h = managed.h(self.held.number + 1);
         let account = managed.account.filter(|_| covered)?;
         Some(Seal { id: managed.id, account, h, at })
     }
@@ -240,8 +230,6 @@ mod tests {
         let (first, second) = (ledger.issue(), ledger.issue());
         let h = |ticket: &Ticket| ticket.seal(9).map(|seal| (seal.id[0], seal.h, seal.at));
         assert_eq!((h(&first), h(&second)), (Some((7, 1, 9)), Some((7, 2, 9))));
-        let before = second.seal_before(9).map(|seal| seal.h);
-        assert_eq!((before, early.seal_before(9)), (Some(1), None));
         drop(first);
         assert_eq!(ledger.h(), 0, "the stanza before the count is open");
         drop(early);

@@ -20,7 +20,6 @@ mod harness;
 mod harness_self;
 mod kill;
 mod limits;
-#[cfg(target_os = "linux")]
 mod power_cut;
 mod register;
 mod restart;
