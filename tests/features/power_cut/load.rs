@@ -95,7 +95,7 @@ impl Notes {
         let all = self.sent.entry(from).or_default();
         let number = all.len();
         let to = RECIPIENTS[number % 2];
-        let sent = Sent { id: format!("{from}-{number}"), to, mail: number % 10 == 0 };
+        let sent = Sent { id: format!("{from}-{number}"), to, mail: number.is_multiple_of(10) };
         all.push(sent.clone());
         sent
     }
@@ -124,13 +124,14 @@ pub async fn run(
     all.0.and(all.1).and(all.2).and(all.3)?;
     let now = notes.borrow().now();
     notes.borrow_mut().stopped = now;
-    // A stop and a start write too; then the process is gone without a word.
+    // A stop and a start write too.
     lab.process.signal("TERM");
     lab.process.exit();
-    let lab = start(data, false, &follow);
+    let mut lab = start(data, false, &follow);
     let mut carol = lab.login("carol").await?;
     begin_log_anew(&mut carol, &notes, &data.join("stonechat.db")).await?;
-    drop(lab);
+    lab.process.signal("TERM");
+    lab.process.exit();
     Ok(notes.into_inner())
 }
 
@@ -155,9 +156,7 @@ async fn begin_log_anew(
             break;
         }
     }
-    say(client, notes, "carol", 20).await?;
-    quiet(notes).await;
-    Ok(())
+    say(client, notes, "carol", 20).await
 }
 
 async fn quiet(notes: &RefCell<Notes>) {
@@ -283,7 +282,7 @@ async fn take(
         let stanza = dave.receive().await?;
         if let Some(stanzas) = stanzas.as_mut() {
             *stanzas += usize::from(["message", "iq", "presence"].contains(&stanza.name.as_str()));
-            if stanza.name == "r" || *stanzas % 10 == 0 {
+            if stanza.name == "r" || stanzas.is_multiple_of(10) {
                 dave.send(&format!("<a xmlns='urn:xmpp:sm:3' h='{stanzas}'/>")).await?;
             }
         }
