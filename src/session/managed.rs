@@ -297,9 +297,13 @@ impl Session {
             let at = micros(super::run::wall());
             let ledger = self.ledger.clone();
             let count = Count { id: managed.id, account, at, ledger, closed };
-            // Who comes back for it waits for what is queued. A full queue takes no more, and the
-            // last count that was written with a row stands.
-            let _ = cx.store.submit(Box::new(count));
+            if closed {
+                cx.store.write_behind(Box::new(count));
+            } else {
+                // Who comes back for it waits for what is queued. A full queue takes no more, and
+                // the last count that was written with a row stands.
+                let _ = cx.store.submit(Box::new(count));
+            }
         }
         managed.sm.into_unacked().collect()
     }
