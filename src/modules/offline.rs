@@ -2,6 +2,7 @@
 //! `router` queues the row, `store::mailbox` holds it, and the session that takes messages drains it.
 
 use super::api::{Module, On, Spec};
+use crate::xml::ns;
 
 /// The module.
 pub const MODULE: Module = Module {
@@ -18,6 +19,11 @@ pub const MODULE: Module = Module {
         ),
     ],
     // XEP-0160 §4
-    features: &[On::Server("msgoffline")],
+    features: &[
+        On::Server("msgoffline"),
+        // XEP-0359 §5: ids that claim to be ours are removed on every domain.
+        On::Server(ns::STANZA_ID),
+        On::Account(ns::STANZA_ID),
+    ],
     ..Module::EMPTY
 };

@@ -147,6 +147,11 @@ impl User {
         self.owed.has_claims(session, |holder| sleeps(&self.resources, holder))
     }
 
+    /// The session takes the owed messages that nobody has.
+    pub fn claim_waiting(&mut self, session: u64) -> Vec<Claim> {
+        self.owed.claim(session, |_| false)
+    }
+
     /// The session takes the owed messages that no waking session has.
     pub fn claim(&mut self, session: u64) -> Vec<Claim> {
         self.owed.claim(session, |holder| sleeps(&self.resources, holder))

@@ -25,7 +25,7 @@ pub const CORE: &[Spec] = &[
         "§9, which needs SASL2 and Bind 2 (XEP-0388, XEP-0386)",
         "features/resumption.rs",
     ),
-    Spec::partial("XEP-0359", "0.7.0", "it is not announced yet (§5)", "features/stanza_ids.rs"),
+    Spec::whole("XEP-0359", "0.7.0", "features/stanza_ids.rs"),
     Spec::whole("XEP-0368", "1.1.0", "src/net/tls/tests.rs"),
     Spec::whole("XEP-0440", "1.0.0", "src/stream/sasl/tests.rs"),
     Spec::whole("XEP-0474", "0.5.0", "src/stream/sasl/tests.rs"),

@@ -76,7 +76,7 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// The core's own: counts of streams that nobody asked for in a day (XEP-0198 §5, the note).
+/// The core's own: counts of streams that nobody asked for in a month (XEP-0198 §5, the note).
 const OWN: (Duration, Every) =
     (Duration::from_secs(3_600), |chore| Box::pin(forget_streams(chore)));
 
@@ -98,8 +98,8 @@ async fn forget_streams(chore: Chore) {
     }
 }
 
-/// Longer than any session sleeps by default, many times over.
-const STREAMS_KEPT: Duration = Duration::from_secs(86_400);
+/// For clients that come back late, and still want to know what arrived.
+const STREAMS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// Rows of one write.
 const BATCH: usize = 500;
 /// The start itself has enough to do.

@@ -13,6 +13,7 @@ use crate::base::id::{self, OsRng};
 use crate::base::time::{from_micros, micros};
 use crate::router::outbox::Outgoing;
 use crate::router::owed::Claim;
+use crate::router::registry::User;
 use crate::stanza::delay::delay;
 use crate::stanza::ids::stanza_id;
 use crate::stanza::{Frame, Stanza};
@@ -86,10 +87,10 @@ pub(super) async fn page(drain: &mut Option<Drain>) -> Result<Vec<MailRow>, Stor
 
 impl Session {
     /// Takes what waits for the account, to deliver it before anything in the outbox.
-    pub(super) fn begin_drain(&mut self) {
+    pub(super) fn begin_drain(&mut self, claim: fn(&mut User, u64) -> Vec<Claim>) {
         let who = &self.binding.cx.who;
         let registry = &self.binding.cx.router.registry;
-        let claim = |user: &mut crate::router::registry::User| user.claim(who.session);
+        let claim = |user: &mut User| claim(user, who.session);
         let claims = registry.with(who.jid.bare_str(), claim).unwrap_or_default();
         match &mut self.drain {
             Some(drain) => drain.claims.extend(claims),

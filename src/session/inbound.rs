@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::run::{Ending, Session, now, wall};
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Effect, Reply, Verdict};
+use crate::router::registry::User;
 use crate::router::ticket::Ticket;
 use crate::router::{Handler, Origin, Routed};
 use crate::stanza::ids;
@@ -145,7 +146,7 @@ impl Session {
                             for item in self.outbox.take_before_owed(self.room()) {
                                 self.send(item);
                             }
-                            self.begin_drain();
+                            self.begin_drain(User::claim);
                         } else if presented.refuses {
                             self.stop_drain();
                         }

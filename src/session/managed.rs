@@ -326,7 +326,6 @@ struct Count {
 
 impl Job for Count {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-        handled::forget_before(tx, self.at - KEPT_MICROS, FORGOTTEN_AT_ONCE)?;
         let Self { id, account, at, .. } = *self;
         match self.closed {
             true => handled::forget(tx, &id),
@@ -341,9 +340,5 @@ impl Job for Count {
     }
 }
 
-/// How long the count of a stream that is over is kept for a client that asks for it: 30 days.
-const KEPT_MICROS: i64 = 30 * 86_400 * 1_000_000;
-/// More than come with each stream, so that they do not heap up.
-const FORGOTTEN_AT_ONCE: usize = 20;
 /// promise.md 5
 const ANSWER_WITHIN: Duration = Duration::from_millis(50);

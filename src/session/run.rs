@@ -3,12 +3,12 @@
 
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::binding::Binding;
 use super::delivery::{Delivery, Drain, Ping, page};
@@ -21,6 +21,7 @@ use super::wire::{Event, Io, Wire};
 use crate::jid::Jid;
 use crate::modules::SessionState;
 use crate::router::outbox::{End, Outbox, Outgoing, Taken};
+use crate::router::registry::User;
 use crate::router::ticket::Ledger;
 use crate::store::StoreError;
 use crate::store::mailbox::MailRow;
@@ -143,6 +144,9 @@ impl Session {
     }
 
     async fn serve(&mut self) {
+        // One entry in the runtime's timer for the whole session. Deadlines move away with all that is
+        // heard, so it is moved only when one comes nearer, or when it rings too early.
+        let mut timer = pin!(sleep_until(now().into()));
         loop {
             while self.ending.is_none() {
                 if !self.is_asleep() {
@@ -151,7 +155,7 @@ impl Session {
                 if self.ending.is_some() {
                     break;
                 }
-                let woken = self.wait().await;
+                let woken = self.wait(timer.as_mut()).await;
                 self.on(woken);
             }
             if matches!(self.ending, Some(Ending::Stop)) {
@@ -164,13 +168,16 @@ impl Session {
     }
 
     /// Waits for whatever comes first: output and what others want of us before new input.
-    async fn wait(&mut self) -> Woken {
+    async fn wait(&mut self, mut timer: Pin<&mut Sleep>) -> Woken {
         let now = now();
         self.ask_if_due(now);
         let asleep = self.is_asleep();
         let writing = self.wire.is_writing();
         let reading = !asleep && (self.may_read() || self.may_look_ahead());
-        let deadline = self.deadline(now);
+        let deadline = self.deadline(now).into();
+        if timer.is_elapsed() || deadline < timer.deadline() {
+            timer.as_mut().reset(deadline);
+        }
         let full = self.is_full();
         if !writing && !asleep && self.may_take() && std::mem::take(&mut self.woken) {
             return Woken::Outbox;
@@ -190,7 +197,7 @@ impl Session {
             () = self.outbox.ready() => Woken::Outbox,
             () = async { match lie_down { Some(mut saving) => drop(saving.wait_for(|saving| *saving).await), None => pending().await } }
                 => Woken::LieDown,
-            () = sleep_until(deadline.into()) => Woken::Timer,
+            () = timer => Woken::Timer,
         }
     }
 
@@ -295,7 +302,7 @@ impl Session {
 
     pub(super) fn take(&mut self, taken: Taken) {
         if taken.drain {
-            self.begin_drain();
+            self.begin_drain(User::claim);
         }
         for item in taken.batch {
             self.send(item);

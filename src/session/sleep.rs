@@ -14,6 +14,7 @@ use super::pace::Pace;
 use super::run::{Ending, Session, now};
 use super::wire::Wire;
 use crate::router::outbox::End;
+use crate::router::registry::User;
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::open::CLOSE;
 use crate::stream::sm;
@@ -178,10 +179,10 @@ impl Session {
         let who = &self.binding.cx.who;
         let waits = self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
             user.non_negative().any(|resource| resource.session == who.session)
-                && user.has_claims(who.session)
         });
         if waits == Some(true) {
-            self.begin_drain();
+            // What other sleepers hold, this one was not meant to see, or has seen.
+            self.begin_drain(User::claim_waiting);
         }
     }
 
