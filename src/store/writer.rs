@@ -183,7 +183,7 @@ const RELEASE: &str = "RELEASE job";
 /// A write that holds up all others for longer is named in the log.
 const SLOW: Duration = Duration::from_millis(50);
 /// Jobs between checkpoints: some megabytes of log.
-const CHECKPOINT_JOBS: usize = 1_000;
+const CHECKPOINT_JOBS: usize = 500;
 
 #[cfg(test)]
 mod tests {
