@@ -407,7 +407,9 @@ impl Session {
         let closed = matches!(ending, Ending::Closed);
         match ending {
             Ending::LieDown => {
-                self.abandon_handler();
+                // What still hangs is waited for: left out of the count, it would be sent again
+                // and be there twice; counted before it is known to fail, nobody would be told.
+                self.settle().await;
                 return self.lie_down().await;
             }
             Ending::Cut | Ending::Expired => {

@@ -176,6 +176,7 @@ impl Session {
         // The connection knows that it is bound.
         let _ = answer.send(Ok(()));
         self.woken = true;
+        self.give_back_uncounted();
         let who = &self.binding.cx.who;
         let waits = self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
             user.non_negative().any(|resource| resource.session == who.session)
@@ -184,6 +185,22 @@ impl Session {
             // What other sleepers hold, this one was not meant to see, or has seen.
             self.begin_drain(User::claim_waiting);
         }
+    }
+
+    /// What was written before the stream counted is in neither count: whether it arrived nobody knows,
+    /// and an answer on this connection would not say so. It is owed still (promise.md 2).
+    fn give_back_uncounted(&mut self) {
+        let uncounted = std::mem::take(&mut self.delivery).take_unconfirmed();
+        if uncounted.is_empty() {
+            return;
+        }
+        let who = &self.binding.cx.who;
+        self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
+            for seq in uncounted {
+                user.owed.release(seq, who.session);
+            }
+        });
+        self.binding.cx.router.ended(who.jid.bare_str());
     }
 
     /// XEP-0198 §5: what the client did not handle comes again, in its order.
