@@ -67,9 +67,11 @@ fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
     }
     match done.aside {
         Some(aside) => {
-            let aside = aside.display();
+            let (folder, aside) = (absolute(&config.data_dir)?, absolute(&aside)?);
+            let (folder, aside) = (folder.display(), aside.display());
             lines.push(format!("the database that was there before is {aside}"));
-            lines.push(format!("to undo this: stonechat restore {aside}"));
+            // As it can be given in any folder, without the configuration of this command.
+            lines.push(format!("to undo this: stonechat --data-dir {folder} restore {aside}"));
         }
         None => lines.push("there was no database before".to_owned()),
     }
@@ -120,7 +122,7 @@ mod tests {
         assert!(answer.contains("KiB") && copy.exists(), "{answer}");
         assert!(told(made(&config, &copy)).contains("exists already"));
         let answer = told(restored(&config, &copy));
-        assert!(answer.contains("to undo this: stonechat restore"), "{answer}");
+        assert!(answer.contains("to undo this: stonechat --data-dir "), "{answer}");
     }
 
     #[tokio::test]
