@@ -150,6 +150,9 @@ async fn pages_follow_each_other_both_ways() {
         (set(&format!("<max>2</max><after>{}</after>", id(3))), "4 | true | 4/5"),
         (set(&format!("<max>2</max><after>{}</after>", id(4))), " | true | -/5"),
         (set("<max>2</max><before/>"), "3 4 | false | -/5"),
+        // profanity 0.13
+        (format!("<after>{}</after>", id(2)), "3 4 | true | 3/5"),
+        ("<after/>".to_owned(), "0 1 2 3 4 | true | 0/5"),
         (set(&format!("<max>2</max><before>{}</before>", id(3))), "1 2 | false | -/5"),
         (set(&format!("<max>2</max><before>{}</before>", id(1))), "0 | true | -/5"),
         (set(&format!("<before>{}</before>", id(0))), " | true | -/5"),

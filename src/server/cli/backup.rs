@@ -53,11 +53,12 @@ fn is_missing(path: &Path) -> bool {
 fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
     let (file, database) = (absolute(file)?, config.database());
     let done = Store::restore(&file, &database).map_err(|error| {
-        let fix = match error {
-            RestoreError::Unfinished { .. } => "start the server",
-            _ => "nothing was changed; do as the first line says",
+        let (place, fix) = match error {
+            RestoreError::Unfinished { .. } => (&database, "start the server"),
+            RestoreError::InUse { .. } | RestoreError::Files { .. } => (&database, AS_SAID),
+            _ => (&file, AS_SAID),
         };
-        let (what, place) = (error.to_string(), database.display().to_string());
+        let (what, place) = (error.to_string(), place.display().to_string());
         one(Problem { what, place, fix: fix.to_owned() })
     })?;
     let mut lines = vec![format!("{} is the database {} now", file.display(), database.display())];
@@ -77,6 +78,8 @@ fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
     }
     Ok(Response::Ok { lines })
 }
+
+const AS_SAID: &str = "do as the first line says; nothing was changed";
 
 fn absolute(file: &Path) -> Result<PathBuf, Problems> {
     std::path::absolute(file).map_err(|error| argument(format!("{}: {error}", file.display())))
