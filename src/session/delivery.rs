@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
 
+use super::named;
 use super::run::{Session, now, wall};
 use crate::base::id::{self, OsRng};
 use crate::base::time::{from_micros, micros};
@@ -152,7 +153,7 @@ impl Session {
             }
             Err(error) => {
                 // The rows stay owed: the next session gets them.
-                tracing::error!(%error, jid = %self.binding.cx.who.jid, "owed messages could not be read");
+                tracing::error!(%error, jid = named(&self.binding.cx.who.jid), "owed messages could not be read");
                 self.release(claims);
             }
         }
@@ -163,7 +164,11 @@ impl Session {
     fn deliver_row(&mut self, row: MailRow) {
         let who = &self.binding.cx.who;
         let (Some(stanza), Some(account)) = (Stanza::ours(row.stanza.into()), who.account) else {
-            tracing::error!(row.seq, jid = %who.jid, "a stored message is damaged and was left out");
+            tracing::error!(
+                row.seq,
+                jid = named(&who.jid),
+                "a stored message is damaged and was left out"
+            );
             return;
         };
         let id = self.binding.cx.store.ids().seal(account.0, row.seq);

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::door::{Connection, Knock};
 use super::managed::Asleep;
+use super::named;
 use super::negotiate::GOODBYE;
 use super::pace::Pace;
 use super::run::{Ending, Session, now};
@@ -59,7 +60,10 @@ impl Session {
         let context = self.binding.context().clone();
         let bed = context.doors.bed(&context.router.limits).filter(|_| !stops);
         if bed.is_none() && !stops {
-            tracing::info!(jid = %self.binding.cx.who.jid, "too many sessions wait to be resumed");
+            tracing::info!(
+                jid = named(&self.binding.cx.who.jid),
+                "too many sessions wait to be resumed"
+            );
             return false;
         }
         let Some(managed) = &mut self.managed else { return false };
@@ -72,7 +76,10 @@ impl Session {
         self.forget_connection();
         self.sleeps(true);
         if !stops {
-            tracing::info!(jid = %self.binding.cx.who.jid, "connection lost; the session can be resumed");
+            tracing::info!(
+                jid = named(&self.binding.cx.who.jid),
+                "connection lost; the session can be resumed"
+            );
         }
         self.stir();
         true
@@ -170,7 +177,7 @@ impl Session {
         self.lang = lang.map(Into::into);
         self.pace = Pace::new(&self.binding.context().router.limits, now);
         (self.heard, self.ping, self.paused_until, self.slow) = (now, None, None, None);
-        tracing::info!(jid = %self.binding.cx.who.jid, %peer, secure, slept, "session resumed");
+        tracing::info!(jid = named(&self.binding.cx.who.jid), %peer, secure, slept, "session resumed");
         self.wire.queue(sm::resumed(&previd, self.ledger.h()));
         self.resend();
         // The connection knows that it is bound.

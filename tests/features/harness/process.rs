@@ -178,7 +178,9 @@ impl Lab {
             users.iter().map(|user| format!("{user}@localhost:{PASSWORD}")).collect();
         let users = users.iter().flat_map(|user| ["--user", user]);
         // The least that is allowed: logins are most of a test's time.
-        let set = ["sasl.iterations=4096"].iter().chain(set).flat_map(|set| ["--set", set]);
+        // Tests wait for lines of the log by the addresses in them.
+        let base = ["sasl.iterations=4096", "log.level=info,stonechat::session=debug"];
+        let set = base.iter().chain(set).flat_map(|set| ["--set", set]);
         Lab::start(&users.chain(set).collect::<Vec<_>>())
     }
 
