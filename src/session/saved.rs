@@ -20,6 +20,7 @@ use crate::router::registry::{Account, Available, Bound, Conflict, Resource};
 use crate::router::ticket::Ledger;
 use crate::stanza::Frame;
 use crate::store::StoreError;
+use crate::store::accounts::AccountId;
 use crate::store::handled::{self, Seal, Sleeper};
 use crate::stream::sm::Sm;
 
@@ -191,22 +192,7 @@ fn restored(
     let Bound::Done(None) = router.registry.bind(resource, false, policy, usize::MAX) else {
         return None;
     };
-    let who = Who {
-        jid: jid.clone(),
-        account: Some(sleeper.account),
-        session,
-        outbox: Some(outbox.clone()),
-        peer: std::net::Ipv4Addr::UNSPECIFIED.into(),
-        secure: true,
-    };
-    let cx = Cx {
-        who,
-        now: wall(),
-        config: context.config.clone(),
-        store: router.store.clone(),
-        router: router.clone(),
-        about: context.pipeline.clone(),
-    };
+    let cx = context_of(context, jid.clone(), sleeper.account, session, outbox.clone());
     let mut binding = Binding::new(context.clone(), cx);
     binding.goodbye.status = saved.status;
     router.registry.with(jid.bare_str(), |user| {
@@ -241,6 +227,26 @@ fn restored(
     }
     restored.stir();
     Some(restored)
+}
+
+/// What its handlers see; where its client is, a resumption tells.
+fn context_of(
+    context: &Arc<Context>,
+    jid: FullJid,
+    account: AccountId,
+    session: u64,
+    outbox: Arc<Outbox>,
+) -> Cx {
+    let peer = std::net::Ipv4Addr::UNSPECIFIED.into();
+    let (account, outbox) = (Some(account), Some(outbox));
+    Cx {
+        who: Who { jid, account, session, outbox, peer, secure: true },
+        now: wall(),
+        config: context.config.clone(),
+        store: context.router.store.clone(),
+        router: context.router.clone(),
+        about: context.pipeline.clone(),
+    }
 }
 
 fn outgoing(item: Item) -> Outgoing {
