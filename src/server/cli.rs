@@ -261,7 +261,7 @@ database itself when no server runs. So run them as the server's user and with i
 const BACKUP_EXAMPLES: &str = "\
 Examples:
   stonechat backup /var/lib/stonechat/backups/monday.db
-  stonechat backup \"/var/lib/stonechat/backups/$(date +%F).db\"   each day (cron wants \\%F)
+  stonechat backup \"/var/lib/stonechat/backups/$(date +%F).db\"   each day; from cron: \\%F
 
 The running server writes the file: its user must be able to. When no server runs, the command writes \
 it itself. The copy is the database as it was when the command began, in one file, checked, and \

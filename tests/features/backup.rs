@@ -135,7 +135,7 @@ async fn a_restore_brings_everything_back_and_can_be_undone() -> Outcome<()> {
     assert_eq!(waiting(&lab, "bob").await?, [0, 1, 2]);
     stop(lab);
 
-    good(stonechat(Path::new("/"), &undo));
+    good(run_in(Path::new("/"), &undo, ""));
     assert_eq!(good(stonechat(at, &["user", "list"])).trim(), "bob@localhost");
     let lab = Lab::serve(at, &[], &[]);
     assert_eq!(waiting(&lab, "bob").await?, [0, 1, 2, 3, 4]);
