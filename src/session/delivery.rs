@@ -16,7 +16,7 @@ use crate::router::outbox::Outgoing;
 use crate::router::owed::Claim;
 use crate::router::registry::User;
 use crate::stanza::delay::delay;
-use crate::stanza::ids::stanza_id;
+use crate::stanza::ids::{self, stanza_id};
 use crate::stanza::{Frame, Stanza};
 use crate::store::StoreError;
 use crate::store::mailbox::{self, MailRow};
@@ -171,6 +171,10 @@ impl Session {
             );
             return;
         };
+        // What an older release let in may have ids that claim to be ours.
+        let router = &self.binding.cx.router;
+        let stripped = ids::stripped(&stanza, |domain| router.is_local(domain));
+        let stanza = stripped.unwrap_or(stanza);
         let id = self.binding.cx.store.ids().seal(account.0, row.seq);
         let mut payloads = stanza_id(who.jid.bare_str(), &id);
         payloads.extend(delay(who.jid.domain(), from_micros(row.at)));

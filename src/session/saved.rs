@@ -167,11 +167,7 @@ fn restored(
     saved: Saved,
 ) -> Option<Session> {
     let router = &context.router;
-    let time = Duration::from_secs(saved.resume_secs).min(router.limits.resume_time);
-    let until = SystemTime::UNIX_EPOCH + Duration::from_secs(saved.until);
-    // One whose time ran out meanwhile ends at once, and those who saw it learn that. A clock that
-    // was set back does not keep it for ever.
-    let left = until.duration_since(wall()).unwrap_or_default().min(time);
+    let (time, left) = times(&saved, router.limits.resume_time);
     let bed = context.doors.bed(&router.limits);
     let outbox = Arc::new(Outbox::new(router.limits.outbox_bytes_max));
     let session = router.next_session();
@@ -247,6 +243,15 @@ fn context_of(
         router: context.router.clone(),
         about: context.pipeline.clone(),
     }
+}
+
+/// How long a session may be resumed, and how long still.
+fn times(saved: &Saved, most: Duration) -> (Duration, Duration) {
+    let time = Duration::from_secs(saved.resume_secs).min(most);
+    let until = SystemTime::UNIX_EPOCH + Duration::from_secs(saved.until);
+    // One whose time ran out meanwhile ends at once, and those who saw it learn that. A clock that
+    // was set back does not keep it for ever.
+    (time, until.duration_since(wall()).unwrap_or_default().min(time))
 }
 
 fn outgoing(item: Item) -> Outgoing {

@@ -339,6 +339,29 @@ async fn a_slow_disk_does_not_have_the_count_fall_behind() -> Outcome<()> {
     Ok(())
 }
 
+/// Mail that waited when the server was upgraded to the release with archives: it comes, and an id in it
+/// that claims to be ours, which the older release let pass, does not (XEP-0359 §3 rule 2).
+#[tokio::test]
+async fn mail_of_an_older_release_comes_without_forged_ids() -> Outcome<()> {
+    let mut lasting = Lasting::new(&[]);
+    lasting.stop();
+    let database = rusqlite::Connection::open(lasting.lab.data.join("stonechat.db")).unwrap();
+    let old = "<message from='alice@localhost/r' to='bob@localhost' type='chat' id='old'>\
+        <body>old</body><stanza-id xmlns='urn:xmpp:sid:0' by='Bob@LOCALHOST' id='forged'/></message>";
+    let put = "INSERT INTO mailbox (seq, account, at, size, stanza)
+        SELECT 7, id, 7000000, length(?1), ?1 FROM account WHERE localpart = 'bob'";
+    assert_eq!(database.execute(put, [old.as_bytes()]), Ok(1));
+    drop(database);
+    lasting.start();
+    let mut bob = lasting.lab.online("bob", "r").await?;
+    let came = bob.expect(|e| e.attr("id") == Some("old")).await?;
+    let ids = came.children.iter().filter(|child| child.name == "stanza-id");
+    let ids: Vec<_> = ids.map(|id| (id.attr("by"), id.attr("id") == Some("forged"))).collect();
+    assert_eq!(ids, [(Some("bob@localhost"), false)]);
+    assert!(is_delayed(&came));
+    Ok(())
+}
+
 /// promise.md 6: after a crash the count that comes with the refusal is exact, so that what is sent again
 /// is what was lost: each message is there once.
 #[tokio::test]
