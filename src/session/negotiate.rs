@@ -116,11 +116,16 @@ impl Negotiation {
                         return Some(Input::Fail(why));
                     }
                 },
-                _ = stopping.wait_for(|stopping| *stopping) => {
-                    return Some(Input::Fail(StreamError::SystemShutdown.into()));
-                }
+                _ = stopping.wait_for(|stopping| *stopping) => return self.stopped(),
             }
         }
+    }
+
+    /// The server stops. A client that may be about to resume a session is not told by a stream error,
+    /// which it might take for that session's end (promise.md 11).
+    fn stopped(&self) -> Option<Input> {
+        let told = self.account.is_none();
+        told.then(|| Input::Fail(StreamError::SystemShutdown.into()))
     }
 
     async fn step(&mut self, input: Input) -> Next {
@@ -142,7 +147,10 @@ impl Negotiation {
                 Err(_) if failed => return Next::End,
                 Err(_) => StreamError::ConnectionTimeout.text("not authenticated in time"),
             },
-            _ = stopping.wait_for(|stopping| *stopping), if !failed => StreamError::SystemShutdown.into(),
+            _ = stopping.wait_for(|stopping| *stopping), if !failed => match self.stopped() {
+                Some(input) => return Next::Feed(input),
+                None => return Next::End,
+            },
         };
         Next::Feed(Input::Fail(why))
     }

@@ -4,7 +4,7 @@
 
 use super::ledger::{Book, Key, When};
 use crate::harness::client::{Client, Outcome, Security, Target};
-use crate::harness::element::{Element, escape};
+use crate::harness::element::{Element, STREAM, escape};
 use crate::harness::process::PASSWORD;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -144,6 +144,11 @@ impl Driver {
             self.confirm();
             self.book.write(|ledger| ledger.resumptions.granted += 1);
             return Ok(true);
+        }
+        if answer.is(STREAM, "error") && answer.find("system-shutdown").is_some() {
+            // It came to a server that was about to stop: the session waits still.
+            self.session = Some(session);
+            return client.fail("the server stops");
         }
         if !answer.is(SM, "failed") || answer.find("item-not-found").is_none() {
             self.book.fault(format!("{}: answered to <resume/>: {answer}", self.name()));
