@@ -14,9 +14,9 @@ async fn sigterm_tells_every_stream_and_exits_well() -> Outcome<()> {
         let mut streams = vec![
             Client::connect(&lab.target, Security::Plain).await?,
             lab.connect().await?,
-            lab.authenticated("alice").await?,
             lab.login("alice").await?,
         ];
+        let mut about_to_resume = lab.authenticated("alice").await?;
         let silent = lab.dial().await?;
         let no_handshake = Client::dial(&lab.target, lab.target.c2s_tls.expect("a port")).await?;
         let begun = Instant::now();
@@ -24,6 +24,9 @@ async fn sigterm_tells_every_stream_and_exits_well() -> Outcome<()> {
         for client in &mut streams {
             ends_with(client, "system-shutdown").await?;
         }
+        // promise.md 11: a stream error might cost it the session that it is about to resume.
+        about_to_resume.ended().await?;
+        assert!(!about_to_resume.conversation().contains("system-shutdown"));
         // Nobody hangs up on their own: neither those that were told nor the silent ones hold it.
         let status = lab.process.exit();
         assert_eq!(status.code(), Some(0), "{}", lab.process.log());
