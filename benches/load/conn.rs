@@ -1,0 +1,130 @@
+//! A connection to a server under test: plain or TLS, one buffer, pieces cut out of it.
+
+use super::fault::{Res, fault};
+use super::framer::Framer;
+use super::tls;
+use std::net::SocketAddr;
+use std::ops::Range;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// While one becomes the other, and after the end.
+    None,
+}
+
+/// An open connection.
+pub struct Conn {
+    wire: Wire,
+    buf: Vec<u8>,
+    framer: Framer,
+}
+
+impl Conn {
+    /// Connects, in the clear.
+    pub async fn open(address: SocketAddr) -> Res<Self> {
+        let tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        Ok(Self { wire: Wire::Plain(tcp), buf: Vec::new(), framer: Framer::default() })
+    }
+
+    /// Turns to TLS 1.3; a full handshake each time.
+    pub async fn secure(&mut self, connector: &tls::Connector, domain: &str) -> Res<()> {
+        let Wire::Plain(tcp) = std::mem::replace(&mut self.wire, Wire::None) else {
+            return fault("TLS inside of TLS");
+        };
+        self.wire = Wire::Tls(Box::new(tls::connect(connector, tcp, domain).await?));
+        self.buf.clear();
+        self.framer = Framer::default();
+        Ok(())
+    }
+
+    /// Writes all of it.
+    pub async fn send(&mut self, bytes: &[u8]) -> Res<()> {
+        match &mut self.wire {
+            Wire::Plain(tcp) => tcp.write_all(bytes).await?,
+            Wire::Tls(tls) => {
+                tls.write_all(bytes).await?;
+                tls.flush().await?;
+            }
+            Wire::None => return fault("the connection is closed"),
+        }
+        Ok(())
+    }
+
+    /// Reads what is there, waiting for the first of it. An end of the stream is a failure.
+    pub async fn fill(&mut self) -> Res<()> {
+        let gone = self.framer.needed();
+        self.framer.shift();
+        self.buf.drain(..gone);
+        if self.buf.is_empty() && self.buf.capacity() > KEPT_BYTES {
+            self.buf = Vec::new();
+        }
+        self.buf.reserve(READ_BYTES);
+        let read = match &mut self.wire {
+            Wire::Plain(tcp) => tcp.read_buf(&mut self.buf).await?,
+            Wire::Tls(tls) => tls.read_buf(&mut self.buf).await?,
+            Wire::None => 0,
+        };
+        if read == 0 { fault("the server closed the connection") } else { Ok(()) }
+    }
+
+    /// A whole piece that was read already.
+    pub fn take(&mut self) -> Option<Range<usize>> {
+        self.framer.next(&self.buf)
+    }
+
+    /// The bytes of a piece, until the next [`Conn::fill`].
+    pub fn piece(&self, range: Range<usize>) -> &[u8] {
+        self.buf.get(range).unwrap_or_default()
+    }
+
+    /// So many bytes, for a protocol that is no XML.
+    pub fn take_bytes(&mut self, count: usize) -> Option<Range<usize>> {
+        self.framer.take_bytes(count, self.buf.len())
+    }
+
+    /// The next piece, waited for.
+    pub async fn next(&mut self) -> Res<Vec<u8>> {
+        loop {
+            if let Some(range) = self.take() {
+                return Ok(self.piece(range).to_vec());
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// The first piece that is meant; others are passed over.
+    pub async fn until(&mut self, meant: impl Fn(&[u8]) -> bool) -> Res<Vec<u8>> {
+        loop {
+            let piece = self.next().await?;
+            if meant(&piece) {
+                return Ok(piece);
+            }
+            if super::framer::is(&piece, "stream:error") {
+                return fault(format!("stream error: {}", String::from_utf8_lossy(&piece)));
+            }
+        }
+    }
+
+    /// Closes the stream as RFC 6120 §4.4 wants and waits for the server's closing tag.
+    pub async fn close(mut self) -> Res<()> {
+        self.send(b"</stream:stream>").await?;
+        let closing = |piece: &[u8]| piece == b"</stream:stream>";
+        let closed = async {
+            while !self.take().is_some_and(|range| closing(self.piece(range))) {
+                if self.fill().await.is_err() {
+                    return;
+                }
+            }
+        };
+        closed.await;
+        Ok(())
+    }
+}
+
+const READ_BYTES: usize = 4096;
+const KEPT_BYTES: usize = 16_384;

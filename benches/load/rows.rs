@@ -1,0 +1,162 @@
+//! The rows of the table, and how each is measured.
+
+use super::args::Args;
+use super::chat::Plan;
+use super::fault::Res;
+use super::floor::Floor;
+use super::results::Row;
+use super::target::Security::{self, Plain, Tls};
+use super::target::Target;
+use super::{chat, login, offline, presence, process, ready, resume, syscalls};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A workload.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// Its name in the file of figures.
+    pub name: &'static str,
+    /// Which servers are measured: those set up for this.
+    pub group: &'static str,
+    /// What is done.
+    pub work: Work,
+}
+
+/// What is done.
+#[derive(Debug, Clone, Copy)]
+pub enum Work {
+    /// Memory of the fresh server.
+    Fresh,
+    /// Memory of ready sessions.
+    Ready(Security),
+    /// Logins.
+    Login(Security),
+    /// Pairs that chat, with so many messages under way.
+    Chat(Security, usize, u64),
+    /// The same with a hint that nothing is to be stored (XEP-0334).
+    Transient(Security, usize, u64),
+    /// The same with XEP-0198.
+    Managed(Security, usize, u64),
+    /// Offline messages, stored and delivered.
+    Offline,
+    /// Resumptions.
+    Resume(Security),
+    /// Changes of presence.
+    Presence,
+    /// System calls of a chat of five pairs with so many under way.
+    Syscalls(u64),
+}
+
+/// All, in their order.
+pub const ROWS: &[Spec] = &[
+    Spec { name: "rss", group: "fresh", work: Work::Fresh },
+    Spec { name: "ready-plain", group: "fresh", work: Work::Ready(Plain) },
+    Spec { name: "ready-tls", group: "fresh", work: Work::Ready(Tls) },
+    Spec { name: "login-plain", group: "bare", work: Work::Login(Plain) },
+    Spec { name: "login-tls", group: "bare", work: Work::Login(Tls) },
+    Spec { name: "chat-plain-50x4", group: "bare", work: Work::Chat(Plain, 50, 4) },
+    Spec { name: "chat-tls-50x4", group: "bare", work: Work::Chat(Tls, 50, 4) },
+    Spec { name: "chat-plain-5x1", group: "bare", work: Work::Chat(Plain, 5, 1) },
+    Spec { name: "chat-tls-5x1", group: "bare", work: Work::Chat(Tls, 5, 1) },
+    Spec { name: "transient-plain-50x4", group: "bare", work: Work::Transient(Plain, 50, 4) },
+    Spec { name: "transient-plain-5x1", group: "bare", work: Work::Transient(Plain, 5, 1) },
+    Spec { name: "archive-plain-50x4", group: "archive", work: Work::Managed(Plain, 50, 4) },
+    Spec { name: "archive-tls-50x4", group: "archive", work: Work::Managed(Tls, 50, 4) },
+    Spec { name: "archive-plain-5x1", group: "archive", work: Work::Managed(Plain, 5, 1) },
+    Spec { name: "offline", group: "bare", work: Work::Offline },
+    Spec { name: "offline-durable", group: "durable", work: Work::Offline },
+    Spec { name: "resume-plain", group: "bare", work: Work::Resume(Plain) },
+    Spec { name: "resume-tls", group: "bare", work: Work::Resume(Tls) },
+    Spec { name: "presence", group: "bare", work: Work::Presence },
+    Spec { name: "syscalls-5x1", group: "bare", work: Work::Syscalls(1) },
+    Spec { name: "syscalls-5x4", group: "bare", work: Work::Syscalls(4) },
+];
+
+/// Runs a row against a server: named figures.
+pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(String, Row)>> {
+    let name = spec.name.to_owned();
+    let one = |row: Row| vec![(spec.name.to_owned(), row)];
+    let size = Size::of(args);
+    #[allow(clippy::cast_precision_loss)]
+    Ok(match spec.work {
+        Work::Fresh => {
+            let memory = process::memory(target.pid)?;
+            one(Row::new().with("rss", memory.rss as f64).with("pss", memory.pss as f64))
+        }
+        Work::Ready(security) => {
+            let rows = ready::run(target, security, &args.sessions, REST).await?;
+            let named = args.sessions.iter().map(|count| format!("{name}-{count}"));
+            named.zip(rows).collect()
+        }
+        Work::Login(security) => one(login::run(target, security, size.logins).await?),
+        Work::Chat(security, pairs, window) => {
+            one(chat::run(target, &size.plan(security, pairs, window)).await?)
+        }
+        Work::Transient(security, pairs, window) => {
+            let payloads = "<no-store xmlns='urn:xmpp:hints'/>";
+            let plan = Plan { payloads, ..size.plan(security, pairs, window) };
+            one(chat::run(target, &plan).await?)
+        }
+        Work::Managed(security, pairs, window) => {
+            let plan = Plan { managed: true, ..size.plan(security, pairs, window) };
+            one(chat::run(target, &plan).await?)
+        }
+        Work::Offline => {
+            let (stored, drained) = offline::run(target, &size.offline()).await?;
+            vec![(name.clone(), stored), (format!("{name}-drain"), drained)]
+        }
+        Work::Resume(security) => one(resume::run(target, security, size.logins).await?),
+        Work::Presence => one(presence::run(target, &size.storm()).await?),
+        Work::Syscalls(window) => {
+            one(syscalls::run(target, &size.plan(Plain, 5, window), size.traced).await?)
+        }
+    })
+}
+
+/// Runs a row on the relay, where that makes sense.
+pub async fn run_floor(spec: &Spec, floor: &Floor, args: &Args) -> Res<Option<Row>> {
+    let size = Size::of(args);
+    Ok(match spec.work {
+        Work::Chat(security, pairs, window) | Work::Transient(security, pairs, window) => {
+            Some(floor.chat(&size.plan(security, pairs, window)).await?)
+        }
+        Work::Login(Tls) => Some(floor.handshakes(size.logins).await?),
+        _ => None,
+    })
+}
+
+/// How long and how much.
+struct Size {
+    quick: bool,
+    logins: usize,
+    traced: u64,
+    patience: Duration,
+}
+
+impl Size {
+    fn of(args: &Args) -> Self {
+        // A loss shows as silence, and on purpose it need not be waited for long.
+        let patience = Duration::from_secs(if args.proxy.is_some() { 1 } else { 20 });
+        let (logins, traced) = if args.quick { (500, 200) } else { (2000, 1000) };
+        Self { quick: args.quick, logins, traced, patience }
+    }
+
+    fn plan(&self, security: Security, pairs: usize, window: u64) -> Plan {
+        let secs = if self.quick { 1.0 } else { 4.0 };
+        let (managed, payloads, patience) = (false, "", self.patience);
+        Plan { security, pairs, window, managed, payloads, secs, patience }
+    }
+
+    fn offline(&self) -> offline::Plan {
+        let (messages, secs) = if self.quick { (100, 2.0) } else { (400, 10.0) };
+        let patience = 2 * self.patience;
+        offline::Plan { senders: 50, window: 20, messages, secs, patience }
+    }
+
+    fn storm(&self) -> presence::Plan {
+        let changes = if self.quick { 10 } else { 50 };
+        presence::Plan { users: 300, side: 10, changes, patience: self.patience }
+    }
+}
+
+const REST: Duration = Duration::from_secs(3);

@@ -1,0 +1,189 @@
+#!/usr/bin/env bash
+# The load bench from one end to the other: builds, starts the servers, runs the rows, prints the table.
+#
+#   benches/load/run.sh [--quick] [--rounds N] [--sessions N,N] [--phases fresh,bare,durable,archive]
+#                       [--out TABLE.md]
+#
+# PEERS_DIR  a folder with prosody/start.sh and ejabberd/start.sh (`start.sh DIR PORT` starts a
+#            throw-away server and leaves DIR/pid; PEER_STORAGE=sqlite makes it durable). Without it
+#            only Stonechat and the floor are measured. Missing Debian packages are installed.
+# LOAD_DIR   scratch folder [a new one under /tmp, removed at the end]
+# LOAD_PORT  first of three ports [15322]
+# CARGO      the cargo to build with [cargo]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+quick=() rounds=() sessions=() phases=fresh,bare,durable,archive out=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --quick) quick=(--quick) ;;
+    --rounds) rounds=(--rounds "$2"); shift ;;
+    --sessions) sessions=(--sessions "$2"); shift ;;
+    --phases) phases=$2; shift ;;
+    --out) out=$2; shift ;;
+    *) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  esac
+  shift
+done
+
+dir=${LOAD_DIR:-$(mktemp -d /tmp/stonechat-load-XXXXXX)}
+mkdir -p "$dir"
+port=${LOAD_PORT:-15322}
+domain=bench.localhost
+peers=()
+[ -z "${PEERS_DIR:-}" ] || peers=(prosody ejabberd)
+ulimit -n "$(ulimit -Hn)"
+
+packages() {
+  local wanted=(strace) missing=()
+  [ ${#peers[@]} = 0 ] ||
+    wanted+=(prosody ejabberd lua-dbi-sqlite3 lua-zlib sqlite3 erlang-p1-sqlite3 openssl)
+  for package in "${wanted[@]}"; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  local sudo=
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  $sudo apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+build() {
+  ${CARGO:-cargo} build --release --quiet
+  bench=$(${CARGO:-cargo} bench --bench load --no-run --message-format=json 2>/dev/null |
+    grep -o '"executable":"[^"]*/load-[^"]*"' | tail -n 1 | cut -d'"' -f4)
+  server=$PWD/target/release/stonechat
+}
+
+ours() { # ours DIR PORT ARCHIVE: as any server, but for rates, and for logins in the clear
+  mkdir -p "$1"
+  cat > "$1/stonechat.toml" <<CONFIG
+data_dir = "$1/data"
+[[host]]
+domain = "$domain"
+[c2s]
+listen = ["127.0.0.1:$2"]
+listen_tls = []
+require_tls = false
+[sasl]
+iterations = 4096
+[limits]
+bytes_per_second = 0
+stanzas_per_second = 0
+streams_per_ip = 0
+connections_per_second = 0
+offline_messages_max = 1000000
+offline_bytes_max = 1000000000
+[modules.mam]
+enabled = $3
+[modules.register]
+open = true
+per_ip_per_hour = 0
+[log]
+level = "error"
+CONFIG
+  setsid "$server" --config "$1/stonechat.toml" serve > "$1/out.log" 2>&1 < /dev/null &
+  echo $! > "$1/pid"
+  until (exec 3<> "/dev/tcp/127.0.0.1/$2") 2>/dev/null; do
+    kill -0 "$(cat "$1/pid")" || { cat "$1/out.log" >&2; exit 1; }
+    sleep 0.1
+  done
+}
+
+start() { # start GROUP: every server, set up for the rows of that group; fills `targets`
+  local group=$1 storage='' scripts=${PEERS_DIR:-} at=$port
+  targets=()
+  case $group in
+    durable) storage=sqlite ;;
+    archive) storage=sqlite; scripts=$dir/scripts; with_archive ;;
+  esac
+  local archive=false
+  [ "$group" != archive ] || archive=true
+  local place=$dir/$group
+  # What the fresh server's memory is measured with is what the bare rows run on.
+  [ "$group" != fresh ] || place=$dir/bare
+  ours "$place/stonechat" "$at" "$archive"
+  targets+=(--target "stonechat=127.0.0.1:$at,pid=$(cat "$place/stonechat/pid"),domain=$domain")
+  for peer in ${peers[@]+"${peers[@]}"}; do
+    at=$((at + 1))
+    if [ -n "$storage" ]; then
+      PEER_STORAGE=$storage "$scripts/$peer/start.sh" "$place/$peer" "$at" > /dev/null
+    else
+      "$scripts/$peer/start.sh" "$place/$peer" "$at" > /dev/null
+    fi
+    targets+=(--target "$peer=127.0.0.1:$at,pid=$(cat "$place/$peer/pid"),domain=$domain")
+  done
+}
+
+with_archive() { # the peers' scripts, with XEP-0313 for everybody
+  [ ${#peers[@]} -gt 0 ] || return 0
+  rm -rf "$dir/scripts"
+  cp -r "$PEERS_DIR" "$dir/scripts"
+  chmod -R u+w "$dir/scripts"
+  sed -i 's/"register" }/"register", "mam" }/' "$dir/scripts/prosody/prosody.cfg.lua.in"
+  sed -i 's/^  mod_offline:/  mod_mam:\n    default: always\n    db_type: sql\n  mod_offline:/' \
+    "$dir/scripts/ejabberd/ejabberd.yml.in"
+}
+
+stop() {
+  local pid file
+  for file in "$dir"/*/*/pid; do
+    [ -f "$file" ] || continue
+    pid=$(cat "$file")
+    kill "$pid" 2>/dev/null || true
+    # The next one gets its port only when it is gone.
+    for second in $(seq 60); do
+      kill -0 "$pid" 2>/dev/null || break
+      sleep 1
+    done
+    kill -KILL "$pid" 2>/dev/null || true
+    [ "$second" -lt 10 ] || echo "$file: took $second s to stop" >&2
+    rm -f "$file"
+  done
+}
+
+finish() {
+  stop
+  [ -n "${LOAD_DIR:-}" ] || rm -rf "$dir"
+}
+trap finish EXIT
+
+failed=0
+run() { # run ARGUMENTS: rows against the servers that are up; a row that fails does not end the rest
+  "$bench" "${targets[@]}" ${quick[@]+"${quick[@]}"} ${rounds[@]+"${rounds[@]}"} \
+    ${sessions[@]+"${sessions[@]}"} --results "$dir/figures.tsv" "$@" || failed=1
+}
+
+has() { [[ ",$phases," == *",$1,"* ]]; }
+
+packages
+build
+if has fresh; then
+  start fresh
+  run --prepare
+  stop
+  for security in plain tls; do
+    start fresh
+    [ $security = tls ] || run --only rss --rounds 1
+    run --only "ready-$security" --rounds 1
+    stop
+  done
+fi
+for group in bare durable archive; do
+  has $group || continue
+  start $group
+  floor=()
+  [ $group != bare ] || floor=(--floor)
+  run --group $group ${floor[@]+"${floor[@]}"}
+  stop
+done
+
+table() {
+  echo "$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | xargs), $(nproc) cores, Linux $(uname -r)," \
+    "$(date +%F), $(git describe --always --dirty 2>/dev/null || true)"
+  echo
+  "$bench" --table "$dir/figures.tsv"
+}
+table
+[ -z "$out" ] || table > "$out"
+exit $failed

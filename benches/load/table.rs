@@ -1,0 +1,128 @@
+//! The table: medians side by side, and what they are of the best peer's and of the floor's.
+
+use super::results::Results;
+use std::fmt::Write;
+
+/// A line of the table: what stands first, the row, its metric, and the unit.
+struct Line(&'static str, &'static str, &'static str, Unit);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    /// Seconds of the processor per 1,000.
+    Cpu,
+    /// Milliseconds.
+    Millis,
+    /// A second; more is better.
+    Rate,
+    Kilobytes,
+    Megabytes,
+    Calls,
+}
+
+/// The table as Markdown.
+pub fn render(results: &Results) -> String {
+    let peers: Vec<String> =
+        results.names().into_iter().filter(|name| name != OURS && name != FLOOR).collect();
+    let mut out = String::from("| workload | stonechat |");
+    for peer in &peers {
+        let _ = write!(out, " {peer} |");
+    }
+    out.push_str(" floor | to best peer | to floor | noise |\n|---|");
+    out.push_str(&"---|".repeat(peers.len() + 5));
+    out.push('\n');
+    for line in LINES {
+        render_line(&mut out, results, &peers, line);
+    }
+    out
+}
+
+fn render_line(out: &mut String, results: &Results, peers: &[String], line: &Line) {
+    let Line(label, row, metric, unit) = *line;
+    let of = |name: &str| results.median(row, name, metric);
+    let (ours, floor) = (of(OURS), of(FLOOR));
+    let theirs: Vec<_> = peers.iter().map(|peer| of(peer)).collect();
+    if ours.is_none() && floor.is_none() && theirs.iter().all(Option::is_none) {
+        return;
+    }
+    let better = |a: f64, b: f64| if unit == Unit::Rate { a.max(b) } else { a.min(b) };
+    let best = theirs.iter().flatten().map(|(value, _)| *value).reduce(better);
+    let cell = |value: Option<(f64, _)>| value.map_or(String::new(), |(v, _)| unit.told(v));
+    let ratio = |to: Option<f64>| match (ours, to) {
+        (Some((ours, _)), Some(to)) if to > 0.0 => told_ratio(ours / to),
+        _ => String::new(),
+    };
+    let _ = write!(out, "| {label} | {} |", cell(ours));
+    for peer in &theirs {
+        let _ = write!(out, " {} |", cell(*peer));
+    }
+    let spread = [ours, floor].into_iter().chain(theirs).flatten().filter_map(|(_, s)| s);
+    let spread =
+        spread.reduce(f64::max).map_or("one run".to_owned(), |s| format!("{:.0} %", s * 100.0));
+    let (to_best, to_floor) = (ratio(best), ratio(floor.map(|(value, _)| value)));
+    let _ = writeln!(out, " {} | {to_best} | {to_floor} | {spread} |", cell(floor));
+}
+
+fn told_ratio(ratio: f64) -> String {
+    if ratio < 0.5 { format!("1/{:.1}", 1.0 / ratio) } else { format!("{ratio:.2} x") }
+}
+
+impl Unit {
+    fn told(self, value: f64) -> String {
+        match self {
+            Self::Cpu if value < 0.01 => format!("{value:.5}"),
+            Self::Cpu => format!("{value:.4}"),
+            Self::Millis => format!("{:.3} ms", value / 1000.0),
+            Self::Rate => format!("{value:.0}/s"),
+            Self::Kilobytes => format!("{:.1} KB", value / 1000.0),
+            Self::Megabytes => format!("{:.1} MB", value / 1e6),
+            Self::Calls => format!("{value:.2}"),
+        }
+    }
+}
+
+const OURS: &str = "stonechat";
+const FLOOR: &str = "floor";
+
+use Unit::{Calls, Cpu, Kilobytes, Megabytes, Millis, Rate};
+
+const LINES: &[Line] = &[
+    Line("RSS of the fresh server", "rss", "rss", Megabytes),
+    Line("a ready session, plain, 500", "ready-plain-500", "pss", Kilobytes),
+    Line("a ready session, plain, 1,000", "ready-plain-1000", "pss", Kilobytes),
+    Line("a ready session, plain, 10,000", "ready-plain-10000", "pss", Kilobytes),
+    Line("a ready session, TLS, 500", "ready-tls-500", "pss", Kilobytes),
+    Line("a ready session, TLS, 1,000", "ready-tls-1000", "pss", Kilobytes),
+    Line("a ready session, TLS, 10,000", "ready-tls-10000", "pss", Kilobytes),
+    Line("login, plain: CPU", "login-plain", "cpu", Cpu),
+    Line("login, TLS 1.3: CPU", "login-tls", "cpu", Cpu),
+    Line("chat, plain, 50 pairs, 4 in flight: CPU", "chat-plain-50x4", "cpu", Cpu),
+    Line("… messages a second", "chat-plain-50x4", "rate", Rate),
+    Line("chat, TLS, 50 pairs, 4 in flight: CPU", "chat-tls-50x4", "cpu", Cpu),
+    Line("chat, plain, 5 pairs, 1 in flight: CPU", "chat-plain-5x1", "cpu", Cpu),
+    Line("… p50", "chat-plain-5x1", "p50", Millis),
+    Line("… p95", "chat-plain-5x1", "p95", Millis),
+    Line("chat, TLS, 5 pairs, 1 in flight: CPU", "chat-tls-5x1", "cpu", Cpu),
+    Line("… p50", "chat-tls-5x1", "p50", Millis),
+    Line("… p95", "chat-tls-5x1", "p95", Millis),
+    Line("chat with no-store, plain, 50 x 4: CPU", "transient-plain-50x4", "cpu", Cpu),
+    Line("chat with no-store, plain, 5 x 1: CPU", "transient-plain-5x1", "cpu", Cpu),
+    Line("… p50", "transient-plain-5x1", "p50", Millis),
+    Line("archived chat, XEP-0198, plain, 50 x 4: CPU", "archive-plain-50x4", "cpu", Cpu),
+    Line("… messages a second", "archive-plain-50x4", "rate", Rate),
+    Line("archived chat, XEP-0198, TLS, 50 x 4: CPU", "archive-tls-50x4", "cpu", Cpu),
+    Line("archived chat, XEP-0198, plain, 5 x 1: CPU", "archive-plain-5x1", "cpu", Cpu),
+    Line("… p50", "archive-plain-5x1", "p50", Millis),
+    Line("offline messages (peers: no sync): CPU", "offline", "cpu", Cpu),
+    Line("… messages a second", "offline", "rate", Rate),
+    Line("offline drain: CPU", "offline-drain", "cpu", Cpu),
+    Line("offline messages, durable: CPU", "offline-durable", "cpu", Cpu),
+    Line("… messages a second", "offline-durable", "rate", Rate),
+    Line("offline drain, durable: CPU", "offline-durable-drain", "cpu", Cpu),
+    Line("XEP-0198 resume, plain: CPU", "resume-plain", "cpu", Cpu),
+    Line("XEP-0198 resume, TLS: CPU", "resume-tls", "cpu", Cpu),
+    Line("presence storm, 300 x 20: CPU per 1,000 copies", "presence", "cpu", Cpu),
+    Line("system calls a message, 5 x 1", "syscalls-5x1", "calls", Calls),
+    Line("… with those that wait and wake", "syscalls-5x1", "all", Calls),
+    Line("system calls a message, 5 x 4", "syscalls-5x4", "calls", Calls),
+    Line("… with those that wait and wake", "syscalls-5x4", "all", Calls),
+];
