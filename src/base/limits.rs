@@ -62,7 +62,7 @@ pub struct Limits {
     pub resume_time: Duration,
     /// Sessions that wait to be resumed at one time.
     pub sleepers_max: usize,
-    /// Bytes of all that waits for them.
+    /// Bytes of all that waits for them. Above it, whoever has more than an even share ends.
     pub sleepers_bytes_max: usize,
 }
 

@@ -28,6 +28,8 @@ pub struct Module {
     pub name: &'static str,
     /// Which accounts have it; none: all. For the others it is as though it were not there.
     pub serves: Option<Serves>,
+    /// Whether hosted domains show its features; none: always.
+    pub shown: Option<fn(&Config) -> bool>,
     /// What it implements.
     pub specs: &'static [Spec],
     /// What hosted domains are through it (XEP-0030 §3.1).
@@ -66,6 +68,7 @@ impl Module {
     pub const EMPTY: Self = Self {
         name: "",
         serves: None,
+        shown: None,
         specs: &[],
         identities: &[],
         features: &[],

@@ -1,7 +1,9 @@
 //! XEP-0115: Entity Capabilities, of the server as a stream feature. Those of clients travel in
 //! presence, untouched; caching them is for clients until PEP filters by them.
 
+use super::Config;
 use super::api::{Identity, Module, On, Spec, Stage};
+use super::pipeline::server_features;
 use crate::base::hash::{base64, sha1};
 use crate::xml::writer::Xml;
 
@@ -15,10 +17,10 @@ pub const MODULE: Module = Module {
         "src/modules/caps.rs",
     )],
     features: &[On::Server(NS)],
-    stream_features: Some(|_config, stage| match stage {
+    stream_features: Some(|config, stage| match stage {
         // A stranger may not ask what the hash stands for, so it learns the hash after SASL.
         Stage::Authenticate => None,
-        Stage::Bind => Some(stream_feature()),
+        Stage::Bind => Some(stream_feature(config)),
     }),
     ..Module::EMPTY
 };
@@ -37,12 +39,11 @@ pub fn sorted(features: impl Iterator<Item = &'static str>) -> Vec<&'static str>
 }
 
 /// `<c/>` of §6.3.
-fn stream_feature() -> String {
+fn stream_feature(config: &Config) -> String {
     let identities = super::ALL.iter().flat_map(|module| module.identities.iter().copied());
     let mut identities: Vec<_> = identities.collect();
     identities.sort_unstable();
-    let features = super::ALL.iter().flat_map(|module| module.features.iter().copied());
-    let features = sorted(features.filter_map(On::server));
+    let features = server_features(super::ALL, config);
     let mut xml = Xml::new();
     xml.start("c")
         .attr("xmlns", NS)

@@ -33,7 +33,7 @@ pub const MODULE: Module = Module {
 };
 
 fn server_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
-    let features = caps::sorted(cx.about.disco_features().filter_map(On::server));
+    let features = cx.about.server_features(&cx.config);
     let identities = cx.about.identities();
     let node = node(iq);
     // XEP-0115 §6.2: the caps node of the stream feature says the same as no node.

@@ -8,7 +8,7 @@ use super::api::{
     IqRoute, Module, On, OnStanza, Phase, Presented, Reply, Serves, Stage, Target, Unbound,
     Verdict,
 };
-use super::{Config, SessionState, Shared};
+use super::{Config, SessionState, Shared, caps};
 use crate::jid::BareJid;
 use crate::router::registry::Resource;
 use crate::stanza::iq::Iq;
@@ -106,9 +106,9 @@ impl Pipeline {
         all
     }
 
-    /// Every disco feature that the modules name.
-    pub fn disco_features(&self) -> impl Iterator<Item = On> {
-        self.modules.iter().flat_map(|module| module.features.iter().copied())
+    /// The features of hosted domains, in the order of XEP-0115 §5.1.
+    pub fn server_features(&self, config: &Config) -> Vec<&'static str> {
+        server_features(self.modules, config)
     }
 
     /// The features of an account.
@@ -230,6 +230,16 @@ impl Pipeline {
 }
 
 /// Does the addressed account have the module?
+/// The features of hosted domains.
+pub(super) fn server_features(
+    modules: &'static [&'static Module],
+    config: &Config,
+) -> Vec<&'static str> {
+    let shown = modules.iter().filter(|module| module.shown.is_none_or(|shown| shown(config)));
+    let features = shown.flat_map(|module| module.features.iter().copied());
+    caps::sorted(features.filter_map(On::server))
+}
+
 fn serves_it(serves: Serves, cx: &Cx, iq: &Iq) -> bool {
     let account = iq.to().map_or_else(|| cx.bare(), |to| to.bare());
     serves(&cx.config, &account)

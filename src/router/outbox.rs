@@ -121,7 +121,9 @@ impl Outbox {
         inner.bytes = bytes;
         let wake = inner.queue.is_empty() || inner.watched;
         inner.queue.push_back(item);
-        let level = if bytes > self.bytes_max / 2 { Level::OverHalf } else { Level::Easy };
+        // A sleeper takes nothing, however long one waits for it.
+        let slow = bytes > self.bytes_max / 2 && !inner.watched;
+        let level = if slow { Level::OverHalf } else { Level::Easy };
         Ok(Put { level, wake })
     }
 
@@ -221,10 +223,10 @@ impl Outbox {
         self.lock().queue.iter().cloned().collect()
     }
 
-    /// True while more than half is used.
+    /// True while more than half is used, and the session may take it.
     pub fn over_half(&self) -> bool {
         let inner = self.lock();
-        !inner.closed && inner.bytes > self.bytes_max / 2
+        !inner.closed && !inner.watched && inner.bytes > self.bytes_max / 2
     }
 
     /// No more pushes; what was still queued comes back to go the undelivered way.
@@ -261,6 +263,18 @@ mod tests {
         assert_eq!(outbox.push(frame(900)), Err(Refused));
         assert!(matches!(outbox.take(usize::MAX, 9).end, Some(End::Failure(_))));
         assert_eq!(outbox.push(frame(1)), Err(Refused));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_sleeper() {
+        let outbox = Outbox::new(1000);
+        assert_eq!(outbox.push(frame(500)), Ok(Level::OverHalf));
+        assert!(outbox.over_half());
+        outbox.watch(true);
+        assert!(!outbox.over_half());
+        assert_eq!(outbox.push(frame(1)), Ok(Level::Easy));
+        outbox.watch(false);
+        assert!(outbox.over_half());
     }
 
     #[test]

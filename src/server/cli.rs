@@ -118,7 +118,7 @@ pub enum User {
     Disable(Account),
     /// Open a shut account again
     Enable(Account),
-    /// Delete an account with its contacts and waiting messages
+    /// Delete an account with its contacts, archive and waiting messages
     Del(Account),
     /// List accounts
     List {
@@ -260,8 +260,8 @@ database itself when no server runs. So run them as the server's user and with i
 
 const BACKUP_EXAMPLES: &str = "\
 Examples:
-  stonechat backup /var/backups/stonechat/monday.db
-  stonechat backup \"/var/backups/stonechat/$(date +%F).db\"      each day, from cron
+  stonechat backup /var/lib/stonechat/backups/monday.db
+  stonechat backup \"/var/lib/stonechat/backups/$(date +%F).db\"   each day; from cron: \\%F
 
 The running server writes the file: its user must be able to. When no server runs, the command writes \
 it itself. The copy is the database as it was when the command began, in one file, checked, and \
@@ -270,7 +270,7 @@ readable by its owner only. Certificates are not in it: keep the folder tls/ too
 const RESTORE_EXAMPLES: &str = "\
 Examples:
   systemctl stop stonechat
-  stonechat --data-dir /var/lib/stonechat restore /var/backups/stonechat/monday.db
+  stonechat --data-dir /var/lib/stonechat restore /var/lib/stonechat/backups/monday.db
   systemctl start stonechat
 
 The backup is checked before anything is changed. The database that was there before is kept beside \

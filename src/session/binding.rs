@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Context;
+use super::{Context, named};
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Goodbye};
 use crate::router::outbox::Outgoing;
@@ -48,7 +48,7 @@ impl Drop for Binding {
         }
         // It may be a panic that ends the session: another one on the way out would end the server.
         if catch_unwind(AssertUnwindSafe(|| self.leave())).is_err() {
-            tracing::error!(jid = %self.cx.who.jid, "a session did not take leave");
+            tracing::error!(jid = named(&self.cx.who.jid), "a session did not take leave");
         }
     }
 }

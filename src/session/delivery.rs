@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
 
+use super::named;
 use super::run::{Session, now, wall};
 use crate::base::id::{self, OsRng};
 use crate::base::time::{from_micros, micros};
@@ -15,7 +16,7 @@ use crate::router::outbox::Outgoing;
 use crate::router::owed::Claim;
 use crate::router::registry::User;
 use crate::stanza::delay::delay;
-use crate::stanza::ids::stanza_id;
+use crate::stanza::ids::{self, stanza_id};
 use crate::stanza::{Frame, Stanza};
 use crate::store::StoreError;
 use crate::store::mailbox::{self, MailRow};
@@ -152,7 +153,7 @@ impl Session {
             }
             Err(error) => {
                 // The rows stay owed: the next session gets them.
-                tracing::error!(%error, jid = %self.binding.cx.who.jid, "owed messages could not be read");
+                tracing::error!(%error, jid = named(&self.binding.cx.who.jid), "owed messages could not be read");
                 self.release(claims);
             }
         }
@@ -163,9 +164,17 @@ impl Session {
     fn deliver_row(&mut self, row: MailRow) {
         let who = &self.binding.cx.who;
         let (Some(stanza), Some(account)) = (Stanza::ours(row.stanza.into()), who.account) else {
-            tracing::error!(row.seq, jid = %who.jid, "a stored message is damaged and was left out");
+            tracing::error!(
+                row.seq,
+                jid = named(&who.jid),
+                "a stored message is damaged and was left out"
+            );
             return;
         };
+        // What an older release let in may have ids that claim to be ours.
+        let router = &self.binding.cx.router;
+        let stripped = ids::stripped(&stanza, |domain| router.is_local(domain));
+        let stanza = stripped.unwrap_or(stanza);
         let id = self.binding.cx.store.ids().seal(account.0, row.seq);
         let mut payloads = stanza_id(who.jid.bare_str(), &id);
         payloads.extend(delay(who.jid.domain(), from_micros(row.at)));

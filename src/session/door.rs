@@ -155,14 +155,17 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// So much waits for this session now; false when it is too much for all of them together.
+    /// So much waits for this session now; false when it is too much for all of them together, and more
+    /// than its even share: who sleeps beside somebody's hoard does not pay for it. All of them
+    /// together stay below twice the bound.
     pub fn weigh(&mut self, bytes: usize, limits: &Limits) -> bool {
         let all = &self.doors.bytes;
         let before = all.fetch_add(bytes, Ordering::Relaxed);
         all.fetch_sub(self.bytes, Ordering::Relaxed);
         let total = before + bytes - self.bytes;
         self.bytes = bytes;
-        total <= limits.sleepers_bytes_max
+        let sleepers = self.doors.sleepers.load(Ordering::Relaxed).max(1);
+        total <= limits.sleepers_bytes_max || bytes <= limits.sleepers_bytes_max / sleepers
     }
 }
 
@@ -203,6 +206,8 @@ mod tests {
         assert!(doors.bed(&limits).is_none(), "full");
         assert!(first.weigh(60, &limits) && first.weigh(50, &limits));
         assert!(second.weigh(50, &limits) && !second.weigh(51, &limits));
+        // Whose share is even does not pay for another's.
+        assert!(!first.weigh(90, &limits) && second.weigh(50, &limits));
         drop(second);
         assert!(first.weigh(100, &limits));
         drop(first);

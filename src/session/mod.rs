@@ -18,7 +18,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::sync::{Semaphore, watch};
+use tracing::field::DisplayValue;
 
+use crate::jid::FullJid;
 use crate::modules::{Config, Pipeline};
 use crate::router::Router;
 use crate::router::registry::Conflict;
@@ -52,6 +54,11 @@ pub struct Context {
     pub doors: Arc<Doors>,
     /// Where clients are asked to come back to (XEP-0198 §3).
     pub resume_location: Option<String>,
+}
+
+/// An address for the log: there from debug on.
+fn named(jid: &FullJid) -> Option<DisplayValue<&FullJid>> {
+    tracing::enabled!(tracing::Level::DEBUG).then(|| tracing::field::display(jid))
 }
 
 /// A connection that was just accepted.

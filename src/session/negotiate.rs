@@ -12,7 +12,7 @@ use super::binding::Binding;
 use super::door::{Connection, Guard, Knock, Refused};
 use super::run::Session;
 use super::wire::{Event, Io, Wire};
-use super::{Arrival, Context};
+use super::{Arrival, Context, named};
 use crate::base::credential::HashName;
 use crate::base::hash::sha256;
 use crate::base::id::{self, OsRng};
@@ -432,7 +432,7 @@ impl Negotiation {
     fn into_session(self, full: FullJid) -> Option<Session> {
         let binding = self.bound?;
         let (peer, secure) = (self.peer, self.machine.is_secured());
-        tracing::info!(jid = %full, %peer, secure, "session started");
+        tracing::info!(jid = named(&full), %peer, secure, "session started");
         if *self.context.stopping.borrow() {
             // The stop may have gone through the registry just before this session was there.
             binding.cx.who.outbox.iter().for_each(|outbox| outbox.end(End::Shutdown));

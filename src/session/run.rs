@@ -15,6 +15,7 @@ use super::delivery::{Delivery, Drain, Ping, page};
 use super::door::Guard;
 use super::inbound::Handled;
 use super::managed::Managed;
+use super::named;
 use super::negotiate::GOODBYE;
 use super::pace::Pace;
 use super::wire::{Event, Io, Wire};
@@ -396,7 +397,7 @@ impl Session {
 
     pub(super) fn fail(&mut self, failure: StreamFailure) {
         if self.ending.is_none() {
-            tracing::info!(jid = %self.binding.cx.who.jid, peer = %self.binding.cx.who.peer, %failure, "stream ended");
+            tracing::info!(jid = named(&self.binding.cx.who.jid), peer = %self.binding.cx.who.peer, %failure, "stream ended");
             self.ending = Some(Ending::Failure(failure));
         }
     }
@@ -407,7 +408,9 @@ impl Session {
         let closed = matches!(ending, Ending::Closed);
         match ending {
             Ending::LieDown => {
-                self.abandon_handler();
+                // What still hangs is waited for: left out of the count, it would be sent again
+                // and be there twice; counted before it is known to fail, nobody would be told.
+                self.settle().await;
                 return self.lie_down().await;
             }
             Ending::Cut | Ending::Expired => {
@@ -415,13 +418,16 @@ impl Session {
                 return self.part(closed);
             }
             Ending::Closed => {
-                tracing::info!(jid = %self.binding.cx.who.jid, "session closed");
+                tracing::info!(jid = named(&self.binding.cx.who.jid), "session closed");
                 // The handler under way and the writes of all stanzas end before our closing tag:
                 // it acknowledges everything before it.
                 let _ = timeout(SETTLE, self.settle()).await;
             }
             Ending::GivenUp => {
-                tracing::info!(jid = %self.binding.cx.who.jid, "stream error from the client");
+                tracing::info!(
+                    jid = named(&self.binding.cx.who.jid),
+                    "stream error from the client"
+                );
             }
             Ending::Failure(failure) => self.wire.queue(failure.to_xml().into()),
             Ending::Stop => {

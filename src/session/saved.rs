@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::binding::Binding;
 use super::delivery::Delivery;
 use super::managed::{Asleep, Managed};
-use super::run::{Session, now, wall};
+use super::run::{Ending, Session, now, wall};
 use super::wire::Wire;
 use super::{Context, run};
 use crate::base::time::micros;
@@ -20,6 +20,7 @@ use crate::router::registry::{Account, Available, Bound, Conflict, Resource};
 use crate::router::ticket::Ledger;
 use crate::stanza::Frame;
 use crate::store::StoreError;
+use crate::store::accounts::AccountId;
 use crate::store::handled::{self, Seal, Sleeper};
 use crate::stream::sm::Sm;
 
@@ -128,7 +129,7 @@ impl Session {
 
 /// Brings the sessions back that slept over a restart; how many, and how many could not be.
 pub async fn wake_all(context: &Arc<Context>) -> Result<(usize, usize), StoreError> {
-    let (mut back, mut lost) = (Vec::new(), 0);
+    let (mut woken, mut lost) = (Vec::new(), 0);
     loop {
         let sleepers = context.router.store.write(|tx| handled::wake(tx, SLEEPERS_AT_ONCE)).await?;
         if sleepers.is_empty() {
@@ -136,17 +137,18 @@ pub async fn wake_all(context: &Arc<Context>) -> Result<(usize, usize), StoreErr
         }
         for sleeper in sleepers {
             match wake(context, sleeper).await? {
-                Some(session) => back.push(session),
+                Some(session) => woken.push(session),
                 None => lost += 1,
             }
         }
     }
-    let count = back.len();
+    let back = woken.iter().filter(|session| session.ending.is_none()).count();
+    lost += woken.len() - back;
     // All are in their places before the first one, whose time is over, takes leave of the others.
-    for session in back {
+    for session in woken {
         context.router.tasks.spawn("session", run::run(session));
     }
-    Ok((count, lost))
+    Ok((back, lost))
 }
 
 /// A state that cannot be read refuses that resumption only.
@@ -165,12 +167,8 @@ fn restored(
     saved: Saved,
 ) -> Option<Session> {
     let router = &context.router;
-    let time = Duration::from_secs(saved.resume_secs).min(router.limits.resume_time);
-    let until = SystemTime::UNIX_EPOCH + Duration::from_secs(saved.until);
-    // One whose time ran out meanwhile ends at once, and those who saw it learn that. A clock that
-    // was set back does not keep it for ever.
-    let left = until.duration_since(wall()).unwrap_or_default().min(time);
-    let bed = context.doors.bed(&router.limits)?;
+    let (time, left) = times(&saved, router.limits.resume_time);
+    let bed = context.doors.bed(&router.limits);
     let outbox = Arc::new(Outbox::new(router.limits.outbox_bytes_max));
     let session = router.next_session();
     let queued: Vec<Outgoing> = saved.queued.into_iter().map(outgoing).collect();
@@ -190,22 +188,7 @@ fn restored(
     let Bound::Done(None) = router.registry.bind(resource, false, policy, usize::MAX) else {
         return None;
     };
-    let who = Who {
-        jid: jid.clone(),
-        account: Some(sleeper.account),
-        session,
-        outbox: Some(outbox.clone()),
-        peer: std::net::Ipv4Addr::UNSPECIFIED.into(),
-        secure: true,
-    };
-    let cx = Cx {
-        who,
-        now: wall(),
-        config: context.config.clone(),
-        store: router.store.clone(),
-        router: router.clone(),
-        about: context.pipeline.clone(),
-    };
+    let cx = context_of(context, jid.clone(), sleeper.account, session, outbox.clone());
     let mut binding = Binding::new(context.clone(), cx);
     binding.goodbye.status = saved.status;
     router.registry.with(jid.bare_str(), |user| {
@@ -226,15 +209,49 @@ fn restored(
     }
     outbox.watch(true);
     let door = context.doors.open(sleeper.id, jid.bare(), outbox);
+    let has_bed = bed.is_some();
     let mut managed = Managed::new(sm, sleeper.id, Some((time, door)));
-    managed.asleep = Some(Asleep { until: now() + left, bed: Some(bed), parked: None });
+    managed.asleep = Some(Asleep { until: now() + left, bed, parked: None });
     let mut restored = Session::new(binding, Wire::nowhere(), None, saved.lang.as_deref(), now());
     restored.ledger = Arc::new(Ledger::restored(sleeper.id, sleeper.account, saved.h));
     restored.managed = Some(managed);
     restored.delivery = Delivery::restored(saved.unconfirmed, now());
-    restored.state = SessionState::load(&saved.modules)?;
+    match SessionState::load(&saved.modules) {
+        Some(state) if has_bed => restored.state = state,
+        // It cannot go on, and those who see it learn that.
+        _ => restored.ending = Some(Ending::Expired),
+    }
     restored.stir();
     Some(restored)
+}
+
+/// What its handlers see; where its client is, a resumption tells.
+fn context_of(
+    context: &Arc<Context>,
+    jid: FullJid,
+    account: AccountId,
+    session: u64,
+    outbox: Arc<Outbox>,
+) -> Cx {
+    let peer = std::net::Ipv4Addr::UNSPECIFIED.into();
+    let (account, outbox) = (Some(account), Some(outbox));
+    Cx {
+        who: Who { jid, account, session, outbox, peer, secure: true },
+        now: wall(),
+        config: context.config.clone(),
+        store: context.router.store.clone(),
+        router: context.router.clone(),
+        about: context.pipeline.clone(),
+    }
+}
+
+/// How long a session may be resumed, and how long still.
+fn times(saved: &Saved, most: Duration) -> (Duration, Duration) {
+    let time = Duration::from_secs(saved.resume_secs).min(most);
+    let until = SystemTime::UNIX_EPOCH + Duration::from_secs(saved.until);
+    // One whose time ran out meanwhile ends at once, and those who saw it learn that. A clock that
+    // was set back does not keep it for ever.
+    (time, until.duration_since(wall()).unwrap_or_default().min(time))
 }
 
 fn outgoing(item: Item) -> Outgoing {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::door::{Connection, Knock};
 use super::managed::Asleep;
+use super::named;
 use super::negotiate::GOODBYE;
 use super::pace::Pace;
 use super::run::{Ending, Session, now};
@@ -59,7 +60,10 @@ impl Session {
         let context = self.binding.context().clone();
         let bed = context.doors.bed(&context.router.limits).filter(|_| !stops);
         if bed.is_none() && !stops {
-            tracing::info!(jid = %self.binding.cx.who.jid, "too many sessions wait to be resumed");
+            tracing::info!(
+                jid = named(&self.binding.cx.who.jid),
+                "too many sessions wait to be resumed"
+            );
             return false;
         }
         let Some(managed) = &mut self.managed else { return false };
@@ -72,7 +76,10 @@ impl Session {
         self.forget_connection();
         self.sleeps(true);
         if !stops {
-            tracing::info!(jid = %self.binding.cx.who.jid, "connection lost; the session can be resumed");
+            tracing::info!(
+                jid = named(&self.binding.cx.who.jid),
+                "connection lost; the session can be resumed"
+            );
         }
         self.stir();
         true
@@ -170,12 +177,13 @@ impl Session {
         self.lang = lang.map(Into::into);
         self.pace = Pace::new(&self.binding.context().router.limits, now);
         (self.heard, self.ping, self.paused_until, self.slow) = (now, None, None, None);
-        tracing::info!(jid = %self.binding.cx.who.jid, %peer, secure, slept, "session resumed");
+        tracing::info!(jid = named(&self.binding.cx.who.jid), %peer, secure, slept, "session resumed");
         self.wire.queue(sm::resumed(&previd, self.ledger.h()));
         self.resend();
         // The connection knows that it is bound.
         let _ = answer.send(Ok(()));
         self.woken = true;
+        self.give_back_uncounted();
         let who = &self.binding.cx.who;
         let waits = self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
             user.non_negative().any(|resource| resource.session == who.session)
@@ -184,6 +192,22 @@ impl Session {
             // What other sleepers hold, this one was not meant to see, or has seen.
             self.begin_drain(User::claim_waiting);
         }
+    }
+
+    /// What was written before the stream counted is in neither count: whether it arrived nobody knows,
+    /// and an answer on this connection would not say so. It is owed still (promise.md 2).
+    fn give_back_uncounted(&mut self) {
+        let uncounted = std::mem::take(&mut self.delivery).take_unconfirmed();
+        if uncounted.is_empty() {
+            return;
+        }
+        let who = &self.binding.cx.who;
+        self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
+            for seq in uncounted {
+                user.owed.release(seq, who.session);
+            }
+        });
+        self.binding.cx.router.ended(who.jid.bare_str());
     }
 
     /// XEP-0198 §5: what the client did not handle comes again, in its order.

@@ -40,7 +40,8 @@ pub struct MailRow {
 /// What changed in the books of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settled {
-    /// Rows of the archive up to here are owed no longer, but for those listed.
+    /// Rows of the archive up to here are owed no longer, but for those listed. A mark before the one
+    /// that is kept says nothing: who writes it does not know that one.
     pub mark: Option<i64>,
     /// Rows that the mark passed, and that are owed still.
     pub listed: Vec<i64>,
@@ -136,7 +137,8 @@ super::sql! {
     ARCHIVE_ROW = "SELECT seq, stanza FROM archive WHERE seq = $1 AND account = $2";
     MAIL_ROW = "SELECT at, stanza FROM mailbox WHERE seq = $1 AND account = $2";
     MARK = "INSERT INTO archive_mark (account, seq) VALUES ($1, $2)
-        ON CONFLICT (account) DO UPDATE SET seq = excluded.seq";
+        ON CONFLICT (account) DO UPDATE SET seq = excluded.seq
+        WHERE excluded.seq > archive_mark.seq";
     LIST = "INSERT INTO owed_before (account, seq) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     UNLIST = "DELETE FROM owed_before WHERE account = $1 AND seq = $2";
     DELETE = "DELETE FROM mailbox WHERE account = $1 AND seq = $2";
@@ -185,6 +187,9 @@ mod tests {
             settle(tx, me, &settled(Some(2), &[1], &[], &[])).unwrap();
             assert_eq!(seqs(tx, me), [1, 5, 6]);
             settle(tx, me, &settled(Some(5), &[1], &[1], &[6, 99])).unwrap();
+            assert_eq!(seqs(tx, me), [0; 0]);
+            // A row that the mark passed long ago is confirmed: nothing behind it is owed again.
+            settle(tx, me, &settled(Some(1), &[], &[1], &[])).unwrap();
             assert_eq!(seqs(tx, me), [0; 0]);
             assert_eq!(seqs(tx, other), [101, 102, 105]);
         });

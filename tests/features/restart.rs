@@ -3,7 +3,7 @@
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
 use crate::harness::process::{Lab, PASSWORD, ends_with, run_in};
-use crate::harness::sm::{Stalled, chat, count, ids, is_delayed};
+use crate::harness::sm::{Resumption, Stalled, chat, count, ids, is_delayed};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -192,6 +192,27 @@ async fn who_slept_too_long_is_seen_to_leave() -> Outcome<()> {
     Ok(())
 }
 
+/// promise.md 10, 11: more sessions stop than may sleep: who finds no place is gone for all who see it.
+#[tokio::test]
+async fn who_finds_no_place_is_seen_to_leave() -> Outcome<()> {
+    let mut lasting = Lasting::new(&["limits.sleepers_max=1"]);
+    friends(&lasting.lab).await?;
+    let (alice, alice_id) = lasting.lab.managed("alice", "r").await?;
+    let (bob, bob_id) = lasting.lab.managed("bob", "r").await?;
+    lasting.restart();
+    drop((alice, bob));
+    let mut back = Vec::new();
+    for (user, id) in [("alice", &alice_id), ("bob", &bob_id)] {
+        let mut client = lasting.lab.authenticated(user).await?;
+        if let Resumption::Resumed(_) = client.resume(id, 0).await? {
+            back.push(client);
+        }
+    }
+    assert_eq!(back.len(), 1);
+    back[0].expect(|e| e.attr("type") == Some("unavailable")).await?;
+    Ok(())
+}
+
 /// promise.md 2, 11: what another device confirmed while it slept comes to the sleeper once, and is owed
 /// to nobody; a second restart changes nothing.
 #[tokio::test]
@@ -293,6 +314,51 @@ async fn a_stop_waits_for_what_is_being_written() -> Outcome<()> {
     lasting.start();
     let (_, h) = lasting.lab.resumed("alice", &id, 0).await?;
     assert_eq!(h, 1);
+    Ok(())
+}
+
+/// promise.md 6, 11: a disk that hangs for longer than the last acknowledgement waits. What the session is
+/// written down with covers what was committed meanwhile: or the client would send it again.
+#[tokio::test]
+async fn a_slow_disk_does_not_have_the_count_fall_behind() -> Outcome<()> {
+    let mut lasting = Lasting::new(&[]);
+    let (mut alice, id) = lasting.lab.managed("alice", "r").await?;
+    let stalled = Stalled::new(&lasting.lab);
+    alice.send(&chat("bob@localhost", "0")).await?;
+    assert_eq!(alice.r().await?, 0);
+    lasting.lab.process.signal("TERM");
+    is_cut(&mut alice, 0).await?;
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    drop(stalled);
+    lasting.stop_ended();
+    lasting.start();
+    let (_, h) = lasting.lab.resumed("alice", &id, 0).await?;
+    assert_eq!(h, 1);
+    let mut bob = lasting.lab.online("bob", "r").await?;
+    assert_eq!(bob.messages().await?, ["0"]);
+    Ok(())
+}
+
+/// Mail that waited when the server was upgraded to the release with archives: it comes, and an id in it
+/// that claims to be ours, which the older release let pass, does not (XEP-0359 §3 rule 2).
+#[tokio::test]
+async fn mail_of_an_older_release_comes_without_forged_ids() -> Outcome<()> {
+    let mut lasting = Lasting::new(&[]);
+    lasting.stop();
+    let database = rusqlite::Connection::open(lasting.lab.data.join("stonechat.db")).unwrap();
+    let old = "<message from='alice@localhost/r' to='bob@localhost' type='chat' id='old'>\
+        <body>old</body><stanza-id xmlns='urn:xmpp:sid:0' by='Bob@LOCALHOST' id='forged'/></message>";
+    let put = "INSERT INTO mailbox (seq, account, at, size, stanza)
+        SELECT 7, id, 7000000, length(?1), ?1 FROM account WHERE localpart = 'bob'";
+    assert_eq!(database.execute(put, [old.as_bytes()]), Ok(1));
+    drop(database);
+    lasting.start();
+    let mut bob = lasting.lab.online("bob", "r").await?;
+    let came = bob.expect(|e| e.attr("id") == Some("old")).await?;
+    let ids = came.children.iter().filter(|child| child.name == "stanza-id");
+    let ids: Vec<_> = ids.map(|id| (id.attr("by"), id.attr("id") == Some("forged"))).collect();
+    assert_eq!(ids, [(Some("bob@localhost"), false)]);
+    assert!(is_delayed(&came));
     Ok(())
 }
 

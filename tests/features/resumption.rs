@@ -407,6 +407,30 @@ async fn another_device_gets_what_a_sleeper_has_not_seen() -> Outcome<()> {
     lab.online("bob", "next").await?.nothing().await
 }
 
+/// promise.md 2: neither count covers what was written before `<enable/>`. Whether it arrived nobody
+/// knows, and an answer on the next connection does not say so: it comes again.
+#[tokio::test]
+async fn what_came_before_the_count_and_was_not_confirmed_comes_again() -> Outcome<()> {
+    let lab = pencil();
+    let mut alice = lab.login("alice").await?;
+    say(&mut alice, "bob@localhost", 0..1).await?;
+    let mut bob = lab.online("bob", "r").await?;
+    bob.expect(|e| e.attr("id") == Some("0")).await?;
+    let id = bob.enable().await?;
+    cut(&lab, bob).await;
+    say(&mut alice, "bob@localhost", 1..2).await?;
+    let (mut bob, _) = lab.resumed("bob", &id, 0).await?;
+    let mut came = vec![bob.expect(|e| e.name == "message").await?];
+    came.push(bob.expect(|e| e.name == "message").await?);
+    let ids: Vec<_> = came.iter().filter_map(|e| e.attr("id")).collect();
+    assert_eq!(ids, ["0", "1"]);
+    let own = bob.handled;
+    bob.a(own).await?;
+    bob.fence().await?;
+    bob.close().await?;
+    lab.online("bob", "next").await?.nothing().await
+}
+
 /// I6: sleepers are bounded in number and in what waits for them; the one too many ends as if there
 /// were no resumption.
 #[tokio::test]

@@ -96,6 +96,21 @@ async fn no_secret_and_no_body_is_ever_logged() -> Outcome<()> {
     Ok(())
 }
 
+/// The addresses of users are logged from debug on alone, as docs/config.md promises.
+#[tokio::test]
+async fn no_address_of_a_user_is_logged_at_info() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &["log.level=info"]);
+    lab.login("alice").await?.close().await?;
+    let (broken, _) = lab.managed("alice", "phone").await?;
+    drop(broken);
+    for line in ["session started", "session closed", "the session can be resumed"] {
+        lab.process.logs(&[line]);
+    }
+    let log = lab.process.log();
+    assert!(!log.contains("alice"), "{log}");
+    Ok(())
+}
+
 /// What the server keeps is for its owner's eyes alone; the CA certificate is for everybody's.
 #[tokio::test]
 async fn files_are_private() -> Outcome<()> {

@@ -1,6 +1,7 @@
-"""slixmpp against a server: log in verified, roster, presence, messages, offline, disco, ping."""
+"""slixmpp against a server: log in verified, roster, presence, messages, offline, archive, disco, ping."""
 
 import asyncio
+import datetime
 import logging
 import os
 import tempfile
@@ -21,7 +22,7 @@ class User(slixmpp.ClientXMPP):
         self.enable_plaintext = False
         self.auto_authorize = None
         self.auto_subscribe = False
-        for plugin in ("xep_0030", "xep_0199", "xep_0203"):
+        for plugin in ("xep_0030", "xep_0059", "xep_0199", "xep_0203", "xep_0313"):
             self.register_plugin(plugin)
         self.messages = asyncio.Queue()
         self.presences = asyncio.Queue()
@@ -154,6 +155,52 @@ async def offline(lab, way):
     await alice.leave()
 
 
+async def archive(lab, way):
+    """Both sides of a conversation, in pages either way, by contact and by time (XEP-0313)."""
+    alice, bob = await pair(lab, way)
+    info = await within(alice.plugin["xep_0030"].get_info(jid=lab.jid("alice")), "disco")
+    assert "urn:xmpp:mam:2" in info["disco_info"]["features"], info
+    begun = (await archived(alice, reverse=True, total=1))[-1:]  # by earlier scenarios
+    said = []
+    for number in range(6):
+        sender, taker = (alice, bob) if number % 2 == 0 else (bob, alice)
+        said.append(f"word {number} {way}")
+        sender.send_message(mto=taker.boundjid.bare, mbody=said[-1], mtype="chat")
+        assert (await taker.message())["body"] == said[-1]
+    alice.send_message(mto=lab.jid("alice"), mbody=f"a note {way}", mtype="chat")
+    note = await alice.message()
+    bob_jid = slixmpp.JID(lab.jid("bob"))
+    start = begun[0][1] + datetime.timedelta(milliseconds=1) if begun else None
+    for wanted, options in (
+        ([*said, note["body"]], {"rsm": {"max": 2}, "start": start}),
+        (said, {"rsm": {"max": 2}, "start": start, "with_jid": bob_jid}),
+        (said, {"rsm": {"max": 50}, "start": start, "with_jid": bob_jid}),
+        (said[:-3:-1], {"rsm": {"max": 2}, "reverse": True, "total": 2, "with_jid": bob_jid}),
+        (said[::-1], {"rsm": {"max": 2}, "reverse": True, "start": start, "with_jid": bob_jid}),
+        ([], {"with_jid": slixmpp.JID(lab.jid("nobody"))}),
+        ([], {"start": datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)}),
+    ):
+        bodies = [body for body, _ in await archived(alice, **options)]
+        assert bodies == wanted, f"{options}: {bodies}"
+    bodies = [body for body, _ in await archived(bob, reverse=True, total=6)]
+    assert bodies == said[::-1], bodies
+    await alice.leave()
+    await bob.leave()
+
+
+async def archived(user, **options):
+    """What the account's archive has: bodies and times."""
+
+    async def collect():
+        found = []
+        async for message in user.plugin["xep_0313"].iterate(**options):
+            forwarded = message["mam_result"]["forwarded"]
+            found.append((forwarded["stanza"]["body"], forwarded["delay"]["stamp"]))
+        return found
+
+    return await within(collect(), "the archive")
+
+
 async def services(lab, way):
     alice = await User(lab, "alice", way, "a").go_online()
     await within(alice.plugin["xep_0199"].ping(lab.domain), "ping")
@@ -190,6 +237,7 @@ if __name__ == "__main__":
             subscriptions_and_presence,
             messages,
             offline,
+            archive,
             services,
         ],
     )

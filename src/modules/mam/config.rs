@@ -47,6 +47,11 @@ impl Config {
         self.enabled && self.hosts.get(account.domain()).is_none_or(|host| host.archive)
     }
 
+    /// Are the messages of all accounts archived?
+    pub fn archives_all(&self) -> bool {
+        self.enabled && self.hosts.values().all(|host| host.archive)
+    }
+
     /// Days that this account's messages stay; 0: for ever. Also where nothing is archived any more.
     pub fn retention_days(&self, account: &BareJid) -> u32 {
         let own = self.account_retention_days.get(account.as_str()).copied();
@@ -78,6 +83,7 @@ mod tests {
             let jid = BareJid::parse(account).unwrap();
             assert_eq!((config.archives(&jid), config.retention_days(&jid)), (archives, days));
         }
+        assert!(!config.archives_all() && Config::default().archives_all());
         config.enabled = false;
         assert!(!config.archives(&BareJid::parse("a@x").unwrap()));
     }

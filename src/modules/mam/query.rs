@@ -10,6 +10,7 @@ use crate::stanza::iq::Iq;
 use crate::stanza::rsm::Rsm;
 use crate::store::archive::{Direction, Filter, Peer};
 use crate::xml::ns;
+use crate::xml::view::Node;
 
 /// A query whose ids are places.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Query {
         };
         let rsm = Rsm::read(query)?;
         let page = Wanted {
-            after: rsm.after.as_deref().map(place).transpose()?,
+            after: rsm.after.as_deref().or(astray(query, &rsm)).map(place).transpose()?,
             before: match rsm.before.as_deref() {
                 Some("") => Some(i64::MAX),
                 Some(id) => Some(place(id)?),
@@ -87,6 +88,13 @@ impl Query {
 }
 
 /// §4.1.1 to §4.1.3
+/// An `<after/>` beside the `<set/>`, which profanity 0.13 writes. Overlooked, it would bring the same
+/// page once more, and each message would be shown twice.
+fn astray<'d>(query: Node<'d>, rsm: &Rsm) -> Option<&'d str> {
+    let lost = query.child(ns::MAM, "after").filter(|_| *rsm == Rsm::default());
+    lost.map(Node::text).filter(|id| !id.is_empty())
+}
+
 fn filter(
     form: &Form<'_>,
     place: &impl Fn(&str) -> Result<i64, StanzaError>,

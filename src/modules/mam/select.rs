@@ -32,7 +32,8 @@ pub(super) struct Selection {
     pub(super) rows: Vec<Archived>,
     /// There are further ones in the direction of paging.
     pub(super) more: bool,
-    /// How many match before the first one.
+    /// How many match before the first one. Of pages that are asked for backwards it is not
+    /// told (XEP-0059 §2.1): slixmpp 1.17 would take the last page for the end of the way back.
     pub(super) index: Option<usize>,
     /// How many match in all.
     pub(super) count: Option<usize>,
@@ -65,7 +66,10 @@ pub(super) fn select(
     }
     let page = archive::page(tx, account, &range, direction, bounds.messages, bounds.bytes)?;
     let first = page.rows.first().map(|row| row.seq);
-    let (index, count) = position(tx, account, &query.filter, first)?;
+    let (index, count) = match direction {
+        Direction::Forward => position(tx, account, &query.filter, first)?,
+        Direction::Backward => (None, archive::count(tx, account, &query.filter, COUNT_MAX)?),
+    };
     Ok(Found::Page(Selection { rows: page.rows, more: page.more, index, count }))
 }
 
@@ -123,7 +127,7 @@ fn one_by_one(
             break;
         }
         selection.rows.extend(archive::get(tx, account, head.seq)?);
-        if first || direction == Direction::Backward {
+        if first && direction == Direction::Forward {
             selection.index = Some(index);
         }
     }

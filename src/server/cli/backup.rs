@@ -53,11 +53,12 @@ fn is_missing(path: &Path) -> bool {
 fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
     let (file, database) = (absolute(file)?, config.database());
     let done = Store::restore(&file, &database).map_err(|error| {
-        let fix = match error {
-            RestoreError::Unfinished { .. } => "start the server",
-            _ => "nothing was changed; do as the first line says",
+        let (place, fix) = match error {
+            RestoreError::Unfinished { .. } => (&database, "start the server"),
+            RestoreError::InUse { .. } | RestoreError::Files { .. } => (&database, AS_SAID),
+            _ => (&file, AS_SAID),
         };
-        let (what, place) = (error.to_string(), database.display().to_string());
+        let (what, place) = (error.to_string(), place.display().to_string());
         one(Problem { what, place, fix: fix.to_owned() })
     })?;
     let mut lines = vec![format!("{} is the database {} now", file.display(), database.display())];
@@ -67,14 +68,18 @@ fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
     }
     match done.aside {
         Some(aside) => {
-            let aside = aside.display();
+            let (folder, aside) = (absolute(&config.data_dir)?, absolute(&aside)?);
+            let (folder, aside) = (folder.display(), aside.display());
             lines.push(format!("the database that was there before is {aside}"));
-            lines.push(format!("to undo this: stonechat restore {aside}"));
+            // As it can be given in any folder, without the configuration of this command.
+            lines.push(format!("to undo this: stonechat --data-dir {folder} restore {aside}"));
         }
         None => lines.push("there was no database before".to_owned()),
     }
     Ok(Response::Ok { lines })
 }
+
+const AS_SAID: &str = "do as the first line says; nothing was changed";
 
 fn absolute(file: &Path) -> Result<PathBuf, Problems> {
     std::path::absolute(file).map_err(|error| argument(format!("{}: {error}", file.display())))
@@ -120,7 +125,7 @@ mod tests {
         assert!(answer.contains("KiB") && copy.exists(), "{answer}");
         assert!(told(made(&config, &copy)).contains("exists already"));
         let answer = told(restored(&config, &copy));
-        assert!(answer.contains("to undo this: stonechat restore"), "{answer}");
+        assert!(answer.contains("to undo this: stonechat --data-dir "), "{answer}");
     }
 
     #[tokio::test]

@@ -164,6 +164,9 @@ impl Drop for Process {
     }
 }
 
+/// Tests wait for lines of the log by the addresses in them.
+const LOG: &str = "log.level=info,stonechat::session=debug";
+
 /// A lab with its log, and clients for it.
 pub struct Lab {
     pub process: Process,
@@ -178,7 +181,8 @@ impl Lab {
             users.iter().map(|user| format!("{user}@localhost:{PASSWORD}")).collect();
         let users = users.iter().flat_map(|user| ["--user", user]);
         // The least that is allowed: logins are most of a test's time.
-        let set = ["sasl.iterations=4096"].iter().chain(set).flat_map(|set| ["--set", set]);
+        let base = ["sasl.iterations=4096", LOG];
+        let set = base.iter().chain(set).flat_map(|set| ["--set", set]);
         Lab::start(&users.chain(set).collect::<Vec<_>>())
     }
 
@@ -214,6 +218,7 @@ impl Lab {
         let shown = data.display().to_string();
         let mut common = vec!["--data-dir", &shown, "--set", "c2s.listen=127.0.0.1:0"];
         common.extend(["--set", "c2s.listen_tls=127.0.0.1:0", "--set", "sasl.iterations=4096"]);
+        common.extend(["--set", LOG]);
         common.extend(args);
         for user in users {
             let jid = format!("{user}@localhost");
