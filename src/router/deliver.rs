@@ -225,7 +225,9 @@ fn append(
     };
     match idle {
         true => router.store.submit_idle(Box::new(job), number)?,
-        false => router.store.submit_numbered(Box::new(job), |job, next| drop(number(job, next)))?,
+        false => router.store.submit_numbered(Box::new(job), |job, next| {
+            number(job, next);
+        })?,
     }
     Ok(place)
 }
