@@ -12,7 +12,13 @@ use crate::store::{Job, StoreError};
 /// The rows are owed no longer. What the store must know is written within a second, once for
 /// all confirmations until then.
 pub(super) fn confirm(router: &Arc<Router>, bare: &str, seqs: &[i64]) {
-    router.registry.with(bare, |user| seqs.iter().for_each(|seq| user.owed.confirm(*seq)));
+    // What was not even begun need not be written.
+    let cancelled = router.store.cancel(seqs);
+    router.registry.with(bare, |user| {
+        for seq in seqs {
+            user.owed.confirm(*seq, !cancelled.contains(seq));
+        }
+    });
     save(router, bare);
 }
 

@@ -183,7 +183,10 @@ fn plan(
     }
     let kind = archived.then_some(if fate.owed { Archived::Owed } else { Archived::Received });
     let row = Received { account, seq: 0, kind };
-    match append(router, Some(row), stanza, now, origin) {
+    // Nobody asks for the row of a message that is with its addressee and goes into no archive, unless
+    // it is not confirmed soon.
+    let idle = !archived && !targets.is_empty() && origin.may_idle();
+    match append(router, Some(row), stanza, now, origin, idle) {
         Ok(seq) => {
             if fate.owed {
                 let place = if archived { Place::Archive } else { Place::Mailbox };
@@ -203,6 +206,7 @@ fn append(
     stanza: &Stanza,
     now: SystemTime,
     origin: &mut Origin<'_>,
+    idle: bool,
 ) -> Result<i64, StoreError> {
     let job = Append {
         router: router.clone(),
@@ -214,10 +218,17 @@ fn append(
         sender: origin.outbox(),
     };
     let mut place = 0;
-    router.store.submit_numbered(Box::new(job), |job, next| {
+    let mut number = |job: &mut Append, next: &mut dyn FnMut() -> i64| {
         job.number(next);
         place = job.received.as_ref().map_or(0, |received| received.seq);
-    })?;
+        place
+    };
+    match idle {
+        true => router.store.submit_idle(Box::new(job), number)?,
+        false => router.store.submit_numbered(Box::new(job), |job, next| {
+            number(job, next);
+        })?,
+    }
     Ok(place)
 }
 
@@ -229,7 +240,7 @@ pub(super) fn keep_sent(
     origin: &mut Origin<'_>,
 ) -> Result<(), StoreError> {
     match origin.sent {
-        Some(_) => append(router, None, stanza, now, origin).map(drop),
+        Some(_) => append(router, None, stanza, now, origin, false).map(drop),
         None => Ok(()),
     }
 }

@@ -99,6 +99,12 @@ impl<'a> Origin<'a> {
         Self { sender: None, ticket: None, sent: None }
     }
 
+    /// Whether its writes may wait for a need: nothing of them is in an archive, and the stream's
+    /// count, which later writes carry, does not cover them (promise.md 6).
+    fn may_idle(&self) -> bool {
+        self.sent.is_none() && self.sender.is_none_or(|(ledger, _)| !ledger.is_managed())
+    }
+
     /// The stanza's ticket, issued at first need.
     pub fn ticket(&mut self) -> Option<Ticket> {
         let (ledger, _) = self.sender?;

@@ -126,10 +126,12 @@ impl Owed {
         true
     }
 
-    /// Some session of the account confirmed the row: it is owed to none of them.
-    pub fn confirm(&mut self, seq: i64) {
+    /// Some session of the account confirmed the row: it is owed to none of them. `stored`: its
+    /// write was not taken back.
+    pub fn confirm(&mut self, seq: i64, stored: bool) {
         let Some(row) = self.remove(seq) else { return };
         match row.place {
+            Place::Mailbox if !stored => {}
             Place::Mailbox => self.unsaved.deleted.push(seq),
             Place::Archive => {
                 if row.listed {
@@ -273,7 +275,7 @@ mod tests {
         owed.append(2, 10, Place::Mailbox, []);
         assert_eq!(owed.waiting(), 1);
         assert!(!owed.release(1, 7) && !owed.release(1, 7));
-        owed.confirm(1);
+        owed.confirm(1, true);
         assert_eq!(owed.save(), Some(settled(Some(1), &[], &[], &[])));
         assert_eq!(owed.save(), None, "one at a time");
         owed.saved(settled(Some(1), &[], &[], &[]), true);
@@ -295,7 +297,7 @@ mod tests {
         assert!(!owed.has_claims(9, awake) || owed.waiting() == 1);
         assert_eq!(seqs(&owed.claim(9, asleep)), [1, 3]);
         assert!(!owed.has_claims(9, asleep), "once");
-        owed.confirm(1);
+        owed.confirm(1, true);
         owed.abandon(9);
         assert_eq!(seqs(&owed.claim(9, asleep)), [3], "confirmed by one, owed to none");
     }
@@ -306,15 +308,15 @@ mod tests {
         for seq in 1..=4 {
             owed.append(seq, 1, Place::Archive, [7]);
         }
-        owed.confirm(3);
+        owed.confirm(3, true);
         let first = owed.save().unwrap();
         assert_eq!(first, settled(Some(3), &[1, 2], &[], &[]));
         owed.saved(first, false);
-        owed.confirm(1);
+        owed.confirm(1, true);
         let second = owed.save().unwrap();
         assert_eq!(second, settled(Some(3), &[2], &[], &[]), "the failed write is in the next");
         owed.saved(second, true);
-        owed.confirm(2);
+        owed.confirm(2, true);
         assert_eq!(owed.save(), Some(settled(None, &[], &[2], &[])));
     }
 
@@ -402,7 +404,7 @@ mod tests {
                         }
                     }
                     Step::Confirm(row) => {
-                        owed.confirm(row as i64);
+                        owed.confirm(row as i64, true);
                         model.remove(&(row as i64));
                     }
                     Step::Abandon(session) => {

@@ -104,6 +104,11 @@ impl Ledger {
         ledger
     }
 
+    /// The stream counts stanzas.
+    pub fn is_managed(&self) -> bool {
+        self.lock().managed.is_some()
+    }
+
     /// XEP-0198's `h`: the unbroken run of stanzas handled since the stream began to count.
     pub fn h(&self) -> u32 {
         let runs = self.lock();

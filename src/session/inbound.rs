@@ -107,12 +107,14 @@ impl Session {
             let answer =
                 self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
             let ticket = self.ledger.issue();
+            let store = self.binding.cx.store.clone();
             let earlier = self.managed.is_none().then(|| ticket.clone());
             self.await_handler(ticket, async move {
                 let answer = answer.await;
                 // To a client without XEP-0198 an answer says that all before it arrived: so the
                 // messages before it are durable first (promise.md 1).
                 if let Some(earlier) = earlier {
+                    store.hurry();
                     earlier.predecessors().await;
                 }
                 Outcome::Reply(iq, answer)

@@ -467,6 +467,7 @@ impl Session {
             self.pending = None;
             self.handled(handled);
         }
+        self.binding.cx.store.hurry();
         self.ledger.settled().await;
     }
 

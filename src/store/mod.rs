@@ -172,6 +172,30 @@ impl Store {
         })
     }
 
+    /// As [`Store::submit_numbered`], for a write that may turn out to be needless: until somebody
+    /// waits for it, or a second is over, [`Store::cancel`] takes it back.
+    pub fn submit_idle<J: Job + 'static>(
+        &self,
+        job: Box<J>,
+        number: impl FnOnce(&mut J, &mut dyn FnMut() -> i64) -> i64,
+    ) -> Result<(), StoreError> {
+        self.inner.queue.submit_idle(job, |mut job| {
+            let place = number(&mut job, &mut || self.next_seq());
+            (place, job)
+        })
+    }
+
+    /// Takes back the writes of these places that were not begun; which ones.
+    pub fn cancel(&self, places: &[i64]) -> Vec<i64> {
+        let cancelled = self.inner.queue.cancel(places);
+        cancelled.iter().map(|(place, _)| *place).collect()
+    }
+
+    /// Begins the writes that might have turned out to be needless: somebody waits for them.
+    pub fn hurry(&self) {
+        self.inner.queue.hurry();
+    }
+
     /// A write that nobody waits for. It rides in the next batch, at latest a second from now,
     /// and may be lost in a crash or on a failing disk; a loss without a crash is told to the job,
     /// on this thread if the database takes no more: not to be called under a lock.

@@ -2,7 +2,7 @@
 
 use super::handled::Seal;
 use super::tx::{StoreError, Tx};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -51,6 +51,10 @@ struct State {
     behind: VecDeque<(u64, Box<dyn Job>)>,
     /// When the first of `behind` came.
     behind_since: Option<Instant>,
+    /// Jobs that may turn out to be needless, by the places that they were given.
+    idle: BTreeMap<i64, Box<dyn Job>>,
+    /// When the first of `idle` came.
+    idle_since: Option<Instant>,
     closed: bool,
 }
 
@@ -92,6 +96,64 @@ impl Queue {
         Ok(())
     }
 
+    /// As [`Queue::submit`], for a job that [`Queue::cancel`] may take back: it is not begun before
+    /// somebody waits for it ([`Queue::hurry`]), or a second is over. `number` gives its place.
+    pub(super) fn submit_idle<J: Job + ?Sized>(
+        &self,
+        job: Box<J>,
+        number: impl FnOnce(Box<J>) -> (i64, Box<dyn Job>),
+    ) -> Result<(), StoreError> {
+        let bytes = job.bytes();
+        let mut state = self.lock();
+        if state.closed {
+            return Err(StoreError::Closed);
+        }
+        if state.bytes + bytes > self.bytes_max {
+            return Err(StoreError::QueueFull);
+        }
+        state.bytes += bytes;
+        let (place, job) = number(job);
+        state.idle.insert(place, job);
+        let first = state.idle_since.is_none();
+        state.idle_since.get_or_insert_with(now);
+        let many = state.idle.len() >= IDLE_MAX;
+        if many {
+            state.hurry();
+        }
+        drop(state);
+        if first || many {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes back those of these jobs that were not begun: nobody needs them. They are dropped by the
+    /// caller, for whom they may hold something.
+    pub(super) fn cancel(&self, places: &[i64]) -> Vec<(i64, Box<dyn Job>)> {
+        let mut state = self.lock();
+        if state.idle.is_empty() {
+            return Vec::new();
+        }
+        let mut taken = Vec::new();
+        for place in places {
+            if let Some(job) = state.idle.remove(place) {
+                state.bytes = state.bytes.saturating_sub(job.bytes());
+                taken.push((*place, job));
+            }
+        }
+        taken
+    }
+
+    /// Somebody waits for what idles.
+    pub(super) fn hurry(&self) {
+        let mut state = self.lock();
+        if !state.idle.is_empty() {
+            state.hurry();
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
     /// Gives the write back when the bound is reached, or the store is closed.
     pub(super) fn submit_behind(&self, write: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
         let mut state = self.lock();
@@ -113,18 +175,23 @@ impl Queue {
     pub(super) fn take(&self) -> Option<Batch> {
         let mut state = self.lock();
         loop {
+            let now = now();
+            if state.closed || state.idle_since.is_some_and(|since| since + BEHIND_AFTER <= now) {
+                state.hurry();
+            }
             let due = state.behind_since.map(|since| since + BEHIND_AFTER);
-            let urgent = state.behind.len() >= BEHIND_BATCH || due.is_some_and(|due| due <= now());
+            let urgent = state.behind.len() >= BEHIND_BATCH || due.is_some_and(|due| due <= now);
             if !state.jobs.is_empty() || urgent || (state.closed && !state.behind.is_empty()) {
                 return Some(state.take());
             }
             if state.closed {
                 return None;
             }
-            state = match due {
+            let idle = state.idle_since.map(|since| since + BEHIND_AFTER);
+            state = match due.into_iter().chain(idle).min() {
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(due) => {
-                    let wait = due.saturating_duration_since(now());
+                    let wait = due.saturating_duration_since(now);
                     let woken = self.wake.wait_timeout(state, wait);
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -145,6 +212,7 @@ impl Queue {
 
     /// Waits until all jobs queued before this call have their answer.
     pub(super) async fn barrier(&self) -> Result<(), StoreError> {
+        self.hurry();
         let queued = self.lock().queued;
         let mut settled = self.settled.subscribe();
         settled.wait_for(|settled| *settled >= queued).await.map_err(|_| StoreError::Closed)?;
@@ -157,6 +225,15 @@ impl Queue {
 }
 
 impl State {
+    /// What idles becomes work, in the order of its places.
+    fn hurry(&mut self) {
+        self.idle_since = None;
+        for (_, job) in std::mem::take(&mut self.idle) {
+            self.queued += 1;
+            self.jobs.push_back(job);
+        }
+    }
+
     fn take(&mut self) -> Batch {
         let jobs: Vec<_> = self.jobs.drain(..self.jobs.len().min(JOBS_BATCH)).collect();
         self.bytes -= jobs.iter().map(|job| job.bytes()).sum::<usize>().min(self.bytes);
@@ -182,6 +259,8 @@ pub(super) fn now() -> Instant {
 const JOBS_BATCH: usize = 256;
 /// Write-behinds of one transaction; as many waiting are not kept for the second.
 const BEHIND_BATCH: usize = 256;
+/// Jobs that may idle.
+const IDLE_MAX: usize = 8_192;
 /// Write-behinds that may wait; they reach it only when the disk stands still.
 const BEHIND_MAX: usize = 16_384;
 /// promise.md 2: the mark of what was confirmed is at most this late.
