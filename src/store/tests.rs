@@ -278,7 +278,7 @@ async fn a_write_that_nobody_waits_for_can_be_taken_back() {
     store.barrier().await.unwrap();
     assert_eq!(store.cancel(&[first]), [0; 0]);
     assert_eq!(names(&store).await, ["first"]);
-    drop(idle("third"));
+    let _ = idle("third");
     store.close().await;
     assert_eq!(ends.try_iter().count(), 2, "a close begins it too");
 }
