@@ -97,7 +97,7 @@ impl Bench {
             other => panic!("{other:?}"),
         }
         origin.finish();
-        let taken = black_box(self.outbox.take(usize::MAX));
+        let taken = black_box(self.outbox.take(usize::MAX, usize::MAX));
         taken.batch.first().and_then(|item| item.owed)
     }
 }
