@@ -27,7 +27,11 @@ pub async fn run() -> Res<()> {
         target.address = proxy.before(target.address, &mut proxies).await?;
         let spec = ROWS.iter().find(|spec| spec.name == "chat-plain-50x4");
         let noticed = through(spec, &Arc::new(target), proxy).await?;
-        if !noticed.0.contains(&format!(" {word}")) || noticed.0.contains(&format!(" 0 {word}")) {
+        let counts = |word: &str| {
+            noticed.0.contains(&format!(" {word}")) && !noticed.0.contains(&format!(" 0 {word}"))
+        };
+        // A message that is held back for the next one is lost where no next one comes.
+        if !counts(word) && !(harm == Harm::Swap && counts("lost")) {
             return fault(format!("one message in 50 {word}, but the bench said: {noticed}"));
         }
         println!("{word} on purpose: {noticed}");

@@ -452,7 +452,7 @@ impl Cx {
             let mut origin = crate::router::Origin::server();
             match self.router.route(&stanza, self.now, &mut origin) {
                 Routed::Load(bare) => match self.router.load(&bare).await {
-                    Ok(()) => waiting.push(stanza),
+                    Ok(_) => waiting.push(stanza),
                     Err(error) => tracing::error!(%error, "an account could not be read"),
                 },
                 Routed::Handle(Handler::Subscription) => {

@@ -6,6 +6,8 @@ use crate::router::registry::{Account, User};
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
 use crate::store::accounts::{self, AccountId, LastLogout};
+use crate::store::tx::Tx;
+use crate::store::{Job, StoreError};
 use crate::xml::writer::Xml;
 use std::time::SystemTime;
 
@@ -92,12 +94,30 @@ fn unbound(cx: Cx, goodbye: Goodbye) -> Answer<()> {
         }
         let at = micros(cx.now);
         let status = goodbye.status.map(shortened);
-        let write =
-            cx.store.write(move |tx| accounts::set_last_logout(tx, account, at, status.as_deref()));
-        if let Err(error) = write.await {
+        // Nobody waits for it: it rides with what is written in the next second.
+        let logout = Box::new(Logout { account, at, status });
+        if let Err(error) = cx.store.submit_idle(logout, |_, next| next()) {
             tracing::warn!(%error, "a last logout could not be stored");
         }
     })
+}
+
+struct Logout {
+    account: AccountId,
+    at: i64,
+    status: Option<String>,
+}
+
+impl Job for Logout {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        accounts::set_last_logout(tx, self.account, self.at, self.status.as_deref())
+    }
+
+    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "a last logout could not be stored");
+        }
+    }
 }
 
 fn shortened(mut status: String) -> String {

@@ -222,23 +222,27 @@ impl Router {
         }
     }
 
-    /// Reads an account into the registry (existence, roster, what it is owed).
-    pub async fn load(&self, bare: &BareJid) -> Result<(), StoreError> {
+    /// Reads an account into the registry (existence, roster, what it is owed). Gives what was read of
+    /// the account itself, if there was need to read it.
+    pub async fn load(&self, bare: &BareJid) -> Result<Option<accounts::Account>, StoreError> {
         if !self.registry.begin_load(bare) {
-            return Ok(());
+            return Ok(None);
         }
-        // promise.md 7: rows may be queued from when the entry was last in memory.
-        self.store.barrier().await?;
+        // promise.md 7: rows may be queued from when the entry was last in memory. Idle ones are of
+        // accounts whose sessions hold them: these are in memory.
+        self.store.begun().await?;
         let local = bare.local().unwrap_or_default().to_owned();
         let host = bare.domain().to_owned();
         let read = self.store.read(move |tx| {
             let Some(account) = accounts::find(tx, &local, &host)? else { return Ok(None) };
             let owed = Owed::stored(mailbox::owed(tx, account.id)?);
-            Ok(Some((account.id, roster::load(tx, account.id)?, owed)))
+            let roster = roster::load(tx, account.id)?;
+            Ok(Some((account, roster, owed)))
         });
         match read.await {
-            Ok(Some((id, roster, owed))) => {
-                self.registry.end_load(bare, Account::Stored(id), roster, owed);
+            Ok(Some((account, roster, owed))) => {
+                self.registry.end_load(bare, Account::Stored(account.id), roster, owed);
+                Ok(Some(account))
             }
             Ok(None) => {
                 self.registry.end_load(
@@ -247,13 +251,13 @@ impl Router {
                     roster::Roster::default(),
                     Owed::default(),
                 );
+                Ok(None)
             }
             Err(error) => {
                 self.registry.load_failed(bare.as_str());
-                return Err(error);
+                Err(error)
             }
         }
-        Ok(())
     }
 
     /// Makes a committed roster change visible and hands the pushes to `push`, in version order.

@@ -201,7 +201,7 @@ impl Session {
                 self.bounce(&stanza, &error);
             }
             Routed::Load(bare) => self.await_handler(origin.into_ticket(&ledger), async move {
-                let loaded = cx.router.load(&bare).await.map_err(StanzaError::from);
+                let loaded = cx.router.load(&bare).await.map(drop).map_err(StanzaError::from);
                 Outcome::Loaded(stanza, loaded)
             }),
             Routed::Handle(Handler::Probe) => {

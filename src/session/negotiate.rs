@@ -258,9 +258,15 @@ impl Negotiation {
             tracing::error!(%error, "an account could not be read");
             SaslFailure::TemporaryAuthFailure
         };
-        let local = localpart.clone();
-        let account = self.context.router.store.read(move |tx| accounts::find(tx, &local, &host));
-        let account = account.await.map_err(failed)?.ok_or(SaslFailure::NotAuthorized)?;
+        let router = &self.context.router;
+        let account = match router.load(&bare).await.map_err(failed)? {
+            Some(account) => Some(account),
+            None => {
+                let found = router.store.read(move |tx| accounts::find(tx, &localpart, &host));
+                found.await.map_err(failed)?
+            }
+        };
+        let account = account.ok_or(SaslFailure::NotAuthorized)?;
         if account.disabled {
             return Err(SaslFailure::AccountDisabled);
         }
@@ -268,7 +274,6 @@ impl Negotiation {
         if self.asked != Some((account.id, account.epoch)) {
             return Err(SaslFailure::NotAuthorized);
         }
-        self.context.router.load(&bare).await.map_err(failed)?;
         self.throttle().succeeded(&Key::Account(bare.as_str().into()));
         self.account = Some((bare.clone(), Some(account.id)));
         Ok(bare)

@@ -212,6 +212,11 @@ impl Store {
         self.inner.queue.barrier().await
     }
 
+    /// The same, but for writes that idle ([`Store::submit_idle`]).
+    pub async fn begun(&self) -> Result<(), StoreError> {
+        self.inner.queue.begun().await
+    }
+
     /// Does what is queued, write-behinds too, closes the file and ends the threads. Later calls
     /// get [`StoreError::Closed`].
     pub async fn close(&self) {

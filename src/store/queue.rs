@@ -213,6 +213,11 @@ impl Queue {
     /// Waits until all jobs queued before this call have their answer.
     pub(super) async fn barrier(&self) -> Result<(), StoreError> {
         self.hurry();
+        self.begun().await
+    }
+
+    /// The same without those that idle.
+    pub(super) async fn begun(&self) -> Result<(), StoreError> {
         let queued = self.lock().queued;
         let mut settled = self.settled.subscribe();
         settled.wait_for(|settled| *settled >= queued).await.map_err(|_| StoreError::Closed)?;
