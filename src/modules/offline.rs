@@ -1,5 +1,6 @@
 //! XEP-0160: messages for those who are offline. The keeping itself is older than the modules:
-//! `router` queues the row, `store::mailbox` holds it, and the session that takes messages drains it.
+//! `router` queues the row, the archive or the mailbox holds it, and the session that takes messages
+//! claims it.
 
 use super::api::{Module, On, Spec};
 use crate::xml::ns;
@@ -14,7 +15,7 @@ pub const MODULE: Module = Module {
         Spec::partial(
             "XEP-0334",
             "1.0.0",
-            "only `no-store` and `store` mean something to a server without archive and carbons",
+            "`no-copy` means nothing to a server without carbons",
             "transcripts/0160-not-stored.scs",
         ),
     ],
