@@ -2,8 +2,8 @@
 //! unclean stop.
 
 use crate::harness::client::{Client, Outcome};
+use crate::harness::mount::Mount;
 use crate::harness::process::{Lab, Process, Said, binary, run_in};
-use crate::storage_faults::Mount;
 use std::collections::BTreeSet;
 use std::path::Path;
 use stonechat::store::migrate::{Dialect, MIGRATIONS};
@@ -216,7 +216,7 @@ async fn a_backup_onto_a_full_disk_is_told_and_leaves_nothing() -> Outcome<()> {
     let at = folder.path();
     let small = at.join("small");
     std::fs::create_dir(&small).unwrap();
-    let Some(mount) = Mount::small(&small) else {
+    let Some(mount) = Mount::new(&small, 3) else {
         println!("skipped: a small file system can only be mounted by root");
         return Ok(());
     };

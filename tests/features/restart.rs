@@ -3,7 +3,7 @@
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
 use crate::harness::process::{Lab, PASSWORD, ends_with, run_in};
-use crate::harness::sm::{Resumption, Stalled, chat, count, ids, is_delayed};
+use crate::harness::sm::{Resumption, Stalled, chat, count, friends, ids, is_delayed, say};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -43,25 +43,6 @@ impl Lasting {
         self.lab.process.kill();
         self.start();
     }
-}
-
-async fn friends(lab: &Lab) -> Outcome<()> {
-    let (mut alice, mut bob) = (lab.login("alice").await?, lab.login("bob").await?);
-    for (who, whom) in [(&mut alice, "bob"), (&mut bob, "alice")] {
-        for ty in ["subscribe", "subscribed"] {
-            who.send(&format!("<presence type='{ty}' to='{whom}@localhost'/>")).await?;
-        }
-        who.fence().await?;
-    }
-    alice.close().await?;
-    bob.close().await
-}
-
-async fn say(from: &mut Client, to: &str, range: std::ops::Range<usize>) -> Outcome<()> {
-    for id in ids(range) {
-        from.send(&chat(to, &id)).await?;
-    }
-    from.fence().await
 }
 
 /// promise.md 11: the last count, and the end of the connection, with no word that would end the session.

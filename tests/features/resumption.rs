@@ -3,31 +3,11 @@
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
 use crate::harness::process::{Lab, PASSWORD, ends_with};
-use crate::harness::sm::{Resumption, SM, Stalled, chat, ids, is_delayed};
+use crate::harness::sm::{Resumption, SM, Stalled, chat, friends, ids, is_delayed, say};
 use std::time::{Duration, Instant};
 
 fn pencil() -> Lab {
     Lab::new(&["alice", "bob"], &[])
-}
-
-/// alice and bob see each other's presence.
-async fn friends(lab: &Lab) -> Outcome<()> {
-    let (mut alice, mut bob) = (lab.login("alice").await?, lab.login("bob").await?);
-    for (who, whom) in [(&mut alice, "bob"), (&mut bob, "alice")] {
-        for ty in ["subscribe", "subscribed"] {
-            who.send(&format!("<presence type='{ty}' to='{whom}@localhost'/>")).await?;
-        }
-        who.fence().await?;
-    }
-    alice.close().await?;
-    bob.close().await
-}
-
-async fn say(from: &mut Client, to: &str, range: std::ops::Range<usize>) -> Outcome<()> {
-    for id in ids(range) {
-        from.send(&chat(to, &id)).await?;
-    }
-    from.fence().await
 }
 
 /// Cuts the connection as a network does, and waits until the server has noticed.

@@ -2,9 +2,9 @@
 //! time, never a crash, never a silent loss.
 
 use crate::harness::client::Outcome;
+use crate::harness::mount::Mount;
 use crate::harness::process::{Lab, run_in};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// A folder with the database of a server that was there and has ended.
 fn used(folder: &Path) -> PathBuf {
@@ -115,7 +115,7 @@ async fn a_full_disk_is_told_and_survived() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     std::fs::create_dir(&data).unwrap();
-    let Some(mount) = Mount::small(&data) else {
+    let Some(mount) = Mount::new(&data, 3) else {
         println!("skipped: a small file system can only be mounted by root");
         return Ok(());
     };
@@ -144,7 +144,7 @@ async fn a_full_disk_is_told_and_survived() -> Outcome<()> {
     assert!(!taken.is_empty());
     // It lives: who needs no disk notices nothing, and with room it takes messages again.
     lab.login("alice").await?.nothing().await?;
-    mount.grow();
+    mount.resize(64);
     alice.fence().await?;
     alice.forget();
     alice.send("<message to='bob@localhost' id='with room'><body>x</body></message>").await?;
@@ -160,43 +160,4 @@ async fn a_full_disk_is_told_and_survived() -> Outcome<()> {
     drop(lab);
     drop(mount);
     Ok(())
-}
-
-/// A file system of a test's own, gone with it.
-pub struct Mount(PathBuf);
-
-impl Mount {
-    /// 3 MiB; `None` if this is not root.
-    pub fn small(at: &Path) -> Option<Mount> {
-        mount(&["-t", "tmpfs", "-o", "size=3m", "tmpfs"], at)
-    }
-
-    fn read_only(at: &Path) -> Option<Mount> {
-        let shown = at.display().to_string();
-        let mount = mount(&["--bind", &shown], at)?;
-        mount.remount("ro,bind").then_some(mount)
-    }
-
-    fn grow(&self) {
-        assert!(self.remount("size=64m"));
-    }
-
-    fn remount(&self, options: &str) -> bool {
-        run("mount", &["-o", &format!("remount,{options}")], &self.0)
-    }
-}
-
-fn mount(args: &[&str], at: &Path) -> Option<Mount> {
-    run("mount", args, at).then(|| Mount(at.to_owned()))
-}
-
-fn run(program: &str, args: &[&str], last: &Path) -> bool {
-    let output = Command::new(program).args(args).arg(last).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        run("umount", &["-l"], &self.0);
-    }
 }

@@ -2,9 +2,9 @@
 
 use crate::harness::client::{Client, Outcome, STREAMS};
 use crate::harness::element::{Element, STREAM};
+use crate::harness::mount::Mount;
 use crate::harness::process::{Lab, ends_with};
 use crate::harness::sm::{SM, Stalled, chat, count, failed_condition, ids, is_delayed};
-use crate::storage_faults::Mount;
 use std::time::{Duration, Instant};
 
 fn pencil() -> Lab {
@@ -343,7 +343,7 @@ async fn a_full_disk_is_an_error_and_the_count_goes_on() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     std::fs::create_dir(&data).unwrap();
-    let Some(mount) = Mount::small(&data) else {
+    let Some(mount) = Mount::new(&data, 3) else {
         println!("skipped: a small file system can only be mounted by root");
         return Ok(());
     };

@@ -16,7 +16,6 @@ mod inbox;
 mod judge;
 mod ledger;
 mod load;
-mod mount;
 mod place;
 mod run;
 mod runs;

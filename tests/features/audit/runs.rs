@@ -2,11 +2,11 @@
 
 use super::ledger::{Ledger, Seen};
 use super::load::{Comes, Device, Load};
-use super::mount::Mount;
 use super::place::Server;
 use super::run::Run;
 use super::settings;
 use crate::harness::client::Outcome;
+use crate::harness::mount::Mount;
 use crate::harness::server::subject;
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ pub mod client;
 pub mod element;
 pub mod io;
 pub mod matching;
+pub mod mount;
 pub mod process;
 pub mod sasl;
 pub mod scram;

@@ -188,3 +188,24 @@ impl Drop for Stalled {
         let _ = self.0.execute_batch("ROLLBACK");
     }
 }
+
+/// alice and bob see each other's presence.
+pub async fn friends(lab: &Lab) -> Outcome<()> {
+    let (mut alice, mut bob) = (lab.login("alice").await?, lab.login("bob").await?);
+    for (who, whom) in [(&mut alice, "bob"), (&mut bob, "alice")] {
+        for ty in ["subscribe", "subscribed"] {
+            who.send(&format!("<presence type='{ty}' to='{whom}@localhost'/>")).await?;
+        }
+        who.fence().await?;
+    }
+    alice.close().await?;
+    bob.close().await
+}
+
+/// Chat messages, and the proof that they arrived.
+pub async fn say(from: &mut Client, to: &str, range: std::ops::Range<usize>) -> Outcome<()> {
+    for id in ids(range) {
+        from.send(&chat(to, &id)).await?;
+    }
+    from.fence().await
+}
