@@ -88,10 +88,8 @@ impl Bench {
     }
 
     fn one(&self, stanza: &Stanza, ledger: &Arc<Ledger>, own: &Arc<Outbox>) -> Option<i64> {
-        let mut origin = Origin::session(ledger, own, None);
-        if matches!(self.rows, Rows::Archived) {
-            origin = origin.kept_by(Some(self.romeo));
-        }
+        let keeper = matches!(self.rows, Rows::Archived).then_some(self.romeo);
+        let mut origin = Origin::session(ledger, own, None, keeper);
         match self.router.route(black_box(stanza), SystemTime::UNIX_EPOCH, &mut origin) {
             Routed::Done => {}
             other => panic!("{other:?}"),

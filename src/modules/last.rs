@@ -96,7 +96,7 @@ fn unbound(cx: Cx, goodbye: Goodbye) -> Answer<()> {
         let status = goodbye.status.map(shortened);
         // Nobody waits for it: it rides with what is written in the next second.
         let logout = Box::new(Logout { account, at, status });
-        if let Err(error) = cx.store.submit_idle(logout, |_, next| next()) {
+        if let Err(error) = cx.store.submit_idle(logout) {
             tracing::warn!(%error, "a last logout could not be stored");
         }
     })

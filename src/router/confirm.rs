@@ -12,26 +12,29 @@ use crate::store::{Job, StoreError};
 /// The rows are owed no longer. What the store must know is written within a second, once for
 /// all confirmations until then.
 pub(super) fn confirm(router: &Arc<Router>, bare: &str, seqs: &[i64]) {
-    // What was not even begun need not be written.
-    let cancelled = router.store.cancel(seqs);
-    router.registry.with(bare, |user| {
-        for seq in seqs {
-            user.owed.confirm(*seq, !cancelled.contains(seq));
+    let settled = router.registry.with(bare, |user| {
+        // What was not even begun need not be written.
+        let needless: Vec<_> = seqs.iter().map(|seq| user.idle.cancel(*seq)).collect();
+        for (seq, needless) in seqs.iter().zip(&needless) {
+            user.owed.confirm(*seq, needless.is_none());
         }
+        // Dropped by the caller, without the lock: who waits for their tickets is woken.
+        (needless, unsaved(user))
     });
-    save(router, bare);
+    if let Some((_, Some((account, settled)))) = settled {
+        save(router, bare, account, settled);
+    }
 }
 
-fn save(router: &Arc<Router>, bare: &str) {
-    let unsaved = router.registry.with(bare, |user| {
-        let Account::Stored(account) = user.account else { return None };
-        user.owed.save().map(|settled| (account, settled))
-    });
-    if let Some(Some((account, settled))) = unsaved {
-        let (router, bare) = (router.clone(), bare.to_owned());
-        let store = router.store.clone();
-        store.write_behind(Box::new(Save { router, account, bare, settled }));
-    }
+fn unsaved(user: &mut User) -> Option<(AccountId, Settled)> {
+    let Account::Stored(account) = user.account else { return None };
+    user.owed.save().map(|settled| (account, settled))
+}
+
+fn save(router: &Arc<Router>, bare: &str, account: AccountId, settled: Settled) {
+    let (router, bare) = (router.clone(), bare.to_owned());
+    let store = router.store.clone();
+    store.write_behind(Box::new(Save { router, account, bare, settled }));
 }
 
 struct Save {
@@ -56,7 +59,9 @@ impl Job for Save {
         router.registry.with(&bare, |user: &mut User| user.owed.saved(settled, durable));
         if durable {
             // What was confirmed meanwhile; after a failure only the next confirmation tries again.
-            save(&router, &bare);
+            if let Some(Some((account, settled))) = router.registry.with(&bare, unsaved) {
+                save(&router, &bare, account, settled);
+            }
         }
     }
 }

@@ -7,13 +7,14 @@ use smallvec::SmallVec;
 
 use super::append::{Append, Received, Sent};
 use super::hop::Hop;
+use super::idle::Untaken;
 use super::outbox::{Level, Outbox, Outgoing};
 use super::registry::{Account, Resource, User};
 use super::rules::{self, Decision, Kind, Target};
 use super::{Handler, Origin, Routed, Router};
 use crate::base::time::micros;
 use crate::jid::Jid;
-use crate::stanza::fate::fate;
+use crate::stanza::fate::Fate;
 use crate::stanza::ids::stanza_id;
 use crate::stanza::iq::IqType;
 use crate::stanza::message::MessageType;
@@ -38,6 +39,8 @@ struct Kept {
     seq: i64,
     /// promise.md 1
     owed: bool,
+    archived: bool,
+    untaken: Untaken,
 }
 
 /// Routes a stanza to an account of this server (RFC 6121 §8.5).
@@ -45,6 +48,7 @@ pub(super) fn local(
     router: &Arc<Router>,
     stanza: &Stanza,
     to: &Jid,
+    fate: Fate,
     now: SystemTime,
     origin: &mut Origin<'_>,
 ) -> Routed {
@@ -67,16 +71,18 @@ pub(super) fn local(
             shares_presence: kind == Kind::IqRequest
                 && shares_presence(router, user, to, stanza.from()),
         };
-        match plan(router, user, stanza, rules::decide(kind, &target), now, origin) {
+        let decision = rules::decide(kind, &target);
+        match plan(router, user, stanza, fate, decision, now, origin) {
             Plan::Routed(routed) => Handed::of(routed),
             // Under the lock too: the order of an archive is the order in which devices see messages.
-            Plan::Push(targets, kept) => hand_on(router, user, stanza, to, targets, kept.as_ref()),
+            Plan::Push(targets, kept) => hand_on(router, user, stanza, to, targets, kept),
         }
     });
     match handed {
         None if needs_no_load(kind) => Routed::Done,
         None => Routed::Load(to.bare()),
-        Some(Handed { routed, wake, lost }) => {
+        Some(Handed { routed, wake, lost, untaken }) => {
+            untaken.settle();
             wake.iter().for_each(|outbox| outbox.nudge());
             if lost {
                 redeliver(router, to.bare_str());
@@ -92,11 +98,12 @@ struct Handed {
     wake: SmallVec<[Arc<Outbox>; 2]>,
     /// Somebody who was to hold the message did not get it.
     lost: bool,
+    untaken: Untaken,
 }
 
 impl Handed {
     fn of(routed: Routed) -> Self {
-        Self { routed, wake: SmallVec::new(), lost: false }
+        Self { routed, wake: SmallVec::new(), lost: false, untaken: Untaken::default() }
     }
 }
 
@@ -142,6 +149,7 @@ fn plan(
     router: &Arc<Router>,
     user: &mut User,
     stanza: &Stanza,
+    fate: Fate,
     decision: Decision,
     now: SystemTime,
     origin: &mut Origin<'_>,
@@ -160,7 +168,6 @@ fn plan(
         Decision::Probe => return Plan::Routed(Routed::Handle(Handler::Probe)),
         Decision::Account => return Plan::Routed(Routed::Handle(Handler::Iq)),
     };
-    let fate = fate(stanza);
     let Account::Stored(account) = user.account else {
         // A message that may not be stored and finds nobody is dropped if it is only a chat state
         // (XEP-0085 §5.1) or asks so (XEP-0334), and bounced for an account that owns no rows.
@@ -182,53 +189,59 @@ fn plan(
         ));
     }
     let kind = archived.then_some(if fate.owed { Archived::Owed } else { Archived::Received });
-    let row = Received { account, seq: 0, kind };
+    let mut job = append(router, stanza, now, origin);
+    job.received = Some(Received { account, seq: 0, kind });
     // Nobody asks for the row of a message that is with its addressee and goes into no archive, unless
     // it is not confirmed soon.
-    let idle = !archived && !targets.is_empty() && origin.may_idle();
-    match append(router, Some(row), stanza, now, origin, idle) {
-        Ok(seq) => {
-            if fate.owed {
-                let place = if archived { Place::Archive } else { Place::Mailbox };
-                user.owed.append(seq, bytes, place, targets.iter().filter_map(Hop::session));
+    let idles = !archived && !targets.is_empty() && job.sent.is_none() && origin.may_idle();
+    let mut untaken = Untaken::default();
+    let seq = match idles {
+        true => {
+            let seq = router.store.next_seq();
+            job.number(&mut || seq);
+            if !user.idle.push(seq, Box::new(job)) {
+                untaken = user.idle.begin(&router.store);
             }
-            Plan::Push(targets, Some(Kept { account, seq, owed: fate.owed }))
+            seq
         }
-        Err(error) => Plan::Routed(Routed::Bounce(error.into())),
+        false => match queue(router, job) {
+            Ok(seq) => seq,
+            Err(error) => return Plan::Routed(Routed::Bounce(error.into())),
+        },
+    };
+    if fate.owed {
+        let place = if archived { Place::Archive } else { Place::Mailbox };
+        user.owed.append(seq, bytes, place, targets.iter().filter_map(Hop::session));
+    }
+    Plan::Push(targets, Some(Kept { account, seq, owed: fate.owed, archived, untaken }))
+}
+
+/// The rows of a message: the sender's, if it keeps one; the addressee's is for the caller to add.
+fn append(
+    router: &Arc<Router>,
+    stanza: &Stanza,
+    now: SystemTime,
+    origin: &mut Origin<'_>,
+) -> Append {
+    Append {
+        router: router.clone(),
+        stanza: stanza.clone(),
+        at: micros(now),
+        sent: origin.sent.take().map(|account| Sent { account, seq: 0 }),
+        received: None,
+        ticket: origin.ticket(),
+        sender: origin.outbox(),
     }
 }
 
 /// Queues the rows, and gives the place of the addressee's. Under the shard's lock, so that a session
 /// that becomes available sees either the row in the store or itself among the targets (promise.md 9).
-fn append(
-    router: &Arc<Router>,
-    received: Option<Received>,
-    stanza: &Stanza,
-    now: SystemTime,
-    origin: &mut Origin<'_>,
-    idle: bool,
-) -> Result<i64, StoreError> {
-    let job = Append {
-        router: router.clone(),
-        stanza: stanza.clone(),
-        at: micros(now),
-        sent: origin.sent.take().map(|account| Sent { account, seq: 0 }),
-        received,
-        ticket: origin.ticket(),
-        sender: origin.outbox(),
-    };
+fn queue(router: &Router, job: Append) -> Result<i64, StoreError> {
     let mut place = 0;
-    let mut number = |job: &mut Append, next: &mut dyn FnMut() -> i64| {
+    router.store.submit_numbered(Box::new(job), |job, next| {
         job.number(next);
         place = job.received.as_ref().map_or(0, |received| received.seq);
-        place
-    };
-    match idle {
-        true => router.store.submit_idle(Box::new(job), number)?,
-        false => router.store.submit_numbered(Box::new(job), |job, next| {
-            number(job, next);
-        })?,
-    }
+    })?;
     Ok(place)
 }
 
@@ -240,7 +253,7 @@ pub(super) fn keep_sent(
     origin: &mut Origin<'_>,
 ) -> Result<(), StoreError> {
     match origin.sent {
-        Some(_) => append(router, None, stanza, now, origin, false).map(drop),
+        Some(_) => queue(router, append(router, stanza, now, origin)).map(drop),
         None => Ok(()),
     }
 }
@@ -251,18 +264,19 @@ fn hand_on(
     stanza: &Stanza,
     to: &Jid,
     targets: Targets,
-    kept: Option<&Kept>,
+    kept: Option<Kept>,
 ) -> Handed {
     let mut handed = Handed::of(Routed::Done);
-    let owed = kept.filter(|kept| kept.owed).map(|kept| kept.seq);
-    let frame = match kept {
-        Some(kept) if !targets.is_empty() => {
+    let owed = kept.as_ref().filter(|kept| kept.owed).map(|kept| kept.seq);
+    let frame = match &kept {
+        Some(kept) if kept.archived && !targets.is_empty() => {
             // XEP-0313 §3.5: where and under what id the message is stored.
             let id = router.store.ids().seal(kept.account.0, kept.seq);
             stanza.frame_with(&stanza_id(to.bare_str(), &id))
         }
         _ => stanza.frame(),
     };
+    handed.untaken = kept.map(|kept| kept.untaken).unwrap_or_default();
     let at = owed.unwrap_or(0);
     for hop in targets {
         match (hop.put(Outgoing { frame: frame.clone(), owed, at }), hop) {

@@ -1,6 +1,7 @@
 //! Who is where, and the one verb: [`Router::route`].
 
 pub mod hop;
+pub mod idle;
 pub mod outbox;
 pub mod owed;
 pub mod registry;
@@ -20,7 +21,7 @@ use std::time::SystemTime;
 
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, Jid};
-use crate::stanza::fate::fate;
+use crate::stanza::fate::{Fate, fate};
 use crate::stanza::{Kind, Stanza, StanzaError};
 use crate::store::accounts::AccountId;
 use crate::store::{Store, StoreError, accounts, mailbox, roster};
@@ -80,23 +81,27 @@ pub enum Handler {
 pub struct Origin<'a> {
     sender: Option<(&'a Arc<Ledger>, &'a Arc<Outbox>)>,
     ticket: Option<Ticket>,
-    /// In whose archive it is to be kept as sent.
+    /// The sender's account.
+    account: Option<AccountId>,
+    /// In whose archive it is to be kept as sent, and is not yet.
     sent: Option<AccountId>,
 }
 
 impl<'a> Origin<'a> {
-    /// A stanza read from a session's stream; `ticket` if it has one already.
+    /// A stanza read from a session's stream; `ticket` if it has one already. `account` is the
+    /// session's, unless it owns nothing.
     pub fn session(
         ledger: &'a Arc<Ledger>,
         outbox: &'a Arc<Outbox>,
         ticket: Option<Ticket>,
+        account: Option<AccountId>,
     ) -> Self {
-        Self { sender: Some((ledger, outbox)), ticket, sent: None }
+        Self { sender: Some((ledger, outbox)), ticket, account, sent: None }
     }
 
     /// A stanza that the server itself made: nobody waits for it, nobody is told.
     pub fn server() -> Self {
-        Self { sender: None, ticket: None, sent: None }
+        Self { sender: None, ticket: None, account: None, sent: None }
     }
 
     /// Whether its writes may wait for a need: nothing of them is in an archive, and the stream's
@@ -109,14 +114,6 @@ impl<'a> Origin<'a> {
     pub fn ticket(&mut self) -> Option<Ticket> {
         let (ledger, _) = self.sender?;
         Some(self.ticket.get_or_insert_with(|| ledger.issue()).clone())
-    }
-
-    /// The stanza is a message of this account's, and worth a place in its archive (XEP-0313 §3.3.1).
-    /// One to the account itself is archived as one that came.
-    #[must_use]
-    pub fn kept_by(mut self, account: Option<AccountId>) -> Self {
-        self.sent = account;
-        self
     }
 
     /// The stanza is not done with: its ticket goes to whoever goes on.
@@ -167,11 +164,12 @@ impl Router {
         !self.unarchived.contains(of.domain())
     }
 
-    /// Whether its sender's archive keeps a message beside its addressee's.
-    pub fn keeps_sent(&self, stanza: &Stanza) -> bool {
+    /// Whether its sender's archive keeps a message beside its addressee's. One to the account itself
+    /// is archived as one that came (XEP-0313 §3.3.1).
+    fn keeps_sent(&self, stanza: &Stanza, fate: Fate) -> bool {
         let from = stanza.from();
         let to_self = stanza.to().is_none_or(|to| to.bare_str() == from.bare_str());
-        !to_self && self.archives(from) && fate(stanza).archived
+        fate.archived && !to_self && self.archives(from)
     }
 
     /// A number for a new session.
@@ -195,7 +193,9 @@ impl Router {
         now: SystemTime,
         origin: &mut Origin<'_>,
     ) -> Routed {
-        let routed = self.route_on(stanza, now, origin);
+        let fate = fate(stanza);
+        origin.sent = origin.account.filter(|_| self.keeps_sent(stanza, fate));
+        let routed = self.route_on(stanza, fate, now, origin);
         if matches!(routed, Routed::Load(_)) {
             return routed;
         }
@@ -208,12 +208,13 @@ impl Router {
     fn route_on(
         self: &Arc<Self>,
         stanza: &Stanza,
+        fate: Fate,
         now: SystemTime,
         origin: &mut Origin<'_>,
     ) -> Routed {
         let Some(to) = stanza.to() else { return Routed::Handle(Handler::Iq) };
         match self.hop(to) {
-            None => deliver::local(self, stanza, to, now, origin),
+            None => deliver::local(self, stanza, to, fate, now, origin),
             Some(Hop::Entity) => to_domain(stanza),
             // Sessions, components and nodes are no addresses of their own yet.
             Some(Hop::Remote | Hop::Session { .. } | Hop::Component | Hop::Node(_)) => {
@@ -270,6 +271,17 @@ impl Router {
         for (change, targets) in self.registry.roster_changed(bare, change) {
             targets.iter().for_each(|target| push(&change, target));
         }
+    }
+
+    /// Somebody waits for the account's rows: those that idle are queued for writing.
+    pub fn begin_idle_of(&self, bare: &str) {
+        let begun = self.registry.with(bare, |user| user.idle.begin(&self.store));
+        begun.unwrap_or_default().settle();
+    }
+
+    /// The same for those of all accounts.
+    pub fn begin_idle(&self) {
+        self.registry.begin_idle(&self.store).settle();
     }
 
     /// After a session ended: owed rows that nobody holds go to another resource, if there is one.

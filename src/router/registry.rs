@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::idle::{Broom, Idle, Untaken};
 use super::outbox::Outbox;
 use super::owed::{Claim, Owed};
 use super::rules;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::stanza::Frame;
+use crate::store::Store;
 use crate::store::accounts::AccountId;
 use crate::store::roster::{Item, Roster, Subscription};
 
@@ -39,6 +41,8 @@ pub struct User {
     pub resources: Vec<Resource>,
     /// Messages stored and not yet confirmed.
     pub owed: Owed,
+    /// Rows of such that are not even queued for writing.
+    pub idle: Idle,
     /// Committed roster changes that came before their predecessors, by version.
     ahead: BTreeMap<i64, RosterChange>,
     /// The account was made while it was being read: what was read may be older.
@@ -101,6 +105,7 @@ impl User {
             roster: Arc::default(),
             resources: Vec::new(),
             owed: Owed::default(),
+            idle: Idle::default(),
             ahead: BTreeMap::new(),
             made: false,
         }
@@ -209,36 +214,52 @@ pub struct Replaced {
     pub resource: Resource,
 }
 
+#[derive(Debug, Default)]
+struct Shard {
+    users: HashMap<BareJid, User>,
+    /// Those of them that have idle rows.
+    idling: Vec<BareJid>,
+}
+
 /// All local accounts in memory.
 #[derive(Debug)]
 pub struct Registry {
-    shards: Box<[Mutex<HashMap<BareJid, User>>]>,
+    shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
+    pub(super) broom: Broom,
 }
 
 impl Registry {
     /// A power of two of shards, keyed by a random hash.
     pub fn new() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new() }
+        Self { shards, hasher: RandomState::new(), broom: Broom::default() }
     }
 
     /// Runs `look` on the account's entry, if there is a loaded one.
     pub fn with<T>(&self, bare: &str, look: impl FnOnce(&mut User) -> T) -> Option<T> {
         let mut shard = self.shard(bare);
-        let user = shard.get_mut(bare)?;
-        (user.account != Account::Loading).then(|| look(user))
+        let user = shard.users.get_mut(bare)?;
+        if user.account == Account::Loading {
+            return None;
+        }
+        let seen = look(user);
+        if user.idle.is_news() {
+            shard.idling.extend(BareJid::parse(bare));
+            self.broom.want();
+        }
+        Some(seen)
     }
 
     /// Puts a placeholder where nothing is known yet, so that changes made while the account is
     /// being read are not lost. False when the entry is there already.
     pub fn begin_load(&self, bare: &BareJid) -> bool {
         let mut shard = self.shard(bare.as_str());
-        match shard.get(bare.as_str()) {
+        match shard.users.get(bare.as_str()) {
             Some(user) => user.account == Account::Loading,
             None => {
                 evict(&mut shard);
-                shard.insert(bare.clone(), User::new(Account::Loading));
+                shard.users.insert(bare.clone(), User::new(Account::Loading));
                 true
             }
         }
@@ -248,9 +269,9 @@ impl Registry {
     pub fn end_load(&self, bare: &BareJid, account: Account, roster: Roster, owed: Owed) {
         let mut shard = self.shard(bare.as_str());
         // Without the placeholder a change may have been missed: whoever asks reads again.
-        let Some(user) = shard.get_mut(bare.as_str()) else { return };
+        let Some(user) = shard.users.get_mut(bare.as_str()) else { return };
         if user.account == Account::Loading && user.made && account == Account::Missing {
-            shard.remove(bare.as_str());
+            shard.users.remove(bare.as_str());
         } else if user.account == Account::Loading {
             user.account = account;
             user.ahead.retain(|ver, _| *ver > roster.ver);
@@ -264,8 +285,8 @@ impl Registry {
     /// The account could not be read. What another loader read meanwhile stays, with its sessions.
     pub fn load_failed(&self, bare: &str) {
         let mut shard = self.shard(bare);
-        if shard.get(bare).is_some_and(|user| user.account == Account::Loading) {
-            shard.remove(bare);
+        if shard.users.get(bare).is_some_and(|user| user.account == Account::Loading) {
+            shard.users.remove(bare);
         }
     }
 
@@ -273,7 +294,7 @@ impl Registry {
     /// takes leave of those it sent directed presence to.
     pub fn removed(&self, bare: &str) {
         let mut shard = self.shard(bare);
-        if let Some(user) = shard.get_mut(bare) {
+        if let Some(user) = shard.users.get_mut(bare) {
             user.account = Account::Missing;
             user.roster = Arc::default();
             user.owed = Owed::default();
@@ -284,8 +305,8 @@ impl Registry {
     /// Forgets that there was no such account.
     pub fn forget_missing(&self, bare: &str) {
         let mut shard = self.shard(bare);
-        match shard.get_mut(bare) {
-            Some(user) if user.account == Account::Missing => drop(shard.remove(bare)),
+        match shard.users.get_mut(bare) {
+            Some(user) if user.account == Account::Missing => drop(shard.users.remove(bare)),
             Some(user) => user.made |= user.account == Account::Loading,
             None => {}
         }
@@ -296,9 +317,9 @@ impl Registry {
         let bare = resource.jid.bare();
         let mut shard = self.shard(bare.as_str());
         if temporary {
-            shard.entry(bare.clone()).or_insert_with(|| User::new(Account::Temporary));
+            shard.users.entry(bare.clone()).or_insert_with(|| User::new(Account::Temporary));
         }
-        let Some(user) = shard.get_mut(bare.as_str()) else { return Bound::Gone };
+        let Some(user) = shard.users.get_mut(bare.as_str()) else { return Bound::Gone };
         if matches!(user.account, Account::Loading | Account::Missing) {
             return Bound::Gone;
         }
@@ -328,12 +349,12 @@ impl Registry {
     /// Takes a session out; `None` when a newer one replaced it already.
     pub fn unbind(&self, bare: &str, session: u64) -> Option<Resource> {
         let mut shard = self.shard(bare);
-        let user = shard.get_mut(bare)?;
+        let user = shard.users.get_mut(bare)?;
         let place = user.resources.iter().position(|r| r.session == session)?;
         let resource = user.resources.swap_remove(place);
         user.owed.abandon(session);
         if user.resources.is_empty() && user.account == Account::Temporary {
-            shard.remove(bare);
+            shard.users.remove(bare);
         }
         Some(resource)
     }
@@ -346,7 +367,7 @@ impl Registry {
         change: RosterChange,
     ) -> Vec<(RosterChange, Vec<Push>)> {
         let mut shard = self.shard(bare);
-        let Some(user) = shard.get_mut(bare) else { return Vec::new() };
+        let Some(user) = shard.users.get_mut(bare) else { return Vec::new() };
         if user.account != Account::Loading && change.ver <= user.roster.ver {
             // Read from the store with this change in it already.
             return Vec::new();
@@ -366,17 +387,49 @@ impl Registry {
         visible.into_iter().map(with_targets).collect()
     }
 
+    /// Queues all idle rows for writing.
+    pub fn begin_idle(&self, store: &Store) -> Untaken {
+        self.each_idle(|idle| idle.begin(store))
+    }
+
+    /// Queues those idle rows that were there at the last sweep. Whether some are left.
+    pub(super) fn sweep(&self, store: &Store) -> (Untaken, bool) {
+        (self.each_idle(|idle| idle.sweep(store)), self.has_idle())
+    }
+
+    /// Some account may have idle rows.
+    pub(super) fn has_idle(&self) -> bool {
+        self.locked().any(|shard| !shard.idling.is_empty())
+    }
+
+    fn each_idle(&self, mut begin: impl FnMut(&mut Idle) -> Untaken) -> Untaken {
+        let mut untaken = Untaken::default();
+        for mut shard in self.locked() {
+            let Shard { users, idling } = &mut *shard;
+            idling.retain(|bare| {
+                let Some(user) = users.get_mut(bare.as_str()) else { return false };
+                untaken.append(begin(&mut user.idle));
+                !user.idle.close_if_empty()
+            });
+        }
+        untaken
+    }
+
+    fn locked(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Every outbox of every session, for shutdown.
     pub fn all(&self) -> Vec<Arc<Outbox>> {
-        let outboxes = |shard: &Mutex<HashMap<BareJid, User>>| {
+        let outboxes = |shard: &Mutex<Shard>| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let sessions = shard.values().flat_map(|user| &user.resources);
+            let sessions = shard.users.values().flat_map(|user| &user.resources);
             sessions.map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
         };
         self.shards.iter().flat_map(outboxes).collect()
     }
 
-    fn shard(&self, bare: &str) -> MutexGuard<'_, HashMap<BareJid, User>> {
+    fn shard(&self, bare: &str) -> MutexGuard<'_, Shard> {
         #[allow(clippy::cast_possible_truncation)]
         let place = self.hasher.hash_one(bare) as usize % SHARDS;
         #[allow(clippy::indexing_slicing)] // `place` is below SHARDS, the length
@@ -400,8 +453,8 @@ pub struct Push {
 }
 
 /// Makes room: entries without sessions are a cache, unknown names included.
-fn evict(shard: &mut HashMap<BareJid, User>) {
-    if shard.len() < CACHED_PER_SHARD {
+fn evict(shard: &mut Shard) {
+    if shard.users.len() < CACHED_PER_SHARD {
         return;
     }
     let idle = |user: &User| {
@@ -409,13 +462,14 @@ fn evict(shard: &mut HashMap<BareJid, User>) {
             && user.account != Account::Loading
             && user.ahead.is_empty()
             && user.owed.is_settled()
+            && user.idle.is_empty()
     };
-    let cached = shard.values().filter(|user| idle(user)).count();
+    let cached = shard.users.values().filter(|user| idle(user)).count();
     if cached >= CACHED_PER_SHARD {
         // Which one goes matters little: the order of a randomly keyed map is random.
-        if let Some(bare) = shard.iter().find(|(_, user)| idle(user)).map(|(bare, _)| bare.clone())
+        if let Some(bare) = shard.users.iter().find(|(_, user)| idle(user)).map(|(bare, _)| bare.clone())
         {
-            shard.remove(bare.as_str());
+            shard.users.remove(bare.as_str());
         }
     }
 }

@@ -78,6 +78,11 @@ impl Ticket {
         Some(Seal { id: managed.id, account, h, at })
     }
 
+    /// Some earlier stanza of the stream is not handled yet.
+    pub fn has_predecessors(&self) -> bool {
+        self.held.ledger.handled() < self.held.number
+    }
+
     /// Waits until every earlier stanza of the stream is handled.
     pub async fn predecessors(&self) {
         self.held.ledger.reached(self.held.number).await;

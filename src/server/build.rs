@@ -20,7 +20,7 @@ use crate::modules::api::{Cause, Chore, Stage};
 use crate::modules::{self, Pipeline};
 use crate::net::listener::{self, Door, Hall};
 use crate::net::tls::{Reloaded, Tls};
-use crate::router::Router;
+use crate::router::{Router, idle};
 use crate::router::outbox::End;
 use crate::router::registry::Conflict;
 use crate::session::{Context, saved};
@@ -101,6 +101,7 @@ impl Running {
         // of those who can, and goes with them (promise.md 11).
         let _ = self.save.send(true);
         let saved = timeout_at(end.into(), tasks.ended()).await.is_ok();
+        self.context.router.begin_idle();
         self.store.close().await;
         drained && saved
     }
@@ -142,6 +143,13 @@ impl Running {
         let deleted = self.context.pipeline.shared().account_deleted.clone();
         let work = upkeep::run(modules::ALL, chore, deleted, self.context.stopping.clone());
         self.context.router.tasks.spawn("upkeep", work);
+        let (router, mut stopping) = (self.context.router.clone(), self.context.stopping.clone());
+        self.context.router.tasks.spawn("idle rows", async move {
+            tokio::select! {
+                () = idle::sweep(&router) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => {}
+            }
+        });
     }
 
     async fn listen_to_operator(&self, config: &Config, origins: &Origins) -> Result<(), Problem> {

@@ -133,6 +133,7 @@ impl Session {
             .map(|claim| (claim.seq, claim.place))
             .collect();
         let reading = wanted.len();
+        self.binding.cx.router.begin_idle_of(self.binding.cx.who.jid.bare_str());
         let store = self.binding.cx.store.clone();
         let page = Box::pin(async move {
             // promise.md 7: the read sees every row that was queued before.

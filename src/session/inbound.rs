@@ -50,7 +50,7 @@ impl Session {
                 return;
             }
         };
-        match self.binding.context().pipeline.clone().from_client(&mut self.state, &stanza) {
+        match self.binding.context().pipeline.from_client(&mut self.state, &stanza) {
             Verdict::Continue => {}
             Verdict::Drop => return self.ledger.pass(),
             Verdict::Bounce(error) => {
@@ -107,15 +107,17 @@ impl Session {
             let answer =
                 self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
             let ticket = self.ledger.issue();
-            let store = self.binding.cx.store.clone();
+            let router = self.binding.cx.router.clone();
             let earlier = self.managed.is_none().then(|| ticket.clone());
             self.await_handler(ticket, async move {
                 let answer = answer.await;
                 // To a client without XEP-0198 an answer says that all before it arrived: so the
                 // messages before it are durable first (promise.md 1).
                 if let Some(earlier) = earlier {
-                    store.hurry();
-                    earlier.predecessors().await;
+                    if earlier.has_predecessors() {
+                        router.begin_idle();
+                        earlier.predecessors().await;
+                    }
                 }
                 Outcome::Reply(iq, answer)
             });
@@ -186,35 +188,35 @@ impl Session {
 
     /// `ticket` is given when the stanza has one already: it was waiting for its addressee.
     fn route(&mut self, stanza: Stanza, ticket: Option<Ticket>) {
+        let cx = &self.binding.cx;
+        let mut origin = Origin::session(&self.ledger, &self.outbox, ticket, cx.who.account);
+        let routed = cx.router.route(&stanza, cx.now, &mut origin);
+        if let Routed::Load(_) | Routed::Handle(Handler::Probe) = routed {
+            let ticket = origin.into_ticket(&self.ledger);
+            return self.await_addressee(stanza, routed, ticket);
+        }
+        origin.finish();
+        match routed {
+            Routed::Slow(outbox) => self.slow = Some((outbox, now() + SLOW_MAX)),
+            Routed::Bounce(error) => self.bounce(&stanza, &error),
+            Routed::Handle(_) => self.bounce(&stanza, &StanzaError::service_unavailable()),
+            Routed::Done | Routed::Load(_) => {}
+        }
+    }
+
+    /// The addressee is read from the store first, or a handler answers for it.
+    fn await_addressee(&mut self, stanza: Stanza, routed: Routed, ticket: Ticket) {
         let cx = self.binding.cx.clone();
-        let (ledger, outbox) = (self.ledger.clone(), self.outbox.clone());
-        let keeper = cx.who.account.filter(|_| cx.router.keeps_sent(&stanza));
-        let mut origin = Origin::session(&ledger, &outbox, ticket).kept_by(keeper);
-        match cx.router.route(&stanza, cx.now, &mut origin) {
-            Routed::Done => origin.finish(),
-            Routed::Slow(outbox) => {
-                origin.finish();
-                self.slow = Some((outbox, now() + SLOW_MAX));
-            }
-            Routed::Bounce(error) => {
-                origin.finish();
-                self.bounce(&stanza, &error);
-            }
-            Routed::Load(bare) => self.await_handler(origin.into_ticket(&ledger), async move {
+        if let Routed::Load(bare) = routed {
+            return self.await_handler(ticket, async move {
                 let loaded = cx.router.load(&bare).await.map(drop).map_err(StanzaError::from);
                 Outcome::Loaded(stanza, loaded)
-            }),
-            Routed::Handle(Handler::Probe) => {
-                let answer = cx.about.probe(cx.clone(), stanza.clone());
-                self.await_handler(origin.into_ticket(&ledger), async move {
-                    Outcome::Stanza(stanza, send_all(cx, answer.await).await)
-                });
-            }
-            Routed::Handle(_) => {
-                origin.finish();
-                self.bounce(&stanza, &StanzaError::service_unavailable());
-            }
+            });
         }
+        let answer = cx.about.probe(cx.clone(), stanza.clone());
+        self.await_handler(ticket, async move {
+            Outcome::Stanza(stanza, send_all(cx, answer.await).await)
+        });
     }
 
     /// Pauses reading until the handler is done; the stanza's ticket is held as long.

@@ -155,7 +155,7 @@ impl Store {
 
     /// Queues a write now, in the order of the calls. Never waits: callable under a lock.
     pub fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
-        self.inner.queue.submit(job, |job| job)
+        self.submit_or_return(job).map_err(|(_, error)| error)
     }
 
     /// The same for a write that takes places of the archive or the mailbox: `number` puts them into
@@ -166,34 +166,25 @@ impl Store {
         job: Box<J>,
         number: impl FnOnce(&mut J, &mut dyn FnMut() -> i64),
     ) -> Result<(), StoreError> {
-        self.inner.queue.submit(job, |mut job| {
+        let queued = self.inner.queue.submit(job, |mut job| {
             number(&mut job, &mut || self.next_seq());
             job
-        })
+        });
+        queued.map_err(|(_, error)| error)
     }
 
-    /// As [`Store::submit_numbered`], for a write that may turn out to be needless: until somebody
-    /// waits for it, or a second is over, [`Store::cancel`] takes it back.
-    pub fn submit_idle<J: Job + 'static>(
+    /// As [`Store::submit`]; a write that is not taken comes back.
+    pub fn submit_or_return(
         &self,
-        job: Box<J>,
-        number: impl FnOnce(&mut J, &mut dyn FnMut() -> i64) -> i64,
-    ) -> Result<(), StoreError> {
-        self.inner.queue.submit_idle(job, |mut job| {
-            let place = number(&mut job, &mut || self.next_seq());
-            (place, job)
-        })
+        job: Box<dyn Job>,
+    ) -> Result<(), (Box<dyn Job>, StoreError)> {
+        self.inner.queue.submit(job, |job| job)
     }
 
-    /// Takes back the writes of these places that were not begun; which ones.
-    pub fn cancel(&self, places: &[i64]) -> Vec<i64> {
-        let cancelled = self.inner.queue.cancel(places);
-        cancelled.iter().map(|(place, _)| *place).collect()
-    }
-
-    /// Begins the writes that might have turned out to be needless: somebody waits for them.
-    pub fn hurry(&self) {
-        self.inner.queue.hurry();
+    /// As [`Store::submit`], for a write that nobody waits for: it is begun when somebody does
+    /// ([`Store::barrier`]), or a second is over, with what else is written then.
+    pub fn submit_idle(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        self.inner.queue.submit_idle(job)
     }
 
     /// A write that nobody waits for. It rides in the next batch, at latest a second from now,
@@ -212,7 +203,7 @@ impl Store {
         self.inner.queue.barrier().await
     }
 
-    /// The same, but for writes that idle ([`Store::submit_idle`]).
+    /// The same, but for those of [`Store::submit_idle`] that were not begun.
     pub async fn begun(&self) -> Result<(), StoreError> {
         self.inner.queue.begun().await
     }

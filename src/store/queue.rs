@@ -2,7 +2,7 @@
 
 use super::handled::Seal;
 use super::tx::{StoreError, Tx};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -51,8 +51,8 @@ struct State {
     behind: VecDeque<(u64, Box<dyn Job>)>,
     /// When the first of `behind` came.
     behind_since: Option<Instant>,
-    /// Jobs that may turn out to be needless, by the places that they were given.
-    idle: BTreeMap<i64, Box<dyn Job>>,
+    /// Jobs that nobody waits for yet.
+    idle: Vec<Box<dyn Job>>,
     /// When the first of `idle` came.
     idle_since: Option<Instant>,
     closed: bool,
@@ -77,16 +77,16 @@ impl Queue {
         &self,
         job: Box<J>,
         number: impl FnOnce(Box<J>) -> Box<dyn Job>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), (Box<J>, StoreError)> {
         let bytes = job.bytes();
         let mut state = self.lock();
         if state.closed {
-            return Err(StoreError::Closed);
+            return Err((job, StoreError::Closed));
         }
         // A job heavier than the whole bound still passes when it is alone.
         let heavy = state.bytes + bytes > self.bytes_max && !state.jobs.is_empty();
         if state.jobs.len() >= self.jobs_max || heavy {
-            return Err(StoreError::QueueFull);
+            return Err((job, StoreError::QueueFull));
         }
         state.bytes += bytes;
         state.queued += 1;
@@ -96,13 +96,9 @@ impl Queue {
         Ok(())
     }
 
-    /// As [`Queue::submit`], for a job that [`Queue::cancel`] may take back: it is not begun before
-    /// somebody waits for it ([`Queue::hurry`]), or a second is over. `number` gives its place.
-    pub(super) fn submit_idle<J: Job + ?Sized>(
-        &self,
-        job: Box<J>,
-        number: impl FnOnce(Box<J>) -> (i64, Box<dyn Job>),
-    ) -> Result<(), StoreError> {
+    /// As [`Queue::submit`], for a job that nobody waits for yet: it is not begun before somebody does
+    /// ([`Queue::hurry`]), or a second is over.
+    pub(super) fn submit_idle(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
         let bytes = job.bytes();
         let mut state = self.lock();
         if state.closed {
@@ -112,8 +108,7 @@ impl Queue {
             return Err(StoreError::QueueFull);
         }
         state.bytes += bytes;
-        let (place, job) = number(job);
-        state.idle.insert(place, job);
+        state.idle.push(job);
         let first = state.idle_since.is_none();
         state.idle_since.get_or_insert_with(now);
         let many = state.idle.len() >= IDLE_MAX;
@@ -125,23 +120,6 @@ impl Queue {
             self.wake.notify_one();
         }
         Ok(())
-    }
-
-    /// Takes back those of these jobs that were not begun: nobody needs them. They are dropped by the
-    /// caller, for whom they may hold something.
-    pub(super) fn cancel(&self, places: &[i64]) -> Vec<(i64, Box<dyn Job>)> {
-        let mut state = self.lock();
-        if state.idle.is_empty() {
-            return Vec::new();
-        }
-        let mut taken = Vec::new();
-        for place in places {
-            if let Some(job) = state.idle.remove(place) {
-                state.bytes = state.bytes.saturating_sub(job.bytes());
-                taken.push((*place, job));
-            }
-        }
-        taken
     }
 
     /// Somebody waits for what idles.
@@ -230,10 +208,10 @@ impl Queue {
 }
 
 impl State {
-    /// What idles becomes work, in the order of its places.
+    /// What idles becomes work.
     fn hurry(&mut self) {
         self.idle_since = None;
-        for (_, job) in std::mem::take(&mut self.idle) {
+        for job in std::mem::take(&mut self.idle) {
             self.queued += 1;
             self.jobs.push_back(job);
         }
