@@ -88,7 +88,7 @@ impl Job for Append {
 
     /// So that a disk that hangs fills the queue and not the memory.
     fn bytes(&self) -> usize {
-        self.stanza.frame().len()
+        self.stanza.len()
     }
 
     fn seal(&self) -> Option<Seal> {

@@ -181,7 +181,7 @@ fn plan(
     if !fate.owed && !archived {
         return Plan::Push(targets, None);
     }
-    let bytes = stanza.frame().len();
+    let bytes = stanza.len();
     if fate.owed && !user.owed.has_room(bytes, !targets.is_empty(), &router.limits) {
         return Plan::Routed(Routed::Bounce(
             // XEP-0160 §3: service-unavailable when the offline queue is full.

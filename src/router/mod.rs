@@ -14,7 +14,6 @@ mod append;
 mod confirm;
 mod deliver;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -44,9 +43,10 @@ pub struct Router {
     pub limits: Arc<Limits>,
     /// Background work of this server.
     pub tasks: Tasks,
-    hosts: HashSet<String>,
+    /// Sorted, as the next: asked several times for each stanza, and mostly one.
+    hosts: Vec<String>,
     /// Domains whose accounts have no archive.
-    unarchived: HashSet<String>,
+    unarchived: Vec<String>,
     sessions: AtomicU64,
 }
 
@@ -141,27 +141,27 @@ impl Router {
             store,
             limits,
             tasks: Tasks::default(),
-            hosts: hosts.into_iter().collect(),
-            unarchived: HashSet::new(),
+            hosts: sorted(hosts),
+            unarchived: Vec::new(),
             sessions: AtomicU64::new(1),
         }
     }
 
     /// True for a domain that this server hosts.
     pub fn is_local(&self, domain: &str) -> bool {
-        self.hosts.contains(domain)
+        has(&self.hosts, domain)
     }
 
     /// Keeps no archives for the accounts of these domains.
     #[must_use]
     pub fn without_archives(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
-        self.unarchived.extend(hosts);
+        self.unarchived = sorted(hosts);
         self
     }
 
     /// Whether the account's messages are archived (XEP-0313).
     pub fn archives(&self, of: &Jid) -> bool {
-        !self.unarchived.contains(of.domain())
+        !has(&self.unarchived, of.domain())
     }
 
     /// Whether its sender's archive keeps a message beside its addressee's. One to the account itself
@@ -309,6 +309,16 @@ impl Router {
     pub fn confirm(self: &Arc<Self>, bare: &str, seqs: &[i64]) {
         confirm::confirm(self, bare, seqs);
     }
+}
+
+fn sorted(hosts: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut hosts: Vec<_> = hosts.into_iter().collect();
+    hosts.sort();
+    hosts
+}
+
+fn has(hosts: &[String], domain: &str) -> bool {
+    hosts.binary_search_by(|host| host.as_str().cmp(domain)).is_ok()
 }
 
 /// RFC 6120 §10.4: without federation every remote domain is not found. Errors and results

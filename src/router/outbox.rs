@@ -1,9 +1,9 @@
 //! What waits to be written to one session: a queue bounded in bytes. Pushing never waits.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
+use std::task::{Poll, Waker};
 
 use crate::stanza::Frame;
 use crate::stream::error::{StreamError, StreamFailure};
@@ -52,7 +52,6 @@ pub struct Refused;
 #[derive(Debug)]
 pub struct Outbox {
     inner: Mutex<Inner>,
-    wake: Notify,
     bytes_max: usize,
 }
 
@@ -65,6 +64,19 @@ struct Inner {
     drain: bool,
     /// Its session sleeps, and looks at every push.
     watched: bool,
+    /// Somebody called, and the session has not looked since.
+    called: bool,
+    /// The session's task, kept from one wait to the next: cheaper than to enlist for each.
+    waker: Option<Waker>,
+}
+
+impl Inner {
+    fn call(&mut self) {
+        self.called = true;
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
 }
 
 /// Why a session is told to end from outside.
@@ -90,14 +102,14 @@ pub struct Taken {
 impl Outbox {
     /// `bytes_max` comes from `limits.outbox_bytes_max`.
     pub fn new(bytes_max: usize) -> Self {
-        Self { inner: Mutex::default(), wake: Notify::new(), bytes_max }
+        Self { inner: Mutex::default(), bytes_max }
     }
 
     /// Queues one stanza for the session, and wakes it.
     pub fn push(&self, item: impl Into<Outgoing>) -> Result<Level, Refused> {
         let put = self.put(item.into());
         if !matches!(put, Ok(Put { wake: false, .. })) {
-            self.wake.notify_one();
+            self.nudge();
         }
         put.map(|put| put.level)
     }
@@ -114,8 +126,7 @@ impl Outbox {
             let why =
                 StreamError::ResourceConstraint.text("too much waits to be sent to this client");
             inner.end = Some(End::Failure(why));
-            drop(inner);
-            self.wake.notify_one();
+            inner.call();
             return Err(Refused);
         }
         inner.bytes = bytes;
@@ -131,8 +142,7 @@ impl Outbox {
     pub fn ask_drain(&self) {
         let mut inner = self.lock();
         inner.drain = true;
-        drop(inner);
-        self.wake.notify_one();
+        inner.call();
     }
 
     /// Ends the session from outside; the first reason wins.
@@ -141,8 +151,7 @@ impl Outbox {
         if inner.end.is_none() {
             inner.end = Some(end);
         }
-        drop(inner);
-        self.wake.notify_one();
+        inner.call();
     }
 
     /// Why the session must end, if it must: also for one that cannot take anything now.
@@ -150,9 +159,20 @@ impl Outbox {
         self.lock().end.clone()
     }
 
-    /// Waits until there may be something to take. Cancel-safe.
+    /// Waits until there may be something to take. Cancel-safe; one task at a time.
     pub async fn ready(&self) {
-        self.wake.notified().await;
+        poll_fn(|cx| {
+            let mut inner = self.lock();
+            if std::mem::take(&mut inner.called) {
+                return Poll::Ready(());
+            }
+            match &mut inner.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                waker @ None => *waker = Some(cx.waker().clone()),
+            }
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Takes up to `bytes` worth of stanzas (at least one), so many at most, and the pending orders.
@@ -166,8 +186,7 @@ impl Outbox {
         };
         if taken.drain {
             // Owed rows go first; the queue waits for the next turn.
-            drop(inner);
-            self.wake.notify_one();
+            inner.call();
             return taken;
         }
         let mut sum = 0;
@@ -182,9 +201,8 @@ impl Outbox {
             // An idle session owns almost nothing.
             inner.queue.shrink_to_fit();
         }
-        drop(inner);
         if more {
-            self.wake.notify_one();
+            inner.call();
         }
         taken
     }
@@ -210,7 +228,7 @@ impl Outbox {
 
     /// Wakes the session, for something outside of the box.
     pub fn nudge(&self) {
-        self.wake.notify_one();
+        self.lock().call();
     }
 
     /// Bytes that wait.

@@ -6,7 +6,6 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, BytesMut};
 
 use super::named;
 use super::run::{Session, now, wall};
@@ -182,19 +181,13 @@ impl Session {
         self.send(Outgoing { frame: stanza.frame_with(&payloads), owed: Some(row.seq), at: 0 });
     }
 
-    /// What is sent: with a stamp when it waited on its way (XEP-0203 §1).
-    pub(super) fn stamped(&self, item: &Outgoing) -> Frame {
-        let late = item.at != 0
-            && micros(wall()).saturating_sub(item.at) > LATE_MICROS
-            && !item.frame.end.is_empty();
-        if !late {
-            return item.frame.clone();
-        }
-        let stamp = delay(self.binding.cx.who.jid.domain(), from_micros(item.at));
-        let mut end = BytesMut::with_capacity(stamp.len() + item.frame.end.len());
-        end.put_slice(&stamp);
-        end.put_slice(&item.frame.end);
-        Frame { end: end.freeze(), ..item.frame.clone() }
+    /// What is sent, if it needs a stamp because it waited on its way (XEP-0203 §1).
+    pub(super) fn stamped(&self, item: &Outgoing) -> Option<Frame> {
+        let late = item.at != 0 && micros(wall()).saturating_sub(item.at) > LATE_MICROS;
+        late.then(|| {
+            let stamp = delay(self.binding.cx.who.jid.domain(), from_micros(item.at));
+            item.frame.with(&stamp)
+        })
     }
 
     pub(super) fn written(&mut self, seq: i64) {
@@ -248,6 +241,6 @@ const PAGE_BYTES: usize = 262_144;
 /// promise.md 2: a message unconfirmed for so long brings a ping.
 const CONFIRM_AFTER: Duration = Duration::from_secs(30);
 /// Unconfirmed messages that bring a ping at once.
-const UNCONFIRMED_MANY: usize = 100;
+const UNCONFIRMED_MANY: usize = 32;
 /// A message that is sent so long after it came is stamped.
 const LATE_MICROS: i64 = 5_000_000;

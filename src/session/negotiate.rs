@@ -129,6 +129,7 @@ impl Negotiation {
     }
 
     async fn step(&mut self, input: Input) -> Next {
+        self.wire.give_back();
         let failed = if let Input::Fail(failure) = &input {
             tracing::info!(peer = %self.peer, %failure, "stream refused");
             true

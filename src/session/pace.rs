@@ -69,7 +69,10 @@ impl Pace {
             bucket.pass(passed);
             bucket.take(amount as f32);
         }
-        Duration::from_secs_f32(self.bytes.wait().max(self.stanzas.wait()).min(PAUSE_MAX))
+        match self.bytes.wait().max(self.stanzas.wait()) {
+            0.0 => Duration::ZERO,
+            wait => Duration::from_secs_f32(wait.min(PAUSE_MAX)),
+        }
     }
 }
 

@@ -171,6 +171,7 @@ impl Session {
     /// Waits for whatever comes first: output and what others want of us before new input.
     async fn wait(&mut self, mut timer: Pin<&mut Sleep>) -> Woken {
         let now = now();
+        self.wire.give_back();
         self.ask_if_due(now);
         let asleep = self.is_asleep();
         let writing = self.wire.is_writing();
@@ -257,11 +258,11 @@ impl Session {
         self.pause(wait, now);
     }
 
-    /// Counts stanzas towards the session's rate.
+    /// Counts stanzas towards the session's rate, as of when they were read.
     pub(super) fn charge(&mut self, stanzas: usize) {
-        let now = now();
-        let wait = self.pace.count(0, stanzas, now);
-        self.pause(wait, now);
+        let read = self.heard;
+        let wait = self.pace.count(0, stanzas, read);
+        self.pause(wait, read);
     }
 
     fn pause(&mut self, wait: Duration, now: Instant) {
@@ -314,16 +315,19 @@ impl Session {
 
     /// Puts a stanza on the wire, and remembers it as long as it may be owed.
     pub(super) fn send(&mut self, item: Outgoing) {
-        let frame = self.stamped(&item);
-        match (&mut self.managed, item.owed) {
+        let stamped = self.stamped(&item);
+        let frame = match (&mut self.managed, item.owed) {
             (Some(managed), _) => {
-                let bytes = item.frame.len();
+                let (frame, bytes) = (item.frame.clone(), item.frame.len());
                 managed.sm.push(item, bytes);
+                frame
             }
-            (None, Some(seq)) => self.written(seq),
-            (None, None) => {}
-        }
-        self.wire.queue_frame(frame);
+            (None, owed) => {
+                owed.into_iter().for_each(|seq| self.written(seq));
+                item.frame
+            }
+        };
+        self.wire.queue_frame(stamped.unwrap_or(frame));
     }
 
     pub(super) fn end(&mut self, end: Option<End>) {

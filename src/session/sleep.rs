@@ -214,8 +214,8 @@ impl Session {
     fn resend(&mut self) {
         let Some(managed) = self.managed.take() else { return };
         for item in managed.sm.unacked() {
-            let frame = self.stamped(item);
-            self.wire.queue_frame(frame);
+            let stamped = self.stamped(item);
+            self.wire.queue_frame(stamped.unwrap_or_else(|| item.frame.clone()));
         }
         self.managed.insert(managed).sm.reconnected();
     }

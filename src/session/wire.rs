@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::transport::{StartTls, Transport};
 use crate::base::limits::Limits;
@@ -25,6 +25,8 @@ pub struct Wire {
     transport: Box<dyn Transport>,
     framer: Framer,
     buffer: BytesMut,
+    /// `buffer` is the thread's, and goes back to it before anything is waited for.
+    lent: bool,
     rules: Rules,
     outgoing: VecDeque<Bytes>,
     /// Bytes in `outgoing`.
@@ -69,6 +71,7 @@ impl Wire {
             transport,
             framer,
             buffer: BytesMut::new(),
+            lent: false,
             rules,
             outgoing: VecDeque::new(),
             queued: 0,
@@ -82,12 +85,11 @@ impl Wire {
 
     /// The next whole piece among the bytes read so far.
     pub fn piece(&mut self) -> Result<Option<Event>, XmlError> {
-        let Some(piece) = self.framer.next(&mut self.buffer)? else {
-            if self.buffer.is_empty() {
-                self.buffer = BytesMut::new();
-            }
-            return Ok(None);
-        };
+        let piece = self.framer.next(&mut self.buffer)?;
+        if self.buffer.is_empty() || piece.is_none() {
+            self.give_back();
+        }
+        let Some(piece) = piece else { return Ok(None) };
         Ok(Some(match piece {
             Piece::Open(raw) => Event::Open(self.header(&raw)?),
             Piece::Element(raw) => Event::Element(gate::check(raw, &self.rules)?),
@@ -194,14 +196,33 @@ impl Wire {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // One scratch buffer a thread: a session that waits for input holds none.
-        SCRATCH.with(|scratch| {
-            let mut scratch = scratch.borrow_mut();
-            let mut into = ReadBuf::new(&mut scratch);
-            ready!(Pin::new(&mut *self.transport).poll_read(cx, &mut into))?;
-            self.buffer.extend_from_slice(into.filled());
-            Poll::Ready(Ok(into.filled().len()))
+        // One buffer a thread: a session that waits for input holds none, and most of what comes is
+        // whole, and gone before the session waits again.
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            scratch.reserve(READ_BYTES);
+            let bytes = ready!(pin!(self.transport.read_buf(scratch)).poll(cx))?;
+            if self.buffer.is_empty() {
+                std::mem::swap(&mut self.buffer, scratch);
+                self.lent = true;
+            } else {
+                self.buffer.extend_from_slice(scratch);
+            }
+            Poll::Ready(Ok(bytes))
         })
+    }
+
+    /// Parts with the thread's buffer, to be called before a wait. What is unread is kept.
+    pub fn give_back(&mut self) {
+        let kept = match self.buffer.is_empty() {
+            true => BytesMut::new(),
+            false if self.lent => BytesMut::from(&*self.buffer),
+            false => return,
+        };
+        let buffer = std::mem::replace(&mut self.buffer, kept);
+        if std::mem::take(&mut self.lent) {
+            SCRATCH.set(buffer);
+        }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -270,8 +291,10 @@ impl AsyncWrite for Nowhere {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16_384].into_boxed_slice());
+    static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::new());
 }
 
+/// Asked for by one system call.
+const READ_BYTES: usize = 16_384;
 /// Pieces handed to one system call.
 const SLICES: usize = 64;

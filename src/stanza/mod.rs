@@ -105,6 +105,20 @@ impl Frame {
         Self { head: head.freeze(), tail: self.tail.clone(), end: self.end.clone() }
     }
 
+    /// The same stanza with one more payload before its end tag; as it is, if it has none.
+    pub fn with(&self, payload: &[u8]) -> Self {
+        let (tail, end) = match memchr::memrchr(b'<', &self.tail) {
+            _ if !self.end.is_empty() => (self.tail.clone(), self.end.clone()),
+            // No bare `<` can be behind that of the end tag.
+            Some(at) => (self.tail.slice(..at), self.tail.slice(at..)),
+            None => return self.clone(),
+        };
+        let mut with = BytesMut::with_capacity(payload.len() + end.len());
+        with.put_slice(payload);
+        with.put_slice(&end);
+        Self { head: self.head.clone(), tail, end: with.freeze() }
+    }
+
     /// One contiguous copy, for the store.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len());
@@ -197,6 +211,12 @@ impl Stanza {
     /// The proved bytes with their index.
     pub fn element(&self) -> &Element {
         &self.element
+    }
+
+    /// Bytes of [`Stanza::frame`].
+    #[allow(clippy::len_without_is_empty)] // there is no empty one
+    pub fn len(&self) -> usize {
+        self.head.len() + self.element.raw().len() - self.element.tag_end()
     }
 
     /// As it travels on: nothing is copied.

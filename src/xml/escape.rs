@@ -111,7 +111,8 @@ pub fn escape_attr(value: &str) -> Cow<'_, str> {
 fn escape(value: &str, special: fn(char) -> Option<&'static str>) -> Cow<'_, str> {
     // 0xEF begins U+FFFE and U+FFFF. Most values are plain, and this is quick to see.
     let suspect = |b: u8| b < b' ' || matches!(b, b'&' | b'<' | b'>' | b'\'' | b'"' | 0xEF);
-    if !value.bytes().any(suspect) {
+    // No early exit, so that the compiler makes one vector loop of it.
+    if !value.bytes().fold(false, |found, byte| found | suspect(byte)) {
         return Cow::Borrowed(value);
     }
     let replace = |c: char| if is_char(c) { special(c) } else { Some("\u{FFFD}") };
