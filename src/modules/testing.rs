@@ -146,7 +146,7 @@ async fn answer(cx: &Cx, ty: &str, to: &str, payload: &str) -> Result<Reply, Sta
     let rules =
         Rules { content_ns: ns::CLIENT, depth_max: 20, attributes_max: 20, children_max: 20 };
     let element = gate::check(xml.into(), &rules).unwrap();
-    let stanza = Stanza::from_client(Kind::Iq, element, &cx.who.jid, None).unwrap();
+    let stanza = Stanza::from_client(Kind::Iq, element, &cx.who.jid, None, None).unwrap();
     let iq = Iq::request(&stanza).unwrap().unwrap();
     let stranger = Jid::from(cx.who.jid.clone()).local().is_none();
     match stranger {

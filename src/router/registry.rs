@@ -467,7 +467,8 @@ fn evict(shard: &mut Shard) {
     let cached = shard.users.values().filter(|user| idle(user)).count();
     if cached >= CACHED_PER_SHARD {
         // Which one goes matters little: the order of a randomly keyed map is random.
-        if let Some(bare) = shard.users.iter().find(|(_, user)| idle(user)).map(|(bare, _)| bare.clone())
+        if let Some(bare) =
+            shard.users.iter().find(|(_, user)| idle(user)).map(|(bare, _)| bare.clone())
         {
             shard.users.remove(bare.as_str());
         }

@@ -6,7 +6,6 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-
 use super::named;
 use super::run::{Session, now, wall};
 use crate::base::id::{self, OsRng};

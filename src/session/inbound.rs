@@ -41,7 +41,8 @@ impl Session {
         }
         self.binding.cx.now = wall();
         let jid = &self.binding.cx.who.jid;
-        let stanza = match Stanza::from_client(kind, element, jid, self.lang.as_ref()) {
+        let (lang, last_to) = (self.lang.as_ref(), self.last_to.as_ref());
+        let stanza = match Stanza::from_client(kind, element, jid, lang, last_to) {
             Ok(stanza) => stanza,
             Err(refused) => {
                 self.ledger.pass();
@@ -189,6 +190,9 @@ impl Session {
     /// `ticket` is given when the stanza has one already: it was waiting for its addressee.
     fn route(&mut self, stanza: Stanza, ticket: Option<Ticket>) {
         let cx = &self.binding.cx;
+        if self.last_to.as_ref() != stanza.to() {
+            self.last_to = stanza.to().cloned();
+        }
         let mut origin = Origin::session(&self.ledger, &self.outbox, ticket, cx.who.account);
         let routed = cx.router.route(&stanza, cx.now, &mut origin);
         if let Routed::Load(_) | Routed::Handle(Handler::Probe) = routed {

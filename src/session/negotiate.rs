@@ -403,7 +403,7 @@ impl Negotiation {
         let guest =
             BareJid::from_parts(None, host).and_then(|host| host.with_resource("unauthenticated"));
         let Ok(guest) = guest else { return early() };
-        let Ok(stanza) = Stanza::from_client(Kind::Iq, element, &guest, None) else {
+        let Ok(stanza) = Stanza::from_client(Kind::Iq, element, &guest, None, None) else {
             return early();
         };
         let Ok(Some(iq)) = Iq::request(&stanza) else { return early() };

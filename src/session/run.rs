@@ -36,6 +36,8 @@ pub struct Session {
     pub(super) ledger: Arc<Ledger>,
     pub(super) state: SessionState,
     pub(super) lang: Option<Arc<str>>,
+    /// Whom the last stanza that was routed went to.
+    pub(super) last_to: Option<Jid>,
     pub(super) wire: Wire,
     /// Held as long as there is a connection.
     pub(super) guard: Option<Guard>,
@@ -128,6 +130,7 @@ impl Session {
             ledger: Arc::default(),
             state: SessionState::default(),
             lang: lang.map(Into::into),
+            last_to: None,
             wire,
             guard,
             pending: None,
@@ -174,6 +177,10 @@ impl Session {
         self.wire.give_back();
         self.ask_if_due(now);
         let asleep = self.is_asleep();
+        // Mostly it takes all at once, and the turn goes on.
+        if let Err(error) = self.wire.write_now().await {
+            return Woken::Io(Err(error));
+        }
         let writing = self.wire.is_writing();
         let reading = !asleep && (self.may_read() || self.may_look_ahead());
         let deadline = self.deadline(now).into();

@@ -31,6 +31,8 @@ pub struct Wire {
     outgoing: VecDeque<Bytes>,
     /// Bytes in `outgoing`.
     queued: usize,
+    /// TLS may hold bytes that left `outgoing`.
+    unflushed: bool,
 }
 
 /// A whole piece of the client's stream.
@@ -75,6 +77,7 @@ impl Wire {
             rules,
             outgoing: VecDeque::new(),
             queued: 0,
+            unflushed: false,
         }
     }
 
@@ -85,6 +88,9 @@ impl Wire {
 
     /// The next whole piece among the bytes read so far.
     pub fn piece(&mut self) -> Result<Option<Event>, XmlError> {
+        if self.buffer.is_empty() {
+            return Ok(None);
+        }
         let piece = self.framer.next(&mut self.buffer)?;
         if self.buffer.is_empty() || piece.is_none() {
             self.give_back();
@@ -158,18 +164,30 @@ impl Wire {
 
     /// True while queued bytes are not all written.
     pub fn is_writing(&self) -> bool {
-        !self.outgoing.is_empty()
+        !self.outgoing.is_empty() || self.unflushed
     }
 
     /// Writes what is queued and, if asked to, reads; returns at the first that is done. Cancel-safe.
     pub async fn io(&mut self, read: bool) -> io::Result<Io> {
         poll_fn(|cx| {
-            if !self.outgoing.is_empty()
+            if self.is_writing()
                 && let Poll::Ready(written) = self.poll_write(cx)
             {
                 return Poll::Ready(written.map(|()| Io::Written));
             }
             if read { self.poll_read(cx).map_ok(Io::Read) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Writes what the connection takes without a wait.
+    pub async fn write_now(&mut self) -> io::Result<()> {
+        poll_fn(|cx| match self.is_writing() {
+            true => Poll::Ready(match self.poll_write(cx) {
+                Poll::Ready(written) => written,
+                Poll::Pending => Ok(()),
+            }),
+            false => Poll::Ready(Ok(())),
         })
         .await
     }
@@ -235,6 +253,7 @@ impl Wire {
             }
             let slices = slices.get(..count).unwrap_or_default();
             let written = ready!(Pin::new(&mut *self.transport).poll_write_vectored(cx, slices))?;
+            self.unflushed = true;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -243,7 +262,9 @@ impl Wire {
         if self.outgoing.capacity() > 16 {
             self.outgoing = VecDeque::new();
         }
-        Pin::new(&mut *self.transport).poll_flush(cx)
+        ready!(Pin::new(&mut *self.transport).poll_flush(cx))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -298,3 +319,60 @@ thread_local! {
 const READ_BYTES: usize = 16_384;
 /// Pieces handed to one system call.
 const SLICES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes all bytes at once, and is slow to send them on, as TLS over a full socket is.
+    struct Sticky {
+        flushes: usize,
+    }
+
+    impl Transport for Sticky {
+        fn start_tls<'a>(&'a mut self, _: &'a str) -> StartTls<'a> {
+            Box::pin(std::future::ready(Err(io::ErrorKind::Unsupported.into())))
+        }
+    }
+
+    impl AsyncRead for Sticky {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Sticky {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.flushes += 1;
+            if self.flushes < 3 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_tls_holds_is_not_written_yet() {
+        let mut wire = Wire::new(Box::new(Sticky { flushes: 0 }), &Limits::default());
+        wire.queue(Bytes::from_static(b"<a/>"));
+        wire.write_now().await.unwrap();
+        assert!(wire.is_writing() && wire.queued() == 0);
+        assert_eq!(wire.io(true).await.unwrap(), Io::Written);
+        assert!(!wire.is_writing());
+    }
+}

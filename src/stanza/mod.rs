@@ -129,9 +129,13 @@ impl Frame {
     }
 }
 
-/// A proved stanza with its addresses read and its sender stamped.
+/// A proved stanza with its addresses read and its sender stamped. Cloning is a reference count: rows
+/// and handlers keep it while it travels on.
 #[derive(Debug, Clone)]
-pub struct Stanza {
+pub struct Stanza(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     kind: Kind,
     from: Jid,
     to: Option<Jid>,
@@ -144,14 +148,20 @@ pub struct Stanza {
 impl Stanza {
     /// Takes a client's element: reads `to`, stamps the sender's full JID as `from` whatever the
     /// client wrote (RFC 6120 §8.1.2.1), drops the redundant `xmlns`, and adds the stream's
-    /// `xml:lang` where the stanza has none (RFC 6120 §8.1.5).
+    /// `xml:lang` where the stanza has none (RFC 6120 §8.1.5). `last_to` is the addressee of the stanza
+    /// before, which is likely to be this one's: its address need not be prepared again.
     pub fn from_client(
         kind: Kind,
         element: Element,
         from: &FullJid,
         lang: Option<&Arc<str>>,
+        last_to: Option<&Jid>,
     ) -> Result<Self, Refused> {
-        let to = match element.attr("to").map(|to| Jid::parse(&to)) {
+        let read = |to: &str| match last_to {
+            Some(last) if last.as_str() == to => Ok(last.clone()),
+            _ => Jid::parse(to),
+        };
+        let to = match element.attr("to").map(|to| read(&to)) {
             // RFC 6120 §10.3.1: a message to nobody is to the sender's own bare JID.
             None if kind == Kind::Message => Some(Jid::from(from.bare())),
             None => None,
@@ -167,7 +177,7 @@ impl Stanza {
         let from = Jid::from(from.clone());
         let lang = lang.filter(|_| element.lang().is_none()).cloned();
         let head = open_tag(kind, &element, Some(from.as_str()), to.as_ref(), lang.as_deref());
-        Ok(Self { kind, from, to, element, head, lang })
+        Ok(Self(Arc::new(Parts { kind, from, to, element, head, lang })))
     }
 
     /// Reads back a stanza that this server made or stored: it has `from` and `to` already.
@@ -180,74 +190,75 @@ impl Stanza {
             None => None,
         };
         let head = element.raw().slice(..element.tag_end());
-        Some(Self { kind, from, to, element, head, lang: None })
+        Some(Self(Arc::new(Parts { kind, from, to, element, head, lang: None })))
     }
 
     /// message, presence or iq
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// The stamped sender.
     pub fn from(&self) -> &Jid {
-        &self.from
+        &self.0.from
     }
 
     /// The addressee, if the sender named one.
     pub fn to(&self) -> Option<&Jid> {
-        self.to.as_ref()
+        self.0.to.as_ref()
     }
 
     /// The `id` attribute.
     pub fn id(&self) -> Option<Cow<'_, str>> {
-        self.element.attr("id")
+        self.0.element.attr("id")
     }
 
     /// The `type` attribute.
     pub fn ty(&self) -> Option<Cow<'_, str>> {
-        self.element.attr("type")
+        self.0.element.attr("type")
     }
 
     /// The proved bytes with their index.
     pub fn element(&self) -> &Element {
-        &self.element
+        &self.0.element
     }
 
     /// Bytes of [`Stanza::frame`].
     #[allow(clippy::len_without_is_empty)] // there is no empty one
     pub fn len(&self) -> usize {
-        self.head.len() + self.element.raw().len() - self.element.tag_end()
+        self.0.head.len() + self.0.element.raw().len() - self.0.element.tag_end()
     }
 
     /// As it travels on: nothing is copied.
     pub fn frame(&self) -> Frame {
-        Frame::of(self.head.clone(), self.tail())
+        Frame::of(self.0.head.clone(), self.tail())
     }
 
     /// The same stanza under other addresses: a new open tag over the same tail.
     pub fn frame_as(&self, from: &str, to: &Jid) -> Frame {
-        let head = open_tag(self.kind, &self.element, Some(from), Some(to), self.lang.as_deref());
+        let head =
+            open_tag(self.0.kind, &self.0.element, Some(from), Some(to), self.0.lang.as_deref());
         Frame::of(head, self.tail())
     }
 
     /// With payloads put before the end tag (an id, a delay stamp). Copies nothing but them.
     pub fn frame_with(&self, payload: &[u8]) -> Frame {
-        let raw = self.element.raw();
-        let tail = if self.element.is_empty_tag() {
+        let raw = self.0.element.raw();
+        let tail = if self.0.element.is_empty_tag() {
             Bytes::from_static(b">")
         } else {
-            raw.slice(self.element.tag_end()..self.element.content_end())
+            raw.slice(self.0.element.tag_end()..self.0.element.content_end())
         };
-        let end_tag = end_tag(self.kind);
+        let end_tag = end_tag(self.0.kind);
         let mut end = BytesMut::with_capacity(payload.len() + end_tag.len());
         end.put_slice(payload);
         end.put_slice(end_tag);
-        Frame { head: self.head.clone(), tail, end: end.freeze() }
+        Frame { head: self.0.head.clone(), tail, end: end.freeze() }
     }
 
     /// The same without the payloads at these places, which are in order.
     fn without(&self, spans: &[Range<usize>]) -> Option<Self> {
-        let raw = self.element.raw();
+        let raw = self.0.element.raw();
         let mut kept = BytesMut::with_capacity(raw.len());
         let mut from = 0;
         for span in spans {
@@ -257,11 +268,13 @@ impl Stanza {
         kept.put_slice(raw.get(from..)?);
         // Rare: only for payloads that nobody may send. The index is made anew.
         let element = gate::check(kept.freeze(), &OUR_RULES).ok()?;
-        Some(Self { element, ..self.clone() })
+        let Parts { kind, from, to, head, lang, .. } = &*self.0;
+        let (from, to, head, lang) = (from.clone(), to.clone(), head.clone(), lang.clone());
+        Some(Self(Arc::new(Parts { kind: *kind, from, to, element, head, lang })))
     }
 
     fn tail(&self) -> Bytes {
-        self.element.raw().slice(self.element.tag_end()..)
+        self.0.element.raw().slice(self.0.element.tag_end()..)
     }
 }
 
@@ -315,32 +328,30 @@ fn open_tag(
     to: Option<&Jid>,
     lang: Option<&str>,
 ) -> Bytes {
-    let mut out = BytesMut::with_capacity(element.tag_end() + 96);
-    out.put_u8(b'<');
-    out.put_slice(kind.as_str().as_bytes());
+    let mut out = String::with_capacity(element.tag_end() + 96);
+    out.push('<');
+    out.push_str(kind.as_str());
     for attribute in element.attributes() {
         if !matches!(attribute.name, "xmlns" | "from" | "to") {
-            out.put_u8(b' ');
-            out.put_slice(attribute.whole.as_bytes());
+            out.push(' ');
+            out.push_str(attribute.whole);
         }
     }
     let mut add = |name: &str, value: &str| {
-        out.put_u8(b' ');
-        out.put_slice(name.as_bytes());
-        out.put_slice(b"=\"");
-        out.put_slice(escape_attr(value).as_bytes());
-        out.put_u8(b'"');
+        out.push_str(name);
+        out.push_str(&escape_attr(value));
+        out.push('"');
     };
     if let Some(from) = from {
-        add("from", from);
+        add(" from=\"", from);
     }
     if let Some(to) = to {
-        add("to", to.as_str());
+        add(" to=\"", to.as_str());
     }
     if let Some(lang) = lang {
-        add("xml:lang", lang);
+        add(" xml:lang=\"", lang);
     }
-    out.freeze()
+    out.into()
 }
 
 /// Our own stanzas and stored ones passed the limits of the configuration when they came, and those

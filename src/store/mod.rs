@@ -174,10 +174,7 @@ impl Store {
     }
 
     /// As [`Store::submit`]; a write that is not taken comes back.
-    pub fn submit_or_return(
-        &self,
-        job: Box<dyn Job>,
-    ) -> Result<(), (Box<dyn Job>, StoreError)> {
+    pub fn submit_or_return(&self, job: Box<dyn Job>) -> Result<(), (Box<dyn Job>, StoreError)> {
         self.inner.queue.submit(job, |job| job)
     }
 

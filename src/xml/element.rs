@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::escape::decode_attr;
 use super::gate::Index;
@@ -14,7 +15,7 @@ use super::view::Doc;
 /// A top-level element that passed the gate. Only [`super::gate::check`] makes one.
 #[derive(Debug, Clone)]
 pub struct Element {
-    raw: Bytes,
+    raw: ByteString,
     content_ns: &'static str,
     index: Index,
 }
@@ -65,32 +66,28 @@ pub(super) struct ChildSpan {
 }
 
 impl Element {
-    pub(super) fn new(raw: Bytes, content_ns: &'static str, index: Index) -> Self {
+    pub(super) fn new(raw: ByteString, content_ns: &'static str, index: Index) -> Self {
         Self { raw, content_ns, index }
     }
 
     /// The bytes as they came, but for a lone CR, which has become the LF that it means.
     pub fn raw(&self) -> &Bytes {
-        &self.raw
+        self.raw.as_bytes()
     }
 
     /// The bytes as text; the gate has proved the UTF-8.
     pub fn as_str(&self) -> &str {
-        // Cheaper than it looks: a few ns a stanza; the proof cannot be kept without `unsafe`.
-        simdutf8::basic::from_utf8(&self.raw).unwrap_or_default()
+        &self.raw
     }
 
     /// The name without its prefix.
     pub fn name(&self) -> &str {
-        let name = self.tag_name();
-        name.split_once(':').map_or(name, |(_, local)| local)
+        self.text(self.index.name)
     }
 
     /// The name as written.
     pub fn tag_name(&self) -> &str {
-        let end =
-            self.raw.iter().position(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r' | b'/' | b'>'));
-        self.text(Span::new(1, end.unwrap_or(1)))
+        self.text(Span { start: 1, end: self.index.name.end })
     }
 
     /// The namespace: the stream's content namespace unless the open tag says otherwise.
@@ -165,16 +162,15 @@ impl Element {
 
     /// The value as written of the attribute written so.
     fn value_of(&self, name: &str) -> Option<&str> {
-        let attr = self.index.attrs.iter().find(|attr| {
-            let written = self.raw.get(attr.whole.start as usize..attr.name_end as usize);
-            written == Some(name.as_bytes())
-        })?;
+        let attr =
+            self.index.attrs.iter().find(|attr| {
+                self.text(Span { start: attr.whole.start, end: attr.name_end }) == name
+            })?;
         Some(self.text(Span { start: attr.value_start, end: attr.whole.end - 1 }))
     }
 
     fn text(&self, span: Span) -> &str {
-        let bytes = self.raw.get(span.start as usize..span.end as usize).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
+        self.raw.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
     fn ns_text(&self, ns: NsSpan) -> &str {

@@ -47,7 +47,7 @@ pub struct Framer {
     phase: Phase,
     /// Root names other than the usual two are kept to know the end tag by.
     root: Root,
-    /// The open elements of the unfinished piece; freed while nothing is unfinished.
+    /// The open elements of the unfinished piece, while one waits for more bytes.
     tags: Option<Box<Tags>>,
 }
 
@@ -178,15 +178,15 @@ impl Framer {
                     }
                     return Ok(Some(Piece::Whitespace(spaces)));
                 }
-                let Some(&first) = buf.first() else {
-                    self.tags = None;
-                    return Ok(None);
-                };
+                let Some(&first) = buf.first() else { return Ok(None) };
                 self.begin(first)?;
             }
-            let cut = self.scan(buf)?;
+            // Most pieces come whole: theirs never leave the stack.
+            let mut tags = self.tags.take().map_or_else(Tags::default, |tags| *tags);
+            let cut = self.scan(buf, &mut tags)?;
             let length = self.scanned as usize;
             if matches!(cut, Cut::More) {
+                self.tags = (!tags.open.is_empty()).then(|| Box::new(tags));
                 return Ok(None);
             }
             self.scanned = 0;
@@ -232,11 +232,11 @@ impl Framer {
 
     /// Scans on from where the last call stopped, never past the bound in bytes, so that the
     /// outcome does not depend on how the input was split.
-    fn scan(&mut self, buf: &[u8]) -> Result<Cut, XmlError> {
+    fn scan(&mut self, buf: &[u8], tags: &mut Tags) -> Result<Cut, XmlError> {
         let max = self.bytes_max as usize;
         let seen = buf.get(..buf.len().min(max)).unwrap_or_default();
         while let Some(rest) = seen.get(self.scanned as usize..).filter(|rest| !rest.is_empty()) {
-            let (used, cut) = self.step(seen, rest)?;
+            let (used, cut) = self.step(seen, rest, tags)?;
             self.scanned += u32::try_from(used).unwrap_or(u32::MAX);
             if !matches!(cut, Cut::More) {
                 return Ok(cut);
@@ -246,16 +246,21 @@ impl Framer {
     }
 
     /// Uses at least one byte of `rest`, the not yet seen end of `seen`.
-    fn step(&mut self, seen: &[u8], rest: &[u8]) -> Result<(usize, Cut), XmlError> {
+    fn step(
+        &mut self,
+        seen: &[u8],
+        rest: &[u8],
+        tags: &mut Tags,
+    ) -> Result<(usize, Cut), XmlError> {
         match self.state {
             State::Text => Ok((self.until(b'<', rest, State::Less), Cut::More)),
             State::Apos => Ok((self.until(b'\'', rest, State::Tag), Cut::More)),
             State::Quot => Ok((self.until(b'"', rest, State::Tag), Cut::More)),
-            State::Less => self.less(rest),
-            State::Tag => self.tag(seen, rest),
+            State::Less => self.less(rest, tags),
+            State::Tag => self.tag(seen, rest, tags),
             State::Slash => match rest.first() {
                 Some(b'>') => {
-                    self.tags.as_mut().and_then(|tags| tags.open.pop());
+                    tags.open.pop();
                     self.element_end(1)
                 }
                 _ => Err(XmlError::NotWellFormed("stray / in a tag")),
@@ -263,7 +268,7 @@ impl Framer {
             State::End => match memchr(b'>', rest) {
                 Some(at) if self.depth == 0 => Ok((at + 1, Cut::Close)),
                 Some(at) => {
-                    self.check_names(seen, self.scanned as usize + at)?;
+                    check_names(seen, self.scanned as usize + at, tags)?;
                     self.element_end(at + 1)
                 }
                 None => Ok((rest.len(), Cut::More)),
@@ -287,11 +292,11 @@ impl Framer {
     }
 
     /// The byte after `<` tells what kind of markup it is.
-    fn less(&mut self, rest: &[u8]) -> Result<(usize, Cut), XmlError> {
+    fn less(&mut self, rest: &[u8], tags: &mut Tags) -> Result<(usize, Cut), XmlError> {
         let here = self.scanned;
         self.state = match rest.first() {
             Some(b'/') if self.phase == Phase::Open => {
-                self.tags.get_or_insert_default().end = here + 1;
+                tags.end = here + 1;
                 State::End
             }
             Some(b'!') => State::Bang,
@@ -308,7 +313,7 @@ impl Framer {
                 }
                 self.depth += 1;
                 if self.phase == Phase::Open {
-                    self.tags.get_or_insert_default().open.push(here);
+                    tags.open.push(here);
                 }
                 State::Tag
             }
@@ -317,7 +322,7 @@ impl Framer {
         Ok((1, Cut::More))
     }
 
-    fn tag(&mut self, seen: &[u8], rest: &[u8]) -> Result<(usize, Cut), XmlError> {
+    fn tag(&mut self, seen: &[u8], rest: &[u8], tags: &Tags) -> Result<(usize, Cut), XmlError> {
         // Names and the space between attributes are short: a plain loop beats memchr.
         let Some(at) = rest.iter().position(|b| matches!(b, b'>' | b'/' | b'\'' | b'"' | b'<'))
         else {
@@ -332,7 +337,7 @@ impl Framer {
                 return Ok((at + 1, Cut::Open));
             }
             Some(b'>') => {
-                self.check_header(seen)?;
+                self.check_header(seen, tags)?;
                 self.state = State::Text;
             }
             _ => return Err(XmlError::NotWellFormed("< in a tag")),
@@ -340,22 +345,9 @@ impl Framer {
         Ok((at + 1, Cut::More))
     }
 
-    /// The end tag whose `>` is at `close` must name the innermost open element. Which bytes make
-    /// a name is the gate's to judge; here it ends where white space, `/` or `>` begins.
-    fn check_names(&mut self, seen: &[u8], close: usize) -> Result<(), XmlError> {
-        let Some(tags) = &mut self.tags else { return Ok(()) };
-        let Some(open) = tags.open.pop() else { return Ok(()) };
-        let seen = seen.get(..close).unwrap_or_default();
-        if name_at(seen, open) == name_at(seen, tags.end) {
-            return Ok(());
-        }
-        Err(XmlError::NotWellFormed("an end tag that does not match"))
-    }
-
     /// A second header in an open stream would be an element that never ends.
-    fn check_header(&self, seen: &[u8]) -> Result<(), XmlError> {
-        let open = self.tags.as_ref().and_then(|tags| tags.open.first());
-        match open {
+    fn check_header(&self, seen: &[u8], tags: &Tags) -> Result<(), XmlError> {
+        match tags.open.first() {
             Some(open) if self.depth == 1 && name_at(seen, *open) == self.root.name() => {
                 Err(XmlError::BadFormat("a second stream header"))
             }
@@ -415,6 +407,17 @@ fn declaration(seen: &[u8], rest: &[u8]) -> Result<(usize, Cut), XmlError> {
 
 fn ends_with(seen: &[u8], end: usize, tail: &[u8]) -> bool {
     seen.get(..end).is_some_and(|seen| seen.ends_with(tail))
+}
+
+/// The end tag whose `>` is at `close` must name the innermost open element. Which bytes make a name
+/// is the gate's to judge; here it ends where white space, `/` or `>` begins.
+fn check_names(seen: &[u8], close: usize, tags: &mut Tags) -> Result<(), XmlError> {
+    let Some(open) = tags.open.pop() else { return Ok(()) };
+    let seen = seen.get(..close).unwrap_or_default();
+    if name_at(seen, open) == name_at(seen, tags.end) {
+        return Ok(());
+    }
+    Err(XmlError::NotWellFormed("an end tag that does not match"))
 }
 
 /// The bytes of the name that begins at this offset.

@@ -7,6 +7,7 @@
 use std::mem;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use super::element::{AttrSpan, ChildSpan, Element, NsSpan};
@@ -38,9 +39,13 @@ pub struct Rules {
 /// stream itself, `<stream:error>` or `<stream:features>`, which is never routed.
 pub fn check(raw: Bytes, rules: &Rules) -> Result<Element, XmlError> {
     let raw = unify_line_ends(raw);
+    if u32::try_from(raw.len()).is_err() {
+        return Err(XmlError::TooLarge { max: u32::MAX as usize });
+    }
+    let raw = ByteString::try_from(raw).map_err(|_| BROKEN_UTF8)?;
+    check_chars(&raw)?;
     let index = {
-        let text = check_chars(&raw)?;
-        let mut gate = Gate::new(text, rules);
+        let mut gate = Gate::new(&raw, rules);
         gate.run()?;
         gate.index
     };
@@ -63,28 +68,28 @@ fn unify_line_ends(raw: Bytes) -> Bytes {
 
 /// Proves the open tag of a stream, and reports what it says; the stream floor judges it.
 pub fn check_header(raw: &[u8], rules: &Rules) -> Result<Header, XmlError> {
-    let text = check_chars(raw)?;
+    let text = simdutf8::basic::from_utf8(raw).map_err(|_| BROKEN_UTF8)?;
+    check_chars(text)?;
     let mut gate = Gate::new(text, rules);
     gate.header()
 }
 
-fn check_chars(raw: &[u8]) -> Result<&str, XmlError> {
-    if u32::try_from(raw.len()).is_err() {
-        return Err(XmlError::TooLarge { max: u32::MAX as usize });
+/// RFC 6120 §4.9.3.22 counts broken UTF-8 as an encoding error.
+const BROKEN_UTF8: XmlError = XmlError::UnsupportedEncoding("not valid UTF-8");
+
+fn check_chars(text: &str) -> Result<(), XmlError> {
+    match has_forbidden_char(text.as_bytes()) {
+        true => Err(XmlError::NotWellFormed("character that XML forbids")),
+        false => Ok(()),
     }
-    // RFC 6120 §4.9.3.22 counts broken UTF-8 as an encoding error.
-    let text = simdutf8::basic::from_utf8(raw)
-        .map_err(|_| XmlError::UnsupportedEncoding("not valid UTF-8"))?;
-    if has_forbidden_char(raw) {
-        return Err(XmlError::NotWellFormed("character that XML forbids"));
-    }
-    Ok(text)
 }
 
 /// What the pass collects for [`Element`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     pub(super) ns: NsSpan,
+    /// Without the prefix.
+    pub(super) name: Span,
     pub(super) tag_end: u32,
     pub(super) content_end: u32,
     pub(super) attrs: SmallVec<[AttrSpan; 6]>,
@@ -159,7 +164,7 @@ impl<'a, 'r> Gate<'a, 'r> {
         let bound = self.resolve_element(&name)?;
         self.check_attributes()?;
         match depth {
-            0 => self.index_root(bound, end),
+            0 => self.index_root(&name, bound, end),
             1 => self.index_child(start, &name, bound)?,
             _ => {}
         }
@@ -194,7 +199,9 @@ impl<'a, 'r> Gate<'a, 'r> {
         }
     }
 
-    fn index_root(&mut self, ns: Option<&'a str>, end: TagEnd) {
+    fn index_root(&mut self, name: &QName<'a>, ns: Option<&'a str>, end: TagEnd) {
+        let name_end = 1 + name.whole.len();
+        self.index.name = Span::new(name_end - name.local.len(), name_end);
         let closing = if end == TagEnd::Open { 1 } else { 2 };
         let tag_end = self.scanner.at - closing;
         self.index.ns = self.ns_span(ns);

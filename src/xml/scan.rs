@@ -9,7 +9,7 @@ use super::ns;
 use crate::base::limits::LANG_BYTES_MAX;
 
 /// Offsets into the slice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Span {
     pub(super) start: u32,
     pub(super) end: u32,

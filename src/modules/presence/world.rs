@@ -132,7 +132,7 @@ impl Client {
         };
         let element = gate::check(Bytes::from(xml.to_owned()), &rules).unwrap();
         let kind = Kind::of(&element).unwrap();
-        Stanza::from_client(kind, element, &self.cx.who.jid, None).unwrap()
+        Stanza::from_client(kind, element, &self.cx.who.jid, None, None).unwrap()
     }
 
     pub fn presence(&mut self, xml: &str) -> Result<Presented, StanzaError> {
