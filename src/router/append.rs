@@ -91,6 +91,10 @@ impl Job for Append {
         self.stanza.frame().len()
     }
 
+    fn repeats(&self) -> bool {
+        true
+    }
+
     fn seal(&self) -> Option<Seal> {
         self.ticket.as_ref()?.seal(self.at)
     }

@@ -9,8 +9,7 @@ use tokio::sync::watch;
 
 /// A write with an owner who wants to know how it ended.
 pub trait Job: Send {
-    /// Runs inside the batch's transaction, in a savepoint of its own: an error or a panic undoes
-    /// this job's changes only.
+    /// Runs inside the batch's transaction: an error or a panic undoes this job's changes only.
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError>;
 
     /// Told once, after the COMMIT of the batch or its failure, on the writer's thread: keep it
@@ -25,6 +24,12 @@ pub trait Job: Send {
     /// How far the stream it is for is handled with it: written in the same transaction.
     fn seal(&self) -> Option<Seal> {
         None
+    }
+
+    /// It may be run again after its changes were undone. Such jobs share a savepoint, which costs a
+    /// copy of every page they touch; when one fails, all are undone and each runs in its own.
+    fn repeats(&self) -> bool {
+        false
     }
 
     /// Who it is, for the log.
