@@ -4,6 +4,7 @@ use super::handled::Seal;
 use super::tx::{StoreError, Tx};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -15,6 +16,15 @@ pub trait Job: Send {
     /// Told once, after the COMMIT of the batch or its failure, on the writer's thread: keep it
     /// short. `Ok` means durable.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>);
+
+    /// The same, with the tasks that are to be woken when the whole batch is told: once each.
+    fn settled_with(
+        self: Box<Self>,
+        outcome: Result<(), StoreError>,
+        _wake: &mut dyn FnMut(Waker),
+    ) {
+        self.settled(outcome);
+    }
 
     /// What it weighs in the queue.
     fn bytes(&self) -> usize {
@@ -60,6 +70,8 @@ struct State {
     idle: BTreeMap<i64, Box<dyn Job>>,
     /// When the first of `idle` came.
     idle_since: Option<Instant>,
+    /// The writer waits, and nobody woke it yet: to wake it again costs a system call.
+    parked: bool,
     closed: bool,
 }
 
@@ -96,8 +108,11 @@ impl Queue {
         state.bytes += bytes;
         state.queued += 1;
         state.jobs.push_back(number(job));
+        let parked = std::mem::take(&mut state.parked);
         drop(state);
-        self.wake.notify_one();
+        if parked {
+            self.wake.notify_one();
+        }
         Ok(())
     }
 
@@ -193,6 +208,7 @@ impl Queue {
                 return None;
             }
             let idle = state.idle_since.map(|since| since + BEHIND_AFTER);
+            state.parked = true;
             state = match due.into_iter().chain(idle).min() {
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(due) => {
@@ -201,6 +217,7 @@ impl Queue {
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+            state.parked = false;
         }
     }
 

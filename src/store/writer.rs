@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -65,14 +66,24 @@ impl Writer {
             // What of the log is copied into the database is room for new writes.
             self.copy_log("PASSIVE");
         }
+        let mut wakers: Vec<Waker> = Vec::new();
+        let mut wake = |waker: Waker| {
+            if wakers.last().is_none_or(|last| !last.will_wake(&waker)) {
+                wakers.push(waker);
+            }
+        };
         for entry in entries {
             // A lost transaction counts for nothing, whatever its jobs thought (promise.md 5).
             let outcome = fate.clone().and(entry.outcome);
-            let told = catch_unwind(AssertUnwindSafe(|| entry.job.settled(outcome)));
+            let told =
+                catch_unwind(AssertUnwindSafe(|| entry.job.settled_with(outcome, &mut wake)));
             if told.is_err() {
                 tracing::error!("an owner of a write panicked when told of its end");
             }
         }
+        wakers.sort_unstable_by_key(Waker::data);
+        wakers.dedup_by(|one, other| one.will_wake(other));
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn transact(&self, entries: &mut [Entry]) -> Result<(), StoreError> {
@@ -220,8 +231,8 @@ const ROLLBACK_TO: &str = "ROLLBACK TO job";
 const RELEASE: &str = "RELEASE job";
 /// A write that holds up all others for longer is named in the log.
 const SLOW: Duration = Duration::from_millis(50);
-/// Jobs between checkpoints: some megabytes of log.
-const CHECKPOINT_JOBS: usize = 500;
+/// Jobs between checkpoints: some megabytes of log. A page that was written often is copied once.
+const CHECKPOINT_JOBS: usize = 2_000;
 
 #[cfg(test)]
 mod tests {
