@@ -58,7 +58,8 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Box<dyn Job>>,
+    /// With what they weigh.
+    jobs: VecDeque<(usize, Box<dyn Job>)>,
     bytes: usize,
     /// How many jobs were ever queued; [`Queue::settled`] follows it.
     queued: u64,
@@ -107,7 +108,7 @@ impl Queue {
         }
         state.bytes += bytes;
         state.queued += 1;
-        state.jobs.push_back(number(job));
+        state.jobs.push_back((bytes, number(job)));
         let parked = std::mem::take(&mut state.parked);
         drop(state);
         if parked {
@@ -257,13 +258,19 @@ impl State {
         self.idle_since = None;
         for (_, job) in std::mem::take(&mut self.idle) {
             self.queued += 1;
-            self.jobs.push_back(job);
+            self.jobs.push_back((job.bytes(), job));
         }
     }
 
     fn take(&mut self) -> Batch {
-        let jobs: Vec<_> = self.jobs.drain(..self.jobs.len().min(JOBS_BATCH)).collect();
-        self.bytes -= jobs.iter().map(|job| job.bytes()).sum::<usize>().min(self.bytes);
+        let mut bytes = 0;
+        let taken = self.jobs.drain(..self.jobs.len().min(JOBS_BATCH));
+        let weigh = |(weight, job)| {
+            bytes += weight;
+            job
+        };
+        let jobs: Vec<_> = taken.map(weigh).collect();
+        self.bytes = self.bytes.saturating_sub(bytes);
         let taken = self.queued - self.jobs.len() as u64;
         let ready = self.behind.iter().take(BEHIND_BATCH).take_while(|(after, _)| *after <= taken);
         let ready = ready.count();

@@ -231,8 +231,8 @@ const ROLLBACK_TO: &str = "ROLLBACK TO job";
 const RELEASE: &str = "RELEASE job";
 /// A write that holds up all others for longer is named in the log.
 const SLOW: Duration = Duration::from_millis(50);
-/// Jobs between checkpoints: some megabytes of log. A page that was written often is copied once.
-const CHECKPOINT_JOBS: usize = 2_000;
+/// Jobs between checkpoints: some megabytes of log.
+const CHECKPOINT_JOBS: usize = 500;
 
 #[cfg(test)]
 mod tests {
