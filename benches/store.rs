@@ -1,11 +1,14 @@
-//! Durable appends to a mailbox, alone and with 64 in flight, at each `synchronous`; pages of an
-//! archive, of a million messages too with `STONECHAT_BENCH_MILLION` set.
+//! Durable appends to a mailbox, alone and with 64 in flight, at each `synchronous`; messages into two
+//! archives, as the router writes them, in CPU time of all threads; pages of an archive, of a million
+//! messages too with `STONECHAT_BENCH_MILLION` set.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::disallowed_methods
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
 )]
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -14,7 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use stonechat::store::accounts::{self, AccountId, Creation};
 use stonechat::store::archive::{self, Direction, Entry, Filter, Kind, Peer};
-use stonechat::store::{Options, Store, Synchronous, Tx, mailbox};
+use stonechat::store::handled::Seal;
+use stonechat::store::{Job, Options, Store, StoreError, Synchronous, Tx, mailbox};
 use tokio::runtime::Runtime;
 
 fn appends(c: &mut Criterion) {
@@ -54,6 +58,104 @@ async fn run(store: &Store, account: AccountId, n: u64, in_flight: usize) -> Dur
         done.unwrap();
     }
     begun.elapsed()
+}
+
+/// A message into the archives of both sides, with the count of its sender's stream. The time is CPU time:
+/// that of the disk says nothing about us.
+fn messages(c: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(folder.path().join("bench.db"))).unwrap();
+    let accounts: Vec<_> = (0..ACCOUNTS)
+        .map(|n| {
+            let name = format!("chat-{n}");
+            let make = move |tx: &mut dyn Tx| accounts::create(tx, &name, "x", &[], 0);
+            match runtime.block_on(store.write(make)).unwrap() {
+                Creation::Created(id) => id,
+                Creation::Exists => panic!("a new database has no accounts"),
+            }
+        })
+        .collect();
+    let accounts: Arc<[AccountId]> = accounts.into();
+    for in_flight in [1, 64, 256] {
+        c.bench_function(&format!("message/cpu/{in_flight}"), |b| {
+            b.iter_custom(|n| runtime.block_on(chat(&store, &accounts, n, in_flight)));
+        });
+    }
+    runtime.block_on(store.close());
+}
+
+const ACCOUNTS: usize = 100;
+
+async fn chat(store: &Store, accounts: &Arc<[AccountId]>, n: u64, in_flight: usize) -> Duration {
+    let left = Arc::new(AtomicU64::new(n));
+    let begun = cpu();
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..in_flight {
+        let (store, left, accounts) = (store.clone(), Arc::clone(&left), Arc::clone(accounts));
+        tasks.spawn(async move {
+            let less = |left: u64| left.checked_sub(1);
+            while let Ok(h) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+                let sides = [task % ACCOUNTS, (task + 1) % ACCOUNTS];
+                let accounts = sides.map(|side| accounts[side]);
+                let (told, ended) = tokio::sync::oneshot::channel();
+                let job = Message { sides, accounts, seqs: [0; 2], h: h as u32, told: Some(told) };
+                store
+                    .submit_numbered(Box::new(job), |job, next| job.seqs = [next(), next()])
+                    .unwrap();
+                ended.await.unwrap().unwrap();
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    cpu().saturating_sub(begun)
+}
+
+/// What all threads of the process ran.
+fn cpu() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let ran = tasks.map(|task| {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
+        stat.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap()
+    });
+    Duration::from_nanos(ran.sum())
+}
+
+struct Message {
+    sides: [usize; 2],
+    accounts: [AccountId; 2],
+    seqs: [i64; 2],
+    h: u32,
+    told: Option<tokio::sync::oneshot::Sender<Result<(), StoreError>>>,
+}
+
+impl Job for Message {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        let stanza = [b'x'; 350];
+        let peers = self.sides.map(|side| format!("chat-{side}@bench.localhost"));
+        for (row, kind) in [(0, Kind::Sent), (1, Kind::Owed)] {
+            let (seq, account, peer) = (self.seqs[row], self.accounts[row], &peers[1 - row]);
+            let resource = "a-resource";
+            archive::append(tx, &Entry { seq, account, peer, resource, kind, stanza: &stanza })?;
+        }
+        Ok(())
+    }
+
+    fn settled(mut self: Box<Self>, outcome: Result<(), StoreError>) {
+        let _ = self.told.take().map(|told| told.send(outcome));
+    }
+
+    fn seal(&self) -> Option<Seal> {
+        let mut id = [7; 32];
+        id[0] = self.sides[0] as u8;
+        Some(Seal { id, account: self.accounts[0], h: self.h, at: self.seqs[0] })
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
 }
 
 async fn account(store: &Store) -> AccountId {
@@ -118,5 +220,5 @@ async fn converse(store: &Store, account: AccountId, messages: i64) {
     }
 }
 
-criterion_group!(benches, appends, pages);
+criterion_group!(benches, appends, messages, pages);
 criterion_main!(benches);

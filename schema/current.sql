@@ -29,10 +29,6 @@ CREATE TABLE archive (
     stanza BLOB NOT NULL
 ) STRICT;
 
-CREATE INDEX archive_account ON archive (account, seq, kind, size);
-
-CREATE INDEX archive_peer ON archive (account, peer, seq, resource);
-
 CREATE TABLE archive_left (
     account INTEGER NOT NULL PRIMARY KEY,
     since INTEGER NOT NULL
@@ -42,6 +38,28 @@ CREATE TABLE archive_mark (
     account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
     seq INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE archive_place (
+    account INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    -- What the mailbox counts.
+    kind INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (account, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE archive_placed (
+    seq INTEGER NOT NULL PRIMARY KEY
+) STRICT;
+
+CREATE TABLE archive_with (
+    account INTEGER NOT NULL,
+    peer TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    -- So that a search for a full JID reads the messages it finds alone.
+    resource TEXT NOT NULL,
+    PRIMARY KEY (account, peer, seq)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE credential (
     account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,

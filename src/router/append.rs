@@ -2,6 +2,7 @@
 //! the commit.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::Router;
 use super::outbox::Outbox;
@@ -65,7 +66,7 @@ fn archive(
     stanza: &[u8],
 ) -> Result<(), StoreError> {
     let (peer, resource) = (peer.bare_str(), peer.resource().unwrap_or_default());
-    archive::append(tx, &Entry { seq, account, peer, resource, kind, stanza })
+    archive::append_behind(tx, &Entry { seq, account, peer, resource, kind, stanza })
 }
 
 impl Job for Append {
@@ -91,13 +92,35 @@ impl Job for Append {
         self.stanza.len()
     }
 
+    fn repeats(&self) -> bool {
+        true
+    }
+
     fn seal(&self) -> Option<Seal> {
         self.ticket.as_ref()?.seal(self.at)
     }
 
+    /// A stream that has more than one message in a batch acknowledges them at once.
+    fn settled_with(
+        mut self: Box<Self>,
+        outcome: Result<(), StoreError>,
+        wake: &mut dyn FnMut(Waker),
+    ) {
+        let ticket = self.ticket.take();
+        self.settled(outcome);
+        if let Some(waker) = ticket.and_then(Ticket::release) {
+            wake(waker);
+        }
+    }
+
     /// promise.md 5: a failed commit gives the sender `resource-constraint`, and `h` moves on.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
-        let Err(error) = outcome else { return };
+        let Err(error) = outcome else {
+            let received = self.received.as_ref().filter(|received| received.kind.is_some());
+            let accounts =
+                [self.sent.as_ref().map(|sent| sent.account), received.map(|r| r.account)];
+            return self.router.store.archived(accounts.into_iter().flatten());
+        };
         // The store says once, and loudly, that it takes no writes.
         tracing::debug!(%error, "a message could not be stored; its sender is told");
         if let (Some(received), Some(to)) = (&self.received, self.stanza.to()) {

@@ -49,6 +49,10 @@ impl Job for Save {
         mailbox::settle(tx, self.account, &self.settled)
     }
 
+    fn repeats(&self) -> bool {
+        true
+    }
+
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Self { router, bare, settled, .. } = *self;
         if let Err(error) = &outcome {

@@ -234,9 +234,11 @@ impl Router {
         self.store.begun().await?;
         let local = bare.local().unwrap_or_default().to_owned();
         let host = bare.domain().to_owned();
+        let (store, placings) = (self.store.clone(), self.store.placings());
         let read = self.store.read(move |tx| {
             let Some(account) = accounts::find(tx, &local, &host)? else { return Ok(None) };
-            let owed = Owed::stored(mailbox::owed(tx, account.id)?);
+            let behind = store.is_behind(account.id, placings);
+            let owed = Owed::stored(mailbox::owed(tx, account.id, behind)?);
             let roster = roster::load(tx, account.id)?;
             Ok(Some((account, roster, owed)))
         });

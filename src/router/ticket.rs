@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
 
 use tokio::sync::Notify;
 
@@ -56,7 +57,8 @@ pub struct Ticket {
 
 #[derive(Debug)]
 struct Held {
-    ledger: Arc<Ledger>,
+    /// None once it is released.
+    ledger: Option<Arc<Ledger>>,
     number: u64,
 }
 
@@ -71,7 +73,7 @@ impl Ticket {
     /// of the earlier ones are in the store's queue already, for a stream's stanzas are taken up
     /// one after another.
     pub fn seal(&self, at: i64) -> Option<Seal> {
-        let managed = self.held.ledger.lock().managed?;
+        let managed = self.held.ledger.as_ref()?.lock().managed?;
         let covered = self.held.number >= managed.before;
         let h = managed.h(self.held.number + 1);
         let account = managed.account.filter(|_| covered)?;
@@ -85,7 +87,16 @@ impl Ticket {
 
     /// Waits until every earlier stanza of the stream is handled.
     pub async fn predecessors(&self) {
-        self.held.ledger.reached(self.held.number).await;
+        if let Some(ledger) = &self.held.ledger {
+            ledger.reached(self.held.number).await;
+        }
+    }
+
+    /// Drops it. If that makes the stream's run longer, whoever waits for it is told by the answer.
+    pub fn release(self) -> Option<Waker> {
+        let mut held = Arc::into_inner(self.held)?;
+        let ledger = held.ledger.take()?;
+        ledger.release(held.number).then(|| ledger.into())
     }
 }
 
@@ -142,7 +153,7 @@ impl Ledger {
         let number = runs.issued();
         runs.open.push_back(false);
         drop(runs);
-        Ticket { held: Arc::new(Held { ledger: self.clone(), number }) }
+        Ticket { held: Arc::new(Held { ledger: Some(self.clone()), number }) }
     }
 
     /// Counts a stanza that owes nothing; it never overtakes an earlier one.
@@ -176,7 +187,8 @@ impl Ledger {
         }
     }
 
-    fn release(&self, number: u64) {
+    /// True when the run is longer now.
+    fn release(&self, number: u64) -> bool {
         let mut runs = self.lock();
         let place = usize::try_from(number - runs.handled).unwrap_or(usize::MAX);
         if let Some(open) = runs.open.get_mut(place) {
@@ -191,10 +203,7 @@ impl Ledger {
         if runs.open.is_empty() {
             runs.open.shrink_to_fit();
         }
-        drop(runs);
-        if moved {
-            self.moved.notify_waiters();
-        }
+        moved
     }
 
     fn lock(&self) -> MutexGuard<'_, Runs> {
@@ -204,7 +213,20 @@ impl Ledger {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.ledger.release(self.number);
+        if let Some(ledger) = self.ledger.take().filter(|ledger| ledger.release(self.number)) {
+            ledger.wake();
+        }
+    }
+}
+
+/// Tells whoever waits for the run to grow.
+impl Wake for Ledger {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.moved.notify_waiters();
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod pages;
 mod retention;
+mod tail;
 
 pub use pages::{
     Archived, Direction, Filter, Head, Page, Peer, bounds, count, get, head, page, place_of,
 };
 pub use retention::{BATCH, Left, accounts_after, clear, leave, left_after, purge};
+pub use tail::{owed, place};
 
 use super::accounts::AccountId;
 use super::tx::{StoreError, Tx, query_one};
@@ -39,8 +41,20 @@ pub struct Entry<'a> {
     pub stanza: &'a [u8],
 }
 
-/// Adds a message.
+/// Adds a message that is found at once, and that may be older than others.
 pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
+    append_behind(tx, entry)?;
+    let (account, seq) = (entry.account.into(), entry.seq.into());
+    let size = entry.stanza.len().into();
+    tx.execute(PLACE, &[account, seq, (entry.kind as i64).into(), size])?;
+    let (account, seq) = (entry.account.into(), entry.seq.into());
+    tx.execute(PEER, &[account, entry.peer.into(), seq, entry.resource.into()])?;
+    Ok(())
+}
+
+/// Adds a message that is newer than all others. It is found after [`place`]: the caller's job tells
+/// [`Store::archived`](super::Store::archived).
+pub fn append_behind(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
     let params = [
         entry.seq.into(),
         entry.account.into(),
@@ -55,8 +69,8 @@ pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
 }
 
 /// The statements of the files below.
-pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 3] {
-    [CATALOGUE, pages::CATALOGUE, retention::CATALOGUE]
+pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 4] {
+    [CATALOGUE, pages::CATALOGUE, retention::CATALOGUE, tail::CATALOGUE]
 }
 
 /// The last place that is taken in the whole server; 0 if none is.
@@ -67,5 +81,7 @@ pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
 super::sql! {
     APPEND = "INSERT INTO archive (seq, account, peer, resource, kind, size, stanza)
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    PLACE = "INSERT INTO archive_place (account, seq, kind, size) VALUES ($1, $2, $3, $4)";
+    PEER = "INSERT INTO archive_with (account, peer, seq, resource) VALUES ($1, $2, $3, $4)";
     LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM archive";
 }

@@ -2,6 +2,7 @@
 //! it, and the mailbox, which has what the archive may not keep.
 
 use super::accounts::AccountId;
+use super::archive;
 use super::tx::{StoreError, Tx, query_all, query_one};
 
 /// Where an owed message is stored.
@@ -71,9 +72,16 @@ pub fn append(
     Ok(())
 }
 
-/// Everything that the account is owed, in no order; read from indexes alone.
-pub fn owed(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<OwedRow>, StoreError> {
+/// Everything that the account is owed, in no order; read from indexes alone, but for the rows that are
+/// not in them yet, if it is behind ([`Store::is_behind`](super::Store::is_behind)).
+pub fn owed(tx: &mut dyn Tx, account: AccountId, behind: bool) -> Result<Vec<OwedRow>, StoreError> {
     let mut all = Vec::new();
+    if behind {
+        archive::owed(tx, account, &mut |seq, size| {
+            let bytes = usize::try_from(size).unwrap_or(0);
+            all.push(OwedRow { seq, bytes, place: Place::Archive, listed: false });
+        })?;
+    }
     for (sql, place, listed) in [
         (OWED_ARCHIVED, Place::Archive, false),
         (OWED_LISTED, Place::Archive, true),
@@ -129,10 +137,10 @@ pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
 
 super::sql! {
     APPEND = "INSERT INTO mailbox (seq, account, at, size, stanza) VALUES ($1, $2, $3, $4, $5)";
-    OWED_ARCHIVED = "SELECT seq, size FROM archive WHERE account = $1 AND kind = 2
+    OWED_ARCHIVED = "SELECT seq, size FROM archive_place WHERE account = $1 AND kind = 2
         AND seq > COALESCE((SELECT m.seq FROM archive_mark m WHERE m.account = $1), 0)";
     OWED_LISTED = "SELECT o.seq, a.size FROM owed_before o
-        JOIN archive a ON a.seq = o.seq AND a.account = o.account WHERE o.account = $1";
+        JOIN archive_place a ON a.account = o.account AND a.seq = o.seq WHERE o.account = $1";
     OWED_MAIL = "SELECT seq, size FROM mailbox WHERE account = $1";
     ARCHIVE_ROW = "SELECT seq, stanza FROM archive WHERE seq = $1 AND account = $2";
     MAIL_ROW = "SELECT at, stanza FROM mailbox WHERE seq = $1 AND account = $2";
@@ -157,7 +165,8 @@ mod tests {
     }
 
     fn seqs(tx: &mut dyn Tx, account: AccountId) -> Vec<i64> {
-        let mut seqs: Vec<_> = owed(tx, account).unwrap().iter().map(|row| row.seq).collect();
+        let mut seqs: Vec<_> =
+            owed(tx, account, false).unwrap().iter().map(|row| row.seq).collect();
         seqs.sort_unstable();
         seqs
     }

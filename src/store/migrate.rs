@@ -44,6 +44,7 @@ migrations! {
     3 "mailbox" "0003_mailbox.sql";
     4 "archive" "0004_archive.sql";
     5 "streams" "0005_streams.sql";
+    6 "archive_places" "0006_archive_places.sql";
 }
 
 impl Migration {
@@ -173,6 +174,8 @@ const TOKENS: &[(&str, &str, &str)] = &[
     ("{{int}}", "INTEGER", "BIGINT"),
     ("{{bytes}}", "BLOB", "BYTEA"),
     ("{{strict}}", "STRICT", ""),
+    // A table that is its own index.
+    ("{{clustered}}", "STRICT, WITHOUT ROWID", ""),
 ];
 
 const CREATE: &str = "CREATE TABLE migration (
@@ -247,6 +250,38 @@ mod tests {
                 assert!(!migration.render(dialect).contains("{{"), "{}", migration.name);
             }
         }
+    }
+
+    /// Archives are large: their places are copied in the order of an index, and nothing is sorted.
+    #[test]
+    fn an_archive_gets_its_places_without_sorting() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        let (before, places) = (&MIGRATIONS[..5], MIGRATIONS[5]);
+        run(&mut conn, before).unwrap();
+        for (seq, account, peer) in [(1, 2, "b@x"), (2, 1, "b@x"), (3, 1, "a@x"), (4, 2, "a@x")] {
+            let sql = "INSERT INTO archive VALUES (?1, ?2, ?3, 'r', 2, 7, x'20')";
+            conn.execute(sql, (seq, account, peer)).unwrap();
+        }
+        let sql = places.render(Dialect::Sqlite);
+        let statements = sql.split(';').map(str::trim).filter(|sql| !sql.is_empty());
+        let mut copies = 0;
+        for statement in statements {
+            if statement.starts_with("INSERT") {
+                let explain = format!("EXPLAIN QUERY PLAN {statement}");
+                let plan: String = conn.query_row(&explain, [], |row| row.get(3)).unwrap();
+                copies += usize::from(plan.starts_with("SCAN archive USING COVERING INDEX"));
+            }
+            conn.execute_batch(statement).unwrap();
+        }
+        assert_eq!(copies, 2);
+        let list = |sql: &str| -> Vec<i64> {
+            let mut statement = conn.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get(0)).unwrap();
+            rows.collect::<rusqlite::Result<_>>().unwrap()
+        };
+        assert_eq!(list("SELECT seq FROM archive_place"), [2, 3, 1, 4]);
+        assert_eq!(list("SELECT seq FROM archive_with"), [3, 2, 4, 1]);
+        assert_eq!(list("SELECT seq FROM archive_placed"), [4]);
     }
 
     /// `UPDATE_DOCS=1 cargo test --lib store` rewrites the file.

@@ -34,6 +34,7 @@ mod readers;
 mod restore;
 pub mod roster;
 mod sqlite;
+mod tail;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -52,7 +53,8 @@ use crate::base::archive_id::ArchiveIds;
 use crate::base::id::{OsRng, Rng};
 use queue::Queue;
 use readers::Readers;
-use sqlite::SqliteTx;
+use sqlite::{SqliteTx, control};
+use tail::Tail;
 
 /// The handle to the database; clones share it.
 #[derive(Clone)]
@@ -117,7 +119,13 @@ impl Store {
             seq: AtomicI64::new(last_seq),
             ids,
             aside: backup::Aside::new(options.path.clone(), &lock),
+            tail: Arc::default(),
         };
+        if let Err(error) = place(&conn) {
+            // A disk that is full, say: what can be read is.
+            tracing::warn!(%error, "the last rows of the archive are not indexed");
+            inner.tail.unknown();
+        }
         let failed = |source| OpenError::Files { path: options.path.clone(), source };
         for _ in 0..options.readers.max(1) {
             let conn = open::open_reader(&options.path)?;
@@ -255,6 +263,7 @@ struct Inner {
     seq: AtomicI64,
     ids: ArchiveIds,
     aside: backup::Aside,
+    tail: Arc<Tail>,
 }
 
 /// The key of archive ids, made at the first start, and the last place that was ever taken.
@@ -264,6 +273,16 @@ fn begin(tx: &mut dyn Tx) -> Result<(ArchiveIds, i64), StoreError> {
     let secret = meta::get_or_create_secret(tx, "archive-ids", &fresh)?;
     let key = secret.first_chunk().unwrap_or(&[0; 16]);
     Ok((ArchiveIds::new(key), mailbox::last_seq(tx)?.max(archive::last_seq(tx)?)))
+}
+
+/// Rows that the last run did not come to index.
+fn place(conn: &rusqlite::Connection) -> Result<(), StoreError> {
+    control(conn, "BEGIN IMMEDIATE")?;
+    let placed = archive::place(&mut SqliteTx { conn }).and_then(|()| control(conn, "COMMIT"));
+    if !conn.is_autocommit() {
+        control(conn, "ROLLBACK")?;
+    }
+    placed
 }
 
 impl Inner {

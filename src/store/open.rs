@@ -227,6 +227,15 @@ pub(super) fn all_findings(conn: &Connection) -> rusqlite::Result<Vec<String>> {
         let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
         found.push(format!("a row of {table} refers to a missing row of {parent}"));
     }
+    // Not in the schemas before the sixth.
+    if conn.table_exists(None, "archive_placed")? {
+        for (sql, what) in PLACES {
+            let rows: i64 = conn.query_row(sql, [], |row| row.get(0))?;
+            if rows > 0 {
+                found.push(format!("{rows} messages {what}"));
+            }
+        }
+    }
     Ok(found)
 }
 
@@ -353,6 +362,21 @@ fn writer_pragmas(conn: &Connection, options: &Options) -> Result<(), OpenError>
     conn.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(())).map_err(sql)
 }
 
+/// SQLite's checks know the tables that name an archive's rows as tables only.
+const PLACES: [(&str, &str); 2] = [
+    (
+        "SELECT COUNT(*) FROM archive r WHERE r.seq <= (SELECT seq FROM archive_placed) AND NOT
+            (EXISTS (SELECT 1 FROM archive_place p WHERE p.account = r.account AND p.seq = r.seq)
+            AND EXISTS (SELECT 1 FROM archive_with w
+            WHERE w.account = r.account AND w.peer = r.peer AND w.seq = r.seq))",
+        "are in the archive and not in its index",
+    ),
+    (
+        "SELECT COUNT(*) FROM archive_place p WHERE NOT EXISTS
+            (SELECT 1 FROM archive r WHERE r.seq = p.seq AND r.account = p.account)",
+        "are in the archive's index and not in the archive",
+    ),
+];
 /// Another program on the same file, a backup for instance, may hold it for this long.
 const BUSY: Duration = Duration::from_secs(5);
 /// Prepared statements a connection keeps: more than the server has.
@@ -441,6 +465,29 @@ mod tests {
         fs::remove_dir(&way).unwrap();
         to(folder.path(), 1).unwrap();
         to(folder.path(), 2).unwrap();
+    }
+
+    #[test]
+    fn a_deep_check_holds_the_archive_against_its_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path());
+        drop(Store::open(options.clone()).unwrap());
+        let conn = Connection::open(&options.path).unwrap();
+        let row = "INSERT INTO archive VALUES (1, 1, 'a@x', '', 1, 1, x'20')";
+        let place = "INSERT INTO archive_place VALUES (1, 1, 1, 1)";
+        let peer = "INSERT INTO archive_with VALUES (1, 'a@x', 1, '')";
+        let placed = "UPDATE archive_placed SET seq = 1";
+        for (sql, findings) in [
+            (row, 0),
+            (placed, 1),
+            (place, 1),
+            (peer, 0),
+            ("DELETE FROM archive", 1),
+            ("DELETE FROM archive_place", 0),
+        ] {
+            conn.execute_batch(sql).unwrap();
+            assert_eq!(all_findings(&conn).unwrap().len(), findings, "{sql}");
+        }
     }
 
     /// A real database of an older schema: upgraded with a copy, which brings it back.

@@ -4,18 +4,27 @@ use super::handled::Seal;
 use super::tx::{StoreError, Tx};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// A write with an owner who wants to know how it ended.
 pub trait Job: Send {
-    /// Runs inside the batch's transaction, in a savepoint of its own: an error or a panic undoes
-    /// this job's changes only.
+    /// Runs inside the batch's transaction: an error or a panic undoes this job's changes only.
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError>;
 
     /// Told once, after the COMMIT of the batch or its failure, on the writer's thread: keep it
     /// short. `Ok` means durable.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>);
+
+    /// The same, with the tasks that are to be woken when the whole batch is told: once each.
+    fn settled_with(
+        self: Box<Self>,
+        outcome: Result<(), StoreError>,
+        _wake: &mut dyn FnMut(Waker),
+    ) {
+        self.settled(outcome);
+    }
 
     /// What it weighs in the queue.
     fn bytes(&self) -> usize {
@@ -25,6 +34,12 @@ pub trait Job: Send {
     /// How far the stream it is for is handled with it: written in the same transaction.
     fn seal(&self) -> Option<Seal> {
         None
+    }
+
+    /// It may be run again after its changes were undone. Such jobs share a savepoint, which costs a
+    /// copy of every page they touch; when one fails, all are undone and each runs in its own.
+    fn repeats(&self) -> bool {
+        false
     }
 
     /// Who it is, for the log.
@@ -43,7 +58,8 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Box<dyn Job>>,
+    /// With what they weigh.
+    jobs: VecDeque<(usize, Box<dyn Job>)>,
     bytes: usize,
     /// How many jobs were ever queued; [`Queue::settled`] follows it.
     queued: u64,
@@ -55,6 +71,8 @@ struct State {
     idle: Vec<Box<dyn Job>>,
     /// When the first of `idle` came.
     idle_since: Option<Instant>,
+    /// The writer waits, and nobody woke it yet: to wake it again costs a system call.
+    parked: bool,
     closed: bool,
 }
 
@@ -90,9 +108,12 @@ impl Queue {
         }
         state.bytes += bytes;
         state.queued += 1;
-        state.jobs.push_back(number(job));
+        state.jobs.push_back((bytes, number(job)));
+        let parked = std::mem::take(&mut state.parked);
         drop(state);
-        self.wake.notify_one();
+        if parked {
+            self.wake.notify_one();
+        }
         Ok(())
     }
 
@@ -166,6 +187,7 @@ impl Queue {
                 return None;
             }
             let idle = state.idle_since.map(|since| since + BEHIND_AFTER);
+            state.parked = true;
             state = match due.into_iter().chain(idle).min() {
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(due) => {
@@ -174,6 +196,7 @@ impl Queue {
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+            state.parked = false;
         }
     }
 
@@ -213,13 +236,19 @@ impl State {
         self.idle_since = None;
         for job in std::mem::take(&mut self.idle) {
             self.queued += 1;
-            self.jobs.push_back(job);
+            self.jobs.push_back((job.bytes(), job));
         }
     }
 
     fn take(&mut self) -> Batch {
-        let jobs: Vec<_> = self.jobs.drain(..self.jobs.len().min(JOBS_BATCH)).collect();
-        self.bytes -= jobs.iter().map(|job| job.bytes()).sum::<usize>().min(self.bytes);
+        let mut bytes = 0;
+        let taken = self.jobs.drain(..self.jobs.len().min(JOBS_BATCH));
+        let weigh = |(weight, job)| {
+            bytes += weight;
+            job
+        };
+        let jobs: Vec<_> = taken.map(weigh).collect();
+        self.bytes = self.bytes.saturating_sub(bytes);
         let taken = self.queued - self.jobs.len() as u64;
         let ready = self.behind.iter().take(BEHIND_BATCH).take_while(|(after, _)| *after <= taken);
         let ready = ready.count();

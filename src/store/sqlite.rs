@@ -51,10 +51,14 @@ fn bound<'c>(
             statement.parameter_count()
         )));
     }
-    for (value, name) in params.iter().zip(NAMES) {
-        let slot = statement
-            .parameter_index(name)?
-            .ok_or_else(|| StoreError::Other(format!("no parameter {name}: {sql}")))?;
+    for (at, (value, name)) in params.iter().zip(NAMES).enumerate() {
+        // Mostly they stand in their order; to look for one takes a copy of its name.
+        let slot = match statement.parameter_name(at + 1) {
+            Some(there) if there == name => at + 1,
+            _ => statement
+                .parameter_index(name)?
+                .ok_or_else(|| StoreError::Other(format!("no parameter {name}: {sql}")))?,
+        };
         statement.raw_bind_parameter(slot, borrowed(value))?;
     }
     Ok(statement)

@@ -1,4 +1,5 @@
-//! The one writer thread. Many jobs, a savepoint each, one COMMIT, then the answers.
+//! The one writer thread. Many jobs, as few savepoints as undo no more than they must, one COMMIT,
+//! then the answers.
 
 use super::handled::{self, Seal};
 use super::queue::{Job, Queue, now};
@@ -8,6 +9,7 @@ use rusqlite::Connection;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -57,21 +59,31 @@ impl Writer {
     }
 
     fn run_batch(&mut self, jobs: impl Iterator<Item = Box<dyn Job>>) {
-        let mut entries: Vec<_> = jobs.map(|job| Entry { job, outcome: Ok(()) }).collect();
+        let mut entries: Vec<_> = jobs.map(Entry::of).collect();
         let fate = self.transact(&mut entries);
         self.note(&fate);
         if fate == Err(StoreError::Full) {
             // What of the log is copied into the database is room for new writes.
             self.copy_log("PASSIVE");
         }
+        let mut wakers: Vec<Waker> = Vec::new();
+        let mut wake = |waker: Waker| {
+            if wakers.last().is_none_or(|last| !last.will_wake(&waker)) {
+                wakers.push(waker);
+            }
+        };
         for entry in entries {
             // A lost transaction counts for nothing, whatever its jobs thought (promise.md 5).
             let outcome = fate.clone().and(entry.outcome);
-            let told = catch_unwind(AssertUnwindSafe(|| entry.job.settled(outcome)));
+            let told =
+                catch_unwind(AssertUnwindSafe(|| entry.job.settled_with(outcome, &mut wake)));
             if told.is_err() {
                 tracing::error!("an owner of a write panicked when told of its end");
             }
         }
+        wakers.sort_unstable_by_key(Waker::data);
+        wakers.dedup_by(|one, other| one.will_wake(other));
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn transact(&self, entries: &mut [Entry]) -> Result<(), StoreError> {
@@ -90,8 +102,12 @@ impl Writer {
 
     fn run_entries(&self, entries: &mut [Entry]) -> Result<(), StoreError> {
         control(&self.conn, BEGIN)?;
-        for entry in &mut *entries {
-            entry.outcome = self.run_job(&mut *entry.job)?;
+        let mut rest = &mut *entries;
+        while !rest.is_empty() {
+            let together = rest.iter().take_while(|entry| entry.job.repeats()).count();
+            let (group, behind) = rest.split_at_mut(together.max(1));
+            self.run_group(group)?;
+            rest = behind;
         }
         self.run_seals(entries)?;
         control(&self.conn, COMMIT)
@@ -103,26 +119,37 @@ impl Writer {
         for seal in entries.iter().filter_map(|entry| entry.job.seal()) {
             last.insert(seal.id, seal);
         }
-        for seal in last.into_values() {
-            if let Err(error) = self.run_job(&mut Sealing(seal))? {
-                // Its account was deleted in this moment: nobody will ask for the count.
-                tracing::debug!(%error, "a stream's count was not written");
-            }
+        let mut seals: Vec<_> =
+            last.into_values().map(|seal| Entry::of(Box::new(Sealing(seal)))).collect();
+        self.run_group(&mut seals)?;
+        for error in seals.into_iter().filter_map(|seal| seal.outcome.err()) {
+            // Its account was deleted in this moment: nobody will ask for the count.
+            tracing::debug!(%error, "a stream's count was not written");
         }
         Ok(())
     }
 
-    /// The outer error means that the whole transaction is gone.
-    fn run_job(&self, job: &mut dyn Job) -> Result<Result<(), StoreError>, StoreError> {
-        control(&self.conn, SAVEPOINT)?;
-        let begun = now();
-        let mut tx = SqliteTx { conn: &self.conn };
-        let outcome = catch_unwind(AssertUnwindSafe(|| job.run(&mut tx)))
-            .unwrap_or(Err(StoreError::Panicked));
-        let took = begun.elapsed();
-        if took > SLOW {
-            tracing::warn!(job = job.name(), ms = took.as_millis(), "slow write to the database");
+    /// Jobs in a savepoint that they share, while all goes well. The outer error means that the whole
+    /// transaction is gone.
+    fn run_group(&self, group: &mut [Entry]) -> Result<(), StoreError> {
+        if group.len() > 1 {
+            let all = || group.iter_mut().try_for_each(|entry| self.run_bare(&mut *entry.job));
+            if self.savepoint(all)?.is_ok() {
+                return Ok(());
+            }
         }
+        for Entry { job, outcome } in group {
+            *outcome = self.savepoint(|| self.run_bare(&mut **job))?;
+        }
+        Ok(())
+    }
+
+    fn savepoint(
+        &self,
+        run: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<Result<(), StoreError>, StoreError> {
+        control(&self.conn, SAVEPOINT)?;
+        let outcome = run();
         // A full disk or a failing one may end the transaction (SQLite, lang_transaction §3).
         if self.conn.is_autocommit() {
             return Err(outcome.err().unwrap_or_else(|| {
@@ -134,6 +161,18 @@ impl Writer {
         }
         control(&self.conn, RELEASE)?;
         Ok(outcome)
+    }
+
+    fn run_bare(&self, job: &mut dyn Job) -> Result<(), StoreError> {
+        let begun = now();
+        let mut tx = SqliteTx { conn: &self.conn };
+        let outcome = catch_unwind(AssertUnwindSafe(|| job.run(&mut tx)))
+            .unwrap_or(Err(StoreError::Panicked));
+        let took = begun.elapsed();
+        if took > SLOW {
+            tracing::warn!(job = job.name(), ms = took.as_millis(), "slow write to the database");
+        }
+        outcome
     }
 
     fn note(&mut self, fate: &Result<(), StoreError>) {
@@ -154,11 +193,21 @@ impl Job for Sealing {
     }
 
     fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
+
+    fn repeats(&self) -> bool {
+        true
+    }
 }
 
 struct Entry {
     job: Box<dyn Job>,
     outcome: Result<(), StoreError>,
+}
+
+impl Entry {
+    fn of(job: Box<dyn Job>) -> Self {
+        Self { job, outcome: Ok(()) }
+    }
 }
 
 /// However the thread ends, whoever still waits is told.

@@ -80,7 +80,7 @@ async fn messages(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let writer = Results { cx: &cx, account, queryid: query.queryid.clone() };
     let bounds = writer.bounds(query.max());
     // promise.md 7: whoever has sent a message finds it.
-    cx.store.barrier().await?;
+    cx.store.placed(account).await?;
     let flip = query.flip;
     let found = cx.store.read(move |tx| select::select(tx, account, &query, bounds)).await?;
     match found {
@@ -97,7 +97,7 @@ async fn messages(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
 async fn metadata(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let account = cx.account()?;
     of_account(&iq)?;
-    cx.store.barrier().await?;
+    cx.store.placed(account).await?;
     let bounds = cx.store.read(move |tx| archive::bounds(tx, account)).await?;
     let mut xml = Xml::new();
     xml.start("metadata").attr("xmlns", ns::MAM);

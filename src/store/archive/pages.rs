@@ -188,7 +188,7 @@ macro_rules! any {
         concat!(
             "SELECT ",
             $select,
-            " FROM archive WHERE account = $1 AND seq > $2 AND seq < $3 ",
+            " FROM archive_place WHERE account = $1 AND seq > $2 AND seq < $3 ",
             $rest
         )
     };
@@ -200,14 +200,13 @@ macro_rules! bare {
         concat!(
             "SELECT ",
             $select,
-            " FROM archive WHERE account = $1 AND peer = $5 AND seq > $2 AND seq < $3 ",
+            " FROM archive_with WHERE account = $1 AND peer = $5 AND seq > $2 AND seq < $3 ",
             $rest
         )
     };
 }
 
-/// The rows whose places a query finds. Where it finds them in the index alone, it takes the right
-/// one: asked for whole rows, SQLite without statistics walks all of the account's.
+/// The rows whose places a query finds.
 macro_rules! rows {
     ($places:expr, $order:literal) => {
         concat!("SELECT seq, size, stanza FROM archive WHERE seq IN (", $places, ") ", $order)
@@ -215,10 +214,10 @@ macro_rules! rows {
 }
 
 super::super::sql! {
-    UP = any!("seq, size, stanza", "ORDER BY seq LIMIT $4");
+    UP = rows!(any!("seq", "ORDER BY seq LIMIT $4"), "ORDER BY seq");
     UP_BARE = rows!(bare!("seq", "ORDER BY seq LIMIT $4"), "ORDER BY seq");
     UP_FULL = rows!(bare!("seq", "AND resource = $6 ORDER BY seq LIMIT $4"), "ORDER BY seq");
-    DOWN = any!("seq, size, stanza", "ORDER BY seq DESC LIMIT $4");
+    DOWN = rows!(any!("seq", "ORDER BY seq DESC LIMIT $4"), "ORDER BY seq DESC");
     DOWN_BARE = rows!(bare!("seq", "ORDER BY seq DESC LIMIT $4"), "ORDER BY seq DESC");
     DOWN_FULL = rows!(bare!("seq", "AND resource = $6 ORDER BY seq DESC LIMIT $4"),
         "ORDER BY seq DESC");
@@ -231,8 +230,8 @@ super::super::sql! {
     PLACE = any!("seq", "ORDER BY seq LIMIT 1 OFFSET $4");
     PLACE_BARE = bare!("seq", "ORDER BY seq LIMIT 1 OFFSET $4");
     PLACE_FULL = bare!("seq", "AND resource = $6 ORDER BY seq LIMIT 1 OFFSET $4");
-    FIRST = "SELECT seq FROM archive WHERE account = $1 ORDER BY seq LIMIT 1";
-    LAST = "SELECT seq FROM archive WHERE account = $1 ORDER BY seq DESC LIMIT 1";
+    FIRST = "SELECT seq FROM archive_place WHERE account = $1 ORDER BY seq LIMIT 1";
+    LAST = "SELECT seq FROM archive_place WHERE account = $1 ORDER BY seq DESC LIMIT 1";
     HEAD = "SELECT peer, resource, size FROM archive WHERE account = $1 AND seq = $2";
     GET = "SELECT stanza FROM archive WHERE account = $1 AND seq = $2";
 }
@@ -363,6 +362,13 @@ mod tests {
                 }
                 for (name, sql) in super::super::catalogue().concat() {
                     let plan = plan(tx, sql);
+                    if name.contains("tail") {
+                        // What is not placed yet is a range of the key, or one row.
+                        let range = plan.contains("archive USING INTEGER PRIMARY KEY (rowid>?")
+                            || plan.contains("r USING INTEGER PRIMARY KEY (rowid>?");
+                        assert!(range || plan == "SCAN archive_placed; ", "{name}: {plan}");
+                        continue;
+                    }
                     assert!(!plan.contains("SCAN archive"), "{name}: {plan}");
                     assert!(!plan.contains("TEMP B-TREE"), "{name}: {plan}");
                     // A range of the key alone would be one of all accounts.
@@ -371,7 +377,7 @@ mod tests {
                     assert!(!key, "{name}: {plan}");
                     let of_peer = name.ends_with("_BARE") || name.ends_with("_FULL");
                     let range =
-                        "COVERING INDEX archive_peer (account=? AND peer=? AND seq>? AND seq<?";
+                        "archive_with USING PRIMARY KEY (account=? AND peer=? AND seq>? AND seq<?";
                     assert!(!of_peer || plan.contains(range), "{name}: {plan}");
                 }
             }

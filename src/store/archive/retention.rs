@@ -3,7 +3,7 @@
 
 use super::super::accounts::AccountId;
 use super::super::tx::{StoreError, Tx, query_all, query_optional};
-use super::Kind;
+use super::{Kind, tail};
 
 /// What one write deletes at most: it keeps all other writes waiting.
 pub const BATCH: usize = 500;
@@ -25,9 +25,18 @@ pub fn purge(
         *kind == Kind::Owed as i64 && (*seq > mark || listed.contains(seq))
     };
     match rows.into_iter().take_while(|row| !owed(row)).last() {
-        Some((last, _)) => tx.execute(PURGE, &[account.into(), last.into()]),
+        Some((last, _)) => delete(tx, account, last),
         None => Ok(0),
     }
+}
+
+/// Deletes the rows of an account up to this place.
+fn delete(tx: &mut dyn Tx, account: AccountId, last: i64) -> Result<usize, StoreError> {
+    let up_to = [account.into(), last.into()];
+    tx.execute(PURGE_PEERS, &up_to)?;
+    let deleted = tx.execute(PURGE, &up_to)?;
+    tx.execute(PURGE_PLACES, &up_to)?;
+    Ok(deleted)
 }
 
 /// The next account that has rows, in the order of keys: found by one step in the index each.
@@ -76,7 +85,10 @@ pub fn clear(
     now: i64,
     patience: i64,
 ) -> Result<usize, StoreError> {
-    let deleted = tx.execute(CLEAR, &[account.into(), limit.into()])?;
+    tail::place(tx)?;
+    let oldest = [account.into(), i64::MAX.into(), limit.into()];
+    let last = query_all(tx, OLDEST, &oldest, |row| row.int(0))?.pop();
+    let deleted = last.map_or(Ok(0), |last| delete(tx, account, last))?;
     tx.execute(LOOKED, &[account.into(), now.into()])?;
     if deleted == 0 {
         let looked_by = now.saturating_sub(patience);
@@ -87,15 +99,19 @@ pub fn clear(
 
 super::super::sql! {
     MARK = "SELECT seq FROM archive_mark WHERE account = $1";
-    OLDEST = "SELECT seq, kind FROM archive WHERE account = $1 AND seq < $2 ORDER BY seq LIMIT $3";
+    OLDEST = "SELECT seq, kind FROM archive_place WHERE account = $1 AND seq < $2
+        ORDER BY seq LIMIT $3";
     LISTED = "SELECT seq FROM owed_before WHERE account = $1 AND seq <= $2";
-    PURGE = "DELETE FROM archive WHERE account = $1 AND seq <= $2";
-    NEXT_ACCOUNT = "SELECT account FROM archive WHERE account > $1 ORDER BY account LIMIT 1";
+    PURGE_PEERS = "DELETE FROM archive_with WHERE account = $1 AND (peer, seq) IN
+        (SELECT r.peer, r.seq FROM archive_place p JOIN archive r ON r.seq = p.seq
+        WHERE p.account = $1 AND p.seq <= $2)";
+    PURGE = "DELETE FROM archive WHERE seq IN
+        (SELECT p.seq FROM archive_place p WHERE p.account = $1 AND p.seq <= $2)";
+    PURGE_PLACES = "DELETE FROM archive_place WHERE account = $1 AND seq <= $2";
+    NEXT_ACCOUNT = "SELECT account FROM archive_place WHERE account > $1 ORDER BY account LIMIT 1";
     LEAVE = "INSERT INTO archive_left (account, since) VALUES ($1, 0) ON CONFLICT DO NOTHING";
     LEFT_AFTER = "SELECT account FROM archive_left WHERE account > $1 AND since <= $3
         ORDER BY account LIMIT $2";
-    CLEAR = "DELETE FROM archive WHERE seq IN
-        (SELECT seq FROM archive WHERE account = $1 ORDER BY seq LIMIT $2)";
     LOOKED = "UPDATE archive_left SET since = $2 WHERE account = $1 AND since = 0";
     FORGET = "DELETE FROM archive_left WHERE account = $1 AND since <= $2";
 }

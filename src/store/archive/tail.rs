@@ -1,0 +1,95 @@
+//! The last rows of the archive, which the tables that readers search do not name yet: what they are
+//! filled with is sorted and written once for many rows.
+
+use super::super::accounts::AccountId;
+use super::super::tx::{StoreError, Tx, query_one};
+
+/// Names all rows that are not named yet. Their number is bounded by whoever calls this often enough.
+pub fn place(tx: &mut dyn Tx) -> Result<(), StoreError> {
+    let int = |tx: &mut dyn Tx, sql| query_one(tx, sql, &[], |row| row.int(0));
+    let (placed, last) = (int(tx, PLACED)?, int(tx, super::LAST_SEQ)?);
+    if last > placed {
+        for sql in [PLACES, PEERS] {
+            tx.execute(sql, &[placed.into(), last.into()])?;
+        }
+        tx.execute(MOVE, &[last.into()])?;
+    }
+    Ok(())
+}
+
+/// The rows of an account that are owed and not named yet, with their sizes; looks at all that are not.
+pub fn owed(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    each: &mut dyn FnMut(i64, i64),
+) -> Result<(), StoreError> {
+    let placed = query_one(tx, PLACED, &[], |row| row.int(0))?;
+    tx.query(OWED, &[account.into(), placed.into()], &mut |row| {
+        each(row.int(0)?, row.int(1)?);
+        Ok(())
+    })
+}
+
+super::super::sql! {
+    PLACED = "SELECT seq FROM archive_placed";
+    // A row that was named at once stays as it is.
+    PLACES = "INSERT INTO archive_place (account, seq, kind, size)
+        SELECT account, seq, kind, size FROM archive WHERE seq > $1 AND seq <= $2
+        ORDER BY account, seq ON CONFLICT DO NOTHING";
+    PEERS = "INSERT INTO archive_with (account, peer, seq, resource)
+        SELECT account, peer, seq, resource FROM archive WHERE seq > $1 AND seq <= $2
+        ORDER BY account, peer, seq ON CONFLICT DO NOTHING";
+    MOVE = "UPDATE archive_placed SET seq = $1";
+    OWED = "SELECT r.seq, r.size FROM archive r WHERE r.seq > $2 AND r.account = $1 AND r.kind = 2
+        AND r.seq > COALESCE((SELECT m.seq FROM archive_mark m WHERE m.account = $1), 0)
+        AND NOT EXISTS (SELECT 1 FROM archive_place p WHERE p.account = $1 AND p.seq = r.seq)";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::mailbox;
+    use super::super::super::testing;
+    use super::super::{Direction, Entry, Filter, Kind, Peer, append, append_behind, page};
+    use super::*;
+
+    fn entry(account: AccountId, seq: i64, peer: &str) -> Entry<'_> {
+        Entry { seq, account, peer, resource: "r", kind: Kind::Owed, stanza: b"<message/>" }
+    }
+
+    fn found(tx: &mut dyn Tx, account: AccountId, peer: Peer) -> Vec<i64> {
+        let filter = Filter { peer, ..Filter::ALL };
+        let page = page(tx, account, &filter, Direction::Forward, 99, 9_999).unwrap();
+        page.rows.iter().map(|row| row.seq).collect()
+    }
+
+    fn owed(tx: &mut dyn Tx, account: AccountId) -> Vec<i64> {
+        let mut seqs: Vec<_> =
+            mailbox::owed(tx, account, true).unwrap().iter().map(|row| row.seq).collect();
+        seqs.sort_unstable();
+        seqs
+    }
+
+    #[test]
+    fn rows_are_owed_at_once_and_found_when_they_are_placed() {
+        testing::account_tx(|tx, me| {
+            let other = testing::account(tx, "other");
+            append_behind(tx, &entry(me, 1, "a@x")).unwrap();
+            append_behind(tx, &entry(other, 2, "a@x")).unwrap();
+            append_behind(tx, &entry(me, 3, "b@x")).unwrap();
+            append(tx, &entry(me, 4, "b@x")).unwrap();
+            assert_eq!(found(tx, me, Peer::Any), [4]);
+            assert_eq!((owed(tx, me), owed(tx, other)), (vec![1, 3, 4], vec![2]));
+            for _ in 0..2 {
+                place(tx).unwrap();
+                assert_eq!(found(tx, me, Peer::Any), [1, 3, 4]);
+                assert_eq!(found(tx, me, Peer::Bare("b@x".to_owned())), [3, 4]);
+                assert_eq!(found(tx, other, Peer::Full("a@x".to_owned(), "r".to_owned())), [2]);
+                assert_eq!((owed(tx, me), owed(tx, other)), (vec![1, 3, 4], vec![2]));
+            }
+            append_behind(tx, &entry(other, 5, "a@x")).unwrap();
+            let mark = mailbox::Settled { mark: Some(2), ..Default::default() };
+            mailbox::settle(tx, other, &mark).unwrap();
+            assert_eq!((found(tx, other, Peer::Any), owed(tx, other)), (vec![2], vec![5]));
+        });
+    }
+}

@@ -1,0 +1,205 @@
+//! Who has rows in the archive that readers do not find yet, and when they are made to find them.
+
+use super::accounts::AccountId;
+use super::tx::{StoreError, Tx};
+use super::{Job, Store, archive};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// The rows behind `archive_placed`.
+#[derive(Default)]
+pub(super) struct Tail(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    accounts: HashSet<AccountId>,
+    /// Rows were left by a run of the server that did not end well: nobody knows whose.
+    unknown: bool,
+    rows: usize,
+    /// A job that places them is queued.
+    placing: bool,
+    /// How often all were placed.
+    times: u64,
+}
+
+impl Tail {
+    pub(super) fn unknown(&self) {
+        self.lock().unknown = true;
+    }
+
+    fn has(&self, account: AccountId) -> bool {
+        let state = self.lock();
+        state.unknown || state.accounts.contains(&account)
+    }
+
+    fn times(&self) -> u64 {
+        self.lock().times
+    }
+
+    /// True when it is time to place them.
+    fn add(&self, accounts: impl Iterator<Item = AccountId>) -> bool {
+        let mut state = self.lock();
+        for account in accounts {
+            state.accounts.insert(account);
+            state.rows += 1;
+        }
+        let due = state.rows >= ROWS && !state.placing;
+        state.placing |= due;
+        due
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Rows of these accounts were added by [`archive::append_behind`], and are durable. To be called
+    /// before their job is done with [`Job::settled`].
+    pub fn archived(&self, accounts: impl Iterator<Item = AccountId>) {
+        if self.inner.tail.add(accounts) {
+            self.place(None);
+        }
+    }
+
+    /// How often new rows were placed: for [`Store::is_behind`].
+    pub fn placings(&self) -> u64 {
+        self.inner.tail.times()
+    }
+
+    /// May a transaction that began after `placings` were counted see rows of the account that its
+    /// searches do not find? What was placed since, it does not see as placed.
+    pub fn is_behind(&self, account: AccountId, placings: u64) -> bool {
+        self.inner.tail.has(account) || self.inner.tail.times() != placings
+    }
+
+    /// Waits until a search of the account's archive finds all that was queued before (promise.md 7).
+    pub async fn placed(&self, account: AccountId) -> Result<(), StoreError> {
+        self.barrier().await?;
+        if !self.inner.tail.has(account) {
+            return Ok(());
+        }
+        let (told, placed) = oneshot::channel();
+        self.place(Some(told));
+        placed.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    fn place(&self, told: Option<oneshot::Sender<Result<(), StoreError>>>) {
+        let tail = Arc::clone(&self.inner.tail);
+        if let Err(error) = self.submit(Box::new(Placing { tail, told })) {
+            // A later row tries again; who waits is told by the dropped channel.
+            tracing::debug!(%error, "new rows of the archive are not indexed yet");
+            self.inner.tail.lock().placing = false;
+        }
+    }
+}
+
+struct Placing {
+    tail: Arc<Tail>,
+    told: Option<oneshot::Sender<Result<(), StoreError>>>,
+}
+
+impl Job for Placing {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        archive::place(tx)
+    }
+
+    /// Jobs are told in their order: what is noted by now was placed, what this batch has behind is
+    /// noted after.
+    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let mut state = self.tail.lock();
+        match outcome {
+            Ok(()) => *state = State { times: state.times + 1, ..State::default() },
+            Err(_) => state.placing = false,
+        }
+        drop(state);
+        if let Some(told) = self.told {
+            let _ = told.send(outcome);
+        }
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+}
+
+/// Rows that are placed in one go: the more, the more of them share a page of an index; the longer
+/// the writes behind wait, and the more a login of one of their accounts looks at.
+const ROWS: usize = 2_048;
+
+#[cfg(test)]
+mod tests {
+    use super::super::archive::{Direction, Entry, Filter, Kind};
+    use super::super::testing;
+    use super::*;
+
+    struct Add(Store, AccountId, Vec<i64>);
+
+    fn add(tx: &mut dyn Tx, account: AccountId, seqs: &[i64]) -> Result<(), StoreError> {
+        seqs.iter().try_for_each(|seq| {
+            let (kind, stanza) = (Kind::Owed, b"<message/>".as_slice());
+            let entry = Entry { seq: *seq, account, peer: "a@x", resource: "", kind, stanza };
+            archive::append_behind(tx, &entry)
+        })
+    }
+
+    impl Job for Add {
+        fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+            add(tx, self.1, &self.2)
+        }
+
+        fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+            outcome.unwrap();
+            self.0.archived(self.2.iter().map(|_| self.1));
+        }
+    }
+
+    async fn found(store: &Store, account: AccountId) -> usize {
+        let all = move |tx: &mut dyn Tx| {
+            archive::page(tx, account, &Filter::ALL, Direction::Forward, 9_999, usize::MAX)
+        };
+        store.read(all).await.unwrap().rows.len()
+    }
+
+    async fn submit(store: &Store, account: AccountId, rows: usize) {
+        let seqs = (0..rows).map(|_| store.next_seq()).collect();
+        store.submit(Box::new(Add(store.clone(), account, seqs))).unwrap();
+    }
+
+    #[tokio::test]
+    async fn rows_are_found_when_asked_for_or_when_they_are_many() {
+        let (_folder, store) = testing::store();
+        let make = |tx: &mut dyn Tx| Ok((testing::account(tx, "a"), testing::account(tx, "b")));
+        let (one, other) = store.write(make).await.unwrap();
+        let placings = store.placings();
+        submit(&store, one, 3).await;
+        store.barrier().await.unwrap();
+        assert!(store.is_behind(one, placings) && !store.is_behind(other, placings));
+        store.placed(other).await.unwrap();
+        assert_eq!(found(&store, one).await, 0, "nobody asked for it");
+        store.placed(one).await.unwrap();
+        assert_eq!(found(&store, one).await, 3);
+        assert!(store.is_behind(one, placings), "what began before the placing does not see it");
+        assert!(!store.is_behind(one, store.placings()));
+        submit(&store, other, ROWS).await;
+        for _ in 0..2 {
+            store.barrier().await.unwrap();
+        }
+        assert!(!store.is_behind(other, store.placings()));
+        assert_eq!(found(&store, other).await, ROWS);
+    }
+
+    #[tokio::test]
+    async fn rows_that_a_crash_left_behind_are_found_after_the_start() {
+        let (folder, store) = testing::store();
+        let make = |tx: &mut dyn Tx| Ok(testing::account(tx, "a"));
+        let account = store.write(make).await.unwrap();
+        let seq = store.next_seq();
+        store.write(move |tx| add(tx, account, &[seq])).await.unwrap();
+        assert_eq!(found(&store, account).await, 0);
+        store.close().await;
+        let store = Store::open(testing::options(folder.path())).unwrap();
+        assert_eq!(found(&store, account).await, 1);
+    }
+}
