@@ -80,7 +80,7 @@ pub enum End {
 #[derive(Debug, Default)]
 pub struct Taken {
     /// Stanzas to write, oldest first.
-    pub batch: Vec<Outgoing>,
+    pub batch: VecDeque<Outgoing>,
     /// Set once: end the stream.
     pub end: Option<End>,
     /// Owed rows wait, and are to be delivered first.
@@ -160,7 +160,7 @@ impl Outbox {
     pub fn take(&self, bytes: usize, stanzas: usize) -> Taken {
         let mut inner = self.lock();
         let mut taken = Taken {
-            batch: Vec::new(),
+            batch: VecDeque::new(),
             end: inner.end.clone(),
             drain: std::mem::take(&mut inner.drain),
         };
@@ -170,18 +170,20 @@ impl Outbox {
             self.wake.notify_one();
             return taken;
         }
+        if inner.bytes <= bytes && inner.queue.len() <= stanzas {
+            // All of it, its room too: an idle session owns none.
+            inner.bytes = 0;
+            taken.batch = std::mem::take(&mut inner.queue);
+            return taken;
+        }
         let mut sum = 0;
         while sum < bytes && taken.batch.len() < stanzas {
             let Some(item) = inner.queue.pop_front() else { break };
             sum += item.frame.len();
             inner.bytes = inner.bytes.saturating_sub(item.frame.len() + ITEM_COST);
-            taken.batch.push(item);
+            taken.batch.push_back(item);
         }
         let more = !inner.queue.is_empty();
-        if !more && inner.queue.capacity() > 8 {
-            // An idle session owns almost nothing.
-            inner.queue.shrink_to_fit();
-        }
         drop(inner);
         if more {
             self.wake.notify_one();

@@ -1,6 +1,7 @@
 //! The only place that spawns: tasks are named, counted, and drained at shutdown.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,6 +25,8 @@ pub struct Parked(Arc<Count>);
 
 struct Running(Arc<Count>);
 
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Tasks {
     /// Runs the future on the runtime; `name` is its span in the log.
     #[allow(clippy::disallowed_methods)]
@@ -31,6 +34,9 @@ impl Tasks {
         self.0.running.fetch_add(1, Ordering::Relaxed);
         let running = Running(self.0.clone());
         let span = tracing::debug_span!("task", name);
+        // Boxed: an `async` block that awaits what it captured has room for it twice, and a session's
+        // work is what an idle session costs.
+        let work: Work = Box::pin(work);
         tokio::spawn(
             async move {
                 let _running = running;

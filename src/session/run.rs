@@ -92,17 +92,17 @@ pub(super) enum Woken {
 
 /// Runs the session to its end. The binding's drop tells the world.
 pub async fn run(mut session: Session) {
-    if panicked(session.serve()).await {
+    if panicked(pin!(session.serve())).await {
         // A bug of ours, and this client's request met it: the others go on (RFC 6120 §4.9.3.8).
         session.pending = None;
         session.ending = Some(Ending::Failure(StreamError::InternalServerError.into()));
     }
-    session.finish().await;
+    // Large, and at the end only: not in the task of every session.
+    Box::pin(session.finish()).await;
 }
 
 /// Runs the work; true when it ended by a panic, which the panic hook has reported.
-async fn panicked(work: impl Future<Output = ()>) -> bool {
-    let mut work = std::pin::pin!(work);
+async fn panicked(mut work: Pin<&mut impl Future<Output = ()>>) -> bool {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
         Ok(Poll::Ready(())) => Poll::Ready(false),
         Ok(Poll::Pending) => Poll::Pending,
@@ -184,7 +184,7 @@ impl Session {
             return Woken::Outbox;
         }
         let awaited = self.awaited();
-        let lie_down = self.lies_down();
+        let mut lie_down = self.lies_down();
         let (handler, drain, wire) = (&mut self.pending, &mut self.drain, &mut self.wire);
         tokio::select! {
             biased;
@@ -196,7 +196,7 @@ impl Session {
                 => Woken::Reached,
             // Also while nothing can be taken: a client that does not read must end all the same.
             () = self.outbox.ready() => Woken::Outbox,
-            () = async { match lie_down { Some(mut saving) => drop(saving.wait_for(|saving| *saving).await), None => pending().await } }
+            () = async { match &mut lie_down { Some(saved) => saved.await, None => pending().await } }
                 => Woken::LieDown,
             () = timer => Woken::Timer,
         }
