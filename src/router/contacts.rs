@@ -198,7 +198,12 @@ mod tests {
             item("a@x", None, &[]),
             item("a@x", Some(""), &[""]),
             item("ä@x", Some("Ä & co"), &["a", "", "ö"]),
-            Item { approved: true, listed: false, state: Subscription::ToPendingIn, ..item("x", None, &["g"]) },
+            Item {
+                approved: true,
+                listed: false,
+                state: Subscription::ToPendingIn,
+                ..item("x", None, &["g"])
+            },
         ] {
             let contacts = Contacts::from(&item);
             assert_eq!(contacts.get(&item.jid).map(owned), Some(item.clone()));
