@@ -7,13 +7,14 @@ use super::api::{Answer, Cx, IqRoute, Module, Reply, Spec, Stage, State, Target}
 use super::subscription::{self, Half, Place, Step, item_xml};
 use crate::base::limits::{ROSTER_GROUPS_MAX, ROSTER_ITEM_BYTES_MAX, ROSTER_TEXT_BYTES_MAX};
 use crate::jid::{BareJid, Jid};
+use crate::router::contacts::Contacts;
 use crate::router::Router;
 use crate::router::registry::{Account, RosterChange, User};
 use crate::router::subscription as table;
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
 use crate::store::accounts::AccountId;
-use crate::store::roster::{self, Item, Roster};
+use crate::store::roster::{self, Item};
 use crate::store::tx::{StoreError, Tx};
 use crate::xml::ns;
 use crate::xml::view::Node;
@@ -101,10 +102,10 @@ fn answer(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     Ok(Reply::payload(whole(&roster, &ver)))
 }
 
-fn whole(roster: &Roster, ver: &str) -> Vec<u8> {
+fn whole(roster: &Contacts, ver: &str) -> Vec<u8> {
     let mut xml = Xml::new();
     xml.start("query").attr("xmlns", ns::ROSTER).attr("ver", ver);
-    roster.items.values().filter(|item| item.listed).for_each(|item| item_xml(&mut xml, item));
+    roster.iter().filter(|item| item.listed).for_each(|item| item_xml(&mut xml, &item));
     xml.end();
     xml.finish().to_vec()
 }

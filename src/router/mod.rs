@@ -1,5 +1,6 @@
 //! Who is where, and the one verb: [`Router::route`].
 
+pub mod contacts;
 pub mod hop;
 pub mod idle;
 pub mod outbox;

@@ -60,7 +60,7 @@ struct Inner {
     queue: VecDeque<Outgoing>,
     bytes: usize,
     closed: bool,
-    end: Option<End>,
+    end: Option<Box<End>>,
     drain: bool,
     /// Its session sleeps, and looks at every push.
     watched: bool,
@@ -118,14 +118,14 @@ impl Outbox {
     pub fn put(&self, item: Outgoing) -> Result<Put, Refused> {
         let mut inner = self.lock();
         // A stopping server's sessions still hear what others leave them (promise.md 11).
-        if inner.closed || matches!(inner.end, Some(End::Failure(_))) {
+        if inner.closed || matches!(inner.end.as_deref(), Some(End::Failure(_))) {
             return Err(Refused);
         }
         let bytes = inner.bytes + item.frame.len() + ITEM_COST;
         if bytes > self.bytes_max {
             let why =
                 StreamError::ResourceConstraint.text("too much waits to be sent to this client");
-            inner.end = Some(End::Failure(why));
+            inner.end = Some(Box::new(End::Failure(why)));
             inner.call();
             return Err(Refused);
         }
@@ -149,14 +149,14 @@ impl Outbox {
     pub fn end(&self, end: End) {
         let mut inner = self.lock();
         if inner.end.is_none() {
-            inner.end = Some(end);
+            inner.end = Some(Box::new(end));
         }
         inner.call();
     }
 
     /// Why the session must end, if it must: also for one that cannot take anything now.
     pub fn ending(&self) -> Option<End> {
-        self.lock().end.clone()
+        self.lock().end.as_deref().cloned()
     }
 
     /// Waits until there may be something to take. Cancel-safe; one task at a time.
@@ -181,7 +181,7 @@ impl Outbox {
         let mut inner = self.lock();
         let mut taken = Taken {
             batch: VecDeque::new(),
-            end: inner.end.clone(),
+            end: inner.end.as_deref().cloned(),
             drain: std::mem::take(&mut inner.drain),
         };
         if taken.drain {

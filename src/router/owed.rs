@@ -216,6 +216,10 @@ impl Owed {
 
     fn remove(&mut self, seq: i64) -> Option<Row> {
         let row = self.rows.remove(&seq)?;
+        if self.rows.is_empty() {
+            // Else its last node stays: half a kilobyte of most accounts in memory.
+            self.rows = BTreeMap::new();
+        }
         self.bytes -= row.bytes;
         if !row.holders.is_empty() {
             self.held -= 1;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::contacts::Contacts;
 use super::idle::{Broom, Idle, Untaken};
 use super::outbox::Outbox;
 use super::owed::{Claim, Owed};
@@ -36,7 +37,7 @@ pub struct User {
     /// Existence.
     pub account: Account,
     /// Contacts, swapped whole.
-    pub roster: Arc<Roster>,
+    pub roster: Arc<Contacts>,
     /// Bound sessions.
     pub resources: Vec<Resource>,
     /// Messages stored and not yet confirmed.
@@ -115,12 +116,8 @@ impl User {
     fn advance(&mut self) -> Vec<RosterChange> {
         let mut visible = Vec::new();
         while let Some(change) = self.ahead.remove(&(self.roster.ver + 1)) {
-            let roster = Arc::make_mut(&mut self.roster);
-            roster.ver = change.ver;
-            match &change.item {
-                Some(item) => drop(roster.items.insert(change.jid.clone(), item.clone())),
-                None => drop(roster.items.remove(&change.jid)),
-            }
+            let roster = self.roster.changed(change.ver, &change.jid, change.item.as_ref());
+            self.roster = Arc::new(roster);
             visible.push(change);
         }
         visible
@@ -175,7 +172,7 @@ impl User {
 
     /// The state of the subscription with a contact's bare JID.
     pub fn subscription(&self, contact: &str) -> Subscription {
-        self.roster.items.get(contact).map_or(Subscription::None, |item| item.state)
+        self.roster.get(contact).map_or(Subscription::None, |item| item.state)
     }
 }
 
@@ -275,7 +272,7 @@ impl Registry {
         } else if user.account == Account::Loading {
             user.account = account;
             user.ahead.retain(|ver, _| *ver > roster.ver);
-            user.roster = Arc::new(roster);
+            user.roster = Arc::new(Contacts::from(&roster));
             user.owed = owed;
             // No session is bound while an account is being read: nobody to push to.
             user.advance();
@@ -342,6 +339,8 @@ impl Registry {
         if let Some(old) = &old {
             user.owed.abandon(old.session);
         }
+        // Most accounts have one session: a vector's first growth is to four.
+        user.resources.reserve_exact(1);
         user.resources.push(resource);
         Bound::Done(old.map(|resource| Replaced { resource }))
     }

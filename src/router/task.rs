@@ -1,8 +1,10 @@
 //! The only place that spawns: tasks are named, counted, and drained at shutdown.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use tokio::sync::Notify;
 use tracing::Instrument;
@@ -24,6 +26,20 @@ pub struct Parked(Arc<Count>);
 
 struct Running(Arc<Count>);
 
+/// The work is dropped before it counts as ended.
+struct Counted {
+    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+    _running: Running,
+}
+
+impl Future for Counted {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.work.as_mut().poll(cx)
+    }
+}
+
 impl Tasks {
     /// Runs the future on the runtime; `name` is its span in the log.
     #[allow(clippy::disallowed_methods)]
@@ -31,13 +47,9 @@ impl Tasks {
         self.0.running.fetch_add(1, Ordering::Relaxed);
         let running = Running(self.0.clone());
         let span = tracing::debug_span!("task", name);
-        tokio::spawn(
-            async move {
-                let _running = running;
-                work.await;
-            }
-            .instrument(span),
-        );
+        // No `async` block: it would have room for the work twice, and that of a session is most of
+        // what an idle session costs.
+        tokio::spawn(Counted { work: Box::pin(work.instrument(span)), _running: running });
     }
 
     /// How many run now.

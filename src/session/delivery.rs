@@ -77,7 +77,7 @@ pub(super) struct Ping {
 }
 
 /// The page that is being read.
-pub(super) async fn page(drain: &mut Option<Drain>) -> Result<Vec<MailRow>, StoreError> {
+pub(super) async fn page(drain: &mut Option<Box<Drain>>) -> Result<Vec<MailRow>, StoreError> {
     match drain {
         Some(drain) => (&mut drain.page).await,
         None => pending().await,
@@ -138,11 +138,12 @@ impl Session {
             store.barrier().await?;
             store.read(move |tx| mailbox::rows(tx, account, &wanted)).await
         });
-        self.drain = Some(Drain { claims, reading, page });
+        self.drain = Some(Box::new(Drain { claims, reading, page }));
     }
 
     pub(super) fn drain_page(&mut self, page: Result<Vec<MailRow>, StoreError>) {
-        let Some(Drain { mut claims, reading, .. }) = self.drain.take() else { return };
+        let Some(drain) = self.drain.take() else { return };
+        let Drain { mut claims, reading, .. } = *drain;
         match page {
             Ok(rows) => {
                 claims.drain(..reading.min(claims.len()));
@@ -209,7 +210,8 @@ impl Session {
         xml.attr("from", who.jid.domain()).attr("to", who.jid.as_str());
         xml.start("ping").attr("xmlns", crate::xml::ns::PING).end().end();
         self.send(Frame::whole(xml.finish()).into());
-        self.ping = Some(Ping { id, sent: now(), covers: self.delivery.unconfirmed.len() });
+        let covers = self.delivery.unconfirmed.len();
+        self.ping = Some(Box::new(Ping { id, sent: now(), covers }));
     }
 
     /// An answer, result or error, to a request of ours. Confirms what was written before the

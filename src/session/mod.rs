@@ -78,7 +78,7 @@ pub struct Arrival {
 pub async fn serve(context: Arc<Context>, arrival: Arrival, guard: impl Send + 'static) {
     let negotiation = negotiate::negotiate(context.clone(), arrival, Box::new(guard));
     if let Some(session) = Box::pin(negotiation).await {
-        context.router.tasks.spawn("session", run::run(session));
+        context.router.tasks.spawn("session", run::run(Box::new(session)));
     }
 }
 

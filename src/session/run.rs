@@ -46,7 +46,7 @@ pub struct Session {
     /// A full box that this session feeds: reading pauses until it is under half.
     pub(super) slow: Option<(Arc<Outbox>, Instant)>,
     /// Owed rows that are being delivered; the outbox waits.
-    pub(super) drain: Option<Drain>,
+    pub(super) drain: Option<Box<Drain>>,
     pub(super) delivery: Delivery,
     /// XEP-0198, once enabled.
     pub(super) managed: Option<Box<Managed>>,
@@ -54,7 +54,7 @@ pub struct Session {
     pub(super) pace: Pace,
     pub(super) paused_until: Option<Instant>,
     pub(super) heard: Instant,
-    pub(super) ping: Option<Ping>,
+    pub(super) ping: Option<Box<Ping>>,
     /// The outbox called while nothing could be taken from it.
     pub(super) woken: bool,
 }
@@ -69,7 +69,7 @@ pub(super) enum Ending {
     /// The client gave it up with a stream error.
     GivenUp,
     /// We close it.
-    Failure(StreamFailure),
+    Failure(Box<StreamFailure>),
     /// The connection is gone.
     Cut,
     /// Nobody came to resume it in time.
@@ -93,18 +93,18 @@ pub(super) enum Woken {
 }
 
 /// Runs the session to its end. The binding's drop tells the world.
-pub async fn run(mut session: Session) {
-    if panicked(session.serve()).await {
+pub async fn run(mut session: Box<Session>) {
+    if panicked(pin!(session.serve())).await {
         // A bug of ours, and this client's request met it: the others go on (RFC 6120 §4.9.3.8).
         session.pending = None;
-        session.ending = Some(Ending::Failure(StreamError::InternalServerError.into()));
+        session.ending = Some(Ending::Failure(Box::new(StreamError::InternalServerError.into())));
     }
-    session.finish().await;
+    // Large, and at the end only: not in the task of every session.
+    Box::pin(session.finish()).await;
 }
 
 /// Runs the work; true when it ended by a panic, which the panic hook has reported.
-async fn panicked(work: impl Future<Output = ()>) -> bool {
-    let mut work = std::pin::pin!(work);
+async fn panicked(mut work: Pin<&mut impl Future<Output = ()>>) -> bool {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
         Ok(Poll::Ready(())) => Poll::Ready(false),
         Ok(Poll::Pending) => Poll::Pending,
@@ -192,7 +192,7 @@ impl Session {
             return Woken::Outbox;
         }
         let awaited = self.awaited();
-        let lie_down = self.lies_down();
+        let mut lie_down = self.lies_down();
         let (handler, drain, wire) = (&mut self.pending, &mut self.drain, &mut self.wire);
         tokio::select! {
             biased;
@@ -204,7 +204,7 @@ impl Session {
                 => Woken::Reached,
             // Also while nothing can be taken: a client that does not read must end all the same.
             () = self.outbox.ready() => Woken::Outbox,
-            () = async { match lie_down { Some(mut saving) => drop(saving.wait_for(|saving| *saving).await), None => pending().await } }
+            () = async { match &mut lie_down { Some(saved) => saved.await, None => pending().await } }
                 => Woken::LieDown,
             () = timer => Woken::Timer,
         }
@@ -409,12 +409,12 @@ impl Session {
     pub(super) fn fail(&mut self, failure: StreamFailure) {
         if self.ending.is_none() {
             tracing::info!(jid = named(&self.binding.cx.who.jid), peer = %self.binding.cx.who.peer, %failure, "stream ended");
-            self.ending = Some(Ending::Failure(failure));
+            self.ending = Some(Ending::Failure(Box::new(failure)));
         }
     }
 
     /// Closes the stream both ways (RFC 6120 §4.4).
-    async fn finish(mut self) {
+    async fn finish(mut self: Box<Self>) {
         let ending = self.ending.take().unwrap_or(Ending::Cut);
         let closed = matches!(ending, Ending::Closed);
         match ending {
@@ -467,7 +467,7 @@ impl Session {
     }
 
     /// The session is over for the world: its place is free, what it held goes other ways.
-    fn part(mut self, closed: bool) {
+    fn part(mut self: Box<Self>, closed: bool) {
         self.binding.unacked = self.unmanage(closed);
     }
 

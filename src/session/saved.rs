@@ -73,7 +73,7 @@ fn frame((head, tail, end): Pieces) -> Frame {
 impl Session {
     /// Writes the session down: it goes on after the restart. One that cannot be written ends here,
     /// without a word to anybody; what it is owed is in the store.
-    pub(super) async fn lie_down(mut self) {
+    pub(super) async fn lie_down(mut self: Box<Self>) {
         let cx = self.binding.cx.clone();
         let Some(managed) = self.managed.take() else { return };
         self.binding.keep();
@@ -146,7 +146,7 @@ pub async fn wake_all(context: &Arc<Context>) -> Result<(usize, usize), StoreErr
     lost += woken.len() - back;
     // All are in their places before the first one, whose time is over, takes leave of the others.
     for session in woken {
-        context.router.tasks.spawn("session", run::run(session));
+        context.router.tasks.spawn("session", run::run(Box::new(session)));
     }
     Ok((back, lost))
 }

@@ -1,10 +1,10 @@
 //! XEP-0198 §5: a session that lost its connection sleeps until it is resumed, until its time is
 //! over, or over a restart of the server.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::door::{Connection, Knock};
@@ -46,9 +46,10 @@ impl Session {
     }
 
     /// True once all that could be sent to a stopping server's sessions was.
-    pub(super) fn lies_down(&self) -> Option<watch::Receiver<bool>> {
+    pub(super) fn lies_down(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let parked = self.asleep().is_some_and(|asleep| asleep.parked.is_some());
-        parked.then(|| self.binding.context().saving.clone())
+        let mut saving = parked.then(|| self.binding.context().saving.clone())?;
+        Some(Box::pin(async move { drop(saving.wait_for(|saving| *saving).await) }))
     }
 
     /// The stream ended. True when the session goes on without a connection.

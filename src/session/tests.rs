@@ -148,7 +148,7 @@ async fn session(context: &Arc<Context>, resource: &str) -> DuplexStream {
     wire.io(true).await.unwrap();
     assert!(wire.piece().unwrap().is_some());
     let session = Session::new(Binding::new(context.clone(), cx), wire, None, None, now());
-    router.tasks.spawn("session", run::run(session));
+    router.tasks.spawn("session", run::run(Box::new(session)));
     client
 }
 
@@ -171,5 +171,24 @@ async fn a_panic_ends_one_session_and_frees_its_place() {
         // The lock that was held is whole, the place is free, and no task is counted for ever.
         let left = context.router.registry.with("a@x", |user| user.resources.len());
         assert_eq!(left, Some(0), "{what}");
+    }
+}
+
+/// What each session costs before it has anything: its task and its fields. Idle ones are many.
+#[test]
+fn a_sessions_task_is_small() {
+    fn room<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+    for (what, bytes, most) in [
+        ("the future of run::run", room(run::run), 672),
+        ("Session", size_of::<run::Session>(), 640),
+    ] {
+        assert!(
+            bytes <= most,
+            "{what} has {bytes} bytes, and {most} are allowed. What is rare or ends soon goes into a \
+             box; a future that is awaited by value has room for all it ever awaits, and twice for \
+             what it was given (docs/performance.md, \"Memory\")",
+        );
     }
 }

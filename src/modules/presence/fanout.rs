@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::jid::{FullJid, Jid};
 use crate::router::Router;
+use crate::router::contacts::Contacts;
 use crate::router::outbox::Outbox;
 use crate::router::registry::User;
 use crate::stanza::Frame;
-use crate::store::roster::Roster;
 use crate::xml::writer::escape_attr;
 
 /// Pushes a frame. A box that is closed or full belongs to a session that ends: it needs none.
@@ -21,9 +21,9 @@ pub(super) fn push(frame: &Frame, targets: &[impl AsRef<Outbox>]) {
 }
 
 /// To every contact that may see it (RFC 6121 §4.2.2, §4.4.2, §4.5.2).
-pub(super) fn to_contacts(router: &Router, roster: &Roster, frame: &Frame) {
-    for contact in roster.items.values().filter(|item| item.state.shows_presence()) {
-        to_bare(router, &contact.jid, frame);
+pub(super) fn to_contacts(router: &Router, roster: &Contacts, frame: &Frame) {
+    for contact in roster.iter().filter(|item| item.state.shows_presence()) {
+        to_bare(router, contact.jid, frame);
     }
 }
 

@@ -18,12 +18,13 @@ use super::SessionState;
 use super::api::{Cx, Keep, Module, Presented, Spec, State as Done};
 use crate::base::limits::PRESENCE_TAG_BYTES_MAX;
 use crate::jid::{FullJid, Jid};
+use crate::router::contacts::Contacts;
 use crate::router::outbox::Outbox;
 use crate::router::registry::{Available, Resource, User};
 use crate::router::subscription::asked;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Stanza, StanzaError};
-use crate::store::roster::{self, Roster};
+use crate::store::roster;
 
 pub(in crate::modules) use fanout::{show_to_contact, withdraw_from_contact};
 
@@ -93,7 +94,7 @@ struct Turn {
     initial: bool,
     drain: bool,
     own: Vec<Arc<Outbox>>,
-    roster: Arc<Roster>,
+    roster: Arc<Contacts>,
 }
 
 fn available(cx: &Cx, stanza: &Stanza, priority: i8) -> Presented {
@@ -119,26 +120,25 @@ fn available(cx: &Cx, stanza: &Stanza, priority: i8) -> Presented {
     Presented {
         drain: turn.drain,
         refuses: priority < 0,
-        looked_at: turn.roster.items.len(),
+        looked_at: turn.roster.len(),
     }
 }
 
 /// The other side of initial presence: the new resource learns of everybody. Local contacts are
 /// looked at and not probed (RFC 6121 §4.3.1).
-fn gather(cx: &Cx, roster: &Roster) {
+fn gather(cx: &Cx, roster: &Contacts) {
     let Some(outbox) = &cx.who.outbox else { return };
     let own = [outbox.clone()];
     let bare = cx.who.jid.bare_str();
     fanout::show(&cx.router, bare, bare, &own, Some(cx.who.session));
-    for contact in roster.items.values().filter(|item| item.state.sees_presence()) {
-        fanout::show(&cx.router, &contact.jid, bare, &own, None);
+    for contact in roster.iter().filter(|item| item.state.sees_presence()) {
+        fanout::show(&cx.router, contact.jid, bare, &own, None);
     }
     // RFC 6121 §3.1.3: at each new presence session until they are answered.
     let waiting: Vec<String> = roster
-        .items
-        .values()
+        .iter()
         .filter(|item| asked(item.state))
-        .map(|item| item.jid.clone())
+        .map(|item| item.jid.to_owned())
         .collect();
     if let (Some(account), false) = (cx.who.account, waiting.is_empty()) {
         let (store, outbox) = (cx.store.clone(), outbox.clone());
@@ -180,7 +180,7 @@ fn unavailable(cx: &Cx, stanza: &Stanza) -> Presented {
         fanout::to_contacts(&cx.router, &roster, &frame);
     }
     to_directed(cx, &cx.who.jid, &directed, was_available.then_some(&*roster), &frame);
-    Presented { drain: false, refuses: true, looked_at: roster.items.len() + directed.len() }
+    Presented { drain: false, refuses: true, looked_at: roster.len() + directed.len() }
 }
 
 /// RFC 6121 §4.5.2: on behalf of a session that ended, however it did.
@@ -207,12 +207,12 @@ fn to_directed(
     cx: &Cx,
     from: &FullJid,
     directed: &[Jid],
-    told: Option<&Roster>,
+    told: Option<&Contacts>,
     frame: &Frame,
 ) {
     for entity in directed {
         fanout::unlist(&cx.router, entity, from);
-        let item = told.and_then(|roster| roster.items.get(entity.bare_str()));
+        let item = told.and_then(|roster| roster.get(entity.bare_str()));
         if item.is_none_or(|item| !item.state.shows_presence()) {
             fanout::to_entity(&cx.router, entity, frame);
         }

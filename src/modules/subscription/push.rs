@@ -1,11 +1,11 @@
 //! Roster items on the wire, and roster pushes (RFC 6121 §2.1.6).
 
 use crate::base::id::{OsRng, short};
+use crate::router::contacts::{Contact, Contacts};
 use crate::router::registry::{Push, RosterChange};
 use crate::router::subscription::{self, State};
 use crate::stanza::Frame;
 use crate::store::accounts::AccountId;
-use crate::store::roster::Item;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
 
@@ -21,7 +21,7 @@ pub(super) fn push(account: AccountId, change: &RosterChange, to: &Push) {
         .attr("xmlns", ns::ROSTER)
         .attr("ver", &ver(Some(account), change.ver));
     match &change.item {
-        Some(item) => item_xml(&mut xml, item),
+        Some(item) => Contacts::from(item).iter().for_each(|item| item_xml(&mut xml, &item)),
         None => {
             xml.start("item").attr("jid", &change.jid).attr("subscription", "remove").end();
         }
@@ -32,15 +32,15 @@ pub(super) fn push(account: AccountId, change: &RosterChange, to: &Push) {
 }
 
 /// `<item/>` (RFC 6121 §2.1.2).
-pub(in crate::modules) fn item_xml(xml: &mut Xml, item: &Item) {
+pub(in crate::modules) fn item_xml(xml: &mut Xml, item: &Contact<'_>) {
     let state = State { subscription: item.state, approved: item.approved };
     xml.start("item")
-        .attr("jid", &item.jid)
-        .attr_opt("name", item.name.as_deref())
+        .attr("jid", item.jid)
+        .attr_opt("name", item.name)
         .attr("subscription", subscription::attribute(state))
         .attr_opt("ask", subscription::ask(state).then_some("subscribe"))
         .attr_opt("approved", item.approved.then_some("true"));
-    for group in &item.groups {
+    for group in item.groups() {
         xml.element("group", None, group);
     }
     xml.end();
@@ -55,7 +55,7 @@ pub(in crate::modules) fn ver(account: Option<AccountId>, ver: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::roster::Subscription;
+    use crate::store::roster::{Item, Subscription};
 
     #[test]
     fn items_show_what_rfc_6121_2_1_2_names() {
@@ -75,7 +75,7 @@ mod tests {
             (approved, "<item jid='r@x' subscription='none' approved='true'/>"),
         ] {
             let mut xml = Xml::new();
-            item_xml(&mut xml, &item);
+            Contacts::from(&item).iter().for_each(|item| item_xml(&mut xml, &item));
             assert_eq!(xml.into_string(), expected);
         }
     }

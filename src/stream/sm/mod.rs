@@ -100,13 +100,13 @@ impl<T> Sm<T> {
             _ if ahead > u32::MAX / 2 => 0,
             _ => return Err(TooHigh { h, sent: self.sent() }),
         };
-        let items: Vec<_> = self.unacked.drain(..news).collect();
+        // All of them is the usual case: their room goes with them, so that an idle session owns none.
+        let items: Vec<_> = match news == waiting {
+            true => std::mem::take(&mut self.unacked).into(),
+            false => self.unacked.drain(..news).collect(),
+        };
         self.bytes -= items.iter().map(|(_, bytes)| bytes).sum::<usize>();
         self.acked = self.acked.wrapping_add(u32::try_from(news).unwrap_or(0));
-        if self.unacked.is_empty() && self.unacked.capacity() > 8 {
-            // An idle session owns almost nothing.
-            self.unacked = VecDeque::new();
-        }
         Ok(items.into_iter().map(|(item, _)| item).collect())
     }
 

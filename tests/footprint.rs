@@ -1,0 +1,131 @@
+//! What a ready session costs in the heap. A process of its own, for the allocator counts all of it.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs
+)]
+
+#[path = "features/harness/mod.rs"]
+mod harness;
+
+use harness::client::{Client, Security, Target};
+use harness::io::Io;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
+use std::net::TcpStream;
+use stonechat::server::build::{self, Running};
+use stonechat::server::config::{self, Inputs};
+
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Bytes of the heap that one more ready session may take: the 5,770 of today (some 50 more or less, as
+/// tables grow by chance), and a tenth.
+const MOST: usize = 6_350;
+const CONTACTS: usize = 20;
+const MESSAGES: usize = 10;
+/// What is there once (a table, a buffer of a thread) is there after so many.
+const BEFORE: usize = 32;
+const MEASURED: usize = 96;
+
+/// Bound, roster of 20 contacts fetched, available, resumable XEP-0198, ten messages each way: the
+/// "ready session" of docs/performance.md.
+#[tokio::test]
+async fn a_ready_session_costs_little() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path()).await;
+    let target =
+        Target { domain: "localhost".to_owned(), c2s: running.c2s[0], c2s_tls: None, ca: None };
+    let mut held = Vec::new();
+    ready(&target, 0..BEFORE, &mut held).await;
+    let before = heap(&running).await;
+    // The clients' own share: a socket each, and no heap.
+    held.reserve_exact(MEASURED);
+    let room = MEASURED * size_of::<TcpStream>();
+    ready(&target, BEFORE..BEFORE + MEASURED, &mut held).await;
+    let each = (heap(&running).await - before).saturating_sub(room) / MEASURED;
+    println!("{each} bytes each");
+    assert!(
+        each <= MOST,
+        "a ready session takes {each} bytes of the heap, and {MOST} are allowed. Find what grew: \
+         size_of of Session, Managed, Outbox, User, Resource; queues and maps that keep room while \
+         they are empty; or heaptrack (docs/performance.md, \"Memory\"). If it is worth it, raise MOST \
+         and say why",
+    );
+    assert!(each >= MOST / 2, "{each} bytes: lower MOST, so that this is not lost again");
+    drop(held);
+}
+
+async fn start(data: &std::path::Path) -> Running {
+    let mut inputs = Inputs::from_process(None, Vec::new());
+    inputs.search.clear();
+    inputs.env.clear();
+    inputs.base = inputs.base.lab(&["localhost".to_owned()], data.to_owned());
+    let sets = [
+        ("sasl.iterations", "4096"),
+        ("c2s.require_tls", "false"),
+        ("modules.mam.enabled", "false"),
+    ];
+    inputs.sets = sets.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    let loaded = config::load(&inputs).unwrap_or_else(|problems| panic!("{problems:?}"));
+    match build::start(&loaded.config, &loaded.origins).await {
+        Ok(running) => running,
+        Err(problem) => panic!("{problem:?}"),
+    }
+}
+
+/// Bytes in use once nothing is on its way to the store.
+async fn heap(running: &Running) -> usize {
+    running.store.barrier().await.unwrap();
+    let stats = HEAP.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
+}
+
+/// Makes pairs ready, and keeps of each client the bare socket.
+async fn ready(target: &Target, users: std::ops::Range<usize>, held: &mut Vec<TcpStream>) {
+    for first in users.step_by(2) {
+        let mut pair = [online(target, first).await, online(target, first + 1).await];
+        for round in 0..MESSAGES {
+            for (from, to) in [(0, 1), (1, 0)] {
+                let text = format!("{}{round}", "0123456789".repeat(20));
+                let peer = pair[to].jid.clone();
+                let message =
+                    format!("<message to='{peer}' type='chat'><body>{text}</body></message>");
+                pair[from].send(&message).await.unwrap();
+                pair[to].expect(|e| e.name == "message").await.unwrap();
+            }
+        }
+        for mut client in pair {
+            client.fence().await.unwrap();
+            let h = client.handled;
+            // Answered behind the acknowledgement: when it comes, that has had its effect.
+            client.send(&format!("<a xmlns='{SM}' h='{h}'/><r xmlns='{SM}'/>")).await.unwrap();
+            client.expect(|e| e.is(SM, "a")).await.unwrap();
+            let Io::Plain(tcp) = client.io else { panic!("not plain") };
+            held.push(tcp.into_std().unwrap());
+        }
+    }
+}
+
+async fn online(target: &Target, user: usize) -> Client {
+    let name = format!("user-{user}");
+    let mut client = Client::connect(target, Security::Plain).await.unwrap();
+    client.register(&name, "pencil").await.unwrap();
+    client.authenticate(&name, "pencil").await.unwrap();
+    client.bind(Some("phone")).await.unwrap();
+    for contact in 0..CONTACTS {
+        let item = format!("<item jid='contact-{contact}@localhost' name='Contact {contact}'/>");
+        let query = format!("<query xmlns='jabber:iq:roster'>{item}</query>");
+        client.send(&format!("<iq type='set' id='set-{contact}'>{query}</iq>")).await.unwrap();
+    }
+    client.fence().await.unwrap();
+    client.enable().await.unwrap();
+    client.become_available().await.unwrap();
+    client
+}
+
+const SM: &str = "urn:xmpp:sm:3";
