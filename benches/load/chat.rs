@@ -55,6 +55,11 @@ pub async fn run(target: &Arc<Target>, plan: &Plan) -> Res<Row> {
     talk.measure(target.pid, plan).await
 }
 
+/// Whatever the first chat of a fresh server allocates is there.
+pub async fn warm(target: &Arc<Target>, plan: &Plan) -> Res<()> {
+    run(target, &Plan { secs: WARM_SECS, ..*plan }).await.map(drop)
+}
+
 /// Runs the plan over the bare relay.
 pub async fn run_raw(pid: u32, plan: &Plan, conns: Vec<Conn>) -> Res<Row> {
     let clock = Instant::now();
@@ -164,6 +169,16 @@ impl Talk {
         for (index, seen) in self.seen.iter().enumerate() {
             let seen = seen.lock().map_err(|e| Fault(e.to_string()))?;
             seen.verdict(&format!("pair {}", index / 2), self.said)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is on its way in either direction, and nobody is asked for anything.
+    pub async fn rest(&mut self) -> Res<()> {
+        for end in &mut self.ends {
+            end.fence().await?;
+            let acks = end.managed.as_ref().map(Managed::ack).unwrap_or_default();
+            end.conn.send(acks.as_bytes()).await?;
         }
         Ok(())
     }

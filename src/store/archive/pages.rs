@@ -362,7 +362,7 @@ mod tests {
                     tx.execute("ANALYZE", &[]).unwrap();
                 }
                 for (name, sql) in super::super::catalogue().concat() {
-                    let plan = plan(tx, sql);
+                    let plan = testing::plan(tx, sql).join("; ");
                     assert!(!plan.contains("SCAN archive"), "{name}: {plan}");
                     assert!(!plan.contains("TEMP B-TREE"), "{name}: {plan}");
                     // A range of the key alone would be one of all accounts.
@@ -376,18 +376,6 @@ mod tests {
                 }
             }
         });
-    }
-
-    fn plan(tx: &mut dyn Tx, sql: &str) -> String {
-        let holes = (1..=20).filter(|n| sql.contains(&format!("${n}"))).count();
-        let mut plan = String::new();
-        let mut step = |row: &dyn Row| {
-            plan += &format!("{}; ", row.text(3)?);
-            Ok(())
-        };
-        let explain = format!("EXPLAIN QUERY PLAN {sql}");
-        tx.query(&explain, &vec![1_i64.into(); holes], &mut step).unwrap();
-        plan
     }
 
     struct Dice(u64);
