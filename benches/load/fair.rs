@@ -139,6 +139,10 @@ async fn pour(target: Arc<Target>, state: Arc<State>) -> Res<()> {
     let pouring = async {
         let mut out = Vec::new();
         while state.goes_on() {
+            if sent.load(Relaxed) > state.done.load(Relaxed) + FLOOD_AHEAD {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                continue;
+            }
             out.clear();
             for _ in 0..FLOOD_AT_ONCE {
                 template.write(&mut out, base + sent.fetch_add(1, Relaxed), 0);
@@ -181,15 +185,17 @@ async fn clog(target: Arc<Target>, state: Arc<State>) -> Res<()> {
         tasks.spawn(async move {
             let mut client = target.session(Security::Plain, &format!("sender{index}")).await?;
             let mut out = Vec::new();
-            for number in 0..CLOG_MESSAGES {
+            let mut sent = 0;
+            while sent < CLOG_LEAST || (sent < CLOG_MOST && state.goes_on()) {
                 out.clear();
-                template.write(&mut out, first + number, 0);
+                template.write(&mut out, first + sent, 0);
+                sent += 1;
                 client.conn.send(&out).await?;
                 let ping = "<ping xmlns='urn:xmpp:ping'/>";
                 super::target::request(&mut client.conn, "get", &target.domain, ping).await?;
                 state.done.fetch_add(1, Relaxed);
             }
-            Ok::<_, Fault>(client)
+            Ok::<_, Fault>((index, client, sent))
         });
     }
     let mut senders = Vec::new();
@@ -202,8 +208,10 @@ async fn clog(target: Arc<Target>, state: Arc<State>) -> Res<()> {
     while state.goes_on() {
         tokio::time::sleep(STEP).await;
     }
-    read_again(&target, stuck.conn, first).await?;
-    for sender in senders {
+    senders.sort_by_key(|(index, ..)| *index);
+    let sent: Vec<u64> = senders.iter().map(|(.., sent)| *sent).collect();
+    read_again(&target, stuck.conn, first, &sent).await?;
+    for (_, sender, _) in senders {
         sender.conn.close().await?;
     }
     Ok(())
@@ -211,18 +219,18 @@ async fn clog(target: Arc<Target>, state: Arc<State>) -> Res<()> {
 
 /// Who reads again gets all of it, in order. A reader whose stream the server has ended meanwhile
 /// comes back; what it had not confirmed then comes once more, from the first of it.
-async fn read_again(target: &Arc<Target>, conn: Conn, first: u64) -> Res<()> {
+async fn read_again(target: &Arc<Target>, conn: Conn, first: u64, sent: &[u64]) -> Res<()> {
     let mut seen = fresh(first);
-    if !read_all(conn, &mut seen).await? {
+    if !read_all(conn, &mut seen, sent).await? {
         let mut again = target.session(Security::Plain, "stuck0").await?;
         again.conn.send(b"<presence/>").await?;
         seen = fresh(first);
-        if !read_all(again.conn, &mut seen).await? {
+        if !read_all(again.conn, &mut seen, sent).await? {
             return fault("who reads again is cut off");
         }
     }
-    for (index, seen) in seen.iter().enumerate() {
-        seen.verdict(&format!("sender {index}"), CLOG_MESSAGES)?;
+    for (index, (seen, sent)) in seen.iter().zip(sent).enumerate() {
+        seen.verdict(&format!("sender {index}"), *sent)?;
     }
     Ok(())
 }
@@ -232,9 +240,10 @@ fn fresh(first: u64) -> Vec<Seen> {
 }
 
 /// False when the server ended the stream.
-async fn read_all(mut conn: Conn, seen: &mut [Seen]) -> Res<bool> {
+async fn read_all(mut conn: Conn, seen: &mut [Seen], sent: &[u64]) -> Res<bool> {
+    let sent = sent.iter().sum();
     let mut out = Vec::new();
-    while seen.iter().map(Seen::count).sum::<u64>() < SENDERS as u64 * CLOG_MESSAGES {
+    while seen.iter().map(Seen::count).sum::<u64>() < sent {
         let mut note = |from: usize, number| {
             if let Some(seen) = seen.get_mut(from) {
                 seen.note(number);
@@ -280,11 +289,15 @@ fn sender(from: &[u8]) -> usize {
 }
 
 const FLOOD_AT_ONCE: usize = 64;
+/// More than the server reads at once, and no more than it handles while one waits for the end.
+const FLOOD_AHEAD: u64 = 1000;
 const FLOOD_BEGUN: u64 = 500;
 const SENDERS: usize = 20;
 const CLOG_BYTES: usize = 4096;
-/// 20 MB in all: more than what the sockets and the box hold.
-const CLOG_MESSAGES: u64 = 250;
+/// Of each, 20 MB in all: more than what the sockets and the box hold.
+const CLOG_LEAST: u64 = 250;
+/// Each, within what the server of the bench may keep.
+const CLOG_MOST: u64 = 5_000;
 const STEP: Duration = Duration::from_millis(5);
 const SAMPLE: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(60);

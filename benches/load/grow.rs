@@ -1,7 +1,7 @@
 //! How cost grows: chat beside few and many ready sessions that are idle, logins and chat with few and
 //! many accounts in the database, and the time that a start takes.
 
-use super::chat::{self, Plan, Talk};
+use super::chat::{self, Idle, Plan, Talk};
 use super::crowd::{WIDTH, each, roster};
 use super::fault::{Fault, Res, fault};
 use super::fill::filled;
@@ -44,7 +44,7 @@ pub async fn sessions(
 }
 
 /// Ready sessions as in the rows of memory: they have had ten messages each way.
-async fn ready(target: &Arc<Target>, plan: &Plan, from: usize, count: usize) -> Res<Talk> {
+async fn ready(target: &Arc<Target>, plan: &Plan, from: usize, count: usize) -> Res<Idle> {
     let owned = Arc::clone(target);
     let login = move |index: usize| {
         let target = Arc::clone(&owned);
@@ -61,8 +61,7 @@ async fn ready(target: &Arc<Target>, plan: &Plan, from: usize, count: usize) -> 
     let plan = Plan { managed: true, window: 1, ..*plan };
     let mut talk = Talk::new(target, &plan, sessions).await?;
     talk.say(10, &plan).await?;
-    talk.rest().await?;
-    Ok(talk)
+    Ok(talk.idle())
 }
 
 /// Logins of accounts that lie far from each other in the database, then chat.

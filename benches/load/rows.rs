@@ -47,8 +47,8 @@ pub enum Work {
     Crowd,
     /// Logins and chat with so many accounts in the database.
     Accounts,
-    /// Pairs that chat while one session floods.
-    Flood,
+    /// Pairs that chat, with a rest before each answer, while one session floods.
+    Flood(Duration),
     /// Pairs that chat while somebody does not read.
     SlowReader,
     /// System calls of a chat of five pairs with so many under way.
@@ -81,9 +81,9 @@ pub const ROWS: &[Spec] = &[
     Spec { name: "grow-accounts-few", group: "few", work: Work::Accounts },
     Spec { name: "grow-accounts-many", group: "many", work: Work::Accounts },
     Spec { name: "grow-sessions", group: "crowd", work: Work::Crowd },
-    Spec { name: "fair-flood", group: "fair", work: Work::Flood },
-    Spec { name: "fair-flood-limits", group: "limits", work: Work::Flood },
-    Spec { name: "fair-slow-reader", group: "fair", work: Work::SlowReader },
+    Spec { name: "fair-flood", group: "fair", work: Work::Flood(Duration::ZERO) },
+    Spec { name: "fair-flood-limits", group: "limits", work: Work::Flood(PAUSE) },
+    Spec { name: "fair-slow-reader", group: "slow", work: Work::SlowReader },
 ];
 
 /// Runs a row against a server: named figures.
@@ -134,8 +134,9 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
             let plan = size.plan(Plain, 50, 4);
             one(grow::accounts(target, &plan, size.logins, args.filled).await?)
         }
-        Work::Flood => {
-            let rows = fair::flood(target, &size.plan(Plain, 5, 1), size.times).await?;
+        Work::Flood(pause) => {
+            let plan = Plan { pause, ..size.plan(Plain, 5, 1) };
+            let rows = fair::flood(target, &plan, size.times).await?;
             rows.into_iter().map(|row| (name.clone(), row)).collect()
         }
         Work::SlowReader => {
@@ -184,7 +185,8 @@ impl Size {
     fn plan(&self, security: Security, pairs: usize, window: u64) -> Plan {
         let secs = if self.quick { 1.0 } else { 4.0 };
         let (managed, payloads, patience) = (false, "", self.patience);
-        Plan { security, pairs, window, managed, payloads, secs, patience }
+        let pause = Duration::ZERO;
+        Plan { security, pairs, window, managed, payloads, pause, secs, patience }
     }
 
     fn offline(&self) -> offline::Plan {
@@ -199,5 +201,7 @@ impl Size {
     }
 }
 
+/// So that the pairs themselves stay below our default limits.
+const PAUSE: Duration = Duration::from_millis(20);
 const CROWD_MIN: usize = 100;
 const REST: Duration = Duration::from_secs(3);

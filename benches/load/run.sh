@@ -221,6 +221,10 @@ if has fair; then
   start fair
   run --group fair --rounds 1
   stop
+  ours "$dir/slow/stonechat" "$port" false
+  target_of "$dir/slow/stonechat" "$port"
+  run --group slow --rounds 1
+  stop
   ours "$dir/limits/stonechat" "$port" false limits
   target_of "$dir/limits/stonechat" "$port"
   run --group limits --rounds 1

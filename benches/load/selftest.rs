@@ -61,6 +61,7 @@ async fn workloads(target: &Arc<Target>) -> Res<()> {
                 window: 4,
                 managed,
                 payloads: "",
+                pause: Duration::ZERO,
                 secs: 0.1,
                 patience,
             };
