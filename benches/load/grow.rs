@@ -13,7 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Chat beside so many idle sessions of filled accounts, so often with each number, which rise.
+/// Chat beside so many idle sessions of filled accounts, so often beside the least and the most of these
+/// numbers, which rise; and the bytes of each session since the number before. What the first chat
+/// leaves in the allocator serves the first of them, so the later steps tell how memory grows.
 pub async fn sessions(
     target: &Arc<Target>,
     plan: &Plan,
@@ -22,19 +24,21 @@ pub async fn sessions(
 ) -> Res<Vec<(usize, Row)>> {
     chat::warm(target, plan).await?;
     settle(target.pid).await?;
-    let before = memory(target.pid)?.pss;
+    let mut before = memory(target.pid)?.pss;
     let (mut open, mut idle, mut rows) = (0, Vec::new(), Vec::new());
     for (index, count) in counts.iter().enumerate() {
         idle.push(ready(target, plan, open, count - open).await?);
-        open = *count;
         tokio::time::sleep(REST).await;
         settle(target.pid).await?;
-        let rise = memory(target.pid)?.pss.saturating_sub(before);
-        for _ in 0..times {
-            let row = chat::run(target, plan).await?;
-            #[allow(clippy::cast_precision_loss)]
-            let row = row.with("pss", rise as f64 / open as f64).with("count", open as f64);
-            rows.push((index, row));
+        let now = memory(target.pid)?.pss;
+        #[allow(clippy::cast_precision_loss)]
+        let each = now.saturating_sub(before) as f64 / (count - open) as f64;
+        (before, open) = (now, *count);
+        #[allow(clippy::cast_precision_loss)]
+        rows.push((index, Row::new().with("pss", each).with("count", open as f64)));
+        let ends = index == 0 || index + 1 == counts.len();
+        for _ in 0..if ends { times } else { 0 } {
+            rows.push((index, chat::run(target, plan).await?));
         }
     }
     for talk in idle {

@@ -122,11 +122,14 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
         Work::Resume(security) => one(resume::run(target, security, size.logins).await?),
         Work::Presence => one(presence::run(target, &size.storm()).await?),
         Work::Crowd => {
-            let (plan, counts) = (size.plan(Plain, 50, 4), [CROWD_MIN, size.crowd]);
+            let (plan, counts) = (
+                size.plan(Plain, 50, 4),
+                [CROWD_MIN, size.crowd / 3, size.crowd / 3 * 2, size.crowd],
+            );
             let rows = grow::sessions(target, &plan, &counts, size.times).await?;
-            let names = ["grow-sessions-few", "grow-sessions-many"];
+            let names = ["few", "third", "two-thirds", "many"];
             let named = |(at, row): (usize, Row)| {
-                (names.get(at).map_or(name.clone(), |n| (*n).to_owned()), row)
+                (format!("{name}-{}", names.get(at).copied().unwrap_or_default()), row)
             };
             rows.into_iter().map(named).collect()
         }
