@@ -146,7 +146,11 @@ fn pushed(outbox: &Outbox, frame: &Frame, n: u64, pushers: u64) -> Duration {
     std::thread::scope(|scope| {
         for pusher in 0..pushers {
             let own = n / pushers + u64::from(pusher < n % pushers);
-            scope.spawn(move || (0..own).for_each(|_| drop(outbox.push(frame.clone()))));
+            scope.spawn(move || {
+                for _ in 0..own {
+                    outbox.push(frame.clone()).unwrap();
+                }
+            });
         }
         let mut taken = 0;
         while taken < n {
