@@ -1,5 +1,5 @@
-//! A 1:1 message on its way through the router to an online resource, and out of its outbox:
-//! `cargo bench --bench route`. The store's thread works beside it and is not in the figure.
+//! A 1:1 message on its way through the router to an online resource, and out of its outbox; the
+//! outbox alone: `cargo bench --bench route`. The store's thread works beside it and is not in the figure.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -121,5 +121,45 @@ fn route(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, route);
+/// Putting and taking, by one session and by several that push into the same box at once.
+fn outbox(c: &mut Criterion) {
+    let frame = Frame::whole(MESSAGE.into());
+    let outbox = Outbox::new(1 << 30);
+    c.bench_function("outbox/put and take", |b| {
+        b.iter(|| {
+            outbox.push(black_box(frame.clone())).unwrap();
+            outbox.take(usize::MAX, usize::MAX)
+        });
+    });
+    for pushers in [1, 4] {
+        c.bench_function(&format!("outbox/{pushers} pushers"), |b| {
+            b.iter_custom(|n| pushed(&outbox, &frame, n, pushers));
+        });
+    }
+}
+
+/// `n` frames by `pushers` threads, while this one takes them as a session does.
+fn pushed(outbox: &Outbox, frame: &Frame, n: u64, pushers: u64) -> Duration {
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for pusher in 0..pushers {
+            let own = n / pushers + u64::from(pusher < n % pushers);
+            scope.spawn(move || {
+                for _ in 0..own {
+                    outbox.push(frame.clone()).unwrap();
+                }
+            });
+        }
+        let mut taken = 0;
+        while taken < n {
+            taken += black_box(outbox.take(SLICE, usize::MAX)).batch.len() as u64;
+        }
+    });
+    begun.elapsed()
+}
+
+/// Bytes that a session takes at once.
+const SLICE: usize = 65_536;
+
+criterion_group!(benches, route, outbox);
 criterion_main!(benches);

@@ -3,6 +3,7 @@
 use super::fault::{Fault, Res, fault};
 use super::proxy::Proxy;
 use super::target::Target;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// What is to be done.
@@ -21,6 +22,10 @@ pub struct Args {
     pub rounds: usize,
     /// Numbers of ready sessions.
     pub sessions: Vec<usize>,
+    /// Accounts that the database was filled with.
+    pub filled: usize,
+    /// The server's command line.
+    pub command: Vec<String>,
     /// Where the figures are appended.
     pub results: Option<PathBuf>,
     /// Harm on purpose.
@@ -34,10 +39,16 @@ pub struct Args {
 pub enum Mode {
     /// Runs rows.
     Bench,
+    /// Runs the short rows against a server of its own: what `cargo bench` alone does.
+    Own,
     /// The bare relay.
     Relay,
     /// Makes the accounts and contacts of the ready sessions.
     Prepare,
+    /// Fills the database of a stopped Stonechat with accounts.
+    Fill(PathBuf),
+    /// Measures starts of a server that listens here.
+    Starts(SocketAddr),
     /// Shows that losses are seen.
     SelfTest,
     /// Makes a table of a file of figures.
@@ -57,10 +68,17 @@ impl Args {
             quick: false,
             rounds: 0,
             sessions: Vec::new(),
+            filled: 0,
+            command: Vec::new(),
             results: None,
             proxy: None,
             mode: Mode::Help,
         };
+        let mut words = words.peekable();
+        let benched = words.next_if(|word| word == "--bench").is_some();
+        if benched && words.peek().is_none() {
+            args.mode = Mode::Own;
+        }
         let mut words = words.filter(|word| word != "--bench");
         while let Some(word) = words.next() {
             let mut value =
@@ -75,6 +93,10 @@ impl Args {
                     args.sessions =
                         list(&value()?).iter().map(|n| number(n)).collect::<Res<_>>()?;
                 }
+                "--filled" => args.filled = number(&value()?)?,
+                "--fill" => args.mode = Mode::Fill(value()?.into()),
+                "--starts" => args.mode = Mode::Starts(address(&value()?)?),
+                "--" => args.command.extend(words.by_ref()),
                 "--results" => args.results = Some(value()?.into()),
                 "--through-proxy" => args.proxy = Some(Proxy::parse(&value()?)?),
                 "--relay" => args.mode = Mode::Relay,
@@ -103,6 +125,10 @@ fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::to_owned).collect()
 }
 
+fn address(text: &str) -> Res<SocketAddr> {
+    text.parse().map_err(|_| Fault(format!("{text} is no address")))
+}
+
 fn number(text: &str) -> Res<usize> {
     text.parse().map_err(|_| Fault(format!("{text} is no number")))
 }
@@ -114,16 +140,22 @@ benches/load/run.sh runs all of it; by hand:
 
   cargo bench --bench load -- --target NAME=HOST:PORT,pid=N,domain=D [--target …] [options]
   cargo bench --bench load -- --table FILE     the table of a file of figures
+  cargo bench --bench load -- --fill DATABASE --filled N
+                    N accounts with contacts, written into the file of a stopped Stonechat
+  cargo bench --bench load -- --starts HOST:PORT [--only NAME] -- COMMAND…
+                    how long the server takes to start
   cargo bench --bench load -- --self-test      lost, doubled and reordered messages are noticed
 
   --target NAME=HOST:PORT[,tls=HOST:PORT],pid=N,domain=D[,for=GROUP+GROUP]
                     a server that offers in-band registration, SCRAM-SHA-1 without TLS too, and
-                    XEP-0198; for: the groups of rows it is set up for (fresh, bare, durable, archive)
+                    XEP-0198; for: the groups of rows it is set up for (fresh, bare, durable, archive, few, many,
+                    crowd, fair, slow, limits)
   --group GROUP     rows of this group alone
   --only ROW,…      rows whose names begin so
   --floor           measures the bare relay too
   --rounds N        runs of each row, in alternation (3, or 1 with --quick)
   --sessions N,…    numbers of ready sessions (1000,10000)
+  --filled N        how many accounts the database was filled with
   --results FILE    appends the figures
   --through-proxy drop=N|double=N|swap=N
                     breaks one message in N on the way, which must make the bench fail

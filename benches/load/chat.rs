@@ -26,6 +26,8 @@ pub struct Plan {
     pub managed: bool,
     /// What each message has beside its body.
     pub payloads: &'static str,
+    /// Rest before each answer.
+    pub pause: Duration,
     /// Seconds to measure.
     pub secs: f64,
     /// Nothing coming for so long is a loss.
@@ -53,6 +55,11 @@ pub struct End {
 pub async fn run(target: &Arc<Target>, plan: &Plan) -> Res<Row> {
     let talk = Talk::new(target, plan, sessions(target, plan).await?).await?;
     talk.measure(target.pid, plan).await
+}
+
+/// Whatever the first chat of a fresh server allocates is there.
+pub async fn warm(target: &Arc<Target>, plan: &Plan) -> Res<()> {
+    run(target, &Plan { secs: WARM_SECS, ..*plan }).await.map(drop)
 }
 
 /// Runs the plan over the bare relay.
@@ -138,8 +145,9 @@ impl Talk {
         let until = self.said;
         let mut tasks = JoinSet::new();
         for (index, end) in self.ends.drain(..).enumerate() {
-            let window = plan.window;
-            tasks.spawn(async move { end.play(window, until).await.map(|end| (index, end)) });
+            let (window, pause) = (plan.window, plan.pause);
+            tasks
+                .spawn(async move { end.play(window, until, pause).await.map(|end| (index, end)) });
         }
         let mut ends = Vec::new();
         let watch = Arc::clone(&self.watch);
@@ -166,6 +174,17 @@ impl Talk {
             seen.verdict(&format!("pair {}", index / 2), self.said)?;
         }
         Ok(())
+    }
+
+    /// Says nothing any more, and still answers what it is asked.
+    pub fn idle(mut self) -> Idle {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for (index, end) in self.ends.drain(..).enumerate() {
+            let stopped = stopped.clone();
+            tasks.spawn(async move { end.attend(stopped).await.map(|end| (index, end)) });
+        }
+        Idle { talk: self, stop, tasks }
     }
 
     /// Nothing may come behind the last message: each end asks its server something and looks at all
@@ -200,6 +219,27 @@ impl Talk {
     }
 }
 
+/// Pairs that are silent.
+pub struct Idle {
+    talk: Talk,
+    stop: tokio::sync::watch::Sender<bool>,
+    tasks: JoinSet<Res<(usize, End)>>,
+}
+
+impl Idle {
+    /// As [`Talk::finish`].
+    pub async fn finish(mut self) -> Res<()> {
+        self.stop.send_replace(true);
+        let mut ends = Vec::new();
+        while let Some(end) = self.tasks.join_next().await {
+            ends.push(end.map_err(|e| Fault(e.to_string()))??);
+        }
+        ends.sort_by_key(|(index, _)| *index);
+        self.talk.ends = ends.into_iter().map(|(_, end)| end).collect();
+        self.talk.finish().await
+    }
+}
+
 impl End {
     fn new(conn: Conn, template: Template, clock: Instant, base: u64) -> Self {
         Self {
@@ -220,7 +260,7 @@ impl End {
     }
 
     /// Goes on until `until` messages were sent and as many came.
-    async fn play(mut self, window: u64, until: u64) -> Res<Self> {
+    async fn play(mut self, window: u64, until: u64, pause: Duration) -> Res<Self> {
         if self.starts {
             let first = window.min(until - self.sent);
             self.say(first).await?;
@@ -229,9 +269,23 @@ impl End {
             self.conn.fill().await?;
             let came = self.look()?;
             self.watch.progress(1);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
             self.say(came.min(until - self.sent)).await?;
         }
         Ok(self)
+    }
+
+    async fn attend(mut self, mut stopped: tokio::sync::watch::Receiver<bool>) -> Res<Self> {
+        loop {
+            tokio::select! {
+                filled = self.conn.fill() => filled?,
+                _ = stopped.wait_for(|stopped| *stopped) => return Ok(self),
+            }
+            self.look()?;
+            self.say(0).await?;
+        }
     }
 
     /// Looks at all that was read; answers how many messages were in it.

@@ -13,9 +13,12 @@ mod chat;
 mod check;
 mod conn;
 mod crowd;
+mod fair;
 mod fault;
+mod fill;
 mod floor;
 mod framer;
+mod grow;
 mod login;
 mod managed;
 mod offline;
@@ -58,8 +61,11 @@ fn dispatch(args: Args) -> Res<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match &args.mode {
         Mode::Bench => runtime.block_on(bench(args)),
+        Mode::Own => runtime.block_on(own(args)),
         Mode::Prepare => runtime.block_on(prepare(args)),
         Mode::Relay => floor::relay(),
+        Mode::Fill(path) => fill::fill(path, args.filled, ready::CONTACTS),
+        Mode::Starts(address) => starts(&args, *address),
         Mode::SelfTest => runtime.block_on(selftest::run()),
         Mode::Table(path) => {
             print!("{}", table::render(&Results::read(path)));
@@ -70,6 +76,27 @@ fn dispatch(args: Args) -> Res<()> {
             Ok(())
         }
     }
+}
+
+/// Figures of starts, which the row is named after.
+fn starts(args: &Args, address: std::net::SocketAddr) -> Res<()> {
+    let name = args.only.first().map_or("start", String::as_str);
+    let times = if args.quick { 5 } else { 9 };
+    for row in grow::starts(&args.command, address, times)? {
+        println!("{name:24} {:12} {}", "stonechat", row.told());
+        if let Some(path) = &args.results {
+            results::append(path, name, "stonechat", &row)?;
+        }
+    }
+    Ok(())
+}
+
+/// The rows without peers, short, on a server that lasts as long.
+async fn own(args: Args) -> Res<()> {
+    let lab = selftest::Lab::start(&selftest::UNBOUND)?;
+    let targets = vec![Target::new("stonechat", lab.address, lab.pid(), "localhost")];
+    let group = Some("bare".to_owned());
+    bench(Args { targets, group, floor: true, quick: true, rounds: 1, ..args }).await
 }
 
 async fn prepare(args: Args) -> Res<()> {

@@ -30,6 +30,7 @@ pub async fn run(
         window: 1,
         managed: true,
         payloads: "",
+        pause: Duration::ZERO,
         secs: 0.0,
         patience: Duration::from_secs(30),
     };

@@ -60,6 +60,18 @@ impl Results {
         Some((median, (values.len() > 1).then_some(spread)))
     }
 
+    /// One row's median over another's.
+    pub fn ratio(
+        &self,
+        row: &str,
+        under: &str,
+        name: &str,
+        metric: &str,
+    ) -> Option<(f64, Option<f64>)> {
+        let (over, under) = (self.median(row, name, metric)?, self.median(under, name, metric)?);
+        Some((over.0 / under.0, over.1.zip(under.1).map(|(over, under)| over.max(under))))
+    }
+
     /// The servers measured, in the order of their names.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.0.keys().map(|(_, name, _)| name.clone()).collect();

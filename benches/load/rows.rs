@@ -7,7 +7,7 @@ use super::floor::Floor;
 use super::results::Row;
 use super::target::Security::{self, Plain, Tls};
 use super::target::Target;
-use super::{chat, login, offline, presence, process, ready, resume, syscalls};
+use super::{chat, fair, grow, login, offline, presence, process, ready, resume, syscalls};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,14 @@ pub enum Work {
     Resume(Security),
     /// Changes of presence.
     Presence,
+    /// Chat beside idle sessions.
+    Crowd,
+    /// Logins and chat with so many accounts in the database.
+    Accounts,
+    /// Pairs that chat, with a rest before each answer, while one session floods.
+    Flood(Duration),
+    /// Pairs that chat while somebody does not read.
+    SlowReader,
     /// System calls of a chat of five pairs with so many under way.
     Syscalls(u64),
 }
@@ -70,6 +78,12 @@ pub const ROWS: &[Spec] = &[
     Spec { name: "presence", group: "bare", work: Work::Presence },
     Spec { name: "syscalls-5x1", group: "bare", work: Work::Syscalls(1) },
     Spec { name: "syscalls-5x4", group: "bare", work: Work::Syscalls(4) },
+    Spec { name: "grow-accounts-few", group: "few", work: Work::Accounts },
+    Spec { name: "grow-accounts-many", group: "many", work: Work::Accounts },
+    Spec { name: "grow-sessions", group: "crowd", work: Work::Crowd },
+    Spec { name: "fair-flood", group: "fair", work: Work::Flood(Duration::ZERO) },
+    Spec { name: "fair-flood-limits", group: "limits", work: Work::Flood(PAUSE) },
+    Spec { name: "fair-slow-reader", group: "slow", work: Work::SlowReader },
 ];
 
 /// Runs a row against a server: named figures.
@@ -107,6 +121,31 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
         }
         Work::Resume(security) => one(resume::run(target, security, size.logins).await?),
         Work::Presence => one(presence::run(target, &size.storm()).await?),
+        Work::Crowd => {
+            let (plan, counts) = (
+                size.plan(Plain, 50, 4),
+                [CROWD_MIN, size.crowd / 3, size.crowd / 3 * 2, size.crowd],
+            );
+            let rows = grow::sessions(target, &plan, &counts, size.times).await?;
+            let names = ["few", "third", "two-thirds", "many"];
+            let named = |(at, row): (usize, Row)| {
+                (format!("{name}-{}", names.get(at).copied().unwrap_or_default()), row)
+            };
+            rows.into_iter().map(named).collect()
+        }
+        Work::Accounts => {
+            let plan = size.plan(Plain, 50, 4);
+            one(grow::accounts(target, &plan, size.logins, args.filled).await?)
+        }
+        Work::Flood(pause) => {
+            let plan = Plan { pause, ..size.plan(Plain, 5, 1) };
+            let rows = fair::flood(target, &plan, size.times).await?;
+            rows.into_iter().map(|row| (name.clone(), row)).collect()
+        }
+        Work::SlowReader => {
+            let rows = fair::slow_reader(target, &size.plan(Plain, 5, 1), size.times).await?;
+            rows.into_iter().map(|row| (name.clone(), row)).collect()
+        }
         Work::Syscalls(window) => {
             one(syscalls::run(target, &size.plan(Plain, 5, window), size.traced).await?)
         }
@@ -129,6 +168,10 @@ pub async fn run_floor(spec: &Spec, floor: &Floor, args: &Args) -> Res<Option<Ro
 struct Size {
     quick: bool,
     logins: usize,
+    /// Idle sessions.
+    crowd: usize,
+    /// Runs whose median counts, within a row.
+    times: usize,
     traced: u64,
     patience: Duration,
 }
@@ -138,13 +181,15 @@ impl Size {
         // A loss shows as silence, and on purpose it need not be waited for long.
         let patience = Duration::from_secs(if args.proxy.is_some() { 1 } else { 20 });
         let (logins, traced) = if args.quick { (500, 200) } else { (2000, 1000) };
-        Self { quick: args.quick, logins, traced, patience }
+        let (crowd, times) = if args.quick { (3000, 3) } else { (15_000, 5) };
+        Self { quick: args.quick, logins, crowd, times, traced, patience }
     }
 
     fn plan(&self, security: Security, pairs: usize, window: u64) -> Plan {
         let secs = if self.quick { 1.0 } else { 4.0 };
         let (managed, payloads, patience) = (false, "", self.patience);
-        Plan { security, pairs, window, managed, payloads, secs, patience }
+        let pause = Duration::ZERO;
+        Plan { security, pairs, window, managed, payloads, pause, secs, patience }
     }
 
     fn offline(&self) -> offline::Plan {
@@ -159,4 +204,7 @@ impl Size {
     }
 }
 
+/// So that the pairs themselves stay below our default limits.
+const PAUSE: Duration = Duration::from_millis(20);
+const CROWD_MIN: usize = 100;
 const REST: Duration = Duration::from_secs(3);

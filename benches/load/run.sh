@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The load bench from one end to the other: builds, starts the servers, runs the rows, prints the table.
 #
-#   benches/load/run.sh [--quick] [--rounds N] [--sessions N,N] [--phases fresh,bare,durable,archive]
-#                       [--out TABLE.md]
+#   benches/load/run.sh [--quick] [--rounds N] [--sessions N,N] [--out TABLE.md]
+#                       [--phases fresh,bare,durable,archive,grow,fair]
 #
 # PEERS_DIR  a folder with prosody/start.sh and ejabberd/start.sh (`start.sh DIR PORT` starts a
 #            throw-away server and leaves DIR/pid; PEER_STORAGE=sqlite makes it durable). Without it
@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-quick=() rounds=() sessions=() phases=fresh,bare,durable,archive out=
+quick=() rounds=() sessions=() phases=fresh,bare,durable,archive,grow,fair out=
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=(--quick) ;;
@@ -55,8 +55,10 @@ build() {
   server=$PWD/target/release/stonechat
 }
 
-ours() { # ours DIR PORT ARCHIVE: as any server, but for rates, and for logins in the clear
+ours() { # ours DIR PORT ARCHIVE [LIMITS]: as any server, but for rates, and for logins in the clear
   mkdir -p "$1"
+  local rates=$'bytes_per_second = 0\nstanzas_per_second = 0\nstreams_per_ip = 0\nconnections_per_second = 0'
+  [ "${4:-}" != limits ] || rates=
   cat > "$1/stonechat.toml" <<CONFIG
 data_dir = "$1/data"
 [[host]]
@@ -68,10 +70,7 @@ require_tls = false
 [sasl]
 iterations = 4096
 [limits]
-bytes_per_second = 0
-stanzas_per_second = 0
-streams_per_ip = 0
-connections_per_second = 0
+$rates
 offline_messages_max = 1000000
 offline_bytes_max = 1000000000
 [modules.mam]
@@ -82,6 +81,10 @@ per_ip_per_hour = 0
 [log]
 level = "error"
 CONFIG
+  spawn "$1" "$2"
+}
+
+spawn() { # spawn DIR PORT: the server of a folder that `ours` has made
   setsid "$server" --config "$1/stonechat.toml" serve > "$1/out.log" 2>&1 < /dev/null &
   echo $! > "$1/pid"
   until (exec 3<> "/dev/tcp/127.0.0.1/$2") 2>/dev/null; do
@@ -177,6 +180,56 @@ for group in bare durable archive; do
   run --group $group ${floor[@]+"${floor[@]}"}
   stop
 done
+
+grown() { # grown WHO ACCOUNTS: a server whose database was filled with so many, up and running
+  local place=$dir/grow-$1/stonechat
+  ours "$place" "$port" false
+  target_of "$place" "$port"
+  run --prepare --sessions 10
+  stop
+  "$bench" --fill "$place/data/stonechat.db" --filled "$2"
+  spawn "$place" "$port"
+  target_of "$place" "$port"
+}
+
+target_of() { # target_of DIR PORT: this server alone
+  targets=(--target "stonechat=127.0.0.1:$2,pid=$(cat "$1/pid"),domain=$domain")
+}
+
+starts() { # starts NAME WHO: starts over the data of `grown`
+  "$bench" ${quick[@]+"${quick[@]}"} --starts "127.0.0.1:$port" --only "start-$1" \
+    --results "$dir/figures.tsv" -- "$server" --config "$dir/grow-$2/stonechat/stonechat.toml" serve ||
+    failed=1
+}
+
+if has grow; then
+  many=1000000 crowd=15000
+  [ ${#quick[@]} = 0 ] || many=200000 crowd=3000
+  grown few 100
+  run --group few --filled 100
+  stop
+  starts few few
+  grown many "$many"
+  run --group many --filled "$many"
+  stop
+  starts many many
+  grown crowd "$crowd"
+  run --group crowd --rounds 1
+  stop
+fi
+if has fair; then
+  start fair
+  run --group fair --rounds 1
+  stop
+  ours "$dir/slow/stonechat" "$port" false
+  target_of "$dir/slow/stonechat" "$port"
+  run --group slow --rounds 1
+  stop
+  ours "$dir/limits/stonechat" "$port" false limits
+  target_of "$dir/limits/stonechat" "$port"
+  run --group limits --rounds 1
+  stop
+fi
 
 table() {
   echo "$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | xargs), $(nproc) cores, Linux $(uname -r)," \

@@ -14,13 +14,12 @@ type Key = [u8; 20];
 /// What a client keeps of a login for the next one.
 #[derive(Debug, Clone)]
 struct Kept {
-    /// `s=…,i=…` as the server sent them.
-    asked: String,
     client: Key,
     server: Key,
 }
 
-/// The salted passwords of a server's accounts.
+/// The salted passwords of a server's accounts, which all have the same one, by `s=…,i=…` as the server
+/// sent them.
 #[derive(Debug, Default)]
 pub struct Keys(Mutex<HashMap<String, Kept>>);
 
@@ -34,13 +33,7 @@ pub fn first(user: &str) -> String {
 
 impl Keys {
     /// The client's final message, and the signature the server must answer with.
-    pub fn last(
-        &self,
-        user: &str,
-        password: &str,
-        first: &str,
-        challenge: &str,
-    ) -> Res<(String, String)> {
+    pub fn last(&self, password: &str, first: &str, challenge: &str) -> Res<(String, String)> {
         let Some((nonce, asked)) = challenge.split_once(",s=") else {
             return fault(format!("no SCRAM challenge: {challenge}"));
         };
@@ -50,20 +43,19 @@ impl Keys {
         let Some((salt, rounds)) = numbers else {
             return fault(format!("no SCRAM challenge: {challenge}"));
         };
-        let kept =
-            self.kept(user, asked).map_or_else(|| salted(password, asked, salt, rounds), Ok)?;
+        let kept = self.kept(asked).map_or_else(|| salted(password, asked, salt, rounds), Ok)?;
         let unproven = format!("c=biws,{nonce}");
         let signed = format!("{first},{challenge},{unproven}");
         let signature = hmac(&hash(&kept.client), signed.as_bytes());
         let proof: Vec<u8> = kept.client.iter().zip(signature).map(|(a, b)| a ^ b).collect();
         let answer = BASE64_STANDARD.encode(hmac(&kept.server, signed.as_bytes()));
-        self.0.lock().expect("no holder panics").insert(user.to_owned(), kept);
+        self.0.lock().expect("no holder panics").insert(asked.to_owned(), kept);
         Ok((format!("{unproven},p={}", BASE64_STANDARD.encode(proof)), format!("v={answer}")))
     }
 
-    fn kept(&self, user: &str, asked: &str) -> Option<Kept> {
+    fn kept(&self, asked: &str) -> Option<Kept> {
         let keys = self.0.lock().expect("no holder panics");
-        keys.get(user).filter(|kept| kept.asked == asked).cloned()
+        keys.get(asked).cloned()
     }
 }
 
@@ -74,7 +66,7 @@ fn salted(password: &str, asked: &str, salt: &str, rounds: &str) -> Res<Kept> {
     let mut salted = Key::default();
     pbkdf2::pbkdf2_hmac::<Sha1>(password.as_bytes(), &salt, rounds, &mut salted);
     let (client, server) = (hmac(&salted, b"Client Key"), hmac(&salted, b"Server Key"));
-    Ok(Kept { asked: asked.to_owned(), client, server })
+    Ok(Kept { client, server })
 }
 
 fn hmac(key: &[u8], data: &[u8]) -> Key {

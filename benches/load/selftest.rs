@@ -15,12 +15,12 @@ use tokio::task::JoinSet;
 
 /// Runs it.
 pub async fn run() -> Res<()> {
-    let lab = Lab::start()?;
+    let lab = Lab::start(&[])?;
     workloads(&Arc::new(lab.target())).await?;
     for (harm, word) in [(Harm::Drop, "lost"), (Harm::Double, "doubled"), (Harm::Swap, "reordered")]
     {
         // A new one each time: what was lost on the way comes again to who logs in next.
-        let lab = Lab::start()?;
+        let lab = Lab::start(&[])?;
         let mut proxies = JoinSet::new();
         let mut target = lab.target();
         let proxy = Proxy { harm, one_in: 50 };
@@ -61,6 +61,7 @@ async fn workloads(target: &Arc<Target>) -> Res<()> {
                 window: 4,
                 managed,
                 payloads: "",
+                pause: Duration::ZERO,
                 secs: 0.1,
                 patience,
             };
@@ -87,23 +88,38 @@ fn args(proxy: Option<Proxy>) -> Args {
         quick: true,
         rounds: 1,
         sessions: Vec::new(),
+        filled: 0,
+        command: Vec::new(),
         results: None,
         proxy,
         mode: Mode::SelfTest,
     }
 }
 
+/// What the bench is not about, and no archive.
+pub const UNBOUND: [&str; 6] = [
+    "limits.bytes_per_second=0",
+    "limits.stanzas_per_second=0",
+    "limits.streams_per_ip=0",
+    "limits.connections_per_second=0",
+    "limits.offline_messages_max=1000000",
+    "modules.mam.enabled=false",
+];
+
 /// A `stonechat lab`, which ends with this value.
-struct Lab {
+pub struct Lab {
     child: Child,
-    address: std::net::SocketAddr,
+    /// Where clients connect.
+    pub address: std::net::SocketAddr,
 }
 
 impl Lab {
-    fn start() -> Res<Self> {
+    /// One with these settings.
+    pub fn start(set: &[&str]) -> Res<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stonechat"));
         command.args(["lab", "--domain", "localhost", "--set", "c2s.require_tls=false"]);
         command.args(["--set", "sasl.iterations=4096", "--set", "log.level=error"]);
+        command.args(set.iter().flat_map(|set| ["--set", set]));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let Some(stdout) = child.stdout.take() else { return fault("no output of the lab") };
         let mut line = String::new();
@@ -115,8 +131,13 @@ impl Lab {
         Ok(Self { child, address })
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn target(&self) -> Target {
-        Target::new("lab", self.address, self.child.id(), "localhost")
+        Target::new("lab", self.address, self.pid(), "localhost")
     }
 }
 

@@ -17,6 +17,9 @@ enum Unit {
     Kilobytes,
     Megabytes,
     Calls,
+    /// So many times as much.
+    Times,
+    Count,
 }
 
 /// The table as Markdown.
@@ -38,7 +41,10 @@ pub fn render(results: &Results) -> String {
 
 fn render_line(out: &mut String, results: &Results, peers: &[String], line: &Line) {
     let Line(label, row, metric, unit) = *line;
-    let of = |name: &str| results.median(row, name, metric);
+    let of = |name: &str| match row.split_once(" / ") {
+        Some((row, under)) => results.ratio(row, under, name, metric),
+        None => results.median(row, name, metric),
+    };
     let (ours, floor) = (of(OURS), of(FLOOR));
     let theirs: Vec<_> = peers.iter().map(|peer| of(peer)).collect();
     if ours.is_none() && floor.is_none() && theirs.iter().all(Option::is_none) {
@@ -76,6 +82,8 @@ impl Unit {
             Self::Kilobytes => format!("{:.1} KB", value / 1000.0),
             Self::Megabytes => format!("{:.1} MB", value / 1e6),
             Self::Calls => format!("{value:.2}"),
+            Self::Times => format!("{value:.2} x"),
+            Self::Count => format!("{value:.0}"),
         }
     }
 }
@@ -83,7 +91,7 @@ impl Unit {
 const OURS: &str = "stonechat";
 const FLOOR: &str = "floor";
 
-use Unit::{Calls, Cpu, Kilobytes, Megabytes, Millis, Rate};
+use Unit::{Calls, Count, Cpu, Kilobytes, Megabytes, Millis, Rate, Times};
 
 const LINES: &[Line] = &[
     Line("RSS of the fresh server", "rss", "rss", Megabytes),
@@ -125,4 +133,31 @@ const LINES: &[Line] = &[
     Line("… with those that wait and wake", "syscalls-5x1", "all", Calls),
     Line("system calls a message, 5 x 4", "syscalls-5x4", "calls", Calls),
     Line("… with those that wait and wake", "syscalls-5x4", "all", Calls),
+    Line("idle ready sessions beside a chat, few", "grow-sessions-few", "count", Count),
+    Line("… many", "grow-sessions-many", "count", Count),
+    Line("chat beside few, plain, 50 x 4: CPU", "grow-sessions-few", "cpu", Cpu),
+    Line("… beside many: CPU", "grow-sessions-many", "cpu", Cpu),
+    Line("… growth (bound 1.3)", "grow-sessions-many / grow-sessions-few", "cpu", Times),
+    Line("memory of each in the second third", "grow-sessions-two-thirds", "pss", Kilobytes),
+    Line("… in the last third", "grow-sessions-many", "pss", Kilobytes),
+    Line("accounts in the database, few", "grow-accounts-few", "count", Count),
+    Line("… many", "grow-accounts-many", "count", Count),
+    Line("chat with few accounts, plain, 50 x 4: CPU", "grow-accounts-few", "cpu", Cpu),
+    Line("… with many: CPU", "grow-accounts-many", "cpu", Cpu),
+    Line("… growth (bound 1.3)", "grow-accounts-many / grow-accounts-few", "cpu", Times),
+    Line("login with few accounts, plain: CPU", "grow-accounts-few", "login", Cpu),
+    Line("… with many: CPU", "grow-accounts-many", "login", Cpu),
+    Line("… growth (bound 1.3)", "grow-accounts-many / grow-accounts-few", "login", Times),
+    Line("start with few accounts: first connection", "start-few", "accepted", Millis),
+    Line("… with many", "start-many", "accepted", Millis),
+    Line("… with many: until it says so (bound 300 ms)", "start-many", "said", Millis),
+    Line("5 pairs, 1 in flight, quiet: p95", "fair-flood", "quiet", Millis),
+    Line("… while one session floods", "fair-flood", "disturbed", Millis),
+    Line("… that is (bound 5)", "fair-flood", "factor", Times),
+    Line("… the flood, messages a second", "fair-flood", "rate", Rate),
+    Line("the same with our default limits (bound 5)", "fair-flood-limits", "factor", Times),
+    Line("… the flood, messages a second", "fair-flood-limits", "rate", Rate),
+    Line("p95 while 20 send to one who does not read", "fair-slow-reader", "disturbed", Millis),
+    Line("… times the quiet one", "fair-slow-reader", "factor", Times),
+    Line("… memory at most above the quiet server's", "fair-slow-reader", "rise", Megabytes),
 ];

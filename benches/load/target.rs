@@ -138,7 +138,7 @@ impl Target {
         conn.send(sasl("auth", "mechanism='SCRAM-SHA-1'", &format!("n,,{first}")).as_bytes())
             .await?;
         let challenge = sasl_text(&expect(&mut conn, "challenge").await?)?;
-        let (last, answer) = self.keys.last(user, PASSWORD, &first, &challenge)?;
+        let (last, answer) = self.keys.last(PASSWORD, &first, &challenge)?;
         conn.send(sasl("response", "", &last).as_bytes()).await?;
         let success = expect(&mut conn, "success").await?;
         if sasl_text(&success)? != answer {

@@ -209,7 +209,7 @@ mod tests {
         async fn stored(&self) -> Vec<i64> {
             let (store, account) = (&self.router.store, self.account);
             store.barrier().await.unwrap();
-            let rows = store.read(move |tx| mailbox::owed(tx, account)).await.unwrap();
+            let rows = store.read(move |tx| mailbox::owed(tx, account, false)).await.unwrap();
             let mut seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
             seqs.sort_unstable();
             seqs

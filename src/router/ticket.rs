@@ -82,7 +82,7 @@ impl Ticket {
 
     /// Some earlier stanza of the stream is not handled yet.
     pub fn has_predecessors(&self) -> bool {
-        self.held.ledger.handled() < self.held.number
+        self.held.ledger.as_ref().is_some_and(|ledger| ledger.handled() < self.held.number)
     }
 
     /// Waits until every earlier stanza of the stream is handled.

@@ -3,7 +3,7 @@
 use super::accounts::{self, AccountId, Creation};
 use super::migrate::{MIGRATIONS, migrate};
 use super::sqlite::SqliteTx;
-use super::{Options, Store, Synchronous, Tx};
+use super::{Options, Row, Store, Synchronous, Tx};
 use rusqlite::Connection;
 use std::path::Path;
 
@@ -29,6 +29,19 @@ pub(crate) fn account(tx: &mut dyn Tx, localpart: &str) -> AccountId {
         Creation::Created(id) => id,
         Creation::Exists => panic!("{localpart} exists"),
     }
+}
+
+/// The steps of SQLite's plan for a statement.
+pub(crate) fn plan(tx: &mut dyn Tx, sql: &str) -> Vec<String> {
+    let holes = (1..=20).filter(|n| sql.contains(&format!("${n}"))).count();
+    let mut plan = Vec::new();
+    let mut step = |row: &dyn Row| {
+        plan.push(row.text(3)?);
+        Ok(())
+    };
+    let explain = format!("EXPLAIN QUERY PLAN {sql}");
+    tx.query(&explain, &vec![1_i64.into(); holes], &mut step).unwrap();
+    plan
 }
 
 /// A store in a folder that lasts as long as the first value.

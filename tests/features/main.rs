@@ -16,6 +16,7 @@ mod c2s_stream;
 mod cli;
 mod config;
 mod durability;
+mod fairness;
 mod harness;
 mod harness_self;
 mod kill;

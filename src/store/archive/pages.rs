@@ -361,7 +361,7 @@ mod tests {
                     tx.execute("ANALYZE", &[]).unwrap();
                 }
                 for (name, sql) in super::super::catalogue().concat() {
-                    let plan = plan(tx, sql);
+                    let plan = testing::plan(tx, sql).join("; ") + "; ";
                     if name.contains("tail") {
                         // What is not placed yet is a range of the key, or one row.
                         let range = plan.contains("archive USING INTEGER PRIMARY KEY (rowid>?")
@@ -382,18 +382,6 @@ mod tests {
                 }
             }
         });
-    }
-
-    fn plan(tx: &mut dyn Tx, sql: &str) -> String {
-        let holes = (1..=20).filter(|n| sql.contains(&format!("${n}"))).count();
-        let mut plan = String::new();
-        let mut step = |row: &dyn Row| {
-            plan += &format!("{}; ", row.text(3)?);
-            Ok(())
-        };
-        let explain = format!("EXPLAIN QUERY PLAN {sql}");
-        tx.query(&explain, &vec![1_i64.into(); holes], &mut step).unwrap();
-        plan
     }
 
     struct Dice(u64);
