@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use super::access::Access;
 use super::outbox::Outbox;
 use super::owed::{Claim, Owed};
 use super::rules;
@@ -39,6 +40,8 @@ pub struct User {
     pub resources: Vec<Resource>,
     /// Messages stored and not yet confirmed.
     pub owed: Owed,
+    /// What the last login was checked against.
+    pub access: Option<Box<Access>>,
     /// Committed roster changes that came before their predecessors, by version.
     ahead: BTreeMap<i64, RosterChange>,
     /// The account was made while it was being read: what was read may be older.
@@ -101,6 +104,7 @@ impl User {
             roster: Arc::default(),
             resources: Vec::new(),
             owed: Owed::default(),
+            access: None,
             ahead: BTreeMap::new(),
             made: false,
         }
@@ -277,6 +281,7 @@ impl Registry {
             user.account = Account::Missing;
             user.roster = Arc::default();
             user.owed = Owed::default();
+            user.access = None;
             user.ahead.clear();
         }
     }

@@ -109,7 +109,9 @@ impl Session {
         // Nobody asks for the count of a stream that cannot be resumed.
         self.ledger.manage(id, account.filter(|_| may_resume));
         // The count stands still until all that came before it is handled.
-        self.binding.cx.store.hurry();
+        if !self.ledger.is_settled() {
+            self.binding.cx.store.hurry();
+        }
         let resumable = may_resume
             .then(|| (time, context.doors.open(id, self.binding.cx.bare(), self.outbox.clone())));
         let told = resumable.as_ref().map(|(time, _)| (previd.as_str(), time.as_secs()));

@@ -467,8 +467,10 @@ impl Session {
             self.pending = None;
             self.handled(handled);
         }
-        self.binding.cx.store.hurry();
-        self.ledger.settled().await;
+        if !self.ledger.is_settled() {
+            self.binding.cx.store.hurry();
+            self.ledger.settled().await;
+        }
     }
 
     /// A handler that began a write must also do what follows its commit, though nobody waits.
