@@ -32,7 +32,7 @@ impl Negotiation {
     /// Looks up keys, after the delay that earlier failures earned.
     pub(super) async fn keys(&mut self, localpart: &str, hash: HashName, or_other: bool) -> Input {
         let host = self.machine.host().unwrap_or_default().to_owned();
-        let bare = format!("{localpart}@{host}");
+        let bare = [localpart, "@", &host].concat();
         let delay = {
             let throttle = self.throttle();
             if throttle.is_empty() {

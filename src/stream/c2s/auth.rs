@@ -95,11 +95,10 @@ impl C2s {
     fn step(&mut self, step: Step) -> Outputs {
         let one = |output| Outputs::from_iter([output]);
         match step {
-            Step::Challenge(data) => write(format!(
-                "<challenge xmlns='{}'>{}</challenge>",
-                ns::SASL,
-                encode_challenge(&data)
-            )),
+            Step::Challenge(data) => {
+                let data = encode_challenge(&data);
+                write(["<challenge xmlns='", ns::SASL, "'>", &data, "</challenge>"].concat())
+            }
             Step::NeedKeys { localpart, hash } => {
                 self.asked = Some(localpart.clone());
                 one(Output::Keys { localpart, hash, or_other: false })
