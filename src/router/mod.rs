@@ -11,6 +11,7 @@ pub mod subscription;
 pub mod task;
 pub mod ticket;
 
+mod access;
 mod append;
 mod confirm;
 mod deliver;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use super::access::Access;
 use super::contacts::Contacts;
 use super::idle::{Broom, Idle, Untaken};
 use super::outbox::Outbox;
@@ -44,6 +45,8 @@ pub struct User {
     pub owed: Owed,
     /// Rows of such that are not even queued for writing.
     pub idle: Idle,
+    /// What the last login was checked against.
+    pub access: Option<Box<Access>>,
     /// Committed roster changes that came before their predecessors, by version.
     ahead: BTreeMap<i64, RosterChange>,
     /// The account was made while it was being read: what was read may be older.
@@ -107,6 +110,7 @@ impl User {
             resources: Vec::new(),
             owed: Owed::default(),
             idle: Idle::default(),
+            access: None,
             ahead: BTreeMap::new(),
             made: false,
         }
@@ -295,6 +299,7 @@ impl Registry {
             user.account = Account::Missing;
             user.roster = Arc::default();
             user.owed = Owed::default();
+            user.access = None;
             user.ahead.clear();
         }
     }

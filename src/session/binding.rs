@@ -1,8 +1,10 @@
 //! A session's place in the registry. Dropping it takes the session out, whatever ended it: a
 //! closing tag, a cut, a panic.
 
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{self, Waker};
 use std::time::SystemTime;
 
 use super::{Context, named};
@@ -69,7 +71,7 @@ impl Binding {
         router.ended(bare.as_str());
         let pipeline = self.context.pipeline.clone();
         let goodbye = std::mem::take(&mut self.goodbye);
-        router.tasks.spawn("unbound", async move {
+        let mut last = Box::pin(async move {
             for reply in left.iter().filter_map(undelivered) {
                 cx.send(&reply).await;
             }
@@ -77,6 +79,11 @@ impl Binding {
                 pipeline.unbound(&cx, &goodbye).await;
             }
         });
+        // Most often nothing of it has to wait: then it needs no task.
+        let done = last.as_mut().poll(&mut task::Context::from_waker(Waker::noop()));
+        if done.is_pending() {
+            router.tasks.spawn("unbound", last);
+        }
     }
 }
 

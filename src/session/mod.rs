@@ -1,5 +1,6 @@
 //! One task per client stream: negotiation first, then the session's loop.
 
+mod admit;
 mod binding;
 mod delivery;
 pub mod door;

@@ -2,18 +2,18 @@
 //! under one absolute deadline.
 
 use std::net::IpAddr;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout_at};
+use tokio::time::sleep_until;
 
+use super::admit::Asked;
 use super::binding::Binding;
 use super::door::{Connection, Guard, Knock, Refused};
 use super::run::Session;
 use super::wire::{Event, Io, Wire};
 use super::{Arrival, Context, named};
-use crate::base::credential::HashName;
 use crate::base::hash::sha256;
 use crate::base::id::{self, OsRng};
 use crate::jid::{BareJid, FullJid};
@@ -22,29 +22,34 @@ use crate::router::outbox::{End, Outbox};
 use crate::router::registry::{Bound, Conflict, Resource};
 use crate::stanza::iq::Iq;
 use crate::stanza::{Kind, Stanza, StanzaError};
-use crate::store::accounts::{self, AccountId};
+use crate::store::accounts::AccountId;
 use crate::store::handled;
 use crate::stream::c2s::{C2s, Input, Output, Outputs};
 use crate::stream::error::{StreamError, StreamFailure};
-use crate::stream::sasl::throttle::{Key, Throttle};
-use crate::stream::sasl::{Identity, SaslFailure};
 use crate::stream::sm;
 use crate::xml::element::Element;
 
 /// The driver of one stream.
-struct Negotiation {
-    context: Arc<Context>,
+pub(super) struct Negotiation {
+    pub(super) context: Arc<Context>,
     wire: Wire,
-    machine: C2s,
-    peer: IpAddr,
-    deadline: tokio::time::Instant,
-    account: Option<(BareJid, Option<AccountId>)>,
-    /// The account whose keys were given out last, and the epoch that they are of.
-    asked: Option<(AccountId, i64)>,
+    pub(super) machine: C2s,
+    pub(super) peer: IpAddr,
+    pub(super) account: Option<(BareJid, Option<AccountId>)>,
+    /// The account whose keys were given out last.
+    pub(super) asked: Option<Box<Asked>>,
     /// Set by a bind; dropping it undoes the bind.
     bound: Option<Binding>,
     /// Goes with the connection.
     guard: Guard,
+}
+
+/// What ends a negotiation from outside.
+enum Cut {
+    /// It took too long.
+    Late,
+    /// The server stops.
+    Stopping,
 }
 
 /// What a step of the driver leads to.
@@ -62,39 +67,61 @@ enum Next {
     End,
 }
 
+/// How a negotiation ended.
+enum Done {
+    /// The stream is bound.
+    Bound(FullJid),
+    /// The connection is gone, or another session's.
+    Gone,
+    /// The connection is of no more use; what is queued are its last words.
+    Over,
+}
+
 /// Brings a connection to a bound session, or to its end.
 pub async fn negotiate(context: Arc<Context>, arrival: Arrival, guard: Guard) -> Option<Session> {
     let wire = Wire::new(arrival.transport, &context.router.limits);
     let machine = C2s::new(context.policy.clone(), arrival.direct_tls);
-    let deadline = (arrival.since + context.router.limits.unauthenticated_time).into();
+    let deadline = arrival.since + context.router.limits.unauthenticated_time;
+    let mut stopping = context.stopping.clone();
     let peer = arrival.peer;
-    let mut negotiation = Negotiation {
-        context,
-        wire,
-        machine,
-        peer,
-        deadline,
-        account: None,
-        asked: None,
-        bound: None,
-        guard,
+    let (account, asked, bound) = (None, None, None);
+    let mut negotiation =
+        Negotiation { context, wire, machine, peer, account, asked, bound, guard };
+    // One timer and one watch for all of it: handlers may wait for the store, a worker or the client's
+    // TLS, and the deadline and a stop hold for them too.
+    let done = tokio::select! {
+        biased;
+        done = negotiation.run() => done,
+        () = sleep_until(deadline.into()) => negotiation.cut(Cut::Late),
+        _ = stopping.wait_for(|stopping| *stopping) => negotiation.cut(Cut::Stopping),
     };
-    let mut input = negotiation.read().await?;
-    loop {
-        match negotiation.step(input).await {
-            Next::Read => input = negotiation.read().await?,
-            Next::Feed(next) => input = next,
-            Next::Done(full) => return negotiation.into_session(full),
-            Next::Resumed => return None,
-            Next::End => {
-                negotiation.hang_up().await;
-                return None;
-            }
+    match done {
+        Done::Bound(full) => negotiation.into_session(full),
+        Done::Gone => None,
+        Done::Over => {
+            negotiation.hang_up().await;
+            None
         }
     }
 }
 
 impl Negotiation {
+    async fn run(&mut self) -> Done {
+        let Some(mut input) = self.read().await else { return Done::Gone };
+        loop {
+            input = match self.step(input).await {
+                Next::Read => match self.read().await {
+                    Some(input) => input,
+                    None => return Done::Gone,
+                },
+                Next::Feed(next) => next,
+                Next::Done(full) => return Done::Bound(full),
+                Next::Resumed => return Done::Gone,
+                Next::End => return Done::Over,
+            };
+        }
+    }
+
     /// The next input from the client; `None` when the connection is gone.
     async fn read(&mut self) -> Option<Input> {
         loop {
@@ -106,54 +133,43 @@ impl Negotiation {
                 Ok(None) => {}
                 Err(error) => return Some(Input::Fail(error.into())),
             }
-            let mut stopping = self.context.stopping.clone();
-            tokio::select! {
-                read = timeout_at(self.deadline, self.wire.io(true)) => match read {
-                    Ok(Ok(Io::Read(1..) | Io::Written)) => {}
-                    Ok(_) => return None,
-                    Err(_) => {
-                        let why = StreamError::ConnectionTimeout.text("not authenticated in time");
-                        return Some(Input::Fail(why));
-                    }
-                },
-                _ = stopping.wait_for(|stopping| *stopping) => return self.stopped(),
+            match self.wire.io(true).await {
+                Ok(Io::Read(1..) | Io::Written) => {}
+                Ok(Io::Read(0)) | Err(_) => return None,
             }
         }
     }
 
-    /// The server stops. A client that may be about to resume a session is not told by a stream error,
-    /// which it might take for that session's end (promise.md 11).
-    fn stopped(&self) -> Option<Input> {
-        let told = self.account.is_none();
-        told.then(|| Input::Fail(StreamError::SystemShutdown.into()))
+    /// Something outside the stream ended the negotiation, wherever it stood.
+    fn cut(&mut self, cut: Cut) -> Done {
+        let failure = match cut {
+            Cut::Late => StreamError::ConnectionTimeout.text("not authenticated in time"),
+            // A client that may be about to resume a session is not told by a stream error, which
+            // it might take for that session's end (promise.md 11).
+            Cut::Stopping if self.account.is_some() => return Done::Over,
+            Cut::Stopping => StreamError::SystemShutdown.into(),
+        };
+        // Nobody is bound when this is said.
+        self.bound = None;
+        for output in self.feed(Input::Fail(failure)) {
+            if let Output::Write(bytes) = output {
+                self.wire.queue(bytes);
+            }
+        }
+        Done::Over
+    }
+
+    fn feed(&mut self, input: Input) -> Outputs {
+        if let Input::Fail(failure) = &input {
+            tracing::info!(peer = %self.peer, %failure, "stream refused");
+        }
+        self.machine.feed(input, &mut OsRng)
     }
 
     async fn step(&mut self, input: Input) -> Next {
         self.wire.give_back();
-        let failed = if let Input::Fail(failure) = &input {
-            tracing::info!(peer = %self.peer, %failure, "stream refused");
-            true
-        } else {
-            false
-        };
-        let outputs = self.machine.feed(input, &mut OsRng);
-        let (deadline, mut stopping) = (self.deadline, self.context.stopping.clone());
-        // Handlers may wait for the store, a worker or the client's TLS; the deadline and a stop
-        // hold for them too.
-        let why = tokio::select! {
-            biased;
-            done = timeout_at(deadline, self.perform(outputs)) => match done {
-                Ok(next) => return next,
-                // It does not even read why: nothing more to say.
-                Err(_) if failed => return Next::End,
-                Err(_) => StreamError::ConnectionTimeout.text("not authenticated in time"),
-            },
-            _ = stopping.wait_for(|stopping| *stopping), if !failed => match self.stopped() {
-                Some(input) => return Next::Feed(input),
-                None => return Next::End,
-            },
-        };
-        Next::Feed(Input::Fail(why))
+        let outputs = self.feed(input);
+        self.perform(outputs).await
     }
 
     async fn perform(&mut self, outputs: Outputs) -> Next {
@@ -212,83 +228,6 @@ impl Negotiation {
                 tracing::info!(peer = %self.peer, %error, "TLS handshake failed");
                 Next::End
             }
-        }
-    }
-
-    /// Looks up keys, after the delay that earlier failures earned.
-    async fn keys(&mut self, localpart: &str, hash: HashName, or_other: bool) -> Input {
-        let host = self.machine.host().unwrap_or_default().to_owned();
-        let account = Key::Account(format!("{localpart}@{host}").into());
-        let delay = {
-            let throttle = self.throttle();
-            let now = now();
-            throttle.delay(&account, now).max(throttle.delay(&Key::from(self.peer), now))
-        };
-        sleep(delay).await;
-        let local = localpart.to_owned();
-        let read = self.context.router.store.read(move |tx| match or_other {
-            false => accounts::keys(tx, &local, &host, hash),
-            true => accounts::any_keys(tx, &local, &host, hash),
-        });
-        match read.await {
-            Ok(found) => Input::Keys(found.map(|(account, keys)| {
-                self.asked = Some((account.id, account.epoch));
-                keys
-            })),
-            Err(error) => {
-                tracing::error!(%error, "credentials could not be read");
-                // RFC 6120 §6.5.11
-                Input::Unknown
-            }
-        }
-    }
-
-    /// The one gate that every login passes, whatever proved who it is.
-    async fn admit(&mut self, identity: Identity) -> Result<BareJid, SaslFailure> {
-        let host = self.machine.host().unwrap_or_default().to_owned();
-        let Identity::Account { localpart } = identity else {
-            let local = format!("anon-{}", id::random(&mut OsRng).to_lowercase());
-            let bare = BareJid::from_parts(Some(&local), &host)
-                .map_err(|_| SaslFailure::TemporaryAuthFailure)?;
-            self.account = Some((bare.clone(), None));
-            return Ok(bare);
-        };
-        let bare = BareJid::from_parts(Some(&localpart), &host)
-            .map_err(|_| SaslFailure::TemporaryAuthFailure)?;
-        let failed = |error: crate::store::StoreError| {
-            tracing::error!(%error, "an account could not be read");
-            SaslFailure::TemporaryAuthFailure
-        };
-        let router = &self.context.router;
-        let account = match router.load(&bare).await.map_err(failed)? {
-            Some(account) => Some(account),
-            None => {
-                let found = router.store.read(move |tx| accounts::find(tx, &localpart, &host));
-                found.await.map_err(failed)?
-            }
-        };
-        let account = account.ok_or(SaslFailure::NotAuthorized)?;
-        if account.disabled {
-            return Err(SaslFailure::AccountDisabled);
-        }
-        // The password was changed, or the account made anew, since its keys were looked up.
-        if self.asked != Some((account.id, account.epoch)) {
-            return Err(SaslFailure::NotAuthorized);
-        }
-        self.throttle().succeeded(&Key::Account(bare.as_str().into()));
-        self.account = Some((bare.clone(), Some(account.id)));
-        Ok(bare)
-    }
-
-    fn failed(&mut self, localpart: Option<&str>) {
-        let host = self.machine.host().unwrap_or_default();
-        tracing::info!(peer = %self.peer, host, "failed login");
-        let account = localpart.map(|local| Key::Account(format!("{local}@{host}").into()));
-        let now = now();
-        let mut throttle = self.throttle();
-        throttle.failed(&Key::from(self.peer), now);
-        if let Some(account) = account {
-            throttle.failed(&account, now);
         }
     }
 
@@ -384,17 +323,6 @@ impl Negotiation {
         Next::Feed(Input::NotResumed(known.ok().flatten()))
     }
 
-    /// Whether what the stream logged in with still opens the account. Looked up when it is among
-    /// the account's sessions: whoever shuts the account later finds it there and ends it.
-    async fn still_welcome(&mut self) -> Result<(), StanzaError> {
-        let (Some((_, Some(_))), Some((id, epoch))) = (&self.account, self.asked) else {
-            return Ok(());
-        };
-        let account = self.context.router.store.read(move |tx| accounts::get(tx, id)).await?;
-        let same = account.is_some_and(|account| account.epoch == epoch && !account.disabled);
-        if same { Ok(()) } else { Err(StanzaError::not_authorized()) }
-    }
-
     /// A request before authentication, if a module takes it (XEP-0077).
     async fn request(&mut self, element: Element) -> Next {
         let early = || Next::Feed(Input::Fail(StreamError::NotAuthorized.into()));
@@ -439,10 +367,6 @@ impl Negotiation {
         }
     }
 
-    fn throttle(&self) -> MutexGuard<'_, Throttle> {
-        self.context.throttle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn into_session(self, full: FullJid) -> Option<Session> {
         let binding = self.bound?;
         let (peer, secure) = (self.peer, self.machine.is_secured());
@@ -473,7 +397,7 @@ async fn work_off<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 #[allow(clippy::disallowed_methods)]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 

@@ -123,6 +123,7 @@ pub fn create(
 
 /// Puts these keys in the place of all others; gives the new epoch.
 pub fn set_keys(tx: &mut dyn Tx, id: AccountId, keys: &[ScramKeys]) -> Result<i64, StoreError> {
+    tx.access_changed();
     let epoch = query_optional(tx, RAISE_EPOCH, &[id.into()], |row| row.int(0))?;
     tx.execute(DELETE_KEYS, &[id.into()])?;
     put_keys(tx, id, keys)?;
@@ -132,6 +133,7 @@ pub fn set_keys(tx: &mut dyn Tx, id: AccountId, keys: &[ScramKeys]) -> Result<i6
 
 /// Shuts an account or opens it again; gives the epoch, which rises when it is shut.
 pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i64, StoreError> {
+    tx.access_changed();
     let sql = if disabled { DISABLE } else { ENABLE };
     if disabled {
         handled::wake_none(tx, id)?;
@@ -142,6 +144,7 @@ pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i6
 /// Deletes an account and its rows in every table; false if there was none. Those in the archive may
 /// be many and go afterwards, in small writes.
 pub fn delete(tx: &mut dyn Tx, id: AccountId) -> Result<bool, StoreError> {
+    tx.access_changed();
     let deleted = tx.execute(DELETE, &[id.into()])? > 0;
     if deleted {
         archive::leave(tx, id)?;

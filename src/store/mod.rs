@@ -4,7 +4,7 @@
 //! after the COMMIT of its batch, never before: the acknowledgement means durable (invariant I8).
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
@@ -107,16 +107,18 @@ impl Store {
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let (conn, lock) = open::open(&options, micros_now())?;
         let lock = Arc::new(lock);
-        let (ids, last_seq) = begin(&mut SqliteTx { conn: &conn }).map_err(|error| {
+        let (ids, last_seq) = begin(&mut SqliteTx::new(&conn)).map_err(|error| {
             OpenError::Other { path: options.path.clone(), what: error.to_string() }
         })?;
         let readers = Arc::new(Readers::new(options.queue_max));
         let queue = Arc::new(Queue::new(options.queue_max, options.queue_bytes));
+        let access = Arc::new(AtomicU64::new(0));
         let inner = Inner {
             queue: Arc::clone(&queue),
             readers: Arc::clone(&readers),
             threads: Mutex::default(),
             seq: AtomicI64::new(last_seq),
+            access: Arc::clone(&access),
             ids,
             aside: backup::Aside::new(options.path.clone(), &lock),
             tail: Arc::default(),
@@ -133,7 +135,7 @@ impl Store {
             inner.keep(thread.map_err(failed)?);
         }
         let checkpoint = move || readers.checkpoint();
-        let thread = writer::spawn(conn, queue, checkpoint, lock).map_err(failed)?;
+        let thread = writer::spawn(conn, queue, access, checkpoint, lock).map_err(failed)?;
         inner.keep(thread);
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -227,6 +229,14 @@ impl Store {
         open::deep_check(path)
     }
 
+    /// Rises with each commit that changes how any account is entered ([`Tx::access_changed`]), before
+    /// whoever awaits that commit is told. What was read of such things after this number was taken
+    /// holds as long as the number stands: all writes pass through this process, which has the
+    /// database locked.
+    pub fn access_version(&self) -> u64 {
+        self.inner.access.load(Ordering::SeqCst)
+    }
+
     /// The ids of archived messages (XEP-0359).
     pub fn ids(&self) -> &ArchiveIds {
         &self.inner.ids
@@ -261,6 +271,7 @@ struct Inner {
     readers: Arc<Readers>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     seq: AtomicI64,
+    access: Arc<AtomicU64>,
     ids: ArchiveIds,
     aside: backup::Aside,
     tail: Arc<Tail>,
@@ -278,7 +289,7 @@ fn begin(tx: &mut dyn Tx) -> Result<(ArchiveIds, i64), StoreError> {
 /// Rows that the last run did not come to index.
 fn place(conn: &rusqlite::Connection) -> Result<(), StoreError> {
     control(conn, "BEGIN IMMEDIATE")?;
-    let placed = archive::place(&mut SqliteTx { conn }).and_then(|()| control(conn, "COMMIT"));
+    let placed = archive::place(&mut SqliteTx::new(conn)).and_then(|()| control(conn, "COMMIT"));
     if !conn.is_autocommit() {
         control(conn, "ROLLBACK")?;
     }

@@ -497,7 +497,7 @@ mod tests {
         let options = options(folder.path());
         {
             let (conn, _lock) = open_with(&options, &MIGRATIONS[..2], 0).unwrap();
-            let mut tx = super::super::SqliteTx { conn: &conn };
+            let mut tx = super::super::SqliteTx::new(&conn);
             accounts::create(&mut tx, "old", "b.example", &[], 0).unwrap();
         }
         let list = async |expected: &[&str]| {

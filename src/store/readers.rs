@@ -96,7 +96,7 @@ pub(super) fn run<T>(
     f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     control(conn, "BEGIN")?;
-    let mut tx = SqliteTx { conn };
+    let mut tx = SqliteTx::new(conn);
     let outcome =
         catch_unwind(AssertUnwindSafe(|| f(&mut tx))).unwrap_or(Err(StoreError::Panicked));
     if !conn.is_autocommit() {

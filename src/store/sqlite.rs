@@ -7,6 +7,14 @@ use rusqlite::{CachedStatement, Connection, ErrorCode};
 /// The transaction that is open on a connection.
 pub(super) struct SqliteTx<'c> {
     pub(super) conn: &'c Connection,
+    /// [`Tx::access_changed`] was called.
+    pub(super) access_changed: bool,
+}
+
+impl<'c> SqliteTx<'c> {
+    pub(super) fn new(conn: &'c Connection) -> Self {
+        Self { conn, access_changed: false }
+    }
 }
 
 impl Tx for SqliteTx<'_> {
@@ -26,6 +34,10 @@ impl Tx for SqliteTx<'_> {
             each(&SqliteRow(row))?;
         }
         Ok(())
+    }
+
+    fn access_changed(&mut self) {
+        self.access_changed = true;
     }
 }
 
@@ -124,7 +136,7 @@ mod tests {
 
     fn check(sql: &str, params: &[Value<'_>], expected: &str) {
         let conn = Connection::open_in_memory().unwrap();
-        let mut tx = SqliteTx { conn: &conn };
+        let mut tx = SqliteTx::new(&conn);
         let got = query_one(&mut tx, sql, params, |row| row.text(0));
         assert_eq!(got.unwrap(), expected, "{sql}");
     }
@@ -145,7 +157,7 @@ mod tests {
     #[test]
     fn too_many_or_too_few_parameters_are_refused() {
         let conn = Connection::open_in_memory().unwrap();
-        let mut tx = SqliteTx { conn: &conn };
+        let mut tx = SqliteTx::new(&conn);
         for params in [&[][..], &[Value::Null, Value::Null]] {
             assert!(tx.execute("SELECT $1", params).is_err());
         }
@@ -155,7 +167,7 @@ mod tests {
     #[test]
     fn each_type_reads_back_and_another_is_an_error() {
         let conn = Connection::open_in_memory().unwrap();
-        let mut tx = SqliteTx { conn: &conn };
+        let mut tx = SqliteTx::new(&conn);
         let params = [Value::Int(1), "t".into(), vec![7_u8].into(), Value::Null];
         tx.query("SELECT $1, $2, $3, $4", &params, &mut |row| {
             assert!(row.bool(0)?);
@@ -170,7 +182,7 @@ mod tests {
     #[test]
     fn helpers_give_none_one_or_all() {
         let conn = Connection::open_in_memory().unwrap();
-        let mut tx = SqliteTx { conn: &conn };
+        let mut tx = SqliteTx::new(&conn);
         let none = "SELECT 1 WHERE 1 = 0";
         assert_eq!(query_optional(&mut tx, none, &[], |row| row.int(0)), Ok(None));
         assert!(query_one(&mut tx, none, &[], |row| row.int(0)).is_err());

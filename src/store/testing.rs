@@ -12,7 +12,7 @@ pub(crate) fn tx(f: impl FnOnce(&mut dyn Tx)) {
     let mut conn = Connection::open_in_memory().unwrap();
     conn.pragma_update(None, "foreign_keys", true).unwrap();
     migrate(&mut conn, Path::new("memory"), MIGRATIONS, 0).unwrap();
-    f(&mut SqliteTx { conn: &conn });
+    f(&mut SqliteTx::new(&conn));
 }
 
 /// The same with one account in it.

@@ -17,6 +17,10 @@ pub trait Tx {
         params: &[Value<'_>],
         each: &mut dyn FnMut(&dyn Row) -> Result<(), StoreError>,
     ) -> Result<(), StoreError>;
+
+    /// It changes how an account is entered: its keys, whether it is disabled, its end. Whoever
+    /// remembers such things learns it with the commit ([`super::Store::access_version`]).
+    fn access_changed(&mut self) {}
 }
 
 /// One row of an answer. Columns count from 0; a column of another type is an error.

@@ -6,9 +6,11 @@ use super::queue::{Job, Queue, now};
 use super::sqlite::{SqliteTx, control};
 use super::tx::{StoreError, Tx};
 use rusqlite::Connection;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,23 +20,32 @@ use std::time::Duration;
 pub(super) fn spawn(
     conn: Connection,
     queue: Arc<Queue>,
+    access: Arc<AtomicU64>,
     checkpoint: impl Fn() + Send + 'static,
     held: impl Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
         let _ending = Ending(&queue);
-        Writer { conn, failing: false }.run(&queue, &checkpoint);
+        Writer::new(conn, access).run(&queue, &checkpoint);
         drop(held);
     })
 }
 
 struct Writer {
     conn: Connection,
+    /// See [`super::Store::access_version`].
+    access: Arc<AtomicU64>,
+    /// A job of the batch changed how an account is entered.
+    access_changed: Cell<bool>,
     /// The last batch was lost; logged once when it begins and once when it ends.
     failing: bool,
 }
 
 impl Writer {
+    fn new(conn: Connection, access: Arc<AtomicU64>) -> Self {
+        Self { conn, access, access_changed: Cell::new(false), failing: false }
+    }
+
     fn run(mut self, queue: &Queue, checkpoint: &dyn Fn()) {
         let mut since_checkpoint = 0;
         while let Some(batch) = queue.take() {
@@ -62,6 +73,11 @@ impl Writer {
         let mut entries: Vec<_> = jobs.map(Entry::of).collect();
         let fate = self.transact(&mut entries);
         self.note(&fate);
+        if self.access_changed.take() {
+            // Before anybody is told: who acts on the answer finds nothing old remembered. Also when
+            // the commit failed, which costs a look into the store.
+            self.access.fetch_add(1, Ordering::SeqCst);
+        }
         if fate == Err(StoreError::Full) {
             // What of the log is copied into the database is room for new writes.
             self.copy_log("PASSIVE");
@@ -165,9 +181,12 @@ impl Writer {
 
     fn run_bare(&self, job: &mut dyn Job) -> Result<(), StoreError> {
         let begun = now();
-        let mut tx = SqliteTx { conn: &self.conn };
+        let mut tx = SqliteTx::new(&self.conn);
         let outcome = catch_unwind(AssertUnwindSafe(|| job.run(&mut tx)))
             .unwrap_or(Err(StoreError::Panicked));
+        if tx.access_changed {
+            self.access_changed.set(true);
+        }
         let took = begun.elapsed();
         if took > SLOW {
             tracing::warn!(job = job.name(), ms = took.as_millis(), "slow write to the database");
@@ -262,7 +281,7 @@ mod tests {
     fn a_read_only_database_is_told_and_service_resumes() {
         let conn = Connection::open_in_memory().unwrap();
         conn.execute_batch("CREATE TABLE t (x)").unwrap();
-        let mut writer = Writer { conn, failing: false };
+        let mut writer = Writer::new(conn, Arc::default());
         let refused = vec![Err(StoreError::ReadOnly), Err(StoreError::ReadOnly)];
         for (query_only, expected) in [(true, refused), (false, vec![Ok(()), Ok(())])] {
             writer.conn.pragma_update(None, "query_only", query_only).unwrap();
@@ -275,7 +294,7 @@ mod tests {
     fn a_transaction_left_open_does_not_block_the_next() {
         let conn = Connection::open_in_memory().unwrap();
         conn.execute_batch("CREATE TABLE t (x); BEGIN").unwrap();
-        let mut writer = Writer { conn, failing: true };
+        let mut writer = Writer { failing: true, ..Writer::new(conn, Arc::default()) };
         assert_eq!(run(&mut writer), [Ok(()), Ok(())]);
     }
 }

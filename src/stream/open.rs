@@ -69,15 +69,24 @@ fn speaks_xmpp_1(version: &str) -> bool {
 /// Our header. `from` is the host; without one (the client named none that we have, RFC 6120
 /// §4.9.1.3) we name our first.
 pub fn header(id: &str, host: &str, to: Option<&str>) -> String {
-    let to = to.map(|to| format!(" to='{}'", escape_attr(to))).unwrap_or_default();
-    format!(
-        "<?xml version='1.0'?><stream:stream xmlns='{}' xmlns:stream='{}' id='{}' from='{}'{to} \
-         version='1.0' xml:lang='en'>",
-        ns::CLIENT,
-        ns::STREAM,
-        escape_attr(id),
-        escape_attr(host),
-    )
+    let mut text = String::with_capacity(256);
+    text.push_str("<?xml version='1.0'?><stream:stream");
+    let mut push = |name: &str, value: &str| {
+        for part in [" ", name, "='", value, "'"] {
+            text.push_str(part);
+        }
+    };
+    push("xmlns", ns::CLIENT);
+    push("xmlns:stream", ns::STREAM);
+    push("id", &escape_attr(id));
+    push("from", &escape_attr(host));
+    if let Some(to) = to {
+        push("to", &escape_attr(to));
+    }
+    push("version", "1.0");
+    push("xml:lang", "en");
+    text.push('>');
+    text
 }
 
 /// Our end of the stream (RFC 6120 §4.4).

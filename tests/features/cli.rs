@@ -79,9 +79,13 @@ async fn accounts_are_changed_while_the_server_runs() -> Outcome<()> {
     good(stonechat(at, &["user", "passwd", "alice@localhost", "--password-stdin"], "new"));
     ends_with(&mut alice, "not-authorized").await?;
     ends_with(&mut second, "not-authorized").await?;
+    // The server remembers what the last login was checked against, and no longer than it holds.
+    assert!(lab.login("alice").await.is_err());
+    Client::login(&lab.target, Security::StartTls, "alice", "new").await?;
     assert!(lab.login("alice").await.is_err());
     good(stonechat(at, &["user", "passwd", "alice@localhost", "--password-stdin"], PASSWORD));
 
+    lab.login("alice").await?.close().await?;
     let mut alice = lab.login("alice").await?;
     good(stonechat(at, &["user", "disable", "alice@localhost"], ""));
     ends_with(&mut alice, "not-authorized").await?;
@@ -93,7 +97,9 @@ async fn accounts_are_changed_while_the_server_runs() -> Outcome<()> {
     ends_with(&mut alice, "not-authorized").await?;
     assert!(lab.login("alice").await.is_err());
     // A new account of the name is a new account.
-    good(stonechat(at, &add, PASSWORD));
+    good(stonechat(at, &add, "other"));
+    assert!(lab.login("alice").await.is_err());
+    good(stonechat(at, &["user", "passwd", "alice@localhost", "--password-stdin"], PASSWORD));
     lab.login("alice").await?.nothing().await
 }
 

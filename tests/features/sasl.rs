@@ -2,10 +2,13 @@
 
 use crate::harness::client::{Client, Outcome, SASL, Security};
 use crate::harness::element::Element;
+use crate::harness::io::Io;
 use crate::harness::process::{Lab, PASSWORD, ends_with, sasl_condition};
 use crate::harness::scram::{Challenge, Hash, Scram};
 use crate::harness::tls;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use rustls::HandshakeKind;
+use rustls::version::{TLS12, TLS13};
 
 const SCRAMS: [&str; 3] = ["SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
@@ -50,6 +53,35 @@ async fn the_default_list_is_scram_with_and_without_binding_and_plain() -> Outco
         let mut types: Vec<_> = list.children.iter().filter_map(|t| t.attr("type")).collect();
         types.sort_unstable();
         assert_eq!(types, ["tls-exporter", "tls-server-end-point"]);
+    }
+    Ok(())
+}
+
+/// RFC 9266 §3, RFC 8446 §2.2: a resumed TLS session has an exporter of its own, and the certificate of
+/// the first one; a login can be bound to either.
+#[tokio::test]
+async fn a_resumed_tls_session_can_be_bound_to() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    let ca = lab.target.ca.clone().expect("a CA");
+    for version in [&TLS13, &TLS12] {
+        let config = tls::config(&ca, &[version], &[]);
+        let mut exporters = Vec::new();
+        for (kind, place) in
+            [(HandshakeKind::Full, 0), (HandshakeKind::Resumed, 0), (HandshakeKind::Resumed, 1)]
+        {
+            let mut client = Client::connect(&lab.target, Security::Plain).await?;
+            tls::start_tls(&mut client, config.clone(), "localhost").await?;
+            client.open().await?;
+            let Io::Tls(stream) = &client.io else { return client.fail("no TLS") };
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind), "{version:?}");
+            let (name, data) = bindings(&client)[place].clone();
+            let scram = Scram::new("SCRAM-SHA-256-PLUS", "alice", PASSWORD).bound(name, data);
+            assert_eq!(scram.run(&mut client).await?.name, "success", "{version:?} {name}");
+            exporters.push(client.io.tls_exporter());
+        }
+        exporters.sort();
+        exporters.dedup();
+        assert_eq!(exporters.len(), 3, "each connection has its own");
     }
     Ok(())
 }
@@ -385,6 +417,45 @@ async fn a_store_that_fails_is_a_temporary_failure() -> Outcome<()> {
     rename("hidden", "credential");
     let answer = auth(&mut client, "PLAIN", &plain("", "alice", PASSWORD)).await?;
     assert_eq!(answer.name, "success");
+    Ok(())
+}
+
+/// What a login was checked against is remembered for the next one from its address, of the same hash,
+/// until the keys of anybody change.
+#[tokio::test]
+async fn a_login_again_asks_the_store_nothing() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    let files = std::fs::read_dir(&lab.data).unwrap().map(|entry| entry.unwrap().path());
+    let mut files = files.filter(|path| path.extension().is_some_and(|e| e == "db"));
+    let database = rusqlite::Connection::open(files.next().expect("a database")).unwrap();
+    let rename = |from: &str, to: &str| {
+        database.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+    };
+    let login = async |user: &str, mechanism: &str, password: &str| {
+        let mut client = lab.connect().await?;
+        let answer = Scram::new(mechanism, user, password).run(&mut client).await?;
+        Outcome::Ok(match answer.name.as_str() {
+            "failure" => sasl_condition(&answer).to_owned(),
+            name => name.to_owned(),
+        })
+    };
+    assert_eq!(login("alice", "SCRAM-SHA-1", PASSWORD).await?, "success");
+    rename("credential", "hidden");
+    for (user, mechanism, password, expected) in [
+        ("alice", "SCRAM-SHA-1", PASSWORD, "success"),
+        ("alice", "SCRAM-SHA-1", "wrong", "not-authorized"),
+        ("alice", "SCRAM-SHA-256", PASSWORD, "temporary-auth-failure"),
+        ("bob", "SCRAM-SHA-1", PASSWORD, "temporary-auth-failure"),
+        ("alice", "SCRAM-SHA-1", PASSWORD, "success"),
+    ] {
+        assert_eq!(login(user, mechanism, password).await?, expected, "{user} {mechanism}");
+    }
+    rename("hidden", "credential");
+    let data = lab.data.display().to_string();
+    let passwd = ["--data-dir", &data, "user", "passwd", "bob@localhost", "--password-stdin"];
+    assert!(crate::harness::process::run(&passwd, "other").ok);
+    rename("credential", "hidden");
+    assert_eq!(login("alice", "SCRAM-SHA-1", PASSWORD).await?, "temporary-auth-failure");
     Ok(())
 }
 

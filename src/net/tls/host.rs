@@ -5,9 +5,9 @@ use super::facts::{Facts, ascii};
 use super::{HostCertificate, HostInfo, MinVersion, Source, pair};
 use crate::base::time::stamp;
 use crate::net::local_ca::{self, LocalCa};
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
+use rustls::{CipherSuite, ServerConfig};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,9 @@ pub(super) struct Host {
     pub(super) domain: String,
     /// In the form of SNI.
     pub(super) name: String,
-    pub(super) config: Arc<ServerConfig>,
+    config: Arc<ServerConfig>,
+    /// The same for those whose own order of cipher suites is followed.
+    config_in_their_order: Arc<ServerConfig>,
     pub(super) facts: Facts,
     /// Equal chains have equal public keys, so this alone tells whether a reload changes anything.
     pub(super) chain: Vec<CertificateDer<'static>>,
@@ -50,14 +52,28 @@ impl Host {
         let chain = pair.certified.cert.clone();
         let config = pair::server_config(pair.certified, min_version, provider.clone())
             .map_err(|error| TlsProblem::Setup(error.to_string()).at(&stamp.chain_file))?;
+        let mut in_their_order = config.clone();
+        in_their_order.ignore_client_order = false;
         Ok(Self {
             domain: host.domain.clone(),
             name: ascii(&host.domain),
             config: Arc::new(config),
+            config_in_their_order: Arc::new(in_their_order),
             facts: pair.facts,
             chain,
             stamp,
         })
+    }
+
+    /// The configuration for a client that offers these. One that likes ChaCha20 best most likely lacks
+    /// instructions for AES, and has a battery: it gets it. To all others the suites are equal.
+    pub(super) fn config_for(&self, offered: &[CipherSuite]) -> Arc<ServerConfig> {
+        let known = &self.config.crypto_provider().cipher_suites;
+        let first = offered.iter().find(|offer| known.iter().any(|suite| suite.suite() == **offer));
+        match first.and_then(|suite| suite.as_str()) {
+            Some(name) if name.contains("CHACHA20") => self.config_in_their_order.clone(),
+            _ => self.config.clone(),
+        }
     }
 
     pub(super) fn warnings(&self, now: SystemTime) -> Vec<String> {

@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use facts::ascii;
 use host::{Host, Stamp};
 use rustls::ServerConnection;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
 use rustls::server::Acceptor;
 use std::io;
 use std::path::PathBuf;
@@ -173,7 +173,7 @@ impl Tls {
         if settings.hosts.is_empty() {
             return Err(TlsProblem::NoHosts.at(&settings.data_dir));
         }
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(pair::provider());
         let ca = match settings.hosts.iter().any(|host| host.source == Source::Local) {
             true => Some(LocalCa::open(&settings.data_dir, now, provider.clone())?),
             false => None,
@@ -203,7 +203,8 @@ impl Tls {
         let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
         let sni = start.client_hello().server_name().map(str::to_owned);
         let host = self.choose(sni.as_deref(), kind)?;
-        let stream = start.into_stream(host.config.clone()).await?;
+        let config = host.config_for(start.client_hello().cipher_suites());
+        let stream = start.into_stream(config).await?;
         let (_, conn) = stream.get_ref();
         Ok(Accepted {
             bindings: channel_bindings(conn, host.facts.end_point.as_deref()),

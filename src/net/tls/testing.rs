@@ -3,7 +3,7 @@
 use super::{Accepted, HostCertificate, Kind, MinVersion, Source, Tls, TlsSettings};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
@@ -68,7 +68,15 @@ pub(crate) fn keys_of(chain: &str, key: &str) -> CertifiedKey {
 
 /// A client that takes any certificate, so that a test can look at it.
 pub(crate) fn client(version: &'static SupportedProtocolVersion) -> ClientConfig {
-    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    client_of(version, aws_lc_rs::default_provider())
+}
+
+/// The same with another provider than the usual one.
+pub(crate) fn client_of(
+    version: &'static SupportedProtocolVersion,
+    provider: CryptoProvider,
+) -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[version])
         .unwrap()
         .dangerous()

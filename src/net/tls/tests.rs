@@ -1,7 +1,8 @@
 //! Real handshakes against [`Tls`], over pipes in memory.
 
-use super::testing::{Authority, client, handshake, put, settings};
+use super::testing::{Authority, client, client_of, handshake, put, settings};
 use super::*;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, ClientConfig, HandshakeKind};
@@ -76,6 +77,29 @@ async fn both_versions_connect_and_bind_alike_at_both_ends() {
             assert_eq!(server.sni.as_deref(), Some("a.example"));
             assert_bindings_agree(&server, &client);
             assert_talks(&mut server, &mut client).await;
+        }
+    }
+}
+
+/// Ours is the order of suites, but for who likes ChaCha20 best.
+#[tokio::test]
+async fn the_cheapest_suite_is_chosen() {
+    let (_folder, _, tls) = two_hosts();
+    for version in [&TLS13, &TLS12] {
+        for (favourite, chosen) in
+            [("AES_256", "AES_128_GCM_SHA256"), ("AES_128", "AES_128"), ("CHACHA20", "CHACHA20")]
+        {
+            let mut provider = aws_lc_rs::default_provider();
+            let liked = |name: &str| !name.contains(favourite);
+            provider.cipher_suites.sort_by_key(|suite| liked(suite.suite().as_str().unwrap()));
+            let config = Arc::new(client_of(version, provider));
+            // Once in full, and once resumed.
+            for _ in 0..2 {
+                let (mut server, mut client) = connect(&tls, NO_TO, &config, "a.example").await;
+                assert!(server.cipher.contains(chosen), "{favourite}: {}", server.cipher);
+                assert_bindings_agree(&server, &client);
+                assert_talks(&mut server, &mut client).await;
+            }
         }
     }
 }

@@ -62,12 +62,7 @@ impl C2s {
             let why = StanzaError::bad_request().text("an iq needs an id");
             return self.bound(Err(why), rng);
         }
-        let wanted = {
-            let view = element.view();
-            let bind = view.root().child(ns::BIND, "bind");
-            bind.and_then(|bind| bind.child(ns::BIND, "resource"))
-                .map(|resource| resource.text().to_owned())
-        };
+        let wanted = wanted(&element);
         self.state = State::Bound(element);
         Outputs::from_iter([Output::Bind(wanted.filter(|wanted| !wanted.is_empty()))])
     }
@@ -110,5 +105,58 @@ impl C2s {
     }
 }
 
+/// The resource that is asked for (RFC 6120 §7.7.1). As most clients write it, it is read without a view.
+fn wanted(request: &Element) -> Option<String> {
+    if let Some(plain) = plain_resource(request.as_str()) {
+        return Some(plain.to_owned());
+    }
+    let view = request.view();
+    let bind = view.root().child(ns::BIND, "bind")?;
+    Some(bind.child(ns::BIND, "resource")?.text().to_owned())
+}
+
+fn plain_resource(request: &str) -> Option<&str> {
+    let (before, bind) = request.split_once("<bind xmlns=")?;
+    let bind = bind.get(1..)?.strip_prefix(ns::BIND)?.get(1..)?;
+    let resource = bind.strip_prefix("><resource>")?;
+    let resource = resource.strip_suffix("</resource></bind></iq>")?;
+    // The one payload, and nothing in the text that stands for something else.
+    let only = !before.get(1..)?.contains('<');
+    (only && !resource.contains(['<', '>', '&', '\r'])).then_some(resource)
+}
+
 /// RFC 6120 §7.7.3: at least 5 and no more than 10.
 const BIND_RETRIES_MAX: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::gate::{self, Rules};
+
+    #[test]
+    fn the_plain_way_reads_what_the_view_reads() {
+        let rules =
+            Rules { content_ns: ns::CLIENT, depth_max: 9, attributes_max: 9, children_max: 9 };
+        let bind = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>";
+        for (inner, plain, expected) in [
+            (format!("{bind}<resource>r</resource></bind>"), true, Some("r")),
+            (format!("{bind}<resource></resource></bind>"), true, Some("")),
+            (bind.replace('\'', "\"") + "<resource>r s</resource></bind>", true, Some("r s")),
+            (format!("{bind}<resource>&lt;</resource></bind>"), false, Some("<")),
+            (format!("{bind}<resource>a>b</resource></bind>"), false, Some("a>b")),
+            (format!("{bind}<resource><![CDATA[r]]></resource></bind>"), false, Some("r")),
+            (format!("{bind}<x/><resource>r</resource></bind>"), false, Some("r")),
+            (format!("{bind}<resource>r</resource></bind><y/>"), false, Some("r")),
+            (format!("{bind}<resource>r</resource>{bind}</bind></bind>"), false, Some("r")),
+            (format!("{bind}<resource>r</resource> </bind>"), false, Some("r")),
+            (format!("{bind}<resource xmlns='x'>r</resource></bind>"), false, None),
+            (format!("{bind}</bind>"), false, None),
+            (format!("<y/>{bind}<resource>r</resource></bind>"), false, Some("r")),
+        ] {
+            let text = format!("<iq type='set' id='b'>{inner}</iq>");
+            let element = gate::check(text.clone().into(), &rules).unwrap();
+            assert_eq!(wanted(&element).as_deref(), expected, "{text}");
+            assert_eq!(plain_resource(&text).is_some(), plain, "{text}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! The driver feeds [`Input`]s one at a time and performs the [`Output`]s in order before it feeds
 //! the next. A stream that is bound leaves this machine.
 
+mod auth;
 mod bind;
 
 use std::sync::Arc;
@@ -14,8 +15,7 @@ use super::error::{StreamError, StreamFailure};
 use super::features;
 use super::open::{self, Opened};
 use super::sasl::{
-    ChannelBindings, Exchange, Identity, Mechanism, Offer, SaslFailure, Step, Work, WorkDone,
-    decode_payload, encode_challenge, encode_success,
+    ChannelBindings, Exchange, Identity, Mechanism, Offer, SaslFailure, Work, WorkDone,
 };
 use crate::base::credential::{HashName, ScramKeys};
 use crate::base::id::{self, Rng};
@@ -307,174 +307,6 @@ impl C2s {
         self.state = State::Securing;
         let mut outputs = write(format!("<proceed xmlns='{}'/>", ns::TLS));
         outputs.push(Output::StartTls);
-        outputs
-    }
-
-    fn auth(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
-        if !matches!(self.state, State::Offered(_) | State::Authenticating(..)) {
-            return self.close(Some(StreamError::NotAuthorized.into()), rng);
-        }
-        let offer = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Offered(offer) => offer,
-            // RFC 6120 §6.4.2: a second <auth/> drops the attempt under way, which counts: each
-            // one costs a look into the store.
-            State::Authenticating(offer, _) => {
-                self.attempts += 1;
-                offer
-            }
-            _ => return Outputs::new(),
-        };
-        self.asked = None;
-        if self.attempts >= self.policy.limits.auth_attempts_max {
-            self.state = State::Offered(offer);
-            return self.sasl_failure(SaslFailure::MalformedRequest);
-        }
-        let mechanism = element.attr("mechanism").unwrap_or_default();
-        let lacks_tls = Mechanism::parse(&mechanism).is_some_and(|named| self.lacks_tls(named));
-        if lacks_tls || (offer.mechanisms.is_empty() && !self.secured) {
-            self.state = State::Offered(offer);
-            return self.sasl_failure(SaslFailure::EncryptionRequired);
-        }
-        let initial = match decode_payload(element.view().root().text()) {
-            Ok(initial) => initial,
-            Err(failure) => {
-                self.state = State::Offered(offer);
-                return self.sasl_failure(failure);
-            }
-        };
-        let (exchange, step) = Exchange::start(
-            &offer,
-            self.host.as_deref().unwrap_or_default(),
-            &mechanism,
-            initial.as_deref(),
-            rng,
-            &self.policy.secret,
-            self.policy.iterations,
-        );
-        self.state = State::Authenticating(offer, Box::new(exchange));
-        self.step(step)
-    }
-
-    fn response(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
-        if !matches!(self.state, State::Authenticating(..)) {
-            return self.close(Some(StreamError::NotAuthorized.into()), rng);
-        }
-        match decode_payload(element.view().root().text()) {
-            Ok(payload) => {
-                let payload = payload.unwrap_or_default();
-                self.exchange(|exchange| exchange.respond(&payload))
-            }
-            Err(failure) => self.attempt_failed(failure),
-        }
-    }
-
-    fn abort(&mut self, rng: &mut dyn Rng) -> Outputs {
-        match self.state {
-            // RFC 6120 §6.4.4
-            State::Authenticating(..) | State::Offered(_) => {
-                self.attempt_failed(SaslFailure::Aborted)
-            }
-            _ => self.close(Some(StreamError::NotAuthorized.into()), rng),
-        }
-    }
-
-    fn exchange(&mut self, go: impl FnOnce(&mut Exchange) -> Step) -> Outputs {
-        match &mut self.state {
-            State::Authenticating(_, exchange) => {
-                let step = go(exchange);
-                self.step(step)
-            }
-            _ => Outputs::new(),
-        }
-    }
-
-    fn step(&mut self, step: Step) -> Outputs {
-        let one = |output| Outputs::from_iter([output]);
-        match step {
-            Step::Challenge(data) => write(format!(
-                "<challenge xmlns='{}'>{}</challenge>",
-                ns::SASL,
-                encode_challenge(&data)
-            )),
-            Step::NeedKeys { localpart, hash } => {
-                self.asked = Some(localpart.clone());
-                one(Output::Keys { localpart, hash, or_other: false })
-            }
-            Step::NeedAnyKeys { localpart, prefer } => {
-                self.asked = Some(localpart.clone());
-                one(Output::Keys { localpart, hash: prefer, or_other: true })
-            }
-            Step::Work(work) => one(Output::Work(work)),
-            Step::Success { who, data } => {
-                let State::Authenticating(offer, _) =
-                    std::mem::replace(&mut self.state, State::Ended)
-                else {
-                    return Outputs::new();
-                };
-                self.state = State::Admitting(offer, data);
-                one(Output::Admit(who))
-            }
-            Step::Failure(failure) => self.attempt_failed(failure),
-        }
-    }
-
-    fn admitted(&mut self, admitted: Result<BareJid, SaslFailure>, rng: &mut dyn Rng) -> Outputs {
-        let State::Admitting(offer, data) = std::mem::replace(&mut self.state, State::Ended) else {
-            return Outputs::new();
-        };
-        match admitted {
-            // RFC 6120 §6.4.6: a header under TLS must not have been in another's name.
-            Ok(account) if self.secured && self.greets_another(&account) => {
-                self.state = State::Offered(offer);
-                self.close(Some(StreamError::InvalidFrom.into()), rng)
-            }
-            Ok(account) => {
-                self.account = Some(account);
-                let data = encode_success(data.as_deref());
-                let mut outputs = write(format!("<success xmlns='{}'>{data}</success>", ns::SASL));
-                outputs.extend(self.restart(None));
-                outputs.push(Output::Authenticated);
-                outputs
-            }
-            Err(failure) => {
-                self.state = State::Offered(offer);
-                self.attempt_failed(failure)
-            }
-        }
-    }
-
-    fn greets_another(&self, account: &BareJid) -> bool {
-        self.greets.as_ref().is_some_and(|from| from.bare_str() != account.as_str())
-    }
-
-    fn attempt_failed(&mut self, failure: SaslFailure) -> Outputs {
-        self.state = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Authenticating(offer, _) => State::Offered(offer),
-            other => other,
-        };
-        self.sasl_failure(failure)
-    }
-
-    /// RFC 6120 §6.4.5: the client may try again, but not for ever.
-    fn sasl_failure(&mut self, failure: SaslFailure) -> Outputs {
-        self.attempts += 1;
-        let condition = failure.condition();
-        let mut text = format!("<failure xmlns='{}'><{condition}/></failure>", ns::SASL);
-        let mut outputs = Outputs::new();
-        // Our own trouble must not slow the client's next try down.
-        if failure != SaslFailure::TemporaryAuthFailure {
-            outputs.push(Output::Failed { localpart: self.asked.take() });
-        }
-        let over = self.attempts >= self.policy.limits.auth_attempts_max;
-        if over {
-            text.push_str(&StreamError::PolicyViolation.text("too many failed attempts").to_xml());
-            text.push_str(open::CLOSE);
-            self.state = State::Ended;
-        }
-        outputs.push(Output::Write(text.into()));
-        if over {
-            outputs.push(Output::End);
-        }
         outputs
     }
 

@@ -63,9 +63,10 @@ impl<S: ScramProvider> Scram<S> {
     fn first(&mut self, payload: &[u8]) -> Result<Response, MechanismError> {
         let text = utf8(payload)?;
         let first = ClientFirst::parse(text).ok_or(MechanismError::CannotDecodeInitialMessage)?;
-        let nonce = format!("{}{}", first.nonce, self.setup.server_nonce);
+        let nonce = [first.nonce, &self.setup.server_nonce].concat();
         let salt = base64(&self.setup.keys.salt);
-        let mut server_first = format!("r={nonce},s={salt},i={}", self.setup.keys.iterations);
+        let iterations = self.setup.keys.iterations.to_string();
+        let mut server_first = ["r=", &nonce, ",s=", &salt, ",i=", &iterations].concat();
         if let Some(hash) = &self.setup.downgrade_hash {
             server_first.push_str(",h=");
             server_first.push_str(hash);
@@ -74,7 +75,7 @@ impl<S: ScramProvider> Scram<S> {
             username: first.username,
             cbind_input: base64(&[first.gs2_header.as_bytes(), &self.setup.binding].concat()),
             nonce,
-            auth_message: format!("{},{server_first},", first.bare),
+            auth_message: [first.bare, ",", &server_first, ","].concat(),
         };
         Ok(Response::Proceed(server_first.into_bytes()))
     }
@@ -84,7 +85,7 @@ impl<S: ScramProvider> Scram<S> {
         let last = ClientFinal::parse(text).ok_or(MechanismError::CannotDecodeResponse)?;
         let proof = unbase64(last.proof).ok_or(MechanismError::CannotDecodeProof)?;
         let keys = &self.setup.keys;
-        let auth_message = format!("{}{}", expected.auth_message, last.without_proof);
+        let auth_message = [expected.auth_message, last.without_proof].concat();
         let client_signature = S::hmac(auth_message.as_bytes(), &keys.stored_key)?;
         let server_signature = S::hmac(auth_message.as_bytes(), &keys.server_key)?;
         let client_key: Vec<u8> = proof.iter().zip(&client_signature).map(|(p, s)| p ^ s).collect();
@@ -98,7 +99,7 @@ impl<S: ScramProvider> Scram<S> {
             self.setup.known,
         ];
         if good.iter().fold(true, |all, one| all & one) {
-            Ok(format!("v={}", base64(&server_signature)).into_bytes())
+            Ok(["v=", &base64(&server_signature)].concat().into_bytes())
         } else {
             Err(MechanismError::AuthenticationFailed)
         }

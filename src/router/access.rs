@@ -1,0 +1,92 @@
+//! What opens an account, remembered from one login to the next.
+
+use crate::base::credential::{HashName, ScramKeys};
+use crate::store::accounts::AccountId;
+use crate::stream::sasl::throttle::Key;
+
+/// The keys that an account's last login was checked against. Each time they are used they must be
+/// proved fresh ([`Access::is_fresh`]), so nobody needs to take them away.
+///
+/// How long an answer takes must not tell a stranger who has an account (RFC 5802 §9): keys at hand
+/// would answer sooner than the store, for an account that somebody uses. So they are given only to
+/// the address of the login that left them here; from there it is known already that it works. Everybody
+/// else waits for the store, whether there is such an account or not, and whatever is remembered.
+pub struct Access {
+    /// Whose.
+    pub account: AccountId,
+    /// Its epoch.
+    pub epoch: i64,
+    version: u64,
+    from: Key,
+    hash: HashName,
+    iterations: u32,
+    /// Of the salt; the two keys behind it are equally long.
+    salt: usize,
+    /// One allocation: this is part of what an idle session costs.
+    bytes: Box<[u8]>,
+}
+
+impl Access {
+    /// Of a login that succeeded from this address. The keys and the epoch were read when the store's
+    /// access version was `version`, or later.
+    pub fn new(account: AccountId, epoch: i64, version: u64, from: Key, keys: &ScramKeys) -> Self {
+        let bytes = [&*keys.salt, &*keys.stored_key, &*keys.server_key].concat().into();
+        let (hash, iterations, salt) = (keys.hash, keys.iterations, keys.salt.len());
+        Self { account, epoch, version, from, hash, iterations, salt, bytes }
+    }
+
+    /// Nothing that opens or shuts an account was changed since they were read.
+    pub fn is_fresh(&self, version: u64) -> bool {
+        self.version == version
+    }
+
+    /// The keys, for another login from the same address.
+    pub fn keys(&self, version: u64, from: &Key, hash: HashName) -> Option<ScramKeys> {
+        if !self.is_fresh(version) || self.from != *from || self.hash != hash {
+            return None;
+        }
+        let (salt, keys) = self.bytes.split_at_checked(self.salt)?;
+        let (stored_key, server_key) = keys.split_at_checked(keys.len() / 2)?;
+        Some(ScramKeys {
+            hash,
+            salt: salt.to_vec(),
+            iterations: self.iterations,
+            stored_key: stored_key.to_vec(),
+            server_key: server_key.to_vec(),
+        })
+    }
+}
+
+/// Nothing of the keys: see [`ScramKeys`].
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").field("account", &self.account).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+
+    #[test]
+    fn keys_are_for_the_same_address_until_anything_changes() {
+        let key = |last| Key::from(IpAddr::from([192, 0, 2, last]));
+        let keys = ScramKeys {
+            hash: HashName::Sha1,
+            salt: vec![1; 16],
+            iterations: 4096,
+            stored_key: vec![2; 20],
+            server_key: vec![3; 20],
+        };
+        let access = Access::new(AccountId(1), 7, 5, key(1), &keys);
+        assert!(access.keys(5, &key(1), HashName::Sha1) == Some(keys));
+        for (version, from, hash) in [
+            (6, key(1), HashName::Sha1),
+            (5, key(2), HashName::Sha1),
+            (5, key(1), HashName::Sha256),
+        ] {
+            assert!(access.keys(version, &from, hash).is_none());
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Who may have a stream: keys are looked up, and every login passes one gate.
+
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::negotiate::{Negotiation, now};
+use crate::base::credential::{HashName, ScramKeys};
+use crate::base::id::{self, OsRng};
+use crate::jid::BareJid;
+use crate::router::registry::{self, Access};
+use crate::stanza::StanzaError;
+use crate::store::accounts::{self, Account, AccountId};
+use crate::stream::c2s::Input;
+use crate::stream::sasl::throttle::{Key, Throttle};
+use crate::stream::sasl::{Identity, SaslFailure};
+
+/// An account as it was when its keys were looked up.
+pub(super) struct Asked {
+    bare: String,
+    id: AccountId,
+    epoch: i64,
+    disabled: bool,
+    /// The store's access version, taken before.
+    version: u64,
+    /// The keys; none if they were at hand in the registry.
+    keys: Option<ScramKeys>,
+}
+
+impl Negotiation {
+    /// Looks up keys, after the delay that earlier failures earned.
+    pub(super) async fn keys(&mut self, localpart: &str, hash: HashName, or_other: bool) -> Input {
+        let host = self.machine.host().unwrap_or_default().to_owned();
+        let bare = [localpart, "@", &host].concat();
+        let delay = {
+            let throttle = self.throttle();
+            if throttle.is_empty() {
+                Duration::ZERO
+            } else {
+                let (account, now) = (Key::Account(bare.as_str().into()), now());
+                throttle.delay(&account, now).max(throttle.delay(&Key::from(self.peer), now))
+            }
+        };
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        self.asked = None;
+        let router = &self.context.router;
+        // Taken before the read: a change that the read misses makes another version.
+        let version = router.store.access_version();
+        if let Some((id, epoch, keys)) = self.remembered(&bare, version, hash) {
+            // Nobody who was disabled has logged in since.
+            let asked = Asked { bare, id, epoch, disabled: false, version, keys: None };
+            self.asked = Some(Box::new(asked));
+            return Input::Keys(Some(keys));
+        }
+        let local = localpart.to_owned();
+        let read = router.store.read(move |tx| match or_other {
+            false => accounts::keys(tx, &local, &host, hash),
+            true => accounts::any_keys(tx, &local, &host, hash),
+        });
+        match read.await {
+            Ok(found) => Input::Keys(found.map(|(account, keys)| {
+                let Account { id, epoch, disabled, .. } = account;
+                let kept = Some(keys.clone());
+                self.asked =
+                    Some(Box::new(Asked { bare, id, epoch, disabled, version, keys: kept }));
+                keys
+            })),
+            Err(error) => {
+                tracing::error!(%error, "credentials could not be read");
+                // RFC 6120 §6.5.11
+                Input::Unknown
+            }
+        }
+    }
+
+    /// What the last login of this account from this address left (see [`Access`]).
+    fn remembered(
+        &self,
+        bare: &str,
+        version: u64,
+        hash: HashName,
+    ) -> Option<(AccountId, i64, ScramKeys)> {
+        let from = Key::from(self.peer);
+        self.context.router.registry.with(bare, |user| {
+            let access = user.access.as_ref()?;
+            let keys = access.keys(version, &from, hash)?;
+            let same = user.account == registry::Account::Stored(access.account);
+            same.then_some((access.account, access.epoch, keys))
+        })?
+    }
+
+    /// The one gate that every login passes, whatever proved who it is.
+    pub(super) async fn admit(&mut self, identity: Identity) -> Result<BareJid, SaslFailure> {
+        let host = self.machine.host().unwrap_or_default().to_owned();
+        let Identity::Account { localpart } = identity else {
+            let local = format!("anon-{}", id::random(&mut OsRng).to_lowercase());
+            let bare = BareJid::from_parts(Some(&local), &host)
+                .map_err(|_| SaslFailure::TemporaryAuthFailure)?;
+            self.account = Some((bare.clone(), None));
+            return Ok(bare);
+        };
+        let bare = BareJid::from_parts(Some(&localpart), &host)
+            .map_err(|_| SaslFailure::TemporaryAuthFailure)?;
+        let failed = |error: crate::store::StoreError| {
+            tracing::error!(%error, "an account could not be read");
+            SaslFailure::TemporaryAuthFailure
+        };
+        let router = &self.context.router;
+        router.load(&bare).await.map_err(failed)?;
+        let asked = self.asked.as_deref().filter(|asked| asked.bare == bare.as_str());
+        let asked = asked.ok_or(SaslFailure::NotAuthorized)?;
+        let (id, disabled, same) = if router.store.access_version() == asked.version {
+            (asked.id, asked.disabled, true)
+        } else {
+            let found = router.store.read(move |tx| accounts::find(tx, &localpart, &host));
+            let account = found.await.map_err(failed)?.ok_or(SaslFailure::NotAuthorized)?;
+            // Else the password was changed, or the account made anew, since its keys were looked up.
+            let same = (account.id, account.epoch) == (asked.id, asked.epoch);
+            (account.id, account.disabled, same)
+        };
+        if disabled {
+            return Err(SaslFailure::AccountDisabled);
+        }
+        if !same {
+            return Err(SaslFailure::NotAuthorized);
+        }
+        self.remember(&bare);
+        self.throttle().succeeded(&Key::Account(bare.as_str().into()));
+        self.account = Some((bare.clone(), Some(id)));
+        Ok(bare)
+    }
+
+    /// The account's next login from this address need not ask the store.
+    fn remember(&self, bare: &BareJid) {
+        let Some(asked) = self.asked.as_deref() else { return };
+        let Some(keys) = &asked.keys else { return };
+        let from = Key::from(self.peer);
+        let access = Box::new(Access::new(asked.id, asked.epoch, asked.version, from, keys));
+        self.context.router.registry.with(bare.as_str(), |user| user.access = Some(access));
+    }
+
+    pub(super) fn failed(&mut self, localpart: Option<&str>) {
+        let host = self.machine.host().unwrap_or_default();
+        tracing::info!(peer = %self.peer, host, "failed login");
+        let account = localpart.map(|local| Key::Account(format!("{local}@{host}").into()));
+        let now = now();
+        let mut throttle = self.throttle();
+        throttle.failed(&Key::from(self.peer), now);
+        if let Some(account) = account {
+            throttle.failed(&account, now);
+        }
+    }
+
+    /// Whether what the stream logged in with still opens the account. Looked up when it is among
+    /// the account's sessions: whoever shuts the account later finds it there and ends it, for the
+    /// access version rises before that.
+    pub(super) async fn still_welcome(&mut self) -> Result<(), StanzaError> {
+        let (Some((_, Some(_))), Some(asked)) = (&self.account, self.asked.as_deref()) else {
+            return Ok(());
+        };
+        let store = &self.context.router.store;
+        if store.access_version() == asked.version {
+            return Ok(());
+        }
+        let (id, epoch) = (asked.id, asked.epoch);
+        let account = store.read(move |tx| accounts::get(tx, id)).await?;
+        let same = account.is_some_and(|account| account.epoch == epoch && !account.disabled);
+        if same { Ok(()) } else { Err(StanzaError::not_authorized()) }
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        self.context.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

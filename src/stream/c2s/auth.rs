@@ -1,0 +1,235 @@
+//! Authentication of a stream (RFC 6120 §6): what drives one [`Exchange`] after another.
+
+use std::borrow::Cow;
+
+use super::{C2s, Output, Outputs, State, write};
+use crate::base::id::Rng;
+use crate::jid::BareJid;
+use crate::stream::error::StreamError;
+use crate::stream::open;
+use crate::stream::sasl::{
+    Exchange, Mechanism, SaslFailure, Step, decode_payload, encode_challenge, encode_success,
+};
+use crate::xml::element::Element;
+use crate::xml::ns;
+
+impl C2s {
+    pub(super) fn auth(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
+        if !matches!(self.state, State::Offered(_) | State::Authenticating(..)) {
+            return self.close(Some(StreamError::NotAuthorized.into()), rng);
+        }
+        let offer = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Offered(offer) => offer,
+            // RFC 6120 §6.4.2: a second <auth/> drops the attempt under way, which counts: each
+            // one costs a look into the store.
+            State::Authenticating(offer, _) => {
+                self.attempts += 1;
+                offer
+            }
+            _ => return Outputs::new(),
+        };
+        self.asked = None;
+        if self.attempts >= self.policy.limits.auth_attempts_max {
+            self.state = State::Offered(offer);
+            return self.sasl_failure(SaslFailure::MalformedRequest);
+        }
+        let mechanism = element.attr("mechanism").unwrap_or_default();
+        let lacks_tls = Mechanism::parse(&mechanism).is_some_and(|named| self.lacks_tls(named));
+        if lacks_tls || (offer.mechanisms.is_empty() && !self.secured) {
+            self.state = State::Offered(offer);
+            return self.sasl_failure(SaslFailure::EncryptionRequired);
+        }
+        let initial = match decode_payload(&text_of(element)) {
+            Ok(initial) => initial,
+            Err(failure) => {
+                self.state = State::Offered(offer);
+                return self.sasl_failure(failure);
+            }
+        };
+        let (exchange, step) = Exchange::start(
+            &offer,
+            self.host.as_deref().unwrap_or_default(),
+            &mechanism,
+            initial.as_deref(),
+            rng,
+            &self.policy.secret,
+            self.policy.iterations,
+        );
+        self.state = State::Authenticating(offer, Box::new(exchange));
+        self.step(step)
+    }
+
+    pub(super) fn response(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
+        if !matches!(self.state, State::Authenticating(..)) {
+            return self.close(Some(StreamError::NotAuthorized.into()), rng);
+        }
+        match decode_payload(&text_of(element)) {
+            Ok(payload) => {
+                let payload = payload.unwrap_or_default();
+                self.exchange(|exchange| exchange.respond(&payload))
+            }
+            Err(failure) => self.attempt_failed(failure),
+        }
+    }
+
+    pub(super) fn abort(&mut self, rng: &mut dyn Rng) -> Outputs {
+        match self.state {
+            // RFC 6120 §6.4.4
+            State::Authenticating(..) | State::Offered(_) => {
+                self.attempt_failed(SaslFailure::Aborted)
+            }
+            _ => self.close(Some(StreamError::NotAuthorized.into()), rng),
+        }
+    }
+
+    pub(super) fn exchange(&mut self, go: impl FnOnce(&mut Exchange) -> Step) -> Outputs {
+        match &mut self.state {
+            State::Authenticating(_, exchange) => {
+                let step = go(exchange);
+                self.step(step)
+            }
+            _ => Outputs::new(),
+        }
+    }
+
+    fn step(&mut self, step: Step) -> Outputs {
+        let one = |output| Outputs::from_iter([output]);
+        match step {
+            Step::Challenge(data) => {
+                let data = encode_challenge(&data);
+                write(["<challenge xmlns='", ns::SASL, "'>", &data, "</challenge>"].concat())
+            }
+            Step::NeedKeys { localpart, hash } => {
+                self.asked = Some(localpart.clone());
+                one(Output::Keys { localpart, hash, or_other: false })
+            }
+            Step::NeedAnyKeys { localpart, prefer } => {
+                self.asked = Some(localpart.clone());
+                one(Output::Keys { localpart, hash: prefer, or_other: true })
+            }
+            Step::Work(work) => one(Output::Work(work)),
+            Step::Success { who, data } => {
+                let State::Authenticating(offer, _) =
+                    std::mem::replace(&mut self.state, State::Ended)
+                else {
+                    return Outputs::new();
+                };
+                self.state = State::Admitting(offer, data);
+                one(Output::Admit(who))
+            }
+            Step::Failure(failure) => self.attempt_failed(failure),
+        }
+    }
+
+    pub(super) fn admitted(
+        &mut self,
+        admitted: Result<BareJid, SaslFailure>,
+        rng: &mut dyn Rng,
+    ) -> Outputs {
+        let State::Admitting(offer, data) = std::mem::replace(&mut self.state, State::Ended) else {
+            return Outputs::new();
+        };
+        match admitted {
+            // RFC 6120 §6.4.6: a header under TLS must not have been in another's name.
+            Ok(account) if self.secured && self.greets_another(&account) => {
+                self.state = State::Offered(offer);
+                self.close(Some(StreamError::InvalidFrom.into()), rng)
+            }
+            Ok(account) => {
+                self.account = Some(account);
+                let data = encode_success(data.as_deref());
+                let mut outputs = write(format!("<success xmlns='{}'>{data}</success>", ns::SASL));
+                outputs.extend(self.restart(None));
+                outputs.push(Output::Authenticated);
+                outputs
+            }
+            Err(failure) => {
+                self.state = State::Offered(offer);
+                self.attempt_failed(failure)
+            }
+        }
+    }
+
+    fn greets_another(&self, account: &BareJid) -> bool {
+        self.greets.as_ref().is_some_and(|from| from.bare_str() != account.as_str())
+    }
+
+    pub(super) fn attempt_failed(&mut self, failure: SaslFailure) -> Outputs {
+        self.state = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Authenticating(offer, _) => State::Offered(offer),
+            other => other,
+        };
+        self.sasl_failure(failure)
+    }
+
+    /// RFC 6120 §6.4.5: the client may try again, but not for ever.
+    fn sasl_failure(&mut self, failure: SaslFailure) -> Outputs {
+        self.attempts += 1;
+        let condition = failure.condition();
+        let mut text = format!("<failure xmlns='{}'><{condition}/></failure>", ns::SASL);
+        let mut outputs = Outputs::new();
+        // Our own trouble must not slow the client's next try down.
+        if failure != SaslFailure::TemporaryAuthFailure {
+            outputs.push(Output::Failed { localpart: self.asked.take() });
+        }
+        let over = self.attempts >= self.policy.limits.auth_attempts_max;
+        if over {
+            text.push_str(&StreamError::PolicyViolation.text("too many failed attempts").to_xml());
+            text.push_str(open::CLOSE);
+            self.state = State::Ended;
+        }
+        outputs.push(Output::Write(text.into()));
+        if over {
+            outputs.push(Output::End);
+        }
+        outputs
+    }
+}
+
+/// The character data of an element. The payloads of SASL, as everybody sends them, are read without
+/// a view: one tag, and nothing in the text that stands for something else.
+fn text_of(element: &Element) -> Cow<'_, str> {
+    let raw = element.as_str();
+    let plain = raw.rsplit_once("</").and_then(|(head, _)| {
+        let (tag, text) = head.split_once('>')?;
+        let plain = !tag.ends_with('/') && !text.contains(['<', '>', '&', '\r']);
+        plain.then_some(text)
+    });
+    match plain {
+        Some(text) => Cow::Borrowed(text),
+        None => Cow::Owned(element.view().root().text().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::gate::{self, Rules};
+
+    #[test]
+    fn the_text_of_an_element_is_what_the_view_says() {
+        let rules =
+            Rules { content_ns: ns::CLIENT, depth_max: 9, attributes_max: 9, children_max: 9 };
+        for (inner, plain) in [
+            ("", true),
+            ("=", true),
+            ("YQ==", true),
+            (" a\nb ", true),
+            ("a>b", false),
+            ("&#97;", false),
+            ("<![CDATA[a>b]]>", false),
+            ("a<b/>c", false),
+            ("a\r\nb", false),
+        ] {
+            for open in ["<r>", "<r >", "<r a='x>y'>", "<r a='/'>"] {
+                let element = gate::check(format!("{open}{inner}</r>").into(), &rules).unwrap();
+                let text = text_of(&element);
+                assert_eq!(text, element.view().root().text(), "{open}{inner}");
+                let borrowed = plain && !open.contains("x>y");
+                assert_eq!(matches!(text, Cow::Borrowed(_)), borrowed, "{open}{inner}");
+            }
+        }
+        let element = gate::check("<r/>".into(), &rules).unwrap();
+        assert_eq!(text_of(&element), "");
+    }
+}
