@@ -114,11 +114,9 @@ impl Session {
                 let answer = answer.await;
                 // To a client without XEP-0198 an answer says that all before it arrived: so the
                 // messages before it are durable first (promise.md 1).
-                if let Some(earlier) = earlier {
-                    if earlier.has_predecessors() {
-                        router.begin_idle();
-                        earlier.predecessors().await;
-                    }
+                if let Some(earlier) = earlier.filter(Ticket::has_predecessors) {
+                    router.begin_idle();
+                    earlier.predecessors().await;
                 }
                 Outcome::Reply(iq, answer)
             });
