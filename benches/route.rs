@@ -98,7 +98,7 @@ impl Bench {
         }
         origin.finish();
         let taken = black_box(self.outbox.take(usize::MAX, usize::MAX));
-        taken.batch.first().and_then(|item| item.owed)
+        taken.batch.front().and_then(|item| item.owed)
     }
 }
 
