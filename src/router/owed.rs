@@ -18,8 +18,8 @@ pub struct Owed {
     held_bytes: usize,
     /// The highest row of the archive that was confirmed.
     top: i64,
-    /// What the store does not know yet.
-    unsaved: Settled,
+    /// What the store does not know yet; none most of the time.
+    unsaved: Option<Box<Settled>>,
     saving: bool,
 }
 
@@ -62,7 +62,7 @@ impl Owed {
 
     /// Nothing is known that a look into the store would not tell: the entry may be forgotten.
     pub fn is_settled(&self) -> bool {
-        self.held == 0 && !self.saving && self.unsaved.is_empty()
+        self.held == 0 && !self.saving && self.unsaved.is_none()
     }
 
     /// Room for one more message: `held` by a session, or waiting for one. What sessions hold is
@@ -132,14 +132,14 @@ impl Owed {
         let Some(row) = self.remove(seq) else { return };
         match row.place {
             Place::Mailbox if !stored => {}
-            Place::Mailbox => self.unsaved.deleted.push(seq),
+            Place::Mailbox => self.unsaved().deleted.push(seq),
             Place::Archive => {
                 if row.listed {
-                    self.unsaved.unlisted.push(seq);
+                    self.unsaved().unlisted.push(seq);
                 }
                 if seq > self.top {
                     self.top = seq;
-                    self.unsaved.mark = Some(seq);
+                    self.unsaved().mark = Some(seq);
                 }
             }
         }
@@ -147,11 +147,11 @@ impl Owed {
 
     /// What the store must learn; nothing while it is learning, see [`Owed::saved`].
     pub fn save(&mut self) -> Option<Settled> {
-        if self.saving || self.unsaved.is_empty() {
+        if self.saving {
             return None;
         }
+        let mut settled = *self.unsaved.take()?;
         self.saving = true;
-        let mut settled = std::mem::take(&mut self.unsaved);
         if let Some(mark) = settled.mark {
             let passed = self.rows.range_mut(..=mark);
             let owed = passed.filter(|(_, row)| row.place == Place::Archive && !row.listed);
@@ -174,15 +174,16 @@ impl Owed {
                 row.listed = false;
             }
         }
-        self.unsaved.mark = self.unsaved.mark.max(settled.mark);
-        self.unsaved.unlisted.extend(settled.unlisted);
-        self.unsaved.deleted.extend(settled.deleted);
+        let unsaved = self.unsaved();
+        unsaved.mark = unsaved.mark.max(settled.mark);
+        unsaved.unlisted.extend(settled.unlisted);
+        unsaved.deleted.extend(settled.deleted);
     }
 
     /// The row was never committed.
     pub fn failed(&mut self, seq: i64) {
         if self.remove(seq).is_some_and(|row| row.listed) {
-            self.unsaved.unlisted.push(seq);
+            self.unsaved().unlisted.push(seq);
         }
     }
 
@@ -212,6 +213,10 @@ impl Owed {
         for seq in held {
             self.release(seq, session);
         }
+    }
+
+    fn unsaved(&mut self) -> &mut Settled {
+        self.unsaved.get_or_insert_default()
     }
 
     fn remove(&mut self, seq: i64) -> Option<Row> {
