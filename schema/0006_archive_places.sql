@@ -30,7 +30,8 @@ INSERT INTO archive_with (account, peer, seq, resource)
 
 DROP INDEX archive_peer;
 
--- One row: up to where the two name the rows of archive.
+-- One row: up to where the two name the rows of archive. Whoever adds a row below it names it at once;
+-- next_seq starts above it, whatever the clock says.
 CREATE TABLE archive_placed (
     seq {{int}} NOT NULL PRIMARY KEY
 ) {{strict}};

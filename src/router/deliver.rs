@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::append::{Append, Received, Sent};
 use super::hop::Hop;
-use super::idle::Untaken;
+use super::idle::{Idler, Untaken};
 use super::outbox::{Level, Outbox, Outgoing};
 use super::registry::{Account, Resource, User};
 use super::rules::{self, Decision, Kind, Target};
@@ -194,17 +194,18 @@ fn plan(
     // Nobody asks for the row of a message that is with its addressee and goes into no archive, unless
     // it is not confirmed soon.
     let idles = !archived && !targets.is_empty() && job.sent.is_none() && origin.may_idle();
+    let room = idles.then(|| router.registry.broom.room(bytes)).flatten();
     let mut untaken = Untaken::default();
-    let seq = match idles {
-        true => {
+    let seq = match room {
+        Some(room) => {
             let seq = router.store.next_seq();
             job.number(&mut || seq);
-            if !user.idle.push(seq, Box::new(job)) {
+            if !user.idle.push(seq, Idler { row: Box::new(job), room }) {
                 untaken = user.idle.begin(&router.store);
             }
             seq
         }
-        false => match queue(router, job) {
+        None => match queue(router, job) {
             Ok(seq) => seq,
             Err(error) => return Plan::Routed(Routed::Bounce(error.into())),
         },

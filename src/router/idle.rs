@@ -7,7 +7,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -15,6 +16,7 @@ use tokio::time::sleep;
 
 use super::Router;
 use super::append::Append;
+use super::registry::{Registry, Shard};
 use crate::store::{Job, Store, StoreError};
 
 /// One account's, oldest first. Costs a word while there are none.
@@ -24,34 +26,37 @@ pub struct Idle(Option<Box<Waiting>>);
 #[derive(Default)]
 struct Waiting {
     /// By places, which rise; none where it was taken back.
-    rows: VecDeque<(i64, Option<Box<Append>>)>,
-    bytes: usize,
+    rows: VecDeque<(i64, Option<Idler>)>,
     /// The last place that the last sweep saw.
     seen: i64,
     /// The registry knows that the account has some.
     listed: bool,
 }
 
+/// A row that idles, and the room that it takes up.
+pub(super) struct Idler {
+    pub row: Box<Append>,
+    pub room: Room,
+}
+
 /// Rows that the store did not take, and why: to be settled when no lock is held.
 #[derive(Default)]
 #[must_use]
-pub struct Untaken(Vec<(Box<dyn Job>, StoreError)>);
+pub struct Untaken(Vec<(Box<Append>, StoreError)>);
 
 impl Idle {
     /// Adds a row. False when there are as many as there may be: [`Idle::begin`] them.
-    pub(super) fn push(&mut self, place: i64, row: Box<Append>) -> bool {
+    pub(super) fn push(&mut self, place: i64, row: Idler) -> bool {
         let waiting = self.0.get_or_insert_default();
-        waiting.bytes += row.bytes();
         waiting.rows.push_back((place, Some(row)));
-        waiting.rows.len() < ROWS_MAX && waiting.bytes < BYTES_MAX
+        waiting.rows.len() < ROWS_MAX
     }
 
     /// Takes a row back: it need not be written.
-    pub(super) fn cancel(&mut self, place: i64) -> Option<Box<Append>> {
+    pub(super) fn cancel(&mut self, place: i64) -> Option<Idler> {
         let waiting = self.0.as_mut()?;
         let at = waiting.rows.binary_search_by_key(&place, |(place, _)| *place).ok()?;
         let row = waiting.rows.get_mut(at)?.1.take()?;
-        waiting.bytes = waiting.bytes.saturating_sub(row.bytes());
         while waiting.rows.front().is_some_and(|(_, row)| row.is_none()) {
             waiting.rows.pop_front();
         }
@@ -74,11 +79,16 @@ impl Idle {
     fn begin_to(&mut self, last: i64, store: &Store) -> Untaken {
         let mut untaken = Vec::new();
         let Some(waiting) = &mut self.0 else { return Untaken(untaken) };
-        while let Some((_, row)) = waiting.rows.pop_front_if(|(place, _)| *place <= last) {
-            let Some(row) = row else { continue };
-            waiting.bytes = waiting.bytes.saturating_sub(row.bytes());
-            if let Err(refused) = store.submit_or_return(row) {
-                untaken.push(refused);
+        while let Some((place, row)) = waiting.rows.pop_front_if(|(place, _)| *place <= last) {
+            let Some(Idler { row, room }) = row else { continue };
+            match store.submit_or_return(row) {
+                Ok(()) => {}
+                // What is delivered is not taken back for a disk that is slow: the next sweep tries again.
+                Err((row, StoreError::QueueFull)) => {
+                    waiting.rows.push_front((place, Some(Idler { row, room })));
+                    break;
+                }
+                Err((row, error)) => untaken.push((row, error)),
             }
         }
         Untaken(untaken)
@@ -129,14 +139,66 @@ impl Untaken {
 pub struct Broom {
     sweeping: AtomicBool,
     wanted: Notify,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// Room for the bytes of one idle row, free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Room {
+    all: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Broom {
+    /// Room for one more idle row, if the whole server has some left.
+    pub(super) fn room(&self, bytes: usize) -> Option<Room> {
+        let bytes = bytes + ROW_COST;
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let room = Room { all: self.bytes.clone(), bytes };
+        (before + bytes <= BYTES_MAX).then_some(room)
+    }
+
     /// A row waits. Called with the lock held under which it came.
     pub(super) fn want(&self) {
         if !self.sweeping.load(Ordering::Relaxed) && !self.sweeping.swap(true, Ordering::AcqRel) {
             self.wanted.notify_one();
         }
+    }
+}
+
+impl Registry {
+    /// Queues all idle rows for writing.
+    pub fn begin_idle(&self, store: &Store) -> Untaken {
+        self.each_idle(|idle| idle.begin(store))
+    }
+
+    /// Queues those idle rows that were there at the last sweep. Whether some are left.
+    pub(super) fn sweep(&self, store: &Store) -> (Untaken, bool) {
+        (self.each_idle(|idle| idle.sweep(store)), self.has_idle())
+    }
+
+    /// Some account may have idle rows.
+    pub(super) fn has_idle(&self) -> bool {
+        self.locked().any(|shard| !shard.idling.is_empty())
+    }
+
+    fn each_idle(&self, mut begin: impl FnMut(&mut Idle) -> Untaken) -> Untaken {
+        let mut untaken = Untaken::default();
+        for mut shard in self.locked() {
+            let Shard { users, idling } = &mut *shard;
+            idling.retain(|bare| {
+                let Some(user) = users.get_mut(bare.as_str()) else { return false };
+                untaken.append(begin(&mut user.idle));
+                !user.idle.close_if_empty()
+            });
+        }
+        untaken
     }
 }
 
@@ -163,7 +225,10 @@ pub async fn sweep(router: &Router) {
 
 /// Of one account; beyond them they are written at once.
 const ROWS_MAX: usize = 1_024;
-const BYTES_MAX: usize = 1_048_576;
+/// Of the whole server; what comes beyond is written at once.
+const BYTES_MAX: usize = 33_554_432;
+/// What a row takes up beside its stanza.
+const ROW_COST: usize = 512;
 /// promise.md 1: a row is written after one to two of these.
 const PERIOD: Duration = Duration::from_millis(500);
 
@@ -176,7 +241,7 @@ mod tests {
     use crate::base::limits::Limits;
     use crate::stanza::Stanza;
     use crate::store::accounts::{self, AccountId, Creation};
-    use crate::store::mailbox;
+    use crate::store::{mailbox, testing};
 
     struct World {
         _folder: tempfile::TempDir,
@@ -193,9 +258,9 @@ mod tests {
     }
 
     impl World {
-        fn row(&self, seq: i64) -> Box<Append> {
+        fn row(&self, seq: i64) -> Idler {
             let xml = "<message from='a@x/1' to='b@x'><body>x</body></message>";
-            Box::new(Append {
+            let row = Box::new(Append {
                 router: self.router.clone(),
                 stanza: Stanza::ours(xml.into()).unwrap(),
                 at: 0,
@@ -203,7 +268,8 @@ mod tests {
                 received: Some(Received { account: self.account, seq, kind: None }),
                 ticket: None,
                 sender: None,
-            })
+            });
+            Idler { row, room: self.router.registry.broom.room(100).unwrap() }
         }
 
         async fn stored(&self) -> Vec<i64> {
@@ -243,6 +309,34 @@ mod tests {
         let mut idle = Idle::default();
         let taken = (1..=2 * ROWS_MAX as i64).take_while(|seq| idle.push(*seq, world.row(*seq)));
         assert_eq!(taken.count() + 1, ROWS_MAX);
+    }
+
+    #[tokio::test]
+    async fn there_is_a_bound_for_all_accounts() {
+        let broom = Broom::default();
+        let most = broom.room(BYTES_MAX - 2 * ROW_COST).unwrap();
+        let last = broom.room(0);
+        assert!(last.is_some() && broom.room(0).is_none());
+        drop(most);
+        assert!(broom.room(1).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_a_full_queue_does_not_take_waits_on() {
+        let (_folder, store) = testing::store_with(|options| options.queue_max = 2);
+        let world = world().await;
+        let mut idle = Idle::default();
+        for seq in 1..=5 {
+            idle.push(seq, world.row(seq));
+        }
+        let held = testing::hold(&store);
+        let untaken = idle.begin(&store);
+        assert!(untaken.0.is_empty() && !idle.is_empty());
+        drop(held);
+        while !idle.is_empty() {
+            store.barrier().await.unwrap();
+            idle.begin(&store).settle();
+        }
     }
 
     #[tokio::test]

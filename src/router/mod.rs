@@ -106,10 +106,10 @@ impl<'a> Origin<'a> {
         Self { sender: None, ticket: None, account: None, sent: None }
     }
 
-    /// Whether its writes may wait for a need: nothing of them is in an archive, and the stream's
-    /// count, which later writes carry, does not cover them (promise.md 6).
+    /// Whether its writes may wait for a need: the stream's count, which later writes carry, does not
+    /// cover them (promise.md 6).
     fn may_idle(&self) -> bool {
-        self.sent.is_none() && self.sender.is_none_or(|(ledger, _)| !ledger.is_managed())
+        self.sender.is_none_or(|(ledger, _)| !ledger.is_managed())
     }
 
     /// The stanza's ticket, issued at first need.
@@ -225,11 +225,10 @@ impl Router {
         }
     }
 
-    /// Reads an account into the registry (existence, roster, what it is owed). Gives what was read of
-    /// the account itself, if there was need to read it.
-    pub async fn load(&self, bare: &BareJid) -> Result<Option<accounts::Account>, StoreError> {
+    /// Reads an account into the registry (existence, roster, what it is owed), if it is not there.
+    pub async fn load(&self, bare: &BareJid) -> Result<(), StoreError> {
         if !self.registry.begin_load(bare) {
-            return Ok(None);
+            return Ok(());
         }
         // promise.md 7: rows may be queued from when the entry was last in memory. Idle ones are of
         // accounts whose sessions hold them: these are in memory.
@@ -242,27 +241,18 @@ impl Router {
             let behind = store.is_behind(account.id, placings);
             let owed = Owed::stored(mailbox::owed(tx, account.id, behind)?);
             let roster = roster::load(tx, account.id)?;
-            Ok(Some((account, roster, owed)))
+            Ok(Some((account.id, roster, owed)))
         });
-        match read.await {
-            Ok(Some((account, roster, owed))) => {
-                self.registry.end_load(bare, Account::Stored(account.id), roster, owed);
-                Ok(Some(account))
-            }
-            Ok(None) => {
-                self.registry.end_load(
-                    bare,
-                    Account::Missing,
-                    roster::Roster::default(),
-                    Owed::default(),
-                );
-                Ok(None)
-            }
+        let (account, roster, owed) = match read.await {
+            Ok(Some((id, roster, owed))) => (Account::Stored(id), roster, owed),
+            Ok(None) => (Account::Missing, roster::Roster::default(), Owed::default()),
             Err(error) => {
                 self.registry.load_failed(bare.as_str());
-                Err(error)
+                return Err(error);
             }
-        }
+        };
+        self.registry.end_load(bare, account, roster, owed);
+        Ok(())
     }
 
     /// Makes a committed roster change visible and hands the pushes to `push`, in version order.
@@ -277,10 +267,17 @@ impl Router {
         }
     }
 
-    /// Somebody waits for the account's rows: those that idle are queued for writing.
-    pub fn begin_idle_of(&self, bare: &str) {
-        let begun = self.registry.with(bare, |user| user.idle.begin(&self.store));
-        begun.unwrap_or_default().settle();
+    /// Somebody waits for the account's rows: those that idle are queued for writing. False when some
+    /// could not be, as the store has too much to do.
+    pub fn begin_idle_of(&self, bare: &str) -> bool {
+        let begun = self.registry.with(bare, |user| {
+            let untaken = user.idle.begin(&self.store);
+            (untaken, user.idle.is_empty())
+        });
+        begun.is_none_or(|(untaken, all)| {
+            untaken.settle();
+            all
+        })
     }
 
     /// The same for those of all accounts.

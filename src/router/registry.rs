@@ -1,7 +1,7 @@
 //! Who is where: accounts that have sessions or were asked for lately, in sharded maps.
 //!
-//! A shard's lock is short and never held over an await or with another lock; what must happen
-//! outside is copied out as [`Outbox`] handles.
+//! A shard's lock is short and never held over an await. What is locked under it locks nothing more: the
+//! store's queue, outboxes, ledgers. What must happen outside is copied out as [`Outbox`] handles.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -9,13 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use super::access::Access;
 use super::contacts::Contacts;
-use super::idle::{Broom, Idle, Untaken};
+use super::idle::{Broom, Idle};
 use super::outbox::Outbox;
 use super::owed::{Claim, Owed};
 use super::rules;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::stanza::Frame;
-use crate::store::Store;
 use crate::store::accounts::AccountId;
 use crate::store::roster::{Item, Roster, Subscription};
 
@@ -216,10 +215,10 @@ pub struct Replaced {
 }
 
 #[derive(Debug, Default)]
-struct Shard {
-    users: HashMap<BareJid, User>,
+pub(super) struct Shard {
+    pub(super) users: HashMap<BareJid, User>,
     /// Those of them that have idle rows.
-    idling: Vec<BareJid>,
+    pub(super) idling: Vec<BareJid>,
 }
 
 /// All local accounts in memory.
@@ -246,7 +245,8 @@ impl Registry {
         }
         let seen = look(user);
         if user.idle.is_news() {
-            shard.idling.extend(BareJid::parse(bare));
+            let Shard { users, idling } = &mut *shard;
+            idling.extend(users.get_key_value(bare).map(|(bare, _)| bare.clone()));
             self.broom.want();
         }
         Some(seen)
@@ -295,13 +295,16 @@ impl Registry {
     /// takes leave of those it sent directed presence to.
     pub fn removed(&self, bare: &str) {
         let mut shard = self.shard(bare);
-        if let Some(user) = shard.users.get_mut(bare) {
-            user.account = Account::Missing;
-            user.roster = Arc::default();
-            user.owed = Owed::default();
-            user.access = None;
-            user.ahead.clear();
-        }
+        let Some(user) = shard.users.get_mut(bare) else { return };
+        user.account = Account::Missing;
+        user.roster = Arc::default();
+        user.owed = Owed::default();
+        user.access = None;
+        user.ahead.clear();
+        let idle = std::mem::take(&mut user.idle);
+        // Without the lock: who waits for their tickets is woken.
+        drop(shard);
+        drop(idle);
     }
 
     /// Forgets that there was no such account.
@@ -391,35 +394,8 @@ impl Registry {
         visible.into_iter().map(with_targets).collect()
     }
 
-    /// Queues all idle rows for writing.
-    pub fn begin_idle(&self, store: &Store) -> Untaken {
-        self.each_idle(|idle| idle.begin(store))
-    }
-
-    /// Queues those idle rows that were there at the last sweep. Whether some are left.
-    pub(super) fn sweep(&self, store: &Store) -> (Untaken, bool) {
-        (self.each_idle(|idle| idle.sweep(store)), self.has_idle())
-    }
-
-    /// Some account may have idle rows.
-    pub(super) fn has_idle(&self) -> bool {
-        self.locked().any(|shard| !shard.idling.is_empty())
-    }
-
-    fn each_idle(&self, mut begin: impl FnMut(&mut Idle) -> Untaken) -> Untaken {
-        let mut untaken = Untaken::default();
-        for mut shard in self.locked() {
-            let Shard { users, idling } = &mut *shard;
-            idling.retain(|bare| {
-                let Some(user) = users.get_mut(bare.as_str()) else { return false };
-                untaken.append(begin(&mut user.idle));
-                !user.idle.close_if_empty()
-            });
-        }
-        untaken
-    }
-
-    fn locked(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+    /// Each shard, locked while it is looked at.
+    pub(super) fn locked(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
         self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -96,7 +96,10 @@ impl Running {
         let end = clock() + limit;
         // What is left of the time is for those that are written down.
         let soon = clock() + limit * 3 / 5;
+        // Nobody sweeps any more.
+        self.context.router.begin_idle();
         let drained = timeout_at(soon.into(), tasks.drained()).await.is_ok();
+        self.context.router.begin_idle();
         // Whoever could not be resumed has taken leave: what others were told of it is in the boxes
         // of those who can, and goes with them (promise.md 11).
         let _ = self.save.send(true);

@@ -17,7 +17,7 @@ use crate::stanza::delay::delay;
 use crate::stanza::ids::{self, stanza_id};
 use crate::stanza::{Frame, Stanza};
 use crate::store::StoreError;
-use crate::store::mailbox::{self, MailRow};
+use crate::store::mailbox::{self, MailRow, Place};
 use crate::xml::writer::Xml;
 
 /// Owed messages that were written to the client and not confirmed. Empty for a managed stream,
@@ -131,10 +131,13 @@ impl Session {
             .map(|claim| (claim.seq, claim.place))
             .collect();
         let reading = wanted.len();
-        self.binding.cx.router.begin_idle_of(self.binding.cx.who.jid.bare_str());
+        let begun = self.binding.cx.router.begin_idle_of(self.binding.cx.who.jid.bare_str());
         let store = self.binding.cx.store.clone();
         let page = Box::pin(async move {
             // promise.md 7: the read sees every row that was queued before.
+            if !begun {
+                return Err(StoreError::QueueFull);
+            }
             store.barrier().await?;
             store.read(move |tx| mailbox::rows(tx, account, &wanted)).await
         });
@@ -175,8 +178,14 @@ impl Session {
         let router = &self.binding.cx.router;
         let stripped = ids::stripped(&stanza, |domain| router.is_local(domain));
         let stanza = stripped.unwrap_or(stanza);
-        let id = self.binding.cx.store.ids().seal(account.0, row.seq);
-        let mut payloads = stanza_id(who.jid.bare_str(), &id);
+        let mut payloads = match row.place {
+            Place::Archive => {
+                let id = self.binding.cx.store.ids().seal(account.0, row.seq);
+                stanza_id(who.jid.bare_str(), &id)
+            }
+            // XEP-0313 §3.5: the id of a place in the archive, which this one has none in.
+            Place::Mailbox => Vec::new(),
+        };
         payloads.extend(delay(who.jid.domain(), from_micros(row.at)));
         self.send(Outgoing { frame: stanza.frame_with(&payloads), owed: Some(row.seq), at: 0 });
     }

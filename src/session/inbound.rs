@@ -211,7 +211,7 @@ impl Session {
         let cx = self.binding.cx.clone();
         if let Routed::Load(bare) = routed {
             return self.await_handler(ticket, async move {
-                let loaded = cx.router.load(&bare).await.map(drop).map_err(StanzaError::from);
+                let loaded = cx.router.load(&bare).await.map_err(StanzaError::from);
                 Outcome::Loaded(stanza, loaded)
             });
         }

@@ -134,6 +134,7 @@ impl Wire {
     pub fn nothing_unread(&mut self) -> bool {
         let nothing = self.buffer.iter().all(u8::is_ascii_whitespace);
         self.buffer.clear();
+        self.give_back();
         nothing
     }
 
@@ -194,6 +195,7 @@ impl Wire {
 
     /// Writes everything queued.
     pub async fn flush(&mut self) -> io::Result<()> {
+        self.give_back();
         while self.is_writing() {
             self.io(false).await?;
         }
@@ -202,6 +204,7 @@ impl Wire {
 
     /// Says goodbye to the connection under the stream (TLS close_notify, TCP FIN).
     pub async fn shutdown(&mut self) -> io::Result<()> {
+        self.give_back();
         poll_fn(|cx| Pin::new(&mut *self.transport).poll_shutdown(cx)).await
     }
 
@@ -209,6 +212,7 @@ impl Wire {
     pub async fn linger(&mut self) -> io::Result<()> {
         while let Io::Read(1..) = self.io(true).await? {
             self.buffer.clear();
+            self.give_back();
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ pub use pages::{
     Archived, Direction, Filter, Head, Page, Peer, bounds, count, get, head, page, place_of,
 };
 pub use retention::{BATCH, Left, accounts_after, clear, leave, left_after, purge};
-pub use tail::{owed, place};
+pub use tail::{last_placed, owed, place};
 
 use super::accounts::AccountId;
 use super::tx::{StoreError, Tx, query_one};

@@ -36,6 +36,8 @@ pub struct MailRow {
     pub at: i64,
     /// The whole stanza.
     pub stanza: Vec<u8>,
+    /// Its table.
+    pub place: Place,
 }
 
 /// What changed in the books of an account.
@@ -108,7 +110,8 @@ pub fn rows(
             Place::Mailbox => MAIL_ROW,
         };
         tx.query(sql, &[(*seq).into(), account.into()], &mut |row| {
-            rows.push(MailRow { seq: *seq, at: row.int(0)?, stanza: row.blob(1)? });
+            let (at, stanza) = (row.int(0)?, row.blob(1)?);
+            rows.push(MailRow { seq: *seq, at, stanza, place: *place });
             Ok(())
         })?;
     }
@@ -139,8 +142,9 @@ super::sql! {
     APPEND = "INSERT INTO mailbox (seq, account, at, size, stanza) VALUES ($1, $2, $3, $4, $5)";
     OWED_ARCHIVED = "SELECT seq, size FROM archive_place WHERE account = $1 AND kind = 2
         AND seq > COALESCE((SELECT m.seq FROM archive_mark m WHERE m.account = $1), 0)";
+    // By the row itself, which may not be placed yet: the list is short.
     OWED_LISTED = "SELECT o.seq, a.size FROM owed_before o
-        JOIN archive_place a ON a.account = o.account AND a.seq = o.seq WHERE o.account = $1";
+        JOIN archive a ON a.seq = o.seq AND a.account = o.account WHERE o.account = $1";
     OWED_MAIL = "SELECT seq, size FROM mailbox WHERE account = $1";
     ARCHIVE_ROW = "SELECT seq, stanza FROM archive WHERE seq = $1 AND account = $2";
     MAIL_ROW = "SELECT at, stanza FROM mailbox WHERE seq = $1 AND account = $2";
@@ -218,8 +222,13 @@ mod tests {
                 (1, Place::Mailbox),
             ];
             let got = rows(tx, me, &wanted).unwrap();
-            let row = |seq, at, stanza: &[u8]| MailRow { seq, at, stanza: stanza.to_vec() };
-            assert_eq!(got, [row(3, 30, b"mail"), row(1, 1, b"12345")]);
+            let row = |seq, at, stanza: &[u8], place| {
+                let stanza = stanza.to_vec();
+                MailRow { seq, at, stanza, place }
+            };
+            let expected =
+                [row(3, 30, b"mail", Place::Mailbox), row(1, 1, b"12345", Place::Archive)];
+            assert_eq!(got, expected);
             assert_eq!(last_seq(tx), Ok(3));
             assert!(append(tx, me, 3, b"y", 0).is_err(), "a place is taken once");
         });

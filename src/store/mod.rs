@@ -165,7 +165,7 @@ impl Store {
 
     /// Queues a write now, in the order of the calls. Never waits: callable under a lock.
     pub fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
-        self.submit_or_return(job).map_err(|(_, error)| error)
+        self.inner.queue.submit(job, |job| job).map_err(|(_, error)| error)
     }
 
     /// The same for a write that takes places of the archive or the mailbox: `number` puts them into
@@ -184,7 +184,10 @@ impl Store {
     }
 
     /// As [`Store::submit`]; a write that is not taken comes back.
-    pub fn submit_or_return(&self, job: Box<dyn Job>) -> Result<(), (Box<dyn Job>, StoreError)> {
+    pub fn submit_or_return<J: Job + 'static>(
+        &self,
+        job: Box<J>,
+    ) -> Result<(), (Box<J>, StoreError)> {
         self.inner.queue.submit(job, |job| job)
     }
 
@@ -283,7 +286,9 @@ fn begin(tx: &mut dyn Tx) -> Result<(ArchiveIds, i64), StoreError> {
     OsRng.fill(&mut fresh);
     let secret = meta::get_or_create_secret(tx, "archive-ids", &fresh)?;
     let key = secret.first_chunk().unwrap_or(&[0; 16]);
-    Ok((ArchiveIds::new(key), mailbox::last_seq(tx)?.max(archive::last_seq(tx)?)))
+    // Also above what was deleted: the clock may have been ahead when that was written.
+    let last = [mailbox::last_seq(tx)?, archive::last_seq(tx)?, archive::last_placed(tx)?];
+    Ok((ArchiveIds::new(key), last.into_iter().max().unwrap_or(0)))
 }
 
 /// Rows that the last run did not come to index.

@@ -80,6 +80,11 @@ impl Store {
         if !self.inner.tail.has(account) {
             return Ok(());
         }
+        self.placed_all().await
+    }
+
+    /// The same for all accounts.
+    pub async fn placed_all(&self) -> Result<(), StoreError> {
         let (told, placed) = oneshot::channel();
         self.place(Some(told));
         placed.await.unwrap_or(Err(StoreError::Closed))

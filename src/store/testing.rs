@@ -3,9 +3,10 @@
 use super::accounts::{self, AccountId, Creation};
 use super::migrate::{MIGRATIONS, migrate};
 use super::sqlite::SqliteTx;
-use super::{Options, Row, Store, Synchronous, Tx};
+use super::{Job, Options, Row, Store, StoreError, Synchronous, Tx};
 use rusqlite::Connection;
 use std::path::Path;
+use std::sync::mpsc;
 
 /// Runs `f` on a new database in memory.
 pub(crate) fn tx(f: impl FnOnce(&mut dyn Tx)) {
@@ -51,7 +52,33 @@ pub(crate) fn store() -> (tempfile::TempDir, Store) {
     (folder, store)
 }
 
+/// The same with other options.
+pub(crate) fn store_with(change: impl FnOnce(&mut Options)) -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path());
+    change(&mut options);
+    (folder, Store::open(options).unwrap())
+}
+
 /// Options for a test's store.
 pub(crate) fn options(folder: &Path) -> Options {
     Options { synchronous: Synchronous::Off, ..Options::new(folder.join("stonechat.db")) }
+}
+
+/// Holds the writer until the returned sender is dropped, so that what follows is one batch.
+pub(crate) fn hold(store: &Store) -> mpsc::Sender<()> {
+    let (release, held) = mpsc::channel::<()>();
+    let (begun, began) = mpsc::channel::<()>();
+    struct Hold(mpsc::Sender<()>, mpsc::Receiver<()>);
+    impl Job for Hold {
+        fn run(&mut self, _: &mut dyn Tx) -> Result<(), StoreError> {
+            let _ = self.0.send(());
+            let _ = self.1.recv();
+            Ok(())
+        }
+        fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
+    }
+    store.submit(Box::new(Hold(begun, held))).unwrap();
+    began.recv().unwrap();
+    release
 }

@@ -1,6 +1,6 @@
 //! The store as a whole: batches, failures, order, bounds, opening and closing.
 
-use super::testing::{options, store};
+use super::testing::{hold, options, store};
 use super::*;
 use std::sync::mpsc;
 
@@ -41,24 +41,6 @@ fn pragma(tx: &mut dyn Tx, sql: &str) -> Result<(), StoreError> {
 async fn names(store: &Store) -> Vec<String> {
     let sql = "SELECT name FROM meta WHERE name <> 'archive-ids' ORDER BY rowid";
     store.read(move |tx| query_all(tx, sql, &[], |row| row.text(0))).await.unwrap()
-}
-
-/// Holds the writer until the returned sender is dropped, so that what follows is one batch.
-fn hold(store: &Store) -> mpsc::Sender<()> {
-    let (release, held) = mpsc::channel::<()>();
-    let (begun, began) = mpsc::channel::<()>();
-    struct Hold(mpsc::Sender<()>, mpsc::Receiver<()>);
-    impl Job for Hold {
-        fn run(&mut self, _: &mut dyn Tx) -> Result<(), StoreError> {
-            let _ = self.0.send(());
-            let _ = self.1.recv();
-            Ok(())
-        }
-        fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
-    }
-    store.submit(Box::new(Hold(begun, held))).unwrap();
-    began.recv().unwrap();
-    release
 }
 
 /// Submits jobs as one batch and gives their ends in the order in which they were told.
@@ -405,6 +387,27 @@ fn a_read_only_file_is_refused() {
     }
     let refused = Store::open(options(folder.path())).err().unwrap();
     assert!(matches!(refused, OpenError::ReadOnly { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn places_rise_above_what_was_deleted_whatever_the_clock_says() {
+    let (folder, store) = store();
+    let account = store.write(|tx| Ok(testing::account(tx, "a"))).await.unwrap();
+    let ahead = store.next_seq() + 1_000_000_000_000;
+    let far = move |tx: &mut dyn Tx| {
+        let (peer, resource, stanza) = ("b@x", "", b"<message/>".as_slice());
+        let kind = archive::Kind::Sent;
+        archive::append_behind(
+            tx,
+            &archive::Entry { seq: ahead, account, peer, resource, kind, stanza },
+        )
+    };
+    store.write(far).await.unwrap();
+    store.placed_all().await.unwrap();
+    store.write(move |tx| archive::purge(tx, account, ahead + 1, 9)).await.unwrap();
+    store.close().await;
+    let store = Store::open(options(folder.path())).unwrap();
+    assert!(store.next_seq() > ahead);
 }
 
 /// Whatever a statement does, it does not walk through a table whose length others decide.

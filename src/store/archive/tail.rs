@@ -17,6 +17,11 @@ pub fn place(tx: &mut dyn Tx) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The last place that was named, also if its row is gone: no later row may lie below it.
+pub fn last_placed(tx: &mut dyn Tx) -> Result<i64, StoreError> {
+    query_one(tx, PLACED, &[], |row| row.int(0))
+}
+
 /// The rows of an account that are owed and not named yet, with their sizes; looks at all that are not.
 pub fn owed(
     tx: &mut dyn Tx,
@@ -87,6 +92,12 @@ mod tests {
                 assert_eq!((owed(tx, me), owed(tx, other)), (vec![1, 3, 4], vec![2]));
             }
             append_behind(tx, &entry(other, 5, "a@x")).unwrap();
+            // A mark may pass a row that is not placed: another device confirmed a later one.
+            append_behind(tx, &entry(me, 6, "a@x")).unwrap();
+            append_behind(tx, &entry(me, 7, "a@x")).unwrap();
+            let passed = mailbox::Settled { mark: Some(7), listed: vec![6], ..Default::default() };
+            mailbox::settle(tx, me, &passed).unwrap();
+            assert_eq!(owed(tx, me), [6]);
             let mark = mailbox::Settled { mark: Some(2), ..Default::default() };
             mailbox::settle(tx, other, &mark).unwrap();
             assert_eq!((found(tx, other, Peer::Any), owed(tx, other)), (vec![2], vec![5]));
