@@ -249,14 +249,7 @@ impl Wire {
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut count = 0;
-            for (slice, bytes) in slices.iter_mut().zip(&self.outgoing) {
-                *slice = IoSlice::new(bytes);
-                count += 1;
-            }
-            let slices = slices.get(..count).unwrap_or_default();
-            let written = ready!(Pin::new(&mut *self.transport).poll_write_vectored(cx, slices))?;
+            let written = ready!(self.poll_write_some(cx))?;
             self.unflushed = true;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -269,6 +262,25 @@ impl Wire {
         ready!(Pin::new(&mut *self.transport).poll_flush(cx))?;
         self.unflushed = false;
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let transport = Pin::new(&mut *self.transport);
+        if self.outgoing.len() > 1 && self.queued <= JOIN_BYTES {
+            // To the kernel some small pieces are dearer than a whole, and to TLS too.
+            return JOINED.with_borrow_mut(|joined| {
+                joined.clear();
+                self.outgoing.iter().for_each(|bytes| joined.extend_from_slice(bytes));
+                transport.poll_write(cx, joined)
+            });
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        for (slice, bytes) in slices.iter_mut().zip(&self.outgoing) {
+            *slice = IoSlice::new(bytes);
+            count += 1;
+        }
+        transport.poll_write_vectored(cx, slices.get(..count).unwrap_or_default())
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -317,10 +329,13 @@ impl AsyncWrite for Nowhere {
 
 thread_local! {
     static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+    static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Asked for by one system call.
 const READ_BYTES: usize = 16_384;
+/// Up to so many bytes are joined before they are written.
+const JOIN_BYTES: usize = 4_096;
 /// Pieces handed to one system call.
 const SLICES: usize = 64;
 

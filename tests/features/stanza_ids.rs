@@ -49,6 +49,27 @@ async fn a_message_has_one_id_for_ever() -> Outcome<()> {
     Ok(())
 }
 
+/// XEP-0313 §3.5: the id names a place in the archive. What may not be kept there (XEP-0334) has none: neither
+/// live nor from the mailbox.
+#[tokio::test]
+async fn what_is_in_no_archive_has_no_id() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    let mut alice = lab.login("alice").await?;
+    let mut bob = lab.online("bob", "r").await?;
+    let passing = chat("bob@localhost", "1")
+        .replace("</message>", "<no-permanent-store xmlns='urn:xmpp:hints'/></message>");
+    alice.send(&passing).await?;
+    let live = bob.expect(|e| e.attr("id") == Some("1")).await?;
+    assert_eq!(ids_of(&live), []);
+    // Unconfirmed, as the connection is cut.
+    drop(bob);
+    let mut bob = lab.online("bob", "r").await?;
+    let stored = bob.expect(|e| e.attr("id") == Some("1")).await?;
+    assert!(is_delayed(&stored), "{stored}");
+    assert_eq!(ids_of(&stored), []);
+    Ok(())
+}
+
 /// XEP-0359 §3 rule 2, §6: what claims to be ours is taken out before anybody sees it, now or later.
 #[tokio::test]
 async fn forged_ids_are_gone_and_others_stay() -> Outcome<()> {
