@@ -239,6 +239,7 @@ mod tests {
     use super::super::append::Received;
     use super::*;
     use crate::base::limits::Limits;
+    use crate::jid::BareJid;
     use crate::stanza::Stanza;
     use crate::store::accounts::{self, AccountId, Creation};
     use crate::store::{mailbox, testing};
@@ -250,7 +251,11 @@ mod tests {
     }
 
     async fn world() -> World {
-        let (folder, store) = crate::store::testing::store();
+        world_with(100).await
+    }
+
+    async fn world_with(queue_max: usize) -> World {
+        let (folder, store) = testing::store_with(|options| options.queue_max = queue_max);
         let made = store.write(|tx| accounts::create(tx, "b", "x", &[], 0)).await.unwrap();
         let Creation::Created(account) = made else { panic!("{made:?}") };
         let router = Router::new(["x".to_owned()], store, Arc::new(Limits::default()));
@@ -337,6 +342,18 @@ mod tests {
             store.barrier().await.unwrap();
             idle.begin(&store).settle();
         }
+    }
+
+    #[tokio::test]
+    async fn before_a_close_all_are_written_however_full_the_queue() {
+        let world = world_with(2).await;
+        world.router.load(&BareJid::parse("b@x").unwrap()).await.unwrap();
+        let push = |seq| world.router.registry.with("b@x", |b| b.idle.push(seq, world.row(seq)));
+        for seq in 1..=50 {
+            push(seq).unwrap();
+        }
+        world.router.write_idle().await;
+        assert_eq!(world.stored().await.len(), 50);
     }
 
     #[tokio::test]

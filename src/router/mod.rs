@@ -285,6 +285,16 @@ impl Router {
         self.registry.begin_idle(&self.store).settle();
     }
 
+    /// The same, and waits until the store has taken all of them: before it is closed.
+    pub async fn write_idle(&self) {
+        loop {
+            self.begin_idle();
+            if !self.registry.has_idle() || self.store.barrier().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// After a session ended: owed rows that nobody holds go to another resource, if there is one.
     pub fn ended(&self, bare: &str) {
         deliver::redeliver(self, bare);

@@ -104,7 +104,7 @@ impl Running {
         // of those who can, and goes with them (promise.md 11).
         let _ = self.save.send(true);
         let saved = timeout_at(end.into(), tasks.ended()).await.is_ok();
-        self.context.router.begin_idle();
+        self.context.router.write_idle().await;
         self.store.close().await;
         drained && saved
     }
