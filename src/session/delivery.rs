@@ -18,6 +18,7 @@ use crate::stanza::ids::{self, stanza_id};
 use crate::stanza::{Frame, Stanza};
 use crate::store::StoreError;
 use crate::store::mailbox::{self, MailRow, Place};
+use crate::stream::error::StreamError;
 use crate::xml::writer::Xml;
 
 /// Owed messages that were written to the client and not confirmed. Empty for a managed stream,
@@ -87,6 +88,9 @@ pub(super) async fn page(drain: &mut Option<Box<Drain>>) -> Result<Vec<MailRow>,
 impl Session {
     /// Takes what waits for the account, to deliver it before anything in the outbox.
     pub(super) fn begin_drain(&mut self, claim: fn(&mut User, u64) -> Vec<Claim>) {
+        if self.leaving {
+            return;
+        }
         let who = &self.binding.cx.who;
         let registry = &self.binding.cx.router.registry;
         let claim = |user: &mut User| claim(user, who.session);
@@ -233,7 +237,29 @@ impl Session {
             self.confirm(&confirmed);
             let more = !self.delivery.unconfirmed.is_empty();
             self.delivery.since = more.then_some(ping.sent);
+            if self.leaving {
+                self.take_leave(now());
+            }
         }
+    }
+
+    /// The server stops, and this stream ends with it. Nothing new is sent, but what the client got
+    /// it may confirm by the answer to a last ping: else all of it would come again (promise.md 2).
+    pub(super) fn take_leave(&mut self, now: Instant) {
+        if !self.leaving && self.managed.is_none() && !self.delivery.unconfirmed.is_empty() {
+            self.leaving = true;
+            self.stop_drain();
+            self.send_ping();
+        }
+        if self.leaves().is_none_or(|until| until <= now) {
+            self.fail(StreamError::SystemShutdown.into());
+        }
+    }
+
+    /// Until when the answer to the last ping is waited for.
+    pub(super) fn leaves(&self) -> Option<Instant> {
+        let ping = self.ping.as_ref().filter(|_| self.leaving)?;
+        Some(ping.sent + LAST_ANSWER)
     }
 
     pub(super) fn confirm(&self, seqs: &[i64]) {
@@ -252,5 +278,7 @@ const PAGE_BYTES: usize = 262_144;
 const CONFIRM_AFTER: Duration = Duration::from_secs(30);
 /// Unconfirmed messages that bring a ping at once.
 const UNCONFIRMED_MANY: usize = 32;
+/// How long a stopping server waits for confirmations.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// A message that is sent so long after it came is stamped.
 const LATE_MICROS: i64 = 5_000_000;

@@ -232,10 +232,9 @@ impl Session {
 
     /// A handler is done: answer, and go on.
     pub(super) fn handled(&mut self, handled: Handled) {
-        if matches!(handled.outcome, Outcome::Reply(..)) && self.may_answer() {
+        if matches!(handled.outcome, Outcome::Reply(..)) {
             // A message before the request may have failed at its commit: its error goes first.
-            let taken = self.outbox.take(usize::MAX, self.room());
-            self.take(taken);
+            self.take_all();
         }
         match handled.outcome {
             Outcome::Reply(iq, Ok(reply)) => {
@@ -268,16 +267,20 @@ impl Session {
 
     /// Queues an answer behind everything that others sent before it.
     fn answer(&mut self, reply: bytes::Bytes) {
-        if self.may_answer() {
-            let taken = self.outbox.take(usize::MAX, self.room());
-            self.take(taken);
-        }
+        self.take_all();
         // Taking it may have begun a drain, or filled what the client may have.
         if self.may_answer() {
             self.send(Frame::whole(reply).into());
         } else {
             // A full box ends the session by itself.
             let _ = self.outbox.push(Frame::whole(reply));
+        }
+    }
+
+    fn take_all(&mut self) {
+        if self.may_answer() && !self.leaving {
+            let taken = self.outbox.take(usize::MAX, self.room());
+            self.take(taken);
         }
     }
 

@@ -57,6 +57,8 @@ pub struct Session {
     pub(super) ping: Option<Box<Ping>>,
     /// The outbox called while nothing could be taken from it.
     pub(super) woken: bool,
+    /// The server stops, and only the answer to a last ping is awaited.
+    pub(super) leaving: bool,
 }
 
 /// A handler on its way.
@@ -144,6 +146,7 @@ impl Session {
             heard: now,
             ping: None,
             woken: false,
+            leaving: false,
         }
     }
 
@@ -242,7 +245,7 @@ impl Session {
 
     /// Nothing comes before what waits in the outbox, and the client takes what it is sent.
     fn may_take(&self) -> bool {
-        self.drain.is_none() && !self.is_full()
+        self.drain.is_none() && !self.leaving && !self.is_full()
     }
 
     /// Who does not take the answers gets to ask no more: what waits for one session is bounded.
@@ -341,7 +344,7 @@ impl Session {
         match end {
             Some(End::Failure(failure)) => self.fail(failure),
             Some(End::Shutdown) if self.is_resumable() => self.ending = Some(Ending::Stop),
-            Some(End::Shutdown) => self.fail(StreamError::SystemShutdown.into()),
+            Some(End::Shutdown) => self.take_leave(now()),
             None => {}
         }
     }
@@ -360,7 +363,7 @@ impl Session {
             }
         };
         let slow = self.slow.as_ref().map(|_| now + SLOW_STEP);
-        let soon = [self.paused_until, slow, self.management_due(now)];
+        let soon = [self.paused_until, slow, self.management_due(now), self.leaves()];
         soon.into_iter().flatten().chain([idle]).min().unwrap_or(idle)
     }
 
@@ -373,6 +376,9 @@ impl Session {
         let limits = self.binding.context().router.limits.clone();
         self.paused_until.take_if(|until| *until <= now);
         self.slow.take_if(|(outbox, until)| *until <= now || !outbox.over_half());
+        if self.leaving {
+            return self.take_leave(now);
+        }
         self.answer_is_due(now);
         match &self.ping {
             Some(ping) if self.heard <= ping.sent && now >= ping.sent + limits.ping_timeout => {

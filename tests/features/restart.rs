@@ -252,6 +252,36 @@ async fn a_drain_goes_on_after_a_restart() -> Outcome<()> {
     Ok(())
 }
 
+/// promise.md 2: a stop asks clients without stream management what they have got. Who answers does not
+/// get it again, who does not answer does, and holds nobody up.
+#[tokio::test]
+async fn a_stop_asks_what_has_arrived() -> Outcome<()> {
+    let mut lasting = Lasting::new(&[]);
+    let mut alice = lasting.lab.login("alice").await?;
+    let mut bob = lasting.lab.online("bob", "plain").await?;
+    let mut carol = lasting.lab.online("carol", "mute").await?;
+    bob.answers_pings = true;
+    for to in ["bob@localhost", "carol@localhost"] {
+        say(&mut alice, to, 0..5).await?;
+    }
+    for client in [&mut bob, &mut carol] {
+        client.expect(|e| e.attr("id") == Some("4")).await?;
+    }
+    lasting.lab.process.signal("TERM");
+    ends_with(&mut bob, "system-shutdown").await?;
+    carol.expect(|e| e.name == "iq").await?;
+    carol.expect(|e| e.find("system-shutdown").is_some()).await?;
+    lasting.stop_ended();
+    lasting.start();
+    for (user, again) in [("bob", ids(0..0)), ("carol", ids(0..5))] {
+        let mut client = lasting.lab.online(user, "again").await?;
+        let came = client.stanzas().await?;
+        let came = came.iter().filter(|e| e.name == "message").filter_map(|e| e.attr("id"));
+        assert_eq!(came.collect::<Vec<_>>(), again, "{user}");
+    }
+    Ok(())
+}
+
 /// A client that takes nothing does not hold up a stop, and loses nothing by it.
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_saved_too() -> Outcome<()> {
