@@ -5,11 +5,12 @@ use crate::base::time::stamp;
 use std::fmt;
 use std::io::IsTerminal;
 use std::time::SystemTime;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt as lines, layer::SubscriberExt};
+use tracing_subscriber::{Layer, Registry, fmt as lines, layer::SubscriberExt};
 
 /// Starts logging for the whole process; once only.
 pub fn init(log: &Log) -> Result<(), Problem> {
@@ -37,7 +38,7 @@ fn subscriber<W>(log: &Log, style: Style, writer: W) -> Result<Logger, Problem>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| Problem {
+    let filter = log.level.parse::<Targets>().map_err(|error| Problem {
         what: format!("`{}` is no log level: {error}", log.level),
         place: "log.level".to_owned(),
         fix: "use error, warn, info, debug or trace".to_owned(),

@@ -9,8 +9,8 @@ use crate::stream::sasl::Mechanism;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::Targets;
 
 /// All faults of a configuration whose types are right.
 pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
@@ -236,7 +236,7 @@ fn rest(config: &Config, faults: &mut Faults<'_>) {
 /// Why a text is no log level. The filter itself would take a word that it does not know for the name
 /// of a part of the program, and then log nothing of the others.
 fn no_level(text: &str) -> Option<String> {
-    if let Err(error) = EnvFilter::try_new(text) {
+    if let Err(error) = text.parse::<Targets>() {
         return Some(error.to_string());
     }
     let whole = |word: &&str| !word.contains(['=', '[']);
