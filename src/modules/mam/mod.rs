@@ -67,6 +67,7 @@ pub const MODULE: Module = Module {
         On::Account(EXTENDED),
         On::Account(GROUPCHAT_FIELD),
         // XEP-0424 §2: retractions are archived.
+        On::Server(ns::RETRACT),
         On::Account(ns::RETRACT),
         On::Account(ns::RSM),
     ],
