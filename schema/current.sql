@@ -27,6 +27,14 @@ CREATE TABLE archive (
     kind INTEGER NOT NULL,
     size INTEGER NOT NULL,
     stanza BLOB NOT NULL
+, short_id INTEGER) STRICT;
+
+CREATE TABLE archive_exception (
+    account INTEGER NOT NULL REFERENCES archive_policy (account) ON DELETE CASCADE,
+    jid TEXT NOT NULL,
+    -- 1: always kept. 0: never.
+    kept INTEGER NOT NULL,
+    PRIMARY KEY (account, jid)
 ) STRICT;
 
 CREATE TABLE archive_left (
@@ -52,12 +60,18 @@ CREATE TABLE archive_placed (
     seq INTEGER NOT NULL PRIMARY KEY
 ) STRICT;
 
+CREATE TABLE archive_policy (
+    account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
+    -- 0: everything. 1: nothing. 2: what is with a contact of the roster.
+    policy INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE archive_with (
     account INTEGER NOT NULL,
     peer TEXT NOT NULL,
     seq INTEGER NOT NULL,
     -- So that a search for a full JID reads the messages it finds alone.
-    resource TEXT NOT NULL,
+    resource TEXT NOT NULL, short_id INTEGER,
     PRIMARY KEY (account, peer, seq)
 ) STRICT, WITHOUT ROWID;
 

@@ -58,6 +58,7 @@ modules! {
     ping,
     presence: presence::State,
     register,
+    retraction,
     roster,
     session,
     subscription,

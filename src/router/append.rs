@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use super::Router;
 use super::outbox::Outbox;
+use super::retract::Retracting;
 use super::ticket::Ticket;
 use crate::jid::Jid;
 use crate::stanza::{Frame, Stanza, StanzaError, error_reply};
@@ -58,33 +59,57 @@ impl Append {
     }
 }
 
+impl Append {
+    /// What the message takes back goes from wherever it is kept itself, so that each tombstone has
+    /// the retraction beside it (XEP-0424 §4).
+    fn retract(&self, tx: &mut dyn Tx, from: &Jid, to: &Jid) -> Result<(), StoreError> {
+        let retracting = Some(&self.stanza).filter(|_| self.router.buries);
+        let Some(retracting) = retracting.and_then(|it| Retracting::of(it, self.at)) else {
+            return Ok(());
+        };
+        if let Some(Sent { account, seq }) = self.sent {
+            retracting.archived(tx, account, to.bare_str(), seq)?;
+        }
+        if let Some(Received { account, seq, kind }) = self.received {
+            if kind.is_some() {
+                retracting.archived(tx, account, from.bare_str(), seq)?;
+            }
+            retracting.waiting(tx, account)?;
+        }
+        Ok(())
+    }
+}
+
 fn archive(
     tx: &mut dyn Tx,
     (account, seq): (AccountId, i64),
     kind: Kind,
     peer: &Jid,
-    stanza: &[u8],
+    (stanza, id): (&[u8], Option<&str>),
 ) -> Result<(), StoreError> {
     let (peer, resource) = (peer.bare_str(), peer.resource().unwrap_or_default());
-    archive::append_behind(tx, &Entry { seq, account, peer, resource, kind, stanza })
+    archive::append_behind(tx, &Entry { seq, account, peer, resource, kind, stanza }, id)
 }
 
 impl Job for Append {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-        let text = self.stanza.frame().to_vec();
+        let (text, id) = (self.stanza.frame().to_vec(), self.stanza.id());
+        let stanza = (&*text, id.as_deref());
         let from = self.stanza.from();
+        let to = self.stanza.to().unwrap_or(from);
         if let Some(Sent { account, seq }) = self.sent {
-            archive(tx, (account, seq), Kind::Sent, self.stanza.to().unwrap_or(from), &text)?;
+            archive(tx, (account, seq), Kind::Sent, to, stanza)?;
         }
         match self.received {
             Some(Received { account, seq, kind: Some(kind) }) => {
-                archive(tx, (account, seq), kind, from, &text)
+                archive(tx, (account, seq), kind, from, stanza)?;
             }
             Some(Received { account, seq, kind: None }) => {
-                mailbox::append(tx, account, seq, &text, self.at)
+                mailbox::append(tx, account, seq, &text, self.at)?;
             }
-            None => Ok(()),
+            None => {}
         }
+        self.retract(tx, from, to)
     }
 
     /// So that a disk that hangs fills the queue and not the memory.

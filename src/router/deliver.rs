@@ -177,7 +177,9 @@ fn plan(
             false => Plan::Push(targets, None),
         };
     };
-    let archived = fate.archived && stanza.to().is_some_and(|to| router.archives(to));
+    let archived = fate.archived
+        && stanza.to().is_some_and(|to| router.archives(to))
+        && user.keeps(stanza.from());
     if !fate.owed && !archived {
         return Plan::Push(targets, None);
     }

@@ -15,6 +15,8 @@ mod access;
 mod append;
 mod confirm;
 mod deliver;
+mod preferences;
+mod retract;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,12 +27,12 @@ use crate::jid::{BareJid, Jid};
 use crate::stanza::fate::{Fate, fate};
 use crate::stanza::{Kind, Stanza, StanzaError};
 use crate::store::accounts::AccountId;
-use crate::store::{Store, StoreError, accounts, mailbox, roster};
+use crate::store::{Store, StoreError, accounts, mailbox, preferences as stored, roster};
 use crate::stream::error::{StreamError, StreamFailure};
 use hop::Hop;
 use outbox::Outbox;
 use owed::Owed;
-use registry::{Account, Registry, Replaced, RosterChange};
+use registry::{Account, Loaded, Registry, Replaced, RosterChange};
 use task::Tasks;
 use ticket::{Ledger, Ticket};
 
@@ -49,6 +51,8 @@ pub struct Router {
     hosts: Vec<String>,
     /// Domains whose accounts have no archive.
     unarchived: Vec<String>,
+    /// Retracted messages are replaced by tombstones (XEP-0424 §4).
+    buries: bool,
     sessions: AtomicU64,
 }
 
@@ -145,6 +149,7 @@ impl Router {
             tasks: Tasks::default(),
             hosts: sorted(hosts),
             unarchived: Vec::new(),
+            buries: true,
             sessions: AtomicU64::new(1),
         }
     }
@@ -161,6 +166,13 @@ impl Router {
         self
     }
 
+    /// Keeps messages as they are when their senders retract them, if told so.
+    #[must_use]
+    pub fn with_tombstones(mut self, tombstones: bool) -> Self {
+        self.buries = tombstones;
+        self
+    }
+
     /// Whether the account's messages are archived (XEP-0313).
     pub fn archives(&self, of: &Jid) -> bool {
         !has(&self.unarchived, of.domain())
@@ -168,10 +180,10 @@ impl Router {
 
     /// Whether its sender's archive keeps a message beside its addressee's. One to the account itself
     /// is archived as one that came (XEP-0313 §3.3.1).
-    fn keeps_sent(&self, stanza: &Stanza, fate: Fate) -> bool {
+    fn keeps_sent(&self, stanza: &Stanza, fate: Fate, origin: &Origin<'_>) -> bool {
         let from = stanza.from();
         let to_self = stanza.to().is_none_or(|to| to.bare_str() == from.bare_str());
-        fate.archived && !to_self && self.archives(from)
+        fate.archived && !to_self && self.archives(from) && self.prefers_sent(stanza, origin)
     }
 
     /// A number for a new session.
@@ -196,7 +208,7 @@ impl Router {
         origin: &mut Origin<'_>,
     ) -> Routed {
         let fate = fate(stanza);
-        origin.sent = origin.account.filter(|_| self.keeps_sent(stanza, fate));
+        origin.sent = origin.account.filter(|_| self.keeps_sent(stanza, fate, origin));
         let routed = self.route_on(stanza, fate, now, origin);
         if matches!(routed, Routed::Load(_)) {
             return routed;
@@ -241,17 +253,19 @@ impl Router {
             let behind = store.is_behind(account.id, placings);
             let owed = Owed::stored(mailbox::owed(tx, account.id, behind)?);
             let roster = roster::load(tx, account.id)?;
-            Ok(Some((account.id, roster, owed)))
+            let preferences = stored::load(tx, account.id)?;
+            let loaded = Loaded { roster, owed, preferences: preferences.map(Box::new) };
+            Ok(Some((account.id, loaded)))
         });
-        let (account, roster, owed) = match read.await {
-            Ok(Some((id, roster, owed))) => (Account::Stored(id), roster, owed),
-            Ok(None) => (Account::Missing, roster::Roster::default(), Owed::default()),
+        let (account, loaded) = match read.await {
+            Ok(Some((id, loaded))) => (Account::Stored(id), loaded),
+            Ok(None) => (Account::Missing, Loaded::default()),
             Err(error) => {
                 self.registry.load_failed(bare.as_str());
                 return Err(error);
             }
         };
-        self.registry.end_load(bare, account, roster, owed);
+        self.registry.end_load(bare, account, loaded);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -53,6 +54,9 @@ pub struct Refused;
 pub struct Outbox {
     inner: Mutex<Inner>,
     bytes_max: usize,
+    /// The archive of its account does not keep everything (XEP-0441): whoever sends through the session
+    /// asks what.
+    choosy: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +106,17 @@ pub struct Taken {
 impl Outbox {
     /// `bytes_max` comes from `limits.outbox_bytes_max`.
     pub fn new(bytes_max: usize) -> Self {
-        Self { inner: Mutex::default(), bytes_max }
+        Self { inner: Mutex::default(), bytes_max, choosy: AtomicBool::new(false) }
+    }
+
+    /// Whether the archive of its account keeps all that this session sends.
+    pub fn is_choosy(&self) -> bool {
+        self.choosy.load(Ordering::Relaxed)
+    }
+
+    /// Its account's preferences changed, or the session is new.
+    pub(super) fn set_choosy(&self, choosy: bool) {
+        self.choosy.store(choosy, Ordering::Relaxed);
     }
 
     /// Queues one stanza for the session, and wakes it.

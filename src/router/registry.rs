@@ -16,6 +16,7 @@ use super::rules;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::stanza::Frame;
 use crate::store::accounts::AccountId;
+use crate::store::preferences::Preferences;
 use crate::store::roster::{Item, Roster, Subscription};
 
 /// What stands behind a local address.
@@ -46,6 +47,8 @@ pub struct User {
     pub idle: Idle,
     /// What the last login was checked against.
     pub access: Option<Box<Access>>,
+    /// What its archive keeps; none: everything.
+    pub preferences: Option<Box<Preferences>>,
     /// Committed roster changes that came before their predecessors, by version.
     ahead: BTreeMap<i64, RosterChange>,
     /// The account was made while it was being read: what was read may be older.
@@ -110,6 +113,7 @@ impl User {
             owed: Owed::default(),
             idle: Idle::default(),
             access: None,
+            preferences: None,
             ahead: BTreeMap::new(),
             made: false,
         }
@@ -124,6 +128,12 @@ impl User {
             visible.push(change);
         }
         visible
+    }
+
+    /// Does its archive keep messages to or from this address (XEP-0441)?
+    pub fn keeps(&self, with: &Jid) -> bool {
+        let is_contact = |bare: &str| self.roster.get(bare).is_some_and(|contact| contact.listed);
+        self.preferences.as_ref().is_none_or(|preferences| preferences.keep(with, is_contact))
     }
 
     /// Available resources.
@@ -181,6 +191,17 @@ impl User {
 
 fn sleeps(resources: &[Resource], session: u64) -> bool {
     resources.iter().any(|resource| resource.session == session && resource.asleep)
+}
+
+/// What is read of an account.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Its contacts.
+    pub roster: Roster,
+    /// What it is owed.
+    pub owed: Owed,
+    /// What its archive keeps.
+    pub preferences: Option<Box<Preferences>>,
 }
 
 /// How [`Registry::bind`] treats a resource that is taken (RFC 6120 §7.7.2.2).
@@ -267,7 +288,8 @@ impl Registry {
     }
 
     /// Fills the placeholder. The first of several loaders wins.
-    pub fn end_load(&self, bare: &BareJid, account: Account, roster: Roster, owed: Owed) {
+    pub fn end_load(&self, bare: &BareJid, account: Account, loaded: Loaded) {
+        let Loaded { roster, owed, preferences } = loaded;
         let mut shard = self.shard(bare.as_str());
         // Without the placeholder a change may have been missed: whoever asks reads again.
         let Some(user) = shard.users.get_mut(bare.as_str()) else { return };
@@ -278,6 +300,7 @@ impl Registry {
             user.ahead.retain(|ver, _| *ver > roster.ver);
             user.roster = Arc::new(Contacts::from(&roster));
             user.owed = owed;
+            user.preferences = preferences;
             // No session is bound while an account is being read: nobody to push to.
             user.advance();
         }
@@ -300,6 +323,7 @@ impl Registry {
         user.roster = Arc::default();
         user.owed = Owed::default();
         user.access = None;
+        user.preferences = None;
         user.ahead.clear();
         let idle = std::mem::take(&mut user.idle);
         // Without the lock: who waits for their tickets is woken.
@@ -347,6 +371,7 @@ impl Registry {
         if let Some(old) = &old {
             user.owed.abandon(old.session);
         }
+        resource.outbox.set_choosy(user.preferences.is_some());
         // Most accounts have one session: a vector's first growth is to four.
         user.resources.reserve_exact(1);
         user.resources.push(resource);
@@ -464,7 +489,7 @@ mod tests {
     use super::*;
 
     fn load(registry: &Registry, bare: &BareJid, account: Account) {
-        registry.end_load(bare, account, Roster::default(), Owed::default());
+        registry.end_load(bare, account, Loaded::default());
     }
 
     #[test]
@@ -521,7 +546,7 @@ mod tests {
         let bare = BareJid::parse("a@x").unwrap();
         assert!(registry.begin_load(&bare) && registry.begin_load(&bare));
         let id = Account::Stored(AccountId(1));
-        registry.end_load(&bare, id, Roster::default(), Owed::default());
+        registry.end_load(&bare, id, Loaded::default());
         registry.load_failed("a@x");
         assert_eq!(registry.with("a@x", |user| user.account), Some(id));
     }
@@ -539,8 +564,8 @@ mod tests {
             assert!(registry.roster_changed("a@x", change(ver)).is_empty(), "being read");
         }
         // What was read has the first change in it, and the second came meanwhile.
-        let read = Roster { ver: 1, ..Roster::default() };
-        registry.end_load(&bare, Account::Missing, read, Owed::default());
+        let read = Loaded { roster: Roster { ver: 1, ..Roster::default() }, ..Loaded::default() };
+        registry.end_load(&bare, Account::Missing, read);
         assert_eq!(registry.with("a@x", |user| user.roster.ver), Some(2));
         assert_eq!(vers(registry.roster_changed("a@x", change(2))), Vec::<i64>::new());
         assert_eq!(vers(registry.roster_changed("a@x", change(3))), [3, 4]);

@@ -259,7 +259,11 @@ fn context(
     };
     let unarchived: Vec<_> = hosts.iter().filter(|host| !archived(host)).cloned().collect();
     Arc::new(Context {
-        router: Arc::new(Router::new(hosts, store, limits).without_archives(unarchived)),
+        router: Arc::new(
+            Router::new(hosts, store, limits)
+                .without_archives(unarchived)
+                .with_tombstones(module_config.mam.tombstones),
+        ),
         pipeline,
         config: module_config,
         policy: Arc::new(policy),

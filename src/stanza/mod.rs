@@ -12,6 +12,7 @@ pub mod ids;
 pub mod iq;
 pub mod message;
 pub mod presence;
+pub mod retract;
 pub mod rsm;
 
 use bytes::{BufMut, Bytes, BytesMut};

@@ -2,16 +2,19 @@
 
 mod pages;
 mod retention;
+mod retracted;
 mod tail;
 
 pub use pages::{
-    Archived, Direction, Filter, Head, Page, Peer, bounds, count, get, head, page, place_of,
+    Archived, Direction, Filter, Head, Page, Peer, bounds, count, first, get, head, page, place_of,
 };
 pub use retention::{BATCH, Left, accounts_after, clear, leave, left_after, purge};
+pub use retracted::{LOOK, newest_of, replace};
 pub use tail::{last_placed, owed, place};
 
 use super::accounts::AccountId;
 use super::tx::{StoreError, Tx, query_one};
+use crate::base::hash::short;
 
 /// What a message is to the account whose archive it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub struct Entry<'a> {
 
 /// Adds a message that is found at once, and that may be older than others.
 pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
-    append_behind(tx, entry)?;
+    append_behind(tx, entry, None)?;
     let (account, seq) = (entry.account.into(), entry.seq.into());
     let size = entry.stanza.len().into();
     tx.execute(PLACE, &[account, seq, (entry.kind as i64).into(), size])?;
@@ -52,9 +55,14 @@ pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Adds a message that is newer than all others. It is found after [`place`]: the caller's job tells
+/// Adds a message that is newer than all others; `id` is the one that its sender gave it, by which it
+/// may be retracted. It is found after [`place`]: the caller's job tells
 /// [`Store::archived`](super::Store::archived).
-pub fn append_behind(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
+pub fn append_behind(
+    tx: &mut dyn Tx,
+    entry: &Entry<'_>,
+    id: Option<&str>,
+) -> Result<(), StoreError> {
     let params = [
         entry.seq.into(),
         entry.account.into(),
@@ -63,14 +71,15 @@ pub fn append_behind(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreErro
         (entry.kind as i64).into(),
         entry.stanza.len().into(),
         entry.stanza.into(),
+        id.map(short).into(),
     ];
     tx.execute(APPEND, &params)?;
     Ok(())
 }
 
 /// The statements of the files below.
-pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 4] {
-    [CATALOGUE, pages::CATALOGUE, retention::CATALOGUE, tail::CATALOGUE]
+pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 5] {
+    [CATALOGUE, pages::CATALOGUE, retention::CATALOGUE, retracted::CATALOGUE, tail::CATALOGUE]
 }
 
 /// The last place that is taken in the whole server; 0 if none is.
@@ -79,8 +88,8 @@ pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
 }
 
 super::sql! {
-    APPEND = "INSERT INTO archive (seq, account, peer, resource, kind, size, stanza)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    APPEND = "INSERT INTO archive (seq, account, peer, resource, kind, size, stanza, short_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     PLACE = "INSERT INTO archive_place (account, seq, kind, size) VALUES ($1, $2, $3, $4)";
     PEER = "INSERT INTO archive_with (account, peer, seq, resource) VALUES ($1, $2, $3, $4)";
     LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM archive";

@@ -118,6 +118,33 @@ pub fn rows(
     Ok(rows)
 }
 
+/// The newest messages in the account's mailbox, newest first.
+pub fn newest(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    limit: usize,
+) -> Result<Vec<MailRow>, StoreError> {
+    query_all(tx, NEWEST, &[account.into(), limit.into()], |row| {
+        Ok(MailRow {
+            seq: row.int(0)?,
+            at: row.int(1)?,
+            stanza: row.blob(2)?,
+            place: Place::Mailbox,
+        })
+    })
+}
+
+/// Puts something else in the place of a message that waits.
+pub fn replace(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    seq: i64,
+    stanza: &[u8],
+) -> Result<(), StoreError> {
+    tx.execute(REPLACE, &[account.into(), seq.into(), stanza.len().into(), stanza.into()])?;
+    Ok(())
+}
+
 /// Writes what changed. Unknown rows and other accounts' are left alone.
 pub fn settle(tx: &mut dyn Tx, account: AccountId, settled: &Settled) -> Result<(), StoreError> {
     if let Some(mark) = settled.mark {
@@ -148,6 +175,8 @@ super::sql! {
     OWED_MAIL = "SELECT seq, size FROM mailbox WHERE account = $1";
     ARCHIVE_ROW = "SELECT seq, stanza FROM archive WHERE seq = $1 AND account = $2";
     MAIL_ROW = "SELECT at, stanza FROM mailbox WHERE seq = $1 AND account = $2";
+    NEWEST = "SELECT seq, at, stanza FROM mailbox WHERE account = $1 ORDER BY seq DESC LIMIT $2";
+    REPLACE = "UPDATE mailbox SET size = $3, stanza = $4 WHERE account = $1 AND seq = $2";
     MARK = "INSERT INTO archive_mark (account, seq) VALUES ($1, $2)
         ON CONFLICT (account) DO UPDATE SET seq = excluded.seq
         WHERE excluded.seq > archive_mark.seq";

@@ -45,6 +45,8 @@ migrations! {
     4 "archive" "0004_archive.sql";
     5 "streams" "0005_streams.sql";
     6 "archive_places" "0006_archive_places.sql";
+    7 "preferences" "0007_preferences.sql";
+    8 "short_ids" "0008_short_ids.sql";
 }
 
 impl Migration {

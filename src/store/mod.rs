@@ -29,6 +29,7 @@ pub mod mailbox;
 pub mod meta;
 pub mod migrate;
 mod open;
+pub mod preferences;
 mod queue;
 mod readers;
 mod restore;
@@ -265,6 +266,7 @@ pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
         roster::CATALOGUE,
         mailbox::CATALOGUE,
         meta::CATALOGUE,
+        preferences::CATALOGUE,
     ]
     .concat()
 }

@@ -145,7 +145,7 @@ mod tests {
         seqs.iter().try_for_each(|seq| {
             let (kind, stanza) = (Kind::Owed, b"<message/>".as_slice());
             let entry = Entry { seq: *seq, account, peer: "a@x", resource: "", kind, stanza };
-            archive::append_behind(tx, &entry)
+            archive::append_behind(tx, &entry, None)
         })
     }
 

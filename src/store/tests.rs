@@ -400,6 +400,7 @@ async fn places_rise_above_what_was_deleted_whatever_the_clock_says() {
         archive::append_behind(
             tx,
             &archive::Entry { seq: ahead, account, peer, resource, kind, stanza },
+            None,
         )
     };
     store.write(far).await.unwrap();

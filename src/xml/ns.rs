@@ -60,6 +60,8 @@ pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 pub const MAM: &str = "urn:xmpp:mam:2";
 /// Unique and stable stanza ids (XEP-0359).
 pub const STANZA_ID: &str = "urn:xmpp:sid:0";
+/// Message retraction (XEP-0424).
+pub const RETRACT: &str = "urn:xmpp:message-retract:1";
 /// In-band registration (XEP-0077).
 pub const REGISTER: &str = "jabber:iq:register";
 /// Client state indication (XEP-0352).

@@ -7,7 +7,7 @@ use crate::harness::server::{Place, subject};
 const NS: &str = "urn:xmpp:mam:2";
 const RSM: &str = "http://jabber.org/protocol/rsm";
 
-fn query(id: &str, content: &str) -> String {
+pub fn query(id: &str, content: &str) -> String {
     format!("<iq type='set' id='{id}'><query xmlns='{NS}'>{content}</query></iq>")
 }
 
@@ -26,7 +26,13 @@ async fn an_account_says_that_it_has_an_archive_and_which_fields_a_query_may_hav
     let jid = place.jid("romeo");
     let answer = romeo.ask(&format!("<iq type='get' id='d' to='{jid}'>{info}</iq>")).await?;
     let query = answer.find("query").expect("the query");
-    for feature in [NS, "urn:xmpp:mam:2#extended"] {
+    for feature in [
+        NS,
+        "urn:xmpp:mam:2#extended",
+        "urn:xmpp:mam:2#groupchat-field",
+        "urn:xmpp:message-retract:1",
+        "urn:xmpp:message-retract:1#tombstone",
+    ] {
         assert!(query.children.iter().any(|f| f.attr("var") == Some(feature)), "{answer}");
     }
     // §4.1.5
@@ -42,6 +48,7 @@ async fn an_account_says_that_it_has_an_archive_and_which_fields_a_query_may_hav
         ("text-single", "before-id"),
         ("text-single", "after-id"),
         ("list-multi", "ids"),
+        ("boolean", "include-groupchat"),
     ] {
         let field = form.children.iter().find(|field| field.attr("var") == Some(var));
         let field = field.unwrap_or_else(|| panic!("no {var}: {answer}"));
@@ -72,6 +79,7 @@ async fn what_a_query_must_not_be_is_answered_in_the_specs_words() -> Outcome<()
         (field("ids", "x"), "item-not-found"),
         (field("colour", "red"), "feature-not-implemented"),
         (field("start", "yesterday"), "not-acceptable"),
+        (field("include-groupchat", "maybe"), "not-acceptable"),
         (form("").replace(NS, "urn:xmpp:mam:0"), "bad-request"),
     ] {
         let answer = romeo.ask(&query("q", &content)).await?;
@@ -107,7 +115,7 @@ async fn a_domain_without_archives_does_not_speak_of_them() -> Outcome<()> {
 }
 
 /// What an archive holds of one conversation, or of all: id and message, in order.
-async fn archived(client: &mut Client, content: &str) -> Outcome<Vec<(String, Element)>> {
+pub async fn archived(client: &mut Client, content: &str) -> Outcome<Vec<(String, Element)>> {
     client.send(&query("mam", content)).await?;
     let mut found = Vec::new();
     loop {
@@ -125,16 +133,16 @@ async fn archived(client: &mut Client, content: &str) -> Outcome<Vec<(String, El
     }
 }
 
-async fn bodies(client: &mut Client, content: &str) -> Outcome<Vec<String>> {
+pub async fn bodies(client: &mut Client, content: &str) -> Outcome<Vec<String>> {
     let all = archived(client, content).await?;
     Ok(all.iter().map(|(_, m)| m.text_of("body").unwrap_or("-").to_owned()).collect())
 }
 
-fn with(jid: &str) -> String {
+pub fn with(jid: &str) -> String {
     form(&format!("<field var='with'><value>{jid}</value></field>"))
 }
 
-fn chat(to: &str, body: &str, more: &str) -> String {
+pub fn chat(to: &str, body: &str, more: &str) -> String {
     format!("<message to='{to}' type='chat' id='{body}'><body>{body}</body>{more}</message>")
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod archive;
+mod archive_preferences;
 mod audit;
 mod backup;
 mod bind;
@@ -25,6 +26,7 @@ mod power_cut;
 mod register;
 mod restart;
 mod resumption;
+mod retraction;
 mod sasl;
 mod security;
 mod shutdown;

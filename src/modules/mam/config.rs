@@ -16,6 +16,8 @@ pub struct Config {
     pub retention_days: u32,
     /// The same for single accounts, by bare JID in normal form.
     pub account_retention_days: BTreeMap<String, u32>,
+    /// Retracted messages are replaced by tombstones.
+    pub tombstones: bool,
     /// What hosts say otherwise: `[[host]]`.
     #[serde(skip)]
     pub hosts: BTreeMap<String, HostRule>,
@@ -36,6 +38,7 @@ impl Default for Config {
             enabled: true,
             retention_days: 365,
             account_retention_days: BTreeMap::new(),
+            tombstones: true,
             hosts: BTreeMap::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! XEP-0313: Message Archive Management: accounts read their own archives.
 
 mod config;
+mod preferences;
 mod query;
 mod retention;
 mod select;
@@ -32,13 +33,22 @@ pub const MODULE: Module = Module {
         Spec::partial(
             "XEP-0313",
             "1.1.3",
-            "no archives of rooms and nodes; no `include-groupchat` field (§4.1.4, optional)",
+            "no archives of rooms and nodes; an id of ours whose message a crash lost is a place and not \
+             unknown, for a device may have seen it; strangers get service-unavailable, who may not know \
+             of an archive",
             "src/modules/mam/tests.rs",
+        ),
+        Spec::partial(
+            "XEP-0441",
+            "0.2.0",
+            "no command node for more settings (§2.2, optional)",
+            "features/archive_preferences.rs",
         ),
         Spec::partial(
             "XEP-0059",
             "1.0",
-            "pages that are asked for backwards come without an index (§2.1): slixmpp 1.17 stops there",
+            "pages that are asked for backwards come without an index (§2.1, optional in XEP-0313 §4.3.2): \
+             slixmpp 1.17 takes one as the end of the way back and stops",
             "src/modules/mam/tests.rs",
         ),
         Spec::partial(
@@ -55,12 +65,18 @@ pub const MODULE: Module = Module {
         On::Server(ns::MAM),
         On::Account(ns::MAM),
         On::Account(EXTENDED),
+        On::Account(GROUPCHAT_FIELD),
+        // XEP-0424 §2: retractions are archived.
+        On::Server(ns::RETRACT),
+        On::Account(ns::RETRACT),
         On::Account(ns::RSM),
     ],
     iqs: &[
         own(IqType::Set, "query", |cx, iq| Box::pin(messages(cx, iq))),
         own(IqType::Get, "query", |cx, iq| Box::pin(async move { fields(&cx, &iq) })),
         own(IqType::Get, "metadata", |cx, iq| Box::pin(metadata(cx, iq))),
+        own(IqType::Get, "prefs", |cx, _| Box::pin(async move { preferences::get(&cx) })),
+        own(IqType::Set, "prefs", |cx, iq| Box::pin(preferences::set(cx, iq))),
     ],
     every: Some((Duration::from_secs(3_600), retention::run)),
     ..Module::EMPTY
@@ -120,12 +136,15 @@ fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     xml.start("query").attr("xmlns", ns::MAM);
     form::start(&mut xml, Written::Form, ns::MAM);
     for (ty, var) in query::FIELDS {
-        form::field(&mut xml, ty, var, &[]);
+        xml.start("field").attr("type", ty).attr("var", var);
+        if ty == "list-multi" {
+            // A list that is open to any values (XEP-0122 §3.2.2).
+            xml.start("validate").attr("xmlns", VALIDATE).attr("datatype", "xs:string");
+            xml.start("open").end().end();
+        }
+        xml.end();
     }
-    // A list that is open to any values (XEP-0122 §3.2.2).
-    xml.start("field").attr("type", "list-multi").attr("var", query::IDS);
-    xml.start("validate").attr("xmlns", VALIDATE).attr("datatype", "xs:string");
-    xml.start("open").end().end().end().end().end();
+    xml.end().end();
     Ok(Reply::payload(xml.finish()))
 }
 
@@ -204,6 +223,8 @@ impl Results<'_> {
     }
 }
 
+/// §7: the field is understood, though there are no such messages to leave out.
+const GROUPCHAT_FIELD: &str = "urn:xmpp:mam:2#groupchat-field";
 const EXTENDED: &str = "urn:xmpp:mam:2#extended";
 const VALIDATE: &str = "http://jabber.org/protocol/xdata-validate";
 /// Bytes of one page, wrappings included.

@@ -1,5 +1,6 @@
 //! What a client asks for (XEP-0313 §4): the form, the page, and the rest.
 
+use std::cell::Cell;
 use std::time::SystemTime;
 
 use crate::base::time;
@@ -25,6 +26,8 @@ pub(super) struct Query {
     pub(super) page: Wanted,
     /// The page comes newest message first.
     pub(super) flip: bool,
+    /// The oldest place that it names by an id.
+    pub(super) oldest: Option<i64>,
     max: Option<usize>,
 }
 
@@ -40,8 +43,8 @@ pub(super) struct Wanted {
 }
 
 impl Query {
-    /// Reads a request; `open` reads the id of a message. An id that is not ours is
-    /// `item-not-found`; one that is ours is a place, be there a message or not (promise.md 7).
+    /// Reads a request; `open` reads the id of a message. An id that is not ours is `item-not-found`;
+    /// one that is ours is a place: a crash may have lost its message after a device saw it.
     pub(super) fn read(
         iq: &Iq,
         open: impl Fn(&str) -> Option<i64>,
@@ -52,7 +55,12 @@ impl Query {
         if queryid.as_deref().is_some_and(|id| id.len() > QUERYID_BYTES_MAX) {
             return Err(StanzaError::policy_violation().text("the queryid is too long"));
         }
-        let place = |id: &str| open(id).ok_or_else(super::no_such_message);
+        let oldest = Cell::new(None);
+        let place = |id: &str| {
+            let place = open(id).ok_or_else(super::no_such_message)?;
+            oldest.set(Some(oldest.get().map_or(place, |oldest: i64| oldest.min(place))));
+            Ok(place)
+        };
         let (filter, ids) = match Form::submitted(query)? {
             Some(form) => (filter(&form, &place)?, ids(&form, &place)?),
             None => (Filter::ALL, None),
@@ -68,7 +76,7 @@ impl Query {
             index: rsm.index,
         };
         let flip = query.child(ns::MAM, "flip-page").is_some();
-        Ok(Self { queryid, filter, ids, page, flip, max: rsm.max })
+        Ok(Self { queryid, filter, ids, page, flip, oldest: oldest.get(), max: rsm.max })
     }
 
     /// Messages that the page has at most.
@@ -87,7 +95,6 @@ impl Query {
     }
 }
 
-/// §4.1.1 to §4.1.3
 /// An `<after/>` beside the `<set/>`, which profanity 0.13 writes. Overlooked, it would bring the same
 /// page once more, and each message would be shown twice.
 fn astray<'d>(query: Node<'d>, rsm: &Rsm) -> Option<&'d str> {
@@ -95,6 +102,7 @@ fn astray<'d>(query: Node<'d>, rsm: &Rsm) -> Option<&'d str> {
     lost.map(Node::text).filter(|id| !id.is_empty())
 }
 
+/// §4.1.1 to §4.1.4
 fn filter(
     form: &Form<'_>,
     place: &impl Fn(&str) -> Result<i64, StanzaError>,
@@ -103,7 +111,7 @@ fn filter(
     if form.form_type() != Some(ns::MAM) || form.values("FORM_TYPE").len() != 1 {
         return Err(StanzaError::bad_request().text("the FORM_TYPE is not urn:xmpp:mam:2"));
     }
-    let known = |var: &str| var == IDS || FIELDS.iter().any(|(_, name)| *name == var);
+    let known = |var: &str| FIELDS.iter().any(|(_, name)| *name == var);
     if form.fields().any(|field| !known(field.var)) {
         // §4.1.5
         return Err(StanzaError::feature_not_implemented().text("a field is not supported"));
@@ -120,6 +128,10 @@ fn filter(
     }
     if let Some(id) = form.value("before-id")? {
         filter.before = filter.before.min(place(id)?);
+    }
+    // Messages of rooms are in no account's archive: there is nothing to include or leave out.
+    if form.value(GROUPCHAT)?.is_some_and(|value| !BOOLEANS.contains(&value)) {
+        return Err(StanzaError::not_acceptable().text("neither true nor false"));
     }
     Ok(filter)
 }
@@ -173,16 +185,20 @@ fn behind_time(at: SystemTime) -> i64 {
     millis.saturating_add(1).saturating_mul(1_000)
 }
 
-/// Type and name of the fields that the form has, but for `ids` (§4.1.5).
-pub(super) const FIELDS: [(&str, &str); 5] = [
+/// Type and name of the fields that the form has (§4.1.5).
+pub(super) const FIELDS: [(&str, &str); 7] = [
     ("jid-single", "with"),
     ("text-single", "start"),
     ("text-single", "end"),
     ("text-single", "before-id"),
     ("text-single", "after-id"),
+    ("list-multi", IDS),
+    ("boolean", GROUPCHAT),
 ];
-/// The sixth.
-pub(super) const IDS: &str = "ids";
+const IDS: &str = "ids";
+const GROUPCHAT: &str = "include-groupchat";
+/// XEP-0004 §3.3
+const BOOLEANS: [&str; 4] = ["true", "false", "1", "0"];
 /// Messages of a page when the client does not say.
 const PAGE_DEFAULT: usize = 50;
 /// Messages of a page whatever the client says, and ids it may ask for at once.

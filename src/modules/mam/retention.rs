@@ -200,7 +200,7 @@ mod tests {
             let (peer, resource, stanza) = ("a@x", "", b"<message/>".as_slice());
             let entry =
                 Entry { seq: old, account: id, peer, resource, kind: Kind::Sent, stanza };
-            archive::append_behind(tx, &entry)
+            archive::append_behind(tx, &entry, None)
         };
         server.store().write(entry).await.unwrap();
         run(chore(&server, Cause::Due, 0)).await;

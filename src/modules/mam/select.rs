@@ -46,6 +46,13 @@ pub(super) fn select(
     query: &Query,
     bounds: Bounds,
 ) -> Result<Found, StoreError> {
+    // §4.3.2: a message that is gone by its age leaves no place behind. Retention makes no holes, so
+    // whatever is missing behind the first one was never durable.
+    if let Some(oldest) = query.oldest
+        && archive::first(tx, account)?.is_none_or(|first| oldest < first)
+    {
+        return Ok(Found::NoSuchMessage);
+    }
     if let Some(ids) = &query.ids {
         return one_by_one(tx, account, query, ids, bounds);
     }

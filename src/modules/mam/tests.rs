@@ -211,7 +211,11 @@ async fn the_form_says_which_messages() {
         (&[("before-id", "x")], "item-not-found"),
         // §4.1.5
         (&[("{http://example.com/}free-text-search", "x")], "feature-not-implemented"),
-        (&[("include-groupchat", "true")], "feature-not-implemented"),
+        // §4.1.4: understood, though there is nothing of that kind.
+        (&[("include-groupchat", "true")], "0 1 2 3 4 5 | true | 0/6"),
+        (&[("include-groupchat", "0")], "0 1 2 3 4 5 | true | 0/6"),
+        (&[("include-groupchat", "")], "0 1 2 3 4 5 | true | 0/6"),
+        (&[("include-groupchat", "perhaps")], "not-acceptable"),
         // XEP-0004 §4
         (&[("start", "yesterday")], "not-acceptable"),
         (&[("with", "@")], "not-acceptable"),
@@ -248,7 +252,7 @@ async fn single_messages_come_in_pages_too() {
     }
 }
 
-/// promise.md 7: a message may be lost in a crash, or gone by its age; its id still is a place.
+/// A message may be lost in a crash after a device saw it: its id still is a place.
 #[tokio::test]
 async fn an_id_of_ours_is_a_place_without_its_message() {
     let world = World::with(4).await;
@@ -260,6 +264,17 @@ async fn an_id_of_ours_is_a_place_without_its_message() {
     let before = set(&format!("<before>{between}</before>"));
     assert_eq!(page(before).await, "0 1 | true | -/4");
     assert_eq!(page(form(&[("after-id", &between)])).await, "2 3 | true | 0/2");
+    // §4.3.2: what is gone by its age is no place any more.
+    let gone = world.server.store().ids().seal(world.romeo.0, seq(0) - 1);
+    for content in [
+        set(&format!("<after>{gone}</after>")),
+        set(&format!("<before>{gone}</before>")),
+        form(&[("after-id", &gone)]),
+        form(&[("before-id", &gone)]),
+        form(&[("ids", &gone)]),
+    ] {
+        assert_eq!(page(content).await, "item-not-found");
+    }
     // But there is no such message.
     assert_eq!(page(form(&[("ids", &between)])).await, "item-not-found");
     // An id of another's archive is none here, though there is such a message.
@@ -355,7 +370,7 @@ async fn the_form_names_the_fields() {
          <field type='text-single' var='end'/><field type='text-single' var='before-id'/>\
          <field type='text-single' var='after-id'/><field type='list-multi' var='ids'>\
          <validate xmlns='http://jabber.org/protocol/xdata-validate' datatype='xs:string'><open/>\
-         </validate></field></x></query>"
+         </validate></field><field type='boolean' var='include-groupchat'/></x></query>"
     );
 }
 
@@ -369,7 +384,7 @@ async fn where_nothing_is_archived_there_is_no_module() {
         let cx = server.session(ORCHARD).await;
         let info = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
         let account = ask(&cx, "get", "", info).await;
-        for feature in [ns::MAM, EXTENDED] {
+        for feature in [ns::MAM, EXTENDED, GROUPCHAT_FIELD] {
             assert_eq!(account.contains(&format!("var='{feature}'")), enabled, "{account}");
         }
         assert!(account.contains("var='urn:xmpp:ping'"));

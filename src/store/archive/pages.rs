@@ -150,9 +150,14 @@ pub fn place_of(
     query_optional(tx, sql, &params(account, filter, index), |row| row.int(0))
 }
 
+/// The place of an account's first message.
+pub fn first(tx: &mut dyn Tx, account: AccountId) -> Result<Option<i64>, StoreError> {
+    query_optional(tx, FIRST, &[account.into()], |row| row.int(0))
+}
+
 /// The places of an account's first and last message.
 pub fn bounds(tx: &mut dyn Tx, account: AccountId) -> Result<Option<(i64, i64)>, StoreError> {
-    let first = query_optional(tx, FIRST, &[account.into()], |row| row.int(0))?;
+    let first = first(tx, account)?;
     let last = query_optional(tx, LAST, &[account.into()], |row| row.int(0))?;
     Ok(first.zip(last))
 }

@@ -41,8 +41,8 @@ super::super::sql! {
     PLACES = "INSERT INTO archive_place (account, seq, kind, size)
         SELECT account, seq, kind, size FROM archive WHERE seq > $1 AND seq <= $2
         ORDER BY account, seq ON CONFLICT DO NOTHING";
-    PEERS = "INSERT INTO archive_with (account, peer, seq, resource)
-        SELECT account, peer, seq, resource FROM archive WHERE seq > $1 AND seq <= $2
+    PEERS = "INSERT INTO archive_with (account, peer, seq, resource, short_id)
+        SELECT account, peer, seq, resource, short_id FROM archive WHERE seq > $1 AND seq <= $2
         ORDER BY account, peer, seq ON CONFLICT DO NOTHING";
     MOVE = "UPDATE archive_placed SET seq = $1";
     OWED = "SELECT r.seq, r.size FROM archive r WHERE r.seq > $2 AND r.account = $1 AND r.kind = 2
@@ -78,9 +78,9 @@ mod tests {
     fn rows_are_owed_at_once_and_found_when_they_are_placed() {
         testing::account_tx(|tx, me| {
             let other = testing::account(tx, "other");
-            append_behind(tx, &entry(me, 1, "a@x")).unwrap();
-            append_behind(tx, &entry(other, 2, "a@x")).unwrap();
-            append_behind(tx, &entry(me, 3, "b@x")).unwrap();
+            append_behind(tx, &entry(me, 1, "a@x"), None).unwrap();
+            append_behind(tx, &entry(other, 2, "a@x"), None).unwrap();
+            append_behind(tx, &entry(me, 3, "b@x"), None).unwrap();
             append(tx, &entry(me, 4, "b@x")).unwrap();
             assert_eq!(found(tx, me, Peer::Any), [4]);
             assert_eq!((owed(tx, me), owed(tx, other)), (vec![1, 3, 4], vec![2]));
@@ -91,10 +91,10 @@ mod tests {
                 assert_eq!(found(tx, other, Peer::Full("a@x".to_owned(), "r".to_owned())), [2]);
                 assert_eq!((owed(tx, me), owed(tx, other)), (vec![1, 3, 4], vec![2]));
             }
-            append_behind(tx, &entry(other, 5, "a@x")).unwrap();
+            append_behind(tx, &entry(other, 5, "a@x"), None).unwrap();
             // A mark may pass a row that is not placed: another device confirmed a later one.
-            append_behind(tx, &entry(me, 6, "a@x")).unwrap();
-            append_behind(tx, &entry(me, 7, "a@x")).unwrap();
+            append_behind(tx, &entry(me, 6, "a@x"), None).unwrap();
+            append_behind(tx, &entry(me, 7, "a@x"), None).unwrap();
             let passed = mailbox::Settled { mark: Some(7), listed: vec![6], ..Default::default() };
             mailbox::settle(tx, me, &passed).unwrap();
             assert_eq!(owed(tx, me), [6]);

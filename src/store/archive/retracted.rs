@@ -1,0 +1,132 @@
+//! What a retraction does to an archive (XEP-0424 §4): finding the message that it names, and putting
+//! something else in its place.
+
+use super::super::accounts::AccountId;
+use super::super::tx::{StoreError, Tx, query_optional};
+use super::{Archived, get, last_placed};
+use crate::base::hash::short;
+
+/// Messages of a conversation that a search for an id looks at, newest first: a millisecond of an index.
+/// An older one stays as it is.
+pub const LOOK: usize = 10_000;
+
+/// The newest message with this peer before a place that may have this id: others may look the same.
+pub fn newest_of(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    peer: &str,
+    id: &str,
+    before: i64,
+) -> Result<Option<Archived>, StoreError> {
+    let id = short(id);
+    let behind = last_placed(tx)?.into();
+    let unplaced = [account.into(), peer.into(), id.into(), before.into(), behind];
+    let found = query_optional(tx, UNPLACED, &unplaced, |row| row.int(0))?;
+    let found = match found {
+        Some(seq) => Some(seq),
+        None => {
+            let placed = [account.into(), peer.into(), id.into(), before.into(), LOOK.into()];
+            query_optional(tx, PLACED, &placed, |row| row.int(0))?
+        }
+    };
+    found.map_or(Ok(None), |seq| get(tx, account, seq))
+}
+
+/// Puts something else in the place of a message. The place, its time and its peer stay (XEP-0313 §3.2).
+pub fn replace(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    seq: i64,
+    stanza: &[u8],
+) -> Result<(), StoreError> {
+    let size = stanza.len();
+    tx.execute(REPLACE, &[account.into(), seq.into(), size.into(), stanza.into()])?;
+    tx.execute(RESIZE, &[account.into(), seq.into(), size.into()])?;
+    Ok(())
+}
+
+super::super::sql! {
+    // What is not placed yet is a short range of the key: some thousand rows at most.
+    UNPLACED = "SELECT r.seq FROM archive r WHERE r.seq > $5 AND r.seq < $4 AND r.account = $1
+        AND r.peer = $2 AND r.short_id = $3 ORDER BY r.seq DESC LIMIT 1";
+    PLACED = "SELECT seq FROM (SELECT seq, short_id FROM archive_with
+        WHERE account = $1 AND peer = $2 AND seq < $4 ORDER BY seq DESC LIMIT $5) AS found
+        WHERE short_id = $3 ORDER BY seq DESC LIMIT 1";
+    REPLACE = "UPDATE archive SET size = $3, stanza = $4 WHERE account = $1 AND seq = $2";
+    RESIZE = "UPDATE archive_place SET size = $3 WHERE account = $1 AND seq = $2";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing;
+    use super::super::{Entry, Kind, append_behind, head, place};
+    use super::*;
+
+    fn put(tx: &mut dyn Tx, account: AccountId, seq: i64, peer: &str, id: &str) {
+        let (kind, stanza) = (Kind::Received, b"<message/>".as_slice());
+        let entry = Entry { seq, account, peer, resource: "", kind, stanza };
+        append_behind(tx, &entry, Some(id)).unwrap();
+    }
+
+    #[test]
+    fn the_newest_with_the_id_and_the_peer_is_found_placed_or_not() {
+        testing::account_tx(|tx, me| {
+            let other = testing::account(tx, "other");
+            put(tx, me, 1, "a@x", "one");
+            put(tx, me, 2, "a@x", "two");
+            put(tx, me, 3, "b@x", "one");
+            put(tx, other, 4, "a@x", "one");
+            put(tx, me, 5, "a@x", "one");
+            for _ in 0..2 {
+                let mut find = |peer: &str, id: &str, before| {
+                    newest_of(tx, me, peer, id, before).unwrap().map(|row| row.seq)
+                };
+                assert_eq!(find("a@x", "one", 99), Some(5));
+                assert_eq!(find("a@x", "one", 5), Some(1));
+                assert_eq!(find("a@x", "one", 1), None);
+                assert_eq!(find("a@x", "two", 99), Some(2));
+                assert_eq!(find("b@x", "two", 99), None);
+                place(tx).unwrap();
+            }
+            put(tx, me, 6, "a@x", "two");
+            assert_eq!(newest_of(tx, me, "a@x", "two", 99).unwrap().unwrap().seq, 6);
+            assert_eq!(newest_of(tx, me, "a@x", "one", 99).unwrap().unwrap().seq, 5);
+        });
+    }
+
+    #[test]
+    fn what_is_replaced_keeps_its_place_and_nothing_else_changes() {
+        testing::account_tx(|tx, me| {
+            let other = testing::account(tx, "other");
+            put(tx, me, 1, "a@x", "one");
+            place(tx).unwrap();
+            put(tx, me, 2, "a@x", "two");
+            replace(tx, other, 1, b"foreign").unwrap();
+            replace(tx, me, 1, b"1").unwrap();
+            replace(tx, me, 2, b"22").unwrap();
+            place(tx).unwrap();
+            for (seq, stanza) in [(1, b"1".as_slice()), (2, b"22")] {
+                assert_eq!(get(tx, me, seq).unwrap().unwrap().stanza, stanza);
+                assert_eq!(head(tx, me, seq).unwrap().unwrap().size, stanza.len());
+                let sql = "SELECT size FROM archive_place WHERE seq = $1";
+                let size = query_optional(tx, sql, &[i64::into(seq)], |row| row.int(0));
+                assert_eq!(size, Ok(Some(stanza.len() as i64)));
+            }
+        });
+    }
+
+    #[test]
+    fn a_search_looks_at_so_many_and_no_further() {
+        testing::account_tx(|tx, me| {
+            put(tx, me, 1, "a@x", "old");
+            for seq in 0..LOOK as i64 - 1 {
+                put(tx, me, 10 + seq, "a@x", "new");
+            }
+            place(tx).unwrap();
+            assert!(newest_of(tx, me, "a@x", "old", i64::MAX).unwrap().is_some());
+            put(tx, me, 1_000_000, "a@x", "new");
+            place(tx).unwrap();
+            assert!(newest_of(tx, me, "a@x", "old", i64::MAX).unwrap().is_none());
+        });
+    }
+}
