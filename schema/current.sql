@@ -52,6 +52,14 @@ CREATE TABLE archive_placed (
     seq INTEGER NOT NULL PRIMARY KEY
 ) STRICT;
 
+CREATE TABLE archive_search (
+    account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
+    -- Rows of the account are in the index if newest >= seq > oldest. What came before the first search
+    -- follows behind, the newest of it first; 0 when there is no more.
+    newest INTEGER NOT NULL,
+    oldest INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE archive_with (
     account INTEGER NOT NULL,
     peer TEXT NOT NULL,
@@ -60,6 +68,18 @@ CREATE TABLE archive_with (
     resource TEXT NOT NULL,
     PRIMARY KEY (account, peer, seq)
 ) STRICT, WITHOUT ROWID;
+
+CREATE VIRTUAL TABLE archive_words USING fts5(
+    words, content='', contentless_delete=1, detail=none, tokenize="ascii tokenchars '_'"
+);
+
+CREATE TABLE 'archive_words_config'(k PRIMARY KEY, v) WITHOUT ROWID;
+
+CREATE TABLE 'archive_words_data'(id INTEGER PRIMARY KEY, block BLOB);
+
+CREATE TABLE 'archive_words_docsize'(id INTEGER PRIMARY KEY, sz BLOB, origin INTEGER);
+
+CREATE TABLE 'archive_words_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID;
 
 CREATE TABLE credential (
     account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,

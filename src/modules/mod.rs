@@ -59,6 +59,7 @@ modules! {
     presence: presence::State,
     register,
     roster,
+    search,
     session,
     subscription,
     time,
@@ -70,6 +71,8 @@ modules! {
 pub struct Shared {
     /// XEP-0077
     pub register: register::Gate,
+    /// XEP-0431
+    pub search: search::Shelf,
     /// Told when an account was deleted and its rows elsewhere may go.
     pub account_deleted: Arc<Notify>,
 }
@@ -82,6 +85,8 @@ pub struct Config {
     pub mam: mam::Config,
     /// XEP-0077
     pub register: register::Config,
+    /// XEP-0431
+    pub search: search::Config,
     /// XEP-0092
     pub version: version::Config,
     /// PBKDF2 rounds for new passwords: `sasl.iterations`.
@@ -97,6 +102,7 @@ impl Default for Config {
         Self {
             mam: mam::Config::default(),
             register: register::Config::default(),
+            search: search::Config::default(),
             version: version::Config::default(),
             scram_iterations: 10_000,
             unencrypted: false,

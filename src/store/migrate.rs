@@ -45,6 +45,7 @@ migrations! {
     4 "archive" "0004_archive.sql";
     5 "streams" "0005_streams.sql";
     6 "archive_places" "0006_archive_places.sql";
+    7 "search" "0007_search.sql";
 }
 
 impl Migration {
@@ -176,6 +177,9 @@ const TOKENS: &[(&str, &str, &str)] = &[
     ("{{strict}}", "STRICT", ""),
     // A table that is its own index.
     ("{{clustered}}", "STRICT, WITHOUT ROWID", ""),
+    // What is between these two PostgreSQL takes for a comment: full-text search is each engine's own.
+    ("{{sqlite_only}}", "", "/*"),
+    ("{{end_only}}", "", "*/"),
 ];
 
 const CREATE: &str = "CREATE TABLE migration (

@@ -26,6 +26,7 @@ mod register;
 mod restart;
 mod resumption;
 mod sasl;
+mod search;
 mod security;
 mod shutdown;
 mod stanza_ids;
