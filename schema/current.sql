@@ -64,6 +64,12 @@ CREATE TABLE archive_policy (
     account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
     -- 0: everything. 1: nothing. 2: what is with a contact of the roster.
     policy INTEGER NOT NULL
+CREATE TABLE archive_search (
+    account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
+    -- Rows of the account are in the index if newest >= seq > oldest. What came before the first search
+    -- follows behind, the newest of it first; 0 when there is no more.
+    newest INTEGER NOT NULL,
+    oldest INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE archive_with (
@@ -74,6 +80,18 @@ CREATE TABLE archive_with (
     resource TEXT NOT NULL, short_id INTEGER,
     PRIMARY KEY (account, peer, seq)
 ) STRICT, WITHOUT ROWID;
+
+CREATE VIRTUAL TABLE archive_words USING fts5(
+    words, content='', contentless_delete=1, detail=none, tokenize="ascii tokenchars '_'"
+);
+
+CREATE TABLE 'archive_words_config'(k PRIMARY KEY, v) WITHOUT ROWID;
+
+CREATE TABLE 'archive_words_data'(id INTEGER PRIMARY KEY, block BLOB);
+
+CREATE TABLE 'archive_words_docsize'(id INTEGER PRIMARY KEY, sz BLOB, origin INTEGER);
+
+CREATE TABLE 'archive_words_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID;
 
 CREATE TABLE credential (
     account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,

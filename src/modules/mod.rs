@@ -60,6 +60,7 @@ modules! {
     register,
     retraction,
     roster,
+    search,
     session,
     subscription,
     time,
@@ -71,6 +72,8 @@ modules! {
 pub struct Shared {
     /// XEP-0077
     pub register: register::Gate,
+    /// XEP-0431
+    pub search: search::Shelf,
     /// Told when an account was deleted and its rows elsewhere may go.
     pub account_deleted: Arc<Notify>,
 }
@@ -83,6 +86,8 @@ pub struct Config {
     pub mam: mam::Config,
     /// XEP-0077
     pub register: register::Config,
+    /// XEP-0431
+    pub search: search::Config,
     /// XEP-0092
     pub version: version::Config,
     /// PBKDF2 rounds for new passwords: `sasl.iterations`.
@@ -98,6 +103,7 @@ impl Default for Config {
         Self {
             mam: mam::Config::default(),
             register: register::Config::default(),
+            search: search::Config::default(),
             version: version::Config::default(),
             scram_iterations: 10_000,
             unencrypted: false,

@@ -47,6 +47,7 @@ migrations! {
     6 "archive_places" "0006_archive_places.sql";
     7 "preferences" "0007_preferences.sql";
     8 "short_ids" "0008_short_ids.sql";
+    9 "search" "0009_search.sql";
 }
 
 impl Migration {
@@ -178,6 +179,9 @@ const TOKENS: &[(&str, &str, &str)] = &[
     ("{{strict}}", "STRICT", ""),
     // A table that is its own index.
     ("{{clustered}}", "STRICT, WITHOUT ROWID", ""),
+    // What is between these two PostgreSQL takes for a comment: full-text search is each engine's own.
+    ("{{sqlite_only}}", "", "/*"),
+    ("{{end_only}}", "", "*/"),
 ];
 
 const CREATE: &str = "CREATE TABLE migration (

@@ -34,6 +34,7 @@ mod queue;
 mod readers;
 mod restore;
 pub mod roster;
+pub mod search;
 mod sqlite;
 mod tail;
 #[cfg(test)]
@@ -257,13 +258,15 @@ impl Store {
     }
 }
 
-/// Every statement of the store by name, for CI to prepare on PostgreSQL.
+/// Every statement of the store by name, for CI to prepare on PostgreSQL; but for those of the search,
+/// which is SQLite's own (`search::of_sqlite`).
 pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
     [
         accounts::CATALOGUE,
         &archive::catalogue().concat(),
         handled::CATALOGUE,
         roster::CATALOGUE,
+        search::catalogue(),
         mailbox::CATALOGUE,
         meta::CATALOGUE,
         preferences::CATALOGUE,

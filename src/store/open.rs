@@ -227,9 +227,12 @@ pub(super) fn all_findings(conn: &Connection) -> rusqlite::Result<Vec<String>> {
         let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
         found.push(format!("a row of {table} refers to a missing row of {parent}"));
     }
-    // Not in the schemas before the sixth.
-    if conn.table_exists(None, "archive_placed")? {
-        for (sql, what) in PLACES {
+    // Not in the schemas before the sixth, and before the seventh.
+    for (table, checks) in [("archive_placed", &PLACES[..]), ("archive_search", &WORDS[..])] {
+        if !conn.table_exists(None, table)? {
+            continue;
+        }
+        for (sql, what) in checks {
             let rows: i64 = conn.query_row(sql, [], |row| row.get(0))?;
             if rows > 0 {
                 found.push(format!("{rows} messages {what}"));
@@ -377,6 +380,12 @@ const PLACES: [(&str, &str); 2] = [
         "are in the archive's index and not in the archive",
     ),
 ];
+/// The same for the index of words. What it lacks is no damage: not every message has a word.
+const WORDS: [(&str, &str); 1] = [(
+    "SELECT COUNT(*) FROM archive_words_docsize d WHERE NOT EXISTS
+        (SELECT 1 FROM archive r WHERE r.seq = d.id)",
+    "are in the index of words and not in the archive",
+)];
 /// Another program on the same file, a backup for instance, may hold it for this long.
 const BUSY: Duration = Duration::from_secs(5);
 /// Prepared statements a connection keeps: more than the server has.

@@ -58,6 +58,8 @@ pub const HINTS: &str = "urn:xmpp:hints";
 pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 /// Message archives (XEP-0313).
 pub const MAM: &str = "urn:xmpp:mam:2";
+/// Full-text search in archives (XEP-0431).
+pub const FULLTEXT: &str = "urn:xmpp:fulltext:0";
 /// Unique and stable stanza ids (XEP-0359).
 pub const STANZA_ID: &str = "urn:xmpp:sid:0";
 /// Message retraction (XEP-0424).

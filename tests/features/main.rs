@@ -28,6 +28,7 @@ mod restart;
 mod resumption;
 mod retraction;
 mod sasl;
+mod search;
 mod security;
 mod shutdown;
 mod stanza_ids;

@@ -4,6 +4,7 @@ mod config;
 mod preferences;
 mod query;
 mod retention;
+mod search;
 mod select;
 
 pub use config::{Config, HostRule};
@@ -20,9 +21,11 @@ use crate::stanza::rsm::Set;
 use crate::stanza::{StanzaError, delay, forward};
 use crate::store::accounts::AccountId;
 use crate::store::archive::{self, Archived};
+use crate::store::tx::Tx;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
 use query::Query;
+use search::Notes;
 use select::{Bounds, Found, Selection};
 
 /// The module.
@@ -92,15 +95,21 @@ const fn own(ty: IqType, name: &'static str, handler: IqHandler) -> IqRoute {
 async fn messages(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let account = cx.account()?;
     of_account(&iq)?;
-    let query = Query::read(&iq, |id| cx.store.ids().open(account.0, id))?;
+    let mut query = Query::read(&iq, |id| cx.store.ids().open(account.0, id))?;
     let writer = Results { cx: &cx, account, queryid: query.queryid.clone() };
     let bounds = writer.bounds(query.max());
-    // promise.md 7: whoever has sent a message finds it.
-    cx.store.placed(account).await?;
     let flip = query.flip;
-    let found = cx.store.read(move |tx| select::select(tx, account, &query, bounds)).await?;
+    let (found, notes) = match query.sought.take() {
+        Some(sought) => search::run(&cx, account, query, sought, bounds).await?,
+        None => {
+            // promise.md 7: whoever has sent a message finds it.
+            cx.store.placed(account).await?;
+            let select = move |tx: &mut dyn Tx| select::select(tx, account, &query, bounds);
+            (cx.store.read(select).await?, Notes::default())
+        }
+    };
     match found {
-        Found::Page(selection) => Ok(writer.reply(&selection, flip)),
+        Found::Page(selection) => Ok(writer.reply(&selection, flip, notes)),
         Found::NoSuchMessage => Err(no_such_message()),
         // XEP-0059 §2.6
         Found::TooDeep => {
@@ -144,6 +153,9 @@ fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
         }
         xml.end();
     }
+    if cx.config.search.enabled {
+        form::field(&mut xml, "text-single", search::FIELD, &[]);
+    }
     xml.end().end();
     Ok(Reply::payload(xml.finish()))
 }
@@ -181,7 +193,7 @@ impl Results<'_> {
     }
 
     /// §4.2: what was found, then the page's end (§4.3.2).
-    fn reply(&self, selection: &Selection, flip: bool) -> Reply {
+    fn reply(&self, selection: &Selection, flip: bool, notes: Notes) -> Reply {
         let mut ahead: Vec<Bytes> = selection.rows.iter().map(|row| self.message(row)).collect();
         if flip {
             // §4.3.4: another order on the wire; the page stays the same.
@@ -198,7 +210,9 @@ impl Results<'_> {
         let complete = if selection.more { "false" } else { "true" };
         let mut xml = Xml::new();
         xml.start("fin").attr("xmlns", ns::MAM).attr("complete", complete);
+        xml.attr_opt("stable", notes.stable());
         set.write(&mut xml);
+        notes.write(&mut xml);
         xml.end();
         Reply { ahead, ..Reply::payload(xml.finish()) }
     }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::SystemTime;
 
+use super::search;
 use crate::base::time;
 use crate::jid::Jid;
 use crate::stanza::StanzaError;
@@ -10,6 +11,7 @@ use crate::stanza::form::Form;
 use crate::stanza::iq::Iq;
 use crate::stanza::rsm::Rsm;
 use crate::store::archive::{Direction, Filter, Peer};
+use crate::store::search::words::Sought;
 use crate::xml::ns;
 use crate::xml::view::Node;
 
@@ -20,6 +22,8 @@ pub(super) struct Query {
     pub(super) queryid: Option<String>,
     /// Which messages match the form.
     pub(super) filter: Filter,
+    /// What they must say (XEP-0431).
+    pub(super) sought: Option<Sought>,
     /// Only these of them, in order.
     pub(super) ids: Option<Vec<i64>>,
     /// Which of the matching ones make the page.
@@ -61,9 +65,9 @@ impl Query {
             oldest.set(Some(oldest.get().map_or(place, |oldest: i64| oldest.min(place))));
             Ok(place)
         };
-        let (filter, ids) = match Form::submitted(query)? {
-            Some(form) => (filter(&form, &place)?, ids(&form, &place)?),
-            None => (Filter::ALL, None),
+        let (filter, ids, sought) = match Form::submitted(query)? {
+            Some(form) => (filter(&form, &place)?, ids(&form, &place)?, search::sought(&form)?),
+            None => (Filter::ALL, None, None),
         };
         let rsm = Rsm::read(query)?;
         let page = Wanted {
@@ -76,7 +80,7 @@ impl Query {
             index: rsm.index,
         };
         let flip = query.child(ns::MAM, "flip-page").is_some();
-        Ok(Self { queryid, filter, ids, page, flip, oldest: oldest.get(), max: rsm.max })
+        Ok(Self { queryid, filter, sought, ids, page, flip, oldest: oldest.get(), max: rsm.max })
     }
 
     /// Messages that the page has at most.
@@ -111,7 +115,8 @@ fn filter(
     if form.form_type() != Some(ns::MAM) || form.values("FORM_TYPE").len() != 1 {
         return Err(StanzaError::bad_request().text("the FORM_TYPE is not urn:xmpp:mam:2"));
     }
-    let known = |var: &str| FIELDS.iter().any(|(_, name)| *name == var);
+    let known =
+        |var: &str| var == search::FIELD || FIELDS.iter().any(|(_, name)| *name == var);
     if form.fields().any(|field| !known(field.var)) {
         // §4.1.5
         return Err(StanzaError::feature_not_implemented().text("a field is not supported"));

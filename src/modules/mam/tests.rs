@@ -368,7 +368,9 @@ async fn the_form_names_the_fields() {
          <field type='hidden' var='FORM_TYPE'><value>urn:xmpp:mam:2</value></field>\
          <field type='jid-single' var='with'/><field type='text-single' var='start'/>\
          <field type='text-single' var='end'/><field type='text-single' var='before-id'/>\
-         <field type='text-single' var='after-id'/><field type='list-multi' var='ids'>\
+         <field type='text-single' var='after-id'/>\
+         <field type='text-single' var='{urn:xmpp:fulltext:0}fulltext'/>\
+         <field type='list-multi' var='ids'>\
          <validate xmlns='http://jabber.org/protocol/xdata-validate' datatype='xs:string'><open/>\
          </validate></field><field type='boolean' var='include-groupchat'/></x></query>"
     );

@@ -2,6 +2,7 @@
 //! what is older than an account's retention, and all of a deleted account.
 
 use super::super::accounts::AccountId;
+use super::super::search;
 use super::super::tx::{StoreError, Tx, query_all, query_optional};
 use super::{Kind, tail};
 
@@ -32,6 +33,7 @@ pub fn purge(
 
 /// Deletes the rows of an account up to this place.
 fn delete(tx: &mut dyn Tx, account: AccountId, last: i64) -> Result<usize, StoreError> {
+    search::forget_up_to(tx, account, last)?;
     let up_to = [account.into(), last.into()];
     tx.execute(PURGE_PEERS, &up_to)?;
     let deleted = tx.execute(PURGE, &up_to)?;

@@ -2,6 +2,7 @@
 //! something else in its place.
 
 use super::super::accounts::AccountId;
+use super::super::search;
 use super::super::tx::{StoreError, Tx, query_optional};
 use super::{Archived, get, last_placed};
 use crate::base::hash::short;
@@ -42,7 +43,8 @@ pub fn replace(
     let size = stanza.len();
     tx.execute(REPLACE, &[account.into(), seq.into(), size.into(), stanza.into()])?;
     tx.execute(RESIZE, &[account.into(), seq.into(), size.into()])?;
-    Ok(())
+    // Nobody finds any more what it said.
+    search::forget(tx, &[seq])
 }
 
 super::super::sql! {

@@ -1,0 +1,186 @@
+//! XEP-0431: the words that a query's messages must have, and what the answer says of those that
+//! cannot be searched.
+
+use super::super::api::Cx;
+use super::query::Query;
+use super::select::{Bounds, Found, Selection};
+use crate::stanza::StanzaError;
+use crate::stanza::form::Form;
+use crate::store::StoreError;
+use crate::store::accounts::AccountId;
+use crate::store::archive::{self, Archived, Direction};
+use crate::store::search::words::{Refused, Sought};
+use crate::store::search::{Finder, Hits, Indexed};
+use crate::store::tx::Tx;
+use crate::xml::writer::Xml;
+
+/// What a client looks for; an empty field stands for none (§2.2).
+pub(super) fn sought(form: &Form<'_>) -> Result<Option<Sought>, StanzaError> {
+    let Some(text) = form.value(FIELD)?.filter(|text| !text.trim().is_empty()) else {
+        return Ok(None);
+    };
+    let text = match Sought::read(text) {
+        Ok(sought) => return Ok(Some(sought)),
+        Err(Refused::TooLong) => "the text to search for is too long",
+        Err(Refused::TooMany) => "there are too many words to search for",
+    };
+    Err(StanzaError::policy_violation().text(text))
+}
+
+/// What the end of an answer says beside its page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Notes {
+    searched: Option<Searched>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Searched {
+    /// The whole archive is in the index.
+    complete: bool,
+    /// Encrypted messages that the other fields select, or so many of them.
+    encrypted: usize,
+    /// There are more.
+    or_more: bool,
+}
+
+impl Notes {
+    /// XEP-0313 §4.4: what is still being indexed may be found next time.
+    pub(super) fn stable(&self) -> Option<&'static str> {
+        self.searched.filter(|searched| !searched.complete).map(|_| "false")
+    }
+
+    /// No specification has a place for it. Clients pass over elements that they do not know.
+    pub(super) fn write(&self, xml: &mut Xml) {
+        let Some(searched) = self.searched else { return };
+        xml.start("unsearchable").attr("xmlns", NOTE);
+        xml.attr("encrypted", &searched.encrypted.to_string());
+        xml.attr_opt("or-more", searched.or_more.then_some("true"));
+        xml.end();
+    }
+}
+
+/// Finds the page of a query that looks for words.
+pub(super) async fn run(
+    cx: &Cx,
+    account: AccountId,
+    query: Query,
+    sought: Sought,
+    bounds: Bounds,
+) -> Result<(Found, Notes), StanzaError> {
+    if !cx.config.search.enabled {
+        // As any other field that is unknown (XEP-0313 §4.1.5).
+        return Err(StanzaError::feature_not_implemented().text("a field is not supported"));
+    }
+    // promise.md 7: whoever has sent a message finds it.
+    let complete = cx.store.searchable(account, SLICES).await?;
+    if !complete {
+        let (shelf, store) = (cx.about.shared().search.clone(), cx.store.clone());
+        let rest = async move { shelf.index(store, account).await };
+        cx.router.tasks.spawn("index of an archive", rest);
+    }
+    let read = move |tx: &mut dyn Tx| {
+        let finder = Finder::new(account, &sought, &query.filter);
+        let found = select(tx, account, &finder, &query, bounds)?;
+        let (encrypted, or_more) = finder.unsearchable(tx, COUNT_MAX)?;
+        Ok(found.map(|found| (found, Searched { complete, encrypted, or_more })))
+    };
+    let Some((found, searched)) = cx.store.read(read).await? else {
+        let text = "too many messages have to be looked at: search for other words, in a shorter \
+                    time, or with one contact";
+        return Err(StanzaError::policy_violation().text(text));
+    };
+    Ok((found, Notes { searched: Some(searched) }))
+}
+
+/// None if it was given up.
+fn select(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    finder: &Finder<'_>,
+    query: &Query,
+    bounds: Bounds,
+) -> Result<Option<Found>, StoreError> {
+    if let Some(ids) = &query.ids {
+        return one_by_one(tx, account, finder, query, ids, bounds).map(Some);
+    }
+    let whole = (query.filter.after, query.filter.before);
+    let (range, direction) = query.range();
+    let mut range = (range.after, range.before);
+    if let Some(index) = query.page.index {
+        match finder.nth(tx, index)? {
+            Indexed::At(place) => range.0 = range.0.max(place.saturating_sub(1)),
+            Indexed::TooDeep => return Ok(Some(Found::TooDeep)),
+            // XEP-0059 §2.6: an index that is no item's gets an empty page.
+            Indexed::Beyond => {
+                let count = finder.count(tx, whole, COUNT_MAX)?;
+                return Ok(Some(Found::Page(Selection { count, ..Selection::default() })));
+            }
+        }
+    }
+    let Hits { rows, more, given_up } =
+        finder.page(tx, range, direction, bounds.messages, bounds.bytes)?;
+    if given_up && bounds.messages > 0 {
+        return Ok(None);
+    }
+    let count = finder.count(tx, whole, COUNT_MAX)?;
+    // Not told of pages that are asked for backwards, as elsewhere.
+    let first = rows.first().filter(|_| direction == Direction::Forward && count.is_some());
+    let index = match first {
+        Some(first) => finder.count(tx, (whole.0, first.seq), COUNT_MAX)?,
+        None => None,
+    };
+    Ok(Some(Found::Page(Selection { rows, more, index, count })))
+}
+
+/// The same among messages that were asked for by their ids.
+fn one_by_one(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    finder: &Finder<'_>,
+    query: &Query,
+    ids: &[i64],
+    bounds: Bounds,
+) -> Result<Found, StoreError> {
+    let mut matching: Vec<(usize, Archived)> = Vec::new();
+    for place in ids {
+        if archive::head(tx, account, *place)?.is_none() {
+            return Ok(Found::NoSuchMessage);
+        }
+        let index = matching.len();
+        matching.extend(finder.look(tx, *place)?.map(|row| (index, row)));
+    }
+    let count = Some(matching.len());
+    let (range, direction) = query.range();
+    let from = query.page.index.unwrap_or(0);
+    matching.retain(|(index, row)| {
+        *index >= from && range.after < row.seq && row.seq < range.before
+    });
+    if direction == Direction::Backward {
+        matching.reverse();
+    }
+    let (mut rows, mut left, all) = (Vec::new(), bounds.bytes, matching.len());
+    let first = matching.first().map(|(index, _)| *index);
+    for (_, row) in matching {
+        let size = row.stanza.len();
+        if rows.len() >= bounds.messages || (size > left && !rows.is_empty()) {
+            break;
+        }
+        left = left.saturating_sub(size);
+        rows.push(row);
+    }
+    let more = rows.len() < all;
+    let index = first.filter(|_| direction == Direction::Forward && !rows.is_empty());
+    if direction == Direction::Backward {
+        rows.reverse();
+    }
+    Ok(Found::Page(Selection { rows, more, index, count }))
+}
+
+/// §3.1
+pub(super) const FIELD: &str = "{urn:xmpp:fulltext:0}fulltext";
+/// Ours alone: `<unsearchable encrypted='3'/>`.
+const NOTE: &str = "urn:x-stonechat:search:0";
+/// Slices that a search waits for when its archive was not indexed before: 16,384 messages.
+const SLICES: usize = 64;
+/// Up to here messages are counted.
+const COUNT_MAX: usize = 10_000;

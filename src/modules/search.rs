@@ -1,0 +1,177 @@
+//! XEP-0431: Full Text Search in MAM. Here is what the server does for it by itself; the field of the
+//! query and its answer are the archive's (`mam/search.rs`).
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::api::{Answer, Cause, Chore, Module, On, Spec};
+use crate::store::accounts::AccountId;
+use crate::store::tx::Tx;
+use crate::store::{Store, StoreError, search};
+use crate::xml::ns;
+
+/// The module.
+pub const MODULE: Module = Module {
+    name: "search",
+    serves: Some(|config, account| config.search.enabled && config.mam.archives(account)),
+    specs: &[Spec::whole("XEP-0431", "0.2.0", "features/search.rs")],
+    features: &[On::Account(ns::FULLTEXT)],
+    every: Some((Duration::from_secs(3_600), run)),
+    ..Module::EMPTY
+};
+
+/// `[modules.search]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Accounts can search their archives.
+    pub enabled: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// Whose archives are being indexed now, behind a search that could not wait for all of it. Few at a
+/// time; others go on with their next search, or within the hour.
+#[derive(Debug, Default, Clone)]
+pub struct Shelf(Arc<Mutex<HashSet<AccountId>>>);
+
+impl Shelf {
+    /// Indexes the rest of an account's archive, unless that is being done.
+    pub async fn index(&self, store: Store, account: AccountId) {
+        let Some(_taken) = self.take(account) else { return };
+        note(index_rest(&store, account).await);
+    }
+
+    fn take(&self, account: AccountId) -> Option<Taken> {
+        let mut all = self.lock();
+        let free = all.len() < AT_ONCE && all.insert(account);
+        free.then(|| Taken(self.clone(), account))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<AccountId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Taken(Shelf, AccountId);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+    }
+}
+
+/// The index of those who search follows their archives; where nobody may, it goes.
+fn run(chore: Chore) -> Answer<()> {
+    Box::pin(async move {
+        if chore.cause == Cause::Due {
+            note(follow(&chore).await);
+        }
+    })
+}
+
+async fn follow(chore: &Chore) -> Result<(), StoreError> {
+    let mut after = AccountId(0);
+    loop {
+        let next = chore.store.read(move |tx: &mut dyn Tx| search::searcher_after(tx, after));
+        let Some(account) = next.await? else { return Ok(()) };
+        if !(chore.config.search.enabled && chore.config.mam.enabled) {
+            tracing::info!("archives are not searched any more; their index is deleted");
+            return chore.store.write(search::drop_all).await;
+        }
+        index_rest(&chore.store, account).await?;
+        after = account;
+    }
+}
+
+async fn index_rest(store: &Store, account: AccountId) -> Result<(), StoreError> {
+    // Other writes come between two slices.
+    while !store.searchable(account, 1).await? {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+fn note(indexed: Result<(), StoreError>) {
+    match indexed {
+        Ok(()) | Err(StoreError::Closed) => {}
+        Err(error) => tracing::warn!(%error, "archives could not be indexed; tried again later"),
+    }
+}
+
+/// Archives that are indexed at once, behind searches.
+const AT_ONCE: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Server;
+    use super::*;
+    use crate::modules;
+    use crate::store::archive::{self, Entry, Kind};
+    use crate::store::search::Progress;
+
+    async fn put(server: &Server, account: AccountId, seqs: std::ops::Range<i64>) {
+        let write = server.store().write(move |tx| {
+            for seq in seqs {
+                let stanza = b"<message><body>word</body></message>".as_slice();
+                let (peer, resource, kind) = ("a@x", "", Kind::Sent);
+                archive::append(tx, &Entry { seq, account, peer, resource, kind, stanza })?;
+            }
+            Ok(())
+        });
+        write.await.unwrap();
+    }
+
+    async fn progress(server: &Server, account: AccountId) -> Progress {
+        server.store().read(move |tx| search::progress(tx, account)).await.unwrap()
+    }
+
+    fn chore(server: &Server, cause: Cause, enabled: bool) -> Chore {
+        let config = modules::Config { search: Config { enabled }, ..modules::Config::default() };
+        let (now, store) = (server.cx.now, server.store().clone());
+        Chore { cause, now, config: Arc::new(config), store }
+    }
+
+    #[tokio::test]
+    async fn archives_of_those_who_search_are_followed_until_nobody_may() {
+        let server = Server::new(modules::Config::default());
+        let searches = server.account("searches", &[]).await;
+        let does_not = server.account("does-not", &[]).await;
+        put(&server, searches, 1..1_001).await;
+        put(&server, does_not, 2_000..2_010).await;
+        assert_eq!(server.store().searchable(searches, 1).await, Ok(false));
+        run(chore(&server, Cause::AccountDeleted, true)).await;
+        assert_eq!(progress(&server, searches).await, Progress::New);
+        run(chore(&server, Cause::Due, true)).await;
+        assert_eq!(progress(&server, searches).await, Progress::All);
+        assert_eq!(progress(&server, does_not).await, Progress::Behind);
+        run(chore(&server, Cause::Due, false)).await;
+        assert_eq!(progress(&server, searches).await, Progress::Behind);
+        assert_eq!(server.store().searchable(searches, 9).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn an_archive_is_indexed_behind_once_at_a_time_and_few_at_once() {
+        let server = Server::new(modules::Config::default());
+        let account = server.account("romeo", &[]).await;
+        put(&server, account, 1..1_001).await;
+        let shelf = Shelf::default();
+        let held = shelf.take(account).unwrap();
+        shelf.index(server.store().clone(), account).await;
+        assert_eq!(progress(&server, account).await, Progress::Behind);
+        let others: Vec<_> = (100..).map_while(|id| shelf.take(AccountId(id))).collect();
+        assert_eq!(others.len(), AT_ONCE - 1);
+        drop(held);
+        shelf.index(server.store().clone(), account).await;
+        assert_eq!(progress(&server, account).await, Progress::All);
+        drop(others);
+        assert!(shelf.lock().is_empty());
+    }
+}

@@ -1,0 +1,219 @@
+//! The words of archives (XEP-0431), in SQLite's FTS5.
+//!
+//! An account's archive is indexed when it is searched for the first time: at once as far as that is
+//! quick, the newest messages first, and the rest behind. From then on [`index`] follows it, before each
+//! search and now and then; a message that is acknowledged has nothing to do with it.
+//!
+//! One index serves all accounts, and each word in it begins with its account: whoever searches walks
+//! through postings of his own alone, so that neither results nor counts nor the time they take tell
+//! anything of others. Every row that is found is looked up as the account's own, and read once more.
+
+mod find;
+mod text;
+pub mod words;
+
+pub use find::{Finder, Hits, Indexed};
+
+use super::accounts::AccountId;
+use super::tx::{Row, StoreError, Tx, query_all, query_optional};
+use super::{Store, archive};
+use crate::base::hash::{hex, sha256};
+use std::collections::BTreeSet;
+use text::Said;
+
+/// How far the index of an account is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Every message is in it.
+    All,
+    /// All that came since the first search, and what came before down to some place.
+    New,
+    /// Not even those.
+    Behind,
+}
+
+/// How far the index of an account is, compared with the messages that are placed.
+pub fn progress(tx: &mut dyn Tx, account: AccountId) -> Result<Progress, StoreError> {
+    let Some((_, last)) = archive::bounds(tx, account)? else { return Ok(Progress::All) };
+    Ok(match state(tx, account)? {
+        Some(state) if state.newest < last => Progress::Behind,
+        Some(state) if state.oldest > 0 => Progress::New,
+        Some(_) => Progress::All,
+        None => Progress::Behind,
+    })
+}
+
+/// Indexes some more messages of an account: what is new, then what is old. Few, for other writes wait.
+pub fn index(tx: &mut dyn Tx, account: AccountId, rows: usize) -> Result<(), StoreError> {
+    let state = match state(tx, account)? {
+        Some(state) => state,
+        None => {
+            let last = archive::bounds(tx, account)?.map_or(0, |(_, last)| last);
+            tx.execute(BEGIN, &[account.into(), last.into()])?;
+            State { newest: last, oldest: last }
+        }
+    };
+    let newer = slice(tx, NEWER, &[account.into(), state.newest.into(), rows.into()])?;
+    if let Some(last) = newer.last() {
+        tx.execute(NEWEST, &[account.into(), last.seq.into()])?;
+        return newer.iter().try_for_each(|row| add(tx, account, row));
+    }
+    if state.oldest == 0 {
+        return Ok(());
+    }
+    let older = slice(tx, OLDER, &[account.into(), state.oldest.into(), rows.into()])?;
+    let left = older.last().map_or(0, |first| first.seq - 1);
+    tx.execute(OLDEST, &[account.into(), left.into()])?;
+    // The index is written in the order of its keys.
+    older.iter().rev().try_for_each(|row| add(tx, account, row))
+}
+
+/// Takes rows out of the index, wherever they are deleted or emptied; those that are not in it are no
+/// error.
+pub fn forget(tx: &mut dyn Tx, seqs: &[i64]) -> Result<(), StoreError> {
+    seqs.iter().try_for_each(|seq| tx.execute(FORGET, &[(*seq).into()]).map(drop))
+}
+
+/// The same for the rows of an account up to a place, while it still has them.
+pub fn forget_up_to(tx: &mut dyn Tx, account: AccountId, last: i64) -> Result<(), StoreError> {
+    let seqs = query_all(tx, UP_TO, &[account.into(), last.into()], |row| row.int(0))?;
+    forget(tx, &seqs)
+}
+
+/// The next account that has searched.
+pub fn searcher_after(
+    tx: &mut dyn Tx,
+    account: AccountId,
+) -> Result<Option<AccountId>, StoreError> {
+    query_optional(tx, NEXT, &[account.into()], |row| Ok(AccountId(row.int(0)?)))
+}
+
+/// Empties the index of all accounts, where it is not wanted any more.
+pub fn drop_all(tx: &mut dyn Tx) -> Result<(), StoreError> {
+    tx.execute(EMPTY, &[])?;
+    tx.execute(NOBODY, &[])?;
+    Ok(())
+}
+
+impl Store {
+    /// Waits until a search of the account finds all that was written before (promise.md 7). Of an
+    /// archive that was never searched only so much is indexed as `slices` take: false if there is more.
+    pub async fn searchable(&self, account: AccountId, slices: usize) -> Result<bool, StoreError> {
+        self.placed(account).await?;
+        for _ in 0..slices {
+            if self.read(move |tx| progress(tx, account)).await? == Progress::All {
+                return Ok(true);
+            }
+            self.write(move |tx| index(tx, account, SLICE)).await?;
+        }
+        Ok(self.read(move |tx| progress(tx, account)).await? == Progress::All)
+    }
+}
+
+struct State {
+    newest: i64,
+    oldest: i64,
+}
+
+fn state(tx: &mut dyn Tx, account: AccountId) -> Result<Option<State>, StoreError> {
+    let state = |row: &dyn Row| Ok(State { newest: row.int(0)?, oldest: row.int(1)? });
+    query_optional(tx, STATE, &[account.into()], state)
+}
+
+/// A row to be indexed.
+struct Unread {
+    seq: i64,
+    peer: String,
+    stanza: Vec<u8>,
+}
+
+/// Some rows, at least one if there is one.
+fn slice(
+    tx: &mut dyn Tx,
+    sql: &str,
+    params: &[super::Value<'_>],
+) -> Result<Vec<Unread>, StoreError> {
+    let (mut rows, mut left, mut full) = (Vec::new(), SLICE_BYTES, false);
+    tx.query(sql, params, &mut |row| {
+        let size = usize::try_from(row.int(1)?).unwrap_or(usize::MAX);
+        full |= size > left && !rows.is_empty();
+        if !full {
+            left = left.saturating_sub(size);
+            rows.push(Unread { seq: row.int(0)?, peer: row.text(2)?, stanza: row.blob(3)? });
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+fn add(tx: &mut dyn Tx, account: AccountId, row: &Unread) -> Result<(), StoreError> {
+    let said = Said::read(&row.stanza);
+    let mut tokens = BTreeSet::new();
+    if said.encrypted {
+        tokens.insert(encrypted(account));
+    }
+    for text in &said.texts {
+        words::tokens(text, &mut |word| tokens.extend([token(account, word)]));
+    }
+    if tokens.is_empty() {
+        return Ok(());
+    }
+    tokens.insert(with(account, &row.peer));
+    let all = tokens.into_iter().collect::<Vec<_>>().join(" ");
+    tx.execute(ADD, &[row.seq.into(), all.into()])?;
+    Ok(())
+}
+
+/// A word of an account. Words have no `_`, so nothing that others wrote is one of these.
+fn token(account: AccountId, word: &str) -> String {
+    format!("{:x}_{word}", account.0)
+}
+
+/// What the rows have whose text nobody here can read.
+fn encrypted(account: AccountId) -> String {
+    format!("{:x}_e_", account.0)
+}
+
+/// What all rows with this bare JID have.
+fn with(account: AccountId, peer: &str) -> String {
+    let digest = sha256(peer.as_bytes());
+    format!("{:x}_p_{}", account.0, hex(digest.get(..8).unwrap_or_default()))
+}
+
+/// The statements that both engines take.
+pub(super) fn catalogue() -> &'static [(&'static str, &'static str)] {
+    CATALOGUE
+}
+
+/// Those of SQLite alone: PostgreSQL has a search of its own, and will have a file of its own.
+#[cfg(test)]
+pub(super) fn of_sqlite() -> Vec<(&'static str, &'static str)> {
+    [&OF_SQLITE[..], &find::OF_SQLITE[..]].concat()
+}
+
+super::sql! {
+    STATE = "SELECT newest, oldest FROM archive_search WHERE account = $1";
+    BEGIN = "INSERT INTO archive_search (account, newest, oldest) VALUES ($1, $2, $2)";
+    NEWEST = "UPDATE archive_search SET newest = $2 WHERE account = $1";
+    OLDEST = "UPDATE archive_search SET oldest = $2 WHERE account = $1";
+    NEXT = "SELECT account FROM archive_search WHERE account > $1 ORDER BY account LIMIT 1";
+    NOBODY = "DELETE FROM archive_search";
+    NEWER = "SELECT r.seq, r.size, r.peer, r.stanza FROM archive_place p JOIN archive r ON r.seq = p.seq
+        WHERE p.account = $1 AND p.seq > $2 ORDER BY p.seq LIMIT $3";
+    OLDER = "SELECT r.seq, r.size, r.peer, r.stanza FROM archive_place p JOIN archive r ON r.seq = p.seq
+        WHERE p.account = $1 AND p.seq <= $2 ORDER BY p.seq DESC LIMIT $3";
+    UP_TO = "SELECT seq FROM archive_place WHERE account = $1 AND seq <= $2";
+}
+
+const ADD: &str = "INSERT INTO archive_words (rowid, words) VALUES ($1, $2)";
+const FORGET: &str = "DELETE FROM archive_words WHERE rowid = $1";
+const EMPTY: &str = "INSERT INTO archive_words (archive_words) VALUES ('delete-all')";
+#[cfg(test)]
+const OF_SQLITE: [(&str, &str); 2] = [("ADD", ADD), ("FORGET", FORGET)];
+/// Messages that one write indexes: some milliseconds.
+const SLICE: usize = 256;
+/// And bytes of their stanzas.
+const SLICE_BYTES: usize = 1_048_576;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! What a search finds: pages and numbers, as of any other filter of an archive.
+
+use super::super::accounts::AccountId;
+use super::super::archive::{self, Archived, Direction, Filter, Head, Peer};
+use super::super::tx::{StoreError, Tx, query_all, query_one};
+use super::text::Said;
+use super::words::Sought;
+use super::{encrypted, token, with};
+
+/// A search of one account's archive.
+#[derive(Debug)]
+pub struct Finder<'q> {
+    account: AccountId,
+    sought: &'q Sought,
+    filter: &'q Filter,
+    /// As FTS5 takes it: made by us, of words in quotes.
+    wanted: String,
+}
+
+/// A page of what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hits {
+    /// Its messages in order.
+    pub rows: Vec<Archived>,
+    /// There are more in the direction of reading.
+    pub more: bool,
+    /// It was given up: too many messages have the parts of what is looked for, and not the whole.
+    pub given_up: bool,
+}
+
+/// The place of a message by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Indexed {
+    /// It is here.
+    At(i64),
+    /// There are not so many.
+    Beyond,
+    /// It would have to be counted up to.
+    TooDeep,
+}
+
+impl<'q> Finder<'q> {
+    /// The messages that have all of it and fit the filter.
+    pub fn new(account: AccountId, sought: &'q Sought, filter: &'q Filter) -> Self {
+        let words = sought.tokens();
+        let words = words.iter().map(|word| token(account, word));
+        let wanted = expression(account, words, &filter.peer);
+        Self { account, sought, filter, wanted }
+    }
+
+    /// At most `limit` messages between two places, and none further that would make them more than
+    /// `bytes`; the first is given whatever its size.
+    pub fn page(
+        &self,
+        tx: &mut dyn Tx,
+        (mut after, mut before): (i64, i64),
+        direction: Direction,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Hits, StoreError> {
+        let mut hits = Hits::default();
+        let (mut left, mut looks) = (bytes, LOOKS_MAX);
+        while !self.sought.is_empty() {
+            let few = (limit - hits.rows.len() + 1).min(BATCH).min(looks);
+            let seqs = self.places(tx, (after, before), direction, few)?;
+            for seq in &seqs {
+                let Some(row) = self.look(tx, *seq)? else { continue };
+                let size = row.stanza.len();
+                hits.more = hits.rows.len() >= limit || (size > left && !hits.rows.is_empty());
+                if hits.more {
+                    return Ok(hits.in_order(direction));
+                }
+                left = left.saturating_sub(size);
+                hits.rows.push(row);
+            }
+            looks -= seqs.len();
+            let Some(last) = seqs.last().filter(|_| seqs.len() == few) else { break };
+            match direction {
+                Direction::Forward => after = *last,
+                Direction::Backward => before = *last,
+            }
+            if looks == 0 {
+                // Who has found something goes on from there.
+                (hits.more, hits.given_up) = (true, hits.rows.is_empty());
+                break;
+            }
+        }
+        Ok(hits.in_order(direction))
+    }
+
+    /// How many there are between two places; `None` if more than `cap` would have to be looked at.
+    pub fn count(
+        &self,
+        tx: &mut dyn Tx,
+        (after, before): (i64, i64),
+        cap: usize,
+    ) -> Result<Option<usize>, StoreError> {
+        if self.sought.is_empty() {
+            return Ok(Some(0));
+        }
+        if self.is_exact() {
+            return number(tx, &self.wanted, (after, before), cap);
+        }
+        let all = self.few(tx, (after, before))?;
+        Ok(all.map(|all| all.len()).filter(|number| *number <= cap))
+    }
+
+    /// The place of the message that has this many before it.
+    pub fn nth(&self, tx: &mut dyn Tx, index: usize) -> Result<Indexed, StoreError> {
+        let range = (self.filter.after, self.filter.before);
+        if self.sought.is_empty() {
+            return Ok(Indexed::Beyond);
+        }
+        if !self.is_exact() {
+            let all = self.few(tx, range)?;
+            let at =
+                |all: Vec<i64>| all.get(index).map_or(Indexed::Beyond, |seq| Indexed::At(*seq));
+            return Ok(all.map_or(Indexed::TooDeep, at));
+        }
+        if index > NUMBER_MAX {
+            return Ok(Indexed::TooDeep);
+        }
+        let seqs = self.places(tx, range, Direction::Forward, index + 1)?;
+        Ok(seqs.get(index).map_or(Indexed::Beyond, |seq| Indexed::At(*seq)))
+    }
+
+    /// The message, if it is the account's, fits, and has what is looked for.
+    pub fn look(&self, tx: &mut dyn Tx, seq: i64) -> Result<Option<Archived>, StoreError> {
+        let fits = |head: &Head| self.filter.fits(head);
+        if archive::head(tx, self.account, seq)?.is_none_or(|head| !fits(&head)) {
+            return Ok(None);
+        }
+        let row = archive::get(tx, self.account, seq)?;
+        Ok(row.filter(|row| {
+            self.sought.is_in(Said::read(&row.stanza).texts.iter().map(String::as_str))
+        }))
+    }
+
+    /// How many messages that fit the filter are encrypted, so that no search finds them; the second
+    /// is true if there are more.
+    pub fn unsearchable(&self, tx: &mut dyn Tx, cap: usize) -> Result<(usize, bool), StoreError> {
+        let range = (self.filter.after, self.filter.before);
+        let one = std::iter::once(encrypted(self.account));
+        let wanted = expression(self.account, one, &self.filter.peer);
+        Ok(match number(tx, &wanted, range, cap)? {
+            Some(number) => (number, false),
+            None => (cap, true),
+        })
+    }
+
+    /// Does the index alone know which messages fit?
+    fn is_exact(&self) -> bool {
+        self.sought.is_exact() && !matches!(self.filter.peer, Peer::Full(..))
+    }
+
+    /// All of them, if few must be looked at.
+    fn few(&self, tx: &mut dyn Tx, range: (i64, i64)) -> Result<Option<Vec<i64>>, StoreError> {
+        let seqs = self.places(tx, range, Direction::Forward, FEW + 1)?;
+        if seqs.len() > FEW {
+            return Ok(None);
+        }
+        let mut all = Vec::new();
+        for seq in seqs {
+            all.extend(self.look(tx, seq)?.map(|row| row.seq));
+        }
+        Ok(Some(all))
+    }
+
+    /// Where the index says that they are.
+    fn places(
+        &self,
+        tx: &mut dyn Tx,
+        (after, before): (i64, i64),
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<i64>, StoreError> {
+        let sql = if direction == Direction::Forward { UP } else { DOWN };
+        let wanted = [self.wanted.as_str().into(), after.into(), before.into(), limit.into()];
+        query_all(tx, sql, &wanted, |row| row.int(0))
+    }
+}
+
+impl Hits {
+    fn in_order(mut self, direction: Direction) -> Self {
+        if direction == Direction::Backward {
+            self.rows.reverse();
+        }
+        self
+    }
+}
+
+/// Each word in quotes is that word and no operator, whatever it is.
+fn expression(account: AccountId, words: impl Iterator<Item = String>, peer: &Peer) -> String {
+    let peer = match peer {
+        Peer::Any => None,
+        Peer::Bare(bare) | Peer::Full(bare, _) => Some(with(account, bare)),
+    };
+    let all: Vec<_> = words.chain(peer).map(|word| format!("\"{word}\"")).collect();
+    all.join(" AND ")
+}
+
+fn number(
+    tx: &mut dyn Tx,
+    wanted: &str,
+    (after, before): (i64, i64),
+    cap: usize,
+) -> Result<Option<usize>, StoreError> {
+    let limit = cap.saturating_add(1).into();
+    let params = [wanted.into(), after.into(), before.into(), limit];
+    let number = query_one(tx, COUNT, &params, |row| row.int(0))?;
+    Ok(usize::try_from(number).ok().filter(|number| *number <= cap))
+}
+
+const UP: &str = "SELECT rowid FROM archive_words WHERE archive_words MATCH $1
+    AND rowid > $2 AND rowid < $3 ORDER BY rowid LIMIT $4";
+const DOWN: &str = "SELECT rowid FROM archive_words WHERE archive_words MATCH $1
+    AND rowid > $2 AND rowid < $3 ORDER BY rowid DESC LIMIT $4";
+const COUNT: &str = "SELECT COUNT(*) FROM (SELECT rowid FROM archive_words
+    WHERE archive_words MATCH $1 AND rowid > $2 AND rowid < $3 LIMIT $4) AS found";
+#[cfg(test)]
+pub(super) const OF_SQLITE: [(&str, &str); 3] = [("UP", UP), ("DOWN", DOWN), ("COUNT", COUNT)];
+/// Messages that are looked for at once.
+const BATCH: usize = 256;
+/// Messages that one page may cost to read.
+const LOOKS_MAX: usize = 5_000;
+/// Messages that are read to know their number.
+const FEW: usize = 1_000;
+/// A page may be asked for by an index up to here.
+const NUMBER_MAX: usize = 10_000;

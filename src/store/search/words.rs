@@ -1,0 +1,388 @@
+//! What of a text can be searched for, the same for messages and for what is looked for in them.
+//!
+//! A **word** is a run of letters and digits, without case and accents: `Café` is `cafe`. Scripts that put
+//! no spaces between words have **runs** instead (北京大学): each of their characters and of their
+//! overlapping pairs is in the index, and a run is found wherever it stands within a longer one.
+
+use std::collections::BTreeSet;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::{decompose_compatible, is_combining_mark};
+
+/// What a piece of a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Found by the same word.
+    Word,
+    /// Found by any part of it.
+    Run,
+}
+
+/// What is looked for: all of some words and runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sought {
+    parts: BTreeSet<(Kind, String)>,
+}
+
+/// Why nothing is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The text is too long.
+    TooLong,
+    /// It has too many words.
+    TooMany,
+}
+
+impl Sought {
+    /// Reads what somebody typed. No sign in it has a meaning of its own.
+    pub fn read(text: &str) -> Result<Self, Refused> {
+        if text.len() > SOUGHT_BYTES_MAX {
+            return Err(Refused::TooLong);
+        }
+        let mut parts = BTreeSet::new();
+        each_part(text, &mut |kind, part| parts.extend([(kind, part.to_owned())]));
+        let sought = Self { parts };
+        if sought.tokens().len() > SOUGHT_TOKENS_MAX {
+            return Err(Refused::TooMany);
+        }
+        Ok(sought)
+    }
+
+    /// There was no word in it.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// What a row must have in the index: never more than what [`tokens`] gives for a text that has it.
+    pub fn tokens(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for (kind, part) in &self.parts {
+            if *kind == Kind::Run && chars(part) > 1 {
+                each_pair(part, &mut |pair| found.extend([pair.to_owned()]));
+            } else {
+                found.insert(part.clone());
+            }
+        }
+        found
+    }
+
+    /// Does the index alone say whether a row has it? Of a longer run it knows the pairs only.
+    pub fn is_exact(&self) -> bool {
+        !self.parts.iter().any(|(kind, part)| *kind == Kind::Run && chars(part) > 2)
+    }
+
+    /// Is all of it in these texts?
+    pub fn is_in<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
+        let mut left: Vec<_> = self.parts.iter().collect();
+        for text in texts {
+            each_part(bounded(text), &mut |kind, part| {
+                left.retain(|(sought, this)| {
+                    let found = if kind == Kind::Run { part.contains(this) } else { part == this };
+                    *sought != kind || !found
+                });
+            });
+        }
+        left.is_empty()
+    }
+}
+
+/// What of a message's text goes into the index; one may come more than once.
+pub fn tokens(text: &str, each: &mut dyn FnMut(&str)) {
+    each_part(bounded(text), &mut |kind, part| match kind {
+        Kind::Word => each(part),
+        Kind::Run => {
+            for (at, c) in part.char_indices() {
+                each(part.get(at..at + c.len_utf8()).unwrap_or_default());
+            }
+            each_pair(part, each);
+        }
+    });
+}
+
+fn chars(text: &str) -> usize {
+    text.chars().count()
+}
+
+fn each_pair(run: &str, each: &mut dyn FnMut(&str)) {
+    let ends = run.char_indices().map(|(at, c)| at + c.len_utf8()).skip(1);
+    for ((at, _), end) in run.char_indices().zip(ends) {
+        each(run.get(at..end).unwrap_or_default());
+    }
+}
+
+/// So much of it as is indexed.
+fn bounded(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or_default()
+}
+
+fn each_part(text: &str, each: &mut dyn FnMut(Kind, &str)) {
+    let mut reader = Reader { kind: Kind::Word, part: String::new(), chars: 0, each };
+    if text.is_ascii() {
+        text.chars().for_each(|c| reader.letter(c));
+    } else {
+        // Composed: か and its mark are one character, and a syllable of Hangul is.
+        text.nfkc().for_each(|c| reader.character(c));
+    }
+    reader.end();
+}
+
+struct Reader<'e> {
+    kind: Kind,
+    /// So much of it as was read; its allocation serves all.
+    part: String,
+    chars: usize,
+    each: &'e mut dyn FnMut(Kind, &str),
+}
+
+impl Reader<'_> {
+    fn character(&mut self, c: char) {
+        if is_of_a_run(c) {
+            self.push(Kind::Run, c);
+        } else {
+            decompose_compatible(c, |c| self.letter(c));
+        }
+    }
+
+    /// One that is no part of a run, without what stands above it.
+    fn letter(&mut self, c: char) {
+        match c {
+            'a'..='z' | '0'..='9' => self.push(Kind::Word, c),
+            'A'..='Z' => self.push(Kind::Word, c.to_ascii_lowercase()),
+            c if c.is_ascii() => self.end(),
+            c if is_dropped(c) => {}
+            c if c.is_alphanumeric() => self.fold(c),
+            c if is_combining_mark(c) && self.in_word() => self.push(Kind::Word, c),
+            _ => self.end(),
+        }
+    }
+
+    fn fold(&mut self, c: char) {
+        for c in c.to_lowercase() {
+            match FOLDED.iter().find(|(from, _)| *from == c) {
+                Some((_, to)) => to.chars().for_each(|c| self.push(Kind::Word, c)),
+                None if is_dropped(c) => {}
+                None => self.push(Kind::Word, c),
+            }
+        }
+    }
+
+    fn in_word(&self) -> bool {
+        self.chars > 0 && self.kind == Kind::Word
+    }
+
+    fn push(&mut self, kind: Kind, c: char) {
+        if self.kind != kind {
+            self.end();
+            self.kind = kind;
+        }
+        // What of a long word is behind its first characters is neither kept nor looked for.
+        if kind == Kind::Run || self.chars < WORD_CHARS_MAX {
+            self.part.push(c);
+            self.chars += 1;
+        }
+    }
+
+    fn end(&mut self) {
+        if self.chars > 0 {
+            (self.each)(self.kind, &self.part);
+            self.part.clear();
+            self.chars = 0;
+        }
+    }
+}
+
+/// Han, kana, bopomofo and Hangul; and Thai, Lao, Burmese and Khmer, whose words have no spaces between
+/// them either. Halves and wholes of a character's width are one by then.
+fn is_of_a_run(c: char) -> bool {
+    let letters = matches!(c,
+        '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1100}'..='\u{11ff}'
+        | '\u{1780}'..='\u{17dd}' | '\u{3005}'..='\u{3007}' | '\u{3021}'..='\u{3029}'
+        | '\u{3031}'..='\u{3035}' | '\u{3041}'..='\u{30fa}' | '\u{30fc}'..='\u{318f}'
+        | '\u{31a0}'..='\u{31bf}' | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}'
+        | '\u{4e00}'..='\u{9fff}' | '\u{a960}'..='\u{a97f}' | '\u{ac00}'..='\u{d7ff}'
+        | '\u{f900}'..='\u{faff}' | '\u{1b000}'..='\u{1b16f}' | '\u{20000}'..='\u{3ffff}');
+    letters && (c.is_alphanumeric() || is_combining_mark(c)) && !c.is_ascii_digit()
+}
+
+/// Accents, the vowel points of Hebrew and Arabic, and what is not seen at all.
+fn is_dropped(c: char) -> bool {
+    matches!(c,
+        '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5bd}' | '\u{5bf}' | '\u{5c1}' | '\u{5c2}' | '\u{5c4}'
+        | '\u{5c5}' | '\u{5c7}' | '\u{610}'..='\u{61a}' | '\u{640}' | '\u{64b}'..='\u{65f}' | '\u{670}'
+        | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
+}
+
+/// Letters that Unicode takes for ones of their own and people for others.
+const FOLDED: [(char, &str); 8] = [
+    ('ß', "ss"),
+    ('ς', "σ"),
+    ('ı', "i"),
+    ('ø', "o"),
+    ('ł', "l"),
+    ('đ', "d"),
+    ('æ', "ae"),
+    ('œ', "oe"),
+];
+/// More of one text is not searched.
+const TEXT_BYTES_MAX: usize = 32_768;
+/// Longer words are keys and addresses, not words.
+const WORD_CHARS_MAX: usize = 40;
+/// Bytes of what is looked for.
+const SOUGHT_BYTES_MAX: usize = 1_024;
+/// Words, and pairs of runs.
+const SOUGHT_TOKENS_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Words as they are, runs in brackets.
+    fn parts(text: &str) -> String {
+        let mut all = Vec::new();
+        each_part(text, &mut |kind, part| {
+            all.push(if kind == Kind::Run { format!("[{part}]") } else { part.to_owned() });
+        });
+        all.join(" ")
+    }
+
+    fn indexed(text: &str) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        tokens(text, &mut |token| all.extend([token.to_owned()]));
+        all
+    }
+
+    #[test]
+    fn a_text_falls_into_words_and_runs() {
+        for (text, expected) in [
+            ("", ""),
+            ("Hello, World! 2nd", "hello world 2nd"),
+            ("don't a_b x*y \"q\" (c) NEAR", "don t a b x y q c near"),
+            // The same letter written in two ways.
+            ("Café Cafe\u{301} CAFÉ", "cafe cafe cafe"),
+            ("Ångström naïve Straße STRASSE", "angstrom naive strasse strasse"),
+            ("Łódź smørrebrød Æsir", "lodz smorrebrod aesir"),
+            ("ΣΊΣΥΦΟΣ σίσυφος", "σισυφοσ σισυφοσ"),
+            ("Ёлка ёлка елка", "елка елка елка"),
+            ("İstanbul ISTANBUL ırmak", "istanbul istanbul irmak"),
+            ("שָׁלוֹם שלום", "שלום שלום"),
+            ("كِتَاب كتاب", "كتاب كتاب"),
+            ("می\u{200c}خواهم co\u{ad}op", "میخواهم coop"),
+            // Marks that are letters stay.
+            ("हिन्दी", "हिन्दी"),
+            ("ﬁne １２３ ＡＢＣ x²", "fine 123 abc x2"),
+            ("我在北京大学。你呢?", "[我在北京大学] [你呢]"),
+            ("Tokyo東京タワーtower", "tokyo [東京タワー] tower"),
+            ("ｶﾞｷﾞ か\u{3099}", "[ガギ] [が]"),
+            ("안녕하세요 세계", "[안녕하세요] [세계]"),
+            ("\u{1112}\u{1161}\u{11ab} 한", "[한] [한]"),
+            ("ภาษาไทย、々", "[ภาษาไทย] [々]"),
+            ("日本・中国", "[日本] [中国]"),
+            ("👍 ok 👍🏽\u{fe0f}", "ok"),
+        ] {
+            assert_eq!(parts(text), expected, "{text}");
+        }
+        assert_eq!(parts(&"x".repeat(50)), "x".repeat(40));
+    }
+
+    #[test]
+    fn what_is_looked_for_is_found_where_it_is() {
+        for (sought, text, found) in [
+            ("hello", "Hello, World", true),
+            ("world HELLO", "Hello, World", true),
+            ("hello moon", "Hello, World", false),
+            // Whole words.
+            ("hell", "Hello, World", false),
+            ("wor*", "Hello, World", false),
+            ("resume", "my résumé", true),
+            ("résumé", "my RESUME", true),
+            ("北京", "我在北京", true),
+            ("京", "我在北京", true),
+            ("我京", "我在北京", false),
+            ("北京大学", "北京和大学", false),
+            // All pairs are there, the run is not.
+            ("北京大", "京大 北京", false),
+            ("하세", "안녕하세요", true),
+            ("東京 tower", "Tokyo東京タワーtower", true),
+            ("*", "a*b", true),
+        ] {
+            let query = Sought::read(sought).unwrap();
+            assert_eq!(query.is_in([text]), found, "{sought} in {text}");
+            let have = indexed(text);
+            let all = query.tokens().is_subset(&have);
+            assert!(all || !found, "{sought} in {text}: the index would not give it");
+            assert!(all == found || !query.is_exact(), "{sought} in {text}");
+        }
+        assert!(Sought::read("北京").unwrap().is_in(["x", "北京"]));
+        assert!(!Sought::read("北京").unwrap().is_in(["北", "京"]));
+    }
+
+    #[test]
+    fn what_is_looked_for_has_bounds() {
+        assert_eq!(Sought::read(&"a ".repeat(513)), Err(Refused::TooLong));
+        assert!(Sought::read(&"a ".repeat(512)).is_ok());
+        let words = |n: u32| (0..n).map(|n| format!("w{n} ")).collect::<String>();
+        assert!(Sought::read(&words(32)).is_ok());
+        assert_eq!(Sought::read(&words(33)), Err(Refused::TooMany));
+        let run: String = ('\u{4e00}'..'\u{4e22}').collect();
+        assert_eq!(Sought::read(&run), Err(Refused::TooMany));
+        assert!(Sought::read("?! *").unwrap().is_empty());
+        let long = "a ".repeat(TEXT_BYTES_MAX) + "late";
+        assert!(!indexed(&long).contains("late") && !Sought::read("late").unwrap().is_in([&*long]));
+    }
+
+    /// Letters of many scripts, signs and spaces.
+    fn text() -> impl Strategy<Value = String> {
+        let letter = prop_oneof![
+            "[a-zA-Z0-9 .,*\"_-]",
+            "[北京大学中文字日本語かがタワー한글말]",
+            "[àéîõüßŁøİςΣЙё\u{301}\u{308}\u{3099}]",
+            any::<char>().prop_map(String::from),
+        ];
+        proptest::collection::vec(letter, 0..40).prop_map(|all| all.concat())
+    }
+
+    proptest! {
+        /// Whatever is found in a text, the index leads to.
+        #[test]
+        fn the_index_never_loses_a_text(text in text(), from in 0..40_usize, length in 1..12_usize) {
+            let piece: String = text.chars().skip(from).take(length).collect();
+            let Ok(sought) = Sought::read(&piece) else { return Ok(()) };
+            let have = indexed(&text);
+            let all = sought.tokens().is_subset(&have);
+            prop_assert!(all || !sought.is_in([&*text]));
+            prop_assert!(!sought.is_exact() || all == sought.is_in([&*text]));
+        }
+
+        /// Every text is found by itself, and by the same in capitals.
+        #[test]
+        fn a_text_is_found_by_itself(text in text()) {
+            let Ok(sought) = Sought::read(&text) else { return Ok(()) };
+            prop_assert!(sought.is_in([&*text]));
+            prop_assert!(sought.tokens().is_subset(&indexed(&text)));
+        }
+
+        /// What the index's own tokenizer gets is letters and digits: it parts nothing of it further.
+        #[test]
+        fn a_token_has_no_sign_of_ascii(text in text()) {
+            for token in indexed(&text) {
+                let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || !c.is_ascii();
+                prop_assert!(!token.is_empty() && token.chars().all(plain), "{token:?}");
+            }
+        }
+
+        /// Folding is done once: what was folded stays.
+        #[test]
+        fn what_is_folded_stays(text in text()) {
+            let mut words = Vec::new();
+            each_part(&text, &mut |kind, part| {
+                if kind == Kind::Word {
+                    words.push(part.to_owned());
+                }
+            });
+            for word in words {
+                prop_assert_eq!(parts(&word), word);
+            }
+        }
+    }
+}
