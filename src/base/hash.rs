@@ -75,6 +75,14 @@ mod tests {
         assert_eq!(hex(&mac), want);
     }
 
+    /// It is in databases.
+    #[test]
+    fn a_short_hash_stays_what_it_is() {
+        for (text, hash) in [("", 0x811c_9dc5), ("a", 0xe40c_292c), ("foobar", 0xbf9c_f968)] {
+            assert_eq!(short(text), hash);
+        }
+    }
+
     #[test]
     fn base64_is_strict() {
         assert_eq!(unbase64(&base64(b"\xff\x00a")).as_deref(), Some(&b"\xff\x00a"[..]));

@@ -68,3 +68,55 @@ impl Job for Prefer {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::outbox::Outbox;
+    use super::super::registry::{Bound, Conflict, Resource};
+    use super::*;
+    use crate::base::limits::Limits;
+    use crate::jid::{FullJid, Jid};
+    use crate::store::preferences::Policy;
+    use crate::store::testing;
+
+    /// However many change them at once, memory has what the store has, and a new session asks for it.
+    #[tokio::test]
+    async fn memory_follows_the_store() {
+        let (_folder, store) = testing::store();
+        let account = store.write(|tx| Ok(testing::account(tx, "romeo"))).await.unwrap();
+        let hosts = ["montague.example".to_owned()];
+        let router = Arc::new(Router::new(hosts, store.clone(), Arc::new(Limits::default())));
+        let bare = BareJid::parse("romeo@montague.example").unwrap();
+        router.load(&bare).await.unwrap();
+        let bind = |session, resource: &str| {
+            let jid = FullJid::parse(&format!("romeo@montague.example/{resource}")).unwrap();
+            let outbox = Arc::new(Outbox::new(9));
+            let resource = Resource::new(jid, session, outbox.clone());
+            let bound = router.registry.bind(resource, false, Conflict::Replace, 9);
+            assert!(matches!(bound, Bound::Done(None)));
+            outbox
+        };
+        let first = bind(1, "one");
+        assert!(!first.is_choosy());
+        for round in 0..10 {
+            let wanted = (0..9).map(|n| {
+                let never = [Jid::parse(&format!("foe-{round}-{n}@x")).unwrap()];
+                Preferences::new(Policy::ALL[n % 3], &[], &never)
+            });
+            let mut changes = tokio::task::JoinSet::new();
+            for wanted in wanted {
+                let (router, bare) = (router.clone(), bare.clone());
+                changes.spawn(async move { router.prefer(bare, account, wanted).await });
+            }
+            while let Some(changed) = changes.join_next().await {
+                changed.unwrap().unwrap();
+            }
+            let stored = store.read(move |tx| preferences::load(tx, account)).await.unwrap();
+            let held = router.registry.with(bare.as_str(), |user| user.preferences.clone());
+            assert_eq!(held.flatten().as_deref(), stored.as_ref());
+        }
+        assert!(first.is_choosy() && bind(2, "two").is_choosy());
+        router.prefer(bare, account, Preferences::default()).await.unwrap();
+        assert!(!first.is_choosy() && !bind(3, "three").is_choosy());
+    }
+}
