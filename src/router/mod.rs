@@ -1,6 +1,7 @@
 //! Who is where, and the one verb: [`Router::route`].
 
 pub mod contacts;
+pub mod copies;
 pub mod hop;
 pub mod idle;
 pub mod outbox;
@@ -19,6 +20,8 @@ mod deliver;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
+
+use bytes::Bytes;
 
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, Jid};
@@ -87,6 +90,8 @@ pub struct Origin<'a> {
     account: Option<AccountId>,
     /// In whose archive it is to be kept as sent, and is not yet.
     sent: Option<AccountId>,
+    /// Where it is kept as sent.
+    kept: Option<(AccountId, i64)>,
 }
 
 impl<'a> Origin<'a> {
@@ -98,12 +103,12 @@ impl<'a> Origin<'a> {
         ticket: Option<Ticket>,
         account: Option<AccountId>,
     ) -> Self {
-        Self { sender: Some((ledger, outbox)), ticket, account, sent: None }
+        Self { sender: Some((ledger, outbox)), ticket, account, sent: None, kept: None }
     }
 
     /// A stanza that the server itself made: nobody waits for it, nobody is told.
     pub fn server() -> Self {
-        Self { sender: None, ticket: None, account: None, sent: None }
+        Self { sender: None, ticket: None, account: None, sent: None, kept: None }
     }
 
     /// Whether its writes may wait for a need: the stream's count, which later writes carry, does not
@@ -202,7 +207,7 @@ impl Router {
             return routed;
         }
         match deliver::keep_sent(self, stanza, now, origin) {
-            Ok(()) => routed,
+            Ok(()) => copies::sent(self, stanza, fate, now, origin, routed),
             Err(error) => Routed::Bounce(error.into()),
         }
     }
@@ -223,6 +228,12 @@ impl Router {
                 to_remote(stanza)
             }
         }
+    }
+
+    /// The session that sent the message gets this error of the server's own: whoever reads along
+    /// with it gets a copy (XEP-0280 §6.1).
+    pub fn bounced(&self, stanza: &Stanza, reply: &Bytes, sender: &Arc<Outbox>, now: SystemTime) {
+        copies::bounced(self, stanza, reply, sender, now);
     }
 
     /// Reads an account into the registry (existence, roster, what it is owed), if it is not there.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -53,6 +54,8 @@ pub struct Refused;
 pub struct Outbox {
     inner: Mutex<Inner>,
     bytes_max: usize,
+    /// Other sessions of the account get copies of what this one's client says (XEP-0280 §8).
+    copied: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +105,7 @@ pub struct Taken {
 impl Outbox {
     /// `bytes_max` comes from `limits.outbox_bytes_max`.
     pub fn new(bytes_max: usize) -> Self {
-        Self { inner: Mutex::default(), bytes_max }
+        Self { inner: Mutex::default(), bytes_max, copied: AtomicBool::new(false) }
     }
 
     /// Queues one stanza for the session, and wakes it.
@@ -230,6 +233,16 @@ impl Outbox {
     /// Wakes the session, for something outside of the box.
     pub fn nudge(&self) {
         self.lock().call();
+    }
+
+    /// Whether others of the account get copies of what this session sends.
+    pub fn copies_sent(&self) -> bool {
+        self.copied.load(Ordering::Relaxed)
+    }
+
+    /// They do from now on, or do not.
+    pub(super) fn copy_sent(&self, copied: bool) {
+        self.copied.store(copied, Ordering::Relaxed);
     }
 
     /// Bytes that wait.
