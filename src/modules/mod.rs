@@ -51,6 +51,7 @@ macro_rules! modules {
 
 modules! {
     caps,
+    carbons,
     disco,
     last,
     mam,

@@ -12,12 +12,7 @@ pub const MODULE: Module = Module {
         Spec::whole("XEP-0160", "1.0.1", "transcripts/0160-offline.scs"),
         Spec::whole("XEP-0203", "2.0", "transcripts/0160-offline.scs"),
         Spec::whole("XEP-0085", "2.1", "transcripts/0160-not-stored.scs"),
-        Spec::partial(
-            "XEP-0334",
-            "1.0.0",
-            "`no-copy` means nothing to a server without carbons",
-            "transcripts/0160-not-stored.scs",
-        ),
+        Spec::whole("XEP-0334", "1.0.0", "transcripts/0160-not-stored.scs"),
     ],
     // XEP-0160 §4
     features: &[

@@ -8,6 +8,7 @@ use super::Router;
 use super::outbox::Outbox;
 use super::retract::Retracting;
 use super::ticket::Ticket;
+use crate::base::time::from_micros;
 use crate::jid::Jid;
 use crate::stanza::{Frame, Stanza, StanzaError, error_reply};
 use crate::store::accounts::AccountId;
@@ -157,6 +158,7 @@ impl Job for Append {
                 StanzaError::resource_constraint().text("the server cannot store messages now");
             let from = self.stanza.to().map(Jid::as_str);
             if let Some(reply) = error_reply(self.stanza.element(), from, to, &error) {
+                self.router.bounced(&self.stanza, &reply, outbox, from_micros(self.at));
                 // A sender that is gone by now learns nothing, as it would from a lost connection.
                 let _ = outbox.push(Frame::whole(reply));
             }

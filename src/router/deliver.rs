@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use smallvec::SmallVec;
 
 use super::append::{Append, Received, Sent};
+use super::copies::{self, Readers};
 use super::hop::Hop;
 use super::idle::{Idler, Untaken};
 use super::outbox::{Level, Outbox, Outgoing};
@@ -29,8 +30,23 @@ use crate::store::mailbox::Place;
 type Targets = SmallVec<[Hop; 2]>;
 
 enum Plan {
-    Push(Targets, Option<Kept>),
+    Push(Push),
     Routed(Routed),
+}
+
+/// Who gets a stanza.
+#[derive(Default)]
+struct Push {
+    targets: Targets,
+    /// Who gets a copy of it (XEP-0280).
+    readers: Readers,
+    kept: Option<Kept>,
+}
+
+impl From<Routed> for Plan {
+    fn from(routed: Routed) -> Self {
+        Self::Routed(routed)
+    }
 }
 
 /// A message that has a row.
@@ -75,7 +91,7 @@ pub(super) fn local(
         match plan(router, user, stanza, fate, decision, now, origin) {
             Plan::Routed(routed) => Handed::of(routed),
             // Under the lock too: the order of an archive is the order in which devices see messages.
-            Plan::Push(targets, kept) => hand_on(router, user, stanza, to, targets, kept),
+            Plan::Push(push) => hand_on(router, user, stanza, to, push),
         }
     });
     match handed {
@@ -104,6 +120,29 @@ struct Handed {
 impl Handed {
     fn of(routed: Routed) -> Self {
         Self { routed, wake: SmallVec::new(), lost: false, untaken: Untaken::default() }
+    }
+
+    fn put(&mut self, user: &mut User, stanza: &Stanza, hop: Hop, item: Outgoing) {
+        let owed = item.owed;
+        match (hop.put(item), hop) {
+            (Ok(put), Hop::Session { outbox, .. }) => {
+                if put.level == Level::OverHalf {
+                    self.routed = Routed::Slow(outbox.clone());
+                }
+                if put.wake {
+                    self.wake.push(outbox);
+                }
+            }
+            (Ok(_), _) => {}
+            // RFC 6121 §8.5.3.2.3: every request gets its answer, also of a session just gone.
+            (Err(_), _) if is_request(stanza) => {
+                self.routed = Routed::Bounce(StanzaError::service_unavailable());
+            }
+            (Err(_), hop) => {
+                let held = owed.zip(hop.session());
+                self.lost |= held.is_some_and(|(seq, session)| user.owed.release(seq, session));
+            }
+        }
     }
 }
 
@@ -154,41 +193,33 @@ fn plan(
     now: SystemTime,
     origin: &mut Origin<'_>,
 ) -> Plan {
-    let targets: Targets = match decision {
-        Decision::ToResource => match stanza.to().and_then(|to| user.resource(to)) {
-            Some(resource) => std::iter::once(Hop::to(resource)).collect(),
-            None => Targets::new(),
-        },
-        Decision::ToEachNonNegative => user.non_negative().map(Hop::to).collect(),
-        Decision::ToEachAvailable => user.available().map(Hop::to).collect(),
-        Decision::Store => Targets::new(),
-        Decision::Bounce(condition) => return Plan::Routed(Routed::Bounce(condition.into())),
-        Decision::Ignore => return Plan::Routed(Routed::Done),
-        Decision::Subscription => return Plan::Routed(Routed::Handle(Handler::Subscription)),
-        Decision::Probe => return Plan::Routed(Routed::Handle(Handler::Probe)),
-        Decision::Account => return Plan::Routed(Routed::Handle(Handler::Iq)),
+    let heard = decision != Decision::Ignore;
+    let targets = match targets(user, stanza, decision) {
+        Ok(targets) => targets,
+        Err(routed) => return routed.into(),
     };
+    let readers = copies::readers(router, user, stanza, fate, &targets, origin);
+    let on_its_way = !targets.is_empty() || !readers.is_empty();
     let Account::Stored(account) = user.account else {
         // A message that may not be stored and finds nobody is dropped if it is only a chat state
         // (XEP-0085 §5.1) or asks so (XEP-0334), and bounced for an account that owns no rows.
-        let lost = targets.is_empty() && user.account == Account::Temporary && fate.owed;
-        return match lost {
-            true => Plan::Routed(Routed::Bounce(StanzaError::service_unavailable())),
-            false => Plan::Push(targets, None),
+        return match !on_its_way && user.account == Account::Temporary && fate.owed {
+            true => Routed::Bounce(StanzaError::service_unavailable()).into(),
+            false => Plan::Push(Push { targets, readers, kept: None }),
         };
     };
     let archived = fate.archived
         && stanza.to().is_some_and(|to| router.archives(to))
         && user.keeps(stanza.from());
-    if !fate.owed && !archived {
-        return Plan::Push(targets, None);
+    if !heard || (!fate.owed && !archived) {
+        return Plan::Push(Push { targets, readers, kept: None });
     }
     let bytes = stanza.len();
-    if fate.owed && !user.owed.has_room(bytes, !targets.is_empty(), &router.limits) {
-        return Plan::Routed(Routed::Bounce(
-            // XEP-0160 §3: service-unavailable when the offline queue is full.
-            StanzaError::service_unavailable().text("too many messages wait for this account"),
-        ));
+    if fate.owed && !user.owed.has_room(bytes, on_its_way, &router.limits) {
+        // XEP-0160 §3: service-unavailable when the offline queue is full.
+        let full =
+            StanzaError::service_unavailable().text("too many messages wait for this account");
+        return Routed::Bounce(full).into();
     }
     let kind = archived.then_some(if fate.owed { Archived::Owed } else { Archived::Received });
     let mut job = append(router, stanza, now, origin);
@@ -207,16 +238,39 @@ fn plan(
             }
             seq
         }
-        None => match queue(router, job) {
+        None => match queue(router, job, origin) {
             Ok(seq) => seq,
-            Err(error) => return Plan::Routed(Routed::Bounce(error.into())),
+            Err(error) => return Routed::Bounce(error.into()).into(),
         },
     };
     if fate.owed {
         let place = if archived { Place::Archive } else { Place::Mailbox };
-        user.owed.append(seq, bytes, place, targets.iter().filter_map(Hop::session));
+        // promise.md 2: a copy confirms the message, too.
+        let hops = targets.iter().chain(readers.iter().map(|(_, hop)| hop));
+        user.owed.append(seq, bytes, place, hops.filter_map(Hop::session));
     }
-    Plan::Push(targets, Some(Kept { account, seq, owed: fate.owed, archived, untaken }))
+    let kept = Some(Kept { account, seq, owed: fate.owed, archived, untaken });
+    Plan::Push(Push { targets, readers, kept })
+}
+
+/// The sessions that the decision names; else what is to be done instead.
+fn targets(user: &User, stanza: &Stanza, decision: Decision) -> Result<Targets, Routed> {
+    match decision {
+        Decision::ToResource => {
+            let resource = stanza.to().and_then(|to| user.resource(to));
+            Ok(resource.map(Hop::to).into_iter().collect())
+        }
+        Decision::ToEachNonNegative => Ok(user.non_negative().map(Hop::to).collect()),
+        Decision::ToEachAvailable => Ok(user.available().map(Hop::to).collect()),
+        Decision::Store => Ok(Targets::new()),
+        // An error to a session that is gone is heard by those who read along (XEP-0280 §7).
+        Decision::Ignore if stanza.kind() == stanza::Kind::Message => Ok(Targets::new()),
+        Decision::Ignore => Err(Routed::Done),
+        Decision::Bounce(condition) => Err(Routed::Bounce(condition.into())),
+        Decision::Subscription => Err(Routed::Handle(Handler::Subscription)),
+        Decision::Probe => Err(Routed::Handle(Handler::Probe)),
+        Decision::Account => Err(Routed::Handle(Handler::Iq)),
+    }
 }
 
 /// The rows of a message: the sender's, if it keeps one; the addressee's is for the caller to add.
@@ -239,11 +293,12 @@ fn append(
 
 /// Queues the rows, and gives the place of the addressee's. Under the shard's lock, so that a session
 /// that becomes available sees either the row in the store or itself among the targets (promise.md 9).
-fn queue(router: &Router, job: Append) -> Result<i64, StoreError> {
+fn queue(router: &Router, job: Append, origin: &mut Origin<'_>) -> Result<i64, StoreError> {
     let mut place = 0;
     router.store.submit_numbered(Box::new(job), |job, next| {
         job.number(next);
         place = job.received.as_ref().map_or(0, |received| received.seq);
+        origin.kept = job.sent.as_ref().map(|sent| (sent.account, sent.seq));
     })?;
     Ok(place)
 }
@@ -256,23 +311,20 @@ pub(super) fn keep_sent(
     origin: &mut Origin<'_>,
 ) -> Result<(), StoreError> {
     match origin.sent {
-        Some(_) => queue(router, append(router, stanza, now, origin)).map(drop),
+        Some(_) => {
+            let job = append(router, stanza, now, origin);
+            queue(router, job, origin).map(drop)
+        }
         None => Ok(()),
     }
 }
 
-fn hand_on(
-    router: &Router,
-    user: &mut User,
-    stanza: &Stanza,
-    to: &Jid,
-    targets: Targets,
-    kept: Option<Kept>,
-) -> Handed {
+fn hand_on(router: &Router, user: &mut User, stanza: &Stanza, to: &Jid, push: Push) -> Handed {
+    let Push { targets, readers, kept } = push;
     let mut handed = Handed::of(Routed::Done);
     let owed = kept.as_ref().filter(|kept| kept.owed).map(|kept| kept.seq);
     let frame = match &kept {
-        Some(kept) if kept.archived && !targets.is_empty() => {
+        Some(kept) if kept.archived && !(targets.is_empty() && readers.is_empty()) => {
             // XEP-0313 §3.5: where and under what id the message is stored.
             let id = router.store.ids().seal(kept.account.0, kept.seq);
             stanza.frame_with(&stanza_id(to.bare_str(), &id))
@@ -281,26 +333,15 @@ fn hand_on(
     };
     handed.untaken = kept.map(|kept| kept.untaken).unwrap_or_default();
     let at = owed.unwrap_or(0);
-    for hop in targets {
-        match (hop.put(Outgoing { frame: frame.clone(), owed, at }), hop) {
-            (Ok(put), Hop::Session { outbox, .. }) => {
-                if put.level == Level::OverHalf {
-                    handed.routed = Routed::Slow(outbox.clone());
-                }
-                if put.wake {
-                    handed.wake.push(outbox);
-                }
-            }
-            (Ok(_), _) => {}
-            // RFC 6121 §8.5.3.2.3: every request gets its answer, also of a session just gone.
-            (Err(_), _) if is_request(stanza) => {
-                handed.routed = Routed::Bounce(StanzaError::service_unavailable());
-            }
-            (Err(_), hop) => {
-                let held = owed.zip(hop.session());
-                handed.lost |= held.is_some_and(|(seq, session)| user.owed.release(seq, session));
-            }
+    if !readers.is_empty() {
+        let copy = copies::received(stanza, to, &frame);
+        for (jid, hop) in readers {
+            let item = Outgoing { frame: copy.addressed(jid.as_str()), owed, at };
+            handed.put(user, stanza, hop, item);
         }
+    }
+    for hop in targets {
+        handed.put(user, stanza, hop, Outgoing { frame: frame.clone(), owed, at });
     }
     handed
 }
@@ -346,6 +387,7 @@ mod tests {
                 interested: false,
                 directed: Vec::new(),
                 asleep: false,
+                carbons: false,
             };
             if session == 2 {
                 resource.outbox.close();

@@ -1,6 +1,7 @@
 //! Who is where, and the one verb: [`Router::route`].
 
 pub mod contacts;
+pub mod copies;
 pub mod hop;
 pub mod idle;
 pub mod outbox;
@@ -21,6 +22,8 @@ mod retract;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
+
+use bytes::Bytes;
 
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, Jid};
@@ -91,6 +94,8 @@ pub struct Origin<'a> {
     account: Option<AccountId>,
     /// In whose archive it is to be kept as sent, and is not yet.
     sent: Option<AccountId>,
+    /// Where it is kept as sent.
+    kept: Option<(AccountId, i64)>,
 }
 
 impl<'a> Origin<'a> {
@@ -102,12 +107,12 @@ impl<'a> Origin<'a> {
         ticket: Option<Ticket>,
         account: Option<AccountId>,
     ) -> Self {
-        Self { sender: Some((ledger, outbox)), ticket, account, sent: None }
+        Self { sender: Some((ledger, outbox)), ticket, account, sent: None, kept: None }
     }
 
     /// A stanza that the server itself made: nobody waits for it, nobody is told.
     pub fn server() -> Self {
-        Self { sender: None, ticket: None, account: None, sent: None }
+        Self { sender: None, ticket: None, account: None, sent: None, kept: None }
     }
 
     /// Whether its writes may wait for a need: the stream's count, which later writes carry, does not
@@ -214,7 +219,7 @@ impl Router {
             return routed;
         }
         match deliver::keep_sent(self, stanza, now, origin) {
-            Ok(()) => routed,
+            Ok(()) => copies::sent(self, stanza, fate, now, origin, routed),
             Err(error) => Routed::Bounce(error.into()),
         }
     }
@@ -235,6 +240,12 @@ impl Router {
                 to_remote(stanza)
             }
         }
+    }
+
+    /// The session that sent the message gets this error of the server's own: whoever reads along
+    /// with it gets a copy (XEP-0280 §6.1).
+    pub fn bounced(&self, stanza: &Stanza, reply: &Bytes, sender: &Arc<Outbox>, now: SystemTime) {
+        copies::bounced(self, stanza, reply, sender, now);
     }
 
     /// Reads an account into the registry (existence, roster, what it is owed), if it is not there.

@@ -57,6 +57,8 @@ pub struct Outbox {
     /// The archive of its account does not keep everything (XEP-0441): whoever sends through the session
     /// asks what.
     choosy: AtomicBool,
+    /// Other sessions of the account get copies of what this one's client says (XEP-0280 §8).
+    copied: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +108,12 @@ pub struct Taken {
 impl Outbox {
     /// `bytes_max` comes from `limits.outbox_bytes_max`.
     pub fn new(bytes_max: usize) -> Self {
-        Self { inner: Mutex::default(), bytes_max, choosy: AtomicBool::new(false) }
+        Self {
+            inner: Mutex::default(),
+            bytes_max,
+            choosy: AtomicBool::new(false),
+            copied: AtomicBool::new(false),
+        }
     }
 
     /// Whether the archive of its account keeps all that this session sends.
@@ -244,6 +251,16 @@ impl Outbox {
     /// Wakes the session, for something outside of the box.
     pub fn nudge(&self) {
         self.lock().call();
+    }
+
+    /// Whether others of the account get copies of what this session sends.
+    pub fn copies_sent(&self) -> bool {
+        self.copied.load(Ordering::Relaxed)
+    }
+
+    /// They do from now on, or do not.
+    pub(super) fn copy_sent(&self, copied: bool) {
+        self.copied.store(copied, Ordering::Relaxed);
     }
 
     /// Bytes that wait.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use super::access::Access;
 use super::contacts::Contacts;
+use super::copies::Copies;
 use super::idle::{Broom, Idle};
 use super::outbox::Outbox;
 use super::owed::{Claim, Owed};
@@ -49,6 +50,8 @@ pub struct User {
     pub access: Option<Box<Access>>,
     /// What its archive keeps; none: everything.
     pub preferences: Option<Box<Preferences>>,
+    /// There while some session wants copies (XEP-0280).
+    pub copies: Option<Box<Copies>>,
     /// Committed roster changes that came before their predecessors, by version.
     ahead: BTreeMap<i64, RosterChange>,
     /// The account was made while it was being read: what was read may be older.
@@ -72,13 +75,24 @@ pub struct Resource {
     pub directed: Vec<Jid>,
     /// Its connection is gone, and it waits to be resumed (XEP-0198 §5).
     pub asleep: bool,
+    /// It wants copies of what the account's other sessions say and hear (XEP-0280 §4). Set by
+    /// [`User::want_copies`].
+    pub carbons: bool,
 }
 
 impl Resource {
     /// A session that just bound, and has said nothing yet.
     pub fn new(jid: FullJid, session: u64, outbox: Arc<Outbox>) -> Self {
-        let directed = Vec::new();
-        Self { jid, session, outbox, presence: None, interested: false, directed, asleep: false }
+        Self {
+            jid,
+            session,
+            outbox,
+            presence: None,
+            interested: false,
+            directed: Vec::new(),
+            asleep: false,
+            carbons: false,
+        }
     }
 }
 
@@ -114,6 +128,7 @@ impl User {
             idle: Idle::default(),
             access: None,
             preferences: None,
+            copies: None,
             ahead: BTreeMap::new(),
             made: false,
         }
@@ -155,6 +170,34 @@ impl User {
     /// The session with this number.
     pub fn session_mut(&mut self, session: u64) -> Option<&mut Resource> {
         self.resources.iter_mut().find(|resource| resource.session == session)
+    }
+
+    /// From now on the session gets copies of what others of the account say and hear.
+    pub fn want_copies(&mut self, session: u64) {
+        self.session_mut(session).into_iter().for_each(|resource| resource.carbons = true);
+        self.count_readers();
+    }
+
+    /// It gets no more of them.
+    pub fn refuse_copies(&mut self, session: u64) {
+        self.session_mut(session).into_iter().for_each(|resource| resource.carbons = false);
+        self.count_readers();
+    }
+
+    /// Sessions came, went, or changed their minds: each box knows whether somebody else reads along,
+    /// so that who sends need not look here.
+    fn count_readers(&mut self) {
+        let readers = self.resources.iter().filter(|resource| resource.carbons).count();
+        if readers == 0 && self.copies.is_none() {
+            return;
+        }
+        for resource in &self.resources {
+            resource.outbox.copy_sent(readers > usize::from(resource.carbons));
+        }
+        match readers {
+            0 => self.copies = None,
+            _ => drop(self.copies.get_or_insert_default()),
+        }
     }
 
     /// True when owed messages wait that this session may take.
@@ -375,6 +418,7 @@ impl Registry {
         // Most accounts have one session: a vector's first growth is to four.
         user.resources.reserve_exact(1);
         user.resources.push(resource);
+        user.count_readers();
         Bound::Done(old.map(|resource| Replaced { resource }))
     }
 
@@ -385,6 +429,7 @@ impl Registry {
         let place = user.resources.iter().position(|r| r.session == session)?;
         let resource = user.resources.swap_remove(place);
         user.owed.abandon(session);
+        user.count_readers();
         if user.resources.is_empty() && user.account == Account::Temporary {
             shard.users.remove(bare);
         }
@@ -432,6 +477,11 @@ impl Registry {
             sessions.map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
         };
         self.shards.iter().flat_map(outboxes).collect()
+    }
+
+    /// A mark for a message of this peer, which nobody outside can foresee.
+    pub(super) fn mark(&self, peer: &str, id: &str) -> u64 {
+        self.hasher.hash_one((peer, id))
     }
 
     fn shard(&self, bare: &str) -> MutexGuard<'_, Shard> {

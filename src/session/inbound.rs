@@ -200,7 +200,7 @@ impl Session {
         origin.finish();
         match routed {
             Routed::Slow(outbox) => self.slow = Some((outbox, now() + SLOW_MAX)),
-            Routed::Bounce(error) => self.bounce(&stanza, &error),
+            Routed::Bounce(error) => self.bounce_routed(&stanza, &error),
             Routed::Handle(_) => self.bounce(&stanza, &StanzaError::service_unavailable()),
             Routed::Done | Routed::Load(_) => {}
         }
@@ -293,6 +293,18 @@ impl Session {
         let to = Jid::from(self.binding.cx.who.jid.clone());
         let from = stanza.to().map(Jid::as_str);
         self.queue_error(error_reply(stanza.element(), from, &to, error));
+    }
+
+    /// Others of the account may have got a copy of the message, and learn of its error, too.
+    fn bounce_routed(&mut self, stanza: &Stanza, error: &StanzaError) {
+        let cx = &self.binding.cx;
+        let to = Jid::from(cx.who.jid.clone());
+        let from = stanza.to().map(Jid::as_str);
+        let reply = error_reply(stanza.element(), from, &to, error);
+        if let Some(reply) = &reply {
+            cx.router.bounced(stanza, reply, &self.outbox, cx.now);
+        }
+        self.queue_error(reply);
     }
 
     fn queue_error(&mut self, reply: Option<bytes::Bytes>) {

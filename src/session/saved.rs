@@ -44,6 +44,8 @@ struct Saved {
     status: Option<String>,
     /// State of modules: name, version, bytes.
     modules: Vec<(String, u16, Vec<u8>)>,
+    /// It wants copies (XEP-0280).
+    carbons: bool,
 }
 
 /// A frame's head, tail and end.
@@ -98,10 +100,10 @@ impl Session {
             let presence = resource.presence.as_ref();
             let presence = presence.map(|kept| (kept.priority, pieces(&kept.frame)));
             let directed = resource.directed.iter().map(|jid| jid.as_str().to_owned()).collect();
-            Some((presence, directed, resource.interested))
+            Some((presence, directed, resource.interested, resource.carbons))
         });
         // Replaced by a newer session of its resource: nobody resumes it.
-        let (presence, directed, interested) = resource??;
+        let (presence, directed, interested, carbons) = resource??;
         let asleep = managed.asleep.as_ref()?;
         let left = asleep.until.saturating_duration_since(now());
         let until = wall() + left;
@@ -120,6 +122,7 @@ impl Session {
             unconfirmed: self.delivery.unconfirmed().to_vec(),
             status: self.binding.goodbye.status.clone(),
             modules: self.state.save(),
+            carbons,
         };
         let mut state = vec![VERSION];
         state.extend(postcard::to_allocvec(&saved).ok()?);
@@ -178,6 +181,7 @@ fn restored(
         interested: saved.interested,
         directed: saved.directed.iter().filter_map(|jid| Jid::parse(jid).ok()).collect(),
         asleep: true,
+        carbons: saved.carbons,
         ..Resource::new(jid.clone(), session, outbox.clone())
     };
     let known = router.registry.with(jid.bare_str(), |user| user.account);
@@ -259,6 +263,6 @@ fn outgoing(item: Item) -> Outgoing {
 }
 
 /// Of [`Saved`]: another one cannot be read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Sessions taken from the store in one write.
 const SLEEPERS_AT_ONCE: usize = 200;

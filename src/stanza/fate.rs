@@ -11,8 +11,22 @@ pub struct Fate {
     pub archived: bool,
     /// The server must keep it until the addressee's account has it (promise.md 1; XEP-0160).
     pub owed: bool,
-    /// Other resources of sender and addressee get a copy (XEP-0280 §6.1).
-    pub copied: bool,
+    /// Whose other resources get a copy (XEP-0280 §6.1).
+    pub copied: Copied,
+}
+
+/// Who gets copies of a message, if they want any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Copied {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// The sender's other resources: the addressee's get it from the room by itself.
+    Sender,
+    /// Those of the sender and those of the addressee.
+    Both,
+    /// An error is for whoever could see what it answers.
+    AsAnswered,
 }
 
 /// Reads the table.
@@ -33,18 +47,52 @@ pub fn fate(stanza: &Stanza) -> Fate {
             && !seen.no_archive
             && ((personal && worthy) || (ty == MessageType::Headline && seen.store)),
         owed: personal && worthy && !seen.no_store,
-        // XEP-0280 §6.1: every chat; normal ones that say something.
-        copied: !seen.no_copy && (ty == MessageType::Chat || (personal && worthy)),
+        copied: copied(stanza, ty, &seen),
     }
+}
+
+/// XEP-0280 §6.1, as `urn:xmpp:carbons:rules:0` promises it, and §9.
+fn copied(stanza: &Stanza, ty: MessageType, seen: &Seen) -> Copied {
+    use MessageType::{Chat, Error, Groupchat, Headline, Normal};
+    let invites = seen.muc_user && invites(stanza);
+    let eligible = match ty {
+        _ if seen.private => false,
+        Groupchat => false,
+        // XEP-0334 §5: its hints may be those of the message that it answers.
+        Error => return Copied::AsAnswered,
+        _ if seen.no_copy => false,
+        Chat => true,
+        // Also without a body: encrypted ones say something, whatever they say it in.
+        Normal => seen.worthy || seen.store || seen.instant,
+        Headline => seen.instant || invites,
+    };
+    match eligible {
+        false => Copied::Nobody,
+        // A room's private message: the room sends it to each of its occupant's clients.
+        true if seen.muc_user && !invites && !stanza.from().is_bare() => Copied::Sender,
+        true => Copied::Both,
+    }
+}
+
+/// XEP-0045 §7.8.2
+fn invites(stanza: &Stanza) -> bool {
+    let doc = stanza.element().view();
+    doc.root()
+        .child(ns::MUC_USER, "x")
+        .is_some_and(|x| x.children().any(|child| child.is(ns::MUC_USER, "invite")))
 }
 
 #[derive(Default)]
 struct Seen {
     worthy: bool,
+    /// XEP-0280 §6.1: "payload elements typically used in IM", and direct invitations.
+    instant: bool,
+    muc_user: bool,
     store: bool,
     no_store: bool,
     no_archive: bool,
     no_copy: bool,
+    private: bool,
 }
 
 impl Seen {
@@ -54,12 +102,31 @@ impl Seen {
             (ns::HINTS, "store") => self.store = true,
             (ns::HINTS, "no-store") => self.no_store = true,
             (ns::HINTS, "no-permanent-store") => self.no_archive = true,
-            // XEP-0280 §9: the older way to say the same.
-            (ns::HINTS, "no-copy") | (ns::CARBONS, "private") => self.no_copy = true,
-            _ => self.worthy |= !is_chatter(ns, name),
+            (ns::HINTS, "no-copy") => self.no_copy = true,
+            (ns::CARBONS, "private") => self.private = true,
+            _ => {
+                self.worthy |= !is_chatter(ns, name);
+                self.instant |= INSTANT.contains(&ns);
+                self.muc_user |= (ns, name) == (ns::MUC_USER, "x");
+            }
         }
     }
 }
+
+/// Do these payloads tell a chat state and nothing else (XEP-0085 §5.1)?
+pub fn is_chat_state<'a>(payloads: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
+    let mut state = false;
+    for (ns, name) in payloads {
+        if !is_chatter(ns, name) {
+            return false;
+        }
+        state |= ns == ns::CHAT_STATES;
+    }
+    state
+}
+
+/// XEP-0184, XEP-0085, XEP-0333, XEP-0249
+const INSTANT: &[&str] = &[ns::CHAT_STATES, ns::RECEIPTS, ns::MARKERS, ns::CONFERENCE];
 
 /// Payloads that say nothing by themselves: with nothing else beside them, a message is worth no
 /// row. What is not listed here is somebody's content, also where we do not know it: encrypted
@@ -76,8 +143,8 @@ const CHATTER: &[(&str, &[&str])] = &[
     (ns::DELAY, &[]),
     (ns::STANZA_ID, &[]),
     // They ask for something, and answer nothing (XEP-0184 §5.1, XEP-0333 §4).
-    ("urn:xmpp:receipts", &["request"]),
-    ("urn:xmpp:chat-markers:0", &["markable"]),
+    (ns::RECEIPTS, &["request"]),
+    (ns::MARKERS, &["markable"]),
     // They describe what stands beside them (XEP-0380, 0428, 0172, 0071).
     ("urn:xmpp:eme:0", &[]),
     ("urn:xmpp:fallback:0", &[]),
@@ -92,14 +159,25 @@ const CHATTER: &[(&str, &[&str])] = &[
 mod tests {
     use super::*;
 
-    /// Letters: a(rchived) o(wed) c(opied).
-    fn check(ty: &str, payloads: &str, expected: &str) {
+    /// Letters: a(rchived) o(wed), and of copies c: on both sides, s: the sender's, e: as answered.
+    fn check_from(from: &str, ty: &str, payloads: &str, expected: &str) {
         let ty = if ty.is_empty() { String::new() } else { format!(" type='{ty}'") };
-        let xml = format!("<message from='a@x/r' to='b@x'{ty}>{payloads}</message>");
+        let xml = format!("<message from='{from}' to='b@x'{ty}>{payloads}</message>");
         let fate = fate(&Stanza::ours(xml.clone().into()).unwrap());
-        let letters = [(fate.archived, 'a'), (fate.owed, 'o'), (fate.copied, 'c')];
+        let copied = fate.copied;
+        let letters = [
+            (fate.archived, 'a'),
+            (fate.owed, 'o'),
+            (copied == Copied::Both, 'c'),
+            (copied == Copied::Sender, 's'),
+            (copied == Copied::AsAnswered, 'e'),
+        ];
         let got: String = letters.iter().filter(|(is, _)| *is).map(|(_, letter)| letter).collect();
         assert_eq!(got, expected, "{xml}");
+    }
+
+    fn check(ty: &str, payloads: &str, expected: &str) {
+        check_from("a@x/r", ty, payloads, expected);
     }
 
     fn payload(ns: &str, name: &str) -> String {
@@ -115,18 +193,31 @@ mod tests {
     #[test]
     fn what_says_something_is_kept() {
         for (ns, name) in [
+            // Encrypted, in any way (XEP-0384, XEP-0373, XEP-0027).
             ("eu.siacs.conversations.axolotl", "encrypted"),
             ("urn:xmpp:omemo:2", "encrypted"),
             ("urn:xmpp:openpgp:0", "openpgp"),
             ("jabber:x:encrypted", "x"),
+            // XEP-0184
             ("urn:xmpp:receipts", "received"),
+            // XEP-0333
+            ("urn:xmpp:chat-markers:0", "received"),
             ("urn:xmpp:chat-markers:0", "displayed"),
+            ("urn:xmpp:chat-markers:0", "acknowledged"),
+            // XEP-0444, XEP-0308, XEP-0424, XEP-0461
             ("urn:xmpp:reactions:0", "reactions"),
             ("urn:xmpp:message-correct:0", "replace"),
             ("urn:xmpp:message-retract:1", "retract"),
             ("urn:xmpp:reply:0", "reply"),
+            // XEP-0353
             ("urn:xmpp:jingle-message:0", "propose"),
+            ("urn:xmpp:jingle-message:0", "ringing"),
+            ("urn:xmpp:jingle-message:0", "proceed"),
+            ("urn:xmpp:jingle-message:0", "reject"),
+            ("urn:xmpp:jingle-message:0", "retract"),
+            ("urn:xmpp:jingle-message:0", "finish"),
             ("urn:xmpp:call-invites:0", "invite"),
+            // XEP-0249, XEP-0066
             ("jabber:x:conference", "x"),
             ("jabber:x:oob", "x"),
             ("urn:example:unknown", "x"),
@@ -145,7 +236,8 @@ mod tests {
             let names = if names.is_empty() { &["any"][..] } else { names };
             for name in names {
                 check("chat", &payload(ns, name), "c");
-                check("normal", &payload(ns, name), "");
+                let copied = if INSTANT.contains(ns) { "c" } else { "" };
+                check("normal", &payload(ns, name), copied);
                 check("chat", &(payload(ns, name) + BODY), "aoc");
             }
         }
@@ -155,9 +247,46 @@ mod tests {
 
     #[test]
     fn other_types_are_delivered_and_no_more() {
-        for ty in ["groupchat", "headline", "error"] {
-            check(ty, BODY, "");
+        check("groupchat", BODY, "");
+        check("headline", BODY, "");
+        check("error", BODY, "e");
+    }
+
+    /// XEP-0280 §6.1: what is typical of instant messaging, whatever its type.
+    #[test]
+    fn instant_messages_are_copied_whatever_their_type() {
+        for ns in INSTANT {
+            check("headline", &payload(ns, "x"), "c");
+            check("groupchat", &payload(ns, "x"), "");
+            check("headline", &(payload(ns, "x") + &payload(ns::CARBONS, "private")), "");
         }
+    }
+
+    #[test]
+    fn what_a_room_sends_to_each_client_itself_is_copied_to_the_senders_only() {
+        let x = |inner: &str| format!("<x xmlns='{}'>{inner}</x>", ns::MUC_USER);
+        let pm = x("") + BODY;
+        check_from("room@muc/nick", "chat", &pm, "aos");
+        check_from("a@x/r", "chat", &pm, "aos");
+        check_from("room@muc/nick", "", &x("<item/>"), "aos");
+        check_from("room@muc/nick", "groupchat", &pm, "");
+        check_from("room@muc/nick", "error", &pm, "e");
+        // A mediated invitation comes from the room, and goes to it.
+        let invitation = x("<invite from='c@x'/>");
+        check_from("room@muc", "", &invitation, "aoc");
+        check_from("room@muc", "headline", &invitation, "c");
+        check_from("a@x/r", "", &x("<invite to='c@x'/>"), "aoc");
+        check_from("room@muc/nick", "chat", &x("<invite xmlns='u'/>"), "aos");
+    }
+
+    #[test]
+    fn a_chat_state_alone_is_known() {
+        let state = (ns::CHAT_STATES, "composing");
+        assert!(is_chat_state([state]));
+        assert!(is_chat_state([(ns::CLIENT, "thread"), state, (ns::HINTS, "no-store")]));
+        assert!(!is_chat_state([state, (ns::CLIENT, "body")]));
+        assert!(!is_chat_state([(ns::CLIENT, "thread")]));
+        assert!(!is_chat_state([]));
     }
 
     #[test]
@@ -168,7 +297,9 @@ mod tests {
         check("chat", &(BODY.to_owned() + &payload(ns::CARBONS, "private")), "ao");
         check("chat", &(payload(ns::CHAT_STATES, "active") + &hint("store")), "aoc");
         check("headline", &(BODY.to_owned() + &hint("store")), "a");
-        check("error", &(BODY.to_owned() + &hint("store")), "");
+        // XEP-0334 §5: not of errors, which may repeat those of what they answer.
+        check("error", &(BODY.to_owned() + &hint("store") + &hint("no-copy")), "e");
+        check("error", &payload(ns::CARBONS, "private"), "");
         check("groupchat", &(BODY.to_owned() + &hint("store")), "");
         // Contradictions are settled for the sender's privacy.
         check("chat", &(hint("store") + &hint("no-store")), "c");

@@ -56,6 +56,14 @@ pub const CARBONS: &str = "urn:xmpp:carbons:2";
 pub const HINTS: &str = "urn:xmpp:hints";
 /// Chat states (XEP-0085).
 pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
+/// Message delivery receipts (XEP-0184).
+pub const RECEIPTS: &str = "urn:xmpp:receipts";
+/// Displayed markers (XEP-0333).
+pub const MARKERS: &str = "urn:xmpp:chat-markers:0";
+/// What a room says of its occupants, and mediated invitations (XEP-0045).
+pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
+/// Direct invitations to rooms (XEP-0249).
+pub const CONFERENCE: &str = "jabber:x:conference";
 /// Message archives (XEP-0313).
 pub const MAM: &str = "urn:xmpp:mam:2";
 /// Full-text search in archives (XEP-0431).

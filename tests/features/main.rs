@@ -14,6 +14,7 @@ mod audit;
 mod backup;
 mod bind;
 mod c2s_stream;
+mod carbons;
 mod cli;
 mod config;
 mod durability;
