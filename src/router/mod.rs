@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use crate::base::credential::AgentId;
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::fate::{Fate, fate};
@@ -30,7 +31,7 @@ use crate::stream::error::{StreamError, StreamFailure};
 use hop::Hop;
 use outbox::Outbox;
 use owed::Owed;
-use registry::{Account, Registry, Replaced, RosterChange};
+use registry::{Account, Registry, Replaced, Resource, RosterChange};
 use task::Tasks;
 use ticket::{Ledger, Ticket};
 
@@ -310,6 +311,18 @@ impl Router {
     pub fn end_sessions(&self, bare: &str, why: &StreamFailure) {
         let outboxes = self.registry.with(bare, |user| {
             user.resources.iter().map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
+        });
+        for outbox in outboxes.into_iter().flatten() {
+            outbox.end(outbox::End::Failure(why.clone()));
+        }
+    }
+
+    /// Ends all sessions of one device of an account; `but` goes on, for it ends itself.
+    pub fn end_device(&self, bare: &str, device: &AgentId, but: u64, why: &StreamFailure) {
+        let outboxes = self.registry.with(bare, |user| {
+            let of = |one: &&Resource| one.device.as_ref() == Some(device) && one.session != but;
+            let found = user.resources.iter().filter(of);
+            found.map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
         });
         for outbox in outboxes.into_iter().flatten() {
             outbox.end(outbox::End::Failure(why.clone()));

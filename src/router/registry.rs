@@ -13,6 +13,7 @@ use super::idle::{Broom, Idle};
 use super::outbox::Outbox;
 use super::owed::{Claim, Owed};
 use super::rules;
+use crate::base::credential::AgentId;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::stanza::Frame;
 use crate::store::accounts::AccountId;
@@ -69,13 +70,23 @@ pub struct Resource {
     pub directed: Vec<Jid>,
     /// Its connection is gone, and it waits to be resumed (XEP-0198 §5).
     pub asleep: bool,
+    /// The installation of a client that it is of, if that told (XEP-0388 §2.3).
+    pub device: Option<AgentId>,
 }
 
 impl Resource {
     /// A session that just bound, and has said nothing yet.
     pub fn new(jid: FullJid, session: u64, outbox: Arc<Outbox>) -> Self {
-        let directed = Vec::new();
-        Self { jid, session, outbox, presence: None, interested: false, directed, asleep: false }
+        Self {
+            jid,
+            session,
+            outbox,
+            presence: None,
+            interested: false,
+            directed: Vec::new(),
+            asleep: false,
+            device: None,
+        }
     }
 }
 

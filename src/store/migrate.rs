@@ -45,6 +45,7 @@ migrations! {
     4 "archive" "0004_archive.sql";
     5 "streams" "0005_streams.sql";
     6 "archive_places" "0006_archive_places.sql";
+    7 "devices" "0007_devices.sql";
 }
 
 impl Migration {

@@ -24,6 +24,7 @@ pub(crate) use sql;
 pub mod accounts;
 pub mod archive;
 mod backup;
+pub mod devices;
 pub mod handled;
 pub mod mailbox;
 pub mod meta;
@@ -39,6 +40,7 @@ mod tail;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 pub mod tx;
 mod wire;
 mod writer;
@@ -261,10 +263,12 @@ pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
     [
         accounts::CATALOGUE,
         &archive::catalogue().concat(),
+        devices::CATALOGUE,
         handled::CATALOGUE,
         roster::CATALOGUE,
         mailbox::CATALOGUE,
         meta::CATALOGUE,
+        tokens::CATALOGUE,
     ]
     .concat()
 }

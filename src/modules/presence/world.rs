@@ -68,7 +68,7 @@ impl World {
             presence: None,
             interested: false,
             directed: Vec::new(),
-            asleep: false,
+            asleep: false, device: None,
         };
         let bound = self.router.registry.bind(resource, false, Conflict::Replace, 9);
         assert!(matches!(bound, Bound::Done(None)));
