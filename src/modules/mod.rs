@@ -51,6 +51,8 @@ macro_rules! modules {
 
 modules! {
     caps,
+    commands,
+    devices,
     disco,
     last,
     mam,
@@ -68,6 +70,8 @@ modules! {
 /// What modules keep in memory for the whole server: bounded, each behind a short lock of its own.
 #[derive(Debug, Default)]
 pub struct Shared {
+    /// XEP-0050
+    pub commands: commands::Sessions,
     /// XEP-0077
     pub register: register::Gate,
     /// Told when an account was deleted and its rows elsewhere may go.
@@ -78,6 +82,8 @@ pub struct Shared {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// XEP-0484, and what is known of devices.
+    pub devices: devices::Config,
     /// XEP-0313
     pub mam: mam::Config,
     /// XEP-0077
@@ -95,6 +101,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            devices: devices::Config::default(),
             mam: mam::Config::default(),
             register: register::Config::default(),
             version: version::Config::default(),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{
-    Answer, Broadcast, Cx, Directed, FromClient, Gone, Goodbye, Identity, IqHandler, IqIndex,
-    IqRoute, Module, On, OnStanza, Phase, Presented, Reply, Serves, Stage, Target, Unbound,
-    Verdict,
+    Answer, Broadcast, Command, Cx, Directed, FromClient, Gone, Goodbye, Identity, IqHandler,
+    IqIndex, IqRoute, Module, On, OnStanza, Phase, Presented, Reply, Serves, Stage, Target,
+    Unbound, Verdict,
 };
 use super::{Config, SessionState, Shared, caps};
 use crate::jid::BareJid;
@@ -120,6 +120,16 @@ impl Pipeline {
         let has = |module: &&&Module| module.serves.is_none_or(|serves| serves(config, account));
         let of = |module: &&'static Module| module.features.iter().filter_map(|on| on.account());
         self.modules.iter().filter(has).flat_map(of)
+    }
+
+    /// The commands of all modules (XEP-0050).
+    pub fn commands(&self) -> impl Iterator<Item = &'static Command> {
+        self.modules.iter().flat_map(|module| module.commands)
+    }
+
+    /// The command of this node.
+    pub fn command(&self, node: &str) -> Option<&'static Command> {
+        self.commands().find(|command| command.node == node)
     }
 
     /// Runs the hooks on a stanza that a session sends.

@@ -141,11 +141,11 @@ pub struct Account {
 
 /// Devices of an account.
 #[derive(Debug, Clone, Args)]
-#[group(required = true, multiple = false, args = ["device", "all"])]
 pub struct Device {
     /// The address, such as alice@example.org
     pub jid: String,
     /// The device, as `stonechat user devices` names it
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
     pub device: Option<String>,
     /// All devices, and all that is logged in
     #[arg(long)]

@@ -113,9 +113,10 @@ pub fn issue(
 
 /// A login has used the token. With the next one the current one is over (§3.5, §5.1); a `count` must be
 /// above those before it (§3.4). False: it was used up or revoked meanwhile, and the login fails.
-pub fn used(tx: &mut dyn Tx, token: &Token, count: Option<u32>) -> Result<bool, StoreError> {
+pub fn used(tx: &mut dyn Tx, token: &Token, count: Option<u64>) -> Result<bool, StoreError> {
     let counted = match count {
         Some(count) => {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
             let params =
                 [token.device.into(), token.slot.into(), (&token.nonce).into(), count.into()];
             tx.execute(COUNT, &params)? > 0
@@ -272,8 +273,8 @@ mod tests {
                 (Some(2), false),
                 (Some(1), false),
                 (None, true),
-                (Some(u32::MAX), true),
-                (Some(u32::MAX), false),
+                (Some(u64::MAX), true),
+                (Some(u64::MAX), false),
             ] {
                 assert_eq!(used(tx, &token, count), Ok(want), "{count:?}");
             }

@@ -50,6 +50,8 @@ pub const FORWARD: &str = "urn:xmpp:forward:0";
 pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 /// Service discovery, items (XEP-0030).
 pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// Ad-hoc commands (XEP-0050).
+pub const COMMANDS: &str = "http://jabber.org/protocol/commands";
 /// Message carbons (XEP-0280).
 pub const CARBONS: &str = "urn:xmpp:carbons:2";
 /// Message processing hints (XEP-0334).
