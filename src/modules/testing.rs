@@ -97,6 +97,7 @@ impl Server {
             interested: true,
             directed: Vec::new(),
             asleep: false,
+            agent: None,
         };
         let bound = router.registry.bind(resource, found.is_none(), Conflict::Replace, 10);
         assert!(matches!(bound, Bound::Done(None)));

@@ -344,6 +344,7 @@ mod tests {
                 interested: false,
                 directed: Vec::new(),
                 asleep: false,
+                agent: None,
             };
             if session == 2 {
                 resource.outbox.close();

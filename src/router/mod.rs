@@ -303,6 +303,11 @@ impl Router {
     /// Ends a session that lost its resource to a newer one (RFC 6120 §7.7.2.2).
     pub fn replaced(self: &Arc<Self>, replaced: &Replaced) {
         let why = StreamError::Conflict.text("replaced by a new session with this resource");
+        self.superseded(replaced, why);
+    }
+
+    /// Ends a session that is out of the registry already.
+    pub fn superseded(&self, replaced: &Replaced, why: StreamFailure) {
         replaced.resource.outbox.end(outbox::End::Failure(why));
     }
 

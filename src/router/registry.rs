@@ -13,6 +13,7 @@ use super::idle::{Broom, Idle};
 use super::outbox::Outbox;
 use super::owed::{Claim, Owed};
 use super::rules;
+use crate::base::credential::AgentId;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::stanza::Frame;
 use crate::store::accounts::AccountId;
@@ -69,13 +70,23 @@ pub struct Resource {
     pub directed: Vec<Jid>,
     /// Its connection is gone, and it waits to be resumed (XEP-0198 §5).
     pub asleep: bool,
+    /// Which installation of a client it is (XEP-0388 §2.3).
+    pub agent: Option<AgentId>,
 }
 
 impl Resource {
     /// A session that just bound, and has said nothing yet.
     pub fn new(jid: FullJid, session: u64, outbox: Arc<Outbox>) -> Self {
-        let directed = Vec::new();
-        Self { jid, session, outbox, presence: None, interested: false, directed, asleep: false }
+        Self {
+            jid,
+            session,
+            outbox,
+            presence: None,
+            interested: false,
+            directed: Vec::new(),
+            asleep: false,
+            agent: None,
+        }
     }
 }
 
@@ -351,6 +362,18 @@ impl Registry {
         user.resources.reserve_exact(1);
         user.resources.push(resource);
         Bound::Done(old.map(|resource| Replaced { resource }))
+    }
+
+    /// Takes all sessions of this client out, to be ended by the caller.
+    pub fn unbind_agent(&self, bare: &str, agent: AgentId) -> Vec<Replaced> {
+        let mut shard = self.shard(bare);
+        let Some(user) = shard.users.get_mut(bare) else { return Vec::new() };
+        let of_agent = |resource: &mut Resource| resource.agent == Some(agent);
+        let earlier: Vec<_> = user.resources.extract_if(.., of_agent).collect();
+        for resource in &earlier {
+            user.owed.abandon(resource.session);
+        }
+        earlier.into_iter().map(|resource| Replaced { resource }).collect()
     }
 
     /// Takes a session out; `None` when a newer one replaced it already.

@@ -69,6 +69,7 @@ impl World {
             interested: false,
             directed: Vec::new(),
             asleep: false,
+            agent: None,
         };
         let bound = self.router.registry.bind(resource, false, Conflict::Replace, 9);
         assert!(matches!(bound, Bound::Done(None)));

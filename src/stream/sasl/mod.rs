@@ -6,12 +6,14 @@
 
 pub mod failure;
 mod hash;
+pub mod ht;
 pub mod keys;
 pub mod offer;
 pub mod payload;
 mod plain;
 mod scram;
 pub mod throttle;
+pub mod upgrade;
 
 pub use failure::SaslFailure;
 pub use offer::{ChannelBindings, Mechanism, Offer, channel_binding_types};
