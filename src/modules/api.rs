@@ -20,6 +20,7 @@ use crate::stanza::{Stanza, StanzaError};
 use crate::store::accounts::AccountId;
 use crate::store::tx::Tx;
 use crate::store::{Store, StoreError};
+use crate::xml::view::Node;
 
 /// One feature of the server: one file, one line in [`super::ALL`].
 #[derive(Debug)]
@@ -42,6 +43,10 @@ pub struct Module {
     pub iqs: &'static [IqRoute],
     /// Stream features it offers (RFC 6120 §4.3.2).
     pub stream_features: Option<StreamFeature>,
+    /// What a client may switch on while it binds a resource (XEP-0386 §3.1).
+    pub inline: &'static [Inline],
+    /// What each client that binds so is told, asked or not.
+    pub bound: Option<OnBound>,
     /// Hooks on a session's own stanzas, in the sender's task.
     pub from_client: &'static [(Phase, FromClient)],
     /// A session ended, for whatever reason.
@@ -77,6 +82,8 @@ impl Module {
         commands: &[],
         iqs: &[],
         stream_features: None,
+        inline: &[],
+        bound: None,
         from_client: &[],
         unbound: None,
         broadcast: None,
@@ -316,6 +323,20 @@ impl Note {
     }
 }
 
+/// A feature that is switched on by an element of a bind request (XEP-0386 §3.2).
+#[derive(Debug, Clone, Copy)]
+pub struct Inline {
+    /// What it is offered as; the namespace of its elements.
+    pub ns: &'static str,
+    /// The handler.
+    pub handler: OnInline,
+}
+
+/// Handles an element of a bind request, when the session is bound and before anything is sent to it.
+/// What it gives, if anything, stands in `<bound/>`. Runs in the session's task, without waiting.
+pub type OnInline = fn(&Cx, &mut SessionState, Node<'_>) -> Vec<u8>;
+/// Makes what stands in `<bound/>`, as of a moment after binding; nothing where it fails.
+pub type OnBound = fn(Cx) -> Answer<Vec<u8>>;
 /// A handler's future.
 pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Answers one request.

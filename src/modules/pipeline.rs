@@ -16,6 +16,7 @@ use crate::stanza::{Stanza, StanzaError};
 use crate::store::StoreError;
 use crate::store::accounts::AccountId;
 use crate::store::tx::Tx;
+use crate::xml::view::Node;
 
 /// What [`Pipeline::build`] makes of the module table. Shared by all sessions.
 #[derive(Debug)]
@@ -86,6 +87,29 @@ impl Pipeline {
             Stage::Authenticate => &self.authenticate_features,
             Stage::Bind => &self.bind_features,
         }
+    }
+
+    /// What can be switched on while a resource is bound, in the modules' order.
+    pub fn inline_features(&self) -> Vec<&'static str> {
+        self.modules.iter().flat_map(|module| module.inline).map(|inline| inline.ns).collect()
+    }
+
+    /// An element of a bind request; what is told of it. One that nobody knows is passed over.
+    pub fn inline(&self, cx: &Cx, state: &mut SessionState, wanted: Node<'_>) -> Vec<u8> {
+        let mut inline = self.modules.iter().flat_map(|module| module.inline);
+        let known = inline.find(|inline| inline.ns == wanted.ns());
+        known.map(|inline| (inline.handler)(cx, state, wanted)).unwrap_or_default()
+    }
+
+    /// What a client is told that just bound its resource with XEP-0386.
+    pub async fn bound(&self, cx: &Cx) -> Vec<u8> {
+        let mut told = Vec::new();
+        let serves =
+            |module: &&&Module| module.serves.is_none_or(|serves| serves(&cx.config, &cx.bare()));
+        for hook in self.modules.iter().filter(serves).filter_map(|module| module.bound) {
+            told.extend(hook(cx.clone()).await);
+        }
+        told
     }
 
     /// When the server started.

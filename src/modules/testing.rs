@@ -97,7 +97,7 @@ impl Server {
             interested: true,
             directed: Vec::new(),
             asleep: false,
-            device: None,
+            agent: None,
         };
         let bound = router.registry.bind(resource, found.is_none(), Conflict::Replace, 10);
         assert!(matches!(bound, Bound::Done(None)));

@@ -344,7 +344,7 @@ mod tests {
                 interested: false,
                 directed: Vec::new(),
                 asleep: false,
-                device: None,
+                agent: None,
             };
             if session == 2 {
                 resource.outbox.close();

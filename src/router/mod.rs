@@ -304,6 +304,11 @@ impl Router {
     /// Ends a session that lost its resource to a newer one (RFC 6120 §7.7.2.2).
     pub fn replaced(self: &Arc<Self>, replaced: &Replaced) {
         let why = StreamError::Conflict.text("replaced by a new session with this resource");
+        self.superseded(replaced, why);
+    }
+
+    /// Ends a session that is out of the registry already.
+    pub fn superseded(&self, replaced: &Replaced, why: StreamFailure) {
         replaced.resource.outbox.end(outbox::End::Failure(why));
     }
 
@@ -320,7 +325,7 @@ impl Router {
     /// Ends all sessions of one device of an account; `but` goes on, for it ends itself.
     pub fn end_device(&self, bare: &str, device: &AgentId, but: u64, why: &StreamFailure) {
         let outboxes = self.registry.with(bare, |user| {
-            let of = |one: &&Resource| one.device.as_ref() == Some(device) && one.session != but;
+            let of = |one: &&Resource| one.agent.as_ref() == Some(device) && one.session != but;
             let found = user.resources.iter().filter(of);
             found.map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
         });

@@ -70,8 +70,8 @@ pub struct Resource {
     pub directed: Vec<Jid>,
     /// Its connection is gone, and it waits to be resumed (XEP-0198 §5).
     pub asleep: bool,
-    /// The installation of a client that it is of, if that told (XEP-0388 §2.3).
-    pub device: Option<AgentId>,
+    /// Which installation of a client it is (XEP-0388 §2.3).
+    pub agent: Option<AgentId>,
 }
 
 impl Resource {
@@ -85,7 +85,7 @@ impl Resource {
             interested: false,
             directed: Vec::new(),
             asleep: false,
-            device: None,
+            agent: None,
         }
     }
 }
@@ -362,6 +362,18 @@ impl Registry {
         user.resources.reserve_exact(1);
         user.resources.push(resource);
         Bound::Done(old.map(|resource| Replaced { resource }))
+    }
+
+    /// Takes all sessions of this client out, to be ended by the caller.
+    pub fn unbind_agent(&self, bare: &str, agent: AgentId) -> Vec<Replaced> {
+        let mut shard = self.shard(bare);
+        let Some(user) = shard.users.get_mut(bare) else { return Vec::new() };
+        let of_agent = |resource: &mut Resource| resource.agent == Some(agent);
+        let earlier: Vec<_> = user.resources.extract_if(.., of_agent).collect();
+        for resource in &earlier {
+            user.owed.abandon(resource.session);
+        }
+        earlier.into_iter().map(|resource| Replaced { resource }).collect()
     }
 
     /// Takes a session out; `None` when a newer one replaced it already.

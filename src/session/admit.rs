@@ -12,7 +12,7 @@ use crate::jid::BareJid;
 use crate::router::registry::{self, Access};
 use crate::stanza::StanzaError;
 use crate::store::accounts::{self, Account, AccountId};
-use crate::stream::c2s::Input;
+use crate::stream::c2s::{Input, UserAgent};
 use crate::stream::sasl::throttle::{Key, Throttle};
 use crate::stream::sasl::{Identity, SaslFailure};
 
@@ -93,7 +93,12 @@ impl Negotiation {
     }
 
     /// The one gate that every login passes, whatever proved who it is.
-    pub(super) async fn admit(&mut self, identity: Identity) -> Result<BareJid, SaslFailure> {
+    pub(super) async fn admit(
+        &mut self,
+        identity: Identity,
+        agent: Option<Box<UserAgent>>,
+    ) -> Result<BareJid, SaslFailure> {
+        self.agent = agent.and_then(|agent| agent.id);
         let host = self.machine.host().unwrap_or_default().to_owned();
         let Identity::Account { localpart } = identity else {
             let local = format!("anon-{}", id::random(&mut OsRng).to_lowercase());

@@ -66,7 +66,7 @@ impl Binding {
         let bare = cx.bare();
         let resource = router.registry.unbind(bare.as_str(), cx.who.session);
         if let Some(resource) = &resource {
-            if let (Some(account), Some(agent)) = (cx.who.account, resource.device) {
+            if let (Some(account), Some(agent)) = (cx.who.account, resource.agent) {
                 let at = micros(cx.now);
                 router.store.write_behind(Box::new(Touch { account, agent, at }));
             }

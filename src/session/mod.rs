@@ -4,6 +4,7 @@ mod admit;
 mod binding;
 mod delivery;
 pub mod door;
+mod enter;
 mod inbound;
 mod managed;
 mod negotiate;

@@ -100,7 +100,7 @@ impl Session {
             let presence = resource.presence.as_ref();
             let presence = presence.map(|kept| (kept.priority, pieces(&kept.frame)));
             let directed = resource.directed.iter().map(|jid| jid.as_str().to_owned()).collect();
-            let device = resource.device.as_ref().map(|device| *device.bytes());
+            let device = resource.agent.as_ref().map(|device| *device.bytes());
             Some((presence, directed, resource.interested, device))
         });
         // Replaced by a newer session of its resource: nobody resumes it.
@@ -182,7 +182,7 @@ fn restored(
         interested: saved.interested,
         directed: saved.directed.iter().filter_map(|jid| Jid::parse(jid).ok()).collect(),
         asleep: true,
-        device: saved.device.map(AgentId::from_bytes),
+        agent: saved.device.map(AgentId::from_bytes),
         ..Resource::new(jid.clone(), session, outbox.clone())
     };
     let known = router.registry.with(jid.bare_str(), |user| user.account);

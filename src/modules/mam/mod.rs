@@ -62,6 +62,7 @@ pub const MODULE: Module = Module {
         own(IqType::Get, "query", |cx, iq| Box::pin(async move { fields(&cx, &iq) })),
         own(IqType::Get, "metadata", |cx, iq| Box::pin(metadata(cx, iq))),
     ],
+    bound: Some(|cx| Box::pin(at_login(cx))),
     every: Some((Duration::from_secs(3_600), retention::run)),
     ..Module::EMPTY
 };
@@ -95,8 +96,23 @@ async fn messages(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
 
 /// §5
 async fn metadata(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
-    let account = cx.account()?;
     of_account(&iq)?;
+    Ok(Reply::payload(describe(&cx).await?))
+}
+
+/// XEP-0386 §3.2: the same, in `<bound/>`. Whoever has no archive is told of none.
+async fn at_login(cx: Cx) -> Vec<u8> {
+    match describe(&cx).await {
+        Ok(metadata) => metadata.into(),
+        Err(error) => {
+            tracing::debug!(%error, "no metadata of the archive for a login");
+            Vec::new()
+        }
+    }
+}
+
+async fn describe(cx: &Cx) -> Result<Bytes, StanzaError> {
+    let account = cx.account()?;
     cx.store.placed(account).await?;
     let bounds = cx.store.read(move |tx| archive::bounds(tx, account)).await?;
     let mut xml = Xml::new();
@@ -109,7 +125,7 @@ async fn metadata(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
         }
     }
     xml.end();
-    Ok(Reply::payload(xml.finish()))
+    Ok(xml.finish())
 }
 
 /// §4.1.5

@@ -68,7 +68,8 @@ impl World {
             presence: None,
             interested: false,
             directed: Vec::new(),
-            asleep: false, device: None,
+            asleep: false,
+            agent: None,
         };
         let bound = self.router.registry.bind(resource, false, Conflict::Replace, 9);
         assert!(matches!(bound, Bound::Done(None)));
