@@ -251,7 +251,11 @@ fn context(
         limits: limits.clone(),
         authenticate_features: pipeline.stream_features(Stage::Authenticate).to_owned(),
         bind_features: pipeline.stream_features(Stage::Bind).to_owned(),
-        inline: Inline { bind: pipeline.inline_features(), fast: false, upgrade: false },
+        inline: Inline {
+            bind: pipeline.inline_features(),
+            fast: config.modules.devices.token_days > 0,
+            upgrade: false,
+        },
         offers: Offers::default(),
     };
     let (first, most) = (config.sasl.delay_first_ms, config.sasl.delay_max_ms);

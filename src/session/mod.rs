@@ -5,6 +5,7 @@ mod binding;
 mod delivery;
 pub mod door;
 mod enter;
+mod fast;
 mod inbound;
 mod managed;
 mod negotiate;

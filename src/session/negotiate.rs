@@ -23,6 +23,7 @@ use crate::router::outbox::{End, Outbox};
 use crate::stanza::iq::Iq;
 use crate::stanza::{Kind, Stanza};
 use crate::store::accounts::AccountId;
+use crate::store::devices::Seen;
 use crate::store::handled;
 use crate::stream::c2s::{C2s, Entry, Input, Output, Outputs, Success};
 use crate::stream::error::{StreamError, StreamFailure};
@@ -40,6 +41,8 @@ pub(super) struct Negotiation {
     pub(super) asked: Option<Box<Asked>>,
     /// Which installation of a client it is (XEP-0388 §2.3).
     pub(super) agent: Option<AgentId>,
+    /// What it told of itself; none without such an id.
+    pub(super) seen: Option<Box<Seen>>,
     /// Set by a bind; dropping it undoes the bind.
     pub(super) bound: Option<Binding>,
     /// Goes with the connection.
@@ -86,9 +89,9 @@ pub async fn negotiate(context: Arc<Context>, arrival: Arrival, guard: Guard) ->
     let deadline = arrival.since + context.router.limits.unauthenticated_time;
     let mut stopping = context.stopping.clone();
     let peer = arrival.peer;
-    let (account, asked, agent, bound) = (None, None, None, None);
+    let (account, asked, agent, seen, bound) = (None, None, None, None, None);
     let mut negotiation =
-        Negotiation { context, wire, machine, peer, account, asked, agent, bound, guard };
+        Negotiation { context, wire, machine, peer, account, asked, agent, seen, bound, guard };
     // One timer and one watch for all of it: handlers may wait for the store, a worker or the client's
     // TLS, and the deadline and a stop hold for them too.
     let done = tokio::select! {
@@ -191,8 +194,14 @@ impl Negotiation {
                         None => Next::Feed(Input::Unknown),
                     };
                 }
-                Output::Admit { who, agent } => {
-                    next = Next::Feed(Input::Admitted(self.admit(who, agent).await))
+                Output::Token { message, agent } => {
+                    next = Next::Feed(self.token(&message, agent).await)
+                }
+                Output::Issue { wanted } => {
+                    next = Next::Feed(Input::Issued(self.issue(wanted).await))
+                }
+                Output::Admit { who, agent, fast } => {
+                    next = Next::Feed(Input::Admitted(self.admit(who, agent, fast).await))
                 }
                 Output::Failed { localpart } => self.failed(localpart.as_deref()),
                 Output::Authenticated { restart } => {

@@ -94,10 +94,30 @@ pub fn put_seen(
     ];
     let id = query_one(tx, PUT_SEEN, &params, |row| row.int(0))?;
     let rest = [account.into(), id.into(), most.saturating_sub(1).into()];
-    if tx.execute(LEAVE_OUT, &rest)? > 0 {
-        tx.access_changed();
-    }
+    tx.execute(LEAVE_OUT, &rest)?;
     Ok(DeviceId(id))
+}
+
+/// [`put_seen`] as a write that nobody waits for, where there is something new.
+pub struct Note {
+    /// Whose.
+    pub account: AccountId,
+    /// What.
+    pub seen: Seen,
+    /// Of [`put_seen`].
+    pub most: usize,
+}
+
+impl Job for Note {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        let known = find(tx, self.account, &self.seen.agent)?;
+        if known.is_none_or(|device| device.is_news(&self.seen)) {
+            put_seen(tx, self.account, &self.seen, self.most)?;
+        }
+        Ok(())
+    }
+
+    fn settled(self: Box<Self>, _outcome: Result<(), StoreError>) {}
 }
 
 /// Notes that a session of the device ended.

@@ -135,7 +135,6 @@ pub fn used(tx: &mut dyn Tx, token: &Token, count: Option<u64>) -> Result<bool, 
 
 /// Ends the device's tokens: the client does not want them any more (§3.6).
 pub fn invalidate(tx: &mut dyn Tx, device: DeviceId) -> Result<(), StoreError> {
-    tx.access_changed();
     tx.execute(END, &[device.into()])?;
     Ok(())
 }

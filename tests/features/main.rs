@@ -19,6 +19,7 @@ mod config;
 mod devices;
 mod durability;
 mod fairness;
+mod fast;
 mod harness;
 mod harness_self;
 mod kill;

@@ -118,6 +118,13 @@ impl C2s {
                 self.asked = Some(localpart.clone());
                 one(Output::Keys { localpart, hash: prefer, or_other: true })
             }
+            Step::NeedTokens(message) => {
+                self.asked = Some(message.localpart().to_owned());
+                match self.inline.as_ref().and_then(|inline| inline.agent.as_ref()?.id) {
+                    Some(agent) => one(Output::Token { message, agent }),
+                    None => self.attempt_failed(SaslFailure::MalformedRequest),
+                }
+            }
             Step::Work(work) => one(Output::Work(work)),
             Step::Success { who, data } => {
                 let State::Authenticating(offer, _) =
@@ -126,8 +133,10 @@ impl C2s {
                     return Outputs::new();
                 };
                 self.state = State::Admitting(offer, data);
-                let agent = self.inline.as_mut().and_then(|inline| inline.agent.take());
-                one(Output::Admit { who, agent })
+                let inline = self.inline.as_mut();
+                let (agent, fast) =
+                    inline.map_or((None, None), |inline| (inline.agent.take(), inline.fast.take()));
+                one(Output::Admit { who, agent, fast })
             }
             Step::Failure(failure) => self.attempt_failed(failure),
         }

@@ -9,7 +9,7 @@ mod request;
 mod sasl2;
 
 pub use request::{BindRequest, Fast, UserAgent};
-pub use sasl2::{Entry, Success};
+pub use sasl2::{Entry, Given, Success};
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,10 +19,11 @@ use smallvec::SmallVec;
 use super::error::{StreamError, StreamFailure};
 use super::features::{self, OverTls};
 use super::open::{self, Opened};
+use super::sasl::ht::{Ht, HtMechanism};
 use super::sasl::{
     ChannelBindings, Exchange, Identity, Mechanism, Offer, SaslFailure, Work, WorkDone,
 };
-use crate::base::credential::{HashName, ScramKeys};
+use crate::base::credential::{AgentId, HashName, ScramKeys};
 use crate::base::id::{self, Rng};
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, FullJid, Jid};
@@ -74,6 +75,10 @@ pub enum Input {
     Unknown,
     /// The answer to [`Output::Work`].
     Worked(WorkDone),
+    /// The answer to [`Output::Token`]: the additional data with success.
+    Checked(Result<Vec<u8>, SaslFailure>),
+    /// The answer to [`Output::Issue`].
+    Issued(Option<Given>),
     /// The answer to [`Output::Admit`].
     Admitted(Result<BareJid, SaslFailure>),
     /// The answer to [`Output::Bind`].
@@ -107,12 +112,26 @@ pub enum Output {
     },
     /// Run it off the network threads.
     Work(Work),
+    /// Hold a message of XEP-0484's mechanisms against the tokens of this device.
+    Token {
+        /// The message.
+        message: Box<Ht>,
+        /// The device that the client says it is.
+        agent: AgentId,
+    },
+    /// The client is to have a token (XEP-0484 §3.3), or may be due for another one (§3.5).
+    Issue {
+        /// For which mechanism, if it asked.
+        wanted: Option<HtMechanism>,
+    },
     /// The credentials are good: may this identity have a stream? The one gate of all logins.
     Admit {
         /// Whose credentials.
         who: Identity,
         /// What the client says of itself.
         agent: Option<Box<UserAgent>>,
+        /// What it says of the token that it used.
+        fast: Option<Fast>,
     },
     /// An attempt failed, for the throttle.
     Failed {
@@ -232,6 +251,8 @@ impl C2s {
             Input::Keys(keys) => self.exchange(|exchange| exchange.keys(keys)),
             Input::Unknown => self.attempt_failed(SaslFailure::TemporaryAuthFailure),
             Input::Worked(done) => self.exchange(|exchange| exchange.worked(done)),
+            Input::Checked(outcome) => self.exchange(|exchange| exchange.checked(outcome)),
+            Input::Issued(given) => self.issued(given),
             Input::Admitted(admitted) => self.admitted(admitted, rng),
             Input::Bound(bound) => self.bound(bound, rng),
             Input::Bound2(bound) => self.bound2(bound, rng),

@@ -5,14 +5,15 @@
 use bytes::Bytes;
 
 use super::request::{Request, decode};
-use super::{BindRequest, C2s, Output, Outputs, State, UserAgent, write};
+use super::{BindRequest, C2s, Fast, Output, Outputs, State, UserAgent, write};
 use crate::base::hash::base64;
 use crate::base::id::Rng;
 use crate::jid::{BareJid, FullJid};
 use crate::stanza::{Condition, StanzaError};
 use crate::stream::error::StreamError;
 use crate::stream::features;
-use crate::stream::sasl::{Exchange, SaslFailure};
+use crate::stream::sasl::ht::{Ht, HtMechanism};
+use crate::stream::sasl::{Exchange, Offer, SaslFailure, Step};
 use crate::stream::sm::{self, BadCommand};
 use crate::xml::element::Element;
 use crate::xml::ns;
@@ -23,18 +24,37 @@ use crate::xml::writer::Xml;
 #[derive(Default)]
 pub(super) struct Inline {
     pub(super) agent: Option<Box<UserAgent>>,
+    /// What is said of the token that is used (XEP-0484 §3.4).
+    pub(super) fast: Option<Fast>,
+    issue: Option<Issue>,
     resume: Option<Result<(String, u32), BadCommand>>,
     bind: Option<BindRequest>,
     success: Success,
 }
 
+/// The client may get a token.
+struct Issue {
+    /// For which mechanism, if it asked.
+    wanted: Option<HtMechanism>,
+}
+
+/// A token that was given out. No `Debug`: who has it logs in.
+#[derive(Clone)]
+pub struct Given {
+    /// What the client has from now on.
+    pub token: String,
+    /// As XEP-0082 writes it.
+    pub expiry: String,
+}
+
 /// What a `<success/>` says beside the address (XEP-0388 §2.6.1).
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Success {
     /// Of the mechanism.
     data: Option<Vec<u8>>,
     /// The answer to a `<resume/>` that failed.
     failed: Bytes,
+    token: Option<Given>,
 }
 
 /// A login that bound its resource: the session says `<success/>`, with what it switched on.
@@ -72,19 +92,71 @@ impl C2s {
         if request.version.is_some_and(|version| version != self.offered(&offer).version) {
             return self.mismatch();
         }
-        let Request { mechanism, initial, agent, resume, bind, .. } = request;
-        self.inline = Some(Box::new(Inline { agent, resume, bind, success: Success::default() }));
-        let (exchange, step) = Exchange::start(
-            &offer,
-            self.host.as_deref().unwrap_or_default(),
-            &mechanism,
-            initial.as_deref(),
-            rng,
-            &self.policy.secret,
-            self.policy.iterations,
-        );
+        let Request { mechanism, initial, agent, resume, bind, fast, token, .. } = request;
+        let issue = self.issue(&offer, agent.as_deref(), fast, token);
+        let success = Success::default();
+        self.inline = Some(Box::new(Inline { agent, fast, issue, resume, bind, success }));
+        let begun = if fast.is_some() || HtMechanism::parse(&mechanism).is_some() {
+            self.by_token(&offer, &mechanism, fast, initial.as_deref())
+        } else {
+            Ok(Exchange::start(
+                &offer,
+                self.host.as_deref().unwrap_or_default(),
+                &mechanism,
+                initial.as_deref(),
+                rng,
+                &self.policy.secret,
+                self.policy.iterations,
+            ))
+        };
+        let (exchange, step) = match begun {
+            Ok(begun) => begun,
+            Err(failure) => return self.sasl_failure(failure),
+        };
         self.state = State::Authenticating(offer, Box::new(exchange));
         self.step(step)
+    }
+
+    /// XEP-0484 §3.4: in one message, which has to be the first.
+    fn by_token(
+        &self,
+        offer: &Offer,
+        mechanism: &str,
+        fast: Option<Fast>,
+        initial: Option<&[u8]>,
+    ) -> Result<(Exchange, Step), SaslFailure> {
+        let offered: Vec<_> = self.tokens_for(offer).collect();
+        if !offered.iter().any(|one| one.as_str() == mechanism) {
+            return Err(SaslFailure::InvalidMechanism);
+        }
+        // `<fast/>` says that it is a token.
+        let (Some(_), Some(initial)) = (fast, initial) else {
+            return Err(SaslFailure::MalformedRequest);
+        };
+        let message = Ht::start(mechanism, &offered, &offer.bindings, initial)?;
+        let domain = self.host.as_deref().unwrap_or_default();
+        Ok(Exchange::by_token(offer, domain, message))
+    }
+
+    /// The mechanisms that tokens are given for; none where none are given at all.
+    fn tokens_for(&self, offer: &Offer) -> impl Iterator<Item = HtMechanism> {
+        let given = self.policy.inline.fast;
+        HtMechanism::offered(&offer.bindings).filter(move |_| given)
+    }
+
+    /// XEP-0484 §3.2: who asks for one, of those that were offered, gets it; §3.5: who uses one may get
+    /// another; §3.6: who ends it does not. All of that is for clients that tell which they are (§4.1).
+    fn issue(
+        &self,
+        offer: &Offer,
+        agent: Option<&UserAgent>,
+        fast: Option<Fast>,
+        wanted: Option<HtMechanism>,
+    ) -> Option<Issue> {
+        agent?.id?;
+        let wanted = wanted.filter(|wanted| self.tokens_for(offer).any(|one| one == *wanted));
+        let rotates = fast.is_some_and(|fast| !fast.invalidate);
+        (wanted.is_some() || rotates).then_some(Issue { wanted })
     }
 
     /// XEP-0509 §2.2: no failed login, for the client did not see what it was offered.
@@ -119,6 +191,9 @@ impl C2s {
     fn proceed(&mut self) -> Outputs {
         let Some(inline) = &mut self.inline else { return Outputs::new() };
         self.state = State::Inlining;
+        if let Some(Issue { wanted }) = inline.issue.take() {
+            return Outputs::from_iter([Output::Issue { wanted }]);
+        }
         match inline.resume.take() {
             Some(Ok((previd, h))) => {
                 let success = Some(Box::new(inline.success.clone()));
@@ -133,6 +208,13 @@ impl C2s {
             Some(bind) => Outputs::from_iter([Output::Bind2(bind)]),
             None => self.succeed(),
         }
+    }
+
+    pub(super) fn issued(&mut self, given: Option<Given>) -> Outputs {
+        if let Some(inline) = &mut self.inline {
+            inline.success.token = given;
+        }
+        self.proceed()
     }
 
     /// XEP-0198 §9.2.1: it is said with the success, and a resource is bound instead.
@@ -194,7 +276,12 @@ impl Success {
             xml.element("additional-data", None, &base64(data));
         }
         xml.element("authorization-identifier", None, address);
-        xml.raw(&self.failed).raw(what).end();
+        xml.raw(&self.failed).raw(what);
+        if let Some(Given { token, expiry }) = &self.token {
+            xml.start("token").attr("xmlns", ns::FAST);
+            xml.attr("expiry", expiry).attr("token", token).end();
+        }
+        xml.end();
         xml.finish().into()
     }
 }
