@@ -103,6 +103,22 @@ CREATE TABLE credential (
     PRIMARY KEY (account, hash)
 ) STRICT;
 
+CREATE TABLE device (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    -- A hash of the user-agent's id.
+    agent BLOB NOT NULL,
+    -- What the client calls itself and what it runs on; '' if it did not say.
+    software TEXT NOT NULL,
+    name TEXT NOT NULL,
+    first_seen INTEGER NOT NULL,
+    -- Of its last login or the end of its last session, within the hour.
+    last_seen INTEGER NOT NULL,
+    UNIQUE (account, agent)
+) STRICT;
+
+CREATE INDEX device_last_seen ON device (last_seen);
+
 CREATE TABLE handled (
     -- SHA-256 of the SM-ID.
     id BLOB NOT NULL PRIMARY KEY,
@@ -176,3 +192,22 @@ CREATE TABLE sleeper (
     account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
     state BLOB NOT NULL
 ) STRICT;
+
+CREATE TABLE token (
+    device INTEGER NOT NULL REFERENCES device (id) ON DELETE CASCADE,
+    -- 0: the current one. 1: the next one, which was given out and not used yet (XEP-0484 §5.1).
+    slot INTEGER NOT NULL,
+    -- It works with no other.
+    mechanism TEXT NOT NULL,
+    -- The token is made of it with a key of the server's, and stands nowhere.
+    nonce BLOB NOT NULL,
+    -- The account's when it was given: with an older one it opens nothing.
+    epoch INTEGER NOT NULL,
+    issued INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    -- XEP-0484 §3.4: the last one that the client sent along.
+    count INTEGER,
+    PRIMARY KEY (device, slot)
+) STRICT;
+
+CREATE INDEX token_expires ON token (expires);

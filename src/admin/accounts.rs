@@ -1,11 +1,12 @@
 //! The operator's verbs over accounts. They change the store; who calls them ends the sessions.
 
 use super::Secret;
-use crate::base::credential::ScramKeys;
+use crate::base::credential::{AgentId, ScramKeys};
 use crate::base::id::OsRng;
 use crate::base::time::micros;
 use crate::jid::{BareJid, JidError};
 use crate::store::accounts::{self, Account, Creation};
+use crate::store::devices::{self, Device};
 use crate::store::{Store, StoreError};
 use crate::stream::sasl::keys::{PasswordError, derive_all};
 use std::time::SystemTime;
@@ -33,6 +34,9 @@ pub enum AdminError {
     /// No such account.
     #[error("there is no account {0}; `stonechat user list` shows all")]
     Unknown(BareJid),
+    /// No such device.
+    #[error("{0} has no device {1}; `stonechat user devices {0}` shows all")]
+    UnknownDevice(BareJid, String),
     /// The password cannot be used.
     #[error("{0}; choose another password")]
     Password(#[from] PasswordError),
@@ -107,6 +111,31 @@ pub async fn find(store: &Store, jid: &BareJid) -> Result<Account, AdminError> {
     let (local, host) = parts(jid);
     let found = store.read(move |tx| accounts::find(tx, &local, &host)).await?;
     found.ok_or_else(|| AdminError::Unknown(jid.clone()))
+}
+
+/// The devices of an account, those seen last first.
+pub async fn devices(store: &Store, jid: &BareJid) -> Result<Vec<Device>, AdminError> {
+    let id = find(store, jid).await?.id;
+    Ok(store.read(move |tx| devices::list(tx, id)).await?)
+}
+
+/// Forgets the device of this name; which it was.
+pub async fn revoke(store: &Store, jid: &BareJid, name: &str) -> Result<AgentId, AdminError> {
+    let wanted = name.to_ascii_lowercase();
+    let revoked = change(store, jid, move |tx, account| {
+        let all = devices::list(tx, account.id)?;
+        let Some(found) = all.into_iter().find(|device| device.agent.name() == wanted) else {
+            return Ok(None);
+        };
+        devices::revoke(tx, account.id, &found.agent)?;
+        Ok(Some(found.agent))
+    });
+    revoked.await?.ok_or_else(|| AdminError::UnknownDevice(jid.clone(), name.to_owned()))
+}
+
+/// Forgets all devices; how many there were.
+pub async fn revoke_all(store: &Store, jid: &BareJid) -> Result<usize, AdminError> {
+    change(store, jid, |tx, account| devices::revoke_all(tx, account.id)).await
 }
 
 /// Deletes an account with all it owns.

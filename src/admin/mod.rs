@@ -5,6 +5,7 @@ mod operator;
 
 pub use operator::{Operator, backup_line, served};
 
+use crate::base::credential::AgentId;
 use crate::jid::BareJid;
 use crate::store::accounts::AccountId;
 use accounts::AdminError;
@@ -24,6 +25,9 @@ pub trait Effects: Send + Sync {
     /// The account's sessions must end. Called after the change is durable.
     fn account_gone(&self, jid: &BareJid, why: Gone);
 
+    /// The sessions of this device of the account must end. Called after the change is durable.
+    fn device_gone(&self, jid: &BareJid, device: &AgentId);
+
     /// There is an account of this name now. Called after the change is durable.
     fn account_made(&self, jid: &BareJid);
 }
@@ -35,6 +39,8 @@ impl Effects for () {
     }
 
     fn account_gone(&self, _jid: &BareJid, _why: Gone) {}
+
+    fn device_gone(&self, _jid: &BareJid, _device: &AgentId) {}
 
     fn account_made(&self, _jid: &BareJid) {}
 }
@@ -48,6 +54,8 @@ pub enum Gone {
     Disabled,
     /// Whoever knew the old password must not stay.
     PasswordChanged,
+    /// Whatever it is used with must log in by password again.
+    Revoked,
 }
 
 /// One verb with its arguments, as it travels over the admin socket.
@@ -82,6 +90,18 @@ pub enum Request {
     UserDel {
         /// The address.
         jid: String,
+    },
+    /// Tells with which devices an account is used.
+    UserDevices {
+        /// The address.
+        jid: String,
+    },
+    /// Logs a device of an account out, or all of them.
+    UserRevoke {
+        /// The address.
+        jid: String,
+        /// Its name in the list; none: all.
+        device: Option<String>,
     },
     /// Tells all accounts.
     UserList {

@@ -2,7 +2,9 @@
 
 use super::accounts::{self, AdminError};
 use super::{Effects, Gone, Request, Response};
+use crate::base::time::{from_micros, stamp};
 use crate::jid::BareJid;
+use crate::store::devices::Device;
 use crate::store::{Snapshot, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ impl Operator {
     pub async fn run(&self, request: Request) -> Response {
         let done = match request {
             Request::UserList { domain } => self.list(domain).await,
+            Request::UserDevices { jid } => self.devices(&jid).await,
             Request::Backup { path } => return self.backup(path.into()).await,
             other => self.change(other).await.map(|line| vec![line]),
         };
@@ -79,8 +82,28 @@ impl Operator {
                 self.effects.account_gone(&jid, Gone::Deleted);
                 Ok(format!("{jid} is deleted with all it owned"))
             }
-            Request::UserList { .. } | Request::Backup { .. } => Ok(String::new()),
+            Request::UserRevoke { jid, device: Some(name) } => {
+                let jid = accounts::parse(&jid)?;
+                let device = accounts::revoke(store, &jid, &name).await?;
+                self.effects.device_gone(&jid, &device);
+                Ok(format!("the device {} of {jid} is logged out", device.name()))
+            }
+            Request::UserRevoke { jid, device: None } => {
+                let jid = accounts::parse(&jid)?;
+                let count = accounts::revoke_all(store, &jid).await?;
+                self.effects.account_gone(&jid, Gone::Revoked);
+                Ok(format!("{jid} is logged out everywhere, {count} known devices forgotten"))
+            }
+            Request::UserList { .. } | Request::UserDevices { .. } | Request::Backup { .. } => {
+                Ok(String::new())
+            }
         }
+    }
+
+    async fn devices(&self, jid: &str) -> Result<Vec<String>, AdminError> {
+        let jid = accounts::parse(jid)?;
+        let devices = accounts::devices(&self.store, &jid).await?;
+        Ok(devices.iter().map(device_line).collect())
     }
 
     async fn backup(&self, path: PathBuf) -> Response {
@@ -105,6 +128,22 @@ impl Operator {
     }
 }
 
+/// `name  software, what it runs on; seen …; token until …`
+fn device_line(device: &Device) -> String {
+    let said = [&*device.software, &*device.name].into_iter().filter(|said| !said.is_empty());
+    let said = said.collect::<Vec<_>>().join(", ");
+    let said = if said.is_empty() { "unnamed" } else { &said };
+    let day = |micros| stamp(from_micros(micros)).split('T').next().unwrap_or_default().to_owned();
+    let token = device.token_until.map(|until| format!(", token until {}", day(until)));
+    format!(
+        "{}  {said}; first seen {}, last {}{}",
+        device.agent.name(),
+        day(device.first_seen),
+        day(device.last_seen),
+        token.unwrap_or_default()
+    )
+}
+
 /// What an operator is told of a backup.
 pub fn backup_line(made: &Snapshot) -> String {
     let (kib, ms) = (made.bytes.div_ceil(1024), made.took.as_millis());
@@ -124,14 +163,21 @@ pub fn served(hosts: &[String], jid: &BareJid) -> Result<(), AdminError> {
 mod tests {
     use super::*;
     use crate::admin::{Leaving, Secret};
+    use crate::base::credential::AgentId;
     use crate::store::Options;
     use crate::store::accounts::AccountId;
+    use crate::store::devices::{self, Seen as Device};
     use std::sync::Mutex;
 
     #[derive(Default)]
     struct Seen(Mutex<Vec<(String, Gone)>>);
 
     impl Effects for Seen {
+        fn device_gone(&self, jid: &BareJid, device: &AgentId) {
+            let what = format!("{jid} {}", device.name());
+            self.0.lock().unwrap().push((what, Gone::Revoked));
+        }
+
         fn account_leaving<'a>(&'a self, _: &'a BareJid, _: AccountId) -> Leaving<'a> {
             Box::pin(std::future::ready(Ok(())))
         }
@@ -190,5 +236,49 @@ mod tests {
         let whys: Vec<Gone> = seen.0.lock().unwrap().iter().map(|(_, why)| *why).collect();
         use Gone::{Deleted, Disabled, PasswordChanged};
         assert_eq!(whys, [PasswordChanged, Disabled, Disabled, Deleted]);
+    }
+    #[tokio::test]
+    async fn devices_are_listed_and_revoked() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(folder.path().join("x.db"))).unwrap();
+        let seen = Arc::new(Seen::default());
+        let operator =
+            Operator::new(store.clone(), vec!["x".to_owned()], 1, Arc::<Seen>::clone(&seen));
+        let (jid, password) = ("a@x".to_owned(), Secret("p".to_owned()));
+        operator.run(Request::UserAdd { jid, password }).await;
+        let agents = ["one", "two", "three"].map(AgentId::of);
+        let put = move |tx: &mut dyn crate::store::Tx| {
+            let id = crate::store::accounts::find(tx, "a", "x")?.unwrap().id;
+            for (agent, software) in agents.into_iter().zip(["Gajim", "", "Dino"]) {
+                devices::put_seen(tx, id, &Device::new(agent, software, "", 0), 9)?;
+            }
+            Ok(())
+        };
+        store.write(put).await.unwrap();
+        let run = |request| async {
+            match operator.run(request).await {
+                Response::Ok { lines } => lines.join("\n"),
+                Response::Error { message } => message,
+            }
+        };
+        let list = |jid: &str| Request::UserDevices { jid: jid.to_owned() };
+        let revoke = |device: Option<&str>| Request::UserRevoke {
+            jid: "a@x".to_owned(),
+            device: device.map(str::to_owned),
+        };
+        let told = run(list("a@x")).await;
+        let name = agents[0].name();
+        let line = format!("{name}  Gajim; first seen 1970-01-01, last 1970-01-01");
+        assert_eq!(told.lines().count(), 3, "{told}");
+        assert!(told.contains(&line) && told.contains("unnamed"), "{told}");
+        assert!(run(list("b@x")).await.contains("no account b@x"));
+        assert!(run(revoke(Some("nonsense"))).await.contains("user devices a@x"));
+        let upper = name.to_ascii_uppercase();
+        assert!(run(revoke(Some(&upper))).await.contains("is logged out"));
+        assert!(run(revoke(Some(&name))).await.contains("has no device"));
+        assert!(run(revoke(None)).await.contains("2 known devices"));
+        assert_eq!(run(list("a@x")).await, "");
+        let ended: Vec<_> = seen.0.lock().unwrap().iter().map(|(who, _)| who.clone()).collect();
+        assert_eq!(ended, [format!("a@x {name}"), "a@x".to_owned()]);
     }
 }

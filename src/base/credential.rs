@@ -1,4 +1,7 @@
-//! What an account keeps instead of a password: SCRAM keys, one set per hash (RFC 5802 §3).
+//! What an account keeps instead of a password: SCRAM keys, one set per hash (RFC 5802 §3); and by
+//! which of a person's clients it is used.
+
+use super::hash::{hex, sha256};
 
 /// The hash functions of the SCRAM family that Stonechat stores keys for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,4 +47,50 @@ pub struct ScramKeys {
     pub stored_key: Vec<u8>,
     /// `HMAC(SaltedPassword, "Server Key")`
     pub server_key: Vec<u8>,
+}
+
+/// Which installation of a client speaks: the id of XEP-0388's `<user-agent/>`, hashed. So every id is
+/// equally long, and the id itself, which must not be told to others (§2.3), is kept nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AgentId([u8; 16]);
+
+impl AgentId {
+    /// Of the `id` attribute: a UUID, whose letters count in either case (RFC 4122 §3).
+    pub fn of(id: &str) -> Self {
+        let digest = sha256(id.to_ascii_lowercase().as_bytes());
+        Self(digest.first_chunk().copied().unwrap_or_default())
+    }
+
+    /// As it is stored.
+    pub const fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// As it was stored.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// A name for people, of one device among those of an account.
+    pub fn name(&self) -> String {
+        hex(self.0.first_chunk::<NAME_BYTES>().unwrap_or(&[0; NAME_BYTES]))
+    }
+}
+
+/// Of [`AgentId::name`]: no two of an account's few devices share it.
+const NAME_BYTES: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_the_same_in_either_case_and_has_a_short_name() {
+        let agent = AgentId::of("d4565fa7-4d72-4749-b3d3-740edbf87770");
+        assert_eq!(agent, AgentId::of("D4565FA7-4D72-4749-B3D3-740EDBF87770"));
+        assert_ne!(agent, AgentId::of("d4565fa7-4d72-4749-b3d3-740edbf87771"));
+        assert_eq!(agent, AgentId::from_bytes(*agent.bytes()));
+        assert_eq!(agent.name().len(), 12);
+        assert!(!"d4565fa74d724749b3d3740edbf87770".contains(&agent.name()));
+    }
 }

@@ -22,6 +22,11 @@ pub fn random(rng: &mut dyn Rng) -> String {
 pub fn short(rng: &mut dyn Rng) -> String {
     let mut bits = [0; 8];
     rng.fill(&mut bits);
+    of_bits(bits)
+}
+
+/// An id like those of [`short`], of bits that look as random.
+pub fn of_bits(bits: [u8; 8]) -> String {
     URL_SAFE_NO_PAD.encode(bits)
 }
 

@@ -104,8 +104,14 @@ impl Default for Limits {
 pub const LANG_BYTES_MAX: usize = 35;
 /// Bytes of one part of a JID (RFC 7622 §3.1).
 pub const JID_PART_BYTES_MAX: usize = 1023;
+/// Characters of what a client says of itself and its device (XEP-0388 §2.3).
+pub const DEVICE_TEXT_CHARS_MAX: usize = 64;
+/// A device that was seen within this time, in microseconds, is not noted again: one write an hour.
+pub const SEEN_AGAIN_MICROS: i64 = 3_600_000_000;
 /// Bytes of one base64-decoded SASL message; the longest honest one is a few hundred.
 pub const SASL_BYTES_MAX: usize = 4_096;
+/// Bytes of what a client calls its program and its device (XEP-0388 §2.3): shown in a list.
+pub const USER_AGENT_BYTES_MAX: usize = 128;
 /// Characters of a password, before and after preparation (XEP-0077 sets no bound; PBKDF2 needs one).
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
 /// Bytes of the open tag of broadcast presence: it is written anew for each contact.

@@ -20,6 +20,7 @@ use crate::stanza::{Stanza, StanzaError};
 use crate::store::accounts::AccountId;
 use crate::store::tx::Tx;
 use crate::store::{Store, StoreError};
+use crate::xml::view::Node;
 
 /// One feature of the server: one file, one line in [`super::ALL`].
 #[derive(Debug)]
@@ -36,10 +37,16 @@ pub struct Module {
     pub identities: &'static [Identity],
     /// What service discovery says of it (XEP-0030).
     pub features: &'static [On],
+    /// What people can do through forms (XEP-0050).
+    pub commands: &'static [Command],
     /// Requests it answers.
     pub iqs: &'static [IqRoute],
     /// Stream features it offers (RFC 6120 §4.3.2).
     pub stream_features: Option<StreamFeature>,
+    /// What a client may switch on while it binds a resource (XEP-0386 §3.1).
+    pub inline: &'static [Inline],
+    /// What each client that binds so is told, asked or not.
+    pub bound: Option<OnBound>,
     /// Hooks on a session's own stanzas, in the sender's task.
     pub from_client: &'static [(Phase, FromClient)],
     /// A session ended, for whatever reason.
@@ -72,8 +79,11 @@ impl Module {
         specs: &[],
         identities: &[],
         features: &[],
+        commands: &[],
         iqs: &[],
         stream_features: None,
+        inline: &[],
+        bound: None,
         from_client: &[],
         unbound: None,
         broadcast: None,
@@ -237,10 +247,102 @@ pub struct IqRoute {
     pub handler: IqHandler,
 }
 
+/// A command of XEP-0050, offered by hosted domains and by accounts to themselves.
+#[derive(Debug, Clone, Copy)]
+pub struct Command {
+    /// Its id among all.
+    pub node: &'static str,
+    /// For people.
+    pub name: &'static str,
+    /// Who may run it; for others it is not there.
+    pub allowed: fn(&Cx) -> bool,
+    /// Runs it with what was filled in so far: a function of the stages, so that a client may go back.
+    pub run: RunCommand,
+}
+
+/// What was filled in at one stage of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answers(pub Vec<(String, Vec<String>)>);
+
+impl Answers {
+    /// The values of a field; none if it is not there.
+    pub fn get(&self, var: &str) -> &[String] {
+        self.0.iter().find(|(name, _)| name == var).map_or(&[], |(_, values)| values)
+    }
+
+    /// What it takes to remember them.
+    pub fn bytes(&self) -> usize {
+        let of = |(var, values): &(String, Vec<String>)| {
+            var.len() + values.iter().map(|value| value.len() + 24).sum::<usize>() + 48
+        };
+        self.0.iter().map(of).sum()
+    }
+}
+
+/// What came of a stage.
+#[derive(Debug)]
+pub enum Turn {
+    /// Another stage.
+    Ask {
+        /// `<x type='form'/>`
+        form: Vec<u8>,
+        /// There is none after it.
+        last: bool,
+    },
+    /// The command is done.
+    Done {
+        /// `<x type='result'/>`, or nothing.
+        form: Vec<u8>,
+        /// What is to be said of it.
+        note: Option<Note>,
+        /// What changes for the asking session.
+        effect: Option<Effect>,
+    },
+}
+
+impl Turn {
+    /// Done, with nothing but a note.
+    pub const fn done(note: Note) -> Self {
+        Self::Done { form: Vec::new(), note: Some(note), effect: None }
+    }
+}
+
+/// XEP-0050 §4.3
+#[derive(Debug)]
+pub struct Note {
+    /// `info`, `warn` or `error`
+    pub ty: &'static str,
+    /// For people.
+    pub text: std::borrow::Cow<'static, str>,
+}
+
+impl Note {
+    /// Nothing is wrong.
+    pub fn info(text: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        Self { ty: "info", text: text.into() }
+    }
+}
+
+/// A feature that is switched on by an element of a bind request (XEP-0386 §3.2).
+#[derive(Debug, Clone, Copy)]
+pub struct Inline {
+    /// What it is offered as; the namespace of its elements.
+    pub ns: &'static str,
+    /// The handler.
+    pub handler: OnInline,
+}
+
+/// Handles an element of a bind request, when the session is bound and before anything is sent to it.
+/// What it gives, if anything, stands in `<bound/>`. Runs in the session's task, without waiting.
+pub type OnInline = fn(&Cx, &mut SessionState, Node<'_>) -> Vec<u8>;
+/// Makes what stands in `<bound/>`, as of a moment after binding; nothing where it fails.
+pub type OnBound = fn(Cx) -> Answer<Vec<u8>>;
 /// A handler's future.
 pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Answers one request.
 pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
+/// Runs one stage of a command.
+pub type RunCommand = fn(Cx, Vec<Answers>) -> Answer<Result<Turn, StanzaError>>;
 /// Handles a stanza to a local account; what it answers goes out after it has committed.
 pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
 /// Looks at, and may stop, a stanza that a session sends.
@@ -364,6 +466,8 @@ pub struct Reply {
 pub enum Effect {
     /// The account is gone: end the stream with `not-authorized` (XEP-0077 §3.2.1).
     AccountRemoved,
+    /// The device that the session is of was revoked: end the stream.
+    DeviceRevoked,
 }
 
 impl Reply {

@@ -4,6 +4,7 @@ use super::api::{Cx, Identity, IqHandler, IqRoute, Module, On, Reply, Spec, Targ
 use super::caps;
 use crate::router::registry::{Account, User};
 use crate::stanza::StanzaError;
+use crate::stanza::error::ErrorType;
 use crate::stanza::iq::{Iq, IqType};
 use crate::xml::ns;
 use crate::xml::writer::Xml;
@@ -25,7 +26,9 @@ pub const MODULE: Module = Module {
         }),
         get(ns::DISCO_INFO, &[Target::Own], |cx, iq| Box::pin(async move { own_info(&cx, &iq) })),
         get(ns::DISCO_INFO, &[Target::Other], |cx, iq| Box::pin(other_info(cx, iq))),
-        get(ns::DISCO_ITEMS, &[Target::Server], |_, iq| Box::pin(async move { server_items(&iq) })),
+        get(ns::DISCO_ITEMS, &[Target::Server], |cx, iq| {
+            Box::pin(async move { server_items(&cx, &iq) })
+        }),
         get(ns::DISCO_ITEMS, &[Target::Own], |cx, iq| Box::pin(async move { own_items(&cx, &iq) })),
         get(ns::DISCO_ITEMS, &[Target::Other], |cx, iq| Box::pin(other_items(cx, iq))),
     ],
@@ -36,6 +39,9 @@ fn server_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     let features = cx.about.server_features(&cx.config);
     let identities = cx.about.identities();
     let node = node(iq);
+    if let Some(told) = node.as_deref().and_then(|node| command_info(cx, node)) {
+        return told;
+    }
     // XEP-0115 §6.2: the caps node of the stream feature says the same as no node.
     if node.as_deref().is_some_and(|node| node != caps::node(&identities, &features)) {
         return Err(StanzaError::item_not_found());
@@ -44,6 +50,9 @@ fn server_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
 }
 
 fn own_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
+    if let Some(told) = node(iq).as_deref().and_then(|node| command_info(cx, node)) {
+        return told;
+    }
     let account = cx.router.registry.with(cx.who.jid.bare_str(), |user| user.account);
     account_info(cx, iq, account.unwrap_or(Account::Missing))
 }
@@ -69,15 +78,50 @@ fn account_info(cx: &Cx, iq: &Iq, account: Account) -> Result<Reply, StanzaError
     Ok(info(None, &[identity], &features))
 }
 
+/// XEP-0050 §2.2: what the node of all commands, or of one, is; `None` for other nodes.
+fn command_info(cx: &Cx, node: &str) -> Option<Result<Reply, StanzaError>> {
+    let identity = |ty, name| Identity { category: "automation", ty, name };
+    if node == ns::COMMANDS {
+        let features = [ns::COMMANDS, ns::DISCO_ITEMS];
+        return Some(Ok(info(Some(node), &[identity("command-list", None)], &features)));
+    }
+    let command = cx.about.command(node)?;
+    if !(command.allowed)(cx) {
+        return Some(Err(StanzaError::forbidden().kind(ErrorType::Cancel)));
+    }
+    let features = [ns::COMMANDS, ns::DATA_FORM];
+    Some(Ok(info(Some(node), &[identity("command-node", Some(command.name))], &features)))
+}
+
+/// XEP-0050 §2.2: those that the asker may run.
+fn command_items(cx: &Cx, iq: &Iq) -> Reply {
+    let jid = iq.to().map_or_else(|| cx.bare().to_string(), ToString::to_string);
+    let mut xml = Xml::new();
+    xml.start("query").attr("xmlns", ns::DISCO_ITEMS).attr("node", ns::COMMANDS);
+    for command in cx.about.commands().filter(|command| (command.allowed)(cx)) {
+        xml.start("item")
+            .attr("jid", &jid)
+            .attr("node", command.node)
+            .attr("name", command.name)
+            .end();
+    }
+    xml.end();
+    Reply::payload(xml.finish())
+}
+
 /// Components and rooms will stand here.
-fn server_items(iq: &Iq) -> Result<Reply, StanzaError> {
+fn server_items(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     match node(iq) {
+        Some(node) if node == ns::COMMANDS => Ok(command_items(cx, iq)),
         Some(_) => Err(StanzaError::item_not_found()),
         None => Ok(items(None, &[])),
     }
 }
 
 fn own_items(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
+    if node(iq).is_some_and(|node| node == ns::COMMANDS) {
+        return Ok(command_items(cx, iq));
+    }
     let resources = cx.router.registry.with(cx.who.jid.bare_str(), |user| resources(user));
     account_items(iq, &resources.unwrap_or_default())
 }

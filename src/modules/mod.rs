@@ -52,6 +52,8 @@ macro_rules! modules {
 modules! {
     caps,
     carbons,
+    commands,
+    devices,
     disco,
     last,
     mam,
@@ -71,6 +73,8 @@ modules! {
 /// What modules keep in memory for the whole server: bounded, each behind a short lock of its own.
 #[derive(Debug, Default)]
 pub struct Shared {
+    /// XEP-0050
+    pub commands: commands::Sessions,
     /// XEP-0077
     pub register: register::Gate,
     /// XEP-0431
@@ -83,6 +87,8 @@ pub struct Shared {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// XEP-0484, and what is known of devices.
+    pub devices: devices::Config,
     /// XEP-0313
     pub mam: mam::Config,
     /// XEP-0077
@@ -102,6 +108,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            devices: devices::Config::default(),
             mam: mam::Config::default(),
             register: register::Config::default(),
             search: search::Config::default(),

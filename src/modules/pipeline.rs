@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{
-    Answer, Broadcast, Cx, Directed, FromClient, Gone, Goodbye, Identity, IqHandler, IqIndex,
-    IqRoute, Module, On, OnStanza, Phase, Presented, Reply, Serves, Stage, Target, Unbound,
-    Verdict,
+    Answer, Broadcast, Command, Cx, Directed, FromClient, Gone, Goodbye, Identity, IqHandler,
+    IqIndex, IqRoute, Module, On, OnStanza, Phase, Presented, Reply, Serves, Stage, Target,
+    Unbound, Verdict,
 };
 use super::{Config, SessionState, Shared, caps};
 use crate::jid::BareJid;
@@ -16,6 +16,7 @@ use crate::stanza::{Stanza, StanzaError};
 use crate::store::StoreError;
 use crate::store::accounts::AccountId;
 use crate::store::tx::Tx;
+use crate::xml::view::Node;
 
 /// What [`Pipeline::build`] makes of the module table. Shared by all sessions.
 #[derive(Debug)]
@@ -88,6 +89,29 @@ impl Pipeline {
         }
     }
 
+    /// What can be switched on while a resource is bound, in the modules' order.
+    pub fn inline_features(&self) -> Vec<&'static str> {
+        self.modules.iter().flat_map(|module| module.inline).map(|inline| inline.ns).collect()
+    }
+
+    /// An element of a bind request; what is told of it. One that nobody knows is passed over.
+    pub fn inline(&self, cx: &Cx, state: &mut SessionState, wanted: Node<'_>) -> Vec<u8> {
+        let mut inline = self.modules.iter().flat_map(|module| module.inline);
+        let known = inline.find(|inline| inline.ns == wanted.ns());
+        known.map(|inline| (inline.handler)(cx, state, wanted)).unwrap_or_default()
+    }
+
+    /// What a client is told that just bound its resource with XEP-0386.
+    pub async fn bound(&self, cx: &Cx) -> Vec<u8> {
+        let mut told = Vec::new();
+        let serves =
+            |module: &&&Module| module.serves.is_none_or(|serves| serves(&cx.config, &cx.bare()));
+        for hook in self.modules.iter().filter(serves).filter_map(|module| module.bound) {
+            told.extend(hook(cx.clone()).await);
+        }
+        told
+    }
+
     /// When the server started.
     pub fn started(&self) -> SystemTime {
         self.started
@@ -120,6 +144,16 @@ impl Pipeline {
         let has = |module: &&&Module| module.serves.is_none_or(|serves| serves(config, account));
         let of = |module: &&'static Module| module.features.iter().filter_map(|on| on.account());
         self.modules.iter().filter(has).flat_map(of)
+    }
+
+    /// The commands of all modules (XEP-0050).
+    pub fn commands(&self) -> impl Iterator<Item = &'static Command> {
+        self.modules.iter().flat_map(|module| module.commands)
+    }
+
+    /// The command of this node.
+    pub fn command(&self, node: &str) -> Option<&'static Command> {
+        self.commands().find(|command| command.node == node)
     }
 
     /// Runs the hooks on a stanza that a session sends.

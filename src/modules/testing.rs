@@ -98,6 +98,7 @@ impl Server {
             directed: Vec::new(),
             asleep: false,
             carbons: false,
+            agent: None,
         };
         let bound = router.registry.bind(resource, found.is_none(), Conflict::Replace, 10);
         assert!(matches!(bound, Bound::Done(None)));

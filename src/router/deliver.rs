@@ -388,6 +388,7 @@ mod tests {
                 directed: Vec::new(),
                 asleep: false,
                 carbons: false,
+                agent: None,
             };
             if session == 2 {
                 resource.outbox.close();

@@ -25,6 +25,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use crate::base::credential::AgentId;
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::fate::{Fate, fate};
@@ -35,7 +36,7 @@ use crate::stream::error::{StreamError, StreamFailure};
 use hop::Hop;
 use outbox::Outbox;
 use owed::Owed;
-use registry::{Account, Loaded, Registry, Replaced, RosterChange};
+use registry::{Account, Loaded, Registry, Replaced, Resource, RosterChange};
 use task::Tasks;
 use ticket::{Ledger, Ticket};
 
@@ -328,6 +329,11 @@ impl Router {
     /// Ends a session that lost its resource to a newer one (RFC 6120 §7.7.2.2).
     pub fn replaced(self: &Arc<Self>, replaced: &Replaced) {
         let why = StreamError::Conflict.text("replaced by a new session with this resource");
+        self.superseded(replaced, why);
+    }
+
+    /// Ends a session that is out of the registry already.
+    pub fn superseded(&self, replaced: &Replaced, why: StreamFailure) {
         replaced.resource.outbox.end(outbox::End::Failure(why));
     }
 
@@ -335,6 +341,18 @@ impl Router {
     pub fn end_sessions(&self, bare: &str, why: &StreamFailure) {
         let outboxes = self.registry.with(bare, |user| {
             user.resources.iter().map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
+        });
+        for outbox in outboxes.into_iter().flatten() {
+            outbox.end(outbox::End::Failure(why.clone()));
+        }
+    }
+
+    /// Ends all sessions of one device of an account; `but` goes on, for it ends itself.
+    pub fn end_device(&self, bare: &str, device: &AgentId, but: u64, why: &StreamFailure) {
+        let outboxes = self.registry.with(bare, |user| {
+            let of = |one: &&Resource| one.agent.as_ref() == Some(device) && one.session != but;
+            let found = user.resources.iter().filter(of);
+            found.map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
         });
         for outbox in outboxes.into_iter().flatten() {
             outbox.end(outbox::End::Failure(why.clone()));

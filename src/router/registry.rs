@@ -14,6 +14,7 @@ use super::idle::{Broom, Idle};
 use super::outbox::Outbox;
 use super::owed::{Claim, Owed};
 use super::rules;
+use crate::base::credential::AgentId;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::stanza::Frame;
 use crate::store::accounts::AccountId;
@@ -78,6 +79,8 @@ pub struct Resource {
     /// It wants copies of what the account's other sessions say and hear (XEP-0280 §4). Set by
     /// [`User::want_copies`].
     pub carbons: bool,
+    /// Which installation of a client it is (XEP-0388 §2.3).
+    pub agent: Option<AgentId>,
 }
 
 impl Resource {
@@ -92,6 +95,7 @@ impl Resource {
             directed: Vec::new(),
             asleep: false,
             carbons: false,
+            agent: None,
         }
     }
 }
@@ -420,6 +424,18 @@ impl Registry {
         user.resources.push(resource);
         user.count_readers();
         Bound::Done(old.map(|resource| Replaced { resource }))
+    }
+
+    /// Takes all sessions of this client out, to be ended by the caller.
+    pub fn unbind_agent(&self, bare: &str, agent: AgentId) -> Vec<Replaced> {
+        let mut shard = self.shard(bare);
+        let Some(user) = shard.users.get_mut(bare) else { return Vec::new() };
+        let of_agent = |resource: &mut Resource| resource.agent == Some(agent);
+        let earlier: Vec<_> = user.resources.extract_if(.., of_agent).collect();
+        for resource in &earlier {
+            user.owed.abandon(resource.session);
+        }
+        earlier.into_iter().map(|resource| Replaced { resource }).collect()
     }
 
     /// Takes a session out; `None` when a newer one replaced it already.

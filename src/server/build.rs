@@ -25,7 +25,8 @@ use crate::router::registry::Conflict;
 use crate::router::{Router, idle};
 use crate::session::{Context, saved};
 use crate::store::{OpenError, Store, meta};
-use crate::stream::c2s::Policy;
+use crate::stream::c2s::{Offers, Policy};
+use crate::stream::features::Inline;
 use crate::stream::sasl::throttle::Throttle;
 
 /// A server that serves.
@@ -250,6 +251,12 @@ fn context(
         limits: limits.clone(),
         authenticate_features: pipeline.stream_features(Stage::Authenticate).to_owned(),
         bind_features: pipeline.stream_features(Stage::Bind).to_owned(),
+        inline: Inline {
+            bind: pipeline.inline_features(),
+            fast: config.modules.devices.token_days > 0,
+            upgrade: false,
+        },
+        offers: Offers::default(),
     };
     let (first, most) = (config.sasl.delay_first_ms, config.sasl.delay_max_ms);
     let throttle = Throttle::new(THROTTLE_ENTRIES)

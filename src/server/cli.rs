@@ -120,6 +120,10 @@ pub enum User {
     Enable(Account),
     /// Delete an account with its contacts, archive and waiting messages
     Del(Account),
+    /// List the devices that an account is used with, as far as their clients tell
+    Devices(Account),
+    /// Log a device out: it needs the password again
+    Revoke(Device),
     /// List accounts
     List {
         /// Only those of this domain
@@ -133,6 +137,19 @@ pub enum User {
 pub struct Account {
     /// The address, such as alice@example.org
     pub jid: String,
+}
+
+/// Devices of an account.
+#[derive(Debug, Clone, Args)]
+pub struct Device {
+    /// The address, such as alice@example.org
+    pub jid: String,
+    /// The device, as `stonechat user devices` names it
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub device: Option<String>,
+    /// All devices, and all that is logged in
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// An account and where its password comes from; never from the arguments, which all may read.

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use crate::admin::accounts::AdminError;
 use crate::admin::{Effects, Gone, Leaving};
+use crate::base::credential::AgentId;
 use crate::jid::BareJid;
 use crate::modules::roster;
 use crate::router::Router;
@@ -33,11 +34,17 @@ impl Effects for Live {
         self.0.registry.forget_missing(jid.as_str());
     }
 
+    fn device_gone(&self, jid: &BareJid, device: &AgentId) {
+        let why = StreamError::NotAuthorized.text("the device was revoked");
+        self.0.end_device(jid.as_str(), device, 0, &why);
+    }
+
     fn account_gone(&self, jid: &BareJid, why: Gone) {
         let text = match why {
             Gone::Deleted => "the account was deleted",
             Gone::Disabled => "the account was disabled",
             Gone::PasswordChanged => "the password was changed",
+            Gone::Revoked => "all devices were revoked",
         };
         if why == Gone::Deleted {
             self.0.registry.removed(jid.as_str());

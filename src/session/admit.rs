@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::fast::seen;
 use super::negotiate::{Negotiation, now};
 use crate::base::credential::{HashName, ScramKeys};
 use crate::base::id::{self, OsRng};
@@ -12,7 +13,10 @@ use crate::jid::BareJid;
 use crate::router::registry::{self, Access};
 use crate::stanza::StanzaError;
 use crate::store::accounts::{self, Account, AccountId};
-use crate::stream::c2s::Input;
+use crate::store::devices;
+use crate::store::tokens::Token;
+use crate::store::tx::Tx;
+use crate::stream::c2s::{Fast, Input, UserAgent};
 use crate::stream::sasl::throttle::{Key, Throttle};
 use crate::stream::sasl::{Identity, SaslFailure};
 
@@ -26,6 +30,21 @@ pub(super) struct Asked {
     version: u64,
     /// The keys; none if they were at hand in the registry.
     keys: Option<ScramKeys>,
+    /// The token that fitted, where it was one (XEP-0484).
+    pub(super) token: Option<Token>,
+}
+
+impl Asked {
+    /// Of an account and the token that opened it.
+    pub(super) fn by_token(bare: String, account: &Account, version: u64, token: Token) -> Self {
+        let Account { id, epoch, disabled, .. } = *account;
+        Self { bare, id, epoch, disabled, version, keys: None, token: Some(token) }
+    }
+
+    /// The account's epoch.
+    pub(super) fn epoch(&self) -> i64 {
+        self.epoch
+    }
 }
 
 impl Negotiation {
@@ -33,25 +52,15 @@ impl Negotiation {
     pub(super) async fn keys(&mut self, localpart: &str, hash: HashName, or_other: bool) -> Input {
         let host = self.machine.host().unwrap_or_default().to_owned();
         let bare = [localpart, "@", &host].concat();
-        let delay = {
-            let throttle = self.throttle();
-            if throttle.is_empty() {
-                Duration::ZERO
-            } else {
-                let (account, now) = (Key::Account(bare.as_str().into()), now());
-                throttle.delay(&account, now).max(throttle.delay(&Key::from(self.peer), now))
-            }
-        };
-        if !delay.is_zero() {
-            sleep(delay).await;
-        }
+        self.wait_for(&bare).await;
         self.asked = None;
         let router = &self.context.router;
         // Taken before the read: a change that the read misses makes another version.
         let version = router.store.access_version();
         if let Some((id, epoch, keys)) = self.remembered(&bare, version, hash) {
             // Nobody who was disabled has logged in since.
-            let asked = Asked { bare, id, epoch, disabled: false, version, keys: None };
+            let asked =
+                Asked { bare, id, epoch, disabled: false, version, keys: None, token: None };
             self.asked = Some(Box::new(asked));
             return Input::Keys(Some(keys));
         }
@@ -64,8 +73,8 @@ impl Negotiation {
             Ok(found) => Input::Keys(found.map(|(account, keys)| {
                 let Account { id, epoch, disabled, .. } = account;
                 let kept = Some(keys.clone());
-                self.asked =
-                    Some(Box::new(Asked { bare, id, epoch, disabled, version, keys: kept }));
+                let asked = Asked { bare, id, epoch, disabled, version, keys: kept, token: None };
+                self.asked = Some(Box::new(asked));
                 keys
             })),
             Err(error) => {
@@ -73,6 +82,22 @@ impl Negotiation {
                 // RFC 6120 §6.5.11
                 Input::Unknown
             }
+        }
+    }
+
+    /// The delay that failures of the account or from the address earned.
+    pub(super) async fn wait_for(&mut self, bare: &str) {
+        let delay = {
+            let throttle = self.throttle();
+            if throttle.is_empty() {
+                Duration::ZERO
+            } else {
+                let (account, now) = (Key::Account(bare.into()), now());
+                throttle.delay(&account, now).max(throttle.delay(&Key::from(self.peer), now))
+            }
+        };
+        if !delay.is_zero() {
+            sleep(delay).await;
         }
     }
 
@@ -93,7 +118,14 @@ impl Negotiation {
     }
 
     /// The one gate that every login passes, whatever proved who it is.
-    pub(super) async fn admit(&mut self, identity: Identity) -> Result<BareJid, SaslFailure> {
+    pub(super) async fn admit(
+        &mut self,
+        identity: Identity,
+        agent: Option<Box<UserAgent>>,
+        fast: Option<Fast>,
+    ) -> Result<BareJid, SaslFailure> {
+        self.agent = agent.as_ref().and_then(|agent| agent.id);
+        self.seen = agent.and_then(|agent| seen(&agent));
         let host = self.machine.host().unwrap_or_default().to_owned();
         let Identity::Account { localpart } = identity else {
             let local = format!("anon-{}", id::random(&mut OsRng).to_lowercase());
@@ -127,6 +159,7 @@ impl Negotiation {
         if !same {
             return Err(SaslFailure::NotAuthorized);
         }
+        self.arrive(id, fast).await?;
         self.remember(&bare);
         self.throttle().succeeded(&Key::Account(bare.as_str().into()));
         self.account = Some((bare.clone(), Some(id)));
@@ -166,9 +199,19 @@ impl Negotiation {
             return Ok(());
         }
         let (id, epoch) = (asked.id, asked.epoch);
-        let account = store.read(move |tx| accounts::get(tx, id)).await?;
-        let same = account.is_some_and(|account| account.epoch == epoch && !account.disabled);
-        if same { Ok(()) } else { Err(StanzaError::not_authorized()) }
+        // A device that was revoked is no more; with the password it may come back, by token not.
+        let device = asked.token.as_ref().map(|token| token.device).zip(self.agent);
+        let look = move |tx: &mut dyn Tx| {
+            let account = accounts::get(tx, id)?;
+            let same = account.is_some_and(|account| account.epoch == epoch && !account.disabled);
+            Ok(match device {
+                Some((device, agent)) if same => {
+                    devices::find(tx, id, &agent)?.is_some_and(|found| found.id == device)
+                }
+                _ => same,
+            })
+        };
+        if store.read(look).await? { Ok(()) } else { Err(StanzaError::not_authorized()) }
     }
 
     fn throttle(&self) -> MutexGuard<'_, Throttle> {

@@ -8,10 +8,12 @@ use std::task::{self, Waker};
 use std::time::SystemTime;
 
 use super::{Context, named};
+use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Goodbye};
 use crate::router::outbox::Outgoing;
 use crate::stanza::{Kind, Stanza, StanzaError, error_reply};
+use crate::store::devices::Touch;
 
 /// Held by the session's task while it is bound.
 pub struct Binding {
@@ -64,6 +66,10 @@ impl Binding {
         let bare = cx.bare();
         let resource = router.registry.unbind(bare.as_str(), cx.who.session);
         if let Some(resource) = &resource {
+            if let (Some(account), Some(agent)) = (cx.who.account, resource.agent) {
+                let at = micros(cx.now);
+                router.store.write_behind(Box::new(Touch { account, agent, at }));
+            }
             self.context.pipeline.gone(&cx, resource);
         }
         let mut left = std::mem::take(&mut self.unacked);

@@ -15,6 +15,7 @@ use super::wire::Wire;
 use crate::base::limits::Limits;
 use crate::jid::BareJid;
 use crate::router::outbox::Outbox;
+use crate::stream::c2s::Success;
 use crate::stream::sm::TooHigh;
 
 /// The doors of one server, by the hash of their SM-ID.
@@ -63,6 +64,8 @@ pub struct Knock {
     pub previd: String,
     /// What the client handled.
     pub h: u32,
+    /// What is said around `<resumed/>`, where it was asked for inline (XEP-0198 §9.2).
+    pub success: Option<Box<Success>>,
     /// Answered once.
     pub answer: oneshot::Sender<Result<(), Refused>>,
 }

@@ -254,6 +254,9 @@ impl Session {
                     Some(Effect::AccountRemoved) => {
                         self.fail(StreamError::NotAuthorized.text("the account was removed"))
                     }
+                    Some(Effect::DeviceRevoked) => {
+                        self.fail(StreamError::NotAuthorized.text("the device was revoked"))
+                    }
                     None => {}
                 }
             }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::door::{Bed, Door, Knock};
 use super::run::{Session, now};
 use super::wire::Event;
@@ -71,7 +73,10 @@ impl Session {
     /// An element of XEP-0198.
     pub(super) fn command(&mut self, element: &Element) {
         match (Command::read(element), self.managed.is_some()) {
-            (Ok(Command::Enable { resume, max }), false) => self.enable(resume, max),
+            (Ok(Command::Enable { resume, max }), false) => {
+                let enabled = self.enable(resume, max);
+                self.wire.queue(enabled);
+            }
             (Ok(Command::Request), true) => self.asked_for_count(),
             (Ok(Command::Ack { h }), true) => {
                 if let Some(managed) = &mut self.managed {
@@ -96,8 +101,8 @@ impl Session {
         }
     }
 
-    /// XEP-0198 §3. Both counts begin here.
-    fn enable(&mut self, resume: bool, max: Option<u32>) {
+    /// XEP-0198 §3. Both counts begin behind what this gives to say.
+    pub(super) fn enable(&mut self, resume: bool, max: Option<u32>) -> Bytes {
         let context = self.binding.context().clone();
         let most = context.router.limits.resume_time;
         let time = max.map_or(most, |max| most.min(Duration::from_secs(max.into())));
@@ -115,8 +120,9 @@ impl Session {
         let resumable = may_resume
             .then(|| (time, context.doors.open(id, self.binding.cx.bare(), self.outbox.clone())));
         let told = resumable.as_ref().map(|(time, _)| (previd.as_str(), time.as_secs()));
-        self.wire.queue(sm::enabled(told, context.resume_location.as_deref()));
+        let enabled = sm::enabled(told, context.resume_location.as_deref());
         self.managed = Some(Managed::new(Sm::default(), id, resumable));
+        enabled
     }
 
     /// What comes next on the connection.

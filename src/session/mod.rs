@@ -4,6 +4,8 @@ mod admit;
 mod binding;
 mod delivery;
 pub mod door;
+mod enter;
+mod fast;
 mod inbound;
 mod managed;
 mod negotiate;

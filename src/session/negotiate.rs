@@ -14,17 +14,18 @@ use super::door::{Connection, Guard, Knock, Refused};
 use super::run::Session;
 use super::wire::{Event, Io, Wire};
 use super::{Arrival, Context, named};
+use crate::base::credential::AgentId;
 use crate::base::hash::sha256;
-use crate::base::id::{self, OsRng};
+use crate::base::id::OsRng;
 use crate::jid::{BareJid, FullJid};
 use crate::modules::api::{Cx, Who};
 use crate::router::outbox::{End, Outbox};
-use crate::router::registry::{Bound, Conflict, Resource};
 use crate::stanza::iq::Iq;
-use crate::stanza::{Kind, Stanza, StanzaError};
+use crate::stanza::{Kind, Stanza};
 use crate::store::accounts::AccountId;
+use crate::store::devices::Seen;
 use crate::store::handled;
-use crate::stream::c2s::{C2s, Input, Output, Outputs};
+use crate::stream::c2s::{C2s, Entry, Input, Output, Outputs, Success};
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::sm;
 use crate::xml::element::Element;
@@ -38,8 +39,12 @@ pub(super) struct Negotiation {
     pub(super) account: Option<(BareJid, Option<AccountId>)>,
     /// The account whose keys were given out last.
     pub(super) asked: Option<Box<Asked>>,
+    /// Which installation of a client it is (XEP-0388 §2.3).
+    pub(super) agent: Option<AgentId>,
+    /// What it told of itself; none without such an id.
+    pub(super) seen: Option<Box<Seen>>,
     /// Set by a bind; dropping it undoes the bind.
-    bound: Option<Binding>,
+    pub(super) bound: Option<Binding>,
     /// Goes with the connection.
     guard: Guard,
 }
@@ -60,7 +65,7 @@ enum Next {
     /// Feed this.
     Feed(Input),
     /// The stream is bound.
-    Done(FullJid),
+    Done(FullJid, Option<Box<Entry>>),
     /// The connection belongs to another session now.
     Resumed,
     /// The connection is of no more use.
@@ -70,7 +75,7 @@ enum Next {
 /// How a negotiation ended.
 enum Done {
     /// The stream is bound.
-    Bound(FullJid),
+    Bound(FullJid, Option<Box<Entry>>),
     /// The connection is gone, or another session's.
     Gone,
     /// The connection is of no more use; what is queued are its last words.
@@ -84,9 +89,9 @@ pub async fn negotiate(context: Arc<Context>, arrival: Arrival, guard: Guard) ->
     let deadline = arrival.since + context.router.limits.unauthenticated_time;
     let mut stopping = context.stopping.clone();
     let peer = arrival.peer;
-    let (account, asked, bound) = (None, None, None);
+    let (account, asked, agent, seen, bound) = (None, None, None, None, None);
     let mut negotiation =
-        Negotiation { context, wire, machine, peer, account, asked, bound, guard };
+        Negotiation { context, wire, machine, peer, account, asked, agent, seen, bound, guard };
     // One timer and one watch for all of it: handlers may wait for the store, a worker or the client's
     // TLS, and the deadline and a stop hold for them too.
     let done = tokio::select! {
@@ -96,7 +101,7 @@ pub async fn negotiate(context: Arc<Context>, arrival: Arrival, guard: Guard) ->
         _ = stopping.wait_for(|stopping| *stopping) => negotiation.cut(Cut::Stopping),
     };
     match done {
-        Done::Bound(full) => negotiation.into_session(full),
+        Done::Bound(full, entry) => negotiation.into_session(full, entry),
         Done::Gone => None,
         Done::Over => {
             negotiation.hang_up().await;
@@ -115,7 +120,7 @@ impl Negotiation {
                     None => return Done::Gone,
                 },
                 Next::Feed(next) => next,
-                Next::Done(full) => return Done::Bound(full),
+                Next::Done(full, entry) => return Done::Bound(full, entry),
                 Next::Resumed => return Done::Gone,
                 Next::End => return Done::Over,
             };
@@ -189,15 +194,29 @@ impl Negotiation {
                         None => Next::Feed(Input::Unknown),
                     };
                 }
-                Output::Admit(identity) => {
-                    next = Next::Feed(Input::Admitted(self.admit(identity).await))
+                Output::Token { message, agent } => {
+                    next = Next::Feed(self.token(&message, agent).await)
+                }
+                Output::Issue { wanted } => {
+                    next = Next::Feed(Input::Issued(self.issue(wanted).await))
+                }
+                Output::Admit { who, agent, fast } => {
+                    next = Next::Feed(Input::Admitted(self.admit(who, agent, fast).await))
                 }
                 Output::Failed { localpart } => self.failed(localpart.as_deref()),
-                Output::Authenticated => self.wire.authenticated(&self.context.router.limits),
+                Output::Authenticated { restart } => {
+                    self.wire.authenticated(&self.context.router.limits, restart);
+                }
                 Output::Bind(wanted) => next = Next::Feed(Input::Bound(self.bind(wanted).await)),
-                Output::Resume { previd, h } => next = self.resume(previd, h).await,
+                Output::Bind2(request) => {
+                    next = Next::Feed(Input::Bound2(self.bind2(request).await));
+                }
+                Output::Resume { previd, h, success } => {
+                    next = self.resume(previd, h, success).await;
+                }
                 Output::Request(element) => next = self.request(element).await,
-                Output::Done(full) => next = Next::Done(full),
+                Output::Done(full) => next = Next::Done(full, None),
+                Output::Enter(entry) => next = Next::Done(entry.full.clone(), Some(entry)),
                 Output::End => next = Next::End,
             }
         }
@@ -231,55 +250,8 @@ impl Negotiation {
         }
     }
 
-    /// RFC 6120 §7: binds the wanted resource or one of our making.
-    async fn bind(&mut self, wanted: Option<String>) -> Result<FullJid, StanzaError> {
-        let Some((bare, account)) = self.account.clone() else {
-            return Err(StanzaError::not_allowed());
-        };
-        if account.is_some() {
-            // The entry may have been evicted since the login.
-            self.context.router.load(&bare).await?;
-        }
-        let made = || id::short(&mut OsRng);
-        let mut name = wanted.unwrap_or_else(made);
-        for _ in 0..RENAMES_MAX {
-            let full = bare.with_resource(&name).map_err(|_| StanzaError::bad_request())?;
-            let cx = self.cx(full.clone(), account);
-            let outbox = cx.who.outbox.clone().ok_or_else(StanzaError::internal_server_error)?;
-            let resource = Resource::new(full.clone(), cx.who.session, outbox);
-            let router = &self.context.router;
-            let max = router.limits.resources_per_account;
-            match router.registry.bind(resource, account.is_none(), self.context.conflict, max) {
-                Bound::Done(replaced) => {
-                    if let Some(replaced) = replaced {
-                        self.context.pipeline.gone(&cx, &replaced.resource);
-                        router.replaced(&replaced);
-                    }
-                    self.bound = Some(Binding::new(self.context.clone(), cx));
-                    return match self.still_welcome().await {
-                        Ok(()) => Ok(full),
-                        Err(error) => {
-                            self.bound = None;
-                            Err(error)
-                        }
-                    };
-                }
-                Bound::Taken if self.context.conflict == Conflict::Refuse => {
-                    return Err(StanzaError::conflict());
-                }
-                Bound::Taken => name = format!("{name}-{}", made()),
-                Bound::TooMany => {
-                    return Err(StanzaError::resource_constraint()
-                        .text("too many sessions of this account"));
-                }
-                Bound::Gone => return Err(StanzaError::not_allowed()),
-            }
-        }
-        Err(StanzaError::conflict())
-    }
-
     /// XEP-0198 §5: gives the connection to the session that the client asks for.
-    async fn resume(&mut self, previd: String, h: u32) -> Next {
+    async fn resume(&mut self, previd: String, h: u32, success: Option<Box<Success>>) -> Next {
         let Some((bare, Some(account))) = self.account.clone() else {
             return Next::Feed(Input::NotResumed(None));
         };
@@ -296,15 +268,16 @@ impl Negotiation {
                 lang: self.machine.lang().map(str::to_owned),
                 guard: std::mem::replace(&mut self.guard, Box::new(())),
             };
-            let refused = match door.knock(Box::new(Knock { connection, previd, h, answer })) {
-                Err(knock) => Refused { connection: knock.connection, lie: None },
-                Ok(()) => match answered.await {
-                    Ok(Ok(())) => return Next::Resumed,
-                    Ok(Err(refused)) => refused,
-                    // The session fell over a bug of ours, with the connection.
-                    Err(_) => return Next::Resumed,
-                },
-            };
+            let refused =
+                match door.knock(Box::new(Knock { connection, previd, h, success, answer })) {
+                    Err(knock) => Refused { connection: knock.connection, lie: None },
+                    Ok(()) => match answered.await {
+                        Ok(Ok(())) => return Next::Resumed,
+                        Ok(Err(refused)) => refused,
+                        // The session fell over a bug of ours, with the connection.
+                        Err(_) => return Next::Resumed,
+                    },
+                };
             self.wire = refused.connection.wire;
             self.guard = refused.connection.guard;
             if let Some(lie) = refused.lie {
@@ -348,7 +321,7 @@ impl Negotiation {
     }
 
     #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
-    fn cx(&self, jid: FullJid, account: Option<AccountId>) -> Cx {
+    pub(super) fn cx(&self, jid: FullJid, account: Option<AccountId>) -> Cx {
         let router = &self.context.router;
         Cx {
             who: Who {
@@ -367,7 +340,7 @@ impl Negotiation {
         }
     }
 
-    fn into_session(self, full: FullJid) -> Option<Session> {
+    fn into_session(self, full: FullJid, entry: Option<Box<Entry>>) -> Option<Session> {
         let binding = self.bound?;
         let (peer, secure) = (self.peer, self.machine.is_secured());
         tracing::info!(jid = named(&full), %peer, secure, "session started");
@@ -375,7 +348,12 @@ impl Negotiation {
             // The stop may have gone through the registry just before this session was there.
             binding.cx.who.outbox.iter().for_each(|outbox| outbox.end(End::Shutdown));
         }
-        Some(Session::new(binding, self.wire, Some(self.guard), self.machine.lang(), now()))
+        let lang = self.machine.lang();
+        let mut session = Session::new(binding, self.wire, Some(self.guard), lang, now());
+        if let Some(entry) = entry {
+            session.enter(&entry);
+        }
+        Some(session)
     }
 
     /// Lets the last words reach the client, for a moment.
@@ -403,7 +381,6 @@ pub(super) fn now() -> Instant {
 
 /// How long a closing connection may take to hear the reason.
 pub const GOODBYE: Duration = Duration::from_secs(2);
-const RENAMES_MAX: usize = 4;
 
 impl From<crate::stream::error::StreamError> for Input {
     fn from(error: StreamError) -> Self {

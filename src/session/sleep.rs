@@ -160,7 +160,7 @@ impl Session {
 
     /// The connection is this session's from now on.
     pub(super) fn resume(&mut self, knock: Knock) {
-        let Knock { connection, previd, answer, .. } = knock;
+        let Knock { connection, previd, success, answer, .. } = knock;
         let Connection { wire, peer, secure, lang, guard } = connection;
         let Some(managed) = &mut self.managed else { return };
         let slept = managed.asleep.take().is_some();
@@ -179,7 +179,12 @@ impl Session {
         self.pace = Pace::new(&self.binding.context().router.limits, now);
         (self.heard, self.ping, self.paused_until, self.slow) = (now, None, None, None);
         tracing::info!(jid = named(&self.binding.cx.who.jid), %peer, secure, slept, "session resumed");
-        self.wire.queue(sm::resumed(&previd, self.ledger.h()));
+        let resumed = sm::resumed(&previd, self.ledger.h());
+        self.wire.queue(match success {
+            // XEP-0198 §9.2: no features follow.
+            Some(success) => success.with(&self.binding.cx.who.jid, &resumed).into(),
+            None => resumed,
+        });
         self.resend();
         // The connection knows that it is bound.
         let _ = answer.send(Ok(()));

@@ -99,6 +99,8 @@ async fn server() -> (tempfile::TempDir, Arc<Context>) {
         limits: limits.clone(),
         authenticate_features: String::new(),
         bind_features: String::new(),
+        inline: crate::stream::features::Inline::default(),
+        offers: crate::stream::c2s::Offers::default(),
     };
     let context = Context {
         router: Arc::new(Router::new(["x".to_owned()], store, limits)),

@@ -114,13 +114,16 @@ impl Wire {
         Ok(header)
     }
 
-    /// The stream restarts with the limits of an authenticated one (RFC 6120 §4.3.3).
-    pub fn authenticated(&mut self, limits: &Limits) {
+    /// The stream has the limits of an authenticated one from here on, and restarts (RFC 6120 §4.3.3)
+    /// or not (XEP-0388 §2.6.1).
+    pub fn authenticated(&mut self, limits: &Limits, restart: bool) {
         self.framer.set_limits(FramerLimits {
             bytes_max: limits.stanza_bytes_max,
             depth_max: limits.depth_max,
         });
-        self.framer.restart();
+        if restart {
+            self.framer.restart();
+        }
     }
 
     /// A new header comes next.

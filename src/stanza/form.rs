@@ -24,12 +24,21 @@ impl<'d> Form<'d> {
     /// Reads the form in a request's payload, if there is one. It must be of type submit, and name
     /// each field once.
     pub fn submitted(payload: Node<'d>) -> Result<Option<Self>, StanzaError> {
+        Self::of_type(payload, &["submit"])
+    }
+
+    /// The same for commands, where `cancel` is no other than `submit` (XEP-0050 §3.5.1).
+    pub fn answered(payload: Node<'d>) -> Result<Option<Self>, StanzaError> {
+        Self::of_type(payload, &["submit", "cancel"])
+    }
+
+    fn of_type(payload: Node<'d>, types: &[&str]) -> Result<Option<Self>, StanzaError> {
         let mut forms = payload.children().filter(|child| child.is(ns::DATA_FORM, "x"));
         let Some(form) = forms.next() else { return Ok(None) };
         if forms.next().is_some() {
             return Err(bad("more than one form"));
         }
-        if form.attr("type") != Some("submit") {
+        if form.attr("type").is_none_or(|ty| !types.contains(&ty)) {
             return Err(bad("the form is not of type submit"));
         }
         let mut fields: Vec<Field<'d>> = Vec::new();
@@ -90,12 +99,50 @@ pub enum Written {
 
 /// Opens `<x/>` with its hidden FORM_TYPE (XEP-0068 §4.2); the caller adds fields and ends it.
 pub fn start(xml: &mut Xml, ty: Written, form_type: &str) {
+    open(xml, ty);
+    field(xml, "hidden", "FORM_TYPE", &[form_type]);
+}
+
+/// The same for people alone: with a title, and for no program.
+pub fn titled(xml: &mut Xml, ty: Written, title: &str) {
+    open(xml, ty);
+    xml.element("title", None, title);
+}
+
+fn open(xml: &mut Xml, ty: Written) {
     let ty = match ty {
         Written::Form => "form",
         Written::Result => "result",
     };
     xml.start("x").attr("xmlns", ns::DATA_FORM).attr("type", ty);
-    field(xml, "hidden", "FORM_TYPE", &[form_type]);
+}
+
+/// The head of a table (XEP-0004 §3.4): names and labels of its columns.
+pub fn reported(xml: &mut Xml, columns: &[(&str, &str)]) {
+    xml.start("reported");
+    for (var, label) in columns {
+        xml.start("field").attr("var", var).attr("label", label).end();
+    }
+    xml.end();
+}
+
+/// A row of a table.
+pub fn item(xml: &mut Xml, fields: &[(&str, &str)]) {
+    xml.start("item");
+    for (var, value) in fields {
+        xml.start("field").attr("var", var).element("value", None, value).end();
+    }
+    xml.end();
+}
+
+/// A field that must be filled in from these options: label and value.
+pub fn choice(xml: &mut Xml, ty: &str, var: &str, label: &str, options: &[(String, String)]) {
+    xml.start("field").attr("type", ty).attr("var", var).attr("label", label);
+    xml.start("required").end();
+    for (label, value) in options {
+        xml.start("option").attr("label", label).element("value", None, value).end();
+    }
+    xml.end();
 }
 
 /// A field of this type with these values.

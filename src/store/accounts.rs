@@ -2,6 +2,7 @@
 
 use super::archive;
 use super::handled;
+use super::tokens;
 use super::tx::{Row, StoreError, Tx, Value, query_all, query_optional};
 use crate::base::credential::{HashName, ScramKeys};
 
@@ -128,7 +129,33 @@ pub fn set_keys(tx: &mut dyn Tx, id: AccountId, keys: &[ScramKeys]) -> Result<i6
     tx.execute(DELETE_KEYS, &[id.into()])?;
     put_keys(tx, id, keys)?;
     handled::wake_none(tx, id)?;
+    tokens::end_all(tx, id)?;
     epoch.ok_or_else(gone)
+}
+
+/// Adds keys for a hash that the account lacks (XEP-0480): the password is the same, so nobody has to
+/// leave. False if it has such keys, or another epoch than the login that they come from.
+pub fn add_keys(
+    tx: &mut dyn Tx,
+    id: AccountId,
+    epoch: i64,
+    keys: &ScramKeys,
+) -> Result<bool, StoreError> {
+    let account = get(tx, id)?.filter(|account| account.epoch == epoch && !account.disabled);
+    let hash = keys.hash.as_str();
+    let has = query_optional(tx, HAS_KEYS, &[id.into(), hash.into()], |row| row.int(0))?;
+    if account.is_none() || has.is_some() {
+        return Ok(false);
+    }
+    tx.access_changed();
+    put_keys(tx, id, std::slice::from_ref(keys))?;
+    Ok(true)
+}
+
+/// The hashes that an account has keys for.
+pub fn hashes(tx: &mut dyn Tx, id: AccountId) -> Result<Vec<HashName>, StoreError> {
+    let keys = query_all(tx, KEYS, &[id.into()], scram_keys)?;
+    Ok(keys.into_iter().flatten().map(|keys| keys.hash).collect())
 }
 
 /// Shuts an account or opens it again; gives the epoch, which rises when it is shut.
@@ -137,6 +164,7 @@ pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i6
     let sql = if disabled { DISABLE } else { ENABLE };
     if disabled {
         handled::wake_none(tx, id)?;
+        tokens::end_all(tx, id)?;
     }
     query_optional(tx, sql, &[id.into()], |row| row.int(0))?.ok_or_else(gone)
 }
@@ -257,6 +285,7 @@ super::sql! {
     ENABLE = "UPDATE account SET disabled = 0 WHERE id = $1 RETURNING epoch";
     KEYS = "SELECT hash, salt, iterations, stored_key, server_key FROM credential
         WHERE account = $1 ORDER BY hash";
+    HAS_KEYS = "SELECT iterations FROM credential WHERE account = $1 AND hash = $2";
     PUT_KEYS = "INSERT INTO credential (account, hash, salt, iterations, stored_key, server_key)
         VALUES ($1, $2, $3, $4, $5, $6)";
     DELETE_KEYS = "DELETE FROM credential WHERE account = $1";
@@ -326,6 +355,27 @@ mod tests {
             assert!(all == [keys_of(HashName::Sha512, 3)]);
             assert!(set_disabled(tx, AccountId(99), true).is_err());
             assert!(set_keys(tx, AccountId(99), &[]).is_err());
+        });
+    }
+
+    #[test]
+    fn keys_are_added_where_there_are_none() {
+        testing::tx(|tx| {
+            let id = made(tx, "romeo", "a.example");
+            let new = keys_of(HashName::Sha512, 3);
+            assert_eq!(add_keys(tx, id, 2, &new), Ok(false), "of another epoch");
+            assert_eq!(add_keys(tx, AccountId(99), 1, &new), Ok(false));
+            assert_eq!(add_keys(tx, id, 1, &keys_of(HashName::Sha1, 3)), Ok(false));
+            assert_eq!(hashes(tx, id), Ok(vec![HashName::Sha1, HashName::Sha256]));
+            assert_eq!(
+                (add_keys(tx, id, 1, &new), add_keys(tx, id, 1, &new)),
+                (Ok(true), Ok(false))
+            );
+            assert_eq!(hashes(tx, id), Ok(HashName::ALL.to_vec()));
+            let (account, all) = all_keys(tx, "romeo", "a.example").unwrap().unwrap();
+            assert!(account.epoch == 1 && all[0] == keys_of(HashName::Sha1, 1));
+            set_disabled(tx, id, true).unwrap();
+            assert_eq!(add_keys(tx, id, 2, &new), Ok(false));
         });
     }
 

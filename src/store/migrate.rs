@@ -48,6 +48,7 @@ migrations! {
     7 "preferences" "0007_preferences.sql";
     8 "short_ids" "0008_short_ids.sql";
     9 "search" "0009_search.sql";
+    10 "devices" "0010_devices.sql";
 }
 
 impl Migration {

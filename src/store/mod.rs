@@ -24,6 +24,7 @@ pub(crate) use sql;
 pub mod accounts;
 pub mod archive;
 mod backup;
+pub mod devices;
 pub mod handled;
 pub mod mailbox;
 pub mod meta;
@@ -41,6 +42,7 @@ mod tail;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 pub mod tx;
 mod wire;
 mod writer;
@@ -264,12 +266,14 @@ pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
     [
         accounts::CATALOGUE,
         &archive::catalogue().concat(),
+        devices::CATALOGUE,
         handled::CATALOGUE,
         roster::CATALOGUE,
         search::catalogue(),
         mailbox::CATALOGUE,
         meta::CATALOGUE,
         preferences::CATALOGUE,
+        tokens::CATALOGUE,
     ]
     .concat()
 }

@@ -10,7 +10,7 @@
 
 use super::migrate::{self, MIGRATIONS};
 use super::open::{self, OpenError};
-use super::{Store, micros_now};
+use super::{Store, micros_now, tokens};
 use crate::base::time::{from_micros, stamp};
 use rusqlite::{Connection, ErrorCode};
 use std::fs::{self, File};
@@ -222,6 +222,7 @@ fn prove(file: &Path, part: &Path, at: i64) -> Result<i64, RestoreError> {
     if state.last >= SLEEPERS_SINCE {
         conn.execute(FORGET_SLEEPERS, []).map_err(sql)?;
     }
+    conn.execute(FORGET_TOKENS, [tokens::KEY]).map_err(sql)?;
     conn.close().map_err(|(_, error)| sql(error))?;
     Ok(state.last)
 }
@@ -346,6 +347,8 @@ const DECIDED: &str = ".restored";
 const BEFORE: &str = ".before-restore-";
 /// Sessions that slept when the backup was made have gone on since (promise.md 11).
 const FORGET_SLEEPERS: &str = "DELETE FROM sleeper";
+/// Tokens of devices that were revoked since, among others: with another key none of them fits.
+const FORGET_TOKENS: &str = "DELETE FROM meta WHERE name = ?1";
 /// The schema that brought them.
 const SLEEPERS_SINCE: i64 = 5;
 const RAISE: &str = "UPDATE account SET roster_ver = MAX(roster_ver + 1, ?1)";

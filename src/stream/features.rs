@@ -1,6 +1,9 @@
 //! What is offered when (RFC 6120 §4.3.2).
 
+use super::sasl::ht::HtMechanism;
+use super::sasl::upgrade::Task;
 use super::sasl::{Offer, channel_binding_types};
+use crate::base::hash::{base64, sha256};
 use crate::base::limits::Limits;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
@@ -16,13 +19,80 @@ pub fn secure(required: bool, rest: &str) -> String {
     close(xml)
 }
 
+/// What can be had along with a login (XEP-0388 §2.1).
+#[derive(Debug, Clone, Default)]
+pub struct Inline {
+    /// What can be switched on while a resource is bound (XEP-0386 §3.1).
+    pub bind: Vec<&'static str>,
+    /// Tokens are given out, and taken (XEP-0484).
+    pub fast: bool,
+    /// Keys that an account lacks are taken (XEP-0480).
+    pub upgrade: bool,
+}
+
+/// What a stream is offered under TLS: all its features, and what stands for their very text.
+#[derive(Debug)]
+pub struct OverTls {
+    /// `<stream:features/>`
+    pub features: String,
+    /// The `value` of `<config-version/>` (XEP-0509 §2.3).
+    pub version: String,
+}
+
+/// SASL in both profiles, for a stream under TLS: XEP-0388 §3 allows its own nowhere else.
+pub fn over_tls(offer: &Offer, inline: &Inline, modules: &str, limits: &Limits) -> OverTls {
+    let mut parts = authenticate(offer, modules, limits);
+    parts.push_str(&sasl2(offer, inline));
+    let digest = sha256(parts.as_bytes());
+    let version = base64(digest.first_chunk::<VERSION_BYTES>().unwrap_or(&[0; VERSION_BYTES]));
+    let mut xml = open();
+    xml.raw(parts.as_bytes());
+    xml.start("config-version").attr("xmlns", ns::IAP).attr("scheme", "opaque");
+    xml.attr("value", &version).end();
+    OverTls { features: close(xml), version }
+}
+
+/// XEP-0388 §2.1
+fn sasl2(offer: &Offer, inline: &Inline) -> String {
+    let mut xml = Xml::new();
+    xml.start("authentication").attr("xmlns", ns::SASL2);
+    mechanisms(&mut xml, offer);
+    xml.start("inline");
+    // XEP-0198 §9.2
+    xml.start("sm").attr("xmlns", ns::SM).end();
+    xml.start("bind").attr("xmlns", ns::BIND2).start("inline");
+    for feature in [ns::SM].iter().chain(&inline.bind) {
+        xml.start("feature").attr("var", feature).end();
+    }
+    xml.end().end();
+    if inline.fast {
+        xml.start("fast").attr("xmlns", ns::FAST);
+        for mechanism in HtMechanism::offered(&offer.bindings) {
+            xml.start("mechanism").text(mechanism.as_str()).end();
+        }
+        xml.end();
+    }
+    xml.end();
+    if inline.upgrade {
+        for task in Task::ALL {
+            xml.element("upgrade", ns::SASL_UPGRADE, task.as_str());
+        }
+    }
+    xml.end();
+    xml.into_string()
+}
+
+fn mechanisms(xml: &mut Xml, offer: &Offer) {
+    for mechanism in &offer.mechanisms {
+        xml.start("mechanism").text(mechanism.as_str()).end();
+    }
+}
+
 /// SASL mechanisms and channel bindings (RFC 6120 §6.4.1, XEP-0440), and what modules offer.
 pub fn authenticate(offer: &Offer, modules: &str, limits: &Limits) -> String {
     let mut xml = Xml::new();
     xml.start("mechanisms").attr("xmlns", ns::SASL);
-    for mechanism in &offer.mechanisms {
-        xml.start("mechanism").text(mechanism.as_str()).end();
-    }
+    mechanisms(&mut xml, offer);
     xml.end();
     let mut types = channel_binding_types(&offer.bindings).peekable();
     if types.peek().is_some() {
@@ -43,6 +113,17 @@ pub fn bind(modules: &str, limits: &Limits) -> String {
     xml.start("bind").attr("xmlns", ns::BIND).start("required").end().end();
     // XEP-0198 §2
     xml.start("sm").attr("xmlns", ns::SM).end();
+    xml.raw(modules.as_bytes());
+    advertise(&mut xml, limits.stanza_bytes_max, limits);
+    close(xml)
+}
+
+/// When a resource is bound already (XEP-0386): what is still to be had.
+pub fn bound(modules: &str, limits: &Limits, managed: bool) -> String {
+    let mut xml = open();
+    if !managed {
+        xml.start("sm").attr("xmlns", ns::SM).end();
+    }
     xml.raw(modules.as_bytes());
     advertise(&mut xml, limits.stanza_bytes_max, limits);
     close(xml)
@@ -77,3 +158,6 @@ fn close(mut xml: Xml) -> String {
     xml.end();
     xml.into_string()
 }
+
+/// Of a hash that tells two offers apart; nobody gains by making one up.
+const VERSION_BYTES: usize = 12;

@@ -36,6 +36,14 @@ pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
 pub const SASL2: &str = "urn:xmpp:sasl:2";
 /// Bind 2 (XEP-0386).
 pub const BIND2: &str = "urn:xmpp:bind:0";
+/// Tokens for fast logins (XEP-0484).
+pub const FAST: &str = "urn:xmpp:fast:0";
+/// Authentication ahead of the features (XEP-0509).
+pub const IAP: &str = "urn:xmpp:iap:0";
+/// Tasks by which an account gets what it lacks for better mechanisms (XEP-0480).
+pub const SASL_UPGRADE: &str = "urn:xmpp:sasl:upgrade:0";
+/// Those for SCRAM (XEP-0480 §3).
+pub const SCRAM_UPGRADE: &str = "urn:xmpp:scram-upgrade:0";
 /// Stream management (XEP-0198).
 pub const SM: &str = "urn:xmpp:sm:3";
 /// Delayed delivery (XEP-0203).
@@ -50,6 +58,8 @@ pub const FORWARD: &str = "urn:xmpp:forward:0";
 pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 /// Service discovery, items (XEP-0030).
 pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// Ad-hoc commands (XEP-0050).
+pub const COMMANDS: &str = "http://jabber.org/protocol/commands";
 /// Message carbons (XEP-0280).
 pub const CARBONS: &str = "urn:xmpp:carbons:2";
 /// Message processing hints (XEP-0334).

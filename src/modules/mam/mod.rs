@@ -81,6 +81,7 @@ pub const MODULE: Module = Module {
         own(IqType::Get, "prefs", |cx, _| Box::pin(async move { preferences::get(&cx) })),
         own(IqType::Set, "prefs", |cx, iq| Box::pin(preferences::set(cx, iq))),
     ],
+    bound: Some(|cx| Box::pin(at_login(cx))),
     every: Some((Duration::from_secs(3_600), retention::run)),
     ..Module::EMPTY
 };
@@ -120,8 +121,23 @@ async fn messages(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
 
 /// §5
 async fn metadata(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
-    let account = cx.account()?;
     of_account(&iq)?;
+    Ok(Reply::payload(describe(&cx).await?))
+}
+
+/// XEP-0386 §3.2: the same, in `<bound/>`. Whoever has no archive is told of none.
+async fn at_login(cx: Cx) -> Vec<u8> {
+    match describe(&cx).await {
+        Ok(metadata) => metadata.into(),
+        Err(error) => {
+            tracing::debug!(%error, "no metadata of the archive for a login");
+            Vec::new()
+        }
+    }
+}
+
+async fn describe(cx: &Cx) -> Result<Bytes, StanzaError> {
+    let account = cx.account()?;
     cx.store.placed(account).await?;
     let bounds = cx.store.read(move |tx| archive::bounds(tx, account)).await?;
     let mut xml = Xml::new();
@@ -134,7 +150,7 @@ async fn metadata(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
         }
     }
     xml.end();
-    Ok(Reply::payload(xml.finish()))
+    Ok(xml.finish())
 }
 
 /// §4.1.5

@@ -70,6 +70,7 @@ impl World {
             directed: Vec::new(),
             asleep: false,
             carbons: false,
+            agent: None,
         };
         let bound = self.router.registry.bind(resource, false, Conflict::Replace, 9);
         assert!(matches!(bound, Bound::Done(None)));

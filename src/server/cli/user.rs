@@ -35,6 +35,10 @@ fn prepare(common: &Common, verb: &User) -> Result<(Config, Request), Problems> 
         User::Disable(account) => Request::UserDisable { jid: checked(&account.jid)? },
         User::Enable(account) => Request::UserEnable { jid: checked(&account.jid)? },
         User::Del(account) => Request::UserDel { jid: checked(&account.jid)? },
+        User::Devices(account) => Request::UserDevices { jid: checked(&account.jid)? },
+        User::Revoke(which) => {
+            Request::UserRevoke { jid: checked(&which.jid)?, device: which.device.clone() }
+        }
         User::List { domain } => Request::UserList { domain: domain.clone() },
     };
     Ok((config, request))

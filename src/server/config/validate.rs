@@ -214,6 +214,13 @@ fn rest(config: &Config, faults: &mut Faults<'_>) {
     let queue = wide(config.store.queue_bytes_max);
     let why = "every write would wait for the one before it";
     faults.at_least("store.queue_bytes_max", queue, 1_048_576, why);
+    let devices = &config.modules.devices;
+    faults.at_least("modules.devices.per_account", devices.per_account, 1, "nobody has a device");
+    let why = "whoever finds an old device would be in";
+    faults.at_most("modules.devices.token_days", devices.token_days, 365, why);
+    let why = "the devices that are used would be forgotten";
+    let least = u128::from(devices.token_days.max(1));
+    faults.at_least("modules.devices.forget_days", devices.forget_days, least, why);
     if let Some(why) = no_level(&config.log.level) {
         faults.add(
             "log.level",

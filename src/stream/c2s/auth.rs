@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{C2s, Output, Outputs, State, write};
+use super::{C2s, Output, Outputs, State, sasl2, write};
 use crate::base::id::Rng;
 use crate::jid::BareJid;
 use crate::stream::error::StreamError;
@@ -63,6 +63,11 @@ impl C2s {
         if !matches!(self.state, State::Authenticating(..)) {
             return self.close(Some(StreamError::NotAuthorized.into()), rng);
         }
+        match (element.ns(), self.inline.is_some()) {
+            (ns::SASL2, true) => return self.response2(element),
+            (ns::SASL, false) => {}
+            _ => return self.close(Some(StreamError::NotAuthorized.into()), rng),
+        }
         match decode_payload(&text_of(element)) {
             Ok(payload) => {
                 let payload = payload.unwrap_or_default();
@@ -72,10 +77,15 @@ impl C2s {
         }
     }
 
-    pub(super) fn abort(&mut self, rng: &mut dyn Rng) -> Outputs {
+    pub(super) fn abort(&mut self, profile: &str, rng: &mut dyn Rng) -> Outputs {
+        let is_new = profile == ns::SASL2;
         match self.state {
-            // RFC 6120 §6.4.4
-            State::Authenticating(..) | State::Offered(_) => {
+            // RFC 6120 §6.4.4, XEP-0388 §4.5
+            State::Offered(_) => {
+                self.inline = is_new.then(Box::default);
+                self.attempt_failed(SaslFailure::Aborted)
+            }
+            State::Authenticating(..) if self.inline.is_some() == is_new => {
                 self.attempt_failed(SaslFailure::Aborted)
             }
             _ => self.close(Some(StreamError::NotAuthorized.into()), rng),
@@ -92,12 +102,13 @@ impl C2s {
         }
     }
 
-    fn step(&mut self, step: Step) -> Outputs {
+    pub(super) fn step(&mut self, step: Step) -> Outputs {
         let one = |output| Outputs::from_iter([output]);
         match step {
             Step::Challenge(data) => {
                 let data = encode_challenge(&data);
-                write(["<challenge xmlns='", ns::SASL, "'>", &data, "</challenge>"].concat())
+                let profile = if self.inline.is_some() { ns::SASL2 } else { ns::SASL };
+                write(["<challenge xmlns='", profile, "'>", &data, "</challenge>"].concat())
             }
             Step::NeedKeys { localpart, hash } => {
                 self.asked = Some(localpart.clone());
@@ -107,6 +118,13 @@ impl C2s {
                 self.asked = Some(localpart.clone());
                 one(Output::Keys { localpart, hash: prefer, or_other: true })
             }
+            Step::NeedTokens(message) => {
+                self.asked = Some(message.localpart().to_owned());
+                match self.inline.as_ref().and_then(|inline| inline.agent.as_ref()?.id) {
+                    Some(agent) => one(Output::Token { message, agent }),
+                    None => self.attempt_failed(SaslFailure::MalformedRequest),
+                }
+            }
             Step::Work(work) => one(Output::Work(work)),
             Step::Success { who, data } => {
                 let State::Authenticating(offer, _) =
@@ -115,7 +133,10 @@ impl C2s {
                     return Outputs::new();
                 };
                 self.state = State::Admitting(offer, data);
-                one(Output::Admit(who))
+                let inline = self.inline.as_mut();
+                let (agent, fast) =
+                    inline.map_or((None, None), |inline| (inline.agent.take(), inline.fast.take()));
+                one(Output::Admit { who, agent, fast })
             }
             Step::Failure(failure) => self.attempt_failed(failure),
         }
@@ -130,6 +151,12 @@ impl C2s {
             return Outputs::new();
         };
         match admitted {
+            // XEP-0388 §2.3: here it is a failure.
+            Ok(account) if self.inline.is_some() && self.greets_another(&account) => {
+                self.state = State::Offered(offer);
+                self.attempt_failed(SaslFailure::InvalidAuthzid)
+            }
+            Ok(account) if self.inline.is_some() => self.admitted2(account, data),
             // RFC 6120 §6.4.6: a header under TLS must not have been in another's name.
             Ok(account) if self.secured && self.greets_another(&account) => {
                 self.state = State::Offered(offer);
@@ -140,7 +167,7 @@ impl C2s {
                 let data = encode_success(data.as_deref());
                 let mut outputs = write(format!("<success xmlns='{}'>{data}</success>", ns::SASL));
                 outputs.extend(self.restart(None));
-                outputs.push(Output::Authenticated);
+                outputs.push(Output::Authenticated { restart: true });
                 outputs
             }
             Err(failure) => {
@@ -163,10 +190,13 @@ impl C2s {
     }
 
     /// RFC 6120 §6.4.5: the client may try again, but not for ever.
-    fn sasl_failure(&mut self, failure: SaslFailure) -> Outputs {
+    pub(super) fn sasl_failure(&mut self, failure: SaslFailure) -> Outputs {
         self.attempts += 1;
         let condition = failure.condition();
-        let mut text = format!("<failure xmlns='{}'><{condition}/></failure>", ns::SASL);
+        let mut text = match self.inline.take() {
+            Some(_) => sasl2::failure(failure),
+            None => format!("<failure xmlns='{}'><{condition}/></failure>", ns::SASL),
+        };
         let mut outputs = Outputs::new();
         // Our own trouble must not slow the client's next try down.
         if failure != SaslFailure::TemporaryAuthFailure {

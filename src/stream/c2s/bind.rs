@@ -27,7 +27,7 @@ impl C2s {
         match (Command::read(element), &self.state) {
             (Ok(Command::Resume { previd, h }), State::Binding) => {
                 self.state = State::Resuming;
-                Outputs::from_iter([Output::Resume { previd, h }])
+                Outputs::from_iter([Output::Resume { previd, h, success: None }])
             }
             (Ok(_), _) => self.unmanaged(Condition::UnexpectedRequest, None, rng),
             (Err(_), _) => self.unmanaged(Condition::BadRequest, None, rng),
@@ -36,6 +36,9 @@ impl C2s {
 
     /// XEP-0198 §5: the client may bind a resource instead.
     pub(super) fn not_resumed(&mut self, h: Option<u32>, rng: &mut dyn Rng) -> Outputs {
+        if matches!(self.state, State::Inlining) {
+            return self.not_resumed2(h);
+        }
         self.state = State::Binding;
         self.unmanaged(Condition::ItemNotFound, h, rng)
     }

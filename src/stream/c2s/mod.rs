@@ -5,19 +5,25 @@
 
 mod auth;
 mod bind;
+mod request;
+mod sasl2;
 
-use std::sync::Arc;
+pub use request::{BindRequest, Fast, UserAgent};
+pub use sasl2::{Entry, Given, Success};
+
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::error::{StreamError, StreamFailure};
-use super::features;
+use super::features::{self, OverTls};
 use super::open::{self, Opened};
+use super::sasl::ht::{Ht, HtMechanism};
 use super::sasl::{
     ChannelBindings, Exchange, Identity, Mechanism, Offer, SaslFailure, Work, WorkDone,
 };
-use crate::base::credential::{HashName, ScramKeys};
+use crate::base::credential::{AgentId, HashName, ScramKeys};
 use crate::base::id::{self, Rng};
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, FullJid, Jid};
@@ -44,7 +50,16 @@ pub struct Policy {
     pub authenticate_features: String,
     /// What modules offer beside resource binding.
     pub bind_features: String,
+    /// What can be had along with a login (XEP-0388).
+    pub inline: features::Inline,
+    /// Filled as streams ask.
+    pub offers: Offers,
 }
+
+/// The features of streams under TLS. They differ by the channel bindings that there are alone, so
+/// each text is made once.
+#[derive(Default)]
+pub struct Offers([OnceLock<OverTls>; 4]);
 
 /// What happened.
 pub enum Input {
@@ -60,10 +75,16 @@ pub enum Input {
     Unknown,
     /// The answer to [`Output::Work`].
     Worked(WorkDone),
+    /// The answer to [`Output::Token`]: the additional data with success.
+    Checked(Result<Vec<u8>, SaslFailure>),
+    /// The answer to [`Output::Issue`].
+    Issued(Option<Given>),
     /// The answer to [`Output::Admit`].
     Admitted(Result<BareJid, SaslFailure>),
     /// The answer to [`Output::Bind`].
     Bound(Result<FullJid, StanzaError>),
+    /// The answer to [`Output::Bind2`]: the address, what `<bound/>` tells so far, and the request.
+    Bound2(Result<(FullJid, Vec<u8>, Element), StanzaError>),
     /// The answer to [`Output::Resume`], if the former stream could not be resumed: its count, if
     /// that is known.
     NotResumed(Option<u32>),
@@ -91,28 +112,56 @@ pub enum Output {
     },
     /// Run it off the network threads.
     Work(Work),
+    /// Hold a message of XEP-0484's mechanisms against the tokens of this device.
+    Token {
+        /// The message.
+        message: Box<Ht>,
+        /// The device that the client says it is.
+        agent: AgentId,
+    },
+    /// The client is to have a token (XEP-0484 §3.3), or may be due for another one (§3.5).
+    Issue {
+        /// For which mechanism, if it asked.
+        wanted: Option<HtMechanism>,
+    },
     /// The credentials are good: may this identity have a stream? The one gate of all logins.
-    Admit(Identity),
+    Admit {
+        /// Whose credentials.
+        who: Identity,
+        /// What the client says of itself.
+        agent: Option<Box<UserAgent>>,
+        /// What it says of the token that it used.
+        fast: Option<Fast>,
+    },
     /// An attempt failed, for the throttle.
     Failed {
         /// Whose password was tried, if it came that far.
         localpart: Option<String>,
     },
-    /// The client's next bytes are a new header; limits are those of an authenticated stream.
-    Authenticated,
+    /// Limits are those of an authenticated stream.
+    Authenticated {
+        /// The client's next bytes are a new header.
+        restart: bool,
+    },
     /// Bind this resource, or one of the server's choice.
     Bind(Option<String>),
+    /// Bind a resource of the server's choice, and do what goes with it (XEP-0386 §3.2).
+    Bind2(BindRequest),
     /// Go on with a former stream (XEP-0198 §5): this one has no more to do if that can be done.
     Resume {
         /// Its SM-ID.
         previd: String,
         /// What the client handled of it.
         h: u32,
+        /// What is said around `<resumed/>`, where it was asked for inline (XEP-0198 §9.2).
+        success: Option<Box<Success>>,
     },
     /// A request that a module may answer before authentication (XEP-0077).
     Request(Element),
     /// The stream belongs to a session now.
     Done(FullJid),
+    /// The stream belongs to a session now, which has to say so.
+    Enter(Box<Entry>),
     /// Close the connection; the closing tag has been written before.
     End,
 }
@@ -136,6 +185,8 @@ pub struct C2s {
     greets: Option<Jid>,
     /// A header of ours is out since the last restart.
     greeted: bool,
+    /// The attempt under way is one of XEP-0388.
+    inline: Option<Box<sasl2::Inline>>,
 }
 
 #[allow(clippy::large_enum_variant)] // one a stream, and only until it is bound
@@ -151,6 +202,8 @@ enum State {
     Bound(Element),
     /// A former stream is looked for.
     Resuming,
+    /// What was asked for along with a login is being done.
+    Inlining,
     Ended,
 }
 
@@ -170,6 +223,7 @@ impl C2s {
             bind_failures: 0,
             greets: None,
             greeted: false,
+            inline: None,
         }
     }
 
@@ -197,8 +251,11 @@ impl C2s {
             Input::Keys(keys) => self.exchange(|exchange| exchange.keys(keys)),
             Input::Unknown => self.attempt_failed(SaslFailure::TemporaryAuthFailure),
             Input::Worked(done) => self.exchange(|exchange| exchange.worked(done)),
+            Input::Checked(outcome) => self.exchange(|exchange| exchange.checked(outcome)),
+            Input::Issued(given) => self.issued(given),
             Input::Admitted(admitted) => self.admitted(admitted, rng),
             Input::Bound(bound) => self.bound(bound, rng),
+            Input::Bound2(bound) => self.bound2(bound, rng),
             Input::NotResumed(h) => self.not_resumed(h, rng),
             Input::Close => self.close(None, rng),
             Input::Fail(failure) => self.close(Some(failure), rng),
@@ -226,6 +283,11 @@ impl C2s {
         if self.host.as_ref().is_some_and(|fixed| *fixed != host) {
             let why = StreamError::NotAuthorized.text("the stream was opened for another domain");
             return self.close(Some(why), rng);
+        }
+        // XEP-0388 §2.1: a client of another domain has nothing to do here.
+        if self.secured && self.greets.as_ref().is_some_and(|from| from.domain() != host) {
+            self.host = Some(host);
+            return self.close(Some(StreamError::InvalidFrom.into()), rng);
         }
         // RFC 6120 §4.9.3.9: after SASL a `from` must be the authenticated account.
         let own = |account: &BareJid| {
@@ -259,19 +321,32 @@ impl C2s {
         let usable = |mechanism: &Mechanism| sasl && !self.lacks_tls(*mechanism);
         let enabled: Vec<_> = self.policy.mechanisms.iter().copied().filter(usable).collect();
         let offer = Offer::new(&enabled, self.bindings.clone());
-        let parts = match offer.mechanisms.is_empty() {
-            false => features::authenticate(
-                &offer,
-                &self.policy.authenticate_features,
-                &self.policy.limits,
-            ),
-            true => String::new(),
+        let text = match (offer.mechanisms.is_empty(), self.secured) {
+            (true, true) => features::wrap(""),
+            (true, false) => features::secure(self.policy.require_tls, ""),
+            (false, true) => self.offered(&offer).features.clone(),
+            (false, false) => {
+                let Policy { authenticate_features, limits, require_tls, .. } = &*self.policy;
+                let parts = features::authenticate(&offer, authenticate_features, limits);
+                features::secure(*require_tls, &parts)
+            }
         };
         self.state = State::Offered(offer);
-        match self.secured {
-            true => features::wrap(&parts),
-            false => features::secure(self.policy.require_tls, &parts),
-        }
+        text
+    }
+
+    /// The features under TLS.
+    fn offered(&self, offer: &Offer) -> &OverTls {
+        let ChannelBindings { tls_exporter, tls_server_end_point } = &offer.bindings;
+        let [none, exporter, end_point, both] = &self.policy.offers.0;
+        let made = match (tls_exporter, tls_server_end_point) {
+            (None, None) => none,
+            (Some(_), None) => exporter,
+            (None, Some(_)) => end_point,
+            (Some(_), Some(_)) => both,
+        };
+        let Policy { inline, authenticate_features, limits, .. } = &*self.policy;
+        made.get_or_init(|| features::over_tls(offer, inline, authenticate_features, limits))
     }
 
     /// RFC 4616 §5 and RFC 6120 §13.8.3: a password in the clear is neither asked for nor taken,
@@ -281,11 +356,17 @@ impl C2s {
     }
 
     fn element(&mut self, element: Element, rng: &mut dyn Rng) -> Outputs {
+        // XEP-0388 §2.4: nothing else while an attempt is under way.
+        let strays = self.inline.is_some() && !matches!(element.ns(), ns::SASL2 | ns::STREAM);
         match (element.ns(), element.name()) {
+            _ if strays => self.close(Some(StreamError::NotAuthorized.into()), rng),
             (ns::TLS, "starttls") => self.start_tls(rng),
+            (ns::SASL2, "authenticate") => self.authenticate(&element, rng),
+            (ns::SASL2, "response") => self.response(&element, rng),
+            (ns::SASL2, "abort") => self.abort(ns::SASL2, rng),
             (ns::SASL, "auth") => self.auth(&element, rng),
             (ns::SASL, "response") => self.response(&element, rng),
-            (ns::SASL, "abort") => self.abort(rng),
+            (ns::SASL, "abort") => self.abort(ns::SASL, rng),
             (ns::CLIENT, "iq") => self.iq(element, rng),
             (ns::SM, _) => self.manage(&element, rng),
             // RFC 6120 §4.9.1.1: who receives a stream error closes, and has nothing to add.

@@ -62,6 +62,15 @@ pub(super) fn keys(
     }
 }
 
+/// StoredKey and ServerKey from SaltedPassword.
+pub(super) fn keys_of_salted(hash: HashName, salted: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    match hash {
+        HashName::Sha1 => salted_with::<Sha1>(salted),
+        HashName::Sha256 => salted_with::<Sha256>(salted),
+        HashName::Sha512 => salted_with::<Sha512>(salted),
+    }
+}
+
 /// `H(data)`.
 pub(super) fn digest(hash: HashName, data: &[u8]) -> Vec<u8> {
     match hash {
@@ -77,7 +86,11 @@ fn keys_with<S: ScramProvider>(
     iterations: u32,
 ) -> Option<(Vec<u8>, Vec<u8>)> {
     let salted = S::derive(&Password::Plain(password.to_owned()), salt, iterations).ok()?;
-    let client_key = S::hmac(b"Client Key", &salted).ok()?;
-    let server_key = S::hmac(b"Server Key", &salted).ok()?;
+    salted_with::<S>(&salted)
+}
+
+fn salted_with<S: ScramProvider>(salted: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let client_key = S::hmac(b"Client Key", salted).ok()?;
+    let server_key = S::hmac(b"Server Key", salted).ok()?;
     Some((S::hash(&client_key), server_key))
 }

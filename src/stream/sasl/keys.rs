@@ -103,7 +103,7 @@ const fn hash_bytes(hash: HashName) -> usize {
 }
 
 /// Bytes of a salt: enough that no two are ever the same.
-const SALT_BYTES: usize = 16;
+pub(super) const SALT_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests {

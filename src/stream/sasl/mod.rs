@@ -6,12 +6,14 @@
 
 pub mod failure;
 mod hash;
+pub mod ht;
 pub mod keys;
 pub mod offer;
 pub mod payload;
 mod plain;
 mod scram;
 pub mod throttle;
+pub mod upgrade;
 
 pub use failure::SaslFailure;
 pub use offer::{ChannelBindings, Mechanism, Offer, channel_binding_types};
@@ -47,6 +49,9 @@ pub enum Step {
         /// long.
         prefer: HashName,
     },
+    /// Look up the tokens of this user and of the device that the client says it is, hold it against
+    /// them, and give the outcome to [`Exchange::checked`].
+    NeedTokens(Box<ht::Ht>),
     /// Run it away from the network threads and give the result to [`Exchange::worked`].
     Work(Work),
     /// The client is who it says. If its account is disabled, this is the moment to answer
@@ -113,6 +118,10 @@ enum State {
     PlainWork {
         localpart: String,
     },
+    /// A token is looked for.
+    Token {
+        localpart: String,
+    },
     Over,
 }
 
@@ -151,6 +160,30 @@ impl Exchange {
             }
         };
         (exchange, step)
+    }
+
+    /// Begins an attempt by token (XEP-0484), whose one message was read.
+    pub fn by_token(offer: &Offer, domain: &str, message: ht::Ht) -> (Self, Step) {
+        let context = Context {
+            offer: offer.clone(),
+            domain: domain.to_owned(),
+            server_nonce: String::new(),
+            secret: [0; 32],
+            iterations: 0,
+        };
+        let state = State::Token { localpart: message.localpart().to_owned() };
+        (Self { context, state }, Step::NeedTokens(Box::new(message)))
+    }
+
+    /// Takes what [`ht::Ht::check`] said: the additional data with success.
+    pub fn checked(&mut self, outcome: Result<Vec<u8>, SaslFailure>) -> Step {
+        match (std::mem::replace(&mut self.state, State::Over), outcome) {
+            (State::Token { localpart }, Ok(data)) => {
+                Step::Success { who: Identity::Account { localpart }, data: Some(data) }
+            }
+            (State::Token { .. }, Err(failure)) => Step::Failure(failure),
+            _ => Step::Failure(SaslFailure::TemporaryAuthFailure),
+        }
     }
 
     /// Takes the decoded payload of a `<response/>`; none is an empty one.

@@ -57,6 +57,7 @@ fn show(step: &Step) -> String {
         Step::NeedKeys { localpart, .. } | Step::NeedAnyKeys { localpart, .. } => {
             format!("keys {localpart}")
         }
+        Step::NeedTokens(message) => format!("tokens {}", message.localpart()),
         Step::Work(_) => "work".to_owned(),
         Step::Success { who: Identity::Account { localpart }, .. } => {
             format!("success {localpart}")

@@ -44,8 +44,15 @@ pub struct BadCommand;
 impl Command {
     /// Reads an element of the namespace.
     pub fn read(element: &Element) -> Result<Self, BadCommand> {
-        let attr = |name| element.attr(name);
-        match element.name() {
+        Self::of(element.name(), |name| element.attr(name))
+    }
+
+    /// Reads one that stands in another element (XEP-0198 §9).
+    pub fn of<'a>(
+        name: &str,
+        attr: impl Fn(&'static str) -> Option<Cow<'a, str>>,
+    ) -> Result<Self, BadCommand> {
+        match name {
             "enable" => Ok(Self::Enable {
                 resume: boolean(attr("resume"))?,
                 max: attr("max").map(positive).transpose()?,

@@ -1,0 +1,358 @@
+//! The user's devices (XEP-0388 §2.3), which may log in by tokens (XEP-0484): they are listed and
+//! revoked by ad-hoc commands (XEP-0050), and what is old is forgotten.
+
+use std::time::Duration;
+
+use super::api::{Answers, Cause, Chore, Command, Cx, Effect, Module, Note, Spec, Turn};
+use crate::base::credential::AgentId;
+use crate::base::time::{from_micros, micros, stamp};
+use crate::stanza::StanzaError;
+use crate::stanza::form::{self, Written};
+use crate::store::devices::{self, Device};
+use crate::store::tokens;
+use crate::store::tx::Tx;
+use crate::stream::error::StreamError;
+use crate::xml::ns;
+use crate::xml::writer::Xml;
+
+/// The module.
+pub const MODULE: Module = Module {
+    name: "devices",
+    specs: &[Spec::partial(
+        "XEP-0484",
+        "0.2.0",
+        "mechanisms and tokens alone, which no stream offers yet",
+        "features/devices.rs",
+    )],
+    commands: &[
+        Command {
+            node: LIST,
+            name: "List my devices",
+            allowed: owns_devices,
+            run: |cx, _| Box::pin(list(cx)),
+        },
+        Command {
+            node: REVOKE,
+            name: "Log devices out",
+            allowed: owns_devices,
+            run: |cx, stages| Box::pin(revoke(cx, stages)),
+        },
+    ],
+    every: Some((Duration::from_secs(3_600), |chore| Box::pin(forget(chore)))),
+    ..Module::EMPTY
+};
+
+/// `[modules.devices]`
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Devices of one account that are remembered.
+    pub per_account: u32,
+    /// Days for which a token opens the account; 0: none are given.
+    pub token_days: u32,
+    /// Hours after which a login by token gets another one.
+    pub rotate_hours: u32,
+    /// Days after which a device that was not seen is forgotten.
+    pub forget_days: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { per_account: 32, token_days: 21, rotate_hours: 24, forget_days: 365 }
+    }
+}
+
+fn owns_devices(cx: &Cx) -> bool {
+    cx.account().is_ok()
+}
+
+/// What an account's owner is told; nobody else is (XEP-0388 §2.3).
+async fn list(cx: Cx) -> Result<Turn, StanzaError> {
+    let devices = known(&cx).await?;
+    if devices.is_empty() {
+        return Ok(Turn::done(Note::info("No client has told which device it is on.")));
+    }
+    let mut xml = Xml::new();
+    form::titled(&mut xml, Written::Result, "My devices");
+    form::reported(
+        &mut xml,
+        &[
+            ("device", "Device"),
+            ("software", "Software"),
+            ("name", "Runs on"),
+            ("online", "Sessions"),
+            ("first-seen", "First seen"),
+            ("last-seen", "Last seen"),
+            ("token-until", "Can log in without a password until"),
+        ],
+    );
+    for device in &devices {
+        let date = |at| stamp(from_micros(at));
+        let (online, this) = sessions(&cx, &device.agent);
+        let online = format!("{online}{}", if this { " (this one)" } else { "" });
+        form::item(
+            &mut xml,
+            &[
+                ("device", &device.agent.name()),
+                ("software", &device.software),
+                ("name", &device.name),
+                ("online", &online),
+                ("first-seen", &date(device.first_seen)),
+                ("last-seen", &date(device.last_seen)),
+                ("token-until", &device.token_until.map(date).unwrap_or_default()),
+            ],
+        );
+    }
+    xml.end();
+    Ok(Turn::Done { form: xml.finish().into(), note: None, effect: None })
+}
+
+/// First which, then it is done.
+async fn revoke(cx: Cx, stages: Vec<Answers>) -> Result<Turn, StanzaError> {
+    let devices = known(&cx).await?;
+    let Some(answers) = stages.first() else { return Ok(which(&devices)) };
+    let wanted = answers.get(FIELD);
+    let fits = |name: &String| devices.iter().find(|device| device.agent.name() == *name);
+    let found: Option<Vec<AgentId>> =
+        wanted.iter().map(|name| fits(name).map(|device| device.agent)).collect();
+    let Some(found) = found.filter(|found| !found.is_empty()) else {
+        let unknown = StanzaError::bad_request().text("choose among the devices of the form");
+        return Err(unknown.application(ns::COMMANDS, "bad-payload"));
+    };
+    // Whoever hangs up meanwhile: sessions end when their device is revoked.
+    cx.clone().finish("devices revoked", log_out(cx, found)).await
+}
+
+fn which(devices: &[Device]) -> Turn {
+    if devices.is_empty() {
+        return Turn::done(Note::info("No client has told which device it is on."));
+    }
+    let mut xml = Xml::new();
+    form::titled(&mut xml, Written::Form, "Log devices out");
+    xml.element(
+        "instructions",
+        None,
+        "Their sessions end, and they can log in with the password only. Whoever knows the password \
+         can come back: change it if a device was stolen.",
+    );
+    let label = |device: &Device| {
+        let said = [&*device.software, &*device.name];
+        let said = said.into_iter().filter(|said| !said.is_empty()).collect::<Vec<_>>().join(", ");
+        let said = if said.is_empty() { device.agent.name() } else { said };
+        format!("{said} (last seen {})", stamp(from_micros(device.last_seen)))
+    };
+    let options: Vec<_> =
+        devices.iter().map(|device| (label(device), device.agent.name())).collect();
+    form::choice(&mut xml, "list-multi", FIELD, "Devices", &options);
+    xml.end();
+    Turn::Ask { form: xml.finish().into(), last: true }
+}
+
+async fn log_out(cx: Cx, found: Vec<AgentId>) -> Result<Turn, StanzaError> {
+    let account = cx.account()?;
+    let agents = found.clone();
+    let write = cx.store.write(move |tx| {
+        agents.iter().try_for_each(|agent| devices::revoke(tx, account, agent).map(drop))
+    });
+    write.await?;
+    let (bare, own) = (cx.bare(), cx.who.session);
+    let why = StreamError::NotAuthorized.text("the device was revoked");
+    let mut effect = None;
+    for agent in &found {
+        if sessions(&cx, agent).1 {
+            effect = Some(Effect::DeviceRevoked);
+        }
+        cx.router.end_device(bare.as_str(), agent, own, &why);
+    }
+    let note = Note::info(match found.len() {
+        1 => "The device is logged out.".to_owned(),
+        more => format!("{more} devices are logged out."),
+    });
+    Ok(Turn::Done { form: Vec::new(), note: Some(note), effect })
+}
+
+async fn known(cx: &Cx) -> Result<Vec<Device>, StanzaError> {
+    let account = cx.account()?;
+    Ok(cx.store.read(move |tx| devices::list(tx, account)).await?)
+}
+
+/// How many of the account's sessions are of the device, and whether the asking one is.
+fn sessions(cx: &Cx, agent: &AgentId) -> (usize, bool) {
+    let seen = cx.router.registry.with(cx.who.jid.bare_str(), |user| {
+        let of = user.resources.iter().filter(|one| one.agent.as_ref() == Some(agent));
+        let numbers: Vec<u64> = of.map(|resource| resource.session).collect();
+        (numbers.len(), numbers.contains(&cx.who.session))
+    });
+    seen.unwrap_or_default()
+}
+
+/// Tokens that are too old for long, and devices that were not seen for longer.
+async fn forget(chore: Chore) {
+    if chore.cause != Cause::Due {
+        return;
+    }
+    let now = micros(chore.now);
+    let expired = now.saturating_sub(EXPIRED_KEPT_DAYS * DAY);
+    let unseen = now.saturating_sub(i64::from(chore.config.devices.forget_days) * DAY);
+    type Sweep = fn(&mut dyn Tx, i64, usize) -> Result<usize, crate::store::StoreError>;
+    let sweeps: [(Sweep, i64); 2] =
+        [(tokens::expire, expired), (devices::forget_before, unseen)];
+    for (sweep, before) in sweeps {
+        loop {
+            match chore.store.write(move |tx| sweep(tx, before, BATCH)).await {
+                Ok(BATCH..) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "old devices could not be forgotten; tried again later");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+const LIST: &str = "list-devices";
+const REVOKE: &str = "revoke-devices";
+const FIELD: &str = "devices";
+const DAY: i64 = 86_400_000_000;
+/// So long after its end a token's owner is told `credentials-expired` (XEP-0484 §4.2).
+const EXPIRED_KEPT_DAYS: i64 = 30;
+/// Rows of one write.
+const BATCH: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config as All;
+    use super::super::testing::{Server, ask, ask_for_effect};
+    use super::*;
+    use crate::router::outbox::End;
+    use crate::store::devices::Seen;
+
+    const COMMANDS: &str = "http://jabber.org/protocol/commands";
+
+    async fn server() -> (Server, Cx) {
+        let server = Server::new(All::default());
+        let id = server.account("romeo", &[]).await;
+        let put = move |tx: &mut dyn Tx| {
+            for (at, agent, software) in [(1, "a", "Gajim"), (2, "b", "Dino & co")] {
+                let seen = Seen::new(AgentId::of(agent), software, "", at * DAY);
+                devices::put_seen(tx, id, &seen, 9)?;
+            }
+            Ok(())
+        };
+        server.store().write(put).await.unwrap();
+        let cx = server.session("romeo@montague.example/orchard").await;
+        (server, cx)
+    }
+
+    fn of_device(cx: &Cx, agent: &str) {
+        cx.router.registry.with("romeo@montague.example", |user| {
+            user.session_mut(cx.who.session).unwrap().agent = Some(AgentId::of(agent));
+        });
+    }
+
+    fn session_of(answer: &str) -> String {
+        let doc = roxmltree::Document::parse(answer).unwrap();
+        doc.root_element().attribute("sessionid").unwrap().to_owned()
+    }
+
+    fn submit(session: &str, names: &[String]) -> String {
+        let values: String = names.iter().map(|name| format!("<value>{name}</value>")).collect();
+        format!(
+            "<command xmlns='{COMMANDS}' node='revoke-devices' sessionid='{session}'>\
+             <x xmlns='jabber:x:data' type='submit'><field var='devices'>{values}</field></x>\
+             </command>"
+        )
+    }
+
+    #[tokio::test]
+    async fn an_owner_sees_the_devices_and_nobody_else_does() {
+        let (server, cx) = server().await;
+        of_device(&cx, "b");
+        let run = format!("<command xmlns='{COMMANDS}' node='list-devices'/>");
+        for to in ["", "montague.example", "romeo@montague.example"] {
+            let told = ask(&cx, "set", to, &run).await;
+            assert!(told.contains("status='completed'") && told.contains("xml:lang='en'"), "{told}");
+            assert!(told.contains("<value>1 (this one)</value>"), "{told}");
+            assert!(told.contains("<value>Dino &amp; co</value>"), "{told}");
+            assert!(told.contains("<value>1970-01-02T00:00:00Z</value>"), "{told}");
+            assert_eq!(told.matches("<item>").count(), 2);
+        }
+        server.account("tybalt", &[]).await;
+        let other = server.session("tybalt@montague.example/x").await;
+        assert_eq!(ask(&other, "set", "romeo@montague.example", &run).await, "service-unavailable");
+        let none = ask(&other, "set", "", &run).await;
+        assert!(none.contains("<note type='info'>") && !none.contains("Gajim"), "{none}");
+        let guest = server.session("guest@montague.example/x").await;
+        assert_eq!(ask(&guest, "set", "", &run).await, "forbidden");
+    }
+
+    #[tokio::test]
+    async fn devices_are_revoked_with_their_sessions() {
+        let (server, cx) = server().await;
+        let (one, two) = (
+            server.session("romeo@montague.example/one").await,
+            server.session("romeo@montague.example/two").await,
+        );
+        of_device(&cx, "b");
+        of_device(&one, "a");
+        of_device(&two, "b");
+        let begin = format!("<command xmlns='{COMMANDS}' node='revoke-devices'/>");
+        let form = ask(&cx, "set", "", &begin).await;
+        assert!(form.contains("<actions execute='complete'><complete/></actions>"), "{form}");
+        let (session, name) = (session_of(&form), |agent| AgentId::of(agent).name());
+        assert!(form.contains(&format!("<value>{}</value>", name("a"))), "{form}");
+        for wrong in [vec![], vec!["nonsense".to_owned()], vec![name("a"), name("c")]] {
+            assert_eq!(ask(&cx, "set", "", &submit(&session, &wrong)).await, "bad-request");
+        }
+        // The session of another stream is nobody's.
+        let ask_one = submit(&session, &[name("a")]);
+        assert_eq!(ask(&one, "set", "", &ask_one).await, "not-allowed");
+        let (done, effect) = ask_for_effect(&cx, "set", "", &ask_one).await;
+        assert!(done.contains("The device is logged out.") && effect.is_none(), "{done}");
+        let ended = |cx: &Cx| {
+            let end = cx.who.outbox.as_ref().unwrap().take(9, 9).end;
+            matches!(end, Some(End::Failure(_)))
+        };
+        assert!(ended(&one) && !ended(&two) && !ended(&cx));
+        assert_eq!(ask(&cx, "set", "", &ask_one).await, "not-allowed", "it is over");
+        // The own one: the answer comes first.
+        let session = session_of(&ask(&cx, "set", "", &begin).await);
+        let (_, effect) = ask_for_effect(&cx, "set", "", &submit(&session, &[name("b")])).await;
+        assert_eq!(effect, Some(Effect::DeviceRevoked));
+        assert!(ended(&two) && !ended(&cx));
+        let none = ask(&cx, "set", "", &begin).await;
+        assert!(none.contains("status='completed'"), "{none}");
+    }
+
+    #[tokio::test]
+    async fn commands_are_shown_to_those_who_may_run_them() {
+        let (server, cx) = server().await;
+        let items = format!(
+            "<query xmlns='http://jabber.org/protocol/disco#items' node='{COMMANDS}'/>"
+        );
+        let info = |node: &str| {
+            format!("<query xmlns='http://jabber.org/protocol/disco#info' node='{node}'/>")
+        };
+        for (to, jid) in [
+            ("", "romeo@montague.example"),
+            ("romeo@montague.example", "romeo@montague.example"),
+            ("montague.example", "montague.example"),
+        ] {
+            let told = ask(&cx, "get", to, &items).await;
+            let item = format!("<item jid='{jid}' node='list-devices' name='List my devices'/>");
+            assert!(told.contains(&item), "{told}");
+            let told = ask(&cx, "get", to, &info(COMMANDS)).await;
+            assert!(told.contains("category='automation' type='command-list'"), "{told}");
+            let told = ask(&cx, "get", to, &info("revoke-devices")).await;
+            assert!(told.contains("category='automation' type='command-node'"), "{told}");
+            assert!(told.contains("'jabber:x:data'") && told.contains("Log devices out"), "{told}");
+            assert_eq!(ask(&cx, "get", to, &info("nonsense")).await, "item-not-found");
+        }
+        let guest = server.session("guest@montague.example/x").await;
+        let told = ask(&guest, "get", "montague.example", &items).await;
+        assert!(!told.contains("<item"), "{told}");
+        let told = ask(&guest, "get", "montague.example", &info("list-devices")).await;
+        assert_eq!(told, "forbidden");
+    }
+}

@@ -1,0 +1,191 @@
+//! A stream gets its place in the registry: a resource is bound (RFC 6120 §7), or with it all that a
+//! client wants at its start (XEP-0386).
+
+use super::Context;
+use super::binding::Binding;
+use super::negotiate::Negotiation;
+use super::run::Session;
+use crate::base::credential::AgentId;
+use crate::base::hash::hmac_sha256;
+use crate::base::id::{self, OsRng};
+use crate::jid::{BareJid, FullJid};
+use crate::router::registry::{Bound, Conflict, Resource};
+use crate::stanza::{Condition, StanzaError};
+use crate::store::mailbox::Place;
+use crate::stream::c2s::{BindRequest, Entry};
+use crate::stream::sm::{self, Command};
+use crate::stream::{error::StreamError, features};
+use crate::xml::element::Element;
+use crate::xml::ns;
+use crate::xml::view::Node;
+use crate::xml::writer::Xml;
+
+impl Negotiation {
+    /// RFC 6120 §7: binds the wanted resource or one of our making.
+    pub(super) async fn bind(&mut self, wanted: Option<String>) -> Result<FullJid, StanzaError> {
+        let name = wanted.unwrap_or_else(made);
+        self.take_place(name, self.context.conflict).await
+    }
+
+    /// XEP-0386 §3.2. The address, and what of `<bound/>` the store had to be asked for.
+    pub(super) async fn bind2(
+        &mut self,
+        bind: BindRequest,
+    ) -> Result<(FullJid, Vec<u8>, Element), StanzaError> {
+        let Some((bare, _)) = self.account.clone() else { return Err(StanzaError::not_allowed()) };
+        let name = self.resource_of(&bare, bind.tag.as_deref());
+        self.end_earlier(&bare).await?;
+        // Our name for this very client: whoever has it still makes room.
+        let full = self.take_place(name, Conflict::Replace).await?;
+        self.forget_archived(&bare);
+        let told = match &self.bound {
+            Some(binding) => self.context.pipeline.bound(&binding.cx).await,
+            None => Vec::new(),
+        };
+        Ok((full, told, bind.request))
+    }
+
+    /// XEP-0386 §3.2.1: the tag, and an identifier that is the same for the next login of this very
+    /// client. It says nothing of the user agent's id, which it must not.
+    fn resource_of(&self, bare: &BareJid, tag: Option<&str>) -> String {
+        let tag = tag.filter(|tag| !tag.is_empty());
+        let identifier = match self.agent {
+            Some(agent) => stable(&self.context, bare, agent, tag.unwrap_or_default()),
+            None => made(),
+        };
+        let tagged = tag.map(|tag| [tag, "/", &identifier].concat());
+        // A tag that cannot stand in a resource is left out.
+        tagged.filter(|name| bare.with_resource(name).is_ok()).unwrap_or(identifier)
+    }
+
+    /// XEP-0386 §3.2: the client has left its earlier sessions behind, asleep or not.
+    async fn end_earlier(&mut self, bare: &BareJid) -> Result<(), StanzaError> {
+        let (Some(agent), Some((_, Some(account)))) = (self.agent, &self.account) else {
+            return Ok(());
+        };
+        let router = &self.context.router;
+        router.load(bare).await?;
+        for earlier in router.registry.unbind_agent(bare.as_str(), agent) {
+            let cx = self.cx(earlier.resource.jid.clone(), Some(*account));
+            self.context.pipeline.gone(&cx, &earlier.resource);
+            let why = StreamError::Conflict.text("replaced by a new session of this client");
+            router.superseded(&earlier, why);
+        }
+        router.ended(bare.as_str());
+        Ok(())
+    }
+
+    /// XEP-0386 §3.2: what waited is not sent to a client that reads the archive. What no archive has
+    /// it gets as everybody does.
+    fn forget_archived(&self, bare: &BareJid) {
+        let Some(binding) = &self.bound else { return };
+        let router = &self.context.router;
+        let session = binding.cx.who.session;
+        let archived = router.registry.with(bare.as_str(), |user| {
+            let (archived, others): (Vec<_>, Vec<_>) =
+                user.claim(session).into_iter().partition(|claim| claim.place == Place::Archive);
+            for claim in others {
+                user.owed.release(claim.seq, session);
+            }
+            archived.iter().map(|claim| claim.seq).collect::<Vec<_>>()
+        });
+        router.confirm(bare.as_str(), &archived.unwrap_or_default());
+    }
+
+    async fn take_place(
+        &mut self,
+        mut name: String,
+        conflict: Conflict,
+    ) -> Result<FullJid, StanzaError> {
+        let Some((bare, account)) = self.account.clone() else {
+            return Err(StanzaError::not_allowed());
+        };
+        if account.is_some() {
+            // The entry may have been evicted since the login.
+            self.context.router.load(&bare).await?;
+        }
+        for _ in 0..RENAMES_MAX {
+            let full = bare.with_resource(&name).map_err(|_| StanzaError::bad_request())?;
+            let cx = self.cx(full.clone(), account);
+            let outbox = cx.who.outbox.clone().ok_or_else(StanzaError::internal_server_error)?;
+            let mut resource = Resource::new(full.clone(), cx.who.session, outbox);
+            resource.agent = self.agent.filter(|_| account.is_some());
+            let router = &self.context.router;
+            let max = router.limits.resources_per_account;
+            match router.registry.bind(resource, account.is_none(), conflict, max) {
+                Bound::Done(replaced) => {
+                    if let Some(replaced) = replaced {
+                        self.context.pipeline.gone(&cx, &replaced.resource);
+                        router.replaced(&replaced);
+                    }
+                    self.bound = Some(Binding::new(self.context.clone(), cx));
+                    return match self.still_welcome().await {
+                        Ok(()) => Ok(full),
+                        Err(error) => {
+                            self.bound = None;
+                            Err(error)
+                        }
+                    };
+                }
+                Bound::Taken if conflict == Conflict::Refuse => {
+                    return Err(StanzaError::conflict());
+                }
+                Bound::Taken => name = format!("{name}-{}", made()),
+                Bound::TooMany => {
+                    return Err(StanzaError::resource_constraint()
+                        .text("too many sessions of this account"));
+                }
+                Bound::Gone => return Err(StanzaError::not_allowed()),
+            }
+        }
+        Err(StanzaError::conflict())
+    }
+}
+
+impl Session {
+    /// XEP-0386 §3.2: switches on what was asked for, and says `<success/>`.
+    pub(super) fn enter(&mut self, entry: &Entry) {
+        let mut inner = entry.told.clone();
+        let doc = entry.request.view();
+        let bind = doc.root().child(ns::BIND2, "bind");
+        for wanted in bind.into_iter().flat_map(Node::children) {
+            match wanted.ns() {
+                ns::SM => inner.extend_from_slice(&self.manage(wanted)),
+                _ => {
+                    let pipeline = &self.binding.context().pipeline;
+                    inner.extend(pipeline.inline(&self.binding.cx, &mut self.state, wanted));
+                }
+            }
+        }
+        let mut bound = Xml::new();
+        bound.start("bound").attr("xmlns", ns::BIND2).raw(&inner).end();
+        self.wire.queue(entry.success.with(&entry.full, &bound.finish()).into());
+        let policy = self.binding.context().policy.clone();
+        let managed = self.managed.is_some();
+        let features = features::bound(&policy.bind_features, &policy.limits, managed);
+        self.wire.queue(features.into());
+    }
+
+    /// XEP-0198 §9.1: what is said in `<bound/>`.
+    fn manage(&mut self, wanted: Node<'_>) -> Vec<u8> {
+        match Command::of(wanted.name(), |name| wanted.attr(name).map(Into::into)) {
+            Ok(Command::Enable { resume, max }) if self.managed.is_none() => {
+                self.enable(resume, max).into()
+            }
+            Ok(_) => sm::failed(Condition::UnexpectedRequest, None).into(),
+            Err(_) => sm::failed(Condition::BadRequest, None).into(),
+        }
+    }
+}
+
+fn made() -> String {
+    id::short(&mut OsRng)
+}
+
+fn stable(context: &Context, bare: &BareJid, agent: AgentId, tag: &str) -> String {
+    let parts = [b"resource\0", bare.as_str().as_bytes(), b"\0", agent.bytes(), tag.as_bytes()];
+    let mac = hmac_sha256(&context.policy.secret, &parts);
+    id::of_bits(mac.first_chunk().copied().unwrap_or_default())
+}
+
+const RENAMES_MAX: usize = 4;

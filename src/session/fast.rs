@@ -1,0 +1,159 @@
+//! XEP-0484: logins by token, and tokens for those who logged in. Which device it is is noted here too
+//! (XEP-0388 §2.3).
+
+use std::time::{Duration, SystemTime};
+
+use super::admit::Asked;
+use super::negotiate::Negotiation;
+use crate::base::credential::AgentId;
+use crate::base::id::{OsRng, Rng};
+use crate::base::time::{from_micros, micros, stamp};
+use crate::store::StoreError;
+use crate::store::accounts::AccountId;
+use crate::store::devices::{self, Note, Seen};
+use crate::store::tokens::{self, Known, Slot, Token, Wanted};
+use crate::store::tx::Tx;
+use crate::stream::c2s::{Fast, Given, Input, UserAgent};
+use crate::stream::sasl::SaslFailure;
+use crate::stream::sasl::ht::{self, Ht, HtMechanism};
+
+impl Negotiation {
+    /// Holds a client's message against the tokens of its device.
+    pub(super) async fn token(&mut self, message: &Ht, agent: AgentId) -> Input {
+        let host = self.machine.host().unwrap_or_default().to_owned();
+        let bare = [message.localpart(), "@", &host].concat();
+        self.wait_for(&bare).await;
+        self.asked = None;
+        let store = &self.context.router.store;
+        // Taken before the read: a change that the read misses makes another version.
+        let version = store.access_version();
+        let local = message.localpart().to_owned();
+        let found = store.read(move |tx| tokens::lookup(tx, &local, &host, &agent)).await;
+        let known = match found {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::error!(%error, "tokens could not be read");
+                return Input::Unknown;
+            }
+        };
+        let tokens = known.as_ref().map(|known| known.tokens.as_slice()).unwrap_or_default();
+        let now = micros(now());
+        let candidates: Vec<_> = tokens
+            .iter()
+            .map(|token| ht::Token {
+                mechanism: &token.mechanism,
+                secret: &token.secret,
+                expired: token.expires <= now,
+            })
+            .collect();
+        let fits = match message.check(&candidates) {
+            Ok(fits) => fits,
+            Err(failure) => return Input::Checked(Err(failure)),
+        };
+        let Some((Known { account, .. }, token)) = known.as_ref().zip(tokens.get(fits.place))
+        else {
+            return Input::Checked(Err(SaslFailure::NotAuthorized));
+        };
+        let asked = Asked::by_token(bare, account, version, token.clone());
+        self.asked = Some(Box::new(asked));
+        Input::Checked(Ok(fits.answer))
+    }
+
+    /// The account is open to the client: its device is noted, and the token that it used is used.
+    pub(super) async fn arrive(
+        &mut self,
+        account: AccountId,
+        fast: Option<Fast>,
+    ) -> Result<(), SaslFailure> {
+        let store = &self.context.router.store;
+        if let Some(seen) = &self.seen {
+            let (seen, most) = (Seen::clone(seen), self.most_devices());
+            // What is new is written with whatever is written next. Before a token is given it is
+            // written at once, so the note finds nothing new.
+            store.write_behind(Box::new(Note { account, seen, most }));
+        }
+        let token = self.asked.as_ref().and_then(|asked| asked.token.clone());
+        let (Some(token), Some(fast)) = (token, fast) else { return Ok(()) };
+        if token.slot == Slot::Current && fast.count.is_none() && !fast.invalidate {
+            return Ok(());
+        }
+        let used = store.write(move |tx| {
+            let used = tokens::used(tx, &token, fast.count)?;
+            if used && fast.invalidate {
+                tokens::invalidate(tx, token.device)?;
+            }
+            Ok(used)
+        });
+        match used.await {
+            Ok(true) => Ok(()),
+            // XEP-0484 §3.4: a count that was there before, or a token that another login ended.
+            Ok(false) => Err(SaslFailure::NotAuthorized),
+            Err(error) => {
+                tracing::error!(%error, "the use of a token could not be noted");
+                Err(SaslFailure::TemporaryAuthFailure)
+            }
+        }
+    }
+
+    /// XEP-0484 §3.3, §3.5: a token for who asked for one, or whose own is due for rotation.
+    pub(super) async fn issue(&mut self, wanted: Option<HtMechanism>) -> Option<Given> {
+        let (_, account) = self.account.clone()?;
+        let (account, seen) = (account?, Seen::clone(self.seen.as_deref()?));
+        let config = &self.context.config.devices;
+        let (asked, at) = (self.asked.as_ref()?, micros(now()));
+        let mechanism = match (wanted, &asked.token) {
+            (Some(wanted), _) => wanted.as_str().to_owned(),
+            (None, Some(token)) if is_due(token, at, config.rotate_hours) => {
+                token.mechanism.clone()
+            }
+            (None, _) => return None,
+        };
+        let lasts = Duration::from_secs(u64::from(config.token_days) * 86_400);
+        let expires = micros(from_micros(at) + lasts);
+        let mut nonce = [0; 32];
+        OsRng.fill(&mut nonce);
+        let (epoch, most) = (asked.epoch(), self.most_devices());
+        let device = asked.token.as_ref().map(|token| token.device);
+        let write = move |tx: &mut dyn Tx| {
+            // Who came by a token has a device, or had one that was revoked since.
+            let device = match device {
+                Some(device) => device,
+                None => devices::put_seen(tx, account, &seen, most)?,
+            };
+            tokens::issue(tx, device, &Wanted { mechanism: &mechanism, epoch, nonce, at, expires })
+        };
+        let issued: Result<Option<String>, StoreError> =
+            self.context.router.store.write(write).await;
+        match issued {
+            Ok(token) => Some(Given { token: token?, expiry: stamp(from_micros(expires)) }),
+            Err(error) => {
+                // The login is as good without.
+                tracing::warn!(%error, "a token could not be given");
+                None
+            }
+        }
+    }
+
+    fn most_devices(&self) -> usize {
+        usize::try_from(self.context.config.devices.per_account).unwrap_or(usize::MAX)
+    }
+}
+
+/// What a client told of its device; none without an id.
+pub(super) fn seen(agent: &UserAgent) -> Option<Box<Seen>> {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (software, name) = (text(&agent.software), text(&agent.device));
+    Some(Box::new(Seen::new(agent.id?, &software, &name, micros(now()))))
+}
+
+/// XEP-0484 §3.5: it is old enough, or was given for a time that is half over.
+fn is_due(token: &Token, now: i64, rotate_hours: u32) -> bool {
+    let age = now.saturating_sub(token.issued);
+    let half = token.expires.saturating_sub(token.issued) / 2;
+    age >= (i64::from(rotate_hours) * 3_600_000_000).min(half)
+}
+
+#[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
+fn now() -> SystemTime {
+    SystemTime::now()
+}

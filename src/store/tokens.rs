@@ -1,0 +1,351 @@
+//! The tokens with which devices log in (XEP-0484): two at most for each, the current one and the next.
+//!
+//! A token is made of a nonce with a key of the server's and is nowhere itself: the mechanisms need its
+//! text for each login, so a hash of it would be of no use. A table that leaks opens no account without
+//! the key; who has the whole database has both, as long as the tokens last.
+
+use super::accounts::{self, Account, AccountId};
+use super::devices::{self, Device, DeviceId};
+use super::meta;
+use super::tx::{Row, StoreError, Tx, Value, query_all, query_optional};
+use crate::base::credential::AgentId;
+use crate::base::hash::{base64, hmac_sha256};
+use crate::base::id::{OsRng, Rng};
+
+/// Which of a device's two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slot {
+    /// Used before, or the one that the next replaces.
+    Current,
+    /// Given out, and not used yet.
+    Next,
+}
+
+impl From<Slot> for Value<'_> {
+    fn from(slot: Slot) -> Self {
+        Self::Int(i64::from(slot == Slot::Next))
+    }
+}
+
+/// A token as it was given out. No `Debug`: who has it logs in.
+#[derive(Clone)]
+pub struct Token {
+    /// Whose.
+    pub device: DeviceId,
+    /// Which.
+    pub slot: Slot,
+    /// It works with no other.
+    pub mechanism: String,
+    /// What the client has.
+    pub secret: String,
+    /// When it was made, in microseconds since 1970.
+    pub issued: i64,
+    /// The first moment at which it opens nothing.
+    pub expires: i64,
+    nonce: Vec<u8>,
+}
+
+/// What a login by token is checked against.
+pub struct Known {
+    /// Whose.
+    pub account: Account,
+    /// The device that the client claims to be.
+    pub device: Device,
+    /// Its tokens, the next one first (XEP-0484 §5.1).
+    pub tokens: Vec<Token>,
+}
+
+/// A token that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// For which mechanism.
+    pub mechanism: &'a str,
+    /// The account's epoch at the login: it gives nothing to one that the password was changed under.
+    pub epoch: i64,
+    /// Random.
+    pub nonce: [u8; 32],
+    /// Now, in microseconds since 1970.
+    pub at: i64,
+    /// Until when it opens the account.
+    pub expires: i64,
+}
+
+/// The tokens of a device. A disabled account's are found all the same, but an older epoch's are not.
+pub fn lookup(
+    tx: &mut dyn Tx,
+    localpart: &str,
+    host: &str,
+    agent: &AgentId,
+) -> Result<Option<Known>, StoreError> {
+    let account = accounts::find(tx, localpart, host)?;
+    // Also for nobody: how long this takes must not tell who has an account, or a device.
+    let (id, epoch) = account.as_ref().map_or((AccountId(0), 0), |found| (found.id, found.epoch));
+    let device = devices::find(tx, id, agent)?;
+    let device_id = device.as_ref().map_or(DeviceId(0), |found| found.id);
+    let key = meta::get(tx, KEY)?.and_then(|key| key.try_into().ok());
+    let map = |row: &dyn Row| token(row, device_id, key.as_ref());
+    let tokens = query_all(tx, LOOKUP, &[device_id.into(), epoch.into()], map)?;
+    let Some((account, device)) = account.zip(device) else { return Ok(None) };
+    Ok(Some(Known { account, device, tokens: tokens.into_iter().flatten().collect() }))
+}
+
+/// Gives a device its next token. `None` when the account is shut, or its epoch another, or the device
+/// gone. One that was given before and not used opens nothing any more (§3.5).
+pub fn issue(
+    tx: &mut dyn Tx,
+    device: DeviceId,
+    wanted: &Wanted<'_>,
+) -> Result<Option<String>, StoreError> {
+    let mut fresh = [0; 32];
+    OsRng.fill(&mut fresh);
+    let key = meta::get_or_create_secret(tx, KEY, &fresh)?;
+    let params = [
+        device.into(),
+        wanted.mechanism.into(),
+        wanted.nonce[..].into(),
+        wanted.epoch.into(),
+        wanted.at.into(),
+        wanted.expires.into(),
+    ];
+    let issued = tx.execute(ISSUE, &params)? > 0;
+    Ok(issued.then(|| secret(&key, &wanted.nonce)))
+}
+
+/// A login has used the token. With the next one the current one is over (§3.5, §5.1); a `count` must be
+/// above those before it (§3.4). False: it was used up or revoked meanwhile, and the login fails.
+pub fn used(tx: &mut dyn Tx, token: &Token, count: Option<u64>) -> Result<bool, StoreError> {
+    let counted = match count {
+        Some(count) => {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            let params =
+                [token.device.into(), token.slot.into(), (&token.nonce).into(), count.into()];
+            tx.execute(COUNT, &params)? > 0
+        }
+        None => {
+            let params = [token.device.into(), token.slot.into(), (&token.nonce).into()];
+            query_optional(tx, IS_THERE, &params, |row| row.int(0))?.is_some()
+        }
+    };
+    if counted && token.slot == Slot::Next {
+        tx.execute(END_CURRENT, &[token.device.into()])?;
+        tx.execute(PROMOTE, &[token.device.into()])?;
+    }
+    Ok(counted)
+}
+
+/// Ends the device's tokens: the client does not want them any more (§3.6).
+pub fn invalidate(tx: &mut dyn Tx, device: DeviceId) -> Result<(), StoreError> {
+    tx.execute(END, &[device.into()])?;
+    Ok(())
+}
+
+/// Ends all tokens of an account.
+pub(super) fn end_all(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
+    tx.execute(END_ALL, &[account.into()])?;
+    Ok(())
+}
+
+/// Deletes tokens that were too old before `at`, `limit` at most; how many there were. For a while after
+/// that their owners are told why they fail (§4.2).
+pub fn expire(tx: &mut dyn Tx, at: i64, limit: usize) -> Result<usize, StoreError> {
+    tx.execute(EXPIRE, &[at.into(), limit.into()])
+}
+
+/// What a client gets: 256 bits as text.
+fn secret(key: &[u8; 32], nonce: &[u8]) -> String {
+    base64(&hmac_sha256(key, &[nonce]))
+}
+
+fn token(
+    row: &dyn Row,
+    device: DeviceId,
+    key: Option<&[u8; 32]>,
+) -> Result<Option<Token>, StoreError> {
+    let nonce = row.blob(2)?;
+    let Some(key) = key else { return Ok(None) };
+    Ok(Some(Token {
+        device,
+        slot: if row.bool(0)? { Slot::Next } else { Slot::Current },
+        mechanism: row.text(1)?,
+        secret: secret(key, &nonce),
+        nonce,
+        issued: row.int(3)?,
+        expires: row.int(4)?,
+    }))
+}
+
+/// The name of the key among the server's secrets. A restored backup loses it: it may hold what was
+/// revoked since.
+pub(super) const KEY: &str = "fast-tokens";
+
+super::sql! {
+    LOOKUP = "SELECT slot, mechanism, nonce, issued, expires FROM token
+        WHERE device = $1 AND epoch = $2 ORDER BY slot DESC";
+    ISSUE = "INSERT INTO token (device, slot, mechanism, nonce, epoch, issued, expires)
+        SELECT device.id, 1, $2, $3, account.epoch, $5, $6
+            FROM device JOIN account ON account.id = device.account
+            WHERE device.id = $1 AND account.epoch = $4 AND account.disabled = 0
+        ON CONFLICT (device, slot) DO UPDATE SET mechanism = excluded.mechanism,
+            nonce = excluded.nonce, epoch = excluded.epoch, issued = excluded.issued,
+            expires = excluded.expires, count = NULL";
+    COUNT = "UPDATE token SET count = $4 WHERE device = $1 AND slot = $2 AND nonce = $3
+        AND (count IS NULL OR count < $4)";
+    IS_THERE = "SELECT slot FROM token WHERE device = $1 AND slot = $2 AND nonce = $3";
+    END_CURRENT = "DELETE FROM token WHERE device = $1 AND slot = 0";
+    PROMOTE = "UPDATE token SET slot = 0 WHERE device = $1 AND slot = 1";
+    END = "DELETE FROM token WHERE device = $1";
+    END_ALL = "DELETE FROM token WHERE device IN (SELECT id FROM device WHERE account = $1)";
+    EXPIRE = "DELETE FROM token WHERE (device, slot) IN
+        (SELECT device, slot FROM token WHERE expires < $1 LIMIT $2)";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::devices::Seen;
+    use super::super::testing;
+    use super::*;
+
+    fn agent() -> AgentId {
+        AgentId::of("a")
+    }
+
+    fn device(tx: &mut dyn Tx, me: AccountId) -> DeviceId {
+        devices::put_seen(tx, me, &Seen::new(agent(), "", "", 0), 9).unwrap()
+    }
+
+    fn wanted(nonce: u8) -> Wanted<'static> {
+        let at = i64::from(nonce);
+        Wanted { mechanism: "HT", epoch: 1, nonce: [nonce; 32], at, expires: at + 100 }
+    }
+
+    fn known(tx: &mut dyn Tx) -> Vec<Token> {
+        let found = lookup(tx, "romeo", "montague.example", &agent()).unwrap();
+        found.map_or(Vec::new(), |known| known.tokens)
+    }
+
+    fn secrets(tx: &mut dyn Tx) -> Vec<String> {
+        known(tx).into_iter().map(|token| token.secret).collect()
+    }
+
+    #[test]
+    fn the_current_token_lasts_until_the_next_is_used() {
+        testing::account_tx(|tx, me| {
+            let device = device(tx, me);
+            let one = issue(tx, device, &wanted(1)).unwrap().unwrap();
+            assert_eq!(one.len(), 44);
+            assert!(secrets(tx) == std::slice::from_ref(&one));
+            let tokens = known(tx);
+            assert_eq!((tokens[0].slot, tokens[0].expires), (Slot::Next, 101));
+            assert_eq!(used(tx, &tokens[0], None), Ok(true));
+            assert_eq!(used(tx, &tokens[0], None), Ok(false), "it stands elsewhere now");
+            assert_eq!(known(tx)[0].slot, Slot::Current);
+            // One that the client never got.
+            let lost = issue(tx, device, &wanted(2)).unwrap().unwrap();
+            let stale = known(tx).remove(0);
+            assert_eq!(secrets(tx), [lost.clone(), one.clone()]);
+            let two = issue(tx, device, &wanted(3)).unwrap().unwrap();
+            assert!(two != lost && two != one);
+            assert_eq!(used(tx, &stale, None), Ok(false), "replaced meanwhile");
+            assert_eq!(secrets(tx), [two.clone(), one.clone()]);
+            let tokens = known(tx);
+            // With the old one again: the next stays.
+            assert_eq!(used(tx, &tokens[1], None), Ok(true));
+            assert_eq!(secrets(tx), [two.clone(), one]);
+            assert_eq!(used(tx, &tokens[0], None), Ok(true));
+            assert_eq!(secrets(tx), [two]);
+            invalidate(tx, device).unwrap();
+            assert!(secrets(tx).is_empty());
+        });
+    }
+
+    #[test]
+    fn a_count_rises() {
+        testing::account_tx(|tx, me| {
+            let device = device(tx, me);
+            issue(tx, device, &wanted(1)).unwrap();
+            let next = known(tx).remove(0);
+            assert_eq!(used(tx, &next, Some(0)), Ok(true));
+            let token = known(tx).remove(0);
+            for (count, want) in [
+                (Some(0), false),
+                (Some(2), true),
+                (Some(2), false),
+                (Some(1), false),
+                (None, true),
+                (Some(u64::MAX), true),
+                (Some(u64::MAX), false),
+            ] {
+                assert_eq!(used(tx, &token, count), Ok(want), "{count:?}");
+            }
+            // Another token counts anew.
+            issue(tx, device, &wanted(2)).unwrap();
+            let next = known(tx).remove(0);
+            assert_eq!(used(tx, &next, Some(1)), Ok(true));
+        });
+    }
+
+    #[test]
+    fn what_shuts_the_account_ends_its_tokens() {
+        type Shut = fn(&mut dyn Tx, AccountId);
+        let shuts: [Shut; 5] = [
+            |tx, me| assert!(accounts::set_keys(tx, me, &[]).is_ok()),
+            |tx, me| assert!(accounts::set_disabled(tx, me, true).is_ok()),
+            |tx, me| assert!(accounts::delete(tx, me).is_ok()),
+            |tx, me| assert!(devices::revoke(tx, me, &agent()).is_ok()),
+            |tx, me| assert!(devices::revoke_all(tx, me).is_ok()),
+        ];
+        for shut in shuts {
+            testing::account_tx(|tx, me| {
+                let device = device(tx, me);
+                issue(tx, device, &wanted(1)).unwrap();
+                let token = known(tx).remove(0);
+                shut(tx, me);
+                assert!(known(tx).is_empty());
+                assert_eq!(used(tx, &token, None), Ok(false));
+                assert_eq!(issue(tx, device, &wanted(2)), Ok(None), "the login is of before");
+                let rows = query_all(tx, "SELECT device FROM token", &[], |row| row.int(0));
+                assert_eq!(rows, Ok(Vec::new()));
+            });
+        }
+    }
+
+    #[test]
+    fn another_account_or_device_or_nobody_has_none_of_it() {
+        testing::account_tx(|tx, me| {
+            let other = testing::account(tx, "juliet");
+            let device = device(tx, me);
+            let seen = Seen::new(agent(), "", "", 0);
+            devices::put_seen(tx, other, &seen, 9).unwrap();
+            devices::put_seen(tx, me, &Seen::new(AgentId::of("b"), "", "", 0), 9).unwrap();
+            issue(tx, device, &wanted(1)).unwrap();
+            for (name, id, tokens) in [
+                ("romeo", "a", Some(1)),
+                ("romeo", "b", Some(0)),
+                ("romeo", "c", None),
+                ("juliet", "a", Some(0)),
+                ("nobody", "a", None),
+            ] {
+                let found = lookup(tx, name, "montague.example", &AgentId::of(id)).unwrap();
+                assert_eq!(found.map(|known| known.tokens.len()), tokens, "{name} {id}");
+            }
+            tx.execute("UPDATE account SET epoch = 2", &[]).unwrap();
+            assert!(known(tx).is_empty(), "of an older epoch");
+        });
+    }
+
+    #[test]
+    fn old_tokens_are_swept_and_without_the_key_none_is_known() {
+        testing::account_tx(|tx, me| {
+            let device = device(tx, me);
+            let before = issue(tx, device, &wanted(1)).unwrap();
+            assert_eq!((expire(tx, 101, 9), known(tx).len()), (Ok(0), 1));
+            let list = devices::list(tx, me).unwrap();
+            assert_eq!(list[0].token_until, Some(101));
+            meta::set(tx, KEY, &[9; 32]).unwrap();
+            assert_ne!(Some(secrets(tx).remove(0)), before);
+            tx.execute("DELETE FROM meta", &[]).unwrap();
+            assert!(known(tx).is_empty());
+            assert_eq!((expire(tx, 102, 9), expire(tx, 102, 9)), (Ok(1), Ok(0)));
+        });
+    }
+}

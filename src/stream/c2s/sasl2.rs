@@ -1,0 +1,295 @@
+//! The Extensible SASL Profile (XEP-0388): one request authenticates, and does what else was asked for
+//! with it, in this order: tasks (XEP-0480), a token (XEP-0484), a former stream (XEP-0198 §9.2), a
+//! resource (XEP-0386). All of that only after the one gate of all logins.
+
+use bytes::Bytes;
+
+use super::request::{Request, decode};
+use super::{BindRequest, C2s, Fast, Output, Outputs, State, UserAgent, write};
+use crate::base::hash::base64;
+use crate::base::id::Rng;
+use crate::jid::{BareJid, FullJid};
+use crate::stanza::{Condition, StanzaError};
+use crate::stream::error::StreamError;
+use crate::stream::features;
+use crate::stream::sasl::ht::{Ht, HtMechanism};
+use crate::stream::sasl::{Exchange, Offer, SaslFailure, Step};
+use crate::stream::sm::{self, BadCommand};
+use crate::xml::element::Element;
+use crate::xml::ns;
+use crate::xml::writer::Xml;
+
+/// What an attempt in this profile asks for beside authentication. That there is one says which
+/// profile the client speaks.
+#[derive(Default)]
+pub(super) struct Inline {
+    pub(super) agent: Option<Box<UserAgent>>,
+    /// What is said of the token that is used (XEP-0484 §3.4).
+    pub(super) fast: Option<Fast>,
+    issue: Option<Issue>,
+    resume: Option<Result<(String, u32), BadCommand>>,
+    bind: Option<BindRequest>,
+    success: Success,
+}
+
+/// The client may get a token.
+struct Issue {
+    /// For which mechanism, if it asked.
+    wanted: Option<HtMechanism>,
+}
+
+/// A token that was given out. No `Debug`: who has it logs in.
+#[derive(Clone)]
+pub struct Given {
+    /// What the client has from now on.
+    pub token: String,
+    /// As XEP-0082 writes it.
+    pub expiry: String,
+}
+
+/// What a `<success/>` says beside the address (XEP-0388 §2.6.1).
+#[derive(Clone, Default)]
+pub struct Success {
+    /// Of the mechanism.
+    data: Option<Vec<u8>>,
+    /// The answer to a `<resume/>` that failed.
+    failed: Bytes,
+    token: Option<Given>,
+}
+
+/// A login that bound its resource: the session says `<success/>`, with what it switched on.
+pub struct Entry {
+    /// Its address.
+    pub full: FullJid,
+    /// The rest of what is said.
+    pub success: Success,
+    /// The answer to [`Output::Bind2`].
+    pub told: Vec<u8>,
+    /// See [`BindRequest`].
+    pub request: Element,
+}
+
+impl C2s {
+    pub(super) fn authenticate(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
+        // XEP-0388 §2.4: nothing but answers while one is under way; §4.8: none after the first.
+        let State::Offered(offer) = &self.state else {
+            return self.close(Some(StreamError::NotAuthorized.into()), rng);
+        };
+        let offer = offer.clone();
+        self.asked = None;
+        self.inline = Some(Box::default());
+        if self.attempts >= self.policy.limits.auth_attempts_max {
+            return self.sasl_failure(SaslFailure::MalformedRequest);
+        }
+        // XEP-0388 §3: never before TLS.
+        if !self.secured {
+            return self.sasl_failure(SaslFailure::EncryptionRequired);
+        }
+        let request = match Request::read(element) {
+            Ok(request) => request,
+            Err(failure) => return self.sasl_failure(failure),
+        };
+        if request.version.is_some_and(|version| version != self.offered(&offer).version) {
+            return self.mismatch();
+        }
+        let Request { mechanism, initial, agent, resume, bind, fast, token, .. } = request;
+        let issue = self.issue(&offer, agent.as_deref(), fast, token);
+        let success = Success::default();
+        self.inline = Some(Box::new(Inline { agent, fast, issue, resume, bind, success }));
+        let begun = if fast.is_some() || HtMechanism::parse(&mechanism).is_some() {
+            self.by_token(&offer, &mechanism, fast, initial.as_deref())
+        } else {
+            Ok(Exchange::start(
+                &offer,
+                self.host.as_deref().unwrap_or_default(),
+                &mechanism,
+                initial.as_deref(),
+                rng,
+                &self.policy.secret,
+                self.policy.iterations,
+            ))
+        };
+        let (exchange, step) = match begun {
+            Ok(begun) => begun,
+            Err(failure) => return self.sasl_failure(failure),
+        };
+        self.state = State::Authenticating(offer, Box::new(exchange));
+        self.step(step)
+    }
+
+    /// XEP-0484 §3.4: in one message, which has to be the first.
+    fn by_token(
+        &self,
+        offer: &Offer,
+        mechanism: &str,
+        fast: Option<Fast>,
+        initial: Option<&[u8]>,
+    ) -> Result<(Exchange, Step), SaslFailure> {
+        let offered: Vec<_> = self.tokens_for(offer).collect();
+        if !offered.iter().any(|one| one.as_str() == mechanism) {
+            return Err(SaslFailure::InvalidMechanism);
+        }
+        // `<fast/>` says that it is a token.
+        let (Some(_), Some(initial)) = (fast, initial) else {
+            return Err(SaslFailure::MalformedRequest);
+        };
+        let message = Ht::start(mechanism, &offered, &offer.bindings, initial)?;
+        let domain = self.host.as_deref().unwrap_or_default();
+        Ok(Exchange::by_token(offer, domain, message))
+    }
+
+    /// The mechanisms that tokens are given for; none where none are given at all.
+    fn tokens_for(&self, offer: &Offer) -> impl Iterator<Item = HtMechanism> {
+        let given = self.policy.inline.fast;
+        HtMechanism::offered(&offer.bindings).filter(move |_| given)
+    }
+
+    /// XEP-0484 §3.2: who asks for one, of those that were offered, gets it; §3.5: who uses one may get
+    /// another; §3.6: who ends it does not. All of that is for clients that tell which they are (§4.1).
+    fn issue(
+        &self,
+        offer: &Offer,
+        agent: Option<&UserAgent>,
+        fast: Option<Fast>,
+        wanted: Option<HtMechanism>,
+    ) -> Option<Issue> {
+        agent?.id?;
+        let wanted = wanted.filter(|wanted| self.tokens_for(offer).any(|one| one == *wanted));
+        let rotates = fast.is_some_and(|fast| !fast.invalidate);
+        (wanted.is_some() || rotates).then_some(Issue { wanted })
+    }
+
+    /// XEP-0509 §2.2: no failed login, for the client did not see what it was offered.
+    fn mismatch(&mut self) -> Outputs {
+        self.inline = None;
+        let mut xml = Xml::new();
+        xml.start("failure").attr("xmlns", ns::SASL2);
+        xml.element(SaslFailure::Aborted.condition(), ns::SASL, "");
+        xml.element("config-version-mismatch", ns::IAP, "").end();
+        write(xml.finish())
+    }
+
+    pub(super) fn response2(&mut self, element: &Element) -> Outputs {
+        match decode(element.view().root().text()) {
+            Ok(payload) => self.exchange(|exchange| exchange.respond(&payload)),
+            Err(failure) => self.attempt_failed(failure),
+        }
+    }
+
+    /// The client is who it says, and may have a stream.
+    pub(super) fn admitted2(&mut self, account: BareJid, data: Option<Vec<u8>>) -> Outputs {
+        self.account = Some(account);
+        if let Some(inline) = &mut self.inline {
+            inline.success.data = data;
+        }
+        let mut outputs = Outputs::from_iter([Output::Authenticated { restart: false }]);
+        outputs.extend(self.proceed());
+        outputs
+    }
+
+    /// The next of what was asked for; at the end `<success/>`.
+    fn proceed(&mut self) -> Outputs {
+        let Some(inline) = &mut self.inline else { return Outputs::new() };
+        self.state = State::Inlining;
+        if let Some(Issue { wanted }) = inline.issue.take() {
+            return Outputs::from_iter([Output::Issue { wanted }]);
+        }
+        match inline.resume.take() {
+            Some(Ok((previd, h))) => {
+                let success = Some(Box::new(inline.success.clone()));
+                return Outputs::from_iter([Output::Resume { previd, h, success }]);
+            }
+            Some(Err(BadCommand)) => {
+                inline.success.failed = sm::failed(Condition::BadRequest, None)
+            }
+            None => {}
+        }
+        match inline.bind.take() {
+            Some(bind) => Outputs::from_iter([Output::Bind2(bind)]),
+            None => self.succeed(),
+        }
+    }
+
+    pub(super) fn issued(&mut self, given: Option<Given>) -> Outputs {
+        if let Some(inline) = &mut self.inline {
+            inline.success.token = given;
+        }
+        self.proceed()
+    }
+
+    /// XEP-0198 §9.2.1: it is said with the success, and a resource is bound instead.
+    pub(super) fn not_resumed2(&mut self, h: Option<u32>) -> Outputs {
+        if let Some(inline) = &mut self.inline {
+            inline.success.failed = sm::failed(Condition::ItemNotFound, h);
+        }
+        self.proceed()
+    }
+
+    pub(super) fn bound2(
+        &mut self,
+        bound: Result<(FullJid, Vec<u8>, Element), StanzaError>,
+        rng: &mut dyn Rng,
+    ) -> Outputs {
+        if !matches!(self.state, State::Inlining) {
+            return Outputs::new();
+        }
+        match bound {
+            Ok((full, told, request)) => {
+                let success = self.inline.take().unwrap_or_default().success;
+                self.state = State::Ended;
+                let entry = Entry { full, success, told, request };
+                Outputs::from_iter([Output::Enter(Box::new(entry))])
+            }
+            // The account was shut meanwhile.
+            Err(error) if error.condition == Condition::NotAuthorized => {
+                self.close(Some(StreamError::NotAuthorized.into()), rng)
+            }
+            // The XEP knows no error for it: a bare address says that nothing is bound, and the
+            // features that it can be tried again, where it has one (RFC 6120 §7.7.2).
+            Err(_) => self.succeed(),
+        }
+    }
+
+    /// XEP-0388 §2.6.1: without a restart; the next features follow at once.
+    fn succeed(&mut self) -> Outputs {
+        let success = self.inline.take().unwrap_or_default().success;
+        let address = self.account.as_ref().map_or("", |account| account.as_str());
+        let mut text = success.write(address, &[]);
+        text.extend_from_slice(
+            features::bind(&self.policy.bind_features, &self.policy.limits).as_bytes(),
+        );
+        self.state = State::Binding;
+        write(text)
+    }
+}
+
+impl Success {
+    /// For a stream that goes on as `full`; `<resumed/>` or `<bound/>` goes with it.
+    pub fn with(&self, full: &FullJid, what: &[u8]) -> Vec<u8> {
+        self.write(full.as_str(), what)
+    }
+
+    fn write(&self, address: &str, what: &[u8]) -> Vec<u8> {
+        let mut xml = Xml::new();
+        xml.start("success").attr("xmlns", ns::SASL2);
+        if let Some(data) = &self.data {
+            xml.element("additional-data", None, &base64(data));
+        }
+        xml.element("authorization-identifier", None, address);
+        xml.raw(&self.failed).raw(what);
+        if let Some(Given { token, expiry }) = &self.token {
+            xml.start("token").attr("xmlns", ns::FAST);
+            xml.attr("expiry", expiry).attr("token", token).end();
+        }
+        xml.end();
+        xml.finish().into()
+    }
+}
+
+/// XEP-0388 §2.6.2: a condition of RFC 6120 in an element of the new namespace.
+pub(super) fn failure(failure: SaslFailure) -> String {
+    let mut xml = Xml::new();
+    xml.start("failure").attr("xmlns", ns::SASL2);
+    xml.element(failure.condition(), ns::SASL, "").end();
+    xml.into_string()
+}

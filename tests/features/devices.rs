@@ -1,0 +1,60 @@
+//! Devices as the operator sees them: `stonechat user devices`, `stonechat user revoke`.
+
+use super::commands::with_devices;
+use crate::harness::client::Outcome;
+use crate::harness::process::{Lab, Said, ends_with, run_in};
+use std::path::Path;
+use stonechat::base::credential::AgentId;
+
+fn stonechat(folder: &Path, args: &[&str]) -> Said {
+    run_in(folder, &[&["--data-dir", "data", "user"], args].concat(), "")
+}
+
+fn lines(said: Said) -> Vec<String> {
+    assert!(said.ok, "{}", said.err);
+    said.out.lines().map(str::to_owned).collect()
+}
+
+const DEVICES: &[(&str, &str, &str)] =
+    &[("one", "Gajim", "desk"), ("two", "Dino", ""), ("three", "", "")];
+
+/// The same beside a running server and without one.
+#[tokio::test]
+async fn an_operator_lists_and_revokes_devices() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_devices(at, DEVICES).await;
+    let one = AgentId::of("one").name();
+    let list = lines(stonechat(at, &["devices", "romeo@localhost"]));
+    assert_eq!(list.len(), 3);
+    let line = list.iter().find(|line| line.starts_with(&one)).unwrap();
+    assert!(line.contains("Gajim, desk; first seen 20"), "{line}");
+    assert_eq!(lines(stonechat(at, &["revoke", "romeo@localhost", &one])).len(), 1);
+    assert_eq!(lines(stonechat(at, &["devices", "romeo@localhost"])).len(), 2);
+
+    let lab = Lab::serve(at, &[], &[]);
+    let mut romeo = lab.login("romeo").await?;
+    let mut juliet = lab.login("juliet").await?;
+    assert_eq!(lines(stonechat(at, &["devices", "juliet@localhost"])), [""; 0]);
+    let two = AgentId::of("two").name();
+    lines(stonechat(at, &["revoke", "romeo@localhost", &two]));
+    // The session told no device: it is not that one.
+    romeo.fence().await?;
+    for (args, told) in [
+        (&["devices", "nobody@localhost"][..], "nobody@localhost"),
+        (&["revoke", "romeo@localhost", &two], "has no device"),
+        (&["revoke", "juliet@localhost", "nonsense"], "has no device nonsense"),
+        (&["revoke", "romeo@localhost"], "<DEVICE>"),
+        (&["revoke", "romeo@localhost", &two, "--all"], "--all"),
+    ] {
+        let said = stonechat(at, args);
+        assert!(!said.ok && said.err.contains(told), "{args:?}: {}", said.err);
+    }
+    // All of them, and whatever is logged in without telling.
+    lines(stonechat(at, &["revoke", "romeo@localhost", "--all"]));
+    ends_with(&mut romeo, "not-authorized").await?;
+    assert_eq!(lines(stonechat(at, &["devices", "romeo@localhost"])).len(), 0);
+    juliet.fence().await?;
+    lab.login("romeo").await?;
+    Ok(())
+}
