@@ -64,6 +64,8 @@ CREATE TABLE archive_policy (
     account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
     -- 0: everything. 1: nothing. 2: what is with a contact of the roster.
     policy INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE archive_search (
     account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
     -- Rows of the account are in the index if newest >= seq > oldest. What came before the first search

@@ -24,6 +24,7 @@ mod fairness;
 mod fast;
 mod harness;
 mod harness_self;
+mod history;
 mod kill;
 mod limits;
 mod power_cut;

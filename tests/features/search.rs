@@ -248,7 +248,7 @@ async fn hits_come_in_pages_like_all_messages() -> Outcome<()> {
         assert_eq!((answer.hits.len(), answer.count()), (0, Some("20")));
     }
     // Among messages that are named, and after one of them.
-    let all = query(&mut romeo, "").await?;
+    let all = query(&mut romeo, &set("<max>100</max>")).await?;
     let named: String =
         all.hits[..4].iter().map(|(id, _)| format!("<value>{id}</value>")).collect();
     let ids =

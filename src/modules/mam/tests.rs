@@ -369,10 +369,10 @@ async fn the_form_names_the_fields() {
          <field type='jid-single' var='with'/><field type='text-single' var='start'/>\
          <field type='text-single' var='end'/><field type='text-single' var='before-id'/>\
          <field type='text-single' var='after-id'/>\
-         <field type='text-single' var='{urn:xmpp:fulltext:0}fulltext'/>\
          <field type='list-multi' var='ids'>\
          <validate xmlns='http://jabber.org/protocol/xdata-validate' datatype='xs:string'><open/>\
-         </validate></field><field type='boolean' var='include-groupchat'/></x></query>"
+         </validate></field><field type='boolean' var='include-groupchat'/>\
+         <field type='text-single' var='{urn:xmpp:fulltext:0}fulltext'/></x></query>"
     );
 }
 

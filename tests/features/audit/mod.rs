@@ -19,5 +19,5 @@ mod load;
 mod place;
 mod run;
 mod runs;
-mod settings;
+pub mod settings;
 mod speaks;
