@@ -215,7 +215,7 @@ async fn hits_come_in_pages_like_all_messages() -> Outcome<()> {
         }
     }
     romeo.fence().await?;
-    // The second is a run that the rows themselves are looked at for, and a full JID is too.
+    // For the second, with a run of three, the index leads to messages that must be read to be sure.
     for (text, with) in [("rose", &j), ("薔薇園 Rose", &j)] {
         let fields = form(&[(FIELD, text), ("with", with)]);
         for max in [1, 7, 50] {
@@ -248,7 +248,7 @@ async fn hits_come_in_pages_like_all_messages() -> Outcome<()> {
         assert_eq!((answer.hits.len(), answer.count()), (0, Some("20")));
     }
     // Among messages that are named, and after one of them.
-    let all = query(&mut romeo, &set("<max>100</max>")).await?;
+    let all = query(&mut romeo, &set("<max>99</max>")).await?;
     let named: String =
         all.hits[..4].iter().map(|(id, _)| format!("<value>{id}</value>")).collect();
     let ids =
