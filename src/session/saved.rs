@@ -11,6 +11,7 @@ use super::managed::{Asleep, Managed};
 use super::run::{Ending, Session, now, wall};
 use super::wire::Wire;
 use super::{Context, run};
+use crate::base::credential::AgentId;
 use crate::base::time::micros;
 use crate::jid::{FullJid, Jid};
 use crate::modules::SessionState;
@@ -37,6 +38,7 @@ struct Saved {
     interested: bool,
     presence: Option<(i8, Pieces)>,
     directed: Vec<String>,
+    device: Option<[u8; 16]>,
     /// Sent and not acknowledged, then not sent at all.
     unacked: Vec<Item>,
     queued: Vec<Item>,
@@ -98,10 +100,11 @@ impl Session {
             let presence = resource.presence.as_ref();
             let presence = presence.map(|kept| (kept.priority, pieces(&kept.frame)));
             let directed = resource.directed.iter().map(|jid| jid.as_str().to_owned()).collect();
-            Some((presence, directed, resource.interested))
+            let device = resource.agent.as_ref().map(|device| *device.bytes());
+            Some((presence, directed, resource.interested, device))
         });
         // Replaced by a newer session of its resource: nobody resumes it.
-        let (presence, directed, interested) = resource??;
+        let (presence, directed, interested, device) = resource??;
         let asleep = managed.asleep.as_ref()?;
         let left = asleep.until.saturating_duration_since(now());
         let until = wall() + left;
@@ -115,6 +118,7 @@ impl Session {
             interested,
             presence,
             directed,
+            device,
             unacked: managed.sm.unacked().map(Item::from).collect(),
             queued: self.outbox.waiting().iter().map(Item::from).collect(),
             unconfirmed: self.delivery.unconfirmed().to_vec(),
@@ -178,6 +182,7 @@ fn restored(
         interested: saved.interested,
         directed: saved.directed.iter().filter_map(|jid| Jid::parse(jid).ok()).collect(),
         asleep: true,
+        agent: saved.device.map(AgentId::from_bytes),
         ..Resource::new(jid.clone(), session, outbox.clone())
     };
     let known = router.registry.with(jid.bare_str(), |user| user.account);
@@ -259,6 +264,6 @@ fn outgoing(item: Item) -> Outgoing {
 }
 
 /// Of [`Saved`]: another one cannot be read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Sessions taken from the store in one write.
 const SLEEPERS_AT_ONCE: usize = 200;

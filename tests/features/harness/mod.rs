@@ -10,6 +10,7 @@ pub mod matching;
 pub mod mount;
 pub mod process;
 pub mod sasl;
+pub mod sasl2;
 pub mod scram;
 pub mod server;
 pub mod sm;
