@@ -3,10 +3,12 @@
 
 use std::future::ready;
 
-use super::api::{Answer, Cx, IqRoute, Module, On, Reply, Spec, Target};
+use super::api::{Answer, Cx, Inline, IqRoute, Module, On, Reply, Spec, Target};
+use super::SessionState;
 use crate::stanza::StanzaError;
 use crate::stanza::iq::IqType;
 use crate::xml::ns;
+use crate::xml::view::Node;
 
 /// The module.
 pub const MODULE: Module = Module {
@@ -20,6 +22,8 @@ pub const MODULE: Module = Module {
         IqRoute { name: "enable", ..OTHER },
         IqRoute { name: "disable", ..OTHER },
     ],
+    // XEP-0386 §3.2
+    inline: &[Inline { ns: ns::CARBONS, handler: inline }],
     ..Module::EMPTY
 };
 
@@ -49,6 +53,13 @@ pub fn enable(cx: &Cx) {
 pub fn disable(cx: &Cx) {
     let who = &cx.who;
     cx.router.registry.with(who.jid.bare_str(), |user| user.refuse_copies(who.session));
+}
+
+fn inline(cx: &Cx, _: &mut SessionState, wanted: Node<'_>) -> Vec<u8> {
+    if wanted.name() == "enable" {
+        enable(cx);
+    }
+    Vec::new()
 }
 
 /// XEP-0280 §10.1: as often as one likes.

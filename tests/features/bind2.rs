@@ -91,6 +91,27 @@ async fn a_stream_is_ready_with_the_success() -> Outcome<()> {
     Ok(())
 }
 
+/// §3.2, XEP-0280 §4: carbons without a round trip of their own.
+#[tokio::test]
+async fn carbons_are_switched_on_while_binding() -> Outcome<()> {
+    let lab = lab();
+    for wanted in ["<enable xmlns='urn:xmpp:carbons:2'/>", ""] {
+        let (mut alice, bound) = lab.bound("alice", "", wanted).await?;
+        assert!(bound.find("enable").is_none(), "{bound}");
+        alice.become_available().await?;
+        let _other = lab.online("alice", "other").await?;
+        alice.fence().await?;
+        alice.forget();
+        let mut bob = lab.online("bob", "r").await?;
+        say(&mut bob, "alice@localhost/other", 0..1).await?;
+        alice.fence().await?;
+        let came = alice.take();
+        let copies = came.iter().filter(|e| e.child("urn:xmpp:carbons:2", "received").is_some());
+        assert_eq!(copies.count(), usize::from(!wanted.is_empty()), "{wanted}: {came:?}");
+    }
+    Ok(())
+}
+
 /// §3.2, XEP-0313 §5: the archive as it is at that moment.
 #[tokio::test]
 async fn the_state_of_the_archive_is_told() -> Outcome<()> {
