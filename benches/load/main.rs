@@ -14,6 +14,7 @@ mod check;
 mod conn;
 mod crowd;
 mod fair;
+mod fast;
 mod fault;
 mod fill;
 mod floor;

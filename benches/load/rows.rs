@@ -7,7 +7,7 @@ use super::floor::Floor;
 use super::results::Row;
 use super::target::Security::{self, Plain, Tls};
 use super::target::Target;
-use super::{chat, fair, grow, login, offline, presence, process, ready, resume, syscalls};
+use super::{chat, fair, fast, grow, login, offline, presence, process, ready, resume, syscalls};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub enum Work {
     Offline,
     /// Resumptions.
     Resume(Security),
+    /// Logins by token, in one round trip (TLS).
+    Fast(fast::Wanted),
     /// Changes of presence.
     Presence,
     /// Chat beside idle sessions.
@@ -75,6 +77,8 @@ pub const ROWS: &[Spec] = &[
     Spec { name: "offline-durable", group: "durable", work: Work::Offline },
     Spec { name: "resume-plain", group: "bare", work: Work::Resume(Plain) },
     Spec { name: "resume-tls", group: "bare", work: Work::Resume(Tls) },
+    Spec { name: "login-fast", group: "bare", work: Work::Fast(fast::Wanted::Bound) },
+    Spec { name: "resume-fast", group: "bare", work: Work::Fast(fast::Wanted::Resumed) },
     Spec { name: "presence", group: "bare", work: Work::Presence },
     Spec { name: "syscalls-5x1", group: "bare", work: Work::Syscalls(1) },
     Spec { name: "syscalls-5x4", group: "bare", work: Work::Syscalls(4) },
@@ -120,6 +124,7 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
             vec![(name.clone(), stored), (format!("{name}-drain"), drained)]
         }
         Work::Resume(security) => one(resume::run(target, security, size.logins).await?),
+        Work::Fast(wanted) => one(fast::run(target, wanted, size.logins).await?),
         Work::Presence => one(presence::run(target, &size.storm()).await?),
         Work::Crowd => {
             let (plan, counts) = (

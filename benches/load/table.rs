@@ -128,6 +128,8 @@ const LINES: &[Line] = &[
     Line("offline drain, durable: CPU", "offline-durable-drain", "cpu", Cpu),
     Line("XEP-0198 resume, plain: CPU", "resume-plain", "cpu", Cpu),
     Line("XEP-0198 resume, TLS: CPU", "resume-tls", "cpu", Cpu),
+    Line("login by token, one round trip, TLS: CPU", "login-fast", "cpu", Cpu),
+    Line("resume by token, one round trip, TLS: CPU", "resume-fast", "cpu", Cpu),
     Line("presence storm, 300 x 20: CPU per 1,000 copies", "presence", "cpu", Cpu),
     Line("system calls a message, 5 x 1", "syscalls-5x1", "calls", Calls),
     Line("… with those that wait and wake", "syscalls-5x1", "all", Calls),

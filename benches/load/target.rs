@@ -114,20 +114,40 @@ impl Target {
         if direct.is_some() || security == Security::Plain {
             return Ok((conn, features));
         }
-        conn.send(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+        conn.send(STARTTLS).await?;
         expect(&mut conn, "proceed").await?;
         conn.secure(&self.connector, &self.domain).await?;
         let features = self.open_stream(&mut conn).await?;
         Ok((conn, features))
     }
 
-    async fn open_stream(&self, conn: &mut Conn) -> Res<Vec<u8>> {
-        let open = format!(
+    /// A connection under TLS on which the header and this are said at once, before the features come.
+    pub async fn pipelined(&self, first: &str) -> Res<Conn> {
+        let Some(address) = self.tls else {
+            let mut conn = Conn::open(self.address).await?;
+            self.open_stream(&mut conn).await?;
+            conn.send(STARTTLS).await?;
+            expect(&mut conn, "proceed").await?;
+            conn.secure(&self.connector, &self.domain).await?;
+            conn.send(format!("{}{first}", self.header()).as_bytes()).await?;
+            return Ok(conn);
+        };
+        let mut conn = Conn::open(address).await?;
+        conn.secure(&self.connector, &self.domain).await?;
+        conn.send(format!("{}{first}", self.header()).as_bytes()).await?;
+        Ok(conn)
+    }
+
+    fn header(&self) -> String {
+        format!(
             "<?xml version='1.0'?><stream:stream to='{}' version='1.0' xmlns='jabber:client' \
              xmlns:stream='http://etherx.jabber.org/streams'>",
             self.domain
-        );
-        conn.send(open.as_bytes()).await?;
+        )
+    }
+
+    async fn open_stream(&self, conn: &mut Conn) -> Res<Vec<u8>> {
+        conn.send(self.header().as_bytes()).await?;
         conn.until(|piece| is(piece, "stream:features")).await
     }
 
@@ -198,5 +218,6 @@ fn sasl_text(piece: &[u8]) -> Res<String> {
         .ok_or_else(|| Fault(format!("no SASL data: {}", String::from_utf8_lossy(piece))))
 }
 
+const STARTTLS: &[u8] = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
 /// Of every account of the bench.
 pub const PASSWORD: &str = "pencil";
