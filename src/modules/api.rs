@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{Config, SessionState};
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::router::outbox::Outbox;
+use crate::router::outbox::{Outbox, Outgoing};
 use crate::router::registry::{Account, Resource, User};
 use crate::router::{Handler, Routed, Router};
 use crate::stanza::iq::{Iq, IqType};
@@ -42,6 +42,12 @@ pub struct Module {
     pub stream_features: Option<StreamFeature>,
     /// Hooks on a session's own stanzas, in the sender's task.
     pub from_client: &'static [(Phase, FromClient)],
+    /// Hooks on what is on its way to a session's client, in that session's task.
+    pub to_client: &'static [(Phase, ToClient)],
+    /// Elements that are no stanzas, from bound streams.
+    pub nonzas: &'static [Nonza],
+    /// A session that can be resumed lost its connection, or has another one.
+    pub disconnected: Option<Release>,
     /// A session ended, for whatever reason.
     pub unbound: Option<Unbound>,
     /// Presence from a session to nobody in particular.
@@ -75,6 +81,9 @@ impl Module {
         iqs: &[],
         stream_features: None,
         from_client: &[],
+        to_client: &[],
+        nonzas: &[],
+        disconnected: None,
         unbound: None,
         broadcast: None,
         directed: None,
@@ -209,6 +218,31 @@ pub enum Verdict {
     Bounce(StanzaError),
 }
 
+/// What happens to a stanza on its way to a session's client.
+#[derive(Debug)]
+pub struct Turn {
+    /// What was kept and goes out now, before it.
+    pub before: Vec<Outgoing>,
+    /// It goes out, too; else the hook keeps it.
+    pub now: bool,
+}
+
+impl Turn {
+    /// It goes on its way.
+    pub const NOW: Self = Self { before: Vec::new(), now: true };
+}
+
+/// An element at the top of a bound stream that is no stanza.
+#[derive(Debug, Clone, Copy)]
+pub struct Nonza {
+    /// Its namespace.
+    pub ns: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, before anything behind it is read.
+    pub handler: Release,
+}
+
 /// Which addressee an IQ route is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -245,6 +279,10 @@ pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
 pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
 /// Looks at, and may stop, a stanza that a session sends.
 pub type FromClient = fn(&mut SessionState, &Stanza) -> Verdict;
+/// Looks at, and may keep, a stanza that is on its way to a session's client. Never what is owed.
+pub type ToClient = fn(&Config, &mut SessionState, &Outgoing) -> Turn;
+/// Changes what is kept for a session; gives out what goes to its client now.
+pub type Release = fn(&mut SessionState) -> Vec<Outgoing>;
 /// A session is gone; its status text, if it said goodbye with one.
 pub type Unbound = fn(Cx, Goodbye) -> Answer<()>;
 /// Handles a session's own broadcast presence. Runs in its task, without waiting.

@@ -52,6 +52,7 @@ macro_rules! modules {
 modules! {
     caps,
     carbons,
+    csi: csi::State,
     disco,
     last,
     mam,
@@ -79,6 +80,8 @@ pub struct Shared {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// XEP-0352
+    pub csi: csi::Config,
     /// XEP-0313
     pub mam: mam::Config,
     /// XEP-0077
@@ -96,6 +99,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            csi: csi::Config::default(),
             mam: mam::Config::default(),
             register: register::Config::default(),
             version: version::Config::default(),

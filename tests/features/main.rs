@@ -16,6 +16,7 @@ mod c2s_stream;
 mod carbons;
 mod cli;
 mod config;
+mod csi;
 mod durability;
 mod fairness;
 mod harness;
