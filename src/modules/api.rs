@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{Config, SessionState};
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::router::outbox::Outbox;
+use crate::router::outbox::{Outbox, Outgoing};
 use crate::router::registry::{Account, Resource, User};
 use crate::router::{Handler, Routed, Router};
 use crate::stanza::iq::{Iq, IqType};
@@ -49,6 +49,12 @@ pub struct Module {
     pub bound: Option<OnBound>,
     /// Hooks on a session's own stanzas, in the sender's task.
     pub from_client: &'static [(Phase, FromClient)],
+    /// Hooks on what is on its way to a session's client, in that session's task.
+    pub to_client: &'static [(Phase, ToClient)],
+    /// Elements that are no stanzas, from bound streams.
+    pub nonzas: &'static [Nonza],
+    /// A session that can be resumed lost its connection, or has another one.
+    pub disconnected: Option<Release>,
     /// A session ended, for whatever reason.
     pub unbound: Option<Unbound>,
     /// Presence from a session to nobody in particular.
@@ -85,6 +91,9 @@ impl Module {
         inline: &[],
         bound: None,
         from_client: &[],
+        to_client: &[],
+        nonzas: &[],
+        disconnected: None,
         unbound: None,
         broadcast: None,
         directed: None,
@@ -219,6 +228,31 @@ pub enum Verdict {
     Bounce(StanzaError),
 }
 
+/// What happens to a stanza on its way to a session's client.
+#[derive(Debug)]
+pub struct Turn {
+    /// What was kept and goes out now, before it.
+    pub before: Vec<Outgoing>,
+    /// It goes out, too; else the hook keeps it.
+    pub now: bool,
+}
+
+impl Turn {
+    /// It goes on its way.
+    pub const NOW: Self = Self { before: Vec::new(), now: true };
+}
+
+/// An element at the top of a bound stream that is no stanza.
+#[derive(Debug, Clone, Copy)]
+pub struct Nonza {
+    /// Its namespace.
+    pub ns: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, before anything behind it is read.
+    pub handler: Release,
+}
+
 /// Which addressee an IQ route is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -281,7 +315,7 @@ impl Answers {
 
 /// What came of a stage.
 #[derive(Debug)]
-pub enum Turn {
+pub enum Said {
     /// Another stage.
     Ask {
         /// `<x type='form'/>`
@@ -300,7 +334,7 @@ pub enum Turn {
     },
 }
 
-impl Turn {
+impl Said {
     /// Done, with nothing but a note.
     pub const fn done(note: Note) -> Self {
         Self::Done { form: Vec::new(), note: Some(note), effect: None }
@@ -342,11 +376,15 @@ pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Answers one request.
 pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
 /// Runs one stage of a command.
-pub type RunCommand = fn(Cx, Vec<Answers>) -> Answer<Result<Turn, StanzaError>>;
+pub type RunCommand = fn(Cx, Vec<Answers>) -> Answer<Result<Said, StanzaError>>;
 /// Handles a stanza to a local account; what it answers goes out after it has committed.
 pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
 /// Looks at, and may stop, a stanza that a session sends.
 pub type FromClient = fn(&mut SessionState, &Stanza) -> Verdict;
+/// Looks at, and may keep, a stanza that is on its way to a session's client. Never what is owed.
+pub type ToClient = fn(&Config, &mut SessionState, &Outgoing) -> Turn;
+/// Changes what is kept for a session; gives out what goes to its client now.
+pub type Release = fn(&mut SessionState) -> Vec<Outgoing>;
 /// A session is gone; its status text, if it said goodbye with one.
 pub type Unbound = fn(Cx, Goodbye) -> Answer<()>;
 /// Handles a session's own broadcast presence. Runs in its task, without waiting.

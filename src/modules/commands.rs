@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::api::{Answers, Command, Cx, IqRoute, Module, Note, On, Reply, Spec, Target, Turn};
+use super::api::{Answers, Command, Cx, IqRoute, Module, Note, On, Reply, Spec, Target, Said};
 use crate::base::id::{self, OsRng};
 use crate::stanza::error::ErrorType;
 use crate::stanza::form::Form;
@@ -150,7 +150,7 @@ impl Run {
     ) -> Result<Reply, (StanzaError, Self)> {
         match (command.run)(cx.clone(), stages.clone()).await {
             Err(error) => Err((error, self)),
-            Ok(Turn::Ask { form, last }) => {
+            Ok(Said::Ask { form, last }) => {
                 let payload = frame(command, &self.id, "executing", |xml| {
                     let next = if last { "complete" } else { "next" };
                     xml.start("actions").attr("execute", next);
@@ -163,7 +163,7 @@ impl Run {
                 cx.about.shared().commands.put(cx.who.session, command.node, run, cx.now);
                 Ok(Reply::payload(payload))
             }
-            Ok(Turn::Done { form, note, effect }) => {
+            Ok(Said::Done { form, note, effect }) => {
                 let payload = frame(command, &self.id, "completed", |xml| {
                     if let Some(Note { ty, text }) = &note {
                         xml.start("note").attr("type", ty).text(text).end();

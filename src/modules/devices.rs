@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::api::{Answers, Cause, Chore, Command, Cx, Effect, Module, Note, Spec, Turn};
+use super::api::{Answers, Cause, Chore, Command, Cx, Effect, Module, Note, Spec, Said};
 use crate::base::credential::AgentId;
 use crate::base::time::{from_micros, micros, stamp};
 use crate::stanza::StanzaError;
@@ -67,10 +67,10 @@ fn owns_devices(cx: &Cx) -> bool {
 }
 
 /// What an account's owner is told; nobody else is (XEP-0388 §2.3).
-async fn list(cx: Cx) -> Result<Turn, StanzaError> {
+async fn list(cx: Cx) -> Result<Said, StanzaError> {
     let devices = known(&cx).await?;
     if devices.is_empty() {
-        return Ok(Turn::done(Note::info("No client has told which device it is on.")));
+        return Ok(Said::done(Note::info("No client has told which device it is on.")));
     }
     let mut xml = Xml::new();
     form::titled(&mut xml, Written::Result, "My devices");
@@ -104,11 +104,11 @@ async fn list(cx: Cx) -> Result<Turn, StanzaError> {
         );
     }
     xml.end();
-    Ok(Turn::Done { form: xml.finish().into(), note: None, effect: None })
+    Ok(Said::Done { form: xml.finish().into(), note: None, effect: None })
 }
 
 /// First which, then it is done.
-async fn revoke(cx: Cx, stages: Vec<Answers>) -> Result<Turn, StanzaError> {
+async fn revoke(cx: Cx, stages: Vec<Answers>) -> Result<Said, StanzaError> {
     let devices = known(&cx).await?;
     let Some(answers) = stages.first() else { return Ok(which(&devices)) };
     let wanted = answers.get(FIELD);
@@ -123,9 +123,9 @@ async fn revoke(cx: Cx, stages: Vec<Answers>) -> Result<Turn, StanzaError> {
     cx.clone().finish("devices revoked", log_out(cx, found)).await
 }
 
-fn which(devices: &[Device]) -> Turn {
+fn which(devices: &[Device]) -> Said {
     if devices.is_empty() {
-        return Turn::done(Note::info("No client has told which device it is on."));
+        return Said::done(Note::info("No client has told which device it is on."));
     }
     let mut xml = Xml::new();
     form::titled(&mut xml, Written::Form, "Log devices out");
@@ -145,10 +145,10 @@ fn which(devices: &[Device]) -> Turn {
         devices.iter().map(|device| (label(device), device.agent.name())).collect();
     form::choice(&mut xml, "list-multi", FIELD, "Devices", &options);
     xml.end();
-    Turn::Ask { form: xml.finish().into(), last: true }
+    Said::Ask { form: xml.finish().into(), last: true }
 }
 
-async fn log_out(cx: Cx, found: Vec<AgentId>) -> Result<Turn, StanzaError> {
+async fn log_out(cx: Cx, found: Vec<AgentId>) -> Result<Said, StanzaError> {
     let account = cx.account()?;
     let agents = found.clone();
     let write = cx.store.write(move |tx| {
@@ -168,7 +168,7 @@ async fn log_out(cx: Cx, found: Vec<AgentId>) -> Result<Turn, StanzaError> {
         1 => "The device is logged out.".to_owned(),
         more => format!("{more} devices are logged out."),
     });
-    Ok(Turn::Done { form: Vec::new(), note: Some(note), effect })
+    Ok(Said::Done { form: Vec::new(), note: Some(note), effect })
 }
 
 async fn known(cx: &Cx) -> Result<Vec<Device>, StanzaError> {

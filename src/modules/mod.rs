@@ -52,6 +52,7 @@ macro_rules! modules {
 modules! {
     caps,
     carbons,
+    csi: csi::State,
     commands,
     devices,
     disco,
@@ -89,6 +90,8 @@ pub struct Shared {
 pub struct Config {
     /// XEP-0484, and what is known of devices.
     pub devices: devices::Config,
+    /// XEP-0352
+    pub csi: csi::Config,
     /// XEP-0313
     pub mam: mam::Config,
     /// XEP-0077
@@ -109,6 +112,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             devices: devices::Config::default(),
+            csi: csi::Config::default(),
             mam: mam::Config::default(),
             register: register::Config::default(),
             search: search::Config::default(),

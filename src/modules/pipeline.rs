@@ -5,11 +5,12 @@ use std::time::SystemTime;
 
 use super::api::{
     Answer, Broadcast, Command, Cx, Directed, FromClient, Gone, Goodbye, Identity, IqHandler,
-    IqIndex, IqRoute, Module, On, OnStanza, Phase, Presented, Reply, Serves, Stage, Target,
-    Unbound, Verdict,
+    IqIndex, IqRoute, Module, On, OnStanza, Phase, Presented, Release, Reply, Serves, Stage,
+    Target, ToClient, Turn, Unbound, Verdict,
 };
 use super::{Config, SessionState, Shared, caps};
 use crate::jid::BareJid;
+use crate::router::outbox::Outgoing;
 use crate::router::registry::Resource;
 use crate::stanza::iq::Iq;
 use crate::stanza::{Stanza, StanzaError};
@@ -23,6 +24,7 @@ use crate::xml::view::Node;
 pub struct Pipeline {
     iqs: IqIndex,
     from_client: Vec<(Phase, &'static str, FromClient)>,
+    to_client: Vec<(Phase, &'static str, ToClient)>,
     unbound: Vec<Unbound>,
     broadcast: Option<Broadcast>,
     directed: Option<Directed>,
@@ -45,7 +47,7 @@ impl Pipeline {
         started: SystemTime,
     ) -> Arc<Self> {
         let mut iqs: IqIndex = IqIndex::new();
-        let mut from_client = Vec::new();
+        let (mut from_client, mut to_client) = (Vec::new(), Vec::new());
         for module in modules {
             for route in module.iqs {
                 for target in route.targets {
@@ -55,8 +57,11 @@ impl Pipeline {
             from_client.extend(
                 module.from_client.iter().map(|(phase, hook)| (*phase, module.name, *hook)),
             );
+            to_client
+                .extend(module.to_client.iter().map(|(phase, hook)| (*phase, module.name, *hook)));
         }
         from_client.sort_by_key(|(phase, name, _)| (*phase, *name));
+        to_client.sort_by_key(|(phase, name, _)| (*phase, *name));
         let features = |stage| {
             let of = |module: &&Module| {
                 module.stream_features.and_then(|feature| feature(config, stage))
@@ -66,6 +71,7 @@ impl Pipeline {
         Arc::new(Self {
             iqs,
             from_client,
+            to_client,
             unbound: modules.iter().filter_map(|m| m.unbound).collect(),
             broadcast: modules.iter().find_map(|m| m.broadcast),
             directed: modules.iter().find_map(|m| m.directed),
@@ -165,6 +171,32 @@ impl Pipeline {
             }
         }
         Verdict::Continue
+    }
+
+    /// Runs the hooks on a stanza that is on its way to a session's client.
+    pub fn to_client(&self, config: &Config, state: &mut SessionState, item: &Outgoing) -> Turn {
+        let mut turn = Turn::NOW;
+        for (_, _, hook) in &self.to_client {
+            let Turn { before, now } = hook(config, state, item);
+            turn.before.extend(before);
+            turn.now = now;
+            if !now {
+                break;
+            }
+        }
+        turn
+    }
+
+    /// What an element does that is no stanza; none if nobody knows it.
+    pub fn nonza(&self, ns: &str, name: &str) -> Option<Release> {
+        let all = self.modules.iter().flat_map(|module| module.nonzas);
+        all.into_iter().find(|nonza| nonza.ns == ns && nonza.name == name).map(|n| n.handler)
+    }
+
+    /// The session's connection is gone: what is kept for its client waits with what it was sent.
+    pub fn disconnected(&self, state: &mut SessionState) -> Vec<Outgoing> {
+        let hooks = self.modules.iter().filter_map(|module| module.disconnected);
+        hooks.flat_map(|hook| hook(state)).collect()
     }
 
     /// Answers a request, or `service-unavailable` for what nobody knows (RFC 6120 §8.4). An

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::modules;
-use crate::modules::api::Module;
+use crate::modules::api::{Module, Phase};
 
 /// docs/pipeline.md
 pub fn pipeline_md() -> String {
@@ -13,19 +13,30 @@ pub fn pipeline_md() -> String {
          Generated from the code by `UPDATE_DOCS=1 cargo test --test tidy`; do not edit.\n\n",
     );
     from_client(&mut out);
+    to_client(&mut out);
     hooks(&mut out);
     requests(&mut out);
     out
 }
 
 fn from_client(out: &mut String) {
+    out.push_str("## Each stanza that a session sends\n\nBefore it is routed, in this order:\n\n");
+    in_order(out, |module| module.from_client.iter().map(|(phase, _)| *phase).collect());
+}
+
+fn to_client(out: &mut String) {
     out.push_str(
-        "## Each stanza that a session sends\n\nBefore it is routed, in this order:\n\n\
-         | phase | module |\n|---|---|\n",
+        "\n## Each stanza on its way to a session's client\n\n\
+         Before it is written, in this order:\n\n",
     );
+    in_order(out, |module| module.to_client.iter().map(|(phase, _)| *phase).collect());
+}
+
+fn in_order(out: &mut String, phases: fn(&Module) -> Vec<Phase>) {
+    out.push_str("| phase | module |\n|---|---|\n");
     let mut hooks: Vec<_> = modules::ALL
         .iter()
-        .flat_map(|module| module.from_client.iter().map(|(phase, _)| (*phase, module.name)))
+        .flat_map(|module| phases(module).into_iter().map(|phase| (phase, module.name)))
         .collect();
     hooks.sort_unstable();
     for (phase, module) in &hooks {
@@ -48,6 +59,8 @@ fn hooks(out: &mut String) {
         ("a session sends a subscription stanza", |m| m.subscription_out.is_some()),
         ("a local account gets a subscription stanza", |m| m.subscription_in.is_some()),
         ("a local account is probed", |m| m.probe.is_some()),
+        ("a session sends an element that is no stanza", |m| !m.nonzas.is_empty()),
+        ("a session that can be resumed loses its connection", |m| m.disconnected.is_some()),
         ("a session has left the registry", |m| m.gone.is_some()),
         ("a session has ended", |m| m.unbound.is_some()),
         ("an account is deleted", |m| m.account_deleted.is_some()),

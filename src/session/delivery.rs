@@ -191,7 +191,7 @@ impl Session {
             Place::Mailbox => Vec::new(),
         };
         payloads.extend(delay(who.jid.domain(), from_micros(row.at)));
-        self.send(Outgoing { frame: stanza.frame_with(&payloads), owed: Some(row.seq), at: 0 });
+        self.pass(Outgoing { frame: stanza.frame_with(&payloads), owed: Some(row.seq), at: 0 });
     }
 
     /// What is sent, if it needs a stamp because it waited on its way (XEP-0203 §1).

@@ -72,7 +72,12 @@ impl Session {
             (ns::SM, _) => self.command(element),
             (ns::STREAM, "error") => self.ending = Some(Ending::GivenUp),
             (ns::SERVER, _) => self.fail(StreamError::InvalidNamespace.into()),
-            _ => self.fail(StreamError::UnsupportedStanzaType.into()),
+            (ns, name) => match self.binding.context().pipeline.nonza(ns, name) {
+                Some(handle) => {
+                    handle(&mut self.state).into_iter().for_each(|item| self.send(item))
+                }
+                None => self.fail(StreamError::UnsupportedStanzaType.into()),
+            },
         }
     }
 
@@ -147,7 +152,7 @@ impl Session {
                         self.charge(presented.looked_at / CONTACTS_PER_STANZA);
                         if presented.drain {
                             for item in self.outbox.take_before_owed(self.room()) {
-                                self.send(item);
+                                self.pass(item);
                             }
                             self.begin_drain(User::claim);
                         } else if presented.refuses {
@@ -273,7 +278,7 @@ impl Session {
         self.take_all();
         // Taking it may have begun a drain, or filled what the client may have.
         if self.may_answer() {
-            self.send(Frame::whole(reply).into());
+            self.pass(Frame::whole(reply).into());
         } else {
             // A full box ends the session by itself.
             let _ = self.outbox.push(Frame::whole(reply));

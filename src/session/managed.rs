@@ -159,10 +159,16 @@ impl Session {
         }
     }
 
-    /// Asked, answered and read on another connection: none of it is for the one to come.
+    /// Asked, answered and read on another connection: none of it is for the one to come. What a module
+    /// kept for the client is sent again with the rest.
     pub(super) fn forget_connection(&mut self) {
+        let kept = self.binding.context().pipeline.disconnected(&mut self.state);
         if let Some(managed) = &mut self.managed {
             (managed.answer, managed.held) = (None, None);
+            for item in kept {
+                let bytes = item.frame.len();
+                managed.sm.push(item, bytes);
+            }
         }
     }
 

@@ -317,10 +317,20 @@ impl Session {
             self.begin_drain(User::claim);
         }
         for item in taken.batch {
-            self.send(item);
+            self.pass(item);
         }
         self.ping_if_owed();
         self.end(taken.end);
+    }
+
+    /// Sends a stanza, unless a module keeps it for later; what was kept comes before it.
+    pub(super) fn pass(&mut self, item: Outgoing) {
+        let pipeline = &self.binding.context().pipeline;
+        let turn = pipeline.to_client(&self.binding.cx.config, &mut self.state, &item);
+        turn.before.into_iter().for_each(|kept| self.send(kept));
+        if turn.now {
+            self.send(item);
+        }
     }
 
     /// Puts a stanza on the wire, and remembers it as long as it may be owed.

@@ -19,6 +19,7 @@ mod carbons;
 mod cli;
 mod commands;
 mod config;
+mod csi;
 mod devices;
 mod durability;
 mod fairness;

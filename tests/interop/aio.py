@@ -1,4 +1,4 @@
-"""aioxmpp against a server: log in verified with stream management, roster, messages, offline."""
+"""aioxmpp against a server: log in verified with stream management, roster, messages, offline, copies."""
 
 import asyncio
 import logging
@@ -106,6 +106,26 @@ async def offline(lab, way):
                 assert (await bob.hear())[1] == f"later {number}"
 
 
+async def copies(lab, way):
+    """What one device hears and says reaches the other (XEP-0280)."""
+    async with (
+        User(lab, "alice", way, "a") as alice,
+        User(lab, "bob", way, "b") as bob,
+        User(lab, "bob", way, "other") as other,
+    ):
+        carbons = other.client.summon(aioxmpp.CarbonsClient)
+        await within(carbons.enable(), "carbons")
+        await alice.say(str(bob.client.local_jid), "heard")
+        copy = await within(other.messages.get(), "a copy of what came")
+        inner = copy.xep0280_received.stanza
+        assert copy.from_ == other.client.local_jid.bare(), copy
+        assert (inner.from_, inner.body.any()) == (alice.client.local_jid, "heard"), inner
+        await bob.say(str(alice.client.local_jid), "said")
+        copy = await within(other.messages.get(), "a copy of what went")
+        inner = copy.xep0280_sent.stanza
+        assert (inner.to, inner.body.any()) == (alice.client.local_jid, "said"), inner
+
+
 async def a_resource_of_its_own(lab, way):
     """Two logins at once, each asked for a resource; both get their own presence back."""
     async with User(lab, "alice", way, "one") as one, User(lab, "alice", way, "two") as two:
@@ -117,5 +137,5 @@ async def a_resource_of_its_own(lab, way):
 if __name__ == "__main__":
     main(
         "aioxmpp",
-        [a_wrong_password_is_refused, roster, messages, offline, a_resource_of_its_own],
+        [a_wrong_password_is_refused, roster, messages, offline, copies, a_resource_of_its_own],
     )

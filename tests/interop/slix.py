@@ -1,4 +1,5 @@
-"""slixmpp against a server: log in verified, roster, presence, messages, offline, archive, disco, ping."""
+"""slixmpp against a server: log in verified, roster, presence, messages, offline, archive, copies, an
+inactive client, disco, ping."""
 
 import asyncio
 import datetime
@@ -201,6 +202,64 @@ async def archived(user, **options):
     return await within(collect(), "the archive")
 
 
+async def copies(lab, way):
+    """What one device hears and says reaches the other, whose archive knows it by the same id (XEP-0280)."""
+    alice, bob = await pair(lab, way)
+    other = User(lab, "bob", way, "other")
+    other.register_plugin("xep_0280")
+    other.register_plugin("xep_0359")
+    heard, said = asyncio.Queue(), asyncio.Queue()
+    other.add_event_handler("carbon_received", heard.put_nowait)
+    other.add_event_handler("carbon_sent", said.put_nowait)
+    await other.go_online()
+    await within(other.plugin["xep_0280"].enable(), "carbons")
+    alice.send_message(mto=bob.boundjid.full, mbody=f"heard {way}", mtype="chat")
+    copy = await within(heard.get(), "a copy of what came")
+    inner = copy["carbon_received"]
+    assert (inner["body"], inner["from"]) == (f"heard {way}", alice.boundjid.full), copy
+    assert copy["from"] == lab.jid("bob") and inner["stanza_id"]["by"] == lab.jid("bob"), copy
+    (await bob.message()).reply(f"said {way}").send()
+    copy = await within(said.get(), "a copy of what went")
+    inner = copy["carbon_sent"]
+    assert (inner["body"], inner["to"]) == (f"said {way}", alice.boundjid.full), copy
+    kept = [result async for result in other.plugin["xep_0313"].iterate(reverse=True, total=1)]
+    assert kept[0]["mam_result"]["id"] == inner["stanza_id"]["id"], (kept, copy)
+    await within(other.plugin["xep_0280"].disable(), "no carbons")
+    alice.send_message(mto=bob.boundjid.full, mbody="not copied", mtype="chat")
+    await bob.message()
+    await within(other.plugin["xep_0199"].ping(lab.domain), "ping")
+    assert heard.empty() and said.empty()
+    for user in (other, bob, alice):
+        await user.leave()
+
+
+async def inactive(lab, way):
+    """Presence waits for an inactive client, and only the newest comes, before a message (XEP-0352)."""
+    alice = await User(lab, "alice", way, "a").go_online()
+    bob = User(lab, "bob", way, "b")
+    bob.register_plugin("xep_0352")
+    await bob.go_online()
+    csi = bob.plugin["xep_0352"]
+    assert csi.enabled, "not offered"
+    csi.send_inactive()
+    await within(bob.plugin["xep_0199"].ping(lab.domain), "ping")
+    while not bob.presences.empty():
+        bob.presences.get_nowait()
+    for show in ("away", "xa", "dnd"):
+        alice.send_presence(pto=bob.boundjid.full, pshow=show)
+    alice.send_message(mto=bob.boundjid.full, mbody="wake", mtype="chat")
+    assert (await bob.message())["body"] == "wake"
+    shows = []
+    while not bob.presences.empty():
+        shows.append(bob.presences.get_nowait()["type"])
+    assert shows == ["dnd"], shows
+    csi.send_active()
+    alice.send_presence(pto=bob.boundjid.full, pshow="chat")
+    await bob.presence_from(alice.boundjid.full, "chat")
+    await bob.leave()
+    await alice.leave()
+
+
 async def services(lab, way):
     alice = await User(lab, "alice", way, "a").go_online()
     await within(alice.plugin["xep_0199"].ping(lab.domain), "ping")
@@ -238,6 +297,8 @@ if __name__ == "__main__":
             messages,
             offline,
             archive,
+            copies,
+            inactive,
             services,
         ],
     )

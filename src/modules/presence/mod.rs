@@ -49,18 +49,18 @@ pub const MODULE: Module = Module {
 pub struct State {
     /// `<status/>` of the unavailable presence that ended the presence session, for
     /// [`super::api::Goodbye`].
-    pub farewell: Option<String>,
+    pub farewell: Option<Box<str>>,
 }
 
 impl Keep for State {
     const VERSION: u16 = 1;
 
     fn save(&self) -> Vec<u8> {
-        self.farewell.clone().unwrap_or_default().into_bytes()
+        self.farewell.as_deref().unwrap_or_default().as_bytes().to_vec()
     }
 
     fn load(bytes: &[u8]) -> Option<Self> {
-        let farewell = String::from_utf8(bytes.to_vec()).ok()?;
+        let farewell: Box<str> = std::str::from_utf8(bytes).ok()?.into();
         Some(Self { farewell: Some(farewell).filter(|text| !text.is_empty()) })
     }
 }
@@ -81,7 +81,7 @@ fn broadcast(
             Ok(available(cx, stanza, priority))
         }
         PresenceType::Unavailable => {
-            state.presence.farewell = syntax::status(stanza);
+            state.presence.farewell = syntax::status(stanza).map(String::into_boxed_str);
             Ok(unavailable(cx, stanza))
         }
         // All others are for somebody.
