@@ -41,6 +41,8 @@ fn hooks(out: &mut String) {
     type Hook = (&'static str, fn(&Module) -> bool);
     const HOOKS: &[Hook] = &[
         ("stream features are offered", |m| m.stream_features.is_some()),
+        ("a client binds with Bind 2, and may switch things on", |m| !m.inline.is_empty()),
+        ("a client has bound with Bind 2", |m| m.bound.is_some()),
         ("a session broadcasts its presence", |m| m.broadcast.is_some()),
         ("a session sends directed presence", |m| m.directed.is_some()),
         ("a session sends a subscription stanza", |m| m.subscription_out.is_some()),

@@ -19,18 +19,16 @@ pub const CORE: &[Spec] = &[
     Spec::whole("RFC 7677", "", "src/stream/sasl/scram.rs"),
     Spec::whole("RFC 9266", "", "src/net/tls/tests.rs"),
     Spec::whole("XEP-0175", "1.2", "src/stream/sasl/tests.rs"),
-    Spec::partial(
-        "XEP-0198",
-        "1.6.3",
-        "§9, which needs SASL2 and Bind 2 (XEP-0388, XEP-0386)",
-        "features/resumption.rs",
-    ),
+    Spec::whole("XEP-0198", "1.6.3", "features/resumption.rs"),
     Spec::whole("XEP-0359", "0.7.0", "features/stanza_ids.rs"),
     Spec::whole("XEP-0368", "1.1.0", "src/net/tls/tests.rs"),
+    Spec::whole("XEP-0386", "1.1.0", "features/bind2.rs"),
+    Spec::whole("XEP-0388", "1.0.4", "features/sasl2.rs"),
     Spec::whole("XEP-0440", "1.0.0", "src/stream/sasl/tests.rs"),
     Spec::whole("XEP-0474", "0.5.0", "src/stream/sasl/tests.rs"),
     Spec::whole("XEP-0478", "0.2.0", "src/stream/features.rs"),
     Spec::whole("XEP-0480", "0.2.0", "features/upgrade.rs"),
+    Spec::whole("XEP-0509", "0.2.0", "features/sasl2.rs"),
 ];
 
 /// Every specification with the module that implements it; the floors below have no name. RFCs

@@ -438,3 +438,6 @@ impl C2s {
 fn write(text: impl Into<Bytes>) -> Outputs {
     Outputs::from_iter([Output::Write(text.into())])
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! The machine against clients that send anything in any order: nobody gets anything of an account
+//! without the one gate, and every step is answered.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::base::hash::base64;
+use crate::base::id::OsRng;
+use crate::stream::sasl::ht::HtMechanism;
+use crate::xml::gate::{self, Rules};
+
+fn policy(require_tls: bool) -> Arc<Policy> {
+    Arc::new(policy_with(require_tls, false))
+}
+
+fn policy_with(require_tls: bool, all: bool) -> Policy {
+    Policy {
+        hosts: vec!["x".to_owned()],
+        require_tls,
+        mechanisms: Mechanism::ALL.to_vec(),
+        iterations: 1,
+        secret: [7; 32],
+        limits: Arc::new(Limits { auth_attempts_max: 4, ..Limits::default() }),
+        authenticate_features: String::new(),
+        bind_features: String::new(),
+        inline: features::Inline { bind: vec!["urn:f"], fast: all, upgrade: all },
+        offers: Offers::default(),
+    }
+}
+
+fn bindings() -> ChannelBindings {
+    ChannelBindings { tls_exporter: Some(vec![1]), tls_server_end_point: None }
+}
+
+fn header() -> Header {
+    Header {
+        ns: ns::STREAM.into(),
+        local: "stream".into(),
+        prefix: Some("stream".into()),
+        default_ns: Some(ns::CLIENT.into()),
+        to: Some("x".into()),
+        version: Some("1.0".into()),
+        ..Header::default()
+    }
+}
+
+fn element(text: &str) -> Element {
+    let rules = Rules { content_ns: ns::CLIENT, depth_max: 9, attributes_max: 9, children_max: 99 };
+    gate::check(text.to_owned().into(), &rules).unwrap()
+}
+
+fn written(outputs: &[Output]) -> String {
+    let written = outputs.iter().filter_map(|output| match output {
+        Output::Write(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        _ => None,
+    });
+    written.collect()
+}
+
+/// What a client may say.
+fn said() -> Vec<String> {
+    let plain = |user: &str, good: bool| {
+        base64(format!("\0{user}\0{}", if good { "right" } else { "wrong" }).as_bytes())
+    };
+    let agent = "<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'/>";
+    let inline = [
+        String::new(),
+        format!("<bind xmlns='{}'><tag>t</tag></bind>", ns::BIND2),
+        format!("<resume xmlns='{}' previd='p' h='0'/>", ns::SM),
+        format!("<resume xmlns='{0}' h='0'/><bind xmlns='{1}'/>", ns::SM, ns::BIND2),
+        format!("<resume xmlns='{0}' previd='p' h='0'/><bind xmlns='{1}'/>", ns::SM, ns::BIND2),
+        agent.to_owned(),
+        "<user-agent id='no'/>".to_owned(),
+        format!("<config-version xmlns='{}' value='old'/>", ns::IAP),
+        format!("{agent}<request-token xmlns='{}' mechanism='HT-SHA-256-NONE'/>", ns::FAST),
+        format!("{agent}<bind xmlns='{}'/><fast xmlns='{}' count='1'/>", ns::BIND2, ns::FAST),
+        format!("<upgrade xmlns='{}'>UPGR-SCRAM-SHA-256</upgrade>", ns::SASL_UPGRADE),
+        format!("{agent}<upgrade xmlns='{}'>UPGR-SCRAM-SHA-512</upgrade>", ns::SASL_UPGRADE),
+    ];
+    let (old, new) = (ns::SASL, ns::SASL2);
+    let mut said = vec![
+        format!("<starttls xmlns='{}'/>", ns::TLS),
+        format!("<response xmlns='{old}'>{}</response>", plain("a", true)),
+        format!("<response xmlns='{new}'>{}</response>", plain("a", true)),
+        format!("<response xmlns='{new}'>!</response>"),
+        format!("<abort xmlns='{old}'/>"),
+        format!("<abort xmlns='{new}'/>"),
+        format!("<next xmlns='{new}' task='UPGR-SCRAM-SHA-256'/>"),
+        format!("<next xmlns='{new}' task='UPGR-SCRAM-SHA-512'/>"),
+        format!("<task-data xmlns='{new}'/>"),
+        format!(
+            "<task-data xmlns='{new}'><hash xmlns='{}'>{}</hash></task-data>",
+            ns::SCRAM_UPGRADE,
+            base64(&[1; 32])
+        ),
+        format!("<success xmlns='{new}'/>"),
+        format!("<enable xmlns='{}'/>", ns::SM),
+        format!("<resume xmlns='{}' previd='p' h='0'/>", ns::SM),
+        format!("<iq type='set' id='b'><bind xmlns='{}'/></iq>", ns::BIND),
+        "<iq type='get' id='r'><query xmlns='jabber:iq:register'/></iq>".to_owned(),
+        "<message/>".to_owned(),
+    ];
+    for good in [true, false] {
+        said.push(format!("<auth xmlns='{old}' mechanism='PLAIN'>{}</auth>", plain("a", good)));
+        for inner in &inline {
+            let initial = format!("<initial-response>{}</initial-response>", plain("a", good));
+            let token = format!("<initial-response>{}</initial-response>", base64(b"a\0mac"));
+            for (mechanism, initial) in
+                [("PLAIN", &*initial), ("PLAIN", ""), ("HT-SHA-256-NONE", &token)]
+            {
+                said.push(format!(
+                    "<authenticate xmlns='{new}' mechanism='{mechanism}'>{initial}{inner}\
+                     </authenticate>"
+                ));
+            }
+        }
+    }
+    for (ns, name) in [(old, "auth"), (new, "authenticate")] {
+        for mechanism in ["SCRAM-SHA-1", "SCRAM-SHA-256-PLUS", "HT-SHA-256-NONE", "", "X"] {
+            said.push(format!("<{name} xmlns='{ns}' mechanism='{mechanism}'/>"));
+        }
+    }
+    said
+}
+
+/// The world around the machine, which it has to ask.
+struct World {
+    machine: C2s,
+    /// A token was looked at last, and not a password.
+    by_token: bool,
+    /// The gate let this one in, and nothing was said or done against it since.
+    admitted: bool,
+    ended: bool,
+    /// What the session says no to, bit by bit.
+    refuses: u8,
+    asked: u8,
+}
+
+impl World {
+    fn no(&mut self) -> bool {
+        self.asked = self.asked.wrapping_add(1);
+        self.refuses.rotate_right(self.asked.into()) & 1 == 1
+    }
+
+    /// Feeds it, and all answers that it asks for.
+    fn feed(&mut self, input: Input) {
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            let outputs = self.machine.feed(input, &mut OsRng);
+            let text = written(&outputs);
+            if text.contains("<success") {
+                assert!(self.admitted, "success without the gate: {text}");
+                let new = text.contains(ns::SASL2);
+                assert!(!new || self.machine.is_secured(), "SASL2 in the clear: {text}");
+            }
+            assert!(!self.ended || text.is_empty(), "words behind the last: {text}");
+            for output in outputs {
+                if let Some(answer) = self.perform(output) {
+                    assert!(next.is_none(), "two questions at once");
+                    next = Some(answer);
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, output: Output) -> Option<Input> {
+        let full = || FullJid::parse("a@x/r").unwrap();
+        let inside = match output {
+            Output::Hashes | Output::AddKeys(_) => {
+                assert!(!self.by_token, "a token makes itself a password");
+                true
+            }
+            Output::Bind(_)
+            | Output::Bind2(_)
+            | Output::Issue { .. }
+            | Output::Resume { .. }
+            | Output::Done(_)
+            | Output::Enter(_)
+            | Output::Authenticated { .. } => true,
+            Output::Admit { .. }
+            | Output::Keys { .. }
+            | Output::Token { .. }
+            | Output::Work(_)
+            | Output::Failed { .. } => {
+                assert!(!self.admitted, "a second login");
+                false
+            }
+            _ => false,
+        };
+        assert!(!inside || self.admitted, "something of an account without the gate");
+        match output {
+            Output::StartTls => Some(Input::Secured(bindings())),
+            Output::Token { .. } => {
+                self.by_token = true;
+                Some(match (self.no(), self.no()) {
+                    (true, true) => Input::Unknown,
+                    (true, false) => Input::Checked(Err(SaslFailure::CredentialsExpired)),
+                    (false, _) => Input::Checked(Ok(vec![1])),
+                })
+            }
+            Output::Hashes => Some(Input::Hashes(vec![HashName::Sha1])),
+            Output::AddKeys(_) if self.no() => {
+                Some(Input::KeysAdded(Err(SaslFailure::TemporaryAuthFailure)))
+            }
+            Output::AddKeys(_) => Some(Input::KeysAdded(Ok(()))),
+            Output::Issue { .. } if self.no() => Some(Input::Issued(None)),
+            Output::Issue { .. } => {
+                let (token, expiry) = ("t".to_owned(), "e".to_owned());
+                Some(Input::Issued(Some(Given { token, expiry })))
+            }
+            Output::Keys { .. } if self.no() => Some(Input::Unknown),
+            Output::Keys { hash, .. } => {
+                self.by_token = false;
+                let keys = crate::stream::sasl::keys::derive("right", hash, b"salt", 1);
+                Some(Input::Keys(keys.ok()))
+            }
+            Output::Work(work) => Some(Input::Worked(work.run())),
+            Output::Admit { .. } if self.no() => {
+                Some(Input::Admitted(Err(SaslFailure::AccountDisabled)))
+            }
+            Output::Admit { .. } => {
+                self.admitted = true;
+                Some(Input::Admitted(Ok(full().bare())))
+            }
+            Output::Authenticated { restart: true } => Some(Input::Open(header())),
+            Output::Bind(_) if self.no() => Some(Input::Bound(Err(StanzaError::conflict()))),
+            Output::Bind(_) => Some(Input::Bound(Ok(full()))),
+            Output::Bind2(_) if self.no() => {
+                let refused = match self.no() {
+                    true => StanzaError::not_authorized(),
+                    false => StanzaError::resource_constraint(),
+                };
+                Some(Input::Bound2(Err(refused)))
+            }
+            Output::Bind2(bind) => Some(Input::Bound2(Ok((full(), Vec::new(), bind.request)))),
+            Output::Resume { .. } if self.no() => {
+                self.ended = true;
+                None
+            }
+            Output::Resume { .. } => Some(Input::NotResumed(None)),
+            Output::Done(_) | Output::Enter(_) | Output::End => {
+                self.ended = true;
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn nobody_gets_past_the_gate(
+        turns in prop::collection::vec(0..said().len(), 1..24),
+        secured in prop::bool::weighted(0.8),
+        require_tls: bool,
+        refuses: u8,
+    ) {
+        let said = said();
+        let policy = Arc::new(policy_with(require_tls, true));
+        let machine = C2s::new(policy, secured.then(bindings));
+        let mut world =
+            World { machine, by_token: false, admitted: false, ended: false, refuses, asked: 0 };
+        world.feed(Input::Open(header()));
+        for turn in turns {
+            if world.ended {
+                break;
+            }
+            let tls = world.machine.is_secured();
+            world.feed(Input::Element(element(&said[turn])));
+            if world.machine.is_secured() != tls {
+                world.feed(Input::Open(header()));
+            }
+        }
+    }
+}
+
+/// What each of the features is made of, and that it is made once.
+#[test]
+fn the_offer_under_tls() {
+    let policy = policy(true);
+    let mut machine = C2s::new(policy.clone(), Some(bindings()));
+    let first = written(&machine.feed(Input::Open(header()), &mut OsRng));
+    let (_, features) = first.split_once("<stream:features>").unwrap();
+    let names = |rest: &str, end: &str| {
+        let list = rest.split_once(end).map_or("", |(list, _)| list);
+        let names = list.split("<mechanism>").skip(1).filter_map(|one| one.split_once("</"));
+        names.map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+    };
+    let (_, new) = features.split_once("<authentication xmlns='urn:xmpp:sasl:2'>").unwrap();
+    assert_eq!(names(features, "</mechanisms>"), names(new, "<inline>"));
+    assert!(new.contains(
+        "<inline><sm xmlns='urn:xmpp:sm:3'/><bind xmlns='urn:xmpp:bind:0'><inline>\
+         <feature var='urn:xmpp:sm:3'/><feature var='urn:f'/></inline></bind></inline></authentication>"
+    ));
+    assert!(new.contains("<config-version xmlns='urn:xmpp:iap:0' scheme='opaque' value='"));
+    assert!(!new.contains("fast") && !new.contains("upgrade"), "not offered");
+    let mut again = C2s::new(policy, Some(bindings()));
+    let again = written(&again.feed(Input::Open(header()), &mut OsRng));
+    assert!(again.ends_with(features));
+    let all = features::Inline { fast: true, upgrade: true, ..features::Inline::default() };
+    let offer = Offer::new(&Mechanism::ALL, bindings());
+    let with = features::over_tls(&offer, &all, "", &Limits::default()).features;
+    // XEP-0484 §3.1: no 0-RTT.
+    assert!(with.contains("<fast xmlns='urn:xmpp:fast:0'><mechanism>") && !with.contains("0rtt"));
+    for mechanism in HtMechanism::offered(&bindings()) {
+        assert!(with.contains(&format!("<mechanism>{}</mechanism>", mechanism.as_str())));
+    }
+    assert!(with.contains("<upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-SCRAM-SHA-256</upgrade>"));
+}
