@@ -18,12 +18,7 @@ use crate::xml::writer::Xml;
 /// The module.
 pub const MODULE: Module = Module {
     name: "devices",
-    specs: &[Spec::partial(
-        "XEP-0484",
-        "0.2.0",
-        "mechanisms and tokens alone, which no stream offers yet",
-        "features/devices.rs",
-    )],
+    specs: &[Spec::whole("XEP-0484", "0.2.0", "features/fast.rs")],
     commands: &[
         Command {
             node: LIST,

@@ -254,7 +254,7 @@ fn context(
         inline: Inline {
             bind: pipeline.inline_features(),
             fast: config.modules.devices.token_days > 0,
-            upgrade: false,
+            upgrade: true,
         },
         offers: Offers::default(),
     };

@@ -27,6 +27,7 @@ pub const CORE: &[Spec] = &[
     Spec::whole("XEP-0440", "1.0.0", "src/stream/sasl/tests.rs"),
     Spec::whole("XEP-0474", "0.5.0", "src/stream/sasl/tests.rs"),
     Spec::whole("XEP-0478", "0.2.0", "src/stream/features.rs"),
+    Spec::whole("XEP-0480", "0.2.0", "features/upgrade.rs"),
     Spec::whole("XEP-0509", "0.2.0", "features/sasl2.rs"),
 ];
 

@@ -14,6 +14,7 @@ mod run;
 pub mod saved;
 mod sleep;
 pub mod transport;
+mod upgrade;
 pub mod wire;
 
 use std::net::IpAddr;

@@ -198,6 +198,10 @@ impl Negotiation {
                 Output::Token { message, agent } => {
                     next = Next::Feed(self.token(&message, agent).await)
                 }
+                Output::Hashes => next = Next::Feed(Input::Hashes(self.hashes().await)),
+                Output::AddKeys(keys) => {
+                    next = Next::Feed(Input::KeysAdded(self.add_keys(*keys).await))
+                }
                 Output::Issue { wanted } => {
                     next = Next::Feed(Input::Issued(self.issue(wanted).await))
                 }

@@ -45,4 +45,5 @@ mod stream_management;
 mod surface;
 mod tls;
 mod transcripts;
+mod upgrade;
 mod xml;

@@ -1,6 +1,6 @@
 //! The Extensible SASL Profile (XEP-0388), and authentication ahead of the features (XEP-0509).
 
-use crate::harness::client::{Client, Outcome, SASL, Security, header_to};
+use crate::harness::client::{Client, Failure, Outcome, SASL, Security, header_to};
 use crate::harness::element::{CLIENT, Element, STREAM};
 use crate::harness::process::{Lab, PASSWORD, ends_with, run};
 use crate::harness::sasl2::{BIND2, PHONE, SASL2, agent, bind, first, plain};
@@ -378,7 +378,7 @@ async fn scram_takes_two_round_trips() -> Outcome<()> {
     let mut client = direct(&lab).await?;
     let name = "SCRAM-SHA-256-PLUS";
     let made = crate::harness::sasl::mechanism(name, "alice", PASSWORD, client.io.tls_exporter());
-    let mut mechanism = made.ok().expect("the mechanism");
+    let mut mechanism = made.map_err(Failure)?;
     let request = first(name, &mechanism.initial(), &bind("<tag>T</tag>"));
     client.send(&format!("{}{request}", header_to("localhost"))).await?;
     client.expect(|e| e.is(STREAM, "features")).await?;

@@ -7,11 +7,12 @@ mod auth;
 mod bind;
 mod request;
 mod sasl2;
+mod tasks;
 
 pub use request::{BindRequest, Fast, UserAgent};
 pub use sasl2::{Entry, Given, Success};
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -59,7 +60,8 @@ pub struct Policy {
 /// The features of streams under TLS. They differ by the channel bindings that there are alone, so
 /// each text is made once.
 #[derive(Default)]
-pub struct Offers([OnceLock<OverTls>; 4]);
+#[allow(clippy::disallowed_types)] // its owner is the server's context
+pub struct Offers([std::sync::OnceLock<OverTls>; 4]);
 
 /// What happened.
 pub enum Input {
@@ -77,6 +79,10 @@ pub enum Input {
     Worked(WorkDone),
     /// The answer to [`Output::Token`]: the additional data with success.
     Checked(Result<Vec<u8>, SaslFailure>),
+    /// The answer to [`Output::Hashes`].
+    Hashes(Vec<HashName>),
+    /// The answer to [`Output::AddKeys`].
+    KeysAdded(Result<(), SaslFailure>),
     /// The answer to [`Output::Issue`].
     Issued(Option<Given>),
     /// The answer to [`Output::Admit`].
@@ -119,6 +125,10 @@ pub enum Output {
         /// The device that the client says it is.
         agent: AgentId,
     },
+    /// What has the account keys for (XEP-0480)?
+    Hashes,
+    /// Add these to them.
+    AddKeys(Box<ScramKeys>),
     /// The client is to have a token (XEP-0484 §3.3), or may be due for another one (§3.5).
     Issue {
         /// For which mechanism, if it asked.
@@ -204,6 +214,8 @@ enum State {
     Resuming,
     /// What was asked for along with a login is being done.
     Inlining,
+    /// The client makes keys that its account lacks (XEP-0480).
+    Tasks(Box<tasks::Tasks>),
     Ended,
 }
 
@@ -252,6 +264,8 @@ impl C2s {
             Input::Unknown => self.attempt_failed(SaslFailure::TemporaryAuthFailure),
             Input::Worked(done) => self.exchange(|exchange| exchange.worked(done)),
             Input::Checked(outcome) => self.exchange(|exchange| exchange.checked(outcome)),
+            Input::Hashes(has) => self.hashes(&has, rng),
+            Input::KeysAdded(added) => self.keys_added(added, rng),
             Input::Issued(given) => self.issued(given),
             Input::Admitted(admitted) => self.admitted(admitted, rng),
             Input::Bound(bound) => self.bound(bound, rng),
@@ -361,6 +375,7 @@ impl C2s {
         match (element.ns(), element.name()) {
             _ if strays => self.close(Some(StreamError::NotAuthorized.into()), rng),
             (ns::TLS, "starttls") => self.start_tls(rng),
+            (ns::SASL2, _) if matches!(self.state, State::Tasks(_)) => self.task(&element, rng),
             (ns::SASL2, "authenticate") => self.authenticate(&element, rng),
             (ns::SASL2, "response") => self.response(&element, rng),
             (ns::SASL2, "abort") => self.abort(ns::SASL2, rng),

@@ -13,6 +13,7 @@ use crate::stanza::{Condition, StanzaError};
 use crate::stream::error::StreamError;
 use crate::stream::features;
 use crate::stream::sasl::ht::{Ht, HtMechanism};
+use crate::stream::sasl::upgrade::Task;
 use crate::stream::sasl::{Exchange, Offer, SaslFailure, Step};
 use crate::stream::sm::{self, BadCommand};
 use crate::xml::element::Element;
@@ -27,9 +28,11 @@ pub(super) struct Inline {
     /// What is said of the token that is used (XEP-0484 §3.4).
     pub(super) fast: Option<Fast>,
     issue: Option<Issue>,
+    /// Tasks that the client would do (XEP-0480 §2.2).
+    pub(super) upgrades: Vec<Task>,
     resume: Option<Result<(String, u32), BadCommand>>,
     bind: Option<BindRequest>,
-    success: Success,
+    pub(super) success: Success,
 }
 
 /// The client may get a token.
@@ -51,7 +54,7 @@ pub struct Given {
 #[derive(Clone, Default)]
 pub struct Success {
     /// Of the mechanism.
-    data: Option<Vec<u8>>,
+    pub(super) data: Option<Vec<u8>>,
     /// The answer to a `<resume/>` that failed.
     failed: Bytes,
     token: Option<Given>,
@@ -92,11 +95,17 @@ impl C2s {
         if request.version.is_some_and(|version| version != self.offered(&offer).version) {
             return self.mismatch();
         }
-        let Request { mechanism, initial, agent, resume, bind, fast, token, .. } = request;
+        let Request { mechanism, initial, agent, resume, bind, fast, token, mut upgrades, .. } =
+            request;
         let issue = self.issue(&offer, agent.as_deref(), fast, token);
+        let by_token = fast.is_some() || HtMechanism::parse(&mechanism).is_some();
+        if by_token || !self.policy.inline.upgrade {
+            upgrades.clear();
+        }
         let success = Success::default();
-        self.inline = Some(Box::new(Inline { agent, fast, issue, resume, bind, success }));
-        let begun = if fast.is_some() || HtMechanism::parse(&mechanism).is_some() {
+        let inline = Inline { agent, fast, issue, upgrades, resume, bind, success };
+        self.inline = Some(Box::new(inline));
+        let begun = if by_token {
             self.by_token(&offer, &mechanism, fast, initial.as_deref())
         } else {
             Ok(Exchange::start(
@@ -188,9 +197,12 @@ impl C2s {
     }
 
     /// The next of what was asked for; at the end `<success/>`.
-    fn proceed(&mut self) -> Outputs {
+    pub(super) fn proceed(&mut self) -> Outputs {
         let Some(inline) = &mut self.inline else { return Outputs::new() };
         self.state = State::Inlining;
+        if !inline.upgrades.is_empty() {
+            return Outputs::from_iter([Output::Hashes]);
+        }
         if let Some(Issue { wanted }) = inline.issue.take() {
             return Outputs::from_iter([Output::Issue { wanted }]);
         }

@@ -10,7 +10,11 @@ use crate::stream::sasl::ht::HtMechanism;
 use crate::xml::gate::{self, Rules};
 
 fn policy(require_tls: bool) -> Arc<Policy> {
-    Arc::new(Policy {
+    Arc::new(policy_with(require_tls, false))
+}
+
+fn policy_with(require_tls: bool, all: bool) -> Policy {
+    Policy {
         hosts: vec!["x".to_owned()],
         require_tls,
         mechanisms: Mechanism::ALL.to_vec(),
@@ -19,9 +23,9 @@ fn policy(require_tls: bool) -> Arc<Policy> {
         limits: Arc::new(Limits { auth_attempts_max: 4, ..Limits::default() }),
         authenticate_features: String::new(),
         bind_features: String::new(),
-        inline: features::Inline { bind: vec!["urn:f"], fast: false, upgrade: false },
+        inline: features::Inline { bind: vec!["urn:f"], fast: all, upgrade: all },
         offers: Offers::default(),
-    })
+    }
 }
 
 fn bindings() -> ChannelBindings {
@@ -58,15 +62,20 @@ fn said() -> Vec<String> {
     let plain = |user: &str, good: bool| {
         base64(format!("\0{user}\0{}", if good { "right" } else { "wrong" }).as_bytes())
     };
+    let agent = "<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'/>";
     let inline = [
         String::new(),
         format!("<bind xmlns='{}'><tag>t</tag></bind>", ns::BIND2),
         format!("<resume xmlns='{}' previd='p' h='0'/>", ns::SM),
         format!("<resume xmlns='{0}' h='0'/><bind xmlns='{1}'/>", ns::SM, ns::BIND2),
         format!("<resume xmlns='{0}' previd='p' h='0'/><bind xmlns='{1}'/>", ns::SM, ns::BIND2),
-        "<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'/>".to_owned(),
+        agent.to_owned(),
         "<user-agent id='no'/>".to_owned(),
         format!("<config-version xmlns='{}' value='old'/>", ns::IAP),
+        format!("{agent}<request-token xmlns='{}' mechanism='HT-SHA-256-NONE'/>", ns::FAST),
+        format!("{agent}<bind xmlns='{}'/><fast xmlns='{}' count='1'/>", ns::BIND2, ns::FAST),
+        format!("<upgrade xmlns='{}'>UPGR-SCRAM-SHA-256</upgrade>", ns::SASL_UPGRADE),
+        format!("{agent}<upgrade xmlns='{}'>UPGR-SCRAM-SHA-512</upgrade>", ns::SASL_UPGRADE),
     ];
     let (old, new) = (ns::SASL, ns::SASL2);
     let mut said = vec![
@@ -77,7 +86,13 @@ fn said() -> Vec<String> {
         format!("<abort xmlns='{old}'/>"),
         format!("<abort xmlns='{new}'/>"),
         format!("<next xmlns='{new}' task='UPGR-SCRAM-SHA-256'/>"),
+        format!("<next xmlns='{new}' task='UPGR-SCRAM-SHA-512'/>"),
         format!("<task-data xmlns='{new}'/>"),
+        format!(
+            "<task-data xmlns='{new}'><hash xmlns='{}'>{}</hash></task-data>",
+            ns::SCRAM_UPGRADE,
+            base64(&[1; 32])
+        ),
         format!("<success xmlns='{new}'/>"),
         format!("<enable xmlns='{}'/>", ns::SM),
         format!("<resume xmlns='{}' previd='p' h='0'/>", ns::SM),
@@ -89,9 +104,13 @@ fn said() -> Vec<String> {
         said.push(format!("<auth xmlns='{old}' mechanism='PLAIN'>{}</auth>", plain("a", good)));
         for inner in &inline {
             let initial = format!("<initial-response>{}</initial-response>", plain("a", good));
-            for initial in [&*initial, ""] {
+            let token = format!("<initial-response>{}</initial-response>", base64(b"a\0mac"));
+            for (mechanism, initial) in
+                [("PLAIN", &*initial), ("PLAIN", ""), ("HT-SHA-256-NONE", &token)]
+            {
                 said.push(format!(
-                    "<authenticate xmlns='{new}' mechanism='PLAIN'>{initial}{inner}</authenticate>"
+                    "<authenticate xmlns='{new}' mechanism='{mechanism}'>{initial}{inner}\
+                     </authenticate>"
                 ));
             }
         }
@@ -107,6 +126,8 @@ fn said() -> Vec<String> {
 /// The world around the machine, which it has to ask.
 struct World {
     machine: C2s,
+    /// A token was looked at last, and not a password.
+    by_token: bool,
     /// The gate let this one in, and nothing was said or done against it since.
     admitted: bool,
     ended: bool,
@@ -142,17 +163,24 @@ impl World {
         }
     }
 
+    #[allow(clippy::too_many_lines)] // a table
     fn perform(&mut self, output: Output) -> Option<Input> {
         let full = || FullJid::parse("a@x/r").unwrap();
         let inside = match output {
+            Output::Hashes | Output::AddKeys(_) => {
+                assert!(!self.by_token, "a token makes itself a password");
+                true
+            }
             Output::Bind(_)
             | Output::Bind2(_)
+            | Output::Issue { .. }
             | Output::Resume { .. }
             | Output::Done(_)
             | Output::Enter(_)
             | Output::Authenticated { .. } => true,
             Output::Admit { .. }
             | Output::Keys { .. }
+            | Output::Token { .. }
             | Output::Work(_)
             | Output::Failed { .. } => {
                 assert!(!self.admitted, "a second login");
@@ -163,8 +191,27 @@ impl World {
         assert!(!inside || self.admitted, "something of an account without the gate");
         match output {
             Output::StartTls => Some(Input::Secured(bindings())),
+            Output::Token { .. } => {
+                self.by_token = true;
+                Some(match (self.no(), self.no()) {
+                    (true, true) => Input::Unknown,
+                    (true, false) => Input::Checked(Err(SaslFailure::CredentialsExpired)),
+                    (false, _) => Input::Checked(Ok(vec![1])),
+                })
+            }
+            Output::Hashes => Some(Input::Hashes(vec![HashName::Sha1])),
+            Output::AddKeys(_) if self.no() => {
+                Some(Input::KeysAdded(Err(SaslFailure::TemporaryAuthFailure)))
+            }
+            Output::AddKeys(_) => Some(Input::KeysAdded(Ok(()))),
+            Output::Issue { .. } if self.no() => Some(Input::Issued(None)),
+            Output::Issue { .. } => {
+                let (token, expiry) = ("t".to_owned(), "e".to_owned());
+                Some(Input::Issued(Some(Given { token, expiry })))
+            }
             Output::Keys { .. } if self.no() => Some(Input::Unknown),
             Output::Keys { hash, .. } => {
+                self.by_token = false;
                 let keys = crate::stream::sasl::keys::derive("right", hash, b"salt", 1);
                 Some(Input::Keys(keys.ok()))
             }
@@ -210,8 +257,10 @@ proptest! {
         refuses: u8,
     ) {
         let said = said();
-        let machine = C2s::new(policy(require_tls), secured.then(bindings));
-        let mut world = World { machine, admitted: false, ended: false, refuses, asked: 0 };
+        let policy = Arc::new(policy_with(require_tls, true));
+        let machine = C2s::new(policy, secured.then(bindings));
+        let mut world =
+            World { machine, by_token: false, admitted: false, ended: false, refuses, asked: 0 };
         world.feed(Input::Open(header()));
         for turn in turns {
             if world.ended {

@@ -48,7 +48,8 @@ impl Hash {
         }
     }
 
-    fn salted(self, password: &str, salt: &[u8], rounds: u32) -> Vec<u8> {
+    /// SaltedPassword
+    pub fn salted(self, password: &str, salt: &[u8], rounds: u32) -> Vec<u8> {
         let mut out = vec![0; self.digest(b"").len()];
         let password = password.as_bytes();
         match self {

@@ -1,0 +1,37 @@
+//! XEP-0480: what an account has keys for, and the keys that its client made for it.
+
+use super::negotiate::Negotiation;
+use crate::base::credential::{HashName, ScramKeys};
+use crate::store::accounts;
+use crate::stream::sasl::SaslFailure;
+
+impl Negotiation {
+    /// The hashes that the account has keys for; all, where none can be added.
+    pub(super) async fn hashes(&mut self) -> Vec<HashName> {
+        let all = HashName::ALL.to_vec();
+        let Some((_, Some(account))) = self.account else { return all };
+        let hashes = self.context.router.store.read(move |tx| accounts::hashes(tx, account));
+        hashes.await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "an account's keys could not be read: it is not upgraded");
+            all
+        })
+    }
+
+    /// Keeps keys. Somebody else may have added such keys meanwhile: they are of the same password.
+    pub(super) async fn add_keys(&mut self, keys: ScramKeys) -> Result<(), SaslFailure> {
+        let asked = self.account.as_ref().and_then(|(_, account)| *account).zip(
+            // Never by token: what it makes would outlive it.
+            self.asked.as_ref().filter(|asked| asked.token.is_none()).map(|asked| asked.epoch()),
+        );
+        let (account, epoch) = asked.ok_or(SaslFailure::NotAuthorized)?;
+        let write =
+            move |tx: &mut dyn crate::store::Tx| accounts::add_keys(tx, account, epoch, &keys);
+        match self.context.router.store.write(write).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(%error, "an account could not be upgraded");
+                Err(SaslFailure::TemporaryAuthFailure)
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! XEP-0480: tasks between a login and its `<success/>` (XEP-0388 §2.6.3), in which the client gives what
+//! its account lacks for a better mechanism.
+
+use super::{C2s, Output, Outputs, State, sasl2, write};
+use crate::base::credential::HashName;
+use crate::base::hash::base64;
+use crate::base::id::Rng;
+use crate::stream::sasl::SaslFailure;
+use crate::stream::sasl::upgrade::{Task, Upgrade};
+use crate::xml::element::Element;
+use crate::xml::ns;
+use crate::xml::writer::Xml;
+
+/// Where the client stands.
+pub(super) struct Tasks {
+    /// Those behind this one, the next last.
+    left: Vec<Task>,
+    now: Upgrade,
+    /// The client has begun it.
+    begun: bool,
+}
+
+impl C2s {
+    /// What the account has is known.
+    pub(super) fn hashes(&mut self, has: &[HashName], rng: &mut dyn Rng) -> Outputs {
+        let asked = self.inline.as_mut().map(|inline| std::mem::take(&mut inline.upgrades));
+        let mut left = Task::due(&asked.unwrap_or_default(), has);
+        left.reverse();
+        self.next_task(left, rng)
+    }
+
+    /// Keys that came of a task are kept.
+    pub(super) fn keys_added(
+        &mut self,
+        added: Result<(), SaslFailure>,
+        rng: &mut dyn Rng,
+    ) -> Outputs {
+        match (std::mem::replace(&mut self.state, State::Inlining), added) {
+            (State::Tasks(tasks), Ok(())) => self.next_task(tasks.left, rng),
+            (State::Tasks(_), Err(failure)) => self.task_failed(failure, rng),
+            (state, _) => {
+                self.state = state;
+                Outputs::new()
+            }
+        }
+    }
+
+    /// XEP-0480 §2.2: one at a time.
+    fn next_task(&mut self, mut left: Vec<Task>, rng: &mut dyn Rng) -> Outputs {
+        let Some(task) = left.pop() else { return self.proceed() };
+        let mut xml = Xml::new();
+        xml.start("continue").attr("xmlns", ns::SASL2);
+        // What the mechanism had to say is said with the first answer after it.
+        let data = self.inline.as_mut().and_then(|inline| inline.success.data.take());
+        if let Some(data) = data {
+            xml.element("additional-data", None, &base64(&data));
+        }
+        xml.start("tasks").element("task", None, task.as_str()).end().end();
+        let now = Upgrade::start(task, self.policy.iterations, rng);
+        self.state = State::Tasks(Box::new(Tasks { left, now, begun: false }));
+        write(xml.finish())
+    }
+
+    /// `<next/>` and `<task-data/>`; everything else ends the stream.
+    pub(super) fn task(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
+        let State::Tasks(tasks) = &mut self.state else {
+            return self.task_failed(SaslFailure::MalformedRequest, rng);
+        };
+        match (element.name(), tasks.begun) {
+            ("next", false)
+                if element.attr("task").as_deref() == Some(tasks.now.task().as_str()) =>
+            {
+                tasks.begun = true;
+                let (salt, iterations) = tasks.now.salt();
+                let mut xml = Xml::new();
+                xml.start("task-data").attr("xmlns", ns::SASL2);
+                xml.start("salt").attr("xmlns", ns::SCRAM_UPGRADE);
+                xml.attr("iterations", &iterations.to_string()).text(&salt).end().end();
+                write(xml.finish())
+            }
+            ("task-data", true) => {
+                let doc = element.view();
+                let hash = doc.root().child_text(ns::SCRAM_UPGRADE, "hash").unwrap_or_default();
+                match tasks.now.finish(hash) {
+                    Ok(keys) => Outputs::from_iter([Output::AddKeys(Box::new(keys))]),
+                    Err(failure) => self.task_failed(failure, rng),
+                }
+            }
+            ("abort", _) => self.task_failed(SaslFailure::Aborted, rng),
+            _ => self.task_failed(SaslFailure::MalformedRequest, rng),
+        }
+    }
+
+    /// XEP-0388 §2.6.3. The client proved who it is on this stream: it is not asked again here.
+    fn task_failed(&mut self, failure: SaslFailure, rng: &mut dyn Rng) -> Outputs {
+        let mut outputs = write(sasl2::failure(failure));
+        outputs.extend(self.close(None, rng));
+        outputs
+    }
+}
