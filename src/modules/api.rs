@@ -1,6 +1,10 @@
 //! What a module is: plain data that the server reads at start. `docs/modules.md` shows by example
 //! how to add one.
 
+mod command;
+
+pub use command::{Answers, Command, Note, RunCommand, Said};
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
@@ -281,82 +285,6 @@ pub struct IqRoute {
     pub handler: IqHandler,
 }
 
-/// A command of XEP-0050, offered by hosted domains and by accounts to themselves.
-#[derive(Debug, Clone, Copy)]
-pub struct Command {
-    /// Its id among all.
-    pub node: &'static str,
-    /// For people.
-    pub name: &'static str,
-    /// Who may run it; for others it is not there.
-    pub allowed: fn(&Cx) -> bool,
-    /// Runs it with what was filled in so far: a function of the stages, so that a client may go back.
-    pub run: RunCommand,
-}
-
-/// What was filled in at one stage of a command.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Answers(pub Vec<(String, Vec<String>)>);
-
-impl Answers {
-    /// The values of a field; none if it is not there.
-    pub fn get(&self, var: &str) -> &[String] {
-        self.0.iter().find(|(name, _)| name == var).map_or(&[], |(_, values)| values)
-    }
-
-    /// What it takes to remember them.
-    pub fn bytes(&self) -> usize {
-        let of = |(var, values): &(String, Vec<String>)| {
-            var.len() + values.iter().map(|value| value.len() + 24).sum::<usize>() + 48
-        };
-        self.0.iter().map(of).sum()
-    }
-}
-
-/// What came of a stage.
-#[derive(Debug)]
-pub enum Said {
-    /// Another stage.
-    Ask {
-        /// `<x type='form'/>`
-        form: Vec<u8>,
-        /// There is none after it.
-        last: bool,
-    },
-    /// The command is done.
-    Done {
-        /// `<x type='result'/>`, or nothing.
-        form: Vec<u8>,
-        /// What is to be said of it.
-        note: Option<Note>,
-        /// What changes for the asking session.
-        effect: Option<Effect>,
-    },
-}
-
-impl Said {
-    /// Done, with nothing but a note.
-    pub const fn done(note: Note) -> Self {
-        Self::Done { form: Vec::new(), note: Some(note), effect: None }
-    }
-}
-
-/// XEP-0050 §4.3
-#[derive(Debug)]
-pub struct Note {
-    /// `info`, `warn` or `error`
-    pub ty: &'static str,
-    /// For people.
-    pub text: std::borrow::Cow<'static, str>,
-}
-
-impl Note {
-    /// Nothing is wrong.
-    pub fn info(text: impl Into<std::borrow::Cow<'static, str>>) -> Self {
-        Self { ty: "info", text: text.into() }
-    }
-}
-
 /// A feature that is switched on by an element of a bind request (XEP-0386 §3.2).
 #[derive(Debug, Clone, Copy)]
 pub struct Inline {
@@ -375,8 +303,6 @@ pub type OnBound = fn(Cx) -> Answer<Vec<u8>>;
 pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Answers one request.
 pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
-/// Runs one stage of a command.
-pub type RunCommand = fn(Cx, Vec<Answers>) -> Answer<Result<Said, StanzaError>>;
 /// Handles a stanza to a local account; what it answers goes out after it has committed.
 pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
 /// Looks at, and may stop, a stanza that a session sends.

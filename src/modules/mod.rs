@@ -52,8 +52,8 @@ macro_rules! modules {
 modules! {
     caps,
     carbons,
-    csi: csi::State,
     commands,
+    csi: csi::State,
     devices,
     disco,
     last,
