@@ -461,6 +461,7 @@ async fn a_copy_that_is_acknowledged_confirms_the_message() -> Outcome<()> {
             }
             // On a managed stream that confirms nothing.
             phone.close().await?;
+            assert_eq!(desk.messages().await?, [""; 0], "it has a copy");
             desk.close().await?;
             let mut tablet = lab.login_as("bob", "tablet").await?;
             tablet.ignores_presence = true;
