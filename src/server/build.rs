@@ -273,7 +273,7 @@ fn context(
         ),
         pipeline,
         config: module_config,
-        policy: Arc::new(policy),
+        policy: Arc::new(policy.prepared()),
         conflict: match config.session.conflict {
             ConflictKey::Replace => Conflict::Replace,
             ConflictKey::Refuse => Conflict::Refuse,

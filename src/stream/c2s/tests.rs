@@ -295,9 +295,17 @@ fn the_offer_under_tls() {
     ));
     assert!(new.contains("<config-version xmlns='urn:xmpp:iap:0' scheme='opaque' value='"));
     assert!(!new.contains("fast") && !new.contains("upgrade"), "not offered");
-    let mut again = C2s::new(policy, Some(bindings()));
-    let again = written(&again.feed(Input::Open(header()), &mut OsRng));
-    assert!(again.ends_with(features));
+    // The same where it was made ahead, for each channel.
+    let prepared = Arc::into_inner(self::policy(true)).unwrap().prepared();
+    for (exporter, end_point) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let data = |there: i32| (there == 1).then(|| vec![1]);
+        let (tls_exporter, tls_server_end_point) = (data(exporter), data(end_point));
+        let bindings = ChannelBindings { tls_exporter, tls_server_end_point };
+        let offer = Offer::new(&Mechanism::ALL, bindings);
+        let (ahead, now) = (prepared.offered(&offer), policy.offered(&offer));
+        assert!(matches!((&ahead, &now), (Cow::Borrowed(_), Cow::Owned(_))));
+        assert_eq!((&ahead.features, &ahead.version), (&now.features, &now.version));
+    }
     let all = features::Inline { fast: true, upgrade: true, ..features::Inline::default() };
     let offer = Offer::new(&Mechanism::ALL, bindings());
     let with = features::over_tls(&offer, &all, "", &Limits::default()).features;
