@@ -269,7 +269,7 @@ fn context(
         router: Arc::new(Router::new(hosts, store, limits).without_archives(unarchived)),
         pipeline,
         config: module_config,
-        policy: Arc::new(policy),
+        policy: Arc::new(policy.prepared()),
         conflict: match config.session.conflict {
             ConflictKey::Replace => Conflict::Replace,
             ConflictKey::Refuse => Conflict::Refuse,

@@ -145,7 +145,7 @@ impl Negotiation {
 impl Session {
     /// XEP-0386 §3.2: switches on what was asked for, and says `<success/>`.
     pub(super) fn enter(&mut self, entry: &Entry) {
-        let mut inner = entry.told.clone();
+        let mut inner = Vec::new();
         let doc = entry.request.view();
         let bind = doc.root().child(ns::BIND2, "bind");
         for wanted in bind.into_iter().flat_map(Node::children) {
@@ -157,6 +157,7 @@ impl Session {
                 }
             }
         }
+        inner.extend_from_slice(&entry.told);
         let mut bound = Xml::new();
         bound.start("bound").attr("xmlns", ns::BIND2).raw(&inner).end();
         self.wire.queue(entry.success.with(&entry.full, &bound.finish()).into());

@@ -134,6 +134,7 @@ impl Negotiation {
                 Ok(Some(Event::Open(header))) => return Some(Input::Open(header)),
                 Ok(Some(Event::Element(element))) => return Some(Input::Element(element)),
                 Ok(Some(Event::Close)) => return Some(Input::Close),
+                // COMPAT(go-sendxmpp): line feeds behind each element, though XEP-0388 §2.4 wants none.
                 Ok(Some(Event::Whitespace)) => continue,
                 Ok(None) => {}
                 Err(error) => return Some(Input::Fail(error.into())),

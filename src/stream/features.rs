@@ -31,7 +31,7 @@ pub struct Inline {
 }
 
 /// What a stream is offered under TLS: all its features, and what stands for their very text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct OverTls {
     /// `<stream:features/>`
     pub features: String,

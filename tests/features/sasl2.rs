@@ -378,7 +378,7 @@ async fn scram_takes_two_round_trips() -> Outcome<()> {
     let mut client = direct(&lab).await?;
     let name = "SCRAM-SHA-256-PLUS";
     let made = crate::harness::sasl::mechanism(name, "alice", PASSWORD, client.io.tls_exporter());
-    let mut mechanism = made.ok().expect("the mechanism");
+    let Ok(mut mechanism) = made else { return client.fail("no mechanism") };
     let request = first(name, &mechanism.initial(), &bind("<tag>T</tag>"));
     client.send(&format!("{}{request}", header_to("localhost"))).await?;
     client.expect(|e| e.is(STREAM, "features")).await?;

@@ -12,7 +12,8 @@ mod tasks;
 pub use request::{BindRequest, Fast, UserAgent};
 pub use sasl2::{Entry, Given, Success};
 
-use std::sync::{Arc, OnceLock};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -23,6 +24,7 @@ use super::open::{self, Opened};
 use super::sasl::ht::{Ht, HtMechanism};
 use super::sasl::{
     ChannelBindings, Exchange, Identity, Mechanism, Offer, SaslFailure, Work, WorkDone,
+    channel_binding_types,
 };
 use crate::base::credential::{AgentId, HashName, ScramKeys};
 use crate::base::id::{self, Rng};
@@ -53,14 +55,43 @@ pub struct Policy {
     pub bind_features: String,
     /// What can be had along with a login (XEP-0388).
     pub inline: features::Inline,
-    /// Filled as streams ask.
+    /// See [`Policy::prepared`].
     pub offers: Offers,
 }
 
-/// The features of streams under TLS. They differ by the channel bindings that there are alone, so
-/// each text is made once.
+/// The features of streams under TLS, by the channel bindings that there are; none: not made yet.
 #[derive(Default)]
-pub struct Offers([OnceLock<OverTls>; 4]);
+pub struct Offers(Vec<(Vec<&'static str>, OverTls)>);
+
+impl Policy {
+    /// With the features of streams under TLS made ahead: they differ by the channel bindings alone.
+    pub fn prepared(mut self) -> Self {
+        let some = || Some(Vec::new());
+        let bindings = [(None, None), (some(), None), (None, some()), (some(), some())];
+        let made = bindings.map(|(tls_exporter, tls_server_end_point)| {
+            let bindings = ChannelBindings { tls_exporter, tls_server_end_point };
+            let offer = Offer::new(&self.mechanisms, bindings);
+            (channel_binding_types(&offer.bindings).collect(), self.over_tls(&offer))
+        });
+        self.offers = Offers(made.into());
+        self
+    }
+
+    fn over_tls(&self, offer: &Offer) -> OverTls {
+        features::over_tls(offer, &self.inline, &self.authenticate_features, &self.limits)
+    }
+
+    /// The features of a stream under TLS.
+    fn offered(&self, offer: &Offer) -> Cow<'_, OverTls> {
+        let Offers(made) = &self.offers;
+        let fits =
+            |types: &[&str]| channel_binding_types(&offer.bindings).eq(types.iter().copied());
+        match made.iter().find(|(types, _)| fits(types)) {
+            Some((_, made)) => Cow::Borrowed(made),
+            None => Cow::Owned(self.over_tls(offer)),
+        }
+    }
+}
 
 /// What happened.
 pub enum Input {
@@ -337,7 +368,7 @@ impl C2s {
         let text = match (offer.mechanisms.is_empty(), self.secured) {
             (true, true) => features::wrap(""),
             (true, false) => features::secure(self.policy.require_tls, ""),
-            (false, true) => self.offered(&offer).features.clone(),
+            (false, true) => self.policy.offered(&offer).features.clone(),
             (false, false) => {
                 let Policy { authenticate_features, limits, require_tls, .. } = &*self.policy;
                 let parts = features::authenticate(&offer, authenticate_features, limits);
@@ -346,20 +377,6 @@ impl C2s {
         };
         self.state = State::Offered(offer);
         text
-    }
-
-    /// The features under TLS.
-    fn offered(&self, offer: &Offer) -> &OverTls {
-        let ChannelBindings { tls_exporter, tls_server_end_point } = &offer.bindings;
-        let [none, exporter, end_point, both] = &self.policy.offers.0;
-        let made = match (tls_exporter, tls_server_end_point) {
-            (None, None) => none,
-            (Some(_), None) => exporter,
-            (None, Some(_)) => end_point,
-            (Some(_), Some(_)) => both,
-        };
-        let Policy { inline, authenticate_features, limits, .. } = &*self.policy;
-        made.get_or_init(|| features::over_tls(offer, inline, authenticate_features, limits))
     }
 
     /// RFC 4616 §5 and RFC 6120 §13.8.3: a password in the clear is neither asked for nor taken,

@@ -92,7 +92,7 @@ impl C2s {
             Ok(request) => request,
             Err(failure) => return self.sasl_failure(failure),
         };
-        if request.version.is_some_and(|version| version != self.offered(&offer).version) {
+        if request.version.is_some_and(|version| version != self.policy.offered(&offer).version) {
             return self.mismatch();
         }
         let Request { mechanism, initial, agent, resume, bind, fast, token, mut upgrades, .. } =

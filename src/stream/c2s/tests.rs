@@ -163,6 +163,31 @@ impl World {
         }
     }
 
+    /// What logins by token and tasks ask for.
+    fn of_tokens(&mut self, output: &Output) -> Option<Input> {
+        match output {
+            Output::Token { .. } => {
+                self.by_token = true;
+                Some(match (self.no(), self.no()) {
+                    (true, true) => Input::Unknown,
+                    (true, false) => Input::Checked(Err(SaslFailure::CredentialsExpired)),
+                    (false, _) => Input::Checked(Ok(vec![1])),
+                })
+            }
+            Output::Hashes => Some(Input::Hashes(vec![HashName::Sha1])),
+            Output::AddKeys(_) if self.no() => {
+                Some(Input::KeysAdded(Err(SaslFailure::TemporaryAuthFailure)))
+            }
+            Output::AddKeys(_) => Some(Input::KeysAdded(Ok(()))),
+            Output::Issue { .. } if self.no() => Some(Input::Issued(None)),
+            Output::Issue { .. } => {
+                let (token, expiry) = ("t".to_owned(), "e".to_owned());
+                Some(Input::Issued(Some(Given { token, expiry })))
+            }
+            _ => None,
+        }
+    }
+
     fn perform(&mut self, output: Output) -> Option<Input> {
         let full = || FullJid::parse("a@x/r").unwrap();
         let inside = match output {
@@ -188,26 +213,11 @@ impl World {
             _ => false,
         };
         assert!(!inside || self.admitted, "something of an account without the gate");
+        if let Some(answer) = self.of_tokens(&output) {
+            return Some(answer);
+        }
         match output {
             Output::StartTls => Some(Input::Secured(bindings())),
-            Output::Token { .. } => {
-                self.by_token = true;
-                Some(match (self.no(), self.no()) {
-                    (true, true) => Input::Unknown,
-                    (true, false) => Input::Checked(Err(SaslFailure::CredentialsExpired)),
-                    (false, _) => Input::Checked(Ok(vec![1])),
-                })
-            }
-            Output::Hashes => Some(Input::Hashes(vec![HashName::Sha1])),
-            Output::AddKeys(_) if self.no() => {
-                Some(Input::KeysAdded(Err(SaslFailure::TemporaryAuthFailure)))
-            }
-            Output::AddKeys(_) => Some(Input::KeysAdded(Ok(()))),
-            Output::Issue { .. } if self.no() => Some(Input::Issued(None)),
-            Output::Issue { .. } => {
-                let (token, expiry) = ("t".to_owned(), "e".to_owned());
-                Some(Input::Issued(Some(Given { token, expiry })))
-            }
             Output::Keys { .. } if self.no() => Some(Input::Unknown),
             Output::Keys { hash, .. } => {
                 self.by_token = false;
@@ -294,9 +304,17 @@ fn the_offer_under_tls() {
     ));
     assert!(new.contains("<config-version xmlns='urn:xmpp:iap:0' scheme='opaque' value='"));
     assert!(!new.contains("fast") && !new.contains("upgrade"), "not offered");
-    let mut again = C2s::new(policy, Some(bindings()));
-    let again = written(&again.feed(Input::Open(header()), &mut OsRng));
-    assert!(again.ends_with(features));
+    // The same where it was made ahead, for each channel.
+    let prepared = Arc::into_inner(self::policy(true)).unwrap().prepared();
+    for (exporter, end_point) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let data = |there: i32| (there == 1).then(|| vec![1]);
+        let (tls_exporter, tls_server_end_point) = (data(exporter), data(end_point));
+        let bindings = ChannelBindings { tls_exporter, tls_server_end_point };
+        let offer = Offer::new(&Mechanism::ALL, bindings);
+        let (ahead, now) = (prepared.offered(&offer), policy.offered(&offer));
+        assert!(matches!((&ahead, &now), (Cow::Borrowed(_), Cow::Owned(_))));
+        assert_eq!((&ahead.features, &ahead.version), (&now.features, &now.version));
+    }
     let all = features::Inline { fast: true, upgrade: true, ..features::Inline::default() };
     let offer = Offer::new(&Mechanism::ALL, bindings());
     let with = features::over_tls(&offer, &all, "", &Limits::default()).features;

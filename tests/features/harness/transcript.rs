@@ -20,6 +20,7 @@
 //! ```
 //!
 //! Beyond scansion:
+//! - `X opens`: a stream under TLS, its features read, and nothing more; `${X's PLAIN}` is what logs in;
 //! - `X logs in`: connects, asks for the roster, becomes available, skips what that brings;
 //! - `X receives in any order:` with several stanzas;
 //! - `X ignores presence`: from here on no presence is shown to `X`, in this and later streams;
@@ -36,6 +37,7 @@
 use super::client::{Client, Failure, Security, Target};
 use super::element::{Element, escape};
 use super::matching::{Captures, fits};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A parsed script.
@@ -67,6 +69,7 @@ pub struct Action {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verb {
+    Opens,
     Connects,
     LogsIn,
     Disconnects,
@@ -137,6 +140,7 @@ impl Script {
             return self.push(line, who, Verb::Follows(whom.to_owned()));
         }
         for (ending, verb) in [
+            (" opens", Verb::Opens),
             (" connects", Verb::Connects),
             (" logs in", Verb::LogsIn),
             (" skips all", Verb::SkipsAll),
@@ -269,6 +273,11 @@ struct Stage<'a> {
 impl Stage<'_> {
     async fn act(&mut self, action: &Action) -> Result<(), Failure> {
         match &action.verb {
+            Verb::Opens => {
+                let client = Client::connect(self.target, self.security).await?;
+                self.clients.insert(action.who.clone(), client);
+                Ok(())
+            }
             Verb::Connects => self.connect(&action.who).await,
             Verb::LogsIn => {
                 self.connect(&action.who).await?;
@@ -412,6 +421,11 @@ impl Stage<'_> {
             let jid = self.jids.get(who).cloned();
             return jid.ok_or_else(|| Failure(format!("{who} has not been connected")));
         }
+        if let Some(who) = name.strip_suffix("'s PLAIN") {
+            let role = self.role(who)?;
+            let local = role.account.split('@').next().unwrap_or_default();
+            return Ok(BASE64.encode(format!("\0{local}\0{}", role.password)));
+        }
         if let Some(who) = name.strip_suffix("'s JID") {
             return Ok(self.role(who)?.account.clone());
         }
@@ -436,6 +450,7 @@ impl Stage<'_> {
 impl Verb {
     fn name(&self) -> &'static str {
         match self {
+            Verb::Opens => "opens",
             Verb::Connects => "connects",
             Verb::LogsIn => "logs in",
             Verb::SkipsAll => "skips all",
