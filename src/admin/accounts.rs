@@ -116,12 +116,14 @@ pub async fn find(store: &Store, jid: &BareJid) -> Result<Account, AdminError> {
 /// The devices of an account, those seen last first.
 pub async fn devices(store: &Store, jid: &BareJid) -> Result<Vec<Device>, AdminError> {
     let id = find(store, jid).await?.id;
+    devices::noted(store).await?;
     Ok(store.read(move |tx| devices::list(tx, id)).await?)
 }
 
 /// Forgets the device of this name; which it was.
 pub async fn revoke(store: &Store, jid: &BareJid, name: &str) -> Result<AgentId, AdminError> {
     let wanted = name.to_ascii_lowercase();
+    devices::noted(store).await?;
     let revoked = change(store, jid, move |tx, account| {
         let all = devices::list(tx, account.id)?;
         let Some(found) = all.into_iter().find(|device| device.agent.name() == wanted) else {
@@ -135,6 +137,7 @@ pub async fn revoke(store: &Store, jid: &BareJid, name: &str) -> Result<AgentId,
 
 /// Forgets all devices; how many there were.
 pub async fn revoke_all(store: &Store, jid: &BareJid) -> Result<usize, AdminError> {
+    devices::noted(store).await?;
     change(store, jid, |tx, account| devices::revoke_all(tx, account.id)).await
 }
 

@@ -168,6 +168,7 @@ async fn log_out(cx: Cx, found: Vec<AgentId>) -> Result<Said, StanzaError> {
 
 async fn known(cx: &Cx) -> Result<Vec<Device>, StanzaError> {
     let account = cx.account()?;
+    devices::noted(&cx.store).await?;
     Ok(cx.store.read(move |tx| devices::list(tx, account)).await?)
 }
 

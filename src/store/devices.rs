@@ -164,6 +164,11 @@ pub fn list(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<Device>, StoreErr
     query_all(tx, LIST, &[account.into()], device)
 }
 
+/// Waits for what logins noted behind ([`Note`]): who looks at the list sees those before it.
+pub async fn noted(store: &super::Store) -> Result<(), StoreError> {
+    store.write(|_| Ok(())).await
+}
+
 /// Forgets a device with its tokens; false if there was none. Who calls it ends its sessions.
 pub fn revoke(tx: &mut dyn Tx, account: AccountId, agent: &AgentId) -> Result<bool, StoreError> {
     tx.access_changed();

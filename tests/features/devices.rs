@@ -1,8 +1,10 @@
-//! Devices as the operator sees them: `stonechat user devices`, `stonechat user revoke`.
+//! Devices as the operator sees them (`stonechat user devices`, `stonechat user revoke`), and as their
+//! owner does.
 
-use super::commands::with_devices;
+use super::commands::{command, result, with_devices};
 use crate::harness::client::Outcome;
 use crate::harness::process::{Lab, Said, ends_with, run_in};
+use crate::harness::sasl2::{LAPTOP, PHONE, agent, bind};
 use std::path::Path;
 use stonechat::base::credential::AgentId;
 
@@ -56,5 +58,40 @@ async fn an_operator_lists_and_revokes_devices() -> Outcome<()> {
     assert_eq!(lines(stonechat(at, &["devices", "romeo@localhost"])).len(), 0);
     juliet.fence().await?;
     lab.login("romeo").await?;
+    Ok(())
+}
+
+/// XEP-0050: the own device's stream ends behind the answer, those of other devices at once.
+#[tokio::test]
+async fn a_user_logs_devices_out() -> Outcome<()> {
+    let lab = Lab::new(&["romeo"], &[]);
+    let inner = [agent(PHONE), bind("")].concat();
+    let mut phone = lab.connect().await?;
+    phone.sasl2("SCRAM-SHA-1", "romeo", &inner).await?;
+    let mut laptop = lab.connect().await?;
+    laptop.sasl2("SCRAM-SHA-1", "romeo", &inner.replace(PHONE, LAPTOP)).await?;
+    let mut old = lab.login("romeo").await?;
+    let answer = command(&mut laptop, "", "node='list-devices'", "").await?;
+    let list = result(&answer)?.to_string();
+    assert!(list.matches("<item>").count() == 2 && list.contains("1 (this one)"), "{list}");
+    for (id, sessions) in [(PHONE, 1), (LAPTOP, 2)] {
+        let answer = command(&mut laptop, "localhost", "node='revoke-devices'", "").await?;
+        let session = result(&answer)?.attr("sessionid").unwrap().to_owned();
+        let value = format!("<value>{}</value>", AgentId::of(id).name());
+        let form = format!(
+            "<x xmlns='jabber:x:data' type='submit'><field var='devices'>{value}</field></x>"
+        );
+        let attrs = format!("node='revoke-devices' sessionid='{session}' action='complete'");
+        let done = command(&mut laptop, "localhost", &attrs, &form).await?;
+        assert_eq!(result(&done)?.attr("status"), Some("completed"));
+        match sessions {
+            1 => ends_with(&mut phone, "not-authorized").await?,
+            _ => ends_with(&mut laptop, "not-authorized").await?,
+        }
+    }
+    // One that told no device is none of them.
+    old.fence().await?;
+    let answer = command(&mut old, "", "node='list-devices'", "").await?;
+    assert!(result(&answer)?.find("item").is_none(), "{answer}");
     Ok(())
 }

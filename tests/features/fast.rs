@@ -404,3 +404,23 @@ fn stop(mut lab: Lab) {
     lab.process.signal("TERM");
     assert!(lab.process.exit().success());
 }
+
+/// A backup may hold what was revoked since: none of its tokens works.
+#[tokio::test]
+async fn a_restored_backup_knows_no_token() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let args = ["--set", "sasl.delay_first_ms=0"];
+    let lab = Lab::serve(at, &args, &["romeo"]);
+    let (_, kept) = enrol(&lab, "romeo", PHONE, BOUND).await?;
+    stop(lab);
+    for verb in ["backup", "restore"] {
+        let said = run_in(at, &["--data-dir", "data", verb, "copy.db"], "");
+        assert!(said.ok, "{verb}: {}", said.err);
+    }
+    let lab = Lab::serve(at, &args, &[]);
+    kept.fails(&lab, "not-authorized").await?;
+    let (_, kept) = enrol(&lab, "romeo", PHONE, BOUND).await?;
+    kept.works(&lab).await?;
+    Ok(())
+}
