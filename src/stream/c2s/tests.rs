@@ -116,7 +116,9 @@ fn said() -> Vec<String> {
         }
     }
     for (ns, name) in [(old, "auth"), (new, "authenticate")] {
-        for mechanism in ["SCRAM-SHA-1", "SCRAM-SHA-256-PLUS", "HT-SHA-256-NONE", "", "X"] {
+        for mechanism in
+            ["ANONYMOUS", "SCRAM-SHA-1", "SCRAM-SHA-256-PLUS", "HT-SHA-256-NONE", "", "X"]
+        {
             said.push(format!("<{name} xmlns='{ns}' mechanism='{mechanism}'/>"));
         }
     }
