@@ -49,6 +49,9 @@ class Device {
         await authenticate({ username: device.name, password: PASSWORD, token: given }, mechanism, device.agent);
       },
     });
+    // It listens for an answer only once its write is done, and misses one that is there before.
+    const write = this.xmpp.write.bind(this.xmpp);
+    this.xmpp.write = async (text) => void write(text).catch(() => {});
     // Its PBKDF2 is JavaScript: a second of a busy machine, of the two that it gives itself.
     this.xmpp.timeout = PATIENCE;
     if (this.xmpp.fast) {
