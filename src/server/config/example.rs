@@ -16,6 +16,8 @@ pub fn explain(path: &str) -> Option<String> {
 /// One key of the example file.
 struct Entry {
     section: String,
+    /// What is said before the section's head.
+    about: String,
     key: String,
     default: String,
     meaning: String,
@@ -34,18 +36,20 @@ impl Entry {
 /// Lines `# text` explain, `#key = value` is a key at its default, `[section]` opens a section.
 fn entries() -> Vec<Entry> {
     let mut found = Vec::new();
-    let mut section = String::new();
+    let (mut section, mut about) = (String::new(), String::new());
     let mut text: Vec<&str> = Vec::new();
     for line in EXAMPLE.lines() {
         let bare = line.strip_prefix('#').unwrap_or(line);
         if let Some(name) = bare.strip_prefix('[') {
             section = name.trim_matches(['[', ']']).to_owned();
+            about = text.join(" ");
             text.clear();
         } else if let Some(words) = bare.strip_prefix(' ') {
             text.push(words);
         } else if let Some((key, default)) = bare.split_once(" = ") {
             found.push(Entry {
                 section: section.clone(),
+                about: about.clone(),
                 key: key.to_owned(),
                 default: default.to_owned(),
                 meaning: text.join(" "),
@@ -69,7 +73,11 @@ pub fn markdown() -> String {
                 "host" => "`[[host]]`".to_owned(),
                 name => format!("`[{name}]`"),
             };
-            let _ = write!(page, "\n## {title}\n\n| key | default | meaning |\n|---|---|---|\n");
+            let _ = write!(page, "\n## {title}\n\n");
+            if !entry.about.is_empty() {
+                let _ = write!(page, "{}\n\n", entry.about);
+            }
+            page.push_str("| key | default | meaning |\n|---|---|---|\n");
             section = Some(entry.section.clone());
         }
         let meaning = entry.meaning.replace('|', "\\|");
