@@ -406,9 +406,14 @@ impl Registry {
             Some(old) => Some(old.session),
             None if user.resources.len() < max => None,
             None => {
-                let asleep = user.resources.iter().filter(|old| old.asleep);
-                match asleep.map(|old| old.session).min() {
-                    Some(oldest) => Some(oldest),
+                let own = |old: &Resource| {
+                    policy == Conflict::Replace
+                        && old.agent.is_some()
+                        && old.agent == resource.agent
+                };
+                let gives_way = user.resources.iter().filter(|old| old.asleep || own(old));
+                match gives_way.min_by_key(|old| (!own(old), old.session)) {
+                    Some(old) => Some(old.session),
                     None => return Bound::TooMany,
                 }
             }
@@ -426,12 +431,14 @@ impl Registry {
         Bound::Done(old.map(|resource| Replaced { resource }))
     }
 
-    /// Takes all sessions of this client out, to be ended by the caller.
-    pub fn unbind_agent(&self, bare: &str, agent: AgentId) -> Vec<Replaced> {
+    /// Takes all sessions of this client but one out, to be ended by the caller.
+    pub fn unbind_agent(&self, bare: &str, agent: AgentId, but: u64) -> Vec<Replaced> {
         let mut shard = self.shard(bare);
         let Some(user) = shard.users.get_mut(bare) else { return Vec::new() };
-        let of_agent = |resource: &mut Resource| resource.agent == Some(agent);
+        let of_agent =
+            |resource: &mut Resource| resource.agent == Some(agent) && resource.session != but;
         let earlier: Vec<_> = user.resources.extract_if(.., of_agent).collect();
+        user.count_readers();
         for resource in &earlier {
             user.owed.abandon(resource.session);
         }

@@ -77,7 +77,7 @@ const fn is_direction(c: char) -> bool {
 }
 
 /// Notes that the device logged in. An account has `most` at most: those seen longest ago go, with their
-/// tokens.
+/// tokens; last of all those that did log in by token, for whoever has the password makes up devices.
 pub fn put_seen(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -214,7 +214,8 @@ super::sql! {
         RETURNING id";
     LEAVE_OUT = "DELETE FROM device WHERE account = $1 AND id <> $2 AND id NOT IN
         (SELECT id FROM device WHERE account = $1 AND id <> $2
-            ORDER BY last_seen DESC, id DESC LIMIT $3)";
+            ORDER BY EXISTS (SELECT 1 FROM token WHERE device = device.id AND slot = 0) DESC,
+                last_seen DESC, id DESC LIMIT $3)";
     TOUCH = "UPDATE device SET last_seen = $3
         WHERE account = $1 AND agent = $2 AND last_seen < $4";
     FIND = "SELECT id, agent, software, name, first_seen, last_seen,
