@@ -600,6 +600,30 @@ mod tests {
     }
 
     #[test]
+    fn a_client_makes_room_for_itself_and_its_copies_end_with_it() {
+        let registry = Registry::new();
+        let bind = |session: u64, agent: &str, carbons, max| {
+            let jid = FullJid::parse(&format!("a@x/{session}")).unwrap();
+            let mut resource = Resource::new(jid, session, Arc::new(Outbox::new(9)));
+            resource.agent = Some(AgentId::of(agent));
+            resource.carbons = carbons;
+            registry.bind(resource, true, Conflict::Replace, max)
+        };
+        assert!(matches!(bind(1, "phone", true, 9), Bound::Done(None)));
+        assert!(matches!(bind(2, "laptop", false, 9), Bound::Done(None)));
+        assert!(registry.with("a@x", |user| user.copies.is_some()).unwrap());
+        let Bound::Done(Some(old)) = bind(3, "phone", false, 2) else { panic!("no room") };
+        assert_eq!(old.resource.session, 1);
+        assert!(matches!(bind(4, "tablet", false, 2), Bound::TooMany));
+        assert!(matches!(bind(5, "phone", true, 9), Bound::Done(None)));
+        assert!(matches!(bind(6, "phone", false, 9), Bound::Done(None)));
+        let gone = registry.unbind_agent("a@x", AgentId::of("phone"), 6);
+        let gone: Vec<_> = gone.iter().map(|old| old.resource.session).collect();
+        assert_eq!(gone, [3, 5]);
+        assert!(registry.with("a@x", |user| user.copies.is_none()).unwrap(), "nobody reads along");
+    }
+
+    #[test]
     fn a_loader_that_fails_takes_nothing_from_one_that_did_not() {
         let registry = Registry::new();
         let bare = BareJid::parse("a@x").unwrap();

@@ -233,6 +233,7 @@ super::sql! {
 #[cfg(test)]
 mod tests {
     use super::super::testing;
+    use super::super::tokens::{self, Wanted};
     use super::*;
 
     fn seen(id: &str, software: &str, name: &str, at: i64) -> Seen {
@@ -274,6 +275,29 @@ mod tests {
             put_seen(tx, me, &seen("e", "e", "", -1), 1).unwrap();
             assert_eq!(list(tx, me).unwrap()[0].software, "e");
             assert_eq!((list(tx, me).unwrap().len(), list(tx, other).unwrap().len()), (1, 1));
+        });
+    }
+
+    #[test]
+    fn those_that_came_by_token_go_last() {
+        testing::account_tx(|tx, me| {
+            for (at, name) in [(1, "used"), (2, "given"), (3, "c")] {
+                put_seen(tx, me, &seen(name, name, "", at), 3).unwrap();
+            }
+            for name in ["used", "given"] {
+                let device = find(tx, me, &AgentId::of(name)).unwrap().unwrap().id;
+                let (at, expires) = (1, 9);
+                let wanted = Wanted { mechanism: "HT", epoch: 1, nonce: [1; 32], at, expires };
+                tokens::issue(tx, device, &wanted).unwrap();
+            }
+            let known = tokens::lookup(tx, "romeo", "montague.example", &AgentId::of("used"));
+            let token = known.unwrap().unwrap().tokens.remove(0);
+            assert_eq!(tokens::used(tx, &token, None), Ok(true));
+            for at in 4..9 {
+                put_seen(tx, me, &seen(&at.to_string(), &at.to_string(), "", at), 3).unwrap();
+            }
+            let left: Vec<_> = list(tx, me).unwrap().into_iter().map(|d| d.software).collect();
+            assert_eq!(left, ["8", "7", "used"]);
         });
     }
 
