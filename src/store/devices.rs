@@ -56,12 +56,14 @@ pub struct Seen {
     name: String,
     /// Now, in microseconds since 1970.
     pub at: i64,
+    /// The account's devices that have a session at this moment.
+    pub online: Vec<AgentId>,
 }
 
 impl Seen {
     /// The texts are a stranger's: they are cut, and what would confuse a list is taken out.
     pub fn new(agent: AgentId, software: &str, name: &str, at: i64) -> Self {
-        Self { agent, software: label(software), name: label(name), at }
+        Self { agent, software: label(software), name: label(name), at, online: Vec::new() }
     }
 }
 
@@ -77,7 +79,8 @@ const fn is_direction(c: char) -> bool {
 }
 
 /// Notes that the device logged in. An account has `most` at most: those seen longest ago go, with their
-/// tokens; last of all those that did log in by token, for whoever has the password makes up devices.
+/// tokens; last of all those that did log in by token, for whoever has the password makes up devices, and before
+/// them those that are online.
 pub fn put_seen(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -93,6 +96,9 @@ pub fn put_seen(
         seen.at.into(),
     ];
     let id = query_one(tx, PUT_SEEN, &params, |row| row.int(0))?;
+    for online in &seen.online {
+        tx.execute(TOUCH, &[account.into(), online.bytes().as_slice().into(), seen.at.into()])?;
+    }
     let rest = [account.into(), id.into(), most.saturating_sub(1).into()];
     tx.execute(LEAVE_OUT, &rest)?;
     Ok(DeviceId(id))
@@ -128,7 +134,10 @@ pub fn touch(
     at: i64,
 ) -> Result<(), StoreError> {
     let params = [account.into(), agent.bytes().as_slice().into(), at.into()];
-    tx.execute(TOUCH, &[&params[..], &[at.saturating_sub(SEEN_AGAIN_MICROS).into()]].concat())?;
+    tx.execute(
+        TOUCH_HOURLY,
+        &[&params[..], &[at.saturating_sub(SEEN_AGAIN_MICROS).into()]].concat(),
+    )?;
     Ok(())
 }
 
@@ -217,6 +226,8 @@ super::sql! {
             ORDER BY EXISTS (SELECT 1 FROM token WHERE device = device.id AND slot = 0) DESC,
                 last_seen DESC, id DESC LIMIT $3)";
     TOUCH = "UPDATE device SET last_seen = $3
+        WHERE account = $1 AND agent = $2 AND last_seen < $3";
+    TOUCH_HOURLY = "UPDATE device SET last_seen = $3
         WHERE account = $1 AND agent = $2 AND last_seen < $4";
     FIND = "SELECT id, agent, software, name, first_seen, last_seen,
             (SELECT MAX(expires) FROM token WHERE token.device = device.id)
@@ -298,6 +309,13 @@ mod tests {
             }
             let left: Vec<_> = list(tx, me).unwrap().into_iter().map(|d| d.software).collect();
             assert_eq!(left, ["8", "7", "used"]);
+            for at in 9..14 {
+                let mut seen = seen(&at.to_string(), &at.to_string(), "", at);
+                seen.online = vec![AgentId::of("8"), AgentId::of("nobody")];
+                put_seen(tx, me, &seen, 3).unwrap();
+            }
+            let left: Vec<_> = list(tx, me).unwrap().into_iter().map(|d| d.software).collect();
+            assert_eq!(left, ["13", "8", "used"]);
         });
     }
 
