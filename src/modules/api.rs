@@ -410,6 +410,8 @@ pub struct Who {
     pub peer: IpAddr,
     /// The stream is encrypted.
     pub secure: bool,
+    /// A token opened it, and not the password (XEP-0484).
+    pub by_token: bool,
 }
 
 /// A successful answer to a request.

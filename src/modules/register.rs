@@ -198,6 +198,7 @@ fn at_home(cx: &Cx, iq: &Iq) -> Result<AccountId, StanzaError> {
 /// §3.2 or §3.3
 async fn change(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let account = at_home(&cx, &iq)?;
+    knows_password(&cx)?;
     let form = Form::read(&iq);
     match (form.remove, form.children) {
         (true, 1) => remove(&cx, account).await,
@@ -264,6 +265,14 @@ fn safe(cx: &Cx) -> Result<(), StanzaError> {
         return Ok(());
     }
     Err(StanzaError::not_authorized().text("passwords are taken over TLS only"))
+}
+
+/// §3.2, §3.3: `not-authorized` to who came by token: a stolen one must not take the account over.
+fn knows_password(cx: &Cx) -> Result<(), StanzaError> {
+    if !cx.who.by_token {
+        return Ok(());
+    }
+    Err(StanzaError::not_authorized().text("log in with the password for this"))
 }
 
 /// The keys for a password that was prepared before. Two at a time at most: a hundred strangers
@@ -480,6 +489,11 @@ mod tests {
         let mut plain = cx.clone();
         plain.who.secure = false;
         assert_eq!(ask(&plain, "set", "", &form("romeo", "pencil")).await, "not-authorized");
+        let mut by_token = cx.clone();
+        by_token.who.by_token = true;
+        for query in [&form("romeo", "pencil"), REMOVE] {
+            assert_eq!(ask(&by_token, "set", "", query).await, "not-authorized");
+        }
         assert_eq!(epoch(&server, "romeo").await, None);
 
         assert_eq!(ask(&cx, "set", "montague.example", &form("Romeo", "pencil")).await, "");

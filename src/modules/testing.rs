@@ -38,6 +38,7 @@ impl Server {
             outbox: None,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure: true,
+            by_token: false,
         };
         let cx = Cx {
             who,

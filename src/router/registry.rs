@@ -406,9 +406,14 @@ impl Registry {
             Some(old) => Some(old.session),
             None if user.resources.len() < max => None,
             None => {
-                let asleep = user.resources.iter().filter(|old| old.asleep);
-                match asleep.map(|old| old.session).min() {
-                    Some(oldest) => Some(oldest),
+                let own = |old: &Resource| {
+                    policy == Conflict::Replace
+                        && old.agent.is_some()
+                        && old.agent == resource.agent
+                };
+                let gives_way = user.resources.iter().filter(|old| old.asleep || own(old));
+                match gives_way.min_by_key(|old| (!own(old), old.session)) {
+                    Some(old) => Some(old.session),
                     None => return Bound::TooMany,
                 }
             }
@@ -426,12 +431,14 @@ impl Registry {
         Bound::Done(old.map(|resource| Replaced { resource }))
     }
 
-    /// Takes all sessions of this client out, to be ended by the caller.
-    pub fn unbind_agent(&self, bare: &str, agent: AgentId) -> Vec<Replaced> {
+    /// Takes all sessions of this client but one out, to be ended by the caller.
+    pub fn unbind_agent(&self, bare: &str, agent: AgentId, but: u64) -> Vec<Replaced> {
         let mut shard = self.shard(bare);
         let Some(user) = shard.users.get_mut(bare) else { return Vec::new() };
-        let of_agent = |resource: &mut Resource| resource.agent == Some(agent);
+        let of_agent =
+            |resource: &mut Resource| resource.agent == Some(agent) && resource.session != but;
         let earlier: Vec<_> = user.resources.extract_if(.., of_agent).collect();
+        user.count_readers();
         for resource in &earlier {
             user.owed.abandon(resource.session);
         }
@@ -590,6 +597,30 @@ mod tests {
         assert_eq!(bind(4, "two", true, Conflict::Refuse), "bound");
         assert_eq!(bind(5, "three", false, Conflict::Refuse), "instead of 4", "no more room");
         assert_eq!(bind(6, "four", false, Conflict::Refuse), "TooMany");
+    }
+
+    #[test]
+    fn a_client_makes_room_for_itself_and_its_copies_end_with_it() {
+        let registry = Registry::new();
+        let bind = |session: u64, agent: &str, carbons, max| {
+            let jid = FullJid::parse(&format!("a@x/{session}")).unwrap();
+            let mut resource = Resource::new(jid, session, Arc::new(Outbox::new(9)));
+            resource.agent = Some(AgentId::of(agent));
+            resource.carbons = carbons;
+            registry.bind(resource, true, Conflict::Replace, max)
+        };
+        assert!(matches!(bind(1, "phone", true, 9), Bound::Done(None)));
+        assert!(matches!(bind(2, "laptop", false, 9), Bound::Done(None)));
+        assert!(registry.with("a@x", |user| user.copies.is_some()).unwrap());
+        let Bound::Done(Some(old)) = bind(3, "phone", false, 2) else { panic!("no room") };
+        assert_eq!(old.resource.session, 1);
+        assert!(matches!(bind(4, "tablet", false, 2), Bound::TooMany));
+        assert!(matches!(bind(5, "phone", true, 9), Bound::Done(None)));
+        assert!(matches!(bind(6, "phone", false, 9), Bound::Done(None)));
+        let gone = registry.unbind_agent("a@x", AgentId::of("phone"), 6);
+        let gone: Vec<_> = gone.iter().map(|old| old.resource.session).collect();
+        assert_eq!(gone, [3, 5]);
+        assert!(registry.with("a@x", |user| user.copies.is_none()).unwrap(), "nobody reads along");
     }
 
     #[test]

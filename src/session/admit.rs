@@ -159,7 +159,7 @@ impl Negotiation {
         if !same {
             return Err(SaslFailure::NotAuthorized);
         }
-        self.arrive(id, fast).await?;
+        self.arrive(&bare, id, fast).await?;
         self.remember(&bare);
         self.throttle().succeeded(&Key::Account(bare.as_str().into()));
         self.account = Some((bare.clone(), Some(id)));

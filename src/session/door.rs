@@ -12,10 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::wire::Wire;
+use crate::base::credential::AgentId;
 use crate::base::limits::Limits;
 use crate::jid::BareJid;
-use crate::router::outbox::Outbox;
+use crate::router::outbox::{End, Outbox};
 use crate::stream::c2s::Success;
+use crate::stream::error::StreamFailure;
 use crate::stream::sm::TooHigh;
 
 /// The doors of one server, by the hash of their SM-ID.
@@ -49,6 +51,10 @@ pub struct Connection {
     pub secure: bool,
     /// The stream's `xml:lang`.
     pub lang: Option<String>,
+    /// Which installation of a client it is (XEP-0388 §2.3).
+    pub agent: Option<AgentId>,
+    /// A token opened it (XEP-0484).
+    pub by_token: bool,
     /// Dropped when the connection ends (it counts streams per address).
     pub guard: Guard,
 }
@@ -139,6 +145,11 @@ impl Door {
         }
         self.outbox.nudge();
         Ok(())
+    }
+
+    /// Whoever came in has to go, and the session with it.
+    pub fn expel(&self, why: StreamFailure) {
+        self.outbox.end(End::Failure(why));
     }
 
     /// Who knocked, for the session.

@@ -9,6 +9,7 @@ use crate::base::credential::AgentId;
 use crate::base::hash::hmac_sha256;
 use crate::base::id::{self, OsRng};
 use crate::jid::{BareJid, FullJid};
+use crate::router::owed::Claim;
 use crate::router::registry::{Bound, Conflict, Resource};
 use crate::stanza::{Condition, StanzaError};
 use crate::store::mailbox::Place;
@@ -34,9 +35,9 @@ impl Negotiation {
     ) -> Result<(FullJid, Vec<u8>, Element), StanzaError> {
         let Some((bare, _)) = self.account.clone() else { return Err(StanzaError::not_allowed()) };
         let name = self.resource_of(&bare, bind.tag.as_deref());
-        self.end_earlier(&bare).await?;
         // Our name for this very client: whoever has it still makes room.
         let full = self.take_place(name, Conflict::Replace).await?;
+        self.end_earlier(&bare);
         self.forget_archived(&bare);
         let told = match &self.bound {
             Some(binding) => self.context.pipeline.bound(&binding.cx).await,
@@ -59,20 +60,20 @@ impl Negotiation {
     }
 
     /// XEP-0386 §3.2: the client has left its earlier sessions behind, asleep or not.
-    async fn end_earlier(&mut self, bare: &BareJid) -> Result<(), StanzaError> {
-        let (Some(agent), Some((_, Some(account)))) = (self.agent, &self.account) else {
-            return Ok(());
+    fn end_earlier(&self, bare: &BareJid) {
+        let (Some(agent), Some((_, Some(account))), Some(binding)) =
+            (self.agent, &self.account, &self.bound)
+        else {
+            return;
         };
-        let router = &self.context.router;
-        router.load(bare).await?;
-        for earlier in router.registry.unbind_agent(bare.as_str(), agent) {
+        let (router, this) = (&self.context.router, binding.cx.who.session);
+        for earlier in router.registry.unbind_agent(bare.as_str(), agent, this) {
             let cx = self.cx(earlier.resource.jid.clone(), Some(*account));
             self.context.pipeline.gone(&cx, &earlier.resource);
             let why = StreamError::Conflict.text("replaced by a new session of this client");
             router.superseded(&earlier, why);
         }
         router.ended(bare.as_str());
-        Ok(())
     }
 
     /// XEP-0386 §3.2: what waited is not sent to a client that reads the archive. What no archive has
@@ -82,9 +83,12 @@ impl Negotiation {
         let router = &self.context.router;
         let session = binding.cx.who.session;
         let archived = router.registry.with(bare.as_str(), |user| {
+            let is_archived = |claim: &Claim| claim.place == Place::Archive;
             let (archived, others): (Vec<_>, Vec<_>) =
-                user.claim(session).into_iter().partition(|claim| claim.place == Place::Archive);
-            for claim in others {
+                user.claim_waiting(session).into_iter().partition(is_archived);
+            // What other devices sleep with stays owed to them; held here too, it is not sent here.
+            let slept = user.claim(session).into_iter().filter(|claim| !is_archived(claim));
+            for claim in others.into_iter().chain(slept) {
                 user.owed.release(claim.seq, session);
             }
             archived.iter().map(|claim| claim.seq).collect::<Vec<_>>()
@@ -173,6 +177,8 @@ impl Session {
             Ok(Command::Enable { resume, max }) if self.managed.is_none() => {
                 self.enable(resume, max).into()
             }
+            // A second one. COMPAT(xmpp.js): a <failed/> behind the <enabled/> makes it drop the session.
+            Ok(Command::Enable { .. }) => Vec::new(),
             Ok(_) => sm::failed(Condition::UnexpectedRequest, None).into(),
             Err(_) => sm::failed(Condition::BadRequest, None).into(),
         }

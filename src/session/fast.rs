@@ -8,6 +8,8 @@ use super::negotiate::Negotiation;
 use crate::base::credential::AgentId;
 use crate::base::id::{OsRng, Rng};
 use crate::base::time::{from_micros, micros, stamp};
+use crate::jid::BareJid;
+use crate::router::registry::User;
 use crate::store::StoreError;
 use crate::store::accounts::AccountId;
 use crate::store::devices::{self, Note, Seen};
@@ -62,12 +64,14 @@ impl Negotiation {
     /// The account is open to the client: its device is noted, and the token that it used is used.
     pub(super) async fn arrive(
         &mut self,
+        bare: &BareJid,
         account: AccountId,
         fast: Option<Fast>,
     ) -> Result<(), SaslFailure> {
         let store = &self.context.router.store;
         if let Some(seen) = &self.seen {
-            let (seen, most) = (Seen::clone(seen), self.most_devices());
+            let (mut seen, most) = (Seen::clone(seen), self.most_devices());
+            seen.online = self.online(bare);
             // What is new is written with whatever is written next. Before a token is given it is
             // written at once, so the note finds nothing new.
             store.write_behind(Box::new(Note { account, seen, most }));
@@ -97,8 +101,9 @@ impl Negotiation {
 
     /// XEP-0484 §3.3, §3.5: a token for who asked for one, or whose own is due for rotation.
     pub(super) async fn issue(&mut self, wanted: Option<HtMechanism>) -> Option<Given> {
-        let (_, account) = self.account.clone()?;
-        let (account, seen) = (account?, Seen::clone(self.seen.as_deref()?));
+        let (bare, account) = self.account.clone()?;
+        let (account, mut seen) = (account?, Seen::clone(self.seen.as_deref()?));
+        seen.online = self.online(&bare);
         let config = &self.context.config.devices;
         let (asked, at) = (self.asked.as_ref()?, micros(now()));
         let mechanism = match (wanted, &asked.token) {
@@ -132,6 +137,12 @@ impl Negotiation {
                 None
             }
         }
+    }
+
+    /// The devices of the account that have a session.
+    fn online(&self, bare: &BareJid) -> Vec<AgentId> {
+        let agents = |user: &mut User| user.resources.iter().filter_map(|one| one.agent).collect();
+        self.context.router.registry.with(bare.as_str(), agents).unwrap_or_default()
     }
 
     fn most_devices(&self) -> usize {

@@ -200,7 +200,8 @@ impl Negotiation {
                 }
                 Output::Hashes => next = Next::Feed(Input::Hashes(self.hashes().await)),
                 Output::AddKeys(keys) => {
-                    next = Next::Feed(Input::KeysAdded(self.add_keys(*keys).await))
+                    self.add_keys(*keys).await;
+                    next = Next::Feed(Input::KeysAdded);
                 }
                 Output::Issue { wanted } => {
                     next = Next::Feed(Input::Issued(self.issue(wanted).await))
@@ -271,13 +272,21 @@ impl Negotiation {
                 peer: self.peer,
                 secure: self.machine.is_secured(),
                 lang: self.machine.lang().map(str::to_owned),
+                agent: self.agent,
+                by_token: self.is_by_token(),
                 guard: std::mem::replace(&mut self.guard, Box::new(())),
             };
             let refused =
                 match door.knock(Box::new(Knock { connection, previd, h, success, answer })) {
                     Err(knock) => Refused { connection: knock.connection, lie: None },
                     Ok(()) => match answered.await {
-                        Ok(Ok(())) => return Next::Resumed,
+                        Ok(Ok(())) => {
+                            // Looked up when the device is among the account's sessions, as for a bind.
+                            if self.still_welcome().await.is_err() {
+                                door.expel(StreamError::NotAuthorized.into());
+                            }
+                            return Next::Resumed;
+                        }
                         Ok(Err(refused)) => refused,
                         // The session fell over a bug of ours, with the connection.
                         Err(_) => return Next::Resumed,
@@ -336,6 +345,7 @@ impl Negotiation {
                 outbox: Some(Arc::new(Outbox::new(router.limits.outbox_bytes_max))),
                 peer: self.peer,
                 secure: self.machine.is_secured(),
+                by_token: self.is_by_token(),
             },
             now: SystemTime::now(),
             config: self.context.config.clone(),
@@ -343,6 +353,10 @@ impl Negotiation {
             router: router.clone(),
             about: self.context.pipeline.clone(),
         }
+    }
+
+    fn is_by_token(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| asked.token.is_some())
     }
 
     fn into_session(self, full: FullJid, entry: Option<Box<Entry>>) -> Option<Session> {

@@ -246,7 +246,8 @@ fn context_of(
     let peer = std::net::Ipv4Addr::UNSPECIFIED.into();
     let (account, outbox) = (Some(account), Some(outbox));
     Cx {
-        who: Who { jid, account, session, outbox, peer, secure: true },
+        // Who resumes it says who that is.
+        who: Who { jid, account, session, outbox, peer, secure: true, by_token: false },
         now: wall(),
         config: context.config.clone(),
         store: context.router.store.clone(),

@@ -14,6 +14,7 @@ use super::negotiate::GOODBYE;
 use super::pace::Pace;
 use super::run::{Ending, Session, now};
 use super::wire::Wire;
+use crate::base::credential::AgentId;
 use crate::router::outbox::End;
 use crate::router::registry::User;
 use crate::stream::error::{StreamError, StreamFailure};
@@ -161,7 +162,7 @@ impl Session {
     /// The connection is this session's from now on.
     pub(super) fn resume(&mut self, knock: Knock) {
         let Knock { connection, previd, success, answer, .. } = knock;
-        let Connection { wire, peer, secure, lang, guard } = connection;
+        let Connection { wire, peer, secure, lang, agent, by_token, guard } = connection;
         let Some(managed) = &mut self.managed else { return };
         let slept = managed.asleep.take().is_some();
         self.forget_connection();
@@ -175,6 +176,8 @@ impl Session {
         let now = now();
         self.binding.cx.who.peer = peer;
         self.binding.cx.who.secure = secure;
+        self.binding.cx.who.by_token = by_token;
+        self.goes_on_at(agent);
         self.lang = lang.map(Into::into);
         self.pace = Pace::new(&self.binding.context().router.limits, now);
         (self.heard, self.ping, self.paused_until, self.slow) = (now, None, None, None);
@@ -198,6 +201,16 @@ impl Session {
             // What other sleepers hold, this one was not meant to see, or has seen.
             self.begin_drain(User::claim_waiting);
         }
+    }
+
+    /// Who revokes the device that the client is at now finds the session by it.
+    fn goes_on_at(&self, agent: Option<AgentId>) {
+        let (Some(agent), who) = (agent, &self.binding.cx.who) else { return };
+        self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
+            if let Some(resource) = user.session_mut(who.session) {
+                resource.agent = Some(agent);
+            }
+        });
     }
 
     /// What was written before the stream counted is in neither count: whether it arrived nobody knows,

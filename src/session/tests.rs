@@ -131,6 +131,7 @@ async fn session(context: &Arc<Context>, resource: &str) -> DuplexStream {
         outbox: Some(outbox.clone()),
         peer: Ipv4Addr::LOCALHOST.into(),
         secure: true,
+        by_token: false,
     };
     let place = Resource::new(jid, who.session, outbox);
     assert!(matches!(router.registry.bind(place, false, Conflict::Replace, 9), Bound::Done(None)));

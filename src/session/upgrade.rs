@@ -3,7 +3,6 @@
 use super::negotiate::Negotiation;
 use crate::base::credential::{HashName, ScramKeys};
 use crate::store::accounts;
-use crate::stream::sasl::SaslFailure;
 
 impl Negotiation {
     /// The hashes that the account has keys for; all, where none can be added.
@@ -17,21 +16,18 @@ impl Negotiation {
         })
     }
 
-    /// Keeps keys. Somebody else may have added such keys meanwhile: they are of the same password.
-    pub(super) async fn add_keys(&mut self, keys: ScramKeys) -> Result<(), SaslFailure> {
+    /// Keeps keys. Somebody else may have added such keys meanwhile: they are of the same password. The
+    /// login is as good without.
+    pub(super) async fn add_keys(&mut self, keys: ScramKeys) {
         let asked = self.account.as_ref().and_then(|(_, account)| *account).zip(
             // Never by token: what it makes would outlive it.
             self.asked.as_ref().filter(|asked| asked.token.is_none()).map(|asked| asked.epoch()),
         );
-        let (account, epoch) = asked.ok_or(SaslFailure::NotAuthorized)?;
+        let Some((account, epoch)) = asked else { return };
         let write =
             move |tx: &mut dyn crate::store::Tx| accounts::add_keys(tx, account, epoch, &keys);
-        match self.context.router.store.write(write).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                tracing::error!(%error, "an account could not be upgraded");
-                Err(SaslFailure::TemporaryAuthFailure)
-            }
+        if let Err(error) = self.context.router.store.write(write).await {
+            tracing::error!(%error, "an account could not be upgraded");
         }
     }
 }

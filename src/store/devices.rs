@@ -56,12 +56,14 @@ pub struct Seen {
     name: String,
     /// Now, in microseconds since 1970.
     pub at: i64,
+    /// The account's devices that have a session at this moment.
+    pub online: Vec<AgentId>,
 }
 
 impl Seen {
     /// The texts are a stranger's: they are cut, and what would confuse a list is taken out.
     pub fn new(agent: AgentId, software: &str, name: &str, at: i64) -> Self {
-        Self { agent, software: label(software), name: label(name), at }
+        Self { agent, software: label(software), name: label(name), at, online: Vec::new() }
     }
 }
 
@@ -77,7 +79,8 @@ const fn is_direction(c: char) -> bool {
 }
 
 /// Notes that the device logged in. An account has `most` at most: those seen longest ago go, with their
-/// tokens.
+/// tokens; last of all those that did log in by token, for whoever has the password makes up devices, and before
+/// them those that are online.
 pub fn put_seen(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -93,6 +96,9 @@ pub fn put_seen(
         seen.at.into(),
     ];
     let id = query_one(tx, PUT_SEEN, &params, |row| row.int(0))?;
+    for online in &seen.online {
+        tx.execute(TOUCH, &[account.into(), online.bytes().as_slice().into(), seen.at.into()])?;
+    }
     let rest = [account.into(), id.into(), most.saturating_sub(1).into()];
     tx.execute(LEAVE_OUT, &rest)?;
     Ok(DeviceId(id))
@@ -128,7 +134,10 @@ pub fn touch(
     at: i64,
 ) -> Result<(), StoreError> {
     let params = [account.into(), agent.bytes().as_slice().into(), at.into()];
-    tx.execute(TOUCH, &[&params[..], &[at.saturating_sub(SEEN_AGAIN_MICROS).into()]].concat())?;
+    tx.execute(
+        TOUCH_HOURLY,
+        &[&params[..], &[at.saturating_sub(SEEN_AGAIN_MICROS).into()]].concat(),
+    )?;
     Ok(())
 }
 
@@ -214,8 +223,11 @@ super::sql! {
         RETURNING id";
     LEAVE_OUT = "DELETE FROM device WHERE account = $1 AND id <> $2 AND id NOT IN
         (SELECT id FROM device WHERE account = $1 AND id <> $2
-            ORDER BY last_seen DESC, id DESC LIMIT $3)";
+            ORDER BY EXISTS (SELECT 1 FROM token WHERE device = device.id AND slot = 0) DESC,
+                last_seen DESC, id DESC LIMIT $3)";
     TOUCH = "UPDATE device SET last_seen = $3
+        WHERE account = $1 AND agent = $2 AND last_seen < $3";
+    TOUCH_HOURLY = "UPDATE device SET last_seen = $3
         WHERE account = $1 AND agent = $2 AND last_seen < $4";
     FIND = "SELECT id, agent, software, name, first_seen, last_seen,
             (SELECT MAX(expires) FROM token WHERE token.device = device.id)
@@ -232,6 +244,7 @@ super::sql! {
 #[cfg(test)]
 mod tests {
     use super::super::testing;
+    use super::super::tokens::{self, Wanted};
     use super::*;
 
     fn seen(id: &str, software: &str, name: &str, at: i64) -> Seen {
@@ -273,6 +286,36 @@ mod tests {
             put_seen(tx, me, &seen("e", "e", "", -1), 1).unwrap();
             assert_eq!(list(tx, me).unwrap()[0].software, "e");
             assert_eq!((list(tx, me).unwrap().len(), list(tx, other).unwrap().len()), (1, 1));
+        });
+    }
+
+    #[test]
+    fn those_that_came_by_token_go_last() {
+        testing::account_tx(|tx, me| {
+            for (at, name) in [(1, "used"), (2, "given"), (3, "c")] {
+                put_seen(tx, me, &seen(name, name, "", at), 3).unwrap();
+            }
+            for name in ["used", "given"] {
+                let device = find(tx, me, &AgentId::of(name)).unwrap().unwrap().id;
+                let (at, expires) = (1, 9);
+                let wanted = Wanted { mechanism: "HT", epoch: 1, nonce: [1; 32], at, expires };
+                tokens::issue(tx, device, &wanted).unwrap();
+            }
+            let known = tokens::lookup(tx, "romeo", "montague.example", &AgentId::of("used"));
+            let token = known.unwrap().unwrap().tokens.remove(0);
+            assert_eq!(tokens::used(tx, &token, None), Ok(true));
+            for at in 4..9 {
+                put_seen(tx, me, &seen(&at.to_string(), &at.to_string(), "", at), 3).unwrap();
+            }
+            let left: Vec<_> = list(tx, me).unwrap().into_iter().map(|d| d.software).collect();
+            assert_eq!(left, ["8", "7", "used"]);
+            for at in 9..14 {
+                let mut seen = seen(&at.to_string(), &at.to_string(), "", at);
+                seen.online = vec![AgentId::of("8"), AgentId::of("nobody")];
+                put_seen(tx, me, &seen, 3).unwrap();
+            }
+            let left: Vec<_> = list(tx, me).unwrap().into_iter().map(|d| d.software).collect();
+            assert_eq!(left, ["13", "8", "used"]);
         });
     }
 

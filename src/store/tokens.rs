@@ -108,6 +108,10 @@ pub fn issue(
         wanted.expires.into(),
     ];
     let issued = tx.execute(ISSUE, &params)? > 0;
+    if issued {
+        // §3.5: one that is used ends those with an earlier expiry; so the next is never one of them.
+        tx.execute(CAP, &[device.into(), wanted.expires.into()])?;
+    }
     Ok(issued.then(|| secret(&key, &wanted.nonce)))
 }
 
@@ -188,6 +192,7 @@ super::sql! {
         ON CONFLICT (device, slot) DO UPDATE SET mechanism = excluded.mechanism,
             nonce = excluded.nonce, epoch = excluded.epoch, issued = excluded.issued,
             expires = excluded.expires, count = NULL";
+    CAP = "UPDATE token SET expires = $2 WHERE device = $1 AND slot = 0 AND expires > $2";
     COUNT = "UPDATE token SET count = $4 WHERE device = $1 AND slot = $2 AND nonce = $3
         AND (count IS NULL OR count < $4)";
     IS_THERE = "SELECT slot FROM token WHERE device = $1 AND slot = $2 AND nonce = $3";
@@ -253,6 +258,11 @@ mod tests {
             assert_eq!(secrets(tx), [two.clone(), one]);
             assert_eq!(used(tx, &tokens[0], None), Ok(true));
             assert_eq!(secrets(tx), [two]);
+            let sooner = Wanted { expires: 50, ..wanted(4) };
+            issue(tx, device, &sooner).unwrap();
+            assert!(known(tx).iter().all(|token| token.expires == 50), "§3.5");
+            issue(tx, device, &wanted(5)).unwrap();
+            assert_eq!(known(tx)[1].expires, 50);
             invalidate(tx, device).unwrap();
             assert!(secrets(tx).is_empty());
         });

@@ -165,6 +165,42 @@ async fn what_the_archive_has_does_not_come_again() -> Outcome<()> {
     Ok(())
 }
 
+/// §3.2, promise.md 3: what another device sleeps with is not sent, and is owed to it still.
+#[tokio::test]
+async fn what_another_device_sleeps_with_stays_its_own() -> Outcome<()> {
+    let lab = lab();
+    let (mut phone, bound) = lab.bound("bob", &agent(PHONE), ENABLE).await?;
+    phone.send("<presence/>").await?;
+    phone.r_until(1).await?;
+    let previd = bound.child(SM, "enabled").and_then(|e| e.attr("id")).expect("an id").to_owned();
+    let (jid, had) = (phone.jid.clone(), phone.handled);
+    drop(phone);
+    lab.sleeps(&jid);
+    let mut alice = lab.login("alice").await?;
+    say(&mut alice, "bob@localhost", 0..2).await?;
+    let (mut laptop, _) = lab.bound("bob", &agent(LAPTOP), "").await?;
+    laptop.send("<presence/>").await?;
+    laptop.quiet_but_presence().await?;
+    laptop.close().await?;
+    let (mut back, _) = lab.resumed("bob", &previd, had).await?;
+    // promise.md 2: a clean close of a managed stream confirms nothing.
+    back.close().await?;
+    let mut next = lab.login("bob").await?;
+    next.send("<presence/>").await?;
+    assert_eq!(next.messages().await?, ["0", "1"]);
+    Ok(())
+}
+
+/// XEP-0198 §9.1: one answer, whatever is asked twice.
+#[tokio::test]
+async fn a_second_enable_says_nothing() -> Outcome<()> {
+    let lab = lab();
+    let (mut alice, bound) = lab.bound("alice", "", &[ENABLE, ENABLE].concat()).await?;
+    let said = bound.children.iter().filter(|e| e.is(SM, "enabled") || e.is(SM, "failed"));
+    assert_eq!(said.count(), 1, "{bound}");
+    alice.r_until(0).await
+}
+
 impl Client {
     async fn quiet_but_presence(&mut self) -> Outcome<()> {
         let all = self.stanzas().await?;

@@ -379,6 +379,37 @@ async fn a_revoked_device_a_new_password_and_a_shut_account_end_tokens_and_sessi
     Ok(())
 }
 
+/// security.md: a session that goes on at another device is that device's, and by token it does not
+/// take the account over.
+#[tokio::test]
+async fn a_session_goes_on_as_the_device_that_resumed_it() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let lab = Lab::serve(at, &["--set", "sasl.delay_first_ms=0"], &["romeo"]);
+    let (_, laptop) = enrol(&lab, "romeo", LAPTOP, NONE).await?;
+    let enable = "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
+    let (phone, bound) = lab.bound("romeo", &agent(PHONE), enable).await?;
+    let id = bound.find("enabled").and_then(|e| e.attr("id")).expect("an id").to_owned();
+    let mut client = lab.connect().await?;
+    let resume = format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>");
+    client.send(&laptop.request(&client, "", &resume)).await?;
+    let success = client.receive().await?;
+    assert!(success.find("resumed").is_some(), "{success}");
+    drop(phone);
+    let new = "<username>romeo</username><password>stolen</password>";
+    for asked in [new, "<remove/>"] {
+        let query = format!("<query xmlns='jabber:iq:register'>{asked}</query>");
+        let answer = client.ask(&format!("<iq type='set' id='r'>{query}</iq>")).await?;
+        assert_eq!(answer.condition(), Some("not-authorized"), "{answer}");
+    }
+    let name = stonechat::base::credential::AgentId::of(PHONE).name();
+    stonechat(at, &["revoke", "romeo@localhost", &name], "");
+    client.fence().await?;
+    let name = stonechat::base::credential::AgentId::of(LAPTOP).name();
+    stonechat(at, &["revoke", "romeo@localhost", &name], "");
+    ends_with(&mut client, "not-authorized").await
+}
+
 /// §4.2: who comes with a token that is too old is told so, and nobody else.
 #[tokio::test]
 async fn a_token_expires_and_outlives_a_restart() -> Outcome<()> {

@@ -85,6 +85,7 @@ impl World {
             outbox: Some(outbox.clone()),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure: true,
+            by_token: false,
         };
         let cx = Cx {
             who,

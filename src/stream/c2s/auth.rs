@@ -8,7 +8,8 @@ use crate::jid::BareJid;
 use crate::stream::error::StreamError;
 use crate::stream::open;
 use crate::stream::sasl::{
-    Exchange, Mechanism, SaslFailure, Step, decode_payload, encode_challenge, encode_success,
+    Exchange, Identity, Mechanism, SaslFailure, Step, decode_payload, encode_challenge,
+    encode_success,
 };
 use crate::xml::element::Element;
 use crate::xml::ns;
@@ -118,14 +119,18 @@ impl C2s {
                 self.asked = Some(localpart.clone());
                 one(Output::Keys { localpart, hash: prefer, or_other: true })
             }
+            // No password is tried, and 256 bits are not guessed: it counts for the address alone.
             Step::NeedTokens(message) => {
-                self.asked = Some(message.localpart().to_owned());
                 match self.inline.as_ref().and_then(|inline| inline.agent.as_ref()?.id) {
                     Some(agent) => one(Output::Token { message, agent }),
                     None => self.attempt_failed(SaslFailure::MalformedRequest),
                 }
             }
             Step::Work(work) => one(Output::Work(work)),
+            // XEP-0388 §2.3: here it is a failure, and before a token is used up.
+            Step::Success { who, .. } if self.inline.is_some() && self.greets_but(&who) => {
+                self.attempt_failed(SaslFailure::InvalidAuthzid)
+            }
             Step::Success { who, data } => {
                 let State::Authenticating(offer, _) =
                     std::mem::replace(&mut self.state, State::Ended)
@@ -151,7 +156,7 @@ impl C2s {
             return Outputs::new();
         };
         match admitted {
-            // XEP-0388 §2.3: here it is a failure.
+            // The same for an anonymous one, who has an address only now.
             Ok(account) if self.inline.is_some() && self.greets_another(&account) => {
                 self.state = State::Offered(offer);
                 self.attempt_failed(SaslFailure::InvalidAuthzid)
@@ -177,6 +182,15 @@ impl C2s {
         }
     }
 
+    fn greets_but(&self, who: &Identity) -> bool {
+        let host = self.host.as_deref().unwrap_or_default();
+        match who {
+            Identity::Account { localpart } => BareJid::from_parts(Some(localpart), host)
+                .is_ok_and(|account| self.greets_another(&account)),
+            Identity::Anonymous => false,
+        }
+    }
+
     fn greets_another(&self, account: &BareJid) -> bool {
         self.greets.as_ref().is_some_and(|from| from.bare_str() != account.as_str())
     }
@@ -198,8 +212,8 @@ impl C2s {
             None => format!("<failure xmlns='{}'><{condition}/></failure>", ns::SASL),
         };
         let mut outputs = Outputs::new();
-        // Our own trouble must not slow the client's next try down.
-        if failure != SaslFailure::TemporaryAuthFailure {
+        // Neither our own trouble nor a token that was right for long slows the client's next try down.
+        if !matches!(failure, SaslFailure::TemporaryAuthFailure | SaslFailure::CredentialsExpired) {
             outputs.push(Output::Failed { localpart: self.asked.take() });
         }
         let over = self.attempts >= self.policy.limits.auth_attempts_max;

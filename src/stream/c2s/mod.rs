@@ -112,7 +112,7 @@ pub enum Input {
     /// The answer to [`Output::Hashes`].
     Hashes(Vec<HashName>),
     /// The answer to [`Output::AddKeys`].
-    KeysAdded(Result<(), SaslFailure>),
+    KeysAdded,
     /// The answer to [`Output::Issue`].
     Issued(Option<Given>),
     /// The answer to [`Output::Admit`].
@@ -221,6 +221,8 @@ pub struct C2s {
     attempts: u32,
     asked: Option<String>,
     bind_failures: u32,
+    /// Requests for other features (XEP-0509).
+    mismatches: u32,
     /// Whom our headers name in `to`: who the client's header is from.
     greets: Option<Jid>,
     /// A header of ours is out since the last restart.
@@ -263,6 +265,7 @@ impl C2s {
             attempts: 0,
             asked: None,
             bind_failures: 0,
+            mismatches: 0,
             greets: None,
             greeted: false,
             inline: None,
@@ -295,7 +298,7 @@ impl C2s {
             Input::Worked(done) => self.exchange(|exchange| exchange.worked(done)),
             Input::Checked(outcome) => self.exchange(|exchange| exchange.checked(outcome)),
             Input::Hashes(has) => self.hashes(&has, rng),
-            Input::KeysAdded(added) => self.keys_added(added, rng),
+            Input::KeysAdded => self.keys_added(rng),
             Input::Issued(given) => self.issued(given),
             Input::Admitted(admitted) => self.admitted(admitted, rng),
             Input::Bound(bound) => self.bound(bound, rng),

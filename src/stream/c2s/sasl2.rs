@@ -93,7 +93,7 @@ impl C2s {
             Err(failure) => return self.sasl_failure(failure),
         };
         if request.version.is_some_and(|version| version != self.policy.offered(&offer).version) {
-            return self.mismatch();
+            return self.mismatch(rng);
         }
         let Request { mechanism, initial, agent, resume, bind, fast, token, mut upgrades, .. } =
             request;
@@ -169,13 +169,19 @@ impl C2s {
     }
 
     /// XEP-0509 §2.2: no failed login, for the client did not see what it was offered.
-    fn mismatch(&mut self) -> Outputs {
+    fn mismatch(&mut self, rng: &mut dyn Rng) -> Outputs {
         self.inline = None;
+        self.mismatches += 1;
         let mut xml = Xml::new();
         xml.start("failure").attr("xmlns", ns::SASL2);
         xml.element(SaslFailure::Aborted.condition(), ns::SASL, "");
         xml.element("config-version-mismatch", ns::IAP, "").end();
-        write(xml.finish())
+        let mut outputs = write(xml.finish());
+        if self.mismatches >= MISMATCHES_MAX {
+            let why = StreamError::PolicyViolation.text("too many requests for other features");
+            outputs.extend(self.close(Some(why), rng));
+        }
+        outputs
     }
 
     pub(super) fn response2(&mut self, element: &Element) -> Outputs {
@@ -305,3 +311,6 @@ pub(super) fn failure(failure: SaslFailure) -> String {
     xml.element(failure.condition(), ns::SASL, "").end();
     xml.into_string()
 }
+
+/// The features that a stream has stand in the answer to its first mistake.
+const MISMATCHES_MAX: u32 = 5;

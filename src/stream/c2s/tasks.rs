@@ -29,16 +29,11 @@ impl C2s {
         self.next_task(left, rng)
     }
 
-    /// Keys that came of a task are kept.
-    pub(super) fn keys_added(
-        &mut self,
-        added: Result<(), SaslFailure>,
-        rng: &mut dyn Rng,
-    ) -> Outputs {
-        match (std::mem::replace(&mut self.state, State::Inlining), added) {
-            (State::Tasks(tasks), Ok(())) => self.next_task(tasks.left, rng),
-            (State::Tasks(_), Err(failure)) => self.task_failed(failure, rng),
-            (state, _) => {
+    /// Keys that came of a task are kept, or could not be: the login is as good (XEP-0480 §2).
+    pub(super) fn keys_added(&mut self, rng: &mut dyn Rng) -> Outputs {
+        match std::mem::replace(&mut self.state, State::Inlining) {
+            State::Tasks(tasks) => self.next_task(tasks.left, rng),
+            state => {
                 self.state = state;
                 Outputs::new()
             }

@@ -177,10 +177,7 @@ impl World {
                 })
             }
             Output::Hashes => Some(Input::Hashes(vec![HashName::Sha1])),
-            Output::AddKeys(_) if self.no() => {
-                Some(Input::KeysAdded(Err(SaslFailure::TemporaryAuthFailure)))
-            }
-            Output::AddKeys(_) => Some(Input::KeysAdded(Ok(()))),
+            Output::AddKeys(_) => Some(Input::KeysAdded),
             Output::Issue { .. } if self.no() => Some(Input::Issued(None)),
             Output::Issue { .. } => {
                 let (token, expiry) = ("t".to_owned(), "e".to_owned());
@@ -326,4 +323,45 @@ fn the_offer_under_tls() {
         assert!(with.contains(&format!("<mechanism>{}</mechanism>", mechanism.as_str())));
     }
     assert!(with.contains("<upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-SCRAM-SHA-256</upgrade>"));
+}
+
+/// The failures that the throttle hears of when the client that greets as `from` logs in by token.
+fn by_token(
+    from: Option<&str>,
+    checked: Result<Vec<u8>, SaslFailure>,
+) -> (bool, Vec<Option<String>>) {
+    let mut machine = C2s::new(Arc::new(policy_with(true, true)), Some(bindings()));
+    machine.feed(Input::Open(Header { from: from.map(Into::into), ..header() }), &mut OsRng);
+    let request = format!(
+        "<authenticate xmlns='{}' mechanism='HT-SHA-256-NONE'>\
+         <initial-response>{}</initial-response><fast xmlns='{}'/>\
+         <user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'/></authenticate>",
+        ns::SASL2,
+        base64(b"a\0mac"),
+        ns::FAST
+    );
+    let asked = machine.feed(Input::Element(element(&request)), &mut OsRng);
+    assert!(matches!(asked.as_slice(), [Output::Token { .. }]));
+    let outputs = machine.feed(Input::Checked(checked), &mut OsRng);
+    let admits = outputs.iter().any(|output| matches!(output, Output::Admit { .. }));
+    let failed = outputs.into_iter().filter_map(|output| match output {
+        Output::Failed { localpart } => Some(localpart),
+        _ => None,
+    });
+    (admits, failed.collect())
+}
+
+/// A login by token tries no password; one in another's name uses no token up.
+#[test]
+fn what_a_login_by_token_counts_for() {
+    for (from, checked, admits, failed) in [
+        (None, Ok(vec![1]), true, vec![]),
+        (Some("a@x/r"), Ok(vec![1]), true, vec![]),
+        (Some("b@x"), Ok(vec![1]), false, vec![None]),
+        (None, Err(SaslFailure::NotAuthorized), false, vec![None]),
+        (None, Err(SaslFailure::CredentialsExpired), false, vec![]),
+    ] {
+        let told = format!("{from:?} {checked:?}");
+        assert_eq!(by_token(from, checked), (admits, failed), "{told}");
+    }
 }
