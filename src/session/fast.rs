@@ -54,7 +54,7 @@ impl Negotiation {
         };
         let Some((Known { account, .. }, token)) = known.as_ref().zip(tokens.get(fits.place))
         else {
-            return Input::Checked(Err(SaslFailure::NotAuthorized));
+            return Input::Checked(Err(SaslFailure::CredentialsExpired));
         };
         let asked = Asked::by_token(bare, account, version, token.clone());
         self.asked = Some(Box::new(asked));
@@ -91,7 +91,7 @@ impl Negotiation {
         match used.await {
             Ok(true) => Ok(()),
             // XEP-0484 §3.4: a count that was there before, or a token that another login ended.
-            Ok(false) => Err(SaslFailure::NotAuthorized),
+            Ok(false) => Err(SaslFailure::CredentialsExpired),
             Err(error) => {
                 tracing::error!(%error, "the use of a token could not be noted");
                 Err(SaslFailure::TemporaryAuthFailure)

@@ -179,7 +179,7 @@ async fn every_mechanism_that_is_offered_works() -> Outcome<()> {
         // §3.4: and no other.
         for other in [BOUND, NONE, "HT-SHA-512-ENDP"].iter().filter(|other| **other != name) {
             let other = kept.with(|kept| kept.mechanism = (*other).to_owned());
-            other.fails(&lab, "not-authorized").await?;
+            other.fails(&lab, "credentials-expired").await?;
         }
         kept.works(&lab).await?;
     }
@@ -229,8 +229,8 @@ async fn requests_that_are_no_login_by_token_fail() -> Outcome<()> {
         ("HT-SHA-256-UNIQ", &good, format!("{me}{fast}"), "invalid-mechanism"),
         (NONE, &b"romeo".to_vec(), format!("{me}{fast}"), "malformed-request"),
         (NONE, &Vec::new(), format!("{me}{fast}"), "malformed-request"),
-        (NONE, &[b"juliet\0", &mac[..]].concat(), format!("{me}{fast}"), "not-authorized"),
-        (NONE, &[b"nobody\0", &mac[..]].concat(), format!("{me}{fast}"), "not-authorized"),
+        (NONE, &[b"juliet\0", &mac[..]].concat(), format!("{me}{fast}"), "credentials-expired"),
+        (NONE, &[b"nobody\0", &mac[..]].concat(), format!("{me}{fast}"), "credentials-expired"),
         (NONE, &good, format!("{me}{fast}").replace("/>", " count='x'/>"), "malformed-request"),
     ] {
         let mut client = lab.connect().await?;
@@ -263,14 +263,14 @@ async fn a_token_works_for_nobody_else() -> Outcome<()> {
     let (_, kept) = enrol(&lab, "romeo", PHONE, BOUND).await?;
     enrol(&lab, "juliet", PHONE, BOUND).await?;
     enrol(&lab, "romeo", LAPTOP, BOUND).await?;
-    kept.with(|kept| kept.user = "juliet").fails(&lab, "not-authorized").await?;
-    kept.with(|kept| kept.user = "nobody").fails(&lab, "not-authorized").await?;
-    kept.with(|kept| kept.agent = LAPTOP).fails(&lab, "not-authorized").await?;
-    kept.with(|kept| kept.token.push('=')).fails(&lab, "not-authorized").await?;
+    kept.with(|kept| kept.user = "juliet").fails(&lab, "credentials-expired").await?;
+    kept.with(|kept| kept.user = "nobody").fails(&lab, "credentials-expired").await?;
+    kept.with(|kept| kept.agent = LAPTOP).fails(&lab, "credentials-expired").await?;
+    kept.with(|kept| kept.token.push('=')).fails(&lab, "credentials-expired").await?;
     // What was seen on one channel is worth nothing on another.
     let (seen, mut client) = (lab.connect().await?, lab.connect().await?);
     client.send(&kept.request(&seen, "", "")).await?;
-    assert_eq!(sasl_condition(&client.receive().await?), "not-authorized");
+    assert_eq!(sasl_condition(&client.receive().await?), "credentials-expired");
     kept.works(&lab).await?;
     Ok(())
 }
@@ -286,14 +286,14 @@ async fn a_token_lasts_until_its_successor_is_used() -> Outcome<()> {
     let (_, success) = one.works(&lab).await?;
     let two = Kept::of("romeo", PHONE, BOUND, &success);
     assert!(two.token != lost.token && two.token != one.token);
-    lost.fails(&lab, "not-authorized").await?;
+    lost.fails(&lab, "credentials-expired").await?;
     let (_, success) = two.works(&lab).await?;
-    one.fails(&lab, "not-authorized").await?;
+    one.fails(&lab, "credentials-expired").await?;
     // Rotation keeps the mechanism; another one has to be asked for.
     let three = Kept::of("romeo", PHONE, BOUND, &success);
     let (_, success) = three.log_in(&lab, "", &wish(NONE)).await?;
     Kept::of("romeo", PHONE, NONE, &success).works(&lab).await?;
-    three.fails(&lab, "not-authorized").await?;
+    three.fails(&lab, "credentials-expired").await?;
     Ok(())
 }
 
@@ -306,7 +306,7 @@ async fn a_count_must_rise() -> Outcome<()> {
         let attrs = format!("count='{count}'");
         match works {
             true => assert!(kept.log_in(&lab, &attrs, "").await?.1.is(SASL2, "success")),
-            false => kept.fails_with(&lab, &attrs, "not-authorized").await?,
+            false => kept.fails_with(&lab, &attrs, "credentials-expired").await?,
         }
     }
     kept.works(&lab).await?;
@@ -321,11 +321,11 @@ async fn a_client_ends_its_token() -> Outcome<()> {
     let (mut client, success) = kept.log_in(&lab, "invalidate='true'", "").await?;
     assert!(success.is(SASL2, "success") && given(&success).is_none(), "{success}");
     client.fence().await?;
-    kept.fails(&lab, "not-authorized").await?;
+    kept.fails(&lab, "credentials-expired").await?;
     // With a wish there is another one.
     let (_, kept) = enrol(&lab, "romeo", PHONE, BOUND).await?;
     let (_, success) = kept.log_in(&lab, "invalidate='1'", &wish(NONE)).await?;
-    kept.fails(&lab, "not-authorized").await?;
+    kept.fails(&lab, "credentials-expired").await?;
     Kept::of("romeo", PHONE, NONE, &success).works(&lab).await?;
     Ok(())
 }
@@ -353,7 +353,7 @@ async fn a_revoked_device_a_new_password_and_a_shut_account_end_tokens_and_sessi
     let name = stonechat::base::credential::AgentId::of(PHONE).name();
     stonechat(at, &["revoke", "romeo@localhost", &name], "");
     ends_with(&mut phone, "not-authorized").await?;
-    token.fails(&lab, "not-authorized").await?;
+    token.fails(&lab, "credentials-expired").await?;
     laptop.fence().await?;
     let (mut laptop, _) = other.works(&lab).await?;
 
@@ -365,13 +365,13 @@ async fn a_revoked_device_a_new_password_and_a_shut_account_end_tokens_and_sessi
         };
         stonechat(at, args, PASSWORD);
         ends_with(&mut laptop, "not-authorized").await?;
-        other.fails(&lab, "not-authorized").await?;
+        other.fails(&lab, "credentials-expired").await?;
         if verb == "disable" {
             stonechat(at, &["enable", "romeo@localhost"], "");
-            other.fails(&lab, "not-authorized").await?;
+            other.fails(&lab, "credentials-expired").await?;
         }
         let (again, kept) = enrol(&lab, "romeo", LAPTOP, BOUND).await?;
-        other.fails(&lab, "not-authorized").await?;
+        other.fails(&lab, "credentials-expired").await?;
         kept.works(&lab).await?;
         (laptop, _) = enrol(&lab, "romeo", LAPTOP, BOUND).await?;
         drop(again);
@@ -427,7 +427,7 @@ async fn a_token_expires_and_outlives_a_restart() -> Outcome<()> {
     store.close().await;
     let lab = Lab::serve(at, &args, &[]);
     kept.fails(&lab, "credentials-expired").await?;
-    kept.with(|kept| kept.token.push('x')).fails(&lab, "not-authorized").await?;
+    kept.with(|kept| kept.token.push('x')).fails(&lab, "credentials-expired").await?;
     Ok(())
 }
 
@@ -450,7 +450,7 @@ async fn a_restored_backup_knows_no_token() -> Outcome<()> {
         assert!(said.ok, "{verb}: {}", said.err);
     }
     let lab = Lab::serve(at, &args, &[]);
-    kept.fails(&lab, "not-authorized").await?;
+    kept.fails(&lab, "credentials-expired").await?;
     let (_, kept) = enrol(&lab, "romeo", PHONE, BOUND).await?;
     kept.works(&lab).await?;
     Ok(())

@@ -119,7 +119,6 @@ impl C2s {
                 self.asked = Some(localpart.clone());
                 one(Output::Keys { localpart, hash: prefer, or_other: true })
             }
-            // No password is tried, and 256 bits are not guessed: it counts for the address alone.
             Step::NeedTokens(message) => {
                 match self.inline.as_ref().and_then(|inline| inline.agent.as_ref()?.id) {
                     Some(agent) => one(Output::Token { message, agent }),
@@ -212,7 +211,8 @@ impl C2s {
             None => format!("<failure xmlns='{}'><{condition}/></failure>", ns::SASL),
         };
         let mut outputs = Outputs::new();
-        // Neither our own trouble nor a token that was right for long slows the client's next try down.
+        // Neither our own trouble nor a token slows the next try down: 256 bits are not guessed, and after a
+        // new password every device comes with an old one.
         if !matches!(failure, SaslFailure::TemporaryAuthFailure | SaslFailure::CredentialsExpired) {
             outputs.push(Output::Failed { localpart: self.asked.take() });
         }

@@ -178,7 +178,9 @@ impl Ht {
             // XEP-0484 §4.2: whoever has it may learn that it is too old.
             Some((_, token)) if token.expired => Err(SaslFailure::CredentialsExpired),
             Some((place, token)) => Ok(Fits { place, answer: self.hmac(token.secret, RESPONDER) }),
-            None => Err(SaslFailure::NotAuthorized),
+            // XEP-0484 §4: what a token that is trusted no more gets; one that was taken away, or never
+            // was, cannot be told from it.
+            None => Err(SaslFailure::CredentialsExpired),
         }
     }
 
@@ -275,7 +277,7 @@ mod tests {
     #[test]
     fn a_token_is_for_one_mechanism_and_one_channel_and_until_it_is_too_old() {
         use HtMechanism::{Sha256Exporter, Sha256None};
-        use SaslFailure::{CredentialsExpired, NotAuthorized};
+        use SaslFailure::CredentialsExpired;
         let (_, bound, _) = VECTORS[1];
         let (_, unbound, _) = VECTORS[5];
         let good = token(Sha256Exporter, TOKEN);
@@ -287,14 +289,14 @@ mod tests {
             (Sha256Exporter, bound, &[other, good], Ok(1)),
             (Sha256Exporter, bound, &[none, good], Ok(1)),
             (Sha256Exporter, bound, &[old], Err(CredentialsExpired)),
-            (Sha256Exporter, bound, &[], Err(NotAuthorized)),
-            (Sha256Exporter, bound, &[other], Err(NotAuthorized)),
-            (Sha256Exporter, bound, &[none], Err(NotAuthorized)),
+            (Sha256Exporter, bound, &[], Err(CredentialsExpired)),
+            (Sha256Exporter, bound, &[other], Err(CredentialsExpired)),
+            (Sha256Exporter, bound, &[none], Err(CredentialsExpired)),
             // The HMAC of one without channel binding under the name of one with.
-            (Sha256Exporter, unbound, &[good], Err(NotAuthorized)),
-            (Sha256None, unbound, &[good], Err(NotAuthorized)),
+            (Sha256Exporter, unbound, &[good], Err(CredentialsExpired)),
+            (Sha256None, unbound, &[good], Err(CredentialsExpired)),
             (Sha256None, unbound, &[none], Ok(0)),
-            (Sha256None, &unbound[2..], &[none], Err(NotAuthorized)),
+            (Sha256None, &unbound[2..], &[none], Err(CredentialsExpired)),
         ] {
             let got = start(name.as_str(), &message(mac)).ok().unwrap().check(tokens);
             assert_eq!(got.map(|fits| fits.place), want, "{}", name.as_str());
@@ -302,7 +304,7 @@ mod tests {
         let elsewhere = ChannelBindings { tls_exporter: Some(b"other".to_vec()), ..bindings() };
         let payload = message(bound);
         let ht = Ht::start("HT-SHA-256-EXPR", &HtMechanism::ALL, &elsewhere, &payload);
-        assert_eq!(ht.ok().unwrap().check(&[good]), Err(NotAuthorized));
+        assert_eq!(ht.ok().unwrap().check(&[good]), Err(CredentialsExpired));
     }
 
     #[test]
