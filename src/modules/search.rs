@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 use super::api::{Answer, Cause, Chore, Module, On, Spec};
 use crate::store::accounts::AccountId;
@@ -59,6 +58,18 @@ impl Shelf {
     pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         // It is never closed.
         self.turns.clone().acquire_owned().await.ok()
+    }
+
+    /// Waits for the index of an account, as long as a search has patience; false if there is more.
+    pub async fn searchable(&self, store: &Store, account: AccountId) -> Result<bool, StoreError> {
+        let mut left = PATIENCE;
+        while let Some(took) = store.index_some(account).await? {
+            if took >= left {
+                return Ok(false);
+            }
+            left -= took;
+        }
+        Ok(true)
     }
 
     /// Indexes the rest of an account's archive, unless that is being done.
@@ -114,14 +125,11 @@ async fn follow(chore: &Chore) -> Result<(), StoreError> {
 }
 
 async fn index_rest(store: &Store, account: AccountId) -> Result<(), StoreError> {
-    loop {
-        let begun = Instant::now();
-        if store.searchable(account, 1).await? {
-            return Ok(());
-        }
+    while let Some(took) = store.index_some(account).await? {
         // Other writes come between two slices, and other reads.
-        tokio::time::sleep(begun.elapsed()).await;
+        tokio::time::sleep(took).await;
     }
+    Ok(())
 }
 
 fn note(indexed: Result<(), StoreError>) {
@@ -136,7 +144,7 @@ const AT_ONCE: usize = 2;
 /// Searches at once.
 const SEARCHES_AT_ONCE: usize = 1;
 /// How long a search waits for its index.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

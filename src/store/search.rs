@@ -15,10 +15,12 @@ pub mod words;
 pub use find::{Finder, Hits, Indexed, Look};
 
 use super::accounts::AccountId;
+use super::queue::now;
 use super::tx::{Row, StoreError, Tx, query_all, query_optional};
 use super::{Store, archive};
 use crate::base::hash::{hex, sha256};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use text::Said;
 
 /// How far the index of an account is.
@@ -84,8 +86,8 @@ pub fn write(tx: &mut dyn Tx, slice: &Slice) -> Result<(), StoreError> {
     tx.execute(sql, &[(*account).into(), becomes.newest.into(), becomes.oldest.into()])?;
     for row in rows.iter().filter(|row| !row.words.is_empty()) {
         // What was deleted or emptied since it was read stays out.
-        let now = archive::get(tx, *account, row.seq)?;
-        if now.is_some_and(|now| now.stanza == row.stanza) {
+        let current = archive::get(tx, *account, row.seq)?;
+        if current.is_some_and(|current| current.stanza == row.stanza) {
             tx.execute(ADD, &[row.seq.into(), row.words.as_str().into()])?;
         }
     }
@@ -120,6 +122,13 @@ pub fn drop_all(tx: &mut dyn Tx) -> Result<(), StoreError> {
 }
 
 impl Store {
+    /// One slice for [`Self::searchable`], and how long it took; `None` if there is no more to do.
+    pub async fn index_some(&self, account: AccountId) -> Result<Option<Duration>, StoreError> {
+        let begun = now();
+        let all = self.searchable(account, 1).await?;
+        Ok((!all).then(|| now().duration_since(begun)))
+    }
+
     /// Waits until a search of the account finds all that was written before (promise.md 7). Of an
     /// archive that was never searched only so much is indexed as `slices` take: false if there is more.
     pub async fn searchable(&self, account: AccountId, slices: usize) -> Result<bool, StoreError> {

@@ -2,19 +2,17 @@
 //! cannot be searched.
 
 use super::super::api::Cx;
-use super::super::search::PATIENCE;
 use super::query::Query;
 use super::select::{Bounds, Found, Selection};
 use crate::stanza::StanzaError;
 use crate::stanza::form::Form;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::store::accounts::AccountId;
 use crate::store::archive::{self, Archived, Direction};
 use crate::store::search::words::{Refused, Sought};
 use crate::store::search::{Finder, Hits, Indexed, Look};
 use crate::store::tx::Tx;
 use crate::xml::writer::Xml;
-use tokio::time::Instant;
 
 /// What a client looks for; an empty field stands for none (§2.2).
 pub(super) fn sought(form: &Form<'_>) -> Result<Option<Sought>, StanzaError> {
@@ -76,7 +74,7 @@ pub(super) async fn run(
     let shelf = cx.about.shared().search.clone();
     let turn = shelf.turn().await;
     // promise.md 7: whoever has sent a message finds it.
-    let complete = searchable(&cx.store, account).await?;
+    let complete = shelf.searchable(&cx.store, account).await?;
     if !complete {
         let (shelf, store) = (shelf.clone(), cx.store.clone());
         let rest = async move { shelf.index(store, account).await };
@@ -96,17 +94,6 @@ pub(super) async fn run(
         return Err(StanzaError::policy_violation().text(text));
     };
     Ok((found, Notes { searched: Some(searched) }))
-}
-
-/// Waits for the index, as long as one has patience; false if there is more to do.
-async fn searchable(store: &Store, account: AccountId) -> Result<bool, StoreError> {
-    let begun = Instant::now();
-    while !store.searchable(account, 1).await? {
-        if begun.elapsed() >= PATIENCE {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// None if it was given up.
