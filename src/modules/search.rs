@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::api::{Answer, Cause, Chore, Module, On, Spec};
 use crate::store::accounts::AccountId;
@@ -39,10 +40,38 @@ impl Default for Config {
 
 /// Whose archives are being indexed now, behind a search that could not wait for all of it. Few at a
 /// time; others go on with their next search, or within the hour.
-#[derive(Debug, Default, Clone)]
-pub struct Shelf(Arc<Mutex<HashSet<AccountId>>>);
+#[derive(Debug, Clone)]
+pub struct Shelf {
+    indexed: Arc<Mutex<HashSet<AccountId>>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        Self { indexed: Arc::default(), turns: Arc::new(Semaphore::new(SEARCHES_AT_ONCE)) }
+    }
+}
 
 impl Shelf {
+    /// Waits until it is one's turn to search: one at a time in the whole server, in the order of
+    /// asking, so that a reader is left for all else. The turn lasts until the permit is dropped.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        self.turns.clone().acquire_owned().await.ok()
+    }
+
+    /// Waits for the index of an account, as long as a search has patience; false if there is more.
+    pub async fn searchable(&self, store: &Store, account: AccountId) -> Result<bool, StoreError> {
+        let mut left = PATIENCE;
+        while let Some(took) = store.index_some(account).await? {
+            if took >= left {
+                return Ok(false);
+            }
+            left -= took;
+        }
+        Ok(true)
+    }
+
     /// Indexes the rest of an account's archive, unless that is being done.
     pub async fn index(&self, store: Store, account: AccountId) {
         let Some(_taken) = self.take(account) else { return };
@@ -56,7 +85,7 @@ impl Shelf {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<AccountId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.indexed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,15 +115,19 @@ async fn follow(chore: &Chore) -> Result<(), StoreError> {
             tracing::info!("archives are not searched any more; their index is deleted");
             return chore.store.write(search::drop_all).await;
         }
-        index_rest(&chore.store, account).await?;
+        match index_rest(&chore.store, account).await {
+            Err(StoreError::Closed) => return Err(StoreError::Closed),
+            // The others' are followed all the same.
+            indexed => note(indexed),
+        }
         after = account;
     }
 }
 
 async fn index_rest(store: &Store, account: AccountId) -> Result<(), StoreError> {
-    // Other writes come between two slices.
-    while !store.searchable(account, 1).await? {
-        tokio::task::yield_now().await;
+    while let Some(took) = store.index_some(account).await? {
+        // Other writes come between two slices, and other reads.
+        tokio::time::sleep(took).await;
     }
     Ok(())
 }
@@ -107,7 +140,11 @@ fn note(indexed: Result<(), StoreError>) {
 }
 
 /// Archives that are indexed at once, behind searches.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
+/// Searches at once.
+const SEARCHES_AT_ONCE: usize = 1;
+/// How long a search waits for its index.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -116,6 +153,7 @@ mod tests {
     use crate::modules;
     use crate::store::archive::{self, Entry, Kind};
     use crate::store::search::Progress;
+    use std::task::{Context, Waker};
 
     async fn put(server: &Server, account: AccountId, seqs: std::ops::Range<i64>) {
         let write = server.store().write(move |tx| {
@@ -155,6 +193,37 @@ mod tests {
         run(chore(&server, Cause::Due, false)).await;
         assert_eq!(progress(&server, searches).await, Progress::Behind);
         assert_eq!(server.store().searchable(searches, 9).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn an_archive_that_cannot_be_indexed_is_passed_over() {
+        let server = Server::new(modules::Config::default());
+        let damaged = server.account("damaged", &[]).await;
+        let behind = server.account("behind", &[]).await;
+        for (account, seqs) in [(damaged, 1..1_001), (behind, 2_000..3_000)] {
+            put(&server, account, seqs).await;
+            assert_eq!(server.store().searchable(account, 1).await, Ok(false));
+        }
+        let fails = format!(
+            "CREATE TRIGGER fails BEFORE UPDATE ON archive_search WHEN new.account = {}
+             BEGIN SELECT RAISE(ABORT, 'damaged'); END",
+            damaged.0
+        );
+        server.store().write(move |tx| tx.execute(&fails, &[])).await.unwrap();
+        run(chore(&server, Cause::Due, true)).await;
+        assert_eq!(progress(&server, damaged).await, Progress::New);
+        assert_eq!(progress(&server, behind).await, Progress::All);
+    }
+
+    #[tokio::test]
+    async fn searches_take_turns() {
+        let shelf = Shelf::default();
+        let first = shelf.turn().await.unwrap();
+        let mut second = Box::pin(shelf.turn());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        drop(first);
+        assert!(second.await.is_some());
     }
 
     #[tokio::test]

@@ -12,13 +12,15 @@ mod find;
 mod text;
 pub mod words;
 
-pub use find::{Finder, Hits, Indexed};
+pub use find::{Finder, Hits, Indexed, Look};
 
 use super::accounts::AccountId;
+use super::queue::now;
 use super::tx::{Row, StoreError, Tx, query_all, query_optional};
 use super::{Store, archive};
 use crate::base::hash::{hex, sha256};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use text::Said;
 
 /// How far the index of an account is.
@@ -43,29 +45,53 @@ pub fn progress(tx: &mut dyn Tx, account: AccountId) -> Result<Progress, StoreEr
     })
 }
 
-/// Indexes some more messages of an account: what is new, then what is old. Few, for other writes wait.
-pub fn index(tx: &mut dyn Tx, account: AccountId, rows: usize) -> Result<(), StoreError> {
-    let state = match state(tx, account)? {
+/// Some messages that were read to be indexed: all but the writing, for which other writes wait.
+#[derive(Debug)]
+pub struct Slice {
+    account: AccountId,
+    was: Option<State>,
+    becomes: State,
+    rows: Vec<Words>,
+}
+
+/// Reads some more messages of an account for its index: what is new, then what is old.
+pub fn read(tx: &mut dyn Tx, account: AccountId, rows: usize) -> Result<Slice, StoreError> {
+    let was = state(tx, account)?;
+    let mut becomes = match was {
         Some(state) => state,
         None => {
             let last = archive::bounds(tx, account)?.map_or(0, |(_, last)| last);
-            tx.execute(BEGIN, &[account.into(), last.into()])?;
             State { newest: last, oldest: last }
         }
     };
-    let newer = slice(tx, NEWER, &[account.into(), state.newest.into(), rows.into()])?;
-    if let Some(last) = newer.last() {
-        tx.execute(NEWEST, &[account.into(), last.seq.into()])?;
-        return newer.iter().try_for_each(|row| add(tx, account, row));
+    let mut found = slice(tx, account, NEWER, becomes.newest, rows)?;
+    if let Some(last) = found.last() {
+        becomes.newest = last.seq;
+    } else if becomes.oldest > 0 {
+        found = slice(tx, account, OLDER, becomes.oldest, rows)?;
+        becomes.oldest = found.last().map_or(0, |first| first.seq - 1);
+        // The index is written in the order of its keys.
+        found.reverse();
     }
-    if state.oldest == 0 {
+    Ok(Slice { account, was, becomes, rows: found })
+}
+
+/// Writes them, unless somebody else has written meanwhile: then the next slice is read from there.
+pub fn write(tx: &mut dyn Tx, slice: &Slice) -> Result<(), StoreError> {
+    let Slice { account, was, becomes, rows } = slice;
+    if state(tx, *account)? != *was {
         return Ok(());
     }
-    let older = slice(tx, OLDER, &[account.into(), state.oldest.into(), rows.into()])?;
-    let left = older.last().map_or(0, |first| first.seq - 1);
-    tx.execute(OLDEST, &[account.into(), left.into()])?;
-    // The index is written in the order of its keys.
-    older.iter().rev().try_for_each(|row| add(tx, account, row))
+    let sql = if was.is_some() { PROGRESS } else { BEGIN };
+    tx.execute(sql, &[(*account).into(), becomes.newest.into(), becomes.oldest.into()])?;
+    for row in rows.iter().filter(|row| !row.words.is_empty()) {
+        // What was deleted or emptied since it was read stays out.
+        let current = archive::get(tx, *account, row.seq)?;
+        if current.is_some_and(|current| current.stanza == row.stanza) {
+            tx.execute(ADD, &[row.seq.into(), row.words.as_str().into()])?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes rows out of the index, wherever they are deleted or emptied; those that are not in it are no
@@ -96,6 +122,13 @@ pub fn drop_all(tx: &mut dyn Tx) -> Result<(), StoreError> {
 }
 
 impl Store {
+    /// One slice for [`Self::searchable`], and how long it took; `None` if there is no more to do.
+    pub async fn index_some(&self, account: AccountId) -> Result<Option<Duration>, StoreError> {
+        let begun = now();
+        let all = self.searchable(account, 1).await?;
+        Ok((!all).then(|| now().duration_since(begun)))
+    }
+
     /// Waits until a search of the account finds all that was written before (promise.md 7). Of an
     /// archive that was never searched only so much is indexed as `slices` take: false if there is more.
     pub async fn searchable(&self, account: AccountId, slices: usize) -> Result<bool, StoreError> {
@@ -104,12 +137,14 @@ impl Store {
             if self.read(move |tx| progress(tx, account)).await? == Progress::All {
                 return Ok(true);
             }
-            self.write(move |tx| index(tx, account, SLICE)).await?;
+            let slice = self.read(move |tx| read(tx, account, SLICE)).await?;
+            self.write(move |tx| write(tx, &slice)).await?;
         }
         Ok(self.read(move |tx| progress(tx, account)).await? == Progress::All)
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
     newest: i64,
     oldest: i64,
@@ -121,33 +156,42 @@ fn state(tx: &mut dyn Tx, account: AccountId) -> Result<Option<State>, StoreErro
 }
 
 /// A row to be indexed.
-struct Unread {
+#[derive(Debug)]
+struct Words {
     seq: i64,
-    peer: String,
     stanza: Vec<u8>,
+    /// What the index gets of it.
+    words: String,
 }
 
 /// Some rows, at least one if there is one.
 fn slice(
     tx: &mut dyn Tx,
+    account: AccountId,
     sql: &str,
-    params: &[super::Value<'_>],
-) -> Result<Vec<Unread>, StoreError> {
-    let (mut rows, mut left, mut full) = (Vec::new(), SLICE_BYTES, false);
-    tx.query(sql, params, &mut |row| {
+    from: i64,
+    limit: usize,
+) -> Result<Vec<Words>, StoreError> {
+    let (mut rows, mut full) = (Vec::new(), false);
+    let (mut bytes, mut tokens) = (SLICE_BYTES, SLICE_TOKENS);
+    tx.query(sql, &[account.into(), from.into(), limit.into()], &mut |row| {
         let size = usize::try_from(row.int(1)?).unwrap_or(usize::MAX);
-        full |= size > left && !rows.is_empty();
+        full |= (size > bytes || tokens == 0) && !rows.is_empty();
         if !full {
-            left = left.saturating_sub(size);
-            rows.push(Unread { seq: row.int(0)?, peer: row.text(2)?, stanza: row.blob(3)? });
+            bytes = bytes.saturating_sub(size);
+            let stanza = row.blob(3)?;
+            let (words, number) = words_of(account, &row.text(2)?, &stanza);
+            tokens = tokens.saturating_sub(number);
+            rows.push(Words { seq: row.int(0)?, stanza, words });
         }
         Ok(())
     })?;
     Ok(rows)
 }
 
-fn add(tx: &mut dyn Tx, account: AccountId, row: &Unread) -> Result<(), StoreError> {
-    let said = Said::read(&row.stanza);
+/// What the index gets of a message, and the number of its words.
+fn words_of(account: AccountId, peer: &str, stanza: &[u8]) -> (String, usize) {
+    let said = Said::read(stanza);
     let mut tokens = BTreeSet::new();
     if said.encrypted {
         tokens.insert(encrypted(account));
@@ -155,13 +199,11 @@ fn add(tx: &mut dyn Tx, account: AccountId, row: &Unread) -> Result<(), StoreErr
     for text in &said.texts {
         words::tokens(text, &mut |word| tokens.extend([token(account, word)]));
     }
-    if tokens.is_empty() {
-        return Ok(());
+    if !tokens.is_empty() {
+        tokens.insert(with(account, peer));
     }
-    tokens.insert(with(account, &row.peer));
-    let all = tokens.into_iter().collect::<Vec<_>>().join(" ");
-    tx.execute(ADD, &[row.seq.into(), all.into()])?;
-    Ok(())
+    let number = tokens.len();
+    (tokens.into_iter().collect::<Vec<_>>().join(" "), number)
 }
 
 /// A word of an account. Words have no `_`, so nothing that others wrote is one of these.
@@ -193,9 +235,8 @@ pub(super) fn of_sqlite() -> Vec<(&'static str, &'static str)> {
 
 super::sql! {
     STATE = "SELECT newest, oldest FROM archive_search WHERE account = $1";
-    BEGIN = "INSERT INTO archive_search (account, newest, oldest) VALUES ($1, $2, $2)";
-    NEWEST = "UPDATE archive_search SET newest = $2 WHERE account = $1";
-    OLDEST = "UPDATE archive_search SET oldest = $2 WHERE account = $1";
+    BEGIN = "INSERT INTO archive_search (account, newest, oldest) VALUES ($1, $2, $3)";
+    PROGRESS = "UPDATE archive_search SET newest = $2, oldest = $3 WHERE account = $1";
     NEXT = "SELECT account FROM archive_search WHERE account > $1 ORDER BY account LIMIT 1";
     NOBODY = "DELETE FROM archive_search";
     NEWER = "SELECT r.seq, r.size, r.peer, r.stanza FROM archive_place p JOIN archive r ON r.seq = p.seq
@@ -214,6 +255,8 @@ const OF_SQLITE: [(&str, &str); 2] = [("ADD", ADD), ("FORGET", FORGET)];
 const SLICE: usize = 256;
 /// And bytes of their stanzas.
 const SLICE_BYTES: usize = 1_048_576;
+/// And words; the last message may have more, up to what 32 KB hold.
+const SLICE_TOKENS: usize = 4_000;
 
 #[cfg(test)]
 mod tests;

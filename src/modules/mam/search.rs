@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::store::accounts::AccountId;
 use crate::store::archive::{self, Archived, Direction};
 use crate::store::search::words::{Refused, Sought};
-use crate::store::search::{Finder, Hits, Indexed};
+use crate::store::search::{Finder, Hits, Indexed, Look};
 use crate::store::tx::Tx;
 use crate::xml::writer::Xml;
 
@@ -71,14 +71,18 @@ pub(super) async fn run(
         // As any other field that is unknown (XEP-0313 §4.1.5).
         return Err(StanzaError::feature_not_implemented().text("a field is not supported"));
     }
+    let shelf = cx.about.shared().search.clone();
+    let turn = shelf.turn().await;
     // promise.md 7: whoever has sent a message finds it.
-    let complete = cx.store.searchable(account, SLICES).await?;
+    let complete = shelf.searchable(&cx.store, account).await?;
     if !complete {
-        let (shelf, store) = (cx.about.shared().search.clone(), cx.store.clone());
+        let (shelf, store) = (shelf.clone(), cx.store.clone());
         let rest = async move { shelf.index(store, account).await };
         cx.router.tasks.spawn("index of an archive", rest);
     }
     let read = move |tx: &mut dyn Tx| {
+        // Also if the client is gone by now.
+        let _turn = turn;
         let finder = Finder::new(account, &sought, &query.filter);
         let found = select(tx, account, &finder, &query, bounds)?;
         let (encrypted, or_more) = finder.unsearchable(tx, COUNT_MAX)?;
@@ -101,7 +105,7 @@ fn select(
     bounds: Bounds,
 ) -> Result<Option<Found>, StoreError> {
     if let Some(ids) = &query.ids {
-        return one_by_one(tx, account, finder, query, ids, bounds).map(Some);
+        return one_by_one(tx, account, finder, query, ids, bounds);
     }
     let whole = (query.filter.after, query.filter.before);
     let (range, direction) = query.range();
@@ -140,14 +144,18 @@ fn one_by_one(
     query: &Query,
     ids: &[i64],
     bounds: Bounds,
-) -> Result<Found, StoreError> {
+) -> Result<Option<Found>, StoreError> {
     let mut matching: Vec<(usize, Archived)> = Vec::new();
     for place in ids {
         if archive::head(tx, account, *place)?.is_none() {
-            return Ok(Found::NoSuchMessage);
+            return Ok(Some(Found::NoSuchMessage));
         }
         let index = matching.len();
-        matching.extend(finder.look(tx, *place)?.map(|row| (index, row)));
+        match finder.look(tx, *place)? {
+            Look::Hit(row) => matching.push((index, row)),
+            Look::Other => {}
+            Look::GivenUp => return Ok(None),
+        }
     }
     let count = Some(matching.len());
     let (range, direction) = query.range();
@@ -173,14 +181,12 @@ fn one_by_one(
     if direction == Direction::Backward {
         rows.reverse();
     }
-    Ok(Found::Page(Selection { rows, more, index, count }))
+    Ok(Some(Found::Page(Selection { rows, more, index, count })))
 }
 
 /// §3.1
 pub(super) const FIELD: &str = "{urn:xmpp:fulltext:0}fulltext";
 /// Ours alone: `<unsearchable encrypted='3'/>`.
 const NOTE: &str = "urn:x-stonechat:search:0";
-/// Slices that a search waits for when its archive was not indexed before: 16,384 messages.
-const SLICES: usize = 64;
 /// Up to here messages are counted.
 const COUNT_MAX: usize = 10_000;

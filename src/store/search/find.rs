@@ -6,6 +6,7 @@ use super::super::tx::{StoreError, Tx, query_all, query_one};
 use super::text::Said;
 use super::words::Sought;
 use super::{encrypted, token, with};
+use std::cell::Cell;
 
 /// A search of one account's archive.
 #[derive(Debug)]
@@ -15,6 +16,19 @@ pub struct Finder<'q> {
     filter: &'q Filter,
     /// As FTS5 takes it: made by us, of words in quotes.
     wanted: String,
+    /// Bytes of messages that may still be read.
+    left: Cell<usize>,
+}
+
+/// What a look at a message shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// It is one that is looked for.
+    Hit(Archived),
+    /// It is none, or not the account's.
+    Other,
+    /// It was not read: the search has read too much.
+    GivenUp,
 }
 
 /// A page of what was found.
@@ -45,7 +59,7 @@ impl<'q> Finder<'q> {
         let words = sought.tokens();
         let words = words.iter().map(|word| token(account, word));
         let wanted = expression(account, words, &filter.peer);
-        Self { account, sought, filter, wanted }
+        Self { account, sought, filter, wanted, left: Cell::new(LOOKS_BYTES_MAX) }
     }
 
     /// At most `limit` messages between two places, and none further that would make them more than
@@ -64,7 +78,11 @@ impl<'q> Finder<'q> {
             let few = (limit - hits.rows.len() + 1).min(BATCH).min(looks);
             let seqs = self.places(tx, (after, before), direction, few)?;
             for seq in &seqs {
-                let Some(row) = self.look(tx, *seq)? else { continue };
+                let row = match self.look(tx, *seq)? {
+                    Look::Hit(row) => row,
+                    Look::Other => continue,
+                    Look::GivenUp => return Ok(hits.given_up().in_order(direction)),
+                };
                 let size = row.stanza.len();
                 hits.more = hits.rows.len() >= limit || (size > left && !hits.rows.is_empty());
                 if hits.more {
@@ -80,8 +98,7 @@ impl<'q> Finder<'q> {
                 Direction::Backward => before = *last,
             }
             if looks == 0 {
-                // Who has found something goes on from there.
-                (hits.more, hits.given_up) = (true, hits.rows.is_empty());
+                hits = hits.given_up();
                 break;
             }
         }
@@ -125,15 +142,21 @@ impl<'q> Finder<'q> {
     }
 
     /// The message, if it is the account's, fits, and has what is looked for.
-    pub fn look(&self, tx: &mut dyn Tx, seq: i64) -> Result<Option<Archived>, StoreError> {
+    pub fn look(&self, tx: &mut dyn Tx, seq: i64) -> Result<Look, StoreError> {
         let fits = |head: &Head| self.filter.fits(head);
-        if archive::head(tx, self.account, seq)?.is_none_or(|head| !fits(&head)) {
-            return Ok(None);
-        }
+        let Some(head) = archive::head(tx, self.account, seq)?.filter(fits) else {
+            return Ok(Look::Other);
+        };
+        let Some(left) = self.left.get().checked_sub(head.size) else {
+            self.left.set(0);
+            return Ok(Look::GivenUp);
+        };
+        self.left.set(left);
         let row = archive::get(tx, self.account, seq)?;
-        Ok(row.filter(|row| {
+        let row = row.filter(|row| {
             self.sought.is_in(Said::read(&row.stanza).texts.iter().map(String::as_str))
-        }))
+        });
+        Ok(row.map_or(Look::Other, Look::Hit))
     }
 
     /// How many messages that fit the filter are encrypted, so that no search finds them; the second
@@ -161,7 +184,11 @@ impl<'q> Finder<'q> {
         }
         let mut all = Vec::new();
         for seq in seqs {
-            all.extend(self.look(tx, seq)?.map(|row| row.seq));
+            match self.look(tx, seq)? {
+                Look::Hit(row) => all.push(row.seq),
+                Look::Other => {}
+                Look::GivenUp => return Ok(None),
+            }
         }
         Ok(Some(all))
     }
@@ -181,6 +208,12 @@ impl<'q> Finder<'q> {
 }
 
 impl Hits {
+    /// Who has found something goes on from there.
+    fn given_up(mut self) -> Self {
+        (self.more, self.given_up) = (true, self.rows.is_empty());
+        self
+    }
+
     fn in_order(mut self, direction: Direction) -> Self {
         if direction == Direction::Backward {
             self.rows.reverse();
@@ -223,6 +256,8 @@ pub(super) const OF_SQLITE: [(&str, &str); 3] = [("UP", UP), ("DOWN", DOWN), ("C
 const BATCH: usize = 256;
 /// Messages that one page may cost to read.
 const LOOKS_MAX: usize = 5_000;
+/// Bytes of messages that one query may cost to read: its page, its number and its index together.
+const LOOKS_BYTES_MAX: usize = 8_388_608;
 /// Messages that are read to know their number.
 const FEW: usize = 1_000;
 /// A page may be asked for by an index up to here.

@@ -17,6 +17,11 @@ fn say(tx: &mut dyn Tx, account: AccountId, seq: i64, text: &str) {
     put(tx, account, seq, "a@x", &format!("<body>{text}</body>"));
 }
 
+fn index(tx: &mut dyn Tx, account: AccountId, rows: usize) -> Result<(), StoreError> {
+    let slice = read(tx, account, rows)?;
+    write(tx, &slice)
+}
+
 fn index_all(tx: &mut dyn Tx, account: AccountId) {
     while progress(tx, account).unwrap() != Progress::All {
         index(tx, account, 2).unwrap();
@@ -145,6 +150,37 @@ fn large_messages_come_in_slices_of_their_own() {
 }
 
 #[test]
+fn a_slice_has_so_many_words_and_no_more() {
+    testing::account_tx(|tx, me| {
+        let words: String = (0..1_500).map(|n| format!("w{n} ")).collect();
+        (1..=5).for_each(|seq| say(tx, me, seq, &words));
+        let slice = read(tx, me, 99).unwrap();
+        assert_eq!(slice.rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [3, 4, 5]);
+        index_all(tx, me);
+        assert_eq!(found(tx, me, "w7").len(), 5);
+    });
+}
+
+#[test]
+fn what_is_done_between_reading_and_writing_counts() {
+    testing::account_tx(|tx, me| {
+        (1..=4).for_each(|seq| say(tx, me, seq, "word"));
+        let slice = read(tx, me, 99).unwrap();
+        tx.execute("DELETE FROM archive_place WHERE seq = 2", &[]).unwrap();
+        tx.execute("DELETE FROM archive WHERE seq = 2", &[]).unwrap();
+        let emptied = b"<message/>".as_slice();
+        tx.execute("UPDATE archive SET stanza = $1 WHERE seq = 3", &[emptied.into()]).unwrap();
+        write(tx, &slice).unwrap();
+        let rows = "SELECT id FROM archive_words_docsize ORDER BY id";
+        let indexed = |tx: &mut dyn Tx| super::super::query_all(tx, rows, &[], |row| row.int(0));
+        assert_eq!((progress(tx, me), indexed(tx)), (Ok(Progress::All), Ok(vec![1, 4])));
+        // Another search has written the same.
+        write(tx, &slice).unwrap();
+        assert_eq!(indexed(tx), Ok(vec![1, 4]));
+    });
+}
+
+#[test]
 fn what_is_deleted_is_not_found() {
     testing::account_tx(|tx, me| {
         let other = testing::account(tx, "other");
@@ -222,6 +258,29 @@ fn what_only_looks_like_it_costs_so_much_and_no_more() {
         assert_eq!(finder.count(tx, all, 10_000), Ok(None));
         assert_eq!(finder.count(tx, (5_900, i64::MAX), 10_000), Ok(Some(1)));
         assert_eq!(finder.nth(tx, 0), Ok(Indexed::TooDeep));
+    });
+}
+
+#[test]
+fn so_many_bytes_are_looked_at_and_no_more() {
+    testing::account_tx(|tx, me| {
+        let long = format!("北京 京大 {}", "x ".repeat(100_000));
+        (1..=50).for_each(|seq| say(tx, me, seq, &long));
+        say(tx, me, 51, "北京大");
+        index_all(tx, me);
+        let (sought, filter) = (Sought::read("北京大").unwrap(), Filter::ALL);
+        let all = (i64::MIN, i64::MAX);
+        for (direction, found) in [(Direction::Forward, 0), (Direction::Backward, 1)] {
+            let finder = Finder::new(me, &sought, &filter);
+            let hits = finder.page(tx, all, direction, 9, usize::MAX).unwrap();
+            assert_eq!((hits.rows.len(), hits.more, hits.given_up), (found, true, found == 0));
+            // The page has used all of it.
+            assert_eq!(finder.count(tx, all, 999), Ok(None));
+            assert_eq!(finder.nth(tx, 0), Ok(Indexed::TooDeep));
+            assert_eq!(finder.look(tx, 51), Ok(Look::GivenUp));
+        }
+        let finder = Finder::new(me, &sought, &filter);
+        assert_eq!(finder.count(tx, (20, i64::MAX), 999), Ok(Some(1)));
     });
 }
 

@@ -6,7 +6,7 @@ use crate::xml::view::Doc;
 /// A message as a search sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Said {
-    /// Its subjects and bodies, in whatever languages.
+    /// Its subjects and bodies, in whatever languages, the first 32 KB of them.
     pub texts: Vec<String>,
     /// It says something that only its addressees can read: a body beside that is not what was said.
     pub encrypted: bool,
@@ -17,11 +17,13 @@ impl Said {
     pub fn read(stanza: &[u8]) -> Self {
         // What the gate of an earlier release let pass and this one cannot read has no words.
         let Ok(doc) = Doc::of(stanza, ns::CLIENT) else { return Self::default() };
-        let mut said = Self::default();
+        let (mut said, mut left) = (Self::default(), TEXT_BYTES_MAX);
         for child in doc.root().children() {
             let text = child.ns() == ns::CLIENT && ["body", "subject"].contains(&child.name());
-            if text && !child.text().is_empty() {
-                said.texts.push(child.text().to_owned());
+            let (read, _) = child.text().split_at(child.text().floor_char_boundary(left));
+            if text && !read.is_empty() {
+                left -= read.len();
+                said.texts.push(read.to_owned());
             }
             said.encrypted |=
                 is_encryption(child.ns(), child.name()) || (text && child.text().starts_with(OTR));
@@ -49,6 +51,8 @@ const ENCRYPTION: [(&str, &str); 6] = [
     ("urn:xmpp:openpgp:0", "openpgp"),
     ("jabber:x:encrypted", "x"),
 ];
+/// More of one message is not searched, however many bodies it has.
+const TEXT_BYTES_MAX: usize = 32_768;
 /// XEP-0364 §3
 const OTR: &str = "?OTR";
 
@@ -88,6 +92,11 @@ mod tests {
             let said = Said { texts: vec![], encrypted: true };
             assert_eq!(Said::read(stanza.as_bytes()), said, "{ns}");
         }
+        let bodies =
+            |text: &str| format!("<message>{}</message>", format!("<body>{text}</body>").repeat(9));
+        let all = Said::read(bodies(&"北".repeat(4_000)).as_bytes());
+        let lengths: Vec<usize> = all.texts.iter().map(String::len).collect();
+        assert_eq!(lengths, [12_000, 12_000, 8_766], "all of them together");
         assert_eq!(Said::read(b"<message>"), Said::default());
         assert_eq!(Said::read(b""), Said::default());
     }

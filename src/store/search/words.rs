@@ -75,7 +75,7 @@ impl Sought {
     pub fn is_in<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
         let mut left: Vec<_> = self.parts.iter().collect();
         for text in texts {
-            each_part(bounded(text), &mut |kind, part| {
+            each_part(text, &mut |kind, part| {
                 left.retain(|(sought, this)| {
                     let found = if kind == Kind::Run { part.contains(this) } else { part == this };
                     *sought != kind || !found
@@ -88,7 +88,7 @@ impl Sought {
 
 /// What of a message's text goes into the index; one may come more than once.
 pub fn tokens(text: &str, each: &mut dyn FnMut(&str)) {
-    each_part(bounded(text), &mut |kind, part| match kind {
+    each_part(text, &mut |kind, part| match kind {
         Kind::Word => each(part),
         Kind::Run => {
             for (at, c) in part.char_indices() {
@@ -108,11 +108,6 @@ fn each_pair(run: &str, each: &mut dyn FnMut(&str)) {
     for ((at, _), end) in run.char_indices().zip(ends) {
         each(run.get(at..end).unwrap_or_default());
     }
-}
-
-/// So much of it as is indexed.
-fn bounded(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or_default()
 }
 
 fn each_part(text: &str, each: &mut dyn FnMut(Kind, &str)) {
@@ -223,8 +218,6 @@ const FOLDED: [(char, &str); 8] = [
     ('æ', "ae"),
     ('œ', "oe"),
 ];
-/// More of one text is not searched.
-const TEXT_BYTES_MAX: usize = 32_768;
 /// Longer words are keys and addresses, not words.
 const WORD_CHARS_MAX: usize = 40;
 /// Bytes of what is looked for.
@@ -327,8 +320,6 @@ mod tests {
         let run: String = ('\u{4e00}'..'\u{4e22}').collect();
         assert_eq!(Sought::read(&run), Err(Refused::TooMany));
         assert!(Sought::read("?! *").unwrap().is_empty());
-        let long = "a ".repeat(TEXT_BYTES_MAX) + "late";
-        assert!(!indexed(&long).contains("late") && !Sought::read("late").unwrap().is_in([&*long]));
     }
 
     /// Letters of many scripts, signs and spaces.
