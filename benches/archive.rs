@@ -131,8 +131,15 @@ fn pages(c: &mut Criterion) {
             c.bench_function(&format!("retracted/{messages}/{name}"), |b| {
                 b.iter(|| {
                     let id = id.clone();
-                    archive
-                        .read(move |tx| archive::newest_of(tx, account, "juliet@x", &id, i64::MAX))
+                    archive.read(move |tx| {
+                        archive::newest_of(
+                            tx,
+                            account,
+                            ("juliet@x", archive::By::Peer),
+                            &id,
+                            i64::MAX,
+                        )
+                    })
                 });
             });
         }

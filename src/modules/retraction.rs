@@ -10,7 +10,7 @@ pub const MODULE: Module = Module {
     specs: &[Spec::partial(
         "XEP-0424",
         "0.4.2",
-        "tombstones for the 10,000 newest messages with the same peer, not for those that an older \
+        "tombstones for the 1,000 newest messages with the same peer, not for those that an older \
          version of the server archived (§4, optional)",
         "features/retraction.rs",
     )],

@@ -12,7 +12,7 @@ use crate::base::time::from_micros;
 use crate::jid::Jid;
 use crate::stanza::{Frame, Stanza, StanzaError, error_reply};
 use crate::store::accounts::AccountId;
-use crate::store::archive::{self, Entry, Kind};
+use crate::store::archive::{self, By, Entry, Kind};
 use crate::store::handled::Seal;
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError, mailbox};
@@ -69,11 +69,11 @@ impl Append {
             return Ok(());
         };
         if let Some(Sent { account, seq }) = self.sent {
-            retracting.archived(tx, account, to.bare_str(), seq)?;
+            retracting.archived(tx, account, (to.bare_str(), By::Account), seq)?;
         }
         if let Some(Received { account, seq, kind }) = self.received {
             if kind.is_some() {
-                retracting.archived(tx, account, from.bare_str(), seq)?;
+                retracting.archived(tx, account, (from.bare_str(), By::Peer), seq)?;
             }
             retracting.waiting(tx, account)?;
         }

@@ -49,6 +49,16 @@ enum Side {
     Sent,
 }
 
+/// Who of the addressee's account may get a copy.
+#[derive(Clone, Copy)]
+pub(super) struct Whom<'a> {
+    /// Not those that get the message itself.
+    pub but: &'a [Hop],
+    /// It waits for a device of non-negative priority (RFC 6121 §8.5.2.2.1). A session that has sent no
+    /// presence may be that device: it gets the message in its turn, behind what waits already.
+    pub waits: bool,
+}
+
 /// Who of the addressee's account gets a copy: those that want one and do not get the message itself
 /// (XEP-0280 §7), nor sent it.
 pub(super) fn readers(
@@ -56,7 +66,7 @@ pub(super) fn readers(
     user: &mut User,
     stanza: &Stanza,
     fate: Fate,
-    but: &[Hop],
+    whom: Whom<'_>,
     origin: &Origin<'_>,
 ) -> Readers {
     if user.copies.is_none() || !is_eligible(router, user, stanza, fate, Side::Received) {
@@ -64,11 +74,12 @@ pub(super) fn readers(
     }
     let sender = origin.sender.map(|(_, outbox)| outbox);
     let gets = |resource: &Resource| {
-        but.iter().any(|hop| hop.session() == Some(resource.session))
+        whom.but.iter().any(|hop| hop.session() == Some(resource.session))
             || sender.is_some_and(|sender| Arc::ptr_eq(sender, &resource.outbox))
     };
     let wanting = user.resources.iter().filter(|resource| resource.carbons);
-    wanting.filter(|resource| !gets(resource)).map(reader).collect()
+    let may = |resource: &&Resource| !whom.waits || resource.presence.is_some();
+    wanting.filter(may).filter(|resource| !gets(resource)).map(reader).collect()
 }
 
 /// The addressee's copy of what its other session got as `frame`; each reader's is this one, addressed.
@@ -97,6 +108,7 @@ pub(super) fn sent(
         if !is_eligible(router, user, stanza, fate, Side::Sent) {
             return None;
         }
+        let readers = some(others(user, stanza, fate, outbox))?;
         let frame = match origin.kept {
             Some((account, seq)) => {
                 let id = router.store.ids().seal(account.0, seq);
@@ -105,7 +117,7 @@ pub(super) fn sent(
             None => stanza.frame(),
         };
         let copy = wrapped(Side::Sent, from.bare_str(), stanza.ty().as_deref(), &frame);
-        Some((copy, others(user, stanza, fate, outbox)))
+        Some((copy, readers))
     });
     match (routed, slow) {
         (Routed::Done, Some(slow)) => Routed::Slow(slow),
@@ -131,9 +143,13 @@ pub(super) fn bounced(
     }
     let from = stanza.from();
     hand_out(router, from, micros(now), |user| {
+        // Of what was never copied, as it failed before that, nobody else has heard.
+        let mark = mark(router, stanza, Side::Sent)?;
+        user.copies.as_deref().filter(|copies| copies.recent.contains(&mark))?;
+        let readers = some(others(user, stanza, fate, outbox))?;
         let reply = Frame::whole(reply.clone());
         let copy = wrapped(Side::Received, from.bare_str(), Some("error"), &reply);
-        Some((copy, others(user, stanza, fate, outbox)))
+        Some((copy, readers))
     });
 }
 
@@ -168,23 +184,36 @@ fn hand_out(
 /// The table of XEP-0280 §6.1, for one side. What passes is remembered, as an error may answer it.
 fn is_eligible(router: &Router, user: &mut User, stanza: &Stanza, fate: Fate, side: Side) -> bool {
     let Some(copies) = user.copies.as_deref_mut() else { return false };
-    let peer = match side {
-        Side::Received => Some(stanza.from()),
-        Side::Sent => stanza.to(),
-    };
-    // By the bare JID: the answer may come from a resource that the message did not name.
-    let mark = || {
-        let (peer, id) = peer.zip(stanza.id())?;
-        Some(router.registry.mark(peer.bare_str(), &id))
-    };
+    let mark = || mark(router, stanza, side);
     match (fate.copied, side) {
-        (Copied::Nobody, _) | (Copied::Sender, Side::Received) => false,
+        (Copied::Nobody, _) => false,
+        // An account is no room, whatever its messages say: it cannot keep them from devices.
+        (Copied::Sender, Side::Received) if !is_account(router, stanza.from()) => false,
         (Copied::AsAnswered, _) => mark().is_some_and(|mark| copies.recent.contains(&mark)),
-        (Copied::Both, _) | (Copied::Sender, Side::Sent) => {
+        (Copied::Both | Copied::Sender, _) => {
             mark().into_iter().for_each(|mark| copies.remember(mark));
             true
         }
     }
+}
+
+/// By which an error that answers the message is known. Of the bare JID: the answer may come from a
+/// resource that the message did not name.
+fn mark(router: &Router, stanza: &Stanza, side: Side) -> Option<u64> {
+    let peer = match side {
+        Side::Received => Some(stanza.from()),
+        Side::Sent => stanza.to(),
+    };
+    let (peer, id) = peer.zip(stanza.id())?;
+    Some(router.registry.mark(peer.bare_str(), &id))
+}
+
+fn is_account(router: &Router, jid: &Jid) -> bool {
+    jid.local().is_some() && router.is_local(jid.domain())
+}
+
+fn some(readers: Readers) -> Option<Readers> {
+    (!readers.is_empty()).then_some(readers)
 }
 
 /// Sessions of the sender's account that want copies, but for the sending one. Of a room's private

@@ -55,6 +55,8 @@ struct Kept {
     seq: i64,
     /// promise.md 1
     owed: bool,
+    /// Nobody holds it, not who gets a copy either.
+    waits: bool,
     archived: bool,
     untaken: Untaken,
 }
@@ -194,12 +196,16 @@ fn plan(
     origin: &mut Origin<'_>,
 ) -> Plan {
     let heard = decision != Decision::Ignore;
+    // What waits for a device that takes messages is owed to that one, whoever reads it before.
+    let stored = matches!(user.account, Account::Stored(_));
+    let waits = decision == Decision::Store && fate.owed && stored;
     let targets = match targets(user, stanza, decision) {
         Ok(targets) => targets,
         Err(routed) => return routed.into(),
     };
-    let readers = copies::readers(router, user, stanza, fate, &targets, origin);
-    let on_its_way = !targets.is_empty() || !readers.is_empty();
+    let whom = copies::Whom { but: &targets, waits };
+    let readers = copies::readers(router, user, stanza, fate, whom, origin);
+    let on_its_way = !targets.is_empty() || !(readers.is_empty() || waits);
     let Account::Stored(account) = user.account else {
         // A message that may not be stored and finds nobody is dropped if it is only a chat state
         // (XEP-0085 §5.1) or asks so (XEP-0334), and bounced for an account that owns no rows.
@@ -209,8 +215,9 @@ fn plan(
         };
     };
     let archived = fate.archived
-        && stanza.to().is_some_and(|to| router.archives(to))
-        && user.keeps(stanza.from());
+        && stanza
+            .to()
+            .is_some_and(|to| router.archives(to) && user.keeps(to.bare_str(), stanza.from()));
     if !heard || (!fate.owed && !archived) {
         return Plan::Push(Push { targets, readers, kept: None });
     }
@@ -246,10 +253,11 @@ fn plan(
     if fate.owed {
         let place = if archived { Place::Archive } else { Place::Mailbox };
         // promise.md 2: a copy confirms the message, too.
-        let hops = targets.iter().chain(readers.iter().map(|(_, hop)| hop));
+        let reading = readers.iter().filter(|_| !waits).map(|(_, hop)| hop);
+        let hops = targets.iter().chain(reading);
         user.owed.append(seq, bytes, place, hops.filter_map(Hop::session));
     }
-    let kept = Some(Kept { account, seq, owed: fate.owed, archived, untaken });
+    let kept = Some(Kept { account, seq, owed: fate.owed, waits, archived, untaken });
     Plan::Push(Push { targets, readers, kept })
 }
 
@@ -331,11 +339,13 @@ fn hand_on(router: &Router, user: &mut User, stanza: &Stanza, to: &Jid, push: Pu
         }
         _ => stanza.frame(),
     };
+    let waits = kept.as_ref().is_some_and(|kept| kept.waits);
     handed.untaken = kept.map(|kept| kept.untaken).unwrap_or_default();
     let at = owed.unwrap_or(0);
     if !readers.is_empty() {
         let copy = copies::received(stanza, to, &frame);
         for (jid, hop) in readers {
+            let owed = owed.filter(|_| !waits);
             let item = Outgoing { frame: copy.addressed(jid.as_str()), owed, at };
             handed.put(user, stanza, hop, item);
         }

@@ -33,7 +33,8 @@ impl Router {
     pub(super) fn prefers_sent(&self, stanza: &Stanza, origin: &Origin<'_>) -> bool {
         let choosy = origin.sender.is_some_and(|(_, outbox)| outbox.is_choosy());
         let Some(to) = stanza.to().filter(|_| choosy) else { return true };
-        self.registry.with(stanza.from().bare_str(), |user| user.keeps(to)).unwrap_or(true)
+        let own = stanza.from().bare_str();
+        self.registry.with(own, |user| user.keeps(own, to)).unwrap_or(true)
     }
 }
 

@@ -149,9 +149,12 @@ impl User {
         visible
     }
 
-    /// Does its archive keep messages to or from this address (XEP-0441)?
-    pub fn keeps(&self, with: &Jid) -> bool {
-        let is_contact = |bare: &str| self.roster.get(bare).is_some_and(|contact| contact.listed);
+    /// Does the archive of this bare JID, which is the account's own, keep messages to or from this
+    /// address (XEP-0441)? One's own counts as a contact: §2.1.1 is silent, and
+    /// notes to oneself are not what it keeps out.
+    pub fn keeps(&self, own: &str, with: &Jid) -> bool {
+        let listed = |bare: &str| self.roster.get(bare).is_some_and(|contact| contact.listed);
+        let is_contact = |bare: &str| bare == own || listed(bare);
         self.preferences.as_ref().is_none_or(|preferences| preferences.keep(with, is_contact))
     }
 

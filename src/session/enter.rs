@@ -9,6 +9,8 @@ use crate::base::credential::AgentId;
 use crate::base::hash::hmac_sha256;
 use crate::base::id::{self, OsRng};
 use crate::jid::{BareJid, FullJid};
+use crate::modules::SessionState;
+use crate::modules::api::Cx;
 use crate::router::owed::Claim;
 use crate::router::registry::{Bound, Conflict, Resource};
 use crate::stanza::{Condition, StanzaError};
@@ -38,6 +40,11 @@ impl Negotiation {
         // Our name for this very client: whoever has it still makes room.
         let full = self.take_place(name, Conflict::Replace).await?;
         self.end_earlier(&bare);
+        // XEP-0386 §1: what is archived after the client is told of the archive reaches it by itself.
+        self.switched = self.bound.as_ref().map(|binding| {
+            let switched = Switched::by(&self.context, &binding.cx, &bind.request);
+            Box::new(switched)
+        });
         self.forget_archived(&bare);
         let told = match &self.bound {
             Some(binding) => self.context.pipeline.bound(&binding.cx).await,
@@ -146,19 +153,40 @@ impl Negotiation {
     }
 }
 
+/// What the modules switched on for a bind request, before the session is there.
+#[derive(Default)]
+pub(super) struct Switched {
+    state: SessionState,
+    /// To each element of theirs, in order.
+    answers: Vec<Vec<u8>>,
+}
+
+impl Switched {
+    fn by(context: &Context, cx: &Cx, request: &Element) -> Self {
+        let mut state = SessionState::default();
+        let doc = request.view();
+        let bind = doc.root().child(ns::BIND2, "bind");
+        let wanted = bind.into_iter().flat_map(Node::children);
+        let wanted = wanted.filter(|wanted| wanted.ns() != ns::SM);
+        let answers =
+            wanted.map(|wanted| context.pipeline.inline(cx, &mut state, wanted)).collect();
+        Self { state, answers }
+    }
+}
+
 impl Session {
-    /// XEP-0386 §3.2: switches on what was asked for, and says `<success/>`.
-    pub(super) fn enter(&mut self, entry: &Entry) {
+    /// XEP-0386 §3.2: switches on the rest of what was asked for, and says `<success/>`.
+    pub(super) fn enter(&mut self, entry: &Entry, switched: Option<Box<Switched>>) {
         let mut inner = Vec::new();
+        let Switched { state, answers } = switched.map(|it| *it).unwrap_or_default();
+        self.state = state;
+        let mut answers = answers.into_iter();
         let doc = entry.request.view();
         let bind = doc.root().child(ns::BIND2, "bind");
         for wanted in bind.into_iter().flat_map(Node::children) {
             match wanted.ns() {
                 ns::SM => inner.extend_from_slice(&self.manage(wanted)),
-                _ => {
-                    let pipeline = &self.binding.context().pipeline;
-                    inner.extend(pipeline.inline(&self.binding.cx, &mut self.state, wanted));
-                }
+                _ => inner.extend(answers.next().unwrap_or_default()),
             }
         }
         inner.extend_from_slice(&entry.told);

@@ -11,6 +11,7 @@ use tokio::time::sleep_until;
 use super::admit::Asked;
 use super::binding::Binding;
 use super::door::{Connection, Guard, Knock, Refused};
+use super::enter::Switched;
 use super::run::Session;
 use super::wire::{Event, Io, Wire};
 use super::{Arrival, Context, named};
@@ -45,6 +46,8 @@ pub(super) struct Negotiation {
     pub(super) seen: Option<Box<Seen>>,
     /// Set by a bind; dropping it undoes the bind.
     pub(super) bound: Option<Binding>,
+    /// What a bind request switched on; see [`Negotiation::bind2`].
+    pub(super) switched: Option<Box<Switched>>,
     /// Goes with the connection.
     guard: Guard,
 }
@@ -89,9 +92,20 @@ pub async fn negotiate(context: Arc<Context>, arrival: Arrival, guard: Guard) ->
     let deadline = arrival.since + context.router.limits.unauthenticated_time;
     let mut stopping = context.stopping.clone();
     let peer = arrival.peer;
-    let (account, asked, agent, seen, bound) = (None, None, None, None, None);
-    let mut negotiation =
-        Negotiation { context, wire, machine, peer, account, asked, agent, seen, bound, guard };
+    let (account, asked, agent, seen, bound, switched) = (None, None, None, None, None, None);
+    let mut negotiation = Negotiation {
+        context,
+        wire,
+        machine,
+        peer,
+        account,
+        asked,
+        agent,
+        seen,
+        bound,
+        switched,
+        guard,
+    };
     // One timer and one watch for all of it: handlers may wait for the store, a worker or the client's
     // TLS, and the deadline and a stop hold for them too.
     let done = tokio::select! {
@@ -370,7 +384,7 @@ impl Negotiation {
         let lang = self.machine.lang();
         let mut session = Session::new(binding, self.wire, Some(self.guard), lang, now());
         if let Some(entry) = entry {
-            session.enter(&entry);
+            session.enter(&entry, self.switched);
         }
         Some(session)
     }

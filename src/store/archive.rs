@@ -9,7 +9,7 @@ pub use pages::{
     Archived, Direction, Filter, Head, Page, Peer, bounds, count, first, get, head, page, place_of,
 };
 pub use retention::{BATCH, Left, accounts_after, clear, leave, left_after, purge};
-pub use retracted::{LOOK, newest_of, replace};
+pub use retracted::{By, LOOK, newest_of, replace};
 pub use tail::{last_placed, owed, place};
 
 use super::accounts::AccountId;

@@ -90,9 +90,11 @@ async fn contacts_alone_are_archived_if_so_wanted() -> Outcome<()> {
     juliet.send(&chat(&r, "answer", "")).await?;
     juliet.ask(&item("subscription='remove'")).await?;
     juliet.send(&chat(&r, "too late", "")).await?;
+    // One's own notes are always among them.
+    juliet.send(&chat(&j, "note", "")).await?;
     juliet.fence().await?;
     juliet.forget();
-    assert_eq!(bodies(&mut juliet, "").await?, ["friend", "answer"]);
+    assert_eq!(bodies(&mut juliet, "").await?, ["friend", "answer", "note"]);
     Ok(())
 }
 

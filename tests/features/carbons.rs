@@ -401,6 +401,32 @@ async fn nobody_makes_copies_but_the_server() -> Outcome<()> {
     Ok(())
 }
 
+/// RFC 6121 §8.5.2.2.1, promise.md 3: what nobody takes waits for who takes it, whoever reads it before;
+/// and who may be that gets all in order.
+#[tokio::test]
+async fn what_waits_is_not_settled_by_a_copy() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    let mut alice = lab.online("alice", "r").await?;
+    alice.send(&chat("bob@localhost", "1")).await?;
+    alice.fence().await?;
+    let mut low = lab.login_as("bob", "low").await?;
+    low.ignores_presence = true;
+    low.send("<presence><priority>-1</priority></presence>").await?;
+    enable(&mut low).await?;
+    let mut silent = lab.login_as("bob", "silent").await?;
+    silent.ignores_presence = true;
+    enable(&mut silent).await?;
+    alice.send(&chat("bob@localhost", "2")).await?;
+    alice.fence().await?;
+    assert_eq!(heard(&mut low).await?, ["received 2"]);
+    low.close().await?;
+    assert_eq!(heard(&mut silent).await?, [""; 0]);
+    silent.send("<presence/>").await?;
+    silent.fence().await?;
+    assert_eq!(heard(&mut silent).await?, ["1", "2"]);
+    Ok(())
+}
+
 /// XEP-0280 §6.1: a room's private messages, which the room copies itself.
 #[tokio::test]
 async fn private_messages_of_rooms_are_copied_to_who_is_in_the_room() -> Outcome<()> {
@@ -428,13 +454,13 @@ async fn private_messages_of_rooms_are_copied_to_who_is_in_the_room() -> Outcome
     };
     assert_eq!(heard(&mut desk).await?, all(&["1", "2", "3"]));
     assert_eq!(heard(&mut tablet).await?, all(&["1", "3"]));
-    // What looks like one from a room is not copied where it arrives; an invitation is.
+    // An account is no room, whatever its messages say; and an invitation is copied in any case.
     let mut alice = plain(&lab, "alice", "r").await?;
     alice.send(&pm("bob@localhost/phone", "4")).await?;
     let invitation = x("<invite from='juliet@far.example'/>");
     alice.send(&format!("<message to='bob@localhost/phone' id='5'>{invitation}</message>")).await?;
     alice.fence().await?;
-    assert_eq!(heard(&mut desk).await?, ["received 5"]);
+    assert_eq!(heard(&mut desk).await?, ["received 4", "received 5"]);
     Ok(())
 }
 

@@ -116,6 +116,32 @@ async fn only_ones_own_words_are_taken_back() -> Outcome<()> {
     Ok(())
 }
 
+/// Whom a retraction concerns cannot keep the tombstone away, with answers that have the same id.
+#[tokio::test]
+async fn answers_of_the_same_id_hide_nothing() -> Outcome<()> {
+    if subject().is_some() {
+        return Ok(());
+    }
+    let place = Place::with(&["romeo", "juliet"]).await;
+    let (mut romeo, mut juliet) = (place.online("romeo").await, place.online("juliet").await);
+    let (r, j) = (place.jid("romeo"), place.jid("juliet"));
+    romeo.send(&chat(&j, "his", "")).await?;
+    juliet.expect(|e| e.name == "message").await?;
+    for _ in 0..40 {
+        juliet.send(&chat(&r, "his", "")).await?;
+        romeo.expect(|e| e.name == "message").await?;
+    }
+    romeo.send(&retract(&j, "r1", "his")).await?;
+    juliet.expect(|e| e.attr("id") == Some("r1")).await?;
+    for client in [&mut juliet, &mut romeo] {
+        let all = archived(client, "").await?;
+        let gone = told(&all).iter().map(|(_, told)| told == "gone by r1").collect::<Vec<_>>();
+        assert_eq!(gone.iter().filter(|gone| **gone).count(), 1);
+        assert!(gone[0]);
+    }
+    Ok(())
+}
+
 /// §5: the service SHOULD NOT distribute it further: who was away gets the tombstone and the
 /// retraction, in their order. What is in no archive is treated alike.
 #[tokio::test]

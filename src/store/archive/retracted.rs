@@ -4,31 +4,58 @@
 use super::super::accounts::AccountId;
 use super::super::search;
 use super::super::tx::{StoreError, Tx, query_optional};
-use super::{Archived, get, last_placed};
+use super::{Archived, Kind, get, last_placed};
 use crate::base::hash::short;
 
-/// Messages of a conversation that a search for an id looks at, newest first: a millisecond of an index.
-/// An older one stays as it is.
-pub const LOOK: usize = 10_000;
+/// Messages of a conversation that a search for an id looks at, newest first: the part of a millisecond,
+/// for it is the writer that searches. An older one stays as it is.
+pub const LOOK: usize = 1_000;
 
-/// The newest message with this peer before a place that may have this id: others may look the same.
+/// The side of a conversation, in one account's archive, that a message is looked for on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// What the account sent.
+    Account,
+    /// What was sent to it.
+    Peer,
+}
+
+impl By {
+    fn kinds(self) -> (i64, i64) {
+        match self {
+            Self::Account => (Kind::Sent as i64, Kind::Sent as i64),
+            Self::Peer => (Kind::Received as i64, Kind::Owed as i64),
+        }
+    }
+}
+
+/// The newest message with this peer, said by one of the two, before a place that may have this id:
+/// others may look the same.
 pub fn newest_of(
     tx: &mut dyn Tx,
     account: AccountId,
-    peer: &str,
+    (peer, by): (&str, By),
     id: &str,
     before: i64,
 ) -> Result<Option<Archived>, StoreError> {
     let id = short(id);
-    let behind = last_placed(tx)?.into();
-    let unplaced = [account.into(), peer.into(), id.into(), before.into(), behind];
-    let found = query_optional(tx, UNPLACED, &unplaced, |row| row.int(0))?;
+    let (least, most) = by.kinds();
+    let behind = last_placed(tx)?;
+    let params = |bound: i64| {
+        [
+            account.into(),
+            peer.into(),
+            id.into(),
+            before.into(),
+            bound.into(),
+            least.into(),
+            most.into(),
+        ]
+    };
+    let found = query_optional(tx, UNPLACED, &params(behind), |row| row.int(0))?;
     let found = match found {
         Some(seq) => Some(seq),
-        None => {
-            let placed = [account.into(), peer.into(), id.into(), before.into(), LOOK.into()];
-            query_optional(tx, PLACED, &placed, |row| row.int(0))?
-        }
+        None => query_optional(tx, PLACED, &params(LOOK as i64), |row| row.int(0))?,
     };
     found.map_or(Ok(None), |seq| get(tx, account, seq))
 }
@@ -50,10 +77,12 @@ pub fn replace(
 super::super::sql! {
     // What is not placed yet is a short range of the key: some thousand rows at most.
     UNPLACED = "SELECT r.seq FROM archive r WHERE r.seq > $5 AND r.seq < $4 AND r.account = $1
-        AND r.peer = $2 AND r.short_id = $3 ORDER BY r.seq DESC LIMIT 1";
+        AND r.peer = $2 AND r.short_id = $3 AND r.kind BETWEEN $6 AND $7 ORDER BY r.seq DESC LIMIT 1";
     PLACED = "SELECT seq FROM (SELECT seq, short_id FROM archive_with
         WHERE account = $1 AND peer = $2 AND seq < $4 ORDER BY seq DESC LIMIT $5) AS found
-        WHERE short_id = $3 ORDER BY seq DESC LIMIT 1";
+        WHERE short_id = $3 AND (SELECT p.kind FROM archive_place p
+            WHERE p.account = $1 AND p.seq = found.seq) BETWEEN $6 AND $7
+        ORDER BY seq DESC LIMIT 1";
     REPLACE = "UPDATE archive SET size = $3, stanza = $4 WHERE account = $1 AND seq = $2";
     RESIZE = "UPDATE archive_place SET size = $3 WHERE account = $1 AND seq = $2";
 }
@@ -81,7 +110,7 @@ mod tests {
             put(tx, me, 5, "a@x", "one");
             for _ in 0..2 {
                 let mut find = |peer: &str, id: &str, before| {
-                    newest_of(tx, me, peer, id, before).unwrap().map(|row| row.seq)
+                    newest_of(tx, me, (peer, By::Peer), id, before).unwrap().map(|row| row.seq)
                 };
                 assert_eq!(find("a@x", "one", 99), Some(5));
                 assert_eq!(find("a@x", "one", 5), Some(1));
@@ -91,8 +120,30 @@ mod tests {
                 place(tx).unwrap();
             }
             put(tx, me, 6, "a@x", "two");
-            assert_eq!(newest_of(tx, me, "a@x", "two", 99).unwrap().unwrap().seq, 6);
-            assert_eq!(newest_of(tx, me, "a@x", "one", 99).unwrap().unwrap().seq, 5);
+            assert_eq!(newest_of(tx, me, ("a@x", By::Peer), "two", 99).unwrap().unwrap().seq, 6);
+            assert_eq!(newest_of(tx, me, ("a@x", By::Peer), "one", 99).unwrap().unwrap().seq, 5);
+        });
+    }
+
+    /// The other side cannot hide a message behind answers of the same id.
+    #[test]
+    fn each_side_has_its_own_messages() {
+        testing::account_tx(|tx, me| {
+            for (seq, kind) in [(1, Kind::Sent), (2, Kind::Received), (3, Kind::Owed)] {
+                let entry =
+                    Entry { seq, account: me, peer: "a@x", resource: "", kind, stanza: b"<m/>" };
+                append_behind(tx, &entry, Some("id")).unwrap();
+            }
+            for _ in 0..2 {
+                let mut find = |by, before| {
+                    newest_of(tx, me, ("a@x", by), "id", before).unwrap().map(|row| row.seq)
+                };
+                assert_eq!(find(By::Account, 99), Some(1));
+                assert_eq!(find(By::Peer, 99), Some(3));
+                assert_eq!(find(By::Peer, 3), Some(2));
+                assert_eq!((find(By::Peer, 2), find(By::Account, 1)), (None, None));
+                place(tx).unwrap();
+            }
         });
     }
 
@@ -125,10 +176,10 @@ mod tests {
                 put(tx, me, 10 + seq, "a@x", "new");
             }
             place(tx).unwrap();
-            assert!(newest_of(tx, me, "a@x", "old", i64::MAX).unwrap().is_some());
+            assert!(newest_of(tx, me, ("a@x", By::Peer), "old", i64::MAX).unwrap().is_some());
             put(tx, me, 1_000_000, "a@x", "new");
             place(tx).unwrap();
-            assert!(newest_of(tx, me, "a@x", "old", i64::MAX).unwrap().is_none());
+            assert!(newest_of(tx, me, ("a@x", By::Peer), "old", i64::MAX).unwrap().is_none());
         });
     }
 }
