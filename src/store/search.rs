@@ -1,7 +1,7 @@
 //! The words of archives (XEP-0431), in SQLite's FTS5.
 //!
 //! An account's archive is indexed when it is searched for the first time: at once as far as that is
-//! quick, the newest messages first, and the rest behind. From then on [`index`] follows it, before each
+//! quick, the newest messages first, and the rest behind. From then on the index follows it, before each
 //! search and now and then; a message that is acknowledged has nothing to do with it.
 //!
 //! One index serves all accounts, and each word in it begins with its account: whoever searches walks
