@@ -52,7 +52,7 @@ if ! node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2
   echo "skipped: xmpp.js needs Node.js 20"
 elif ! cmp -s "$here/package.json" "$modules/installed.json" && ! {
   mkdir -p "$modules" && cp "$here/package.json" "$modules/package.json" &&
-    npm install --prefix "$modules" --silent --no-audit --no-fund > /dev/null &&
+    npm install --prefix "$modules" --silent --no-audit --no-fund --fetch-retries=1 --fetch-timeout=20000 > /dev/null &&
     cp "$here/package.json" "$modules/installed.json"
 }; then
   echo "skipped: xmpp.js could not be installed"
