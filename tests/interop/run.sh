@@ -21,7 +21,7 @@ case ${1:-} in
   *)
     ready=$work/ready.json
     mkfifo "$work/out"
-    "$1" lab --domain localhost --user alice@localhost:secret --user bob@localhost:secret \
+    "$1" lab --domain localhost --set sasl.iterations=4096 --user alice@localhost:secret --user bob@localhost:secret \
       > "$work/out" 2> "$work/log" &
     pid=$!
     exec 3< "$work/out"
