@@ -20,7 +20,9 @@ fuzz_target!(|data: &[u8]| {
     let _ = Doc::of(data, ns::CLIENT).map(|doc| doc.root().children().count());
     let Ok(element) = check(Bytes::copy_from_slice(data), &RULES) else { return };
     // rxml bounds its tokens at 8 KiB, the fuzzer its inputs below.
-    if let Err(error) = rxml_accepts(element.as_str()) {
+    if let Err(error) = rxml_accepts(element.as_str())
+        && !has_long_reference(element.as_str())
+    {
         panic!("rxml refuses what the gate accepts: {error}");
     }
     agrees(&element);
@@ -39,6 +41,12 @@ fn rxml_accepts(raw: &str) -> Result<(), String> {
             Err(error) => return Err(format!("{error:?}")),
         }
     }
+}
+
+/// XML 1.0 §4.1 lets a number begin with as many zeros as it likes; rxml stops behind eight digits.
+fn has_long_reference(raw: &str) -> bool {
+    let mut numbers = raw.match_indices("&#").map(|(at, mark)| &raw[at + mark.len()..]);
+    numbers.any(|number| number.find(';').is_some_and(|digits| digits >= 8))
 }
 
 /// The gate's index and the view say what roxmltree says.
