@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use stonechat::base::id::Rng;
+use stonechat::stream::sasl::ht::{Ht, HtMechanism, Token};
 use stonechat::stream::sasl::{
     ChannelBindings, Exchange, Identity, Mechanism, Offer, Step, decode_payload,
 };
@@ -24,6 +25,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let tls_exporter = Some(b"exporter".to_vec());
     let bindings = ChannelBindings { tls_exporter, ..Default::default() };
+    tokens(choice, &bindings, data);
     let offer = Offer::new(&Mechanism::ALL, bindings);
     let mechanism = Mechanism::ALL[usize::from(choice & 7)].as_str();
     let mut messages = data.split(|byte| *byte == b'\n');
@@ -37,11 +39,23 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
+/// A message of a client that has no token, against a token that nobody can know.
+fn tokens(choice: u8, bindings: &ChannelBindings, data: &[u8]) {
+    let offered: Vec<HtMechanism> = HtMechanism::offered(bindings).collect();
+    let mechanism = HtMechanism::ALL[usize::from(choice) % HtMechanism::ALL.len()].as_str();
+    let Ok(message) = Ht::start(mechanism, &offered, bindings, data) else { return };
+    let secret = "x2aPq7vLr0sE5mYc9tKd3w";
+    assert!(message.check(&[Token { mechanism, secret, expired: false }]).is_err());
+}
+
 /// The store is empty.
 fn settle(exchange: &mut Exchange, mut step: Step) {
     loop {
         step = match step {
             Step::NeedKeys { .. } | Step::NeedAnyKeys { .. } => exchange.keys(None),
+            Step::NeedTokens(message) => {
+                exchange.checked(message.check(&[]).map(|fits| fits.answer))
+            }
             Step::Work(work) => exchange.worked(work.run()),
             Step::Success { who, .. } => {
                 assert_eq!(who, Identity::Anonymous);
