@@ -8,7 +8,7 @@ use crate::jid::BareJid;
 use crate::stream::error::StreamError;
 use crate::stream::open;
 use crate::stream::sasl::{
-    Exchange, Identity, Mechanism, SaslFailure, Step, decode_payload, encode_challenge,
+    Exchange, Identity, Mechanism, Offer, SaslFailure, Step, decode_payload, encode_challenge,
     encode_success,
 };
 use crate::xml::element::Element;
@@ -47,17 +47,22 @@ impl C2s {
                 return self.sasl_failure(failure);
             }
         };
-        let (exchange, step) = Exchange::start(
-            &offer,
-            self.host.as_deref().unwrap_or_default(),
-            &mechanism,
-            initial.as_deref(),
-            rng,
-            &self.policy.secret,
-            self.policy.iterations,
-        );
+        let (exchange, step) = self.begin(&offer, &mechanism, initial.as_deref(), rng);
         self.state = State::Authenticating(offer, Box::new(exchange));
         self.step(step)
+    }
+
+    /// Begins an exchange, in either profile of SASL.
+    pub(super) fn begin(
+        &self,
+        offer: &Offer,
+        mechanism: &str,
+        initial: Option<&[u8]>,
+        rng: &mut dyn Rng,
+    ) -> (Exchange, Step) {
+        let domain = self.host.as_deref().unwrap_or_default();
+        let (secret, iterations) = (&self.policy.secret, self.policy.iterations);
+        Exchange::start(offer, domain, mechanism, initial, rng, secret, iterations)
     }
 
     pub(super) fn response(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {

@@ -108,15 +108,7 @@ impl C2s {
         let begun = if by_token {
             self.by_token(&offer, &mechanism, fast, initial.as_deref())
         } else {
-            Ok(Exchange::start(
-                &offer,
-                self.host.as_deref().unwrap_or_default(),
-                &mechanism,
-                initial.as_deref(),
-                rng,
-                &self.policy.secret,
-                self.policy.iterations,
-            ))
+            Ok(self.begin(&offer, &mechanism, initial.as_deref(), rng))
         };
         let (exchange, step) = match begun {
             Ok(begun) => begun,
