@@ -117,24 +117,26 @@ pub fn issue(
 
 /// A login has used the token. With the next one the current one is over (§3.5, §5.1); a `count` must be
 /// above those before it (§3.4). False: it was used up or revoked meanwhile, and the login fails.
+///
+/// It is the token wherever it stands by now: of two logins at once, the first may have made it the current
+/// one.
 pub fn used(tx: &mut dyn Tx, token: &Token, count: Option<u64>) -> Result<bool, StoreError> {
-    let counted = match count {
-        Some(count) => {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            let params =
-                [token.device.into(), token.slot.into(), (&token.nonce).into(), count.into()];
-            tx.execute(COUNT, &params)? > 0
-        }
-        None => {
-            let params = [token.device.into(), token.slot.into(), (&token.nonce).into()];
-            query_optional(tx, IS_THERE, &params, |row| row.int(0))?.is_some()
-        }
+    let which: [Value<'_>; 2] = [token.device.into(), (&token.nonce).into()];
+    let Some(is_next) = query_optional(tx, IS_NEXT, &which, |row| row.bool(0))? else {
+        return Ok(false);
     };
-    if counted && token.slot == Slot::Next {
+    if let Some(count) = count {
+        let [device, nonce] = which;
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        if tx.execute(COUNT, &[device, nonce, count.into()])? == 0 {
+            return Ok(false);
+        }
+    }
+    if is_next {
         tx.execute(END_CURRENT, &[token.device.into()])?;
         tx.execute(PROMOTE, &[token.device.into()])?;
     }
-    Ok(counted)
+    Ok(true)
 }
 
 /// Ends the device's tokens: the client does not want them any more (§3.6).
@@ -193,9 +195,9 @@ super::sql! {
             nonce = excluded.nonce, epoch = excluded.epoch, issued = excluded.issued,
             expires = excluded.expires, count = NULL";
     CAP = "UPDATE token SET expires = $2 WHERE device = $1 AND slot = 0 AND expires > $2";
-    COUNT = "UPDATE token SET count = $4 WHERE device = $1 AND slot = $2 AND nonce = $3
-        AND (count IS NULL OR count < $4)";
-    IS_THERE = "SELECT slot FROM token WHERE device = $1 AND slot = $2 AND nonce = $3";
+    COUNT = "UPDATE token SET count = $3 WHERE device = $1 AND nonce = $2
+        AND (count IS NULL OR count < $3)";
+    IS_NEXT = "SELECT slot FROM token WHERE device = $1 AND nonce = $2";
     END_CURRENT = "DELETE FROM token WHERE device = $1 AND slot = 0";
     PROMOTE = "UPDATE token SET slot = 0 WHERE device = $1 AND slot = 1";
     END = "DELETE FROM token WHERE device = $1";
@@ -242,7 +244,8 @@ mod tests {
             let tokens = known(tx);
             assert_eq!((tokens[0].slot, tokens[0].expires), (Slot::Next, 101));
             assert_eq!(used(tx, &tokens[0], None), Ok(true));
-            assert_eq!(used(tx, &tokens[0], None), Ok(false), "it stands elsewhere now");
+            // Another login that found it where it was (XEP-0484 §3.4 has no word against it).
+            assert_eq!(used(tx, &tokens[0], None), Ok(true), "it stands elsewhere now");
             assert_eq!(known(tx)[0].slot, Slot::Current);
             // One that the client never got.
             let lost = issue(tx, device, &wanted(2)).unwrap().unwrap();
@@ -275,6 +278,9 @@ mod tests {
             issue(tx, device, &wanted(1)).unwrap();
             let next = known(tx).remove(0);
             assert_eq!(used(tx, &next, Some(0)), Ok(true));
+            // Where it was before; its count went with it.
+            assert_eq!(used(tx, &next, Some(0)), Ok(false));
+            assert_eq!(used(tx, &next, Some(1)), Ok(true));
             let token = known(tx).remove(0);
             for (count, want) in [
                 (Some(0), false),

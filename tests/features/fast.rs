@@ -297,6 +297,28 @@ async fn a_token_lasts_until_its_successor_is_used() -> Outcome<()> {
     Ok(())
 }
 
+/// Two connections of a device at once, with a token that was never used before: it is good for both, and
+/// its count as well where that rises (§3.4). Who is told `credentials-expired` throws it away (§4.1).
+#[tokio::test]
+async fn a_fresh_token_may_come_twice_at_once() -> Outcome<()> {
+    let lab = lab();
+    for round in 0..10 {
+        let (_, kept) = enrol(&lab, "romeo", PHONE, BOUND).await?;
+        let mut clients = [lab.connect().await?, lab.connect().await?, lab.connect().await?];
+        for client in &mut clients {
+            let request = kept.request(client, "", &bind(""));
+            client.send(&request).await?;
+        }
+        for client in &mut clients {
+            let answer = client.receive().await?;
+            assert!(answer.is(SASL2, "success"), "round {round}: {answer}");
+            kept.prove(client, &answer).await?;
+        }
+        kept.works(&lab).await?;
+    }
+    Ok(())
+}
+
 /// §3.4: checked whenever it is sent.
 #[tokio::test]
 async fn a_count_must_rise() -> Outcome<()> {
