@@ -14,7 +14,7 @@ use super::arrivals::Arrivals;
 use super::tcp::Socket;
 use super::tls::Tls;
 use crate::base::id::{self, OsRng};
-use crate::session::{self, Arrival, Context};
+use crate::session::{self, Arrival, Context, Ports};
 use crate::stream::error::StreamError;
 use crate::stream::open;
 use crate::stream::sasl::throttle::Key;
@@ -32,6 +32,7 @@ pub enum Door {
 pub struct Hall {
     context: Arc<Context>,
     tls: Tls,
+    ports: Ports,
     streams: Mutex<HashMap<Key, Streams>>,
     arrivals: Mutex<Arrivals>,
 }
@@ -46,11 +47,12 @@ struct Streams {
 }
 
 impl Hall {
-    /// For client streams.
-    pub fn new(context: Arc<Context>, tls: Tls) -> Arc<Self> {
+    /// For client streams, which come to these ports.
+    pub fn new(context: Arc<Context>, tls: Tls, ports: Ports) -> Arc<Self> {
         let limits = &context.router.limits;
         let arrivals = Arrivals::new(limits.connections_per_second, limits.connections_burst);
-        Arc::new(Self { context, tls, streams: Mutex::default(), arrivals: Mutex::new(arrivals) })
+        let (streams, arrivals) = (Mutex::default(), Mutex::new(arrivals));
+        Arc::new(Self { context, tls, ports, streams, arrivals })
     }
 
     /// Accepts until the server stops.
@@ -115,13 +117,25 @@ impl Hall {
                 };
                 match accepted {
                     Ok(Ok((socket, bindings))) => (socket, Some(bindings)),
-                    Ok(Err(error)) => return tracing::info!(%peer, %error, "TLS handshake failed"),
+                    Ok(Err(error)) => return self.log_handshake(peer, &error),
                     Err(_) => return tracing::info!(%peer, "TLS handshake took too long"),
                 }
             }
         };
-        let arrival = Arrival { transport: Box::new(socket), peer, direct_tls, since };
+        let (transport, ports) = (Box::new(socket), self.ports);
+        let arrival = Arrival { transport, peer, direct_tls, since, ports };
         session::serve(self.context.clone(), arrival, guard).await;
+    }
+
+    /// Whoever begins in the clear here, took this port for the other.
+    fn log_handshake(&self, peer: IpAddr, error: &io::Error) {
+        match self.ports.starttls {
+            Some(port) if is_no_tls(error) => tracing::info!(
+                %peer,
+                "this is no TLS, which begins with the first byte here; STARTTLS is on port {port}"
+            ),
+            _ => tracing::info!(%peer, %error, "TLS handshake failed"),
+        }
     }
 
     /// RFC 6120 §4.9.3.14; behind direct TLS a handshake would be what the bound protects.
@@ -185,6 +199,13 @@ impl Drop for Counted {
 fn is_peers_fault(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// The first byte is that of no record of TLS.
+fn is_no_tls(error: &io::Error) -> bool {
+    use rustls::{Error, InvalidMessage};
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    matches!(inner, Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)))
 }
 
 /// Binds a listener. `[::]` serves IPv4 too; where the system has no IPv6, IPv4 alone.

@@ -4,11 +4,11 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::tls::{Accepted, Bindings, Kind, Tls};
+use super::tls::{self, Accepted, Bindings, Kind, Tls};
 use crate::session::transport::{StartTls, Transport};
 use crate::stream::sasl::ChannelBindings;
 
@@ -42,15 +42,38 @@ impl Socket {
 fn told(accepted: &Accepted<TcpStream>) -> ChannelBindings {
     tracing::debug!(host = %accepted.host, version = accepted.version, cipher = %accepted.cipher, "TLS");
     let Bindings { exporter, end_point } = accepted.bindings.clone();
-    ChannelBindings { tls_exporter: exporter, tls_server_end_point: end_point }
+    // RFC 9266 §3; rustls has no tls-unique for TLS 1.2.
+    let lacks_default = accepted.version != tls::V1_3 || exporter.is_none();
+    ChannelBindings { tls_exporter: exporter, tls_server_end_point: end_point, lacks_default }
 }
+
+/// COMPAT(go-xmpp): a line feed behind `<starttls/>`, though RFC 6120 §5.3.3 wants none. It is thrown away
+/// where it comes alone as where it comes with the element; a ClientHello begins with none of these.
+async fn skip_white_space(stream: &mut TcpStream) -> io::Result<()> {
+    let mut skipped = 0;
+    let mut bytes = [0; 64];
+    while skipped < WHITE_SPACE_MAX {
+        let there = stream.peek(&mut bytes).await?;
+        let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let spaces = bytes.iter().take(there).take_while(is_space).count();
+        if spaces == 0 {
+            return Ok(());
+        }
+        skipped += stream.read(bytes.get_mut(..spaces).unwrap_or_default()).await?;
+    }
+    Ok(())
+}
+
+/// Bytes of white space before a handshake.
+const WHITE_SPACE_MAX: usize = 1_024;
 
 impl Transport for Socket {
     fn start_tls<'a>(&'a mut self, host: &'a str) -> StartTls<'a> {
         Box::pin(async move {
-            let Io::Plain(stream) = std::mem::replace(&mut self.io, Io::Gone) else {
+            let Io::Plain(mut stream) = std::mem::replace(&mut self.io, Io::Gone) else {
                 return Err(io::ErrorKind::NotConnected.into());
             };
+            skip_white_space(&mut stream).await?;
             let accepted = self.tls.accept(stream, Kind::StartTls { to: Some(host) }).await?;
             let bindings = told(&accepted);
             self.io = Io::Secure(Box::new(accepted.stream));

@@ -40,6 +40,11 @@ impl Access {
         self.version == version
     }
 
+    /// The last login with the password was from there.
+    pub fn is_from(&self, from: &Key) -> bool {
+        self.from == *from
+    }
+
     /// The keys, for another login from the same address.
     pub fn keys(&self, version: u64, from: &Key, hash: HashName) -> Option<ScramKeys> {
         if !self.is_fresh(version) || self.from != *from || self.hash != hash {
@@ -80,6 +85,7 @@ mod tests {
             server_key: vec![3; 20],
         };
         let access = Access::new(AccountId(1), 7, 5, key(1), &keys);
+        assert!(access.is_from(&key(1)) && !access.is_from(&key(2)));
         assert!(access.keys(5, &key(1), HashName::Sha1) == Some(keys));
         for (version, from, hash) in [
             (6, key(1), HashName::Sha1),

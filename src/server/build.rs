@@ -23,7 +23,7 @@ use crate::net::tls::{Reloaded, Tls};
 use crate::router::outbox::End;
 use crate::router::registry::Conflict;
 use crate::router::{Router, idle};
-use crate::session::{Context, saved};
+use crate::session::{Context, Ports, saved};
 use crate::store::{OpenError, Store, meta};
 use crate::stream::c2s::{Offers, Policy};
 use crate::stream::features::Inline;
@@ -59,7 +59,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let (save, saving) = watch::channel(false);
     let context = context(config, store.clone(), secret, stopping, saving);
     wake_sleepers(&context).await?;
-    let hall = Hall::new(context.clone(), tls.clone());
+    let mut listeners = Vec::new();
     let mut c2s = Vec::new();
     let mut c2s_tls = Vec::new();
     for (addresses, door, key, bound) in [
@@ -70,8 +70,14 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
             let failed = |error| bind_problem(*address, &error, origins.of(key));
             let listener = listener::bind(*address).await.map_err(failed)?;
             bound.push(listener.local_addr().map_err(failed)?);
-            context.router.tasks.spawn("accept", hall.clone().accept(listener, door));
+            listeners.push((listener, door));
         }
+    }
+    let first = |bound: &[SocketAddr]| bound.first().map(SocketAddr::port);
+    let ports = Ports { starttls: first(&c2s), direct: first(&c2s_tls) };
+    let hall = Hall::new(context.clone(), tls.clone(), ports);
+    for (listener, door) in listeners {
+        context.router.tasks.spawn("accept", hall.clone().accept(listener, door));
     }
     let effects =
         Arc::new(Live(context.router.clone(), context.pipeline.shared().account_deleted.clone()));

@@ -6,19 +6,20 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::fast::seen;
+use super::named;
 use super::negotiate::{Negotiation, now};
 use crate::base::credential::{HashName, ScramKeys};
 use crate::base::id::{self, OsRng};
 use crate::jid::BareJid;
-use crate::router::registry::{self, Access};
+use crate::router::registry::{self, Access, User};
 use crate::stanza::StanzaError;
 use crate::store::accounts::{self, Account, AccountId};
 use crate::store::devices;
 use crate::store::tokens::Token;
 use crate::store::tx::Tx;
-use crate::stream::c2s::{Fast, Input, UserAgent};
-use crate::stream::sasl::throttle::{Key, Throttle};
-use crate::stream::sasl::{Identity, SaslFailure};
+use crate::stream::c2s::{Failed, Fast, Input, UserAgent};
+use crate::stream::sasl::throttle::{How, Key, Throttle};
+use crate::stream::sasl::{Identity, Refusal, SaslFailure};
 
 /// An account as it was when its keys were looked up.
 pub(super) struct Asked {
@@ -86,19 +87,38 @@ impl Negotiation {
     }
 
     /// The delay that failures of the account or from the address earned.
-    pub(super) async fn wait_for(&mut self, bare: &str) {
-        let delay = {
-            let throttle = self.throttle();
-            if throttle.is_empty() {
-                Duration::ZERO
-            } else {
-                let (account, now) = (Key::Account(bare.into()), now());
-                throttle.delay(&account, now).max(throttle.delay(&Key::from(self.peer), now))
-            }
-        };
+    async fn wait_for(&mut self, bare: &str) {
+        let delay = self.delay(bare);
         if !delay.is_zero() {
             sleep(delay).await;
         }
+    }
+
+    /// An account that got in from this address before does not wait for what others did there, as long as
+    /// it does not fail there itself.
+    fn delay(&mut self, bare: &str) -> Duration {
+        self.spared = false;
+        let (of_account, of_address) = {
+            let throttle = self.throttle();
+            if throttle.is_empty() {
+                return Duration::ZERO;
+            }
+            let (account, now) = (Key::Account(bare.into()), now());
+            (throttle.delay(&account, now), throttle.delay(&Key::from(self.peer), now))
+        };
+        if of_address > of_account && self.was_here(bare) {
+            let both = Key::both(self.peer, bare);
+            let is_wary = self.throttle().is_wary(&both, now());
+            self.spared = !is_wary;
+        }
+        if self.spared { of_account } else { of_account.max(of_address) }
+    }
+
+    /// Whether the account's last login with its password was from this address (see [`Access`]).
+    fn was_here(&self, bare: &str) -> bool {
+        let from = Key::from(self.peer);
+        let is_from = |user: &mut User| user.access.as_ref().is_some_and(|one| one.is_from(&from));
+        self.context.router.registry.with(bare, is_from).unwrap_or(false)
     }
 
     /// What the last login of this account from this address left (see [`Access`]).
@@ -175,16 +195,62 @@ impl Negotiation {
         self.context.router.registry.with(bare.as_str(), |user| user.access = Some(access));
     }
 
-    pub(super) fn failed(&mut self, localpart: Option<&str>) {
-        let host = self.machine.host().unwrap_or_default();
-        tracing::info!(peer = %self.peer, host, "failed login");
-        let account = localpart.map(|local| Key::Account(format!("{local}@{host}").into()));
-        let now = now();
-        let mut throttle = self.throttle();
-        throttle.failed(&Key::from(self.peer), now);
-        if let Some(account) = account {
-            throttle.failed(&account, now);
+    /// An attempt failed: the log says why, and a guess slows the next ones down.
+    pub(super) fn failed(&mut self, failed: &Failed) {
+        let Failed { localpart, mechanism, refusal, again } = failed;
+        let bare = localpart.as_ref().map(|local| {
+            let host = self.machine.host().unwrap_or_default();
+            [local, "@", host].concat()
+        });
+        self.log_failure(bare.as_deref(), *mechanism, *refusal);
+        if !refusal.is_guess() {
+            return;
         }
+        let was_here = bare.as_deref().is_some_and(|bare| self.was_here(bare));
+        let (now, spared) = (now(), self.spared);
+        let how = How { again: *again, spared: false };
+        let mut throttle = self.throttle();
+        throttle.failed(&Key::from(self.peer), How { spared, ..how }, now);
+        let Some(bare) = bare else { return };
+        if was_here {
+            throttle.failed(&Key::both(self.peer, &bare), how, now);
+        }
+        throttle.failed(&Key::Account(bare.into()), how, now);
+    }
+
+    fn log_failure(&mut self, bare: Option<&str>, mechanism: Option<&str>, refusal: Refusal) {
+        let host = self.machine.host().unwrap_or_default();
+        let (peer, mechanism) = (self.peer, mechanism.unwrap_or("unknown"));
+        let account = bare.and_then(named);
+        if refusal.is_guess() || refusal.is_of_a_right_password() {
+            tracing::info!(%peer, host, account, mechanism, reason = refusal.to_string(), "failed login");
+            self.unheard = None;
+        } else {
+            // Clients that go through all mechanisms do this at each login.
+            tracing::debug!(%peer, host, account, mechanism, reason = refusal.to_string(), "login attempt refused");
+            self.unheard = Some(refusal);
+        }
+    }
+
+    /// The stream is over: whoever could use no mechanism at all would else be seen nowhere.
+    pub(super) fn log_leave(&self) {
+        if let (Some(refusal), None) = (self.unheard, &self.account) {
+            let (host, peer) = (self.machine.host().unwrap_or_default(), self.peer);
+            tracing::info!(%peer, host, reason = refusal.to_string(), "left without a login");
+        }
+    }
+
+    /// RFC 6120 §4.9.3.6: the first mistake of who sets a server up, and clients do not show it.
+    pub(super) fn log_unknown_host(&self, asked: Option<&str>) {
+        let served = self.context.policy.hosts.join(", ");
+        let asked = asked.map_or("no domain", domain_of);
+        tracing::info!(
+            peer = %self.peer,
+            ?asked,
+            served,
+            "a client asked for a domain that is not served here: add it as a [[host]], or mend the \
+             address that is set up in the client"
+        );
     }
 
     /// Whether what the stream logged in with still opens the account. Looked up when it is among
@@ -216,5 +282,33 @@ impl Negotiation {
 
     fn throttle(&self) -> MutexGuard<'_, Throttle> {
         self.context.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a stranger wrote for a domain, for the log: no name of a user, and no more than fits a line.
+fn domain_of(asked: &str) -> &str {
+    let bare = asked.split_once('/').map_or(asked, |(bare, _)| bare);
+    let domain = bare.rsplit_once('@').map_or(bare, |(_, domain)| domain);
+    domain.get(..domain.floor_char_boundary(HOST_BYTES_MAX)).unwrap_or_default()
+}
+
+/// As long as a domain of DNS may be.
+const HOST_BYTES_MAX: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_is_logged_without_a_user() {
+        for (asked, want) in [
+            ("example.org", "example.org"),
+            ("alice@example.org/phone", "example.org"),
+            ("example.org/a@b", "example.org"),
+            ("", ""),
+        ] {
+            assert_eq!(domain_of(asked), want);
+        }
+        assert_eq!(domain_of(&"\u{e9}".repeat(300)).len(), 254);
     }
 }

@@ -17,6 +17,7 @@ pub mod transport;
 mod upgrade;
 pub mod wire;
 
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -24,7 +25,6 @@ use std::time::Instant;
 use tokio::sync::{Semaphore, watch};
 use tracing::field::DisplayValue;
 
-use crate::jid::FullJid;
 use crate::modules::{Config, Pipeline};
 use crate::router::Router;
 use crate::router::registry::Conflict;
@@ -60,8 +60,17 @@ pub struct Context {
     pub resume_location: Option<String>,
 }
 
+/// The first port of each kind, to tell whoever took the wrong one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ports {
+    /// Where a stream begins in the clear.
+    pub starttls: Option<u16>,
+    /// Where it begins with TLS (XEP-0368).
+    pub direct: Option<u16>,
+}
+
 /// An address for the log: there from debug on.
-fn named(jid: &FullJid) -> Option<DisplayValue<&FullJid>> {
+fn named<T: Display + ?Sized>(jid: &T) -> Option<DisplayValue<&T>> {
     tracing::enabled!(tracing::Level::DEBUG).then(|| tracing::field::display(jid))
 }
 
@@ -75,6 +84,8 @@ pub struct Arrival {
     pub direct_tls: Option<ChannelBindings>,
     /// When it was accepted: the deadline of negotiation counts from here.
     pub since: Instant,
+    /// Where else it could have come.
+    pub ports: Ports,
 }
 
 /// Negotiates, then hands the stream to a task of its own, so that the larger future of the

@@ -14,7 +14,7 @@ use super::door::{Connection, Guard, Knock, Refused};
 use super::enter::Switched;
 use super::run::Session;
 use super::wire::{Event, Io, Wire};
-use super::{Arrival, Context, named};
+use super::{Arrival, Context, Ports, named};
 use crate::base::credential::AgentId;
 use crate::base::hash::sha256;
 use crate::base::id::OsRng;
@@ -28,6 +28,7 @@ use crate::store::devices::Seen;
 use crate::store::handled;
 use crate::stream::c2s::{C2s, Entry, Input, Output, Outputs, Success};
 use crate::stream::error::{StreamError, StreamFailure};
+use crate::stream::sasl::Refusal;
 use crate::stream::sm;
 use crate::xml::element::Element;
 
@@ -48,6 +49,11 @@ pub(super) struct Negotiation {
     pub(super) bound: Option<Binding>,
     /// What a bind request switched on; see [`Negotiation::bind2`].
     pub(super) switched: Option<Box<Switched>>,
+    /// The delay of its address was not waited for in this attempt.
+    pub(super) spared: bool,
+    /// Why an attempt failed that the log says nothing of yet.
+    pub(super) unheard: Option<Refusal>,
+    ports: Ports,
     /// Goes with the connection.
     guard: Guard,
 }
@@ -104,6 +110,9 @@ pub async fn negotiate(context: Arc<Context>, arrival: Arrival, guard: Guard) ->
         seen,
         bound,
         switched,
+        spared: false,
+        unheard: None,
+        ports: arrival.ports,
         guard,
     };
     // One timer and one watch for all of it: handlers may wait for the store, a worker or the client's
@@ -114,6 +123,7 @@ pub async fn negotiate(context: Arc<Context>, arrival: Arrival, guard: Guard) ->
         () = sleep_until(deadline.into()) => negotiation.cut(Cut::Late),
         _ = stopping.wait_for(|stopping| *stopping) => negotiation.cut(Cut::Stopping),
     };
+    negotiation.log_leave();
     match done {
         Done::Bound(full, entry) => negotiation.into_session(full, entry),
         Done::Gone => None,
@@ -151,6 +161,9 @@ impl Negotiation {
                 // COMPAT(go-sendxmpp): line feeds behind each element, though XEP-0388 §2.4 wants none.
                 Ok(Some(Event::Whitespace)) => continue,
                 Ok(None) => {}
+                Err(_) if self.machine.host().is_none() && self.wire.begins_with_tls() => {
+                    return Some(Input::Fail(self.is_tls()));
+                }
                 Err(error) => return Some(Input::Fail(error.into())),
             }
             match self.wire.io(true).await {
@@ -158,6 +171,16 @@ impl Negotiation {
                 Ok(Io::Read(0)) | Err(_) => return None,
             }
         }
+    }
+
+    /// What is said to a client that takes this port for the one of XEP-0368.
+    fn is_tls(&self) -> StreamFailure {
+        let text = "this looks like TLS, and on this port it begins with STARTTLS; direct TLS is ";
+        let place = match self.ports.direct {
+            Some(port) => format!("on port {port}"),
+            None => "switched off (c2s.listen_tls)".to_owned(),
+        };
+        StreamError::NotWellFormed.text([text, &place].concat())
     }
 
     /// Something outside the stream ended the negotiation, wherever it stood.
@@ -223,7 +246,8 @@ impl Negotiation {
                 Output::Admit { who, agent, fast } => {
                     next = Next::Feed(Input::Admitted(self.admit(who, agent, fast).await))
                 }
-                Output::Failed { localpart } => self.failed(localpart.as_deref()),
+                Output::Failed(failed) => self.failed(&failed),
+                Output::UnknownHost(asked) => self.log_unknown_host(asked.as_deref()),
                 Output::Authenticated { restart } => {
                     self.wire.authenticated(&self.context.router.limits, restart);
                 }

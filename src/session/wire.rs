@@ -104,6 +104,11 @@ impl Wire {
         }))
     }
 
+    /// A handshake record of TLS (RFC 8446 §5.1) waits where XML should be.
+    pub fn begins_with_tls(&self) -> bool {
+        self.buffer.first() == Some(&0x16)
+    }
+
     fn header(&mut self, raw: &[u8]) -> Result<Header, XmlError> {
         let header = gate::check_header(raw, &self.rules)?;
         // RFC 6120 §4.8.2: what an element without a namespace of its own belongs to.
@@ -132,10 +137,11 @@ impl Wire {
     }
 
     /// False when bytes wait that nobody looked at: before TLS takes over there may be none
-    /// (RFC 6120 §5.4.3.1, the injection of CVE-2011-0411). White space is thrown away: go-xmpp
-    /// ends `<starttls/>` with a line feed, though RFC 6120 §5.3.3 forbids it.
+    /// (RFC 6120 §5.4.3.1, the injection of CVE-2011-0411). White space is thrown away, as
+    /// the transport does with what comes later: go-xmpp ends `<starttls/>` with a line feed, though
+    /// RFC 6120 §5.3.3 forbids it.
     pub fn nothing_unread(&mut self) -> bool {
-        let nothing = self.buffer.iter().all(u8::is_ascii_whitespace);
+        let nothing = self.buffer.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
         self.buffer.clear();
         self.give_back();
         nothing

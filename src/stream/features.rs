@@ -92,7 +92,7 @@ fn mechanisms(xml: &mut Xml, offer: &Offer) {
 pub fn authenticate(offer: &Offer, modules: &str, limits: &Limits) -> String {
     let mut xml = Xml::new();
     xml.start("mechanisms").attr("xmlns", ns::SASL);
-    mechanisms(&mut xml, offer);
+    mechanisms(&mut xml, &offer.clone().of_sasl());
     xml.end();
     let mut types = channel_binding_types(&offer.bindings).peekable();
     if types.peek().is_some() {

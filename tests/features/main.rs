@@ -29,6 +29,7 @@ mod harness_self;
 mod history;
 mod kill;
 mod limits;
+mod logins;
 mod power_cut;
 mod register;
 mod restart;

@@ -321,9 +321,12 @@ pub fn channel_bindings(conn: &ServerConnection, end_point: Option<&[u8]>) -> Bi
     }
 }
 
+/// [`Accepted::version`] of TLS 1.3.
+pub const V1_3: &str = "TLSv1.3";
+
 fn version(conn: &ServerConnection) -> &'static str {
     match conn.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(rustls::ProtocolVersion::TLSv1_3) => V1_3,
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLS",
     }

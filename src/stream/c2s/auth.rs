@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::{C2s, Output, Outputs, State, sasl2, write};
+use super::{C2s, Failed, Output, Outputs, State, sasl2, write};
 use crate::base::id::Rng;
 use crate::jid::BareJid;
 use crate::stream::error::StreamError;
 use crate::stream::open;
 use crate::stream::sasl::{
-    Exchange, Identity, Mechanism, Offer, SaslFailure, Step, decode_payload, encode_challenge,
-    encode_success,
+    Exchange, Identity, Mechanism, Offer, Refusal, SaslFailure, Step, decode_payload,
+    encode_challenge, encode_success,
 };
 use crate::xml::element::Element;
 use crate::xml::ns;
@@ -24,17 +24,18 @@ impl C2s {
             // RFC 6120 §6.4.2: a second <auth/> drops the attempt under way, which counts: each
             // one costs a look into the store.
             State::Authenticating(offer, _) => {
-                self.attempts += 1;
+                self.tries.replaced();
                 offer
             }
             _ => return Outputs::new(),
         };
+        let mechanism = element.attr("mechanism").unwrap_or_default();
         self.asked = None;
-        if self.attempts >= self.policy.limits.auth_attempts_max {
+        self.mechanism = Mechanism::parse(&mechanism).map(Mechanism::as_str);
+        if self.tries.are_over(self.policy.limits.auth_attempts_max) {
             self.state = State::Offered(offer);
             return self.sasl_failure(SaslFailure::MalformedRequest);
         }
-        let mechanism = element.attr("mechanism").unwrap_or_default();
         let lacks_tls = Mechanism::parse(&mechanism).is_some_and(|named| self.lacks_tls(named));
         if lacks_tls || (offer.mechanisms.is_empty() && !self.secured) {
             self.state = State::Offered(offer);
@@ -47,7 +48,8 @@ impl C2s {
                 return self.sasl_failure(failure);
             }
         };
-        let (exchange, step) = self.begin(&offer, &mechanism, initial.as_deref(), rng);
+        let (exchange, step) =
+            self.begin(&offer.clone().of_sasl(), &mechanism, initial.as_deref(), rng);
         self.state = State::Authenticating(offer, Box::new(exchange));
         self.step(step)
     }
@@ -88,6 +90,7 @@ impl C2s {
         match self.state {
             // RFC 6120 §6.4.4, XEP-0388 §4.5
             State::Offered(_) => {
+                self.mechanism = None;
                 self.inline = is_new.then(Box::default);
                 self.attempt_failed(SaslFailure::Aborted)
             }
@@ -133,7 +136,7 @@ impl C2s {
             Step::Work(work) => one(Output::Work(work)),
             // XEP-0388 §2.3: here it is a failure, and before a token is used up.
             Step::Success { who, .. } if self.inline.is_some() && self.greets_but(&who) => {
-                self.attempt_failed(SaslFailure::InvalidAuthzid)
+                self.attempt_failed(Refusal::OtherName)
             }
             Step::Success { who, data } => {
                 let State::Authenticating(offer, _) =
@@ -163,7 +166,7 @@ impl C2s {
             // The same for an anonymous one, who has an address only now.
             Ok(account) if self.inline.is_some() && self.greets_another(&account) => {
                 self.state = State::Offered(offer);
-                self.attempt_failed(SaslFailure::InvalidAuthzid)
+                self.attempt_failed(Refusal::OtherName)
             }
             Ok(account) if self.inline.is_some() => self.admitted2(account, data),
             // RFC 6120 §6.4.6: a header under TLS must not have been in another's name.
@@ -199,29 +202,38 @@ impl C2s {
         self.greets.as_ref().is_some_and(|from| from.bare_str() != account.as_str())
     }
 
-    pub(super) fn attempt_failed(&mut self, failure: SaslFailure) -> Outputs {
+    pub(super) fn attempt_failed(&mut self, refusal: impl Into<Refusal>) -> Outputs {
+        let mut begun = None;
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Authenticating(offer, _) => State::Offered(offer),
+            State::Authenticating(offer, _) => {
+                let named = self.mechanism.and_then(Mechanism::parse);
+                begun = named.filter(|named| offer.mechanisms.contains(named));
+                State::Offered(offer)
+            }
             other => other,
         };
-        self.sasl_failure(failure)
+        self.refuse(begun, refusal.into())
+    }
+
+    /// What failed before an exchange was begun.
+    pub(super) fn sasl_failure(&mut self, failure: SaslFailure) -> Outputs {
+        self.refuse(None, failure.into())
     }
 
     /// RFC 6120 §6.4.5: the client may try again, but not for ever.
-    pub(super) fn sasl_failure(&mut self, failure: SaslFailure) -> Outputs {
-        self.attempts += 1;
-        let condition = failure.condition();
+    fn refuse(&mut self, begun: Option<Mechanism>, refusal: Refusal) -> Outputs {
+        let (localpart, mechanism) = (self.asked.take(), self.mechanism.take());
+        let again = self.tries.failed(begun, refusal, localpart.as_deref());
+        let failed = Failed { localpart, mechanism, refusal, again };
+        let mut outputs = Outputs::from_iter([Output::Failed(failed)]);
         let mut text = match self.inline.take() {
-            Some(_) => sasl2::failure(failure),
-            None => format!("<failure xmlns='{}'><{condition}/></failure>", ns::SASL),
+            Some(_) => sasl2::failure(refusal.failure()),
+            None => {
+                let condition = refusal.condition();
+                format!("<failure xmlns='{}'><{condition}/></failure>", ns::SASL)
+            }
         };
-        let mut outputs = Outputs::new();
-        // Neither our own trouble nor a token slows the next try down: 256 bits are not guessed, and after a
-        // new password every device comes with an old one.
-        if !matches!(failure, SaslFailure::TemporaryAuthFailure | SaslFailure::CredentialsExpired) {
-            outputs.push(Output::Failed { localpart: self.asked.take() });
-        }
-        let over = self.attempts >= self.policy.limits.auth_attempts_max;
+        let over = self.tries.are_over(self.policy.limits.auth_attempts_max);
         if over {
             text.push_str(&StreamError::PolicyViolation.text("too many failed attempts").to_xml());
             text.push_str(open::CLOSE);

@@ -8,6 +8,7 @@ mod bind;
 mod request;
 mod sasl2;
 mod tasks;
+mod tries;
 
 pub use request::{BindRequest, Fast, UserAgent};
 pub use sasl2::{Entry, Given, Success};
@@ -23,7 +24,7 @@ use super::features::{self, OverTls};
 use super::open::{self, Opened};
 use super::sasl::ht::{Ht, HtMechanism};
 use super::sasl::{
-    ChannelBindings, Exchange, Identity, Mechanism, Offer, SaslFailure, Work, WorkDone,
+    ChannelBindings, Exchange, Identity, Mechanism, Offer, Refusal, SaslFailure, Work, WorkDone,
     channel_binding_types,
 };
 use crate::base::credential::{AgentId, HashName, ScramKeys};
@@ -34,6 +35,7 @@ use crate::stanza::StanzaError;
 use crate::xml::element::Element;
 use crate::xml::header::Header;
 use crate::xml::ns;
+use tries::Tries;
 
 /// What does not change between the streams of one server.
 pub struct Policy {
@@ -59,21 +61,26 @@ pub struct Policy {
     pub offers: Offers,
 }
 
-/// The features of streams under TLS, by the channel bindings that there are; none: not made yet.
+/// The features of streams under TLS, by the channel bindings that there are and whether the default is
+/// among them; none: not made yet.
 #[derive(Default)]
-pub struct Offers(Vec<(Vec<&'static str>, OverTls)>);
+pub struct Offers(Vec<(Vec<&'static str>, bool, OverTls)>);
 
 impl Policy {
     /// With the features of streams under TLS made ahead: they differ by the channel bindings alone.
     pub fn prepared(mut self) -> Self {
         let some = || Some(Vec::new());
         let bindings = [(None, None), (some(), None), (None, some()), (some(), some())];
-        let made = bindings.map(|(tls_exporter, tls_server_end_point)| {
-            let bindings = ChannelBindings { tls_exporter, tls_server_end_point };
+        let bindings = bindings.iter().flat_map(|one| [(one, false), (one, true)]);
+        let made = bindings.map(|((tls_exporter, tls_server_end_point), lacks_default)| {
+            let (tls_exporter, tls_server_end_point) =
+                (tls_exporter.clone(), tls_server_end_point.clone());
+            let bindings = ChannelBindings { tls_exporter, tls_server_end_point, lacks_default };
             let offer = Offer::new(&self.mechanisms, bindings);
-            (channel_binding_types(&offer.bindings).collect(), self.over_tls(&offer))
+            let types = channel_binding_types(&offer.bindings).collect();
+            (types, lacks_default, self.over_tls(&offer))
         });
-        self.offers = Offers(made.into());
+        self.offers = Offers(made.collect());
         self
     }
 
@@ -86,8 +93,9 @@ impl Policy {
         let Offers(made) = &self.offers;
         let fits =
             |types: &[&str]| channel_binding_types(&offer.bindings).eq(types.iter().copied());
-        match made.iter().find(|(types, _)| fits(types)) {
-            Some((_, made)) => Cow::Borrowed(made),
+        let lacks = offer.bindings.lacks_default;
+        match made.iter().find(|(types, default, _)| *default == lacks && fits(types)) {
+            Some((_, _, made)) => Cow::Borrowed(made),
             None => Cow::Owned(self.over_tls(offer)),
         }
     }
@@ -173,11 +181,10 @@ pub enum Output {
         /// What it says of the token that it used.
         fast: Option<Fast>,
     },
-    /// An attempt failed, for the throttle.
-    Failed {
-        /// Whose password was tried, if it came that far.
-        localpart: Option<String>,
-    },
+    /// An attempt failed, for the throttle and the log.
+    Failed(Failed),
+    /// The client asked for a domain that is not here, in its own words, for the log.
+    UnknownHost(Option<String>),
     /// Limits are those of an authenticated stream.
     Authenticated {
         /// The client's next bytes are a new header.
@@ -206,6 +213,20 @@ pub enum Output {
     End,
 }
 
+/// An attempt that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Whose secret was tried, if it came that far.
+    pub localpart: Option<String>,
+    /// By which mechanism, if that is one of ours.
+    pub mechanism: Option<&'static str>,
+    /// Why.
+    pub refusal: Refusal,
+    /// It is taken for the same mistake as another of this stream: another mechanism, and most likely the
+    /// same secret.
+    pub again: bool,
+}
+
 /// Outputs of one step.
 pub type Outputs = SmallVec<[Output; 2]>;
 
@@ -218,7 +239,9 @@ pub struct C2s {
     secured: bool,
     bindings: ChannelBindings,
     account: Option<BareJid>,
-    attempts: u32,
+    tries: Tries,
+    /// The mechanism of the attempt.
+    mechanism: Option<&'static str>,
     asked: Option<String>,
     bind_failures: u32,
     /// Requests for other features (XEP-0509).
@@ -262,7 +285,8 @@ impl C2s {
             secured: direct_tls.is_some(),
             bindings: direct_tls.unwrap_or_default(),
             account: None,
-            attempts: 0,
+            tries: Tries::default(),
+            mechanism: None,
             asked: None,
             bind_failures: 0,
             mismatches: 0,
@@ -324,7 +348,14 @@ impl C2s {
         let judged = open::judge(header, |host| hosts.iter().any(|known| known == host), only);
         let Opened { host, lang } = match judged {
             Ok(opened) => opened,
-            Err(failure) => return self.close(Some(failure), rng),
+            Err(failure) => {
+                let unknown = failure.error == StreamError::HostUnknown;
+                let mut outputs = self.close(Some(failure), rng);
+                if unknown {
+                    outputs.insert(0, Output::UnknownHost(header.to.clone()));
+                }
+                return outputs;
+            }
         };
         // The host is fixed by the first header; a certificate and an account belong to it.
         if self.host.as_ref().is_some_and(|fixed| *fixed != host) {

@@ -14,7 +14,7 @@ use crate::stream::error::StreamError;
 use crate::stream::features;
 use crate::stream::sasl::ht::{Ht, HtMechanism};
 use crate::stream::sasl::upgrade::Task;
-use crate::stream::sasl::{Exchange, Offer, SaslFailure, Step};
+use crate::stream::sasl::{Exchange, Mechanism, Offer, SaslFailure, Step};
 use crate::stream::sm::{self, BadCommand};
 use crate::xml::element::Element;
 use crate::xml::ns;
@@ -80,8 +80,12 @@ impl C2s {
         };
         let offer = offer.clone();
         self.asked = None;
+        let named = element.attr("mechanism").unwrap_or_default();
+        self.mechanism = Mechanism::parse(&named)
+            .map(Mechanism::as_str)
+            .or_else(|| HtMechanism::parse(&named).map(HtMechanism::as_str));
         self.inline = Some(Box::default());
-        if self.attempts >= self.policy.limits.auth_attempts_max {
+        if self.tries.are_over(self.policy.limits.auth_attempts_max) {
             return self.sasl_failure(SaslFailure::MalformedRequest);
         }
         // XEP-0388 §3: never before TLS.

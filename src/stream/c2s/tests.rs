@@ -29,7 +29,7 @@ fn policy_with(require_tls: bool, all: bool) -> Policy {
 }
 
 fn bindings() -> ChannelBindings {
-    ChannelBindings { tls_exporter: Some(vec![1]), tls_server_end_point: None }
+    ChannelBindings { tls_exporter: Some(vec![1]), ..ChannelBindings::default() }
 }
 
 fn header() -> Header {
@@ -205,7 +205,7 @@ impl World {
             | Output::Keys { .. }
             | Output::Token { .. }
             | Output::Work(_)
-            | Output::Failed { .. } => {
+            | Output::Failed(_) => {
                 assert!(!self.admitted, "a second login");
                 false
             }
@@ -305,14 +305,19 @@ fn the_offer_under_tls() {
     assert!(!new.contains("fast") && !new.contains("upgrade"), "not offered");
     // The same where it was made ahead, for each channel.
     let prepared = Arc::into_inner(self::policy(true)).unwrap().prepared();
-    for (exporter, end_point) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-        let data = |there: i32| (there == 1).then(|| vec![1]);
-        let (tls_exporter, tls_server_end_point) = (data(exporter), data(end_point));
-        let bindings = ChannelBindings { tls_exporter, tls_server_end_point };
+    for which in 0..8 {
+        let data = |bit: i32| (which & bit > 0).then(|| vec![1]);
+        let (tls_exporter, tls_server_end_point) = (data(1), data(2));
+        let lacks_default = which & 4 > 0;
+        let bindings = ChannelBindings { tls_exporter, tls_server_end_point, lacks_default };
         let offer = Offer::new(&Mechanism::ALL, bindings);
         let (ahead, now) = (prepared.offered(&offer), policy.offered(&offer));
         assert!(matches!((&ahead, &now), (Cow::Borrowed(_), Cow::Owned(_))));
         assert_eq!((&ahead.features, &ahead.version), (&now.features, &now.version));
+        // RFC 5802 §6.1, RFC 9266 §3: in the old profile, -PLUS goes with the default binding.
+        let (old, new) = now.features.split_once("<authentication").unwrap();
+        assert_eq!(new.contains("-PLUS"), which & 3 > 0);
+        assert_eq!(old.contains("-PLUS"), which & 3 > 0 && !lacks_default);
     }
     let all = features::Inline { fast: true, upgrade: true, ..features::Inline::default() };
     let offer = Offer::new(&Mechanism::ALL, bindings());
@@ -345,7 +350,7 @@ fn by_token(
     let outputs = machine.feed(Input::Checked(checked), &mut OsRng);
     let admits = outputs.iter().any(|output| matches!(output, Output::Admit { .. }));
     let failed = outputs.into_iter().filter_map(|output| match output {
-        Output::Failed { localpart } => Some(localpart),
+        Output::Failed(failed) if failed.refusal.is_guess() => Some(failed.localpart),
         _ => None,
     });
     (admits, failed.collect())

@@ -1,4 +1,6 @@
-//! The conditions of a `<failure/>` (RFC 6120 §6.5).
+//! The conditions of a `<failure/>` (RFC 6120 §6.5), and what is behind them.
+
+use std::fmt;
 
 /// Why an attempt failed; each is an element in the SASL namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +65,101 @@ impl SaslFailure {
     /// The reverse of [`Self::condition`].
     pub fn parse(condition: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|failure| failure.condition() == condition)
+    }
+}
+
+/// Why an attempt ended. The client is told the condition alone; the log and the throttle get the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The condition says it all.
+    Told(SaslFailure),
+    /// The account is there, and its password is another.
+    WrongPassword,
+    /// There is no such account, or none with keys for this mechanism.
+    NoAccount,
+    /// The user name is no localpart, so it is nobody's.
+    NoName,
+    /// The client wants to bind to what this stream does not have (RFC 5802 §6).
+    NoBinding(&'static str),
+    /// RFC 5802 §6: the client was told that we cannot bind, which is not so.
+    Downgrade,
+    /// RFC 5801 §5: the client's flag does not go with the mechanism's name.
+    WrongFlag,
+    /// The password is right, and bound to another channel than this one.
+    OtherChannel,
+    /// The secret is right, and the stream's header is in another name.
+    OtherName,
+}
+
+impl Refusal {
+    /// What the client is told.
+    pub const fn failure(self) -> SaslFailure {
+        match self {
+            Self::Told(failure) => failure,
+            Self::WrongFlag => SaslFailure::MalformedRequest,
+            Self::OtherName => SaslFailure::InvalidAuthzid,
+            Self::WrongPassword
+            | Self::NoAccount
+            | Self::NoName
+            | Self::NoBinding(_)
+            | Self::Downgrade
+            | Self::OtherChannel => SaslFailure::NotAuthorized,
+        }
+    }
+
+    /// The name of its element.
+    pub const fn condition(self) -> &'static str {
+        self.failure().condition()
+    }
+
+    /// A secret was looked at and let nobody in: what a guess ends with. All else tells a guesser nothing
+    /// of any password, and slows nobody down.
+    pub const fn is_guess(self) -> bool {
+        match self {
+            Self::WrongPassword | Self::NoAccount | Self::OtherName => true,
+            Self::Told(failure) => matches!(failure, SaslFailure::NotAuthorized),
+            Self::NoName
+            | Self::NoBinding(_)
+            | Self::Downgrade
+            | Self::WrongFlag
+            | Self::OtherChannel => false,
+        }
+    }
+
+    /// The client knows the password, and may not come in all the same.
+    pub const fn is_of_a_right_password(self) -> bool {
+        matches!(self, Self::OtherChannel | Self::Told(SaslFailure::AccountDisabled))
+    }
+}
+
+impl From<SaslFailure> for Refusal {
+    fn from(failure: SaslFailure) -> Self {
+        Self::Told(failure)
+    }
+}
+
+/// For the log.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Told(failure) => failure.condition(),
+            Self::WrongPassword => "wrong password",
+            Self::NoAccount => "no such account, or it has no keys for this mechanism",
+            Self::NoName => "the user name can be nobody's",
+            Self::NoBinding(name) => {
+                return write!(f, "the client binds to {name}, which this stream does not have");
+            }
+            Self::Downgrade => {
+                "the client says that the server cannot bind to the channel, though it offered to: an \
+                 old client, or somebody in between"
+            }
+            Self::WrongFlag => "the client's channel binding does not go with the mechanism",
+            Self::OtherChannel => {
+                "the password is right, but bound to another channel: somebody is in between, such as \
+                 a TLS proxy"
+            }
+            Self::OtherName => "the stream's header is in another name",
+        })
     }
 }
 

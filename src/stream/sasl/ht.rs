@@ -217,6 +217,7 @@ mod tests {
         ChannelBindings {
             tls_exporter: Some(b"exporter".to_vec()),
             tls_server_end_point: Some(b"end point".to_vec()),
+            lacks_default: false,
         }
     }
 

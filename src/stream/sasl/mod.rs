@@ -15,7 +15,7 @@ mod scram;
 pub mod throttle;
 pub mod upgrade;
 
-pub use failure::SaslFailure;
+pub use failure::{Refusal, SaslFailure};
 pub use offer::{ChannelBindings, Mechanism, Offer, channel_binding_types};
 pub use payload::{decode_payload, encode_challenge, encode_success};
 pub use plain::{Work, WorkDone};
@@ -63,7 +63,13 @@ pub enum Step {
         data: Option<Vec<u8>>,
     },
     /// The attempt is over.
-    Failure(SaslFailure),
+    Failure(Refusal),
+}
+
+impl Step {
+    fn refused(failure: SaslFailure) -> Self {
+        Self::Failure(failure.into())
+    }
 }
 
 /// Who a client turned out to be. The authorization identity is always the same.
@@ -107,6 +113,8 @@ enum State {
     /// SCRAM waits for the client-final-message.
     ScramFinal {
         localpart: String,
+        /// The keys are an account's.
+        known: bool,
         scram: Box<dyn sasl::server::Mechanism + Send>,
     },
     /// PLAIN waits for keys.
@@ -150,7 +158,7 @@ impl Exchange {
         let mut exchange = Self { context, state: State::Over };
         let offered = Mechanism::parse(mechanism).filter(|m| offer.mechanisms.contains(m));
         let step = match (offered, initial) {
-            (None, _) => Step::Failure(SaslFailure::InvalidMechanism),
+            (None, _) => Step::refused(SaslFailure::InvalidMechanism),
             (Some(mechanism), Some(initial)) => exchange.first(mechanism, initial),
             // XEP-0175 §4 shows ANONYMOUS without a challenge for the trace data.
             (Some(Mechanism::Anonymous), None) => exchange.first(Mechanism::Anonymous, b""),
@@ -181,8 +189,8 @@ impl Exchange {
             (State::Token { localpart }, Ok(data)) => {
                 Step::Success { who: Identity::Account { localpart }, data: Some(data) }
             }
-            (State::Token { .. }, Err(failure)) => Step::Failure(failure),
-            _ => Step::Failure(SaslFailure::TemporaryAuthFailure),
+            (State::Token { .. }, Err(failure)) => Step::refused(failure),
+            _ => Step::refused(SaslFailure::TemporaryAuthFailure),
         }
     }
 
@@ -190,9 +198,11 @@ impl Exchange {
     pub fn respond(&mut self, payload: &[u8]) -> Step {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Asked(mechanism) => self.first(mechanism, payload),
-            State::ScramFinal { localpart, scram } => scram_final(localpart, scram, payload),
+            State::ScramFinal { localpart, known, scram } => {
+                scram_final(localpart, known, scram, payload)
+            }
             // A client that talks out of turn has lost its attempt.
-            _ => Step::Failure(SaslFailure::MalformedRequest),
+            _ => Step::refused(SaslFailure::MalformedRequest),
         }
     }
 
@@ -214,7 +224,7 @@ impl Exchange {
                 self.state = State::PlainWork { localpart: localpart.clone() };
                 Step::Work(Work { password, keys, known, localpart })
             }
-            _ => Step::Failure(SaslFailure::TemporaryAuthFailure),
+            _ => Step::refused(SaslFailure::TemporaryAuthFailure),
         }
     }
 
@@ -224,8 +234,9 @@ impl Exchange {
             State::PlainWork { localpart } if done.matches && done.localpart == localpart => {
                 Step::Success { who: Identity::Account { localpart }, data: None }
             }
-            State::PlainWork { .. } => Step::Failure(SaslFailure::NotAuthorized),
-            _ => Step::Failure(SaslFailure::TemporaryAuthFailure),
+            State::PlainWork { .. } if done.known => Step::Failure(Refusal::WrongPassword),
+            State::PlainWork { .. } => Step::Failure(Refusal::NoAccount),
+            _ => Step::refused(SaslFailure::TemporaryAuthFailure),
         }
     }
 
@@ -236,7 +247,7 @@ impl Exchange {
     /// The client's first message, sent along with `<auth/>` or asked for.
     fn first(&mut self, mechanism: Mechanism, payload: &[u8]) -> Step {
         if payload.len() > SASL_BYTES_MAX {
-            return Step::Failure(SaslFailure::MalformedRequest);
+            return Step::refused(SaslFailure::MalformedRequest);
         }
         let step = match mechanism.hash() {
             Some(hash) => self.scram_first(mechanism, hash, payload),
@@ -251,22 +262,20 @@ impl Exchange {
         mechanism: Mechanism,
         hash: HashName,
         payload: &[u8],
-    ) -> Result<Step, SaslFailure> {
+    ) -> Result<Step, Refusal> {
         let first = std::str::from_utf8(payload).ok().and_then(ClientFirst::parse);
         let first = first.ok_or(SaslFailure::MalformedRequest)?;
         let offer = &self.context.offer;
         let binding = match (first.flag, mechanism.is_plus()) {
             // RFC 5802 §6: a type that we do not have.
             (Gs2Flag::Bound(name), true) => {
-                offer.bindings.get(name).ok_or(SaslFailure::NotAuthorized)?.to_vec()
+                offer.bindings.get(name).ok_or_else(|| no_binding(name))?.to_vec()
             }
             // RFC 5802 §6: somebody took the -PLUS names out of what we offered.
-            (Gs2Flag::NotOffered, false) if offer.binds() => {
-                return Err(SaslFailure::NotAuthorized);
-            }
+            (Gs2Flag::NotOffered, false) if offer.binds() => return Err(Refusal::Downgrade),
             (Gs2Flag::NotOffered | Gs2Flag::Unsupported, false) => Vec::new(),
             // RFC 5801 §5: `p` goes with the -PLUS name, and that name with `p`.
-            (Gs2Flag::Bound(_), false) | (_, true) => return Err(SaslFailure::MalformedRequest),
+            (Gs2Flag::Bound(_), false) | (_, true) => return Err(Refusal::WrongFlag),
         };
         let localpart = self.identity(&first.username, first.authzid.as_deref())?;
         self.state = State::ScramKeys {
@@ -296,27 +305,27 @@ impl Exchange {
         });
         match scram.respond(first) {
             Ok(Response::Proceed(challenge)) => {
-                self.state = State::ScramFinal { localpart, scram };
+                self.state = State::ScramFinal { localpart, known, scram };
                 Step::Challenge(challenge)
             }
-            Ok(Response::Success(..)) => Step::Failure(SaslFailure::TemporaryAuthFailure),
-            Err(error) => Step::Failure(condition_of(&error)),
+            Ok(Response::Success(..)) => Step::refused(SaslFailure::TemporaryAuthFailure),
+            Err(error) => Step::Failure(refusal_of(&error, known)),
         }
     }
 
-    fn plain(&mut self, payload: &[u8]) -> Result<Step, SaslFailure> {
+    fn plain(&mut self, payload: &[u8]) -> Result<Step, Refusal> {
         let message = PlainMessage::parse(payload).ok_or(SaslFailure::MalformedRequest)?;
         let localpart = self.identity(message.authcid, message.authzid)?;
         // RFC 4616 §2: verification fails if preparation does.
-        let password = message.password().ok_or(SaslFailure::NotAuthorized)?;
+        let password = message.password().ok_or(Refusal::WrongPassword)?;
         self.state = State::PlainKeys { localpart: localpart.clone(), password };
         Ok(Step::NeedAnyKeys { localpart, prefer: PLAIN_HASH })
     }
 
     /// The account's localpart. RFC 5802 and RFC 4616 prepare user names with SASLprep, but an
     /// account is a localpart (RFC 6120 §6.3.7), so its rules decide (RFC 7622 §3.3).
-    fn identity(&self, username: &str, authzid: Option<&str>) -> Result<String, SaslFailure> {
-        let localpart = prep::localpart(username).map_err(|_| SaslFailure::NotAuthorized)?;
+    fn identity(&self, username: &str, authzid: Option<&str>) -> Result<String, Refusal> {
+        let localpart = prep::localpart(username).map_err(|_| Refusal::NoName)?;
         // RFC 6120 §6.3.8: the client's own bare JID. COMPAT(many): or the localpart alone.
         let own = match authzid {
             None => true,
@@ -325,48 +334,57 @@ impl Exchange {
             }),
             Some(authzid) => prep::localpart(authzid).is_ok_and(|authzid| authzid == localpart),
         };
-        if own { Ok(localpart.into_owned()) } else { Err(SaslFailure::InvalidAuthzid) }
+        if own { Ok(localpart.into_owned()) } else { Err(SaslFailure::InvalidAuthzid.into()) }
     }
 }
 
 fn scram_final(
     localpart: String,
+    known: bool,
     mut scram: Box<dyn sasl::server::Mechanism + Send>,
     payload: &[u8],
 ) -> Step {
     if payload.len() > SASL_BYTES_MAX {
-        return Step::Failure(SaslFailure::MalformedRequest);
+        return Step::refused(SaslFailure::MalformedRequest);
     }
     match scram.respond(payload) {
         Ok(Response::Success(_, data)) => {
             Step::Success { who: Identity::Account { localpart }, data: Some(data) }
         }
-        Ok(Response::Proceed(_)) => Step::Failure(SaslFailure::TemporaryAuthFailure),
-        Err(error) => Step::Failure(condition_of(&error)),
+        Ok(Response::Proceed(_)) => Step::refused(SaslFailure::TemporaryAuthFailure),
+        Err(error) => Step::Failure(refusal_of(&error, known)),
     }
 }
 
 /// RFC 4505 §2: at most 255 characters of trace data, which we do not use. RFC 6120 §6.5.8 has
 /// the example of a longer one.
-fn anonymous(payload: &[u8]) -> Result<Step, SaslFailure> {
+fn anonymous(payload: &[u8]) -> Result<Step, Refusal> {
     let trace = std::str::from_utf8(payload).map_err(|_| SaslFailure::MalformedRequest)?;
     if trace.chars().count() > TRACE_CHARS_MAX || trace.chars().any(char::is_control) {
-        return Err(SaslFailure::MalformedRequest);
+        return Err(SaslFailure::MalformedRequest.into());
     }
     Ok(Step::Success { who: Identity::Anonymous, data: None })
 }
 
 /// The `sasl` crate's errors in the words of RFC 6120 §6.5.
-fn condition_of(error: &MechanismError) -> SaslFailure {
+fn refusal_of(error: &MechanismError, known: bool) -> Refusal {
     match error {
         MechanismError::FailedToDecodeMessage
         | MechanismError::CannotDecodeInitialMessage
         | MechanismError::CannotDecodeResponse
         | MechanismError::CannotDecodeProof
-        | MechanismError::SaslSessionAlreadyOver => SaslFailure::MalformedRequest,
-        MechanismError::InvalidKeyLength(_) => SaslFailure::TemporaryAuthFailure,
-        _ => SaslFailure::NotAuthorized,
+        | MechanismError::SaslSessionAlreadyOver => SaslFailure::MalformedRequest.into(),
+        MechanismError::InvalidKeyLength(_) => SaslFailure::TemporaryAuthFailure.into(),
+        MechanismError::ChannelBindingMechanismIncorrect => Refusal::OtherChannel,
+        _ if known => Refusal::WrongPassword,
+        _ => Refusal::NoAccount,
     }
+}
+
+/// What a client wants to bind to and cannot, for the log.
+fn no_binding(name: &str) -> Refusal {
+    let known = ["tls-unique", "tls-exporter", "tls-server-end-point"];
+    Refusal::NoBinding(known.into_iter().find(|one| *one == name).unwrap_or("something else"))
 }
 
 /// PLAIN is checked against these keys if the account has them: a quarter of SHA-512's time.

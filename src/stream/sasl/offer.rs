@@ -80,6 +80,9 @@ pub struct ChannelBindings {
     pub tls_exporter: Option<Vec<u8>>,
     /// RFC 5929 §4
     pub tls_server_end_point: Option<Vec<u8>>,
+    /// What a client binds to that was not told what there is (RFC 5802 §6.1, RFC 9266 §3) is not among
+    /// them: this is TLS 1.2, for which that is `tls-unique`.
+    pub lacks_default: bool,
 }
 
 impl ChannelBindings {
@@ -110,7 +113,7 @@ pub fn channel_binding_types(bindings: &ChannelBindings) -> impl Iterator<Item =
 /// What one stream was offered in its features: SASL and SASL2 make one each (XEP-0474 §6.1).
 #[derive(Clone, Default)]
 pub struct Offer {
-    /// The advertised mechanisms.
+    /// The advertised mechanisms; of SASL2, before [`Offer::of_sasl`].
     pub mechanisms: Vec<Mechanism>,
     /// The advertised channel bindings, with their data.
     pub bindings: ChannelBindings,
@@ -121,6 +124,14 @@ impl Offer {
     pub fn new(enabled: &[Mechanism], bindings: ChannelBindings) -> Self {
         let fits = |m: &Mechanism| enabled.contains(m) && !(m.is_plus() && bindings.is_empty());
         Self { mechanisms: Mechanism::ALL.into_iter().filter(fits).collect(), bindings }
+    }
+
+    /// What RFC 6120's own profile is offered. RFC 5802 §6.1: no -PLUS without the channel binding that
+    /// its clients know of themselves. Those of SASL2 read what there is (XEP-0440 §3).
+    pub fn of_sasl(mut self) -> Self {
+        let lacks = self.bindings.lacks_default;
+        self.mechanisms.retain(|mechanism| !(lacks && mechanism.is_plus()));
+        self
     }
 
     /// Whether the client was told that we can bind to the channel (RFC 5802 §6).
@@ -184,13 +195,32 @@ mod tests {
         }
     }
 
+    /// RFC 5802 §6.1, RFC 9266 §3; XEP-0440 §4 has the clients that know `tls-unique` alone.
+    #[test]
+    fn plus_needs_the_default_binding_where_nobody_reads_what_there_is() {
+        for (lacks_default, plus) in [(false, 3), (true, 0)] {
+            let tls_exporter = Some(vec![1]);
+            let bindings = ChannelBindings { tls_exporter, lacks_default, ..Default::default() };
+            let offer = Offer::new(&Mechanism::ALL, bindings);
+            assert!(offer.binds() && offer.mechanisms.len() == 8);
+            let offer = offer.of_sasl();
+            assert_eq!((offer.binds(), offer.mechanisms.len()), (plus > 0, 5 + plus));
+            let text = offer.protected_text();
+            assert_eq!(text.contains("-PLUS"), plus > 0);
+            assert!(text.ends_with("\x1ftls-exporter"), "as it is advertised");
+        }
+    }
+
     #[test]
     fn the_protected_text_is_sorted() {
         let none = ChannelBindings::default();
-        let offer = Offer::new(&[Mechanism::ScramSha1, Mechanism::Plain], none);
+        let offer = Offer::new(&[Mechanism::ScramSha1, Mechanism::Plain], none.clone());
         assert_eq!(offer.protected_text(), "PLAIN\x1eSCRAM-SHA-1");
-        let bindings =
-            ChannelBindings { tls_exporter: Some(vec![]), tls_server_end_point: Some(vec![]) };
+        let bindings = ChannelBindings {
+            tls_exporter: Some(vec![]),
+            tls_server_end_point: Some(vec![]),
+            ..none
+        };
         let offer = Offer::new(&[Mechanism::ScramSha1, Mechanism::ScramSha1Plus], bindings);
         // XEP-0474 §6.3
         let want = "SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1ftls-exporter\x1etls-server-end-point";

@@ -48,6 +48,8 @@ pub struct Work {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkDone {
     pub(super) matches: bool,
+    /// There is such an account.
+    pub(super) known: bool,
     /// A late result of one attempt must not decide another.
     pub(super) localpart: String,
 }
@@ -58,7 +60,7 @@ impl Work {
         let keys = &self.keys;
         let made = hash::keys(keys.hash, &self.password, &keys.salt, keys.iterations);
         let same = made.is_some_and(|(stored_key, _)| same_secret(&stored_key, &keys.stored_key));
-        WorkDone { matches: same & self.known, localpart: self.localpart }
+        WorkDone { matches: same & self.known, known: self.known, localpart: self.localpart }
     }
 }
 

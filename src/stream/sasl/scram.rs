@@ -90,18 +90,20 @@ impl<S: ScramProvider> Scram<S> {
         let server_signature = S::hmac(auth_message.as_bytes(), &keys.server_key)?;
         let client_key: Vec<u8> = proof.iter().zip(&client_signature).map(|(p, s)| p ^ s).collect();
         // Nothing returns early from here: each way to be wrong costs the same and says the same.
-        let good = [
-            // RFC 5802 §5.1: `c` and `r` must be exactly what was agreed.
-            same_secret(last.cbind_input.as_bytes(), expected.cbind_input.as_bytes()),
+        let proved = [
             same_secret(last.nonce.as_bytes(), expected.nonce.as_bytes()),
             proof.len() == client_signature.len(),
             same_secret(&S::hash(&client_key), &keys.stored_key),
             self.setup.known,
         ];
-        if good.iter().fold(true, |all, one| all & one) {
-            Ok(["v=", &base64(&server_signature)].concat().into_bytes())
-        } else {
-            Err(MechanismError::AuthenticationFailed)
+        let proved = proved.iter().fold(true, |all, one| all & one);
+        // RFC 5802 §5.1: `c` and `r` must be exactly what was agreed.
+        let bound = same_secret(last.cbind_input.as_bytes(), expected.cbind_input.as_bytes());
+        match proved & bound {
+            true => Ok(["v=", &base64(&server_signature)].concat().into_bytes()),
+            // For the log: the client is told the same.
+            false if proved => Err(MechanismError::ChannelBindingMechanismIncorrect),
+            false => Err(MechanismError::AuthenticationFailed),
         }
     }
 }

@@ -22,7 +22,8 @@ fn unbound() -> Offer {
 
 fn bound() -> Offer {
     let tls_server_end_point = Some(b"the certificate's hash".to_vec());
-    offer(ChannelBindings { tls_exporter: Some(BINDING.to_vec()), tls_server_end_point })
+    let tls_exporter = Some(BINDING.to_vec());
+    offer(ChannelBindings { tls_exporter, tls_server_end_point, lacks_default: false })
 }
 
 fn start(offer: &Offer, mechanism: &str, initial: Option<&[u8]>) -> (Exchange, Step) {
@@ -30,7 +31,7 @@ fn start(offer: &Offer, mechanism: &str, initial: Option<&[u8]>) -> (Exchange, S
 }
 
 fn done() -> WorkDone {
-    WorkDone { matches: true, localpart: "user".to_owned() }
+    WorkDone { matches: true, known: true, localpart: "user".to_owned() }
 }
 
 /// The store: one account, `user`, with the password `pencil`.

@@ -1,0 +1,135 @@
+//! What failed on one stream: how much more it may try (RFC 6120 §6.4.5), and what is one mistake.
+
+use crate::stream::sasl::{Mechanism, Refusal};
+
+/// The failures of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    counted: u32,
+    /// Mechanisms by which an exchange ended before a secret was looked at.
+    unlooked: Vec<Mechanism>,
+    /// Accounts, and the passwords' forms that failed since the last mistake of theirs.
+    mistakes: Vec<(String, Vec<Form>)>,
+}
+
+/// What a mechanism makes of a password: a client that goes through all of them tries it once by each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Form(Option<crate::base::credential::HashName>);
+
+impl Tries {
+    /// One more failed; true if it is taken for the same mistake as another of this stream.
+    ///
+    /// - An exchange by a mechanism that was offered, and that ended before a secret was looked at, is not
+    ///   counted the first time: the client cannot use that mechanism, and goes on to the next.
+    /// - The same secret by mechanisms that make different things of it is one mistake. That it is the same
+    ///   nobody can see; so each of them is trusted once, until one comes again.
+    pub(super) fn failed(
+        &mut self,
+        begun: Option<Mechanism>,
+        refusal: Refusal,
+        account: Option<&str>,
+    ) -> bool {
+        if let (Some(mechanism), false) = (begun, refusal.is_guess())
+            && !self.unlooked.contains(&mechanism)
+        {
+            self.unlooked.push(mechanism);
+            return false;
+        }
+        if let (Some(mechanism), true, Some(account)) = (begun, refusal.is_guess(), account)
+            && self.is_again(account, Form(mechanism.hash()))
+        {
+            return true;
+        }
+        self.counted += 1;
+        false
+    }
+
+    fn is_again(&mut self, account: &str, form: Form) -> bool {
+        match self.mistakes.iter_mut().find(|(known, _)| known == account) {
+            Some((_, forms)) if !forms.contains(&form) => {
+                forms.push(form);
+                true
+            }
+            Some((_, forms)) => {
+                *forms = vec![form];
+                false
+            }
+            None => {
+                self.mistakes.push((account.to_owned(), vec![form]));
+                false
+            }
+        }
+    }
+
+    /// An attempt was dropped for another.
+    pub(super) fn replaced(&mut self) {
+        self.counted += 1;
+    }
+
+    /// There were so many that no more may come.
+    pub(super) fn are_over(&self, most: u32) -> bool {
+        self.counted >= most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::sasl::SaslFailure;
+
+    /// How many of these a stream bears of which five may be counted, and how many were taken for the
+    /// same mistake.
+    fn borne(turns: &[(Option<Mechanism>, Refusal, &str)]) -> (usize, usize) {
+        let (mut tries, mut same) = (Tries::default(), 0);
+        for (place, (begun, refusal, account)) in turns.iter().cycle().take(100).enumerate() {
+            let account = Some(*account).filter(|account| !account.is_empty());
+            same += usize::from(tries.failed(*begun, *refusal, account));
+            if tries.are_over(5) {
+                return (place + 1, same);
+            }
+        }
+        panic!("for ever");
+    }
+
+    /// RFC 6120 §6.4.5
+    #[test]
+    fn what_a_stream_bears() {
+        use Mechanism::{Plain, ScramSha1, ScramSha256, ScramSha256Plus, ScramSha512};
+        let wrong = |one, account| (Some(one), Refusal::WrongPassword, account);
+        let told = |one, failure: SaslFailure| (one, failure.into(), "");
+        let family = [ScramSha512, ScramSha256, ScramSha1, Plain].map(|one| wrong(one, "a"));
+        for (what, turns, want) in [
+            ("one mechanism", vec![wrong(Plain, "a")], (5, 0)),
+            ("all of them", family.to_vec(), (17, 12)),
+            (
+                "with and without -PLUS",
+                vec![wrong(ScramSha256, "a"), wrong(ScramSha256Plus, "a")],
+                (5, 0),
+            ),
+            (
+                "many accounts",
+                vec![wrong(Plain, "a"), wrong(Plain, "b"), wrong(Plain, "c")],
+                (5, 0),
+            ),
+            ("nobody can be called so", vec![wrong(Plain, "")], (5, 0)),
+            ("base64", vec![told(None, SaslFailure::IncorrectEncoding)], (5, 0)),
+            ("abort", vec![told(Some(Plain), SaslFailure::Aborted)], (6, 0)),
+            ("not offered", vec![told(None, SaslFailure::InvalidMechanism)], (5, 0)),
+        ] {
+            assert_eq!(borne(&turns), want, "{what}");
+        }
+        // Each mechanism fails before a secret is looked at; then two passwords are mistyped.
+        let mut tries = Tries::default();
+        for mechanism in Mechanism::ALL {
+            assert!(!tries.failed(Some(mechanism), Refusal::Downgrade, None));
+        }
+        for _ in 0..2 {
+            for mechanism in [ScramSha512, ScramSha256, ScramSha1, Plain] {
+                tries.failed(Some(mechanism), Refusal::NoAccount, Some("a"));
+            }
+        }
+        assert_eq!((tries.counted, tries.are_over(3)), (2, false));
+        tries.replaced();
+        assert!(tries.are_over(3));
+    }
+}
