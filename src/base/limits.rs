@@ -40,7 +40,8 @@ pub struct Limits {
     pub connections_per_second: u32,
     /// Burst in connections above the average: a whole office that comes back after a cut.
     pub connections_burst: u32,
-    /// SASL attempts on one stream before it is closed (RFC 6120 §6.4.5 asks for two to five retries).
+    /// SASL attempts on one stream before it is closed (RFC 6120 §6.4.5 asks for two to five retries). One
+    /// secret by several mechanisms is one.
     pub auth_attempts_max: u32,
     /// Bound resources of one account.
     pub resources_per_account: usize,

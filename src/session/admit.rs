@@ -94,8 +94,8 @@ impl Negotiation {
         }
     }
 
-    /// An account that got in from this address before does not wait for what others did there, as long as
-    /// it does not fail there itself.
+    /// An account that got in from this address before does not wait for what others did there, unless it
+    /// failed there itself of late.
     fn delay(&mut self, bare: &str) -> Duration {
         self.spared = false;
         let (of_account, of_address) = {
@@ -108,8 +108,11 @@ impl Negotiation {
         };
         if of_address > of_account && self.was_here(bare) {
             let both = Key::both(self.peer, bare);
-            let is_wary = self.throttle().is_wary(&both, now());
-            self.spared = !is_wary;
+            let throttle = self.throttle();
+            let spared =
+                throttle.may_spare(&Key::from(self.peer)) && !throttle.is_wary(&both, now());
+            drop(throttle);
+            self.spared = spared;
         }
         if self.spared { of_account } else { of_account.max(of_address) }
     }
@@ -213,7 +216,7 @@ impl Negotiation {
         throttle.failed(&Key::from(self.peer), How { spared, ..how }, now);
         let Some(bare) = bare else { return };
         if was_here {
-            throttle.failed(&Key::both(self.peer, &bare), how, now);
+            throttle.failed(&Key::both(self.peer, &bare), How::default(), now);
         }
         throttle.failed(&Key::Account(bare.into()), how, now);
     }
