@@ -1,5 +1,7 @@
 //! What opens an account, remembered from one login to the next.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::base::credential::{HashName, ScramKeys};
 use crate::store::accounts::AccountId;
 use crate::stream::sasl::throttle::Key;
@@ -18,6 +20,8 @@ pub struct Access {
     pub epoch: i64,
     version: u64,
     from: Key,
+    /// [`mark`]s of two addresses before it.
+    earlier: [u32; 2],
     hash: HashName,
     iterations: u32,
     /// Of the salt; the two keys behind it are equally long.
@@ -32,7 +36,24 @@ impl Access {
     pub fn new(account: AccountId, epoch: i64, version: u64, from: Key, keys: &ScramKeys) -> Self {
         let bytes = [&*keys.salt, &*keys.stored_key, &*keys.server_key].concat().into();
         let (hash, iterations, salt) = (keys.hash, keys.iterations, keys.salt.len());
-        Self { account, epoch, version, from, hash, iterations, salt, bytes }
+        Self { account, epoch, version, from, earlier: [0; 2], hash, iterations, salt, bytes }
+    }
+
+    /// In the place of another, whose addresses it goes on to know.
+    pub fn after(mut self, before: Option<&Self>) -> Self {
+        if let Some(before) = before {
+            self.earlier = before.earlier;
+            self.also_from(&before.from);
+        }
+        self
+    }
+
+    /// A login came from there too, by other means.
+    pub fn also_from(&mut self, from: &Key) {
+        if !self.is_from(from) {
+            let [newer, _] = self.earlier;
+            self.earlier = [mark(from), newer];
+        }
     }
 
     /// Nothing that opens or shuts an account was changed since they were read.
@@ -40,9 +61,9 @@ impl Access {
         self.version == version
     }
 
-    /// The last login with the password was from there.
+    /// One of the last logins was from there: the last one with the password, or two others.
     pub fn is_from(&self, from: &Key) -> bool {
-        self.from == *from
+        self.from == *from || self.earlier.contains(&mark(from))
     }
 
     /// The keys, for another login from the same address.
@@ -60,6 +81,15 @@ impl Access {
             server_key: server_key.to_vec(),
         })
     }
+}
+
+/// A few bits of an address: two that share them do nobody harm.
+fn mark(address: &Key) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    address.hash(&mut hasher);
+    let [a, b, c, d, ..] = hasher.finish().to_ne_bytes();
+    // 0 is nobody's.
+    u32::from_ne_bytes([a, b, c, d]).max(1)
 }
 
 /// Nothing of the keys: see [`ScramKeys`].
@@ -94,5 +124,34 @@ mod tests {
         ] {
             assert!(access.keys(version, &from, hash).is_none());
         }
+    }
+
+    /// A phone comes from many networks, and the office is not forgotten for one of them.
+    #[test]
+    fn the_last_three_addresses_are_known() {
+        let key = |last| Key::from(IpAddr::from([192, 0, 2, last]));
+        let keys = ScramKeys {
+            hash: HashName::Sha1,
+            salt: Vec::new(),
+            iterations: 4096,
+            stored_key: Vec::new(),
+            server_key: Vec::new(),
+        };
+        let login = |from, before| Access::new(AccountId(1), 7, 5, key(from), &keys).after(before);
+        let known =
+            |access: &Access| (1..6).filter(|n| access.is_from(&key(*n))).collect::<Vec<_>>();
+        let one = login(1, None);
+        let two = login(2, Some(&one));
+        let mut three = login(3, Some(&two));
+        assert_eq!(known(&three), [1, 2, 3]);
+        assert_eq!(known(&login(4, Some(&three))), [2, 3, 4]);
+        assert_eq!(known(&login(1, Some(&three))), [1, 2, 3]);
+        three.also_from(&key(3));
+        assert_eq!(known(&three), [1, 2, 3]);
+        three.also_from(&key(5));
+        assert_eq!(known(&three), [2, 3, 5]);
+        // The keys are for the last one alone.
+        assert!(three.keys(5, &key(3), HashName::Sha1).is_some());
+        assert!(three.keys(5, &key(2), HashName::Sha1).is_none());
     }
 }

@@ -117,7 +117,7 @@ impl Negotiation {
         if self.spared { of_account } else { of_account.max(of_address) }
     }
 
-    /// Whether the account's last login with its password was from this address (see [`Access`]).
+    /// Whether one of the account's last logins was from this address (see [`Access`]).
     fn was_here(&self, bare: &str) -> bool {
         let from = Key::from(self.peer);
         let is_from = |user: &mut User| user.access.as_ref().is_some_and(|one| one.is_from(&from));
@@ -192,10 +192,15 @@ impl Negotiation {
     /// The account's next login from this address need not ask the store.
     fn remember(&self, bare: &BareJid) {
         let Some(asked) = self.asked.as_deref() else { return };
-        let Some(keys) = &asked.keys else { return };
         let from = Key::from(self.peer);
-        let access = Box::new(Access::new(asked.id, asked.epoch, asked.version, from, keys));
-        self.context.router.registry.with(bare.as_str(), |user| user.access = Some(access));
+        self.context.router.registry.with(bare.as_str(), |user| match &asked.keys {
+            Some(keys) => {
+                let access = Access::new(asked.id, asked.epoch, asked.version, from, keys);
+                user.access = Some(Box::new(access.after(user.access.as_deref())));
+            }
+            // By token, or as the last time.
+            None => user.access.iter_mut().for_each(|access| access.also_from(&from)),
+        });
     }
 
     /// An attempt failed: the log says why, and a guess slows the next ones down.

@@ -20,17 +20,18 @@ pub enum Key {
     Address(IpAddr),
     /// A bare JID, whether there is such an account or not.
     Account(Arc<str>),
-    /// The account as it is tried from the address. Made by [`Key::both`].
-    Both(IpAddr, Arc<str>),
+    /// An account as it is tried from an address. Made by [`Key::both`].
+    Both(Arc<str>),
 }
 
 impl Key {
     /// An account from an address.
     pub fn both(address: IpAddr, account: &str) -> Self {
-        match Self::from(address) {
-            Self::Address(address) => Self::Both(address, account.into()),
-            other => other,
-        }
+        let address = match Self::from(address) {
+            Self::Address(address) => address.to_string(),
+            _ => String::new(),
+        };
+        Self::Both([&address, " ", account].concat().into())
     }
 }
 
@@ -121,7 +122,7 @@ impl Throttle {
     /// The delay after so many failures.
     fn backoff(&self, key: &Key, failures: u32) -> Duration {
         let longest = match key {
-            Key::Address(_) | Key::Both(..) => self.delay_max,
+            Key::Address(_) | Key::Both(_) => self.delay_max,
             Key::Account(_) => self.delay_max.min(ACCOUNT_DELAY_MAX),
         };
         backoff(self.delay_first, failures).min(longest)
