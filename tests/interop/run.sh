@@ -63,8 +63,23 @@ else
   NODE_EXTRA_CA_CERTS=$ca node "$modules/xmppjs.mjs" "$ready" || failed=1
 fi
 if [ -n "$pid" ]; then
-  # It ends and starts a server of its own.
+  # These end and start servers of their own.
   "$venv/bin/python" -W ignore "$here/resume.py" "$1" || failed=1
+  # The versions that people have: 1.8.3 is Debian 12's, from its package too where it is installed.
+  pythons="$venv/bin/python"
+  for version in 1.8.3 1.8.6 1.10.0; do
+    old=$root/target/interop-slixmpp-$version
+    [ -f "$old/installed" ] || {
+      rm -rf "$old"
+      python3 -m venv "$old"
+      "$old/bin/pip" install --quiet --disable-pip-version-check "slixmpp==$version"
+      touch "$old/installed"
+    }
+    pythons="$pythons $old/bin/python"
+  done
+  ! /usr/bin/python3 -c 'import slixmpp' 2> /dev/null || pythons="$pythons /usr/bin/python3"
+  # shellcheck disable=SC2086 # one word each
+  "$venv/bin/python" -W ignore "$here/oldslix.py" "$1" $pythons || failed=1
 fi
 echo "interop took $(($(date +%s) - started)) s"
 if [ "$failed" != 0 ] && [ -f "$work/log" ]; then
