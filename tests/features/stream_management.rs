@@ -231,19 +231,23 @@ async fn too_high(client: &mut Client, h: u32, sent: u32) -> Outcome<()> {
 async fn a_count_too_high_loses_nothing() -> Outcome<()> {
     let lab = pencil();
     let mut alice = lab.login("alice").await?;
-    let (mut bob, id) = lab.managed("bob", "r").await?;
-    for n in ids(0..3) {
-        alice.send(&chat("bob@localhost", &n)).await?;
+    // Far too high looks like an old one on the circle of 2^32; this stream never had it.
+    for h in [7, 1 << 31, u32::MAX] {
+        let (mut bob, id) = lab.managed("bob", "r").await?;
+        for n in ids(0..3) {
+            alice.send(&chat("bob@localhost", &n)).await?;
+        }
+        alice.fence().await?;
+        bob.expect(|e| e.attr("id") == Some("2")).await?;
+        bob.a(h).await?;
+        too_high(&mut bob, h, 3).await?;
+        let mut bob = lab.authenticated("bob").await?;
+        assert_eq!(bob.resume(&id, 0).await?.not_found(), Some(0));
+        bob.bind(Some("r")).await?;
+        bob.send("<presence/>").await?;
+        assert_eq!(bob.messages().await?, ids(0..3));
+        bob.close().await?;
     }
-    alice.fence().await?;
-    bob.expect(|e| e.attr("id") == Some("2")).await?;
-    bob.a(7).await?;
-    too_high(&mut bob, 7, 3).await?;
-    let mut bob = lab.authenticated("bob").await?;
-    assert_eq!(bob.resume(&id, 0).await?.not_found(), Some(0));
-    bob.bind(Some("r")).await?;
-    bob.send("<presence/>").await?;
-    assert_eq!(bob.messages().await?, ids(0..3));
     Ok(())
 }
 
@@ -257,7 +261,7 @@ async fn a_count_too_low_is_ignored() -> Outcome<()> {
         alice.send(&chat("bob@localhost", &n)).await?;
     }
     bob.expect(|e| e.attr("id") == Some("2")).await?;
-    for h in [2, 1, 0, u32::MAX] {
+    for h in [2, 1, 0] {
         bob.a(h).await?;
     }
     bob.r().await?;

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 pub struct Sm<T> {
     /// Stanzas of ours that the peer said it handled, wrapping at 2^32 (XEP-0198 §4).
     acked: u32,
+    /// How many those are since the stream began, as far as a count can be behind.
+    reach: u32,
     /// Sent and not acknowledged, oldest first, each with its bytes.
     unacked: VecDeque<(T, usize)>,
     bytes: usize,
@@ -60,6 +62,7 @@ impl<T> Sm<T> {
     pub fn restored(acked: u32) -> Self {
         Self {
             acked,
+            reach: acked.min(REACH_MAX),
             unacked: VecDeque::new(),
             bytes: 0,
             asked: None,
@@ -90,14 +93,14 @@ impl<T> Sm<T> {
     }
 
     /// The peer's count came, in `<a/>` or `<resume/>`: what it acknowledges is given out. A count
-    /// that is too low is taken as the last true one: clients miscount (promise.md 6).
+    /// that is too low, but one that the stream had, is taken as the last true one: clients miscount
+    /// (promise.md 6). All others are too high, however far round the circle of 2^32 they are.
     pub fn acknowledge(&mut self, h: u32) -> Result<Vec<T>, TooHigh> {
         let ahead = h.wrapping_sub(self.acked);
         let waiting = self.unacked.len();
         let news = match usize::try_from(ahead) {
             Ok(news) if news <= waiting => news,
-            // On a circle of 2^32 what is more than half ahead is behind.
-            _ if ahead > u32::MAX / 2 => 0,
+            _ if self.acked.wrapping_sub(h) <= self.reach => 0,
             _ => return Err(TooHigh { h, sent: self.sent() }),
         };
         // All of them is the usual case: their room goes with them, so that an idle session owns none.
@@ -106,7 +109,9 @@ impl<T> Sm<T> {
             false => self.unacked.drain(..news).collect(),
         };
         self.bytes -= items.iter().map(|(_, bytes)| bytes).sum::<usize>();
-        self.acked = self.acked.wrapping_add(u32::try_from(news).unwrap_or(0));
+        let news = u32::try_from(news).unwrap_or(0);
+        self.acked = self.acked.wrapping_add(news);
+        self.reach = self.reach.saturating_add(news).min(REACH_MAX);
         Ok(items.into_iter().map(|(item, _)| item).collect())
     }
 
@@ -170,6 +175,8 @@ impl<T> Sm<T> {
     }
 }
 
+/// Half of the circle: what is further behind is ahead.
+const REACH_MAX: u32 = u32::MAX / 2;
 /// Between two requests when little is sent.
 const ASK_PAUSE: Duration = Duration::from_millis(500);
 /// Stanzas that are asked about without a pause.
@@ -194,6 +201,34 @@ mod tests {
         assert_eq!(sm.waiting(), (3, 30), "a lie changes nothing");
         assert_eq!(sm.acknowledge(5), Ok(vec![3, 4, 5]));
         assert_eq!((sm.acked(), sm.waiting()), (5, (0, 0)));
+    }
+
+    /// XEP-0198 §6: a count that the stream never had is a lie, wherever on the circle it is.
+    #[test]
+    fn behind_is_only_what_was_acknowledged() {
+        let mut sm = Sm::default();
+        (1..=3).for_each(|item| sm.push(item, 1));
+        let lies = [4, 1 << 20, (1 << 31) - 1, 1 << 31, u32::MAX - 1, u32::MAX];
+        for h in lies {
+            assert_eq!(sm.acknowledge(h), Err(TooHigh { h, sent: 3 }), "nothing acknowledged");
+        }
+        assert_eq!(sm.acknowledge(2), Ok(vec![1, 2]));
+        for h in [0, 1, 2] {
+            assert_eq!(sm.acknowledge(h), Ok(vec![]), "one that it had");
+        }
+        for h in lies {
+            assert_eq!(sm.acknowledge(h), Err(TooHigh { h, sent: 3 }));
+        }
+        // Woken after a restart.
+        let mut sm = Sm::<()>::restored(10);
+        assert_eq!(sm.acknowledge(0), Ok(vec![]));
+        assert_eq!(sm.acknowledge(u32::MAX), Err(TooHigh { h: u32::MAX, sent: 10 }));
+        // One that has been round.
+        let mut sm = Sm::restored(u32::MAX);
+        sm.push((), 1);
+        assert_eq!(sm.acknowledge(0), Ok(vec![()]));
+        assert_eq!(sm.acknowledge(u32::MAX), Ok(vec![]));
+        assert_eq!(sm.acknowledge(1), Err(TooHigh { h: 1, sent: 0 }));
     }
 
     #[test]
@@ -261,7 +296,7 @@ mod tests {
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
                 let h = (i64::from(start) + says).rem_euclid(1 << 32) as u32;
                 let got = sm.acknowledge(h);
-                if says > sent {
+                if says > sent || i64::from(start) + says < 0 {
                     prop_assert_eq!(got, Err(TooHigh { h, sent: sm.sent() }));
                 } else {
                     let news: Vec<i64> = (acked..says.max(acked)).collect();
