@@ -14,8 +14,8 @@ use crate::router::outbox::Outgoing;
 use crate::router::owed::Claim;
 use crate::router::registry::User;
 use crate::stanza::delay::delay;
-use crate::stanza::ids::{self, stanza_id};
-use crate::stanza::{Frame, Stanza};
+use crate::stanza::ids::stanza_id;
+use crate::stanza::{Frame, Stanza, claims};
 use crate::store::StoreError;
 use crate::store::mailbox::{self, MailRow, Place};
 use crate::stream::error::StreamError;
@@ -178,9 +178,9 @@ impl Session {
             );
             return;
         };
-        // What an older release let in may have ids that claim to be ours.
+        // What an older release let in may have payloads that claim to be ours.
         let router = &self.binding.cx.router;
-        let stripped = ids::stripped(&stanza, |domain| router.is_local(domain));
+        let stripped = claims::stripped(&stanza, |domain| router.is_local(domain));
         let stanza = stripped.unwrap_or(stanza);
         let mut payloads = match row.place {
             Place::Archive => {

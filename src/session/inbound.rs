@@ -8,10 +8,9 @@ use crate::modules::api::{Cx, Effect, Reply, Verdict};
 use crate::router::registry::User;
 use crate::router::ticket::Ticket;
 use crate::router::{Handler, Origin, Routed};
-use crate::stanza::ids;
 use crate::stanza::iq::Iq;
 use crate::stanza::presence::PresenceType;
-use crate::stanza::{Frame, Kind, Stanza, StanzaError, error_reply};
+use crate::stanza::{Frame, Kind, Stanza, StanzaError, claims, error_reply};
 use crate::stream::error::StreamError;
 use crate::xml::element::Element;
 use crate::xml::ns;
@@ -51,6 +50,7 @@ impl Session {
                 return;
             }
         };
+        let stanza = self.own_words(kind, stanza);
         match self.binding.context().pipeline.from_client(&mut self.state, &stanza) {
             Verdict::Continue => {}
             Verdict::Drop => return self.ledger.pass(),
@@ -60,7 +60,7 @@ impl Session {
             }
         }
         match kind {
-            Kind::Message => self.message(stanza),
+            Kind::Message => self.route(stanza, None),
             Kind::Presence => self.presence(stanza),
             Kind::Iq => self.iq(stanza),
         }
@@ -90,10 +90,13 @@ impl Session {
                 .is_ok_and(|from| from.as_str() == jid.as_str() || from.as_str() == jid.bare_str())
     }
 
-    fn message(&mut self, stanza: Stanza) {
+    /// Without what only the server says. An IQ's payload is between the two who exchange it.
+    fn own_words(&self, kind: Kind, stanza: Stanza) -> Stanza {
         let router = &self.binding.cx.router;
-        let stripped = ids::stripped(&stanza, |domain| router.is_local(domain));
-        self.route(stripped.unwrap_or(stanza), None);
+        let forged = (kind != Kind::Iq)
+            .then(|| claims::stripped(&stanza, |domain| router.is_local(domain)))
+            .flatten();
+        forged.unwrap_or(stanza)
     }
 
     fn iq(&mut self, stanza: Stanza) {

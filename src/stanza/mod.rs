@@ -3,6 +3,7 @@
 //! Routing rebuilds only the open tag ([`Stanza::from_client`] stamps `from`); everything behind it
 //! stays the sender's bytes, shared by all who receive it.
 
+pub mod claims;
 pub mod delay;
 pub mod error;
 pub mod fate;

@@ -48,6 +48,8 @@ pub const SCRAM_UPGRADE: &str = "urn:xmpp:scram-upgrade:0";
 pub const SM: &str = "urn:xmpp:sm:3";
 /// Delayed delivery (XEP-0203).
 pub const DELAY: &str = "urn:xmpp:delay";
+/// Delayed delivery of old (XEP-0091).
+pub const OLD_DELAY: &str = "jabber:x:delay";
 /// Data forms (XEP-0004).
 pub const DATA_FORM: &str = "jabber:x:data";
 /// Result sets (XEP-0059).
