@@ -93,7 +93,7 @@ pub(super) fn local(
         match plan(router, user, stanza, fate, decision, now, origin) {
             Plan::Routed(routed) => Handed::of(routed),
             // Under the lock too: the order of an archive is the order in which devices see messages.
-            Plan::Push(push) => hand_on(router, user, stanza, to, push),
+            Plan::Push(push) => hand_on(router, user, stanza, to, push, now),
         }
     });
     match handed {
@@ -327,7 +327,14 @@ pub(super) fn keep_sent(
     }
 }
 
-fn hand_on(router: &Router, user: &mut User, stanza: &Stanza, to: &Jid, push: Push) -> Handed {
+fn hand_on(
+    router: &Router,
+    user: &mut User,
+    stanza: &Stanza,
+    to: &Jid,
+    push: Push,
+    now: SystemTime,
+) -> Handed {
     let Push { targets, readers, kept } = push;
     let mut handed = Handed::of(Routed::Done);
     let owed = kept.as_ref().filter(|kept| kept.owed).map(|kept| kept.seq);
@@ -341,7 +348,8 @@ fn hand_on(router: &Router, user: &mut User, stanza: &Stanza, to: &Jid, push: Pu
     };
     let waits = kept.as_ref().is_some_and(|kept| kept.waits);
     handed.untaken = kept.map(|kept| kept.untaken).unwrap_or_default();
-    let at = owed.unwrap_or(0);
+    // Any message may have to wait, for a connection to be resumed above all (XEP-0203 §1).
+    let at = if stanza.kind() == stanza::Kind::Message { micros(now) } else { 0 };
     if !readers.is_empty() {
         let copy = copies::received(stanza, to, &frame);
         for (jid, hop) in readers {
