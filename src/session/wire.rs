@@ -114,7 +114,8 @@ impl Wire {
         // RFC 6120 §4.8.2: what an element without a namespace of its own belongs to.
         self.rules.content_ns = match header.default_ns.as_deref() {
             Some(ns::STREAM) => ns::STREAM,
-            _ => ns::CLIENT,
+            Some(ns::CLIENT) => ns::CLIENT,
+            _ => "",
         };
         Ok(header)
     }

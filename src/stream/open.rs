@@ -36,8 +36,8 @@ pub fn judge(
     if header.local != "stream" {
         return Err(StreamError::BadFormat.text("the root element is not a stream"));
     }
-    // RFC 6120 §4.8.2: with the stream's namespace as the default, each stanza names its own.
-    if !matches!(header.default_ns.as_deref(), Some(ns::CLIENT | ns::STREAM)) {
+    // RFC 6120 §4.8.2: without the content namespace as the default, each stanza names it itself.
+    if !matches!(header.default_ns.as_deref(), None | Some(ns::CLIENT | ns::STREAM | "")) {
         return Err(
             StreamError::InvalidNamespace.text("the default namespace is not jabber:client")
         );
@@ -151,7 +151,8 @@ mod tests {
         assert_eq!(condition(|h| h.ns = "http://wrong".into()), "invalid-namespace");
         assert_eq!(condition(|h| h.ns = String::new()), "not-well-formed");
         assert_eq!(condition(|h| h.default_ns = Some(ns::SERVER.into())), "invalid-namespace");
-        assert_eq!(condition(|h| h.default_ns = None), "invalid-namespace");
+        assert_eq!(condition(|h| h.default_ns = None), "ok");
+        assert_eq!(condition(|h| h.default_ns = Some(String::new())), "ok");
         assert_eq!(condition(|h| h.local = "flood".into()), "bad-format");
         assert_eq!(condition(|h| h.to = Some("elsewhere.example".into())), "host-unknown");
         assert_eq!(condition(|h| h.to = None), "host-unknown");
