@@ -312,7 +312,7 @@ pub type ToClient = fn(&Config, &mut SessionState, &Outgoing) -> Turn;
 /// Changes what is kept for a session; gives out what goes to its client now.
 pub type Release = fn(&mut SessionState) -> Vec<Outgoing>;
 /// A session is gone; its status text, if it said goodbye with one.
-pub type Unbound = fn(Cx, Goodbye) -> Answer<()>;
+pub type Unbound = fn(&Cx, &Goodbye);
 /// Handles a session's own broadcast presence. Runs in its task, without waiting.
 pub type Broadcast = fn(&Cx, &mut SessionState, &Stanza) -> Result<Presented, StanzaError>;
 /// Handles a session's directed presence before it is routed.

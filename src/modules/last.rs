@@ -1,13 +1,11 @@
 //! XEP-0012: Last Activity, of the server and of accounts.
 
-use super::api::{Answer, Cx, Goodbye, IqRoute, Module, On, Reply, Spec, Target};
-use crate::base::time::{from_micros, micros};
+use super::api::{Cx, Goodbye, IqRoute, Module, On, Reply, Spec, Target};
+use crate::base::time::from_micros;
 use crate::router::registry::{Account, User};
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
 use crate::store::accounts::{self, AccountId, LastLogout};
-use crate::store::tx::Tx;
-use crate::store::{Job, StoreError};
 use crate::xml::writer::Xml;
 use std::time::SystemTime;
 
@@ -21,7 +19,7 @@ pub const MODULE: Module = Module {
         IqRoute { targets: &[Target::Own], handler: |cx, _| Box::pin(own(cx)), ..ROUTE },
         IqRoute { targets: &[Target::Other], handler: |cx, iq| Box::pin(other(cx, iq)), ..ROUTE },
     ],
-    unbound: Some(|cx, goodbye| unbound(cx, goodbye)),
+    unbound: Some(unbound),
     ..Module::EMPTY
 };
 
@@ -84,47 +82,13 @@ async fn last(cx: &Cx, account: AccountId) -> Result<LastLogout, StanzaError> {
     read.await?.ok_or_else(StanzaError::forbidden)
 }
 
-/// Notes when the last resource left, with what it said.
-fn unbound(cx: Cx, goodbye: Goodbye) -> Answer<()> {
-    Box::pin(async move {
-        let Some(account) = cx.who.account else { return };
-        let left = |user: &mut User| user.available().next().is_none();
-        if !cx.router.registry.with(cx.who.jid.bare_str(), left).unwrap_or(true) {
-            return;
-        }
-        let at = micros(cx.now);
-        let status = goodbye.status.map(shortened);
-        // Nobody waits for it: it rides with what is written in the next second.
-        let logout = Box::new(Logout { account, at, status });
-        if let Err(error) = cx.store.submit_idle(logout) {
-            tracing::warn!(%error, "a last logout could not be stored");
-        }
-    })
-}
-
-struct Logout {
-    account: AccountId,
-    at: i64,
-    status: Option<String>,
-}
-
-impl Job for Logout {
-    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-        accounts::set_last_logout(tx, self.account, self.at, self.status.as_deref())
+/// Notes when the last resource left, with what it said: it may have been unavailable long before that.
+fn unbound(cx: &Cx, goodbye: &Goodbye) {
+    let Some(account) = cx.who.account else { return };
+    let left = |user: &mut User| user.available().next().is_none();
+    if cx.router.registry.with(cx.who.jid.bare_str(), left).unwrap_or(true) {
+        accounts::note_left(&cx.store, account, cx.now, goodbye.status.as_deref());
     }
-
-    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
-        if let Err(error) = outcome {
-            tracing::warn!(%error, "a last logout could not be stored");
-        }
-    }
-}
-
-fn shortened(mut status: String) -> String {
-    let fits = |end: &usize| *end <= STATUS_BYTES_MAX && status.is_char_boundary(*end);
-    let end = (0..=status.len()).rev().find(fits).unwrap_or(0);
-    status.truncate(end);
-    status
 }
 
 /// A clock that was set back shows as 0.
@@ -140,8 +104,6 @@ fn activity(now: SystemTime, at: SystemTime, status: Option<&str>) -> Reply {
 }
 
 const NS: &str = "jabber:iq:last";
-/// A status is a line for people, and this row is kept for each account.
-const STATUS_BYTES_MAX: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
@@ -176,7 +138,7 @@ mod tests {
         let goodbye = Goodbye { status: Some("Heading Home".to_owned()) };
         for left in [her, other] {
             cx.router.registry.unbind(juliet, left.who.session);
-            cx.about.unbound(&left, &goodbye).await;
+            cx.about.unbound(&left, &goodbye);
         }
         let mut later = cx.clone();
         later.now += std::time::Duration::from_secs(903);
@@ -190,13 +152,5 @@ mod tests {
         ] {
             assert_eq!(ask(&cx, "get", to, QUERY).await, want, "{to}");
         }
-    }
-
-    #[test]
-    fn a_status_is_cut_between_characters() {
-        let long = "ä".repeat(STATUS_BYTES_MAX);
-        assert_eq!(shortened(long).len(), STATUS_BYTES_MAX);
-        assert_eq!(shortened(format!("a{}", "ä".repeat(STATUS_BYTES_MAX))).len(), 1_023);
-        assert_eq!(shortened("bye".to_owned()), "bye");
     }
 }

@@ -283,10 +283,8 @@ impl Pipeline {
     }
 
     /// A session is gone.
-    pub async fn unbound(&self, cx: &Cx, goodbye: &Goodbye) {
-        for hook in &self.unbound {
-            hook(cx.clone(), goodbye.clone()).await;
-        }
+    pub fn unbound(&self, cx: &Cx, goodbye: &Goodbye) {
+        self.unbound.iter().for_each(|hook| hook(cx, goodbye));
     }
 
     /// Rows of an account in the modules' tables.

@@ -65,7 +65,10 @@ impl Binding {
         let router = &self.context.router;
         let bare = cx.bare();
         let resource = router.registry.unbind(bare.as_str(), cx.who.session);
+        let goodbye = std::mem::take(&mut self.goodbye);
         if let Some(resource) = &resource {
+            // Before others are told, who may ask at once since when it is so.
+            self.context.pipeline.unbound(&cx, &goodbye);
             if let (Some(account), Some(agent)) = (cx.who.account, resource.agent) {
                 let at = micros(cx.now);
                 router.store.write_behind(Box::new(Touch { account, agent, at }));
@@ -75,14 +78,10 @@ impl Binding {
         let mut left = std::mem::take(&mut self.unacked);
         left.extend(cx.who.outbox.iter().flat_map(|outbox| outbox.close()));
         router.ended(bare.as_str());
-        let pipeline = self.context.pipeline.clone();
-        let goodbye = std::mem::take(&mut self.goodbye);
+        router.registry.left(bare.as_str());
         let mut last = Box::pin(async move {
             for reply in left.iter().filter_map(undelivered) {
                 cx.send(&reply).await;
-            }
-            if resource.is_some() {
-                pipeline.unbound(&cx, &goodbye).await;
             }
         });
         // Most often nothing of it has to wait: then it needs no task.

@@ -1,10 +1,14 @@
 //! Accounts, what they keep instead of a password (RFC 5802 §3), and their last logout (XEP-0012).
 
+use std::time::SystemTime;
+
 use super::archive;
 use super::handled;
 use super::tokens;
 use super::tx::{Row, StoreError, Tx, Value, query_all, query_optional};
+use super::{Job, Store};
 use crate::base::credential::{HashName, ScramKeys};
+use crate::base::time::micros;
 
 /// An account's key in the store; never given twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -203,7 +207,44 @@ pub fn list(
     }
 }
 
-/// Notes that the last available resource left.
+/// An account became unavailable, or its last session ended, with these words.
+pub fn note_left(store: &Store, account: AccountId, at: SystemTime, status: Option<&str>) {
+    let status = status.map(|status| shortened(status).to_owned());
+    // Nobody waits for it: it rides with what is written in the next second.
+    let left = Left { account, at: micros(at), status };
+    if let Err(error) = store.submit_idle(Box::new(left)) {
+        tracing::warn!(%error, "a last logout could not be stored");
+    }
+}
+
+struct Left {
+    account: AccountId,
+    at: i64,
+    status: Option<String>,
+}
+
+impl Job for Left {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        set_last_logout(tx, self.account, self.at, self.status.as_deref())
+    }
+
+    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "a last logout could not be stored");
+        }
+    }
+}
+
+fn shortened(status: &str) -> &str {
+    let fits = |end: &usize| *end <= STATUS_BYTES_MAX && status.is_char_boundary(*end);
+    let end = (0..=status.len()).rev().find(fits).unwrap_or(0);
+    status.get(..end).unwrap_or_default()
+}
+
+/// A status is a line for people, and this row is kept for each account.
+const STATUS_BYTES_MAX: usize = 1_024;
+
+/// Notes when the account was last there.
 pub fn set_last_logout(
     tx: &mut dyn Tx,
     id: AccountId,
@@ -214,7 +255,7 @@ pub fn set_last_logout(
     Ok(())
 }
 
-/// When the last available resource left; `None` if none ever did.
+/// When the account was last there; `None` if it never was.
 pub fn last_logout(tx: &mut dyn Tx, id: AccountId) -> Result<Option<LastLogout>, StoreError> {
     query_optional(tx, GET_LAST, &[id.into()], |row| {
         Ok(LastLogout { at: row.int(0)?, status: row.opt_text(1)? })
@@ -400,6 +441,14 @@ mod tests {
                 assert_eq!(names.join(" "), expected, "{host:?} {after:?} {limit}");
             }
         });
+    }
+
+    #[test]
+    fn a_status_is_cut_between_characters() {
+        let long = "ä".repeat(STATUS_BYTES_MAX);
+        assert_eq!(shortened(&long).len(), STATUS_BYTES_MAX);
+        assert_eq!(shortened(&format!("a{}", "ä".repeat(STATUS_BYTES_MAX))).len(), 1_023);
+        assert_eq!(shortened("bye"), "bye");
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod kill;
 mod limits;
 mod logins;
 mod power_cut;
+mod probe;
 mod register;
 mod restart;
 mod resumption;

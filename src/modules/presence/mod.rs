@@ -24,7 +24,7 @@ use crate::router::registry::{Available, Resource, User};
 use crate::router::subscription::asked;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Stanza, StanzaError};
-use crate::store::roster;
+use crate::store::{accounts, roster};
 
 pub(in crate::modules) use fanout::{show_to_contact, withdraw_from_contact};
 
@@ -167,13 +167,19 @@ fn unavailable(cx: &Cx, stanza: &Stanza) -> Presented {
         let own = outboxes(user);
         let roster = user.roster.clone();
         let resource = user.session_mut(cx.who.session)?;
-        let presence = resource.presence.take();
-        Some((presence.is_some(), std::mem::take(&mut resource.directed), own, roster))
+        let was_available = resource.presence.take().is_some();
+        let directed = std::mem::take(&mut resource.directed);
+        let nobody_is = was_available && user.available().next().is_none();
+        Some((was_available, nobody_is, directed, own, roster))
     });
-    let Some(Some((was_available, directed, own, roster))) = left else {
+    let Some(Some((was_available, nobody_is, directed, own, roster))) = left else {
         return Presented::default();
     };
     let frame = stanza.frame();
+    if let (true, Some(account)) = (nobody_is, cx.who.account) {
+        // RFC 6121 §4.3.2 rule 3: who asks from now on is told since when.
+        accounts::note_left(&cx.store, account, cx.now, syntax::status(stanza).as_deref());
+    }
     if was_available {
         // `own` has this session too: RFC 6121 §4.5.2 sends it back to where it came from.
         fanout::push(&frame.addressed(bare), &own);

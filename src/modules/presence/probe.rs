@@ -71,7 +71,7 @@ fn mere(to: &Jid) -> Finding {
     Finding::Present(vec![super::fanout::open(to.as_str(), None)])
 }
 
-/// RFC 6121 §4.3.2 rule 3, with the time of the last logout but nothing of what was said then.
+/// RFC 6121 §4.3.2 rule 3, with the time since when but nothing of what was said then.
 async fn absent(
     cx: &Cx,
     stanza: &Stanza,
@@ -79,7 +79,11 @@ async fn absent(
     account: Option<AccountId>,
 ) -> Result<Bytes, StanzaError> {
     let last = match account {
-        Some(id) => cx.store.read(move |tx| accounts::last_logout(tx, id)).await?,
+        Some(id) => {
+            // It may have become so this moment.
+            cx.store.barrier().await?;
+            cx.store.read(move |tx| accounts::last_logout(tx, id)).await?
+        }
         None => None,
     };
     let since = last.map(|last| delay(to.bare_str(), from_micros(last.at)));
