@@ -47,8 +47,12 @@ pub struct Limits {
     pub resources_per_account: usize,
     /// Bytes that may wait in one session's outbox.
     pub outbox_bytes_max: usize,
-    /// Roster items of one account.
+    /// Roster items of one account, those that it listed: requests of strangers have a bound of their own.
     pub roster_items_max: usize,
+    /// Subscription requests that wait for one account (RFC 6121 §3.1.3); more are dropped in silence.
+    pub subscription_requests_max: usize,
+    /// Of these, requests from one domain that is not ours: a hostile server leaves room for others.
+    pub subscription_requests_per_domain_max: usize,
     /// Messages that wait for one account.
     pub offline_messages_max: usize,
     /// Bytes of the messages that wait for one account.
@@ -89,6 +93,8 @@ impl Default for Limits {
             resources_per_account: 20,
             outbox_bytes_max: 2 * 1_048_576,
             roster_items_max: 2_000,
+            subscription_requests_max: 100,
+            subscription_requests_per_domain_max: 25,
             offline_messages_max: 1_000,
             offline_bytes_max: 8 * 1_048_576,
             directed_presence_max: 500,
@@ -128,7 +134,5 @@ pub const ROSTER_ITEM_BYTES_MAX: usize = 4_096;
 pub const UNCONFIRMED_MESSAGES_MAX: usize = 10_000;
 /// Their bytes.
 pub const UNCONFIRMED_BYTES_MAX: usize = 64 * 1_048_576;
-/// Subscription requests that wait for one account (RFC 6121 §3.1.3, the warning about floods).
-pub const REQUESTS_MAX: usize = 100;
 /// Bytes of one subscription request; it is kept whole, and a greeting fits many times.
 pub const REQUEST_BYTES_MAX: usize = 8_192;

@@ -209,7 +209,7 @@ fn put(
     place: &Place,
 ) -> Result<Option<RosterChange>, StoreError> {
     let before = roster::item(tx, account, &jid)?;
-    if before.is_none() && place.is_full(tx, account)? {
+    if before.as_ref().is_none_or(|item| !item.listed) && place.is_full(tx, account)? {
         return Ok(None);
     }
     let mut item =

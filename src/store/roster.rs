@@ -156,9 +156,9 @@ pub fn remove(tx: &mut dyn Tx, account: AccountId, jid: &str) -> Result<i64, Sto
     raise_ver(tx, account)
 }
 
-/// Items of an account, those not listed too.
+/// Items that the account listed: what others asked of it is counted by [`requested_by`].
 pub fn count(tx: &mut dyn Tx, account: AccountId) -> Result<usize, StoreError> {
-    let count = query_one(tx, COUNT, &[account.into()], |row| row.int(0))?;
+    let count = query_one(tx, COUNT, &[account.into(), true.into()], |row| row.int(0))?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
@@ -181,10 +181,9 @@ pub fn requests(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<Vec<u8>>, Sto
     query_all(tx, REQUESTS, &[account.into()], |row| row.blob(0))
 }
 
-/// The requests that wait, in number.
-pub fn request_count(tx: &mut dyn Tx, account: AccountId) -> Result<usize, StoreError> {
-    let count = query_one(tx, REQUEST_COUNT, &[account.into()], |row| row.int(0))?;
-    Ok(usize::try_from(count).unwrap_or(0))
+/// The bare JIDs whose requests wait.
+pub fn requested_by(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<String>, StoreError> {
+    query_all(tx, REQUESTED_BY, &[account.into()], |row| row.text(0))
 }
 
 /// Forgets a request; false if there was none.
@@ -227,11 +226,11 @@ super::sql! {
         ON CONFLICT DO NOTHING";
     DELETE_GROUPS = "DELETE FROM roster_group WHERE account = $1 AND jid = $2";
     REMOVE = "DELETE FROM roster_item WHERE account = $1 AND jid = $2";
-    COUNT = "SELECT COUNT(*) FROM roster_item WHERE account = $1";
+    COUNT = "SELECT COUNT(*) FROM roster_item WHERE account = $1 AND listed = $2";
     PUT_REQUEST = "INSERT INTO roster_request (account, jid, at, stanza) VALUES ($1, $2, $3, $4)
         ON CONFLICT (account, jid) DO UPDATE SET at = excluded.at, stanza = excluded.stanza";
     REQUESTS = "SELECT stanza FROM roster_request WHERE account = $1 ORDER BY at, jid";
-    REQUEST_COUNT = "SELECT COUNT(*) FROM roster_request WHERE account = $1";
+    REQUESTED_BY = "SELECT jid FROM roster_request WHERE account = $1 ORDER BY jid";
     REMOVE_REQUEST = "DELETE FROM roster_request WHERE account = $1 AND jid = $2";
 }
 
@@ -271,8 +270,11 @@ mod tests {
             assert_eq!(item(tx, me, "juliet@x"), Ok(Some(Item { ver: 1, ..juliet })));
             assert_eq!(put(tx, me, &contact("juliet@x", &["b", "c"])), Ok(3));
             assert_eq!(item(tx, me, "juliet@x").unwrap().unwrap().groups, ["b", "c"]);
-            assert_eq!(count(tx, me), Ok(2));
-            assert_eq!(remove(tx, me, "juliet@x"), Ok(4));
+            let asked = Item { listed: false, ..contact("stranger@x", &[]) };
+            assert_eq!(put(tx, me, &asked), Ok(4));
+            assert_eq!(count(tx, me), Ok(2), "what the account listed");
+            assert_eq!(remove(tx, me, "stranger@x"), Ok(5));
+            assert_eq!(remove(tx, me, "juliet@x"), Ok(6));
             assert_eq!(load(tx, me).unwrap().items.into_keys().collect::<Vec<_>>(), ["nurse@x"]);
             assert_eq!(item(tx, me, "juliet@x"), Ok(None));
         });
@@ -285,10 +287,10 @@ mod tests {
             put_request(tx, me, "a@x", b"second", 2).unwrap();
             put_request(tx, me, "b@x", b"third", 3).unwrap();
             assert_eq!(requests(tx, me), Ok(vec![b"second".to_vec(), b"third".to_vec()]));
-            assert_eq!(request_count(tx, me), Ok(2));
+            assert_eq!(requested_by(tx, me), Ok(vec!["a@x".to_owned(), "b@x".to_owned()]));
             assert_eq!(remove_request(tx, me, "b@x"), Ok(true));
             assert_eq!(remove_request(tx, me, "b@x"), Ok(false));
-            assert_eq!(request_count(tx, me), Ok(1));
+            assert_eq!(requested_by(tx, me), Ok(vec!["a@x".to_owned()]));
         });
     }
 }

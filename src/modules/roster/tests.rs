@@ -139,6 +139,42 @@ async fn a_full_roster_takes_no_more_items() {
     assert!(a.roster().await.contains("name='B'"));
 }
 
+/// RFC 6121 §3.1.3: what strangers ask takes no room from the owner, who can answer as long as there is
+/// some.
+#[tokio::test]
+async fn requests_of_strangers_fill_no_roster() {
+    let limits = Limits { roster_items_max: 3, ..Limits::default() };
+    let names = ["b", "s0", "s1", "s2", "s3", "s4", "s5"];
+    let world = World::with(&names, limits).await;
+    let b = world.online("b@x/1").await;
+    for stranger in &names[1..] {
+        let stranger = world.online(&format!("{stranger}@x/1")).await;
+        stranger.subscription("b@x", "subscribe").await.unwrap();
+    }
+    b.taken().await;
+    b.set("<item jid='friend@x'/>").await.unwrap();
+    b.subscription("s9@x", "subscribe").await.unwrap();
+    b.subscription("s0@x", "subscribed").await.unwrap();
+    // It is full now, of what the owner listed: in each of the ways of listing somebody.
+    for refused in [
+        b.set("<item jid='more@x'/>").await.map(drop),
+        b.set("<item jid='s1@x'/>").await.map(drop),
+        b.subscription("s1@x", "subscribe").await.map(drop),
+        b.subscription("s1@x", "subscribed").await.map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().condition, Condition::PolicyViolation);
+    }
+    // Denying needs no room, and the request is still there to be answered.
+    b.subscription("s1@x", "unsubscribed").await.unwrap();
+    b.set("<item jid='friend@x' subscription='remove'/>").await.unwrap();
+    b.subscription("s2@x", "subscribed").await.unwrap();
+    let roster = b.roster().await;
+    for listed in ["s0@x", "s2@x", "s9@x"] {
+        assert!(roster.contains(listed), "{roster}");
+    }
+    assert!(!roster.contains("s1@x") && !roster.contains("s3@x"), "{roster}");
+}
+
 #[tokio::test]
 async fn an_account_that_leaves_takes_its_subscriptions_along() {
     let world = World::new(&["a", "b", "c"]).await;
@@ -155,10 +191,10 @@ async fn an_account_that_leaves_takes_its_subscriptions_along() {
     b.presence("<presence/>").unwrap();
     assert!(a.taken().await.is_empty());
     assert!(a.roster().await.ends_with("'/>"));
-    let count = a.cx.store.read(move |tx| {
-        Ok(roster::count(tx, account)? + roster::request_count(tx, account)?)
+    let left = a.cx.store.read(move |tx| {
+        Ok(roster::load(tx, account)?.items.len() + roster::requested_by(tx, account)?.len())
     });
-    assert_eq!(count.await, Ok(0));
+    assert_eq!(left.await, Ok(0));
 }
 
 #[tokio::test]

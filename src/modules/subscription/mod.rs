@@ -145,6 +145,22 @@ impl Place {
     ) -> Result<bool, StoreError> {
         Ok(roster::count(tx, account)? >= self.router.limits.roster_items_max)
     }
+
+    /// No room for another stranger's request (RFC 6121 §3.1.3, the second warning).
+    fn is_flooded(
+        &self,
+        tx: &mut dyn Tx,
+        account: AccountId,
+        peer: &BareJid,
+    ) -> Result<bool, StoreError> {
+        let limits = &self.router.limits;
+        let waiting = roster::requested_by(tx, account)?;
+        let domain = |bare: &str| bare.rsplit('@').next() == Some(peer.domain());
+        let neighbours = || waiting.iter().filter(|bare| domain(bare)).count();
+        Ok(waiting.len() >= limits.subscription_requests_max
+            || (!self.is_local(peer)
+                && neighbours() >= limits.subscription_requests_per_domain_max))
+    }
 }
 
 /// What the user hears when the roster is full.

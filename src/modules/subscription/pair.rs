@@ -3,7 +3,6 @@
 
 use super::Place;
 use crate::base::id::{OsRng, short};
-use crate::base::limits::REQUESTS_MAX;
 use crate::jid::BareJid;
 use crate::router::registry::RosterChange;
 use crate::router::subscription::{self, Audience, Inbound, Outbound, PresenceToContact, Verb};
@@ -69,11 +68,11 @@ pub(in crate::modules) fn outbound(
 ) -> Result<Result<Vec<Step>, Refused>, StoreError> {
     let Half { owner, account, peer, verb, frame } = half;
     let item = roster::item(tx, account, peer.as_str())?;
-    let new = item.is_none();
     let item = item.unwrap_or_else(|| unknown(&peer));
     let Outbound { route, next, push, send_presence, forget_request } =
         subscription::outbound(state(&item), verb);
-    if new && push && place.is_full(tx, account)? {
+    // Listed by this stanza, whether the contact is new or one who asked.
+    if push && !item.listed && place.is_full(tx, account)? {
         return Ok(Err(Refused));
     }
     if forget_request {
@@ -135,7 +134,9 @@ fn receive(
     let Inbound { deliver, next, push, auto_reply, send_presence, keep_request, forget_request } =
         subscription::inbound(state(&item), verb);
     if keep_request {
-        if roster::request_count(tx, account)? >= REQUESTS_MAX {
+        if place.is_flooded(tx, account, &peer)? {
+            // Its sender hears what it would hear of one who never answers, or of nobody.
+            tracing::debug!(account = owner.as_str(), "too many subscription requests wait: one was dropped");
             return Ok(None);
         }
         roster::put_request(tx, account, peer.as_str(), &frame.to_vec(), place.at)?;

@@ -1,6 +1,6 @@
 //! The flows of RFC 6121 §3 between local accounts.
 
-use crate::base::limits::REQUESTS_MAX;
+use crate::base::limits::Limits;
 use crate::modules::presence::world::{Client, World, befriend};
 use crate::stanza::{Condition, Stanza};
 use crate::store::roster;
@@ -35,7 +35,7 @@ async fn a_request_is_denied() {
     hears(&b, &["subscribe a@x"]).await;
     let account = b.cx.who.account.unwrap();
     let left = b.cx.store.read(move |tx| {
-        Ok((roster::request_count(tx, account)?, roster::count(tx, account)?))
+        Ok((roster::requested_by(tx, account)?.len(), roster::load(tx, account)?.items.len()))
     });
     assert_eq!(left.await, Ok((0, 0)));
 }
@@ -194,14 +194,40 @@ async fn a_request_from_elsewhere_is_answered_elsewhere() {
 
 #[tokio::test]
 async fn requests_are_bounded() {
-    let world = World::new(&["a", "b"]).await;
+    let limits = Limits {
+        subscription_requests_max: 10,
+        subscription_requests_per_domain_max: 4,
+        ..Limits::default()
+    };
+    let world = World::with(&["a", "b", "c"], limits).await;
     let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
-    for n in 0..=REQUESTS_MAX {
-        let xml = format!("<presence from='u{n}@elsewhere' to='b@x' type='subscribe'/>");
+    let ask = async |from: &str| {
+        let xml = format!("<presence from='{from}' to='b@x' type='subscribe'/>");
         let stanza = Stanza::ours(xml.into()).unwrap();
         assert!(b.cx.about.subscription_in(b.cx.clone(), stanza).await.unwrap().is_empty());
+        b.taken().await.len()
+    };
+    // One server fills its share, and leaves room for others; so do its own strangers, its bare domain too.
+    for (domain, taken) in [("flood.elsewhere", 4), ("x.flood.elsewhere", 4)] {
+        for n in 0..6 {
+            let from = if n == 0 { domain.to_owned() } else { format!("u{n}@{domain}") };
+            assert_eq!(ask(&from).await, usize::from(n < taken), "{from}");
+        }
     }
-    assert_eq!(b.taken().await.len(), REQUESTS_MAX);
+    // Our own have no share, but all together have a bound.
+    for (from, taken) in [("o1@x", 1), ("o2@x", 1), ("o3@x", 0), ("u1@other.elsewhere", 0)] {
+        assert_eq!(ask(from).await, taken, "{from}");
+    }
+    // The one who asks hears what it hears of somebody who does not answer, or does not exist.
+    let c = world.online("c@x/1").await;
+    for nobody in ["b@x", "nobody@x"] {
+        c.subscription(nobody, "subscribe").await.unwrap();
+        hears(&c, &[&format!("push {nobody} none ask")]).await;
+    }
+    // Each answer makes room for one.
+    b.subscription("u1@flood.elsewhere", "unsubscribed").await.unwrap();
+    assert_eq!(ask("u9@flood.elsewhere").await, 1);
+    assert_eq!(ask("u8@flood.elsewhere").await, 0);
     let long = format!("<presence to='b@x' type='subscribe'><s>{}</s></presence>", "x".repeat(9000));
     let error = a.subscribe_with(&long).await.unwrap_err();
     assert_eq!(error.condition, Condition::PolicyViolation);

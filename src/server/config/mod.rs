@@ -88,6 +88,8 @@ impl Config {
         self.limits.offline_messages_max = 1_000_000_000;
         self.limits.offline_bytes_max = 1_000_000_000_000;
         self.limits.roster_items_max = 1_000_000;
+        self.limits.subscription_requests_max = 1_000_000;
+        self.limits.subscription_requests_per_domain_max = 1_000_000;
         self.limits.resources_per_account = 10_000;
         self.limits.directed_presence_max = 1_000_000;
         self.sasl.delay_first_ms = 0;
