@@ -56,6 +56,11 @@ impl Access {
         }
     }
 
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes.len()
+    }
+
     /// Nothing that opens or shuts an account was changed since they were read.
     pub fn is_fresh(&self, version: u64) -> bool {
         self.version == version

@@ -53,6 +53,11 @@ impl Contacts {
         self.places.len()
     }
 
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.places.len() * size_of::<Place>()
+    }
+
     /// True for none.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()

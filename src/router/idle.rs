@@ -16,7 +16,8 @@ use tokio::time::sleep;
 
 use super::Router;
 use super::append::Append;
-use super::registry::{Registry, Shard};
+use super::cached::Shard;
+use super::registry::Registry;
 use crate::store::{Job, Store, StoreError};
 
 /// One account's, oldest first. Costs a word while there are none.
@@ -191,7 +192,7 @@ impl Registry {
     fn each_idle(&self, mut begin: impl FnMut(&mut Idle) -> Untaken) -> Untaken {
         let mut untaken = Untaken::default();
         for mut shard in self.locked() {
-            let Shard { users, idling } = &mut *shard;
+            let Shard { users, idling, .. } = &mut *shard;
             idling.retain(|bare| {
                 let Some(user) = users.get_mut(bare.as_str()) else { return false };
                 untaken.append(begin(&mut user.idle));

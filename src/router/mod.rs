@@ -14,6 +14,7 @@ pub mod ticket;
 
 mod access;
 mod append;
+mod cached;
 mod confirm;
 mod deliver;
 mod preferences;

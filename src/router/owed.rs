@@ -65,6 +65,12 @@ impl Owed {
         self.held == 0 && !self.saving && self.unsaved.is_none()
     }
 
+    /// Bytes that knowing of them takes.
+    pub fn heap_bytes(&self) -> usize {
+        // A tree of nodes that are two thirds full.
+        self.rows.len() * (size_of::<(i64, Row)>() * 3 / 2)
+    }
+
     /// Room for one more message: `held` by a session, or waiting for one. What sessions hold is
     /// bounded more widely, but it is: who never confirms may not have the disk filled.
     pub fn has_room(&self, bytes: usize, held: bool, limits: &Limits) -> bool {

@@ -3,11 +3,12 @@
 //! A shard's lock is short and never held over an await. What is locked under it locks nothing more: the
 //! store's queue, outboxes, ledgers. What must happen outside is copied out as [`Outbox`] handles.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use super::access::Access;
+use super::cached::{Shard, Share};
 use super::contacts::Contacts;
 use super::copies::Copies;
 use super::idle::{Broom, Idle};
@@ -57,6 +58,8 @@ pub struct User {
     ahead: BTreeMap<i64, RosterChange>,
     /// The account was made while it was being read: what was read may be older.
     made: bool,
+    /// What it weighs while it has no session.
+    pub(super) share: Share,
 }
 
 /// One bound session.
@@ -135,7 +138,20 @@ impl User {
             copies: None,
             ahead: BTreeMap::new(),
             made: false,
+            share: Share::default(),
         }
+    }
+
+    /// What it holds outside itself, but for its sessions.
+    pub(super) fn bytes(&self) -> usize {
+        let access = self.access.as_ref().map_or(0, |access| access.bytes());
+        let preferences = self.preferences.as_ref().map_or(0, |preferences| preferences.bytes());
+        self.roster.bytes() + self.owed.heap_bytes() + access + preferences
+    }
+
+    /// No change of its roster waits for an earlier one.
+    pub(super) fn is_up_to_date(&self) -> bool {
+        self.ahead.is_empty()
     }
 
     /// Makes the changes that came in version order visible, and answers them.
@@ -285,13 +301,6 @@ pub struct Replaced {
     pub resource: Resource,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Shard {
-    pub(super) users: HashMap<BareJid, User>,
-    /// Those of them that have idle rows.
-    pub(super) idling: Vec<BareJid>,
-}
-
 /// All local accounts in memory.
 #[derive(Debug)]
 pub struct Registry {
@@ -310,13 +319,15 @@ impl Registry {
     /// Runs `look` on the account's entry, if there is a loaded one.
     pub fn with<T>(&self, bare: &str, look: impl FnOnce(&mut User) -> T) -> Option<T> {
         let mut shard = self.shard(bare);
-        let user = shard.users.get_mut(bare)?;
+        let (users, weight) = shard.parts();
+        let user = users.get_mut(bare)?;
         if user.account == Account::Loading {
             return None;
         }
         let seen = look(user);
+        Shard::weigh_used(user, bare, weight);
         if user.idle.is_news() {
-            let Shard { users, idling } = &mut *shard;
+            let Shard { users, idling, .. } = &mut *shard;
             idling.extend(users.get_key_value(bare).map(|(bare, _)| bare.clone()));
             self.broom.want();
         }
@@ -330,7 +341,7 @@ impl Registry {
         match shard.users.get(bare.as_str()) {
             Some(user) => user.account == Account::Loading,
             None => {
-                evict(&mut shard);
+                shard.trim();
                 shard.users.insert(bare.clone(), User::new(Account::Loading));
                 true
             }
@@ -344,7 +355,7 @@ impl Registry {
         // Without the placeholder a change may have been missed: whoever asks reads again.
         let Some(user) = shard.users.get_mut(bare.as_str()) else { return };
         if user.account == Account::Loading && user.made && account == Account::Missing {
-            shard.users.remove(bare.as_str());
+            shard.remove(bare.as_str());
         } else if user.account == Account::Loading {
             user.account = account;
             user.ahead.retain(|ver, _| *ver > roster.ver);
@@ -353,6 +364,7 @@ impl Registry {
             user.preferences = preferences;
             // No session is bound while an account is being read: nobody to push to.
             user.advance();
+            shard.loaded(bare.as_str());
         }
     }
 
@@ -360,7 +372,7 @@ impl Registry {
     pub fn load_failed(&self, bare: &str) {
         let mut shard = self.shard(bare);
         if shard.users.get(bare).is_some_and(|user| user.account == Account::Loading) {
-            shard.users.remove(bare);
+            shard.remove(bare);
         }
     }
 
@@ -376,6 +388,7 @@ impl Registry {
         user.preferences = None;
         user.ahead.clear();
         let idle = std::mem::take(&mut user.idle);
+        shard.weigh(bare);
         // Without the lock: who waits for their tickets is woken.
         drop(shard);
         drop(idle);
@@ -385,7 +398,7 @@ impl Registry {
     pub fn forget_missing(&self, bare: &str) {
         let mut shard = self.shard(bare);
         match shard.users.get_mut(bare) {
-            Some(user) if user.account == Account::Missing => drop(shard.users.remove(bare)),
+            Some(user) if user.account == Account::Missing => drop(shard.remove(bare)),
             Some(user) => user.made |= user.account == Account::Loading,
             None => {}
         }
@@ -431,6 +444,8 @@ impl Registry {
         user.resources.reserve_exact(1);
         user.resources.push(resource);
         user.count_readers();
+        user.share.is_in_use();
+        shard.weigh(bare.as_str());
         Bound::Done(old.map(|resource| Replaced { resource }))
     }
 
@@ -445,6 +460,7 @@ impl Registry {
         for resource in &earlier {
             user.owed.abandon(resource.session);
         }
+        shard.weigh(bare);
         earlier.into_iter().map(|resource| Replaced { resource }).collect()
     }
 
@@ -457,9 +473,15 @@ impl Registry {
         user.owed.abandon(session);
         user.count_readers();
         if user.resources.is_empty() && user.account == Account::Temporary {
-            shard.users.remove(bare);
+            shard.remove(bare);
         }
+        shard.weigh(bare);
         Some(resource)
+    }
+
+    /// A session has taken its leave: what is remembered of its account may be too much.
+    pub fn left(&self, bare: &str) {
+        self.shard(bare).trim();
     }
 
     /// Applies a committed roster change in version order. Answers the changes that became
@@ -487,7 +509,9 @@ impl Registry {
             let targets = targets(&change);
             (change, targets)
         };
-        visible.into_iter().map(with_targets).collect()
+        let visible = visible.into_iter().map(with_targets).collect();
+        shard.weigh(bare);
+        visible
     }
 
     /// Each shard, locked while it is looked at.
@@ -533,32 +557,7 @@ pub struct Push {
     pub outbox: Arc<Outbox>,
 }
 
-/// Makes room: entries without sessions are a cache, unknown names included.
-fn evict(shard: &mut Shard) {
-    if shard.users.len() < CACHED_PER_SHARD {
-        return;
-    }
-    let idle = |user: &User| {
-        user.resources.is_empty()
-            && user.account != Account::Loading
-            && user.ahead.is_empty()
-            && user.owed.is_settled()
-            && user.idle.is_empty()
-    };
-    let cached = shard.users.values().filter(|user| idle(user)).count();
-    if cached >= CACHED_PER_SHARD {
-        // Which one goes matters little: the order of a randomly keyed map is random.
-        if let Some(bare) =
-            shard.users.iter().find(|(_, user)| idle(user)).map(|(bare, _)| bare.clone())
-        {
-            shard.users.remove(bare.as_str());
-        }
-    }
-}
-
 const SHARDS: usize = 128;
-/// 128 x 128 cached accounts without a session: a few hundred bytes each, and their rosters.
-const CACHED_PER_SHARD: usize = 128;
 
 #[cfg(test)]
 mod tests {

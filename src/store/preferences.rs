@@ -56,6 +56,12 @@ impl Preferences {
         Self { policy, exceptions: exceptions.into_iter().collect() }
     }
 
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        let listed = |(jid, _): &(Box<str>, bool)| size_of::<(Box<str>, bool)>() + jid.len();
+        size_of::<Self>() + self.exceptions.iter().map(listed).sum::<usize>()
+    }
+
     /// Is this what an account has that never said anything?
     pub fn is_default(&self) -> bool {
         *self == Self::default()

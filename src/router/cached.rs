@@ -1,0 +1,229 @@
+//! What the registry remembers of accounts without a session: a cache, weighed in bytes.
+
+use std::collections::HashMap;
+
+use super::registry::{Account, User};
+use crate::jid::BareJid;
+
+/// A part of the accounts in memory.
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    pub(super) users: HashMap<BareJid, User>,
+    /// Those of them that have idle rows.
+    pub(super) idling: Vec<BareJid>,
+    /// What those without a session weigh together.
+    weight: usize,
+}
+
+/// What an entry adds to the weight of its shard.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    bytes: u32,
+    /// Read from the store lately, for somebody who comes back for it: passed over once.
+    fresh: bool,
+}
+
+impl Share {
+    /// It has a session: when that leaves, nobody is on the way to it.
+    pub(super) fn is_in_use(&mut self) {
+        self.fresh = false;
+    }
+}
+
+impl Shard {
+    /// After anything that may have changed what the entry holds or whether it has sessions.
+    pub(super) fn weigh(&mut self, bare: &str) {
+        if let Some(user) = self.users.get_mut(bare) {
+            reweigh(user, bare, &mut self.weight);
+        }
+    }
+
+    /// The same where the entry is at hand; costs one look where it has a session.
+    pub(super) fn weigh_used(user: &mut User, bare: &str, weight: &mut usize) {
+        if user.resources.is_empty() || user.share.bytes > 0 {
+            reweigh(user, bare, weight);
+        }
+    }
+
+    /// The entries, and their weight for [`Shard::weigh_used`].
+    pub(super) fn parts(&mut self) -> (&mut HashMap<BareJid, User>, &mut usize) {
+        (&mut self.users, &mut self.weight)
+    }
+
+    /// Was just read from the store.
+    pub(super) fn loaded(&mut self, bare: &str) {
+        self.weigh(bare);
+        if let Some(user) = self.users.get_mut(bare) {
+            user.share.fresh = true;
+        }
+    }
+
+    /// Takes an entry out.
+    pub(super) fn remove(&mut self, bare: &str) -> Option<User> {
+        let user = self.users.remove(bare)?;
+        self.weight -= user.share.bytes as usize;
+        Some(user)
+    }
+
+    /// Forgets accounts without a session until they are few and light enough; the heaviest first, as
+    /// one large roster is read again sooner than a hundred small ones.
+    pub(super) fn trim(&mut self) {
+        while self.weight > CACHED_BYTES || self.users.len() >= CACHED_ENTRIES {
+            let mut cached = 0;
+            let mut heaviest: Option<(u32, &BareJid)> = None;
+            for (bare, user) in &mut self.users {
+                if !is_cached(user) {
+                    continue;
+                }
+                cached += 1;
+                let fresh = std::mem::take(&mut user.share.fresh);
+                if !fresh && heaviest.is_none_or(|(bytes, _)| bytes < user.share.bytes) {
+                    heaviest = Some((user.share.bytes, bare));
+                }
+            }
+            let over = self.weight > CACHED_BYTES || cached >= CACHED_ENTRIES;
+            let Some(bare) = heaviest.filter(|_| over).map(|(_, bare)| bare.clone()) else {
+                return;
+            };
+            self.remove(bare.as_str());
+        }
+    }
+}
+
+/// Everything about it is in the store, unknown names included.
+fn is_cached(user: &User) -> bool {
+    user.resources.is_empty()
+        && user.account != Account::Loading
+        && user.is_up_to_date()
+        && user.owed.is_settled()
+        && user.idle.is_empty()
+}
+
+fn reweigh(user: &mut User, bare: &str, weight: &mut usize) {
+    let bytes = if user.resources.is_empty() { user.bytes() + ENTRY_BYTES + bare.len() } else { 0 };
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    *weight = *weight - user.share.bytes as usize + bytes as usize;
+    user.share.bytes = bytes;
+}
+
+/// In 128 shards: 32 MiB in all, and 16,384 accounts.
+const CACHED_BYTES: usize = 262_144;
+const CACHED_ENTRIES: usize = 128;
+/// An entry with nothing in it, and its place in the map.
+const ENTRY_BYTES: usize = size_of::<User>() + size_of::<BareJid>() + 32;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::outbox::Outbox;
+    use super::super::registry::{Bound, Conflict, Loaded, Registry, Resource};
+    use super::*;
+    use crate::jid::FullJid;
+    use crate::store::accounts::AccountId;
+    use crate::store::roster::{Item, Roster};
+
+    /// An account with so many contacts of 4 kB is read.
+    fn read(registry: &Registry, bare: &str, contacts: usize) {
+        let items = (0..contacts).map(|n| {
+            let jid = format!("c{n}@x");
+            (
+                jid.clone(),
+                Item { jid, name: Some("n".repeat(4_096)), listed: true, ..Item::default() },
+            )
+        });
+        let roster = Roster { ver: 0, items: items.collect() };
+        let bare = BareJid::parse(bare).unwrap();
+        assert!(registry.begin_load(&bare), "{bare}");
+        let loaded = Loaded { roster, ..Loaded::default() };
+        registry.end_load(&bare, Account::Stored(AccountId(1)), loaded);
+    }
+
+    fn bound(registry: &Registry, full: &str, session: u64) {
+        let resource =
+            Resource::new(FullJid::parse(full).unwrap(), session, Arc::new(Outbox::new(9)));
+        let bound = registry.bind(resource, false, Conflict::Replace, 9);
+        assert!(matches!(bound, Bound::Done(None)), "{full}: {bound:?}");
+    }
+
+    fn is_there(registry: &Registry, bare: &str) -> bool {
+        registry.with(bare, |_| ()).is_some()
+    }
+
+    fn weight(registry: &Registry) -> usize {
+        let weigh = |shard: &Shard| {
+            let shares = shard.users.values().map(|user| user.share.bytes as usize).sum::<usize>();
+            assert_eq!(shares, shard.weight);
+            shard.weight
+        };
+        registry.locked().map(|shard| weigh(&shard)).sum()
+    }
+
+    #[test]
+    fn a_large_roster_goes_with_its_last_session() {
+        let registry = Registry::new();
+        read(&registry, "large@x", 100);
+        read(&registry, "small@x", 1);
+        for (name, session) in [("large@x/1", 1), ("large@x/2", 2), ("small@x/1", 3)] {
+            bound(&registry, name, session);
+        }
+        assert_eq!(weight(&registry), 0, "what is in use is no cache");
+        for (bare, session, stays) in
+            [("large@x", 1, true), ("large@x", 2, false), ("small@x", 3, true)]
+        {
+            registry.unbind(bare, session).unwrap();
+            assert!(is_there(&registry, bare), "until it has taken its leave");
+            registry.left(bare);
+            assert_eq!(is_there(&registry, bare), stays, "{bare} {session}");
+        }
+        assert!((4_096..10_000).contains(&weight(&registry)), "{}", weight(&registry));
+    }
+
+    /// Who had an account read comes back for it before it is forgotten for others' sake.
+    #[test]
+    fn what_was_just_read_is_passed_over_once() {
+        let registry = Registry::new();
+        read(&registry, "large@x", 100);
+        registry.left("large@x");
+        assert!(is_there(&registry, "large@x"), "it was just read");
+        registry.left("large@x");
+        assert!(!is_there(&registry, "large@x"));
+        assert_eq!(weight(&registry), 0);
+    }
+
+    #[test]
+    fn all_together_are_bounded_in_bytes_and_in_number() {
+        let registry = Registry::new();
+        for n in 0..20_000 {
+            read(&registry, &format!("a{n}@x"), usize::from(n % 7 == 0) * 5);
+            for mut shard in registry.locked().filter(|_| n % 1_000 == 0) {
+                shard.trim();
+                assert!(shard.weight <= CACHED_BYTES + 25_000, "{}", shard.weight);
+                assert!(shard.users.len() <= CACHED_ENTRIES, "{}", shard.users.len());
+            }
+        }
+        assert!(weight(&registry) > 1 << 20, "and something is remembered");
+        // What is in use does not count, and stays.
+        read(&registry, "used@x", 100);
+        bound(&registry, "used@x/1", 1);
+        (0..40_000).for_each(|n| read(&registry, &format!("b{n}@x"), 0));
+        assert!(is_there(&registry, "used@x"));
+    }
+
+    #[test]
+    fn what_an_account_comes_to_hold_is_weighed() {
+        let registry = Registry::new();
+        read(&registry, "a@x", 0);
+        let before = weight(&registry);
+        registry.with("a@x", |user| {
+            (1..=1_000).for_each(|seq| {
+                user.owed.append(seq, 10, crate::store::mailbox::Place::Archive, [])
+            });
+        });
+        assert!(weight(&registry) > before + 30_000);
+        registry.removed("a@x");
+        assert_eq!(weight(&registry), before);
+        registry.forget_missing("a@x");
+        assert_eq!(weight(&registry), 0);
+    }
+}
