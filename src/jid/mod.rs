@@ -3,6 +3,7 @@
 //! An address is normalised once, when it is parsed; from then on it is compared, hashed and
 //! sorted byte for byte. A map keyed by addresses can be asked with a `&str` in normal form.
 
+pub mod precis;
 pub mod prep;
 
 use std::borrow::{Borrow, Cow};

@@ -7,10 +7,8 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
-use precis_profiles::precis_core::profile::{PrecisFastInvocation, stabilize};
-use precis_profiles::precis_core::{IdentifierClass, StringClass};
-use precis_profiles::{OpaqueString, UsernameCaseMapped};
 
+use super::precis::{self, Class};
 use super::{JidError, Part};
 use crate::base::limits::JID_PART_BYTES_MAX;
 
@@ -19,9 +17,7 @@ pub fn localpart(text: &str) -> Result<Cow<'_, str>, JidError> {
     let part = Part::Local;
     check_raw(text, part)?;
     let mapped = if !text.is_ascii() {
-        // RFC 8264 §7: the rules are applied again until nothing changes.
-        stabilize(text, |text| UsernameCaseMapped::enforce(text))
-            .map_err(|_| JidError::Forbidden(part))?
+        precis::username(text).ok_or(JidError::Forbidden(part))?
     } else if text.bytes().any(|b| b.is_ascii_uppercase()) {
         Cow::Owned(text.to_ascii_lowercase())
     } else {
@@ -44,8 +40,7 @@ pub fn resourcepart(text: &str) -> Result<Cow<'_, str>, JidError> {
         }
         Cow::Borrowed(text)
     } else {
-        stabilize(text, |text| OpaqueString::enforce(text))
-            .map_err(|_| JidError::Forbidden(part))?
+        precis::opaque(text).ok_or(JidError::Forbidden(part))?
     };
     // The profile alone would allow it; RFC 7622 §3.5 example 18 says it is no JID.
     if mapped.starts_with(' ') {
@@ -86,8 +81,7 @@ fn idn(text: &str) -> Result<Cow<'_, str>, JidError> {
         .map_err(|_| bad)?;
     // UTS 46 lets symbols through that IDNA2008 disallows. What is left after its mapping is
     // valid in RFC 5892 exactly when PRECIS, whose tables derive from it, calls it an identifier.
-    let identifier = IdentifierClass::default();
-    if !name.split('.').all(|label| label.is_ascii() || identifier.allows(label).is_ok()) {
+    if !name.split('.').all(|label| label.is_ascii() || precis::allows(Class::Identifier, label)) {
         return Err(bad);
     }
     check_len(name, Part::Domain)
@@ -294,10 +288,10 @@ mod tests {
     fn the_ascii_path_agrees_with_the_profiles() {
         for b in 0..=0x7f_u8 {
             let text = format!("a{}z", char::from(b));
-            let precis = UsernameCaseMapped::enforce(text.as_str()).ok();
+            let precis = precis::username(&text);
             let excluded = "\"&'/:<>@".contains(char::from(b));
             check(localpart, &text, precis.as_deref().filter(|_| !excluded));
-            let precis = OpaqueString::enforce(text.as_str()).ok();
+            let precis = precis::opaque(&text);
             check(resourcepart, &text, precis.as_deref());
             let idn = idn(&text).ok();
             check(domainpart, &text, idn.as_deref());

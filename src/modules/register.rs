@@ -1,5 +1,8 @@
 //! XEP-0077: In-Band Registration: new accounts, new passwords, and the end of an account.
 
+mod lookalike;
+mod shapes;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -80,11 +83,14 @@ pub struct Config {
     pub open: bool,
     /// New accounts per hour from one IP address (IPv6: one /64). 0: no bound.
     pub per_ip_per_hour: u32,
+    /// Whether a new name may mix scripts, as a Cyrillic letter among Latin ones, or look like a name that
+    /// people expect whoever runs the server under. `stonechat user add` makes any name.
+    pub lookalikes: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { open: false, per_ip_per_hour: 5 }
+        Self { open: false, per_ip_per_hour: 5, lookalikes: false }
     }
 }
 
@@ -133,6 +139,9 @@ async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let Ok(local) = prep::localpart(&username).map(|local| local.into_owned()) else {
         return Err(unacceptable("the username has characters that an address cannot have"));
     };
+    if let Some(why) = lookalike::deceives(&local).filter(|_| !cx.config.register.lookalikes) {
+        return Err(unacceptable(why));
+    }
     let bare = BareJid::from_parts(Some(&local), cx.who.jid.domain())
         .map_err(|_| unacceptable("the username makes no address"))?;
     let password = form.password.ok_or_else(|| unacceptable("a password is needed"))?;
@@ -407,7 +416,7 @@ mod tests {
     use crate::store::roster::Subscription;
 
     fn server(open: bool) -> Server {
-        let register = Config { open, per_ip_per_hour: 2 };
+        let register = Config { open, per_ip_per_hour: 2, ..Config::default() };
         Server::new(All { register, scram_iterations: 2, ..All::default() })
     }
 

@@ -2,27 +2,43 @@
 
 use std::borrow::Cow;
 
+use stringprep::tables;
+use unicode_normalization::UnicodeNormalization;
+
 use super::hash;
 use crate::base::credential::{HashName, ScramKeys};
 use crate::base::hash::hmac_sha256;
 use crate::base::id::Rng;
 use crate::base::limits::PASSWORD_BYTES_MAX;
+use crate::jid::precis::{self, Class};
 
-/// Prepares a password with SASLprep as a stored string.
+/// Prepares a password with SASLprep, which RFC 5802 §2.2 demands and clients do before they hash.
 ///
-/// RFC 5802 §2.2 demands SASLprep and not the newer OpaqueString (RFC 8265), and clients do
-/// SASLprep before they hash: what they cannot have typed would never match. So code points that
-/// Unicode 3.2 lacks, emoji among them, are refused when the password is set.
+/// SASLprep knows Unicode 3.2 alone (2002), without emoji. A password with what came later is mapped in the
+/// same way, as RFC 3454 §7 has it for queries and most clients do it, and must be one by OpaqueString (RFC
+/// 8265 §4.2), which took the place of SASLprep.
 pub fn prepare(password: &str) -> Result<Cow<'_, str>, PasswordError> {
     if password.len() > PASSWORD_BYTES_MAX {
         return Err(PasswordError::TooLong);
     }
-    let prepared = stringprep::saslprep(password).map_err(|_| PasswordError::Forbidden)?;
+    let prepared = match stringprep::saslprep(password) {
+        Ok(prepared) => prepared,
+        Err(_) => modern(password).map(Cow::Owned).ok_or(PasswordError::Forbidden)?,
+    };
     match prepared.len() {
         0 => Err(PasswordError::Empty),
         len if len > PASSWORD_BYTES_MAX => Err(PasswordError::TooLong),
         _ => Ok(prepared),
     }
+}
+
+/// SASLprep's mapping (RFC 4013 §2.1, §2.2) of a password that only lacks in it for its age.
+fn modern(password: &str) -> Option<String> {
+    password.contains(tables::unassigned_code_point).then_some(())?;
+    let mapped = password.chars().filter(|c| !tables::commonly_mapped_to_nothing(*c));
+    let spaced = mapped.map(|c| if tables::non_ascii_space_character(c) { ' ' } else { c });
+    let prepared: String = spaced.nfkc().collect();
+    precis::allows(Class::Freeform, &prepared).then_some(prepared)
 }
 
 /// One set of keys. Costs `iterations` rounds of PBKDF2: not for a network thread.
@@ -89,7 +105,7 @@ pub enum PasswordError {
     /// Over [`PASSWORD_BYTES_MAX`].
     #[error("the password is too long")]
     TooLong,
-    /// Control characters, mixed directions, or characters that SASLprep (RFC 4013) does not know.
+    /// Control characters, mixed directions, or what Unicode has no character for.
     #[error("the password has characters that SASLprep (RFC 4013) does not allow")]
     Forbidden,
 }
@@ -126,8 +142,14 @@ mod tests {
             ("e\u{301}", Ok("\u{e9}")),
             ("", Err(PasswordError::Empty)),
             ("\u{ad}", Err(PasswordError::Empty)),
-            // Not in Unicode 3.2.
-            ("\u{1f512}", Err(PasswordError::Forbidden)),
+            // Not in Unicode 3.2: mapped the same way, and judged by the Unicode of today.
+            ("\u{1f512}", Ok("\u{1f512}")),
+            ("\u{1f9cb}\u{a0}\u{1f468}\u{1f3fd}", Ok("\u{1f9cb} \u{1f468}\u{1f3fd}")),
+            ("\u{2764}\u{fe0f}\u{1f9e1}\u{200d}\u{1f9e1}", Ok("\u{2764}\u{1f9e1}\u{1f9e1}")),
+            ("\u{1f130}\u{2168}", Ok("AIX")),
+            ("\u{1f512}\u{7}", Err(PasswordError::Forbidden)),
+            ("\u{1f512}\u{e000}", Err(PasswordError::Forbidden)),
+            ("\u{1f512}\u{378}", Err(PasswordError::Forbidden)),
         ] {
             assert_eq!(prepare(input).as_deref(), want.as_ref().map(|s| *s), "{input:?}");
         }
