@@ -13,7 +13,7 @@ use icu_properties::props::{
 use icu_properties::script::ScriptWithExtensions;
 use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::char::{canonical_combining_class, decompose_compatible};
-use unicode_normalization::{UnicodeNormalization, is_nfc};
+use unicode_normalization::{UnicodeNormalization, is_nfc, is_nfkc};
 
 /// What a code point may be used for (RFC 8264 §8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,27 @@ pub fn opaque(text: &str) -> Option<Cow<'_, str>> {
     stable(text, |text| {
         allows(Class::Freeform, text).then_some(())?;
         Some(compose(map_spaces(text)))
+    })
+}
+
+/// A nickname as it is shown (RFC 8266 §2.3); `None` for what is none.
+pub fn nickname(text: &str) -> Option<Cow<'_, str>> {
+    stable(text, |text| {
+        allows(Class::Freeform, text).then_some(())?;
+        Some(compose_compatible(trim_spaces(map_spaces(text)))).filter(|text| !text.is_empty())
+    })
+}
+
+/// What two nicknames have in common that people take for the same (RFC 8266 §2.4).
+pub fn nickname_key(text: &str) -> Option<Cow<'_, str>> {
+    stable(text, |text| {
+        allows(Class::Freeform, text).then_some(())?;
+        let text = trim_spaces(map_spaces(text));
+        let text = match text.contains(char::is_uppercase) {
+            true => Cow::Owned(text.chars().flat_map(char::to_lowercase).collect()),
+            false => text,
+        };
+        Some(compose_compatible(text)).filter(|text| !text.is_empty())
     })
 }
 
@@ -241,6 +262,20 @@ fn map_spaces(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// RFC 8266 §2.1 rule 2: no spaces at the ends, and no two beside each other.
+fn trim_spaces(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !(text.starts_with(' ') || text.ends_with(' ') || text.contains("  ")) {
+        return text;
+    }
+    let words: Vec<_> = text.split(' ').filter(|word| !word.is_empty()).collect();
+    Cow::Owned(words.join(" "))
+}
+
+/// Normalization Form KC.
+fn compose_compatible(text: Cow<'_, str>) -> Cow<'_, str> {
+    if is_nfkc(&text) { text } else { Cow::Owned(text.nfkc().collect()) }
+}
+
 /// Normalization Form C.
 fn compose(text: Cow<'_, str>) -> Cow<'_, str> {
     if is_nfc(&text) { text } else { Cow::Owned(text.nfc().collect()) }
@@ -286,7 +321,7 @@ mod tests {
     use precis_profiles::precis_core::{
         DerivedPropertyValue as Old, FreeformClass, IdentifierClass, StringClass,
     };
-    use precis_profiles::{OpaqueString, UsernameCaseMapped};
+    use precis_profiles::{Nickname, OpaqueString, UsernameCaseMapped};
     use proptest::prelude::*;
 
     fn old_username(text: &str) -> Option<Cow<'_, str>> {
@@ -414,6 +449,38 @@ mod tests {
     #[test]
     fn nothing_is_no_name() {
         assert_eq!((username(""), opaque("")), (None, None));
+        assert_eq!((nickname(""), nickname("  "), nickname_key("\u{a0}")), (None, None, None));
+    }
+
+    /// RFC 8266 §3, table 1, and what came after Unicode 6.3.
+    #[test]
+    fn nicknames_are_shown_as_they_are_and_compared_by_what_they_mean() {
+        for (text, shown, key) in [
+            ("Foo", "Foo", "foo"),
+            ("foo", "foo", "foo"),
+            ("Foo Bar", "Foo Bar", "foo bar"),
+            ("  foo  bar ", "foo bar", "foo bar"),
+            ("\u{a0}foo\u{3000}\u{2003}Bar", "foo Bar", "foo bar"),
+            ("\u{3a3}", "\u{3a3}", "\u{3c3}"),
+            ("\u{3c3}", "\u{3c3}", "\u{3c3}"),
+            ("\u{3c2}", "\u{3c2}", "\u{3c2}"),
+            ("\u{265a}", "\u{265a}", "\u{265a}"),
+            ("Richard \u{2163}", "Richard IV", "richard iv"),
+            ("🧋 Boba", "🧋 Boba", "🧋 boba"),
+        ] {
+            assert_eq!(nickname(text).as_deref(), Some(shown), "{text:?}");
+            assert_eq!(nickname_key(text).as_deref(), Some(key), "{text:?}");
+        }
+        assert_eq!((nickname("a\nb"), nickname_key("a\u{202e}b")), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn nicknames_of_unicode_6_3_mean_the_same(text in "\\PC{0,8}| {0,2}[a-cA-C\u{a0}\u{2163}\u{fb01}\u{3000}]{0,5} {0,2}") {
+            if let Ok(old) = stabilize(&text, |text| Nickname::enforce(text)) {
+                prop_assert_eq!(nickname(&text), Some(old));
+            }
+        }
     }
 
     /// The documents say which Unicode this is.
