@@ -6,7 +6,8 @@ mod retracted;
 mod tail;
 
 pub use pages::{
-    Archived, Direction, Filter, Head, Page, Peer, bounds, count, first, get, head, page, place_of,
+    Archived, Direction, Filter, Head, Page, Peer, TABLE, bounds, count, first, get, head, page,
+    place_of,
 };
 pub use retention::{BATCH, Left, accounts_after, clear, leave, left_after, purge};
 pub use retracted::{By, LOOK, newest_of, replace};

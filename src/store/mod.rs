@@ -24,6 +24,7 @@ pub(crate) use sql;
 pub mod accounts;
 pub mod archive;
 mod backup;
+pub mod damage;
 pub mod devices;
 pub mod handled;
 pub mod mailbox;

@@ -20,6 +20,7 @@ mod cli;
 mod commands;
 mod config;
 mod csi;
+mod damaged_rows;
 mod devices;
 mod durability;
 mod fairness;

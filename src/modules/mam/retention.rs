@@ -107,9 +107,13 @@ impl Look {
         for _ in 0..ACCOUNTS {
             let Some(id) = archive::accounts_after(tx, after)? else { return Ok(look) };
             (after, look.last) = (id, Some(id));
-            let Some(account) = accounts::get(tx, id)? else {
-                look.orphans.push(id);
-                continue;
+            let account = match accounts::get_sound(tx, id)? {
+                Some(Some(account)) => account,
+                Some(None) => continue,
+                None => {
+                    look.orphans.push(id);
+                    continue;
+                }
             };
             // Names in the store are in normal form.
             let Ok(bare) = BareJid::from_parts(Some(&account.localpart), &account.host) else {

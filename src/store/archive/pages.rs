@@ -1,6 +1,7 @@
 //! Reading an archive: pages, numbers of messages, single ones. Every query walks a range of an index.
 
 use super::super::accounts::AccountId;
+use super::super::damage::{query_sound_one, sound};
 use super::super::tx::{Row, StoreError, Tx, Value, query_one, query_optional};
 
 /// Which messages of an account: a range of places, both ends excluded, and the other side.
@@ -67,7 +68,7 @@ pub struct Head {
 pub struct Archived {
     /// Its place.
     pub seq: i64,
-    /// The whole stanza.
+    /// The whole stanza; empty if it cannot be read. What is here has passed no gate since it was stored.
     pub stanza: Vec<u8>,
 }
 
@@ -102,11 +103,12 @@ pub fn page(
     let mut left = bytes;
     // One more than asked for tells whether there is more.
     tx.query(sql, &params(account, filter, limit.saturating_add(1)), &mut |row| {
-        let size = usize::try_from(row.int(1)?).unwrap_or(usize::MAX);
+        let stanza = stanza(account, row, 2);
+        let size = stanza.len();
         page.more |= page.rows.len() >= limit || (size > left && !page.rows.is_empty());
         if !page.more {
             left = left.saturating_sub(size);
-            page.rows.push(Archived { seq: row.int(0)?, stanza: row.blob(2)? });
+            page.rows.push(Archived { seq: row.int(0)?, stanza });
         }
         Ok(())
     })?;
@@ -164,17 +166,22 @@ pub fn bounds(tx: &mut dyn Tx, account: AccountId) -> Result<Option<(i64, i64)>,
 
 /// The message at this place, if it is in this archive, without its stanza.
 pub fn head(tx: &mut dyn Tx, account: AccountId, seq: i64) -> Result<Option<Head>, StoreError> {
-    query_optional(tx, HEAD, &[account.into(), seq.into()], |row| {
+    let head = |row: &dyn Row| {
         let size = usize::try_from(row.int(2)?).unwrap_or(usize::MAX);
         Ok(Head { seq, peer: row.text(0)?, resource: row.text(1)?, size })
-    })
+    };
+    query_sound_one(tx, (TABLE, account), HEAD, &[account.into(), seq.into()], head)
 }
 
 /// The message at this place, if it is in this archive.
 pub fn get(tx: &mut dyn Tx, account: AccountId, seq: i64) -> Result<Option<Archived>, StoreError> {
     query_optional(tx, GET, &[account.into(), seq.into()], |row| {
-        Ok(Archived { seq, stanza: row.blob(0)? })
+        Ok(Archived { seq, stanza: stanza(account, row, 0) })
     })
+}
+
+fn stanza(account: AccountId, row: &dyn Row, column: usize) -> Vec<u8> {
+    sound((TABLE, account), row.blob(column)).unwrap_or_default()
 }
 
 fn params(account: AccountId, filter: &Filter, number: usize) -> Vec<Value<'_>> {
@@ -217,6 +224,9 @@ macro_rules! rows {
         concat!("SELECT seq, size, stanza FROM archive WHERE seq IN (", $places, ") ", $order)
     };
 }
+
+/// For [`damage::note`](super::super::damage::note).
+pub const TABLE: &str = "archive";
 
 super::super::sql! {
     UP = rows!(any!("seq", "ORDER BY seq LIMIT $4"), "ORDER BY seq");

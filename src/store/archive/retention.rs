@@ -19,7 +19,10 @@ pub fn purge(
 ) -> Result<usize, StoreError> {
     let mark = query_optional(tx, MARK, &[account.into()], |row| row.int(0))?.unwrap_or(0);
     let oldest = [account.into(), before_seq.into(), limit.into()];
-    let rows = query_all(tx, OLDEST, &oldest, |row| Ok((row.int(0)?, row.int(1)?)))?;
+    let rows = query_all(tx, OLDEST, &oldest, |row| {
+        // What has no kind that anybody can read is owed to nobody.
+        Ok((row.int(0)?, row.int(1).unwrap_or(Kind::Received as i64)))
+    })?;
     let Some(&(last, _)) = rows.last() else { return Ok(0) };
     let listed = query_all(tx, LISTED, &[account.into(), last.into()], |row| row.int(0))?;
     let owed = |(seq, kind): &(i64, i64)| {

@@ -30,7 +30,7 @@ pub fn owed(
 ) -> Result<(), StoreError> {
     let placed = query_one(tx, PLACED, &[], |row| row.int(0))?;
     tx.query(OWED, &[account.into(), placed.into()], &mut |row| {
-        each(row.int(0)?, row.int(1)?);
+        each(row.int(0)?, row.int(1).unwrap_or(0));
         Ok(())
     })
 }
