@@ -187,7 +187,7 @@ super::sql! {
     OWED_LISTED = "SELECT o.seq, a.size FROM owed_before o
         JOIN archive a ON a.seq = o.seq AND a.account = o.account WHERE o.account = $1";
     OWED_MAIL = "SELECT seq, size FROM mailbox WHERE account = $1";
-    ARCHIVE_ROW = "SELECT seq, stanza FROM archive WHERE seq = $1 AND account = $2";
+    ARCHIVE_ROW = "SELECT at, stanza FROM archive WHERE seq = $1 AND account = $2";
     MAIL_ROW = "SELECT at, stanza FROM mailbox WHERE seq = $1 AND account = $2";
     NEWEST = "SELECT seq, at, stanza FROM mailbox WHERE account = $1 ORDER BY seq DESC LIMIT $2";
     REPLACE = "UPDATE mailbox SET size = $3, stanza = $4 WHERE account = $1 AND seq = $2";
@@ -207,7 +207,8 @@ mod tests {
     use super::*;
 
     fn archived(tx: &mut dyn Tx, account: AccountId, seq: i64, kind: Kind) {
-        let entry = Entry { seq, account, peer: "b@x", resource: "", kind, stanza: b"12345" };
+        let entry =
+            Entry { seq, at: seq, account, peer: "b@x", resource: "", kind, stanza: b"12345" };
         archive::append(tx, &entry).unwrap();
     }
 

@@ -39,7 +39,7 @@ pub enum Progress {
 pub fn progress(tx: &mut dyn Tx, account: AccountId) -> Result<Progress, StoreError> {
     let Some((_, last)) = archive::bounds(tx, account)? else { return Ok(Progress::All) };
     Ok(match state(tx, account)? {
-        Some(state) if state.newest < last => Progress::Behind,
+        Some(state) if state.newest < last.seq => Progress::Behind,
         Some(state) if state.oldest > 0 => Progress::New,
         Some(_) => Progress::All,
         None => Progress::Behind,
@@ -61,7 +61,7 @@ pub fn read(tx: &mut dyn Tx, account: AccountId, rows: usize) -> Result<Slice, S
     let mut becomes = match was {
         Some(state) => state,
         None => {
-            let last = archive::bounds(tx, account)?.map_or(0, |(_, last)| last);
+            let last = archive::bounds(tx, account)?.map_or(0, |(_, last)| last.seq);
             State { newest: last, oldest: last }
         }
     };

@@ -17,6 +17,7 @@ mod bind2;
 mod c2s_stream;
 mod carbons;
 mod cli;
+mod clock;
 mod commands;
 mod config;
 mod csi;

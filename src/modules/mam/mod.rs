@@ -144,9 +144,9 @@ async fn describe(cx: &Cx) -> Result<Bytes, StanzaError> {
     let mut xml = Xml::new();
     xml.start("metadata").attr("xmlns", ns::MAM);
     if let Some((first, last)) = bounds {
-        for (name, place) in [("start", first), ("end", last)] {
-            let id = cx.store.ids().seal(account.0, place);
-            let at = stamp(from_micros(place));
+        for (name, point) in [("start", first), ("end", last)] {
+            let id = cx.store.ids().seal(account.0, point.seq);
+            let at = stamp(from_micros(point.at));
             xml.start(name).attr("id", &id).attr("timestamp", &at).end();
         }
     }
@@ -244,7 +244,7 @@ impl Results<'_> {
             return None;
         };
         let archive = self.cx.who.jid.bare_str();
-        let delay = delay::delay(archive, from_micros(row.seq));
+        let delay = delay::delay(archive, from_micros(row.at));
         let mut xml = Xml::new();
         xml.start("message").attr("from", archive).attr("to", self.cx.who.jid.as_str());
         xml.start("result")

@@ -39,7 +39,7 @@ impl World {
         let write = self.server.store().write(move |tx| {
             let (peer, resource) = (peer.as_str(), resource.as_str());
             let (kind, stanza) = (Kind::Received, stanza.as_bytes());
-            archive::append(tx, &Entry { seq, account, peer, resource, kind, stanza })
+            archive::append(tx, &Entry { seq, at: seq, account, peer, resource, kind, stanza })
         });
         write.await.unwrap();
     }
@@ -309,7 +309,7 @@ async fn the_count_is_left_out_where_it_would_be_dear() {
             let stanza = format!("<message from='a@x/r' id='{n}'/>");
             let (kind, stanza) = (Kind::Sent, stanza.as_bytes());
             let peer = if n == 0 { "b@x" } else { "a@x" };
-            archive::append(tx, &Entry { seq: seq(n), account, peer, resource: "", kind, stanza })?;
+            archive::append(tx, &Entry { seq: seq(n), at: seq(n), account, peer, resource: "", kind, stanza })?;
         }
         Ok(())
     });
