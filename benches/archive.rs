@@ -69,7 +69,10 @@ impl Archive {
 
     fn page(&self, filter: &Filter, direction: Direction) -> Page {
         let (account, filter) = (self.account, filter.clone());
-        self.read(move |tx| archive::page(tx, account, &filter, direction, 50, 1_048_576))
+        self.read(move |tx| {
+            let filter = archive::narrowed(tx, account, &filter)?;
+            archive::page(tx, account, &filter, direction, 50, 1_048_576)
+        })
     }
 
     fn count(&self, filter: &Filter) -> Option<usize> {
@@ -86,7 +89,7 @@ fn put(
     id: Option<&String>,
 ) -> Result<(), StoreError> {
     let (kind, stanza) = (Kind::Received, [b'x'; 350].as_slice());
-    let entry = Entry { seq, account, peer, resource: "balcony", kind, stanza };
+    let entry = Entry { seq, at: seq, account, peer, resource: "balcony", kind, stanza };
     archive::append_behind(tx, &entry, id.map(String::as_str))
 }
 
@@ -105,7 +108,7 @@ fn pages(c: &mut Criterion) {
         let after = Filter { after: middle, ..juliet.clone() };
         let before = Filter { before: middle, ..juliet.clone() };
         // Between two messages: a time and not an id.
-        let since = Filter { after: middle + 5_000_000, ..all.clone() };
+        let since = Filter { since: middle + 5_000_000, ..all.clone() };
         for (name, filter, direction) in [
             ("newest", &all, Direction::Backward),
             ("oldest", &all, Direction::Forward),

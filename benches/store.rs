@@ -100,7 +100,7 @@ async fn chat(store: &Store, accounts: &Arc<[AccountId]>, n: u64, in_flight: usi
                 let (told, ended) = tokio::sync::oneshot::channel();
                 let job = Message { sides, accounts, seqs: [0; 2], h: h as u32, told: Some(told) };
                 store
-                    .submit_numbered(Box::new(job), |job, next| job.seqs = [next(), next()])
+                    .submit_numbered(Box::new(job), |job, _, next| job.seqs = [next(), next()])
                     .unwrap();
                 ended.await.unwrap().unwrap();
             }
@@ -137,7 +137,10 @@ impl Job for Message {
         for (row, kind) in [(0, Kind::Sent), (1, Kind::Owed)] {
             let (seq, account, peer) = (self.seqs[row], self.accounts[row], &peers[1 - row]);
             let resource = "a-resource";
-            archive::append(tx, &Entry { seq, account, peer, resource, kind, stanza: &stanza })?;
+            archive::append(
+                tx,
+                &Entry { seq, at: seq, account, peer, resource, kind, stanza: &stanza },
+            )?;
         }
         Ok(())
     }

@@ -27,7 +27,13 @@ CREATE TABLE archive (
     kind INTEGER NOT NULL,
     size INTEGER NOT NULL,
     stanza BLOB NOT NULL
-, short_id INTEGER) STRICT;
+, short_id INTEGER, at INTEGER NOT NULL DEFAULT 0) STRICT;
+
+CREATE TABLE archive_back (
+    account INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (account, seq)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE archive_exception (
     account INTEGER NOT NULL REFERENCES archive_policy (account) ON DELETE CASCADE,
@@ -52,13 +58,13 @@ CREATE TABLE archive_place (
     seq INTEGER NOT NULL,
     -- What the mailbox counts.
     kind INTEGER NOT NULL,
-    size INTEGER NOT NULL,
+    size INTEGER NOT NULL, at INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (account, seq)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE archive_placed (
     seq INTEGER NOT NULL PRIMARY KEY
-) STRICT;
+, at INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE TABLE archive_policy (
     account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
@@ -79,7 +85,7 @@ CREATE TABLE archive_with (
     peer TEXT NOT NULL,
     seq INTEGER NOT NULL,
     -- So that a search for a full JID reads the messages it finds alone.
-    resource TEXT NOT NULL, short_id INTEGER,
+    resource TEXT NOT NULL, short_id INTEGER, at INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (account, peer, seq)
 ) STRICT, WITHOUT ROWID;
 

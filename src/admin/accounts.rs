@@ -159,7 +159,8 @@ pub async fn list(store: &Store, domain: Option<&str>) -> Result<Vec<Account>, A
             accounts::list(tx, domain.as_deref(), after, PAGE)
         });
         let page = page.await?;
-        let done = page.len() < PAGE;
+        // Damaged ones are left out: a page may be short and not the last.
+        let done = page.is_empty();
         all.extend(page);
         if done {
             return Ok(all);

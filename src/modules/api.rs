@@ -334,7 +334,7 @@ pub type Every = fn(Chore) -> Answer<()>;
 pub struct Chore {
     /// Why it runs.
     pub cause: Cause,
-    /// The wall clock.
+    /// The wall clock, as far as it is believed: what is old may be deleted by it.
     pub now: SystemTime,
     /// All modules' settings; a module reads its own.
     pub config: Arc<Config>,

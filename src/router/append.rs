@@ -49,8 +49,9 @@ pub(super) struct Received {
 }
 
 impl Append {
-    /// Gives its rows their places.
-    pub(super) fn number(&mut self, next: &mut dyn FnMut() -> i64) {
+    /// Gives its rows their places, and one time.
+    pub(super) fn number(&mut self, now: i64, next: &mut dyn FnMut() -> i64) {
+        self.at = now;
         if let Some(sent) = &mut self.sent {
             sent.seq = next();
         }
@@ -83,13 +84,13 @@ impl Append {
 
 fn archive(
     tx: &mut dyn Tx,
-    (account, seq): (AccountId, i64),
+    (account, seq, at): (AccountId, i64, i64),
     kind: Kind,
     peer: &Jid,
     (stanza, id): (&[u8], Option<&str>),
 ) -> Result<(), StoreError> {
     let (peer, resource) = (peer.bare_str(), peer.resource().unwrap_or_default());
-    archive::append_behind(tx, &Entry { seq, account, peer, resource, kind, stanza }, id)
+    archive::append_behind(tx, &Entry { seq, at, account, peer, resource, kind, stanza }, id)
 }
 
 impl Job for Append {
@@ -99,11 +100,11 @@ impl Job for Append {
         let from = self.stanza.from();
         let to = self.stanza.to().unwrap_or(from);
         if let Some(Sent { account, seq }) = self.sent {
-            archive(tx, (account, seq), Kind::Sent, to, stanza)?;
+            archive(tx, (account, seq, self.at), Kind::Sent, to, stanza)?;
         }
         match self.received {
             Some(Received { account, seq, kind: Some(kind) }) => {
-                archive(tx, (account, seq), kind, from, stanza)?;
+                archive(tx, (account, seq, self.at), kind, from, stanza)?;
             }
             Some(Received { account, seq, kind: None }) => {
                 mailbox::append(tx, account, seq, &text, self.at)?;

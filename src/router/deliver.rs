@@ -53,6 +53,8 @@ impl From<Routed> for Plan {
 struct Kept {
     account: AccountId,
     seq: i64,
+    /// When it came, in microseconds since 1970.
+    at: i64,
     /// promise.md 1
     owed: bool,
     /// Nobody holds it, not who gets a copy either.
@@ -236,17 +238,17 @@ fn plan(
     let idles = !archived && !targets.is_empty() && job.sent.is_none() && origin.may_idle();
     let room = idles.then(|| router.registry.broom.room(bytes)).flatten();
     let mut untaken = Untaken::default();
-    let seq = match room {
+    let (seq, at) = match room {
         Some(room) => {
-            let seq = router.store.next_seq();
-            job.number(&mut || seq);
+            let (seq, at) = (router.store.next_seq(), job.at);
+            job.number(at, &mut || seq);
             if !user.idle.push(seq, Idler { row: Box::new(job), room }) {
                 untaken = user.idle.begin(&router.store);
             }
-            seq
+            (seq, at)
         }
         None => match queue(router, job, origin) {
-            Ok(seq) => seq,
+            Ok(numbered) => numbered,
             Err(error) => return Routed::Bounce(error.into()).into(),
         },
     };
@@ -257,7 +259,7 @@ fn plan(
         let hops = targets.iter().chain(reading);
         user.owed.append(seq, bytes, place, hops.filter_map(Hop::session));
     }
-    let kept = Some(Kept { account, seq, owed: fate.owed, waits, archived, untaken });
+    let kept = Some(Kept { account, seq, at, owed: fate.owed, waits, archived, untaken });
     Plan::Push(Push { targets, readers, kept })
 }
 
@@ -299,16 +301,17 @@ fn append(
     }
 }
 
-/// Queues the rows, and gives the place of the addressee's. Under the shard's lock, so that a session
+/// Queues the rows, and gives the place of the addressee's and the time. Under the shard's lock, so that a session
 /// that becomes available sees either the row in the store or itself among the targets (promise.md 9).
-fn queue(router: &Router, job: Append, origin: &mut Origin<'_>) -> Result<i64, StoreError> {
-    let mut place = 0;
-    router.store.submit_numbered(Box::new(job), |job, next| {
-        job.number(next);
+fn queue(router: &Router, job: Append, origin: &mut Origin<'_>) -> Result<(i64, i64), StoreError> {
+    let (mut place, mut at) = (0, 0);
+    router.store.submit_numbered(Box::new(job), |job, now, next| {
+        job.number(now, next);
+        at = now;
         place = job.received.as_ref().map_or(0, |received| received.seq);
         origin.kept = job.sent.as_ref().map(|sent| (sent.account, sent.seq));
     })?;
-    Ok(place)
+    Ok((place, at))
 }
 
 /// The sender's own copy of a message of which the addressee has no row here.
@@ -347,9 +350,13 @@ fn hand_on(
         _ => stanza.frame(),
     };
     let waits = kept.as_ref().is_some_and(|kept| kept.waits);
-    handed.untaken = kept.map(|kept| kept.untaken).unwrap_or_default();
     // Any message may have to wait, for a connection to be resumed above all (XEP-0203 §1).
-    let at = if stanza.kind() == stanza::Kind::Message { micros(now) } else { 0 };
+    let at = match &kept {
+        Some(kept) => kept.at,
+        None if stanza.kind() == stanza::Kind::Message => micros(now),
+        None => 0,
+    };
+    handed.untaken = kept.map(|kept| kept.untaken).unwrap_or_default();
     if !readers.is_empty() {
         let copy = copies::received(stanza, to, &frame);
         for (jid, hop) in readers {

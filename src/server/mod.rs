@@ -1,6 +1,7 @@
 //! The top floor: config file, command line, logs, the admin socket, wiring and signals.
 
 pub mod admin_socket;
+mod believed;
 pub mod build;
 pub mod check;
 pub mod cli;

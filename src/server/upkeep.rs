@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::base::time::micros;
+use super::believed::Believed;
+use crate::base::time::{from_micros, micros};
 use crate::modules::api::{Cause, Chore, Every, Module};
-use crate::store::handled;
 use crate::store::tx::Tx;
+use crate::store::{Job, Store, StoreError, handled, meta};
 
 /// Runs every module's work, first a minute after the start, until the server stops; and all of it
 /// once more, told why, when an account was deleted.
@@ -34,12 +35,15 @@ async fn run_from(
     let every = modules.iter().filter_map(|module| module.every);
     let mut works: Vec<Work> = every.chain([OWN]).map(work).collect();
     let rounds = async {
+        let mut believed = Believed::before(remembered(&chore.store).await);
         loop {
             let next = works.iter().map(|work| work.due).min();
             let cause = tokio::select! {
                 () = until(next) => Cause::Due,
                 () = deleted.notified() => Cause::AccountDeleted,
             };
+            let now = believed.look(micros(now()), Instant::now().into_std());
+            remember(&chore.store, now);
             for work in &mut works {
                 if cause == Cause::Due {
                     if work.due > Instant::now() {
@@ -47,7 +51,8 @@ async fn run_from(
                     }
                     work.due = Instant::now() + work.period;
                 }
-                (work.every)(Chore { cause, now: now(), ..chore.clone() }).await;
+                let now = from_micros(now);
+                (work.every)(Chore { cause, now, ..chore.clone() }).await;
             }
         }
     };
@@ -57,6 +62,29 @@ async fn run_from(
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
 }
+
+/// The time that was believed last, before the start.
+async fn remembered(store: &Store) -> Option<i64> {
+    let read = store.read(|tx| meta::get(tx, BELIEVED)).await.ok().flatten();
+    Some(i64::from_be_bytes(read?.try_into().ok()?))
+}
+
+fn remember(store: &Store, time: i64) {
+    store.write_behind(Box::new(Remember(time)));
+}
+
+struct Remember(i64);
+
+impl Job for Remember {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        meta::set(tx, BELIEVED, &self.0.to_be_bytes())
+    }
+
+    fn settled(self: Box<Self>, _outcome: Result<(), StoreError>) {}
+}
+
+/// In the table of the server's own values.
+const BELIEVED: &str = "believed-time";
 
 struct Work {
     due: Instant,

@@ -16,8 +16,8 @@ use crate::router::registry::User;
 use crate::stanza::delay::delay;
 use crate::stanza::ids::stanza_id;
 use crate::stanza::{Frame, Stanza, claims};
-use crate::store::StoreError;
 use crate::store::mailbox::{self, MailRow, Place};
+use crate::store::{StoreError, archive, damage};
 use crate::stream::error::StreamError;
 use crate::xml::writer::Xml;
 
@@ -170,12 +170,14 @@ impl Session {
 
     fn deliver_row(&mut self, row: MailRow) {
         let who = &self.binding.cx.who;
-        let (Some(stanza), Some(account)) = (Stanza::ours(row.stanza.into()), who.account) else {
-            tracing::error!(
-                row.seq,
-                jid = named(&who.jid),
-                "a stored message is damaged and was left out"
-            );
+        let Some(account) = who.account else { return };
+        let Some(stanza) = Stanza::ours(row.stanza.into()) else {
+            let table = match row.place {
+                Place::Archive => archive::TABLE,
+                Place::Mailbox => mailbox::TABLE,
+            };
+            let what = format_args!("no stanza is at the place {}", row.seq);
+            damage::note((table, account), &what);
             return;
         };
         // What an older release let in may have payloads that claim to be ours.

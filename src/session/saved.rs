@@ -12,6 +12,7 @@ use super::run::{Ending, Session, now, wall};
 use super::wire::Wire;
 use super::{Context, run};
 use crate::base::credential::AgentId;
+use crate::base::hash::sha256;
 use crate::base::time::micros;
 use crate::jid::{FullJid, Jid};
 use crate::modules::SessionState;
@@ -22,10 +23,12 @@ use crate::router::ticket::Ledger;
 use crate::stanza::Frame;
 use crate::store::StoreError;
 use crate::store::accounts::AccountId;
-use crate::store::handled::{self, Seal, Sleeper};
+use crate::store::damage;
+use crate::store::handled::{self, SLEEPER_TABLE, Seal, Sleeper};
 use crate::stream::sm::Sm;
 
-/// What is written down. The first byte before it is [`VERSION`].
+/// What is written down. Before it are [`VERSION`], which is one byte, and a hash of the rest: what it
+/// has for the client goes there as it is.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     jid: String,
@@ -129,9 +132,8 @@ impl Session {
             modules: self.state.save(),
             carbons,
         };
-        let mut state = vec![VERSION];
-        state.extend(postcard::to_allocvec(&saved).ok()?);
-        Some(state)
+        let saved = postcard::to_allocvec(&saved).ok()?;
+        Some([&[VERSION], &sha256(&saved)[..], &saved].concat())
     }
 }
 
@@ -144,7 +146,11 @@ pub async fn wake_all(context: &Arc<Context>) -> Result<(usize, usize), StoreErr
             break;
         }
         for sleeper in sleepers {
-            match wake(context, sleeper).await? {
+            let session = match sleeper {
+                Some(sleeper) => wake(context, sleeper).await,
+                None => None,
+            };
+            match session {
                 Some(session) => woken.push(session),
                 None => lost += 1,
             }
@@ -159,13 +165,28 @@ pub async fn wake_all(context: &Arc<Context>) -> Result<(usize, usize), StoreErr
     Ok((back, lost))
 }
 
-/// A state that cannot be read refuses that resumption only.
-async fn wake(context: &Arc<Context>, sleeper: Sleeper) -> Result<Option<Session>, StoreError> {
-    let Some((&VERSION, state)) = sleeper.state.split_first() else { return Ok(None) };
-    let Ok(saved) = postcard::from_bytes::<Saved>(state) else { return Ok(None) };
-    let Ok(jid) = FullJid::parse(&saved.jid) else { return Ok(None) };
-    context.router.load(&jid.bare()).await?;
-    Ok(restored(context, &sleeper, jid, saved))
+/// A state that cannot be read, or whose account cannot, refuses that resumption only.
+async fn wake(context: &Arc<Context>, sleeper: Sleeper) -> Option<Session> {
+    let Some((jid, saved)) = read(&sleeper.state) else {
+        damage::note(
+            (SLEEPER_TABLE, sleeper.account),
+            &"its state is broken, or of another release",
+        );
+        return None;
+    };
+    if let Err(error) = context.router.load(&jid.bare()).await {
+        damage::note((SLEEPER_TABLE, sleeper.account), &error);
+        return None;
+    }
+    restored(context, &sleeper, jid, saved)
+}
+
+fn read(state: &[u8]) -> Option<(FullJid, Saved)> {
+    let (&VERSION, state) = state.split_first()? else { return None };
+    let (hash, state) = state.split_first_chunk::<32>()?;
+    let saved = Some(state).filter(|state| sha256(state) == *hash)?;
+    let saved: Saved = postcard::from_bytes(saved).ok()?;
+    Some((FullJid::parse(&saved.jid).ok()?, saved))
 }
 
 fn restored(
@@ -270,6 +291,6 @@ fn outgoing(item: Item) -> Outgoing {
 }
 
 /// Of [`Saved`]: another one cannot be read.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Sessions taken from the store in one write.
 const SLEEPERS_AT_ONCE: usize = 200;

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::archive;
+use super::damage::{query_sound, sound};
 use super::handled;
 use super::tokens;
 use super::tx::{Row, StoreError, Tx, Value, query_all, query_optional};
@@ -68,6 +69,11 @@ pub fn get(tx: &mut dyn Tx, id: AccountId) -> Result<Option<Account>, StoreError
     query_optional(tx, GET, &[id.into()], account)
 }
 
+/// The same, for who walks over all accounts: the inner one is none where it cannot be read.
+pub fn get_sound(tx: &mut dyn Tx, id: AccountId) -> Result<Option<Option<Account>>, StoreError> {
+    query_optional(tx, GET, &[id.into()], |row| Ok(sound((TABLE, id), account(row))))
+}
+
 /// The account with its keys for one hash; `None` if either is missing.
 pub fn keys(
     tx: &mut dyn Tx,
@@ -105,9 +111,8 @@ pub fn all_keys(
     let account = find(tx, localpart, host)?;
     // Also for nobody: how long this takes must not tell who has an account.
     let id = account.as_ref().map_or(AccountId(0), |account| account.id);
-    let keys = query_all(tx, KEYS, &[id.into()], scram_keys)?;
-    // A hash that a later release added is left out.
-    Ok(account.map(|account| (account, keys.into_iter().flatten().collect())))
+    let keys = keys_of(tx, id)?;
+    Ok(account.map(|account| (account, keys)))
 }
 
 /// Makes an account with these keys.
@@ -158,8 +163,13 @@ pub fn add_keys(
 
 /// The hashes that an account has keys for.
 pub fn hashes(tx: &mut dyn Tx, id: AccountId) -> Result<Vec<HashName>, StoreError> {
-    let keys = query_all(tx, KEYS, &[id.into()], scram_keys)?;
-    Ok(keys.into_iter().flatten().map(|keys| keys.hash).collect())
+    Ok(keys_of(tx, id)?.into_iter().map(|keys| keys.hash).collect())
+}
+
+/// Those that can be read. A hash that a later release added is left out.
+fn keys_of(tx: &mut dyn Tx, id: AccountId) -> Result<Vec<ScramKeys>, StoreError> {
+    let keys = query_sound(tx, ("credential", id), KEYS, &[id.into()], scram_keys)?;
+    Ok(keys.into_iter().flatten().collect())
 }
 
 /// Shuts an account or opens it again; gives the epoch, which rises when it is shut.
@@ -185,7 +195,7 @@ pub fn delete(tx: &mut dyn Tx, id: AccountId) -> Result<bool, StoreError> {
 }
 
 /// Accounts in the order of host and localpart, `limit` at most, those after the given
-/// (host, localpart); of one host, or of all.
+/// (host, localpart); of one host, or of all. Those that cannot be read are left out.
 pub fn list(
     tx: &mut dyn Tx,
     host: Option<&str>,
@@ -198,11 +208,12 @@ pub fn list(
             // Within one host only the localpart moves on.
             let after = if after_host > host { return Ok(Vec::new()) } else { after_localpart };
             let after = if after_host < host { "" } else { after };
-            query_all(tx, LIST_HOST, &[host.into(), after.into(), limit.into()], account)
+            let params = [host.into(), after.into(), limit.into()];
+            listed(tx, LIST_HOST, &params)
         }
         None => {
             let params = [after_host.into(), after_localpart.into(), limit.into()];
-            query_all(tx, LIST, &params, account)
+            listed(tx, LIST, &params)
         }
     }
 }
@@ -258,7 +269,8 @@ pub fn set_last_logout(
 /// When the account was last there; `None` if it never was.
 pub fn last_logout(tx: &mut dyn Tx, id: AccountId) -> Result<Option<LastLogout>, StoreError> {
     query_optional(tx, GET_LAST, &[id.into()], |row| {
-        Ok(LastLogout { at: row.int(0)?, status: row.opt_text(1)? })
+        let status = sound((TABLE, id), row.opt_text(1)).flatten();
+        Ok(LastLogout { at: row.int(0)?, status })
     })
 }
 
@@ -282,6 +294,14 @@ fn put_keys(tx: &mut dyn Tx, id: AccountId, keys: &[ScramKeys]) -> Result<(), St
     Ok(())
 }
 
+fn listed(tx: &mut dyn Tx, sql: &str, params: &[Value<'_>]) -> Result<Vec<Account>, StoreError> {
+    let accounts = query_all(tx, sql, params, |row| {
+        let id = AccountId(row.int(0).unwrap_or(0));
+        Ok(sound((TABLE, id), account(row)))
+    })?;
+    Ok(accounts.into_iter().flatten().collect())
+}
+
 fn account(row: &dyn Row) -> Result<Account, StoreError> {
     Ok(Account {
         id: AccountId(row.int(0)?),
@@ -298,16 +318,20 @@ fn scram_keys(row: &dyn Row) -> Result<Option<ScramKeys>, StoreError> {
     let Some(hash) = HashName::parse(&row.text(0)?) else {
         return Ok(None);
     };
-    let iterations = u32::try_from(row.int(2)?)
-        .map_err(|_| StoreError::Corrupt("a count of iterations out of range".to_owned()))?;
-    Ok(Some(ScramKeys {
-        hash,
-        salt: row.blob(1)?,
-        iterations,
-        stored_key: row.blob(3)?,
-        server_key: row.blob(4)?,
-    }))
+    // What is no count would be hashed for, when a password comes in full.
+    let iterations = u32::try_from(row.int(2)?).ok().filter(|n| (1..=ITERATIONS_MAX).contains(n));
+    let iterations =
+        iterations.ok_or_else(|| StoreError::Corrupt("a count of iterations".to_owned()))?;
+    let (salt, stored_key, server_key) = (row.blob(1)?, row.blob(3)?, row.blob(4)?);
+    if salt.is_empty() || stored_key.is_empty() || server_key.len() != stored_key.len() {
+        return Err(StoreError::Corrupt("keys of a wrong size".to_owned()));
+    }
+    Ok(Some(ScramKeys { hash, salt, iterations, stored_key, server_key }))
 }
+
+const TABLE: &str = "account";
+/// The configuration allows a million.
+const ITERATIONS_MAX: u32 = 10_000_000;
 
 super::sql! {
     FIND = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account

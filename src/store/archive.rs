@@ -4,13 +4,16 @@ mod pages;
 mod retention;
 mod retracted;
 mod tail;
+mod times;
 
 pub use pages::{
-    Archived, Direction, Filter, Head, Page, Peer, bounds, count, first, get, head, page, place_of,
+    Archived, Direction, Filter, Head, Page, Peer, TABLE, bounds, count, first, get, head, page,
+    place_of,
 };
 pub use retention::{BATCH, Left, accounts_after, clear, leave, left_after, purge};
 pub use retracted::{By, LOOK, newest_of, replace};
 pub use tail::{last_placed, owed, place};
+pub use times::{Point, narrowed};
 
 use super::accounts::AccountId;
 use super::tx::{StoreError, Tx, query_one};
@@ -30,8 +33,10 @@ pub enum Kind {
 /// A new row.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
-    /// Its place, from [`next_seq`](super::Store::next_seq).
+    /// Its place, from [`submit_numbered`](super::Store::submit_numbered).
     pub seq: i64,
+    /// When it was received, in microseconds since 1970. It says nothing of the order.
+    pub at: i64,
     /// Whose archive.
     pub account: AccountId,
     /// The other side's bare JID.
@@ -47,12 +52,12 @@ pub struct Entry<'a> {
 /// Adds a message that is found at once, and that may be older than others.
 pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
     append_behind(tx, entry, None)?;
-    let (account, seq) = (entry.account.into(), entry.seq.into());
-    let size = entry.stanza.len().into();
-    tx.execute(PLACE, &[account, seq, (entry.kind as i64).into(), size])?;
-    let (account, seq) = (entry.account.into(), entry.seq.into());
-    tx.execute(PEER, &[account, entry.peer.into(), seq, entry.resource.into()])?;
-    Ok(())
+    let Entry { seq, at, account, peer, resource, kind, stanza } = *entry;
+    let (id, size) = (account.into(), stanza.len().into());
+    tx.execute(PLACE, &[id, seq.into(), (kind as i64).into(), size, at.into()])?;
+    let id = account.into();
+    tx.execute(PEER, &[id, peer.into(), seq.into(), resource.into(), at.into()])?;
+    tail::set_back(tx, account, seq, at)
 }
 
 /// Adds a message that is newer than all others; `id` is the one that its sender gave it, by which it
@@ -72,14 +77,22 @@ pub fn append_behind(
         entry.stanza.len().into(),
         entry.stanza.into(),
         id.map(short).into(),
+        entry.at.into(),
     ];
     tx.execute(APPEND, &params)?;
     Ok(())
 }
 
 /// The statements of the files below.
-pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 5] {
-    [CATALOGUE, pages::CATALOGUE, retention::CATALOGUE, retracted::CATALOGUE, tail::CATALOGUE]
+pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 6] {
+    [
+        CATALOGUE,
+        pages::CATALOGUE,
+        retention::CATALOGUE,
+        retracted::CATALOGUE,
+        tail::CATALOGUE,
+        times::CATALOGUE,
+    ]
 }
 
 /// The last place that is taken in the whole server; 0 if none is.
@@ -88,9 +101,11 @@ pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
 }
 
 super::sql! {
-    APPEND = "INSERT INTO archive (seq, account, peer, resource, kind, size, stanza, short_id)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    PLACE = "INSERT INTO archive_place (account, seq, kind, size) VALUES ($1, $2, $3, $4)";
-    PEER = "INSERT INTO archive_with (account, peer, seq, resource) VALUES ($1, $2, $3, $4)";
+    APPEND = "INSERT INTO archive (seq, account, peer, resource, kind, size, stanza, short_id, at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    PLACE = "INSERT INTO archive_place (account, seq, kind, size, at)
+        VALUES ($1, $2, $3, $4, $5)";
+    PEER = "INSERT INTO archive_with (account, peer, seq, resource, at)
+        VALUES ($1, $2, $3, $4, $5)";
     LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM archive";
 }

@@ -2,9 +2,10 @@
 //! tokens are in `tokens`.
 
 use super::accounts::AccountId;
+use super::damage::{query_sound, query_sound_one};
 use super::handled;
 use super::queue::Job;
-use super::tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
+use super::tx::{Row, StoreError, Tx, Value, query_one};
 use crate::base::credential::AgentId;
 use crate::base::limits::{DEVICE_TEXT_CHARS_MAX, SEEN_AGAIN_MICROS};
 
@@ -159,18 +160,20 @@ impl Job for Touch {
     fn settled(self: Box<Self>, _outcome: Result<(), StoreError>) {}
 }
 
-/// The device of an account.
+/// The device of an account. One that is damaged is as good as none: its next login by password
+/// writes it anew.
 pub fn find(
     tx: &mut dyn Tx,
     account: AccountId,
     agent: &AgentId,
 ) -> Result<Option<Device>, StoreError> {
-    query_optional(tx, FIND, &[account.into(), agent.bytes().as_slice().into()], device)
+    let params = [account.into(), agent.bytes().as_slice().into()];
+    query_sound_one(tx, (TABLE, account), FIND, &params, device)
 }
 
 /// All devices of an account, those seen last first: as many as [`put_seen`] leaves.
 pub fn list(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<Device>, StoreError> {
-    query_all(tx, LIST, &[account.into()], device)
+    query_sound(tx, (TABLE, account), LIST, &[account.into()], device)
 }
 
 /// Waits for what logins noted behind ([`Note`]): who looks at the list sees those before it.
@@ -211,6 +214,8 @@ fn device(row: &dyn Row) -> Result<Device, StoreError> {
         token_until: row.opt_int(6)?,
     })
 }
+
+const TABLE: &str = "device";
 
 super::sql! {
     PUT_SEEN = "INSERT INTO device (account, agent, software, name, first_seen, last_seen)

@@ -2,7 +2,8 @@
 //! over a restart (promise.md 11).
 
 use super::accounts::AccountId;
-use super::tx::{StoreError, Tx, query_all, query_optional};
+use super::damage::{self, query_sound_one};
+use super::tx::{Row, StoreError, Tx, query_all};
 
 /// How far a stream was handled, to be written with the rows that made it so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +28,11 @@ pub fn put(tx: &mut dyn Tx, seal: &Seal) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The count of a stream of this account.
+/// The count of a stream of this account; none if it cannot be read.
 pub fn get(tx: &mut dyn Tx, id: &[u8; 32], account: AccountId) -> Result<Option<u32>, StoreError> {
-    query_optional(tx, GET, &[id[..].into(), account.into()], |row| {
-        Ok(u32::try_from(row.int(0)?).unwrap_or(0))
+    query_sound_one(tx, ("handled", account), GET, &[id[..].into(), account.into()], |row| {
+        let h = u32::try_from(row.int(0)?);
+        h.map_err(|_| StoreError::Corrupt("a count of stanzas out of range".to_owned()))
     })
 }
 
@@ -67,17 +69,24 @@ pub struct Sleeper {
     pub state: Vec<u8>,
 }
 
-/// Takes some sessions out of their beds, `limit` at most: they are in memory from now on.
-pub fn wake(tx: &mut dyn Tx, limit: usize) -> Result<Vec<Sleeper>, StoreError> {
+/// Takes some sessions out of their beds, `limit` at most: they are in memory from now on. None for
+/// one that cannot be read.
+pub fn wake(tx: &mut dyn Tx, limit: usize) -> Result<Vec<Option<Sleeper>>, StoreError> {
     let sleepers = query_all(tx, SLEEPERS, &[limit.into()], |row| {
-        let id = row.blob(0)?.try_into();
-        let id = id.map_err(|_| StoreError::Corrupt("a sleeper's id has a wrong size".into()))?;
-        Ok(Sleeper { id, account: AccountId(row.int(1)?), state: row.blob(2)? })
+        let account = AccountId(row.int(1).unwrap_or(0));
+        Ok(damage::sound((SLEEPER_TABLE, account), sleeper(row)))
     })?;
-    for sleeper in &sleepers {
-        tx.execute(WAKE, &[sleeper.id[..].into()])?;
+    // By their order and not by their ids, which may be what is damaged.
+    if tx.execute(WAKE, &[sleepers.len().into()])? < sleepers.len() {
+        tx.execute(WAKE_NAMELESS, &[])?;
     }
     Ok(sleepers)
+}
+
+fn sleeper(row: &dyn Row) -> Result<Sleeper, StoreError> {
+    let id = row.blob(0)?.try_into();
+    let id = id.map_err(|_| StoreError::Corrupt("a sleeper's id has a wrong size".into()))?;
+    Ok(Sleeper { id, account: AccountId(row.int(1)?), state: row.blob(2)? })
 }
 
 /// The account's sessions that sleep over a restart do not go on: what opened them is shut. Those of
@@ -87,6 +96,8 @@ pub fn wake_none(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// What is in its states is not read here.
+pub const SLEEPER_TABLE: &str = "sleeper";
 /// The time of a count may lag by a minute: to move it costs two steps in an index.
 const AT_FRESH: i64 = 60_000_000;
 
@@ -101,7 +112,8 @@ super::sql! {
     LAY_DOWN = "INSERT INTO sleeper (id, account, state) VALUES ($1, $2, $3)
         ON CONFLICT (id) DO UPDATE SET state = excluded.state";
     SLEEPERS = "SELECT id, account, state FROM sleeper ORDER BY id LIMIT $1";
-    WAKE = "DELETE FROM sleeper WHERE id = $1";
+    WAKE = "DELETE FROM sleeper WHERE id IN (SELECT id FROM sleeper ORDER BY id LIMIT $1)";
+    WAKE_NAMELESS = "DELETE FROM sleeper WHERE id IS NULL";
     WAKE_NONE = "DELETE FROM sleeper WHERE account = $1";
 }
 
@@ -143,8 +155,12 @@ mod tests {
             }
             let first = wake(tx, 2).unwrap();
             assert_eq!(first.len(), 2);
-            assert_eq!(first[0], Sleeper { id: [0; 32], account: me, state: vec![0] });
-            assert_eq!(wake(tx, 9).unwrap().len(), 1);
+            let sleeper = Sleeper { id: [0; 32], account: me, state: vec![0] };
+            assert_eq!(first[0], Some(sleeper));
+            lay_down(tx, &[9; 32], me, &[9]).unwrap();
+            tx.execute("UPDATE sleeper SET id = x'00' WHERE state = x'02'", &[]).unwrap();
+            let rest = wake(tx, 9).unwrap();
+            assert_eq!((rest.len(), rest[0].clone(), rest[1].is_some()), (2, None, true));
             assert!(wake(tx, 9).unwrap().is_empty());
         });
     }

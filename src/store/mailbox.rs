@@ -3,7 +3,8 @@
 
 use super::accounts::AccountId;
 use super::archive;
-use super::tx::{StoreError, Tx, query_all, query_one};
+use super::damage::query_sound;
+use super::tx::{Row, StoreError, Tx, query_all, query_one};
 
 /// Where an owed message is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,14 +91,19 @@ pub fn owed(tx: &mut dyn Tx, account: AccountId, behind: bool) -> Result<Vec<Owe
         (OWED_MAIL, Place::Mailbox, false),
     ] {
         all.extend(query_all(tx, sql, &[account.into()], |row| {
-            let bytes = usize::try_from(row.int(1)?).unwrap_or(0);
-            Ok(OwedRow { seq: row.int(0)?, bytes, place, listed })
+            Ok(OwedRow { seq: row.int(0)?, bytes: bytes(row, 1), place, listed })
         })?);
     }
     Ok(all)
 }
 
-/// These messages of the account, in the order asked for; those that are gone are left out.
+/// What is owed for so many bytes is owed too if nobody can read how many.
+fn bytes(row: &dyn Row, column: usize) -> usize {
+    row.int(column).ok().and_then(|size| usize::try_from(size).ok()).unwrap_or(0)
+}
+
+/// These messages of the account, in the order asked for; those that are gone, or cannot be read, are
+/// left out.
 pub fn rows(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -105,15 +111,20 @@ pub fn rows(
 ) -> Result<Vec<MailRow>, StoreError> {
     let mut rows = Vec::with_capacity(wanted.len());
     for (seq, place) in wanted {
-        let sql = match place {
-            Place::Archive => ARCHIVE_ROW,
-            Place::Mailbox => MAIL_ROW,
+        let (sql, table) = match place {
+            Place::Archive => (ARCHIVE_ROW, archive::TABLE),
+            Place::Mailbox => (MAIL_ROW, TABLE),
         };
-        tx.query(sql, &[(*seq).into(), account.into()], &mut |row| {
-            let (at, stanza) = (row.int(0)?, row.blob(1)?);
-            rows.push(MailRow { seq: *seq, at, stanza, place: *place });
-            Ok(())
-        })?;
+        rows.extend(query_sound(
+            tx,
+            (table, account),
+            sql,
+            &[(*seq).into(), account.into()],
+            |row| {
+                let (at, stanza) = (row.int(0)?, row.blob(1)?);
+                Ok(MailRow { seq: *seq, at, stanza, place: *place })
+            },
+        )?);
     }
     Ok(rows)
 }
@@ -124,7 +135,7 @@ pub fn newest(
     account: AccountId,
     limit: usize,
 ) -> Result<Vec<MailRow>, StoreError> {
-    query_all(tx, NEWEST, &[account.into(), limit.into()], |row| {
+    query_sound(tx, (TABLE, account), NEWEST, &[account.into(), limit.into()], |row| {
         Ok(MailRow {
             seq: row.int(0)?,
             at: row.int(1)?,
@@ -165,6 +176,9 @@ pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     query_one(tx, LAST_SEQ, &[], |row| row.int(0))
 }
 
+/// For [`damage::note`](super::damage::note).
+pub const TABLE: &str = "mailbox";
+
 super::sql! {
     APPEND = "INSERT INTO mailbox (seq, account, at, size, stanza) VALUES ($1, $2, $3, $4, $5)";
     OWED_ARCHIVED = "SELECT seq, size FROM archive_place WHERE account = $1 AND kind = 2
@@ -173,7 +187,7 @@ super::sql! {
     OWED_LISTED = "SELECT o.seq, a.size FROM owed_before o
         JOIN archive a ON a.seq = o.seq AND a.account = o.account WHERE o.account = $1";
     OWED_MAIL = "SELECT seq, size FROM mailbox WHERE account = $1";
-    ARCHIVE_ROW = "SELECT seq, stanza FROM archive WHERE seq = $1 AND account = $2";
+    ARCHIVE_ROW = "SELECT at, stanza FROM archive WHERE seq = $1 AND account = $2";
     MAIL_ROW = "SELECT at, stanza FROM mailbox WHERE seq = $1 AND account = $2";
     NEWEST = "SELECT seq, at, stanza FROM mailbox WHERE account = $1 ORDER BY seq DESC LIMIT $2";
     REPLACE = "UPDATE mailbox SET size = $3, stanza = $4 WHERE account = $1 AND seq = $2";
@@ -193,7 +207,8 @@ mod tests {
     use super::*;
 
     fn archived(tx: &mut dyn Tx, account: AccountId, seq: i64, kind: Kind) {
-        let entry = Entry { seq, account, peer: "b@x", resource: "", kind, stanza: b"12345" };
+        let entry =
+            Entry { seq, at: seq, account, peer: "b@x", resource: "", kind, stanza: b"12345" };
         archive::append(tx, &entry).unwrap();
     }
 

@@ -49,6 +49,7 @@ migrations! {
     8 "short_ids" "0008_short_ids.sql";
     9 "search" "0009_search.sql";
     10 "devices" "0010_devices.sql";
+    11 "stamps" "0011_stamps.sql";
 }
 
 impl Migration {

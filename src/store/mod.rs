@@ -24,6 +24,7 @@ pub(crate) use sql;
 pub mod accounts;
 pub mod archive;
 mod backup;
+pub mod damage;
 pub mod devices;
 pub mod handled;
 pub mod mailbox;
@@ -79,7 +80,12 @@ pub struct Options {
     pub queue_max: usize,
     /// Bytes of the writes that may wait ([`Job::bytes`]).
     pub queue_bytes: usize,
+    /// What stamps messages.
+    pub clock: Clock,
 }
+
+/// Microseconds since 1970.
+pub type Clock = fn() -> i64;
 
 impl Options {
     /// The defaults: every acknowledged write survives a power cut.
@@ -90,6 +96,7 @@ impl Options {
             readers: 2,
             queue_max: 65_536,
             queue_bytes: 64 * 1_048_576,
+            clock: micros_now,
         }
     }
 }
@@ -122,6 +129,7 @@ impl Store {
             readers: Arc::clone(&readers),
             threads: Mutex::default(),
             seq: AtomicI64::new(last_seq),
+            clock: options.clock,
             access: Arc::clone(&access),
             ids,
             aside: backup::Aside::new(options.path.clone(), &lock),
@@ -173,15 +181,17 @@ impl Store {
     }
 
     /// The same for a write that takes places of the archive or the mailbox: `number` puts them into
-    /// it, from a source of rising ones. Places rise in the order of the queue and so of the commits,
-    /// so that who reads an archive up to a place never misses one below it.
+    /// it, from a source of rising ones, and the time. Places rise in the order of the queue and so of the
+    /// commits, so that who reads an archive up to a place never misses one below it; and while nobody
+    /// sets the clock back, times rise with them.
     pub fn submit_numbered<J: Job + 'static>(
         &self,
         job: Box<J>,
-        number: impl FnOnce(&mut J, &mut dyn FnMut() -> i64),
+        number: impl FnOnce(&mut J, i64, &mut dyn FnMut() -> i64),
     ) -> Result<(), StoreError> {
         let queued = self.inner.queue.submit(job, |mut job| {
-            number(&mut job, &mut || self.next_seq());
+            let now = (self.inner.clock)();
+            number(&mut job, now, &mut || self.seq_at(now));
             job
         });
         queued.map_err(|(_, error)| error)
@@ -249,10 +259,13 @@ impl Store {
         &self.inner.ids
     }
 
-    /// The sort key of a new archive or mailbox row: the time in microseconds, but always above the last one,
-    /// also after the clock was set back.
+    /// The place of a new row in the archive or the mailbox: above the last one, whatever the clock says.
     pub fn next_seq(&self) -> i64 {
-        let now = micros_now();
+        self.seq_at((self.inner.clock)())
+    }
+
+    /// That it is near the time makes times quick to find; nobody reads a time in it.
+    fn seq_at(&self, now: i64) -> i64 {
         let next = |last: i64| now.max(last + 1);
         let update = |last| Some(next(last));
         let last = self.inner.seq.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
@@ -283,6 +296,7 @@ struct Inner {
     readers: Arc<Readers>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     seq: AtomicI64,
+    clock: Clock,
     access: Arc<AtomicU64>,
     ids: ArchiveIds,
     aside: backup::Aside,
@@ -371,7 +385,7 @@ where
     }
 }
 
-/// The wall clock: a default for sort keys and for the day of a migration.
+/// The wall clock.
 #[allow(clippy::disallowed_methods)]
 fn micros_now() -> i64 {
     crate::base::time::micros(SystemTime::now())

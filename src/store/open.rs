@@ -482,9 +482,9 @@ mod tests {
         let options = options(folder.path());
         drop(Store::open(options.clone()).unwrap());
         let conn = Connection::open(&options.path).unwrap();
-        let row = "INSERT INTO archive VALUES (1, 1, 'a@x', '', 1, 1, x'20', NULL)";
-        let place = "INSERT INTO archive_place VALUES (1, 1, 1, 1)";
-        let peer = "INSERT INTO archive_with VALUES (1, 'a@x', 1, '', NULL)";
+        let row = "INSERT INTO archive VALUES (1, 1, 'a@x', '', 1, 1, x'20', NULL, 1)";
+        let place = "INSERT INTO archive_place VALUES (1, 1, 1, 1, 1)";
+        let peer = "INSERT INTO archive_with VALUES (1, 'a@x', 1, '', NULL, 1)";
         let placed = "UPDATE archive_placed SET seq = 1";
         for (sql, findings) in [
             (row, 0),

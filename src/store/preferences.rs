@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::accounts::AccountId;
-use super::tx::{StoreError, Tx, query_all, query_optional};
+use super::damage::{query_sound, sound};
+use super::tx::{Row, StoreError, Tx, query_optional};
 use crate::jid::Jid;
 
 /// What becomes of a message with somebody in neither list (§2.1.1).
@@ -90,20 +91,29 @@ impl Preferences {
     }
 }
 
-/// An account's preferences; none if it keeps everything.
+/// An account's preferences; none if it keeps everything. Where they cannot be read, nothing is kept:
+/// nobody may find archived what was not to be.
 pub fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Option<Preferences>, StoreError> {
-    let Some(policy) = query_optional(tx, POLICY, &[account.into()], |row| row.int(0))? else {
+    let of = ("archive_policy", account);
+    let read = |row: &dyn Row| Ok(sound(of, policy(row)));
+    let Some(policy) = query_optional(tx, POLICY, &[account.into()], read)? else {
         return Ok(None);
     };
-    let known = Policy::ALL.into_iter().find(|known| *known as i64 == policy);
-    let policy =
-        known.ok_or_else(|| StoreError::Corrupt(format!("unknown archive policy {policy}")))?;
-    let exceptions = query_all(tx, EXCEPTIONS, &[account.into()], |row| {
-        Ok((row.text(0)?.into_boxed_str(), row.bool(1)?))
+    let policy = policy.unwrap_or(Policy::Never);
+    let of = ("archive_exception", account);
+    let exceptions = query_sound(tx, of, EXCEPTIONS, &[account.into()], |row| {
+        let kept = sound(of, row.int(1)).is_some_and(|kept| kept == 1);
+        Ok((row.text(0)?.into_boxed_str(), kept))
     })?;
     // Sorted here: the database may know another order.
     let exceptions: BTreeMap<_, _> = exceptions.into_iter().collect();
     Ok(Some(Preferences { policy, exceptions: exceptions.into_iter().collect() }))
+}
+
+fn policy(row: &dyn Row) -> Result<Policy, StoreError> {
+    let policy = row.int(0)?;
+    let known = Policy::ALL.into_iter().find(|known| *known as i64 == policy);
+    known.ok_or_else(|| StoreError::Corrupt(format!("unknown archive policy {policy}")))
 }
 
 /// Replaces an account's preferences.

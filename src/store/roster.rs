@@ -1,7 +1,9 @@
 //! Rosters (RFC 6121 §2) and the subscription requests that wait for an answer (§3.1.3).
 
 use super::accounts::{AccountId, gone};
-use super::tx::{Row, StoreError, Tx, query_all, query_one, query_optional};
+use super::damage::{query_sound, query_sound_one};
+use super::tx::{Row, StoreError, Tx, query_one, query_optional};
+use crate::jid::Jid;
 use std::collections::BTreeMap;
 
 /// The nine states of RFC 6121 Appendix A.1, seen from the account that owns the item.
@@ -105,28 +107,28 @@ pub struct Roster {
 /// The roster of an account; empty, at version 0, if the account is gone.
 pub fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Roster, StoreError> {
     let ver = query_optional(tx, VER, &[account.into()], |row| row.int(0))?.unwrap_or(0);
-    let mut items = BTreeMap::new();
-    tx.query(ITEMS, &[account.into()], &mut |row| {
-        let item = item_of(row)?;
-        items.insert(item.jid.clone(), item);
-        Ok(())
-    })?;
-    tx.query(GROUPS, &[account.into()], &mut |row| {
+    let items = query_sound(tx, (ITEM_TABLE, account), ITEMS, &[account.into()], item_of)?;
+    let mut items: BTreeMap<_, _> =
+        items.into_iter().map(|item| (item.jid.clone(), item)).collect();
+    query_sound(tx, (GROUP_TABLE, account), GROUPS, &[account.into()], |row| {
+        let group = label(row.text(1)?)?;
         if let Some(item) = items.get_mut(&row.text(0)?) {
-            item.groups.push(row.text(1)?);
+            item.groups.push(group);
         }
         Ok(())
     })?;
     Ok(Roster { ver, items })
 }
 
-/// One item.
+/// One item. One that is damaged is as good as none: it is written anew.
 pub fn item(tx: &mut dyn Tx, account: AccountId, jid: &str) -> Result<Option<Item>, StoreError> {
     let params = [account.into(), jid.into()];
-    let Some(mut item) = query_optional(tx, ITEM, &params, item_of)? else {
+    let of = (ITEM_TABLE, account);
+    let Some(mut item) = query_sound_one(tx, of, ITEM, &params, item_of)? else {
         return Ok(None);
     };
-    item.groups = query_all(tx, ITEM_GROUPS, &params, |row| row.text(0))?;
+    let of = (GROUP_TABLE, account);
+    item.groups = query_sound(tx, of, ITEM_GROUPS, &params, |row| label(row.text(0)?))?;
     Ok(Some(item))
 }
 
@@ -178,12 +180,12 @@ pub fn put_request(
 
 /// The requests that wait, oldest first.
 pub fn requests(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<Vec<u8>>, StoreError> {
-    query_all(tx, REQUESTS, &[account.into()], |row| row.blob(0))
+    query_sound(tx, (REQUEST_TABLE, account), REQUESTS, &[account.into()], |row| row.blob(0))
 }
 
 /// The bare JIDs whose requests wait.
 pub fn requested_by(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<String>, StoreError> {
-    query_all(tx, REQUESTED_BY, &[account.into()], |row| row.text(0))
+    query_sound(tx, (REQUEST_TABLE, account), REQUESTED_BY, &[account.into()], |row| row.text(0))
 }
 
 /// Forgets a request; false if there was none.
@@ -199,9 +201,14 @@ fn item_of(row: &dyn Row) -> Result<Item, StoreError> {
     let state = row.text(2)?;
     let state = Subscription::parse(&state)
         .ok_or_else(|| StoreError::Corrupt(format!("unknown subscription state {state:?}")))?;
+    let jid = row.text(0)?;
+    // Every reader takes it for an address.
+    if Jid::parse(&jid).is_err() {
+        return Err(StoreError::Corrupt(format!("{jid:?} is no JID")));
+    }
     Ok(Item {
-        jid: row.text(0)?,
-        name: row.opt_text(1)?,
+        jid,
+        name: row.opt_text(1)?.map(label).transpose()?,
         groups: Vec::new(),
         state,
         approved: row.bool(3)?,
@@ -209,6 +216,19 @@ fn item_of(row: &dyn Row) -> Result<Item, StoreError> {
         ver: row.int(5)?,
     })
 }
+
+/// A name of a contact or a group.
+fn label(text: String) -> Result<String, StoreError> {
+    match text.contains('\0') {
+        true => Err(StoreError::Corrupt("a name that no client can have written".to_owned())),
+        false => Ok(text),
+    }
+}
+
+const ITEM_TABLE: &str = "roster_item";
+const GROUP_TABLE: &str = "roster_group";
+/// Its stanzas pass the gate before they are sent.
+pub const REQUEST_TABLE: &str = "roster_request";
 
 super::sql! {
     VER = "SELECT roster_ver FROM account WHERE id = $1";

@@ -15,6 +15,7 @@ pub mod words;
 pub use find::{Finder, Hits, Indexed, Look};
 
 use super::accounts::AccountId;
+use super::damage::sound;
 use super::queue::now;
 use super::tx::{Row, StoreError, Tx, query_all, query_optional};
 use super::{Store, archive};
@@ -38,7 +39,7 @@ pub enum Progress {
 pub fn progress(tx: &mut dyn Tx, account: AccountId) -> Result<Progress, StoreError> {
     let Some((_, last)) = archive::bounds(tx, account)? else { return Ok(Progress::All) };
     Ok(match state(tx, account)? {
-        Some(state) if state.newest < last => Progress::Behind,
+        Some(state) if state.newest < last.seq => Progress::Behind,
         Some(state) if state.oldest > 0 => Progress::New,
         Some(_) => Progress::All,
         None => Progress::Behind,
@@ -60,7 +61,7 @@ pub fn read(tx: &mut dyn Tx, account: AccountId, rows: usize) -> Result<Slice, S
     let mut becomes = match was {
         Some(state) => state,
         None => {
-            let last = archive::bounds(tx, account)?.map_or(0, |(_, last)| last);
+            let last = archive::bounds(tx, account)?.map_or(0, |(_, last)| last.seq);
             State { newest: last, oldest: last }
         }
     };
@@ -175,12 +176,15 @@ fn slice(
     let (mut rows, mut full) = (Vec::new(), false);
     let (mut bytes, mut tokens) = (SLICE_BYTES, SLICE_TOKENS);
     tx.query(sql, &[account.into(), from.into(), limit.into()], &mut |row| {
-        let size = usize::try_from(row.int(1)?).unwrap_or(usize::MAX);
+        // What cannot be read has no words.
+        let of = (archive::TABLE, account);
+        let said = sound(of, row.text(1).and_then(|peer| Ok((peer, row.blob(2)?))));
+        let (peer, stanza) = said.unwrap_or_default();
+        let size = stanza.len();
         full |= (size > bytes || tokens == 0) && !rows.is_empty();
         if !full {
             bytes = bytes.saturating_sub(size);
-            let stanza = row.blob(3)?;
-            let (words, number) = words_of(account, &row.text(2)?, &stanza);
+            let (words, number) = words_of(account, &peer, &stanza);
             tokens = tokens.saturating_sub(number);
             rows.push(Words { seq: row.int(0)?, stanza, words });
         }
@@ -239,9 +243,9 @@ super::sql! {
     PROGRESS = "UPDATE archive_search SET newest = $2, oldest = $3 WHERE account = $1";
     NEXT = "SELECT account FROM archive_search WHERE account > $1 ORDER BY account LIMIT 1";
     NOBODY = "DELETE FROM archive_search";
-    NEWER = "SELECT r.seq, r.size, r.peer, r.stanza FROM archive_place p JOIN archive r ON r.seq = p.seq
+    NEWER = "SELECT r.seq, r.peer, r.stanza FROM archive_place p JOIN archive r ON r.seq = p.seq
         WHERE p.account = $1 AND p.seq > $2 ORDER BY p.seq LIMIT $3";
-    OLDER = "SELECT r.seq, r.size, r.peer, r.stanza FROM archive_place p JOIN archive r ON r.seq = p.seq
+    OLDER = "SELECT r.seq, r.peer, r.stanza FROM archive_place p JOIN archive r ON r.seq = p.seq
         WHERE p.account = $1 AND p.seq <= $2 ORDER BY p.seq DESC LIMIT $3";
     UP_TO = "SELECT seq FROM archive_place WHERE account = $1 AND seq <= $2";
 }

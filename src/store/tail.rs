@@ -144,7 +144,8 @@ mod tests {
     fn add(tx: &mut dyn Tx, account: AccountId, seqs: &[i64]) -> Result<(), StoreError> {
         seqs.iter().try_for_each(|seq| {
             let (kind, stanza) = (Kind::Owed, b"<message/>".as_slice());
-            let entry = Entry { seq: *seq, account, peer: "a@x", resource: "", kind, stanza };
+            let entry =
+                Entry { seq: *seq, at: *seq, account, peer: "a@x", resource: "", kind, stanza };
             archive::append_behind(tx, &entry, None)
         })
     }

@@ -1,5 +1,6 @@
 //! The store as a whole: batches, failures, order, bounds, opening and closing.
 
+use super::accounts::AccountId;
 use super::testing::{hold, options, store};
 use super::*;
 use std::sync::mpsc;
@@ -399,13 +400,13 @@ async fn places_rise_above_what_was_deleted_whatever_the_clock_says() {
         let kind = archive::Kind::Sent;
         archive::append_behind(
             tx,
-            &archive::Entry { seq: ahead, account, peer, resource, kind, stanza },
+            &archive::Entry { seq: ahead, at: ahead, account, peer, resource, kind, stanza },
             None,
         )
     };
     store.write(far).await.unwrap();
     store.placed_all().await.unwrap();
-    store.write(move |tx| archive::purge(tx, account, ahead + 1, 9)).await.unwrap();
+    store.write(move |tx| archive::purge(tx, account, (ahead + 1, ahead), 9)).await.unwrap();
     store.close().await;
     let store = Store::open(options(folder.path())).unwrap();
     assert!(store.next_seq() > ahead);
@@ -456,4 +457,61 @@ fn print_sql() {
         println!("PREPARE \"{name}\" AS {sql};");
     }
     println!("-- stonechat sql ends");
+}
+
+/// A database of the schema before stamps: each message's time was its place.
+#[tokio::test]
+async fn messages_of_an_older_schema_keep_their_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path());
+    let mut conn = rusqlite::Connection::open(&options.path).unwrap();
+    let old: Vec<_> = migrate::MIGRATIONS.iter().take_while(|m| m.version < 11).copied().collect();
+    migrate::migrate(&mut conn, &options.path, &old, 1).unwrap();
+    let rows = "INSERT INTO account (id, localpart, host, created) VALUES (1, 'a', 'x', 0);
+        INSERT INTO archive VALUES (100, 1, 'b@x', 'r', 2, 4, x'3c6d2f3e', 7);
+        INSERT INTO archive VALUES (200, 1, 'c@x', '', 0, 4, x'3c6d2f3e', NULL);
+        INSERT INTO archive_place VALUES (1, 100, 2, 4), (1, 200, 0, 4);
+        INSERT INTO archive_with VALUES (1, 'b@x', 100, 'r', 7), (1, 'c@x', 200, '', NULL);
+        UPDATE archive_placed SET seq = 200;
+        INSERT INTO archive VALUES (300, 1, 'b@x', 'r', 2, 4, x'3c6d2f3e', 7);
+        INSERT INTO mailbox VALUES (250, 1, 250, 4, x'3c6d2f3e');";
+    conn.execute_batch(rows).unwrap();
+    drop(conn);
+    let store = Store::open(Options { clock: || 50, ..options }).unwrap();
+    assert_eq!(store.next_seq(), 301, "above what is there, though the clock is behind");
+    let account = AccountId(1);
+    store.placed_all().await.unwrap();
+    let read = move |tx: &mut dyn Tx| {
+        let filter = archive::Filter { since: 150, until: 300, ..archive::Filter::ALL };
+        let narrow = archive::narrowed(tx, account, &filter)?;
+        let up = archive::Direction::Forward;
+        let found = archive::page(tx, account, &narrow, up, 9, 99)?.rows;
+        let owed = mailbox::rows(tx, account, &[(100, mailbox::Place::Archive)])?;
+        Ok((found.iter().map(|row| (row.seq, row.at)).collect::<Vec<_>>(), owed[0].at))
+    };
+    assert_eq!(store.read(read).await.unwrap(), (vec![(200, 200), (300, 300)], 100));
+    // What comes now has the clock's time, and its place behind them.
+    struct Put(i64, i64);
+    impl Job for Put {
+        fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+            let (peer, kind, stanza) = ("b@x", archive::Kind::Sent, b"<m/>".as_slice());
+            let (account, resource) = (AccountId(1), "");
+            let entry =
+                archive::Entry { seq: self.0, at: self.1, account, peer, resource, kind, stanza };
+            archive::append_behind(tx, &entry, None)
+        }
+        fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
+    }
+    let put = Box::new(Put(0, 0));
+    store.submit_numbered(put, |put, now, next| *put = Put(next(), now)).unwrap();
+    store.barrier().await.unwrap();
+    store.placed_all().await.unwrap();
+    let read = move |tx: &mut dyn Tx| {
+        let filter = archive::Filter { until: 99, ..archive::Filter::ALL };
+        let narrow = archive::narrowed(tx, account, &filter)?;
+        let up = archive::Direction::Forward;
+        let found = archive::page(tx, account, &narrow, up, 9, 99)?.rows;
+        Ok(found.iter().map(|row| (row.seq, row.at)).collect::<Vec<_>>())
+    };
+    assert_eq!(store.read(read).await.unwrap(), [(302, 50)]);
 }

@@ -5,9 +5,10 @@
 //! the key; who has the whole database has both, as long as the tokens last.
 
 use super::accounts::{self, Account, AccountId};
+use super::damage::query_sound;
 use super::devices::{self, Device, DeviceId};
 use super::meta;
-use super::tx::{Row, StoreError, Tx, Value, query_all, query_optional};
+use super::tx::{Row, StoreError, Tx, Value, query_optional};
 use crate::base::credential::AgentId;
 use crate::base::hash::{base64, hmac_sha256};
 use crate::base::id::{OsRng, Rng};
@@ -84,7 +85,7 @@ pub fn lookup(
     let device_id = device.as_ref().map_or(DeviceId(0), |found| found.id);
     let key = meta::get(tx, KEY)?.and_then(|key| key.try_into().ok());
     let map = |row: &dyn Row| token(row, device_id, key.as_ref());
-    let tokens = query_all(tx, LOOKUP, &[device_id.into(), epoch.into()], map)?;
+    let tokens = query_sound(tx, ("token", id), LOOKUP, &[device_id.into(), epoch.into()], map)?;
     let Some((account, device)) = account.zip(device) else { return Ok(None) };
     Ok(Some(Known { account, device, tokens: tokens.into_iter().flatten().collect() }))
 }
@@ -210,6 +211,7 @@ super::sql! {
 mod tests {
     use super::super::devices::Seen;
     use super::super::testing;
+    use super::super::tx::query_all;
     use super::*;
 
     fn agent() -> AgentId {

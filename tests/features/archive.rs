@@ -11,7 +11,7 @@ pub fn query(id: &str, content: &str) -> String {
     format!("<iq type='set' id='{id}'><query xmlns='{NS}'>{content}</query></iq>")
 }
 
-fn form(fields: &str) -> String {
+pub fn form(fields: &str) -> String {
     format!(
         "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'>\
          <value>{NS}</value></field>{fields}</x>"

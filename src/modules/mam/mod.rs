@@ -18,9 +18,10 @@ use crate::base::time::{from_micros, stamp};
 use crate::stanza::form::{self, Written};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::rsm::Set;
-use crate::stanza::{StanzaError, delay, forward};
+use crate::stanza::{Stanza, StanzaError, delay, forward};
 use crate::store::accounts::AccountId;
 use crate::store::archive::{self, Archived};
+use crate::store::damage;
 use crate::store::tx::Tx;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
@@ -110,7 +111,7 @@ async fn messages(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
         }
     };
     match found {
-        Found::Page(selection) => Ok(writer.reply(&selection, flip, notes)),
+        Found::Page(selection) => Ok(writer.reply(selection, flip, notes)),
         Found::NoSuchMessage => Err(no_such_message()),
         // XEP-0059 §2.6
         Found::TooDeep => {
@@ -143,9 +144,9 @@ async fn describe(cx: &Cx) -> Result<Bytes, StanzaError> {
     let mut xml = Xml::new();
     xml.start("metadata").attr("xmlns", ns::MAM);
     if let Some((first, last)) = bounds {
-        for (name, place) in [("start", first), ("end", last)] {
-            let id = cx.store.ids().seal(account.0, place);
-            let at = stamp(from_micros(place));
+        for (name, point) in [("start", first), ("end", last)] {
+            let id = cx.store.ids().seal(account.0, point.seq);
+            let at = stamp(from_micros(point.at));
             xml.start(name).attr("id", &id).attr("timestamp", &at).end();
         }
     }
@@ -209,14 +210,9 @@ impl Results<'_> {
     }
 
     /// §4.2: what was found, then the page's end (§4.3.2).
-    fn reply(&self, selection: &Selection, flip: bool, notes: Notes) -> Reply {
-        let mut ahead: Vec<Bytes> = selection.rows.iter().map(|row| self.message(row)).collect();
-        if flip {
-            // §4.3.4: another order on the wire; the page stays the same.
-            ahead.reverse();
-        }
+    fn reply(&self, selection: Selection, flip: bool, notes: Notes) -> Reply {
         let mut ids = [selection.rows.first(), selection.rows.last()]
-            .map(|row| row.map(|row| self.id(row)).unwrap_or_default());
+            .map(|row| row.map(|row| self.id(row.seq)).unwrap_or_default());
         let [first, last] = &mut ids;
         let set = Set {
             edges: (!selection.rows.is_empty()).then_some((first.as_str(), last.as_str())),
@@ -230,26 +226,39 @@ impl Results<'_> {
         set.write(&mut xml);
         notes.write(&mut xml);
         xml.end();
+        let mut ahead: Vec<Bytes> =
+            selection.rows.into_iter().filter_map(|row| self.message(row)).collect();
+        if flip {
+            // §4.3.4: another order on the wire; the page stays the same.
+            ahead.reverse();
+        }
         Reply { ahead, ..Reply::payload(xml.finish()) }
     }
 
-    fn message(&self, row: &Archived) -> Bytes {
+    /// Nothing for what is damaged: the page still names its place, so that paging goes on behind it.
+    fn message(&self, row: Archived) -> Option<Bytes> {
+        // No byte of the store reaches a client that the gate has not proved.
+        let Some(stanza) = Stanza::ours(row.stanza.into()) else {
+            let what = format_args!("no stanza is at the place {}", row.seq);
+            damage::note((archive::TABLE, self.account), &what);
+            return None;
+        };
         let archive = self.cx.who.jid.bare_str();
-        let delay = delay::delay(archive, from_micros(row.seq));
+        let delay = delay::delay(archive, from_micros(row.at));
         let mut xml = Xml::new();
         xml.start("message").attr("from", archive).attr("to", self.cx.who.jid.as_str());
         xml.start("result")
             .attr("xmlns", ns::MAM)
             .attr_opt("queryid", self.queryid.as_deref())
-            .attr("id", &self.id(row))
-            .raw(&forward::forwarded(&delay, &row.stanza))
+            .attr("id", &self.id(row.seq))
+            .raw(&forward::forwarded(&delay, stanza.element().raw()))
             .end()
             .end();
-        xml.finish()
+        Some(xml.finish())
     }
 
-    fn id(&self, row: &Archived) -> String {
-        self.cx.store.ids().seal(self.account.0, row.seq)
+    fn id(&self, place: i64) -> String {
+        self.cx.store.ids().seal(self.account.0, place)
     }
 }
 

@@ -10,8 +10,10 @@ use crate::stanza::StanzaError;
 use crate::stanza::form::Form;
 use crate::stanza::iq::Iq;
 use crate::stanza::rsm::Rsm;
-use crate::store::archive::{Direction, Filter, Peer};
+use crate::store::accounts::AccountId;
+use crate::store::archive::{self, Direction, Filter, Peer};
 use crate::store::search::words::Sought;
+use crate::store::tx::{StoreError, Tx};
 use crate::xml::ns;
 use crate::xml::view::Node;
 
@@ -83,6 +85,15 @@ impl Query {
         Ok(Self { queryid, filter, sought, ids, page, flip, oldest: oldest.get(), max: rsm.max })
     }
 
+    /// The same with the places of its times.
+    pub(super) fn of_places(
+        &self,
+        tx: &mut dyn Tx,
+        account: AccountId,
+    ) -> Result<Self, StoreError> {
+        Ok(Self { filter: archive::narrowed(tx, account, &self.filter)?, ..self.clone() })
+    }
+
     /// Messages that the page has at most.
     pub(super) fn max(&self) -> usize {
         self.max.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX)
@@ -123,10 +134,10 @@ fn filter(
     }
     let mut filter = Filter { peer: peer(form.value("with")?)?, ..Filter::ALL };
     if let Some(start) = form.value("start")? {
-        filter.after = before_time(date(start)?);
+        filter.since = time_from(date(start)?);
     }
     if let Some(end) = form.value("end")? {
-        filter.before = behind_time(date(end)?);
+        filter.until = time_to(date(end)?);
     }
     if let Some(id) = form.value("after-id")? {
         filter.after = filter.after.max(place(id)?);
@@ -175,19 +186,19 @@ fn date(text: &str) -> Result<SystemTime, StanzaError> {
     time::parse(text.trim()).ok_or_else(wrong)
 }
 
-/// The last place before a time. Clients see the times of messages in whole milliseconds, so in
+/// The first moment of a time. Clients see the times of messages in whole milliseconds, so in
 /// these a time is compared (§4.1.2: equal or later).
-fn before_time(at: SystemTime) -> i64 {
+fn time_from(at: SystemTime) -> i64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let millis = i64::try_from(since.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX);
-    millis.saturating_mul(1_000).saturating_sub(1)
+    millis.saturating_mul(1_000)
 }
 
-/// The first place behind a time (§4.1.2: equal or earlier).
-fn behind_time(at: SystemTime) -> i64 {
-    let Ok(since) = at.duration_since(SystemTime::UNIX_EPOCH) else { return i64::MIN };
+/// The last moment of a time (§4.1.2: equal or earlier).
+fn time_to(at: SystemTime) -> i64 {
+    let Ok(since) = at.duration_since(SystemTime::UNIX_EPOCH) else { return -1 };
     let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-    millis.saturating_add(1).saturating_mul(1_000)
+    millis.saturating_add(1).saturating_mul(1_000).saturating_sub(1)
 }
 
 /// Type and name of the fields that the form has (§4.1.5).
@@ -223,13 +234,13 @@ mod tests {
             ("1970-01-01T00:00:01.123Z", 1_123_000, 1_123_999),
             // A message of .1234 is shown as of .123, which is before this.
             ("1970-01-01T00:00:01.1235Z", 1_124_000, 1_123_999),
-            ("1969-12-31T23:59:59Z", 0, i64::MIN),
+            ("1969-12-31T23:59:59Z", 0, -1),
         ] {
             let at = date(text).unwrap();
-            let range = (before_time(at) + 1, behind_time(at).saturating_sub(1));
+            let range = (time_from(at), time_to(at));
             assert_eq!(range, (first, last), "{text}");
         }
-        assert!(behind_time(date("9999-12-31T23:59:59Z").unwrap()) > 0);
+        assert!(time_to(date("9999-12-31T23:59:59Z").unwrap()) > 0);
         for wrong in ["", "today", "1970-01-01", "1970-01-01T00:00:00", "19700101T00:00:00"] {
             assert_eq!(date(wrong).unwrap_err().condition.as_str(), "not-acceptable", "{wrong}");
         }

@@ -58,7 +58,8 @@ async fn expire(chore: &Chore) -> Result<usize, StoreError> {
         let look = move |tx: &mut dyn Tx| Look::at(tx, after, &config, now);
         let look = chore.store.read(look).await?;
         for (account, before) in look.expired {
-            let batch = move |tx: &mut dyn Tx| archive::purge(tx, account, before, BATCH);
+            let batch =
+                move |tx: &mut dyn Tx| archive::purge(tx, account, (before, now), BATCH);
             total += in_batches(chore, batch).await?;
         }
         for account in look.orphans {
@@ -88,7 +89,7 @@ where
 
 /// Some accounts whose archives have rows.
 struct Look {
-    /// With rows that are too old, and up to where.
+    /// That may have rows that are too old, and since when these are.
     expired: Vec<(AccountId, i64)>,
     /// Rows of accounts that are no more, nor noted as such: written when the note was gone.
     orphans: Vec<AccountId>,
@@ -107,9 +108,13 @@ impl Look {
         for _ in 0..ACCOUNTS {
             let Some(id) = archive::accounts_after(tx, after)? else { return Ok(look) };
             (after, look.last) = (id, Some(id));
-            let Some(account) = accounts::get(tx, id)? else {
-                look.orphans.push(id);
-                continue;
+            let account = match accounts::get_sound(tx, id)? {
+                Some(Some(account)) => account,
+                Some(None) => continue,
+                None => {
+                    look.orphans.push(id);
+                    continue;
+                }
             };
             // Names in the store are in normal form.
             let Ok(bare) = BareJid::from_parts(Some(&account.localpart), &account.host) else {
@@ -117,8 +122,8 @@ impl Look {
             };
             let days = config.mam.retention_days(&bare);
             let before = now.saturating_sub(i64::from(days).saturating_mul(DAY));
-            let first = archive::bounds(tx, id)?.map_or(i64::MAX, |(first, _)| first);
-            if days > 0 && first < before {
+            let first = archive::bounds(tx, id)?.map_or(now, |(first, _)| first.at);
+            if days > 0 && (first < before || first > now) {
                 look.expired.push((id, before));
             }
         }
@@ -128,7 +133,7 @@ impl Look {
 
 /// Accounts looked at in one read.
 const ACCOUNTS: usize = 100;
-/// In microseconds, as places are.
+/// In microseconds.
 const DAY: i64 = 86_400_000_000;
 /// How long after a deletion a message of that account may still be written.
 const PATIENCE: i64 = 3_600_000_000;
@@ -145,7 +150,7 @@ mod tests {
         let write = server.store().write(move |tx| {
             for seq in seqs {
                 let (peer, resource, stanza) = ("a@x", "", b"<message/>".as_slice());
-                archive::append(tx, &Entry { seq, account, peer, resource, kind, stanza })?;
+                archive::append(tx, &Entry { seq, at: seq, account, peer, resource, kind, stanza })?;
             }
             Ok(())
         });
@@ -199,7 +204,7 @@ mod tests {
         let entry = move |tx: &mut dyn Tx| {
             let (peer, resource, stanza) = ("a@x", "", b"<message/>".as_slice());
             let entry =
-                Entry { seq: old, account: id, peer, resource, kind: Kind::Sent, stanza };
+                Entry { seq: old, at: old, account: id, peer, resource, kind: Kind::Sent, stanza };
             archive::append_behind(tx, &entry, None)
         };
         server.store().write(entry).await.unwrap();

@@ -83,6 +83,7 @@ pub(super) async fn run(
     let read = move |tx: &mut dyn Tx| {
         // Also if the client is gone by now.
         let _turn = turn;
+        let query = query.of_places(tx, account)?;
         let finder = Finder::new(account, &sought, &query.filter);
         let found = select(tx, account, &finder, &query, bounds)?;
         let (encrypted, or_more) = finder.unsearchable(tx, COUNT_MAX)?;

@@ -53,6 +53,7 @@ pub(super) fn select(
     {
         return Ok(Found::NoSuchMessage);
     }
+    let query = &query.of_places(tx, account)?;
     if let Some(ids) = &query.ids {
         return one_by_one(tx, account, query, ids, bounds);
     }

@@ -28,7 +28,7 @@ impl World {
         let peers = [("juliet@montague.example", "balcony"), ("room@x", "nick"), (ROMEO, "home")];
         for n in 0..messages {
             let (peer, resource) = peers[usize::try_from(n % 3).unwrap()];
-            world.put(world.romeo, seq(n), peer, resource, &format!("<message id='{n}'/>")).await;
+            world.put(world.romeo, seq(n), peer, resource, &format!("<message from='a@x/r' id='{n}'/>")).await;
         }
         world
     }
@@ -39,7 +39,7 @@ impl World {
         let write = self.server.store().write(move |tx| {
             let (peer, resource) = (peer.as_str(), resource.as_str());
             let (kind, stanza) = (Kind::Received, stanza.as_bytes());
-            archive::append(tx, &Entry { seq, account, peer, resource, kind, stanza })
+            archive::append(tx, &Entry { seq, at: seq, account, peer, resource, kind, stanza })
         });
         write.await.unwrap();
     }
@@ -123,7 +123,7 @@ async fn a_result_is_as_in_xep_0313_4_2() {
             "<message from='{ROMEO}' to='{ORCHARD}'><result xmlns='urn:xmpp:mam:2' queryid='f27' \
              id='{id}'><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' \
              from='{ROMEO}' stamp='1970-01-12T13:46:40Z'/>\
-             <message xmlns='jabber:client' id='0'/></forwarded></result></message>"
+             <message xmlns='jabber:client' from='a@x/r' id='0'/></forwarded></result></message>"
         )]
     );
     assert_eq!(
@@ -290,7 +290,7 @@ async fn a_page_is_bounded_in_messages_and_bytes() {
     let page = world.page(&set("<max>1000</max>")).await;
     assert!(page.starts_with("0 1 2 ") && page.ends_with(" 249 | false | 0/300"), "{page}");
     assert!(world.page("").await.ends_with(" 49 | false | 0/300"));
-    let large = format!("<message id='300'><body>{}</body></message>", "x".repeat(500_000));
+    let large = format!("<message from='a@x/r' id='300'><body>{}</body></message>", "x".repeat(500_000));
     world.put(world.romeo, seq(300), "a@x", "", &large).await;
     let large = large.replacen("300", "301", 1);
     world.put(world.romeo, seq(301), "a@x", "", &large).await;
@@ -306,10 +306,10 @@ async fn the_count_is_left_out_where_it_would_be_dear() {
     let account = world.romeo;
     let write = world.server.store().write(move |tx| {
         for n in 0..10_001 {
-            let stanza = format!("<message id='{n}'/>");
+            let stanza = format!("<message from='a@x/r' id='{n}'/>");
             let (kind, stanza) = (Kind::Sent, stanza.as_bytes());
             let peer = if n == 0 { "b@x" } else { "a@x" };
-            archive::append(tx, &Entry { seq: seq(n), account, peer, resource: "", kind, stanza })?;
+            archive::append(tx, &Entry { seq: seq(n), at: seq(n), account, peer, resource: "", kind, stanza })?;
         }
         Ok(())
     });

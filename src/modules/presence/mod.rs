@@ -24,7 +24,8 @@ use crate::router::registry::{Available, Resource, User};
 use crate::router::subscription::asked;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Stanza, StanzaError};
-use crate::store::{accounts, roster};
+use crate::store::accounts::AccountId;
+use crate::store::{accounts, damage, roster};
 
 pub(in crate::modules) use fanout::{show_to_contact, withdraw_from_contact};
 
@@ -144,7 +145,7 @@ fn gather(cx: &Cx, roster: &Contacts) {
         let (store, outbox) = (cx.store.clone(), outbox.clone());
         cx.router.tasks.spawn("subscription requests", async move {
             match store.read(move |tx| roster::requests(tx, account)).await {
-                Ok(requests) => deliver_requests(requests, &waiting, &outbox),
+                Ok(requests) => deliver_requests(account, requests, &waiting, &outbox),
                 Err(error) => tracing::error!(%error, "subscription requests could not be read"),
             }
         });
@@ -152,9 +153,17 @@ fn gather(cx: &Cx, roster: &Contacts) {
 }
 
 /// Only those that waited when the resource became available: a later one is delivered live.
-fn deliver_requests(requests: Vec<Vec<u8>>, waiting: &[String], outbox: &Arc<Outbox>) {
+fn deliver_requests(
+    account: AccountId,
+    requests: Vec<Vec<u8>>,
+    waiting: &[String],
+    outbox: &Arc<Outbox>,
+) {
     for request in requests {
-        let Some(stanza) = Stanza::ours(request.into()) else { continue };
+        let Some(stanza) = Stanza::ours(request.into()) else {
+            damage::note((roster::REQUEST_TABLE, account), &"its stanza is broken");
+            continue;
+        };
         if waiting.iter().any(|jid| jid == stanza.from().as_str()) {
             fanout::push(&stanza.frame(), std::slice::from_ref(outbox));
         }

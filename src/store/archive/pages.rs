@@ -1,15 +1,22 @@
 //! Reading an archive: pages, numbers of messages, single ones. Every query walks a range of an index.
 
 use super::super::accounts::AccountId;
+use super::super::damage::{query_sound_one, sound};
 use super::super::tx::{Row, StoreError, Tx, Value, query_one, query_optional};
+use super::times::{Point, point};
 
-/// Which messages of an account: a range of places, both ends excluded, and the other side.
+/// Which messages of an account: a range of places, both ends excluded, one of times, both included, and the
+/// other side. Before it is used, [`narrowed`](super::narrowed) makes a range of times one of places.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     /// Messages behind this place.
     pub after: i64,
     /// Messages before this place.
     pub before: i64,
+    /// Messages received at this time or later, in microseconds since 1970.
+    pub since: i64,
+    /// Messages received at this time or earlier.
+    pub until: i64,
     /// With whom.
     pub peer: Peer,
 }
@@ -27,7 +34,18 @@ pub enum Peer {
 
 impl Filter {
     /// All messages of an account.
-    pub const ALL: Self = Self { after: i64::MIN, before: i64::MAX, peer: Peer::Any };
+    pub const ALL: Self = Self {
+        after: i64::MIN,
+        before: i64::MAX,
+        since: i64::MIN,
+        until: i64::MAX,
+        peer: Peer::Any,
+    };
+
+    /// Do its places select as much as its times?
+    pub fn is_of_places(&self) -> bool {
+        (self.since, self.until) == (i64::MIN, i64::MAX)
+    }
 
     /// Is it in the range, and of that side?
     pub fn fits(&self, head: &Head) -> bool {
@@ -36,7 +54,8 @@ impl Filter {
             Peer::Bare(bare) => *bare == head.peer,
             Peer::Full(bare, resource) => *bare == head.peer && *resource == head.resource,
         };
-        peer && self.after < head.seq && head.seq < self.before
+        let times = self.since..=self.until;
+        peer && self.after < head.seq && head.seq < self.before && times.contains(&head.at)
     }
 }
 
@@ -52,8 +71,10 @@ pub enum Direction {
 /// A message without its stanza.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// Its place: its time in microseconds, as near as strict rising allows.
+    /// Its place.
     pub seq: i64,
+    /// When it was received, in microseconds since 1970.
+    pub at: i64,
     /// The other side's bare JID.
     pub peer: String,
     /// Its resourcepart, or nothing.
@@ -67,7 +88,9 @@ pub struct Head {
 pub struct Archived {
     /// Its place.
     pub seq: i64,
-    /// The whole stanza.
+    /// When it was received, in microseconds since 1970.
+    pub at: i64,
+    /// The whole stanza; empty if it cannot be read. What is here has passed no gate since it was stored.
     pub stanza: Vec<u8>,
 }
 
@@ -102,11 +125,13 @@ pub fn page(
     let mut left = bytes;
     // One more than asked for tells whether there is more.
     tx.query(sql, &params(account, filter, limit.saturating_add(1)), &mut |row| {
-        let size = usize::try_from(row.int(1)?).unwrap_or(usize::MAX);
+        let stanza = stanza(account, row, 2);
+        let size = stanza.len();
         page.more |= page.rows.len() >= limit || (size > left && !page.rows.is_empty());
         if !page.more {
             left = left.saturating_sub(size);
-            page.rows.push(Archived { seq: row.int(0)?, stanza: row.blob(2)? });
+            let Point { seq, at } = point(row)?;
+            page.rows.push(Archived { seq, at, stanza });
         }
         Ok(())
     })?;
@@ -155,30 +180,44 @@ pub fn first(tx: &mut dyn Tx, account: AccountId) -> Result<Option<i64>, StoreEr
     query_optional(tx, FIRST, &[account.into()], |row| row.int(0))
 }
 
-/// The places of an account's first and last message.
-pub fn bounds(tx: &mut dyn Tx, account: AccountId) -> Result<Option<(i64, i64)>, StoreError> {
-    let first = first(tx, account)?;
-    let last = query_optional(tx, LAST, &[account.into()], |row| row.int(0))?;
+/// An account's first and last message, by their places.
+pub fn bounds(tx: &mut dyn Tx, account: AccountId) -> Result<Option<(Point, Point)>, StoreError> {
+    let first = query_optional(tx, FIRST, &[account.into()], point)?;
+    let last = query_optional(tx, LAST, &[account.into()], point)?;
     Ok(first.zip(last))
 }
 
 /// The message at this place, if it is in this archive, without its stanza.
 pub fn head(tx: &mut dyn Tx, account: AccountId, seq: i64) -> Result<Option<Head>, StoreError> {
-    query_optional(tx, HEAD, &[account.into(), seq.into()], |row| {
+    let head = |row: &dyn Row| {
         let size = usize::try_from(row.int(2)?).unwrap_or(usize::MAX);
-        Ok(Head { seq, peer: row.text(0)?, resource: row.text(1)?, size })
-    })
+        let at = row.int(3).unwrap_or(0);
+        Ok(Head { seq, at, peer: row.text(0)?, resource: row.text(1)?, size })
+    };
+    query_sound_one(tx, (TABLE, account), HEAD, &[account.into(), seq.into()], head)
 }
 
 /// The message at this place, if it is in this archive.
 pub fn get(tx: &mut dyn Tx, account: AccountId, seq: i64) -> Result<Option<Archived>, StoreError> {
     query_optional(tx, GET, &[account.into(), seq.into()], |row| {
-        Ok(Archived { seq, stanza: row.blob(0)? })
+        let at = row.int(1).unwrap_or(0);
+        Ok(Archived { seq, at, stanza: stanza(account, row, 0) })
     })
 }
 
+fn stanza(account: AccountId, row: &dyn Row, column: usize) -> Vec<u8> {
+    sound((TABLE, account), row.blob(column)).unwrap_or_default()
+}
+
 fn params(account: AccountId, filter: &Filter, number: usize) -> Vec<Value<'_>> {
-    let range = [account.into(), filter.after.into(), filter.before.into(), number.into()];
+    let range = [
+        account.into(),
+        filter.after.into(),
+        filter.before.into(),
+        number.into(),
+        filter.since.into(),
+        filter.until.into(),
+    ];
     let peer = match &filter.peer {
         Peer::Any => vec![],
         Peer::Bare(bare) => vec![bare.into()],
@@ -193,7 +232,8 @@ macro_rules! any {
         concat!(
             "SELECT ",
             $select,
-            " FROM archive_place WHERE account = $1 AND seq > $2 AND seq < $3 ",
+            " FROM archive_place WHERE account = $1 AND seq > $2 AND seq < $3
+            AND at >= $5 AND at <= $6 ",
             $rest
         )
     };
@@ -205,7 +245,8 @@ macro_rules! bare {
         concat!(
             "SELECT ",
             $select,
-            " FROM archive_with WHERE account = $1 AND peer = $5 AND seq > $2 AND seq < $3 ",
+            " FROM archive_with WHERE account = $1 AND peer = $7 AND seq > $2 AND seq < $3
+            AND at >= $5 AND at <= $6 ",
             $rest
         )
     };
@@ -214,44 +255,48 @@ macro_rules! bare {
 /// The rows whose places a query finds.
 macro_rules! rows {
     ($places:expr, $order:literal) => {
-        concat!("SELECT seq, size, stanza FROM archive WHERE seq IN (", $places, ") ", $order)
+        concat!("SELECT seq, at, stanza FROM archive WHERE seq IN (", $places, ") ", $order)
     };
 }
+
+/// For [`damage::note`](super::super::damage::note).
+pub const TABLE: &str = "archive";
 
 super::super::sql! {
     UP = rows!(any!("seq", "ORDER BY seq LIMIT $4"), "ORDER BY seq");
     UP_BARE = rows!(bare!("seq", "ORDER BY seq LIMIT $4"), "ORDER BY seq");
-    UP_FULL = rows!(bare!("seq", "AND resource = $6 ORDER BY seq LIMIT $4"), "ORDER BY seq");
+    UP_FULL = rows!(bare!("seq", "AND resource = $8 ORDER BY seq LIMIT $4"), "ORDER BY seq");
     DOWN = rows!(any!("seq", "ORDER BY seq DESC LIMIT $4"), "ORDER BY seq DESC");
     DOWN_BARE = rows!(bare!("seq", "ORDER BY seq DESC LIMIT $4"), "ORDER BY seq DESC");
-    DOWN_FULL = rows!(bare!("seq", "AND resource = $6 ORDER BY seq DESC LIMIT $4"),
+    DOWN_FULL = rows!(bare!("seq", "AND resource = $8 ORDER BY seq DESC LIMIT $4"),
         "ORDER BY seq DESC");
     COUNT = concat!("SELECT COUNT(*), COUNT(*) FROM (", any!("seq", "LIMIT $4"), ") AS found");
     COUNT_BARE = concat!("SELECT COUNT(*), COUNT(*) FROM (", bare!("seq", "LIMIT $4"),
         ") AS found");
     COUNT_FULL = concat!("SELECT COUNT(*),
-        CAST(COALESCE(SUM(CASE WHEN resource = $6 THEN 1 ELSE 0 END), 0) AS BIGINT)
+        CAST(COALESCE(SUM(CASE WHEN resource = $8 THEN 1 ELSE 0 END), 0) AS BIGINT)
         FROM (", bare!("resource", "LIMIT $4"), ") AS found");
     PLACE = any!("seq", "ORDER BY seq LIMIT 1 OFFSET $4");
     PLACE_BARE = bare!("seq", "ORDER BY seq LIMIT 1 OFFSET $4");
-    PLACE_FULL = bare!("seq", "AND resource = $6 ORDER BY seq LIMIT 1 OFFSET $4");
-    FIRST = "SELECT seq FROM archive_place WHERE account = $1 ORDER BY seq LIMIT 1";
-    LAST = "SELECT seq FROM archive_place WHERE account = $1 ORDER BY seq DESC LIMIT 1";
-    HEAD = "SELECT peer, resource, size FROM archive WHERE account = $1 AND seq = $2";
-    GET = "SELECT stanza FROM archive WHERE account = $1 AND seq = $2";
+    PLACE_FULL = bare!("seq", "AND resource = $8 ORDER BY seq LIMIT 1 OFFSET $4");
+    FIRST = "SELECT seq, at FROM archive_place WHERE account = $1 ORDER BY seq LIMIT 1";
+    LAST = "SELECT seq, at FROM archive_place WHERE account = $1 ORDER BY seq DESC LIMIT 1";
+    HEAD = "SELECT peer, resource, size, at FROM archive WHERE account = $1 AND seq = $2";
+    GET = "SELECT stanza, at FROM archive WHERE account = $1 AND seq = $2";
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::super::testing;
-    use super::super::{Entry, Kind, append};
+    use super::super::{Entry, Kind, append, append_behind, narrowed, place};
     use super::*;
     use crate::base::id::{OsRng, Rng};
 
     fn put(tx: &mut dyn Tx, account: AccountId, seq: i64, peer: &str, resource: &str) {
         let stanza = format!("<message id='{seq}'/>");
         let stanza = stanza.as_bytes();
-        append(tx, &Entry { seq, account, peer, resource, kind: Kind::Received, stanza }).unwrap();
+        append(tx, &Entry { seq, at: seq, account, peer, resource, kind: Kind::Received, stanza })
+            .unwrap();
     }
 
     fn seqs(page: &Page) -> Vec<i64> {
@@ -283,12 +328,13 @@ mod tests {
                 (0, 99, up, 9, 0, vec![10], true),
                 (0, 99, down, 9, 1, vec![40], true),
             ] {
-                let filter = Filter { after, before, peer: Peer::Any };
+                let filter = Filter { after, before, ..Filter::ALL };
                 let page = page(tx, me, &filter, direction, limit, bytes).unwrap();
                 let case = format!("{filter:?} {direction:?} {limit} {bytes}");
                 assert_eq!((seqs(&page), page.more), (rows, more), "{case}");
             }
-            assert_eq!(bounds(tx, me), Ok(Some((10, 40))));
+            let point = |seq| Point { seq, at: seq };
+            assert_eq!(bounds(tx, me), Ok(Some((point(10), point(40)))));
             assert_eq!(bounds(tx, AccountId(99)), Ok(None));
             assert_eq!(get(tx, me, 10).unwrap().unwrap().stanza, b"<message id='10'/>");
             assert_eq!(head(tx, me, 10).unwrap().unwrap().size, size);
@@ -303,20 +349,29 @@ mod tests {
         testing::account_tx(|tx, me| {
             let other = testing::account(tx, "other");
             let mut rows: Vec<(AccountId, Head)> = Vec::new();
-            let mut seq = 0;
+            let (mut seq, mut at) = (0, 500);
             for _ in 0..300 {
                 seq += 1 + dice.below(3);
+                // The clock goes on, stands, or is set.
+                at = if dice.below(60) == 0 { dice.below(1_000) } else { at + dice.below(4) };
                 let account = if dice.below(4) == 0 { other } else { me };
                 let peer = ["a@x", "b@x", "x"][dice.index(3)];
                 let resource = ["", "r", "s"][dice.index(3)];
-                put(tx, account, seq, peer, resource);
-                let size = format!("<message id='{seq}'/>").len();
+                let stanza = format!("<message id='{seq}'/>");
+                let (kind, stanza) = (Kind::Received, stanza.as_bytes());
+                let entry = Entry { seq, at, account, peer, resource, kind, stanza };
+                append_behind(tx, &entry, None).unwrap();
+                if dice.below(20) == 0 {
+                    place(tx).unwrap();
+                }
                 let (peer, resource) = (peer.to_owned(), resource.to_owned());
-                rows.push((account, Head { seq, peer, resource, size }));
+                rows.push((account, Head { seq, at, peer, resource, size: stanza.len() }));
             }
+            place(tx).unwrap();
             for _ in 0..300 {
                 let filter = dice.filter(seq);
                 let account = if dice.below(4) == 0 { other } else { me };
+                let narrow = narrowed(tx, account, &filter).unwrap();
                 let wanted: Vec<_> = rows.iter().filter(|(of, _)| *of == account).collect();
                 let wanted: Vec<i64> = wanted
                     .iter()
@@ -326,7 +381,7 @@ mod tests {
                 let (limit, bytes) = (1 + dice.index(40), 1 + dice.index(2_000));
                 for direction in [Direction::Forward, Direction::Backward] {
                     let mut found = Vec::new();
-                    let mut range = filter.clone();
+                    let mut range = narrow.clone();
                     loop {
                         let page = page(tx, account, &range, direction, limit, bytes).unwrap();
                         let page_seqs = seqs(&page);
@@ -345,12 +400,12 @@ mod tests {
                     }
                     assert_eq!(found, wanted, "{filter:?} {direction:?} {limit} {bytes}");
                 }
-                assert_eq!(count(tx, account, &filter, 300), Ok(Some(wanted.len())), "{filter:?}");
+                assert_eq!(count(tx, account, &narrow, 300), Ok(Some(wanted.len())), "{filter:?}");
                 if wanted.len() > 1 {
-                    assert_eq!(count(tx, account, &filter, wanted.len() - 1), Ok(None));
+                    assert_eq!(count(tx, account, &narrow, wanted.len() - 1), Ok(None));
                 }
                 let index = dice.index(wanted.len() + 2);
-                let place = place_of(tx, account, &filter, index);
+                let place = place_of(tx, account, &narrow, index);
                 assert_eq!(place, Ok(wanted.get(index).copied()), "{filter:?} {index}");
             }
         });
@@ -370,7 +425,9 @@ mod tests {
                     if name.contains("tail") {
                         // What is not placed yet is a range of the key, or one row.
                         let range = plan.contains("archive USING INTEGER PRIMARY KEY (rowid>?")
-                            || plan.contains("r USING INTEGER PRIMARY KEY (rowid>?");
+                            || plan.contains("r USING INTEGER PRIMARY KEY (rowid>?")
+                            || plan
+                                .contains("archive_place USING PRIMARY KEY (account=? AND seq>?)");
                         assert!(range || plan == "SCAN archive_placed; ", "{name}: {plan}");
                         continue;
                     }
@@ -424,6 +481,12 @@ mod tests {
             }
             if self.below(2) == 0 {
                 filter.before = self.below(last);
+            }
+            if self.below(2) == 0 {
+                filter.since = self.below(1_500);
+            }
+            if self.below(2) == 0 {
+                filter.until = self.below(1_500);
             }
             filter
         }

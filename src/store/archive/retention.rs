@@ -9,24 +9,31 @@ use super::{Kind, tail};
 /// What one write deletes at most: it keeps all other writes waiting.
 pub const BATCH: usize = 500;
 
-/// Deletes the oldest rows of an account that are before a place, `limit` at most, and gives their
-/// number. Stops at the first row that is still owed: nothing behind it may go without a hole.
+/// Deletes the oldest rows of an account that were received before a time, `limit` at most, and gives
+/// their number. Stops at the first row that is younger or still owed: nothing behind it may go without
+/// a hole. One received later than `now` was so under a wrong clock, and holds up nothing.
 pub fn purge(
     tx: &mut dyn Tx,
     account: AccountId,
-    before_seq: i64,
+    (before, now): (i64, i64),
     limit: usize,
 ) -> Result<usize, StoreError> {
     let mark = query_optional(tx, MARK, &[account.into()], |row| row.int(0))?.unwrap_or(0);
-    let oldest = [account.into(), before_seq.into(), limit.into()];
-    let rows = query_all(tx, OLDEST, &oldest, |row| Ok((row.int(0)?, row.int(1)?)))?;
-    let Some(&(last, _)) = rows.last() else { return Ok(0) };
+    let oldest = [account.into(), limit.into()];
+    let rows = query_all(tx, OLDEST, &oldest, |row| {
+        // What has no kind that anybody can read is owed to nobody.
+        let kind = row.int(1).unwrap_or(Kind::Received as i64);
+        Ok((row.int(0)?, kind, row.int(2).unwrap_or(0)))
+    })?;
+    let Some(&(last, ..)) = rows.last() else { return Ok(0) };
     let listed = query_all(tx, LISTED, &[account.into(), last.into()], |row| row.int(0))?;
-    let owed = |(seq, kind): &(i64, i64)| {
+    let owed = |(seq, kind, _): &(i64, i64, i64)| {
         *kind == Kind::Owed as i64 && (*seq > mark || listed.contains(seq))
     };
-    match rows.into_iter().take_while(|row| !owed(row)).last() {
-        Some((last, _)) => delete(tx, account, last),
+    let old = |(_, _, at): &(i64, i64, i64)| *at < before;
+    let goes = |row: &(i64, i64, i64)| !owed(row) && (old(row) || row.2 > now);
+    match rows.into_iter().take_while(goes).filter(old).last() {
+        Some((last, ..)) => delete(tx, account, last),
         None => Ok(0),
     }
 }
@@ -38,6 +45,7 @@ fn delete(tx: &mut dyn Tx, account: AccountId, last: i64) -> Result<usize, Store
     tx.execute(PURGE_PEERS, &up_to)?;
     let deleted = tx.execute(PURGE, &up_to)?;
     tx.execute(PURGE_PLACES, &up_to)?;
+    tx.execute(PURGE_BACKS, &up_to)?;
     Ok(deleted)
 }
 
@@ -88,7 +96,7 @@ pub fn clear(
     patience: i64,
 ) -> Result<usize, StoreError> {
     tail::place(tx)?;
-    let oldest = [account.into(), i64::MAX.into(), limit.into()];
+    let oldest = [account.into(), limit.into()];
     let last = query_all(tx, OLDEST, &oldest, |row| row.int(0))?.pop();
     let deleted = last.map_or(Ok(0), |last| delete(tx, account, last))?;
     tx.execute(LOOKED, &[account.into(), now.into()])?;
@@ -101,8 +109,8 @@ pub fn clear(
 
 super::super::sql! {
     MARK = "SELECT seq FROM archive_mark WHERE account = $1";
-    OLDEST = "SELECT seq, kind FROM archive_place WHERE account = $1 AND seq < $2
-        ORDER BY seq LIMIT $3";
+    OLDEST = "SELECT seq, kind, at FROM archive_place WHERE account = $1
+        ORDER BY seq LIMIT $2";
     LISTED = "SELECT seq FROM owed_before WHERE account = $1 AND seq <= $2";
     PURGE_PEERS = "DELETE FROM archive_with WHERE account = $1 AND (peer, seq) IN
         (SELECT r.peer, r.seq FROM archive_place p JOIN archive r ON r.seq = p.seq
@@ -110,6 +118,7 @@ super::super::sql! {
     PURGE = "DELETE FROM archive WHERE seq IN
         (SELECT p.seq FROM archive_place p WHERE p.account = $1 AND p.seq <= $2)";
     PURGE_PLACES = "DELETE FROM archive_place WHERE account = $1 AND seq <= $2";
+    PURGE_BACKS = "DELETE FROM archive_back WHERE account = $1 AND seq <= $2";
     NEXT_ACCOUNT = "SELECT account FROM archive_place WHERE account > $1 ORDER BY account LIMIT 1";
     LEAVE = "INSERT INTO archive_left (account, since) VALUES ($1, 0) ON CONFLICT DO NOTHING";
     LEFT_AFTER = "SELECT account FROM archive_left WHERE account > $1 AND since <= $3
@@ -126,7 +135,8 @@ mod tests {
 
     fn put(tx: &mut dyn Tx, account: AccountId, seq: i64, kind: Kind) {
         let stanza = b"<message/>";
-        append(tx, &Entry { seq, account, peer: "a@x", resource: "", kind, stanza }).unwrap();
+        append(tx, &Entry { seq, at: seq, account, peer: "a@x", resource: "", kind, stanza })
+            .unwrap();
     }
 
     fn left(tx: &mut dyn Tx, account: AccountId) -> Vec<i64> {
@@ -167,7 +177,7 @@ mod tests {
                     tx.execute(sql, &[me.into(), i64::into(listed)]).unwrap();
                 }
                 let case = format!("{mark:?} {listed:?} {before} {limit}");
-                assert_eq!(purge(tx, me, before, limit), Ok(deleted), "{case}");
+                assert_eq!(purge(tx, me, (before, 99), limit), Ok(deleted), "{case}");
                 assert_eq!(left(tx, me), stays, "{case}");
                 assert_eq!(left(tx, other), [100]);
             });

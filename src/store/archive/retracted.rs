@@ -95,7 +95,7 @@ mod tests {
 
     fn put(tx: &mut dyn Tx, account: AccountId, seq: i64, peer: &str, id: &str) {
         let (kind, stanza) = (Kind::Received, b"<message/>".as_slice());
-        let entry = Entry { seq, account, peer, resource: "", kind, stanza };
+        let entry = Entry { seq, at: seq, account, peer, resource: "", kind, stanza };
         append_behind(tx, &entry, Some(id)).unwrap();
     }
 
@@ -130,8 +130,15 @@ mod tests {
     fn each_side_has_its_own_messages() {
         testing::account_tx(|tx, me| {
             for (seq, kind) in [(1, Kind::Sent), (2, Kind::Received), (3, Kind::Owed)] {
-                let entry =
-                    Entry { seq, account: me, peer: "a@x", resource: "", kind, stanza: b"<m/>" };
+                let entry = Entry {
+                    seq,
+                    at: seq,
+                    account: me,
+                    peer: "a@x",
+                    resource: "",
+                    kind,
+                    stanza: b"<m/>",
+                };
                 append_behind(tx, &entry, Some("id")).unwrap();
             }
             for _ in 0..2 {

@@ -2,17 +2,43 @@
 //! filled with is sorted and written once for many rows.
 
 use super::super::accounts::AccountId;
-use super::super::tx::{StoreError, Tx, query_one};
+use super::super::tx::{StoreError, Tx, query_one, query_optional};
 
 /// Names all rows that are not named yet. Their number is bounded by whoever calls this often enough.
 pub fn place(tx: &mut dyn Tx) -> Result<(), StoreError> {
-    let int = |tx: &mut dyn Tx, sql| query_one(tx, sql, &[], |row| row.int(0));
-    let (placed, last) = (int(tx, PLACED)?, int(tx, super::LAST_SEQ)?);
+    let (placed, newest) = query_one(tx, PLACED, &[], |row| Ok((row.int(0)?, row.int(1)?)))?;
+    let last = query_one(tx, super::LAST_SEQ, &[], |row| row.int(0))?;
     if last > placed {
+        let new = [placed.into(), last.into()];
         for sql in [PLACES, PEERS] {
-            tx.execute(sql, &[placed.into(), last.into()])?;
+            tx.execute(sql, &new)?;
         }
-        tx.execute(MOVE, &[last.into()])?;
+        let (mut newest, mut back) = (newest, false);
+        tx.query(TIMES, &new, &mut |row| {
+            let at = row.int(0).unwrap_or(0);
+            back |= at < newest;
+            newest = newest.max(at);
+            Ok(())
+        })?;
+        if back {
+            tx.execute(SET_BACK, &new)?;
+        }
+        tx.execute(MOVE, &[last.into(), newest.into()])?;
+    }
+    Ok(())
+}
+
+/// Notes for a row that was named at once, and may be older than others, where times do not rise.
+pub(super) fn set_back(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    seq: i64,
+    at: i64,
+) -> Result<(), StoreError> {
+    tx.execute(RAISE, &[at.into()])?;
+    let next = query_optional(tx, NEXT, &[account.into(), seq.into()], |row| row.int(0))?;
+    for seq in [Some(seq), next].into_iter().flatten() {
+        tx.execute(SET_BACK, &[(seq - 1).into(), seq.into()])?;
     }
     Ok(())
 }
@@ -30,21 +56,28 @@ pub fn owed(
 ) -> Result<(), StoreError> {
     let placed = query_one(tx, PLACED, &[], |row| row.int(0))?;
     tx.query(OWED, &[account.into(), placed.into()], &mut |row| {
-        each(row.int(0)?, row.int(1)?);
+        each(row.int(0)?, row.int(1).unwrap_or(0));
         Ok(())
     })
 }
 
 super::super::sql! {
-    PLACED = "SELECT seq FROM archive_placed";
+    PLACED = "SELECT seq, at FROM archive_placed";
     // A row that was named at once stays as it is.
-    PLACES = "INSERT INTO archive_place (account, seq, kind, size)
-        SELECT account, seq, kind, size FROM archive WHERE seq > $1 AND seq <= $2
+    PLACES = "INSERT INTO archive_place (account, seq, kind, size, at)
+        SELECT account, seq, kind, size, at FROM archive WHERE seq > $1 AND seq <= $2
         ORDER BY account, seq ON CONFLICT DO NOTHING";
-    PEERS = "INSERT INTO archive_with (account, peer, seq, resource, short_id)
-        SELECT account, peer, seq, resource, short_id FROM archive WHERE seq > $1 AND seq <= $2
+    PEERS = "INSERT INTO archive_with (account, peer, seq, resource, short_id, at)
+        SELECT account, peer, seq, resource, short_id, at FROM archive WHERE seq > $1 AND seq <= $2
         ORDER BY account, peer, seq ON CONFLICT DO NOTHING";
-    MOVE = "UPDATE archive_placed SET seq = $1";
+    TIMES = "SELECT at FROM archive WHERE seq > $1 AND seq <= $2 ORDER BY seq";
+    SET_BACK = "INSERT INTO archive_back (account, seq) SELECT r.account, r.seq FROM archive r
+        WHERE r.seq > $1 AND r.seq <= $2 AND r.at < (SELECT p.at FROM archive_place p
+            WHERE p.account = r.account AND p.seq < r.seq ORDER BY p.seq DESC LIMIT 1)
+        ON CONFLICT DO NOTHING";
+    NEXT = "SELECT seq FROM archive_place WHERE account = $1 AND seq > $2 ORDER BY seq LIMIT 1";
+    RAISE = "UPDATE archive_placed SET at = $1 WHERE at < $1";
+    MOVE = "UPDATE archive_placed SET seq = $1, at = $2";
     OWED = "SELECT r.seq, r.size FROM archive r WHERE r.seq > $2 AND r.account = $1 AND r.kind = 2
         AND r.seq > COALESCE((SELECT m.seq FROM archive_mark m WHERE m.account = $1), 0)
         AND NOT EXISTS (SELECT 1 FROM archive_place p WHERE p.account = $1 AND p.seq = r.seq)";
@@ -58,7 +91,15 @@ mod tests {
     use super::*;
 
     fn entry(account: AccountId, seq: i64, peer: &str) -> Entry<'_> {
-        Entry { seq, account, peer, resource: "r", kind: Kind::Owed, stanza: b"<message/>" }
+        Entry {
+            seq,
+            at: seq,
+            account,
+            peer,
+            resource: "r",
+            kind: Kind::Owed,
+            stanza: b"<message/>",
+        }
     }
 
     fn found(tx: &mut dyn Tx, account: AccountId, peer: Peer) -> Vec<i64> {

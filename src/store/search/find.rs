@@ -173,7 +173,8 @@ impl<'q> Finder<'q> {
 
     /// Does the index alone know which messages fit?
     fn is_exact(&self) -> bool {
-        self.sought.is_exact() && !matches!(self.filter.peer, Peer::Full(..))
+        let known = self.filter.is_of_places() && !matches!(self.filter.peer, Peer::Full(..));
+        known && self.sought.is_exact()
     }
 
     /// All of them, if few must be looked at.

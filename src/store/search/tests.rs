@@ -10,7 +10,7 @@ use crate::base::id::{OsRng, Rng};
 fn put(tx: &mut dyn Tx, account: AccountId, seq: i64, peer: &str, content: &str) {
     let stanza = format!("<message>{content}</message>");
     let (kind, stanza, resource) = (Kind::Received, stanza.as_bytes(), "r");
-    append(tx, &Entry { seq, account, peer, resource, kind, stanza }).unwrap();
+    append(tx, &Entry { seq, at: seq, account, peer, resource, kind, stanza }).unwrap();
 }
 
 fn say(tx: &mut dyn Tx, account: AccountId, seq: i64, text: &str) {
@@ -193,7 +193,7 @@ fn what_is_deleted_is_not_found() {
         // A tombstone (XEP-0424), in the index and not yet in it.
         forget(tx, &[5, 99]).unwrap();
         assert_eq!(found(tx, me, "word"), [1, 2, 3, 4, 6]);
-        assert_eq!(archive::purge(tx, me, 3, 9), Ok(2));
+        assert_eq!(archive::purge(tx, me, (3, 9), 9), Ok(2));
         assert_eq!(found(tx, me, "word"), [3, 4, 6]);
         super::super::accounts::delete(tx, other).unwrap();
         while archive::clear(tx, other, 4, 1, 1).unwrap() > 0 {}
@@ -299,7 +299,8 @@ fn paging_meets_every_hit_once_and_in_order() {
             let text = text.join(" ");
             let stanza = format!("<message><body>{text}</body></message>");
             let (kind, stanza, resource) = (Kind::Sent, stanza.as_bytes(), "");
-            append_behind(tx, &Entry { seq, account, peer, resource, kind, stanza }, None).unwrap();
+            append_behind(tx, &Entry { seq, at: seq, account, peer, resource, kind, stanza }, None)
+                .unwrap();
             rows.push((account, seq, peer, text));
             if dice.below(20) == 0 {
                 archive::place(tx).unwrap();
@@ -369,7 +370,11 @@ async fn a_store_follows_its_searchers() {
             seqs.iter().try_for_each(|&seq| {
                 let stanza = b"<message><body>word</body></message>".as_slice();
                 let (peer, resource, kind) = ("a@x", "", Kind::Sent);
-                append_behind(tx, &Entry { seq, account: me, peer, resource, kind, stanza }, None)
+                append_behind(
+                    tx,
+                    &Entry { seq, at: seq, account: me, peer, resource, kind, stanza },
+                    None,
+                )
             })
         };
         store.write(add).await.unwrap();

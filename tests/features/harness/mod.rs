@@ -8,6 +8,7 @@ pub mod element;
 pub mod io;
 pub mod matching;
 pub mod mount;
+pub mod preload;
 pub mod process;
 pub mod sasl;
 pub mod sasl2;

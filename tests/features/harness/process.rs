@@ -214,6 +214,16 @@ impl Lab {
 
     /// `stonechat serve` over this folder, with accounts made before.
     pub fn serve(folder: &Path, args: &[&str], users: &[&str]) -> Lab {
+        Lab::serve_as(folder, args, users, |_| {})
+    }
+
+    /// The same with a command that is changed before it is run.
+    pub fn serve_as(
+        folder: &Path,
+        args: &[&str],
+        users: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Lab {
         let data = folder.join("data");
         let shown = data.display().to_string();
         let mut common = vec!["--data-dir", &shown, "--set", "c2s.listen=127.0.0.1:0"];
@@ -228,6 +238,7 @@ impl Lab {
         }
         let mut command = binary();
         command.current_dir(folder).args(&common);
+        change(&mut command);
         let process = Process::spawn(command);
         // The words of the start are for people.
         let address = |text: &str, mark: &str| {

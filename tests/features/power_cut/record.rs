@@ -1,35 +1,22 @@
 //! The record that `tests/power/shim.c` writes: effects on files, in their order.
 
+use crate::harness::preload::Library;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-/// The library that is preloaded, in a folder of its own; `None` without a C compiler.
-pub struct Shim {
-    library: PathBuf,
-    _folder: tempfile::TempDir,
-}
+/// The library that is preloaded.
+pub struct Shim(Library);
 
 impl Shim {
     pub fn build() -> Option<Shim> {
-        let folder = tempfile::tempdir().unwrap();
-        let library = folder.path().join("power.so");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/power/shim.c");
-        let mut compiler = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
-        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-U_FORTIFY_SOURCE", "-o"]);
-        let said = compiler.arg(&library).arg(source).args(["-ldl", "-pthread"]).output();
-        let Ok(said) = said else {
-            println!("skipped: there is no C compiler");
-            return None;
-        };
-        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-        Some(Shim { library, _folder: folder })
+        Library::of("tests/power/shim.c").map(Shim)
     }
 
     /// Has the command record what it does below `folder`.
     pub fn follow(&self, command: &mut Command, folder: &Path, record: &Path) {
         command
-            .env("LD_PRELOAD", &self.library)
+            .env("LD_PRELOAD", &self.0.path)
             .env("STONECHAT_POWER_DIR", folder.canonicalize().unwrap())
             .env("STONECHAT_POWER_RECORD", record)
             // As slow as a quick disk, so that an answer before its sync would get out.

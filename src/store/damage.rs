@@ -1,0 +1,91 @@
+//! Rows that cannot be read. Each costs itself alone: it is left out, and the log says so once.
+
+use super::accounts::AccountId;
+use super::tx::{Row, StoreError, Tx};
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::{Mutex, PoisonError};
+
+/// A table, and whose rows of it were read.
+pub type Of = (&'static str, AccountId);
+
+/// The rows of the answer that can be read; the SQL bounds their number.
+pub fn query_sound<T>(
+    tx: &mut dyn Tx,
+    of: Of,
+    sql: &str,
+    params: &[super::Value<'_>],
+    mut map: impl FnMut(&dyn Row) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut all = Vec::new();
+    tx.query(sql, params, &mut |row| {
+        all.extend(sound(of, map(row)));
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// The first row of the answer, if there is one and it can be read.
+pub fn query_sound_one<T>(
+    tx: &mut dyn Tx,
+    of: Of,
+    sql: &str,
+    params: &[super::Value<'_>],
+    map: impl FnMut(&dyn Row) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    Ok(query_sound(tx, of, sql, params, map)?.into_iter().next())
+}
+
+/// What was read of a row; nothing, and a word in the log, if that failed. For errors of the row
+/// alone: those of the engine are the whole query's.
+pub fn sound<T>(of: Of, read: Result<T, StoreError>) -> Option<T> {
+    let said = |error: &StoreError| match error {
+        // Their own words are for what is worse.
+        StoreError::Corrupt(what) | StoreError::Other(what) => note(of, what),
+        error => note(of, error),
+    };
+    read.inspect_err(said).ok()
+}
+
+/// Says once in the log that a row of an account is damaged.
+pub fn note((table, account): Of, what: &dyn Display) {
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.len() >= SAID_MAX || !said.insert((table, account.0)) {
+        return;
+    }
+    let last = said.len() == SAID_MAX;
+    drop(said);
+    tracing::error!(
+        table,
+        account = account.0,
+        %what,
+        "a damaged row of the database was left out: look for more with `stonechat check --deep`, \
+         and restore a backup if it matters (docs/operations.md, \"Damaged rows\")"
+    );
+    if last {
+        tracing::error!("there are damaged rows of more accounts; no further ones are named");
+    }
+}
+
+/// Tables and accounts that were named in this run of the server.
+static SAID: Mutex<BTreeSet<(&str, i64)>> = Mutex::new(BTreeSet::new());
+/// A file that is damaged all over fills neither the memory nor the log.
+const SAID_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_left_out() {
+        testing::account_tx(|tx, me| {
+            let sql = "SELECT 1 UNION ALL SELECT 'x' UNION ALL SELECT NULL UNION ALL SELECT 2";
+            let read = |row: &dyn Row| row.int(0);
+            assert_eq!(query_sound(tx, ("t", me), sql, &[], read), Ok(vec![1, 2]));
+            let sql = "SELECT 'x'";
+            assert_eq!(query_sound_one(tx, ("t", me), sql, &[], read), Ok(None));
+            assert!(query_sound(tx, ("t", me), "SELECT nothing", &[], read).is_err());
+        });
+    }
+}
