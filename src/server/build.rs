@@ -79,8 +79,12 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     for (listener, door) in listeners {
         context.router.tasks.spawn("accept", hall.clone().accept(listener, door));
     }
-    let effects =
-        Arc::new(Live(context.router.clone(), context.pipeline.shared().account_deleted.clone()));
+    let effects = Arc::new(Live {
+        router: context.router.clone(),
+        modules: modules::ALL,
+        grace_days: config.modules.register.grace_days,
+        deleted: context.pipeline.shared().account_deleted.clone(),
+    });
     let hosts = config.host.iter().map(|host| host.domain.clone()).collect();
     let operator = Operator::new(store.clone(), hosts, config.sasl.iterations, effects);
     let running = Running { c2s, c2s_tls, tls, operator, store, context, stop, save };

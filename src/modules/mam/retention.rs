@@ -107,12 +107,13 @@ impl Look {
         for _ in 0..ACCOUNTS {
             let Some(id) = archive::accounts_after(tx, after)? else { return Ok(look) };
             (after, look.last) = (id, Some(id));
-            let Some(account) = accounts::get(tx, id)? else {
+            // Also one that was removed: it may come back.
+            let Some((localpart, host)) = accounts::name(tx, id)? else {
                 look.orphans.push(id);
                 continue;
             };
             // Names in the store are in normal form.
-            let Ok(bare) = BareJid::from_parts(Some(&account.localpart), &account.host) else {
+            let Ok(bare) = BareJid::from_parts(Some(&localpart), &host) else {
                 continue;
             };
             let days = config.mam.retention_days(&bare);
