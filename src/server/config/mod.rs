@@ -79,6 +79,8 @@ impl Config {
         self.c2s.listen_tls = vec![free];
         self.modules.register.open = true;
         self.modules.register.per_ip_per_hour = 0;
+        self.modules.register.password_length_min = 1;
+        self.modules.register.grace_days = 0;
         // A lab's peers are tests: they come in hundreds from one address and fail on purpose.
         self.limits.streams_per_ip = 0;
         self.limits.connections_per_second = 0;
@@ -90,8 +92,8 @@ impl Config {
         self.limits.roster_items_max = 1_000_000;
         self.limits.resources_per_account = 10_000;
         self.limits.directed_presence_max = 1_000_000;
+        // No delays; the bound stays, so that one can be set.
         self.sasl.delay_first_ms = 0;
-        self.sasl.delay_max_ms = 0;
         self.admin.socket = None;
         self
     }
