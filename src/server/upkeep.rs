@@ -1,11 +1,14 @@
 //! The modules' recurring work: one task that does one thing at a time.
 
+mod clock;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use self::clock::Clock;
 use crate::base::time::micros;
 use crate::modules::api::{Cause, Chore, Every, Module};
 use crate::store::handled;
@@ -33,12 +36,17 @@ async fn run_from(
     let work = |(period, every)| Work { due, period, every };
     let every = modules.iter().filter_map(|module| module.every);
     let mut works: Vec<Work> = every.chain([OWN]).map(work).collect();
+    let mut clock = Clock::default();
     let rounds = async {
         loop {
             let next = works.iter().map(|work| work.due).min();
             let cause = tokio::select! {
                 () = until(next) => Cause::Due,
                 () = deleted.notified() => Cause::AccountDeleted,
+            };
+            let now = match cause {
+                Cause::Due => clock.time(&chore.store, now()).await,
+                Cause::AccountDeleted => now(),
             };
             for work in &mut works {
                 if cause == Cause::Due {
@@ -47,7 +55,7 @@ async fn run_from(
                     }
                     work.due = Instant::now() + work.period;
                 }
-                (work.every)(Chore { cause, now: now(), ..chore.clone() }).await;
+                (work.every)(Chore { cause, now, ..chore.clone() }).await;
             }
         }
     };

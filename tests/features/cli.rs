@@ -2,6 +2,7 @@
 
 use crate::harness::client::{Client, Outcome, Security};
 use crate::harness::process::{Lab, PASSWORD, Said, ends_with, run_in};
+use crate::harness::tls::Authority;
 use std::path::Path;
 
 /// One command over a folder's data.
@@ -240,6 +241,7 @@ fn check_tells_whether_a_server_can_start() {
     assert!(good(check(&[])).contains("can start"));
     assert!(!at.join("data").exists(), "check makes nothing");
     std::fs::write(at.join("cert.pem"), "nonsense").unwrap();
+    Authority::new(at).put(at, "other", &["other.example"]);
     std::fs::write(at.join("bad.toml"), "[c2s]\nlisten = 5222\n").unwrap();
     for (more, parts) in [
         (&["--set", "limits.depth_max=1"][..], &["limits.depth_max", "16 or more"][..]),
@@ -249,6 +251,10 @@ fn check_tells_whether_a_server_can_start() {
             &["--set", "host.0.certificate=cert.pem", "--set", "host.0.key=cert.pem"],
             &["cert.pem", "PEM"],
         ),
+        (
+            &["--set", "host.0.certificate=other.pem", "--set", "host.0.key=other.key"],
+            &["valid for DNS:other.example and not for localhost", "not serve as it should"],
+        ),
         (&["--config", "bad.toml"], &["c2s.listen", "bad.toml, line 2", "square brackets"]),
         (&["--config", "none.toml"], &["none.toml", "--config"]),
     ] {
@@ -257,6 +263,53 @@ fn check_tells_whether_a_server_can_start() {
             assert!(said.contains(part), "{more:?}: no {part:?} in {said}");
         }
     }
+}
+
+/// A start that cannot succeed says what `check` says, and leaves nothing behind.
+#[test]
+fn a_start_that_fails_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let text = "[[host]]\ndomain = \"localhost\"\ncertificate = \"none.pem\"\nkey = \"none.key\"\n";
+    std::fs::write(at.join("cert.toml"), text).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("c2s.listen={}", taken.local_addr().unwrap());
+    let free = "c2s.listen_tls=127.0.0.1:0";
+    for (args, parts) in [
+        (
+            &["--config", "cert.toml", "--set", "c2s.listen=127.0.0.1:0", "--set", free][..],
+            &[
+                "none.pem",
+                "no such file",
+                "cert.toml, line 3",
+                "host.0.certificate",
+                "correct the path",
+            ][..],
+        ),
+        (
+            &["--set", &listen, "--set", free],
+            &["cannot listen", "--set c2s.listen", "another program"],
+        ),
+    ] {
+        let served = bad(stonechat(at, args, ""));
+        let checked = bad(stonechat(at, &[args, &["check"]].concat(), ""));
+        for part in parts {
+            assert!(served.contains(part), "{args:?}: no {part:?} in {served}");
+            assert!(checked.contains(part), "{args:?}: no {part:?} in {checked}");
+        }
+        assert!(!at.join("data").exists(), "{args:?}");
+    }
+}
+
+/// A new database is one line of the log.
+#[tokio::test]
+async fn a_new_database_is_one_line() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::serve(folder.path(), &[], &[]);
+    lab.process.logs(&["INFO", "database made"]);
+    let log = lab.process.log();
+    assert!(!log.contains("migrated") && log.lines().count() == 1, "{log}");
+    Ok(())
 }
 
 /// `check` beside a running server disturbs nobody.

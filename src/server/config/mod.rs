@@ -161,6 +161,18 @@ pub struct Problem {
     pub fix: String,
 }
 
+impl Problem {
+    /// Of an error whose text says what is wrong and then what to do; `or` where it does not.
+    pub fn told(error: &dyn fmt::Display, place: String, or: &str) -> Self {
+        let text = error.to_string();
+        let (what, fix) = text
+            .split_once("; ")
+            .or_else(|| text.split_once(". "))
+            .map_or((text.as_str(), or), |(what, fix)| (what, fix));
+        Self { what: what.to_owned(), place, fix: fix.to_owned() }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n  where: {}\n  to do: {}", self.what, self.place, self.fix)
