@@ -169,7 +169,15 @@ impl Problem {
             .split_once("; ")
             .or_else(|| text.split_once(". "))
             .map_or((text.as_str(), or), |(what, fix)| (what, fix));
-        Self { what: what.to_owned(), place, fix: fix.to_owned() }
+        // "Stop that one first" goes on behind "to do:".
+        let mut rest = fix.chars();
+        let fix = match rest.next() {
+            Some(first) if rest.clone().next().is_some_and(char::is_lowercase) => {
+                first.to_lowercase().chain(rest).collect()
+            }
+            _ => fix.to_owned(),
+        };
+        Self { what: what.to_owned(), place, fix }
     }
 }
 
