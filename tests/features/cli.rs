@@ -183,7 +183,14 @@ fn a_command_in_a_wrong_folder_makes_nothing() {
 async fn a_deleted_account_can_be_restored() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let lab = Lab::serve(at, &["--set", "modules.register.open=true"], &["alice", "bob"]);
+    let open = ["--set", "modules.register.open=true"];
+    let lab = Lab::serve(at, &open, &["alice", "bob", "carol"]);
+    // One that the server never looked at, and remembers nothing of.
+    good(stonechat(at, &["user", "del", "carol@localhost"], ""));
+    assert!(lab.login("carol").await.is_err());
+    good(stonechat(at, &["user", "restore", "carol@localhost"], ""));
+    lab.login("carol").await?.close().await?;
+    good(stonechat(at, &["user", "del", "--now", "--yes", "carol@localhost"], ""));
     let mut bob = lab.online("bob", "r").await?;
     let item = "<query xmlns='jabber:iq:roster'><item jid='alice@localhost' name='Alice'/></query>";
     bob.ask(&format!("<iq type='set' id='r1'>{item}</iq>")).await?;
