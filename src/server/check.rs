@@ -252,7 +252,8 @@ pub fn bind_problem(address: SocketAddr, error: &io::Error, place: String) -> Pr
         io::ErrorKind::AddrInUse => {
             "another program has it, most likely another XMPP server (`ss -ltnp` shows which): \
              stop that one, or choose another port, such as --set c2s.listen=127.0.0.1:15222 \
-             --set c2s.listen_tls=127.0.0.1:15223; port 0 takes any free one"
+             --set c2s.listen_tls=127.0.0.1:15223; port 0 takes any free one. If `[::]` stands beside it \
+             with the same port, that takes it for IPv4 too"
                 .to_owned()
         }
         io::ErrorKind::PermissionDenied => {

@@ -101,18 +101,30 @@ fn listeners(config: &Config, faults: &mut Faults<'_>) {
     if c2s.listen.is_empty() && c2s.listen_tls.is_empty() {
         faults.add("c2s.listen", "clients have no address to connect to", "set c2s.listen");
     }
-    let all: Vec<SocketAddr> = c2s.listen.iter().chain(&c2s.listen_tls).copied().collect();
-    for (index, address) in all.iter().enumerate() {
-        let before = all.get(..index).unwrap_or_default();
-        if address.port() != 0 && before.contains(address) {
-            let key = if index < c2s.listen.len() { "c2s.listen" } else { "c2s.listen_tls" };
-            faults.add(
-                key,
-                format!("the address {address} is listed twice"),
-                "give each listener an address and port of its own",
-            );
+    let of = |key: &'static str, list: &[SocketAddr]| -> Vec<(&'static str, SocketAddr)> {
+        list.iter().map(|address| (key, *address)).collect()
+    };
+    let all = [of("c2s.listen", &c2s.listen), of("c2s.listen_tls", &c2s.listen_tls)].concat();
+    for (index, (key, address)) in all.iter().enumerate() {
+        for (_, other) in all.get(..index).unwrap_or_default() {
+            if address.port() == 0 || address.port() != other.port() {
+                continue;
+            }
+            if address == other {
+                let what = format!("the address {address} is listed twice");
+                faults.add(key, what, "give each listener an address and port of its own");
+            } else if covers(address, other) || covers(other, address) {
+                let what =
+                    format!("{address} and {other} cannot be listened on both: one has the other");
+                faults.add(key, what, "leave one of them out, or give it a port of its own");
+            }
         }
     }
+}
+
+/// Whether a listener on `all` gets what comes to `one`. What `[::]` gets over IPv4 is up to the system.
+fn covers(all: &SocketAddr, one: &SocketAddr) -> bool {
+    all.ip().is_unspecified() && all.is_ipv6() == one.is_ipv6()
 }
 
 fn sasl(config: &Config, faults: &mut Faults<'_>) {
