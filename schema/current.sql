@@ -11,9 +11,11 @@ CREATE TABLE account (
     roster_ver INTEGER NOT NULL DEFAULT 0,
     -- XEP-0012: when the last available resource left, and its status text.
     last_logout INTEGER,
-    last_status TEXT,
+    last_status TEXT, removed INTEGER,
     UNIQUE (host, localpart)
 ) STRICT;
+
+CREATE INDEX account_removed ON account (removed) WHERE removed IS NOT NULL;
 
 CREATE TABLE archive (
     -- The place: rising, unique in the server, and the time in microseconds as near as that allows.

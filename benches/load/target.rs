@@ -220,4 +220,4 @@ fn sasl_text(piece: &[u8]) -> Res<String> {
 
 const STARTTLS: &[u8] = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
 /// Of every account of the bench.
-pub const PASSWORD: &str = "pencil";
+pub const PASSWORD: &str = "pencil-case";

@@ -5,7 +5,7 @@ use crate::base::credential::{AgentId, ScramKeys};
 use crate::base::id::OsRng;
 use crate::base::time::micros;
 use crate::jid::{BareJid, JidError};
-use crate::store::accounts::{self, Account, Creation};
+use crate::store::accounts::{self, Account, Creation, Removed};
 use crate::store::devices::{self, Device};
 use crate::store::{Store, StoreError};
 use crate::stream::sasl::keys::{PasswordError, derive_all};
@@ -31,6 +31,18 @@ pub enum AdminError {
     /// The name is taken.
     #[error("{0} exists already; `stonechat user passwd {0}` sets another password")]
     Exists(BareJid),
+    /// The name is kept for somebody who may come back.
+    #[error(
+        "{0} was deleted and can be restored: `stonechat user restore {0}` does that, and \
+         `stonechat user del --now {0}` frees the name"
+    )]
+    Removed(BareJid),
+    /// Nothing to restore.
+    #[error(
+        "there is no deleted account {0} to restore; `stonechat user list --deleted` shows all, and \
+         after `modules.register.grace_days` only a backup has what was deleted"
+    )]
+    NotRemoved(BareJid),
     /// No such account.
     #[error("there is no account {0}; `stonechat user list` shows all")]
     Unknown(BareJid),
@@ -73,6 +85,7 @@ pub async fn add(
     match made {
         Creation::Created(_) => Ok(()),
         Creation::Exists => Err(AdminError::Exists(jid.clone())),
+        Creation::Removed => Err(AdminError::Removed(jid.clone())),
     }
 }
 
@@ -141,10 +154,25 @@ pub async fn revoke_all(store: &Store, jid: &BareJid) -> Result<usize, AdminErro
     change(store, jid, |tx, account| devices::revoke_all(tx, account.id)).await
 }
 
-/// Deletes an account with all it owns.
-pub async fn del(store: &Store, jid: &BareJid) -> Result<(), AdminError> {
-    change(store, jid, |tx, account| accounts::delete(tx, account.id)).await?;
-    Ok(())
+/// The account of this name that was removed.
+pub async fn find_removed(store: &Store, jid: &BareJid) -> Result<Account, AdminError> {
+    let (local, host) = parts(jid);
+    let found = store.read(move |tx| accounts::find_removed(tx, &local, &host)).await?;
+    found.map(|removed| removed.account).ok_or_else(|| AdminError::NotRemoved(jid.clone()))
+}
+
+/// Brings a removed account back.
+pub async fn restore(store: &Store, jid: &BareJid) -> Result<(), AdminError> {
+    let id = find_removed(store, jid).await?.id;
+    match store.write(move |tx| accounts::restore(tx, id)).await? {
+        true => Ok(()),
+        false => Err(AdminError::NotRemoved(jid.clone())),
+    }
+}
+
+/// Accounts that can be restored, the first ones removed first.
+pub async fn list_removed(store: &Store) -> Result<Vec<Removed>, AdminError> {
+    Ok(store.read(|tx| accounts::removed_before(tx, i64::MAX, REMOVED_SHOWN)).await?)
 }
 
 /// All accounts of one domain, or of all, in order.
@@ -196,6 +224,8 @@ fn parts(jid: &BareJid) -> (String, String) {
 
 /// Accounts in one read.
 const PAGE: usize = 1_000;
+/// The others are shown when these are gone.
+const REMOVED_SHOWN: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -229,7 +259,7 @@ mod tests {
         let (store, a) = (store(&folder), jid("a@x"));
         let missing = passwd(&store, &a, &secret("p"), 1).await.unwrap_err();
         assert!(missing.to_string().contains("no account a@x"), "{missing}");
-        assert!(matches!(del(&store, &a).await, Err(AdminError::Unknown(_))));
+        assert!(matches!(find(&store, &a).await, Err(AdminError::Unknown(_))));
         add(&store, &a, &secret("p"), 2).await.unwrap();
         let twice = add(&store, &a, &secret("p"), 2).await.unwrap_err().to_string();
         assert!(twice.contains("user passwd a@x"), "{twice}");
@@ -241,8 +271,17 @@ mod tests {
         assert!(keys.iter().all(|keys| keys.iterations == 3));
         assert!(disable(&store, &a).await.unwrap() && !disable(&store, &a).await.unwrap());
         assert!(enable(&store, &a).await.unwrap() && !enable(&store, &a).await.unwrap());
-        del(&store, &a).await.unwrap();
+        let id = find(&store, &a).await.unwrap().id;
+        let early = restore(&store, &a).await.unwrap_err().to_string();
+        assert!(early.contains("user list --deleted"), "{early}");
+        store.write(move |tx| accounts::remove(tx, id, 5)).await.unwrap();
         assert!(list(&store, None).await.unwrap().is_empty());
+        let taken = add(&store, &a, &secret("p"), 2).await.unwrap_err().to_string();
+        assert!(taken.contains("user restore a@x") && taken.contains("del --now a@x"), "{taken}");
+        let removed = list_removed(&store).await.unwrap();
+        assert_eq!((removed.len(), removed[0].at), (1, 5));
+        restore(&store, &a).await.unwrap();
+        assert_eq!(find(&store, &a).await.unwrap().id, id);
     }
 
     #[tokio::test]

@@ -7,20 +7,28 @@ pub use operator::{Operator, backup_line, served};
 
 use crate::base::credential::AgentId;
 use crate::jid::BareJid;
+use crate::store::Store;
 use crate::store::accounts::AccountId;
 use accounts::AdminError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::pin::Pin;
 
-/// The future of [`Effects::account_leaving`].
-pub type Leaving<'a> = Pin<Box<dyn Future<Output = Result<(), AdminError>> + Send + 'a>>;
+/// The future of [`Effects::end_account`]: until when the account can be restored, in microseconds since
+/// 1970; none if it is erased.
+pub type Ending<'a> = Pin<Box<dyn Future<Output = Result<Option<i64>, AdminError>> + Send + 'a>>;
 
 /// What the live server does when an account changes under its sessions.
 pub trait Effects: Send + Sync {
-    /// The account is about to be deleted: its contacts are told, and lose it from their rosters'
-    /// subscriptions, else whoever gets the name next would inherit them.
-    fn account_leaving<'a>(&'a self, jid: &'a BareJid, account: AccountId) -> Leaving<'a>;
+    /// Removes the account, or erases it if there is no grace or it is to be `now`. Its contacts are told,
+    /// and lose it from their rosters' subscriptions, else whoever gets the name next would inherit them.
+    fn end_account<'a>(
+        &'a self,
+        store: &'a Store,
+        jid: &'a BareJid,
+        account: AccountId,
+        now: bool,
+    ) -> Ending<'a>;
 
     /// The account's sessions must end. Called after the change is durable.
     fn account_gone(&self, jid: &BareJid, why: Gone);
@@ -34,8 +42,17 @@ pub trait Effects: Send + Sync {
 
 /// No sessions: the verbs run beside no server.
 impl Effects for () {
-    fn account_leaving<'a>(&'a self, _jid: &'a BareJid, _account: AccountId) -> Leaving<'a> {
-        Box::pin(std::future::ready(Ok(())))
+    fn end_account<'a>(
+        &'a self,
+        store: &'a Store,
+        _jid: &'a BareJid,
+        account: AccountId,
+        _now: bool,
+    ) -> Ending<'a> {
+        Box::pin(async move {
+            store.write(move |tx| crate::store::accounts::delete(tx, account)).await?;
+            Ok(None)
+        })
     }
 
     fn account_gone(&self, _jid: &BareJid, _why: Gone) {}
@@ -90,6 +107,14 @@ pub enum Request {
     UserDel {
         /// The address.
         jid: String,
+        /// So that it cannot be restored.
+        #[serde(default)]
+        now: bool,
+    },
+    /// Brings a deleted account back.
+    UserRestore {
+        /// The address.
+        jid: String,
     },
     /// Tells with which devices an account is used.
     UserDevices {
@@ -107,6 +132,9 @@ pub enum Request {
     UserList {
         /// Only those of this domain.
         domain: Option<String>,
+        /// Those that were deleted and can be restored.
+        #[serde(default)]
+        deleted: bool,
     },
     /// Copies the database into a new file.
     Backup {

@@ -3,7 +3,8 @@
 use super::accounts::{self, AdminError};
 use super::{Effects, Gone, Request, Response};
 use crate::base::time::{from_micros, stamp};
-use crate::jid::BareJid;
+use crate::jid::{BareJid, JidError};
+use crate::store::accounts::{Account, Removed};
 use crate::store::devices::Device;
 use crate::store::{Snapshot, Store};
 use std::path::PathBuf;
@@ -34,7 +35,8 @@ impl Operator {
     /// Does one request.
     pub async fn run(&self, request: Request) -> Response {
         let done = match request {
-            Request::UserList { domain } => self.list(domain).await,
+            Request::UserList { deleted: true, .. } => self.list_removed().await,
+            Request::UserList { domain, .. } => self.list(domain).await,
             Request::UserDevices { jid } => self.devices(&jid).await,
             Request::Backup { path } => return self.backup(path.into()).await,
             other => self.change(other).await.map(|line| vec![line]),
@@ -74,13 +76,15 @@ impl Operator {
                 let already = if changed { "" } else { " already" };
                 Ok(format!("{jid} is{already} enabled"))
             }
-            Request::UserDel { jid } => {
+            Request::UserDel { jid, now } => self.del(&accounts::parse(&jid)?, now).await,
+            Request::UserRestore { jid } => {
                 let jid = accounts::parse(&jid)?;
-                let account = accounts::find(store, &jid).await?;
-                self.effects.account_leaving(&jid, account.id).await?;
-                accounts::del(store, &jid).await?;
-                self.effects.account_gone(&jid, Gone::Deleted);
-                Ok(format!("{jid} is deleted with all it owned"))
+                accounts::restore(store, &jid).await?;
+                self.effects.account_made(&jid);
+                Ok(format!(
+                    "{jid} is back, with its password, contacts and messages; what its contacts see \
+                     of each other has to be asked for again"
+                ))
             }
             Request::UserRevoke { jid, device: Some(name) } => {
                 let jid = accounts::parse(&jid)?;
@@ -100,6 +104,26 @@ impl Operator {
         }
     }
 
+    /// Removes an account; `now`: erases it, also one that was removed before.
+    async fn del(&self, jid: &BareJid, now: bool) -> Result<String, AdminError> {
+        let account = match accounts::find(&self.store, jid).await {
+            Err(unknown @ AdminError::Unknown(_)) if now => {
+                accounts::find_removed(&self.store, jid).await.map_err(|_| unknown)
+            }
+            found => found,
+        };
+        let id = account?.id;
+        let until = self.effects.end_account(&self.store, jid, id, now).await?;
+        self.effects.account_gone(jid, Gone::Deleted);
+        Ok(match until {
+            Some(until) => format!(
+                "{jid} is deleted; until {} `stonechat user restore {jid}` brings it back",
+                stamp(from_micros(until))
+            ),
+            None => format!("{jid} is deleted with all it owned"),
+        })
+    }
+
     async fn devices(&self, jid: &str) -> Result<Vec<String>, AdminError> {
         let jid = accounts::parse(jid)?;
         let devices = accounts::devices(&self.store, &jid).await?;
@@ -117,14 +141,31 @@ impl Operator {
         }
     }
 
+    async fn list_removed(&self) -> Result<Vec<String>, AdminError> {
+        let line = |removed: &Removed| {
+            let Account { localpart, host, .. } = &removed.account;
+            format!("{localpart}@{host}  deleted {}", stamp(from_micros(removed.at)))
+        };
+        let removed = accounts::list_removed(&self.store).await?;
+        Ok(removed.iter().map(line).collect())
+    }
+
     async fn list(&self, domain: Option<String>) -> Result<Vec<String>, AdminError> {
-        let domain = domain.map(|domain| domain.to_lowercase());
+        let domain = domain.map(|domain| self.domain(&domain)).transpose()?;
         let accounts = accounts::list(&self.store, domain.as_deref()).await?;
-        let line = |account: &crate::store::accounts::Account| {
+        let line = |account: &Account| {
             let mark = if account.disabled { " (disabled)" } else { "" };
             format!("{}@{}{mark}", account.localpart, account.host)
         };
         Ok(accounts.iter().map(line).collect())
+    }
+
+    /// A served domain in normal form.
+    fn domain(&self, text: &str) -> Result<String, AdminError> {
+        let wrong = |error: JidError| AdminError::Address(text.to_owned(), error.to_string());
+        let jid = BareJid::parse(text).map_err(wrong)?;
+        served(&self.hosts, &jid)?;
+        Ok(jid.domain().to_owned())
     }
 }
 
@@ -162,7 +203,7 @@ pub fn served(hosts: &[String], jid: &BareJid) -> Result<(), AdminError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{Leaving, Secret};
+    use crate::admin::{Ending, Secret};
     use crate::base::credential::AgentId;
     use crate::store::Options;
     use crate::store::accounts::AccountId;
@@ -178,8 +219,21 @@ mod tests {
             self.0.lock().unwrap().push((what, Gone::Revoked));
         }
 
-        fn account_leaving<'a>(&'a self, _: &'a BareJid, _: AccountId) -> Leaving<'a> {
-            Box::pin(std::future::ready(Ok(())))
+        fn end_account<'a>(
+            &'a self,
+            store: &'a Store,
+            _: &'a BareJid,
+            account: AccountId,
+            now: bool,
+        ) -> Ending<'a> {
+            Box::pin(async move {
+                let end = move |tx: &mut dyn crate::store::Tx| match now {
+                    true => crate::store::accounts::delete(tx, account),
+                    false => crate::store::accounts::remove(tx, account, 0),
+                };
+                store.write(end).await?;
+                Ok((!now).then_some(1_000_000))
+            })
         }
 
         fn account_made(&self, _jid: &BareJid) {}
@@ -211,6 +265,11 @@ mod tests {
         let seen = Arc::new(Seen::default());
         let operator = Operator::new(store, vec!["x".to_owned()], 1, Arc::<Seen>::clone(&seen));
         let jid = |name: &str| name.to_owned();
+        let del = |name: &str, now| Request::UserDel { jid: jid(name), now };
+        let list = |name: Option<&str>| Request::UserList {
+            domain: name.map(str::to_owned),
+            deleted: false,
+        };
         let secret = || Secret("p".to_owned());
         let cases = [
             (Request::UserAdd { jid: jid("a@y"), password: secret() }, "not served here, only: x"),
@@ -218,13 +277,22 @@ mod tests {
             (Request::UserAdd { jid: jid("a@x"), password: secret() }, "exists already"),
             (Request::UserPasswd { jid: jid("a@x"), password: secret() }, "another password"),
             (Request::UserDisable { jid: jid("a@x") }, "is disabled"),
-            (Request::UserList { domain: None }, "a@x (disabled)"),
+            (list(None), "a@x (disabled)"),
             (Request::UserDisable { jid: jid("a@x") }, "is already disabled"),
             (Request::UserEnable { jid: jid("a@x") }, "is enabled"),
-            (Request::UserList { domain: Some(jid("X")) }, "a@x"),
-            (Request::UserDel { jid: jid("a@x") }, "deleted"),
-            (Request::UserDel { jid: jid("a@x") }, "no account a@x"),
-            (Request::UserDel { jid: jid("x") }, "not the address"),
+            (list(Some("X")), "a@x"),
+            (list(Some("y")), "not served here, only: x"),
+            (del("a@x", false), "until 1970-01-01T00:00:01Z `stonechat user restore a@x`"),
+            (list(None), ""),
+            (Request::UserList { domain: None, deleted: true }, "a@x  deleted 1970-"),
+            (del("a@x", false), "no account a@x"),
+            (Request::UserAdd { jid: jid("a@x"), password: secret() }, "user restore a@x"),
+            (Request::UserRestore { jid: jid("a@x") }, "a@x is back"),
+            (Request::UserRestore { jid: jid("a@x") }, "no deleted account a@x"),
+            (del("a@x", false), "until"),
+            (del("a@x", true), "deleted with all it owned"),
+            (del("a@x", true), "no account a@x"),
+            (del("x", false), "not the address"),
         ];
         for (request, wanted) in cases {
             let told = match operator.run(request.clone()).await {
@@ -235,7 +303,7 @@ mod tests {
         }
         let whys: Vec<Gone> = seen.0.lock().unwrap().iter().map(|(_, why)| *why).collect();
         use Gone::{Deleted, Disabled, PasswordChanged};
-        assert_eq!(whys, [PasswordChanged, Disabled, Disabled, Deleted]);
+        assert_eq!(whys, [PasswordChanged, Disabled, Disabled, Deleted, Deleted, Deleted]);
     }
     #[tokio::test]
     async fn devices_are_listed_and_revoked() {

@@ -35,6 +35,20 @@ pub fn from_micros(micros: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + std::time::Duration::from_micros(micros)
 }
 
+/// Whether a clock may be right: one that shows a time before this program was written is not. A board
+/// without a battery starts in 1970.
+pub fn is_plausible(now: SystemTime) -> bool {
+    now >= from_micros(WRITTEN)
+}
+
+/// The time to put on what lasts for years: that of the clock, if it may be right.
+pub fn plausible(now: SystemTime) -> SystemTime {
+    now.max(from_micros(WRITTEN))
+}
+
+/// The beginning of 2026.
+const WRITTEN: i64 = 1_767_225_600_000_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +59,9 @@ mod tests {
         assert_eq!(parse(&stamp(at)), Some(at));
         assert_eq!(stamp(from_micros(0)), "1970-01-01T00:00:00Z");
         assert_eq!(parse("yesterday"), None);
+        assert_eq!(stamp(from_micros(WRITTEN)), "2026-01-01T00:00:00Z");
+        assert_eq!(plausible(at), at);
+        assert!(is_plausible(at) && !is_plausible(from_micros(7)));
+        assert_eq!(plausible(from_micros(7)), from_micros(WRITTEN));
     }
 }

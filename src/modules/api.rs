@@ -383,7 +383,7 @@ pub struct Presented {
 pub struct Cx {
     /// Who asks.
     pub who: Who,
-    /// The wall clock.
+    /// By which what is old is judged: the wall clock, but for a day after it leapt far ahead.
     pub now: SystemTime,
     /// All modules' settings; a module reads its own.
     pub config: Arc<Config>,

@@ -9,6 +9,8 @@ pub use pipeline::Pipeline;
 
 use std::sync::Arc;
 
+use crate::store::accounts::{self, AccountId};
+use crate::store::tx::{StoreError, Tx};
 use tokio::sync::Notify;
 
 /// Declares the modules: a `pub mod`, an entry in [`ALL`], and for a module that keeps
@@ -69,6 +71,17 @@ modules! {
     subscription,
     time,
     version,
+}
+
+/// Deletes an account with its rows in every table, the modules' first: the one list of deletions,
+/// whoever asks. False if there was none.
+pub fn erase(
+    modules: &[&api::Module],
+    tx: &mut dyn Tx,
+    account: AccountId,
+) -> Result<bool, StoreError> {
+    modules.iter().filter_map(|m| m.account_deleted).try_for_each(|hook| hook(tx, account))?;
+    accounts::delete(tx, account)
 }
 
 /// What modules keep in memory for the whole server: bounded, each behind a short lock of its own.

@@ -14,9 +14,6 @@ use crate::router::outbox::Outgoing;
 use crate::router::registry::Resource;
 use crate::stanza::iq::Iq;
 use crate::stanza::{Stanza, StanzaError};
-use crate::store::StoreError;
-use crate::store::accounts::AccountId;
-use crate::store::tx::Tx;
 use crate::xml::view::Node;
 
 /// What [`Pipeline::build`] makes of the module table. Shared by all sessions.
@@ -287,9 +284,9 @@ impl Pipeline {
         self.unbound.iter().for_each(|hook| hook(cx, goodbye));
     }
 
-    /// Rows of an account in the modules' tables.
-    pub fn account_deleted(&self, tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
-        self.modules.iter().filter_map(|m| m.account_deleted).try_for_each(|hook| hook(tx, account))
+    /// The table that this was built from.
+    pub fn modules(&self) -> &'static [&'static Module] {
+        self.modules
     }
 }
 

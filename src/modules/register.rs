@@ -1,12 +1,14 @@
 //! XEP-0077: In-Band Registration: new accounts, new passwords, and the end of an account.
 
+mod gate;
 mod lookalike;
+mod names;
+pub mod removal;
 mod shapes;
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+pub use gate::Gate;
+
+use std::time::Duration;
 
 use super::api::{Cx, Effect, IqRoute, Module, On, Reply, Spec, Stage, Target};
 use crate::base::credential::ScramKeys;
@@ -15,7 +17,6 @@ use crate::base::time::micros;
 use crate::jid::{BareJid, prep};
 use crate::router::outbox::End;
 use crate::router::registry::Account;
-use crate::stanza::error::ErrorType;
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::StanzaError;
 use crate::store::accounts::{self, AccountId, Creation};
@@ -23,7 +24,6 @@ use crate::stream::error::StreamError;
 use crate::stream::sasl::keys;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
-use tokio::sync::Semaphore;
 
 /// The module.
 pub const MODULE: Module = Module {
@@ -69,6 +69,7 @@ pub const MODULE: Module = Module {
         Stage::Authenticate if config.register.open => Some(FEATURE.to_owned()),
         _ => None,
     }),
+    every: Some((HOUR, |chore| Box::pin(removal::erase_due(chore, super::ALL)))),
     ..Module::EMPTY
 };
 
@@ -86,11 +87,24 @@ pub struct Config {
     /// Whether a new name may mix scripts, as a Cyrillic letter among Latin ones, or look like a name that
     /// people expect whoever runs the server under. `stonechat user add` makes any name.
     pub lookalikes: bool,
+    /// Names that only the operator gives away.
+    pub reserved_names: Vec<String>,
+    /// Characters that a password chosen in-band must have.
+    pub password_length_min: usize,
+    /// Days for which a removed account can be restored. 0: it is erased at once.
+    pub grace_days: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { open: false, per_ip_per_hour: 5, lookalikes: false }
+        Self {
+            open: false,
+            per_ip_per_hour: 5,
+            lookalikes: false,
+            reserved_names: names::RESERVED.iter().map(|&name| name.to_owned()).collect(),
+            password_length_min: 8,
+            grace_days: 7,
+        }
     }
 }
 
@@ -139,13 +153,11 @@ async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let Ok(local) = prep::localpart(&username).map(|local| local.into_owned()) else {
         return Err(unacceptable("the username has characters that an address cannot have"));
     };
-    if let Some(why) = lookalike::deceives(&local).filter(|_| !cx.config.register.lookalikes) {
-        return Err(unacceptable(why));
-    }
     let bare = BareJid::from_parts(Some(&local), cx.who.jid.domain())
         .map_err(|_| unacceptable("the username makes no address"))?;
+    names::allowed(&cx.config.register, &local)?;
     let password = form.password.ok_or_else(|| unacceptable("a password is needed"))?;
-    keys::prepare(&password).map_err(|error| unacceptable(error.to_string()))?;
+    usable(&cx, &password)?;
     // An anonymous user has the address for as long as it stays.
     let present = |account| matches!(account, Account::Stored(_) | Account::Temporary);
     if cx.router.registry.with(bare.as_str(), |user| present(user.account)).unwrap_or(false) {
@@ -166,12 +178,13 @@ async fn create(cx: &Cx, bare: &BareJid, password: String) -> Result<Reply, Stan
     let host = bare.domain().to_owned();
     let (name, at) = ((local.clone(), host.clone()), micros(cx.now));
     // Looked up first, since the keys cost so much.
-    if cx.store.read(move |tx| accounts::find(tx, &name.0, &name.1)).await?.is_some() {
+    let taken = cx.store.read(move |tx| accounts::is_taken(tx, &name.0, &name.1));
+    if taken.await? {
         return Err(StanzaError::conflict());
     }
     let keys = derive(cx, password).await?;
     match cx.store.write(move |tx| accounts::create(tx, &local, &host, &keys, at)).await? {
-        Creation::Exists => Err(StanzaError::conflict()),
+        Creation::Exists | Creation::Removed => Err(StanzaError::conflict()),
         Creation::Created(_) => {
             // The registry may remember that there was no such account.
             cx.router.registry.forget_missing(bare.as_str());
@@ -228,7 +241,7 @@ async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, Stan
     if prep::localpart(&username).ok().as_deref() != own.local() {
         return Err(StanzaError::forbidden().text("this is not your account"));
     }
-    keys::prepare(&password).map_err(|error| unacceptable(error.to_string()))?;
+    usable(cx, &password)?;
     let keys = derive(cx, password).await?;
     cx.store.write(move |tx| accounts::set_keys(tx, account, &keys)).await?;
     let mut others = Vec::new();
@@ -243,16 +256,12 @@ async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, Stan
     Ok(Reply::empty())
 }
 
-/// §3.2: the account goes with all its rows, its sessions end, its contacts are told.
+/// §3.2: the account goes, its sessions end, its contacts are told.
 async fn remove(cx: &Cx, account: AccountId) -> Result<Reply, StanzaError> {
     let bare = cx.bare();
-    super::roster::leave(&cx.router, &bare, account, cx.now).await?;
-    let about = cx.about.clone();
-    let write = cx.store.write(move |tx| {
-        about.account_deleted(tx, account)?;
-        accounts::delete(tx, account)
-    });
-    write.await?;
+    let keep = cx.config.register.grace_days > 0;
+    let (router, about, now) = (&cx.router, &cx.about, cx.now);
+    removal::end(router, about.modules(), &bare, account, keep, now).await?;
     cx.about.shared().account_deleted.notify_one();
     let mut others = Vec::new();
     cx.router.registry.with(bare.as_str(), |user| {
@@ -266,6 +275,17 @@ async fn remove(cx: &Cx, account: AccountId) -> Result<Reply, StanzaError> {
     tracing::info!("an account was removed in-band");
     tracing::debug!(account = bare.as_str(), "removed");
     Ok(Reply::empty().and(Effect::AccountRemoved))
+}
+
+/// Whether a password may be chosen from a client. What the operator sets is not judged here.
+fn usable(cx: &Cx, password: &str) -> Result<(), StanzaError> {
+    keys::prepare(password).map_err(|error| unacceptable(error.to_string()))?;
+    let least = cx.config.register.password_length_min;
+    if password.chars().count() < least {
+        let text = format!("a password needs at least {least} characters here");
+        return Err(unacceptable(text));
+    }
+    Ok(())
 }
 
 /// §3.3: `not-authorized` when the channel is not safe enough for a password.
@@ -325,88 +345,9 @@ impl Form {
     }
 }
 
-/// What bounds registration in the whole server.
-#[derive(Debug)]
-pub struct Gate {
-    made: Mutex<HashMap<IpAddr, Hour>>,
-    hashing: Semaphore,
-}
-
-/// Accounts made from one address within an hour.
-#[derive(Debug, Clone, Copy)]
-struct Hour {
-    since: SystemTime,
-    accounts: u32,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { made: Mutex::default(), hashing: Semaphore::new(HASHING_MAX) }
-    }
-}
-
-impl Gate {
-    /// Counts one account, unless the address has made `limit` of late.
-    fn take(&self, peer: IpAddr, limit: u32, now: SystemTime) -> Result<(), StanzaError> {
-        if limit == 0 {
-            return Ok(());
-        }
-        let mut made = self.lock();
-        let over = |hour: &Hour| now.duration_since(hour.since).map_or(true, |age| age >= HOUR);
-        if made.len() >= ADDRESSES_MAX {
-            made.retain(|_, hour| !over(hour));
-        }
-        let peer = subscriber(peer);
-        if made.len() >= ADDRESSES_MAX && !made.contains_key(&peer) {
-            return Err(too_many());
-        }
-        let hour = made.entry(peer).or_insert(Hour { since: now, accounts: 0 });
-        if over(hour) {
-            *hour = Hour { since: now, accounts: 0 };
-        }
-        if hour.accounts >= limit {
-            return Err(too_many());
-        }
-        hour.accounts += 1;
-        Ok(())
-    }
-
-    /// No account came of it.
-    fn give_back(&self, peer: IpAddr) {
-        if let Some(hour) = self.lock().get_mut(&subscriber(peer)) {
-            hour.accounts = hour.accounts.saturating_sub(1);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Hour>> {
-        // A panic while holding this lock cannot leave it half-changed.
-        self.made.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn too_many() -> StanzaError {
-    let error = StanzaError::resource_constraint().kind(ErrorType::Wait);
-    error.text("too many accounts were made from this address; try again in an hour")
-}
-
-/// One subscriber of IPv6 has a /64.
-fn subscriber(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
-    }
-}
-
 /// §8
 const FEATURE: &str = "<register xmlns='http://jabber.org/features/iq-register'/>";
 const HOUR: Duration = Duration::from_secs(3_600);
-/// Addresses remembered; when all of them are busy nobody new gets in until the hour is over.
-const ADDRESSES_MAX: usize = 10_000;
-/// Passwords hashed at one time.
-const HASHING_MAX: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -448,6 +389,8 @@ mod tests {
             (form("a@b", "Calliope"), "not-acceptable"),
             (form("bill", ""), "not-acceptable"),
             (form("bill", "\u{7f}"), "not-acceptable"),
+            (form("bill", "seven77"), "not-acceptable"),
+            (form("Admin", "Calliope"), "conflict"),
             (GET.to_owned(), "not-acceptable"),
             (form("Bill", "Calliope"), ""),
             (form("bill", "Calliope"), "conflict"),
@@ -488,31 +431,32 @@ mod tests {
         let answer = ask(&cx, "get", "montague.example", GET).await;
         assert!(answer.contains("<registered/><username>romeo</username>"), "{answer}");
         for (query, want) in [
-            (form("juliet", "pencil"), "forbidden"),
+            (form("juliet", "pencil-case"), "forbidden"),
             (form("romeo", ""), "bad-request"),
             (GET.to_owned(), "bad-request"),
             (form("romeo", "\u{7f}"), "not-acceptable"),
+            (form("romeo", "seven77"), "not-acceptable"),
         ] {
             assert_eq!(ask(&cx, "set", "montague.example", &query).await, want, "{query}");
         }
         let mut plain = cx.clone();
         plain.who.secure = false;
-        assert_eq!(ask(&plain, "set", "", &form("romeo", "pencil")).await, "not-authorized");
+        assert_eq!(ask(&plain, "set", "", &form("romeo", "pencil-case")).await, "not-authorized");
         let mut by_token = cx.clone();
         by_token.who.by_token = true;
-        for query in [&form("romeo", "pencil"), REMOVE] {
+        for query in [&form("romeo", "pencil-case"), REMOVE] {
             assert_eq!(ask(&by_token, "set", "", query).await, "not-authorized");
         }
         assert_eq!(epoch(&server, "romeo").await, None);
 
-        assert_eq!(ask(&cx, "set", "montague.example", &form("Romeo", "pencil")).await, "");
+        assert_eq!(ask(&cx, "set", "montague.example", &form("Romeo", "pencil-case")).await, "");
         assert_eq!(epoch(&server, "romeo").await, Some(2));
         let end = |cx: &Cx| cx.who.outbox.as_ref().unwrap().take(1, 1).end;
         assert!(end(&cx).is_none());
         assert!(matches!(end(&other), Some(End::Failure(_))));
 
         let guest = server.session("guest@montague.example/x").await;
-        for (ty, query) in [("get", GET), ("set", &form("guest", "pencil")), ("set", REMOVE)] {
+        for (ty, query) in [("get", GET), ("set", &form("guest", "pencil-case")), ("set", REMOVE)] {
             assert_eq!(ask(&guest, ty, "", query).await, "not-allowed");
         }
     }
@@ -541,23 +485,5 @@ mod tests {
         assert_eq!(left.await.unwrap().map(|item| item.state), Some(Subscription::None));
         let found = server.store().read(|tx| accounts::find(tx, "romeo", "montague.example"));
         assert_eq!(found.await.unwrap(), None);
-    }
-    #[test]
-    fn an_address_makes_so_many_accounts_an_hour() {
-        let gate = Gate::default();
-        let now = SystemTime::UNIX_EPOCH + HOUR;
-        let [a, b, c]: [IpAddr; 3] =
-            ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|ip| ip.parse().unwrap());
-        assert!(gate.take(a, 2, now).is_ok());
-        assert!(gate.take(b, 2, now).is_ok());
-        assert!(gate.take(a, 2, now).is_err());
-        assert!(gate.take(c, 2, now).is_ok());
-        assert!(gate.take(a, 0, now).is_ok());
-        gate.give_back(b);
-        assert!(gate.take(a, 2, now).is_ok());
-        assert!(gate.take(a, 2, now + HOUR / 2).is_err());
-        assert!(gate.take(a, 2, now + HOUR).is_ok());
-        // A clock that was set back.
-        assert!(gate.take(c, 1, SystemTime::UNIX_EPOCH).is_ok());
     }
 }

@@ -240,12 +240,7 @@ fn end(
     item: &Item,
     place: &Place,
 ) -> Result<Vec<Step>, StoreError> {
-    let mut steps = Vec::new();
-    let state = table::State { subscription: item.state, approved: item.approved };
-    for verb in table::removal(state) {
-        let half = Half::made(owner.clone(), account, jid.bare(), verb);
-        steps.extend(subscription::outbound(tx, half, place)?.unwrap_or_default());
-    }
+    let mut steps = part(tx, owner, account, jid, item, place)?;
     for step in steps.iter_mut().filter(|step| step.owner == *owner) {
         // One push says it all: the last.
         if let Some(change) = &mut step.change {
@@ -258,12 +253,40 @@ fn end(
     Ok(steps)
 }
 
-/// Empties the roster of an account that is about to be deleted, with all that a removal means to
+/// Ends the subscriptions both ways; the item stays.
+fn part(
+    tx: &mut dyn Tx,
+    owner: &BareJid,
+    account: AccountId,
+    jid: &Jid,
+    item: &Item,
+    place: &Place,
+) -> Result<Vec<Step>, StoreError> {
+    let mut steps = Vec::new();
+    let state = table::State { subscription: item.state, approved: item.approved };
+    for verb in table::removal(state) {
+        let half = Half::made(owner.clone(), account, jid.bare(), verb);
+        steps.extend(subscription::outbound(tx, half, place)?.unwrap_or_default());
+    }
+    Ok(steps)
+}
+
+/// What becomes of the roster of an account that goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Items {
+    /// The names stay, in case the account is restored.
+    Stay,
+    /// They go.
+    Go,
+}
+
+/// Ends all subscriptions of an account that is about to be deleted, with all that a removal means to
 /// its contacts (RFC 6121 §2.5.2): else whoever gets the name next would see their presence.
 pub async fn leave(
     router: &Arc<Router>,
     owner: &BareJid,
     account: AccountId,
+    what: Items,
     now: SystemTime,
 ) -> Result<(), StanzaError> {
     let items = router.store.read(move |tx| roster::load(tx, account)).await?.items;
@@ -272,7 +295,7 @@ pub async fn leave(
         let (jids, owner, work) = (jids.to_vec(), owner.clone(), router.clone());
         let part = subscription::detached(router, "roster leave", async move {
             let place = Place::new(&work, now);
-            let write = work.store.write(move |tx| end_all(tx, &owner, account, &jids, &place));
+            let write = work.store.write(move |tx| end_all(tx, &owner, account, &jids, what, &place));
             // What would leave this server has nowhere to go yet.
             subscription::carry_out(&work, &write.await?);
             Ok(())
@@ -287,6 +310,7 @@ fn end_all(
     owner: &BareJid,
     account: AccountId,
     jids: &[String],
+    what: Items,
     place: &Place,
 ) -> Result<Vec<Step>, StoreError> {
     let mut steps = Vec::new();
@@ -294,7 +318,9 @@ fn end_all(
         let (Some(item), Ok(jid)) = (roster::item(tx, account, jid)?, Jid::parse(jid)) else {
             continue;
         };
-        steps.extend(end(tx, owner, account, &jid, &item, place)?);
+        // One that is not listed is a request of somebody who is told that it came to nothing.
+        let one = if what == Items::Stay && item.listed { part } else { end };
+        steps.extend(one(tx, owner, account, &jid, &item, place)?);
     }
     Ok(steps)
 }

@@ -2,8 +2,9 @@
 //! `ca.pem` once, and certificates for the domains are made and renewed from it (RFC 5280).
 
 use super::tls::error::{TlsError, TlsProblem};
-use super::tls::facts::{ascii, bare_ip};
+use super::tls::facts::{Facts, ascii, bare_ip};
 use super::tls::pair::{self, Pair};
+use crate::base::time::{is_plausible, plausible, stamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
@@ -26,10 +27,13 @@ pub struct LocalCa {
     issuer: Issuer<'static, KeyPair>,
     provider: Arc<CryptoProvider>,
     minted: bool,
+    renewed: Option<String>,
 }
 
 impl LocalCa {
-    /// Opens the authority of this data folder, or makes one if there is none yet.
+    /// Opens the authority of this data folder, or makes one if there is none yet. One that is out of its
+    /// time, or soon will be, gets another certificate for the same key: a device that trusts the old one,
+    /// in whose time it is, takes what the new one signs, so nothing is lost where the clock is wrong now.
     pub fn open(
         data_dir: &Path,
         now: SystemTime,
@@ -43,10 +47,25 @@ impl LocalCa {
         if minted {
             mint_ca(&ca_file, &key_file, now)?;
         }
-        let Pair { facts, .. } =
-            pair::load(&ca_file, &key_file, &provider).map_err(|error| broken(&error))?;
+        let read = || pair::load(&ca_file, &key_file, &provider).map_err(|error| broken(&error));
+        let mut facts = read()?.facts;
+        let renewed = out_of_time(&facts, now).filter(|_| !minted);
+        if let Some(why) = &renewed {
+            mint_ca(&ca_file, &key_file, now)?;
+            facts = read()?.facts;
+            let file = ca_file.display();
+            tracing::warn!(
+                "the server's own authority {why}, so its certificate was made anew, with the same key: \
+                 give {file} to all clients, those that trust the old one need it when that is over"
+            );
+        }
         let issuer = issuer(&ca_file, &key_file)?;
-        Ok(Self { folder, ca_file, subject: facts.subject, issuer, provider, minted })
+        Ok(Self { folder, ca_file, subject: facts.subject, issuer, provider, minted, renewed })
+    }
+
+    /// Why [`Self::open`] made the authority's certificate anew, if it did.
+    pub fn renewed(&self) -> Option<&str> {
+        self.renewed.as_deref()
     }
 
     /// The certificate that devices have to trust.
@@ -76,10 +95,7 @@ impl LocalCa {
 
     fn still_good(&self, chain: &Path, key: &Path, domain: &str, now: SystemTime) -> bool {
         pair::load(chain, key, &self.provider).is_ok_and(|Pair { facts, .. }| {
-            facts.issuer == self.subject
-                && facts.covers(domain)
-                && facts.not_before <= now
-                && now < renew_at(facts.not_after)
+            facts.issuer == self.subject && facts.covers(domain) && !is_due(&facts, now)
         })
     }
 
@@ -107,9 +123,31 @@ pub fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("tls")
 }
 
-/// From when on a certificate of the local authority is replaced.
-pub(crate) fn renew_at(not_after: SystemTime) -> SystemTime {
-    not_after.checked_sub(days(RENEW_DAYS)).unwrap_or(not_after)
+/// Before and from when on a certificate of the local authority is replaced.
+pub(crate) fn good(facts: &Facts) -> (SystemTime, SystemTime) {
+    (facts.not_before, before(facts.not_after, RENEW_DAYS))
+}
+
+/// Whether a certificate is to be replaced. By a clock that cannot be right nothing is.
+pub(crate) fn is_due(facts: &Facts, now: SystemTime) -> bool {
+    let (from, until) = good(facts);
+    is_plausible(now) && (now < from || until <= now)
+}
+
+/// What is wrong with the time of an authority.
+fn out_of_time(facts: &Facts, now: SystemTime) -> Option<String> {
+    let soon = before(facts.not_after, CA_RENEW_DAYS);
+    match is_plausible(now) {
+        true if now < facts.not_before => {
+            Some(format!("is valid only from {}", stamp(facts.not_before)))
+        }
+        true if soon <= now => Some(format!("is valid only until {}", stamp(facts.not_after))),
+        _ => None,
+    }
+}
+
+fn before(at: SystemTime, days: u64) -> SystemTime {
+    at.checked_sub(self::days(days)).unwrap_or(at)
 }
 
 /// The files of one domain, if its name can be a file name and stand in a certificate.
@@ -125,8 +163,10 @@ fn leaf_files(folder: &Path, domain: &str) -> Option<(PathBuf, PathBuf)> {
 }
 
 fn issuer(ca_file: &Path, key_file: &Path) -> Result<Issuer<'static, KeyPair>, TlsError> {
-    let text =
-        |file: &Path| fs::read_to_string(file).map_err(|error| TlsProblem::reading(error).at(file));
+    let text = |file: &Path| {
+        let bytes = pair::read(file)?;
+        String::from_utf8(bytes).map_err(|_| TlsProblem::NotPem("no text".to_owned()).at(file))
+    };
     let broken = |error: rcgen::Error| TlsProblem::BrokenCa(error.to_string()).at(ca_file);
     let key = KeyPair::from_pem(&text(key_file)?).map_err(broken)?;
     Issuer::from_ca_cert_pem(&text(ca_file)?, key).map_err(broken)
@@ -169,8 +209,11 @@ fn ca_params(key: &KeyPair, now: SystemTime) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, format!("Stonechat local CA {id}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.not_before = earlier(now).into();
-    params.not_after = (earlier(now) + days(CA_DAYS)).into();
+    let from = earlier(plausible(now));
+    // RFC 5280 §4.1.2.2: two of one issuer must not share one; its key may make another certificate.
+    params.serial_number = Some(serial(key, from));
+    params.not_before = from.into();
+    params.not_after = (from + days(CA_DAYS)).into();
     params
 }
 
@@ -192,9 +235,10 @@ fn leaf_params(
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
-    params.serial_number = Some(serial(key));
-    params.not_before = earlier(now).into();
-    params.not_after = (earlier(now) + days(LEAF_DAYS)).into();
+    let from = earlier(plausible(now));
+    params.serial_number = Some(serial(key, from));
+    params.not_before = from.into();
+    params.not_after = (from + days(LEAF_DAYS)).into();
     Ok(params)
 }
 
@@ -210,11 +254,11 @@ fn alt_names(name: &str) -> Result<Vec<SanType>, rcgen::Error> {
     Ok(names)
 }
 
-/// RFC 5280 §4.1.2.2: positive, at most 20 octets, unique for the issuer. Each certificate has a
-/// new key, so its hash is as good as a random number.
-fn serial(key: &KeyPair) -> rcgen::SerialNumber {
-    let mut bytes: Vec<u8> =
-        Sha256::digest(key.public_key_raw()).iter().copied().take(16).collect();
+/// RFC 5280 §4.1.2.2: positive, at most 20 octets, unique for the issuer. No two certificates have the
+/// same key and beginning, so the hash of both is as good as a random number.
+fn serial(key: &KeyPair, from: SystemTime) -> rcgen::SerialNumber {
+    let hash = Sha256::new().chain_update(key.public_key_raw()).chain_update(stamp(from));
+    let mut bytes: Vec<u8> = hash.finalize().iter().copied().take(16).collect();
     if let Some(first) = bytes.first_mut() {
         // Clears the sign and makes sure that the number does not begin with a zero octet.
         *first = (*first & 0x7f) | 0x40;
@@ -262,6 +306,8 @@ const CA_DAYS: u64 = 20 * 365;
 /// Apple's systems refuse TLS certificates of more than 825 days, whoever made them.
 const LEAF_DAYS: u64 = 820;
 const RENEW_DAYS: u64 = 30;
+/// No certificate outlives its authority, and there is a year to tell all devices.
+const CA_RENEW_DAYS: u64 = LEAF_DAYS + 365;
 
 #[cfg(test)]
 mod tests {
@@ -403,6 +449,77 @@ mod tests {
         assert_eq!(again.subject, ca.subject);
         again.certificate("a.example", now).unwrap();
         assert_eq!(fs::read(&chain).unwrap(), leaf);
+    }
+
+    /// Whether a device that trusts this authority takes this certificate, at this time.
+    fn takes(trusted: &[u8], leaf: &[u8], at: SystemTime) -> bool {
+        use rustls::client::WebPkiServerVerifier;
+        use rustls::client::danger::ServerCertVerifier;
+        use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from(trusted.to_vec())).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let name = ServerName::try_from("a.example").unwrap();
+        let at = UnixTime::since_unix_epoch(at.duration_since(SystemTime::UNIX_EPOCH).unwrap());
+        let leaf = CertificateDer::from(leaf.to_vec());
+        built.build().unwrap().verify_server_cert(&leaf, &[], &name, &[], at).is_ok()
+    }
+
+    /// A start: what devices are told to trust, and what the server shows them.
+    fn start(folder: &TempDir, at: SystemTime) -> (Vec<u8>, Vec<u8>, bool) {
+        let ca = open(folder, at);
+        let (chain, _) = ca.certificate("a.example", at).unwrap();
+        (der(ca.ca_file()), der(&chain), ca.renewed().is_some())
+    }
+
+    /// A clock that was wrong at the first start must not shut clients out for ever, and one that is wrong
+    /// now must not take their trust away.
+    #[test]
+    fn an_authority_out_of_its_time_is_dated_anew() {
+        let now = plausible(SystemTime::now());
+        let year = |n: u64| now + self::days(n * 365);
+        let epoch = SystemTime::UNIX_EPOCH + self::days(1);
+        for (first, right, anew) in [
+            // No battery: what is made then is good, for nobody believes that clock.
+            (epoch, now, false),
+            (year(14), now, true),
+            (now, year(17), true),
+            (now, year(30), true),
+            (now, year(16), false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            start(&folder, first);
+            let (ca, leaf, renewed) = start(&folder, right);
+            assert!(takes(&ca, &leaf, right), "{first:?} {right:?}");
+            assert_eq!(renewed, anew, "{first:?} {right:?}");
+            assert_eq!(start(&folder, right), (ca, leaf, false));
+        }
+    }
+
+    #[test]
+    fn a_wrong_clock_costs_a_good_authority_nothing() {
+        let now = plausible(SystemTime::now());
+        let year = |n: u64| now + self::days(n * 365);
+        for wrong in [SystemTime::UNIX_EPOCH, year(0), year(25)] {
+            let folder = tempfile::tempdir().unwrap();
+            let made = year(2);
+            let (trusted, ..) = start(&folder, made);
+            let (new, leaf, _) = start(&folder, wrong);
+            let same = wrong == SystemTime::UNIX_EPOCH;
+            assert_eq!(new == trusted, same, "by a clock that cannot be right nothing is made");
+            // Where two certificates have one key, their numbers differ.
+            let number =
+                |der: &[u8]| X509Certificate::from_der(der).unwrap().1.raw_serial().to_vec();
+            assert_eq!(number(&new) == number(&trusted), same);
+            if wrong < made {
+                assert!(takes(&trusted, &leaf, made + self::days(1)), "{wrong:?}");
+            }
+            let (_, leaf, _) = start(&folder, year(3));
+            assert!(takes(&trusted, &leaf, year(3)), "{wrong:?}: the old file goes on");
+            let (new, leaf, _) = start(&folder, year(3));
+            assert!(takes(&new, &leaf, year(3)), "{wrong:?}");
+        }
     }
 
     #[test]

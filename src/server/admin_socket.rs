@@ -180,12 +180,12 @@ mod tests {
     use super::*;
 
     fn del(jid: &str) -> Request {
-        Request::UserDel { jid: jid.to_owned() }
+        Request::UserDel { jid: jid.to_owned(), now: false }
     }
 
     async fn echo(request: Request) -> Response {
         match request {
-            Request::UserDel { jid } => Response::done(jid),
+            Request::UserDel { jid, .. } => Response::done(jid),
             _ => Response::error("no"),
         }
     }
@@ -201,7 +201,7 @@ mod tests {
             for jid in ["a", "\u{e9}\n\"b", &"x".repeat(60_000)] {
                 assert_eq!(ask(&path, &del(jid)).await.unwrap(), Some(Response::done(jid)));
             }
-            let list = Request::UserList { domain: None };
+            let list = Request::UserList { domain: None, deleted: false };
             assert_eq!(ask(&path, &list).await.unwrap(), Some(Response::error("no")));
             // Too long: cut off, and the next one is served.
             let long = ask(&path, &del(&"x".repeat(70_000))).await;

@@ -8,8 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{interval, timeout_at};
 
 use super::admin_socket::AdminSocket;
-use super::check::bind_problem;
-use super::check::certificates;
+use super::check::{bind_problem, certificates, clock_warning, open_folder, ports_free};
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
 use super::effects::Live;
 use super::upkeep;
@@ -46,12 +45,17 @@ pub struct Running {
     save: watch::Sender<bool>,
 }
 
-/// Starts a server: store, certificates, listeners, in this order; what fails says what to do.
+/// Starts a server: store, certificates, listeners, in this order; what fails says what to do. What can be
+/// looked at before is, so that a slip leaves no database behind.
 pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Problem> {
+    certificates::prove(config, origins)?;
+    ports_free(config, origins)?;
+    warn(config, origins);
     let store = open_store(config).await?;
     let secret = fake_salt_secret(&store).await?;
     let settings = certificates::settings(config);
-    let tls = Tls::load(settings).map_err(|error| problem(error, "tls", "see the line above"))?;
+    let made = |error| Problem::told(&error, "the server's own certificates".to_owned(), CHECK);
+    let tls = Tls::load(settings).map_err(made)?;
     for warning in tls.warnings(now()) {
         tracing::warn!("{warning}");
     }
@@ -68,7 +72,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     ] {
         for address in addresses {
             let failed = |error| bind_problem(*address, &error, origins.of(key));
-            let listener = listener::bind(*address).await.map_err(failed)?;
+            let listener = listener::bind(*address, addresses).await.map_err(failed)?;
             bound.push(listener.local_addr().map_err(failed)?);
             listeners.push((listener, door));
         }
@@ -79,8 +83,12 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     for (listener, door) in listeners {
         context.router.tasks.spawn("accept", hall.clone().accept(listener, door));
     }
-    let effects =
-        Arc::new(Live(context.router.clone(), context.pipeline.shared().account_deleted.clone()));
+    let effects = Arc::new(Live {
+        router: context.router.clone(),
+        modules: modules::ALL,
+        grace_days: config.modules.register.grace_days,
+        deleted: context.pipeline.shared().account_deleted.clone(),
+    });
     let hosts = config.host.iter().map(|host| host.domain.clone()).collect();
     let operator = Operator::new(store.clone(), hosts, config.sasl.iterations, effects);
     let running = Running { c2s, c2s_tls, tls, operator, store, context, stop, save };
@@ -186,6 +194,16 @@ impl Running {
     }
 }
 
+/// What an operator should see to, and what does not stop the server.
+fn warn(config: &Config, origins: &Origins) {
+    if let Some(line) = clock_warning() {
+        tracing::warn!("{line}");
+    }
+    if let Some(Problem { what, fix, .. }) = open_folder(config, origins) {
+        tracing::warn!("{what}; {fix}");
+    }
+}
+
 fn reload(tls: &Tls) {
     for (host, outcome) in tls.reload().hosts {
         match outcome {
@@ -205,7 +223,7 @@ async fn open_store(config: &Config) -> Result<Store, Problem> {
     match opened {
         Ok(Ok(store)) => Ok(store),
         Ok(Err(error @ OpenError::InUse { .. })) => Err(problem(error, &path, TWO_ON_ONE_FOLDER)),
-        Ok(Err(error)) => Err(problem(error, &path, "run `stonechat check` for a closer look")),
+        Ok(Err(error)) => Err(Problem::told(&error, path, CHECK)),
         Err(_) => Err(problem(
             "opening the database failed inside",
             &path,
@@ -314,6 +332,7 @@ const THROTTLE_ENTRIES: usize = 10_000;
 const TWO_ON_ONE_FOLDER: &str = "most likely a Stonechat runs here already; a second one needs a \
     folder and ports of its own: --data-dir other-data --set c2s.listen=127.0.0.1:15222 \
     --set c2s.listen_tls=127.0.0.1:15223";
+const CHECK: &str = "run `stonechat check` for a closer look";
 const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// Polls between two looks at expiry: a day's worth.
 const WARN_EVERY: u64 = 17_280;

@@ -4,12 +4,16 @@ pub mod certificates;
 
 use super::admin_socket::is_alive;
 use super::config::{Config, Inputs, Loaded, Origins, Problem, load};
-use crate::store::Store;
+use crate::base::time::{is_plausible, stamp};
+use crate::net::listener;
+use crate::store::{OpenError, Store};
 use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -18,6 +22,8 @@ pub struct Report {
     pub good: Vec<String>,
     /// What works, but should not stay so.
     pub warnings: Vec<String>,
+    /// What does not stop the server, and its clients.
+    pub faults: Vec<Problem>,
     /// What stops the server.
     pub problems: Vec<Problem>,
     /// Whether a server uses this data already.
@@ -32,7 +38,10 @@ pub fn main(inputs: &Inputs, depth: Depth, certificates: Certificates) -> ExitCo
     let report = check(inputs, depth, certificates);
     // Whoever reads may stop reading: the exit code says enough.
     let _ = writeln!(io::stdout(), "{report}");
-    if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match report.problems.is_empty() && report.faults.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
 }
 
 impl fmt::Display for Report {
@@ -43,14 +52,21 @@ impl fmt::Display for Report {
         for line in &self.warnings {
             writeln!(f, "warning: {line}")?;
         }
-        for problem in &self.problems {
+        for problem in self.faults.iter().chain(&self.problems) {
             writeln!(f, "PROBLEM: {problem}")?;
         }
+        let count = |problems: &[Problem]| match problems.len() {
+            1 => "1 problem".to_owned(),
+            count => format!("{count} problems"),
+        };
         match self.problems.len() {
+            0 if !self.faults.is_empty() => {
+                let told = count(&self.faults);
+                write!(f, "Stonechat can start, but not serve as it should: {told}.")
+            }
             0 if self.running => f.write_str("Stonechat is running on this data."),
             0 => f.write_str("Stonechat can start."),
-            1 => f.write_str("Stonechat cannot start: 1 problem."),
-            count => write!(f, "Stonechat cannot start: {count} problems."),
+            _ => write!(f, "Stonechat cannot start: {}.", count(&self.problems)),
         }
     }
 }
@@ -79,6 +95,7 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     let read = read.unwrap_or_else(|| "the built-in defaults, no file found".to_owned());
     report.good.push(format!("configuration: {read}"));
     report.warnings.extend(config.warnings());
+    report.warnings.extend(clock_warning());
     let running = server_runs(config);
     report.running = running;
     folder(config, &loaded.origins, &mut report);
@@ -98,15 +115,41 @@ fn block_on<T>(future: impl Future<Output = T>) -> Option<T> {
     runtime.ok().map(|runtime| runtime.block_on(future))
 }
 
+/// What is wrong with the clock, if that is to be seen.
+#[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
+pub fn clock_warning() -> Option<String> {
+    let now = SystemTime::now();
+    (!is_plausible(now)).then(|| {
+        format!(
+            "the clock of this machine shows {}, which cannot be: messages would be stamped with that, \
+             and certificates keep the dates that they have; set the clock",
+            stamp(now)
+        )
+    })
+}
+
+/// What is wrong with the permissions of the data folder: who may write there may put a database of his
+/// own in the place of this one.
+pub fn open_folder(config: &Config, origins: &Origins) -> Option<Problem> {
+    let mode = std::fs::metadata(&config.data_dir).ok()?.mode();
+    let shown = config.data_dir.display();
+    (mode & 0o022 != 0).then(|| Problem {
+        what: format!("others than the server's user can write to the data folder {shown}"),
+        place: format!("{}, mode {:o}", origins.of("data_dir"), mode & 0o7777),
+        fix: format!("chmod go-w {shown} (700 is what a folder gets that the server makes)"),
+    })
+}
+
 fn folder(config: &Config, origins: &Origins, report: &mut Report) {
     let wanted = config.data_dir.as_path();
     // A missing folder is made at the start: then its nearest parent counts.
     let Some(there) = wanted.ancestors().map(or_here).find(|path| path.exists()) else { return };
     let shown = wanted.display();
     match tempfile::Builder::new().prefix(".stonechat-check-").tempfile_in(there) {
-        Ok(_) if there == or_here(wanted) => {
-            report.good.push(format!("data folder: {shown} can be written"));
-        }
+        Ok(_) if there == or_here(wanted) => match open_folder(config, origins) {
+            Some(open) => report.faults.push(open),
+            None => report.good.push(format!("data folder: {shown} can be written")),
+        },
         Ok(_) => report.good.push(format!("data folder: {shown} will be made at the first start")),
         Err(error) => report.problems.push(Problem {
             what: format!("the data folder {shown} cannot be written: {error}"),
@@ -127,21 +170,14 @@ fn database(config: &Config, running: bool, depth: Depth, report: &mut Report) {
         report.good.push("database: none yet, will be made at the first start".to_owned());
         return;
     }
-    let mut fault = |what: String, fix: &str| {
-        let place = path.display().to_string();
-        report.problems.push(Problem { what, place, fix: fix.to_owned() });
-    };
+    let place = path.display().to_string();
+    let fault = |error: &dyn fmt::Display| Problem::told(error, place.clone(), AS_SAID);
     if running {
         report.good.push("database: in use by the running server".to_owned());
     } else {
-        // The same opening as at a start, upgrade of the schema included.
-        match Store::open(config.store_options()) {
-            Ok(store) => {
-                // Closed before anybody opens it next.
-                block_on(store.close());
-                report.good.push("database: can be opened".to_owned());
-            }
-            Err(error) => return fault(error.to_string(), AS_SAID),
+        match opened(config) {
+            Ok(good) => report.good.push(good),
+            Err(error) => return report.problems.push(fault(&error)),
         }
     }
     if depth == Depth::Start {
@@ -152,19 +188,42 @@ fn database(config: &Config, running: bool, depth: Depth, report: &mut Report) {
             report.good.push("database: read as a whole, nothing wrong".to_owned());
         }
         Ok(found) => {
-            for what in found {
-                fault(format!("the database is damaged: {what}"), RESTORE);
-            }
+            report.problems.extend(found.into_iter().map(|what| Problem {
+                what: format!("the database is damaged: {what}"),
+                place: place.clone(),
+                fix: RESTORE.to_owned(),
+            }));
         }
-        Err(error) => fault(error.to_string(), AS_SAID),
+        Err(error) => report.problems.push(fault(&error)),
     }
+}
+
+/// The same opening as at a start, but that a schema is not upgraded here: the release that ran before
+/// could not open it any more.
+fn opened(config: &Config) -> Result<String, OpenError> {
+    if let Some((from, to)) = Store::upgrade_of(&config.database())? {
+        return Ok(format!(
+            "database: has schema {from}, the next start copies it and makes that {to}"
+        ));
+    }
+    let store = Store::open(config.store_options())?;
+    // Closed before anybody opens it next.
+    block_on(store.close());
+    Ok("database: can be opened".to_owned())
+}
+
+/// The first port that cannot be had, before anything is made for a server that has none.
+pub fn ports_free(config: &Config, origins: &Origins) -> Result<(), Problem> {
+    let mut report = Report::default();
+    ports(config, false, origins, &mut report);
+    report.problems.into_iter().next().map_or(Ok(()), Err)
 }
 
 fn ports(config: &Config, running: bool, origins: &Origins, report: &mut Report) {
     let lists = [("c2s.listen", &config.c2s.listen), ("c2s.listen_tls", &config.c2s.listen_tls)];
     for (key, addresses) in lists {
         for &address in addresses {
-            match TcpListener::bind(address) {
+            match bind_once(address) {
                 Ok(_) => report.good.push(format!("port: {address} is free ({key})")),
                 Err(error) if running && error.kind() == io::ErrorKind::AddrInUse => {
                     report.good.push(format!("port: {address} is in use by a running server"));
@@ -175,18 +234,26 @@ fn ports(config: &Config, running: bool, origins: &Origins, report: &mut Report)
     }
 }
 
+/// As the start binds it: `[::]` for IPv4 too, and where the system has no IPv6, for IPv4 alone.
+fn bind_once(address: SocketAddr) -> io::Result<TcpListener> {
+    let bound = TcpListener::bind(address);
+    match &bound {
+        Err(error) if listener::falls_back(address, error) => {
+            TcpListener::bind(SocketAddr::from(([0; 4], address.port())))
+        }
+        _ => bound,
+    }
+}
+
 /// Why an address cannot be listened on, for `check` and for the start.
 pub fn bind_problem(address: SocketAddr, error: &io::Error, place: String) -> Problem {
     let port = address.port();
     let fix = match error.kind() {
-        io::ErrorKind::AddrInUse if address == SocketAddr::from(([0; 4], port)) => format!(
-            "another program has it (`ss -ltnp` shows which): stop that one, or choose another \
-             port; `[::]:{port}` takes the port for IPv4 too, so the two must not stand together"
-        ),
         io::ErrorKind::AddrInUse => {
             "another program has it, most likely another XMPP server (`ss -ltnp` shows which): \
              stop that one, or choose another port, such as --set c2s.listen=127.0.0.1:15222 \
-             --set c2s.listen_tls=127.0.0.1:15223; port 0 takes any free one"
+             --set c2s.listen_tls=127.0.0.1:15223; port 0 takes any free one. If `[::]` stands beside it \
+             with the same port, that takes it for IPv4 too"
                 .to_owned()
         }
         io::ErrorKind::PermissionDenied => {
@@ -238,6 +305,40 @@ mod tests {
         }
         assert!(report.problems.is_empty(), "{told}");
         assert!(!folder.path().join("data").exists());
+    }
+
+    /// `check` before an upgrade must leave the database to the release that runs.
+    #[test]
+    fn an_older_database_is_looked_at_and_not_upgraded() {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = inputs(&folder, &[]);
+        let config = load(&inputs).unwrap().config;
+        block_on(Store::open(config.store_options()).unwrap().close());
+        let conn = rusqlite::Connection::open(config.database()).unwrap();
+        let last = "DELETE FROM migration WHERE version = (SELECT max(version) FROM migration)";
+        conn.execute(last, []).unwrap();
+        drop(conn);
+        let before = fs::read(config.database()).unwrap();
+        let report = check(&inputs, Depth::Start, |_, _| {});
+        assert!(told(&report).contains("the next start copies it"), "{}", told(&report));
+        assert!(report.problems.is_empty() && fs::read(config.database()).unwrap() == before);
+    }
+
+    #[test]
+    fn a_folder_that_others_write_to_is_no_good_one() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = inputs(&folder, &[]);
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        for (mode, good) in [(0o700, true), (0o755, true), (0o777, false), (0o770, false)] {
+            fs::set_permissions(&data, fs::Permissions::from_mode(mode)).unwrap();
+            let report = check(&inputs, Depth::Start, |_, _| {});
+            let said = told(&report);
+            assert_eq!(said.contains("chmod go-w"), !good, "{mode:o}: {said}");
+            assert_eq!(said.contains("can be written"), good, "{mode:o}: {said}");
+            assert_eq!(said.contains("not serve as it should: 1 problem."), !good, "{said}");
+        }
     }
 
     #[test]

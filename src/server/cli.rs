@@ -3,12 +3,13 @@
 mod ask;
 mod backup;
 mod lab;
+mod place;
 mod user;
 
 pub use lab::Lab;
 
 use super::check::{self, Certificates, Depth};
-use super::config::{Inputs, Loaded, Problem, Problems, load};
+use super::config::{Config, Inputs, Loaded, Problem, Problems, load};
 use super::logging;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -119,7 +120,9 @@ pub enum User {
     /// Open a shut account again
     Enable(Account),
     /// Delete an account with its contacts, archive and waiting messages
-    Del(Account),
+    Del(Deletion),
+    /// Bring a deleted account back, as long as modules.register.grace_days says
+    Restore(Account),
     /// List the devices that an account is used with, as far as their clients tell
     Devices(Account),
     /// Log a device out: it needs the password again
@@ -129,6 +132,9 @@ pub enum User {
         /// Only those of this domain
         #[arg(long)]
         domain: Option<String>,
+        /// Those that were deleted and can be restored
+        #[arg(long, conflicts_with = "domain")]
+        deleted: bool,
     },
 }
 
@@ -137,6 +143,19 @@ pub enum User {
 pub struct Account {
     /// The address, such as alice@example.org
     pub jid: String,
+}
+
+/// An account to delete.
+#[derive(Debug, Clone, Args)]
+pub struct Deletion {
+    /// The address, such as alice@example.org
+    pub jid: String,
+    /// Delete it for good, so that it cannot be restored; also one that was deleted before
+    #[arg(long)]
+    pub now: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// Devices of an account.
@@ -178,11 +197,13 @@ pub fn main(runners: Runners) -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => load(&cli.common.inputs()).and_then(|loaded| {
-            start_log(&loaded)?;
+            start_log(&loaded, &[])?;
             (runners.serve)(loaded).map_err(one)
         }),
         Command::Lab(args) => Lab::prepare(&cli.common, &args).and_then(|lab| {
-            start_log(&lab.loaded)?;
+            // That strangers may register in a lab is the lab's own doing.
+            let own = Config::default().lab(&[], PathBuf::new()).warnings();
+            start_log(&lab.loaded, &own)?;
             (runners.lab)(lab).map_err(one)
         }),
         Command::Check { deep } => {
@@ -202,10 +223,10 @@ pub fn main(runners: Runners) -> ExitCode {
     }
 }
 
-/// Starts the log with what an operator must not overlook.
-fn start_log(loaded: &Loaded) -> Result<(), Problems> {
+/// Starts the log with what an operator must not overlook, and did not mean to be so.
+fn start_log(loaded: &Loaded, meant: &[String]) -> Result<(), Problems> {
     logging::init(&loaded.config.log).map_err(one)?;
-    for line in loaded.config.warnings() {
+    for line in loaded.config.warnings().iter().filter(|line| !meant.contains(line)) {
         warn!("{line}");
     }
     Ok(())
@@ -269,6 +290,7 @@ Examples:
   pass show xmpp/bob | stonechat user add bob@example.org --password-stdin
   stonechat user passwd alice@example.org
   stonechat user disable bob@example.org
+  stonechat user del bob@example.org && stonechat user restore bob@example.org
   stonechat user list --domain example.org
 
 The commands speak to the running server over the socket admin.sock in its data folder, and to the \
@@ -312,7 +334,7 @@ mod tests {
 
     #[test]
     fn every_command_line_means_one_thing() {
-        let cases: [Case; 12] = [
+        let cases: [Case; 14] = [
             ("", |c| c.command.is_none()),
             ("serve", |c| matches!(c.command, Some(Command::Serve))),
             ("check", |c| matches!(c.command, Some(Command::Check { deep: false }))),
@@ -330,8 +352,13 @@ mod tests {
                 |c| matches!(c.command, Some(Command::User(User::Passwd(a))) if a.password_stdin),
             ),
             ("user del a@b", |c| matches!(c.command, Some(Command::User(User::Del(_))))),
+            (
+                "user del a@b --now --yes",
+                |c| matches!(c.command, Some(Command::User(User::Del(d))) if d.now && d.yes),
+            ),
+            ("user restore a@b", |c| matches!(c.command, Some(Command::User(User::Restore(_))))),
             ("user list --domain b", |c| {
-                matches!(c.command, Some(Command::User(User::List { domain: Some(_) })))
+                matches!(c.command, Some(Command::User(User::List { domain: Some(_), .. })))
             }),
             (
                 "backup a.db",

@@ -1,42 +1,60 @@
 //! What an operator's change of an account does to its sessions and contacts.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::admin::accounts::AdminError;
-use crate::admin::{Effects, Gone, Leaving};
+use crate::admin::{Effects, Ending, Gone};
 use crate::base::credential::AgentId;
+use crate::base::time::micros;
 use crate::jid::BareJid;
-use crate::modules::roster;
+use crate::modules::api::Module;
+use crate::modules::register::removal;
 use crate::router::Router;
-use crate::store::StoreError;
 use crate::store::accounts::AccountId;
+use crate::store::{Store, StoreError};
 use crate::stream::error::StreamError;
 use tokio::sync::Notify;
 
 /// On a router: the running server's, or one without sessions for a command beside no server.
-///
-/// The second is told when an account is deleted, so that what it left goes too.
-pub struct Live(pub Arc<Router>, pub Arc<Notify>);
+pub struct Live {
+    /// Who is where.
+    pub router: Arc<Router>,
+    /// Whose tables an account has rows in.
+    pub modules: &'static [&'static Module],
+    /// `modules.register.grace_days`
+    pub grace_days: u32,
+    /// Told when an account is deleted, so that what it left goes too.
+    pub deleted: Arc<Notify>,
+}
 
 impl Effects for Live {
-    fn account_leaving<'a>(&'a self, jid: &'a BareJid, account: AccountId) -> Leaving<'a> {
+    fn end_account<'a>(
+        &'a self,
+        _store: &'a Store,
+        jid: &'a BareJid,
+        account: AccountId,
+        now: bool,
+    ) -> Ending<'a> {
+        let keep = self.grace_days > 0 && !now;
         #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
         let now = SystemTime::now();
         Box::pin(async move {
-            let left = roster::leave(&self.0, jid, account, now).await;
-            left.map_err(|error| AdminError::Store(StoreError::Other(error.to_string())))
+            let ended = removal::end(&self.router, self.modules, jid, account, keep, now).await;
+            ended.map_err(|error| AdminError::Store(StoreError::Other(error.to_string())))?;
+            let grace = Duration::from_secs(u64::from(self.grace_days) * 86_400);
+            Ok(keep.then(|| micros(now + grace)))
         })
     }
 
     fn account_made(&self, jid: &BareJid) {
         // The name may be remembered as nobody's.
-        self.0.registry.forget_missing(jid.as_str());
+        self.router.registry.forget_missing(jid.as_str());
     }
 
     fn device_gone(&self, jid: &BareJid, device: &AgentId) {
         let why = StreamError::NotAuthorized.text("the device was revoked");
-        self.0.end_device(jid.as_str(), device, 0, &why);
+        self.router.end_device(jid.as_str(), device, 0, &why);
     }
 
     fn account_gone(&self, jid: &BareJid, why: Gone) {
@@ -47,9 +65,50 @@ impl Effects for Live {
             Gone::Revoked => "all devices were revoked",
         };
         if why == Gone::Deleted {
-            self.0.registry.removed(jid.as_str());
-            self.1.notify_one();
+            self.router.registry.removed(jid.as_str());
+            self.deleted.notify_one();
         }
-        self.0.end_sessions(jid.as_str(), &StreamError::NotAuthorized.text(text));
+        self.router.end_sessions(jid.as_str(), &StreamError::NotAuthorized.text(text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::limits::Limits;
+    use crate::store::accounts::{self, Creation};
+    use crate::store::{Options, Store};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static ERASED: AtomicUsize = AtomicUsize::new(0);
+
+    const KEEPS_ROWS: Module = Module {
+        account_deleted: Some(|_, _| {
+            ERASED.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }),
+        ..Module::EMPTY
+    };
+
+    /// What modules keep goes when the operator deletes an account, as it does in-band.
+    #[tokio::test]
+    async fn the_operator_deletes_what_modules_keep() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(folder.path().join("x.db"))).unwrap();
+        let made = store.write(|tx| accounts::create(tx, "a", "x", &[], 1)).await.unwrap();
+        let Creation::Created(id) = made else { panic!("{made:?}") };
+        let limits = Arc::new(Limits::default());
+        let live = Live {
+            router: Arc::new(Router::new(["x".to_owned()], store.clone(), limits)),
+            modules: &[&KEEPS_ROWS],
+            grace_days: 7,
+            deleted: Arc::default(),
+        };
+        let jid = BareJid::parse("a@x").unwrap();
+        assert!(live.end_account(&store, &jid, id, false).await.unwrap().is_some());
+        assert_eq!(ERASED.load(Ordering::Relaxed), 0);
+        assert_eq!(live.end_account(&store, &jid, id, true).await.unwrap(), None);
+        assert_eq!(ERASED.load(Ordering::Relaxed), 1);
+        assert_eq!(store.read(move |tx| accounts::name(tx, id)).await.unwrap(), None);
     }
 }

@@ -13,7 +13,7 @@ use crate::router::registry::User;
 use crate::store::StoreError;
 use crate::store::accounts::AccountId;
 use crate::store::devices::{self, Note, Seen};
-use crate::store::tokens::{self, Known, Slot, Token, Wanted};
+use crate::store::tokens::{self, Known, Slot, Wanted};
 use crate::store::tx::Tx;
 use crate::stream::c2s::{Fast, Given, Input, UserAgent};
 use crate::stream::sasl::SaslFailure;
@@ -109,7 +109,9 @@ impl Negotiation {
         let (asked, at) = (self.asked.as_ref()?, micros(now()));
         let mechanism = match (wanted, &asked.token) {
             (Some(wanted), _) => wanted.as_str().to_owned(),
-            (None, Some(token)) if is_due(token, at, config.rotate_hours) => {
+            (None, Some(token))
+                if is_due((token.issued, token.expires), at, config.rotate_hours) =>
+            {
                 token.mechanism.clone()
             }
             (None, _) => return None,
@@ -158,14 +160,33 @@ pub(super) fn seen(agent: &UserAgent) -> Option<Box<Seen>> {
     Some(Box::new(Seen::new(agent.id?, &software, &name, micros(now()))))
 }
 
-/// XEP-0484 §3.5: it is old enough, or was given for a time that is half over.
-fn is_due(token: &Token, now: i64, rotate_hours: u32) -> bool {
-    let age = now.saturating_sub(token.issued);
-    let half = token.expires.saturating_sub(token.issued) / 2;
-    age >= (i64::from(rotate_hours) * 3_600_000_000).min(half)
+/// XEP-0484 §3.5: it is old enough, or was given for a time that is half over; or by a clock that was ahead:
+/// it would be good for too long.
+fn is_due((issued, expires): (i64, i64), now: i64, rotate_hours: u32) -> bool {
+    let age = now.saturating_sub(issued);
+    let half = expires.saturating_sub(issued) / 2;
+    age < 0 || age >= (i64::from(rotate_hours) * 3_600_000_000).min(half)
 }
 
 #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
 fn now() -> SystemTime {
     SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_rotated_when_it_is_old_or_from_a_clock_that_was_ahead() {
+        let hour = 3_600_000_000;
+        for (issued, expires, now, due) in [
+            (0, 500 * hour, 23 * hour, false),
+            (0, 500 * hour, 24 * hour, true),
+            (0, 10 * hour, 5 * hour, true),
+            (900 * hour, 1_400 * hour, 24 * hour, true),
+        ] {
+            assert_eq!(is_due((issued, expires), now, 24), due, "{issued} {expires} {now}");
+        }
+    }
 }

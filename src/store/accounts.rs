@@ -48,6 +48,17 @@ pub enum Creation {
     Created(AccountId),
     /// There is one of this name.
     Exists,
+    /// One of this name was removed, and is not erased yet.
+    Removed,
+}
+
+/// An account that was removed and is not erased yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// As it was.
+    pub account: Account,
+    /// When, in microseconds since 1970.
+    pub at: i64,
 }
 
 /// When the last available resource of an account left.
@@ -59,19 +70,38 @@ pub struct LastLogout {
     pub status: Option<String>,
 }
 
-/// The account of a bare JID.
+/// The account of a bare JID. One that was removed is none.
 pub fn find(tx: &mut dyn Tx, localpart: &str, host: &str) -> Result<Option<Account>, StoreError> {
     query_optional(tx, FIND, &[localpart.into(), host.into()], account)
 }
 
-/// The account of a key.
+/// The account of a key. One that was removed is none.
 pub fn get(tx: &mut dyn Tx, id: AccountId) -> Result<Option<Account>, StoreError> {
     query_optional(tx, GET, &[id.into()], account)
 }
 
-/// The same, for who walks over all accounts: the inner one is none where it cannot be read.
-pub fn get_sound(tx: &mut dyn Tx, id: AccountId) -> Result<Option<Option<Account>>, StoreError> {
-    query_optional(tx, GET, &[id.into()], |row| Ok(sound((TABLE, id), account(row))))
+/// The account of a bare JID, if it was removed.
+pub fn find_removed(
+    tx: &mut dyn Tx,
+    localpart: &str,
+    host: &str,
+) -> Result<Option<Removed>, StoreError> {
+    query_optional(tx, FIND_REMOVED, &[localpart.into(), host.into()], removed)
+}
+
+/// Whether nobody else can have the name: somebody has it, or had it and may come back.
+pub fn is_taken(tx: &mut dyn Tx, localpart: &str, host: &str) -> Result<bool, StoreError> {
+    Ok(query_optional(tx, TAKEN, &[localpart.into(), host.into()], |row| row.int(0))?.is_some())
+}
+
+/// The bare JID's two parts, of an account that is there or was removed: its rows are still its own. The
+/// inner one is none where it cannot be read.
+pub fn name(
+    tx: &mut dyn Tx,
+    id: AccountId,
+) -> Result<Option<Option<(String, String)>>, StoreError> {
+    let name = |row: &dyn Row| Ok((row.text(0)?, row.text(1)?));
+    query_optional(tx, NAME, &[id.into()], |row| Ok(sound((TABLE, id), name(row))))
 }
 
 /// The account with its keys for one hash; `None` if either is missing.
@@ -125,7 +155,8 @@ pub fn create(
 ) -> Result<Creation, StoreError> {
     let params = [localpart.into(), host.into(), now.into()];
     let Some(id) = query_optional(tx, CREATE, &params, |row| row.int(0))? else {
-        return Ok(Creation::Exists);
+        let removed = find_removed(tx, localpart, host)?.is_some();
+        return Ok(if removed { Creation::Removed } else { Creation::Exists });
     };
     put_keys(tx, AccountId(id), keys)?;
     Ok(Creation::Created(AccountId(id)))
@@ -183,8 +214,28 @@ pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i6
     query_optional(tx, sql, &[id.into()], |row| row.int(0))?.ok_or_else(gone)
 }
 
-/// Deletes an account and its rows in every table; false if there was none. Those in the archive may
-/// be many and go afterwards, in small writes.
+/// Makes an account nobody's: what it was opened with is shut, and all that it owns stays until it is
+/// restored or deleted. False if there is none.
+pub fn remove(tx: &mut dyn Tx, id: AccountId, now: i64) -> Result<bool, StoreError> {
+    tx.access_changed();
+    handled::wake_none(tx, id)?;
+    tokens::end_all(tx, id)?;
+    Ok(tx.execute(REMOVE, &[id.into(), now.into()])? > 0)
+}
+
+/// Makes a removed account again what it was. False if none was removed.
+pub fn restore(tx: &mut dyn Tx, id: AccountId) -> Result<bool, StoreError> {
+    tx.access_changed();
+    Ok(tx.execute(RESTORE, &[id.into()])? > 0)
+}
+
+/// Accounts that were removed before `at`, the first ones first, `limit` at most.
+pub fn removed_before(tx: &mut dyn Tx, at: i64, limit: usize) -> Result<Vec<Removed>, StoreError> {
+    query_all(tx, REMOVED_BEFORE, &[at.into(), limit.into()], removed)
+}
+
+/// Deletes an account and its rows in every table of the store's own; false if there was none. Those in
+/// the archive may be many and go afterwards, in small writes. Modules' tables: `modules::erase`.
 pub fn delete(tx: &mut dyn Tx, id: AccountId) -> Result<bool, StoreError> {
     tx.access_changed();
     let deleted = tx.execute(DELETE, &[id.into()])? > 0;
@@ -314,6 +365,10 @@ fn account(row: &dyn Row) -> Result<Account, StoreError> {
     })
 }
 
+fn removed(row: &dyn Row) -> Result<Removed, StoreError> {
+    Ok(Removed { account: account(row)?, at: row.int(7)? })
+}
+
 fn scram_keys(row: &dyn Row) -> Result<Option<ScramKeys>, StoreError> {
     let Some(hash) = HashName::parse(&row.text(0)?) else {
         return Ok(None);
@@ -335,15 +390,24 @@ const ITERATIONS_MAX: u32 = 10_000_000;
 
 super::sql! {
     FIND = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account
-        WHERE localpart = $1 AND host = $2";
+        WHERE localpart = $1 AND host = $2 AND removed IS NULL";
+    FIND_REMOVED = "SELECT id, localpart, host, disabled, epoch, created, roster_ver, removed
+        FROM account WHERE localpart = $1 AND host = $2 AND removed IS NOT NULL";
+    TAKEN = "SELECT id FROM account WHERE localpart = $1 AND host = $2";
+    NAME = "SELECT localpart, host FROM account WHERE id = $1";
     GET = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account
-        WHERE id = $1";
+        WHERE id = $1 AND removed IS NULL";
     LIST = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account
-        WHERE (host, localpart) > ($1, $2) ORDER BY host, localpart LIMIT $3";
+        WHERE (host, localpart) > ($1, $2) AND removed IS NULL ORDER BY host, localpart LIMIT $3";
     LIST_HOST = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account
-        WHERE host = $1 AND localpart > $2 ORDER BY localpart LIMIT $3";
+        WHERE host = $1 AND localpart > $2 AND removed IS NULL ORDER BY localpart LIMIT $3";
     CREATE = "INSERT INTO account (localpart, host, created) VALUES ($1, $2, $3)
         ON CONFLICT DO NOTHING RETURNING id";
+    REMOVE = "UPDATE account SET removed = $2, epoch = epoch + 1
+        WHERE id = $1 AND removed IS NULL";
+    RESTORE = "UPDATE account SET removed = NULL WHERE id = $1 AND removed IS NOT NULL";
+    REMOVED_BEFORE = "SELECT id, localpart, host, disabled, epoch, created, roster_ver, removed
+        FROM account WHERE removed < $1 ORDER BY removed, id LIMIT $2";
     DELETE = "DELETE FROM account WHERE id = $1";
     RAISE_EPOCH = "UPDATE account SET epoch = epoch + 1 WHERE id = $1 RETURNING epoch";
     DISABLE = "UPDATE account SET disabled = 1, epoch = epoch + 1 WHERE id = $1 RETURNING epoch";
@@ -373,7 +437,7 @@ mod tests {
         let keys = [keys_of(HashName::Sha1, 1), keys_of(HashName::Sha256, 2)];
         match create(tx, localpart, host, &keys, 7).unwrap() {
             Creation::Created(id) => id,
-            Creation::Exists => panic!("{localpart}@{host} exists"),
+            other => panic!("{localpart}@{host}: {other:?}"),
         }
     }
 
@@ -405,6 +469,35 @@ mod tests {
             assert_eq!(delete(tx, first), Ok(true));
             assert_eq!(delete(tx, first), Ok(false));
             assert_ne!(made(tx, "romeo", "a.example"), first);
+        });
+    }
+
+    /// As if it were not there, but for its name; and then as if nothing had been.
+    #[test]
+    fn a_removed_account_is_nobodys_until_it_is_restored() {
+        testing::tx(|tx| {
+            let id = made(tx, "romeo", "a.example");
+            made(tx, "stays", "a.example");
+            assert_eq!((remove(tx, id, 50), remove(tx, id, 60)), (Ok(true), Ok(false)));
+            assert_eq!(find(tx, "romeo", "a.example"), Ok(None));
+            assert_eq!(get(tx, id), Ok(None));
+            assert!(all_keys(tx, "romeo", "a.example").unwrap().is_none());
+            assert_eq!(list(tx, None, None, 9).unwrap().len(), 1);
+            assert_eq!(list(tx, Some("a.example"), None, 9).unwrap().len(), 1);
+            assert_eq!(create(tx, "romeo", "a.example", &[], 8), Ok(Creation::Removed));
+            let name = ("romeo".to_owned(), "a.example".to_owned());
+            assert_eq!(self::name(tx, id), Ok(Some(Some(name))));
+            assert_eq!(add_keys(tx, id, 2, &keys_of(HashName::Sha512, 3)), Ok(false));
+            let removed = find_removed(tx, "romeo", "a.example").unwrap().unwrap();
+            assert_eq!((removed.account.id, removed.at), (id, 50));
+            assert_eq!(find_removed(tx, "stays", "a.example"), Ok(None));
+            assert_eq!(removed_before(tx, 50, 9), Ok(vec![]));
+            assert_eq!(removed_before(tx, 51, 9), Ok(vec![removed]));
+            assert_eq!((restore(tx, id), restore(tx, id)), (Ok(true), Ok(false)));
+            // What the account was opened with before stays shut.
+            let (back, keys) = all_keys(tx, "romeo", "a.example").unwrap().unwrap();
+            assert_eq!((back.id, back.epoch, keys.len()), (id, 2, 2));
+            assert_eq!(removed_before(tx, i64::MAX, 9), Ok(vec![]));
         });
     }
 

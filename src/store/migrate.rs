@@ -50,6 +50,7 @@ migrations! {
     9 "search" "0009_search.sql";
     10 "devices" "0010_devices.sql";
     11 "stamps" "0011_stamps.sql";
+    12 "removed" "0012_removed.sql";
 }
 
 impl Migration {
@@ -82,9 +83,16 @@ pub(super) fn migrate(
     if !has_table(conn, "migration").map_err(sql)? {
         conn.execute_batch(CREATE).map_err(sql)?;
     }
+    let (mut last, upgrade) = (None, state.last > 0);
     for migration in migrations.iter().filter(|migration| migration.version > state.last) {
         apply(conn, migration, now).map_err(sql)?;
-        tracing::info!(version = migration.version, name = migration.name, "schema migrated");
+        tracing::debug!(version = migration.version, name = migration.name, "schema migrated");
+        last = Some(migration.version);
+    }
+    match last {
+        Some(to) if upgrade => tracing::info!(from = state.last, to, "database upgraded"),
+        Some(schema) => tracing::info!(path = %path.display(), schema, "database made"),
+        None => {}
     }
     Ok(())
 }

@@ -240,6 +240,11 @@ impl Store {
         let _ = tokio::task::spawn_blocking(move || inner.close()).await;
     }
 
+    /// From which schema to which the next opening upgrades the database, if it does.
+    pub fn upgrade_of(path: &Path) -> Result<Option<(i64, i64)>, OpenError> {
+        open::upgrade_of(path)
+    }
+
     /// Reads the whole file and says what is wrong with it; an empty answer is a healthy database.
     /// Slow: for `stonechat check --deep`, not for the start.
     pub fn deep_check(path: &Path) -> Result<Vec<String>, OpenError> {

@@ -202,6 +202,16 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     open().map_err(|error| OpenError::from_sqlite(path, error))
 }
 
+/// From which schema to which the next opening upgrades the database, if it does. Changes nothing.
+pub fn upgrade_of(path: &Path) -> Result<Option<(i64, i64)>, OpenError> {
+    let failed = |error| OpenError::from_sqlite(path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let state = migrate::state(&conn, path, MIGRATIONS)?;
+    let to = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    Ok(state.next.filter(|_| state.last > 0).map(|_| (state.last, to)))
+}
+
 /// Reads the whole file and says what is wrong with it; an empty answer is a healthy database.
 /// Slow: for `stonechat check --deep`, not for the start.
 pub fn deep_check(path: &Path) -> Result<Vec<String>, OpenError> {

@@ -28,7 +28,7 @@ pub(crate) fn account_tx(f: impl FnOnce(&mut dyn Tx, AccountId)) {
 pub(crate) fn account(tx: &mut dyn Tx, localpart: &str) -> AccountId {
     match accounts::create(tx, localpart, "montague.example", &[], 0).unwrap() {
         Creation::Created(id) => id,
-        Creation::Exists => panic!("{localpart} exists"),
+        other => panic!("{localpart}: {other:?}"),
     }
 }
 

@@ -151,7 +151,7 @@ async fn a_restore_while_a_server_runs_is_refused() -> Outcome<()> {
     good(stonechat(at, &["backup", "copy.db"]));
     let before = files(&lab.data);
     let told = bad(stonechat(at, &["restore", "copy.db"]));
-    assert!(told.contains("in use") && told.contains("Stop the server first"), "{told}");
+    assert!(told.contains("in use") && told.contains("stop the server first"), "{told}");
     assert_eq!(files(&lab.data), before);
     lab.login("alice").await?.nothing().await
 }

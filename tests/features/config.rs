@@ -64,21 +64,29 @@ fn the_environment_beats_the_file_and_the_command_line_both() {
         command.current_dir(folder.path());
         command.envs(variable.map(|value| ("STONECHAT_DATA_DIR", value)));
         command.args(set.map(|value| format!("--data-dir={value}")));
-        let added = command.args(["user", "list"]).output().unwrap();
-        assert!(added.status.success(), "{added:?}");
-        let mut found: Vec<String> = std::fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.starts_with("from-"))
-            .collect();
-        for name in &found {
-            std::fs::remove_dir_all(folder.path().join(name)).unwrap();
-        }
-        found.pop()
+        let listed = command.args(["user", "list"]).output().unwrap();
+        // Nothing is there: the folder it looked in is named.
+        let told = String::from_utf8(listed.stderr).unwrap();
+        let at = told.find("from-").expect("a folder");
+        told[at..].split(',').next().map(str::to_owned)
     };
     assert_eq!(listed(None, None).as_deref(), Some("from-file"));
     assert_eq!(listed(Some("from-variable"), None).as_deref(), Some("from-variable"));
     assert_eq!(listed(Some("from-variable"), Some("from-line")).as_deref(), Some("from-line"));
+}
+
+/// Of two keys that do not go together the one that was set is named, and what a lab sets by itself is no
+/// reason to refuse what is set for it.
+#[test]
+fn a_default_is_not_the_operators_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ok, said) = told(folder.path(), "[sasl]\ndelay_max_ms = 100\n", &[]);
+    assert!(!ok && said.contains("line 2, key sasl.delay_max_ms"), "{said}");
+    let (ok, said) = told(folder.path(), "", &["--set", "limits.stanza_bytes_max=9000000"]);
+    assert!(!ok && said.contains("--set limits.stanza_bytes_max"), "{said}");
+    let lab = Lab::new(&[], &["sasl.delay_first_ms=250"]);
+    // Its own doings are no news to who started it.
+    assert!(!lab.process.log().contains("WARN"), "{}", lab.process.log());
 }
 
 /// The environment and files that stand about are made for another server.

@@ -71,6 +71,67 @@ async fn a_stranger_becomes_an_account() -> Outcome<()> {
     Ok(())
 }
 
+/// Others would take their owner for whoever runs the server (RFC 2142).
+#[tokio::test]
+async fn a_stranger_gets_no_reserved_name() -> Outcome<()> {
+    if subject().is_some() {
+        return Ok(());
+    }
+    let place = Place::with(&[]).await;
+    let mut client = place.connect().await;
+    for name in ["admin", "ADMIN", "postmaster", "abuse", "root", "xmpp", "\u{ff41}dmin"] {
+        // XEP-0077 §3.1: as one that is taken.
+        let answer = client.ask(&set("s", &form(name, PASSWORD))).await?;
+        assert_eq!(answer.condition(), Some("conflict"), "{name}: {answer}");
+        assert!(answer.find("text").is_some(), "{name}: {answer}");
+    }
+    let answer = client.ask(&set("s", &form("administrative", PASSWORD))).await?;
+    assert_eq!(answer.attr("type"), Some("result"), "{answer}");
+    let place = Place::set(&["admin"], &[("modules.register.reserved_names", "[\"boss\"]")]).await;
+    let mut client = place.connect().await;
+    let answer = client.ask(&set("s", &form("root", PASSWORD))).await?;
+    assert_eq!(answer.attr("type"), Some("result"), "{answer}");
+    let answer = client.ask(&set("s", &form("Boss", PASSWORD))).await?;
+    assert_eq!(answer.condition(), Some("conflict"), "{answer}");
+    Ok(())
+}
+
+/// Short passwords are the first that anybody tries.
+#[tokio::test]
+async fn a_short_password_is_refused_with_the_reason() -> Outcome<()> {
+    if subject().is_some() {
+        return Ok(());
+    }
+    let place = Place::set(&["alice"], &[("modules.register.password_length_min", "8")]).await;
+    let mut client = place.connect().await;
+    let answer = client.ask(&set("s", &form("new", "1234567"))).await?;
+    assert_eq!(answer.condition(), Some("not-acceptable"), "{answer}");
+    assert!(answer.find("text").is_some_and(|text| text.text.contains("8 characters")), "{answer}");
+    let answer = client.ask(&set("s", &form("new", "12345678"))).await?;
+    assert_eq!(answer.attr("type"), Some("result"), "{answer}");
+    let mut alice = place.bound("alice").await;
+    let answer = alice.ask(&set("c", &form("alice", "1234567"))).await?;
+    assert_eq!(answer.condition(), Some("not-acceptable"), "{answer}");
+    Ok(())
+}
+
+/// What somebody removes in a client can be restored too, and is nobody's until then.
+#[tokio::test]
+async fn a_removed_account_keeps_its_name_for_a_while() -> Outcome<()> {
+    if subject().is_some() {
+        return Ok(());
+    }
+    let place = Place::set(&["alice"], &[("modules.register.grace_days", "7")]).await;
+    let mut alice = place.bound("alice").await;
+    alice.send(&set("gone", "<remove/>")).await?;
+    alice.expect(|e| e.is(STREAM, "error")).await?;
+    let mut back = place.connect().await;
+    assert!(back.authenticate_with("SCRAM-SHA-1", "alice", PASSWORD).await?.is_err());
+    let answer = back.ask(&set("s", &form("alice", "another secret"))).await?;
+    assert_eq!(answer.condition(), Some("conflict"), "{answer}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn no_password_is_taken_without_tls() -> Outcome<()> {
     if subject().is_some() {

@@ -415,7 +415,7 @@ async fn after_a_crash_the_count_is_exact() -> Outcome<()> {
 /// Security: what shuts an account while the server is down shuts the sessions that sleep in it.
 #[tokio::test]
 async fn a_shut_account_does_not_wake() -> Outcome<()> {
-    for verb in ["passwd", "disable", "del"] {
+    for verb in ["passwd", "disable", "del", "del --now"] {
         let mut lasting = Lasting::new(&[]);
         let (mut bob, id) = lasting.lab.managed("bob", "r").await?;
         bob.send(&chat("alice@localhost", "x")).await?;
@@ -425,12 +425,13 @@ async fn a_shut_account_does_not_wake() -> Outcome<()> {
         match verb {
             "passwd" => shut(lasting.folder.path(), verb, PASSWORD),
             "disable" => shut(lasting.folder.path(), "enable", ""),
+            "del" => shut(lasting.folder.path(), "restore", ""),
             _ => shut(lasting.folder.path(), "add", PASSWORD),
         }
         lasting.start();
         let mut bob = lasting.lab.authenticated("bob").await?;
         let h = bob.resume(&id, 0).await?.not_found();
-        assert_eq!(h, (verb != "del").then_some(1), "{verb}");
+        assert_eq!(h, (verb != "del --now").then_some(1), "{verb}");
         bob.bind(Some("r")).await?;
         assert!(!lasting.lab.process.log().contains("wait to be resumed"), "{verb}");
     }
@@ -440,7 +441,12 @@ async fn a_shut_account_does_not_wake() -> Outcome<()> {
 fn shut(folder: &Path, verb: &str, input: &str) {
     let data = folder.join("data").display().to_string();
     let mut args = vec!["--data-dir", &data, "--set", "sasl.iterations=4096"];
-    args.extend(["user", verb, "bob@localhost"]);
+    args.push("user");
+    args.extend(verb.split(' '));
+    args.push("bob@localhost");
+    if verb == "del --now" {
+        args.push("--yes");
+    }
     if matches!(verb, "passwd" | "add") {
         args.push("--password-stdin");
     }

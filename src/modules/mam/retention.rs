@@ -108,8 +108,9 @@ impl Look {
         for _ in 0..ACCOUNTS {
             let Some(id) = archive::accounts_after(tx, after)? else { return Ok(look) };
             (after, look.last) = (id, Some(id));
-            let account = match accounts::get_sound(tx, id)? {
-                Some(Some(account)) => account,
+            // Also one that was removed: it may come back.
+            let (localpart, host) = match accounts::name(tx, id)? {
+                Some(Some(name)) => name,
                 Some(None) => continue,
                 None => {
                     look.orphans.push(id);
@@ -117,7 +118,7 @@ impl Look {
                 }
             };
             // Names in the store are in normal form.
-            let Ok(bare) = BareJid::from_parts(Some(&account.localpart), &account.host) else {
+            let Ok(bare) = BareJid::from_parts(Some(&localpart), &host) else {
                 continue;
             };
             let days = config.mam.retention_days(&bare);

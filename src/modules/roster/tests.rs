@@ -183,7 +183,7 @@ async fn an_account_that_leaves_takes_its_subscriptions_along() {
     c.subscription("a@x", "subscribe").await.unwrap();
     c.taken().await;
     let account = a.cx.who.account.unwrap();
-    leave(&world.router, &a.cx.bare(), account, a.cx.now).await.unwrap();
+    leave(&world.router, &a.cx.bare(), account, Items::Go, a.cx.now).await.unwrap();
     let heard = b.taken().await;
     assert_eq!(heard.last().unwrap(), "push a@x none", "{heard:?}");
     assert_eq!(c.taken().await, ["unsubscribed a@x", "push a@x none"]);

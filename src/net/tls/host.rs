@@ -2,8 +2,8 @@
 
 use super::error::{TlsError, TlsProblem};
 use super::facts::{Facts, ascii};
-use super::{HostCertificate, HostInfo, MinVersion, Source, pair};
-use crate::base::time::stamp;
+use super::{HostCertificate, HostInfo, MinVersion, Source, Warning, pair};
+use crate::base::time::{is_plausible, stamp};
 use crate::net::local_ca::{self, LocalCa};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
@@ -47,7 +47,7 @@ impl Host {
         let mut stamp = Stamp::take(chain_file, key_file);
         let pair = pair::load(&stamp.chain_file, &stamp.key_file, provider)?;
         if host.source == Source::Local {
-            stamp.renew_at = Some(local_ca::renew_at(pair.facts.not_after));
+            stamp.good = Some(local_ca::good(&pair.facts));
         }
         let chain = pair.certified.cert.clone();
         let config = pair::server_config(pair.certified, min_version, provider.clone())
@@ -76,23 +76,25 @@ impl Host {
         }
     }
 
-    pub(super) fn warnings(&self, now: SystemTime) -> Vec<String> {
+    pub(super) fn warnings(&self, now: SystemTime) -> Vec<Warning> {
         let Self { domain, facts, stamp, .. } = self;
         let file = stamp.chain_file.display();
         let mut found = Vec::new();
-        if let Some(when) = validity_warning(facts, now) {
-            found.push(format!("the certificate of {domain} ({file}) {when}"));
+        if let Some(Warning { refused, text }) = validity_warning(facts, now) {
+            let text = format!("the certificate of {domain} ({file}) {text}");
+            found.push(Warning { refused, text });
         }
         if !facts.covers(domain) {
             let names: Vec<String> = facts.names.iter().map(ToString::to_string).collect();
             let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
-            found.push(format!(
+            let text = format!(
                 "the certificate of {domain} ({file}) is valid for {names} and not for {domain}: \
                  clients will refuse it; order one with DNS:{}",
                 self.name
-            ));
+            );
+            found.push(Warning { refused: true, text });
         }
-        found.extend(stamp.warnings());
+        found.extend(stamp.warnings().into_iter().map(|text| Warning { refused: false, text }));
         found
     }
 
@@ -109,18 +111,21 @@ impl Host {
     }
 }
 
-fn validity_warning(facts: &Facts, now: SystemTime) -> Option<String> {
+fn validity_warning(facts: &Facts, now: SystemTime) -> Option<Warning> {
     let until = stamp(facts.not_after);
+    let warning = |refused, text| Some(Warning { refused, text });
     if now < facts.not_before {
-        return Some(format!(
-            "is valid only from {}: check the clock of this machine",
-            stamp(facts.not_before)
-        ));
+        let from = stamp(facts.not_before);
+        return warning(
+            true,
+            format!("is valid only from {from}; check the clock of this machine"),
+        );
     }
     match facts.not_after.duration_since(now) {
-        Err(_) => Some(format!("expired on {until}: clients will refuse it; renew it")),
+        Err(_) => warning(true, format!("expired on {until}: clients will refuse it; renew it")),
         Ok(left) if left < EXPIRY_WARNING => {
-            Some(format!("expires in {} days, on {until}: renew it", left.as_secs() / 86_400))
+            let days = left.as_secs() / 86_400;
+            warning(false, format!("expires in {days} days, on {until}: renew it"))
         }
         Ok(_) => None,
     }
@@ -132,8 +137,8 @@ pub(super) struct Stamp {
     pub(super) chain_file: PathBuf,
     pub(super) key_file: PathBuf,
     looks: [Option<Look>; 2],
-    /// When the local authority should make a new certificate.
-    renew_at: Option<SystemTime>,
+    /// Outside of these times the local authority should make a new certificate.
+    good: Option<(SystemTime, SystemTime)>,
 }
 
 /// Device, inode, length, and time of the last change in seconds and nanoseconds.
@@ -142,20 +147,22 @@ type Look = (u64, u64, u64, i64, i64);
 impl Stamp {
     fn take(chain_file: PathBuf, key_file: PathBuf) -> Self {
         let looks = [look(&chain_file), look(&key_file)];
-        Self { chain_file, key_file, looks, renew_at: None }
+        Self { chain_file, key_file, looks, good: None }
     }
 
     /// The look now. A renewal that is overdue is next tried in a day, lest a full disk
     /// bring an error every few seconds.
     pub(super) fn again(&self, now: SystemTime) -> Self {
         let fresh = Self::take(self.chain_file.clone(), self.key_file.clone());
-        let renew_at = self.renew_at.map(|at| at.max(now + RENEW_RETRY));
-        Self { renew_at, ..fresh }
+        let good = self.good.map(|(from, until)| (from.min(now), until.max(now + RENEW_RETRY)));
+        Self { good, ..fresh }
     }
 
     pub(super) fn stale(&self, now: SystemTime) -> bool {
         self.looks != [look(&self.chain_file), look(&self.key_file)]
-            || self.renew_at.is_some_and(|at| at <= now)
+            || self
+                .good
+                .is_some_and(|(from, until)| is_plausible(now) && (now < from || until <= now))
     }
 
     fn warnings(&self) -> Vec<String> {

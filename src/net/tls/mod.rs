@@ -83,6 +83,7 @@ struct Inner {
     stamps: ArcSwap<Vec<Stamp>>,
     ca_file: Option<PathBuf>,
     minted: bool,
+    ca_renewed: Option<String>,
     /// Two reloads at once could make two certificates for one domain.
     reloading: Mutex<()>,
 }
@@ -142,6 +143,21 @@ pub struct ReloadReport {
     pub hosts: Vec<(String, Reloaded)>,
 }
 
+/// What an operator should mend, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Clients do not take the certificate as it is.
+    pub refused: bool,
+    /// What is wrong; then, behind a semicolon, what to do.
+    pub text: String,
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// One certificate in use, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostInfo {
@@ -190,7 +206,8 @@ impl Tls {
             hosts: ArcSwap::from_pointee(hosts),
             stamps: ArcSwap::from_pointee(stamps),
             ca_file: ca.as_ref().map(|ca| ca.ca_file().to_owned()),
-            minted: ca.is_some_and(|ca| ca.minted()),
+            minted: ca.as_ref().is_some_and(|ca| ca.minted()),
+            ca_renewed: ca.and_then(|ca| ca.renewed().map(str::to_owned)),
             reloading: Mutex::new(()),
         })))
     }
@@ -285,12 +302,15 @@ impl Tls {
     /// local authority is to be renewed. Cheap: two `stat` calls a host.
     #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
     pub fn files_changed(&self) -> bool {
-        let now = SystemTime::now();
+        self.files_changed_at(SystemTime::now())
+    }
+
+    fn files_changed_at(&self, now: SystemTime) -> bool {
         self.0.stamps.load().iter().any(|stamp| stamp.stale(now))
     }
 
     /// What an operator should mend soon, for the startup log and `stonechat check`.
-    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
+    pub fn warnings(&self, now: SystemTime) -> Vec<Warning> {
         self.0.hosts.load().iter().flat_map(|host| host.warnings(now)).collect()
     }
 
@@ -302,6 +322,11 @@ impl Tls {
     /// The PEM file that devices have to trust, if any host uses the local authority.
     pub fn ca_file(&self) -> Option<PathBuf> {
         self.0.ca_file.clone()
+    }
+
+    /// Why this run made the certificate of the local authority anew, if it did.
+    pub fn ca_renewed(&self) -> Option<&str> {
+        self.0.ca_renewed.as_deref()
     }
 
     /// True when this run made the local authority.

@@ -90,15 +90,35 @@ pub(crate) fn server_config(
     Ok(config)
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
+/// A PEM file as text without byte order marks: some editors put one at the beginning, and whoever joins
+/// such files has them in between.
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
     let mut bytes = Vec::new();
     File::open(file)
         .and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| TlsProblem::reading(error).at(file))?;
     match bytes.len() as u64 > FILE_BYTES_MAX {
         true => Err(TlsProblem::TooLarge.at(file)),
-        false => Ok(bytes),
+        false if bytes.starts_with(&UTF16_LE) || bytes.starts_with(&UTF16_BE) => {
+            Err(TlsProblem::NotPem("it is UTF-16, not UTF-8".to_owned()).at(file))
+        }
+        false => Ok(without_marks(bytes)),
     }
+}
+
+fn without_marks(bytes: Vec<u8>) -> Vec<u8> {
+    let mut marks = memchr::memmem::find_iter(&bytes, MARK).peekable();
+    if marks.peek().is_none() {
+        return bytes;
+    }
+    let mut text = Vec::with_capacity(bytes.len());
+    let mut from = 0;
+    for at in marks {
+        text.extend_from_slice(bytes.get(from..at).unwrap_or_default());
+        from = at + MARK.len();
+    }
+    text.extend_from_slice(bytes.get(from..).unwrap_or_default());
+    text
 }
 
 fn chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
@@ -135,6 +155,10 @@ fn not_pem(error: pem::Error) -> TlsProblem {
 fn has(text: &[u8], needle: &str) -> bool {
     memchr::memmem::find(text, needle.as_bytes()).is_some()
 }
+
+const MARK: &[u8] = b"\xef\xbb\xbf";
+const UTF16_LE: [u8; 2] = [0xff, 0xfe];
+const UTF16_BE: [u8; 2] = [0xfe, 0xff];
 
 /// XEP-0368 §7 registers it.
 pub(crate) const ALPN_CLIENT: &[u8] = b"xmpp-client";
@@ -176,10 +200,17 @@ mod tests {
         let rubbish = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
         let bad_key = "-----BEGIN PRIVATE KEY-----\nMAMCAQE=\n-----END PRIVATE KEY-----\n";
         let both = format!("{key}{chain}");
+        let (issuer, _) = authority.issue(&["b.example"]);
+        let marked = |text: &str| format!("\u{feff}{text}");
+        let full = format!("{}{}", marked(&chain), marked(&issuer));
+        let twice = format!("{}{}", marked(&key), marked(&chain));
         let big = " ".repeat(FILE_BYTES_MAX as usize + 1);
         let cases: &[(&str, &str, &str)] = &[
             (&chain, &key, "fine"),
             (&both, &both, "fine"),
+            (&marked(&chain), &marked(&key), "fine"),
+            (&full, &key, "fine"),
+            (&twice, &twice, "fine"),
             (&chain, &other, "key: this key does not belong"),
             ("", &key, "chain: is not a PEM file"),
             ("0\u{1}", &key, "chain: is not a PEM file"),

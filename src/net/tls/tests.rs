@@ -190,7 +190,7 @@ async fn an_internationalised_domain_is_found_by_its_a_label() {
     let first = authority.put(folder.path(), "a.example", &["a.example"]);
     let idn = authority.put(folder.path(), "bücher.example", &["xn--bcher-kva.example"]);
     let tls = Tls::load(settings(folder.path(), vec![first, idn])).unwrap();
-    assert_eq!(tls.warnings(SystemTime::now()), Vec::<String>::new());
+    assert_eq!(tls.warnings(SystemTime::now()), Vec::<Warning>::new());
     let config = Arc::new(client(&TLS13));
     let (server, _) = connect(&tls, Kind::Direct, &config, "xn--bcher-kva.example").await;
     assert_eq!(server.host, "bücher.example");
@@ -285,8 +285,11 @@ fn warnings_tell_of_dates_and_names() {
         let tls = Tls::load(settings(folder.path(), vec![host])).unwrap();
         let found = tls.warnings(now);
         assert_eq!(found.len(), expected.len(), "{found:?}");
+        // Only that it soon ends is no reason to refuse it.
+        let refused = |found: &Warning| found.refused != found.text.contains("expires in");
+        assert!(found.iter().all(refused), "{found:?}");
         for (found, expected) in found.iter().zip(expected) {
-            assert!(found.contains(expected), "{expected:?} in {found:?}");
+            assert!(found.text.contains(expected), "{expected:?} in {found:?}");
         }
     };
     check(&["a.example"], now + DAY * 15, &[]);
@@ -311,8 +314,8 @@ fn warnings_tell_of_an_open_key_and_of_a_chain_cut_short() {
         HostCertificate { domain: "a.example".to_owned(), source: Source::Files { chain, key } };
     let found = Tls::load(settings(folder.path(), vec![host])).unwrap().warnings(SystemTime::now());
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found[0].contains("chmod o="), "{found:?}");
-    assert!(found[1].contains("fullchain.pem"), "{found:?}");
+    assert!(found[0].text.contains("chmod o="), "{found:?}");
+    assert!(found[1].text.contains("fullchain.pem"), "{found:?}");
 }
 
 #[test]
@@ -333,7 +336,7 @@ async fn a_client_that_trusts_the_local_authority_connects() {
     let hosts = || vec![local("localhost"), local("bücher.example"), local("ca")];
     let tls = Tls::load(settings(folder.path(), hosts())).unwrap();
     assert!(tls.minted());
-    assert_eq!(tls.warnings(SystemTime::now()), Vec::<String>::new());
+    assert_eq!(tls.warnings(SystemTime::now()), Vec::<Warning>::new());
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(tls.ca_file().unwrap()).unwrap()).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -358,25 +361,42 @@ async fn a_client_that_trusts_the_local_authority_connects() {
 fn a_running_server_renews_its_local_certificates() {
     let folder = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
-    // Made so long ago that 30 days are left of its 820, less an hour.
-    let then = now - DAY * 790;
-    let tls = Tls::load_at(settings(folder.path(), vec![local("a.example")]), then).unwrap();
+    // When 30 days are left of its 820, less an hour.
+    let then = now + DAY * 790;
+    let tls = Tls::load_at(settings(folder.path(), vec![local("a.example")]), now).unwrap();
     let old = tls.certificate_info();
-    assert!(tls.files_changed());
-    assert!(matches!(tls.reload().hosts[0].1, Reloaded::Changed));
+    assert!(!tls.files_changed_at(now) && tls.files_changed_at(then));
+    assert!(matches!(tls.reload_at(then).hosts[0].1, Reloaded::Changed));
     assert_ne!(tls.certificate_info(), old);
-    assert!(!tls.files_changed());
-    assert!(matches!(tls.reload().hosts[0].1, Reloaded::Unchanged));
+    assert!(!tls.files_changed_at(then));
+    assert!(matches!(tls.reload_at(then).hosts[0].1, Reloaded::Unchanged));
 
     // When that fails, the old one stays and the next attempt is not made at once.
-    let tls = Tls::load_at(settings(folder.path(), vec![local("b.example")]), then).unwrap();
-    assert!(tls.files_changed());
+    let tls = Tls::load_at(settings(folder.path(), vec![local("b.example")]), now).unwrap();
+    assert!(tls.files_changed_at(then));
     std::fs::remove_file(folder.path().join("tls/ca.key")).unwrap();
-    let report = tls.reload();
+    let report = tls.reload_at(then);
     let (_, Reloaded::Refused(error)) = &report.hosts[0] else { panic!("{report:?}") };
     assert!(matches!(error.problem, TlsProblem::BrokenCa(_)), "{error}");
-    assert!(!tls.files_changed());
+    assert!(!tls.files_changed_at(then));
     assert_eq!(tls.certificate_info().len(), 1);
+}
+
+/// A clock that was ahead at the first start and is set right while the server runs.
+#[test]
+fn a_running_server_follows_a_clock_that_is_set_right() {
+    let now = SystemTime::now();
+    for wrong in [now + DAY * 365 * 14, SystemTime::UNIX_EPOCH] {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = Tls::load_at(settings(folder.path(), vec![local("a.example")]), wrong).unwrap();
+        assert!(!tls.files_changed_at(wrong));
+        if tls.files_changed_at(now) {
+            assert!(matches!(tls.reload_at(now).hosts[0].1, Reloaded::Changed));
+        }
+        assert_eq!(tls.warnings(now), Vec::<Warning>::new());
+        // Nothing is thrown away by a clock that cannot be right.
+        assert!(!tls.files_changed_at(SystemTime::UNIX_EPOCH));
+    }
 }
 
 #[tokio::test]

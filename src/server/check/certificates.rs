@@ -3,7 +3,7 @@
 use super::{AS_SAID, Report};
 use crate::net::local_ca;
 use crate::net::tls::{HostCertificate, MinVersion, Source, Tls, TlsSettings};
-use crate::server::config::{Config, Host, Loaded, Problem, TlsVersion};
+use crate::server::config::{Config, Host, Loaded, Origins, Problem, TlsVersion};
 use std::path::Path;
 use std::time::SystemTime;
 use std::{fs, io};
@@ -29,33 +29,69 @@ fn certificate(host: &Host) -> HostCertificate {
 }
 
 /// Reads every certificate by itself, so that each fault is told.
-#[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
 pub fn look(loaded: &Loaded, report: &mut Report) {
     let config = &loaded.config;
     for (index, host) in settings(config).hosts.into_iter().enumerate() {
         let domain = host.domain.clone();
-        let key = match host.source {
-            Source::Files { .. } => "certificate",
-            Source::Local => "domain",
-        };
-        let place = loaded.origins.of(&format!("host.{index}.{key}"));
+        let place = place(&loaded.origins, index, &host);
         let one = TlsSettings { hosts: vec![host], ..settings(config) };
         match read(one) {
-            Ok(Some(tls)) => {
-                report.warnings.extend(tls.warnings(SystemTime::now()));
-                report.good.push(format!("certificate: {domain} has a usable one"));
-            }
+            Ok(Some(tls)) => found(&tls, &domain, &place, report),
             Ok(None) => {
                 let line = "will be made at the first start, by the server's own authority";
                 report.good.push(format!("certificate: {domain}: {line}"));
             }
-            Err(told) => {
-                let (what, fix) = told.split_once("; ").unwrap_or((&told, AS_SAID));
-                let what = format!("the certificate of {domain} cannot be used: {what}");
-                report.problems.push(Problem { what, place, fix: fix.to_owned() });
-            }
+            Err(told) => report.problems.push(unusable(&domain, place, &told)),
         }
     }
+    let renewed = read(settings(config)).ok().flatten();
+    if let Some(why) = renewed.as_ref().and_then(Tls::ca_renewed) {
+        let file = local_ca::folder(&config.data_dir).join("ca.pem");
+        report.warnings.push(format!(
+            "the server's own authority ({}) {why}: the server makes its certificate anew, with the same \
+             key; give the new file to all clients",
+            file.display()
+        ));
+    }
+}
+
+/// Whatever a start would find wrong with the configured certificates, before it makes anything.
+pub fn prove(config: &Config, origins: &Origins) -> Result<(), Problem> {
+    for (index, host) in settings(config).hosts.into_iter().enumerate() {
+        if host.source == Source::Local {
+            continue;
+        }
+        let (domain, place) = (host.domain.clone(), place(origins, index, &host));
+        let one = TlsSettings { hosts: vec![host], ..settings(config) };
+        Tls::load(one).map_err(|error| unusable(&domain, place, &error))?;
+    }
+    Ok(())
+}
+
+fn place(origins: &Origins, index: usize, host: &HostCertificate) -> String {
+    let key = match host.source {
+        Source::Files { .. } => "certificate",
+        Source::Local => "domain",
+    };
+    origins.of(&format!("host.{index}.{key}"))
+}
+
+fn unusable(domain: &str, place: String, error: &dyn std::fmt::Display) -> Problem {
+    let what = format!("the certificate of {domain} cannot be used: {error}");
+    Problem::told(&what, place, AS_SAID)
+}
+
+/// A certificate that can be read is usable if clients take it.
+#[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
+fn found(tls: &Tls, domain: &str, place: &str, report: &mut Report) {
+    let (refused, rest): (Vec<_>, Vec<_>) =
+        tls.warnings(SystemTime::now()).into_iter().partition(|warning| warning.refused);
+    if refused.is_empty() {
+        report.good.push(format!("certificate: {domain} has a usable one"));
+    }
+    let fault = |warning| Problem::told(&warning, place.to_owned(), AS_SAID);
+    report.faults.extend(refused.into_iter().map(fault));
+    report.warnings.extend(rest.into_iter().map(|warning| warning.text));
 }
 
 /// `None` for one that is still to be made.
@@ -122,6 +158,49 @@ mod tests {
         let problems = looked_at(&folder, &[("host.1.domain", "b.example")]).problems;
         let told = problems[0].to_string();
         assert!(told.contains(&folder.path().display().to_string()), "{told}");
+    }
+
+    /// What clients refuse is not good, though a server starts with it.
+    #[test]
+    fn a_certificate_for_another_domain_is_no_good_one() {
+        use crate::net::tls::testing::Authority;
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new();
+        let look = |domain: &str| {
+            let (chain, key) = authority.issue(&["other.org"]);
+            let (at, secret) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+            fs::write(&at, chain).unwrap();
+            fs::write(&secret, key).unwrap();
+            let (at, secret) = (at.display().to_string(), secret.display().to_string());
+            let sets =
+                [("host.0.domain", domain), ("host.0.certificate", &at), ("host.0.key", &secret)];
+            looked_at(&folder, &sets)
+        };
+        let report = look("other.org");
+        assert!(report.faults.is_empty() && report.good.len() == 1, "{report:?}");
+        let report = look("example.org");
+        assert!(report.good.is_empty() && report.problems.is_empty(), "{report:?}");
+        let [fault] = report.faults.as_slice() else { panic!("{report:?}") };
+        let told = fault.to_string();
+        for part in ["valid for DNS:other.org", "host.0.certificate", "order one with DNS:example"]
+        {
+            assert!(told.contains(part), "no {part} in {told}");
+        }
+        assert!(report.to_string().contains("not serve as it should: 1 problem."), "{report}");
+    }
+
+    #[test]
+    fn an_authority_out_of_its_time_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let ahead =
+            std::time::SystemTime::now() + std::time::Duration::from_secs(14 * 365 * 86_400);
+        let provider = std::sync::Arc::new(crate::net::tls::pair::provider());
+        local_ca::LocalCa::open(folder.path(), ahead, provider).unwrap();
+        let before = fs::read(local_ca::folder(folder.path()).join("ca.pem")).unwrap();
+        let report = looked_at(&folder, &[]);
+        let told = report.to_string();
+        assert!(told.contains("own authority") && told.contains("give the new file"), "{told}");
+        assert_eq!(fs::read(local_ca::folder(folder.path()).join("ca.pem")).unwrap(), before);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `stonechat backup` and `stonechat restore`.
 
 use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
-use super::{Common, one};
+use super::{Common, one, place};
 use crate::admin::{Request, Response, backup_line};
 use crate::server::config::{Config, Problem, Problems, load};
 use crate::store::{RestoreError, Store};
@@ -16,8 +16,9 @@ pub(super) fn backup(common: &Common, file: &Path) -> ExitCode {
 
 /// Puts a backup in the database's place.
 pub(super) fn restore(common: &Common, file: &Path) -> ExitCode {
-    let config = load(&common.inputs()).map(|loaded| loaded.config);
-    tell(config.and_then(|config| restored(&config, file)))
+    let loaded = load(&common.inputs());
+    let loaded = loaded.and_then(|loaded| place::may_make(&loaded).map(|()| loaded.config));
+    tell(loaded.and_then(|config| restored(&config, file)))
 }
 
 fn made(config: &Config, file: &Path) -> Result<Response, Problems> {
@@ -25,11 +26,7 @@ fn made(config: &Config, file: &Path) -> Result<Response, Problems> {
     let request = Request::Backup { path: text(&target)? };
     let Some(response) = block_on(ask_server(config, &request))?? else {
         let made = Store::backup_closed(&config.database(), &target).map_err(|error| {
-            one(Problem {
-                what: error.to_string(),
-                place: config.database().display().to_string(),
-                fix: IF_IT_RUNS.to_owned(),
-            })
+            one(Problem::told(&error, config.database().display().to_string(), IF_IT_RUNS))
         })?;
         return Ok(Response::done(backup_line(&made)));
     };
@@ -58,8 +55,12 @@ fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
             RestoreError::InUse { .. } | RestoreError::Files { .. } => (&database, AS_SAID),
             _ => (&file, AS_SAID),
         };
-        let (what, place) = (error.to_string(), place.display().to_string());
-        one(Problem { what, place, fix: fix.to_owned() })
+        let unfinished = matches!(error, RestoreError::Unfinished { .. });
+        let mut problem = Problem::told(&error, place.display().to_string(), fix);
+        if !unfinished {
+            problem.fix.push_str("; nothing was changed");
+        }
+        one(problem)
     })?;
     let mut lines = vec![format!("{} is the database {} now", file.display(), database.display())];
     if done.schema < done.known {
@@ -79,7 +80,7 @@ fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
     Ok(Response::Ok { lines })
 }
 
-const AS_SAID: &str = "do as the first line says; nothing was changed";
+const AS_SAID: &str = "do as the first line says";
 
 fn absolute(file: &Path) -> Result<PathBuf, Problems> {
     std::path::absolute(file).map_err(|error| argument(format!("{}: {error}", file.display())))

@@ -109,6 +109,9 @@ mod tests {
     fn any_key_can_be_set() {
         let lab = prepare(&[], &[], &[("c2s.require_tls", "false")]).unwrap();
         assert!(!lab.loaded.config.c2s.require_tls);
+        // What the lab sets by itself must not stand in the way of what is set for it.
+        let lab = prepare(&[], &[], &[("sasl.delay_first_ms", "250")]).unwrap();
+        assert_eq!(lab.loaded.config.sasl.delay_first_ms, 250);
         assert!(
             prepare(&[], &[], &[("c2s.tls", "0")]).unwrap_err().to_string().contains("c2s.tls")
         );

@@ -1,47 +1,116 @@
 //! `stonechat user …`: to the running server, or to the database when none runs.
 
 use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
-use super::{Common, User, WithPassword, one};
+use super::{Common, Deletion, User, WithPassword, one, place};
 use crate::admin::{Operator, Request, Response, Secret, accounts, served};
+use crate::modules;
 use crate::router::Router;
 use crate::server::config::{Config, Problem, Problems, load};
 use crate::server::effects::Live;
 use crate::store::Store;
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, IsTerminal, Read};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Does one verb and says what came of it.
 pub(super) fn main(common: &Common, verb: &User) -> ExitCode {
-    tell(prepare(common, verb).and_then(|(config, request)| run(&config, request)))
+    let answer = prepare(common, verb).and_then(|(config, request)| run(&config, request));
+    if let (Ok(Response::Ok { lines }), Some(nothing)) = (&answer, nothing(verb))
+        && lines.is_empty()
+    {
+        // Not on standard output: there a line is an account, or a device.
+        eprintln!("{nothing}");
+    }
+    tell(answer)
+}
+
+/// What is said when a list is empty.
+fn nothing(verb: &User) -> Option<String> {
+    match verb {
+        User::Devices(account) => Some(format!("{} has no known devices", account.jid)),
+        User::List { deleted: true, .. } => Some("no deleted account can be restored".to_owned()),
+        User::List { domain: Some(domain), .. } => Some(format!("{domain} has no accounts")),
+        User::List { .. } => {
+            Some("there are no accounts; `stonechat user add ADDRESS` makes one".to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// Looks at everything that can be wrong before a person types a password.
 fn prepare(common: &Common, verb: &User) -> Result<(Config, Request), Problems> {
-    let config = load(&common.inputs())?.config;
+    let loaded = load(&common.inputs())?;
+    let config = &loaded.config;
     let checked = |jid: &str| {
         accounts::parse(jid).map(|jid| jid.to_string()).map_err(|error| one(argument(&error)))
     };
     let request = match verb {
         User::Add(with) => {
             let jid = accounts::parse(&with.jid).map_err(|error| one(argument(&error)))?;
-            served(&hosts(&config), &jid).map_err(|error| one(argument(&error)))?;
+            served(&hosts(config), &jid).map_err(|error| one(argument(&error)))?;
+            place::may_make(&loaded)?;
             Request::UserAdd { jid: jid.to_string(), password: password(with).map_err(one)? }
         }
         User::Passwd(with) => {
             let jid = checked(&with.jid)?;
+            place::must_be(&loaded)?;
             Request::UserPasswd { jid, password: password(with).map_err(one)? }
         }
         User::Disable(account) => Request::UserDisable { jid: checked(&account.jid)? },
         User::Enable(account) => Request::UserEnable { jid: checked(&account.jid)? },
-        User::Del(account) => Request::UserDel { jid: checked(&account.jid)? },
+        User::Del(deletion) => {
+            let jid = checked(&deletion.jid)?;
+            place::must_be(&loaded)?;
+            let grace = config.modules.register.grace_days;
+            sure(deletion, &jid, grace).map_err(one)?;
+            Request::UserDel { jid, now: deletion.now }
+        }
+        User::Restore(account) => Request::UserRestore { jid: checked(&account.jid)? },
         User::Devices(account) => Request::UserDevices { jid: checked(&account.jid)? },
         User::Revoke(which) => {
             Request::UserRevoke { jid: checked(&which.jid)?, device: which.device.clone() }
         }
-        User::List { domain } => Request::UserList { domain: domain.clone() },
+        User::List { domain, deleted } => {
+            Request::UserList { domain: domain.clone(), deleted: *deleted }
+        }
     };
-    Ok((config, request))
+    if !matches!(verb, User::Add(_)) {
+        place::must_be(&loaded)?;
+    }
+    Ok((loaded.config, request))
+}
+
+/// A person types the address again; a script says `--yes`, unless the account can be restored.
+fn sure(deletion: &Deletion, jid: &str, grace_days: u32) -> Result<(), Problem> {
+    let stopped = |what: String, fix: &str| {
+        Err(Problem { what, place: "stonechat user del".to_owned(), fix: fix.to_owned() })
+    };
+    if deletion.yes {
+        return Ok(());
+    }
+    let restorable = grace_days > 0 && !deletion.now;
+    if !std::io::stdin().is_terminal() {
+        if restorable {
+            return Ok(());
+        }
+        let what = format!("{jid} could not be restored, and there is no terminal to ask on");
+        return stopped(what, "add --yes if it is meant");
+    }
+    let undo = match restorable {
+        true => format!("It can be restored for {grace_days} days."),
+        false => "It CANNOT be restored.".to_owned(),
+    };
+    eprint!("This deletes {jid} with its contacts and messages. {undo}\nType the address again: ");
+    if is_again(std::io::stdin().lock(), jid) {
+        return Ok(());
+    }
+    stopped("that is not the same address: nothing was deleted".to_owned(), "give it again")
+}
+
+fn is_again(mut input: impl BufRead, jid: &str) -> bool {
+    let mut line = String::new();
+    let read = input.by_ref().take(ADDRESS_BYTES_MAX).read_line(&mut line).is_ok();
+    read && accounts::parse(line.trim()).is_ok_and(|again| again.as_str() == jid)
 }
 
 /// Has it done by the server, or without one.
@@ -66,24 +135,20 @@ async fn alone(config: &Config, request: Request) -> Result<Response, Problems> 
     })?;
     let limits = Arc::new(config.limits.to_limits());
     let router = Router::new(hosts(config), store.clone(), limits);
-    let effects = Arc::new(Live(Arc::new(router), Arc::default()));
+    let effects = Arc::new(Live {
+        router: Arc::new(router),
+        modules: modules::ALL,
+        grace_days: config.modules.register.grace_days,
+        deleted: Arc::default(),
+    });
     let operator = Operator::new(store.clone(), hosts(config), config.sasl.iterations, effects);
     let response = operator.run(request).await;
     store.close().await;
     if fresh {
         // Most likely the wrong folder: what was done here reaches no server that runs elsewhere.
-        eprintln!("{}", made_new(config));
+        eprintln!("{}", place::made_new(config));
     }
     Ok(response)
-}
-
-fn made_new(config: &Config) -> String {
-    let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-    format!(
-        "note: no server runs on the data folder {}, which is new; if one runs elsewhere, give the \
-         command in the folder in which it was started, or name its data with --data-dir",
-        folder.display()
-    )
 }
 
 fn hosts(config: &Config) -> Vec<String> {
@@ -100,7 +165,7 @@ fn argument(error: &accounts::AdminError) -> Problem {
 /// Asks twice on a terminal, or takes one line of standard input.
 fn password(with: &WithPassword) -> Result<Secret, Problem> {
     if with.password_stdin {
-        return first_line(std::io::stdin().lock());
+        return first_line(std::io::stdin().lock()).inspect(remark);
     }
     if !std::io::stdin().is_terminal() {
         return Err(problem(
@@ -117,7 +182,19 @@ fn password(with: &WithPassword) -> Result<Secret, Problem> {
     if first != ask("The same again: ".to_owned())? {
         return Err(problem("the two passwords differ".to_owned(), "give the command again"));
     }
-    Ok(Secret(first))
+    let password = Secret(first);
+    remark(&password);
+    Ok(password)
+}
+
+/// The operator decides; what clients choose has a bound (`modules.register.password_length_min`).
+fn remark(password: &Secret) {
+    let length = password.0.chars().count();
+    if length < SHORT {
+        eprintln!(
+            "note: a password of {length} characters is soon guessed; {SHORT} or more are better"
+        );
+    }
 }
 
 fn first_line(input: impl BufRead) -> Result<Secret, Problem> {
@@ -133,6 +210,11 @@ fn first_line(input: impl BufRead) -> Result<Secret, Problem> {
     }
     Ok(Secret(password.to_owned()))
 }
+
+/// Shorter ones are remarked on.
+const SHORT: usize = 8;
+/// RFC 7622 §3.1, and the end of the line.
+const ADDRESS_BYTES_MAX: u64 = 3 * 1023 + 4;
 
 fn problem(what: String, fix: &str) -> Problem {
     Problem { what, place: "the password".to_owned(), fix: fix.to_owned() }
@@ -172,16 +254,45 @@ mod tests {
     fn without_a_server_the_database_is_changed() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(&folder);
-        let new = made_new(&config);
-        assert!(new.contains(&config.data_dir.display().to_string()), "{new}");
         assert_eq!(run(&config, add()).unwrap(), Response::done("a@localhost can log in now"));
-        let list = run(&config, Request::UserList { domain: None }).unwrap();
+        let list = run(&config, Request::UserList { domain: None, deleted: false }).unwrap();
         assert_eq!(list, Response::done("a@localhost"));
         // A server without a socket, say: the database's lock is seen.
         let held = Store::open(config.store_options()).unwrap();
         let told = run(&config, add()).unwrap_err().to_string();
         assert!(told.contains("in use") && told.contains("--data-dir"), "{told}");
         drop(held);
+    }
+
+    #[test]
+    fn the_address_is_typed_again_in_any_spelling() {
+        for (typed, right) in [
+            ("a@localhost\n", true),
+            (" A@LOCALHOST \n", true),
+            ("a@localhost", true),
+            ("b@localhost\n", false),
+            ("y\n", false),
+            ("", false),
+        ] {
+            assert_eq!(is_again(typed.as_bytes(), "a@localhost"), right, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_undone_needs_a_yes() {
+        // Tests have no terminal, or are asked on one and answer nothing.
+        let asked = |now, yes, grace| {
+            let deletion = Deletion { jid: "a@localhost".to_owned(), now, yes };
+            sure(&deletion, "a@localhost", grace).map_err(|problem| problem.to_string())
+        };
+        assert_eq!(asked(true, true, 7), Ok(()));
+        if std::io::stdin().is_terminal() {
+            return;
+        }
+        assert_eq!(asked(false, false, 7), Ok(()));
+        for (now, grace) in [(true, 7), (false, 0)] {
+            assert!(asked(now, false, grace).unwrap_err().contains("add --yes"));
+        }
     }
 
     #[tokio::test]

@@ -112,6 +112,11 @@ impl Origins {
         }
     }
 
+    /// Whether nobody set a key.
+    pub fn is_default(&self, key: &str) -> bool {
+        !self.0.contains_key(key)
+    }
+
     /// A layer replaced everything at and below a path.
     fn replace(&mut self, path: &str, origin: String) {
         let below = format!("{path}.");

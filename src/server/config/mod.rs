@@ -79,6 +79,8 @@ impl Config {
         self.c2s.listen_tls = vec![free];
         self.modules.register.open = true;
         self.modules.register.per_ip_per_hour = 0;
+        self.modules.register.password_length_min = 1;
+        self.modules.register.grace_days = 0;
         // A lab's peers are tests: they come in hundreds from one address and fail on purpose.
         self.limits.streams_per_ip = 0;
         self.limits.connections_per_second = 0;
@@ -92,8 +94,8 @@ impl Config {
         self.limits.subscription_requests_per_domain_max = 1_000_000;
         self.limits.resources_per_account = 10_000;
         self.limits.directed_presence_max = 1_000_000;
+        // No delays; the bound stays, so that one can be set.
         self.sasl.delay_first_ms = 0;
-        self.sasl.delay_max_ms = 0;
         self.admin.socket = None;
         self
     }
@@ -159,6 +161,26 @@ pub struct Problem {
     pub place: String,
     /// What to do about it.
     pub fix: String,
+}
+
+impl Problem {
+    /// Of an error whose text says what is wrong and then what to do; `or` where it does not.
+    pub fn told(error: &dyn fmt::Display, place: String, or: &str) -> Self {
+        let text = error.to_string();
+        let (what, fix) = text
+            .split_once("; ")
+            .or_else(|| text.split_once(". "))
+            .map_or((text.as_str(), or), |(what, fix)| (what, fix));
+        // "Stop that one first" goes on behind "to do:".
+        let mut rest = fix.chars();
+        let fix = match rest.next() {
+            Some(first) if rest.clone().next().is_some_and(char::is_lowercase) => {
+                first.to_lowercase().chain(rest).collect()
+            }
+            _ => fix.to_owned(),
+        };
+        Self { what: what.to_owned(), place, fix }
+    }
 }
 
 impl fmt::Display for Problem {

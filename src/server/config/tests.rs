@@ -178,6 +178,13 @@ fn each_fault_is_told_with_place_and_remedy() {
         ),
         ("", &[], &[("c2s.listen_tls", "[::]:5222")], ["twice", "c2s.listen_tls", "its own"]),
         (
+            "[c2s]\nlisten = ['127.0.0.1:1', '0.0.0.0:1']",
+            &[],
+            &[],
+            ["127.0.0.1:1 cannot be listened on both", "line 2", "leave one"],
+        ),
+        ("", &[], &[("c2s.listen_tls", "[::1]:5222")], ["on both", "c2s.listen_tls", "leave one"]),
+        (
             "",
             &[],
             &[("host.0.archive_retention_days", "-2")],

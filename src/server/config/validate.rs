@@ -35,6 +35,11 @@ impl Faults<'_> {
         self.found.push(Problem { what: what.into(), place, fix: fix.to_owned() });
     }
 
+    /// Of two keys that do not go together, the one that somebody set: the other is a default.
+    fn either(&self, one: &'static str, other: &'static str) -> &'static str {
+        if self.origins.is_default(one) { other } else { one }
+    }
+
     fn at_least(&mut self, key: &str, value: impl Into<u128>, least: u128, why: &str) {
         let value = value.into();
         if value < least {
@@ -96,18 +101,30 @@ fn listeners(config: &Config, faults: &mut Faults<'_>) {
     if c2s.listen.is_empty() && c2s.listen_tls.is_empty() {
         faults.add("c2s.listen", "clients have no address to connect to", "set c2s.listen");
     }
-    let all: Vec<SocketAddr> = c2s.listen.iter().chain(&c2s.listen_tls).copied().collect();
-    for (index, address) in all.iter().enumerate() {
-        let before = all.get(..index).unwrap_or_default();
-        if address.port() != 0 && before.contains(address) {
-            let key = if index < c2s.listen.len() { "c2s.listen" } else { "c2s.listen_tls" };
-            faults.add(
-                key,
-                format!("the address {address} is listed twice"),
-                "give each listener an address and port of its own",
-            );
+    let of = |key: &'static str, list: &[SocketAddr]| -> Vec<(&'static str, SocketAddr)> {
+        list.iter().map(|address| (key, *address)).collect()
+    };
+    let all = [of("c2s.listen", &c2s.listen), of("c2s.listen_tls", &c2s.listen_tls)].concat();
+    for (index, (key, address)) in all.iter().enumerate() {
+        for (_, other) in all.get(..index).unwrap_or_default() {
+            if address.port() == 0 || address.port() != other.port() {
+                continue;
+            }
+            if address == other {
+                let what = format!("the address {address} is listed twice");
+                faults.add(key, what, "give each listener an address and port of its own");
+            } else if covers(address, other) || covers(other, address) {
+                let what =
+                    format!("{address} and {other} cannot be listened on both: one has the other");
+                faults.add(key, what, "leave one of them out, or give it a port of its own");
+            }
         }
     }
+}
+
+/// Whether a listener on `all` gets what comes to `one`. What `[::]` gets over IPv4 is up to the system.
+fn covers(all: &SocketAddr, one: &SocketAddr) -> bool {
+    all.ip().is_unspecified() && all.is_ipv6() == one.is_ipv6()
 }
 
 fn sasl(config: &Config, faults: &mut Faults<'_>) {
@@ -131,7 +148,7 @@ fn sasl(config: &Config, faults: &mut Faults<'_>) {
     faults.at_most("sasl.delay_max_ms", sasl.delay_max_ms, 30_000, why);
     if sasl.delay_first_ms > sasl.delay_max_ms {
         faults.add(
-            "sasl.delay_first_ms",
+            faults.either("sasl.delay_first_ms", "sasl.delay_max_ms"),
             "`sasl.delay_first_ms` is greater than `sasl.delay_max_ms`",
             "make the first delay the smaller one",
         );
@@ -164,7 +181,8 @@ fn limits(config: &Config, faults: &mut Faults<'_>) {
     if limits.outbox_bytes_max < limits.stanza_bytes_max {
         let what = "`limits.outbox_bytes_max` is less than `limits.stanza_bytes_max`: the largest \
                     stanza could not be delivered";
-        faults.add("limits.outbox_bytes_max", what, "make it a few times the largest stanza");
+        let key = faults.either("limits.outbox_bytes_max", "limits.stanza_bytes_max");
+        faults.add(key, what, "make `limits.outbox_bytes_max` a few times the largest stanza");
     }
     let rates = [
         ("limits.bytes_burst", limits.bytes_burst, limits.bytes_per_second),
@@ -214,6 +232,9 @@ fn rest(config: &Config, faults: &mut Faults<'_>) {
     let queue = wide(config.store.queue_bytes_max);
     let why = "every write would wait for the one before it";
     faults.at_least("store.queue_bytes_max", queue, 1_048_576, why);
+    let longest = wide(config.modules.register.password_length_min);
+    let why = "people would write their passwords down";
+    faults.at_most("modules.register.password_length_min", longest, 64, why);
     let devices = &config.modules.devices;
     faults.at_least("modules.devices.per_account", devices.per_account, 1, "nobody has a device");
     let why = "whoever finds an old device would be in";

@@ -27,7 +27,7 @@ pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
     let first = running.store.read(|tx| accounts::list(tx, None, None, 1)).await;
     let empty = first.is_ok_and(|accounts| accounts.is_empty());
     if let (true, Some(domain)) = (empty, domains.first()) {
-        let me = repeated(std::env::args());
+        let me = repeated(std::env::args().collect());
         lines.push(format!("  first step:  {me} user add alice@{domain}"));
         lines.push(
             "               (in another terminal, in the same folder; it asks for a password)"
@@ -55,16 +55,33 @@ fn places(addresses: &[SocketAddr]) -> String {
     if told.is_empty() { "(nothing)".to_owned() } else { told.join(", ") }
 }
 
-/// The command this process was started with, for a shell: a verb behind it finds the same
-/// configuration, and the program even where it is in no folder of $PATH (`cargo run`).
-fn repeated(args: impl Iterator<Item = String>) -> String {
+/// The command this process was started with, for a shell: a verb behind it finds the same server, and
+/// the program even where it is in no folder of $PATH (`cargo run`).
+fn repeated(args: Vec<String>) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=,@+".contains(c);
     let quoted = |word: String| match word.chars().all(plain) {
         true => word,
         false => format!("'{}'", word.replace('\'', r"'\''")),
     };
-    let words: Vec<_> = args.filter(|word| word != "serve").map(quoted).collect();
+    let words: Vec<_> = needed(args).into_iter().map(quoted).collect();
     if words.is_empty() { "stonechat".to_owned() } else { words.join(" ") }
+}
+
+/// Without the command, and without what is set beside the place and the domains of the server.
+fn needed(args: Vec<String>) -> Vec<String> {
+    let place = |set: &str| {
+        let key = set.split('=').next().unwrap_or_default().trim();
+        key == "data_dir" || key == "admin.socket" || key.ends_with(".domain")
+    };
+    let mut words: Vec<String> = Vec::new();
+    for word in args.into_iter().filter(|word| word != "serve") {
+        if words.last().is_some_and(|last| last == "--set") && !place(&word) {
+            words.pop();
+        } else if word.strip_prefix("--set=").is_none_or(place) {
+            words.push(word);
+        }
+    }
+    words
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -94,11 +111,18 @@ mod tests {
             (&["stonechat"][..], "stonechat"),
             (&["target/release/stonechat", "serve"], "target/release/stonechat"),
             (&["stonechat", "--data-dir", "/tmp/b"], "stonechat --data-dir /tmp/b"),
-            (&["stonechat", "--set", "c2s.listen=[]"], "stonechat --set 'c2s.listen=[]'"),
+            (
+                &["stonechat", "--set", "host.0.domain=b c", "--set", "c2s.listen=[]"],
+                "stonechat --set 'host.0.domain=b c'",
+            ),
+            (
+                &["stonechat", "--set=log.level=info", "--set=data_dir=x"],
+                "stonechat --set=data_dir=x",
+            ),
             (&["stonechat", "--config", "it's"], r"stonechat --config 'it'\''s'"),
             (&[], "stonechat"),
         ] {
-            assert_eq!(repeated(args.iter().map(|word| (*word).to_owned())), told);
+            assert_eq!(repeated(args.iter().map(|word| (*word).to_owned()).collect()), told);
         }
     }
 }

@@ -1,0 +1,99 @@
+//! Which names strangers may take.
+
+use super::{Config, lookalike};
+use crate::jid::prep;
+use crate::stanza::StanzaError;
+
+/// Whether this localpart, in normal form, may be registered in-band. Every rule about names is asked
+/// here; the operator's commands are not.
+pub(super) fn allowed(config: &Config, local: &str) -> Result<(), StanzaError> {
+    let reserved = config.reserved_names.iter().filter_map(|name| prep::localpart(name).ok());
+    for name in reserved {
+        if name == local {
+            // XEP-0077 §3.1: as one that is taken, so that the client asks for another.
+            return Err(StanzaError::conflict().text("this name is reserved; choose another one"));
+        }
+        if !config.lookalikes && lookalike::is_like(local, &name) {
+            return Err(deceives("the username looks like one that is reserved"));
+        }
+    }
+    if !config.lookalikes && lookalike::mixes_scripts(local) {
+        return Err(deceives("the username mixes scripts"));
+    }
+    Ok(())
+}
+
+fn deceives(why: &'static str) -> StanzaError {
+    StanzaError::not_acceptable().text(why)
+}
+
+/// The mailboxes of RFC 2142, and names under which people expect whoever runs the server.
+pub(super) const RESERVED: &[&str] = &[
+    "abuse",
+    "admin",
+    "administrator",
+    "admins",
+    "daemon",
+    "ftp",
+    "help",
+    "host",
+    "hostmaster",
+    "info",
+    "jabber",
+    "mailer-daemon",
+    "marketing",
+    "moderator",
+    "news",
+    "nobody",
+    "noc",
+    "noreply",
+    "operator",
+    "owner",
+    "postmaster",
+    "register",
+    "root",
+    "sales",
+    "security",
+    "server",
+    "service",
+    "staff",
+    "support",
+    "sysadmin",
+    "system",
+    "usenet",
+    "uucp",
+    "webmaster",
+    "www",
+    "xmpp",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compared as addresses are (RFC 7622 §3.3), whatever form the list is written in.
+    #[test]
+    fn reserved_names_are_refused_in_their_normal_form() {
+        let mut config = Config::default();
+        config.reserved_names.push("BÜRO".to_owned());
+        for (name, free) in [
+            ("admin", false),
+            ("Admin", false),
+            ("\u{ff41}dmin", false),
+            ("büro", false),
+            ("admin2", true),
+            ("romeo", true),
+        ] {
+            let local = prep::localpart(name).unwrap();
+            assert_eq!(allowed(&config, &local).is_ok(), free, "{name}");
+        }
+        config.reserved_names.clear();
+        assert!(allowed(&config, "admin").is_ok());
+    }
+
+    #[test]
+    fn the_list_is_in_normal_form_and_in_order() {
+        assert!(RESERVED.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(RESERVED.iter().all(|name| prep::localpart(name).unwrap() == *name));
+    }
+}
