@@ -108,6 +108,8 @@ pub enum Request {
         /// Only those of this domain.
         domain: Option<String>,
     },
+    /// Tells what the running server has to do.
+    Status,
     /// Copies the database into a new file.
     Backup {
         /// The file, from the root of the server's file system.

@@ -247,6 +247,7 @@ fn plan(
         }
         None => match queue(router, job, origin) {
             Ok(seq) => seq,
+            Err(StoreError::QueueFull) if origin.sender.is_some() => return Routed::Crowded.into(),
             Err(error) => return Routed::Bounce(error.into()).into(),
         },
     };
@@ -303,6 +304,9 @@ fn append(
 /// that becomes available sees either the row in the store or itself among the targets (promise.md 9).
 fn queue(router: &Router, job: Append, origin: &mut Origin<'_>) -> Result<i64, StoreError> {
     let mut place = 0;
+    if let Some(ticket) = &job.ticket {
+        origin.full |= ticket.weigh(job.stanza.len());
+    }
     router.store.submit_numbered(Box::new(job), |job, next| {
         job.number(next);
         place = job.received.as_ref().map_or(0, |received| received.seq);

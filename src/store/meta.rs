@@ -24,7 +24,14 @@ pub fn set(tx: &mut dyn Tx, name: &str, value: &[u8]) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// Removes a value.
+pub fn forget(tx: &mut dyn Tx, name: &str) -> Result<(), StoreError> {
+    tx.execute(FORGET, &[name.into()])?;
+    Ok(())
+}
+
 super::sql! {
+    FORGET = "DELETE FROM meta WHERE name = $1";
     CREATE = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     GET = "SELECT value FROM meta WHERE name = $1";
     SET = "INSERT INTO meta (name, value) VALUES ($1, $2)
@@ -46,6 +53,8 @@ mod tests {
             assert_eq!(get(tx, "s"), Ok(Some(b"short".to_vec())));
             assert!(get_or_create_secret(tx, "s", &[1; 32]).is_err());
             assert_eq!(get(tx, "u"), Ok(None));
+            forget(tx, "t").unwrap();
+            assert_eq!(get(tx, "t"), Ok(None));
         });
     }
 }
