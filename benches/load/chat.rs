@@ -24,6 +24,8 @@ pub struct Plan {
     pub window: u64,
     /// XEP-0198 on both sides, and a request for acknowledgement with each message.
     pub managed: bool,
+    /// The server's pings are not answered.
+    pub mute: bool,
     /// What each message has beside its body.
     pub payloads: &'static str,
     /// Rest before each answer.
@@ -39,6 +41,7 @@ pub struct End {
     conn: Conn,
     template: Template,
     raw: bool,
+    mute: bool,
     managed: Option<Managed>,
     starts: bool,
     base: u64,
@@ -95,6 +98,7 @@ impl Talk {
             let partner = jids.get(index ^ 1).map_or("", String::as_str);
             let mut end =
                 End::new(session.conn, Template::message(partner, plan.payloads), clock, base);
+            end.mute = plan.mute;
             if plan.managed {
                 if !session.manageable {
                     return fault(format!("{} has no XEP-0198", target.name));
@@ -246,6 +250,7 @@ impl End {
             conn,
             template,
             raw: false,
+            mute: false,
             managed: None,
             starts: false,
             base,
@@ -310,7 +315,8 @@ impl End {
             } else if is(piece, "stream:error") {
                 return fault(String::from_utf8_lossy(piece));
             } else {
-                if answer_ping(piece, &mut self.out)
+                if !self.mute
+                    && answer_ping(piece, &mut self.out)
                     && let Some(managed) = &mut self.managed
                 {
                     managed.sent += 1;

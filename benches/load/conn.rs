@@ -3,9 +3,12 @@
 use super::fault::{Res, fault};
 use super::framer::Framer;
 use super::tls;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::ops::Range;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::pin::Pin;
+use std::task::Poll;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -70,6 +73,49 @@ impl Conn {
             Wire::None => 0,
         };
         if read == 0 { fault("the server closed the connection") } else { Ok(()) }
+    }
+
+    /// Reads what is there, or writes some of the bytes: whatever is possible first. How much was written.
+    pub async fn write_or_fill(&mut self, bytes: &[u8]) -> Res<usize> {
+        match &mut self.wire {
+            Wire::Plain(tcp) => Self::either(tcp, &mut self.buf, &mut self.framer, bytes).await,
+            Wire::Tls(tls) => {
+                Self::either(&mut **tls, &mut self.buf, &mut self.framer, bytes).await
+            }
+            Wire::None => fault("the connection is closed"),
+        }
+    }
+
+    async fn either<T: AsyncRead + AsyncWrite + Unpin>(
+        io: &mut T,
+        kept: &mut Vec<u8>,
+        framer: &mut Framer,
+        bytes: &[u8],
+    ) -> Res<usize> {
+        let gone = framer.needed();
+        framer.shift();
+        kept.drain(..gone);
+        poll_fn(|cx| {
+            let mut scratch = [0; READ_BYTES];
+            let mut read = ReadBuf::new(&mut scratch);
+            if let Poll::Ready(done) = Pin::new(&mut *io).poll_read(cx, &mut read) {
+                return Poll::Ready(match (done, read.filled()) {
+                    (Err(error), _) => Err(error.into()),
+                    (Ok(()), []) => fault("the server closed the connection"),
+                    (Ok(()), came) => {
+                        kept.extend_from_slice(came);
+                        Ok(0)
+                    }
+                });
+            }
+            let written = match bytes.is_empty() {
+                true => Poll::Pending,
+                false => Pin::new(&mut *io).poll_write(cx, bytes),
+            };
+            let _ = Pin::new(&mut *io).poll_flush(cx);
+            written.map(|written| Ok(written?))
+        })
+        .await
     }
 
     /// A whole piece that was read already.

@@ -32,6 +32,7 @@ mod resume;
 mod rows;
 mod scram;
 mod selftest;
+mod storm;
 mod syscalls;
 mod table;
 mod target;

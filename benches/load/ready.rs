@@ -29,6 +29,7 @@ pub async fn run(
         pairs: 0,
         window: 1,
         managed: true,
+        mute: false,
         payloads: "",
         pause: Duration::ZERO,
         secs: 0.0,

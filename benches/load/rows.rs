@@ -7,7 +7,9 @@ use super::floor::Floor;
 use super::results::Row;
 use super::target::Security::{self, Plain, Tls};
 use super::target::Target;
-use super::{chat, fair, fast, grow, login, offline, presence, process, ready, resume, syscalls};
+use super::{
+    chat, fair, fast, grow, login, offline, presence, process, ready, resume, storm, syscalls,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,10 @@ pub enum Work {
     Transient(Security, usize, u64),
     /// The same with XEP-0198.
     Managed(Security, usize, u64),
+    /// Chat without XEP-0198, whose ends answer pings or do not.
+    Unmanaged { mute: bool, pairs: usize, window: u64 },
+    /// Senders that write so many messages at once.
+    Storm { security: Security, senders: usize, messages: u64, managed: bool, mute: bool },
     /// Offline messages, stored and delivered.
     Offline,
     /// Resumptions.
@@ -88,7 +94,34 @@ pub const ROWS: &[Spec] = &[
     Spec { name: "fair-flood", group: "fair", work: Work::Flood(Duration::ZERO) },
     Spec { name: "fair-flood-limits", group: "limits", work: Work::Flood(PAUSE) },
     Spec { name: "fair-slow-reader", group: "slow", work: Work::SlowReader },
+    Spec { name: "overload-5x1", group: "overload", work: unmanaged(false, 5, 1) },
+    Spec { name: "overload-50x1", group: "overload", work: unmanaged(false, 50, 1) },
+    Spec { name: "overload-50x4", group: "overload", work: unmanaged(false, 50, 4) },
+    Spec { name: "overload-50x4-mute", group: "overload", work: unmanaged(true, 50, 4) },
+    Spec { name: "storm", group: "overload", work: storm_of(false, false) },
+    Spec { name: "storm-managed", group: "overload", work: storm_of(true, false) },
+    Spec { name: "storm-managed-mute", group: "overload", work: storm_of(true, true) },
+    Spec { name: "storm-mute", group: "overload", work: storm_of(false, true) },
+    Spec {
+        name: "storm-limits",
+        group: "overload-limits",
+        work: Work::Storm {
+            security: Tls,
+            senders: 90,
+            messages: 1_000,
+            managed: false,
+            mute: false,
+        },
+    },
 ];
+
+const fn unmanaged(mute: bool, pairs: usize, window: u64) -> Work {
+    Work::Unmanaged { mute, pairs, window }
+}
+
+const fn storm_of(managed: bool, mute: bool) -> Work {
+    Work::Storm { security: Plain, senders: 20, messages: 10_000, managed, mute }
+}
 
 /// Runs a row against a server: named figures.
 pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(String, Row)>> {
@@ -119,6 +152,7 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
             let plan = Plan { managed: true, ..size.plan(security, pairs, window) };
             one(chat::run(target, &plan).await?)
         }
+        Work::Unmanaged { .. } | Work::Storm { .. } => one(overload(spec, target, &size).await?),
         Work::Offline => {
             let (stored, drained) = offline::run(target, &size.offline()).await?;
             vec![(name.clone(), stored), (format!("{name}-drain"), drained)]
@@ -155,6 +189,21 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
             one(syscalls::run(target, &size.plan(Plain, 5, window), size.traced).await?)
         }
     })
+}
+
+async fn overload(spec: &Spec, target: &Arc<Target>, size: &Size) -> Res<Row> {
+    match spec.work {
+        Work::Storm { security, senders, messages, managed, mute } => {
+            let patience = 2 * size.patience;
+            let plan = storm::Plan { security, senders, messages, managed, mute, patience };
+            storm::run(target, &plan).await
+        }
+        Work::Unmanaged { mute, pairs, window } => {
+            let plan = size.plan(Plain, pairs, window);
+            chat::run(target, &Plan { mute, secs: size.overload(), ..plan }).await
+        }
+        _ => Ok(Row::new()),
+    }
 }
 
 /// Runs a row on the relay, where that makes sense.
@@ -194,7 +243,13 @@ impl Size {
         let secs = if self.quick { 1.0 } else { 4.0 };
         let (managed, payloads, patience) = (false, "", self.patience);
         let pause = Duration::ZERO;
-        Plan { security, pairs, window, managed, payloads, pause, secs, patience }
+        let mute = false;
+        Plan { security, pairs, window, managed, mute, payloads, pause, secs, patience }
+    }
+
+    /// Seconds that are enough to fill any queue.
+    fn overload(&self) -> f64 {
+        if self.quick { 4.0 } else { 15.0 }
     }
 
     fn offline(&self) -> offline::Plan {

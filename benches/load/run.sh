@@ -2,7 +2,7 @@
 # The load bench from one end to the other: builds, starts the servers, runs the rows, prints the table.
 #
 #   benches/load/run.sh [--quick] [--rounds N] [--sessions N,N] [--out TABLE.md]
-#                       [--phases fresh,bare,durable,archive,grow,fair]
+#                       [--phases fresh,bare,durable,archive,grow,fair,overload]
 #
 # PEERS_DIR  a folder with prosody/start.sh and ejabberd/start.sh (`start.sh DIR PORT` starts a
 #            throw-away server and leaves DIR/pid; PEER_STORAGE=sqlite makes it durable). Without it
@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-quick=() rounds=() sessions=() phases=fresh,bare,durable,archive,grow,fair out=
+quick=() rounds=() sessions=() phases=fresh,bare,durable,archive,grow,fair,overload out=
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=(--quick) ;;
@@ -228,6 +228,19 @@ if has fair; then
   ours "$dir/limits/stonechat" "$port" false limits
   target_of "$dir/limits/stonechat" "$port"
   run --group limits --rounds 1
+  stop
+fi
+
+if has overload; then # without archives and with them; and with the limits that a server has by default
+  for archive in false true; do
+    ours "$dir/overload-$archive/stonechat" "$port" "$archive"
+    target_of "$dir/overload-$archive/stonechat" "$port"
+    run --group overload --rounds 1
+    stop
+  done
+  ours "$dir/overload-limits/stonechat" "$port" true limits
+  target_of "$dir/overload-limits/stonechat" "$port"
+  run --group overload-limits --rounds 1
   stop
 fi
 

@@ -60,6 +60,7 @@ async fn workloads(target: &Arc<Target>) -> Res<()> {
                 pairs: 2,
                 window: 4,
                 managed,
+                mute: false,
                 payloads: "",
                 pause: Duration::ZERO,
                 secs: 0.1,

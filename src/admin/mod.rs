@@ -136,6 +136,8 @@ pub enum Request {
         #[serde(default)]
         deleted: bool,
     },
+    /// Tells what the running server has to do.
+    Status,
     /// Copies the database into a new file.
     Backup {
         /// The file, from the root of the server's file system.

@@ -6,7 +6,7 @@ use crate::base::time::{from_micros, stamp};
 use crate::jid::{BareJid, JidError};
 use crate::store::accounts::{Account, Removed};
 use crate::store::devices::Device;
-use crate::store::{Snapshot, Store};
+use crate::store::{Load, Snapshot, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,6 +38,7 @@ impl Operator {
             Request::UserList { deleted: true, .. } => self.list_removed().await,
             Request::UserList { domain, .. } => self.list(domain).await,
             Request::UserDevices { jid } => self.devices(&jid).await,
+            Request::Status => Ok(status_lines(&self.store.load())),
             Request::Backup { path } => return self.backup(path.into()).await,
             other => self.change(other).await.map(|line| vec![line]),
         };
@@ -98,9 +99,10 @@ impl Operator {
                 self.effects.account_gone(&jid, Gone::Revoked);
                 Ok(format!("{jid} is logged out everywhere, {count} known devices forgotten"))
             }
-            Request::UserList { .. } | Request::UserDevices { .. } | Request::Backup { .. } => {
-                Ok(String::new())
-            }
+            Request::UserList { .. }
+            | Request::UserDevices { .. }
+            | Request::Status
+            | Request::Backup { .. } => Ok(String::new()),
         }
     }
 
@@ -183,6 +185,22 @@ fn device_line(device: &Device) -> String {
         day(device.last_seen),
         token.unwrap_or_default()
     )
+}
+
+/// The load of the database, for a person or a script.
+fn status_lines(load: &Load) -> Vec<String> {
+    let Load { queued, bytes, waiting, waited, full, refused, refusing } = load;
+    let disk = if *refusing { "takes no writes" } else { "takes writes" };
+    vec![
+        format!("disk: {disk}"),
+        format!(
+            "writes on the way: {queued}, {} KiB; in line behind them: {waiting}",
+            bytes / 1024
+        ),
+        format!("since the start, writes that stood in line: {waited}"),
+        format!("since the start, messages refused as the disk took no writes: {refused}"),
+        format!("since the start, work left undone as too much waited: {full}"),
+    ]
 }
 
 /// What an operator is told of a backup.
@@ -278,6 +296,7 @@ mod tests {
             (Request::UserPasswd { jid: jid("a@x"), password: secret() }, "another password"),
             (Request::UserDisable { jid: jid("a@x") }, "is disabled"),
             (list(None), "a@x (disabled)"),
+            (Request::Status, "disk: takes writes\nwrites on the way: 0, 0 KiB"),
             (Request::UserDisable { jid: jid("a@x") }, "is already disabled"),
             (Request::UserEnable { jid: jid("a@x") }, "is enabled"),
             (list(Some("X")), "a@x"),

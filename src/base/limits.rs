@@ -63,6 +63,10 @@ pub struct Limits {
     pub unacked_stanzas_max: usize,
     /// Their bytes.
     pub unacked_bytes_max: usize,
+    /// Messages of one stream on their way to the disk; no more are read until half of them are there.
+    pub uncommitted_stanzas_max: usize,
+    /// Their bytes.
+    pub uncommitted_bytes_max: usize,
     /// How long a session without a connection waits to be resumed (XEP-0198 §5). 0: none does.
     pub resume_time: Duration,
     /// Sessions that wait to be resumed at one time.
@@ -100,6 +104,8 @@ impl Default for Limits {
             directed_presence_max: 500,
             unacked_stanzas_max: 1_000,
             unacked_bytes_max: 4 * 1_048_576,
+            uncommitted_stanzas_max: 256,
+            uncommitted_bytes_max: 1_048_576,
             resume_time: Duration::from_secs(3_600),
             sleepers_max: 10_000,
             sleepers_bytes_max: 256 * 1_048_576,

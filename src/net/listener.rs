@@ -99,7 +99,8 @@ impl Hall {
         since: Instant,
         guard: Counted,
     ) {
-        let limit = self.context.router.limits.unauthenticated_time;
+        let limits = &self.context.router.limits;
+        let (limit, ping_timeout) = (limits.unauthenticated_time, limits.ping_timeout);
         let wait = self.arrivals().delay(Key::from(peer), since);
         if !wait.is_zero() {
             let mut stopping = self.context.stopping.clone();
@@ -109,11 +110,12 @@ impl Hall {
             }
         }
         let (socket, direct_tls) = match door {
-            Door::StartTls => (Socket::plain(stream, self.tls.clone()), None),
+            Door::StartTls => (Socket::plain(stream, self.tls.clone(), ping_timeout), None),
             Door::Direct => {
                 let mut stopping = self.context.stopping.clone();
+                let direct = Socket::direct(stream, self.tls.clone(), ping_timeout);
                 let accepted = tokio::select! {
-                    accepted = timeout(limit, Socket::direct(stream, self.tls.clone())) => accepted,
+                    accepted = timeout(limit, direct) => accepted,
                     _ = stopping.wait_for(|stopping| *stopping) => return,
                 };
                 match accepted {

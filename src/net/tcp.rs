@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -16,6 +17,7 @@ use crate::stream::sasl::ChannelBindings;
 pub struct Socket {
     io: Io,
     tls: Tls,
+    notices_loss: bool,
 }
 
 enum Io {
@@ -27,16 +29,35 @@ enum Io {
 
 impl Socket {
     /// A connection that starts in the clear.
-    pub fn plain(stream: TcpStream, tls: Tls) -> Self {
-        Self { io: Io::Plain(stream), tls }
+    pub fn plain(stream: TcpStream, tls: Tls, ping_timeout: Duration) -> Self {
+        let notices_loss = notice_loss(&stream, ping_timeout);
+        Self { io: Io::Plain(stream), tls, notices_loss }
     }
 
     /// A connection that starts with TLS (XEP-0368). Bounded by the caller.
-    pub async fn direct(stream: TcpStream, tls: Tls) -> io::Result<(Self, ChannelBindings)> {
+    pub async fn direct(
+        stream: TcpStream,
+        tls: Tls,
+        ping_timeout: Duration,
+    ) -> io::Result<(Self, ChannelBindings)> {
+        let notices_loss = notice_loss(&stream, ping_timeout);
         let accepted = tls.accept(stream, Kind::Direct).await?;
         let bindings = told(&accepted);
-        Ok((Self { io: Io::Secure(Box::new(accepted.stream)), tls }, bindings))
+        Ok((Self { io: Io::Secure(Box::new(accepted.stream)), tls, notices_loss }, bindings))
     }
+}
+
+/// Has the connection break when what it sent is not acknowledged for so long, or the other side's
+/// window stays shut (RFC 5482; TCP_USER_TIMEOUT). False where the system has no such thing.
+fn notice_loss(stream: &TcpStream, after: Duration) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let noticed = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(after)).is_ok();
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let noticed = {
+        let _ = (stream, after);
+        false
+    };
+    noticed
 }
 
 fn told(accepted: &Accepted<TcpStream>) -> ChannelBindings {
@@ -79,6 +100,10 @@ impl Transport for Socket {
             self.io = Io::Secure(Box::new(accepted.stream));
             Ok(bindings)
         })
+    }
+
+    fn notices_loss(&self) -> bool {
+        self.notices_loss
     }
 }
 

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::Router;
 use super::outbox::Outbox;
 use super::retract::Retracting;
 use super::ticket::Ticket;
+use super::{Router, not_stored};
 use crate::base::time::from_micros;
 use crate::jid::Jid;
-use crate::stanza::{Frame, Stanza, StanzaError, error_reply};
+use crate::stanza::{Frame, Stanza, error_reply};
 use crate::store::accounts::AccountId;
 use crate::store::archive::{self, By, Entry, Kind};
 use crate::store::handled::Seal;
@@ -155,10 +155,8 @@ impl Job for Append {
         }
         if let Some(outbox) = &self.sender {
             let to = self.stanza.from();
-            let error =
-                StanzaError::resource_constraint().text("the server cannot store messages now");
             let from = self.stanza.to().map(Jid::as_str);
-            if let Some(reply) = error_reply(self.stanza.element(), from, to, &error) {
+            if let Some(reply) = error_reply(self.stanza.element(), from, to, &not_stored()) {
                 self.router.bounced(&self.stanza, &reply, outbox, from_micros(self.at));
                 // A sender that is gone by now learns nothing, as it would from a lost connection.
                 let _ = outbox.push(Frame::whole(reply));

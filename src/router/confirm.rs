@@ -56,7 +56,8 @@ impl Job for Save {
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Self { router, bare, settled, .. } = *self;
         if let Err(error) = &outcome {
-            tracing::warn!(%error, "what was confirmed could not be saved; tried again later");
+            // The store says once that it takes no writes.
+            tracing::debug!(%error, "what was confirmed could not be saved; tried again later");
         }
         let durable = outcome.is_ok();
         // No entry: the account is gone.

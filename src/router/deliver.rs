@@ -249,6 +249,7 @@ fn plan(
         }
         None => match queue(router, job, origin) {
             Ok(numbered) => numbered,
+            Err(StoreError::QueueFull) if origin.sender.is_some() => return Routed::Crowded.into(),
             Err(error) => return Routed::Bounce(error.into()).into(),
         },
     };
@@ -305,6 +306,9 @@ fn append(
 /// that becomes available sees either the row in the store or itself among the targets (promise.md 9).
 fn queue(router: &Router, job: Append, origin: &mut Origin<'_>) -> Result<(i64, i64), StoreError> {
     let (mut place, mut at) = (0, 0);
+    if let Some(ticket) = &job.ticket {
+        origin.full |= ticket.weigh(job.stanza.len());
+    }
     router.store.submit_numbered(Box::new(job), |job, now, next| {
         job.number(now, next);
         at = now;

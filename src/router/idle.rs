@@ -82,6 +82,9 @@ impl Idle {
         let Some(waiting) = &mut self.0 else { return Untaken(untaken) };
         while let Some((place, row)) = waiting.rows.pop_front_if(|(place, _)| *place <= last) {
             let Some(Idler { row, room }) = row else { continue };
+            if let Some(ticket) = &row.ticket {
+                ticket.weigh(row.stanza.len());
+            }
             match store.submit_or_return(row) {
                 Ok(()) => {}
                 // What is delivered is not taken back for a disk that is slow: the next sweep tries again.

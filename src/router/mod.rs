@@ -72,6 +72,8 @@ pub enum Routed {
     Bounce(StanzaError),
     /// The addressee must be read from the store first: [`Router::load`], then route again.
     Load(BareJid),
+    /// Its row would be one too many for now: [`Store::room`], then route again.
+    Crowded,
     /// Not the router's to answer: a handler of the floor above does.
     Handle(Handler),
 }
@@ -98,6 +100,10 @@ pub struct Origin<'a> {
     sent: Option<AccountId>,
     /// Where it is kept as sent.
     kept: Option<(AccountId, i64)>,
+    /// It has waited for room in the store's queue, and has it.
+    pub has_room: bool,
+    /// Enough of the stream is on its way to the disk.
+    full: bool,
 }
 
 impl<'a> Origin<'a> {
@@ -109,12 +115,21 @@ impl<'a> Origin<'a> {
         ticket: Option<Ticket>,
         account: Option<AccountId>,
     ) -> Self {
-        Self { sender: Some((ledger, outbox)), ticket, account, sent: None, kept: None }
+        let sender = Some((ledger, outbox));
+        Self { sender, ticket, account, sent: None, kept: None, has_room: false, full: false }
     }
 
     /// A stanza that the server itself made: nobody waits for it, nobody is told.
     pub fn server() -> Self {
-        Self { sender: None, ticket: None, account: None, sent: None, kept: None }
+        Self {
+            sender: None,
+            ticket: None,
+            account: None,
+            sent: None,
+            kept: None,
+            has_room: false,
+            full: false,
+        }
     }
 
     /// Whether its writes may wait for a need: the stream's count, which later writes carry, does not
@@ -126,7 +141,23 @@ impl<'a> Origin<'a> {
     /// The stanza's ticket, issued at first need.
     pub fn ticket(&mut self) -> Option<Ticket> {
         let (ledger, _) = self.sender?;
-        Some(self.ticket.get_or_insert_with(|| ledger.issue()).clone())
+        let ticket = self.ticket.get_or_insert_with(|| {
+            let (ticket, full) = ledger.issue_and_look();
+            self.full |= full;
+            ticket
+        });
+        Some(ticket.clone())
+    }
+
+    /// Who writes for others waits while the store has more than enough to do, and is told before
+    /// anything happens when it can write nothing. What the server says itself does neither.
+    fn held_up(&self, store: &Store) -> Option<Routed> {
+        self.sender?;
+        if store.is_refusing() {
+            store.count_refused();
+            return Some(Routed::Bounce(not_stored()));
+        }
+        (!self.has_room && store.is_crowded()).then_some(Routed::Crowded)
     }
 
     /// The stanza is not done with: its ticket goes to whoever goes on.
@@ -134,11 +165,13 @@ impl<'a> Origin<'a> {
         self.ticket.unwrap_or_else(|| ledger.issue())
     }
 
-    /// All writes of the stanza are queued; one that queued none counts as handled.
-    pub fn finish(self) {
+    /// All writes of the stanza are queued; one that queued none counts as handled. True when enough
+    /// of the stream is on its way to the disk: see [`Ledger::eased`].
+    pub fn finish(self) -> bool {
         if let (Some((ledger, _)), None) = (self.sender, &self.ticket) {
             ledger.pass();
         }
+        self.full
     }
 
     fn outbox(&self) -> Option<Arc<Outbox>> {
@@ -215,9 +248,14 @@ impl Router {
         origin: &mut Origin<'_>,
     ) -> Routed {
         let fate = fate(stanza);
+        if (fate.owed || fate.archived)
+            && let Some(held_up) = origin.held_up(&self.store)
+        {
+            return held_up;
+        }
         origin.sent = origin.account.filter(|_| self.keeps_sent(stanza, fate, origin));
         let routed = self.route_on(stanza, fate, now, origin);
-        if matches!(routed, Routed::Load(_)) {
+        if matches!(routed, Routed::Load(_) | Routed::Crowded) {
             return routed;
         }
         match deliver::keep_sent(self, stanza, now, origin) {
@@ -364,6 +402,11 @@ impl Router {
     pub fn confirm(self: &Arc<Self>, bare: &str, seqs: &[i64]) {
         confirm::confirm(self, bare, seqs);
     }
+}
+
+/// To the sender of a message while the disk takes no writes (promise.md 5).
+fn not_stored() -> StanzaError {
+    StanzaError::resource_constraint().text("the server cannot store messages now")
 }
 
 fn sorted(hosts: impl IntoIterator<Item = String>) -> Vec<String> {

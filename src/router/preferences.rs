@@ -23,8 +23,9 @@ impl Router {
         preferences: Preferences,
     ) -> Result<(), StoreError> {
         let (told, done) = oneshot::channel();
-        let router = self.clone();
+        let (router, room) = (self.clone(), self.store.room_if_crowded().await);
         self.store.submit(Box::new(Prefer { router, bare, account, preferences, told }))?;
+        drop(room);
         done.await.unwrap_or(Err(StoreError::Closed))
     }
 

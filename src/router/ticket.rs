@@ -10,6 +10,7 @@ use std::task::{Wake, Waker};
 
 use tokio::sync::Notify;
 
+use crate::base::limits::Limits;
 use crate::store::accounts::AccountId;
 use crate::store::handled::Seal;
 
@@ -44,9 +45,38 @@ impl Managed {
 struct Runs {
     /// Stanzas before this one are all handled.
     handled: u64,
-    /// From `handled` on: is each released?
-    open: VecDeque<bool>,
+    /// From `handled` on: what each weighs in the store's queue, or that it is released.
+    open: VecDeque<u32>,
     managed: Option<Managed>,
+    /// Those that weigh something, and how much.
+    queued: u32,
+    queued_bytes: u32,
+    bound: Bound,
+    /// There were more than there may be, and they are not down to half of it.
+    full: bool,
+}
+
+/// How much of one stream may be on its way to the disk.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    stanzas: u32,
+    bytes: u32,
+}
+
+impl Default for Bound {
+    fn default() -> Self {
+        Self::from(&Limits::default())
+    }
+}
+
+impl From<&Limits> for Bound {
+    fn from(limits: &Limits) -> Self {
+        let small = |bound: usize| u32::try_from(bound).unwrap_or(u32::MAX);
+        Self {
+            stanzas: small(limits.uncommitted_stanzas_max),
+            bytes: small(limits.uncommitted_bytes_max),
+        }
+    }
 }
 
 /// Held by everyone who still writes for one stanza. Dropping the last clone releases it.
@@ -66,7 +96,38 @@ impl Runs {
     fn issued(&self) -> u64 {
         self.handled + self.open.len() as u64
     }
+
+    fn open_at(&mut self, number: u64) -> Option<&mut u32> {
+        let place = usize::try_from(number.checked_sub(self.handled)?).ok()?;
+        self.open.get_mut(place)
+    }
+
+    fn load(&mut self, weight: u32) {
+        self.queued += 1;
+        self.queued_bytes = self.queued_bytes.saturating_add(weight);
+        self.full |= self.queued >= self.bound.stanzas || self.queued_bytes >= self.bound.bytes;
+    }
+
+    /// True when whoever waits for it to be no longer full may go on.
+    fn unload(&mut self, weight: u32) -> bool {
+        if weight == 0 {
+            return false;
+        }
+        self.queued -= 1;
+        self.queued_bytes = self.queued_bytes.saturating_sub(weight);
+        let half =
+            self.queued <= self.bound.stanzas / 2 && self.queued_bytes <= self.bound.bytes / 2;
+        half && std::mem::take(&mut self.full)
+    }
 }
+
+/// What a write of so many bytes weighs; never nothing.
+fn weight(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, RELEASED - 1)
+}
+
+/// In the place of a weight.
+const RELEASED: u32 = u32::MAX;
 
 impl Ticket {
     /// What to write with the rows of this stanza: that it and all before it are handled. The writes
@@ -92,6 +153,20 @@ impl Ticket {
         }
     }
 
+    /// Its write is in the store's queue from now on. Whether the stream is full with it.
+    pub fn weigh(&self, bytes: usize) -> bool {
+        let Some(ledger) = &self.held.ledger else { return false };
+        let mut runs = ledger.lock();
+        let weight = weight(bytes);
+        if let Some(open) = runs.open_at(self.held.number)
+            && *open == 0
+        {
+            *open = weight;
+            runs.load(weight);
+        }
+        runs.full
+    }
+
     /// Drops it. If that makes the stream's run longer, whoever waits for it is told by the answer.
     pub fn release(self) -> Option<Waker> {
         let mut held = Arc::into_inner(self.held)?;
@@ -101,6 +176,12 @@ impl Ticket {
 }
 
 impl Ledger {
+    /// With the bounds of these limits.
+    pub fn new(limits: &Limits) -> Self {
+        let runs = Runs { bound: limits.into(), ..Runs::default() };
+        Self { runs: Mutex::new(runs), moved: Notify::new() }
+    }
+
     /// The stream counts from here on, under this id. False if it does already.
     pub fn manage(&self, id: [u8; 32], account: Option<AccountId>) -> bool {
         let mut runs = self.lock();
@@ -111,8 +192,8 @@ impl Ledger {
     }
 
     /// A stream that slept over a restart of the server goes on with its count.
-    pub fn restored(id: [u8; 32], account: AccountId, h: u32) -> Self {
-        let ledger = Self::default();
+    pub fn restored(id: [u8; 32], account: AccountId, h: u32, limits: &Limits) -> Self {
+        let ledger = Self::new(limits);
         let mut runs = ledger.lock();
         runs.handled = u64::from(h);
         runs.managed = Some(Managed { id, account: Some(account), before: 0 });
@@ -149,11 +230,32 @@ impl Ledger {
 
     /// A ticket for the stream's next stanza.
     pub fn issue(self: &Arc<Self>) -> Ticket {
+        self.issue_and_look().0
+    }
+
+    /// The same, and whether the stream is full.
+    pub fn issue_and_look(self: &Arc<Self>) -> (Ticket, bool) {
         let mut runs = self.lock();
-        let number = runs.issued();
-        runs.open.push_back(false);
+        let (number, full) = (runs.issued(), runs.full);
+        runs.open.push_back(0);
         drop(runs);
-        Ticket { held: Arc::new(Held { ledger: Some(self.clone()), number }) }
+        (Ticket { held: Arc::new(Held { ledger: Some(self.clone()), number }) }, full)
+    }
+
+    /// So much of the stream is on its way to the disk that it should send no more for now.
+    pub fn is_full(&self) -> bool {
+        self.lock().full
+    }
+
+    /// Waits until no more than half of that is.
+    pub async fn eased(&self) {
+        loop {
+            let wake = self.moved.notified();
+            if !self.is_full() {
+                return;
+            }
+            wake.await;
+        }
     }
 
     /// Counts a stanza that owes nothing; it never overtakes an earlier one.
@@ -162,7 +264,7 @@ impl Ledger {
         if runs.open.is_empty() {
             runs.handled += 1;
         } else {
-            runs.open.push_back(true);
+            runs.open.push_back(RELEASED);
         }
     }
 
@@ -187,15 +289,13 @@ impl Ledger {
         }
     }
 
-    /// True when the run is longer now.
+    /// True when somebody may have waited for it: the run is longer now, or the stream has room again.
     fn release(&self, number: u64) -> bool {
         let mut runs = self.lock();
-        let place = usize::try_from(number - runs.handled).unwrap_or(usize::MAX);
-        if let Some(open) = runs.open.get_mut(place) {
-            *open = true;
-        }
+        let weight = runs.open_at(number).map(|open| std::mem::replace(open, RELEASED));
+        let eased = runs.unload(weight.unwrap_or(0));
         let before = runs.handled;
-        while runs.open.front() == Some(&true) {
+        while runs.open.front() == Some(&RELEASED) {
             runs.open.pop_front();
             runs.handled += 1;
         }
@@ -203,7 +303,7 @@ impl Ledger {
         if runs.open.is_empty() {
             runs.open.shrink_to_fit();
         }
-        moved
+        moved || eased
     }
 
     fn lock(&self) -> MutexGuard<'_, Runs> {
@@ -272,7 +372,8 @@ mod tests {
 
     #[test]
     fn the_count_wraps() {
-        let ledger = Arc::new(Ledger::restored([7; 32], AccountId(1), u32::MAX));
+        let limits = Limits::default();
+        let ledger = Arc::new(Ledger::restored([7; 32], AccountId(1), u32::MAX, &limits));
         assert_eq!(ledger.h(), u32::MAX);
         let ticket = ledger.issue();
         assert_eq!(ticket.seal(0).map(|seal| seal.h), Some(0));
@@ -280,6 +381,37 @@ mod tests {
         assert_eq!(ledger.h(), 0);
         ledger.pass();
         assert_eq!(ledger.h(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_stream_with_much_on_its_way_to_the_disk_is_full_until_half_of_it_is_there() {
+        let limits =
+            Limits { uncommitted_stanzas_max: 4, uncommitted_bytes_max: 100, ..Limits::default() };
+        let ledger = Arc::new(Ledger::new(&limits));
+        let ticket = |bytes: Option<usize>| {
+            let ticket = ledger.issue();
+            if let Some(bytes) = bytes {
+                ticket.weigh(bytes);
+            }
+            ticket
+        };
+        // One that is written nowhere does not count, and holds the run up.
+        let first = ticket(None);
+        let mut four: Vec<_> = (0..4).map(|_| ticket(Some(0))).collect();
+        assert!(four.iter().all(|ticket| ticket.weigh(1_000)));
+        assert!(ledger.is_full());
+        four.pop();
+        assert!(ledger.is_full() && ledger.handled() == 0);
+        // Woken though the run is no longer.
+        tokio::join!(ledger.eased(), async { drop(four.pop()) });
+        assert!(!ledger.is_full() && ledger.handled() == 0);
+        drop((first, four));
+        let heavy = [ticket(Some(60)), ticket(Some(usize::MAX))];
+        assert!(ledger.is_full());
+        drop(heavy);
+        assert!(!ledger.is_full() && ledger.is_settled());
+        let runs = ledger.lock();
+        assert_eq!((runs.queued, runs.queued_bytes), (0, 0));
     }
 
     #[tokio::test]

@@ -80,6 +80,8 @@ pub enum Command {
         #[arg(long)]
         deep: bool,
     },
+    /// Say how the running server's disk keeps up: writes that wait, and what was refused
+    Status,
     /// Add, change, shut and list accounts, while the server runs or not
     #[command(subcommand, after_help = USER_EXAMPLES)]
     User(User),
@@ -210,6 +212,7 @@ pub fn main(runners: Runners) -> ExitCode {
             let depth = if deep { Depth::Deep } else { Depth::Start };
             return check::main(&cli.common.inputs(), depth, runners.certificates);
         }
+        Command::Status => return ask::tell(ask::status(&cli.common)),
         Command::User(verb) => return user::main(&cli.common, &verb),
         Command::Backup { file } => return backup::backup(&cli.common, &file),
         Command::Restore { file } => return backup::restore(&cli.common, &file),
@@ -334,9 +337,10 @@ mod tests {
 
     #[test]
     fn every_command_line_means_one_thing() {
-        let cases: [Case; 14] = [
+        let cases: [Case; 15] = [
             ("", |c| c.command.is_none()),
             ("serve", |c| matches!(c.command, Some(Command::Serve))),
+            ("status", |c| matches!(c.command, Some(Command::Status))),
             ("check", |c| matches!(c.command, Some(Command::Check { deep: false }))),
             ("check --deep", |c| matches!(c.command, Some(Command::Check { deep: true }))),
             ("lab --domain a --domain b --user u@a:p:q", |c| {

@@ -1,14 +1,11 @@
-//! Owed messages to this client: what waited comes first, and what it confirms without stream
-//! management (promise.md 2 and 3).
+//! Owed messages to this client: what waited comes first (promise.md 3).
 
 use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::time::{Duration, Instant};
 
 use super::named;
-use super::run::{Session, now, wall};
-use crate::base::id::{self, OsRng};
+use super::run::{Session, wall};
 use crate::base::time::{from_micros, micros};
 use crate::router::outbox::Outgoing;
 use crate::router::owed::Claim;
@@ -18,45 +15,6 @@ use crate::stanza::ids::stanza_id;
 use crate::stanza::{Frame, Stanza, claims};
 use crate::store::mailbox::{self, MailRow, Place};
 use crate::store::{StoreError, archive, damage};
-use crate::stream::error::StreamError;
-use crate::xml::writer::Xml;
-
-/// Owed messages that were written to the client and not confirmed. Empty for a managed stream,
-/// which knows its own.
-#[derive(Default)]
-pub(super) struct Delivery {
-    /// Oldest first.
-    unconfirmed: Vec<i64>,
-    since: Option<Instant>,
-}
-
-impl Delivery {
-    /// A session that slept over a restart.
-    pub(super) fn restored(unconfirmed: Vec<i64>, now: Instant) -> Self {
-        let since = (!unconfirmed.is_empty()).then_some(now);
-        Self { unconfirmed, since }
-    }
-
-    /// When the client must be asked, at latest.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.since.map(|since| since + CONFIRM_AFTER)
-    }
-
-    /// It does not answer: do not ask for these again.
-    pub(super) fn forget_due(&mut self) {
-        self.since = None;
-    }
-
-    /// All of them, for who closes the stream in order.
-    pub(super) fn take_unconfirmed(&mut self) -> Vec<i64> {
-        std::mem::take(&mut self.unconfirmed)
-    }
-
-    /// The same, left here.
-    pub(super) fn unconfirmed(&self) -> &[i64] {
-        &self.unconfirmed
-    }
-}
 
 /// Owed rows that this session took on itself, on their way to the client.
 pub(super) struct Drain {
@@ -68,14 +26,6 @@ pub(super) struct Drain {
 
 /// A read of owed rows on its way.
 type Paging = Pin<Box<dyn Future<Output = Result<Vec<MailRow>, StoreError>> + Send>>;
-
-/// A server ping whose answer is awaited.
-pub(super) struct Ping {
-    pub(super) id: String,
-    pub(super) sent: Instant,
-    /// So many of the unconfirmed messages were written before it.
-    covers: usize,
-}
 
 /// The page that is being read.
 pub(super) async fn page(drain: &mut Option<Box<Drain>>) -> Result<Vec<MailRow>, StoreError> {
@@ -135,12 +85,16 @@ impl Session {
             .map(|claim| (claim.seq, claim.place))
             .collect();
         let reading = wanted.len();
-        let begun = self.binding.cx.router.begin_idle_of(self.binding.cx.who.jid.bare_str());
-        let store = self.binding.cx.store.clone();
+        let (router, bare) = (self.binding.cx.router.clone(), self.binding.cx.bare());
+        // promise.md 7: the read sees every row that was queued before.
+        let mut begun = router.begin_idle_of(bare.as_str());
         let page = Box::pin(async move {
-            // promise.md 7: the read sees every row that was queued before.
-            if !begun {
-                return Err(StoreError::QueueFull);
+            let store = &router.store;
+            while !begun {
+                let room = store.room(0).await?;
+                begun = router.begin_idle_of(bare.as_str());
+                drop(room);
+                store.begun().await?;
             }
             store.barrier().await?;
             store.read(move |tx| mailbox::rows(tx, account, &wanted)).await
@@ -205,65 +159,6 @@ impl Session {
         })
     }
 
-    pub(super) fn written(&mut self, seq: i64) {
-        self.delivery.unconfirmed.push(seq);
-        self.delivery.since.get_or_insert_with(now);
-    }
-
-    /// Many unconfirmed messages: do not wait half a minute to ask.
-    pub(super) fn ping_if_owed(&mut self) {
-        if self.delivery.unconfirmed.len() >= UNCONFIRMED_MANY && self.ping.is_none() {
-            self.send_ping();
-        }
-    }
-
-    pub(super) fn send_ping(&mut self) {
-        let id = id::short(&mut OsRng);
-        let who = &self.binding.cx.who;
-        let mut xml = Xml::new();
-        xml.start("iq").attr("type", "get").attr("id", &id);
-        xml.attr("from", who.jid.domain()).attr("to", who.jid.as_str());
-        xml.start("ping").attr("xmlns", crate::xml::ns::PING).end().end();
-        self.send(Frame::whole(xml.finish()).into());
-        let covers = self.delivery.unconfirmed.len();
-        self.ping = Some(Box::new(Ping { id, sent: now(), covers }));
-    }
-
-    /// An answer, result or error, to a request of ours. Confirms what was written before the
-    /// ping (promise.md 2).
-    pub(super) fn reply_to_us(&mut self, id: Option<&str>) {
-        if let Some(ping) = self.ping.take_if(|ping| Some(ping.id.as_str()) == id) {
-            let unconfirmed = &mut self.delivery.unconfirmed;
-            let confirmed: Vec<i64> =
-                unconfirmed.drain(..ping.covers.min(unconfirmed.len())).collect();
-            self.confirm(&confirmed);
-            let more = !self.delivery.unconfirmed.is_empty();
-            self.delivery.since = more.then_some(ping.sent);
-            if self.leaving {
-                self.take_leave(now());
-            }
-        }
-    }
-
-    /// The server stops, and this stream ends with it. Nothing new is sent, but what the client got
-    /// it may confirm by the answer to a last ping: else all of it would come again (promise.md 2).
-    pub(super) fn take_leave(&mut self, now: Instant) {
-        if !self.leaving && self.managed.is_none() && !self.delivery.unconfirmed.is_empty() {
-            self.leaving = true;
-            self.stop_drain();
-            self.send_ping();
-        }
-        if self.leaves().is_none_or(|until| until <= now) {
-            self.fail(StreamError::SystemShutdown.into());
-        }
-    }
-
-    /// Until when the answer to the last ping is waited for.
-    pub(super) fn leaves(&self) -> Option<Instant> {
-        let ping = self.ping.as_ref().filter(|_| self.leaving)?;
-        Some(ping.sent + LAST_ANSWER)
-    }
-
     pub(super) fn confirm(&self, seqs: &[i64]) {
         if !seqs.is_empty() {
             let cx = &self.binding.cx;
@@ -276,11 +171,5 @@ impl Session {
 const PAGE_ROWS: usize = 50;
 /// The same in bytes, the last row apart: they wait in memory until the client has taken them.
 const PAGE_BYTES: usize = 262_144;
-/// promise.md 2: a message unconfirmed for so long brings a ping.
-const CONFIRM_AFTER: Duration = Duration::from_secs(30);
-/// Unconfirmed messages that bring a ping at once.
-const UNCONFIRMED_MANY: usize = 32;
-/// How long a stopping server waits for confirmations.
-const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// A message that is sent so long after it came is stamped.
 const LATE_MICROS: i64 = 5_000_000;

@@ -11,6 +11,7 @@ use crate::router::{Handler, Origin, Routed};
 use crate::stanza::iq::Iq;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError, claims, error_reply};
+use crate::store::Grant;
 use crate::stream::error::StreamError;
 use crate::xml::element::Element;
 use crate::xml::ns;
@@ -19,14 +20,16 @@ use crate::xml::ns;
 pub(super) struct Handled {
     outcome: Outcome,
     /// Released with this, after the answer is queued.
-    ticket: Ticket,
+    ticket: Option<Ticket>,
 }
 
 enum Outcome {
     Reply(Iq, Result<Reply, StanzaError>),
     Stanza(Stanza, Result<(), StanzaError>),
-    /// The addressee was read from the store: route again.
-    Loaded(Stanza, Result<(), StanzaError>),
+    /// The addressee was read from the store, or there is room in it: route again.
+    Again(Stanza, Result<Option<Grant>, StanzaError>),
+    /// Enough of the stream is on the disk.
+    Eased,
 }
 
 impl Session {
@@ -60,7 +63,7 @@ impl Session {
             }
         }
         match kind {
-            Kind::Message => self.route(stanza, None),
+            Kind::Message => self.route(stanza, None, None),
             Kind::Presence => self.presence(stanza),
             Kind::Iq => self.iq(stanza),
         }
@@ -106,7 +109,7 @@ impl Session {
                 self.ledger.pass();
                 return self.reply_to_us(stanza.id().as_deref());
             }
-            Ok(None) => return self.route(stanza, None),
+            Ok(None) => return self.route(stanza, None, None),
             Err(error) => {
                 self.ledger.pass();
                 return self.bounce(&stanza, &error);
@@ -129,7 +132,7 @@ impl Session {
                 Outcome::Reply(iq, answer)
             });
         } else {
-            self.route(stanza, None);
+            self.route(stanza, None, None);
         }
     }
 
@@ -175,14 +178,14 @@ impl Session {
             }
             (P::Available | P::Unavailable, true) => {
                 match pipeline.directed(&self.binding.cx, &stanza) {
-                    Ok(()) => self.route(stanza, None),
+                    Ok(()) => self.route(stanza, None, None),
                     Err(error) => {
                         self.ledger.pass();
                         self.bounce(&stanza, &error);
                     }
                 }
             }
-            (P::Probe | P::Error, true) => self.route(stanza, None),
+            (P::Probe | P::Error, true) => self.route(stanza, None, None),
             (_, false) => {
                 self.ledger.pass();
                 self.bounce(
@@ -193,24 +196,33 @@ impl Session {
         }
     }
 
-    /// `ticket` is given when the stanza has one already: it was waiting for its addressee.
-    fn route(&mut self, stanza: Stanza, ticket: Option<Ticket>) {
+    /// `ticket` is given when the stanza has one already: it was waiting for its addressee, or for
+    /// `room` in the store's queue.
+    fn route(&mut self, stanza: Stanza, ticket: Option<Ticket>, room: Option<Grant>) {
         let cx = &self.binding.cx;
         if self.last_to.as_ref() != stanza.to() {
             self.last_to = stanza.to().cloned();
         }
         let mut origin = Origin::session(&self.ledger, &self.outbox, ticket, cx.who.account);
+        origin.has_room = room.is_some();
         let routed = cx.router.route(&stanza, cx.now, &mut origin);
-        if let Routed::Load(_) | Routed::Handle(Handler::Probe) = routed {
+        if let Routed::Load(_) | Routed::Crowded | Routed::Handle(Handler::Probe) = routed {
             let ticket = origin.into_ticket(&self.ledger);
             return self.await_addressee(stanza, routed, ticket);
         }
-        origin.finish();
+        let full = origin.finish();
         match routed {
             Routed::Slow(outbox) => self.slow = Some((outbox, now() + SLOW_MAX)),
             Routed::Bounce(error) => self.bounce_routed(&stanza, &error),
             Routed::Handle(_) => self.bounce(&stanza, &StanzaError::service_unavailable()),
-            Routed::Done | Routed::Load(_) => {}
+            Routed::Done | Routed::Load(_) | Routed::Crowded => {}
+        }
+        if full && self.pending.is_none() {
+            let ledger = self.ledger.clone();
+            self.pending = Some(Box::pin(async move {
+                ledger.eased().await;
+                Handled { outcome: Outcome::Eased, ticket: None }
+            }));
         }
     }
 
@@ -220,7 +232,13 @@ impl Session {
         if let Routed::Load(bare) = routed {
             return self.await_handler(ticket, async move {
                 let loaded = cx.router.load(&bare).await.map_err(StanzaError::from);
-                Outcome::Loaded(stanza, loaded)
+                Outcome::Again(stanza, loaded.map(|()| None))
+            });
+        }
+        if let Routed::Crowded = routed {
+            return self.await_handler(ticket, async move {
+                let room = cx.store.room(stanza.len()).await;
+                Outcome::Again(stanza, room.map(Some).map_err(StanzaError::from))
             });
         }
         let answer = cx.about.probe(cx.clone(), stanza.clone());
@@ -235,7 +253,8 @@ impl Session {
         ticket: Ticket,
         work: impl Future<Output = Outcome> + Send + 'static,
     ) {
-        self.pending = Some(Box::pin(async move { Handled { outcome: work.await, ticket } }));
+        self.pending =
+            Some(Box::pin(async move { Handled { outcome: work.await, ticket: Some(ticket) } }));
     }
 
     /// A handler is done: answer, and go on.
@@ -271,8 +290,9 @@ impl Session {
             Outcome::Reply(iq, Err(error)) => self.answer(iq.error(&error)),
             Outcome::Stanza(_, Ok(())) => {}
             Outcome::Stanza(stanza, Err(error)) => self.bounce(&stanza, &error),
-            Outcome::Loaded(stanza, Ok(())) => self.route(stanza, Some(handled.ticket)),
-            Outcome::Loaded(stanza, Err(error)) => self.bounce(&stanza, &error),
+            Outcome::Again(stanza, Ok(room)) => self.route(stanza, handled.ticket, room),
+            Outcome::Again(stanza, Err(error)) => self.bounce(&stanza, &error),
+            Outcome::Eased => {}
         }
     }
 

@@ -10,7 +10,6 @@ use super::run::{Session, now};
 use super::wire::Event;
 use crate::base::hash::sha256;
 use crate::base::id::{self, OsRng};
-use crate::base::limits::Limits;
 use crate::base::time::micros;
 use crate::router::outbox::Outgoing;
 use crate::router::task::Parked;
@@ -234,17 +233,22 @@ impl Session {
     /// The client was sent as much as it may have without acknowledging any of it.
     pub(super) fn is_full(&self) -> bool {
         let limits = &self.binding.context().router.limits;
-        self.managed.as_ref().is_some_and(|managed| {
-            let (stanzas, bytes) = managed.sm.waiting();
-            stanzas >= limits.unacked_stanzas_max || bytes >= limits.unacked_bytes_max
-        })
+        match &self.managed {
+            Some(managed) => {
+                let (stanzas, bytes) = managed.sm.waiting();
+                stanzas >= limits.unacked_stanzas_max || bytes >= limits.unacked_bytes_max
+            }
+            None => self.delivery.is_full(),
+        }
     }
 
     /// So many stanzas may be sent before the client must acknowledge some.
     pub(super) fn room(&self) -> usize {
         let most = self.binding.context().router.limits.unacked_stanzas_max;
-        let managed = self.managed.as_ref();
-        managed.map_or(usize::MAX, |managed| most.saturating_sub(managed.sm.waiting().0))
+        match &self.managed {
+            Some(managed) => most.saturating_sub(managed.sm.waiting().0),
+            None => self.delivery.room(),
+        }
     }
 
     /// When the client was asked for its count, if it has not answered.
@@ -284,10 +288,17 @@ impl Session {
         ask.into_iter().chain(answer).min()
     }
 
+    /// When an `<r/>` will not have been answered in time; while nobody listens it may.
+    pub(super) fn ack_overdue(&self, now: Instant) -> Option<Instant> {
+        let asked = self.asked()?;
+        let from = if self.pending.is_some() { now } else { asked };
+        Some(from + self.binding.context().router.limits.ping_timeout)
+    }
+
     /// An `<r/>` was not answered in time.
-    pub(super) fn ack_is_overdue(&mut self, now: Instant, limits: &Limits) {
-        let overdue = self.asked().filter(|asked| now >= *asked + limits.ping_timeout);
-        let Some(asked) = overdue else { return };
+    pub(super) fn ack_is_overdue(&mut self, now: Instant) {
+        let overdue = self.ack_overdue(now).is_some_and(|overdue| overdue <= now);
+        let Some(asked) = self.asked().filter(|_| overdue) else { return };
         if self.heard <= asked {
             self.lost();
         } else if self.is_full() {

@@ -2,6 +2,7 @@
 
 mod admit;
 mod binding;
+mod confirmed;
 mod delivery;
 pub mod door;
 mod enter;

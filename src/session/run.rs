@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::binding::Binding;
-use super::delivery::{Delivery, Drain, Ping, page};
+use super::confirmed::{Delivery, Ping};
+use super::delivery::{Drain, page};
 use super::door::Guard;
 use super::inbound::Handled;
 use super::managed::Managed;
@@ -124,12 +125,13 @@ impl Session {
         lang: Option<&str>,
         now: Instant,
     ) -> Self {
-        let pace = Pace::new(&binding.context().router.limits, now);
+        let limits = &binding.context().router.limits;
+        let (pace, ledger) = (Pace::new(limits, now), Arc::new(Ledger::new(limits)));
         let outbox = binding.cx.who.outbox.clone().unwrap_or_else(|| Arc::new(Outbox::new(0)));
         Self {
             binding,
             outbox,
-            ledger: Arc::default(),
+            ledger,
             state: SessionState::default(),
             lang: lang.map(Into::into),
             last_to: None,
@@ -184,6 +186,7 @@ impl Session {
         if let Err(error) = self.wire.write_now().await {
             return Woken::Io(Err(error));
         }
+        self.look_after_ping(now);
         let writing = self.wire.is_writing();
         let reading = !asleep && (self.may_read() || self.may_look_ahead());
         let deadline = self.deadline(now).into();
@@ -220,6 +223,7 @@ impl Session {
             Woken::Io(Ok(Io::Written)) => {}
             Woken::Handled(handled) => {
                 self.pending = None;
+                self.reads_again();
                 self.handled(handled);
             }
             Woken::Page(page) => self.drain_page(page),
@@ -343,7 +347,7 @@ impl Session {
                 frame
             }
             (None, owed) => {
-                owed.into_iter().for_each(|seq| self.written(seq));
+                owed.into_iter().for_each(|seq| self.written(seq, item.frame.len()));
                 item.frame
             }
         };
@@ -364,9 +368,9 @@ impl Session {
             return until;
         }
         let limits = &self.binding.context().router.limits;
-        let asked = self.ping.as_ref().map(|ping| ping.sent).into_iter().chain(self.asked()).min();
-        let idle = match asked {
-            Some(asked) => asked + limits.ping_timeout,
+        let unanswered = self.answer_overdue(now).into_iter().chain(self.ack_overdue(now)).min();
+        let idle = match unanswered {
+            Some(overdue) => overdue,
             None => {
                 let silent = (!limits.ping_after.is_zero()).then(|| self.heard + limits.ping_after);
                 silent.into_iter().chain(self.delivery.due()).min().unwrap_or(now + FOREVER)
@@ -391,14 +395,7 @@ impl Session {
         }
         self.answer_is_due(now);
         match &self.ping {
-            Some(ping) if self.heard <= ping.sent && now >= ping.sent + limits.ping_timeout => {
-                self.lost();
-            }
-            Some(ping) if now >= ping.sent + limits.ping_timeout => {
-                // It talks but does not answer pings: what it was sent stays owed.
-                self.ping = None;
-                self.delivery.forget_due();
-            }
+            Some(_) if self.answer_overdue(now).is_some_and(|at| at <= now) => self.unanswered(now),
             Some(_) => {}
             None => {
                 let silent = !limits.ping_after.is_zero() && now >= self.heard + limits.ping_after;
@@ -409,17 +406,7 @@ impl Session {
                 }
             }
         }
-        self.ack_is_overdue(now, &limits);
-    }
-
-    /// No sign of life: the connection is given up. A session that can be resumed is not told, as a
-    /// stream error would end it (promise.md 11).
-    pub(super) fn lost(&mut self) {
-        if self.is_resumable() {
-            self.ending = Some(Ending::Cut);
-        } else {
-            self.fail(StreamError::ConnectionTimeout.text("no answer to a ping"));
-        }
+        self.ack_is_overdue(now);
     }
 
     pub(super) fn fail(&mut self, failure: StreamFailure) {

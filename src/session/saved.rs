@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::binding::Binding;
-use super::delivery::Delivery;
+use super::confirmed::Delivery;
 use super::managed::{Asleep, Managed};
 use super::run::{Ending, Session, now, wall};
 use super::wire::Wire;
@@ -244,7 +244,8 @@ fn restored(
     let mut managed = Managed::new(sm, sleeper.id, Some((time, door)));
     managed.asleep = Some(Asleep { until: now() + left, bed, parked: None });
     let mut restored = Session::new(binding, Wire::nowhere(), None, saved.lang.as_deref(), now());
-    restored.ledger = Arc::new(Ledger::restored(sleeper.id, sleeper.account, saved.h));
+    let ledger = Ledger::restored(sleeper.id, sleeper.account, saved.h, &router.limits);
+    restored.ledger = Arc::new(ledger);
     restored.managed = Some(managed);
     restored.delivery = Delivery::restored(saved.unconfirmed, now());
     match SessionState::load(&saved.modules) {

@@ -15,4 +15,10 @@ pub type StartTls<'a> = Pin<Box<dyn Future<Output = io::Result<ChannelBindings>>
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
     /// Runs the TLS handshake for the domain that the stream named.
     fn start_tls<'a>(&'a mut self, host: &'a str) -> StartTls<'a>;
+
+    /// It breaks when what is written is not acknowledged for `limits.ping_timeout_secs`, or when the
+    /// other side takes nothing for as long: what was written before is at the other end.
+    fn notices_loss(&self) -> bool {
+        false
+    }
 }

@@ -31,6 +31,8 @@ pub struct Wire {
     outgoing: VecDeque<Bytes>,
     /// Bytes in `outgoing`.
     queued: usize,
+    /// Bytes that left it since it was made.
+    written: u64,
     /// TLS may hold bytes that left `outgoing`.
     unflushed: bool,
 }
@@ -77,6 +79,7 @@ impl Wire {
             rules,
             outgoing: VecDeque::new(),
             queued: 0,
+            written: 0,
             unflushed: false,
         }
     }
@@ -171,6 +174,21 @@ impl Wire {
     /// Bytes that wait to be written.
     pub fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// Bytes that were written since the connection began.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The first so many bytes are with the system, and none of them in TLS.
+    pub fn is_flushed_to(&self, bytes: u64) -> bool {
+        self.written >= bytes && !self.unflushed
+    }
+
+    /// See [`Transport::notices_loss`].
+    pub fn notices_loss(&self) -> bool {
+        self.transport.notices_loss()
     }
 
     /// True while queued bytes are not all written.
@@ -295,6 +313,7 @@ impl Wire {
 
     fn advance(&mut self, mut written: usize) {
         self.queued = self.queued.saturating_sub(written);
+        self.written += written as u64;
         while let Some(front) = self.outgoing.front_mut() {
             if front.len() > written {
                 front.advance(written);

@@ -33,10 +33,17 @@ pub fn set(tx: &mut dyn Tx, name: &str, value: &[u8]) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// Removes a value.
+pub fn forget(tx: &mut dyn Tx, name: &str) -> Result<(), StoreError> {
+    tx.execute(FORGET, &[name.into()])?;
+    Ok(())
+}
+
 /// Of no account.
 const SERVER: damage::Of = ("meta", AccountId(0));
 
 super::sql! {
+    FORGET = "DELETE FROM meta WHERE name = $1";
     GET = "SELECT value FROM meta WHERE name = $1";
     SET = "INSERT INTO meta (name, value) VALUES ($1, $2)
         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -58,6 +65,8 @@ mod tests {
             assert_eq!(get_or_create_secret(tx, "s", &[3; 32]), Ok([3; 32]));
             assert_eq!(get_or_create_secret(tx, "s", &[4; 32]), Ok([3; 32]));
             assert_eq!(get(tx, "u"), Ok(None));
+            forget(tx, "t").unwrap();
+            assert_eq!(get(tx, "t"), Ok(None));
         });
     }
 }

@@ -27,6 +27,7 @@ mod backup;
 pub mod damage;
 pub mod devices;
 pub mod handled;
+mod line;
 pub mod mailbox;
 pub mod meta;
 pub mod migrate;
@@ -49,6 +50,7 @@ mod wire;
 mod writer;
 
 pub use backup::{BackupError, Snapshot};
+pub use line::{Grant, Load};
 pub use open::OpenError;
 pub use queue::Job;
 pub use restore::{RestoreError, Restored};
@@ -76,7 +78,7 @@ pub struct Options {
     pub synchronous: Synchronous,
     /// Reader threads.
     pub readers: usize,
-    /// Writes that may wait, and reads too.
+    /// Writes that may wait. Above half of it others than the server itself wait for room.
     pub queue_max: usize,
     /// Bytes of the writes that may wait ([`Job::bytes`]).
     pub queue_bytes: usize,
@@ -121,7 +123,7 @@ impl Store {
         let (ids, last_seq) = begin(&mut SqliteTx::new(&conn)).map_err(|error| {
             OpenError::Other { path: options.path.clone(), what: error.to_string() }
         })?;
-        let readers = Arc::new(Readers::new(options.queue_max));
+        let readers = Arc::new(Readers::new(READS_MAX));
         let queue = Arc::new(Queue::new(options.queue_max, options.queue_bytes));
         let access = Arc::new(AtomicU64::new(0));
         let inner = Inner {
@@ -165,14 +167,47 @@ impl Store {
     }
 
     /// Runs `f` on the writer thread; answers once its changes are durable, or undone. Queued at
-    /// the first poll; a caller that stops waiting does not stop the write.
+    /// the first poll, or when there is room; a caller that stops waiting does not stop a queued write.
     pub async fn write<T: Send + 'static>(
         &self,
         f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
+        let room = self.room_if_crowded().await;
         self.submit(Box::new(Call { f: Some(f), value: None, answer }))?;
+        drop(room);
         answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// More than half of the queue is in use: who writes for others waits first ([`Store::room`]).
+    pub fn is_crowded(&self) -> bool {
+        self.inner.queue.is_crowded()
+    }
+
+    /// Waits in a line until there is room for a write of so many bytes; it is kept until the answer
+    /// is dropped.
+    pub async fn room(&self, bytes: usize) -> Result<Grant, StoreError> {
+        self.inner.queue.room(bytes).await
+    }
+
+    /// The same, without a wait where there is plenty. For small writes.
+    pub async fn room_if_crowded(&self) -> Option<Grant> {
+        if self.is_crowded() { self.room(0).await.ok() } else { None }
+    }
+
+    /// Nothing can be written: the last try failed, and it is tried again every second.
+    pub fn is_refusing(&self) -> bool {
+        self.inner.queue.is_refusing()
+    }
+
+    /// A message was refused for that: it is counted.
+    pub fn count_refused(&self) {
+        self.inner.queue.count_refused();
+    }
+
+    /// What the writer has to do.
+    pub fn load(&self) -> Load {
+        self.inner.queue.load()
     }
 
     /// Queues a write now, in the order of the calls. Never waits: callable under a lock.
@@ -216,7 +251,7 @@ impl Store {
     /// on this thread if the database takes no more: not to be called under a lock.
     pub fn write_behind(&self, job: Box<dyn Job>) {
         if let Err(refused) = self.inner.queue.submit_behind(job) {
-            tracing::warn!("a write behind was refused: the database is closed or too slow");
+            tracing::debug!("a write behind was refused: the database is closed or too slow");
             refused.settled(Err(StoreError::QueueFull));
         }
     }
@@ -389,6 +424,9 @@ where
         std::any::type_name::<F>()
     }
 }
+
+/// Reads that may wait: more than all sessions ask for at once.
+const READS_MAX: usize = 65_536;
 
 /// The wall clock.
 #[allow(clippy::disallowed_methods)]

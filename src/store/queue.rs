@@ -1,9 +1,11 @@
 //! The writer's queue: bounded in jobs and bytes, filled without waiting, drained in order.
 
 use super::handled::Seal;
+use super::line::{Counts, Episode, Grant, Line, Load, Signs, Waiter, Word};
 use super::tx::{StoreError, Tx};
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -54,6 +56,8 @@ pub(super) struct Queue {
     jobs_max: usize,
     bytes_max: usize,
     settled: watch::Sender<u64>,
+    signs: Signs,
+    counts: Counts,
 }
 
 #[derive(Default)]
@@ -74,6 +78,10 @@ struct State {
     /// The writer waits, and nobody woke it yet: to wake it again costs a system call.
     parked: bool,
     closed: bool,
+    line: Line,
+    episode: Episode,
+    /// When the writer tries whether something can be written again.
+    probe: Option<Instant>,
 }
 
 /// What one transaction takes.
@@ -86,7 +94,15 @@ pub(super) struct Batch {
 impl Queue {
     pub(super) fn new(jobs_max: usize, bytes_max: usize) -> Self {
         let (settled, _) = watch::channel(0);
-        Self { state: Mutex::default(), wake: Condvar::new(), jobs_max, bytes_max, settled }
+        Self {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            jobs_max,
+            bytes_max,
+            settled,
+            signs: Signs::default(),
+            counts: Counts::default(),
+        }
     }
 
     /// `number` is called when the job is sure of its place, and makes it what is queued: numbers
@@ -104,11 +120,16 @@ impl Queue {
         // A job heavier than the whole bound still passes when it is alone.
         let heavy = state.bytes + bytes > self.bytes_max && !state.jobs.is_empty();
         if state.jobs.len() >= self.jobs_max || heavy {
+            drop(state);
+            self.overflown();
             return Err((job, StoreError::QueueFull));
         }
         state.bytes += bytes;
         state.queued += 1;
         state.jobs.push_back((bytes, number(job)));
+        if state.jobs.len() > self.jobs_max / 2 || state.bytes > self.bytes_max / 2 {
+            self.signs.crowded.store(true, Ordering::Relaxed);
+        }
         let parked = std::mem::take(&mut state.parked);
         drop(state);
         if parked {
@@ -157,6 +178,11 @@ impl Queue {
     pub(super) fn submit_behind(&self, write: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
         let mut state = self.lock();
         if state.closed || state.behind.len() >= BEHIND_MAX {
+            let full = !state.closed;
+            drop(state);
+            if full {
+                self.overflown();
+            }
             return Err(write);
         }
         state.behind_since.get_or_insert_with(now);
@@ -170,25 +196,156 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for work; `None` once the queue is closed and empty.
-    pub(super) fn take(&self) -> Option<Batch> {
+    /// Only work of the server's own comes so far.
+    fn overflown(&self) {
+        if Counts::add(&self.counts.full) == 1 {
+            tracing::error!(
+                "the queue of the database is full, and work is left undone; this is said once: \
+                 `stonechat status` counts it"
+            );
+        }
+    }
+
+    /// Over half of it is in use, or somebody waits for room.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.signs.crowded.load(Ordering::Relaxed)
+    }
+
+    /// Nothing can be written, as far as the writer knows.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.signs.refusing.load(Ordering::Relaxed)
+    }
+
+    /// A message was not taken for that.
+    pub(super) fn count_refused(&self) {
+        Counts::add(&self.counts.refused);
+    }
+
+    /// The writer lost a batch, or wrote one again. While it is losing them it is woken to try. What was
+    /// refused so far.
+    pub(super) fn refuse(&self, refusing: bool) -> u64 {
+        self.lock().probe = refusing.then(|| now() + PROBE_AFTER);
+        self.signs.refusing.store(refusing, Ordering::Relaxed);
+        self.counts.refused.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there is room for a write in the half of the queue that is for all, behind those who
+    /// came before.
+    pub(super) async fn room(self: &Arc<Self>, bytes: usize) -> Result<Grant, StoreError> {
+        let (told, word) = {
+            let mut state = self.lock();
+            if state.closed {
+                return Err(StoreError::Closed);
+            }
+            if state.line.is_empty() && self.fits(&state, bytes) {
+                state.line.grant(bytes);
+                return Ok(Grant::new(self.clone(), bytes));
+            }
+            self.signs.crowded.store(true, Ordering::Relaxed);
+            let waited = Counts::add(&self.counts.waited);
+            (state.line.join(bytes), state.episode.begin(waited - 1, now()))
+        };
+        if let Some(word) = word {
+            word.say();
+        }
+        told.await.map_err(|_| StoreError::Closed)
+    }
+
+    /// What is heavier than it should be passes alone.
+    fn fits(&self, state: &State, bytes: usize) -> bool {
+        let line = &state.line;
+        let few = state.jobs.len() + line.granted < self.jobs_max / 2;
+        let light = state.bytes + line.granted_bytes + bytes <= self.bytes_max / 2;
+        (few && light) || (state.jobs.is_empty() && line.granted == 0)
+    }
+
+    /// Somebody has queued what it had room for, or has not.
+    pub(super) fn give_back(self: &Arc<Self>, bytes: usize) {
+        let mut state = self.lock();
+        state.line.give_back(bytes);
+        let admitted = self.admit(&mut state);
+        drop(state);
+        self.tell(admitted);
+    }
+
+    /// Those in the line for whom there is room now.
+    fn admit(&self, state: &mut State) -> Vec<Waiter> {
+        let mut admitted = Vec::new();
+        if !self.is_crowded() {
+            return admitted;
+        }
+        while let Some(bytes) = state.line.first() {
+            if !self.fits(state, bytes) {
+                return admitted;
+            }
+            admitted.extend(state.line.admit());
+        }
+        if self.fits(state, 0) {
+            self.signs.crowded.store(false, Ordering::Relaxed);
+        }
+        admitted
+    }
+
+    /// Without the lock: who is gone gives its grant back at once.
+    fn tell(self: &Arc<Self>, admitted: Vec<Waiter>) {
+        for Waiter { bytes, tell } in admitted {
+            drop(tell.send(Grant::new(self.clone(), bytes)));
+        }
+    }
+
+    /// For an admin.
+    pub(super) fn load(&self) -> Load {
+        let state = self.lock();
+        let count = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        Load {
+            queued: state.jobs.len() + state.idle.len(),
+            bytes: state.bytes,
+            waiting: state.line.len(),
+            waited: count(&self.counts.waited),
+            full: count(&self.counts.full),
+            refused: count(&self.counts.refused),
+            refusing: self.is_refusing(),
+        }
+    }
+
+    /// What there is to be said of those who waited.
+    fn word(&self, state: &mut State, now: Instant) -> Option<Word> {
+        let waited = self.counts.waited.load(Ordering::Relaxed);
+        state.episode.look(self.is_crowded(), waited, now)
+    }
+
+    /// Waits for work, and takes so many jobs at most; `None` once the queue is closed and empty.
+    pub(super) fn take(self: &Arc<Self>, most: usize) -> Option<Batch> {
         let mut state = self.lock();
         loop {
             let now = now();
+            if let Some(word) = self.word(&mut state, now) {
+                drop(state);
+                word.say();
+                state = self.lock();
+                continue;
+            }
             if state.closed || state.idle_since.is_some_and(|since| since + BEHIND_AFTER <= now) {
                 state.hurry();
             }
             let due = state.behind_since.map(|since| since + BEHIND_AFTER);
             let urgent = state.behind.len() >= BEHIND_BATCH || due.is_some_and(|due| due <= now);
-            if !state.jobs.is_empty() || urgent || (state.closed && !state.behind.is_empty()) {
-                return Some(state.take());
+            let probe = state.probe.is_some_and(|at| at <= now);
+            let last = state.closed && !state.behind.is_empty();
+            if !state.jobs.is_empty() || urgent || probe || last {
+                let batch = state.take(most);
+                let admitted = self.admit(&mut state);
+                drop(state);
+                self.tell(admitted);
+                return Some(batch);
             }
             if state.closed {
                 return None;
             }
             let idle = state.idle_since.map(|since| since + BEHIND_AFTER);
+            let looks = [due, idle, state.probe, state.episode.due()];
             state.parked = true;
-            state = match due.into_iter().chain(idle).min() {
+            state = match looks.into_iter().flatten().min() {
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(due) => {
                     let wait = due.saturating_duration_since(now);
@@ -202,7 +359,10 @@ impl Queue {
 
     /// Nothing more comes in; what waits is still done.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
+        let mut state = self.lock();
+        state.closed = true;
+        state.line.dissolve();
+        drop(state);
         self.wake.notify_all();
     }
 
@@ -240,14 +400,16 @@ impl State {
         }
     }
 
-    fn take(&mut self) -> Batch {
+    fn take(&mut self, most: usize) -> Batch {
         let mut bytes = 0;
-        let taken = self.jobs.drain(..self.jobs.len().min(JOBS_BATCH));
-        let weigh = |(weight, job)| {
+        let mut jobs = Vec::with_capacity(self.jobs.len().min(most));
+        while jobs.len() < most
+            && (bytes < BYTES_BATCH || jobs.len() < JOBS_BATCH)
+            && let Some((weight, job)) = self.jobs.pop_front()
+        {
             bytes += weight;
-            job
-        };
-        let jobs: Vec<_> = taken.map(weigh).collect();
+            jobs.push(job);
+        }
         self.bytes = self.bytes.saturating_sub(bytes);
         let taken = self.queued - self.jobs.len() as u64;
         let ready = self.behind.iter().take(BEHIND_BATCH).take_while(|(after, _)| *after <= taken);
@@ -268,7 +430,13 @@ pub(super) fn now() -> Instant {
 
 /// Jobs of one transaction: beyond a few hundred the fsync costs nothing more per job, and the
 /// first one waits for the last.
-const JOBS_BATCH: usize = 256;
+pub(super) const JOBS_BATCH: usize = 256;
+/// The same where the disk takes long for each: there the waiting is for the disk.
+pub(super) const JOBS_BATCH_MAX: usize = 16_384;
+/// Bytes of more than [`JOBS_BATCH`] jobs: they stay in memory until the commit.
+const BYTES_BATCH: usize = 8 * 1_048_576;
+/// How often a disk that takes no writes is tried again.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
 /// Write-behinds of one transaction; as many waiting are not kept for the second.
 const BEHIND_BATCH: usize = 256;
 /// Jobs that may idle.

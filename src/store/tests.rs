@@ -40,7 +40,7 @@ fn pragma(tx: &mut dyn Tx, sql: &str) -> Result<(), StoreError> {
 }
 
 async fn names(store: &Store) -> Vec<String> {
-    let sql = "SELECT name FROM meta WHERE name <> 'archive-ids' ORDER BY rowid";
+    let sql = "SELECT name FROM meta WHERE name NOT IN ('archive-ids', 'probe') ORDER BY rowid";
     store.read(move |tx| query_all(tx, sql, &[], |row| row.text(0))).await.unwrap()
 }
 
@@ -158,9 +158,15 @@ async fn a_full_disk_is_told_and_service_resumes() {
     let big = |tx: &mut dyn Tx| meta::set(tx, "big", &vec![0; 1_048_576]);
     store.write(|tx| pragma(tx, "PRAGMA max_page_count = 40")).await.unwrap();
     assert_eq!(store.write(big).await, Err(StoreError::Full));
+    assert!(store.is_refusing());
     assert_eq!(names(&store).await, Vec::<String>::new());
     store.write(|tx| put(tx, "small")).await.unwrap();
+    assert!(store.is_refusing(), "there is room for no more than something small");
     store.write(|tx| pragma(tx, "PRAGMA max_page_count = 4000")).await.unwrap();
+    // The writer finds out by itself.
+    while store.is_refusing() {
+        tokio::task::yield_now().await;
+    }
     store.write(big).await.unwrap();
     assert_eq!(names(&store).await, ["small", "big"]);
 }
@@ -192,6 +198,76 @@ async fn the_queue_has_its_bounds_under_load() {
         store.barrier().await.unwrap();
         assert_eq!(ends.try_iter().count(), fit);
     }
+}
+
+/// First come, first served, and nobody gets past those who wait.
+#[tokio::test]
+async fn above_half_of_the_queue_others_wait_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { queue_max: 8, queue_bytes: 1_000, ..options(folder.path()) };
+    let store = Store::open(options).unwrap();
+    let (told, ends) = mpsc::channel();
+    let own = |name: &str| {
+        let (name, told) = (name.to_owned(), told.clone());
+        store.submit(Box::new(Put { name, sql: "", weight: 1, told })).unwrap();
+    };
+    let held = hold(&store);
+    (0..5).for_each(|n| own(&format!("own {n}")));
+    assert!(store.is_crowded());
+    let mut line: Vec<_> = (0..10)
+        .map(|n| {
+            let store = store.clone();
+            Box::pin(async move { store.write(move |tx| put(tx, &format!("other {n}"))).await })
+        })
+        .collect();
+    for waiter in &mut line {
+        assert!(poll_once(waiter.as_mut()).await.is_none());
+    }
+    // Who goes away leaves no gap.
+    drop(line.remove(3));
+    assert_eq!((store.load().waiting, store.load().queued), (10, 5));
+    (5..8).for_each(|n| own(&format!("own {n}")));
+    drop(held);
+    for waiter in line {
+        waiter.await.unwrap();
+    }
+    assert_eq!(ends.try_iter().count(), 8);
+    let names = names(&store).await;
+    let others: Vec<_> = names.iter().filter_map(|name| name.strip_prefix("other ")).collect();
+    assert_eq!(others, ["0", "1", "2", "4", "5", "6", "7", "8", "9"]);
+    assert!(!store.is_crowded(), "{:?}", store.load());
+    assert_eq!((store.load().waited, store.load().full), (10, 0));
+}
+
+/// What was promised and not used is given to the next, though nothing is written.
+#[tokio::test]
+async fn room_that_is_not_used_goes_to_the_next() {
+    let (_folder, store) = testing::store_with(|options| options.queue_max = 2);
+    let first = store.room(1).await.unwrap();
+    let mut second = Box::pin(store.room(1));
+    assert!(poll_once(second.as_mut()).await.is_none() && store.is_crowded());
+    drop(first);
+    let second = second.await.unwrap();
+    let heavy = usize::MAX / 4;
+    let mut third = Box::pin(store.room(heavy));
+    assert!(poll_once(third.as_mut()).await.is_none());
+    drop(second);
+    drop(third.await.unwrap());
+    assert!(!store.is_crowded());
+    let held = store.room(1).await.unwrap();
+    let mut last = Box::pin(store.room(1));
+    assert!(poll_once(last.as_mut()).await.is_none());
+    store.close().await;
+    assert_eq!(last.await.err(), Some(StoreError::Closed));
+    drop(held);
+}
+
+async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
 }
 
 #[tokio::test]

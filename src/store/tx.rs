@@ -210,6 +210,13 @@ pub enum StoreError {
     Other(String),
 }
 
+impl StoreError {
+    /// The disk takes no writes, whoever asks.
+    pub fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Full | Self::ReadOnly | Self::Io(_))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

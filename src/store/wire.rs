@@ -4,15 +4,19 @@ use super::StoreError;
 use crate::stanza::StanzaError;
 
 impl From<StoreError> for StanzaError {
-    /// Full disks and queues pass, so the sender may try again (`wait`); the rest is ours to mend.
+    /// What passes (a disk that takes no writes, a stop) the sender may try again (`wait`): the store
+    /// itself says that once, however many it meets. The rest is ours to mend.
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "the store failed; the client is told");
         match error {
-            StoreError::Full | StoreError::QueueFull | StoreError::Busy => {
-                Self::resource_constraint().text("the server cannot store this now")
+            StoreError::QueueFull | StoreError::Busy | StoreError::Closed => {}
+            _ if error.is_of_the_disk() => {}
+            _ => {
+                tracing::error!(%error, "the store failed; the client is told");
+                return Self::internal_server_error();
             }
-            _ => Self::internal_server_error(),
         }
+        tracing::debug!(%error, "the store failed; the client is told");
+        Self::resource_constraint().text("the server cannot store this now")
     }
 }
 

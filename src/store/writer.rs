@@ -2,7 +2,8 @@
 //! then the answers.
 
 use super::handled::{self, Seal};
-use super::queue::{Job, Queue, now};
+use super::meta;
+use super::queue::{JOBS_BATCH, JOBS_BATCH_MAX, Job, Queue, now};
 use super::sqlite::{SqliteTx, control};
 use super::tx::{StoreError, Tx};
 use rusqlite::Connection;
@@ -37,20 +38,35 @@ struct Writer {
     access: Arc<AtomicU64>,
     /// A job of the batch changed how an account is entered.
     access_changed: Cell<bool>,
-    /// The last batch was lost; logged once when it begins and once when it ends.
+    /// A write failed, and no probe succeeded since; logged once when it begins and once when it ends.
     failing: bool,
+    /// So many jobs make a batch: more where the disk is slow.
+    batch: usize,
+    /// How long the last COMMIT took.
+    commit: Cell<Duration>,
+    /// How often it was tried whether the disk takes writes again.
+    probes: u8,
 }
 
 impl Writer {
     fn new(conn: Connection, access: Arc<AtomicU64>) -> Self {
-        Self { conn, access, access_changed: Cell::new(false), failing: false }
+        Self {
+            conn,
+            access,
+            access_changed: Cell::new(false),
+            failing: false,
+            batch: JOBS_BATCH,
+            commit: Cell::default(),
+            probes: 0,
+        }
     }
 
-    fn run(mut self, queue: &Queue, checkpoint: &dyn Fn()) {
+    fn run(mut self, queue: &Arc<Queue>, checkpoint: &dyn Fn()) {
         let mut since_checkpoint = 0;
-        while let Some(batch) = queue.take() {
+        while let Some(batch) = queue.take(self.batch) {
             let jobs = batch.jobs.len();
-            self.run_batch(batch.jobs.into_iter().chain(batch.behind));
+            self.run_batch(batch.jobs.into_iter().chain(batch.behind), queue);
+            self.fit(jobs);
             queue.count_settled(jobs);
             since_checkpoint += jobs;
             if since_checkpoint >= CHECKPOINT_JOBS {
@@ -69,10 +85,22 @@ impl Writer {
         }
     }
 
-    fn run_batch(&mut self, jobs: impl Iterator<Item = Box<dyn Job>>) {
+    /// Where each commit takes long, more jobs share one.
+    fn fit(&mut self, jobs: usize) {
+        let slow = self.commit.get() >= SLOW;
+        self.batch = match jobs >= self.batch {
+            true if slow => (self.batch * 2).min(JOBS_BATCH_MAX),
+            _ if slow => self.batch,
+            _ => JOBS_BATCH,
+        };
+    }
+
+    fn run_batch(&mut self, jobs: impl Iterator<Item = Box<dyn Job>>, queue: &Queue) {
+        self.probe(queue);
         let mut entries: Vec<_> = jobs.map(Entry::of).collect();
         let fate = self.transact(&mut entries);
-        self.note(&fate);
+        // Before anybody is told: who hears that a write failed is not asked for another.
+        self.learn(&fate, &entries, queue);
         if self.access_changed.take() {
             // Before anybody is told: who acts on the answer finds nothing old remembered. Also when
             // the commit failed, which costs a look into the store.
@@ -126,7 +154,10 @@ impl Writer {
             rest = behind;
         }
         self.run_seals(entries)?;
-        control(&self.conn, COMMIT)
+        let begun = now();
+        let committed = control(&self.conn, COMMIT);
+        self.commit.set(begun.elapsed());
+        committed
     }
 
     /// promise.md 6: the last count of each stream in the batch, which covers the earlier ones.
@@ -194,14 +225,52 @@ impl Writer {
         outcome
     }
 
-    fn note(&mut self, fate: &Result<(), StoreError>) {
-        match fate {
-            Err(error) if !self.failing => tracing::error!(%error, "the database takes no writes"),
-            Ok(()) if self.failing => tracing::info!("the database takes writes again"),
-            _ => {}
+    /// While writes fail it is tried before each batch whether they still do; and what that wrote is
+    /// taken away again. In a transaction of its own, for a full disk may end it.
+    fn probe(&mut self, queue: &Queue) {
+        if self.failing {
+            self.probes = self.probes % 250 + 1;
+        } else if std::mem::take(&mut self.probes) == 0 {
+            return;
         }
-        self.failing = fate.is_err();
+        let mut entries = [Entry::of(Box::new(Probe(self.failing.then_some(self.probes))))];
+        let fate = self.transact(&mut entries);
+        let [Entry { outcome, .. }] = entries;
+        if std::mem::replace(&mut self.failing, fate.and(outcome).is_err()) && !self.failing {
+            let refused = queue.refuse(false);
+            tracing::info!(refused, "the database takes writes again; refused since the start");
+        }
     }
+
+    /// One write that the disk did not take is enough to refuse the next ones; a probe ends it.
+    fn learn(&mut self, fate: &Result<(), StoreError>, entries: &[Entry], queue: &Queue) {
+        let of_disk =
+            |entry: &Entry| entry.outcome.clone().err().filter(StoreError::is_of_the_disk);
+        let failed = fate.clone().err().or_else(|| entries.iter().find_map(of_disk));
+        if let Some(error) = &failed
+            && !std::mem::replace(&mut self.failing, true)
+        {
+            tracing::error!(%error, "the database takes no writes; messages are refused");
+        }
+        if self.failing {
+            queue.refuse(true);
+        }
+    }
+}
+
+/// Writes something of the size of a few messages, other bytes each time, so that pages change; or
+/// takes it away.
+struct Probe(Option<u8>);
+
+impl Job for Probe {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        match self.0 {
+            Some(byte) => meta::set(tx, PROBE, &vec![byte; PROBE_BYTES]),
+            None => meta::forget(tx, PROBE),
+        }
+    }
+
+    fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
 }
 
 struct Sealing(Seal);
@@ -230,18 +299,21 @@ impl Entry {
 }
 
 /// However the thread ends, whoever still waits is told.
-struct Ending<'q>(&'q Queue);
+struct Ending<'q>(&'q Arc<Queue>);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.0.close();
-        while let Some(batch) = self.0.take() {
+        while let Some(batch) = self.0.take(JOBS_BATCH) {
             self.0.count_settled(batch.jobs.len());
             batch.jobs.into_iter().for_each(|job| job.settled(Err(StoreError::Closed)));
         }
     }
 }
 
+/// The name of what a probe writes, and its size.
+const PROBE: &str = "probe";
+const PROBE_BYTES: usize = 65_536;
 const BEGIN: &str = "BEGIN IMMEDIATE";
 const COMMIT: &str = "COMMIT";
 const ROLLBACK: &str = "ROLLBACK";
@@ -258,6 +330,8 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
+    const TABLES: &str = "CREATE TABLE t (x); CREATE TABLE meta (name PRIMARY KEY, value)";
+
     struct Insert(mpsc::Sender<Result<(), StoreError>>);
 
     impl Job for Insert {
@@ -269,10 +343,10 @@ mod tests {
         }
     }
 
-    fn run(writer: &mut Writer) -> Vec<Result<(), StoreError>> {
+    fn run(writer: &mut Writer, queue: &Queue) -> Vec<Result<(), StoreError>> {
         let (told, ends) = mpsc::channel();
         let job = || -> Box<dyn Job> { Box::new(Insert(told.clone())) };
-        writer.run_batch([job(), job()].into_iter());
+        writer.run_batch([job(), job()].into_iter(), queue);
         drop(told);
         ends.iter().collect()
     }
@@ -280,21 +354,76 @@ mod tests {
     #[test]
     fn a_read_only_database_is_told_and_service_resumes() {
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch("CREATE TABLE t (x)").unwrap();
+        conn.execute_batch(TABLES).unwrap();
         let mut writer = Writer::new(conn, Arc::default());
+        let queue = Queue::new(10, 10);
         let refused = vec![Err(StoreError::ReadOnly), Err(StoreError::ReadOnly)];
         for (query_only, expected) in [(true, refused), (false, vec![Ok(()), Ok(())])] {
             writer.conn.pragma_update(None, "query_only", query_only).unwrap();
-            assert_eq!(run(&mut writer), expected);
-            assert_eq!(writer.failing, query_only);
+            assert_eq!(run(&mut writer, &queue), expected);
+            assert_eq!((writer.failing, queue.is_refusing()), (query_only, query_only));
+        }
+        let rows = |writer: &Writer| -> i64 {
+            writer.conn.query_row("SELECT count(*) FROM meta", [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(rows(&writer), 1);
+        run(&mut writer, &queue);
+        assert_eq!(rows(&writer), 0);
+    }
+
+    #[test]
+    fn one_write_that_the_disk_refuses_is_enough_and_one_of_no_rows_does_not_end_it() {
+        struct Say(Option<StoreError>);
+        impl Job for Say {
+            fn run(&mut self, _: &mut dyn Tx) -> Result<(), StoreError> {
+                self.0.take().map_or(Ok(()), Err)
+            }
+            fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
+        }
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(TABLES).unwrap();
+        let mut writer = Writer::new(conn, Arc::default());
+        let queue = Queue::new(10, 10);
+        for (error, refusing) in [
+            (Some(StoreError::Constraint("x".to_owned())), false),
+            (Some(StoreError::Full), true),
+            (None, false),
+        ] {
+            let jobs: [Box<dyn Job>; 2] = [Box::new(Say(None)), Box::new(Say(error.clone()))];
+            writer.run_batch(jobs.into_iter(), &queue);
+            assert_eq!(queue.is_refusing(), refusing, "{error:?}");
+        }
+        writer
+            .run_batch([Box::new(Say(Some(StoreError::Full))) as Box<dyn Job>].into_iter(), &queue);
+        writer.conn.pragma_update(None, "query_only", true).unwrap();
+        writer.run_batch([Box::new(Say(None)) as Box<dyn Job>].into_iter(), &queue);
+        assert!(queue.is_refusing(), "only the probe tells");
+    }
+
+    #[test]
+    fn a_slow_disk_gets_larger_batches_while_they_are_full() {
+        let mut writer = Writer::new(Connection::open_in_memory().unwrap(), Arc::default());
+        for (commit, jobs, batch) in [
+            (SLOW, 255, 256),
+            (SLOW, 256, 512),
+            (SLOW, 512, 1_024),
+            (SLOW, 1, 1_024),
+            (SLOW, 1_024, 2_048),
+            (SLOW / 2, 2_048, 256),
+            (SLOW / 2, 256, 256),
+        ] {
+            writer.commit.set(commit);
+            writer.fit(jobs);
+            assert_eq!(writer.batch, batch, "{commit:?} {jobs}");
         }
     }
 
     #[test]
     fn a_transaction_left_open_does_not_block_the_next() {
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch("CREATE TABLE t (x); BEGIN").unwrap();
+        conn.execute_batch(TABLES).unwrap();
+        conn.execute_batch("BEGIN").unwrap();
         let mut writer = Writer { failing: true, ..Writer::new(conn, Arc::default()) };
-        assert_eq!(run(&mut writer), [Ok(()), Ok(())]);
+        assert_eq!(run(&mut writer, &Queue::new(10, 10)), [Ok(()), Ok(())]);
     }
 }

@@ -1,9 +1,9 @@
 //! A command's way to the running server, and its answer's way to the person.
 
-use super::one;
+use super::{Common, one};
 use crate::admin::{Request, Response};
 use crate::server::admin_socket::ask;
-use crate::server::config::{Config, Problem, Problems};
+use crate::server::config::{Config, Problem, Problems, load};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -25,6 +25,19 @@ pub(super) fn tell(answer: Result<Response, Problems>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `stonechat status`: only a running server has something to tell.
+pub(super) fn status(common: &Common) -> Result<Response, Problems> {
+    let config = load(&common.inputs()).map(|loaded| loaded.config)?;
+    block_on(ask_server(&config, &Request::Status))??.ok_or_else(|| {
+        one(Problem {
+            what: "no server is running on this data".to_owned(),
+            place: config.admin_socket().display().to_string(),
+            fix: "start it, or name its configuration with --config or its folder with --data-dir"
+                .to_owned(),
+        })
+    })
 }
 
 /// Runs a command's future to its end.

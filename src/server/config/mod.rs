@@ -119,6 +119,7 @@ impl Config {
             },
             readers: self.store.readers,
             queue_bytes: self.store.queue_bytes_max,
+            queue_max: self.store.queue_jobs_max,
             ..store::Options::new(self.database())
         }
     }

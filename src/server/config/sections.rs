@@ -149,6 +149,8 @@ pub struct LimitKeys {
     pub directed_presence_max: usize,
     pub unacked_stanzas_max: usize,
     pub unacked_bytes_max: usize,
+    pub uncommitted_stanzas_max: usize,
+    pub uncommitted_bytes_max: usize,
     pub resume_secs: u64,
     pub sleepers_max: usize,
     pub sleepers_bytes_max: usize,
@@ -184,6 +186,8 @@ impl LimitKeys {
             directed_presence_max: self.directed_presence_max,
             unacked_stanzas_max: self.unacked_stanzas_max,
             unacked_bytes_max: self.unacked_bytes_max,
+            uncommitted_stanzas_max: self.uncommitted_stanzas_max,
+            uncommitted_bytes_max: self.uncommitted_bytes_max,
             resume_time: Duration::from_secs(self.resume_secs),
             sleepers_max: self.sleepers_max,
             sleepers_bytes_max: self.sleepers_bytes_max,
@@ -220,6 +224,8 @@ impl From<Limits> for LimitKeys {
             directed_presence_max: limits.directed_presence_max,
             unacked_stanzas_max: limits.unacked_stanzas_max,
             unacked_bytes_max: limits.unacked_bytes_max,
+            uncommitted_stanzas_max: limits.uncommitted_stanzas_max,
+            uncommitted_bytes_max: limits.uncommitted_bytes_max,
             resume_secs: limits.resume_time.as_secs(),
             sleepers_max: limits.sleepers_max,
             sleepers_bytes_max: limits.sleepers_bytes_max,
@@ -241,13 +247,20 @@ pub struct Store {
     pub synchronous: Synchronous,
     /// Connections that read beside the one that writes.
     pub readers: usize,
-    /// Bytes of writes that may wait for the writer before callers wait too.
+    /// Bytes of writes that may wait for the writer. Above half of it, callers wait.
     pub queue_bytes_max: usize,
+    /// The same in writes.
+    pub queue_jobs_max: usize,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { synchronous: Synchronous::Full, readers: 2, queue_bytes_max: 64 * 1_048_576 }
+        Self {
+            synchronous: Synchronous::Full,
+            readers: 2,
+            queue_bytes_max: 64 * 1_048_576,
+            queue_jobs_max: 65_536,
+        }
     }
 }
 

@@ -178,6 +178,11 @@ fn limits(config: &Config, faults: &mut Faults<'_>) {
     faults.at_least("limits.auth_attempts_max", limits.auth_attempts_max, 3, retry);
     let one = "nobody could be online";
     faults.at_least("limits.resources_per_account", wide(limits.resources_per_account), 1, one);
+    let why = "every message would wait for the one before it";
+    let uncommitted = wide(limits.uncommitted_stanzas_max);
+    faults.at_least("limits.uncommitted_stanzas_max", uncommitted, 2, why);
+    let uncommitted = wide(limits.uncommitted_bytes_max);
+    faults.at_least("limits.uncommitted_bytes_max", uncommitted, 10_000, why);
     if limits.outbox_bytes_max < limits.stanza_bytes_max {
         let what = "`limits.outbox_bytes_max` is less than `limits.stanza_bytes_max`: the largest \
                     stanza could not be delivered";
@@ -232,6 +237,7 @@ fn rest(config: &Config, faults: &mut Faults<'_>) {
     let queue = wide(config.store.queue_bytes_max);
     let why = "every write would wait for the one before it";
     faults.at_least("store.queue_bytes_max", queue, 1_048_576, why);
+    faults.at_least("store.queue_jobs_max", wide(config.store.queue_jobs_max), 16, why);
     let longest = wide(config.modules.register.password_length_min);
     let why = "people would write their passwords down";
     faults.at_most("modules.register.password_length_min", longest, 64, why);
