@@ -1,7 +1,6 @@
 //! Who may have a stream: keys are looked up, and every login passes one gate.
 
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::time::sleep;
 
@@ -18,7 +17,7 @@ use crate::store::devices;
 use crate::store::tokens::Token;
 use crate::store::tx::Tx;
 use crate::stream::c2s::{Failed, Fast, Input, UserAgent};
-use crate::stream::sasl::throttle::{How, Key, Throttle};
+use crate::stream::sasl::throttle::{Counted, How, Key, Throttle};
 use crate::stream::sasl::{Identity, Refusal, SaslFailure};
 
 /// An account as it was when its keys were looked up.
@@ -49,7 +48,7 @@ impl Asked {
 }
 
 impl Negotiation {
-    /// Looks up keys, after the delay that earlier failures earned.
+    /// Looks up keys, after the delay that earlier failures of the account earned.
     pub(super) async fn keys(&mut self, localpart: &str, hash: HashName, or_other: bool) -> Input {
         let host = self.machine.host().unwrap_or_default().to_owned();
         let bare = [localpart, "@", &host].concat();
@@ -86,35 +85,50 @@ impl Negotiation {
         }
     }
 
-    /// The delay that failures of the account or from the address earned.
+    /// The delay that failures of the account earned, whoever asks and whether there is such an account.
     async fn wait_for(&mut self, bare: &str) {
-        let delay = self.delay(bare);
+        let delay = self.throttle().delay(&Key::Account(bare.into()), now());
         if !delay.is_zero() {
             sleep(delay).await;
         }
     }
 
-    /// An account that got in from this address before does not wait for what others did there, unless it
-    /// failed there itself of late.
-    fn delay(&mut self, bare: &str) -> Duration {
-        self.spared = false;
-        let (of_account, of_address) = {
-            let throttle = self.throttle();
-            if throttle.is_empty() {
-                return Duration::ZERO;
-            }
-            let (account, now) = (Key::Account(bare.into()), now());
-            (throttle.delay(&account, now), throttle.delay(&Key::from(self.peer), now))
-        };
-        if of_address > of_account && self.was_here(bare) {
-            let both = Key::both(self.peer, bare);
-            let throttle = self.throttle();
-            let spared =
-                throttle.may_spare(&Key::from(self.peer)) && !throttle.is_wary(&both, now());
-            drop(throttle);
-            self.spared = spared;
+    /// The secret was looked at: the answer waits as long as failures from the address earned. Only who has
+    /// the right one, and got in from here before, does not wait for what others did there, unless the
+    /// account failed here itself of late: strangers see no difference between names.
+    async fn weigh(&mut self, bare: &str, right: bool, again: bool) {
+        let counted = self.count(bare, right, again);
+        let wait = counted.iter().map(|(_, counted)| counted.wait).max().unwrap_or_default();
+        if !wait.is_zero() {
+            let (peer, wait_ms) = (self.peer, wait.as_millis());
+            tracing::debug!(%peer, wait_ms, "the answer to a login waits: others from its address failed");
+            sleep(wait).await;
         }
-        if self.spared { of_account } else { of_account.max(of_address) }
+        if right {
+            let mut throttle = self.throttle();
+            counted.into_iter().for_each(|(key, counted)| throttle.take_back(&key, counted));
+        }
+    }
+
+    /// Counts a try, before its wait. While that lasts, a right secret counts as a wrong one does: else
+    /// the next try, on another stream, would tell them apart.
+    fn count(&self, bare: &str, right: bool, again: bool) -> Vec<(Key, Counted)> {
+        let from = Key::from(self.peer);
+        if right && self.throttle().delay(&from, now()).is_zero() {
+            return Vec::new();
+        }
+        let (was_here, now) = (self.was_here(bare), now());
+        let both = Key::both(self.peer, bare);
+        let mut throttle = self.throttle();
+        let spared = was_here && throttle.may_spare(&from, now) && !throttle.is_wary(&both, now);
+        if right && spared {
+            return Vec::new();
+        }
+        let how = How { again, spared: false };
+        let keys = [(Key::Account(bare.into()), how), (from, How { spared, ..how })];
+        let both = was_here.then_some((both, how));
+        let keys = keys.into_iter().chain(both);
+        keys.map(|(key, how)| (key.clone(), throttle.failed(&key, how, now))).collect()
     }
 
     /// Whether one of the account's last logins was from this address (see [`Access`]).
@@ -146,6 +160,7 @@ impl Negotiation {
         identity: Identity,
         agent: Option<Box<UserAgent>>,
         fast: Option<Fast>,
+        again: bool,
     ) -> Result<BareJid, SaslFailure> {
         self.agent = agent.as_ref().and_then(|agent| agent.id);
         self.seen = agent.and_then(|agent| seen(&agent));
@@ -159,6 +174,9 @@ impl Negotiation {
         };
         let bare = BareJid::from_parts(Some(&localpart), &host)
             .map_err(|_| SaslFailure::TemporaryAuthFailure)?;
+        if !self.is_by_token() {
+            self.weigh(bare.as_str(), true, again).await;
+        }
         let failed = |error: crate::store::StoreError| {
             tracing::error!(%error, "an account could not be read");
             SaslFailure::TemporaryAuthFailure
@@ -203,34 +221,27 @@ impl Negotiation {
         });
     }
 
-    /// An attempt failed: the log says why, and a guess slows the next ones down.
-    pub(super) fn failed(&mut self, failed: &Failed) {
-        let Failed { localpart, mechanism, refusal, again } = failed;
-        let bare = localpart.as_ref().map(|local| {
+    /// An attempt failed: the log says why, and a guess slows this answer and the next ones down.
+    pub(super) async fn failed(&mut self, failed: &Failed) {
+        let bare = failed.localpart.as_ref().map(|local| {
             let host = self.machine.host().unwrap_or_default();
             [local, "@", host].concat()
         });
-        self.log_failure(bare.as_deref(), *mechanism, *refusal);
-        if !refusal.is_guess() {
-            return;
-        }
-        let was_here = bare.as_deref().is_some_and(|bare| self.was_here(bare));
-        let (now, spared) = (now(), self.spared);
-        let how = How { again: *again, spared: false };
-        let mut throttle = self.throttle();
-        throttle.failed(&Key::from(self.peer), How { spared, ..how }, now);
+        self.log_failure(bare.as_deref(), failed);
         let Some(bare) = bare else { return };
-        if was_here {
-            throttle.failed(&Key::both(self.peer, &bare), How::default(), now);
+        // Who knows the password learns that no sooner here than by a login. Other refusals of a right one
+        // come from the gate, behind its wait.
+        let right = failed.refusal == Refusal::OtherChannel;
+        if right || failed.is_guess() {
+            self.weigh(&bare, right, failed.again).await;
         }
-        throttle.failed(&Key::Account(bare.into()), how, now);
     }
 
-    fn log_failure(&mut self, bare: Option<&str>, mechanism: Option<&str>, refusal: Refusal) {
+    fn log_failure(&mut self, bare: Option<&str>, failed: &Failed) {
         let host = self.machine.host().unwrap_or_default();
-        let (peer, mechanism) = (self.peer, mechanism.unwrap_or("unknown"));
-        let account = bare.and_then(named);
-        if refusal.is_guess() || refusal.is_of_a_right_password() {
+        let (peer, mechanism) = (self.peer, failed.mechanism.unwrap_or("unknown"));
+        let (account, refusal) = (bare.and_then(named), failed.refusal);
+        if failed.is_guess() || refusal.is_of_a_right_password() {
             tracing::info!(%peer, host, account, mechanism, reason = refusal.to_string(), "failed login");
             self.unheard = None;
         } else {
@@ -293,10 +304,15 @@ impl Negotiation {
     }
 }
 
-/// What a stranger wrote for a domain, for the log: no name of a user, and no more than fits a line.
+/// What a stranger wrote for a domain, for the log: no name of a user, and no more than fits a line. Alone
+/// and without a dot it may be a user's, for whom somebody forgot the domain.
 fn domain_of(asked: &str) -> &str {
     let bare = asked.split_once('/').map_or(asked, |(bare, _)| bare);
-    let domain = bare.rsplit_once('@').map_or(bare, |(_, domain)| domain);
+    let domain = match bare.rsplit_once('@') {
+        Some((_, domain)) => domain,
+        None if bare.is_empty() || bare.contains(['.', ':']) || bare == "localhost" => bare,
+        None => "a name without a dot",
+    };
     domain.get(..domain.floor_char_boundary(HOST_BYTES_MAX)).unwrap_or_default()
 }
 
@@ -313,10 +329,15 @@ mod tests {
             ("example.org", "example.org"),
             ("alice@example.org/phone", "example.org"),
             ("example.org/a@b", "example.org"),
+            ("alice@intranet", "intranet"),
+            ("alice", "a name without a dot"),
+            ("alice/phone", "a name without a dot"),
+            ("localhost", "localhost"),
+            ("[2001:db8::1]", "[2001:db8::1]"),
             ("", ""),
         ] {
             assert_eq!(domain_of(asked), want);
         }
-        assert_eq!(domain_of(&"\u{e9}".repeat(300)).len(), 254);
+        assert_eq!(domain_of(&[&"\u{e9}".repeat(300), ".org"].concat()).len(), 254);
     }
 }

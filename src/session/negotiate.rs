@@ -49,8 +49,6 @@ pub(super) struct Negotiation {
     pub(super) bound: Option<Binding>,
     /// What a bind request switched on; see [`Negotiation::bind2`].
     pub(super) switched: Option<Box<Switched>>,
-    /// The delay of its address was not waited for in this attempt.
-    pub(super) spared: bool,
     /// Why an attempt failed that the log says nothing of yet.
     pub(super) unheard: Option<Refusal>,
     ports: Ports,
@@ -110,7 +108,6 @@ pub async fn negotiate(context: Arc<Context>, arrival: Arrival, guard: Guard) ->
         seen,
         bound,
         switched,
-        spared: false,
         unheard: None,
         ports: arrival.ports,
         guard,
@@ -175,12 +172,14 @@ impl Negotiation {
 
     /// What is said to a client that takes this port for the one of XEP-0368.
     fn is_tls(&self) -> StreamFailure {
-        let text = "this looks like TLS, and on this port it begins with STARTTLS; direct TLS is ";
         let place = match self.ports.direct {
-            Some(port) => format!("on port {port}"),
-            None => "switched off (c2s.listen_tls)".to_owned(),
+            Some(port) => format!("direct TLS is on port {port}"),
+            None => "direct TLS is switched off (c2s.listen_tls)".to_owned(),
         };
-        StreamError::NotWellFormed.text([text, &place].concat())
+        // Where is for the log alone: nobody asked yet for what is not in the DNS.
+        tracing::info!(peer = %self.peer, "a client began with TLS on the port for STARTTLS: {place}");
+        StreamError::NotWellFormed
+            .text("this looks like TLS, and on this port it begins with STARTTLS")
     }
 
     /// Something outside the stream ended the negotiation, wherever it stood.
@@ -243,10 +242,12 @@ impl Negotiation {
                 Output::Issue { wanted } => {
                     next = Next::Feed(Input::Issued(self.issue(wanted).await))
                 }
-                Output::Admit { who, agent, fast } => {
-                    next = Next::Feed(Input::Admitted(self.admit(who, agent, fast).await))
+                Output::Admit { who, agent, fast, again } => {
+                    let admitted = self.admit(who, agent, fast, again).await;
+                    next = Next::Feed(Input::Admitted(admitted))
                 }
-                Output::Failed(failed) => self.failed(&failed),
+                // What it writes comes after: the answer waits.
+                Output::Failed(failed) => self.failed(&failed).await,
                 Output::UnknownHost(asked) => self.log_unknown_host(asked.as_deref()),
                 Output::Authenticated { restart } => {
                     self.wire.authenticated(&self.context.router.limits, restart);
@@ -393,7 +394,7 @@ impl Negotiation {
         }
     }
 
-    fn is_by_token(&self) -> bool {
+    pub(super) fn is_by_token(&self) -> bool {
         self.asked.as_ref().is_some_and(|asked| asked.token.is_some())
     }
 

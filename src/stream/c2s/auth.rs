@@ -144,11 +144,12 @@ impl C2s {
                 else {
                     return Outputs::new();
                 };
+                let again = self.tries.is_again(self.begun(&offer), self.asked.as_deref());
                 self.state = State::Admitting(offer, data);
                 let inline = self.inline.as_mut();
                 let (agent, fast) =
                     inline.map_or((None, None), |inline| (inline.agent.take(), inline.fast.take()));
-                one(Output::Admit { who, agent, fast })
+                one(Output::Admit { who, agent, fast, again })
             }
             Step::Failure(failure) => self.attempt_failed(failure),
         }
@@ -206,8 +207,7 @@ impl C2s {
         let mut begun = None;
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
             State::Authenticating(offer, _) => {
-                let named = self.mechanism.and_then(Mechanism::parse);
-                begun = named.filter(|named| offer.mechanisms.contains(named));
+                begun = self.begun(&offer);
                 State::Offered(offer)
             }
             other => other,
@@ -215,15 +215,22 @@ impl C2s {
         self.refuse(begun, refusal.into())
     }
 
+    /// The mechanism of the exchange under way, if it was offered.
+    fn begun(&self, offer: &Offer) -> Option<Mechanism> {
+        let named = self.mechanism.and_then(Mechanism::parse);
+        named.filter(|named| offer.mechanisms.contains(named))
+    }
+
     /// What failed before an exchange was begun.
-    pub(super) fn sasl_failure(&mut self, failure: SaslFailure) -> Outputs {
-        self.refuse(None, failure.into())
+    pub(super) fn sasl_failure(&mut self, refusal: impl Into<Refusal>) -> Outputs {
+        self.refuse(None, refusal.into())
     }
 
     /// RFC 6120 §6.4.5: the client may try again, but not for ever.
     fn refuse(&mut self, begun: Option<Mechanism>, refusal: Refusal) -> Outputs {
         let (localpart, mechanism) = (self.asked.take(), self.mechanism.take());
-        let again = self.tries.failed(begun, refusal, localpart.as_deref());
+        let again = self.tries.is_again(begun, localpart.as_deref());
+        self.tries.failed(begun, refusal, localpart.as_deref());
         let failed = Failed { localpart, mechanism, refusal, again };
         let mut outputs = Outputs::from_iter([Output::Failed(failed)]);
         let mut text = match self.inline.take() {

@@ -180,6 +180,8 @@ pub enum Output {
         agent: Option<Box<UserAgent>>,
         /// What it says of the token that it used.
         fast: Option<Fast>,
+        /// See [`Failed::again`]: what it would be, had it failed.
+        again: bool,
     },
     /// An attempt failed, for the throttle and the log.
     Failed(Failed),
@@ -216,7 +218,7 @@ pub enum Output {
 /// An attempt that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
-    /// Whose secret was tried, if it came that far.
+    /// Whose keys were looked up, if it came that far.
     pub localpart: Option<String>,
     /// By which mechanism, if that is one of ours.
     pub mechanism: Option<&'static str>,
@@ -225,6 +227,13 @@ pub struct Failed {
     /// It is taken for the same mistake as another of this stream: another mechanism, and most likely the
     /// same secret.
     pub again: bool,
+}
+
+impl Failed {
+    /// It counts: see [`Refusal::is_guess`].
+    pub fn is_guess(&self) -> bool {
+        self.localpart.is_some() && self.refusal.is_guess()
+    }
 }
 
 /// Outputs of one step.

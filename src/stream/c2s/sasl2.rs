@@ -14,7 +14,7 @@ use crate::stream::error::StreamError;
 use crate::stream::features;
 use crate::stream::sasl::ht::{Ht, HtMechanism};
 use crate::stream::sasl::upgrade::Task;
-use crate::stream::sasl::{Exchange, Mechanism, Offer, SaslFailure, Step};
+use crate::stream::sasl::{Exchange, Mechanism, Offer, Refusal, SaslFailure, Step};
 use crate::stream::sm::{self, BadCommand};
 use crate::xml::element::Element;
 use crate::xml::ns;
@@ -129,14 +129,14 @@ impl C2s {
         mechanism: &str,
         fast: Option<Fast>,
         initial: Option<&[u8]>,
-    ) -> Result<(Exchange, Step), SaslFailure> {
+    ) -> Result<(Exchange, Step), Refusal> {
         let offered: Vec<_> = self.tokens_for(offer).collect();
         if !offered.iter().any(|one| one.as_str() == mechanism) {
-            return Err(SaslFailure::InvalidMechanism);
+            return Err(SaslFailure::InvalidMechanism.into());
         }
         // `<fast/>` says that it is a token.
         let (Some(_), Some(initial)) = (fast, initial) else {
-            return Err(SaslFailure::MalformedRequest);
+            return Err(SaslFailure::MalformedRequest.into());
         };
         let message = Ht::start(mechanism, &offered, &offer.bindings, initial)?;
         let domain = self.host.as_deref().unwrap_or_default();

@@ -17,7 +17,7 @@ pub(super) struct Tries {
 struct Form(Option<crate::base::credential::HashName>);
 
 impl Tries {
-    /// One more failed; true if it is taken for the same mistake as another of this stream.
+    /// One more failed.
     ///
     /// - An exchange by a mechanism that was offered, and that ended before a secret was looked at, is not
     ///   counted the first time: the client cannot use that mechanism, and goes on to the next.
@@ -28,36 +28,33 @@ impl Tries {
         begun: Option<Mechanism>,
         refusal: Refusal,
         account: Option<&str>,
-    ) -> bool {
-        if let (Some(mechanism), false) = (begun, refusal.is_guess())
-            && !self.unlooked.contains(&mechanism)
-        {
-            self.unlooked.push(mechanism);
-            return false;
+    ) {
+        match (begun, account.filter(|_| refusal.is_guess())) {
+            (Some(mechanism), None) if !self.unlooked.contains(&mechanism) => {
+                self.unlooked.push(mechanism);
+            }
+            (Some(mechanism), Some(account)) => {
+                let again = self.is_again(begun, Some(account));
+                self.counted += u32::from(!again);
+                self.note(account, Form(mechanism.hash()), again);
+            }
+            _ => self.counted += 1,
         }
-        if let (Some(mechanism), true, Some(account)) = (begun, refusal.is_guess(), account)
-            && self.is_again(account, Form(mechanism.hash()))
-        {
-            return true;
-        }
-        self.counted += 1;
-        false
     }
 
-    fn is_again(&mut self, account: &str, form: Form) -> bool {
+    /// A guess at this account would be taken for the same mistake as another of this stream.
+    pub(super) fn is_again(&self, begun: Option<Mechanism>, account: Option<&str>) -> bool {
+        begun.zip(account).is_some_and(|(mechanism, account)| {
+            let forms = self.mistakes.iter().find(|(known, _)| known == account);
+            forms.is_some_and(|(_, forms)| !forms.contains(&Form(mechanism.hash())))
+        })
+    }
+
+    fn note(&mut self, account: &str, form: Form, again: bool) {
         match self.mistakes.iter_mut().find(|(known, _)| known == account) {
-            Some((_, forms)) if !forms.contains(&form) => {
-                forms.push(form);
-                true
-            }
-            Some((_, forms)) => {
-                *forms = vec![form];
-                false
-            }
-            None => {
-                self.mistakes.push((account.to_owned(), vec![form]));
-                false
-            }
+            Some((_, forms)) if again => forms.push(form),
+            Some((_, forms)) => *forms = vec![form],
+            None => self.mistakes.push((account.to_owned(), vec![form])),
         }
     }
 
@@ -83,7 +80,8 @@ mod tests {
         let (mut tries, mut same) = (Tries::default(), 0);
         for (place, (begun, refusal, account)) in turns.iter().cycle().take(100).enumerate() {
             let account = Some(*account).filter(|account| !account.is_empty());
-            same += usize::from(tries.failed(*begun, *refusal, account));
+            same += usize::from(refusal.is_guess() && tries.is_again(*begun, account));
+            tries.failed(*begun, *refusal, account);
             if tries.are_over(5) {
                 return (place + 1, same);
             }
@@ -111,7 +109,8 @@ mod tests {
                 vec![wrong(Plain, "a"), wrong(Plain, "b"), wrong(Plain, "c")],
                 (5, 0),
             ),
-            ("nobody can be called so", vec![wrong(Plain, "")], (5, 0)),
+            ("nobody has such a password", vec![(Some(Plain), Refusal::NoPassword, "")], (6, 0)),
+            ("no account was looked up", vec![(Some(Plain), Refusal::OtherName, "")], (6, 0)),
             ("base64", vec![told(None, SaslFailure::IncorrectEncoding)], (5, 0)),
             ("abort", vec![told(Some(Plain), SaslFailure::Aborted)], (6, 0)),
             ("not offered", vec![told(None, SaslFailure::InvalidMechanism)], (5, 0)),
@@ -121,7 +120,8 @@ mod tests {
         // Each mechanism fails before a secret is looked at; then two passwords are mistyped.
         let mut tries = Tries::default();
         for mechanism in Mechanism::ALL {
-            assert!(!tries.failed(Some(mechanism), Refusal::Downgrade, None));
+            tries.failed(Some(mechanism), Refusal::Downgrade, None);
+            assert_eq!(tries.counted, 0);
         }
         for _ in 0..2 {
             for mechanism in [ScramSha512, ScramSha256, ScramSha1, Plain] {

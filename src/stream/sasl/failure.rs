@@ -79,6 +79,8 @@ pub enum Refusal {
     NoAccount,
     /// The user name is no localpart, so it is nobody's.
     NoName,
+    /// The password cannot be prepared, so it is nobody's.
+    NoPassword,
     /// The client wants to bind to what this stream does not have (RFC 5802 §6).
     NoBinding(&'static str),
     /// RFC 5802 §6: the client was told that we cannot bind, which is not so.
@@ -101,6 +103,7 @@ impl Refusal {
             Self::WrongPassword
             | Self::NoAccount
             | Self::NoName
+            | Self::NoPassword
             | Self::NoBinding(_)
             | Self::Downgrade
             | Self::OtherChannel => SaslFailure::NotAuthorized,
@@ -112,13 +115,14 @@ impl Refusal {
         self.failure().condition()
     }
 
-    /// A secret was looked at and let nobody in: what a guess ends with. All else tells a guesser nothing
-    /// of any password, and slows nobody down.
+    /// The secret of an account was looked at and let nobody in: what a guess ends with, where keys were
+    /// looked up. All else tells a guesser nothing of any password, and slows nobody down.
     pub const fn is_guess(self) -> bool {
         match self {
             Self::WrongPassword | Self::NoAccount | Self::OtherName => true,
-            Self::Told(failure) => matches!(failure, SaslFailure::NotAuthorized),
-            Self::NoName
+            Self::Told(_)
+            | Self::NoName
+            | Self::NoPassword
             | Self::NoBinding(_)
             | Self::Downgrade
             | Self::WrongFlag
@@ -146,6 +150,7 @@ impl fmt::Display for Refusal {
             Self::WrongPassword => "wrong password",
             Self::NoAccount => "no such account, or it has no keys for this mechanism",
             Self::NoName => "the user name can be nobody's",
+            Self::NoPassword => "the password can be nobody's",
             Self::NoBinding(name) => {
                 return write!(f, "the client binds to {name}, which this stream does not have");
             }

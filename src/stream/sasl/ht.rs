@@ -7,7 +7,7 @@
 use hmac::{Hmac, Mac};
 use sha2::{Sha256, Sha512};
 
-use super::{ChannelBindings, SaslFailure};
+use super::{ChannelBindings, Refusal, SaslFailure};
 use crate::base::credential::HashName;
 use crate::base::hash::same_secret;
 use crate::base::limits::SASL_BYTES_MAX;
@@ -127,12 +127,12 @@ impl Ht {
         offered: &[HtMechanism],
         bindings: &ChannelBindings,
         payload: &[u8],
-    ) -> Result<Self, SaslFailure> {
+    ) -> Result<Self, Refusal> {
         let mechanism = HtMechanism::parse(name).filter(|one| offered.contains(one));
         let mechanism = mechanism.ok_or(SaslFailure::InvalidMechanism)?;
         let data = mechanism.data(bindings).ok_or(SaslFailure::InvalidMechanism)?.to_vec();
         if payload.len() > SASL_BYTES_MAX {
-            return Err(SaslFailure::MalformedRequest);
+            return Err(SaslFailure::MalformedRequest.into());
         }
         // initiator-msg = authcid NUL initiator-hashed-token; only the latter may contain a NUL.
         let nul = payload.iter().position(|byte| *byte == 0);
@@ -142,9 +142,9 @@ impl Ht {
             .ok_or(SaslFailure::MalformedRequest)?;
         let authcid = std::str::from_utf8(authcid).map_err(|_| SaslFailure::MalformedRequest)?;
         if authcid.is_empty() || mac.is_empty() {
-            return Err(SaslFailure::MalformedRequest);
+            return Err(SaslFailure::MalformedRequest.into());
         }
-        let localpart = prep::localpart(authcid).map_err(|_| SaslFailure::NotAuthorized)?;
+        let localpart = prep::localpart(authcid).map_err(|_| Refusal::NoName)?;
         Ok(Self { mechanism, localpart: localpart.into_owned(), mac: mac.to_vec(), data })
     }
 
@@ -230,7 +230,7 @@ mod tests {
         [b"romeo\0", &mac[..]].concat()
     }
 
-    fn start(name: &str, payload: &[u8]) -> Result<Ht, SaslFailure> {
+    fn start(name: &str, payload: &[u8]) -> Result<Ht, Refusal> {
         Ht::start(name, &HtMechanism::ALL, &bindings(), payload)
     }
 
@@ -310,30 +310,31 @@ mod tests {
 
     #[test]
     fn odd_messages_fail() {
-        use SaslFailure::{InvalidMechanism, MalformedRequest, NotAuthorized};
+        let malformed = SaslFailure::MalformedRequest.into();
+        let not_offered = SaslFailure::InvalidMechanism.into();
         let long = [b"romeo\0".as_slice(), &vec![1; SASL_BYTES_MAX]].concat();
         for (payload, want) in [
-            (&b""[..], MalformedRequest),
-            (b"romeo", MalformedRequest),
-            (b"romeo\0", MalformedRequest),
-            (b"\0mac", MalformedRequest),
-            (b"rom\xffeo\0mac", MalformedRequest),
-            (&long, MalformedRequest),
-            (b"ro meo\0mac", NotAuthorized),
-            (b"romeo@x\0mac", NotAuthorized),
+            (&b""[..], malformed),
+            (b"romeo", malformed),
+            (b"romeo\0", malformed),
+            (b"\0mac", malformed),
+            (b"rom\xffeo\0mac", malformed),
+            (&long, malformed),
+            (b"ro meo\0mac", Refusal::NoName),
+            (b"romeo@x\0mac", Refusal::NoName),
         ] {
             assert_eq!(start("HT-SHA-256-NONE", payload).err(), Some(want), "{payload:?}");
         }
         // A NUL may be part of the hash.
         assert!(start("HT-SHA-256-NONE", b"romeo\0a\0b").is_ok());
         for name in ["HT-SHA-256-UNIQ", "ht-sha-256-none", "PLAIN", ""] {
-            assert_eq!(start(name, b"romeo\0mac").err(), Some(InvalidMechanism), "{name}");
+            assert_eq!(start(name, b"romeo\0mac").err(), Some(not_offered), "{name}");
         }
         let none = ChannelBindings::default();
         let refused = Ht::start("HT-SHA-256-EXPR", &HtMechanism::ALL, &none, b"romeo\0mac");
-        assert_eq!(refused.err(), Some(InvalidMechanism));
+        assert_eq!(refused.err(), Some(not_offered));
         let refused = Ht::start("HT-SHA-256-NONE", &[], &bindings(), b"romeo\0mac");
-        assert_eq!(refused.err(), Some(InvalidMechanism));
+        assert_eq!(refused.err(), Some(not_offered));
     }
 
     /// The example token of XEP-0484 §3.3; its characters are the key, not what they decode to.

@@ -317,7 +317,7 @@ impl Exchange {
         let message = PlainMessage::parse(payload).ok_or(SaslFailure::MalformedRequest)?;
         let localpart = self.identity(message.authcid, message.authzid)?;
         // RFC 4616 §2: verification fails if preparation does.
-        let password = message.password().ok_or(Refusal::WrongPassword)?;
+        let password = message.password().ok_or(Refusal::NoPassword)?;
         self.state = State::PlainKeys { localpart: localpart.clone(), password };
         Ok(Step::NeedAnyKeys { localpart, prefer: PLAIN_HASH })
     }

@@ -6,7 +6,12 @@
 //! A client tries a mistyped password by one mechanism after another, and nobody can see that it is the
 //! same. Such tries are taken for one mistake, [`AGAIN_MAX`] of them a key; the waits that they did not
 //! have are lent, and added to later ones. So who guesses has no more tries in an hour than if each had
-//! counted (docs/security.md has the figures). The same goes for tries that an address's delay spared.
+//! counted (docs/security.md has the figures).
+//!
+//! An account's delay is waited for before its keys are looked up, an address's when the secret was looked
+//! at and before the answer: it may then depend on the secret, and on nothing else that a stranger sees.
+//! So a try counts before its wait ([`Throttle::failed`]), whether it failed or not: who hangs up and looks
+//! elsewhere learns nothing sooner. One that was right is taken back after it ([`Throttle::take_back`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -53,8 +58,18 @@ pub struct How {
     /// By another mechanism than the last one on the same stream, for the same account: as a client does
     /// that tries one password by all it has.
     pub again: bool,
-    /// The key's delay was not waited for.
+    /// The right secret would not have waited: who does not see it at once knows that this was wrong.
     pub spared: bool,
+}
+
+/// A try that was counted.
+#[derive(Debug)]
+pub struct Counted {
+    /// How long its answer must wait.
+    pub wait: Duration,
+    turn: u64,
+    again: bool,
+    before: Option<Entry>,
 }
 
 /// The failures of late, at most so many.
@@ -68,6 +83,7 @@ pub struct Throttle {
     delay_max: Duration,
 }
 
+#[derive(Debug, Clone)]
 struct Entry {
     /// Mistakes.
     failures: u32,
@@ -77,8 +93,11 @@ struct Entry {
     again: u32,
     /// What they waited less than if each had counted.
     lent: Duration,
-    /// What tries waited less that were spared.
+    /// What spared tries did not wait for.
     spared: Duration,
+    /// What the last try may still come to owe, if it was spared: until `last`, unless another comes before.
+    open: Duration,
+    /// When the last one was answered, or will be.
     last: Instant,
     turn: u64,
 }
@@ -101,7 +120,7 @@ impl Throttle {
         Self { delay_first, delay_max, ..self }
     }
 
-    /// How long the next attempt must wait from now. Take the longest over its keys.
+    /// How long the next attempt must wait from now. Tries beside each other share a wait.
     pub fn delay(&self, key: &Key, now: Instant) -> Duration {
         let Some(entry) = self.entries.get(key) else {
             return Duration::ZERO;
@@ -116,7 +135,7 @@ impl Throttle {
     /// How long after the last failure the next try may come.
     fn due(&self, key: &Key, entry: &Entry) -> Duration {
         let delay = self.backoff(key, entry.failures);
-        delay + (entry.lent + entry.spared).min(delay / LENT_PART)
+        delay + entry.lent.min(delay / LENT_PART)
     }
 
     /// The delay after so many failures.
@@ -136,55 +155,89 @@ impl Throttle {
         })
     }
 
-    /// Whether some may be spared this key's delay: few who were have failed, or it was given back.
-    pub fn may_spare(&self, key: &Key) -> bool {
+    /// Whether some may be spared this key's delay: what those owe who were, and failed, is not too much.
+    pub fn may_spare(&self, key: &Key, now: Instant) -> bool {
         let most = self.delay_max * SPARED_MAX;
-        self.entries.get(key).is_none_or(|entry| entry.spared < most)
+        let fits = |entry: &Entry| entry.owes(now) + self.due(key, entry) <= most;
+        self.entries.get(key).is_none_or(fits)
     }
 
-    /// An attempt failed.
-    pub fn failed(&mut self, key: &Key, how: How, now: Instant) {
+    /// An attempt failed, or may be taken to have failed until its answer.
+    pub fn failed(&mut self, key: &Key, how: How, now: Instant) -> Counted {
+        let wait = match key {
+            Key::Address(_) => self.delay(key, now),
+            // Was waited for before.
+            Key::Account(_) | Key::Both(_) => Duration::ZERO,
+        };
         let before = self
             .remove(key)
             .filter(|entry| now.saturating_duration_since(entry.last) < FORGET_AFTER);
+        self.turn += 1;
+        let (turn, last) = (self.turn, now + wait);
+        let mut counted = Counted { wait, turn, again: false, before: before.clone() };
         while self.entries.len() >= self.entries_max {
-            let Some((_, oldest)) = self.by_age.pop_first() else { return };
+            let Some((_, oldest)) = self.by_age.pop_first() else { return counted };
             self.entries.remove(&oldest);
         }
-        self.turn += 1;
-        self.by_age.insert(self.turn, key.clone());
-        let fresh = Entry {
-            failures: 0,
-            tries: 0,
-            again: 0,
-            lent: Duration::ZERO,
-            spared: Duration::ZERO,
-            last: now,
-            turn: self.turn,
+        let entry = match before {
+            Some(before) => self.after(key, &before, how, now, last),
+            None => Entry {
+                failures: 1,
+                tries: 1,
+                again: 0,
+                lent: Duration::ZERO,
+                spared: Duration::ZERO,
+                open: Duration::ZERO,
+                last,
+                turn,
+            },
         };
-        let before = before.unwrap_or(fresh);
+        counted.again = counted.before.as_ref().is_some_and(|before| before.again < entry.again);
+        self.by_age.insert(turn, key.clone());
+        self.entries.insert(key.clone(), entry);
+        counted
+    }
+
+    /// A try that came now, and whose answer comes at `last`, after these.
+    fn after(&self, key: &Key, before: &Entry, how: How, now: Instant, last: Instant) -> Entry {
+        let (base, due) = (self.backoff(key, before.failures), self.due(key, before));
+        // The time between the answers; what it is longer than it had to be gives back. Tries beside each
+        // other move the last answer by their common wait, and give no more back than that.
+        let passed = last.saturating_duration_since(before.last);
+        let idle = passed.saturating_sub(due);
         let owed = self.backoff(key, before.tries);
+        let lent = (before.lent + owed).saturating_sub(passed.max(base));
+        // A spared try has its whole wait for itself, or owes what is missing: what it shared with the last
+        // one now, what the next one shares with it then.
+        let shared = if how.spared { due.saturating_sub(passed) } else { Duration::ZERO };
         let again = how.again && before.again < AGAIN_MAX;
-        let (lent, spared) = match how.spared {
-            true => (before.lent, before.spared + owed),
-            false => {
-                let waited = self.due(key, &before);
-                let lent = before.lent + owed;
-                // What is given back of the one is not lent again by the other.
-                let back = waited.saturating_sub(lent);
-                (lent.saturating_sub(waited), before.spared.saturating_sub(back))
-            }
-        };
-        let entry = Entry {
+        Entry {
             failures: before.failures.saturating_add(u32::from(!again)),
             tries: before.tries.saturating_add(1),
             again: before.again + u32::from(again),
             lent,
-            spared,
-            last: now,
+            spared: (before.owes(now) + shared).saturating_sub(idle),
+            open: if how.spared { due.saturating_sub(shared) } else { Duration::ZERO },
+            last,
             turn: self.turn,
-        };
-        self.entries.insert(key.clone(), entry);
+        }
+    }
+
+    /// A try that was counted was none: its secret was right.
+    pub fn take_back(&mut self, key: &Key, counted: Counted) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        match counted.before {
+            Some(before) if entry.turn == counted.turn => {
+                *entry = Entry { turn: entry.turn, ..before };
+            }
+            None if entry.turn == counted.turn => drop(self.remove(key)),
+            // Others failed since.
+            _ => {
+                entry.failures = entry.failures.saturating_sub(u32::from(!counted.again));
+                entry.tries = entry.tries.saturating_sub(1);
+                entry.again = entry.again.saturating_sub(u32::from(counted.again));
+            }
+        }
     }
 
     /// An attempt succeeded. Tell it of the account only: else a guesser clears its address by
@@ -213,6 +266,13 @@ impl Throttle {
     }
 }
 
+impl Entry {
+    /// What spared tries owe, if the next one comes now.
+    fn owes(&self, now: Instant) -> Duration {
+        self.spared + self.open.min(self.last.saturating_duration_since(now))
+    }
+}
+
 /// Nothing for the first few, which are typing errors; then a quarter second, doubling.
 fn backoff(first: Duration, failures: u32) -> Duration {
     match failures.checked_sub(FREE_FAILURES) {
@@ -227,7 +287,8 @@ const FREE_FAILURES: u32 = 3;
 const AGAIN_MAX: u32 = 9;
 /// A delay is at most this part of it longer, to get back what was lent.
 const LENT_PART: u32 = 6;
-/// So many times the longest delay is lent to tries that were spared it, before it must be given back.
+/// Tries that are spared may owe so many times the longest delay. Time in which the address could have tried
+/// and did not gives it back.
 const SPARED_MAX: u32 = 8;
 /// The delay after one more.
 const FIRST_DELAY: Duration = Duration::from_millis(250);
@@ -244,6 +305,7 @@ mod tests {
 
     const ONCE: How = How { again: false, spared: false };
     const AGAIN: How = How { again: true, spared: false };
+    const SPARED: How = How { again: false, spared: true };
 
     fn account(name: &str) -> Key {
         Key::Account(name.into())
@@ -251,7 +313,7 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_a_bound() {
-        let now = Instant::now();
+        let mut now = Instant::now();
         let mut throttle = Throttle::new(10);
         let address = Key::from(IpAddr::from([192, 0, 2, 1]));
         let mut seen = Vec::new();
@@ -260,6 +322,7 @@ mod tests {
             throttle.failed(&account("a@b"), ONCE, now);
             let delay = |key| throttle.delay(key, now).as_millis();
             seen.push((delay(&address), delay(&account("a@b"))));
+            now += throttle.delay(&address, now);
         }
         assert_eq!(seen[..6], [(0, 0), (0, 0), (0, 0), (250, 250), (500, 500), (1000, 1000)]);
         assert_eq!(seen[39], (30_000, 5_000));
@@ -313,35 +376,45 @@ mod tests {
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
     }
 
+    fn address() -> Key {
+        Key::from(IpAddr::from([192, 0, 2, 1]))
+    }
+
     /// The failed tries in one, two and three hours that wait for nothing but the delays of a key. Streams
     /// of `by` mechanisms each, the first `streams` of them; then one try a stream.
     fn tries_of_hours(key: &Key, by: u32, streams: u32) -> [u32; 3] {
-        let begun = Instant::now();
-        let (mut now, mut throttle) = (begun, Throttle::new(10));
-        let (mut tries, mut hours) = (0, [0; 3]);
+        let (begun, mut throttle) = (Instant::now(), Throttle::new(10));
+        let (mut now, mut tries, mut hours) = (begun, 0, [0; 3]);
         loop {
-            now += throttle.delay(key, now);
-            let hour = now.duration_since(begun).as_secs_f64() / 3_600.0;
-            for (counted, end) in hours.iter_mut().zip([1.0, 2.0, 3.0]) {
-                if hour <= end {
-                    *counted = tries + 1;
-                }
-            }
-            if hour > 3.0 {
-                return hours;
+            // An account waits before it is looked at, an address before it is answered.
+            if matches!(key, Key::Account(_)) {
+                now += throttle.delay(key, now);
             }
             let again = tries / by < streams && tries % by > 0;
-            throttle.failed(key, How { again, spared: false }, now);
-            tries += 1;
+            now += throttle.failed(key, How { again, spared: false }, now).wait;
+            if !tried(&mut hours, &mut tries, now - begun) {
+                return hours;
+            }
         }
+    }
+
+    /// One more, answered by then; false when the hours are over.
+    fn tried(hours: &mut [u32; 3], tries: &mut u32, passed: Duration) -> bool {
+        *tries += 1;
+        let passed = passed.as_secs_f64() / 3_600.0;
+        for (counted, end) in hours.iter_mut().zip([1.0, 2.0, 3.0]) {
+            if passed <= end {
+                *counted = *tries;
+            }
+        }
+        passed <= 3.0
     }
 
     /// docs/security.md, "Guessing": what an address and an account had before tries by several mechanisms
     /// were taken for one mistake. No way to go about it gives more.
     #[test]
     fn guessing_is_not_faster_by_several_mechanisms() {
-        let address = Key::from(IpAddr::from([192, 0, 2, 1]));
-        let before = [(address, [129, 249, 369]), (account("a@b"), [727, 1_447, 2_167])];
+        let before = [(address(), [129, 249, 369]), (account("a@b"), [727, 1_447, 2_167])];
         for (key, before) in before {
             assert_eq!(tries_of_hours(&key, 1, 0), before, "each try a mistake: as it was");
             let ways = (2..=7).flat_map(|by| (1..=60).map(move |streams| (by, streams)));
@@ -406,40 +479,134 @@ mod tests {
         assert!(!throttle.is_wary(&key, now + FORGET_AFTER));
     }
 
-    /// docs/security.md, "Guessing": from an address where accounts got in before, of which each is spared
-    /// its delay, there are few more tries, once.
+    /// docs/security.md, "Guessing": from an address where accounts got in before, whose right passwords are
+    /// answered at once, so that nobody waits to see that others are wrong, there are few more tries, once.
     #[test]
     fn who_is_spared_leaves_a_guesser_few_more_tries() {
-        let begun = Instant::now();
-        let (mut now, mut throttle, mut tries) = (begun, Throttle::new(10), 0);
-        let key = Key::from(IpAddr::from([192, 0, 2, 1]));
-        let mut hours = [0; 3];
-        for (hour, counted) in (1..).zip(&mut hours) {
-            loop {
-                let delay = throttle.delay(&key, now);
-                let spared = !delay.is_zero() && throttle.may_spare(&key);
-                let next = if spared { now } else { now + delay };
-                if next.duration_since(begun) > Duration::from_secs(3_600 * hour) {
-                    break;
+        // All at once; some between those that are waited for, sooner or later; a pause before.
+        let ways = (0..10).flat_map(|each| [0, 1, 15, 29].map(|after| (each, after)));
+        for ((each, after), pause) in ways.flat_map(|way| [0, 100, 600].map(|pause| (way, pause))) {
+            let (begun, mut throttle, key) = (Instant::now(), Throttle::new(10), address());
+            let (mut now, mut tries, mut hours) = (begun, 0, [0; 3]);
+            let told = format!("{each} spared {after} s after each other, paused {pause} s");
+            let mut going = true;
+            while going {
+                for n in 0..if each == 0 { 99 } else { each } {
+                    if throttle.delay(&key, now).is_zero() || !throttle.may_spare(&key, now) {
+                        break;
+                    }
+                    throttle.failed(&key, SPARED, now);
+                    tried(&mut hours, &mut tries, now - begun);
+                    now += Duration::from_secs(if n % 2 == 0 { after } else { 0 });
                 }
-                now = next;
                 // A guesser begins with streams of four tries each.
                 let again = tries < 12 && tries % 4 > 0;
-                throttle.failed(&key, How { again, spared }, now);
-                tries += 1;
+                now += throttle.failed(&key, How { again, spared: false }, now).wait;
+                going = tried(&mut hours, &mut tries, now - begun);
+                if tries == 60 {
+                    now += Duration::from_secs(pause);
+                }
             }
-            *counted = tries;
+            // Without them: 129, 249, 369.
+            let most = [129, 249, 369].map(|before| before + SPARED_MAX + 1);
+            assert!(hours.iter().zip(most).all(|(now, most)| *now <= most), "{told}: {hours:?}");
         }
-        // Before: 129, 249, 369.
-        assert!(hours[0] <= 129 + 9 && hours[1] <= 249 + 9 && hours[2] <= 369 + 9, "{hours:?}");
-        // Others there wait a little longer, until it was given back.
-        assert!(!throttle.may_spare(&key));
-        let delay = throttle.delay(&key, now);
-        assert!(delay > ADDRESS_DELAY_MAX && delay < ADDRESS_DELAY_MAX * 6 / 5, "{delay:?}");
-        while !throttle.may_spare(&key) {
-            now += throttle.delay(&key, now);
+    }
+
+    /// An address that fails and does not wait gives nothing back, however often; silence does.
+    #[test]
+    fn only_time_gives_back_what_was_spared() {
+        let (mut now, mut throttle, key) = (Instant::now(), Throttle::new(10), address());
+        for _ in 0..12 {
+            now += throttle.failed(&key, ONCE, now).wait;
+        }
+        // Somebody who waits for the answer was not spared anything.
+        for _ in 0..20 {
+            now += throttle.failed(&key, SPARED, now).wait;
+        }
+        assert_eq!(throttle.entries[&key].owes(now), Duration::ZERO);
+        let mut spared = 0;
+        while throttle.may_spare(&key, now) {
+            throttle.failed(&key, SPARED, now);
+            spared += 1;
+        }
+        assert_eq!(spared, SPARED_MAX);
+        for _ in 0..1_000 {
             throttle.failed(&key, ONCE, now);
         }
-        assert!(throttle.may_spare(&key));
+        assert!(!throttle.may_spare(&key, now));
+        // As others that wait their time do not.
+        for _ in 0..20 {
+            now += throttle.failed(&key, ONCE, now).wait;
+        }
+        assert!(!throttle.may_spare(&key, now));
+        // Strangers cannot see it.
+        assert_eq!(throttle.delay(&key, now), ADDRESS_DELAY_MAX);
+        throttle.failed(&key, ONCE, now + ADDRESS_DELAY_MAX * 2);
+        assert!(throttle.may_spare(&key, now + ADDRESS_DELAY_MAX * 2));
+    }
+
+    /// What was lent for one mistake by several mechanisms is given back by time, not by tries beside each
+    /// other, which share their wait.
+    #[test]
+    fn tries_beside_each_other_give_nothing_back() {
+        for key in [address(), account("a@b")] {
+            let (mut now, mut throttle) = (Instant::now(), Throttle::new(10));
+            for n in 0..12 {
+                throttle.failed(&key, How { again: n % 4 > 0, spared: false }, now);
+            }
+            let lent = throttle.entries[&key].lent;
+            assert!(lent > Duration::ZERO);
+            for _ in 0..1_000 {
+                throttle.failed(&key, ONCE, now);
+            }
+            assert!(throttle.entries[&key].lent >= lent, "{key:?}");
+            for _ in 0..1_000 {
+                now += throttle.delay(&key, now);
+                now += throttle.failed(&key, ONCE, now).wait;
+            }
+            assert_eq!(throttle.entries[&key].lent, Duration::ZERO, "{key:?}");
+        }
+    }
+
+    /// Of streams beside each other none is answered before the wait that there was, and the next ones wait
+    /// as if they came after.
+    #[test]
+    fn streams_beside_each_other_gain_nothing() {
+        let (mut now, mut throttle, key) = (Instant::now(), Throttle::new(10), address());
+        let free = (0..100).filter(|_| throttle.failed(&key, ONCE, now).wait.is_zero()).count();
+        assert_eq!(free, 4);
+        now += Duration::from_secs(20);
+        for _ in 0..100 {
+            assert!(throttle.failed(&key, ONCE, now).wait >= Duration::from_secs(10));
+        }
+        assert_eq!(throttle.delay(&key, now), ADDRESS_DELAY_MAX);
+    }
+
+    /// A right secret counts as a wrong one until its answer; then it was none, whoever failed meanwhile.
+    #[test]
+    fn what_was_right_is_taken_back() {
+        let now = Instant::now();
+        for key in [address(), account("a@b")] {
+            let (mut throttle, mut other) = (Throttle::new(10), Throttle::new(10));
+            let counted = throttle.failed(&key, ONCE, now);
+            throttle.take_back(&key, counted);
+            assert!(throttle.is_empty() && throttle.by_age.is_empty());
+            for _ in 0..5 {
+                throttle.failed(&key, ONCE, now);
+                other.failed(&key, ONCE, now);
+            }
+            let before = throttle.delay(&key, now);
+            let counted = throttle.failed(&key, ONCE, now);
+            other.failed(&key, ONCE, now);
+            assert_eq!(throttle.delay(&key, now), other.delay(&key, now));
+            throttle.take_back(&key, counted);
+            assert_eq!(throttle.delay(&key, now), before);
+            let counted = throttle.failed(&key, AGAIN, now);
+            throttle.failed(&key, ONCE, now);
+            throttle.take_back(&key, counted);
+            let entry = &throttle.entries[&key];
+            assert_eq!((entry.failures, entry.tries, entry.again), (6, 6, 0));
+        }
     }
 }

@@ -129,6 +129,14 @@ impl Process {
         found.unwrap_or_else(|text| panic!("no line with {words:?} in the log:\n{text}"));
     }
 
+    /// Waits for so many of them.
+    pub fn logs_times(&self, times: usize, words: &[&str]) {
+        let has = |line: &&str| words.iter().all(|word| line.contains(word));
+        let count = |text: &str| text.lines().filter(has).count();
+        let found = self.err.wait(|text, _| (count(text) >= times).then_some(()));
+        found.unwrap_or_else(|text| panic!("not {times} lines with {words:?} in the log:\n{text}"));
+    }
+
     /// All that was logged so far.
     pub fn log(&self) -> String {
         self.err.state.lock().unwrap().0.clone()

@@ -129,7 +129,17 @@ impl Scram {
         if answer.name != "challenge" {
             return Ok(answer);
         }
-        let challenge = Challenge::parse(&answer);
+        let wanted = self.prove(client, &answer).await?;
+        let answer = client.receive().await?;
+        if answer.name == "success" && answer.text != wanted {
+            return wrong(format!("the server's signature is wrong: {answer}"));
+        }
+        Ok(answer)
+    }
+
+    /// Answers a challenge; what a success must hold.
+    pub async fn prove(&self, client: &mut Client, challenge: &Element) -> Outcome<String> {
+        let challenge = Challenge::parse(challenge);
         let hash = Hash::of(&self.mechanism);
         let salted = hash.salted(&self.password, &challenge.salt, challenge.rounds);
         let client_key = hash.hmac(&salted, b"Client Key");
@@ -141,16 +151,9 @@ impl Scram {
         let proof: Vec<u8> = client_key.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
         let last = BASE64.encode(format!("{without},p={}", BASE64.encode(proof)));
         client.send(&format!("<response xmlns='{SASL}'>{last}</response>")).await?;
-        let answer = client.receive().await?;
-        if answer.name == "success" {
-            let server_key = hash.hmac(&salted, b"Server Key");
-            let verifier = BASE64.encode(hash.hmac(&server_key, signed.as_bytes()));
-            let wanted = BASE64.encode(format!("v={verifier}"));
-            if answer.text != wanted {
-                return wrong(format!("the server's signature is wrong: {answer}"));
-            }
-        }
-        Ok(answer)
+        let server_key = hash.hmac(&salted, b"Server Key");
+        let verifier = BASE64.encode(hash.hmac(&server_key, signed.as_bytes()));
+        Ok(BASE64.encode(format!("v={verifier}")))
     }
 }
 
