@@ -513,6 +513,24 @@ mod tests {
         }
     }
 
+    /// Who waits for one answer and guesses beside it has the same few more.
+    #[test]
+    fn a_spared_guess_beside_one_that_waits_owes_its_wait() {
+        for beside in [0, 1, 15, 29].map(Duration::from_secs) {
+            let (mut now, mut throttle, key) = (Instant::now(), Throttle::new(10), address());
+            let mut spared = 0;
+            for n in 0..120 {
+                let wait = throttle.failed(&key, ONCE, now).wait;
+                if n > 12 && throttle.may_spare(&key, now + beside) {
+                    throttle.failed(&key, SPARED, now + beside);
+                    spared += 1;
+                }
+                now += wait;
+            }
+            assert_eq!(spared, SPARED_MAX, "{beside:?}");
+        }
+    }
+
     /// An address that fails and does not wait gives nothing back, however often; silence does.
     #[test]
     fn only_time_gives_back_what_was_spared() {
