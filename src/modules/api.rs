@@ -340,6 +340,10 @@ pub struct Chore {
     pub config: Arc<Config>,
     /// Everything durable.
     pub store: Store,
+    /// Who is where, and `route`.
+    pub router: Arc<Router>,
+    /// What modules share.
+    pub about: Arc<super::Pipeline>,
 }
 
 /// Why [`Module::every`] runs.
@@ -349,6 +353,8 @@ pub enum Cause {
     Due,
     /// An account was deleted: what it left, too much for one transaction, may be deleted now.
     AccountDeleted,
+    /// An archive has grown much: the store says whose ([`Store::take_grown`]).
+    Grown,
 }
 
 /// The two moments at which stream features are offered after TLS (RFC 6120 §4.3.2).

@@ -63,6 +63,7 @@ modules! {
     offline,
     ping,
     presence: presence::State,
+    quota,
     register,
     retraction,
     roster,
@@ -89,6 +90,8 @@ pub fn erase(
 pub struct Shared {
     /// XEP-0050
     pub commands: commands::Sessions,
+    /// What was told of quotas.
+    pub quota: quota::Watch,
     /// XEP-0077
     pub register: register::Gate,
     /// XEP-0431
@@ -107,6 +110,8 @@ pub struct Config {
     pub csi: csi::Config,
     /// XEP-0313
     pub mam: mam::Config,
+    /// What one account may store.
+    pub quota: quota::Config,
     /// XEP-0077
     pub register: register::Config,
     /// XEP-0431
@@ -127,6 +132,7 @@ impl Default for Config {
             devices: devices::Config::default(),
             csi: csi::Config::default(),
             mam: mam::Config::default(),
+            quota: quota::Config::default(),
             register: register::Config::default(),
             search: search::Config::default(),
             version: version::Config::default(),

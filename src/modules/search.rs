@@ -173,8 +173,7 @@ mod tests {
 
     fn chore(server: &Server, cause: Cause, enabled: bool) -> Chore {
         let config = modules::Config { search: Config { enabled }, ..modules::Config::default() };
-        let (now, store) = (server.cx.now, server.store().clone());
-        Chore { cause, now, config: Arc::new(config), store }
+        Chore { config: Arc::new(config), ..server.chore(cause) }
     }
 
     #[tokio::test]

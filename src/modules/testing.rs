@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::api::{Cx, Effect, Reply, Who};
+use super::api::{Cause, Chore, Cx, Effect, Reply, Who};
 use super::{ALL, Config, Pipeline};
 use crate::base::limits::Limits;
 use crate::jid::{FullJid, Jid};
@@ -107,6 +107,12 @@ impl Server {
         let account = found.map(|account| account.id);
         cx.who = Who { jid, account, session, outbox: Some(outbox), ..cx.who };
         cx
+    }
+
+    /// For recurring work.
+    pub(super) fn chore(&self, cause: Cause) -> Chore {
+        let Cx { now, config, store, router, about, .. } = self.cx.clone();
+        Chore { cause, now, config, store, router, about }
     }
 
     pub(super) fn store(&self) -> &Store {

@@ -146,7 +146,8 @@ impl Job for Append {
             let received = self.received.as_ref().filter(|received| received.kind.is_some());
             let accounts =
                 [self.sent.as_ref().map(|sent| sent.account), received.map(|r| r.account)];
-            return self.router.store.archived(accounts.into_iter().flatten());
+            let accounts = accounts.into_iter().flatten();
+            return self.router.store.archived(accounts, self.stanza.len());
         };
         // The store says once, and loudly, that it takes no writes.
         tracing::debug!(%error, "a message could not be stored; its sender is told");

@@ -157,6 +157,8 @@ impl Running {
             now: now(),
             config: self.context.config.clone(),
             store: self.store.clone(),
+            router: self.context.router.clone(),
+            about: self.context.pipeline.clone(),
         };
         let deleted = self.context.pipeline.shared().account_deleted.clone();
         let work = upkeep::run(modules::ALL, chore, deleted, self.context.stopping.clone());

@@ -13,7 +13,7 @@ use crate::store::tx::Tx;
 use crate::store::{Job, Store, StoreError, handled, meta};
 
 /// Runs every module's work, first a minute after the start, until the server stops; and all of it
-/// once more, told why, when an account was deleted.
+/// once more, told why, when an account was deleted or an archive grew much.
 pub(super) async fn run(
     modules: &[&Module],
     chore: Chore,
@@ -41,6 +41,7 @@ async fn run_from(
             let cause = tokio::select! {
                 () = until(next) => Cause::Due,
                 () = deleted.notified() => Cause::AccountDeleted,
+                () = chore.store.grown() => Cause::Grown,
             };
             let now = believed.look(micros(now()), Instant::now().into_std());
             remember(&chore.store, now);
@@ -136,7 +137,9 @@ const FIRST_AFTER: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::modules::Config;
+    use crate::base::limits::Limits;
+    use crate::modules::{self, Config, Pipeline};
+    use crate::router::Router;
     use crate::store::{Options, Store, Synchronous};
     use tokio::sync::Semaphore;
 
@@ -158,7 +161,10 @@ mod tests {
         let options = Options::new(folder.path().join("db"));
         let store = Store::open(Options { synchronous: Synchronous::Off, ..options }).unwrap();
         let config = Arc::new(Config::default());
-        let chore = Chore { cause: Cause::Due, now: now(), config, store };
+        let about = Pipeline::build(modules::ALL, &config, now());
+        let limits = Arc::new(Limits::default());
+        let router = Arc::new(Router::new(["x".to_owned()], store.clone(), limits));
+        let chore = Chore { cause: Cause::Due, now: now(), config, store, router, about };
         let (stop, stopping) = watch::channel(false);
         let deleted = Arc::new(Notify::new());
         let modules = [&Module::EMPTY, &COUNTS];

@@ -5,6 +5,7 @@ mod retention;
 mod retracted;
 mod tail;
 mod times;
+mod weight;
 
 pub use pages::{
     Archived, Direction, Filter, Head, Page, Peer, TABLE, bounds, count, first, get, head, page,
@@ -14,6 +15,7 @@ pub use retention::{BATCH, Left, accounts_after, clear, leave, left_after, purge
 pub use retracted::{By, LOOK, newest_of, replace};
 pub use tail::{last_placed, owed, place};
 pub use times::{Point, narrowed};
+pub use weight::{ROW_BYTES, Weight, shed, weigh};
 
 use super::accounts::AccountId;
 use super::tx::{StoreError, Tx, query_one};
@@ -84,7 +86,7 @@ pub fn append_behind(
 }
 
 /// The statements of the files below.
-pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 6] {
+pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 7] {
     [
         CATALOGUE,
         pages::CATALOGUE,
@@ -92,6 +94,7 @@ pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 6] {
         retracted::CATALOGUE,
         tail::CATALOGUE,
         times::CATALOGUE,
+        weight::CATALOGUE,
     ]
 }
 

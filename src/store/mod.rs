@@ -26,6 +26,7 @@ pub mod archive;
 mod backup;
 pub mod damage;
 pub mod devices;
+mod growth;
 pub mod handled;
 mod line;
 pub mod mailbox;
@@ -46,10 +47,12 @@ pub(crate) mod testing;
 mod tests;
 pub mod tokens;
 pub mod tx;
+pub mod usage;
 mod wire;
 mod writer;
 
 pub use backup::{BackupError, Snapshot};
+pub use growth::Grown;
 pub use line::{Grant, Load};
 pub use open::OpenError;
 pub use queue::Job;
@@ -58,6 +61,7 @@ pub use tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
 
 use crate::base::archive_id::ArchiveIds;
 use crate::base::id::{OsRng, Rng};
+use growth::Growth;
 use queue::Queue;
 use readers::Readers;
 use sqlite::{SqliteTx, control};
@@ -82,6 +86,8 @@ pub struct Options {
     pub queue_max: usize,
     /// Bytes of the writes that may wait ([`Job::bytes`]).
     pub queue_bytes: usize,
+    /// What an archive grows by before [`Store::grown`] tells of it. 0: it never does.
+    pub grown_bytes: u64,
     /// What stamps messages.
     pub clock: Clock,
 }
@@ -98,6 +104,7 @@ impl Options {
             readers: 2,
             queue_max: 65_536,
             queue_bytes: 64 * 1_048_576,
+            grown_bytes: 0,
             clock: micros_now,
         }
     }
@@ -136,6 +143,7 @@ impl Store {
             ids,
             aside: backup::Aside::new(options.path.clone(), &lock),
             tail: Arc::default(),
+            growth: Growth::new(options.grown_bytes),
         };
         if let Err(error) = place(&conn) {
             // A disk that is full, say: what can be read is.
@@ -327,6 +335,7 @@ pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
         meta::CATALOGUE,
         preferences::CATALOGUE,
         tokens::CATALOGUE,
+        usage::CATALOGUE,
     ]
     .concat()
 }
@@ -341,6 +350,7 @@ struct Inner {
     ids: ArchiveIds,
     aside: backup::Aside,
     tail: Arc<Tail>,
+    growth: Growth,
 }
 
 /// The key of archive ids, made at the first start, and the last place that was ever taken.

@@ -101,9 +101,15 @@ pub fn forget(tx: &mut dyn Tx, seqs: &[i64]) -> Result<(), StoreError> {
     seqs.iter().try_for_each(|seq| tx.execute(FORGET, &[(*seq).into()]).map(drop))
 }
 
-/// The same for the rows of an account up to a place, while it still has them.
-pub fn forget_up_to(tx: &mut dyn Tx, account: AccountId, last: i64) -> Result<(), StoreError> {
-    let seqs = query_all(tx, UP_TO, &[account.into(), last.into()], |row| row.int(0))?;
+/// The same for the rows of an account after a place, up to another, while it still has them.
+pub fn forget_between(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    after: i64,
+    last: i64,
+) -> Result<(), StoreError> {
+    let rows = [account.into(), after.into(), last.into()];
+    let seqs = query_all(tx, BETWEEN, &rows, |row| row.int(0))?;
     forget(tx, &seqs)
 }
 
@@ -247,7 +253,7 @@ super::sql! {
         WHERE p.account = $1 AND p.seq > $2 ORDER BY p.seq LIMIT $3";
     OLDER = "SELECT r.seq, r.peer, r.stanza FROM archive_place p JOIN archive r ON r.seq = p.seq
         WHERE p.account = $1 AND p.seq <= $2 ORDER BY p.seq DESC LIMIT $3";
-    UP_TO = "SELECT seq FROM archive_place WHERE account = $1 AND seq <= $2";
+    BETWEEN = "SELECT seq FROM archive_place WHERE account = $1 AND seq > $2 AND seq <= $3";
 }
 
 const ADD: &str = "INSERT INTO archive_words (rowid, words) VALUES ($1, $2)";

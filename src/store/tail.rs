@@ -55,9 +55,10 @@ impl Tail {
 }
 
 impl Store {
-    /// Rows of these accounts were added by [`archive::append_behind`], and are durable. To be called
-    /// before their job is done with [`Job::settled`].
-    pub fn archived(&self, accounts: impl Iterator<Item = AccountId>) {
+    /// Rows of these accounts, of so many bytes each, were added by [`archive::append_behind`], and are
+    /// durable. To be called before their job is done with [`Job::settled`].
+    pub fn archived(&self, accounts: impl Iterator<Item = AccountId> + Clone, bytes: usize) {
+        self.inner.growth.add(accounts.clone(), bytes);
         if self.inner.tail.add(accounts) {
             self.place(None);
         }
@@ -157,7 +158,7 @@ mod tests {
 
         fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
             outcome.unwrap();
-            self.0.archived(self.2.iter().map(|_| self.1));
+            self.0.archived(self.2.iter().map(|_| self.1), 10);
         }
     }
 

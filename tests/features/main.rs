@@ -36,6 +36,7 @@ mod logins;
 mod overload;
 mod power_cut;
 mod probe;
+mod quota;
 mod register;
 mod restart;
 mod resumption;

@@ -13,7 +13,11 @@ use crate::store::tx::{StoreError, Tx};
 /// What the module does every hour, and after an account was deleted.
 pub(super) fn run(chore: Chore) -> Answer<()> {
     Box::pin(async move {
-        let which = if chore.cause == Cause::Due { Left::All } else { Left::New };
+        let which = match chore.cause {
+            Cause::Due => Left::All,
+            Cause::AccountDeleted => Left::New,
+            Cause::Grown => return,
+        };
         told("messages of deleted accounts were deleted", clear(&chore, which).await);
         if chore.cause == Cause::Due {
             told("old messages were deleted from archives", expire(&chore).await);
@@ -167,8 +171,7 @@ mod tests {
 
     fn chore(server: &Server, cause: Cause, hours: u64) -> Chore {
         let now = server.cx.now + Duration::from_secs(hours * 3_600);
-        let (config, store) = (server.cx.config.clone(), server.store().clone());
-        Chore { cause, now, config, store }
+        Chore { now, ..server.chore(cause) }
     }
 
     #[tokio::test]

@@ -92,8 +92,7 @@ mod tests {
 
     fn chore(server: &Server, days: u64) -> Chore {
         let now = server.cx.now + Duration::from_secs(days * DAY);
-        let (config, store) = (server.cx.config.clone(), server.store().clone());
-        Chore { cause: Cause::Due, now, config, store }
+        Chore { now, ..server.chore(Cause::Due) }
     }
 
     /// Both steps, and that what modules keep goes with the second one.

@@ -93,6 +93,7 @@ impl Config {
         self.limits.subscription_requests_max = 1_000_000;
         self.limits.subscription_requests_per_domain_max = 1_000_000;
         self.limits.resources_per_account = 10_000;
+        self.modules.quota.bytes_max = 0;
         self.limits.directed_presence_max = 1_000_000;
         // No delays; the bound stays, so that one can be set.
         self.sasl.delay_first_ms = 0;
@@ -120,6 +121,7 @@ impl Config {
             readers: self.store.readers,
             queue_bytes: self.store.queue_bytes_max,
             queue_max: self.store.queue_jobs_max,
+            grown_bytes: self.modules.quota.step(),
             ..store::Options::new(self.database())
         }
     }

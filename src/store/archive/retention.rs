@@ -18,7 +18,6 @@ pub fn purge(
     (before, now): (i64, i64),
     limit: usize,
 ) -> Result<usize, StoreError> {
-    let mark = query_optional(tx, MARK, &[account.into()], |row| row.int(0))?.unwrap_or(0);
     let oldest = [account.into(), limit.into()];
     let rows = query_all(tx, OLDEST, &oldest, |row| {
         // What has no kind that anybody can read is owed to nobody.
@@ -26,26 +25,52 @@ pub fn purge(
         Ok((row.int(0)?, kind, row.int(2).unwrap_or(0)))
     })?;
     let Some(&(last, ..)) = rows.last() else { return Ok(0) };
-    let listed = query_all(tx, LISTED, &[account.into(), last.into()], |row| row.int(0))?;
-    let owed = |(seq, kind, _): &(i64, i64, i64)| {
-        *kind == Kind::Owed as i64 && (*seq > mark || listed.contains(seq))
-    };
+    let owed = Owed::up_to(tx, account, last)?;
     let old = |(_, _, at): &(i64, i64, i64)| *at < before;
-    let goes = |row: &(i64, i64, i64)| !owed(row) && (old(row) || row.2 > now);
+    let goes = |row: &(i64, i64, i64)| !owed.has(row.0, row.1) && (old(row) || row.2 > now);
     match rows.into_iter().take_while(goes).filter(old).last() {
-        Some((last, ..)) => delete(tx, account, last),
+        Some((last, ..)) => delete(tx, account, (i64::MIN, last)),
         None => Ok(0),
     }
 }
 
-/// Deletes the rows of an account up to this place.
-fn delete(tx: &mut dyn Tx, account: AccountId, last: i64) -> Result<usize, StoreError> {
-    search::forget_up_to(tx, account, last)?;
-    let up_to = [account.into(), last.into()];
-    tx.execute(PURGE_PEERS, &up_to)?;
-    let deleted = tx.execute(PURGE, &up_to)?;
-    tx.execute(PURGE_PLACES, &up_to)?;
-    tx.execute(PURGE_BACKS, &up_to)?;
+/// Which rows of an archive are owed.
+pub(super) struct Owed {
+    mark: i64,
+    listed: Vec<i64>,
+}
+
+impl Owed {
+    pub(super) fn up_to(
+        tx: &mut dyn Tx,
+        account: AccountId,
+        last: i64,
+    ) -> Result<Self, StoreError> {
+        let mark = query_optional(tx, MARK, &[account.into()], |row| row.int(0))?.unwrap_or(0);
+        let listed = query_all(tx, LISTED, &[account.into(), last.into()], |row| row.int(0))?;
+        Ok(Self { mark, listed })
+    }
+
+    pub(super) fn has(&self, seq: i64, kind: i64) -> bool {
+        kind == Kind::Owed as i64 && (seq > self.mark || self.listed.contains(&seq))
+    }
+}
+
+/// Deletes the rows of an account after a place, up to another.
+pub(super) fn delete(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    (after, last): (i64, i64),
+) -> Result<usize, StoreError> {
+    search::forget_between(tx, account, after, last)?;
+    let rows = [account.into(), after.into(), last.into()];
+    tx.execute(PURGE_PEERS, &rows)?;
+    let deleted = tx.execute(PURGE, &rows)?;
+    tx.execute(PURGE_PLACES, &rows)?;
+    if tx.execute(PURGE_BACKS, &rows)? > 0 && after > i64::MIN {
+        // What follows may be of before what stays in front of them, too. A note too many does no harm.
+        tx.execute(BACK_AFTER, &[account.into(), last.into()])?;
+    }
     Ok(deleted)
 }
 
@@ -98,7 +123,7 @@ pub fn clear(
     tail::place(tx)?;
     let oldest = [account.into(), limit.into()];
     let last = query_all(tx, OLDEST, &oldest, |row| row.int(0))?.pop();
-    let deleted = last.map_or(Ok(0), |last| delete(tx, account, last))?;
+    let deleted = last.map_or(Ok(0), |last| delete(tx, account, (i64::MIN, last)))?;
     tx.execute(LOOKED, &[account.into(), now.into()])?;
     if deleted == 0 {
         let looked_by = now.saturating_sub(patience);
@@ -114,11 +139,13 @@ super::super::sql! {
     LISTED = "SELECT seq FROM owed_before WHERE account = $1 AND seq <= $2";
     PURGE_PEERS = "DELETE FROM archive_with WHERE account = $1 AND (peer, seq) IN
         (SELECT r.peer, r.seq FROM archive_place p JOIN archive r ON r.seq = p.seq
-        WHERE p.account = $1 AND p.seq <= $2)";
+        WHERE p.account = $1 AND p.seq > $2 AND p.seq <= $3)";
     PURGE = "DELETE FROM archive WHERE seq IN
-        (SELECT p.seq FROM archive_place p WHERE p.account = $1 AND p.seq <= $2)";
-    PURGE_PLACES = "DELETE FROM archive_place WHERE account = $1 AND seq <= $2";
-    PURGE_BACKS = "DELETE FROM archive_back WHERE account = $1 AND seq <= $2";
+        (SELECT p.seq FROM archive_place p WHERE p.account = $1 AND p.seq > $2 AND p.seq <= $3)";
+    PURGE_PLACES = "DELETE FROM archive_place WHERE account = $1 AND seq > $2 AND seq <= $3";
+    PURGE_BACKS = "DELETE FROM archive_back WHERE account = $1 AND seq > $2 AND seq <= $3";
+    BACK_AFTER = "INSERT INTO archive_back (account, seq) SELECT account, seq FROM archive_place
+        WHERE account = $1 AND seq > $2 ORDER BY seq LIMIT 1 ON CONFLICT DO NOTHING";
     NEXT_ACCOUNT = "SELECT account FROM archive_place WHERE account > $1 ORDER BY account LIMIT 1";
     LEAVE = "INSERT INTO archive_left (account, since) VALUES ($1, 0) ON CONFLICT DO NOTHING";
     LEFT_AFTER = "SELECT account FROM archive_left WHERE account > $1 AND since <= $3

@@ -378,7 +378,7 @@ async fn a_store_follows_its_searchers() {
             })
         };
         store.write(add).await.unwrap();
-        store.archived((0..rows).map(|_| me));
+        store.archived((0..rows).map(|_| me), 10);
     };
     let number = async |store: &Store| {
         let read = store.read(move |tx| {

@@ -1,0 +1,261 @@
+//! One bound for all that an account stores (security.md 17). Over it the oldest messages of its archive
+//! go, but for those that it is owed. No specification has this; the ruling is in docs/operations.md.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::api::{Answer, Cause, Chore, Module};
+use crate::jid::BareJid;
+use crate::router::{Origin, Routed};
+use crate::stanza::Stanza;
+use crate::store::StoreError;
+use crate::store::accounts::{self, AccountId};
+use crate::store::archive::{self, BATCH};
+use crate::store::tx::Tx;
+use crate::xml::writer::Xml;
+
+/// The module.
+pub const MODULE: Module =
+    Module { name: "quota", every: Some((Duration::from_secs(3_600), run)), ..Module::EMPTY };
+
+/// `[modules.quota]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Bytes that one account may store. 0: no bound.
+    pub bytes_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // Some millions of messages; ten years of a person who writes a lot.
+        Self { bytes_max: 1_073_741_824 }
+    }
+}
+
+impl Config {
+    /// What an archive grows by before somebody looks. An account may be over its bound by so much.
+    pub fn step(&self) -> u64 {
+        if self.bytes_max == 0 { 0 } else { (self.bytes_max / 16).clamp(1, STEP_MAX) }
+    }
+}
+
+/// What was looked at, and who was told.
+#[derive(Debug, Default)]
+pub struct Watch(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// All accounts were weighed since the start: from then on those that grow are enough.
+    all: bool,
+    /// When their owners were told. Those of a day.
+    told: HashMap<AccountId, SystemTime>,
+}
+
+impl Watch {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True once a day for an account.
+    fn tells(&self, account: AccountId, now: SystemTime) -> bool {
+        let mut seen = self.lock();
+        // A clock that was set back is waited for.
+        seen.told.retain(|_, at| now.duration_since(*at).is_ok_and(|ago| ago < DAY) || *at > now);
+        let tells = seen.told.len() < TOLD_MAX && !seen.told.contains_key(&account);
+        if tells {
+            seen.told.insert(account, now);
+        }
+        tells
+    }
+}
+
+fn run(chore: Chore) -> Answer<()> {
+    Box::pin(async move {
+        let watch = &chore.about.shared().quota;
+        match look(&chore).await {
+            Ok(()) | Err(StoreError::Closed) => {}
+            Err(error) => {
+                // Whoever was not looked at is among all.
+                watch.lock().all = false;
+                tracing::warn!(%error, "what accounts store could not be looked at; tried again later");
+            }
+        }
+    })
+}
+
+async fn look(chore: &Chore) -> Result<(), StoreError> {
+    if chore.config.quota.bytes_max == 0 || chore.cause == Cause::AccountDeleted {
+        return Ok(());
+    }
+    let watch = &chore.about.shared().quota;
+    let grown = chore.store.take_grown();
+    let all = grown.any || (chore.cause == Cause::Due && !watch.lock().all);
+    if !all && grown.accounts.is_empty() {
+        return Ok(());
+    }
+    // Rows are weighed where they are placed.
+    chore.store.placed_all().await?;
+    for account in grown.accounts {
+        hold(chore, account).await?;
+    }
+    if all {
+        let mut after = AccountId(0);
+        let next = |after| chore.store.read(move |tx| archive::accounts_after(tx, after));
+        while let Some(account) = next(after).await? {
+            hold(chore, account).await?;
+            after = account;
+        }
+        watch.lock().all = true;
+    }
+    Ok(())
+}
+
+/// Brings an account under its bound.
+async fn hold(chore: &Chore, account: AccountId) -> Result<(), StoreError> {
+    let most = chore.config.quota.bytes_max;
+    let stored = chore.store.stored_by(account).await?;
+    if stored <= most {
+        return Ok(());
+    }
+    // A little more than it must, so that not each message costs a look.
+    let target = most - most / 20;
+    let (mut excess, mut messages, mut after) = (stored - target, 0, i64::MIN);
+    while excess > 0 {
+        let (from, bytes) = (after, excess.min(BATCH_BYTES));
+        let batch = move |tx: &mut dyn Tx| archive::shed(tx, account, from, bytes, BATCH);
+        let shed = chore.store.write(batch).await?;
+        excess = excess.saturating_sub(shed.bytes);
+        messages += shed.rows;
+        let Some(last) = shed.last else { break };
+        after = last;
+        tokio::task::yield_now().await;
+    }
+    if messages == 0 || !chore.about.shared().quota.tells(account, chore.now) {
+        return Ok(());
+    }
+    // Also one that was removed: it may come back. An erased one is nobody's.
+    let Some(Some((local, host))) = chore.store.read(move |tx| accounts::name(tx, account)).await?
+    else {
+        return Ok(());
+    };
+    tracing::warn!(
+        account = %format_args!("{local}@{host}"),
+        stored,
+        most,
+        messages,
+        "an account stored more than modules.quota.bytes_max; the oldest messages of its archive were \
+         deleted, and are while it is. Said once a day"
+    );
+    match BareJid::from_parts(Some(&local), &host) {
+        Ok(bare) => tell(chore, &bare, messages).await,
+        Err(_) => Ok(()),
+    }
+}
+
+/// The owner learns it by a message as any other, which waits for who is away: what was deleted is not to
+/// be missed later.
+async fn tell(chore: &Chore, bare: &BareJid, messages: usize) -> Result<(), StoreError> {
+    let most = chore.config.quota.bytes_max / 1_048_576;
+    let body = format!(
+        "Your messages took more than the {most} MiB that this server keeps for an account. The oldest \
+         {messages} were deleted here, and more will be as new ones come; what your devices have stays \
+         there. To keep more, save it on a device, or ask who runs this server. You are told this once \
+         a day at most."
+    );
+    let mut xml = Xml::new();
+    xml.start("message").attr("from", bare.domain()).attr("to", bare.as_str());
+    xml.attr("xml:lang", "en").start("body").text(&body).end().end();
+    let Some(stanza) = Stanza::ours(xml.finish()) else { return Ok(()) };
+    let mut origin = Origin::server();
+    if let Routed::Load(bare) = chore.router.route(&stanza, chore.now, &mut origin) {
+        chore.router.load(&bare).await?;
+        chore.router.route(&stanza, chore.now, &mut origin);
+    }
+    Ok(())
+}
+
+/// A large quota is looked at as often as a small one.
+const STEP_MAX: u64 = 64 * 1_048_576;
+/// What one write deletes: it keeps all other writes waiting.
+const BATCH_BYTES: u64 = 4 * 1_048_576;
+const DAY: Duration = Duration::from_secs(86_400);
+/// More accounts are told nothing on one day.
+const TOLD_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config as All;
+    use super::super::testing::Server;
+    use super::*;
+    use crate::store::archive::{Direction, Entry, Filter, Kind};
+
+    const MONTAGUE: &str = "montague.example";
+
+    async fn put(server: &Server, account: AccountId, seqs: std::ops::Range<i64>, kind: Kind) {
+        let write = server.store().write(move |tx| {
+            for seq in seqs {
+                let stanza = [b'x'; 800].as_slice();
+                let (at, peer, resource) = (seq, "a@x", "");
+                archive::append(tx, &Entry { seq, at, account, peer, resource, kind, stanza })?;
+            }
+            Ok(())
+        });
+        write.await.unwrap();
+    }
+
+    async fn left(server: &Server, account: AccountId) -> Vec<i64> {
+        let all = move |tx: &mut dyn Tx| {
+            archive::page(tx, account, &Filter::ALL, Direction::Forward, 9_999, usize::MAX)
+        };
+        server.store().read(all).await.unwrap().rows.into_iter().map(|row| row.seq).collect()
+    }
+
+    #[tokio::test]
+    async fn all_accounts_are_looked_at_after_a_start_and_told_once_a_day() {
+        let quota = Config { bytes_max: 1_001_000 };
+        let server = Server::new(All { quota, ..All::default() });
+        let (much, little, owed) = (
+            server.account("much", &[]).await,
+            server.account("little", &[]).await,
+            server.account("owed", &[]).await,
+        );
+        put(&server, much, 1..1_501, Kind::Received).await;
+        put(&server, little, 2_001..3_001, Kind::Received).await;
+        put(&server, owed, 4_001..5_501, Kind::Owed).await;
+        let session = server.session(&format!("much@{MONTAGUE}/a")).await;
+        let told = || session.who.outbox.as_ref().unwrap().take(usize::MAX, 999).batch.len();
+
+        run(server.chore(Cause::Grown)).await;
+        run(server.chore(Cause::AccountDeleted)).await;
+        assert_eq!(left(&server, much).await.len(), 1_500, "it is not time yet");
+        run(server.chore(Cause::Due)).await;
+        // Of 1,000 bytes each, as the account itself: the most that is within 95 % of the quota.
+        let stays = left(&server, much).await;
+        assert_eq!((stays.first(), stays.len()), (Some(&552), 949));
+        assert_eq!(left(&server, little).await.len(), 1_000);
+        assert_eq!(left(&server, owed).await.len(), 1_500);
+        assert_eq!(told(), 1);
+    }
+
+    #[test]
+    fn an_owner_is_told_once_a_day() {
+        let watch = Watch::default();
+        let at = |hours: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3_600);
+        let told = |account, hours| watch.tells(AccountId(account), at(hours));
+        assert!(told(1, 50) && !told(1, 60) && told(2, 60) && !told(1, 49) && !told(1, 73));
+        assert!(told(1, 74) && !told(2, 74) && told(2, 84));
+    }
+
+    #[test]
+    fn a_large_quota_is_looked_at_as_often_as_a_small_one() {
+        for (bytes_max, step) in
+            [(0, 0), (1, 1), (65_536, 4_096), (1 << 30, 1 << 26), (u64::MAX, 1 << 26)]
+        {
+            assert_eq!(Config { bytes_max }.step(), step);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Whose archives grew much since somebody looked: counted in memory, so that the writer adds two numbers
+//! for a message and no row. A restart forgets the counts; whoever uses them looks at all then.
+
+use super::Store;
+use super::accounts::AccountId;
+use super::archive::ROW_BYTES;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+pub(super) struct Growth {
+    /// What is much; 0: nothing is.
+    step: u64,
+    state: Mutex<State>,
+    told: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    counted: HashMap<AccountId, u64>,
+    grown: Grown,
+}
+
+/// Whose archives grew by [`Options::grown_bytes`](super::Options::grown_bytes) or more.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grown {
+    /// Theirs did.
+    pub accounts: HashSet<AccountId>,
+    /// Anybody's may have: more accounts wrote than are counted at one time.
+    pub any: bool,
+}
+
+impl Growth {
+    pub(super) fn new(step: u64) -> Self {
+        Self { step, state: Mutex::default(), told: Notify::new() }
+    }
+
+    pub(super) fn add(&self, accounts: impl Iterator<Item = AccountId>, bytes: usize) {
+        if self.step == 0 {
+            return;
+        }
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(ROW_BYTES);
+        let mut state = self.lock();
+        let mut tells = false;
+        for account in accounts {
+            tells |= state.add(account, bytes, self.step);
+        }
+        drop(state);
+        if tells {
+            self.told.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// True when there is something to tell.
+    fn add(&mut self, account: AccountId, bytes: u64, step: u64) -> bool {
+        if self.counted.len() >= ACCOUNTS && !self.counted.contains_key(&account) {
+            self.counted.clear();
+            self.grown = Grown { any: true, ..Grown::default() };
+            return true;
+        }
+        let counted = self.counted.entry(account).or_default();
+        *counted = counted.saturating_add(bytes);
+        let much = *counted >= step;
+        if much {
+            self.counted.remove(&account);
+            self.grown.accounts.insert(account);
+        }
+        much
+    }
+}
+
+impl Store {
+    /// Waits until an archive has grown much, and nobody took it with [`Store::take_grown`] yet.
+    pub async fn grown(&self) {
+        self.inner.growth.told.notified().await;
+    }
+
+    /// Whose archives have grown much since this was asked last.
+    pub fn take_grown(&self) -> Grown {
+        std::mem::take(&mut self.inner.growth.lock().grown)
+    }
+}
+
+/// Accounts that are counted at one time: a few megabytes.
+const ACCOUNTS: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_grows_much_is_told_once() {
+        let growth = Growth::new(1_000);
+        let take = || std::mem::take(&mut growth.lock().grown);
+        let (one, other) = (AccountId(1), AccountId(2));
+        growth.add([one, other].into_iter(), 300);
+        growth.add([other].into_iter(), 299);
+        assert_eq!(take(), Grown::default());
+        growth.add([one].into_iter(), 300);
+        growth.told.notified().await;
+        assert_eq!(take(), Grown { accounts: [one].into(), any: false });
+        assert_eq!(take(), Grown::default(), "the count begins again");
+        growth.add([one].into_iter(), 300);
+        growth.add([other].into_iter(), 0);
+        assert_eq!(take(), Grown { accounts: [other].into(), any: false });
+    }
+
+    #[tokio::test]
+    async fn more_than_can_be_counted_may_all_have_grown() {
+        let growth = Growth::new(u64::MAX);
+        let accounts = (0..=ACCOUNTS).map(|id| AccountId(i64::try_from(id).unwrap()));
+        growth.add(accounts, 1);
+        growth.told.notified().await;
+        assert!(growth.lock().counted.len() < ACCOUNTS);
+        assert!(growth.lock().grown.any);
+    }
+
+    #[test]
+    fn who_counts_nothing_keeps_nothing() {
+        let growth = Growth::new(0);
+        growth.add([AccountId(1)].into_iter(), usize::MAX);
+        assert!(growth.lock().counted.is_empty());
+    }
+}
