@@ -167,6 +167,13 @@ impl Ticket {
         runs.full
     }
 
+    /// Its stanza was never routed, and will not be: the stream's run ends before it (promise.md 6).
+    pub fn abandon(self) {
+        if let Some(mut held) = Arc::into_inner(self.held) {
+            held.ledger = None;
+        }
+    }
+
     /// Drops it. If that makes the stream's run longer, whoever waits for it is told by the answer.
     pub fn release(self) -> Option<Waker> {
         let mut held = Arc::into_inner(self.held)?;
@@ -349,6 +356,15 @@ mod tests {
         assert_eq!(ledger.handled(), 3);
         ledger.pass();
         assert_eq!(ledger.handled(), 4);
+    }
+
+    #[test]
+    fn what_was_never_routed_ends_the_run() {
+        let ledger = Arc::new(Ledger::default());
+        let (first, lost, third) = (ledger.issue(), ledger.issue(), ledger.issue());
+        lost.abandon();
+        drop((first, third));
+        assert_eq!(ledger.handled(), 1);
     }
 
     #[test]

@@ -130,7 +130,8 @@ impl Session {
         if self.delivery.unconfirmed().len() >= UNCONFIRMED_MANY && self.ping.is_none() {
             self.send_ping();
         }
-        if self.delivery.answers() == Answers::Never && self.delivery.is_full() {
+        let mute = self.managed.is_none() && self.delivery.answers() == Answers::Never;
+        if mute && self.delivery.is_full() {
             // The newest half is still kept in case the connection breaks.
             self.confirm_oldest(self.delivery.unconfirmed().len() / 2);
         }
@@ -209,7 +210,10 @@ impl Session {
 
     /// It never answered a ping on this stream, and its connection would break if nobody were there.
     fn may_be_mute(&self) -> bool {
-        self.delivery.answers() != Answers::Always && self.wire.notices_loss()
+        // With stream management only an acknowledgement confirms (promise.md 2).
+        self.managed.is_none()
+            && self.delivery.answers() != Answers::Always
+            && self.wire.notices_loss()
     }
 
     /// It is overdue.

@@ -23,6 +23,16 @@ pub(super) struct Handled {
     ticket: Option<Ticket>,
 }
 
+impl Handled {
+    /// The session is over. What was not routed yet does not count as handled: its client keeps it
+    /// (promise.md 6).
+    pub(super) fn abandon(self) {
+        if let (Outcome::Again(..), Some(ticket)) = (self.outcome, self.ticket) {
+            ticket.abandon();
+        }
+    }
+}
+
 enum Outcome {
     Reply(Iq, Result<Reply, StanzaError>),
     Stanza(Stanza, Result<(), StanzaError>),
@@ -208,7 +218,7 @@ impl Session {
         let routed = cx.router.route(&stanza, cx.now, &mut origin);
         if let Routed::Load(_) | Routed::Crowded | Routed::Handle(Handler::Probe) = routed {
             let ticket = origin.into_ticket(&self.ledger);
-            return self.await_addressee(stanza, routed, ticket);
+            return self.await_addressee(stanza, routed, ticket, room);
         }
         let full = origin.finish();
         match routed {
@@ -227,12 +237,18 @@ impl Session {
     }
 
     /// The addressee is read from the store first, or a handler answers for it.
-    fn await_addressee(&mut self, stanza: Stanza, routed: Routed, ticket: Ticket) {
+    fn await_addressee(
+        &mut self,
+        stanza: Stanza,
+        routed: Routed,
+        ticket: Ticket,
+        room: Option<Grant>,
+    ) {
         let cx = self.binding.cx.clone();
         if let Routed::Load(bare) = routed {
             return self.await_handler(ticket, async move {
                 let loaded = cx.router.load(&bare).await.map_err(StanzaError::from);
-                Outcome::Again(stanza, loaded.map(|()| None))
+                Outcome::Again(stanza, loaded.map(|()| room))
             });
         }
         if let Routed::Crowded = routed {

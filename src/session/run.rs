@@ -383,8 +383,11 @@ impl Session {
 
     fn timer(&mut self) {
         let now = now();
-        if self.asleep_until().is_some_and(|until| until <= now) {
-            self.ending = Some(Ending::Expired);
+        if let Some(until) = self.asleep_until() {
+            // It may ring for what the connection owed: that is over.
+            if until <= now {
+                self.ending = Some(Ending::Expired);
+            }
             return;
         }
         let limits = self.binding.context().router.limits.clone();
@@ -491,7 +494,7 @@ impl Session {
     fn abandon_handler(&mut self) {
         if let Some(pending) = self.pending.take() {
             let tasks = &self.binding.cx.router.tasks;
-            tasks.spawn("handler", async move { drop(pending.await) });
+            tasks.spawn("handler", async move { pending.await.abandon() });
         }
     }
 

@@ -330,7 +330,8 @@ impl Queue {
             }
             let due = state.behind_since.map(|since| since + BEHIND_AFTER);
             let urgent = state.behind.len() >= BEHIND_BATCH || due.is_some_and(|due| due <= now);
-            let probe = state.probe.is_some_and(|at| at <= now);
+            // Once closed there is nobody left to probe for: the writer is to end.
+            let probe = !state.closed && state.probe.is_some_and(|at| at <= now);
             let last = state.closed && !state.behind.is_empty();
             if !state.jobs.is_empty() || urgent || probe || last {
                 let batch = state.take(most);
@@ -445,3 +446,18 @@ const IDLE_MAX: usize = 8_192;
 const BEHIND_MAX: usize = 16_384;
 /// promise.md 2: the mark of what was confirmed is at most this late.
 const BEHIND_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk that took no writes until the end must not keep the writer from ending.
+    #[test]
+    fn a_closed_queue_probes_no_more() {
+        let queue = Arc::new(Queue::new(16, 1_024));
+        queue.refuse(true);
+        queue.lock().probe = Some(now());
+        queue.close();
+        assert!(queue.take(1).is_none());
+    }
+}
