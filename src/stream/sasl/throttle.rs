@@ -4,7 +4,7 @@
 //! an account's delay stays short, and the longer one is for addresses.
 //!
 //! A client tries a mistyped password by one mechanism after another, and nobody can see that it is the
-//! same. Such tries are taken for one mistake, [`AGAIN_MAX`] of them a key; the waits that they did not
+//! same. Such tries are taken for one mistake, `AGAIN_MAX` of them a key; the waits that they did not
 //! have are lent, and added to later ones. So who guesses has no more tries in an hour than if each had
 //! counted (docs/security.md has the figures).
 //!
