@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use stonechat::base::limits::Limits;
 use stonechat::jid::FullJid;
+use stonechat::modules::{self, Config};
 use stonechat::router::outbox::Outbox;
 use stonechat::router::registry::{Available, Conflict, Resource};
 use stonechat::router::ticket::Ledger;
@@ -49,11 +50,10 @@ impl Bench {
         let store = Store::open(options).unwrap();
         let limits = Limits { offline_messages_max: usize::MAX, ..Limits::default() };
         let limits = Limits { offline_bytes_max: usize::MAX, ..limits };
-        let router = Router::new(["x".to_owned()], store, Arc::new(limits));
-        let router = match rows {
-            Rows::Archived => router,
-            Rows::None | Rows::Owed => router.without_archives(["x".to_owned()]),
-        };
+        let mut config = Config::default();
+        config.mam.enabled = matches!(rows, Rows::Archived);
+        let router = Router::new(["x".to_owned()], store, Arc::new(limits))
+            .with_features(modules::features(modules::ALL, Arc::new(config)));
         let romeo = account(&router.store, "romeo").await;
         let jid = FullJid::parse("juliet@x/balcony").unwrap();
         if !matches!(rows, Rows::None) {

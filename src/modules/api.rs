@@ -16,7 +16,9 @@ use bytes::Bytes;
 
 use super::{Config, SessionState};
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::router::outbox::{Outbox, Outgoing};
+use crate::router::features::Asks;
+use crate::router::outbox::{self, Outbox};
+pub use crate::router::passage::{Passage, Phase, Verdict};
 use crate::router::registry::{Account, Resource, User};
 use crate::router::{Handler, Routed, Router};
 use crate::stanza::iq::{Iq, IqType};
@@ -51,8 +53,12 @@ pub struct Module {
     pub inline: &'static [Inline],
     /// What each client that binds so is told, asked or not.
     pub bound: Option<OnBound>,
-    /// Hooks on a session's own stanzas, in the sender's task.
-    pub from_client: &'static [(Phase, FromClient)],
+    /// Its part in what an account is sent, under the account's lock.
+    pub incoming: &'static [(Phase, Incoming)],
+    /// Its part in what an account's sessions send, under the account's lock if `sessions` asked for it.
+    pub outgoing: &'static [(Phase, Outgoing)],
+    /// Sessions of an account came, went, or changed what is kept for them.
+    pub sessions: Option<Sessions>,
     /// Hooks on what is on its way to a session's client, in that session's task.
     pub to_client: &'static [(Phase, ToClient)],
     /// Elements that are no stanzas, from bound streams.
@@ -94,7 +100,9 @@ impl Module {
         stream_features: None,
         inline: &[],
         bound: None,
-        from_client: &[],
+        incoming: &[],
+        outgoing: &[],
+        sessions: None,
         to_client: &[],
         nonzas: &[],
         disconnected: None,
@@ -197,6 +205,11 @@ pub trait Keep: Sized {
     fn load(bytes: &[u8]) -> Option<Self>;
 }
 
+/// What is kept, to be saved under this name.
+pub fn saved<T: Keep>(name: &str, state: &T) -> super::Saved {
+    (name.to_owned(), T::VERSION, state.save())
+}
+
 /// What was saved under this name; a module that is new since then begins afresh.
 pub fn restore<T: Keep + Default>(name: &str, saved: &[(String, u16, Vec<u8>)]) -> Option<T> {
     match saved.iter().find(|(known, ..)| known == name) {
@@ -206,37 +219,21 @@ pub fn restore<T: Keep + Default>(name: &str, saved: &[(String, u16, Vec<u8>)]) 
     }
 }
 
-/// The order of hooks. Two modules in one phase run in name order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// May it pass at all?
-    Guard,
-    /// Change it.
-    Rewrite,
-    /// Keep it.
-    Archive,
-    /// Copy it to others.
-    Copy,
-    /// Tell somebody.
-    Notify,
-}
-
-/// What a hook says of a stanza.
-#[derive(Debug)]
-pub enum Verdict {
-    /// Go on.
-    Continue,
-    /// Go no further, silently.
-    Drop,
-    /// Go no further; the sender gets the error.
-    Bounce(StanzaError),
+/// What a module keeps for an account, in the router's entry.
+pub trait OfAccount: Sized {
+    /// Reads it with the account.
+    fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Self, StoreError>;
+    /// Bytes that it takes outside itself.
+    fn bytes(&self) -> usize;
+    /// As though there were none.
+    fn is_nothing(&self) -> bool;
 }
 
 /// What happens to a stanza on its way to a session's client.
 #[derive(Debug)]
 pub struct Turn {
     /// What was kept and goes out now, before it.
-    pub before: Vec<Outgoing>,
+    pub before: Vec<outbox::Outgoing>,
     /// It goes out, too; else the hook keeps it.
     pub now: bool,
 }
@@ -305,16 +302,20 @@ pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
 /// Handles a stanza to a local account; what it answers goes out after it has committed.
 pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
-/// Looks at, and may stop, a stanza that a session sends.
-pub type FromClient = fn(&mut SessionState, &Stanza) -> Verdict;
+/// Adds to what is done with a stanza that an account is sent. Takes no other lock.
+pub type Incoming = fn(&Config, &mut User, &mut Passage<'_>) -> Verdict;
+/// The same for one that a session of the account sends. Without the account where nobody asked for it.
+pub type Outgoing = fn(&Config, Option<&mut User>, &mut Passage<'_>) -> Verdict;
+/// Adds what the account is asked about each session's stanzas: one entry for each resource.
+pub type Sessions = fn(&mut User, &mut [Asks]);
 /// Looks at, and may keep, a stanza that is on its way to a session's client. Never what is owed.
-pub type ToClient = fn(&Config, &mut SessionState, &Outgoing) -> Turn;
+pub type ToClient = fn(&Config, &mut SessionState, &outbox::Outgoing) -> Turn;
 /// Changes what is kept for a session; gives out what goes to its client now.
-pub type Release = fn(&mut SessionState) -> Vec<Outgoing>;
+pub type Release = fn(&mut SessionState) -> Vec<outbox::Outgoing>;
 /// A session is gone; its status text, if it said goodbye with one.
 pub type Unbound = fn(&Cx, &Goodbye);
 /// Handles a session's own broadcast presence. Runs in its task, without waiting.
-pub type Broadcast = fn(&Cx, &mut SessionState, &Stanza) -> Result<Presented, StanzaError>;
+pub type Broadcast = fn(&Cx, &Stanza) -> Result<Presented, StanzaError>;
 /// Handles a session's directed presence before it is routed.
 pub type Directed = fn(&Cx, &Stanza) -> Result<(), StanzaError>;
 /// Tells the world that a session is gone.
@@ -382,6 +383,17 @@ pub struct Presented {
     pub refuses: bool,
     /// Contacts that it was or might have been sent to: what the stanza cost.
     pub looked_at: usize,
+}
+
+impl Presented {
+    /// With what another module made of the same presence.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            drain: self.drain || other.drain,
+            refuses: self.refuses || other.refuses,
+            looked_at: self.looked_at + other.looked_at,
+        }
+    }
 }
 
 /// What handlers see. It may never gain a field that is a module.

@@ -1,68 +1,171 @@
 //! The XEPs, each in a file of its own; [`ALL`] is the only list.
 
 pub mod api;
+mod features;
 mod pipeline;
 #[cfg(test)]
 mod testing;
 
+pub use features::{features, in_order};
 pub use pipeline::Pipeline;
 
 use std::sync::Arc;
 
+use crate::router::features::{Held, State};
+use crate::router::registry::{Resource, User};
 use crate::store::accounts::{self, AccountId};
 use crate::store::tx::{StoreError, Tx};
 use tokio::sync::Notify;
 
-/// Declares the modules: a `pub mod`, an entry in [`ALL`], and for a module that keeps
-/// per-session state (`name: name::State`) a field in [`SessionState`].
+/// Declares the modules: a `pub mod`, an entry in [`ALL`], and what a module keeps for an account
+/// (beside its entry in the router), for a session there (`resource`) and in the session's own task
+/// (`session`).
 macro_rules! modules {
-    ($($name:ident $(: $state:ty)?),* $(,)?) => {
+    ($($name:ident $({
+        $(account: $account:ty,)?
+        $(resource: $resource:ty,)?
+        $(session: $session:ty,)?
+    })?),* $(,)?) => {
         $(pub mod $name;)*
 
         /// Every module of the server, in name order.
         pub const ALL: &[&api::Module] = &[$(&$name::MODULE),*];
 
-        /// What modules keep for one session. Its size is pinned by a test.
+        /// What modules keep for one account while the router has its entry.
         #[derive(Debug, Default)]
-        pub struct SessionState {
-            $($(
+        pub struct AccountState {
+            $($($(
                 #[doc = concat!("State of `", stringify!($name), "`.")]
-                pub $name: $state,
-            )?)*
+                pub $name: $account,
+            )?)?)*
         }
 
-        impl SessionState {
-            /// For a session that sleeps over a restart: name, version and bytes of each.
-            pub fn save(&self) -> Vec<(String, u16, Vec<u8>)> {
-                vec![$($((
-                    stringify!($name).to_owned(),
-                    <$state as api::Keep>::VERSION,
-                    api::Keep::save(&self.$name),
-                ),)?)*]
+        impl AccountState {
+            /// Reads it; none where there is nothing.
+            fn load(tx: &mut dyn Tx, account: AccountId) -> Result<State, StoreError> {
+                let state = Self {
+                    $($($($name: <$account as api::OfAccount>::load(tx, account)?,)?)?)*
+                };
+                Ok((!state.is_nothing()).then(|| Box::new(state) as _))
             }
 
-            /// The reverse; `None` when one cannot be read.
-            pub fn load(saved: &[(String, u16, Vec<u8>)]) -> Option<Self> {
-                Some(Self {
-                    $($($name: api::restore::<$state>(stringify!($name), saved)?,)?)*
-                })
+            fn is_nothing(&self) -> bool {
+                true $($($(&& <$account as api::OfAccount>::is_nothing(&self.$name))?)?)*
             }
+
+            /// What is kept of an account, if there is anything.
+            pub fn of(account: &User) -> Option<&Self> {
+                features::held(&account.features)
+            }
+
+            /// The same, to be changed.
+            pub fn of_mut(account: &mut User) -> Option<&mut Self> {
+                features::held_mut(&mut account.features)
+            }
+
+            /// Changes what is kept of an account; what is nothing afterwards is not kept.
+            pub fn change(account: &mut User, change: impl FnOnce(&mut Self)) {
+                if let Some(state) = features::made::<Self>(&mut account.features) {
+                    change(state);
+                    if state.is_nothing() {
+                        account.features = None;
+                    }
+                }
+            }
+        }
+
+        impl Held for AccountState {
+            fn bytes(&self) -> usize {
+                size_of::<Self>()
+                    $($($(+ <$account as api::OfAccount>::bytes(&self.$name))?)?)*
+            }
+        }
+
+        /// What modules keep for one session in the entry of its account.
+        #[derive(Debug, Default)]
+        pub struct ResourceState {
+            $($($(
+                #[doc = concat!("State of `", stringify!($name), "`.")]
+                pub $name: $resource,
+            )?)?)*
+        }
+
+        impl ResourceState {
+            /// What is kept for a session, if there is anything.
+            pub fn of(resource: &Resource) -> Option<&Self> {
+                features::held(&resource.features)
+            }
+
+            /// The same, to be changed.
+            pub fn made(resource: &mut Resource) -> Option<&mut Self> {
+                features::made(&mut resource.features)
+            }
+        }
+
+        impl Held for ResourceState {
+            fn bytes(&self) -> usize {
+                size_of::<Self>()
+            }
+        }
+
+        /// What modules keep in one session's task. Its size is pinned by a test.
+        #[derive(Debug, Default)]
+        pub struct SessionState {
+            $($($(
+                #[doc = concat!("State of `", stringify!($name), "`.")]
+                pub $name: $session,
+            )?)?)*
+        }
+
+        /// For a session that is written down over a restart: name, version and bytes of each module's
+        /// part, of both kinds.
+        pub fn save(session: &SessionState, resource: &Resource) -> Vec<Saved> {
+            let mut saved = vec![$($($(
+                api::saved::<$session>(stringify!($name), &session.$name),
+            )?)?)*];
+            if let Some(resource) = ResourceState::of(resource) {
+                saved.extend([$($($(
+                    api::saved::<$resource>(concat!(stringify!($name), "/resource"), &resource.$name),
+                )?)?)*]);
+            }
+            saved
+        }
+
+        /// The reverse; `None` when one cannot be read.
+        pub fn load(saved: &[Saved]) -> Option<(SessionState, State)> {
+            let session = SessionState {
+                $($($($name: api::restore::<$session>(stringify!($name), saved)?,)?)?)*
+            };
+            let is_there = saved.iter().any(|(name, ..)| name.ends_with("/resource"));
+            let resource = match is_there {
+                true => Some(Box::new(ResourceState {
+                    $($($($name: api::restore::<$resource>(
+                        concat!(stringify!($name), "/resource"),
+                        saved,
+                    )?,)?)?)*
+                }) as _),
+                false => None,
+            };
+            Some((session, resource))
         }
     };
 }
 
+/// A module's part of what is written down of a session: name, version, bytes.
+pub type Saved = (String, u16, Vec<u8>);
+
 modules! {
     caps,
-    carbons,
+    carbons { account: Option<Box<carbons::Recent>>, resource: carbons::State, },
     commands,
-    csi: csi::State,
+    csi { session: csi::State, },
     devices,
     disco,
     last,
-    mam,
+    mam { account: Option<Box<mam::Preferences>>, },
     offline,
     ping,
-    presence: presence::State,
+    presence,
     quota,
     register,
     retraction,

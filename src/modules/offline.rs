@@ -1,8 +1,10 @@
-//! XEP-0160: messages for those who are offline. The keeping itself is older than the modules:
-//! `router` queues the row, the archive or the mailbox holds it, and the session that takes messages
-//! claims it.
+//! XEP-0160: messages for those who are offline: which are owed to an account. `stanza/fate.rs` says it
+//! of a message; the router keeps the books (`router/owed.rs`), the archive or the mailbox holds the row,
+//! and the session that takes messages claims it.
 
-use super::api::{Module, On, Spec};
+use super::Config;
+use super::api::{Module, On, Passage, Phase, Spec, Verdict};
+use crate::router::registry::{Account, User};
 use crate::xml::ns;
 
 /// The module.
@@ -21,5 +23,12 @@ pub const MODULE: Module = Module {
         On::Server(ns::STANZA_ID),
         On::Account(ns::STANZA_ID),
     ],
+    incoming: &[(Phase::Archive, keep)],
     ..Module::EMPTY
 };
+
+/// What may be owed is, to an account that owns rows: until one of its sessions has it (promise.md 1).
+fn keep(_: &Config, account: &mut User, passage: &mut Passage<'_>) -> Verdict {
+    passage.owed = passage.fate.owed && matches!(account.account, Account::Stored(_));
+    Verdict::Continue
+}

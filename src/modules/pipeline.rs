@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{
-    Answer, Broadcast, Command, Cx, Directed, FromClient, Gone, Goodbye, Identity, IqHandler,
-    IqIndex, IqRoute, Module, On, OnStanza, Phase, Presented, Release, Reply, Serves, Stage,
-    Target, ToClient, Turn, Unbound, Verdict,
+    Answer, Broadcast, Command, Cx, Directed, Gone, Goodbye, Identity, IqHandler, IqIndex, IqRoute,
+    Module, On, OnStanza, Phase, Presented, Release, Reply, Serves, Stage, Target, ToClient, Turn,
+    Unbound,
 };
 use super::{Config, SessionState, Shared, caps};
 use crate::jid::BareJid;
@@ -20,15 +20,14 @@ use crate::xml::view::Node;
 #[derive(Debug)]
 pub struct Pipeline {
     iqs: IqIndex,
-    from_client: Vec<(Phase, &'static str, FromClient)>,
     to_client: Vec<(Phase, &'static str, ToClient)>,
     unbound: Vec<Unbound>,
-    broadcast: Option<Broadcast>,
-    directed: Option<Directed>,
-    gone: Option<Gone>,
-    subscription_out: Option<OnStanza>,
-    subscription_in: Option<OnStanza>,
-    probe: Option<OnStanza>,
+    broadcast: Vec<Broadcast>,
+    directed: Vec<Directed>,
+    gone: Vec<Gone>,
+    subscription_out: Vec<OnStanza>,
+    subscription_in: Vec<OnStanza>,
+    probe: Vec<OnStanza>,
     modules: &'static [&'static Module],
     authenticate_features: String,
     bind_features: String,
@@ -44,20 +43,16 @@ impl Pipeline {
         started: SystemTime,
     ) -> Arc<Self> {
         let mut iqs: IqIndex = IqIndex::new();
-        let (mut from_client, mut to_client) = (Vec::new(), Vec::new());
+        let mut to_client = Vec::new();
         for module in modules {
             for route in module.iqs {
                 for target in route.targets {
                     iqs.entry(route.ns).or_default().push((*target, *route, module.serves));
                 }
             }
-            from_client.extend(
-                module.from_client.iter().map(|(phase, hook)| (*phase, module.name, *hook)),
-            );
             to_client
                 .extend(module.to_client.iter().map(|(phase, hook)| (*phase, module.name, *hook)));
         }
-        from_client.sort_by_key(|(phase, name, _)| (*phase, *name));
         to_client.sort_by_key(|(phase, name, _)| (*phase, *name));
         let features = |stage| {
             let of = |module: &&Module| {
@@ -67,15 +62,14 @@ impl Pipeline {
         };
         Arc::new(Self {
             iqs,
-            from_client,
             to_client,
             unbound: modules.iter().filter_map(|m| m.unbound).collect(),
-            broadcast: modules.iter().find_map(|m| m.broadcast),
-            directed: modules.iter().find_map(|m| m.directed),
-            gone: modules.iter().find_map(|m| m.gone),
-            subscription_out: modules.iter().find_map(|m| m.subscription_out),
-            subscription_in: modules.iter().find_map(|m| m.subscription_in),
-            probe: modules.iter().find_map(|m| m.probe),
+            broadcast: modules.iter().filter_map(|m| m.broadcast).collect(),
+            directed: modules.iter().filter_map(|m| m.directed).collect(),
+            gone: modules.iter().filter_map(|m| m.gone).collect(),
+            subscription_out: modules.iter().filter_map(|m| m.subscription_out).collect(),
+            subscription_in: modules.iter().filter_map(|m| m.subscription_in).collect(),
+            probe: modules.iter().filter_map(|m| m.probe).collect(),
             modules,
             authenticate_features: features(Stage::Authenticate),
             bind_features: features(Stage::Bind),
@@ -159,17 +153,6 @@ impl Pipeline {
         self.commands().find(|command| command.node == node)
     }
 
-    /// Runs the hooks on a stanza that a session sends.
-    pub fn from_client(&self, state: &mut SessionState, stanza: &Stanza) -> Verdict {
-        for (_, _, hook) in &self.from_client {
-            match hook(state, stanza) {
-                Verdict::Continue => {}
-                stop => return stop,
-            }
-        }
-        Verdict::Continue
-    }
-
     /// Runs the hooks on a stanza that is on its way to a session's client.
     pub fn to_client(&self, config: &Config, state: &mut SessionState, item: &Outgoing) -> Turn {
         let mut turn = Turn::NOW;
@@ -235,25 +218,20 @@ impl Pipeline {
     }
 
     /// Broadcast presence of a session.
-    pub fn broadcast(
-        &self,
-        cx: &Cx,
-        state: &mut SessionState,
-        stanza: &Stanza,
-    ) -> Result<Presented, StanzaError> {
-        self.broadcast.map_or(Ok(Presented::default()), |handle| handle(cx, state, stanza))
+    pub fn broadcast(&self, cx: &Cx, stanza: &Stanza) -> Result<Presented, StanzaError> {
+        self.broadcast.iter().try_fold(Presented::default(), |presented, hook| {
+            hook(cx, stanza).map(|more| presented.and(more))
+        })
     }
 
     /// Directed presence of a session, before it is routed.
     pub fn directed(&self, cx: &Cx, stanza: &Stanza) -> Result<(), StanzaError> {
-        self.directed.map_or(Ok(()), |handle| handle(cx, stanza))
+        self.directed.iter().try_for_each(|hook| hook(cx, stanza))
     }
 
     /// A session's entry left the registry.
     pub fn gone(&self, cx: &Cx, resource: &Resource) {
-        if let Some(hook) = self.gone {
-            hook(cx, resource);
-        }
+        self.gone.iter().for_each(|hook| hook(cx, resource));
     }
 
     /// A subscription stanza that a session sends.
@@ -262,7 +240,7 @@ impl Pipeline {
         cx: Cx,
         stanza: Stanza,
     ) -> Answer<Result<Vec<Stanza>, StanzaError>> {
-        handle(self.subscription_out, cx, stanza)
+        handle(&self.subscription_out, cx, stanza)
     }
 
     /// A subscription stanza to a local account.
@@ -271,12 +249,12 @@ impl Pipeline {
         cx: Cx,
         stanza: Stanza,
     ) -> Answer<Result<Vec<Stanza>, StanzaError>> {
-        handle(self.subscription_in, cx, stanza)
+        handle(&self.subscription_in, cx, stanza)
     }
 
     /// A probe to a local account.
     pub fn probe(&self, cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
-        handle(self.probe, cx, stanza)
+        handle(&self.probe, cx, stanza)
     }
 
     /// A session is gone.
@@ -290,7 +268,6 @@ impl Pipeline {
     }
 }
 
-/// Does the addressed account have the module?
 /// The features of hosted domains.
 pub(super) fn server_features(
     modules: &'static [&'static Module],
@@ -301,18 +278,25 @@ pub(super) fn server_features(
     caps::sorted(features.filter_map(On::server))
 }
 
+/// Does the addressed account have the module?
 fn serves_it(serves: Serves, cx: &Cx, iq: &Iq) -> bool {
     let account = iq.to().map_or_else(|| cx.bare(), |to| to.bare());
     serves(&cx.config, &account)
 }
 
-fn handle(
-    hook: Option<OnStanza>,
-    cx: Cx,
-    stanza: Stanza,
-) -> Answer<Result<Vec<Stanza>, StanzaError>> {
-    match hook {
-        Some(hook) => hook(cx, stanza),
-        None => Box::pin(std::future::ready(Ok(Vec::new()))),
+/// What all of them answer, in order; the first error ends it.
+fn handle(hooks: &[OnStanza], cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+    match hooks {
+        [hook] => hook(cx, stanza),
+        hooks => {
+            let hooks = hooks.to_vec();
+            Box::pin(async move {
+                let mut made = Vec::new();
+                for hook in hooks {
+                    made.extend(hook(cx.clone(), stanza.clone()).await?);
+                }
+                Ok(made)
+            })
+        }
     }
 }

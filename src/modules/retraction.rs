@@ -1,7 +1,15 @@
 //! XEP-0424: Message Retraction: archives keep retractions, and tombstones of what was retracted.
-//! The work is done where messages are written: `router/retract.rs`.
 
-use super::api::{Module, On, Spec};
+use super::Config;
+use super::api::{Module, On, Passage, Phase, Spec, Verdict};
+use crate::base::time::{from_micros, stamp};
+use crate::router::passage::{Row, Side};
+use crate::stanza::Stanza;
+use crate::stanza::retract::{Named, Retraction};
+use crate::store::accounts::AccountId;
+use crate::store::archive::By;
+use crate::store::tx::Tx;
+use crate::store::{StoreError, archive, mailbox};
 
 /// The module.
 pub const MODULE: Module = Module {
@@ -16,8 +24,117 @@ pub const MODULE: Module = Module {
     )],
     // §4. That retractions are archived, the archive says itself.
     features: &[On::Account(TOMBSTONE)],
+    incoming: &[(Phase::Archive, |config, _, passage| bury(config, passage))],
+    outgoing: &[(Phase::Archive, |config, _, passage| bury(config, passage))],
     ..Module::EMPTY
 };
+
+/// What a message takes back goes from wherever it is kept itself, so that each tombstone has the
+/// retraction beside it (§4).
+fn bury(config: &Config, passage: &mut Passage<'_>) -> Verdict {
+    let kept = passage.owed || passage.archive.is_some();
+    if config.mam.tombstones && kept && Retraction::of(passage.stanza).is_some() {
+        passage.beside.push(replace);
+    }
+    Verdict::Continue
+}
+
+fn replace(tx: &mut dyn Tx, row: &Row<'_>) -> Result<(), StoreError> {
+    let Some(retracting) = Retracting::of(row.stanza, row.at) else { return Ok(()) };
+    let from = row.stanza.from();
+    match row.side {
+        Side::Incoming => {
+            if row.archived {
+                retracting.archived(tx, row.account, (from.bare_str(), By::Peer), row.seq)?;
+            }
+            retracting.waiting(tx, row.account)
+        }
+        Side::Outgoing | Side::Returned => {
+            let to = row.stanza.to().unwrap_or(from);
+            retracting.archived(tx, row.account, (to.bare_str(), By::Account), row.seq)
+        }
+    }
+}
+
+/// A message that retracts another, and when it came.
+struct Retracting<'a> {
+    stanza: &'a Stanza,
+    retraction: Retraction,
+    at: i64,
+}
+
+impl<'a> Retracting<'a> {
+    fn of(stanza: &'a Stanza, at: i64) -> Option<Self> {
+        Some(Self { retraction: Retraction::of(stanza)?, stanza, at })
+    }
+
+    /// Puts a tombstone into an account's archive, before the place of the retraction. If there are
+    /// several of that id, the newest is meant. Only what the retracting side said is looked at: the
+    /// other cannot hide it behind answers of that id.
+    fn archived(
+        &self,
+        tx: &mut dyn Tx,
+        account: AccountId,
+        side: (&str, By),
+        mut before: i64,
+    ) -> Result<(), StoreError> {
+        let target = &self.retraction.target;
+        for _ in 0..CANDIDATES_MAX {
+            let found = archive::newest_of(tx, account, side, target, before)?;
+            let Some(found) = found else { return Ok(()) };
+            match self.judged(found.stanza) {
+                Judged::Other => before = found.seq,
+                Judged::Retracted => return Ok(()),
+                Judged::Meant(tombstone) => {
+                    return archive::replace(tx, account, found.seq, &tombstone);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same among what waits for an account and is in no archive.
+    fn waiting(&self, tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
+        for row in mailbox::newest(tx, account, WAITING_MAX)? {
+            if row.stanza.len() > WAITING_BYTES_MAX {
+                continue;
+            }
+            match self.judged(row.stanza) {
+                Judged::Other => {}
+                Judged::Retracted => return Ok(()),
+                Judged::Meant(tombstone) => {
+                    return mailbox::replace(tx, account, row.seq, &tombstone);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn judged(&self, stanza: Vec<u8>) -> Judged {
+        let Some(found) = Stanza::ours(stanza.into()) else { return Judged::Other };
+        match self.retraction.names(self.stanza, &found) {
+            Named::Other => Judged::Other,
+            Named::Retracted => Judged::Retracted,
+            Named::Meant => {
+                Judged::Meant(self.retraction.tombstone(&found, &stamp(from_micros(self.at))))
+            }
+        }
+    }
+}
+
+enum Judged {
+    Other,
+    Retracted,
+    Meant(Vec<u8>),
+}
+
+/// Messages of an archive that are read to find the one that is meant. They have its short id already.
+const CANDIDATES_MAX: usize = 4;
+
+/// Messages of a mailbox that are read for the same, anybody's, and how long they may be: reading them
+/// keeps the writer, so that it must be cheap.
+const WAITING_MAX: usize = 16;
+const WAITING_BYTES_MAX: usize = 64 << 10;
 
 const TOMBSTONE: &str = "urn:xmpp:message-retract:1#tombstone";
 

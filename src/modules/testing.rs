@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::api::{Cause, Chore, Cx, Effect, Reply, Who};
-use super::{ALL, Config, Pipeline};
+use super::{ALL, Config, Pipeline, features};
 use crate::base::limits::Limits;
 use crate::jid::{FullJid, Jid};
 use crate::router::Router;
@@ -30,7 +30,9 @@ impl Server {
     pub(super) fn new(config: Config) -> Self {
         let (folder, store) = testing::store();
         let limits = Arc::new(Limits::default());
-        let router = Router::new(["montague.example".to_owned()], store.clone(), limits);
+        let config = Arc::new(config);
+        let router = Router::new(["montague.example".to_owned()], store.clone(), limits)
+            .with_features(features(ALL, config.clone()));
         let who = Who {
             jid: FullJid::parse("montague.example/unauthenticated").unwrap(),
             account: None,
@@ -48,7 +50,7 @@ impl Server {
                 &config,
                 SystemTime::UNIX_EPOCH + Duration::from_secs(1_000),
             ),
-            config: Arc::new(config),
+            config,
             store,
             router: Arc::new(router),
         };
@@ -91,15 +93,9 @@ impl Server {
         let session = router.next_session();
         let presence = format!("<presence from='{}'/>", jid.as_str());
         let resource = Resource {
-            jid: jid.clone(),
-            session,
-            outbox: outbox.clone(),
             presence: Some(Available { priority: 0, frame: Frame::whole(presence.into()) }),
             interested: true,
-            directed: Vec::new(),
-            asleep: false,
-            carbons: false,
-            agent: None,
+            ..Resource::new(jid.clone(), session, outbox.clone())
         };
         let bound = router.registry.bind(resource, found.is_none(), Conflict::Replace, 10);
         assert!(matches!(bound, Bound::Done(None)));

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::outbox::Outbox;
-use super::retract::Retracting;
+use super::passage::{Beside, Row, Side};
 use super::ticket::Ticket;
 use super::{Router, not_stored};
 use crate::base::time::from_micros;
 use crate::jid::Jid;
 use crate::stanza::{Frame, Stanza, error_reply};
 use crate::store::accounts::AccountId;
-use crate::store::archive::{self, By, Entry, Kind};
+use crate::store::archive::{self, Entry, Kind};
 use crate::store::handled::Seal;
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError, mailbox};
@@ -35,9 +35,12 @@ pub(super) struct Append {
 }
 
 /// A row in the sender's archive.
+#[derive(Debug)]
 pub(super) struct Sent {
     pub account: AccountId,
     pub seq: i64,
+    /// What is written with it.
+    pub beside: Vec<Beside>,
 }
 
 /// A row of the addressee's.
@@ -46,6 +49,8 @@ pub(super) struct Received {
     pub seq: i64,
     /// The archive's; none: the mailbox, for what the archive may not keep.
     pub kind: Option<Kind>,
+    /// What is written with it.
+    pub beside: Vec<Beside>,
 }
 
 impl Append {
@@ -62,23 +67,15 @@ impl Append {
 }
 
 impl Append {
-    /// What the message takes back goes from wherever it is kept itself, so that each tombstone has
-    /// the retraction beside it (XEP-0424 §4).
-    fn retract(&self, tx: &mut dyn Tx, from: &Jid, to: &Jid) -> Result<(), StoreError> {
-        let retracting = Some(&self.stanza).filter(|_| self.router.buries);
-        let Some(retracting) = retracting.and_then(|it| Retracting::of(it, self.at)) else {
-            return Ok(());
-        };
-        if let Some(Sent { account, seq }) = self.sent {
-            retracting.archived(tx, account, (to.bare_str(), By::Account), seq)?;
-        }
-        if let Some(Received { account, seq, kind }) = self.received {
-            if kind.is_some() {
-                retracting.archived(tx, account, (from.bare_str(), By::Peer), seq)?;
-            }
-            retracting.waiting(tx, account)?;
-        }
-        Ok(())
+    fn beside(
+        &self,
+        tx: &mut dyn Tx,
+        writes: &[Beside],
+        (side, account, seq): (Side, AccountId, i64),
+        archived: bool,
+    ) -> Result<(), StoreError> {
+        let row = Row { stanza: &self.stanza, side, account, seq, at: self.at, archived };
+        writes.iter().try_for_each(|write| write(tx, &row))
     }
 }
 
@@ -99,19 +96,18 @@ impl Job for Append {
         let stanza = (&*text, id.as_deref());
         let from = self.stanza.from();
         let to = self.stanza.to().unwrap_or(from);
-        if let Some(Sent { account, seq }) = self.sent {
-            archive(tx, (account, seq, self.at), Kind::Sent, to, stanza)?;
+        if let Some(Sent { account, seq, beside }) = &self.sent {
+            archive(tx, (*account, *seq, self.at), Kind::Sent, to, stanza)?;
+            self.beside(tx, beside, (Side::Outgoing, *account, *seq), true)?;
         }
-        match self.received {
-            Some(Received { account, seq, kind: Some(kind) }) => {
-                archive(tx, (account, seq, self.at), kind, from, stanza)?;
+        if let Some(Received { account, seq, kind, beside }) = &self.received {
+            match kind {
+                Some(kind) => archive(tx, (*account, *seq, self.at), *kind, from, stanza)?,
+                None => mailbox::append(tx, *account, *seq, &text, self.at)?,
             }
-            Some(Received { account, seq, kind: None }) => {
-                mailbox::append(tx, account, seq, &text, self.at)?;
-            }
-            None => {}
+            self.beside(tx, beside, (Side::Incoming, *account, *seq), kind.is_some())?;
         }
-        self.retract(tx, from, to)
+        Ok(())
     }
 
     /// So that a disk that hangs fills the queue and not the memory.

@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_large_roster_goes_with_its_last_session() {
-        let registry = Registry::new();
+        let registry = Registry::default();
         read(&registry, "large@x", 100);
         read(&registry, "small@x", 1);
         for (name, session) in [("large@x/1", 1), ("large@x/2", 2), ("small@x/1", 3)] {
@@ -182,7 +182,7 @@ mod tests {
     /// Who had an account read comes back for it before it is forgotten for others' sake.
     #[test]
     fn what_was_just_read_is_passed_over_once() {
-        let registry = Registry::new();
+        let registry = Registry::default();
         read(&registry, "large@x", 100);
         registry.left("large@x");
         assert!(is_there(&registry, "large@x"), "it was just read");
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn all_together_are_bounded_in_bytes_and_in_number() {
-        let registry = Registry::new();
+        let registry = Registry::default();
         for n in 0..20_000 {
             read(&registry, &format!("a{n}@x"), usize::from(n % 7 == 0) * 5);
             for mut shard in registry.locked().filter(|_| n % 1_000 == 0) {
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_an_account_comes_to_hold_is_weighed() {
-        let registry = Registry::new();
+        let registry = Registry::default();
         read(&registry, "a@x", 0);
         let before = weight(&registry);
         registry.with("a@x", |user| {

@@ -274,7 +274,12 @@ mod tests {
                 stanza: Stanza::ours(xml.into()).unwrap(),
                 at: 0,
                 sent: None,
-                received: Some(Received { account: self.account, seq, kind: None }),
+                received: Some(Received {
+                    account: self.account,
+                    seq,
+                    kind: None,
+                    beside: Vec::new(),
+                }),
                 ticket: None,
                 sender: None,
             });

@@ -1,11 +1,11 @@
 //! Who is where, and the one verb: [`Router::route`].
 
 pub mod contacts;
-pub mod copies;
-pub mod hop;
+pub mod features;
 pub mod idle;
 pub mod outbox;
 pub mod owed;
+pub mod passage;
 pub mod registry;
 pub mod rules;
 pub mod subscription;
@@ -15,10 +15,10 @@ pub mod ticket;
 mod access;
 mod append;
 mod cached;
+mod change;
 mod confirm;
-mod deliver;
-mod preferences;
-mod retract;
+mod incoming;
+mod outgoing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,15 +28,17 @@ use bytes::Bytes;
 
 use crate::base::credential::AgentId;
 use crate::base::limits::Limits;
-use crate::jid::{BareJid, Jid};
+use crate::jid::BareJid;
 use crate::stanza::fate::{Fate, fate};
 use crate::stanza::{Kind, Stanza, StanzaError};
 use crate::store::accounts::AccountId;
-use crate::store::{Store, StoreError, accounts, mailbox, preferences as stored, roster};
+use crate::store::{Store, StoreError, accounts, mailbox, roster};
 use crate::stream::error::{StreamError, StreamFailure};
-use hop::Hop;
+use append::Sent;
+use features::{Features, Plain};
 use outbox::Outbox;
 use owed::Owed;
+use passage::{Passage, Stamp};
 use registry::{Account, Loaded, Registry, Replaced, Resource, RosterChange};
 use task::Tasks;
 use ticket::{Ledger, Ticket};
@@ -54,10 +56,8 @@ pub struct Router {
     pub tasks: Tasks,
     /// Sorted, as the next: asked several times for each stanza, and mostly one.
     hosts: Vec<String>,
-    /// Domains whose accounts have no archive.
-    unarchived: Vec<String>,
-    /// Retracted messages are replaced by tombstones (XEP-0424 §4).
-    buries: bool,
+    /// What the floor above does to stanzas and accounts.
+    features: Arc<dyn Features>,
     sessions: AtomicU64,
 }
 
@@ -96,8 +96,10 @@ pub struct Origin<'a> {
     ticket: Option<Ticket>,
     /// The sender's account.
     account: Option<AccountId>,
-    /// In whose archive it is to be kept as sent, and is not yet.
-    sent: Option<AccountId>,
+    /// The row of its sender's, not queued yet.
+    sent: Option<Sent>,
+    /// What frames get that go to others of the sender's account.
+    stamp: Option<Stamp>,
     /// Where it is kept as sent.
     kept: Option<(AccountId, i64)>,
     /// It has waited for room in the store's queue, and has it.
@@ -116,7 +118,7 @@ impl<'a> Origin<'a> {
         account: Option<AccountId>,
     ) -> Self {
         let sender = Some((ledger, outbox));
-        Self { sender, ticket, account, sent: None, kept: None, has_room: false, full: false }
+        Self { sender, ticket, account, ..Self::server() }
     }
 
     /// A stanza that the server itself made: nobody waits for it, nobody is told.
@@ -126,10 +128,18 @@ impl<'a> Origin<'a> {
             ticket: None,
             account: None,
             sent: None,
+            stamp: None,
             kept: None,
             has_room: false,
             full: false,
         }
+    }
+
+    /// What the sender's account keeps of it. Who owns no rows keeps nothing.
+    fn keep(&mut self, passage: Passage<'_>) {
+        let kept = self.account.zip(passage.archive);
+        self.stamp = kept.map(|(_, stamp)| stamp);
+        self.sent = kept.map(|(account, _)| Sent { account, seq: 0, beside: passage.beside });
     }
 
     /// Whether its writes may wait for a need: the stream's count, which later writes carry, does not
@@ -183,13 +193,12 @@ impl Router {
     /// A router for these domains, which must be in normal form.
     pub fn new(hosts: impl IntoIterator<Item = String>, store: Store, limits: Arc<Limits>) -> Self {
         Self {
-            registry: Registry::new(),
+            registry: Registry::default(),
             store,
             limits,
             tasks: Tasks::default(),
             hosts: sorted(hosts),
-            unarchived: Vec::new(),
-            buries: true,
+            features: Arc::new(Plain),
             sessions: AtomicU64::new(1),
         }
     }
@@ -199,45 +208,17 @@ impl Router {
         has(&self.hosts, domain)
     }
 
-    /// Keeps no archives for the accounts of these domains.
+    /// With these, instead of none.
     #[must_use]
-    pub fn without_archives(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
-        self.unarchived = sorted(hosts);
+    pub fn with_features(mut self, features: Arc<dyn Features>) -> Self {
+        self.registry = Registry::new(features.clone());
+        self.features = features;
         self
-    }
-
-    /// Keeps messages as they are when their senders retract them, if told so.
-    #[must_use]
-    pub fn with_tombstones(mut self, tombstones: bool) -> Self {
-        self.buries = tombstones;
-        self
-    }
-
-    /// Whether the account's messages are archived (XEP-0313).
-    pub fn archives(&self, of: &Jid) -> bool {
-        !has(&self.unarchived, of.domain())
-    }
-
-    /// Whether its sender's archive keeps a message beside its addressee's. One to the account itself
-    /// is archived as one that came (XEP-0313 §3.3.1).
-    fn keeps_sent(&self, stanza: &Stanza, fate: Fate, origin: &Origin<'_>) -> bool {
-        let from = stanza.from();
-        let to_self = stanza.to().is_none_or(|to| to.bare_str() == from.bare_str());
-        fate.archived && !to_self && self.archives(from) && self.prefers_sent(stanza, origin)
     }
 
     /// A number for a new session.
     pub fn next_session(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Where an address leads; `None` for an account of this server, whose sessions are the hops.
-    pub fn hop(&self, to: &Jid) -> Option<Hop> {
-        match (self.is_local(to.domain()), to.local()) {
-            (false, _) => Some(Hop::Remote),
-            (true, None) => Some(Hop::Entity),
-            (true, Some(_)) => None,
-        }
     }
 
     /// The one way a stanza with an addressee travels. Never waits.
@@ -253,13 +234,15 @@ impl Router {
         {
             return held_up;
         }
-        origin.sent = origin.account.filter(|_| self.keeps_sent(stanza, fate, origin));
+        if let Err(routed) = outgoing::begin(self, stanza, fate, origin) {
+            return routed;
+        }
         let routed = self.route_on(stanza, fate, now, origin);
         if matches!(routed, Routed::Load(_) | Routed::Crowded) {
             return routed;
         }
-        match deliver::keep_sent(self, stanza, now, origin) {
-            Ok(()) => copies::sent(self, stanza, fate, now, origin, routed),
+        match incoming::keep_sent(self, stanza, now, origin) {
+            Ok(()) => outgoing::end(self, stanza, fate, now, origin, routed),
             Err(error) => Routed::Bounce(error.into()),
         }
     }
@@ -272,20 +255,17 @@ impl Router {
         origin: &mut Origin<'_>,
     ) -> Routed {
         let Some(to) = stanza.to() else { return Routed::Handle(Handler::Iq) };
-        match self.hop(to) {
-            None => deliver::local(self, stanza, to, fate, now, origin),
-            Some(Hop::Entity) => to_domain(stanza),
-            // Sessions, components and nodes are no addresses of their own yet.
-            Some(Hop::Remote | Hop::Session { .. } | Hop::Component | Hop::Node(_)) => {
-                to_remote(stanza)
-            }
+        match (self.is_local(to.domain()), to.local()) {
+            (false, _) => to_remote(stanza),
+            (true, None) => to_domain(stanza),
+            (true, Some(_)) => incoming::pass(self, stanza, to, fate, now, origin),
         }
     }
 
-    /// The session that sent the message gets this error of the server's own: whoever reads along
-    /// with it gets a copy (XEP-0280 §6.1).
+    /// The session that sent the stanza gets this error of the server's own: others of its account may
+    /// hear of it, too.
     pub fn bounced(&self, stanza: &Stanza, reply: &Bytes, sender: &Arc<Outbox>, now: SystemTime) {
-        copies::bounced(self, stanza, reply, sender, now);
+        outgoing::returned(self, stanza, reply, sender, now);
     }
 
     /// Reads an account into the registry (existence, roster, what it is owed), if it is not there.
@@ -299,13 +279,14 @@ impl Router {
         let local = bare.local().unwrap_or_default().to_owned();
         let host = bare.domain().to_owned();
         let (store, placings) = (self.store.clone(), self.store.placings());
+        let features = self.features.clone();
         let read = self.store.read(move |tx| {
             let Some(account) = accounts::find(tx, &local, &host)? else { return Ok(None) };
             let behind = store.is_behind(account.id, placings);
             let owed = Owed::stored(mailbox::owed(tx, account.id, behind)?);
             let roster = roster::load(tx, account.id)?;
-            let preferences = stored::load(tx, account.id)?;
-            let loaded = Loaded { roster, owed, preferences: preferences.map(Box::new) };
+            let features = features.load(tx, account.id)?;
+            let loaded = Loaded { roster, owed, features };
             Ok(Some((account.id, loaded)))
         });
         let (account, loaded) = match read.await {
@@ -362,7 +343,7 @@ impl Router {
 
     /// After a session ended: owed rows that nobody holds go to another resource, if there is one.
     pub fn ended(&self, bare: &str) {
-        deliver::redeliver(self, bare);
+        incoming::redeliver(self, bare);
     }
 
     /// Ends a session that lost its resource to a newer one (RFC 6120 §7.7.2.2).

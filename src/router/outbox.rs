@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
+use super::features::Asks;
 use crate::stanza::Frame;
 use crate::stream::error::{StreamError, StreamFailure};
 
@@ -54,11 +55,8 @@ pub struct Refused;
 pub struct Outbox {
     inner: Mutex<Inner>,
     bytes_max: usize,
-    /// The archive of its account does not keep everything (XEP-0441): whoever sends through the session
-    /// asks what.
-    choosy: AtomicBool,
-    /// Other sessions of the account get copies of what this one's client says (XEP-0280 §8).
-    copied: AtomicBool,
+    /// What its account is asked about the stanzas that its client sends.
+    asks: AtomicU8,
 }
 
 #[derive(Debug, Default)]
@@ -108,22 +106,17 @@ pub struct Taken {
 impl Outbox {
     /// `bytes_max` comes from `limits.outbox_bytes_max`.
     pub fn new(bytes_max: usize) -> Self {
-        Self {
-            inner: Mutex::default(),
-            bytes_max,
-            choosy: AtomicBool::new(false),
-            copied: AtomicBool::new(false),
-        }
+        Self { inner: Mutex::default(), bytes_max, asks: AtomicU8::new(0) }
     }
 
-    /// Whether the archive of its account keeps all that this session sends.
-    pub fn is_choosy(&self) -> bool {
-        self.choosy.load(Ordering::Relaxed)
+    /// Which of the stanzas that its client sends the account is asked about.
+    pub fn asks(&self) -> Asks {
+        Asks::of_bits(self.asks.load(Ordering::Relaxed))
     }
 
-    /// Its account's preferences changed, or the session is new.
-    pub(super) fn set_choosy(&self, choosy: bool) {
-        self.choosy.store(choosy, Ordering::Relaxed);
+    /// The account changed its mind, or the session is new.
+    pub(super) fn set_asks(&self, asks: Asks) {
+        self.asks.store(asks.bits(), Ordering::Relaxed);
     }
 
     /// Queues one stanza for the session, and wakes it.
@@ -251,16 +244,6 @@ impl Outbox {
     /// Wakes the session, for something outside of the box.
     pub fn nudge(&self) {
         self.lock().call();
-    }
-
-    /// Whether others of the account get copies of what this session sends.
-    pub fn copies_sent(&self) -> bool {
-        self.copied.load(Ordering::Relaxed)
-    }
-
-    /// They do from now on, or do not.
-    pub(super) fn copy_sent(&self, copied: bool) {
-        self.copied.store(copied, Ordering::Relaxed);
     }
 
     /// Bytes that wait.

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smallvec::{SmallVec, smallvec};
+
 pub use super::access::Access;
 use super::cached::{Shard, Share};
 use super::contacts::Contacts;
-use super::copies::Copies;
+use super::features::{Asks, Features, Plain, State};
 use super::idle::{Broom, Idle};
 use super::outbox::Outbox;
 use super::owed::{Claim, Owed};
@@ -19,7 +21,6 @@ use crate::base::credential::AgentId;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::stanza::Frame;
 use crate::store::accounts::AccountId;
-use crate::store::preferences::Preferences;
 use crate::store::roster::{Item, Roster, Subscription};
 
 /// What stands behind a local address.
@@ -50,10 +51,8 @@ pub struct User {
     pub idle: Idle,
     /// What the last login was checked against.
     pub access: Option<Box<Access>>,
-    /// What its archive keeps; none: everything.
-    pub preferences: Option<Box<Preferences>>,
-    /// There while some session wants copies (XEP-0280).
-    pub copies: Option<Box<Copies>>,
+    /// What features keep of it.
+    pub features: State,
     /// Committed roster changes that came before their predecessors, by version.
     ahead: BTreeMap<i64, RosterChange>,
     /// The account was made while it was being read: what was read may be older.
@@ -79,9 +78,8 @@ pub struct Resource {
     pub directed: Vec<Jid>,
     /// Its connection is gone, and it waits to be resumed (XEP-0198 §5).
     pub asleep: bool,
-    /// It wants copies of what the account's other sessions say and hear (XEP-0280 §4). Set by
-    /// [`User::want_copies`].
-    pub carbons: bool,
+    /// What features keep for it.
+    pub features: State,
     /// Which installation of a client it is (XEP-0388 §2.3).
     pub agent: Option<AgentId>,
 }
@@ -97,7 +95,7 @@ impl Resource {
             interested: false,
             directed: Vec::new(),
             asleep: false,
-            carbons: false,
+            features: None,
             agent: None,
         }
     }
@@ -134,8 +132,7 @@ impl User {
             owed: Owed::default(),
             idle: Idle::default(),
             access: None,
-            preferences: None,
-            copies: None,
+            features: None,
             ahead: BTreeMap::new(),
             made: false,
             share: Share::default(),
@@ -145,8 +142,8 @@ impl User {
     /// What it holds outside itself, but for its sessions.
     pub(super) fn bytes(&self) -> usize {
         let access = self.access.as_ref().map_or(0, |access| access.bytes());
-        let preferences = self.preferences.as_ref().map_or(0, |preferences| preferences.bytes());
-        self.roster.bytes() + self.owed.heap_bytes() + access + preferences
+        let features = self.features.as_ref().map_or(0, |features| features.bytes());
+        self.roster.bytes() + self.owed.heap_bytes() + access + features
     }
 
     /// No change of its roster waits for an earlier one.
@@ -163,15 +160,6 @@ impl User {
             visible.push(change);
         }
         visible
-    }
-
-    /// Does the archive of this bare JID, which is the account's own, keep messages to or from this
-    /// address (XEP-0441)? One's own counts as a contact: §2.1.1 is silent, and
-    /// notes to oneself are not what it keeps out.
-    pub fn keeps(&self, own: &str, with: &Jid) -> bool {
-        let listed = |bare: &str| self.roster.get(bare).is_some_and(|contact| contact.listed);
-        let is_contact = |bare: &str| bare == own || listed(bare);
-        self.preferences.as_ref().is_none_or(|preferences| preferences.keep(with, is_contact))
     }
 
     /// Available resources.
@@ -195,31 +183,12 @@ impl User {
         self.resources.iter_mut().find(|resource| resource.session == session)
     }
 
-    /// From now on the session gets copies of what others of the account say and hear.
-    pub fn want_copies(&mut self, session: u64) {
-        self.session_mut(session).into_iter().for_each(|resource| resource.carbons = true);
-        self.count_readers();
-    }
-
-    /// It gets no more of them.
-    pub fn refuse_copies(&mut self, session: u64) {
-        self.session_mut(session).into_iter().for_each(|resource| resource.carbons = false);
-        self.count_readers();
-    }
-
-    /// Sessions came, went, or changed their minds: each box knows whether somebody else reads along,
-    /// so that who sends need not look here.
-    fn count_readers(&mut self) {
-        let readers = self.resources.iter().filter(|resource| resource.carbons).count();
-        if readers == 0 && self.copies.is_none() {
-            return;
-        }
-        for resource in &self.resources {
-            resource.outbox.copy_sent(readers > usize::from(resource.carbons));
-        }
-        match readers {
-            0 => self.copies = None,
-            _ => drop(self.copies.get_or_insert_default()),
+    /// Sessions came, went, or changed their minds: each box knows what its account is asked about.
+    fn settle(&mut self, features: &dyn Features) {
+        let mut asks: SmallVec<[Asks; 4]> = smallvec![Asks::default(); self.resources.len()];
+        features.sessions(self, &mut asks);
+        for (resource, asks) in self.resources.iter().zip(asks) {
+            resource.outbox.set_asks(asks);
         }
     }
 
@@ -266,8 +235,8 @@ pub struct Loaded {
     pub roster: Roster,
     /// What it is owed.
     pub owed: Owed,
-    /// What its archive keeps.
-    pub preferences: Option<Box<Preferences>>,
+    /// What features keep of it.
+    pub features: State,
 }
 
 /// How [`Registry::bind`] treats a resource that is taken (RFC 6120 §7.7.2.2).
@@ -307,13 +276,23 @@ pub struct Registry {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     pub(super) broom: Broom,
+    features: Arc<dyn Features>,
 }
 
 impl Registry {
     /// A power of two of shards, keyed by a random hash.
-    pub fn new() -> Self {
+    pub fn new(features: Arc<dyn Features>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), broom: Broom::default() }
+        Self { shards, hasher: RandomState::new(), broom: Broom::default(), features }
+    }
+
+    /// As [`Registry::with`], for changes of what features keep for the account or its sessions.
+    pub fn with_sessions<T>(&self, bare: &str, change: impl FnOnce(&mut User) -> T) -> Option<T> {
+        self.with(bare, |user| {
+            let changed = change(user);
+            user.settle(&*self.features);
+            changed
+        })
     }
 
     /// Runs `look` on the account's entry, if there is a loaded one.
@@ -350,7 +329,7 @@ impl Registry {
 
     /// Fills the placeholder. The first of several loaders wins.
     pub fn end_load(&self, bare: &BareJid, account: Account, loaded: Loaded) {
-        let Loaded { roster, owed, preferences } = loaded;
+        let Loaded { roster, owed, features } = loaded;
         let mut shard = self.shard(bare.as_str());
         // Without the placeholder a change may have been missed: whoever asks reads again.
         let Some(user) = shard.users.get_mut(bare.as_str()) else { return };
@@ -361,7 +340,7 @@ impl Registry {
             user.ahead.retain(|ver, _| *ver > roster.ver);
             user.roster = Arc::new(Contacts::from(&roster));
             user.owed = owed;
-            user.preferences = preferences;
+            user.features = features;
             // No session is bound while an account is being read: nobody to push to.
             user.advance();
             shard.loaded(bare.as_str());
@@ -385,7 +364,7 @@ impl Registry {
         user.roster = Arc::default();
         user.owed = Owed::default();
         user.access = None;
-        user.preferences = None;
+        user.features = None;
         user.ahead.clear();
         let idle = std::mem::take(&mut user.idle);
         shard.weigh(bare);
@@ -439,11 +418,10 @@ impl Registry {
         if let Some(old) = &old {
             user.owed.abandon(old.session);
         }
-        resource.outbox.set_choosy(user.preferences.is_some());
         // Most accounts have one session: a vector's first growth is to four.
         user.resources.reserve_exact(1);
         user.resources.push(resource);
-        user.count_readers();
+        user.settle(&*self.features);
         user.share.is_in_use();
         shard.weigh(bare.as_str());
         Bound::Done(old.map(|resource| Replaced { resource }))
@@ -456,7 +434,7 @@ impl Registry {
         let of_agent =
             |resource: &mut Resource| resource.agent == Some(agent) && resource.session != but;
         let earlier: Vec<_> = user.resources.extract_if(.., of_agent).collect();
-        user.count_readers();
+        user.settle(&*self.features);
         for resource in &earlier {
             user.owed.abandon(resource.session);
         }
@@ -471,7 +449,7 @@ impl Registry {
         let place = user.resources.iter().position(|r| r.session == session)?;
         let resource = user.resources.swap_remove(place);
         user.owed.abandon(session);
-        user.count_readers();
+        user.settle(&*self.features);
         if user.resources.is_empty() && user.account == Account::Temporary {
             shard.remove(bare);
         }
@@ -544,7 +522,7 @@ impl Registry {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self::new()
+        Self::new(Arc::new(Plain))
     }
 }
 
@@ -569,7 +547,7 @@ mod tests {
 
     #[test]
     fn an_account_made_while_it_is_being_read_is_not_remembered_as_missing() {
-        let registry = Registry::new();
+        let registry = Registry::default();
         let bare = BareJid::parse("a@x").unwrap();
         assert!(registry.begin_load(&bare));
         registry.forget_missing("a@x");
@@ -582,7 +560,7 @@ mod tests {
 
     #[test]
     fn a_session_without_a_client_keeps_nobody_out() {
-        let registry = Registry::new();
+        let registry = Registry::default();
         let bind = |session, name: &str, asleep, policy| {
             let jid = FullJid::parse(&format!("a@x/{name}")).unwrap();
             let resource =
@@ -602,32 +580,29 @@ mod tests {
     }
 
     #[test]
-    fn a_client_makes_room_for_itself_and_its_copies_end_with_it() {
-        let registry = Registry::new();
-        let bind = |session: u64, agent: &str, carbons, max| {
+    fn a_client_makes_room_for_itself() {
+        let registry = Registry::default();
+        let bind = |session: u64, agent: &str, max| {
             let jid = FullJid::parse(&format!("a@x/{session}")).unwrap();
             let mut resource = Resource::new(jid, session, Arc::new(Outbox::new(9)));
             resource.agent = Some(AgentId::of(agent));
-            resource.carbons = carbons;
             registry.bind(resource, true, Conflict::Replace, max)
         };
-        assert!(matches!(bind(1, "phone", true, 9), Bound::Done(None)));
-        assert!(matches!(bind(2, "laptop", false, 9), Bound::Done(None)));
-        assert!(registry.with("a@x", |user| user.copies.is_some()).unwrap());
-        let Bound::Done(Some(old)) = bind(3, "phone", false, 2) else { panic!("no room") };
+        assert!(matches!(bind(1, "phone", 9), Bound::Done(None)));
+        assert!(matches!(bind(2, "laptop", 9), Bound::Done(None)));
+        let Bound::Done(Some(old)) = bind(3, "phone", 2) else { panic!("no room") };
         assert_eq!(old.resource.session, 1);
-        assert!(matches!(bind(4, "tablet", false, 2), Bound::TooMany));
-        assert!(matches!(bind(5, "phone", true, 9), Bound::Done(None)));
-        assert!(matches!(bind(6, "phone", false, 9), Bound::Done(None)));
+        assert!(matches!(bind(4, "tablet", 2), Bound::TooMany));
+        assert!(matches!(bind(5, "phone", 9), Bound::Done(None)));
+        assert!(matches!(bind(6, "phone", 9), Bound::Done(None)));
         let gone = registry.unbind_agent("a@x", AgentId::of("phone"), 6);
         let gone: Vec<_> = gone.iter().map(|old| old.resource.session).collect();
         assert_eq!(gone, [3, 5]);
-        assert!(registry.with("a@x", |user| user.copies.is_none()).unwrap(), "nobody reads along");
     }
 
     #[test]
     fn a_loader_that_fails_takes_nothing_from_one_that_did_not() {
-        let registry = Registry::new();
+        let registry = Registry::default();
         let bare = BareJid::parse("a@x").unwrap();
         assert!(registry.begin_load(&bare) && registry.begin_load(&bare));
         load(&registry, &bare, Account::Temporary);
@@ -641,7 +616,7 @@ mod tests {
 
     #[test]
     fn a_failed_reader_does_not_take_away_what_another_one_read() {
-        let registry = Registry::new();
+        let registry = Registry::default();
         let bare = BareJid::parse("a@x").unwrap();
         assert!(registry.begin_load(&bare) && registry.begin_load(&bare));
         let id = Account::Stored(AccountId(1));
@@ -652,7 +627,7 @@ mod tests {
 
     #[test]
     fn roster_changes_become_visible_in_version_order() {
-        let registry = Registry::new();
+        let registry = Registry::default();
         let bare = BareJid::parse("a@x").unwrap();
         let vers = |changes: Vec<(RosterChange, Vec<Push>)>| {
             changes.iter().map(|(change, _)| change.ver).collect::<Vec<_>>()

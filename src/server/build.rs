@@ -14,7 +14,6 @@ use super::effects::Live;
 use super::upkeep;
 use crate::admin::Operator;
 use crate::base::id::{OsRng, Rng};
-use crate::jid::BareJid;
 use crate::modules::api::{Cause, Chore, Stage};
 use crate::modules::{self, Pipeline};
 use crate::net::listener::{self, Door, Hall};
@@ -287,16 +286,9 @@ fn context(
     let (first, most) = (config.sasl.delay_first_ms, config.sasl.delay_max_ms);
     let throttle = Throttle::new(THROTTLE_ENTRIES)
         .with_delays(Duration::from_millis(first), Duration::from_millis(most));
-    let archived = |host: &str| {
-        BareJid::from_parts(None, host).is_ok_and(|host| module_config.mam.archives(&host))
-    };
-    let unarchived: Vec<_> = hosts.iter().filter(|host| !archived(host)).cloned().collect();
+    let features = modules::features(modules::ALL, module_config.clone());
     Arc::new(Context {
-        router: Arc::new(
-            Router::new(hosts, store, limits)
-                .without_archives(unarchived)
-                .with_tombstones(module_config.mam.tombstones),
-        ),
+        router: Arc::new(Router::new(hosts, store, limits).with_features(features)),
         pipeline,
         config: module_config,
         policy: Arc::new(policy.prepared()),

@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use crate::modules;
 use crate::modules::api::{Module, Phase};
+use crate::modules::{self, ALL, in_order};
 
 /// docs/pipeline.md
 pub fn pipeline_md() -> String {
@@ -12,16 +12,54 @@ pub fn pipeline_md() -> String {
         "# What happens to a stanza\n\n\
          Generated from the code by `UPDATE_DOCS=1 cargo test --test tidy`; do not edit.\n\n",
     );
-    from_client(&mut out);
+    passage(&mut out);
     to_client(&mut out);
     hooks(&mut out);
     requests(&mut out);
     out
 }
 
-fn from_client(out: &mut String) {
-    out.push_str("## Each stanza that a session sends\n\nBefore it is routed, in this order:\n\n");
-    in_order(out, |module| module.from_client.iter().map(|(phase, _)| *phase).collect());
+/// Also what the router itself does between the modules, so that the order is whole.
+fn passage(out: &mut String) {
+    out.push_str(
+        "## Each stanza that a session sends\n\n\
+         In this order. What an account keeps and who hears of it is decided with the account's lock.\n\n\
+         | where | phase | who |\n|---|---|---|\n",
+    );
+    let outgoing =
+        || in_order(ALL.iter().flat_map(|m| m.outgoing.iter().map(|h| (h.0, m.name, ()))));
+    let incoming =
+        || in_order(ALL.iter().flat_map(|m| m.incoming.iter().map(|h| (h.0, m.name, ()))));
+    let sender = "the sender's account";
+    let addressee = "the addressee's account";
+    row(out, "the session", "", "`stanza/claims.rs`: what only the server may say is taken out");
+    hooked(out, sender, outgoing(), |phase| phase < Phase::Copy);
+    hooked(out, addressee, incoming(), |phase| phase < Phase::Archive);
+    row(out, addressee, "", "`router/rules.rs`: who gets it (RFC 6121 §8.5)");
+    hooked(out, addressee, incoming(), |phase| phase >= Phase::Archive);
+    row(
+        out,
+        addressee,
+        "",
+        "`router/incoming.rs`: rows of both accounts are queued, frames go into the boxes",
+    );
+    hooked(out, sender, outgoing(), |phase| phase >= Phase::Copy);
+    row(out, sender, "", "`router/outgoing.rs`: copies go into the boxes");
+}
+
+fn hooked(
+    out: &mut String,
+    at: &str,
+    hooks: Vec<(Phase, &'static str, ())>,
+    is: impl Fn(Phase) -> bool,
+) {
+    for (phase, module, ()) in hooks.into_iter().filter(|(phase, ..)| is(*phase)) {
+        row(out, at, &format!("{phase:?}"), &format!("`{module}`"));
+    }
+}
+
+fn row(out: &mut String, at: &str, phase: &str, who: &str) {
+    let _ = writeln!(out, "| {at} | {phase} | {who} |");
 }
 
 fn to_client(out: &mut String) {
@@ -29,21 +67,10 @@ fn to_client(out: &mut String) {
         "\n## Each stanza on its way to a session's client\n\n\
          Before it is written, in this order:\n\n",
     );
-    in_order(out, |module| module.to_client.iter().map(|(phase, _)| *phase).collect());
-}
-
-fn in_order(out: &mut String, phases: fn(&Module) -> Vec<Phase>) {
     out.push_str("| phase | module |\n|---|---|\n");
-    let mut hooks: Vec<_> = modules::ALL
-        .iter()
-        .flat_map(|module| phases(module).into_iter().map(|phase| (phase, module.name)))
-        .collect();
-    hooks.sort_unstable();
-    for (phase, module) in &hooks {
+    let hooks = in_order(ALL.iter().flat_map(|m| m.to_client.iter().map(|h| (h.0, m.name, ()))));
+    for (phase, module, ()) in hooks {
         let _ = writeln!(out, "| {phase:?} | `{module}` |");
-    }
-    if hooks.is_empty() {
-        out.push_str("| – | nothing yet |\n");
     }
 }
 
@@ -54,6 +81,7 @@ fn hooks(out: &mut String) {
         ("stream features are offered", |m| m.stream_features.is_some()),
         ("a client binds with Bind 2, and may switch things on", |m| !m.inline.is_empty()),
         ("a client has bound with Bind 2", |m| m.bound.is_some()),
+        ("sessions of an account come, go, or change their minds", |m| m.sessions.is_some()),
         ("a session broadcasts its presence", |m| m.broadcast.is_some()),
         ("a session sends directed presence", |m| m.directed.is_some()),
         ("a session sends a subscription stanza", |m| m.subscription_out.is_some()),

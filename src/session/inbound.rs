@@ -1,10 +1,10 @@
-//! One element from the client: stamp, hooks, then the IQ index, presence, or the router.
+//! One element from the client: stamp, then the IQ index, presence, or the router.
 
 use std::time::Duration;
 
 use super::run::{Ending, Session, now, wall};
 use crate::jid::Jid;
-use crate::modules::api::{Cx, Effect, Reply, Verdict};
+use crate::modules::api::{Cx, Effect, Reply};
 use crate::router::registry::User;
 use crate::router::ticket::Ticket;
 use crate::router::{Handler, Origin, Routed};
@@ -64,14 +64,6 @@ impl Session {
             }
         };
         let stanza = self.own_words(kind, stanza);
-        match self.binding.context().pipeline.from_client(&mut self.state, &stanza) {
-            Verdict::Continue => {}
-            Verdict::Drop => return self.ledger.pass(),
-            Verdict::Bounce(error) => {
-                self.ledger.pass();
-                return self.bounce(&stanza, &error);
-            }
-        }
         match kind {
             Kind::Message => self.route(stanza, None, None),
             Kind::Presence => self.presence(stanza),
@@ -162,7 +154,7 @@ impl Session {
                 let said = stanza.element().child_text(ns::CLIENT, "status");
                 let said = said.map(|status| status.to_string());
                 self.binding.goodbye.status = said.filter(|_| ty == P::Unavailable);
-                match pipeline.broadcast(&self.binding.cx, &mut self.state, &stanza) {
+                match pipeline.broadcast(&self.binding.cx, &stanza) {
                     Ok(presented) => {
                         // One stanza that becomes thousands is not one stanza.
                         self.charge(presented.looked_at / CONTACTS_PER_STANZA);

@@ -15,7 +15,7 @@ use crate::base::credential::AgentId;
 use crate::base::hash::sha256;
 use crate::base::time::micros;
 use crate::jid::{FullJid, Jid};
-use crate::modules::SessionState;
+use crate::modules;
 use crate::modules::api::{Cx, Who};
 use crate::router::outbox::{Outbox, Outgoing};
 use crate::router::registry::{Account, Available, Bound, Conflict, Resource};
@@ -48,9 +48,7 @@ struct Saved {
     unconfirmed: Vec<i64>,
     status: Option<String>,
     /// State of modules: name, version, bytes.
-    modules: Vec<(String, u16, Vec<u8>)>,
-    /// It wants copies (XEP-0280).
-    carbons: bool,
+    modules: Vec<modules::Saved>,
 }
 
 /// A frame's head, tail and end.
@@ -106,11 +104,11 @@ impl Session {
             let presence = presence.map(|kept| (kept.priority, pieces(&kept.frame)));
             let directed = resource.directed.iter().map(|jid| jid.as_str().to_owned()).collect();
             let device = resource.agent.as_ref().map(|device| *device.bytes());
-            let wishes = (resource.interested, resource.carbons);
-            Some((presence, directed, wishes, device))
+            let modules = modules::save(&self.state, resource);
+            Some((presence, directed, resource.interested, device, modules))
         });
         // Replaced by a newer session of its resource: nobody resumes it.
-        let (presence, directed, (interested, carbons), device) = resource??;
+        let (presence, directed, interested, device, modules) = resource??;
         let asleep = managed.asleep.as_ref()?;
         let left = asleep.until.saturating_duration_since(now());
         let until = wall() + left;
@@ -129,8 +127,7 @@ impl Session {
             queued: self.outbox.waiting().iter().map(Item::from).collect(),
             unconfirmed: self.delivery.unconfirmed().to_vec(),
             status: self.binding.goodbye.status.clone(),
-            modules: self.state.save(),
-            carbons,
+            modules,
         };
         let saved = postcard::to_allocvec(&saved).ok()?;
         Some([&[VERSION], &sha256(&saved)[..], &saved].concat())
@@ -182,11 +179,22 @@ async fn wake(context: &Arc<Context>, sleeper: Sleeper) -> Option<Session> {
 }
 
 fn read(state: &[u8]) -> Option<(FullJid, Saved)> {
-    let (&VERSION, state) = state.split_first()? else { return None };
+    let (version, state) = state.split_first()?;
     let (hash, state) = state.split_first_chunk::<32>()?;
     let saved = Some(state).filter(|state| sha256(state) == *hash)?;
-    let saved: Saved = postcard::from_bytes(saved).ok()?;
+    let saved = match *version {
+        VERSION => postcard::from_bytes(saved).ok()?,
+        VERSION_3 => of_version_3(saved)?,
+        _ => return None,
+    };
     Some((FullJid::parse(&saved.jid).ok()?, saved))
+}
+
+/// Until 0.1 one module's state was a field of its own, behind all others.
+fn of_version_3(saved: &[u8]) -> Option<Saved> {
+    let (mut saved, carbons) = postcard::take_from_bytes::<Saved>(saved).ok()?;
+    saved.modules.push(("carbons/resource".to_owned(), 1, carbons.to_vec()));
+    Some(saved)
 }
 
 fn restored(
@@ -202,12 +210,17 @@ fn restored(
     let session = router.next_session();
     let queued: Vec<Outgoing> = saved.queued.into_iter().map(outgoing).collect();
     let unacked: Vec<Outgoing> = saved.unacked.into_iter().map(outgoing).collect();
+    let state = modules::load(&saved.modules);
+    let (state, features) = match state {
+        Some((state, features)) if bed.is_some() => (Some(state), features),
+        _ => (None, None),
+    };
     let resource = Resource {
         presence: saved.presence.map(|(priority, kept)| Available { priority, frame: frame(kept) }),
         interested: saved.interested,
         directed: saved.directed.iter().filter_map(|jid| Jid::parse(jid).ok()).collect(),
         asleep: true,
-        carbons: saved.carbons,
+        features,
         agent: saved.device.map(AgentId::from_bytes),
         ..Resource::new(jid.clone(), session, outbox.clone())
     };
@@ -240,7 +253,6 @@ fn restored(
     }
     outbox.watch(true);
     let door = context.doors.open(sleeper.id, jid.bare(), outbox);
-    let has_bed = bed.is_some();
     let mut managed = Managed::new(sm, sleeper.id, Some((time, door)));
     managed.asleep = Some(Asleep { until: now() + left, bed, parked: None });
     let mut restored = Session::new(binding, Wire::nowhere(), None, saved.lang.as_deref(), now());
@@ -248,10 +260,10 @@ fn restored(
     restored.ledger = Arc::new(ledger);
     restored.managed = Some(managed);
     restored.delivery = Delivery::restored(saved.unconfirmed, now());
-    match SessionState::load(&saved.modules) {
-        Some(state) if has_bed => restored.state = state,
+    match state {
+        Some(state) => restored.state = state,
         // It cannot go on, and those who see it learn that.
-        _ => restored.ending = Some(Ending::Expired),
+        None => restored.ending = Some(Ending::Expired),
     }
     restored.stir();
     Some(restored)
@@ -292,6 +304,7 @@ fn outgoing(item: Item) -> Outgoing {
 }
 
 /// Of [`Saved`]: another one cannot be read.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
+const VERSION_3: u8 = 3;
 /// Sessions taken from the store in one write.
 const SLEEPERS_AT_ONCE: usize = 200;

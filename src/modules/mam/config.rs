@@ -47,7 +47,12 @@ impl Default for Config {
 impl Config {
     /// Are this account's messages archived?
     pub fn archives(&self, account: &BareJid) -> bool {
-        self.enabled && self.hosts.get(account.domain()).is_none_or(|host| host.archive)
+        self.archives_domain(account.domain())
+    }
+
+    /// Are those of this domain's accounts?
+    pub fn archives_domain(&self, domain: &str) -> bool {
+        self.enabled && self.hosts.get(domain).is_none_or(|host| host.archive)
     }
 
     /// Are the messages of all accounts archived?

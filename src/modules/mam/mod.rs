@@ -1,19 +1,21 @@
 //! XEP-0313: Message Archive Management: accounts read their own archives.
 
 mod config;
+mod keep;
 mod preferences;
 mod query;
 mod retention;
 mod search;
 mod select;
 
+pub use crate::store::preferences::Preferences;
 pub use config::{Config, HostRule};
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::api::{Cx, IqHandler, IqRoute, Module, On, Reply, Spec, Target};
+use super::api::{Cx, IqHandler, IqRoute, Module, On, Phase, Reply, Spec, Target};
 use crate::base::time::{from_micros, stamp};
 use crate::stanza::form::{self, Written};
 use crate::stanza::iq::{Iq, IqType};
@@ -83,6 +85,9 @@ pub const MODULE: Module = Module {
         own(IqType::Set, "prefs", |cx, iq| Box::pin(preferences::set(cx, iq))),
     ],
     bound: Some(|cx| Box::pin(at_login(cx))),
+    incoming: &[(Phase::Archive, keep::received)],
+    outgoing: &[(Phase::Archive, keep::sent)],
+    sessions: Some(keep::sessions),
     every: Some((Duration::from_secs(3_600), retention::run)),
     ..Module::EMPTY
 };

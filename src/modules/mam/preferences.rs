@@ -1,10 +1,17 @@
 //! XEP-0441: Message Archive Management Preferences: accounts say what their archives keep.
 
+use std::sync::Arc;
+
+use super::super::AccountState;
 use super::super::api::{Cx, Reply};
-use crate::jid::Jid;
+use super::keep::preferred;
+use crate::jid::{BareJid, Jid};
+use crate::router::Router;
 use crate::stanza::StanzaError;
 use crate::stanza::iq::Iq;
-use crate::store::preferences::{Policy, Preferences};
+use crate::store::accounts::AccountId;
+use crate::store::preferences::{self, Policy, Preferences};
+use crate::store::tx::{StoreError, Tx};
 use crate::xml::ns;
 use crate::xml::view::Node;
 use crate::xml::writer::Xml;
@@ -12,7 +19,7 @@ use crate::xml::writer::Xml;
 /// §2.1: what they are.
 pub(super) fn get(cx: &Cx) -> Result<Reply, StanzaError> {
     cx.account()?;
-    let held = cx.router.registry.with(cx.who.jid.bare_str(), |user| user.preferences.clone());
+    let held = cx.router.registry.with(cx.who.jid.bare_str(), |user| preferred(user).cloned());
     Ok(written(&held.flatten().unwrap_or_default()))
 }
 
@@ -23,8 +30,21 @@ pub(super) async fn set(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
         let doc = iq.stanza().element().view();
         read(doc.root().first_child().ok_or_else(StanzaError::bad_request)?)?
     };
-    cx.router.prefer(cx.bare(), account, wanted.clone()).await?;
+    prefer(&cx.router, cx.bare(), account, wanted.clone()).await?;
     Ok(written(&wanted))
+}
+
+async fn prefer(
+    router: &Arc<Router>,
+    bare: BareJid,
+    account: AccountId,
+    wanted: Preferences,
+) -> Result<(), StoreError> {
+    let held = Some(Box::new(wanted.clone())).filter(|wanted| !wanted.is_default());
+    let write = move |tx: &mut dyn Tx| preferences::save(tx, account, &wanted);
+    router
+        .change(bare, write, |user| AccountState::change(user, |state| state.mam = held))
+        .await
 }
 
 fn read(prefs: Node<'_>) -> Result<Preferences, StanzaError> {
@@ -73,7 +93,12 @@ const LISTED_MAX: usize = 256;
 mod tests {
     use super::super::super::testing::{Server, ask};
     use super::*;
+    use crate::jid::FullJid;
     use crate::modules;
+    use crate::router::features::Asks;
+    use crate::router::outbox::Outbox;
+    use crate::router::registry::{Bound, Conflict, Resource};
+    use crate::stanza::Kind;
 
     const SET: &str = "<prefs xmlns='urn:xmpp:mam:2' default='roster'><always>\
         <jid>Romeo@Montague.lit</jid></always><never><jid>montague@montague.lit/R</jid></never></prefs>";
@@ -92,7 +117,7 @@ mod tests {
         assert_eq!(ask(&balcony, "get", "", get).await, none);
         let normal = SET.replace("Romeo@Montague.lit", "romeo@montague.lit");
         assert_eq!(ask(&balcony, "set", "juliet@montague.example", SET).await, normal);
-        let choosy = |cx: &Cx| cx.who.outbox.as_ref().unwrap().is_choosy();
+        let choosy = |cx: &Cx| is_choosy(cx.who.outbox.as_ref().unwrap());
         assert!(choosy(&balcony) && choosy(&phone));
         assert_eq!(ask(&phone, "get", "", get).await, normal);
         let later = server.session("juliet@montague.example/later").await;
@@ -100,7 +125,7 @@ mod tests {
         assert_eq!(ask(&later, "set", "", &none).await, none);
         assert_eq!(ask(&phone, "get", "", get).await, none);
         let held = server.cx.router.registry.with("juliet@montague.example", |user| {
-            user.preferences.is_some()
+            preferred(user).is_some()
         });
         assert_eq!((choosy(&phone), held), (false, Some(false)), "nothing is held of nothing");
     }
@@ -143,5 +168,49 @@ mod tests {
             let get = "<prefs xmlns='urn:xmpp:mam:2'/>";
             assert_eq!(ask(cx, "get", to, get).await, condition);
         }
+    }
+
+    fn is_choosy(outbox: &Outbox) -> bool {
+        outbox.asks().has(Asks::before(Kind::Message))
+    }
+
+    /// However many change them at once, memory has what the store has, and a new session asks for it.
+    #[tokio::test]
+    async fn memory_follows_the_store() {
+        let server = Server::new(modules::Config::default());
+        let account = server.account("romeo", &[]).await;
+        let (router, store) = (server.cx.router.clone(), server.cx.store.clone());
+        let bare = BareJid::parse("romeo@montague.example").unwrap();
+        router.load(&bare).await.unwrap();
+        let bind = |session, resource: &str| {
+            let jid = FullJid::parse(&format!("romeo@montague.example/{resource}")).unwrap();
+            let outbox = Arc::new(Outbox::new(9));
+            let resource = Resource::new(jid, session, outbox.clone());
+            let bound = router.registry.bind(resource, false, Conflict::Replace, 9);
+            assert!(matches!(bound, Bound::Done(None)));
+            outbox
+        };
+        let first = bind(1, "one");
+        assert!(!is_choosy(&first));
+        for round in 0..10 {
+            let wanted = (0..9).map(|n| {
+                let never = [Jid::parse(&format!("foe-{round}-{n}@x")).unwrap()];
+                Preferences::new(Policy::ALL[n % 3], &[], &never)
+            });
+            let mut changes = tokio::task::JoinSet::new();
+            for wanted in wanted {
+                let (router, bare) = (router.clone(), bare.clone());
+                changes.spawn(async move { prefer(&router, bare, account, wanted).await });
+            }
+            while let Some(changed) = changes.join_next().await {
+                changed.unwrap().unwrap();
+            }
+            let stored = store.read(move |tx| preferences::load(tx, account)).await.unwrap();
+            let held = router.registry.with(bare.as_str(), |user| preferred(user).cloned());
+            assert_eq!(held.flatten(), stored);
+        }
+        assert!(is_choosy(&first) && is_choosy(&bind(2, "two")));
+        prefer(&router, bare, account, Preferences::default()).await.unwrap();
+        assert!(!is_choosy(&first) && !is_choosy(&bind(3, "three")));
     }
 }

@@ -14,8 +14,7 @@ pub(in crate::modules) mod world;
 
 use std::sync::Arc;
 
-use super::SessionState;
-use super::api::{Cx, Keep, Module, Presented, Spec, State as Done};
+use super::api::{Cx, Module, Presented, Spec, State as Done};
 use crate::base::limits::PRESENCE_TAG_BYTES_MAX;
 use crate::jid::{FullJid, Jid};
 use crate::router::contacts::Contacts;
@@ -45,46 +44,17 @@ pub const MODULE: Module = Module {
     ..Module::EMPTY
 };
 
-/// Per-session state.
-#[derive(Debug, Default)]
-pub struct State {
-    /// `<status/>` of the unavailable presence that ended the presence session, for
-    /// [`super::api::Goodbye`].
-    pub farewell: Option<Box<str>>,
-}
-
-impl Keep for State {
-    const VERSION: u16 = 1;
-
-    fn save(&self) -> Vec<u8> {
-        self.farewell.as_deref().unwrap_or_default().as_bytes().to_vec()
-    }
-
-    fn load(bytes: &[u8]) -> Option<Self> {
-        let farewell: Box<str> = std::str::from_utf8(bytes).ok()?.into();
-        Some(Self { farewell: Some(farewell).filter(|text| !text.is_empty()) })
-    }
-}
-
 /// RFC 6121 §4.2.2, §4.4.2 and §4.5.2.
-fn broadcast(
-    cx: &Cx,
-    state: &mut SessionState,
-    stanza: &Stanza,
-) -> Result<Presented, StanzaError> {
+fn broadcast(cx: &Cx, stanza: &Stanza) -> Result<Presented, StanzaError> {
     if stanza.frame().head.len() > PRESENCE_TAG_BYTES_MAX {
         return Err(StanzaError::policy_violation().text("the presence tag is too long"));
     }
     match PresenceType::parse(stanza.ty().as_deref())? {
         PresenceType::Available => {
             let priority = syntax::check(stanza)?;
-            state.presence.farewell = None;
             Ok(available(cx, stanza, priority))
         }
-        PresenceType::Unavailable => {
-            state.presence.farewell = syntax::status(stanza).map(String::into_boxed_str);
-            Ok(unavailable(cx, stanza))
-        }
+        PresenceType::Unavailable => Ok(unavailable(cx, stanza)),
         // All others are for somebody.
         _ => Err(StanzaError::bad_request().text("this type of presence needs a 'to' address")),
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::base::limits::Limits;
 use crate::jid::FullJid;
 use crate::modules::api::{Cx, Presented, Who};
-use crate::modules::{ALL, Config, Pipeline, SessionState};
+use crate::modules::{ALL, Config, Pipeline, features};
 use crate::router::Router;
 use crate::router::outbox::Outbox;
 use crate::router::registry::{Account, Bound, Conflict, Resource};
@@ -32,7 +32,6 @@ pub(in crate::modules) struct World {
 /// One connected resource.
 pub(in crate::modules) struct Client {
     pub cx: Cx,
-    pub state: SessionState,
     outbox: Arc<Outbox>,
 }
 
@@ -50,7 +49,9 @@ impl World {
             let made = store.write(|tx| accounts::create(tx, name, "x", &[], 0)).await.unwrap();
             assert!(matches!(made, Creation::Created(_)));
         }
-        let router = Arc::new(Router::new(["x".to_owned()], store, Arc::new(limits)));
+        let router = Router::new(["x".to_owned()], store, Arc::new(limits))
+            .with_features(features(ALL, Arc::default()));
+        let router = Arc::new(router);
         let about = Pipeline::build(ALL, &Config::default(), std::time::SystemTime::UNIX_EPOCH);
         Self { router, about, _folder: folder }
     }
@@ -61,17 +62,7 @@ impl World {
         self.router.load(&jid.bare()).await.unwrap();
         let outbox = Arc::new(Outbox::new(1 << 20));
         let session = self.router.next_session();
-        let resource = Resource {
-            jid: jid.clone(),
-            session,
-            outbox: outbox.clone(),
-            presence: None,
-            interested: false,
-            directed: Vec::new(),
-            asleep: false,
-            carbons: false,
-            agent: None,
-        };
+        let resource = Resource::new(jid.clone(), session, outbox.clone());
         let bound = self.router.registry.bind(resource, false, Conflict::Replace, 9);
         assert!(matches!(bound, Bound::Done(None)));
         let account = self.router.registry.with(jid.bare_str(), |user| match user.account {
@@ -95,7 +86,7 @@ impl World {
             router: self.router.clone(),
             about: self.about.clone(),
         };
-        Client { cx, state: SessionState::default(), outbox }
+        Client { cx, outbox }
     }
 
     /// A session with the roster read and initial presence sent; what it heard is taken.
@@ -140,7 +131,7 @@ impl Client {
 
     pub fn presence(&mut self, xml: &str) -> Result<Presented, StanzaError> {
         let stanza = self.stanza(xml);
-        self.cx.about.clone().broadcast(&self.cx, &mut self.state, &stanza)
+        self.cx.about.clone().broadcast(&self.cx, &stanza)
     }
 
     /// Directed presence, on to whom it is for.

@@ -1,0 +1,111 @@
+//! The modules' part in the way of stanzas through accounts, and what they keep for accounts and
+//! sessions, as the router wants it.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use super::api::{Incoming, Module, Outgoing, Sessions};
+use super::{AccountState, Config};
+use crate::router::features::{Asks, Features, Held, State};
+use crate::router::passage::{Part, Passage, Phase, Verdict};
+use crate::router::registry::User;
+use crate::store::accounts::AccountId;
+use crate::store::tx::{StoreError, Tx};
+
+/// All hooks, in the order in which they are called.
+#[derive(Debug)]
+struct Hooks {
+    config: Arc<Config>,
+    sending: Vec<Outgoing>,
+    arriving: Vec<Incoming>,
+    keeping: Vec<Incoming>,
+    sent: Vec<Outgoing>,
+    sessions: Vec<Sessions>,
+}
+
+/// What these modules do, for the router.
+pub fn features(modules: &[&Module], config: Arc<Config>) -> Arc<dyn Features> {
+    let incoming =
+        in_order(modules.iter().flat_map(|m| m.incoming.iter().map(|h| (h.0, m.name, h.1))));
+    let outgoing =
+        in_order(modules.iter().flat_map(|m| m.outgoing.iter().map(|h| (h.0, m.name, h.1))));
+    let arrives = |phase: &Phase| *phase < Phase::Archive;
+    let sends = |phase: &Phase| *phase < Phase::Copy;
+    Arc::new(Hooks {
+        config,
+        sending: chosen(&outgoing, sends),
+        arriving: chosen(&incoming, arrives),
+        keeping: chosen(&incoming, |phase| !arrives(phase)),
+        sent: chosen(&outgoing, |phase| !sends(phase)),
+        sessions: modules.iter().filter_map(|module| module.sessions).collect(),
+    })
+}
+
+/// By phase, then by name.
+pub fn in_order<H>(
+    hooks: impl Iterator<Item = (Phase, &'static str, H)>,
+) -> Vec<(Phase, &'static str, H)> {
+    let mut hooks: Vec<_> = hooks.collect();
+    hooks.sort_by_key(|(phase, name, _)| (*phase, *name));
+    hooks
+}
+
+fn chosen<H: Copy>(hooks: &[(Phase, &str, H)], is: impl Fn(&Phase) -> bool) -> Vec<H> {
+    hooks.iter().filter(|(phase, ..)| is(phase)).map(|(.., hook)| *hook).collect()
+}
+
+impl Features for Hooks {
+    fn load(&self, tx: &mut dyn Tx, account: AccountId) -> Result<State, StoreError> {
+        AccountState::load(tx, account)
+    }
+
+    fn sessions(&self, account: &mut User, asks: &mut [Asks]) {
+        self.sessions.iter().for_each(|hook| hook(account, asks));
+    }
+
+    fn pass(
+        &self,
+        part: Part,
+        mut account: Option<&mut User>,
+        passage: &mut Passage<'_>,
+    ) -> Verdict {
+        let (incoming, outgoing) = match part {
+            Part::Sending => (&[][..], &self.sending[..]),
+            Part::Arriving => (&self.arriving[..], &[][..]),
+            Part::Keeping => (&self.keeping[..], &[][..]),
+            Part::Sent => (&[][..], &self.sent[..]),
+        };
+        for hook in outgoing {
+            match hook(&self.config, account.as_deref_mut(), passage) {
+                Verdict::Continue => {}
+                ended => return ended,
+            }
+        }
+        let Some(account) = account else { return Verdict::Continue };
+        for hook in incoming {
+            match hook(&self.config, account, passage) {
+                Verdict::Continue => {}
+                ended => return ended,
+            }
+        }
+        Verdict::Continue
+    }
+}
+
+/// What is kept here as a `T`.
+pub fn held<T: Held>(state: &State) -> Option<&T> {
+    let held: &dyn Any = state.as_deref()?;
+    held.downcast_ref()
+}
+
+/// The same, to be changed.
+pub fn held_mut<T: Held>(state: &mut State) -> Option<&mut T> {
+    let held: &mut dyn Any = state.as_deref_mut()?;
+    held.downcast_mut()
+}
+
+/// The same, made at first need.
+pub fn made<T: Held + Default>(state: &mut State) -> Option<&mut T> {
+    let held: &mut dyn Any = state.get_or_insert_with(|| Box::<T>::default()).as_mut();
+    held.downcast_mut()
+}

@@ -1,0 +1,90 @@
+//! Which messages an account's archive keeps (XEP-0313 §3, XEP-0441).
+
+use super::super::api::{OfAccount, Passage, Verdict};
+use super::super::{AccountState, Config};
+use super::Preferences;
+use crate::jid::Jid;
+use crate::router::features::Asks;
+use crate::router::registry::{Account, User};
+use crate::router::rules::Decision;
+use crate::stanza::Kind;
+use crate::stanza::ids::stanza_id;
+use crate::store::accounts::AccountId;
+use crate::store::tx::{StoreError, Tx};
+use crate::store::{Store, preferences};
+
+/// An account's preferences; none: everything is kept.
+impl OfAccount for Option<Box<Preferences>> {
+    fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Self, StoreError> {
+        Ok(preferences::load(tx, account)?.map(Box::new))
+    }
+
+    fn bytes(&self) -> usize {
+        self.as_ref().map_or(0, |preferences| preferences.bytes())
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.is_none()
+    }
+}
+
+pub(super) fn received(
+    config: &Config,
+    account: &mut User,
+    passage: &mut Passage<'_>,
+) -> Verdict {
+    let heard = passage.fate.archived && passage.decision != Decision::Ignore;
+    if heard
+        && matches!(account.account, Account::Stored(_))
+        && let Some(to) = passage.stanza.to()
+        && config.mam.archives_domain(to.domain())
+        && keeps(account, to.bare_str(), passage.stanza.from())
+    {
+        passage.archive = Some(stamp);
+    }
+    Verdict::Continue
+}
+
+/// The sender's own copy. One to the account itself is archived as one that came (XEP-0313 §3.3.1).
+pub(super) fn sent(
+    config: &Config,
+    account: Option<&mut User>,
+    passage: &mut Passage<'_>,
+) -> Verdict {
+    let from = passage.stanza.from();
+    if passage.fate.archived
+        && !passage.is_to_self()
+        && config.mam.archives_domain(from.domain())
+        && let Some(to) = passage.stanza.to()
+        && account.is_none_or(|account| keeps(account, from.bare_str(), to))
+    {
+        passage.archive = Some(stamp);
+    }
+    Verdict::Continue
+}
+
+/// An account that does not keep everything is asked what it keeps of what it sends.
+pub(super) fn sessions(account: &mut User, asks: &mut [Asks]) {
+    if preferred(account).is_some() {
+        asks.iter_mut().for_each(|asks| *asks = asks.and(Asks::before(Kind::Message)));
+    }
+}
+
+/// What the account wants, if it ever said so.
+pub(super) fn preferred(account: &User) -> Option<&Preferences> {
+    AccountState::of(account)?.mam.as_deref()
+}
+
+/// Does the archive of this bare JID, which is the account's own, keep messages to or from this
+/// address (XEP-0441)? One's own counts as a contact: §2.1.1 is silent, and notes to oneself are not
+/// what it keeps out.
+fn keeps(account: &User, own: &str, with: &Jid) -> bool {
+    let listed = |bare: &str| account.roster.get(bare).is_some_and(|contact| contact.listed);
+    let is_contact = |bare: &str| bare == own || listed(bare);
+    preferred(account).is_none_or(|preferences| preferences.keep(with, is_contact))
+}
+
+/// Where and under what id the message is stored (XEP-0313 §3.5).
+fn stamp(store: &Store, account: AccountId, seq: i64, own: &str) -> Vec<u8> {
+    stanza_id(own, &store.ids().seal(account.0, seq)).into()
+}

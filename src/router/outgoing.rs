@@ -1,0 +1,119 @@
+//! A stanza's way through its sender's account: before it is routed, and after.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::features::Asks;
+use super::outbox::{Level, Outbox, Outgoing};
+use super::passage::{Part, Passage, Side};
+use super::{Origin, Routed, Router};
+use crate::base::time::micros;
+use crate::stanza::fate::{Fate, fate};
+use crate::stanza::{Frame, Stanza};
+
+/// Before: may it go, and does its sender keep it?
+pub(super) fn begin(
+    router: &Router,
+    stanza: &Stanza,
+    fate: Fate,
+    origin: &mut Origin<'_>,
+) -> Result<(), Routed> {
+    let Some((_, outbox)) = origin.sender else { return Ok(()) };
+    let mut passage = Passage::new(router, stanza, fate, Side::Outgoing, Some(outbox));
+    let verdict = if outbox.asks().has(Asks::before(stanza.kind())) {
+        let locked = router.registry.with(stanza.from().bare_str(), |account| {
+            router.features.pass(Part::Sending, Some(account), &mut passage)
+        });
+        // An entry that is gone has said all it had to.
+        locked.unwrap_or_else(|| router.features.pass(Part::Sending, None, &mut passage))
+    } else {
+        router.features.pass(Part::Sending, None, &mut passage)
+    };
+    verdict.ended()?;
+    origin.keep(passage);
+    Ok(())
+}
+
+/// After: who of its account hears of it, wherever it went.
+pub(super) fn end(
+    router: &Router,
+    stanza: &Stanza,
+    fate: Fate,
+    now: SystemTime,
+    origin: &Origin<'_>,
+    routed: Routed,
+) -> Routed {
+    let Some((_, outbox)) = origin.sender else { return routed };
+    let mut passage = Passage::new(router, stanza, fate, Side::Outgoing, Some(outbox));
+    passage.archive = origin.stamp;
+    let frame = || match passage_stamp(router, stanza, origin) {
+        Some(stamp) => stanza.frame_with(&stamp),
+        None => stanza.frame(),
+    };
+    let slow = tell(router, &mut passage, now, frame);
+    match (routed, slow) {
+        (Routed::Done, Some(slow)) => Routed::Slow(slow),
+        (routed, _) => routed,
+    }
+}
+
+fn passage_stamp(router: &Router, stanza: &Stanza, origin: &Origin<'_>) -> Option<Vec<u8>> {
+    let ((account, seq), stamp) = origin.kept.zip(origin.stamp)?;
+    Some(stamp(&router.store, account, seq, stanza.from().bare_str()))
+}
+
+/// The server's own error to a message that a session sent: whoever heard of the message learns what
+/// became of it.
+pub(super) fn returned(
+    router: &Router,
+    stanza: &Stanza,
+    reply: &Bytes,
+    outbox: &Arc<Outbox>,
+    now: SystemTime,
+) {
+    let mut passage = Passage::new(router, stanza, fate(stanza), Side::Returned, Some(outbox));
+    tell(router, &mut passage, now, || Frame::whole(reply.clone()));
+}
+
+/// Puts copies into the boxes of the account's other sessions; one that is over half full comes back.
+fn tell(
+    router: &Router,
+    passage: &mut Passage<'_>,
+    now: SystemTime,
+    frame: impl FnOnce() -> Frame,
+) -> Option<Arc<Outbox>> {
+    let asks = passage.sender?.asks();
+    if !asks.has(Asks::after(passage.stanza.kind())) {
+        return None;
+    }
+    let mut slow = None;
+    let mut wake: SmallVec<[Arc<Outbox>; 2]> = SmallVec::new();
+    router.registry.with(passage.stanza.from().bare_str(), |account| {
+        // What is on its way cannot be called back.
+        let _ = router.features.pass(Part::Sent, Some(account), passage);
+        if passage.copies.is_empty() {
+            return;
+        }
+        let frame = frame();
+        for copies in &passage.copies {
+            let copy = (copies.wrap)(passage.side, passage.stanza, &frame);
+            for (jid, taker) in &copies.to {
+                let frame = copy.addressed(jid.as_str());
+                let item = Outgoing { frame, owed: None, at: micros(now) };
+                // A full or closed box ends its session, or has; the archive has the message.
+                let Ok(put) = taker.put(item) else { continue };
+                if put.level == Level::OverHalf {
+                    slow = Some(taker.outbox.clone());
+                }
+                if put.wake {
+                    wake.push(taker.outbox.clone());
+                }
+            }
+        }
+    });
+    wake.iter().for_each(|outbox| outbox.nudge());
+    slow
+}
