@@ -25,12 +25,8 @@ const FLOORS: &[&[&str]] = &[
 const BESIDE: &[(&str, &str)] = &[("stanza", "jid"), ("modules", "admin"), ("net", "session")];
 
 /// Modules that know another module.
-const MODULES_BESIDE: &[(&str, &str)] = &[
-    ("disco", "caps"),
-    ("register", "roster"),
-    ("roster", "subscription"),
-    ("subscription", "presence"),
-];
+const MODULES_BESIDE: &[(&str, &str)] =
+    &[("disco", "caps"), ("register", "roster"), ("roster", "subscription")];
 
 /// Floors whose time and randomness are arguments (S7); the first five also have no tokio (I3).
 const CORE: &[&str] = &["base", "xml", "jid", "stanza", "stream"];

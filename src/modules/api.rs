@@ -18,7 +18,7 @@ use super::{Config, SessionState};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::router::features::Asks;
 use crate::router::outbox::{self, Outbox};
-pub use crate::router::passage::{Passage, Phase, Verdict};
+pub use crate::router::passage::{Meeting, Passage, Phase, Verdict};
 use crate::router::registry::{Account, Resource, User};
 use crate::router::{Handler, Routed, Router};
 use crate::stanza::iq::{Iq, IqType};
@@ -53,6 +53,9 @@ pub struct Module {
     pub inline: &'static [Inline],
     /// What each client that binds so is told, asked or not.
     pub bound: Option<OnBound>,
+    /// Whether an account meets somebody: asked before any stanza passes, and before presence is shown. What
+    /// its sessions send is looked at if `sessions` asked for it.
+    pub guard: Option<Guard>,
     /// Its part in what an account is sent, under the account's lock.
     pub incoming: &'static [(Phase, Incoming)],
     /// Its part in what an account's sessions send, under the account's lock if `sessions` asked for it.
@@ -80,6 +83,8 @@ pub struct Module {
     pub subscription_in: Option<OnStanza>,
     /// Presence probes to a local account, from anywhere.
     pub probe: Option<OnStanza>,
+    /// The statements of its tables, for CI, which prepares them all on PostgreSQL.
+    pub sql: &'static [(&'static str, &'static str)],
     /// Rows of its tables go with the account, in the same transaction.
     pub account_deleted: Option<AccountDeleted>,
     /// Work to be done again and again while the server runs, and how often.
@@ -100,6 +105,7 @@ impl Module {
         stream_features: None,
         inline: &[],
         bound: None,
+        guard: None,
         incoming: &[],
         outgoing: &[],
         sessions: None,
@@ -113,6 +119,7 @@ impl Module {
         subscription_out: None,
         subscription_in: None,
         probe: None,
+        sql: &[],
         account_deleted: None,
         every: None,
     };
@@ -302,6 +309,8 @@ pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
 /// Handles a stanza to a local account; what it answers goes out after it has committed.
 pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
+/// Lets a meeting be, or not. Takes no lock.
+pub type Guard = fn(&User, &Meeting<'_>) -> Verdict;
 /// Adds to what is done with a stanza that an account is sent. Takes no other lock.
 pub type Incoming = fn(&Config, &mut User, &mut Passage<'_>) -> Verdict;
 /// The same for one that a session of the account sends. Without the account where nobody asked for it.

@@ -4,10 +4,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::api::{Incoming, Module, Outgoing, Sessions};
+use super::api::{Guard, Incoming, Module, Outgoing, Sessions};
 use super::{AccountState, Config};
 use crate::router::features::{Asks, Features, Held, State};
-use crate::router::passage::{Part, Passage, Phase, Verdict};
+use crate::router::passage::{Meeting, Part, Passage, Phase, Verdict};
 use crate::router::registry::User;
 use crate::store::accounts::AccountId;
 use crate::store::tx::{StoreError, Tx};
@@ -16,8 +16,8 @@ use crate::store::tx::{StoreError, Tx};
 #[derive(Debug)]
 struct Hooks {
     config: Arc<Config>,
+    guards: Vec<Guard>,
     sending: Vec<Outgoing>,
-    arriving: Vec<Incoming>,
     keeping: Vec<Incoming>,
     sent: Vec<Outgoing>,
     sessions: Vec<Sessions>,
@@ -29,13 +29,12 @@ pub fn features(modules: &[&Module], config: Arc<Config>) -> Arc<dyn Features> {
         in_order(modules.iter().flat_map(|m| m.incoming.iter().map(|h| (h.0, m.name, h.1))));
     let outgoing =
         in_order(modules.iter().flat_map(|m| m.outgoing.iter().map(|h| (h.0, m.name, h.1))));
-    let arrives = |phase: &Phase| *phase < Phase::Archive;
     let sends = |phase: &Phase| *phase < Phase::Copy;
     Arc::new(Hooks {
         config,
+        guards: modules.iter().filter_map(|module| module.guard).collect(),
         sending: chosen(&outgoing, sends),
-        arriving: chosen(&incoming, arrives),
-        keeping: chosen(&incoming, |phase| !arrives(phase)),
+        keeping: chosen(&incoming, |_| true),
         sent: chosen(&outgoing, |phase| !sends(phase)),
         sessions: modules.iter().filter_map(|module| module.sessions).collect(),
     })
@@ -63,6 +62,16 @@ impl Features for Hooks {
         self.sessions.iter().for_each(|hook| hook(account, asks));
     }
 
+    fn guard(&self, account: &User, meeting: &Meeting<'_>) -> Verdict {
+        for guard in &self.guards {
+            match guard(account, meeting) {
+                Verdict::Continue => {}
+                ended => return ended,
+            }
+        }
+        Verdict::Continue
+    }
+
     fn pass(
         &self,
         part: Part,
@@ -71,7 +80,6 @@ impl Features for Hooks {
     ) -> Verdict {
         let (incoming, outgoing) = match part {
             Part::Sending => (&[][..], &self.sending[..]),
-            Part::Arriving => (&self.arriving[..], &[][..]),
             Part::Keeping => (&self.keeping[..], &[][..]),
             Part::Sent => (&[][..], &self.sent[..]),
         };

@@ -12,6 +12,7 @@ use super::{Config, SessionState, Shared, caps};
 use crate::jid::BareJid;
 use crate::router::outbox::Outgoing;
 use crate::router::registry::Resource;
+use crate::router::rules;
 use crate::stanza::iq::Iq;
 use crate::stanza::{Stanza, StanzaError};
 use crate::xml::view::Node;
@@ -204,6 +205,9 @@ impl Pipeline {
     ) -> Answer<Result<Reply, StanzaError>> {
         let found = target.and_then(|target| self.find(&iq, target));
         match found.filter(|(_, serves)| serves.is_none_or(|serves| serves_it(serves, &cx, &iq))) {
+            Some((handler, _)) if target == Some(Target::Other) => {
+                Box::pin(guarded(handler, cx, iq))
+            }
             Some((handler, _)) => handler(cx, iq),
             None => Box::pin(std::future::ready(Err(StanzaError::service_unavailable()))),
         }
@@ -282,6 +286,17 @@ pub(super) fn server_features(
 fn serves_it(serves: Serves, cx: &Cx, iq: &Iq) -> bool {
     let account = iq.to().map_or_else(|| cx.bare(), |to| to.bare());
     serves(&cx.config, &account)
+}
+
+/// Answers for somebody else's account, if the guards of both let the request pass.
+async fn guarded(handler: IqHandler, cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
+    if let Some(outbox) = &cx.who.outbox {
+        cx.router.guard_sent(iq.stanza(), outbox).refused()?;
+    }
+    if let Some(to) = iq.to() {
+        cx.router.guard(rules::Kind::IqRequest, iq.stanza().from(), to).await?.refused()?;
+    }
+    handler(cx, iq).await
 }
 
 /// What all of them answer, in order; the first error ends it.

@@ -131,8 +131,11 @@ fn set(cx: Cx, iq: Iq) -> Answer<Result<Reply, StanzaError>> {
     };
     let work = cx.clone();
     subscription::detached(&cx.router, "roster set", async move {
-        let place = Place::new(&work.router, work.now);
+        let mut place = Place::new(&work.router, work.now);
         let owner = work.bare();
+        if let Set::Remove { jid } = &set {
+            place = place.between(&owner.clone().into(), jid).await?;
+        }
         let write = work.store.write(move |tx| match set {
             Set::Put { jid, name, groups } => {
                 let Some(change) = put(tx, account, jid, name, groups, &place)? else {

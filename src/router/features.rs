@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::fmt::Debug;
 
-use super::passage::{Part, Passage, Verdict};
+use super::passage::{Meeting, Part, Passage, Verdict};
 use super::registry::User;
 use crate::stanza::Kind;
 use crate::store::accounts::AccountId;
@@ -28,6 +28,9 @@ pub trait Features: Debug + Send + Sync {
     /// with the account's lock. One entry in `asks` for each of the account's resources.
     fn sessions(&self, account: &mut User, asks: &mut [Asks]);
 
+    /// May they meet, for this account?
+    fn guard(&self, account: &User, meeting: &Meeting<'_>) -> Verdict;
+
     /// One part of a stanza's way through an account. `account` is none where its features asked for
     /// nothing ([`Asks`]), and no lock was taken.
     fn pass(&self, part: Part, account: Option<&mut User>, passage: &mut Passage<'_>) -> Verdict;
@@ -43,6 +46,10 @@ impl Features for Plain {
     }
 
     fn sessions(&self, _: &mut User, _: &mut [Asks]) {}
+
+    fn guard(&self, _: &User, _: &Meeting<'_>) -> Verdict {
+        Verdict::Continue
+    }
 
     fn pass(&self, _: Part, _: Option<&mut User>, _: &mut Passage<'_>) -> Verdict {
         Verdict::Continue

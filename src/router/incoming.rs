@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::append::{Append, Received};
 use super::idle::{Idler, Untaken};
 use super::outbox::{Level, Outbox, Outgoing};
-use super::passage::{Part, Passage, Side, Taker, Takers};
+use super::passage::{Meeting, Part, Passage, Side, Taker, Takers, Verdict};
 use super::registry::{Account, User};
 use super::rules::{self, Decision, Kind, Target};
 use super::{Handler, Origin, Routed, Router};
@@ -41,6 +41,11 @@ pub(super) fn pass(
     let sender = origin.sender.map(|(_, outbox)| outbox);
     let handed = router.registry.with(to.bare_str(), |account| {
         let mut passage = Passage::new(router, stanza, fate, Side::Incoming, sender);
+        let meeting =
+            Meeting { side: Side::Incoming, kind, own: to.bare_str(), peer: stanza.from() };
+        if let Err(routed) = router.features.guard(account, &meeting).ended() {
+            return Handed::of(routed);
+        }
         passage.decision = decide(router, account, stanza, to, kind);
         match through(router, account, &mut passage, now, origin) {
             Err(routed) => Handed::of(routed),
@@ -88,10 +93,8 @@ fn through(
     now: SystemTime,
     origin: &mut Origin<'_>,
 ) -> Result<Option<Kept>, Routed> {
-    let features = &router.features;
-    features.pass(Part::Arriving, Some(account), passage).ended()?;
     passage.takers = takers(account, passage.stanza, &passage.decision)?;
-    features.pass(Part::Keeping, Some(account), passage).ended()?;
+    router.features.pass(Part::Keeping, Some(account), passage).ended()?;
     keep(router, account, passage, now, origin)
 }
 
@@ -251,6 +254,23 @@ fn framed(router: &Router, passage: &Passage<'_>, kept: Option<&Kept>, to: &Jid)
     }
 }
 
+impl Router {
+    /// May a stanza of this kind go from one address to another, which a handler answers and nobody
+    /// delivers? Asks the addressee's guards; reads it from the store, if need be.
+    pub async fn guard(&self, kind: Kind, from: &Jid, to: &Jid) -> Result<Verdict, StoreError> {
+        if !self.is_local(to.domain()) || to.local().is_none() {
+            return Ok(Verdict::Continue);
+        }
+        let meeting = Meeting { side: Side::Incoming, kind, own: to.bare_str(), peer: from };
+        let of = |account: &mut User| self.features.guard(account, &meeting);
+        if let Some(verdict) = self.registry.with(to.bare_str(), of) {
+            return Ok(verdict);
+        }
+        self.load(&to.bare()).await?;
+        Ok(self.registry.with(to.bare_str(), of).unwrap_or(Verdict::Continue))
+    }
+}
+
 /// Presence to an account without sessions reaches nobody (RFC 6121 §8.5.2.2.2), and a reply to a
 /// session that is gone has no reader: no reason to read the account from the store.
 fn needs_no_load(kind: Kind) -> bool {
@@ -258,7 +278,7 @@ fn needs_no_load(kind: Kind) -> bool {
     matches!(kind, Kind::Presence(Available | Unavailable | Error) | Kind::IqReply)
 }
 
-fn kind_of(stanza: &Stanza) -> Result<Kind, StanzaError> {
+pub(super) fn kind_of(stanza: &Stanza) -> Result<Kind, StanzaError> {
     let ty = stanza.ty();
     Ok(match stanza.kind() {
         stanza::Kind::Message => Kind::Message(MessageType::parse(ty.as_deref())),

@@ -6,6 +6,7 @@ pub mod idle;
 pub mod outbox;
 pub mod owed;
 pub mod passage;
+pub mod presence;
 pub mod registry;
 pub mod rules;
 pub mod subscription;

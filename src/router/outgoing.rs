@@ -7,8 +7,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::features::Asks;
+use super::incoming::kind_of;
 use super::outbox::{Level, Outbox, Outgoing};
-use super::passage::{Part, Passage, Side};
+use super::passage::{Meeting, Part, Passage, Side, Verdict};
+use super::registry::User;
 use super::{Origin, Routed, Router};
 use crate::base::time::micros;
 use crate::stanza::fate::{Fate, fate};
@@ -23,18 +25,40 @@ pub(super) fn begin(
 ) -> Result<(), Routed> {
     let Some((_, outbox)) = origin.sender else { return Ok(()) };
     let mut passage = Passage::new(router, stanza, fate, Side::Outgoing, Some(outbox));
+    let features = &router.features;
     let verdict = if outbox.asks().has(Asks::before(stanza.kind())) {
         let locked = router.registry.with(stanza.from().bare_str(), |account| {
-            router.features.pass(Part::Sending, Some(account), &mut passage)
+            match guarded(router, account, stanza) {
+                Verdict::Continue => features.pass(Part::Sending, Some(account), &mut passage),
+                ended => ended,
+            }
         });
         // An entry that is gone has said all it had to.
-        locked.unwrap_or_else(|| router.features.pass(Part::Sending, None, &mut passage))
+        locked.unwrap_or_else(|| features.pass(Part::Sending, None, &mut passage))
     } else {
-        router.features.pass(Part::Sending, None, &mut passage)
+        features.pass(Part::Sending, None, &mut passage)
     };
     verdict.ended()?;
     origin.keep(passage);
     Ok(())
+}
+
+fn guarded(router: &Router, account: &User, stanza: &Stanza) -> Verdict {
+    let (Some(peer), Ok(kind)) = (stanza.to(), kind_of(stanza)) else { return Verdict::Continue };
+    let own = stanza.from().bare_str();
+    let meeting = Meeting { side: Side::Outgoing, kind, own, peer };
+    router.features.guard(account, &meeting)
+}
+
+impl Router {
+    /// May a stanza go that a session sends and a handler answers? Asks its own account's guards.
+    pub fn guard_sent(&self, stanza: &Stanza, outbox: &Outbox) -> Verdict {
+        if !outbox.asks().has(Asks::before(stanza.kind())) {
+            return Verdict::Continue;
+        }
+        let of = |account: &mut User| guarded(self, account, stanza);
+        self.registry.with(stanza.from().bare_str(), of).unwrap_or(Verdict::Continue)
+    }
 }
 
 /// After: who of its account hears of it, wherever it went.

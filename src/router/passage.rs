@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::outbox::{Outbox, Outgoing, Put, Refused};
 use super::registry::Resource;
-use super::rules::Decision;
+use super::rules::{self, Decision};
 use super::{Routed, Router};
 use crate::jid::{FullJid, Jid};
 use crate::stanza::fate::Fate;
@@ -19,7 +19,7 @@ use crate::store::tx::{StoreError, Tx};
 /// The order of features. Two in one phase go in the order of their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// May it pass at all?
+    /// May it pass at all? Asked of both accounts before anything else.
     Guard,
     /// Change it.
     Rewrite,
@@ -31,14 +31,26 @@ pub enum Phase {
     Notify,
 }
 
+/// Who meets whom: all that a guard looks at, as it is also asked where no stanza is, when presence is
+/// shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Meeting<'a> {
+    /// On which side the guard's account stands.
+    pub side: Side,
+    /// What is to pass.
+    pub kind: rules::Kind,
+    /// The guard's account.
+    pub own: &'a str,
+    /// The other side.
+    pub peer: &'a Jid,
+}
+
 /// What is passed in one go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The sender's account, before the stanza is routed: Guard, Rewrite, Archive.
+    /// The sender's account, before the stanza is routed: Rewrite, Archive.
     Sending,
-    /// The addressee's account, before it is looked who gets it: Guard, Rewrite.
-    Arriving,
-    /// The same after that: Archive, Copy, Notify.
+    /// The addressee's account, when it is known who gets it: Rewrite to Notify.
     Keeping,
     /// The sender's account again, when the stanza has its places in archives: Copy, Notify.
     Sent,
@@ -56,6 +68,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The error where it is not to go on; silence is one for a request, which must have an answer.
+    pub fn refused(self) -> Result<(), StanzaError> {
+        match self {
+            Self::Continue => Ok(()),
+            Self::Drop => Err(StanzaError::service_unavailable()),
+            Self::Bounce(error) => Err(error),
+        }
+    }
+
     pub(super) fn ended(self) -> Result<(), Routed> {
         match self {
             Self::Continue => Ok(()),

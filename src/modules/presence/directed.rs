@@ -1,8 +1,8 @@
 //! Directed presence (RFC 6121 §4.6): the list of who must hear when it ends.
 
-use super::fanout;
 use crate::jid::Jid;
 use crate::modules::api::Cx;
+use crate::router::presence as fanout;
 use crate::router::registry::User;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Stanza, StanzaError};
@@ -11,6 +11,9 @@ use crate::stanza::{Stanza, StanzaError};
 pub(super) fn directed(cx: &Cx, stanza: &Stanza) -> Result<(), StanzaError> {
     let Some(to) = stanza.to() else { return Ok(()) };
     let ty = PresenceType::parse(stanza.ty().as_deref())?;
+    if let Some(outbox) = &cx.who.outbox {
+        cx.router.guard_sent(stanza, outbox).refused()?;
+    }
     let max = cx.router.limits.directed_presence_max;
     let own = cx.who.jid.bare_str();
     if ty == PresenceType::Unavailable {

@@ -1,10 +1,9 @@
 //! RFC 6121 §4: presence, broadcast and directed, and the answers to probes.
 //!
-//! Who gets it is decided in one place, `fanout`: the contacts that the sender's roster shows
+//! Who gets it is decided in one place, `router/presence.rs`: the contacts that the sender's roster shows
 //! as `from` or `both`, the account's own resources, and whoever was sent directed presence.
 
 mod directed;
-mod fanout;
 mod probe;
 mod syntax;
 #[cfg(test)]
@@ -19,14 +18,13 @@ use crate::base::limits::PRESENCE_TAG_BYTES_MAX;
 use crate::jid::{FullJid, Jid};
 use crate::router::contacts::Contacts;
 use crate::router::outbox::Outbox;
-use crate::router::registry::{Available, Resource, User};
+use crate::router::registry::{Available, Resource};
+use crate::router::presence as fanout;
 use crate::router::subscription::asked;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Stanza, StanzaError};
 use crate::store::accounts::AccountId;
 use crate::store::{accounts, damage, roster};
-
-pub(in crate::modules) use fanout::{show_to_contact, withdraw_from_contact};
 
 /// Presence.
 pub const MODULE: Module = Module {
@@ -78,13 +76,15 @@ fn available(cx: &Cx, stanza: &Stanza, priority: i8) -> Presented {
         // In the lock in which the session becomes a target of messages: what waits was queued
         // before, and none of the later ones misses it (promise.md 9).
         let drain = priority >= 0 && !took && user.has_claims(cx.who.session);
-        let (own, roster) = (outboxes(user), user.roster.clone());
+        let (own, roster) = (fanout::available(user), user.roster.clone());
         Some(Turn { initial: before.is_none(), drain, own, roster })
     });
     // Else replaced by a newer session of this resource, which speaks for it now.
     let Some(Some(turn)) = turn else { return Presented::default() };
     fanout::push(&frame.addressed(bare), &turn.own);
-    fanout::to_contacts(&cx.router, &turn.roster, &frame);
+    if let Some(outbox) = &cx.who.outbox {
+        fanout::to_contacts(&cx.router, (&cx.who.jid, outbox), &turn.roster, &frame);
+    }
     if turn.initial {
         gather(cx, &turn.roster);
     }
@@ -108,7 +108,7 @@ fn gather(cx: &Cx, roster: &Contacts) {
     // RFC 6121 §3.1.3: at each new presence session until they are answered.
     let waiting: Vec<String> = roster
         .iter()
-        .filter(|item| asked(item.state))
+        .filter(|item| asked(item.state) && is_let_in(cx, item.jid))
         .map(|item| item.jid.to_owned())
         .collect();
     if let (Some(account), false) = (cx.who.account, waiting.is_empty()) {
@@ -120,6 +120,10 @@ fn gather(cx: &Cx, roster: &Contacts) {
             }
         });
     }
+}
+
+fn is_let_in(cx: &Cx, contact: &str) -> bool {
+    Jid::parse(contact).is_ok_and(|from| cx.router.lets_in(cx.who.jid.bare_str(), &from))
 }
 
 /// Only those that waited when the resource became available: a later one is delivered live.
@@ -143,17 +147,19 @@ fn deliver_requests(
 fn unavailable(cx: &Cx, stanza: &Stanza) -> Presented {
     let bare = cx.who.jid.bare_str();
     let left = cx.router.registry.with(bare, |user| {
-        let own = outboxes(user);
+        let own = fanout::available(user);
         let roster = user.roster.clone();
         let resource = user.session_mut(cx.who.session)?;
         let was_available = resource.presence.take().is_some();
         let directed = std::mem::take(&mut resource.directed);
+        let outbox = resource.outbox.clone();
         let nobody_is = was_available && user.available().next().is_none();
-        Some((was_available, nobody_is, directed, own, roster))
+        Some((was_available, nobody_is, directed, (own, outbox), roster))
     });
-    let Some(Some((was_available, nobody_is, directed, own, roster))) = left else {
+    let Some(Some((was_available, nobody_is, directed, (own, outbox), roster))) = left else {
         return Presented::default();
     };
+    let from = (&cx.who.jid, &*outbox);
     let frame = stanza.frame();
     if let (true, Some(account)) = (nobody_is, cx.who.account) {
         // RFC 6121 §4.3.2 rule 3: who asks from now on is told since when.
@@ -162,9 +168,9 @@ fn unavailable(cx: &Cx, stanza: &Stanza) -> Presented {
     if was_available {
         // `own` has this session too: RFC 6121 §4.5.2 sends it back to where it came from.
         fanout::push(&frame.addressed(bare), &own);
-        fanout::to_contacts(&cx.router, &roster, &frame);
+        fanout::to_contacts(&cx.router, from, &roster, &frame);
     }
-    to_directed(cx, &cx.who.jid, &directed, was_available.then_some(&*roster), &frame);
+    to_directed(cx, from, &directed, was_available.then_some(&*roster), &frame);
     Presented { drain: false, refuses: true, looked_at: roster.len() + directed.len() }
 }
 
@@ -174,41 +180,33 @@ fn gone(cx: &Cx, resource: &Resource) {
     let seen = cx.router.registry.with(bare, |user| {
         // A newer session may have the name, and be available under it by now.
         let back = user.resource(&resource.jid).is_some_and(|new| new.presence.is_some());
-        (back, outboxes(user), user.roster.clone())
+        (back, fanout::available(user), user.roster.clone())
     });
     let (back, own, roster) = seen.unwrap_or_default();
-    let frame = unavailable_of(&resource.jid);
+    let frame = fanout::unavailable_of(&resource.jid);
     let was_available = resource.presence.is_some();
+    let from = (&resource.jid, &*resource.outbox);
     if was_available && !back {
         fanout::push(&frame.addressed(bare), &own);
-        fanout::to_contacts(&cx.router, &roster, &frame);
+        fanout::to_contacts(&cx.router, from, &roster, &frame);
     }
-    to_directed(cx, &resource.jid, &resource.directed, was_available.then_some(&*roster), &frame);
+    to_directed(cx, from, &resource.directed, was_available.then_some(&*roster), &frame);
 }
 
 /// RFC 6121 §4.6.3 case 2: who got directed presence learns that it ended. A contact that became
 /// a subscriber since then heard it as one.
 fn to_directed(
     cx: &Cx,
-    from: &FullJid,
+    from: (&FullJid, &Outbox),
     directed: &[Jid],
     told: Option<&Contacts>,
     frame: &Frame,
 ) {
     for entity in directed {
-        fanout::unlist(&cx.router, entity, from);
+        fanout::unlist(&cx.router, entity, from.0);
         let item = told.and_then(|roster| roster.get(entity.bare_str()));
         if item.is_none_or(|item| !item.state.shows_presence()) {
-            fanout::to_entity(&cx.router, entity, frame);
+            fanout::to_entity(&cx.router, from, entity, frame);
         }
     }
-}
-
-fn outboxes(user: &User) -> Vec<Arc<Outbox>> {
-    user.available().map(|resource| resource.outbox.clone()).collect()
-}
-
-/// Generated, as the client said nothing; without `to`, for [`Frame::addressed`].
-fn unavailable_of(jid: &FullJid) -> Frame {
-    fanout::open(jid.as_str(), Some("unavailable"))
 }

@@ -68,7 +68,7 @@ fn find(user: &mut User, to: &Jid, asker: &Jid) -> Finding {
 }
 
 fn mere(to: &Jid) -> Finding {
-    Finding::Present(vec![super::fanout::open(to.as_str(), None)])
+    Finding::Present(vec![crate::router::presence::open(to.as_str(), None)])
 }
 
 /// RFC 6121 §4.3.2 rule 3, with the time since when but nothing of what was said then.

@@ -66,7 +66,7 @@ async fn a_roster_that_claims_a_subscription_shows_nothing_by_itself() {
     assert!(a.roster().await.contains("subscription='to'"));
     a.presence("<presence/>").unwrap();
     hears(&a, &["available a@x/1"]).await;
-    super::show_to_contact(&world.router, "b@x", "a@x");
+    crate::router::presence::show_to_contact(&world.router, "b@x", "a@x");
     hears(&a, &[]).await;
 }
 

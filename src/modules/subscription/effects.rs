@@ -1,9 +1,8 @@
 //! What others notice of a committed change, in the order that RFC 6121 §3 asks for.
 
 use super::pair::Step;
-use super::presence;
 use super::push::push;
-use crate::router::Router;
+use crate::router::{Router, presence};
 use crate::router::registry::{Resource, User};
 use crate::router::subscription::{Audience, PresenceToContact};
 use crate::stanza::{Frame, Stanza};

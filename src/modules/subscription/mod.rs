@@ -16,12 +16,12 @@ use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
-use super::api::{Answer, Cx, Module, Spec, Stage, State};
-use super::presence;
+use super::api::{Answer, Cx, Module, Spec, Stage, State, Verdict};
 use crate::base::limits::REQUEST_BYTES_MAX;
 use crate::base::time::micros;
-use crate::jid::BareJid;
+use crate::jid::{BareJid, Jid};
 use crate::router::Router;
+use crate::router::rules::Kind;
 use crate::router::subscription::Verb;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Stanza, StanzaError};
@@ -64,7 +64,8 @@ fn subscription_out(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, Stanza
         Ok(Some(half)) => {
             let work = cx.clone();
             detached(&cx.router, "subscription", async move {
-                let place = Place::new(&work.router, work.now);
+                let (own, peer) = (half.owner.clone().into(), half.peer.clone().into());
+                let place = Place::new(&work.router, work.now).between(&own, &peer).await?;
                 let ran = work.store.write(move |tx| outbound(tx, half, &place)).await?;
                 Ok(carry_out(&work.router, &ran.map_err(full)?))
             })
@@ -77,6 +78,9 @@ fn subscription_out(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, Stanza
 fn read_outbound(cx: &Cx, stanza: &Stanza) -> Result<Option<Half>, StanzaError> {
     let account = cx.account()?;
     let verb = verb(stanza)?;
+    if let Some(outbox) = &cx.who.outbox {
+        cx.router.guard_sent(stanza, outbox).refused()?;
+    }
     let to = stanza.to().ok_or_else(|| {
         StanzaError::bad_request().text("a subscription stanza needs a 'to' address")
     })?;
@@ -125,12 +129,27 @@ pub(in crate::modules) struct Place {
     router: Arc<Router>,
     /// Microseconds since the epoch.
     at: i64,
+    /// What the account says does not reach the contact, for the guards of one of them.
+    parted: bool,
 }
 
 impl Place {
     /// Here and now.
     pub(in crate::modules) fn new(router: &Arc<Router>, now: SystemTime) -> Self {
-        Self { router: router.clone(), at: micros(now) }
+        Self { router: router.clone(), at: micros(now), parted: false }
+    }
+
+    /// The same for what one account says to a contact: heeds the guards of both.
+    pub(in crate::modules) async fn between(
+        mut self,
+        own: &Jid,
+        peer: &Jid,
+    ) -> Result<Self, StoreError> {
+        let kind = Kind::Presence(PresenceType::Subscribe);
+        let lets_out = self.router.lets_out(own.bare_str(), peer);
+        let lets_in = matches!(self.router.guard(kind, own, peer).await?, Verdict::Continue);
+        self.parted = !(lets_out && lets_in);
+        Ok(self)
     }
 
     fn is_local(&self, jid: &BareJid) -> bool {

@@ -80,6 +80,7 @@ pub(in crate::modules) fn outbound(
     }
     let change = change(tx, account, item, next, push)?;
     let local = place.is_local(&peer);
+    let route = route && !place.parted;
     let leaves = (route && !local).then(|| frame.clone());
     let (to, from) = (peer.clone(), owner.clone());
     let step = Step { owner, account, peer, change, deliver: None, presence: send_presence, leaves };

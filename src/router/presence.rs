@@ -1,0 +1,283 @@
+//! Where presence goes: the only file that hands somebody's presence to somebody else. The guards of both
+//! accounts are asked each time, as they are of stanzas that are routed.
+//!
+//! Two registry locks are never held together, so what is read of one account may be old when it
+//! reaches another; [`show`] looks again until what it said last is true.
+
+use std::sync::Arc;
+
+use super::Router;
+use super::contacts::Contacts;
+use super::features::Asks;
+use super::outbox::Outbox;
+use super::passage::{Meeting, Side};
+use super::registry::{Resource, User};
+use super::rules;
+use crate::jid::{FullJid, Jid};
+use crate::stanza::presence::PresenceType;
+use crate::stanza::{Frame, Kind};
+use crate::xml::writer::escape_attr;
+
+/// Pushes a frame. A box that is closed or full belongs to a session that ends: it needs none.
+pub fn push(frame: &Frame, targets: &[impl AsRef<Outbox>]) {
+    for outbox in targets {
+        let _ = outbox.as_ref().push(frame.clone());
+    }
+}
+
+/// To every contact that may see it (RFC 6121 §4.2.2, §4.4.2, §4.5.2). `from` is the resource whose
+/// presence it is, and `outbox` its box.
+pub fn to_contacts(
+    router: &Router,
+    (from, outbox): (&FullJid, &Outbox),
+    roster: &Contacts,
+    frame: &Frame,
+) {
+    let contacts = || roster.iter().filter(|item| item.state.shows_presence()).map(|item| item.jid);
+    let from = Jid::from(from.clone());
+    if is_guarded(outbox) {
+        let meets = |contact: &&str| {
+            Jid::parse(contact).is_ok_and(|to| router.lets_out(from.bare_str(), &to))
+        };
+        contacts().filter(meets).for_each(|contact| to_bare(router, &from, contact, frame));
+    } else {
+        contacts().for_each(|contact| to_bare(router, &from, contact, frame));
+    }
+}
+
+/// The account of this session has guards that look at presence.
+fn is_guarded(outbox: &Outbox) -> bool {
+    outbox.asks().has(Asks::before(Kind::Presence))
+}
+
+impl Router {
+    /// Does the account's presence go to this address, for its own guards?
+    pub fn lets_out(&self, own: &str, to: &Jid) -> bool {
+        let of = |user: &mut User| may_pass(self, user, Side::Outgoing, own, to);
+        self.registry.with(own, of).unwrap_or(true)
+    }
+
+    /// Does presence from this address come to the account, for its own guards?
+    pub fn lets_in(&self, own: &str, from: &Jid) -> bool {
+        let of = |user: &mut User| may_pass(self, user, Side::Incoming, own, from);
+        self.registry.with(own, of).unwrap_or(true)
+    }
+}
+
+fn may_pass(router: &Router, account: &User, side: Side, own: &str, peer: &Jid) -> bool {
+    let kind = rules::Kind::Presence(PresenceType::Available);
+    router.features.guard(account, &Meeting { side, kind, own, peer }).ended().is_ok()
+}
+
+/// RFC 6121 §4.6.1: `entity` hears that `from` is unavailable, so it need not be told any more when
+/// its own directed presence to that resource ends.
+pub fn unlist(router: &Router, entity: &Jid, from: &FullJid) {
+    let hears = |jid: &FullJid| entity.is_bare() || jid.as_str() == entity.as_str();
+    router.registry.with(entity.bare_str(), |user| {
+        for resource in user.resources.iter_mut().filter(|resource| hears(&resource.jid)) {
+            resource.directed.retain(|jid| jid.as_str() != from.as_str());
+        }
+    });
+}
+
+/// To who got directed presence: a bare JID's available resources, or one session.
+pub fn to_entity(
+    router: &Router,
+    (from, outbox): (&FullJid, &Outbox),
+    entity: &Jid,
+    frame: &Frame,
+) {
+    let from = Jid::from(from.clone());
+    if is_guarded(outbox) && !router.lets_out(from.bare_str(), entity) {
+        return;
+    }
+    deliver(router, &from, entity, frame);
+}
+
+fn deliver(router: &Router, from: &Jid, entity: &Jid, frame: &Frame) {
+    if entity.is_bare() {
+        return to_bare(router, from, entity.as_str(), frame);
+    }
+    let session = router.registry.with(entity.bare_str(), |user| {
+        let meets = may_pass(router, user, Side::Incoming, entity.bare_str(), from);
+        user.resource(entity).filter(|_| meets).map(|resource| resource.outbox.clone())
+    });
+    if let Some(Some(outbox)) = session {
+        push(&frame.addressed(entity.as_str()), &[outbox]);
+    }
+}
+
+/// To the available resources of a bare JID. The frame is addressed once for all of them.
+/// Federation sends to remote domains from here and from [`to_entity`]; until then nobody is there.
+fn to_bare(router: &Router, from: &Jid, contact: &str, frame: &Frame) {
+    let targets = router.registry.with(contact, |user| {
+        match may_pass(router, user, Side::Incoming, contact, from) {
+            true => available(user),
+            false => Vec::new(),
+        }
+    });
+    if let Some(targets) = targets
+        && !targets.is_empty()
+    {
+        push(&frame.addressed(contact), &targets);
+    }
+}
+
+/// The boxes of an account's available resources.
+pub fn available(user: &User) -> Vec<Arc<Outbox>> {
+    user.available().map(|resource| resource.outbox.clone()).collect()
+}
+
+/// Generated, as the client said nothing; without `to`, for [`Frame::addressed`].
+pub fn unavailable_of(jid: &FullJid) -> Frame {
+    open(jid.as_str(), Some("unavailable"))
+}
+
+/// RFC 6121 §3.1.5: a contact was approved and gets the current presence of every available
+/// resource. Nothing, if the approval was taken back meanwhile.
+pub fn show_to_contact(router: &Router, owner: &str, contact: &str) {
+    let targets = router.registry.with(contact, |user| available(user));
+    if let Some(targets) = targets
+        && !targets.is_empty()
+    {
+        show(router, owner, contact, &targets, None);
+    }
+}
+
+/// RFC 6121 §3.2.2 and §3.3.3: a contact may no longer see the account, and gets unavailable
+/// presence from every resource that it saw. To be called when the roster says so already, lest
+/// a broadcast follow. A cancellation takes precedence over directed presence (§4.6.1).
+pub fn withdraw_from_contact(router: &Router, owner: &str, contact: &str) {
+    let seen = router.registry.with(owner, |user| forget_directed(user, contact));
+    for jid in seen.unwrap_or_default() {
+        to_bare(router, &Jid::from(jid.clone()), contact, &unavailable_of(&jid));
+    }
+}
+
+/// Somebody sees nothing of the account's any more, though its subscription stands: what it saw so far is
+/// unavailable to it. The account's own guards know of it already and are not asked.
+pub fn hide_from(router: &Router, owner: &str, peer: &Jid) {
+    let seen = router.registry.with(owner, |user| {
+        let subscribed = user.subscription(peer.bare_str()).shows_presence();
+        let sees = |resource: &&Resource| {
+            resource.directed.contains(peer) || (subscribed && resource.presence.is_some())
+        };
+        user.resources.iter().filter(sees).map(|one| one.jid.clone()).collect::<Vec<_>>()
+    });
+    for jid in seen.unwrap_or_default() {
+        deliver(router, &Jid::from(jid.clone()), peer, &unavailable_of(&jid));
+    }
+}
+
+/// The reverse: it sees again what its subscription lets it see.
+pub fn show_to(router: &Router, owner: &str, peer: &Jid) {
+    let targets = router.registry.with(peer.bare_str(), |user| match peer.is_bare() {
+        true => available(user),
+        false => user.resource(peer).map(|one| one.outbox.clone()).into_iter().collect(),
+    });
+    if let Some(targets) = targets
+        && !targets.is_empty()
+    {
+        show(router, owner, peer.bare_str(), &targets, None);
+    }
+}
+
+fn forget_directed(user: &mut User, contact: &str) -> Vec<FullJid> {
+    let mut seen = Vec::new();
+    for resource in &mut user.resources {
+        let before = resource.directed.len();
+        resource.directed.retain(|jid| jid.bare_str() != contact);
+        if resource.presence.is_some() || resource.directed.len() != before {
+            seen.push(resource.jid.clone());
+        }
+    }
+    seen
+}
+
+/// A resource as somebody else may see it.
+struct Seen {
+    session: u64,
+    jid: FullJid,
+    frame: Frame,
+}
+
+/// Tells `targets`, all of them `viewer`'s, about each available resource of `owner` that
+/// `viewer` may see, and looks again: a change in between may have been broadcast before this
+/// got there, and what comes last must be the latest.
+pub fn show(
+    router: &Router,
+    owner: &str,
+    viewer: &str,
+    targets: &[Arc<Outbox>],
+    except: Option<u64>,
+) {
+    let mut told: Vec<Seen> = Vec::new();
+    let guarded = targets.iter().any(|outbox| is_guarded(outbox));
+    for _ in 0..LOOKS {
+        let now = visible(router, owner, (viewer, guarded), except);
+        let left = told.iter().filter(|old| now.iter().all(|new| new.jid != old.jid));
+        let news = now.iter().filter(|new| !told.iter().any(|old| same(old, new)));
+        let frames: Vec<Frame> = left
+            .map(|old| unavailable_of(&old.jid))
+            .chain(news.map(|new| new.frame.clone()))
+            .collect();
+        if frames.is_empty() {
+            return;
+        }
+        frames.iter().for_each(|frame| push(&frame.addressed(viewer), targets));
+        told = now;
+    }
+}
+
+/// The one question whether presence may be seen: by the account itself, and by a contact whose
+/// subscription is `from` or `both`, if the guards of neither stand between them.
+fn visible(
+    router: &Router,
+    owner: &str,
+    (viewer, viewer_guarded): (&str, bool),
+    except: Option<u64>,
+) -> Vec<Seen> {
+    let own = owner == viewer;
+    let mut guarded = false;
+    let look = |user: &mut User| {
+        if !own && !user.subscription(viewer).shows_presence() {
+            return Vec::new();
+        }
+        guarded = !own && user.available().any(|resource| is_guarded(&resource.outbox));
+        let others = user.available().filter(|resource| Some(resource.session) != except);
+        let seen = others.filter_map(|r| {
+            let frame = r.presence.as_ref()?.frame.clone();
+            Some(Seen { session: r.session, jid: r.jid.clone(), frame })
+        });
+        seen.collect()
+    };
+    let mut seen = router.registry.with(owner, look).unwrap_or_default();
+    if guarded && !Jid::parse(viewer).is_ok_and(|to| router.lets_out(owner, &to)) {
+        return Vec::new();
+    }
+    if viewer_guarded && !own && !seen.is_empty() {
+        router.registry.with(viewer, |user| {
+            seen.retain(|one| {
+                may_pass(router, user, Side::Incoming, viewer, &Jid::from(one.jid.clone()))
+            });
+        });
+    }
+    seen
+}
+
+fn same(a: &Seen, b: &Seen) -> bool {
+    a.session == b.session && a.frame.head == b.frame.head && a.frame.tail == b.frame.tail
+}
+
+/// An empty presence stanza without `to`, for [`Frame::addressed`].
+pub fn open(from: &str, ty: Option<&str>) -> Frame {
+    let mut head = format!("<presence from=\"{}\"", escape_attr(from));
+    if let Some(ty) = ty {
+        head.push_str(&format!(" type=\"{ty}\""));
+    }
+    Frame::of(head, "/>")
+}
+
+/// A contact that changes its presence more often than this between two looks, each a few
+/// microseconds, is told about the rest by its own broadcasts.
+const LOOKS: usize = 4;
