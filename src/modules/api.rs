@@ -16,11 +16,12 @@ use bytes::Bytes;
 
 use super::{Config, SessionState};
 use crate::jid::{BareJid, FullJid, Jid};
+use crate::router::Router;
 use crate::router::features::Asks;
+use crate::router::home::{Glance, Glanced, Home};
 use crate::router::outbox::{self, Outbox};
 pub use crate::router::passage::{Meeting, Passage, Phase, Verdict};
-use crate::router::registry::{Account, Resource, User};
-use crate::router::{Handler, Routed, Router};
+use crate::router::registry::{Resource, User};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::accounts::AccountId;
@@ -433,6 +434,8 @@ pub struct Who {
     pub session: u64,
     /// Its outbox; none before binding.
     pub outbox: Option<Arc<Outbox>>,
+    /// The right to its account's entry; none before binding.
+    pub home: Option<Home>,
     /// Its network address.
     pub peer: IpAddr,
     /// The stream is encrypted.
@@ -504,26 +507,25 @@ impl Cx {
         Some(if to.as_str() == self.who.jid.bare_str() { Target::Own } else { Target::Other })
     }
 
+    /// Runs `look` on the entry of the asking account; none before binding, and when it is gone.
+    pub fn own<T>(&self, look: impl FnOnce(&mut User) -> T) -> Option<T> {
+        self.router.own(self.who.home.as_ref()?, look)
+    }
+
+    /// The same for changes of what modules keep for the account or its sessions.
+    pub fn own_sessions<T>(&self, change: impl FnOnce(&mut User) -> T) -> Option<T> {
+        self.router.own_sessions(self.who.home.as_ref()?, change)
+    }
+
     /// Looks at another local account as one of its subscribers may. `None` for a stranger and for
     /// an account that does not exist, so that nobody can tell one from the other.
-    pub async fn look<T>(
-        &self,
-        at: &Jid,
-        look: impl Fn(&User) -> T,
-    ) -> Result<Option<T>, StanzaError> {
-        let asker = self.who.jid.bare_str();
-        let seen = |user: &mut User| {
-            let known = matches!(user.account, Account::Stored(_) | Account::Temporary);
-            (known && user.subscription(asker).shows_presence()).then(|| look(user))
-        };
-        for _ in 0..2 {
-            if let Some(seen) = self.router.registry.with(at.bare_str(), seen) {
-                return Ok(seen);
+    pub async fn look(&self, at: &Jid) -> Result<Option<Glance>, StanzaError> {
+        match self.router.glance(at, self.who.jid.bare_str()).await? {
+            Glanced::Done(seen) => Ok(seen),
+            Glanced::Loading => {
+                Err(StanzaError::resource_constraint().text("the account is being loaded"))
             }
-            self.router.load(&at.bare()).await?;
         }
-        // Being read for somebody else at this moment.
-        Err(StanzaError::resource_constraint().text("the account is being loaded"))
     }
 
     /// Runs `work` to its end, also when the session that asked goes away meanwhile.
@@ -538,32 +540,7 @@ impl Cx {
         });
         outcome.await.unwrap_or_else(|_| Err(StanzaError::internal_server_error()))
     }
-
-    /// Routes a stanza that a handler made: loads the addressee if need be, and lets the
-    /// addressee's half of a subscription stanza follow; bounces are dropped.
-    pub async fn send(&self, stanza: &Stanza) {
-        let mut waiting = vec![stanza.clone()];
-        // An answer may cause one more; nothing goes back and forth for longer.
-        for _ in 0..SENDS_MAX {
-            let Some(stanza) = waiting.pop() else { return };
-            let mut origin = crate::router::Origin::server();
-            match self.router.route(&stanza, self.now, &mut origin) {
-                Routed::Load(bare) => match self.router.load(&bare).await {
-                    Ok(_) => waiting.push(stanza),
-                    Err(error) => tracing::error!(%error, "an account could not be read"),
-                },
-                Routed::Handle(Handler::Subscription) => {
-                    let made = self.about.subscription_in(self.clone(), stanza).await;
-                    waiting.extend(made.unwrap_or_default());
-                }
-                _ => {}
-            }
-        }
-    }
 }
-
-/// Steps that one stanza of ours may take.
-const SENDS_MAX: usize = 8;
 
 /// The IQ index, built once: by namespace, then the few routes in it, each for whom its module is.
 pub type IqIndex = HashMap<&'static str, Vec<(Target, IqRoute, Option<Serves>)>>;

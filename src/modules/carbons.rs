@@ -119,7 +119,7 @@ pub fn disable(cx: &Cx) {
 
 fn want(cx: &Cx, wanted: bool) {
     let who = &cx.who;
-    cx.router.registry.with_sessions(who.jid.bare_str(), |account| {
+    cx.own_sessions(|account| {
         let resource = account.session_mut(who.session)?;
         ResourceState::made(resource)?.carbons.wanted = wanted;
         Some(())

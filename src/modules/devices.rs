@@ -174,7 +174,7 @@ async fn known(cx: &Cx) -> Result<Vec<Device>, StanzaError> {
 
 /// How many of the account's sessions are of the device, and whether the asking one is.
 fn sessions(cx: &Cx, agent: &AgentId) -> (usize, bool) {
-    let seen = cx.router.registry.with(cx.who.jid.bare_str(), |user| {
+    let seen = cx.own(|user| {
         let of = user.resources.iter().filter(|one| one.agent.as_ref() == Some(agent));
         let numbers: Vec<u64> = of.map(|resource| resource.session).collect();
         (numbers.len(), numbers.contains(&cx.who.session))
@@ -242,7 +242,7 @@ mod tests {
     }
 
     fn of_device(cx: &Cx, agent: &str) {
-        cx.router.registry.with("romeo@montague.example", |user| {
+        cx.router.entry("romeo@montague.example", |user| {
             user.session_mut(cx.who.session).unwrap().agent = Some(AgentId::of(agent));
         });
     }

@@ -2,7 +2,9 @@
 
 use super::api::{Cx, Identity, IqHandler, IqRoute, Module, On, Reply, Spec, Target};
 use super::caps;
-use crate::router::registry::{Account, User};
+use crate::jid::FullJid;
+use crate::router::home::Glance;
+use crate::router::registry::Account;
 use crate::stanza::StanzaError;
 use crate::stanza::error::ErrorType;
 use crate::stanza::iq::{Iq, IqType};
@@ -53,15 +55,15 @@ fn own_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     if let Some(told) = node(iq).as_deref().and_then(|node| command_info(cx, node)) {
         return told;
     }
-    let account = cx.router.registry.with(cx.who.jid.bare_str(), |user| user.account);
+    let account = cx.own(|user| user.account);
     account_info(cx, iq, account.unwrap_or(Account::Missing))
 }
 
 /// XEP-0030 §8 rule 1: `service-unavailable` to whoever may not see the account's presence, as for
 /// an account that does not exist, with a node or without.
 async fn other_info(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
-    match look(&cx, &iq, |user| user.account).await? {
-        Some(account) => account_info(&cx, &iq, account),
+    match look(&cx, &iq).await? {
+        Some(seen) => account_info(&cx, &iq, seen.account),
         None => Err(StanzaError::service_unavailable()),
     }
 }
@@ -122,15 +124,15 @@ fn own_items(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     if node(iq).is_some_and(|node| node == ns::COMMANDS) {
         return Ok(command_items(cx, iq));
     }
-    let resources = cx.router.registry.with(cx.who.jid.bare_str(), |user| resources(user));
+    let resources = cx.own(|user| names(user.available().map(|resource| &resource.jid)));
     account_items(iq, &resources.unwrap_or_default())
 }
 
 /// XEP-0030 §8 rule 2: an empty list to whoever may not see the account's presence, as for an
 /// account that does not exist.
 async fn other_items(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
-    match look(&cx, &iq, resources).await? {
-        Some(resources) => account_items(&iq, &resources),
+    match look(&cx, &iq).await? {
+        Some(seen) => account_items(&iq, &names(seen.available.iter())),
         None => Ok(items(node(&iq).as_deref(), &[])),
     }
 }
@@ -142,15 +144,15 @@ fn account_items(iq: &Iq, resources: &[String]) -> Result<Reply, StanzaError> {
     }
 }
 
-async fn look<T>(cx: &Cx, iq: &Iq, look: impl Fn(&User) -> T) -> Result<Option<T>, StanzaError> {
+async fn look(cx: &Cx, iq: &Iq) -> Result<Option<Glance>, StanzaError> {
     match iq.to() {
-        Some(to) => cx.look(to, look).await,
+        Some(to) => cx.look(to).await,
         None => Ok(None),
     }
 }
 
-fn resources(user: &User) -> Vec<String> {
-    user.available().map(|resource| resource.jid.as_str().to_owned()).collect()
+fn names<'a>(resources: impl Iterator<Item = &'a FullJid>) -> Vec<String> {
+    resources.map(|jid| jid.as_str().to_owned()).collect()
 }
 
 /// The node that is asked for. XEP-0030 §4.2 forbids an empty one; some clients mean none by it.

@@ -2,6 +2,7 @@
 
 use super::api::{Cx, Goodbye, IqRoute, Module, On, Reply, Spec, Target};
 use crate::base::time::from_micros;
+use crate::router::home::Glance;
 use crate::router::registry::{Account, User};
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
@@ -45,26 +46,14 @@ async fn own(cx: Cx) -> Result<Reply, StanzaError> {
 /// that does not exist, so that nobody learns which ones do.
 async fn other(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let to = iq.to().ok_or_else(StanzaError::bad_request)?;
-    match cx.look(to, seen).await? {
+    match cx.look(to).await? {
         None => Err(StanzaError::forbidden()),
-        Some(Seen::Here) => Ok(activity(cx.now, cx.now, None)),
-        Some(Seen::Away(account)) => {
+        // A connected resource is enough to answer 0, it need not be available.
+        Some(Glance { account: Account::Stored(account), connected: false, .. }) => {
             let last = last(&cx, account).await?;
             Ok(activity(cx.now, from_micros(last.at), last.status.as_deref()))
         }
-    }
-}
-
-enum Seen {
-    Here,
-    Away(AccountId),
-}
-
-/// XEP-0012 §3: a connected resource is enough to answer 0, it need not be available.
-fn seen(user: &User) -> Seen {
-    match user.account {
-        Account::Stored(account) if user.resources.is_empty() => Seen::Away(account),
-        _ => Seen::Here,
+        Some(_) => Ok(activity(cx.now, cx.now, None)),
     }
 }
 
@@ -86,7 +75,7 @@ async fn last(cx: &Cx, account: AccountId) -> Result<LastLogout, StanzaError> {
 fn unbound(cx: &Cx, goodbye: &Goodbye) {
     let Some(account) = cx.who.account else { return };
     let left = |user: &mut User| user.available().next().is_none();
-    if cx.router.registry.with(cx.who.jid.bare_str(), left).unwrap_or(true) {
+    if cx.own(left).unwrap_or(true) {
         accounts::note_left(&cx.store, account, cx.now, goodbye.status.as_deref());
     }
 }

@@ -1,11 +1,13 @@
 //! The XEPs, each in a file of its own; [`ALL`] is the only list.
 
 pub mod api;
+mod drive;
 mod features;
 mod pipeline;
 #[cfg(test)]
 mod testing;
 
+pub use drive::{Driven, Sender};
 pub use features::{features, in_order};
 pub use pipeline::Pipeline;
 

@@ -16,7 +16,6 @@ use crate::base::id::OsRng;
 use crate::base::time::micros;
 use crate::jid::{BareJid, prep};
 use crate::router::outbox::End;
-use crate::router::registry::Account;
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::StanzaError;
 use crate::store::accounts::{self, AccountId, Creation};
@@ -159,8 +158,7 @@ async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let password = form.password.ok_or_else(|| unacceptable("a password is needed"))?;
     usable(&cx, &password)?;
     // An anonymous user has the address for as long as it stays.
-    let present = |account| matches!(account, Account::Stored(_) | Account::Temporary);
-    if cx.router.registry.with(bare.as_str(), |user| present(user.account)).unwrap_or(false) {
+    if cx.router.is_taken(&bare) {
         return Err(StanzaError::conflict());
     }
     let limit = cx.config.register.per_ip_per_hour;
@@ -245,7 +243,7 @@ async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, Stan
     let keys = derive(cx, password).await?;
     cx.store.write(move |tx| accounts::set_keys(tx, account, &keys)).await?;
     let mut others = Vec::new();
-    cx.router.registry.with(own.as_str(), |user| {
+    cx.own(|user| {
         let old = user.resources.iter().filter(|resource| resource.session != cx.who.session);
         others.extend(old.map(|resource| resource.outbox.clone()));
     });
@@ -264,7 +262,7 @@ async fn remove(cx: &Cx, account: AccountId) -> Result<Reply, StanzaError> {
     removal::end(router, about.modules(), &bare, account, keep, now).await?;
     cx.about.shared().account_deleted.notify_one();
     let mut others = Vec::new();
-    cx.router.registry.with(bare.as_str(), |user| {
+    cx.own(|user| {
         let old = user.resources.iter().filter(|resource| resource.session != cx.who.session);
         others.extend(old.map(|resource| resource.outbox.clone()));
     });
@@ -353,6 +351,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 mod tests {
     use super::super::testing::{Server, ask, ask_for_effect};
     use super::*;
+    use crate::router::registry::Account;
     use crate::modules::Config as All;
     use crate::store::roster::Subscription;
 
@@ -475,7 +474,7 @@ mod tests {
         assert_eq!((answer.as_str(), effect), ("", Some(Effect::AccountRemoved)));
         let end = other.who.outbox.as_ref().unwrap().take(1, 1).end;
         assert!(matches!(end, Some(End::Failure(_))));
-        let known = cx.router.registry.with("romeo@montague.example", |user| user.account);
+        let known = cx.router.entry("romeo@montague.example", |user| user.account);
         assert_eq!(known, Some(Account::Missing));
         // Juliet's half of the subscription went with it (RFC 6121 §2.5.2).
         let left = server.store().read(|tx| {

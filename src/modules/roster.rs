@@ -90,7 +90,7 @@ fn answer(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
         };
         Some((account, user.roster.clone()))
     };
-    let found = cx.router.registry.with(cx.who.jid.bare_str(), read).flatten();
+    let found = cx.own(read).flatten();
     // The session was replaced, or the account deleted, while it asked.
     let (account, roster) = found.ok_or_else(StanzaError::item_not_found)?;
     let ver = subscription::ver(account, roster.ver);

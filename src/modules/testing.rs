@@ -38,6 +38,7 @@ impl Server {
             account: None,
             session: 0,
             outbox: None,
+            home: None,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure: true,
             by_token: false,
@@ -98,10 +99,10 @@ impl Server {
             ..Resource::new(jid.clone(), session, outbox.clone())
         };
         let bound = router.registry.bind(resource, found.is_none(), Conflict::Replace, 10);
-        assert!(matches!(bound, Bound::Done(None)));
+        let Bound::Done(home, None) = bound else { panic!("{bound:?}") };
         let mut cx = self.cx.clone();
         let account = found.map(|account| account.id);
-        cx.who = Who { jid, account, session, outbox: Some(outbox), ..cx.who };
+        cx.who = Who { jid, account, session, outbox: Some(outbox), home: Some(home), ..cx.who };
         cx
     }
 

@@ -143,7 +143,7 @@ mod tests {
         let resource =
             Resource::new(FullJid::parse(full).unwrap(), session, Arc::new(Outbox::new(9)));
         let bound = registry.bind(resource, false, Conflict::Replace, 9);
-        assert!(matches!(bound, Bound::Done(None)), "{full}: {bound:?}");
+        assert!(matches!(bound, Bound::Done(_, None)), "{full}: {bound:?}");
     }
 
     fn is_there(registry: &Registry, bare: &str) -> bool {

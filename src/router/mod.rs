@@ -2,6 +2,7 @@
 
 pub mod contacts;
 pub mod features;
+pub mod home;
 pub mod idle;
 pub mod outbox;
 pub mod owed;

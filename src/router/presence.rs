@@ -11,11 +11,14 @@ use super::contacts::Contacts;
 use super::features::Asks;
 use super::outbox::Outbox;
 use super::passage::{Meeting, Side};
-use super::registry::{Resource, User};
+use super::registry::{Account, Resource, User};
 use super::rules;
+use super::subscription::Audience;
 use crate::jid::{FullJid, Jid};
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Kind};
+use crate::store::StoreError;
+use crate::store::accounts::AccountId;
 use crate::xml::writer::escape_attr;
 
 /// Pushes a frame. A box that is closed or full belongs to a session that ends: it needs none.
@@ -276,6 +279,69 @@ pub fn open(from: &str, ty: Option<&str>) -> Frame {
         head.push_str(&format!(" type=\"{ty}\""));
     }
     Frame::of(head, "/>")
+}
+
+/// To some sessions of an account.
+pub fn deliver_to(router: &Router, owner: &str, frame: &Frame, to: Audience) {
+    let is_meant = |resource: &&Resource| match to {
+        Audience::Interested => resource.interested,
+        Audience::Available => resource.presence.is_some(),
+    };
+    let boxes = router.registry.with(owner, |user| {
+        let chosen = user.resources.iter().filter(is_meant);
+        chosen.map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
+    });
+    // A box that refuses belongs to a session that ends; a request waits for the next one.
+    push(frame, &boxes.unwrap_or_default());
+}
+
+/// What the prober may learn.
+#[derive(Debug)]
+pub enum Finding {
+    /// Presence stanzas without `to`.
+    Present(Vec<Frame>),
+    /// Nobody is there; the account, for the time since when.
+    Absent(Option<AccountId>),
+    /// Nothing, not even whether the account exists.
+    Stranger,
+}
+
+impl Router {
+    /// What somebody learns who probes an account of this server (RFC 6121 §4.3.2, §4.6.6).
+    pub async fn probed(&self, to: &Jid, asker: &Jid) -> Result<Finding, StoreError> {
+        let find = |user: &mut User| find(user, to, asker);
+        if let Some(found) = self.registry.with(to.bare_str(), find) {
+            return Ok(found);
+        }
+        self.load(&to.bare()).await?;
+        Ok(self.registry.with(to.bare_str(), find).unwrap_or(Finding::Stranger))
+    }
+}
+
+fn find(user: &mut User, to: &Jid, asker: &Jid) -> Finding {
+    let account = match user.account {
+        Account::Loading | Account::Missing => return Finding::Stranger,
+        Account::Temporary => None,
+        Account::Stored(id) => Some(id),
+    };
+    let own = asker.bare_str() == to.bare_str();
+    if !own && !user.subscription(asker.bare_str()).shows_presence() {
+        // RFC 6121 §4.6.6: mere presence, to exactly who was sent some, from exactly that resource.
+        let met = user.resource(to).is_some_and(|resource| resource.directed.contains(asker));
+        return if met { mere(to) } else { Finding::Stranger };
+    }
+    if to.is_full() {
+        // RFC 6121 §4.3.2: only the fact.
+        let there = user.resource(to).is_some_and(|resource| resource.presence.is_some());
+        return if there { mere(to) } else { Finding::Absent(None) };
+    }
+    let frames: Vec<Frame> =
+        user.available().filter_map(|r| Some(r.presence.as_ref()?.frame.clone())).collect();
+    if frames.is_empty() { Finding::Absent(account) } else { Finding::Present(frames) }
+}
+
+fn mere(to: &Jid) -> Finding {
+    Finding::Present(vec![open(to.as_str(), None)])
 }
 
 /// A contact that changes its presence more often than this between two looks, each a few

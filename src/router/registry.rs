@@ -13,6 +13,7 @@ pub use super::access::Access;
 use super::cached::{Shard, Share};
 use super::contacts::Contacts;
 use super::features::{Asks, Features, Plain, State};
+use super::home::Home;
 use super::idle::{Broom, Idle};
 use super::outbox::Outbox;
 use super::owed::{Claim, Owed};
@@ -253,8 +254,9 @@ pub enum Conflict {
 /// What came of a bind.
 #[derive(Debug)]
 pub enum Bound {
-    /// Bound; the session that had the name before, to be ended by the caller.
-    Done(Option<Replaced>),
+    /// Bound; with the right to the account's entry, and the session that had the name before, to be ended
+    /// by the caller.
+    Done(Home, Option<Replaced>),
     /// The name is taken and the policy keeps the old session.
     Taken,
     /// The account has as many sessions as it may (`resource-constraint`).
@@ -287,7 +289,11 @@ impl Registry {
     }
 
     /// As [`Registry::with`], for changes of what features keep for the account or its sessions.
-    pub fn with_sessions<T>(&self, bare: &str, change: impl FnOnce(&mut User) -> T) -> Option<T> {
+    pub(super) fn with_sessions<T>(
+        &self,
+        bare: &str,
+        change: impl FnOnce(&mut User) -> T,
+    ) -> Option<T> {
         self.with(bare, |user| {
             let changed = change(user);
             user.settle(&*self.features);
@@ -296,7 +302,7 @@ impl Registry {
     }
 
     /// Runs `look` on the account's entry, if there is a loaded one.
-    pub fn with<T>(&self, bare: &str, look: impl FnOnce(&mut User) -> T) -> Option<T> {
+    pub(super) fn with<T>(&self, bare: &str, look: impl FnOnce(&mut User) -> T) -> Option<T> {
         let mut shard = self.shard(bare);
         let (users, weight) = shard.parts();
         let user = users.get_mut(bare)?;
@@ -424,7 +430,7 @@ impl Registry {
         user.settle(&*self.features);
         user.share.is_in_use();
         shard.weigh(bare.as_str());
-        Bound::Done(old.map(|resource| Replaced { resource }))
+        Bound::Done(Home::of(bare), old.map(|resource| Replaced { resource }))
     }
 
     /// Takes all sessions of this client but one out, to be ended by the caller.
@@ -566,8 +572,8 @@ mod tests {
             let resource =
                 Resource { asleep, ..Resource::new(jid, session, Arc::new(Outbox::new(9))) };
             match registry.bind(resource, true, policy, 2) {
-                Bound::Done(None) => "bound".to_owned(),
-                Bound::Done(Some(old)) => format!("instead of {}", old.resource.session),
+                Bound::Done(_, None) => "bound".to_owned(),
+                Bound::Done(_, Some(old)) => format!("instead of {}", old.resource.session),
                 other => format!("{other:?}"),
             }
         };
@@ -588,13 +594,13 @@ mod tests {
             resource.agent = Some(AgentId::of(agent));
             registry.bind(resource, true, Conflict::Replace, max)
         };
-        assert!(matches!(bind(1, "phone", 9), Bound::Done(None)));
-        assert!(matches!(bind(2, "laptop", 9), Bound::Done(None)));
-        let Bound::Done(Some(old)) = bind(3, "phone", 2) else { panic!("no room") };
+        assert!(matches!(bind(1, "phone", 9), Bound::Done(_, None)));
+        assert!(matches!(bind(2, "laptop", 9), Bound::Done(_, None)));
+        let Bound::Done(_, Some(old)) = bind(3, "phone", 2) else { panic!("no room") };
         assert_eq!(old.resource.session, 1);
         assert!(matches!(bind(4, "tablet", 2), Bound::TooMany));
-        assert!(matches!(bind(5, "phone", 9), Bound::Done(None)));
-        assert!(matches!(bind(6, "phone", 9), Bound::Done(None)));
+        assert!(matches!(bind(5, "phone", 9), Bound::Done(_, None)));
+        assert!(matches!(bind(6, "phone", 9), Bound::Done(_, None)));
         let gone = registry.unbind_agent("a@x", AgentId::of("phone"), 6);
         let gone: Vec<_> = gone.iter().map(|old| old.resource.session).collect();
         assert_eq!(gone, [3, 5]);

@@ -5,6 +5,7 @@
 //! unbroken run, what XEP-0198 calls `h`.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
@@ -20,6 +21,8 @@ pub struct Ledger {
     runs: Mutex<Runs>,
     /// `handled` grew.
     moved: Notify,
+    /// The stream is gone: what was not routed yet will not be.
+    over: AtomicBool,
 }
 
 /// The stream counts stanzas (XEP-0198).
@@ -186,7 +189,17 @@ impl Ledger {
     /// With the bounds of these limits.
     pub fn new(limits: &Limits) -> Self {
         let runs = Runs { bound: limits.into(), ..Runs::default() };
-        Self { runs: Mutex::new(runs), moved: Notify::new() }
+        Self { runs: Mutex::new(runs), ..Self::default() }
+    }
+
+    /// The stream is gone.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// True once it is.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// The stream counts from here on, under this id. False if it does already.

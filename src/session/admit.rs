@@ -10,7 +10,7 @@ use super::negotiate::{Negotiation, now};
 use crate::base::credential::{HashName, ScramKeys};
 use crate::base::id::{self, OsRng};
 use crate::jid::BareJid;
-use crate::router::registry::{self, Access, User};
+use crate::router::registry::Access;
 use crate::stanza::StanzaError;
 use crate::store::accounts::{self, Account, AccountId};
 use crate::store::devices;
@@ -57,7 +57,9 @@ impl Negotiation {
         let router = &self.context.router;
         // Taken before the read: a change that the read misses makes another version.
         let version = router.store.access_version();
-        if let Some((id, epoch, keys)) = self.remembered(&bare, version, hash) {
+        if let Some((id, epoch, keys)) =
+            router.remembered(&bare, version, &Key::from(self.peer), hash)
+        {
             // Nobody who was disabled has logged in since.
             let asked =
                 Asked { bare, id, epoch, disabled: false, version, keys: None, token: None };
@@ -117,7 +119,7 @@ impl Negotiation {
         if right && self.throttle().delay(&from, now()).is_zero() {
             return Vec::new();
         }
-        let (was_here, now) = (self.was_here(bare), now());
+        let (was_here, now) = (self.context.router.was_entered_from(bare, &from), now());
         let both = Key::both(self.peer, bare);
         let mut throttle = self.throttle();
         let spared = was_here && throttle.may_spare(&from, now) && !throttle.is_wary(&both, now);
@@ -129,29 +131,6 @@ impl Negotiation {
         let both = was_here.then_some((both, how));
         let keys = keys.into_iter().chain(both);
         keys.map(|(key, how)| (key.clone(), throttle.failed(&key, how, now))).collect()
-    }
-
-    /// Whether one of the account's last logins was from this address (see [`Access`]).
-    fn was_here(&self, bare: &str) -> bool {
-        let from = Key::from(self.peer);
-        let is_from = |user: &mut User| user.access.as_ref().is_some_and(|one| one.is_from(&from));
-        self.context.router.registry.with(bare, is_from).unwrap_or(false)
-    }
-
-    /// What the last login of this account from this address left (see [`Access`]).
-    fn remembered(
-        &self,
-        bare: &str,
-        version: u64,
-        hash: HashName,
-    ) -> Option<(AccountId, i64, ScramKeys)> {
-        let from = Key::from(self.peer);
-        self.context.router.registry.with(bare, |user| {
-            let access = user.access.as_ref()?;
-            let keys = access.keys(version, &from, hash)?;
-            let same = user.account == registry::Account::Stored(access.account);
-            same.then_some((access.account, access.epoch, keys))
-        })?
     }
 
     /// The one gate that every login passes, whatever proved who it is.
@@ -211,14 +190,11 @@ impl Negotiation {
     fn remember(&self, bare: &BareJid) {
         let Some(asked) = self.asked.as_deref() else { return };
         let from = Key::from(self.peer);
-        self.context.router.registry.with(bare.as_str(), |user| match &asked.keys {
-            Some(keys) => {
-                let access = Access::new(asked.id, asked.epoch, asked.version, from, keys);
-                user.access = Some(Box::new(access.after(user.access.as_deref())));
-            }
-            // By token, or as the last time.
-            None => user.access.iter_mut().for_each(|access| access.also_from(&from)),
-        });
+        let access = asked
+            .keys
+            .as_ref()
+            .map(|keys| Access::new(asked.id, asked.epoch, asked.version, from.clone(), keys));
+        self.context.router.entered(bare.as_str(), &from, access);
     }
 
     /// An attempt failed: the log says why, and a guess slows this answer and the next ones down.

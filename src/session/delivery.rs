@@ -42,9 +42,8 @@ impl Session {
             return;
         }
         let who = &self.binding.cx.who;
-        let registry = &self.binding.cx.router.registry;
         let claim = |user: &mut User| claim(user, who.session);
-        let claims = registry.with(who.jid.bare_str(), claim).unwrap_or_default();
+        let claims = self.binding.cx.own(claim).unwrap_or_default();
         match &mut self.drain {
             Some(drain) => drain.claims.extend(claims),
             None => self.read_page(claims.into()),
@@ -62,7 +61,7 @@ impl Session {
 
     fn release(&self, claims: impl IntoIterator<Item = Claim>) {
         let who = &self.binding.cx.who;
-        self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
+        self.binding.cx.own(|user| {
             for claim in claims {
                 user.owed.release(claim.seq, who.session);
             }

@@ -89,7 +89,7 @@ impl Negotiation {
         let Some(binding) = &self.bound else { return };
         let router = &self.context.router;
         let session = binding.cx.who.session;
-        let archived = router.registry.with(bare.as_str(), |user| {
+        let archived = binding.cx.own(|user| {
             let is_archived = |claim: &Claim| claim.place == Place::Archive;
             let (archived, others): (Vec<_>, Vec<_>) =
                 user.claim_waiting(session).into_iter().partition(is_archived);
@@ -117,14 +117,15 @@ impl Negotiation {
         }
         for _ in 0..RENAMES_MAX {
             let full = bare.with_resource(&name).map_err(|_| StanzaError::bad_request())?;
-            let cx = self.cx(full.clone(), account);
+            let mut cx = self.cx(full.clone(), account);
             let outbox = cx.who.outbox.clone().ok_or_else(StanzaError::internal_server_error)?;
             let mut resource = Resource::new(full.clone(), cx.who.session, outbox);
             resource.agent = self.agent.filter(|_| account.is_some());
             let router = &self.context.router;
             let max = router.limits.resources_per_account;
             match router.registry.bind(resource, account.is_none(), conflict, max) {
-                Bound::Done(replaced) => {
+                Bound::Done(home, replaced) => {
+                    cx.who.home = Some(home);
                     if let Some(replaced) = replaced {
                         self.context.pipeline.gone(&cx, &replaced.resource);
                         router.replaced(&replaced);

@@ -9,7 +9,6 @@ use crate::base::credential::AgentId;
 use crate::base::id::{OsRng, Rng};
 use crate::base::time::{from_micros, micros, stamp};
 use crate::jid::BareJid;
-use crate::router::registry::User;
 use crate::store::StoreError;
 use crate::store::accounts::AccountId;
 use crate::store::devices::{self, Note, Seen};
@@ -72,7 +71,7 @@ impl Negotiation {
         let store = &self.context.router.store;
         if let Some(seen) = &self.seen {
             let (mut seen, most) = (Seen::clone(seen), self.most_devices());
-            seen.online = self.online(bare);
+            seen.online = self.context.router.devices_online(bare.as_str());
             // What is new is written with whatever is written next. Before a token is given it is
             // written at once, so the note finds nothing new.
             store.write_behind(Box::new(Note { account, seen, most }));
@@ -104,7 +103,7 @@ impl Negotiation {
     pub(super) async fn issue(&mut self, wanted: Option<HtMechanism>) -> Option<Given> {
         let (bare, account) = self.account.clone()?;
         let (account, mut seen) = (account?, Seen::clone(self.seen.as_deref()?));
-        seen.online = self.online(&bare);
+        seen.online = self.context.router.devices_online(&bare.as_str());
         let config = &self.context.config.devices;
         let (asked, at) = (self.asked.as_ref()?, micros(now()));
         let mechanism = match (wanted, &asked.token) {
@@ -140,12 +139,6 @@ impl Negotiation {
                 None
             }
         }
-    }
-
-    /// The devices of the account that have a session.
-    fn online(&self, bare: &BareJid) -> Vec<AgentId> {
-        let agents = |user: &mut User| user.resources.iter().filter_map(|one| one.agent).collect();
-        self.context.router.registry.with(bare.as_str(), agents).unwrap_or_default()
     }
 
     fn most_devices(&self) -> usize {

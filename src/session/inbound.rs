@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::run::{Ending, Session, now, wall};
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Effect, Reply};
+use crate::modules::{Driven, Sender};
 use crate::router::registry::User;
 use crate::router::ticket::Ticket;
-use crate::router::{Handler, Origin, Routed};
+use crate::router::{Origin, Routed};
 use crate::stanza::iq::Iq;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError, claims, error_reply};
-use crate::store::Grant;
 use crate::stream::error::StreamError;
 use crate::xml::element::Element;
 use crate::xml::ns;
@@ -20,24 +20,14 @@ use crate::xml::ns;
 pub(super) struct Handled {
     outcome: Outcome,
     /// Released with this, after the answer is queued.
-    ticket: Option<Ticket>,
-}
-
-impl Handled {
-    /// The session is over. What was not routed yet does not count as handled: its client keeps it
-    /// (promise.md 6).
-    pub(super) fn abandon(self) {
-        if let (Outcome::Again(..), Some(ticket)) = (self.outcome, self.ticket) {
-            ticket.abandon();
-        }
-    }
+    _ticket: Option<Ticket>,
 }
 
 enum Outcome {
     Reply(Iq, Result<Reply, StanzaError>),
     Stanza(Stanza, Result<(), StanzaError>),
-    /// The addressee was read from the store, or there is room in it: route again.
-    Again(Stanza, Result<Option<Grant>, StanzaError>),
+    /// The addressee was read from the store, there was room in it, a handler answered.
+    Driven(Stanza, Driven),
     /// Enough of the stream is on the disk.
     Eased,
 }
@@ -65,7 +55,7 @@ impl Session {
         };
         let stanza = self.own_words(kind, stanza);
         match kind {
-            Kind::Message => self.route(stanza, None, None),
+            Kind::Message => self.route(stanza),
             Kind::Presence => self.presence(stanza),
             Kind::Iq => self.iq(stanza),
         }
@@ -111,7 +101,7 @@ impl Session {
                 self.ledger.pass();
                 return self.reply_to_us(stanza.id().as_deref());
             }
-            Ok(None) => return self.route(stanza, None, None),
+            Ok(None) => return self.route(stanza),
             Err(error) => {
                 self.ledger.pass();
                 return self.bounce(&stanza, &error);
@@ -134,7 +124,7 @@ impl Session {
                 Outcome::Reply(iq, answer)
             });
         } else {
-            self.route(stanza, None, None);
+            self.route(stanza);
         }
     }
 
@@ -180,14 +170,14 @@ impl Session {
             }
             (P::Available | P::Unavailable, true) => {
                 match pipeline.directed(&self.binding.cx, &stanza) {
-                    Ok(()) => self.route(stanza, None, None),
+                    Ok(()) => self.route(stanza),
                     Err(error) => {
                         self.ledger.pass();
                         self.bounce(&stanza, &error);
                     }
                 }
             }
-            (P::Probe | P::Error, true) => self.route(stanza, None, None),
+            (P::Probe | P::Error, true) => self.route(stanza),
             (_, false) => {
                 self.ledger.pass();
                 self.bounce(
@@ -198,61 +188,50 @@ impl Session {
         }
     }
 
-    /// `ticket` is given when the stanza has one already: it was waiting for its addressee, or for
-    /// `room` in the store's queue.
-    fn route(&mut self, stanza: Stanza, ticket: Option<Ticket>, room: Option<Grant>) {
+    fn route(&mut self, stanza: Stanza) {
         let cx = &self.binding.cx;
         if self.last_to.as_ref() != stanza.to() {
             self.last_to = stanza.to().cloned();
         }
-        let mut origin = Origin::session(&self.ledger, &self.outbox, ticket, cx.who.account);
-        origin.has_room = room.is_some();
+        let mut origin = Origin::session(&self.ledger, &self.outbox, None, cx.who.account);
         let routed = cx.router.route(&stanza, cx.now, &mut origin);
-        if let Routed::Load(_) | Routed::Crowded | Routed::Handle(Handler::Probe) = routed {
+        if let Routed::Load(_) | Routed::Crowded | Routed::Handle(_) = routed {
             let ticket = origin.into_ticket(&self.ledger);
-            return self.await_addressee(stanza, routed, ticket, room);
+            return self.await_end(stanza, routed, ticket);
         }
         let full = origin.finish();
+        self.routed(&stanza, routed, full);
+    }
+
+    /// The router has done what it could for the stanza.
+    fn routed(&mut self, stanza: &Stanza, routed: Routed, full: bool) {
         match routed {
             Routed::Slow(outbox) => self.slow = Some((outbox, now() + SLOW_MAX)),
-            Routed::Bounce(error) => self.bounce_routed(&stanza, &error),
-            Routed::Handle(_) => self.bounce(&stanza, &StanzaError::service_unavailable()),
-            Routed::Done | Routed::Load(_) | Routed::Crowded => {}
+            Routed::Bounce(error) => self.bounce_routed(stanza, &error),
+            Routed::Done | Routed::Load(_) | Routed::Crowded | Routed::Handle(_) => {}
         }
         if full && self.pending.is_none() {
             let ledger = self.ledger.clone();
             self.pending = Some(Box::pin(async move {
                 ledger.eased().await;
-                Handled { outcome: Outcome::Eased, ticket: None }
+                Handled { outcome: Outcome::Eased, _ticket: None }
             }));
         }
     }
 
     /// The addressee is read from the store first, or a handler answers for it.
-    fn await_addressee(
-        &mut self,
-        stanza: Stanza,
-        routed: Routed,
-        ticket: Ticket,
-        room: Option<Grant>,
-    ) {
+    fn await_end(&mut self, stanza: Stanza, routed: Routed, ticket: Ticket) {
         let cx = self.binding.cx.clone();
-        if let Routed::Load(bare) = routed {
-            return self.await_handler(ticket, async move {
-                let loaded = cx.router.load(&bare).await.map_err(StanzaError::from);
-                Outcome::Again(stanza, loaded.map(|()| room))
-            });
-        }
-        if let Routed::Crowded = routed {
-            return self.await_handler(ticket, async move {
-                let room = cx.store.room(stanza.len()).await;
-                Outcome::Again(stanza, room.map(Some).map_err(StanzaError::from))
-            });
-        }
-        let answer = cx.about.probe(cx.clone(), stanza.clone());
-        self.await_handler(ticket, async move {
-            Outcome::Stanza(stanza, send_all(cx, answer.await).await)
-        });
+        let (ledger, outbox) = (self.ledger.clone(), self.outbox.clone());
+        let sender = Sender { ledger, outbox, account: cx.who.account };
+        self.pending = Some(Box::pin(async move {
+            let mut driven = cx.drive(&stanza, Some(&sender), Some((routed, ticket))).await;
+            for made in std::mem::take(&mut driven.made) {
+                cx.send(&made).await;
+            }
+            let ticket = driven.ticket.take();
+            Handled { outcome: Outcome::Driven(stanza, driven), _ticket: ticket }
+        }));
     }
 
     /// Pauses reading until the handler is done; the stanza's ticket is held as long.
@@ -262,7 +241,7 @@ impl Session {
         work: impl Future<Output = Outcome> + Send + 'static,
     ) {
         self.pending =
-            Some(Box::pin(async move { Handled { outcome: work.await, ticket: Some(ticket) } }));
+            Some(Box::pin(async move { Handled { outcome: work.await, _ticket: Some(ticket) } }));
     }
 
     /// A handler is done: answer, and go on.
@@ -298,8 +277,7 @@ impl Session {
             Outcome::Reply(iq, Err(error)) => self.answer(iq.error(&error)),
             Outcome::Stanza(_, Ok(())) => {}
             Outcome::Stanza(stanza, Err(error)) => self.bounce(&stanza, &error),
-            Outcome::Again(stanza, Ok(room)) => self.route(stanza, handled.ticket, room),
-            Outcome::Again(stanza, Err(error)) => self.bounce(&stanza, &error),
+            Outcome::Driven(stanza, driven) => self.routed(&stanza, driven.routed, driven.full),
             Outcome::Eased => {}
         }
     }

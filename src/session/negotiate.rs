@@ -382,6 +382,7 @@ impl Negotiation {
                 account,
                 session: router.next_session(),
                 outbox: Some(Arc::new(Outbox::new(router.limits.outbox_bytes_max))),
+                home: None,
                 peer: self.peer,
                 secure: self.machine.is_secured(),
                 by_token: self.is_by_token(),

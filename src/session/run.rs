@@ -492,9 +492,10 @@ impl Session {
 
     /// A handler that began a write must also do what follows its commit, though nobody waits.
     fn abandon_handler(&mut self) {
+        self.ledger.end();
         if let Some(pending) = self.pending.take() {
             let tasks = &self.binding.cx.router.tasks;
-            tasks.spawn("handler", async move { pending.await.abandon() });
+            tasks.spawn("handler", async move { drop(pending.await) });
         }
     }
 

@@ -18,7 +18,7 @@ use crate::jid::{FullJid, Jid};
 use crate::modules;
 use crate::modules::api::{Cx, Who};
 use crate::router::outbox::{Outbox, Outgoing};
-use crate::router::registry::{Account, Available, Bound, Conflict, Resource};
+use crate::router::registry::{Available, Bound, Conflict, Resource};
 use crate::router::ticket::Ledger;
 use crate::stanza::Frame;
 use crate::store::StoreError;
@@ -98,7 +98,7 @@ impl Session {
 
     fn written_down(&self, managed: &Managed) -> Option<Vec<u8>> {
         let who = &self.binding.cx.who;
-        let resource = self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
+        let resource = self.binding.cx.own(|user| {
             let resource = user.session_mut(who.session)?;
             let presence = resource.presence.as_ref();
             let presence = presence.map(|kept| (kept.priority, pieces(&kept.frame)));
@@ -224,18 +224,18 @@ fn restored(
         agent: saved.device.map(AgentId::from_bytes),
         ..Resource::new(jid.clone(), session, outbox.clone())
     };
-    let known = router.registry.with(jid.bare_str(), |user| user.account);
-    if known != Some(Account::Stored(sleeper.account)) {
+    if !router.is_home_of(&jid.bare(), sleeper.account) {
         return None;
     }
     let policy = Conflict::Refuse;
-    let Bound::Done(None) = router.registry.bind(resource, false, policy, usize::MAX) else {
+    let Bound::Done(home, None) = router.registry.bind(resource, false, policy, usize::MAX) else {
         return None;
     };
-    let cx = context_of(context, jid.clone(), sleeper.account, session, outbox.clone());
+    let mut cx = context_of(context, jid.clone(), sleeper.account, session, outbox.clone());
+    cx.who.home = Some(home.clone());
     let mut binding = Binding::new(context.clone(), cx);
     binding.goodbye.status = saved.status;
-    router.registry.with(jid.bare_str(), |user| {
+    router.own(&home, |user| {
         let held = unacked.iter().chain(&queued).filter_map(|item| item.owed);
         for seq in held.chain(saved.unconfirmed.iter().copied()) {
             // One that another device confirmed meanwhile is still this one's to see.
@@ -281,7 +281,7 @@ fn context_of(
     let (account, outbox) = (Some(account), Some(outbox));
     Cx {
         // Who resumes it says who that is.
-        who: Who { jid, account, session, outbox, peer, secure: true, by_token: false },
+        who: Who { jid, account, session, outbox, home: None, peer, secure: true, by_token: false },
         now: wall(),
         config: context.config.clone(),
         store: context.router.store.clone(),

@@ -91,7 +91,7 @@ impl Session {
     fn sleeps(&self, asleep: bool) {
         self.outbox.watch(asleep);
         let who = &self.binding.cx.who;
-        self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
+        self.binding.cx.own(|user| {
             if let Some(resource) = user.session_mut(who.session) {
                 resource.asleep = asleep;
             }
@@ -194,9 +194,10 @@ impl Session {
         self.woken = true;
         self.give_back_uncounted();
         let who = &self.binding.cx.who;
-        let waits = self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
-            user.non_negative().any(|resource| resource.session == who.session)
-        });
+        let waits = self
+            .binding
+            .cx
+            .own(|user| user.non_negative().any(|resource| resource.session == who.session));
         if waits == Some(true) {
             // What other sleepers hold, this one was not meant to see, or has seen.
             self.begin_drain(User::claim_waiting);
@@ -206,7 +207,7 @@ impl Session {
     /// Who revokes the device that the client is at now finds the session by it.
     fn goes_on_at(&self, agent: Option<AgentId>) {
         let (Some(agent), who) = (agent, &self.binding.cx.who) else { return };
-        self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
+        self.binding.cx.own(|user| {
             if let Some(resource) = user.session_mut(who.session) {
                 resource.agent = Some(agent);
             }
@@ -221,7 +222,7 @@ impl Session {
             return;
         }
         let who = &self.binding.cx.who;
-        self.binding.cx.router.registry.with(who.jid.bare_str(), |user| {
+        self.binding.cx.own(|user| {
             for seq in uncounted {
                 user.owed.release(seq, who.session);
             }

@@ -33,7 +33,7 @@ const BROKEN: Module = Module {
         IqRoute {
             name: "lock",
             handler: |cx, _| {
-                cx.router.registry.with(cx.who.jid.bare_str(), |_| panic!("a lock is held"));
+                cx.own(|_| panic!("a lock is held"));
                 Box::pin(std::future::ready(Err(StanzaError::bad_request())))
             },
             ..ROUTE
@@ -124,17 +124,20 @@ async fn session(context: &Arc<Context>, resource: &str) -> DuplexStream {
     let jid = FullJid::parse(&format!("a@x/{resource}")).unwrap();
     router.load(&jid.bare()).await.unwrap();
     let outbox = Arc::new(Outbox::new(1 << 20));
-    let who = Who {
+    let mut who = Who {
         jid: jid.clone(),
         account: None,
         session: router.next_session(),
         outbox: Some(outbox.clone()),
+        home: None,
         peer: Ipv4Addr::LOCALHOST.into(),
         secure: true,
         by_token: false,
     };
     let place = Resource::new(jid, who.session, outbox);
-    assert!(matches!(router.registry.bind(place, false, Conflict::Replace, 9), Bound::Done(None)));
+    let bound = router.registry.bind(place, false, Conflict::Replace, 9);
+    let Bound::Done(home, None) = bound else { panic!("{bound:?}") };
+    who.home = Some(home);
     let cx = Cx {
         who,
         now: SystemTime::UNIX_EPOCH,
@@ -172,7 +175,7 @@ async fn a_panic_ends_one_session_and_frees_its_place() {
         drop(client);
         context.router.tasks.drained().await;
         // The lock that was held is whole, the place is free, and no task is counted for ever.
-        let left = context.router.registry.with("a@x", |user| user.resources.len());
+        let left = context.router.entry("a@x", |user| user.resources.len());
         assert_eq!(left, Some(0), "{what}");
     }
 }

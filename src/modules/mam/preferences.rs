@@ -19,7 +19,7 @@ use crate::xml::writer::Xml;
 /// §2.1: what they are.
 pub(super) fn get(cx: &Cx) -> Result<Reply, StanzaError> {
     cx.account()?;
-    let held = cx.router.registry.with(cx.who.jid.bare_str(), |user| preferred(user).cloned());
+    let held = cx.own(|user| preferred(user).cloned());
     Ok(written(&held.flatten().unwrap_or_default()))
 }
 
@@ -124,7 +124,7 @@ mod tests {
         assert!(choosy(&later));
         assert_eq!(ask(&later, "set", "", &none).await, none);
         assert_eq!(ask(&phone, "get", "", get).await, none);
-        let held = server.cx.router.registry.with("juliet@montague.example", |user| {
+        let held = server.cx.router.entry("juliet@montague.example", |user| {
             preferred(user).is_some()
         });
         assert_eq!((choosy(&phone), held), (false, Some(false)), "nothing is held of nothing");
@@ -187,7 +187,7 @@ mod tests {
             let outbox = Arc::new(Outbox::new(9));
             let resource = Resource::new(jid, session, outbox.clone());
             let bound = router.registry.bind(resource, false, Conflict::Replace, 9);
-            assert!(matches!(bound, Bound::Done(None)));
+            assert!(matches!(bound, Bound::Done(_, None)));
             outbox
         };
         let first = bind(1, "one");
@@ -206,7 +206,7 @@ mod tests {
                 changed.unwrap().unwrap();
             }
             let stored = store.read(move |tx| preferences::load(tx, account)).await.unwrap();
-            let held = router.registry.with(bare.as_str(), |user| preferred(user).cloned());
+            let held = router.entry(bare.as_str(), |user| preferred(user).cloned());
             assert_eq!(held.flatten(), stored);
         }
         assert!(is_choosy(&first) && is_choosy(&bind(2, "two")));

@@ -31,7 +31,7 @@ pub(super) fn directed(cx: &Cx, stanza: &Stanza) -> Result<(), StanzaError> {
         }
         _ => Ok(()),
     };
-    cx.router.registry.with(own, note).unwrap_or(Ok(()))
+    cx.own(note).unwrap_or(Ok(()))
 }
 
 fn add(user: &mut User, session: u64, to: &Jid, max: usize) -> Result<(), StanzaError> {

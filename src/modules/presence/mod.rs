@@ -70,7 +70,7 @@ fn available(cx: &Cx, stanza: &Stanza, priority: i8) -> Presented {
     let bare = cx.who.jid.bare_str();
     let frame = stanza.frame();
     let kept = Available { priority, frame: frame.clone() };
-    let turn = cx.router.registry.with(bare, |user| {
+    let turn = cx.own(|user| {
         let before = user.session_mut(cx.who.session)?.presence.replace(kept);
         let took = before.as_ref().is_some_and(|before| before.priority >= 0);
         // In the lock in which the session becomes a target of messages: what waits was queued
@@ -146,7 +146,7 @@ fn deliver_requests(
 
 fn unavailable(cx: &Cx, stanza: &Stanza) -> Presented {
     let bare = cx.who.jid.bare_str();
-    let left = cx.router.registry.with(bare, |user| {
+    let left = cx.own(|user| {
         let own = fanout::available(user);
         let roster = user.roster.clone();
         let resource = user.session_mut(cx.who.session)?;
@@ -177,7 +177,7 @@ fn unavailable(cx: &Cx, stanza: &Stanza) -> Presented {
 /// RFC 6121 §4.5.2: on behalf of a session that ended, however it did.
 fn gone(cx: &Cx, resource: &Resource) {
     let bare = resource.jid.bare_str();
-    let seen = cx.router.registry.with(bare, |user| {
+    let seen = cx.own(|user| {
         // A newer session may have the name, and be available under it by now.
         let back = user.resource(&resource.jid).is_some_and(|new| new.presence.is_some());
         (back, fanout::available(user), user.roster.clone())

@@ -209,7 +209,7 @@ async fn directed_presence_authorises_a_probe_of_that_resource() {
 async fn owed_messages_wait_for_a_priority_that_takes_them() {
     let world = World::new(&["a"]).await;
     let mut a = world.connect("a@x/1").await;
-    world.router.registry.with("a@x", |user| user.owed.append(1, 10, Place::Archive, []));
+    world.router.entry("a@x", |user| user.owed.append(1, 10, Place::Archive, []));
     let drain = |presented: crate::modules::api::Presented| presented.drain;
     for (xml, drains) in [
         ("<presence><priority>-1</priority></presence>", false),
@@ -221,7 +221,7 @@ async fn owed_messages_wait_for_a_priority_that_takes_them() {
     ] {
         assert_eq!(drain(a.presence(xml).unwrap()), drains, "{xml}");
     }
-    world.router.registry.with("a@x", |user| user.owed.failed(1));
+    world.router.entry("a@x", |user| user.owed.failed(1));
     a.presence("<presence type='unavailable'/>").unwrap();
     assert!(!drain(a.presence("<presence/>").unwrap()));
 }

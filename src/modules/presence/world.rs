@@ -64,8 +64,8 @@ impl World {
         let session = self.router.next_session();
         let resource = Resource::new(jid.clone(), session, outbox.clone());
         let bound = self.router.registry.bind(resource, false, Conflict::Replace, 9);
-        assert!(matches!(bound, Bound::Done(None)));
-        let account = self.router.registry.with(jid.bare_str(), |user| match user.account {
+        let Bound::Done(home, None) = bound else { panic!("{bound:?}") };
+        let account = self.router.own(&home, |user| match user.account {
             Account::Stored(id) => id,
             other => panic!("{other:?}"),
         });
@@ -74,6 +74,7 @@ impl World {
             account,
             session,
             outbox: Some(outbox.clone()),
+            home: Some(home),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure: true,
             by_token: false,

@@ -244,7 +244,7 @@ async fn store_and_memory_agree_on_both_sides() {
     });
     assert_eq!(both.await, Ok([roster::Subscription::Both; 2]));
     let memory = |who: &str, of: &str| {
-        a.cx.router.registry.with(who, |user| user.subscription(of)).unwrap()
+        a.cx.router.entry(who, |user| user.subscription(of)).unwrap()
     };
     assert_eq!(memory("a@x", "b@x"), roster::Subscription::Both);
     assert_eq!(memory("b@x", "a@x"), roster::Subscription::Both);

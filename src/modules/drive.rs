@@ -1,0 +1,122 @@
+//! What the router says of a stanza is done: its addressee is read from the store, room is waited for, a
+//! handler answers. One way for sessions, for handlers, and for whatever sends stanzas later.
+
+use std::sync::Arc;
+
+use super::api::Cx;
+use crate::router::outbox::Outbox;
+use crate::router::ticket::{Ledger, Ticket};
+use crate::router::{Handler, Origin, Routed};
+use crate::stanza::{Stanza, StanzaError};
+use crate::store::Grant;
+use crate::store::accounts::AccountId;
+
+/// The session that sent a stanza, over a wait.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// Its count.
+    pub ledger: Arc<Ledger>,
+    /// The way to it.
+    pub outbox: Arc<Outbox>,
+    /// Its account, unless it owns nothing.
+    pub account: Option<AccountId>,
+}
+
+/// Where a stanza ended.
+#[derive(Debug)]
+pub struct Driven {
+    /// What the router said last: nothing that calls for more.
+    pub routed: Routed,
+    /// Enough of the sender's stream is on its way to the disk.
+    pub full: bool,
+    /// Answers that go their own ways.
+    pub made: Vec<Stanza>,
+    /// The stanza's; still held if a handler had it.
+    pub ticket: Option<Ticket>,
+}
+
+impl Driven {
+    fn at(routed: Routed, ticket: Option<Ticket>) -> Self {
+        Self { routed, full: false, made: Vec::new(), ticket }
+    }
+}
+
+impl Cx {
+    /// Takes a stanza to its end. `begun` is what the router said already, with the stanza's ticket.
+    pub async fn drive(
+        &self,
+        stanza: &Stanza,
+        sender: Option<&Sender>,
+        begun: Option<(Routed, Ticket)>,
+    ) -> Driven {
+        let (mut begun, mut ticket) = match begun {
+            Some((routed, ticket)) => (Some(routed), Some(ticket)),
+            None => (None, None),
+        };
+        let mut room: Option<Grant> = None;
+        loop {
+            let routed = match begun.take() {
+                Some(routed) => routed,
+                None => {
+                    let mut origin = origin(sender, ticket.take());
+                    origin.has_room = room.is_some();
+                    let routed = self.router.route(stanza, self.now, &mut origin);
+                    if let Routed::Done | Routed::Slow(_) | Routed::Bounce(_) = routed {
+                        return Driven { full: origin.finish(), ..Driven::at(routed, None) };
+                    }
+                    ticket = sender.map(|sender| origin.into_ticket(&sender.ledger));
+                    routed
+                }
+            };
+            let done = match routed {
+                Routed::Load(bare) => self.router.load(&bare).await,
+                Routed::Crowded => self.store.room(stanza.len()).await.map(|it| room = Some(it)),
+                Routed::Handle(handler) => {
+                    return match self.handle(handler, stanza).await {
+                        Ok(made) => Driven { made, ..Driven::at(Routed::Done, ticket) },
+                        Err(error) => Driven::at(Routed::Bounce(error), ticket),
+                    };
+                }
+                routed => return Driven::at(routed, ticket),
+            };
+            if let Err(error) = done {
+                return Driven::at(Routed::Bounce(error.into()), ticket);
+            }
+            if sender.is_some_and(|sender| sender.ledger.is_over()) {
+                // What was not routed yet does not count as handled: its client keeps it (promise.md 6).
+                ticket.into_iter().for_each(Ticket::abandon);
+                return Driven::at(Routed::Done, None);
+            }
+        }
+    }
+
+    async fn handle(&self, handler: Handler, stanza: &Stanza) -> Result<Vec<Stanza>, StanzaError> {
+        match handler {
+            Handler::Subscription => self.about.subscription_in(self.clone(), stanza.clone()).await,
+            Handler::Probe => self.about.probe(self.clone(), stanza.clone()).await,
+            Handler::Iq => Err(StanzaError::service_unavailable()),
+        }
+    }
+
+    /// Routes a stanza that a handler made, and what comes of it; bounces are dropped.
+    pub async fn send(&self, stanza: &Stanza) {
+        let mut waiting = vec![stanza.clone()];
+        // An answer may cause one more; nothing goes back and forth for longer.
+        for _ in 0..SENDS_MAX {
+            let Some(stanza) = waiting.pop() else { return };
+            waiting.extend(self.drive(&stanza, None, None).await.made);
+        }
+    }
+}
+
+fn origin(sender: Option<&Sender>, ticket: Option<Ticket>) -> Origin<'_> {
+    match sender {
+        Some(Sender { ledger, outbox, account }) => {
+            Origin::session(ledger, outbox, ticket, *account)
+        }
+        None => Origin::server(),
+    }
+}
+
+/// Steps that one stanza of ours may take.
+const SENDS_MAX: usize = 8;
