@@ -1,7 +1,9 @@
 //! Sockets and TLS: accepting, securing, and the transports that sessions run over.
 
-mod arrivals;
+pub mod acceptor;
+pub mod c2s;
 pub mod listener;
 pub mod local_ca;
+mod rate;
 pub mod tcp;
 pub mod tls;

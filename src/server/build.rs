@@ -16,7 +16,9 @@ use crate::admin::Operator;
 use crate::base::id::{OsRng, Rng};
 use crate::modules::api::{Cause, Chore, Stage};
 use crate::modules::{self, Pipeline};
-use crate::net::listener::{self, Door, Hall};
+use crate::net::acceptor::Acceptor;
+use crate::net::c2s::{ClientStreams, ListenerKind};
+use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
 use crate::router::outbox::End;
 use crate::router::registry::Conflict;
@@ -65,22 +67,25 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let mut listeners = Vec::new();
     let mut c2s = Vec::new();
     let mut c2s_tls = Vec::new();
-    for (addresses, door, key, bound) in [
-        (&config.c2s.listen, Door::StartTls, "c2s.listen", &mut c2s),
-        (&config.c2s.listen_tls, Door::Direct, "c2s.listen_tls", &mut c2s_tls),
+    for (addresses, kind, key, bound) in [
+        (&config.c2s.listen, ListenerKind::StartTls, "c2s.listen", &mut c2s),
+        (&config.c2s.listen_tls, ListenerKind::Direct, "c2s.listen_tls", &mut c2s_tls),
     ] {
         for address in addresses {
             let failed = |error| bind_problem(*address, &error, origins.of(key));
             let listener = listener::bind(*address, addresses).await.map_err(failed)?;
             bound.push(listener.local_addr().map_err(failed)?);
-            listeners.push((listener, door));
+            listeners.push((listener, kind));
         }
     }
     let first = |bound: &[SocketAddr]| bound.first().map(SocketAddr::port);
     let ports = Ports { starttls: first(&c2s), direct: first(&c2s_tls) };
-    let hall = Hall::new(context.clone(), tls.clone(), ports);
-    for (listener, door) in listeners {
-        context.router.tasks.spawn("accept", hall.clone().accept(listener, door));
+    let tasks = &context.router.tasks;
+    let limits = context.router.limits.clone();
+    let acceptor = Acceptor::new(limits, tasks.clone(), context.stopping.clone());
+    for (listener, kind) in listeners {
+        let streams = ClientStreams::new(context.clone(), tls.clone(), ports, kind);
+        tasks.spawn("accept", acceptor.clone().accept(listener, Arc::new(streams)));
     }
     let effects = Arc::new(Live {
         router: context.router.clone(),

@@ -76,7 +76,7 @@ fn named<T: Display + ?Sized>(jid: &T) -> Option<DisplayValue<&T>> {
 }
 
 /// A connection that was just accepted.
-pub struct Arrival {
+pub struct NewConnection {
     /// The connection.
     pub transport: Box<dyn Transport>,
     /// Where it comes from.
@@ -91,8 +91,8 @@ pub struct Arrival {
 
 /// Negotiates, then hands the stream to a task of its own, so that the larger future of the
 /// negotiation is freed. `guard` is dropped when the stream ends (it counts streams per address).
-pub async fn serve(context: Arc<Context>, arrival: Arrival, guard: impl Send + 'static) {
-    let negotiation = negotiate::negotiate(context.clone(), arrival, Box::new(guard));
+pub async fn serve(context: Arc<Context>, connection: NewConnection, guard: impl Send + 'static) {
+    let negotiation = negotiate::negotiate(context.clone(), connection, Box::new(guard));
     if let Some(session) = Box::pin(negotiation).await {
         context.router.tasks.spawn("session", run::run(Box::new(session)));
     }

@@ -14,7 +14,7 @@ use super::door::{Connection, Guard, Knock, Refused};
 use super::enter::Switched;
 use super::run::Session;
 use super::wire::{Event, Io, Wire};
-use super::{Arrival, Context, Ports, named};
+use super::{Context, NewConnection, Ports, named};
 use crate::base::credential::AgentId;
 use crate::base::hash::sha256;
 use crate::base::id::OsRng;
@@ -90,12 +90,16 @@ enum Done {
 }
 
 /// Brings a connection to a bound session, or to its end.
-pub async fn negotiate(context: Arc<Context>, arrival: Arrival, guard: Guard) -> Option<Session> {
-    let wire = Wire::new(arrival.transport, &context.router.limits);
-    let machine = C2s::new(context.policy.clone(), arrival.direct_tls);
-    let deadline = arrival.since + context.router.limits.unauthenticated_time;
+pub async fn negotiate(
+    context: Arc<Context>,
+    connection: NewConnection,
+    guard: Guard,
+) -> Option<Session> {
+    let wire = Wire::new(connection.transport, &context.router.limits);
+    let machine = C2s::new(context.policy.clone(), connection.direct_tls);
+    let deadline = connection.since + context.router.limits.unauthenticated_time;
     let mut stopping = context.stopping.clone();
-    let peer = arrival.peer;
+    let peer = connection.peer;
     let (account, asked, agent, seen, bound, switched) = (None, None, None, None, None, None);
     let mut negotiation = Negotiation {
         context,
@@ -109,7 +113,7 @@ pub async fn negotiate(context: Arc<Context>, arrival: Arrival, guard: Guard) ->
         bound,
         switched,
         unheard: None,
-        ports: arrival.ports,
+        ports: connection.ports,
         guard,
     };
     // One timer and one watch for all of it: handlers may wait for the store, a worker or the client's

@@ -9,13 +9,13 @@ use crate::stream::sasl::throttle::Key;
 
 /// A bucket for each address that opened streams of late.
 #[derive(Debug)]
-pub struct Arrivals {
+pub struct ConnectionRate {
     per_second: u32,
     burst: u32,
     buckets: HashMap<Key, (Bucket, Instant)>,
 }
 
-impl Arrivals {
+impl ConnectionRate {
     /// `limits.connections_per_second` (0: no bound) and `limits.connections_burst`.
     pub fn new(per_second: u32, burst: u32) -> Self {
         Self { per_second, burst, buckets: HashMap::new() }
@@ -68,21 +68,21 @@ mod tests {
     #[test]
     fn a_burst_passes_and_the_rest_queues() {
         let now = Instant::now();
-        let mut arrivals = Arrivals::new(10, 2);
-        let waits: Vec<_> = (0..4).map(|_| arrivals.delay(key(1), now).as_millis()).collect();
+        let mut rate = ConnectionRate::new(10, 2);
+        let waits: Vec<_> = (0..4).map(|_| rate.delay(key(1), now).as_millis()).collect();
         assert_eq!(waits, [0, 0, 100, 200]);
-        assert_eq!(arrivals.delay(key(2), now), Duration::ZERO, "another address");
-        assert_eq!(arrivals.delay(key(1), now + Duration::from_secs(1)), Duration::ZERO);
-        assert_eq!(Arrivals::new(0, 0).delay(key(1), now), Duration::ZERO);
+        assert_eq!(rate.delay(key(2), now), Duration::ZERO, "another address");
+        assert_eq!(rate.delay(key(1), now + Duration::from_secs(1)), Duration::ZERO);
+        assert_eq!(ConnectionRate::new(0, 0).delay(key(1), now), Duration::ZERO);
     }
 
     #[test]
     fn the_table_is_bounded() {
         let now = Instant::now();
-        let mut arrivals = Arrivals::new(1, 1);
+        let mut rate = ConnectionRate::new(1, 1);
         for n in 0..25_000 {
-            arrivals.delay(key(n), now);
+            rate.delay(key(n), now);
         }
-        assert!(arrivals.buckets.len() <= ADDRESSES_MAX);
+        assert!(rate.buckets.len() <= ADDRESSES_MAX);
     }
 }
