@@ -197,7 +197,7 @@ impl Session {
         let time = self.binding.context().router.limits.ping_timeout;
         Some(match ping.gone {
             // It is not listened to.
-            _ if self.pending.is_some() => now + time,
+            _ if self.deaf_since.is_some() => now + time,
             // Its senders wait for it, and it took all this without an answer.
             Some(gone) if self.may_be_mute() && self.delivery.is_full() => {
                 gone + FOUND_OUT_AFTER.min(time + time / 2)
@@ -243,17 +243,28 @@ impl Session {
         }
     }
 
-    /// The connection was not listened to for a while: what is awaited has its time from now on.
-    pub(super) fn reads_again(&mut self) {
-        let now = now();
-        let half = self.binding.context().router.limits.ping_timeout / 2;
-        if let Some(ping) = self.ping.as_mut().filter(|ping| now >= ping.sent + half) {
-            ping.sent = now;
+    /// Nothing is read for now, for reasons of ours.
+    fn is_deaf(&self) -> bool {
+        self.pending.is_some() || self.slow.is_some() || self.paused_until.is_some()
+    }
+
+    /// While nobody listens, time stands still for what the client is to answer. It does so until the next
+    /// turn, in which what there is gets read first.
+    pub(super) fn listen(&mut self, now: Instant) {
+        if self.is_deaf() {
+            self.deaf_since.get_or_insert(now);
+            return;
         }
-        if let Some(managed) = &mut self.managed
-            && managed.sm.asked().is_some_and(|asked| now >= asked + half)
-        {
-            managed.sm.ask(now);
+        // A stop waits for nobody.
+        let Some(since) = self.deaf_since.take().filter(|_| !self.leaving) else { return };
+        let later = |at: &mut Instant| *at += now.saturating_duration_since(since.max(*at));
+        later(&mut self.heard);
+        if let Some(ping) = &mut self.ping {
+            later(&mut ping.sent);
+            ping.gone.iter_mut().for_each(later);
+        }
+        if let Some(managed) = &mut self.managed {
+            managed.sm.asked_at().iter_mut().for_each(later);
         }
     }
 

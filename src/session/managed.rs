@@ -291,7 +291,7 @@ impl Session {
     /// When an `<r/>` will not have been answered in time; while nobody listens it may.
     pub(super) fn ack_overdue(&self, now: Instant) -> Option<Instant> {
         let asked = self.asked()?;
-        let from = if self.pending.is_some() { now } else { asked };
+        let from = if self.deaf_since.is_some() { now } else { asked };
         Some(from + self.binding.context().router.limits.ping_timeout)
     }
 

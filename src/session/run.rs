@@ -55,6 +55,8 @@ pub struct Session {
     pub(super) pace: Pace,
     pub(super) paused_until: Option<Instant>,
     pub(super) heard: Instant,
+    /// Since when nothing is read, for reasons of ours.
+    pub(super) deaf_since: Option<Instant>,
     pub(super) ping: Option<Box<Ping>>,
     /// The outbox called while nothing could be taken from it.
     pub(super) woken: bool,
@@ -146,6 +148,7 @@ impl Session {
             pace,
             paused_until: None,
             heard: now,
+            deaf_since: None,
             ping: None,
             woken: false,
             leaving: false,
@@ -180,6 +183,7 @@ impl Session {
     async fn wait(&mut self, mut timer: Pin<&mut Sleep>) -> Woken {
         let now = now();
         self.wire.give_back();
+        self.listen(now);
         self.ask_if_due(now);
         let asleep = self.is_asleep();
         // Mostly it takes all at once, and the turn goes on.
@@ -223,7 +227,6 @@ impl Session {
             Woken::Io(Ok(Io::Written)) => {}
             Woken::Handled(handled) => {
                 self.pending = None;
-                self.reads_again();
                 self.handled(handled);
             }
             Woken::Page(page) => self.drain_page(page),

@@ -33,6 +33,7 @@ mod history;
 mod kill;
 mod limits;
 mod logins;
+mod overdue;
 mod overload;
 mod power_cut;
 mod probe;

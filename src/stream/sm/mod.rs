@@ -140,6 +140,11 @@ impl<T> Sm<T> {
         self.asked
     }
 
+    /// The same, to be moved for the time in which nobody listens.
+    pub fn asked_at(&mut self) -> &mut Option<Instant> {
+        &mut self.asked
+    }
+
     /// `<r/>` is being sent.
     pub fn ask(&mut self, now: Instant) {
         self.asked = Some(now);
