@@ -1,10 +1,11 @@
-//! A session whose code panics: it ends, its place is free, and nobody else notices.
+//! Sessions over a pipe: one whose code panics ends, its place is free, and nobody else notices; what waits
+//! for the store when a session ends, or its addressee is forgotten.
 
 use std::io;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::task::{self, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
@@ -16,13 +17,15 @@ use super::transport::StartTls;
 use super::wire::Wire;
 use super::*;
 use crate::base::limits::Limits;
-use crate::jid::FullJid;
+use crate::jid::{BareJid, FullJid};
 use crate::modules::api::{Cx, IqRoute, Module, Target, Who};
 use crate::router::outbox::Outbox;
-use crate::router::registry::{Bound, Resource};
-use crate::stanza::StanzaError;
+use crate::router::registry::{Account, Bound, Loaded, Resource};
+use crate::router::ticket::Ledger;
+use crate::router::{Origin, Routed};
 use crate::stanza::iq::IqType;
-use crate::store::accounts;
+use crate::stanza::{Stanza, StanzaError};
+use crate::store::{Grant, Store, accounts};
 
 /// Panics wherever it is asked to.
 const BROKEN: Module = Module {
@@ -54,6 +57,10 @@ const ROUTE: IqRoute = IqRoute {
 struct Pipe(DuplexStream);
 
 impl Transport for Pipe {
+    fn notices_loss(&self) -> bool {
+        true
+    }
+
     fn start_tls<'a>(&'a mut self, _: &'a str) -> StartTls<'a> {
         Box::pin(std::future::ready(Err(io::ErrorKind::Unsupported.into())))
     }
@@ -87,8 +94,14 @@ impl AsyncWrite for Pipe {
 
 async fn server() -> (tempfile::TempDir, Arc<Context>) {
     let (folder, store) = crate::store::testing::store();
-    store.write(|tx| accounts::create(tx, "a", "x", &[], 0)).await.unwrap();
-    let limits = Arc::new(Limits::default());
+    (folder, serve(store, Limits::default()).await)
+}
+
+async fn serve(store: Store, limits: Limits) -> Arc<Context> {
+    for name in ["a", FRIEND] {
+        store.write(move |tx| accounts::create(tx, name, "x", &[], 0)).await.unwrap();
+    }
+    let limits = Arc::new(limits);
     let config = Arc::new(Config::default());
     let policy = Policy {
         hosts: vec!["x".to_owned()],
@@ -115,11 +128,16 @@ async fn server() -> (tempfile::TempDir, Arc<Context>) {
         doors: Arc::default(),
         resume_location: None,
     };
-    (folder, Arc::new(context))
+    Arc::new(context)
 }
 
 /// Starts a session; the client's end of its connection.
 async fn session(context: &Arc<Context>, resource: &str) -> DuplexStream {
+    counted_session(context, resource).await.0
+}
+
+/// The same, with the count of what is handled of its stream.
+async fn counted_session(context: &Arc<Context>, resource: &str) -> (DuplexStream, Arc<Ledger>) {
     let router = &context.router;
     let jid = FullJid::parse(&format!("a@x/{resource}")).unwrap();
     router.load(&jid.bare()).await.unwrap();
@@ -146,7 +164,7 @@ async fn session(context: &Arc<Context>, resource: &str) -> DuplexStream {
         router: router.clone(),
         about: context.pipeline.clone(),
     };
-    let (mut client, pipe) = duplex(1 << 16);
+    let (mut client, pipe) = duplex(PIPE_BYTES);
     let mut wire = Wire::new(Box::new(Pipe(pipe)), &router.limits);
     let header = "<stream:stream xmlns='jabber:client' \
                   xmlns:stream='http://etherx.jabber.org/streams' to='x' version='1.0'>";
@@ -154,8 +172,126 @@ async fn session(context: &Arc<Context>, resource: &str) -> DuplexStream {
     wire.io(true).await.unwrap();
     assert!(wire.piece().unwrap().is_some());
     let session = Session::new(Binding::new(context.clone(), cx), wire, None, None, now());
+    let ledger = session.ledger.clone();
     router.tasks.spawn("session", run::run(Box::new(session)));
-    client
+    (client, ledger)
+}
+
+/// What a connection takes that nobody reads from.
+const PIPE_BYTES: usize = 4_096;
+/// Whom messages are for.
+const FRIEND: &str = "somebody-with-a-long-name";
+
+/// Waits until it is so.
+async fn until(so: impl Fn() -> bool) {
+    let look = async {
+        while !so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), look).await.expect("it never is so");
+}
+
+/// A server with no room for another write but for those who have been promised it, and a message of a
+/// session that waits behind somebody.
+struct Crowd {
+    _folder: tempfile::TempDir,
+    context: Arc<Context>,
+    promised: Vec<Grant>,
+    client: DuplexStream,
+    ledger: Arc<Ledger>,
+}
+
+impl Crowd {
+    async fn new() -> Self {
+        let (folder, store) = crate::store::testing::store_with(|options| options.queue_max = 8);
+        let context = serve(store, Limits::default()).await;
+        let (mut client, ledger) = counted_session(&context, "r").await;
+        let mut promised = Vec::new();
+        for _ in 0..4 {
+            promised.push(context.router.store.room(0).await.unwrap());
+        }
+        let crowd = Self { _folder: folder, context, promised, client: duplex(1).0, ledger };
+        crowd.another().await;
+        // It counts, so that it is read while something is pending.
+        let message = format!(
+            "<enable xmlns='urn:xmpp:sm:3'/><message to='{FRIEND}@x' type='chat'><body>x</body></message>"
+        );
+        client.write_all(message.as_bytes()).await.unwrap();
+        until(|| crowd.waiting() == 2).await;
+        Self { client, ..crowd }
+    }
+
+    fn waiting(&self) -> usize {
+        self.context.router.store.load().waiting
+    }
+
+    /// Somebody more waits for room, and keeps it for ever.
+    async fn another(&self) {
+        let (store, waiting) = (self.context.router.store.clone(), self.waiting());
+        tokio::spawn(async move {
+            let _room = store.room(0).await;
+            std::future::pending::<()>().await;
+        });
+        until(|| self.waiting() == waiting + 1).await;
+    }
+}
+
+/// promise.md 2: who takes nothing is not mute, though it talks. It is cut, and what it was sent stays owed.
+#[tokio::test]
+async fn who_takes_nothing_is_cut() {
+    let (_folder, store) = crate::store::testing::store();
+    let limits = Limits { ping_timeout: Duration::from_millis(50), ..Limits::default() };
+    let context = serve(store, limits).await;
+    let mut client = session(&context, "r").await;
+    // So many bring a ping at once, which does not get through.
+    let body = "x".repeat(500);
+    let message =
+        format!("<message from='n@x/1' to='a@x/r' type='chat'><body>{body}</body></message>");
+    let message = Stanza::ours(message.into()).unwrap();
+    for _ in 0..40 {
+        let routed = context.router.route(&message, SystemTime::now(), &mut Origin::server());
+        assert!(matches!(routed, Routed::Done), "{routed:?}");
+    }
+    let sessions = || context.router.registry.with("a@x", |user| user.resources.len());
+    let talk = async {
+        while sessions() == Some(1) {
+            let _ = client.write_all(b" ").await;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), talk).await.expect("it is served for ever");
+    let waits = context.router.registry.with("a@x", |user| user.owed.waiting());
+    assert_eq!((sessions(), waits), (Some(0), Some(40)));
+}
+
+/// promise.md 6: what waits for its turn when its session ends is never routed. Its client keeps it.
+#[tokio::test]
+async fn what_was_not_routed_when_its_session_ended_is_not_handled() {
+    let Crowd { _folder, context, promised, client, ledger } = Crowd::new().await;
+    drop(client);
+    until(|| context.router.registry.with("a@x", |user| user.resources.len()) == Some(0)).await;
+    drop(promised);
+    context.router.tasks.drained().await;
+    assert_eq!((context.router.store.load().waiting, ledger.issued(), ledger.handled()), (0, 1, 0));
+}
+
+/// Whose turn it is has it still when its addressee was forgotten meanwhile, and is read again.
+#[tokio::test]
+async fn room_for_a_message_outlasts_the_reading_of_its_addressee() {
+    let mut crowd = Crowd::new().await;
+    crowd.another().await;
+    let registry = &crowd.context.router.registry;
+    // Lighter than the friend, who is forgotten before any of them.
+    for n in 0..40_000 {
+        let bare = BareJid::parse(&format!("n{n}@x")).unwrap();
+        registry.begin_load(&bare);
+        registry.end_load(&bare, Account::Missing, Loaded::default());
+    }
+    assert!(registry.with(&format!("{FRIEND}@x"), |_| ()).is_none());
+    // For who came first, and for the message.
+    crowd.promised.truncate(2);
+    until(|| crowd.ledger.handled() == 1).await;
 }
 
 #[tokio::test]
