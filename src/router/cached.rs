@@ -211,6 +211,24 @@ mod tests {
     }
 
     #[test]
+    fn the_heaviest_goes_first_and_nothing_that_the_store_does_not_know() {
+        for holder in [None, Some(7)] {
+            let mut shard = Shard::default();
+            for (bare, rows) in [("heavy@x", 20_000), ("light@x", 100)] {
+                let mut user = User::new(Account::Stored(AccountId(1)));
+                for seq in 1..=rows {
+                    user.owed.append(seq, 10, crate::store::mailbox::Place::Archive, holder);
+                }
+                shard.users.insert(BareJid::parse(bare).unwrap(), user);
+                shard.weigh(bare);
+            }
+            shard.trim();
+            let left = |bare: &str| shard.users.contains_key(bare);
+            assert_eq!((left("heavy@x"), left("light@x")), (holder.is_some(), true), "{holder:?}");
+        }
+    }
+
+    #[test]
     fn what_an_account_comes_to_hold_is_weighed() {
         let registry = Registry::default();
         read(&registry, "a@x", 0);

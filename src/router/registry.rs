@@ -125,7 +125,7 @@ pub struct RosterChange {
 }
 
 impl User {
-    fn new(account: Account) -> Self {
+    pub(super) fn new(account: Account) -> Self {
         Self {
             account,
             roster: Arc::default(),

@@ -18,6 +18,7 @@ use super::wire::Wire;
 use super::*;
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, FullJid};
+use crate::modules;
 use crate::modules::api::{Cx, IqRoute, Module, Target, Who};
 use crate::router::outbox::Outbox;
 use crate::router::registry::{Account, Bound, Loaded, Resource};
@@ -115,8 +116,9 @@ async fn serve(store: Store, limits: Limits) -> Arc<Context> {
         inline: crate::stream::features::Inline::default(),
         offers: crate::stream::c2s::Offers::default(),
     };
+    let features = modules::features(modules::ALL, config.clone());
     let context = Context {
-        router: Arc::new(Router::new(["x".to_owned()], store, limits)),
+        router: Arc::new(Router::new(["x".to_owned()], store, limits).with_features(features)),
         pipeline: Pipeline::build(&[&BROKEN], &config, SystemTime::UNIX_EPOCH),
         config,
         policy: Arc::new(policy),
@@ -253,7 +255,7 @@ async fn who_takes_nothing_is_cut() {
         let routed = context.router.route(&message, SystemTime::now(), &mut Origin::server());
         assert!(matches!(routed, Routed::Done), "{routed:?}");
     }
-    let sessions = || context.router.registry.with("a@x", |user| user.resources.len());
+    let sessions = || context.router.entry("a@x", |user| user.resources.len());
     let talk = async {
         while sessions() == Some(1) {
             let _ = client.write_all(b" ").await;
@@ -261,7 +263,7 @@ async fn who_takes_nothing_is_cut() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), talk).await.expect("it is served for ever");
-    let waits = context.router.registry.with("a@x", |user| user.owed.waiting());
+    let waits = context.router.entry("a@x", |user| user.owed.waiting());
     assert_eq!((sessions(), waits), (Some(0), Some(40)));
 }
 
@@ -270,7 +272,7 @@ async fn who_takes_nothing_is_cut() {
 async fn what_was_not_routed_when_its_session_ended_is_not_handled() {
     let Crowd { _folder, context, promised, client, ledger } = Crowd::new().await;
     drop(client);
-    until(|| context.router.registry.with("a@x", |user| user.resources.len()) == Some(0)).await;
+    until(|| context.router.entry("a@x", |user| user.resources.len()) == Some(0)).await;
     drop(promised);
     context.router.tasks.drained().await;
     assert_eq!((context.router.store.load().waiting, ledger.issued(), ledger.handled()), (0, 1, 0));
@@ -288,7 +290,7 @@ async fn room_for_a_message_outlasts_the_reading_of_its_addressee() {
         registry.begin_load(&bare);
         registry.end_load(&bare, Account::Missing, Loaded::default());
     }
-    assert!(registry.with(&format!("{FRIEND}@x"), |_| ()).is_none());
+    assert!(crowd.context.router.entry(&format!("{FRIEND}@x"), |_| ()).is_none());
     // For who came first, and for the message.
     crowd.promised.truncate(2);
     until(|| crowd.ledger.handled() == 1).await;

@@ -119,7 +119,7 @@ super::sql! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing;
+    use super::super::{Job, testing};
     use super::*;
 
     #[test]
@@ -145,6 +145,32 @@ mod tests {
             forget(tx, &[1; 32]).unwrap();
             assert_eq!(get(tx, &[1; 32], me), Ok(None));
         });
+    }
+
+    /// promise.md 6: in the transaction of the rows that it covers.
+    #[tokio::test]
+    async fn a_batch_writes_the_last_count_of_each_stream() {
+        struct Counted(Seal);
+        impl Job for Counted {
+            fn run(&mut self, _: &mut dyn Tx) -> Result<(), StoreError> {
+                Ok(())
+            }
+            fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
+            fn seal(&self) -> Option<Seal> {
+                Some(self.0)
+            }
+        }
+        let (_folder, store) = testing::store();
+        let me = store.write(|tx| Ok(testing::account(tx, "romeo"))).await.unwrap();
+        let held = testing::hold(&store);
+        for (id, h) in [(1, 1), (2, 5), (1, 2), (1, 3)] {
+            let seal = Seal { id: [id; 32], account: me, h, at: 0 };
+            store.submit(Box::new(Counted(seal))).unwrap();
+        }
+        drop(held);
+        store.barrier().await.unwrap();
+        let counts = move |tx: &mut dyn Tx| Ok((get(tx, &[1; 32], me)?, get(tx, &[2; 32], me)?));
+        assert_eq!(store.read(counts).await, Ok((Some(3), Some(5))));
     }
 
     #[test]

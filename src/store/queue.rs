@@ -460,4 +460,38 @@ mod tests {
         queue.close();
         assert!(queue.take(1).is_none());
     }
+
+    struct Nothing;
+
+    impl Job for Nothing {
+        fn run(&mut self, _: &mut dyn Tx) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
+    }
+
+    /// What was queued before it is written before it, in however many batches.
+    #[test]
+    fn what_is_written_behind_overtakes_no_job() {
+        let queue = Arc::new(Queue::new(16, 1_024));
+        for _ in 0..2 {
+            assert!(queue.submit(Box::new(Nothing), |job| job as Box<dyn Job>).is_ok());
+        }
+        assert!(queue.submit_behind(Box::new(Nothing)).is_ok());
+        let taken = || queue.take(1).map(|batch| (batch.jobs.len(), batch.behind.len()));
+        assert_eq!((taken(), taken()), (Some((1, 0)), Some((1, 1))));
+    }
+
+    /// Who wants little waits behind who wants much.
+    #[tokio::test]
+    async fn nobody_passes_the_line() {
+        let queue = Arc::new(Queue::new(16, 1_000));
+        let _half = queue.room(400).await;
+        for waiting in 1..=2 {
+            let (queue, bytes) = (queue.clone(), [400, 10][waiting - 1]);
+            tokio::spawn(async move { drop(queue.room(bytes).await) });
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(queue.load().waiting, 2);
+    }
 }

@@ -420,10 +420,12 @@ mod tests {
 
     #[test]
     fn a_transaction_left_open_does_not_block_the_next() {
-        let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(TABLES).unwrap();
-        conn.execute_batch("BEGIN").unwrap();
-        let mut writer = Writer { failing: true, ..Writer::new(conn, Arc::default()) };
-        assert_eq!(run(&mut writer, &Queue::new(10, 10)), [Ok(()), Ok(())]);
+        for failing in [false, true] {
+            let conn = Connection::open_in_memory().unwrap();
+            conn.execute_batch(TABLES).unwrap();
+            conn.execute_batch("BEGIN").unwrap();
+            let mut writer = Writer { failing, ..Writer::new(conn, Arc::default()) };
+            assert_eq!(run(&mut writer, &Queue::new(10, 10)), [Ok(()), Ok(())]);
+        }
     }
 }
