@@ -252,6 +252,7 @@ pub enum Conflict {
 }
 
 /// What came of a bind.
+#[allow(clippy::large_enum_variant)] // lives for a moment, on the stack
 #[derive(Debug)]
 pub enum Bound {
     /// Bound; with the right to the account's entry, and the session that had the name before, to be ended

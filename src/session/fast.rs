@@ -103,7 +103,7 @@ impl Negotiation {
     pub(super) async fn issue(&mut self, wanted: Option<HtMechanism>) -> Option<Given> {
         let (bare, account) = self.account.clone()?;
         let (account, mut seen) = (account?, Seen::clone(self.seen.as_deref()?));
-        seen.online = self.context.router.devices_online(&bare.as_str());
+        seen.online = self.context.router.devices_online(bare.as_str());
         let config = &self.context.config.devices;
         let (asked, at) = (self.asked.as_ref()?, micros(now()));
         let mechanism = match (wanted, &asked.token) {

@@ -86,5 +86,5 @@ fn keeps(account: &User, own: &str, with: &Jid) -> bool {
 
 /// Where and under what id the message is stored (XEP-0313 §3.5).
 fn stamp(store: &Store, account: AccountId, seq: i64, own: &str) -> Vec<u8> {
-    stanza_id(own, &store.ids().seal(account.0, seq)).into()
+    stanza_id(own, &store.ids().seal(account.0, seq))
 }
