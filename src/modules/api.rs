@@ -86,6 +86,8 @@ pub struct Module {
     pub probe: Option<OnStanza>,
     /// The statements of its tables, for CI, which prepares them all on PostgreSQL.
     pub sql: &'static [(&'static str, &'static str)],
+    /// For the quota: bytes and rows of an account in its tables.
+    pub weights: &'static [&'static str],
     /// Rows of its tables go with the account, in the same transaction.
     pub account_deleted: Option<AccountDeleted>,
     /// Work to be done again and again while the server runs, and how often.
@@ -121,6 +123,7 @@ impl Module {
         subscription_in: None,
         probe: None,
         sql: &[],
+        weights: &[],
         account_deleted: None,
         every: None,
     };

@@ -70,7 +70,11 @@ impl Cx {
             };
             let done = match routed {
                 Routed::Load(bare) => self.router.load(&bare).await,
-                Routed::Crowded => self.store.room(stanza.len()).await.map(|it| room = Some(it)),
+                Routed::Crowded => {
+                    // Whoever waits again holds up nobody meanwhile.
+                    room = None;
+                    self.store.room(stanza.len()).await.map(|it| room = Some(it))
+                }
                 Routed::Handle(handler) => {
                     return match self.handle(handler, stanza).await {
                         Ok(made) => Driven { made, ..Driven::at(Routed::Done, ticket) },
@@ -79,13 +83,16 @@ impl Cx {
                 }
                 routed => return Driven::at(routed, ticket),
             };
-            if let Err(error) = done {
-                return Driven::at(Routed::Bounce(error.into()), ticket);
-            }
             if sender.is_some_and(|sender| sender.ledger.is_over()) {
                 // What was not routed yet does not count as handled: its client keeps it (promise.md 6).
                 ticket.into_iter().for_each(Ticket::abandon);
                 return Driven::at(Routed::Done, None);
+            }
+            if let Err(error) = done {
+                if sender.is_none() {
+                    tracing::error!(%error, "an account could not be read");
+                }
+                return Driven::at(Routed::Bounce(error.into()), ticket);
             }
         }
     }

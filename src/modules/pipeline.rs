@@ -204,6 +204,11 @@ impl Pipeline {
         target: Option<Target>,
     ) -> Answer<Result<Reply, StanzaError>> {
         let found = target.and_then(|target| self.find(&iq, target));
+        if let (Some(Target::Other), Some(outbox)) = (target, &cx.who.outbox)
+            && let Err(error) = cx.router.guard_sent(iq.stanza(), outbox).refused()
+        {
+            return Box::pin(std::future::ready(Err(error)));
+        }
         match found.filter(|(_, serves)| serves.is_none_or(|serves| serves_it(serves, &cx, &iq))) {
             Some((handler, _)) if target == Some(Target::Other) => {
                 Box::pin(guarded(handler, cx, iq))
@@ -288,15 +293,15 @@ fn serves_it(serves: Serves, cx: &Cx, iq: &Iq) -> bool {
     serves(&cx.config, &account)
 }
 
-/// Answers for somebody else's account, if the guards of both let the request pass.
+/// Answers for somebody else's account. Where its guards refuse the request, no answer is given; an error
+/// that any stranger gets stays what it is, so that it does not tell who has an account.
 async fn guarded(handler: IqHandler, cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
-    if let Some(outbox) = &cx.who.outbox {
-        cx.router.guard_sent(iq.stanza(), outbox).refused()?;
+    let (router, from, to) = (cx.router.clone(), iq.stanza().from().clone(), iq.to().cloned());
+    let reply = handler(cx, iq).await?;
+    if let Some(to) = to {
+        router.guard(rules::Kind::IqRequest, &from, &to).await?.refused()?;
     }
-    if let Some(to) = iq.to() {
-        cx.router.guard(rules::Kind::IqRequest, iq.stanza().from(), to).await?.refused()?;
-    }
-    handler(cx, iq).await
+    Ok(reply)
 }
 
 /// What all of them answer, in order; the first error ends it.

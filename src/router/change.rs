@@ -14,13 +14,13 @@ use crate::store::{Job, StoreError};
 impl Router {
     /// Writes something of an account, and then changes its entry; durable, and heeded, when it answers.
     /// To be called for an account that has a session, so that its entry is in memory and whoever reads
-    /// it anew finds this write queued.
-    pub async fn change(
+    /// it anew finds this write queued. Answers what `apply` found; none if the entry is gone.
+    pub async fn change<T: Send + 'static>(
         self: &Arc<Self>,
         bare: BareJid,
         write: impl FnMut(&mut dyn Tx) -> Result<(), StoreError> + Send + 'static,
-        apply: impl FnOnce(&mut User) + Send + 'static,
-    ) -> Result<(), StoreError> {
+        apply: impl FnOnce(&mut User) -> T + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
         let (told, done) = oneshot::channel();
         let (router, room) = (self.clone(), self.store.room_if_crowded().await);
         self.store.submit(Box::new(Change { router, bare, write, apply, told }))?;
@@ -29,24 +29,25 @@ impl Router {
     }
 }
 
-struct Change<W, A> {
+struct Change<W, A, T> {
     router: Arc<Router>,
     bare: BareJid,
     write: W,
     apply: A,
-    told: oneshot::Sender<Result<(), StoreError>>,
+    told: oneshot::Sender<Result<Option<T>, StoreError>>,
 }
 
-impl<W, A> fmt::Debug for Change<W, A> {
+impl<W, A, T> fmt::Debug for Change<W, A, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Change").field("bare", &self.bare).finish_non_exhaustive()
     }
 }
 
-impl<W, A> Job for Change<W, A>
+impl<W, A, T> Job for Change<W, A, T>
 where
     W: FnMut(&mut dyn Tx) -> Result<(), StoreError> + Send,
-    A: FnOnce(&mut User) + Send,
+    A: FnOnce(&mut User) -> T + Send,
+    T: Send,
 {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
         (self.write)(tx)
@@ -56,10 +57,8 @@ where
     /// the same.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Self { router, bare, apply, told, .. } = *self;
-        if outcome.is_ok() {
-            router.registry.with_sessions(bare.as_str(), apply);
-        }
-        let _ = told.send(outcome);
+        let applied = outcome.map(|()| router.registry.with_sessions(bare.as_str(), apply));
+        let _ = told.send(applied);
     }
 
     fn repeats(&self) -> bool {

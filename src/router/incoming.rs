@@ -263,11 +263,14 @@ impl Router {
         }
         let meeting = Meeting { side: Side::Incoming, kind, own: to.bare_str(), peer: from };
         let of = |account: &mut User| self.features.guard(account, &meeting);
-        if let Some(verdict) = self.registry.with(to.bare_str(), of) {
-            return Ok(verdict);
+        for _ in 0..2 {
+            if let Some(verdict) = self.registry.with(to.bare_str(), of) {
+                return Ok(verdict);
+            }
+            self.load(&to.bare()).await?;
         }
-        self.load(&to.bare()).await?;
-        Ok(self.registry.with(to.bare_str(), of).unwrap_or(Verdict::Continue))
+        // Being read for somebody else at this moment: what is not known does not pass.
+        Ok(self.registry.with(to.bare_str(), of).unwrap_or(Verdict::Drop))
     }
 }
 

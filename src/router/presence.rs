@@ -30,21 +30,23 @@ pub fn push(frame: &Frame, targets: &[impl AsRef<Outbox>]) {
 
 /// To every contact that may see it (RFC 6121 §4.2.2, §4.4.2, §4.5.2). `from` is the resource whose
 /// presence it is, and `outbox` its box.
-pub fn to_contacts(
-    router: &Router,
-    (from, outbox): (&FullJid, &Outbox),
-    roster: &Contacts,
-    frame: &Frame,
-) {
+pub fn to_contacts(router: &Router, from: (&FullJid, &Outbox), roster: &Contacts, frame: &Frame) {
     let contacts = || roster.iter().filter(|item| item.state.shows_presence()).map(|item| item.jid);
-    let from = Jid::from(from.clone());
-    if is_guarded(outbox) {
-        let meets = |contact: &&str| {
-            Jid::parse(contact).is_ok_and(|to| router.lets_out(from.bare_str(), &to))
-        };
-        contacts().filter(meets).for_each(|contact| to_bare(router, &from, contact, frame));
-    } else {
-        contacts().for_each(|contact| to_bare(router, &from, contact, frame));
+    let lets_out =
+        |contact: &str| Jid::parse(contact).is_ok_and(|to| router.lets_out(from.0.bare_str(), &to));
+    let told: Option<Vec<&str>> =
+        is_guarded(from.1).then(|| contacts().filter(|contact| lets_out(contact)).collect());
+    match &told {
+        Some(told) => told.iter().for_each(|contact| to_bare(router, from, contact, frame)),
+        None => contacts().for_each(|contact| to_bare(router, from, contact, frame)),
+    }
+    if !is_guarded(from.1) {
+        return;
+    }
+    // Whoever was hidden from meanwhile may have been told so before it got this.
+    let told = told.unwrap_or_else(|| contacts().collect());
+    for contact in told.into_iter().filter(|contact| !lets_out(contact)) {
+        to_all(router, from.0, contact, &unavailable_of(from.0));
     }
 }
 
@@ -84,25 +86,20 @@ pub fn unlist(router: &Router, entity: &Jid, from: &FullJid) {
 }
 
 /// To who got directed presence: a bare JID's available resources, or one session.
-pub fn to_entity(
-    router: &Router,
-    (from, outbox): (&FullJid, &Outbox),
-    entity: &Jid,
-    frame: &Frame,
-) {
-    let from = Jid::from(from.clone());
-    if is_guarded(outbox) && !router.lets_out(from.bare_str(), entity) {
+pub fn to_entity(router: &Router, from: (&FullJid, &Outbox), entity: &Jid, frame: &Frame) {
+    if is_guarded(from.1) && !router.lets_out(from.0.bare_str(), entity) {
         return;
     }
-    deliver(router, &from, entity, frame);
+    match entity.is_bare() {
+        true => to_bare(router, from, entity.as_str(), frame),
+        false => to_one(router, from.0, entity, frame),
+    }
 }
 
-fn deliver(router: &Router, from: &Jid, entity: &Jid, frame: &Frame) {
-    if entity.is_bare() {
-        return to_bare(router, from, entity.as_str(), frame);
-    }
+fn to_one(router: &Router, from: &FullJid, entity: &Jid, frame: &Frame) {
+    let from = Jid::from(from.clone());
     let session = router.registry.with(entity.bare_str(), |user| {
-        let meets = may_pass(router, user, Side::Incoming, entity.bare_str(), from);
+        let meets = may_pass(router, user, Side::Incoming, entity.bare_str(), &from);
         user.resource(entity).filter(|_| meets).map(|resource| resource.outbox.clone())
     });
     if let Some(Some(outbox)) = session {
@@ -110,11 +107,23 @@ fn deliver(router: &Router, from: &Jid, entity: &Jid, frame: &Frame) {
     }
 }
 
-/// To the available resources of a bare JID. The frame is addressed once for all of them.
-/// Federation sends to remote domains from here and from [`to_entity`]; until then nobody is there.
-fn to_bare(router: &Router, from: &Jid, contact: &str, frame: &Frame) {
+/// To the available resources of a bare JID that meet this one. The frame is addressed once for all of
+/// them. Federation sends to remote domains from here and from [`to_entity`]; until then nobody is there.
+fn to_bare(router: &Router, from: (&FullJid, &Outbox), contact: &str, frame: &Frame) {
+    if !is_guarded(from.1) {
+        return to_all(router, from.0, contact, frame);
+    }
+    let mut targets = seeing(router, from.0, contact);
+    targets.retain(|(jid, _)| router.lets_out(from.0.bare_str(), &Jid::from(jid.clone())));
+    let targets: Vec<_> = targets.into_iter().map(|(_, outbox)| outbox).collect();
+    push(&frame.addressed(contact), &targets);
+}
+
+/// The same without a question to the sender's own guards.
+fn to_all(router: &Router, from: &FullJid, contact: &str, frame: &Frame) {
+    let from = Jid::from(from.clone());
     let targets = router.registry.with(contact, |user| {
-        match may_pass(router, user, Side::Incoming, contact, from) {
+        match may_pass(router, user, Side::Incoming, contact, &from) {
             true => available(user),
             false => Vec::new(),
         }
@@ -124,6 +133,22 @@ fn to_bare(router: &Router, from: &Jid, contact: &str, frame: &Frame) {
     {
         push(&frame.addressed(contact), &targets);
     }
+}
+
+/// A resource that may be shown presence, and the way to it.
+pub type Viewer = (FullJid, Arc<Outbox>);
+
+fn seeing(router: &Router, from: &FullJid, contact: &str) -> Vec<Viewer> {
+    let from = Jid::from(from.clone());
+    let of = |user: &mut User| match may_pass(router, user, Side::Incoming, contact, &from) {
+        true => viewers(user),
+        false => Vec::new(),
+    };
+    router.registry.with(contact, of).unwrap_or_default()
+}
+
+fn viewers(user: &User) -> Vec<Viewer> {
+    user.available().map(|resource| (resource.jid.clone(), resource.outbox.clone())).collect()
 }
 
 /// The boxes of an account's available resources.
@@ -139,12 +164,8 @@ pub fn unavailable_of(jid: &FullJid) -> Frame {
 /// RFC 6121 §3.1.5: a contact was approved and gets the current presence of every available
 /// resource. Nothing, if the approval was taken back meanwhile.
 pub fn show_to_contact(router: &Router, owner: &str, contact: &str) {
-    let targets = router.registry.with(contact, |user| available(user));
-    if let Some(targets) = targets
-        && !targets.is_empty()
-    {
-        show(router, owner, contact, &targets, None);
-    }
+    let viewers = router.registry.with(contact, |user| viewers(user));
+    show(router, owner, contact, viewers.unwrap_or_default(), None);
 }
 
 /// RFC 6121 §3.2.2 and §3.3.3: a contact may no longer see the account, and gets unavailable
@@ -152,8 +173,12 @@ pub fn show_to_contact(router: &Router, owner: &str, contact: &str) {
 /// a broadcast follow. A cancellation takes precedence over directed presence (§4.6.1).
 pub fn withdraw_from_contact(router: &Router, owner: &str, contact: &str) {
     let seen = router.registry.with(owner, |user| forget_directed(user, contact));
+    // Who was hidden from saw nothing, and is not to learn who is there by this.
+    if !Jid::parse(contact).is_ok_and(|to| router.lets_out(owner, &to)) {
+        return;
+    }
     for jid in seen.unwrap_or_default() {
-        to_bare(router, &Jid::from(jid.clone()), contact, &unavailable_of(&jid));
+        to_all(router, &jid, contact, &unavailable_of(&jid));
     }
 }
 
@@ -163,26 +188,27 @@ pub fn hide_from(router: &Router, owner: &str, peer: &Jid) {
     let seen = router.registry.with(owner, |user| {
         let subscribed = user.subscription(peer.bare_str()).shows_presence();
         let sees = |resource: &&Resource| {
-            resource.directed.contains(peer) || (subscribed && resource.presence.is_some())
+            let met = |known: &Jid| known == peer || known.as_str() == peer.bare_str();
+            resource.directed.iter().any(met) || (subscribed && resource.presence.is_some())
         };
         user.resources.iter().filter(sees).map(|one| one.jid.clone()).collect::<Vec<_>>()
     });
     for jid in seen.unwrap_or_default() {
-        deliver(router, &Jid::from(jid.clone()), peer, &unavailable_of(&jid));
+        match peer.is_bare() {
+            true => to_all(router, &jid, peer.as_str(), &unavailable_of(&jid)),
+            false => to_one(router, &jid, peer, &unavailable_of(&jid)),
+        }
     }
 }
 
 /// The reverse: it sees again what its subscription lets it see.
 pub fn show_to(router: &Router, owner: &str, peer: &Jid) {
-    let targets = router.registry.with(peer.bare_str(), |user| match peer.is_bare() {
-        true => available(user),
-        false => user.resource(peer).map(|one| one.outbox.clone()).into_iter().collect(),
+    let viewers = router.registry.with(peer.bare_str(), |user| {
+        let mut viewers = viewers(user);
+        viewers.retain(|(jid, _)| peer.is_bare() || jid.as_str() == peer.as_str());
+        viewers
     });
-    if let Some(targets) = targets
-        && !targets.is_empty()
-    {
-        show(router, owner, peer.bare_str(), &targets, None);
-    }
+    show(router, owner, peer.bare_str(), viewers.unwrap_or_default(), None);
 }
 
 fn forget_directed(user: &mut User, contact: &str) -> Vec<FullJid> {
@@ -204,18 +230,16 @@ struct Seen {
     frame: Frame,
 }
 
-/// Tells `targets`, all of them `viewer`'s, about each available resource of `owner` that
+/// Tells `viewers`, all of them `viewer`'s, about each available resource of `owner` that
 /// `viewer` may see, and looks again: a change in between may have been broadcast before this
 /// got there, and what comes last must be the latest.
-pub fn show(
-    router: &Router,
-    owner: &str,
-    viewer: &str,
-    targets: &[Arc<Outbox>],
-    except: Option<u64>,
-) {
+pub fn show(router: &Router, owner: &str, viewer: &str, viewers: Vec<Viewer>, except: Option<u64>) {
+    let guarded = viewers.iter().any(|(_, outbox)| is_guarded(outbox));
+    let mut targets: Option<Vec<Arc<Outbox>>> = None;
     let mut told: Vec<Seen> = Vec::new();
-    let guarded = targets.iter().any(|outbox| is_guarded(outbox));
+    if viewers.is_empty() {
+        return;
+    }
     for _ in 0..LOOKS {
         let now = visible(router, owner, (viewer, guarded), except);
         let left = told.iter().filter(|old| now.iter().all(|new| new.jid != old.jid));
@@ -227,9 +251,17 @@ pub fn show(
         if frames.is_empty() {
             return;
         }
+        let targets = targets.get_or_insert_with(|| allowed(router, owner, viewer, &viewers));
         frames.iter().for_each(|frame| push(&frame.addressed(viewer), targets));
         told = now;
     }
+}
+
+/// Those of the viewers to whom the owner's guards show presence.
+fn allowed(router: &Router, owner: &str, viewer: &str, viewers: &[Viewer]) -> Vec<Arc<Outbox>> {
+    let shown =
+        |(jid, _): &&Viewer| owner == viewer || router.lets_out(owner, &Jid::from(jid.clone()));
+    viewers.iter().filter(shown).map(|(_, outbox)| outbox.clone()).collect()
 }
 
 /// The one question whether presence may be seen: by the account itself, and by a contact whose

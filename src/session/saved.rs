@@ -308,3 +308,61 @@ const VERSION: u8 = 4;
 const VERSION_3: u8 = 3;
 /// Sessions taken from the store in one write.
 const SLEEPERS_AT_ONCE: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::ResourceState;
+    use crate::modules::api::Keep;
+
+    fn saved() -> Saved {
+        Saved {
+            jid: "a@x/r".to_owned(),
+            until: 7,
+            resume_secs: 600,
+            h: 3,
+            acked: 2,
+            lang: None,
+            interested: true,
+            presence: None,
+            directed: vec!["room@y/me".to_owned()],
+            device: None,
+            unacked: Vec::new(),
+            queued: Vec::new(),
+            unconfirmed: vec![4],
+            status: None,
+            modules: vec![("presence".to_owned(), 1, b"bye".to_vec())],
+        }
+    }
+
+    fn sealed(version: u8, state: &[u8]) -> Vec<u8> {
+        [&[version], &sha256(state)[..], state].concat()
+    }
+
+    /// Written before carbons were a module's own: whoever wanted copies still gets them.
+    #[test]
+    fn a_session_of_the_version_before_is_read() {
+        let state = postcard::to_allocvec(&saved()).unwrap();
+        for wanted in [false, true] {
+            let before = [&state[..], &[u8::from(wanted)]].concat();
+            let (jid, read) = read(&sealed(VERSION_3, &before)).unwrap();
+            assert_eq!((jid.as_str(), read.h, read.unconfirmed), ("a@x/r", 3, vec![4]));
+            let (_, features) = modules::load(&read.modules).unwrap();
+            let mut resource = Resource::new(jid, 1, Arc::new(Outbox::new(9)));
+            resource.features = features;
+            let resource_state = ResourceState::of(&resource).unwrap();
+            assert_eq!(resource_state.carbons.save(), [u8::from(wanted)]);
+        }
+    }
+
+    #[test]
+    fn what_is_broken_or_of_another_release_is_not_read() {
+        let state = postcard::to_allocvec(&saved()).unwrap();
+        assert!(read(&sealed(VERSION, &state)).is_some());
+        let mut broken = sealed(VERSION, &state);
+        *broken.last_mut().unwrap() ^= 1;
+        for broken in [broken, sealed(2, &state), sealed(VERSION, b""), Vec::new()] {
+            assert!(read(&broken).is_none());
+        }
+    }
+}

@@ -45,6 +45,7 @@ async fn prefer(
     router
         .change(bare, write, |user| AccountState::change(user, |state| state.mam = held))
         .await
+        .map(drop)
 }
 
 fn read(prefs: Node<'_>) -> Result<Preferences, StanzaError> {

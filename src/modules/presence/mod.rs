@@ -99,11 +99,11 @@ fn available(cx: &Cx, stanza: &Stanza, priority: i8) -> Presented {
 /// looked at and not probed (RFC 6121 §4.3.1).
 fn gather(cx: &Cx, roster: &Contacts) {
     let Some(outbox) = &cx.who.outbox else { return };
-    let own = [outbox.clone()];
+    let own = || vec![(cx.who.jid.clone(), outbox.clone())];
     let bare = cx.who.jid.bare_str();
-    fanout::show(&cx.router, bare, bare, &own, Some(cx.who.session));
+    fanout::show(&cx.router, bare, bare, own(), Some(cx.who.session));
     for contact in roster.iter().filter(|item| item.state.sees_presence()) {
-        fanout::show(&cx.router, contact.jid, bare, &own, None);
+        fanout::show(&cx.router, contact.jid, bare, own(), None);
     }
     // RFC 6121 §3.1.3: at each new presence session until they are answered.
     let waiting: Vec<String> = roster

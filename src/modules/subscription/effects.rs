@@ -9,8 +9,14 @@ use crate::stanza::Stanza;
 /// Delivers, pushes, and shows or withdraws presence. Answers the stanzas that leave this server.
 pub(in crate::modules) fn carry_out(router: &Router, steps: &[Step]) -> Vec<Stanza> {
     for step in steps {
+        // What ends, ends on both sides; but the stanza does not pass the guards of either.
+        let (owner, peer) = (step.owner.clone().into(), step.peer.clone().into());
+        let meet = |_: &&_| {
+            router.lets_in(step.owner.as_str(), &peer) && router.lets_out(step.peer.as_str(), &owner)
+        };
+        let deliver = step.deliver.as_ref().filter(meet);
         // §3.1.6, §3.2.3, §3.3.3: the stanza MUST come before the push.
-        if let Some((Audience::Interested, frame)) = &step.deliver {
+        if let Some((Audience::Interested, frame)) = deliver {
             presence::deliver_to(router, step.owner.as_str(), frame, Audience::Interested);
         }
         if let Some(change) = &step.change {
@@ -20,7 +26,7 @@ pub(in crate::modules) fn carry_out(router: &Router, steps: &[Step]) -> Vec<Stan
         }
         // A resource that becomes available just now reads the waiting requests of the roster it
         // sees: so this comes after the change, lest the request reach it neither way.
-        if let Some((Audience::Available, frame)) = &step.deliver {
+        if let Some((Audience::Available, frame)) = deliver {
             presence::deliver_to(router, step.owner.as_str(), frame, Audience::Available);
         }
         // §3.2.2: while the contact is still subscribed, so before its step.

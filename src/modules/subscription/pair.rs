@@ -80,12 +80,13 @@ pub(in crate::modules) fn outbound(
     }
     let change = change(tx, account, item, next, push)?;
     let local = place.is_local(&peer);
-    let route = route && !place.parted;
-    let leaves = (route && !local).then(|| frame.clone());
+    let leaves = (route && !local && !place.parted).then(|| frame.clone());
     let (to, from) = (peer.clone(), owner.clone());
     let step = Step { owner, account, peer, change, deliver: None, presence: send_presence, leaves };
     let mut steps = vec![step];
-    if route && local {
+    // Who is parted hears nothing; but what ends, ends on both sides, or it would live on in one roster.
+    let ends = matches!(verb, Verb::Unsubscribe | Verb::Unsubscribed);
+    if route && local && (ends || !place.parted) {
         steps.extend(inbound(tx, Arriving { owner: to, peer: from, verb, frame }, place)?);
     }
     Ok(Ok(steps))
