@@ -1,6 +1,6 @@
 //! Stonechat, an XMPP server: the library under the thin binary.
 //!
-//! The floors, in reading order; each may look only down (`tests/tidy.rs` checks it):
+//! The floors, in reading order; each may look only down (`tests/tidy` checks it):
 //!
 //! | floor | rooms | what it holds |
 //! |---|---|---|

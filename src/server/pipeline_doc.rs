@@ -1,4 +1,4 @@
-//! docs/pipeline.md: which module does what to which stanza, in order. `tests/tidy.rs` compares it,
+//! docs/pipeline.md: which module does what to which stanza, in order. `tests/tidy` compares it,
 //! so that a changed order shows in review.
 
 use std::fmt::Write;

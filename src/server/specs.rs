@@ -1,5 +1,5 @@
 //! What is implemented, as documents: docs/specs.md and stonechat.doap, from the module table.
-//! `tests/tidy.rs` compares them.
+//! `tests/tidy` compares them.
 
 use crate::modules::api::{Spec, State};
 use crate::modules::{self};
