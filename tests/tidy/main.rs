@@ -2,6 +2,8 @@
 //! `UPDATE_DOCS=1 cargo test --test tidy` rewrites the documents.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod owners;
+mod rooms;
 mod source;
 
 use std::collections::BTreeSet;
@@ -157,7 +159,14 @@ fn every_module_is_listed_and_shown_by_a_test() {
 fn nothing_is_advertised_or_answered_twice() {
     let features = modules::ALL.iter().flat_map(|module| module.features);
     let routes = modules::ALL.iter().flat_map(|module| module.iqs);
-    let said = features.map(|on| format!("{on:?}")).chain(routes.flat_map(|route| {
+    let nonzas = modules::ALL.iter().flat_map(|module| module.nonzas);
+    let inline = modules::ALL.iter().flat_map(|module| module.inline);
+    let commands = modules::ALL.iter().flat_map(|module| module.commands);
+    let once = nonzas
+        .map(|nonza| format!("the element {{{}}}{}", nonza.ns, nonza.name))
+        .chain(inline.map(|inline| format!("inline {}", inline.ns)))
+        .chain(commands.map(|command| format!("the command {}", command.node)));
+    let said = features.map(|on| format!("{on:?}")).chain(once).chain(routes.flat_map(|route| {
         let (ns, name, ty) = (route.ns, route.name, route.ty);
         route.targets.iter().map(move |target| format!("{ty:?} {{{ns}}}{name} to {target:?}"))
     }));

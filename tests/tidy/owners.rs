@@ -1,0 +1,241 @@
+//! What is a feature's own stays with it: its number and namespaces out of the way of stanzas and out of
+//! sessions, its settings and its state out of other modules.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use stonechat::modules;
+
+use super::source::{Source, sources};
+use super::{assert_none, root};
+
+/// The rooms that serve all features and know none by name.
+const NAMELESS: &[&str] = &["router", "session"];
+
+/// What is named there all the same: file, number or namespace, and why. To become fewer.
+const NAMED: &[(&str, &str, &str)] = &[
+    (
+        "src/router/incoming.rs",
+        "XEP-0085",
+        "what an error to a chat state is worth: whether a message waits",
+    ),
+    (
+        "src/router/incoming.rs",
+        "XEP-0203",
+        "the stamp of what waited, which delivery itself puts on",
+    ),
+    (
+        "src/router/incoming.rs",
+        "XEP-0280",
+        "why an error to a session that is gone is not dropped: a comment",
+    ),
+    ("src/router/incoming.rs", "XEP-0334", "the hint whether a message waits"),
+    ("src/router/outbox.rs", "XEP-0203", "the stamp of what waited"),
+    ("src/router/registry.rs", "XEP-0175", "what an account without rows is"),
+    (
+        "src/router/registry.rs",
+        "XEP-0198",
+        "a session that waits to be resumed is a state of its entry",
+    ),
+    (
+        "src/router/registry.rs",
+        "XEP-0388",
+        "the device of a session, by which it is found and ended",
+    ),
+    (
+        "src/router/rules.rs",
+        "XEP-0280",
+        "why all resources get what RFC 6121 leaves open: a comment",
+    ),
+    ("src/router/ticket.rs", "XEP-0198", "counting what was handled"),
+    ("src/session/admit.rs", "XEP-0484", "how a login came"),
+    ("src/session/binding.rs", "XEP-0198", "what is handed on of a session that ends"),
+    (
+        "src/session/confirmed.rs",
+        "ns::PING",
+        "asks a client without acknowledgements whether all arrived",
+    ),
+    ("src/session/delivery.rs", "XEP-0203", "the stamp of what waited"),
+    ("src/session/delivery.rs", "XEP-0313", "why an id is taken off a message"),
+    ("src/session/door.rs", "XEP-0198", "resumption"),
+    ("src/session/door.rs", "XEP-0388", "the device of a session"),
+    ("src/session/door.rs", "XEP-0484", "how a login came"),
+    ("src/session/enter.rs", "XEP-0198", "switched on while binding"),
+    ("src/session/enter.rs", "XEP-0386", "binding"),
+    ("src/session/enter.rs", "ns::BIND2", "binding"),
+    ("src/session/enter.rs", "ns::SM", "switched on while binding"),
+    ("src/session/fast.rs", "XEP-0388", "the login that a token is part of"),
+    ("src/session/fast.rs", "XEP-0484", "tokens: to move to a module of logins"),
+    ("src/session/inbound.rs", "XEP-0077", "ends the stream of an account that removed itself"),
+    ("src/session/inbound.rs", "XEP-0198", "acknowledgements"),
+    ("src/session/inbound.rs", "ns::SM", "acknowledgements"),
+    ("src/session/managed.rs", "XEP-0198", "stream management"),
+    ("src/session/managed.rs", "ns::SM", "stream management"),
+    ("src/session/mod.rs", "XEP-0198", "where clients are asked to come back to"),
+    ("src/session/mod.rs", "XEP-0368", "TLS before the first byte"),
+    ("src/session/negotiate.rs", "XEP-0077", "requests before authentication"),
+    ("src/session/negotiate.rs", "XEP-0198", "resumption"),
+    ("src/session/negotiate.rs", "XEP-0368", "TLS before the first byte"),
+    ("src/session/negotiate.rs", "XEP-0388", "authentication"),
+    ("src/session/run.rs", "XEP-0198", "a connection that is gone"),
+    ("src/session/sleep.rs", "XEP-0198", "a session without a connection"),
+    ("src/session/upgrade.rs", "XEP-0480", "keys of another hash, on the way to a login"),
+    ("src/session/wire.rs", "XEP-0388", "the end of authentication without a new stream"),
+];
+
+/// Who reads settings or state of another module: file, whose, and why. To become fewer.
+const READ: &[(&str, &str, &str)] = &[
+    ("src/modules/mam/mod.rs", "search", "offers the field of a search"),
+    ("src/modules/mam/search.rs", "search", "asks the index: the shelf is to become a part of mam"),
+    (
+        "src/modules/retraction.rs",
+        "mam",
+        "a retraction is kept in archives, so it is there where they are",
+    ),
+    ("src/modules/search.rs", "mam", "an index is there where an archive is"),
+    ("src/session/fast.rs", "devices", "tokens: to move to a module of logins"),
+];
+
+/// Hooks that no module uses, and why they are there. To become fewer.
+const UNUSED: &[(&str, &str)] = &[(
+    "account_deleted",
+    "rows go by foreign keys today; a table without one needs it (modules::erase)",
+)];
+
+/// A module reads its own settings (`config.NAME`), its own part of what is kept for the server
+/// (`shared().NAME`), and its own state of accounts and sessions (`.NAME`).
+#[test]
+fn a_module_reads_only_what_is_its_own() {
+    let config = fields("Config");
+    let shared = fields("Shared");
+    let state = with_state();
+    let mut found = BTreeSet::new();
+    for file in sources().iter().filter(|file| reads_settings(file)) {
+        let own = file.module.get(1).filter(|_| file.module[0] == "modules");
+        let code: String = file.code.split_whitespace().collect();
+        let settings = ["config.", "settings."].into_iter().flat_map(|word| after(&code, word));
+        let settings = settings.filter(|name| config.contains(*name));
+        let parts = after(&code, "shared().").filter(|name| shared.contains(*name));
+        let states = after(&code, ".").filter(|name| state.contains(*name));
+        let names = settings.chain(parts).chain(states).filter(|name| is_module(name));
+        for name in names.filter(|name| own.is_none_or(|own| own != name)) {
+            found.insert((file.name.clone(), name.to_owned()));
+        }
+    }
+    assert_listed(&found, READ);
+}
+
+/// `docs/modules.md`: a feature is a file of its own. Comments count too: who reads them must not need to
+/// know a feature to understand the way of a stanza.
+#[test]
+fn no_feature_is_named_where_all_are_served() {
+    let namespaces = namespaces_of_features();
+    let mut found = BTreeSet::new();
+    for file in sources()
+        .iter()
+        .filter(|file| file.module.first().is_some_and(|room| NAMELESS.contains(&room.as_str())))
+    {
+        let numbers = after(&file.text, "XEP-").map(|number| format!("XEP-{number}"));
+        let names = after(&file.code, "ns::").filter(|name| namespaces.contains(*name));
+        for name in numbers.chain(names.map(|name| format!("ns::{name}"))) {
+            found.insert((file.name.clone(), name));
+        }
+    }
+    assert_listed(&found, NAMED);
+}
+
+/// A hook that nobody uses is a promise that nobody keeps.
+#[test]
+fn every_hook_of_a_module_has_a_user() {
+    let api = fs::read_to_string(root().join("src/modules/api.rs")).unwrap();
+    let hooks = fields_of(&api, "Module");
+    assert!(hooks.len() > 15, "found {hooks:?}");
+    let tables = sources().into_iter().filter_map(|file| {
+        let [room, ..] = file.module.as_slice() else { return None };
+        let (_, table) = file.code.split_once("pub const MODULE: Module =")?;
+        let (table, _) = table.split_once(";\n\n")?;
+        (room == "modules").then(|| table.to_owned())
+    });
+    let tables: Vec<_> = tables.collect();
+    assert_eq!(tables.len(), modules::ALL.len());
+    let used = |hook: &&String| tables.iter().any(|table| table.contains(&format!(" {hook}: ")));
+    let unused: BTreeSet<_> = hooks.iter().filter(|hook| !used(hook)).map(String::as_str).collect();
+    let listed: BTreeSet<_> = UNUSED.iter().map(|(hook, _)| *hook).collect();
+    assert_eq!(unused, listed, "hooks without a user against those listed");
+}
+
+/// Every entry of the list is needed, and nothing is missing in it.
+fn assert_listed(found: &BTreeSet<(String, String)>, listed: &[(&str, &str, &str)]) {
+    let listed: BTreeMap<_, _> = listed
+        .iter()
+        .map(|(file, name, why)| (((*file).to_owned(), (*name).to_owned()), *why))
+        .collect();
+    let new = found.iter().filter(|entry| listed.get(*entry).is_none_or(|why| why.is_empty()));
+    let new = new.map(|(file, name)| format!("{file}: {name} is another's"));
+    let gone = listed.keys().filter(|entry| !found.contains(*entry));
+    let gone = gone.map(|(file, name)| format!("{file}: {name} needs no entry any more"));
+    assert_none(&new.chain(gone).collect::<Vec<_>>());
+}
+
+/// Modules, and whoever may hold their settings.
+fn reads_settings(file: &Source) -> bool {
+    let room = file.module.first().map(String::as_str);
+    // The list of all of them, whose task it is.
+    let lists = file.name == "src/modules/mod.rs";
+    matches!(room, Some("modules" | "router" | "session")) && !lists
+}
+
+fn is_module(name: &str) -> bool {
+    modules::ALL.iter().any(|module| module.name == name)
+}
+
+/// The words that stand right behind another one.
+fn after<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = &'a str> {
+    code.match_indices(word).map(move |(at, _)| {
+        let rest = &code[at + word.len()..];
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        // A method is nobody's state.
+        if rest[end..].starts_with('(') { "" } else { &rest[..end] }
+    })
+}
+
+/// The fields of a struct of `modules/mod.rs`.
+fn fields(of: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join("src/modules/mod.rs")).unwrap();
+    let fields = fields_of(&text, of);
+    assert!(fields.len() > 2, "{of}: {fields:?}");
+    fields
+}
+
+fn fields_of(text: &str, of: &str) -> BTreeSet<String> {
+    let (_, body) = text.split_once(&format!("pub struct {of} {{")).unwrap();
+    let (body, _) = body.split_once("\n}").unwrap();
+    let lines = body.lines().filter_map(|line| line.trim().strip_prefix("pub "));
+    lines.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
+}
+
+/// The modules that `modules!` gives a state.
+fn with_state() -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join("src/modules/mod.rs")).unwrap();
+    let (_, list) = text.split_once("\nmodules! {").unwrap();
+    let (list, _) = list.split_once("\n}").unwrap();
+    let lines = list.lines().filter_map(|line| line.split_once(" {"));
+    let names: BTreeSet<_> = lines.map(|(name, _)| name.trim().to_owned()).collect();
+    assert!(names.contains("carbons"), "{names:?}");
+    names
+}
+
+/// The constants of `xml/ns.rs` that a XEP gave.
+fn namespaces_of_features() -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join("src/xml/ns.rs")).unwrap();
+    let mut names = BTreeSet::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let constant = lines.peek().and_then(|next| next.strip_prefix("pub const "));
+        if let Some(constant) = constant.filter(|_| line.contains("XEP-")) {
+            names.extend(constant.split(':').next().map(str::to_owned));
+        }
+    }
+    assert!(names.len() > 20, "{names:?}");
+    names
+}
