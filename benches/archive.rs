@@ -11,8 +11,9 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::time::{Duration, Instant};
-use stonechat::store::accounts::{self, AccountId, Creation};
+use stonechat::store::accounts::{self, Creation};
 use stonechat::store::archive::{self, Direction, Entry, Filter, Kind, Page, Peer};
+use stonechat::store::ids::AccountId;
 use stonechat::store::{Options, Store, StoreError, Synchronous, Tx};
 use tokio::runtime::Runtime;
 

@@ -14,7 +14,8 @@ use stonechat::router::registry::{Available, Conflict, Resource};
 use stonechat::router::ticket::Ledger;
 use stonechat::router::{Origin, Routed, Router};
 use stonechat::stanza::{Frame, Stanza};
-use stonechat::store::accounts::{self, AccountId, Creation};
+use stonechat::store::accounts::{self, Creation};
+use stonechat::store::ids::AccountId;
 use stonechat::store::{Options, Store, Synchronous, Tx};
 use tokio::runtime::Runtime;
 

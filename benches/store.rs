@@ -14,9 +14,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use stonechat::store::accounts::{self, AccountId, Creation};
+use stonechat::store::accounts::{self, Creation};
 use stonechat::store::archive::{self, Entry, Kind};
 use stonechat::store::handled::Seal;
+use stonechat::store::ids::AccountId;
 use stonechat::store::{Job, Options, Store, StoreError, Synchronous, Tx, mailbox};
 use tokio::runtime::Runtime;
 

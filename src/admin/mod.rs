@@ -8,7 +8,7 @@ pub use operator::{Operator, backup_line, served};
 use crate::base::credential::AgentId;
 use crate::jid::BareJid;
 use crate::store::Store;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use accounts::AdminError;
 use serde::{Deserialize, Serialize};
 use std::fmt;

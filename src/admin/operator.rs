@@ -224,8 +224,8 @@ mod tests {
     use crate::admin::{Ending, Secret};
     use crate::base::credential::AgentId;
     use crate::store::Options;
-    use crate::store::accounts::AccountId;
     use crate::store::devices::{self, Seen as Device};
+    use crate::store::ids::AccountId;
     use std::sync::Mutex;
 
     #[derive(Default)]

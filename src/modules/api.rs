@@ -24,7 +24,7 @@ pub use crate::router::passage::{Meeting, Passage, Phase, Verdict};
 use crate::router::registry::{Resource, User};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::tx::Tx;
 use crate::store::{Store, StoreError};
 use crate::xml::view::Node;

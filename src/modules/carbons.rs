@@ -19,7 +19,7 @@ use crate::stanza::fate::Copied;
 use crate::stanza::forward::forwarded;
 use crate::stanza::iq::IqType;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError};
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 use crate::xml::ns;
 use crate::xml::view::Node;

@@ -9,7 +9,7 @@ use crate::router::ticket::{Ledger, Ticket};
 use crate::router::{Handler, Origin, Routed};
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::Grant;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 
 /// The session that sent a stanza, over a wait.
 #[derive(Debug, Clone)]

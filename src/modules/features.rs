@@ -9,7 +9,7 @@ use super::{AccountState, Config};
 use crate::router::features::{Asks, Features, Held, State};
 use crate::router::passage::{Meeting, Part, Passage, Phase, Verdict};
 use crate::router::registry::User;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 
 /// All hooks, in the order in which they are called.

@@ -6,7 +6,8 @@ use crate::router::home::Glance;
 use crate::router::registry::{Account, User};
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
-use crate::store::accounts::{self, AccountId, LastLogout};
+use crate::store::accounts::{self, LastLogout};
+use crate::store::ids::AccountId;
 use crate::xml::writer::Xml;
 use std::time::SystemTime;
 

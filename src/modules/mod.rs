@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use crate::router::features::{Held, State};
 use crate::router::registry::{Resource, User};
-use crate::store::accounts::{self, AccountId};
+use crate::store::accounts;
+use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 use tokio::sync::Notify;
 

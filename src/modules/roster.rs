@@ -13,7 +13,7 @@ use crate::router::registry::{Account, RosterChange, User};
 use crate::router::subscription as table;
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::roster::{self, Item};
 use crate::store::tx::{StoreError, Tx};
 use crate::xml::ns;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::api::{Answer, Cause, Chore, Module, On, Spec};
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::tx::Tx;
 use crate::store::{Store, StoreError, search};
 use crate::xml::ns;

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::Router;
 use super::registry::{Account, User};
 use crate::base::credential::{AgentId, HashName, ScramKeys};
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::stream::sasl::throttle::Key;
 
 /// The keys that an account's last login was checked against. Each time they are used they must be

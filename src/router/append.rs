@@ -11,9 +11,9 @@ use super::{Router, not_stored};
 use crate::base::time::from_micros;
 use crate::jid::Jid;
 use crate::stanza::{Frame, Stanza, error_reply};
-use crate::store::accounts::AccountId;
 use crate::store::archive::{self, Entry, Kind};
 use crate::store::handled::Seal;
+use crate::store::ids::AccountId;
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError, mailbox};
 

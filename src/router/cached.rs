@@ -120,7 +120,7 @@ mod tests {
     use super::super::registry::{Bound, Conflict, Loaded, Registry, Resource};
     use super::*;
     use crate::jid::FullJid;
-    use crate::store::accounts::AccountId;
+    use crate::store::ids::AccountId;
     use crate::store::roster::{Item, Roster};
 
     /// An account with so many contacts of 4 kB is read.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Router;
 use super::registry::{Account, User};
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::mailbox::{self, Settled};
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError};

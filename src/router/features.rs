@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use super::passage::{Meeting, Part, Passage, Verdict};
 use super::registry::User;
 use crate::stanza::Kind;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 
 /// What features keep for one account or one session: a type of the floor above.

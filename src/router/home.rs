@@ -5,7 +5,7 @@ use super::Router;
 use super::registry::{Account, User};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::StoreError;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 
 /// The right to an account's entry, which a session has by being bound.
 #[derive(Debug, Clone)]

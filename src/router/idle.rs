@@ -245,7 +245,8 @@ mod tests {
     use crate::base::limits::Limits;
     use crate::jid::BareJid;
     use crate::stanza::Stanza;
-    use crate::store::accounts::{self, AccountId, Creation};
+    use crate::store::accounts::{self, Creation};
+    use crate::store::ids::AccountId;
     use crate::store::{mailbox, testing};
 
     struct World {

@@ -21,8 +21,8 @@ use crate::stanza::message::MessageType;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{self, Frame, Stanza, StanzaError};
 use crate::store::StoreError;
-use crate::store::accounts::AccountId;
 use crate::store::archive::Kind as Archived;
+use crate::store::ids::AccountId;
 use crate::store::mailbox::Place;
 
 /// Routes a stanza to an account of this server (RFC 6121 §8.5).

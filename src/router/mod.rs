@@ -33,7 +33,7 @@ use crate::base::limits::Limits;
 use crate::jid::BareJid;
 use crate::stanza::fate::{Fate, fate};
 use crate::stanza::{Kind, Stanza, StanzaError};
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::{Store, StoreError, accounts, mailbox, roster};
 use crate::stream::error::{StreamError, StreamFailure};
 use append::Sent;

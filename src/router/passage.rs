@@ -13,7 +13,7 @@ use crate::jid::{FullJid, Jid};
 use crate::stanza::fate::Fate;
 use crate::stanza::{Frame, Stanza, StanzaError};
 use crate::store::Store;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 
 /// The order of features. Two in one phase go in the order of their names.

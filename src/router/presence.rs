@@ -18,7 +18,7 @@ use crate::jid::{FullJid, Jid};
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Kind};
 use crate::store::StoreError;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::xml::writer::escape_attr;
 
 /// Pushes a frame. A box that is closed or full belongs to a session that ends: it needs none.

@@ -21,7 +21,7 @@ use super::rules;
 use crate::base::credential::AgentId;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::stanza::Frame;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::roster::{Item, Roster, Subscription};
 
 /// What stands behind a local address.

@@ -12,8 +12,8 @@ use std::task::{Wake, Waker};
 use tokio::sync::Notify;
 
 use crate::base::limits::Limits;
-use crate::store::accounts::AccountId;
 use crate::store::handled::Seal;
+use crate::store::ids::AccountId;
 
 /// One stream's account of its stanzas. Shared with the tickets it issued.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use crate::jid::BareJid;
 use crate::modules::api::Module;
 use crate::modules::register::removal;
 use crate::router::Router;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::{Store, StoreError};
 use crate::stream::error::StreamError;
 use tokio::sync::Notify;

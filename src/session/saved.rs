@@ -22,9 +22,9 @@ use crate::router::registry::{Available, Bound, Conflict, Resource};
 use crate::router::ticket::Ledger;
 use crate::stanza::Frame;
 use crate::store::StoreError;
-use crate::store::accounts::AccountId;
 use crate::store::damage;
 use crate::store::handled::{self, SLEEPER_TABLE, Seal, Sleeper};
+use crate::store::ids::AccountId;
 use crate::stream::sm::Sm;
 
 /// What is written down. Before it are [`VERSION`], which is one byte, and a hash of the rest: what it

@@ -4,22 +4,13 @@ use std::time::SystemTime;
 
 use super::archive;
 use super::damage::{query_sound, sound};
+use super::devices;
 use super::handled;
-use super::tokens;
+use super::ids::AccountId;
 use super::tx::{Row, StoreError, Tx, Value, query_all, query_optional};
 use super::{Job, Store};
 use crate::base::credential::{HashName, ScramKeys};
 use crate::base::time::micros;
-
-/// An account's key in the store; never given twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AccountId(pub i64);
-
-impl From<AccountId> for Value<'_> {
-    fn from(id: AccountId) -> Self {
-        Self::Int(id.0)
-    }
-}
 
 /// One account. Localpart and host are in normal form (RFC 7622).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +160,7 @@ pub fn set_keys(tx: &mut dyn Tx, id: AccountId, keys: &[ScramKeys]) -> Result<i6
     tx.execute(DELETE_KEYS, &[id.into()])?;
     put_keys(tx, id, keys)?;
     handled::wake_none(tx, id)?;
-    tokens::end_all(tx, id)?;
+    devices::end_tokens(tx, id)?;
     epoch.ok_or_else(gone)
 }
 
@@ -209,7 +200,7 @@ pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i6
     let sql = if disabled { DISABLE } else { ENABLE };
     if disabled {
         handled::wake_none(tx, id)?;
-        tokens::end_all(tx, id)?;
+        devices::end_tokens(tx, id)?;
     }
     query_optional(tx, sql, &[id.into()], |row| row.int(0))?.ok_or_else(gone)
 }
@@ -219,7 +210,7 @@ pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i6
 pub fn remove(tx: &mut dyn Tx, id: AccountId, now: i64) -> Result<bool, StoreError> {
     tx.access_changed();
     handled::wake_none(tx, id)?;
-    tokens::end_all(tx, id)?;
+    devices::end_tokens(tx, id)?;
     Ok(tx.execute(REMOVE, &[id.into(), now.into()])? > 0)
 }
 

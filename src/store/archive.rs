@@ -1,5 +1,7 @@
 //! The archive (XEP-0313): one row for each message of an account that is worth keeping.
 
+mod append;
+mod catalogue;
 mod pages;
 mod retention;
 mod retracted;
@@ -7,108 +9,14 @@ mod tail;
 mod times;
 mod weight;
 
+pub use append::{Entry, Kind, append, append_behind};
+pub(super) use catalogue::catalogue;
 pub use pages::{
-    Archived, Direction, Filter, Head, Page, Peer, TABLE, bounds, count, first, get, head, page,
-    place_of,
+    Archived, Direction, Filter, Head, Page, Peer, Point, TABLE, bounds, count, first, get, head,
+    page, place_of,
 };
 pub use retention::{BATCH, Left, accounts_after, clear, leave, left_after, purge};
 pub use retracted::{By, LOOK, newest_of, replace};
-pub use tail::{last_placed, owed, place};
-pub use times::{Point, narrowed};
+pub use tail::{last_placed, last_seq, owed, place};
+pub use times::narrowed;
 pub use weight::{ROW_BYTES, Weight, shed, weigh};
-
-use super::accounts::AccountId;
-use super::tx::{StoreError, Tx, query_one};
-use crate::base::hash::short;
-
-/// What a message is to the account whose archive it is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The account sent it.
-    Sent = 0,
-    /// It was sent to the account, which can do without it.
-    Received = 1,
-    /// It was sent to the account, and is owed to it until a session confirms it (promise.md 1).
-    Owed = 2,
-}
-
-/// A new row.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
-    /// Its place, from [`submit_numbered`](super::Store::submit_numbered).
-    pub seq: i64,
-    /// When it was received, in microseconds since 1970. It says nothing of the order.
-    pub at: i64,
-    /// Whose archive.
-    pub account: AccountId,
-    /// The other side's bare JID.
-    pub peer: &'a str,
-    /// Its resourcepart, or nothing.
-    pub resource: &'a str,
-    /// Which way it went.
-    pub kind: Kind,
-    /// The whole stanza as it was delivered, without our own id in it.
-    pub stanza: &'a [u8],
-}
-
-/// Adds a message that is found at once, and that may be older than others.
-pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
-    append_behind(tx, entry, None)?;
-    let Entry { seq, at, account, peer, resource, kind, stanza } = *entry;
-    let (id, size) = (account.into(), stanza.len().into());
-    tx.execute(PLACE, &[id, seq.into(), (kind as i64).into(), size, at.into()])?;
-    let id = account.into();
-    tx.execute(PEER, &[id, peer.into(), seq.into(), resource.into(), at.into()])?;
-    tail::set_back(tx, account, seq, at)
-}
-
-/// Adds a message that is newer than all others; `id` is the one that its sender gave it, by which it
-/// may be retracted. It is found after [`place`]: the caller's job tells
-/// [`Store::archived`](super::Store::archived).
-pub fn append_behind(
-    tx: &mut dyn Tx,
-    entry: &Entry<'_>,
-    id: Option<&str>,
-) -> Result<(), StoreError> {
-    let params = [
-        entry.seq.into(),
-        entry.account.into(),
-        entry.peer.into(),
-        entry.resource.into(),
-        (entry.kind as i64).into(),
-        entry.stanza.len().into(),
-        entry.stanza.into(),
-        id.map(short).into(),
-        entry.at.into(),
-    ];
-    tx.execute(APPEND, &params)?;
-    Ok(())
-}
-
-/// The statements of the files below.
-pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 7] {
-    [
-        CATALOGUE,
-        pages::CATALOGUE,
-        retention::CATALOGUE,
-        retracted::CATALOGUE,
-        tail::CATALOGUE,
-        times::CATALOGUE,
-        weight::CATALOGUE,
-    ]
-}
-
-/// The last place that is taken in the whole server; 0 if none is.
-pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
-    query_one(tx, LAST_SEQ, &[], |row| row.int(0))
-}
-
-super::sql! {
-    APPEND = "INSERT INTO archive (seq, account, peer, resource, kind, size, stanza, short_id, at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    PLACE = "INSERT INTO archive_place (account, seq, kind, size, at)
-        VALUES ($1, $2, $3, $4, $5)";
-    PEER = "INSERT INTO archive_with (account, peer, seq, resource, at)
-        VALUES ($1, $2, $3, $4, $5)";
-    LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM archive";
-}

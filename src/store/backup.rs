@@ -1,9 +1,9 @@
 //! Copies of the database that open by themselves: on command while it is in use, and by itself
 //! before a migration. The background check after an unclean stop is here too.
 
-use super::open::{self, OpenError};
-use super::queue::now;
-use super::{Inner, Store};
+use super::errors::{BackupError, OpenError};
+use super::files;
+use super::options::now;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{self, File, TryLockError};
@@ -25,126 +25,9 @@ pub struct Snapshot {
     pub took: Duration,
 }
 
-/// Why there is no copy. The text is for the operator: what, where, what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    /// No database.
-    #[error("there is no database {path:?}, so there is nothing to back up")]
-    None {
-        /// Where it would be.
-        path: PathBuf,
-    },
-    /// Something has the name already.
-    #[error("{path:?} exists already, and a backup overwrites nothing. Name another file")]
-    Exists {
-        /// What is in the way.
-        path: PathBuf,
-    },
-    /// SQLite would take such a file for a part of the backup.
-    #[error(
-        "{path:?} is the rest of another database and would be read together with the backup. \
-         Remove it, or name another file"
-    )]
-    Remains {
-        /// What is in the way.
-        path: PathBuf,
-    },
-    /// A name that means something to whoever opens the database next.
-    #[error(
-        "{path:?} begins with the database's own name, and such names in its folder are the \
-         server's. Name another file"
-    )]
-    Reserved {
-        /// The target.
-        path: PathBuf,
-    },
-    /// One at a time.
-    #[error("another backup is being made. Wait until it is done")]
-    Busy,
-    /// The target cannot be written.
-    #[error(
-        "the backup {path:?} cannot be written: {source}. Check that its folder exists, and that \
-         the user who runs the server may write there and its unit lets it"
-    )]
-    Files {
-        /// The target, or its folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No space left.
-    #[error("the disk is too full for the backup {path:?}. Free some space there")]
-    Full {
-        /// The target.
-        path: PathBuf,
-    },
-    /// The copy was read, and is not sound.
-    #[error(
-        "the copy is damaged ({what}), so most likely the database is. No backup was made. Run \
-         `stonechat check --deep`; restore an older backup if it finds errors"
-    )]
-    Damaged {
-        /// What SQLite said.
-        what: String,
-    },
-    /// The store was closed meanwhile.
-    #[error("the server is stopping; no backup was made. Give the command again")]
-    Stopped,
-    /// The database to be copied cannot be opened.
-    #[error(transparent)]
-    Source(#[from] OpenError),
-    /// Whatever else.
-    #[error("the database cannot be copied: {what}. See the server's log")]
-    Other {
-        /// What was said.
-        what: String,
-    },
-}
-
-impl Store {
-    /// Copies the database as it is now into a new file, while it is in use. Neither the writer
-    /// nor the readers wait for it; the write-ahead log grows until it is done.
-    pub async fn backup(&self, target: PathBuf) -> Result<Snapshot, BackupError> {
-        let inner = Arc::clone(&self.inner);
-        #[allow(clippy::disallowed_methods)] // copies a whole file; seldom, and one at a time
-        let made = tokio::task::spawn_blocking(move || inner.aside.backup(&target)).await;
-        made.unwrap_or(Err(BackupError::Stopped))
-    }
-
-    /// The same when no server has the database open. Its schema stays what it is.
-    pub fn backup_closed(database: &Path, target: &Path) -> Result<Snapshot, BackupError> {
-        if !database.exists() {
-            return Err(BackupError::None { path: database.to_owned() });
-        }
-        refuse_reserved(database, target)?;
-        let _lock = open::locked(database)?;
-        let conn = open::open_reader(database)?;
-        snapshot(&conn, target, &Stop::default(), Existing::Refuse)
-    }
-
-    /// If the last stop was unclean, has the database read on a thread of its own, and tells the
-    /// log what was found. Blocks nobody.
-    pub fn check_after_unclean_stop(&self) {
-        if !open::unclean(&self.inner.aside.path).exists() {
-            return;
-        }
-        tracing::info!("the last stop was unclean; the database is checked in the background");
-        let inner = &self.inner;
-        let (path, stop, lock) = inner.aside.parts();
-        let check = move || {
-            check_behind(&path, &stop);
-            drop(lock);
-        };
-        match std::thread::Builder::new().name("store-check".to_owned()).spawn(check) {
-            Ok(thread) => Inner::keep(inner, thread),
-            Err(error) => tracing::warn!(%error, "the database cannot be checked"),
-        }
-    }
-}
-
 /// What works beside the writer and the readers.
 pub(super) struct Aside {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     stop: Stop,
     /// Held while a backup is made.
     busy: Mutex<()>,
@@ -167,7 +50,7 @@ impl Aside {
         drop(self.busy.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn backup(&self, target: &Path) -> Result<Snapshot, BackupError> {
+    pub(super) fn backup(&self, target: &Path) -> Result<Snapshot, BackupError> {
         let Some(_lock) = self.lock.upgrade() else { return Err(BackupError::Stopped) };
         let _one = match self.busy.try_lock() {
             Ok(one) => one,
@@ -175,7 +58,7 @@ impl Aside {
             Err(std::sync::TryLockError::WouldBlock) => return Err(BackupError::Busy),
         };
         refuse_reserved(&self.path, target)?;
-        let conn = open::open_reader(&self.path)?;
+        let conn = files::open_reader(&self.path)?;
         let made = snapshot(&conn, target, &self.stop, Existing::Refuse);
         match &made {
             Ok(made) => tracing::info!(
@@ -189,7 +72,7 @@ impl Aside {
         made
     }
 
-    fn parts(&self) -> (PathBuf, Stop, Option<Arc<File>>) {
+    pub(super) fn parts(&self) -> (PathBuf, Stop, Option<Arc<File>>) {
         (self.path.clone(), self.stop.clone(), self.lock.upgrade())
     }
 }
@@ -214,12 +97,12 @@ pub(super) enum Existing {
 /// Before the first of some migrations: a copy named after it, `….before-schema-4` for the state
 /// right before schema 4. The three highest are kept.
 pub(super) fn before_schema(path: &Path, version: i64) -> Result<(), OpenError> {
-    let target = open::with_suffix(path, &format!("{BEFORE_SCHEMA}{version}"));
+    let target = files::with_suffix(path, &format!("{BEFORE_SCHEMA}{version}"));
     let failed = |source| {
         let path = path.to_owned();
         OpenError::NoBackup { path, version, source: Box::new(source) }
     };
-    let conn = open::open_reader(path)?;
+    let conn = files::open_reader(path)?;
     // The same name may be there: of an upgrade that was taken back, or that failed just now.
     let made = snapshot(&conn, &target, &Stop::default(), Existing::Replace).map_err(failed)?;
     tracing::info!(
@@ -248,9 +131,9 @@ pub(super) fn way_back(path: &Path, known: i64) -> Option<PathBuf> {
 
 /// The copies before migrations, by rising version.
 fn copies(path: &Path) -> Vec<(i64, PathBuf)> {
-    let prefix = format!("{}{BEFORE_SCHEMA}", open::file_name(path));
+    let prefix = format!("{}{BEFORE_SCHEMA}", files::file_name(path));
     let version = |name: &str| name.strip_prefix(&prefix)?.parse().ok();
-    let mut found: Vec<_> = open::siblings(path)
+    let mut found: Vec<_> = files::siblings(path)
         .filter_map(|(name, path)| version(&name).map(|version| (version, path)))
         .collect();
     found.sort_unstable();
@@ -278,17 +161,17 @@ pub(super) fn snapshot(
     part.file.sync_all().map_err(files)?;
     let bytes = part.file.metadata().map_err(files)?.len();
     part.name(target, existing)?;
-    open::sync_folder(target).map_err(files)?;
+    files::sync_folder(target).map_err(files)?;
     Ok(Snapshot { path: target.to_owned(), bytes, took: begun.elapsed() })
 }
 
 /// `….restored`, for instance, would be taken for the database at the next start.
-fn refuse_reserved(database: &Path, target: &Path) -> Result<(), BackupError> {
-    let folder = |path: &Path| open::folder(path).canonicalize().ok();
+pub(super) fn refuse_reserved(database: &Path, target: &Path) -> Result<(), BackupError> {
+    let folder = |path: &Path| files::folder(path).canonicalize().ok();
     let beside = folder(database) == folder(target);
     // Where there is a file already, that is what is to be said.
     if beside
-        && open::file_name(target).starts_with(&open::file_name(database))
+        && files::file_name(target).starts_with(&files::file_name(database))
         && fs::symlink_metadata(target).is_err()
     {
         return Err(BackupError::Reserved { path: target.to_owned() });
@@ -301,7 +184,7 @@ fn refuse_what_is_there(target: &Path, existing: Existing) -> Result<(), BackupE
     if existing == Existing::Refuse && there(target) {
         return Err(BackupError::Exists { path: target.to_owned() });
     }
-    let mut sides = open::SIDES.iter().map(|side| open::with_suffix(target, side));
+    let mut sides = files::SIDES.iter().map(|side| files::with_suffix(target, side));
     sides.find(|side| there(side)).map_or(Ok(()), |path| Err(BackupError::Remains { path }))
 }
 
@@ -318,8 +201,8 @@ struct Sides(PathBuf);
 
 impl Drop for Sides {
     fn drop(&mut self) {
-        for side in open::SIDES {
-            let _ = fs::remove_file(open::with_suffix(&self.0, side));
+        for side in files::SIDES {
+            let _ = fs::remove_file(files::with_suffix(&self.0, side));
         }
     }
 }
@@ -327,7 +210,7 @@ impl Drop for Sides {
 impl Part {
     fn make(target: &Path) -> Result<Self, BackupError> {
         let files = |source| BackupError::Files { path: target.to_owned(), source };
-        let path = open::with_suffix(target, ".part");
+        let path = files::with_suffix(target, ".part");
         if fs::symlink_metadata(&path).is_ok_and(|there| there.is_file()) {
             let left = File::open(&path).map_err(files)?;
             if matches!(left.try_lock(), Err(TryLockError::WouldBlock)) {
@@ -337,7 +220,7 @@ impl Part {
         }
         drop(Sides(path.clone()));
         // A link that somebody laid there is not followed: the file is made here and now.
-        let file = open::private_file().create_new(true).open(&path).map_err(files)?;
+        let file = files::private_file().create_new(true).open(&path).map_err(files)?;
         let _ = file.try_lock();
         let sides = Sides(path.clone());
         Ok(Self { path: TempPath::try_from_path(path).map_err(files)?, sides, file })
@@ -395,7 +278,7 @@ fn seal(path: &Path, stop: &Stop) -> rusqlite::Result<Vec<String>> {
     if mode != "delete" {
         return Ok(vec![format!("its journal mode is {mode}")]);
     }
-    let found = open::findings(&conn, QUICK_CHECK)?;
+    let found = files::findings(&conn, QUICK_CHECK)?;
     conn.close().map_err(|(_, error)| error)?;
     Ok(found)
 }
@@ -424,9 +307,9 @@ fn of_sqlite(target: &Path, error: rusqlite::Error) -> BackupError {
     }
 }
 
-fn check_behind(path: &Path, stop: &Stop) {
-    let found = open::open_reader(path).map_err(|error| error.to_string()).and_then(|mut conn| {
-        let checked = stoppable(&mut conn, stop).and_then(|()| open::findings(&conn, QUICK_CHECK));
+pub(super) fn check_behind(path: &Path, stop: &Stop) {
+    let found = files::open_reader(path).map_err(|error| error.to_string()).and_then(|mut conn| {
+        let checked = stoppable(&mut conn, stop).and_then(|()| files::findings(&conn, QUICK_CHECK));
         checked.map_err(|error| error.to_string())
     });
     match found {
@@ -434,7 +317,7 @@ fn check_behind(path: &Path, stop: &Stop) {
         _ if stop.is_set() => {}
         Ok(found) if found.is_empty() => {
             tracing::info!("the database is sound after the unclean stop");
-            let _ = fs::remove_file(open::unclean(path));
+            let _ = fs::remove_file(files::unclean(path));
         }
         Ok(found) => tracing::error!(found = found.join("; "), "{DAMAGED}"),
         Err(error) => tracing::error!(found = error, "{DAMAGED}"),
@@ -456,6 +339,7 @@ const LAST_VERSION: &str = "SELECT MAX(version) FROM migration";
 
 #[cfg(test)]
 mod tests {
+    use super::super::Store;
     use super::super::testing::{options, store};
     use super::super::{Job, Tx, meta};
     use super::*;
@@ -468,7 +352,7 @@ mod tests {
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = open::siblings(&folder.join("x")).map(|(name, _)| name).collect();
+        let mut names: Vec<_> = files::siblings(&folder.join("x")).map(|(name, _)| name).collect();
         names.sort();
         names
     }
@@ -548,7 +432,7 @@ mod tests {
     #[tokio::test]
     async fn a_stop_ends_a_copy_and_leaves_nothing() {
         let (folder, store) = store();
-        let conn = open::open_reader(&store.inner.aside.path).unwrap();
+        let conn = files::open_reader(&store.inner.aside.path).unwrap();
         let stop = Stop::default();
         stop.0.store(true, Ordering::Relaxed);
         let target = folder.path().join("copy");
@@ -572,7 +456,7 @@ mod tests {
         bytes[end - 4_096..].fill(0xa5);
         fs::write(&path, bytes).unwrap();
         let target = folder.path().join("copy");
-        let conn = open::open_reader(&path).unwrap();
+        let conn = files::open_reader(&path).unwrap();
         let made = snapshot(&conn, &target, &Stop::default(), Existing::Refuse);
         assert!(matches!(made, Err(BackupError::Damaged { .. })), "{made:?}");
         assert!(!target.exists());
@@ -588,7 +472,7 @@ mod tests {
             fs::copy(folder.path().join(&name), killed.path().join(&name)).unwrap();
         }
         store.close().await;
-        let mark = |folder: &Path| open::unclean(&options(folder).path).exists();
+        let mark = |folder: &Path| files::unclean(&options(folder).path).exists();
         let reopen = async |folder: &Path| Store::open(options(folder)).unwrap().close().await;
         reopen(folder.path()).await;
         reopen(killed.path()).await;
@@ -604,7 +488,7 @@ mod tests {
         assert!(!mark(killed.path()));
         let damaged = fs::read(&path).unwrap();
         fs::write(&path, [&damaged[..4_096], &vec![0xa5; damaged.len() - 4_096]].concat()).unwrap();
-        File::create(open::unclean(&path)).unwrap();
+        File::create(files::unclean(&path)).unwrap();
         check_behind(&path, &Stop::default());
         assert!(mark(killed.path()));
     }

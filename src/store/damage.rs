@@ -1,6 +1,6 @@
 //! Rows that cannot be read. Each costs itself alone: it is left out, and the log says so once.
 
-use super::accounts::AccountId;
+use super::ids::AccountId;
 use super::tx::{Row, StoreError, Tx};
 use std::collections::BTreeSet;
 use std::fmt::Display;

@@ -1,9 +1,9 @@
 //! The devices of an account: installations of clients that told an id of theirs (XEP-0388 §2.3). Their
 //! tokens are in `tokens`.
 
-use super::accounts::AccountId;
 use super::damage::{query_sound, query_sound_one};
 use super::handled;
+use super::ids::AccountId;
 use super::queue::Job;
 use super::tx::{Row, StoreError, Tx, Value, query_one};
 use crate::base::credential::AgentId;
@@ -176,6 +176,12 @@ pub fn list(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<Device>, StoreErr
     query_sound(tx, (TABLE, account), LIST, &[account.into()], device)
 }
 
+/// Ends all tokens of an account.
+pub(super) fn end_tokens(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
+    tx.execute(END_TOKENS, &[account.into()])?;
+    Ok(())
+}
+
 /// Waits for what logins noted behind ([`Note`]): who looks at the list sees those before it.
 pub async fn noted(store: &super::Store) -> Result<(), StoreError> {
     store.write(|_| Ok(())).await
@@ -218,6 +224,7 @@ fn device(row: &dyn Row) -> Result<Device, StoreError> {
 const TABLE: &str = "device";
 
 super::sql! {
+    END_TOKENS = "DELETE FROM token WHERE device IN (SELECT id FROM device WHERE account = $1)";
     PUT_SEEN = "INSERT INTO device (account, agent, software, name, first_seen, last_seen)
         VALUES ($1, $2, $3, $4, $5, $5)
         ON CONFLICT (account, agent) DO UPDATE SET

@@ -1,9 +1,8 @@
 //! Whose archives grew much since somebody looked: counted in memory, so that the writer adds two numbers
 //! for a message and no row. A restart forgets the counts; whoever uses them looks at all then.
 
-use super::Store;
-use super::accounts::AccountId;
 use super::archive::ROW_BYTES;
+use super::ids::AccountId;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -12,13 +11,13 @@ pub(super) struct Growth {
     /// What is much; 0: nothing is.
     step: u64,
     state: Mutex<State>,
-    told: Notify,
+    pub(super) told: Notify,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     counted: HashMap<AccountId, u64>,
-    grown: Grown,
+    pub(super) grown: Grown,
 }
 
 /// Whose archives grew by [`Options::grown_bytes`](super::Options::grown_bytes) or more.
@@ -51,7 +50,7 @@ impl Growth {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -72,18 +71,6 @@ impl State {
             self.grown.accounts.insert(account);
         }
         much
-    }
-}
-
-impl Store {
-    /// Waits until an archive has grown much, and nobody took it with [`Store::take_grown`] yet.
-    pub async fn grown(&self) {
-        self.inner.growth.told.notified().await;
-    }
-
-    /// Whose archives have grown much since this was asked last.
-    pub fn take_grown(&self) -> Grown {
-        std::mem::take(&mut self.inner.growth.lock().grown)
     }
 }
 

@@ -1,8 +1,8 @@
 //! XEP-0198: how many stanzas of a stream were handled (promise.md 6), and the sessions that sleep
 //! over a restart (promise.md 11).
 
-use super::accounts::AccountId;
 use super::damage::{self, query_sound_one};
+use super::ids::AccountId;
 use super::tx::{Row, StoreError, Tx, query_all};
 
 /// How far a stream was handled, to be written with the rows that made it so.

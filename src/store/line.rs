@@ -1,47 +1,32 @@
 //! Who waits for room in the writer's queue: first come, first served, and nobody past them. What waits
 //! is work for others; half of the queue stays free for the server's own.
 
-use super::queue::Queue;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// Room for one write, kept until it is queued and this is dropped.
-pub struct Grant {
-    queue: Arc<Queue>,
-    bytes: usize,
-}
-
-impl Grant {
-    pub(super) fn new(queue: Arc<Queue>, bytes: usize) -> Self {
-        Self { queue, bytes }
-    }
-}
-
-impl Drop for Grant {
-    fn drop(&mut self) {
-        self.queue.give_back(self.bytes);
-    }
-}
-
 /// Those who wait, and what was promised to those who do no longer.
-#[derive(Default)]
-pub(super) struct Line {
-    waiting: VecDeque<Waiter>,
+pub(super) struct Line<G> {
+    waiting: VecDeque<Waiter<G>>,
     /// Grants that are out, and their bytes.
     pub(super) granted: usize,
     pub(super) granted_bytes: usize,
 }
 
 /// Someone in the line, and what it wants to queue.
-pub(super) struct Waiter {
+pub(super) struct Waiter<G> {
     pub(super) bytes: usize,
-    pub(super) tell: oneshot::Sender<Grant>,
+    pub(super) tell: oneshot::Sender<G>,
 }
 
-impl Line {
+impl<G> Default for Line<G> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), granted: 0, granted_bytes: 0 }
+    }
+}
+
+impl<G> Line<G> {
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -50,7 +35,7 @@ impl Line {
         self.waiting.len()
     }
 
-    pub(super) fn join(&mut self, bytes: usize) -> oneshot::Receiver<Grant> {
+    pub(super) fn join(&mut self, bytes: usize) -> oneshot::Receiver<G> {
         let (tell, told) = oneshot::channel();
         self.waiting.push_back(Waiter { bytes, tell });
         told
@@ -73,7 +58,7 @@ impl Line {
     }
 
     /// It gets its grant.
-    pub(super) fn admit(&mut self) -> Option<Waiter> {
+    pub(super) fn admit(&mut self) -> Option<Waiter<G>> {
         let waiter = self.waiting.pop_front()?;
         self.grant(waiter.bytes);
         Some(waiter)
@@ -195,7 +180,7 @@ const CALM: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
-    use super::super::queue::now;
+    use super::super::options::now;
     use super::*;
 
     #[test]

@@ -1,9 +1,9 @@
 //! What an account is owed (XEP-0160; promise.md 1-3): its archive's rows behind a mark, a few before
 //! it, and the mailbox, which has what the archive may not keep.
 
-use super::accounts::AccountId;
 use super::archive;
 use super::damage::query_sound;
+use super::ids::AccountId;
 use super::tx::{Row, StoreError, Tx, query_all, query_one};
 
 /// Where an owed message is stored.

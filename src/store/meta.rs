@@ -1,7 +1,7 @@
 //! Values of the server itself by name: its secrets.
 
-use super::accounts::AccountId;
 use super::damage::{self, sound};
+use super::ids::AccountId;
 use super::tx::{StoreError, Tx, query_optional};
 
 /// A secret of 32 bytes that is made once: the stored one, or `fresh`, which is then stored. So it is
@@ -41,6 +41,10 @@ pub fn forget(tx: &mut dyn Tx, name: &str) -> Result<(), StoreError> {
 
 /// Of no account.
 const SERVER: damage::Of = ("meta", AccountId(0));
+
+/// The name of the key among the server's secrets. A restored backup loses it: it may hold what was
+/// revoked since.
+pub(super) const TOKEN_KEY: &str = "fast-tokens";
 
 super::sql! {
     FORGET = "DELETE FROM meta WHERE name = $1";

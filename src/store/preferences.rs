@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::accounts::AccountId;
 use super::damage::{query_sound, sound};
+use super::ids::AccountId;
 use super::tx::{Row, StoreError, Tx, query_optional};
 use crate::jid::Jid;
 

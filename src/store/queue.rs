@@ -1,7 +1,8 @@
 //! The writer's queue: bounded in jobs and bytes, filled without waiting, drained in order.
 
 use super::handled::Seal;
-use super::line::{Counts, Episode, Grant, Line, Load, Signs, Waiter, Word};
+use super::line::{Counts, Episode, Line, Load, Signs, Waiter, Word};
+use super::options::now;
 use super::tx::{StoreError, Tx};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -9,6 +10,24 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+
+/// Room for one write, kept until it is queued and this is dropped.
+pub struct Grant {
+    queue: Arc<Queue>,
+    bytes: usize,
+}
+
+impl Grant {
+    pub(super) fn new(queue: Arc<Queue>, bytes: usize) -> Self {
+        Self { queue, bytes }
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        self.queue.give_back(self.bytes);
+    }
+}
 
 /// A write with an owner who wants to know how it ended.
 pub trait Job: Send {
@@ -78,7 +97,7 @@ struct State {
     /// The writer waits, and nobody woke it yet: to wake it again costs a system call.
     parked: bool,
     closed: bool,
-    line: Line,
+    line: Line<Grant>,
     episode: Episode,
     /// When the writer tries whether something can be written again.
     probe: Option<Instant>,
@@ -269,7 +288,7 @@ impl Queue {
     }
 
     /// Those in the line for whom there is room now.
-    fn admit(&self, state: &mut State) -> Vec<Waiter> {
+    fn admit(&self, state: &mut State) -> Vec<Waiter<Grant>> {
         let mut admitted = Vec::new();
         if !self.is_crowded() {
             return admitted;
@@ -287,7 +306,7 @@ impl Queue {
     }
 
     /// Without the lock: who is gone gives its grant back at once.
-    fn tell(self: &Arc<Self>, admitted: Vec<Waiter>) {
+    fn tell(self: &Arc<Self>, admitted: Vec<Waiter<Grant>>) {
         for Waiter { bytes, tell } in admitted {
             drop(tell.send(Grant::new(self.clone(), bytes)));
         }
@@ -421,12 +440,6 @@ impl State {
         }
         Batch { jobs, behind }
     }
-}
-
-/// The writer's clock: it measures its own work and the age of what waits, nothing that a peer sees.
-#[allow(clippy::disallowed_methods)]
-pub(super) fn now() -> Instant {
-    Instant::now()
 }
 
 /// Jobs of one transaction: beyond a few hundred the fsync costs nothing more per job, and the

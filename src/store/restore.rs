@@ -8,9 +8,11 @@
 //!
 //! Whoever opens the database next undoes 1 and 2, or does 4, if it was not done.
 
+use super::errors::OpenError;
+use super::files;
+use super::meta;
 use super::migrate::{self, MIGRATIONS};
-use super::open::{self, OpenError};
-use super::{Store, micros_now, tokens};
+use super::options::micros_now;
 use crate::base::time::{from_micros, stamp};
 use rusqlite::{Connection, ErrorCode};
 use std::fs::{self, File};
@@ -100,25 +102,23 @@ pub enum RestoreError {
     },
 }
 
-impl Store {
-    /// Puts a backup in the place of a database that no server has open. Until the backup is
-    /// proved to be whole and of a schema that this release knows, nothing changes.
-    pub fn restore(file: &Path, database: &Path) -> Result<Restored, RestoreError> {
-        let at = micros_now();
-        let same = |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?);
-        if same(file, database) == Some(true) {
-            let why = "it is the database itself".to_owned();
-            return Err(RestoreError::NotABackup { path: file.to_owned(), why });
-        }
-        refuse_by_header(file)?;
-        let _lock = locked(database)?;
-        let schema = prepare(file, database, at)?;
-        let aside = put_aside(database, at)?;
-        decide(database)?;
-        finish(database).map_err(|source| RestoreError::Unfinished { source })?;
-        let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
-        Ok(Restored { schema, known, aside })
+/// Puts a backup in the place of a database that no server has open. Until the backup is
+/// proved to be whole and of a schema that this release knows, nothing changes.
+pub(super) fn restore(file: &Path, database: &Path) -> Result<Restored, RestoreError> {
+    let at = micros_now();
+    let same = |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?);
+    if same(file, database) == Some(true) {
+        let why = "it is the database itself".to_owned();
+        return Err(RestoreError::NotABackup { path: file.to_owned(), why });
     }
+    refuse_by_header(file)?;
+    let _lock = locked(database)?;
+    let schema = prepare(file, database, at)?;
+    let aside = put_aside(database, at)?;
+    decide(database)?;
+    finish(database).map_err(|source| RestoreError::Unfinished { source })?;
+    let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    Ok(Restored { schema, known, aside })
 }
 
 /// What a restore that was killed left: done to its end, or taken back. Under the lock.
@@ -126,9 +126,9 @@ pub(super) fn tidy_up(database: &Path) -> io::Result<()> {
     if finish(database)? {
         tracing::warn!("a restore that was cut short is finished now: the backup is in place");
     }
-    let name = open::file_name(database);
-    let live = [inode(database), inode(&open::with_suffix(database, "-wal"))];
-    for (other, path) in open::siblings(database) {
+    let name = files::file_name(database);
+    let live = [inode(database), inode(&files::with_suffix(database, "-wal"))];
+    for (other, path) in files::siblings(database) {
         let rest = other.strip_prefix(&name).unwrap_or_default();
         // A second name of what is in use: that restore was never decided.
         let second = rest.starts_with(BEFORE) && live.contains(&inode(&path));
@@ -160,7 +160,7 @@ fn refuse_by_header(file: &Path) -> Result<(), RestoreError> {
 }
 
 fn locked(database: &Path) -> Result<File, RestoreError> {
-    open::prepare_folder(database).and_then(|()| open::lock(database)).map_err(|error| {
+    files::prepare_folder(database).and_then(|()| files::lock(database)).map_err(|error| {
         let path = database.to_owned();
         match error {
             OpenError::InUse { .. } => RestoreError::InUse { path },
@@ -173,7 +173,7 @@ fn locked(database: &Path) -> Result<File, RestoreError> {
 /// Copies the file beside the database and proves the copy; gives its schema.
 fn prepare(file: &Path, database: &Path, at: i64) -> Result<i64, RestoreError> {
     tidy_up(database).map_err(files(database))?;
-    let part = open::with_suffix(database, PART);
+    let part = files::with_suffix(database, PART);
     let made = copy_in(file, &part).and_then(|()| prove(file, &part, at));
     let made = made.and_then(|schema| {
         let own = own(&part, database).and_then(|()| File::open(&part)?.sync_all());
@@ -181,7 +181,7 @@ fn prepare(file: &Path, database: &Path, at: i64) -> Result<i64, RestoreError> {
     });
     if made.is_err() {
         for side in ["", "-wal", "-shm", "-journal"] {
-            let _ = fs::remove_file(open::with_suffix(&part, side));
+            let _ = fs::remove_file(files::with_suffix(&part, side));
         }
     }
     made
@@ -190,13 +190,13 @@ fn prepare(file: &Path, database: &Path, at: i64) -> Result<i64, RestoreError> {
 /// With its log, should somebody have copied a database that was in use by hand.
 fn copy_in(file: &Path, part: &Path) -> Result<(), RestoreError> {
     for side in ["", "-wal", "-journal"] {
-        let path = open::with_suffix(file, side);
+        let path = files::with_suffix(file, side);
         if side.is_empty() || path.is_file() {
             let opened = File::open(&path);
             let mut from =
                 opened.map_err(|source| RestoreError::Unreadable { path: path.clone(), source })?;
-            let to = open::with_suffix(part, side);
-            let mut made = open::private_file().truncate(true).open(&to).map_err(files(&to))?;
+            let to = files::with_suffix(part, side);
+            let mut made = files::private_file().truncate(true).open(&to).map_err(files(&to))?;
             io::copy(&mut from, &mut made).map_err(files(&to))?;
         }
     }
@@ -206,14 +206,14 @@ fn copy_in(file: &Path, part: &Path) -> Result<(), RestoreError> {
 /// Reads all of the copy, and leaves it in one file.
 fn prove(file: &Path, part: &Path, at: i64) -> Result<i64, RestoreError> {
     let sql = |error| of_sqlite(file, part, error);
-    let conn = open::connect(part).map_err(sql)?;
+    let conn = files::connect(part).map_err(sql)?;
     conn.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(())).map_err(sql)?;
     let state = migrate::state(&conn, part, MIGRATIONS).map_err(|error| refused(file, error))?;
     if state.last == 0 {
         let why = "it is an empty database".to_owned();
         return Err(RestoreError::NotABackup { path: file.to_owned(), why });
     }
-    let found = open::all_findings(&conn).map_err(sql)?;
+    let found = files::all_findings(&conn).map_err(sql)?;
     if let Some(what) = found.into_iter().next() {
         return Err(RestoreError::Damaged { path: file.to_owned(), what });
     }
@@ -222,7 +222,7 @@ fn prove(file: &Path, part: &Path, at: i64) -> Result<i64, RestoreError> {
     if state.last >= SLEEPERS_SINCE {
         conn.execute(FORGET_SLEEPERS, []).map_err(sql)?;
     }
-    conn.execute(FORGET_TOKENS, [tokens::KEY]).map_err(sql)?;
+    conn.execute(FORGET_TOKENS, [meta::TOKEN_KEY]).map_err(sql)?;
     conn.close().map_err(|(_, error)| sql(error))?;
     Ok(state.last)
 }
@@ -263,7 +263,7 @@ fn of_sqlite(file: &Path, part: &Path, error: rusqlite::Error) -> RestoreError {
 
 /// Root restores for the server's user.
 fn own(part: &Path, database: &Path) -> io::Result<()> {
-    let like = fs::metadata(database).or_else(|_| fs::metadata(open::folder(database)))?;
+    let like = fs::metadata(database).or_else(|_| fs::metadata(files::folder(database)))?;
     if fs::metadata(part)?.uid() == like.uid() {
         return Ok(());
     }
@@ -277,22 +277,22 @@ fn put_aside(database: &Path, at: i64) -> Result<Option<PathBuf>, RestoreError> 
     }
     copy_log(database);
     let at = stamp(from_micros(at)).replace(['-', ':'], "");
-    let aside = open::with_suffix(database, &format!("{BEFORE}{at}"));
+    let aside = files::with_suffix(database, &format!("{BEFORE}{at}"));
     // Its log is still there if it could not be copied: a full disk, say.
     for side in ["-wal", "-journal", ""] {
-        let from = open::with_suffix(database, side);
+        let from = files::with_suffix(database, side);
         if from.exists() {
-            let to = open::with_suffix(&aside, side);
+            let to = files::with_suffix(&aside, side);
             second_name(&from, &to).map_err(files(&to))?;
         }
     }
-    open::sync_folder(database).map_err(files(database))?;
+    files::sync_folder(database).map_err(files(database))?;
     Ok(Some(aside))
 }
 
 /// Brings the log into the database. What cannot be done is no matter: the log is kept too.
 fn copy_log(database: &Path) {
-    let copied = open::connect(database).and_then(|conn| {
+    let copied = files::connect(database).and_then(|conn| {
         conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         conn.close().map_err(|(_, error)| error)
     });
@@ -305,7 +305,7 @@ fn second_name(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         // A file system without links.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            let mut copy = open::private_file().create_new(true).open(to)?;
+            let mut copy = files::private_file().create_new(true).open(to)?;
             io::copy(&mut File::open(from)?, &mut copy)?;
             own(to, from)?;
             copy.sync_all()
@@ -315,25 +315,25 @@ fn second_name(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn decide(database: &Path) -> Result<(), RestoreError> {
-    let (part, to) = (open::with_suffix(database, PART), open::with_suffix(database, DECIDED));
-    fs::rename(part, to).and_then(|()| open::sync_folder(database)).map_err(files(database))
+    let (part, to) = (files::with_suffix(database, PART), files::with_suffix(database, DECIDED));
+    fs::rename(part, to).and_then(|()| files::sync_folder(database)).map_err(files(database))
 }
 
 /// Step 4, as often as it takes; false if there is nothing to do.
 fn finish(database: &Path) -> io::Result<bool> {
-    let decided = open::with_suffix(database, DECIDED);
+    let decided = files::with_suffix(database, DECIDED);
     if !decided.exists() {
         return Ok(false);
     }
-    for side in open::SIDES.iter().copied().chain([open::UNCLEAN]) {
-        match fs::remove_file(open::with_suffix(database, side)) {
+    for side in files::SIDES.iter().copied().chain([files::UNCLEAN]) {
+        match fs::remove_file(files::with_suffix(database, side)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    open::sync_folder(database)?;
+    files::sync_folder(database)?;
     fs::rename(decided, database)?;
-    open::sync_folder(database)?;
+    files::sync_folder(database)?;
     Ok(true)
 }
 
@@ -355,6 +355,7 @@ const RAISE: &str = "UPDATE account SET roster_ver = MAX(roster_ver + 1, ?1)";
 
 #[cfg(test)]
 mod tests {
+    use super::super::Store;
     use super::super::testing::{options, store};
     use super::super::{accounts, meta, roster};
     use super::*;
@@ -387,7 +388,7 @@ mod tests {
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = open::siblings(&folder.join("x")).map(|(name, _)| name).collect();
+        let mut names: Vec<_> = files::siblings(&folder.join("x")).map(|(name, _)| name).collect();
         names.sort();
         names
     }
@@ -400,11 +401,11 @@ mod tests {
         for cut in 0..=6 {
             let folder = killed("old").await;
             let path = options(folder.path()).path;
-            let wal = open::with_suffix(&path, "-wal");
+            let wal = files::with_suffix(&path, "-wal");
             {
-                let _lock = open::lock(&path).unwrap();
+                let _lock = files::lock(&path).unwrap();
                 let steps: [&dyn Fn(); 6] = [
-                    &|| copy_in(&file, &open::with_suffix(&path, PART)).unwrap(),
+                    &|| copy_in(&file, &files::with_suffix(&path, PART)).unwrap(),
                     &|| assert_eq!(prepare(&file, &path, 1).unwrap(), newest),
                     // As when the log cannot be copied into the database.
                     &|| fs::hard_link(&wal, format!("{}{BEFORE}1-wal", path.display())).unwrap(),
@@ -429,9 +430,9 @@ mod tests {
         let path = options(old.path()).path;
         let done = Store::restore(&options(new.path()).path, &path).unwrap();
         let aside = done.aside.unwrap();
-        assert!(!open::with_suffix(&aside, "-wal").exists(), "it took its log");
+        assert!(!files::with_suffix(&aside, "-wal").exists(), "it took its log");
         assert_eq!(is(old.path()).await, "new");
-        assert!(!open::unclean(&path).exists());
+        assert!(!files::unclean(&path).exists());
         Store::restore(&aside, &path).unwrap();
         assert_eq!(is(old.path()).await, "old");
         let empty = tempfile::tempdir().unwrap();
@@ -444,7 +445,7 @@ mod tests {
     async fn a_damaged_old_one_is_no_obstacle_and_its_log_spoils_nothing() {
         let (new, old) = (database("new").await, killed("old").await);
         let path = options(old.path()).path;
-        let log = open::with_suffix(&path, "-wal");
+        let log = files::with_suffix(&path, "-wal");
         // The log of another state, for pages that the new one has otherwise.
         let torn = [&fs::read(&log).unwrap()[..20_000], &[0xa5; 9_000]].concat();
         fs::write(&log, torn).unwrap();

@@ -1,7 +1,8 @@
 //! Rosters (RFC 6121 §2) and the subscription requests that wait for an answer (§3.1.3).
 
-use super::accounts::{AccountId, gone};
+use super::accounts::gone;
 use super::damage::{query_sound, query_sound_one};
+use super::ids::AccountId;
 use super::tx::{Row, StoreError, Tx, query_one, query_optional};
 use crate::jid::Jid;
 use std::collections::BTreeMap;

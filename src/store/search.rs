@@ -9,19 +9,20 @@
 //! anything of others. Every row that is found is looked up as the account's own, and read once more.
 
 mod find;
+mod follow;
 mod text;
 pub mod words;
 
+#[cfg(test)]
+pub(super) use find::of_sqlite;
 pub use find::{Finder, Hits, Indexed, Look};
 
-use super::accounts::AccountId;
+use super::archive;
 use super::damage::sound;
-use super::queue::now;
+use super::ids::AccountId;
 use super::tx::{Row, StoreError, Tx, query_all, query_optional};
-use super::{Store, archive};
 use crate::base::hash::{hex, sha256};
 use std::collections::BTreeSet;
-use std::time::Duration;
 use text::Said;
 
 /// How far the index of an account is.
@@ -128,29 +129,6 @@ pub fn drop_all(tx: &mut dyn Tx) -> Result<(), StoreError> {
     Ok(())
 }
 
-impl Store {
-    /// One slice for [`Self::searchable`], and how long it took; `None` if there is no more to do.
-    pub async fn index_some(&self, account: AccountId) -> Result<Option<Duration>, StoreError> {
-        let begun = now();
-        let all = self.searchable(account, 1).await?;
-        Ok((!all).then(|| now().duration_since(begun)))
-    }
-
-    /// Waits until a search of the account finds all that was written before (promise.md 7). Of an
-    /// archive that was never searched only so much is indexed as `slices` take: false if there is more.
-    pub async fn searchable(&self, account: AccountId, slices: usize) -> Result<bool, StoreError> {
-        self.placed(account).await?;
-        for _ in 0..slices {
-            if self.read(move |tx| progress(tx, account)).await? == Progress::All {
-                return Ok(true);
-            }
-            let slice = self.read(move |tx| read(tx, account, SLICE)).await?;
-            self.write(move |tx| write(tx, &slice)).await?;
-        }
-        Ok(self.read(move |tx| progress(tx, account)).await? == Progress::All)
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
     newest: i64,
@@ -235,12 +213,6 @@ fn with(account: AccountId, peer: &str) -> String {
 /// The statements that both engines take.
 pub(super) fn catalogue() -> &'static [(&'static str, &'static str)] {
     CATALOGUE
-}
-
-/// Those of SQLite alone: PostgreSQL has a search of its own, and will have a file of its own.
-#[cfg(test)]
-pub(super) fn of_sqlite() -> Vec<(&'static str, &'static str)> {
-    [&OF_SQLITE[..], &find::OF_SQLITE[..]].concat()
 }
 
 super::sql! {

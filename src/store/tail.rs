@@ -1,8 +1,9 @@
 //! Who has rows in the archive that readers do not find yet, and when they are made to find them.
 
-use super::accounts::AccountId;
+use super::archive;
+use super::ids::AccountId;
+use super::queue::Job;
 use super::tx::{StoreError, Tx};
-use super::{Job, Store, archive};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
@@ -12,13 +13,13 @@ use tokio::sync::oneshot;
 pub(super) struct Tail(Mutex<State>);
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     accounts: HashSet<AccountId>,
     /// Rows were left by a run of the server that did not end well: nobody knows whose.
     unknown: bool,
     rows: usize,
     /// A job that places them is queued.
-    placing: bool,
+    pub(super) placing: bool,
     /// How often all were placed.
     times: u64,
 }
@@ -28,17 +29,17 @@ impl Tail {
         self.lock().unknown = true;
     }
 
-    fn has(&self, account: AccountId) -> bool {
+    pub(super) fn has(&self, account: AccountId) -> bool {
         let state = self.lock();
         state.unknown || state.accounts.contains(&account)
     }
 
-    fn times(&self) -> u64 {
+    pub(super) fn times(&self) -> u64 {
         self.lock().times
     }
 
     /// True when it is time to place them.
-    fn add(&self, accounts: impl Iterator<Item = AccountId>) -> bool {
+    pub(super) fn add(&self, accounts: impl Iterator<Item = AccountId>) -> bool {
         let mut state = self.lock();
         for account in accounts {
             state.accounts.insert(account);
@@ -49,61 +50,15 @@ impl Tail {
         due
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Store {
-    /// Rows of these accounts, of so many bytes each, were added by [`archive::append_behind`], and are
-    /// durable. To be called before their job is done with [`Job::settled`].
-    pub fn archived(&self, accounts: impl Iterator<Item = AccountId> + Clone, bytes: usize) {
-        self.inner.growth.add(accounts.clone(), bytes);
-        if self.inner.tail.add(accounts) {
-            self.place(None);
-        }
-    }
-
-    /// How often new rows were placed: for [`Store::is_behind`].
-    pub fn placings(&self) -> u64 {
-        self.inner.tail.times()
-    }
-
-    /// May a transaction that began after `placings` were counted see rows of the account that its
-    /// searches do not find? What was placed since, it does not see as placed.
-    pub fn is_behind(&self, account: AccountId, placings: u64) -> bool {
-        self.inner.tail.has(account) || self.inner.tail.times() != placings
-    }
-
-    /// Waits until a search of the account's archive finds all that was queued before (promise.md 7).
-    pub async fn placed(&self, account: AccountId) -> Result<(), StoreError> {
-        self.barrier().await?;
-        if !self.inner.tail.has(account) {
-            return Ok(());
-        }
-        self.placed_all().await
-    }
-
-    /// The same for all accounts.
-    pub async fn placed_all(&self) -> Result<(), StoreError> {
-        let (told, placed) = oneshot::channel();
-        self.place(Some(told));
-        placed.await.unwrap_or(Err(StoreError::Closed))
-    }
-
-    fn place(&self, told: Option<oneshot::Sender<Result<(), StoreError>>>) {
-        let tail = Arc::clone(&self.inner.tail);
-        if let Err(error) = self.submit(Box::new(Placing { tail, told })) {
-            // A later row tries again; who waits is told by the dropped channel.
-            tracing::debug!(%error, "new rows of the archive are not indexed yet");
-            self.inner.tail.lock().placing = false;
-        }
-    }
-}
-
-struct Placing {
-    tail: Arc<Tail>,
-    told: Option<oneshot::Sender<Result<(), StoreError>>>,
+/// Places them.
+pub(super) struct Placing {
+    pub(super) tail: Arc<Tail>,
+    pub(super) told: Option<oneshot::Sender<Result<(), StoreError>>>,
 }
 
 impl Job for Placing {
@@ -136,6 +91,7 @@ const ROWS: usize = 2_048;
 
 #[cfg(test)]
 mod tests {
+    use super::super::Store;
     use super::super::archive::{Direction, Entry, Filter, Kind};
     use super::super::testing;
     use super::*;

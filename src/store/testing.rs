@@ -1,6 +1,7 @@
 //! For tests of whatever has SQL: a migrated database in memory, or a store in a folder.
 
-use super::accounts::{self, AccountId, Creation};
+use super::accounts::{self, Creation};
+use super::ids::AccountId;
 use super::migrate::{MIGRATIONS, migrate};
 use super::sqlite::SqliteTx;
 use super::{Job, Options, Row, Store, StoreError, Synchronous, Tx};

@@ -1,6 +1,9 @@
 //! The store as a whole: batches, failures, order, bounds, opening and closing.
 
-use super::accounts::AccountId;
+use super::ids::AccountId;
+use std::path::Path;
+use tokio::sync::oneshot;
+
 use super::testing::{hold, options, store};
 use super::*;
 use std::sync::mpsc;

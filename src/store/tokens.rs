@@ -4,9 +4,10 @@
 //! text for each login, so a hash of it would be of no use. A table that leaks opens no account without
 //! the key; who has the whole database has both, as long as the tokens last.
 
-use super::accounts::{self, Account, AccountId};
+use super::accounts::{self, Account};
 use super::damage::query_sound;
 use super::devices::{self, Device, DeviceId};
+use super::ids::AccountId;
 use super::meta;
 use super::tx::{Row, StoreError, Tx, Value, query_optional};
 use crate::base::credential::AgentId;
@@ -83,7 +84,7 @@ pub fn lookup(
     let (id, epoch) = account.as_ref().map_or((AccountId(0), 0), |found| (found.id, found.epoch));
     let device = devices::find(tx, id, agent)?;
     let device_id = device.as_ref().map_or(DeviceId(0), |found| found.id);
-    let key = meta::get(tx, KEY)?.and_then(|key| key.try_into().ok());
+    let key = meta::get(tx, meta::TOKEN_KEY)?.and_then(|key| key.try_into().ok());
     let map = |row: &dyn Row| token(row, device_id, key.as_ref());
     let tokens = query_sound(tx, ("token", id), LOOKUP, &[device_id.into(), epoch.into()], map)?;
     let Some((account, device)) = account.zip(device) else { return Ok(None) };
@@ -99,7 +100,7 @@ pub fn issue(
 ) -> Result<Option<String>, StoreError> {
     let mut fresh = [0; 32];
     OsRng.fill(&mut fresh);
-    let key = meta::get_or_create_secret(tx, KEY, &fresh)?;
+    let key = meta::get_or_create_secret(tx, meta::TOKEN_KEY, &fresh)?;
     let params = [
         device.into(),
         wanted.mechanism.into(),
@@ -146,12 +147,6 @@ pub fn invalidate(tx: &mut dyn Tx, device: DeviceId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Ends all tokens of an account.
-pub(super) fn end_all(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
-    tx.execute(END_ALL, &[account.into()])?;
-    Ok(())
-}
-
 /// Deletes tokens that were too old before `at`, `limit` at most; how many there were. For a while after
 /// that their owners are told why they fail (§4.2).
 pub fn expire(tx: &mut dyn Tx, at: i64, limit: usize) -> Result<usize, StoreError> {
@@ -181,10 +176,6 @@ fn token(
     }))
 }
 
-/// The name of the key among the server's secrets. A restored backup loses it: it may hold what was
-/// revoked since.
-pub(super) const KEY: &str = "fast-tokens";
-
 super::sql! {
     LOOKUP = "SELECT slot, mechanism, nonce, issued, expires FROM token
         WHERE device = $1 AND epoch = $2 ORDER BY slot DESC";
@@ -202,7 +193,6 @@ super::sql! {
     END_CURRENT = "DELETE FROM token WHERE device = $1 AND slot = 0";
     PROMOTE = "UPDATE token SET slot = 0 WHERE device = $1 AND slot = 1";
     END = "DELETE FROM token WHERE device = $1";
-    END_ALL = "DELETE FROM token WHERE device IN (SELECT id FROM device WHERE account = $1)";
     EXPIRE = "DELETE FROM token WHERE (device, slot) IN
         (SELECT device, slot FROM token WHERE expires < $1 LIMIT $2)";
 }
@@ -359,7 +349,7 @@ mod tests {
             assert_eq!((expire(tx, 101, 9), known(tx).len()), (Ok(0), 1));
             let list = devices::list(tx, me).unwrap();
             assert_eq!(list[0].token_until, Some(101));
-            meta::set(tx, KEY, &[9; 32]).unwrap();
+            meta::set(tx, meta::TOKEN_KEY, &[9; 32]).unwrap();
             assert_ne!(Some(secrets(tx).remove(0)), before);
             tx.execute("DELETE FROM meta", &[]).unwrap();
             assert!(known(tx).is_empty());

@@ -2,8 +2,8 @@
 //! accounts is here, or named by the module that owns it.
 
 use super::Store;
-use super::accounts::AccountId;
 use super::archive::{self, ROW_BYTES};
+use super::ids::AccountId;
 use super::tx::{StoreError, Tx, query_one};
 
 /// The bytes of all tables but the archive's. All of these have bounds of their own, so it is quick.

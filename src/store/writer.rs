@@ -3,7 +3,8 @@
 
 use super::handled::{self, Seal};
 use super::meta;
-use super::queue::{JOBS_BATCH, JOBS_BATCH_MAX, Job, Queue, now};
+use super::options::now;
+use super::queue::{JOBS_BATCH, JOBS_BATCH_MAX, Job, Queue};
 use super::sqlite::{SqliteTx, control};
 use super::tx::{StoreError, Tx};
 use rusqlite::Connection;

@@ -47,11 +47,15 @@ impl Source {
         for export in statements(&self.code, is_export) {
             code = code.replace(export, "");
         }
+        let children = statements(&self.code, |line| line.contains("mod ") && line.ends_with(';'));
+        for child in &children {
+            code = code.replace(child, "");
+        }
         let mut paths = self.paths_in(&code);
         // What is re-exported and used here, too.
         let exports = self.exports().into_iter().map(|(_, path)| path);
         paths.extend(exports.filter(|path| path.last().is_some_and(|name| has_word(&code, name))));
-        for line in statements(&self.code, |line| line.contains("mod ") && line.ends_with(';')) {
+        for line in children {
             let child = line.trim_end_matches(';').rsplit(' ').next().unwrap_or_default();
             paths.extend(starts(&code, &format!("{child}::")).flat_map(|start| {
                 let at = start - child.len() - 2;
@@ -115,7 +119,7 @@ fn is_export(line: &str) -> bool {
 }
 
 /// Declarations at the top of a file, up to their semicolons.
-fn statements<'a>(code: &'a str, is: impl Fn(&str) -> bool) -> Vec<&'a str> {
+fn statements(code: &str, is: impl Fn(&str) -> bool) -> Vec<&str> {
     let mut found = Vec::new();
     let mut start = 0;
     for line in code.split_inclusive('\n') {
@@ -130,8 +134,12 @@ fn statements<'a>(code: &'a str, is: impl Fn(&str) -> bool) -> Vec<&'a str> {
 
 /// Behind each place where a path starts with this word.
 fn starts<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
-    let whole =
-        |at: &usize| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || "_:$".contains(c));
+    // Nor does it start behind `pub(in`, which uses nothing.
+    let whole = |at: &usize| {
+        let before = &code[..*at];
+        !before.ends_with(|c: char| c.is_alphanumeric() || "_:$".contains(c))
+            && !before.ends_with("pub(in ")
+    };
     code.match_indices(word).map(|(at, _)| at).filter(whole).map(move |at| at + word.len())
 }
 

@@ -9,7 +9,7 @@ use crate::router::registry::{Account, User};
 use crate::router::rules::Decision;
 use crate::stanza::Kind;
 use crate::stanza::ids::stanza_id;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 use crate::store::{Store, preferences};
 

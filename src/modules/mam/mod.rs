@@ -21,7 +21,7 @@ use crate::stanza::form::{self, Written};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::rsm::Set;
 use crate::stanza::{Stanza, StanzaError, delay, forward};
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::archive::{self, Archived};
 use crate::store::damage;
 use crate::store::tx::Tx;

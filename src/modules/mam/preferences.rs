@@ -9,7 +9,7 @@ use crate::jid::{BareJid, Jid};
 use crate::router::Router;
 use crate::stanza::StanzaError;
 use crate::stanza::iq::Iq;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::preferences::{self, Policy, Preferences};
 use crate::store::tx::{StoreError, Tx};
 use crate::xml::ns;

@@ -10,7 +10,7 @@ use crate::stanza::StanzaError;
 use crate::stanza::form::Form;
 use crate::stanza::iq::Iq;
 use crate::stanza::rsm::Rsm;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::archive::{self, Direction, Filter, Peer};
 use crate::store::search::words::Sought;
 use crate::store::tx::{StoreError, Tx};

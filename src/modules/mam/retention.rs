@@ -6,7 +6,8 @@ use super::super::api::{Answer, Cause, Chore};
 use super::super::Config;
 use crate::base::time::micros;
 use crate::jid::BareJid;
-use crate::store::accounts::{self, AccountId};
+use crate::store::accounts;
+use crate::store::ids::AccountId;
 use crate::store::archive::{self, BATCH, Left};
 use crate::store::tx::{StoreError, Tx};
 

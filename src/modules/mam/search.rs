@@ -7,7 +7,7 @@ use super::select::{Bounds, Found, Selection};
 use crate::stanza::StanzaError;
 use crate::stanza::form::Form;
 use crate::store::StoreError;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::archive::{self, Archived, Direction};
 use crate::store::search::words::{Refused, Sought};
 use crate::store::search::{Finder, Hits, Indexed, Look};

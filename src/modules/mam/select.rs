@@ -1,7 +1,7 @@
 //! The messages of a page, in one read of the store.
 
 use super::query::Query;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::archive::{self, Archived, Direction, Filter, Head};
 use crate::store::tx::{StoreError, Tx};
 

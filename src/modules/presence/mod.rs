@@ -23,7 +23,7 @@ use crate::router::presence as fanout;
 use crate::router::subscription::asked;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Stanza, StanzaError};
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::{accounts, damage, roster};
 
 /// Presence.

@@ -10,7 +10,8 @@ use crate::base::time::micros;
 use crate::jid::BareJid;
 use crate::router::Router;
 use crate::stanza::StanzaError;
-use crate::store::accounts::{self, AccountId};
+use crate::store::accounts;
+use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 use roster::Items;
 

@@ -25,7 +25,7 @@ use crate::router::rules::Kind;
 use crate::router::subscription::Verb;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Stanza, StanzaError};
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::store::roster;
 use crate::store::tx::{StoreError, Tx};
 

@@ -5,7 +5,7 @@ use crate::router::contacts::{Contact, Contacts};
 use crate::router::registry::{Push, RosterChange};
 use crate::router::subscription::{self, State};
 use crate::stanza::Frame;
-use crate::store::accounts::AccountId;
+use crate::store::ids::AccountId;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
 

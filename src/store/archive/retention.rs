@@ -1,7 +1,7 @@
 //! Deleting from archives, always the oldest rows first (XEP-0313 §3.2) and few in one write:
 //! what is older than an account's retention, and all of a deleted account.
 
-use super::super::accounts::AccountId;
+use super::super::ids::AccountId;
 use super::super::search;
 use super::super::tx::{StoreError, Tx, query_all, query_optional};
 use super::{Kind, tail};

@@ -1,7 +1,7 @@
 //! What a retraction does to an archive (XEP-0424 §4): finding the message that it names, and putting
 //! something else in its place.
 
-use super::super::accounts::AccountId;
+use super::super::ids::AccountId;
 use super::super::search;
 use super::super::tx::{StoreError, Tx, query_optional};
 use super::{Archived, Kind, get, last_placed};

@@ -1,13 +1,13 @@
 //! The last rows of the archive, which the tables that readers search do not name yet: what they are
 //! filled with is sorted and written once for many rows.
 
-use super::super::accounts::AccountId;
+use super::super::ids::AccountId;
 use super::super::tx::{StoreError, Tx, query_one, query_optional};
 
 /// Names all rows that are not named yet. Their number is bounded by whoever calls this often enough.
 pub fn place(tx: &mut dyn Tx) -> Result<(), StoreError> {
     let (placed, newest) = query_one(tx, PLACED, &[], |row| Ok((row.int(0)?, row.int(1)?)))?;
-    let last = query_one(tx, super::LAST_SEQ, &[], |row| row.int(0))?;
+    let last = query_one(tx, LAST_SEQ, &[], |row| row.int(0))?;
     if last > placed {
         let new = [placed.into(), last.into()];
         for sql in [PLACES, PEERS] {
@@ -61,7 +61,13 @@ pub fn owed(
     })
 }
 
+/// The last place that is taken in the whole server; 0 if none is.
+pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
+    query_one(tx, LAST_SEQ, &[], |row| row.int(0))
+}
+
 super::super::sql! {
+    LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM archive";
     PLACED = "SELECT seq, at FROM archive_placed";
     // A row that was named at once stays as it is.
     PLACES = "INSERT INTO archive_place (account, seq, kind, size, at)

@@ -1,18 +1,9 @@
 //! From times to places. Times rise with places but where the clock was set back; there are few such
 //! places, and `archive_back` names them.
 
-use super::super::accounts::AccountId;
-use super::super::tx::{Row, StoreError, Tx, query_all, query_optional};
-use super::{Filter, bounds};
-
-/// A message's place, and when it was received in microseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Point {
-    /// Its place.
-    pub seq: i64,
-    /// Its time.
-    pub at: i64,
-}
+use super::super::ids::AccountId;
+use super::super::tx::{StoreError, Tx, query_all, query_optional};
+use super::pages::{Filter, Point, bounds, point};
 
 /// The same filter over fewer places: all messages of its times are between them. The times go from it
 /// where the places say it all.
@@ -104,12 +95,6 @@ fn before(tx: &mut dyn Tx, account: AccountId, seq: i64) -> Result<Option<Point>
 
 fn from(tx: &mut dyn Tx, account: AccountId, seq: i64) -> Result<Option<Point>, StoreError> {
     query_optional(tx, FROM, &[account.into(), seq.into()], point)
-}
-
-/// Of the columns seq and at.
-pub(super) fn point(row: &dyn Row) -> Result<Point, StoreError> {
-    // A time that cannot be read costs no more than the wrong page.
-    Ok(Point { seq: row.int(0)?, at: row.int(1).unwrap_or(0) })
 }
 
 /// A clock that is set back more often than that within one archive has it walked through.

@@ -1,6 +1,6 @@
 //! What an archive weighs, and making it lighter: the oldest rows first, but for what is owed.
 
-use super::super::accounts::AccountId;
+use super::super::ids::AccountId;
 use super::super::tx::{StoreError, Tx, query_all, query_one};
 use super::Kind;
 use super::retention::{self, Owed};

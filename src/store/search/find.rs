@@ -1,7 +1,7 @@
 //! What a search finds: pages and numbers, as of any other filter of an archive.
 
-use super::super::accounts::AccountId;
 use super::super::archive::{self, Archived, Direction, Filter, Head, Peer};
+use super::super::ids::AccountId;
 use super::super::tx::{StoreError, Tx, query_all, query_one};
 use super::text::Said;
 use super::words::Sought;
@@ -252,7 +252,7 @@ const DOWN: &str = "SELECT rowid FROM archive_words WHERE archive_words MATCH $1
 const COUNT: &str = "SELECT COUNT(*) FROM (SELECT rowid FROM archive_words
     WHERE archive_words MATCH $1 AND rowid > $2 AND rowid < $3 LIMIT $4) AS found";
 #[cfg(test)]
-pub(super) const OF_SQLITE: [(&str, &str); 3] = [("UP", UP), ("DOWN", DOWN), ("COUNT", COUNT)];
+const OF_SQLITE: [(&str, &str); 3] = [("UP", UP), ("DOWN", DOWN), ("COUNT", COUNT)];
 /// Messages that are looked for at once.
 const BATCH: usize = 256;
 /// Messages that one page may cost to read.
@@ -263,3 +263,9 @@ const LOOKS_BYTES_MAX: usize = 8_388_608;
 const FEW: usize = 1_000;
 /// A page may be asked for by an index up to here.
 const NUMBER_MAX: usize = 10_000;
+
+/// Those of SQLite alone: PostgreSQL has a search of its own, and will have a file of its own.
+#[cfg(test)]
+pub(in crate::store) fn of_sqlite() -> Vec<(&'static str, &'static str)> {
+    [&super::OF_SQLITE[..], &OF_SQLITE[..]].concat()
+}

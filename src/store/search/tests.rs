@@ -1,5 +1,6 @@
 //! The index against a list in memory: what is found, by whom, in which order.
 
+use super::super::Store;
 use super::super::archive::{Direction, Entry, Filter, Kind, Peer, append, append_behind};
 use super::super::testing;
 use super::super::tx::Tx;

@@ -1,0 +1,79 @@
+//! New rows.
+
+use super::super::ids::AccountId;
+use super::super::tx::{StoreError, Tx};
+use super::tail;
+use crate::base::hash::short;
+
+/// What a message is to the account whose archive it is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The account sent it.
+    Sent = 0,
+    /// It was sent to the account, which can do without it.
+    Received = 1,
+    /// It was sent to the account, and is owed to it until a session confirms it (promise.md 1).
+    Owed = 2,
+}
+
+/// A new row.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// Its place, from [`submit_numbered`](crate::store::Store::submit_numbered).
+    pub seq: i64,
+    /// When it was received, in microseconds since 1970. It says nothing of the order.
+    pub at: i64,
+    /// Whose archive.
+    pub account: AccountId,
+    /// The other side's bare JID.
+    pub peer: &'a str,
+    /// Its resourcepart, or nothing.
+    pub resource: &'a str,
+    /// Which way it went.
+    pub kind: Kind,
+    /// The whole stanza as it was delivered, without our own id in it.
+    pub stanza: &'a [u8],
+}
+
+/// Adds a message that is found at once, and that may be older than others.
+pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
+    append_behind(tx, entry, None)?;
+    let Entry { seq, at, account, peer, resource, kind, stanza } = *entry;
+    let (id, size) = (account.into(), stanza.len().into());
+    tx.execute(PLACE, &[id, seq.into(), (kind as i64).into(), size, at.into()])?;
+    let id = account.into();
+    tx.execute(PEER, &[id, peer.into(), seq.into(), resource.into(), at.into()])?;
+    tail::set_back(tx, account, seq, at)
+}
+
+/// Adds a message that is newer than all others; `id` is the one that its sender gave it, by which it
+/// may be retracted. It is found after [`place`](super::place): the caller's job tells
+/// [`Store::archived`](crate::store::Store::archived).
+pub fn append_behind(
+    tx: &mut dyn Tx,
+    entry: &Entry<'_>,
+    id: Option<&str>,
+) -> Result<(), StoreError> {
+    let params = [
+        entry.seq.into(),
+        entry.account.into(),
+        entry.peer.into(),
+        entry.resource.into(),
+        (entry.kind as i64).into(),
+        entry.stanza.len().into(),
+        entry.stanza.into(),
+        id.map(short).into(),
+        entry.at.into(),
+    ];
+    tx.execute(APPEND, &params)?;
+    Ok(())
+}
+
+crate::store::sql! {
+    APPEND = "INSERT INTO archive (seq, account, peer, resource, kind, size, stanza, short_id, at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    PLACE = "INSERT INTO archive_place (account, seq, kind, size, at)
+        VALUES ($1, $2, $3, $4, $5)";
+    PEER = "INSERT INTO archive_with (account, peer, seq, resource, at)
+        VALUES ($1, $2, $3, $4, $5)";
+}

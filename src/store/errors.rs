@@ -1,0 +1,220 @@
+//! Why the database cannot be opened, and why there is no copy of it, in words.
+
+use rusqlite::ErrorCode;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the database cannot be used. The text is for the operator: what, where, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder or a file in it cannot be made or opened.
+    #[error(
+        "cannot use {path:?} for the database: {source}. Check that the folder exists and that \
+         the user who runs the server may write there"
+    )]
+    Files {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file takes no writes.
+    #[error(
+        "the database {path:?} is read-only. Check the permissions of the file and its folder, \
+         and whether the file system is mounted read-only"
+    )]
+    ReadOnly {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Another server, or a command on the same file, is running.
+    #[error("the database {path:?} is in use by another program. Stop that one first")]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Some other kind of file.
+    #[error("{path:?} is not a database. Move it away, or set another path in the config")]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A database of another program.
+    #[error(
+        "{path:?} is a database of another program. Set another path in the config; data of other \
+         servers is imported, not opened"
+    )]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Damaged.
+    #[error(
+        "the database {path:?} is damaged ({what}). Run `stonechat check --deep`; if it finds errors, \
+         `stonechat restore` a backup"
+    )]
+    Corrupt {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        what: String,
+    },
+    /// Written by a later release.
+    #[error(
+        "the database {path:?} has schema {found}, and this release knows up to {known}. Start \
+         the newer release; or go back to the state before the upgrade, without what came since: \
+         {}",
+        undo(.backup.as_deref())
+    )]
+    NewerSchema {
+        /// The database.
+        path: PathBuf,
+        /// The schema's version.
+        found: i64,
+        /// The last one that this program knows.
+        known: i64,
+        /// The copy from before the upgrade.
+        backup: Option<PathBuf>,
+    },
+    /// The copy that is made before a migration cannot be made.
+    #[error(
+        "the database {path:?} must be upgraded to schema {version}, and the backup before that \
+         failed: {source}. Nothing was changed: the release that ran before still runs on it"
+    )]
+    NoBackup {
+        /// The database.
+        path: PathBuf,
+        /// The first schema that is to be applied.
+        version: i64,
+        /// Why there is no copy.
+        source: Box<BackupError>,
+    },
+    /// The database was made by other migrations than this program's.
+    #[error(
+        "the database {path:?} was made with another text of schema {version} ({name}) than this \
+         release has. Start the release that made it; only released schemas can be upgraded"
+    )]
+    ChangedMigration {
+        /// The database.
+        path: PathBuf,
+        /// Of the first migration that differs.
+        version: i64,
+        /// Its name in the database.
+        name: String,
+    },
+    /// No space left.
+    #[error("the disk that holds {path:?} is full. Free some space and start again")]
+    Full {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Whatever else.
+    #[error("the database {path:?} cannot be opened: {what}")]
+    Other {
+        /// The database.
+        path: PathBuf,
+        /// What was said.
+        what: String,
+    },
+}
+
+impl OpenError {
+    pub(super) fn from_sqlite(path: &Path, error: rusqlite::Error) -> Self {
+        let what = error.to_string();
+        let path = path.to_owned();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::NotADatabase { path },
+            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt { path, what },
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse { path },
+            Some(ErrorCode::DiskFull) => Self::Full { path },
+            Some(ErrorCode::CannotOpen) => {
+                Self::Files { path, source: io::Error::other(error.to_string()) }
+            }
+            _ => Self::Other { path, what },
+        }
+    }
+}
+
+/// Why there is no copy. The text is for the operator: what, where, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// No database.
+    #[error("there is no database {path:?}, so there is nothing to back up")]
+    None {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// Something has the name already.
+    #[error("{path:?} exists already, and a backup overwrites nothing. Name another file")]
+    Exists {
+        /// What is in the way.
+        path: PathBuf,
+    },
+    /// SQLite would take such a file for a part of the backup.
+    #[error(
+        "{path:?} is the rest of another database and would be read together with the backup. \
+         Remove it, or name another file"
+    )]
+    Remains {
+        /// What is in the way.
+        path: PathBuf,
+    },
+    /// A name that means something to whoever opens the database next.
+    #[error(
+        "{path:?} begins with the database's own name, and such names in its folder are the \
+         server's. Name another file"
+    )]
+    Reserved {
+        /// The target.
+        path: PathBuf,
+    },
+    /// One at a time.
+    #[error("another backup is being made. Wait until it is done")]
+    Busy,
+    /// The target cannot be written.
+    #[error(
+        "the backup {path:?} cannot be written: {source}. Check that its folder exists, and that \
+         the user who runs the server may write there and its unit lets it"
+    )]
+    Files {
+        /// The target, or its folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No space left.
+    #[error("the disk is too full for the backup {path:?}. Free some space there")]
+    Full {
+        /// The target.
+        path: PathBuf,
+    },
+    /// The copy was read, and is not sound.
+    #[error(
+        "the copy is damaged ({what}), so most likely the database is. No backup was made. Run \
+         `stonechat check --deep`; restore an older backup if it finds errors"
+    )]
+    Damaged {
+        /// What SQLite said.
+        what: String,
+    },
+    /// The store was closed meanwhile.
+    #[error("the server is stopping; no backup was made. Give the command again")]
+    Stopped,
+    /// The database to be copied cannot be opened.
+    #[error(transparent)]
+    Source(#[from] OpenError),
+    /// Whatever else.
+    #[error("the database cannot be copied: {what}. See the server's log")]
+    Other {
+        /// What was said.
+        what: String,
+    },
+}
+
+fn undo(backup: Option<&Path>) -> String {
+    match backup {
+        Some(backup) => format!("`stonechat restore {}`", backup.display()),
+        None => "`stonechat restore` a backup that an older release made".to_owned(),
+    }
+}

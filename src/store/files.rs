@@ -1,0 +1,171 @@
+//! The files of a database: their folder, lock, names and connections, and what is wrong in them.
+
+use super::errors::OpenError;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The mark of an unclean stop.
+pub(super) fn unclean(path: &Path) -> PathBuf {
+    with_suffix(path, UNCLEAN)
+}
+
+/// One of the readers' connections.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    let open = || {
+        let conn = connect(path)?;
+        conn.pragma_update(None, "query_only", true)?;
+        Ok(conn)
+    };
+    open().map_err(|error| OpenError::from_sqlite(path, error))
+}
+
+/// All that is wrong with a database.
+pub(super) fn all_findings(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut found = findings(conn, "PRAGMA integrity_check")?;
+    let mut statement = conn.prepare("PRAGMA foreign_key_check")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+        found.push(format!("a row of {table} refers to a missing row of {parent}"));
+    }
+    // Not in the schemas before the sixth, and before the seventh.
+    for (table, checks) in [("archive_placed", &PLACES[..]), ("archive_search", &WORDS[..])] {
+        if !conn.table_exists(None, table)? {
+            continue;
+        }
+        for (sql, what) in checks {
+            let rows: i64 = conn.query_row(sql, [], |row| row.get(0))?;
+            if rows > 0 {
+                found.push(format!("{rows} messages {what}"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What one of SQLite's checks finds.
+pub(super) fn findings(conn: &Connection, check: &str) -> rusqlite::Result<Vec<String>> {
+    let mut found: Vec<String> =
+        conn.prepare(check)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    found.retain(|line| line != "ok");
+    Ok(found)
+}
+
+/// The folder, and later the file, for their owner's eyes only: the file holds what passwords
+/// became. A folder that is made here has its name durable, or a power cut would take it with all
+/// that is in it.
+pub(super) fn prepare_folder(path: &Path) -> Result<(), OpenError> {
+    let at = folder(path);
+    let new: Vec<&Path> = at.ancestors().take_while(|folder| !folder.exists()).collect();
+    let mut made = private_folder().create(at);
+    for folder in new {
+        made = made.and_then(|()| sync_folder(folder));
+    }
+    made.map_err(|source| OpenError::Files { path: at.to_owned(), source })
+}
+
+/// The folder that a file is in.
+pub(super) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the names in a file's folder durable.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
+
+/// A name with something behind it.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The files in the same folder, by name.
+pub(super) fn siblings(path: &Path) -> impl Iterator<Item = (String, PathBuf)> + use<> {
+    let entries = std::fs::read_dir(folder(path)).into_iter().flatten().flatten();
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+}
+
+/// A lock file of its own: to open and close the database itself would drop SQLite's locks.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    let name = with_suffix(path, ".lock");
+    let file = private_file().open(&name).map_err(|source| {
+        // A read-only folder or file system is told of as such, with the database's own name.
+        match source.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnly { path: path.to_owned() },
+            _ => OpenError::Files { path: name.clone(), source },
+        }
+    })?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        // Some file systems know no locks; then the operator's care is all there is.
+        Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
+            Err(OpenError::Files { path: name, source: error })
+        }
+        _ => Ok(file),
+    }
+}
+
+pub(super) fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn private_folder() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(conn)
+}
+
+/// SQLite's checks know the tables that name an archive's rows as tables only.
+const PLACES: [(&str, &str); 2] = [
+    (
+        "SELECT COUNT(*) FROM archive r WHERE r.seq <= (SELECT seq FROM archive_placed) AND NOT
+            (EXISTS (SELECT 1 FROM archive_place p WHERE p.account = r.account AND p.seq = r.seq)
+            AND EXISTS (SELECT 1 FROM archive_with w
+            WHERE w.account = r.account AND w.peer = r.peer AND w.seq = r.seq))",
+        "are in the archive and not in its index",
+    ),
+    (
+        "SELECT COUNT(*) FROM archive_place p WHERE NOT EXISTS
+            (SELECT 1 FROM archive r WHERE r.seq = p.seq AND r.account = p.account)",
+        "are in the archive's index and not in the archive",
+    ),
+];
+/// The same for the index of words. What it lacks is no damage: not every message has a word.
+const WORDS: [(&str, &str); 1] = [(
+    "SELECT COUNT(*) FROM archive_words_docsize d WHERE NOT EXISTS
+        (SELECT 1 FROM archive r WHERE r.seq = d.id)",
+    "are in the index of words and not in the archive",
+)];
+/// Another program on the same file, a backup for instance, may hold it for this long.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
+/// Prepared statements a connection keeps: more than the server has.
+const STATEMENTS: usize = 256;
+/// What SQLite keeps beside a database.
+pub(super) const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// The mark that the last stop was unclean.
+pub(super) const UNCLEAN: &str = ".unclean";
