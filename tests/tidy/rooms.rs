@@ -30,12 +30,6 @@ const STILL: &[&[&str]] = &[
         "src/modules/mam/search.rs",
         "src/modules/mam/select.rs",
     ],
-    &[
-        "src/modules/presence/directed.rs",
-        "src/modules/presence/fanout.rs",
-        "src/modules/presence/mod.rs",
-        "src/modules/presence/probe.rs",
-    ],
     &["src/modules/register.rs", "src/modules/register/names.rs"],
     &[
         "src/modules/subscription/effects.rs",
@@ -44,10 +38,12 @@ const STILL: &[&[&str]] = &[
     ],
     &["src/net/local_ca.rs", "src/net/tls/host.rs", "src/net/tls/mod.rs", "src/net/tls/pair.rs"],
     &[
+        "src/router/access.rs",
         "src/router/append.rs",
         "src/router/cached.rs",
         "src/router/confirm.rs",
         "src/router/features.rs",
+        "src/router/home.rs",
         "src/router/idle.rs",
         "src/router/incoming.rs",
         "src/router/mod.rs",
