@@ -84,8 +84,8 @@ pub struct Module {
     pub subscription_in: Option<OnStanza>,
     /// Presence probes to a local account, from anywhere.
     pub probe: Option<OnStanza>,
-    /// The statements of its tables, for CI, which prepares them all on PostgreSQL.
-    pub sql: &'static [(&'static str, &'static str)],
+    /// The statements on its tables: a `CATALOGUE` for each file of it that has some (`store::sql!`).
+    pub sql: &'static [&'static [(&'static str, &'static str)]],
     /// For the quota: bytes and rows of an account in its tables.
     pub weights: &'static [&'static str],
     /// Rows of its tables go with the account, in the same transaction.

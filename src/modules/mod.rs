@@ -4,6 +4,7 @@ pub mod api;
 mod drive;
 mod features;
 mod pipeline;
+pub mod sql;
 #[cfg(test)]
 mod testing;
 

@@ -13,8 +13,8 @@ use crate::router::{Origin, Routed};
 use crate::stanza::Stanza;
 use crate::store::StoreError;
 use crate::store::accounts;
-use crate::store::ids::AccountId;
 use crate::store::archive::{self, BATCH};
+use crate::store::ids::AccountId;
 use crate::store::tx::Tx;
 use crate::xml::writer::Xml;
 

@@ -6,8 +6,8 @@ use crate::base::time::{from_micros, stamp};
 use crate::router::passage::{Row, Side};
 use crate::stanza::Stanza;
 use crate::stanza::retract::{Named, Retraction};
-use crate::store::ids::AccountId;
 use crate::store::archive::By;
+use crate::store::ids::AccountId;
 use crate::store::tx::Tx;
 use crate::store::{StoreError, archive, mailbox};
 

@@ -160,7 +160,10 @@ mod tests {
             for seq in seqs {
                 let stanza = b"<message><body>word</body></message>".as_slice();
                 let (peer, resource, kind) = ("a@x", "", Kind::Sent);
-                archive::append(tx, &Entry { seq, at: seq, account, peer, resource, kind, stanza })?;
+                archive::append(
+                    tx,
+                    &Entry { seq, at: seq, account, peer, resource, kind, stanza },
+                )?;
             }
             Ok(())
         });

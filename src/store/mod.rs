@@ -22,7 +22,6 @@ pub mod meta;
 pub mod migrate;
 mod open;
 mod options;
-pub mod preferences;
 mod queue;
 mod readers;
 mod restore;
@@ -52,8 +51,7 @@ pub use restore::{RestoreError, Restored};
 pub(crate) use sql::sql;
 pub use tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
 
-/// Every statement of the store by name, for CI to prepare on PostgreSQL; but for those of the search,
-/// which is SQLite's own (`search::of_sqlite`).
+/// Every statement of this floor by name (`modules::sql` has all); but for those of the search, which is SQLite's own (`search::of_sqlite`).
 pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
     [
         accounts::CATALOGUE,
@@ -64,7 +62,6 @@ pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
         search::catalogue(),
         mailbox::CATALOGUE,
         meta::CATALOGUE,
-        preferences::CATALOGUE,
         tokens::CATALOGUE,
         usage::CATALOGUE,
     ]

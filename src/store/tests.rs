@@ -524,20 +524,6 @@ fn nothing_ever_scans() {
     });
 }
 
-/// For `tests/interop/postgres_sql.sh`: migrations and statements as PostgreSQL gets them.
-#[test]
-#[ignore = "prints, checks nothing"]
-fn print_sql() {
-    println!("-- stonechat sql begins");
-    for migration in migrate::MIGRATIONS {
-        println!("{}", migration.render(migrate::Dialect::Postgres));
-    }
-    for (name, sql) in sql_catalogue() {
-        println!("PREPARE \"{name}\" AS {sql};");
-    }
-    println!("-- stonechat sql ends");
-}
-
 /// A database of the schema before stamps: each message's time was its place.
 #[tokio::test]
 async fn messages_of_an_older_schema_keep_their_times() {

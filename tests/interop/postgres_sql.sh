@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Applies the schema to a throw-away PostgreSQL and prepares every statement of the store on it:
+# Applies the schema to a throw-away PostgreSQL and prepares every statement on it:
 # the proof that the SQL is portable. Needs Debian's `postgresql`; no network, no port.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -23,7 +23,7 @@ stop() {
 }
 trap stop EXIT
 
-cargo test --quiet --lib store::tests::print_sql -- --ignored --nocapture |
+cargo test --quiet --lib modules::sql::tests::print_sql -- --ignored --nocapture |
     sed -n '/^-- stonechat sql begins/,/^-- stonechat sql ends/p' >"$dir/all.sql"
 statements=$(grep -c '^PREPARE ' "$dir/all.sql")
 if [[ $statements -eq 0 ]]; then

@@ -164,6 +164,28 @@ fn every_hook_of_a_module_has_a_user() {
     assert_eq!(unused, listed, "hooks without a user against those listed");
 }
 
+/// What is not in the catalogue is never prepared on PostgreSQL.
+#[test]
+fn all_sql_is_in_the_catalogue() {
+    let catalogue = modules::sql::catalogue();
+    let with_sql = sources().into_iter().filter(|file| file.code.contains("sql! {\n"));
+    let mut files = 0;
+    let mut wrong = Vec::new();
+    for file in with_sql.filter(|file| file.name != "src/store/sql.rs") {
+        files += 1;
+        let of = format!("stonechat::{}::", file.module.join("::"));
+        if !catalogue.iter().any(|(name, _)| name.strip_prefix(&of).is_some_and(is_word)) {
+            wrong.push(format!("{}: its CATALOGUE is in no list", file.name));
+        }
+    }
+    assert!(files > 15, "found {files}");
+    assert_none(&wrong);
+}
+
+fn is_word(name: &str) -> bool {
+    !name.contains(':')
+}
+
 /// Every entry of the list is needed, and nothing is missing in it.
 fn assert_listed(found: &BTreeSet<(String, String)>, listed: &[(&str, &str, &str)]) {
     let listed: BTreeMap<_, _> = listed

@@ -2,21 +2,21 @@
 
 use super::super::api::{OfAccount, Passage, Verdict};
 use super::super::{AccountState, Config};
-use super::Preferences;
+use super::policy::{self, Preferences};
 use crate::jid::Jid;
 use crate::router::features::Asks;
 use crate::router::registry::{Account, User};
 use crate::router::rules::Decision;
 use crate::stanza::Kind;
 use crate::stanza::ids::stanza_id;
+use crate::store::Store;
 use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
-use crate::store::{Store, preferences};
 
 /// An account's preferences; none: everything is kept.
 impl OfAccount for Option<Box<Preferences>> {
     fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Self, StoreError> {
-        Ok(preferences::load(tx, account)?.map(Box::new))
+        Ok(policy::load(tx, account)?.map(Box::new))
     }
 
     fn bytes(&self) -> usize {
@@ -28,11 +28,7 @@ impl OfAccount for Option<Box<Preferences>> {
     }
 }
 
-pub(super) fn received(
-    config: &Config,
-    account: &mut User,
-    passage: &mut Passage<'_>,
-) -> Verdict {
+pub(super) fn received(config: &Config, account: &mut User, passage: &mut Passage<'_>) -> Verdict {
     let heard = passage.fate.archived && passage.decision != Decision::Ignore;
     if heard
         && matches!(account.account, Account::Stored(_))

@@ -2,14 +2,15 @@
 
 mod config;
 mod keep;
+mod policy;
 mod preferences;
 mod query;
 mod retention;
 mod search;
 mod select;
 
-pub use crate::store::preferences::Preferences;
 pub use config::{Config, HostRule};
+pub use policy::Preferences;
 
 use std::time::Duration;
 
@@ -21,9 +22,9 @@ use crate::stanza::form::{self, Written};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::rsm::Set;
 use crate::stanza::{Stanza, StanzaError, delay, forward};
-use crate::store::ids::AccountId;
 use crate::store::archive::{self, Archived};
 use crate::store::damage;
+use crate::store::ids::AccountId;
 use crate::store::tx::Tx;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
@@ -66,6 +67,7 @@ pub const MODULE: Module = Module {
         Spec::whole("XEP-0297", "1.0", "src/stanza/forward.rs"),
     ],
     shown: Some(|config| config.mam.archives_all()),
+    sql: &[policy::CATALOGUE],
     // §7: on the JIDs that have archives. The domain has none, but there alone profanity looks.
     features: &[
         On::Server(ns::MAM),

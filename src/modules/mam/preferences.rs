@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::super::AccountState;
 use super::super::api::{Cx, Reply};
 use super::keep::preferred;
+use super::policy::{self, Policy, Preferences};
 use crate::jid::{BareJid, Jid};
 use crate::router::Router;
 use crate::stanza::StanzaError;
 use crate::stanza::iq::Iq;
 use crate::store::ids::AccountId;
-use crate::store::preferences::{self, Policy, Preferences};
 use crate::store::tx::{StoreError, Tx};
 use crate::xml::ns;
 use crate::xml::view::Node;
@@ -41,7 +41,7 @@ async fn prefer(
     wanted: Preferences,
 ) -> Result<(), StoreError> {
     let held = Some(Box::new(wanted.clone())).filter(|wanted| !wanted.is_default());
-    let write = move |tx: &mut dyn Tx| preferences::save(tx, account, &wanted);
+    let write = move |tx: &mut dyn Tx| policy::save(tx, account, &wanted);
     router
         .change(bare, write, |user| AccountState::change(user, |state| state.mam = held))
         .await
@@ -161,10 +161,9 @@ mod tests {
                     <never><jid>a@x</jid></never></prefs>";
         assert_eq!(ask(&cx, "set", "", &most).await, left);
         let guest = server.session("guest@montague.example/x").await;
-        for (cx, to, condition) in [
-            (&guest, "", "not-allowed"),
-            (&cx, "romeo@montague.example", "service-unavailable"),
-        ] {
+        for (cx, to, condition) in
+            [(&guest, "", "not-allowed"), (&cx, "romeo@montague.example", "service-unavailable")]
+        {
             assert_eq!(ask(cx, "set", to, SET).await, condition);
             let get = "<prefs xmlns='urn:xmpp:mam:2'/>";
             assert_eq!(ask(cx, "get", to, get).await, condition);
@@ -206,7 +205,7 @@ mod tests {
             while let Some(changed) = changes.join_next().await {
                 changed.unwrap().unwrap();
             }
-            let stored = store.read(move |tx| preferences::load(tx, account)).await.unwrap();
+            let stored = store.read(move |tx| policy::load(tx, account)).await.unwrap();
             let held = router.entry(bare.as_str(), |user| preferred(user).cloned());
             assert_eq!(held.flatten(), stored);
         }

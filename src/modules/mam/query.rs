@@ -10,8 +10,8 @@ use crate::stanza::StanzaError;
 use crate::stanza::form::Form;
 use crate::stanza::iq::Iq;
 use crate::stanza::rsm::Rsm;
-use crate::store::ids::AccountId;
 use crate::store::archive::{self, Direction, Filter, Peer};
+use crate::store::ids::AccountId;
 use crate::store::search::words::Sought;
 use crate::store::tx::{StoreError, Tx};
 use crate::xml::ns;
@@ -51,10 +51,7 @@ pub(super) struct Wanted {
 impl Query {
     /// Reads a request; `open` reads the id of a message. An id that is not ours is `item-not-found`;
     /// one that is ours is a place: a crash may have lost its message after a device saw it.
-    pub(super) fn read(
-        iq: &Iq,
-        open: impl Fn(&str) -> Option<i64>,
-    ) -> Result<Self, StanzaError> {
+    pub(super) fn read(iq: &Iq, open: impl Fn(&str) -> Option<i64>) -> Result<Self, StanzaError> {
         let doc = iq.stanza().element().view();
         let query = doc.root().first_child().ok_or_else(StanzaError::bad_request)?;
         let queryid = query.attr("queryid").map(str::to_owned);
@@ -126,8 +123,7 @@ fn filter(
     if form.form_type() != Some(ns::MAM) || form.values("FORM_TYPE").len() != 1 {
         return Err(StanzaError::bad_request().text("the FORM_TYPE is not urn:xmpp:mam:2"));
     }
-    let known =
-        |var: &str| var == search::FIELD || FIELDS.iter().any(|(_, name)| *name == var);
+    let known = |var: &str| var == search::FIELD || FIELDS.iter().any(|(_, name)| *name == var);
     if form.fields().any(|field| !known(field.var)) {
         // §4.1.5
         return Err(StanzaError::feature_not_implemented().text("a field is not supported"));

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::super::api::{Answer, Cause, Chore};
 use super::super::Config;
+use super::super::api::{Answer, Cause, Chore};
 use crate::base::time::micros;
 use crate::jid::BareJid;
 use crate::store::accounts;
-use crate::store::ids::AccountId;
 use crate::store::archive::{self, BATCH, Left};
+use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 
 /// What the module does every hour, and after an account was deleted.
@@ -45,8 +45,7 @@ async fn clear(chore: &Chore, which: Left) -> Result<usize, StoreError> {
         let Some(last) = accounts.last() else { return Ok(total) };
         after = *last;
         for account in accounts {
-            let batch =
-                move |tx: &mut dyn Tx| archive::clear(tx, account, BATCH, now, PATIENCE);
+            let batch = move |tx: &mut dyn Tx| archive::clear(tx, account, BATCH, now, PATIENCE);
             total += in_batches(chore, batch).await?;
         }
     }
@@ -63,8 +62,7 @@ async fn expire(chore: &Chore) -> Result<usize, StoreError> {
         let look = move |tx: &mut dyn Tx| Look::at(tx, after, &config, now);
         let look = chore.store.read(look).await?;
         for (account, before) in look.expired {
-            let batch =
-                move |tx: &mut dyn Tx| archive::purge(tx, account, (before, now), BATCH);
+            let batch = move |tx: &mut dyn Tx| archive::purge(tx, account, (before, now), BATCH);
             total += in_batches(chore, batch).await?;
         }
         for account in look.orphans {
@@ -156,7 +154,10 @@ mod tests {
         let write = server.store().write(move |tx| {
             for seq in seqs {
                 let (peer, resource, stanza) = ("a@x", "", b"<message/>".as_slice());
-                archive::append(tx, &Entry { seq, at: seq, account, peer, resource, kind, stanza })?;
+                archive::append(
+                    tx,
+                    &Entry { seq, at: seq, account, peer, resource, kind, stanza },
+                )?;
             }
             Ok(())
         });
@@ -189,7 +190,8 @@ mod tests {
             let id = server.account(name, &[]).await;
             let kind = if name == "owes" { Kind::Owed } else { Kind::Received };
             // More than one batch eleven days old, then one of five days.
-            put(&server, id, now - 11 * DAY + n * 2_000..now - 11 * DAY + n * 2_000 + 1_100, kind).await;
+            put(&server, id, now - 11 * DAY + n * 2_000..now - 11 * DAY + n * 2_000 + 1_100, kind)
+                .await;
             put(&server, id, now - 5 * DAY + n..now - 5 * DAY + n + 1, kind).await;
             ids.push(id);
         }
@@ -233,9 +235,8 @@ mod tests {
         run(chore(&server, Cause::AccountDeleted, 0)).await;
         assert_eq!(left(&server, gone).await.len(), 1);
         run(chore(&server, Cause::Due, 1)).await;
-        let noted = || {
-            server.store().read(|tx| archive::left_after(tx, AccountId(0), Left::All, 9))
-        };
+        let noted =
+            || server.store().read(|tx| archive::left_after(tx, AccountId(0), Left::All, 9));
         assert_eq!((left(&server, gone).await.len(), noted().await), (0, Ok(vec![])));
         // And one much later still.
         put(&server, gone, now + 4_000..now + 4_001, Kind::Sent).await;

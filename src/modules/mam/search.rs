@@ -7,8 +7,8 @@ use super::select::{Bounds, Found, Selection};
 use crate::stanza::StanzaError;
 use crate::stanza::form::Form;
 use crate::store::StoreError;
-use crate::store::ids::AccountId;
 use crate::store::archive::{self, Archived, Direction};
+use crate::store::ids::AccountId;
 use crate::store::search::words::{Refused, Sought};
 use crate::store::search::{Finder, Hits, Indexed, Look};
 use crate::store::tx::Tx;
@@ -161,9 +161,8 @@ fn one_by_one(
     let count = Some(matching.len());
     let (range, direction) = query.range();
     let from = query.page.index.unwrap_or(0);
-    matching.retain(|(index, row)| {
-        *index >= from && range.after < row.seq && row.seq < range.before
-    });
+    matching
+        .retain(|(index, row)| *index >= from && range.after < row.seq && row.seq < range.before);
     if direction == Direction::Backward {
         matching.reverse();
     }

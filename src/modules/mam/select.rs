@@ -1,8 +1,8 @@
 //! The messages of a page, in one read of the store.
 
 use super::query::Query;
-use crate::store::ids::AccountId;
 use crate::store::archive::{self, Archived, Direction, Filter, Head};
+use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 
 /// What one page may be.

@@ -28,7 +28,15 @@ impl World {
         let peers = [("juliet@montague.example", "balcony"), ("room@x", "nick"), (ROMEO, "home")];
         for n in 0..messages {
             let (peer, resource) = peers[usize::try_from(n % 3).unwrap()];
-            world.put(world.romeo, seq(n), peer, resource, &format!("<message from='a@x/r' id='{n}'/>")).await;
+            world
+                .put(
+                    world.romeo,
+                    seq(n),
+                    peer,
+                    resource,
+                    &format!("<message from='a@x/r' id='{n}'/>"),
+                )
+                .await;
         }
         world
     }
@@ -61,10 +69,18 @@ impl World {
             let doc = Doc::of(message.as_bytes(), ns::CLIENT).unwrap();
             let result = doc.root().child(ns::MAM, "result").unwrap();
             assert_eq!(result.attr("queryid"), Some("q'"));
-            assert_eq!((doc.root().attr("from"), doc.root().attr("to")), (Some(ROMEO), Some(ORCHARD)));
+            assert_eq!(
+                (doc.root().attr("from"), doc.root().attr("to")),
+                (Some(ROMEO), Some(ORCHARD))
+            );
             let forwarded = result.child(ns::FORWARD, "forwarded").unwrap();
-            let n: i64 =
-                forwarded.child(ns::CLIENT, "message").unwrap().attr("id").unwrap().parse().unwrap();
+            let n: i64 = forwarded
+                .child(ns::CLIENT, "message")
+                .unwrap()
+                .attr("id")
+                .unwrap()
+                .parse()
+                .unwrap();
             assert_eq!(result.attr("id"), Some(self.id(n).as_str()));
             let at = forwarded.child(ns::DELAY, "delay").unwrap().attr("stamp").unwrap();
             assert_eq!(at, stamp(from_micros(seq(n))));
@@ -290,7 +306,8 @@ async fn a_page_is_bounded_in_messages_and_bytes() {
     let page = world.page(&set("<max>1000</max>")).await;
     assert!(page.starts_with("0 1 2 ") && page.ends_with(" 249 | false | 0/300"), "{page}");
     assert!(world.page("").await.ends_with(" 49 | false | 0/300"));
-    let large = format!("<message from='a@x/r' id='300'><body>{}</body></message>", "x".repeat(500_000));
+    let large =
+        format!("<message from='a@x/r' id='300'><body>{}</body></message>", "x".repeat(500_000));
     world.put(world.romeo, seq(300), "a@x", "", &large).await;
     let large = large.replacen("300", "301", 1);
     world.put(world.romeo, seq(301), "a@x", "", &large).await;
@@ -309,7 +326,10 @@ async fn the_count_is_left_out_where_it_would_be_dear() {
             let stanza = format!("<message from='a@x/r' id='{n}'/>");
             let (kind, stanza) = (Kind::Sent, stanza.as_bytes());
             let peer = if n == 0 { "b@x" } else { "a@x" };
-            archive::append(tx, &Entry { seq: seq(n), at: seq(n), account, peer, resource: "", kind, stanza })?;
+            archive::append(
+                tx,
+                &Entry { seq: seq(n), at: seq(n), account, peer, resource: "", kind, stanza },
+            )?;
         }
         Ok(())
     });
@@ -418,7 +438,8 @@ async fn a_client_meets_every_message_once() {
                 let mut met = Vec::new();
                 let mut edge = if back { "<before/>".to_owned() } else { String::new() };
                 loop {
-                    let content = form(&[("with", with)]) + &set(&format!("<max>{max}</max>{edge}"));
+                    let content =
+                        form(&[("with", with)]) + &set(&format!("<max>{max}</max>{edge}"));
                     let page = world.page(&content).await;
                     let found = numbers(&page);
                     edge = match back {

@@ -44,7 +44,9 @@ pub(super) async fn erase_due(chore: Chore, modules: &'static [&'static Module])
     match erase_before(&chore, modules).await {
         Ok(0) | Err(StoreError::Closed) => {}
         Ok(accounts) => tracing::info!(accounts, "removed accounts were erased"),
-        Err(error) => tracing::warn!(%error, "removed accounts could not be erased; tried again later"),
+        Err(error) => {
+            tracing::warn!(%error, "removed accounts could not be erased; tried again later")
+        }
     }
 }
 
@@ -111,9 +113,8 @@ mod tests {
             read.await.unwrap().map(|item| item.state)
         };
         assert_eq!(item(account, "juliet@montague.example").await, Some(Subscription::None));
-        let there = || async {
-            store.read(move |tx| accounts::name(tx, account)).await.unwrap().is_some()
-        };
+        let there =
+            || async { store.read(move |tx| accounts::name(tx, account)).await.unwrap().is_some() };
         for (days, stays) in [(6, true), (8, false), (9, false)] {
             erase_due(chore(&server, days), MODULES).await;
             assert_eq!(there().await, stays, "day {days}");

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::damage::{query_sound, sound};
-use super::ids::AccountId;
-use super::tx::{Row, StoreError, Tx, query_optional};
 use crate::jid::Jid;
+use crate::store::damage::{query_sound, sound};
+use crate::store::ids::AccountId;
+use crate::store::tx::{Row, StoreError, Tx, query_optional};
 
 /// What becomes of a message with somebody in neither list (§2.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -134,7 +134,7 @@ pub fn save(
     Ok(())
 }
 
-super::sql! {
+crate::store::sql! {
     POLICY = "SELECT policy FROM archive_policy WHERE account = $1";
     EXCEPTIONS = "SELECT jid, kept FROM archive_exception WHERE account = $1";
     CLEAR = "DELETE FROM archive_policy WHERE account = $1";
@@ -144,8 +144,8 @@ super::sql! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{accounts, testing};
     use super::*;
+    use crate::store::{accounts, testing};
 
     fn jids(jids: &[&str]) -> Vec<Jid> {
         jids.iter().map(|jid| Jid::parse(jid).unwrap()).collect()
