@@ -103,6 +103,12 @@ CREATE TABLE 'archive_words_docsize'(id INTEGER PRIMARY KEY, sz BLOB, origin INT
 
 CREATE TABLE 'archive_words_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID;
 
+CREATE TABLE blocked (
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    jid TEXT NOT NULL,
+    PRIMARY KEY (account, jid)
+) STRICT;
+
 CREATE TABLE credential (
     account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
     hash TEXT NOT NULL,

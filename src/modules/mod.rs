@@ -159,6 +159,7 @@ macro_rules! modules {
 pub type Saved = (String, u16, Vec<u8>);
 
 modules! {
+    blocking { account: Option<Box<blocking::List>>, resource: blocking::State, },
     caps,
     carbons { account: Option<Box<carbons::Recent>>, resource: carbons::State, },
     commands,

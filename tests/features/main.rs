@@ -14,6 +14,7 @@ mod audit;
 mod backup;
 mod bind;
 mod bind2;
+mod blocking;
 mod c2s_stream;
 mod carbons;
 mod claims;

@@ -1,0 +1,393 @@
+//! XEP-0191: Blocking Command: an account does not meet whom it has blocked. What it may not hear is
+//! stopped before anything else happens to it; what it says is refused.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use super::api::{
+    Cx, IqRoute, Keep, Meeting, Module, OfAccount, On, Reply, Spec, Target, Verdict,
+};
+use super::{AccountState, ResourceState};
+use crate::base::id::{OsRng, short};
+use crate::jid::Jid;
+use crate::router::contacts::Contacts;
+use crate::router::features::Asks;
+use crate::router::passage::Side;
+use crate::router::presence;
+use crate::router::registry::{Resource, User};
+use crate::router::rules::Kind;
+use crate::stanza::iq::{Iq, IqType};
+use crate::stanza::message::MessageType;
+use crate::stanza::{Frame, Kind as Stanzas, StanzaError};
+use crate::store::ids::AccountId;
+use crate::store::damage::query_sound;
+use crate::store::tx::{StoreError, Tx};
+use crate::xml::view::Node;
+use crate::xml::writer::Xml;
+
+/// The module.
+pub const MODULE: Module = Module {
+    name: "blocking",
+    specs: &[Spec::whole("XEP-0191", "1.3", "features/blocking.rs")],
+    features: &[On::Server(NS)],
+    iqs: &[
+        IqRoute {
+            ty: IqType::Get,
+            ns: NS,
+            name: "blocklist",
+            targets: &[Target::Own],
+            handler: |cx, _| Box::pin(ready(blocklist(&cx))),
+        },
+        IqRoute {
+            ty: IqType::Set,
+            ns: NS,
+            name: "block",
+            targets: &[Target::Own],
+            handler: |cx, iq| Box::pin(change(cx, iq, Verb::Block)),
+        },
+        IqRoute {
+            ty: IqType::Set,
+            ns: NS,
+            name: "unblock",
+            targets: &[Target::Own],
+            handler: |cx, iq| Box::pin(change(cx, iq, Verb::Unblock)),
+        },
+    ],
+    guard: Some(guard),
+    sessions: Some(sessions),
+    sql: &[CATALOGUE],
+    weights: &[WEIGHT],
+    ..Module::EMPTY
+};
+
+/// Whom an account has blocked; none: nobody.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct List(Vec<Box<str>>);
+
+impl List {
+    /// §6: a full JID is itself, a bare one all of its resources, a domain all that is there.
+    fn has(&self, jid: &Jid) -> bool {
+        let listed = |jid: &str| self.0.binary_search_by(|one| (**one).cmp(jid)).is_ok();
+        listed(jid.as_str()) || listed(jid.bare_str()) || listed(jid.domain())
+    }
+
+    fn lists(&self, jid: &Jid) -> bool {
+        self.0.binary_search_by(|one| (**one).cmp(jid.as_str())).is_ok()
+    }
+
+    fn add(&mut self, jid: &Jid) {
+        if let Err(place) = self.0.binary_search_by(|one| (**one).cmp(jid.as_str())) {
+            self.0.insert(place, jid.as_str().into());
+        }
+    }
+
+    fn remove(&mut self, jid: &Jid) {
+        if let Ok(place) = self.0.binary_search_by(|one| (**one).cmp(jid.as_str())) {
+            self.0.remove(place);
+        }
+    }
+}
+
+impl OfAccount for Option<Box<List>> {
+    fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Self, StoreError> {
+        let of = ("blocked", account);
+        let read = |row: &dyn crate::store::tx::Row| Ok(row.text(0)?.into_boxed_str());
+        let mut jids = query_sound(tx, of, ALL, &[account.into()], read)?;
+        // Sorted here: the database may know another order.
+        jids.sort_unstable();
+        Ok((!jids.is_empty()).then(|| Box::new(List(jids))))
+    }
+
+    fn bytes(&self) -> usize {
+        let texts = |list: &List| list.0.iter().map(|jid| size_of::<Box<str>>() + jid.len()).sum::<usize>();
+        self.as_ref().map_or(0, |list| size_of::<List>() + texts(list))
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.is_none()
+    }
+}
+
+/// What is kept for a session: whether it asked for the list, and so hears of its changes (§3.3).
+#[derive(Debug, Default)]
+pub struct State {
+    asked: bool,
+}
+
+impl Keep for State {
+    const VERSION: u16 = 1;
+
+    fn save(&self) -> Vec<u8> {
+        vec![u8::from(self.asked)]
+    }
+
+    fn load(bytes: &[u8]) -> Option<Self> {
+        Some(Self { asked: bytes == [1] })
+    }
+}
+
+fn list(account: &User) -> Option<&List> {
+    AccountState::of(account)?.blocking.as_deref()
+}
+
+/// §3.3: what becomes of a stanza between the account and somebody it has blocked. §5: an account always
+/// meets itself.
+fn guard(account: &User, meeting: &Meeting<'_>) -> Verdict {
+    let Some(list) = list(account) else { return Verdict::Continue };
+    // Nor is it without its own server, which says it when its archive is full.
+    let own_server = || meeting.own.rsplit('@').next() == Some(meeting.peer.as_str());
+    if meeting.peer.bare_str() == meeting.own || own_server() || !list.has(meeting.peer) {
+        return Verdict::Continue;
+    }
+    match (meeting.side, meeting.kind) {
+        // No error answers an error or a result.
+        (_, Kind::Message(MessageType::Error) | Kind::IqReply) => Verdict::Drop,
+        (Side::Incoming, Kind::Presence(_)) => Verdict::Drop,
+        (Side::Incoming, Kind::Message(_) | Kind::IqRequest) => {
+            Verdict::Bounce(StanzaError::service_unavailable())
+        }
+        (Side::Outgoing | Side::Returned, _) => {
+            Verdict::Bounce(StanzaError::not_acceptable().application(ERRORS, "blocked"))
+        }
+    }
+}
+
+/// Whatever sessions of an account with a list send is looked at.
+fn sessions(account: &mut User, asks: &mut [Asks]) {
+    if list(account).is_some() {
+        let all = [Stanzas::Message, Stanzas::Presence, Stanzas::Iq].map(Asks::before);
+        let all = all.into_iter().fold(Asks::default(), Asks::and);
+        asks.iter_mut().for_each(|asks| *asks = asks.and(all));
+    }
+}
+
+/// §3.2
+fn blocklist(cx: &Cx) -> Result<Reply, StanzaError> {
+    cx.account()?;
+    let who = &cx.who;
+    let list = cx.own(|account| {
+        if let Some(state) = account.session_mut(who.session).and_then(ResourceState::made) {
+            state.blocking.asked = true;
+        }
+        list(account).cloned().unwrap_or_default()
+    });
+    let list = list.unwrap_or_default();
+    Ok(Reply::payload(written("blocklist", list.0.iter().map(|jid| &**jid))))
+}
+
+fn written<'a>(name: &str, jids: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    let mut xml = Xml::new();
+    xml.start(name).attr("xmlns", NS);
+    for jid in jids {
+        xml.start("item").attr("jid", jid).end();
+    }
+    xml.end();
+    xml.finish().to_vec()
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Block,
+    Unblock,
+}
+
+impl Verb {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Unblock => "unblock",
+        }
+    }
+}
+
+/// §3.3 to §3.5. The result follows the commit; the sessions that asked for the list hear of it before.
+async fn change(cx: Cx, iq: Iq, verb: Verb) -> Result<Reply, StanzaError> {
+    let account = cx.account()?;
+    let jids = {
+        let doc = iq.stanza().element().view();
+        items(doc.root().first_child().ok_or_else(StanzaError::bad_request)?)?
+    };
+    let change = match (verb, jids.is_empty()) {
+        (Verb::Block, true) => return Err(StanzaError::bad_request().text("nobody is named")),
+        (Verb::Block, false) => Change::Block(jids.into()),
+        (Verb::Unblock, false) => Change::Unblock(jids.into()),
+        (Verb::Unblock, true) => Change::UnblockAll,
+    };
+    if let Change::Block(jids) = &change {
+        let before = cx.own(|account| list(account).cloned()).flatten().unwrap_or_default();
+        let new = jids.iter().filter(|jid| !before.lists(jid)).count();
+        if before.0.len() + new > cx.router.limits.roster_items_max {
+            return Err(StanzaError::policy_violation().text("too many JIDs are blocked"));
+        }
+    }
+    let (rows, entries, work) = (change.clone(), change.clone(), cx.clone());
+    cx.finish("blocking", async move {
+        let write = move |tx: &mut dyn Tx| rows.save(tx, account);
+        let pushed = written(verb.as_str(), entries.jids().iter().map(Jid::as_str));
+        let apply = move |account: &mut User| {
+            let before = list(account).cloned().unwrap_or_default();
+            AccountState::change(account, |state| entries.apply(&mut state.blocking));
+            account.resources.iter().for_each(|resource| push(resource, &pushed));
+            let after = list(account).cloned().unwrap_or_default();
+            let directed = account.resources.iter().flat_map(|one| one.directed.clone()).collect();
+            Seen { before, after, roster: account.roster.clone(), directed }
+        };
+        if let Some(seen) = work.router.change(work.bare(), write, apply).await? {
+            seen.tell(&work);
+        }
+        Ok(Reply::empty())
+    })
+    .await
+}
+
+/// What a request changes.
+#[derive(Debug, Clone)]
+enum Change {
+    Block(Arc<[Jid]>),
+    Unblock(Arc<[Jid]>),
+    UnblockAll,
+}
+
+impl Change {
+    fn jids(&self) -> &[Jid] {
+        match self {
+            Self::Block(jids) | Self::Unblock(jids) => jids,
+            Self::UnblockAll => &[],
+        }
+    }
+
+    fn save(&self, tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
+        let sql = match self {
+            Self::Block(_) => ADD,
+            Self::Unblock(_) => REMOVE,
+            Self::UnblockAll => return tx.execute(CLEAR, &[account.into()]).map(drop),
+        };
+        for jid in self.jids() {
+            tx.execute(sql, &[account.into(), jid.as_str().into()])?;
+        }
+        Ok(())
+    }
+
+    fn apply(&self, state: &mut Option<Box<List>>) {
+        let list = state.get_or_insert_default();
+        match self {
+            Self::Block(jids) => jids.iter().for_each(|jid| list.add(jid)),
+            Self::Unblock(jids) => jids.iter().for_each(|jid| list.remove(jid)),
+            Self::UnblockAll => list.0.clear(),
+        }
+        if list.0.is_empty() {
+            *state = None;
+        }
+    }
+}
+
+fn items(request: Node<'_>) -> Result<Vec<Jid>, StanzaError> {
+    let items = || request.children().filter(|child| child.is(NS, "item"));
+    if request.children().next().is_some() && items().next().is_none() {
+        return Err(StanzaError::bad_request().text("there are no items"));
+    }
+    if items().nth(ITEMS_MAX).is_some() {
+        return Err(StanzaError::policy_violation().text("too many JIDs at once"));
+    }
+    let jids = items().map(|item| match item.attr("jid") {
+        Some(jid) => Jid::parse(jid).map_err(|_| StanzaError::jid_malformed()),
+        None => Err(StanzaError::bad_request().text("an item has no jid")),
+    });
+    jids.collect()
+}
+
+/// §3.3. Under the account's lock: the order of pushes is that of the commits.
+fn push(resource: &Resource, payload: &[u8]) {
+    if !ResourceState::of(resource).is_some_and(|state| state.blocking.asked) {
+        return;
+    }
+    let mut xml = Xml::new();
+    xml.start("iq").attr("type", "set").attr("id", &short(&mut OsRng));
+    xml.attr("to", resource.jid.as_str()).raw(payload).end();
+    // A session that ends needs no push; the next one asks for the list.
+    let _ = resource.outbox.push(Frame::whole(xml.finish()));
+}
+
+/// What a change found, copied out from under the lock.
+struct Seen {
+    before: List,
+    after: List,
+    roster: Arc<Contacts>,
+    directed: Vec<Jid>,
+}
+
+impl Seen {
+    /// §3.3, §3.4: whoever may see the account's presence, and is met no longer or again, learns that it
+    /// is gone or back. Nobody else: it would tell who is there.
+    fn tell(&self, cx: &Cx) {
+        let own = cx.bare();
+        for entity in self.audience() {
+            match (self.before.has(&entity), self.after.has(&entity)) {
+                (false, true) => presence::hide_from(&cx.router, own.as_str(), &entity),
+                (true, false) => presence::show_to(&cx.router, own.as_str(), &entity),
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+
+    fn audience(&self) -> Vec<Jid> {
+        let subscribers = self.roster.iter().filter(|item| item.state.shows_presence());
+        let subscribers = subscribers.filter_map(|item| Jid::parse(item.jid).ok());
+        let mut all: Vec<_> = subscribers.chain(self.directed.iter().cloned()).collect();
+        all.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        all.dedup();
+        // One resource of somebody whose others are met.
+        let listed = self.before.0.iter().chain(&self.after.0);
+        let listed = listed.filter_map(|jid| Jid::parse(jid).ok()).filter(Jid::is_full);
+        let knows = |jid: &Jid| {
+            all.binary_search_by(|known| known.as_str().cmp(jid.bare_str())).is_ok()
+        };
+        let mut single: Vec<_> = listed.filter(knows).collect();
+        single.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        single.dedup();
+        all.extend(single);
+        all
+    }
+}
+
+const NS: &str = "urn:xmpp:blocking";
+/// Items of one request: what one write may touch.
+const ITEMS_MAX: usize = 500;
+const ERRORS: &str = "urn:xmpp:blocking:errors";
+
+crate::store::sql! {
+    ALL = "SELECT jid FROM blocked WHERE account = $1";
+    ADD = "INSERT INTO blocked (account, jid) VALUES ($1, $2) ON CONFLICT (account, jid) DO NOTHING";
+    WEIGHT = "SELECT COALESCE(SUM(OCTET_LENGTH(jid)), 0), COUNT(*) FROM blocked WHERE account = $1";
+    CLEAR = "DELETE FROM blocked WHERE account = $1";
+    REMOVE = "DELETE FROM blocked WHERE account = $1 AND jid = $2";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jid_is_matched_as_section_6_says() {
+        for (listed, jid, matches) in [
+            ("a@x/r", "a@x/r", true),
+            ("a@x/r", "a@x/R", false),
+            ("a@x/r", "a@x", false),
+            ("a@x", "a@x", true),
+            ("a@x", "a@x/r", true),
+            ("a@x", "b@x", false),
+            ("x/r", "x/r", true),
+            ("x/r", "x", false),
+            ("x/r", "a@x/r", false),
+            ("x", "x", true),
+            ("x", "x/r", true),
+            ("x", "a@x", true),
+            ("x", "a@x/r", true),
+            ("x", "a@y.x", false),
+        ] {
+            let list = List(vec![listed.into()]);
+            assert_eq!(list.has(&Jid::parse(jid).unwrap()), matches, "{listed} {jid}");
+        }
+    }
+}
