@@ -143,6 +143,21 @@ mod tests {
     }
 
     #[test]
+    fn a_query_is_planned_once_whatever_its_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        drop(Connection::open(&path).unwrap());
+        let conn = connect(&path).unwrap();
+        conn.execute_batch("CREATE TABLE t (a, x, PRIMARY KEY (a, x)) WITHOUT ROWID").unwrap();
+        let sql = "SELECT x FROM t WHERE a = $1 AND x > $2 ORDER BY x LIMIT $3";
+        let mut statement = conn.prepare(sql).unwrap();
+        for at in 0..3 {
+            statement.query_map([at, at + 1, at + 2], |_| Ok(())).unwrap().for_each(drop);
+        }
+        assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+    }
+
+    #[test]
     fn a_copy_is_made_before_each_upgrade_and_three_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let name = |version| format!("stonechat.db.before-schema-{version}");

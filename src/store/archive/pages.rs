@@ -1,5 +1,7 @@
 //! Reading an archive: pages, numbers of messages, single ones. Every query walks a range of an index.
 
+use std::ops::Range;
+
 use super::super::damage::{query_sound_one, sound};
 use super::super::ids::AccountId;
 use super::super::tx::{Row, StoreError, Tx, Value, query_one, query_optional};
@@ -156,14 +158,21 @@ pub fn count(
     filter: &Filter,
     cap: usize,
 ) -> Result<Option<usize>, StoreError> {
-    let sql = match filter.peer {
-        Peer::Any => COUNT,
-        Peer::Bare(_) => COUNT_BARE,
-        Peer::Full(..) => COUNT_FULL,
+    let places = filter.is_of_places();
+    let sql = match (&filter.peer, places) {
+        (Peer::Any, true) => COUNT_PLACES,
+        (Peer::Any, false) => COUNT,
+        (Peer::Bare(_), true) => COUNT_BARE_PLACES,
+        (Peer::Bare(_), false) => COUNT_BARE,
+        (Peer::Full(..), true) => COUNT_FULL_PLACES,
+        (Peer::Full(..), false) => COUNT_FULL,
     };
     let size = |int| usize::try_from(int).unwrap_or(usize::MAX);
     let counted = |row: &dyn Row| Ok((size(row.int(0)?), size(row.int(1)?)));
-    let params = params(account, filter, cap.saturating_add(1));
+    let mut params = params(account, filter, cap.saturating_add(1));
+    if places {
+        params.drain(TIMES);
+    }
     let (looked_at, fitting) = query_one(tx, sql, &params, counted)?;
     Ok((looked_at <= cap).then_some(fitting))
 }
@@ -240,14 +249,21 @@ fn params(account: AccountId, filter: &Filter, number: usize) -> Vec<Value<'_>> 
     range.into_iter().chain(peer).collect()
 }
 
+/// The times among the parameters: `$5` and `$6`.
+const TIMES: Range<usize> = 4..6;
+
 /// All of an account.
 macro_rules! any {
     ($select:literal, $rest:literal) => {
+        any!($select, "AND at >= $5 AND at <= $6", $rest)
+    };
+    ($select:literal, $times:literal, $rest:literal) => {
         concat!(
             "SELECT ",
             $select,
-            " FROM archive_place WHERE account = $1 AND seq > $2 AND seq < $3
-            AND at >= $5 AND at <= $6 ",
+            " FROM archive_place WHERE account = $1 AND seq > $2 AND seq < $3 ",
+            $times,
+            " ",
             $rest
         )
     };
@@ -256,11 +272,15 @@ macro_rules! any {
 /// With one bare JID.
 macro_rules! bare {
     ($select:literal, $rest:literal) => {
+        bare!($select, "peer = $7 AND at >= $5 AND at <= $6", $rest)
+    };
+    ($select:literal, $peer:literal, $rest:literal) => {
         concat!(
             "SELECT ",
             $select,
-            " FROM archive_with WHERE account = $1 AND peer = $7 AND seq > $2 AND seq < $3
-            AND at >= $5 AND at <= $6 ",
+            " FROM archive_with WHERE account = $1 AND seq > $2 AND seq < $3 AND ",
+            $peer,
+            " ",
             $rest
         )
     };
@@ -290,6 +310,14 @@ super::super::sql! {
     COUNT_FULL = concat!("SELECT COUNT(*),
         CAST(COALESCE(SUM(CASE WHEN resource = $8 THEN 1 ELSE 0 END), 0) AS BIGINT)
         FROM (", bare!("resource", "LIMIT $4"), ") AS found");
+    // To look at the time of each row is half as much work again.
+    COUNT_PLACES = concat!("SELECT COUNT(*), COUNT(*) FROM (", any!("seq", "", "LIMIT $4"),
+        ") AS found");
+    COUNT_BARE_PLACES = concat!("SELECT COUNT(*), COUNT(*) FROM (",
+        bare!("seq", "peer = $5", "LIMIT $4"), ") AS found");
+    COUNT_FULL_PLACES = concat!("SELECT COUNT(*),
+        CAST(COALESCE(SUM(CASE WHEN resource = $6 THEN 1 ELSE 0 END), 0) AS BIGINT)
+        FROM (", bare!("resource", "peer = $5", "LIMIT $4"), ") AS found");
     PLACE = any!("seq", "ORDER BY seq LIMIT 1 OFFSET $4");
     PLACE_BARE = bare!("seq", "ORDER BY seq LIMIT 1 OFFSET $4");
     PLACE_FULL = bare!("seq", "AND resource = $8 ORDER BY seq LIMIT 1 OFFSET $4");
