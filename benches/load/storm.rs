@@ -11,7 +11,10 @@ use super::process::Meter;
 use super::results::Row;
 use super::target::{Client, Security, Target, request};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// What is to be sent.
@@ -34,13 +37,13 @@ pub struct Plan {
 /// Sends and reads everything.
 pub async fn run(target: &Arc<Target>, plan: &Plan) -> Res<Row> {
     accounts(target, 2 * plan.senders + 1).await?;
+    let bystander = bystander(target, plan.security, user(2 * plan.senders)).await?;
     let (owned, security) = (Arc::clone(target), plan.security);
     let login = move |index: usize| {
         let target = Arc::clone(&owned);
         async move { target.session(security, &user(index)).await }
     };
-    let mut sessions = each(2 * plan.senders + 1, WIDTH, login).await?;
-    let Some(mut bystander) = sessions.pop() else { return fault("nobody") };
+    let sessions = each(2 * plan.senders, WIDTH, login).await?;
     let base = base();
     let mut ends = Vec::new();
     for client in sessions {
@@ -48,6 +51,7 @@ pub async fn run(target: &Arc<Target>, plan: &Plan) -> Res<Row> {
     }
     super::process::settle(target.pid).await?;
     let meter = Meter::start(target.pid)?;
+    SLOWEST.store(0, Ordering::Relaxed);
     let watch = Arc::new(Watch::default());
     let (readers, senders) = (ends.split_off(plan.senders), ends);
     let mut tasks = JoinSet::new();
@@ -67,13 +71,16 @@ pub async fn run(target: &Arc<Target>, plan: &Plan) -> Res<Row> {
         Ok::<_, Fault>(bounced)
     };
     let done = watch.over(plan.patience, async {
-        tokio::select! { bounced = all => bounced, pinged = ping(target, &mut bystander) => Err(pinged) }
+        tokio::select! {
+            bounced = all => bounced,
+            failed = bystander => Err(failed.unwrap_or_else(|_| Fault("nobody pings".to_owned()))),
+        }
     });
     let bounced =
         done.await.unwrap_or_else(|| fault("something is lost: nothing comes any more"))?;
     let wall = meter.wall_secs();
     // The longest wait of the one who had nothing to do with it.
-    let slowest = SLOWEST.load(std::sync::atomic::Ordering::Relaxed);
+    let slowest = SLOWEST.load(Ordering::Relaxed);
     #[allow(clippy::cast_precision_loss)]
     let messages = (plan.messages * plan.senders as u64 - bounced) as f64;
     #[allow(clippy::cast_precision_loss)]
@@ -84,11 +91,41 @@ pub async fn run(target: &Arc<Target>, plan: &Plan) -> Res<Row> {
         .with("ping-max", slowest as f64))
 }
 
-static SLOWEST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+static SLOWEST: AtomicU64 = AtomicU64::new(0);
+
+/// Somebody who pings the server until what is returned is dropped, or tells what went wrong. On a thread
+/// of its own: on that of the senders, their turns would be in the figure.
+async fn bystander(
+    target: &Arc<Target>,
+    security: Security,
+    name: String,
+) -> Res<oneshot::Receiver<Fault>> {
+    let (mut tell, told) = oneshot::channel();
+    let (ready, is_ready) = oneshot::channel();
+    let (target, runtime) =
+        (Arc::clone(target), Builder::new_current_thread().enable_all().build()?);
+    std::thread::spawn(move || {
+        let failed = runtime.block_on(async {
+            let mut client = match target.session(security, &name).await {
+                Ok(client) => client,
+                Err(error) => return Some(error),
+            };
+            let _ = ready.send(());
+            tokio::select! {
+                failed = ping(&target, &mut client) => Some(failed),
+                () = tell.closed() => None,
+            }
+        });
+        failed.map(|failed| tell.send(failed))
+    });
+    match is_ready.await {
+        Ok(()) => Ok(told),
+        Err(_) => Err(told.await.unwrap_or_else(|_| Fault("nobody pings".to_owned()))),
+    }
+}
 
 /// Pings the server again and again.
 async fn ping(target: &Target, client: &mut Client) -> Fault {
-    SLOWEST.store(0, std::sync::atomic::Ordering::Relaxed);
     loop {
         let begun = Instant::now();
         let asked = "<ping xmlns='urn:xmpp:ping'/>";
@@ -96,7 +133,7 @@ async fn ping(target: &Target, client: &mut Client) -> Fault {
             return error;
         }
         let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        SLOWEST.fetch_max(took, std::sync::atomic::Ordering::Relaxed);
+        SLOWEST.fetch_max(took, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
