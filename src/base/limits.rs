@@ -5,111 +5,110 @@
 
 use std::time::Duration;
 
-/// The configurable bounds that all floors share. Durations are wall time on the monotonic clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of one stanza or other top-level element after authentication.
-    /// RFC 6120 §13.12 forbids less than 10,000; 256 KiB carries an avatar.
-    pub stanza_bytes_max: usize,
-    /// The same before authentication, when the peer is still anybody.
-    pub stanza_bytes_max_unauthenticated: usize,
-    /// Element nesting inside one top-level element, that element included.
-    pub depth_max: usize,
-    /// Attributes of one element, namespace declarations included.
-    pub attributes_max: usize,
-    /// Top-level payloads of one stanza.
-    pub children_max: usize,
-    /// From accept to bound resource, whatever arrives in between.
-    pub unauthenticated_time: Duration,
-    /// Silence of a bound session after which the server pings it.
-    pub ping_after: Duration,
-    /// How long the answer to that ping may take before the stream is closed.
-    pub ping_timeout: Duration,
-    /// Bytes per second a bound session may send on average before reading pauses (0: no bound).
-    pub bytes_per_second: u32,
-    /// Burst in bytes above the average.
-    pub bytes_burst: u32,
-    /// Stanzas per second a bound session may send on average before reading pauses (0: no bound).
-    pub stanzas_per_second: u32,
-    /// Burst in stanzas above the average.
-    pub stanzas_burst: u32,
-    /// Concurrent client streams from one IP address (IPv6: one /64). 0: no bound.
-    pub streams_per_ip: u32,
-    /// New connections a second from one IP address (IPv6: one /64) on average; more of them wait
-    /// before they are served (0: no bound).
-    pub connections_per_second: u32,
-    /// Burst in connections above the average: a whole office that comes back after a cut.
-    pub connections_burst: u32,
-    /// SASL attempts on one stream before it is closed (RFC 6120 §6.4.5 asks for two to five retries). One
-    /// secret by several mechanisms is one.
-    pub auth_attempts_max: u32,
-    /// Bound resources of one account.
-    pub resources_per_account: usize,
-    /// Bytes that may wait in one session's outbox.
-    pub outbox_bytes_max: usize,
-    /// Roster items of one account, those that it listed: requests of strangers have a bound of their own.
-    pub roster_items_max: usize,
-    /// Subscription requests that wait for one account (RFC 6121 §3.1.3); more are dropped in silence.
-    pub subscription_requests_max: usize,
-    /// Of these, requests from one domain that is not ours: a hostile server leaves room for others.
-    pub subscription_requests_per_domain_max: usize,
-    /// Messages that wait for one account.
-    pub offline_messages_max: usize,
-    /// Bytes of the messages that wait for one account.
-    pub offline_bytes_max: usize,
-    /// Entities to which one session may hold directed presence.
-    pub directed_presence_max: usize,
-    /// Stanzas sent and not acknowledged (XEP-0198); no more are sent until some are.
-    pub unacked_stanzas_max: usize,
-    /// Their bytes.
-    pub unacked_bytes_max: usize,
-    /// Messages of one stream on their way to the disk; no more are read until half of them are there.
-    pub uncommitted_stanzas_max: usize,
-    /// Their bytes.
-    pub uncommitted_bytes_max: usize,
-    /// How long a session without a connection waits to be resumed (XEP-0198 §5). 0: none does.
-    pub resume_time: Duration,
-    /// Sessions that wait to be resumed at one time.
-    pub sleepers_max: usize,
-    /// Bytes of all that waits for them. Above it, whoever has more than an even share ends.
-    pub sleepers_bytes_max: usize,
+/// Declares [`Limits`], each bound once: what it is, its type, its default. Its name is its key in `[limits]`.
+macro_rules! limits {
+    ($($(#[$about:meta])* $name:ident: $ty:ty = $default:expr;)*) => {
+        /// The configurable bounds that all floors share: `[limits]` of the config file. Durations are wall
+        /// time on the monotonic clock, and seconds in the file.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
+        #[cfg_attr(feature = "server", serde(default, deny_unknown_fields))]
+        pub struct Limits {
+            $($(#[$about])* pub $name: $ty,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+    };
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            stanza_bytes_max: 262_144,
-            stanza_bytes_max_unauthenticated: 10_000,
-            depth_max: 100,
-            attributes_max: 64,
-            children_max: 256,
-            unauthenticated_time: Duration::from_secs(60),
-            ping_after: Duration::from_secs(300),
-            ping_timeout: Duration::from_secs(60),
-            bytes_per_second: 131_072,
-            bytes_burst: 1_048_576,
-            stanzas_per_second: 100,
-            stanzas_burst: 1_000,
-            streams_per_ip: 200,
-            connections_per_second: 10,
-            connections_burst: 200,
-            auth_attempts_max: 5,
-            resources_per_account: 20,
-            outbox_bytes_max: 2 * 1_048_576,
-            roster_items_max: 2_000,
-            subscription_requests_max: 100,
-            subscription_requests_per_domain_max: 25,
-            offline_messages_max: 1_000,
-            offline_bytes_max: 8 * 1_048_576,
-            directed_presence_max: 500,
-            unacked_stanzas_max: 1_000,
-            unacked_bytes_max: 4 * 1_048_576,
-            uncommitted_stanzas_max: 256,
-            uncommitted_bytes_max: 1_048_576,
-            resume_time: Duration::from_secs(3_600),
-            sleepers_max: 10_000,
-            sleepers_bytes_max: 256 * 1_048_576,
-        }
+limits! {
+    /// Bytes of one stanza or other top-level element after authentication.
+    /// RFC 6120 §13.12 forbids less than 10,000; 256 KiB carries an avatar.
+    stanza_bytes_max: usize = 262_144;
+    /// The same before authentication, when the peer is still anybody.
+    stanza_bytes_max_unauthenticated: usize = 10_000;
+    /// Element nesting inside one top-level element, that element included.
+    depth_max: usize = 100;
+    /// Attributes of one element, namespace declarations included.
+    attributes_max: usize = 64;
+    /// Top-level payloads of one stanza.
+    children_max: usize = 256;
+    /// From accept to bound resource, whatever arrives in between.
+    #[cfg_attr(feature = "server", serde(rename = "unauthenticated_secs", with = "seconds"))]
+    unauthenticated_time: Duration = Duration::from_secs(60);
+    /// Silence of a bound session after which the server pings it.
+    #[cfg_attr(feature = "server", serde(rename = "ping_after_secs", with = "seconds"))]
+    ping_after: Duration = Duration::from_secs(300);
+    /// How long the answer to that ping may take before the stream is closed.
+    #[cfg_attr(feature = "server", serde(rename = "ping_timeout_secs", with = "seconds"))]
+    ping_timeout: Duration = Duration::from_secs(60);
+    /// Bytes per second a bound session may send on average before reading pauses (0: no bound).
+    bytes_per_second: u32 = 131_072;
+    /// Burst in bytes above the average.
+    bytes_burst: u32 = 1_048_576;
+    /// Stanzas per second a bound session may send on average before reading pauses (0: no bound).
+    stanzas_per_second: u32 = 100;
+    /// Burst in stanzas above the average.
+    stanzas_burst: u32 = 1_000;
+    /// Concurrent client streams from one IP address (IPv6: one /64). 0: no bound.
+    streams_per_ip: u32 = 200;
+    /// New connections a second from one IP address (IPv6: one /64) on average; more of them wait
+    /// before they are served (0: no bound).
+    connections_per_second: u32 = 10;
+    /// Burst in connections above the average: a whole office that comes back after a cut.
+    connections_burst: u32 = 200;
+    /// SASL attempts on one stream before it is closed (RFC 6120 §6.4.5 asks for two to five retries). One
+    /// secret by several mechanisms is one.
+    auth_attempts_max: u32 = 5;
+    /// Bound resources of one account.
+    resources_per_account: usize = 20;
+    /// Bytes that may wait in one session's outbox.
+    outbox_bytes_max: usize = 2 * 1_048_576;
+    /// Roster items of one account, those that it listed: requests of strangers have a bound of their own.
+    roster_items_max: usize = 2_000;
+    /// Subscription requests that wait for one account (RFC 6121 §3.1.3); more are dropped in silence.
+    subscription_requests_max: usize = 100;
+    /// Of these, requests from one domain that is not ours: a hostile server leaves room for others.
+    subscription_requests_per_domain_max: usize = 25;
+    /// Messages that wait for one account.
+    offline_messages_max: usize = 1_000;
+    /// Bytes of the messages that wait for one account.
+    offline_bytes_max: usize = 8 * 1_048_576;
+    /// Entities to which one session may hold directed presence.
+    directed_presence_max: usize = 500;
+    /// Stanzas sent and not acknowledged (XEP-0198); no more are sent until some are.
+    unacked_stanzas_max: usize = 1_000;
+    /// Their bytes.
+    unacked_bytes_max: usize = 4 * 1_048_576;
+    /// Messages of one stream on their way to the disk; no more are read until half of them are there.
+    uncommitted_stanzas_max: usize = 256;
+    /// Their bytes.
+    uncommitted_bytes_max: usize = 1_048_576;
+    /// How long a session without a connection waits to be resumed (XEP-0198 §5). 0: none does.
+    #[cfg_attr(feature = "server", serde(rename = "resume_secs", with = "seconds"))]
+    resume_time: Duration = Duration::from_secs(3_600);
+    /// Sessions that wait to be resumed at one time.
+    sleepers_max: usize = 10_000;
+    /// Bytes of all that waits for them. Above it, whoever has more than an even share ends.
+    sleepers_bytes_max: usize = 256 * 1_048_576;
+}
+
+/// Durations as whole seconds.
+#[cfg(feature = "server")]
+mod seconds {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(time.as_secs())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_secs)
     }
 }
 

@@ -263,7 +263,7 @@ fn context(
     stopping: watch::Receiver<bool>,
     saving: watch::Receiver<bool>,
 ) -> Arc<Context> {
-    let limits = Arc::new(config.limits.to_limits());
+    let limits = Arc::new(config.limits.clone());
     let hosts: Vec<String> = config.host.iter().map(|host| host.domain.clone()).collect();
     let module_config = Arc::new(modules::Config {
         scram_iterations: config.sasl.iterations,

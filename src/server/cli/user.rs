@@ -133,7 +133,7 @@ async fn alone(config: &Config, request: Request) -> Result<Response, Problems> 
             fix: IF_IT_RUNS.to_owned(),
         })
     })?;
-    let limits = Arc::new(config.limits.to_limits());
+    let limits = Arc::new(config.limits.clone());
     let router = Router::new(hosts(config), store.clone(), limits);
     let effects = Arc::new(Live {
         router: Arc::new(router),

@@ -11,10 +11,11 @@ mod validate;
 pub use example::{EXAMPLE, explain, markdown};
 pub use load::{Inputs, Loaded, Origins, load};
 pub use sections::{
-    Admin, C2s, Conflict, Host, LimitKeys, Log, LogFormat, Modules, Register, Sasl, Session, Store,
+    Admin, C2s, Conflict, Host, Log, LogFormat, Modules, Register, Sasl, Session, Store,
     Synchronous, Tls, TlsVersion,
 };
 
+use crate::base::limits::Limits;
 use crate::modules::mam;
 use crate::store;
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ pub struct Config {
     /// Authentication.
     pub sasl: Sasl,
     /// Bounds on what one peer may use.
-    pub limits: LimitKeys,
+    pub limits: Limits,
     /// The database.
     pub store: Store,
     /// Bound sessions.
@@ -57,7 +58,7 @@ impl Default for Config {
             c2s: C2s::default(),
             tls: Tls::default(),
             sasl: Sasl::default(),
-            limits: LimitKeys::default(),
+            limits: Limits::default(),
             store: Store::default(),
             session: Session::default(),
             modules: Modules::default(),

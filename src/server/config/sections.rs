@@ -1,11 +1,9 @@
 //! One small struct per section of the file; the defaults are the server's.
 
-use crate::base::limits::Limits;
 use crate::stream::sasl::Mechanism;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// `[[host]]`: one served domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,127 +113,6 @@ impl Default for Sasl {
             delay_first_ms: 250,
             delay_max_ms: 30_000,
         }
-    }
-}
-
-/// `[limits]`: the keys of [`Limits`], whose documentation and defaults they share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct LimitKeys {
-    pub stanza_bytes_max: usize,
-    pub stanza_bytes_max_unauthenticated: usize,
-    pub depth_max: usize,
-    pub attributes_max: usize,
-    pub children_max: usize,
-    pub unauthenticated_secs: u64,
-    pub ping_after_secs: u64,
-    pub ping_timeout_secs: u64,
-    pub bytes_per_second: u32,
-    pub bytes_burst: u32,
-    pub stanzas_per_second: u32,
-    pub stanzas_burst: u32,
-    pub streams_per_ip: u32,
-    pub connections_per_second: u32,
-    pub connections_burst: u32,
-    pub auth_attempts_max: u32,
-    pub resources_per_account: usize,
-    pub outbox_bytes_max: usize,
-    pub roster_items_max: usize,
-    pub subscription_requests_max: usize,
-    pub subscription_requests_per_domain_max: usize,
-    pub offline_messages_max: usize,
-    pub offline_bytes_max: usize,
-    pub directed_presence_max: usize,
-    pub unacked_stanzas_max: usize,
-    pub unacked_bytes_max: usize,
-    pub uncommitted_stanzas_max: usize,
-    pub uncommitted_bytes_max: usize,
-    pub resume_secs: u64,
-    pub sleepers_max: usize,
-    pub sleepers_bytes_max: usize,
-}
-
-impl LimitKeys {
-    /// The same values in the form that the floors below use.
-    pub fn to_limits(&self) -> Limits {
-        Limits {
-            stanza_bytes_max: self.stanza_bytes_max,
-            stanza_bytes_max_unauthenticated: self.stanza_bytes_max_unauthenticated,
-            depth_max: self.depth_max,
-            attributes_max: self.attributes_max,
-            children_max: self.children_max,
-            unauthenticated_time: Duration::from_secs(self.unauthenticated_secs),
-            ping_after: Duration::from_secs(self.ping_after_secs),
-            ping_timeout: Duration::from_secs(self.ping_timeout_secs),
-            bytes_per_second: self.bytes_per_second,
-            bytes_burst: self.bytes_burst,
-            stanzas_per_second: self.stanzas_per_second,
-            stanzas_burst: self.stanzas_burst,
-            streams_per_ip: self.streams_per_ip,
-            connections_per_second: self.connections_per_second,
-            connections_burst: self.connections_burst,
-            auth_attempts_max: self.auth_attempts_max,
-            resources_per_account: self.resources_per_account,
-            outbox_bytes_max: self.outbox_bytes_max,
-            roster_items_max: self.roster_items_max,
-            subscription_requests_max: self.subscription_requests_max,
-            subscription_requests_per_domain_max: self.subscription_requests_per_domain_max,
-            offline_messages_max: self.offline_messages_max,
-            offline_bytes_max: self.offline_bytes_max,
-            directed_presence_max: self.directed_presence_max,
-            unacked_stanzas_max: self.unacked_stanzas_max,
-            unacked_bytes_max: self.unacked_bytes_max,
-            uncommitted_stanzas_max: self.uncommitted_stanzas_max,
-            uncommitted_bytes_max: self.uncommitted_bytes_max,
-            resume_time: Duration::from_secs(self.resume_secs),
-            sleepers_max: self.sleepers_max,
-            sleepers_bytes_max: self.sleepers_bytes_max,
-        }
-    }
-}
-
-impl From<Limits> for LimitKeys {
-    fn from(limits: Limits) -> Self {
-        Self {
-            stanza_bytes_max: limits.stanza_bytes_max,
-            stanza_bytes_max_unauthenticated: limits.stanza_bytes_max_unauthenticated,
-            depth_max: limits.depth_max,
-            attributes_max: limits.attributes_max,
-            children_max: limits.children_max,
-            unauthenticated_secs: limits.unauthenticated_time.as_secs(),
-            ping_after_secs: limits.ping_after.as_secs(),
-            ping_timeout_secs: limits.ping_timeout.as_secs(),
-            bytes_per_second: limits.bytes_per_second,
-            bytes_burst: limits.bytes_burst,
-            stanzas_per_second: limits.stanzas_per_second,
-            stanzas_burst: limits.stanzas_burst,
-            streams_per_ip: limits.streams_per_ip,
-            connections_per_second: limits.connections_per_second,
-            connections_burst: limits.connections_burst,
-            auth_attempts_max: limits.auth_attempts_max,
-            resources_per_account: limits.resources_per_account,
-            outbox_bytes_max: limits.outbox_bytes_max,
-            roster_items_max: limits.roster_items_max,
-            subscription_requests_max: limits.subscription_requests_max,
-            subscription_requests_per_domain_max: limits.subscription_requests_per_domain_max,
-            offline_messages_max: limits.offline_messages_max,
-            offline_bytes_max: limits.offline_bytes_max,
-            directed_presence_max: limits.directed_presence_max,
-            unacked_stanzas_max: limits.unacked_stanzas_max,
-            unacked_bytes_max: limits.unacked_bytes_max,
-            uncommitted_stanzas_max: limits.uncommitted_stanzas_max,
-            uncommitted_bytes_max: limits.uncommitted_bytes_max,
-            resume_secs: limits.resume_time.as_secs(),
-            sleepers_max: limits.sleepers_max,
-            sleepers_bytes_max: limits.sleepers_bytes_max,
-        }
-    }
-}
-
-impl Default for LimitKeys {
-    fn default() -> Self {
-        Self::from(Limits::default())
     }
 }
 
@@ -357,16 +234,5 @@ mod optional_path {
     ) -> Result<Option<PathBuf>, D::Error> {
         let path = PathBuf::deserialize(deserializer)?;
         Ok(Some(path).filter(|path| !path.as_os_str().is_empty()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_survive_the_way_to_the_file_and_back() {
-        let limits = Limits { ping_after: Duration::from_secs(7), ..Limits::default() };
-        assert_eq!(LimitKeys::from(limits.clone()).to_limits(), limits);
     }
 }

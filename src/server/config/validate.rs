@@ -170,10 +170,10 @@ fn limits(config: &Config, faults: &mut Faults<'_>) {
     faults.at_least("limits.attributes_max", wide(limits.attributes_max), 16, ordinary);
     faults.at_least("limits.children_max", wide(limits.children_max), 16, ordinary);
     let time = "no client could ever log in";
-    faults.at_least("limits.unauthenticated_secs", limits.unauthenticated_secs, 1, time);
+    faults.at_least("limits.unauthenticated_secs", limits.unauthenticated_time.as_secs(), 1, time);
     let ping = "the server would do nothing but ping";
-    faults.at_least("limits.ping_after_secs", limits.ping_after_secs, 1, ping);
-    faults.at_least("limits.ping_timeout_secs", limits.ping_timeout_secs, 1, ping);
+    faults.at_least("limits.ping_after_secs", limits.ping_after.as_secs(), 1, ping);
+    faults.at_least("limits.ping_timeout_secs", limits.ping_timeout.as_secs(), 1, ping);
     let retry = "RFC 6120 §6.4.5 wants clients to have two retries";
     faults.at_least("limits.auth_attempts_max", limits.auth_attempts_max, 3, retry);
     let one = "nobody could be online";
