@@ -70,7 +70,9 @@ pub(super) fn end(
     origin: &Origin<'_>,
     routed: Routed,
 ) -> Routed {
-    let Some((_, outbox)) = origin.sender else { return routed };
+    let Some(outbox) = asked_after(origin.sender.map(|(_, outbox)| outbox), stanza) else {
+        return routed;
+    };
     let mut passage = Passage::new(router, stanza, fate, Side::Outgoing, Some(outbox));
     passage.archive = origin.stamp;
     let frame = || match passage_stamp(router, stanza, origin) {
@@ -98,8 +100,14 @@ pub(super) fn returned(
     outbox: &Arc<Outbox>,
     now: SystemTime,
 ) {
+    let Some(outbox) = asked_after(Some(outbox), stanza) else { return };
     let mut passage = Passage::new(router, stanza, fate(stanza), Side::Returned, Some(outbox));
     tell(router, &mut passage, now, || Frame::whole(reply.clone()));
+}
+
+/// The sender's box, if its account is asked about what it has sent.
+fn asked_after<'a>(outbox: Option<&'a Arc<Outbox>>, stanza: &Stanza) -> Option<&'a Arc<Outbox>> {
+    outbox.filter(|outbox| outbox.asks().has(Asks::after(stanza.kind())))
 }
 
 /// Puts copies into the boxes of the account's other sessions; one that is over half full comes back.
@@ -109,10 +117,6 @@ fn tell(
     now: SystemTime,
     frame: impl FnOnce() -> Frame,
 ) -> Option<Arc<Outbox>> {
-    let asks = passage.sender?.asks();
-    if !asks.has(Asks::after(passage.stanza.kind())) {
-        return None;
-    }
     let mut slow = None;
     let mut wake: SmallVec<[Arc<Outbox>; 2]> = SmallVec::new();
     router.registry.with(passage.stanza.from().bare_str(), |account| {
