@@ -2,8 +2,10 @@
 
 pub mod accounts;
 mod operator;
+mod secret;
 
 pub use operator::{Operator, backup_line, served};
+pub use secret::Secret;
 
 use crate::base::credential::AgentId;
 use crate::jid::BareJid;
@@ -170,17 +172,6 @@ impl Response {
     /// Not done.
     pub fn error(message: impl fmt::Display) -> Self {
         Self::Error { message: message.to_string() }
-    }
-}
-
-/// A password on its way to the store: it prints as nothing.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
     }
 }
 

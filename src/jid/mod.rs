@@ -3,8 +3,11 @@
 //! An address is normalised once, when it is parsed; from then on it is compared, hashed and
 //! sorted byte for byte. A map keyed by addresses can be asked with a `&str` in normal form.
 
+mod error;
 pub mod precis;
 pub mod prep;
+
+pub use error::{JidError, Part};
 
 use std::borrow::{Borrow, Cow};
 use std::cmp::Ordering;
@@ -172,47 +175,6 @@ impl FullJid {
     /// The part after the first `/`.
     pub fn resource(&self) -> &str {
         self.0.resource().unwrap_or_default()
-    }
-}
-
-/// Why a text is no address; the peer is told `jid-malformed` (RFC 6120 §8.3.3.8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JidError {
-    /// Nothing there, or nothing left after mapping.
-    #[error("the {0} is empty")]
-    Empty(Part),
-    /// More than 1023 bytes after preparation (RFC 7622 §3.1).
-    #[error("the {0} is too long")]
-    TooLong(Part),
-    /// A character, or an order of characters, that the part's profile does not allow.
-    #[error("the {0} has characters that are not allowed there")]
-    Forbidden(Part),
-    /// A resourcepart where none may be.
-    #[error("the address has a resourcepart")]
-    HasResource,
-    /// No resourcepart where one must be.
-    #[error("the address has no resourcepart")]
-    NoResource,
-}
-
-/// The parts of an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// RFC 7622 §3.3
-    Local,
-    /// RFC 7622 §3.2
-    Domain,
-    /// RFC 7622 §3.4
-    Resource,
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Local => "localpart",
-            Self::Domain => "domainpart",
-            Self::Resource => "resourcepart",
-        })
     }
 }
 

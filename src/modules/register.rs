@@ -1,11 +1,13 @@
 //! XEP-0077: In-Band Registration: new accounts, new passwords, and the end of an account.
 
+mod config;
 mod gate;
 mod lookalike;
 mod names;
 pub mod removal;
 mod shapes;
 
+pub use config::Config;
 pub use gate::Gate;
 
 use std::time::Duration;
@@ -75,38 +77,6 @@ pub const MODULE: Module = Module {
 
 /// XEP-0077 §3.3 shows the server's address, §3.2 none; both mean the own account.
 const HOME: &[Target] = &[Target::Server, Target::Own];
-
-/// `[modules.register]`
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Whether anybody may make an account.
-    pub open: bool,
-    /// New accounts per hour from one IP address (IPv6: one /64). 0: no bound.
-    pub per_ip_per_hour: u32,
-    /// Whether a new name may mix scripts, as a Cyrillic letter among Latin ones, or look like a name that
-    /// people expect whoever runs the server under. `stonechat user add` makes any name.
-    pub lookalikes: bool,
-    /// Names that only the operator gives away.
-    pub reserved_names: Vec<String>,
-    /// Characters that a password chosen in-band must have.
-    pub password_length_min: usize,
-    /// Days for which a removed account can be restored. 0: it is erased at once.
-    pub grace_days: u32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            open: false,
-            per_ip_per_hour: 5,
-            lookalikes: false,
-            reserved_names: names::RESERVED.iter().map(|&name| name.to_owned()).collect(),
-            password_length_min: 8,
-            grace_days: 7,
-        }
-    }
-}
 
 /// Runs a handler to its end: memory must follow what the store says, whoever hangs up meanwhile.
 async fn whole<F>(

@@ -78,7 +78,7 @@ fn shape(local: &str) -> impl Iterator<Item = char> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::names::RESERVED;
+    use super::super::config::RESERVED;
     use super::*;
     use crate::jid::precis::{self, Property};
     use crate::jid::prep;

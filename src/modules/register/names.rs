@@ -1,6 +1,7 @@
 //! Which names strangers may take.
 
-use super::{Config, lookalike};
+use super::config::Config;
+use super::lookalike;
 use crate::jid::prep;
 use crate::stanza::StanzaError;
 
@@ -27,48 +28,9 @@ fn deceives(why: &'static str) -> StanzaError {
     StanzaError::not_acceptable().text(why)
 }
 
-/// The mailboxes of RFC 2142, and names under which people expect whoever runs the server.
-pub(super) const RESERVED: &[&str] = &[
-    "abuse",
-    "admin",
-    "administrator",
-    "admins",
-    "daemon",
-    "ftp",
-    "help",
-    "host",
-    "hostmaster",
-    "info",
-    "jabber",
-    "mailer-daemon",
-    "marketing",
-    "moderator",
-    "news",
-    "nobody",
-    "noc",
-    "noreply",
-    "operator",
-    "owner",
-    "postmaster",
-    "register",
-    "root",
-    "sales",
-    "security",
-    "server",
-    "service",
-    "staff",
-    "support",
-    "sysadmin",
-    "system",
-    "usenet",
-    "uucp",
-    "webmaster",
-    "www",
-    "xmpp",
-];
-
 #[cfg(test)]
 mod tests {
+    use super::super::config::RESERVED;
     use super::*;
 
     /// Compared as addresses are (RFC 7622 §3.3), whatever form the list is written in.

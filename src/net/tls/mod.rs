@@ -5,12 +5,14 @@ pub(crate) mod error;
 pub(crate) mod facts;
 mod host;
 pub(crate) mod pair;
+mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use error::{TlsError, TlsProblem};
+pub use settings::{HostCertificate, HostInfo, MinVersion, Source, TlsSettings, Warning};
 
 use super::local_ca::LocalCa;
 use arc_swap::ArcSwap;
@@ -26,50 +28,6 @@ use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
-
-/// One hosted domain and where its certificate comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostCertificate {
-    /// The domainpart that clients log in at.
-    pub domain: String,
-    /// Where its certificate comes from.
-    pub source: Source,
-}
-
-/// Where a certificate comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// PEM files that somebody else renews, such as an ACME client.
-    Files {
-        /// The server's own certificate, then the intermediate ones.
-        chain: PathBuf,
-        /// The private key, unlocked; may be the same file.
-        key: PathBuf,
-    },
-    /// Made and renewed by the local authority in `data_dir/tls`.
-    Local,
-}
-
-/// The oldest TLS version that is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MinVersion {
-    /// TLS 1.2 (AEAD, ECDHE and extended master secret only) and 1.3.
-    #[default]
-    Tls12,
-    /// TLS 1.3 only.
-    Tls13,
-}
-
-/// What TLS needs from the config file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// The hosted domains; the first serves clients that name none.
-    pub hosts: Vec<HostCertificate>,
-    /// Holds the folder `tls` of the local authority.
-    pub data_dir: PathBuf,
-    /// The oldest TLS version that is spoken.
-    pub min_version: MinVersion,
-}
 
 /// The certificates in use. Cloning is a reference count, and clones see each reload.
 #[derive(Clone)]
@@ -141,40 +99,6 @@ pub enum Reloaded {
 pub struct ReloadReport {
     /// Domain and outcome.
     pub hosts: Vec<(String, Reloaded)>,
-}
-
-/// What an operator should mend, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// Clients do not take the certificate as it is.
-    pub refused: bool,
-    /// What is wrong; then, behind a semicolon, what to do.
-    pub text: String,
-}
-
-impl std::fmt::Display for Warning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// One certificate in use, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostInfo {
-    /// The hosted domain.
-    pub domain: String,
-    /// The subject's distinguished name.
-    pub subject: String,
-    /// The names it is valid for, such as `DNS:example.org`.
-    pub names: Vec<String>,
-    /// The issuer's distinguished name.
-    pub issuer: String,
-    /// Its last second.
-    pub not_after: SystemTime,
-    /// The file it was read from.
-    pub chain_file: PathBuf,
-    /// As `openssl x509 -fingerprint -sha256` writes it.
-    pub fingerprint_sha256: String,
 }
 
 impl Tls {

@@ -1,10 +1,10 @@
 //! Layers of configuration: defaults, then the file, the environment, the command line.
 
+use super::origins::Origins;
 use super::schema::{self, Walk, line_of};
 use super::validate::{prepared_domain, validate};
 use super::{Config, Problem, Problems, explain};
 use crate::jid::BareJid;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 use toml::{Table, Value};
@@ -90,38 +90,6 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
             });
             Err(Problems(problems))
         }
-    }
-}
-
-/// Who set which key.
-#[derive(Debug, Clone, Default)]
-pub struct Origins(BTreeMap<String, String>);
-
-impl Origins {
-    /// File and line, variable, or option that set a key or the section above it.
-    pub fn of(&self, path: &str) -> String {
-        let mut at = path;
-        loop {
-            if let Some(origin) = self.0.get(at) {
-                return format!("{origin}, key {path}");
-            }
-            match at.rsplit_once('.') {
-                Some((above, _)) => at = above,
-                None => return format!("the built-in default of key {path}"),
-            }
-        }
-    }
-
-    /// Whether nobody set a key.
-    pub fn is_default(&self, key: &str) -> bool {
-        !self.0.contains_key(key)
-    }
-
-    /// A layer replaced everything at and below a path.
-    fn replace(&mut self, path: &str, origin: String) {
-        let below = format!("{path}.");
-        self.0.retain(|key, _| !key.starts_with(&below));
-        self.0.insert(path.to_owned(), origin);
     }
 }
 

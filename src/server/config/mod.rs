@@ -4,12 +4,14 @@
 
 mod example;
 mod load;
+mod origins;
 mod schema;
 mod sections;
 mod validate;
 
 pub use example::{EXAMPLE, explain, markdown};
-pub use load::{Inputs, Loaded, Origins, load};
+pub use load::{Inputs, Loaded, load};
+pub use origins::Origins;
 pub use sections::{
     Admin, C2s, Conflict, Host, Log, LogFormat, Modules, Register, Sasl, Session, Store,
     Synchronous, Tls, TlsVersion,

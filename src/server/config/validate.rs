@@ -1,6 +1,6 @@
 //! What the types cannot say: values that contradict a spec, each other, or sense.
 
-use super::load::Origins;
+use super::origins::Origins;
 use super::schema::nearest;
 use super::{Config, Problem};
 use crate::jid::BareJid;

@@ -1,6 +1,6 @@
 //! What a start says to the person who started it: where to connect, whom to trust, what to do next.
 
-use super::Running;
+use crate::server::build::Running;
 use crate::server::config::Config;
 use crate::store::accounts;
 use std::io::IsTerminal;

@@ -1,0 +1,15 @@
+//! What is never printed.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A password on its way to the store: it prints as nothing.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}

@@ -1,0 +1,73 @@
+//! `[modules.register]`
+
+/// Who may register what.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whether anybody may make an account.
+    pub open: bool,
+    /// New accounts per hour from one IP address (IPv6: one /64). 0: no bound.
+    pub per_ip_per_hour: u32,
+    /// Whether a new name may mix scripts, as a Cyrillic letter among Latin ones, or look like a name that
+    /// people expect whoever runs the server under. `stonechat user add` makes any name.
+    pub lookalikes: bool,
+    /// Names that only the operator gives away.
+    pub reserved_names: Vec<String>,
+    /// Characters that a password chosen in-band must have.
+    pub password_length_min: usize,
+    /// Days for which a removed account can be restored. 0: it is erased at once.
+    pub grace_days: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            open: false,
+            per_ip_per_hour: 5,
+            lookalikes: false,
+            reserved_names: RESERVED.iter().map(|&name| name.to_owned()).collect(),
+            password_length_min: 8,
+            grace_days: 7,
+        }
+    }
+}
+
+/// The mailboxes of RFC 2142, and names under which people expect whoever runs the server.
+pub(super) const RESERVED: &[&str] = &[
+    "abuse",
+    "admin",
+    "administrator",
+    "admins",
+    "daemon",
+    "ftp",
+    "help",
+    "host",
+    "hostmaster",
+    "info",
+    "jabber",
+    "mailer-daemon",
+    "marketing",
+    "moderator",
+    "news",
+    "nobody",
+    "noc",
+    "noreply",
+    "operator",
+    "owner",
+    "postmaster",
+    "register",
+    "root",
+    "sales",
+    "security",
+    "server",
+    "service",
+    "staff",
+    "support",
+    "sysadmin",
+    "system",
+    "usenet",
+    "uucp",
+    "webmaster",
+    "www",
+    "xmpp",
+];
