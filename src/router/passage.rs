@@ -1,5 +1,5 @@
 //! One stanza's way through one account. Features add to it what is to be done; the router does it:
-//! [`super::incoming`] for the addressee's account, [`super::outgoing`] for the sender's.
+//! `incoming` for the addressee's account, `outgoing` for the sender's.
 
 use std::sync::Arc;
 

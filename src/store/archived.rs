@@ -11,8 +11,8 @@ use super::tail::Placing;
 use super::tx::StoreError;
 
 impl Store {
-    /// Rows of these accounts, of so many bytes each, were added by [`archive::append_behind`], and are
-    /// durable. To be called before their job is done with [`Job::settled`].
+    /// Rows of these accounts, of so many bytes each, were added by `archive::append_behind`, and are
+    /// durable. To be called before their job is done with `Job::settled`.
     pub fn archived(&self, accounts: impl Iterator<Item = AccountId> + Clone, bytes: usize) {
         self.inner.growth.add(accounts.clone(), bytes);
         if self.inner.tail.add(accounts) {

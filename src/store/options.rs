@@ -14,9 +14,9 @@ pub struct Options {
     pub readers: usize,
     /// Writes that may wait. Above half of it others than the server itself wait for room.
     pub queue_max: usize,
-    /// Bytes of the writes that may wait ([`Job::bytes`]).
+    /// Bytes of the writes that may wait (`Job::bytes`).
     pub queue_bytes: usize,
-    /// What an archive grows by before [`Store::grown`] tells of it. 0: it never does.
+    /// What an archive grows by before `Store::grown` tells of it. 0: it never does.
     pub grown_bytes: u64,
     /// What stamps messages.
     pub clock: Clock,
