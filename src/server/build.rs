@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{interval, timeout_at};
 
 use super::admin_socket::AdminSocket;
 use super::check::{bind_problem, certificates, clock_warning, open_folder, ports_free};
+use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
 use super::effects::Live;
 use super::upkeep;
@@ -319,11 +320,6 @@ fn problem(what: impl std::fmt::Display, place: &str, fix: &str) -> Problem {
 #[allow(clippy::disallowed_methods)] // the monotonic clock
 fn clock() -> Instant {
     Instant::now()
-}
-
-#[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
-fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 /// Addresses and accounts whose failed logins are remembered; a few hundred bytes each.

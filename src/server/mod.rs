@@ -5,6 +5,7 @@ mod believed;
 pub mod build;
 pub mod check;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod effects;
 pub mod logging;

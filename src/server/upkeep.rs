@@ -1,12 +1,13 @@
 //! The modules' recurring work: one task that does one thing at a time.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::believed::Believed;
+use super::clock::now;
 use crate::base::time::{from_micros, micros};
 use crate::modules::api::{Cause, Chore, Every, Module};
 use crate::store::tx::Tx;
@@ -98,11 +99,6 @@ async fn until(next: Option<Instant>) {
         Some(next) => tokio::time::sleep_until(next).await,
         None => std::future::pending().await,
     }
-}
-
-#[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
-fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 /// The core's own: counts of streams that nobody asked for in a month (XEP-0198 §5, the note).

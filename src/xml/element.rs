@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use smallvec::SmallVec;
 
 use super::escape::decode_attr;
-use super::gate::Index;
 use super::ns;
 use super::scan::Span;
 use super::view::Doc;
@@ -180,4 +180,16 @@ impl Element {
             NsSpan::Raw(span) => self.text(span),
         }
     }
+}
+
+/// What the gate's pass collects for it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Index {
+    pub(super) ns: NsSpan,
+    /// Without the prefix.
+    pub(super) name: Span,
+    pub(super) tag_end: u32,
+    pub(super) content_end: u32,
+    pub(super) attrs: SmallVec<[AttrSpan; 6]>,
+    pub(super) children: SmallVec<[ChildSpan; 6]>,
 }

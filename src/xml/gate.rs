@@ -10,7 +10,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use smallvec::SmallVec;
 
-use super::element::{AttrSpan, ChildSpan, Element, NsSpan};
+use super::element::{AttrSpan, ChildSpan, Element, Index, NsSpan};
 use super::error::XmlError;
 use super::header::Header;
 use super::names::has_forbidden_char;
@@ -82,18 +82,6 @@ fn check_chars(text: &str) -> Result<(), XmlError> {
         true => Err(XmlError::NotWellFormed("character that XML forbids")),
         false => Ok(()),
     }
-}
-
-/// What the pass collects for [`Element`].
-#[derive(Debug, Clone, Default)]
-pub(super) struct Index {
-    pub(super) ns: NsSpan,
-    /// Without the prefix.
-    pub(super) name: Span,
-    pub(super) tag_end: u32,
-    pub(super) content_end: u32,
-    pub(super) attrs: SmallVec<[AttrSpan; 6]>,
-    pub(super) children: SmallVec<[ChildSpan; 6]>,
 }
 
 struct OpenElement<'a> {

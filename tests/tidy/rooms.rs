@@ -14,8 +14,6 @@ use super::source::{Source, sources};
 
 /// The cycles that are still there, each as its files: to be taken apart, never to be added to.
 const STILL: &[&[&str]] = &[
-    &["src/admin/accounts.rs", "src/admin/mod.rs"],
-    &["src/jid/mod.rs", "src/jid/prep.rs"],
     &[
         "src/modules/api.rs",
         "src/modules/api/command.rs",
@@ -25,18 +23,10 @@ const STILL: &[&[&str]] = &[
         "src/modules/pipeline.rs",
     ],
     &[
-        "src/modules/mam/mod.rs",
-        "src/modules/mam/query.rs",
-        "src/modules/mam/search.rs",
-        "src/modules/mam/select.rs",
-    ],
-    &["src/modules/register.rs", "src/modules/register/names.rs"],
-    &[
         "src/modules/subscription/effects.rs",
         "src/modules/subscription/mod.rs",
         "src/modules/subscription/pair.rs",
     ],
-    &["src/net/local_ca.rs", "src/net/tls/host.rs", "src/net/tls/mod.rs", "src/net/tls/pair.rs"],
     &[
         "src/router/access.rs",
         "src/router/append.rs",
@@ -60,8 +50,6 @@ const STILL: &[&[&str]] = &[
         "src/server/cli/place.rs",
         "src/server/cli/user.rs",
     ],
-    &["src/server/config/load.rs", "src/server/config/validate.rs"],
-    &["src/server/run.rs", "src/server/run/announce.rs"],
     &[
         "src/session/admit.rs",
         "src/session/binding.rs",
@@ -76,7 +64,6 @@ const STILL: &[&[&str]] = &[
         "src/session/run.rs",
     ],
     &["src/stream/c2s/mod.rs", "src/stream/c2s/sasl2.rs", "src/stream/c2s/tasks.rs"],
-    &["src/xml/element.rs", "src/xml/gate.rs"],
 ];
 
 type Files = BTreeMap<Vec<String>, Source>;

@@ -8,6 +8,7 @@ mod query;
 mod retention;
 mod search;
 mod select;
+mod sought;
 
 pub use config::{Config, HostRule};
 pub use policy::Preferences;
@@ -28,7 +29,7 @@ use crate::store::ids::AccountId;
 use crate::store::tx::Tx;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
-use query::Query;
+use query::{Query, no_such_message};
 use search::Notes;
 use select::{Bounds, Found, Selection};
 
@@ -178,7 +179,7 @@ fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
         xml.end();
     }
     if cx.config.search.enabled {
-        form::field(&mut xml, "text-single", search::FIELD, &[]);
+        form::field(&mut xml, "text-single", sought::FIELD, &[]);
     }
     xml.end().end();
     Ok(Reply::payload(xml.finish()))
@@ -192,10 +193,6 @@ fn of_account(iq: &Iq) -> Result<(), StanzaError> {
         None | Some("") => Ok(()),
         Some(_) => Err(StanzaError::feature_not_implemented().text("there are no nodes here")),
     }
-}
-
-fn no_such_message() -> StanzaError {
-    StanzaError::item_not_found().text("no message of this id is in the archive")
 }
 
 /// Writes what was found.

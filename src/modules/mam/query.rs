@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::SystemTime;
 
-use super::search;
+use super::sought::{self, sought};
 use crate::base::time;
 use crate::jid::Jid;
 use crate::stanza::StanzaError;
@@ -48,6 +48,10 @@ pub(super) struct Wanted {
     pub(super) index: Option<usize>,
 }
 
+pub(super) fn no_such_message() -> StanzaError {
+    StanzaError::item_not_found().text("no message of this id is in the archive")
+}
+
 impl Query {
     /// Reads a request; `open` reads the id of a message. An id that is not ours is `item-not-found`;
     /// one that is ours is a place: a crash may have lost its message after a device saw it.
@@ -60,12 +64,12 @@ impl Query {
         }
         let oldest = Cell::new(None);
         let place = |id: &str| {
-            let place = open(id).ok_or_else(super::no_such_message)?;
+            let place = open(id).ok_or_else(no_such_message)?;
             oldest.set(Some(oldest.get().map_or(place, |oldest: i64| oldest.min(place))));
             Ok(place)
         };
         let (filter, ids, sought) = match Form::submitted(query)? {
-            Some(form) => (filter(&form, &place)?, ids(&form, &place)?, search::sought(&form)?),
+            Some(form) => (filter(&form, &place)?, ids(&form, &place)?, sought(&form)?),
             None => (Filter::ALL, None, None),
         };
         let rsm = Rsm::read(query)?;
@@ -123,7 +127,7 @@ fn filter(
     if form.form_type() != Some(ns::MAM) || form.values("FORM_TYPE").len() != 1 {
         return Err(StanzaError::bad_request().text("the FORM_TYPE is not urn:xmpp:mam:2"));
     }
-    let known = |var: &str| var == search::FIELD || FIELDS.iter().any(|(_, name)| *name == var);
+    let known = |var: &str| var == sought::FIELD || FIELDS.iter().any(|(_, name)| *name == var);
     if form.fields().any(|field| !known(field.var)) {
         // §4.1.5
         return Err(StanzaError::feature_not_implemented().text("a field is not supported"));

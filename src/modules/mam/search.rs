@@ -5,27 +5,13 @@ use super::super::api::Cx;
 use super::query::Query;
 use super::select::{Bounds, Found, Selection};
 use crate::stanza::StanzaError;
-use crate::stanza::form::Form;
 use crate::store::StoreError;
 use crate::store::archive::{self, Archived, Direction};
 use crate::store::ids::AccountId;
-use crate::store::search::words::{Refused, Sought};
+use crate::store::search::words::Sought;
 use crate::store::search::{Finder, Hits, Indexed, Look};
 use crate::store::tx::Tx;
 use crate::xml::writer::Xml;
-
-/// What a client looks for; an empty field stands for none (§2.2).
-pub(super) fn sought(form: &Form<'_>) -> Result<Option<Sought>, StanzaError> {
-    let Some(text) = form.value(FIELD)?.filter(|text| !text.trim().is_empty()) else {
-        return Ok(None);
-    };
-    let text = match Sought::read(text) {
-        Ok(sought) => return Ok(Some(sought)),
-        Err(Refused::TooLong) => "the text to search for is too long",
-        Err(Refused::TooMany) => "there are too many words to search for",
-    };
-    Err(StanzaError::policy_violation().text(text))
-}
 
 /// What the end of an answer says beside its page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -184,8 +170,6 @@ fn one_by_one(
     Ok(Some(Found::Page(Selection { rows, more, index, count })))
 }
 
-/// §3.1
-pub(super) const FIELD: &str = "{urn:xmpp:fulltext:0}fulltext";
 /// Ours alone: `<unsearchable encrypted='3'/>`.
 const NOTE: &str = "urn:x-stonechat:search:0";
 /// Up to here messages are counted.

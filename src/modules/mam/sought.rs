@@ -1,0 +1,21 @@
+//! The text that a query asks for (XEP-0431).
+
+use crate::stanza::StanzaError;
+use crate::stanza::form::Form;
+use crate::store::search::words::{Refused, Sought};
+
+/// What a client looks for; an empty field stands for none (§2.2).
+pub(super) fn sought(form: &Form<'_>) -> Result<Option<Sought>, StanzaError> {
+    let Some(text) = form.value(FIELD)?.filter(|text| !text.trim().is_empty()) else {
+        return Ok(None);
+    };
+    let text = match Sought::read(text) {
+        Ok(sought) => return Ok(Some(sought)),
+        Err(Refused::TooLong) => "the text to search for is too long",
+        Err(Refused::TooMany) => "there are too many words to search for",
+    };
+    Err(StanzaError::policy_violation().text(text))
+}
+
+/// §3.1
+pub(super) const FIELD: &str = "{urn:xmpp:fulltext:0}fulltext";
