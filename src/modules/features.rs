@@ -29,7 +29,7 @@ pub fn features(modules: &[&Module], config: Arc<Config>) -> Arc<dyn Features> {
         in_order(modules.iter().flat_map(|m| m.incoming.iter().map(|h| (h.0, m.name, h.1))));
     let outgoing =
         in_order(modules.iter().flat_map(|m| m.outgoing.iter().map(|h| (h.0, m.name, h.1))));
-    let sends = |phase: &Phase| *phase < Phase::Copy;
+    let sends = |phase: &Phase| *phase == Phase::Archive;
     Arc::new(Hooks {
         config,
         guards: modules.iter().filter_map(|module| module.guard).collect(),

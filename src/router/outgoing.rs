@@ -74,7 +74,6 @@ pub(super) fn end(
         return routed;
     };
     let mut passage = Passage::new(router, stanza, fate, Side::Outgoing, Some(outbox));
-    passage.archive = origin.stamp;
     let frame = || match passage_stamp(router, stanza, origin) {
         Some(stamp) => stanza.frame_with(&stamp),
         None => stanza.frame(),

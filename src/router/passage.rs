@@ -16,13 +16,9 @@ use crate::store::Store;
 use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 
-/// The order of features. Two in one phase go in the order of their names.
+/// The order of features, behind the guards. Two in one phase go in the order of their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// May it pass at all? Asked of both accounts before anything else.
-    Guard,
-    /// Change it.
-    Rewrite,
     /// Keep it.
     Archive,
     /// Copy it to others.
@@ -48,9 +44,9 @@ pub struct Meeting<'a> {
 /// What is passed in one go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The sender's account, before the stanza is routed: Rewrite, Archive.
+    /// The sender's account, before the stanza is routed: Archive.
     Sending,
-    /// The addressee's account, when it is known who gets it: Rewrite to Notify.
+    /// The addressee's account, when it is known who gets it: Archive to Notify.
     Keeping,
     /// The sender's account again, when the stanza has its places in archives: Copy, Notify.
     Sent,

@@ -32,19 +32,28 @@ fn passage(out: &mut String) {
         || in_order(ALL.iter().flat_map(|m| m.incoming.iter().map(|h| (h.0, m.name, ()))));
     let sender = "the sender's account";
     let addressee = "the addressee's account";
-    row(out, "the session", "", "`stanza/claims.rs`: what only the server may say is taken out");
-    hooked(out, sender, outgoing(), |phase| phase < Phase::Copy);
-    hooked(out, addressee, incoming(), |phase| phase < Phase::Archive);
+    let claims = "`stanza/claims.rs`: what only the server may say is taken out";
+    row(out, "the session", "Rewrite", claims);
+    guards(out, sender);
+    hooked(out, sender, outgoing(), |phase| phase == Phase::Archive);
+    guards(out, addressee);
     row(out, addressee, "", "`router/rules.rs`: who gets it (RFC 6121 §8.5)");
-    hooked(out, addressee, incoming(), |phase| phase >= Phase::Archive);
+    hooked(out, addressee, incoming(), |_| true);
     row(
         out,
         addressee,
         "",
         "`router/incoming.rs`: rows of both accounts are queued, frames go into the boxes",
     );
-    hooked(out, sender, outgoing(), |phase| phase >= Phase::Copy);
+    hooked(out, sender, outgoing(), |phase| phase != Phase::Archive);
     row(out, sender, "", "`router/outgoing.rs`: copies go into the boxes");
+}
+
+/// Asked before anything else of either account, and wherever its presence is shown.
+fn guards(out: &mut String, at: &str) {
+    for module in ALL.iter().filter(|module| module.guard.is_some()) {
+        row(out, at, "Guard", &format!("`{}`", module.name));
+    }
 }
 
 fn hooked(
