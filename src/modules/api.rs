@@ -2,12 +2,13 @@
 //! how to add one.
 
 mod command;
+mod requester;
 
 pub use command::{Answers, Command, Note, RunCommand, Said};
+pub use requester::{Channel, Client, Guest, Requester};
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,11 +16,11 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::{Config, SessionState};
-use crate::jid::{BareJid, FullJid, Jid};
+use crate::jid::{BareJid, Jid};
 use crate::router::Router;
 use crate::router::features::Asks;
-use crate::router::home::{Glance, Glanced, Home};
-use crate::router::outbox::{self, Outbox};
+use crate::router::home::{Glance, Glanced};
+use crate::router::outbox;
 pub use crate::router::passage::{Meeting, Passage, Phase, Verdict};
 use crate::router::registry::{Resource, User};
 use crate::stanza::iq::{Iq, IqType};
@@ -328,9 +329,9 @@ pub type Release = fn(&mut SessionState) -> Vec<outbox::Outgoing>;
 /// A session is gone; its status text, if it said goodbye with one.
 pub type Unbound = fn(&Cx, &Goodbye);
 /// Handles a session's own broadcast presence. Runs in its task, without waiting.
-pub type Broadcast = fn(&Cx, &Stanza) -> Result<Presented, StanzaError>;
+pub type Broadcast = fn(&Cx, &Client, &Stanza) -> Result<Presented, StanzaError>;
 /// Handles a session's directed presence before it is routed.
-pub type Directed = fn(&Cx, &Stanza) -> Result<(), StanzaError>;
+pub type Directed = fn(&Cx, &Client, &Stanza) -> Result<(), StanzaError>;
 /// Tells the world that a session is gone.
 pub type Gone = fn(&Cx, &Resource);
 /// Makes a stream feature, or none for this stage.
@@ -413,7 +414,7 @@ impl Presented {
 #[derive(Debug, Clone)]
 pub struct Cx {
     /// Who asks.
-    pub who: Who,
+    pub who: Requester,
     /// By which what is old is judged: the wall clock, but for a day after it leapt far ahead.
     pub now: SystemTime,
     /// All modules' settings; a module reads its own.
@@ -424,27 +425,6 @@ pub struct Cx {
     pub router: Arc<Router>,
     /// What the server says of itself.
     pub about: Arc<super::Pipeline>,
-}
-
-/// The asking session.
-#[derive(Debug, Clone)]
-pub struct Who {
-    /// Its address; before authentication the domain with a made-up resource.
-    pub jid: FullJid,
-    /// Its account; none for anonymous users and before authentication.
-    pub account: Option<AccountId>,
-    /// Its number in the registry; 0 before binding.
-    pub session: u64,
-    /// Its outbox; none before binding.
-    pub outbox: Option<Arc<Outbox>>,
-    /// The right to its account's entry; none before binding.
-    pub home: Option<Home>,
-    /// Its network address.
-    pub peer: IpAddr,
-    /// The stream is encrypted.
-    pub secure: bool,
-    /// A token opened it, and not the password (XEP-0484).
-    pub by_token: bool,
 }
 
 /// A successful answer to a request.
@@ -488,42 +468,58 @@ impl Reply {
 }
 
 impl Cx {
-    /// The asking account's address.
-    pub fn bare(&self) -> BareJid {
-        self.who.jid.bare()
+    /// The address that asks.
+    pub fn jid(&self) -> &Jid {
+        self.who.jid()
     }
 
-    /// The asking account, or `not-allowed` for anonymous users, who own nothing.
+    /// The asking account's address.
+    pub fn bare(&self) -> BareJid {
+        self.jid().bare()
+    }
+
+    /// The asking session, if it is one of this server.
+    pub fn client(&self) -> Option<&Client> {
+        self.who.client()
+    }
+
+    /// Its number in the registry; 0 for whoever is no session.
+    pub fn session(&self) -> u64 {
+        self.client().map_or(0, |client| client.session)
+    }
+
+    /// The asking account, or `not-allowed` for whoever owns nothing: anonymous users, other entities.
     pub fn account(&self) -> Result<AccountId, StanzaError> {
-        self.who.account.ok_or_else(StanzaError::not_allowed)
+        self.client().and_then(|client| client.account).ok_or_else(StanzaError::not_allowed)
     }
 
     /// Which [`Target`] an address is for this session; `None` when it is not the server's to answer.
     pub fn target(&self, to: Option<&Jid>) -> Option<Target> {
-        let Some(to) = to else { return Some(Target::Own) };
+        let Some(to) = to else { return self.client().map(|_| Target::Own) };
         if !self.router.is_local(to.domain()) || (to.local().is_some() && !to.is_bare()) {
             return None;
         }
         if to.local().is_none() {
             return Some(Target::Server);
         }
-        Some(if to.as_str() == self.who.jid.bare_str() { Target::Own } else { Target::Other })
+        let own = self.client().is_some_and(|client| to.as_str() == client.jid.bare_str());
+        Some(if own { Target::Own } else { Target::Other })
     }
 
-    /// Runs `look` on the entry of the asking account; none before binding, and when it is gone.
+    /// Runs `look` on the entry of the asking account; none for whoever has none, and when it is gone.
     pub fn own<T>(&self, look: impl FnOnce(&mut User) -> T) -> Option<T> {
-        self.router.own(self.who.home.as_ref()?, look)
+        self.router.own(&self.client()?.home, look)
     }
 
     /// The same for changes of what modules keep for the account or its sessions.
     pub fn own_sessions<T>(&self, change: impl FnOnce(&mut User) -> T) -> Option<T> {
-        self.router.own_sessions(self.who.home.as_ref()?, change)
+        self.router.own_sessions(&self.client()?.home, change)
     }
 
     /// Looks at another local account as one of its subscribers may. `None` for a stranger and for
     /// an account that does not exist, so that nobody can tell one from the other.
     pub async fn look(&self, at: &Jid) -> Result<Option<Glance>, StanzaError> {
-        match self.router.glance(at, self.who.jid.bare_str()).await? {
+        match self.router.glance(at, self.jid().bare_str()).await? {
             Glanced::Done(seen) => Ok(seen),
             Glanced::Loading => {
                 Err(StanzaError::resource_constraint().text("the account is being loaded"))

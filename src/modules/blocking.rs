@@ -4,9 +4,7 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use super::api::{
-    Cx, IqRoute, Keep, Meeting, Module, OfAccount, On, Reply, Spec, Target, Verdict,
-};
+use super::api::{Cx, IqRoute, Keep, Meeting, Module, OfAccount, On, Reply, Spec, Target, Verdict};
 use super::{AccountState, ResourceState};
 use crate::base::id::{OsRng, short};
 use crate::jid::Jid;
@@ -19,8 +17,8 @@ use crate::router::rules::Kind;
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::message::MessageType;
 use crate::stanza::{Frame, Kind as Stanzas, StanzaError};
-use crate::store::ids::AccountId;
 use crate::store::damage::query_sound;
+use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 use crate::xml::view::Node;
 use crate::xml::writer::Xml;
@@ -99,7 +97,8 @@ impl OfAccount for Option<Box<List>> {
     }
 
     fn bytes(&self) -> usize {
-        let texts = |list: &List| list.0.iter().map(|jid| size_of::<Box<str>>() + jid.len()).sum::<usize>();
+        let texts =
+            |list: &List| list.0.iter().map(|jid| size_of::<Box<str>>() + jid.len()).sum::<usize>();
         self.as_ref().map_or(0, |list| size_of::<List>() + texts(list))
     }
 
@@ -164,9 +163,8 @@ fn sessions(account: &mut User, asks: &mut [Asks]) {
 /// §3.2
 fn blocklist(cx: &Cx) -> Result<Reply, StanzaError> {
     cx.account()?;
-    let who = &cx.who;
     let list = cx.own(|account| {
-        if let Some(state) = account.session_mut(who.session).and_then(ResourceState::made) {
+        if let Some(state) = account.session_mut(cx.session()).and_then(ResourceState::made) {
             state.blocking.asked = true;
         }
         list(account).cloned().unwrap_or_default()
@@ -340,9 +338,8 @@ impl Seen {
         // One resource of somebody whose others are met.
         let listed = self.before.0.iter().chain(&self.after.0);
         let listed = listed.filter_map(|jid| Jid::parse(jid).ok()).filter(Jid::is_full);
-        let knows = |jid: &Jid| {
-            all.binary_search_by(|known| known.as_str().cmp(jid.bare_str())).is_ok()
-        };
+        let knows =
+            |jid: &Jid| all.binary_search_by(|known| known.as_str().cmp(jid.bare_str())).is_ok();
         let mut single: Vec<_> = listed.filter(knows).collect();
         single.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         single.dedup();

@@ -99,7 +99,8 @@ impl OfAccount for Option<Box<Recent>> {
     }
 
     fn bytes(&self) -> usize {
-        self.as_ref().map_or(0, |recent| size_of::<Recent>() + recent.0.capacity() * size_of::<u64>())
+        self.as_ref()
+            .map_or(0, |recent| size_of::<Recent>() + recent.0.capacity() * size_of::<u64>())
     }
 
     fn is_nothing(&self) -> bool {
@@ -118,9 +119,8 @@ pub fn disable(cx: &Cx) {
 }
 
 fn want(cx: &Cx, wanted: bool) {
-    let who = &cx.who;
     cx.own_sessions(|account| {
-        let resource = account.session_mut(who.session)?;
+        let resource = account.session_mut(cx.session())?;
         ResourceState::made(resource)?.carbons.wanted = wanted;
         Some(())
     });
@@ -232,9 +232,8 @@ fn others(account: &User, passage: &Passage<'_>) -> Vec<(FullJid, Taker)> {
     let joined = |resource: &Resource| {
         occupant.is_none_or(|occupant| resource.directed.iter().any(|known| known == occupant))
     };
-    let may = |resource: &&Resource| {
-        wants(resource) && !is_sender(passage, resource) && joined(resource)
-    };
+    let may =
+        |resource: &&Resource| wants(resource) && !is_sender(passage, resource) && joined(resource);
     account.resources.iter().filter(may).map(reader).collect()
 }
 

@@ -4,11 +4,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::api::{Answers, Command, Cx, IqRoute, Module, Note, On, Reply, Spec, Target, Said};
+use super::api::{Answers, Command, Cx, IqRoute, Module, Note, On, Reply, Said, Spec, Target};
 use crate::base::id::{self, OsRng};
+use crate::stanza::StanzaError;
 use crate::stanza::error::ErrorType;
 use crate::stanza::form::Form;
-use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
 use crate::xml::ns;
 use crate::xml::writer::Xml;
@@ -45,21 +45,20 @@ async fn command(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
         return run.go(&cx, command, Vec::new()).await.map_err(|(error, _)| error);
     };
     let open = &cx.about.shared().commands;
-    let run = open.take(cx.who.session, id, command.node, cx.now)?;
+    let run = open.take(cx.session(), id, command.node, cx.now)?;
     match run.step(asked) {
         Ok(None) => Ok(Reply::payload(frame(command, &run.id, "canceled", |_| {}))),
         Ok(Some(stages)) => run.go(&cx, command, stages).await.map_err(|(error, run)| {
             // The same stage may be tried again.
-            open.put(cx.who.session, command.node, run, cx.now);
+            open.put(cx.session(), command.node, run, cx.now);
             error
         }),
         Err(error) => {
-            open.put(cx.who.session, command.node, run, cx.now);
+            open.put(cx.session(), command.node, run, cx.now);
             Err(error)
         }
     }
 }
-
 
 /// §4.4: `bad-request` with a condition of the XEP's own.
 fn bad(condition: &'static str) -> StanzaError {
@@ -160,7 +159,7 @@ impl Run {
                     xml.start(next).end().end().raw(&form);
                 });
                 let run = Self { id: self.id, stages, last };
-                cx.about.shared().commands.put(cx.who.session, command.node, run, cx.now);
+                cx.about.shared().commands.put(cx.session(), command.node, run, cx.now);
                 Ok(Reply::payload(payload))
             }
             Ok(Said::Done { form, note, effect }) => {
@@ -208,13 +207,7 @@ struct Open {
 
 impl Sessions {
     /// Takes one out, so that it is at one stage only.
-    fn take(
-        &self,
-        owner: u64,
-        id: &str,
-        node: &str,
-        now: SystemTime,
-    ) -> Result<Run, StanzaError> {
+    fn take(&self, owner: u64, id: &str, node: &str, now: SystemTime) -> Result<Run, StanzaError> {
         let mut all = self.lock(now);
         let of = |open: &Open| open.owner == owner && open.run.id == id;
         let place = all.iter().position(of).ok_or_else(|| {

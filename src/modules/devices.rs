@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::api::{Answers, Cause, Chore, Command, Cx, Effect, Module, Note, Spec, Said};
+use super::api::{Answers, Cause, Chore, Command, Cx, Effect, Module, Note, Said, Spec};
 use crate::base::credential::AgentId;
 use crate::base::time::{from_micros, micros, stamp};
 use crate::stanza::StanzaError;
@@ -150,7 +150,7 @@ async fn log_out(cx: Cx, found: Vec<AgentId>) -> Result<Said, StanzaError> {
         agents.iter().try_for_each(|agent| devices::revoke(tx, account, agent).map(drop))
     });
     write.await?;
-    let (bare, own) = (cx.bare(), cx.who.session);
+    let (bare, own) = (cx.bare(), cx.session());
     let why = StreamError::NotAuthorized.text("the device was revoked");
     let mut effect = None;
     for agent in &found {
@@ -177,7 +177,7 @@ fn sessions(cx: &Cx, agent: &AgentId) -> (usize, bool) {
     let seen = cx.own(|user| {
         let of = user.resources.iter().filter(|one| one.agent.as_ref() == Some(agent));
         let numbers: Vec<u64> = of.map(|resource| resource.session).collect();
-        (numbers.len(), numbers.contains(&cx.who.session))
+        (numbers.len(), numbers.contains(&cx.session()))
     });
     seen.unwrap_or_default()
 }
@@ -191,8 +191,7 @@ async fn forget(chore: Chore) {
     let expired = now.saturating_sub(EXPIRED_KEPT_DAYS * DAY);
     let unseen = now.saturating_sub(i64::from(chore.config.devices.forget_days) * DAY);
     type Sweep = fn(&mut dyn Tx, i64, usize) -> Result<usize, crate::store::StoreError>;
-    let sweeps: [(Sweep, i64); 2] =
-        [(tokens::expire, expired), (devices::forget_before, unseen)];
+    let sweeps: [(Sweep, i64); 2] = [(tokens::expire, expired), (devices::forget_before, unseen)];
     for (sweep, before) in sweeps {
         loop {
             match chore.store.write(move |tx| sweep(tx, before, BATCH)).await {
@@ -243,7 +242,7 @@ mod tests {
 
     fn of_device(cx: &Cx, agent: &str) {
         cx.router.entry("romeo@montague.example", |user| {
-            user.session_mut(cx.who.session).unwrap().agent = Some(AgentId::of(agent));
+            user.session_mut(cx.session()).unwrap().agent = Some(AgentId::of(agent));
         });
     }
 
@@ -268,7 +267,10 @@ mod tests {
         let run = format!("<command xmlns='{COMMANDS}' node='list-devices'/>");
         for to in ["", "montague.example", "romeo@montague.example"] {
             let told = ask(&cx, "set", to, &run).await;
-            assert!(told.contains("status='completed'") && told.contains("xml:lang='en'"), "{told}");
+            assert!(
+                told.contains("status='completed'") && told.contains("xml:lang='en'"),
+                "{told}"
+            );
             assert!(told.contains("<value>1 (this one)</value>"), "{told}");
             assert!(told.contains("<value>Dino &amp; co</value>"), "{told}");
             assert!(told.contains("<value>1970-01-02T00:00:00Z</value>"), "{told}");
@@ -307,7 +309,7 @@ mod tests {
         let (done, effect) = ask_for_effect(&cx, "set", "", &ask_one).await;
         assert!(done.contains("The device is logged out.") && effect.is_none(), "{done}");
         let ended = |cx: &Cx| {
-            let end = cx.who.outbox.as_ref().unwrap().take(9, 9).end;
+            let end = cx.client().unwrap().outbox.take(9, 9).end;
             matches!(end, Some(End::Failure(_)))
         };
         assert!(ended(&one) && !ended(&two) && !ended(&cx));
@@ -324,9 +326,8 @@ mod tests {
     #[tokio::test]
     async fn commands_are_shown_to_those_who_may_run_them() {
         let (server, cx) = server().await;
-        let items = format!(
-            "<query xmlns='http://jabber.org/protocol/disco#items' node='{COMMANDS}'/>"
-        );
+        let items =
+            format!("<query xmlns='http://jabber.org/protocol/disco#items' node='{COMMANDS}'/>");
         let info = |node: &str| {
             format!("<query xmlns='http://jabber.org/protocol/disco#info' node='{node}'/>")
         };

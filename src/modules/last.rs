@@ -74,7 +74,7 @@ async fn last(cx: &Cx, account: AccountId) -> Result<LastLogout, StanzaError> {
 
 /// Notes when the last resource left, with what it said: it may have been unavailable long before that.
 fn unbound(cx: &Cx, goodbye: &Goodbye) {
-    let Some(account) = cx.who.account else { return };
+    let Ok(account) = cx.account() else { return };
     let left = |user: &mut User| user.available().next().is_none();
     if cx.own(left).unwrap_or(true) {
         accounts::note_left(&cx.store, account, cx.now, goodbye.status.as_deref());
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(ask(&cx, "get", juliet, QUERY).await, seconds(0, ""));
         let goodbye = Goodbye { status: Some("Heading Home".to_owned()) };
         for left in [her, other] {
-            cx.router.registry.unbind(juliet, left.who.session);
+            cx.router.registry.unbind(juliet, left.session());
             cx.about.unbound(&left, &goodbye);
         }
         let mut later = cx.clone();

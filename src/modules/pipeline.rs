@@ -204,8 +204,8 @@ impl Pipeline {
         target: Option<Target>,
     ) -> Answer<Result<Reply, StanzaError>> {
         let found = target.and_then(|target| self.find(&iq, target));
-        if let (Some(Target::Other), Some(outbox)) = (target, &cx.who.outbox)
-            && let Err(error) = cx.router.guard_sent(iq.stanza(), outbox).refused()
+        if let (Some(Target::Other), Some(client)) = (target, cx.client())
+            && let Err(error) = cx.router.guard_sent(iq.stanza(), &client.outbox).refused()
         {
             return Box::pin(std::future::ready(Err(error)));
         }
@@ -228,14 +228,16 @@ impl Pipeline {
 
     /// Broadcast presence of a session.
     pub fn broadcast(&self, cx: &Cx, stanza: &Stanza) -> Result<Presented, StanzaError> {
+        let Some(client) = cx.client() else { return Ok(Presented::default()) };
         self.broadcast.iter().try_fold(Presented::default(), |presented, hook| {
-            hook(cx, stanza).map(|more| presented.and(more))
+            hook(cx, client, stanza).map(|more| presented.and(more))
         })
     }
 
     /// Directed presence of a session, before it is routed.
     pub fn directed(&self, cx: &Cx, stanza: &Stanza) -> Result<(), StanzaError> {
-        self.directed.iter().try_for_each(|hook| hook(cx, stanza))
+        let Some(client) = cx.client() else { return Ok(()) };
+        self.directed.iter().try_for_each(|hook| hook(cx, client, stanza))
     }
 
     /// A session's entry left the registry.

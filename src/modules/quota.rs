@@ -191,8 +191,8 @@ const TOLD_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ALL, Config as All};
     use super::super::testing::Server;
+    use super::super::{ALL, Config as All};
     use super::*;
     use crate::store::archive::{Direction, Entry, Filter, Kind};
     use crate::store::usage;
@@ -254,7 +254,7 @@ mod tests {
         put(&server, little, 2_001..3_001, Kind::Received).await;
         put(&server, owed, 4_001..5_501, Kind::Owed).await;
         let session = server.session(&format!("much@{MONTAGUE}/a")).await;
-        let told = || session.who.outbox.as_ref().unwrap().take(usize::MAX, 999).batch.len();
+        let told = || session.client().unwrap().outbox.take(usize::MAX, 999).batch.len();
 
         run(server.chore(Cause::Grown)).await;
         run(server.chore(Cause::AccountDeleted)).await;

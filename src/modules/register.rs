@@ -12,7 +12,7 @@ pub use gate::Gate;
 
 use std::time::Duration;
 
-use super::api::{Cx, Effect, IqRoute, Module, On, Reply, Spec, Stage, Target};
+use super::api::{Channel, Cx, Effect, IqRoute, Module, On, Reply, Spec, Stage, Target};
 use crate::base::credential::ScramKeys;
 use crate::base::id::OsRng;
 use crate::base::time::micros;
@@ -106,7 +106,7 @@ fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
 
 /// May strangers register here, over this stream?
 fn open(cx: &Cx, iq: &Iq) -> Result<(), StanzaError> {
-    if !cx.config.register.open || iq.to().is_some_and(|to| to.as_str() != cx.who.jid.domain()) {
+    if !cx.config.register.open || iq.to().is_some_and(|to| to.as_str() != cx.jid().domain()) {
         return Err(StanzaError::service_unavailable());
     }
     Ok(())
@@ -123,7 +123,7 @@ async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let Ok(local) = prep::localpart(&username).map(|local| local.into_owned()) else {
         return Err(unacceptable("the username has characters that an address cannot have"));
     };
-    let bare = BareJid::from_parts(Some(&local), cx.who.jid.domain())
+    let bare = BareJid::from_parts(Some(&local), cx.jid().domain())
         .map_err(|_| unacceptable("the username makes no address"))?;
     names::allowed(&cx.config.register, &local)?;
     let password = form.password.ok_or_else(|| unacceptable("a password is needed"))?;
@@ -134,10 +134,13 @@ async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     }
     let limit = cx.config.register.per_ip_per_hour;
     let gate = &cx.about.shared().register;
-    gate.take(cx.who.peer, limit, cx.now)?;
+    let Some(Channel { peer, .. }) = cx.who.channel() else {
+        return Err(StanzaError::not_allowed());
+    };
+    gate.take(peer, limit, cx.now)?;
     let made = create(&cx, &bare, password).await;
     if made.is_err() {
-        gate.give_back(cx.who.peer);
+        gate.give_back(peer);
     }
     made
 }
@@ -172,7 +175,7 @@ fn registered(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
         .attr("xmlns", ns::REGISTER)
         .element("instructions", None, "Send your username and a new password to change it.")
         .element("registered", None, "")
-        .element("username", None, cx.who.jid.bare().local().unwrap_or_default())
+        .element("username", None, cx.bare().local().unwrap_or_default())
         .element("password", None, "")
         .end();
     Ok(Reply::payload(xml.finish()))
@@ -180,7 +183,7 @@ fn registered(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
 
 /// A request of an account to its own server.
 fn at_home(cx: &Cx, iq: &Iq) -> Result<AccountId, StanzaError> {
-    if iq.to().is_some_and(|to| to.domain() != cx.who.jid.domain()) {
+    if iq.to().is_some_and(|to| to.domain() != cx.jid().domain()) {
         return Err(StanzaError::service_unavailable());
     }
     cx.account()
@@ -206,7 +209,7 @@ async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, Stan
     let username = form.username.ok_or_else(incomplete)?;
     // An empty one MUST NOT be taken.
     let password = form.password.filter(|password| !password.is_empty()).ok_or_else(incomplete)?;
-    let own = cx.who.jid.bare();
+    let own = cx.bare();
     if prep::localpart(&username).ok().as_deref() != own.local() {
         return Err(StanzaError::forbidden().text("this is not your account"));
     }
@@ -215,7 +218,7 @@ async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, Stan
     cx.store.write(move |tx| accounts::set_keys(tx, account, &keys)).await?;
     let mut others = Vec::new();
     cx.own(|user| {
-        let old = user.resources.iter().filter(|resource| resource.session != cx.who.session);
+        let old = user.resources.iter().filter(|resource| resource.session != cx.session());
         others.extend(old.map(|resource| resource.outbox.clone()));
     });
     for outbox in others {
@@ -234,7 +237,7 @@ async fn remove(cx: &Cx, account: AccountId) -> Result<Reply, StanzaError> {
     cx.about.shared().account_deleted.notify_one();
     let mut others = Vec::new();
     cx.own(|user| {
-        let old = user.resources.iter().filter(|resource| resource.session != cx.who.session);
+        let old = user.resources.iter().filter(|resource| resource.session != cx.session());
         others.extend(old.map(|resource| resource.outbox.clone()));
     });
     cx.router.registry.removed(bare.as_str());
@@ -259,7 +262,7 @@ fn usable(cx: &Cx, password: &str) -> Result<(), StanzaError> {
 
 /// §3.3: `not-authorized` when the channel is not safe enough for a password.
 fn safe(cx: &Cx) -> Result<(), StanzaError> {
-    if cx.who.secure || cx.config.unencrypted {
+    if cx.who.channel().is_some_and(|one| one.secure) || cx.config.unencrypted {
         return Ok(());
     }
     Err(StanzaError::not_authorized().text("passwords are taken over TLS only"))
@@ -267,7 +270,7 @@ fn safe(cx: &Cx) -> Result<(), StanzaError> {
 
 /// §3.2, §3.3: `not-authorized` to who came by token: a stolen one must not take the account over.
 fn knows_password(cx: &Cx) -> Result<(), StanzaError> {
-    if !cx.who.by_token {
+    if !cx.who.channel().is_some_and(|one| one.by_token) {
         return Ok(());
     }
     Err(StanzaError::not_authorized().text("log in with the password for this"))
@@ -320,10 +323,10 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Server, ask, ask_for_effect};
+    use super::super::testing::{Server, ask, ask_for_effect, connected};
     use super::*;
-    use crate::router::registry::Account;
     use crate::modules::Config as All;
+    use crate::router::registry::Account;
     use crate::store::roster::Subscription;
 
     fn server(open: bool) -> Server {
@@ -376,7 +379,7 @@ mod tests {
         let other = ask(&server.cx, "set", "capulet.example", &form("x", "Calliope")).await;
         assert_eq!(other, "service-unavailable");
         let mut plain = server.cx.clone();
-        plain.who.secure = false;
+        connected(&mut plain, |channel| channel.secure = false);
         let refused = ask(&plain, "set", "montague.example", &form("x", "Calliope")).await;
         assert_eq!(refused, "not-authorized");
     }
@@ -410,10 +413,10 @@ mod tests {
             assert_eq!(ask(&cx, "set", "montague.example", &query).await, want, "{query}");
         }
         let mut plain = cx.clone();
-        plain.who.secure = false;
+        connected(&mut plain, |channel| channel.secure = false);
         assert_eq!(ask(&plain, "set", "", &form("romeo", "pencil-case")).await, "not-authorized");
         let mut by_token = cx.clone();
-        by_token.who.by_token = true;
+        connected(&mut by_token, |channel| channel.by_token = true);
         for query in [&form("romeo", "pencil-case"), REMOVE] {
             assert_eq!(ask(&by_token, "set", "", query).await, "not-authorized");
         }
@@ -421,7 +424,7 @@ mod tests {
 
         assert_eq!(ask(&cx, "set", "montague.example", &form("Romeo", "pencil-case")).await, "");
         assert_eq!(epoch(&server, "romeo").await, Some(2));
-        let end = |cx: &Cx| cx.who.outbox.as_ref().unwrap().take(1, 1).end;
+        let end = |cx: &Cx| cx.client().unwrap().outbox.take(1, 1).end;
         assert!(end(&cx).is_none());
         assert!(matches!(end(&other), Some(End::Failure(_))));
 
@@ -443,7 +446,7 @@ mod tests {
         assert_eq!(ask(&cx, "set", "", &more).await, "bad-request");
         let (answer, effect) = ask_for_effect(&cx, "set", "", REMOVE).await;
         assert_eq!((answer.as_str(), effect), ("", Some(Effect::AccountRemoved)));
-        let end = other.who.outbox.as_ref().unwrap().take(1, 1).end;
+        let end = other.client().unwrap().outbox.take(1, 1).end;
         assert!(matches!(end, Some(End::Failure(_))));
         let known = cx.router.entry("romeo@montague.example", |user| user.account);
         assert_eq!(known, Some(Account::Missing));

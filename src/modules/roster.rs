@@ -7,8 +7,8 @@ use super::api::{Answer, Cx, IqRoute, Module, Reply, Spec, Stage, State, Target}
 use super::subscription::{self, Half, Place, Step, item_xml};
 use crate::base::limits::{ROSTER_GROUPS_MAX, ROSTER_ITEM_BYTES_MAX, ROSTER_TEXT_BYTES_MAX};
 use crate::jid::{BareJid, Jid};
-use crate::router::contacts::Contacts;
 use crate::router::Router;
+use crate::router::contacts::Contacts;
 use crate::router::registry::{Account, RosterChange, User};
 use crate::router::subscription as table;
 use crate::stanza::StanzaError;
@@ -36,7 +36,12 @@ pub const MODULE: Module = Module {
             state: State::Complete,
             test: "transcripts/6121-2.6-roster-versioning.scs",
         },
-        Spec { name: "XEP-0237", version: "1.3", state: State::Complete, test: "transcripts/6121-2.6-roster-versioning.scs" },
+        Spec {
+            name: "XEP-0237",
+            version: "1.3",
+            state: State::Complete,
+            test: "transcripts/6121-2.6-roster-versioning.scs",
+        },
     ],
     stream_features: Some(|_, stage| {
         (stage == Stage::Bind).then(|| "<ver xmlns='urn:xmpp:features:rosterver'/>".to_owned())
@@ -82,7 +87,7 @@ fn answer(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     }
     let read = |user: &mut User| {
         // From here on interested: a change after this roster comes as a push (RFC 6121 §2.2).
-        let resource = user.session_mut(cx.who.session)?;
+        let resource = user.session_mut(cx.session())?;
         resource.interested = true;
         let account = match user.account {
             Account::Stored(id) => Some(id),
@@ -123,7 +128,7 @@ fn set(cx: Cx, iq: Iq) -> Answer<Result<Reply, StanzaError>> {
         let account = cx.account()?;
         let doc = iq.stanza().element().view();
         let query = doc.root().child(ns::ROSTER, "query").ok_or_else(StanzaError::bad_request)?;
-        Ok((account, parse(query, cx.who.jid.bare_str())?))
+        Ok((account, parse(query, cx.jid().bare_str())?))
     };
     let (account, set) = match read() {
         Ok(set) => set,
@@ -298,7 +303,8 @@ pub async fn leave(
         let (jids, owner, work) = (jids.to_vec(), owner.clone(), router.clone());
         let part = subscription::detached(router, "roster leave", async move {
             let place = Place::new(&work, now);
-            let write = work.store.write(move |tx| end_all(tx, &owner, account, &jids, what, &place));
+            let write =
+                work.store.write(move |tx| end_all(tx, &owner, account, &jids, what, &place));
             // What would leave this server has nowhere to go yet.
             subscription::carry_out(&work, &write.await?);
             Ok(())

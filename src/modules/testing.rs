@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::api::{Cause, Chore, Cx, Effect, Reply, Who};
+use super::api::{Cause, Channel, Chore, Client, Cx, Effect, Guest, Reply, Requester};
 use super::{ALL, Config, Pipeline, features};
 use crate::base::limits::Limits;
-use crate::jid::{FullJid, Jid};
+use crate::jid::FullJid;
 use crate::router::Router;
 use crate::router::outbox::Outbox;
 use crate::router::registry::{Available, Bound, Conflict, Resource};
@@ -34,18 +34,9 @@ impl Server {
         let config = Arc::new(config);
         let router = Router::new(["montague.example".to_owned()], store.clone(), limits)
             .with_features(features(ALL, config.clone()));
-        let who = Who {
-            jid: FullJid::parse("montague.example/unauthenticated").unwrap(),
-            account: None,
-            session: 0,
-            outbox: None,
-            home: None,
-            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            secure: true,
-            by_token: false,
-        };
+        let jid = FullJid::parse("montague.example/unauthenticated").unwrap();
         let cx = Cx {
-            who,
+            who: Requester::Guest(Guest { jid, channel: CHANNEL }),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
             about: Pipeline::build(
                 ALL,
@@ -103,7 +94,8 @@ impl Server {
         let Bound::Done(home, None) = bound else { panic!("{bound:?}") };
         let mut cx = self.cx.clone();
         let account = found.map(|account| account.id);
-        cx.who = Who { jid, account, session, outbox: Some(outbox), home: Some(home), ..cx.who };
+        let client = Client { jid, account, session, outbox, home, channel: CHANNEL };
+        cx.who = Requester::Client(Arc::new(client));
         cx
     }
 
@@ -153,11 +145,24 @@ async fn answer(cx: &Cx, ty: &str, to: &str, payload: &str) -> Result<Reply, Sta
     let rules =
         Rules { content_ns: ns::CLIENT, depth_max: 20, attributes_max: 20, children_max: 20 };
     let element = gate::check(xml.into(), &rules).unwrap();
-    let stanza = Stanza::from_client(Kind::Iq, element, &cx.who.jid, None, None).unwrap();
+    let jid = cx.jid().clone().to_full().unwrap();
+    let stanza = Stanza::from_client(Kind::Iq, element, &jid, None, None).unwrap();
     let iq = Iq::request(&stanza).unwrap().unwrap();
-    let stranger = Jid::from(cx.who.jid.clone()).local().is_none();
-    match stranger {
+    match jid.local().is_none() {
         true => cx.about.answer_stream(cx.clone(), iq).await,
         false => cx.about.answer(cx.clone(), iq).await,
+    }
+}
+
+/// How the clients of tests are connected.
+pub(super) const CHANNEL: Channel =
+    Channel { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), secure: true, by_token: false };
+
+/// Changes how the asker is connected.
+pub(super) fn connected(cx: &mut Cx, change: impl FnOnce(&mut Channel)) {
+    match &mut cx.who {
+        Requester::Client(client) => change(&mut Arc::make_mut(client).channel),
+        Requester::Guest(guest) => change(&mut guest.channel),
+        Requester::Entity(_) => {}
     }
 }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use super::{Context, named};
 use crate::base::time::micros;
 use crate::jid::Jid;
-use crate::modules::api::{Cx, Goodbye};
+use crate::modules::api::{Channel, Client, Cx, Goodbye, Requester};
 use crate::router::outbox::Outgoing;
 use crate::stanza::{Kind, Stanza, StanzaError, error_reply};
 use crate::store::devices::Touch;
@@ -18,7 +18,9 @@ use crate::store::devices::Touch;
 /// Held by the session's task while it is bound.
 pub struct Binding {
     context: Arc<Context>,
-    /// What the session's handlers see; `now` is stale here.
+    /// Who asks in its handlers.
+    pub client: Arc<Client>,
+    /// What they see; `now` is stale here.
     pub cx: Cx,
     /// Its last words.
     pub goodbye: Goodbye,
@@ -30,8 +32,17 @@ pub struct Binding {
 
 impl Binding {
     /// For a session that was just put into the registry.
-    pub fn new(context: Arc<Context>, cx: Cx) -> Self {
-        Self { context, cx, goodbye: Goodbye::default(), unacked: Vec::new(), kept: false }
+    pub fn new(context: Arc<Context>, client: Client) -> Self {
+        let client = Arc::new(client);
+        let cx = context.cx(Requester::Client(client.clone()));
+        let (goodbye, unacked) = (Goodbye::default(), Vec::new());
+        Self { context, client, cx, goodbye, unacked, kept: false }
+    }
+
+    /// Its client is connected so from now on.
+    pub fn reconnected(&mut self, channel: Channel) {
+        Arc::make_mut(&mut self.client).channel = channel;
+        self.cx.who = Requester::Client(self.client.clone());
     }
 
     /// The session sleeps over a restart of the server.
@@ -52,7 +63,7 @@ impl Drop for Binding {
         }
         // It may be a panic that ends the session: another one on the way out would end the server.
         if catch_unwind(AssertUnwindSafe(|| self.leave())).is_err() {
-            tracing::error!(jid = named(&self.cx.who.jid), "a session did not take leave");
+            tracing::error!(jid = named(&self.client.jid), "a session did not take leave");
         }
     }
 }
@@ -64,19 +75,19 @@ impl Binding {
         cx.now = SystemTime::now();
         let router = &self.context.router;
         let bare = cx.bare();
-        let resource = router.registry.unbind(bare.as_str(), cx.who.session);
+        let resource = router.registry.unbind(bare.as_str(), self.client.session);
         let goodbye = std::mem::take(&mut self.goodbye);
         if let Some(resource) = &resource {
             // Before others are told, who may ask at once since when it is so.
             self.context.pipeline.unbound(&cx, &goodbye);
-            if let (Some(account), Some(agent)) = (cx.who.account, resource.agent) {
+            if let (Some(account), Some(agent)) = (self.client.account, resource.agent) {
                 let at = micros(cx.now);
                 router.store.write_behind(Box::new(Touch { account, agent, at }));
             }
             self.context.pipeline.gone(&cx, resource);
         }
         let mut left = std::mem::take(&mut self.unacked);
-        left.extend(cx.who.outbox.iter().flat_map(|outbox| outbox.close()));
+        left.extend(self.client.outbox.close());
         router.ended(bare.as_str());
         router.registry.left(bare.as_str());
         let mut last = Box::pin(async move {

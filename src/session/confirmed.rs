@@ -139,7 +139,7 @@ impl Session {
 
     pub(super) fn send_ping(&mut self) {
         let id = id::short(&mut OsRng);
-        let who = &self.binding.cx.who;
+        let who = &self.binding.client;
         let mut xml = Xml::new();
         xml.start("iq").attr("type", "get").attr("id", &id);
         xml.attr("from", who.jid.domain()).attr("to", who.jid.as_str());

@@ -41,7 +41,7 @@ impl Session {
         if self.leaving {
             return;
         }
-        let who = &self.binding.cx.who;
+        let who = &self.binding.client;
         let claim = |user: &mut User| claim(user, who.session);
         let claims = self.binding.cx.own(claim).unwrap_or_default();
         match &mut self.drain {
@@ -56,11 +56,11 @@ impl Session {
         if let Some(drain) = self.drain.take() {
             self.release(drain.claims);
         }
-        self.binding.cx.router.ended(self.binding.cx.who.jid.bare_str());
+        self.binding.cx.router.ended(self.binding.client.jid.bare_str());
     }
 
     fn release(&self, claims: impl IntoIterator<Item = Claim>) {
-        let who = &self.binding.cx.who;
+        let who = &self.binding.client;
         self.binding.cx.own(|user| {
             for claim in claims {
                 user.owed.release(claim.seq, who.session);
@@ -69,7 +69,7 @@ impl Session {
     }
 
     fn read_page(&mut self, claims: VecDeque<Claim>) {
-        let Some(account) = self.binding.cx.who.account.filter(|_| !claims.is_empty()) else {
+        let Some(account) = self.binding.client.account.filter(|_| !claims.is_empty()) else {
             return;
         };
         let mut bytes = 0;
@@ -113,7 +113,7 @@ impl Session {
             }
             Err(error) => {
                 // The rows stay owed: the next session gets them.
-                tracing::error!(%error, jid = named(&self.binding.cx.who.jid), "owed messages could not be read");
+                tracing::error!(%error, jid = named(&self.binding.client.jid), "owed messages could not be read");
                 self.release(claims);
             }
         }
@@ -122,7 +122,7 @@ impl Session {
     }
 
     fn deliver_row(&mut self, row: MailRow) {
-        let who = &self.binding.cx.who;
+        let who = &self.binding.client;
         let Some(account) = who.account else { return };
         let Some(stanza) = Stanza::ours(row.stanza.into()) else {
             let table = match row.place {
@@ -153,7 +153,7 @@ impl Session {
     pub(super) fn stamped(&self, item: &Outgoing) -> Option<Frame> {
         let late = item.at != 0 && micros(wall()).saturating_sub(item.at) > LATE_MICROS;
         late.then(|| {
-            let stamp = delay(self.binding.cx.who.jid.domain(), from_micros(item.at));
+            let stamp = delay(self.binding.client.jid.domain(), from_micros(item.at));
             item.frame.with(&stamp)
         })
     }
@@ -161,7 +161,7 @@ impl Session {
     pub(super) fn confirm(&self, seqs: &[i64]) {
         if !seqs.is_empty() {
             let cx = &self.binding.cx;
-            cx.router.confirm(cx.who.jid.bare_str(), seqs);
+            cx.router.confirm(cx.jid().bare_str(), seqs);
         }
     }
 }

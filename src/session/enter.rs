@@ -1,6 +1,8 @@
 //! A stream gets its place in the registry: a resource is bound (RFC 6120 §7), or with it all that a
 //! client wants at its start (XEP-0386).
 
+use std::sync::Arc;
+
 use super::Context;
 use super::binding::Binding;
 use super::negotiate::Negotiation;
@@ -10,7 +12,8 @@ use crate::base::hash::hmac_sha256;
 use crate::base::id::{self, OsRng};
 use crate::jid::{BareJid, FullJid};
 use crate::modules::SessionState;
-use crate::modules::api::Cx;
+use crate::modules::api::{Client, Cx};
+use crate::router::outbox::Outbox;
 use crate::router::owed::Claim;
 use crate::router::registry::{Bound, Conflict, Resource};
 use crate::stanza::{Condition, StanzaError};
@@ -68,15 +71,14 @@ impl Negotiation {
 
     /// XEP-0386 §3.2: the client has left its earlier sessions behind, asleep or not.
     fn end_earlier(&self, bare: &BareJid) {
-        let (Some(agent), Some((_, Some(account))), Some(binding)) =
+        let (Some(agent), Some((_, Some(_))), Some(binding)) =
             (self.agent, &self.account, &self.bound)
         else {
             return;
         };
-        let (router, this) = (&self.context.router, binding.cx.who.session);
+        let (router, this) = (&self.context.router, binding.client.session);
         for earlier in router.registry.unbind_agent(bare.as_str(), agent, this) {
-            let cx = self.cx(earlier.resource.jid.clone(), Some(*account));
-            self.context.pipeline.gone(&cx, &earlier.resource);
+            self.context.pipeline.gone(&binding.cx, &earlier.resource);
             let why = StreamError::Conflict.text("replaced by a new session of this client");
             router.superseded(&earlier, why);
         }
@@ -88,7 +90,7 @@ impl Negotiation {
     fn forget_archived(&self, bare: &BareJid) {
         let Some(binding) = &self.bound else { return };
         let router = &self.context.router;
-        let session = binding.cx.who.session;
+        let session = binding.client.session;
         let archived = binding.cx.own(|user| {
             let is_archived = |claim: &Claim| claim.place == Place::Archive;
             let (archived, others): (Vec<_>, Vec<_>) =
@@ -117,20 +119,22 @@ impl Negotiation {
         }
         for _ in 0..RENAMES_MAX {
             let full = bare.with_resource(&name).map_err(|_| StanzaError::bad_request())?;
-            let mut cx = self.cx(full.clone(), account);
-            let outbox = cx.who.outbox.clone().ok_or_else(StanzaError::internal_server_error)?;
-            let mut resource = Resource::new(full.clone(), cx.who.session, outbox);
-            resource.agent = self.agent.filter(|_| account.is_some());
             let router = &self.context.router;
+            let session = router.next_session();
+            let outbox = Arc::new(Outbox::new(router.limits.outbox_bytes_max));
+            let mut resource = Resource::new(full.clone(), session, outbox.clone());
+            resource.agent = self.agent.filter(|_| account.is_some());
             let max = router.limits.resources_per_account;
             match router.registry.bind(resource, account.is_none(), conflict, max) {
                 Bound::Done(home, replaced) => {
-                    cx.who.home = Some(home);
+                    let (jid, channel) = (full.clone(), self.channel());
+                    let client = Client { jid, account, session, outbox, home, channel };
+                    let binding = Binding::new(self.context.clone(), client);
                     if let Some(replaced) = replaced {
-                        self.context.pipeline.gone(&cx, &replaced.resource);
+                        self.context.pipeline.gone(&binding.cx, &replaced.resource);
                         router.replaced(&replaced);
                     }
-                    self.bound = Some(Binding::new(self.context.clone(), cx));
+                    self.bound = Some(binding);
                     return match self.still_welcome().await {
                         Ok(()) => Ok(full),
                         Err(error) => {

@@ -42,7 +42,7 @@ impl Session {
             return;
         }
         self.binding.cx.now = wall();
-        let jid = &self.binding.cx.who.jid;
+        let jid = &self.binding.client.jid;
         let (lang, last_to) = (self.lang.as_ref(), self.last_to.as_ref());
         let stanza = match Stanza::from_client(kind, element, jid, lang, last_to) {
             Ok(stanza) => stanza,
@@ -79,7 +79,7 @@ impl Session {
     /// A client that writes `from` must write its own address, bare or full.
     fn may_say_from(&self, element: &Element) -> bool {
         let Some(from) = element.attr("from") else { return true };
-        let jid = &self.binding.cx.who.jid;
+        let jid = &self.binding.client.jid;
         from == jid.as_str()
             || Jid::parse(&from)
                 .is_ok_and(|from| from.as_str() == jid.as_str() || from.as_str() == jid.bare_str())
@@ -193,7 +193,8 @@ impl Session {
         if self.last_to.as_ref() != stanza.to() {
             self.last_to = stanza.to().cloned();
         }
-        let mut origin = Origin::session(&self.ledger, &self.outbox, None, cx.who.account);
+        let mut origin =
+            Origin::session(&self.ledger, &self.outbox, None, self.binding.client.account);
         let routed = cx.router.route(&stanza, cx.now, &mut origin);
         if let Routed::Load(_) | Routed::Crowded | Routed::Handle(_) = routed {
             let ticket = origin.into_ticket(&self.ledger);
@@ -223,7 +224,7 @@ impl Session {
     fn await_end(&mut self, stanza: Stanza, routed: Routed, ticket: Ticket) {
         let cx = self.binding.cx.clone();
         let (ledger, outbox) = (self.ledger.clone(), self.outbox.clone());
-        let sender = Sender { ledger, outbox, account: cx.who.account };
+        let sender = Sender { ledger, outbox, account: self.binding.client.account };
         self.pending = Some(Box::pin(async move {
             let mut driven = cx.drive(&stanza, Some(&sender), Some((routed, ticket))).await;
             for made in std::mem::take(&mut driven.made) {
@@ -307,7 +308,7 @@ impl Session {
     }
 
     fn bounce(&mut self, stanza: &Stanza, error: &StanzaError) {
-        let to = Jid::from(self.binding.cx.who.jid.clone());
+        let to = Jid::from(self.binding.client.jid.clone());
         let from = stanza.to().map(Jid::as_str);
         self.queue_error(error_reply(stanza.element(), from, &to, error));
     }
@@ -315,7 +316,7 @@ impl Session {
     /// Others of the account may have got a copy of the message, and learn of its error, too.
     fn bounce_routed(&mut self, stanza: &Stanza, error: &StanzaError) {
         let cx = &self.binding.cx;
-        let to = Jid::from(cx.who.jid.clone());
+        let to = cx.jid().clone();
         let from = stanza.to().map(Jid::as_str);
         let reply = error_reply(stanza.element(), from, &to, error);
         if let Some(reply) = &reply {

@@ -107,7 +107,7 @@ impl Session {
         let time = max.map_or(most, |max| most.min(Duration::from_secs(max.into())));
         let previd = id::random(&mut OsRng);
         let id = sha256(previd.as_bytes());
-        let account = self.binding.cx.who.account;
+        let account = self.binding.client.account;
         // An anonymous user has no second login that could prove to be the same.
         let may_resume = resume && account.is_some() && !time.is_zero();
         // Nobody asks for the count of a stream that cannot be resumed.
@@ -320,7 +320,7 @@ impl Session {
         if let Some(knock) = managed.resuming {
             knock.refuse(None);
         }
-        if let (Some(account), true) = (cx.who.account, managed.resumable.is_some()) {
+        if let (Some(account), true) = (self.binding.client.account, managed.resumable.is_some()) {
             let at = micros(super::run::wall());
             let ledger = self.ledger.clone();
             let count = Count { id: managed.id, account, at, ledger, closed };

@@ -21,11 +21,12 @@ pub mod wire;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::{Semaphore, watch};
 use tracing::field::DisplayValue;
 
+use crate::modules::api::{Cx, Requester};
 use crate::modules::{Config, Pipeline};
 use crate::router::Router;
 use crate::router::registry::Conflict;
@@ -59,6 +60,21 @@ pub struct Context {
     pub doors: Arc<Doors>,
     /// Where clients are asked to come back to (XEP-0198 §3).
     pub resume_location: Option<String>,
+}
+
+impl Context {
+    /// What handlers see, asked now.
+    #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
+    pub fn cx(&self, who: Requester) -> Cx {
+        Cx {
+            who,
+            now: SystemTime::now(),
+            config: self.config.clone(),
+            store: self.router.store.clone(),
+            router: self.router.clone(),
+            about: self.pipeline.clone(),
+        }
+    }
 }
 
 /// The first port of each kind, to tell whoever took the wrong one.

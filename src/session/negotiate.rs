@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
@@ -19,8 +19,8 @@ use crate::base::credential::AgentId;
 use crate::base::hash::sha256;
 use crate::base::id::OsRng;
 use crate::jid::{BareJid, FullJid};
-use crate::modules::api::{Cx, Who};
-use crate::router::outbox::{End, Outbox};
+use crate::modules::api::{Channel, Guest, Requester};
+use crate::router::outbox::End;
 use crate::stanza::iq::Iq;
 use crate::stanza::{Kind, Stanza};
 use crate::store::devices::Seen;
@@ -368,7 +368,7 @@ impl Negotiation {
         if !self.context.pipeline.answers_stream(&iq) {
             return early();
         }
-        let cx = self.cx(guest, None);
+        let cx = self.context.cx(Requester::Guest(Guest { jid: guest, channel: self.channel() }));
         let reply = match self.context.pipeline.answer_stream(cx, iq.clone()).await {
             Ok(reply) => iq.result(&reply.payload),
             Err(error) => iq.error(&error),
@@ -377,26 +377,9 @@ impl Negotiation {
         Next::Read
     }
 
-    #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
-    pub(super) fn cx(&self, jid: FullJid, account: Option<AccountId>) -> Cx {
-        let router = &self.context.router;
-        Cx {
-            who: Who {
-                jid,
-                account,
-                session: router.next_session(),
-                outbox: Some(Arc::new(Outbox::new(router.limits.outbox_bytes_max))),
-                home: None,
-                peer: self.peer,
-                secure: self.machine.is_secured(),
-                by_token: self.is_by_token(),
-            },
-            now: SystemTime::now(),
-            config: self.context.config.clone(),
-            store: router.store.clone(),
-            router: router.clone(),
-            about: self.context.pipeline.clone(),
-        }
+    pub(super) fn channel(&self) -> Channel {
+        let (peer, secure) = (self.peer, self.machine.is_secured());
+        Channel { peer, secure, by_token: self.is_by_token() }
     }
 
     pub(super) fn is_by_token(&self) -> bool {
@@ -409,7 +392,7 @@ impl Negotiation {
         tracing::info!(jid = named(&full), %peer, secure, "session started");
         if *self.context.stopping.borrow() {
             // The stop may have gone through the registry just before this session was there.
-            binding.cx.who.outbox.iter().for_each(|outbox| outbox.end(End::Shutdown));
+            binding.client.outbox.end(End::Shutdown);
         }
         let lang = self.machine.lang();
         let mut session = Session::new(binding, self.wire, Some(self.guard), lang, now());

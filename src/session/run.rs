@@ -129,7 +129,7 @@ impl Session {
     ) -> Self {
         let limits = &binding.context().router.limits;
         let (pace, ledger) = (Pace::new(limits, now), Arc::new(Ledger::new(limits)));
-        let outbox = binding.cx.who.outbox.clone().unwrap_or_else(|| Arc::new(Outbox::new(0)));
+        let outbox = binding.client.outbox.clone();
         Self {
             binding,
             outbox,
@@ -417,7 +417,7 @@ impl Session {
 
     pub(super) fn fail(&mut self, failure: StreamFailure) {
         if self.ending.is_none() {
-            tracing::info!(jid = named(&self.binding.cx.who.jid), peer = %self.binding.cx.who.peer, %failure, "stream ended");
+            tracing::info!(jid = named(&self.binding.client.jid), peer = %self.binding.client.channel.peer, %failure, "stream ended");
             self.ending = Some(Ending::Failure(Box::new(failure)));
         }
     }
@@ -438,14 +438,14 @@ impl Session {
                 return self.part(closed);
             }
             Ending::Closed => {
-                tracing::info!(jid = named(&self.binding.cx.who.jid), "session closed");
+                tracing::info!(jid = named(&self.binding.client.jid), "session closed");
                 // The handler under way and the writes of all stanzas end before our closing tag:
                 // it acknowledges everything before it.
                 let _ = timeout(SETTLE, self.settle()).await;
             }
             Ending::GivenUp => {
                 tracing::info!(
-                    jid = named(&self.binding.cx.who.jid),
+                    jid = named(&self.binding.client.jid),
                     "stream error from the client"
                 );
             }
@@ -504,7 +504,7 @@ impl Session {
 
     /// The server's own address on this stream, or one that stands for it.
     pub(super) fn is_ours(&self, to: Option<&Jid>) -> bool {
-        let jid = &self.binding.cx.who.jid;
+        let jid = &self.binding.client.jid;
         to.is_none_or(|to| to.as_str() == jid.domain() || to.as_str() == jid.bare_str())
     }
 }

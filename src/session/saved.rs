@@ -1,5 +1,6 @@
 //! A session as it sleeps over a restart of the server (promise.md 11).
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +17,7 @@ use crate::base::hash::sha256;
 use crate::base::time::micros;
 use crate::jid::{FullJid, Jid};
 use crate::modules;
-use crate::modules::api::{Cx, Who};
+use crate::modules::api::{Channel, Client};
 use crate::router::outbox::{Outbox, Outgoing};
 use crate::router::registry::{Available, Bound, Conflict, Resource};
 use crate::router::ticket::Ledger;
@@ -24,7 +25,6 @@ use crate::stanza::Frame;
 use crate::store::StoreError;
 use crate::store::damage;
 use crate::store::handled::{self, SLEEPER_TABLE, Seal, Sleeper};
-use crate::store::ids::AccountId;
 use crate::stream::sm::Sm;
 
 /// What is written down. Before it are [`VERSION`], which is one byte, and a hash of the rest: what it
@@ -82,7 +82,9 @@ impl Session {
         let cx = self.binding.cx.clone();
         let Some(managed) = self.managed.take() else { return };
         self.binding.keep();
-        let (Some(account), Some(state)) = (cx.who.account, self.written_down(&managed)) else {
+        let (Some(account), Some(state)) =
+            (self.binding.client.account, self.written_down(&managed))
+        else {
             return;
         };
         let id = managed.id;
@@ -92,12 +94,12 @@ impl Session {
             handled::lay_down(tx, &id, account, &state)
         });
         if let Err(error) = write.await {
-            tracing::warn!(%error, jid = %cx.who.jid, "a session could not be saved for the restart");
+            tracing::warn!(%error, jid = %self.binding.client.jid, "a session could not be saved for the restart");
         }
     }
 
     fn written_down(&self, managed: &Managed) -> Option<Vec<u8>> {
-        let who = &self.binding.cx.who;
+        let who = &self.binding.client;
         let resource = self.binding.cx.own(|user| {
             let resource = user.session_mut(who.session)?;
             let presence = resource.presence.as_ref();
@@ -231,9 +233,15 @@ fn restored(
     let Bound::Done(home, None) = router.registry.bind(resource, false, policy, usize::MAX) else {
         return None;
     };
-    let mut cx = context_of(context, jid.clone(), sleeper.account, session, outbox.clone());
-    cx.who.home = Some(home.clone());
-    let mut binding = Binding::new(context.clone(), cx);
+    let client = Client {
+        jid: jid.clone(),
+        account: Some(sleeper.account),
+        session,
+        outbox: outbox.clone(),
+        home: home.clone(),
+        channel: NOWHERE,
+    };
+    let mut binding = Binding::new(context.clone(), client);
     binding.goodbye.status = saved.status;
     router.own(&home, |user| {
         let held = unacked.iter().chain(&queued).filter_map(|item| item.owed);
@@ -269,26 +277,9 @@ fn restored(
     Some(restored)
 }
 
-/// What its handlers see; where its client is, a resumption tells.
-fn context_of(
-    context: &Arc<Context>,
-    jid: FullJid,
-    account: AccountId,
-    session: u64,
-    outbox: Arc<Outbox>,
-) -> Cx {
-    let peer = std::net::Ipv4Addr::UNSPECIFIED.into();
-    let (account, outbox) = (Some(account), Some(outbox));
-    Cx {
-        // Who resumes it says who that is.
-        who: Who { jid, account, session, outbox, home: None, peer, secure: true, by_token: false },
-        now: wall(),
-        config: context.config.clone(),
-        store: context.router.store.clone(),
-        router: context.router.clone(),
-        about: context.pipeline.clone(),
-    }
-}
+/// Where its client is, a resumption tells.
+const NOWHERE: Channel =
+    Channel { peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED), secure: true, by_token: false };
 
 /// How long a session may be resumed, and how long still.
 fn times(saved: &Saved, most: Duration) -> (Duration, Duration) {

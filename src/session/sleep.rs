@@ -15,6 +15,7 @@ use super::pace::Pace;
 use super::run::{Ending, Session, now};
 use super::wire::Wire;
 use crate::base::credential::AgentId;
+use crate::modules::api::Channel;
 use crate::router::outbox::End;
 use crate::router::registry::User;
 use crate::stream::error::{StreamError, StreamFailure};
@@ -63,7 +64,7 @@ impl Session {
         let bed = context.doors.bed(&context.router.limits).filter(|_| !stops);
         if bed.is_none() && !stops {
             tracing::info!(
-                jid = named(&self.binding.cx.who.jid),
+                jid = named(&self.binding.client.jid),
                 "too many sessions wait to be resumed"
             );
             return false;
@@ -79,7 +80,7 @@ impl Session {
         self.sleeps(true);
         if !stops {
             tracing::info!(
-                jid = named(&self.binding.cx.who.jid),
+                jid = named(&self.binding.client.jid),
                 "connection lost; the session can be resumed"
             );
         }
@@ -90,7 +91,7 @@ impl Session {
     /// Others see whether it sleeps, and wake it with what they send.
     fn sleeps(&self, asleep: bool) {
         self.outbox.watch(asleep);
-        let who = &self.binding.cx.who;
+        let who = &self.binding.client;
         self.binding.cx.own(|user| {
             if let Some(resource) = user.session_mut(who.session) {
                 resource.asleep = asleep;
@@ -174,18 +175,16 @@ impl Session {
             self.dismiss(old, old_guard);
         }
         let now = now();
-        self.binding.cx.who.peer = peer;
-        self.binding.cx.who.secure = secure;
-        self.binding.cx.who.by_token = by_token;
+        self.binding.reconnected(Channel { peer, secure, by_token });
         self.goes_on_at(agent);
         self.lang = lang.map(Into::into);
         self.pace = Pace::new(&self.binding.context().router.limits, now);
         (self.heard, self.ping, self.paused_until, self.slow) = (now, None, None, None);
-        tracing::info!(jid = named(&self.binding.cx.who.jid), %peer, secure, slept, "session resumed");
+        tracing::info!(jid = named(&self.binding.client.jid), %peer, secure, slept, "session resumed");
         let resumed = sm::resumed(&previd, self.ledger.h());
         self.wire.queue(match success {
             // XEP-0198 §9.2: no features follow.
-            Some(success) => success.with(&self.binding.cx.who.jid, &resumed).into(),
+            Some(success) => success.with(&self.binding.client.jid, &resumed).into(),
             None => resumed,
         });
         self.resend();
@@ -193,7 +192,7 @@ impl Session {
         let _ = answer.send(Ok(()));
         self.woken = true;
         self.give_back_uncounted();
-        let who = &self.binding.cx.who;
+        let who = &self.binding.client;
         let waits = self
             .binding
             .cx
@@ -206,7 +205,7 @@ impl Session {
 
     /// Who revokes the device that the client is at now finds the session by it.
     fn goes_on_at(&self, agent: Option<AgentId>) {
-        let (Some(agent), who) = (agent, &self.binding.cx.who) else { return };
+        let (Some(agent), who) = (agent, &self.binding.client) else { return };
         self.binding.cx.own(|user| {
             if let Some(resource) = user.session_mut(who.session) {
                 resource.agent = Some(agent);
@@ -221,7 +220,7 @@ impl Session {
         if uncounted.is_empty() {
             return;
         }
-        let who = &self.binding.cx.who;
+        let who = &self.binding.client;
         self.binding.cx.own(|user| {
             for seq in uncounted {
                 user.owed.release(seq, who.session);

@@ -19,7 +19,7 @@ use super::*;
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, FullJid};
 use crate::modules;
-use crate::modules::api::{Cx, IqRoute, Module, Target, Who};
+use crate::modules::api::{Channel, Client, IqRoute, Module, Target};
 use crate::router::outbox::Outbox;
 use crate::router::registry::{Account, Bound, Loaded, Resource};
 use crate::router::ticket::Ledger;
@@ -144,28 +144,12 @@ async fn counted_session(context: &Arc<Context>, resource: &str) -> (DuplexStrea
     let jid = FullJid::parse(&format!("a@x/{resource}")).unwrap();
     router.load(&jid.bare()).await.unwrap();
     let outbox = Arc::new(Outbox::new(1 << 20));
-    let mut who = Who {
-        jid: jid.clone(),
-        account: None,
-        session: router.next_session(),
-        outbox: Some(outbox.clone()),
-        home: None,
-        peer: Ipv4Addr::LOCALHOST.into(),
-        secure: true,
-        by_token: false,
-    };
-    let place = Resource::new(jid, who.session, outbox);
+    let session = router.next_session();
+    let place = Resource::new(jid.clone(), session, outbox.clone());
     let bound = router.registry.bind(place, false, Conflict::Replace, 9);
     let Bound::Done(home, None) = bound else { panic!("{bound:?}") };
-    who.home = Some(home);
-    let cx = Cx {
-        who,
-        now: SystemTime::UNIX_EPOCH,
-        config: context.config.clone(),
-        store: router.store.clone(),
-        router: router.clone(),
-        about: context.pipeline.clone(),
-    };
+    let channel = Channel { peer: Ipv4Addr::LOCALHOST.into(), secure: true, by_token: false };
+    let asker = Client { jid, account: None, session, outbox, home, channel };
     let (mut client, pipe) = duplex(PIPE_BYTES);
     let mut wire = Wire::new(Box::new(Pipe(pipe)), &router.limits);
     let header = "<stream:stream xmlns='jabber:client' \
@@ -173,7 +157,7 @@ async fn counted_session(context: &Arc<Context>, resource: &str) -> (DuplexStrea
     client.write_all(header.as_bytes()).await.unwrap();
     wire.io(true).await.unwrap();
     assert!(wire.piece().unwrap().is_some());
-    let session = Session::new(Binding::new(context.clone(), cx), wire, None, None, now());
+    let session = Session::new(Binding::new(context.clone(), asker), wire, None, None, now());
     let ledger = session.ledger.clone();
     router.tasks.spawn("session", run::run(Box::new(session)));
     (client, ledger)

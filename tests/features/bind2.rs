@@ -4,7 +4,7 @@ use crate::harness::client::{BIND, Client, Outcome};
 use crate::harness::element::Element;
 use crate::harness::process::{Lab, PASSWORD, ends_with};
 use crate::harness::sasl2::{BIND2, LAPTOP, PHONE, SASL2, agent, bind, plain};
-use crate::harness::sm::{SM, chat, failed_condition, say};
+use crate::harness::sm::{SM, chat, failed_condition, friends, say};
 
 const MAM: &str = "urn:xmpp:mam:2";
 const ENABLE: &str = "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
@@ -259,6 +259,23 @@ async fn a_new_session_ends_older_ones_of_the_same_client() -> Outcome<()> {
     for client in [&mut laptop, &mut nameless, &mut bob, &mut fourth] {
         client.nothing().await?;
     }
+    Ok(())
+}
+
+/// RFC 6121 §4.5.2: whoever saw the earlier session learns that it is gone.
+#[tokio::test]
+async fn contacts_learn_that_the_older_session_is_gone() -> Outcome<()> {
+    let lab = lab();
+    friends(&lab).await?;
+    let mut bob = lab.login("bob").await?;
+    bob.send("<presence/>").await?;
+    let (mut first, _) = lab.bound("alice", &agent(PHONE), &tag("one")).await?;
+    first.send("<presence/>").await?;
+    let jid = first.jid.clone();
+    bob.expect(|e| e.name == "presence" && e.attr("from") == Some(&jid)).await?;
+    let _second = lab.bound("alice", &agent(PHONE), &tag("two")).await?;
+    let gone = |e: &Element| e.attr("from") == Some(&jid) && e.attr("type") == Some("unavailable");
+    bob.expect(gone).await?;
     Ok(())
 }
 

@@ -207,7 +207,7 @@ impl Results<'_> {
     /// and its `queryid` add to each message.
     fn bounds(&self, max: usize) -> Bounds {
         let page = PAGE_BYTES_MAX.min(self.cx.router.limits.outbox_bytes_max / 2);
-        let jid = self.cx.who.jid.as_str().len();
+        let jid = self.cx.jid().as_str().len();
         let each = 512 + 4 * jid + 2 * self.queryid.as_deref().map_or(0, str::len);
         let messages = if max == 0 { 0 } else { max.min(page / 4 / each).max(1) };
         Bounds { messages, bytes: page / 4 * 3 }
@@ -247,10 +247,10 @@ impl Results<'_> {
             damage::note((archive::TABLE, self.account), &what);
             return None;
         };
-        let archive = self.cx.who.jid.bare_str();
+        let archive = self.cx.jid().bare_str();
         let delay = delay::delay(archive, from_micros(row.at));
         let mut xml = Xml::new();
-        xml.start("message").attr("from", archive).attr("to", self.cx.who.jid.as_str());
+        xml.start("message").attr("from", archive).attr("to", self.cx.jid().as_str());
         xml.start("result")
             .attr("xmlns", ns::MAM)
             .attr_opt("queryid", self.queryid.as_deref())

@@ -118,16 +118,15 @@ mod tests {
         assert_eq!(ask(&balcony, "get", "", get).await, none);
         let normal = SET.replace("Romeo@Montague.lit", "romeo@montague.lit");
         assert_eq!(ask(&balcony, "set", "juliet@montague.example", SET).await, normal);
-        let choosy = |cx: &Cx| is_choosy(cx.who.outbox.as_ref().unwrap());
+        let choosy = |cx: &Cx| is_choosy(&cx.client().unwrap().outbox);
         assert!(choosy(&balcony) && choosy(&phone));
         assert_eq!(ask(&phone, "get", "", get).await, normal);
         let later = server.session("juliet@montague.example/later").await;
         assert!(choosy(&later));
         assert_eq!(ask(&later, "set", "", &none).await, none);
         assert_eq!(ask(&phone, "get", "", get).await, none);
-        let held = server.cx.router.entry("juliet@montague.example", |user| {
-            preferred(user).is_some()
-        });
+        let held =
+            server.cx.router.entry("juliet@montague.example", |user| preferred(user).is_some());
         assert_eq!((choosy(&phone), held), (false, Some(false)), "nothing is held of nothing");
     }
 

@@ -1,30 +1,28 @@
 //! Directed presence (RFC 6121 §4.6): the list of who must hear when it ends.
 
 use crate::jid::Jid;
-use crate::modules::api::Cx;
+use crate::modules::api::{Client, Cx};
 use crate::router::presence as fanout;
 use crate::router::registry::User;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Stanza, StanzaError};
 
 /// RFC 6121 §4.6.3: keeps the list; the router then delivers the stanza.
-pub(super) fn directed(cx: &Cx, stanza: &Stanza) -> Result<(), StanzaError> {
+pub(super) fn directed(cx: &Cx, client: &Client, stanza: &Stanza) -> Result<(), StanzaError> {
     let Some(to) = stanza.to() else { return Ok(()) };
     let ty = PresenceType::parse(stanza.ty().as_deref())?;
-    if let Some(outbox) = &cx.who.outbox {
-        cx.router.guard_sent(stanza, outbox).refused()?;
-    }
+    cx.router.guard_sent(stanza, &client.outbox).refused()?;
     let max = cx.router.limits.directed_presence_max;
-    let own = cx.who.jid.bare_str();
+    let own = client.jid.bare_str();
     if ty == PresenceType::Unavailable {
-        fanout::unlist(&cx.router, to, &cx.who.jid);
+        fanout::unlist(&cx.router, to, &client.jid);
     }
     let note = |user: &mut User| match ty {
         // Everybody sees their own presence.
         PresenceType::Available if to.bare_str() == own => Ok(()),
-        PresenceType::Available => add(user, cx.who.session, to, max),
+        PresenceType::Available => add(user, client.session, to, max),
         PresenceType::Unavailable => {
-            if let Some(resource) = user.session_mut(cx.who.session) {
+            if let Some(resource) = user.session_mut(client.session) {
                 resource.directed.retain(|jid| jid != to);
             }
             Ok(())

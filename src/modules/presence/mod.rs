@@ -13,13 +13,13 @@ pub(in crate::modules) mod world;
 
 use std::sync::Arc;
 
-use super::api::{Cx, Module, Presented, Spec, State as Done};
+use super::api::{Client, Cx, Module, Presented, Spec, State as Done};
 use crate::base::limits::PRESENCE_TAG_BYTES_MAX;
 use crate::jid::{FullJid, Jid};
 use crate::router::contacts::Contacts;
 use crate::router::outbox::Outbox;
-use crate::router::registry::{Available, Resource};
 use crate::router::presence as fanout;
+use crate::router::registry::{Available, Resource};
 use crate::router::subscription::asked;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Stanza, StanzaError};
@@ -43,16 +43,16 @@ pub const MODULE: Module = Module {
 };
 
 /// RFC 6121 §4.2.2, §4.4.2 and §4.5.2.
-fn broadcast(cx: &Cx, stanza: &Stanza) -> Result<Presented, StanzaError> {
+fn broadcast(cx: &Cx, client: &Client, stanza: &Stanza) -> Result<Presented, StanzaError> {
     if stanza.frame().head.len() > PRESENCE_TAG_BYTES_MAX {
         return Err(StanzaError::policy_violation().text("the presence tag is too long"));
     }
     match PresenceType::parse(stanza.ty().as_deref())? {
         PresenceType::Available => {
             let priority = syntax::check(stanza)?;
-            Ok(available(cx, stanza, priority))
+            Ok(available(cx, client, stanza, priority))
         }
-        PresenceType::Unavailable => Ok(unavailable(cx, stanza)),
+        PresenceType::Unavailable => Ok(unavailable(cx, client, stanza)),
         // All others are for somebody.
         _ => Err(StanzaError::bad_request().text("this type of presence needs a 'to' address")),
     }
@@ -66,53 +66,46 @@ struct Turn {
     roster: Arc<Contacts>,
 }
 
-fn available(cx: &Cx, stanza: &Stanza, priority: i8) -> Presented {
-    let bare = cx.who.jid.bare_str();
+fn available(cx: &Cx, client: &Client, stanza: &Stanza, priority: i8) -> Presented {
+    let bare = client.jid.bare_str();
     let frame = stanza.frame();
     let kept = Available { priority, frame: frame.clone() };
     let turn = cx.own(|user| {
-        let before = user.session_mut(cx.who.session)?.presence.replace(kept);
+        let before = user.session_mut(client.session)?.presence.replace(kept);
         let took = before.as_ref().is_some_and(|before| before.priority >= 0);
         // In the lock in which the session becomes a target of messages: what waits was queued
         // before, and none of the later ones misses it (promise.md 9).
-        let drain = priority >= 0 && !took && user.has_claims(cx.who.session);
+        let drain = priority >= 0 && !took && user.has_claims(client.session);
         let (own, roster) = (fanout::available(user), user.roster.clone());
         Some(Turn { initial: before.is_none(), drain, own, roster })
     });
     // Else replaced by a newer session of this resource, which speaks for it now.
     let Some(Some(turn)) = turn else { return Presented::default() };
     fanout::push(&frame.addressed(bare), &turn.own);
-    if let Some(outbox) = &cx.who.outbox {
-        fanout::to_contacts(&cx.router, (&cx.who.jid, outbox), &turn.roster, &frame);
-    }
+    fanout::to_contacts(&cx.router, (&client.jid, &client.outbox), &turn.roster, &frame);
     if turn.initial {
-        gather(cx, &turn.roster);
+        gather(cx, client, &turn.roster);
     }
-    Presented {
-        drain: turn.drain,
-        refuses: priority < 0,
-        looked_at: turn.roster.len(),
-    }
+    Presented { drain: turn.drain, refuses: priority < 0, looked_at: turn.roster.len() }
 }
 
 /// The other side of initial presence: the new resource learns of everybody. Local contacts are
 /// looked at and not probed (RFC 6121 §4.3.1).
-fn gather(cx: &Cx, roster: &Contacts) {
-    let Some(outbox) = &cx.who.outbox else { return };
-    let own = || vec![(cx.who.jid.clone(), outbox.clone())];
-    let bare = cx.who.jid.bare_str();
-    fanout::show(&cx.router, bare, bare, own(), Some(cx.who.session));
+fn gather(cx: &Cx, client: &Client, roster: &Contacts) {
+    let own = || vec![(client.jid.clone(), client.outbox.clone())];
+    let bare = client.jid.bare_str();
+    fanout::show(&cx.router, bare, bare, own(), Some(client.session));
     for contact in roster.iter().filter(|item| item.state.sees_presence()) {
         fanout::show(&cx.router, contact.jid, bare, own(), None);
     }
     // RFC 6121 §3.1.3: at each new presence session until they are answered.
     let waiting: Vec<String> = roster
         .iter()
-        .filter(|item| asked(item.state) && is_let_in(cx, item.jid))
+        .filter(|item| asked(item.state) && is_let_in(cx, client, item.jid))
         .map(|item| item.jid.to_owned())
         .collect();
-    if let (Some(account), false) = (cx.who.account, waiting.is_empty()) {
-        let (store, outbox) = (cx.store.clone(), outbox.clone());
+    if let (Some(account), false) = (client.account, waiting.is_empty()) {
+        let (store, outbox) = (cx.store.clone(), client.outbox.clone());
         cx.router.tasks.spawn("subscription requests", async move {
             match store.read(move |tx| roster::requests(tx, account)).await {
                 Ok(requests) => deliver_requests(account, requests, &waiting, &outbox),
@@ -122,8 +115,8 @@ fn gather(cx: &Cx, roster: &Contacts) {
     }
 }
 
-fn is_let_in(cx: &Cx, contact: &str) -> bool {
-    Jid::parse(contact).is_ok_and(|from| cx.router.lets_in(cx.who.jid.bare_str(), &from))
+fn is_let_in(cx: &Cx, client: &Client, contact: &str) -> bool {
+    Jid::parse(contact).is_ok_and(|from| cx.router.lets_in(client.jid.bare_str(), &from))
 }
 
 /// Only those that waited when the resource became available: a later one is delivered live.
@@ -144,12 +137,12 @@ fn deliver_requests(
     }
 }
 
-fn unavailable(cx: &Cx, stanza: &Stanza) -> Presented {
-    let bare = cx.who.jid.bare_str();
+fn unavailable(cx: &Cx, client: &Client, stanza: &Stanza) -> Presented {
+    let bare = client.jid.bare_str();
     let left = cx.own(|user| {
         let own = fanout::available(user);
         let roster = user.roster.clone();
-        let resource = user.session_mut(cx.who.session)?;
+        let resource = user.session_mut(client.session)?;
         let was_available = resource.presence.take().is_some();
         let directed = std::mem::take(&mut resource.directed);
         let outbox = resource.outbox.clone();
@@ -159,9 +152,9 @@ fn unavailable(cx: &Cx, stanza: &Stanza) -> Presented {
     let Some(Some((was_available, nobody_is, directed, (own, outbox), roster))) = left else {
         return Presented::default();
     };
-    let from = (&cx.who.jid, &*outbox);
+    let from = (&client.jid, &*outbox);
     let frame = stanza.frame();
-    if let (true, Some(account)) = (nobody_is, cx.who.account) {
+    if let (true, Some(account)) = (nobody_is, client.account) {
         // RFC 6121 §4.3.2 rule 3: who asks from now on is told since when.
         accounts::note_left(&cx.store, account, cx.now, syntax::status(stanza).as_deref());
     }

@@ -8,8 +8,8 @@ use crate::modules::api::{Answer, Cx};
 use crate::router::presence::Finding;
 use crate::stanza::delay::delay;
 use crate::stanza::{Stanza, StanzaError};
-use crate::store::ids::AccountId;
 use crate::store::accounts;
+use crate::store::ids::AccountId;
 use crate::xml::writer::Xml;
 
 /// Answers a probe to a local account.

@@ -3,15 +3,15 @@
 use crate::base::limits::PRESENCE_TAG_BYTES_MAX;
 use std::time::Duration;
 
-use crate::store::mailbox::Place;
 use super::world::{Client, World, befriend};
 use crate::base::limits::Limits;
 use crate::stanza::Condition;
 use crate::store::accounts;
+use crate::store::mailbox::Place;
 use crate::store::roster::{self, Item, Subscription};
 
 async fn hears(client: &Client, expected: &[&str]) {
-    assert_eq!(client.taken().await, expected, "{}", client.cx.who.jid);
+    assert_eq!(client.taken().await, expected, "{}", client.cx.jid());
 }
 
 #[tokio::test]
@@ -24,7 +24,10 @@ async fn initial_presence_is_told_and_gathered() {
     let heard = second.raw().await;
     let own = "<presence id='i' from=\"a@x/2\" to=\"a@x\"><status>x</status></presence>";
     assert_eq!(heard[0], own);
-    assert_eq!(heard[1..], ["<presence from=\"a@x/1\" to=\"a@x\"/>", "<presence from=\"b@x/1\" to=\"a@x\"/>"]);
+    assert_eq!(
+        heard[1..],
+        ["<presence from=\"a@x/1\" to=\"a@x\"/>", "<presence from=\"b@x/1\" to=\"a@x\"/>"]
+    );
     hears(&a, &["available a@x/2"]).await;
     hears(&b, &["available a@x/2"]).await;
     hears(&c, &[]).await;
@@ -56,7 +59,7 @@ async fn one_way_subscriptions_are_one_way() {
 async fn a_roster_that_claims_a_subscription_shows_nothing_by_itself() {
     let world = World::new(&["a", "b"]).await;
     let _b = world.online("b@x/1").await;
-    let account = world.connect("a@x/0").await.cx.who.account.unwrap();
+    let account = world.connect("a@x/0").await.cx.account().unwrap();
     world.router.registry.removed("a@x");
     world.router.registry.forget_missing("a@x");
     let state = Subscription::To;
@@ -79,7 +82,8 @@ async fn a_connected_resource_is_not_available() {
     hears(&b, &["available a@x/3"]).await;
     third.presence("<presence type='unavailable'><status>bye</status></presence>").unwrap();
     let heard = third.raw().await;
-    let bye = "<presence type='unavailable' from=\"a@x/3\" to=\"a@x\"><status>bye</status></presence>";
+    let bye =
+        "<presence type='unavailable' from=\"a@x/3\" to=\"a@x\"><status>bye</status></presence>";
     assert_eq!(heard, [bye]);
     hears(&b, &["unavailable a@x/3"]).await;
     // Nothing more to tell.
@@ -181,12 +185,13 @@ async fn subscribers_are_answered() {
     assert_eq!(a.probe("b@x/1").await, ["<presence from=\"b@x/1\" to=\"a@x/1\"/>"]);
     let gone = "<presence type='unavailable' from='b@x/2' to='a@x/1' id='p'/>";
     assert_eq!(a.probe("b@x/2").await, [gone]);
-    let account = b.cx.who.account.unwrap();
+    let account = b.cx.account().unwrap();
     b.cut();
     let never = "<presence type='unavailable' from='b@x' to='a@x/1' id='p'/>";
     assert_eq!(a.probe("b@x").await, [never]);
     let at = i64::try_from(Duration::from_secs(60).as_micros()).unwrap();
-    let note = move |tx: &mut dyn crate::store::Tx| accounts::set_last_logout(tx, account, at, None);
+    let note =
+        move |tx: &mut dyn crate::store::Tx| accounts::set_last_logout(tx, account, at, None);
     a.cx.store.write(note).await.unwrap();
     let since = "<presence type='unavailable' from='b@x' to='a@x/1' id='p'>\
                  <delay xmlns='urn:xmpp:delay' from='b@x' stamp='1970-01-01T00:01:00Z'/></presence>";

@@ -1,7 +1,6 @@
 //! A server without sockets for the tests of rosters, subscriptions and presence: a store in a
 //! temporary folder, a router, and clients that are an outbox each.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,7 +8,8 @@ use bytes::Bytes;
 
 use crate::base::limits::Limits;
 use crate::jid::FullJid;
-use crate::modules::api::{Cx, Presented, Who};
+use crate::modules::api::{self, Cx, Presented, Requester};
+use crate::modules::testing::CHANNEL;
 use crate::modules::{ALL, Config, Pipeline, features};
 use crate::router::Router;
 use crate::router::outbox::Outbox;
@@ -69,18 +69,11 @@ impl World {
             Account::Stored(id) => id,
             other => panic!("{other:?}"),
         });
-        let who = Who {
-            jid,
-            account,
-            session,
-            outbox: Some(outbox.clone()),
-            home: Some(home),
-            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            secure: true,
-            by_token: false,
-        };
+        let outbox_of = outbox.clone();
+        let client =
+            api::Client { jid, account, session, outbox: outbox_of, home, channel: CHANNEL };
         let cx = Cx {
-            who,
+            who: Requester::Client(Arc::new(client)),
             now: SystemTime::UNIX_EPOCH,
             config: Arc::default(),
             store: self.router.store.clone(),
@@ -112,22 +105,19 @@ impl World {
 
 /// `user` comes to see `contact`.
 pub(in crate::modules) async fn befriend(user: &Client, contact: &Client) {
-    user.subscription(contact.cx.who.jid.bare_str(), "subscribe").await.unwrap();
-    contact.subscription(user.cx.who.jid.bare_str(), "subscribed").await.unwrap();
+    user.subscription(contact.cx.jid().bare_str(), "subscribe").await.unwrap();
+    contact.subscription(user.cx.jid().bare_str(), "subscribed").await.unwrap();
 }
 
 impl Client {
     /// What the session makes of its client's bytes.
     pub fn stanza(&self, xml: &str) -> Stanza {
-        let rules = Rules {
-            content_ns: ns::CLIENT,
-            depth_max: 100,
-            attributes_max: 64,
-            children_max: 256,
-        };
+        let rules =
+            Rules { content_ns: ns::CLIENT, depth_max: 100, attributes_max: 64, children_max: 256 };
         let element = gate::check(Bytes::from(xml.to_owned()), &rules).unwrap();
         let kind = Kind::of(&element).unwrap();
-        Stanza::from_client(kind, element, &self.cx.who.jid, None, None).unwrap()
+        let jid = &self.cx.client().unwrap().jid;
+        Stanza::from_client(kind, element, jid, None, None).unwrap()
     }
 
     pub fn presence(&mut self, xml: &str) -> Result<Presented, StanzaError> {
@@ -180,9 +170,8 @@ impl Client {
 
     /// The stream is cut.
     pub fn cut(self) {
-        let who = &self.cx.who;
-        let resource =
-            self.router().registry.unbind(who.jid.bare_str(), who.session).unwrap();
+        let who = self.cx.client().unwrap();
+        let resource = self.router().registry.unbind(who.jid.bare_str(), who.session).unwrap();
         self.cx.about.gone(&self.cx, &resource);
     }
 
@@ -223,4 +212,13 @@ fn short(xml: &str) -> String {
         }
     }
     short
+}
+
+impl Client {
+    /// It owns no rows.
+    pub fn is_anonymous(&mut self) {
+        if let Requester::Client(client) = &mut self.cx.who {
+            Arc::make_mut(client).account = None;
+        }
+    }
 }

@@ -47,7 +47,10 @@ fn what_is_fine_is_read() {
     for (items, expected) in [
         ("<item jid='A@X'/>", put("a@x", None, &[])),
         ("<item jid='a@x' name=''/>", put("a@x", None, &[])),
-        ("<item jid='a@x' name='A' subscription='both' ask='subscribe'/>", put("a@x", Some("A"), &[])),
+        (
+            "<item jid='a@x' name='A' subscription='both' ask='subscribe'/>",
+            put("a@x", Some("A"), &[]),
+        ),
         ("<item jid='a@x'><group>z</group><group>a</group></item>", put("a@x", None, &["a", "z"])),
         ("<x xmlns='urn:y'/><item jid='a@x'/>", put("a@x", None, &[])),
         (
@@ -64,7 +67,7 @@ async fn a_set_is_pushed_to_the_interested_and_kept() {
     let world = World::new(&["a"]).await;
     let (one, two) = (world.connect("a@x/1").await, world.connect("a@x/2").await);
     let third = world.connect("a@x/3").await;
-    let account = one.cx.who.account.unwrap().0;
+    let account = one.cx.account().unwrap().0;
     let empty = format!("<query xmlns='jabber:iq:roster' ver='{account}-0'/>");
     assert_eq!([one.roster().await, two.roster().await], [empty.clone(), empty]);
     let reply = one.set("<item jid='b@x' name='B'><group>g</group></item>").await;
@@ -75,9 +78,12 @@ async fn a_set_is_pushed_to_the_interested_and_kept() {
         let end = format!(
             "to='{}'><query xmlns='jabber:iq:roster' ver='{account}-1'>\
              <item jid='b@x' name='B' subscription='none'><group>g</group></item></query></iq>",
-            client.cx.who.jid
+            client.cx.jid()
         );
-        assert!(heard[0].starts_with("<iq type='set' id='") && heard[0].ends_with(&end), "{heard:?}");
+        assert!(
+            heard[0].starts_with("<iq type='set' id='") && heard[0].ends_with(&end),
+            "{heard:?}"
+        );
         assert!(!heard[0].contains("from="), "{heard:?}");
     }
     assert!(third.raw().await.is_empty());
@@ -96,7 +102,7 @@ async fn an_unchanged_version_gets_an_empty_result() {
     let world = World::new(&["a"]).await;
     let a = world.connect("a@x/1").await;
     a.set("<item jid='b@x'/>").await.unwrap();
-    let account = a.cx.who.account.unwrap().0;
+    let account = a.cx.account().unwrap().0;
     let ask = |ver: String| {
         let payload = format!("<query xmlns='jabber:iq:roster' ver='{ver}'/>");
         let a = &a;
@@ -104,7 +110,8 @@ async fn an_unchanged_version_gets_an_empty_result() {
     };
     let whole = a.roster().await;
     assert_eq!(ask(format!("{account}-1")).await, "");
-    for ver in [String::new(), format!("{account}-0"), "1".to_owned(), format!("{}-1", account + 1)] {
+    for ver in [String::new(), format!("{account}-0"), "1".to_owned(), format!("{}-1", account + 1)]
+    {
         assert_eq!(ask(ver.clone()).await, whole, "{ver}");
     }
 }
@@ -117,7 +124,10 @@ async fn rosters_of_others_are_closed() {
     let set = "<query xmlns='jabber:iq:roster'><item jid='c@x'/></query>";
     for to in ["b@x", "nobody@x"] {
         assert_eq!(a.iq("set", to, set).await.unwrap_err().condition, Condition::Forbidden);
-        assert_eq!(a.iq("get", to, query).await.unwrap_err().condition, Condition::ServiceUnavailable);
+        assert_eq!(
+            a.iq("get", to, query).await.unwrap_err().condition,
+            Condition::ServiceUnavailable
+        );
     }
     let get = "<query xmlns='jabber:iq:roster'><item jid='b@x'/></query>";
     assert_eq!(a.iq("get", "", get).await.unwrap_err().condition, Condition::BadRequest);
@@ -182,7 +192,7 @@ async fn an_account_that_leaves_takes_its_subscriptions_along() {
     let c = world.online("c@x/1").await;
     c.subscription("a@x", "subscribe").await.unwrap();
     c.taken().await;
-    let account = a.cx.who.account.unwrap();
+    let account = a.cx.account().unwrap();
     leave(&world.router, &a.cx.bare(), account, Items::Go, a.cx.now).await.unwrap();
     let heard = b.taken().await;
     assert_eq!(heard.last().unwrap(), "push a@x none", "{heard:?}");
@@ -201,7 +211,7 @@ async fn an_account_that_leaves_takes_its_subscriptions_along() {
 async fn an_anonymous_user_has_no_roster_to_change() {
     let world = World::new(&["a"]).await;
     let mut a = world.connect("a@x/1").await;
-    a.cx.who.account = None;
+    a.is_anonymous();
     let error = a.set("<item jid='b@x'/>").await.unwrap_err();
     assert_eq!(error.condition, Condition::NotAllowed);
     let error = a.subscription("b@x", "subscribe").await.unwrap_err();
@@ -210,7 +220,11 @@ async fn an_anonymous_user_has_no_roster_to_change() {
 
 #[test]
 fn the_feature_is_offered_before_bind() {
-    let pipeline = crate::modules::Pipeline::build(crate::modules::ALL, &Default::default(), std::time::SystemTime::UNIX_EPOCH);
+    let pipeline = crate::modules::Pipeline::build(
+        crate::modules::ALL,
+        &Default::default(),
+        std::time::SystemTime::UNIX_EPOCH,
+    );
     let offered = pipeline.stream_features(Stage::Bind);
     assert!(offered.contains("<ver xmlns='urn:xmpp:features:rosterver'/>"));
     assert!(offered.contains("<sub xmlns='urn:xmpp:features:pre-approval'/>"));

@@ -78,8 +78,8 @@ fn subscription_out(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, Stanza
 fn read_outbound(cx: &Cx, stanza: &Stanza) -> Result<Option<Half>, StanzaError> {
     let account = cx.account()?;
     let verb = verb(stanza)?;
-    if let Some(outbox) = &cx.who.outbox {
-        cx.router.guard_sent(stanza, outbox).refused()?;
+    if let Some(client) = cx.client() {
+        cx.router.guard_sent(stanza, &client.outbox).refused()?;
     }
     let to = stanza.to().ok_or_else(|| {
         StanzaError::bad_request().text("a subscription stanza needs a 'to' address")

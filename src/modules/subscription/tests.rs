@@ -6,7 +6,7 @@ use crate::stanza::{Condition, Stanza};
 use crate::store::roster;
 
 async fn hears(client: &Client, expected: &[&str]) {
-    assert_eq!(client.taken().await, expected, "{}", client.cx.who.jid);
+    assert_eq!(client.taken().await, expected, "{}", client.cx.jid());
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn a_request_is_denied() {
     b.subscription("a@x", "unsubscribed").await.unwrap();
     hears(&a, &["push b@x none ask", "unsubscribed b@x", "push b@x none"]).await;
     hears(&b, &["subscribe a@x"]).await;
-    let account = b.cx.who.account.unwrap();
+    let account = b.cx.account().unwrap();
     let left = b.cx.store.read(move |tx| {
         Ok((roster::requested_by(tx, account)?.len(), roster::load(tx, account)?.items.len()))
     });
@@ -50,7 +50,10 @@ async fn a_subscription_is_cancelled() {
     hears(&b, &["push a@x to"]).await;
     b.presence("<presence><show>away</show></presence>").unwrap();
     hears(&a, &[]).await;
-    assert_eq!(a.probe("b@x").await, ["<presence type='unsubscribed' from='b@x' to='a@x/1' id='p'/>"]);
+    assert_eq!(
+        a.probe("b@x").await,
+        ["<presence type='unsubscribed' from='b@x' to='a@x/1' id='p'/>"]
+    );
 }
 
 #[tokio::test]
@@ -228,7 +231,8 @@ async fn requests_are_bounded() {
     b.subscription("u1@flood.elsewhere", "unsubscribed").await.unwrap();
     assert_eq!(ask("u9@flood.elsewhere").await, 1);
     assert_eq!(ask("u8@flood.elsewhere").await, 0);
-    let long = format!("<presence to='b@x' type='subscribe'><s>{}</s></presence>", "x".repeat(9000));
+    let long =
+        format!("<presence to='b@x' type='subscribe'><s>{}</s></presence>", "x".repeat(9000));
     let error = a.subscribe_with(&long).await.unwrap_err();
     assert_eq!(error.condition, Condition::PolicyViolation);
 }
@@ -238,14 +242,16 @@ async fn store_and_memory_agree_on_both_sides() {
     let world = World::new(&["a", "b"]).await;
     let (a, b) = world.friends("a@x/1", "b@x/1").await;
     befriend(&a, &b).await;
-    let ids = [a.cx.who.account.unwrap(), b.cx.who.account.unwrap()];
+    let ids = [a.cx.account().unwrap(), b.cx.account().unwrap()];
     let both = a.cx.store.read(move |tx| {
-        Ok([roster::load(tx, ids[0])?.items["b@x"].state, roster::load(tx, ids[1])?.items["a@x"].state])
+        Ok([
+            roster::load(tx, ids[0])?.items["b@x"].state,
+            roster::load(tx, ids[1])?.items["a@x"].state,
+        ])
     });
     assert_eq!(both.await, Ok([roster::Subscription::Both; 2]));
-    let memory = |who: &str, of: &str| {
-        a.cx.router.entry(who, |user| user.subscription(of)).unwrap()
-    };
+    let memory =
+        |who: &str, of: &str| a.cx.router.entry(who, |user| user.subscription(of)).unwrap();
     assert_eq!(memory("a@x", "b@x"), roster::Subscription::Both);
     assert_eq!(memory("b@x", "a@x"), roster::Subscription::Both);
 }
