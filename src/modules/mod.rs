@@ -21,11 +21,13 @@ use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 use tokio::sync::Notify;
 
-/// Declares the modules: a `pub mod`, an entry in [`ALL`], and what a module keeps for an account
-/// (beside its entry in the router), for a session there (`resource`) and in the session's own task
-/// (`session`).
+/// Declares the modules: a `pub mod`, an entry in [`ALL`], a module's settings (`config`), and what it
+/// keeps: for the whole server (`shared`), for an account (beside its entry in the router), for a
+/// session there (`resource`) and in the session's own task (`session`).
 macro_rules! modules {
     ($($name:ident $({
+        $(config: $config:ty,)?
+        $(shared: $shared:ty,)?
         $(account: $account:ty,)?
         $(resource: $resource:ty,)?
         $(session: $session:ty,)?
@@ -34,6 +36,43 @@ macro_rules! modules {
 
         /// Every module of the server, in name order.
         pub const ALL: &[&api::Module] = &[$(&$name::MODULE),*];
+
+        /// Settings of all modules: the `[modules.…]` tables of the config file.
+        #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Config {
+            $($($(
+                #[doc = concat!("`[modules.", stringify!($name), "]`")]
+                pub $name: $config,
+            )?)?)*
+            /// PBKDF2 rounds for new passwords: `sasl.iterations`.
+            #[serde(skip)]
+            pub scram_iterations: u32,
+            /// Passwords may travel unencrypted: `c2s.require_tls` is off.
+            #[serde(skip)]
+            pub unencrypted: bool,
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self {
+                    $($($($name: <$config>::default(),)?)?)*
+                    scram_iterations: 10_000,
+                    unencrypted: false,
+                }
+            }
+        }
+
+        /// What modules keep in memory for the whole server: bounded, each behind a short lock of its own.
+        #[derive(Debug, Default)]
+        pub struct Shared {
+            $($($(
+                #[doc = concat!("What `", stringify!($name), "` keeps.")]
+                pub $name: $shared,
+            )?)?)*
+            /// Told when an account was deleted and its rows elsewhere may go.
+            pub account_deleted: Arc<Notify>,
+        }
 
         /// What modules keep for one account while the router has its entry.
         #[derive(Debug, Default)]
@@ -162,24 +201,24 @@ modules! {
     blocking { account: Option<Box<blocking::List>>, resource: blocking::State, },
     caps,
     carbons { account: Option<Box<carbons::Recent>>, resource: carbons::State, },
-    commands,
-    csi { session: csi::State, },
-    devices,
+    commands { shared: commands::Sessions, },
+    csi { config: csi::Config, session: csi::State, },
+    devices { config: devices::Config, },
     disco,
     last,
-    mam { account: Option<Box<mam::Preferences>>, },
+    mam { config: mam::Config, account: Option<Box<mam::Preferences>>, },
     offline,
     ping,
     presence,
-    quota,
-    register,
+    quota { config: quota::Config, shared: quota::Watch, },
+    register { config: register::Config, shared: register::Gate, },
     retraction,
     roster,
-    search,
+    search { config: search::Config, shared: search::Shelf, },
     session,
     subscription,
     time,
-    version,
+    version { config: version::Config, },
 }
 
 /// Deletes an account with its rows in every table, the modules' first: the one list of deletions,
@@ -191,61 +230,4 @@ pub fn erase(
 ) -> Result<bool, StoreError> {
     modules.iter().filter_map(|m| m.account_deleted).try_for_each(|hook| hook(tx, account))?;
     accounts::delete(tx, account)
-}
-
-/// What modules keep in memory for the whole server: bounded, each behind a short lock of its own.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// XEP-0050
-    pub commands: commands::Sessions,
-    /// What was told of quotas.
-    pub quota: quota::Watch,
-    /// XEP-0077
-    pub register: register::Gate,
-    /// XEP-0431
-    pub search: search::Shelf,
-    /// Told when an account was deleted and its rows elsewhere may go.
-    pub account_deleted: Arc<Notify>,
-}
-
-/// Settings of all modules: the `[modules.…]` tables of the config file.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// XEP-0484, and what is known of devices.
-    pub devices: devices::Config,
-    /// XEP-0352
-    pub csi: csi::Config,
-    /// XEP-0313
-    pub mam: mam::Config,
-    /// What one account may store.
-    pub quota: quota::Config,
-    /// XEP-0077
-    pub register: register::Config,
-    /// XEP-0431
-    pub search: search::Config,
-    /// XEP-0092
-    pub version: version::Config,
-    /// PBKDF2 rounds for new passwords: `sasl.iterations`.
-    #[serde(skip)]
-    pub scram_iterations: u32,
-    /// Passwords may travel unencrypted: `c2s.require_tls` is off.
-    #[serde(skip)]
-    pub unencrypted: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            devices: devices::Config::default(),
-            csi: csi::Config::default(),
-            mam: mam::Config::default(),
-            quota: quota::Config::default(),
-            register: register::Config::default(),
-            search: search::Config::default(),
-            version: version::Config::default(),
-            scram_iterations: 10_000,
-            unencrypted: false,
-        }
-    }
 }
