@@ -43,14 +43,6 @@ const STILL: &[&[&str]] = &[
         "src/router/registry.rs",
     ],
     &[
-        "src/server/cli.rs",
-        "src/server/cli/ask.rs",
-        "src/server/cli/backup.rs",
-        "src/server/cli/lab.rs",
-        "src/server/cli/place.rs",
-        "src/server/cli/user.rs",
-    ],
-    &[
         "src/session/admit.rs",
         "src/session/binding.rs",
         "src/session/confirmed.rs",

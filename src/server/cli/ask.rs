@@ -1,6 +1,6 @@
 //! A command's way to the running server, and its answer's way to the person.
 
-use super::{Common, one};
+use super::args::Common;
 use crate::admin::{Request, Response};
 use crate::server::admin_socket::ask;
 use crate::server::config::{Config, Problem, Problems, load};
@@ -31,7 +31,7 @@ pub(super) fn tell(answer: Result<Response, Problems>) -> ExitCode {
 pub(super) fn status(common: &Common) -> Result<Response, Problems> {
     let config = load(&common.inputs()).map(|loaded| loaded.config)?;
     block_on(ask_server(&config, &Request::Status))??.ok_or_else(|| {
-        one(Problem {
+        Problems::one(Problem {
             what: "no server is running on this data".to_owned(),
             place: config.admin_socket().display().to_string(),
             fix: "start it, or name its configuration with --config or its folder with --data-dir"
@@ -44,7 +44,7 @@ pub(super) fn status(common: &Common) -> Result<Response, Problems> {
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Problems> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
-        one(Problem {
+        Problems::one(Problem {
             what: format!("the command cannot start: {error}"),
             place: "the operating system".to_owned(),
             fix: "look at the limits of processes and files".to_owned(),
@@ -60,7 +60,7 @@ pub(super) async fn ask_server(
 ) -> Result<Option<Response>, Problems> {
     let path = config.admin_socket();
     ask(&path, request).await.map_err(|error| {
-        one(Problem {
+        Problems::one(Problem {
             what: format!("the running server cannot be asked: {error}"),
             place: path.display().to_string(),
             fix: "run the command as the server's user, such as with `sudo -u stonechat`; \

@@ -1,7 +1,8 @@
 //! `stonechat backup` and `stonechat restore`.
 
+use super::args::Common;
 use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
-use super::{Common, one, place};
+use super::place;
 use crate::admin::{Request, Response, backup_line};
 use crate::server::config::{Config, Problem, Problems, load};
 use crate::store::{RestoreError, Store};
@@ -26,12 +27,16 @@ fn made(config: &Config, file: &Path) -> Result<Response, Problems> {
     let request = Request::Backup { path: text(&target)? };
     let Some(response) = block_on(ask_server(config, &request))?? else {
         let made = Store::backup_closed(&config.database(), &target).map_err(|error| {
-            one(Problem::told(&error, config.database().display().to_string(), IF_IT_RUNS))
+            Problems::one(Problem::told(
+                &error,
+                config.database().display().to_string(),
+                IF_IT_RUNS,
+            ))
         })?;
         return Ok(Response::done(backup_line(&made)));
     };
     if matches!(response, Response::Ok { .. }) && is_missing(&target) {
-        return Err(one(Problem {
+        return Err(Problems::one(Problem {
             what: "the server made the backup, but it is not to be seen from here".to_owned(),
             place: target.display().to_string(),
             fix: "the server has a /tmp or other folders of its own (PrivateTmp= in its unit): \
@@ -60,7 +65,7 @@ fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
         if !unfinished {
             problem.fix.push_str("; nothing was changed");
         }
-        one(problem)
+        Problems::one(problem)
     })?;
     let mut lines = vec![format!("{} is the database {} now", file.display(), database.display())];
     if done.schema < done.known {
@@ -94,7 +99,7 @@ fn text(path: &Path) -> Result<String, Problems> {
 
 fn argument(what: String) -> Problems {
     let place = "the file in the command".to_owned();
-    one(Problem { what, place, fix: "name another file".to_owned() })
+    Problems::one(Problem { what, place, fix: "name another file".to_owned() })
 }
 
 #[cfg(test)]

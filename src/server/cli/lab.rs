@@ -1,6 +1,6 @@
 //! `stonechat lab`: the configuration of a server that is thrown away.
 
-use super::{Common, LabArgs, one};
+use super::args::{Common, LabArgs};
 use crate::admin::Secret;
 use crate::jid::BareJid;
 use crate::server::config::{Config, Inputs, Loaded, Problem, Problems, load};
@@ -21,8 +21,11 @@ impl Lab {
     /// Puts the configuration together: defaults, `--config`, the lab's own, `--set`. Neither the
     /// environment nor the usual files are read: they are made for a server with real data.
     pub fn prepare(common: &Common, args: &LabArgs) -> Result<Self, Problems> {
-        let users: Vec<_> =
-            args.user.iter().map(|text| user(text).map_err(one)).collect::<Result<_, _>>()?;
+        let users: Vec<_> = args
+            .user
+            .iter()
+            .map(|text| user(text).map_err(Problems::one))
+            .collect::<Result<_, _>>()?;
         let mut domains = args.domain.clone();
         for (jid, _) in &users {
             if !domains.iter().any(|domain| domain == jid.domain()) {
@@ -30,7 +33,7 @@ impl Lab {
             }
         }
         let folder = tempfile::Builder::new().prefix("stonechat-lab-").tempdir().map_err(|e| {
-            one(Problem {
+            Problems::one(Problem {
                 what: format!("no temporary folder can be made: {e}"),
                 place: std::env::temp_dir().display().to_string(),
                 fix: "make room there, or name another folder in the variable TMPDIR".to_owned(),

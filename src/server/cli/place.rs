@@ -1,7 +1,6 @@
 //! Whether a command is given in the right place: what is done in a wrong folder reaches no server.
 
 use super::ask::block_on;
-use super::one;
 use crate::server::admin_socket::is_alive;
 use crate::server::config::{Config, Loaded, Problem, Problems};
 use std::io::{BufRead, IsTerminal};
@@ -9,7 +8,7 @@ use std::path::PathBuf;
 
 /// There is a database, or a server that has one: else the command would work on nothing.
 pub(super) fn must_be(loaded: &Loaded) -> Result<(), Problems> {
-    if is_there(&loaded.config)? { Ok(()) } else { Err(one(nothing(loaded, FIND))) }
+    if is_there(&loaded.config)? { Ok(()) } else { Err(Problems::one(nothing(loaded, FIND))) }
 }
 
 /// The same for a command that may begin a database: where the folder was named, or a person says so.
@@ -18,7 +17,7 @@ pub(super) fn may_make(loaded: &Loaded) -> Result<(), Problems> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        return Err(one(nothing(loaded, FIND_OR_MAKE)));
+        return Err(Problems::one(nothing(loaded, FIND_OR_MAKE)));
     }
     let folder = folder(&loaded.config);
     eprint!(
@@ -28,7 +27,7 @@ pub(super) fn may_make(loaded: &Loaded) -> Result<(), Problems> {
     );
     match is_yes(std::io::stdin().lock()) {
         true => Ok(()),
-        false => Err(one(nothing(loaded, FIND_OR_MAKE))),
+        false => Err(Problems::one(nothing(loaded, FIND_OR_MAKE))),
     }
 }
 

@@ -1,7 +1,8 @@
 //! `stonechat user …`: to the running server, or to the database when none runs.
 
+use super::args::{Common, Deletion, User, WithPassword};
 use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
-use super::{Common, Deletion, User, WithPassword, one, place};
+use super::place;
 use crate::admin::{Operator, Request, Response, Secret, accounts, served};
 use crate::modules;
 use crate::router::Router;
@@ -42,19 +43,25 @@ fn prepare(common: &Common, verb: &User) -> Result<(Config, Request), Problems> 
     let loaded = load(&common.inputs())?;
     let config = &loaded.config;
     let checked = |jid: &str| {
-        accounts::parse(jid).map(|jid| jid.to_string()).map_err(|error| one(argument(&error)))
+        accounts::parse(jid)
+            .map(|jid| jid.to_string())
+            .map_err(|error| Problems::one(argument(&error)))
     };
     let request = match verb {
         User::Add(with) => {
-            let jid = accounts::parse(&with.jid).map_err(|error| one(argument(&error)))?;
-            served(&hosts(config), &jid).map_err(|error| one(argument(&error)))?;
+            let jid =
+                accounts::parse(&with.jid).map_err(|error| Problems::one(argument(&error)))?;
+            served(&hosts(config), &jid).map_err(|error| Problems::one(argument(&error)))?;
             place::may_make(&loaded)?;
-            Request::UserAdd { jid: jid.to_string(), password: password(with).map_err(one)? }
+            Request::UserAdd {
+                jid: jid.to_string(),
+                password: password(with).map_err(Problems::one)?,
+            }
         }
         User::Passwd(with) => {
             let jid = checked(&with.jid)?;
             place::must_be(&loaded)?;
-            Request::UserPasswd { jid, password: password(with).map_err(one)? }
+            Request::UserPasswd { jid, password: password(with).map_err(Problems::one)? }
         }
         User::Disable(account) => Request::UserDisable { jid: checked(&account.jid)? },
         User::Enable(account) => Request::UserEnable { jid: checked(&account.jid)? },
@@ -62,7 +69,7 @@ fn prepare(common: &Common, verb: &User) -> Result<(Config, Request), Problems> 
             let jid = checked(&deletion.jid)?;
             place::must_be(&loaded)?;
             let grace = config.modules.register.grace_days;
-            sure(deletion, &jid, grace).map_err(one)?;
+            sure(deletion, &jid, grace).map_err(Problems::one)?;
             Request::UserDel { jid, now: deletion.now }
         }
         User::Restore(account) => Request::UserRestore { jid: checked(&account.jid)? },
@@ -127,7 +134,7 @@ fn run(config: &Config, request: Request) -> Result<Response, Problems> {
 async fn alone(config: &Config, request: Request) -> Result<Response, Problems> {
     let fresh = !config.database().exists();
     let store = Store::open(config.store_options()).map_err(|error| {
-        one(Problem {
+        Problems::one(Problem {
             what: error.to_string(),
             place: config.database().display().to_string(),
             fix: IF_IT_RUNS.to_owned(),
