@@ -73,12 +73,15 @@ const NODE: &str = "urn:x-stonechat";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::xml::ns;
+
+    const PREFIX: &str = "http://jabber.org/protocol/";
 
     #[test]
     fn the_example_of_xep_0115_5_2() {
         let identity = Identity { category: "client", ty: "pc", name: Some("Exodus 0.9.1") };
-        let features = [NS, ns::DISCO_INFO, ns::DISCO_ITEMS, "http://jabber.org/protocol/muc"];
+        let features =
+            ["caps", "disco#info", "disco#items", "muc"].map(|name| format!("{PREFIX}{name}"));
+        let features: Vec<_> = features.iter().map(String::as_str).collect();
         assert_eq!(ver(&[identity], &features), "QgayPKawpkPSDYmwT/WM94uAlu0=");
     }
 }

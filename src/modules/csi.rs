@@ -21,12 +21,12 @@ pub const MODULE: Module = Module {
     name: "csi",
     specs: &[Spec::whole("XEP-0352", "1.0.0", "features/csi.rs")],
     stream_features: Some(|_, stage| {
-        (stage == Stage::Bind).then(|| format!("<csi xmlns='{}'/>", ns::CSI))
+        (stage == Stage::Bind).then(|| format!("<csi xmlns='{}'/>", NS))
     }),
     nonzas: &[
-        Nonza { ns: ns::CSI, name: "active", handler: active },
+        Nonza { ns: NS, name: "active", handler: active },
         Nonza {
-            ns: ns::CSI,
+            ns: NS,
             name: "inactive",
             handler: |state| {
                 inactive(state);
@@ -35,12 +35,15 @@ pub const MODULE: Module = Module {
         },
     ],
     // XEP-0386 §3.2
-    inline: &[Inline { ns: ns::CSI, handler: inline }],
+    inline: &[Inline { ns: NS, handler: inline }],
     to_client: &[(Phase::Notify, to_client)],
     // XEP-0352 §5.2: a resumed stream begins active.
     disconnected: Some(active),
     ..Module::EMPTY
 };
+
+/// The namespace of its nonzas.
+const NS: &str = "urn:xmpp:csi:0";
 
 /// `[modules.csi]`
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -58,12 +61,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            hold_presence: true,
-            hold_chat_states: true,
-            stanzas_max: 200,
-            bytes_max: 65_536,
-        }
+        Self { hold_presence: true, hold_chat_states: true, stanzas_max: 200, bytes_max: 65_536 }
     }
 }
 
@@ -215,8 +213,9 @@ mod tests {
 
     #[test]
     fn presence_and_chat_states_wait_and_nothing_else() {
-        let message =
-            |ty: &str, payload: &str| format!("<message from='j@x/1' type='{ty}'>{payload}</message>");
+        let message = |ty: &str, payload: &str| {
+            format!("<message from='j@x/1' type='{ty}'>{payload}</message>")
+        };
         let x = |code: &str| {
             format!("<x xmlns='http://jabber.org/protocol/muc#user'><status code='{code}'/></x>")
         };
@@ -324,7 +323,8 @@ mod tests {
         assert_eq!(out, [0, 0, 0, 4, 0, 0, 0, 4]);
         let mut client = Client::new(Config { bytes_max: 900, ..Config::default() });
         inactive(&mut client.state);
-        let large = format!("<presence from='l@x/1'><status>{}</status></presence>", "x".repeat(500));
+        let large =
+            format!("<presence from='l@x/1'><status>{}</status></presence>", "x".repeat(500));
         for _ in 0..9 {
             assert!(client.comes(&large).is_empty(), "only the newest counts");
         }

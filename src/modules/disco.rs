@@ -16,26 +16,22 @@ pub const MODULE: Module = Module {
     name: "disco",
     specs: &[Spec::whole("XEP-0030", "2.5.0", "transcripts/0030-disco.scs")],
     identities: &[Identity { category: "server", ty: "im", name: Some("Stonechat") }],
-    features: &[
-        On::Server(ns::DISCO_INFO),
-        On::Server(ns::DISCO_ITEMS),
-        On::Account(ns::DISCO_INFO),
-        On::Account(ns::DISCO_ITEMS),
-    ],
+    features: &[On::Server(INFO), On::Server(ITEMS), On::Account(INFO), On::Account(ITEMS)],
     iqs: &[
-        get(ns::DISCO_INFO, &[Target::Server], |cx, iq| {
-            Box::pin(async move { server_info(&cx, &iq) })
-        }),
-        get(ns::DISCO_INFO, &[Target::Own], |cx, iq| Box::pin(async move { own_info(&cx, &iq) })),
-        get(ns::DISCO_INFO, &[Target::Other], |cx, iq| Box::pin(other_info(cx, iq))),
-        get(ns::DISCO_ITEMS, &[Target::Server], |cx, iq| {
-            Box::pin(async move { server_items(&cx, &iq) })
-        }),
-        get(ns::DISCO_ITEMS, &[Target::Own], |cx, iq| Box::pin(async move { own_items(&cx, &iq) })),
-        get(ns::DISCO_ITEMS, &[Target::Other], |cx, iq| Box::pin(other_items(cx, iq))),
+        get(INFO, &[Target::Server], |cx, iq| Box::pin(async move { server_info(&cx, &iq) })),
+        get(INFO, &[Target::Own], |cx, iq| Box::pin(async move { own_info(&cx, &iq) })),
+        get(INFO, &[Target::Other], |cx, iq| Box::pin(other_info(cx, iq))),
+        get(ITEMS, &[Target::Server], |cx, iq| Box::pin(async move { server_items(&cx, &iq) })),
+        get(ITEMS, &[Target::Own], |cx, iq| Box::pin(async move { own_items(&cx, &iq) })),
+        get(ITEMS, &[Target::Other], |cx, iq| Box::pin(other_items(cx, iq))),
     ],
     ..Module::EMPTY
 };
+
+/// The namespace of questions for identities and features.
+const INFO: &str = "http://jabber.org/protocol/disco#info";
+/// The namespace of questions for items.
+const ITEMS: &str = "http://jabber.org/protocol/disco#items";
 
 fn server_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     let features = cx.about.server_features(&cx.config);
@@ -84,7 +80,7 @@ fn account_info(cx: &Cx, iq: &Iq, account: Account) -> Result<Reply, StanzaError
 fn command_info(cx: &Cx, node: &str) -> Option<Result<Reply, StanzaError>> {
     let identity = |ty, name| Identity { category: "automation", ty, name };
     if node == ns::COMMANDS {
-        let features = [ns::COMMANDS, ns::DISCO_ITEMS];
+        let features = [ns::COMMANDS, ITEMS];
         return Some(Ok(info(Some(node), &[identity("command-list", None)], &features)));
     }
     let command = cx.about.command(node)?;
@@ -99,7 +95,7 @@ fn command_info(cx: &Cx, node: &str) -> Option<Result<Reply, StanzaError>> {
 fn command_items(cx: &Cx, iq: &Iq) -> Reply {
     let jid = iq.to().map_or_else(|| cx.bare().to_string(), ToString::to_string);
     let mut xml = Xml::new();
-    xml.start("query").attr("xmlns", ns::DISCO_ITEMS).attr("node", ns::COMMANDS);
+    xml.start("query").attr("xmlns", ITEMS).attr("node", ns::COMMANDS);
     for command in cx.about.commands().filter(|command| (command.allowed)(cx)) {
         xml.start("item")
             .attr("jid", &jid)
@@ -165,7 +161,7 @@ fn node(iq: &Iq) -> Option<String> {
 /// XEP-0030 §3.2: the answer MUST mirror the node.
 fn info(node: Option<&str>, identities: &[Identity], features: &[&str]) -> Reply {
     let mut xml = Xml::new();
-    xml.start("query").attr("xmlns", ns::DISCO_INFO).attr_opt("node", node);
+    xml.start("query").attr("xmlns", INFO).attr_opt("node", node);
     for identity in identities {
         xml.start("identity")
             .attr("category", identity.category)
@@ -182,7 +178,7 @@ fn info(node: Option<&str>, identities: &[Identity], features: &[&str]) -> Reply
 
 fn items(node: Option<&str>, jids: &[String]) -> Reply {
     let mut xml = Xml::new();
-    xml.start("query").attr("xmlns", ns::DISCO_ITEMS).attr_opt("node", node);
+    xml.start("query").attr("xmlns", ITEMS).attr_opt("node", node);
     for jid in jids {
         xml.start("item").attr("jid", jid).end();
     }

@@ -24,7 +24,6 @@ use crate::store::accounts::{self, Creation};
 use crate::store::ids::AccountId;
 use crate::stream::error::StreamError;
 use crate::stream::sasl::keys;
-use crate::xml::ns;
 use crate::xml::writer::Xml;
 
 /// The module.
@@ -36,32 +35,32 @@ pub const MODULE: Module = Module {
         "no data forms (§4) and no redirection (§5), both optional",
         "src/modules/register.rs",
     )],
-    features: &[On::Server(ns::REGISTER)],
+    features: &[On::Server(NS)],
     iqs: &[
         IqRoute {
             ty: IqType::Get,
-            ns: ns::REGISTER,
+            ns: NS,
             name: "query",
             targets: &[Target::Stream],
             handler: |cx, iq| Box::pin(async move { fields(&cx, &iq) }),
         },
         IqRoute {
             ty: IqType::Set,
-            ns: ns::REGISTER,
+            ns: NS,
             name: "query",
             targets: &[Target::Stream],
             handler: |cx, iq| Box::pin(whole(cx, iq, "registration", register)),
         },
         IqRoute {
             ty: IqType::Get,
-            ns: ns::REGISTER,
+            ns: NS,
             name: "query",
             targets: HOME,
             handler: |cx, iq| Box::pin(async move { registered(&cx, &iq) }),
         },
         IqRoute {
             ty: IqType::Set,
-            ns: ns::REGISTER,
+            ns: NS,
             name: "query",
             targets: HOME,
             handler: |cx, iq| Box::pin(whole(cx, iq, "account change", change)),
@@ -74,6 +73,9 @@ pub const MODULE: Module = Module {
     every: Some((HOUR, |chore| Box::pin(removal::erase_due(chore, super::ALL)))),
     ..Module::EMPTY
 };
+
+/// The namespace of its requests.
+const NS: &str = "jabber:iq:register";
 
 /// XEP-0077 §3.3 shows the server's address, §3.2 none; both mean the own account.
 const HOME: &[Target] = &[Target::Server, Target::Own];
@@ -96,7 +98,7 @@ fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     open(cx, iq)?;
     let mut xml = Xml::new();
     xml.start("query")
-        .attr("xmlns", ns::REGISTER)
+        .attr("xmlns", NS)
         .element("instructions", None, "Choose a username and a password.")
         .element("username", None, "")
         .element("password", None, "")
@@ -172,7 +174,7 @@ fn registered(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     at_home(cx, iq)?;
     let mut xml = Xml::new();
     xml.start("query")
-        .attr("xmlns", ns::REGISTER)
+        .attr("xmlns", NS)
         .element("instructions", None, "Send your username and a new password to change it.")
         .element("registered", None, "")
         .element("username", None, cx.bare().local().unwrap_or_default())
@@ -307,11 +309,11 @@ impl Form {
     fn read(iq: &Iq) -> Self {
         let doc = iq.stanza().element().view();
         let query = doc.root().first_child();
-        let text = |name| query?.child_text(ns::REGISTER, name).map(str::to_owned);
+        let text = |name| query?.child_text(NS, name).map(str::to_owned);
         Self {
             username: text("username"),
             password: text("password"),
-            remove: query.is_some_and(|query| query.child(ns::REGISTER, "remove").is_some()),
+            remove: query.is_some_and(|query| query.child(NS, "remove").is_some()),
             children: query.map_or(0, |query| query.children().count()),
         }
     }

@@ -12,17 +12,19 @@ use super::api::{Answer, Cause, Chore, Module, On, Spec};
 use crate::store::ids::AccountId;
 use crate::store::tx::Tx;
 use crate::store::{Store, StoreError, search};
-use crate::xml::ns;
 
 /// The module.
 pub const MODULE: Module = Module {
     name: "search",
     serves: Some(|config, account| config.search.enabled && config.mam.archives(account)),
     specs: &[Spec::whole("XEP-0431", "0.2.0", "features/search.rs")],
-    features: &[On::Account(ns::FULLTEXT)],
+    features: &[On::Account(NS)],
     every: Some((Duration::from_secs(3_600), run)),
     ..Module::EMPTY
 };
+
+/// The name of its feature.
+const NS: &str = "urn:xmpp:fulltext:0";
 
 /// `[modules.search]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

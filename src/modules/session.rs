@@ -4,7 +4,6 @@ use super::Config;
 use super::api::{Answer, Cx, IqRoute, Module, Reply, Spec, Stage, State, Target};
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
-use crate::xml::ns;
 
 /// Offered as optional and answered at once: a session is there since the resource was bound.
 pub const MODULE: Module = Module {
@@ -17,7 +16,7 @@ pub const MODULE: Module = Module {
     }],
     iqs: &[IqRoute {
         ty: IqType::Set,
-        ns: ns::SESSION,
+        ns: NS,
         name: "session",
         targets: &[Target::Own, Target::Server],
         handler: answer,
@@ -26,10 +25,13 @@ pub const MODULE: Module = Module {
     ..Module::EMPTY
 };
 
+/// The namespace of the request and of the stream feature.
+const NS: &str = "urn:ietf:params:xml:ns:xmpp-session";
+
 // COMPAT(strophe.js, mcabber): they send it when it is offered and wait for the answer; clients
 // that know <optional/> save the round trip.
 fn offer(_: &Config, stage: Stage) -> Option<String> {
-    let feature = || format!("<session xmlns='{}'><optional/></session>", ns::SESSION);
+    let feature = || format!("<session xmlns='{}'><optional/></session>", NS);
     (stage == Stage::Bind).then(feature)
 }
 

@@ -4,12 +4,8 @@
 pub const CLIENT: &str = "jabber:client";
 /// Content namespace of federated streams (RFC 6120 §4.8.3).
 pub const SERVER: &str = "jabber:server";
-/// Content namespace of external components (XEP-0114).
-pub const COMPONENT: &str = "jabber:component:accept";
 /// The stream namespace (RFC 6120 §4.8.1).
 pub const STREAM: &str = "http://etherx.jabber.org/streams";
-/// Stream error conditions (RFC 6120 §4.9.2).
-pub const STREAMS_ERR: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 /// Stanza error conditions (RFC 6120 §8.3.2).
 pub const STANZAS_ERR: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 /// STARTTLS (RFC 6120 §5).
@@ -18,16 +14,8 @@ pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
 /// Resource binding (RFC 6120 §7).
 pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
-/// Session establishment, long without meaning (RFC 3921 §3).
-pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
-/// The feature of roster versioning (RFC 6121 §2.6).
-pub const ROSTER_VERSIONING: &str = "urn:xmpp:features:rosterver";
-/// Pre-approved subscriptions (RFC 6121 §3.4).
-pub const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
 /// Rosters (RFC 6121 §2).
 pub const ROSTER: &str = "jabber:iq:roster";
-/// WebSocket framing (RFC 7395).
-pub const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
 /// Channel binding types (XEP-0440).
 pub const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
 /// Stream limits (XEP-0478).
@@ -56,10 +44,6 @@ pub const DATA_FORM: &str = "jabber:x:data";
 pub const RSM: &str = "http://jabber.org/protocol/rsm";
 /// Forwarded stanzas (XEP-0297).
 pub const FORWARD: &str = "urn:xmpp:forward:0";
-/// Service discovery, information (XEP-0030).
-pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
-/// Service discovery, items (XEP-0030).
-pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
 /// Ad-hoc commands (XEP-0050).
 pub const COMMANDS: &str = "http://jabber.org/protocol/commands";
 /// Message carbons (XEP-0280).
@@ -78,16 +62,10 @@ pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 pub const CONFERENCE: &str = "jabber:x:conference";
 /// Message archives (XEP-0313).
 pub const MAM: &str = "urn:xmpp:mam:2";
-/// Full-text search in archives (XEP-0431).
-pub const FULLTEXT: &str = "urn:xmpp:fulltext:0";
 /// Unique and stable stanza ids (XEP-0359).
 pub const STANZA_ID: &str = "urn:xmpp:sid:0";
 /// Message retraction (XEP-0424).
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
-/// In-band registration (XEP-0077).
-pub const REGISTER: &str = "jabber:iq:register";
-/// Client state indication (XEP-0352).
-pub const CSI: &str = "urn:xmpp:csi:0";
 /// Ping (XEP-0199).
 pub const PING: &str = "urn:xmpp:ping";
 /// The namespace of `xml:lang`, bound to the prefix `xml` for ever (Namespaces in XML §3).
