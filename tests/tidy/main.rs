@@ -2,6 +2,7 @@
 //! `UPDATE_DOCS=1 cargo test --test tidy` rewrites the documents.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod names;
 mod owners;
 mod rooms;
 mod source;

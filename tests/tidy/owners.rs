@@ -1,11 +1,12 @@
 //! What is a feature's own stays with it: its number and namespaces out of the way of stanzas and out of
 //! sessions, its settings and its state out of other modules.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 
 use stonechat::modules;
 
+use super::names::{Parts, after, assert_listed, fields_of, named, numbers};
 use super::source::{Source, sources};
 use super::{assert_none, root};
 
@@ -106,40 +107,26 @@ const UNUSED: &[(&str, &str)] = &[(
 /// (`shared().NAME`), and its own state of accounts and sessions (`.NAME`).
 #[test]
 fn a_module_reads_only_what_is_its_own() {
-    let (config, shared) = (with(&["config"]), with(&["shared"]));
-    let state = with(&["account", "resource", "session"]);
-    let mut found = BTreeSet::new();
-    for file in sources().iter().filter(|file| reads_settings(file)) {
+    let parts = Parts::read();
+    let found = named(reads_settings, |file| {
         let own = file.module.get(1).filter(|_| file.module[0] == "modules");
-        let code: String = file.code.split_whitespace().collect();
-        let settings = ["config.", "settings."].into_iter().flat_map(|word| after(&code, word));
-        let settings = settings.filter(|name| config.contains(*name));
-        let parts = after(&code, "shared().").filter(|name| shared.contains(*name));
-        let states = after(&code, ".").filter(|name| state.contains(*name));
-        let names = settings.chain(parts).chain(states).filter(|name| is_module(name));
-        for name in names.filter(|name| own.is_none_or(|own| own != name)) {
-            found.insert((file.name.clone(), name.to_owned()));
-        }
-    }
+        let mut names = parts.named_in(file);
+        names.retain(|name| Some(name) != own);
+        names
+    });
     assert_listed(&found, READ);
 }
 
-/// `docs/modules.md`: a feature is a file of its own. Comments count too: who reads them must not need to
-/// know a feature to understand the way of a stanza.
+/// `docs/modules.md`: a feature is a file of its own.
 #[test]
 fn no_feature_is_named_where_all_are_served() {
     let namespaces = namespaces_of_features();
-    let mut found = BTreeSet::new();
-    for file in sources()
-        .iter()
-        .filter(|file| file.module.first().is_some_and(|room| NAMELESS.contains(&room.as_str())))
-    {
-        let numbers = after(&file.text, "XEP-").map(|number| format!("XEP-{number}"));
+    let is_nameless =
+        |file: &Source| file.module.first().is_some_and(|room| NAMELESS.contains(&room.as_str()));
+    let found = named(is_nameless, |file| {
         let names = after(&file.code, "ns::").filter(|name| namespaces.contains(*name));
-        for name in numbers.chain(names.map(|name| format!("ns::{name}"))) {
-            found.insert((file.name.clone(), name));
-        }
-    }
+        numbers(file).chain(names.map(|name| format!("ns::{name}"))).collect()
+    });
     assert_listed(&found, NAMED);
 }
 
@@ -185,59 +172,12 @@ fn is_word(name: &str) -> bool {
     !name.contains(':')
 }
 
-/// Every entry of the list is needed, and nothing is missing in it.
-fn assert_listed(found: &BTreeSet<(String, String)>, listed: &[(&str, &str, &str)]) {
-    let listed: BTreeMap<_, _> = listed
-        .iter()
-        .map(|(file, name, why)| (((*file).to_owned(), (*name).to_owned()), *why))
-        .collect();
-    let new = found.iter().filter(|entry| listed.get(*entry).is_none_or(|why| why.is_empty()));
-    let new = new.map(|(file, name)| format!("{file}: {name} is another's"));
-    let gone = listed.keys().filter(|entry| !found.contains(*entry));
-    let gone = gone.map(|(file, name)| format!("{file}: {name} needs no entry any more"));
-    assert_none(&new.chain(gone).collect::<Vec<_>>());
-}
-
 /// Modules, and whoever may hold their settings.
 fn reads_settings(file: &Source) -> bool {
     let room = file.module.first().map(String::as_str);
     // The list of all of them, whose task it is.
     let lists = file.name == "src/modules/mod.rs";
     matches!(room, Some("modules" | "router" | "session")) && !lists
-}
-
-fn is_module(name: &str) -> bool {
-    modules::ALL.iter().any(|module| module.name == name)
-}
-
-/// The words that stand right behind another one.
-fn after<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = &'a str> {
-    code.match_indices(word).map(move |(at, _)| {
-        let rest = &code[at + word.len()..];
-        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-        // A method is nobody's state.
-        if rest[end..].starts_with('(') { "" } else { &rest[..end] }
-    })
-}
-
-fn fields_of(text: &str, of: &str) -> BTreeSet<String> {
-    let (_, body) = text.split_once(&format!("pub struct {of} {{")).unwrap();
-    let (body, _) = body.split_once("\n}").unwrap();
-    let lines = body.lines().filter_map(|line| line.trim().strip_prefix("pub "));
-    lines.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
-}
-
-/// The modules that have such a part in their line of `modules!`: `csi { config: csi::Config, … },`
-fn with(parts: &[&str]) -> BTreeSet<String> {
-    let text = fs::read_to_string(root().join("src/modules/mod.rs")).unwrap();
-    let (_, list) = text.split_once("\nmodules! {").unwrap();
-    let (list, _) = list.split_once("\n}").unwrap();
-    let lines = list.lines().filter_map(|line| line.split_once(" { "));
-    let has = |line: &str| parts.iter().any(|part| line.contains(&format!("{part}: ")));
-    let names: BTreeSet<_> =
-        lines.filter(|(_, line)| has(line)).map(|(name, _)| name.trim().to_owned()).collect();
-    assert!(names.len() > 2, "{parts:?}: {names:?}");
-    names
 }
 
 /// The constants of `xml/ns.rs` that a XEP gave.
