@@ -78,6 +78,8 @@ limits! {
     offline_messages_max: usize = 1_000;
     /// Bytes of the messages that wait for one account.
     offline_bytes_max: usize = 8 * 1_048_576;
+    /// Presence that waits for one of the server's own services (rooms and the like); more is dropped.
+    service_queue_max: usize = 65_536;
     /// Entities to which one session may hold directed presence.
     directed_presence_max: usize = 500;
     /// Stanzas sent and not acknowledged (XEP-0198); no more are sent until some are.

@@ -3,9 +3,11 @@
 
 mod command;
 mod requester;
+mod service;
 
 pub use command::{Answers, Command, Note, RunCommand, Said};
 pub use requester::{Channel, Client, Guest, Requester};
+pub use service::{Service, Serving};
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,12 +19,12 @@ use bytes::Bytes;
 
 use super::{Config, SessionState};
 use crate::jid::{BareJid, Jid};
-use crate::router::Router;
 use crate::router::features::Asks;
 use crate::router::home::{Glance, Glanced};
 use crate::router::outbox;
 pub use crate::router::passage::{Meeting, Passage, Phase, Verdict};
 use crate::router::registry::{Resource, User};
+use crate::router::{Leads, Router};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::ids::AccountId;
@@ -49,6 +51,8 @@ pub struct Module {
     pub commands: &'static [Command],
     /// Requests it answers.
     pub iqs: &'static [IqRoute],
+    /// A domain of its own.
+    pub service: Option<Service>,
     /// Stream features it offers (RFC 6120 §4.3.2).
     pub stream_features: Option<StreamFeature>,
     /// What a client may switch on while it binds a resource (XEP-0386 §3.1).
@@ -106,6 +110,7 @@ impl Module {
         features: &[],
         commands: &[],
         iqs: &[],
+        service: None,
         stream_features: None,
         inline: &[],
         bound: None,
@@ -176,6 +181,8 @@ pub enum On {
     Server(&'static str),
     /// On an account's bare JID.
     Account(&'static str),
+    /// On the domain of every service.
+    Service(&'static str),
 }
 
 impl On {
@@ -183,7 +190,7 @@ impl On {
     pub const fn server(self) -> Option<&'static str> {
         match self {
             Self::Server(feature) => Some(feature),
-            Self::Account(_) => None,
+            Self::Account(_) | Self::Service(_) => None,
         }
     }
 
@@ -191,7 +198,15 @@ impl On {
     pub const fn account(self) -> Option<&'static str> {
         match self {
             Self::Account(feature) => Some(feature),
-            Self::Server(_) => None,
+            Self::Server(_) | Self::Service(_) => None,
+        }
+    }
+
+    /// The feature, if services have it.
+    pub const fn service(self) -> Option<&'static str> {
+        match self {
+            Self::Service(feature) => Some(feature),
+            Self::Server(_) | Self::Account(_) => None,
         }
     }
 }
@@ -275,6 +290,8 @@ pub enum Target {
     Own,
     /// Another account's bare JID, which may or may not exist.
     Other,
+    /// The domain of a service, whichever it is.
+    Service,
     /// The stream itself, before it is authenticated (XEP-0077).
     Stream,
 }
@@ -312,7 +329,7 @@ pub type OnBound = fn(Cx) -> Answer<Vec<u8>>;
 pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Answers one request.
 pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
-/// Handles a stanza to a local account; what it answers goes out after it has committed.
+/// Handles a stanza to an account or a service; what it answers goes out after it has committed.
 pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
 /// Lets a meeting be, or not. Takes no lock.
 pub type Guard = fn(&User, &Meeting<'_>) -> Verdict;
@@ -496,14 +513,15 @@ impl Cx {
     /// Which [`Target`] an address is for this session; `None` when it is not the server's to answer.
     pub fn target(&self, to: Option<&Jid>) -> Option<Target> {
         let Some(to) = to else { return self.client().map(|_| Target::Own) };
-        if !self.router.is_local(to.domain()) || (to.local().is_some() && !to.is_bare()) {
-            return None;
+        match self.router.leads(to) {
+            Leads::Server => Some(Target::Server),
+            Leads::Service(_) if to.is_domain() && to.is_bare() => Some(Target::Service),
+            Leads::Account if to.is_bare() => {
+                let own = self.client().is_some_and(|client| to.as_str() == client.jid.bare_str());
+                Some(if own { Target::Own } else { Target::Other })
+            }
+            Leads::Account | Leads::Service(_) | Leads::Elsewhere => None,
         }
-        if to.local().is_none() {
-            return Some(Target::Server);
-        }
-        let own = self.client().is_some_and(|client| to.as_str() == client.jid.bare_str());
-        Some(if own { Target::Own } else { Target::Other })
     }
 
     /// Runs `look` on the entry of the asking account; none for whoever has none, and when it is gone.

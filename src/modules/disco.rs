@@ -1,8 +1,9 @@
 //! XEP-0030: Service Discovery, of the server and on behalf of its accounts.
 
-use super::api::{Cx, Identity, IqHandler, IqRoute, Module, On, Reply, Spec, Target};
+use super::api::{Cx, Identity, IqHandler, IqRoute, Module, On, Reply, Serving, Spec, Target};
 use super::caps;
 use crate::jid::FullJid;
+use crate::router::Leads;
 use crate::router::home::Glance;
 use crate::router::registry::Account;
 use crate::stanza::StanzaError;
@@ -16,9 +17,18 @@ pub const MODULE: Module = Module {
     name: "disco",
     specs: &[Spec::whole("XEP-0030", "2.5.0", "transcripts/0030-disco.scs")],
     identities: &[Identity { category: "server", ty: "im", name: Some("Stonechat") }],
-    features: &[On::Server(INFO), On::Server(ITEMS), On::Account(INFO), On::Account(ITEMS)],
+    features: &[
+        On::Server(INFO),
+        On::Server(ITEMS),
+        On::Account(INFO),
+        On::Account(ITEMS),
+        On::Service(INFO),
+        On::Service(ITEMS),
+    ],
     iqs: &[
         get(INFO, &[Target::Server], |cx, iq| Box::pin(async move { server_info(&cx, &iq) })),
+        get(INFO, &[Target::Service], |cx, iq| Box::pin(async move { service_info(&cx, &iq) })),
+        get(ITEMS, &[Target::Service], |_, iq| Box::pin(async move { account_items(&iq, &[]) })),
         get(INFO, &[Target::Own], |cx, iq| Box::pin(async move { own_info(&cx, &iq) })),
         get(INFO, &[Target::Other], |cx, iq| Box::pin(other_info(cx, iq))),
         get(ITEMS, &[Target::Server], |cx, iq| Box::pin(async move { server_items(&cx, &iq) })),
@@ -107,13 +117,43 @@ fn command_items(cx: &Cx, iq: &Iq) -> Reply {
     Reply::payload(xml.finish())
 }
 
-/// Components and rooms will stand here.
+/// The services of this host.
 fn server_items(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     match node(iq) {
         Some(node) if node == ns::COMMANDS => Ok(command_items(cx, iq)),
         Some(_) => Err(StanzaError::item_not_found()),
-        None => Ok(items(None, &[])),
+        None => {
+            let host = iq.to().map_or_else(|| cx.jid().domain(), |to| to.domain());
+            Ok(services(cx, host))
+        }
     }
+}
+
+fn services(cx: &Cx, host: &str) -> Reply {
+    let mut xml = Xml::new();
+    xml.start("query").attr("xmlns", ITEMS);
+    for serving in cx.about.services() {
+        xml.start("item")
+            .attr("jid", &serving.domain(host))
+            .attr_opt("name", serving.service.identity.name)
+            .end();
+    }
+    xml.end();
+    Reply::payload(xml.finish())
+}
+
+fn service_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
+    let leads = iq.to().map(|to| cx.router.leads(to));
+    let Some(Leads::Service(service)) = leads else { return Err(StanzaError::item_not_found()) };
+    let Some(Serving { service, .. }) = cx.about.services().get(service.0) else {
+        return Err(StanzaError::item_not_found());
+    };
+    if node(iq).is_some() {
+        return Err(StanzaError::item_not_found());
+    }
+    let own = service.features.iter().copied();
+    let features = caps::sorted(cx.about.service_features().chain(own));
+    Ok(info(None, &[service.identity], &features))
 }
 
 fn own_items(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {

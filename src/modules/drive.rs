@@ -1,13 +1,15 @@
 //! What the router says of a stanza is done: its addressee is read from the store, room is waited for, a
 //! handler answers. One way for sessions, for handlers, and for whatever sends stanzas later.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::api::Cx;
+use super::api::{Cx, Requester};
+use crate::jid::Jid;
 use crate::router::outbox::Outbox;
 use crate::router::ticket::{Ledger, Ticket};
-use crate::router::{Handler, Origin, Routed};
-use crate::stanza::{Stanza, StanzaError};
+use crate::router::{Handler, Leads, Mailbox, Origin, Routed};
+use crate::stanza::{Stanza, StanzaError, error_reply};
 use crate::store::Grant;
 use crate::store::ids::AccountId;
 
@@ -76,7 +78,7 @@ impl Cx {
                     self.store.room(stanza.len()).await.map(|it| room = Some(it))
                 }
                 Routed::Handle(handler) => {
-                    return match self.handle(handler, stanza).await {
+                    return match self.asked_by(sender, stanza).handle(handler, stanza).await {
                         Ok(made) => Driven { made, ..Driven::at(Routed::Done, ticket) },
                         Err(error) => Driven::at(Routed::Bounce(error), ticket),
                     };
@@ -97,22 +99,58 @@ impl Cx {
         }
     }
 
-    async fn handle(&self, handler: Handler, stanza: &Stanza) -> Result<Vec<Stanza>, StanzaError> {
+    /// For the handler: what no session sends has no more rights than its address.
+    fn asked_by(&self, sender: Option<&Sender>, stanza: &Stanza) -> Self {
+        let mut cx = self.clone();
+        if sender.is_none() {
+            cx.who = Requester::Entity(stanza.from().clone());
+        }
+        cx
+    }
+
+    async fn handle(self, handler: Handler, stanza: &Stanza) -> Result<Vec<Stanza>, StanzaError> {
+        let about = self.about.clone();
         match handler {
-            Handler::Subscription => self.about.subscription_in(self.clone(), stanza.clone()).await,
-            Handler::Probe => self.about.probe(self.clone(), stanza.clone()).await,
-            Handler::Iq => Err(StanzaError::service_unavailable()),
+            Handler::Subscription => about.subscription_in(self, stanza.clone()).await,
+            Handler::Probe => about.probe(self, stanza.clone()).await,
+            Handler::Iq => about.serve_iq(self, stanza).await,
+            Handler::Service(service) => about.serve(self, service, stanza.clone()).await,
         }
     }
 
-    /// Routes a stanza that a handler made, and what comes of it; bounces are dropped.
+    /// Routes a stanza that a handler made, and what comes of it. A service hears of its errors; others
+    /// that no session waits for are dropped.
     pub async fn send(&self, stanza: &Stanza) {
-        let mut waiting = vec![stanza.clone()];
+        let mut waiting = VecDeque::from([stanza.clone()]);
         // An answer may cause one more; nothing goes back and forth for longer.
         for _ in 0..SENDS_MAX {
-            let Some(stanza) = waiting.pop() else { return };
-            waiting.extend(self.drive(&stanza, None, None).await.made);
+            let Some(stanza) = waiting.pop_front() else { return };
+            let driven = self.drive(&stanza, None, None).await;
+            waiting.extend(driven.made);
+            if let Routed::Bounce(error) = driven.routed {
+                waiting.extend(self.returned(&stanza, &error));
+            }
         }
+    }
+
+    fn returned(&self, stanza: &Stanza, error: &StanzaError) -> Option<Stanza> {
+        let Leads::Service(_) = self.router.leads(stanza.from()) else { return None };
+        let from = stanza.to().map(Jid::as_str);
+        Stanza::ours(error_reply(stanza.element(), from, stanza.from(), error)?)
+    }
+}
+
+/// Handles what is put into the mailboxes of services, each in order. `cx` gives what handlers see.
+pub async fn attend(cx: impl Fn(Requester) -> Cx, mut mailbox: Mailbox) {
+    while let Some(stanza) = mailbox.recv().await {
+        let cx = cx(Requester::Entity(stanza.from().clone()));
+        let sending = cx.clone();
+        // In a task of its own, so that a handler that panics ends no service.
+        let sent = async move {
+            sending.send(&stanza).await;
+            Ok(())
+        };
+        let _ = cx.finish("service", sent).await;
     }
 }
 

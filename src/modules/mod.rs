@@ -8,7 +8,7 @@ pub mod sql;
 #[cfg(test)]
 mod testing;
 
-pub use drive::{Driven, Sender};
+pub use drive::{Driven, Sender, attend};
 pub use features::{features, in_order};
 pub use pipeline::Pipeline;
 
@@ -205,6 +205,7 @@ modules! {
     csi { config: csi::Config, session: csi::State, },
     devices { config: devices::Config, },
     disco,
+    echo { config: echo::Config, },
     last,
     mam { config: mam::Config, account: Option<Box<mam::Preferences>>, },
     offline,

@@ -9,14 +9,14 @@ use crate::xml::ns;
 pub const MODULE: Module = Module {
     name: "ping",
     specs: &[Spec::whole("XEP-0199", "2.0.1", "transcripts/0199-ping.scs")],
-    features: &[On::Server(ns::PING), On::Account(ns::PING)],
+    features: &[On::Service(ns::PING), On::Server(ns::PING), On::Account(ns::PING)],
     iqs: &[IqRoute {
         ty: IqType::Get,
         ns: ns::PING,
         name: "ping",
         // XEP-0199 §4.2: no `to`, or the own bare JID, is the server too. Of another account a
         // pong would tell that it exists.
-        targets: &[Target::Server, Target::Own],
+        targets: &[Target::Server, Target::Own, Target::Service],
         handler: |_cx, _iq| Box::pin(std::future::ready(pong())),
     }],
     ..Module::EMPTY

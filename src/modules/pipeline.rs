@@ -5,16 +5,16 @@ use std::time::SystemTime;
 
 use super::api::{
     Answer, Broadcast, Command, Cx, Directed, Gone, Goodbye, Identity, IqHandler, IqIndex, IqRoute,
-    Module, On, OnStanza, Phase, Presented, Release, Reply, Serves, Stage, Target, ToClient, Turn,
-    Unbound,
+    Module, On, OnStanza, Phase, Presented, Release, Reply, Serves, Serving, Stage, Target,
+    ToClient, Turn, Unbound,
 };
 use super::{Config, SessionState, Shared, caps};
 use crate::jid::BareJid;
 use crate::router::outbox::Outgoing;
 use crate::router::registry::Resource;
-use crate::router::rules;
+use crate::router::{ServiceId, rules};
 use crate::stanza::iq::Iq;
-use crate::stanza::{Stanza, StanzaError};
+use crate::stanza::{Kind, Stanza, StanzaError};
 use crate::xml::view::Node;
 
 /// What [`Pipeline::build`] makes of the module table. Shared by all sessions.
@@ -29,6 +29,7 @@ pub struct Pipeline {
     subscription_out: Vec<OnStanza>,
     subscription_in: Vec<OnStanza>,
     probe: Vec<OnStanza>,
+    services: Vec<Serving>,
     modules: &'static [&'static Module],
     authenticate_features: String,
     bind_features: String,
@@ -71,6 +72,7 @@ impl Pipeline {
             subscription_out: modules.iter().filter_map(|m| m.subscription_out).collect(),
             subscription_in: modules.iter().filter_map(|m| m.subscription_in).collect(),
             probe: modules.iter().filter_map(|m| m.probe).collect(),
+            services: serving(modules, config),
             modules,
             authenticate_features: features(Stage::Authenticate),
             bind_features: features(Stage::Bind),
@@ -144,6 +146,12 @@ impl Pipeline {
         self.modules.iter().filter(has).flat_map(of)
     }
 
+    /// The features that every service has.
+    pub fn service_features(&self) -> impl Iterator<Item = &'static str> {
+        let all = self.modules.iter().flat_map(|module| module.features);
+        all.filter_map(|on| on.service())
+    }
+
     /// The commands of all modules (XEP-0050).
     pub fn commands(&self) -> impl Iterator<Item = &'static Command> {
         self.modules.iter().flat_map(|module| module.commands)
@@ -192,6 +200,54 @@ impl Pipeline {
         self.answer_as(cx, iq, Some(Target::Stream))
     }
 
+    /// Answers it as [`Pipeline::answer`], in stanzas: for whoever is no session.
+    async fn answered(&self, cx: Cx, iq: Iq) -> Result<Vec<Stanza>, StanzaError> {
+        let Reply { payload, ahead, out, .. } = self.answer(cx, iq.clone()).await?;
+        let answer = ahead.into_iter().chain([iq.result(&payload)]);
+        Ok(answer.filter_map(Stanza::ours).chain(out).collect())
+    }
+
+    /// An IQ to the server, or to an account that the server answers for.
+    pub async fn serve_iq(&self, cx: Cx, stanza: &Stanza) -> Result<Vec<Stanza>, StanzaError> {
+        match Iq::request(stanza)? {
+            Some(iq) => self.answered(cx, iq).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// A stanza to an address of a service.
+    pub async fn serve(
+        &self,
+        cx: Cx,
+        service: ServiceId,
+        stanza: Stanza,
+    ) -> Result<Vec<Stanza>, StanzaError> {
+        let Some(Serving { service, .. }) = self.services.get(service.0) else {
+            return Err(StanzaError::service_unavailable());
+        };
+        match stanza.kind() {
+            Kind::Message => (service.message)(cx, stanza).await,
+            Kind::Presence => (service.presence)(cx, stanza).await,
+            Kind::Iq => match Iq::request(&stanza)? {
+                Some(iq) if self.answers(&cx, &iq) => self.answered(cx, iq).await,
+                _ => (service.iq)(cx, stanza).await,
+            },
+        }
+    }
+
+    /// The services that are switched on; a [`ServiceId`] is a place in this list.
+    pub fn services(&self) -> &[Serving] {
+        &self.services
+    }
+
+    /// True when the server answers this request itself, if only with an error; else it is routed.
+    pub fn answers(&self, cx: &Cx, iq: &Iq) -> bool {
+        match cx.target(iq.to()) {
+            Some(Target::Service) => self.find(iq, Target::Service).is_some(),
+            target => target.is_some(),
+        }
+    }
+
     /// True when a handler answers this request before authentication.
     pub fn answers_stream(&self, iq: &Iq) -> bool {
         self.find(iq, Target::Stream).is_some()
@@ -204,7 +260,7 @@ impl Pipeline {
         target: Option<Target>,
     ) -> Answer<Result<Reply, StanzaError>> {
         let found = target.and_then(|target| self.find(&iq, target));
-        if let (Some(Target::Other), Some(client)) = (target, cx.client())
+        if let (Some(Target::Other | Target::Service), Some(client)) = (target, cx.client())
             && let Err(error) = cx.router.guard_sent(iq.stanza(), &client.outbox).refused()
         {
             return Box::pin(std::future::ready(Err(error)));
@@ -277,6 +333,12 @@ impl Pipeline {
     pub fn modules(&self) -> &'static [&'static Module] {
         self.modules
     }
+}
+
+fn serving(modules: &[&Module], config: &Config) -> Vec<Serving> {
+    let services = modules.iter().filter_map(|module| module.service);
+    let on = services.filter_map(|service| Some((service, (service.label)(config)?.to_owned())));
+    on.map(|(service, label)| Serving { service, label }).collect()
 }
 
 /// The features of hosted domains.

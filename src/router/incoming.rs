@@ -12,7 +12,7 @@ use super::outbox::{Level, Outbox, Outgoing};
 use super::passage::{Meeting, Part, Passage, Side, Taker, Takers, Verdict};
 use super::registry::{Account, User};
 use super::rules::{self, Decision, Kind, Target};
-use super::{Handler, Origin, Routed, Router};
+use super::{Handler, Leads, Origin, Routed, Router};
 use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::stanza::fate::Fate;
@@ -258,7 +258,7 @@ impl Router {
     /// May a stanza of this kind go from one address to another, which a handler answers and nobody
     /// delivers? Asks the addressee's guards; reads it from the store, if need be.
     pub async fn guard(&self, kind: Kind, from: &Jid, to: &Jid) -> Result<Verdict, StoreError> {
-        if !self.is_local(to.domain()) || to.local().is_none() {
+        if self.leads(to) != Leads::Account {
             return Ok(Verdict::Continue);
         }
         let meeting = Meeting { side: Side::Incoming, kind, own: to.bare_str(), peer: from };
@@ -297,7 +297,7 @@ pub(super) fn kind_of(stanza: &Stanza) -> Result<Kind, StanzaError> {
 /// RFC 6121 §8.5.3.1: may `asker` know that the resource `to` exists? By subscription, by directed
 /// presence, or because it is the same account.
 pub(super) fn shares_presence(router: &Router, user: &User, to: &Jid, asker: &Jid) -> bool {
-    if asker.bare_str() == to.bare_str() || (asker.is_domain() && router.is_local(asker.domain())) {
+    if asker.bare_str() == to.bare_str() || (asker.is_domain() && router.serves(asker.domain())) {
         return true;
     }
     if user.subscription(asker.bare_str()).shows_presence() {
@@ -307,7 +307,7 @@ pub(super) fn shares_presence(router: &Router, user: &User, to: &Jid, asker: &Ji
     let met = |known: &Jid| {
         known == asker
             || (known.bare_str() == asker.bare_str()
-                && (known.is_bare() || !router.is_local(known.domain())))
+                && (known.is_bare() || !router.has_accounts(known.domain())))
     };
     user.resource(to).is_some_and(|resource| resource.directed.iter().any(met))
 }

@@ -19,6 +19,7 @@ mod append;
 mod cached;
 mod change;
 mod confirm;
+mod domains;
 mod incoming;
 mod outgoing;
 
@@ -30,13 +31,15 @@ use bytes::Bytes;
 
 use crate::base::credential::AgentId;
 use crate::base::limits::Limits;
-use crate::jid::BareJid;
+use crate::jid::{BareJid, Jid};
 use crate::stanza::fate::{Fate, fate};
 use crate::stanza::{Kind, Stanza, StanzaError};
 use crate::store::ids::AccountId;
 use crate::store::{Store, StoreError, accounts, mailbox, roster};
 use crate::stream::error::{StreamError, StreamFailure};
 use append::Sent;
+use domains::Domains;
+pub use domains::{Leads, Served, ServiceId};
 use features::{Features, Plain};
 use outbox::Outbox;
 use owed::Owed;
@@ -56,12 +59,14 @@ pub struct Router {
     pub limits: Arc<Limits>,
     /// Background work of this server.
     pub tasks: Tasks,
-    /// Sorted, as the next: asked several times for each stanza, and mostly one.
-    hosts: Vec<String>,
+    domains: Domains,
     /// What the floor above does to stanzas and accounts.
     features: Arc<dyn Features>,
     sessions: AtomicU64,
 }
+
+/// Stanzas for a service from those who cannot wait for it.
+pub type Mailbox = tokio::sync::mpsc::Receiver<Stanza>;
 
 /// What came of routing one stanza.
 #[derive(Debug)]
@@ -80,7 +85,7 @@ pub enum Routed {
     Handle(Handler),
 }
 
-/// Stanzas to a local account that a module handles.
+/// Stanzas that a module handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handler {
     /// Subscription stanzas (RFC 6121 §3).
@@ -89,6 +94,8 @@ pub enum Handler {
     Probe,
     /// IQ requests that the server answers for a domain or an account.
     Iq,
+    /// All that is for a service.
+    Service(ServiceId),
 }
 
 /// Whose stanza is routed: where failures go, and the ticket its writes hold.
@@ -199,15 +206,31 @@ impl Router {
             store,
             limits,
             tasks: Tasks::default(),
-            hosts: sorted(hosts),
+            domains: Domains::of_accounts(hosts),
             features: Arc::new(Plain),
             sessions: AtomicU64::new(1),
         }
     }
 
-    /// True for a domain that this server hosts.
-    pub fn is_local(&self, domain: &str) -> bool {
-        has(&self.hosts, domain)
+    /// True for a domain whose addresses are accounts of this server.
+    pub fn has_accounts(&self, domain: &str) -> bool {
+        self.domains.served(domain) == Some(Served::Accounts)
+    }
+
+    /// True for a domain that this server answers for.
+    pub fn serves(&self, domain: &str) -> bool {
+        self.domains.served(domain).is_some()
+    }
+
+    /// Where an address leads.
+    pub fn leads(&self, to: &Jid) -> Leads {
+        self.domains.leads(to)
+    }
+
+    /// One more service at these domains; what comes back is what it has to handle beside stanzas that
+    /// are driven to it. In the order of their [`ServiceId`]s, before the router is shared.
+    pub fn add_service(&mut self, domains: impl IntoIterator<Item = String>) -> Mailbox {
+        self.domains.add(domains, self.limits.service_queue_max)
     }
 
     /// With these, instead of none.
@@ -257,10 +280,11 @@ impl Router {
         origin: &mut Origin<'_>,
     ) -> Routed {
         let Some(to) = stanza.to() else { return Routed::Handle(Handler::Iq) };
-        match (self.is_local(to.domain()), to.local()) {
-            (false, _) => to_remote(stanza),
-            (true, None) => to_domain(stanza),
-            (true, Some(_)) => incoming::pass(self, stanza, to, fate, now, origin),
+        match self.leads(to) {
+            Leads::Account => incoming::pass(self, stanza, to, fate, now, origin),
+            Leads::Server => to_domain(stanza),
+            Leads::Service(service) => Routed::Handle(Handler::Service(service)),
+            Leads::Elsewhere => to_remote(stanza),
         }
     }
 
@@ -390,16 +414,6 @@ impl Router {
 /// To the sender of a message while the disk takes no writes (promise.md 5).
 fn not_stored() -> StanzaError {
     StanzaError::resource_constraint().text("the server cannot store messages now")
-}
-
-fn sorted(hosts: impl IntoIterator<Item = String>) -> Vec<String> {
-    let mut hosts: Vec<_> = hosts.into_iter().collect();
-    hosts.sort();
-    hosts
-}
-
-fn has(hosts: &[String], domain: &str) -> bool {
-    hosts.binary_search_by(|host| host.as_str().cmp(domain)).is_ok()
 }
 
 /// RFC 6120 §10.4: without federation every remote domain is not found. Errors and results

@@ -217,7 +217,7 @@ impl<'a> Passage<'a> {
 
     /// Is this an account's address on this server, if there is one of that name?
     pub fn is_account(&self, jid: &Jid) -> bool {
-        jid.local().is_some() && self.router.is_local(jid.domain())
+        jid.local().is_some() && self.router.has_accounts(jid.domain())
     }
 
     /// It goes from the account to itself.

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use super::Router;
 use super::contacts::Contacts;
 use super::features::Asks;
 use super::outbox::Outbox;
@@ -14,9 +13,10 @@ use super::passage::{Meeting, Side};
 use super::registry::{Account, Resource, User};
 use super::rules;
 use super::subscription::Audience;
+use super::{Leads, Router, ServiceId};
 use crate::jid::{FullJid, Jid};
 use crate::stanza::presence::PresenceType;
-use crate::stanza::{Frame, Kind};
+use crate::stanza::{Frame, Kind, Stanza};
 use crate::store::StoreError;
 use crate::store::ids::AccountId;
 use crate::xml::writer::escape_attr;
@@ -97,6 +97,9 @@ pub fn to_entity(router: &Router, from: (&FullJid, &Outbox), entity: &Jid, frame
 }
 
 fn to_one(router: &Router, from: &FullJid, entity: &Jid, frame: &Frame) {
+    if let Leads::Service(service) = router.leads(entity) {
+        return to_service(router, service, entity.as_str(), frame);
+    }
     let from = Jid::from(from.clone());
     let session = router.registry.with(entity.bare_str(), |user| {
         let meets = may_pass(router, user, Side::Incoming, entity.bare_str(), &from);
@@ -107,9 +110,20 @@ fn to_one(router: &Router, from: &FullJid, entity: &Jid, frame: &Frame) {
     }
 }
 
-/// To the available resources of a bare JID that meet this one. The frame is addressed once for all of
-/// them. Federation sends to remote domains from here and from [`to_entity`]; until then nobody is there.
+/// Into the mailbox of a service: whoever sends presence does not wait for it.
+fn to_service(router: &Router, service: ServiceId, to: &str, frame: &Frame) {
+    if let Some(stanza) = Stanza::ours(frame.addressed(to).to_vec().into()) {
+        router.domains.put(service, stanza);
+    }
+}
+
+/// To whatever stands behind a bare JID: a service, or the available resources that meet this one. The
+/// frame is addressed once for all of them. Federation sends to remote domains from here, from
+/// [`to_entity`] and [`to_all`]; until then nobody is there.
 fn to_bare(router: &Router, from: (&FullJid, &Outbox), contact: &str, frame: &Frame) {
+    if let Some(service) = router.domains.service_at(contact) {
+        return to_service(router, service, contact, frame);
+    }
     if !is_guarded(from.1) {
         return to_all(router, from.0, contact, frame);
     }
@@ -121,6 +135,9 @@ fn to_bare(router: &Router, from: (&FullJid, &Outbox), contact: &str, frame: &Fr
 
 /// The same without a question to the sender's own guards.
 fn to_all(router: &Router, from: &FullJid, contact: &str, frame: &Frame) {
+    if let Some(service) = router.domains.service_at(contact) {
+        return to_service(router, service, contact, frame);
+    }
     let from = Jid::from(from.clone());
     let targets = router.registry.with(contact, |user| {
         match may_pass(router, user, Side::Incoming, contact, &from) {
@@ -164,8 +181,34 @@ pub fn unavailable_of(jid: &FullJid) -> Frame {
 /// RFC 6121 §3.1.5: a contact was approved and gets the current presence of every available
 /// resource. Nothing, if the approval was taken back meanwhile.
 pub fn show_to_contact(router: &Router, owner: &str, contact: &str) {
+    if let Some(service) = router.domains.service_at(contact) {
+        return show_to_service(router, service, owner, contact);
+    }
     let viewers = router.registry.with(contact, |user| viewers(user));
     show(router, owner, contact, viewers.unwrap_or_default(), None);
+}
+
+/// The same for a service, which has no sessions: what comes after this is behind it in its mailbox.
+fn show_to_service(router: &Router, service: ServiceId, owner: &str, contact: &str) {
+    if !Jid::parse(contact).is_ok_and(|to| router.lets_out(owner, &to)) {
+        return;
+    }
+    // Under the lock: a broadcast that changes what is read here comes after it, to the service too.
+    router.registry.with(owner, |user| {
+        let sees = user.subscription(contact).shows_presence();
+        let shown = user.available().filter(|_| sees);
+        for kept in shown.filter_map(|resource| resource.presence.as_ref()) {
+            to_service(router, service, contact, &kept.frame);
+        }
+    });
+}
+
+/// RFC 6121 §4.3.1: a session that became available asks a contact for presence that lives elsewhere. Those
+/// of accounts here are looked at ([`show`]).
+pub fn probe(router: &Router, from: &FullJid, contact: &str) {
+    if let Some(service) = router.domains.service_at(contact) {
+        to_service(router, service, contact, &open(from.as_str(), Some("probe")));
+    }
 }
 
 /// RFC 6121 §3.2.2 and §3.3.3: a contact may no longer see the account, and gets unavailable
@@ -203,6 +246,9 @@ pub fn hide_from(router: &Router, owner: &str, peer: &Jid) {
 
 /// The reverse: it sees again what its subscription lets it see.
 pub fn show_to(router: &Router, owner: &str, peer: &Jid) {
+    if let Leads::Service(service) = router.leads(peer) {
+        return show_to_service(router, service, owner, peer.bare_str());
+    }
     let viewers = router.registry.with(peer.bare_str(), |user| {
         let mut viewers = viewers(user);
         viewers.retain(|(jid, _)| peer.is_bare() || jid.as_str() == peer.as_str());

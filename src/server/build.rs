@@ -15,7 +15,7 @@ use super::effects::Live;
 use super::upkeep;
 use crate::admin::Operator;
 use crate::base::id::{OsRng, Rng};
-use crate::modules::api::{Cause, Chore, Stage};
+use crate::modules::api::{Cause, Chore, Serving, Stage};
 use crate::modules::{self, Pipeline};
 use crate::net::acceptor::Acceptor;
 use crate::net::c2s::{ClientStreams, ListenerKind};
@@ -23,7 +23,7 @@ use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
 use crate::router::outbox::End;
 use crate::router::registry::Conflict;
-use crate::router::{Router, idle};
+use crate::router::{Mailbox, Router, idle};
 use crate::session::{Context, Ports, saved};
 use crate::store::{OpenError, Store, meta};
 use crate::stream::c2s::{Offers, Policy};
@@ -63,7 +63,8 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     }
     let (stop, stopping) = watch::channel(false);
     let (save, saving) = watch::channel(false);
-    let context = context(config, store.clone(), secret, stopping, saving);
+    let (context, mailboxes) = context(config, store.clone(), secret, stopping, saving);
+    mailboxes.into_iter().for_each(|mailbox| serve(&context, mailbox));
     wake_sleepers(&context).await?;
     let mut listeners = Vec::new();
     let mut c2s = Vec::new();
@@ -263,7 +264,7 @@ fn context(
     secret: [u8; 32],
     stopping: watch::Receiver<bool>,
     saving: watch::Receiver<bool>,
-) -> Arc<Context> {
+) -> (Arc<Context>, Vec<Mailbox>) {
     let limits = Arc::new(config.limits.clone());
     let hosts: Vec<String> = config.host.iter().map(|host| host.domain.clone()).collect();
     let module_config = Arc::new(modules::Config {
@@ -293,8 +294,12 @@ fn context(
     let throttle = Throttle::new(THROTTLE_ENTRIES)
         .with_delays(Duration::from_millis(first), Duration::from_millis(most));
     let features = modules::features(modules::ALL, module_config.clone());
-    Arc::new(Context {
-        router: Arc::new(Router::new(hosts, store, limits).with_features(features)),
+    let mut router = Router::new(hosts.clone(), store, limits).with_features(features);
+    let of = |service: &Serving| hosts.iter().map(|host| service.domain(host)).collect::<Vec<_>>();
+    let mailboxes = pipeline.services().iter().map(|service| router.add_service(of(service)));
+    let mailboxes = mailboxes.collect();
+    let context = Context {
+        router: Arc::new(router),
         pipeline,
         config: module_config,
         policy: Arc::new(policy.prepared()),
@@ -310,7 +315,19 @@ fn context(
         doors: Arc::default(),
         resume_location: Some(config.session.resume_location.clone())
             .filter(|location| !location.is_empty()),
-    })
+    };
+    (Arc::new(context), mailboxes)
+}
+
+/// A service handles what comes to it from those who do not wait for it.
+fn serve(context: &Arc<Context>, mailbox: Mailbox) {
+    let (of, mut stopping) = (context.clone(), context.stopping.clone());
+    context.router.tasks.spawn("service", async move {
+        tokio::select! {
+            () = modules::attend(|who| of.cx(who), mailbox) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+    });
 }
 
 fn problem(what: impl std::fmt::Display, place: &str, fix: &str) -> Problem {

@@ -100,6 +100,7 @@ fn hooks(out: &mut String) {
         ("a session that can be resumed loses its connection", |m| m.disconnected.is_some()),
         ("a session has left the registry", |m| m.gone.is_some()),
         ("a session has ended", |m| m.unbound.is_some()),
+        ("a stanza is for a service of the module's", |m| m.service.is_some()),
         ("an account is deleted", |m| m.account_deleted.is_some()),
         ("again and again, and after an account was deleted", |m| m.every.is_some()),
     ];
@@ -141,6 +142,7 @@ const fn to(target: modules::api::Target) -> &'static str {
         Target::Server => "the server",
         Target::Own => "the own account",
         Target::Other => "another account",
+        Target::Service => "a service",
         Target::Stream => "the stream, before authentication",
     }
 }

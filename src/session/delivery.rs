@@ -135,7 +135,7 @@ impl Session {
         };
         // What an older release let in may have payloads that claim to be ours.
         let router = &self.binding.cx.router;
-        let stripped = claims::stripped(&stanza, |domain| router.is_local(domain));
+        let stripped = claims::stripped(&stanza, |domain| router.serves(domain));
         let stanza = stripped.unwrap_or(stanza);
         let mut payloads = match row.place {
             Place::Archive => {

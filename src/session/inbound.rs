@@ -89,7 +89,7 @@ impl Session {
     fn own_words(&self, kind: Kind, stanza: Stanza) -> Stanza {
         let router = &self.binding.cx.router;
         let forged = (kind != Kind::Iq)
-            .then(|| claims::stripped(&stanza, |domain| router.is_local(domain)))
+            .then(|| claims::stripped(&stanza, |domain| router.serves(domain)))
             .flatten();
         forged.unwrap_or(stanza)
     }
@@ -107,7 +107,7 @@ impl Session {
                 return self.bounce(&stanza, &error);
             }
         };
-        if self.binding.cx.target(iq.to()).is_some() {
+        if self.binding.context().pipeline.answers(&self.binding.cx, &iq) {
             let answer =
                 self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
             let ticket = self.ledger.issue();

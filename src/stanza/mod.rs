@@ -243,6 +243,15 @@ impl Stanza {
         Frame::of(head, self.tail())
     }
 
+    /// The same stanza from and to somebody else, to be routed; its content is shared.
+    pub fn readdressed(&self, from: &Jid, to: &Jid) -> Self {
+        let Parts { kind, element, lang, .. } = &*self.0;
+        let head = open_tag(*kind, element, Some(from.as_str()), Some(to), lang.as_deref());
+        let (kind, element, lang) = (*kind, element.clone(), lang.clone());
+        let (from, to) = (from.clone(), Some(to.clone()));
+        Self(Arc::new(Parts { kind, from, to, element, head, lang }))
+    }
+
     /// With payloads put before the end tag (an id, a delay stamp). Copies nothing but them.
     pub fn frame_with(&self, payload: &[u8]) -> Frame {
         let raw = self.0.element.raw();

@@ -47,6 +47,7 @@ mod sasl;
 mod sasl2;
 mod search;
 mod security;
+mod services;
 mod shutdown;
 mod silent;
 mod stanza_ids;

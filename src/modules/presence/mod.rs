@@ -97,6 +97,7 @@ fn gather(cx: &Cx, client: &Client, roster: &Contacts) {
     fanout::show(&cx.router, bare, bare, own(), Some(client.session));
     for contact in roster.iter().filter(|item| item.state.sees_presence()) {
         fanout::show(&cx.router, contact.jid, bare, own(), None);
+        fanout::probe(&cx.router, &client.jid, contact.jid);
     }
     // RFC 6121 §3.1.3: at each new presence session until they are answered.
     let waiting: Vec<String> = roster

@@ -261,3 +261,40 @@ async fn broadcast_presence_costs_what_it_causes() {
     assert!(a.presence(&format!("<presence id='{long}'/>")).is_err());
     hears(&b, &[]).await;
 }
+
+/// What reaches a service from those who do not wait for it, in order: `type to`.
+fn put(mailbox: &mut crate::router::Mailbox) -> Vec<String> {
+    let short = |stanza: crate::stanza::Stanza| {
+        let ty = stanza.ty().unwrap_or("available".into()).into_owned();
+        format!("{ty} {} {}", stanza.from(), stanza.to().unwrap())
+    };
+    std::iter::from_fn(|| mailbox.try_recv().ok()).map(short).collect()
+}
+
+/// RFC 6121 §4.2.2, §4.3.1, §4.5.2, §4.6.3: a service behind an address gets what another server would.
+#[tokio::test]
+async fn presence_reaches_services() {
+    let mut world = World::new(&["a"]).await;
+    let router = std::sync::Arc::get_mut(&mut world.router).unwrap();
+    let mut rooms = router.add_service(["rooms.x".to_owned()]);
+    let mut a = world.online("a@x/1").await;
+    // Both have subscribed to each other.
+    a.subscription("bot@rooms.x", "subscribe").await.unwrap();
+    for ty in ["subscribe", "subscribed"] {
+        let said = format!("<presence from='bot@rooms.x' to='a@x' type='{ty}'/>");
+        a.cx.send(&crate::stanza::Stanza::ours(said.into()).unwrap()).await;
+    }
+    a.subscription("bot@rooms.x", "subscribed").await.unwrap();
+    assert_eq!(put(&mut rooms), ["available a@x/1 bot@rooms.x"]);
+    a.directed("<presence to='hall@rooms.x/me'/>").unwrap();
+    a.presence("<presence><show>away</show></presence>").unwrap();
+    assert_eq!(put(&mut rooms), ["available a@x/1 bot@rooms.x"]);
+    let b = world.online("a@x/2").await;
+    let initial = ["available a@x/2 bot@rooms.x", "probe a@x/2 bot@rooms.x"];
+    assert_eq!(put(&mut rooms), initial);
+    a.cut();
+    let gone = ["unavailable a@x/1 bot@rooms.x", "unavailable a@x/1 hall@rooms.x/me"];
+    assert_eq!(put(&mut rooms), gone);
+    b.subscription("bot@rooms.x", "unsubscribed").await.unwrap();
+    assert_eq!(put(&mut rooms), ["unavailable a@x/2 bot@rooms.x"]);
+}

@@ -32,7 +32,12 @@ impl Default for Gate {
 
 impl Gate {
     /// Counts one account, unless the address has made `limit` of late.
-    pub(super) fn take(&self, peer: IpAddr, limit: u32, now: SystemTime) -> Result<(), StanzaError> {
+    pub(super) fn take(
+        &self,
+        peer: IpAddr,
+        limit: u32,
+        now: SystemTime,
+    ) -> Result<(), StanzaError> {
         if limit == 0 {
             return Ok(());
         }

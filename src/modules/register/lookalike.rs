@@ -141,7 +141,16 @@ mod tests {
             AugmentedScriptSet::for_str(name).is_empty()
                 && !(beside_latin.hanb || beside_latin.jpan || beside_latin.kore)
         };
-        let beside = ["a", "\u{430}", "\u{3042}", "\u{592a}", "\u{ae40}", "\u{660}", "\u{3105}", "a\u{592a}"];
+        let beside = [
+            "a",
+            "\u{430}",
+            "\u{3042}",
+            "\u{592a}",
+            "\u{ae40}",
+            "\u{660}",
+            "\u{3105}",
+            "a\u{592a}",
+        ];
         let alike = |c: &char| matches!(c, '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}' | '\u{20000}'..);
         let valid = |c: &char| precis::property(*c) == Property::Valid && !alike(c);
         for c in ('\0'..=char::MAX).filter(valid) {
@@ -157,7 +166,8 @@ mod tests {
     fn shapes_are_those_of_uts_39() {
         use std::fmt::Write;
         let mut table = HEAD.to_owned();
-        let is_name = |c: &char| prep::localpart(&c.to_string()).is_ok_and(|name| name == c.to_string());
+        let is_name =
+            |c: &char| prep::localpart(&c.to_string()).is_ok_and(|name| name == c.to_string());
         let mut in_line = 0;
         for c in ('\0'..=char::MAX).filter(is_name) {
             let shape: String = skeleton(&c.to_string()).collect();

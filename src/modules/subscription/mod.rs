@@ -89,7 +89,7 @@ fn read_outbound(cx: &Cx, stanza: &Stanza) -> Result<Option<Half>, StanzaError> 
     if owner == peer {
         return Ok(None);
     }
-    if verb == Verb::Subscribe && !cx.router.is_local(peer.domain()) {
+    if verb == Verb::Subscribe && !cx.router.serves(peer.domain()) {
         // RFC 6121 §3.1.2: cannot be routed, so the user is told and the roster stays as it is.
         return Err(StanzaError::remote_server_not_found());
     }
@@ -153,7 +153,7 @@ impl Place {
     }
 
     fn is_local(&self, jid: &BareJid) -> bool {
-        self.router.is_local(jid.domain())
+        self.router.has_accounts(jid.domain())
     }
 
     /// No room for another item in this roster.

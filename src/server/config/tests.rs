@@ -142,6 +142,18 @@ fn each_fault_is_told_with_place_and_remedy() {
         ("[session]\nconflict = 'x'", &[], &[], ["`replace`", "line 2", "docs/config.md"]),
         ("[store]\nreaders = -1", &[], &[], ["-1", "line 2", "docs/config.md"]),
         (
+            "[modules.echo]\nlabel = 'Echo'",
+            &[],
+            &[],
+            ["no domain in normal form", "line 2", "lower-case"],
+        ),
+        (
+            "[[host]]\ndomain = 'a.x'\n[[host]]\ndomain = 'x'\n[modules.echo]\nlabel = 'a'",
+            &[],
+            &[],
+            ["a.x, which is a host", "line 6", "another name"],
+        ),
+        (
             "",
             &[("STONECHAT_LOG__LEVLE", "x")],
             &[],

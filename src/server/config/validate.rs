@@ -5,6 +5,7 @@ use super::schema::nearest;
 use super::{Config, Problem};
 use crate::jid::BareJid;
 use crate::jid::prep::domainpart;
+use crate::modules;
 use crate::stream::sasl::Mechanism;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
     sasl(config, &mut faults);
     limits(config, &mut faults);
     archive(config, &mut faults);
+    services(config, &mut faults);
     rest(config, &mut faults);
     faults.found
 }
@@ -225,6 +227,31 @@ fn archive(config: &Config, faults: &mut Faults<'_>) {
             );
         }
     }
+}
+
+/// Each service has domains of its own.
+fn services(config: &Config, faults: &mut Faults<'_>) {
+    let mut taken: BTreeSet<_> = config.host.iter().map(|host| host.domain.clone()).collect();
+    for (module, label) in labels(&config.modules) {
+        let key = format!("modules.{module}.label");
+        for host in &config.host {
+            let domain = format!("{label}.{}", host.domain);
+            if !domainpart(&domain).is_ok_and(|normal| normal == domain) {
+                let what = format!("`{key}` makes no domain in normal form: {domain}");
+                faults.add(&key, what, "use lower-case letters and digits, such as \"echo\"");
+            } else if !taken.insert(domain.clone()) {
+                let what = format!("`{key}` makes {domain}, which is a host or another service");
+                faults.add(&key, what, "choose another name");
+            }
+        }
+    }
+}
+
+fn labels(config: &modules::Config) -> impl Iterator<Item = (&'static str, &str)> {
+    modules::ALL.iter().filter_map(|module| {
+        let label = (module.service?.label)(config)?;
+        Some((module.name, label))
+    })
 }
 
 fn rest(config: &Config, faults: &mut Faults<'_>) {

@@ -1,0 +1,130 @@
+//! What this server serves, and where an address leads.
+
+use tokio::sync::mpsc;
+
+use crate::jid::Jid;
+use crate::stanza::Stanza;
+
+/// Who answers for a domain of this server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// People's accounts, and the server itself for them.
+    Accounts,
+    /// A service.
+    Service(ServiceId),
+}
+
+/// A service: its place in the list that the floor above gave at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceId(pub usize);
+
+/// Where an address leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leads {
+    /// To an account of this server, which may not exist.
+    Account,
+    /// To the server itself.
+    Server,
+    /// To a service of this server.
+    Service(ServiceId),
+    /// To another server.
+    Elsewhere,
+}
+
+/// The domains of one server.
+#[derive(Debug)]
+pub(super) struct Domains {
+    /// Sorted: asked several times for each stanza, and mostly of one.
+    served: Vec<(String, Served)>,
+    /// The way to each service for those who cannot wait for it.
+    mailboxes: Vec<mpsc::Sender<Stanza>>,
+}
+
+impl Domains {
+    /// Domains with accounts, in normal form.
+    pub(super) fn of_accounts(hosts: impl IntoIterator<Item = String>) -> Self {
+        let mut served: Vec<_> = hosts.into_iter().map(|host| (host, Served::Accounts)).collect();
+        served.sort_by(|one, other| one.0.cmp(&other.0));
+        Self { served, mailboxes: Vec::new() }
+    }
+
+    /// One more service at these domains, and what is put into its mailbox, which has room for so many
+    /// stanzas.
+    pub(super) fn add(
+        &mut self,
+        domains: impl IntoIterator<Item = String>,
+        room: usize,
+    ) -> mpsc::Receiver<Stanza> {
+        let service = Served::Service(ServiceId(self.mailboxes.len()));
+        self.served.extend(domains.into_iter().map(|domain| (domain, service)));
+        self.served.sort_by(|one, other| one.0.cmp(&other.0));
+        let (mailbox, put) = mpsc::channel(room);
+        self.mailboxes.push(mailbox);
+        put
+    }
+
+    /// Who answers for a domain; nobody of this server for others'.
+    pub(super) fn served(&self, domain: &str) -> Option<Served> {
+        let at = self.served.binary_search_by(|(served, _)| served.as_str().cmp(domain));
+        at.ok().and_then(|at| self.served.get(at)).map(|(_, served)| *served)
+    }
+
+    pub(super) fn leads(&self, to: &Jid) -> Leads {
+        match self.served(to.domain()) {
+            Some(Served::Accounts) if to.local().is_none() => Leads::Server,
+            Some(Served::Accounts) => Leads::Account,
+            Some(Served::Service(service)) => Leads::Service(service),
+            None => Leads::Elsewhere,
+        }
+    }
+
+    /// The service at a bare JID, if there is one.
+    pub(super) fn service_at(&self, bare: &str) -> Option<ServiceId> {
+        if self.mailboxes.is_empty() {
+            return None;
+        }
+        let (_, domain) = bare.split_once('@').unwrap_or(("", bare));
+        match self.served(domain)? {
+            Served::Service(service) => Some(service),
+            Served::Accounts => None,
+        }
+    }
+
+    /// Puts a stanza into a service's mailbox. A full one takes no more: what goes there is presence, and
+    /// nobody could be told.
+    pub(super) fn put(&self, service: ServiceId, stanza: Stanza) {
+        let Some(mailbox) = self.mailboxes.get(service.0) else { return };
+        let to = stanza.to().map(|to| to.domain().to_owned());
+        if mailbox.try_send(stanza).is_err() {
+            tracing::warn!(to, "a service has too much to do: presence for it was dropped");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_leads_to_whoever_serves_its_domain() {
+        let mut domains = Domains::of_accounts(["x".to_owned(), "a.x".to_owned()]);
+        let _rooms = domains.add(["rooms.x".to_owned(), "rooms.a.x".to_owned()], 1);
+        let _nodes = domains.add(["nodes.x".to_owned()], 1);
+        for (to, leads) in [
+            ("x", Leads::Server),
+            ("x/r", Leads::Server),
+            ("u@x", Leads::Account),
+            ("u@a.x/r", Leads::Account),
+            ("rooms.x", Leads::Service(ServiceId(0))),
+            ("hall@rooms.a.x/nick", Leads::Service(ServiceId(0))),
+            ("n@nodes.x", Leads::Service(ServiceId(1))),
+            ("u@elsewhere", Leads::Elsewhere),
+            ("nodes.a.x", Leads::Elsewhere),
+        ] {
+            assert_eq!(domains.leads(&Jid::parse(to).unwrap()), leads, "{to}");
+        }
+        assert_eq!(domains.service_at("hall@rooms.x"), Some(ServiceId(0)));
+        assert_eq!(domains.service_at("nodes.x"), Some(ServiceId(1)));
+        assert_eq!(domains.service_at("u@x"), None);
+    }
+}
