@@ -4,9 +4,10 @@ use std::sync::{MutexGuard, PoisonError};
 
 use tokio::time::sleep;
 
+use super::clock::now;
+use super::context::named;
 use super::fast::seen;
-use super::named;
-use super::negotiate::{Negotiation, now};
+use super::negotiate::Negotiation;
 use crate::base::credential::{HashName, ScramKeys};
 use crate::base::id::{self, OsRng};
 use crate::jid::BareJid;

@@ -5,9 +5,9 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{self, Waker};
-use std::time::SystemTime;
 
-use super::{Context, named};
+use super::clock::wall;
+use super::context::{Context, named};
 use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::modules::api::{Channel, Client, Cx, Goodbye, Requester};
@@ -69,10 +69,9 @@ impl Drop for Binding {
 }
 
 impl Binding {
-    #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
     fn leave(&mut self) {
         let mut cx = self.cx.clone();
-        cx.now = SystemTime::now();
+        cx.now = wall();
         let router = &self.context.router;
         let bare = cx.bare();
         let resource = router.registry.unbind(bare.as_str(), self.client.session);

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::run::{Session, now};
+use super::clock::now;
+use super::ending::Ending;
+use super::run::Session;
 use crate::base::id::{self, OsRng};
 use crate::stanza::Frame;
 use crate::stream::error::StreamError;
@@ -272,7 +274,7 @@ impl Session {
     /// stream error would end it (promise.md 11).
     pub(super) fn lost(&mut self) {
         if self.is_resumable() {
-            self.ending = Some(super::run::Ending::Cut);
+            self.ending = Some(Ending::Cut);
         } else {
             self.fail(StreamError::ConnectionTimeout.text("no answer to a ping"));
         }

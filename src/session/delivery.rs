@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::pin::Pin;
 
-use super::named;
-use super::run::{Session, wall};
+use super::clock::wall;
+use super::context::named;
+use super::run::Session;
 use crate::base::time::{from_micros, micros};
 use crate::router::outbox::Outgoing;
 use crate::router::owed::Claim;

@@ -1,9 +1,10 @@
 //! XEP-0484: logins by token, and tokens for those who logged in. Which device it is is noted here too
 //! (XEP-0388 §2.3).
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::admit::Asked;
+use super::clock::wall;
 use super::negotiate::Negotiation;
 use crate::base::credential::AgentId;
 use crate::base::id::{OsRng, Rng};
@@ -39,7 +40,7 @@ impl Negotiation {
             }
         };
         let tokens = known.as_ref().map(|known| known.tokens.as_slice()).unwrap_or_default();
-        let now = micros(now());
+        let now = micros(wall());
         let candidates: Vec<_> = tokens
             .iter()
             .map(|token| ht::Token {
@@ -105,7 +106,7 @@ impl Negotiation {
         let (account, mut seen) = (account?, Seen::clone(self.seen.as_deref()?));
         seen.online = self.context.router.devices_online(bare.as_str());
         let config = &self.context.config.devices;
-        let (asked, at) = (self.asked.as_ref()?, micros(now()));
+        let (asked, at) = (self.asked.as_ref()?, micros(wall()));
         let mechanism = match (wanted, &asked.token) {
             (Some(wanted), _) => wanted.as_str().to_owned(),
             (None, Some(token))
@@ -150,7 +151,7 @@ impl Negotiation {
 pub(super) fn seen(agent: &UserAgent) -> Option<Box<Seen>> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let (software, name) = (text(&agent.software), text(&agent.device));
-    Some(Box::new(Seen::new(agent.id?, &software, &name, micros(now()))))
+    Some(Box::new(Seen::new(agent.id?, &software, &name, micros(wall()))))
 }
 
 /// XEP-0484 §3.5: it is old enough, or was given for a time that is half over; or by a clock that was ahead:
@@ -159,11 +160,6 @@ fn is_due((issued, expires): (i64, i64), now: i64, rotate_hours: u32) -> bool {
     let age = now.saturating_sub(issued);
     let half = expires.saturating_sub(issued) / 2;
     age < 0 || age >= (i64::from(rotate_hours) * 3_600_000_000).min(half)
-}
-
-#[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
-fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::run::{Ending, Session, now, wall};
+use super::clock::{now, wall};
+use super::ending::Ending;
+use super::run::Session;
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Effect, Reply};
 use crate::modules::{Driven, Sender};

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::clock::{now, wall};
 use super::door::{Bed, Door, Knock};
-use super::run::{Session, now};
+use super::run::Session;
 use super::wire::Event;
 use crate::base::hash::sha256;
 use crate::base::id::{self, OsRng};
@@ -321,7 +322,7 @@ impl Session {
             knock.refuse(None);
         }
         if let (Some(account), true) = (self.binding.client.account, managed.resumable.is_some()) {
-            let at = micros(super::run::wall());
+            let at = micros(wall());
             let ledger = self.ledger.clone();
             let count = Count { id: managed.id, account, at, ledger, closed };
             if closed {

@@ -3,18 +3,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
 use super::admit::Asked;
 use super::binding::Binding;
+use super::clock::now;
+use super::context::named;
 use super::door::{Connection, Guard, Knock, Refused};
+use super::ending::GOODBYE;
 use super::enter::Switched;
 use super::run::Session;
 use super::wire::{Event, Io, Wire};
-use super::{Context, NewConnection, Ports, named};
+use super::{Context, NewConnection, Ports};
 use crate::base::credential::AgentId;
 use crate::base::hash::sha256;
 use crate::base::id::OsRng;
@@ -419,14 +421,6 @@ impl Negotiation {
 async fn work_off<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
 }
-
-#[allow(clippy::disallowed_methods)]
-pub(super) fn now() -> Instant {
-    Instant::now()
-}
-
-/// How long a closing connection may take to hear the reason.
-pub const GOODBYE: Duration = Duration::from_secs(2);
 
 impl From<crate::stream::error::StreamError> for Input {
     fn from(error: StreamError) -> Self {

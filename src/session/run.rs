@@ -6,18 +6,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::binding::Binding;
+use super::clock::now;
 use super::confirmed::{Delivery, Ping};
+use super::context::named;
 use super::delivery::{Drain, page};
 use super::door::Guard;
+use super::ending::{Ending, GOODBYE};
 use super::inbound::Handled;
 use super::managed::Managed;
-use super::named;
-use super::negotiate::GOODBYE;
 use super::pace::Pace;
 use super::wire::{Event, Io, Wire};
 use crate::jid::Jid;
@@ -66,24 +67,6 @@ pub struct Session {
 
 /// A handler on its way.
 pub(super) type Pending = Pin<Box<dyn Future<Output = Handled> + Send>>;
-
-/// Why the stream ends.
-pub(super) enum Ending {
-    /// The client closed it.
-    Closed,
-    /// The client gave it up with a stream error.
-    GivenUp,
-    /// We close it.
-    Failure(Box<StreamFailure>),
-    /// The connection is gone.
-    Cut,
-    /// Nobody came to resume it in time.
-    Expired,
-    /// The server stops.
-    Stop,
-    /// The server stops, and all that could still be sent to the session was.
-    LieDown,
-}
 
 #[allow(clippy::large_enum_variant)] // lives for one turn of the loop, on the stack
 pub(super) enum Woken {
@@ -507,16 +490,6 @@ impl Session {
         let jid = &self.binding.client.jid;
         to.is_none_or(|to| to.as_str() == jid.domain() || to.as_str() == jid.bare_str())
     }
-}
-
-#[allow(clippy::disallowed_methods)] // the monotonic clock, at the floor that has one
-pub(super) fn now() -> Instant {
-    Instant::now()
-}
-
-#[allow(clippy::disallowed_methods)]
-pub(super) fn wall() -> SystemTime {
-    SystemTime::now()
 }
 
 /// Bytes taken from the outbox at once.

@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::binding::Binding;
+use super::clock::{now, wall};
 use super::confirmed::Delivery;
+use super::ending::Ending;
 use super::managed::{Asleep, Managed};
-use super::run::{Ending, Session, now, wall};
+use super::run::Session;
 use super::wire::Wire;
 use super::{Context, run};
 use crate::base::credential::AgentId;

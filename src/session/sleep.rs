@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use tokio::time::timeout;
 
+use super::clock::now;
+use super::context::named;
 use super::door::{Connection, Knock};
+use super::ending::{Ending, GOODBYE};
 use super::managed::Asleep;
-use super::named;
-use super::negotiate::GOODBYE;
 use super::pace::Pace;
-use super::run::{Ending, Session, now};
+use super::run::Session;
 use super::wire::Wire;
 use crate::base::credential::AgentId;
 use crate::modules::api::Channel;

@@ -4,29 +4,34 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{self, Poll};
 use std::time::{Duration, SystemTime};
 
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };
+use tokio::sync::{Semaphore, watch};
 
 use super::binding::Binding;
-use super::run::{self, Session, now};
-use super::transport::StartTls;
+use super::clock::now;
+use super::run::Session;
+use super::transport::{StartTls, Transport};
 use super::wire::Wire;
-use super::*;
+use super::{Context, run};
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, FullJid};
-use crate::modules;
 use crate::modules::api::{Channel, Client, IqRoute, Module, Target};
+use crate::modules::{self, Config, Pipeline};
 use crate::router::outbox::Outbox;
-use crate::router::registry::{Account, Bound, Loaded, Resource};
+use crate::router::registry::{Account, Bound, Conflict, Loaded, Resource};
 use crate::router::ticket::Ledger;
-use crate::router::{Origin, Routed};
+use crate::router::{Origin, Routed, Router};
 use crate::stanza::iq::IqType;
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::{Grant, Store, accounts};
+use crate::stream::c2s::Policy;
+use crate::stream::sasl::throttle::Throttle;
 
 /// Panics wherever it is asked to.
 const BROKEN: Module = Module {
