@@ -148,7 +148,8 @@ impl Session {
         xml.start("ping").attr("xmlns", crate::xml::ns::PING).end().end();
         self.send(Frame::whole(xml.finish()).into());
         let covers = self.delivery.unconfirmed().len();
-        let (seen, end) = (self.wire.written(), self.wire.written() + self.wire.queued() as u64);
+        let (seen, end) =
+            (self.link.wire.written(), self.link.wire.written() + self.link.wire.queued() as u64);
         self.ping = Some(Box::new(Ping { id, sent: now(), covers, end, gone: None, seen }));
     }
 
@@ -187,7 +188,7 @@ impl Session {
     pub(super) fn look_after_ping(&mut self, now: Instant) {
         if let Some(ping) = &mut self.ping
             && ping.gone.is_none()
-            && self.wire.is_flushed_to(ping.end)
+            && self.link.wire.is_flushed_to(ping.end)
         {
             ping.gone = Some(now);
         }
@@ -215,7 +216,7 @@ impl Session {
         // With stream management only an acknowledgement confirms (promise.md 2).
         self.managed.is_none()
             && self.delivery.answers() != Answers::Always
-            && self.wire.notices_loss()
+            && self.link.wire.notices_loss()
     }
 
     /// It is overdue.
@@ -229,9 +230,9 @@ impl Session {
             self.heard = now;
             return self.covered(&ping);
         }
-        if mute && self.wire.written() > ping.seen {
+        if mute && self.link.wire.written() > ping.seen {
             // It reads, slowly.
-            ping.seen = self.wire.written();
+            ping.seen = self.link.wire.written();
             ping.sent = now;
             self.ping = Some(ping);
         } else if mute || !talks {

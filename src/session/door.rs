@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::wire::Wire;
+use super::link::Link;
 use crate::base::credential::AgentId;
 use crate::base::limits::Limits;
 use crate::jid::BareJid;
@@ -44,23 +44,16 @@ struct State {
 /// A connection, and what belongs to it.
 pub struct Connection {
     /// Authenticated, nothing bound.
-    pub wire: Wire,
+    pub link: Link,
     /// Where it comes from.
     pub peer: IpAddr,
     /// It is encrypted.
     pub secure: bool,
-    /// The stream's `xml:lang`.
-    pub lang: Option<String>,
     /// Which installation of a client it is (XEP-0388 §2.3).
     pub agent: Option<AgentId>,
     /// A token opened it (XEP-0484).
     pub by_token: bool,
-    /// Dropped when the connection ends (it counts streams per address).
-    pub guard: Guard,
 }
-
-/// See [`Connection::guard`].
-pub type Guard = Box<dyn Send>;
 
 /// A request to resume.
 pub struct Knock {

@@ -197,11 +197,11 @@ impl Session {
         inner.extend_from_slice(&entry.told);
         let mut bound = Xml::new();
         bound.start("bound").attr("xmlns", ns::BIND2).raw(&inner).end();
-        self.wire.queue(entry.success.with(&entry.full, &bound.finish()).into());
+        self.link.wire.queue(entry.success.with(&entry.full, &bound.finish()).into());
         let policy = self.binding.context().policy.clone();
         let managed = self.managed.is_some();
         let features = features::bound(&policy.bind_features, &policy.limits, managed);
-        self.wire.queue(features.into());
+        self.link.wire.queue(features.into());
     }
 
     /// XEP-0198 §9.1: what is said in `<bound/>`.

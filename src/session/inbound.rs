@@ -45,7 +45,7 @@ impl Session {
         }
         self.binding.cx.now = wall();
         let jid = &self.binding.client.jid;
-        let (lang, last_to) = (self.lang.as_ref(), self.last_to.as_ref());
+        let (lang, last_to) = (self.link.lang.as_ref(), self.last_to.as_ref());
         let stanza = match Stanza::from_client(kind, element, jid, lang, last_to) {
             Ok(stanza) => stanza,
             Err(refused) => {

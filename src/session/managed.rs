@@ -75,7 +75,7 @@ impl Session {
         match (Command::read(element), self.managed.is_some()) {
             (Ok(Command::Enable { resume, max }), false) => {
                 let enabled = self.enable(resume, max);
-                self.wire.queue(enabled);
+                self.link.wire.queue(enabled);
             }
             (Ok(Command::Request), true) => self.asked_for_count(),
             (Ok(Command::Ack { h }), true) => {
@@ -94,10 +94,10 @@ impl Session {
             (Err(BadCommand), true) if element.name() == "a" => {
                 self.fail(StreamError::BadFormat.text("an acknowledgement without a count"));
             }
-            (Err(BadCommand), _) => self.wire.queue(sm::failed(Condition::BadRequest, None)),
+            (Err(BadCommand), _) => self.link.wire.queue(sm::failed(Condition::BadRequest, None)),
             // XEP-0198 §3 and §5: enabled twice, resumed when bound, asked before it is enabled. A
             // stream error is allowed, but clients enable twice by mistake (xmpp.js).
-            (Ok(_), _) => self.wire.queue(sm::failed(Condition::UnexpectedRequest, None)),
+            (Ok(_), _) => self.link.wire.queue(sm::failed(Condition::UnexpectedRequest, None)),
         }
     }
 
@@ -129,7 +129,7 @@ impl Session {
     pub(super) fn next_piece(&mut self) -> Result<Option<Event>, XmlError> {
         match self.managed.as_mut().and_then(|managed| managed.held.take()) {
             Some(held) => (*held).map(Some),
-            None => self.wire.piece(),
+            None => self.link.wire.piece(),
         }
     }
 
@@ -142,7 +142,7 @@ impl Session {
     /// XEP-0198 §4: the answer to `<r/>` is not withheld for what is being worked on.
     pub(super) fn look_ahead(&mut self) {
         while self.ending.is_none() && self.may_look_ahead() {
-            let piece = match self.wire.piece() {
+            let piece = match self.link.wire.piece() {
                 Ok(None) => return,
                 Ok(Some(Event::Whitespace)) => continue,
                 Ok(Some(Event::Element(element))) if is_count(&element) => {
@@ -187,7 +187,7 @@ impl Session {
     }
 
     fn say_count(&mut self) {
-        self.wire.queue(sm::ack(self.ledger.h()));
+        self.link.wire.queue(sm::ack(self.ledger.h()));
     }
 
     /// So many stanzas must be handled before somebody can be answered.
@@ -263,7 +263,7 @@ impl Session {
             && managed.sm.policy(now) == Ask::Now
         {
             managed.sm.ask(now);
-            self.wire.queue(sm::request());
+            self.link.wire.queue(sm::request());
         }
     }
 
@@ -273,7 +273,7 @@ impl Session {
         let Some(managed) = &mut self.managed else { return false };
         if silent && managed.sm.asked().is_none() {
             managed.sm.ask(now);
-            self.wire.queue(sm::request());
+            self.link.wire.queue(sm::request());
         }
         silent
     }

@@ -11,6 +11,7 @@ mod ending;
 mod enter;
 mod fast;
 mod inbound;
+pub mod link;
 mod managed;
 mod negotiate;
 pub mod pace;

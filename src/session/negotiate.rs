@@ -11,9 +11,10 @@ use super::admit::Asked;
 use super::binding::Binding;
 use super::clock::now;
 use super::context::named;
-use super::door::{Connection, Guard, Knock, Refused};
+use super::door::{Connection, Knock, Refused};
 use super::ending::GOODBYE;
 use super::enter::Switched;
+use super::link::{Guard, Link};
 use super::run::Session;
 use super::wire::{Event, Io, Wire};
 use super::{Context, NewConnection, Ports};
@@ -37,7 +38,7 @@ use crate::xml::element::Element;
 /// The driver of one stream.
 pub(super) struct Negotiation {
     pub(super) context: Arc<Context>,
-    wire: Wire,
+    link: Link,
     pub(super) machine: C2s,
     pub(super) peer: IpAddr,
     pub(super) account: Option<(BareJid, Option<AccountId>)>,
@@ -54,8 +55,6 @@ pub(super) struct Negotiation {
     /// Why an attempt failed that the log says nothing of yet.
     pub(super) unheard: Option<Refusal>,
     ports: Ports,
-    /// Goes with the connection.
-    guard: Guard,
 }
 
 /// What ends a negotiation from outside.
@@ -97,7 +96,9 @@ pub async fn negotiate(
     connection: NewConnection,
     guard: Guard,
 ) -> Option<Session> {
-    let wire = Wire::new(connection.transport, &context.router.limits);
+    let limits = &context.router.limits;
+    let wire = Wire::new(connection.transport, limits);
+    let link = Link::new(wire, Some(guard), limits, connection.since);
     let machine = C2s::new(context.policy.clone(), connection.direct_tls);
     let deadline = connection.since + context.router.limits.unauthenticated_time;
     let mut stopping = context.stopping.clone();
@@ -105,7 +106,7 @@ pub async fn negotiate(
     let (account, asked, agent, seen, bound, switched) = (None, None, None, None, None, None);
     let mut negotiation = Negotiation {
         context,
-        wire,
+        link,
         machine,
         peer,
         account,
@@ -116,7 +117,6 @@ pub async fn negotiate(
         switched,
         unheard: None,
         ports: connection.ports,
-        guard,
     };
     // One timer and one watch for all of it: handlers may wait for the store, a worker or the client's
     // TLS, and the deadline and a stop hold for them too.
@@ -157,19 +157,19 @@ impl Negotiation {
     /// The next input from the client; `None` when the connection is gone.
     async fn read(&mut self) -> Option<Input> {
         loop {
-            match self.wire.piece() {
+            match self.link.wire.piece() {
                 Ok(Some(Event::Open(header))) => return Some(Input::Open(header)),
                 Ok(Some(Event::Element(element))) => return Some(Input::Element(element)),
                 Ok(Some(Event::Close)) => return Some(Input::Close),
                 // COMPAT(go-sendxmpp): line feeds behind each element, though XEP-0388 §2.4 wants none.
                 Ok(Some(Event::Whitespace)) => continue,
                 Ok(None) => {}
-                Err(_) if self.machine.host().is_none() && self.wire.begins_with_tls() => {
+                Err(_) if self.machine.host().is_none() && self.link.wire.begins_with_tls() => {
                     return Some(Input::Fail(self.is_tls()));
                 }
                 Err(error) => return Some(Input::Fail(error.into())),
             }
-            match self.wire.io(true).await {
+            match self.link.wire.io(true).await {
                 Ok(Io::Read(1..) | Io::Written) => {}
                 Ok(Io::Read(0)) | Err(_) => return None,
             }
@@ -201,7 +201,7 @@ impl Negotiation {
         self.bound = None;
         for output in self.feed(Input::Fail(failure)) {
             if let Output::Write(bytes) = output {
-                self.wire.queue(bytes);
+                self.link.wire.queue(bytes);
             }
         }
         Done::Over
@@ -215,7 +215,7 @@ impl Negotiation {
     }
 
     async fn step(&mut self, input: Input) -> Next {
-        self.wire.give_back();
+        self.link.wire.give_back();
         let outputs = self.feed(input);
         self.perform(outputs).await
     }
@@ -224,7 +224,7 @@ impl Negotiation {
         let mut next = Next::Read;
         for output in outputs {
             match output {
-                Output::Write(bytes) => self.wire.queue(bytes),
+                Output::Write(bytes) => self.link.wire.queue(bytes),
                 Output::StartTls => next = self.start_tls().await,
                 Output::Keys { localpart, hash, or_other } => {
                     next = Next::Feed(self.keys(&localpart, hash, or_other).await)
@@ -256,7 +256,7 @@ impl Negotiation {
                 Output::Failed(failed) => self.failed(&failed).await,
                 Output::UnknownHost(asked) => self.log_unknown_host(asked.as_deref()),
                 Output::Authenticated { restart } => {
-                    self.wire.authenticated(&self.context.router.limits, restart);
+                    self.link.wire.authenticated(&self.context.router.limits, restart);
                 }
                 Output::Bind(wanted) => next = Next::Feed(Input::Bound(self.bind(wanted).await)),
                 Output::Bind2(request) => {
@@ -274,24 +274,24 @@ impl Negotiation {
         if matches!(next, Next::Resumed) {
             return next;
         }
-        match self.wire.flush().await {
+        match self.link.wire.flush().await {
             Ok(()) => next,
             Err(_) => Next::End,
         }
     }
 
     async fn start_tls(&mut self) -> Next {
-        if self.wire.flush().await.is_err() {
+        if self.link.wire.flush().await.is_err() {
             return Next::End;
         }
-        if !self.wire.nothing_unread() {
+        if !self.link.wire.nothing_unread() {
             tracing::info!(peer = %self.peer, "bytes behind <starttls/>: connection dropped");
             return Next::End;
         }
         let host = self.machine.host().unwrap_or_default().to_owned();
-        match self.wire.transport().start_tls(&host).await {
+        match self.link.wire.transport().start_tls(&host).await {
             Ok(bindings) => {
-                self.wire.restart();
+                self.link.wire.restart();
                 Next::Feed(Input::Secured(bindings))
             }
             Err(error) => {
@@ -312,14 +312,13 @@ impl Negotiation {
         let id = sha256(previd.as_bytes());
         if let Some(door) = self.context.doors.find(&id, &bare) {
             let (answer, answered) = oneshot::channel();
+            let nowhere = Link::nowhere(&self.context.router.limits, now());
             let connection = Connection {
-                wire: std::mem::replace(&mut self.wire, Wire::nowhere()),
+                link: std::mem::replace(&mut self.link, nowhere).speaking(self.machine.lang()),
                 peer: self.peer,
                 secure: self.machine.is_secured(),
-                lang: self.machine.lang().map(str::to_owned),
                 agent: self.agent,
                 by_token: self.is_by_token(),
-                guard: std::mem::replace(&mut self.guard, Box::new(())),
             };
             let refused =
                 match door.knock(Box::new(Knock { connection, previd, h, success, answer })) {
@@ -337,8 +336,7 @@ impl Negotiation {
                         Err(_) => return Next::Resumed,
                     },
                 };
-            self.wire = refused.connection.wire;
-            self.guard = refused.connection.guard;
+            self.link = refused.connection.link;
             if let Some(lie) = refused.lie {
                 return Next::Feed(Input::Fail(sm::too_high(lie)));
             }
@@ -375,7 +373,7 @@ impl Negotiation {
             Ok(reply) => iq.result(&reply.payload),
             Err(error) => iq.error(&error),
         };
-        self.wire.queue(reply);
+        self.link.wire.queue(reply);
         Next::Read
     }
 
@@ -396,8 +394,8 @@ impl Negotiation {
             // The stop may have gone through the registry just before this session was there.
             binding.client.outbox.end(End::Shutdown);
         }
-        let lang = self.machine.lang();
-        let mut session = Session::new(binding, self.wire, Some(self.guard), lang, now());
+        let link = self.link.speaking(self.machine.lang());
+        let mut session = Session::new(binding, link, now());
         if let Some(entry) = entry {
             session.enter(&entry, self.switched);
         }
@@ -407,9 +405,9 @@ impl Negotiation {
     /// Lets the last words reach the client, for a moment.
     async fn hang_up(&mut self) {
         let goodbye = async {
-            self.wire.flush().await?;
-            self.wire.shutdown().await?;
-            self.wire.linger().await
+            self.link.wire.flush().await?;
+            self.link.wire.shutdown().await?;
+            self.link.wire.linger().await
         };
         // Whether it heard them or not: the connection ends.
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;

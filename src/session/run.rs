@@ -15,12 +15,11 @@ use super::clock::now;
 use super::confirmed::{Delivery, Ping};
 use super::context::named;
 use super::delivery::{Drain, page};
-use super::door::Guard;
 use super::ending::{Ending, GOODBYE};
 use super::inbound::Handled;
+use super::link::Link;
 use super::managed::Managed;
-use super::pace::Pace;
-use super::wire::{Event, Io, Wire};
+use super::wire::{Event, Io};
 use crate::jid::Jid;
 use crate::modules::SessionState;
 use crate::router::outbox::{End, Outbox, Outgoing, Taken};
@@ -37,12 +36,9 @@ pub struct Session {
     pub(super) outbox: Arc<Outbox>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) state: SessionState,
-    pub(super) lang: Option<Arc<str>>,
     /// Whom the last stanza that was routed went to.
     pub(super) last_to: Option<Jid>,
-    pub(super) wire: Wire,
-    /// Held as long as there is a connection.
-    pub(super) guard: Option<Guard>,
+    pub(super) link: Link,
     /// Reading pauses until this handler is done.
     pub(super) pending: Option<Pending>,
     /// A full box that this session feeds: reading pauses until it is under half.
@@ -53,7 +49,6 @@ pub struct Session {
     /// XEP-0198, once enabled.
     pub(super) managed: Option<Box<Managed>>,
     pub(super) ending: Option<Ending>,
-    pub(super) pace: Pace,
     pub(super) paused_until: Option<Instant>,
     pub(super) heard: Instant,
     /// Since when nothing is read, for reasons of ours.
@@ -103,32 +98,22 @@ async fn panicked(mut work: Pin<&mut impl Future<Output = ()>>) -> bool {
 
 impl Session {
     /// A session just bound. `now` is the monotonic clock.
-    pub fn new(
-        binding: Binding,
-        wire: Wire,
-        guard: Option<Guard>,
-        lang: Option<&str>,
-        now: Instant,
-    ) -> Self {
-        let limits = &binding.context().router.limits;
-        let (pace, ledger) = (Pace::new(limits, now), Arc::new(Ledger::new(limits)));
+    pub fn new(binding: Binding, link: Link, now: Instant) -> Self {
+        let ledger = Arc::new(Ledger::new(&binding.context().router.limits));
         let outbox = binding.client.outbox.clone();
         Self {
             binding,
             outbox,
             ledger,
             state: SessionState::default(),
-            lang: lang.map(Into::into),
             last_to: None,
-            wire,
-            guard,
+            link,
             pending: None,
             slow: None,
             drain: None,
             delivery: Delivery::default(),
             managed: None,
             ending: None,
-            pace,
             paused_until: None,
             heard: now,
             deaf_since: None,
@@ -165,16 +150,16 @@ impl Session {
     /// Waits for whatever comes first: output and what others want of us before new input.
     async fn wait(&mut self, mut timer: Pin<&mut Sleep>) -> Woken {
         let now = now();
-        self.wire.give_back();
+        self.link.wire.give_back();
         self.listen(now);
         self.ask_if_due(now);
         let asleep = self.is_asleep();
         // Mostly it takes all at once, and the turn goes on.
-        if let Err(error) = self.wire.write_now().await {
+        if let Err(error) = self.link.wire.write_now().await {
             return Woken::Io(Err(error));
         }
         self.look_after_ping(now);
-        let writing = self.wire.is_writing();
+        let writing = self.link.wire.is_writing();
         let reading = !asleep && (self.may_read() || self.may_look_ahead());
         let deadline = self.deadline(now).into();
         if timer.is_elapsed() || deadline < timer.deadline() {
@@ -186,7 +171,7 @@ impl Session {
         }
         let awaited = self.awaited();
         let mut lie_down = self.lies_down();
-        let (handler, drain, wire) = (&mut self.pending, &mut self.drain, &mut self.wire);
+        let (handler, drain, wire) = (&mut self.pending, &mut self.drain, &mut self.link.wire);
         tokio::select! {
             biased;
             io = wire.io(reading), if writing || reading => Woken::Io(io),
@@ -224,7 +209,7 @@ impl Session {
         self.somebody_knocks();
         if self.is_asleep() {
             self.stir();
-        } else if self.wire.is_writing() || !self.may_take() {
+        } else if self.link.wire.is_writing() || !self.may_take() {
             self.woken = true;
             self.end(self.outbox.ending());
         } else {
@@ -248,20 +233,20 @@ impl Session {
         self.slow.is_none()
             && self.paused_until.is_none()
             && !self.is_resuming()
-            && self.wire.queued() <= self.binding.context().router.limits.outbox_bytes_max
+            && self.link.wire.queued() <= self.binding.context().router.limits.outbox_bytes_max
     }
 
     fn read(&mut self, bytes: usize) {
         let now = now();
         self.heard = now;
-        let wait = self.pace.count(bytes, 0, now);
+        let wait = self.link.pace.count(bytes, 0, now);
         self.pause(wait, now);
     }
 
     /// Counts stanzas towards the session's rate, as of when they were read.
     pub(super) fn charge(&mut self, stanzas: usize) {
         let read = self.heard;
-        let wait = self.pace.count(0, stanzas, read);
+        let wait = self.link.pace.count(0, stanzas, read);
         self.pause(wait, read);
     }
 
@@ -337,7 +322,7 @@ impl Session {
                 item.frame
             }
         };
-        self.wire.queue_frame(stamped.unwrap_or(frame));
+        self.link.wire.queue_frame(stamped.unwrap_or(frame));
     }
 
     pub(super) fn end(&mut self, end: Option<End>) {
@@ -432,30 +417,30 @@ impl Session {
                     "stream error from the client"
                 );
             }
-            Ending::Failure(failure) => self.wire.queue(failure.to_xml().into()),
-            Ending::Stop => {
-                self.wire.queue(StreamFailure::from(StreamError::SystemShutdown).to_xml().into())
-            }
+            Ending::Failure(failure) => self.link.wire.queue(failure.to_xml().into()),
+            Ending::Stop => self
+                .link
+                .wire
+                .queue(StreamFailure::from(StreamError::SystemShutdown).to_xml().into()),
         }
         self.abandon_handler();
-        self.wire.queue(CLOSE.into());
+        self.link.wire.queue(CLOSE.into());
         let goodbye = async {
-            self.wire.flush().await?;
+            self.link.wire.flush().await?;
             if closed {
                 let unconfirmed = self.delivery.take_unconfirmed();
                 self.confirm(&unconfirmed);
             }
-            self.wire.shutdown().await
+            self.link.wire.shutdown().await
         };
         let heard = timeout(GOODBYE, goodbye).await;
         // Others see the session gone before its client has hung up.
-        let mut wire = std::mem::replace(&mut self.wire, Wire::nowhere());
-        let guard = self.guard.take();
+        let nowhere = Link::nowhere(&self.binding.context().router.limits, now());
+        let mut link = std::mem::replace(&mut self.link, nowhere);
         self.part(closed);
         if let Ok(Ok(())) = heard {
-            let _ = timeout(GOODBYE, wire.linger()).await;
+            let _ = timeout(GOODBYE, link.wire.linger()).await;
         }
-        drop(guard);
     }
 
     /// The session is over for the world: its place is free, what it held goes other ways.

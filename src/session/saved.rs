@@ -10,9 +10,9 @@ use super::binding::Binding;
 use super::clock::{now, wall};
 use super::confirmed::Delivery;
 use super::ending::Ending;
+use super::link::Link;
 use super::managed::{Asleep, Managed};
 use super::run::Session;
-use super::wire::Wire;
 use super::{Context, run};
 use crate::base::credential::AgentId;
 use crate::base::hash::sha256;
@@ -122,7 +122,7 @@ impl Session {
             resume_secs: managed.resumable.as_ref()?.0.as_secs(),
             h: self.ledger.h(),
             acked: managed.sm.acked(),
-            lang: self.lang.as_deref().map(str::to_owned),
+            lang: self.link.lang.as_deref().map(str::to_owned),
             interested,
             presence,
             directed,
@@ -265,7 +265,9 @@ fn restored(
     let door = context.doors.open(sleeper.id, jid.bare(), outbox);
     let mut managed = Managed::new(sm, sleeper.id, Some((time, door)));
     managed.asleep = Some(Asleep { until: now() + left, bed, parked: None });
-    let mut restored = Session::new(binding, Wire::nowhere(), None, saved.lang.as_deref(), now());
+    let link = Link::nowhere(&binding.context().router.limits, now());
+    let link = link.speaking(saved.lang.as_deref());
+    let mut restored = Session::new(binding, link, now());
     let ledger = Ledger::restored(sleeper.id, sleeper.account, saved.h, &router.limits);
     restored.ledger = Arc::new(ledger);
     restored.managed = Some(managed);

@@ -11,10 +11,9 @@ use super::clock::now;
 use super::context::named;
 use super::door::{Connection, Knock};
 use super::ending::{Ending, GOODBYE};
+use super::link::Link;
 use super::managed::Asleep;
-use super::pace::Pace;
 use super::run::Session;
-use super::wire::Wire;
 use crate::base::credential::AgentId;
 use crate::modules::api::Channel;
 use crate::router::outbox::End;
@@ -75,8 +74,7 @@ impl Session {
         let parked = stops.then(|| context.router.tasks.park());
         managed.asleep = Some(Asleep { until: now() + time, bed, parked });
         self.ending = None;
-        self.wire = Wire::nowhere();
-        self.guard = None;
+        self.link.cut();
         self.forget_connection();
         self.sleeps(true);
         if !stops {
@@ -131,10 +129,10 @@ impl Session {
             return;
         }
         let _ = timeout(GOODBYE, self.settle()).await;
-        self.wire.queue(sm::ack(self.ledger.h()));
+        self.link.wire.queue(sm::ack(self.ledger.h()));
         let cut = async {
-            self.wire.flush().await?;
-            self.wire.shutdown().await
+            self.link.wire.flush().await?;
+            self.link.wire.shutdown().await
         };
         // A client that hears nothing counts by the answer to its <resume/>.
         let _ = timeout(GOODBYE, cut).await;
@@ -164,26 +162,23 @@ impl Session {
     /// The connection is this session's from now on.
     pub(super) fn resume(&mut self, knock: Knock) {
         let Knock { connection, previd, success, answer, .. } = knock;
-        let Connection { wire, peer, secure, lang, agent, by_token, guard } = connection;
+        let Connection { link, peer, secure, agent, by_token } = connection;
         let Some(managed) = &mut self.managed else { return };
         let slept = managed.asleep.take().is_some();
         self.forget_connection();
-        let old = std::mem::replace(&mut self.wire, wire);
-        let old_guard = self.guard.replace(guard);
+        let old = std::mem::replace(&mut self.link, link);
         if slept {
             self.sleeps(false);
         } else {
-            self.dismiss(old, old_guard);
+            self.dismiss(old);
         }
         let now = now();
         self.binding.reconnected(Channel { peer, secure, by_token });
         self.goes_on_at(agent);
-        self.lang = lang.map(Into::into);
-        self.pace = Pace::new(&self.binding.context().router.limits, now);
         (self.heard, self.ping, self.paused_until, self.slow) = (now, None, None, None);
         tracing::info!(jid = named(&self.binding.client.jid), %peer, secure, slept, "session resumed");
         let resumed = sm::resumed(&previd, self.ledger.h());
-        self.wire.queue(match success {
+        self.link.wire.queue(match success {
             // XEP-0198 §9.2: no features follow.
             Some(success) => success.with(&self.binding.client.jid, &resumed).into(),
             None => resumed,
@@ -235,26 +230,25 @@ impl Session {
         let Some(managed) = self.managed.take() else { return };
         for item in managed.sm.unacked() {
             let stamped = self.stamped(item);
-            self.wire.queue_frame(stamped.unwrap_or_else(|| item.frame.clone()));
+            self.link.wire.queue_frame(stamped.unwrap_or_else(|| item.frame.clone()));
         }
         self.managed.insert(managed).sm.reconnected();
     }
 
     /// XEP-0198 §5: a stream that is still open gets `conflict`.
-    fn dismiss(&self, mut old: Wire, guard: Option<super::door::Guard>) {
+    fn dismiss(&self, mut old: Link) {
         self.binding.cx.router.tasks.spawn("dismissed", async move {
             let why = StreamError::Conflict.text("the session was resumed on another connection");
-            old.queue(StreamFailure::to_xml(&why).into());
-            old.queue(CLOSE.into());
+            old.wire.queue(StreamFailure::to_xml(&why).into());
+            old.wire.queue(CLOSE.into());
             let goodbye = async {
-                old.flush().await?;
-                old.shutdown().await?;
+                old.wire.flush().await?;
+                old.wire.shutdown().await?;
                 // Closed with input unread, TCP would take the words back.
-                old.linger().await
+                old.wire.linger().await
             };
             // It is most likely half open: nobody hears this.
             let _ = timeout(GOODBYE, goodbye).await;
-            drop(guard);
         });
     }
 }

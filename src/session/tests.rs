@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::binding::Binding;
 use super::clock::now;
+use super::link::Link;
 use super::run::Session;
 use super::transport::{StartTls, Transport};
 use super::wire::Wire;
@@ -162,7 +163,8 @@ async fn counted_session(context: &Arc<Context>, resource: &str) -> (DuplexStrea
     client.write_all(header.as_bytes()).await.unwrap();
     wire.io(true).await.unwrap();
     assert!(wire.piece().unwrap().is_some());
-    let session = Session::new(Binding::new(context.clone(), asker), wire, None, None, now());
+    let link = Link::new(wire, None, &router.limits, now());
+    let session = Session::new(Binding::new(context.clone(), asker), link, now());
     let ledger = session.ledger.clone();
     router.tasks.spawn("session", run::run(Box::new(session)));
     (client, ledger)
