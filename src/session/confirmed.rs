@@ -132,7 +132,7 @@ impl Session {
         if self.delivery.unconfirmed().len() >= UNCONFIRMED_MANY && self.ping.is_none() {
             self.send_ping();
         }
-        let mute = self.managed.is_none() && self.delivery.answers() == Answers::Never;
+        let mute = self.sm.is_none() && self.delivery.answers() == Answers::Never;
         if mute && self.delivery.is_full() {
             // The newest half is still kept in case the connection breaks.
             self.confirm_oldest(self.delivery.unconfirmed().len() / 2);
@@ -214,7 +214,7 @@ impl Session {
     /// It never answered a ping on this stream, and its connection would break if nobody were there.
     fn may_be_mute(&self) -> bool {
         // With stream management only an acknowledgement confirms (promise.md 2).
-        self.managed.is_none()
+        self.sm.is_none()
             && self.delivery.answers() != Answers::Always
             && self.link.wire.notices_loss()
     }
@@ -266,8 +266,8 @@ impl Session {
             later(&mut ping.sent);
             ping.gone.iter_mut().for_each(later);
         }
-        if let Some(managed) = &mut self.managed {
-            managed.sm.asked_at().iter_mut().for_each(later);
+        if let Some(sm) = &mut self.sm {
+            sm.unheard(since, now);
         }
     }
 
@@ -284,7 +284,7 @@ impl Session {
     /// The server stops, and this stream ends with it. Nothing new is sent, but what the client got
     /// it may confirm by the answer to a last ping: else all of it would come again (promise.md 2).
     pub(super) fn take_leave(&mut self, now: Instant) {
-        if !self.leaving && self.managed.is_none() && !self.delivery.unconfirmed().is_empty() {
+        if !self.leaving && self.sm.is_none() && !self.delivery.unconfirmed().is_empty() {
             self.leaving = true;
             self.stop_drain();
             self.send_ping();

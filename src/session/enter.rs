@@ -199,7 +199,7 @@ impl Session {
         bound.start("bound").attr("xmlns", ns::BIND2).raw(&inner).end();
         self.link.wire.queue(entry.success.with(&entry.full, &bound.finish()).into());
         let policy = self.binding.context().policy.clone();
-        let managed = self.managed.is_some();
+        let managed = self.sm.is_some();
         let features = features::bound(&policy.bind_features, &policy.limits, managed);
         self.link.wire.queue(features.into());
     }
@@ -207,7 +207,7 @@ impl Session {
     /// XEP-0198 §9.1: what is said in `<bound/>`.
     fn manage(&mut self, wanted: Node<'_>) -> Vec<u8> {
         match Command::of(wanted.name(), |name| wanted.attr(name).map(Into::into)) {
-            Ok(Command::Enable { resume, max }) if self.managed.is_none() => {
+            Ok(Command::Enable { resume, max }) if self.sm.is_none() => {
                 self.enable(resume, max).into()
             }
             // A second one. COMPAT(xmpp.js): a <failed/> behind the <enabled/> makes it drop the session.

@@ -114,7 +114,7 @@ impl Session {
                 self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
             let ticket = self.ledger.issue();
             let router = self.binding.cx.router.clone();
-            let earlier = self.managed.is_none().then(|| ticket.clone());
+            let earlier = self.sm.is_none().then(|| ticket.clone());
             self.await_handler(ticket, async move {
                 let answer = answer.await;
                 // To a client without XEP-0198 an answer says that all before it arrived: so the
@@ -209,7 +209,7 @@ impl Session {
     /// The router has done what it could for the stanza.
     fn routed(&mut self, stanza: &Stanza, routed: Routed, full: bool) {
         match routed {
-            Routed::Slow(outbox) => self.slow = Some((outbox, now() + SLOW_MAX)),
+            Routed::Slow(outbox) => self.slow = Some(Box::new((outbox, now() + SLOW_MAX))),
             Routed::Bounce(error) => self.bounce_routed(stanza, &error),
             Routed::Done | Routed::Load(_) | Routed::Crowded | Routed::Handle(_) => {}
         }

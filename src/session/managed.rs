@@ -6,98 +6,36 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::clock::{now, wall};
-use super::door::{Bed, Door, Knock};
+use super::resumption::Resumption;
 use super::run::Session;
 use super::wire::Event;
 use crate::base::hash::sha256;
 use crate::base::id::{self, OsRng};
 use crate::base::time::micros;
 use crate::router::outbox::Outgoing;
-use crate::router::task::Parked;
 use crate::router::ticket::Ledger;
-use crate::stanza::Condition;
 use crate::store::handled::{self, Seal};
 use crate::store::ids::AccountId;
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError};
 use crate::stream::error::StreamError;
-use crate::stream::sm::{self, Ask, BadCommand, Command, Sm};
+use crate::stream::sm::{self, Bounds, Heard, Overdue, StreamManagement};
 use crate::xml::element::Element;
 use crate::xml::error::XmlError;
 use crate::xml::ns;
 
-/// A stream that counts.
-pub(super) struct Managed {
-    pub(super) sm: Sm<Outgoing>,
-    /// SHA-256 of the SM-ID, which only the client keeps.
-    pub(super) id: [u8; 32],
-    /// How long it may be resumed, and where one knocks for it; none: it may not.
-    pub(super) resumable: Option<(Duration, Arc<Door>)>,
-    /// An `<r/>` that came before its stanzas were durable.
-    answer: Option<Answer>,
-    /// Read while a handler is pending: the first piece that must wait for it.
-    held: Option<Box<Result<Event, XmlError>>>,
-    /// A connection that waits until all that came on the old one is handled.
-    pub(super) resuming: Option<Box<Knock>>,
-    /// Without a connection.
-    pub(super) asleep: Option<Asleep>,
-}
-
-/// A session without a connection.
-pub(super) struct Asleep {
-    pub(super) until: Instant,
-    /// Its share of the memory; none for one that is about to be written down.
-    pub(super) bed: Option<Bed>,
-    /// The server stops, and waits for this task no longer.
-    pub(super) parked: Option<Parked>,
-}
-
-struct Answer {
-    /// Stanzas that had come when it was asked.
-    stanzas: u64,
-    /// promise.md 5: then it is answered with what there is; already done if none.
-    until: Option<Instant>,
-}
-
-impl Managed {
-    pub(super) fn new(
-        sm: Sm<Outgoing>,
-        id: [u8; 32],
-        resumable: Option<(Duration, Arc<Door>)>,
-    ) -> Box<Self> {
-        Box::new(Self { sm, id, resumable, answer: None, held: None, resuming: None, asleep: None })
-    }
-}
-
 impl Session {
     /// An element of XEP-0198.
     pub(super) fn command(&mut self, element: &Element) {
-        match (Command::read(element), self.managed.is_some()) {
-            (Ok(Command::Enable { resume, max }), false) => {
+        match Heard::on(element, self.sm.is_some()) {
+            Heard::Enable { resume, max } => {
                 let enabled = self.enable(resume, max);
                 self.link.wire.queue(enabled);
             }
-            (Ok(Command::Request), true) => self.asked_for_count(),
-            (Ok(Command::Ack { h }), true) => {
-                if let Some(managed) = &mut self.managed {
-                    managed.sm.answered();
-                }
-                self.acknowledge(h);
-                if self.is_full()
-                    && let Some(managed) = &mut self.managed
-                {
-                    // It waits for its next acknowledgement, asked for or not.
-                    managed.sm.unanswered();
-                }
-            }
-            // XEP-0198 §4: an <a/> must have its count.
-            (Err(BadCommand), true) if element.name() == "a" => {
-                self.fail(StreamError::BadFormat.text("an acknowledgement without a count"));
-            }
-            (Err(BadCommand), _) => self.link.wire.queue(sm::failed(Condition::BadRequest, None)),
-            // XEP-0198 §3 and §5: enabled twice, resumed when bound, asked before it is enabled. A
-            // stream error is allowed, but clients enable twice by mistake (xmpp.js).
-            (Ok(_), _) => self.link.wire.queue(sm::failed(Condition::UnexpectedRequest, None)),
+            Heard::Request => self.asked_for_count(),
+            Heard::Ack(h) => self.answered(h),
+            Heard::Refused(said) => self.link.wire.queue(said),
+            Heard::Failed(failure) => self.fail(failure),
         }
     }
 
@@ -117,17 +55,29 @@ impl Session {
         if !self.ledger.is_settled() {
             self.binding.cx.router.begin_idle();
         }
-        let resumable = may_resume
-            .then(|| (time, context.doors.open(id, self.binding.cx.bare(), self.outbox.clone())));
-        let told = resumable.as_ref().map(|(time, _)| (previd.as_str(), time.as_secs()));
-        let enabled = sm::enabled(told, context.resume_location.as_deref());
-        self.managed = Some(Managed::new(Sm::default(), id, resumable));
-        enabled
+        self.sm = Some(self.managed(0));
+        self.resumption = may_resume.then(|| {
+            let door = context.doors.open(id, self.binding.cx.bare(), self.outbox.clone());
+            Resumption::new(id, time, door)
+        });
+        let told = may_resume.then_some((previd.as_str(), time.as_secs()));
+        sm::enabled(told, context.resume_location.as_deref())
+    }
+
+    /// The management of this stream, of which so many stanzas are acknowledged.
+    pub(super) fn managed(&self, acked: u32) -> Box<StreamManagement<Outgoing>> {
+        let limits = &self.binding.context().router.limits;
+        let bounds = Bounds {
+            stanzas: limits.unacked_stanzas_max,
+            bytes: limits.unacked_bytes_max,
+            answers_within: limits.ping_timeout,
+        };
+        Box::new(StreamManagement::new(acked, bounds))
     }
 
     /// What comes next on the connection.
     pub(super) fn next_piece(&mut self) -> Result<Option<Event>, XmlError> {
-        match self.managed.as_mut().and_then(|managed| managed.held.take()) {
+        match self.held.take() {
             Some(held) => (*held).map(Some),
             None => self.link.wire.piece(),
         }
@@ -135,8 +85,7 @@ impl Session {
 
     /// A handler is pending, and there may be something behind its request that need not wait.
     pub(super) fn may_look_ahead(&self) -> bool {
-        let free = self.managed.as_ref().is_some_and(|managed| managed.held.is_none());
-        free && self.pending.is_some() && self.may_look()
+        self.sm.is_some() && self.held.is_none() && self.pending.is_some() && self.may_look()
     }
 
     /// XEP-0198 §4: the answer to `<r/>` is not withheld for what is being worked on.
@@ -153,36 +102,29 @@ impl Session {
                 Ok(Some(other)) => Ok(other),
                 Err(error) => Err(error),
             };
-            if let Some(managed) = &mut self.managed {
-                managed.held = Some(Box::new(piece));
-            }
+            self.held = Some(Box::new(piece));
         }
     }
 
     /// Asked, answered and read on another connection: none of it is for the one to come. What a module
     /// kept for the client is sent again with the rest.
     pub(super) fn forget_connection(&mut self) {
+        self.held = None;
         let kept = self.binding.context().pipeline.disconnected(&mut self.state);
-        if let Some(managed) = &mut self.managed {
-            (managed.answer, managed.held) = (None, None);
+        if let Some(sm) = &mut self.sm {
+            sm.disconnected();
             for item in kept {
                 let bytes = item.frame.len();
-                managed.sm.push(item, bytes);
+                sm.push(item, bytes);
             }
         }
     }
 
     /// promise.md 5: at once when all is durable, else when it is, but within a moment.
     fn asked_for_count(&mut self) {
-        let stanzas = self.ledger.issued();
-        let until = now() + ANSWER_WITHIN;
-        let Some(managed) = &mut self.managed else { return };
-        if self.ledger.handled() >= stanzas {
-            managed.answer = None;
+        let (came, handled) = (self.ledger.issued(), self.ledger.handled());
+        if self.sm.as_mut().is_some_and(|sm| sm.requested(came, handled, now())) {
             self.say_count();
-        } else {
-            let asked = managed.answer.take().and_then(|answer| answer.until);
-            managed.answer = Some(Answer { stanzas, until: Some(asked.unwrap_or(until)) });
         }
     }
 
@@ -192,77 +134,68 @@ impl Session {
 
     /// So many stanzas must be handled before somebody can be answered.
     pub(super) fn awaited(&self) -> Option<u64> {
-        let managed = self.managed.as_ref()?;
-        match managed.resuming {
-            Some(_) => Some(self.ledger.issued()),
-            None => managed.answer.as_ref().map(|answer| answer.stanzas),
+        match self.is_resuming() {
+            true => Some(self.ledger.issued()),
+            false => self.sm.as_ref()?.awaits(),
         }
     }
 
     /// They are.
     pub(super) fn reached(&mut self) {
-        let Some(managed) = &mut self.managed else { return };
-        if let Some(knock) = managed.resuming.take_if(|_| self.pending.is_none()) {
+        let handed_over = self.resumption.as_mut().filter(|_| self.pending.is_none());
+        if let Some(knock) = handed_over.and_then(|resumption| resumption.take_next()) {
             self.resume(*knock);
-        } else if managed.answer.take().is_some() {
+        } else if self.sm.as_mut().is_some_and(|sm| sm.reached()) {
             self.say_count();
         }
     }
 
-    /// XEP-0198 §4: an answer must not be withheld. The rest is told when it is durable.
+    /// XEP-0198 §4: an answer must not be withheld.
     pub(super) fn answer_is_due(&mut self, now: Instant) {
-        let answer = self.managed.as_mut().and_then(|managed| managed.answer.as_mut());
-        if answer.is_some_and(|answer| answer.until.take_if(|until| *until <= now).is_some()) {
+        if self.sm.as_mut().is_some_and(|sm| sm.answer_is_due(now)) {
             self.say_count();
+        }
+    }
+
+    /// The client's count came.
+    fn answered(&mut self, h: u32) {
+        match self.sm.as_mut().map(|sm| sm.answered(h)) {
+            Some(Ok(items)) => {
+                self.acknowledged(&items);
+                // The outbox may have waited for room.
+                self.woken = true;
+            }
+            Some(Err(lie)) => self.fail(sm::too_high(lie)),
+            None => {}
         }
     }
 
     /// What the client handled is confirmed (promise.md 2).
-    pub(super) fn acknowledge(&mut self, h: u32) {
-        let Some(managed) = &mut self.managed else { return };
-        match managed.sm.acknowledge(h) {
-            Ok(items) => {
-                let confirmed: Vec<i64> = items.iter().filter_map(|item| item.owed).collect();
-                self.confirm(&confirmed);
-                // The outbox may have waited for room.
-                self.woken = true;
-            }
-            Err(lie) => self.fail(sm::too_high(lie)),
-        }
+    pub(super) fn acknowledged(&mut self, items: &[Outgoing]) {
+        let confirmed: Vec<i64> = items.iter().filter_map(|item| item.owed).collect();
+        self.confirm(&confirmed);
     }
 
     /// The client was sent as much as it may have without acknowledging any of it.
     pub(super) fn is_full(&self) -> bool {
-        let limits = &self.binding.context().router.limits;
-        match &self.managed {
-            Some(managed) => {
-                let (stanzas, bytes) = managed.sm.waiting();
-                stanzas >= limits.unacked_stanzas_max || bytes >= limits.unacked_bytes_max
-            }
+        match &self.sm {
+            Some(sm) => sm.is_full(),
             None => self.delivery.is_full(),
         }
     }
 
     /// So many stanzas may be sent before the client must acknowledge some.
     pub(super) fn room(&self) -> usize {
-        let most = self.binding.context().router.limits.unacked_stanzas_max;
-        match &self.managed {
-            Some(managed) => most.saturating_sub(managed.sm.waiting().0),
+        match &self.sm {
+            Some(sm) => sm.room(),
             None => self.delivery.room(),
         }
     }
 
-    /// When the client was asked for its count, if it has not answered.
-    pub(super) fn asked(&self) -> Option<Instant> {
-        self.managed.as_ref().and_then(|managed| managed.sm.asked())
-    }
-
     /// Sends `<r/>` with what is being written, if it is time.
     pub(super) fn ask_if_due(&mut self, now: Instant) {
-        if let Some(managed) = self.managed.as_mut().filter(|managed| managed.asleep.is_none())
-            && managed.sm.policy(now) == Ask::Now
-        {
-            managed.sm.ask(now);
+        let asleep = self.is_asleep();
+        if self.sm.as_mut().is_some_and(|sm| !asleep && sm.asks(now)) {
             self.link.wire.queue(sm::request());
         }
     }
@@ -270,9 +203,8 @@ impl Session {
     /// A managed stream that is silent is asked for its count instead of pinged: each client
     /// answers that. False for others.
     pub(super) fn ask_if_silent(&mut self, silent: bool, now: Instant) -> bool {
-        let Some(managed) = &mut self.managed else { return false };
-        if silent && managed.sm.asked().is_none() {
-            managed.sm.ask(now);
+        let Some(sm) = &mut self.sm else { return false };
+        if silent && sm.asks_silent(now) {
             self.link.wire.queue(sm::request());
         }
         silent
@@ -280,60 +212,50 @@ impl Session {
 
     /// The nearest moment at which something of this file is due.
     pub(super) fn management_due(&self, now: Instant) -> Option<Instant> {
-        let managed = self.managed.as_ref()?;
-        let ask = match managed.sm.policy(now) {
-            Ask::At(at) => Some(at),
-            Ask::Now | Ask::No => None,
-        };
-        let answer = managed.answer.as_ref().and_then(|answer| answer.until);
-        ask.into_iter().chain(answer).min()
+        self.sm.as_ref()?.due(now)
     }
 
     /// When an `<r/>` will not have been answered in time; while nobody listens it may.
     pub(super) fn ack_overdue(&self, now: Instant) -> Option<Instant> {
-        let asked = self.asked()?;
-        let from = if self.deaf_since.is_some() { now } else { asked };
-        Some(from + self.binding.context().router.limits.ping_timeout)
+        self.sm.as_ref()?.overdue_at(self.deaf_since.is_none(), now)
     }
 
     /// An `<r/>` was not answered in time.
     pub(super) fn ack_is_overdue(&mut self, now: Instant) {
-        let overdue = self.ack_overdue(now).is_some_and(|overdue| overdue <= now);
-        let Some(asked) = self.asked().filter(|_| overdue) else { return };
-        if self.heard <= asked {
-            self.lost();
-        } else if self.is_full() {
-            // It talks, and acknowledges nothing: there is no more room to remember what it was sent.
-            self.fail(StreamError::PolicyViolation.text("requests for acknowledgement unanswered"));
-        } else if let Some(managed) = &mut self.managed {
-            managed.sm.unanswered();
+        let listens = self.deaf_since.is_none();
+        match self.sm.as_mut().and_then(|sm| sm.overdue(self.heard, listens, now)) {
+            Some(Overdue::Silent) => self.lost(),
+            Some(Overdue::Full) => {
+                let why = "requests for acknowledgement unanswered";
+                self.fail(StreamError::PolicyViolation.text(why));
+            }
+            None => {}
         }
     }
 
     /// Ends the management: the door closes, the count is kept for who asks for it, or forgotten
     /// when nobody will. What was not acknowledged is given out.
     pub(super) fn unmanage(&mut self, closed: bool) -> Vec<Outgoing> {
-        let Some(managed) = self.managed.take() else { return Vec::new() };
+        if let Some(resumption) = self.resumption.take() {
+            let id = resumption.id();
+            resumption.end(&self.binding.context().doors);
+            self.keep_count(id, closed);
+        }
+        self.sm.take().into_iter().flat_map(|sm| sm.into_unacked()).collect()
+    }
+
+    fn keep_count(&self, id: [u8; 32], closed: bool) {
         let cx = &self.binding.cx;
-        if managed.resumable.is_some() {
-            self.binding.context().doors.close(&managed.id);
+        let Some(account) = self.binding.client.account else { return };
+        let (at, ledger) = (micros(wall()), self.ledger.clone());
+        let count = Box::new(Count { id, account, at, ledger, closed });
+        if closed {
+            cx.store.write_behind(count);
+        } else {
+            // Who comes back for it waits for what is queued. A full queue takes no more, and
+            // the last count that was written with a row stands.
+            let _ = cx.store.submit(count);
         }
-        if let Some(knock) = managed.resuming {
-            knock.refuse(None);
-        }
-        if let (Some(account), true) = (self.binding.client.account, managed.resumable.is_some()) {
-            let at = micros(wall());
-            let ledger = self.ledger.clone();
-            let count = Count { id: managed.id, account, at, ledger, closed };
-            if closed {
-                cx.store.write_behind(Box::new(count));
-            } else {
-                // Who comes back for it waits for what is queued. A full queue takes no more, and
-                // the last count that was written with a row stands.
-                let _ = cx.store.submit(Box::new(count));
-            }
-        }
-        managed.sm.into_unacked().collect()
     }
 }
 
@@ -367,6 +289,3 @@ impl Job for Count {
         }
     }
 }
-
-/// promise.md 5
-const ANSWER_WITHIN: Duration = Duration::from_millis(50);

@@ -15,6 +15,7 @@ pub mod link;
 mod managed;
 mod negotiate;
 pub mod pace;
+mod resumption;
 mod run;
 pub mod saved;
 mod sleep;

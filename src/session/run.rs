@@ -18,7 +18,7 @@ use super::delivery::{Drain, page};
 use super::ending::{Ending, GOODBYE};
 use super::inbound::Handled;
 use super::link::Link;
-use super::managed::Managed;
+use super::resumption::Resumption;
 use super::wire::{Event, Io};
 use crate::jid::Jid;
 use crate::modules::SessionState;
@@ -29,6 +29,8 @@ use crate::store::StoreError;
 use crate::store::mailbox::MailRow;
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::open::CLOSE;
+use crate::stream::sm::StreamManagement;
+use crate::xml::error::XmlError;
 
 /// A bound stream.
 pub struct Session {
@@ -42,12 +44,16 @@ pub struct Session {
     /// Reading pauses until this handler is done.
     pub(super) pending: Option<Pending>,
     /// A full box that this session feeds: reading pauses until it is under half.
-    pub(super) slow: Option<(Arc<Outbox>, Instant)>,
+    pub(super) slow: Option<Box<(Arc<Outbox>, Instant)>>,
     /// Owed rows that are being delivered; the outbox waits.
     pub(super) drain: Option<Box<Drain>>,
     pub(super) delivery: Delivery,
     /// XEP-0198, once enabled.
-    pub(super) managed: Option<Box<Managed>>,
+    pub(super) sm: Option<Box<StreamManagement<Outgoing>>>,
+    /// What makes a managed stream one that can be resumed.
+    pub(super) resumption: Option<Box<Resumption>>,
+    /// Read while a handler is pending: the first piece that must wait for it.
+    pub(super) held: Option<Box<Result<Event, XmlError>>>,
     pub(super) ending: Option<Ending>,
     pub(super) paused_until: Option<Instant>,
     pub(super) heard: Instant,
@@ -112,7 +118,9 @@ impl Session {
             slow: None,
             drain: None,
             delivery: Delivery::default(),
-            managed: None,
+            sm: None,
+            resumption: None,
+            held: None,
             ending: None,
             paused_until: None,
             heard: now,
@@ -311,10 +319,10 @@ impl Session {
     /// Puts a stanza on the wire, and remembers it as long as it may be owed.
     pub(super) fn send(&mut self, item: Outgoing) {
         let stamped = self.stamped(&item);
-        let frame = match (&mut self.managed, item.owed) {
-            (Some(managed), _) => {
+        let frame = match (&mut self.sm, item.owed) {
+            (Some(sm), _) => {
                 let (frame, bytes) = (item.frame.clone(), item.frame.len());
-                managed.sm.push(item, bytes);
+                sm.push(item, bytes);
                 frame
             }
             (None, owed) => {
@@ -363,7 +371,7 @@ impl Session {
         }
         let limits = self.binding.context().router.limits.clone();
         self.paused_until.take_if(|until| *until <= now);
-        self.slow.take_if(|(outbox, until)| *until <= now || !outbox.over_half());
+        self.slow.take_if(|slow| slow.1 <= now || !slow.0.over_half());
         if self.leaving {
             return self.take_leave(now);
         }

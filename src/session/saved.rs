@@ -11,7 +11,7 @@ use super::clock::{now, wall};
 use super::confirmed::Delivery;
 use super::ending::Ending;
 use super::link::Link;
-use super::managed::{Asleep, Managed};
+use super::resumption::Resumption;
 use super::run::Session;
 use super::{Context, run};
 use crate::base::credential::AgentId;
@@ -27,7 +27,7 @@ use crate::stanza::Frame;
 use crate::store::StoreError;
 use crate::store::damage;
 use crate::store::handled::{self, SLEEPER_TABLE, Seal, Sleeper};
-use crate::stream::sm::Sm;
+use crate::stream::sm::StreamManagement;
 
 /// What is written down. Before it are [`VERSION`], which is one byte, and a hash of the rest: what it
 /// has for the client goes there as it is.
@@ -82,14 +82,11 @@ impl Session {
     /// without a word to anybody; what it is owed is in the store.
     pub(super) async fn lie_down(mut self: Box<Self>) {
         let cx = self.binding.cx.clone();
-        let Some(managed) = self.managed.take() else { return };
+        let (Some(sm), Some(resumption)) = (self.sm.take(), self.resumption.take()) else { return };
         self.binding.keep();
-        let (Some(account), Some(state)) =
-            (self.binding.client.account, self.written_down(&managed))
-        else {
-            return;
-        };
-        let id = managed.id;
+        let state = self.written_down(&sm, &resumption);
+        let (Some(account), Some(state)) = (self.binding.client.account, state) else { return };
+        let id = resumption.id();
         let seal = Seal { id, account, h: self.ledger.h(), at: micros(wall()) };
         let write = cx.store.write(move |tx| {
             handled::put(tx, &seal)?;
@@ -100,7 +97,11 @@ impl Session {
         }
     }
 
-    fn written_down(&self, managed: &Managed) -> Option<Vec<u8>> {
+    fn written_down(
+        &self,
+        sm: &StreamManagement<Outgoing>,
+        resumption: &Resumption,
+    ) -> Option<Vec<u8>> {
         let who = &self.binding.client;
         let resource = self.binding.cx.own(|user| {
             let resource = user.session_mut(who.session)?;
@@ -113,21 +114,20 @@ impl Session {
         });
         // Replaced by a newer session of its resource: nobody resumes it.
         let (presence, directed, interested, device, modules) = resource??;
-        let asleep = managed.asleep.as_ref()?;
-        let left = asleep.until.saturating_duration_since(now());
+        let left = resumption.asleep_until()?.saturating_duration_since(now());
         let until = wall() + left;
         let saved = Saved {
             jid: who.jid.as_str().to_owned(),
             until: until.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs(),
-            resume_secs: managed.resumable.as_ref()?.0.as_secs(),
+            resume_secs: resumption.time().as_secs(),
             h: self.ledger.h(),
-            acked: managed.sm.acked(),
+            acked: sm.acked(),
             lang: self.link.lang.as_deref().map(str::to_owned),
             interested,
             presence,
             directed,
             device,
-            unacked: managed.sm.unacked().map(Item::from).collect(),
+            unacked: sm.unacked().map(Item::from).collect(),
             queued: self.outbox.waiting().iter().map(Item::from).collect(),
             unconfirmed: self.delivery.unconfirmed().to_vec(),
             status: self.binding.goodbye.status.clone(),
@@ -252,25 +252,26 @@ fn restored(
             user.owed.hold(seq, session);
         }
     });
-    let mut sm = Sm::restored(saved.acked);
-    for item in unacked {
-        let bytes = item.frame.len();
-        sm.push(item, bytes);
-    }
     for item in queued {
         // It fitted before.
         let _ = outbox.push(item);
     }
     outbox.watch(true);
     let door = context.doors.open(sleeper.id, jid.bare(), outbox);
-    let mut managed = Managed::new(sm, sleeper.id, Some((time, door)));
-    managed.asleep = Some(Asleep { until: now() + left, bed, parked: None });
+    let mut resumption = Resumption::new(sleeper.id, time, door);
+    resumption.sleep(now() + left, bed, None);
     let link = Link::nowhere(&binding.context().router.limits, now());
     let link = link.speaking(saved.lang.as_deref());
     let mut restored = Session::new(binding, link, now());
     let ledger = Ledger::restored(sleeper.id, sleeper.account, saved.h, &router.limits);
     restored.ledger = Arc::new(ledger);
-    restored.managed = Some(managed);
+    let mut sm = restored.managed(saved.acked);
+    for item in unacked {
+        let bytes = item.frame.len();
+        sm.push(item, bytes);
+    }
+    restored.sm = Some(sm);
+    restored.resumption = Some(resumption);
     restored.delivery = Delivery::restored(saved.unconfirmed, now());
     match state {
         Some(state) => restored.state = state,

@@ -2,7 +2,6 @@
 //! over, or over a restart of the server.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::time::timeout;
@@ -12,7 +11,6 @@ use super::context::named;
 use super::door::{Connection, Knock};
 use super::ending::{Ending, GOODBYE};
 use super::link::Link;
-use super::managed::Asleep;
 use super::run::Session;
 use crate::base::credential::AgentId;
 use crate::modules::api::Channel;
@@ -25,32 +23,28 @@ use crate::stream::sm;
 impl Session {
     /// The client may come back to it.
     pub(super) fn is_resumable(&self) -> bool {
-        self.managed.as_ref().is_some_and(|managed| managed.resumable.is_some())
-    }
-
-    fn asleep(&self) -> Option<&Asleep> {
-        self.managed.as_ref()?.asleep.as_ref()
+        self.resumption.is_some()
     }
 
     /// It has no connection.
     pub(super) fn is_asleep(&self) -> bool {
-        self.asleep().is_some()
+        self.resumption.as_ref().is_some_and(|resumption| resumption.is_asleep())
     }
 
     /// When its time is over.
     pub(super) fn asleep_until(&self) -> Option<Instant> {
-        self.asleep().map(|asleep| asleep.until)
+        self.resumption.as_ref()?.asleep_until()
     }
 
     /// Another connection takes over: the one there is has no more to say.
     pub(super) fn is_resuming(&self) -> bool {
-        self.managed.as_ref().is_some_and(|managed| managed.resuming.is_some())
+        self.resumption.as_ref().is_some_and(|resumption| resumption.is_handed_over())
     }
 
     /// True once all that could be sent to a stopping server's sessions was.
     pub(super) fn lies_down(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        let parked = self.asleep().is_some_and(|asleep| asleep.parked.is_some());
-        let mut saving = parked.then(|| self.binding.context().saving.clone())?;
+        self.resumption.as_ref().filter(|resumption| resumption.is_parked())?;
+        let mut saving = self.binding.context().saving.clone();
         Some(Box::pin(async move { drop(saving.wait_for(|saving| *saving).await) }))
     }
 
@@ -69,10 +63,9 @@ impl Session {
             );
             return false;
         }
-        let Some(managed) = &mut self.managed else { return false };
-        let time = managed.resumable.as_ref().map(|(time, _)| *time).unwrap_or_default();
+        let Some(resumption) = &mut self.resumption else { return false };
         let parked = stops.then(|| context.router.tasks.park());
-        managed.asleep = Some(Asleep { until: now() + time, bed, parked });
+        resumption.sleep(now() + resumption.time(), bed, parked);
         self.ending = None;
         self.link.cut();
         self.forget_connection();
@@ -103,17 +96,13 @@ impl Session {
         let context = self.binding.context().clone();
         let waiting = self.outbox.bytes();
         let ending = self.outbox.ending();
-        let Some(managed) = &mut self.managed else { return };
-        let held = managed.sm.waiting().1 + waiting;
-        let Some(asleep) = &mut managed.asleep else { return };
-        let light = asleep.bed.as_mut().is_none_or(|bed| bed.weigh(held, &context.router.limits));
+        let unacked = self.sm.as_ref().map_or(0, |sm| sm.unacked_bytes());
+        let resumption = self.resumption.as_mut().filter(|resumption| resumption.is_asleep());
+        let Some(resumption) = resumption else { return };
+        let light = resumption.weigh(unacked + waiting, &context.router.limits);
         match ending {
             Some(End::Failure(failure)) => self.fail(failure),
-            Some(End::Shutdown) if asleep.parked.is_none() => {
-                asleep.bed = None;
-                asleep.parked = Some(context.router.tasks.park());
-            }
-            Some(End::Shutdown) => {}
+            Some(End::Shutdown) => resumption.park(|| context.router.tasks.park()),
             None if !light => {
                 let why = "too much waits for sessions without a connection";
                 self.fail(StreamError::ResourceConstraint.text(why));
@@ -140,17 +129,13 @@ impl Session {
 
     /// Looks whether somebody wants to go on with this session on another connection.
     pub(super) fn somebody_knocks(&mut self) {
-        let Some(managed) = &mut self.managed else { return };
-        let door = managed.resumable.as_ref().map(|(_, door)| Arc::clone(door));
-        let Some(knock) = door.and_then(|door| door.answer()) else { return };
-        match managed.sm.acknowledge(knock.h) {
+        let (Some(sm), Some(resumption)) = (&mut self.sm, &mut self.resumption) else { return };
+        let Some(knock) = resumption.knock() else { return };
+        match sm.acknowledge(knock.h) {
             Err(lie) => knock.refuse(Some(lie)),
             Ok(items) => {
-                let confirmed: Vec<i64> = items.iter().filter_map(|item| item.owed).collect();
-                if let Some(earlier) = managed.resuming.replace(knock) {
-                    earlier.refuse(None);
-                }
-                self.confirm(&confirmed);
+                resumption.hand_over(knock);
+                self.acknowledged(&items);
                 // What came on the old connection is handled before it is counted; most often it is.
                 if self.pending.is_none() && self.ledger.is_settled() {
                     self.reached();
@@ -163,8 +148,7 @@ impl Session {
     pub(super) fn resume(&mut self, knock: Knock) {
         let Knock { connection, previd, success, answer, .. } = knock;
         let Connection { link, peer, secure, agent, by_token } = connection;
-        let Some(managed) = &mut self.managed else { return };
-        let slept = managed.asleep.take().is_some();
+        let slept = self.resumption.as_mut().is_some_and(|resumption| resumption.wake());
         self.forget_connection();
         let old = std::mem::replace(&mut self.link, link);
         if slept {
@@ -227,12 +211,12 @@ impl Session {
 
     /// XEP-0198 §5: what the client did not handle comes again, in its order.
     fn resend(&mut self) {
-        let Some(managed) = self.managed.take() else { return };
-        for item in managed.sm.unacked() {
+        let Some(sm) = self.sm.take() else { return };
+        for item in sm.unacked() {
             let stamped = self.stamped(item);
             self.link.wire.queue_frame(stamped.unwrap_or_else(|| item.frame.clone()));
         }
-        self.managed.insert(managed).sm.reconnected();
+        self.sm.insert(sm).reconnected();
     }
 
     /// XEP-0198 §5: a stream that is still open gets `conflict`.

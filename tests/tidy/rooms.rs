@@ -52,7 +52,6 @@ const STILL: &[&[&str]] = &[
         "src/session/confirmed.rs",
         "src/session/delivery.rs",
         "src/session/inbound.rs",
-        "src/session/managed.rs",
         "src/session/run.rs",
     ],
     &["src/stream/c2s/mod.rs", "src/stream/c2s/sasl2.rs", "src/stream/c2s/tasks.rs"],

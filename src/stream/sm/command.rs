@@ -11,12 +11,12 @@ use crate::xml::element::Element;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
 
-/// What a client says.
+/// What a peer says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// `<enable/>`
     Enable {
-        /// The client wants to be allowed to resume.
+        /// It wants to be allowed to resume.
         resume: bool,
         /// Its preferred time for that, in seconds.
         max: Option<u32>,
@@ -25,14 +25,14 @@ pub enum Command {
     Resume {
         /// The SM-ID of the former stream.
         previd: String,
-        /// What the client handled.
+        /// What it handled.
         h: u32,
     },
     /// `<r/>`
     Request,
     /// `<a/>`
     Ack {
-        /// What the client handled.
+        /// What it handled.
         h: u32,
     },
 }
@@ -92,6 +92,46 @@ fn positive(value: Cow<'_, str>) -> Result<u32, BadCommand> {
 /// xs:unsignedInt
 fn count(value: Option<Cow<'_, str>>) -> Result<u32, BadCommand> {
     value.and_then(|value| value.trim().parse().ok()).ok_or(BadCommand)
+}
+
+/// What an element of the namespace means on a stream that is bound, or needs no binding.
+#[derive(Debug)]
+pub enum Heard {
+    /// The management begins, and says [`enabled`].
+    Enable {
+        /// The peer wants to be allowed to resume.
+        resume: bool,
+        /// Its preferred time for that, in seconds.
+        max: Option<u32>,
+    },
+    /// The peer wants our count.
+    Request,
+    /// The peer's count.
+    Ack(u32),
+    /// Nothing: this is answered.
+    Refused(Bytes),
+    /// The stream ends.
+    Failed(StreamFailure),
+}
+
+impl Heard {
+    /// `managed`: the stream counts.
+    pub fn on(element: &Element, managed: bool) -> Self {
+        match (Command::read(element), managed) {
+            (Ok(Command::Enable { resume, max }), false) => Self::Enable { resume, max },
+            (Ok(Command::Request), true) => Self::Request,
+            (Ok(Command::Ack { h }), true) => Self::Ack(h),
+            // XEP-0198 §4: an <a/> must have its count.
+            (Err(BadCommand), true) if element.name() == "a" => {
+                let why = "an acknowledgement without a count";
+                Self::Failed(StreamError::BadFormat.text(why))
+            }
+            (Err(BadCommand), _) => Self::Refused(failed(Condition::BadRequest, None)),
+            // XEP-0198 §3 and §5: enabled twice, resumed when bound, asked before it is enabled. A
+            // stream error is allowed, but clients enable twice by mistake (xmpp.js).
+            (Ok(_), _) => Self::Refused(failed(Condition::UnexpectedRequest, None)),
+        }
+    }
 }
 
 /// `<enabled/>`: with an id where the stream can be resumed, for `max` seconds, at `location`.
@@ -154,12 +194,44 @@ mod tests {
     use super::*;
     use crate::xml::gate::{self, Rules};
 
-    fn check(name: &str, attributes: &str, expected: Result<Command, BadCommand>) {
+    fn element(name: &str, attributes: &str) -> Element {
         let xml = format!("<{name} xmlns='{}' {attributes}/>", ns::SM);
         let rules =
             Rules { content_ns: ns::CLIENT, depth_max: 9, attributes_max: 9, children_max: 9 };
-        let element = gate::check(xml.clone().into(), &rules).unwrap();
-        assert_eq!(Command::read(&element), expected, "{xml}");
+        gate::check(xml.into(), &rules).unwrap()
+    }
+
+    fn check(name: &str, attributes: &str, expected: Result<Command, BadCommand>) {
+        assert_eq!(Command::read(&element(name, attributes)), expected, "{name} {attributes}");
+    }
+
+    #[test]
+    fn what_an_element_means_depends_on_whether_the_stream_counts() {
+        let heard = |name, attributes, managed| match Heard::on(&element(name, attributes), managed)
+        {
+            Heard::Enable { resume, max } => format!("enable {resume} {max:?}"),
+            Heard::Request => "request".to_owned(),
+            Heard::Ack(h) => format!("ack {h}"),
+            Heard::Refused(said) => match String::from_utf8(said.to_vec()).unwrap() {
+                said if said.contains("<unexpected-request ") => "unexpected".to_owned(),
+                said if said.contains("<bad-request ") => "bad".to_owned(),
+                said => said,
+            },
+            Heard::Failed(failure) => failure.to_string(),
+        };
+        let cases = [
+            ("enable", "resume='1'", "enable true None", "unexpected"),
+            ("enable", "max='0'", "bad", "bad"),
+            ("resume", "previd='x' h='1'", "unexpected", "unexpected"),
+            ("r", "", "unexpected", "request"),
+            ("a", "h='7'", "unexpected", "ack 7"),
+            ("a", "", "bad", "bad-format: an acknowledgement without a count"),
+            ("b", "", "bad", "bad"),
+        ];
+        for (name, attributes, before, after) in cases {
+            assert_eq!(heard(name, attributes, false), before, "<{name}> before");
+            assert_eq!(heard(name, attributes, true), after, "<{name}> after");
+        }
     }
 
     #[test]
