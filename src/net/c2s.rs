@@ -14,7 +14,8 @@ use super::tls::Tls;
 use crate::base::id::{self, OsRng};
 use crate::session::{self, Context, NewConnection, Ports};
 use crate::stream::error::StreamError;
-use crate::stream::open;
+use crate::stream::framing::{Framing, Greeting, Item};
+use crate::xml::ns;
 
 /// What the first byte of a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,10 @@ impl ClientStreams {
     /// Of all listeners of this kind; clients come to these ports.
     pub const fn new(context: Arc<Context>, tls: Tls, ports: Ports, kind: ListenerKind) -> Self {
         Self { context, tls, ports, kind }
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::new(ns::CLIENT, &self.context.router.limits)
     }
 
     /// Whoever begins in the clear here, took this port for the other.
@@ -74,7 +79,8 @@ impl Protocol for ClientStreams {
             }
         };
         let (transport, ports) = (Box::new(socket), self.ports);
-        let connection = NewConnection { transport, peer, direct_tls, since, ports };
+        let framing = self.framing();
+        let connection = NewConnection { transport, framing, peer, direct_tls, since, ports };
         session::serve(self.context.clone(), connection, counted).await;
     }
 
@@ -83,10 +89,14 @@ impl Protocol for ClientStreams {
         if self.kind == ListenerKind::StartTls {
             let failure = StreamError::PolicyViolation.text("too many streams from your address");
             let host = self.context.policy.hosts.first().map_or("", String::as_str);
-            let header = open::header(&id::random(&mut OsRng), host, None);
-            let text = format!("{header}{}{}", failure.to_xml(), open::CLOSE);
+            let id = id::random(&mut OsRng);
+            let header = Item::Header(Greeting { id, from: host.to_owned(), to: None });
+            let (framing, mut text) = (self.framing(), Vec::new());
+            for item in [header, Item::Failure(failure), Item::Close] {
+                framing.write(item, |bytes| text.extend_from_slice(&bytes));
+            }
             // Whether it is read or not: the connection ends.
-            let _ = stream.write_all(text.as_bytes()).await;
+            let _ = stream.write_all(&text).await;
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::modules::{Config, Pipeline};
 use crate::router::Router;
 use crate::router::registry::Conflict;
 use crate::stream::c2s::Policy;
+use crate::stream::framing::Framing;
 use crate::stream::sasl::ChannelBindings;
 use crate::stream::sasl::throttle::Throttle;
 
@@ -77,6 +78,8 @@ pub(super) fn named<T: Display + ?Sized>(jid: &T) -> Option<DisplayValue<&T>> {
 pub struct NewConnection {
     /// The connection.
     pub transport: Box<dyn Transport>,
+    /// How a stream stands on it.
+    pub framing: Framing,
     /// Where it comes from.
     pub peer: IpAddr,
     /// Given when TLS was made before the first byte of XMPP (XEP-0368).

@@ -19,6 +19,7 @@ use crate::router::registry::{Bound, Conflict, Resource};
 use crate::stanza::{Condition, StanzaError};
 use crate::store::mailbox::Place;
 use crate::stream::c2s::{BindRequest, Entry};
+use crate::stream::framing::Item;
 use crate::stream::sm::{self, Command};
 use crate::stream::{error::StreamError, features};
 use crate::xml::element::Element;
@@ -201,7 +202,7 @@ impl Session {
         let policy = self.binding.context().policy.clone();
         let managed = self.sm.is_some();
         let features = features::bound(&policy.bind_features, &policy.limits, managed);
-        self.link.wire.queue(features.into());
+        self.link.wire.say(Item::Features(features));
     }
 
     /// XEP-0198 §9.1: what is said in `<bound/>`.

@@ -16,7 +16,7 @@ use super::ending::GOODBYE;
 use super::enter::Switched;
 use super::link::{Guard, Link};
 use super::run::Session;
-use super::wire::{Event, Io, Wire};
+use super::wire::{Io, Wire};
 use super::{Context, NewConnection, Ports};
 use crate::base::credential::AgentId;
 use crate::base::hash::sha256;
@@ -31,6 +31,7 @@ use crate::store::handled;
 use crate::store::ids::AccountId;
 use crate::stream::c2s::{C2s, Entry, Input, Output, Outputs, Success};
 use crate::stream::error::{StreamError, StreamFailure};
+use crate::stream::framing::Event;
 use crate::stream::sasl::Refusal;
 use crate::stream::sm;
 use crate::xml::element::Element;
@@ -97,7 +98,7 @@ pub async fn negotiate(
     guard: Guard,
 ) -> Option<Session> {
     let limits = &context.router.limits;
-    let wire = Wire::new(connection.transport, limits);
+    let wire = Wire::new(connection.transport, connection.framing);
     let link = Link::new(wire, Some(guard), limits, connection.since);
     let machine = C2s::new(context.policy.clone(), connection.direct_tls);
     let deadline = connection.since + context.router.limits.unauthenticated_time;
@@ -200,8 +201,8 @@ impl Negotiation {
         // Nobody is bound when this is said.
         self.bound = None;
         for output in self.feed(Input::Fail(failure)) {
-            if let Output::Write(bytes) = output {
-                self.link.wire.queue(bytes);
+            if let Output::Write(item) = output {
+                self.link.wire.say(item);
             }
         }
         Done::Over
@@ -224,7 +225,7 @@ impl Negotiation {
         let mut next = Next::Read;
         for output in outputs {
             match output {
-                Output::Write(bytes) => self.link.wire.queue(bytes),
+                Output::Write(item) => self.link.wire.say(item),
                 Output::StartTls => next = self.start_tls().await,
                 Output::Keys { localpart, hash, or_other } => {
                     next = Next::Feed(self.keys(&localpart, hash, or_other).await)

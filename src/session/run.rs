@@ -19,7 +19,7 @@ use super::ending::{Ending, GOODBYE};
 use super::inbound::Handled;
 use super::link::Link;
 use super::resumption::Resumption;
-use super::wire::{Event, Io};
+use super::wire::Io;
 use crate::jid::Jid;
 use crate::modules::SessionState;
 use crate::router::outbox::{End, Outbox, Outgoing, Taken};
@@ -28,7 +28,7 @@ use crate::router::ticket::Ledger;
 use crate::store::StoreError;
 use crate::store::mailbox::MailRow;
 use crate::stream::error::{StreamError, StreamFailure};
-use crate::stream::open::CLOSE;
+use crate::stream::framing::{Event, Item};
 use crate::stream::sm::StreamManagement;
 use crate::xml::error::XmlError;
 
@@ -425,14 +425,11 @@ impl Session {
                     "stream error from the client"
                 );
             }
-            Ending::Failure(failure) => self.link.wire.queue(failure.to_xml().into()),
-            Ending::Stop => self
-                .link
-                .wire
-                .queue(StreamFailure::from(StreamError::SystemShutdown).to_xml().into()),
+            Ending::Failure(failure) => self.link.wire.say(Item::Failure(*failure)),
+            Ending::Stop => self.link.wire.say(Item::Failure(StreamError::SystemShutdown.into())),
         }
         self.abandon_handler();
-        self.link.wire.queue(CLOSE.into());
+        self.link.wire.say(Item::Close);
         let goodbye = async {
             self.link.wire.flush().await?;
             if closed {

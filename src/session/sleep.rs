@@ -16,8 +16,8 @@ use crate::base::credential::AgentId;
 use crate::modules::api::Channel;
 use crate::router::outbox::End;
 use crate::router::registry::User;
-use crate::stream::error::{StreamError, StreamFailure};
-use crate::stream::open::CLOSE;
+use crate::stream::error::StreamError;
+use crate::stream::framing::Item;
 use crate::stream::sm;
 
 impl Session {
@@ -223,8 +223,8 @@ impl Session {
     fn dismiss(&self, mut old: Link) {
         self.binding.cx.router.tasks.spawn("dismissed", async move {
             let why = StreamError::Conflict.text("the session was resumed on another connection");
-            old.wire.queue(StreamFailure::to_xml(&why).into());
-            old.wire.queue(CLOSE.into());
+            old.wire.say(Item::Failure(why));
+            old.wire.say(Item::Close);
             let goodbye = async {
                 old.wire.flush().await?;
                 old.wire.shutdown().await?;

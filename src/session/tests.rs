@@ -32,7 +32,9 @@ use crate::stanza::iq::IqType;
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::{Grant, Store, accounts};
 use crate::stream::c2s::Policy;
+use crate::stream::framing::Framing;
 use crate::stream::sasl::throttle::Throttle;
+use crate::xml::ns;
 
 /// Panics wherever it is asked to.
 const BROKEN: Module = Module {
@@ -157,7 +159,7 @@ async fn counted_session(context: &Arc<Context>, resource: &str) -> (DuplexStrea
     let channel = Channel { peer: Ipv4Addr::LOCALHOST.into(), secure: true, by_token: false };
     let asker = Client { jid, account: None, session, outbox, home, channel };
     let (mut client, pipe) = duplex(PIPE_BYTES);
-    let mut wire = Wire::new(Box::new(Pipe(pipe)), &router.limits);
+    let mut wire = Wire::new(Box::new(Pipe(pipe)), Framing::new(ns::CLIENT, &router.limits));
     let header = "<stream:stream xmlns='jabber:client' \
                   xmlns:stream='http://etherx.jabber.org/streams' to='x' version='1.0'>";
     client.write_all(header.as_bytes()).await.unwrap();

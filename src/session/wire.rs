@@ -1,4 +1,4 @@
-//! Bytes of one connection to proved elements, and queued bytes back. An idle wire holds no buffer.
+//! The bytes of one connection, both ways; what they mean is the framing's. An idle wire holds no buffer.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,21 +13,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use super::transport::{StartTls, Transport};
 use crate::base::limits::Limits;
 use crate::stanza::Frame;
-use crate::xml::element::Element;
+use crate::stream::framing::{Event, Framing, Item};
 use crate::xml::error::XmlError;
-use crate::xml::framer::{Framer, FramerLimits, Piece};
-use crate::xml::gate::{self, Rules};
-use crate::xml::header::Header;
-use crate::xml::ns;
 
 /// One connection with what is half read and half written.
 pub struct Wire {
     transport: Box<dyn Transport>,
-    framer: Framer,
+    framing: Framing,
     buffer: BytesMut,
     /// `buffer` is the thread's, and goes back to it before anything is waited for.
     lent: bool,
-    rules: Rules,
     outgoing: VecDeque<Bytes>,
     /// Bytes in `outgoing`.
     queued: usize,
@@ -35,18 +30,6 @@ pub struct Wire {
     written: u64,
     /// TLS may hold bytes that left `outgoing`.
     unflushed: bool,
-}
-
-/// A whole piece of the client's stream.
-pub enum Event {
-    /// A header.
-    Open(Header),
-    /// A proved element and its size in bytes.
-    Element(Element),
-    /// Keepalive between elements.
-    Whitespace,
-    /// `</stream:stream>`
-    Close,
 }
 
 /// What [`Wire::io`] achieved.
@@ -59,24 +42,13 @@ pub enum Io {
 }
 
 impl Wire {
-    /// A wire with the limits of an unauthenticated stream.
-    pub fn new(transport: Box<dyn Transport>, limits: &Limits) -> Self {
-        let rules = Rules {
-            content_ns: ns::CLIENT,
-            depth_max: limits.depth_max,
-            attributes_max: limits.attributes_max,
-            children_max: limits.children_max,
-        };
-        let framer = Framer::new(FramerLimits {
-            bytes_max: limits.stanza_bytes_max_unauthenticated,
-            depth_max: limits.depth_max,
-        });
+    /// Over a connection on which nothing was said yet.
+    pub fn new(transport: Box<dyn Transport>, framing: Framing) -> Self {
         Self {
             transport,
-            framer,
+            framing,
             buffer: BytesMut::new(),
             lent: false,
-            rules,
             outgoing: VecDeque::new(),
             queued: 0,
             written: 0,
@@ -86,7 +58,7 @@ impl Wire {
 
     /// No connection at all.
     pub fn nowhere() -> Self {
-        Self::new(Box::new(Nowhere), &Limits::default())
+        Self::new(Box::new(Nowhere), Framing::new("", &Limits::default()))
     }
 
     /// The next whole piece among the bytes read so far.
@@ -94,17 +66,11 @@ impl Wire {
         if self.buffer.is_empty() {
             return Ok(None);
         }
-        let piece = self.framer.next(&mut self.buffer)?;
-        if self.buffer.is_empty() || piece.is_none() {
+        let event = self.framing.next(&mut self.buffer);
+        if self.buffer.is_empty() || matches!(event, Ok(None)) {
             self.give_back();
         }
-        let Some(piece) = piece else { return Ok(None) };
-        Ok(Some(match piece {
-            Piece::Open(raw) => Event::Open(self.header(&raw)?),
-            Piece::Element(raw) => Event::Element(gate::check(raw, &self.rules)?),
-            Piece::Whitespace(_) => Event::Whitespace,
-            Piece::Close => Event::Close,
-        }))
+        event
     }
 
     /// A handshake record of TLS (RFC 8446 §5.1) waits where XML should be.
@@ -112,32 +78,18 @@ impl Wire {
         self.buffer.first() == Some(&0x16)
     }
 
-    fn header(&mut self, raw: &[u8]) -> Result<Header, XmlError> {
-        let header = gate::check_header(raw, &self.rules)?;
-        // RFC 6120 §4.8.2: what an element without a namespace of its own belongs to.
-        self.rules.content_ns = match header.default_ns.as_deref() {
-            Some(ns::STREAM) => ns::STREAM,
-            Some(ns::CLIENT) => ns::CLIENT,
-            _ => "",
-        };
-        Ok(header)
-    }
-
     /// The stream has the limits of an authenticated one from here on, and restarts (RFC 6120 §4.3.3)
     /// or not (XEP-0388 §2.6.1).
     pub fn authenticated(&mut self, limits: &Limits, restart: bool) {
-        self.framer.set_limits(FramerLimits {
-            bytes_max: limits.stanza_bytes_max,
-            depth_max: limits.depth_max,
-        });
+        self.framing.authenticated(limits);
         if restart {
-            self.framer.restart();
+            self.framing.restart();
         }
     }
 
     /// A new header comes next.
     pub fn restart(&mut self) {
-        self.framer.restart();
+        self.framing.restart();
     }
 
     /// False when bytes wait that nobody looked at: before TLS takes over there may be none
@@ -156,19 +108,21 @@ impl Wire {
         &mut *self.transport
     }
 
-    /// Queues bytes.
-    pub fn queue(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.queued += bytes.len();
-            self.outgoing.push_back(bytes);
-        }
+    /// Queues whatever is said on a stream.
+    pub fn say(&mut self, item: Item) {
+        let Self { framing, outgoing, queued, .. } = self;
+        framing.write(item, |bytes| push(outgoing, queued, bytes));
+    }
+
+    /// Queues an element.
+    pub fn queue(&mut self, element: Bytes) {
+        self.say(Item::Element(element));
     }
 
     /// Queues a stanza.
     pub fn queue_frame(&mut self, frame: Frame) {
-        self.queue(frame.head);
-        self.queue(frame.tail);
-        self.queue(frame.end);
+        let Self { framing, outgoing, queued, .. } = self;
+        framing.write_frame(frame, |bytes| push(outgoing, queued, bytes));
     }
 
     /// Bytes that wait to be written.
@@ -325,6 +279,13 @@ impl Wire {
     }
 }
 
+fn push(outgoing: &mut VecDeque<Bytes>, queued: &mut usize, bytes: Bytes) {
+    if !bytes.is_empty() {
+        *queued += bytes.len();
+        outgoing.push_back(bytes);
+    }
+}
+
 /// The connection of a session that has none.
 struct Nowhere;
 
@@ -416,7 +377,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_tls_holds_is_not_written_yet() {
-        let mut wire = Wire::new(Box::new(Sticky { flushes: 0 }), &Limits::default());
+        let mut wire =
+            Wire::new(Box::new(Sticky { flushes: 0 }), Framing::new("", &Limits::default()));
         wire.queue(Bytes::from_static(b"<a/>"));
         wire.write_now().await.unwrap();
         assert!(wire.is_writing() && wire.queued() == 0);

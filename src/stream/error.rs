@@ -32,11 +32,10 @@ impl StreamFailure {
         self
     }
 
-    /// The `<stream:error/>` element; the stream header in force must declare the prefix.
-    pub fn to_xml(&self) -> String {
+    /// What stands in the `<error/>` element; the framing puts that around.
+    pub(super) fn children(&self) -> String {
         let mut out = String::with_capacity(160);
         let name = self.error.condition();
-        out.push_str("<stream:error>");
         if let StreamError::SeeOtherHost(host) = &self.error {
             let _ = write!(out, "<{name} xmlns='{NS}'>");
             out.push_str(&escape_text(host));
@@ -50,7 +49,6 @@ impl StreamFailure {
             out.push_str("</text>");
         }
         out.push_str(self.application.as_deref().unwrap_or_default());
-        out.push_str("</stream:error>");
         out
     }
 }
@@ -205,12 +203,16 @@ mod tests {
         ("unsupported-version", StreamError::UnsupportedVersion),
     ];
 
+    fn written(failure: &StreamFailure) -> String {
+        ["<stream:error>", &failure.children(), "</stream:error>"].concat()
+    }
+
     #[test]
     fn every_condition_of_rfc_6120_4_9_3_goes_both_ways() {
         for (name, error) in TABLE {
             assert_eq!(error.condition(), name);
             assert_eq!(StreamError::parse(name, " [2001:db8::1]:9222\n"), error);
-            let xml = error.text("x < y").to_xml();
+            let xml = written(&error.text("x < y"));
             let text = format!("<text xmlns='{NS}' xml:lang='en'>x &lt; y</text></stream:error>");
             assert!(xml.starts_with(&format!("<stream:error><{name} xmlns='{NS}'")), "{xml}");
             assert!(xml.ends_with(&text), "{xml}");
@@ -227,11 +229,11 @@ mod tests {
     #[test]
     fn a_failure_without_text_is_the_condition_alone() {
         let reset = StreamFailure::from(StreamError::Reset);
-        assert_eq!(reset.to_xml(), format!("<stream:error><reset xmlns='{NS}'/></stream:error>"));
+        assert_eq!(written(&reset), format!("<stream:error><reset xmlns='{NS}'/></stream:error>"));
         assert_eq!(reset.to_string(), "reset");
         let moved = StreamFailure::from(StreamError::parse("see-other-host", "b.example:5222"));
         assert_eq!(
-            moved.to_xml(),
+            written(&moved),
             format!(
                 "<stream:error><see-other-host xmlns='{NS}'>b.example:5222</see-other-host>\
                  </stream:error>"

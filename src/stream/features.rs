@@ -1,4 +1,6 @@
-//! What is offered when (RFC 6120 §4.3.2).
+//! What is offered when (RFC 6120 §4.3.2): the children of `<features/>`.
+
+use bytestring::ByteString;
 
 use super::sasl::ht::HtMechanism;
 use super::sasl::upgrade::Task;
@@ -9,14 +11,14 @@ use crate::xml::ns;
 use crate::xml::writer::Xml;
 
 /// Before TLS: STARTTLS, and SASL only where the operator allows it in the clear.
-pub fn secure(required: bool, rest: &str) -> String {
-    let mut xml = open();
+pub fn secure(required: bool, rest: &str) -> ByteString {
+    let mut xml = Xml::new();
     xml.start("starttls").attr("xmlns", ns::TLS);
     if required {
         xml.start("required").end();
     }
     xml.end().raw(rest.as_bytes());
-    close(xml)
+    xml.into_string().into()
 }
 
 /// What can be had along with a login (XEP-0388 §2.1).
@@ -33,8 +35,8 @@ pub struct Inline {
 /// What a stream is offered under TLS: all its features, and what stands for their very text.
 #[derive(Debug, Clone)]
 pub struct OverTls {
-    /// `<stream:features/>`
-    pub features: String,
+    /// What is offered.
+    pub features: ByteString,
     /// The `value` of `<config-version/>` (XEP-0509 §2.3).
     pub version: String,
 }
@@ -45,11 +47,11 @@ pub fn over_tls(offer: &Offer, inline: &Inline, modules: &str, limits: &Limits) 
     parts.push_str(&sasl2(offer, inline));
     let digest = sha256(parts.as_bytes());
     let version = base64(digest.first_chunk::<VERSION_BYTES>().unwrap_or(&[0; VERSION_BYTES]));
-    let mut xml = open();
+    let mut xml = Xml::new();
     xml.raw(parts.as_bytes());
     xml.start("config-version").attr("xmlns", ns::IAP).attr("scheme", "opaque");
     xml.attr("value", &version).end();
-    OverTls { features: close(xml), version }
+    OverTls { features: xml.into_string().into(), version }
 }
 
 /// XEP-0388 §2.1
@@ -108,32 +110,25 @@ pub fn authenticate(offer: &Offer, modules: &str, limits: &Limits) -> String {
 }
 
 /// After SASL: resource binding (RFC 6120 §7.4), stream management, and what modules offer.
-pub fn bind(modules: &str, limits: &Limits) -> String {
-    let mut xml = open();
+pub fn bind(modules: &str, limits: &Limits) -> ByteString {
+    let mut xml = Xml::new();
     xml.start("bind").attr("xmlns", ns::BIND).start("required").end().end();
     // XEP-0198 §2
     xml.start("sm").attr("xmlns", ns::SM).end();
     xml.raw(modules.as_bytes());
     advertise(&mut xml, limits.stanza_bytes_max, limits);
-    close(xml)
+    xml.into_string().into()
 }
 
 /// When a resource is bound already (XEP-0386): what is still to be had.
-pub fn bound(modules: &str, limits: &Limits, managed: bool) -> String {
-    let mut xml = open();
+pub fn bound(modules: &str, limits: &Limits, managed: bool) -> ByteString {
+    let mut xml = Xml::new();
     if !managed {
         xml.start("sm").attr("xmlns", ns::SM).end();
     }
     xml.raw(modules.as_bytes());
     advertise(&mut xml, limits.stanza_bytes_max, limits);
-    close(xml)
-}
-
-/// The features element around parts made by the functions above.
-pub fn wrap(parts: &str) -> String {
-    let mut xml = open();
-    xml.raw(parts.as_bytes());
-    close(xml)
+    xml.into_string().into()
 }
 
 /// XEP-0478: Stream Limits Advertisement.
@@ -146,17 +141,6 @@ fn advertise(xml: &mut Xml, bytes: usize, limits: &Limits) {
         xml.start("idle-seconds").text(&idle.as_secs().to_string()).end();
     }
     xml.end();
-}
-
-fn open() -> Xml {
-    let mut xml = Xml::new();
-    xml.start("stream:features");
-    xml
-}
-
-fn close(mut xml: Xml) -> String {
-    xml.end();
-    xml.into_string()
 }
 
 /// Of a hash that tells two offers apart; nobody gains by making one up.

@@ -4,6 +4,7 @@
 pub mod c2s;
 pub mod error;
 pub mod features;
+pub mod framing;
 pub mod open;
 pub mod sasl;
 pub mod sm;

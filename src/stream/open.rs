@@ -1,4 +1,4 @@
-//! Stream headers (RFC 6120 §4.7): judging the client's, writing ours.
+//! Stream headers (RFC 6120 §4.7): judging the client's.
 
 use super::error::{StreamError, StreamFailure};
 use crate::base::limits::LANG_BYTES_MAX;
@@ -6,7 +6,6 @@ use crate::jid::prep;
 use crate::xml::error::XmlError;
 use crate::xml::header::Header;
 use crate::xml::ns;
-use crate::xml::writer::escape_attr;
 
 /// What a good client header settles.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,32 +64,6 @@ fn speaks_xmpp_1(version: &str) -> bool {
     let mut parts = version.splitn(2, '.').map(str::parse::<u32>);
     matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(_))) if major >= 1)
 }
-
-/// Our header. `from` is the host; without one (the client named none that we have, RFC 6120
-/// §4.9.1.3) we name our first.
-pub fn header(id: &str, host: &str, to: Option<&str>) -> String {
-    let mut text = String::with_capacity(256);
-    text.push_str("<?xml version='1.0'?><stream:stream");
-    let mut push = |name: &str, value: &str| {
-        for part in [" ", name, "='", value, "'"] {
-            text.push_str(part);
-        }
-    };
-    push("xmlns", ns::CLIENT);
-    push("xmlns:stream", ns::STREAM);
-    push("id", &escape_attr(id));
-    push("from", &escape_attr(host));
-    if let Some(to) = to {
-        push("to", &escape_attr(to));
-    }
-    push("version", "1.0");
-    push("xml:lang", "en");
-    text.push('>');
-    text
-}
-
-/// Our end of the stream (RFC 6120 §4.4).
-pub const CLOSE: &str = "</stream:stream>";
 
 impl From<XmlError> for StreamFailure {
     fn from(error: XmlError) -> Self {

@@ -117,6 +117,23 @@ fn the_core_has_no_clock_no_dice_and_no_runtime() {
     assert_none(&wrong);
 }
 
+/// What a stream is as bytes differs by transport: RFC 6120 §4.2, RFC 7395 §3.3.
+#[test]
+fn only_the_framing_writes_what_is_the_streams() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        // The xml floor reads it.
+        let may = file.name == "src/stream/framing.rs"
+            || file.module.first().is_some_and(|room| room == "xml");
+        for word in ["<stream:", "</stream", "\"stream:"] {
+            if !may && file.code.contains(word) {
+                wrong.push(format!("{}: {word}", file.name));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
 #[test]
 fn files_are_short() {
     let long = sources().into_iter().filter(|file| file.lines > LINES_MAX);

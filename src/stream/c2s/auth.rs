@@ -6,7 +6,7 @@ use super::{C2s, Failed, Output, Outputs, State, sasl2, write};
 use crate::base::id::Rng;
 use crate::jid::BareJid;
 use crate::stream::error::StreamError;
-use crate::stream::open;
+use crate::stream::framing::Item;
 use crate::stream::sasl::{
     Exchange, Identity, Mechanism, Offer, Refusal, SaslFailure, Step, decode_payload,
     encode_challenge, encode_success,
@@ -233,22 +233,19 @@ impl C2s {
         self.tries.failed(begun, refusal, localpart.as_deref());
         let failed = Failed { localpart, mechanism, refusal, again };
         let mut outputs = Outputs::from_iter([Output::Failed(failed)]);
-        let mut text = match self.inline.take() {
+        let refused = match self.inline.take() {
             Some(_) => sasl2::failure(refusal.failure()),
             None => {
                 let condition = refusal.condition();
                 format!("<failure xmlns='{}'><{condition}/></failure>", ns::SASL)
             }
         };
-        let over = self.tries.are_over(self.policy.limits.auth_attempts_max);
-        if over {
-            text.push_str(&StreamError::PolicyViolation.text("too many failed attempts").to_xml());
-            text.push_str(open::CLOSE);
-            self.state = State::Ended;
-        }
-        outputs.push(Output::Write(text.into()));
-        if over {
+        outputs.extend(write(refused));
+        if self.tries.are_over(self.policy.limits.auth_attempts_max) {
+            let why = StreamError::PolicyViolation.text("too many failed attempts");
+            outputs.extend([Item::Failure(why), Item::Close].map(Output::Write));
             outputs.push(Output::End);
+            self.state = State::Ended;
         }
         outputs
     }

@@ -1,7 +1,7 @@
 //! The last step of a stream's negotiation: a resource is bound (RFC 6120 §7), or a former stream is
 //! resumed (XEP-0198 §5).
 
-use super::{C2s, Output, Outputs, State};
+use super::{C2s, Output, Outputs, State, write};
 use crate::base::id::Rng;
 use crate::jid::{FullJid, Jid};
 use crate::stanza::{Condition, Kind, StanzaError, error_reply};
@@ -44,7 +44,7 @@ impl C2s {
     }
 
     fn unmanaged(&mut self, why: Condition, h: Option<u32>, rng: &mut dyn Rng) -> Outputs {
-        let mut outputs = Outputs::from_iter([Output::Write(sm::failed(why, h))]);
+        let mut outputs = write(sm::failed(why, h));
         self.bind_failures += 1;
         if self.bind_failures > BIND_RETRIES_MAX {
             let why = StreamError::PolicyViolation.text("too many failed requests");
@@ -83,7 +83,7 @@ impl C2s {
             Err(error) => {
                 let to = self.account.clone().map(Jid::from);
                 let reply = to.and_then(|to| error_reply(&request, None, &to, &error));
-                let mut outputs: Outputs = reply.into_iter().map(Output::Write).collect();
+                let mut outputs = reply.map(write).unwrap_or_default();
                 self.bind_failures += 1;
                 if self.bind_failures > BIND_RETRIES_MAX {
                     let why = StreamError::PolicyViolation.text("too many failed bind requests");
@@ -104,7 +104,9 @@ impl C2s {
             .end()
             .end();
         self.state = State::Ended;
-        Outputs::from_iter([Output::Write(xml.finish()), Output::Done(full)])
+        let mut outputs = write(xml.finish());
+        outputs.push(Output::Done(full));
+        outputs
     }
 }
 

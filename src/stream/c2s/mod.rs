@@ -17,10 +17,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use super::error::{StreamError, StreamFailure};
 use super::features::{self, OverTls};
+use super::framing::{Greeting, Item};
 use super::open::{self, Opened};
 use super::sasl::ht::{Ht, HtMechanism};
 use super::sasl::{
@@ -141,8 +143,8 @@ pub enum Input {
 /// What is to be done.
 #[allow(clippy::large_enum_variant)] // lives for one step, on the stack
 pub enum Output {
-    /// Send these bytes.
-    Write(Bytes),
+    /// Say this.
+    Write(Item),
     /// Let TLS take over, unless plain bytes wait behind the request: then close.
     StartTls,
     /// Look up keys.
@@ -386,20 +388,21 @@ impl C2s {
         }
         self.lang = lang.or(self.lang.take());
         self.host = Some(host);
-        let mut text = self.greeting(rng);
-        text.push_str(&self.offer());
-        write(text)
+        let header = self.greeting(rng);
+        Outputs::from_iter([header, Output::Write(Item::Features(self.offer()))])
     }
 
-    fn greeting(&mut self, rng: &mut dyn Rng) -> String {
+    /// Without a host (the client named none that we have, RFC 6120 §4.9.1.3) our first one speaks.
+    fn greeting(&mut self, rng: &mut dyn Rng) -> Output {
         self.greeted = true;
-        let first = self.policy.hosts.first().map_or("", String::as_str);
-        let to = self.greets.as_ref().map(Jid::bare_str);
-        open::header(&id::random(rng), self.host.as_deref().unwrap_or(first), to)
+        let from = self.host.as_ref().or(self.policy.hosts.first());
+        let from = from.cloned().unwrap_or_default();
+        let greeting = Greeting { id: id::random(rng), from, to: self.greets.clone() };
+        Output::Write(Item::Header(greeting))
     }
 
     /// The features of the moment, and the state that waits for one of them.
-    fn offer(&mut self) -> String {
+    fn offer(&mut self) -> ByteString {
         if self.account.is_some() {
             self.state = State::Binding;
             return features::bind(&self.policy.bind_features, &self.policy.limits);
@@ -409,7 +412,7 @@ impl C2s {
         let enabled: Vec<_> = self.policy.mechanisms.iter().copied().filter(usable).collect();
         let offer = Offer::new(&enabled, self.bindings.clone());
         let text = match (offer.mechanisms.is_empty(), self.secured) {
-            (true, true) => features::wrap(""),
+            (true, true) => ByteString::new(),
             (true, false) => features::secure(self.policy.require_tls, ""),
             (false, true) => self.policy.offered(&offer).features.clone(),
             (false, false) => {
@@ -453,9 +456,9 @@ impl C2s {
     fn start_tls(&mut self, rng: &mut dyn Rng) -> Outputs {
         if self.secured || !matches!(self.state, State::Offered(_)) {
             // RFC 6120 §5.4.2.2: the failure case, and the stream is over.
-            let mut outputs = write(format!("<failure xmlns='{}'/>{}", ns::TLS, open::CLOSE));
+            let mut outputs = write(format!("<failure xmlns='{}'/>", ns::TLS));
             self.state = State::Ended;
-            outputs.push(Output::End);
+            outputs.extend([Output::Write(Item::Close), Output::End]);
             let _ = rng;
             return outputs;
         }
@@ -483,20 +486,20 @@ impl C2s {
         if matches!(self.state, State::Ended) {
             return Outputs::from_iter([Output::End]);
         }
-        let mut text = if self.greeted { String::new() } else { self.greeting(rng) };
-        if let Some(failure) = &failure {
-            text.push_str(&failure.to_xml());
+        let mut outputs = Outputs::new();
+        if !self.greeted {
+            outputs.push(self.greeting(rng));
         }
-        text.push_str(open::CLOSE);
+        outputs.extend(failure.map(|failure| Output::Write(Item::Failure(failure))));
+        outputs.extend([Output::Write(Item::Close), Output::End]);
         self.state = State::Ended;
-        let mut outputs = write(text);
-        outputs.push(Output::End);
         outputs
     }
 }
 
-fn write(text: impl Into<Bytes>) -> Outputs {
-    Outputs::from_iter([Output::Write(text.into())])
+/// An element, and no more.
+fn write(element: impl Into<Bytes>) -> Outputs {
+    Outputs::from_iter([Output::Write(Item::Element(element.into()))])
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::jid::{BareJid, FullJid};
 use crate::stanza::{Condition, StanzaError};
 use crate::stream::error::StreamError;
 use crate::stream::features;
+use crate::stream::framing::Item;
 use crate::stream::sasl::ht::{Ht, HtMechanism};
 use crate::stream::sasl::upgrade::Task;
 use crate::stream::sasl::{Exchange, Mechanism, Offer, Refusal, SaslFailure, Step};
@@ -268,12 +269,11 @@ impl C2s {
     fn succeed(&mut self) -> Outputs {
         let success = self.inline.take().unwrap_or_default().success;
         let address = self.account.as_ref().map_or("", |account| account.as_str());
-        let mut text = success.write(address, &[]);
-        text.extend_from_slice(
-            features::bind(&self.policy.bind_features, &self.policy.limits).as_bytes(),
-        );
+        let mut outputs = write(success.write(address, &[]));
+        let features = features::bind(&self.policy.bind_features, &self.policy.limits);
+        outputs.push(Output::Write(Item::Features(features)));
         self.state = State::Binding;
-        write(text)
+        outputs
     }
 }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::hash::base64;
 use crate::base::id::OsRng;
+use crate::stream::framing::Framing;
 use crate::stream::sasl::ht::HtMechanism;
 use crate::xml::gate::{self, Rules};
 
@@ -50,11 +51,14 @@ fn element(text: &str) -> Element {
 }
 
 fn written(outputs: &[Output]) -> String {
-    let written = outputs.iter().filter_map(|output| match output {
-        Output::Write(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        _ => None,
-    });
-    written.collect()
+    let framing = Framing::new(ns::CLIENT, &Limits::default());
+    let mut text = Vec::new();
+    for output in outputs {
+        if let Output::Write(item) = output {
+            framing.write(item.clone(), |bytes| text.extend_from_slice(&bytes));
+        }
+    }
+    String::from_utf8(text).unwrap()
 }
 
 /// What a client may say.

@@ -272,7 +272,7 @@ mod tests {
         }
         let failed = text(failed(Condition::ItemNotFound, Some(3)));
         assert!(failed.contains("h='3'") && failed.contains("<item-not-found xmlns="), "{failed}");
-        let lie = too_high(TooHigh { h: 10, sent: 8 }).to_xml();
+        let lie = too_high(TooHigh { h: 10, sent: 8 }).children();
         assert!(
             lie.contains("<undefined-condition") && lie.contains("h='10' send-count='8'"),
             "{lie}"
