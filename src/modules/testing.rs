@@ -1,5 +1,7 @@
 //! For tests of modules: a server without sockets, and requests to it.
 
+pub(super) mod client;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,21 +22,39 @@ use crate::store::{Store, testing};
 use crate::xml::gate::{self, Rules};
 use crate::xml::ns;
 
-/// A server that hosts `montague.example`, with its store in a folder of its own.
+/// A server that hosts one domain, with its store in a folder of its own.
 pub(super) struct Server {
     _folder: tempfile::TempDir,
+    domain: &'static str,
     pub(super) cx: Cx,
 }
 
 impl Server {
-    /// With no accounts.
+    /// `montague.example`, with no accounts.
     pub(super) fn new(config: Config) -> Self {
+        Self::hosting("montague.example", config, Limits::default())
+    }
+
+    /// `x`, with these accounts.
+    pub(super) async fn with(names: &[&'static str]) -> Self {
+        Self::bounded(names, Limits::default()).await
+    }
+
+    /// The same with other limits.
+    pub(super) async fn bounded(names: &[&'static str], limits: Limits) -> Self {
+        let server = Self::hosting("x", Config::default(), limits);
+        for name in names {
+            server.account(name, &[]).await;
+        }
+        server
+    }
+
+    fn hosting(domain: &'static str, config: Config, limits: Limits) -> Self {
         let (folder, store) = testing::store();
-        let limits = Arc::new(Limits::default());
         let config = Arc::new(config);
-        let router = Router::new(["montague.example".to_owned()], store.clone(), limits)
+        let router = Router::new([domain.to_owned()], store.clone(), Arc::new(limits))
             .with_features(features(ALL, config.clone()));
-        let jid = FullJid::parse("montague.example/unauthenticated").unwrap();
+        let jid = FullJid::parse(&format!("{domain}/unauthenticated")).unwrap();
         let cx = Cx {
             who: Requester::Guest(Guest { jid, channel: CHANNEL }),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
@@ -47,7 +67,7 @@ impl Server {
             store,
             router: Arc::new(router),
         };
-        Self { _folder: folder, cx }
+        Self { _folder: folder, domain, cx }
     }
 
     /// Makes an account and gives its contacts these subscriptions.
@@ -56,9 +76,9 @@ impl Server {
         local: &'static str,
         contacts: &'static [(&'static str, Subscription)],
     ) -> AccountId {
+        let domain = self.domain;
         let made = self.store().write(move |tx| {
-            let Creation::Created(id) =
-                accounts::create(tx, local, "montague.example", &[], 500_000_000_000)?
+            let Creation::Created(id) = accounts::create(tx, local, domain, &[], 500_000_000_000)?
             else {
                 panic!("{local} exists")
             };
@@ -75,6 +95,10 @@ impl Server {
     /// What the handlers of an available session of the account see; of an anonymous user if there
     /// is no such account.
     pub(super) async fn session(&self, jid: &str) -> Cx {
+        self.bound(jid, true).await
+    }
+
+    async fn bound(&self, jid: &str, is_available: bool) -> Cx {
         let jid = FullJid::parse(jid).unwrap();
         let (bare, router) = (jid.bare(), &self.cx.router);
         let (local, host) = (bare.local().unwrap().to_owned(), bare.domain().to_owned());
@@ -82,12 +106,13 @@ impl Server {
         if found.is_some() {
             router.load(&bare).await.unwrap();
         }
-        let outbox = Arc::new(Outbox::new(100_000));
+        let outbox = Arc::new(Outbox::new(1 << 20));
         let session = router.next_session();
         let presence = format!("<presence from='{}'/>", jid.as_str());
+        let presence = Available { priority: 0, frame: Frame::whole(presence.into()) };
         let resource = Resource {
-            presence: Some(Available { priority: 0, frame: Frame::whole(presence.into()) }),
-            interested: true,
+            presence: is_available.then_some(presence),
+            interested: is_available,
             ..Resource::new(jid.clone(), session, outbox.clone())
         };
         let bound = router.registry.bind(resource, found.is_none(), Conflict::Replace, 10);
@@ -142,16 +167,21 @@ pub(super) async fn ask_all(cx: &Cx, ty: &str, to: &str, payload: &str) -> (Vec<
 async fn answer(cx: &Cx, ty: &str, to: &str, payload: &str) -> Result<Reply, StanzaError> {
     let to = if to.is_empty() { String::new() } else { format!(" to='{to}'") };
     let xml = format!("<iq id='1' type='{ty}'{to}>{payload}</iq>");
-    let rules =
-        Rules { content_ns: ns::CLIENT, depth_max: 20, attributes_max: 20, children_max: 20 };
-    let element = gate::check(xml.into(), &rules).unwrap();
-    let jid = cx.jid().clone().to_full().unwrap();
-    let stanza = Stanza::from_client(Kind::Iq, element, &jid, None, None).unwrap();
-    let iq = Iq::request(&stanza).unwrap().unwrap();
-    match jid.local().is_none() {
+    let iq = Iq::request(&stanza(cx, xml)).unwrap().unwrap();
+    match cx.jid().local().is_none() {
         true => cx.about.answer_stream(cx.clone(), iq).await,
         false => cx.about.answer(cx.clone(), iq).await,
     }
+}
+
+/// What a session makes of its client's bytes.
+fn stanza(cx: &Cx, xml: String) -> Stanza {
+    let rules =
+        Rules { content_ns: ns::CLIENT, depth_max: 100, attributes_max: 64, children_max: 256 };
+    let element = gate::check(xml.into(), &rules).unwrap();
+    let kind = Kind::of(&element).unwrap();
+    let jid = cx.jid().clone().to_full().unwrap();
+    Stanza::from_client(kind, element, &jid, None, None).unwrap()
 }
 
 /// How the clients of tests are connected.

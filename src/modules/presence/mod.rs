@@ -8,8 +8,6 @@ mod probe;
 mod syntax;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-pub(in crate::modules) mod world;
 
 use std::sync::Arc;
 

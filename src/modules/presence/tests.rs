@@ -3,8 +3,9 @@
 use crate::base::limits::PRESENCE_TAG_BYTES_MAX;
 use std::time::Duration;
 
-use super::world::{Client, World, befriend};
 use crate::base::limits::Limits;
+use crate::modules::testing::Server;
+use crate::modules::testing::client::{Client, befriend};
 use crate::stanza::Condition;
 use crate::store::accounts;
 use crate::store::mailbox::Place;
@@ -16,10 +17,10 @@ async fn hears(client: &Client, expected: &[&str]) {
 
 #[tokio::test]
 async fn initial_presence_is_told_and_gathered() {
-    let world = World::new(&["a", "b", "c"]).await;
-    let (a, b) = world.friends("a@x/1", "b@x/1").await;
-    let c = world.online("c@x/1").await;
-    let mut second = world.connect("a@x/2").await;
+    let server = Server::with(&["a", "b", "c"]).await;
+    let (a, b) = server.friends("a@x/1", "b@x/1").await;
+    let c = server.online("c@x/1").await;
+    let mut second = server.connect("a@x/2").await;
     second.presence("<presence id='i'><status>x</status></presence>").unwrap();
     let heard = second.raw().await;
     let own = "<presence id='i' from=\"a@x/2\" to=\"a@x\"><status>x</status></presence>";
@@ -40,8 +41,8 @@ async fn initial_presence_is_told_and_gathered() {
 
 #[tokio::test]
 async fn one_way_subscriptions_are_one_way() {
-    let world = World::new(&["a", "b"]).await;
-    let (mut a, mut b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let server = Server::with(&["a", "b"]).await;
+    let (mut a, mut b) = (server.online("a@x/1").await, server.online("b@x/1").await);
     befriend(&a, &b).await;
     a.taken().await;
     b.taken().await;
@@ -49,7 +50,7 @@ async fn one_way_subscriptions_are_one_way() {
     hears(&b, &[]).await;
     b.presence("<presence/>").unwrap();
     hears(&a, &["available a@x/1", "available b@x/1"]).await;
-    let mut other = world.connect("b@x/2").await;
+    let mut other = server.connect("b@x/2").await;
     other.presence("<presence/>").unwrap();
     // b sees its own resources and not a.
     hears(&other, &["available b@x/2", "available b@x/1"]).await;
@@ -57,28 +58,28 @@ async fn one_way_subscriptions_are_one_way() {
 
 #[tokio::test]
 async fn a_roster_that_claims_a_subscription_shows_nothing_by_itself() {
-    let world = World::new(&["a", "b"]).await;
-    let _b = world.online("b@x/1").await;
-    let account = world.connect("a@x/0").await.cx.account().unwrap();
-    world.router.registry.removed("a@x");
-    world.router.registry.forget_missing("a@x");
+    let server = Server::with(&["a", "b"]).await;
+    let _b = server.online("b@x/1").await;
+    let account = server.connect("a@x/0").await.cx.account().unwrap();
+    server.cx.router.registry.removed("a@x");
+    server.cx.router.registry.forget_missing("a@x");
     let state = Subscription::To;
     let item = Item { jid: "b@x".to_owned(), state, listed: true, ..Item::default() };
-    world.router.store.write(move |tx| roster::put(tx, account, &item)).await.unwrap();
-    let mut a = world.connect("a@x/1").await;
+    server.cx.router.store.write(move |tx| roster::put(tx, account, &item)).await.unwrap();
+    let mut a = server.connect("a@x/1").await;
     assert!(a.roster().await.contains("subscription='to'"));
     a.presence("<presence/>").unwrap();
     hears(&a, &["available a@x/1"]).await;
-    crate::router::presence::show_to_contact(&world.router, "b@x", "a@x");
+    crate::router::presence::show_to_contact(&server.cx.router, "b@x", "a@x");
     hears(&a, &[]).await;
 }
 
 #[tokio::test]
 async fn a_connected_resource_is_not_available() {
-    let world = World::new(&["a", "b"]).await;
-    let (_a, b) = world.friends("a@x/1", "b@x/1").await;
-    let silent = world.connect("a@x/2").await;
-    let mut third = world.online("a@x/3").await;
+    let server = Server::with(&["a", "b"]).await;
+    let (_a, b) = server.friends("a@x/1", "b@x/1").await;
+    let silent = server.connect("a@x/2").await;
+    let mut third = server.online("a@x/3").await;
     hears(&b, &["available a@x/3"]).await;
     third.presence("<presence type='unavailable'><status>bye</status></presence>").unwrap();
     let heard = third.raw().await;
@@ -97,9 +98,9 @@ async fn a_connected_resource_is_not_available() {
 
 #[tokio::test]
 async fn a_cut_session_becomes_unavailable() {
-    let world = World::new(&["a", "b", "c"]).await;
-    let (a, b) = world.friends("a@x/1", "b@x/1").await;
-    let (second, c) = (world.online("a@x/2").await, world.online("c@x/1").await);
+    let server = Server::with(&["a", "b", "c"]).await;
+    let (a, b) = server.friends("a@x/1", "b@x/1").await;
+    let (second, c) = (server.online("a@x/2").await, server.online("c@x/1").await);
     a.directed("<presence to='c@x/1'/>").unwrap();
     a.directed("<presence to='b@x/1'/>").unwrap();
     for client in [&b, &c] {
@@ -114,8 +115,8 @@ async fn a_cut_session_becomes_unavailable() {
 #[tokio::test]
 async fn directed_presence_ends_with_the_session_and_is_no_subscription() {
     let limits = Limits { directed_presence_max: 2, ..Limits::default() };
-    let world = World::with(&["a", "b", "c"], limits).await;
-    let (mut a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let server = Server::bounded(&["a", "b", "c"], limits).await;
+    let (mut a, b) = (server.online("a@x/1").await, server.online("b@x/1").await);
     a.directed("<presence to='b@x'/>").unwrap();
     a.directed("<presence to='b@x'/>").unwrap();
     hears(&b, &["available a@x/1", "available a@x/1"]).await;
@@ -136,8 +137,8 @@ async fn directed_presence_ends_with_the_session_and_is_no_subscription() {
 
 #[tokio::test]
 async fn a_cancellation_ends_directed_presence_too() {
-    let world = World::new(&["a", "b"]).await;
-    let (mut a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let server = Server::with(&["a", "b"]).await;
+    let (mut a, b) = (server.online("a@x/1").await, server.online("b@x/1").await);
     a.directed("<presence to='b@x/1'/>").unwrap();
     befriend(&b, &a).await;
     b.taken().await;
@@ -150,8 +151,8 @@ async fn a_cancellation_ends_directed_presence_too() {
 #[tokio::test]
 async fn who_left_first_is_not_told() {
     // §4.6.1: an entity that sends unavailable presence leaves the list.
-    let world = World::new(&["a", "b"]).await;
-    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let server = Server::with(&["a", "b"]).await;
+    let (a, b) = (server.online("a@x/1").await, server.online("b@x/1").await);
     a.directed("<presence to='b@x/1'/>").unwrap();
     b.directed("<presence to='a@x/1'/>").unwrap();
     a.directed("<presence to='b@x/1' type='unavailable'/>").unwrap();
@@ -162,8 +163,8 @@ async fn who_left_first_is_not_told() {
 
 #[tokio::test]
 async fn strangers_learn_nothing_by_probing() {
-    let world = World::new(&["a", "b"]).await;
-    let (a, _b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let server = Server::with(&["a", "b"]).await;
+    let (a, _b) = (server.online("a@x/1").await, server.online("b@x/1").await);
     let mut answers = Vec::new();
     for to in ["b@x", "b@x/1", "b@x/2", "nobody@x", "nobody@x/1"] {
         let bare = to.split('/').next().unwrap();
@@ -176,8 +177,8 @@ async fn strangers_learn_nothing_by_probing() {
 
 #[tokio::test]
 async fn subscribers_are_answered() {
-    let world = World::new(&["a", "b"]).await;
-    let (a, mut b) = world.friends("a@x/1", "b@x/1").await;
+    let server = Server::with(&["a", "b"]).await;
+    let (a, mut b) = server.friends("a@x/1", "b@x/1").await;
     b.presence("<presence id='o'><show>dnd</show></presence>").unwrap();
     let full = "<presence id='o' from=\"b@x/1\" to=\"a@x/1\"><show>dnd</show></presence>";
     assert_eq!(a.probe("b@x").await, [full]);
@@ -200,9 +201,9 @@ async fn subscribers_are_answered() {
 
 #[tokio::test]
 async fn directed_presence_authorises_a_probe_of_that_resource() {
-    let world = World::new(&["a", "b"]).await;
-    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
-    let _second = world.online("b@x/2").await;
+    let server = Server::with(&["a", "b"]).await;
+    let (a, b) = (server.online("a@x/1").await, server.online("b@x/1").await);
+    let _second = server.online("b@x/2").await;
     b.directed("<presence to='a@x/1'><show>chat</show></presence>").unwrap();
     assert_eq!(a.probe("b@x/1").await, ["<presence from=\"b@x/1\" to=\"a@x/1\"/>"]);
     for to in ["b@x", "b@x/2"] {
@@ -212,9 +213,9 @@ async fn directed_presence_authorises_a_probe_of_that_resource() {
 
 #[tokio::test]
 async fn owed_messages_wait_for_a_priority_that_takes_them() {
-    let world = World::new(&["a"]).await;
-    let mut a = world.connect("a@x/1").await;
-    world.router.entry("a@x", |user| user.owed.append(1, 10, Place::Archive, []));
+    let server = Server::with(&["a"]).await;
+    let mut a = server.connect("a@x/1").await;
+    server.cx.router.entry("a@x", |user| user.owed.append(1, 10, Place::Archive, []));
     let drain = |presented: crate::modules::api::Presented| presented.drain;
     for (xml, drains) in [
         ("<presence><priority>-1</priority></presence>", false),
@@ -226,15 +227,15 @@ async fn owed_messages_wait_for_a_priority_that_takes_them() {
     ] {
         assert_eq!(drain(a.presence(xml).unwrap()), drains, "{xml}");
     }
-    world.router.entry("a@x", |user| user.owed.failed(1));
+    server.cx.router.entry("a@x", |user| user.owed.failed(1));
     a.presence("<presence type='unavailable'/>").unwrap();
     assert!(!drain(a.presence("<presence/>").unwrap()));
 }
 
 #[tokio::test]
 async fn bad_presence_changes_nothing() {
-    let world = World::new(&["a", "b"]).await;
-    let (mut a, b) = world.friends("a@x/1", "b@x/1").await;
+    let server = Server::with(&["a", "b"]).await;
+    let (mut a, b) = server.friends("a@x/1", "b@x/1").await;
     for xml in [
         "<presence><priority>200</priority></presence>",
         "<presence><show>busy</show></presence>",
@@ -250,8 +251,8 @@ async fn bad_presence_changes_nothing() {
 
 #[tokio::test]
 async fn broadcast_presence_costs_what_it_causes() {
-    let world = World::new(&["a", "b"]).await;
-    let (mut a, b) = world.friends("a@x/1", "b@x/1").await;
+    let server = Server::with(&["a", "b"]).await;
+    let (mut a, b) = server.friends("a@x/1", "b@x/1").await;
     for xml in ["<presence/>", "<presence type='unavailable'/>"] {
         assert_eq!(a.presence(xml).unwrap().looked_at, 1, "{xml}");
     }
@@ -274,10 +275,10 @@ fn put(mailbox: &mut crate::router::Mailbox) -> Vec<String> {
 /// RFC 6121 §4.2.2, §4.3.1, §4.5.2, §4.6.3: a service behind an address gets what another server would.
 #[tokio::test]
 async fn presence_reaches_services() {
-    let mut world = World::new(&["a"]).await;
-    let router = std::sync::Arc::get_mut(&mut world.router).unwrap();
+    let mut server = Server::with(&["a"]).await;
+    let router = std::sync::Arc::get_mut(&mut server.cx.router).unwrap();
     let mut rooms = router.add_service(["rooms.x".to_owned()]);
-    let mut a = world.online("a@x/1").await;
+    let mut a = server.online("a@x/1").await;
     // Both have subscribed to each other.
     a.subscription("bot@rooms.x", "subscribe").await.unwrap();
     for ty in ["subscribe", "subscribed"] {
@@ -289,7 +290,7 @@ async fn presence_reaches_services() {
     a.directed("<presence to='hall@rooms.x/me'/>").unwrap();
     a.presence("<presence><show>away</show></presence>").unwrap();
     assert_eq!(put(&mut rooms), ["available a@x/1 bot@rooms.x"]);
-    let b = world.online("a@x/2").await;
+    let b = server.online("a@x/2").await;
     let initial = ["available a@x/2 bot@rooms.x", "probe a@x/2 bot@rooms.x"];
     assert_eq!(put(&mut rooms), initial);
     a.cut();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::limits::Limits;
-use crate::modules::presence::world::World;
+use crate::modules::testing::Server;
 use crate::stanza::Condition;
 use crate::xml::view::Doc;
 
@@ -64,9 +64,9 @@ fn what_is_fine_is_read() {
 
 #[tokio::test]
 async fn a_set_is_pushed_to_the_interested_and_kept() {
-    let world = World::new(&["a"]).await;
-    let (one, two) = (world.connect("a@x/1").await, world.connect("a@x/2").await);
-    let third = world.connect("a@x/3").await;
+    let server = Server::with(&["a"]).await;
+    let (one, two) = (server.connect("a@x/1").await, server.connect("a@x/2").await);
+    let third = server.connect("a@x/3").await;
     let account = one.cx.account().unwrap().0;
     let empty = format!("<query xmlns='jabber:iq:roster' ver='{account}-0'/>");
     assert_eq!([one.roster().await, two.roster().await], [empty.clone(), empty]);
@@ -99,8 +99,8 @@ async fn a_set_is_pushed_to_the_interested_and_kept() {
 
 #[tokio::test]
 async fn an_unchanged_version_gets_an_empty_result() {
-    let world = World::new(&["a"]).await;
-    let a = world.connect("a@x/1").await;
+    let server = Server::with(&["a"]).await;
+    let a = server.connect("a@x/1").await;
     a.set("<item jid='b@x'/>").await.unwrap();
     let account = a.cx.account().unwrap().0;
     let ask = |ver: String| {
@@ -118,8 +118,8 @@ async fn an_unchanged_version_gets_an_empty_result() {
 
 #[tokio::test]
 async fn rosters_of_others_are_closed() {
-    let world = World::new(&["a", "b"]).await;
-    let a = world.connect("a@x/1").await;
+    let server = Server::with(&["a", "b"]).await;
+    let a = server.connect("a@x/1").await;
     let query = "<query xmlns='jabber:iq:roster'/>";
     let set = "<query xmlns='jabber:iq:roster'><item jid='c@x'/></query>";
     for to in ["b@x", "nobody@x"] {
@@ -136,8 +136,8 @@ async fn rosters_of_others_are_closed() {
 #[tokio::test]
 async fn a_full_roster_takes_no_more_items() {
     let limits = Limits { roster_items_max: 1, ..Limits::default() };
-    let world = World::with(&["a"], limits).await;
-    let a = world.connect("a@x/1").await;
+    let server = Server::bounded(&["a"], limits).await;
+    let a = server.connect("a@x/1").await;
     a.set("<item jid='b@x'/>").await.unwrap();
     a.set("<item jid='b@x' name='B'/>").await.unwrap();
     let full = a.set("<item jid='c@x'/>").await.unwrap_err();
@@ -155,10 +155,10 @@ async fn a_full_roster_takes_no_more_items() {
 async fn requests_of_strangers_fill_no_roster() {
     let limits = Limits { roster_items_max: 3, ..Limits::default() };
     let names = ["b", "s0", "s1", "s2", "s3", "s4", "s5"];
-    let world = World::with(&names, limits).await;
-    let b = world.online("b@x/1").await;
+    let server = Server::bounded(&names, limits).await;
+    let b = server.online("b@x/1").await;
     for stranger in &names[1..] {
-        let stranger = world.online(&format!("{stranger}@x/1")).await;
+        let stranger = server.online(&format!("{stranger}@x/1")).await;
         stranger.subscription("b@x", "subscribe").await.unwrap();
     }
     b.taken().await;
@@ -187,13 +187,13 @@ async fn requests_of_strangers_fill_no_roster() {
 
 #[tokio::test]
 async fn an_account_that_leaves_takes_its_subscriptions_along() {
-    let world = World::new(&["a", "b", "c"]).await;
-    let (a, mut b) = world.friends("a@x/1", "b@x/1").await;
-    let c = world.online("c@x/1").await;
+    let server = Server::with(&["a", "b", "c"]).await;
+    let (a, mut b) = server.friends("a@x/1", "b@x/1").await;
+    let c = server.online("c@x/1").await;
     c.subscription("a@x", "subscribe").await.unwrap();
     c.taken().await;
     let account = a.cx.account().unwrap();
-    leave(&world.router, &a.cx.bare(), account, Items::Go, a.cx.now).await.unwrap();
+    leave(&server.cx.router, &a.cx.bare(), account, Items::Go, a.cx.now).await.unwrap();
     let heard = b.taken().await;
     assert_eq!(heard.last().unwrap(), "push a@x none", "{heard:?}");
     assert_eq!(c.taken().await, ["unsubscribed a@x", "push a@x none"]);
@@ -209,8 +209,8 @@ async fn an_account_that_leaves_takes_its_subscriptions_along() {
 
 #[tokio::test]
 async fn an_anonymous_user_has_no_roster_to_change() {
-    let world = World::new(&["a"]).await;
-    let mut a = world.connect("a@x/1").await;
+    let server = Server::with(&["a"]).await;
+    let mut a = server.connect("a@x/1").await;
     a.is_anonymous();
     let error = a.set("<item jid='b@x'/>").await.unwrap_err();
     assert_eq!(error.condition, Condition::NotAllowed);

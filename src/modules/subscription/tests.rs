@@ -1,7 +1,8 @@
 //! The flows of RFC 6121 §3 between local accounts.
 
 use crate::base::limits::Limits;
-use crate::modules::presence::world::{Client, World, befriend};
+use crate::modules::testing::Server;
+use crate::modules::testing::client::{Client, befriend};
 use crate::stanza::{Condition, Stanza};
 use crate::store::roster;
 
@@ -11,9 +12,9 @@ async fn hears(client: &Client, expected: &[&str]) {
 
 #[tokio::test]
 async fn a_request_is_approved_and_presence_flows() {
-    let world = World::new(&["a", "b"]).await;
-    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
-    let silent = world.connect("b@x/2").await;
+    let server = Server::with(&["a", "b"]).await;
+    let (a, b) = (server.online("a@x/1").await, server.online("b@x/1").await);
+    let silent = server.connect("b@x/2").await;
     a.subscription("b@x/somewhere", "subscribe").await.unwrap();
     hears(&a, &["push b@x none ask"]).await;
     hears(&b, &["subscribe a@x"]).await;
@@ -27,8 +28,8 @@ async fn a_request_is_approved_and_presence_flows() {
 
 #[tokio::test]
 async fn a_request_is_denied() {
-    let world = World::new(&["a", "b"]).await;
-    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let server = Server::with(&["a", "b"]).await;
+    let (a, b) = (server.online("a@x/1").await, server.online("b@x/1").await);
     a.subscription("b@x", "subscribe").await.unwrap();
     b.subscription("a@x", "unsubscribed").await.unwrap();
     hears(&a, &["push b@x none ask", "unsubscribed b@x", "push b@x none"]).await;
@@ -42,8 +43,8 @@ async fn a_request_is_denied() {
 
 #[tokio::test]
 async fn a_subscription_is_cancelled() {
-    let world = World::new(&["a", "b"]).await;
-    let (a, mut b) = world.friends("a@x/1", "b@x/1").await;
+    let server = Server::with(&["a", "b"]).await;
+    let (a, mut b) = server.friends("a@x/1", "b@x/1").await;
     b.subscription("a@x", "unsubscribed").await.unwrap();
     // §3.2.2: unavailable first.
     hears(&a, &["unavailable b@x/1", "unsubscribed b@x", "push b@x from"]).await;
@@ -58,8 +59,8 @@ async fn a_subscription_is_cancelled() {
 
 #[tokio::test]
 async fn a_user_unsubscribes() {
-    let world = World::new(&["a", "b"]).await;
-    let (a, mut b) = world.friends("a@x/1", "b@x/1").await;
+    let server = Server::with(&["a", "b"]).await;
+    let (a, mut b) = server.friends("a@x/1", "b@x/1").await;
     a.subscription("b@x", "unsubscribe").await.unwrap();
     hears(&a, &["push b@x from", "unavailable b@x/1"]).await;
     hears(&b, &["unsubscribe a@x", "push a@x to"]).await;
@@ -69,8 +70,8 @@ async fn a_user_unsubscribes() {
 
 #[tokio::test]
 async fn a_removed_item_ends_both_subscriptions() {
-    let world = World::new(&["a", "b"]).await;
-    let (mut a, mut b) = world.friends("a@x/1", "b@x/1").await;
+    let server = Server::with(&["a", "b"]).await;
+    let (mut a, mut b) = server.friends("a@x/1", "b@x/1").await;
     a.set("<item jid='b@x' subscription='remove'/>").await.unwrap();
     hears(&a, &["unavailable b@x/1", "push b@x remove"]).await;
     hears(
@@ -94,8 +95,8 @@ async fn a_removed_item_ends_both_subscriptions() {
 
 #[tokio::test]
 async fn a_removed_item_withdraws_an_open_request() {
-    let world = World::new(&["a", "b"]).await;
-    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let server = Server::with(&["a", "b"]).await;
+    let (a, b) = (server.online("a@x/1").await, server.online("b@x/1").await);
     a.subscription("b@x", "subscribe").await.unwrap();
     a.set("<item jid='b@x' subscription='remove'/>").await.unwrap();
     hears(&a, &["push b@x none ask", "push b@x remove"]).await;
@@ -107,8 +108,8 @@ async fn a_removed_item_withdraws_an_open_request() {
 
 #[tokio::test]
 async fn a_pre_approved_request_is_answered_by_the_server() {
-    let world = World::new(&["a", "b"]).await;
-    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let server = Server::with(&["a", "b"]).await;
+    let (a, b) = (server.online("a@x/1").await, server.online("b@x/1").await);
     b.subscription("a@x", "subscribed").await.unwrap();
     hears(&b, &["push a@x none approved"]).await;
     hears(&a, &[]).await;
@@ -119,8 +120,8 @@ async fn a_pre_approved_request_is_answered_by_the_server() {
 
 #[tokio::test]
 async fn a_pre_approval_is_taken_back_in_silence() {
-    let world = World::new(&["a", "b"]).await;
-    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let server = Server::with(&["a", "b"]).await;
+    let (a, b) = (server.online("a@x/1").await, server.online("b@x/1").await);
     b.subscription("a@x", "subscribed").await.unwrap();
     b.subscription("a@x", "unsubscribed").await.unwrap();
     hears(&b, &["push a@x none approved", "push a@x none"]).await;
@@ -131,8 +132,8 @@ async fn a_pre_approval_is_taken_back_in_silence() {
 
 #[tokio::test]
 async fn a_request_is_kept_whole_until_it_is_answered() {
-    let world = World::new(&["a", "b"]).await;
-    let a = world.online("a@x/1").await;
+    let server = Server::with(&["a", "b"]).await;
+    let a = server.online("a@x/1").await;
     let request = "<presence to='b@x' type='subscribe' id='r'><status>Hi</status>\
                    <nick xmlns='urn:n'>A</nick></presence>";
     a.subscribe_with(request).await.unwrap();
@@ -140,7 +141,7 @@ async fn a_request_is_kept_whole_until_it_is_answered() {
     let kept = "<presence type='subscribe' id='r' from=\"a@x\" to=\"b@x\"><status>Hi</status>\
                 <nick xmlns='urn:n'>A</nick></presence>";
     for resource in ["b@x/1", "b@x/2"] {
-        let mut b = world.connect(resource).await;
+        let mut b = server.connect(resource).await;
         assert!(b.raw().await.is_empty());
         b.presence("<presence/>").unwrap();
         let heard = b.raw().await;
@@ -149,17 +150,17 @@ async fn a_request_is_kept_whole_until_it_is_answered() {
         b.presence("<presence><show>away</show></presence>").unwrap();
         assert!(!b.taken().await.contains(&"subscribe a@x".to_owned()));
     }
-    let b = world.connect("b@x/3").await;
+    let b = server.connect("b@x/3").await;
     b.subscription("a@x", "subscribed").await.unwrap();
-    let mut late = world.connect("b@x/4").await;
+    let mut late = server.connect("b@x/4").await;
     late.presence("<presence/>").unwrap();
     assert!(!late.taken().await.contains(&"subscribe a@x".to_owned()));
 }
 
 #[tokio::test]
 async fn nobody_learns_whether_a_contact_exists() {
-    let world = World::new(&["a", "b"]).await;
-    let a = world.online("a@x/1").await;
+    let server = Server::with(&["a", "b"]).await;
+    let a = server.online("a@x/1").await;
     for ty in ["subscribe", "unsubscribe", "unsubscribed", "subscribed"] {
         let mut heard = Vec::new();
         for contact in ["b@x", "nobody@x"] {
@@ -172,8 +173,8 @@ async fn nobody_learns_whether_a_contact_exists() {
 
 #[tokio::test]
 async fn a_request_elsewhere_is_an_error_and_leaves_no_item() {
-    let world = World::new(&["a"]).await;
-    let a = world.online("a@x/1").await;
+    let server = Server::with(&["a"]).await;
+    let a = server.online("a@x/1").await;
     let error = a.subscription("b@elsewhere", "subscribe").await.unwrap_err();
     assert_eq!(error.condition, Condition::RemoteServerNotFound);
     a.subscription("b@elsewhere", "unsubscribe").await.unwrap();
@@ -183,8 +184,8 @@ async fn a_request_elsewhere_is_an_error_and_leaves_no_item() {
 
 #[tokio::test]
 async fn a_request_from_elsewhere_is_answered_elsewhere() {
-    let world = World::new(&["b"]).await;
-    let b = world.online("b@x/1").await;
+    let server = Server::with(&["b"]).await;
+    let b = server.online("b@x/1").await;
     b.subscription("a@elsewhere", "subscribed").await.unwrap();
     let xml = "<presence from='a@elsewhere/1' to='b@x' type='subscribe' id='q'/>";
     let stanza = Stanza::ours(xml.into()).unwrap();
@@ -202,8 +203,8 @@ async fn requests_are_bounded() {
         subscription_requests_per_domain_max: 4,
         ..Limits::default()
     };
-    let world = World::with(&["a", "b", "c"], limits).await;
-    let (a, b) = (world.online("a@x/1").await, world.online("b@x/1").await);
+    let server = Server::bounded(&["a", "b", "c"], limits).await;
+    let (a, b) = (server.online("a@x/1").await, server.online("b@x/1").await);
     let ask = async |from: &str| {
         let xml = format!("<presence from='{from}' to='b@x' type='subscribe'/>");
         let stanza = Stanza::ours(xml.into()).unwrap();
@@ -222,7 +223,7 @@ async fn requests_are_bounded() {
         assert_eq!(ask(from).await, taken, "{from}");
     }
     // The one who asks hears what it hears of somebody who does not answer, or does not exist.
-    let c = world.online("c@x/1").await;
+    let c = server.online("c@x/1").await;
     for nobody in ["b@x", "nobody@x"] {
         c.subscription(nobody, "subscribe").await.unwrap();
         hears(&c, &[&format!("push {nobody} none ask")]).await;
@@ -239,8 +240,8 @@ async fn requests_are_bounded() {
 
 #[tokio::test]
 async fn store_and_memory_agree_on_both_sides() {
-    let world = World::new(&["a", "b"]).await;
-    let (a, b) = world.friends("a@x/1", "b@x/1").await;
+    let server = Server::with(&["a", "b"]).await;
+    let (a, b) = server.friends("a@x/1", "b@x/1").await;
     befriend(&a, &b).await;
     let ids = [a.cx.account().unwrap(), b.cx.account().unwrap()];
     let both = a.cx.store.read(move |tx| {

@@ -1,86 +1,23 @@
-//! A server without sockets for the tests of rosters, subscriptions and presence: a store in a
-//! temporary folder, a router, and clients that are an outbox each.
+//! Clients of the test's server that are an outbox each: for rosters, subscriptions and presence.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use bytes::Bytes;
-
-use crate::base::limits::Limits;
-use crate::jid::FullJid;
-use crate::modules::api::{self, Cx, Presented, Requester};
-use crate::modules::testing::CHANNEL;
-use crate::modules::{ALL, Config, Pipeline, features};
+use super::{Server, answer};
+use crate::modules::api::{Cx, Presented, Requester};
 use crate::router::Router;
-use crate::router::outbox::Outbox;
-use crate::router::registry::{Account, Bound, Conflict, Resource};
-use crate::stanza::iq::Iq;
-use crate::stanza::{Kind, Stanza, StanzaError};
-use crate::store::accounts::{self, Creation};
-use crate::store::{Options, Store, Synchronous};
-use crate::xml::gate::{self, Rules};
+use crate::stanza::{Stanza, StanzaError};
 use crate::xml::ns;
 use crate::xml::view::{Doc, Node};
-
-/// The server `x` with some accounts.
-pub(in crate::modules) struct World {
-    pub router: Arc<Router>,
-    about: Arc<Pipeline>,
-    _folder: tempfile::TempDir,
-}
 
 /// One connected resource.
 pub(in crate::modules) struct Client {
     pub cx: Cx,
-    outbox: Arc<Outbox>,
 }
 
-impl World {
-    pub async fn new(names: &[&'static str]) -> Self {
-        Self::with(names, Limits::default()).await
-    }
-
-    pub async fn with(names: &[&'static str], limits: Limits) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut options = Options::new(folder.path().join("stonechat.db"));
-        options.synchronous = Synchronous::Off;
-        let store = Store::open(options).unwrap();
-        for name in names {
-            let made = store.write(|tx| accounts::create(tx, name, "x", &[], 0)).await.unwrap();
-            assert!(matches!(made, Creation::Created(_)));
-        }
-        let router = Router::new(["x".to_owned()], store, Arc::new(limits))
-            .with_features(features(ALL, Arc::default()));
-        let router = Arc::new(router);
-        let about = Pipeline::build(ALL, &Config::default(), std::time::SystemTime::UNIX_EPOCH);
-        Self { router, about, _folder: folder }
-    }
-
+impl Server {
     /// Binds a session; it is not available yet.
     pub async fn connect(&self, jid: &str) -> Client {
-        let jid = FullJid::parse(jid).unwrap();
-        self.router.load(&jid.bare()).await.unwrap();
-        let outbox = Arc::new(Outbox::new(1 << 20));
-        let session = self.router.next_session();
-        let resource = Resource::new(jid.clone(), session, outbox.clone());
-        let bound = self.router.registry.bind(resource, false, Conflict::Replace, 9);
-        let Bound::Done(home, None) = bound else { panic!("{bound:?}") };
-        let account = self.router.own(&home, |user| match user.account {
-            Account::Stored(id) => id,
-            other => panic!("{other:?}"),
-        });
-        let outbox_of = outbox.clone();
-        let client =
-            api::Client { jid, account, session, outbox: outbox_of, home, channel: CHANNEL };
-        let cx = Cx {
-            who: Requester::Client(Arc::new(client)),
-            now: SystemTime::UNIX_EPOCH,
-            config: Arc::default(),
-            store: self.router.store.clone(),
-            router: self.router.clone(),
-            about: self.about.clone(),
-        };
-        Client { cx, outbox }
+        Client { cx: self.bound(jid, false).await }
     }
 
     /// A session with the roster read and initial presence sent; what it heard is taken.
@@ -92,7 +29,7 @@ impl World {
         client
     }
 
-    /// As [`World::online`], each subscribed to the other.
+    /// As [`Server::online`], each subscribed to the other.
     pub async fn friends(&self, a: &str, b: &str) -> (Client, Client) {
         let (one, two) = (self.online(a).await, self.online(b).await);
         befriend(&one, &two).await;
@@ -112,12 +49,7 @@ pub(in crate::modules) async fn befriend(user: &Client, contact: &Client) {
 impl Client {
     /// What the session makes of its client's bytes.
     pub fn stanza(&self, xml: &str) -> Stanza {
-        let rules =
-            Rules { content_ns: ns::CLIENT, depth_max: 100, attributes_max: 64, children_max: 256 };
-        let element = gate::check(Bytes::from(xml.to_owned()), &rules).unwrap();
-        let kind = Kind::of(&element).unwrap();
-        let jid = &self.cx.client().unwrap().jid;
-        Stanza::from_client(kind, element, jid, None, None).unwrap()
+        super::stanza(&self.cx, xml.to_owned())
     }
 
     pub fn presence(&mut self, xml: &str) -> Result<Presented, StanzaError> {
@@ -148,10 +80,7 @@ impl Client {
 
     /// The answer's payload.
     pub async fn iq(&self, ty: &str, to: &str, payload: &str) -> Result<String, StanzaError> {
-        let to = if to.is_empty() { String::new() } else { format!(" to='{to}'") };
-        let stanza = self.stanza(&format!("<iq id='1' type='{ty}'{to}>{payload}</iq>"));
-        let iq = Iq::request(&stanza).unwrap().unwrap();
-        let reply = self.cx.about.answer(self.cx.clone(), iq).await?;
+        let reply = answer(&self.cx, ty, to, payload).await?;
         Ok(String::from_utf8(reply.payload).unwrap())
     }
 
@@ -185,8 +114,15 @@ impl Client {
     /// The same as it travels.
     pub async fn raw(&self) -> Vec<String> {
         self.router().tasks.drained().await;
-        let batch = self.outbox.take(usize::MAX, usize::MAX).batch;
+        let batch = self.cx.client().unwrap().outbox.take(usize::MAX, usize::MAX).batch;
         batch.iter().map(|out| String::from_utf8(out.frame.to_vec()).unwrap()).collect()
+    }
+
+    /// It owns no rows.
+    pub fn is_anonymous(&mut self) {
+        if let Requester::Client(client) = &mut self.cx.who {
+            Arc::make_mut(client).account = None;
+        }
     }
 
     fn router(&self) -> &Arc<Router> {
@@ -214,13 +150,4 @@ fn short(xml: &str) -> String {
         }
     }
     short
-}
-
-impl Client {
-    /// It owns no rows.
-    pub fn is_anonymous(&mut self) {
-        if let Requester::Client(client) = &mut self.cx.who {
-            Arc::make_mut(client).account = None;
-        }
-    }
 }
