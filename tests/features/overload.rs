@@ -170,11 +170,7 @@ async fn while_nothing_can_be_written_nothing_is_delivered_and_refused() -> Outc
     for archive in ["modules.mam.enabled=true", "modules.mam.enabled=false"] {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        std::fs::create_dir(&data).unwrap();
-        let Some(mount) = Mount::new(&data, 3) else {
-            println!("skipped: a small file system can only be mounted by root");
-            return Ok(());
-        };
+        let Some(mount) = Mount::small(&data, 3) else { return Ok(()) };
         let args = ["--set", FAST[0], "--set", FAST[1], "--set", archive];
         let lab = Lab::serve(folder.path(), &args, &["alice", "bob", "carol"]);
         let mut alice = lab.login("alice").await?;
