@@ -42,28 +42,6 @@ pub trait Effects: Send + Sync {
     fn account_made(&self, jid: &BareJid);
 }
 
-/// No sessions: the verbs run beside no server.
-impl Effects for () {
-    fn end_account<'a>(
-        &'a self,
-        store: &'a Store,
-        _jid: &'a BareJid,
-        account: AccountId,
-        _now: bool,
-    ) -> Ending<'a> {
-        Box::pin(async move {
-            store.write(move |tx| crate::store::accounts::delete(tx, account)).await?;
-            Ok(None)
-        })
-    }
-
-    fn account_gone(&self, _jid: &BareJid, _why: Gone) {}
-
-    fn device_gone(&self, _jid: &BareJid, _device: &AgentId) {}
-
-    fn account_made(&self, _jid: &BareJid) {}
-}
-
 /// Why an account's sessions must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gone {

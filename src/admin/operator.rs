@@ -265,7 +265,7 @@ mod tests {
     async fn a_backup_goes_where_the_path_says() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Options::new(folder.path().join("x.db"))).unwrap();
-        let operator = Operator::new(store, Vec::new(), 1, Arc::new(()));
+        let operator = Operator::new(store, Vec::new(), 1, Arc::new(Seen::default()));
         let to = folder.path().join("copy").display().to_string();
         for (path, wanted) in [("copy", "starts with /"), (&to, " KiB, in "), (&to, "exists")] {
             let told = match operator.run(Request::Backup { path: path.to_owned() }).await {
