@@ -3,7 +3,6 @@
 
 use super::Config;
 use super::api::{Identity, Module, On, Spec, Stage};
-use super::pipeline::server_features;
 use crate::base::hash::{base64, sha1};
 use crate::xml::writer::Xml;
 
@@ -36,6 +35,16 @@ pub fn sorted(features: impl Iterator<Item = &'static str>) -> Vec<&'static str>
     features.sort_unstable();
     features.dedup();
     features
+}
+
+/// The features of hosted domains.
+pub(super) fn server_features(
+    modules: &'static [&'static Module],
+    config: &Config,
+) -> Vec<&'static str> {
+    let shown = modules.iter().filter(|module| module.shown.is_none_or(|shown| shown(config)));
+    let features = shown.flat_map(|module| module.features.iter().copied());
+    sorted(features.filter_map(On::server))
 }
 
 /// `<c/>` of §6.3.

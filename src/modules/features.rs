@@ -9,8 +9,16 @@ use super::{AccountState, Config};
 use crate::router::features::{Asks, Features, Held, State};
 use crate::router::passage::{Meeting, Part, Passage, Phase, Verdict};
 use crate::router::registry::User;
+use crate::store::accounts;
 use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
+
+/// Deletes an account with its rows in every table, the modules' first: the one list of deletions,
+/// whoever asks. False if there was none.
+pub fn erase(modules: &[&Module], tx: &mut dyn Tx, account: AccountId) -> Result<bool, StoreError> {
+    modules.iter().filter_map(|m| m.account_deleted).try_for_each(|hook| hook(tx, account))?;
+    accounts::delete(tx, account)
+}
 
 /// All hooks, in the order in which they are called.
 #[derive(Debug)]

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{
-    Answer, Broadcast, Command, Cx, Directed, Gone, Goodbye, Identity, IqHandler, IqIndex, IqRoute,
-    Module, On, OnStanza, Phase, Presented, Release, Reply, Serves, Serving, Stage, Target,
-    ToClient, Turn, Unbound,
+    Answer, Command, Cx, Goodbye, Identity, IqHandler, IqIndex, IqRoute, Module, OnStanza,
+    Pipeline, Presented, Release, Reply, Serves, Serving, Stage, Target, Turn,
 };
 use super::{Config, SessionState, Shared, caps};
 use crate::jid::BareJid;
@@ -16,26 +15,6 @@ use crate::router::{ServiceId, rules};
 use crate::stanza::iq::Iq;
 use crate::stanza::{Kind, Stanza, StanzaError};
 use crate::xml::view::Node;
-
-/// What [`Pipeline::build`] makes of the module table. Shared by all sessions.
-#[derive(Debug)]
-pub struct Pipeline {
-    iqs: IqIndex,
-    to_client: Vec<(Phase, &'static str, ToClient)>,
-    unbound: Vec<Unbound>,
-    broadcast: Vec<Broadcast>,
-    directed: Vec<Directed>,
-    gone: Vec<Gone>,
-    subscription_out: Vec<OnStanza>,
-    subscription_in: Vec<OnStanza>,
-    probe: Vec<OnStanza>,
-    services: Vec<Serving>,
-    modules: &'static [&'static Module],
-    authenticate_features: String,
-    bind_features: String,
-    started: SystemTime,
-    shared: Shared,
-}
 
 impl Pipeline {
     /// Reads the table once, at start, which is `started`.
@@ -132,7 +111,7 @@ impl Pipeline {
 
     /// The features of hosted domains, in the order of XEP-0115 §5.1.
     pub fn server_features(&self, config: &Config) -> Vec<&'static str> {
-        server_features(self.modules, config)
+        caps::server_features(self.modules, config)
     }
 
     /// The features of an account.
@@ -339,16 +318,6 @@ fn serving(modules: &[&Module], config: &Config) -> Vec<Serving> {
     let services = modules.iter().filter_map(|module| module.service);
     let on = services.filter_map(|service| Some((service, (service.label)(config)?.to_owned())));
     on.map(|(service, label)| Serving { service, label }).collect()
-}
-
-/// The features of hosted domains.
-pub(super) fn server_features(
-    modules: &'static [&'static Module],
-    config: &Config,
-) -> Vec<&'static str> {
-    let shown = modules.iter().filter(|module| module.shown.is_none_or(|shown| shown(config)));
-    let features = shown.flat_map(|module| module.features.iter().copied());
-    caps::sorted(features.filter_map(On::server))
 }
 
 /// Does the addressed account have the module?

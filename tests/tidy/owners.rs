@@ -134,7 +134,7 @@ fn no_feature_is_named_where_all_are_served() {
 /// A hook that nobody uses is a promise that nobody keeps.
 #[test]
 fn every_hook_of_a_module_has_a_user() {
-    let api = fs::read_to_string(root().join("src/modules/api.rs")).unwrap();
+    let api = fs::read_to_string(root().join("src/modules/api/module.rs")).unwrap();
     let hooks = fields_of(&api, "Module");
     assert!(hooks.len() > 15, "found {hooks:?}");
     let tables = sources().into_iter().filter_map(|file| {

@@ -180,7 +180,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if path.is_dir() && name != "tests" {
+        if path.is_dir() && !["tests", "testing"].contains(&name.as_str()) {
             walk(&path, files);
         } else if name.ends_with(".rs") && !["tests.rs", "testing.rs"].contains(&name.as_str()) {
             files.push(path);

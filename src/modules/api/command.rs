@@ -1,22 +1,8 @@
-//! What a command of XEP-0050 is. `modules/commands.rs` speaks the protocol.
+//! What passes between a command of XEP-0050 and `modules/commands.rs`, which speaks the protocol.
 
 use std::borrow::Cow;
 
-use super::{Answer, Cx, Effect};
-use crate::stanza::StanzaError;
-
-/// A command of XEP-0050, offered by hosted domains and by accounts to themselves.
-#[derive(Debug, Clone, Copy)]
-pub struct Command {
-    /// Its id among all.
-    pub node: &'static str,
-    /// For people.
-    pub name: &'static str,
-    /// Who may run it; for others it is not there.
-    pub allowed: fn(&Cx) -> bool,
-    /// Runs it with what was filled in so far: a function of the stages, so that a client may go back.
-    pub run: RunCommand,
-}
+use super::reply::Effect;
 
 /// What was filled in at one stage of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -80,6 +66,3 @@ impl Note {
         Self { ty: "info", text: text.into() }
     }
 }
-
-/// Runs one stage of a command.
-pub type RunCommand = fn(Cx, Vec<Answers>) -> Answer<Result<Said, StanzaError>>;
