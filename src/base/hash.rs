@@ -29,7 +29,7 @@ pub fn short(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, step)
 }
 
-/// SHA-1, for protocols that name it: XEP-0114, XEP-0115, XEP-0153.
+/// SHA-1, for protocols that name it.
 pub fn sha1(bytes: &[u8]) -> [u8; 20] {
     Sha1::digest(bytes).into()
 }

@@ -126,7 +126,7 @@ pub const SEEN_AGAIN_MICROS: i64 = 3_600_000_000;
 pub const SASL_BYTES_MAX: usize = 4_096;
 /// Bytes of what a client calls its program and its device (XEP-0388 §2.3): shown in a list.
 pub const USER_AGENT_BYTES_MAX: usize = 128;
-/// Characters of a password, before and after preparation (XEP-0077 sets no bound; PBKDF2 needs one).
+/// Characters of a password, before and after preparation (no specification sets a bound; PBKDF2 needs one).
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
 /// Bytes of the open tag of broadcast presence: it is written anew for each contact.
 pub const PRESENCE_TAG_BYTES_MAX: usize = 4_096;

@@ -2,6 +2,7 @@
 //! `UPDATE_DOCS=1 cargo test --test tidy` rewrites the documents.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod cost;
 mod names;
 mod owners;
 mod rooms;
@@ -215,6 +216,7 @@ fn no_document_claims_more_than_the_code() {
 fn documents_are_as_the_code_says() {
     for (path, text) in [
         ("docs/specs.md", specs::specs_md()),
+        ("docs/cost.md", cost::cost_md()),
         ("docs/pipeline.md", pipeline_doc::pipeline_md()),
         ("stonechat.doap", specs::doap()),
     ] {

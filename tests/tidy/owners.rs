@@ -104,6 +104,12 @@ const UNUSED: &[(&str, &str)] = &[(
     "rows go by foreign keys today; a table without one needs it (modules::erase)",
 )];
 
+/// Why a file names a number, a namespace or a module's part, if it may.
+pub fn why(file: &str, name: &str) -> Option<&'static str> {
+    let entry = NAMED.iter().chain(READ).find(|(at, what, _)| (*at, *what) == (file, name));
+    entry.map(|(_, _, why)| *why)
+}
+
 /// A module reads its own settings (`config.NAME`), its own part of what is kept for the server
 /// (`shared().NAME`), and its own state of accounts and sessions (`.NAME`).
 #[test]

@@ -13,8 +13,8 @@ pub use example::{EXAMPLE, explain, markdown};
 pub use load::{Inputs, Loaded, load};
 pub use origins::Origins;
 pub use sections::{
-    Admin, C2s, Conflict, Host, Log, LogFormat, Modules, Register, Sasl, Session, Store,
-    Synchronous, Tls, TlsVersion,
+    Admin, C2s, Conflict, Host, Log, LogFormat, Modules, Sasl, Session, Store, Synchronous, Tls,
+    TlsVersion,
 };
 
 use crate::base::limits::Limits;

@@ -177,8 +177,6 @@ pub enum Conflict {
 
 /// `[modules.*]`: keys of single features.
 pub use crate::modules::Config as Modules;
-/// `[modules.register]`
-pub use crate::modules::register::Config as Register;
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

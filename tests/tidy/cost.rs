@@ -1,0 +1,305 @@
+//! What a feature costs: the files of the server that name it beside its own, its line in `modules!` and
+//! its migration. `docs/cost.md` is made from here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use stonechat::modules;
+
+use super::assert_none;
+use super::names::{Parts, after, numbers};
+use super::owners;
+use super::source::{Source, sources};
+
+/// What is named outside all the same: feature, file, and why. To become fewer; what `owners` lists
+/// with its reason is not said again.
+const OUTSIDE: &[(&str, &str, &str)] = &[
+    ("caps", "src/modules/api.rs", "the order of identities, which is that of their hash"),
+    (
+        "caps",
+        "src/modules/disco.rs",
+        "answers for the node that the hash is part of, and sorts as it does",
+    ),
+    ("caps", "src/modules/pipeline.rs", "features are sorted as their hash wants it"),
+    ("carbons", "src/modules/csi.rs", "looks into a copy for what it carries"),
+    (
+        "carbons",
+        "src/stanza/fate.rs",
+        "its table of messages is the rules for archives and offline messages, too",
+    ),
+    ("commands", "src/modules/api.rs", "the hook"),
+    ("commands", "src/modules/api/command.rs", "the hook: what a command is, for whoever has one"),
+    ("commands", "src/modules/devices.rs", "has commands"),
+    ("commands", "src/modules/disco.rs", "its items are commands (XEP-0050 §2.2)"),
+    ("commands", "src/modules/pipeline.rs", "collects those of all modules"),
+    ("commands", "src/stanza/form.rs", "a form's `cancel`, which commands take otherwise"),
+    ("devices", "src/modules/api/requester.rs", "how a session was opened"),
+    ("devices", "src/server/build.rs", "whether a stream offers tokens"),
+    ("devices", "src/server/config/validate.rs", "bounds of its settings"),
+    ("devices", "src/store/tokens.rs", "tokens: their table"),
+    ("devices", "src/stream/c2s/mod.rs", "tokens: a step of the login"),
+    ("devices", "src/stream/c2s/request.rs", "tokens: what a login asks for"),
+    ("devices", "src/stream/c2s/sasl2.rs", "tokens: a step of the login"),
+    ("devices", "src/stream/features.rs", "tokens: a stream's feature"),
+    ("devices", "src/stream/sasl/ht.rs", "tokens: their mechanism"),
+    ("devices", "src/stream/sasl/mod.rs", "tokens: their mechanism among the others"),
+    (
+        "devices",
+        "src/stream/sasl/upgrade.rs",
+        "why who has a token is given no new keys: a comment",
+    ),
+    ("disco", "src/modules/api.rs", "the hooks: identities and features"),
+    ("disco", "src/modules/api/service.rs", "the hooks of a service: identities and features"),
+    ("last", "src/store/accounts.rs", "the last logout is a column of the account"),
+    ("mam", "src/base/archive_id.rs", "the id of a kept message, which its stanza carries"),
+    ("mam", "src/modules/api.rs", "what an answer sends ahead of itself"),
+    ("mam", "src/server/config/load.rs", "addresses in its settings are prepared as they are read"),
+    ("mam", "src/server/config/mod.rs", "what single hosts say of their archives, in `[[host]]`"),
+    ("mam", "src/server/config/validate.rs", "addresses in its settings must be of a host"),
+    (
+        "mam",
+        "src/stanza/fate.rs",
+        "its table of messages is the rules for carbons and offline messages, too",
+    ),
+    (
+        "mam",
+        "src/store/archive.rs",
+        "the archive: what waits for a client is read from it, whoever may ask for it",
+    ),
+    ("mam", "src/store/archive/retention.rs", "the archive: its oldest rows go"),
+    ("mam", "src/store/archive/retracted.rs", "the archive: a row is replaced"),
+    (
+        "mam",
+        "src/xml/ns.rs",
+        "several files of its folder speak of it, none of which stands below the others",
+    ),
+    (
+        "offline",
+        "src/stanza/fate.rs",
+        "its table of messages is the rules for carbons and archives, too",
+    ),
+    (
+        "offline",
+        "src/store/mailbox.rs",
+        "the promise: what an account is owed, which the router itself keeps",
+    ),
+    ("ping", "src/modules/api.rs", "an example in a comment"),
+    ("preferences", "src/modules/mam/keep.rs", "asks what an account wants kept"),
+    ("preferences", "src/modules/mam/mod.rs", "lists its requests: it is a part of that module"),
+    (
+        "quota",
+        "src/server/config/mod.rs",
+        "no quota in a lab; how often the store says that something grew",
+    ),
+    ("register", "src/admin/accounts.rs", "tells the operator of a setting"),
+    (
+        "register",
+        "src/modules/api.rs",
+        "what a stranger may ask, and the end of a stream with its account",
+    ),
+    (
+        "register",
+        "src/server/build.rs",
+        "days until a deleted account goes, for the operator's commands",
+    ),
+    (
+        "register",
+        "src/server/cli/user.rs",
+        "days until a deleted account goes, for the operator's commands",
+    ),
+    ("register", "src/server/config/mod.rs", "open in a lab; a warning where it is open"),
+    ("register", "src/server/config/validate.rs", "bounds of its settings"),
+    (
+        "register",
+        "src/server/effects.rs",
+        "the operator's command deletes an account by the same way",
+    ),
+    ("register", "src/stream/c2s/mod.rs", "requests before authentication"),
+    ("retraction", "src/modules/mam/mod.rs", "which messages an archive shows"),
+    (
+        "retraction",
+        "src/stanza/retract.rs",
+        "the format: what a message retracts, and what is left of that",
+    ),
+    ("retraction", "src/store/archive/retracted.rs", "finds and replaces rows of the archive"),
+    (
+        "roster",
+        "src/modules/register/removal.rs",
+        "an account that goes leaves the rosters of others",
+    ),
+    ("search", "src/modules/mam/mod.rs", "offers the field of a search"),
+    ("search", "src/modules/mam/query.rs", "a field of the query"),
+    ("search", "src/modules/mam/search.rs", "asks the index"),
+    ("search", "src/modules/mam/sought.rs", "a field of the query"),
+    ("search", "src/store/search.rs", "the index, in the engine of the store"),
+    (
+        "subscription",
+        "src/modules/roster.rs",
+        "who is deleted from a roster is unsubscribed (RFC 6121 §2.5.2)",
+    ),
+];
+
+/// Formats and rules for all, which stand on floors below: whoever names their numbers names no module.
+const FOR_ALL: &[&str] =
+    &["XEP-0004", "XEP-0059", "XEP-0082", "XEP-0085", "XEP-0203", "XEP-0297", "XEP-0334"];
+
+/// Features that are files of another one's folder: name, files, number.
+const PARTS: &[(&str, &[&[&str]], &str)] = &[(
+    "preferences",
+    &[&["modules", "mam", "preferences"], &["modules", "mam", "policy"]],
+    "XEP-0441",
+)];
+
+struct Feature {
+    name: &'static str,
+    /// Its file, folder, or files.
+    own: Vec<Vec<&'static str>>,
+    numbers: BTreeSet<&'static str>,
+}
+
+/// What one file names.
+struct Names {
+    file: Source,
+    numbers: BTreeSet<String>,
+    paths: Vec<Vec<String>>,
+    parts: BTreeSet<String>,
+}
+
+impl Names {
+    /// Of all files but the lists of all modules and of all namespaces.
+    fn of_all() -> Vec<Self> {
+        let parts = Parts::read();
+        let lists = ["src/modules/mod.rs", "src/xml/ns.rs"];
+        let files = sources().into_iter().filter(|file| !lists.contains(&file.name.as_str()));
+        let names = files.map(|file| Self {
+            numbers: numbers(&file).collect(),
+            paths: file
+                .uses()
+                .into_iter()
+                .chain(file.exports().into_iter().map(|at| at.1))
+                .collect(),
+            parts: parts.named_in(&file),
+            file,
+        });
+        names.collect()
+    }
+}
+
+impl Feature {
+    fn is_own(&self, path: &[String]) -> bool {
+        self.own.iter().any(|own| {
+            path.len() >= own.len() && path.iter().zip(own).all(|(there, own)| there == own)
+        })
+    }
+
+    /// By what a file names it.
+    fn named(&self, names: &Names) -> BTreeSet<String> {
+        let numbers = names.numbers.iter().filter(|number| self.numbers.contains(number.as_str()));
+        let paths = names.paths.iter().filter(|path| self.is_own(path));
+        let paths = paths.map(|path| path.join("::"));
+        let parts = names.parts.iter().filter(|name| *name == self.name);
+        numbers.chain(parts).cloned().chain(paths).collect()
+    }
+
+    /// The other files that name it, by what; and the namespaces that nobody else speaks of, but stand in
+    /// the list of those that are spoken of by many.
+    fn outside(&self, all: &[Names]) -> BTreeMap<String, BTreeSet<String>> {
+        let others = all.iter().filter(|names| !self.is_own(&names.file.module));
+        let named = others.map(|names| (names.file.name.clone(), self.named(names)));
+        let namespaces = ("src/xml/ns.rs".to_owned(), self.namespaces(all));
+        named.chain([namespaces]).filter(|(_, names)| !names.is_empty()).collect()
+    }
+
+    fn namespaces(&self, all: &[Names]) -> BTreeSet<String> {
+        let (own, others): (Vec<_>, Vec<_>) =
+            all.iter().partition(|names| self.is_own(&names.file.module));
+        let spoken = |of: Vec<&Names>| -> BTreeSet<String> {
+            let names = of.iter().flat_map(|names| after(&names.file.code, "ns::"));
+            let constants = names.filter(|name| name.starts_with(char::is_uppercase));
+            constants.map(|name| format!("ns::{name}")).collect()
+        };
+        spoken(own).difference(&spoken(others)).cloned().collect()
+    }
+}
+
+fn features() -> Vec<Feature> {
+    let parts = PARTS.iter().map(|(name, own, number)| Feature {
+        name,
+        own: own.iter().map(|path| path.to_vec()).collect(),
+        numbers: [*number].into(),
+    });
+    let whole = modules::ALL.iter().map(|module| Feature {
+        name: module.name,
+        own: vec![vec!["modules", module.name]],
+        numbers: module
+            .specs
+            .iter()
+            .map(|spec| spec.name)
+            .filter(|name| is_its_own(name))
+            .collect(),
+    });
+    let mut all: Vec<_> = parts.chain(whole).collect();
+    all.sort_by_key(|feature| feature.name);
+    all
+}
+
+fn is_its_own(number: &str) -> bool {
+    number.starts_with("XEP-")
+        && !FOR_ALL.contains(&number)
+        && PARTS.iter().all(|(_, _, part)| *part != number)
+}
+
+/// Why a file names a feature, if that is said.
+fn why(feature: &str, file: &str, names: &BTreeSet<String>) -> Option<String> {
+    let said = OUTSIDE.iter().find(|(of, at, _)| (*of, *at) == (feature, file));
+    let said = said.map(|(_, _, why)| (*why).to_owned());
+    said.or_else(|| {
+        let whys: Option<BTreeSet<_>> = names.iter().map(|name| owners::why(file, name)).collect();
+        whys.map(|whys| whys.into_iter().collect::<Vec<_>>().join("; "))
+    })
+}
+
+/// `docs/cost.md`
+pub fn cost_md() -> String {
+    let all = Names::of_all();
+    let mut table = String::new();
+    let mut whys = String::new();
+    for feature in features() {
+        let (name, outside) = (feature.name, feature.outside(&all));
+        let own = feature.own.iter().map(|path| path.join("/")).collect::<Vec<_>>().join("`, `");
+        writeln!(table, "| {name} | `{own}` | {} |", outside.len()).unwrap();
+        for (file, names) in outside {
+            let why = why(name, &file, &names).unwrap_or_default();
+            writeln!(whys, "| {name} | `{file}` | {why} |").unwrap();
+        }
+    }
+    format!("{HEAD}{table}{BETWEEN}{whys}")
+}
+
+const HEAD: &str = "# What a feature costs\n\n\
+    Made from the code: `UPDATE_DOCS=1 cargo test --test tidy`.\n\n\
+    A feature is a file or folder in `src/modules`, its line in `modules!`, and a migration if it keeps \
+    something. Counted here are the other files in `src` that name it: by a path to its module, by its \
+    part of the settings or of what is kept for it, by its XEP's number (comments too), by a namespace that \
+    only it speaks of. The numbers of formats that all use (forms, result sets, dates, delays, forwarding, \
+    hints) name no feature. A new feature has to have 0; `tests/tidy/cost.rs` fails where a file is \
+    not among those below.\n\n\
+    | feature | its own | other files |\n|---|---|---|\n";
+const BETWEEN: &str = "\n## Which, and why\n\n| feature | file | why |\n|---|---|---|\n";
+
+#[test]
+fn a_feature_costs_its_file_and_its_line() {
+    let all = Names::of_all();
+    let (mut wrong, mut needed) = (Vec::new(), BTreeSet::new());
+    for feature in features() {
+        for (file, names) in feature.outside(&all) {
+            if why(feature.name, &file, &names).is_none() {
+                wrong.push(format!("{file} names {}: {names:?}", feature.name));
+            }
+            needed.insert((feature.name, file));
+        }
+    }
+    let gone = OUTSIDE.iter().filter(|(of, at, _)| !needed.contains(&(*of, (*at).to_owned())));
+    wrong.extend(gone.map(|(of, at, _)| format!("{at} names {of} no more: its entry goes")));
+    assert_none(&wrong);
+}
