@@ -50,7 +50,16 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("src/store/options.rs", "Instant::now"),
 ];
 
-const LINES_MAX: usize = 600;
+/// Before its tests, as CONTRIBUTING.md says.
+const LINES_MAX: usize = 500;
+
+/// Files that are longer, and why. To become fewer.
+const LONG: &[(&str, &str)] = &[
+    ("src/modules/api.rs", "all that a module can have, to be read in one place"),
+    ("src/router/registry.rs", "accounts, sessions and their presence: to be taken apart"),
+    ("src/stream/c2s/mod.rs", "the states of a stream: to be taken apart"),
+    ("src/xml/framer.rs", "one automaton, whose states make no sense apart"),
+];
 
 #[test]
 fn a_floor_looks_only_down() {
@@ -137,8 +146,17 @@ fn only_the_framing_writes_what_is_the_streams() {
 
 #[test]
 fn files_are_short() {
-    let long = sources().into_iter().filter(|file| file.lines > LINES_MAX);
-    let wrong: Vec<_> = long.map(|file| format!("{}: {} lines", file.name, file.lines)).collect();
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let listed = LONG.iter().any(|(name, _)| *name == file.name);
+        if listed != (file.lines > LINES_MAX) {
+            wrong
+                .push(format!("{}: {} lines, and listed as long: {listed}", file.name, file.lines));
+        }
+    }
+    let names: BTreeSet<_> = sources().into_iter().map(|file| file.name).collect();
+    let gone = LONG.iter().filter(|(name, _)| !names.contains(*name));
+    wrong.extend(gone.map(|(name, _)| format!("{name} is listed as long, and not there")));
     assert_none(&wrong);
 }
 
