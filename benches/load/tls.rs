@@ -1,12 +1,16 @@
 //! TLS of the bench: 1.3 alone, a full handshake each time, any certificate.
 
+// Who the server is matters to no figure.
+#[path = "../../src/net/tls/testing/any_certificate.rs"]
+mod any_certificate;
+
+use self::any_certificate::AnyCertificate;
 use super::fault::{Fault, Res, fault};
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, ServerConfig};
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -18,7 +22,7 @@ pub type Connector = tokio_rustls::TlsConnector;
 pub fn connector() -> Connector {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_protocol_versions(&[&TLS13]).expect("the provider has TLS 1.3");
-    let trusting = builder.dangerous().with_custom_certificate_verifier(Arc::new(Any));
+    let trusting = builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate));
     let mut config = trusting.with_no_client_auth();
     config.resumption = Resumption::disabled();
     Arc::new(config).into()
@@ -48,43 +52,4 @@ pub fn acceptor() -> tokio_rustls::TlsAcceptor {
         .with_single_cert(vec![made.cert.der().clone()], key.into())
         .expect("the certificate fits its key");
     Arc::new(config).into()
-}
-
-/// Takes every certificate: who the server is matters to no figure.
-#[derive(Debug)]
-struct Any;
-
-impl ServerCertVerifier for Any {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }
