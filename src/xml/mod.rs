@@ -15,6 +15,8 @@ pub mod names;
 mod names_wide;
 pub mod ns;
 mod scan;
+#[cfg(test)]
+mod testing;
 pub mod view;
 pub mod writer;
 
