@@ -14,7 +14,7 @@ use super::source::{Source, sources};
 /// What is named outside all the same: feature, file, and why. To become fewer; what `owners` lists
 /// with its reason is not said again.
 const OUTSIDE: &[(&str, &str, &str)] = &[
-    ("caps", "src/modules/api.rs", "the order of identities, which is that of their hash"),
+    ("caps", "src/modules/api/spec.rs", "the order of identities, which is that of their hash"),
     (
         "caps",
         "src/modules/disco.rs",
@@ -27,7 +27,7 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
         "src/stanza/fate.rs",
         "its table of messages is the rules for archives and offline messages, too",
     ),
-    ("commands", "src/modules/api.rs", "the hook"),
+    ("commands", "src/modules/api/module.rs", "the hook"),
     ("commands", "src/modules/api/command.rs", "the hook: what a command is, for whoever has one"),
     ("commands", "src/modules/devices.rs", "has commands"),
     ("commands", "src/modules/disco.rs", "its items are commands (XEP-0050 §2.2)"),
@@ -48,11 +48,11 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
         "src/stream/sasl/upgrade.rs",
         "why who has a token is given no new keys: a comment",
     ),
-    ("disco", "src/modules/api.rs", "the hooks: identities and features"),
-    ("disco", "src/modules/api/service.rs", "the hooks of a service: identities and features"),
+    ("disco", "src/modules/api/spec.rs", "the hooks: identities and features"),
+    ("disco", "src/modules/api/module.rs", "the hooks: identities and features"),
     ("last", "src/store/accounts.rs", "the last logout is a column of the account"),
     ("mam", "src/base/archive_id.rs", "the id of a kept message, which its stanza carries"),
-    ("mam", "src/modules/api.rs", "what an answer sends ahead of itself"),
+    ("mam", "src/modules/api/reply.rs", "what an answer sends ahead of itself"),
     ("mam", "src/server/config/load.rs", "addresses in its settings are prepared as they are read"),
     ("mam", "src/server/config/mod.rs", "what single hosts say of their archives, in `[[host]]`"),
     ("mam", "src/server/config/validate.rs", "addresses in its settings must be of a host"),
@@ -83,7 +83,6 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
         "src/store/mailbox.rs",
         "the promise: what an account is owed, which the router itself keeps",
     ),
-    ("ping", "src/modules/api.rs", "an example in a comment"),
     ("preferences", "src/modules/mam/keep.rs", "asks what an account wants kept"),
     ("preferences", "src/modules/mam/mod.rs", "lists its requests: it is a part of that module"),
     (
@@ -92,11 +91,7 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
         "no quota in a lab; how often the store says that something grew",
     ),
     ("register", "src/admin/accounts.rs", "tells the operator of a setting"),
-    (
-        "register",
-        "src/modules/api.rs",
-        "what a stranger may ask, and the end of a stream with its account",
-    ),
+    ("register", "src/modules/api/module.rs", "what a stranger may ask"),
     (
         "register",
         "src/server/build.rs",
@@ -107,6 +102,7 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
         "src/server/cli/user.rs",
         "days until a deleted account goes, for the operator's commands",
     ),
+    ("register", "src/modules/api/reply.rs", "the end of a stream with its account"),
     ("register", "src/server/config/mod.rs", "open in a lab; a warning where it is open"),
     ("register", "src/server/config/validate.rs", "bounds of its settings"),
     (

@@ -3,7 +3,7 @@
 /// A specification and how far it is implemented.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
-    /// `RFC 6121 §2` or `XEP-0199`
+    /// An RFC with its section, or a XEP.
     pub name: &'static str,
     /// The version read while writing, for XEPs.
     pub version: &'static str,
