@@ -13,7 +13,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use std::time::{Duration, Instant};
 use stonechat::store::accounts::{self, Creation};
 use stonechat::store::archive::{self, Direction, Entry, Filter, Kind, Page, Peer};
-use stonechat::store::ids::AccountId;
+use stonechat::store::ids::ArchiveId;
 use stonechat::store::{Options, Store, StoreError, Synchronous, Tx};
 use tokio::runtime::Runtime;
 
@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 struct Archive {
     runtime: Runtime,
     store: Store,
-    account: AccountId,
+    id: ArchiveId,
     _folder: tempfile::TempDir,
 }
 
@@ -36,18 +36,18 @@ impl Archive {
         let Creation::Created(account) = runtime.block_on(store.write(make)).unwrap() else {
             panic!("a new database has no accounts")
         };
-        Self { runtime, store, account, _folder: folder }
+        Self { runtime, store, id: ArchiveId::of(account), _folder: folder }
     }
 
     /// Messages with juliet, and among them 50 with the nurse; all in one transaction.
     fn of(messages: i64) -> Self {
         let archive = Self::new();
-        let account = archive.account;
+        let of = archive.id;
         let nurse = messages / 50;
         archive.write(move |tx| {
             for n in 0..messages {
                 let peer = if n % nurse == nurse / 2 { "nurse@x" } else { "juliet@x" };
-                put(tx, account, place(n), peer, Some(&format!("{n:036}")))?;
+                put(tx, of, place(n), peer, Some(&format!("{n:036}")))?;
             }
             archive::place(tx)
         });
@@ -69,28 +69,28 @@ impl Archive {
     }
 
     fn page(&self, filter: &Filter, direction: Direction) -> Page {
-        let (account, filter) = (self.account, filter.clone());
+        let (id, filter) = (self.id, filter.clone());
         self.read(move |tx| {
-            let filter = archive::narrowed(tx, account, &filter)?;
-            archive::page(tx, account, &filter, direction, 50, 1_048_576)
+            let filter = archive::narrowed(tx, id, &filter)?;
+            archive::page(tx, id, &filter, direction, 50, 1_048_576)
         })
     }
 
     fn count(&self, filter: &Filter) -> Option<usize> {
-        let (account, filter) = (self.account, filter.clone());
-        self.read(move |tx| archive::count(tx, account, &filter, 10_000))
+        let (id, filter) = (self.id, filter.clone());
+        self.read(move |tx| archive::count(tx, id, &filter, 10_000))
     }
 }
 
 fn put(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     seq: i64,
     peer: &str,
     id: Option<&String>,
 ) -> Result<(), StoreError> {
     let (kind, stanza) = (Kind::Received, [b'x'; 350].as_slice());
-    let entry = Entry { seq, at: seq, account, peer, resource: "balcony", kind, stanza };
+    let entry = Entry { seq, at: seq, archive, peer, resource: "balcony", kind, stanza };
     archive::append_behind(tx, &entry, id.map(String::as_str))
 }
 
@@ -129,20 +129,14 @@ fn pages(c: &mut Criterion) {
                 b.iter(|| archive.count(filter));
             });
         }
-        let account = archive.account;
+        let of = archive.id;
         for (name, back) in [("last", 1), ("thousand-back", 1_000), ("not-there", messages + 1)] {
             let id = format!("{:036}", messages - back);
             c.bench_function(&format!("retracted/{messages}/{name}"), |b| {
                 b.iter(|| {
                     let id = id.clone();
                     archive.read(move |tx| {
-                        archive::newest_of(
-                            tx,
-                            account,
-                            ("juliet@x", archive::By::Peer),
-                            &id,
-                            i64::MAX,
-                        )
+                        archive::newest_of(tx, of, ("juliet@x", archive::By::Peer), &id, i64::MAX)
                     })
                 });
             });
@@ -163,7 +157,7 @@ fn rows(c: &mut Criterion) {
 
 fn write_rows(rows: i64, has_id: bool) -> Duration {
     let archive = Archive::new();
-    let account = archive.account;
+    let of = archive.id;
     let mut spent = Duration::ZERO;
     for first in (0..rows).step_by(100) {
         let begun = Instant::now();
@@ -171,7 +165,7 @@ fn write_rows(rows: i64, has_id: bool) -> Duration {
             for n in first..rows.min(first + 100) {
                 let peer = format!("contact-{}@bench.localhost", n % 100);
                 let id = format!("{n:036}");
-                put(tx, account, place(n), &peer, has_id.then_some(&id))?;
+                put(tx, of, place(n), &peer, has_id.then_some(&id))?;
             }
             if first % 2_000 == 0 { archive::place(tx) } else { Ok(()) }
         });

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use stonechat::store::accounts::{self, Creation};
 use stonechat::store::archive::{self, Entry, Kind};
 use stonechat::store::handled::Seal;
-use stonechat::store::ids::AccountId;
+use stonechat::store::ids::{AccountId, ArchiveId};
 use stonechat::store::{Job, Options, Store, StoreError, Synchronous, Tx, mailbox};
 use tokio::runtime::Runtime;
 
@@ -140,7 +140,15 @@ impl Job for Message {
             let resource = "a-resource";
             archive::append(
                 tx,
-                &Entry { seq, at: seq, account, peer, resource, kind, stanza: &stanza },
+                &Entry {
+                    seq,
+                    at: seq,
+                    archive: ArchiveId::of(account),
+                    peer,
+                    resource,
+                    kind,
+                    stanza: &stanza,
+                },
             )?;
         }
         Ok(())

@@ -21,7 +21,7 @@ CREATE TABLE archive (
     -- The place: rising, unique in the server, and the time in microseconds as near as that allows.
     seq INTEGER NOT NULL PRIMARY KEY,
     -- Without a foreign key: a deleted account's rows go in small batches, see archive_left.
-    account INTEGER NOT NULL,
+    archive INTEGER NOT NULL,
     -- The other side's bare JID, and its resourcepart or ''.
     peer TEXT NOT NULL,
     resource TEXT NOT NULL,
@@ -32,9 +32,9 @@ CREATE TABLE archive (
 , short_id INTEGER, at INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE TABLE archive_back (
-    account INTEGER NOT NULL,
+    archive INTEGER NOT NULL,
     seq INTEGER NOT NULL,
-    PRIMARY KEY (account, seq)
+    PRIMARY KEY (archive, seq)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE archive_exception (
@@ -45,8 +45,16 @@ CREATE TABLE archive_exception (
     PRIMARY KEY (account, jid)
 ) STRICT;
 
+CREATE TABLE archive_indexed (
+    archive INTEGER NOT NULL PRIMARY KEY,
+    -- Rows of the archive are in the index if newest >= seq > oldest. What came before the first search
+    -- follows behind, the newest of it first; 0 when there is no more.
+    newest INTEGER NOT NULL,
+    oldest INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE archive_left (
-    account INTEGER NOT NULL PRIMARY KEY,
+    archive INTEGER NOT NULL PRIMARY KEY,
     since INTEGER NOT NULL
 ) STRICT;
 
@@ -56,12 +64,12 @@ CREATE TABLE archive_mark (
 ) STRICT;
 
 CREATE TABLE archive_place (
-    account INTEGER NOT NULL,
+    archive INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     -- What the mailbox counts.
     kind INTEGER NOT NULL,
     size INTEGER NOT NULL, at INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (account, seq)
+    PRIMARY KEY (archive, seq)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE archive_placed (
@@ -74,21 +82,13 @@ CREATE TABLE archive_policy (
     policy INTEGER NOT NULL
 ) STRICT;
 
-CREATE TABLE archive_search (
-    account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
-    -- Rows of the account are in the index if newest >= seq > oldest. What came before the first search
-    -- follows behind, the newest of it first; 0 when there is no more.
-    newest INTEGER NOT NULL,
-    oldest INTEGER NOT NULL
-) STRICT;
-
 CREATE TABLE archive_with (
-    account INTEGER NOT NULL,
+    archive INTEGER NOT NULL,
     peer TEXT NOT NULL,
     seq INTEGER NOT NULL,
     -- So that a search for a full JID reads the messages it finds alone.
     resource TEXT NOT NULL, short_id INTEGER, at INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (account, peer, seq)
+    PRIMARY KEY (archive, peer, seq)
 ) STRICT, WITHOUT ROWID;
 
 CREATE VIRTUAL TABLE archive_words USING fts5(

@@ -23,7 +23,7 @@ impl ArchiveIds {
         let (place_bytes, rest) = block.split_at_mut(8);
         place_bytes.copy_from_slice(&place.to_be_bytes());
         let (archive_bytes, _check) = rest.split_at_mut(5);
-        // 40 bits of archives; what is left of the block proves that it is ours.
+        // 40 bits of archives, below zero too; what is left of the block proves that it is ours.
         archive_bytes.copy_from_slice(archive.to_be_bytes().split_at(3).1);
         let mut block = block.into();
         self.0.encrypt_block(&mut block);
@@ -56,10 +56,13 @@ mod tests {
     #[test]
     fn an_id_leads_back_to_its_place_in_its_archive_only() {
         let ids = ArchiveIds::new(&[7; 16]);
-        for (archive, place) in [(1, 1), (1, 2), (9_999, i64::MAX), ((1 << 40) - 1, 0)] {
+        for (archive, place) in
+            [(1, 1), (1, 2), (9_999, i64::MAX), (-1, 1), (1 - (1 << 39), 2), ((1 << 39) - 1, 0)]
+        {
             let id = ids.seal(archive, place);
             assert_eq!((id.len(), ids.open(archive, &id)), (22, Some(place)));
             assert_eq!(ids.open(archive + 1, &id), None);
+            assert_eq!(ids.open(archive.wrapping_neg(), &id), None);
             assert_eq!(ArchiveIds::new(&[8; 16]).open(archive, &id), None);
         }
         for garbage in

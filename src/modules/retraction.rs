@@ -7,7 +7,7 @@ use crate::router::passage::{Row, Side};
 use crate::stanza::Stanza;
 use crate::stanza::retract::{Named, Retraction};
 use crate::store::archive::By;
-use crate::store::ids::AccountId;
+use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::tx::Tx;
 use crate::store::{StoreError, archive, mailbox};
 
@@ -45,13 +45,23 @@ fn replace(tx: &mut dyn Tx, row: &Row<'_>) -> Result<(), StoreError> {
     match row.side {
         Side::Incoming => {
             if row.archived {
-                retracting.archived(tx, row.account, (from.bare_str(), By::Peer), row.seq)?;
+                retracting.archived(
+                    tx,
+                    ArchiveId::of(row.account),
+                    (from.bare_str(), By::Peer),
+                    row.seq,
+                )?;
             }
             retracting.waiting(tx, row.account)
         }
         Side::Outgoing | Side::Returned => {
             let to = row.stanza.to().unwrap_or(from);
-            retracting.archived(tx, row.account, (to.bare_str(), By::Account), row.seq)
+            retracting.archived(
+                tx,
+                ArchiveId::of(row.account),
+                (to.bare_str(), By::Account),
+                row.seq,
+            )
         }
     }
 }
@@ -74,19 +84,19 @@ impl<'a> Retracting<'a> {
     fn archived(
         &self,
         tx: &mut dyn Tx,
-        account: AccountId,
+        archive: ArchiveId,
         side: (&str, By),
         mut before: i64,
     ) -> Result<(), StoreError> {
         let target = &self.retraction.target;
         for _ in 0..CANDIDATES_MAX {
-            let found = archive::newest_of(tx, account, side, target, before)?;
+            let found = archive::newest_of(tx, archive, side, target, before)?;
             let Some(found) = found else { return Ok(()) };
             match self.judged(found.stanza) {
                 Judged::Other => before = found.seq,
                 Judged::Retracted => return Ok(()),
                 Judged::Meant(tombstone) => {
-                    return archive::replace(tx, account, found.seq, &tombstone);
+                    return archive::replace(tx, archive, found.seq, &tombstone);
                 }
             }
         }

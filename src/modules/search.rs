@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::api::{Answer, Cause, Chore, Module, On, Spec};
-use crate::store::ids::AccountId;
+use crate::store::ids::ArchiveId;
 use crate::store::tx::Tx;
 use crate::store::{Store, StoreError, search};
 
 /// The module.
 pub const MODULE: Module = Module {
     name: "search",
-    serves: Some(|config, account| config.search.enabled && config.mam.archives(account)),
+    serves: Some(|config, archive| config.search.enabled && config.mam.archives(archive)),
     specs: &[Spec::whole("XEP-0431", "0.2.0", "features/search.rs")],
     features: &[On::Account(NS)],
     every: Some((Duration::from_secs(3_600), run)),
@@ -44,7 +44,7 @@ impl Default for Config {
 /// time; others go on with their next search, or within the hour.
 #[derive(Debug, Clone)]
 pub struct Shelf {
-    indexed: Arc<Mutex<HashSet<AccountId>>>,
+    indexed: Arc<Mutex<HashSet<ArchiveId>>>,
     turns: Arc<Semaphore>,
 }
 
@@ -63,9 +63,9 @@ impl Shelf {
     }
 
     /// Waits for the index of an account, as long as a search has patience; false if there is more.
-    pub async fn searchable(&self, store: &Store, account: AccountId) -> Result<bool, StoreError> {
+    pub async fn searchable(&self, store: &Store, archive: ArchiveId) -> Result<bool, StoreError> {
         let mut left = PATIENCE;
-        while let Some(took) = store.index_some(account).await? {
+        while let Some(took) = store.index_some(archive).await? {
             if took >= left {
                 return Ok(false);
             }
@@ -75,23 +75,23 @@ impl Shelf {
     }
 
     /// Indexes the rest of an account's archive, unless that is being done.
-    pub async fn index(&self, store: Store, account: AccountId) {
-        let Some(_taken) = self.take(account) else { return };
-        note(index_rest(&store, account).await);
+    pub async fn index(&self, store: Store, archive: ArchiveId) {
+        let Some(_taken) = self.take(archive) else { return };
+        note(index_rest(&store, archive).await);
     }
 
-    fn take(&self, account: AccountId) -> Option<Taken> {
+    fn take(&self, archive: ArchiveId) -> Option<Taken> {
         let mut all = self.lock();
-        let free = all.len() < AT_ONCE && all.insert(account);
-        free.then(|| Taken(self.clone(), account))
+        let free = all.len() < AT_ONCE && all.insert(archive);
+        free.then(|| Taken(self.clone(), archive))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<AccountId>> {
+    fn lock(&self) -> MutexGuard<'_, HashSet<ArchiveId>> {
         self.indexed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Taken(Shelf, AccountId);
+struct Taken(Shelf, ArchiveId);
 
 impl Drop for Taken {
     fn drop(&mut self) {
@@ -109,25 +109,25 @@ fn run(chore: Chore) -> Answer<()> {
 }
 
 async fn follow(chore: &Chore) -> Result<(), StoreError> {
-    let mut after = AccountId(0);
+    let mut after = ArchiveId::BEFORE_ALL;
     loop {
         let next = chore.store.read(move |tx: &mut dyn Tx| search::searcher_after(tx, after));
-        let Some(account) = next.await? else { return Ok(()) };
+        let Some(archive) = next.await? else { return Ok(()) };
         if !(chore.config.search.enabled && chore.config.mam.enabled) {
             tracing::info!("archives are not searched any more; their index is deleted");
             return chore.store.write(search::drop_all).await;
         }
-        match index_rest(&chore.store, account).await {
+        match index_rest(&chore.store, archive).await {
             Err(StoreError::Closed) => return Err(StoreError::Closed),
             // The others' are followed all the same.
             indexed => note(indexed),
         }
-        after = account;
+        after = archive;
     }
 }
 
-async fn index_rest(store: &Store, account: AccountId) -> Result<(), StoreError> {
-    while let Some(took) = store.index_some(account).await? {
+async fn index_rest(store: &Store, archive: ArchiveId) -> Result<(), StoreError> {
+    while let Some(took) = store.index_some(archive).await? {
         // Other writes come between two slices, and other reads.
         tokio::time::sleep(took).await;
     }
@@ -154,17 +154,18 @@ mod tests {
     use super::*;
     use crate::modules;
     use crate::store::archive::{self, Entry, Kind};
+    use crate::store::ids::AccountId;
     use crate::store::search::Progress;
     use std::task::{Context, Waker};
 
-    async fn put(server: &Server, account: AccountId, seqs: std::ops::Range<i64>) {
+    async fn put(server: &Server, archive: ArchiveId, seqs: std::ops::Range<i64>) {
         let write = server.store().write(move |tx| {
             for seq in seqs {
                 let stanza = b"<message><body>word</body></message>".as_slice();
                 let (peer, resource, kind) = ("a@x", "", Kind::Sent);
                 archive::append(
                     tx,
-                    &Entry { seq, at: seq, account, peer, resource, kind, stanza },
+                    &Entry { seq, at: seq, archive, peer, resource, kind, stanza },
                 )?;
             }
             Ok(())
@@ -172,8 +173,8 @@ mod tests {
         write.await.unwrap();
     }
 
-    async fn progress(server: &Server, account: AccountId) -> Progress {
-        server.store().read(move |tx| search::progress(tx, account)).await.unwrap()
+    async fn progress(server: &Server, archive: ArchiveId) -> Progress {
+        server.store().read(move |tx| search::progress(tx, archive)).await.unwrap()
     }
 
     fn chore(server: &Server, cause: Cause, enabled: bool) -> Chore {
@@ -184,8 +185,8 @@ mod tests {
     #[tokio::test]
     async fn archives_of_those_who_search_are_followed_until_nobody_may() {
         let server = Server::new(modules::Config::default());
-        let searches = server.account("searches", &[]).await;
-        let does_not = server.account("does-not", &[]).await;
+        let searches = ArchiveId::of(server.account("searches", &[]).await);
+        let does_not = ArchiveId::of(server.account("does-not", &[]).await);
         put(&server, searches, 1..1_001).await;
         put(&server, does_not, 2_000..2_010).await;
         assert_eq!(server.store().searchable(searches, 1).await, Ok(false));
@@ -202,16 +203,17 @@ mod tests {
     #[tokio::test]
     async fn an_archive_that_cannot_be_indexed_is_passed_over() {
         let server = Server::new(modules::Config::default());
-        let damaged = server.account("damaged", &[]).await;
-        let behind = server.account("behind", &[]).await;
-        for (account, seqs) in [(damaged, 1..1_001), (behind, 2_000..3_000)] {
-            put(&server, account, seqs).await;
-            assert_eq!(server.store().searchable(account, 1).await, Ok(false));
+        let account = server.account("damaged", &[]).await;
+        let damaged = ArchiveId::of(account);
+        let behind = ArchiveId::of(server.account("behind", &[]).await);
+        for (archive, seqs) in [(damaged, 1..1_001), (behind, 2_000..3_000)] {
+            put(&server, archive, seqs).await;
+            assert_eq!(server.store().searchable(archive, 1).await, Ok(false));
         }
         let fails = format!(
-            "CREATE TRIGGER fails BEFORE UPDATE ON archive_search WHEN new.account = {}
+            "CREATE TRIGGER fails BEFORE UPDATE ON archive_indexed WHEN new.archive = {}
              BEGIN SELECT RAISE(ABORT, 'damaged'); END",
-            damaged.0
+            account.0
         );
         server.store().write(move |tx| tx.execute(&fails, &[])).await.unwrap();
         run(chore(&server, Cause::Due, true)).await;
@@ -233,17 +235,18 @@ mod tests {
     #[tokio::test]
     async fn an_archive_is_indexed_behind_once_at_a_time_and_few_at_once() {
         let server = Server::new(modules::Config::default());
-        let account = server.account("romeo", &[]).await;
-        put(&server, account, 1..1_001).await;
+        let archive = ArchiveId::of(server.account("romeo", &[]).await);
+        put(&server, archive, 1..1_001).await;
         let shelf = Shelf::default();
-        let held = shelf.take(account).unwrap();
-        shelf.index(server.store().clone(), account).await;
-        assert_eq!(progress(&server, account).await, Progress::Behind);
-        let others: Vec<_> = (100..).map_while(|id| shelf.take(AccountId(id))).collect();
+        let held = shelf.take(archive).unwrap();
+        shelf.index(server.store().clone(), archive).await;
+        assert_eq!(progress(&server, archive).await, Progress::Behind);
+        let others: Vec<_> =
+            (100..).map_while(|id| shelf.take(ArchiveId::of(AccountId(id)))).collect();
         assert_eq!(others.len(), AT_ONCE - 1);
         drop(held);
-        shelf.index(server.store().clone(), account).await;
-        assert_eq!(progress(&server, account).await, Progress::All);
+        shelf.index(server.store().clone(), archive).await;
+        assert_eq!(progress(&server, archive).await, Progress::All);
         drop(others);
         assert!(shelf.lock().is_empty());
     }

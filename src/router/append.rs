@@ -13,7 +13,7 @@ use crate::jid::Jid;
 use crate::stanza::{Frame, Stanza, error_reply};
 use crate::store::archive::{self, Entry, Kind};
 use crate::store::handled::Seal;
-use crate::store::ids::AccountId;
+use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError, mailbox};
 
@@ -81,13 +81,13 @@ impl Append {
 
 fn archive(
     tx: &mut dyn Tx,
-    (account, seq, at): (AccountId, i64, i64),
+    (archive, seq, at): (ArchiveId, i64, i64),
     kind: Kind,
     peer: &Jid,
     (stanza, id): (&[u8], Option<&str>),
 ) -> Result<(), StoreError> {
     let (peer, resource) = (peer.bare_str(), peer.resource().unwrap_or_default());
-    archive::append_behind(tx, &Entry { seq, at, account, peer, resource, kind, stanza }, id)
+    archive::append_behind(tx, &Entry { seq, at, archive, peer, resource, kind, stanza }, id)
 }
 
 impl Job for Append {
@@ -97,12 +97,14 @@ impl Job for Append {
         let from = self.stanza.from();
         let to = self.stanza.to().unwrap_or(from);
         if let Some(Sent { account, seq, beside }) = &self.sent {
-            archive(tx, (*account, *seq, self.at), Kind::Sent, to, stanza)?;
+            archive(tx, (ArchiveId::of(*account), *seq, self.at), Kind::Sent, to, stanza)?;
             self.beside(tx, beside, (Side::Outgoing, *account, *seq), true)?;
         }
         if let Some(Received { account, seq, kind, beside }) = &self.received {
             match kind {
-                Some(kind) => archive(tx, (*account, *seq, self.at), *kind, from, stanza)?,
+                Some(kind) => {
+                    archive(tx, (ArchiveId::of(*account), *seq, self.at), *kind, from, stanza)?
+                }
                 None => mailbox::append(tx, *account, *seq, &text, self.at)?,
             }
             self.beside(tx, beside, (Side::Incoming, *account, *seq), kind.is_some())?;
@@ -140,10 +142,10 @@ impl Job for Append {
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Err(error) = outcome else {
             let received = self.received.as_ref().filter(|received| received.kind.is_some());
-            let accounts =
+            let archives =
                 [self.sent.as_ref().map(|sent| sent.account), received.map(|r| r.account)];
-            let accounts = accounts.into_iter().flatten();
-            return self.router.store.archived(accounts, self.stanza.len());
+            let archives = archives.into_iter().flatten().map(ArchiveId::of);
+            return self.router.store.archived(archives, self.stanza.len());
         };
         // The store says once, and loudly, that it takes no writes.
         tracing::debug!(%error, "a message could not be stored; its sender is told");

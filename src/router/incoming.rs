@@ -22,7 +22,7 @@ use crate::stanza::presence::PresenceType;
 use crate::stanza::{self, Frame, Stanza, StanzaError};
 use crate::store::StoreError;
 use crate::store::archive::Kind as Archived;
-use crate::store::ids::AccountId;
+use crate::store::ids::ArchiveId;
 use crate::store::mailbox::Place;
 
 /// Routes a stanza to an account of this server (RFC 6121 §8.5).
@@ -100,7 +100,7 @@ fn through(
 
 /// A message that has a row.
 struct Kept {
-    account: AccountId,
+    archive: ArchiveId,
     seq: i64,
     /// When it came, in microseconds since 1970.
     at: i64,
@@ -170,7 +170,7 @@ fn keep(
         let takers = passage.takers.iter().chain(copies.map(|(_, taker)| taker));
         account.owed.append(seq, bytes, place, takers.map(|taker| taker.session));
     }
-    Ok(Some(Kept { account: id, seq, at, untaken }))
+    Ok(Some(Kept { archive: ArchiveId::of(id), seq, at, untaken }))
 }
 
 /// What is left to do when the shard's lock is free again.
@@ -247,7 +247,7 @@ fn framed(router: &Router, passage: &Passage<'_>, kept: Option<&Kept>, to: &Jid)
     let reaches_nobody = passage.takers.is_empty() && passage.copies.is_empty();
     match kept.zip(passage.archive) {
         Some((kept, stamp)) if !reaches_nobody => {
-            let stamp = stamp(&router.store, kept.account, kept.seq, to.bare_str());
+            let stamp = stamp(&router.store, kept.archive, kept.seq, to.bare_str());
             passage.stanza.frame_with(&stamp)
         }
         _ => passage.stanza.frame(),
@@ -361,7 +361,7 @@ fn queue(router: &Router, job: Append, origin: &mut Origin<'_>) -> Result<(i64, 
         job.number(now, next);
         at = now;
         place = job.received.as_ref().map_or(0, |received| received.seq);
-        origin.kept = job.sent.as_ref().map(|sent| (sent.account, sent.seq));
+        origin.kept = job.sent.as_ref().map(|sent| (ArchiveId::of(sent.account), sent.seq));
     })?;
     Ok((place, at))
 }

@@ -34,7 +34,7 @@ use crate::base::limits::Limits;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::fate::{Fate, fate};
 use crate::stanza::{Kind, Stanza, StanzaError};
-use crate::store::ids::AccountId;
+use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::{Store, StoreError, accounts, mailbox, roster};
 use crate::stream::error::{StreamError, StreamFailure};
 use append::Sent;
@@ -110,7 +110,7 @@ pub struct Origin<'a> {
     /// What frames get that go to others of the sender's account.
     stamp: Option<Stamp>,
     /// Where it is kept as sent.
-    kept: Option<(AccountId, i64)>,
+    kept: Option<(ArchiveId, i64)>,
     /// It has waited for room in the store's queue, and has it.
     pub has_room: bool,
     /// Enough of the stream is on its way to the disk.
@@ -308,7 +308,7 @@ impl Router {
         let features = self.features.clone();
         let read = self.store.read(move |tx| {
             let Some(account) = accounts::find(tx, &local, &host)? else { return Ok(None) };
-            let behind = store.is_behind(account.id, placings);
+            let behind = store.is_behind(ArchiveId::of(account.id), placings);
             let owed = Owed::stored(mailbox::owed(tx, account.id, behind)?);
             let roster = roster::load(tx, account.id)?;
             let features = features.load(tx, account.id)?;

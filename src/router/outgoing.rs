@@ -86,8 +86,8 @@ pub(super) fn end(
 }
 
 fn passage_stamp(router: &Router, stanza: &Stanza, origin: &Origin<'_>) -> Option<Vec<u8>> {
-    let ((account, seq), stamp) = origin.kept.zip(origin.stamp)?;
-    Some(stamp(&router.store, account, seq, stanza.from().bare_str()))
+    let ((archive, seq), stamp) = origin.kept.zip(origin.stamp)?;
+    Some(stamp(&router.store, archive, seq, stanza.from().bare_str()))
 }
 
 /// The server's own error to a message that a session sent: whoever heard of the message learns what

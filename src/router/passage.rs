@@ -13,7 +13,7 @@ use crate::jid::{FullJid, Jid};
 use crate::stanza::fate::Fate;
 use crate::stanza::{Frame, Stanza, StanzaError};
 use crate::store::Store;
-use crate::store::ids::AccountId;
+use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::tx::{StoreError, Tx};
 
 /// The order of features, behind the guards. Two in one phase go in the order of their names.
@@ -117,9 +117,9 @@ impl Taker {
 /// Sessions that get a stanza.
 pub type Takers = SmallVec<[Taker; 2]>;
 
-/// What is added to each frame of an archived stanza: made of the account's key, the place in its
-/// archive, and its bare JID.
-pub type Stamp = fn(&Store, AccountId, i64, &str) -> Vec<u8>;
+/// What is added to each frame of an archived stanza: made of the archive's key, the place in it,
+/// and its owner's bare JID.
+pub type Stamp = fn(&Store, ArchiveId, i64, &str) -> Vec<u8>;
 /// A write that goes with a message's row, in its transaction.
 pub type Beside = fn(&mut dyn Tx, &Row<'_>) -> Result<(), StoreError>;
 /// Makes the copy of what the account got or sent as this frame. Without `to`: each taker's is

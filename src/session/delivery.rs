@@ -14,6 +14,7 @@ use crate::router::registry::User;
 use crate::stanza::delay::delay;
 use crate::stanza::ids::stanza_id;
 use crate::stanza::{Frame, Stanza, claims};
+use crate::store::ids::ArchiveId;
 use crate::store::mailbox::{self, MailRow, Place};
 use crate::store::{StoreError, archive, damage};
 
@@ -140,7 +141,7 @@ impl Session {
         let stanza = stripped.unwrap_or(stanza);
         let mut payloads = match row.place {
             Place::Archive => {
-                let id = self.binding.cx.store.ids().seal(account.0, row.seq);
+                let id = self.binding.cx.store.id_of_place(ArchiveId::of(account), row.seq);
                 stanza_id(who.jid.bare_str(), &id)
             }
             // XEP-0313 §3.5: the id of a place in the archive, which this one has none in.

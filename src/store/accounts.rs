@@ -6,7 +6,7 @@ use super::archive;
 use super::damage::{query_sound, sound};
 use super::devices;
 use super::handled;
-use super::ids::AccountId;
+use super::ids::{AccountId, ArchiveId};
 use super::tx::{Row, StoreError, Tx, Value, query_all, query_optional};
 use super::{Job, Store};
 use crate::base::credential::{HashName, ScramKeys};
@@ -231,7 +231,7 @@ pub fn delete(tx: &mut dyn Tx, id: AccountId) -> Result<bool, StoreError> {
     tx.access_changed();
     let deleted = tx.execute(DELETE, &[id.into()])? > 0;
     if deleted {
-        archive::leave(tx, id)?;
+        archive::leave(tx, ArchiveId::of(id))?;
     }
     Ok(deleted)
 }

@@ -1,4 +1,4 @@
-//! The archive (XEP-0313): one row for each message of an account that is worth keeping.
+//! The archive (XEP-0313): one row for each message of an account, or of a room, that is worth keeping.
 
 mod append;
 mod catalogue;
@@ -15,8 +15,11 @@ pub use pages::{
     Archived, Direction, Filter, Head, Page, Peer, Point, TABLE, bounds, count, first, get, head,
     page, place_of,
 };
-pub use retention::{BATCH, Left, accounts_after, clear, leave, left_after, purge};
+pub use retention::{BATCH, Left, archives_after, clear, leave, left_after, purge};
 pub use retracted::{By, LOOK, newest_of, replace};
 pub use tail::{last_placed, last_seq, owed, place};
 pub use times::narrowed;
 pub use weight::{ROW_BYTES, Weight, shed, weigh};
+
+#[cfg(test)]
+mod tests;

@@ -6,18 +6,28 @@ use tokio::sync::oneshot;
 
 use super::growth::Grown;
 use super::handle::Store;
-use super::ids::AccountId;
+use super::ids::ArchiveId;
 use super::tail::Placing;
 use super::tx::StoreError;
 
 impl Store {
-    /// Rows of these accounts, of so many bytes each, were added by `archive::append_behind`, and are
+    /// Rows of these archives, of so many bytes each, were added by `archive::append_behind`, and are
     /// durable. To be called before their job is done with `Job::settled`.
-    pub fn archived(&self, accounts: impl Iterator<Item = AccountId> + Clone, bytes: usize) {
-        self.inner.growth.add(accounts.clone(), bytes);
-        if self.inner.tail.add(accounts) {
+    pub fn archived(&self, archives: impl Iterator<Item = ArchiveId> + Clone, bytes: usize) {
+        self.inner.growth.add(archives.clone(), bytes);
+        if self.inner.tail.add(archives) {
             self.place(None);
         }
+    }
+
+    /// The id (XEP-0359) of the message at a place of an archive.
+    pub fn id_of_place(&self, archive: ArchiveId, place: i64) -> String {
+        self.inner.ids.seal(archive.key(), place)
+    }
+
+    /// The place that an id stands for, if this server made it for this archive.
+    pub fn place_of_id(&self, archive: ArchiveId, id: &str) -> Option<i64> {
+        self.inner.ids.open(archive.key(), id)
     }
 
     /// How often new rows were placed: for [`Store::is_behind`].
@@ -25,22 +35,22 @@ impl Store {
         self.inner.tail.times()
     }
 
-    /// May a transaction that began after `placings` were counted see rows of the account that its
+    /// May a transaction that began after `placings` were counted see rows of the archive that its
     /// searches do not find? What was placed since, it does not see as placed.
-    pub fn is_behind(&self, account: AccountId, placings: u64) -> bool {
-        self.inner.tail.has(account) || self.inner.tail.times() != placings
+    pub fn is_behind(&self, archive: ArchiveId, placings: u64) -> bool {
+        self.inner.tail.has(archive) || self.inner.tail.times() != placings
     }
 
-    /// Waits until a search of the account's archive finds all that was queued before (promise.md 7).
-    pub async fn placed(&self, account: AccountId) -> Result<(), StoreError> {
+    /// Waits until a search of the archive finds all that was queued before (promise.md 7).
+    pub async fn placed(&self, archive: ArchiveId) -> Result<(), StoreError> {
         self.barrier().await?;
-        if !self.inner.tail.has(account) {
+        if !self.inner.tail.has(archive) {
             return Ok(());
         }
         self.placed_all().await
     }
 
-    /// The same for all accounts.
+    /// The same for all archives.
     pub async fn placed_all(&self) -> Result<(), StoreError> {
         let (told, placed) = oneshot::channel();
         self.place(Some(told));

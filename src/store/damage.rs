@@ -1,18 +1,18 @@
 //! Rows that cannot be read. Each costs itself alone: it is left out, and the log says so once.
 
-use super::ids::AccountId;
+use super::ids::Owner;
 use super::tx::{Row, StoreError, Tx};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
 /// A table, and whose rows of it were read.
-pub type Of = (&'static str, AccountId);
+pub type Of<W> = (&'static str, W);
 
 /// The rows of the answer that can be read; the SQL bounds their number.
 pub fn query_sound<T>(
     tx: &mut dyn Tx,
-    of: Of,
+    of: Of<impl Into<Owner> + Copy>,
     sql: &str,
     params: &[super::Value<'_>],
     mut map: impl FnMut(&dyn Row) -> Result<T, StoreError>,
@@ -28,7 +28,7 @@ pub fn query_sound<T>(
 /// The first row of the answer, if there is one and it can be read.
 pub fn query_sound_one<T>(
     tx: &mut dyn Tx,
-    of: Of,
+    of: Of<impl Into<Owner> + Copy>,
     sql: &str,
     params: &[super::Value<'_>],
     map: impl FnMut(&dyn Row) -> Result<T, StoreError>,
@@ -38,7 +38,7 @@ pub fn query_sound_one<T>(
 
 /// What was read of a row; nothing, and a word in the log, if that failed. For errors of the row
 /// alone: those of the engine are the whole query's.
-pub fn sound<T>(of: Of, read: Result<T, StoreError>) -> Option<T> {
+pub fn sound<T>(of: Of<impl Into<Owner> + Copy>, read: Result<T, StoreError>) -> Option<T> {
     let said = |error: &StoreError| match error {
         // Their own words are for what is worse.
         StoreError::Corrupt(what) | StoreError::Other(what) => note(of, what),
@@ -47,17 +47,23 @@ pub fn sound<T>(of: Of, read: Result<T, StoreError>) -> Option<T> {
     read.inspect_err(said).ok()
 }
 
-/// Says once in the log that a row of an account is damaged.
-pub fn note((table, account): Of, what: &dyn Display) {
+/// Says once in the log that a row of an account, or of a room, is damaged.
+pub fn note((table, owner): Of<impl Into<Owner>>, what: &dyn Display) {
+    let owner = owner.into();
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    if said.len() >= SAID_MAX || !said.insert((table, account.0)) {
+    if said.len() >= SAID_MAX || !said.insert((table, owner)) {
         return;
     }
     let last = said.len() == SAID_MAX;
     drop(said);
+    let (account, room) = match owner {
+        Owner::Account(account) => (Some(account.0), None),
+        Owner::Room(room) => (None, Some(room.0)),
+    };
     tracing::error!(
         table,
-        account = account.0,
+        account,
+        room,
         %what,
         "a damaged row of the database was left out: look for more with `stonechat check --deep`, \
          and restore a backup if it matters (docs/operations.md, \"Damaged rows\")"
@@ -67,8 +73,8 @@ pub fn note((table, account): Of, what: &dyn Display) {
     }
 }
 
-/// Tables and accounts that were named in this run of the server.
-static SAID: Mutex<BTreeSet<(&str, i64)>> = Mutex::new(BTreeSet::new());
+/// Tables and owners that were named in this run of the server.
+static SAID: Mutex<BTreeSet<(&str, Owner)>> = Mutex::new(BTreeSet::new());
 /// A file that is damaged all over fills neither the memory nor the log.
 const SAID_MAX: usize = 1_000;
 

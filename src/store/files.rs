@@ -32,13 +32,14 @@ pub(super) fn all_findings(conn: &Connection) -> rusqlite::Result<Vec<String>> {
         let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
         found.push(format!("a row of {table} refers to a missing row of {parent}"));
     }
-    // Not in the schemas before the sixth, and before the seventh.
-    for (table, checks) in [("archive_placed", &PLACES[..]), ("archive_search", &WORDS[..])] {
+    // Not in the schemas before the sixth, and before the ninth; before the 14th an archive was an account's.
+    let key = if conn.table_exists(None, "archive_indexed")? { "archive" } else { "account" };
+    for (table, checks) in [("archive_placed", &PLACES[..]), ("archive_words", &WORDS[..])] {
         if !conn.table_exists(None, table)? {
             continue;
         }
         for (sql, what) in checks {
-            let rows: i64 = conn.query_row(sql, [], |row| row.get(0))?;
+            let rows: i64 = conn.query_row(&sql.replace("{key}", key), [], |row| row.get(0))?;
             if rows > 0 {
                 found.push(format!("{rows} messages {what}"));
             }
@@ -148,14 +149,14 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
 const PLACES: [(&str, &str); 2] = [
     (
         "SELECT COUNT(*) FROM archive r WHERE r.seq <= (SELECT seq FROM archive_placed) AND NOT
-            (EXISTS (SELECT 1 FROM archive_place p WHERE p.account = r.account AND p.seq = r.seq)
+            (EXISTS (SELECT 1 FROM archive_place p WHERE p.{key} = r.{key} AND p.seq = r.seq)
             AND EXISTS (SELECT 1 FROM archive_with w
-            WHERE w.account = r.account AND w.peer = r.peer AND w.seq = r.seq))",
+            WHERE w.{key} = r.{key} AND w.peer = r.peer AND w.seq = r.seq))",
         "are in the archive and not in its index",
     ),
     (
         "SELECT COUNT(*) FROM archive_place p WHERE NOT EXISTS
-            (SELECT 1 FROM archive r WHERE r.seq = p.seq AND r.account = p.account)",
+            (SELECT 1 FROM archive r WHERE r.seq = p.seq AND r.{key} = p.{key})",
         "are in the archive's index and not in the archive",
     ),
 ];

@@ -2,7 +2,7 @@
 //! for a message and no row. A restart forgets the counts; whoever uses them looks at all then.
 
 use super::archive::ROW_BYTES;
-use super::ids::AccountId;
+use super::ids::ArchiveId;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -16,7 +16,7 @@ pub(super) struct Growth {
 
 #[derive(Default)]
 pub(super) struct State {
-    counted: HashMap<AccountId, u64>,
+    counted: HashMap<ArchiveId, u64>,
     pub(super) grown: Grown,
 }
 
@@ -24,8 +24,8 @@ pub(super) struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grown {
     /// Theirs did.
-    pub accounts: HashSet<AccountId>,
-    /// Anybody's may have: more accounts wrote than are counted at one time.
+    pub archives: HashSet<ArchiveId>,
+    /// Anybody's may have: more of them grew than are counted at one time.
     pub any: bool,
 }
 
@@ -34,15 +34,15 @@ impl Growth {
         Self { step, state: Mutex::default(), told: Notify::new() }
     }
 
-    pub(super) fn add(&self, accounts: impl Iterator<Item = AccountId>, bytes: usize) {
+    pub(super) fn add(&self, archives: impl Iterator<Item = ArchiveId>, bytes: usize) {
         if self.step == 0 {
             return;
         }
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(ROW_BYTES);
         let mut state = self.lock();
         let mut tells = false;
-        for account in accounts {
-            tells |= state.add(account, bytes, self.step);
+        for archive in archives {
+            tells |= state.add(archive, bytes, self.step);
         }
         drop(state);
         if tells {
@@ -57,18 +57,18 @@ impl Growth {
 
 impl State {
     /// True when there is something to tell.
-    fn add(&mut self, account: AccountId, bytes: u64, step: u64) -> bool {
-        if self.counted.len() >= ACCOUNTS && !self.counted.contains_key(&account) {
+    fn add(&mut self, archive: ArchiveId, bytes: u64, step: u64) -> bool {
+        if self.counted.len() >= ACCOUNTS && !self.counted.contains_key(&archive) {
             self.counted.clear();
             self.grown = Grown { any: true, ..Grown::default() };
             return true;
         }
-        let counted = self.counted.entry(account).or_default();
+        let counted = self.counted.entry(archive).or_default();
         *counted = counted.saturating_add(bytes);
         let much = *counted >= step;
         if much {
-            self.counted.remove(&account);
-            self.grown.accounts.insert(account);
+            self.counted.remove(&archive);
+            self.grown.archives.insert(archive);
         }
         much
     }
@@ -79,30 +79,35 @@ const ACCOUNTS: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
+    use super::super::ids::AccountId;
     use super::*;
+
+    fn id(account: i64) -> ArchiveId {
+        ArchiveId::of(AccountId(account))
+    }
 
     #[tokio::test]
     async fn who_grows_much_is_told_once() {
         let growth = Growth::new(1_000);
         let take = || std::mem::take(&mut growth.lock().grown);
-        let (one, other) = (AccountId(1), AccountId(2));
+        let (one, other) = (id(1), id(2));
         growth.add([one, other].into_iter(), 300);
         growth.add([other].into_iter(), 299);
         assert_eq!(take(), Grown::default());
         growth.add([one].into_iter(), 300);
         growth.told.notified().await;
-        assert_eq!(take(), Grown { accounts: [one].into(), any: false });
+        assert_eq!(take(), Grown { archives: [one].into(), any: false });
         assert_eq!(take(), Grown::default(), "the count begins again");
         growth.add([one].into_iter(), 300);
         growth.add([other].into_iter(), 0);
-        assert_eq!(take(), Grown { accounts: [other].into(), any: false });
+        assert_eq!(take(), Grown { archives: [other].into(), any: false });
     }
 
     #[tokio::test]
     async fn more_than_can_be_counted_may_all_have_grown() {
         let growth = Growth::new(u64::MAX);
-        let accounts = (0..=ACCOUNTS).map(|id| AccountId(i64::try_from(id).unwrap()));
-        growth.add(accounts, 1);
+        let archives = (0..=ACCOUNTS).map(|n| id(i64::try_from(n).unwrap()));
+        growth.add(archives, 1);
         growth.told.notified().await;
         assert!(growth.lock().counted.len() < ACCOUNTS);
         assert!(growth.lock().grown.any);
@@ -111,7 +116,7 @@ mod tests {
     #[test]
     fn who_counts_nothing_keeps_nothing() {
         let growth = Growth::new(0);
-        growth.add([AccountId(1)].into_iter(), usize::MAX);
+        growth.add([id(1)].into_iter(), usize::MAX);
         assert!(growth.lock().counted.is_empty());
     }
 }

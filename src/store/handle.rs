@@ -207,11 +207,6 @@ impl Store {
         self.inner.access.load(Ordering::SeqCst)
     }
 
-    /// The ids of archived messages (XEP-0359).
-    pub fn ids(&self) -> &ArchiveIds {
-        &self.inner.ids
-    }
-
     /// The place of a new row in the archive or the mailbox: above the last one, whatever the clock says.
     pub fn next_seq(&self) -> i64 {
         self.seq_at((self.inner.clock)())
@@ -233,7 +228,7 @@ pub(super) struct Inner {
     seq: AtomicI64,
     clock: Clock,
     access: Arc<AtomicU64>,
-    ids: ArchiveIds,
+    pub(super) ids: ArchiveIds,
     pub(super) aside: backup::Aside,
     pub(super) tail: Arc<Tail>,
     pub(super) growth: Growth,

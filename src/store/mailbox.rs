@@ -3,7 +3,7 @@
 
 use super::archive;
 use super::damage::query_sound;
-use super::ids::AccountId;
+use super::ids::{AccountId, ArchiveId};
 use super::tx::{Row, StoreError, Tx, query_all, query_one};
 
 /// Where an owed message is stored.
@@ -80,7 +80,7 @@ pub fn append(
 pub fn owed(tx: &mut dyn Tx, account: AccountId, behind: bool) -> Result<Vec<OwedRow>, StoreError> {
     let mut all = Vec::new();
     if behind {
-        archive::owed(tx, account, &mut |seq, size| {
+        archive::owed(tx, ArchiveId::of(account), &mut |seq, size| {
             let bytes = usize::try_from(size).unwrap_or(0);
             all.push(OwedRow { seq, bytes, place: Place::Archive, listed: false });
         })?;
@@ -181,13 +181,13 @@ pub const TABLE: &str = "mailbox";
 
 super::sql! {
     APPEND = "INSERT INTO mailbox (seq, account, at, size, stanza) VALUES ($1, $2, $3, $4, $5)";
-    OWED_ARCHIVED = "SELECT seq, size FROM archive_place WHERE account = $1 AND kind = 2
+    OWED_ARCHIVED = "SELECT seq, size FROM archive_place WHERE archive = $1 AND kind = 2
         AND seq > COALESCE((SELECT m.seq FROM archive_mark m WHERE m.account = $1), 0)";
     // By the row itself, which may not be placed yet: the list is short.
     OWED_LISTED = "SELECT o.seq, a.size FROM owed_before o
-        JOIN archive a ON a.seq = o.seq AND a.account = o.account WHERE o.account = $1";
+        JOIN archive a ON a.seq = o.seq AND a.archive = o.account WHERE o.account = $1";
     OWED_MAIL = "SELECT seq, size FROM mailbox WHERE account = $1";
-    ARCHIVE_ROW = "SELECT at, stanza FROM archive WHERE seq = $1 AND account = $2";
+    ARCHIVE_ROW = "SELECT at, stanza FROM archive WHERE seq = $1 AND archive = $2";
     MAIL_ROW = "SELECT at, stanza FROM mailbox WHERE seq = $1 AND account = $2";
     NEWEST = "SELECT seq, at, stanza FROM mailbox WHERE account = $1 ORDER BY seq DESC LIMIT $2";
     REPLACE = "UPDATE mailbox SET size = $3, stanza = $4 WHERE account = $1 AND seq = $2";
@@ -207,8 +207,15 @@ mod tests {
     use super::*;
 
     fn archived(tx: &mut dyn Tx, account: AccountId, seq: i64, kind: Kind) {
-        let entry =
-            Entry { seq, at: seq, account, peer: "b@x", resource: "", kind, stanza: b"12345" };
+        let entry = Entry {
+            seq,
+            at: seq,
+            archive: ArchiveId::of(account),
+            peer: "b@x",
+            resource: "",
+            kind,
+            stanza: b"12345",
+        };
         archive::append(tx, &entry).unwrap();
     }
 

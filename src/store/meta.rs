@@ -40,7 +40,7 @@ pub fn forget(tx: &mut dyn Tx, name: &str) -> Result<(), StoreError> {
 }
 
 /// Of no account.
-const SERVER: damage::Of = ("meta", AccountId(0));
+const SERVER: damage::Of<AccountId> = ("meta", AccountId(0));
 
 /// The name of the key among the server's secrets. A restored backup loses it: it may hold what was
 /// revoked since.

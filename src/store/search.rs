@@ -4,9 +4,9 @@
 //! quick, the newest messages first, and the rest behind. From then on the index follows it, before each
 //! search and now and then; a message that is acknowledged has nothing to do with it.
 //!
-//! One index serves all accounts, and each word in it begins with its account: whoever searches walks
-//! through postings of his own alone, so that neither results nor counts nor the time they take tell
-//! anything of others. Every row that is found is looked up as the account's own, and read once more.
+//! One index serves all archives, and each word in it begins with its archive: whoever searches walks
+//! through postings of that one alone, so that neither results nor counts nor the time they take tell
+//! anything of others. Every row that is found is looked up as that archive's own, and read once more.
 
 mod find;
 mod follow;
@@ -19,13 +19,13 @@ pub use find::{Finder, Hits, Indexed, Look};
 
 use super::archive;
 use super::damage::sound;
-use super::ids::AccountId;
+use super::ids::ArchiveId;
 use super::tx::{Row, StoreError, Tx, query_all, query_optional};
 use crate::base::hash::{hex, sha256};
 use std::collections::BTreeSet;
 use text::Said;
 
-/// How far the index of an account is.
+/// How far the index of an archive is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// Every message is in it.
@@ -36,10 +36,10 @@ pub enum Progress {
     Behind,
 }
 
-/// How far the index of an account is, compared with the messages that are placed.
-pub fn progress(tx: &mut dyn Tx, account: AccountId) -> Result<Progress, StoreError> {
-    let Some((_, last)) = archive::bounds(tx, account)? else { return Ok(Progress::All) };
-    Ok(match state(tx, account)? {
+/// How far the index of an archive is, compared with the messages that are placed.
+pub fn progress(tx: &mut dyn Tx, archive: ArchiveId) -> Result<Progress, StoreError> {
+    let Some((_, last)) = archive::bounds(tx, archive)? else { return Ok(Progress::All) };
+    Ok(match state(tx, archive)? {
         Some(state) if state.newest < last.seq => Progress::Behind,
         Some(state) if state.oldest > 0 => Progress::New,
         Some(_) => Progress::All,
@@ -50,45 +50,45 @@ pub fn progress(tx: &mut dyn Tx, account: AccountId) -> Result<Progress, StoreEr
 /// Some messages that were read to be indexed: all but the writing, for which other writes wait.
 #[derive(Debug)]
 pub struct Slice {
-    account: AccountId,
+    archive: ArchiveId,
     was: Option<State>,
     becomes: State,
     rows: Vec<Words>,
 }
 
-/// Reads some more messages of an account for its index: what is new, then what is old.
-pub fn read(tx: &mut dyn Tx, account: AccountId, rows: usize) -> Result<Slice, StoreError> {
-    let was = state(tx, account)?;
+/// Reads some more messages of an archive for its index: what is new, then what is old.
+pub fn read(tx: &mut dyn Tx, archive: ArchiveId, rows: usize) -> Result<Slice, StoreError> {
+    let was = state(tx, archive)?;
     let mut becomes = match was {
         Some(state) => state,
         None => {
-            let last = archive::bounds(tx, account)?.map_or(0, |(_, last)| last.seq);
+            let last = archive::bounds(tx, archive)?.map_or(0, |(_, last)| last.seq);
             State { newest: last, oldest: last }
         }
     };
-    let mut found = slice(tx, account, NEWER, becomes.newest, rows)?;
+    let mut found = slice(tx, archive, NEWER, becomes.newest, rows)?;
     if let Some(last) = found.last() {
         becomes.newest = last.seq;
     } else if becomes.oldest > 0 {
-        found = slice(tx, account, OLDER, becomes.oldest, rows)?;
+        found = slice(tx, archive, OLDER, becomes.oldest, rows)?;
         becomes.oldest = found.last().map_or(0, |first| first.seq - 1);
         // The index is written in the order of its keys.
         found.reverse();
     }
-    Ok(Slice { account, was, becomes, rows: found })
+    Ok(Slice { archive, was, becomes, rows: found })
 }
 
 /// Writes them, unless somebody else has written meanwhile: then the next slice is read from there.
 pub fn write(tx: &mut dyn Tx, slice: &Slice) -> Result<(), StoreError> {
-    let Slice { account, was, becomes, rows } = slice;
-    if state(tx, *account)? != *was {
+    let Slice { archive, was, becomes, rows } = slice;
+    if state(tx, *archive)? != *was {
         return Ok(());
     }
     let sql = if was.is_some() { PROGRESS } else { BEGIN };
-    tx.execute(sql, &[(*account).into(), becomes.newest.into(), becomes.oldest.into()])?;
+    tx.execute(sql, &[(*archive).into(), becomes.newest.into(), becomes.oldest.into()])?;
     for row in rows.iter().filter(|row| !row.words.is_empty()) {
         // What was deleted or emptied since it was read stays out.
-        let current = archive::get(tx, *account, row.seq)?;
+        let current = archive::get(tx, *archive, row.seq)?;
         if current.is_some_and(|current| current.stanza == row.stanza) {
             tx.execute(ADD, &[row.seq.into(), row.words.as_str().into()])?;
         }
@@ -102,27 +102,34 @@ pub fn forget(tx: &mut dyn Tx, seqs: &[i64]) -> Result<(), StoreError> {
     seqs.iter().try_for_each(|seq| tx.execute(FORGET, &[(*seq).into()]).map(drop))
 }
 
-/// The same for the rows of an account after a place, up to another, while it still has them.
+/// The same for the rows of an archive after a place, up to another, while it still has them.
 pub fn forget_between(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     after: i64,
     last: i64,
 ) -> Result<(), StoreError> {
-    let rows = [account.into(), after.into(), last.into()];
+    let rows = [archive.into(), after.into(), last.into()];
     let seqs = query_all(tx, BETWEEN, &rows, |row| row.int(0))?;
     forget(tx, &seqs)
 }
 
-/// The next account that has searched.
+/// The next archive that was searched.
 pub fn searcher_after(
     tx: &mut dyn Tx,
-    account: AccountId,
-) -> Result<Option<AccountId>, StoreError> {
-    query_optional(tx, NEXT, &[account.into()], |row| Ok(AccountId(row.int(0)?)))
+    archive: ArchiveId,
+) -> Result<Option<ArchiveId>, StoreError> {
+    query_optional(tx, NEXT, &[archive.into()], |row| Ok(ArchiveId::from_key(row.int(0)?)))
 }
 
-/// Empties the index of all accounts, where it is not wanted any more.
+/// The index follows an archive no more: its owner is gone. Rows that are in it go with those of the
+/// archive.
+pub fn leave(tx: &mut dyn Tx, archive: ArchiveId) -> Result<(), StoreError> {
+    tx.execute(LEAVE, &[archive.into()])?;
+    Ok(())
+}
+
+/// Empties the index of all archives, where it is not wanted any more.
 pub fn drop_all(tx: &mut dyn Tx) -> Result<(), StoreError> {
     tx.execute(EMPTY, &[])?;
     tx.execute(NOBODY, &[])?;
@@ -135,9 +142,9 @@ struct State {
     oldest: i64,
 }
 
-fn state(tx: &mut dyn Tx, account: AccountId) -> Result<Option<State>, StoreError> {
+fn state(tx: &mut dyn Tx, archive: ArchiveId) -> Result<Option<State>, StoreError> {
     let state = |row: &dyn Row| Ok(State { newest: row.int(0)?, oldest: row.int(1)? });
-    query_optional(tx, STATE, &[account.into()], state)
+    query_optional(tx, STATE, &[archive.into()], state)
 }
 
 /// A row to be indexed.
@@ -152,23 +159,23 @@ struct Words {
 /// Some rows, at least one if there is one.
 fn slice(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     sql: &str,
     from: i64,
     limit: usize,
 ) -> Result<Vec<Words>, StoreError> {
     let (mut rows, mut full) = (Vec::new(), false);
     let (mut bytes, mut tokens) = (SLICE_BYTES, SLICE_TOKENS);
-    tx.query(sql, &[account.into(), from.into(), limit.into()], &mut |row| {
+    tx.query(sql, &[archive.into(), from.into(), limit.into()], &mut |row| {
         // What cannot be read has no words.
-        let of = (archive::TABLE, account);
+        let of = (archive::TABLE, archive);
         let said = sound(of, row.text(1).and_then(|peer| Ok((peer, row.blob(2)?))));
         let (peer, stanza) = said.unwrap_or_default();
         let size = stanza.len();
         full |= (size > bytes || tokens == 0) && !rows.is_empty();
         if !full {
             bytes = bytes.saturating_sub(size);
-            let (words, number) = words_of(account, &peer, &stanza);
+            let (words, number) = words_of(archive, &peer, &stanza);
             tokens = tokens.saturating_sub(number);
             rows.push(Words { seq: row.int(0)?, stanza, words });
         }
@@ -178,36 +185,36 @@ fn slice(
 }
 
 /// What the index gets of a message, and the number of its words.
-fn words_of(account: AccountId, peer: &str, stanza: &[u8]) -> (String, usize) {
+fn words_of(archive: ArchiveId, peer: &str, stanza: &[u8]) -> (String, usize) {
     let said = Said::read(stanza);
     let mut tokens = BTreeSet::new();
     if said.encrypted {
-        tokens.insert(encrypted(account));
+        tokens.insert(encrypted(archive));
     }
     for text in &said.texts {
-        words::tokens(text, &mut |word| tokens.extend([token(account, word)]));
+        words::tokens(text, &mut |word| tokens.extend([token(archive, word)]));
     }
     if !tokens.is_empty() {
-        tokens.insert(with(account, peer));
+        tokens.insert(with(archive, peer));
     }
     let number = tokens.len();
     (tokens.into_iter().collect::<Vec<_>>().join(" "), number)
 }
 
-/// A word of an account. Words have no `_`, so nothing that others wrote is one of these.
-fn token(account: AccountId, word: &str) -> String {
-    format!("{:x}_{word}", account.0)
+/// A word of an archive. Words have no `_`, so nothing that others wrote is one of these.
+fn token(archive: ArchiveId, word: &str) -> String {
+    format!("{:x}_{word}", archive.key())
 }
 
 /// What the rows have whose text nobody here can read.
-fn encrypted(account: AccountId) -> String {
-    format!("{:x}_e_", account.0)
+fn encrypted(archive: ArchiveId) -> String {
+    format!("{:x}_e_", archive.key())
 }
 
 /// What all rows with this bare JID have.
-fn with(account: AccountId, peer: &str) -> String {
+fn with(archive: ArchiveId, peer: &str) -> String {
     let digest = sha256(peer.as_bytes());
-    format!("{:x}_p_{}", account.0, hex(digest.get(..8).unwrap_or_default()))
+    format!("{:x}_p_{}", archive.key(), hex(digest.get(..8).unwrap_or_default()))
 }
 
 /// The statements that both engines take.
@@ -216,16 +223,17 @@ pub(super) fn catalogue() -> &'static [(&'static str, &'static str)] {
 }
 
 super::sql! {
-    STATE = "SELECT newest, oldest FROM archive_search WHERE account = $1";
-    BEGIN = "INSERT INTO archive_search (account, newest, oldest) VALUES ($1, $2, $3)";
-    PROGRESS = "UPDATE archive_search SET newest = $2, oldest = $3 WHERE account = $1";
-    NEXT = "SELECT account FROM archive_search WHERE account > $1 ORDER BY account LIMIT 1";
-    NOBODY = "DELETE FROM archive_search";
+    STATE = "SELECT newest, oldest FROM archive_indexed WHERE archive = $1";
+    BEGIN = "INSERT INTO archive_indexed (archive, newest, oldest) VALUES ($1, $2, $3)";
+    PROGRESS = "UPDATE archive_indexed SET newest = $2, oldest = $3 WHERE archive = $1";
+    NEXT = "SELECT archive FROM archive_indexed WHERE archive > $1 ORDER BY archive LIMIT 1";
+    LEAVE = "DELETE FROM archive_indexed WHERE archive = $1";
+    NOBODY = "DELETE FROM archive_indexed";
     NEWER = "SELECT r.seq, r.peer, r.stanza FROM archive_place p JOIN archive r ON r.seq = p.seq
-        WHERE p.account = $1 AND p.seq > $2 ORDER BY p.seq LIMIT $3";
+        WHERE p.archive = $1 AND p.seq > $2 ORDER BY p.seq LIMIT $3";
     OLDER = "SELECT r.seq, r.peer, r.stanza FROM archive_place p JOIN archive r ON r.seq = p.seq
-        WHERE p.account = $1 AND p.seq <= $2 ORDER BY p.seq DESC LIMIT $3";
-    BETWEEN = "SELECT seq FROM archive_place WHERE account = $1 AND seq > $2 AND seq <= $3";
+        WHERE p.archive = $1 AND p.seq <= $2 ORDER BY p.seq DESC LIMIT $3";
+    BETWEEN = "SELECT seq FROM archive_place WHERE archive = $1 AND seq > $2 AND seq <= $3";
 }
 
 const ADD: &str = "INSERT INTO archive_words (rowid, words) VALUES ($1, $2)";

@@ -1,7 +1,7 @@
 //! Who has rows in the archive that readers do not find yet, and when they are made to find them.
 
 use super::archive;
-use super::ids::AccountId;
+use super::ids::ArchiveId;
 use super::queue::Job;
 use super::tx::{StoreError, Tx};
 use std::collections::HashSet;
@@ -14,7 +14,7 @@ pub(super) struct Tail(Mutex<State>);
 
 #[derive(Default)]
 pub(super) struct State {
-    accounts: HashSet<AccountId>,
+    archives: HashSet<ArchiveId>,
     /// Rows were left by a run of the server that did not end well: nobody knows whose.
     unknown: bool,
     rows: usize,
@@ -29,9 +29,9 @@ impl Tail {
         self.lock().unknown = true;
     }
 
-    pub(super) fn has(&self, account: AccountId) -> bool {
+    pub(super) fn has(&self, archive: ArchiveId) -> bool {
         let state = self.lock();
-        state.unknown || state.accounts.contains(&account)
+        state.unknown || state.archives.contains(&archive)
     }
 
     pub(super) fn times(&self) -> u64 {
@@ -39,10 +39,10 @@ impl Tail {
     }
 
     /// True when it is time to place them.
-    pub(super) fn add(&self, accounts: impl Iterator<Item = AccountId>) -> bool {
+    pub(super) fn add(&self, archives: impl Iterator<Item = ArchiveId>) -> bool {
         let mut state = self.lock();
-        for account in accounts {
-            state.accounts.insert(account);
+        for archive in archives {
+            state.archives.insert(archive);
             state.rows += 1;
         }
         let due = state.rows >= ROWS && !state.placing;
@@ -96,13 +96,13 @@ mod tests {
     use super::super::testing;
     use super::*;
 
-    struct Add(Store, AccountId, Vec<i64>);
+    struct Add(Store, ArchiveId, Vec<i64>);
 
-    fn add(tx: &mut dyn Tx, account: AccountId, seqs: &[i64]) -> Result<(), StoreError> {
+    fn add(tx: &mut dyn Tx, archive: ArchiveId, seqs: &[i64]) -> Result<(), StoreError> {
         seqs.iter().try_for_each(|seq| {
             let (kind, stanza) = (Kind::Owed, b"<message/>".as_slice());
             let entry =
-                Entry { seq: *seq, at: *seq, account, peer: "a@x", resource: "", kind, stanza };
+                Entry { seq: *seq, at: *seq, archive, peer: "a@x", resource: "", kind, stanza };
             archive::append_behind(tx, &entry, None)
         })
     }
@@ -118,22 +118,22 @@ mod tests {
         }
     }
 
-    async fn found(store: &Store, account: AccountId) -> usize {
+    async fn found(store: &Store, archive: ArchiveId) -> usize {
         let all = move |tx: &mut dyn Tx| {
-            archive::page(tx, account, &Filter::ALL, Direction::Forward, 9_999, usize::MAX)
+            archive::page(tx, archive, &Filter::ALL, Direction::Forward, 9_999, usize::MAX)
         };
         store.read(all).await.unwrap().rows.len()
     }
 
-    async fn submit(store: &Store, account: AccountId, rows: usize) {
+    async fn submit(store: &Store, archive: ArchiveId, rows: usize) {
         let seqs = (0..rows).map(|_| store.next_seq()).collect();
-        store.submit(Box::new(Add(store.clone(), account, seqs))).unwrap();
+        store.submit(Box::new(Add(store.clone(), archive, seqs))).unwrap();
     }
 
     #[tokio::test]
     async fn rows_are_found_when_asked_for_or_when_they_are_many() {
         let (_folder, store) = testing::store();
-        let make = |tx: &mut dyn Tx| Ok((testing::account(tx, "a"), testing::account(tx, "b")));
+        let make = |tx: &mut dyn Tx| Ok((testing::archive(tx, "a"), testing::archive(tx, "b")));
         let (one, other) = store.write(make).await.unwrap();
         let placings = store.placings();
         submit(&store, one, 3).await;
@@ -156,13 +156,13 @@ mod tests {
     #[tokio::test]
     async fn rows_that_a_crash_left_behind_are_found_after_the_start() {
         let (folder, store) = testing::store();
-        let make = |tx: &mut dyn Tx| Ok(testing::account(tx, "a"));
-        let account = store.write(make).await.unwrap();
+        let make = |tx: &mut dyn Tx| Ok(testing::archive(tx, "a"));
+        let archive = store.write(make).await.unwrap();
         let seq = store.next_seq();
-        store.write(move |tx| add(tx, account, &[seq])).await.unwrap();
-        assert_eq!(found(&store, account).await, 0);
+        store.write(move |tx| add(tx, archive, &[seq])).await.unwrap();
+        assert_eq!(found(&store, archive).await, 0);
         store.close().await;
         let store = Store::open(testing::options(folder.path())).unwrap();
-        assert_eq!(found(&store, account).await, 1);
+        assert_eq!(found(&store, archive).await, 1);
     }
 }

@@ -1,7 +1,7 @@
 //! For tests of whatever has SQL: a migrated database in memory, or a store in a folder.
 
 use super::accounts::{self, Creation};
-use super::ids::AccountId;
+use super::ids::{AccountId, ArchiveId};
 use super::migrate::{MIGRATIONS, migrate};
 use super::sqlite::SqliteTx;
 use super::{Job, Options, Row, Store, StoreError, Synchronous, Tx};
@@ -31,6 +31,16 @@ pub(crate) fn account(tx: &mut dyn Tx, localpart: &str) -> AccountId {
         Creation::Created(id) => id,
         other => panic!("{localpart}: {other:?}"),
     }
+}
+
+/// The same with the archive of an account.
+pub(crate) fn archive_tx(f: impl FnOnce(&mut dyn Tx, ArchiveId)) {
+    account_tx(|tx, account| f(tx, ArchiveId::of(account)));
+}
+
+/// The archive of a new account.
+pub(crate) fn archive(tx: &mut dyn Tx, localpart: &str) -> ArchiveId {
+    ArchiveId::of(account(tx, localpart))
 }
 
 /// The steps of SQLite's plan for a statement.

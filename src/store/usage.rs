@@ -3,7 +3,7 @@
 
 use super::Store;
 use super::archive::{self, ROW_BYTES};
-use super::ids::AccountId;
+use super::ids::{AccountId, ArchiveId};
 use super::tx::{StoreError, Tx, query_one};
 
 /// The bytes of all tables but the archive's. All of these have bounds of their own, so it is quick.
@@ -34,9 +34,10 @@ impl Store {
         more: Vec<&'static str>,
     ) -> Result<u64, StoreError> {
         let mut total = self.read(move |tx| beside_archive(tx, account, &more)).await?;
+        let archive = ArchiveId::of(account);
         let mut after = Some(i64::MIN);
         while let Some(from) = after {
-            let piece = self.read(move |tx| archive::weigh(tx, account, from, ROWS)).await?;
+            let piece = self.read(move |tx| archive::weigh(tx, archive, from, ROWS)).await?;
             total = total.saturating_add(piece.bytes);
             after = piece.last;
         }

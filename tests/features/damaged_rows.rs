@@ -118,7 +118,7 @@ async fn a_damaged_message_of_an_archive_is_left_out() -> Outcome<()> {
     alice.close().await?;
     let bobs = |what: &str, n: usize| {
         format!(
-            "UPDATE archive SET {what} WHERE seq = (SELECT seq FROM archive WHERE account =
+            "UPDATE archive SET {what} WHERE seq = (SELECT seq FROM archive WHERE archive =
              (SELECT id FROM account WHERE localpart = 'bob') ORDER BY seq LIMIT 1 OFFSET {n})"
         )
     };

@@ -10,7 +10,7 @@ use crate::router::rules::Decision;
 use crate::stanza::Kind;
 use crate::stanza::ids::stanza_id;
 use crate::store::Store;
-use crate::store::ids::AccountId;
+use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::tx::{StoreError, Tx};
 
 /// An account's preferences; none: everything is kept.
@@ -81,6 +81,6 @@ fn keeps(account: &User, own: &str, with: &Jid) -> bool {
 }
 
 /// Where and under what id the message is stored (XEP-0313 §3.5).
-fn stamp(store: &Store, account: AccountId, seq: i64, own: &str) -> Vec<u8> {
-    stanza_id(own, &store.ids().seal(account.0, seq))
+fn stamp(store: &Store, archive: ArchiveId, seq: i64, own: &str) -> Vec<u8> {
+    stanza_id(own, &store.id_of_place(archive, seq))
 }

@@ -23,9 +23,10 @@ use crate::stanza::form::{self, Written};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::rsm::Set;
 use crate::stanza::{Stanza, StanzaError, delay, forward};
+use crate::store::Store;
 use crate::store::archive::{self, Archived};
 use crate::store::damage;
-use crate::store::ids::AccountId;
+use crate::store::ids::ArchiveId;
 use crate::store::tx::Tx;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
@@ -81,7 +82,9 @@ pub const MODULE: Module = Module {
         On::Account(ns::RSM),
     ],
     iqs: &[
-        own(IqType::Set, "query", |cx, iq| Box::pin(messages(cx, iq))),
+        own(IqType::Set, "query", |cx, iq| {
+            Box::pin(async move { answer(cx.clone(), Source::own(&cx)?, iq).await })
+        }),
         own(IqType::Get, "query", |cx, iq| Box::pin(async move { fields(&cx, &iq) })),
         own(IqType::Get, "metadata", |cx, iq| Box::pin(metadata(cx, iq))),
         own(IqType::Get, "prefs", |cx, _| Box::pin(async move { preferences::get(&cx) })),
@@ -101,20 +104,37 @@ const fn own(ty: IqType, name: &'static str, handler: IqHandler) -> IqRoute {
     IqRoute { ty, ns: ns::MAM, name, targets: &[Target::Own], handler }
 }
 
-/// §4: the messages of a page, and then the result.
-async fn messages(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
-    let account = cx.account()?;
+/// An archive, and the bare JID of whoever has it.
+pub(super) struct Source {
+    /// Its key.
+    pub(super) archive: ArchiveId,
+    /// What its messages come from.
+    pub(super) address: String,
+}
+
+impl Source {
+    /// The asker's own.
+    fn own(cx: &Cx) -> Result<Self, StanzaError> {
+        let archive = ArchiveId::of(cx.account()?);
+        Ok(Self { archive, address: cx.jid().bare_str().to_owned() })
+    }
+}
+
+/// Answers a query with the messages of a page, and then the result (§4). Whether the asker may read the
+/// archive, the caller knows.
+pub(super) async fn answer(cx: Cx, source: Source, iq: Iq) -> Result<Reply, StanzaError> {
+    let archive = source.archive;
     of_account(&iq)?;
-    let mut query = Query::read(&iq, |id| cx.store.ids().open(account.0, id))?;
-    let writer = Results { cx: &cx, account, queryid: query.queryid.clone() };
+    let mut query = Query::read(&iq, |id| cx.store.place_of_id(archive, id))?;
+    let writer = Results { cx: &cx, source, queryid: query.queryid.clone() };
     let bounds = writer.bounds(query.max());
     let flip = query.flip;
     let (found, notes) = match query.sought.take() {
-        Some(sought) => search::run(&cx, account, query, sought, bounds).await?,
+        Some(sought) => search::run(&cx, archive, query, sought, bounds).await?,
         None => {
             // promise.md 7: whoever has sent a message finds it.
-            cx.store.placed(account).await?;
-            let select = move |tx: &mut dyn Tx| select::select(tx, account, &query, bounds);
+            cx.store.placed(archive).await?;
+            let select = move |tx: &mut dyn Tx| select::select(tx, archive, &query, bounds);
             (cx.store.read(select).await?, Notes::default())
         }
     };
@@ -131,12 +151,13 @@ async fn messages(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
 /// §5
 async fn metadata(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     of_account(&iq)?;
-    Ok(Reply::payload(describe(&cx).await?))
+    Ok(Reply::payload(describe(&cx.store, ArchiveId::of(cx.account()?)).await?))
 }
 
 /// XEP-0386 §3.2: the same, in `<bound/>`. Whoever has no archive is told of none.
 async fn at_login(cx: Cx) -> Vec<u8> {
-    match describe(&cx).await {
+    let described = async { describe(&cx.store, ArchiveId::of(cx.account()?)).await };
+    match described.await {
         Ok(metadata) => metadata.into(),
         Err(error) => {
             tracing::debug!(%error, "no metadata of the archive for a login");
@@ -145,15 +166,14 @@ async fn at_login(cx: Cx) -> Vec<u8> {
     }
 }
 
-async fn describe(cx: &Cx) -> Result<Bytes, StanzaError> {
-    let account = cx.account()?;
-    cx.store.placed(account).await?;
-    let bounds = cx.store.read(move |tx| archive::bounds(tx, account)).await?;
+async fn describe(store: &Store, archive: ArchiveId) -> Result<Bytes, StanzaError> {
+    store.placed(archive).await?;
+    let bounds = store.read(move |tx| archive::bounds(tx, archive)).await?;
     let mut xml = Xml::new();
     xml.start("metadata").attr("xmlns", ns::MAM);
     if let Some((first, last)) = bounds {
         for (name, point) in [("start", first), ("end", last)] {
-            let id = cx.store.ids().seal(account.0, point.seq);
+            let id = store.id_of_place(archive, point.seq);
             let at = stamp(from_micros(point.at));
             xml.start(name).attr("id", &id).attr("timestamp", &at).end();
         }
@@ -198,7 +218,7 @@ fn of_account(iq: &Iq) -> Result<(), StanzaError> {
 /// Writes what was found.
 struct Results<'a> {
     cx: &'a Cx,
-    account: AccountId,
+    source: Source,
     queryid: Option<String>,
 }
 
@@ -244,10 +264,10 @@ impl Results<'_> {
         // No byte of the store reaches a client that the gate has not proved.
         let Some(stanza) = Stanza::ours(row.stanza.into()) else {
             let what = format_args!("no stanza is at the place {}", row.seq);
-            damage::note((archive::TABLE, self.account), &what);
+            damage::note((archive::TABLE, self.source.archive), &what);
             return None;
         };
-        let archive = self.cx.jid().bare_str();
+        let archive = &*self.source.address;
         let delay = delay::delay(archive, from_micros(row.at));
         let mut xml = Xml::new();
         xml.start("message").attr("from", archive).attr("to", self.cx.jid().as_str());
@@ -262,7 +282,7 @@ impl Results<'_> {
     }
 
     fn id(&self, place: i64) -> String {
-        self.cx.store.ids().seal(self.account.0, place)
+        self.cx.store.id_of_place(self.source.archive, place)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::stanza::form::Form;
 use crate::stanza::iq::Iq;
 use crate::stanza::rsm::Rsm;
 use crate::store::archive::{self, Direction, Filter, Peer};
-use crate::store::ids::AccountId;
+use crate::store::ids::ArchiveId;
 use crate::store::search::words::Sought;
 use crate::store::tx::{StoreError, Tx};
 use crate::xml::ns;
@@ -90,9 +90,9 @@ impl Query {
     pub(super) fn of_places(
         &self,
         tx: &mut dyn Tx,
-        account: AccountId,
+        archive: ArchiveId,
     ) -> Result<Self, StoreError> {
-        Ok(Self { filter: archive::narrowed(tx, account, &self.filter)?, ..self.clone() })
+        Ok(Self { filter: archive::narrowed(tx, archive, &self.filter)?, ..self.clone() })
     }
 
     /// Messages that the page has at most.

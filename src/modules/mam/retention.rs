@@ -8,7 +8,7 @@ use crate::base::time::micros;
 use crate::jid::BareJid;
 use crate::store::accounts;
 use crate::store::archive::{self, BATCH, Left};
-use crate::store::ids::AccountId;
+use crate::store::ids::ArchiveId;
 use crate::store::tx::{StoreError, Tx};
 
 /// What the module does every hour, and after an account was deleted.
@@ -38,14 +38,14 @@ fn told(what: &str, deleted: Result<usize, StoreError>) {
 async fn clear(chore: &Chore, which: Left) -> Result<usize, StoreError> {
     let now = micros(chore.now);
     let mut total = 0;
-    let mut after = AccountId(0);
+    let mut after = ArchiveId::BEFORE_ALL;
     loop {
-        let left = move |tx: &mut dyn Tx| archive::left_after(tx, after, which, ACCOUNTS);
-        let accounts = chore.store.read(left).await?;
-        let Some(last) = accounts.last() else { return Ok(total) };
+        let left = move |tx: &mut dyn Tx| archive::left_after(tx, after, which, ARCHIVES);
+        let archives = chore.store.read(left).await?;
+        let Some(last) = archives.last() else { return Ok(total) };
         after = *last;
-        for account in accounts {
-            let batch = move |tx: &mut dyn Tx| archive::clear(tx, account, BATCH, now, PATIENCE);
+        for archive in archives {
+            let batch = move |tx: &mut dyn Tx| archive::clear(tx, archive, BATCH, now, PATIENCE);
             total += in_batches(chore, batch).await?;
         }
     }
@@ -56,17 +56,17 @@ async fn expire(chore: &Chore) -> Result<usize, StoreError> {
     // What is looked for is found among the placed rows alone.
     chore.store.placed_all().await?;
     let mut total = 0;
-    let mut after = AccountId(0);
+    let mut after = ArchiveId::BEFORE_ALL;
     loop {
         let (config, now) = (chore.config.clone(), micros(chore.now));
         let look = move |tx: &mut dyn Tx| Look::at(tx, after, &config, now);
         let look = chore.store.read(look).await?;
-        for (account, before) in look.expired {
-            let batch = move |tx: &mut dyn Tx| archive::purge(tx, account, (before, now), BATCH);
+        for (archive, before) in look.expired {
+            let batch = move |tx: &mut dyn Tx| archive::purge(tx, archive, (before, now), BATCH);
             total += in_batches(chore, batch).await?;
         }
-        for account in look.orphans {
-            chore.store.write(move |tx| archive::leave(tx, account)).await?;
+        for archive in look.orphans {
+            chore.store.write(move |tx| archive::leave(tx, archive)).await?;
         }
         match look.last {
             Some(last) => after = last,
@@ -90,33 +90,35 @@ where
     }
 }
 
-/// Some accounts whose archives have rows.
+/// Some archives that have rows.
 struct Look {
     /// That may have rows that are too old, and since when these are.
-    expired: Vec<(AccountId, i64)>,
+    expired: Vec<(ArchiveId, i64)>,
     /// Rows of accounts that are no more, nor noted as such: written when the note was gone.
-    orphans: Vec<AccountId>,
-    /// The last account looked at; none if there were no more.
-    last: Option<AccountId>,
+    orphans: Vec<ArchiveId>,
+    /// The last archive looked at; none if there were no more.
+    last: Option<ArchiveId>,
 }
 
 impl Look {
     fn at(
         tx: &mut dyn Tx,
-        mut after: AccountId,
+        mut after: ArchiveId,
         config: &Arc<Config>,
         now: i64,
     ) -> Result<Self, StoreError> {
         let mut look = Self { expired: Vec::new(), orphans: Vec::new(), last: None };
-        for _ in 0..ACCOUNTS {
-            let Some(id) = archive::accounts_after(tx, after)? else { return Ok(look) };
-            (after, look.last) = (id, Some(id));
+        for _ in 0..ARCHIVES {
+            let Some(archive) = archive::archives_after(tx, after)? else { return Ok(look) };
+            (after, look.last) = (archive, Some(archive));
+            // What a room keeps, the room says.
+            let Some(account) = archive.account() else { continue };
             // Also one that was removed: it may come back.
-            let (localpart, host) = match accounts::name(tx, id)? {
+            let (localpart, host) = match accounts::name(tx, account)? {
                 Some(Some(name)) => name,
                 Some(None) => continue,
                 None => {
-                    look.orphans.push(id);
+                    look.orphans.push(archive);
                     continue;
                 }
             };
@@ -126,17 +128,17 @@ impl Look {
             };
             let days = config.mam.retention_days(&bare);
             let before = now.saturating_sub(i64::from(days).saturating_mul(DAY));
-            let first = archive::bounds(tx, id)?.map_or(now, |(first, _)| first.at);
+            let first = archive::bounds(tx, archive)?.map_or(now, |(first, _)| first.at);
             if days > 0 && (first < before || first > now) {
-                look.expired.push((id, before));
+                look.expired.push((archive, before));
             }
         }
         Ok(look)
     }
 }
 
-/// Accounts looked at in one read.
-const ACCOUNTS: usize = 100;
+/// Archives looked at in one read.
+const ARCHIVES: usize = 100;
 /// In microseconds.
 const DAY: i64 = 86_400_000_000;
 /// How long after a deletion a message of that account may still be written.
@@ -149,14 +151,16 @@ mod tests {
     use super::super::super::testing::Server;
     use super::*;
     use crate::store::archive::{Direction, Entry, Filter, Kind};
+    use crate::store::ids::AccountId;
 
     async fn put(server: &Server, account: AccountId, seqs: std::ops::Range<i64>, kind: Kind) {
+        let archive = ArchiveId::of(account);
         let write = server.store().write(move |tx| {
             for seq in seqs {
                 let (peer, resource, stanza) = ("a@x", "", b"<message/>".as_slice());
                 archive::append(
                     tx,
-                    &Entry { seq, at: seq, account, peer, resource, kind, stanza },
+                    &Entry { seq, at: seq, archive, peer, resource, kind, stanza },
                 )?;
             }
             Ok(())
@@ -166,7 +170,14 @@ mod tests {
 
     async fn left(server: &Server, account: AccountId) -> Vec<i64> {
         let all = move |tx: &mut dyn Tx| {
-            archive::page(tx, account, &Filter::ALL, Direction::Forward, 9_999, usize::MAX)
+            archive::page(
+                tx,
+                ArchiveId::of(account),
+                &Filter::ALL,
+                Direction::Forward,
+                9_999,
+                usize::MAX,
+            )
         };
         server.store().read(all).await.unwrap().rows.into_iter().map(|row| row.seq).collect()
     }
@@ -210,8 +221,8 @@ mod tests {
         let old = micros(server.cx.now) - 400 * DAY;
         let entry = move |tx: &mut dyn Tx| {
             let (peer, resource, stanza) = ("a@x", "", b"<message/>".as_slice());
-            let entry =
-                Entry { seq: old, at: old, account: id, peer, resource, kind: Kind::Sent, stanza };
+            let (archive, kind) = (ArchiveId::of(id), Kind::Sent);
+            let entry = Entry { seq: old, at: old, archive, peer, resource, kind, stanza };
             archive::append_behind(tx, &entry, None)
         };
         server.store().write(entry).await.unwrap();
@@ -235,13 +246,13 @@ mod tests {
         run(chore(&server, Cause::AccountDeleted, 0)).await;
         assert_eq!(left(&server, gone).await.len(), 1);
         run(chore(&server, Cause::Due, 1)).await;
-        let noted =
-            || server.store().read(|tx| archive::left_after(tx, AccountId(0), Left::All, 9));
+        let (first, all) = (ArchiveId::BEFORE_ALL, Left::All);
+        let noted = || server.store().read(move |tx| archive::left_after(tx, first, all, 9));
         assert_eq!((left(&server, gone).await.len(), noted().await), (0, Ok(vec![])));
         // And one much later still.
         put(&server, gone, now + 4_000..now + 4_001, Kind::Sent).await;
         run(chore(&server, Cause::Due, 2)).await;
-        assert_eq!(noted().await, Ok(vec![gone]));
+        assert_eq!(noted().await, Ok(vec![ArchiveId::of(gone)]));
         run(chore(&server, Cause::Due, 3)).await;
         assert!(left(&server, gone).await.is_empty());
     }

@@ -7,7 +7,7 @@ use super::select::{Bounds, Found, Selection};
 use crate::stanza::StanzaError;
 use crate::store::StoreError;
 use crate::store::archive::{self, Archived, Direction};
-use crate::store::ids::AccountId;
+use crate::store::ids::ArchiveId;
 use crate::store::search::words::Sought;
 use crate::store::search::{Finder, Hits, Indexed, Look};
 use crate::store::tx::Tx;
@@ -48,7 +48,7 @@ impl Notes {
 /// Finds the page of a query that looks for words.
 pub(super) async fn run(
     cx: &Cx,
-    account: AccountId,
+    archive: ArchiveId,
     query: Query,
     sought: Sought,
     bounds: Bounds,
@@ -60,18 +60,18 @@ pub(super) async fn run(
     let shelf = cx.about.shared().search.clone();
     let turn = shelf.turn().await;
     // promise.md 7: whoever has sent a message finds it.
-    let complete = shelf.searchable(&cx.store, account).await?;
+    let complete = shelf.searchable(&cx.store, archive).await?;
     if !complete {
         let (shelf, store) = (shelf.clone(), cx.store.clone());
-        let rest = async move { shelf.index(store, account).await };
+        let rest = async move { shelf.index(store, archive).await };
         cx.router.tasks.spawn("index of an archive", rest);
     }
     let read = move |tx: &mut dyn Tx| {
         // Also if the client is gone by now.
         let _turn = turn;
-        let query = query.of_places(tx, account)?;
-        let finder = Finder::new(account, &sought, &query.filter);
-        let found = select(tx, account, &finder, &query, bounds)?;
+        let query = query.of_places(tx, archive)?;
+        let finder = Finder::new(archive, &sought, &query.filter);
+        let found = select(tx, archive, &finder, &query, bounds)?;
         let (encrypted, or_more) = finder.unsearchable(tx, COUNT_MAX)?;
         Ok(found.map(|found| (found, Searched { complete, encrypted, or_more })))
     };
@@ -86,13 +86,13 @@ pub(super) async fn run(
 /// None if it was given up.
 fn select(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     finder: &Finder<'_>,
     query: &Query,
     bounds: Bounds,
 ) -> Result<Option<Found>, StoreError> {
     if let Some(ids) = &query.ids {
-        return one_by_one(tx, account, finder, query, ids, bounds);
+        return one_by_one(tx, archive, finder, query, ids, bounds);
     }
     let whole = (query.filter.after, query.filter.before);
     let (range, direction) = query.range();
@@ -126,7 +126,7 @@ fn select(
 /// The same among messages that were asked for by their ids.
 fn one_by_one(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     finder: &Finder<'_>,
     query: &Query,
     ids: &[i64],
@@ -134,7 +134,7 @@ fn one_by_one(
 ) -> Result<Option<Found>, StoreError> {
     let mut matching: Vec<(usize, Archived)> = Vec::new();
     for place in ids {
-        if archive::head(tx, account, *place)?.is_none() {
+        if archive::head(tx, archive, *place)?.is_none() {
             return Ok(Some(Found::NoSuchMessage));
         }
         let index = matching.len();

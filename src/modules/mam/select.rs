@@ -2,7 +2,7 @@
 
 use super::query::Query;
 use crate::store::archive::{self, Archived, Direction, Filter, Head};
-use crate::store::ids::AccountId;
+use crate::store::ids::ArchiveId;
 use crate::store::tx::{StoreError, Tx};
 
 /// What one page may be.
@@ -42,29 +42,29 @@ pub(super) struct Selection {
 /// Finds the page that a query asks for.
 pub(super) fn select(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     query: &Query,
     bounds: Bounds,
 ) -> Result<Found, StoreError> {
     // §4.3.2: a message that is gone by its age leaves no place behind. Retention makes no holes, so
     // whatever is missing behind the first one was never durable.
     if let Some(oldest) = query.oldest
-        && archive::first(tx, account)?.is_none_or(|first| oldest < first)
+        && archive::first(tx, archive)?.is_none_or(|first| oldest < first)
     {
         return Ok(Found::NoSuchMessage);
     }
-    let query = &query.of_places(tx, account)?;
+    let query = &query.of_places(tx, archive)?;
     if let Some(ids) = &query.ids {
-        return one_by_one(tx, account, query, ids, bounds);
+        return one_by_one(tx, archive, query, ids, bounds);
     }
     let (mut range, direction) = query.range();
     if let Some(index) = query.page.index {
-        let count = archive::count(tx, account, &query.filter, COUNT_MAX)?;
+        let count = archive::count(tx, archive, &query.filter, COUNT_MAX)?;
         // XEP-0059 §2.6: an index that is no item's gets an empty page.
         let beyond = count.is_some_and(|count| index >= count);
         let place = match index {
             _ if beyond => None,
-            0..=COUNT_MAX => archive::place_of(tx, account, &range, index)?,
+            0..=COUNT_MAX => archive::place_of(tx, archive, &range, index)?,
             _ => return Ok(Found::TooDeep),
         };
         let Some(place) = place else {
@@ -72,11 +72,11 @@ pub(super) fn select(
         };
         range.after = place.saturating_sub(1);
     }
-    let page = archive::page(tx, account, &range, direction, bounds.messages, bounds.bytes)?;
+    let page = archive::page(tx, archive, &range, direction, bounds.messages, bounds.bytes)?;
     let first = page.rows.first().map(|row| row.seq);
     let (index, count) = match direction {
-        Direction::Forward => position(tx, account, &query.filter, first)?,
-        Direction::Backward => (None, archive::count(tx, account, &query.filter, COUNT_MAX)?),
+        Direction::Forward => position(tx, archive, &query.filter, first)?,
+        Direction::Backward => (None, archive::count(tx, archive, &query.filter, COUNT_MAX)?),
     };
     Ok(Found::Page(Selection { rows: page.rows, more: page.more, index, count }))
 }
@@ -84,33 +84,33 @@ pub(super) fn select(
 /// How many messages match before a place, and how many in all. Nothing, when there are many.
 fn position(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     filter: &Filter,
     first: Option<i64>,
 ) -> Result<(Option<usize>, Option<usize>), StoreError> {
     let Some(first) = first else {
-        return Ok((None, archive::count(tx, account, filter, COUNT_MAX)?));
+        return Ok((None, archive::count(tx, archive, filter, COUNT_MAX)?));
     };
     let before = Filter { before: first, ..filter.clone() };
-    let Some(index) = archive::count(tx, account, &before, COUNT_MAX)? else {
+    let Some(index) = archive::count(tx, archive, &before, COUNT_MAX)? else {
         return Ok((None, None));
     };
     let from = Filter { after: first.saturating_sub(1), ..filter.clone() };
-    let rest = archive::count(tx, account, &from, COUNT_MAX.saturating_sub(index))?;
+    let rest = archive::count(tx, archive, &from, COUNT_MAX.saturating_sub(index))?;
     Ok((rest.map(|_| index), rest.map(|rest| index.saturating_add(rest))))
 }
 
 /// The same for messages that were asked for by their ids: few, so that they can be looked at all.
 fn one_by_one(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     query: &Query,
     ids: &[i64],
     bounds: Bounds,
 ) -> Result<Found, StoreError> {
     let mut matching: Vec<Head> = Vec::new();
     for place in ids {
-        let Some(head) = archive::head(tx, account, *place)? else {
+        let Some(head) = archive::head(tx, archive, *place)? else {
             return Ok(Found::NoSuchMessage);
         };
         if query.filter.fits(&head) {
@@ -134,7 +134,7 @@ fn one_by_one(
             selection.more = true;
             break;
         }
-        selection.rows.extend(archive::get(tx, account, head.seq)?);
+        selection.rows.extend(archive::get(tx, archive, head.seq)?);
         if first && direction == Direction::Forward {
             selection.index = Some(index);
         }

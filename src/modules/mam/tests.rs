@@ -5,6 +5,7 @@ use super::*;
 use crate::base::time::micros;
 use crate::modules;
 use crate::store::archive::{Entry, Kind};
+use crate::store::ids::AccountId;
 use crate::xml::view::Doc;
 
 const ROMEO: &str = "romeo@montague.example";
@@ -42,18 +43,19 @@ impl World {
     }
 
     async fn put(&self, account: AccountId, seq: i64, peer: &str, resource: &str, stanza: &str) {
+        let archive = ArchiveId::of(account);
         let (peer, resource) = (peer.to_owned(), resource.to_owned());
         let stanza = stanza.to_owned();
         let write = self.server.store().write(move |tx| {
             let (peer, resource) = (peer.as_str(), resource.as_str());
             let (kind, stanza) = (Kind::Received, stanza.as_bytes());
-            archive::append(tx, &Entry { seq, at: seq, account, peer, resource, kind, stanza })
+            archive::append(tx, &Entry { seq, at: seq, archive, peer, resource, kind, stanza })
         });
         write.await.unwrap();
     }
 
     fn id(&self, n: i64) -> String {
-        self.server.store().ids().seal(self.romeo.0, seq(n))
+        self.server.store().id_of_place(ArchiveId::of(self.romeo), seq(n))
     }
 
     /// `0 1 2 | false | index/count`: the messages on the wire, `complete`, the set; or an error.
@@ -272,7 +274,7 @@ async fn single_messages_come_in_pages_too() {
 #[tokio::test]
 async fn an_id_of_ours_is_a_place_without_its_message() {
     let world = World::with(4).await;
-    let between = world.server.store().ids().seal(world.romeo.0, seq(1) + 1);
+    let between = world.server.store().id_of_place(ArchiveId::of(world.romeo), seq(1) + 1);
     let world = &world;
     let page = |inner: String| async move { world.page(&inner).await };
     let after = set(&format!("<after>{between}</after>"));
@@ -281,7 +283,7 @@ async fn an_id_of_ours_is_a_place_without_its_message() {
     assert_eq!(page(before).await, "0 1 | true | -/4");
     assert_eq!(page(form(&[("after-id", &between)])).await, "2 3 | true | 0/2");
     // §4.3.2: what is gone by its age is no place any more.
-    let gone = world.server.store().ids().seal(world.romeo.0, seq(0) - 1);
+    let gone = world.server.store().id_of_place(ArchiveId::of(world.romeo), seq(0) - 1);
     for content in [
         set(&format!("<after>{gone}</after>")),
         set(&format!("<before>{gone}</before>")),
@@ -295,7 +297,7 @@ async fn an_id_of_ours_is_a_place_without_its_message() {
     assert_eq!(page(form(&[("ids", &between)])).await, "item-not-found");
     // An id of another's archive is none here, though there is such a message.
     world.put(world.juliet, 77, ROMEO, "", "<message/>").await;
-    let hers = world.server.store().ids().seal(world.juliet.0, 77);
+    let hers = world.server.store().id_of_place(ArchiveId::of(world.juliet), 77);
     assert_eq!(page(set(&format!("<after>{hers}</after>"))).await, "item-not-found");
     assert_eq!(page(form(&[("ids", &hers)])).await, "item-not-found");
 }
@@ -320,7 +322,7 @@ async fn a_page_is_bounded_in_messages_and_bytes() {
 #[tokio::test]
 async fn the_count_is_left_out_where_it_would_be_dear() {
     let world = World::with(0).await;
-    let account = world.romeo;
+    let archive = ArchiveId::of(world.romeo);
     let write = world.server.store().write(move |tx| {
         for n in 0..10_001 {
             let stanza = format!("<message from='a@x/r' id='{n}'/>");
@@ -328,7 +330,7 @@ async fn the_count_is_left_out_where_it_would_be_dear() {
             let peer = if n == 0 { "b@x" } else { "a@x" };
             archive::append(
                 tx,
-                &Entry { seq: seq(n), at: seq(n), account, peer, resource: "", kind, stanza },
+                &Entry { seq: seq(n), at: seq(n), archive, peer, resource: "", kind, stanza },
             )?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! New rows.
 
-use super::super::ids::AccountId;
+use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx};
 use super::tail;
 use crate::base::hash::short;
@@ -24,7 +24,7 @@ pub struct Entry<'a> {
     /// When it was received, in microseconds since 1970. It says nothing of the order.
     pub at: i64,
     /// Whose archive.
-    pub account: AccountId,
+    pub archive: ArchiveId,
     /// The other side's bare JID.
     pub peer: &'a str,
     /// Its resourcepart, or nothing.
@@ -38,12 +38,12 @@ pub struct Entry<'a> {
 /// Adds a message that is found at once, and that may be older than others.
 pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
     append_behind(tx, entry, None)?;
-    let Entry { seq, at, account, peer, resource, kind, stanza } = *entry;
-    let (id, size) = (account.into(), stanza.len().into());
+    let Entry { seq, at, archive, peer, resource, kind, stanza } = *entry;
+    let (id, size) = (archive.into(), stanza.len().into());
     tx.execute(PLACE, &[id, seq.into(), (kind as i64).into(), size, at.into()])?;
-    let id = account.into();
+    let id = archive.into();
     tx.execute(PEER, &[id, peer.into(), seq.into(), resource.into(), at.into()])?;
-    tail::set_back(tx, account, seq, at)
+    tail::set_back(tx, archive, seq, at)
 }
 
 /// Adds a message that is newer than all others; `id` is the one that its sender gave it, by which it
@@ -56,7 +56,7 @@ pub fn append_behind(
 ) -> Result<(), StoreError> {
     let params = [
         entry.seq.into(),
-        entry.account.into(),
+        entry.archive.into(),
         entry.peer.into(),
         entry.resource.into(),
         (entry.kind as i64).into(),
@@ -70,10 +70,10 @@ pub fn append_behind(
 }
 
 crate::store::sql! {
-    APPEND = "INSERT INTO archive (seq, account, peer, resource, kind, size, stanza, short_id, at)
+    APPEND = "INSERT INTO archive (seq, archive, peer, resource, kind, size, stanza, short_id, at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    PLACE = "INSERT INTO archive_place (account, seq, kind, size, at)
+    PLACE = "INSERT INTO archive_place (archive, seq, kind, size, at)
         VALUES ($1, $2, $3, $4, $5)";
-    PEER = "INSERT INTO archive_with (account, peer, seq, resource, at)
+    PEER = "INSERT INTO archive_with (archive, peer, seq, resource, at)
         VALUES ($1, $2, $3, $4, $5)";
 }

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::super::damage::{query_sound_one, sound};
-use super::super::ids::AccountId;
+use super::super::ids::ArchiveId;
 use super::super::tx::{Row, StoreError, Tx, Value, query_one, query_optional};
 
-/// Which messages of an account: a range of places, both ends excluded, one of times, both included, and the
+/// Which messages of an archive: a range of places, both ends excluded, one of times, both included, and the
 /// other side. Before it is used, [`narrowed`](super::narrowed) makes a range of times one of places.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
@@ -34,7 +34,7 @@ pub enum Peer {
 }
 
 impl Filter {
-    /// All messages of an account.
+    /// All of its messages.
     pub const ALL: Self = Self {
         after: i64::MIN,
         before: i64::MAX,
@@ -117,7 +117,7 @@ pub struct Page {
 /// given whatever its size.
 pub fn page(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     filter: &Filter,
     direction: Direction,
     limit: usize,
@@ -134,8 +134,8 @@ pub fn page(
     let mut page = Page::default();
     let mut left = bytes;
     // One more than asked for tells whether there is more.
-    tx.query(sql, &params(account, filter, limit.saturating_add(1)), &mut |row| {
-        let stanza = stanza(account, row, 2);
+    tx.query(sql, &params(archive, filter, limit.saturating_add(1)), &mut |row| {
+        let stanza = stanza(archive, row, 2);
         let size = stanza.len();
         page.more |= page.rows.len() >= limit || (size > left && !page.rows.is_empty());
         if !page.more {
@@ -154,7 +154,7 @@ pub fn page(
 /// How many messages there are; `None` if more than `cap` would have to be looked at.
 pub fn count(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     filter: &Filter,
     cap: usize,
 ) -> Result<Option<usize>, StoreError> {
@@ -169,7 +169,7 @@ pub fn count(
     };
     let size = |int| usize::try_from(int).unwrap_or(usize::MAX);
     let counted = |row: &dyn Row| Ok((size(row.int(0)?), size(row.int(1)?)));
-    let mut params = params(account, filter, cap.saturating_add(1));
+    let mut params = params(archive, filter, cap.saturating_add(1));
     if places {
         params.drain(TIMES);
     }
@@ -180,7 +180,7 @@ pub fn count(
 /// The place of the message with this many before it.
 pub fn place_of(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     filter: &Filter,
     index: usize,
 ) -> Result<Option<i64>, StoreError> {
@@ -189,41 +189,41 @@ pub fn place_of(
         Peer::Bare(_) => PLACE_BARE,
         Peer::Full(..) => PLACE_FULL,
     };
-    query_optional(tx, sql, &params(account, filter, index), |row| row.int(0))
+    query_optional(tx, sql, &params(archive, filter, index), |row| row.int(0))
 }
 
-/// The place of an account's first message.
-pub fn first(tx: &mut dyn Tx, account: AccountId) -> Result<Option<i64>, StoreError> {
-    query_optional(tx, FIRST, &[account.into()], |row| row.int(0))
+/// The place of an archive's first message.
+pub fn first(tx: &mut dyn Tx, archive: ArchiveId) -> Result<Option<i64>, StoreError> {
+    query_optional(tx, FIRST, &[archive.into()], |row| row.int(0))
 }
 
-/// An account's first and last message, by their places.
-pub fn bounds(tx: &mut dyn Tx, account: AccountId) -> Result<Option<(Point, Point)>, StoreError> {
-    let first = query_optional(tx, FIRST, &[account.into()], point)?;
-    let last = query_optional(tx, LAST, &[account.into()], point)?;
+/// An archive's first and last message, by their places.
+pub fn bounds(tx: &mut dyn Tx, archive: ArchiveId) -> Result<Option<(Point, Point)>, StoreError> {
+    let first = query_optional(tx, FIRST, &[archive.into()], point)?;
+    let last = query_optional(tx, LAST, &[archive.into()], point)?;
     Ok(first.zip(last))
 }
 
 /// The message at this place, if it is in this archive, without its stanza.
-pub fn head(tx: &mut dyn Tx, account: AccountId, seq: i64) -> Result<Option<Head>, StoreError> {
+pub fn head(tx: &mut dyn Tx, archive: ArchiveId, seq: i64) -> Result<Option<Head>, StoreError> {
     let head = |row: &dyn Row| {
         let size = usize::try_from(row.int(2)?).unwrap_or(usize::MAX);
         let at = row.int(3).unwrap_or(0);
         Ok(Head { seq, at, peer: row.text(0)?, resource: row.text(1)?, size })
     };
-    query_sound_one(tx, (TABLE, account), HEAD, &[account.into(), seq.into()], head)
+    query_sound_one(tx, (TABLE, archive), HEAD, &[archive.into(), seq.into()], head)
 }
 
 /// The message at this place, if it is in this archive.
-pub fn get(tx: &mut dyn Tx, account: AccountId, seq: i64) -> Result<Option<Archived>, StoreError> {
-    query_optional(tx, GET, &[account.into(), seq.into()], |row| {
+pub fn get(tx: &mut dyn Tx, archive: ArchiveId, seq: i64) -> Result<Option<Archived>, StoreError> {
+    query_optional(tx, GET, &[archive.into(), seq.into()], |row| {
         let at = row.int(1).unwrap_or(0);
-        Ok(Archived { seq, at, stanza: stanza(account, row, 0) })
+        Ok(Archived { seq, at, stanza: stanza(archive, row, 0) })
     })
 }
 
-fn stanza(account: AccountId, row: &dyn Row, column: usize) -> Vec<u8> {
-    sound((TABLE, account), row.blob(column)).unwrap_or_default()
+fn stanza(archive: ArchiveId, row: &dyn Row, column: usize) -> Vec<u8> {
+    sound((TABLE, archive), row.blob(column)).unwrap_or_default()
 }
 
 /// Of the columns seq and at.
@@ -232,9 +232,9 @@ pub(super) fn point(row: &dyn Row) -> Result<Point, StoreError> {
     Ok(Point { seq: row.int(0)?, at: row.int(1).unwrap_or(0) })
 }
 
-fn params(account: AccountId, filter: &Filter, number: usize) -> Vec<Value<'_>> {
+fn params(archive: ArchiveId, filter: &Filter, number: usize) -> Vec<Value<'_>> {
     let range = [
-        account.into(),
+        archive.into(),
         filter.after.into(),
         filter.before.into(),
         number.into(),
@@ -252,7 +252,7 @@ fn params(account: AccountId, filter: &Filter, number: usize) -> Vec<Value<'_>> 
 /// The times among the parameters: `$5` and `$6`.
 const TIMES: Range<usize> = 4..6;
 
-/// All of an account.
+/// All of an archive.
 macro_rules! any {
     ($select:literal, $rest:literal) => {
         any!($select, "AND at >= $5 AND at <= $6", $rest)
@@ -261,7 +261,7 @@ macro_rules! any {
         concat!(
             "SELECT ",
             $select,
-            " FROM archive_place WHERE account = $1 AND seq > $2 AND seq < $3 ",
+            " FROM archive_place WHERE archive = $1 AND seq > $2 AND seq < $3 ",
             $times,
             " ",
             $rest
@@ -278,7 +278,7 @@ macro_rules! bare {
         concat!(
             "SELECT ",
             $select,
-            " FROM archive_with WHERE account = $1 AND seq > $2 AND seq < $3 AND ",
+            " FROM archive_with WHERE archive = $1 AND seq > $2 AND seq < $3 AND ",
             $peer,
             " ",
             $rest
@@ -321,10 +321,10 @@ super::super::sql! {
     PLACE = any!("seq", "ORDER BY seq LIMIT 1 OFFSET $4");
     PLACE_BARE = bare!("seq", "ORDER BY seq LIMIT 1 OFFSET $4");
     PLACE_FULL = bare!("seq", "AND resource = $8 ORDER BY seq LIMIT 1 OFFSET $4");
-    FIRST = "SELECT seq, at FROM archive_place WHERE account = $1 ORDER BY seq LIMIT 1";
-    LAST = "SELECT seq, at FROM archive_place WHERE account = $1 ORDER BY seq DESC LIMIT 1";
-    HEAD = "SELECT peer, resource, size, at FROM archive WHERE account = $1 AND seq = $2";
-    GET = "SELECT stanza, at FROM archive WHERE account = $1 AND seq = $2";
+    FIRST = "SELECT seq, at FROM archive_place WHERE archive = $1 ORDER BY seq LIMIT 1";
+    LAST = "SELECT seq, at FROM archive_place WHERE archive = $1 ORDER BY seq DESC LIMIT 1";
+    HEAD = "SELECT peer, resource, size, at FROM archive WHERE archive = $1 AND seq = $2";
+    GET = "SELECT stanza, at FROM archive WHERE archive = $1 AND seq = $2";
 }
 
 #[cfg(test)]
@@ -334,10 +334,10 @@ mod tests {
     use super::*;
     use crate::base::id::{OsRng, Rng};
 
-    fn put(tx: &mut dyn Tx, account: AccountId, seq: i64, peer: &str, resource: &str) {
+    fn put(tx: &mut dyn Tx, archive: ArchiveId, seq: i64, peer: &str, resource: &str) {
         let stanza = format!("<message id='{seq}'/>");
         let stanza = stanza.as_bytes();
-        append(tx, &Entry { seq, at: seq, account, peer, resource, kind: Kind::Received, stanza })
+        append(tx, &Entry { seq, at: seq, archive, peer, resource, kind: Kind::Received, stanza })
             .unwrap();
     }
 
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_page_ends_at_its_limit_its_bytes_and_its_range() {
-        testing::account_tx(|tx, me| {
+        testing::archive_tx(|tx, me| {
             for seq in [10, 20, 30, 40] {
                 put(tx, me, seq, "a@x", "r");
             }
@@ -377,10 +377,13 @@ mod tests {
             }
             let point = |seq| Point { seq, at: seq };
             assert_eq!(bounds(tx, me), Ok(Some((point(10), point(40)))));
-            assert_eq!(bounds(tx, AccountId(99)), Ok(None));
+            assert_eq!(bounds(tx, ArchiveId::from_key(99)), Ok(None));
             assert_eq!(get(tx, me, 10).unwrap().unwrap().stanza, b"<message id='10'/>");
             assert_eq!(head(tx, me, 10).unwrap().unwrap().size, size);
-            assert_eq!((get(tx, AccountId(99), 10), head(tx, me, 11)), (Ok(None), Ok(None)));
+            assert_eq!(
+                (get(tx, ArchiveId::from_key(99), 10), head(tx, me, 11)),
+                (Ok(None), Ok(None))
+            );
         });
     }
 
@@ -388,33 +391,33 @@ mod tests {
     #[test]
     fn paging_meets_every_row_once_and_in_order() {
         let mut dice = Dice::new();
-        testing::account_tx(|tx, me| {
-            let other = testing::account(tx, "other");
-            let mut rows: Vec<(AccountId, Head)> = Vec::new();
+        testing::archive_tx(|tx, me| {
+            let other = testing::archive(tx, "other");
+            let mut rows: Vec<(ArchiveId, Head)> = Vec::new();
             let (mut seq, mut at) = (0, 500);
             for _ in 0..300 {
                 seq += 1 + dice.below(3);
                 // The clock goes on, stands, or is set.
                 at = if dice.below(60) == 0 { dice.below(1_000) } else { at + dice.below(4) };
-                let account = if dice.below(4) == 0 { other } else { me };
+                let archive = if dice.below(4) == 0 { other } else { me };
                 let peer = ["a@x", "b@x", "x"][dice.index(3)];
                 let resource = ["", "r", "s"][dice.index(3)];
                 let stanza = format!("<message id='{seq}'/>");
                 let (kind, stanza) = (Kind::Received, stanza.as_bytes());
-                let entry = Entry { seq, at, account, peer, resource, kind, stanza };
+                let entry = Entry { seq, at, archive, peer, resource, kind, stanza };
                 append_behind(tx, &entry, None).unwrap();
                 if dice.below(20) == 0 {
                     place(tx).unwrap();
                 }
                 let (peer, resource) = (peer.to_owned(), resource.to_owned());
-                rows.push((account, Head { seq, at, peer, resource, size: stanza.len() }));
+                rows.push((archive, Head { seq, at, peer, resource, size: stanza.len() }));
             }
             place(tx).unwrap();
             for _ in 0..300 {
                 let filter = dice.filter(seq);
-                let account = if dice.below(4) == 0 { other } else { me };
-                let narrow = narrowed(tx, account, &filter).unwrap();
-                let wanted: Vec<_> = rows.iter().filter(|(of, _)| *of == account).collect();
+                let archive = if dice.below(4) == 0 { other } else { me };
+                let narrow = narrowed(tx, archive, &filter).unwrap();
+                let wanted: Vec<_> = rows.iter().filter(|(of, _)| *of == archive).collect();
                 let wanted: Vec<i64> = wanted
                     .iter()
                     .filter(|(_, head)| filter.fits(head))
@@ -425,7 +428,7 @@ mod tests {
                     let mut found = Vec::new();
                     let mut range = narrow.clone();
                     loop {
-                        let page = page(tx, account, &range, direction, limit, bytes).unwrap();
+                        let page = page(tx, archive, &range, direction, limit, bytes).unwrap();
                         let page_seqs = seqs(&page);
                         assert!(page_seqs.len() <= limit && page_seqs.is_sorted());
                         match direction {
@@ -442,12 +445,12 @@ mod tests {
                     }
                     assert_eq!(found, wanted, "{filter:?} {direction:?} {limit} {bytes}");
                 }
-                assert_eq!(count(tx, account, &narrow, 300), Ok(Some(wanted.len())), "{filter:?}");
+                assert_eq!(count(tx, archive, &narrow, 300), Ok(Some(wanted.len())), "{filter:?}");
                 if wanted.len() > 1 {
-                    assert_eq!(count(tx, account, &narrow, wanted.len() - 1), Ok(None));
+                    assert_eq!(count(tx, archive, &narrow, wanted.len() - 1), Ok(None));
                 }
                 let index = dice.index(wanted.len() + 2);
-                let place = place_of(tx, account, &narrow, index);
+                let place = place_of(tx, archive, &narrow, index);
                 assert_eq!(place, Ok(wanted.get(index).copied()), "{filter:?} {index}");
             }
         });
@@ -456,7 +459,7 @@ mod tests {
     /// Neither a table is scanned nor anything sorted, before statistics were gathered and after.
     #[test]
     fn every_query_walks_a_range_of_an_index() {
-        testing::account_tx(|tx, me| {
+        testing::archive_tx(|tx, me| {
             for gathered in [false, true] {
                 if gathered {
                     (1..=2_000).for_each(|seq| put(tx, me, seq, "a@x", ""));
@@ -469,7 +472,7 @@ mod tests {
                         let range = plan.contains("archive USING INTEGER PRIMARY KEY (rowid>?")
                             || plan.contains("r USING INTEGER PRIMARY KEY (rowid>?")
                             || plan
-                                .contains("archive_place USING PRIMARY KEY (account=? AND seq>?)");
+                                .contains("archive_place USING PRIMARY KEY (archive=? AND seq>?)");
                         let row = ["SCAN archive_placed; ", "SEARCH archive; "].contains(&&*plan);
                         assert!(range || row, "{name}: {plan}");
                         continue;
@@ -482,7 +485,7 @@ mod tests {
                     assert!(!key, "{name}: {plan}");
                     let of_peer = name.ends_with("_BARE") || name.ends_with("_FULL");
                     let range =
-                        "archive_with USING PRIMARY KEY (account=? AND peer=? AND seq>? AND seq<?";
+                        "archive_with USING PRIMARY KEY (archive=? AND peer=? AND seq>? AND seq<?";
                     assert!(!of_peer || plan.contains(range), "{name}: {plan}");
                 }
             }

@@ -1,7 +1,7 @@
 //! Deleting from archives, always the oldest rows first (XEP-0313 §3.2) and few in one write:
 //! what is older than an account's retention, and all of a deleted account.
 
-use super::super::ids::AccountId;
+use super::super::ids::ArchiveId;
 use super::super::search;
 use super::super::tx::{StoreError, Tx, query_all, query_optional};
 use super::{Kind, tail};
@@ -9,27 +9,27 @@ use super::{Kind, tail};
 /// What one write deletes at most: it keeps all other writes waiting.
 pub const BATCH: usize = 500;
 
-/// Deletes the oldest rows of an account that were received before a time, `limit` at most, and gives
+/// Deletes the oldest rows of an archive that were received before a time, `limit` at most, and gives
 /// their number. Stops at the first row that is younger or still owed: nothing behind it may go without
 /// a hole. One received later than `now` was so under a wrong clock, and holds up nothing.
 pub fn purge(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     (before, now): (i64, i64),
     limit: usize,
 ) -> Result<usize, StoreError> {
-    let oldest = [account.into(), limit.into()];
+    let oldest = [archive.into(), limit.into()];
     let rows = query_all(tx, OLDEST, &oldest, |row| {
         // What has no kind that anybody can read is owed to nobody.
         let kind = row.int(1).unwrap_or(Kind::Received as i64);
         Ok((row.int(0)?, kind, row.int(2).unwrap_or(0)))
     })?;
     let Some(&(last, ..)) = rows.last() else { return Ok(0) };
-    let owed = Owed::up_to(tx, account, last)?;
+    let owed = Owed::up_to(tx, archive, last)?;
     let old = |(_, _, at): &(i64, i64, i64)| *at < before;
     let goes = |row: &(i64, i64, i64)| !owed.has(row.0, row.1) && (old(row) || row.2 > now);
     match rows.into_iter().take_while(goes).filter(old).last() {
-        Some((last, ..)) => delete(tx, account, (i64::MIN, last)),
+        Some((last, ..)) => delete(tx, archive, (i64::MIN, last)),
         None => Ok(0),
     }
 }
@@ -43,9 +43,11 @@ pub(super) struct Owed {
 impl Owed {
     pub(super) fn up_to(
         tx: &mut dyn Tx,
-        account: AccountId,
+        archive: ArchiveId,
         last: i64,
     ) -> Result<Self, StoreError> {
+        // A room is owed nothing.
+        let Some(account) = archive.account() else { return Ok(Self { mark: 0, listed: vec![] }) };
         let mark = query_optional(tx, MARK, &[account.into()], |row| row.int(0))?.unwrap_or(0);
         let listed = query_all(tx, LISTED, &[account.into(), last.into()], |row| row.int(0))?;
         Ok(Self { mark, listed })
@@ -56,40 +58,40 @@ impl Owed {
     }
 }
 
-/// Deletes the rows of an account after a place, up to another.
+/// Deletes the rows of an archive after a place, up to another.
 pub(super) fn delete(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     (after, last): (i64, i64),
 ) -> Result<usize, StoreError> {
-    search::forget_between(tx, account, after, last)?;
-    let rows = [account.into(), after.into(), last.into()];
+    search::forget_between(tx, archive, after, last)?;
+    let rows = [archive.into(), after.into(), last.into()];
     tx.execute(PURGE_PEERS, &rows)?;
     let deleted = tx.execute(PURGE, &rows)?;
     tx.execute(PURGE_PLACES, &rows)?;
     if tx.execute(PURGE_BACKS, &rows)? > 0 && after > i64::MIN {
         // What follows may be of before what stays in front of them, too. A note too many does no harm.
-        tx.execute(BACK_AFTER, &[account.into(), last.into()])?;
+        tx.execute(BACK_AFTER, &[archive.into(), last.into()])?;
     }
     Ok(deleted)
 }
 
-/// The next account that has rows, in the order of keys: found by one step in the index each.
-pub fn accounts_after(
+/// The next archive that has rows, in the order of keys: found by one step in the index each.
+pub fn archives_after(
     tx: &mut dyn Tx,
-    account: AccountId,
-) -> Result<Option<AccountId>, StoreError> {
-    query_optional(tx, NEXT_ACCOUNT, &[account.into()], |row| Ok(AccountId(row.int(0)?)))
+    archive: ArchiveId,
+) -> Result<Option<ArchiveId>, StoreError> {
+    query_optional(tx, NEXT_ARCHIVE, &[archive.into()], |row| Ok(ArchiveId::from_key(row.int(0)?)))
 }
 
-/// Notes that the rows of an account that is no more are to be deleted, in the transaction that
+/// Notes that the rows of an archive whose owner is no more are to be deleted, in the transaction that
 /// deletes it.
-pub fn leave(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
-    tx.execute(LEAVE, &[account.into()])?;
-    Ok(())
+pub fn leave(tx: &mut dyn Tx, archive: ArchiveId) -> Result<(), StoreError> {
+    tx.execute(LEAVE, &[archive.into()])?;
+    search::leave(tx, archive)
 }
 
-/// Which deleted accounts to look at.
+/// Which archives without an owner to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
     /// Those that nobody looked at since they were deleted.
@@ -101,57 +103,57 @@ pub enum Left {
 /// Accounts that left rows, `limit` at most, after this one.
 pub fn left_after(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     which: Left,
     limit: usize,
-) -> Result<Vec<AccountId>, StoreError> {
+) -> Result<Vec<ArchiveId>, StoreError> {
     let since: i64 = if which == Left::New { 0 } else { i64::MAX };
-    let params = [account.into(), limit.into(), since.into()];
-    query_all(tx, LEFT_AFTER, &params, |row| Ok(AccountId(row.int(0)?)))
+    let params = [archive.into(), limit.into(), since.into()];
+    query_all(tx, LEFT_AFTER, &params, |row| Ok(ArchiveId::from_key(row.int(0)?)))
 }
 
-/// Deletes rows of a deleted account, `limit` at most, and gives their number. The account is
+/// Deletes rows of such an archive, `limit` at most, and gives their number. The archive is
 /// forgotten when there were none a time after the first look (`since`, both in microseconds):
-/// a message may have been on its way while the account was deleted.
+/// a message may have been on its way while the owner was deleted.
 pub fn clear(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     limit: usize,
     now: i64,
     patience: i64,
 ) -> Result<usize, StoreError> {
     tail::place(tx)?;
-    let oldest = [account.into(), limit.into()];
+    let oldest = [archive.into(), limit.into()];
     let last = query_all(tx, OLDEST, &oldest, |row| row.int(0))?.pop();
-    let deleted = last.map_or(Ok(0), |last| delete(tx, account, (i64::MIN, last)))?;
-    tx.execute(LOOKED, &[account.into(), now.into()])?;
+    let deleted = last.map_or(Ok(0), |last| delete(tx, archive, (i64::MIN, last)))?;
+    tx.execute(LOOKED, &[archive.into(), now.into()])?;
     if deleted == 0 {
         let looked_by = now.saturating_sub(patience);
-        tx.execute(FORGET, &[account.into(), looked_by.into()])?;
+        tx.execute(FORGET, &[archive.into(), looked_by.into()])?;
     }
     Ok(deleted)
 }
 
 super::super::sql! {
     MARK = "SELECT seq FROM archive_mark WHERE account = $1";
-    OLDEST = "SELECT seq, kind, at FROM archive_place WHERE account = $1
+    OLDEST = "SELECT seq, kind, at FROM archive_place WHERE archive = $1
         ORDER BY seq LIMIT $2";
     LISTED = "SELECT seq FROM owed_before WHERE account = $1 AND seq <= $2";
-    PURGE_PEERS = "DELETE FROM archive_with WHERE account = $1 AND (peer, seq) IN
+    PURGE_PEERS = "DELETE FROM archive_with WHERE archive = $1 AND (peer, seq) IN
         (SELECT r.peer, r.seq FROM archive_place p JOIN archive r ON r.seq = p.seq
-        WHERE p.account = $1 AND p.seq > $2 AND p.seq <= $3)";
+        WHERE p.archive = $1 AND p.seq > $2 AND p.seq <= $3)";
     PURGE = "DELETE FROM archive WHERE seq IN
-        (SELECT p.seq FROM archive_place p WHERE p.account = $1 AND p.seq > $2 AND p.seq <= $3)";
-    PURGE_PLACES = "DELETE FROM archive_place WHERE account = $1 AND seq > $2 AND seq <= $3";
-    PURGE_BACKS = "DELETE FROM archive_back WHERE account = $1 AND seq > $2 AND seq <= $3";
-    BACK_AFTER = "INSERT INTO archive_back (account, seq) SELECT account, seq FROM archive_place
-        WHERE account = $1 AND seq > $2 ORDER BY seq LIMIT 1 ON CONFLICT DO NOTHING";
-    NEXT_ACCOUNT = "SELECT account FROM archive_place WHERE account > $1 ORDER BY account LIMIT 1";
-    LEAVE = "INSERT INTO archive_left (account, since) VALUES ($1, 0) ON CONFLICT DO NOTHING";
-    LEFT_AFTER = "SELECT account FROM archive_left WHERE account > $1 AND since <= $3
-        ORDER BY account LIMIT $2";
-    LOOKED = "UPDATE archive_left SET since = $2 WHERE account = $1 AND since = 0";
-    FORGET = "DELETE FROM archive_left WHERE account = $1 AND since <= $2";
+        (SELECT p.seq FROM archive_place p WHERE p.archive = $1 AND p.seq > $2 AND p.seq <= $3)";
+    PURGE_PLACES = "DELETE FROM archive_place WHERE archive = $1 AND seq > $2 AND seq <= $3";
+    PURGE_BACKS = "DELETE FROM archive_back WHERE archive = $1 AND seq > $2 AND seq <= $3";
+    BACK_AFTER = "INSERT INTO archive_back (archive, seq) SELECT archive, seq FROM archive_place
+        WHERE archive = $1 AND seq > $2 ORDER BY seq LIMIT 1 ON CONFLICT DO NOTHING";
+    NEXT_ARCHIVE = "SELECT archive FROM archive_place WHERE archive > $1 ORDER BY archive LIMIT 1";
+    LEAVE = "INSERT INTO archive_left (archive, since) VALUES ($1, 0) ON CONFLICT DO NOTHING";
+    LEFT_AFTER = "SELECT archive FROM archive_left WHERE archive > $1 AND since <= $3
+        ORDER BY archive LIMIT $2";
+    LOOKED = "UPDATE archive_left SET since = $2 WHERE archive = $1 AND since = 0";
+    FORGET = "DELETE FROM archive_left WHERE archive = $1 AND since <= $2";
 }
 
 #[cfg(test)]
@@ -160,14 +162,14 @@ mod tests {
     use super::super::{Direction, Entry, Filter, append, page};
     use super::*;
 
-    fn put(tx: &mut dyn Tx, account: AccountId, seq: i64, kind: Kind) {
+    fn put(tx: &mut dyn Tx, archive: ArchiveId, seq: i64, kind: Kind) {
         let stanza = b"<message/>";
-        append(tx, &Entry { seq, at: seq, account, peer: "a@x", resource: "", kind, stanza })
+        append(tx, &Entry { seq, at: seq, archive, peer: "a@x", resource: "", kind, stanza })
             .unwrap();
     }
 
-    fn left(tx: &mut dyn Tx, account: AccountId) -> Vec<i64> {
-        let page = page(tx, account, &Filter::ALL, Direction::Forward, 99, 9_999).unwrap();
+    fn left(tx: &mut dyn Tx, archive: ArchiveId) -> Vec<i64> {
+        let page = page(tx, archive, &Filter::ALL, Direction::Forward, 99, 9_999).unwrap();
         page.rows.iter().map(|row| row.seq).collect()
     }
 
@@ -189,8 +191,8 @@ mod tests {
             (Some(5), None, 1, 9, 0, vec![1, 2, 3, 4, 5, 6]),
             (Some(5), None, 99, 0, 0, vec![1, 2, 3, 4, 5, 6]),
         ] {
-            testing::account_tx(|tx, me| {
-                let other = testing::account(tx, "other");
+            testing::archive_tx(|tx, me| {
+                let other = testing::archive(tx, "other");
                 put(tx, other, 100, Received);
                 for (seq, kind) in rows {
                     put(tx, me, seq, kind);
@@ -213,23 +215,24 @@ mod tests {
 
     #[test]
     fn a_deleted_account_is_cleared_and_looked_at_again() {
-        testing::account_tx(|tx, me| {
-            let other = testing::account(tx, "other");
+        testing::archive_tx(|tx, me| {
+            let other = testing::archive(tx, "other");
             for seq in 1..=5 {
                 put(tx, me, seq, Kind::Owed);
                 put(tx, other, 10 + seq, Kind::Sent);
             }
-            assert_eq!(accounts_after(tx, AccountId(0)), Ok(Some(me)));
-            assert_eq!(accounts_after(tx, me), Ok(Some(other)));
-            assert_eq!(accounts_after(tx, other), Ok(None));
+            assert_eq!(archives_after(tx, ArchiveId::BEFORE_ALL), Ok(Some(me)));
+            assert_eq!(archives_after(tx, me), Ok(Some(other)));
+            assert_eq!(archives_after(tx, other), Ok(None));
 
-            super::super::super::accounts::delete(tx, me).unwrap();
-            let waiting = |tx: &mut dyn Tx| left_after(tx, AccountId(0), Left::All, 9).unwrap();
+            super::super::super::accounts::delete(tx, me.account().unwrap()).unwrap();
+            let waiting =
+                |tx: &mut dyn Tx| left_after(tx, ArchiveId::BEFORE_ALL, Left::All, 9).unwrap();
             assert_eq!(waiting(tx), [me]);
             assert_eq!(left_after(tx, me, Left::All, 9), Ok(vec![]));
-            assert_eq!(left_after(tx, AccountId(0), Left::New, 9), Ok(vec![me]));
+            assert_eq!(left_after(tx, ArchiveId::BEFORE_ALL, Left::New, 9), Ok(vec![me]));
             assert_eq!(clear(tx, me, 3, 1_000, 100), Ok(3));
-            assert_eq!(left_after(tx, AccountId(0), Left::New, 9), Ok(vec![]));
+            assert_eq!(left_after(tx, ArchiveId::BEFORE_ALL, Left::New, 9), Ok(vec![]));
             assert_eq!(clear(tx, me, 3, 1_050, 100), Ok(2));
             assert_eq!(clear(tx, me, 3, 1_060, 100), Ok(0));
             assert_eq!(waiting(tx), [me], "a write may be on its way");

@@ -1,7 +1,7 @@
 //! What a retraction does to an archive (XEP-0424 §4): finding the message that it names, and putting
 //! something else in its place.
 
-use super::super::ids::AccountId;
+use super::super::ids::ArchiveId;
 use super::super::search;
 use super::super::tx::{StoreError, Tx, query_optional};
 use super::{Archived, Kind, get, last_placed};
@@ -11,7 +11,7 @@ use crate::base::hash::short;
 /// for it is the writer that searches. An older one stays as it is.
 pub const LOOK: usize = 1_000;
 
-/// The side of a conversation, in one account's archive, that a message is looked for on.
+/// The side of a conversation, in one archive, that a message is looked for on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     /// What the account sent.
@@ -33,7 +33,7 @@ impl By {
 /// others may look the same.
 pub fn newest_of(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     (peer, by): (&str, By),
     id: &str,
     before: i64,
@@ -43,7 +43,7 @@ pub fn newest_of(
     let behind = last_placed(tx)?;
     let params = |bound: i64| {
         [
-            account.into(),
+            archive.into(),
             peer.into(),
             id.into(),
             before.into(),
@@ -57,34 +57,34 @@ pub fn newest_of(
         Some(seq) => Some(seq),
         None => query_optional(tx, PLACED, &params(LOOK as i64), |row| row.int(0))?,
     };
-    found.map_or(Ok(None), |seq| get(tx, account, seq))
+    found.map_or(Ok(None), |seq| get(tx, archive, seq))
 }
 
 /// Puts something else in the place of a message. The place, its time and its peer stay (XEP-0313 §3.2).
 pub fn replace(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     seq: i64,
     stanza: &[u8],
 ) -> Result<(), StoreError> {
     let size = stanza.len();
-    tx.execute(REPLACE, &[account.into(), seq.into(), size.into(), stanza.into()])?;
-    tx.execute(RESIZE, &[account.into(), seq.into(), size.into()])?;
+    tx.execute(REPLACE, &[archive.into(), seq.into(), size.into(), stanza.into()])?;
+    tx.execute(RESIZE, &[archive.into(), seq.into(), size.into()])?;
     // Nobody finds any more what it said.
     search::forget(tx, &[seq])
 }
 
 super::super::sql! {
     // What is not placed yet is a short range of the key: some thousand rows at most.
-    UNPLACED = "SELECT r.seq FROM archive r WHERE r.seq > $5 AND r.seq < $4 AND r.account = $1
+    UNPLACED = "SELECT r.seq FROM archive r WHERE r.seq > $5 AND r.seq < $4 AND r.archive = $1
         AND r.peer = $2 AND r.short_id = $3 AND r.kind BETWEEN $6 AND $7 ORDER BY r.seq DESC LIMIT 1";
     PLACED = "SELECT seq FROM (SELECT seq, short_id FROM archive_with
-        WHERE account = $1 AND peer = $2 AND seq < $4 ORDER BY seq DESC LIMIT $5) AS found
+        WHERE archive = $1 AND peer = $2 AND seq < $4 ORDER BY seq DESC LIMIT $5) AS found
         WHERE short_id = $3 AND (SELECT p.kind FROM archive_place p
-            WHERE p.account = $1 AND p.seq = found.seq) BETWEEN $6 AND $7
+            WHERE p.archive = $1 AND p.seq = found.seq) BETWEEN $6 AND $7
         ORDER BY seq DESC LIMIT 1";
-    REPLACE = "UPDATE archive SET size = $3, stanza = $4 WHERE account = $1 AND seq = $2";
-    RESIZE = "UPDATE archive_place SET size = $3 WHERE account = $1 AND seq = $2";
+    REPLACE = "UPDATE archive SET size = $3, stanza = $4 WHERE archive = $1 AND seq = $2";
+    RESIZE = "UPDATE archive_place SET size = $3 WHERE archive = $1 AND seq = $2";
 }
 
 #[cfg(test)]
@@ -93,16 +93,16 @@ mod tests {
     use super::super::{Entry, Kind, append_behind, head, place};
     use super::*;
 
-    fn put(tx: &mut dyn Tx, account: AccountId, seq: i64, peer: &str, id: &str) {
+    fn put(tx: &mut dyn Tx, archive: ArchiveId, seq: i64, peer: &str, id: &str) {
         let (kind, stanza) = (Kind::Received, b"<message/>".as_slice());
-        let entry = Entry { seq, at: seq, account, peer, resource: "", kind, stanza };
+        let entry = Entry { seq, at: seq, archive, peer, resource: "", kind, stanza };
         append_behind(tx, &entry, Some(id)).unwrap();
     }
 
     #[test]
     fn the_newest_with_the_id_and_the_peer_is_found_placed_or_not() {
-        testing::account_tx(|tx, me| {
-            let other = testing::account(tx, "other");
+        testing::archive_tx(|tx, me| {
+            let other = testing::archive(tx, "other");
             put(tx, me, 1, "a@x", "one");
             put(tx, me, 2, "a@x", "two");
             put(tx, me, 3, "b@x", "one");
@@ -128,12 +128,12 @@ mod tests {
     /// The other side cannot hide a message behind answers of the same id.
     #[test]
     fn each_side_has_its_own_messages() {
-        testing::account_tx(|tx, me| {
+        testing::archive_tx(|tx, me| {
             for (seq, kind) in [(1, Kind::Sent), (2, Kind::Received), (3, Kind::Owed)] {
                 let entry = Entry {
                     seq,
                     at: seq,
-                    account: me,
+                    archive: me,
                     peer: "a@x",
                     resource: "",
                     kind,
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn what_is_replaced_keeps_its_place_and_nothing_else_changes() {
-        testing::account_tx(|tx, me| {
-            let other = testing::account(tx, "other");
+        testing::archive_tx(|tx, me| {
+            let other = testing::archive(tx, "other");
             put(tx, me, 1, "a@x", "one");
             place(tx).unwrap();
             put(tx, me, 2, "a@x", "two");
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_search_looks_at_so_many_and_no_further() {
-        testing::account_tx(|tx, me| {
+        testing::archive_tx(|tx, me| {
             put(tx, me, 1, "a@x", "old");
             for seq in 0..LOOK as i64 - 1 {
                 put(tx, me, 10 + seq, "a@x", "new");

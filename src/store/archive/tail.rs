@@ -1,7 +1,7 @@
 //! The last rows of the archive, which the tables that readers search do not name yet: what they are
 //! filled with is sorted and written once for many rows.
 
-use super::super::ids::AccountId;
+use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx, query_one, query_optional};
 
 /// Names all rows that are not named yet. Their number is bounded by whoever calls this often enough.
@@ -31,12 +31,12 @@ pub fn place(tx: &mut dyn Tx) -> Result<(), StoreError> {
 /// Notes for a row that was named at once, and may be older than others, where times do not rise.
 pub(super) fn set_back(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     seq: i64,
     at: i64,
 ) -> Result<(), StoreError> {
     tx.execute(RAISE, &[at.into()])?;
-    let next = query_optional(tx, NEXT, &[account.into(), seq.into()], |row| row.int(0))?;
+    let next = query_optional(tx, NEXT, &[archive.into(), seq.into()], |row| row.int(0))?;
     for seq in [Some(seq), next].into_iter().flatten() {
         tx.execute(SET_BACK, &[(seq - 1).into(), seq.into()])?;
     }
@@ -48,14 +48,14 @@ pub fn last_placed(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     query_one(tx, PLACED, &[], |row| row.int(0))
 }
 
-/// The rows of an account that are owed and not named yet, with their sizes; looks at all that are not.
+/// The rows of an archive that are owed and not named yet, with their sizes; looks at all that are not.
 pub fn owed(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     each: &mut dyn FnMut(i64, i64),
 ) -> Result<(), StoreError> {
     let placed = query_one(tx, PLACED, &[], |row| row.int(0))?;
-    tx.query(OWED, &[account.into(), placed.into()], &mut |row| {
+    tx.query(OWED, &[archive.into(), placed.into()], &mut |row| {
         each(row.int(0)?, row.int(1).unwrap_or(0));
         Ok(())
     })
@@ -70,23 +70,23 @@ super::super::sql! {
     LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM archive";
     PLACED = "SELECT seq, at FROM archive_placed";
     // A row that was named at once stays as it is.
-    PLACES = "INSERT INTO archive_place (account, seq, kind, size, at)
-        SELECT account, seq, kind, size, at FROM archive WHERE seq > $1 AND seq <= $2
-        ORDER BY account, seq ON CONFLICT DO NOTHING";
-    PEERS = "INSERT INTO archive_with (account, peer, seq, resource, short_id, at)
-        SELECT account, peer, seq, resource, short_id, at FROM archive WHERE seq > $1 AND seq <= $2
-        ORDER BY account, peer, seq ON CONFLICT DO NOTHING";
+    PLACES = "INSERT INTO archive_place (archive, seq, kind, size, at)
+        SELECT archive, seq, kind, size, at FROM archive WHERE seq > $1 AND seq <= $2
+        ORDER BY archive, seq ON CONFLICT DO NOTHING";
+    PEERS = "INSERT INTO archive_with (archive, peer, seq, resource, short_id, at)
+        SELECT archive, peer, seq, resource, short_id, at FROM archive WHERE seq > $1 AND seq <= $2
+        ORDER BY archive, peer, seq ON CONFLICT DO NOTHING";
     TIMES = "SELECT at FROM archive WHERE seq > $1 AND seq <= $2 ORDER BY seq";
-    SET_BACK = "INSERT INTO archive_back (account, seq) SELECT r.account, r.seq FROM archive r
+    SET_BACK = "INSERT INTO archive_back (archive, seq) SELECT r.archive, r.seq FROM archive r
         WHERE r.seq > $1 AND r.seq <= $2 AND r.at < (SELECT p.at FROM archive_place p
-            WHERE p.account = r.account AND p.seq < r.seq ORDER BY p.seq DESC LIMIT 1)
+            WHERE p.archive = r.archive AND p.seq < r.seq ORDER BY p.seq DESC LIMIT 1)
         ON CONFLICT DO NOTHING";
-    NEXT = "SELECT seq FROM archive_place WHERE account = $1 AND seq > $2 ORDER BY seq LIMIT 1";
+    NEXT = "SELECT seq FROM archive_place WHERE archive = $1 AND seq > $2 ORDER BY seq LIMIT 1";
     RAISE = "UPDATE archive_placed SET at = $1 WHERE at < $1";
     MOVE = "UPDATE archive_placed SET seq = $1, at = $2";
-    OWED = "SELECT r.seq, r.size FROM archive r WHERE r.seq > $2 AND r.account = $1 AND r.kind = 2
+    OWED = "SELECT r.seq, r.size FROM archive r WHERE r.seq > $2 AND r.archive = $1 AND r.kind = 2
         AND r.seq > COALESCE((SELECT m.seq FROM archive_mark m WHERE m.account = $1), 0)
-        AND NOT EXISTS (SELECT 1 FROM archive_place p WHERE p.account = $1 AND p.seq = r.seq)";
+        AND NOT EXISTS (SELECT 1 FROM archive_place p WHERE p.archive = $1 AND p.seq = r.seq)";
 }
 
 #[cfg(test)]
@@ -96,11 +96,11 @@ mod tests {
     use super::super::{Direction, Entry, Filter, Kind, Peer, append, append_behind, page};
     use super::*;
 
-    fn entry(account: AccountId, seq: i64, peer: &str) -> Entry<'_> {
+    fn entry(archive: ArchiveId, seq: i64, peer: &str) -> Entry<'_> {
         Entry {
             seq,
             at: seq,
-            account,
+            archive,
             peer,
             resource: "r",
             kind: Kind::Owed,
@@ -108,23 +108,26 @@ mod tests {
         }
     }
 
-    fn found(tx: &mut dyn Tx, account: AccountId, peer: Peer) -> Vec<i64> {
+    fn found(tx: &mut dyn Tx, archive: ArchiveId, peer: Peer) -> Vec<i64> {
         let filter = Filter { peer, ..Filter::ALL };
-        let page = page(tx, account, &filter, Direction::Forward, 99, 9_999).unwrap();
+        let page = page(tx, archive, &filter, Direction::Forward, 99, 9_999).unwrap();
         page.rows.iter().map(|row| row.seq).collect()
     }
 
-    fn owed(tx: &mut dyn Tx, account: AccountId) -> Vec<i64> {
-        let mut seqs: Vec<_> =
-            mailbox::owed(tx, account, true).unwrap().iter().map(|row| row.seq).collect();
+    fn owed(tx: &mut dyn Tx, archive: ArchiveId) -> Vec<i64> {
+        let mut seqs: Vec<_> = mailbox::owed(tx, archive.account().unwrap(), true)
+            .unwrap()
+            .iter()
+            .map(|row| row.seq)
+            .collect();
         seqs.sort_unstable();
         seqs
     }
 
     #[test]
     fn rows_are_owed_at_once_and_found_when_they_are_placed() {
-        testing::account_tx(|tx, me| {
-            let other = testing::account(tx, "other");
+        testing::archive_tx(|tx, me| {
+            let other = testing::archive(tx, "other");
             append_behind(tx, &entry(me, 1, "a@x"), None).unwrap();
             append_behind(tx, &entry(other, 2, "a@x"), None).unwrap();
             append_behind(tx, &entry(me, 3, "b@x"), None).unwrap();
@@ -143,10 +146,10 @@ mod tests {
             append_behind(tx, &entry(me, 6, "a@x"), None).unwrap();
             append_behind(tx, &entry(me, 7, "a@x"), None).unwrap();
             let passed = mailbox::Settled { mark: Some(7), listed: vec![6], ..Default::default() };
-            mailbox::settle(tx, me, &passed).unwrap();
+            mailbox::settle(tx, me.account().unwrap(), &passed).unwrap();
             assert_eq!(owed(tx, me), [6]);
             let mark = mailbox::Settled { mark: Some(2), ..Default::default() };
-            mailbox::settle(tx, other, &mark).unwrap();
+            mailbox::settle(tx, other.account().unwrap(), &mark).unwrap();
             assert_eq!((found(tx, other, Peer::Any), owed(tx, other)), (vec![2], vec![5]));
         });
     }

@@ -1,7 +1,7 @@
 //! From times to places. Times rise with places but where the clock was set back; there are few such
 //! places, and `archive_back` names them.
 
-use super::super::ids::AccountId;
+use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx, query_all, query_optional};
 use super::pages::{Filter, Point, bounds, point};
 
@@ -9,7 +9,7 @@ use super::pages::{Filter, Point, bounds, point};
 /// where the places say it all.
 pub fn narrowed(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     filter: &Filter,
 ) -> Result<Filter, StoreError> {
     let mut narrowed = filter.clone();
@@ -17,8 +17,8 @@ pub fn narrowed(
     if (since, until) == (i64::MIN, i64::MAX) {
         return Ok(narrowed);
     }
-    let Some((first, last)) = bounds(tx, account)? else { return Ok(narrowed) };
-    let backs = [account.into(), first.seq.into(), (BACKS_MAX + 1).into()];
+    let Some((first, last)) = bounds(tx, archive)? else { return Ok(narrowed) };
+    let backs = [archive.into(), first.seq.into(), (BACKS_MAX + 1).into()];
     let backs = query_all(tx, BACKS, &backs, |row| row.int(0))?;
     if backs.len() > BACKS_MAX {
         // Each row says its time.
@@ -27,17 +27,17 @@ pub fn narrowed(
     let mut runs = Vec::with_capacity(backs.len() + 1);
     let mut begin = first;
     for back in &backs {
-        let (before, at) = (before(tx, account, *back)?, from(tx, account, *back)?);
+        let (before, at) = (before(tx, archive, *back)?, from(tx, archive, *back)?);
         runs.extend(before.map(|end| (begin, end)));
         begin = at.unwrap_or(last);
     }
     runs.push((begin, last));
     let (mut oldest, mut newest) = (None, None);
     if let Some(run) = runs.iter().find(|(_, end)| end.at >= since) {
-        oldest = split(tx, account, *run, since)?.1;
+        oldest = split(tx, archive, *run, since)?.1;
     }
     if let Some(run) = runs.iter().rfind(|(begin, _)| begin.at <= until) {
-        newest = split(tx, account, *run, until.saturating_add(1))?.0;
+        newest = split(tx, archive, *run, until.saturating_add(1))?.0;
     }
     let (Some(oldest), Some(newest)) = (oldest, newest) else {
         narrowed.before = i64::MIN;
@@ -54,7 +54,7 @@ pub fn narrowed(
 /// The last place of a run whose time is before `time`, and the first whose is not. A run's times rise.
 fn split(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     (mut low, mut high): (Point, Point),
     time: i64,
 ) -> Result<(Option<Point>, Option<Point>), StoreError> {
@@ -70,8 +70,8 @@ fn split(
         let guess = if halve { low.seq.midpoint(high.seq) } else { guess(low, high, time) };
         let guess = guess.clamp(low.seq.saturating_add(1), high.seq);
         halve = !halve;
-        let under = before(tx, account, guess)?.unwrap_or(low);
-        let over = from(tx, account, guess)?.unwrap_or(high);
+        let under = before(tx, archive, guess)?.unwrap_or(low);
+        let over = from(tx, archive, guess)?.unwrap_or(high);
         if over.at < time && over.seq > low.seq {
             low = over;
         } else if under.at >= time && under.seq < high.seq {
@@ -89,22 +89,22 @@ fn guess(low: Point, high: Point, time: i64) -> i64 {
     i64::try_from(wide(low.seq) + steps).unwrap_or(high.seq)
 }
 
-fn before(tx: &mut dyn Tx, account: AccountId, seq: i64) -> Result<Option<Point>, StoreError> {
-    query_optional(tx, BEFORE, &[account.into(), seq.into()], point)
+fn before(tx: &mut dyn Tx, archive: ArchiveId, seq: i64) -> Result<Option<Point>, StoreError> {
+    query_optional(tx, BEFORE, &[archive.into(), seq.into()], point)
 }
 
-fn from(tx: &mut dyn Tx, account: AccountId, seq: i64) -> Result<Option<Point>, StoreError> {
-    query_optional(tx, FROM, &[account.into(), seq.into()], point)
+fn from(tx: &mut dyn Tx, archive: ArchiveId, seq: i64) -> Result<Option<Point>, StoreError> {
+    query_optional(tx, FROM, &[archive.into(), seq.into()], point)
 }
 
 /// A clock that is set back more often than that within one archive has it walked through.
 const BACKS_MAX: usize = 256;
 
 super::super::sql! {
-    BACKS = "SELECT seq FROM archive_back WHERE account = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-    BEFORE = "SELECT seq, at FROM archive_place WHERE account = $1 AND seq < $2
+    BACKS = "SELECT seq FROM archive_back WHERE archive = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    BEFORE = "SELECT seq, at FROM archive_place WHERE archive = $1 AND seq < $2
         ORDER BY seq DESC LIMIT 1";
-    FROM = "SELECT seq, at FROM archive_place WHERE account = $1 AND seq >= $2
+    FROM = "SELECT seq, at FROM archive_place WHERE archive = $1 AND seq >= $2
         ORDER BY seq LIMIT 1";
 }
 
@@ -114,27 +114,27 @@ mod tests {
     use super::super::{Direction, Entry, Kind, append_behind, page, place, purge};
     use super::*;
 
-    fn put(tx: &mut dyn Tx, account: AccountId, points: &[(i64, i64)]) {
+    fn put(tx: &mut dyn Tx, archive: ArchiveId, points: &[(i64, i64)]) {
         for &(seq, at) in points {
             let (peer, resource, kind, stanza) = ("a@x", "", Kind::Sent, b"<m/>".as_slice());
-            let entry = Entry { seq, at, account, peer, resource, kind, stanza };
+            let entry = Entry { seq, at, archive, peer, resource, kind, stanza };
             append_behind(tx, &entry, None).unwrap();
         }
         place(tx).unwrap();
     }
 
-    fn found(tx: &mut dyn Tx, account: AccountId, since: i64, until: i64) -> Vec<i64> {
+    fn found(tx: &mut dyn Tx, archive: ArchiveId, since: i64, until: i64) -> Vec<i64> {
         let filter = Filter { since, until, ..Filter::ALL };
-        let narrow = narrowed(tx, account, &filter).unwrap();
-        let page = page(tx, account, &narrow, Direction::Forward, 99, 9_999).unwrap();
+        let narrow = narrowed(tx, archive, &filter).unwrap();
+        let page = page(tx, archive, &narrow, Direction::Forward, 99, 9_999).unwrap();
         page.rows.into_iter().map(|row| row.seq).collect()
     }
 
     /// Case clock-ran-ahead: the clock is ahead for two messages, and then right.
     #[test]
     fn times_are_found_after_the_clock_ran_ahead_and_back() {
-        testing::account_tx(|tx, me| {
-            let other = testing::account(tx, "other");
+        testing::archive_tx(|tx, me| {
+            let other = testing::archive(tx, "other");
             put(tx, me, &[(10, 10), (20, 20), (9_000, 9_000), (9_001, 9_001)]);
             put(tx, other, &[(9_002, 30)]);
             put(tx, me, &[(9_003, 31), (9_004, 40)]);
@@ -169,7 +169,7 @@ mod tests {
     /// Whatever the distances, and where the clock stood still.
     #[test]
     fn places_are_found_by_few_looks() {
-        testing::account_tx(|tx, me| {
+        testing::archive_tx(|tx, me| {
             let far = 1 << 50;
             let points: Vec<_> =
                 (0..500).map(|n| (1 + n * n * n + (n / 400) * far, n / 3)).collect();

@@ -1,6 +1,6 @@
 //! What an archive weighs, and making it lighter: the oldest rows first, but for what is owed.
 
-use super::super::ids::AccountId;
+use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx, query_all, query_one};
 use super::Kind;
 use super::retention::{self, Owed};
@@ -22,11 +22,11 @@ pub struct Weight {
 /// The weight of the rows after a place, `limit` at most; of those that are placed.
 pub fn weigh(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     after: i64,
     limit: usize,
 ) -> Result<Weight, StoreError> {
-    query_one(tx, WEIGH, &[account.into(), after.into(), limit.into()], |row| {
+    query_one(tx, WEIGH, &[archive.into(), after.into(), limit.into()], |row| {
         let rows = usize::try_from(row.int(1)?).unwrap_or(0);
         let last = row.opt_int(2)?.filter(|_| rows == limit);
         Ok(Weight { rows, bytes: weight(row.int(0)?, rows), last })
@@ -38,19 +38,19 @@ pub fn weigh(
 /// confirms would keep all that follows.
 pub fn shed(
     tx: &mut dyn Tx,
-    account: AccountId,
+    archive: ArchiveId,
     after: i64,
     bytes: u64,
     limit: usize,
 ) -> Result<Weight, StoreError> {
-    let next = [account.into(), after.into(), limit.into()];
+    let next = [archive.into(), after.into(), limit.into()];
     let rows = query_all(tx, NEXT, &next, |row| {
         // What has no kind that anybody can read is owed to nobody.
         let kind = row.int(1).unwrap_or(Kind::Received as i64);
         Ok((row.int(0)?, kind, row.int(2).unwrap_or(0)))
     })?;
     let Some(&(end, ..)) = rows.last() else { return Ok(Weight::default()) };
-    let owed = Owed::up_to(tx, account, end)?;
+    let owed = Owed::up_to(tx, archive, end)?;
     let mut shed = Weight::default();
     // The rows between two that are owed go together.
     let (mut begin, mut run) = (after, None);
@@ -61,7 +61,7 @@ pub fn shed(
         shed.last = Some(*seq);
         if owed.has(*seq, *kind) {
             if let Some(last) = run.take() {
-                retention::delete(tx, account, (begin, last))?;
+                retention::delete(tx, archive, (begin, last))?;
             }
             begin = *seq;
         } else {
@@ -71,7 +71,7 @@ pub fn shed(
         }
     }
     if let Some(last) = run {
-        retention::delete(tx, account, (begin, last))?;
+        retention::delete(tx, archive, (begin, last))?;
     }
     shed.last = shed.last.filter(|last| *last < end || rows.len() == limit);
     Ok(shed)
@@ -84,9 +84,9 @@ fn weight(sizes: i64, rows: usize) -> u64 {
 
 super::super::sql! {
     WEIGH = "SELECT COALESCE(SUM(found.size), 0), COUNT(*), MAX(found.seq) FROM
-        (SELECT seq, size FROM archive_place WHERE account = $1 AND seq > $2
+        (SELECT seq, size FROM archive_place WHERE archive = $1 AND seq > $2
         ORDER BY seq LIMIT $3) AS found";
-    NEXT = "SELECT seq, kind, size FROM archive_place WHERE account = $1 AND seq > $2
+    NEXT = "SELECT seq, kind, size FROM archive_place WHERE archive = $1 AND seq > $2
         ORDER BY seq LIMIT $3";
 }
 
@@ -97,13 +97,13 @@ mod tests {
     use super::super::{Direction, Entry, Filter, append, page};
     use super::*;
 
-    fn put(tx: &mut dyn Tx, account: AccountId, (seq, at): (i64, i64), kind: Kind) {
+    fn put(tx: &mut dyn Tx, archive: ArchiveId, (seq, at): (i64, i64), kind: Kind) {
         let stanza = b"<message/>";
-        append(tx, &Entry { seq, at, account, peer: "a@x", resource: "", kind, stanza }).unwrap();
+        append(tx, &Entry { seq, at, archive, peer: "a@x", resource: "", kind, stanza }).unwrap();
     }
 
-    fn found(tx: &mut dyn Tx, account: AccountId, filter: &Filter) -> Vec<i64> {
-        let page = page(tx, account, filter, Direction::Forward, 99, 9_999).unwrap();
+    fn found(tx: &mut dyn Tx, archive: ArchiveId, filter: &Filter) -> Vec<i64> {
+        let page = page(tx, archive, filter, Direction::Forward, 99, 9_999).unwrap();
         page.rows.iter().map(|row| row.seq).collect()
     }
 
@@ -124,15 +124,15 @@ mod tests {
             (99, 2, 1, vec![2, 3, 4, 5, 6, 7], Some(2)),
             (99, 7, 5, vec![2, 5], Some(7)),
         ] {
-            testing::account_tx(|tx, me| {
-                let other = testing::account(tx, "other");
+            testing::archive_tx(|tx, me| {
+                let other = testing::archive(tx, "other");
                 put(tx, other, (100, 100), Received);
                 for (seq, kind) in (1..).zip(kinds) {
                     put(tx, me, (seq, seq), kind);
                 }
                 let settled =
                     mailbox::Settled { mark: Some(4), listed: vec![2], ..Default::default() };
-                mailbox::settle(tx, me, &settled).unwrap();
+                mailbox::settle(tx, me.account().unwrap(), &settled).unwrap();
                 let case = format!("{rows} of {limit}");
                 let bytes = u64::try_from(rows).unwrap() * ROW;
                 let shed = shed(tx, me, i64::MIN, bytes, limit).unwrap();
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn an_archive_is_weighed_in_pieces() {
-        testing::account_tx(|tx, me| {
+        testing::archive_tx(|tx, me| {
             for seq in 1..=5 {
                 put(tx, me, (seq, seq), Kind::Sent);
             }
@@ -171,7 +171,7 @@ mod tests {
         // Owed at 50; then the clock was set back, twice.
         let times = [(1, 50), (2, 20), (3, 30), (4, 10), (5, 15), (6, 40), (7, 45), (8, 60)];
         for gone in 0..=7 {
-            testing::account_tx(|tx, me| {
+            testing::archive_tx(|tx, me| {
                 for (seq, at) in times {
                     put(tx, me, (seq, at), if seq == 1 { Kind::Owed } else { Kind::Sent });
                 }

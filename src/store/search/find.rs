@@ -1,17 +1,17 @@
 //! What a search finds: pages and numbers, as of any other filter of an archive.
 
 use super::super::archive::{self, Archived, Direction, Filter, Head, Peer};
-use super::super::ids::AccountId;
+use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx, query_all, query_one};
 use super::text::Said;
 use super::words::Sought;
 use super::{encrypted, token, with};
 use std::cell::Cell;
 
-/// A search of one account's archive.
+/// A search of one archive.
 #[derive(Debug)]
 pub struct Finder<'q> {
-    account: AccountId,
+    archive: ArchiveId,
     sought: &'q Sought,
     filter: &'q Filter,
     /// As FTS5 takes it: made by us, of words in quotes.
@@ -25,7 +25,7 @@ pub struct Finder<'q> {
 pub enum Look {
     /// It is one that is looked for.
     Hit(Archived),
-    /// It is none, or not the account's.
+    /// It is none, or another archive's.
     Other,
     /// It was not read: the search has read too much.
     GivenUp,
@@ -55,11 +55,11 @@ pub enum Indexed {
 
 impl<'q> Finder<'q> {
     /// The messages that have all of it and fit the filter.
-    pub fn new(account: AccountId, sought: &'q Sought, filter: &'q Filter) -> Self {
+    pub fn new(archive: ArchiveId, sought: &'q Sought, filter: &'q Filter) -> Self {
         let words = sought.tokens();
-        let words = words.iter().map(|word| token(account, word));
-        let wanted = expression(account, words, &filter.peer);
-        Self { account, sought, filter, wanted, left: Cell::new(LOOKS_BYTES_MAX) }
+        let words = words.iter().map(|word| token(archive, word));
+        let wanted = expression(archive, words, &filter.peer);
+        Self { archive, sought, filter, wanted, left: Cell::new(LOOKS_BYTES_MAX) }
     }
 
     /// At most `limit` messages between two places, and none further that would make them more than
@@ -141,10 +141,10 @@ impl<'q> Finder<'q> {
         Ok(seqs.get(index).map_or(Indexed::Beyond, |seq| Indexed::At(*seq)))
     }
 
-    /// The message, if it is the account's, fits, and has what is looked for.
+    /// The message, if it is in the archive, fits, and has what is looked for.
     pub fn look(&self, tx: &mut dyn Tx, seq: i64) -> Result<Look, StoreError> {
         let fits = |head: &Head| self.filter.fits(head);
-        let Some(head) = archive::head(tx, self.account, seq)?.filter(fits) else {
+        let Some(head) = archive::head(tx, self.archive, seq)?.filter(fits) else {
             return Ok(Look::Other);
         };
         let Some(left) = self.left.get().checked_sub(head.size) else {
@@ -152,7 +152,7 @@ impl<'q> Finder<'q> {
             return Ok(Look::GivenUp);
         };
         self.left.set(left);
-        let row = archive::get(tx, self.account, seq)?;
+        let row = archive::get(tx, self.archive, seq)?;
         let row = row.filter(|row| {
             self.sought.is_in(Said::read(&row.stanza).texts.iter().map(String::as_str))
         });
@@ -163,8 +163,8 @@ impl<'q> Finder<'q> {
     /// is true if there are more.
     pub fn unsearchable(&self, tx: &mut dyn Tx, cap: usize) -> Result<(usize, bool), StoreError> {
         let range = (self.filter.after, self.filter.before);
-        let one = std::iter::once(encrypted(self.account));
-        let wanted = expression(self.account, one, &self.filter.peer);
+        let one = std::iter::once(encrypted(self.archive));
+        let wanted = expression(self.archive, one, &self.filter.peer);
         Ok(match number(tx, &wanted, range, cap)? {
             Some(number) => (number, false),
             None => (cap, true),
@@ -224,10 +224,10 @@ impl Hits {
 }
 
 /// Each word in quotes is that word and no operator, whatever it is.
-fn expression(account: AccountId, words: impl Iterator<Item = String>, peer: &Peer) -> String {
+fn expression(archive: ArchiveId, words: impl Iterator<Item = String>, peer: &Peer) -> String {
     let peer = match peer {
         Peer::Any => None,
-        Peer::Bare(bare) | Peer::Full(bare, _) => Some(with(account, bare)),
+        Peer::Bare(bare) | Peer::Full(bare, _) => Some(with(archive, bare)),
     };
     let all: Vec<_> = words.chain(peer).map(|word| format!("\"{word}\"")).collect();
     all.join(" AND ")

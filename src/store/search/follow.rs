@@ -1,32 +1,32 @@
-//! How the index of an account comes to know what was written since.
+//! How the index of an archive comes to know what was written since.
 
 use std::time::Duration;
 
 use super::{Progress, SLICE, progress, read, write};
 use crate::store::handle::Store;
-use crate::store::ids::AccountId;
+use crate::store::ids::ArchiveId;
 use crate::store::options::now;
 use crate::store::tx::StoreError;
 
 impl Store {
     /// One slice for [`Self::searchable`], and how long it took; `None` if there is no more to do.
-    pub async fn index_some(&self, account: AccountId) -> Result<Option<Duration>, StoreError> {
+    pub async fn index_some(&self, archive: ArchiveId) -> Result<Option<Duration>, StoreError> {
         let begun = now();
-        let all = self.searchable(account, 1).await?;
+        let all = self.searchable(archive, 1).await?;
         Ok((!all).then(|| now().duration_since(begun)))
     }
 
-    /// Waits until a search of the account finds all that was written before (promise.md 7). Of an
+    /// Waits until a search of the archive finds all that was written before (promise.md 7). Of an
     /// archive that was never searched only so much is indexed as `slices` take: false if there is more.
-    pub async fn searchable(&self, account: AccountId, slices: usize) -> Result<bool, StoreError> {
-        self.placed(account).await?;
+    pub async fn searchable(&self, archive: ArchiveId, slices: usize) -> Result<bool, StoreError> {
+        self.placed(archive).await?;
         for _ in 0..slices {
-            if self.read(move |tx| progress(tx, account)).await? == Progress::All {
+            if self.read(move |tx| progress(tx, archive)).await? == Progress::All {
                 return Ok(true);
             }
-            let slice = self.read(move |tx| read(tx, account, SLICE)).await?;
+            let slice = self.read(move |tx| read(tx, archive, SLICE)).await?;
             self.write(move |tx| write(tx, &slice)).await?;
         }
-        Ok(self.read(move |tx| progress(tx, account)).await? == Progress::All)
+        Ok(self.read(move |tx| progress(tx, archive)).await? == Progress::All)
     }
 }

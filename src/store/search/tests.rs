@@ -8,30 +8,30 @@ use super::words::Sought;
 use super::*;
 use crate::base::id::{OsRng, Rng};
 
-fn put(tx: &mut dyn Tx, account: AccountId, seq: i64, peer: &str, content: &str) {
+fn put(tx: &mut dyn Tx, archive: ArchiveId, seq: i64, peer: &str, content: &str) {
     let stanza = format!("<message>{content}</message>");
     let (kind, stanza, resource) = (Kind::Received, stanza.as_bytes(), "r");
-    append(tx, &Entry { seq, at: seq, account, peer, resource, kind, stanza }).unwrap();
+    append(tx, &Entry { seq, at: seq, archive, peer, resource, kind, stanza }).unwrap();
 }
 
-fn say(tx: &mut dyn Tx, account: AccountId, seq: i64, text: &str) {
-    put(tx, account, seq, "a@x", &format!("<body>{text}</body>"));
+fn say(tx: &mut dyn Tx, archive: ArchiveId, seq: i64, text: &str) {
+    put(tx, archive, seq, "a@x", &format!("<body>{text}</body>"));
 }
 
-fn index(tx: &mut dyn Tx, account: AccountId, rows: usize) -> Result<(), StoreError> {
-    let slice = read(tx, account, rows)?;
+fn index(tx: &mut dyn Tx, archive: ArchiveId, rows: usize) -> Result<(), StoreError> {
+    let slice = read(tx, archive, rows)?;
     write(tx, &slice)
 }
 
-fn index_all(tx: &mut dyn Tx, account: AccountId) {
-    while progress(tx, account).unwrap() != Progress::All {
-        index(tx, account, 2).unwrap();
+fn index_all(tx: &mut dyn Tx, archive: ArchiveId) {
+    while progress(tx, archive).unwrap() != Progress::All {
+        index(tx, archive, 2).unwrap();
     }
 }
 
-fn found_with(tx: &mut dyn Tx, account: AccountId, text: &str, filter: &Filter) -> Vec<i64> {
+fn found_with(tx: &mut dyn Tx, archive: ArchiveId, text: &str, filter: &Filter) -> Vec<i64> {
     let sought = Sought::read(text).unwrap();
-    let finder = Finder::new(account, &sought, filter);
+    let finder = Finder::new(archive, &sought, filter);
     let range = (filter.after, filter.before);
     let hits = finder.page(tx, range, Direction::Forward, 999, usize::MAX).unwrap();
     assert!(!hits.more && !hits.given_up);
@@ -40,13 +40,13 @@ fn found_with(tx: &mut dyn Tx, account: AccountId, text: &str, filter: &Filter) 
     seqs
 }
 
-fn found(tx: &mut dyn Tx, account: AccountId, text: &str) -> Vec<i64> {
-    found_with(tx, account, text, &Filter::ALL)
+fn found(tx: &mut dyn Tx, archive: ArchiveId, text: &str) -> Vec<i64> {
+    found_with(tx, archive, text, &Filter::ALL)
 }
 
 #[test]
 fn messages_are_found_by_their_words() {
-    testing::account_tx(|tx, me| {
+    testing::archive_tx(|tx, me| {
         for (seq, text) in [
             (1, "Hello, World"),
             (2, "my résumé &amp; 北京大学 notes"),
@@ -84,15 +84,15 @@ fn messages_are_found_by_their_words() {
 
 #[test]
 fn nobody_finds_what_is_not_his() {
-    testing::account_tx(|tx, me| {
+    testing::archive_tx(|tx, me| {
         // 1 and 16, say, are no prefix of one another's words.
-        let others: Vec<_> = (0..20).map(|n| testing::account(tx, &format!("n{n}"))).collect();
+        let others: Vec<_> = (0..20).map(|n| testing::archive(tx, &format!("n{n}"))).collect();
         for (at, other) in others.iter().enumerate() {
             say(tx, *other, 10 + at as i64, "secret plan 1_secret 2_plan");
         }
         say(tx, me, 1, "my plan");
-        for account in others.iter().chain([&me]) {
-            index_all(tx, *account);
+        for archive in others.iter().chain([&me]) {
+            index_all(tx, *archive);
         }
         assert_eq!((found(tx, me, "plan"), found(tx, me, "secret")), (vec![1], vec![]));
         for (at, other) in others.iter().enumerate() {
@@ -112,7 +112,7 @@ fn nobody_finds_what_is_not_his() {
 
 #[test]
 fn an_archive_is_indexed_from_its_new_end_in_slices() {
-    testing::account_tx(|tx, me| {
+    testing::archive_tx(|tx, me| {
         assert_eq!(progress(tx, me), Ok(Progress::All), "there is nothing");
         (1..=7).for_each(|seq| say(tx, me, seq, "word"));
         assert_eq!((progress(tx, me), found(tx, me, "word")), (Ok(Progress::Behind), vec![]));
@@ -129,7 +129,7 @@ fn an_archive_is_indexed_from_its_new_end_in_slices() {
         assert_eq!(found(tx, me, "word"), [1, 2, 3, 4, 5, 6, 7, 8]);
         index(tx, me, 3).unwrap();
         assert_eq!(found(tx, me, "word").len(), 8);
-        assert_eq!(searcher_after(tx, AccountId(0)), Ok(Some(me)));
+        assert_eq!(searcher_after(tx, ArchiveId::BEFORE_ALL), Ok(Some(me)));
         assert_eq!(searcher_after(tx, me), Ok(None));
         drop_all(tx).unwrap();
         assert_eq!((progress(tx, me), found(tx, me, "word")), (Ok(Progress::Behind), vec![]));
@@ -140,7 +140,7 @@ fn an_archive_is_indexed_from_its_new_end_in_slices() {
 
 #[test]
 fn large_messages_come_in_slices_of_their_own() {
-    testing::account_tx(|tx, me| {
+    testing::archive_tx(|tx, me| {
         let large = "x ".repeat(SLICE_BYTES / 4);
         (1..=5).for_each(|seq| say(tx, me, seq, &large));
         index(tx, me, 99).unwrap();
@@ -152,7 +152,7 @@ fn large_messages_come_in_slices_of_their_own() {
 
 #[test]
 fn a_slice_has_so_many_words_and_no_more() {
-    testing::account_tx(|tx, me| {
+    testing::archive_tx(|tx, me| {
         let words: String = (0..1_500).map(|n| format!("w{n} ")).collect();
         (1..=5).for_each(|seq| say(tx, me, seq, &words));
         let slice = read(tx, me, 99).unwrap();
@@ -164,7 +164,7 @@ fn a_slice_has_so_many_words_and_no_more() {
 
 #[test]
 fn what_is_done_between_reading_and_writing_counts() {
-    testing::account_tx(|tx, me| {
+    testing::archive_tx(|tx, me| {
         (1..=4).for_each(|seq| say(tx, me, seq, "word"));
         let slice = read(tx, me, 99).unwrap();
         tx.execute("DELETE FROM archive_place WHERE seq = 2", &[]).unwrap();
@@ -183,8 +183,8 @@ fn what_is_done_between_reading_and_writing_counts() {
 
 #[test]
 fn what_is_deleted_is_not_found() {
-    testing::account_tx(|tx, me| {
-        let other = testing::account(tx, "other");
+    testing::archive_tx(|tx, me| {
+        let other = testing::archive(tx, "other");
         for seq in 1..=6 {
             say(tx, me, seq, "word");
             say(tx, other, 10 + seq, "word");
@@ -196,7 +196,7 @@ fn what_is_deleted_is_not_found() {
         assert_eq!(found(tx, me, "word"), [1, 2, 3, 4, 6]);
         assert_eq!(archive::purge(tx, me, (3, 9), 9), Ok(2));
         assert_eq!(found(tx, me, "word"), [3, 4, 6]);
-        super::super::accounts::delete(tx, other).unwrap();
+        super::super::accounts::delete(tx, other.account().unwrap()).unwrap();
         while archive::clear(tx, other, 4, 1, 1).unwrap() > 0 {}
         assert_eq!(searcher_after(tx, me), Ok(None));
         let rows = "SELECT COUNT(*) FROM archive_words_docsize";
@@ -207,17 +207,17 @@ fn what_is_deleted_is_not_found() {
 
 #[test]
 fn encrypted_messages_are_counted_where_the_filter_looks() {
-    testing::account_tx(|tx, me| {
-        let other = testing::account(tx, "other");
+    testing::archive_tx(|tx, me| {
+        let other = testing::archive(tx, "other");
         let secret = "<encrypted xmlns='urn:xmpp:omemo:2'/><body>you cannot read this</body>";
-        for (seq, account, peer) in
+        for (seq, archive, peer) in
             [(1, me, "a@x"), (2, me, "b@x"), (3, me, "a@x"), (4, other, "a@x"), (5, me, "a@x")]
         {
-            put(tx, account, seq, peer, secret);
+            put(tx, archive, seq, peer, secret);
         }
         say(tx, me, 6, "read");
-        for account in [me, other] {
-            index_all(tx, account);
+        for archive in [me, other] {
+            index_all(tx, archive);
         }
         assert_eq!(found(tx, me, "read"), [6]);
         let bare = |peer: &str| Peer::Bare(peer.to_owned());
@@ -239,7 +239,7 @@ fn encrypted_messages_are_counted_where_the_filter_looks() {
 
 #[test]
 fn what_only_looks_like_it_costs_so_much_and_no_more() {
-    testing::account_tx(|tx, me| {
+    testing::archive_tx(|tx, me| {
         for seq in 1..=6_000 {
             say(tx, me, seq, "北京 京大");
         }
@@ -264,7 +264,7 @@ fn what_only_looks_like_it_costs_so_much_and_no_more() {
 
 #[test]
 fn so_many_bytes_are_looked_at_and_no_more() {
-    testing::account_tx(|tx, me| {
+    testing::archive_tx(|tx, me| {
         let long = format!("北京 京大 {}", "x ".repeat(100_000));
         (1..=50).for_each(|seq| say(tx, me, seq, &long));
         say(tx, me, 51, "北京大");
@@ -290,22 +290,22 @@ fn so_many_bytes_are_looked_at_and_no_more() {
 fn paging_meets_every_hit_once_and_in_order() {
     const WORDS: [&str; 8] = ["one", "two", "Three", "été", "北京", "京大", "北京大", "한국어"];
     let mut dice = Dice::new();
-    testing::account_tx(|tx, me| {
-        let other = testing::account(tx, "other");
-        let mut rows: Vec<(AccountId, i64, &str, String)> = Vec::new();
+    testing::archive_tx(|tx, me| {
+        let other = testing::archive(tx, "other");
+        let mut rows: Vec<(ArchiveId, i64, &str, String)> = Vec::new();
         for seq in 1..=400 {
-            let account = if dice.below(4) == 0 { other } else { me };
+            let archive = if dice.below(4) == 0 { other } else { me };
             let peer = ["a@x", "b@x", "x"][dice.below(3)];
             let text: Vec<_> = (0..dice.below(5)).map(|_| WORDS[dice.below(8)]).collect();
             let text = text.join(" ");
             let stanza = format!("<message><body>{text}</body></message>");
             let (kind, stanza, resource) = (Kind::Sent, stanza.as_bytes(), "");
-            append_behind(tx, &Entry { seq, at: seq, account, peer, resource, kind, stanza }, None)
+            append_behind(tx, &Entry { seq, at: seq, archive, peer, resource, kind, stanza }, None)
                 .unwrap();
-            rows.push((account, seq, peer, text));
+            rows.push((archive, seq, peer, text));
             if dice.below(20) == 0 {
                 archive::place(tx).unwrap();
-                index(tx, account, 1 + dice.below(40)).unwrap();
+                index(tx, archive, 1 + dice.below(40)).unwrap();
             }
         }
         archive::place(tx).unwrap();
@@ -314,7 +314,7 @@ fn paging_meets_every_hit_once_and_in_order() {
         for _ in 0..150 {
             let text =
                 format!("{} {}", WORDS[dice.below(8)], ["", "TWO", "ete", "京"][dice.below(4)]);
-            let account = if dice.below(4) == 0 { other } else { me };
+            let archive = if dice.below(4) == 0 { other } else { me };
             let peer = match dice.below(3) {
                 0 => Peer::Bare("a@x".to_owned()),
                 1 => Peer::Full("x".to_owned(), String::new()),
@@ -324,16 +324,16 @@ fn paging_meets_every_hit_once_and_in_order() {
             let sought = Sought::read(&text).unwrap();
             let mut filter = Filter { peer, ..Filter::ALL };
             (filter.after, filter.before) = (after, before);
-            let fits = |(of, seq, with, said): &&(AccountId, i64, &str, String)| {
+            let fits = |(of, seq, with, said): &&(ArchiveId, i64, &str, String)| {
                 let peer = match &filter.peer {
                     Peer::Any => true,
                     Peer::Bare(bare) | Peer::Full(bare, _) => bare == with,
                 };
-                *of == account && peer && after < *seq && *seq < before && sought.is_in([&**said])
+                *of == archive && peer && after < *seq && *seq < before && sought.is_in([&**said])
             };
             let wanted: Vec<i64> = rows.iter().filter(fits).map(|row| row.1).collect();
             let (limit, bytes) = (1 + dice.below(9), 1 + dice.below(2_000));
-            let finder = Finder::new(account, &sought, &filter);
+            let finder = Finder::new(archive, &sought, &filter);
             for direction in [Direction::Forward, Direction::Backward] {
                 let mut met: Vec<i64> = Vec::new();
                 let mut range = (after, before);
@@ -363,7 +363,7 @@ fn paging_meets_every_hit_once_and_in_order() {
 #[tokio::test]
 async fn a_store_follows_its_searchers() {
     let (folder, store) = testing::store();
-    let make = |tx: &mut dyn Tx| Ok(testing::account(tx, "a"));
+    let make = |tx: &mut dyn Tx| Ok(testing::archive(tx, "a"));
     let me = store.write(make).await.unwrap();
     let write = async |store: &Store, rows: usize| {
         let seqs: Vec<_> = (0..rows).map(|_| store.next_seq()).collect();
@@ -373,7 +373,7 @@ async fn a_store_follows_its_searchers() {
                 let (peer, resource, kind) = ("a@x", "", Kind::Sent);
                 append_behind(
                     tx,
-                    &Entry { seq, at: seq, account: me, peer, resource, kind, stanza },
+                    &Entry { seq, at: seq, archive: me, peer, resource, kind, stanza },
                     None,
                 )
             })

@@ -249,9 +249,9 @@ async fn resumed(erin: &mut Client, id: &str, least: usize) -> Outcome<Option<St
 const OWED_TO: &str = "SELECT r.stanza, r.seq > COALESCE((SELECT m.seq FROM archive_mark m
         WHERE m.account = r.account), 0) OR EXISTS (SELECT 1 FROM owed_before o
         WHERE o.account = r.account AND o.seq = r.seq) OR r.mail
-    FROM (SELECT account, seq, stanza, 0 AS mail FROM archive WHERE kind = 2
+    FROM (SELECT archive AS account, seq, stanza, 0 AS mail FROM archive WHERE kind = 2
         UNION ALL SELECT account, seq, stanza, 1 FROM mailbox) r
     JOIN account a ON a.id = r.account WHERE a.localpart = ?1 ORDER BY r.seq";
 const SENT_BY: &str = "SELECT r.stanza, 1 FROM archive r
-    JOIN account a ON a.id = r.account WHERE a.localpart = ?1 AND r.kind = 0 ORDER BY r.seq";
+    JOIN account a ON a.id = r.archive WHERE a.localpart = ?1 AND r.kind = 0 ORDER BY r.seq";
 const CONTACT: &str = "SELECT name FROM roster_item WHERE jid = ?1";
