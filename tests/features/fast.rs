@@ -13,15 +13,15 @@ use stonechat::store::{Options, Store};
 
 const FAST: &str = "urn:xmpp:fast:0";
 const BOUND: &str = "HT-SHA-256-EXPR";
-const NONE: &str = "HT-SHA-256-NONE";
+pub const NONE: &str = "HT-SHA-256-NONE";
 
 /// A token as a client keeps it.
 #[derive(Clone, Debug)]
-struct Kept {
-    user: &'static str,
-    agent: &'static str,
-    mechanism: String,
-    token: String,
+pub struct Kept {
+    pub user: &'static str,
+    pub agent: &'static str,
+    pub mechanism: String,
+    pub token: String,
 }
 
 impl Kept {
@@ -83,7 +83,7 @@ impl Kept {
         client.entered(success).await
     }
 
-    async fn works(&self, lab: &Lab) -> Outcome<(Client, Element)> {
+    pub async fn works(&self, lab: &Lab) -> Outcome<(Client, Element)> {
         let (client, answer) = self.log_in(lab, "", "").await?;
         match answer.child(BIND2, "bound") {
             Some(_) => Ok((client, answer)),

@@ -34,6 +34,7 @@ mod history;
 mod kill;
 mod limits;
 mod logins;
+mod migration;
 mod overdue;
 mod overload;
 mod power_cut;
