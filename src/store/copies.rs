@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::backup::{self, Snapshot};
 use super::errors::BackupError;
 use super::handle::Store;
-use super::restore::{self, RestoreError, Restored};
-use super::{files, open};
+use super::sqlite::backup::{self, Snapshot};
+use super::sqlite::restore::{self, RestoreError, Restored};
+use super::sqlite::{files, open};
 
 impl Store {
     /// Copies the database as it is now into a new file, while it is in use. Neither the writer

@@ -7,17 +7,18 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::errors::OpenError;
-use super::files;
 use super::growth::Growth;
 use super::line::Load;
-use super::open;
 use super::options::{Clock, Options, micros_now};
 use super::queue::{Grant, Job, Queue};
 use super::readers::{self, Readers};
-use super::sqlite::{SqliteTx, control};
+use super::sqlite::backup;
+use super::sqlite::files;
+use super::sqlite::open;
+use super::sqlite::tx::{SqliteTx, control};
 use super::tail::Tail;
 use super::tx::{StoreError, Tx};
-use super::{archive, backup, mailbox, meta, writer};
+use super::{archive, mailbox, meta, writer};
 use crate::base::archive_id::ArchiveIds;
 use crate::base::id::{OsRng, Rng};
 

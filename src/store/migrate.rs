@@ -1,7 +1,7 @@
 //! Forward-only migrations: `schema/NNNN_name.sql`, one text for SQLite and PostgreSQL.
 
-use super::backup;
 use super::errors::OpenError;
+use super::sqlite::backup;
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;

@@ -6,12 +6,10 @@
 pub mod accounts;
 pub mod archive;
 mod archived;
-mod backup;
 mod copies;
 pub mod damage;
 pub mod devices;
 mod errors;
-mod files;
 mod growth;
 mod handle;
 pub mod handled;
@@ -20,11 +18,9 @@ mod line;
 pub mod mailbox;
 pub mod meta;
 pub mod migrate;
-mod open;
 mod options;
 mod queue;
 mod readers;
-mod restore;
 pub mod roster;
 pub mod search;
 mod sql;
@@ -40,15 +36,15 @@ pub mod usage;
 mod wire;
 mod writer;
 
-pub use backup::Snapshot;
 pub use errors::{BackupError, OpenError};
 pub use growth::Grown;
 pub use handle::Store;
 pub use line::Load;
 pub use options::{Clock, Options, Synchronous};
 pub use queue::{Grant, Job};
-pub use restore::{RestoreError, Restored};
 pub(crate) use sql::sql;
+pub use sqlite::backup::Snapshot;
+pub use sqlite::restore::{RestoreError, Restored};
 pub use tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
 
 /// Every statement of this floor by name (`modules::sql` has all); but for those of the search, which is SQLite's own (`search::of_sqlite`).

@@ -1,6 +1,6 @@
 //! A few reader threads on one queue. In WAL mode they neither wait for the writer nor hold it up.
 
-use super::sqlite::{SqliteTx, control};
+use super::sqlite::tx::{SqliteTx, control};
 use super::tx::{StoreError, Tx};
 use rusqlite::Connection;
 use std::collections::VecDeque;

@@ -3,7 +3,7 @@
 use super::accounts::{self, Creation};
 use super::ids::{AccountId, ArchiveId};
 use super::migrate::{MIGRATIONS, migrate};
-use super::sqlite::SqliteTx;
+use super::sqlite::tx::SqliteTx;
 use super::{Job, Options, Row, Store, StoreError, Synchronous, Tx};
 use rusqlite::Connection;
 use std::path::Path;

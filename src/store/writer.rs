@@ -5,7 +5,7 @@ use super::handled::{self, Seal};
 use super::meta;
 use super::options::now;
 use super::queue::{JOBS_BATCH, JOBS_BATCH_MAX, Job, Queue};
-use super::sqlite::{SqliteTx, control};
+use super::sqlite::tx::{SqliteTx, control};
 use super::tx::{StoreError, Tx};
 use rusqlite::Connection;
 use std::cell::Cell;

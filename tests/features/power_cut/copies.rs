@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use stonechat::store::{Options, Store, meta};
 
-/// A restore leaves either database (src/store/restore.rs tells the steps), and the new one once
+/// A restore leaves either database (src/store/sqlite/restore.rs tells the steps), and the new one once
 /// it has said so.
 #[tokio::test]
 async fn a_restore_cut_anywhere_leaves_either_database() {

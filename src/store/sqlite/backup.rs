@@ -1,9 +1,9 @@
 //! Copies of the database that open by themselves: on command while it is in use, and by itself
 //! before a migration. The background check after an unclean stop is here too.
 
-use super::errors::{BackupError, OpenError};
 use super::files;
-use super::options::now;
+use crate::store::errors::{BackupError, OpenError};
+use crate::store::options::now;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{self, File, TryLockError};
@@ -26,8 +26,8 @@ pub struct Snapshot {
 }
 
 /// What works beside the writer and the readers.
-pub(super) struct Aside {
-    pub(super) path: PathBuf,
+pub(in crate::store) struct Aside {
+    pub(in crate::store) path: PathBuf,
     stop: Stop,
     /// Held while a backup is made.
     busy: Mutex<()>,
@@ -36,21 +36,21 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    pub(super) fn new(path: PathBuf, lock: &Arc<File>) -> Self {
+    pub(in crate::store) fn new(path: PathBuf, lock: &Arc<File>) -> Self {
         let (stop, busy) = (Stop::default(), Mutex::default());
         Self { path, stop, busy, lock: Arc::downgrade(lock) }
     }
 
-    pub(super) fn stop(&self) {
+    pub(in crate::store) fn stop(&self) {
         self.stop.0.store(true, Ordering::Relaxed);
     }
 
     /// Waits until a backup that was told to stop has done so.
-    pub(super) fn wait(&self) {
+    pub(in crate::store) fn wait(&self) {
         drop(self.busy.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(super) fn backup(&self, target: &Path) -> Result<Snapshot, BackupError> {
+    pub(in crate::store) fn backup(&self, target: &Path) -> Result<Snapshot, BackupError> {
         let Some(_lock) = self.lock.upgrade() else { return Err(BackupError::Stopped) };
         let _one = match self.busy.try_lock() {
             Ok(one) => one,
@@ -72,14 +72,14 @@ impl Aside {
         made
     }
 
-    pub(super) fn parts(&self) -> (PathBuf, Stop, Option<Arc<File>>) {
+    pub(in crate::store) fn parts(&self) -> (PathBuf, Stop, Option<Arc<File>>) {
         (self.path.clone(), self.stop.clone(), self.lock.upgrade())
     }
 }
 
 /// Ends long work between two pages.
 #[derive(Clone, Default)]
-pub(super) struct Stop(Arc<AtomicBool>);
+pub(in crate::store) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     fn is_set(&self) -> bool {
@@ -89,14 +89,14 @@ impl Stop {
 
 /// What becomes of a file that has the target's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Existing {
+pub(in crate::store) enum Existing {
     Refuse,
     Replace,
 }
 
 /// Before the first of some migrations: a copy named after it, `….before-schema-4` for the state
 /// right before schema 4. The three highest are kept.
-pub(super) fn before_schema(path: &Path, version: i64) -> Result<(), OpenError> {
+pub(in crate::store) fn before_schema(path: &Path, version: i64) -> Result<(), OpenError> {
     let target = files::with_suffix(path, &format!("{BEFORE_SCHEMA}{version}"));
     let failed = |source| {
         let path = path.to_owned();
@@ -119,7 +119,7 @@ pub(super) fn before_schema(path: &Path, version: i64) -> Result<(), OpenError> 
 }
 
 /// The latest of these copies that a release which knows schemas up to `known` can open.
-pub(super) fn way_back(path: &Path, known: i64) -> Option<PathBuf> {
+pub(in crate::store) fn way_back(path: &Path, known: i64) -> Option<PathBuf> {
     let opens = |copy: &Path| {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(copy, flags)?;
@@ -142,7 +142,7 @@ fn copies(path: &Path) -> Vec<(i64, PathBuf)> {
 
 /// Copies what `from` sees into `target`, by way of `….part` beside it; reads the copy; makes it
 /// durable; and only then gives it its name.
-pub(super) fn snapshot(
+pub(in crate::store) fn snapshot(
     from: &Connection,
     target: &Path,
     stop: &Stop,
@@ -166,7 +166,7 @@ pub(super) fn snapshot(
 }
 
 /// `….restored`, for instance, would be taken for the database at the next start.
-pub(super) fn refuse_reserved(database: &Path, target: &Path) -> Result<(), BackupError> {
+pub(in crate::store) fn refuse_reserved(database: &Path, target: &Path) -> Result<(), BackupError> {
     let folder = |path: &Path| files::folder(path).canonicalize().ok();
     let beside = folder(database) == folder(target);
     // Where there is a file already, that is what is to be said.
@@ -307,7 +307,7 @@ fn of_sqlite(target: &Path, error: rusqlite::Error) -> BackupError {
     }
 }
 
-pub(super) fn check_behind(path: &Path, stop: &Stop) {
+pub(in crate::store) fn check_behind(path: &Path, stop: &Stop) {
     let found = files::open_reader(path).map_err(|error| error.to_string()).and_then(|mut conn| {
         let checked = stoppable(&mut conn, stop).and_then(|()| files::findings(&conn, QUICK_CHECK));
         checked.map_err(|error| error.to_string())
@@ -339,10 +339,10 @@ const LAST_VERSION: &str = "SELECT MAX(version) FROM migration";
 
 #[cfg(test)]
 mod tests {
-    use super::super::Store;
-    use super::super::testing::{options, store};
-    use super::super::{Job, Tx, meta};
     use super::*;
+    use crate::store::Store;
+    use crate::store::testing::{options, store};
+    use crate::store::{Job, Tx, meta};
     use std::os::unix::fs::PermissionsExt;
 
     fn read(path: &Path, sql: &str) -> i64 {
@@ -361,12 +361,12 @@ mod tests {
     struct Pair(usize);
 
     impl Job for Pair {
-        fn run(&mut self, tx: &mut dyn Tx) -> Result<(), super::super::StoreError> {
+        fn run(&mut self, tx: &mut dyn Tx) -> Result<(), crate::store::StoreError> {
             let pad = vec![0; 2_000];
             meta::set(tx, &format!("a{}", self.0), &pad)?;
             meta::set(tx, &format!("b{}", self.0), &pad)
         }
-        fn settled(self: Box<Self>, _: Result<(), super::super::StoreError>) {}
+        fn settled(self: Box<Self>, _: Result<(), crate::store::StoreError>) {}
     }
 
     #[tokio::test]

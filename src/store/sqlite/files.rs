@@ -1,6 +1,6 @@
 //! The files of a database: their folder, lock, names and connections, and what is wrong in them.
 
-use super::errors::OpenError;
+use crate::store::errors::OpenError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The mark of an unclean stop.
-pub(super) fn unclean(path: &Path) -> PathBuf {
+pub(in crate::store) fn unclean(path: &Path) -> PathBuf {
     with_suffix(path, UNCLEAN)
 }
 
 /// One of the readers' connections.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+pub(in crate::store) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let open = || {
         let conn = connect(path)?;
         conn.pragma_update(None, "query_only", true)?;
@@ -24,7 +24,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
 }
 
 /// All that is wrong with a database.
-pub(super) fn all_findings(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+pub(in crate::store) fn all_findings(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut found = findings(conn, "PRAGMA integrity_check")?;
     let mut statement = conn.prepare("PRAGMA foreign_key_check")?;
     let mut rows = statement.query([])?;
@@ -49,7 +49,7 @@ pub(super) fn all_findings(conn: &Connection) -> rusqlite::Result<Vec<String>> {
 }
 
 /// What one of SQLite's checks finds.
-pub(super) fn findings(conn: &Connection, check: &str) -> rusqlite::Result<Vec<String>> {
+pub(in crate::store) fn findings(conn: &Connection, check: &str) -> rusqlite::Result<Vec<String>> {
     let mut found: Vec<String> =
         conn.prepare(check)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     found.retain(|line| line != "ok");
@@ -59,7 +59,7 @@ pub(super) fn findings(conn: &Connection, check: &str) -> rusqlite::Result<Vec<S
 /// The folder, and later the file, for their owner's eyes only: the file holds what passwords
 /// became. A folder that is made here has its name durable, or a power cut would take it with all
 /// that is in it.
-pub(super) fn prepare_folder(path: &Path) -> Result<(), OpenError> {
+pub(in crate::store) fn prepare_folder(path: &Path) -> Result<(), OpenError> {
     let at = folder(path);
     let new: Vec<&Path> = at.ancestors().take_while(|folder| !folder.exists()).collect();
     let mut made = private_folder().create(at);
@@ -70,34 +70,34 @@ pub(super) fn prepare_folder(path: &Path) -> Result<(), OpenError> {
 }
 
 /// The folder that a file is in.
-pub(super) fn folder(path: &Path) -> &Path {
+pub(in crate::store) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes the names in a file's folder durable.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+pub(in crate::store) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder(path))?.sync_all()
 }
 
 /// A name with something behind it.
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(in crate::store) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-pub(super) fn file_name(path: &Path) -> String {
+pub(in crate::store) fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The files in the same folder, by name.
-pub(super) fn siblings(path: &Path) -> impl Iterator<Item = (String, PathBuf)> + use<> {
+pub(in crate::store) fn siblings(path: &Path) -> impl Iterator<Item = (String, PathBuf)> + use<> {
     let entries = std::fs::read_dir(folder(path)).into_iter().flatten().flatten();
     entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
 }
 
 /// A lock file of its own: to open and close the database itself would drop SQLite's locks.
-pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+pub(in crate::store) fn lock(path: &Path) -> Result<File, OpenError> {
     let name = with_suffix(path, ".lock");
     let file = private_file().open(&name).map_err(|source| {
         // A read-only folder or file system is told of as such, with the database's own name.
@@ -116,7 +116,7 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-pub(super) fn private_file() -> OpenOptions {
+pub(in crate::store) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -132,7 +132,7 @@ fn private_folder() -> DirBuilder {
     builder
 }
 
-pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(in crate::store) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY)?;
@@ -167,10 +167,10 @@ const WORDS: [(&str, &str); 1] = [(
     "are in the index of words and not in the archive",
 )];
 /// Another program on the same file, a backup for instance, may hold it for this long.
-pub(super) const BUSY: Duration = Duration::from_secs(5);
+pub(in crate::store) const BUSY: Duration = Duration::from_secs(5);
 /// Prepared statements a connection keeps: more than the server has.
 const STATEMENTS: usize = 256;
 /// What SQLite keeps beside a database.
-pub(super) const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
+pub(in crate::store) const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// The mark that the last stop was unclean.
-pub(super) const UNCLEAN: &str = ".unclean";
+pub(in crate::store) const UNCLEAN: &str = ".unclean";

@@ -8,12 +8,12 @@
 //!
 //! Whoever opens the database next undoes 1 and 2, or does 4, if it was not done.
 
-use super::errors::OpenError;
 use super::files;
-use super::meta;
-use super::migrate::{self, MIGRATIONS};
-use super::options::micros_now;
 use crate::base::time::{from_micros, stamp};
+use crate::store::errors::OpenError;
+use crate::store::meta;
+use crate::store::migrate::{self, MIGRATIONS};
+use crate::store::options::micros_now;
 use rusqlite::{Connection, ErrorCode};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -104,7 +104,7 @@ pub enum RestoreError {
 
 /// Puts a backup in the place of a database that no server has open. Until the backup is
 /// proved to be whole and of a schema that this release knows, nothing changes.
-pub(super) fn restore(file: &Path, database: &Path) -> Result<Restored, RestoreError> {
+pub(in crate::store) fn restore(file: &Path, database: &Path) -> Result<Restored, RestoreError> {
     let at = micros_now();
     let same = |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?);
     if same(file, database) == Some(true) {
@@ -122,7 +122,7 @@ pub(super) fn restore(file: &Path, database: &Path) -> Result<Restored, RestoreE
 }
 
 /// What a restore that was killed left: done to its end, or taken back. Under the lock.
-pub(super) fn tidy_up(database: &Path) -> io::Result<()> {
+pub(in crate::store) fn tidy_up(database: &Path) -> io::Result<()> {
     if finish(database)? {
         tracing::warn!("a restore that was cut short is finished now: the backup is in place");
     }
@@ -355,10 +355,10 @@ const RAISE: &str = "UPDATE account SET roster_ver = MAX(roster_ver + 1, ?1)";
 
 #[cfg(test)]
 mod tests {
-    use super::super::Store;
-    use super::super::testing::{options, store};
-    use super::super::{accounts, meta, roster};
     use super::*;
+    use crate::store::Store;
+    use crate::store::testing::{options, store};
+    use crate::store::{accounts, meta, roster};
     use tempfile::TempDir;
 
     async fn is(folder: &Path) -> String {

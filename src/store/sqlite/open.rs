@@ -1,19 +1,19 @@
 //! Opening the file: folder, lock, pragmas, migrations; and every way in which it fails, in words.
 
 use super::backup;
-use super::errors::OpenError;
 use super::files::{
     BUSY, all_findings, connect, lock, prepare_folder, private_file, unclean, with_suffix,
 };
-use super::migrate::{self, MIGRATIONS, Migration, migrate};
-use super::options::{Options, Synchronous};
 use super::restore;
+use crate::store::errors::OpenError;
+use crate::store::migrate::{self, MIGRATIONS, Migration, migrate};
+use crate::store::options::{Options, Synchronous};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
 use std::path::Path;
 
 /// The writer's connection to a migrated database, and the lock that keeps others out.
-pub(super) fn open(options: &Options, now: i64) -> Result<(Connection, File), OpenError> {
+pub(in crate::store) fn open(options: &Options, now: i64) -> Result<(Connection, File), OpenError> {
     open_with(options, MIGRATIONS, now)
 }
 
@@ -35,7 +35,7 @@ fn open_with(
 }
 
 /// Keeps others out, ends what a killed restore began, and sees to it that there is a file.
-pub(super) fn locked(path: &Path) -> Result<File, OpenError> {
+pub(in crate::store) fn locked(path: &Path) -> Result<File, OpenError> {
     prepare_folder(path)?;
     let lock = lock(path)?;
     let failed = |source| OpenError::Files { path: path.to_owned(), source };
@@ -112,10 +112,10 @@ const AUTOCHECKPOINT_PAGES: i64 = 4_096;
 const LOG_BYTES: i64 = 64 * 1_048_576;
 #[cfg(test)]
 mod tests {
-    use super::super::files::siblings;
-    use super::super::testing::options;
-    use super::super::{Store, accounts};
     use super::*;
+    use crate::store::sqlite::files::siblings;
+    use crate::store::testing::options;
+    use crate::store::{Store, accounts};
     use std::fs;
 
     const STEPS: [Migration; 6] = [
@@ -233,7 +233,7 @@ mod tests {
         let options = options(folder.path());
         {
             let (conn, _lock) = open_with(&options, &MIGRATIONS[..2], 0).unwrap();
-            let mut tx = super::super::sqlite::SqliteTx::new(&conn);
+            let mut tx = crate::store::sqlite::tx::SqliteTx::new(&conn);
             accounts::create(&mut tx, "old", "b.example", &[], 0).unwrap();
         }
         let list = async |expected: &[&str]| {
@@ -244,7 +244,7 @@ mod tests {
             store
         };
         let store = list(&["old"]).await;
-        let add = |tx: &mut dyn super::super::Tx| accounts::create(tx, "z", "b.example", &[], 0);
+        let add = |tx: &mut dyn crate::store::Tx| accounts::create(tx, "z", "b.example", &[], 0);
         store.write(add).await.unwrap();
         store.close().await;
         let copy = with_suffix(&options.path, ".before-schema-3");
