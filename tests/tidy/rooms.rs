@@ -46,7 +46,6 @@ const STILL: &[&[&str]] = &[
         "src/session/inbound.rs",
         "src/session/run.rs",
     ],
-    &["src/stream/c2s/mod.rs", "src/stream/c2s/sasl2.rs", "src/stream/c2s/tasks.rs"],
 ];
 
 type Files = BTreeMap<Vec<String>, Source>;

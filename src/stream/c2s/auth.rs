@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{C2s, Failed, Output, Outputs, State, sasl2, write};
+use super::machine::{C2s, State};
+use super::sasl2;
+use super::step::{Failed, Output, Outputs, write};
 use crate::base::id::Rng;
 use crate::jid::BareJid;
 use crate::stream::error::StreamError;

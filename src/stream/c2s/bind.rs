@@ -1,7 +1,8 @@
 //! The last step of a stream's negotiation: a resource is bound (RFC 6120 §7), or a former stream is
 //! resumed (XEP-0198 §5).
 
-use super::{C2s, Output, Outputs, State, write};
+use super::machine::{C2s, State};
+use super::step::{Output, Outputs, write};
 use crate::base::id::Rng;
 use crate::jid::{FullJid, Jid};
 use crate::stanza::{Condition, Kind, StanzaError, error_reply};

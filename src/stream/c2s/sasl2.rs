@@ -2,11 +2,10 @@
 //! with it, in this order: tasks (XEP-0480), a token (XEP-0484), a former stream (XEP-0198 §9.2), a
 //! resource (XEP-0386). All of that only after the one gate of all logins.
 
-use bytes::Bytes;
-
-use super::request::{Request, decode};
-use super::{BindRequest, C2s, Fast, Output, Outputs, State, UserAgent, write};
-use crate::base::hash::base64;
+use super::inline::{Entry, Given, Inline, Issue, Success};
+use super::machine::{C2s, State};
+use super::request::{Fast, Request, UserAgent, decode};
+use super::step::{Output, Outputs, write};
 use crate::base::id::Rng;
 use crate::jid::{BareJid, FullJid};
 use crate::stanza::{Condition, StanzaError};
@@ -14,64 +13,11 @@ use crate::stream::error::StreamError;
 use crate::stream::features;
 use crate::stream::framing::Item;
 use crate::stream::sasl::ht::{Ht, HtMechanism};
-use crate::stream::sasl::upgrade::Task;
 use crate::stream::sasl::{Exchange, Mechanism, Offer, Refusal, SaslFailure, Step};
 use crate::stream::sm::{self, BadCommand};
 use crate::xml::element::Element;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
-
-/// What an attempt in this profile asks for beside authentication. That there is one says which
-/// profile the client speaks.
-#[derive(Default)]
-pub(super) struct Inline {
-    pub(super) agent: Option<Box<UserAgent>>,
-    /// What is said of the token that is used (XEP-0484 §3.4).
-    pub(super) fast: Option<Fast>,
-    issue: Option<Issue>,
-    /// Tasks that the client would do (XEP-0480 §2.2).
-    pub(super) upgrades: Vec<Task>,
-    resume: Option<Result<(String, u32), BadCommand>>,
-    bind: Option<BindRequest>,
-    pub(super) success: Success,
-}
-
-/// The client may get a token.
-struct Issue {
-    /// For which mechanism, if it asked.
-    wanted: Option<HtMechanism>,
-}
-
-/// A token that was given out. No `Debug`: who has it logs in.
-#[derive(Clone)]
-pub struct Given {
-    /// What the client has from now on.
-    pub token: String,
-    /// As XEP-0082 writes it.
-    pub expiry: String,
-}
-
-/// What a `<success/>` says beside the address (XEP-0388 §2.6.1).
-#[derive(Clone, Default)]
-pub struct Success {
-    /// Of the mechanism.
-    pub(super) data: Option<Vec<u8>>,
-    /// The answer to a `<resume/>` that failed.
-    failed: Bytes,
-    token: Option<Given>,
-}
-
-/// A login that bound its resource: the session says `<success/>`, with what it switched on.
-pub struct Entry {
-    /// Its address.
-    pub full: FullJid,
-    /// The rest of what is said.
-    pub success: Success,
-    /// The answer to [`Output::Bind2`].
-    pub told: Vec<u8>,
-    /// See [`BindRequest`].
-    pub request: Element,
-}
 
 impl C2s {
     pub(super) fn authenticate(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
@@ -274,29 +220,6 @@ impl C2s {
         outputs.push(Output::Write(Item::Features(features)));
         self.state = State::Binding;
         outputs
-    }
-}
-
-impl Success {
-    /// For a stream that goes on as `full`; `<resumed/>` or `<bound/>` goes with it.
-    pub fn with(&self, full: &FullJid, what: &[u8]) -> Vec<u8> {
-        self.write(full.as_str(), what)
-    }
-
-    fn write(&self, address: &str, what: &[u8]) -> Vec<u8> {
-        let mut xml = Xml::new();
-        xml.start("success").attr("xmlns", ns::SASL2);
-        if let Some(data) = &self.data {
-            xml.element("additional-data", None, &base64(data));
-        }
-        xml.element("authorization-identifier", None, address);
-        xml.raw(&self.failed).raw(what);
-        if let Some(Given { token, expiry }) = &self.token {
-            xml.start("token").attr("xmlns", ns::FAST);
-            xml.attr("expiry", expiry).attr("token", token).end();
-        }
-        xml.end();
-        xml.finish().into()
     }
 }
 

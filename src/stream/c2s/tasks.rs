@@ -1,7 +1,10 @@
 //! XEP-0480: tasks between a login and its `<success/>` (XEP-0388 §2.6.3), in which the client gives what
 //! its account lacks for a better mechanism.
 
-use super::{C2s, Output, Outputs, State, sasl2, write};
+use super::inline::Tasks;
+use super::machine::{C2s, State};
+use super::sasl2;
+use super::step::{Output, Outputs, write};
 use crate::base::credential::HashName;
 use crate::base::hash::base64;
 use crate::base::id::Rng;
@@ -10,15 +13,6 @@ use crate::stream::sasl::upgrade::{Task, Upgrade};
 use crate::xml::element::Element;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
-
-/// Where the client stands.
-pub(super) struct Tasks {
-    /// Those behind this one, the next last.
-    left: Vec<Task>,
-    now: Upgrade,
-    /// The client has begun it.
-    begun: bool,
-}
 
 impl C2s {
     /// What the account has is known.

@@ -1,14 +1,26 @@
 //! The machine against clients that send anything in any order: nobody gets anything of an account
 //! without the one gate, and every step is answered.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::credential::HashName;
 use crate::base::hash::base64;
 use crate::base::id::OsRng;
+use crate::base::limits::Limits;
+use crate::jid::FullJid;
+use crate::stanza::StanzaError;
+use crate::stream::features;
 use crate::stream::framing::Framing;
 use crate::stream::sasl::ht::HtMechanism;
+use crate::stream::sasl::{ChannelBindings, Mechanism, Offer, SaslFailure};
+use crate::xml::element::Element;
 use crate::xml::gate::{self, Rules};
+use crate::xml::header::Header;
+use crate::xml::ns;
 
 fn policy(require_tls: bool) -> Arc<Policy> {
     Arc::new(policy_with(require_tls, false))
