@@ -5,49 +5,21 @@ use std::sync::{MutexGuard, PoisonError};
 use tokio::time::sleep;
 
 use super::clock::now;
-use super::context::named;
+use super::context::{Context, named};
 use super::fast::seen;
 use super::negotiate::Negotiation;
-use crate::base::credential::{HashName, ScramKeys};
+use super::stage::{Admitted, Asked, Login, Stage};
+use crate::base::credential::HashName;
 use crate::base::id::{self, OsRng};
 use crate::jid::BareJid;
 use crate::router::registry::Access;
 use crate::stanza::StanzaError;
 use crate::store::accounts::{self, Account};
 use crate::store::devices;
-use crate::store::ids::AccountId;
-use crate::store::tokens::Token;
 use crate::store::tx::Tx;
 use crate::stream::c2s::{Failed, Fast, Input, UserAgent};
 use crate::stream::sasl::throttle::{Counted, How, Key, Throttle};
 use crate::stream::sasl::{Identity, Refusal, SaslFailure};
-
-/// An account as it was when its keys were looked up.
-pub(super) struct Asked {
-    bare: String,
-    id: AccountId,
-    epoch: i64,
-    disabled: bool,
-    /// The store's access version, taken before.
-    version: u64,
-    /// The keys; none if they were at hand in the registry.
-    keys: Option<ScramKeys>,
-    /// The token that fitted, where it was one (XEP-0484).
-    pub(super) token: Option<Token>,
-}
-
-impl Asked {
-    /// Of an account and the token that opened it.
-    pub(super) fn by_token(bare: String, account: &Account, version: u64, token: Token) -> Self {
-        let Account { id, epoch, disabled, .. } = *account;
-        Self { bare, id, epoch, disabled, version, keys: None, token: Some(token) }
-    }
-
-    /// The account's epoch.
-    pub(super) fn epoch(&self) -> i64 {
-        self.epoch
-    }
-}
 
 impl Negotiation {
     /// Looks up keys, after the delay that earlier failures of the account earned.
@@ -55,7 +27,7 @@ impl Negotiation {
         let host = self.machine.host().unwrap_or_default().to_owned();
         let bare = [localpart, "@", &host].concat();
         self.wait_for(&bare).await;
-        self.asked = None;
+        self.stage = Stage::stranger();
         let router = &self.context.router;
         // Taken before the read: a change that the read misses makes another version.
         let version = router.store.access_version();
@@ -65,7 +37,7 @@ impl Negotiation {
             // Nobody who was disabled has logged in since.
             let asked =
                 Asked { bare, id, epoch, disabled: false, version, keys: None, token: None };
-            self.asked = Some(Box::new(asked));
+            self.stage = Stage::Stranger { asked: Some(Box::new(asked)) };
             return Input::Keys(Some(keys));
         }
         let local = localpart.to_owned();
@@ -78,7 +50,7 @@ impl Negotiation {
                 let Account { id, epoch, disabled, .. } = account;
                 let kept = Some(keys.clone());
                 let asked = Asked { bare, id, epoch, disabled, version, keys: kept, token: None };
-                self.asked = Some(Box::new(asked));
+                self.stage = Stage::Stranger { asked: Some(Box::new(asked)) };
                 keys
             })),
             Err(error) => {
@@ -143,19 +115,41 @@ impl Negotiation {
         fast: Option<Fast>,
         again: bool,
     ) -> Result<BareJid, SaslFailure> {
-        self.agent = agent.as_ref().and_then(|agent| agent.id);
-        self.seen = agent.and_then(|agent| seen(&agent));
-        let host = self.machine.host().unwrap_or_default().to_owned();
-        let Identity::Account { localpart } = identity else {
-            let local = format!("anon-{}", id::random(&mut OsRng).to_lowercase());
-            let bare = BareJid::from_parts(Some(&local), &host)
-                .map_err(|_| SaslFailure::TemporaryAuthFailure)?;
-            self.account = Some((bare.clone(), None));
-            return Ok(bare);
+        let (id, seen) =
+            (agent.as_ref().and_then(|agent| agent.id), agent.and_then(|agent| seen(&agent)));
+        let (bare, login) = match identity {
+            Identity::Anonymous => (self.anonymous()?, None),
+            Identity::Account { localpart } => {
+                let (bare, by) = self.open(localpart, again).await?;
+                let login = Login { by, seen };
+                login.arrive(&self.context, &bare, fast).await?;
+                self.remember(&bare, &login.by);
+                self.throttle().succeeded(&Key::Account(bare.as_str().into()));
+                (bare, Some(login))
+            }
         };
+        self.unheard = None;
+        self.stage = Stage::Admitted(Admitted { bare: bare.clone(), login, agent: id });
+        Ok(bare)
+    }
+
+    fn anonymous(&self) -> Result<BareJid, SaslFailure> {
+        let local = format!("anon-{}", id::random(&mut OsRng).to_lowercase());
+        BareJid::from_parts(Some(&local), self.machine.host().unwrap_or_default())
+            .map_err(|_| SaslFailure::TemporaryAuthFailure)
+    }
+
+    /// Whether the account is still what it was when its secret was looked at.
+    async fn open(
+        &mut self,
+        localpart: String,
+        again: bool,
+    ) -> Result<(BareJid, Box<Asked>), SaslFailure> {
+        let asked = self.stage.take_asked();
+        let host = self.machine.host().unwrap_or_default().to_owned();
         let bare = BareJid::from_parts(Some(&localpart), &host)
             .map_err(|_| SaslFailure::TemporaryAuthFailure)?;
-        if !self.is_by_token() {
+        if asked.as_ref().is_none_or(|asked| asked.token.is_none()) {
             self.weigh(bare.as_str(), true, again).await;
         }
         let failed = |error: crate::store::StoreError| {
@@ -164,33 +158,25 @@ impl Negotiation {
         };
         let router = &self.context.router;
         router.load(&bare).await.map_err(failed)?;
-        let asked = self.asked.as_deref().filter(|asked| asked.bare == bare.as_str());
+        let asked = asked.filter(|asked| asked.bare == bare.as_str());
         let asked = asked.ok_or(SaslFailure::NotAuthorized)?;
-        let (id, disabled, same) = if router.store.access_version() == asked.version {
-            (asked.id, asked.disabled, true)
+        let (disabled, same) = if router.store.access_version() == asked.version {
+            (asked.disabled, true)
         } else {
             let found = router.store.read(move |tx| accounts::find(tx, &localpart, &host));
             let account = found.await.map_err(failed)?.ok_or(SaslFailure::NotAuthorized)?;
             // Else the password was changed, or the account made anew, since its keys were looked up.
-            let same = (account.id, account.epoch) == (asked.id, asked.epoch);
-            (account.id, account.disabled, same)
+            (account.disabled, (account.id, account.epoch) == (asked.id, asked.epoch))
         };
-        if disabled {
-            return Err(SaslFailure::AccountDisabled);
+        match (disabled, same) {
+            (true, _) => Err(SaslFailure::AccountDisabled),
+            (false, false) => Err(SaslFailure::NotAuthorized),
+            (false, true) => Ok((bare, asked)),
         }
-        if !same {
-            return Err(SaslFailure::NotAuthorized);
-        }
-        self.arrive(&bare, id, fast).await?;
-        self.remember(&bare);
-        self.throttle().succeeded(&Key::Account(bare.as_str().into()));
-        self.account = Some((bare.clone(), Some(id)));
-        Ok(bare)
     }
 
     /// The account's next login from this address need not ask the store.
-    fn remember(&self, bare: &BareJid) {
-        let Some(asked) = self.asked.as_deref() else { return };
+    fn remember(&self, bare: &BareJid, asked: &Asked) {
         let from = Key::from(self.peer);
         let access = asked
             .keys
@@ -201,6 +187,7 @@ impl Negotiation {
 
     /// An attempt failed: the log says why, and a guess slows this answer and the next ones down.
     pub(super) async fn failed(&mut self, failed: &Failed) {
+        self.stage = Stage::stranger();
         let bare = failed.localpart.as_ref().map(|local| {
             let host = self.machine.host().unwrap_or_default();
             [local, "@", host].concat()
@@ -231,7 +218,7 @@ impl Negotiation {
 
     /// The stream is over: whoever could use no mechanism at all would else be seen nowhere.
     pub(super) fn log_leave(&self) {
-        if let (Some(refusal), None) = (self.unheard, &self.account) {
+        if let Some(refusal) = self.unheard {
             let (host, peer) = (self.machine.host().unwrap_or_default(), self.peer);
             tracing::info!(%peer, host, reason = refusal.to_string(), "left without a login");
         }
@@ -250,14 +237,18 @@ impl Negotiation {
         );
     }
 
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        self.context.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admitted {
     /// Whether what the stream logged in with still opens the account. Looked up when it is among
     /// the account's sessions: whoever shuts the account later finds it there and ends it, for the
     /// access version rises before that.
-    pub(super) async fn still_welcome(&mut self) -> Result<(), StanzaError> {
-        let (Some((_, Some(_))), Some(asked)) = (&self.account, self.asked.as_deref()) else {
-            return Ok(());
-        };
-        let store = &self.context.router.store;
+    pub(super) async fn is_welcome(&self, context: &Context) -> Result<(), StanzaError> {
+        let Some(Login { by: asked, .. }) = &self.login else { return Ok(()) };
+        let store = &context.router.store;
         if store.access_version() == asked.version {
             return Ok(());
         }
@@ -275,10 +266,6 @@ impl Negotiation {
             })
         };
         if store.read(look).await? { Ok(()) } else { Err(StanzaError::not_authorized()) }
-    }
-
-    fn throttle(&self) -> MutexGuard<'_, Throttle> {
-        self.context.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

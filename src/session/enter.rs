@@ -7,6 +7,7 @@ use super::Context;
 use super::binding::Binding;
 use super::negotiate::Negotiation;
 use super::run::Session;
+use super::stage::{Admitted, Stage, Switched};
 use crate::base::credential::AgentId;
 use crate::base::hash::hmac_sha256;
 use crate::base::id::{self, OsRng};
@@ -31,7 +32,14 @@ impl Negotiation {
     /// RFC 6120 §7: binds the wanted resource or one of our making.
     pub(super) async fn bind(&mut self, wanted: Option<String>) -> Result<FullJid, StanzaError> {
         let name = wanted.unwrap_or_else(made);
-        self.take_place(name, self.context.conflict).await
+        let binding = self.take_place(name, self.context.conflict).await?;
+        Ok(self.is_bound(binding, None))
+    }
+
+    fn is_bound(&mut self, binding: Binding, switched: Option<Box<Switched>>) -> FullJid {
+        let full = binding.client.jid.clone();
+        self.stage = Stage::Bound { binding, switched };
+        full
     }
 
     /// XEP-0386 §3.2. The address, and what of `<bound/>` the store had to be asked for.
@@ -39,30 +47,25 @@ impl Negotiation {
         &mut self,
         bind: BindRequest,
     ) -> Result<(FullJid, Vec<u8>, Element), StanzaError> {
-        let Some((bare, _)) = self.account.clone() else { return Err(StanzaError::not_allowed()) };
-        let name = self.resource_of(&bare, bind.tag.as_deref());
+        let admitted = self.stage.admitted().ok_or_else(StanzaError::not_allowed)?;
+        let name = self.resource_of(admitted, bind.tag.as_deref());
         // Our name for this very client: whoever has it still makes room.
-        let full = self.take_place(name, Conflict::Replace).await?;
-        self.end_earlier(&bare);
+        let binding = self.take_place(name, Conflict::Replace).await?;
+        self.end_earlier(&binding);
         // XEP-0386 §1: what is archived after the client is told of the archive reaches it by itself.
-        self.switched = self.bound.as_ref().map(|binding| {
-            let switched = Switched::by(&self.context, &binding.cx, &bind.request);
-            Box::new(switched)
-        });
-        self.forget_archived(&bare);
-        let told = match &self.bound {
-            Some(binding) => self.context.pipeline.bound(&binding.cx).await,
-            None => Vec::new(),
-        };
-        Ok((full, told, bind.request))
+        let switched = Switched::by(&self.context, &binding.cx, &bind.request);
+        self.forget_archived(&binding);
+        let told = self.context.pipeline.bound(&binding.cx).await;
+        Ok((self.is_bound(binding, Some(Box::new(switched))), told, bind.request))
     }
 
     /// XEP-0386 §3.2.1: the tag, and an identifier that is the same for the next login of this very
     /// client. It says nothing of the user agent's id, which it must not.
-    fn resource_of(&self, bare: &BareJid, tag: Option<&str>) -> String {
+    fn resource_of(&self, admitted: &Admitted, tag: Option<&str>) -> String {
+        let Admitted { bare, agent, .. } = admitted;
         let tag = tag.filter(|tag| !tag.is_empty());
-        let identifier = match self.agent {
-            Some(agent) => stable(&self.context, bare, agent, tag.unwrap_or_default()),
+        let identifier = match agent {
+            Some(agent) => stable(&self.context, bare, *agent, tag.unwrap_or_default()),
             None => made(),
         };
         let tagged = tag.map(|tag| [tag, "/", &identifier].concat());
@@ -71,14 +74,11 @@ impl Negotiation {
     }
 
     /// XEP-0386 §3.2: the client has left its earlier sessions behind, asleep or not.
-    fn end_earlier(&self, bare: &BareJid) {
-        let (Some(agent), Some((_, Some(_))), Some(binding)) =
-            (self.agent, &self.account, &self.bound)
-        else {
-            return;
-        };
+    fn end_earlier(&self, binding: &Binding) {
+        let admitted = self.stage.admitted().filter(|who| who.login.is_some());
+        let Some(Admitted { bare, agent: Some(agent), .. }) = admitted else { return };
         let (router, this) = (&self.context.router, binding.client.session);
-        for earlier in router.registry.unbind_agent(bare.as_str(), agent, this) {
+        for earlier in router.registry.unbind_agent(bare.as_str(), *agent, this) {
             self.context.pipeline.gone(&binding.cx, &earlier.resource);
             let why = StreamError::Conflict.text("replaced by a new session of this client");
             router.superseded(&earlier, why);
@@ -88,8 +88,7 @@ impl Negotiation {
 
     /// XEP-0386 §3.2: what waited is not sent to a client that reads the archive. What no archive has
     /// it gets as everybody does.
-    fn forget_archived(&self, bare: &BareJid) {
-        let Some(binding) = &self.bound else { return };
+    fn forget_archived(&self, binding: &Binding) {
         let router = &self.context.router;
         let session = binding.client.session;
         let archived = binding.cx.own(|user| {
@@ -103,20 +102,20 @@ impl Negotiation {
             }
             archived.iter().map(|claim| claim.seq).collect::<Vec<_>>()
         });
-        router.confirm(bare.as_str(), &archived.unwrap_or_default());
+        router.confirm(binding.client.jid.bare_str(), &archived.unwrap_or_default());
     }
 
+    /// A place in the registry: dropped, it is given back.
     async fn take_place(
         &mut self,
         mut name: String,
         conflict: Conflict,
-    ) -> Result<FullJid, StanzaError> {
-        let Some((bare, account)) = self.account.clone() else {
-            return Err(StanzaError::not_allowed());
-        };
-        if account.is_some() {
+    ) -> Result<Binding, StanzaError> {
+        let admitted = self.stage.admitted().ok_or_else(StanzaError::not_allowed)?;
+        let Admitted { bare, login, agent } = admitted;
+        if login.is_some() {
             // The entry may have been evicted since the login.
-            self.context.router.load(&bare).await?;
+            self.context.router.load(bare).await?;
         }
         for _ in 0..RENAMES_MAX {
             let full = bare.with_resource(&name).map_err(|_| StanzaError::bad_request())?;
@@ -124,25 +123,19 @@ impl Negotiation {
             let session = router.next_session();
             let outbox = Arc::new(Outbox::new(router.limits.outbox_bytes_max));
             let mut resource = Resource::new(full.clone(), session, outbox.clone());
-            resource.agent = self.agent.filter(|_| account.is_some());
+            resource.agent = agent.filter(|_| login.is_some());
             let max = router.limits.resources_per_account;
-            match router.registry.bind(resource, account.is_none(), conflict, max) {
+            match router.registry.bind(resource, login.is_none(), conflict, max) {
                 Bound::Done(home, replaced) => {
-                    let (jid, channel) = (full.clone(), self.channel());
-                    let client = Client { jid, account, session, outbox, home, channel };
+                    let (account, channel) = (admitted.account(), self.channel());
+                    let client = Client { jid: full, account, session, outbox, home, channel };
                     let binding = Binding::new(self.context.clone(), client);
                     if let Some(replaced) = replaced {
                         self.context.pipeline.gone(&binding.cx, &replaced.resource);
                         router.replaced(&replaced);
                     }
-                    self.bound = Some(binding);
-                    return match self.still_welcome().await {
-                        Ok(()) => Ok(full),
-                        Err(error) => {
-                            self.bound = None;
-                            Err(error)
-                        }
-                    };
+                    admitted.is_welcome(&self.context).await?;
+                    return Ok(binding);
                 }
                 Bound::Taken if conflict == Conflict::Refuse => {
                     return Err(StanzaError::conflict());
@@ -157,14 +150,6 @@ impl Negotiation {
         }
         Err(StanzaError::conflict())
     }
-}
-
-/// What the modules switched on for a bind request, before the session is there.
-#[derive(Default)]
-pub(super) struct Switched {
-    state: SessionState,
-    /// To each element of theirs, in order.
-    answers: Vec<Vec<u8>>,
 }
 
 impl Switched {

@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
-use super::admit::Asked;
 use super::clock::wall;
+use super::context::Context;
 use super::negotiate::Negotiation;
+use super::stage::{Admitted, Asked, Login, Stage};
 use crate::base::credential::AgentId;
 use crate::base::id::{OsRng, Rng};
 use crate::base::time::{from_micros, micros, stamp};
 use crate::jid::BareJid;
 use crate::store::StoreError;
+use crate::store::accounts::Account;
 use crate::store::devices::{self, Note, Seen};
-use crate::store::ids::AccountId;
 use crate::store::tokens::{self, Known, Slot, Wanted};
 use crate::store::tx::Tx;
 use crate::stream::c2s::{Fast, Given, Input, UserAgent};
@@ -26,7 +27,7 @@ impl Negotiation {
         let bare = [message.localpart(), "@", &host].concat();
         // No delay: 256 bits are not guessed, and what somebody else's old phone does at this address is no
         // fault of this device's.
-        self.asked = None;
+        self.stage = Stage::stranger();
         let store = &self.context.router.store;
         // Taken before the read: a change that the read misses makes another version.
         let version = store.access_version();
@@ -57,28 +58,31 @@ impl Negotiation {
         else {
             return Input::Checked(Err(SaslFailure::CredentialsExpired));
         };
-        let asked = Asked::by_token(bare, account, version, token.clone());
-        self.asked = Some(Box::new(asked));
+        let Account { id, epoch, disabled, .. } = *account;
+        let token = Some(token.clone());
+        let asked = Asked { bare, id, epoch, disabled, version, keys: None, token };
+        self.stage = Stage::Stranger { asked: Some(Box::new(asked)) };
         Input::Checked(Ok(fits.answer))
     }
+}
 
+impl Login {
     /// The account is open to the client: its device is noted, and the token that it used is used.
     pub(super) async fn arrive(
-        &mut self,
+        &self,
+        context: &Context,
         bare: &BareJid,
-        account: AccountId,
         fast: Option<Fast>,
     ) -> Result<(), SaslFailure> {
-        let store = &self.context.router.store;
+        let (store, account) = (&context.router.store, self.by.id);
         if let Some(seen) = &self.seen {
-            let (mut seen, most) = (Seen::clone(seen), self.most_devices());
-            seen.online = self.context.router.devices_online(bare.as_str());
+            let (mut seen, most) = (Seen::clone(seen), most_devices(context));
+            seen.online = context.router.devices_online(bare.as_str());
             // What is new is written with whatever is written next. Before a token is given it is
             // written at once, so the note finds nothing new.
             store.write_behind(Box::new(Note { account, seen, most }));
         }
-        let token = self.asked.as_ref().and_then(|asked| asked.token.clone());
-        let (Some(token), Some(fast)) = (token, fast) else { return Ok(()) };
+        let (Some(token), Some(fast)) = (self.by.token.clone(), fast) else { return Ok(()) };
         if token.slot == Slot::Current && fast.count.is_none() && !fast.invalidate {
             return Ok(());
         }
@@ -99,15 +103,21 @@ impl Negotiation {
             }
         }
     }
+}
 
+impl Admitted {
     /// XEP-0484 §3.3, §3.5: a token for who asked for one, or whose own is due for rotation.
-    pub(super) async fn issue(&mut self, wanted: Option<HtMechanism>) -> Option<Given> {
-        let (bare, account) = self.account.clone()?;
-        let (account, mut seen) = (account?, Seen::clone(self.seen.as_deref()?));
-        seen.online = self.context.router.devices_online(bare.as_str());
-        let config = &self.context.config.devices;
-        let (asked, at) = (self.asked.as_ref()?, micros(wall()));
-        let mechanism = match (wanted, &asked.token) {
+    pub(super) async fn issue(
+        &self,
+        context: &Context,
+        wanted: Option<HtMechanism>,
+    ) -> Option<Given> {
+        let Login { by, seen } = self.login.as_ref()?;
+        let (account, mut seen) = (by.id, Seen::clone(seen.as_deref()?));
+        seen.online = context.router.devices_online(self.bare.as_str());
+        let config = &context.config.devices;
+        let at = micros(wall());
+        let mechanism = match (wanted, &by.token) {
             (Some(wanted), _) => wanted.as_str().to_owned(),
             (None, Some(token))
                 if is_due((token.issued, token.expires), at, config.rotate_hours) =>
@@ -120,8 +130,8 @@ impl Negotiation {
         let expires = micros(from_micros(at) + lasts);
         let mut nonce = [0; 32];
         OsRng.fill(&mut nonce);
-        let (epoch, most) = (asked.epoch(), self.most_devices());
-        let device = asked.token.as_ref().map(|token| token.device);
+        let (epoch, most) = (by.epoch, most_devices(context));
+        let device = by.token.as_ref().map(|token| token.device);
         let write = move |tx: &mut dyn Tx| {
             // Who came by a token has a device, or had one that was revoked since.
             let device = match device {
@@ -130,8 +140,7 @@ impl Negotiation {
             };
             tokens::issue(tx, device, &Wanted { mechanism: &mechanism, epoch, nonce, at, expires })
         };
-        let issued: Result<Option<String>, StoreError> =
-            self.context.router.store.write(write).await;
+        let issued: Result<Option<String>, StoreError> = context.router.store.write(write).await;
         match issued {
             Ok(token) => Some(Given { token: token?, expiry: stamp(from_micros(expires)) }),
             Err(error) => {
@@ -141,10 +150,10 @@ impl Negotiation {
             }
         }
     }
+}
 
-    fn most_devices(&self) -> usize {
-        usize::try_from(self.context.config.devices.per_account).unwrap_or(usize::MAX)
-    }
+fn most_devices(context: &Context) -> usize {
+    usize::try_from(context.config.devices.per_account).unwrap_or(usize::MAX)
 }
 
 /// What a client told of its device; none without an id.

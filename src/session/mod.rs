@@ -19,6 +19,7 @@ mod resumption;
 mod run;
 pub mod saved;
 mod sleep;
+mod stage;
 pub mod transport;
 mod upgrade;
 pub mod wire;

@@ -7,18 +7,15 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
-use super::admit::Asked;
-use super::binding::Binding;
 use super::clock::now;
 use super::context::named;
 use super::door::{Connection, Knock, Refused};
 use super::ending::GOODBYE;
-use super::enter::Switched;
 use super::link::{Guard, Link};
 use super::run::Session;
+use super::stage::{Admitted, Stage};
 use super::wire::{Io, Wire};
 use super::{Context, NewConnection, Ports};
-use crate::base::credential::AgentId;
 use crate::base::hash::sha256;
 use crate::base::id::OsRng;
 use crate::jid::{BareJid, FullJid};
@@ -26,9 +23,7 @@ use crate::modules::api::{Channel, Guest, Requester};
 use crate::router::outbox::End;
 use crate::stanza::iq::Iq;
 use crate::stanza::{Kind, Stanza};
-use crate::store::devices::Seen;
 use crate::store::handled;
-use crate::store::ids::AccountId;
 use crate::stream::c2s::{C2s, Entry, Input, Output, Outputs, Success};
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::framing::Event;
@@ -42,17 +37,7 @@ pub(super) struct Negotiation {
     link: Link,
     pub(super) machine: C2s,
     pub(super) peer: IpAddr,
-    pub(super) account: Option<(BareJid, Option<AccountId>)>,
-    /// The account whose keys were given out last.
-    pub(super) asked: Option<Box<Asked>>,
-    /// Which installation of a client it is (XEP-0388 §2.3).
-    pub(super) agent: Option<AgentId>,
-    /// What it told of itself; none without such an id.
-    pub(super) seen: Option<Box<Seen>>,
-    /// Set by a bind; dropping it undoes the bind.
-    pub(super) bound: Option<Binding>,
-    /// What a bind request switched on; see [`Negotiation::bind2`].
-    pub(super) switched: Option<Box<Switched>>,
+    pub(super) stage: Stage,
     /// Why an attempt failed that the log says nothing of yet.
     pub(super) unheard: Option<Refusal>,
     ports: Ports,
@@ -104,18 +89,12 @@ pub async fn negotiate(
     let deadline = connection.since + context.router.limits.unauthenticated_time;
     let mut stopping = context.stopping.clone();
     let peer = connection.peer;
-    let (account, asked, agent, seen, bound, switched) = (None, None, None, None, None, None);
     let mut negotiation = Negotiation {
         context,
         link,
         machine,
         peer,
-        account,
-        asked,
-        agent,
-        seen,
-        bound,
-        switched,
+        stage: Stage::stranger(),
         unheard: None,
         ports: connection.ports,
     };
@@ -195,11 +174,11 @@ impl Negotiation {
             Cut::Late => StreamError::ConnectionTimeout.text("not authenticated in time"),
             // A client that may be about to resume a session is not told by a stream error, which
             // it might take for that session's end (promise.md 11).
-            Cut::Stopping if self.account.is_some() => return Done::Over,
+            Cut::Stopping if !matches!(self.stage, Stage::Stranger { .. }) => return Done::Over,
             Cut::Stopping => StreamError::SystemShutdown.into(),
         };
         // Nobody is bound when this is said.
-        self.bound = None;
+        self.stage = Stage::stranger();
         for output in self.feed(Input::Fail(failure)) {
             if let Output::Write(item) = output {
                 self.link.wire.say(item);
@@ -247,7 +226,11 @@ impl Negotiation {
                     next = Next::Feed(Input::KeysAdded);
                 }
                 Output::Issue { wanted } => {
-                    next = Next::Feed(Input::Issued(self.issue(wanted).await))
+                    let given = match self.stage.admitted() {
+                        Some(admitted) => admitted.issue(&self.context, wanted).await,
+                        None => None,
+                    };
+                    next = Next::Feed(Input::Issued(given));
                 }
                 Output::Admit { who, agent, fast, again } => {
                     let admitted = self.admit(who, agent, fast, again).await;
@@ -304,22 +287,23 @@ impl Negotiation {
 
     /// XEP-0198 §5: gives the connection to the session that the client asks for.
     async fn resume(&mut self, previd: String, h: u32, success: Option<Box<Success>>) -> Next {
-        let Some((bare, Some(account))) = self.account.clone() else {
+        let admitted = self.stage.admitted();
+        let Some((admitted, account)) = admitted.and_then(|who| Some((who, who.account()?))) else {
             return Next::Feed(Input::NotResumed(None));
         };
-        if self.still_welcome().await.is_err() {
+        if admitted.is_welcome(&self.context).await.is_err() {
             return Next::Feed(Input::NotResumed(None));
         }
         let id = sha256(previd.as_bytes());
-        if let Some(door) = self.context.doors.find(&id, &bare) {
+        if let Some(door) = self.context.doors.find(&id, &admitted.bare) {
             let (answer, answered) = oneshot::channel();
             let nowhere = Link::nowhere(&self.context.router.limits, now());
             let connection = Connection {
                 link: std::mem::replace(&mut self.link, nowhere).speaking(self.machine.lang()),
                 peer: self.peer,
                 secure: self.machine.is_secured(),
-                agent: self.agent,
-                by_token: self.is_by_token(),
+                agent: admitted.agent,
+                by_token: admitted.is_by_token(),
             };
             let refused =
                 match door.knock(Box::new(Knock { connection, previd, h, success, answer })) {
@@ -327,7 +311,7 @@ impl Negotiation {
                     Ok(()) => match answered.await {
                         Ok(Ok(())) => {
                             // Looked up when the device is among the account's sessions, as for a bind.
-                            if self.still_welcome().await.is_err() {
+                            if admitted.is_welcome(&self.context).await.is_err() {
                                 door.expel(StreamError::NotAuthorized.into());
                             }
                             return Next::Resumed;
@@ -380,15 +364,12 @@ impl Negotiation {
 
     pub(super) fn channel(&self) -> Channel {
         let (peer, secure) = (self.peer, self.machine.is_secured());
-        Channel { peer, secure, by_token: self.is_by_token() }
-    }
-
-    pub(super) fn is_by_token(&self) -> bool {
-        self.asked.as_ref().is_some_and(|asked| asked.token.is_some())
+        let by_token = self.stage.admitted().is_some_and(Admitted::is_by_token);
+        Channel { peer, secure, by_token }
     }
 
     fn into_session(self, full: FullJid, entry: Option<Box<Entry>>) -> Option<Session> {
-        let binding = self.bound?;
+        let Stage::Bound { binding, switched } = self.stage else { return None };
         let (peer, secure) = (self.peer, self.machine.is_secured());
         tracing::info!(jid = named(&full), %peer, secure, "session started");
         if *self.context.stopping.borrow() {
@@ -398,7 +379,7 @@ impl Negotiation {
         let link = self.link.speaking(self.machine.lang());
         let mut session = Session::new(binding, link, now());
         if let Some(entry) = entry {
-            session.enter(&entry, self.switched);
+            session.enter(&entry, switched);
         }
         Some(session)
     }

@@ -49,7 +49,6 @@ const NAMED: &[(&str, &str, &str)] = &[
         "why all resources get what RFC 6121 leaves open: a comment",
     ),
     ("src/router/ticket.rs", "XEP-0198", "counting what was handled"),
-    ("src/session/admit.rs", "XEP-0484", "how a login came"),
     ("src/session/binding.rs", "XEP-0198", "what is handed on of a session that ends"),
     (
         "src/session/confirmed.rs",

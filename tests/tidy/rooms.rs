@@ -35,12 +35,6 @@ const STILL: &[&[&str]] = &[
         "src/router/registry.rs",
     ],
     &[
-        "src/session/admit.rs",
-        "src/session/enter.rs",
-        "src/session/fast.rs",
-        "src/session/negotiate.rs",
-    ],
-    &[
         "src/session/confirmed.rs",
         "src/session/delivery.rs",
         "src/session/inbound.rs",
