@@ -3,124 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::bound::Session;
 use super::clock::now;
 use super::ending::Ending;
-use super::run::Session;
+use super::liveness::{Answers, Ping};
 use crate::base::id::{self, OsRng};
 use crate::stanza::Frame;
 use crate::stream::error::StreamError;
 use crate::xml::writer::Xml;
-
-/// Owed messages that were written to the client and not confirmed. Nothing for a managed stream,
-/// which knows its own.
-#[derive(Default)]
-pub(super) struct Delivery(Option<Box<Rows>>);
-
-#[derive(Default)]
-struct Rows {
-    /// Oldest first.
-    unconfirmed: Vec<i64>,
-    /// Their bytes, about.
-    bytes: u32,
-    answers: Answers,
-    since: Option<Instant>,
-}
-
-/// What is known of how the client takes pings on this stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Answers {
-    /// It was not asked yet, or is being asked for the first time.
-    #[default]
-    Unknown,
-    /// It has answered: what stops doing so hangs.
-    Always,
-    /// It never did, though its TCP acknowledged the ping: a client that knows none.
-    Never,
-}
-
-/// A server ping whose answer is awaited.
-pub(super) struct Ping {
-    id: String,
-    pub(super) sent: Instant,
-    /// So many of the unconfirmed messages were written before it.
-    covers: usize,
-    /// It is on its way when so many bytes of the connection are.
-    end: u64,
-    /// Since when it is.
-    gone: Option<Instant>,
-    /// What was on its way when that was last looked at.
-    seen: u64,
-}
-
-impl Delivery {
-    /// A session that slept over a restart.
-    pub(super) fn restored(unconfirmed: Vec<i64>, now: Instant) -> Self {
-        match unconfirmed.is_empty() {
-            true => Self(None),
-            false => {
-                Self(Some(Box::new(Rows { unconfirmed, since: Some(now), ..Rows::default() })))
-            }
-        }
-    }
-
-    fn rows(&mut self) -> &mut Rows {
-        self.0.get_or_insert_default()
-    }
-
-    fn answers(&self) -> Answers {
-        self.0.as_ref().map_or(Answers::Unknown, |rows| rows.answers)
-    }
-
-    /// When the client must be asked, at latest.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let after = match self.answers() {
-            Answers::Unknown => FIRST_ASKED_AFTER,
-            Answers::Always | Answers::Never => CONFIRM_AFTER,
-        };
-        self.0.as_ref()?.since.map(|since| since + after)
-    }
-
-    /// All of them, for who closes the stream in order.
-    pub(super) fn take_unconfirmed(&mut self) -> Vec<i64> {
-        self.take(usize::MAX)
-    }
-
-    /// The same, left here.
-    pub(super) fn unconfirmed(&self) -> &[i64] {
-        self.0.as_ref().map_or(&[], |rows| &rows.unconfirmed)
-    }
-
-    /// As much as may be with a client that has not confirmed it.
-    pub(super) fn is_full(&self) -> bool {
-        self.0.as_ref().is_some_and(|rows| rows.bytes >= BYTES_MAX) || self.room() == 0
-    }
-
-    /// So many more may.
-    pub(super) fn room(&self) -> usize {
-        STANZAS_MAX.saturating_sub(self.unconfirmed().len())
-    }
-
-    fn push(&mut self, seq: i64, bytes: usize) {
-        let rows = self.rows();
-        rows.unconfirmed.push(seq);
-        rows.bytes = rows.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        rows.since.get_or_insert_with(now);
-    }
-
-    /// The oldest, so many.
-    fn take(&mut self, count: usize) -> Vec<i64> {
-        let Some(rows) = &mut self.0 else { return Vec::new() };
-        let all = rows.unconfirmed.len();
-        let count = count.min(all);
-        // The average serves: it is a bound for memory.
-        let left = u64::from(rows.bytes) * (all - count) as u64 / all.max(1) as u64;
-        rows.bytes = u32::try_from(left).unwrap_or(u32::MAX);
-        if count == all {
-            return std::mem::take(&mut rows.unconfirmed);
-        }
-        rows.unconfirmed.drain(..count).collect()
-    }
-}
 
 impl Session {
     pub(super) fn written(&mut self, seq: i64, bytes: usize) {
@@ -301,18 +191,9 @@ impl Session {
     }
 }
 
-/// promise.md 2: a message unconfirmed for so long brings a ping.
-const CONFIRM_AFTER: Duration = Duration::from_secs(30);
-/// The same on a stream that was not asked yet: who answers pings should be known soon.
-const FIRST_ASKED_AFTER: Duration = Duration::from_secs(5);
 /// Unconfirmed messages that bring a ping at once.
 const UNCONFIRMED_MANY: usize = 32;
 /// Who never answered, and was sent as much as may be without an answer, is waited for no longer.
 const FOUND_OUT_AFTER: Duration = Duration::from_secs(10);
 /// How long a stopping server waits for confirmations.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
-/// Messages sent to a client that has confirmed none of them: with what waits in its outbox they stay
-/// under `base::limits::UNCONFIRMED_MESSAGES_MAX`, where their senders would hear of it.
-const STANZAS_MAX: usize = 4_000;
-/// Their bytes: the same of `UNCONFIRMED_BYTES_MAX`.
-const BYTES_MAX: u32 = 33_554_432;

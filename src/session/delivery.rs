@@ -1,12 +1,11 @@
 //! Owed messages to this client: what waited comes first (promise.md 3).
 
 use std::collections::VecDeque;
-use std::future::{Future, pending};
-use std::pin::Pin;
 
+use super::bound::Session;
 use super::clock::wall;
 use super::context::named;
-use super::run::Session;
+use super::drain::Drain;
 use crate::base::time::{from_micros, micros};
 use crate::router::outbox::Outgoing;
 use crate::router::owed::Claim;
@@ -17,25 +16,6 @@ use crate::stanza::{Frame, Stanza, claims};
 use crate::store::ids::ArchiveId;
 use crate::store::mailbox::{self, MailRow, Place};
 use crate::store::{StoreError, archive, damage};
-
-/// Owed rows that this session took on itself, on their way to the client.
-pub(super) struct Drain {
-    claims: VecDeque<Claim>,
-    /// So many of the first ones are being read.
-    reading: usize,
-    page: Paging,
-}
-
-/// A read of owed rows on its way.
-type Paging = Pin<Box<dyn Future<Output = Result<Vec<MailRow>, StoreError>> + Send>>;
-
-/// The page that is being read.
-pub(super) async fn page(drain: &mut Option<Box<Drain>>) -> Result<Vec<MailRow>, StoreError> {
-    match drain {
-        Some(drain) => (&mut drain.page).await,
-        None => pending().await,
-    }
-}
 
 impl Session {
     /// Takes what waits for the account, to deliver it before anything in the outbox.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::Context;
 use super::binding::Binding;
+use super::bound::Session;
 use super::negotiate::Negotiation;
-use super::run::Session;
 use super::stage::{Admitted, Stage, Switched};
 use crate::base::credential::AgentId;
 use crate::base::hash::hmac_sha256;

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::bound::Session;
 use super::clock::{now, wall};
 use super::ending::Ending;
-use super::run::Session;
+use super::handled::{Handled, Outcome};
 use crate::jid::Jid;
-use crate::modules::api::{Cx, Effect, Reply};
-use crate::modules::{Driven, Sender};
+use crate::modules::Sender;
+use crate::modules::api::{Cx, Effect};
 use crate::router::registry::User;
 use crate::router::ticket::Ticket;
 use crate::router::{Origin, Routed};
@@ -17,22 +18,6 @@ use crate::stanza::{Frame, Kind, Stanza, StanzaError, claims, error_reply};
 use crate::stream::error::StreamError;
 use crate::xml::element::Element;
 use crate::xml::ns;
-
-/// How a pending handler ended.
-pub(super) struct Handled {
-    outcome: Outcome,
-    /// Released with this, after the answer is queued.
-    _ticket: Option<Ticket>,
-}
-
-enum Outcome {
-    Reply(Iq, Result<Reply, StanzaError>),
-    Stanza(Stanza, Result<(), StanzaError>),
-    /// The addressee was read from the store, there was room in it, a handler answered.
-    Driven(Stanza, Driven),
-    /// Enough of the stream is on the disk.
-    Eased,
-}
 
 impl Session {
     /// Handles one proved element.

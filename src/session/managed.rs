@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::bound::Session;
 use super::clock::{now, wall};
 use super::resumption::Resumption;
-use super::run::Session;
 use crate::base::hash::sha256;
 use crate::base::id::{self, OsRng};
 use crate::base::time::micros;

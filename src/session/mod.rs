@@ -2,16 +2,20 @@
 
 mod admit;
 mod binding;
+mod bound;
 mod clock;
 mod confirmed;
 mod context;
 mod delivery;
 pub mod door;
+mod drain;
 mod ending;
 mod enter;
 mod fast;
+mod handled;
 mod inbound;
 pub mod link;
+mod liveness;
 mod managed;
 mod negotiate;
 pub mod pace;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
+use super::bound::Session;
 use super::clock::now;
 use super::context::named;
 use super::door::{Connection, Knock, Refused};
 use super::ending::GOODBYE;
 use super::link::{Guard, Link};
-use super::run::Session;
 use super::stage::{Admitted, Stage};
 use super::wire::{Io, Wire};
 use super::{Context, NewConnection, Ports};

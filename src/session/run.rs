@@ -4,70 +4,26 @@
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::time::{Sleep, sleep_until, timeout};
 
-use super::binding::Binding;
+use super::bound::Session;
 use super::clock::now;
-use super::confirmed::{Delivery, Ping};
 use super::context::named;
-use super::delivery::{Drain, page};
+use super::drain::page;
 use super::ending::{Ending, GOODBYE};
-use super::inbound::Handled;
+use super::handled::Handled;
 use super::link::Link;
-use super::resumption::Resumption;
 use super::wire::Io;
 use crate::jid::Jid;
-use crate::modules::SessionState;
-use crate::router::outbox::{End, Outbox, Outgoing, Taken};
+use crate::router::outbox::{End, Outgoing, Taken};
 use crate::router::registry::User;
-use crate::router::ticket::Ledger;
 use crate::store::StoreError;
 use crate::store::mailbox::MailRow;
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::framing::{Event, Item};
-use crate::stream::sm::StreamManagement;
-use crate::xml::error::XmlError;
-
-/// A bound stream.
-pub struct Session {
-    pub(super) binding: Binding,
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) state: SessionState,
-    /// Whom the last stanza that was routed went to.
-    pub(super) last_to: Option<Jid>,
-    pub(super) link: Link,
-    /// Reading pauses until this handler is done.
-    pub(super) pending: Option<Pending>,
-    /// A full box that this session feeds: reading pauses until it is under half.
-    pub(super) slow: Option<Box<(Arc<Outbox>, Instant)>>,
-    /// Owed rows that are being delivered; the outbox waits.
-    pub(super) drain: Option<Box<Drain>>,
-    pub(super) delivery: Delivery,
-    /// XEP-0198, once enabled.
-    pub(super) sm: Option<Box<StreamManagement<Outgoing>>>,
-    /// What makes a managed stream one that can be resumed.
-    pub(super) resumption: Option<Box<Resumption>>,
-    /// Read while a handler is pending: the first piece that must wait for it.
-    pub(super) held: Option<Box<Result<Event, XmlError>>>,
-    pub(super) ending: Option<Ending>,
-    pub(super) paused_until: Option<Instant>,
-    pub(super) heard: Instant,
-    /// Since when nothing is read, for reasons of ours.
-    pub(super) deaf_since: Option<Instant>,
-    pub(super) ping: Option<Box<Ping>>,
-    /// The outbox called while nothing could be taken from it.
-    pub(super) woken: bool,
-    /// The server stops, and only the answer to a last ping is awaited.
-    pub(super) leaving: bool,
-}
-
-/// A handler on its way.
-pub(super) type Pending = Pin<Box<dyn Future<Output = Handled> + Send>>;
 
 #[allow(clippy::large_enum_variant)] // lives for one turn of the loop, on the stack
 pub(super) enum Woken {
@@ -103,34 +59,6 @@ async fn panicked(mut work: Pin<&mut impl Future<Output = ()>>) -> bool {
 }
 
 impl Session {
-    /// A session just bound. `now` is the monotonic clock.
-    pub fn new(binding: Binding, link: Link, now: Instant) -> Self {
-        let ledger = Arc::new(Ledger::new(&binding.context().router.limits));
-        let outbox = binding.client.outbox.clone();
-        Self {
-            binding,
-            outbox,
-            ledger,
-            state: SessionState::default(),
-            last_to: None,
-            link,
-            pending: None,
-            slow: None,
-            drain: None,
-            delivery: Delivery::default(),
-            sm: None,
-            resumption: None,
-            held: None,
-            ending: None,
-            paused_until: None,
-            heard: now,
-            deaf_since: None,
-            ping: None,
-            woken: false,
-            leaving: false,
-        }
-    }
-
     async fn serve(&mut self) {
         // One entry in the runtime's timer for the whole session. Deadlines move away with all that is
         // heard, so it is moved only when one comes nearer, or when it rings too early.

@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::binding::Binding;
+use super::bound::Session;
 use super::clock::{now, wall};
-use super::confirmed::Delivery;
 use super::ending::Ending;
 use super::link::Link;
+use super::liveness::Delivery;
 use super::resumption::Resumption;
-use super::run::Session;
 use super::{Context, run};
 use crate::base::credential::AgentId;
 use crate::base::hash::sha256;

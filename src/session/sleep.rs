@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use tokio::time::timeout;
 
+use super::bound::Session;
 use super::clock::now;
 use super::context::named;
 use super::door::{Connection, Knock};
 use super::ending::{Ending, GOODBYE};
 use super::link::Link;
-use super::run::Session;
 use crate::base::credential::AgentId;
 use crate::modules::api::Channel;
 use crate::router::outbox::End;

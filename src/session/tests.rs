@@ -14,9 +14,9 @@ use tokio::io::{
 use tokio::sync::{Semaphore, watch};
 
 use super::binding::Binding;
+use super::bound::Session;
 use super::clock::now;
 use super::link::Link;
-use super::run::Session;
 use super::transport::{StartTls, Transport};
 use super::wire::Wire;
 use super::{Context, run};
@@ -317,10 +317,9 @@ fn a_sessions_task_is_small() {
     fn room<A, F: Future>(_: impl Fn(A) -> F) -> usize {
         size_of::<F>()
     }
-    for (what, bytes, most) in [
-        ("the future of run::run", room(run::run), 672),
-        ("Session", size_of::<run::Session>(), 672),
-    ] {
+    for (what, bytes, most) in
+        [("the future of run::run", room(run::run), 672), ("Session", size_of::<Session>(), 672)]
+    {
         assert!(
             bytes <= most,
             "{what} has {bytes} bytes, and {most} are allowed. What is rare or ends soon goes into a \

@@ -37,7 +37,8 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("devices", "src/server/build.rs", "whether a stream offers tokens"),
     ("devices", "src/server/config/validate.rs", "bounds of its settings"),
     ("devices", "src/store/tokens.rs", "tokens: their table"),
-    ("devices", "src/stream/c2s/mod.rs", "tokens: a step of the login"),
+    ("devices", "src/stream/c2s/inline.rs", "tokens: a step of the login"),
+    ("devices", "src/stream/c2s/step.rs", "tokens: a step of the login"),
     ("devices", "src/stream/c2s/request.rs", "tokens: what a login asks for"),
     ("devices", "src/stream/c2s/sasl2.rs", "tokens: a step of the login"),
     ("devices", "src/stream/features.rs", "tokens: a stream's feature"),
@@ -110,7 +111,7 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
         "src/server/effects.rs",
         "the operator's command deletes an account by the same way",
     ),
-    ("register", "src/stream/c2s/mod.rs", "requests before authentication"),
+    ("register", "src/stream/c2s/step.rs", "requests before authentication"),
     ("retraction", "src/modules/mam/mod.rs", "which messages an archive shows"),
     (
         "retraction",

@@ -78,7 +78,7 @@ const NAMED: &[(&str, &str, &str)] = &[
     ("src/session/negotiate.rs", "XEP-0368", "TLS before the first byte"),
     ("src/session/negotiate.rs", "XEP-0388", "authentication"),
     ("src/session/resumption.rs", "XEP-0198", "resumption"),
-    ("src/session/run.rs", "XEP-0198", "a connection that is gone"),
+    ("src/session/bound.rs", "XEP-0198", "stream management is a part of a session"),
     ("src/session/sleep.rs", "XEP-0198", "a session without a connection"),
     ("src/session/upgrade.rs", "XEP-0480", "keys of another hash, on the way to a login"),
     ("src/session/wire.rs", "XEP-0388", "the end of authentication without a new stream"),

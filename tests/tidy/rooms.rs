@@ -34,12 +34,6 @@ const STILL: &[&[&str]] = &[
         "src/router/passage.rs",
         "src/router/registry.rs",
     ],
-    &[
-        "src/session/confirmed.rs",
-        "src/session/delivery.rs",
-        "src/session/inbound.rs",
-        "src/session/run.rs",
-    ],
 ];
 
 type Files = BTreeMap<Vec<String>, Source>;
