@@ -9,7 +9,7 @@ use super::{AccountState, ResourceState};
 use crate::base::id::{OsRng, short};
 use crate::jid::Jid;
 use crate::router::contacts::Contacts;
-use crate::router::features::Asks;
+use crate::router::held::Asks;
 use crate::router::passage::Side;
 use crate::router::presence;
 use crate::router::registry::{Resource, User};

@@ -12,7 +12,7 @@ use super::api::{
 };
 use super::{AccountState, Config as Settings, ResourceState, SessionState};
 use crate::jid::FullJid;
-use crate::router::features::Asks;
+use crate::router::held::Asks;
 use crate::router::passage::{Copies, Side, Taker};
 use crate::router::registry::{Resource, User};
 use crate::stanza::fate::Copied;

@@ -64,7 +64,7 @@ macro_rules! modules {
 
         impl AccountState {
             /// Reads it; none where there is nothing.
-            fn load(tx: &mut dyn $crate::store::tx::Tx, account: $crate::store::ids::AccountId) -> Result<$crate::router::features::State, $crate::store::StoreError> {
+            fn load(tx: &mut dyn $crate::store::tx::Tx, account: $crate::store::ids::AccountId) -> Result<$crate::router::held::State, $crate::store::StoreError> {
                 let state = Self {
                     $($($($name: <$account as $crate::modules::api::OfAccount>::load(tx, account)?,)?)?)*
                 };
@@ -96,7 +96,7 @@ macro_rules! modules {
             }
         }
 
-        impl $crate::router::features::Held for AccountState {
+        impl $crate::router::held::Held for AccountState {
             fn bytes(&self) -> usize {
                 size_of::<Self>()
                     $($($(+ <$account as $crate::modules::api::OfAccount>::bytes(&self.$name))?)?)*
@@ -124,7 +124,7 @@ macro_rules! modules {
             }
         }
 
-        impl $crate::router::features::Held for ResourceState {
+        impl $crate::router::held::Held for ResourceState {
             fn bytes(&self) -> usize {
                 size_of::<Self>()
             }
@@ -154,7 +154,7 @@ macro_rules! modules {
         }
 
         /// The reverse; `None` when one cannot be read.
-        pub fn load(saved: &[$crate::modules::api::Saved]) -> Option<(SessionState, $crate::router::features::State)> {
+        pub fn load(saved: &[$crate::modules::api::Saved]) -> Option<(SessionState, $crate::router::held::State)> {
             let session = SessionState {
                 $($($($name: $crate::modules::api::restore::<$session>(stringify!($name), saved)?,)?)?)*
             };

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::api::{Guard, Incoming, Module, Outgoing, Sessions};
 use super::{AccountState, Config};
-use crate::router::features::{Asks, Features, Held, State};
+use crate::router::features::Features;
+use crate::router::held::{Asks, Held, State};
 use crate::router::passage::{Meeting, Part, Passage, Phase, Verdict};
 use crate::router::registry::User;
 use crate::store::accounts;

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::Router;
+use super::idle::Idling;
 use super::outbox::Outbox;
 use super::passage::{Beside, Row, Side};
+use super::routed::not_stored;
 use super::ticket::Ticket;
-use super::{Router, not_stored};
 use crate::base::time::from_micros;
 use crate::jid::Jid;
 use crate::stanza::{Frame, Stanza, error_reply};
@@ -15,7 +17,7 @@ use crate::store::archive::{self, Entry, Kind};
 use crate::store::handled::Seal;
 use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::tx::Tx;
-use crate::store::{Job, StoreError, mailbox};
+use crate::store::{Job, Store, StoreError, mailbox};
 
 /// The rows of one message: written together, or not at all, so that a count that covers the message
 /// covers all of it (promise.md 6).
@@ -162,6 +164,15 @@ impl Job for Append {
             }
         }
         drop(self.ticket);
+    }
+}
+
+impl Idling for Append {
+    fn begin(self: Box<Self>, store: &Store) -> Result<(), (Box<dyn Idling>, StoreError)> {
+        if let Some(ticket) = &self.ticket {
+            ticket.weigh(self.stanza.len());
+        }
+        store.submit_or_return(self).map_err(|(row, error)| (row as Box<dyn Idling>, error))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::registry::{Account, User};
+use super::account::{Account, User};
 use crate::jid::BareJid;
 
 /// A part of the accounts in memory.
@@ -13,21 +13,6 @@ pub(super) struct Shard {
     pub(super) idling: Vec<BareJid>,
     /// What those without a session weigh together.
     weight: usize,
-}
-
-/// What an entry adds to the weight of its shard.
-#[derive(Debug, Default)]
-pub(super) struct Share {
-    bytes: u32,
-    /// Read from the store lately, for somebody who comes back for it: passed over once.
-    fresh: bool,
-}
-
-impl Share {
-    /// It has a session: when that leaves, nobody is on the way to it.
-    pub(super) fn is_in_use(&mut self) {
-        self.fresh = false;
-    }
 }
 
 impl Shard {

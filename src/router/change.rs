@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Router;
-use super::registry::User;
+use super::account::User;
 use crate::jid::BareJid;
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError};

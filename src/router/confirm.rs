@@ -3,15 +3,22 @@
 use std::sync::Arc;
 
 use super::Router;
-use super::registry::{Account, User};
+use super::account::{Account, User};
 use crate::store::ids::AccountId;
 use crate::store::mailbox::{self, Settled};
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError};
 
+impl Router {
+    /// The rows were confirmed by a session of the account: they are owed no longer.
+    pub fn confirm(self: &Arc<Self>, bare: &str, seqs: &[i64]) {
+        confirm(self, bare, seqs);
+    }
+}
+
 /// The rows are owed no longer. What the store must know is written within a second, once for
 /// all confirmations until then.
-pub(super) fn confirm(router: &Arc<Router>, bare: &str, seqs: &[i64]) {
+fn confirm(router: &Arc<Router>, bare: &str, seqs: &[i64]) {
     let settled = router.registry.with(bare, |user| {
         // What was not even begun need not be written.
         let needless: Vec<_> = seqs.iter().map(|seq| user.idle.cancel(*seq)).collect();

@@ -5,6 +5,9 @@ use tokio::sync::mpsc;
 use crate::jid::Jid;
 use crate::stanza::Stanza;
 
+/// Stanzas for a service from those who cannot wait for it.
+pub type Mailbox = mpsc::Receiver<Stanza>;
+
 /// Who answers for a domain of this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Served {
@@ -54,7 +57,7 @@ impl Domains {
         &mut self,
         domains: impl IntoIterator<Item = String>,
         room: usize,
-    ) -> mpsc::Receiver<Stanza> {
+    ) -> Mailbox {
         let service = Served::Service(ServiceId(self.mailboxes.len()));
         self.served.extend(domains.into_iter().map(|domain| (domain, service)));
         self.served.sort_by(|one, other| one.0.cmp(&other.0));

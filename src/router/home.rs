@@ -2,20 +2,11 @@
 //! is elsewhere sends a stanza, or asks a question that could as well cross a network.
 
 use super::Router;
-use super::registry::{Account, User};
+pub use super::account::Home;
+use super::account::{Account, User};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::StoreError;
 use crate::store::ids::AccountId;
-
-/// The right to an account's entry, which a session has by being bound.
-#[derive(Debug, Clone)]
-pub struct Home(BareJid);
-
-impl Home {
-    pub(super) const fn of(bare: BareJid) -> Self {
-        Self(bare)
-    }
-}
 
 /// What somebody may learn of an account whose presence it may see.
 #[derive(Debug, Clone)]

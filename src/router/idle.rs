@@ -9,15 +9,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::sleep;
 
-use super::Router;
-use super::append::Append;
-use super::cached::Shard;
-use super::registry::Registry;
 use crate::store::{Job, Store, StoreError};
 
 /// One account's, oldest first. Costs a word while there are none.
@@ -34,16 +28,22 @@ struct Waiting {
     listed: bool,
 }
 
+/// A write that may idle.
+pub(super) trait Idling: Job {
+    /// Queues it; one that the store does not take comes back.
+    fn begin(self: Box<Self>, store: &Store) -> Result<(), (Box<dyn Idling>, StoreError)>;
+}
+
 /// A row that idles, and the room that it takes up.
 pub(super) struct Idler {
-    pub row: Box<Append>,
+    pub row: Box<dyn Idling>,
     pub room: Room,
 }
 
 /// Rows that the store did not take, and why: to be settled when no lock is held.
 #[derive(Default)]
 #[must_use]
-pub struct Untaken(Vec<(Box<Append>, StoreError)>);
+pub struct Untaken(Vec<(Box<dyn Idling>, StoreError)>);
 
 impl Idle {
     /// Adds a row. False when there are as many as there may be: [`Idle::begin`] them.
@@ -82,10 +82,7 @@ impl Idle {
         let Some(waiting) = &mut self.0 else { return Untaken(untaken) };
         while let Some((place, row)) = waiting.rows.pop_front_if(|(place, _)| *place <= last) {
             let Some(Idler { row, room }) = row else { continue };
-            if let Some(ticket) = &row.ticket {
-                ticket.weigh(row.stanza.len());
-            }
-            match store.submit_or_return(row) {
+            match row.begin(store) {
                 Ok(()) => {}
                 // What is delivered is not taken back for a disk that is slow: the next sweep tries again.
                 Err((row, StoreError::QueueFull)) => {
@@ -141,8 +138,8 @@ impl Untaken {
 /// Wakes the sweeper when the first row comes, so that nothing ticks while there are none.
 #[derive(Debug, Default)]
 pub struct Broom {
-    sweeping: AtomicBool,
-    wanted: Notify,
+    pub(super) sweeping: AtomicBool,
+    pub(super) wanted: Notify,
     bytes: Arc<AtomicUsize>,
 }
 
@@ -176,71 +173,18 @@ impl Broom {
     }
 }
 
-impl Registry {
-    /// Queues all idle rows for writing.
-    pub fn begin_idle(&self, store: &Store) -> Untaken {
-        self.each_idle(|idle| idle.begin(store))
-    }
-
-    /// Queues those idle rows that were there at the last sweep. Whether some are left.
-    pub(super) fn sweep(&self, store: &Store) -> (Untaken, bool) {
-        (self.each_idle(|idle| idle.sweep(store)), self.has_idle())
-    }
-
-    /// Some account may have idle rows.
-    pub(super) fn has_idle(&self) -> bool {
-        self.locked().any(|shard| !shard.idling.is_empty())
-    }
-
-    fn each_idle(&self, mut begin: impl FnMut(&mut Idle) -> Untaken) -> Untaken {
-        let mut untaken = Untaken::default();
-        for mut shard in self.locked() {
-            let Shard { users, idling, .. } = &mut *shard;
-            idling.retain(|bare| {
-                let Some(user) = users.get_mut(bare.as_str()) else { return false };
-                untaken.append(begin(&mut user.idle));
-                !user.idle.close_if_empty()
-            });
-        }
-        untaken
-    }
-}
-
-/// Writes rows that nobody confirmed in time, for ever.
-pub async fn sweep(router: &Router) {
-    let broom = &router.registry.broom;
-    loop {
-        broom.wanted.notified().await;
-        loop {
-            sleep(PERIOD).await;
-            let (untaken, left) = router.registry.sweep(&router.store);
-            untaken.settle();
-            if left {
-                continue;
-            }
-            broom.sweeping.store(false, Ordering::Release);
-            // One that came between the look and the word found the sweeper at work.
-            if !router.registry.has_idle() || broom.sweeping.swap(true, Ordering::AcqRel) {
-                break;
-            }
-        }
-    }
-}
-
 /// Of one account; beyond them they are written at once.
 const ROWS_MAX: usize = 1_024;
 /// Of the whole server; what comes beyond is written at once.
 const BYTES_MAX: usize = 33_554_432;
 /// What a row takes up beside its stanza.
 const ROW_COST: usize = 512;
-/// promise.md 1: a row is written after one to two of these.
-const PERIOD: Duration = Duration::from_millis(500);
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::super::append::Received;
+    use super::super::Router;
+    use super::super::append::{Append, Received};
     use super::*;
     use crate::base::limits::Limits;
     use crate::jid::BareJid;

@@ -6,11 +6,11 @@ use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
+use super::account::{Account, User};
 use super::append::{Append, Received};
 use super::idle::{Idler, Untaken};
 use super::outbox::{Level, Outbox, Outgoing};
 use super::passage::{Meeting, Part, Passage, Side, Taker, Takers, Verdict};
-use super::registry::{Account, User};
 use super::rules::{self, Decision, Kind, Target};
 use super::{Handler, Leads, Origin, Routed, Router};
 use crate::base::time::micros;
@@ -40,7 +40,7 @@ pub(super) fn pass(
     };
     let sender = origin.sender.map(|(_, outbox)| outbox);
     let handed = router.registry.with(to.bare_str(), |account| {
-        let mut passage = Passage::new(router, stanza, fate, Side::Incoming, sender);
+        let mut passage = Passage::new(router.here(), stanza, fate, Side::Incoming, sender);
         let meeting =
             Meeting { side: Side::Incoming, kind, own: to.bare_str(), peer: stanza.from() };
         if let Err(routed) = router.features.guard(account, &meeting).ended() {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-use super::features::Asks;
+use super::held::Asks;
 use crate::stanza::Frame;
 use crate::stream::error::{StreamError, StreamFailure};
 

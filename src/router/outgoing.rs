@@ -6,11 +6,11 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::features::Asks;
+use super::account::User;
+use super::held::Asks;
 use super::incoming::kind_of;
 use super::outbox::{Level, Outbox, Outgoing};
 use super::passage::{Meeting, Part, Passage, Side, Verdict};
-use super::registry::User;
 use super::{Origin, Routed, Router};
 use crate::base::time::micros;
 use crate::stanza::fate::{Fate, fate};
@@ -24,7 +24,7 @@ pub(super) fn begin(
     origin: &mut Origin<'_>,
 ) -> Result<(), Routed> {
     let Some((_, outbox)) = origin.sender else { return Ok(()) };
-    let mut passage = Passage::new(router, stanza, fate, Side::Outgoing, Some(outbox));
+    let mut passage = Passage::new(router.here(), stanza, fate, Side::Outgoing, Some(outbox));
     let features = &router.features;
     let verdict = if outbox.asks().has(Asks::before(stanza.kind())) {
         let locked = router.registry.with(stanza.from().bare_str(), |account| {
@@ -73,7 +73,7 @@ pub(super) fn end(
     let Some(outbox) = asked_after(origin.sender.map(|(_, outbox)| outbox), stanza) else {
         return routed;
     };
-    let mut passage = Passage::new(router, stanza, fate, Side::Outgoing, Some(outbox));
+    let mut passage = Passage::new(router.here(), stanza, fate, Side::Outgoing, Some(outbox));
     let frame = || match passage_stamp(router, stanza, origin) {
         Some(stamp) => stanza.frame_with(&stamp),
         None => stanza.frame(),
@@ -100,7 +100,8 @@ pub(super) fn returned(
     now: SystemTime,
 ) {
     let Some(outbox) = asked_after(Some(outbox), stanza) else { return };
-    let mut passage = Passage::new(router, stanza, fate(stanza), Side::Returned, Some(outbox));
+    let mut passage =
+        Passage::new(router.here(), stanza, fate(stanza), Side::Returned, Some(outbox));
     tell(router, &mut passage, now, || Frame::whole(reply.clone()));
 }
 

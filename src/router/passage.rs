@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::account::Resource;
+use super::domains::{Domains, Served};
+use super::marks::Marks;
 use super::outbox::{Outbox, Outgoing, Put, Refused};
-use super::registry::Resource;
+use super::routed::Routed;
 use super::rules::{self, Decision};
-use super::{Routed, Router};
 use crate::jid::{FullJid, Jid};
 use crate::stanza::fate::Fate;
 use crate::stanza::{Frame, Stanza, StanzaError};
@@ -175,12 +177,13 @@ pub struct Passage<'a> {
     pub beside: Vec<Beside>,
     /// Who else hears of it.
     pub copies: Vec<Copies>,
-    router: &'a Router,
+    domains: &'a Domains,
+    marks: &'a Marks,
 }
 
 impl<'a> Passage<'a> {
     pub(super) fn new(
-        router: &'a Router,
+        (domains, marks): (&'a Domains, &'a Marks),
         stanza: &'a Stanza,
         fate: Fate,
         side: Side,
@@ -197,7 +200,8 @@ impl<'a> Passage<'a> {
             archive: None,
             beside: Vec::new(),
             copies: Vec::new(),
-            router,
+            domains,
+            marks,
         }
     }
 
@@ -217,7 +221,7 @@ impl<'a> Passage<'a> {
 
     /// Is this an account's address on this server, if there is one of that name?
     pub fn is_account(&self, jid: &Jid) -> bool {
-        jid.local().is_some() && self.router.has_accounts(jid.domain())
+        jid.local().is_some() && self.domains.served(jid.domain()) == Some(Served::Accounts)
     }
 
     /// It goes from the account to itself.
@@ -229,6 +233,6 @@ impl<'a> Passage<'a> {
     /// Of the bare JID: the answer may come from a resource that the stanza did not name.
     pub fn mark(&self) -> Option<u64> {
         let (peer, id) = self.peer().zip(self.stanza.id())?;
-        Some(self.router.registry.mark(peer.bare_str(), &id))
+        Some(self.marks.mark(peer.bare_str(), &id))
     }
 }

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
+use super::account::{Account, Resource, User};
 use super::contacts::Contacts;
-use super::features::Asks;
+use super::held::Asks;
 use super::outbox::Outbox;
 use super::passage::{Meeting, Side};
-use super::registry::{Account, Resource, User};
 use super::rules;
 use super::subscription::Audience;
 use super::{Leads, Router, ServiceId};

@@ -23,7 +23,7 @@ use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
 use crate::router::outbox::End;
 use crate::router::registry::Conflict;
-use crate::router::{Mailbox, Router, idle};
+use crate::router::{Mailbox, Router, sweep};
 use crate::session::{Context, Ports, saved};
 use crate::store::{OpenError, Store, meta};
 use crate::stream::c2s::{Offers, Policy};
@@ -172,7 +172,7 @@ impl Running {
         let (router, mut stopping) = (self.context.router.clone(), self.context.stopping.clone());
         self.context.router.tasks.spawn("idle rows", async move {
             tokio::select! {
-                () = idle::sweep(&router) => {}
+                () = sweep::sweep(&router) => {}
                 _ = stopping.wait_for(|stopping| *stopping) => {}
             }
         });

@@ -32,14 +32,14 @@ const NAMED: &[(&str, &str, &str)] = &[
     ),
     ("src/router/incoming.rs", "XEP-0334", "the hint whether a message waits"),
     ("src/router/outbox.rs", "XEP-0203", "the stamp of what waited"),
-    ("src/router/registry.rs", "XEP-0175", "what an account without rows is"),
+    ("src/router/account.rs", "XEP-0175", "what an account without rows is"),
     (
-        "src/router/registry.rs",
+        "src/router/account.rs",
         "XEP-0198",
         "a session that waits to be resumed is a state of its entry",
     ),
     (
-        "src/router/registry.rs",
+        "src/router/account.rs",
         "XEP-0388",
         "the device of a session, by which it is found and ended",
     ),

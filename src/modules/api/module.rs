@@ -14,7 +14,7 @@ use super::requester::{Client, Requester};
 use super::spec::{Identity, On, Spec};
 use crate::jid::BareJid;
 use crate::router::Router;
-use crate::router::features::Asks;
+use crate::router::held::Asks;
 use crate::router::outbox;
 use crate::router::passage::{Meeting, Passage, Phase, Verdict};
 use crate::router::registry::{Resource, User};

@@ -4,7 +4,7 @@ use super::super::api::{OfAccount, Passage, Verdict};
 use super::super::{AccountState, Config};
 use super::policy::{self, Preferences};
 use crate::jid::Jid;
-use crate::router::features::Asks;
+use crate::router::held::Asks;
 use crate::router::registry::{Account, User};
 use crate::router::rules::Decision;
 use crate::stanza::Kind;

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::jid::FullJid;
     use crate::modules;
-    use crate::router::features::Asks;
+    use crate::router::held::Asks;
     use crate::router::outbox::Outbox;
     use crate::router::registry::{Bound, Conflict, Resource};
     use crate::stanza::Kind;

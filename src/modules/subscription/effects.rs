@@ -2,8 +2,8 @@
 
 use super::pair::Step;
 use super::push::push;
-use crate::router::{Router, presence};
 use crate::router::subscription::{Audience, PresenceToContact};
+use crate::router::{Router, presence};
 use crate::stanza::Stanza;
 
 /// Delivers, pushes, and shows or withdraws presence. Answers the stanzas that leave this server.
@@ -12,7 +12,8 @@ pub(in crate::modules) fn carry_out(router: &Router, steps: &[Step]) -> Vec<Stan
         // What ends, ends on both sides; but the stanza does not pass the guards of either.
         let (owner, peer) = (step.owner.clone().into(), step.peer.clone().into());
         let meet = |_: &&_| {
-            router.lets_in(step.owner.as_str(), &peer) && router.lets_out(step.peer.as_str(), &owner)
+            router.lets_in(step.owner.as_str(), &peer)
+                && router.lets_out(step.peer.as_str(), &owner)
         };
         let deliver = step.deliver.as_ref().filter(meet);
         // §3.1.6, §3.2.3, §3.3.3: the stanza MUST come before the push.

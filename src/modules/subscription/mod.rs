@@ -6,31 +6,26 @@
 
 mod effects;
 mod pair;
+mod place;
 mod push;
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
-use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
-use super::api::{Answer, Cx, Module, Spec, Stage, State, Verdict};
+use super::api::{Answer, Cx, Module, Spec, Stage, State};
 use crate::base::limits::REQUEST_BYTES_MAX;
-use crate::base::time::micros;
-use crate::jid::{BareJid, Jid};
+use crate::jid::BareJid;
 use crate::router::Router;
-use crate::router::rules::Kind;
 use crate::router::subscription::Verb;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Stanza, StanzaError};
-use crate::store::ids::AccountId;
-use crate::store::roster;
-use crate::store::tx::{StoreError, Tx};
 
 pub(in crate::modules) use effects::carry_out;
 pub(in crate::modules) use pair::{Half, Refused, Step, outbound};
+pub(in crate::modules) use place::Place;
 pub(in crate::modules) use push::{item_xml, ver};
 
 /// Subscriptions.
@@ -121,65 +116,6 @@ fn subscription_in(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaE
         });
         Ok(carry_out(&work.router, &ran.await?))
     })
-}
-
-/// What a transaction must know of the server.
-#[derive(Debug, Clone)]
-pub(in crate::modules) struct Place {
-    router: Arc<Router>,
-    /// Microseconds since the epoch.
-    at: i64,
-    /// What the account says does not reach the contact, for the guards of one of them.
-    parted: bool,
-}
-
-impl Place {
-    /// Here and now.
-    pub(in crate::modules) fn new(router: &Arc<Router>, now: SystemTime) -> Self {
-        Self { router: router.clone(), at: micros(now), parted: false }
-    }
-
-    /// The same for what one account says to a contact: heeds the guards of both.
-    pub(in crate::modules) async fn between(
-        mut self,
-        own: &Jid,
-        peer: &Jid,
-    ) -> Result<Self, StoreError> {
-        let kind = Kind::Presence(PresenceType::Subscribe);
-        let lets_out = self.router.lets_out(own.bare_str(), peer);
-        let lets_in = matches!(self.router.guard(kind, own, peer).await?, Verdict::Continue);
-        self.parted = !(lets_out && lets_in);
-        Ok(self)
-    }
-
-    fn is_local(&self, jid: &BareJid) -> bool {
-        self.router.has_accounts(jid.domain())
-    }
-
-    /// No room for another item in this roster.
-    pub(in crate::modules) fn is_full(
-        &self,
-        tx: &mut dyn Tx,
-        account: AccountId,
-    ) -> Result<bool, StoreError> {
-        Ok(roster::count(tx, account)? >= self.router.limits.roster_items_max)
-    }
-
-    /// No room for another stranger's request (RFC 6121 §3.1.3, the second warning).
-    fn is_flooded(
-        &self,
-        tx: &mut dyn Tx,
-        account: AccountId,
-        peer: &BareJid,
-    ) -> Result<bool, StoreError> {
-        let limits = &self.router.limits;
-        let waiting = roster::requested_by(tx, account)?;
-        let domain = |bare: &str| bare.rsplit('@').next() == Some(peer.domain());
-        let neighbours = || waiting.iter().filter(|bare| domain(bare)).count();
-        Ok(waiting.len() >= limits.subscription_requests_max
-            || (!self.is_local(peer)
-                && neighbours() >= limits.subscription_requests_per_domain_max))
-    }
 }
 
 /// What the user hears when the roster is full.

@@ -1,7 +1,7 @@
 //! Both halves of a subscription stanza in one transaction: the sender's, the contact's if it
 //! lives here, and what the contact's server answers by itself.
 
-use super::Place;
+use super::place::Place;
 use crate::base::id::{OsRng, short};
 use crate::jid::BareJid;
 use crate::router::registry::RosterChange;
@@ -83,7 +83,8 @@ pub(in crate::modules) fn outbound(
     let local = place.is_local(&peer);
     let leaves = (route && !local && !place.parted).then(|| frame.clone());
     let (to, from) = (peer.clone(), owner.clone());
-    let step = Step { owner, account, peer, change, deliver: None, presence: send_presence, leaves };
+    let step =
+        Step { owner, account, peer, change, deliver: None, presence: send_presence, leaves };
     let mut steps = vec![step];
     // Who is parted hears nothing; but what ends, ends on both sides, or it would live on in one roster.
     let ends = matches!(verb, Verb::Unsubscribe | Verb::Unsubscribed);
@@ -139,7 +140,10 @@ fn receive(
     if keep_request {
         if place.is_flooded(tx, account, &peer)? {
             // Its sender hears what it would hear of one who never answers, or of nobody.
-            tracing::debug!(account = owner.as_str(), "too many subscription requests wait: one was dropped");
+            tracing::debug!(
+                account = owner.as_str(),
+                "too many subscription requests wait: one was dropped"
+            );
             return Ok(None);
         }
         roster::put_request(tx, account, peer.as_str(), &frame.to_vec(), place.at)?;

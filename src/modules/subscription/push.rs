@@ -61,7 +61,8 @@ mod tests {
     fn items_show_what_rfc_6121_2_1_2_names() {
         let groups = vec!["a&b".to_owned(), "c".to_owned()];
         let item = Item { jid: "r@x".into(), ..Item::default() };
-        let named = Item { name: Some("<R>".into()), groups, state: Subscription::Both, ..item.clone() };
+        let named =
+            Item { name: Some("<R>".into()), groups, state: Subscription::Both, ..item.clone() };
         let asking = Item { state: Subscription::FromPendingOut, ..item.clone() };
         let approved = Item { approved: true, ..item.clone() };
         for (item, expected) in [

@@ -1,0 +1,73 @@
+//! What a transaction on rosters must know of the server.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::base::time::micros;
+use crate::jid::{BareJid, Jid};
+use crate::modules::api::Verdict;
+use crate::router::Router;
+use crate::router::rules::Kind;
+use crate::stanza::presence::PresenceType;
+use crate::store::ids::AccountId;
+use crate::store::roster;
+use crate::store::tx::{StoreError, Tx};
+
+/// What a transaction must know of the server.
+#[derive(Debug, Clone)]
+pub(in crate::modules) struct Place {
+    router: Arc<Router>,
+    /// Microseconds since the epoch.
+    pub(super) at: i64,
+    /// What the account says does not reach the contact, for the guards of one of them.
+    pub(super) parted: bool,
+}
+
+impl Place {
+    /// Here and now.
+    pub(in crate::modules) fn new(router: &Arc<Router>, now: SystemTime) -> Self {
+        Self { router: router.clone(), at: micros(now), parted: false }
+    }
+
+    /// The same for what one account says to a contact: heeds the guards of both.
+    pub(in crate::modules) async fn between(
+        mut self,
+        own: &Jid,
+        peer: &Jid,
+    ) -> Result<Self, StoreError> {
+        let kind = Kind::Presence(PresenceType::Subscribe);
+        let lets_out = self.router.lets_out(own.bare_str(), peer);
+        let lets_in = matches!(self.router.guard(kind, own, peer).await?, Verdict::Continue);
+        self.parted = !(lets_out && lets_in);
+        Ok(self)
+    }
+
+    pub(super) fn is_local(&self, jid: &BareJid) -> bool {
+        self.router.has_accounts(jid.domain())
+    }
+
+    /// No room for another item in this roster.
+    pub(in crate::modules) fn is_full(
+        &self,
+        tx: &mut dyn Tx,
+        account: AccountId,
+    ) -> Result<bool, StoreError> {
+        Ok(roster::count(tx, account)? >= self.router.limits.roster_items_max)
+    }
+
+    /// No room for another stranger's request (RFC 6121 §3.1.3, the second warning).
+    pub(super) fn is_flooded(
+        &self,
+        tx: &mut dyn Tx,
+        account: AccountId,
+        peer: &BareJid,
+    ) -> Result<bool, StoreError> {
+        let limits = &self.router.limits;
+        let waiting = roster::requested_by(tx, account)?;
+        let domain = |bare: &str| bare.rsplit('@').next() == Some(peer.domain());
+        let neighbours = || waiting.iter().filter(|bare| domain(bare)).count();
+        Ok(waiting.len() >= limits.subscription_requests_max
+            || (!self.is_local(peer)
+                && neighbours() >= limits.subscription_requests_per_domain_max))
+    }
+}

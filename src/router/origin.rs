@@ -1,0 +1,111 @@
+//! Whose stanza is routed.
+
+use std::sync::Arc;
+
+use super::append::Sent;
+use super::outbox::Outbox;
+use super::passage::{Passage, Stamp};
+use super::routed::{Routed, not_stored};
+use super::ticket::{Ledger, Ticket};
+use crate::store::Store;
+use crate::store::ids::{AccountId, ArchiveId};
+
+/// Whose stanza is routed: where failures go, and the ticket its writes hold.
+#[derive(Debug)]
+pub struct Origin<'a> {
+    pub(super) sender: Option<(&'a Arc<Ledger>, &'a Arc<Outbox>)>,
+    pub(super) ticket: Option<Ticket>,
+    /// The sender's account.
+    pub(super) account: Option<AccountId>,
+    /// The row of its sender's, not queued yet.
+    pub(super) sent: Option<Sent>,
+    /// What frames get that go to others of the sender's account.
+    pub(super) stamp: Option<Stamp>,
+    /// Where it is kept as sent.
+    pub(super) kept: Option<(ArchiveId, i64)>,
+    /// It has waited for room in the store's queue, and has it.
+    pub has_room: bool,
+    /// Enough of the stream is on its way to the disk.
+    pub(super) full: bool,
+}
+
+impl<'a> Origin<'a> {
+    /// A stanza read from a session's stream; `ticket` if it has one already. `account` is the
+    /// session's, unless it owns nothing.
+    pub fn session(
+        ledger: &'a Arc<Ledger>,
+        outbox: &'a Arc<Outbox>,
+        ticket: Option<Ticket>,
+        account: Option<AccountId>,
+    ) -> Self {
+        let sender = Some((ledger, outbox));
+        Self { sender, ticket, account, ..Self::server() }
+    }
+
+    /// A stanza that the server itself made: nobody waits for it, nobody is told.
+    pub fn server() -> Self {
+        Self {
+            sender: None,
+            ticket: None,
+            account: None,
+            sent: None,
+            stamp: None,
+            kept: None,
+            has_room: false,
+            full: false,
+        }
+    }
+
+    /// What the sender's account keeps of it. Who owns no rows keeps nothing.
+    pub(super) fn keep(&mut self, passage: Passage<'_>) {
+        let kept = self.account.zip(passage.archive);
+        self.stamp = kept.map(|(_, stamp)| stamp);
+        self.sent = kept.map(|(account, _)| Sent { account, seq: 0, beside: passage.beside });
+    }
+
+    /// Whether its writes may wait for a need: the stream's count, which later writes carry, does not
+    /// cover them (promise.md 6).
+    pub(super) fn may_idle(&self) -> bool {
+        self.sender.is_none_or(|(ledger, _)| !ledger.is_managed())
+    }
+
+    /// The stanza's ticket, issued at first need.
+    pub fn ticket(&mut self) -> Option<Ticket> {
+        let (ledger, _) = self.sender?;
+        let ticket = self.ticket.get_or_insert_with(|| {
+            let (ticket, full) = ledger.issue_and_look();
+            self.full |= full;
+            ticket
+        });
+        Some(ticket.clone())
+    }
+
+    /// Who writes for others waits while the store has more than enough to do, and is told before
+    /// anything happens when it can write nothing. What the server says itself does neither.
+    pub(super) fn held_up(&self, store: &Store) -> Option<Routed> {
+        self.sender?;
+        if store.is_refusing() {
+            store.count_refused();
+            return Some(Routed::Bounce(not_stored()));
+        }
+        (!self.has_room && store.is_crowded()).then_some(Routed::Crowded)
+    }
+
+    /// The stanza is not done with: its ticket goes to whoever goes on.
+    pub fn into_ticket(self, ledger: &Arc<Ledger>) -> Ticket {
+        self.ticket.unwrap_or_else(|| ledger.issue())
+    }
+
+    /// All writes of the stanza are queued; one that queued none counts as handled. True when enough
+    /// of the stream is on its way to the disk: see [`Ledger::eased`].
+    pub fn finish(self) -> bool {
+        if let (Some((ledger, _)), None) = (self.sender, &self.ticket) {
+            ledger.pass();
+        }
+        self.full
+    }
+
+    pub(super) fn outbox(&self) -> Option<Arc<Outbox>> {
+        self.sender.map(|(_, outbox)| outbox.clone())
+    }
+}

@@ -1,0 +1,86 @@
+//! The one verb: where a stanza leads, and its way there.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::domains::Leads;
+use super::origin::Origin;
+use super::outbox::Outbox;
+use super::routed::{Handler, Routed};
+use super::{Router, incoming, outgoing};
+use crate::stanza::fate::{Fate, fate};
+use crate::stanza::{Kind, Stanza, StanzaError};
+
+impl Router {
+    /// The one way a stanza with an addressee travels. Never waits.
+    pub fn route(
+        self: &Arc<Self>,
+        stanza: &Stanza,
+        now: SystemTime,
+        origin: &mut Origin<'_>,
+    ) -> Routed {
+        let fate = fate(stanza);
+        if (fate.owed || fate.archived)
+            && let Some(held_up) = origin.held_up(&self.store)
+        {
+            return held_up;
+        }
+        if let Err(routed) = outgoing::begin(self, stanza, fate, origin) {
+            return routed;
+        }
+        let routed = self.route_on(stanza, fate, now, origin);
+        if matches!(routed, Routed::Load(_) | Routed::Crowded) {
+            return routed;
+        }
+        match incoming::keep_sent(self, stanza, now, origin) {
+            Ok(()) => outgoing::end(self, stanza, fate, now, origin, routed),
+            Err(error) => Routed::Bounce(error.into()),
+        }
+    }
+
+    fn route_on(
+        self: &Arc<Self>,
+        stanza: &Stanza,
+        fate: Fate,
+        now: SystemTime,
+        origin: &mut Origin<'_>,
+    ) -> Routed {
+        let Some(to) = stanza.to() else { return Routed::Handle(Handler::Iq) };
+        match self.leads(to) {
+            Leads::Account => incoming::pass(self, stanza, to, fate, now, origin),
+            Leads::Server => to_domain(stanza),
+            Leads::Service(service) => Routed::Handle(Handler::Service(service)),
+            Leads::Elsewhere => to_remote(stanza),
+        }
+    }
+
+    /// The session that sent the stanza gets this error of the server's own: others of its account may
+    /// hear of it, too.
+    pub fn bounced(&self, stanza: &Stanza, reply: &Bytes, sender: &Arc<Outbox>, now: SystemTime) {
+        outgoing::returned(self, stanza, reply, sender, now);
+    }
+}
+
+/// RFC 6120 §10.4: without federation every remote domain is not found. Errors and results
+/// are dropped, as no error may answer them, and so is presence, which nobody awaits.
+fn to_remote(stanza: &Stanza) -> Routed {
+    let answerable = match stanza.kind() {
+        Kind::Message => stanza.ty().as_deref() != Some("error"),
+        Kind::Iq => !matches!(stanza.ty().as_deref(), Some("error" | "result")),
+        Kind::Presence => !matches!(stanza.ty().as_deref(), Some("error" | "unavailable")),
+    };
+    if answerable { Routed::Bounce(StanzaError::remote_server_not_found()) } else { Routed::Done }
+}
+
+fn to_domain(stanza: &Stanza) -> Routed {
+    match (stanza.kind(), stanza.ty().as_deref()) {
+        (Kind::Iq, Some("get" | "set")) => Routed::Handle(Handler::Iq),
+        // RFC 6121 §8.4 leaves messages to the domain open; nobody reads them here.
+        (Kind::Message, ty) if ty != Some("error") => {
+            Routed::Bounce(StanzaError::service_unavailable())
+        }
+        _ => Routed::Done,
+    }
+}
