@@ -6,14 +6,13 @@ use std::sync::Arc;
 use super::Context;
 use super::binding::Binding;
 use super::bound::Session;
-use super::negotiate::Negotiation;
-use super::stage::{Admitted, Stage, Switched};
+use super::stage::{Admitted, Switched};
 use crate::base::credential::AgentId;
 use crate::base::hash::hmac_sha256;
 use crate::base::id::{self, OsRng};
-use crate::jid::{BareJid, FullJid};
+use crate::jid::BareJid;
 use crate::modules::SessionState;
-use crate::modules::api::{Client, Cx};
+use crate::modules::api::{Channel, Client, Cx};
 use crate::router::outbox::Outbox;
 use crate::router::owed::Claim;
 use crate::router::registry::{Bound, Conflict, Resource};
@@ -28,113 +27,92 @@ use crate::xml::ns;
 use crate::xml::view::Node;
 use crate::xml::writer::Xml;
 
-impl Negotiation {
+impl Admitted {
     /// RFC 6120 §7: binds the wanted resource or one of our making.
-    pub(super) async fn bind(&mut self, wanted: Option<String>) -> Result<FullJid, StanzaError> {
+    pub(super) async fn bind(
+        &self,
+        context: &Arc<Context>,
+        channel: Channel,
+        wanted: Option<String>,
+    ) -> Result<Binding, StanzaError> {
         let name = wanted.unwrap_or_else(made);
-        let binding = self.take_place(name, self.context.conflict).await?;
-        Ok(self.is_bound(binding, None))
+        self.take_place(context, channel, name, context.conflict).await
     }
 
-    fn is_bound(&mut self, binding: Binding, switched: Option<Box<Switched>>) -> FullJid {
-        let full = binding.client.jid.clone();
-        self.stage = Stage::Bound { binding, switched };
-        full
-    }
-
-    /// XEP-0386 §3.2. The address, and what of `<bound/>` the store had to be asked for.
+    /// XEP-0386 §3.2. The place, what was switched on with it, and what of `<bound/>` the store had to be
+    /// asked for.
     pub(super) async fn bind2(
-        &mut self,
-        bind: BindRequest,
-    ) -> Result<(FullJid, Vec<u8>, Element), StanzaError> {
-        let admitted = self.stage.admitted().ok_or_else(StanzaError::not_allowed)?;
-        let name = self.resource_of(admitted, bind.tag.as_deref());
+        &self,
+        context: &Arc<Context>,
+        channel: Channel,
+        bind: &BindRequest,
+    ) -> Result<(Binding, Switched, Vec<u8>), StanzaError> {
+        let name = self.resource(context, bind.tag.as_deref());
         // Our name for this very client: whoever has it still makes room.
-        let binding = self.take_place(name, Conflict::Replace).await?;
-        self.end_earlier(&binding);
+        let binding = self.take_place(context, channel, name, Conflict::Replace).await?;
+        self.end_earlier(context, &binding);
         // XEP-0386 §1: what is archived after the client is told of the archive reaches it by itself.
-        let switched = Switched::by(&self.context, &binding.cx, &bind.request);
-        self.forget_archived(&binding);
-        let told = self.context.pipeline.bound(&binding.cx).await;
-        Ok((self.is_bound(binding, Some(Box::new(switched))), told, bind.request))
+        let switched = Switched::by(context, &binding.cx, &bind.request);
+        forget_archived(context, &binding);
+        let told = context.pipeline.bound(&binding.cx).await;
+        Ok((binding, switched, told))
     }
 
     /// XEP-0386 §3.2.1: the tag, and an identifier that is the same for the next login of this very
     /// client. It says nothing of the user agent's id, which it must not.
-    fn resource_of(&self, admitted: &Admitted, tag: Option<&str>) -> String {
-        let Admitted { bare, agent, .. } = admitted;
+    fn resource(&self, context: &Context, tag: Option<&str>) -> String {
         let tag = tag.filter(|tag| !tag.is_empty());
-        let identifier = match agent {
-            Some(agent) => stable(&self.context, bare, *agent, tag.unwrap_or_default()),
+        let identifier = match self.agent {
+            Some(agent) => stable(context, &self.bare, agent, tag.unwrap_or_default()),
             None => made(),
         };
         let tagged = tag.map(|tag| [tag, "/", &identifier].concat());
         // A tag that cannot stand in a resource is left out.
-        tagged.filter(|name| bare.with_resource(name).is_ok()).unwrap_or(identifier)
+        tagged.filter(|name| self.bare.with_resource(name).is_ok()).unwrap_or(identifier)
     }
 
     /// XEP-0386 §3.2: the client has left its earlier sessions behind, asleep or not.
-    fn end_earlier(&self, binding: &Binding) {
-        let admitted = self.stage.admitted().filter(|who| who.login.is_some());
-        let Some(Admitted { bare, agent: Some(agent), .. }) = admitted else { return };
-        let (router, this) = (&self.context.router, binding.client.session);
-        for earlier in router.registry.unbind_agent(bare.as_str(), *agent, this) {
-            self.context.pipeline.gone(&binding.cx, &earlier.resource);
+    fn end_earlier(&self, context: &Context, binding: &Binding) {
+        let (Some(agent), Some(_)) = (self.agent, &self.login) else { return };
+        let (router, bare, this) = (&context.router, &self.bare, binding.client.session);
+        for earlier in router.registry.unbind_agent(bare.as_str(), agent, this) {
+            context.pipeline.gone(&binding.cx, &earlier.resource);
             let why = StreamError::Conflict.text("replaced by a new session of this client");
             router.superseded(&earlier, why);
         }
         router.ended(bare.as_str());
     }
 
-    /// XEP-0386 §3.2: what waited is not sent to a client that reads the archive. What no archive has
-    /// it gets as everybody does.
-    fn forget_archived(&self, binding: &Binding) {
-        let router = &self.context.router;
-        let session = binding.client.session;
-        let archived = binding.cx.own(|user| {
-            let is_archived = |claim: &Claim| claim.place == Place::Archive;
-            let (archived, others): (Vec<_>, Vec<_>) =
-                user.claim_waiting(session).into_iter().partition(is_archived);
-            // What other devices sleep with stays owed to them; held here too, it is not sent here.
-            let slept = user.claim(session).into_iter().filter(|claim| !is_archived(claim));
-            for claim in others.into_iter().chain(slept) {
-                user.owed.release(claim.seq, session);
-            }
-            archived.iter().map(|claim| claim.seq).collect::<Vec<_>>()
-        });
-        router.confirm(binding.client.jid.bare_str(), &archived.unwrap_or_default());
-    }
-
     /// A place in the registry: dropped, it is given back.
     async fn take_place(
-        &mut self,
+        &self,
+        context: &Arc<Context>,
+        channel: Channel,
         mut name: String,
         conflict: Conflict,
     ) -> Result<Binding, StanzaError> {
-        let admitted = self.stage.admitted().ok_or_else(StanzaError::not_allowed)?;
-        let Admitted { bare, login, agent } = admitted;
-        if login.is_some() {
+        let router = &context.router;
+        if self.login.is_some() {
             // The entry may have been evicted since the login.
-            self.context.router.load(bare).await?;
+            router.load(&self.bare).await?;
         }
         for _ in 0..RENAMES_MAX {
-            let full = bare.with_resource(&name).map_err(|_| StanzaError::bad_request())?;
-            let router = &self.context.router;
+            let full = self.bare.with_resource(&name).map_err(|_| StanzaError::bad_request())?;
             let session = router.next_session();
             let outbox = Arc::new(Outbox::new(router.limits.outbox_bytes_max));
             let mut resource = Resource::new(full.clone(), session, outbox.clone());
-            resource.agent = agent.filter(|_| login.is_some());
+            resource.agent = self.agent.filter(|_| self.login.is_some());
             let max = router.limits.resources_per_account;
-            match router.registry.bind(resource, login.is_none(), conflict, max) {
+            match router.registry.bind(resource, self.login.is_none(), conflict, max) {
                 Bound::Done(home, replaced) => {
-                    let (account, channel) = (admitted.account(), self.channel());
+                    let account = self.account();
                     let client = Client { jid: full, account, session, outbox, home, channel };
-                    let binding = Binding::new(self.context.clone(), client);
+                    let binding = Binding::new(context.clone(), client);
                     if let Some(replaced) = replaced {
-                        self.context.pipeline.gone(&binding.cx, &replaced.resource);
+                        context.pipeline.gone(&binding.cx, &replaced.resource);
                         router.replaced(&replaced);
                     }
-                    admitted.is_welcome(&self.context).await?;
+                    self.is_welcome(context).await?;
                     return Ok(binding);
                 }
                 Bound::Taken if conflict == Conflict::Refuse => {
@@ -150,6 +128,24 @@ impl Negotiation {
         }
         Err(StanzaError::conflict())
     }
+}
+
+/// XEP-0386 §3.2: what waited is not sent to a client that reads the archive. What no archive has
+/// it gets as everybody does.
+fn forget_archived(context: &Context, binding: &Binding) {
+    let session = binding.client.session;
+    let archived = binding.cx.own(|user| {
+        let is_archived = |claim: &Claim| claim.place == Place::Archive;
+        let (archived, others): (Vec<_>, Vec<_>) =
+            user.claim_waiting(session).into_iter().partition(is_archived);
+        // What other devices sleep with stays owed to them; held here too, it is not sent here.
+        let slept = user.claim(session).into_iter().filter(|claim| !is_archived(claim));
+        for claim in others.into_iter().chain(slept) {
+            user.owed.release(claim.seq, session);
+        }
+        archived.iter().map(|claim| claim.seq).collect::<Vec<_>>()
+    });
+    context.router.confirm(binding.client.jid.bare_str(), &archived.unwrap_or_default());
 }
 
 impl Switched {

@@ -22,9 +22,9 @@ use crate::jid::{BareJid, FullJid};
 use crate::modules::api::{Channel, Guest, Requester};
 use crate::router::outbox::End;
 use crate::stanza::iq::Iq;
-use crate::stanza::{Kind, Stanza};
+use crate::stanza::{Kind, Stanza, StanzaError};
 use crate::store::handled;
-use crate::stream::c2s::{C2s, Entry, Input, Output, Outputs, Success};
+use crate::stream::c2s::{BindRequest, C2s, Entry, Input, Output, Outputs, Success};
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::framing::Event;
 use crate::stream::sasl::Refusal;
@@ -285,6 +285,22 @@ impl Negotiation {
         }
     }
 
+    async fn bind(&mut self, wanted: Option<String>) -> Result<FullJid, StanzaError> {
+        let admitted = self.stage.admitted().ok_or_else(StanzaError::not_allowed)?;
+        let binding = admitted.bind(&self.context, self.channel(), wanted).await?;
+        Ok(self.stage.bind(binding, None))
+    }
+
+    async fn bind2(
+        &mut self,
+        bind: BindRequest,
+    ) -> Result<(FullJid, Vec<u8>, Element), StanzaError> {
+        let admitted = self.stage.admitted().ok_or_else(StanzaError::not_allowed)?;
+        let (binding, switched, told) =
+            admitted.bind2(&self.context, self.channel(), &bind).await?;
+        Ok((self.stage.bind(binding, Some(Box::new(switched))), told, bind.request))
+    }
+
     /// XEP-0198 §5: gives the connection to the session that the client asks for.
     async fn resume(&mut self, previd: String, h: u32, success: Option<Box<Success>>) -> Next {
         let admitted = self.stage.admitted();
@@ -362,7 +378,7 @@ impl Negotiation {
         Next::Read
     }
 
-    pub(super) fn channel(&self) -> Channel {
+    fn channel(&self) -> Channel {
         let (peer, secure) = (self.peer, self.machine.is_secured());
         let by_token = self.stage.admitted().is_some_and(Admitted::is_by_token);
         Channel { peer, secure, by_token }

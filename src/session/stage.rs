@@ -2,7 +2,7 @@
 
 use super::binding::Binding;
 use crate::base::credential::{AgentId, ScramKeys};
-use crate::jid::BareJid;
+use crate::jid::{BareJid, FullJid};
 use crate::modules::SessionState;
 use crate::store::devices::Seen;
 use crate::store::ids::AccountId;
@@ -78,6 +78,13 @@ impl Stage {
             Self::Admitted(admitted) => Some(admitted),
             Self::Stranger { .. } | Self::Bound { .. } => None,
         }
+    }
+
+    /// Who was admitted is a session's client from here on.
+    pub(super) fn bind(&mut self, binding: Binding, switched: Option<Box<Switched>>) -> FullJid {
+        let full = binding.client.jid.clone();
+        *self = Self::Bound { binding, switched };
+        full
     }
 
     /// What a login was begun with: it opens an account once.

@@ -1,4 +1,5 @@
-//! What a session runs over: bytes both ways, and TLS on demand. TCP now; WebSocket and others later.
+//! What a session runs over: bytes both ways, and TLS on demand. What the bytes say is the business of
+//! `stream::framing`.
 
 use std::future::Future;
 use std::io;
