@@ -1,6 +1,5 @@
 //! Why the database cannot be opened, and why there is no copy of it, in words.
 
-use rusqlite::ErrorCode;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -116,24 +115,6 @@ pub enum OpenError {
         /// What was said.
         what: String,
     },
-}
-
-impl OpenError {
-    pub(super) fn from_sqlite(path: &Path, error: rusqlite::Error) -> Self {
-        let what = error.to_string();
-        let path = path.to_owned();
-        match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => Self::NotADatabase { path },
-            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt { path, what },
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path },
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse { path },
-            Some(ErrorCode::DiskFull) => Self::Full { path },
-            Some(ErrorCode::CannotOpen) => {
-                Self::Files { path, source: io::Error::other(error.to_string()) }
-            }
-            _ => Self::Other { path, what },
-        }
-    }
 }
 
 /// Why there is no copy. The text is for the operator: what, where, what to do.

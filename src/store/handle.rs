@@ -13,9 +13,8 @@ use super::options::{Clock, Options, micros_now};
 use super::queue::{Grant, Job, Queue};
 use super::readers::{self, Readers};
 use super::sqlite::backup;
-use super::sqlite::files;
+use super::sqlite::engine::Engine;
 use super::sqlite::open;
-use super::sqlite::tx::{SqliteTx, control};
 use super::tail::Tail;
 use super::tx::{StoreError, Tx};
 use super::{archive, mailbox, meta, writer};
@@ -31,10 +30,11 @@ pub struct Store {
 impl Store {
     /// Opens or makes the database and brings its schema up to date. Blocks; no deep check.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let (conn, lock) = open::open(&options, micros_now())?;
+        let (engine, lock) = Engine::open(&options, micros_now())?;
         let lock = Arc::new(lock);
-        let (ids, last_seq) = begin(&mut SqliteTx::new(&conn)).map_err(|error| {
-            OpenError::Other { path: options.path.clone(), what: error.to_string() }
+        let (ids, last_seq) = begin(&mut engine.tx()).map_err(|error| OpenError::Other {
+            path: options.path.clone(),
+            what: error.to_string(),
         })?;
         let readers = Arc::new(Readers::new(READS_MAX));
         let queue = Arc::new(Queue::new(options.queue_max, options.queue_bytes));
@@ -51,19 +51,19 @@ impl Store {
             tail: Arc::default(),
             growth: Growth::new(options.grown_bytes),
         };
-        if let Err(error) = place(&conn) {
+        if let Err(error) = place(&engine) {
             // A disk that is full, say: what can be read is.
             tracing::warn!(%error, "the last rows of the archive are not indexed");
             inner.tail.unknown();
         }
         let failed = |source| OpenError::Files { path: options.path.clone(), source };
         for _ in 0..options.readers.max(1) {
-            let conn = files::open_reader(&options.path)?;
-            let thread = readers::spawn(conn, Arc::clone(&readers), Arc::clone(&lock));
+            let reader = Engine::reader(&options.path)?;
+            let thread = readers::spawn(reader, Arc::clone(&readers), Arc::clone(&lock));
             inner.keep(thread.map_err(failed)?);
         }
         let checkpoint = move || readers.checkpoint();
-        let thread = writer::spawn(conn, queue, access, checkpoint, lock).map_err(failed)?;
+        let thread = writer::spawn(engine, queue, access, checkpoint, lock).map_err(failed)?;
         inner.keep(thread);
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -74,8 +74,8 @@ impl Store {
         f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.inner.readers.submit(Box::new(move |conn| {
-            let _ = answer.send(readers::run(conn, f));
+        self.inner.readers.submit(Box::new(move |engine| {
+            let _ = answer.send(readers::run(engine, f));
         }))?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
@@ -247,12 +247,10 @@ fn begin(tx: &mut dyn Tx) -> Result<(ArchiveIds, i64), StoreError> {
 }
 
 /// Rows that the last run did not come to index.
-fn place(conn: &rusqlite::Connection) -> Result<(), StoreError> {
-    control(conn, "BEGIN IMMEDIATE")?;
-    let placed = archive::place(&mut SqliteTx::new(conn)).and_then(|()| control(conn, "COMMIT"));
-    if !conn.is_autocommit() {
-        control(conn, "ROLLBACK")?;
-    }
+fn place(engine: &Engine) -> Result<(), StoreError> {
+    engine.begin()?;
+    let placed = archive::place(&mut engine.tx()).and_then(|()| engine.commit());
+    engine.clear()?;
     placed
 }
 

@@ -1,14 +1,13 @@
 //! A few reader threads on one queue. In WAL mode they neither wait for the writer nor hold it up.
 
-use super::sqlite::tx::{SqliteTx, control};
+use super::sqlite::engine::Engine;
 use super::tx::{StoreError, Tx};
-use rusqlite::Connection;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-type Task = Box<dyn FnOnce(&Connection) + Send>;
+type Task = Box<dyn FnOnce(&Engine) + Send>;
 
 /// The queue that the reader threads share.
 pub(super) struct Readers {
@@ -77,36 +76,34 @@ impl Readers {
 
 /// Starts one thread; `held` lives as long as its connection.
 pub(super) fn spawn(
-    conn: Connection,
+    engine: Engine,
     readers: Arc<Readers>,
     held: impl Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("store-reader".to_owned()).spawn(move || {
         while let Some(task) = readers.take() {
-            task(&conn);
+            task(&engine);
         }
-        drop(conn);
+        drop(engine);
         drop(held);
     })
 }
 
 /// Runs `f` in a transaction of its own, so that all its queries see one state.
 pub(super) fn run<T>(
-    conn: &Connection,
+    engine: &Engine,
     f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    control(conn, "BEGIN")?;
-    let mut tx = SqliteTx::new(conn);
+    engine.begin_read()?;
+    let mut tx = engine.tx();
     let outcome =
         catch_unwind(AssertUnwindSafe(|| f(&mut tx))).unwrap_or(Err(StoreError::Panicked));
-    if !conn.is_autocommit() {
-        control(conn, "ROLLBACK")?;
-    }
+    engine.clear()?;
     outcome
 }
 
-fn copy_log(conn: &Connection) {
-    if let Err(error) = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+fn copy_log(engine: &Engine) {
+    if let Err(error) = engine.copy_log() {
         tracing::warn!(%error, "a checkpoint of the database failed");
     }
 }

@@ -1,7 +1,10 @@
 //! The engine: SQLite. Its connections, its files, and copies of them; nothing outside this folder names it.
 
 pub(super) mod backup;
+pub(super) mod engine;
+mod errors;
 pub(super) mod files;
 pub(super) mod open;
 pub(super) mod restore;
+pub(super) mod schema;
 pub(super) mod tx;

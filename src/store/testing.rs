@@ -2,19 +2,14 @@
 
 use super::accounts::{self, Creation};
 use super::ids::{AccountId, ArchiveId};
-use super::migrate::{MIGRATIONS, migrate};
-use super::sqlite::tx::SqliteTx;
+use super::sqlite::engine::Engine;
 use super::{Job, Options, Row, Store, StoreError, Synchronous, Tx};
-use rusqlite::Connection;
 use std::path::Path;
 use std::sync::mpsc;
 
 /// Runs `f` on a new database in memory.
 pub(crate) fn tx(f: impl FnOnce(&mut dyn Tx)) {
-    let mut conn = Connection::open_in_memory().unwrap();
-    conn.pragma_update(None, "foreign_keys", true).unwrap();
-    migrate(&mut conn, Path::new("memory"), MIGRATIONS, 0).unwrap();
-    f(&mut SqliteTx::new(&conn));
+    f(&mut Engine::migrated_in_memory().tx());
 }
 
 /// The same with one account in it.

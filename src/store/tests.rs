@@ -531,7 +531,7 @@ async fn messages_of_an_older_schema_keep_their_times() {
     let options = options(folder.path());
     let mut conn = rusqlite::Connection::open(&options.path).unwrap();
     let old: Vec<_> = migrate::MIGRATIONS.iter().take_while(|m| m.version < 11).copied().collect();
-    migrate::migrate(&mut conn, &options.path, &old, 1).unwrap();
+    sqlite::schema::migrate(&mut conn, &options.path, &old, 1).unwrap();
     let rows = "INSERT INTO account (id, localpart, host, created) VALUES (1, 'a', 'x', 0);
         INSERT INTO archive VALUES (100, 1, 'b@x', 'r', 2, 4, x'3c6d2f3e', 7);
         INSERT INTO archive VALUES (200, 1, 'c@x', '', 0, 4, x'3c6d2f3e', NULL);

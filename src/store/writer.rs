@@ -5,9 +5,8 @@ use super::handled::{self, Seal};
 use super::meta;
 use super::options::now;
 use super::queue::{JOBS_BATCH, JOBS_BATCH_MAX, Job, Queue};
-use super::sqlite::tx::{SqliteTx, control};
+use super::sqlite::engine::Engine;
 use super::tx::{StoreError, Tx};
-use rusqlite::Connection;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +19,7 @@ use std::time::Duration;
 /// Starts the thread. `checkpoint` is called now and then, to have the log copied into the
 /// database by another thread; `held` lives as long as the connection.
 pub(super) fn spawn(
-    conn: Connection,
+    engine: Engine,
     queue: Arc<Queue>,
     access: Arc<AtomicU64>,
     checkpoint: impl Fn() + Send + 'static,
@@ -28,13 +27,13 @@ pub(super) fn spawn(
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
         let _ending = Ending(&queue);
-        Writer::new(conn, access).run(&queue, &checkpoint);
+        Writer::new(engine, access).run(&queue, &checkpoint);
         drop(held);
     })
 }
 
 struct Writer {
-    conn: Connection,
+    engine: Engine,
     /// See [`super::Store::access_version`].
     access: Arc<AtomicU64>,
     /// A job of the batch changed how an account is entered.
@@ -50,9 +49,9 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(conn: Connection, access: Arc<AtomicU64>) -> Self {
+    fn new(engine: Engine, access: Arc<AtomicU64>) -> Self {
         Self {
-            conn,
+            engine,
             access,
             access_changed: Cell::new(false),
             failing: false,
@@ -75,15 +74,8 @@ impl Writer {
                 checkpoint();
             }
         }
-        // Not needed for durability: it only spares the next start the reading of the log.
-        self.copy_log("TRUNCATE");
-    }
-
-    fn copy_log(&self, mode: &str) {
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        if let Err(error) = self.conn.query_row(&sql, [], |_| Ok(())) {
-            tracing::debug!(%error, mode, "a checkpoint of the database failed");
-        }
+        // Not needed for durability.
+        told("at the end", self.engine.empty_log());
     }
 
     /// Where each commit takes long, more jobs share one.
@@ -109,7 +101,7 @@ impl Writer {
         }
         if fate == Err(StoreError::Full) {
             // What of the log is copied into the database is room for new writes.
-            self.copy_log("PASSIVE");
+            told("on a full disk", self.engine.copy_log());
         }
         let mut wakers: Vec<Waker> = Vec::new();
         let mut wake = |waker: Waker| {
@@ -132,21 +124,16 @@ impl Writer {
     }
 
     fn transact(&self, entries: &mut [Entry]) -> Result<(), StoreError> {
-        self.clear()?;
+        self.engine.clear()?;
         let fate = self.run_entries(entries);
-        if let Err(error) = self.clear() {
+        if let Err(error) = self.engine.clear() {
             tracing::error!(%error, "a failed transaction cannot be rolled back");
         }
         fate
     }
 
-    /// A COMMIT that failed may leave the transaction open (SQLite, lang_transaction §3).
-    fn clear(&self) -> Result<(), StoreError> {
-        if self.conn.is_autocommit() { Ok(()) } else { control(&self.conn, ROLLBACK) }
-    }
-
     fn run_entries(&self, entries: &mut [Entry]) -> Result<(), StoreError> {
-        control(&self.conn, BEGIN)?;
+        self.engine.begin()?;
         let mut rest = &mut *entries;
         while !rest.is_empty() {
             let together = rest.iter().take_while(|entry| entry.job.repeats()).count();
@@ -156,7 +143,7 @@ impl Writer {
         }
         self.run_seals(entries)?;
         let begun = now();
-        let committed = control(&self.conn, COMMIT);
+        let committed = self.engine.commit();
         self.commit.set(begun.elapsed());
         committed
     }
@@ -196,24 +183,24 @@ impl Writer {
         &self,
         run: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<Result<(), StoreError>, StoreError> {
-        control(&self.conn, SAVEPOINT)?;
+        self.engine.savepoint()?;
         let outcome = run();
         // A full disk or a failing one may end the transaction (SQLite, lang_transaction §3).
-        if self.conn.is_autocommit() {
+        if !self.engine.in_transaction() {
             return Err(outcome.err().unwrap_or_else(|| {
                 StoreError::Other("a write ended the transaction around it".to_owned())
             }));
         }
         if outcome.is_err() {
-            control(&self.conn, ROLLBACK_TO)?;
+            self.engine.rollback_to_savepoint()?;
         }
-        control(&self.conn, RELEASE)?;
+        self.engine.release_savepoint()?;
         Ok(outcome)
     }
 
     fn run_bare(&self, job: &mut dyn Job) -> Result<(), StoreError> {
         let begun = now();
-        let mut tx = SqliteTx::new(&self.conn);
+        let mut tx = self.engine.tx();
         let outcome = catch_unwind(AssertUnwindSafe(|| job.run(&mut tx)))
             .unwrap_or(Err(StoreError::Panicked));
         if tx.access_changed {
@@ -256,6 +243,12 @@ impl Writer {
         if self.failing {
             queue.refuse(true);
         }
+    }
+}
+
+fn told(when: &str, copied: Result<(), StoreError>) {
+    if let Err(error) = copied {
+        tracing::debug!(%error, when, "a checkpoint of the database failed");
     }
 }
 
@@ -315,12 +308,6 @@ impl Drop for Ending<'_> {
 /// The name of what a probe writes, and its size.
 const PROBE: &str = "probe";
 const PROBE_BYTES: usize = 65_536;
-const BEGIN: &str = "BEGIN IMMEDIATE";
-const COMMIT: &str = "COMMIT";
-const ROLLBACK: &str = "ROLLBACK";
-const SAVEPOINT: &str = "SAVEPOINT job";
-const ROLLBACK_TO: &str = "ROLLBACK TO job";
-const RELEASE: &str = "RELEASE job";
 /// A write that holds up all others for longer is named in the log.
 const SLOW: Duration = Duration::from_millis(50);
 /// Jobs between checkpoints: some megabytes of log.
@@ -328,6 +315,7 @@ const CHECKPOINT_JOBS: usize = 500;
 
 #[cfg(test)]
 mod tests {
+    use super::super::tx::query_one;
     use super::*;
     use std::sync::mpsc;
 
@@ -354,18 +342,17 @@ mod tests {
 
     #[test]
     fn a_read_only_database_is_told_and_service_resumes() {
-        let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(TABLES).unwrap();
-        let mut writer = Writer::new(conn, Arc::default());
+        let mut writer = Writer::new(Engine::in_memory(TABLES), Arc::default());
         let queue = Queue::new(10, 10);
         let refused = vec![Err(StoreError::ReadOnly), Err(StoreError::ReadOnly)];
         for (query_only, expected) in [(true, refused), (false, vec![Ok(()), Ok(())])] {
-            writer.conn.pragma_update(None, "query_only", query_only).unwrap();
+            writer.engine.refuse_writes(query_only);
             assert_eq!(run(&mut writer, &queue), expected);
             assert_eq!((writer.failing, queue.is_refusing()), (query_only, query_only));
         }
         let rows = |writer: &Writer| -> i64 {
-            writer.conn.query_row("SELECT count(*) FROM meta", [], |row| row.get(0)).unwrap()
+            query_one(&mut writer.engine.tx(), "SELECT COUNT(*) FROM meta", &[], |row| row.int(0))
+                .unwrap()
         };
         assert_eq!(rows(&writer), 1);
         run(&mut writer, &queue);
@@ -381,9 +368,7 @@ mod tests {
             }
             fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
         }
-        let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(TABLES).unwrap();
-        let mut writer = Writer::new(conn, Arc::default());
+        let mut writer = Writer::new(Engine::in_memory(TABLES), Arc::default());
         let queue = Queue::new(10, 10);
         for (error, refusing) in [
             (Some(StoreError::Constraint("x".to_owned())), false),
@@ -396,14 +381,14 @@ mod tests {
         }
         writer
             .run_batch([Box::new(Say(Some(StoreError::Full))) as Box<dyn Job>].into_iter(), &queue);
-        writer.conn.pragma_update(None, "query_only", true).unwrap();
+        writer.engine.refuse_writes(true);
         writer.run_batch([Box::new(Say(None)) as Box<dyn Job>].into_iter(), &queue);
         assert!(queue.is_refusing(), "only the probe tells");
     }
 
     #[test]
     fn a_slow_disk_gets_larger_batches_while_they_are_full() {
-        let mut writer = Writer::new(Connection::open_in_memory().unwrap(), Arc::default());
+        let mut writer = Writer::new(Engine::in_memory(TABLES), Arc::default());
         for (commit, jobs, batch) in [
             (SLOW, 255, 256),
             (SLOW, 256, 512),
@@ -422,10 +407,9 @@ mod tests {
     #[test]
     fn a_transaction_left_open_does_not_block_the_next() {
         for failing in [false, true] {
-            let conn = Connection::open_in_memory().unwrap();
-            conn.execute_batch(TABLES).unwrap();
-            conn.execute_batch("BEGIN").unwrap();
-            let mut writer = Writer { failing, ..Writer::new(conn, Arc::default()) };
+            let engine = Engine::in_memory(TABLES);
+            engine.begin_read().unwrap();
+            let mut writer = Writer { failing, ..Writer::new(engine, Arc::default()) };
             assert_eq!(run(&mut writer, &Queue::new(10, 10)), [Ok(()), Ok(())]);
         }
     }

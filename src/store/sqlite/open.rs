@@ -5,8 +5,9 @@ use super::files::{
     BUSY, all_findings, connect, lock, prepare_folder, private_file, unclean, with_suffix,
 };
 use super::restore;
+use super::schema::{self, migrate};
 use crate::store::errors::OpenError;
-use crate::store::migrate::{self, MIGRATIONS, Migration, migrate};
+use crate::store::migrate::{MIGRATIONS, Migration};
 use crate::store::options::{Options, Synchronous};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
@@ -26,7 +27,7 @@ fn open_with(
     let lock = locked(path)?;
     let mut conn = connect(path).map_err(|error| OpenError::from_sqlite(path, error))?;
     writer_pragmas(&conn, options)?;
-    let state = migrate::state(&conn, path, migrations)?;
+    let state = schema::state(&conn, path, migrations)?;
     if let Some(next) = state.next.filter(|_| state.last > 0) {
         backup::before_schema(path, next)?;
     }
@@ -63,7 +64,7 @@ pub fn upgrade_of(path: &Path) -> Result<Option<(i64, i64)>, OpenError> {
     let failed = |error| OpenError::from_sqlite(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(failed)?;
-    let state = migrate::state(&conn, path, MIGRATIONS)?;
+    let state = schema::state(&conn, path, MIGRATIONS)?;
     let to = MIGRATIONS.last().map_or(0, |migration| migration.version);
     Ok(state.next.filter(|_| state.last > 0).map(|_| (state.last, to)))
 }

@@ -9,10 +9,11 @@
 //! Whoever opens the database next undoes 1 and 2, or does 4, if it was not done.
 
 use super::files;
+use super::schema;
 use crate::base::time::{from_micros, stamp};
 use crate::store::errors::OpenError;
 use crate::store::meta;
-use crate::store::migrate::{self, MIGRATIONS};
+use crate::store::migrate::MIGRATIONS;
 use crate::store::options::micros_now;
 use rusqlite::{Connection, ErrorCode};
 use std::fs::{self, File};
@@ -208,7 +209,7 @@ fn prove(file: &Path, part: &Path, at: i64) -> Result<i64, RestoreError> {
     let sql = |error| of_sqlite(file, part, error);
     let conn = files::connect(part).map_err(sql)?;
     conn.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(())).map_err(sql)?;
-    let state = migrate::state(&conn, part, MIGRATIONS).map_err(|error| refused(file, error))?;
+    let state = schema::state(&conn, part, MIGRATIONS).map_err(|error| refused(file, error))?;
     if state.last == 0 {
         let why = "it is an empty database".to_owned();
         return Err(RestoreError::NotABackup { path: file.to_owned(), why });

@@ -1,8 +1,8 @@
-//! [`Tx`] over SQLite: the only file, with the two threads, that names rusqlite's statements.
+//! [`Tx`] over SQLite.
 
 use crate::store::tx::{Row, StoreError, Tx, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, ErrorCode};
+use rusqlite::{CachedStatement, Connection};
 
 /// The transaction that is open on a connection.
 pub(in crate::store) struct SqliteTx<'c> {
@@ -105,21 +105,6 @@ impl Row for SqliteRow<'_, '_> {
     }
     fn opt_blob(&self, column: usize) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.0.get(column)?)
-    }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        let text = error.to_string();
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full,
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly,
-            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => Self::Io(text),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(text),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
-            Some(ErrorCode::ConstraintViolation) => Self::Constraint(text),
-            _ => Self::Other(text),
-        }
     }
 }
 
