@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::base::credential::{HashName, ScramKeys};
+use crate::store::AccessVersion;
 use crate::store::ids::AccountId;
 use crate::stream::sasl::throttle::Key;
 
@@ -18,7 +19,7 @@ pub struct Access {
     pub account: AccountId,
     /// Its epoch.
     pub epoch: i64,
-    version: u64,
+    version: AccessVersion,
     from: Key,
     /// [`mark`]s of two addresses before it.
     earlier: [u32; 2],
@@ -33,7 +34,13 @@ pub struct Access {
 impl Access {
     /// Of a login that succeeded from this address. The keys and the epoch were read when the store's
     /// access version was `version`, or later.
-    pub fn new(account: AccountId, epoch: i64, version: u64, from: Key, keys: &ScramKeys) -> Self {
+    pub fn new(
+        account: AccountId,
+        epoch: i64,
+        version: AccessVersion,
+        from: Key,
+        keys: &ScramKeys,
+    ) -> Self {
         let bytes = [&*keys.salt, &*keys.stored_key, &*keys.server_key].concat().into();
         let (hash, iterations, salt) = (keys.hash, keys.iterations, keys.salt.len());
         Self { account, epoch, version, from, earlier: [0; 2], hash, iterations, salt, bytes }
@@ -62,7 +69,7 @@ impl Access {
     }
 
     /// Nothing that opens or shuts an account was changed since they were read.
-    pub fn is_fresh(&self, version: u64) -> bool {
+    pub fn is_fresh(&self, version: AccessVersion) -> bool {
         self.version == version
     }
 
@@ -72,7 +79,7 @@ impl Access {
     }
 
     /// The keys, for another login from the same address.
-    pub fn keys(&self, version: u64, from: &Key, hash: HashName) -> Option<ScramKeys> {
+    pub fn keys(&self, version: AccessVersion, from: &Key, hash: HashName) -> Option<ScramKeys> {
         if !self.is_fresh(version) || self.from != *from || self.hash != hash {
             return None;
         }
@@ -119,13 +126,14 @@ mod tests {
             stored_key: vec![2; 20],
             server_key: vec![3; 20],
         };
-        let access = Access::new(AccountId(1), 7, 5, key(1), &keys);
+        let (read, later) = (AccessVersion::of(5), AccessVersion::of(6));
+        let access = Access::new(AccountId(1), 7, read, key(1), &keys);
         assert!(access.is_from(&key(1)) && !access.is_from(&key(2)));
-        assert!(access.keys(5, &key(1), HashName::Sha1) == Some(keys));
+        assert!(access.keys(read, &key(1), HashName::Sha1) == Some(keys));
         for (version, from, hash) in [
-            (6, key(1), HashName::Sha1),
-            (5, key(2), HashName::Sha1),
-            (5, key(1), HashName::Sha256),
+            (later, key(1), HashName::Sha1),
+            (read, key(2), HashName::Sha1),
+            (read, key(1), HashName::Sha256),
         ] {
             assert!(access.keys(version, &from, hash).is_none());
         }
@@ -142,7 +150,9 @@ mod tests {
             stored_key: Vec::new(),
             server_key: Vec::new(),
         };
-        let login = |from, before| Access::new(AccountId(1), 7, 5, key(from), &keys).after(before);
+        let login = |from, before| {
+            Access::new(AccountId(1), 7, AccessVersion::of(5), key(from), &keys).after(before)
+        };
         let known =
             |access: &Access| (1..6).filter(|n| access.is_from(&key(*n))).collect::<Vec<_>>();
         let one = login(1, None);
@@ -156,7 +166,7 @@ mod tests {
         three.also_from(&key(5));
         assert_eq!(known(&three), [2, 3, 5]);
         // The keys are for the last one alone.
-        assert!(three.keys(5, &key(3), HashName::Sha1).is_some());
-        assert!(three.keys(5, &key(2), HashName::Sha1).is_none());
+        assert!(three.keys(AccessVersion::of(5), &key(3), HashName::Sha1).is_some());
+        assert!(three.keys(AccessVersion::of(5), &key(2), HashName::Sha1).is_none());
     }
 }

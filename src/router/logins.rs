@@ -4,6 +4,7 @@ use super::Router;
 use super::access::Access;
 use super::account::{Account, User};
 use crate::base::credential::{AgentId, HashName, ScramKeys};
+use crate::store::AccessVersion;
 use crate::store::ids::AccountId;
 use crate::stream::sasl::throttle::Key;
 
@@ -18,7 +19,7 @@ impl Router {
     pub fn remembered(
         &self,
         bare: &str,
-        version: u64,
+        version: AccessVersion,
         from: &Key,
         hash: HashName,
     ) -> Option<(AccountId, i64, ScramKeys)> {

@@ -4,6 +4,7 @@ use super::binding::Binding;
 use crate::base::credential::{AgentId, ScramKeys};
 use crate::jid::{BareJid, FullJid};
 use crate::modules::SessionState;
+use crate::store::AccessVersion;
 use crate::store::devices::Seen;
 use crate::store::ids::AccountId;
 use crate::store::tokens::Token;
@@ -34,7 +35,7 @@ pub(super) struct Asked {
     pub(super) epoch: i64,
     pub(super) disabled: bool,
     /// The store's access version, taken before.
-    pub(super) version: u64,
+    pub(super) version: AccessVersion,
     /// The keys; none if they were at hand in the registry.
     pub(super) keys: Option<ScramKeys>,
     /// The token that fitted, where it was one.

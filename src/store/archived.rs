@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::growth::Grown;
 use super::handle::Store;
 use super::ids::ArchiveId;
-use super::tail::Placing;
+use super::tail::{Placing, Placings};
 use super::tx::StoreError;
 
 impl Store {
@@ -31,13 +31,13 @@ impl Store {
     }
 
     /// How often new rows were placed: for [`Store::is_behind`].
-    pub fn placings(&self) -> u64 {
+    pub fn placings(&self) -> Placings {
         self.inner.tail.times()
     }
 
     /// May a transaction that began after `placings` were counted see rows of the archive that its
     /// searches do not find? What was placed since, it does not see as placed.
-    pub fn is_behind(&self, archive: ArchiveId, placings: u64) -> bool {
+    pub fn is_behind(&self, archive: ArchiveId, placings: Placings) -> bool {
         self.inner.tail.has(archive) || self.inner.tail.times() != placings
     }
 

@@ -1,7 +1,6 @@
 //! The handle to the database: what runs on its threads, and what is queued for them.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -9,6 +8,7 @@ use tokio::sync::oneshot;
 use super::errors::OpenError;
 use super::growth::Growth;
 use super::line::Load;
+use super::node::{AccessChanges, AccessVersion, Sequence};
 use super::options::{Clock, Options, micros_now};
 use super::queue::{Grant, Job, Queue};
 use super::readers::{self, Readers};
@@ -38,12 +38,12 @@ impl Store {
         })?;
         let readers = Arc::new(Readers::new(READS_MAX));
         let queue = Arc::new(Queue::new(options.queue_max, options.queue_bytes));
-        let access = Arc::new(AtomicU64::new(0));
+        let access = Arc::new(AccessChanges::default());
         let inner = Inner {
             queue: Arc::clone(&queue),
             readers: Arc::clone(&readers),
             threads: Mutex::default(),
-            seq: AtomicI64::new(last_seq),
+            sequence: Sequence::after(last_seq),
             clock: options.clock,
             access: Arc::clone(&access),
             ids,
@@ -140,7 +140,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let queued = self.inner.queue.submit(job, |mut job| {
             let now = (self.inner.clock)();
-            number(&mut job, now, &mut || self.seq_at(now));
+            number(&mut job, now, &mut || self.inner.sequence.next(now));
             job
         });
         queued.map_err(|(_, error)| error)
@@ -201,24 +201,15 @@ impl Store {
     }
 
     /// Rises with each commit that changes how any account is entered ([`Tx::access_changed`]), before
-    /// whoever awaits that commit is told. What was read of such things after this number was taken
-    /// holds as long as the number stands: all writes pass through this process, which has the
-    /// database locked.
-    pub fn access_version(&self) -> u64 {
-        self.inner.access.load(Ordering::SeqCst)
+    /// whoever awaits that commit is told. What was read of such things after this version was taken
+    /// holds as long as the version stands.
+    pub fn access_version(&self) -> AccessVersion {
+        self.inner.access.version()
     }
 
     /// The place of a new row in the archive or the mailbox: above the last one, whatever the clock says.
     pub fn next_seq(&self) -> i64 {
-        self.seq_at((self.inner.clock)())
-    }
-
-    /// That it is near the time makes times quick to find; nobody reads a time in it.
-    fn seq_at(&self, now: i64) -> i64 {
-        let next = |last: i64| now.max(last + 1);
-        let update = |last| Some(next(last));
-        let last = self.inner.seq.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
-        last.map_or(now, next)
+        self.inner.sequence.next((self.inner.clock)())
     }
 }
 
@@ -226,9 +217,9 @@ pub(super) struct Inner {
     queue: Arc<Queue>,
     readers: Arc<Readers>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    seq: AtomicI64,
+    sequence: Sequence,
     clock: Clock,
-    access: Arc<AtomicU64>,
+    access: Arc<AccessChanges>,
     pub(super) ids: ArchiveIds,
     pub(super) aside: backup::Aside,
     pub(super) tail: Arc<Tail>,

@@ -69,8 +69,8 @@ pub struct Sleeper {
     pub state: Vec<u8>,
 }
 
-/// Takes some sessions out of their beds, `limit` at most: they are in memory from now on. None for
-/// one that cannot be read.
+/// Takes some sessions out of their beds, `limit` at most: they are in memory from now on, whoever wrote
+/// them, for there is one process that may. None for one that cannot be read.
 pub fn wake(tx: &mut dyn Tx, limit: usize) -> Result<Vec<Option<Sleeper>>, StoreError> {
     let sleepers = query_all(tx, SLEEPERS, &[limit.into()], |row| {
         let account = AccountId(row.int(1).unwrap_or(0));

@@ -18,6 +18,7 @@ mod line;
 pub mod mailbox;
 pub mod meta;
 pub mod migrate;
+mod node;
 mod options;
 mod queue;
 mod readers;
@@ -40,11 +41,13 @@ pub use errors::{BackupError, OpenError};
 pub use growth::Grown;
 pub use handle::Store;
 pub use line::Load;
+pub use node::AccessVersion;
 pub use options::{Clock, Options, Synchronous};
 pub use queue::{Grant, Job};
 pub(crate) use sql::sql;
 pub use sqlite::backup::Snapshot;
 pub use sqlite::restore::{RestoreError, Restored};
+pub use tail::Placings;
 pub use tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
 
 /// Every statement of this floor by name (`modules::sql` has all); but for those of the search, which is SQLite's own (`search::of_sqlite`).

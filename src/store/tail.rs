@@ -8,7 +8,12 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// The rows behind `archive_placed`.
+/// How often this process placed rows; see [`Store::is_behind`](super::Store::is_behind).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Placings(u64);
+
+/// The rows behind `archive_placed`, that one row for all archives: whose they are, this process knows,
+/// for it alone writes them. What another run of it left is placed at the start.
 #[derive(Default)]
 pub(super) struct Tail(Mutex<State>);
 
@@ -21,7 +26,7 @@ pub(super) struct State {
     /// A job that places them is queued.
     pub(super) placing: bool,
     /// How often all were placed.
-    times: u64,
+    times: Placings,
 }
 
 impl Tail {
@@ -34,7 +39,7 @@ impl Tail {
         state.unknown || state.archives.contains(&archive)
     }
 
-    pub(super) fn times(&self) -> u64 {
+    pub(super) fn times(&self) -> Placings {
         self.lock().times
     }
 
@@ -71,7 +76,7 @@ impl Job for Placing {
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let mut state = self.tail.lock();
         match outcome {
-            Ok(()) => *state = State { times: state.times + 1, ..State::default() },
+            Ok(()) => *state = State { times: Placings(state.times.0 + 1), ..State::default() },
             Err(_) => state.placing = false,
         }
         drop(state);

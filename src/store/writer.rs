@@ -3,6 +3,7 @@
 
 use super::handled::{self, Seal};
 use super::meta;
+use super::node::AccessChanges;
 use super::options::now;
 use super::queue::{JOBS_BATCH, JOBS_BATCH_MAX, Job, Queue};
 use super::sqlite::engine::Engine;
@@ -11,7 +12,6 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use std::time::Duration;
 pub(super) fn spawn(
     engine: Engine,
     queue: Arc<Queue>,
-    access: Arc<AtomicU64>,
+    access: Arc<AccessChanges>,
     checkpoint: impl Fn() + Send + 'static,
     held: impl Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
@@ -35,7 +35,7 @@ pub(super) fn spawn(
 struct Writer {
     engine: Engine,
     /// See [`super::Store::access_version`].
-    access: Arc<AtomicU64>,
+    access: Arc<AccessChanges>,
     /// A job of the batch changed how an account is entered.
     access_changed: Cell<bool>,
     /// A write failed, and no probe succeeded since; logged once when it begins and once when it ends.
@@ -49,7 +49,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(engine: Engine, access: Arc<AtomicU64>) -> Self {
+    fn new(engine: Engine, access: Arc<AccessChanges>) -> Self {
         Self {
             engine,
             access,
@@ -97,7 +97,7 @@ impl Writer {
         if self.access_changed.take() {
             // Before anybody is told: who acts on the answer finds nothing old remembered. Also when
             // the commit failed, which costs a look into the store.
-            self.access.fetch_add(1, Ordering::SeqCst);
+            self.access.count();
         }
         if fate == Err(StoreError::Full) {
             // What of the log is copied into the database is room for new writes.
