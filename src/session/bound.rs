@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::binding::Binding;
-use super::drain::Drain;
 use super::ending::Ending;
-use super::handled::Pending;
+use super::flow::{Flow, Seen};
 use super::link::Link;
 use super::liveness::{Delivery, Ping};
 use super::resumption::Resumption;
@@ -14,9 +13,7 @@ use crate::jid::Jid;
 use crate::modules::SessionState;
 use crate::router::outbox::{Outbox, Outgoing};
 use crate::router::ticket::Ledger;
-use crate::stream::framing::Event;
 use crate::stream::sm::StreamManagement;
-use crate::xml::error::XmlError;
 
 /// A bound stream.
 pub struct Session {
@@ -27,29 +24,16 @@ pub struct Session {
     /// Whom the last stanza that was routed went to.
     pub(super) last_to: Option<Jid>,
     pub(super) link: Link,
-    /// Reading pauses until this handler is done.
-    pub(super) pending: Option<Pending>,
-    /// A full box that this session feeds: reading pauses until it is under half.
-    pub(super) slow: Option<Box<(Arc<Outbox>, Instant)>>,
-    /// Owed rows that are being delivered; the outbox waits.
-    pub(super) drain: Option<Box<Drain>>,
+    /// What holds it up.
+    pub(super) flow: Flow,
     pub(super) delivery: Delivery,
     /// XEP-0198, once enabled.
     pub(super) sm: Option<Box<StreamManagement<Outgoing>>>,
     /// What makes a managed stream one that can be resumed.
     pub(super) resumption: Option<Box<Resumption>>,
-    /// Read while a handler is pending: the first piece that must wait for it.
-    pub(super) held: Option<Box<Result<Event, XmlError>>>,
     pub(super) ending: Option<Ending>,
-    pub(super) paused_until: Option<Instant>,
     pub(super) heard: Instant,
-    /// Since when nothing is read, for reasons of ours.
-    pub(super) deaf_since: Option<Instant>,
     pub(super) ping: Option<Box<Ping>>,
-    /// The outbox called while nothing could be taken from it.
-    pub(super) woken: bool,
-    /// The server stops, and only the answer to a last ping is awaited.
-    pub(super) leaving: bool,
 }
 
 impl Session {
@@ -64,20 +48,44 @@ impl Session {
             state: SessionState::default(),
             last_to: None,
             link,
-            pending: None,
-            slow: None,
-            drain: None,
+            flow: Flow::default(),
             delivery: Delivery::default(),
             sm: None,
             resumption: None,
-            held: None,
             ending: None,
-            paused_until: None,
             heard: now,
-            deaf_since: None,
             ping: None,
-            woken: false,
-            leaving: false,
+        }
+    }
+
+    /// What the flow does not know by itself.
+    pub(super) fn seen(&self) -> Seen {
+        let most = self.binding.context().router.limits.outbox_bytes_max;
+        Seen {
+            asleep: self.is_asleep(),
+            resuming: self.is_resuming(),
+            managed: self.sm.is_some(),
+            choked: self.link.wire.queued() > most,
+            writing: self.link.wire.is_writing(),
+            full: self.is_full(),
+        }
+    }
+
+    /// It has no connection.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.resumption.as_ref().is_some_and(|resumption| resumption.is_asleep())
+    }
+
+    /// Another connection takes over: the one there is has no more to say.
+    pub(super) fn is_resuming(&self) -> bool {
+        self.resumption.as_ref().is_some_and(|resumption| resumption.is_handed_over())
+    }
+
+    /// The client was sent as much as it may have without confirming any of it.
+    pub(super) fn is_full(&self) -> bool {
+        match &self.sm {
+            Some(sm) => sm.is_full(),
+            None => self.delivery.is_full(),
         }
     }
 }

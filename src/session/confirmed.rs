@@ -49,7 +49,7 @@ impl Session {
         if let Some(ping) = self.ping.take_if(|ping| Some(ping.id.as_str()) == id) {
             self.delivery.rows().answers = Answers::Always;
             self.covered(&ping);
-            if self.leaving {
+            if self.flow.is_leaving() {
                 self.take_leave(now());
             }
         }
@@ -62,7 +62,7 @@ impl Session {
         let rows = self.delivery.rows();
         rows.since = (!rows.unconfirmed.is_empty()).then_some(ping.sent);
         // The outbox may have waited for room.
-        self.woken = true;
+        self.flow.wake();
     }
 
     fn confirm_oldest(&mut self, count: usize) {
@@ -71,7 +71,7 @@ impl Session {
             ping.covers = ping.covers.saturating_sub(confirmed.len());
         }
         self.confirm(&confirmed);
-        self.woken = true;
+        self.flow.wake();
     }
 
     /// Notes when the ping left for the network.
@@ -90,7 +90,7 @@ impl Session {
         let time = self.binding.context().router.limits.ping_timeout;
         Some(match ping.gone {
             // It is not listened to.
-            _ if self.deaf_since.is_some() => now + time,
+            _ if !self.flow.is_listening() => now + time,
             // Its senders wait for it, and it took all this without an answer.
             Some(gone) if self.may_be_mute() && self.delivery.is_full() => {
                 gone + FOUND_OUT_AFTER.min(time + time / 2)
@@ -136,20 +136,9 @@ impl Session {
         }
     }
 
-    /// Nothing is read for now, for reasons of ours.
-    fn is_deaf(&self) -> bool {
-        self.pending.is_some() || self.slow.is_some() || self.paused_until.is_some()
-    }
-
-    /// While nobody listens, time stands still for what the client is to answer. It does so until the next
-    /// turn, in which what there is gets read first.
+    /// While nobody listens, time stands still for what the client is to answer.
     pub(super) fn listen(&mut self, now: Instant) {
-        if self.is_deaf() {
-            self.deaf_since.get_or_insert(now);
-            return;
-        }
-        // A stop waits for nobody.
-        let Some(since) = self.deaf_since.take().filter(|_| !self.leaving) else { return };
+        let Some(since) = self.flow.listen(now) else { return };
         let later = |at: &mut Instant| *at += now.saturating_duration_since(since.max(*at));
         later(&mut self.heard);
         if let Some(ping) = &mut self.ping {
@@ -174,8 +163,8 @@ impl Session {
     /// The server stops, and this stream ends with it. Nothing new is sent, but what the client got
     /// it may confirm by the answer to a last ping: else all of it would come again (promise.md 2).
     pub(super) fn take_leave(&mut self, now: Instant) {
-        if !self.leaving && self.sm.is_none() && !self.delivery.unconfirmed().is_empty() {
-            self.leaving = true;
+        if !self.flow.is_leaving() && self.sm.is_none() && !self.delivery.unconfirmed().is_empty() {
+            self.flow.leave();
             self.stop_drain();
             self.send_ping();
         }
@@ -186,7 +175,7 @@ impl Session {
 
     /// Until when the answer to the last ping is waited for.
     pub(super) fn leaves(&self) -> Option<Instant> {
-        let ping = self.ping.as_ref().filter(|_| self.leaving)?;
+        let ping = self.ping.as_ref().filter(|_| self.flow.is_leaving())?;
         Some(ping.sent + LAST_ANSWER)
     }
 }

@@ -20,13 +20,13 @@ use crate::store::{StoreError, archive, damage};
 impl Session {
     /// Takes what waits for the account, to deliver it before anything in the outbox.
     pub(super) fn begin_drain(&mut self, claim: fn(&mut User, u64) -> Vec<Claim>) {
-        if self.leaving {
+        if self.flow.is_leaving() {
             return;
         }
         let who = &self.binding.client;
         let claim = |user: &mut User| claim(user, who.session);
         let claims = self.binding.cx.own(claim).unwrap_or_default();
-        match &mut self.drain {
+        match self.flow.drain() {
             Some(drain) => drain.claims.extend(claims),
             None => self.read_page(claims.into()),
         }
@@ -35,7 +35,7 @@ impl Session {
     /// RFC 6121 §8.5.2.2: whoever is not available, or of negative priority, gets no more of what
     /// was for the account; another session may.
     pub(super) fn stop_drain(&mut self) {
-        if let Some(drain) = self.drain.take() {
+        if let Some(drain) = self.flow.take_drain() {
             self.release(drain.claims);
         }
         self.binding.cx.router.ended(self.binding.client.jid.bare_str());
@@ -80,11 +80,11 @@ impl Session {
             store.barrier().await?;
             store.read(move |tx| mailbox::rows(tx, account, &wanted)).await
         });
-        self.drain = Some(Box::new(Drain { claims, reading, page }));
+        self.flow.begin_drain(Drain { claims, reading, page });
     }
 
     pub(super) fn drain_page(&mut self, page: Result<Vec<MailRow>, StoreError>) {
-        let Some(drain) = self.drain.take() else { return };
+        let Some(drain) = self.flow.take_drain() else { return };
         let Drain { mut claims, reading, .. } = *drain;
         match page {
             Ok(rows) => {
@@ -100,7 +100,7 @@ impl Session {
             }
         }
         // What came meanwhile waits in the box.
-        self.woken = true;
+        self.flow.wake();
     }
 
     fn deliver_row(&mut self, row: MailRow) {

@@ -1,7 +1,5 @@
 //! One element from the client: stamp, then the IQ index, presence, or the router.
 
-use std::time::Duration;
-
 use super::bound::Session;
 use super::clock::{now, wall};
 use super::ending::Ending;
@@ -194,13 +192,13 @@ impl Session {
     /// The router has done what it could for the stanza.
     fn routed(&mut self, stanza: &Stanza, routed: Routed, full: bool) {
         match routed {
-            Routed::Slow(outbox) => self.slow = Some(Box::new((outbox, now() + SLOW_MAX))),
+            Routed::Slow(outbox) => self.flow.slow_down(outbox, now()),
             Routed::Bounce(error) => self.bounce_routed(stanza, &error),
             Routed::Done | Routed::Load(_) | Routed::Crowded | Routed::Handle(_) => {}
         }
-        if full && self.pending.is_none() {
+        if full && !self.flow.is_pending() {
             let ledger = self.ledger.clone();
-            self.pending = Some(Box::pin(async move {
+            self.flow.await_handler(Box::pin(async move {
                 ledger.eased().await;
                 Handled { outcome: Outcome::Eased, _ticket: None }
             }));
@@ -212,7 +210,7 @@ impl Session {
         let cx = self.binding.cx.clone();
         let (ledger, outbox) = (self.ledger.clone(), self.outbox.clone());
         let sender = Sender { ledger, outbox, account: self.binding.client.account };
-        self.pending = Some(Box::pin(async move {
+        self.flow.await_handler(Box::pin(async move {
             let mut driven = cx.drive(&stanza, Some(&sender), Some((routed, ticket))).await;
             for made in std::mem::take(&mut driven.made) {
                 cx.send(&made).await;
@@ -228,8 +226,9 @@ impl Session {
         ticket: Ticket,
         work: impl Future<Output = Outcome> + Send + 'static,
     ) {
-        self.pending =
-            Some(Box::pin(async move { Handled { outcome: work.await, _ticket: Some(ticket) } }));
+        self.flow.await_handler(Box::pin(async move {
+            Handled { outcome: work.await, _ticket: Some(ticket) }
+        }));
     }
 
     /// A handler is done: answer, and go on.
@@ -274,7 +273,7 @@ impl Session {
     fn answer(&mut self, reply: bytes::Bytes) {
         self.take_all();
         // Taking it may have begun a drain, or filled what the client may have.
-        if self.may_answer() {
+        if self.flow.may_answer(self.seen()) {
             self.pass(Frame::whole(reply).into());
         } else {
             // A full box ends the session by itself.
@@ -283,15 +282,10 @@ impl Session {
     }
 
     fn take_all(&mut self) {
-        if self.may_answer() && !self.leaving {
+        if self.flow.may_take_all(self.seen()) {
             let taken = self.outbox.take(usize::MAX, self.room());
             self.take(taken);
         }
-    }
-
-    /// Nothing must go before an answer but what is in the outbox.
-    fn may_answer(&self) -> bool {
-        self.drain.is_none() && !self.is_asleep() && !self.is_full()
     }
 
     fn bounce(&mut self, stanza: &Stanza, error: &StanzaError) {
@@ -328,5 +322,3 @@ async fn send_all(cx: Cx, made: Result<Vec<Stanza>, StanzaError>) -> Result<(), 
 
 /// Contacts that hear of a presence at the price of one stanza.
 const CONTACTS_PER_STANZA: usize = 50;
-/// promise: a slowed sender waits a second in all at most, then goes on.
-const SLOW_MAX: Duration = Duration::from_secs(1);

@@ -77,20 +77,15 @@ impl Session {
 
     /// What comes next on the connection.
     pub(super) fn next_piece(&mut self) -> Result<Option<Event>, XmlError> {
-        match self.held.take() {
+        match self.flow.take_held() {
             Some(held) => (*held).map(Some),
             None => self.link.wire.piece(),
         }
     }
 
-    /// A handler is pending, and there may be something behind its request that need not wait.
-    pub(super) fn may_look_ahead(&self) -> bool {
-        self.sm.is_some() && self.held.is_none() && self.pending.is_some() && self.may_look()
-    }
-
     /// XEP-0198 §4: the answer to `<r/>` is not withheld for what is being worked on.
     pub(super) fn look_ahead(&mut self) {
-        while self.ending.is_none() && self.may_look_ahead() {
+        while self.ending.is_none() && self.flow.may_look_ahead(self.seen()) {
             let piece = match self.link.wire.piece() {
                 Ok(None) => return,
                 Ok(Some(Event::Whitespace)) => continue,
@@ -102,14 +97,14 @@ impl Session {
                 Ok(Some(other)) => Ok(other),
                 Err(error) => Err(error),
             };
-            self.held = Some(Box::new(piece));
+            self.flow.hold(piece);
         }
     }
 
     /// Asked, answered and read on another connection: none of it is for the one to come. What a module
     /// kept for the client is sent again with the rest.
     pub(super) fn forget_connection(&mut self) {
-        self.held = None;
+        self.flow.disconnected();
         let kept = self.binding.context().pipeline.disconnected(&mut self.state);
         if let Some(sm) = &mut self.sm {
             sm.disconnected();
@@ -142,7 +137,7 @@ impl Session {
 
     /// They are.
     pub(super) fn reached(&mut self) {
-        let handed_over = self.resumption.as_mut().filter(|_| self.pending.is_none());
+        let handed_over = self.resumption.as_mut().filter(|_| !self.flow.is_pending());
         if let Some(knock) = handed_over.and_then(|resumption| resumption.take_next()) {
             self.resume(*knock);
         } else if self.sm.as_mut().is_some_and(|sm| sm.reached()) {
@@ -163,7 +158,7 @@ impl Session {
             Some(Ok(items)) => {
                 self.acknowledged(&items);
                 // The outbox may have waited for room.
-                self.woken = true;
+                self.flow.wake();
             }
             Some(Err(lie)) => self.fail(sm::too_high(lie)),
             None => {}
@@ -174,14 +169,6 @@ impl Session {
     pub(super) fn acknowledged(&mut self, items: &[Outgoing]) {
         let confirmed: Vec<i64> = items.iter().filter_map(|item| item.owed).collect();
         self.confirm(&confirmed);
-    }
-
-    /// The client was sent as much as it may have without acknowledging any of it.
-    pub(super) fn is_full(&self) -> bool {
-        match &self.sm {
-            Some(sm) => sm.is_full(),
-            None => self.delivery.is_full(),
-        }
     }
 
     /// So many stanzas may be sent before the client must acknowledge some.
@@ -217,12 +204,12 @@ impl Session {
 
     /// When an `<r/>` will not have been answered in time; while nobody listens it may.
     pub(super) fn ack_overdue(&self, now: Instant) -> Option<Instant> {
-        self.sm.as_ref()?.overdue_at(self.deaf_since.is_none(), now)
+        self.sm.as_ref()?.overdue_at(self.flow.is_listening(), now)
     }
 
     /// An `<r/>` was not answered in time.
     pub(super) fn ack_is_overdue(&mut self, now: Instant) {
-        let listens = self.deaf_since.is_none();
+        let listens = self.flow.is_listening();
         match self.sm.as_mut().and_then(|sm| sm.overdue(self.heard, listens, now)) {
             Some(Overdue::Silent) => self.lost(),
             Some(Overdue::Full) => {

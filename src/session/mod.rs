@@ -12,6 +12,7 @@ mod drain;
 mod ending;
 mod enter;
 mod fast;
+mod flow;
 mod handled;
 mod inbound;
 pub mod link;

@@ -14,6 +14,7 @@ use super::clock::now;
 use super::context::named;
 use super::drain::page;
 use super::ending::{Ending, GOODBYE};
+use super::flow::Flow;
 use super::handled::Handled;
 use super::link::Link;
 use super::wire::Io;
@@ -41,7 +42,7 @@ pub(super) enum Woken {
 pub async fn run(mut session: Box<Session>) {
     if panicked(pin!(session.serve())).await {
         // A bug of ours, and this client's request met it: the others go on (RFC 6120 §4.9.3.8).
-        session.pending = None;
+        session.flow.handler_ended();
         session.ending = Some(Ending::Failure(Box::new(StreamError::InternalServerError.into())));
     }
     // Large, and at the end only: not in the task of every session.
@@ -89,31 +90,29 @@ impl Session {
         self.link.wire.give_back();
         self.listen(now);
         self.ask_if_due(now);
-        let asleep = self.is_asleep();
         // Mostly it takes all at once, and the turn goes on.
         if let Err(error) = self.link.wire.write_now().await {
             return Woken::Io(Err(error));
         }
         self.look_after_ping(now);
-        let writing = self.link.wire.is_writing();
-        let reading = !asleep && (self.may_read() || self.may_look_ahead());
+        let seen = self.seen();
+        let (writing, reading) = (seen.writing, self.flow.reads(seen));
         let deadline = self.deadline(now).into();
         if timer.is_elapsed() || deadline < timer.deadline() {
             timer.as_mut().reset(deadline);
         }
-        let full = self.is_full();
-        if !writing && !asleep && self.may_take() && std::mem::take(&mut self.woken) {
+        if self.flow.takes_late(seen) {
             return Woken::Outbox;
         }
         let awaited = self.awaited();
         let mut lie_down = self.lies_down();
-        let (handler, drain, wire) = (&mut self.pending, &mut self.drain, &mut self.link.wire);
+        let ((handler, drain), wire) = (self.flow.waits(), &mut self.link.wire);
         tokio::select! {
             biased;
             io = wire.io(reading), if writing || reading => Woken::Io(io),
             handled = async { match handler { Some(handler) => handler.await, None => pending().await } }
                 => Woken::Handled(handled),
-            page = page(drain), if !writing && !asleep && !full => Woken::Page(page),
+            page = page(drain), if Flow::may_drain(seen) => Woken::Page(page),
             () = async { match awaited { Some(stanzas) => self.ledger.reached(stanzas).await, None => pending().await } }
                 => Woken::Reached,
             // Also while nothing can be taken: a client that does not read must end all the same.
@@ -130,7 +129,7 @@ impl Session {
             Woken::Io(Ok(Io::Read(bytes))) => self.read(bytes),
             Woken::Io(Ok(Io::Written)) => {}
             Woken::Handled(handled) => {
-                self.pending = None;
+                self.flow.handler_ended();
                 self.handled(handled);
             }
             Woken::Page(page) => self.drain_page(page),
@@ -145,51 +144,27 @@ impl Session {
         self.somebody_knocks();
         if self.is_asleep() {
             self.stir();
-        } else if self.link.wire.is_writing() || !self.may_take() {
-            self.woken = true;
-            self.end(self.outbox.ending());
-        } else {
+        } else if self.flow.may_take(self.seen()) {
             let taken = self.outbox.take(BATCH_BYTES, self.room());
             self.take(taken);
+        } else {
+            self.flow.wake();
+            self.end(self.outbox.ending());
         }
-    }
-
-    /// Nothing comes before what waits in the outbox, and the client takes what it is sent.
-    fn may_take(&self) -> bool {
-        self.drain.is_none() && !self.leaving && !self.is_full()
-    }
-
-    /// Who does not take the answers gets to ask no more: what waits for one session is bounded.
-    fn may_read(&self) -> bool {
-        self.pending.is_none() && self.may_look()
-    }
-
-    /// Reading may go on, if only for what does not wait for the handler that is pending.
-    pub(super) fn may_look(&self) -> bool {
-        self.slow.is_none()
-            && self.paused_until.is_none()
-            && !self.is_resuming()
-            && self.link.wire.queued() <= self.binding.context().router.limits.outbox_bytes_max
     }
 
     fn read(&mut self, bytes: usize) {
         let now = now();
         self.heard = now;
         let wait = self.link.pace.count(bytes, 0, now);
-        self.pause(wait, now);
+        self.flow.pause(wait, now);
     }
 
     /// Counts stanzas towards the session's rate, as of when they were read.
     pub(super) fn charge(&mut self, stanzas: usize) {
         let read = self.heard;
         let wait = self.link.pace.count(0, stanzas, read);
-        self.pause(wait, read);
-    }
-
-    fn pause(&mut self, wait: Duration, now: Instant) {
-        if !wait.is_zero() {
-            self.paused_until = Some(now + wait);
-        }
+        self.flow.pause(wait, read);
     }
 
     /// Handles what is read, until a handler must be awaited or the turn is over.
@@ -200,7 +175,7 @@ impl Session {
 
     fn read_pieces_in_order(&mut self) {
         let mut stanzas = 0;
-        while self.may_read() {
+        while self.flow.may_read(self.seen()) {
             if self.ending.is_some() {
                 return;
             }
@@ -214,8 +189,7 @@ impl Session {
                     self.charge(1);
                     self.element(element);
                     if stanzas == TURN_STANZAS {
-                        // Let the outbox have its turn; the rest is read on from the buffer.
-                        self.paused_until.get_or_insert_with(now);
+                        self.flow.end_turn(now());
                     }
                 }
                 Err(error) => self.fail(error.into()),
@@ -283,8 +257,7 @@ impl Session {
                 silent.into_iter().chain(self.delivery.due()).min().unwrap_or(now + FOREVER)
             }
         };
-        let slow = self.slow.as_ref().map(|_| now + SLOW_STEP);
-        let soon = [self.paused_until, slow, self.management_due(now), self.leaves()];
+        let soon = [self.flow.due(now), self.management_due(now), self.leaves()];
         soon.into_iter().flatten().chain([idle]).min().unwrap_or(idle)
     }
 
@@ -298,9 +271,8 @@ impl Session {
             return;
         }
         let limits = self.binding.context().router.limits.clone();
-        self.paused_until.take_if(|until| *until <= now);
-        self.slow.take_if(|slow| slow.1 <= now || !slow.0.over_half());
-        if self.leaving {
+        self.flow.tick(now);
+        if self.flow.is_leaving() {
             return self.take_leave(now);
         }
         self.answer_is_due(now);
@@ -383,9 +355,9 @@ impl Session {
 
     pub(super) async fn settle(&mut self) {
         // What one handler found may call for another.
-        while let Some(pending) = &mut self.pending {
+        while let Some(pending) = self.flow.handler() {
             let handled = pending.await;
-            self.pending = None;
+            self.flow.handler_ended();
             self.handled(handled);
         }
         if !self.ledger.is_settled() {
@@ -397,7 +369,7 @@ impl Session {
     /// A handler that began a write must also do what follows its commit, though nobody waits.
     fn abandon_handler(&mut self) {
         self.ledger.end();
-        if let Some(pending) = self.pending.take() {
+        if let Some(pending) = self.flow.handler().take() {
             let tasks = &self.binding.cx.router.tasks;
             tasks.spawn("handler", async move { drop(pending.await) });
         }
@@ -414,8 +386,6 @@ impl Session {
 const BATCH_BYTES: usize = 65_536;
 /// Stanzas read before the outbox has its turn.
 const TURN_STANZAS: usize = 32;
-/// How often a slowed session looks whether it may go on.
-const SLOW_STEP: Duration = Duration::from_millis(20);
 /// A day: no deadline at all.
 const FOREVER: Duration = Duration::from_secs(86_400);
 /// How long a closing stream waits for its writes to commit.

@@ -26,19 +26,9 @@ impl Session {
         self.resumption.is_some()
     }
 
-    /// It has no connection.
-    pub(super) fn is_asleep(&self) -> bool {
-        self.resumption.as_ref().is_some_and(|resumption| resumption.is_asleep())
-    }
-
     /// When its time is over.
     pub(super) fn asleep_until(&self) -> Option<Instant> {
         self.resumption.as_ref()?.asleep_until()
-    }
-
-    /// Another connection takes over: the one there is has no more to say.
-    pub(super) fn is_resuming(&self) -> bool {
-        self.resumption.as_ref().is_some_and(|resumption| resumption.is_handed_over())
     }
 
     /// True once all that could be sent to a stopping server's sessions was.
@@ -137,7 +127,7 @@ impl Session {
                 resumption.hand_over(knock);
                 self.acknowledged(&items);
                 // What came on the old connection is handled before it is counted; most often it is.
-                if self.pending.is_none() && self.ledger.is_settled() {
+                if !self.flow.is_pending() && self.ledger.is_settled() {
                     self.reached();
                 }
             }
@@ -159,7 +149,8 @@ impl Session {
         let now = now();
         self.binding.reconnected(Channel { peer, secure, by_token });
         self.goes_on_at(agent);
-        (self.heard, self.ping, self.paused_until, self.slow) = (now, None, None, None);
+        (self.heard, self.ping) = (now, None);
+        self.flow.reconnected();
         tracing::info!(jid = named(&self.binding.client.jid), %peer, secure, slept, "session resumed");
         let resumed = sm::resumed(&previd, self.ledger.h());
         self.link.wire.queue(match success {
@@ -170,7 +161,7 @@ impl Session {
         self.resend();
         // The connection knows that it is bound.
         let _ = answer.send(Ok(()));
-        self.woken = true;
+        self.flow.wake();
         self.give_back_uncounted();
         let who = &self.binding.client;
         let waits = self

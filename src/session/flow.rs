@@ -1,0 +1,362 @@
+//! Whether a session reads, takes from its outbox and answers: each of these questions has one place.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::drain::Drain;
+use super::handled::Pending;
+use crate::router::outbox::Outbox;
+use crate::stream::framing::Event;
+use crate::xml::error::XmlError;
+
+/// What holds a session up, and what it holds.
+#[derive(Default)]
+pub(super) struct Flow {
+    /// Reading pauses until this handler is done.
+    pending: Option<Pending>,
+    /// Read while a handler is pending: the first piece that must wait for it.
+    held: Option<Box<Piece>>,
+    /// Reading pauses until a full box that this session feeds is under half.
+    slow: Option<Box<Slow>>,
+    paused_until: Option<Instant>,
+    /// Since when nothing is read, for reasons of ours.
+    deaf_since: Option<Instant>,
+    /// Owed rows that are being delivered; the outbox waits.
+    drain: Option<Box<Drain>>,
+    /// The outbox called while nothing could be taken from it.
+    woken: bool,
+    /// The server stops, and only the answer to a last ping is awaited.
+    leaving: bool,
+}
+
+/// What was read from a connection.
+pub(super) type Piece = Result<Event, XmlError>;
+
+struct Slow {
+    outbox: Arc<Outbox>,
+    until: Instant,
+}
+
+/// What the other parts of the session say at this moment.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// It has no connection.
+    pub asleep: bool,
+    /// Another connection takes over.
+    pub resuming: bool,
+    /// The stream counts stanzas (XEP-0198).
+    pub managed: bool,
+    /// More waits to be written than may: the client does not take its answers.
+    pub choked: bool,
+    /// Something waits to be written.
+    pub writing: bool,
+    /// The client was sent as much as it may have without confirming any of it.
+    pub full: bool,
+}
+
+/// The questions.
+impl Flow {
+    /// The next piece is handled. Who does not take the answers gets to ask no more: what waits for one
+    /// session is bounded.
+    pub(super) fn may_read(&self, seen: Seen) -> bool {
+        self.pending.is_none() && self.may_look(seen)
+    }
+
+    /// A handler is pending, and there may be something behind its request that need not wait.
+    pub(super) fn may_look_ahead(&self, seen: Seen) -> bool {
+        seen.managed && self.held.is_none() && self.pending.is_some() && self.may_look(seen)
+    }
+
+    fn may_look(&self, seen: Seen) -> bool {
+        self.slow.is_none() && self.paused_until.is_none() && !seen.resuming && !seen.choked
+    }
+
+    /// The connection is read from.
+    pub(super) fn reads(&self, seen: Seen) -> bool {
+        !seen.asleep && (self.may_read(seen) || self.may_look_ahead(seen))
+    }
+
+    /// What waits in the outbox is next, and the client takes what it is sent.
+    pub(super) fn may_take(&self, seen: Seen) -> bool {
+        !seen.writing && self.may_answer(seen) && !self.leaving
+    }
+
+    /// The same for all of it at once, though bytes wait to be written: an answer comes behind it.
+    pub(super) fn may_take_all(&self, seen: Seen) -> bool {
+        self.may_answer(seen) && !self.leaving
+    }
+
+    /// Nothing must go before an answer but what is in the outbox.
+    pub(super) fn may_answer(&self, seen: Seen) -> bool {
+        self.drain.is_none() && !seen.asleep && !seen.full
+    }
+
+    /// Owed rows that were read are sent.
+    pub(super) fn may_drain(seen: Seen) -> bool {
+        !seen.writing && !seen.asleep && !seen.full
+    }
+
+    /// The outbox called earlier, and may be taken from now.
+    pub(super) fn takes_late(&mut self, seen: Seen) -> bool {
+        self.may_take(seen) && std::mem::take(&mut self.woken)
+    }
+
+    /// Nothing is read for now, for reasons of ours.
+    fn is_deaf(&self) -> bool {
+        self.pending.is_some() || self.slow.is_some() || self.paused_until.is_some()
+    }
+
+    /// What the client says is heard.
+    pub(super) fn is_listening(&self) -> bool {
+        self.deaf_since.is_none()
+    }
+
+    /// The session takes leave: nothing new is sent.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// A handler is on its way.
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+}
+
+/// What happens.
+impl Flow {
+    /// Reading pauses until this is done.
+    pub(super) fn await_handler(&mut self, pending: Pending) {
+        self.pending = Some(pending);
+    }
+
+    pub(super) fn handler(&mut self) -> &mut Option<Pending> {
+        &mut self.pending
+    }
+
+    /// The handler is done, or fell over.
+    pub(super) fn handler_ended(&mut self) {
+        self.pending = None;
+    }
+
+    /// The two that are waited for at once: the handler, and the owed rows.
+    pub(super) fn waits(&mut self) -> (&mut Option<Pending>, &mut Option<Box<Drain>>) {
+        (&mut self.pending, &mut self.drain)
+    }
+
+    /// This came behind what a handler works on.
+    pub(super) fn hold(&mut self, piece: Piece) {
+        self.held = Some(Box::new(piece));
+    }
+
+    pub(super) fn take_held(&mut self) -> Option<Box<Piece>> {
+        self.held.take()
+    }
+
+    /// Reading pauses, for a full box that this session feeds.
+    pub(super) fn slow_down(&mut self, outbox: Arc<Outbox>, now: Instant) {
+        self.slow = Some(Box::new(Slow { outbox, until: now + SLOW_MAX }));
+    }
+
+    /// Reading pauses for so long.
+    pub(super) fn pause(&mut self, wait: Duration, now: Instant) {
+        if !wait.is_zero() {
+            self.paused_until = Some(now + wait);
+        }
+    }
+
+    /// The outbox has its turn; the rest is read on from the buffer.
+    pub(super) fn end_turn(&mut self, now: Instant) {
+        self.paused_until.get_or_insert(now);
+    }
+
+    /// When a pause may be over.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        let slow = self.slow.as_ref().map(|_| now + SLOW_STEP);
+        self.paused_until.into_iter().chain(slow).min()
+    }
+
+    /// Ends the pauses that are over.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.paused_until.take_if(|until| *until <= now);
+        self.slow.take_if(|slow| slow.until <= now || !slow.outbox.over_half());
+    }
+
+    /// Each turn. Since when nobody listened, if the client is heard again: time stood still for what it
+    /// is to answer, until the next turn, in which what there is gets read first.
+    pub(super) fn listen(&mut self, now: Instant) -> Option<Instant> {
+        if self.is_deaf() {
+            self.deaf_since.get_or_insert(now);
+            return None;
+        }
+        // A stop waits for nobody.
+        self.deaf_since.take().filter(|_| !self.leaving)
+    }
+
+    /// Owed rows are on their way, before anything in the outbox.
+    pub(super) fn begin_drain(&mut self, drain: Drain) {
+        self.drain = Some(Box::new(drain));
+    }
+
+    pub(super) fn drain(&mut self) -> Option<&mut Drain> {
+        self.drain.as_deref_mut()
+    }
+
+    pub(super) fn take_drain(&mut self) -> Option<Box<Drain>> {
+        self.drain.take()
+    }
+
+    /// The outbox is to be looked at as soon as it may be.
+    pub(super) fn wake(&mut self) {
+        self.woken = true;
+    }
+
+    /// The server stops, and this session takes leave.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// What was read on the old connection is not for the one to come.
+    pub(super) fn disconnected(&mut self) {
+        self.held = None;
+    }
+
+    /// Another connection owes nothing yet.
+    pub(super) fn reconnected(&mut self) {
+        (self.paused_until, self.slow) = (None, None);
+    }
+}
+
+/// How often a slowed session looks whether it may go on.
+const SLOW_STEP: Duration = Duration::from_millis(20);
+/// promise: a slowed sender waits a second in all at most, then goes on.
+const SLOW_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    fn handler(flow: &mut Flow) {
+        flow.await_handler(Box::pin(std::future::pending()));
+    }
+
+    fn rows(flow: &mut Flow) {
+        let page = Box::pin(std::future::pending());
+        flow.begin_drain(Drain { claims: VecDeque::new(), reading: 0, page });
+    }
+
+    /// Every state that holds something up, alone and together, and what goes on in it.
+    #[test]
+    fn what_goes_on_in_each_state() {
+        type State = fn(&mut Flow, &mut Seen);
+        let states: &[(&str, State, &str)] = &[
+            ("nothing", |_, _| (), "read take answer drain"),
+            ("managed", |_, seen| seen.managed = true, "read take answer drain"),
+            ("a handler", |flow, _| handler(flow), "take answer drain"),
+            (
+                "a handler, managed",
+                |flow, seen| {
+                    handler(flow);
+                    seen.managed = true;
+                },
+                "ahead take answer drain",
+            ),
+            (
+                "a handler, managed, looked ahead",
+                |flow, seen| {
+                    handler(flow);
+                    flow.hold(Ok(Event::Whitespace));
+                    seen.managed = true;
+                },
+                "take answer drain",
+            ),
+            ("a pause", |flow, _| flow.end_turn(Instant::now()), "take answer drain"),
+            (
+                "a full box, a handler, managed",
+                |flow, seen| {
+                    handler(flow);
+                    flow.slow_down(Arc::new(Outbox::new(1)), Instant::now());
+                    seen.managed = true;
+                },
+                "take answer drain",
+            ),
+            ("owed rows", |flow, _| rows(flow), "read drain"),
+            ("writing", |_, seen| seen.writing = true, "read answer"),
+            (
+                "writing more than may wait",
+                |_, seen| (seen.writing, seen.choked) = (true, true),
+                "answer",
+            ),
+            ("nothing is confirmed", |_, seen| seen.full = true, "read"),
+            ("another connection takes over", |_, seen| seen.resuming = true, "take answer drain"),
+            ("no connection", |_, seen| seen.asleep = true, ""),
+            ("leaving", |flow, _| flow.leave(), "read answer drain"),
+        ];
+        for (name, state, goes_on) in states {
+            let (mut flow, mut seen) = (Flow::default(), Seen::default());
+            state(&mut flow, &mut seen);
+            let answers = [
+                ("read", !seen.asleep && flow.may_read(seen)),
+                ("ahead", !seen.asleep && flow.may_look_ahead(seen)),
+                ("take", flow.may_take(seen)),
+                ("answer", flow.may_answer(seen)),
+                ("drain", Flow::may_drain(seen)),
+            ];
+            let yes: Vec<_> =
+                answers.iter().filter(|(_, yes)| *yes).map(|(what, _)| *what).collect();
+            assert_eq!(yes.join(" "), *goes_on, "{name}");
+            let reads = yes.contains(&"read") || yes.contains(&"ahead");
+            assert_eq!(flow.reads(seen), reads, "{name}");
+            let takes_all = flow.may_answer(seen) && !flow.is_leaving();
+            assert_eq!(flow.may_take_all(seen), takes_all, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_call_of_the_outbox_is_kept_until_it_can_be_answered() {
+        let (mut flow, seen) = (Flow::default(), Seen::default());
+        assert!(!flow.takes_late(seen));
+        flow.wake();
+        assert!(!flow.takes_late(Seen { writing: true, ..seen }));
+        assert!(flow.takes_late(seen) && !flow.takes_late(seen));
+    }
+
+    #[test]
+    fn pauses_end() {
+        let (mut flow, seen, start) = (Flow::default(), Seen::default(), Instant::now());
+        assert_eq!(flow.due(start), None);
+        let later = start + Duration::from_secs(2);
+        flow.pause(Duration::ZERO, start);
+        assert!(flow.may_read(seen), "no wait is no pause");
+        flow.pause(Duration::from_secs(2), start);
+        flow.end_turn(start);
+        assert_eq!(flow.due(start), Some(later), "the longer pause stays");
+        flow.tick(start);
+        assert!(!flow.may_read(seen));
+        flow.tick(later);
+        assert!(flow.may_read(seen));
+        flow.slow_down(Arc::new(Outbox::new(1)), start);
+        assert_eq!(flow.due(start), Some(start + SLOW_STEP));
+        flow.tick(start);
+        assert!(flow.may_read(seen), "the box is not over half");
+    }
+
+    #[test]
+    fn time_stands_still_while_nobody_listens() {
+        let (mut flow, start) = (Flow::default(), Instant::now());
+        let at = |secs| start + Duration::from_secs(secs);
+        assert_eq!(flow.listen(start), None);
+        handler(&mut flow);
+        assert_eq!((flow.listen(at(1)), flow.listen(at(2))), (None, None));
+        assert!(!flow.is_listening());
+        flow.handler_ended();
+        assert_eq!(flow.listen(at(3)), Some(at(1)));
+        assert!(flow.is_listening());
+        handler(&mut flow);
+        flow.listen(at(4));
+        flow.handler_ended();
+        flow.leave();
+        assert_eq!(flow.listen(at(5)), None, "a stop waits for nobody");
+    }
+}
