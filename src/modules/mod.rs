@@ -9,7 +9,7 @@ mod features;
 mod pipeline;
 pub mod sql;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use api::{Pipeline, Saved};
 pub use drive::{Driven, Sender, attend};

@@ -198,7 +198,7 @@ mod tests {
     use super::super::testing::Server;
     use super::super::{ALL, Config as All};
     use super::*;
-    use crate::store::archive::{Direction, Entry, Filter, Kind};
+    use crate::store::archive::Kind;
     use crate::store::usage;
 
     /// A table that comes later is counted, or says here why it is not.
@@ -224,33 +224,6 @@ mod tests {
 
     const MONTAGUE: &str = "montague.example";
 
-    async fn put(server: &Server, account: AccountId, seqs: std::ops::Range<i64>, kind: Kind) {
-        let archive = ArchiveId::of(account);
-        let write = server.store().write(move |tx| {
-            for seq in seqs {
-                let stanza = [b'x'; 800].as_slice();
-                let (at, peer, resource) = (seq, "a@x", "");
-                archive::append(tx, &Entry { seq, at, archive, peer, resource, kind, stanza })?;
-            }
-            Ok(())
-        });
-        write.await.unwrap();
-    }
-
-    async fn left(server: &Server, account: AccountId) -> Vec<i64> {
-        let all = move |tx: &mut dyn Tx| {
-            archive::page(
-                tx,
-                ArchiveId::of(account),
-                &Filter::ALL,
-                Direction::Forward,
-                9_999,
-                usize::MAX,
-            )
-        };
-        server.store().read(all).await.unwrap().rows.into_iter().map(|row| row.seq).collect()
-    }
-
     #[tokio::test]
     async fn all_accounts_are_looked_at_after_a_start_and_told_once_a_day() {
         let quota = Config { bytes_max: 1_001_000 };
@@ -260,21 +233,21 @@ mod tests {
             server.account("little", &[]).await,
             server.account("owed", &[]).await,
         );
-        put(&server, much, 1..1_501, Kind::Received).await;
-        put(&server, little, 2_001..3_001, Kind::Received).await;
-        put(&server, owed, 4_001..5_501, Kind::Owed).await;
+        server.put(much, 1..1_501, Kind::Received, &[b'x'; 800]).await;
+        server.put(little, 2_001..3_001, Kind::Received, &[b'x'; 800]).await;
+        server.put(owed, 4_001..5_501, Kind::Owed, &[b'x'; 800]).await;
         let session = server.session(&format!("much@{MONTAGUE}/a")).await;
         let told = || session.client().unwrap().outbox.take(usize::MAX, 999).batch.len();
 
         run(server.chore(Cause::Grown)).await;
         run(server.chore(Cause::AccountDeleted)).await;
-        assert_eq!(left(&server, much).await.len(), 1_500, "it is not time yet");
+        assert_eq!(server.left(much).await.len(), 1_500, "it is not time yet");
         run(server.chore(Cause::Due)).await;
         // Of 1,000 bytes each, as the account itself: the most that is within 95 % of the quota.
-        let stays = left(&server, much).await;
+        let stays = server.left(much).await;
         assert_eq!((stays.first(), stays.len()), (Some(&552), 949));
-        assert_eq!(left(&server, little).await.len(), 1_000);
-        assert_eq!(left(&server, owed).await.len(), 1_500);
+        assert_eq!(server.left(little).await.len(), 1_000);
+        assert_eq!(server.left(owed).await.len(), 1_500);
         assert_eq!(told(), 1);
     }
 

@@ -153,24 +153,14 @@ mod tests {
     use super::super::testing::Server;
     use super::*;
     use crate::modules;
-    use crate::store::archive::{self, Entry, Kind};
+    use crate::store::archive::Kind;
     use crate::store::ids::AccountId;
     use crate::store::search::Progress;
     use std::task::{Context, Waker};
 
     async fn put(server: &Server, archive: ArchiveId, seqs: std::ops::Range<i64>) {
-        let write = server.store().write(move |tx| {
-            for seq in seqs {
-                let stanza = b"<message><body>word</body></message>".as_slice();
-                let (peer, resource, kind) = ("a@x", "", Kind::Sent);
-                archive::append(
-                    tx,
-                    &Entry { seq, at: seq, archive, peer, resource, kind, stanza },
-                )?;
-            }
-            Ok(())
-        });
-        write.await.unwrap();
+        let account = archive.account().unwrap();
+        server.put(account, seqs, Kind::Sent, b"<message><body>word</body></message>").await;
     }
 
     async fn progress(server: &Server, archive: ArchiveId) -> Progress {

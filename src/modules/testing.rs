@@ -3,6 +3,7 @@
 pub(super) mod client;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,9 +17,10 @@ use crate::router::registry::{Available, Bound, Conflict, Resource};
 use crate::stanza::iq::Iq;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError};
 use crate::store::accounts::{self, Creation};
-use crate::store::ids::AccountId;
+use crate::store::archive::{self, Direction, Entry, Filter};
+use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::roster::{self, Item, Subscription};
-use crate::store::{Store, testing};
+use crate::store::{Store, Tx, testing};
 use crate::xml::gate::{self, Rules};
 use crate::xml::ns;
 
@@ -133,7 +135,51 @@ impl Server {
     pub(super) fn store(&self) -> &Store {
         &self.cx.store
     }
+
+    /// Puts messages of one kind into an account's archive.
+    pub(super) async fn put(
+        &self,
+        account: AccountId,
+        seqs: Range<i64>,
+        kind: archive::Kind,
+        stanza: &'static [u8],
+    ) {
+        let archive = ArchiveId::of(account);
+        let write = self.store().write(move |tx| {
+            for seq in seqs {
+                let (at, peer, resource) = (seq, "a@x", "");
+                archive::append(tx, &Entry { seq, at, archive, peer, resource, kind, stanza })?;
+            }
+            Ok(())
+        });
+        write.await.unwrap();
+    }
+
+    /// What is in it.
+    pub(super) async fn left(&self, account: AccountId) -> Vec<i64> {
+        let archive = ArchiveId::of(account);
+        let all = move |tx: &mut dyn Tx| {
+            archive::page(tx, archive, &Filter::ALL, Direction::Forward, 9_999, usize::MAX)
+        };
+        self.store().read(all).await.unwrap().rows.into_iter().map(|row| row.seq).collect()
+    }
 }
+
+/// A module that counts how often the rows of an account were deleted, in a static of the test's own.
+macro_rules! keeps_rows {
+    ($module:ident, $erased:ident) => {
+        static $erased: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+        const $module: $crate::modules::api::Module = $crate::modules::api::Module {
+            account_deleted: Some(|_, _| {
+                $erased.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(())
+            }),
+            ..$crate::modules::api::Module::EMPTY
+        };
+    };
+}
+pub(crate) use keeps_rows;
 
 /// What comes back for a request: the payload, or the name of the error's condition.
 pub(super) async fn ask(cx: &Cx, ty: &str, to: &str, payload: &str) -> String {

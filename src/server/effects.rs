@@ -76,19 +76,12 @@ impl Effects for Live {
 mod tests {
     use super::*;
     use crate::base::limits::Limits;
+    use crate::modules::testing::keeps_rows;
     use crate::store::accounts::{self, Creation};
     use crate::store::{Options, Store};
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::Ordering;
 
-    static ERASED: AtomicUsize = AtomicUsize::new(0);
-
-    const KEEPS_ROWS: Module = Module {
-        account_deleted: Some(|_, _| {
-            ERASED.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }),
-        ..Module::EMPTY
-    };
+    keeps_rows!(KEEPS_ROWS, ERASED);
 
     /// What modules keep goes when the operator deletes an account, as it does in-band.
     #[tokio::test]

@@ -44,7 +44,7 @@ pub(super) struct Seen {
     pub asleep: bool,
     /// Another connection takes over.
     pub resuming: bool,
-    /// The stream counts stanzas (XEP-0198).
+    /// The stream has stream management.
     pub managed: bool,
     /// More waits to be written than may: the client does not take its answers.
     pub choked: bool,

@@ -150,37 +150,7 @@ mod tests {
 
     use super::super::super::testing::Server;
     use super::*;
-    use crate::store::archive::{Direction, Entry, Filter, Kind};
-    use crate::store::ids::AccountId;
-
-    async fn put(server: &Server, account: AccountId, seqs: std::ops::Range<i64>, kind: Kind) {
-        let archive = ArchiveId::of(account);
-        let write = server.store().write(move |tx| {
-            for seq in seqs {
-                let (peer, resource, stanza) = ("a@x", "", b"<message/>".as_slice());
-                archive::append(
-                    tx,
-                    &Entry { seq, at: seq, archive, peer, resource, kind, stanza },
-                )?;
-            }
-            Ok(())
-        });
-        write.await.unwrap();
-    }
-
-    async fn left(server: &Server, account: AccountId) -> Vec<i64> {
-        let all = move |tx: &mut dyn Tx| {
-            archive::page(
-                tx,
-                ArchiveId::of(account),
-                &Filter::ALL,
-                Direction::Forward,
-                9_999,
-                usize::MAX,
-            )
-        };
-        server.store().read(all).await.unwrap().rows.into_iter().map(|row| row.seq).collect()
-    }
+    use crate::store::archive::{Entry, Kind};
 
     fn chore(server: &Server, cause: Cause, hours: u64) -> Chore {
         let now = server.cx.now + Duration::from_secs(hours * 3_600);
@@ -201,16 +171,16 @@ mod tests {
             let id = server.account(name, &[]).await;
             let kind = if name == "owes" { Kind::Owed } else { Kind::Received };
             // More than one batch eleven days old, then one of five days.
-            put(&server, id, now - 11 * DAY + n * 2_000..now - 11 * DAY + n * 2_000 + 1_100, kind)
-                .await;
-            put(&server, id, now - 5 * DAY + n..now - 5 * DAY + n + 1, kind).await;
+            let first = now - 11 * DAY + n * 2_000;
+            server.put(id, first..first + 1_100, kind, b"<message/>").await;
+            server.put(id, now - 5 * DAY + n..now - 5 * DAY + n + 1, kind, b"<message/>").await;
             ids.push(id);
         }
         run(chore(&server, Cause::AccountDeleted, 0)).await;
-        assert_eq!(left(&server, ids[0]).await.len(), 1_101, "it is not time yet");
+        assert_eq!(server.left(ids[0]).await.len(), 1_101, "it is not time yet");
         run(chore(&server, Cause::Due, 0)).await;
         for (id, expected) in ids.iter().zip([1, 1_101, 0, 1_101]) {
-            assert_eq!(left(&server, *id).await.len(), expected, "{id:?}");
+            assert_eq!(server.left(*id).await.len(), expected, "{id:?}");
         }
     }
 
@@ -228,7 +198,7 @@ mod tests {
         server.store().write(entry).await.unwrap();
         run(chore(&server, Cause::Due, 0)).await;
         server.store().placed_all().await.unwrap();
-        assert_eq!(left(&server, id).await, [0; 0]);
+        assert_eq!(server.left(id).await, [0; 0]);
     }
 
     #[tokio::test]
@@ -236,24 +206,24 @@ mod tests {
         let server = Server::new(Config::default());
         let (gone, stays) = (server.account("gone", &[]).await, server.account("stays", &[]).await);
         let now = micros(server.cx.now);
-        put(&server, gone, now..now + 1_200, Kind::Owed).await;
-        put(&server, stays, now + 2_000..now + 2_003, Kind::Owed).await;
+        server.put(gone, now..now + 1_200, Kind::Owed, b"<message/>").await;
+        server.put(stays, now + 2_000..now + 2_003, Kind::Owed, b"<message/>").await;
         server.store().write(move |tx| accounts::delete(tx, gone)).await.unwrap();
         run(chore(&server, Cause::AccountDeleted, 0)).await;
-        assert_eq!((left(&server, gone).await.len(), left(&server, stays).await.len()), (0, 3));
+        assert_eq!((server.left(gone).await.len(), server.left(stays).await.len()), (0, 3));
         // A message that was on its way, found an hour later.
-        put(&server, gone, now + 3_000..now + 3_001, Kind::Sent).await;
+        server.put(gone, now + 3_000..now + 3_001, Kind::Sent, b"<message/>").await;
         run(chore(&server, Cause::AccountDeleted, 0)).await;
-        assert_eq!(left(&server, gone).await.len(), 1);
+        assert_eq!(server.left(gone).await.len(), 1);
         run(chore(&server, Cause::Due, 1)).await;
         let (first, all) = (ArchiveId::BEFORE_ALL, Left::All);
         let noted = || server.store().read(move |tx| archive::left_after(tx, first, all, 9));
-        assert_eq!((left(&server, gone).await.len(), noted().await), (0, Ok(vec![])));
+        assert_eq!((server.left(gone).await.len(), noted().await), (0, Ok(vec![])));
         // And one much later still.
-        put(&server, gone, now + 4_000..now + 4_001, Kind::Sent).await;
+        server.put(gone, now + 4_000..now + 4_001, Kind::Sent, b"<message/>").await;
         run(chore(&server, Cause::Due, 2)).await;
         assert_eq!(noted().await, Ok(vec![ArchiveId::of(gone)]));
         run(chore(&server, Cause::Due, 3)).await;
-        assert!(left(&server, gone).await.is_empty());
+        assert!(server.left(gone).await.is_empty());
     }
 }

@@ -74,21 +74,13 @@ const DAY: u64 = 86_400;
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::{Server, ask};
+    use super::super::super::testing::{Server, ask, keeps_rows};
     use super::*;
     use crate::modules::Config as All;
     use crate::store::roster::Subscription;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::Ordering;
 
-    static ERASED: AtomicUsize = AtomicUsize::new(0);
-
-    const KEEPS_ROWS: Module = Module {
-        account_deleted: Some(|_, _| {
-            ERASED.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }),
-        ..Module::EMPTY
-    };
+    keeps_rows!(KEEPS_ROWS, ERASED);
 
     const MODULES: &[&Module] = &[&Module::EMPTY, &KEEPS_ROWS];
     const ROMEO: &str = "romeo@montague.example";
