@@ -12,7 +12,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::time::{Duration, Instant};
 use stonechat::store::accounts::{self, Creation};
-use stonechat::store::archive::{self, Direction, Entry, Filter, Kind, Page, Peer};
+use stonechat::store::archive::{self, Direction, Entry, Filter, Page, Peer, RowKind};
 use stonechat::store::ids::ArchiveId;
 use stonechat::store::{Options, Store, StoreError, Synchronous, Tx};
 use tokio::runtime::Runtime;
@@ -49,7 +49,7 @@ impl Archive {
                 let peer = if n % nurse == nurse / 2 { "nurse@x" } else { "juliet@x" };
                 put(tx, of, place(n), peer, Some(&format!("{n:036}")))?;
             }
-            archive::place(tx)
+            archive::index_new(tx)
         });
         archive
     }
@@ -89,7 +89,7 @@ fn put(
     peer: &str,
     id: Option<&String>,
 ) -> Result<(), StoreError> {
-    let (kind, stanza) = (Kind::Received, [b'x'; 350].as_slice());
+    let (kind, stanza) = (RowKind::Received, [b'x'; 350].as_slice());
     let entry = Entry { seq, at: seq, archive, peer, resource: "balcony", kind, stanza };
     archive::append_behind(tx, &entry, id.map(String::as_str))
 }
@@ -167,7 +167,7 @@ fn write_rows(rows: i64, has_id: bool) -> Duration {
                 let id = format!("{n:036}");
                 put(tx, of, place(n), &peer, has_id.then_some(&id))?;
             }
-            if first % 2_000 == 0 { archive::place(tx) } else { Ok(()) }
+            if first % 2_000 == 0 { archive::index_new(tx) } else { Ok(()) }
         });
         spent += begun.elapsed();
     }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 use stonechat::base::limits::Limits;
 use stonechat::jid::FullJid;
 use stonechat::modules::{self, Config};
+use stonechat::router::handled_count::HandledCount;
 use stonechat::router::outbox::Outbox;
 use stonechat::router::registry::{Available, Conflict, Resource};
-use stonechat::router::ticket::Ledger;
 use stonechat::router::{Origin, Routed, Router};
 use stonechat::stanza::{Frame, Stanza};
 use stonechat::store::accounts::{self, Creation};
@@ -72,7 +72,7 @@ impl Bench {
     /// Time of the routing, the taking, and the confirming of all together.
     async fn run(&self, messages: u64) -> Duration {
         let stanza = Stanza::ours(MESSAGE.into()).unwrap();
-        let (ledger, own) = (Arc::<Ledger>::default(), Arc::new(Outbox::new(1 << 20)));
+        let (handled_count, own) = (Arc::<HandledCount>::default(), Arc::new(Outbox::new(1 << 20)));
         let mut spent = Duration::ZERO;
         let mut left = messages;
         while left > 0 {
@@ -80,7 +80,7 @@ impl Bench {
             left -= batch;
             let begun = Instant::now();
             let owed: Vec<i64> =
-                (0..batch).flat_map(|_| self.one(&stanza, &ledger, &own)).collect();
+                (0..batch).flat_map(|_| self.one(&stanza, &handled_count, &own)).collect();
             self.router.confirm("juliet@x", &owed);
             spent += begun.elapsed();
             self.router.store.barrier().await.unwrap();
@@ -88,9 +88,14 @@ impl Bench {
         spent
     }
 
-    fn one(&self, stanza: &Stanza, ledger: &Arc<Ledger>, own: &Arc<Outbox>) -> Option<i64> {
+    fn one(
+        &self,
+        stanza: &Stanza,
+        handled_count: &Arc<HandledCount>,
+        own: &Arc<Outbox>,
+    ) -> Option<i64> {
         let keeper = matches!(self.rows, Rows::Archived).then_some(self.romeo);
-        let mut origin = Origin::session(ledger, own, None, keeper);
+        let mut origin = Origin::session(handled_count, own, None, keeper);
         match self.router.route(black_box(stanza), SystemTime::UNIX_EPOCH, &mut origin) {
             Routed::Done => {}
             other => panic!("{other:?}"),

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use stonechat::store::accounts::{self, Creation};
-use stonechat::store::archive::{self, Entry, Kind};
-use stonechat::store::handled::Seal;
+use stonechat::store::archive::{self, Entry, RowKind};
+use stonechat::store::handled::DurableCount;
 use stonechat::store::ids::{AccountId, ArchiveId};
 use stonechat::store::{Job, Options, Store, StoreError, Synchronous, Tx, mailbox};
 use tokio::runtime::Runtime;
@@ -135,7 +135,7 @@ impl Job for Message {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
         let stanza = [b'x'; 350];
         let peers = self.sides.map(|side| format!("chat-{side}@bench.localhost"));
-        for (row, kind) in [(0, Kind::Sent), (1, Kind::Owed)] {
+        for (row, kind) in [(0, RowKind::Sent), (1, RowKind::Owed)] {
             let (seq, account, peer) = (self.seqs[row], self.accounts[row], &peers[1 - row]);
             let resource = "a-resource";
             archive::append(
@@ -158,10 +158,10 @@ impl Job for Message {
         let _ = self.told.take().map(|told| told.send(outcome));
     }
 
-    fn seal(&self) -> Option<Seal> {
+    fn durable_count(&self) -> Option<DurableCount> {
         let mut id = [7; 32];
         id[0] = self.sides[0] as u8;
-        Some(Seal { id, account: self.accounts[0], h: self.h, at: self.seqs[0] })
+        Some(DurableCount { id, account: self.accounts[0], h: self.h, at: self.seqs[0] })
     }
 
     fn repeats(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Ids of archived messages (XEP-0359, XEP-0313): a place in an archive, sealed so that it reveals
+//! Ids of archived messages (XEP-0359, XEP-0313): a position in an archive, sealed so that it reveals
 //! nothing (XEP-0359 §6) and can be read back by the server that made it, also when the message
 //! itself was lost (promise.md 7).
 
@@ -17,11 +17,11 @@ impl ArchiveIds {
         Self(Aes128::new(key.into()))
     }
 
-    /// The id of the message at this place of this archive: 22 characters.
-    pub fn seal(&self, archive: i64, place: i64) -> String {
+    /// The id of the message at this position of this archive: 22 characters.
+    pub fn seal(&self, archive: i64, position: i64) -> String {
         let mut block = [0; 16];
-        let (place_bytes, rest) = block.split_at_mut(8);
-        place_bytes.copy_from_slice(&place.to_be_bytes());
+        let (position_bytes, rest) = block.split_at_mut(8);
+        position_bytes.copy_from_slice(&position.to_be_bytes());
         let (archive_bytes, _check) = rest.split_at_mut(5);
         // 40 bits of archives, below zero too; what is left of the block proves that it is ours.
         archive_bytes.copy_from_slice(archive.to_be_bytes().split_at(3).1);
@@ -30,16 +30,16 @@ impl ArchiveIds {
         URL_SAFE_NO_PAD.encode(block)
     }
 
-    /// The place, if this server made the id for this archive. A guess passes one time in 2^64:
+    /// The position, if this server made the id for this archive. A guess passes one time in 2^64:
     /// 24 bits of check and the 40 of the archive.
     pub fn open(&self, archive: i64, id: &str) -> Option<i64> {
         let sealed: [u8; 16] = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
         let mut block = sealed.into();
         self.0.decrypt_block(&mut block);
-        let (place, rest) = block.split_at(8);
+        let (position, rest) = block.split_at(8);
         let (of, check) = rest.split_at(5);
         let ours = of == archive.to_be_bytes().split_at(3).1 && check == [0; 3];
-        ours.then(|| place.try_into().map(i64::from_be_bytes).ok()).flatten()
+        ours.then(|| position.try_into().map(i64::from_be_bytes).ok()).flatten()
     }
 }
 
@@ -56,11 +56,11 @@ mod tests {
     #[test]
     fn an_id_leads_back_to_its_place_in_its_archive_only() {
         let ids = ArchiveIds::new(&[7; 16]);
-        for (archive, place) in
+        for (archive, position) in
             [(1, 1), (1, 2), (9_999, i64::MAX), (-1, 1), (1 - (1 << 39), 2), ((1 << 39) - 1, 0)]
         {
-            let id = ids.seal(archive, place);
-            assert_eq!((id.len(), ids.open(archive, &id)), (22, Some(place)));
+            let id = ids.seal(archive, position);
+            assert_eq!((id.len(), ids.open(archive, &id)), (22, Some(position)));
             assert_eq!(ids.open(archive + 1, &id), None);
             assert_eq!(ids.open(archive.wrapping_neg(), &id), None);
             assert_eq!(ArchiveIds::new(&[8; 16]).open(archive, &id), None);

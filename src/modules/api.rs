@@ -9,16 +9,16 @@ mod requester;
 mod spec;
 mod state;
 
-pub use command::{Answers, Note, Said};
+pub use command::{Answers, Note, StageOutcome};
 pub use module::{
-    AccountDeleted, Answer, Broadcast, Cause, Chore, Command, Cx, Directed, Every, Gone, Guard,
-    Incoming, Inline, IqHandler, IqIndex, IqRoute, Module, Nonza, OnBound, OnInline, OnStanza,
-    Outgoing, Pipeline, Release, RunCommand, Serves, Service, Serving, Sessions, Stage,
-    StreamFeature, Target, ToClient, Unbound,
+    AccountDeleted, Answer, Broadcast, Cause, Command, Cx, Directed, Every, Guard, Incoming,
+    Inline, IqHandler, IqIndex, IqRoute, Module, Nonza, OnBound, OnInline, OnStanza, Outgoing,
+    PeriodicJob, Pipeline, Release, ResourceRemoved, RunCommand, Serves, Service, Serving,
+    SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient,
 };
-pub use reply::{Effect, Goodbye, Presented, Reply, Turn};
+pub use reply::{ClientDelivery, Effect, PresenceEffect, Reply, SessionEnd};
 pub use requester::{Channel, Client, Guest, Requester};
 pub use spec::{Identity, On, Spec, State};
-pub use state::{Keep, OfAccount, Saved, restore, saved};
+pub use state::{AccountPart, Persist, Saved, restore, saved};
 
-pub use crate::router::passage::{Meeting, Passage, Phase, Verdict};
+pub use crate::router::passage::{GuardQuery, Passage, Phase, Verdict};

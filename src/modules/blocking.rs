@@ -1,10 +1,12 @@
-//! XEP-0191: Blocking Command: an account does not meet whom it has blocked. What it may not hear is
-//! stopped before anything else happens to it; what it says is refused.
+//! XEP-0191: Blocking Command: an account and those whom it has blocked do not reach each other. What it
+//! may not hear is stopped before anything else happens to it; what it says is refused.
 
 use std::future::ready;
 use std::sync::Arc;
 
-use super::api::{Cx, IqRoute, Keep, Meeting, Module, OfAccount, On, Reply, Spec, Target, Verdict};
+use super::api::{
+    AccountPart, Cx, GuardQuery, IqRoute, Module, On, Persist, Reply, Spec, Target, Verdict,
+};
 use super::{AccountState, ResourceState};
 use crate::base::id::{OsRng, short};
 use crate::jid::Jid;
@@ -12,8 +14,8 @@ use crate::router::contacts::Contacts;
 use crate::router::held::Asks;
 use crate::router::passage::Side;
 use crate::router::presence;
-use crate::router::registry::{Resource, User};
-use crate::router::rules::Kind;
+use crate::router::registry::{AccountEntry, Resource};
+use crate::router::rules::StanzaClass;
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::message::MessageType;
 use crate::stanza::{Frame, Kind as Stanzas, StanzaError};
@@ -74,19 +76,19 @@ impl List {
     }
 
     fn add(&mut self, jid: &Jid) {
-        if let Err(place) = self.0.binary_search_by(|one| (**one).cmp(jid.as_str())) {
-            self.0.insert(place, jid.as_str().into());
+        if let Err(index) = self.0.binary_search_by(|one| (**one).cmp(jid.as_str())) {
+            self.0.insert(index, jid.as_str().into());
         }
     }
 
     fn remove(&mut self, jid: &Jid) {
-        if let Ok(place) = self.0.binary_search_by(|one| (**one).cmp(jid.as_str())) {
-            self.0.remove(place);
+        if let Ok(index) = self.0.binary_search_by(|one| (**one).cmp(jid.as_str())) {
+            self.0.remove(index);
         }
     }
 }
 
-impl OfAccount for Option<Box<List>> {
+impl AccountPart for Option<Box<List>> {
     fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Self, StoreError> {
         let of = ("blocked", account);
         let read = |row: &dyn crate::store::tx::Row| Ok(row.text(0)?.into_boxed_str());
@@ -113,7 +115,7 @@ pub struct State {
     asked: bool,
 }
 
-impl Keep for State {
+impl Persist for State {
     const VERSION: u16 = 1;
 
     fn save(&self) -> Vec<u8> {
@@ -125,24 +127,24 @@ impl Keep for State {
     }
 }
 
-fn list(account: &User) -> Option<&List> {
+fn list(account: &AccountEntry) -> Option<&List> {
     AccountState::of(account)?.blocking.as_deref()
 }
 
 /// §3.3: what becomes of a stanza between the account and somebody it has blocked. §5: an account always
 /// meets itself.
-fn guard(account: &User, meeting: &Meeting<'_>) -> Verdict {
+fn guard(account: &AccountEntry, query: &GuardQuery<'_>) -> Verdict {
     let Some(list) = list(account) else { return Verdict::Continue };
     // Nor is it without its own server, which says it when its archive is full.
-    let own_server = || meeting.own.rsplit('@').next() == Some(meeting.peer.as_str());
-    if meeting.peer.bare_str() == meeting.own || own_server() || !list.has(meeting.peer) {
+    let own_server = || query.own.rsplit('@').next() == Some(query.peer.as_str());
+    if query.peer.bare_str() == query.own || own_server() || !list.has(query.peer) {
         return Verdict::Continue;
     }
-    match (meeting.side, meeting.kind) {
+    match (query.side, query.kind) {
         // No error answers an error or a result.
-        (_, Kind::Message(MessageType::Error) | Kind::IqReply) => Verdict::Drop,
-        (Side::Incoming, Kind::Presence(_)) => Verdict::Drop,
-        (Side::Incoming, Kind::Message(_) | Kind::IqRequest) => {
+        (_, StanzaClass::Message(MessageType::Error) | StanzaClass::IqReply) => Verdict::Drop,
+        (Side::Incoming, StanzaClass::Presence(_)) => Verdict::Drop,
+        (Side::Incoming, StanzaClass::Message(_) | StanzaClass::IqRequest) => {
             Verdict::Bounce(StanzaError::service_unavailable())
         }
         (Side::Outgoing | Side::Returned, _) => {
@@ -152,7 +154,7 @@ fn guard(account: &User, meeting: &Meeting<'_>) -> Verdict {
 }
 
 /// Whatever sessions of an account with a list send is looked at.
-fn sessions(account: &mut User, asks: &mut [Asks]) {
+fn sessions(account: &mut AccountEntry, asks: &mut [Asks]) {
     if list(account).is_some() {
         let all = [Stanzas::Message, Stanzas::Presence, Stanzas::Iq].map(Asks::before);
         let all = all.into_iter().fold(Asks::default(), Asks::and);
@@ -223,7 +225,7 @@ async fn change(cx: Cx, iq: Iq, verb: Verb) -> Result<Reply, StanzaError> {
     cx.finish("blocking", async move {
         let write = move |tx: &mut dyn Tx| rows.save(tx, account);
         let pushed = written(verb.as_str(), entries.jids().iter().map(Jid::as_str));
-        let apply = move |account: &mut User| {
+        let apply = move |account: &mut AccountEntry| {
             let before = list(account).cloned().unwrap_or_default();
             AccountState::change(account, |state| entries.apply(&mut state.blocking));
             account.resources.iter().for_each(|resource| push(resource, &pushed));

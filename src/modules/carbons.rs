@@ -1,5 +1,5 @@
 //! XEP-0280: Message Carbons: what an account hears and says on one device reaches its others. For an
-//! account where no session asked for copies, a message costs one look at its entry. `stanza/fate.rs`
+//! account where no session asked for copies, a message costs one look at its entry. `stanza/policy.rs`
 //! says what may be copied.
 
 use std::collections::VecDeque;
@@ -7,17 +7,17 @@ use std::future::ready;
 use std::sync::Arc;
 
 use super::api::{
-    Answer, Cx, Inline, IqRoute, Keep, Module, OfAccount, On, Passage, Phase, Reply, Spec, Target,
-    Verdict,
+    AccountPart, Answer, Cx, Inline, IqRoute, Module, On, Passage, Persist, Phase, Reply, Spec,
+    Target, Verdict,
 };
 use super::{AccountState, Config as Settings, ResourceState, SessionState};
 use crate::jid::FullJid;
 use crate::router::held::Asks;
 use crate::router::passage::{Copies, Side, Taker};
-use crate::router::registry::{Resource, User};
-use crate::stanza::fate::Copied;
+use crate::router::registry::{AccountEntry, Resource};
 use crate::stanza::forward::forwarded;
 use crate::stanza::iq::IqType;
+use crate::stanza::policy::Copied;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError};
 use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
@@ -67,7 +67,7 @@ pub struct State {
     wanted: bool,
 }
 
-impl Keep for State {
+impl Persist for State {
     const VERSION: u16 = 1;
 
     fn save(&self) -> Vec<u8> {
@@ -93,7 +93,7 @@ impl Recent {
     }
 }
 
-impl OfAccount for Option<Box<Recent>> {
+impl AccountPart for Option<Box<Recent>> {
     fn load(_: &mut dyn Tx, _: AccountId) -> Result<Self, StoreError> {
         Ok(None)
     }
@@ -131,7 +131,7 @@ fn wants(resource: &Resource) -> bool {
 }
 
 /// A session of which others of the account want copies is asked about each message that it has sent.
-fn count(account: &mut User, asks: &mut [Asks]) {
+fn count(account: &mut AccountEntry, asks: &mut [Asks]) {
     let readers = account.resources.iter().filter(|resource| wants(resource)).count();
     let had = AccountState::of(account).is_some_and(|state| state.carbons.is_some());
     if had != (readers > 0) {
@@ -163,7 +163,7 @@ fn switch(cx: &Cx, switch: fn(&Cx)) -> Answer<Result<Reply, StanzaError>> {
 /// (§7), nor sent it. Of one that waits for a device of non-negative priority, not a session that has
 /// sent no presence and so may be that device: it gets the message in its turn, behind what waits
 /// already.
-fn received(_: &Settings, account: &mut User, passage: &mut Passage<'_>) -> Verdict {
+fn received(_: &Settings, account: &mut AccountEntry, passage: &mut Passage<'_>) -> Verdict {
     if is_eligible(account, passage) {
         let gets = |resource: &Resource| {
             passage.takers.iter().any(|taker| taker.session == resource.session)
@@ -180,7 +180,7 @@ fn received(_: &Settings, account: &mut User, passage: &mut Passage<'_>) -> Verd
 
 /// Copies for the sender's other sessions (§8). What goes to the own account is copied, if at all, as
 /// what it receives: once for each device.
-fn sent(_: &Settings, account: Option<&mut User>, passage: &mut Passage<'_>) -> Verdict {
+fn sent(_: &Settings, account: Option<&mut AccountEntry>, passage: &mut Passage<'_>) -> Verdict {
     if let Some(account) = account
         && !passage.is_to_self()
         && is_eligible(account, passage)
@@ -198,11 +198,11 @@ fn copy(passage: &mut Passage<'_>, to: Vec<(FullJid, Taker)>) {
 }
 
 /// The table of §6.1, for one side. What passes is remembered, as an error may answer it.
-fn is_eligible(account: &mut User, passage: &Passage<'_>) -> bool {
+fn is_eligible(account: &mut AccountEntry, passage: &Passage<'_>) -> bool {
     let Some(state) = AccountState::of_mut(account) else { return false };
     let Some(recent) = state.carbons.as_deref_mut() else { return false };
     let was_copied = |recent: &Recent| passage.mark().is_some_and(|mark| recent.0.contains(&mark));
-    match (passage.fate.copied, passage.side) {
+    match (passage.policy.copied, passage.side) {
         (Copied::Nobody, _) | (Copied::AsAnswered, Side::Returned) => false,
         // Of what was never copied, as it failed before that, nobody else has heard.
         (Copied::Both | Copied::Sender, Side::Returned) => was_copied(recent),
@@ -223,8 +223,8 @@ fn is_sender(passage: &Passage<'_>, resource: &Resource) -> bool {
 /// Sessions of the sender's account that want copies, but for the sending one. Of a room's private
 /// message, only those that are in the room under the same name, as far as that is known (§6.1,
 /// footnote).
-fn others(account: &User, passage: &Passage<'_>) -> Vec<(FullJid, Taker)> {
-    let room = passage.stanza.to().filter(|_| passage.fate.copied == Copied::Sender);
+fn others(account: &AccountEntry, passage: &Passage<'_>) -> Vec<(FullJid, Taker)> {
+    let room = passage.stanza.to().filter(|_| passage.policy.copied == Copied::Sender);
     let occupant = room.and_then(|room| {
         let sender = account.resources.iter().find(|resource| is_sender(passage, resource))?;
         sender.directed.iter().find(|known| known.bare_str() == room.bare_str())

@@ -4,7 +4,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::api::{Answers, Command, Cx, IqRoute, Module, Note, On, Reply, Said, Spec, Target};
+use super::api::{
+    Answers, Command, Cx, IqRoute, Module, Note, On, Reply, Spec, StageOutcome, Target,
+};
 use crate::base::id::{self, OsRng};
 use crate::stanza::StanzaError;
 use crate::stanza::error::ErrorType;
@@ -31,7 +33,7 @@ pub const MODULE: Module = Module {
 /// §2.4: one stage of a command.
 async fn command(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let asked = Asked::read(&iq)?;
-    let command = cx.about.command(&asked.node).ok_or_else(StanzaError::item_not_found)?;
+    let command = cx.server.command(&asked.node).ok_or_else(StanzaError::item_not_found)?;
     if !(command.allowed)(&cx) {
         // In the type that §4.4 has.
         return Err(StanzaError::forbidden().kind(ErrorType::Cancel));
@@ -44,7 +46,7 @@ async fn command(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
         let run = Run { id: id::random(&mut OsRng), stages: Vec::new(), last: false };
         return run.go(&cx, command, Vec::new()).await.map_err(|(error, _)| error);
     };
-    let open = &cx.about.shared().commands;
+    let open = &cx.server.shared().commands;
     let run = open.take(cx.session(), id, command.node, cx.now)?;
     match run.step(asked) {
         Ok(None) => Ok(Reply::payload(frame(command, &run.id, "canceled", |_| {}))),
@@ -149,7 +151,7 @@ impl Run {
     ) -> Result<Reply, (StanzaError, Self)> {
         match (command.run)(cx.clone(), stages.clone()).await {
             Err(error) => Err((error, self)),
-            Ok(Said::Ask { form, last }) => {
+            Ok(StageOutcome::Ask { form, last }) => {
                 let payload = frame(command, &self.id, "executing", |xml| {
                     let next = if last { "complete" } else { "next" };
                     xml.start("actions").attr("execute", next);
@@ -159,10 +161,10 @@ impl Run {
                     xml.start(next).end().end().raw(&form);
                 });
                 let run = Self { id: self.id, stages, last };
-                cx.about.shared().commands.put(cx.session(), command.node, run, cx.now);
+                cx.server.shared().commands.put(cx.session(), command.node, run, cx.now);
                 Ok(Reply::payload(payload))
             }
-            Ok(Said::Done { form, note, effect }) => {
+            Ok(StageOutcome::Done { form, note, effect }) => {
                 let payload = frame(command, &self.id, "completed", |xml| {
                     if let Some(Note { ty, text }) = &note {
                         xml.start("note").attr("type", ty).text(text).end();
@@ -210,13 +212,13 @@ impl Sessions {
     fn take(&self, owner: u64, id: &str, node: &str, now: SystemTime) -> Result<Run, StanzaError> {
         let mut all = self.lock(now);
         let of = |open: &Open| open.owner == owner && open.run.id == id;
-        let place = all.iter().position(of).ok_or_else(|| {
+        let index = all.iter().position(of).ok_or_else(|| {
             StanzaError::not_allowed().application(ns::COMMANDS, "session-expired")
         })?;
-        if all.get(place).is_none_or(|open| open.node != node) {
+        if all.get(index).is_none_or(|open| open.node != node) {
             return Err(bad("bad-sessionid"));
         }
-        Ok(all.remove(place).run)
+        Ok(all.remove(index).run)
     }
 
     fn put(&self, owner: u64, node: &'static str, run: Run, now: SystemTime) {
@@ -228,8 +230,8 @@ impl Sessions {
             (false, true) => Some(0),
             (false, false) => None,
         };
-        if let Some(place) = gives_way {
-            all.remove(place);
+        if let Some(index) = gives_way {
+            all.remove(index);
         }
         all.push(Open { owner, node, run, since: now });
     }

@@ -7,10 +7,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::api::{Cx, Inline, Keep, Module, Nonza, Phase, Spec, Stage, Turn};
+use super::api::{ClientDelivery, Cx, Inline, Module, Nonza, Persist, Phase, Spec, Stage};
 use super::{Config as Settings, SessionState};
 use crate::router::outbox::Outgoing;
-use crate::stanza::fate::is_chat_state;
+use crate::stanza::policy::is_chat_state;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Kind, Stanza};
 use crate::xml::ns;
@@ -68,10 +68,10 @@ impl Default for Config {
 /// What a session's client said of itself: nothing, most of the time. Others must not learn it (XEP-0352
 /// §6).
 #[derive(Debug, Default)]
-pub struct State(Option<Box<Kept>>);
+pub struct State(Option<Box<HeldBack>>);
 
 /// XEP-0352 §5.2: it is not kept over a restart, and what waits goes to what is sent again.
-impl Keep for State {
+impl Persist for State {
     const VERSION: u16 = 1;
 
     fn save(&self) -> Vec<u8> {
@@ -101,34 +101,34 @@ fn inline(_: &Cx, state: &mut SessionState, wanted: Node<'_>) -> Vec<u8> {
     Vec::new()
 }
 
-fn to_client(settings: &Settings, state: &mut SessionState, item: &Outgoing) -> Turn {
-    let Some(kept) = &mut state.csi.0 else { return Turn::NOW };
+fn to_client(settings: &Settings, state: &mut SessionState, item: &Outgoing) -> ClientDelivery {
+    let Some(kept) = &mut state.csi.0 else { return ClientDelivery::NOW };
     let config = &settings.csi;
     let Some(about) = about(config, item) else {
-        return Turn { before: kept.give_out(), now: true };
+        return ClientDelivery { before: kept.give_out(), now: true };
     };
     kept.keep(about, item.clone());
     let full = kept.waiting.len() > config.stanzas_max || kept.bytes > config.bytes_max;
-    Turn { before: if full { kept.give_out() } else { Vec::new() }, now: false }
+    ClientDelivery { before: if full { kept.give_out() } else { Vec::new() }, now: false }
 }
 
 /// What waits for a client.
 #[derive(Debug, Default)]
-struct Kept {
+struct HeldBack {
     /// In the order in which they came.
     waiting: BTreeMap<u64, Outgoing>,
-    /// The place of the newest of each kind.
+    /// The number of the newest of each kind.
     newest: HashMap<String, u64>,
     next: u64,
     bytes: usize,
 }
 
-impl Kept {
+impl HeldBack {
     fn keep(&mut self, about: String, item: Outgoing) {
         self.next += 1;
         self.bytes += item.frame.len() + ITEM_COST;
         let older = self.newest.insert(about, self.next);
-        if let Some(older) = older.and_then(|place| self.waiting.remove(&place)) {
+        if let Some(older) = older.and_then(|older| self.waiting.remove(&older)) {
             self.bytes -= older.frame.len() + ITEM_COST;
         }
         self.waiting.insert(self.next, item);
@@ -267,9 +267,9 @@ mod tests {
         /// What goes out when this comes.
         fn comes(&mut self, xml: &str) -> Vec<String> {
             let item = item(xml);
-            let turn = to_client(&self.settings, &mut self.state, &item);
-            let mut out = texts(turn.before);
-            out.extend(turn.now.then(|| xml.to_owned()));
+            let delivery = to_client(&self.settings, &mut self.state, &item);
+            let mut out = texts(delivery.before);
+            out.extend(delivery.now.then(|| xml.to_owned()));
             out
         }
     }

@@ -66,27 +66,27 @@ macro_rules! modules {
             /// Reads it; none where there is nothing.
             fn load(tx: &mut dyn $crate::store::tx::Tx, account: $crate::store::ids::AccountId) -> Result<$crate::router::held::State, $crate::store::StoreError> {
                 let state = Self {
-                    $($($($name: <$account as $crate::modules::api::OfAccount>::load(tx, account)?,)?)?)*
+                    $($($($name: <$account as $crate::modules::api::AccountPart>::load(tx, account)?,)?)?)*
                 };
                 Ok((!state.is_nothing()).then(|| Box::new(state) as _))
             }
 
             fn is_nothing(&self) -> bool {
-                true $($($(&& <$account as $crate::modules::api::OfAccount>::is_nothing(&self.$name))?)?)*
+                true $($($(&& <$account as $crate::modules::api::AccountPart>::is_nothing(&self.$name))?)?)*
             }
 
             /// What is kept of an account, if there is anything.
-            pub fn of(account: &$crate::router::registry::User) -> Option<&Self> {
+            pub fn of(account: &$crate::router::registry::AccountEntry) -> Option<&Self> {
                 $crate::modules::features::held(&account.features)
             }
 
             /// The same, to be changed.
-            pub fn of_mut(account: &mut $crate::router::registry::User) -> Option<&mut Self> {
+            pub fn of_mut(account: &mut $crate::router::registry::AccountEntry) -> Option<&mut Self> {
                 $crate::modules::features::held_mut(&mut account.features)
             }
 
             /// Changes what is kept of an account; what is nothing afterwards is not kept.
-            pub fn change(account: &mut $crate::router::registry::User, change: impl FnOnce(&mut Self)) {
+            pub fn change(account: &mut $crate::router::registry::AccountEntry, change: impl FnOnce(&mut Self)) {
                 if let Some(state) = $crate::modules::features::made::<Self>(&mut account.features) {
                     change(state);
                     if state.is_nothing() {
@@ -96,10 +96,10 @@ macro_rules! modules {
             }
         }
 
-        impl $crate::router::held::Held for AccountState {
+        impl $crate::router::held::FeatureState for AccountState {
             fn bytes(&self) -> usize {
                 size_of::<Self>()
-                    $($($(+ <$account as $crate::modules::api::OfAccount>::bytes(&self.$name))?)?)*
+                    $($($(+ <$account as $crate::modules::api::AccountPart>::bytes(&self.$name))?)?)*
             }
         }
 
@@ -124,7 +124,7 @@ macro_rules! modules {
             }
         }
 
-        impl $crate::router::held::Held for ResourceState {
+        impl $crate::router::held::FeatureState for ResourceState {
             fn bytes(&self) -> usize {
                 size_of::<Self>()
             }

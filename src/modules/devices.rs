@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::api::{Answers, Cause, Chore, Command, Cx, Effect, Module, Note, Said, Spec};
+use super::api::{
+    Answers, Cause, Command, Cx, Effect, Module, Note, PeriodicJob, Spec, StageOutcome,
+};
 use crate::base::credential::AgentId;
 use crate::base::time::{from_micros, micros, stamp};
 use crate::stanza::StanzaError;
@@ -33,7 +35,7 @@ pub const MODULE: Module = Module {
             run: |cx, stages| Box::pin(revoke(cx, stages)),
         },
     ],
-    every: Some((Duration::from_secs(3_600), |chore| Box::pin(forget(chore)))),
+    every: Some((Duration::from_secs(3_600), |job| Box::pin(forget(job)))),
     ..Module::EMPTY
 };
 
@@ -62,10 +64,10 @@ fn owns_devices(cx: &Cx) -> bool {
 }
 
 /// What an account's owner is told; nobody else is (XEP-0388 §2.3).
-async fn list(cx: Cx) -> Result<Said, StanzaError> {
+async fn list(cx: Cx) -> Result<StageOutcome, StanzaError> {
     let devices = known(&cx).await?;
     if devices.is_empty() {
-        return Ok(Said::done(Note::info("No client has told which device it is on.")));
+        return Ok(StageOutcome::done(Note::info("No client has told which device it is on.")));
     }
     let mut xml = Xml::new();
     form::titled(&mut xml, Written::Result, "My devices");
@@ -99,11 +101,11 @@ async fn list(cx: Cx) -> Result<Said, StanzaError> {
         );
     }
     xml.end();
-    Ok(Said::Done { form: xml.finish().into(), note: None, effect: None })
+    Ok(StageOutcome::Done { form: xml.finish().into(), note: None, effect: None })
 }
 
 /// First which, then it is done.
-async fn revoke(cx: Cx, stages: Vec<Answers>) -> Result<Said, StanzaError> {
+async fn revoke(cx: Cx, stages: Vec<Answers>) -> Result<StageOutcome, StanzaError> {
     let devices = known(&cx).await?;
     let Some(answers) = stages.first() else { return Ok(which(&devices)) };
     let wanted = answers.get(FIELD);
@@ -118,9 +120,9 @@ async fn revoke(cx: Cx, stages: Vec<Answers>) -> Result<Said, StanzaError> {
     cx.clone().finish("devices revoked", log_out(cx, found)).await
 }
 
-fn which(devices: &[Device]) -> Said {
+fn which(devices: &[Device]) -> StageOutcome {
     if devices.is_empty() {
-        return Said::done(Note::info("No client has told which device it is on."));
+        return StageOutcome::done(Note::info("No client has told which device it is on."));
     }
     let mut xml = Xml::new();
     form::titled(&mut xml, Written::Form, "Log devices out");
@@ -140,10 +142,10 @@ fn which(devices: &[Device]) -> Said {
         devices.iter().map(|device| (label(device), device.agent.name())).collect();
     form::choice(&mut xml, "list-multi", FIELD, "Devices", &options);
     xml.end();
-    Said::Ask { form: xml.finish().into(), last: true }
+    StageOutcome::Ask { form: xml.finish().into(), last: true }
 }
 
-async fn log_out(cx: Cx, found: Vec<AgentId>) -> Result<Said, StanzaError> {
+async fn log_out(cx: Cx, found: Vec<AgentId>) -> Result<StageOutcome, StanzaError> {
     let account = cx.account()?;
     let agents = found.clone();
     let write = cx.store.write(move |tx| {
@@ -163,7 +165,7 @@ async fn log_out(cx: Cx, found: Vec<AgentId>) -> Result<Said, StanzaError> {
         1 => "The device is logged out.".to_owned(),
         more => format!("{more} devices are logged out."),
     });
-    Ok(Said::Done { form: Vec::new(), note: Some(note), effect })
+    Ok(StageOutcome::Done { form: Vec::new(), note: Some(note), effect })
 }
 
 async fn known(cx: &Cx) -> Result<Vec<Device>, StanzaError> {
@@ -174,8 +176,8 @@ async fn known(cx: &Cx) -> Result<Vec<Device>, StanzaError> {
 
 /// How many of the account's sessions are of the device, and whether the asking one is.
 fn sessions(cx: &Cx, agent: &AgentId) -> (usize, bool) {
-    let seen = cx.own(|user| {
-        let of = user.resources.iter().filter(|one| one.agent.as_ref() == Some(agent));
+    let seen = cx.own(|entry| {
+        let of = entry.resources.iter().filter(|one| one.agent.as_ref() == Some(agent));
         let numbers: Vec<u64> = of.map(|resource| resource.session).collect();
         (numbers.len(), numbers.contains(&cx.session()))
     });
@@ -183,18 +185,18 @@ fn sessions(cx: &Cx, agent: &AgentId) -> (usize, bool) {
 }
 
 /// Tokens that are too old for long, and devices that were not seen for longer.
-async fn forget(chore: Chore) {
-    if chore.cause != Cause::Due {
+async fn forget(job: PeriodicJob) {
+    if job.cause != Cause::Due {
         return;
     }
-    let now = micros(chore.now);
+    let now = micros(job.now);
     let expired = now.saturating_sub(EXPIRED_KEPT_DAYS * DAY);
-    let unseen = now.saturating_sub(i64::from(chore.config.devices.forget_days) * DAY);
+    let unseen = now.saturating_sub(i64::from(job.config.devices.forget_days) * DAY);
     type Sweep = fn(&mut dyn Tx, i64, usize) -> Result<usize, crate::store::StoreError>;
     let sweeps: [(Sweep, i64); 2] = [(tokens::expire, expired), (devices::forget_before, unseen)];
     for (sweep, before) in sweeps {
         loop {
-            match chore.store.write(move |tx| sweep(tx, before, BATCH)).await {
+            match job.store.write(move |tx| sweep(tx, before, BATCH)).await {
                 Ok(BATCH..) => {}
                 Ok(_) => break,
                 Err(error) => {
@@ -241,8 +243,8 @@ mod tests {
     }
 
     fn of_device(cx: &Cx, agent: &str) {
-        cx.router.entry("romeo@montague.example", |user| {
-            user.session_mut(cx.session()).unwrap().agent = Some(AgentId::of(agent));
+        cx.router.entry("romeo@montague.example", |entry| {
+            entry.session_mut(cx.session()).unwrap().agent = Some(AgentId::of(agent));
         });
     }
 

@@ -4,8 +4,8 @@ use super::api::{Cx, Identity, IqHandler, IqRoute, Module, On, Reply, Serving, S
 use super::caps;
 use crate::jid::FullJid;
 use crate::router::Leads;
-use crate::router::home::Glance;
-use crate::router::registry::Account;
+use crate::router::home::AccountView;
+use crate::router::registry::AccountStatus;
 use crate::stanza::StanzaError;
 use crate::stanza::error::ErrorType;
 use crate::stanza::iq::{Iq, IqType};
@@ -44,8 +44,8 @@ const INFO: &str = "http://jabber.org/protocol/disco#info";
 const ITEMS: &str = "http://jabber.org/protocol/disco#items";
 
 fn server_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
-    let features = cx.about.server_features(&cx.config);
-    let identities = cx.about.identities();
+    let features = cx.server.server_features(&cx.config);
+    let identities = cx.server.identities();
     let node = node(iq);
     if let Some(told) = node.as_deref().and_then(|node| command_info(cx, node)) {
         return told;
@@ -61,8 +61,8 @@ fn own_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     if let Some(told) = node(iq).as_deref().and_then(|node| command_info(cx, node)) {
         return told;
     }
-    let account = cx.own(|user| user.account);
-    account_info(cx, iq, account.unwrap_or(Account::Missing))
+    let account = cx.own(|entry| entry.account);
+    account_info(cx, iq, account.unwrap_or(AccountStatus::Missing))
 }
 
 /// XEP-0030 §8 rule 1: `service-unavailable` to whoever may not see the account's presence, as for
@@ -74,15 +74,15 @@ async fn other_info(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     }
 }
 
-fn account_info(cx: &Cx, iq: &Iq, account: Account) -> Result<Reply, StanzaError> {
+fn account_info(cx: &Cx, iq: &Iq, account: AccountStatus) -> Result<Reply, StanzaError> {
     let node = node(iq);
     if node.is_some() {
         return Err(StanzaError::item_not_found());
     }
-    let ty = if account == Account::Temporary { "anonymous" } else { "registered" };
+    let ty = if account == AccountStatus::Temporary { "anonymous" } else { "registered" };
     let identity = Identity { category: "account", ty, name: None };
     let jid = iq.to().map_or_else(|| cx.bare(), |to| to.bare());
-    let features = caps::sorted(cx.about.account_features(&cx.config, &jid));
+    let features = caps::sorted(cx.server.account_features(&cx.config, &jid));
     Ok(info(None, &[identity], &features))
 }
 
@@ -93,7 +93,7 @@ fn command_info(cx: &Cx, node: &str) -> Option<Result<Reply, StanzaError>> {
         let features = [ns::COMMANDS, ITEMS];
         return Some(Ok(info(Some(node), &[identity("command-list", None)], &features)));
     }
-    let command = cx.about.command(node)?;
+    let command = cx.server.command(node)?;
     if !(command.allowed)(cx) {
         return Some(Err(StanzaError::forbidden().kind(ErrorType::Cancel)));
     }
@@ -106,7 +106,7 @@ fn command_items(cx: &Cx, iq: &Iq) -> Reply {
     let jid = iq.to().map_or_else(|| cx.bare().to_string(), ToString::to_string);
     let mut xml = Xml::new();
     xml.start("query").attr("xmlns", ITEMS).attr("node", ns::COMMANDS);
-    for command in cx.about.commands().filter(|command| (command.allowed)(cx)) {
+    for command in cx.server.commands().filter(|command| (command.allowed)(cx)) {
         xml.start("item")
             .attr("jid", &jid)
             .attr("node", command.node)
@@ -132,7 +132,7 @@ fn server_items(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
 fn services(cx: &Cx, host: &str) -> Reply {
     let mut xml = Xml::new();
     xml.start("query").attr("xmlns", ITEMS);
-    for serving in cx.about.services() {
+    for serving in cx.server.services() {
         xml.start("item")
             .attr("jid", &serving.domain(host))
             .attr_opt("name", serving.service.identity.name)
@@ -145,14 +145,14 @@ fn services(cx: &Cx, host: &str) -> Reply {
 fn service_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     let leads = iq.to().map(|to| cx.router.leads(to));
     let Some(Leads::Service(service)) = leads else { return Err(StanzaError::item_not_found()) };
-    let Some(Serving { service, .. }) = cx.about.services().get(service.0) else {
+    let Some(Serving { service, .. }) = cx.server.services().get(service.0) else {
         return Err(StanzaError::item_not_found());
     };
     if node(iq).is_some() {
         return Err(StanzaError::item_not_found());
     }
     let own = service.features.iter().copied();
-    let features = caps::sorted(cx.about.service_features().chain(own));
+    let features = caps::sorted(cx.server.service_features().chain(own));
     Ok(info(None, &[service.identity], &features))
 }
 
@@ -160,7 +160,7 @@ fn own_items(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     if node(iq).is_some_and(|node| node == ns::COMMANDS) {
         return Ok(command_items(cx, iq));
     }
-    let resources = cx.own(|user| names(user.available().map(|resource| &resource.jid)));
+    let resources = cx.own(|entry| names(entry.available().map(|resource| &resource.jid)));
     account_items(iq, &resources.unwrap_or_default())
 }
 
@@ -180,7 +180,7 @@ fn account_items(iq: &Iq, resources: &[String]) -> Result<Reply, StanzaError> {
     }
 }
 
-async fn look(cx: &Cx, iq: &Iq) -> Result<Option<Glance>, StanzaError> {
+async fn look(cx: &Cx, iq: &Iq) -> Result<Option<AccountView>, StanzaError> {
     match iq.to() {
         Some(to) => cx.look(to).await,
         None => Ok(None),
@@ -259,7 +259,7 @@ mod tests {
         assert!(plain.contains("<identity category='server' type='im' name='Stonechat'/>"));
         assert!(plain.contains("<feature var='http://jabber.org/protocol/disco#info'/>"));
         assert!(plain.contains("<feature var='urn:xmpp:ping'/>"), "{plain}");
-        let offered = cx.about.stream_features(super::super::api::Stage::Bind);
+        let offered = cx.server.stream_features(super::super::api::Stage::Bind);
         let offered = format!("<features>{offered}</features>");
         let offered = roxmltree::Document::parse(&offered).unwrap();
         let c = offered.descendants().find(|node| node.has_attribute("ver")).unwrap();

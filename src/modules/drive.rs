@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::api::{Cx, Requester};
 use crate::jid::Jid;
+use crate::router::handled_count::{HandledCount, Ticket};
 use crate::router::outbox::Outbox;
-use crate::router::ticket::{Ledger, Ticket};
 use crate::router::{Handler, Leads, Mailbox, Origin, Routed};
 use crate::stanza::{Stanza, StanzaError, error_reply};
 use crate::store::Grant;
@@ -17,7 +17,7 @@ use crate::store::ids::AccountId;
 #[derive(Debug, Clone)]
 pub struct Sender {
     /// Its count.
-    pub ledger: Arc<Ledger>,
+    pub handled_count: Arc<HandledCount>,
     /// The way to it.
     pub outbox: Arc<Outbox>,
     /// Its account, unless it owns nothing.
@@ -66,7 +66,7 @@ impl Cx {
                     if let Routed::Done | Routed::Slow(_) | Routed::Bounce(_) = routed {
                         return Driven { full: origin.finish(), ..Driven::at(routed, None) };
                     }
-                    ticket = sender.map(|sender| origin.into_ticket(&sender.ledger));
+                    ticket = sender.map(|sender| origin.into_ticket(&sender.handled_count));
                     routed
                 }
             };
@@ -85,7 +85,7 @@ impl Cx {
                 }
                 routed => return Driven::at(routed, ticket),
             };
-            if sender.is_some_and(|sender| sender.ledger.is_over()) {
+            if sender.is_some_and(|sender| sender.handled_count.is_over()) {
                 // What was not routed yet does not count as handled: its client keeps it (promise.md 6).
                 ticket.into_iter().for_each(Ticket::abandon);
                 return Driven::at(Routed::Done, None);
@@ -109,12 +109,12 @@ impl Cx {
     }
 
     async fn handle(self, handler: Handler, stanza: &Stanza) -> Result<Vec<Stanza>, StanzaError> {
-        let about = self.about.clone();
+        let server = self.server.clone();
         match handler {
-            Handler::Subscription => about.subscription_in(self, stanza.clone()).await,
-            Handler::Probe => about.probe(self, stanza.clone()).await,
-            Handler::Iq => about.serve_iq(self, stanza).await,
-            Handler::Service(service) => about.serve(self, service, stanza.clone()).await,
+            Handler::Subscription => server.subscription_in(self, stanza.clone()).await,
+            Handler::Probe => server.probe(self, stanza.clone()).await,
+            Handler::Iq => server.serve_iq(self, stanza).await,
+            Handler::Service(service) => server.serve(self, service, stanza.clone()).await,
         }
     }
 
@@ -156,8 +156,8 @@ pub async fn attend(cx: impl Fn(Requester) -> Cx, mut mailbox: Mailbox) {
 
 fn origin(sender: Option<&Sender>, ticket: Option<Ticket>) -> Origin<'_> {
     match sender {
-        Some(Sender { ledger, outbox, account }) => {
-            Origin::session(ledger, outbox, ticket, *account)
+        Some(Sender { handled_count, outbox, account }) => {
+            Origin::session(handled_count, outbox, ticket, *account)
         }
         None => Origin::server(),
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::api::{Guard, Incoming, Module, Outgoing, Sessions};
 use super::{AccountState, Config};
 use crate::router::features::Features;
-use crate::router::held::{Asks, Held, State};
-use crate::router::passage::{Meeting, Part, Passage, Phase, Verdict};
-use crate::router::registry::User;
+use crate::router::held::{Asks, FeatureState, State};
+use crate::router::passage::{GuardQuery, Part, Passage, Phase, Verdict};
+use crate::router::registry::AccountEntry;
 use crate::store::accounts;
 use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
@@ -27,7 +27,7 @@ struct Hooks {
     config: Arc<Config>,
     guards: Vec<Guard>,
     sending: Vec<Outgoing>,
-    keeping: Vec<Incoming>,
+    receiving: Vec<Incoming>,
     sent: Vec<Outgoing>,
     sessions: Vec<Sessions>,
 }
@@ -43,7 +43,7 @@ pub fn features(modules: &[&Module], config: Arc<Config>) -> Arc<dyn Features> {
         config,
         guards: modules.iter().filter_map(|module| module.guard).collect(),
         sending: chosen(&outgoing, sends),
-        keeping: chosen(&incoming, |_| true),
+        receiving: chosen(&incoming, |_| true),
         sent: chosen(&outgoing, |phase| !sends(phase)),
         sessions: modules.iter().filter_map(|module| module.sessions).collect(),
     })
@@ -67,13 +67,13 @@ impl Features for Hooks {
         AccountState::load(tx, account)
     }
 
-    fn sessions(&self, account: &mut User, asks: &mut [Asks]) {
+    fn sessions(&self, account: &mut AccountEntry, asks: &mut [Asks]) {
         self.sessions.iter().for_each(|hook| hook(account, asks));
     }
 
-    fn guard(&self, account: &User, meeting: &Meeting<'_>) -> Verdict {
+    fn guard(&self, account: &AccountEntry, query: &GuardQuery<'_>) -> Verdict {
         for guard in &self.guards {
-            match guard(account, meeting) {
+            match guard(account, query) {
                 Verdict::Continue => {}
                 ended => return ended,
             }
@@ -84,12 +84,12 @@ impl Features for Hooks {
     fn pass(
         &self,
         part: Part,
-        mut account: Option<&mut User>,
+        mut account: Option<&mut AccountEntry>,
         passage: &mut Passage<'_>,
     ) -> Verdict {
         let (incoming, outgoing) = match part {
             Part::Sending => (&[][..], &self.sending[..]),
-            Part::Keeping => (&self.keeping[..], &[][..]),
+            Part::Receiving => (&self.receiving[..], &[][..]),
             Part::Sent => (&[][..], &self.sent[..]),
         };
         for hook in outgoing {
@@ -110,19 +110,19 @@ impl Features for Hooks {
 }
 
 /// What is kept here as a `T`.
-pub fn held<T: Held>(state: &State) -> Option<&T> {
+pub fn held<T: FeatureState>(state: &State) -> Option<&T> {
     let held: &dyn Any = state.as_deref()?;
     held.downcast_ref()
 }
 
 /// The same, to be changed.
-pub fn held_mut<T: Held>(state: &mut State) -> Option<&mut T> {
+pub fn held_mut<T: FeatureState>(state: &mut State) -> Option<&mut T> {
     let held: &mut dyn Any = state.as_deref_mut()?;
     held.downcast_mut()
 }
 
 /// The same, made at first need.
-pub fn made<T: Held + Default>(state: &mut State) -> Option<&mut T> {
+pub fn made<T: FeatureState + Default>(state: &mut State) -> Option<&mut T> {
     let held: &mut dyn Any = state.get_or_insert_with(|| Box::<T>::default()).as_mut();
     held.downcast_mut()
 }

@@ -1,9 +1,9 @@
 //! XEP-0012: Last Activity, of the server and of accounts.
 
-use super::api::{Cx, Goodbye, IqRoute, Module, On, Reply, Spec, Target};
+use super::api::{Cx, IqRoute, Module, On, Reply, SessionEnd, Spec, Target};
 use crate::base::time::from_micros;
-use crate::router::home::Glance;
-use crate::router::registry::{Account, User};
+use crate::router::home::AccountView;
+use crate::router::registry::{AccountEntry, AccountStatus};
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
 use crate::store::accounts::{self, LastLogout};
@@ -21,7 +21,7 @@ pub const MODULE: Module = Module {
         IqRoute { targets: &[Target::Own], handler: |cx, _| Box::pin(own(cx)), ..ROUTE },
         IqRoute { targets: &[Target::Other], handler: |cx, iq| Box::pin(other(cx, iq)), ..ROUTE },
     ],
-    unbound: Some(unbound),
+    session_ended: Some(session_ended),
     ..Module::EMPTY
 };
 
@@ -35,7 +35,7 @@ const ROUTE: IqRoute = IqRoute {
 
 /// XEP-0012 §5
 async fn uptime(cx: Cx) -> Result<Reply, StanzaError> {
-    Ok(activity(cx.now, cx.about.started(), None))
+    Ok(activity(cx.now, cx.server.started(), None))
 }
 
 /// The account that asks is there (XEP-0012 §3).
@@ -50,7 +50,7 @@ async fn other(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     match cx.look(to).await? {
         None => Err(StanzaError::forbidden()),
         // A connected resource is enough to answer 0, it need not be available.
-        Some(Glance { account: Account::Stored(account), connected: false, .. }) => {
+        Some(AccountView { account: AccountStatus::Stored(account), connected: false, .. }) => {
             let last = last(&cx, account).await?;
             Ok(activity(cx.now, from_micros(last.at), last.status.as_deref()))
         }
@@ -73,11 +73,11 @@ async fn last(cx: &Cx, account: AccountId) -> Result<LastLogout, StanzaError> {
 }
 
 /// Notes when the last resource left, with what it said: it may have been unavailable long before that.
-fn unbound(cx: &Cx, goodbye: &Goodbye) {
+fn session_ended(cx: &Cx, session_end: &SessionEnd) {
     let Ok(account) = cx.account() else { return };
-    let left = |user: &mut User| user.available().next().is_none();
+    let left = |entry: &mut AccountEntry| entry.available().next().is_none();
     if cx.own(left).unwrap_or(true) {
-        accounts::note_left(&cx.store, account, cx.now, goodbye.status.as_deref());
+        accounts::note_left(&cx.store, account, cx.now, session_end.status.as_deref());
     }
 }
 
@@ -125,10 +125,10 @@ mod tests {
         let her = server.session("juliet@montague.example/balcony").await;
         let other = server.session("juliet@montague.example/chamber").await;
         assert_eq!(ask(&cx, "get", juliet, QUERY).await, seconds(0, ""));
-        let goodbye = Goodbye { status: Some("Heading Home".to_owned()) };
+        let session_end = SessionEnd { status: Some("Heading Home".to_owned()) };
         for left in [her, other] {
             cx.router.registry.unbind(juliet, left.session());
-            cx.about.unbound(&left, &goodbye);
+            cx.server.session_ended(&left, &session_end);
         }
         let mut later = cx.clone();
         later.now += std::time::Duration::from_secs(903);

@@ -33,7 +33,7 @@ modules! {
     register { config: register::Config, shared: register::Gate, },
     retraction,
     roster,
-    search { config: search::Config, shared: search::Shelf, },
+    search { config: search::Config, shared: search::IndexQueue, },
     session,
     subscription,
     time,

@@ -1,10 +1,10 @@
-//! XEP-0160: messages for those who are offline: which are owed to an account. `stanza/fate.rs` says it
+//! XEP-0160: messages for those who are offline: which are owed to an account. `stanza/policy.rs` says it
 //! of a message; the router keeps the books (`router/owed.rs`), the archive or the mailbox holds the row,
 //! and the session that takes messages claims it.
 
 use super::Config;
 use super::api::{Module, On, Passage, Phase, Spec, Verdict};
-use crate::router::registry::{Account, User};
+use crate::router::registry::{AccountEntry, AccountStatus};
 use crate::xml::ns;
 
 /// The module.
@@ -28,7 +28,7 @@ pub const MODULE: Module = Module {
 };
 
 /// What may be owed is, to an account that owns rows: until one of its sessions has it (promise.md 1).
-fn keep(_: &Config, account: &mut User, passage: &mut Passage<'_>) -> Verdict {
-    passage.owed = passage.fate.owed && matches!(account.account, Account::Stored(_));
+fn keep(_: &Config, account: &mut AccountEntry, passage: &mut Passage<'_>) -> Verdict {
+    passage.owed = passage.policy.owed && matches!(account.account, AccountStatus::Stored(_));
     Verdict::Continue
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{
-    Answer, Command, Cx, Goodbye, Identity, IqHandler, IqIndex, IqRoute, Module, OnStanza,
-    Pipeline, Presented, Release, Reply, Serves, Serving, Stage, Target, Turn,
+    Answer, ClientDelivery, Command, Cx, Identity, IqHandler, IqIndex, IqRoute, Module, OnStanza,
+    Pipeline, PresenceEffect, Release, Reply, Serves, Serving, SessionEnd, Stage, Target,
 };
 use super::{Config, SessionState, Shared, caps};
 use crate::jid::BareJid;
@@ -44,10 +44,10 @@ impl Pipeline {
         Arc::new(Self {
             iqs,
             to_client,
-            unbound: modules.iter().filter_map(|m| m.unbound).collect(),
+            session_ended: modules.iter().filter_map(|m| m.session_ended).collect(),
             broadcast: modules.iter().filter_map(|m| m.broadcast).collect(),
             directed: modules.iter().filter_map(|m| m.directed).collect(),
-            gone: modules.iter().filter_map(|m| m.gone).collect(),
+            resource_removed: modules.iter().filter_map(|m| m.resource_removed).collect(),
             subscription_out: modules.iter().filter_map(|m| m.subscription_out).collect(),
             subscription_in: modules.iter().filter_map(|m| m.subscription_in).collect(),
             probe: modules.iter().filter_map(|m| m.probe).collect(),
@@ -142,17 +142,22 @@ impl Pipeline {
     }
 
     /// Runs the hooks on a stanza that is on its way to a session's client.
-    pub fn to_client(&self, config: &Config, state: &mut SessionState, item: &Outgoing) -> Turn {
-        let mut turn = Turn::NOW;
+    pub fn to_client(
+        &self,
+        config: &Config,
+        state: &mut SessionState,
+        item: &Outgoing,
+    ) -> ClientDelivery {
+        let mut delivery = ClientDelivery::NOW;
         for (_, _, hook) in &self.to_client {
-            let Turn { before, now } = hook(config, state, item);
-            turn.before.extend(before);
-            turn.now = now;
+            let ClientDelivery { before, now } = hook(config, state, item);
+            delivery.before.extend(before);
+            delivery.now = now;
             if !now {
                 break;
             }
         }
-        turn
+        delivery
     }
 
     /// What an element does that is no stanza; none if nobody knows it.
@@ -262,10 +267,10 @@ impl Pipeline {
     }
 
     /// Broadcast presence of a session.
-    pub fn broadcast(&self, cx: &Cx, stanza: &Stanza) -> Result<Presented, StanzaError> {
-        let Some(client) = cx.client() else { return Ok(Presented::default()) };
-        self.broadcast.iter().try_fold(Presented::default(), |presented, hook| {
-            hook(cx, client, stanza).map(|more| presented.and(more))
+    pub fn broadcast(&self, cx: &Cx, stanza: &Stanza) -> Result<PresenceEffect, StanzaError> {
+        let Some(client) = cx.client() else { return Ok(PresenceEffect::default()) };
+        self.broadcast.iter().try_fold(PresenceEffect::default(), |effect, hook| {
+            hook(cx, client, stanza).map(|more| effect.and(more))
         })
     }
 
@@ -276,8 +281,8 @@ impl Pipeline {
     }
 
     /// A session's entry left the registry.
-    pub fn gone(&self, cx: &Cx, resource: &Resource) {
-        self.gone.iter().for_each(|hook| hook(cx, resource));
+    pub fn resource_removed(&self, cx: &Cx, resource: &Resource) {
+        self.resource_removed.iter().for_each(|hook| hook(cx, resource));
     }
 
     /// A subscription stanza that a session sends.
@@ -304,8 +309,8 @@ impl Pipeline {
     }
 
     /// A session is gone.
-    pub fn unbound(&self, cx: &Cx, goodbye: &Goodbye) {
-        self.unbound.iter().for_each(|hook| hook(cx, goodbye));
+    pub fn session_ended(&self, cx: &Cx, session_end: &SessionEnd) {
+        self.session_ended.iter().for_each(|hook| hook(cx, session_end));
     }
 
     /// The table that this was built from.
@@ -332,7 +337,7 @@ async fn guarded(handler: IqHandler, cx: Cx, iq: Iq) -> Result<Reply, StanzaErro
     let (router, from, to) = (cx.router.clone(), iq.stanza().from().clone(), iq.to().cloned());
     let reply = handler(cx, iq).await?;
     if let Some(to) = to {
-        router.guard(rules::Kind::IqRequest, &from, &to).await?.refused()?;
+        router.guard(rules::StanzaClass::IqRequest, &from, &to).await?.refused()?;
     }
     Ok(reply)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::api::{Answer, Cause, Chore, Module};
+use super::api::{Answer, Cause, Module, PeriodicJob};
 use crate::jid::BareJid;
 use crate::router::{Origin, Routed};
 use crate::stanza::Stanza;
@@ -74,10 +74,10 @@ impl Watch {
     }
 }
 
-fn run(chore: Chore) -> Answer<()> {
+fn run(job: PeriodicJob) -> Answer<()> {
     Box::pin(async move {
-        let watch = &chore.about.shared().quota;
-        match look(&chore).await {
+        let watch = &job.server.shared().quota;
+        match look(&job).await {
             Ok(()) | Err(StoreError::Closed) => {}
             Err(error) => {
                 // Whoever was not looked at is among all.
@@ -88,28 +88,28 @@ fn run(chore: Chore) -> Answer<()> {
     })
 }
 
-async fn look(chore: &Chore) -> Result<(), StoreError> {
-    if chore.config.quota.bytes_max == 0 || chore.cause == Cause::AccountDeleted {
+async fn look(job: &PeriodicJob) -> Result<(), StoreError> {
+    if job.config.quota.bytes_max == 0 || job.cause == Cause::AccountDeleted {
         return Ok(());
     }
-    let watch = &chore.about.shared().quota;
-    let grown = chore.store.take_grown();
-    let all = grown.any || (chore.cause == Cause::Due && !watch.lock().all);
+    let watch = &job.server.shared().quota;
+    let grown = job.store.take_grown();
+    let all = grown.any || (job.cause == Cause::Due && !watch.lock().all);
     if !all && grown.archives.is_empty() {
         return Ok(());
     }
-    // Rows are weighed where they are placed.
-    chore.store.placed_all().await?;
+    // Rows are weighed where they are indexed.
+    job.store.archives_indexed().await?;
     for account in grown.archives.into_iter().filter_map(ArchiveId::account) {
-        hold(chore, account).await?;
+        hold(job, account).await?;
     }
     if all {
         let mut after = ArchiveId::BEFORE_ALL;
-        let next = |after| chore.store.read(move |tx| archive::archives_after(tx, after));
+        let next = |after| job.store.read(move |tx| archive::archives_after(tx, after));
         while let Some(archive) = next(after).await? {
             // A room has bounds of its own.
             if let Some(account) = archive.account() {
-                hold(chore, account).await?;
+                hold(job, account).await?;
             }
             after = archive;
         }
@@ -119,11 +119,11 @@ async fn look(chore: &Chore) -> Result<(), StoreError> {
 }
 
 /// Brings an account under its bound.
-async fn hold(chore: &Chore, account: AccountId) -> Result<(), StoreError> {
-    let most = chore.config.quota.bytes_max;
-    let modules = chore.about.modules().iter();
+async fn hold(job: &PeriodicJob, account: AccountId) -> Result<(), StoreError> {
+    let most = job.config.quota.bytes_max;
+    let modules = job.server.modules().iter();
     let weights = modules.flat_map(|module| module.weights).copied().collect();
-    let stored = chore.store.stored_by(account, weights).await?;
+    let stored = job.store.stored_by(account, weights).await?;
     if stored <= most {
         return Ok(());
     }
@@ -134,18 +134,18 @@ async fn hold(chore: &Chore, account: AccountId) -> Result<(), StoreError> {
     while excess > 0 {
         let (from, bytes) = (after, excess.min(BATCH_BYTES));
         let batch = move |tx: &mut dyn Tx| archive::shed(tx, archive, from, bytes, BATCH);
-        let shed = chore.store.write(batch).await?;
+        let shed = job.store.write(batch).await?;
         excess = excess.saturating_sub(shed.bytes);
         messages += shed.rows;
         let Some(last) = shed.last else { break };
         after = last;
         tokio::task::yield_now().await;
     }
-    if messages == 0 || !chore.about.shared().quota.tells(account, chore.now) {
+    if messages == 0 || !job.server.shared().quota.tells(account, job.now) {
         return Ok(());
     }
     // Also one that was removed: it may come back. An erased one is nobody's.
-    let Some(Some((local, host))) = chore.store.read(move |tx| accounts::name(tx, account)).await?
+    let Some(Some((local, host))) = job.store.read(move |tx| accounts::name(tx, account)).await?
     else {
         return Ok(());
     };
@@ -158,15 +158,15 @@ async fn hold(chore: &Chore, account: AccountId) -> Result<(), StoreError> {
          deleted, and are while it is. Said once a day"
     );
     match BareJid::from_parts(Some(&local), &host) {
-        Ok(bare) => tell(chore, &bare, messages).await,
+        Ok(bare) => tell(job, &bare, messages).await,
         Err(_) => Ok(()),
     }
 }
 
 /// The owner learns it by a message as any other, which waits for who is away: what was deleted is not to
 /// be missed later.
-async fn tell(chore: &Chore, bare: &BareJid, messages: usize) -> Result<(), StoreError> {
-    let most = chore.config.quota.bytes_max / 1_048_576;
+async fn tell(job: &PeriodicJob, bare: &BareJid, messages: usize) -> Result<(), StoreError> {
+    let most = job.config.quota.bytes_max / 1_048_576;
     let body = format!(
         "Your messages took more than the {most} MiB that this server keeps for an account. The oldest \
          {messages} were deleted here, and more will be as new ones come; what your devices have stays \
@@ -178,9 +178,9 @@ async fn tell(chore: &Chore, bare: &BareJid, messages: usize) -> Result<(), Stor
     xml.attr("xml:lang", "en").start("body").text(&body).end().end();
     let Some(stanza) = Stanza::ours(xml.finish()) else { return Ok(()) };
     let mut origin = Origin::server();
-    if let Routed::Load(bare) = chore.router.route(&stanza, chore.now, &mut origin) {
-        chore.router.load(&bare).await?;
-        chore.router.route(&stanza, chore.now, &mut origin);
+    if let Routed::Load(bare) = job.router.route(&stanza, job.now, &mut origin) {
+        job.router.load(&bare).await?;
+        job.router.route(&stanza, job.now, &mut origin);
     }
     Ok(())
 }
@@ -198,7 +198,7 @@ mod tests {
     use super::super::testing::Server;
     use super::super::{ALL, Config as All};
     use super::*;
-    use crate::store::archive::Kind;
+    use crate::store::archive::RowKind;
     use crate::store::usage;
 
     /// A table that comes later is counted, or says here why it is not.
@@ -233,16 +233,16 @@ mod tests {
             server.account("little", &[]).await,
             server.account("owed", &[]).await,
         );
-        server.put(much, 1..1_501, Kind::Received, &[b'x'; 800]).await;
-        server.put(little, 2_001..3_001, Kind::Received, &[b'x'; 800]).await;
-        server.put(owed, 4_001..5_501, Kind::Owed, &[b'x'; 800]).await;
+        server.put(much, 1..1_501, RowKind::Received, &[b'x'; 800]).await;
+        server.put(little, 2_001..3_001, RowKind::Received, &[b'x'; 800]).await;
+        server.put(owed, 4_001..5_501, RowKind::Owed, &[b'x'; 800]).await;
         let session = server.session(&format!("much@{MONTAGUE}/a")).await;
         let told = || session.client().unwrap().outbox.take(usize::MAX, 999).batch.len();
 
-        run(server.chore(Cause::Grown)).await;
-        run(server.chore(Cause::AccountDeleted)).await;
+        run(server.job(Cause::Grown)).await;
+        run(server.job(Cause::AccountDeleted)).await;
         assert_eq!(server.left(much).await.len(), 1_500, "it is not time yet");
-        run(server.chore(Cause::Due)).await;
+        run(server.job(Cause::Due)).await;
         // Of 1,000 bytes each, as the account itself: the most that is within 95 % of the quota.
         let stays = server.left(much).await;
         assert_eq!((stays.first(), stays.len()), (Some(&552), 949));

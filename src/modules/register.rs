@@ -70,7 +70,7 @@ pub const MODULE: Module = Module {
         Stage::Authenticate if config.register.open => Some(FEATURE.to_owned()),
         _ => None,
     }),
-    every: Some((HOUR, |chore| Box::pin(removal::erase_due(chore, super::ALL)))),
+    every: Some((HOUR, |job| Box::pin(removal::erase_due(job, super::ALL)))),
     ..Module::EMPTY
 };
 
@@ -135,7 +135,7 @@ async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
         return Err(StanzaError::conflict());
     }
     let limit = cx.config.register.per_ip_per_hour;
-    let gate = &cx.about.shared().register;
+    let gate = &cx.server.shared().register;
     let Some(Channel { peer, .. }) = cx.who.channel() else {
         return Err(StanzaError::not_allowed());
     };
@@ -219,8 +219,8 @@ async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, Stan
     let keys = derive(cx, password).await?;
     cx.store.write(move |tx| accounts::set_keys(tx, account, &keys)).await?;
     let mut others = Vec::new();
-    cx.own(|user| {
-        let old = user.resources.iter().filter(|resource| resource.session != cx.session());
+    cx.own(|entry| {
+        let old = entry.resources.iter().filter(|resource| resource.session != cx.session());
         others.extend(old.map(|resource| resource.outbox.clone()));
     });
     for outbox in others {
@@ -234,12 +234,12 @@ async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, Stan
 async fn remove(cx: &Cx, account: AccountId) -> Result<Reply, StanzaError> {
     let bare = cx.bare();
     let keep = cx.config.register.grace_days > 0;
-    let (router, about, now) = (&cx.router, &cx.about, cx.now);
-    removal::end(router, about.modules(), &bare, account, keep, now).await?;
-    cx.about.shared().account_deleted.notify_one();
+    let (router, server, now) = (&cx.router, &cx.server, cx.now);
+    removal::end(router, server.modules(), &bare, account, keep, now).await?;
+    cx.server.shared().account_deleted.notify_one();
     let mut others = Vec::new();
-    cx.own(|user| {
-        let old = user.resources.iter().filter(|resource| resource.session != cx.session());
+    cx.own(|entry| {
+        let old = entry.resources.iter().filter(|resource| resource.session != cx.session());
         others.extend(old.map(|resource| resource.outbox.clone()));
     });
     cx.router.registry.removed(bare.as_str());
@@ -282,7 +282,7 @@ fn knows_password(cx: &Cx) -> Result<(), StanzaError> {
 /// must not take all the processors.
 async fn derive(cx: &Cx, password: String) -> Result<[ScramKeys; 3], StanzaError> {
     let busy = |_| StanzaError::internal_server_error();
-    let permit = cx.about.shared().register.hashing.acquire().await.map_err(busy)?;
+    let permit = cx.server.shared().register.hashing.acquire().await.map_err(busy)?;
     let iterations = cx.config.scram_iterations;
     // The one use of spawn_blocking here: PBKDF2 is a tenth of a second of pure arithmetic.
     #[allow(clippy::disallowed_methods)]
@@ -328,7 +328,7 @@ mod tests {
     use super::super::testing::{Server, ask, ask_for_effect, connected};
     use super::*;
     use crate::modules::Config as All;
-    use crate::router::registry::Account;
+    use crate::router::registry::AccountStatus;
     use crate::store::roster::Subscription;
 
     fn server(open: bool) -> Server {
@@ -392,9 +392,9 @@ mod tests {
         for (ty, query) in [("get", GET.to_owned()), ("set", form("bill", "Calliope"))] {
             assert_eq!(ask(&server.cx, ty, "", &query).await, "service-unavailable");
         }
-        assert_eq!(server.cx.about.stream_features(Stage::Authenticate), "");
+        assert_eq!(server.cx.server.stream_features(Stage::Authenticate), "");
         let open = self::server(true);
-        assert_eq!(open.cx.about.stream_features(Stage::Authenticate), FEATURE);
+        assert_eq!(open.cx.server.stream_features(Stage::Authenticate), FEATURE);
     }
 
     #[tokio::test]
@@ -450,8 +450,8 @@ mod tests {
         assert_eq!((answer.as_str(), effect), ("", Some(Effect::AccountRemoved)));
         let end = other.client().unwrap().outbox.take(1, 1).end;
         assert!(matches!(end, Some(End::Failure(_))));
-        let known = cx.router.entry("romeo@montague.example", |user| user.account);
-        assert_eq!(known, Some(Account::Missing));
+        let known = cx.router.entry("romeo@montague.example", |entry| entry.account);
+        assert_eq!(known, Some(AccountStatus::Missing));
         // Juliet's half of the subscription went with it (RFC 6121 §2.5.2).
         let left = server.store().read(|tx| {
             let juliet = accounts::find(tx, "juliet", "montague.example")?.map(|found| found.id);

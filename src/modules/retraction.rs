@@ -34,7 +34,7 @@ pub const MODULE: Module = Module {
 fn bury(config: &Config, passage: &mut Passage<'_>) -> Verdict {
     let kept = passage.owed || passage.archive.is_some();
     if config.mam.tombstones && kept && Retraction::of(passage.stanza).is_some() {
-        passage.beside.push(replace);
+        passage.row_writes.push(replace);
     }
     Verdict::Continue
 }
@@ -78,7 +78,7 @@ impl<'a> Retracting<'a> {
         Some(Self { retraction: Retraction::of(stanza)?, stanza, at })
     }
 
-    /// Puts a tombstone into an account's archive, before the place of the retraction. If there are
+    /// Puts a tombstone into an account's archive, before the position of the retraction. If there are
     /// several of that id, the newest is meant. Only what the retracting side said is looked at: the
     /// other cannot hide it behind answers of that id.
     fn archived(

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{Answer, Cx, IqRoute, Module, Reply, Spec, Stage, State, Target};
-use super::subscription::{self, Half, Place, Step, item_xml};
+use super::subscription::{self, Circumstances, Half, Step, item_xml};
 use crate::base::limits::{ROSTER_GROUPS_MAX, ROSTER_ITEM_BYTES_MAX, ROSTER_TEXT_BYTES_MAX};
 use crate::jid::{BareJid, Jid};
 use crate::router::Router;
 use crate::router::contacts::Contacts;
-use crate::router::registry::{Account, RosterChange, User};
+use crate::router::registry::{AccountEntry, AccountStatus, RosterChange};
 use crate::router::subscription as table;
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
@@ -85,15 +85,15 @@ fn answer(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
         // RFC 6121 §2.1.3
         return Err(StanzaError::bad_request().text("a roster get has no items"));
     }
-    let read = |user: &mut User| {
+    let read = |entry: &mut AccountEntry| {
         // From here on interested: a change after this roster comes as a push (RFC 6121 §2.2).
-        let resource = user.session_mut(cx.session())?;
+        let resource = entry.session_mut(cx.session())?;
         resource.interested = true;
-        let account = match user.account {
-            Account::Stored(id) => Some(id),
+        let account = match entry.account {
+            AccountStatus::Stored(id) => Some(id),
             _ => None,
         };
-        Some((account, user.roster.clone()))
+        Some((account, entry.roster.clone()))
     };
     let found = cx.own(read).flatten();
     // The session was replaced, or the account deleted, while it asked.
@@ -136,20 +136,20 @@ fn set(cx: Cx, iq: Iq) -> Answer<Result<Reply, StanzaError>> {
     };
     let work = cx.clone();
     subscription::detached(&cx.router, "roster set", async move {
-        let mut place = Place::new(&work.router, work.now);
+        let mut circumstances = Circumstances::new(&work.router, work.now);
         let owner = work.bare();
         if let Set::Remove { jid } = &set {
-            place = place.between(&owner.clone().into(), jid).await?;
+            circumstances = circumstances.between(&owner.clone().into(), jid).await?;
         }
         let write = work.store.write(move |tx| match set {
             Set::Put { jid, name, groups } => {
-                let Some(change) = put(tx, account, jid, name, groups, &place)? else {
+                let Some(change) = put(tx, account, jid, name, groups, &circumstances)? else {
                     return Ok(Err(subscription::full(subscription::Refused)));
                 };
                 Ok(Ok(vec![step(&owner, account, change)]))
             }
             Set::Remove { jid } => {
-                Ok(remove(tx, &owner, account, &jid, &place)?.ok_or_else(unknown_item))
+                Ok(remove(tx, &owner, account, &jid, &circumstances)?.ok_or_else(unknown_item))
             }
         });
         let steps = write.await??;
@@ -214,10 +214,10 @@ fn put(
     jid: String,
     name: Option<String>,
     groups: Vec<String>,
-    place: &Place,
+    circumstances: &Circumstances,
 ) -> Result<Option<RosterChange>, StoreError> {
     let before = roster::item(tx, account, &jid)?;
-    if before.as_ref().is_none_or(|item| !item.listed) && place.is_full(tx, account)? {
+    if before.as_ref().is_none_or(|item| !item.listed) && circumstances.is_full(tx, account)? {
         return Ok(None);
     }
     let mut item =
@@ -233,11 +233,11 @@ fn remove(
     owner: &BareJid,
     account: AccountId,
     jid: &Jid,
-    place: &Place,
+    circumstances: &Circumstances,
 ) -> Result<Option<Vec<Step>>, StoreError> {
     // An item that is not listed only remembers a request; to the client it is not there.
     let item = roster::item(tx, account, jid.as_str())?.filter(|item| item.listed);
-    item.map(|item| end(tx, owner, account, jid, &item, place)).transpose()
+    item.map(|item| end(tx, owner, account, jid, &item, circumstances)).transpose()
 }
 
 fn end(
@@ -246,9 +246,9 @@ fn end(
     account: AccountId,
     jid: &Jid,
     item: &Item,
-    place: &Place,
+    circumstances: &Circumstances,
 ) -> Result<Vec<Step>, StoreError> {
-    let mut steps = part(tx, owner, account, jid, item, place)?;
+    let mut steps = part(tx, owner, account, jid, item, circumstances)?;
     for step in steps.iter_mut().filter(|step| step.owner == *owner) {
         // One push says it all: the last.
         if let Some(change) = &mut step.change {
@@ -268,13 +268,13 @@ fn part(
     account: AccountId,
     jid: &Jid,
     item: &Item,
-    place: &Place,
+    circumstances: &Circumstances,
 ) -> Result<Vec<Step>, StoreError> {
     let mut steps = Vec::new();
     let state = table::State { subscription: item.state, approved: item.approved };
     for verb in table::removal(state) {
         let half = Half::made(owner.clone(), account, jid.bare(), verb);
-        steps.extend(subscription::outbound(tx, half, place)?.unwrap_or_default());
+        steps.extend(subscription::outbound(tx, half, circumstances)?.unwrap_or_default());
     }
     Ok(steps)
 }
@@ -302,9 +302,10 @@ pub async fn leave(
     for jids in jids.chunks(LEAVE_AT_ONCE) {
         let (jids, owner, work) = (jids.to_vec(), owner.clone(), router.clone());
         let part = subscription::detached(router, "roster leave", async move {
-            let place = Place::new(&work, now);
-            let write =
-                work.store.write(move |tx| end_all(tx, &owner, account, &jids, what, &place));
+            let circumstances = Circumstances::new(&work, now);
+            let write = work
+                .store
+                .write(move |tx| end_all(tx, &owner, account, &jids, what, &circumstances));
             // What would leave this server has nowhere to go yet.
             subscription::carry_out(&work, &write.await?);
             Ok(())
@@ -320,7 +321,7 @@ fn end_all(
     account: AccountId,
     jids: &[String],
     what: Items,
-    place: &Place,
+    circumstances: &Circumstances,
 ) -> Result<Vec<Step>, StoreError> {
     let mut steps = Vec::new();
     for jid in jids {
@@ -329,7 +330,7 @@ fn end_all(
         };
         // One that is not listed is a request of somebody who is told that it came to nothing.
         let one = if what == Items::Stay && item.listed { part } else { end };
-        steps.extend(one(tx, owner, account, &jid, &item, place)?);
+        steps.extend(one(tx, owner, account, &jid, &item, circumstances)?);
     }
     Ok(steps)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::api::{Answer, Cause, Chore, Module, On, Spec};
+use super::api::{Answer, Cause, Module, On, PeriodicJob, Spec};
 use crate::store::ids::ArchiveId;
 use crate::store::tx::Tx;
 use crate::store::{Store, StoreError, search};
@@ -43,18 +43,18 @@ impl Default for Config {
 /// Whose archives are being indexed now, behind a search that could not wait for all of it. Few at a
 /// time; others go on with their next search, or within the hour.
 #[derive(Debug, Clone)]
-pub struct Shelf {
+pub struct IndexQueue {
     indexed: Arc<Mutex<HashSet<ArchiveId>>>,
     turns: Arc<Semaphore>,
 }
 
-impl Default for Shelf {
+impl Default for IndexQueue {
     fn default() -> Self {
         Self { indexed: Arc::default(), turns: Arc::new(Semaphore::new(SEARCHES_AT_ONCE)) }
     }
 }
 
-impl Shelf {
+impl IndexQueue {
     /// Waits until it is one's turn to search: one at a time in the whole server, in the order of
     /// asking, so that a reader is left for all else. The turn lasts until the permit is dropped.
     pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
@@ -91,7 +91,7 @@ impl Shelf {
     }
 }
 
-struct Taken(Shelf, ArchiveId);
+struct Taken(IndexQueue, ArchiveId);
 
 impl Drop for Taken {
     fn drop(&mut self) {
@@ -100,24 +100,24 @@ impl Drop for Taken {
 }
 
 /// The index of those who search follows their archives; where nobody may, it goes.
-fn run(chore: Chore) -> Answer<()> {
+fn run(job: PeriodicJob) -> Answer<()> {
     Box::pin(async move {
-        if chore.cause == Cause::Due {
-            note(follow(&chore).await);
+        if job.cause == Cause::Due {
+            note(follow(&job).await);
         }
     })
 }
 
-async fn follow(chore: &Chore) -> Result<(), StoreError> {
+async fn follow(job: &PeriodicJob) -> Result<(), StoreError> {
     let mut after = ArchiveId::BEFORE_ALL;
     loop {
-        let next = chore.store.read(move |tx: &mut dyn Tx| search::searcher_after(tx, after));
+        let next = job.store.read(move |tx: &mut dyn Tx| search::searcher_after(tx, after));
         let Some(archive) = next.await? else { return Ok(()) };
-        if !(chore.config.search.enabled && chore.config.mam.enabled) {
+        if !(job.config.search.enabled && job.config.mam.enabled) {
             tracing::info!("archives are not searched any more; their index is deleted");
-            return chore.store.write(search::drop_all).await;
+            return job.store.write(search::drop_all).await;
         }
-        match index_rest(&chore.store, archive).await {
+        match index_rest(&job.store, archive).await {
             Err(StoreError::Closed) => return Err(StoreError::Closed),
             // The others' are followed all the same.
             indexed => note(indexed),
@@ -153,23 +153,23 @@ mod tests {
     use super::super::testing::Server;
     use super::*;
     use crate::modules;
-    use crate::store::archive::Kind;
+    use crate::store::archive::RowKind;
     use crate::store::ids::AccountId;
     use crate::store::search::Progress;
     use std::task::{Context, Waker};
 
     async fn put(server: &Server, archive: ArchiveId, seqs: std::ops::Range<i64>) {
         let account = archive.account().unwrap();
-        server.put(account, seqs, Kind::Sent, b"<message><body>word</body></message>").await;
+        server.put(account, seqs, RowKind::Sent, b"<message><body>word</body></message>").await;
     }
 
     async fn progress(server: &Server, archive: ArchiveId) -> Progress {
         server.store().read(move |tx| search::progress(tx, archive)).await.unwrap()
     }
 
-    fn chore(server: &Server, cause: Cause, enabled: bool) -> Chore {
+    fn job(server: &Server, cause: Cause, enabled: bool) -> PeriodicJob {
         let config = modules::Config { search: Config { enabled }, ..modules::Config::default() };
-        Chore { config: Arc::new(config), ..server.chore(cause) }
+        PeriodicJob { config: Arc::new(config), ..server.job(cause) }
     }
 
     #[tokio::test]
@@ -180,12 +180,12 @@ mod tests {
         put(&server, searches, 1..1_001).await;
         put(&server, does_not, 2_000..2_010).await;
         assert_eq!(server.store().searchable(searches, 1).await, Ok(false));
-        run(chore(&server, Cause::AccountDeleted, true)).await;
+        run(job(&server, Cause::AccountDeleted, true)).await;
         assert_eq!(progress(&server, searches).await, Progress::New);
-        run(chore(&server, Cause::Due, true)).await;
+        run(job(&server, Cause::Due, true)).await;
         assert_eq!(progress(&server, searches).await, Progress::All);
         assert_eq!(progress(&server, does_not).await, Progress::Behind);
-        run(chore(&server, Cause::Due, false)).await;
+        run(job(&server, Cause::Due, false)).await;
         assert_eq!(progress(&server, searches).await, Progress::Behind);
         assert_eq!(server.store().searchable(searches, 9).await, Ok(true));
     }
@@ -206,16 +206,16 @@ mod tests {
             account.0
         );
         server.store().write(move |tx| tx.execute(&fails, &[])).await.unwrap();
-        run(chore(&server, Cause::Due, true)).await;
+        run(job(&server, Cause::Due, true)).await;
         assert_eq!(progress(&server, damaged).await, Progress::New);
         assert_eq!(progress(&server, behind).await, Progress::All);
     }
 
     #[tokio::test]
     async fn searches_take_turns() {
-        let shelf = Shelf::default();
-        let first = shelf.turn().await.unwrap();
-        let mut second = Box::pin(shelf.turn());
+        let index_queue = IndexQueue::default();
+        let first = index_queue.turn().await.unwrap();
+        let mut second = Box::pin(index_queue.turn());
         let mut context = Context::from_waker(Waker::noop());
         assert!(second.as_mut().poll(&mut context).is_pending());
         drop(first);
@@ -227,17 +227,17 @@ mod tests {
         let server = Server::new(modules::Config::default());
         let archive = ArchiveId::of(server.account("romeo", &[]).await);
         put(&server, archive, 1..1_001).await;
-        let shelf = Shelf::default();
-        let held = shelf.take(archive).unwrap();
-        shelf.index(server.store().clone(), archive).await;
+        let index_queue = IndexQueue::default();
+        let held = index_queue.take(archive).unwrap();
+        index_queue.index(server.store().clone(), archive).await;
         assert_eq!(progress(&server, archive).await, Progress::Behind);
         let others: Vec<_> =
-            (100..).map_while(|id| shelf.take(ArchiveId::of(AccountId(id)))).collect();
+            (100..).map_while(|id| index_queue.take(ArchiveId::of(AccountId(id)))).collect();
         assert_eq!(others.len(), AT_ONCE - 1);
         drop(held);
-        shelf.index(server.store().clone(), archive).await;
+        index_queue.index(server.store().clone(), archive).await;
         assert_eq!(progress(&server, archive).await, Progress::All);
         drop(others);
-        assert!(shelf.lock().is_empty());
+        assert!(index_queue.lock().is_empty());
     }
 }

@@ -7,13 +7,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::api::{Cause, Channel, Chore, Client, Cx, Effect, Guest, Reply, Requester};
+use super::api::{Cause, Channel, Client, Cx, Effect, Guest, PeriodicJob, Reply, Requester};
 use super::{ALL, Config, Pipeline, features};
 use crate::base::limits::Limits;
 use crate::jid::FullJid;
 use crate::router::Router;
 use crate::router::outbox::Outbox;
-use crate::router::registry::{Available, Bound, Conflict, Resource};
+use crate::router::registry::{Available, BindOutcome, Conflict, Resource};
 use crate::stanza::iq::Iq;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError};
 use crate::store::accounts::{self, Creation};
@@ -60,7 +60,7 @@ impl Server {
         let cx = Cx {
             who: Requester::Guest(Guest { jid, channel: CHANNEL }),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
-            about: Pipeline::build(
+            server: Pipeline::build(
                 ALL,
                 &config,
                 SystemTime::UNIX_EPOCH + Duration::from_secs(1_000),
@@ -118,7 +118,7 @@ impl Server {
             ..Resource::new(jid.clone(), session, outbox.clone())
         };
         let bound = router.registry.bind(resource, found.is_none(), Conflict::Replace, 10);
-        let Bound::Done(home, None) = bound else { panic!("{bound:?}") };
+        let BindOutcome::Done(home, None) = bound else { panic!("{bound:?}") };
         let mut cx = self.cx.clone();
         let account = found.map(|account| account.id);
         let client = Client { jid, account, session, outbox, home, channel: CHANNEL };
@@ -127,9 +127,9 @@ impl Server {
     }
 
     /// For recurring work.
-    pub(super) fn chore(&self, cause: Cause) -> Chore {
-        let Cx { now, config, store, router, about, .. } = self.cx.clone();
-        Chore { cause, now, config, store, router, about }
+    pub(super) fn job(&self, cause: Cause) -> PeriodicJob {
+        let Cx { now, config, store, router, server, .. } = self.cx.clone();
+        PeriodicJob { cause, now, config, store, router, server }
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -141,7 +141,7 @@ impl Server {
         &self,
         account: AccountId,
         seqs: Range<i64>,
-        kind: archive::Kind,
+        kind: archive::RowKind,
         stanza: &'static [u8],
     ) {
         let archive = ArchiveId::of(account);
@@ -215,8 +215,8 @@ async fn answer(cx: &Cx, ty: &str, to: &str, payload: &str) -> Result<Reply, Sta
     let xml = format!("<iq id='1' type='{ty}'{to}>{payload}</iq>");
     let iq = Iq::request(&stanza(cx, xml)).unwrap().unwrap();
     match cx.jid().local().is_none() {
-        true => cx.about.answer_stream(cx.clone(), iq).await,
-        false => cx.about.answer(cx.clone(), iq).await,
+        true => cx.server.answer_stream(cx.clone(), iq).await,
+        false => cx.server.answer(cx.clone(), iq).await,
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::access::Access;
 use super::contacts::Contacts;
+use super::deferred::Deferred;
 use super::held::State;
-use super::idle::Idle;
 use super::outbox::Outbox;
 use super::owed::{Claim, Owed};
 use super::rules;
@@ -18,7 +18,7 @@ use crate::store::roster::{Item, Roster, Subscription};
 
 /// What stands behind a local address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Account {
+pub enum AccountStatus {
     /// Being read from the store.
     Loading,
     /// No such account; remembered for a while.
@@ -31,9 +31,9 @@ pub enum Account {
 
 /// A local account as the router sees it.
 #[derive(Debug)]
-pub struct User {
+pub struct AccountEntry {
     /// Existence.
-    pub account: Account,
+    pub account: AccountStatus,
     /// Contacts, swapped whole.
     pub roster: Arc<Contacts>,
     /// Bound sessions.
@@ -41,7 +41,7 @@ pub struct User {
     /// Messages stored and not yet confirmed.
     pub owed: Owed,
     /// Rows of such that are not even queued for writing.
-    pub idle: Idle,
+    pub deferred: Deferred,
     /// What the last login was checked against.
     pub access: Option<Box<Access>>,
     /// What features keep of it.
@@ -70,7 +70,7 @@ pub struct Resource {
     /// Entities outside the roster that got directed presence (RFC 6121 §4.6).
     pub directed: Vec<Jid>,
     /// Its connection is gone, and it waits to be resumed (XEP-0198 §5).
-    pub asleep: bool,
+    pub hibernating: bool,
     /// What features keep for it.
     pub features: State,
     /// Which installation of a client it is (XEP-0388 §2.3).
@@ -87,7 +87,7 @@ impl Resource {
             presence: None,
             interested: false,
             directed: Vec::new(),
-            asleep: false,
+            hibernating: false,
             features: None,
             agent: None,
         }
@@ -116,14 +116,14 @@ pub struct RosterChange {
     pub push: bool,
 }
 
-impl User {
-    pub(super) fn new(account: Account) -> Self {
+impl AccountEntry {
+    pub(super) fn new(account: AccountStatus) -> Self {
         Self {
             account,
             roster: Arc::default(),
             resources: Vec::new(),
             owed: Owed::default(),
-            idle: Idle::default(),
+            deferred: Deferred::default(),
             access: None,
             features: None,
             ahead: BTreeMap::new(),
@@ -178,7 +178,7 @@ impl User {
 
     /// True when owed messages wait that this session may take.
     pub fn has_claims(&self, session: u64) -> bool {
-        self.owed.has_claims(session, |holder| sleeps(&self.resources, holder))
+        self.owed.has_claims(session, |holder| is_hibernating(&self.resources, holder))
     }
 
     /// The session takes the owed messages that nobody has.
@@ -186,9 +186,9 @@ impl User {
         self.owed.claim(session, |_| false)
     }
 
-    /// The session takes the owed messages that no waking session has.
+    /// The session takes the owed messages that no connected session has.
     pub fn claim(&mut self, session: u64) -> Vec<Claim> {
-        self.owed.claim(session, |holder| sleeps(&self.resources, holder))
+        self.owed.claim(session, |holder| is_hibernating(&self.resources, holder))
     }
 
     /// As the table of RFC 6121 §8.5 counts them.
@@ -208,8 +208,8 @@ impl User {
     }
 }
 
-fn sleeps(resources: &[Resource], session: u64) -> bool {
-    resources.iter().any(|resource| resource.session == session && resource.asleep)
+fn is_hibernating(resources: &[Resource], session: u64) -> bool {
+    resources.iter().any(|resource| resource.session == session && resource.hibernating)
 }
 
 /// What is read of an account.

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::Router;
-use super::idle::Idling;
+use super::deferred::Deferrable;
+use super::handled_count::Ticket;
 use super::outbox::Outbox;
-use super::passage::{Beside, Row, Side};
+use super::passage::{Row, RowWrite, Side};
 use super::routed::not_stored;
-use super::ticket::Ticket;
 use crate::base::time::from_micros;
 use crate::jid::Jid;
 use crate::stanza::{Frame, Stanza, error_reply};
-use crate::store::archive::{self, Entry, Kind};
-use crate::store::handled::Seal;
+use crate::store::archive::{self, Entry, RowKind};
+use crate::store::handled::DurableCount;
 use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::tx::Tx;
 use crate::store::{Job, Store, StoreError, mailbox};
@@ -42,7 +42,7 @@ pub(super) struct Sent {
     pub account: AccountId,
     pub seq: i64,
     /// What is written with it.
-    pub beside: Vec<Beside>,
+    pub row_writes: Vec<RowWrite>,
 }
 
 /// A row of the addressee's.
@@ -50,13 +50,13 @@ pub(super) struct Received {
     pub account: AccountId,
     pub seq: i64,
     /// The archive's; none: the mailbox, for what the archive may not keep.
-    pub kind: Option<Kind>,
+    pub kind: Option<RowKind>,
     /// What is written with it.
-    pub beside: Vec<Beside>,
+    pub row_writes: Vec<RowWrite>,
 }
 
 impl Append {
-    /// Gives its rows their places, and one time.
+    /// Gives its rows their positions, and one time.
     pub(super) fn number(&mut self, now: i64, next: &mut dyn FnMut() -> i64) {
         self.at = now;
         if let Some(sent) = &mut self.sent {
@@ -69,10 +69,10 @@ impl Append {
 }
 
 impl Append {
-    fn beside(
+    fn run_row_writes(
         &self,
         tx: &mut dyn Tx,
-        writes: &[Beside],
+        writes: &[RowWrite],
         (side, account, seq): (Side, AccountId, i64),
         archived: bool,
     ) -> Result<(), StoreError> {
@@ -84,7 +84,7 @@ impl Append {
 fn archive(
     tx: &mut dyn Tx,
     (archive, seq, at): (ArchiveId, i64, i64),
-    kind: Kind,
+    kind: RowKind,
     peer: &Jid,
     (stanza, id): (&[u8], Option<&str>),
 ) -> Result<(), StoreError> {
@@ -98,18 +98,18 @@ impl Job for Append {
         let stanza = (&*text, id.as_deref());
         let from = self.stanza.from();
         let to = self.stanza.to().unwrap_or(from);
-        if let Some(Sent { account, seq, beside }) = &self.sent {
-            archive(tx, (ArchiveId::of(*account), *seq, self.at), Kind::Sent, to, stanza)?;
-            self.beside(tx, beside, (Side::Outgoing, *account, *seq), true)?;
+        if let Some(Sent { account, seq, row_writes }) = &self.sent {
+            archive(tx, (ArchiveId::of(*account), *seq, self.at), RowKind::Sent, to, stanza)?;
+            self.run_row_writes(tx, row_writes, (Side::Outgoing, *account, *seq), true)?;
         }
-        if let Some(Received { account, seq, kind, beside }) = &self.received {
+        if let Some(Received { account, seq, kind, row_writes }) = &self.received {
             match kind {
                 Some(kind) => {
                     archive(tx, (ArchiveId::of(*account), *seq, self.at), *kind, from, stanza)?
                 }
                 None => mailbox::append(tx, *account, *seq, &text, self.at)?,
             }
-            self.beside(tx, beside, (Side::Incoming, *account, *seq), kind.is_some())?;
+            self.run_row_writes(tx, row_writes, (Side::Incoming, *account, *seq), kind.is_some())?;
         }
         Ok(())
     }
@@ -123,8 +123,8 @@ impl Job for Append {
         true
     }
 
-    fn seal(&self) -> Option<Seal> {
-        self.ticket.as_ref()?.seal(self.at)
+    fn durable_count(&self) -> Option<DurableCount> {
+        self.ticket.as_ref()?.durable_count(self.at)
     }
 
     /// A stream that has more than one message in a batch acknowledges them at once.
@@ -152,7 +152,7 @@ impl Job for Append {
         // The store says once, and loudly, that it takes no writes.
         tracing::debug!(%error, "a message could not be stored; its sender is told");
         if let (Some(received), Some(to)) = (&self.received, self.stanza.to()) {
-            self.router.registry.with(to.bare_str(), |user| user.owed.failed(received.seq));
+            self.router.registry.with(to.bare_str(), |entry| entry.owed.failed(received.seq));
         }
         if let Some(outbox) = &self.sender {
             let to = self.stanza.from();
@@ -167,12 +167,12 @@ impl Job for Append {
     }
 }
 
-impl Idling for Append {
-    fn begin(self: Box<Self>, store: &Store) -> Result<(), (Box<dyn Idling>, StoreError)> {
+impl Deferrable for Append {
+    fn flush(self: Box<Self>, store: &Store) -> Result<(), (Box<dyn Deferrable>, StoreError)> {
         if let Some(ticket) = &self.ticket {
             ticket.weigh(self.stanza.len());
         }
-        store.submit_or_return(self).map_err(|(row, error)| (row as Box<dyn Idling>, error))
+        store.submit_or_return(self).map_err(|(row, error)| (row as Box<dyn Deferrable>, error))
     }
 }
 

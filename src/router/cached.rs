@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::account::{Account, User};
+use super::account::{AccountEntry, AccountStatus};
 use crate::jid::BareJid;
 
 /// A part of the accounts in memory.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    pub(super) users: HashMap<BareJid, User>,
-    /// Those of them that have idle rows.
-    pub(super) idling: Vec<BareJid>,
+    pub(super) entries: HashMap<BareJid, AccountEntry>,
+    /// Those of them that have deferred rows.
+    pub(super) deferring: Vec<BareJid>,
     /// What those without a session weigh together.
     weight: usize,
 }
@@ -18,52 +18,52 @@ pub(super) struct Shard {
 impl Shard {
     /// After anything that may have changed what the entry holds or whether it has sessions.
     pub(super) fn weigh(&mut self, bare: &str) {
-        if let Some(user) = self.users.get_mut(bare) {
-            reweigh(user, bare, &mut self.weight);
+        if let Some(entry) = self.entries.get_mut(bare) {
+            reweigh(entry, bare, &mut self.weight);
         }
     }
 
     /// The same where the entry is at hand; costs one look where it has a session.
-    pub(super) fn weigh_used(user: &mut User, bare: &str, weight: &mut usize) {
-        if user.resources.is_empty() || user.share.bytes > 0 {
-            reweigh(user, bare, weight);
+    pub(super) fn weigh_used(entry: &mut AccountEntry, bare: &str, weight: &mut usize) {
+        if entry.resources.is_empty() || entry.share.bytes > 0 {
+            reweigh(entry, bare, weight);
         }
     }
 
     /// The entries, and their weight for [`Shard::weigh_used`].
-    pub(super) fn parts(&mut self) -> (&mut HashMap<BareJid, User>, &mut usize) {
-        (&mut self.users, &mut self.weight)
+    pub(super) fn parts(&mut self) -> (&mut HashMap<BareJid, AccountEntry>, &mut usize) {
+        (&mut self.entries, &mut self.weight)
     }
 
     /// Was just read from the store.
     pub(super) fn loaded(&mut self, bare: &str) {
         self.weigh(bare);
-        if let Some(user) = self.users.get_mut(bare) {
-            user.share.fresh = true;
+        if let Some(entry) = self.entries.get_mut(bare) {
+            entry.share.fresh = true;
         }
     }
 
     /// Takes an entry out.
-    pub(super) fn remove(&mut self, bare: &str) -> Option<User> {
-        let user = self.users.remove(bare)?;
-        self.weight -= user.share.bytes as usize;
-        Some(user)
+    pub(super) fn remove(&mut self, bare: &str) -> Option<AccountEntry> {
+        let entry = self.entries.remove(bare)?;
+        self.weight -= entry.share.bytes as usize;
+        Some(entry)
     }
 
     /// Forgets accounts without a session until they are few and light enough; the heaviest first, as
     /// one large roster is read again sooner than a hundred small ones.
     pub(super) fn trim(&mut self) {
-        while self.weight > CACHED_BYTES || self.users.len() >= CACHED_ENTRIES {
+        while self.weight > CACHED_BYTES || self.entries.len() >= CACHED_ENTRIES {
             let mut cached = 0;
             let mut heaviest: Option<(u32, &BareJid)> = None;
-            for (bare, user) in &mut self.users {
-                if !is_cached(user) {
+            for (bare, entry) in &mut self.entries {
+                if !is_cached(entry) {
                     continue;
                 }
                 cached += 1;
-                let fresh = std::mem::take(&mut user.share.fresh);
-                if !fresh && heaviest.is_none_or(|(bytes, _)| bytes < user.share.bytes) {
-                    heaviest = Some((user.share.bytes, bare));
+                let fresh = std::mem::take(&mut entry.share.fresh);
+                if !fresh && heaviest.is_none_or(|(bytes, _)| bytes < entry.share.bytes) {
+                    heaviest = Some((entry.share.bytes, bare));
                 }
             }
             let over = self.weight > CACHED_BYTES || cached >= CACHED_ENTRIES;
@@ -76,33 +76,34 @@ impl Shard {
 }
 
 /// Everything about it is in the store, unknown names included.
-fn is_cached(user: &User) -> bool {
-    user.resources.is_empty()
-        && user.account != Account::Loading
-        && user.is_up_to_date()
-        && user.owed.is_settled()
-        && user.idle.is_empty()
+fn is_cached(entry: &AccountEntry) -> bool {
+    entry.resources.is_empty()
+        && entry.account != AccountStatus::Loading
+        && entry.is_up_to_date()
+        && entry.owed.is_settled()
+        && entry.deferred.is_empty()
 }
 
-fn reweigh(user: &mut User, bare: &str, weight: &mut usize) {
-    let bytes = if user.resources.is_empty() { user.bytes() + ENTRY_BYTES + bare.len() } else { 0 };
+fn reweigh(entry: &mut AccountEntry, bare: &str, weight: &mut usize) {
+    let bytes =
+        if entry.resources.is_empty() { entry.bytes() + ENTRY_BYTES + bare.len() } else { 0 };
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    *weight = *weight - user.share.bytes as usize + bytes as usize;
-    user.share.bytes = bytes;
+    *weight = *weight - entry.share.bytes as usize + bytes as usize;
+    entry.share.bytes = bytes;
 }
 
 /// In 128 shards: 32 MiB in all, and 16,384 accounts.
 const CACHED_BYTES: usize = 262_144;
 const CACHED_ENTRIES: usize = 128;
 /// An entry with nothing in it, and its place in the map.
-const ENTRY_BYTES: usize = size_of::<User>() + size_of::<BareJid>() + 32;
+const ENTRY_BYTES: usize = size_of::<AccountEntry>() + size_of::<BareJid>() + 32;
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::super::outbox::Outbox;
-    use super::super::registry::{Bound, Conflict, Loaded, Registry, Resource};
+    use super::super::registry::{BindOutcome, Conflict, Loaded, Registry, Resource};
     use super::*;
     use crate::jid::FullJid;
     use crate::store::ids::AccountId;
@@ -121,14 +122,14 @@ mod tests {
         let bare = BareJid::parse(bare).unwrap();
         assert!(registry.begin_load(&bare), "{bare}");
         let loaded = Loaded { roster, ..Loaded::default() };
-        registry.end_load(&bare, Account::Stored(AccountId(1)), loaded);
+        registry.end_load(&bare, AccountStatus::Stored(AccountId(1)), loaded);
     }
 
     fn bound(registry: &Registry, full: &str, session: u64) {
         let resource =
             Resource::new(FullJid::parse(full).unwrap(), session, Arc::new(Outbox::new(9)));
         let bound = registry.bind(resource, false, Conflict::Replace, 9);
-        assert!(matches!(bound, Bound::Done(_, None)), "{full}: {bound:?}");
+        assert!(matches!(bound, BindOutcome::Done(_, None)), "{full}: {bound:?}");
     }
 
     fn is_there(registry: &Registry, bare: &str) -> bool {
@@ -137,7 +138,8 @@ mod tests {
 
     fn weight(registry: &Registry) -> usize {
         let weigh = |shard: &Shard| {
-            let shares = shard.users.values().map(|user| user.share.bytes as usize).sum::<usize>();
+            let shares =
+                shard.entries.values().map(|entry| entry.share.bytes as usize).sum::<usize>();
             assert_eq!(shares, shard.weight);
             shard.weight
         };
@@ -158,7 +160,7 @@ mod tests {
         {
             registry.unbind(bare, session).unwrap();
             assert!(is_there(&registry, bare), "until it has taken its leave");
-            registry.left(bare);
+            registry.trim(bare);
             assert_eq!(is_there(&registry, bare), stays, "{bare} {session}");
         }
         assert!((4_096..10_000).contains(&weight(&registry)), "{}", weight(&registry));
@@ -169,9 +171,9 @@ mod tests {
     fn what_was_just_read_is_passed_over_once() {
         let registry = Registry::default();
         read(&registry, "large@x", 100);
-        registry.left("large@x");
+        registry.trim("large@x");
         assert!(is_there(&registry, "large@x"), "it was just read");
-        registry.left("large@x");
+        registry.trim("large@x");
         assert!(!is_there(&registry, "large@x"));
         assert_eq!(weight(&registry), 0);
     }
@@ -184,7 +186,7 @@ mod tests {
             for mut shard in registry.locked().filter(|_| n % 1_000 == 0) {
                 shard.trim();
                 assert!(shard.weight <= CACHED_BYTES + 25_000, "{}", shard.weight);
-                assert!(shard.users.len() <= CACHED_ENTRIES, "{}", shard.users.len());
+                assert!(shard.entries.len() <= CACHED_ENTRIES, "{}", shard.entries.len());
             }
         }
         assert!(weight(&registry) > 1 << 20, "and something is remembered");
@@ -200,15 +202,15 @@ mod tests {
         for holder in [None, Some(7)] {
             let mut shard = Shard::default();
             for (bare, rows) in [("heavy@x", 20_000), ("light@x", 100)] {
-                let mut user = User::new(Account::Stored(AccountId(1)));
+                let mut entry = AccountEntry::new(AccountStatus::Stored(AccountId(1)));
                 for seq in 1..=rows {
-                    user.owed.append(seq, 10, crate::store::mailbox::Place::Archive, holder);
+                    entry.owed.append(seq, 10, crate::store::mailbox::StoredIn::Archive, holder);
                 }
-                shard.users.insert(BareJid::parse(bare).unwrap(), user);
+                shard.entries.insert(BareJid::parse(bare).unwrap(), entry);
                 shard.weigh(bare);
             }
             shard.trim();
-            let left = |bare: &str| shard.users.contains_key(bare);
+            let left = |bare: &str| shard.entries.contains_key(bare);
             assert_eq!((left("heavy@x"), left("light@x")), (holder.is_some(), true), "{holder:?}");
         }
     }
@@ -218,9 +220,9 @@ mod tests {
         let registry = Registry::default();
         read(&registry, "a@x", 0);
         let before = weight(&registry);
-        registry.with("a@x", |user| {
+        registry.with("a@x", |entry| {
             (1..=1_000).for_each(|seq| {
-                user.owed.append(seq, 10, crate::store::mailbox::Place::Archive, [])
+                entry.owed.append(seq, 10, crate::store::mailbox::StoredIn::Archive, [])
             });
         });
         assert!(weight(&registry) > before + 30_000);

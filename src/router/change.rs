@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Router;
-use super::account::User;
+use super::account::AccountEntry;
 use crate::jid::BareJid;
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError};
@@ -19,7 +19,7 @@ impl Router {
         self: &Arc<Self>,
         bare: BareJid,
         write: impl FnMut(&mut dyn Tx) -> Result<(), StoreError> + Send + 'static,
-        apply: impl FnOnce(&mut User) -> T + Send + 'static,
+        apply: impl FnOnce(&mut AccountEntry) -> T + Send + 'static,
     ) -> Result<Option<T>, StoreError> {
         let (told, done) = oneshot::channel();
         let (router, room) = (self.clone(), self.store.room_if_crowded().await);
@@ -46,7 +46,7 @@ impl<W, A, T> fmt::Debug for Change<W, A, T> {
 impl<W, A, T> Job for Change<W, A, T>
 where
     W: FnMut(&mut dyn Tx) -> Result<(), StoreError> + Send,
-    A: FnOnce(&mut User) -> T + Send,
+    A: FnOnce(&mut AccountEntry) -> T + Send,
     T: Send,
 {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {

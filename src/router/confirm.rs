@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Router;
-use super::account::{Account, User};
+use super::account::{AccountEntry, AccountStatus};
 use crate::store::ids::AccountId;
 use crate::store::mailbox::{self, Settled};
 use crate::store::tx::Tx;
@@ -19,23 +19,23 @@ impl Router {
 /// The rows are owed no longer. What the store must know is written within a second, once for
 /// all confirmations until then.
 fn confirm(router: &Arc<Router>, bare: &str, seqs: &[i64]) {
-    let settled = router.registry.with(bare, |user| {
+    let settled = router.registry.with(bare, |entry| {
         // What was not even begun need not be written.
-        let needless: Vec<_> = seqs.iter().map(|seq| user.idle.cancel(*seq)).collect();
+        let needless: Vec<_> = seqs.iter().map(|seq| entry.deferred.cancel(*seq)).collect();
         for (seq, needless) in seqs.iter().zip(&needless) {
-            user.owed.confirm(*seq, needless.is_none());
+            entry.owed.confirm(*seq, needless.is_none());
         }
         // Dropped by the caller, without the lock: who waits for their tickets is woken.
-        (needless, unsaved(user))
+        (needless, unsaved(entry))
     });
     if let Some((_, Some((account, settled)))) = settled {
         save(router, bare, account, settled);
     }
 }
 
-fn unsaved(user: &mut User) -> Option<(AccountId, Settled)> {
-    let Account::Stored(account) = user.account else { return None };
-    user.owed.save().map(|settled| (account, settled))
+fn unsaved(entry: &mut AccountEntry) -> Option<(AccountId, Settled)> {
+    let AccountStatus::Stored(account) = entry.account else { return None };
+    entry.owed.save().map(|settled| (account, settled))
 }
 
 fn save(router: &Arc<Router>, bare: &str, account: AccountId, settled: Settled) {
@@ -68,7 +68,7 @@ impl Job for Save {
         }
         let durable = outcome.is_ok();
         // No entry: the account is gone.
-        router.registry.with(&bare, |user: &mut User| user.owed.saved(settled, durable));
+        router.registry.with(&bare, |entry: &mut AccountEntry| entry.owed.saved(settled, durable));
         if durable {
             // What was confirmed meanwhile; after a failure only the next confirmation tries again.
             if let Some(Some((account, settled))) = router.registry.with(&bare, unsaved) {

@@ -1,4 +1,4 @@
-//! A roster as the registry keeps it: one text and the places of its items. Every session of every
+//! A roster as the registry keeps it: one text and the spans of its items. Every session of every
 //! account has one in memory, so an item costs its bytes and eight more; it changes rarely, and is then
 //! made anew.
 
@@ -11,11 +11,11 @@ pub struct Contacts {
     pub ver: i64,
     /// Of each item the JID, the name and the groups, each ended by [`END`].
     text: Box<str>,
-    places: Box<[Place]>,
+    spans: Box<[Span]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct Span {
     /// Where its text ends, and that of the next begins.
     end: u32,
     state: Subscription,
@@ -50,17 +50,17 @@ impl<'a> Contact<'a> {
 impl Contacts {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.spans.len()
     }
 
     /// Bytes that they take.
     pub fn bytes(&self) -> usize {
-        self.text.len() + self.places.len() * size_of::<Place>()
+        self.text.len() + self.spans.len() * size_of::<Span>()
     }
 
     /// True for none.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.spans.is_empty()
     }
 
     /// All, in the order of their JIDs.
@@ -102,15 +102,15 @@ impl Contacts {
     }
 
     fn at(&self, index: usize) -> Option<Contact<'_>> {
-        let place = self.places.get(index)?;
+        let span = self.spans.get(index)?;
         let start = match index.checked_sub(1) {
-            Some(before) => self.places.get(before)?.end,
+            Some(before) => self.spans.get(before)?.end,
             None => 0,
         };
-        let text = self.text.get(start as usize..place.end as usize)?;
+        let text = self.text.get(start as usize..span.end as usize)?;
         let (jid, text) = text.split_once(END)?;
         let (name, groups) = text.split_once(END)?;
-        let Place { state, named, approved, listed, .. } = *place;
+        let Span { state, named, approved, listed, .. } = *span;
         Some(Contact { jid, name: named.then_some(name), state, approved, listed, groups })
     }
 }
@@ -132,7 +132,7 @@ impl From<&Item> for Contacts {
 #[derive(Default)]
 struct Packing {
     text: String,
-    places: Vec<Place>,
+    spans: Vec<Span>,
 }
 
 impl Packing {
@@ -140,14 +140,14 @@ impl Packing {
         let Item { jid, name, groups, state, approved, listed, .. } = item;
         [jid.as_str(), name.as_deref().unwrap_or_default()].iter().for_each(|part| self.part(part));
         groups.iter().for_each(|group| self.part(group));
-        self.place(*state, name.is_some(), *approved, *listed);
+        self.span(*state, name.is_some(), *approved, *listed);
     }
 
     fn contact(&mut self, contact: &Contact<'_>) {
         let Contact { jid, name, groups, state, approved, listed } = *contact;
         [jid, name.unwrap_or_default()].iter().for_each(|part| self.part(part));
         self.text.push_str(groups);
-        self.place(state, name.is_some(), approved, listed);
+        self.span(state, name.is_some(), approved, listed);
     }
 
     fn part(&mut self, part: &str) {
@@ -155,14 +155,14 @@ impl Packing {
         self.text.push(END);
     }
 
-    fn place(&mut self, state: Subscription, named: bool, approved: bool, listed: bool) {
+    fn span(&mut self, state: Subscription, named: bool, approved: bool, listed: bool) {
         // The limits of rosters keep them far below 4 GiB; what were beyond would not be found.
         let end = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
-        self.places.push(Place { end, state, named, approved, listed });
+        self.spans.push(Span { end, state, named, approved, listed });
     }
 
     fn finish(self, ver: i64) -> Contacts {
-        Contacts { ver, text: self.text.into(), places: self.places.into() }
+        Contacts { ver, text: self.text.into(), spans: self.spans.into() }
     }
 }
 
@@ -217,8 +217,8 @@ mod tests {
     }
 
     #[test]
-    fn an_item_costs_its_bytes_and_a_place() {
-        assert_eq!(size_of::<Place>(), 8);
+    fn an_item_costs_its_bytes_and_a_span() {
+        assert_eq!(size_of::<Span>(), 8);
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::domains::{Domains, Leads, Mailbox, Served};
-use super::features::{Features, Plain};
+use super::features::{Features, NoFeatures};
 use super::marks::Marks;
 use super::registry::Registry;
 use super::task::Tasks;
@@ -42,7 +42,7 @@ impl Router {
             tasks: Tasks::default(),
             domains: Domains::of_accounts(hosts),
             marks: Marks::default(),
-            features: Arc::new(Plain),
+            features: Arc::new(NoFeatures),
             sessions: AtomicU64::new(1),
         }
     }

@@ -3,9 +3,9 @@
 
 use std::fmt::Debug;
 
-use super::account::User;
+use super::account::AccountEntry;
 use super::held::{Asks, State};
-use super::passage::{Meeting, Part, Passage, Verdict};
+use super::passage::{GuardQuery, Part, Passage, Verdict};
 use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 
@@ -16,32 +16,37 @@ pub trait Features: Debug + Send + Sync {
 
     /// Sessions of the account came, went, or changed their minds: what of their stanzas is looked at
     /// with the account's lock. One entry in `asks` for each of the account's resources.
-    fn sessions(&self, account: &mut User, asks: &mut [Asks]);
+    fn sessions(&self, account: &mut AccountEntry, asks: &mut [Asks]);
 
-    /// May they meet, for this account?
-    fn guard(&self, account: &User, meeting: &Meeting<'_>) -> Verdict;
+    /// May they reach each other, for this account?
+    fn guard(&self, account: &AccountEntry, query: &GuardQuery<'_>) -> Verdict;
 
     /// One part of a stanza's way through an account. `account` is none where its features asked for
     /// nothing ([`Asks`]), and no lock was taken.
-    fn pass(&self, part: Part, account: Option<&mut User>, passage: &mut Passage<'_>) -> Verdict;
+    fn pass(
+        &self,
+        part: Part,
+        account: Option<&mut AccountEntry>,
+        passage: &mut Passage<'_>,
+    ) -> Verdict;
 }
 
 /// No features: messages are for those who are there.
 #[derive(Debug)]
-pub struct Plain;
+pub struct NoFeatures;
 
-impl Features for Plain {
+impl Features for NoFeatures {
     fn load(&self, _: &mut dyn Tx, _: AccountId) -> Result<State, StoreError> {
         Ok(None)
     }
 
-    fn sessions(&self, _: &mut User, _: &mut [Asks]) {}
+    fn sessions(&self, _: &mut AccountEntry, _: &mut [Asks]) {}
 
-    fn guard(&self, _: &User, _: &Meeting<'_>) -> Verdict {
+    fn guard(&self, _: &AccountEntry, _: &GuardQuery<'_>) -> Verdict {
         Verdict::Continue
     }
 
-    fn pass(&self, _: Part, _: Option<&mut User>, _: &mut Passage<'_>) -> Verdict {
+    fn pass(&self, _: Part, _: Option<&mut AccountEntry>, _: &mut Passage<'_>) -> Verdict {
         Verdict::Continue
     }
 }

@@ -6,13 +6,13 @@ use std::fmt::Debug;
 use crate::stanza::Kind;
 
 /// What features keep for one account or one session: a type of the floor above.
-pub trait Held: Any + Debug + Send {
+pub trait FeatureState: Any + Debug + Send {
     /// Bytes that it takes outside itself.
     fn bytes(&self) -> usize;
 }
 
 /// The same where there may be nothing.
-pub type State = Option<Box<dyn Held>>;
+pub type State = Option<Box<dyn FeatureState>>;
 
 /// Which stanzas of a session its account is asked about, before they are routed and after. Kept in the
 /// session's box, so that the others cost one look there and no lock.

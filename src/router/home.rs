@@ -3,16 +3,16 @@
 
 use super::Router;
 pub use super::account::Home;
-use super::account::{Account, User};
+use super::account::{AccountEntry, AccountStatus};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::StoreError;
 use crate::store::ids::AccountId;
 
 /// What somebody may learn of an account whose presence it may see.
 #[derive(Debug, Clone)]
-pub struct Glance {
+pub struct AccountView {
     /// What stands behind the address.
-    pub account: Account,
+    pub account: AccountStatus,
     /// Some session is bound, available or not.
     pub connected: bool,
     /// Available resources.
@@ -21,60 +21,66 @@ pub struct Glance {
 
 impl Router {
     /// Runs `look` on the entry of one's own account, if it is still there.
-    pub fn own<T>(&self, home: &Home, look: impl FnOnce(&mut User) -> T) -> Option<T> {
+    pub fn own<T>(&self, home: &Home, look: impl FnOnce(&mut AccountEntry) -> T) -> Option<T> {
         self.registry.with(home.0.as_str(), look)
     }
 
     /// As [`Router::own`], for changes of what features keep for the account or its sessions.
-    pub fn own_sessions<T>(&self, home: &Home, change: impl FnOnce(&mut User) -> T) -> Option<T> {
+    pub fn own_sessions<T>(
+        &self,
+        home: &Home,
+        change: impl FnOnce(&mut AccountEntry) -> T,
+    ) -> Option<T> {
         self.registry.with_sessions(home.0.as_str(), change)
     }
 
     /// Looks at another account of this server as one of its subscribers may. `None` for a stranger and
     /// for an account that does not exist, so that nobody can tell one from the other.
-    pub async fn glance(&self, at: &Jid, asker: &str) -> Result<Glanced, StoreError> {
-        let look = |user: &mut User| {
-            let known = matches!(user.account, Account::Stored(_) | Account::Temporary);
-            (known && user.subscription(asker).shows_presence()).then(|| Glance {
-                account: user.account,
-                connected: !user.resources.is_empty(),
-                available: user.available().map(|resource| resource.jid.clone()).collect(),
+    pub async fn view_account(&self, at: &Jid, asker: &str) -> Result<Viewed, StoreError> {
+        let look = |entry: &mut AccountEntry| {
+            let known =
+                matches!(entry.account, AccountStatus::Stored(_) | AccountStatus::Temporary);
+            (known && entry.subscription(asker).shows_presence()).then(|| AccountView {
+                account: entry.account,
+                connected: !entry.resources.is_empty(),
+                available: entry.available().map(|resource| resource.jid.clone()).collect(),
             })
         };
         for _ in 0..2 {
             if let Some(seen) = self.registry.with(at.bare_str(), look) {
-                return Ok(Glanced::Done(seen));
+                return Ok(Viewed::Done(seen));
             }
             self.load(&at.bare()).await?;
         }
-        Ok(Glanced::Loading)
+        Ok(Viewed::Loading)
     }
 
     /// Any account's entry, for tests.
     #[cfg(test)]
-    pub fn entry<T>(&self, bare: &str, look: impl FnOnce(&mut User) -> T) -> Option<T> {
+    pub fn entry<T>(&self, bare: &str, look: impl FnOnce(&mut AccountEntry) -> T) -> Option<T> {
         self.registry.with(bare, look)
     }
 
     /// The entry of this address is of this account.
     pub fn is_home_of(&self, bare: &BareJid, account: AccountId) -> bool {
-        let known = self.registry.with(bare.as_str(), |user| user.account);
-        known == Some(Account::Stored(account))
+        let known = self.registry.with(bare.as_str(), |entry| entry.account);
+        known == Some(AccountStatus::Stored(account))
     }
 
     /// Somebody has this address: an account, or an anonymous user for as long as it stays.
     pub fn is_taken(&self, bare: &BareJid) -> bool {
-        let taken =
-            |user: &mut User| matches!(user.account, Account::Stored(_) | Account::Temporary);
+        let taken = |entry: &mut AccountEntry| {
+            matches!(entry.account, AccountStatus::Stored(_) | AccountStatus::Temporary)
+        };
         self.registry.with(bare.as_str(), taken).unwrap_or(false)
     }
 }
 
-/// What came of [`Router::glance`].
+/// What came of [`Router::view_account`].
 #[derive(Debug)]
-pub enum Glanced {
+pub enum Viewed {
     /// What may be seen.
-    Done(Option<Glance>),
+    Done(Option<AccountView>),
     /// The account is being read for somebody else at this moment.
     Loading,
 }

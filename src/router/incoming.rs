@@ -6,31 +6,31 @@ use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
-use super::account::{Account, User};
+use super::account::{AccountEntry, AccountStatus};
 use super::append::{Append, Received};
-use super::idle::{Idler, Untaken};
+use super::deferred::{DeferredWrite, RefusedWrites};
 use super::outbox::{Level, Outbox, Outgoing};
-use super::passage::{Meeting, Part, Passage, Side, Taker, Takers, Verdict};
-use super::rules::{self, Decision, Kind, Target};
+use super::passage::{GuardQuery, Part, Passage, Side, Taker, Takers, Verdict};
+use super::rules::{self, Decision, StanzaClass, Target};
 use super::{Handler, Leads, Origin, Routed, Router};
 use crate::base::time::micros;
 use crate::jid::Jid;
-use crate::stanza::fate::Fate;
 use crate::stanza::iq::IqType;
 use crate::stanza::message::MessageType;
+use crate::stanza::policy::MessagePolicy;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{self, Frame, Stanza, StanzaError};
 use crate::store::StoreError;
-use crate::store::archive::Kind as Archived;
+use crate::store::archive::RowKind;
 use crate::store::ids::ArchiveId;
-use crate::store::mailbox::Place;
+use crate::store::mailbox::StoredIn;
 
 /// Routes a stanza to an account of this server (RFC 6121 §8.5).
 pub(super) fn pass(
     router: &Arc<Router>,
     stanza: &Stanza,
     to: &Jid,
-    fate: Fate,
+    policy: MessagePolicy,
     now: SystemTime,
     origin: &mut Origin<'_>,
 ) -> Routed {
@@ -40,15 +40,15 @@ pub(super) fn pass(
     };
     let sender = origin.sender.map(|(_, outbox)| outbox);
     let handed = router.registry.with(to.bare_str(), |account| {
-        let mut passage = Passage::new(router.here(), stanza, fate, Side::Incoming, sender);
-        let meeting =
-            Meeting { side: Side::Incoming, kind, own: to.bare_str(), peer: stanza.from() };
-        if let Err(routed) = router.features.guard(account, &meeting).ended() {
-            return Handed::of(routed);
+        let mut passage = Passage::new(router.here(), stanza, policy, Side::Incoming, sender);
+        let query =
+            GuardQuery { side: Side::Incoming, kind, own: to.bare_str(), peer: stanza.from() };
+        if let Err(routed) = router.features.guard(account, &query).ended() {
+            return HandedOn::of(routed);
         }
         passage.decision = decide(router, account, stanza, to, kind);
         match through(router, account, &mut passage, now, origin) {
-            Err(routed) => Handed::of(routed),
+            Err(routed) => HandedOn::of(routed),
             // Under the lock too: the order of an archive is the order in which devices see messages.
             Ok(kept) => hand_on(router, account, passage, kept, to, now),
         }
@@ -56,8 +56,8 @@ pub(super) fn pass(
     match handed {
         None if needs_no_load(kind) => Routed::Done,
         None => Routed::Load(to.bare()),
-        Some(Handed { routed, wake, lost, untaken }) => {
-            untaken.settle();
+        Some(HandedOn { routed, wake, lost, refused_writes }) => {
+            refused_writes.settle();
             wake.iter().for_each(|outbox| outbox.nudge());
             if lost {
                 redeliver(router, to.bare_str());
@@ -67,11 +67,17 @@ pub(super) fn pass(
     }
 }
 
-fn decide(router: &Router, account: &User, stanza: &Stanza, to: &Jid, kind: Kind) -> Decision {
+fn decide(
+    router: &Router,
+    account: &AccountEntry,
+    stanza: &Stanza,
+    to: &Jid,
+    kind: StanzaClass,
+) -> Decision {
     let target = Target {
         account: match account.account {
-            Account::Missing | Account::Loading => rules::Account::Missing,
-            Account::Temporary | Account::Stored(_) => rules::Account::Exists,
+            AccountStatus::Missing | AccountStatus::Loading => rules::Account::Missing,
+            AccountStatus::Temporary | AccountStatus::Stored(_) => rules::Account::Exists,
         },
         address: match (to.resource(), account.resource(to)) {
             (None, _) => rules::Address::Bare,
@@ -79,7 +85,7 @@ fn decide(router: &Router, account: &User, stanza: &Stanza, to: &Jid, kind: Kind
             (Some(_), None) => rules::Address::FullNoMatch,
         },
         resources: account.availability(),
-        shares_presence: kind == Kind::IqRequest
+        shares_presence: kind == StanzaClass::IqRequest
             && shares_presence(router, account, to, stanza.from()),
     };
     rules::decide(kind, &target)
@@ -88,38 +94,39 @@ fn decide(router: &Router, account: &User, stanza: &Stanza, to: &Jid, kind: Kind
 /// All phases in order; what comes of them, if the stanza goes on to anybody.
 fn through(
     router: &Arc<Router>,
-    account: &mut User,
+    account: &mut AccountEntry,
     passage: &mut Passage<'_>,
     now: SystemTime,
     origin: &mut Origin<'_>,
-) -> Result<Option<Kept>, Routed> {
+) -> Result<Option<StoredRow>, Routed> {
     passage.takers = takers(account, passage.stanza, &passage.decision)?;
-    router.features.pass(Part::Keeping, Some(account), passage).ended()?;
+    router.features.pass(Part::Receiving, Some(account), passage).ended()?;
     keep(router, account, passage, now, origin)
 }
 
 /// A message that has a row.
-struct Kept {
+struct StoredRow {
     archive: ArchiveId,
     seq: i64,
     /// When it came, in microseconds since 1970.
     at: i64,
-    untaken: Untaken,
+    refused_writes: RefusedWrites,
 }
 
 /// Gives a message its row, where it is owed or archived.
 fn keep(
     router: &Arc<Router>,
-    account: &mut User,
+    account: &mut AccountEntry,
     passage: &mut Passage<'_>,
     now: SystemTime,
     origin: &mut Origin<'_>,
-) -> Result<Option<Kept>, Routed> {
-    let Account::Stored(id) = account.account else {
+) -> Result<Option<StoredRow>, Routed> {
+    let AccountStatus::Stored(id) = account.account else {
         // A message that may not be stored and finds nobody is dropped if it is only a chat state
         // (XEP-0085 §5.1) or asks so (XEP-0334), and bounced for an account that owns no rows.
         let reaches_nobody = passage.takers.is_empty() && passage.copies.is_empty();
-        let bounces = reaches_nobody && account.account == Account::Temporary && passage.fate.owed;
+        let bounces =
+            reaches_nobody && account.account == AccountStatus::Temporary && passage.policy.owed;
         (passage.owed, passage.archive) = (false, None);
         return match bounces {
             true => Err(Routed::Bounce(StanzaError::service_unavailable())),
@@ -139,21 +146,22 @@ fn keep(
             StanzaError::service_unavailable().text("too many messages wait for this account");
         return Err(Routed::Bounce(full));
     }
-    let kind = archived.then_some(if owed { Archived::Owed } else { Archived::Received });
-    let beside = std::mem::take(&mut passage.beside);
+    let kind = archived.then_some(if owed { RowKind::Owed } else { RowKind::Received });
+    let row_writes = std::mem::take(&mut passage.row_writes);
     let mut job = append(router, passage.stanza, now, origin);
-    job.received = Some(Received { account: id, seq: 0, kind, beside });
+    job.received = Some(Received { account: id, seq: 0, kind, row_writes });
     // Nobody asks for the row of a message that is with its addressee and goes into no archive, unless
     // it is not confirmed soon.
-    let idles = !archived && !passage.takers.is_empty() && job.sent.is_none() && origin.may_idle();
-    let room = idles.then(|| router.registry.broom.room(bytes)).flatten();
-    let mut untaken = Untaken::default();
+    let defers =
+        !archived && !passage.takers.is_empty() && job.sent.is_none() && origin.may_defer();
+    let room = defers.then(|| router.registry.flusher.room(bytes)).flatten();
+    let mut refused_writes = RefusedWrites::default();
     let (seq, at) = match room {
         Some(room) => {
             let (seq, at) = (router.store.next_seq(), job.at);
             job.number(at, &mut || seq);
-            if !account.idle.push(seq, Idler { row: Box::new(job), room }) {
-                untaken = account.idle.begin(&router.store);
+            if !account.deferred.push(seq, DeferredWrite { row: Box::new(job), room }) {
+                refused_writes = account.deferred.flush(&router.store);
             }
             (seq, at)
         }
@@ -164,30 +172,35 @@ fn keep(
         },
     };
     if owed {
-        let place = if archived { Place::Archive } else { Place::Mailbox };
+        let stored_in = if archived { StoredIn::Archive } else { StoredIn::Mailbox };
         // promise.md 2: a copy confirms the message, too.
         let copies = passage.copies.iter().filter(|_| !waits).flat_map(|copies| &copies.to);
         let takers = passage.takers.iter().chain(copies.map(|(_, taker)| taker));
-        account.owed.append(seq, bytes, place, takers.map(|taker| taker.session));
+        account.owed.append(seq, bytes, stored_in, takers.map(|taker| taker.session));
     }
-    Ok(Some(Kept { archive: ArchiveId::of(id), seq, at, untaken }))
+    Ok(Some(StoredRow { archive: ArchiveId::of(id), seq, at, refused_writes }))
 }
 
 /// What is left to do when the shard's lock is free again.
-struct Handed {
+struct HandedOn {
     routed: Routed,
     wake: SmallVec<[Arc<Outbox>; 2]>,
     /// Somebody who was to hold the message did not get it.
     lost: bool,
-    untaken: Untaken,
+    refused_writes: RefusedWrites,
 }
 
-impl Handed {
+impl HandedOn {
     fn of(routed: Routed) -> Self {
-        Self { routed, wake: SmallVec::new(), lost: false, untaken: Untaken::default() }
+        Self {
+            routed,
+            wake: SmallVec::new(),
+            lost: false,
+            refused_writes: RefusedWrites::default(),
+        }
     }
 
-    fn put(&mut self, account: &mut User, stanza: &Stanza, taker: &Taker, item: Outgoing) {
+    fn put(&mut self, account: &mut AccountEntry, stanza: &Stanza, taker: &Taker, item: Outgoing) {
         let owed = item.owed;
         match taker.put(item) {
             Ok(put) => {
@@ -211,13 +224,13 @@ impl Handed {
 
 fn hand_on(
     router: &Router,
-    account: &mut User,
+    account: &mut AccountEntry,
     passage: Passage<'_>,
-    kept: Option<Kept>,
+    kept: Option<StoredRow>,
     to: &Jid,
     now: SystemTime,
-) -> Handed {
-    let mut handed = Handed::of(Routed::Done);
+) -> HandedOn {
+    let mut handed = HandedOn::of(Routed::Done);
     let stanza = passage.stanza;
     let owed = kept.as_ref().filter(|_| passage.owed).map(|kept| kept.seq);
     let frame = framed(router, &passage, kept.as_ref(), to);
@@ -227,7 +240,7 @@ fn hand_on(
         None if stanza.kind() == stanza::Kind::Message => micros(now),
         None => 0,
     };
-    handed.untaken = kept.map(|kept| kept.untaken).unwrap_or_default();
+    handed.refused_writes = kept.map(|kept| kept.refused_writes).unwrap_or_default();
     let held = owed.filter(|_| !passage.waits());
     for copies in &passage.copies {
         let copy = (copies.wrap)(Side::Incoming, stanza, &frame);
@@ -243,7 +256,7 @@ fn hand_on(
 }
 
 /// The stanza as sessions get it: an archived one says where it is kept.
-fn framed(router: &Router, passage: &Passage<'_>, kept: Option<&Kept>, to: &Jid) -> Frame {
+fn framed(router: &Router, passage: &Passage<'_>, kept: Option<&StoredRow>, to: &Jid) -> Frame {
     let reaches_nobody = passage.takers.is_empty() && passage.copies.is_empty();
     match kept.zip(passage.archive) {
         Some((kept, stamp)) if !reaches_nobody => {
@@ -257,12 +270,17 @@ fn framed(router: &Router, passage: &Passage<'_>, kept: Option<&Kept>, to: &Jid)
 impl Router {
     /// May a stanza of this kind go from one address to another, which a handler answers and nobody
     /// delivers? Asks the addressee's guards; reads it from the store, if need be.
-    pub async fn guard(&self, kind: Kind, from: &Jid, to: &Jid) -> Result<Verdict, StoreError> {
+    pub async fn guard(
+        &self,
+        kind: StanzaClass,
+        from: &Jid,
+        to: &Jid,
+    ) -> Result<Verdict, StoreError> {
         if self.leads(to) != Leads::Account {
             return Ok(Verdict::Continue);
         }
-        let meeting = Meeting { side: Side::Incoming, kind, own: to.bare_str(), peer: from };
-        let of = |account: &mut User| self.features.guard(account, &meeting);
+        let query = GuardQuery { side: Side::Incoming, kind, own: to.bare_str(), peer: from };
+        let of = |account: &mut AccountEntry| self.features.guard(account, &query);
         for _ in 0..2 {
             if let Some(verdict) = self.registry.with(to.bare_str(), of) {
                 return Ok(verdict);
@@ -276,19 +294,19 @@ impl Router {
 
 /// Presence to an account without sessions reaches nobody (RFC 6121 §8.5.2.2.2), and a reply to a
 /// session that is gone has no reader: no reason to read the account from the store.
-fn needs_no_load(kind: Kind) -> bool {
+fn needs_no_load(kind: StanzaClass) -> bool {
     use PresenceType::{Available, Error, Unavailable};
-    matches!(kind, Kind::Presence(Available | Unavailable | Error) | Kind::IqReply)
+    matches!(kind, StanzaClass::Presence(Available | Unavailable | Error) | StanzaClass::IqReply)
 }
 
-pub(super) fn kind_of(stanza: &Stanza) -> Result<Kind, StanzaError> {
+pub(super) fn kind_of(stanza: &Stanza) -> Result<StanzaClass, StanzaError> {
     let ty = stanza.ty();
     Ok(match stanza.kind() {
-        stanza::Kind::Message => Kind::Message(MessageType::parse(ty.as_deref())),
-        stanza::Kind::Presence => Kind::Presence(PresenceType::parse(ty.as_deref())?),
+        stanza::Kind::Message => StanzaClass::Message(MessageType::parse(ty.as_deref())),
+        stanza::Kind::Presence => StanzaClass::Presence(PresenceType::parse(ty.as_deref())?),
         stanza::Kind::Iq => match IqType::parse(ty.as_deref()) {
-            Some(IqType::Get | IqType::Set) => Kind::IqRequest,
-            Some(IqType::Result | IqType::Error) => Kind::IqReply,
+            Some(IqType::Get | IqType::Set) => StanzaClass::IqRequest,
+            Some(IqType::Result | IqType::Error) => StanzaClass::IqReply,
             None => return Err(StanzaError::bad_request()),
         },
     })
@@ -296,11 +314,16 @@ pub(super) fn kind_of(stanza: &Stanza) -> Result<Kind, StanzaError> {
 
 /// RFC 6121 §8.5.3.1: may `asker` know that the resource `to` exists? By subscription, by directed
 /// presence, or because it is the same account.
-pub(super) fn shares_presence(router: &Router, user: &User, to: &Jid, asker: &Jid) -> bool {
+pub(super) fn shares_presence(
+    router: &Router,
+    entry: &AccountEntry,
+    to: &Jid,
+    asker: &Jid,
+) -> bool {
     if asker.bare_str() == to.bare_str() || (asker.is_domain() && router.serves(asker.domain())) {
         return true;
     }
-    if user.subscription(asker.bare_str()).shows_presence() {
+    if entry.subscription(asker.bare_str()).shows_presence() {
         return true;
     }
     // Directed presence to a room's occupant counts for every address of the room.
@@ -309,11 +332,11 @@ pub(super) fn shares_presence(router: &Router, user: &User, to: &Jid, asker: &Ji
             || (known.bare_str() == asker.bare_str()
                 && (known.is_bare() || !router.has_accounts(known.domain())))
     };
-    user.resource(to).is_some_and(|resource| resource.directed.iter().any(met))
+    entry.resource(to).is_some_and(|resource| resource.directed.iter().any(met))
 }
 
 /// The sessions that the decision names; else what is to be done instead.
-fn takers(account: &User, stanza: &Stanza, decision: &Decision) -> Result<Takers, Routed> {
+fn takers(account: &AccountEntry, stanza: &Stanza, decision: &Decision) -> Result<Takers, Routed> {
     match decision {
         Decision::ToResource => {
             let resource = stanza.to().and_then(|to| account.resource(to));
@@ -350,20 +373,21 @@ fn append(
     }
 }
 
-/// Queues the rows, and gives the place of the addressee's and the time. Under the shard's lock, so that a session
-/// that becomes available sees either the row in the store or itself among the targets (promise.md 9).
+/// Queues the rows, and gives the position of the addressee's and the time. Under the shard's lock, so that
+/// a session that becomes available sees either the row in the store or itself among the targets
+/// (promise.md 9).
 fn queue(router: &Router, job: Append, origin: &mut Origin<'_>) -> Result<(i64, i64), StoreError> {
-    let (mut place, mut at) = (0, 0);
+    let (mut seq, mut at) = (0, 0);
     if let Some(ticket) = &job.ticket {
         origin.full |= ticket.weigh(job.stanza.len());
     }
     router.store.submit_numbered(Box::new(job), |job, now, next| {
         job.number(now, next);
         at = now;
-        place = job.received.as_ref().map_or(0, |received| received.seq);
+        seq = job.received.as_ref().map_or(0, |received| received.seq);
         origin.kept = job.sent.as_ref().map(|sent| (ArchiveId::of(sent.account), sent.seq));
     })?;
-    Ok((place, at))
+    Ok((seq, at))
 }
 
 /// The sender's own copy of a message of which the addressee has no row here.
@@ -383,18 +407,18 @@ pub(super) fn keep_sent(
 }
 
 fn is_request(stanza: &Stanza) -> bool {
-    stanza.kind() == stanza::Kind::Iq && matches!(kind_of(stanza), Ok(Kind::IqRequest))
+    stanza.kind() == stanza::Kind::Iq && matches!(kind_of(stanza), Ok(StanzaClass::IqRequest))
 }
 
-/// Rows that no session holds go to a resource that takes messages, if there is one awake.
+/// Rows that no session holds go to a resource that takes messages, if there is one connected.
 pub(super) fn redeliver(router: &Router, bare: &str) {
-    let taker = router.registry.with(bare, |user| {
-        let awake = |resource: &&super::registry::Resource| !resource.asleep;
-        let taker = user.non_negative().find(awake).filter(|_| user.owed.waiting() > 0)?;
+    let taker = router.registry.with(bare, |entry| {
+        let awake = |resource: &&super::registry::Resource| !resource.hibernating;
+        let taker = entry.non_negative().find(awake).filter(|_| entry.owed.waiting() > 0)?;
         Some(taker.outbox.clone())
     });
     if let Some(Some(outbox)) = taker {
-        outbox.ask_drain();
+        outbox.ask_redelivery();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Accounts are read from the store, and follow what is written there.
 
 use super::Router;
-use super::account::{Account, Loaded, RosterChange};
+use super::account::{AccountStatus, Loaded, RosterChange};
 use super::owed::Owed;
 use super::registry;
 use crate::jid::BareJid;
@@ -14,16 +14,16 @@ impl Router {
         if !self.registry.begin_load(bare) {
             return Ok(());
         }
-        // promise.md 7: rows may be queued from when the entry was last in memory. Idle ones are of
+        // promise.md 7: rows may be queued from when the entry was last in memory. Deferred ones are of
         // accounts whose sessions hold them: these are in memory.
         self.store.begun().await?;
         let local = bare.local().unwrap_or_default().to_owned();
         let host = bare.domain().to_owned();
-        let (store, placings) = (self.store.clone(), self.store.placings());
+        let (store, index_runs) = (self.store.clone(), self.store.index_runs());
         let features = self.features.clone();
         let read = self.store.read(move |tx| {
             let Some(account) = accounts::find(tx, &local, &host)? else { return Ok(None) };
-            let behind = store.is_behind(ArchiveId::of(account.id), placings);
+            let behind = store.is_behind(ArchiveId::of(account.id), index_runs);
             let owed = Owed::stored(mailbox::owed(tx, account.id, behind)?);
             let roster = roster::load(tx, account.id)?;
             let features = features.load(tx, account.id)?;
@@ -31,8 +31,8 @@ impl Router {
             Ok(Some((account.id, loaded)))
         });
         let (account, loaded) = match read.await {
-            Ok(Some((id, loaded))) => (Account::Stored(id), loaded),
-            Ok(None) => (Account::Missing, Loaded::default()),
+            Ok(Some((id, loaded))) => (AccountStatus::Stored(id), loaded),
+            Ok(None) => (AccountStatus::Missing, Loaded::default()),
             Err(error) => {
                 self.registry.load_failed(bare.as_str());
                 return Err(error);

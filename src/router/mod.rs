@@ -2,10 +2,12 @@
 
 pub mod account;
 pub mod contacts;
+pub mod deferred;
 pub mod features;
+pub mod flush;
+pub mod handled_count;
 pub mod held;
 pub mod home;
-pub mod idle;
 pub mod outbox;
 pub mod owed;
 pub mod passage;
@@ -13,9 +15,7 @@ pub mod presence;
 pub mod registry;
 pub mod rules;
 pub mod subscription;
-pub mod sweep;
 pub mod task;
-pub mod ticket;
 
 mod access;
 mod append;

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use super::append::Sent;
+use super::handled_count::{HandledCount, Ticket};
 use super::outbox::Outbox;
 use super::passage::{Passage, Stamp};
 use super::routed::{Routed, not_stored};
-use super::ticket::{Ledger, Ticket};
 use crate::store::Store;
 use crate::store::ids::{AccountId, ArchiveId};
 
 /// Whose stanza is routed: where failures go, and the ticket its writes hold.
 #[derive(Debug)]
 pub struct Origin<'a> {
-    pub(super) sender: Option<(&'a Arc<Ledger>, &'a Arc<Outbox>)>,
+    pub(super) sender: Option<(&'a Arc<HandledCount>, &'a Arc<Outbox>)>,
     pub(super) ticket: Option<Ticket>,
     /// The sender's account.
     pub(super) account: Option<AccountId>,
@@ -33,12 +33,12 @@ impl<'a> Origin<'a> {
     /// A stanza read from a session's stream; `ticket` if it has one already. `account` is the
     /// session's, unless it owns nothing.
     pub fn session(
-        ledger: &'a Arc<Ledger>,
+        handled_count: &'a Arc<HandledCount>,
         outbox: &'a Arc<Outbox>,
         ticket: Option<Ticket>,
         account: Option<AccountId>,
     ) -> Self {
-        let sender = Some((ledger, outbox));
+        let sender = Some((handled_count, outbox));
         Self { sender, ticket, account, ..Self::server() }
     }
 
@@ -60,20 +60,21 @@ impl<'a> Origin<'a> {
     pub(super) fn keep(&mut self, passage: Passage<'_>) {
         let kept = self.account.zip(passage.archive);
         self.stamp = kept.map(|(_, stamp)| stamp);
-        self.sent = kept.map(|(account, _)| Sent { account, seq: 0, beside: passage.beside });
+        self.sent =
+            kept.map(|(account, _)| Sent { account, seq: 0, row_writes: passage.row_writes });
     }
 
     /// Whether its writes may wait for a need: the stream's count, which later writes carry, does not
     /// cover them (promise.md 6).
-    pub(super) fn may_idle(&self) -> bool {
-        self.sender.is_none_or(|(ledger, _)| !ledger.is_managed())
+    pub(super) fn may_defer(&self) -> bool {
+        self.sender.is_none_or(|(handled_count, _)| !handled_count.is_enabled())
     }
 
     /// The stanza's ticket, issued at first need.
     pub fn ticket(&mut self) -> Option<Ticket> {
-        let (ledger, _) = self.sender?;
+        let (handled_count, _) = self.sender?;
         let ticket = self.ticket.get_or_insert_with(|| {
-            let (ticket, full) = ledger.issue_and_look();
+            let (ticket, full) = handled_count.issue_and_look();
             self.full |= full;
             ticket
         });
@@ -92,15 +93,15 @@ impl<'a> Origin<'a> {
     }
 
     /// The stanza is not done with: its ticket goes to whoever goes on.
-    pub fn into_ticket(self, ledger: &Arc<Ledger>) -> Ticket {
-        self.ticket.unwrap_or_else(|| ledger.issue())
+    pub fn into_ticket(self, handled_count: &Arc<HandledCount>) -> Ticket {
+        self.ticket.unwrap_or_else(|| handled_count.issue())
     }
 
     /// All writes of the stanza are queued; one that queued none counts as handled. True when enough
-    /// of the stream is on its way to the disk: see [`Ledger::eased`].
+    /// of the stream is on its way to the disk: see [`HandledCount::eased`].
     pub fn finish(self) -> bool {
-        if let (Some((ledger, _)), None) = (self.sender, &self.ticket) {
-            ledger.pass();
+        if let (Some((handled_count, _)), None) = (self.sender, &self.ticket) {
+            handled_count.pass();
         }
         self.full
     }

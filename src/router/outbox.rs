@@ -15,7 +15,7 @@ use crate::stream::error::{StreamError, StreamFailure};
 pub struct Outgoing {
     /// Its bytes.
     pub frame: Frame,
-    /// Its place in the account's mailbox when it is owed (promise.md 1).
+    /// Its position among what the account is owed, when it is owed (promise.md 1).
     pub owed: Option<i64>,
     /// When it came, in microseconds since 1970, if it is to be stamped when it is late
     /// (XEP-0203); else 0.
@@ -42,7 +42,7 @@ pub enum Level {
 pub struct Put {
     /// How full the box is.
     pub level: Level,
-    /// Its session may sleep: [`Outbox::nudge`] it.
+    /// Its session may be waiting: [`Outbox::nudge`] it.
     pub wake: bool,
 }
 
@@ -65,8 +65,8 @@ struct Inner {
     bytes: usize,
     closed: bool,
     end: Option<Box<End>>,
-    drain: bool,
-    /// Its session sleeps, and looks at every push.
+    redelivery: bool,
+    /// Its session hibernates, and looks at every push.
     watched: bool,
     /// Somebody called, and the session has not looked since.
     called: bool,
@@ -100,7 +100,7 @@ pub struct Taken {
     /// Set once: end the stream.
     pub end: Option<End>,
     /// Owed rows wait, and are to be delivered first.
-    pub drain: bool,
+    pub redelivery: bool,
 }
 
 impl Outbox {
@@ -146,16 +146,16 @@ impl Outbox {
         inner.bytes = bytes;
         let wake = inner.queue.is_empty() || inner.watched;
         inner.queue.push_back(item);
-        // A sleeper takes nothing, however long one waits for it.
+        // A hibernating session takes nothing, however long one waits for it.
         let slow = bytes > self.bytes_max / 2 && !inner.watched;
         let level = if slow { Level::OverHalf } else { Level::Easy };
         Ok(Put { level, wake })
     }
 
     /// Asks the session to deliver the owed rows that wait before anything queued from now on.
-    pub fn ask_drain(&self) {
+    pub fn ask_redelivery(&self) {
         let mut inner = self.lock();
-        inner.drain = true;
+        inner.redelivery = true;
         inner.call();
     }
 
@@ -196,9 +196,9 @@ impl Outbox {
         let mut taken = Taken {
             batch: VecDeque::new(),
             end: inner.end.as_deref().cloned(),
-            drain: std::mem::take(&mut inner.drain),
+            redelivery: std::mem::take(&mut inner.redelivery),
         };
-        if taken.drain {
+        if taken.redelivery {
             // Owed rows go first; the queue waits for the next turn.
             inner.call();
             return taken;
@@ -222,7 +222,7 @@ impl Outbox {
         taken
     }
 
-    /// Takes what waits before the first owed message, so many at most: presence that a drain need
+    /// Takes what waits before the first owed message, so many at most: presence that a redelivery need
     /// not hold up.
     pub fn take_before_owed(&self, stanzas: usize) -> Vec<Outgoing> {
         let mut inner = self.lock();
@@ -236,7 +236,7 @@ impl Outbox {
         taken
     }
 
-    /// The session sleeps: it is woken by every push, to see how much waits.
+    /// The session hibernates: it is woken by every push, to see how much waits.
     pub fn watch(&self, watched: bool) {
         self.lock().watched = watched;
     }
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_sleeper() {
+    fn nobody_waits_for_a_hibernating_session() {
         let outbox = Outbox::new(1000);
         assert_eq!(outbox.push(frame(500)), Ok(Level::OverHalf));
         assert!(outbox.over_half());
@@ -311,12 +311,12 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_comes_before_what_is_queued() {
+    fn a_redelivery_comes_before_what_is_queued() {
         let outbox = Outbox::new(1000);
         outbox.push(frame(1)).unwrap();
-        outbox.ask_drain();
+        outbox.ask_redelivery();
         let taken = outbox.take(100, 9);
-        assert_eq!((taken.drain, taken.batch.len()), (true, 0));
+        assert_eq!((taken.redelivery, taken.batch.len()), (true, 0));
         assert_eq!(outbox.take(100, 9).batch.len(), 1);
     }
 

@@ -6,25 +6,25 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::account::User;
+use super::account::AccountEntry;
 use super::held::Asks;
 use super::incoming::kind_of;
 use super::outbox::{Level, Outbox, Outgoing};
-use super::passage::{Meeting, Part, Passage, Side, Verdict};
+use super::passage::{GuardQuery, Part, Passage, Side, Verdict};
 use super::{Origin, Routed, Router};
 use crate::base::time::micros;
-use crate::stanza::fate::{Fate, fate};
+use crate::stanza::policy::{MessagePolicy, policy_of};
 use crate::stanza::{Frame, Stanza};
 
 /// Before: may it go, and does its sender keep it?
 pub(super) fn begin(
     router: &Router,
     stanza: &Stanza,
-    fate: Fate,
+    policy: MessagePolicy,
     origin: &mut Origin<'_>,
 ) -> Result<(), Routed> {
     let Some((_, outbox)) = origin.sender else { return Ok(()) };
-    let mut passage = Passage::new(router.here(), stanza, fate, Side::Outgoing, Some(outbox));
+    let mut passage = Passage::new(router.here(), stanza, policy, Side::Outgoing, Some(outbox));
     let features = &router.features;
     let verdict = if outbox.asks().has(Asks::before(stanza.kind())) {
         let locked = router.registry.with(stanza.from().bare_str(), |account| {
@@ -43,11 +43,11 @@ pub(super) fn begin(
     Ok(())
 }
 
-fn guarded(router: &Router, account: &User, stanza: &Stanza) -> Verdict {
+fn guarded(router: &Router, account: &AccountEntry, stanza: &Stanza) -> Verdict {
     let (Some(peer), Ok(kind)) = (stanza.to(), kind_of(stanza)) else { return Verdict::Continue };
     let own = stanza.from().bare_str();
-    let meeting = Meeting { side: Side::Outgoing, kind, own, peer };
-    router.features.guard(account, &meeting)
+    let query = GuardQuery { side: Side::Outgoing, kind, own, peer };
+    router.features.guard(account, &query)
 }
 
 impl Router {
@@ -56,7 +56,7 @@ impl Router {
         if !outbox.asks().has(Asks::before(stanza.kind())) {
             return Verdict::Continue;
         }
-        let of = |account: &mut User| guarded(self, account, stanza);
+        let of = |account: &mut AccountEntry| guarded(self, account, stanza);
         self.registry.with(stanza.from().bare_str(), of).unwrap_or(Verdict::Continue)
     }
 }
@@ -65,7 +65,7 @@ impl Router {
 pub(super) fn end(
     router: &Router,
     stanza: &Stanza,
-    fate: Fate,
+    policy: MessagePolicy,
     now: SystemTime,
     origin: &Origin<'_>,
     routed: Routed,
@@ -73,7 +73,7 @@ pub(super) fn end(
     let Some(outbox) = asked_after(origin.sender.map(|(_, outbox)| outbox), stanza) else {
         return routed;
     };
-    let mut passage = Passage::new(router.here(), stanza, fate, Side::Outgoing, Some(outbox));
+    let mut passage = Passage::new(router.here(), stanza, policy, Side::Outgoing, Some(outbox));
     let frame = || match passage_stamp(router, stanza, origin) {
         Some(stamp) => stanza.frame_with(&stamp),
         None => stanza.frame(),
@@ -101,7 +101,7 @@ pub(super) fn returned(
 ) {
     let Some(outbox) = asked_after(Some(outbox), stanza) else { return };
     let mut passage =
-        Passage::new(router.here(), stanza, fate(stanza), Side::Returned, Some(outbox));
+        Passage::new(router.here(), stanza, policy_of(stanza), Side::Returned, Some(outbox));
     tell(router, &mut passage, now, || Frame::whole(reply.clone()));
 }
 

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use crate::base::limits::{Limits, UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MESSAGES_MAX};
-use crate::store::mailbox::{OwedRow, Place, Settled};
+use crate::store::mailbox::{OwedRow, Settled, StoredIn};
 
-/// Messages stored for one account and not confirmed. All of them are known here, by their places.
+/// Messages stored for one account and not confirmed. All of them are known here, by their positions.
 #[derive(Debug, Default)]
 pub struct Owed {
     rows: BTreeMap<i64, Row>,
@@ -26,8 +26,8 @@ pub struct Owed {
 #[derive(Debug)]
 struct Row {
     bytes: usize,
-    place: Place,
-    /// The store's mark has passed it, and it is listed as owed.
+    stored_in: StoredIn,
+    /// The store's watermark has passed it, and it is listed as owed.
     listed: bool,
     /// Sessions it was written to, or is about to be; none has confirmed it. Nobody: it waits.
     holders: SmallVec<[u64; 1]>,
@@ -36,21 +36,21 @@ struct Row {
 /// A row that a session took on itself to deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
-    /// Its place.
+    /// Its position.
     pub seq: i64,
     /// Its bytes.
     pub bytes: usize,
-    /// Its table.
-    pub place: Place,
+    /// Where it is stored.
+    pub stored_in: StoredIn,
 }
 
 impl Owed {
     /// As read from the store when the account was loaded.
     pub fn stored(rows: Vec<OwedRow>) -> Self {
         let mut owed = Self::default();
-        for OwedRow { seq, bytes, place, listed } in rows {
+        for OwedRow { seq, bytes, stored_in, listed } in rows {
             owed.bytes += bytes;
-            owed.rows.insert(seq, Row { bytes, place, listed, holders: SmallVec::new() });
+            owed.rows.insert(seq, Row { bytes, stored_in, listed, holders: SmallVec::new() });
         }
         owed
     }
@@ -86,7 +86,7 @@ impl Owed {
         &mut self,
         seq: i64,
         bytes: usize,
-        place: Place,
+        stored_in: StoredIn,
         holders: impl IntoIterator<Item = u64>,
     ) {
         let holders: SmallVec<[u64; 1]> = holders.into_iter().collect();
@@ -95,27 +95,27 @@ impl Owed {
             self.held += 1;
             self.held_bytes += bytes;
         }
-        self.rows.insert(seq, Row { bytes, place, listed: false, holders });
+        self.rows.insert(seq, Row { bytes, stored_in, listed: false, holders });
     }
 
     /// True when there is something for this session to take: see [`Owed::claim`].
-    pub fn has_claims(&self, session: u64, asleep: impl Fn(u64) -> bool) -> bool {
-        self.rows.values().any(|row| is_free(row, session, &asleep))
+    pub fn has_claims(&self, session: u64, hibernating: impl Fn(u64) -> bool) -> bool {
+        self.rows.values().any(|row| is_free(row, session, &hibernating))
     }
 
-    /// The session takes all rows that wait, and those that only sleeping sessions hold: each device
+    /// The session takes all rows that wait, and those that only hibernating sessions hold: each device
     /// sees them once (promise.md 3). In order, and all at once, so that no conversation is split
     /// over two devices.
-    pub fn claim(&mut self, session: u64, asleep: impl Fn(u64) -> bool) -> Vec<Claim> {
+    pub fn claim(&mut self, session: u64, hibernating: impl Fn(u64) -> bool) -> Vec<Claim> {
         let mut claims = Vec::new();
         for (seq, row) in &mut self.rows {
-            if is_free(row, session, &asleep) {
+            if is_free(row, session, &hibernating) {
                 if row.holders.is_empty() {
                     self.held += 1;
                     self.held_bytes += row.bytes;
                 }
                 row.holders.push(session);
-                claims.push(Claim { seq: *seq, bytes: row.bytes, place: row.place });
+                claims.push(Claim { seq: *seq, bytes: row.bytes, stored_in: row.stored_in });
             }
         }
         claims
@@ -136,16 +136,16 @@ impl Owed {
     /// write was not taken back.
     pub fn confirm(&mut self, seq: i64, stored: bool) {
         let Some(row) = self.remove(seq) else { return };
-        match row.place {
-            Place::Mailbox if !stored => {}
-            Place::Mailbox => self.unsaved().deleted.push(seq),
-            Place::Archive => {
+        match row.stored_in {
+            StoredIn::Mailbox if !stored => {}
+            StoredIn::Mailbox => self.unsaved().deleted.push(seq),
+            StoredIn::Archive => {
                 if row.listed {
                     self.unsaved().unlisted.push(seq);
                 }
                 if seq > self.top {
                     self.top = seq;
-                    self.unsaved().mark = Some(seq);
+                    self.unsaved().watermark = Some(seq);
                 }
             }
         }
@@ -158,9 +158,9 @@ impl Owed {
         }
         let mut settled = *self.unsaved.take()?;
         self.saving = true;
-        if let Some(mark) = settled.mark {
-            let passed = self.rows.range_mut(..=mark);
-            let owed = passed.filter(|(_, row)| row.place == Place::Archive && !row.listed);
+        if let Some(watermark) = settled.watermark {
+            let passed = self.rows.range_mut(..=watermark);
+            let owed = passed.filter(|(_, row)| row.stored_in == StoredIn::Archive && !row.listed);
             for (seq, row) in owed {
                 row.listed = true;
                 settled.listed.push(*seq);
@@ -181,7 +181,7 @@ impl Owed {
             }
         }
         let unsaved = self.unsaved();
-        unsaved.mark = unsaved.mark.max(settled.mark);
+        unsaved.watermark = unsaved.watermark.max(settled.watermark);
         unsaved.unlisted.extend(settled.unlisted);
         unsaved.deleted.extend(settled.deleted);
     }
@@ -240,8 +240,8 @@ impl Owed {
     }
 }
 
-fn is_free(row: &Row, session: u64, asleep: &impl Fn(u64) -> bool) -> bool {
-    row.holders.iter().all(|holder| *holder != session && asleep(*holder))
+fn is_free(row: &Row, session: u64, hibernating: &impl Fn(u64) -> bool) -> bool {
+    row.holders.iter().all(|holder| *holder != session && hibernating(*holder))
 }
 
 #[cfg(test)]
@@ -258,9 +258,14 @@ mod tests {
         claims.iter().map(|claim| claim.seq).collect()
     }
 
-    fn settled(mark: Option<i64>, listed: &[i64], unlisted: &[i64], deleted: &[i64]) -> Settled {
+    fn settled(
+        watermark: Option<i64>,
+        listed: &[i64],
+        unlisted: &[i64],
+        deleted: &[i64],
+    ) -> Settled {
         Settled {
-            mark,
+            watermark,
             listed: listed.to_vec(),
             unlisted: unlisted.to_vec(),
             deleted: deleted.to_vec(),
@@ -272,22 +277,22 @@ mod tests {
         let limits = Limits { offline_messages_max: 1, offline_bytes_max: 10, ..Limits::default() };
         let mut owed = Owed::default();
         assert!(owed.has_room(10, false, &limits) && !owed.has_room(11, false, &limits));
-        owed.append(1, 5, Place::Archive, []);
+        owed.append(1, 5, StoredIn::Archive, []);
         assert!(!owed.has_room(1, false, &limits) && owed.has_room(1, true, &limits));
         assert!(!owed.has_room(UNCONFIRMED_BYTES_MAX + 6, true, &limits));
         for seq in 2..=UNCONFIRMED_MESSAGES_MAX as i64 {
-            owed.append(seq, 1, Place::Archive, [7]);
+            owed.append(seq, 1, StoredIn::Archive, [7]);
         }
         assert!(owed.has_room(1, true, &limits));
-        owed.append(0, 1, Place::Archive, [7]);
+        owed.append(0, 1, StoredIn::Archive, [7]);
         assert!(!owed.has_room(1, true, &limits));
     }
 
     #[test]
     fn a_row_is_owed_until_one_holder_confirms_it() {
         let mut owed = Owed::default();
-        owed.append(1, 10, Place::Archive, [7, 8]);
-        owed.append(2, 10, Place::Mailbox, []);
+        owed.append(1, 10, StoredIn::Archive, [7, 8]);
+        owed.append(2, 10, StoredIn::Mailbox, []);
         assert_eq!(owed.waiting(), 1);
         assert!(!owed.release(1, 7) && !owed.release(1, 7));
         owed.confirm(1, true);
@@ -303,25 +308,25 @@ mod tests {
     }
 
     #[test]
-    fn each_device_sees_what_only_sleepers_hold() {
+    fn each_device_sees_what_only_hibernating_sessions_hold() {
         let mut owed = Owed::default();
-        owed.append(1, 10, Place::Archive, [7]);
-        owed.append(2, 10, Place::Archive, [7, 8]);
-        owed.append(3, 10, Place::Archive, []);
-        let asleep = |session| session == 7;
+        owed.append(1, 10, StoredIn::Archive, [7]);
+        owed.append(2, 10, StoredIn::Archive, [7, 8]);
+        owed.append(3, 10, StoredIn::Archive, []);
+        let hibernating = |session| session == 7;
         assert!(!owed.has_claims(9, awake) || owed.waiting() == 1);
-        assert_eq!(seqs(&owed.claim(9, asleep)), [1, 3]);
-        assert!(!owed.has_claims(9, asleep), "once");
+        assert_eq!(seqs(&owed.claim(9, hibernating)), [1, 3]);
+        assert!(!owed.has_claims(9, hibernating), "once");
         owed.confirm(1, true);
         owed.abandon(9);
-        assert_eq!(seqs(&owed.claim(9, asleep)), [3], "confirmed by one, owed to none");
+        assert_eq!(seqs(&owed.claim(9, hibernating)), [3], "confirmed by one, owed to none");
     }
 
     #[test]
     fn what_the_mark_passes_unconfirmed_is_listed_until_it_is_confirmed() {
         let mut owed = Owed::default();
         for seq in 1..=4 {
-            owed.append(seq, 1, Place::Archive, [7]);
+            owed.append(seq, 1, StoredIn::Archive, [7]);
         }
         owed.confirm(3, true);
         let first = owed.save().unwrap();
@@ -379,7 +384,7 @@ mod tests {
         }
 
         fn write(&mut self, settled: &Settled) {
-            self.mark = settled.mark.unwrap_or(self.mark);
+            self.mark = settled.watermark.unwrap_or(self.mark);
             self.listed.extend(&settled.listed);
             self.listed.retain(|seq| !settled.unlisted.contains(seq));
             self.mail.retain(|seq| !settled.deleted.contains(seq));
@@ -399,17 +404,17 @@ mod tests {
                     Step::Append(holders, mail) => {
                         next += 1;
                         let holders: BTreeSet<u64> = holders.into_iter().collect();
-                        let place = if mail { Place::Mailbox } else { Place::Archive };
-                        owed.append(next, 1, place, holders.iter().copied());
+                        let stored_in = if mail { StoredIn::Mailbox } else { StoredIn::Archive };
+                        owed.append(next, 1, stored_in, holders.iter().copied());
                         if mail { disk.mail.insert(next) } else { disk.archive.insert(next) };
                         model.insert(next, holders);
                     }
                     Step::Claim(session) => {
-                        let sleeps = |holder: u64| holder == 4;
+                        let hibernating = |holder: u64| holder == 4;
                         let got: BTreeSet<i64> =
-                            seqs(&owed.claim(session, sleeps)).into_iter().collect();
+                            seqs(&owed.claim(session, hibernating)).into_iter().collect();
                         let free = |holders: &BTreeSet<u64>| {
-                            holders.iter().all(|h| *h != session && sleeps(*h))
+                            holders.iter().all(|h| *h != session && hibernating(*h))
                         };
                         let due = model.iter().filter(|(_, holders)| free(holders));
                         let due: BTreeSet<i64> = due.map(|(seq, _)| *seq).collect();

@@ -12,7 +12,7 @@ use super::outbox::{Outbox, Outgoing, Put, Refused};
 use super::routed::Routed;
 use super::rules::{self, Decision};
 use crate::jid::{FullJid, Jid};
-use crate::stanza::fate::Fate;
+use crate::stanza::policy::MessagePolicy;
 use crate::stanza::{Frame, Stanza, StanzaError};
 use crate::store::Store;
 use crate::store::ids::{AccountId, ArchiveId};
@@ -29,14 +29,14 @@ pub enum Phase {
     Notify,
 }
 
-/// Who meets whom: all that a guard looks at, as it is also asked where no stanza is, when presence is
-/// shown.
+/// Who is about to reach whom: all that a guard looks at, as it is also asked where no stanza is, when
+/// presence is shown.
 #[derive(Debug, Clone, Copy)]
-pub struct Meeting<'a> {
+pub struct GuardQuery<'a> {
     /// On which side the guard's account stands.
     pub side: Side,
     /// What is to pass.
-    pub kind: rules::Kind,
+    pub kind: rules::StanzaClass,
     /// The guard's account.
     pub own: &'a str,
     /// The other side.
@@ -49,8 +49,8 @@ pub enum Part {
     /// The sender's account, before the stanza is routed: Archive.
     Sending,
     /// The addressee's account, when it is known who gets it: Archive to Notify.
-    Keeping,
-    /// The sender's account again, when the stanza has its places in archives: Copy, Notify.
+    Receiving,
+    /// The sender's account again, when the stanza has its positions in archives: Copy, Notify.
     Sent,
 }
 
@@ -123,12 +123,12 @@ pub type Takers = SmallVec<[Taker; 2]>;
 /// and its owner's bare JID.
 pub type Stamp = fn(&Store, ArchiveId, i64, &str) -> Vec<u8>;
 /// A write that goes with a message's row, in its transaction.
-pub type Beside = fn(&mut dyn Tx, &Row<'_>) -> Result<(), StoreError>;
+pub type RowWrite = fn(&mut dyn Tx, &Row<'_>) -> Result<(), StoreError>;
 /// Makes the copy of what the account got or sent as this frame. Without `to`: each taker's is
 /// addressed.
 pub type Wrap = fn(Side, &Stanza, &Frame) -> Frame;
 
-/// A message's row, as [`Beside`] sees it.
+/// A message's row, as [`RowWrite`] sees it.
 #[derive(Debug)]
 pub struct Row<'a> {
     /// The message.
@@ -137,7 +137,7 @@ pub struct Row<'a> {
     pub side: Side,
     /// Whose.
     pub account: AccountId,
-    /// Its place.
+    /// Its position.
     pub seq: i64,
     /// When it came, in microseconds since 1970.
     pub at: i64,
@@ -160,7 +160,7 @@ pub struct Passage<'a> {
     /// It.
     pub stanza: &'a Stanza,
     /// What its type and its hints want.
-    pub fate: Fate,
+    pub policy: MessagePolicy,
     /// Where the account stands.
     pub side: Side,
     /// The box of the local session that sent it.
@@ -174,7 +174,7 @@ pub struct Passage<'a> {
     /// It goes into the account's archive, and its frames get this.
     pub archive: Option<Stamp>,
     /// Written with its row, if it has one.
-    pub beside: Vec<Beside>,
+    pub row_writes: Vec<RowWrite>,
     /// Who else hears of it.
     pub copies: Vec<Copies>,
     domains: &'a Domains,
@@ -185,20 +185,20 @@ impl<'a> Passage<'a> {
     pub(super) fn new(
         (domains, marks): (&'a Domains, &'a Marks),
         stanza: &'a Stanza,
-        fate: Fate,
+        policy: MessagePolicy,
         side: Side,
         sender: Option<&'a Arc<Outbox>>,
     ) -> Self {
         Self {
             stanza,
-            fate,
+            policy,
             side,
             sender,
             decision: Decision::Ignore,
             takers: Takers::new(),
             owed: false,
             archive: None,
-            beside: Vec::new(),
+            row_writes: Vec::new(),
             copies: Vec::new(),
             domains,
             marks,

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use super::account::{Account, Resource, User};
+use super::account::{AccountEntry, AccountStatus, Resource};
 use super::contacts::Contacts;
 use super::held::Asks;
 use super::outbox::Outbox;
-use super::passage::{Meeting, Side};
+use super::passage::{GuardQuery, Side};
 use super::rules;
 use super::subscription::Audience;
 use super::{Leads, Router, ServiceId};
@@ -58,28 +58,28 @@ fn is_guarded(outbox: &Outbox) -> bool {
 impl Router {
     /// Does the account's presence go to this address, for its own guards?
     pub fn lets_out(&self, own: &str, to: &Jid) -> bool {
-        let of = |user: &mut User| may_pass(self, user, Side::Outgoing, own, to);
+        let of = |entry: &mut AccountEntry| may_pass(self, entry, Side::Outgoing, own, to);
         self.registry.with(own, of).unwrap_or(true)
     }
 
     /// Does presence from this address come to the account, for its own guards?
     pub fn lets_in(&self, own: &str, from: &Jid) -> bool {
-        let of = |user: &mut User| may_pass(self, user, Side::Incoming, own, from);
+        let of = |entry: &mut AccountEntry| may_pass(self, entry, Side::Incoming, own, from);
         self.registry.with(own, of).unwrap_or(true)
     }
 }
 
-fn may_pass(router: &Router, account: &User, side: Side, own: &str, peer: &Jid) -> bool {
-    let kind = rules::Kind::Presence(PresenceType::Available);
-    router.features.guard(account, &Meeting { side, kind, own, peer }).ended().is_ok()
+fn may_pass(router: &Router, account: &AccountEntry, side: Side, own: &str, peer: &Jid) -> bool {
+    let kind = rules::StanzaClass::Presence(PresenceType::Available);
+    router.features.guard(account, &GuardQuery { side, kind, own, peer }).ended().is_ok()
 }
 
 /// RFC 6121 §4.6.1: `entity` hears that `from` is unavailable, so it need not be told any more when
 /// its own directed presence to that resource ends.
 pub fn unlist(router: &Router, entity: &Jid, from: &FullJid) {
     let hears = |jid: &FullJid| entity.is_bare() || jid.as_str() == entity.as_str();
-    router.registry.with(entity.bare_str(), |user| {
-        for resource in user.resources.iter_mut().filter(|resource| hears(&resource.jid)) {
+    router.registry.with(entity.bare_str(), |entry| {
+        for resource in entry.resources.iter_mut().filter(|resource| hears(&resource.jid)) {
             resource.directed.retain(|jid| jid.as_str() != from.as_str());
         }
     });
@@ -101,9 +101,9 @@ fn to_one(router: &Router, from: &FullJid, entity: &Jid, frame: &Frame) {
         return to_service(router, service, entity.as_str(), frame);
     }
     let from = Jid::from(from.clone());
-    let session = router.registry.with(entity.bare_str(), |user| {
-        let meets = may_pass(router, user, Side::Incoming, entity.bare_str(), &from);
-        user.resource(entity).filter(|_| meets).map(|resource| resource.outbox.clone())
+    let session = router.registry.with(entity.bare_str(), |entry| {
+        let meets = may_pass(router, entry, Side::Incoming, entity.bare_str(), &from);
+        entry.resource(entity).filter(|_| meets).map(|resource| resource.outbox.clone())
     });
     if let Some(Some(outbox)) = session {
         push(&frame.addressed(entity.as_str()), &[outbox]);
@@ -139,9 +139,9 @@ fn to_all(router: &Router, from: &FullJid, contact: &str, frame: &Frame) {
         return to_service(router, service, contact, frame);
     }
     let from = Jid::from(from.clone());
-    let targets = router.registry.with(contact, |user| {
-        match may_pass(router, user, Side::Incoming, contact, &from) {
-            true => available(user),
+    let targets = router.registry.with(contact, |entry| {
+        match may_pass(router, entry, Side::Incoming, contact, &from) {
+            true => available(entry),
             false => Vec::new(),
         }
     });
@@ -157,20 +157,21 @@ pub type Viewer = (FullJid, Arc<Outbox>);
 
 fn seeing(router: &Router, from: &FullJid, contact: &str) -> Vec<Viewer> {
     let from = Jid::from(from.clone());
-    let of = |user: &mut User| match may_pass(router, user, Side::Incoming, contact, &from) {
-        true => viewers(user),
-        false => Vec::new(),
-    };
+    let of =
+        |entry: &mut AccountEntry| match may_pass(router, entry, Side::Incoming, contact, &from) {
+            true => viewers(entry),
+            false => Vec::new(),
+        };
     router.registry.with(contact, of).unwrap_or_default()
 }
 
-fn viewers(user: &User) -> Vec<Viewer> {
-    user.available().map(|resource| (resource.jid.clone(), resource.outbox.clone())).collect()
+fn viewers(entry: &AccountEntry) -> Vec<Viewer> {
+    entry.available().map(|resource| (resource.jid.clone(), resource.outbox.clone())).collect()
 }
 
 /// The boxes of an account's available resources.
-pub fn available(user: &User) -> Vec<Arc<Outbox>> {
-    user.available().map(|resource| resource.outbox.clone()).collect()
+pub fn available(entry: &AccountEntry) -> Vec<Arc<Outbox>> {
+    entry.available().map(|resource| resource.outbox.clone()).collect()
 }
 
 /// Generated, as the client said nothing; without `to`, for [`Frame::addressed`].
@@ -184,7 +185,7 @@ pub fn show_to_contact(router: &Router, owner: &str, contact: &str) {
     if let Some(service) = router.domains.service_at(contact) {
         return show_to_service(router, service, owner, contact);
     }
-    let viewers = router.registry.with(contact, |user| viewers(user));
+    let viewers = router.registry.with(contact, |entry| viewers(entry));
     show(router, owner, contact, viewers.unwrap_or_default(), None);
 }
 
@@ -194,9 +195,9 @@ fn show_to_service(router: &Router, service: ServiceId, owner: &str, contact: &s
         return;
     }
     // Under the lock: a broadcast that changes what is read here comes after it, to the service too.
-    router.registry.with(owner, |user| {
-        let sees = user.subscription(contact).shows_presence();
-        let shown = user.available().filter(|_| sees);
+    router.registry.with(owner, |entry| {
+        let sees = entry.subscription(contact).shows_presence();
+        let shown = entry.available().filter(|_| sees);
         for kept in shown.filter_map(|resource| resource.presence.as_ref()) {
             to_service(router, service, contact, &kept.frame);
         }
@@ -215,7 +216,7 @@ pub fn probe(router: &Router, from: &FullJid, contact: &str) {
 /// presence from every resource that it saw. To be called when the roster says so already, lest
 /// a broadcast follow. A cancellation takes precedence over directed presence (§4.6.1).
 pub fn withdraw_from_contact(router: &Router, owner: &str, contact: &str) {
-    let seen = router.registry.with(owner, |user| forget_directed(user, contact));
+    let seen = router.registry.with(owner, |entry| forget_directed(entry, contact));
     // Who was hidden from saw nothing, and is not to learn who is there by this.
     if !Jid::parse(contact).is_ok_and(|to| router.lets_out(owner, &to)) {
         return;
@@ -228,13 +229,13 @@ pub fn withdraw_from_contact(router: &Router, owner: &str, contact: &str) {
 /// Somebody sees nothing of the account's any more, though its subscription stands: what it saw so far is
 /// unavailable to it. The account's own guards know of it already and are not asked.
 pub fn hide_from(router: &Router, owner: &str, peer: &Jid) {
-    let seen = router.registry.with(owner, |user| {
-        let subscribed = user.subscription(peer.bare_str()).shows_presence();
+    let seen = router.registry.with(owner, |entry| {
+        let subscribed = entry.subscription(peer.bare_str()).shows_presence();
         let sees = |resource: &&Resource| {
             let met = |known: &Jid| known == peer || known.as_str() == peer.bare_str();
             resource.directed.iter().any(met) || (subscribed && resource.presence.is_some())
         };
-        user.resources.iter().filter(sees).map(|one| one.jid.clone()).collect::<Vec<_>>()
+        entry.resources.iter().filter(sees).map(|one| one.jid.clone()).collect::<Vec<_>>()
     });
     for jid in seen.unwrap_or_default() {
         match peer.is_bare() {
@@ -249,17 +250,17 @@ pub fn show_to(router: &Router, owner: &str, peer: &Jid) {
     if let Leads::Service(service) = router.leads(peer) {
         return show_to_service(router, service, owner, peer.bare_str());
     }
-    let viewers = router.registry.with(peer.bare_str(), |user| {
-        let mut viewers = viewers(user);
+    let viewers = router.registry.with(peer.bare_str(), |entry| {
+        let mut viewers = viewers(entry);
         viewers.retain(|(jid, _)| peer.is_bare() || jid.as_str() == peer.as_str());
         viewers
     });
     show(router, owner, peer.bare_str(), viewers.unwrap_or_default(), None);
 }
 
-fn forget_directed(user: &mut User, contact: &str) -> Vec<FullJid> {
+fn forget_directed(entry: &mut AccountEntry, contact: &str) -> Vec<FullJid> {
     let mut seen = Vec::new();
-    for resource in &mut user.resources {
+    for resource in &mut entry.resources {
         let before = resource.directed.len();
         resource.directed.retain(|jid| jid.bare_str() != contact);
         if resource.presence.is_some() || resource.directed.len() != before {
@@ -320,12 +321,12 @@ fn visible(
 ) -> Vec<Seen> {
     let own = owner == viewer;
     let mut guarded = false;
-    let look = |user: &mut User| {
-        if !own && !user.subscription(viewer).shows_presence() {
+    let look = |entry: &mut AccountEntry| {
+        if !own && !entry.subscription(viewer).shows_presence() {
             return Vec::new();
         }
-        guarded = !own && user.available().any(|resource| is_guarded(&resource.outbox));
-        let others = user.available().filter(|resource| Some(resource.session) != except);
+        guarded = !own && entry.available().any(|resource| is_guarded(&resource.outbox));
+        let others = entry.available().filter(|resource| Some(resource.session) != except);
         let seen = others.filter_map(|r| {
             let frame = r.presence.as_ref()?.frame.clone();
             Some(Seen { session: r.session, jid: r.jid.clone(), frame })
@@ -337,9 +338,9 @@ fn visible(
         return Vec::new();
     }
     if viewer_guarded && !own && !seen.is_empty() {
-        router.registry.with(viewer, |user| {
+        router.registry.with(viewer, |entry| {
             seen.retain(|one| {
-                may_pass(router, user, Side::Incoming, viewer, &Jid::from(one.jid.clone()))
+                may_pass(router, entry, Side::Incoming, viewer, &Jid::from(one.jid.clone()))
             });
         });
     }
@@ -365,8 +366,8 @@ pub fn deliver_to(router: &Router, owner: &str, frame: &Frame, to: Audience) {
         Audience::Interested => resource.interested,
         Audience::Available => resource.presence.is_some(),
     };
-    let boxes = router.registry.with(owner, |user| {
-        let chosen = user.resources.iter().filter(is_meant);
+    let boxes = router.registry.with(owner, |entry| {
+        let chosen = entry.resources.iter().filter(is_meant);
         chosen.map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
     });
     // A box that refuses belongs to a session that ends; a request waits for the next one.
@@ -387,7 +388,7 @@ pub enum Finding {
 impl Router {
     /// What somebody learns who probes an account of this server (RFC 6121 §4.3.2, §4.6.6).
     pub async fn probed(&self, to: &Jid, asker: &Jid) -> Result<Finding, StoreError> {
-        let find = |user: &mut User| find(user, to, asker);
+        let find = |entry: &mut AccountEntry| find(entry, to, asker);
         if let Some(found) = self.registry.with(to.bare_str(), find) {
             return Ok(found);
         }
@@ -396,25 +397,25 @@ impl Router {
     }
 }
 
-fn find(user: &mut User, to: &Jid, asker: &Jid) -> Finding {
-    let account = match user.account {
-        Account::Loading | Account::Missing => return Finding::Stranger,
-        Account::Temporary => None,
-        Account::Stored(id) => Some(id),
+fn find(entry: &mut AccountEntry, to: &Jid, asker: &Jid) -> Finding {
+    let account = match entry.account {
+        AccountStatus::Loading | AccountStatus::Missing => return Finding::Stranger,
+        AccountStatus::Temporary => None,
+        AccountStatus::Stored(id) => Some(id),
     };
     let own = asker.bare_str() == to.bare_str();
-    if !own && !user.subscription(asker.bare_str()).shows_presence() {
+    if !own && !entry.subscription(asker.bare_str()).shows_presence() {
         // RFC 6121 §4.6.6: mere presence, to exactly who was sent some, from exactly that resource.
-        let met = user.resource(to).is_some_and(|resource| resource.directed.contains(asker));
+        let met = entry.resource(to).is_some_and(|resource| resource.directed.contains(asker));
         return if met { mere(to) } else { Finding::Stranger };
     }
     if to.is_full() {
         // RFC 6121 §4.3.2: only the fact.
-        let there = user.resource(to).is_some_and(|resource| resource.presence.is_some());
+        let there = entry.resource(to).is_some_and(|resource| resource.presence.is_some());
         return if there { mere(to) } else { Finding::Absent(None) };
     }
     let frames: Vec<Frame> =
-        user.available().filter_map(|r| Some(r.presence.as_ref()?.frame.clone())).collect();
+        entry.available().filter_map(|r| Some(r.presence.as_ref()?.frame.clone())).collect();
     if frames.is_empty() { Finding::Absent(account) } else { Finding::Present(frames) }
 }
 

@@ -1,7 +1,7 @@
 //! Who is where: accounts that have sessions or were asked for lately, in sharded maps.
 //!
 //! A shard's lock is short and never held over an await. What is locked under it locks nothing more: the
-//! store's queue, outboxes, ledgers. What must happen outside is copied out as [`Outbox`] handles.
+//! store's queue, outboxes, counts. What must happen outside is copied out as [`Outbox`] handles.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use smallvec::{SmallVec, smallvec};
 
 pub use super::access::Access;
 use super::account::Home;
-pub use super::account::{Account, Available, Loaded, Resource, RosterChange, User};
+pub use super::account::{AccountEntry, AccountStatus, Available, Loaded, Resource, RosterChange};
 use super::cached::Shard;
 use super::contacts::Contacts;
-use super::features::{Features, Plain};
+use super::deferred::Flusher;
+use super::features::{Features, NoFeatures};
 use super::held::Asks;
-use super::idle::Broom;
 use super::outbox::Outbox;
 use super::owed::Owed;
 use crate::base::credential::AgentId;
@@ -35,7 +35,7 @@ pub enum Conflict {
 /// What came of a bind.
 #[allow(clippy::large_enum_variant)] // lives for a moment, on the stack
 #[derive(Debug)]
-pub enum Bound {
+pub enum BindOutcome {
     /// Bound; with the right to the account's entry, and the session that had the name before, to be ended
     /// by the caller.
     Done(Home, Option<Replaced>),
@@ -59,7 +59,7 @@ pub struct Replaced {
 pub struct Registry {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
-    pub(super) broom: Broom,
+    pub(super) flusher: Flusher,
     features: Arc<dyn Features>,
 }
 
@@ -67,36 +67,40 @@ impl Registry {
     /// A power of two of shards, keyed by a random hash.
     pub fn new(features: Arc<dyn Features>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), broom: Broom::default(), features }
+        Self { shards, hasher: RandomState::new(), flusher: Flusher::default(), features }
     }
 
     /// As [`Registry::with`], for changes of what features keep for the account or its sessions.
     pub(super) fn with_sessions<T>(
         &self,
         bare: &str,
-        change: impl FnOnce(&mut User) -> T,
+        change: impl FnOnce(&mut AccountEntry) -> T,
     ) -> Option<T> {
-        self.with(bare, |user| {
-            let changed = change(user);
-            settle(user, &*self.features);
+        self.with(bare, |entry| {
+            let changed = change(entry);
+            settle(entry, &*self.features);
             changed
         })
     }
 
     /// Runs `look` on the account's entry, if there is a loaded one.
-    pub(super) fn with<T>(&self, bare: &str, look: impl FnOnce(&mut User) -> T) -> Option<T> {
+    pub(super) fn with<T>(
+        &self,
+        bare: &str,
+        look: impl FnOnce(&mut AccountEntry) -> T,
+    ) -> Option<T> {
         let mut shard = self.shard(bare);
-        let (users, weight) = shard.parts();
-        let user = users.get_mut(bare)?;
-        if user.account == Account::Loading {
+        let (entries, weight) = shard.parts();
+        let entry = entries.get_mut(bare)?;
+        if entry.account == AccountStatus::Loading {
             return None;
         }
-        let seen = look(user);
-        Shard::weigh_used(user, bare, weight);
-        if user.idle.is_news() {
-            let Shard { users, idling, .. } = &mut *shard;
-            idling.extend(users.get_key_value(bare).map(|(bare, _)| bare.clone()));
-            self.broom.want();
+        let seen = look(entry);
+        Shard::weigh_used(entry, bare, weight);
+        if entry.deferred.is_news() {
+            let Shard { entries, deferring, .. } = &mut *shard;
+            deferring.extend(entries.get_key_value(bare).map(|(bare, _)| bare.clone()));
+            self.flusher.want();
         }
         Some(seen)
     }
@@ -105,32 +109,35 @@ impl Registry {
     /// being read are not lost. False when the entry is there already.
     pub fn begin_load(&self, bare: &BareJid) -> bool {
         let mut shard = self.shard(bare.as_str());
-        match shard.users.get(bare.as_str()) {
-            Some(user) => user.account == Account::Loading,
+        match shard.entries.get(bare.as_str()) {
+            Some(entry) => entry.account == AccountStatus::Loading,
             None => {
                 shard.trim();
-                shard.users.insert(bare.clone(), User::new(Account::Loading));
+                shard.entries.insert(bare.clone(), AccountEntry::new(AccountStatus::Loading));
                 true
             }
         }
     }
 
     /// Fills the placeholder. The first of several loaders wins.
-    pub fn end_load(&self, bare: &BareJid, account: Account, loaded: Loaded) {
+    pub fn end_load(&self, bare: &BareJid, account: AccountStatus, loaded: Loaded) {
         let Loaded { roster, owed, features } = loaded;
         let mut shard = self.shard(bare.as_str());
         // Without the placeholder a change may have been missed: whoever asks reads again.
-        let Some(user) = shard.users.get_mut(bare.as_str()) else { return };
-        if user.account == Account::Loading && user.made && account == Account::Missing {
+        let Some(entry) = shard.entries.get_mut(bare.as_str()) else { return };
+        if entry.account == AccountStatus::Loading
+            && entry.made
+            && account == AccountStatus::Missing
+        {
             shard.remove(bare.as_str());
-        } else if user.account == Account::Loading {
-            user.account = account;
-            user.ahead.retain(|ver, _| *ver > roster.ver);
-            user.roster = Arc::new(Contacts::from(&roster));
-            user.owed = owed;
-            user.features = features;
+        } else if entry.account == AccountStatus::Loading {
+            entry.account = account;
+            entry.ahead.retain(|ver, _| *ver > roster.ver);
+            entry.roster = Arc::new(Contacts::from(&roster));
+            entry.owed = owed;
+            entry.features = features;
             // No session is bound while an account is being read: nobody to push to.
-            user.advance();
+            entry.advance();
             shard.loaded(bare.as_str());
         }
     }
@@ -138,93 +145,104 @@ impl Registry {
     /// The account could not be read. What another loader read meanwhile stays, with its sessions.
     pub fn load_failed(&self, bare: &str) {
         let mut shard = self.shard(bare);
-        if shard.users.get(bare).is_some_and(|user| user.account == Account::Loading) {
+        if shard.entries.get(bare).is_some_and(|entry| entry.account == AccountStatus::Loading) {
             shard.remove(bare);
         }
     }
 
     /// The account is deleted. Its sessions stay until they end by themselves, so that each one
-    /// takes leave of those it sent directed presence to.
+    /// tells those it sent directed presence to.
     pub fn removed(&self, bare: &str) {
         let mut shard = self.shard(bare);
-        let Some(user) = shard.users.get_mut(bare) else { return };
-        user.account = Account::Missing;
-        user.roster = Arc::default();
-        user.owed = Owed::default();
-        user.access = None;
-        user.features = None;
-        user.ahead.clear();
-        let idle = std::mem::take(&mut user.idle);
+        let Some(entry) = shard.entries.get_mut(bare) else { return };
+        entry.account = AccountStatus::Missing;
+        entry.roster = Arc::default();
+        entry.owed = Owed::default();
+        entry.access = None;
+        entry.features = None;
+        entry.ahead.clear();
+        let deferred = std::mem::take(&mut entry.deferred);
         shard.weigh(bare);
         // Without the lock: who waits for their tickets is woken.
         drop(shard);
-        drop(idle);
+        drop(deferred);
     }
 
     /// Forgets that there was no such account.
     pub fn forget_missing(&self, bare: &str) {
         let mut shard = self.shard(bare);
-        match shard.users.get_mut(bare) {
-            Some(user) if user.account == Account::Missing => drop(shard.remove(bare)),
-            Some(user) => user.made |= user.account == Account::Loading,
+        match shard.entries.get_mut(bare) {
+            Some(entry) if entry.account == AccountStatus::Missing => drop(shard.remove(bare)),
+            Some(entry) => entry.made |= entry.account == AccountStatus::Loading,
             None => {}
         }
     }
 
     /// Binds a session. The entry must be loaded (or is made, for an anonymous user).
-    pub fn bind(&self, resource: Resource, temporary: bool, policy: Conflict, max: usize) -> Bound {
+    pub fn bind(
+        &self,
+        resource: Resource,
+        temporary: bool,
+        policy: Conflict,
+        max: usize,
+    ) -> BindOutcome {
         let bare = resource.jid.bare();
         let mut shard = self.shard(bare.as_str());
         if temporary {
-            shard.users.entry(bare.clone()).or_insert_with(|| User::new(Account::Temporary));
+            shard
+                .entries
+                .entry(bare.clone())
+                .or_insert_with(|| AccountEntry::new(AccountStatus::Temporary));
         }
-        let Some(user) = shard.users.get_mut(bare.as_str()) else { return Bound::Gone };
-        if matches!(user.account, Account::Loading | Account::Missing) {
-            return Bound::Gone;
+        let Some(entry) = shard.entries.get_mut(bare.as_str()) else { return BindOutcome::Gone };
+        if matches!(entry.account, AccountStatus::Loading | AccountStatus::Missing) {
+            return BindOutcome::Gone;
         }
         let same = |old: &&Resource| old.jid.as_str() == resource.jid.as_str();
-        let gives_way = match user.resources.iter().find(same) {
+        let gives_way = match entry.resources.iter().find(same) {
             // One that has lost its client keeps nobody out.
-            Some(old) if policy != Conflict::Replace && !old.asleep => return Bound::Taken,
+            Some(old) if policy != Conflict::Replace && !old.hibernating => {
+                return BindOutcome::Taken;
+            }
             Some(old) => Some(old.session),
-            None if user.resources.len() < max => None,
+            None if entry.resources.len() < max => None,
             None => {
                 let own = |old: &Resource| {
                     policy == Conflict::Replace
                         && old.agent.is_some()
                         && old.agent == resource.agent
                 };
-                let gives_way = user.resources.iter().filter(|old| old.asleep || own(old));
+                let gives_way = entry.resources.iter().filter(|old| old.hibernating || own(old));
                 match gives_way.min_by_key(|old| (!own(old), old.session)) {
                     Some(old) => Some(old.session),
-                    None => return Bound::TooMany,
+                    None => return BindOutcome::TooMany,
                 }
             }
         };
-        let old = user.resources.iter().position(|old| Some(old.session) == gives_way);
-        let old = old.map(|place| user.resources.swap_remove(place));
+        let old = entry.resources.iter().position(|old| Some(old.session) == gives_way);
+        let old = old.map(|index| entry.resources.swap_remove(index));
         if let Some(old) = &old {
-            user.owed.abandon(old.session);
+            entry.owed.abandon(old.session);
         }
         // Most accounts have one session: a vector's first growth is to four.
-        user.resources.reserve_exact(1);
-        user.resources.push(resource);
-        settle(user, &*self.features);
-        user.share.is_in_use();
+        entry.resources.reserve_exact(1);
+        entry.resources.push(resource);
+        settle(entry, &*self.features);
+        entry.share.is_in_use();
         shard.weigh(bare.as_str());
-        Bound::Done(Home::of(bare), old.map(|resource| Replaced { resource }))
+        BindOutcome::Done(Home::of(bare), old.map(|resource| Replaced { resource }))
     }
 
     /// Takes all sessions of this client but one out, to be ended by the caller.
     pub fn unbind_agent(&self, bare: &str, agent: AgentId, but: u64) -> Vec<Replaced> {
         let mut shard = self.shard(bare);
-        let Some(user) = shard.users.get_mut(bare) else { return Vec::new() };
+        let Some(entry) = shard.entries.get_mut(bare) else { return Vec::new() };
         let of_agent =
             |resource: &mut Resource| resource.agent == Some(agent) && resource.session != but;
-        let earlier: Vec<_> = user.resources.extract_if(.., of_agent).collect();
-        settle(user, &*self.features);
+        let earlier: Vec<_> = entry.resources.extract_if(.., of_agent).collect();
+        settle(entry, &*self.features);
         for resource in &earlier {
-            user.owed.abandon(resource.session);
+            entry.owed.abandon(resource.session);
         }
         shard.weigh(bare);
         earlier.into_iter().map(|resource| Replaced { resource }).collect()
@@ -233,20 +251,20 @@ impl Registry {
     /// Takes a session out; `None` when a newer one replaced it already.
     pub fn unbind(&self, bare: &str, session: u64) -> Option<Resource> {
         let mut shard = self.shard(bare);
-        let user = shard.users.get_mut(bare)?;
-        let place = user.resources.iter().position(|r| r.session == session)?;
-        let resource = user.resources.swap_remove(place);
-        user.owed.abandon(session);
-        settle(user, &*self.features);
-        if user.resources.is_empty() && user.account == Account::Temporary {
+        let entry = shard.entries.get_mut(bare)?;
+        let index = entry.resources.iter().position(|r| r.session == session)?;
+        let resource = entry.resources.swap_remove(index);
+        entry.owed.abandon(session);
+        settle(entry, &*self.features);
+        if entry.resources.is_empty() && entry.account == AccountStatus::Temporary {
             shard.remove(bare);
         }
         shard.weigh(bare);
         Some(resource)
     }
 
-    /// A session has taken its leave: what is remembered of its account may be too much.
-    pub fn left(&self, bare: &str) {
+    /// A session has ended: what is remembered of its account may be too much.
+    pub fn trim(&self, bare: &str) {
         self.shard(bare).trim();
     }
 
@@ -258,18 +276,18 @@ impl Registry {
         change: RosterChange,
     ) -> Vec<(RosterChange, Vec<Push>)> {
         let mut shard = self.shard(bare);
-        let Some(user) = shard.users.get_mut(bare) else { return Vec::new() };
-        if user.account != Account::Loading && change.ver <= user.roster.ver {
+        let Some(entry) = shard.entries.get_mut(bare) else { return Vec::new() };
+        if entry.account != AccountStatus::Loading && change.ver <= entry.roster.ver {
             // Read from the store with this change in it already.
             return Vec::new();
         }
-        user.ahead.insert(change.ver, change);
-        if user.account == Account::Loading {
+        entry.ahead.insert(change.ver, change);
+        if entry.account == AccountStatus::Loading {
             return Vec::new();
         }
-        let visible = user.advance();
+        let visible = entry.advance();
         let push = |r: &Resource| Push { jid: r.jid.clone(), outbox: r.outbox.clone() };
-        let pushes: Vec<Push> = user.resources.iter().filter(|r| r.interested).map(push).collect();
+        let pushes: Vec<Push> = entry.resources.iter().filter(|r| r.interested).map(push).collect();
         let targets = |change: &RosterChange| if change.push { pushes.clone() } else { Vec::new() };
         let with_targets = |change: RosterChange| {
             let targets = targets(&change);
@@ -289,7 +307,7 @@ impl Registry {
     pub fn all(&self) -> Vec<Arc<Outbox>> {
         let outboxes = |shard: &Mutex<Shard>| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let sessions = shard.users.values().flat_map(|user| &user.resources);
+            let sessions = shard.entries.values().flat_map(|entry| &entry.resources);
             sessions.map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
         };
         self.shards.iter().flat_map(outboxes).collect()
@@ -297,24 +315,24 @@ impl Registry {
 
     fn shard(&self, bare: &str) -> MutexGuard<'_, Shard> {
         #[allow(clippy::cast_possible_truncation)]
-        let place = self.hasher.hash_one(bare) as usize % SHARDS;
-        #[allow(clippy::indexing_slicing)] // `place` is below SHARDS, the length
-        self.shards[place].lock().unwrap_or_else(PoisonError::into_inner)
+        let index = self.hasher.hash_one(bare) as usize % SHARDS;
+        #[allow(clippy::indexing_slicing)] // `index` is below SHARDS, the length
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Sessions came, went, or changed their minds: each box knows what its account is asked about.
-fn settle(user: &mut User, features: &dyn Features) {
-    let mut asks: SmallVec<[Asks; 4]> = smallvec![Asks::default(); user.resources.len()];
-    features.sessions(user, &mut asks);
-    for (resource, asks) in user.resources.iter().zip(asks) {
+fn settle(entry: &mut AccountEntry, features: &dyn Features) {
+    let mut asks: SmallVec<[Asks; 4]> = smallvec![Asks::default(); entry.resources.len()];
+    features.sessions(entry, &mut asks);
+    for (resource, asks) in entry.resources.iter().zip(asks) {
         resource.outbox.set_asks(asks);
     }
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self::new(Arc::new(Plain))
+        Self::new(Arc::new(NoFeatures))
     }
 }
 
@@ -335,7 +353,7 @@ mod tests {
     use crate::store::ids::AccountId;
     use crate::store::roster::{Item, Roster};
 
-    fn load(registry: &Registry, bare: &BareJid, account: Account) {
+    fn load(registry: &Registry, bare: &BareJid, account: AccountStatus) {
         registry.end_load(bare, account, Loaded::default());
     }
 
@@ -345,23 +363,23 @@ mod tests {
         let bare = BareJid::parse("a@x").unwrap();
         assert!(registry.begin_load(&bare));
         registry.forget_missing("a@x");
-        load(&registry, &bare, Account::Missing);
+        load(&registry, &bare, AccountStatus::Missing);
         assert!(registry.with("a@x", |_| ()).is_none(), "read again");
         assert!(registry.begin_load(&bare));
-        load(&registry, &bare, Account::Missing);
+        load(&registry, &bare, AccountStatus::Missing);
         assert!(registry.with("a@x", |_| ()).is_some());
     }
 
     #[test]
     fn a_session_without_a_client_keeps_nobody_out() {
         let registry = Registry::default();
-        let bind = |session, name: &str, asleep, policy| {
+        let bind = |session, name: &str, hibernating, policy| {
             let jid = FullJid::parse(&format!("a@x/{name}")).unwrap();
             let resource =
-                Resource { asleep, ..Resource::new(jid, session, Arc::new(Outbox::new(9))) };
+                Resource { hibernating, ..Resource::new(jid, session, Arc::new(Outbox::new(9))) };
             match registry.bind(resource, true, policy, 2) {
-                Bound::Done(_, None) => "bound".to_owned(),
-                Bound::Done(_, Some(old)) => format!("instead of {}", old.resource.session),
+                BindOutcome::Done(_, None) => "bound".to_owned(),
+                BindOutcome::Done(_, Some(old)) => format!("instead of {}", old.resource.session),
                 other => format!("{other:?}"),
             }
         };
@@ -382,13 +400,13 @@ mod tests {
             resource.agent = Some(AgentId::of(agent));
             registry.bind(resource, true, Conflict::Replace, max)
         };
-        assert!(matches!(bind(1, "phone", 9), Bound::Done(_, None)));
-        assert!(matches!(bind(2, "laptop", 9), Bound::Done(_, None)));
-        let Bound::Done(_, Some(old)) = bind(3, "phone", 2) else { panic!("no room") };
+        assert!(matches!(bind(1, "phone", 9), BindOutcome::Done(_, None)));
+        assert!(matches!(bind(2, "laptop", 9), BindOutcome::Done(_, None)));
+        let BindOutcome::Done(_, Some(old)) = bind(3, "phone", 2) else { panic!("no room") };
         assert_eq!(old.resource.session, 1);
-        assert!(matches!(bind(4, "tablet", 2), Bound::TooMany));
-        assert!(matches!(bind(5, "phone", 9), Bound::Done(_, None)));
-        assert!(matches!(bind(6, "phone", 9), Bound::Done(_, None)));
+        assert!(matches!(bind(4, "tablet", 2), BindOutcome::TooMany));
+        assert!(matches!(bind(5, "phone", 9), BindOutcome::Done(_, None)));
+        assert!(matches!(bind(6, "phone", 9), BindOutcome::Done(_, None)));
         let gone = registry.unbind_agent("a@x", AgentId::of("phone"), 6);
         let gone: Vec<_> = gone.iter().map(|old| old.resource.session).collect();
         assert_eq!(gone, [3, 5]);
@@ -399,7 +417,7 @@ mod tests {
         let registry = Registry::default();
         let bare = BareJid::parse("a@x").unwrap();
         assert!(registry.begin_load(&bare) && registry.begin_load(&bare));
-        load(&registry, &bare, Account::Temporary);
+        load(&registry, &bare, AccountStatus::Temporary);
         registry.load_failed("a@x");
         assert!(registry.with("a@x", |_| ()).is_some());
     }
@@ -413,10 +431,10 @@ mod tests {
         let registry = Registry::default();
         let bare = BareJid::parse("a@x").unwrap();
         assert!(registry.begin_load(&bare) && registry.begin_load(&bare));
-        let id = Account::Stored(AccountId(1));
+        let id = AccountStatus::Stored(AccountId(1));
         registry.end_load(&bare, id, Loaded::default());
         registry.load_failed("a@x");
-        assert_eq!(registry.with("a@x", |user| user.account), Some(id));
+        assert_eq!(registry.with("a@x", |entry| entry.account), Some(id));
     }
 
     #[test]
@@ -433,8 +451,8 @@ mod tests {
         }
         // What was read has the first change in it, and the second came meanwhile.
         let read = Loaded { roster: Roster { ver: 1, ..Roster::default() }, ..Loaded::default() };
-        registry.end_load(&bare, Account::Missing, read);
-        assert_eq!(registry.with("a@x", |user| user.roster.ver), Some(2));
+        registry.end_load(&bare, AccountStatus::Missing, read);
+        assert_eq!(registry.with("a@x", |entry| entry.roster.ver), Some(2));
         assert_eq!(vers(registry.roster_changed("a@x", change(2))), Vec::<i64>::new());
         assert_eq!(vers(registry.roster_changed("a@x", change(3))), [3, 4]);
         assert_eq!(vers(registry.roster_changed("a@x", change(5))), [5]);

@@ -10,7 +10,7 @@ use super::origin::Origin;
 use super::outbox::Outbox;
 use super::routed::{Handler, Routed};
 use super::{Router, incoming, outgoing};
-use crate::stanza::fate::{Fate, fate};
+use crate::stanza::policy::{MessagePolicy, policy_of};
 use crate::stanza::{Kind, Stanza, StanzaError};
 
 impl Router {
@@ -21,21 +21,21 @@ impl Router {
         now: SystemTime,
         origin: &mut Origin<'_>,
     ) -> Routed {
-        let fate = fate(stanza);
-        if (fate.owed || fate.archived)
+        let policy = policy_of(stanza);
+        if (policy.owed || policy.archived)
             && let Some(held_up) = origin.held_up(&self.store)
         {
             return held_up;
         }
-        if let Err(routed) = outgoing::begin(self, stanza, fate, origin) {
+        if let Err(routed) = outgoing::begin(self, stanza, policy, origin) {
             return routed;
         }
-        let routed = self.route_on(stanza, fate, now, origin);
+        let routed = self.route_on(stanza, policy, now, origin);
         if matches!(routed, Routed::Load(_) | Routed::Crowded) {
             return routed;
         }
         match incoming::keep_sent(self, stanza, now, origin) {
-            Ok(()) => outgoing::end(self, stanza, fate, now, origin, routed),
+            Ok(()) => outgoing::end(self, stanza, policy, now, origin, routed),
             Err(error) => Routed::Bounce(error.into()),
         }
     }
@@ -43,13 +43,13 @@ impl Router {
     fn route_on(
         self: &Arc<Self>,
         stanza: &Stanza,
-        fate: Fate,
+        policy: MessagePolicy,
         now: SystemTime,
         origin: &mut Origin<'_>,
     ) -> Routed {
         let Some(to) = stanza.to() else { return Routed::Handle(Handler::Iq) };
         match self.leads(to) {
-            Leads::Account => incoming::pass(self, stanza, to, fate, now, origin),
+            Leads::Account => incoming::pass(self, stanza, to, policy, now, origin),
             Leads::Server => to_domain(stanza),
             Leads::Service(service) => Routed::Handle(Handler::Service(service)),
             Leads::Elsewhere => to_remote(stanza),

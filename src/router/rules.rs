@@ -7,7 +7,7 @@ use crate::stanza::presence::PresenceType;
 
 /// The stanza, as far as the rules look at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum StanzaClass {
     /// A message of this type.
     Message(MessageType),
     /// A presence stanza of this type.
@@ -88,12 +88,12 @@ pub enum Decision {
 }
 
 /// Decides what happens to a stanza of this kind for this target.
-pub fn decide(kind: Kind, target: &Target) -> Decision {
+pub fn decide(kind: StanzaClass, target: &Target) -> Decision {
     match kind {
-        Kind::Message(kind) => message(kind, target),
-        Kind::Presence(kind) => presence(kind, target),
-        Kind::IqRequest => iq_request(target),
-        Kind::IqReply => iq_reply(target),
+        StanzaClass::Message(kind) => message(kind, target),
+        StanzaClass::Presence(kind) => presence(kind, target),
+        StanzaClass::IqRequest => iq_request(target),
+        StanzaClass::IqReply => iq_reply(target),
     }
 }
 
@@ -202,10 +202,10 @@ mod tests {
     const RESOURCES: [Resources; 3] =
         [Resources::None, Resources::OnlyNegative, Resources::NonNegative];
 
-    fn kinds() -> Vec<Kind> {
-        let messages = MessageType::ALL.into_iter().map(Kind::Message);
-        let presences = PresenceType::ALL.into_iter().map(Kind::Presence);
-        messages.chain(presences).chain([Kind::IqRequest, Kind::IqReply]).collect()
+    fn kinds() -> Vec<StanzaClass> {
+        let messages = MessageType::ALL.into_iter().map(StanzaClass::Message);
+        let presences = PresenceType::ALL.into_iter().map(StanzaClass::Presence);
+        messages.chain(presences).chain([StanzaClass::IqRequest, StanzaClass::IqReply]).collect()
     }
 
     fn targets() -> Vec<Target> {
@@ -279,7 +279,7 @@ mod tests {
                 assert!(allowed.split('/').any(|letter| letter == chosen), "{allowed} {chosen}");
                 for shares_presence in [false, true] {
                     let target = Target { account, address, resources, shares_presence };
-                    let decision = decide(Kind::Message(kind), &target);
+                    let decision = decide(StanzaClass::Message(kind), &target);
                     assert_eq!(decision, class(chosen, address), "{kind:?} {target:?}");
                 }
             }
@@ -291,7 +291,7 @@ mod tests {
         // RFC 6121 §8.5.3.1 says "available resource or connected resource"; table 1 omits it.
         let target = exists(Address::FullMatch, Resources::None, false);
         for kind in MessageType::ALL {
-            assert_eq!(decide(Kind::Message(kind), &target), Decision::ToResource);
+            assert_eq!(decide(StanzaClass::Message(kind), &target), Decision::ToResource);
         }
     }
 
@@ -301,7 +301,7 @@ mod tests {
             let delivered =
                 (target.account, target.address) == (Account::Exists, Address::FullMatch);
             let expected = if delivered { Decision::ToResource } else { Decision::Ignore };
-            let decision = decide(Kind::Message(MessageType::Error), &target);
+            let decision = decide(StanzaClass::Message(MessageType::Error), &target);
             assert_eq!(decision, expected, "{target:?}");
         }
     }
@@ -335,7 +335,11 @@ mod tests {
                     (_, Address::FullMatch, _) => &full_match,
                     (_, Address::FullNoMatch, _) => &full_no_match,
                 };
-                assert_eq!(&decide(Kind::Presence(kind), &target), expected, "{kind:?} {target:?}");
+                assert_eq!(
+                    &decide(StanzaClass::Presence(kind), &target),
+                    expected,
+                    "{kind:?} {target:?}"
+                );
             }
         }
     }
@@ -349,7 +353,7 @@ mod tests {
                 (_, Address::FullMatch, true) => Decision::ToResource,
                 _ => unavailable(),
             };
-            assert_eq!(decide(Kind::IqRequest, &target), expected, "{target:?}");
+            assert_eq!(decide(StanzaClass::IqRequest, &target), expected, "{target:?}");
         }
     }
 
@@ -359,7 +363,7 @@ mod tests {
             let delivered =
                 (target.account, target.address) == (Account::Exists, Address::FullMatch);
             let expected = if delivered { Decision::ToResource } else { Decision::Ignore };
-            assert_eq!(decide(Kind::IqReply, &target), expected, "{target:?}");
+            assert_eq!(decide(StanzaClass::IqReply, &target), expected, "{target:?}");
         }
     }
 
@@ -371,8 +375,8 @@ mod tests {
         for address in [Address::FullMatch, Address::FullNoMatch] {
             for resources in RESOURCES {
                 assert_eq!(
-                    decide(Kind::IqRequest, &exists(address, resources, false)),
-                    decide(Kind::IqRequest, &missing)
+                    decide(StanzaClass::IqRequest, &exists(address, resources, false)),
+                    decide(StanzaClass::IqRequest, &missing)
                 );
             }
         }
@@ -388,15 +392,15 @@ mod tests {
                 let case = format!("{kind:?} {target:?} {decision:?}");
                 let reply = matches!(
                     kind,
-                    Kind::IqReply
-                        | Kind::Message(MessageType::Error)
-                        | Kind::Presence(PresenceType::Error)
+                    StanzaClass::IqReply
+                        | StanzaClass::Message(MessageType::Error)
+                        | StanzaClass::Presence(PresenceType::Error)
                 );
                 let lives = target.account == Account::Exists;
                 match decision {
                     // RFC 6120 §8.3.1: an error is never answered; presence never bounces here.
                     Decision::Bounce(condition) => {
-                        assert!(!reply && !matches!(kind, Kind::Presence(_)), "{case}");
+                        assert!(!reply && !matches!(kind, StanzaClass::Presence(_)), "{case}");
                         assert_eq!(condition, Condition::ServiceUnavailable, "{case}");
                     }
                     Decision::ToResource => {
@@ -405,23 +409,26 @@ mod tests {
                     // RFC 6121 §8.5.2.1.1: never to a negative priority.
                     Decision::ToEachNonNegative => {
                         assert!(lives && target.resources == Resources::NonNegative, "{case}");
-                        assert!(matches!(kind, Kind::Message(_)), "{case}");
+                        assert!(matches!(kind, StanzaClass::Message(_)), "{case}");
                     }
                     Decision::ToEachAvailable => {
                         assert!(lives && target.resources != Resources::None, "{case}");
-                        assert!(matches!(kind, Kind::Presence(_)), "{case}");
+                        assert!(matches!(kind, StanzaClass::Presence(_)), "{case}");
                     }
                     Decision::Store => {
                         use MessageType::{Chat, Normal};
-                        assert!(lives && matches!(kind, Kind::Message(Chat | Normal)), "{case}");
+                        assert!(
+                            lives && matches!(kind, StanzaClass::Message(Chat | Normal)),
+                            "{case}"
+                        );
                         assert!(target.resources != Resources::NonNegative, "{case}");
                     }
-                    Decision::Account => assert!(lives && kind == Kind::IqRequest, "{case}"),
+                    Decision::Account => assert!(lives && kind == StanzaClass::IqRequest, "{case}"),
                     Decision::Subscription => {
-                        assert!(lives && matches!(kind, Kind::Presence(_)), "{case}");
+                        assert!(lives && matches!(kind, StanzaClass::Presence(_)), "{case}");
                     }
                     Decision::Probe => {
-                        assert_eq!(kind, Kind::Presence(PresenceType::Probe), "{case}");
+                        assert_eq!(kind, StanzaClass::Presence(PresenceType::Probe), "{case}");
                     }
                     // An IQ request MUST be answered (RFC 6120 §8.2.3), and a message for a
                     // person is never dropped.
@@ -430,7 +437,8 @@ mod tests {
                         assert!(
                             !matches!(
                                 kind,
-                                Kind::IqRequest | Kind::Message(Chat | Normal | Groupchat)
+                                StanzaClass::IqRequest
+                                    | StanzaClass::Message(Chat | Normal | Groupchat)
                             ),
                             "{case}"
                         );

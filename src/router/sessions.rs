@@ -10,7 +10,7 @@ use crate::stream::error::{StreamError, StreamFailure};
 
 impl Router {
     /// After a session ended: owed rows that nobody holds go to another resource, if there is one.
-    pub fn ended(&self, bare: &str) {
+    pub fn redeliver(&self, bare: &str) {
         incoming::redeliver(self, bare);
     }
 
@@ -27,8 +27,8 @@ impl Router {
 
     /// Ends all sessions of an account.
     pub fn end_sessions(&self, bare: &str, why: &StreamFailure) {
-        let outboxes = self.registry.with(bare, |user| {
-            user.resources.iter().map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
+        let outboxes = self.registry.with(bare, |entry| {
+            entry.resources.iter().map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
         });
         for outbox in outboxes.into_iter().flatten() {
             outbox.end(outbox::End::Failure(why.clone()));
@@ -37,9 +37,9 @@ impl Router {
 
     /// Ends all sessions of one device of an account; `but` goes on, for it ends itself.
     pub fn end_device(&self, bare: &str, device: &AgentId, but: u64, why: &StreamFailure) {
-        let outboxes = self.registry.with(bare, |user| {
+        let outboxes = self.registry.with(bare, |entry| {
             let of = |one: &&Resource| one.agent.as_ref() == Some(device) && one.session != but;
-            let found = user.resources.iter().filter(of);
+            let found = entry.resources.iter().filter(of);
             found.map(|resource| resource.outbox.clone()).collect::<Vec<_>>()
         });
         for outbox in outboxes.into_iter().flatten() {

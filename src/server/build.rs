@@ -12,10 +12,10 @@ use super::check::{bind_problem, certificates, clock_warning, open_folder, ports
 use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
 use super::effects::Live;
-use super::upkeep;
+use super::periodic;
 use crate::admin::Operator;
 use crate::base::id::{OsRng, Rng};
-use crate::modules::api::{Cause, Chore, Serving, Stage};
+use crate::modules::api::{Cause, PeriodicJob, Serving, Stage};
 use crate::modules::{self, Pipeline};
 use crate::net::acceptor::Acceptor;
 use crate::net::c2s::{ClientStreams, ListenerKind};
@@ -23,7 +23,7 @@ use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
 use crate::router::outbox::End;
 use crate::router::registry::Conflict;
-use crate::router::{Mailbox, Router, sweep};
+use crate::router::{Mailbox, Router, flush};
 use crate::session::{Context, Ports, saved};
 use crate::store::{OpenError, Store, meta};
 use crate::stream::c2s::{Offers, Policy};
@@ -65,7 +65,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let (save, saving) = watch::channel(false);
     let (context, mailboxes) = context(config, store.clone(), secret, stopping, saving);
     mailboxes.into_iter().for_each(|mailbox| serve(&context, mailbox));
-    wake_sleepers(&context).await?;
+    restore_sessions(&context).await?;
     let mut listeners = Vec::new();
     let mut c2s = Vec::new();
     let mut c2s_tls = Vec::new();
@@ -99,7 +99,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let operator = Operator::new(store.clone(), hosts, config.sasl.iterations, effects);
     let running = Running { c2s, c2s_tls, tls, operator, store, context, stop, save };
     running.watch_certificates();
-    running.keep_house();
+    running.start_periodic_jobs();
     running.listen_to_operator(config, origins).await?;
     running.store.check_after_unclean_stop();
     Ok(running)
@@ -117,15 +117,15 @@ impl Running {
         let end = clock() + limit;
         // What is left of the time is for those that are written down.
         let soon = clock() + limit * 3 / 5;
-        // Nobody sweeps any more.
-        self.context.router.begin_idle();
+        // Nobody flushes deferred rows any more.
+        self.context.router.flush_deferred();
         let drained = timeout_at(soon.into(), tasks.drained()).await.is_ok();
-        self.context.router.begin_idle();
-        // Whoever could not be resumed has taken leave: what others were told of it is in the boxes
+        self.context.router.flush_deferred();
+        // Whoever could not be resumed has ended: what others were told of it is in the boxes
         // of those who can, and goes with them (promise.md 11).
         let _ = self.save.send(true);
         let saved = timeout_at(end.into(), tasks.ended()).await.is_ok();
-        self.context.router.write_idle().await;
+        self.context.router.write_deferred().await;
         self.store.close().await;
         drained && saved
     }
@@ -157,22 +157,22 @@ impl Running {
         });
     }
 
-    fn keep_house(&self) {
-        let chore = Chore {
+    fn start_periodic_jobs(&self) {
+        let job = PeriodicJob {
             cause: Cause::Due,
             now: now(),
             config: self.context.config.clone(),
             store: self.store.clone(),
             router: self.context.router.clone(),
-            about: self.context.pipeline.clone(),
+            server: self.context.pipeline.clone(),
         };
         let deleted = self.context.pipeline.shared().account_deleted.clone();
-        let work = upkeep::run(modules::ALL, chore, deleted, self.context.stopping.clone());
+        let work = periodic::run(modules::ALL, job, deleted, self.context.stopping.clone());
         self.context.router.tasks.spawn("upkeep", work);
         let (router, mut stopping) = (self.context.router.clone(), self.context.stopping.clone());
         self.context.router.tasks.spawn("idle rows", async move {
             tokio::select! {
-                () = sweep::sweep(&router) => {}
+                () = flush::flush_periodically(&router) => {}
                 _ = stopping.wait_for(|stopping| *stopping) => {}
             }
         });
@@ -240,11 +240,11 @@ async fn open_store(config: &Config) -> Result<Store, Problem> {
     }
 }
 
-/// The sessions that slept over the restart are there before the first client comes.
-async fn wake_sleepers(context: &Arc<Context>) -> Result<(), Problem> {
-    let woken = saved::wake_all(context).await;
+/// The sessions saved over the restart are there before the first client comes.
+async fn restore_sessions(context: &Arc<Context>) -> Result<(), Problem> {
+    let restored = saved::restore_all(context).await;
     let (back, lost) =
-        woken.map_err(|error| problem(error, "the database", "run `stonechat check --deep`"))?;
+        restored.map_err(|error| problem(error, "the database", "run `stonechat check --deep`"))?;
     if back + lost > 0 {
         tracing::info!(sessions = back, lost, "sessions wait to be resumed");
     }
@@ -312,7 +312,7 @@ fn context(
         workers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
         stopping,
         saving,
-        doors: Arc::default(),
+        resume_table: Arc::default(),
         resume_location: Some(config.session.resume_location.clone())
             .filter(|location| !location.is_empty()),
     };

@@ -4,7 +4,7 @@ mod args;
 mod ask;
 mod backup;
 mod lab;
-mod place;
+mod location;
 mod user;
 
 pub use lab::Lab;

@@ -1,7 +1,6 @@
 //! The top floor: config file, command line, logs, the admin socket, wiring and signals.
 
 pub mod admin_socket;
-mod believed;
 pub mod build;
 pub mod check;
 pub mod cli;
@@ -9,10 +8,11 @@ mod clock;
 pub mod config;
 pub mod effects;
 pub mod logging;
+mod periodic;
 pub mod pipeline_doc;
 pub mod run;
 pub mod specs;
-mod upkeep;
+mod trusted_clock;
 
 use std::process::ExitCode;
 

@@ -85,7 +85,7 @@ fn say(text: &str) {
     let _ = out.flush();
 }
 
-enum Said {
+enum Order {
     Reload,
     Stop,
 }
@@ -112,17 +112,17 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Said {
+    async fn next(&mut self) -> Order {
         tokio::select! {
-            _ = self.term.recv() => Said::Stop,
-            _ = self.int.recv() => Said::Stop,
-            _ = self.hup.recv() => Said::Reload,
+            _ = self.term.recv() => Order::Stop,
+            _ = self.int.recv() => Order::Stop,
+            _ = self.hup.recv() => Order::Reload,
         }
     }
 
     /// Waits for the end; a SIGHUP on the way has certificates read again.
     async fn stopped(&mut self, running: &Running) {
-        while let Said::Reload = self.next().await {
+        while let Order::Reload = self.next().await {
             tracing::info!("SIGHUP: reading certificates again");
             running.reload();
         }

@@ -217,7 +217,7 @@ impl Negotiation {
     }
 
     /// The stream is over: whoever could use no mechanism at all would else be seen nowhere.
-    pub(super) fn log_leave(&self) {
+    pub(super) fn log_unheard(&self) {
         if let Some(refusal) = self.unheard {
             let (host, peer) = (self.machine.host().unwrap_or_default(), self.peer);
             tracing::info!(%peer, host, reason = refusal.to_string(), "left without a login");

@@ -1,4 +1,4 @@
-//! A session's place in the registry. Dropping it takes the session out, whatever ended it: a
+//! A session's resource in the registry. Dropping it takes the session out, whatever ended it: a
 //! closing tag, a cut, a panic.
 
 use std::future::Future;
@@ -10,7 +10,7 @@ use super::clock::wall;
 use super::context::{Context, named};
 use crate::base::time::micros;
 use crate::jid::Jid;
-use crate::modules::api::{Channel, Client, Cx, Goodbye, Requester};
+use crate::modules::api::{Channel, Client, Cx, Requester, SessionEnd};
 use crate::router::outbox::Outgoing;
 use crate::stanza::{Kind, Stanza, StanzaError, error_reply};
 use crate::store::devices::Touch;
@@ -22,11 +22,11 @@ pub struct Binding {
     pub client: Arc<Client>,
     /// What they see; `now` is stale here.
     pub cx: Cx,
-    /// Its last words.
-    pub goodbye: Goodbye,
+    /// How it ended.
+    pub session_end: SessionEnd,
     /// What its client did not acknowledge (XEP-0198 §4).
     pub unacked: Vec<Outgoing>,
-    /// It goes on after a restart of the server: it takes no leave.
+    /// It goes on after a restart of the server: others are not told.
     kept: bool,
 }
 
@@ -35,8 +35,8 @@ impl Binding {
     pub fn new(context: Arc<Context>, client: Client) -> Self {
         let client = Arc::new(client);
         let cx = context.cx(Requester::Client(client.clone()));
-        let (goodbye, unacked) = (Goodbye::default(), Vec::new());
-        Self { context, client, cx, goodbye, unacked, kept: false }
+        let (session_end, unacked) = (SessionEnd::default(), Vec::new());
+        Self { context, client, cx, session_end, unacked, kept: false }
     }
 
     /// Its client is connected so from now on.
@@ -45,7 +45,7 @@ impl Binding {
         self.cx.who = Requester::Client(self.client.clone());
     }
 
-    /// The session sleeps over a restart of the server.
+    /// The session is saved over a restart of the server.
     pub fn keep(&mut self) {
         self.kept = true;
     }
@@ -62,33 +62,33 @@ impl Drop for Binding {
             return;
         }
         // It may be a panic that ends the session: another one on the way out would end the server.
-        if catch_unwind(AssertUnwindSafe(|| self.leave())).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| self.unbind())).is_err() {
             tracing::error!(jid = named(&self.client.jid), "a session did not take leave");
         }
     }
 }
 
 impl Binding {
-    fn leave(&mut self) {
+    fn unbind(&mut self) {
         let mut cx = self.cx.clone();
         cx.now = wall();
         let router = &self.context.router;
         let bare = cx.bare();
         let resource = router.registry.unbind(bare.as_str(), self.client.session);
-        let goodbye = std::mem::take(&mut self.goodbye);
+        let session_end = std::mem::take(&mut self.session_end);
         if let Some(resource) = &resource {
             // Before others are told, who may ask at once since when it is so.
-            self.context.pipeline.unbound(&cx, &goodbye);
+            self.context.pipeline.session_ended(&cx, &session_end);
             if let (Some(account), Some(agent)) = (self.client.account, resource.agent) {
                 let at = micros(cx.now);
                 router.store.write_behind(Box::new(Touch { account, agent, at }));
             }
-            self.context.pipeline.gone(&cx, resource);
+            self.context.pipeline.resource_removed(&cx, resource);
         }
         let mut left = std::mem::take(&mut self.unacked);
         left.extend(self.client.outbox.close());
-        router.ended(bare.as_str());
-        router.registry.left(bare.as_str());
+        router.redeliver(bare.as_str());
+        router.registry.trim(bare.as_str());
         let mut last = Box::pin(async move {
             for reply in left.iter().filter_map(undelivered) {
                 cx.send(&reply).await;

@@ -11,15 +11,15 @@ use super::liveness::{Delivery, Ping};
 use super::resumption::Resumption;
 use crate::jid::Jid;
 use crate::modules::SessionState;
+use crate::router::handled_count::HandledCount;
 use crate::router::outbox::{Outbox, Outgoing};
-use crate::router::ticket::Ledger;
 use crate::stream::sm::StreamManagement;
 
 /// A bound stream.
 pub struct Session {
     pub(super) binding: Binding,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) handled_count: Arc<HandledCount>,
     pub(super) state: SessionState,
     /// Whom the last stanza that was routed went to.
     pub(super) last_to: Option<Jid>,
@@ -29,7 +29,7 @@ pub struct Session {
     pub(super) delivery: Delivery,
     /// XEP-0198, once enabled.
     pub(super) sm: Option<Box<StreamManagement<Outgoing>>>,
-    /// What makes a managed stream one that can be resumed.
+    /// What makes the session one that can be resumed.
     pub(super) resumption: Option<Box<Resumption>>,
     pub(super) ending: Option<Ending>,
     pub(super) heard: Instant,
@@ -39,12 +39,12 @@ pub struct Session {
 impl Session {
     /// A session just bound. `now` is the monotonic clock.
     pub fn new(binding: Binding, link: Link, now: Instant) -> Self {
-        let ledger = Arc::new(Ledger::new(&binding.context().router.limits));
+        let handled_count = Arc::new(HandledCount::new(&binding.context().router.limits));
         let outbox = binding.client.outbox.clone();
         Self {
             binding,
             outbox,
-            ledger,
+            handled_count,
             state: SessionState::default(),
             last_to: None,
             link,
@@ -62,7 +62,7 @@ impl Session {
     pub(super) fn seen(&self) -> Seen {
         let most = self.binding.context().router.limits.outbox_bytes_max;
         Seen {
-            asleep: self.is_asleep(),
+            hibernating: self.is_hibernating(),
             resuming: self.is_resuming(),
             managed: self.sm.is_some(),
             choked: self.link.wire.queued() > most,
@@ -72,8 +72,8 @@ impl Session {
     }
 
     /// It has no connection.
-    pub(super) fn is_asleep(&self) -> bool {
-        self.resumption.as_ref().is_some_and(|resumption| resumption.is_asleep())
+    pub(super) fn is_hibernating(&self) -> bool {
+        self.resumption.as_ref().is_some_and(|resumption| resumption.is_hibernating())
     }
 
     /// Another connection takes over: the one there is has no more to say.

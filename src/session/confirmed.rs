@@ -50,7 +50,7 @@ impl Session {
             self.delivery.rows().answers = Answers::Always;
             self.covered(&ping);
             if self.flow.is_leaving() {
-                self.take_leave(now());
+                self.stop(now());
             }
         }
     }
@@ -62,7 +62,7 @@ impl Session {
         let rows = self.delivery.rows();
         rows.since = (!rows.unconfirmed.is_empty()).then_some(ping.sent);
         // The outbox may have waited for room.
-        self.flow.wake();
+        self.flow.reconnect();
     }
 
     fn confirm_oldest(&mut self, count: usize) {
@@ -71,7 +71,7 @@ impl Session {
             ping.covers = ping.covers.saturating_sub(confirmed.len());
         }
         self.confirm(&confirmed);
-        self.flow.wake();
+        self.flow.reconnect();
     }
 
     /// Notes when the ping left for the network.
@@ -162,19 +162,19 @@ impl Session {
 
     /// The server stops, and this stream ends with it. Nothing new is sent, but what the client got
     /// it may confirm by the answer to a last ping: else all of it would come again (promise.md 2).
-    pub(super) fn take_leave(&mut self, now: Instant) {
+    pub(super) fn stop(&mut self, now: Instant) {
         if !self.flow.is_leaving() && self.sm.is_none() && !self.delivery.unconfirmed().is_empty() {
             self.flow.leave();
-            self.stop_drain();
+            self.stop_redelivery();
             self.send_ping();
         }
-        if self.leaves().is_none_or(|until| until <= now) {
+        if self.stop_deadline().is_none_or(|until| until <= now) {
             self.fail(StreamError::SystemShutdown.into());
         }
     }
 
     /// Until when the answer to the last ping is waited for.
-    pub(super) fn leaves(&self) -> Option<Instant> {
+    pub(super) fn stop_deadline(&self) -> Option<Instant> {
         let ping = self.ping.as_ref().filter(|_| self.flow.is_leaving())?;
         Some(ping.sent + LAST_ANSWER)
     }

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::field::DisplayValue;
 
 use super::clock::wall;
-use super::door::Doors;
+use super::resume_table::ResumeTable;
 use super::transport::Transport;
 use crate::modules::api::{Cx, Requester};
 use crate::modules::{Config, Pipeline};
@@ -38,10 +38,10 @@ pub struct Context {
     pub workers: Semaphore,
     /// True once the server stops.
     pub stopping: watch::Receiver<bool>,
-    /// True once sessions that can be resumed are to be written down.
+    /// True once sessions that can be resumed are to be saved.
     pub saving: watch::Receiver<bool>,
-    /// The ways to sessions that can be resumed.
-    pub doors: Arc<Doors>,
+    /// The sessions that can be resumed.
+    pub resume_table: Arc<ResumeTable>,
     /// Where clients are asked to come back to (XEP-0198 §3).
     pub resume_location: Option<String>,
 }
@@ -55,7 +55,7 @@ impl Context {
             config: self.config.clone(),
             store: self.router.store.clone(),
             router: self.router.clone(),
-            about: self.pipeline.clone(),
+            server: self.pipeline.clone(),
         }
     }
 }

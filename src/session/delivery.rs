@@ -5,47 +5,47 @@ use std::collections::VecDeque;
 use super::bound::Session;
 use super::clock::wall;
 use super::context::named;
-use super::drain::Drain;
+use super::redelivery::Redelivery;
 use crate::base::time::{from_micros, micros};
 use crate::router::outbox::Outgoing;
 use crate::router::owed::Claim;
-use crate::router::registry::User;
+use crate::router::registry::AccountEntry;
 use crate::stanza::delay::delay;
 use crate::stanza::ids::stanza_id;
 use crate::stanza::{Frame, Stanza, claims};
 use crate::store::ids::ArchiveId;
-use crate::store::mailbox::{self, MailRow, Place};
+use crate::store::mailbox::{self, MailRow, StoredIn};
 use crate::store::{StoreError, archive, damage};
 
 impl Session {
     /// Takes what waits for the account, to deliver it before anything in the outbox.
-    pub(super) fn begin_drain(&mut self, claim: fn(&mut User, u64) -> Vec<Claim>) {
+    pub(super) fn begin_redelivery(&mut self, claim: fn(&mut AccountEntry, u64) -> Vec<Claim>) {
         if self.flow.is_leaving() {
             return;
         }
         let who = &self.binding.client;
-        let claim = |user: &mut User| claim(user, who.session);
+        let claim = |entry: &mut AccountEntry| claim(entry, who.session);
         let claims = self.binding.cx.own(claim).unwrap_or_default();
-        match self.flow.drain() {
-            Some(drain) => drain.claims.extend(claims),
+        match self.flow.redelivery() {
+            Some(redelivery) => redelivery.claims.extend(claims),
             None => self.read_page(claims.into()),
         }
     }
 
     /// RFC 6121 §8.5.2.2: whoever is not available, or of negative priority, gets no more of what
     /// was for the account; another session may.
-    pub(super) fn stop_drain(&mut self) {
-        if let Some(drain) = self.flow.take_drain() {
-            self.release(drain.claims);
+    pub(super) fn stop_redelivery(&mut self) {
+        if let Some(redelivery) = self.flow.take_drain() {
+            self.release(redelivery.claims);
         }
-        self.binding.cx.router.ended(self.binding.client.jid.bare_str());
+        self.binding.cx.router.redeliver(self.binding.client.jid.bare_str());
     }
 
     fn release(&self, claims: impl IntoIterator<Item = Claim>) {
         let who = &self.binding.client;
-        self.binding.cx.own(|user| {
+        self.binding.cx.own(|entry| {
             for claim in claims {
-                user.owed.release(claim.seq, who.session);
+                entry.owed.release(claim.seq, who.session);
             }
         });
     }
@@ -63,29 +63,29 @@ impl Session {
                 bytes += claim.bytes;
                 fits
             })
-            .map(|claim| (claim.seq, claim.place))
+            .map(|claim| (claim.seq, claim.stored_in))
             .collect();
         let reading = wanted.len();
         let (router, bare) = (self.binding.cx.router.clone(), self.binding.cx.bare());
         // promise.md 7: the read sees every row that was queued before.
-        let mut begun = router.begin_idle_of(bare.as_str());
+        let mut begun = router.flush_deferred_of(bare.as_str());
         let page = Box::pin(async move {
             let store = &router.store;
             while !begun {
                 let room = store.room(0).await?;
-                begun = router.begin_idle_of(bare.as_str());
+                begun = router.flush_deferred_of(bare.as_str());
                 drop(room);
                 store.begun().await?;
             }
             store.barrier().await?;
             store.read(move |tx| mailbox::rows(tx, account, &wanted)).await
         });
-        self.flow.begin_drain(Drain { claims, reading, page });
+        self.flow.begin_redelivery(Redelivery { claims, reading, page });
     }
 
-    pub(super) fn drain_page(&mut self, page: Result<Vec<MailRow>, StoreError>) {
-        let Some(drain) = self.flow.take_drain() else { return };
-        let Drain { mut claims, reading, .. } = *drain;
+    pub(super) fn redeliver_page(&mut self, page: Result<Vec<MailRow>, StoreError>) {
+        let Some(redelivery) = self.flow.take_drain() else { return };
+        let Redelivery { mut claims, reading, .. } = *redelivery;
         match page {
             Ok(rows) => {
                 claims.drain(..reading.min(claims.len()));
@@ -100,16 +100,16 @@ impl Session {
             }
         }
         // What came meanwhile waits in the box.
-        self.flow.wake();
+        self.flow.reconnect();
     }
 
     fn deliver_row(&mut self, row: MailRow) {
         let who = &self.binding.client;
         let Some(account) = who.account else { return };
         let Some(stanza) = Stanza::ours(row.stanza.into()) else {
-            let table = match row.place {
-                Place::Archive => archive::TABLE,
-                Place::Mailbox => mailbox::TABLE,
+            let table = match row.stored_in {
+                StoredIn::Archive => archive::TABLE,
+                StoredIn::Mailbox => mailbox::TABLE,
             };
             let what = format_args!("no stanza is at the place {}", row.seq);
             damage::note((table, account), &what);
@@ -119,13 +119,13 @@ impl Session {
         let router = &self.binding.cx.router;
         let stripped = claims::stripped(&stanza, |domain| router.serves(domain));
         let stanza = stripped.unwrap_or(stanza);
-        let mut payloads = match row.place {
-            Place::Archive => {
-                let id = self.binding.cx.store.id_of_place(ArchiveId::of(account), row.seq);
+        let mut payloads = match row.stored_in {
+            StoredIn::Archive => {
+                let id = self.binding.cx.store.id_of_position(ArchiveId::of(account), row.seq);
                 stanza_id(who.jid.bare_str(), &id)
             }
-            // XEP-0313 §3.5: the id of a place in the archive, which this one has none in.
-            Place::Mailbox => Vec::new(),
+            // XEP-0313 §3.5: the id of a position in the archive, which this one has none in.
+            StoredIn::Mailbox => Vec::new(),
         };
         payloads.extend(delay(who.jid.domain(), from_micros(row.at)));
         self.pass(Outgoing { frame: stanza.frame_with(&payloads), owed: Some(row.seq), at: 0 });

@@ -19,8 +19,8 @@ pub(super) enum Ending {
     /// The server stops.
     Stop,
     /// The server stops, and all that could still be sent to the session was.
-    LieDown,
+    Save,
 }
 
 /// How long a closing connection may take to hear the reason.
-pub(super) const GOODBYE: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

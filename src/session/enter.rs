@@ -1,4 +1,4 @@
-//! A stream gets its place in the registry: a resource is bound (RFC 6120 §7), or with it all that a
+//! A stream gets its resource in the registry: it is bound (RFC 6120 §7), or with it all that a
 //! client wants at its start (XEP-0386).
 
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::modules::SessionState;
 use crate::modules::api::{Channel, Client, Cx};
 use crate::router::outbox::Outbox;
 use crate::router::owed::Claim;
-use crate::router::registry::{Bound, Conflict, Resource};
+use crate::router::registry::{BindOutcome, Conflict, Resource};
 use crate::stanza::{Condition, StanzaError};
-use crate::store::mailbox::Place;
+use crate::store::mailbox::StoredIn;
 use crate::stream::c2s::{BindRequest, Entry};
 use crate::stream::framing::Item;
 use crate::stream::sm::{self, Command};
@@ -36,7 +36,7 @@ impl Admitted {
         wanted: Option<String>,
     ) -> Result<Binding, StanzaError> {
         let name = wanted.unwrap_or_else(made);
-        self.take_place(context, channel, name, context.conflict).await
+        self.take_resource(context, channel, name, context.conflict).await
     }
 
     /// XEP-0386 §3.2. The place, what was switched on with it, and what of `<bound/>` the store had to be
@@ -49,7 +49,7 @@ impl Admitted {
     ) -> Result<(Binding, Switched, Vec<u8>), StanzaError> {
         let name = self.resource(context, bind.tag.as_deref());
         // Our name for this very client: whoever has it still makes room.
-        let binding = self.take_place(context, channel, name, Conflict::Replace).await?;
+        let binding = self.take_resource(context, channel, name, Conflict::Replace).await?;
         self.end_earlier(context, &binding);
         // XEP-0386 §1: what is archived after the client is told of the archive reaches it by itself.
         let switched = Switched::by(context, &binding.cx, &bind.request);
@@ -71,20 +71,20 @@ impl Admitted {
         tagged.filter(|name| self.bare.with_resource(name).is_ok()).unwrap_or(identifier)
     }
 
-    /// XEP-0386 §3.2: the client has left its earlier sessions behind, asleep or not.
+    /// XEP-0386 §3.2: the client has left its earlier sessions behind, hibernating or not.
     fn end_earlier(&self, context: &Context, binding: &Binding) {
         let (Some(agent), Some(_)) = (self.agent, &self.login) else { return };
         let (router, bare, this) = (&context.router, &self.bare, binding.client.session);
         for earlier in router.registry.unbind_agent(bare.as_str(), agent, this) {
-            context.pipeline.gone(&binding.cx, &earlier.resource);
+            context.pipeline.resource_removed(&binding.cx, &earlier.resource);
             let why = StreamError::Conflict.text("replaced by a new session of this client");
             router.superseded(&earlier, why);
         }
-        router.ended(bare.as_str());
+        router.redeliver(bare.as_str());
     }
 
     /// A place in the registry: dropped, it is given back.
-    async fn take_place(
+    async fn take_resource(
         &self,
         context: &Arc<Context>,
         channel: Channel,
@@ -104,26 +104,26 @@ impl Admitted {
             resource.agent = self.agent.filter(|_| self.login.is_some());
             let max = router.limits.resources_per_account;
             match router.registry.bind(resource, self.login.is_none(), conflict, max) {
-                Bound::Done(home, replaced) => {
+                BindOutcome::Done(home, replaced) => {
                     let account = self.account();
                     let client = Client { jid: full, account, session, outbox, home, channel };
                     let binding = Binding::new(context.clone(), client);
                     if let Some(replaced) = replaced {
-                        context.pipeline.gone(&binding.cx, &replaced.resource);
+                        context.pipeline.resource_removed(&binding.cx, &replaced.resource);
                         router.replaced(&replaced);
                     }
                     self.is_welcome(context).await?;
                     return Ok(binding);
                 }
-                Bound::Taken if conflict == Conflict::Refuse => {
+                BindOutcome::Taken if conflict == Conflict::Refuse => {
                     return Err(StanzaError::conflict());
                 }
-                Bound::Taken => name = format!("{name}-{}", made()),
-                Bound::TooMany => {
+                BindOutcome::Taken => name = format!("{name}-{}", made()),
+                BindOutcome::TooMany => {
                     return Err(StanzaError::resource_constraint()
                         .text("too many sessions of this account"));
                 }
-                Bound::Gone => return Err(StanzaError::not_allowed()),
+                BindOutcome::Gone => return Err(StanzaError::not_allowed()),
             }
         }
         Err(StanzaError::conflict())
@@ -134,14 +134,15 @@ impl Admitted {
 /// it gets as everybody does.
 fn forget_archived(context: &Context, binding: &Binding) {
     let session = binding.client.session;
-    let archived = binding.cx.own(|user| {
-        let is_archived = |claim: &Claim| claim.place == Place::Archive;
+    let archived = binding.cx.own(|entry| {
+        let is_archived = |claim: &Claim| claim.stored_in == StoredIn::Archive;
         let (archived, others): (Vec<_>, Vec<_>) =
-            user.claim_waiting(session).into_iter().partition(is_archived);
-        // What other devices sleep with stays owed to them; held here too, it is not sent here.
-        let slept = user.claim(session).into_iter().filter(|claim| !is_archived(claim));
-        for claim in others.into_iter().chain(slept) {
-            user.owed.release(claim.seq, session);
+            entry.claim_waiting(session).into_iter().partition(is_archived);
+        // What hibernating sessions of other devices hold stays owed to them; held here too, it is not sent
+        // here.
+        let hibernating = entry.claim(session).into_iter().filter(|claim| !is_archived(claim));
+        for claim in others.into_iter().chain(hibernating) {
+            entry.owed.release(claim.seq, session);
         }
         archived.iter().map(|claim| claim.seq).collect::<Vec<_>>()
     });
@@ -172,7 +173,7 @@ impl Session {
         let bind = doc.root().child(ns::BIND2, "bind");
         for wanted in bind.into_iter().flat_map(Node::children) {
             match wanted.ns() {
-                ns::SM => inner.extend_from_slice(&self.manage(wanted)),
+                ns::SM => inner.extend_from_slice(&self.enable_inline(wanted)),
                 _ => inner.extend(answers.next().unwrap_or_default()),
             }
         }
@@ -181,13 +182,13 @@ impl Session {
         bound.start("bound").attr("xmlns", ns::BIND2).raw(&inner).end();
         self.link.wire.queue(entry.success.with(&entry.full, &bound.finish()).into());
         let policy = self.binding.context().policy.clone();
-        let managed = self.sm.is_some();
-        let features = features::bound(&policy.bind_features, &policy.limits, managed);
+        let sm_enabled = self.sm.is_some();
+        let features = features::bound(&policy.bind_features, &policy.limits, sm_enabled);
         self.link.wire.say(Item::Features(features));
     }
 
     /// XEP-0198 §9.1: what is said in `<bound/>`.
-    fn manage(&mut self, wanted: Node<'_>) -> Vec<u8> {
+    fn enable_inline(&mut self, wanted: Node<'_>) -> Vec<u8> {
         match Command::of(wanted.name(), |name| wanted.attr(name).map(Into::into)) {
             Ok(Command::Enable { resume, max }) if self.sm.is_none() => {
                 self.enable(resume, max).into()

@@ -54,7 +54,7 @@ impl Negotiation {
             Ok(fits) => fits,
             Err(failure) => return Input::Checked(Err(failure)),
         };
-        let Some((Known { account, .. }, token)) = known.as_ref().zip(tokens.get(fits.place))
+        let Some((Known { account, .. }, token)) = known.as_ref().zip(tokens.get(fits.index))
         else {
             return Input::Checked(Err(SaslFailure::CredentialsExpired));
         };

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::drain::Drain;
 use super::handled::Pending;
+use super::redelivery::Redelivery;
 use crate::router::outbox::Outbox;
 use crate::stream::framing::Event;
 use crate::xml::error::XmlError;
@@ -20,13 +20,13 @@ pub(super) struct Flow {
     slow: Option<Box<Slow>>,
     paused_until: Option<Instant>,
     /// Since when nothing is read, for reasons of ours.
-    deaf_since: Option<Instant>,
+    not_reading_since: Option<Instant>,
     /// Owed rows that are being delivered; the outbox waits.
-    drain: Option<Box<Drain>>,
+    redelivery: Option<Box<Redelivery>>,
     /// The outbox called while nothing could be taken from it.
     woken: bool,
     /// The server stops, and only the answer to a last ping is awaited.
-    leaving: bool,
+    stopping: bool,
 }
 
 /// What was read from a connection.
@@ -41,7 +41,7 @@ struct Slow {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Seen {
     /// It has no connection.
-    pub asleep: bool,
+    pub hibernating: bool,
     /// Another connection takes over.
     pub resuming: bool,
     /// The stream has stream management.
@@ -73,27 +73,27 @@ impl Flow {
 
     /// The connection is read from.
     pub(super) fn reads(&self, seen: Seen) -> bool {
-        !seen.asleep && (self.may_read(seen) || self.may_look_ahead(seen))
+        !seen.hibernating && (self.may_read(seen) || self.may_look_ahead(seen))
     }
 
     /// What waits in the outbox is next, and the client takes what it is sent.
     pub(super) fn may_take(&self, seen: Seen) -> bool {
-        !seen.writing && self.may_answer(seen) && !self.leaving
+        !seen.writing && self.may_answer(seen) && !self.stopping
     }
 
     /// The same for all of it at once, though bytes wait to be written: an answer comes behind it.
     pub(super) fn may_take_all(&self, seen: Seen) -> bool {
-        self.may_answer(seen) && !self.leaving
+        self.may_answer(seen) && !self.stopping
     }
 
     /// Nothing must go before an answer but what is in the outbox.
     pub(super) fn may_answer(&self, seen: Seen) -> bool {
-        self.drain.is_none() && !seen.asleep && !seen.full
+        self.redelivery.is_none() && !seen.hibernating && !seen.full
     }
 
     /// Owed rows that were read are sent.
     pub(super) fn may_drain(seen: Seen) -> bool {
-        !seen.writing && !seen.asleep && !seen.full
+        !seen.writing && !seen.hibernating && !seen.full
     }
 
     /// The outbox called earlier, and may be taken from now.
@@ -102,18 +102,18 @@ impl Flow {
     }
 
     /// Nothing is read for now, for reasons of ours.
-    fn is_deaf(&self) -> bool {
+    fn is_not_reading(&self) -> bool {
         self.pending.is_some() || self.slow.is_some() || self.paused_until.is_some()
     }
 
     /// What the client says is heard.
     pub(super) fn is_listening(&self) -> bool {
-        self.deaf_since.is_none()
+        self.not_reading_since.is_none()
     }
 
     /// The session takes leave: nothing new is sent.
     pub(super) fn is_leaving(&self) -> bool {
-        self.leaving
+        self.stopping
     }
 
     /// A handler is on its way.
@@ -139,8 +139,8 @@ impl Flow {
     }
 
     /// The two that are waited for at once: the handler, and the owed rows.
-    pub(super) fn waits(&mut self) -> (&mut Option<Pending>, &mut Option<Box<Drain>>) {
-        (&mut self.pending, &mut self.drain)
+    pub(super) fn waits(&mut self) -> (&mut Option<Pending>, &mut Option<Box<Redelivery>>) {
+        (&mut self.pending, &mut self.redelivery)
     }
 
     /// This came behind what a handler works on.
@@ -184,35 +184,35 @@ impl Flow {
     /// Each turn. Since when nobody listened, if the client is heard again: time stood still for what it
     /// is to answer, until the next turn, in which what there is gets read first.
     pub(super) fn listen(&mut self, now: Instant) -> Option<Instant> {
-        if self.is_deaf() {
-            self.deaf_since.get_or_insert(now);
+        if self.is_not_reading() {
+            self.not_reading_since.get_or_insert(now);
             return None;
         }
         // A stop waits for nobody.
-        self.deaf_since.take().filter(|_| !self.leaving)
+        self.not_reading_since.take().filter(|_| !self.stopping)
     }
 
     /// Owed rows are on their way, before anything in the outbox.
-    pub(super) fn begin_drain(&mut self, drain: Drain) {
-        self.drain = Some(Box::new(drain));
+    pub(super) fn begin_redelivery(&mut self, redelivery: Redelivery) {
+        self.redelivery = Some(Box::new(redelivery));
     }
 
-    pub(super) fn drain(&mut self) -> Option<&mut Drain> {
-        self.drain.as_deref_mut()
+    pub(super) fn redelivery(&mut self) -> Option<&mut Redelivery> {
+        self.redelivery.as_deref_mut()
     }
 
-    pub(super) fn take_drain(&mut self) -> Option<Box<Drain>> {
-        self.drain.take()
+    pub(super) fn take_drain(&mut self) -> Option<Box<Redelivery>> {
+        self.redelivery.take()
     }
 
     /// The outbox is to be looked at as soon as it may be.
-    pub(super) fn wake(&mut self) {
+    pub(super) fn reconnect(&mut self) {
         self.woken = true;
     }
 
     /// The server stops, and this session takes leave.
     pub(super) fn leave(&mut self) {
-        self.leaving = true;
+        self.stopping = true;
     }
 
     /// What was read on the old connection is not for the one to come.
@@ -243,7 +243,7 @@ mod tests {
 
     fn rows(flow: &mut Flow) {
         let page = Box::pin(std::future::pending());
-        flow.begin_drain(Drain { claims: VecDeque::new(), reading: 0, page });
+        flow.begin_redelivery(Redelivery { claims: VecDeque::new(), reading: 0, page });
     }
 
     /// Every state that holds something up, alone and together, and what goes on in it.
@@ -290,15 +290,15 @@ mod tests {
             ),
             ("nothing is confirmed", |_, seen| seen.full = true, "read"),
             ("another connection takes over", |_, seen| seen.resuming = true, "take answer drain"),
-            ("no connection", |_, seen| seen.asleep = true, ""),
+            ("no connection", |_, seen| seen.hibernating = true, ""),
             ("leaving", |flow, _| flow.leave(), "read answer drain"),
         ];
         for (name, state, goes_on) in states {
             let (mut flow, mut seen) = (Flow::default(), Seen::default());
             state(&mut flow, &mut seen);
             let answers = [
-                ("read", !seen.asleep && flow.may_read(seen)),
-                ("ahead", !seen.asleep && flow.may_look_ahead(seen)),
+                ("read", !seen.hibernating && flow.may_read(seen)),
+                ("ahead", !seen.hibernating && flow.may_look_ahead(seen)),
                 ("take", flow.may_take(seen)),
                 ("answer", flow.may_answer(seen)),
                 ("drain", Flow::may_drain(seen)),
@@ -317,7 +317,7 @@ mod tests {
     fn a_call_of_the_outbox_is_kept_until_it_can_be_answered() {
         let (mut flow, seen) = (Flow::default(), Seen::default());
         assert!(!flow.takes_late(seen));
-        flow.wake();
+        flow.reconnect();
         assert!(!flow.takes_late(Seen { writing: true, ..seen }));
         assert!(flow.takes_late(seen) && !flow.takes_late(seen));
     }

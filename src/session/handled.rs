@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use crate::modules::Driven;
 use crate::modules::api::Reply;
-use crate::router::ticket::Ticket;
+use crate::router::handled_count::Ticket;
 use crate::stanza::iq::Iq;
 use crate::stanza::{Stanza, StanzaError};
 

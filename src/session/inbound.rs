@@ -7,8 +7,8 @@ use super::handled::{Handled, Outcome};
 use crate::jid::Jid;
 use crate::modules::Sender;
 use crate::modules::api::{Cx, Effect};
-use crate::router::registry::User;
-use crate::router::ticket::Ticket;
+use crate::router::handled_count::Ticket;
+use crate::router::registry::AccountEntry;
 use crate::router::{Origin, Routed};
 use crate::stanza::iq::Iq;
 use crate::stanza::presence::PresenceType;
@@ -32,7 +32,7 @@ impl Session {
         let stanza = match Stanza::from_client(kind, element, jid, lang, last_to) {
             Ok(stanza) => stanza,
             Err(refused) => {
-                self.ledger.pass();
+                self.handled_count.pass();
                 let to = Jid::from(jid.clone());
                 self.queue_error(error_reply(&refused.element, None, &to, &refused.error));
                 return;
@@ -83,19 +83,19 @@ impl Session {
         let iq = match Iq::request(&stanza) {
             Ok(Some(iq)) => iq,
             Ok(None) if self.is_ours(stanza.to()) => {
-                self.ledger.pass();
+                self.handled_count.pass();
                 return self.reply_to_us(stanza.id().as_deref());
             }
             Ok(None) => return self.route(stanza),
             Err(error) => {
-                self.ledger.pass();
+                self.handled_count.pass();
                 return self.bounce(&stanza, &error);
             }
         };
         if self.binding.context().pipeline.answers(&self.binding.cx, &iq) {
             let answer =
                 self.binding.context().pipeline.answer(self.binding.cx.clone(), iq.clone());
-            let ticket = self.ledger.issue();
+            let ticket = self.handled_count.issue();
             let router = self.binding.cx.router.clone();
             let earlier = self.sm.is_none().then(|| ticket.clone());
             self.await_handler(ticket, async move {
@@ -103,7 +103,7 @@ impl Session {
                 // To a client without XEP-0198 an answer says that all before it arrived: so the
                 // messages before it are durable first (promise.md 1).
                 if let Some(earlier) = earlier.filter(Ticket::has_predecessors) {
-                    router.begin_idle();
+                    router.flush_deferred();
                     earlier.predecessors().await;
                 }
                 Outcome::Reply(iq, answer)
@@ -118,28 +118,28 @@ impl Session {
         let ty = match PresenceType::parse(stanza.ty().as_deref()) {
             Ok(ty) => ty,
             Err(error) => {
-                self.ledger.pass();
+                self.handled_count.pass();
                 return self.bounce(&stanza, &error);
             }
         };
         let pipeline = self.binding.context().pipeline.clone();
         match (ty, stanza.to().is_some()) {
             (P::Available | P::Unavailable, false) => {
-                self.ledger.pass();
+                self.handled_count.pass();
                 let said = stanza.element().child_text(ns::CLIENT, "status");
                 let said = said.map(|status| status.to_string());
-                self.binding.goodbye.status = said.filter(|_| ty == P::Unavailable);
+                self.binding.session_end.status = said.filter(|_| ty == P::Unavailable);
                 match pipeline.broadcast(&self.binding.cx, &stanza) {
-                    Ok(presented) => {
+                    Ok(effect) => {
                         // One stanza that becomes thousands is not one stanza.
-                        self.charge(presented.looked_at / CONTACTS_PER_STANZA);
-                        if presented.drain {
+                        self.charge(effect.looked_at / CONTACTS_PER_STANZA);
+                        if effect.redelivery {
                             for item in self.outbox.take_before_owed(self.room()) {
                                 self.pass(item);
                             }
-                            self.begin_drain(User::claim);
-                        } else if presented.refuses {
-                            self.stop_drain();
+                            self.begin_redelivery(AccountEntry::claim);
+                        } else if effect.refuses {
+                            self.stop_redelivery();
                         }
                     }
                     Err(error) => self.bounce(&stanza, &error),
@@ -148,7 +148,7 @@ impl Session {
             (P::Subscribe | P::Subscribed | P::Unsubscribe | P::Unsubscribed, true) => {
                 let cx = self.binding.cx.clone();
                 let answer = pipeline.subscription_out(cx.clone(), stanza.clone());
-                let ticket = self.ledger.issue();
+                let ticket = self.handled_count.issue();
                 self.await_handler(ticket, async move {
                     Outcome::Stanza(stanza, send_all(cx, answer.await).await)
                 });
@@ -157,14 +157,14 @@ impl Session {
                 match pipeline.directed(&self.binding.cx, &stanza) {
                     Ok(()) => self.route(stanza),
                     Err(error) => {
-                        self.ledger.pass();
+                        self.handled_count.pass();
                         self.bounce(&stanza, &error);
                     }
                 }
             }
             (P::Probe | P::Error, true) => self.route(stanza),
             (_, false) => {
-                self.ledger.pass();
+                self.handled_count.pass();
                 self.bounce(
                     &stanza,
                     &StanzaError::bad_request().text("this presence needs a 'to'"),
@@ -179,10 +179,10 @@ impl Session {
             self.last_to = stanza.to().cloned();
         }
         let mut origin =
-            Origin::session(&self.ledger, &self.outbox, None, self.binding.client.account);
+            Origin::session(&self.handled_count, &self.outbox, None, self.binding.client.account);
         let routed = cx.router.route(&stanza, cx.now, &mut origin);
         if let Routed::Load(_) | Routed::Crowded | Routed::Handle(_) = routed {
-            let ticket = origin.into_ticket(&self.ledger);
+            let ticket = origin.into_ticket(&self.handled_count);
             return self.await_end(stanza, routed, ticket);
         }
         let full = origin.finish();
@@ -197,9 +197,9 @@ impl Session {
             Routed::Done | Routed::Load(_) | Routed::Crowded | Routed::Handle(_) => {}
         }
         if full && !self.flow.is_pending() {
-            let ledger = self.ledger.clone();
+            let handled_count = self.handled_count.clone();
             self.flow.await_handler(Box::pin(async move {
-                ledger.eased().await;
+                handled_count.eased().await;
                 Handled { outcome: Outcome::Eased, _ticket: None }
             }));
         }
@@ -208,8 +208,8 @@ impl Session {
     /// The addressee is read from the store first, or a handler answers for it.
     fn await_end(&mut self, stanza: Stanza, routed: Routed, ticket: Ticket) {
         let cx = self.binding.cx.clone();
-        let (ledger, outbox) = (self.ledger.clone(), self.outbox.clone());
-        let sender = Sender { ledger, outbox, account: self.binding.client.account };
+        let (handled_count, outbox) = (self.handled_count.clone(), self.outbox.clone());
+        let sender = Sender { handled_count, outbox, account: self.binding.client.account };
         self.flow.await_handler(Box::pin(async move {
             let mut driven = cx.drive(&stanza, Some(&sender), Some((routed, ticket))).await;
             for made in std::mem::take(&mut driven.made) {
@@ -272,7 +272,7 @@ impl Session {
     /// Queues an answer behind everything that others sent before it.
     fn answer(&mut self, reply: bytes::Bytes) {
         self.take_all();
-        // Taking it may have begun a drain, or filled what the client may have.
+        // Taking it may have begun a redelivery, or filled what the client may have.
         if self.flow.may_answer(self.seen()) {
             self.pass(Frame::whole(reply).into());
         } else {

@@ -29,8 +29,8 @@ impl Link {
     }
 
     /// No connection at all.
-    pub fn nowhere(limits: &Limits, now: Instant) -> Self {
-        Self::new(Wire::nowhere(), None, limits, now)
+    pub fn disconnected(limits: &Limits, now: Instant) -> Self {
+        Self::new(Wire::disconnected(), None, limits, now)
     }
 
     /// The stream's `xml:lang` is this.
@@ -42,7 +42,7 @@ impl Link {
 
     /// Lets the connection go, and keeps what the stream said of itself.
     pub fn cut(&mut self) {
-        self.wire = Wire::nowhere();
+        self.wire = Wire::disconnected();
         self.guard = None;
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::clock::now;
 
-/// Owed messages that were written to the client and not confirmed. Nothing for a managed stream,
+/// Owed messages that were written to the client and not confirmed. Nothing with stream management,
 /// which knows its own.
 #[derive(Default)]
 pub(super) struct Delivery(Option<Box<Rows>>);
@@ -46,7 +46,7 @@ pub(super) struct Ping {
 }
 
 impl Delivery {
-    /// A session that slept over a restart.
+    /// A session that was saved over a restart.
     pub(super) fn restored(unconfirmed: Vec<i64>, now: Instant) -> Self {
         match unconfirmed.is_empty() {
             true => Self(None),

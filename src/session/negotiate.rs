@@ -10,9 +10,9 @@ use tokio::time::sleep_until;
 use super::bound::Session;
 use super::clock::now;
 use super::context::named;
-use super::door::{Connection, Knock, Refused};
-use super::ending::GOODBYE;
+use super::ending::CLOSE_TIMEOUT;
 use super::link::{Guard, Link};
+use super::resume_table::{Connection, ResumeRefused, ResumeRequest};
 use super::stage::{Admitted, Stage};
 use super::wire::{Io, Wire};
 use super::{Context, NewConnection, Ports};
@@ -106,7 +106,7 @@ pub async fn negotiate(
         () = sleep_until(deadline.into()) => negotiation.cut(Cut::Late),
         _ = stopping.wait_for(|stopping| *stopping) => negotiation.cut(Cut::Stopping),
     };
-    negotiation.log_leave();
+    negotiation.log_unheard();
     match done {
         Done::Bound(full, entry) => negotiation.into_session(full, entry),
         Done::Gone => None,
@@ -311,35 +311,40 @@ impl Negotiation {
             return Next::Feed(Input::NotResumed(None));
         }
         let id = sha256(previd.as_bytes());
-        if let Some(door) = self.context.doors.find(&id, &admitted.bare) {
+        if let Some(slot) = self.context.resume_table.find(&id, &admitted.bare) {
             let (answer, answered) = oneshot::channel();
-            let nowhere = Link::nowhere(&self.context.router.limits, now());
+            let disconnected = Link::disconnected(&self.context.router.limits, now());
             let connection = Connection {
-                link: std::mem::replace(&mut self.link, nowhere).speaking(self.machine.lang()),
+                link: std::mem::replace(&mut self.link, disconnected).speaking(self.machine.lang()),
                 peer: self.peer,
                 secure: self.machine.is_secured(),
                 agent: admitted.agent,
                 by_token: admitted.is_by_token(),
             };
-            let refused =
-                match door.knock(Box::new(Knock { connection, previd, h, success, answer })) {
-                    Err(knock) => Refused { connection: knock.connection, lie: None },
-                    Ok(()) => match answered.await {
-                        Ok(Ok(())) => {
-                            // Looked up when the device is among the account's sessions, as for a bind.
-                            if admitted.is_welcome(&self.context).await.is_err() {
-                                door.expel(StreamError::NotAuthorized.into());
-                            }
-                            return Next::Resumed;
+            let refused = match slot.request(Box::new(ResumeRequest {
+                connection,
+                previd,
+                h,
+                success,
+                answer,
+            })) {
+                Err(request) => ResumeRefused { connection: request.connection, too_high: None },
+                Ok(()) => match answered.await {
+                    Ok(Ok(())) => {
+                        // Looked up when the device is among the account's sessions, as for a bind.
+                        if admitted.is_welcome(&self.context).await.is_err() {
+                            slot.end_session(StreamError::NotAuthorized.into());
                         }
-                        Ok(Err(refused)) => refused,
-                        // The session fell over a bug of ours, with the connection.
-                        Err(_) => return Next::Resumed,
-                    },
-                };
+                        return Next::Resumed;
+                    }
+                    Ok(Err(refused)) => refused,
+                    // The session fell over a bug of ours, with the connection.
+                    Err(_) => return Next::Resumed,
+                },
+            };
             self.link = refused.connection.link;
-            if let Some(lie) = refused.lie {
-                return Next::Feed(Input::Fail(sm::too_high(lie)));
+            if let Some(too_high) = refused.too_high {
+                return Next::Feed(Input::Fail(sm::too_high(too_high)));
             }
         }
         // What the stream handled is exact once all that it queued is written (promise.md 6).
@@ -402,13 +407,13 @@ impl Negotiation {
 
     /// Lets the last words reach the client, for a moment.
     async fn hang_up(&mut self) {
-        let goodbye = async {
+        let closing = async {
             self.link.wire.flush().await?;
             self.link.wire.shutdown().await?;
             self.link.wire.linger().await
         };
         // Whether it heard them or not: the connection ends.
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 }
 

@@ -12,15 +12,15 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use super::bound::Session;
 use super::clock::now;
 use super::context::named;
-use super::drain::page;
-use super::ending::{Ending, GOODBYE};
+use super::ending::{CLOSE_TIMEOUT, Ending};
 use super::flow::Flow;
 use super::handled::Handled;
 use super::link::Link;
+use super::redelivery::page;
 use super::wire::Io;
 use crate::jid::Jid;
 use crate::router::outbox::{End, Outgoing, Taken};
-use crate::router::registry::User;
+use crate::router::registry::AccountEntry;
 use crate::store::StoreError;
 use crate::store::mailbox::MailRow;
 use crate::stream::error::{StreamError, StreamFailure};
@@ -35,10 +35,10 @@ pub(super) enum Woken {
     Reached,
     Outbox,
     Timer,
-    LieDown,
+    Save,
 }
 
-/// Runs the session to its end. The binding's drop tells the world.
+/// Runs the session to its end. Dropping the binding tells others.
 pub async fn run(mut session: Box<Session>) {
     if panicked(pin!(session.serve())).await {
         // A bug of ours, and this client's request met it: the others go on (RFC 6120 §4.9.3.8).
@@ -66,7 +66,7 @@ impl Session {
         let mut timer = pin!(sleep_until(now().into()));
         loop {
             while self.ending.is_none() {
-                if !self.is_asleep() {
+                if !self.is_hibernating() {
                     self.read_pieces();
                 }
                 if self.ending.is_some() {
@@ -76,9 +76,9 @@ impl Session {
                 self.on(woken);
             }
             if matches!(self.ending, Some(Ending::Stop)) {
-                self.say_last().await;
+                self.send_last_ack().await;
             }
-            if !self.fall_asleep() {
+            if !self.hibernate() {
                 return;
             }
         }
@@ -105,20 +105,20 @@ impl Session {
             return Woken::Outbox;
         }
         let awaited = self.awaited();
-        let mut lie_down = self.lies_down();
-        let ((handler, drain), wire) = (self.flow.waits(), &mut self.link.wire);
+        let mut save = self.until_saving();
+        let ((handler, redelivery), wire) = (self.flow.waits(), &mut self.link.wire);
         tokio::select! {
             biased;
             io = wire.io(reading), if writing || reading => Woken::Io(io),
             handled = async { match handler { Some(handler) => handler.await, None => pending().await } }
                 => Woken::Handled(handled),
-            page = page(drain), if Flow::may_drain(seen) => Woken::Page(page),
-            () = async { match awaited { Some(stanzas) => self.ledger.reached(stanzas).await, None => pending().await } }
+            page = page(redelivery), if Flow::may_drain(seen) => Woken::Page(page),
+            () = async { match awaited { Some(stanzas) => self.handled_count.reached(stanzas).await, None => pending().await } }
                 => Woken::Reached,
             // Also while nothing can be taken: a client that does not read must end all the same.
             () = self.outbox.ready() => Woken::Outbox,
-            () = async { match &mut lie_down { Some(saved) => saved.await, None => pending().await } }
-                => Woken::LieDown,
+            () = async { match &mut save { Some(saved) => saved.await, None => pending().await } }
+                => Woken::Save,
             () = timer => Woken::Timer,
         }
     }
@@ -132,23 +132,23 @@ impl Session {
                 self.flow.handler_ended();
                 self.handled(handled);
             }
-            Woken::Page(page) => self.drain_page(page),
+            Woken::Page(page) => self.redeliver_page(page),
             Woken::Reached => self.reached(),
             Woken::Outbox => self.outbox_called(),
             Woken::Timer => self.timer(),
-            Woken::LieDown => self.ending = Some(Ending::LieDown),
+            Woken::Save => self.ending = Some(Ending::Save),
         }
     }
 
     fn outbox_called(&mut self) {
-        self.somebody_knocks();
-        if self.is_asleep() {
-            self.stir();
+        self.look_for_resume_request();
+        if self.is_hibernating() {
+            self.check_hibernation();
         } else if self.flow.may_take(self.seen()) {
             let taken = self.outbox.take(BATCH_BYTES, self.room());
             self.take(taken);
         } else {
-            self.flow.wake();
+            self.flow.reconnect();
             self.end(self.outbox.ending());
         }
     }
@@ -198,8 +198,8 @@ impl Session {
     }
 
     pub(super) fn take(&mut self, taken: Taken) {
-        if taken.drain {
-            self.begin_drain(User::claim);
+        if taken.redelivery {
+            self.begin_redelivery(AccountEntry::claim);
         }
         for item in taken.batch {
             self.pass(item);
@@ -211,9 +211,9 @@ impl Session {
     /// Sends a stanza, unless a module keeps it for later; what was kept comes before it.
     pub(super) fn pass(&mut self, item: Outgoing) {
         let pipeline = &self.binding.context().pipeline;
-        let turn = pipeline.to_client(&self.binding.cx.config, &mut self.state, &item);
-        turn.before.into_iter().for_each(|kept| self.send(kept));
-        if turn.now {
+        let delivery = pipeline.to_client(&self.binding.cx.config, &mut self.state, &item);
+        delivery.before.into_iter().for_each(|kept| self.send(kept));
+        if delivery.now {
             self.send(item);
         }
     }
@@ -239,13 +239,13 @@ impl Session {
         match end {
             Some(End::Failure(failure)) => self.fail(failure),
             Some(End::Shutdown) if self.is_resumable() => self.ending = Some(Ending::Stop),
-            Some(End::Shutdown) => self.take_leave(now()),
+            Some(End::Shutdown) => self.stop(now()),
             None => {}
         }
     }
 
     fn deadline(&self, now: Instant) -> Instant {
-        if let Some(until) = self.asleep_until() {
+        if let Some(until) = self.hibernates_until() {
             return until;
         }
         let limits = &self.binding.context().router.limits;
@@ -257,13 +257,13 @@ impl Session {
                 silent.into_iter().chain(self.delivery.due()).min().unwrap_or(now + FOREVER)
             }
         };
-        let soon = [self.flow.due(now), self.management_due(now), self.leaves()];
+        let soon = [self.flow.due(now), self.next_due(now), self.stop_deadline()];
         soon.into_iter().flatten().chain([idle]).min().unwrap_or(idle)
     }
 
     fn timer(&mut self) {
         let now = now();
-        if let Some(until) = self.asleep_until() {
+        if let Some(until) = self.hibernates_until() {
             // It may ring for what the connection owed: that is over.
             if until <= now {
                 self.ending = Some(Ending::Expired);
@@ -273,7 +273,7 @@ impl Session {
         let limits = self.binding.context().router.limits.clone();
         self.flow.tick(now);
         if self.flow.is_leaving() {
-            return self.take_leave(now);
+            return self.stop(now);
         }
         self.answer_is_due(now);
         match &self.ping {
@@ -303,15 +303,15 @@ impl Session {
         let ending = self.ending.take().unwrap_or(Ending::Cut);
         let closed = matches!(ending, Ending::Closed);
         match ending {
-            Ending::LieDown => {
+            Ending::Save => {
                 // What still hangs is waited for: left out of the count, it would be sent again
                 // and be there twice; counted before it is known to fail, nobody would be told.
                 self.settle().await;
-                return self.lie_down().await;
+                return self.save().await;
             }
             Ending::Cut | Ending::Expired => {
                 self.abandon_handler();
-                return self.part(closed);
+                return self.unbind(closed);
             }
             Ending::Closed => {
                 tracing::info!(jid = named(&self.binding.client.jid), "session closed");
@@ -330,7 +330,7 @@ impl Session {
         }
         self.abandon_handler();
         self.link.wire.say(Item::Close);
-        let goodbye = async {
+        let closing = async {
             self.link.wire.flush().await?;
             if closed {
                 let unconfirmed = self.delivery.take_unconfirmed();
@@ -338,19 +338,19 @@ impl Session {
             }
             self.link.wire.shutdown().await
         };
-        let heard = timeout(GOODBYE, goodbye).await;
+        let heard = timeout(CLOSE_TIMEOUT, closing).await;
         // Others see the session gone before its client has hung up.
-        let nowhere = Link::nowhere(&self.binding.context().router.limits, now());
-        let mut link = std::mem::replace(&mut self.link, nowhere);
-        self.part(closed);
+        let disconnected = Link::disconnected(&self.binding.context().router.limits, now());
+        let mut link = std::mem::replace(&mut self.link, disconnected);
+        self.unbind(closed);
         if let Ok(Ok(())) = heard {
-            let _ = timeout(GOODBYE, link.wire.linger()).await;
+            let _ = timeout(CLOSE_TIMEOUT, link.wire.linger()).await;
         }
     }
 
-    /// The session is over for the world: its place is free, what it held goes other ways.
-    fn part(mut self: Box<Self>, closed: bool) {
-        self.binding.unacked = self.unmanage(closed);
+    /// The session ends for others: its resource is free, what it held goes other ways.
+    fn unbind(mut self: Box<Self>, closed: bool) {
+        self.binding.unacked = self.disable(closed);
     }
 
     pub(super) async fn settle(&mut self) {
@@ -360,15 +360,15 @@ impl Session {
             self.flow.handler_ended();
             self.handled(handled);
         }
-        if !self.ledger.is_settled() {
-            self.binding.cx.router.begin_idle();
-            self.ledger.settled().await;
+        if !self.handled_count.is_settled() {
+            self.binding.cx.router.flush_deferred();
+            self.handled_count.settled().await;
         }
     }
 
     /// A handler that began a write must also do what follows its commit, though nobody waits.
     fn abandon_handler(&mut self) {
-        self.ledger.end();
+        self.handled_count.end();
         if let Some(pending) = self.flow.handler().take() {
             let tasks = &self.binding.cx.router.tasks;
             tasks.spawn("handler", async move { drop(pending.await) });

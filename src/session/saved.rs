@@ -1,4 +1,4 @@
-//! A session as it sleeps over a restart of the server (promise.md 11).
+//! A session as it is saved over a restart of the server (promise.md 11).
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use crate::base::time::micros;
 use crate::jid::{FullJid, Jid};
 use crate::modules;
 use crate::modules::api::{Channel, Client};
+use crate::router::handled_count::HandledCount;
 use crate::router::outbox::{Outbox, Outgoing};
-use crate::router::registry::{Available, Bound, Conflict, Resource};
-use crate::router::ticket::Ledger;
+use crate::router::registry::{Available, BindOutcome, Conflict, Resource};
 use crate::stanza::Frame;
 use crate::store::StoreError;
 use crate::store::damage;
-use crate::store::handled::{self, SLEEPER_TABLE, Seal, Sleeper};
+use crate::store::handled::{self, DurableCount, SAVED_TABLE, SavedSession};
 use crate::stream::sm::StreamManagement;
 
-/// What is written down. Before it are [`VERSION`], which is one byte, and a hash of the rest: what it
+/// What is saved. Before it are [`VERSION`], which is one byte, and a hash of the rest: what it
 /// has for the client goes there as it is.
 #[derive(Serialize, Deserialize)]
 struct Saved {
@@ -78,33 +78,34 @@ fn frame((head, tail, end): Pieces) -> Frame {
 }
 
 impl Session {
-    /// Writes the session down: it goes on after the restart. One that cannot be written ends here,
+    /// Saves the session: it goes on after the restart. One that cannot be written ends here,
     /// without a word to anybody; what it is owed is in the store.
-    pub(super) async fn lie_down(mut self: Box<Self>) {
+    pub(super) async fn save(mut self: Box<Self>) {
         let cx = self.binding.cx.clone();
         let (Some(sm), Some(resumption)) = (self.sm.take(), self.resumption.take()) else { return };
         self.binding.keep();
-        let state = self.written_down(&sm, &resumption);
+        let state = self.to_saved_bytes(&sm, &resumption);
         let (Some(account), Some(state)) = (self.binding.client.account, state) else { return };
         let id = resumption.id();
-        let seal = Seal { id, account, h: self.ledger.h(), at: micros(wall()) };
+        let durable_count =
+            DurableCount { id, account, h: self.handled_count.h(), at: micros(wall()) };
         let write = cx.store.write(move |tx| {
-            handled::put(tx, &seal)?;
-            handled::lay_down(tx, &id, account, &state)
+            handled::put(tx, &durable_count)?;
+            handled::save_session(tx, &id, account, &state)
         });
         if let Err(error) = write.await {
             tracing::warn!(%error, jid = %self.binding.client.jid, "a session could not be saved for the restart");
         }
     }
 
-    fn written_down(
+    fn to_saved_bytes(
         &self,
         sm: &StreamManagement<Outgoing>,
         resumption: &Resumption,
     ) -> Option<Vec<u8>> {
         let who = &self.binding.client;
-        let resource = self.binding.cx.own(|user| {
-            let resource = user.session_mut(who.session)?;
+        let resource = self.binding.cx.own(|entry| {
+            let resource = entry.session_mut(who.session)?;
             let presence = resource.presence.as_ref();
             let presence = presence.map(|kept| (kept.priority, pieces(&kept.frame)));
             let directed = resource.directed.iter().map(|jid| jid.as_str().to_owned()).collect();
@@ -114,13 +115,13 @@ impl Session {
         });
         // Replaced by a newer session of its resource: nobody resumes it.
         let (presence, directed, interested, device, modules) = resource??;
-        let left = resumption.asleep_until()?.saturating_duration_since(now());
+        let left = resumption.hibernates_until()?.saturating_duration_since(now());
         let until = wall() + left;
         let saved = Saved {
             jid: who.jid.as_str().to_owned(),
             until: until.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs(),
             resume_secs: resumption.time().as_secs(),
-            h: self.ledger.h(),
+            h: self.handled_count.h(),
             acked: sm.acked(),
             lang: self.link.lang.as_deref().map(str::to_owned),
             interested,
@@ -130,7 +131,7 @@ impl Session {
             unacked: sm.unacked().map(Item::from).collect(),
             queued: self.outbox.waiting().iter().map(Item::from).collect(),
             unconfirmed: self.delivery.unconfirmed().to_vec(),
-            status: self.binding.goodbye.status.clone(),
+            status: self.binding.session_end.status.clone(),
             modules,
         };
         let saved = postcard::to_allocvec(&saved).ok()?;
@@ -138,48 +139,46 @@ impl Session {
     }
 }
 
-/// Brings the sessions back that slept over a restart; how many, and how many could not be.
-pub async fn wake_all(context: &Arc<Context>) -> Result<(usize, usize), StoreError> {
-    let (mut woken, mut lost) = (Vec::new(), 0);
+/// Brings the saved sessions back after a restart; how many, and how many could not be.
+pub async fn restore_all(context: &Arc<Context>) -> Result<(usize, usize), StoreError> {
+    let (mut sessions, mut lost) = (Vec::new(), 0);
     loop {
-        let sleepers = context.router.store.write(|tx| handled::wake(tx, SLEEPERS_AT_ONCE)).await?;
-        if sleepers.is_empty() {
+        let batch =
+            context.router.store.write(|tx| handled::take_saved(tx, RESTORED_AT_ONCE)).await?;
+        if batch.is_empty() {
             break;
         }
-        for sleeper in sleepers {
-            let session = match sleeper {
-                Some(sleeper) => wake(context, sleeper).await,
+        for stored in batch {
+            let session = match stored {
+                Some(stored) => restore(context, stored).await,
                 None => None,
             };
             match session {
-                Some(session) => woken.push(session),
+                Some(session) => sessions.push(session),
                 None => lost += 1,
             }
         }
     }
-    let back = woken.iter().filter(|session| session.ending.is_none()).count();
-    lost += woken.len() - back;
-    // All are in their places before the first one, whose time is over, takes leave of the others.
-    for session in woken {
+    let back = sessions.iter().filter(|session| session.ending.is_none()).count();
+    lost += sessions.len() - back;
+    // All are in the registry before the first one, whose time is over, tells the others.
+    for session in sessions {
         context.router.tasks.spawn("session", run::run(Box::new(session)));
     }
     Ok((back, lost))
 }
 
 /// A state that cannot be read, or whose account cannot, refuses that resumption only.
-async fn wake(context: &Arc<Context>, sleeper: Sleeper) -> Option<Session> {
-    let Some((jid, saved)) = read(&sleeper.state) else {
-        damage::note(
-            (SLEEPER_TABLE, sleeper.account),
-            &"its state is broken, or of another release",
-        );
+async fn restore(context: &Arc<Context>, stored: SavedSession) -> Option<Session> {
+    let Some((jid, saved)) = read(&stored.state) else {
+        damage::note((SAVED_TABLE, stored.account), &"its state is broken, or of another release");
         return None;
     };
     if let Err(error) = context.router.load(&jid.bare()).await {
-        damage::note((SLEEPER_TABLE, sleeper.account), &error);
+        damage::note((SAVED_TABLE, stored.account), &error);
         return None;
     }
-    restored(context, &sleeper, jid, saved)
+    restored(context, &stored, jid, saved)
 }
 
 fn read(state: &[u8]) -> Option<(FullJid, Saved)> {
@@ -203,53 +202,54 @@ fn of_version_3(saved: &[u8]) -> Option<Saved> {
 
 fn restored(
     context: &Arc<Context>,
-    sleeper: &Sleeper,
+    stored: &SavedSession,
     jid: FullJid,
     saved: Saved,
 ) -> Option<Session> {
     let router = &context.router;
     let (time, left) = times(&saved, router.limits.resume_time);
-    let bed = context.doors.bed(&router.limits);
+    let quota = context.resume_table.quota(&router.limits);
     let outbox = Arc::new(Outbox::new(router.limits.outbox_bytes_max));
     let session = router.next_session();
     let queued: Vec<Outgoing> = saved.queued.into_iter().map(outgoing).collect();
     let unacked: Vec<Outgoing> = saved.unacked.into_iter().map(outgoing).collect();
     let state = modules::load(&saved.modules);
     let (state, features) = match state {
-        Some((state, features)) if bed.is_some() => (Some(state), features),
+        Some((state, features)) if quota.is_some() => (Some(state), features),
         _ => (None, None),
     };
     let resource = Resource {
         presence: saved.presence.map(|(priority, kept)| Available { priority, frame: frame(kept) }),
         interested: saved.interested,
         directed: saved.directed.iter().filter_map(|jid| Jid::parse(jid).ok()).collect(),
-        asleep: true,
+        hibernating: true,
         features,
         agent: saved.device.map(AgentId::from_bytes),
         ..Resource::new(jid.clone(), session, outbox.clone())
     };
-    if !router.is_home_of(&jid.bare(), sleeper.account) {
+    if !router.is_home_of(&jid.bare(), stored.account) {
         return None;
     }
     let policy = Conflict::Refuse;
-    let Bound::Done(home, None) = router.registry.bind(resource, false, policy, usize::MAX) else {
+    let BindOutcome::Done(home, None) = router.registry.bind(resource, false, policy, usize::MAX)
+    else {
         return None;
     };
     let client = Client {
         jid: jid.clone(),
-        account: Some(sleeper.account),
+        account: Some(stored.account),
         session,
         outbox: outbox.clone(),
         home: home.clone(),
         channel: NOWHERE,
     };
     let mut binding = Binding::new(context.clone(), client);
-    binding.goodbye.status = saved.status;
-    router.own(&home, |user| {
+    binding.session_end.status = saved.status;
+    router.own(&home, |entry| {
         let held = unacked.iter().chain(&queued).filter_map(|item| item.owed);
         for seq in held.chain(saved.unconfirmed.iter().copied()) {
             // One that another device confirmed meanwhile is still this one's to see.
-            user.owed.hold(seq, session);
+            entry.owed.hold(seq, session);
         }
     });
     for item in queued {
@@ -257,15 +257,15 @@ fn restored(
         let _ = outbox.push(item);
     }
     outbox.watch(true);
-    let door = context.doors.open(sleeper.id, jid.bare(), outbox);
-    let mut resumption = Resumption::new(sleeper.id, time, door);
-    resumption.sleep(now() + left, bed, None);
-    let link = Link::nowhere(&binding.context().router.limits, now());
+    let slot = context.resume_table.add(stored.id, jid.bare(), outbox);
+    let mut resumption = Resumption::new(stored.id, time, slot);
+    resumption.hibernate(now() + left, quota, None);
+    let link = Link::disconnected(&binding.context().router.limits, now());
     let link = link.speaking(saved.lang.as_deref());
     let mut restored = Session::new(binding, link, now());
-    let ledger = Ledger::restored(sleeper.id, sleeper.account, saved.h, &router.limits);
-    restored.ledger = Arc::new(ledger);
-    let mut sm = restored.managed(saved.acked);
+    let handled_count = HandledCount::restored(stored.id, stored.account, saved.h, &router.limits);
+    restored.handled_count = Arc::new(handled_count);
+    let mut sm = restored.new_management(saved.acked);
     for item in unacked {
         let bytes = item.frame.len();
         sm.push(item, bytes);
@@ -278,7 +278,7 @@ fn restored(
         // It cannot go on, and those who see it learn that.
         None => restored.ending = Some(Ending::Expired),
     }
-    restored.stir();
+    restored.check_hibernation();
     Some(restored)
 }
 
@@ -303,13 +303,13 @@ fn outgoing(item: Item) -> Outgoing {
 const VERSION: u8 = 4;
 const VERSION_3: u8 = 3;
 /// Sessions taken from the store in one write.
-const SLEEPERS_AT_ONCE: usize = 200;
+const RESTORED_AT_ONCE: usize = 200;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::modules::ResourceState;
-    use crate::modules::api::Keep;
+    use crate::modules::api::Persist;
 
     fn saved() -> Saved {
         Saved {

@@ -1,5 +1,5 @@
-//! Sessions over a pipe: one whose code panics ends, its place is free, and nobody else notices; what waits
-//! for the store when a session ends, or its addressee is forgotten.
+//! Sessions over a pipe: one whose code panics ends, its resource is free, and nobody else notices; what
+//! waits for the store when a session ends, or its addressee is forgotten.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -24,9 +24,9 @@ use crate::base::limits::Limits;
 use crate::jid::{BareJid, FullJid};
 use crate::modules::api::{Channel, Client, IqRoute, Module, Target};
 use crate::modules::{self, Config, Pipeline};
+use crate::router::handled_count::HandledCount;
 use crate::router::outbox::Outbox;
-use crate::router::registry::{Account, Bound, Conflict, Loaded, Resource};
-use crate::router::ticket::Ledger;
+use crate::router::registry::{AccountStatus, BindOutcome, Conflict, Loaded, Resource};
 use crate::router::{Origin, Routed, Router};
 use crate::stanza::iq::IqType;
 use crate::stanza::{Stanza, StanzaError};
@@ -51,7 +51,9 @@ const BROKEN: Module = Module {
             ..ROUTE
         },
     ],
-    gone: Some(|_, resource| assert_ne!(resource.jid.resource(), "twice", "on the way out")),
+    resource_removed: Some(|_, resource| {
+        assert_ne!(resource.jid.resource(), "twice", "on the way out")
+    }),
     ..Module::EMPTY
 };
 
@@ -135,7 +137,7 @@ async fn serve(store: Store, limits: Limits) -> Arc<Context> {
         workers: Semaphore::new(1),
         stopping: watch::channel(false).1,
         saving: watch::channel(false).1,
-        doors: Arc::default(),
+        resume_table: Arc::default(),
         resume_location: None,
     };
     Arc::new(context)
@@ -147,15 +149,18 @@ async fn session(context: &Arc<Context>, resource: &str) -> DuplexStream {
 }
 
 /// The same, with the count of what is handled of its stream.
-async fn counted_session(context: &Arc<Context>, resource: &str) -> (DuplexStream, Arc<Ledger>) {
+async fn counted_session(
+    context: &Arc<Context>,
+    resource: &str,
+) -> (DuplexStream, Arc<HandledCount>) {
     let router = &context.router;
     let jid = FullJid::parse(&format!("a@x/{resource}")).unwrap();
     router.load(&jid.bare()).await.unwrap();
     let outbox = Arc::new(Outbox::new(1 << 20));
     let session = router.next_session();
-    let place = Resource::new(jid.clone(), session, outbox.clone());
-    let bound = router.registry.bind(place, false, Conflict::Replace, 9);
-    let Bound::Done(home, None) = bound else { panic!("{bound:?}") };
+    let resource = Resource::new(jid.clone(), session, outbox.clone());
+    let bound = router.registry.bind(resource, false, Conflict::Replace, 9);
+    let BindOutcome::Done(home, None) = bound else { panic!("{bound:?}") };
     let channel = Channel { peer: Ipv4Addr::LOCALHOST.into(), secure: true, by_token: false };
     let asker = Client { jid, account: None, session, outbox, home, channel };
     let (mut client, pipe) = duplex(PIPE_BYTES);
@@ -167,9 +172,9 @@ async fn counted_session(context: &Arc<Context>, resource: &str) -> (DuplexStrea
     assert!(wire.piece().unwrap().is_some());
     let link = Link::new(wire, None, &router.limits, now());
     let session = Session::new(Binding::new(context.clone(), asker), link, now());
-    let ledger = session.ledger.clone();
+    let handled_count = session.handled_count.clone();
     router.tasks.spawn("session", run::run(Box::new(session)));
-    (client, ledger)
+    (client, handled_count)
 }
 
 /// What a connection takes that nobody reads from.
@@ -194,19 +199,19 @@ struct Crowd {
     context: Arc<Context>,
     promised: Vec<Grant>,
     client: DuplexStream,
-    ledger: Arc<Ledger>,
+    handled_count: Arc<HandledCount>,
 }
 
 impl Crowd {
     async fn new() -> Self {
         let (folder, store) = crate::store::testing::store_with(|options| options.queue_max = 8);
         let context = serve(store, Limits::default()).await;
-        let (mut client, ledger) = counted_session(&context, "r").await;
+        let (mut client, handled_count) = counted_session(&context, "r").await;
         let mut promised = Vec::new();
         for _ in 0..4 {
             promised.push(context.router.store.room(0).await.unwrap());
         }
-        let crowd = Self { _folder: folder, context, promised, client: duplex(1).0, ledger };
+        let crowd = Self { _folder: folder, context, promised, client: duplex(1).0, handled_count };
         crowd.another().await;
         // It counts, so that it is read while something is pending.
         let message = format!(
@@ -248,7 +253,7 @@ async fn who_takes_nothing_is_cut() {
         let routed = context.router.route(&message, SystemTime::now(), &mut Origin::server());
         assert!(matches!(routed, Routed::Done), "{routed:?}");
     }
-    let sessions = || context.router.entry("a@x", |user| user.resources.len());
+    let sessions = || context.router.entry("a@x", |entry| entry.resources.len());
     let talk = async {
         while sessions() == Some(1) {
             let _ = client.write_all(b" ").await;
@@ -256,19 +261,22 @@ async fn who_takes_nothing_is_cut() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), talk).await.expect("it is served for ever");
-    let waits = context.router.entry("a@x", |user| user.owed.waiting());
+    let waits = context.router.entry("a@x", |entry| entry.owed.waiting());
     assert_eq!((sessions(), waits), (Some(0), Some(40)));
 }
 
 /// promise.md 6: what waits for its turn when its session ends is never routed. Its client keeps it.
 #[tokio::test]
 async fn what_was_not_routed_when_its_session_ended_is_not_handled() {
-    let Crowd { _folder, context, promised, client, ledger } = Crowd::new().await;
+    let Crowd { _folder, context, promised, client, handled_count } = Crowd::new().await;
     drop(client);
-    until(|| context.router.entry("a@x", |user| user.resources.len()) == Some(0)).await;
+    until(|| context.router.entry("a@x", |entry| entry.resources.len()) == Some(0)).await;
     drop(promised);
     context.router.tasks.drained().await;
-    assert_eq!((context.router.store.load().waiting, ledger.issued(), ledger.handled()), (0, 1, 0));
+    assert_eq!(
+        (context.router.store.load().waiting, handled_count.issued(), handled_count.handled()),
+        (0, 1, 0)
+    );
 }
 
 /// Whose turn it is has it still when its addressee was forgotten meanwhile, and is read again.
@@ -281,12 +289,12 @@ async fn room_for_a_message_outlasts_the_reading_of_its_addressee() {
     for n in 0..40_000 {
         let bare = BareJid::parse(&format!("n{n}@x")).unwrap();
         registry.begin_load(&bare);
-        registry.end_load(&bare, Account::Missing, Loaded::default());
+        registry.end_load(&bare, AccountStatus::Missing, Loaded::default());
     }
     assert!(crowd.context.router.entry(&format!("{FRIEND}@x"), |_| ()).is_none());
     // For who came first, and for the message.
     crowd.promised.truncate(2);
-    until(|| crowd.ledger.handled() == 1).await;
+    until(|| crowd.handled_count.handled() == 1).await;
 }
 
 #[tokio::test]
@@ -305,8 +313,8 @@ async fn a_panic_ends_one_session_and_frees_its_place() {
         );
         drop(client);
         context.router.tasks.drained().await;
-        // The lock that was held is whole, the place is free, and no task is counted for ever.
-        let left = context.router.entry("a@x", |user| user.resources.len());
+        // The lock that was held is whole, the resource is free, and no task is counted for ever.
+        let left = context.router.entry("a@x", |entry| entry.resources.len());
         assert_eq!(left, Some(0), "{what}");
     }
 }

@@ -57,8 +57,8 @@ impl Wire {
     }
 
     /// No connection at all.
-    pub fn nowhere() -> Self {
-        Self::new(Box::new(Nowhere), Framing::new("", &Limits::default()))
+    pub fn disconnected() -> Self {
+        Self::new(Box::new(Disconnected), Framing::new("", &Limits::default()))
     }
 
     /// The next whole piece among the bytes read so far.
@@ -184,7 +184,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Says goodbye to the connection under the stream (TLS close_notify, TCP FIN).
+    /// Closes the connection under the stream (TLS close_notify, TCP FIN).
     pub async fn shutdown(&mut self) -> io::Result<()> {
         self.give_back();
         poll_fn(|cx| Pin::new(&mut *self.transport).poll_shutdown(cx)).await
@@ -287,15 +287,15 @@ fn push(outgoing: &mut VecDeque<Bytes>, queued: &mut usize, bytes: Bytes) {
 }
 
 /// The connection of a session that has none.
-struct Nowhere;
+struct Disconnected;
 
-impl Transport for Nowhere {
+impl Transport for Disconnected {
     fn start_tls<'a>(&'a mut self, _: &'a str) -> StartTls<'a> {
         Box::pin(std::future::ready(Err(io::ErrorKind::NotConnected.into())))
     }
 }
 
-impl AsyncRead for Nowhere {
+impl AsyncRead for Disconnected {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -305,7 +305,7 @@ impl AsyncRead for Nowhere {
     }
 }
 
-impl AsyncWrite for Nowhere {
+impl AsyncWrite for Disconnected {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
     }

@@ -6,12 +6,12 @@
 pub mod claims;
 pub mod delay;
 pub mod error;
-pub mod fate;
 pub mod form;
 pub mod forward;
 pub mod ids;
 pub mod iq;
 pub mod message;
+pub mod policy;
 pub mod presence;
 pub mod retract;
 pub mod rsm;

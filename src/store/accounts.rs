@@ -159,7 +159,7 @@ pub fn set_keys(tx: &mut dyn Tx, id: AccountId, keys: &[ScramKeys]) -> Result<i6
     let epoch = query_optional(tx, RAISE_EPOCH, &[id.into()], |row| row.int(0))?;
     tx.execute(DELETE_KEYS, &[id.into()])?;
     put_keys(tx, id, keys)?;
-    handled::wake_none(tx, id)?;
+    handled::forget_saved(tx, id)?;
     devices::end_tokens(tx, id)?;
     epoch.ok_or_else(gone)
 }
@@ -199,7 +199,7 @@ pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i6
     tx.access_changed();
     let sql = if disabled { DISABLE } else { ENABLE };
     if disabled {
-        handled::wake_none(tx, id)?;
+        handled::forget_saved(tx, id)?;
         devices::end_tokens(tx, id)?;
     }
     query_optional(tx, sql, &[id.into()], |row| row.int(0))?.ok_or_else(gone)
@@ -209,7 +209,7 @@ pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i6
 /// restored or deleted. False if there is none.
 pub fn remove(tx: &mut dyn Tx, id: AccountId, now: i64) -> Result<bool, StoreError> {
     tx.access_changed();
-    handled::wake_none(tx, id)?;
+    handled::forget_saved(tx, id)?;
     devices::end_tokens(tx, id)?;
     Ok(tx.execute(REMOVE, &[id.into(), now.into()])? > 0)
 }
@@ -265,7 +265,7 @@ pub fn note_left(store: &Store, account: AccountId, at: SystemTime, status: Opti
     let status = status.map(|status| shortened(status).to_owned());
     // Nobody waits for it: it rides with what is written in the next second.
     let left = Left { account, at: micros(at), status };
-    if let Err(error) = store.submit_idle(Box::new(left)) {
+    if let Err(error) = store.submit_deferred(Box::new(left)) {
         tracing::warn!(%error, "a last logout could not be stored");
     }
 }

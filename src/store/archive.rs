@@ -5,20 +5,20 @@ mod catalogue;
 mod pages;
 mod retention;
 mod retracted;
-mod tail;
 mod times;
+mod unindexed;
 mod weight;
 
-pub use append::{Entry, Kind, append, append_behind};
+pub use append::{Entry, RowKind, append, append_behind};
 pub(super) use catalogue::catalogue;
 pub use pages::{
     Archived, Direction, Filter, Head, Page, Peer, Point, TABLE, bounds, count, first, get, head,
-    page, place_of,
+    page, position_of,
 };
 pub use retention::{BATCH, Left, archives_after, clear, leave, left_after, purge};
 pub use retracted::{By, LOOK, newest_of, replace};
-pub use tail::{last_placed, last_seq, owed, place};
 pub use times::narrowed;
+pub use unindexed::{index_new, last_indexed, last_seq, owed};
 pub use weight::{ROW_BYTES, Weight, shed, weigh};
 
 #[cfg(test)]

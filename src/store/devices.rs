@@ -80,8 +80,8 @@ const fn is_direction(c: char) -> bool {
 }
 
 /// Notes that the device logged in. An account has `most` at most: those seen longest ago go, with their
-/// tokens; last of all those that did log in by token, for whoever has the password makes up devices, and before
-/// them those that are online.
+/// tokens; last of all those that did log in by token, for whoever has the password makes up devices, and
+/// before them those that are online.
 pub fn put_seen(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -190,15 +190,15 @@ pub async fn noted(store: &super::Store) -> Result<(), StoreError> {
 /// Forgets a device with its tokens; false if there was none. Who calls it ends its sessions.
 pub fn revoke(tx: &mut dyn Tx, account: AccountId, agent: &AgentId) -> Result<bool, StoreError> {
     tx.access_changed();
-    // Those that sleep over a restart do not say which device they are of: with no server running.
-    handled::wake_none(tx, account)?;
+    // Those saved over a restart do not say which device they are of: with no server running.
+    handled::forget_saved(tx, account)?;
     Ok(tx.execute(REVOKE, &[account.into(), agent.bytes().as_slice().into()])? > 0)
 }
 
 /// Forgets all devices of an account; how many there were.
 pub fn revoke_all(tx: &mut dyn Tx, account: AccountId) -> Result<usize, StoreError> {
     tx.access_changed();
-    handled::wake_none(tx, account)?;
+    handled::forget_saved(tx, account)?;
     tx.execute(REVOKE_ALL, &[account.into()])
 }
 

@@ -15,8 +15,8 @@ use super::readers::{self, Readers};
 use super::sqlite::backup;
 use super::sqlite::engine::Engine;
 use super::sqlite::open;
-use super::tail::Tail;
 use super::tx::{StoreError, Tx};
+use super::unindexed::Unindexed;
 use super::{archive, mailbox, meta, writer};
 use crate::base::archive_id::ArchiveIds;
 use crate::base::id::{OsRng, Rng};
@@ -48,13 +48,13 @@ impl Store {
             access: Arc::clone(&access),
             ids,
             aside: backup::Aside::new(options.path.clone(), &lock),
-            tail: Arc::default(),
+            unindexed: Arc::default(),
             growth: Growth::new(options.grown_bytes),
         };
         if let Err(error) = place(&engine) {
             // A disk that is full, say: what can be read is.
             tracing::warn!(%error, "the last rows of the archive are not indexed");
-            inner.tail.unknown();
+            inner.unindexed.unknown();
         }
         let failed = |source| OpenError::Files { path: options.path.clone(), source };
         for _ in 0..options.readers.max(1) {
@@ -129,9 +129,9 @@ impl Store {
         self.inner.queue.submit(job, |job| job).map_err(|(_, error)| error)
     }
 
-    /// The same for a write that takes places of the archive or the mailbox: `number` puts them into
-    /// it, from a source of rising ones, and the time. Places rise in the order of the queue and so of the
-    /// commits, so that who reads an archive up to a place never misses one below it; and while nobody
+    /// The same for a write that takes positions of the archive or the mailbox: `number` puts them into
+    /// it, from a source of rising ones, and the time. Positions rise in the order of the queue and so of the
+    /// commits, so that who reads an archive up to a position never misses one below it; and while nobody
     /// sets the clock back, times rise with them.
     pub fn submit_numbered<J: Job + 'static>(
         &self,
@@ -156,8 +156,8 @@ impl Store {
 
     /// As [`Store::submit`], for a write that nobody waits for: it is begun when somebody does
     /// ([`Store::barrier`]), or a second is over, with what else is written then.
-    pub fn submit_idle(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
-        self.inner.queue.submit_idle(job)
+    pub fn submit_deferred(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        self.inner.queue.submit_deferred(job)
     }
 
     /// A write that nobody waits for. It rides in the next batch, at latest a second from now,
@@ -176,7 +176,7 @@ impl Store {
         self.inner.queue.barrier().await
     }
 
-    /// The same, but for those of [`Store::submit_idle`] that were not begun.
+    /// The same, but for those of [`Store::submit_deferred`] that were not begun.
     pub async fn begun(&self) -> Result<(), StoreError> {
         self.inner.queue.begun().await
     }
@@ -207,7 +207,7 @@ impl Store {
         self.inner.access.version()
     }
 
-    /// The place of a new row in the archive or the mailbox: above the last one, whatever the clock says.
+    /// The position of a new row in the archive or the mailbox: above the last one, whatever the clock says.
     pub fn next_seq(&self) -> i64 {
         self.inner.sequence.next((self.inner.clock)())
     }
@@ -222,27 +222,27 @@ pub(super) struct Inner {
     access: Arc<AccessChanges>,
     pub(super) ids: ArchiveIds,
     pub(super) aside: backup::Aside,
-    pub(super) tail: Arc<Tail>,
+    pub(super) unindexed: Arc<Unindexed>,
     pub(super) growth: Growth,
 }
 
-/// The key of archive ids, made at the first start, and the last place that was ever taken.
+/// The key of archive ids, made at the first start, and the last position that was ever taken.
 fn begin(tx: &mut dyn Tx) -> Result<(ArchiveIds, i64), StoreError> {
     let mut fresh = [0; 32];
     OsRng.fill(&mut fresh);
     let secret = meta::get_or_create_secret(tx, "archive-ids", &fresh)?;
     let key = secret.first_chunk().unwrap_or(&[0; 16]);
     // Also above what was deleted: the clock may have been ahead when that was written.
-    let last = [mailbox::last_seq(tx)?, archive::last_seq(tx)?, archive::last_placed(tx)?];
+    let last = [mailbox::last_seq(tx)?, archive::last_seq(tx)?, archive::last_indexed(tx)?];
     Ok((ArchiveIds::new(key), last.into_iter().max().unwrap_or(0)))
 }
 
 /// Rows that the last run did not come to index.
 fn place(engine: &Engine) -> Result<(), StoreError> {
     engine.begin()?;
-    let placed = archive::place(&mut engine.tx()).and_then(|()| engine.commit());
+    let indexed = archive::index_new(&mut engine.tx()).and_then(|()| engine.commit());
     engine.clear()?;
-    placed
+    indexed
 }
 
 impl Inner {

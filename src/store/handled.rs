@@ -1,4 +1,4 @@
-//! XEP-0198: how many stanzas of a stream were handled (promise.md 6), and the sessions that sleep
+//! XEP-0198: how many stanzas of a stream were handled (promise.md 6), and the sessions that are saved
 //! over a restart (promise.md 11).
 
 use super::damage::{self, query_sound_one};
@@ -7,7 +7,7 @@ use super::tx::{Row, StoreError, Tx, query_all};
 
 /// How far a stream was handled, to be written with the rows that made it so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seal {
+pub struct DurableCount {
     /// SHA-256 of the SM-ID: the id itself opens a session, and is kept nowhere.
     pub id: [u8; 32],
     /// Whose stream.
@@ -19,10 +19,17 @@ pub struct Seal {
 }
 
 /// Keeps the count.
-pub fn put(tx: &mut dyn Tx, seal: &Seal) -> Result<(), StoreError> {
-    let lately = seal.at.saturating_sub(AT_FRESH);
-    if tx.execute(COUNT, &[seal.id[..].into(), seal.h.into(), lately.into()])? == 0 {
-        let params = [seal.id[..].into(), seal.account.into(), seal.h.into(), seal.at.into()];
+pub fn put(tx: &mut dyn Tx, durable_count: &DurableCount) -> Result<(), StoreError> {
+    let lately = durable_count.at.saturating_sub(AT_FRESH);
+    if tx.execute(COUNT, &[durable_count.id[..].into(), durable_count.h.into(), lately.into()])?
+        == 0
+    {
+        let params = [
+            durable_count.id[..].into(),
+            durable_count.account.into(),
+            durable_count.h.into(),
+            durable_count.at.into(),
+        ];
         tx.execute(PUT, &params)?;
     }
     Ok(())
@@ -47,57 +54,57 @@ pub fn forget_before(tx: &mut dyn Tx, at: i64, limit: usize) -> Result<usize, St
     tx.execute(FORGET_BEFORE, &[at.into(), limit.into()])
 }
 
-/// Puts a session to sleep.
-pub fn lay_down(
+/// Saves a session over a restart.
+pub fn save_session(
     tx: &mut dyn Tx,
     id: &[u8; 32],
     account: AccountId,
     state: &[u8],
 ) -> Result<(), StoreError> {
-    tx.execute(LAY_DOWN, &[id[..].into(), account.into(), state.into()])?;
+    tx.execute(SAVE_SESSION, &[id[..].into(), account.into(), state.into()])?;
     Ok(())
 }
 
-/// A session that slept over a restart.
+/// A session that was saved over a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sleeper {
-    /// As in [`Seal::id`].
+pub struct SavedSession {
+    /// As in [`DurableCount::id`].
     pub id: [u8; 32],
     /// Whose.
     pub account: AccountId,
-    /// As it was laid down.
+    /// As it was saved.
     pub state: Vec<u8>,
 }
 
-/// Takes some sessions out of their beds, `limit` at most: they are in memory from now on, whoever wrote
+/// Takes saved sessions out of the table, `limit` at most: they are in memory from now on, whoever wrote
 /// them, for there is one process that may. None for one that cannot be read.
-pub fn wake(tx: &mut dyn Tx, limit: usize) -> Result<Vec<Option<Sleeper>>, StoreError> {
-    let sleepers = query_all(tx, SLEEPERS, &[limit.into()], |row| {
+pub fn take_saved(tx: &mut dyn Tx, limit: usize) -> Result<Vec<Option<SavedSession>>, StoreError> {
+    let saved = query_all(tx, SAVED, &[limit.into()], |row| {
         let account = AccountId(row.int(1).unwrap_or(0));
-        Ok(damage::sound((SLEEPER_TABLE, account), sleeper(row)))
+        Ok(damage::sound((SAVED_TABLE, account), saved_session(row)))
     })?;
     // By their order and not by their ids, which may be what is damaged.
-    if tx.execute(WAKE, &[sleepers.len().into()])? < sleepers.len() {
-        tx.execute(WAKE_NAMELESS, &[])?;
+    if tx.execute(TAKE_SAVED, &[saved.len().into()])? < saved.len() {
+        tx.execute(TAKE_NAMELESS, &[])?;
     }
-    Ok(sleepers)
+    Ok(saved)
 }
 
-fn sleeper(row: &dyn Row) -> Result<Sleeper, StoreError> {
+fn saved_session(row: &dyn Row) -> Result<SavedSession, StoreError> {
     let id = row.blob(0)?.try_into();
     let id = id.map_err(|_| StoreError::Corrupt("a sleeper's id has a wrong size".into()))?;
-    Ok(Sleeper { id, account: AccountId(row.int(1)?), state: row.blob(2)? })
+    Ok(SavedSession { id, account: AccountId(row.int(1)?), state: row.blob(2)? })
 }
 
-/// The account's sessions that sleep over a restart do not go on: what opened them is shut. Those of
+/// The account's sessions that are saved over a restart do not go on: what opened them is shut. Those of
 /// an account that is deleted go with it.
-pub fn wake_none(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
-    tx.execute(WAKE_NONE, &[account.into()])?;
+pub fn forget_saved(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
+    tx.execute(FORGET_SAVED, &[account.into()])?;
     Ok(())
 }
 
 /// What is in its states is not read here.
-pub const SLEEPER_TABLE: &str = "sleeper";
+pub const SAVED_TABLE: &str = "sleeper";
 /// The time of a count may lag by a minute: to move it costs two steps in an index.
 const AT_FRESH: i64 = 60_000_000;
 
@@ -109,12 +116,12 @@ super::sql! {
     FORGET = "DELETE FROM handled WHERE id = $1";
     FORGET_BEFORE = "DELETE FROM handled WHERE id IN
         (SELECT id FROM handled WHERE at < $1 LIMIT $2)";
-    LAY_DOWN = "INSERT INTO sleeper (id, account, state) VALUES ($1, $2, $3)
+    SAVE_SESSION = "INSERT INTO sleeper (id, account, state) VALUES ($1, $2, $3)
         ON CONFLICT (id) DO UPDATE SET state = excluded.state";
-    SLEEPERS = "SELECT id, account, state FROM sleeper ORDER BY id LIMIT $1";
-    WAKE = "DELETE FROM sleeper WHERE id IN (SELECT id FROM sleeper ORDER BY id LIMIT $1)";
-    WAKE_NAMELESS = "DELETE FROM sleeper WHERE id IS NULL";
-    WAKE_NONE = "DELETE FROM sleeper WHERE account = $1";
+    SAVED = "SELECT id, account, state FROM sleeper ORDER BY id LIMIT $1";
+    TAKE_SAVED = "DELETE FROM sleeper WHERE id IN (SELECT id FROM sleeper ORDER BY id LIMIT $1)";
+    TAKE_NAMELESS = "DELETE FROM sleeper WHERE id IS NULL";
+    FORGET_SAVED = "DELETE FROM sleeper WHERE account = $1";
 }
 
 #[cfg(test)]
@@ -126,22 +133,23 @@ mod tests {
     fn a_count_is_the_accounts_own_and_the_last_one() {
         testing::account_tx(|tx, me| {
             let other = testing::account(tx, "other");
-            let seal = |h, at| Seal { id: [1; 32], account: me, h, at: at * AT_FRESH };
+            let durable_count =
+                |h, at| DurableCount { id: [1; 32], account: me, h, at: at * AT_FRESH };
             for (h, at) in [(1, 10), (u32::MAX, 11), (0, 30)] {
-                put(tx, &seal(h, at)).unwrap();
+                put(tx, &durable_count(h, at)).unwrap();
                 assert_eq!(get(tx, &[1; 32], me), Ok(Some(h)));
             }
             assert_eq!(get(tx, &[1; 32], other), Ok(None));
             assert_eq!(get(tx, &[2; 32], me), Ok(None));
-            put(tx, &Seal { id: [2; 32], ..seal(5, 10) }).unwrap();
+            put(tx, &DurableCount { id: [2; 32], ..durable_count(5, 10) }).unwrap();
             assert_eq!(forget_before(tx, 30 * AT_FRESH, 9), Ok(1));
             assert_eq!(get(tx, &[1; 32], me), Ok(Some(0)));
             // The time may lag, the count may not.
-            put(tx, &Seal { at: 30 * AT_FRESH + 9, ..seal(7, 0) }).unwrap();
+            put(tx, &DurableCount { at: 30 * AT_FRESH + 9, ..durable_count(7, 0) }).unwrap();
             assert_eq!(get(tx, &[1; 32], me), Ok(Some(7)));
             assert_eq!(forget_before(tx, 30 * AT_FRESH + 1, 9), Ok(1));
             assert_eq!(get(tx, &[1; 32], me), Ok(None));
-            put(tx, &seal(8, 30)).unwrap();
+            put(tx, &durable_count(8, 30)).unwrap();
             forget(tx, &[1; 32]).unwrap();
             assert_eq!(get(tx, &[1; 32], me), Ok(None));
         });
@@ -150,13 +158,13 @@ mod tests {
     /// promise.md 6: in the transaction of the rows that it covers.
     #[tokio::test]
     async fn a_batch_writes_the_last_count_of_each_stream() {
-        struct Counted(Seal);
+        struct Counted(DurableCount);
         impl Job for Counted {
             fn run(&mut self, _: &mut dyn Tx) -> Result<(), StoreError> {
                 Ok(())
             }
             fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
-            fn seal(&self) -> Option<Seal> {
+            fn durable_count(&self) -> Option<DurableCount> {
                 Some(self.0)
             }
         }
@@ -164,8 +172,8 @@ mod tests {
         let me = store.write(|tx| Ok(testing::account(tx, "romeo"))).await.unwrap();
         let held = testing::hold(&store);
         for (id, h) in [(1, 1), (2, 5), (1, 2), (1, 3)] {
-            let seal = Seal { id: [id; 32], account: me, h, at: 0 };
-            store.submit(Box::new(Counted(seal))).unwrap();
+            let durable_count = DurableCount { id: [id; 32], account: me, h, at: 0 };
+            store.submit(Box::new(Counted(durable_count))).unwrap();
         }
         drop(held);
         store.barrier().await.unwrap();
@@ -174,20 +182,20 @@ mod tests {
     }
 
     #[test]
-    fn sleepers_wake_once() {
+    fn saved_sessions_are_taken_once() {
         testing::account_tx(|tx, me| {
             for n in 0..3 {
-                lay_down(tx, &[n; 32], me, &[n]).unwrap();
+                save_session(tx, &[n; 32], me, &[n]).unwrap();
             }
-            let first = wake(tx, 2).unwrap();
+            let first = take_saved(tx, 2).unwrap();
             assert_eq!(first.len(), 2);
-            let sleeper = Sleeper { id: [0; 32], account: me, state: vec![0] };
-            assert_eq!(first[0], Some(sleeper));
-            lay_down(tx, &[9; 32], me, &[9]).unwrap();
+            let saved = SavedSession { id: [0; 32], account: me, state: vec![0] };
+            assert_eq!(first[0], Some(saved));
+            save_session(tx, &[9; 32], me, &[9]).unwrap();
             tx.execute("UPDATE sleeper SET id = x'00' WHERE state = x'02'", &[]).unwrap();
-            let rest = wake(tx, 9).unwrap();
+            let rest = take_saved(tx, 9).unwrap();
             assert_eq!((rest.len(), rest[0].clone(), rest[1].is_some()), (2, None, true));
-            assert!(wake(tx, 9).unwrap().is_empty());
+            assert!(take_saved(tx, 9).unwrap().is_empty());
         });
     }
 }

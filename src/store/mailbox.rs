@@ -1,4 +1,4 @@
-//! What an account is owed (XEP-0160; promise.md 1-3): its archive's rows behind a mark, a few before
+//! What an account is owed (XEP-0160; promise.md 1-3): its archive's rows behind a watermark, a few before
 //! it, and the mailbox, which has what the archive may not keep.
 
 use super::archive;
@@ -8,7 +8,7 @@ use super::tx::{Row, StoreError, Tx, query_all, query_one};
 
 /// Where an owed message is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum StoredIn {
     /// In the archive, where it stays.
     Archive,
     /// In the mailbox, until it is confirmed.
@@ -18,12 +18,12 @@ pub enum Place {
 /// A message that is owed, without its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwedRow {
-    /// Its place in the order: rising, unique in the server.
+    /// Its position: rising, unique in the server.
     pub seq: i64,
     /// Its bytes.
     pub bytes: usize,
-    /// Its table.
-    pub place: Place,
+    /// Where it is stored.
+    pub stored_in: StoredIn,
     /// It is named in `owed_before`.
     pub listed: bool,
 }
@@ -31,23 +31,23 @@ pub struct OwedRow {
 /// A message owed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailRow {
-    /// Its place.
+    /// Its position.
     pub seq: i64,
     /// When it came, in microseconds since 1970.
     pub at: i64,
     /// The whole stanza.
     pub stanza: Vec<u8>,
-    /// Its table.
-    pub place: Place,
+    /// Where it is stored.
+    pub stored_in: StoredIn,
 }
 
 /// What changed in the books of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settled {
-    /// Rows of the archive up to here are owed no longer, but for those listed. A mark before the one
+    /// Rows of the archive up to here are owed no longer, but for those listed. A watermark before the one
     /// that is kept says nothing: who writes it does not know that one.
-    pub mark: Option<i64>,
-    /// Rows that the mark passed, and that are owed still.
+    pub watermark: Option<i64>,
+    /// Rows that the watermark passed, and that are owed still.
     pub listed: Vec<i64>,
     /// Listed rows that are owed no longer.
     pub unlisted: Vec<i64>,
@@ -82,16 +82,16 @@ pub fn owed(tx: &mut dyn Tx, account: AccountId, behind: bool) -> Result<Vec<Owe
     if behind {
         archive::owed(tx, ArchiveId::of(account), &mut |seq, size| {
             let bytes = usize::try_from(size).unwrap_or(0);
-            all.push(OwedRow { seq, bytes, place: Place::Archive, listed: false });
+            all.push(OwedRow { seq, bytes, stored_in: StoredIn::Archive, listed: false });
         })?;
     }
-    for (sql, place, listed) in [
-        (OWED_ARCHIVED, Place::Archive, false),
-        (OWED_LISTED, Place::Archive, true),
-        (OWED_MAIL, Place::Mailbox, false),
+    for (sql, stored_in, listed) in [
+        (OWED_ARCHIVED, StoredIn::Archive, false),
+        (OWED_LISTED, StoredIn::Archive, true),
+        (OWED_MAIL, StoredIn::Mailbox, false),
     ] {
         all.extend(query_all(tx, sql, &[account.into()], |row| {
-            Ok(OwedRow { seq: row.int(0)?, bytes: bytes(row, 1), place, listed })
+            Ok(OwedRow { seq: row.int(0)?, bytes: bytes(row, 1), stored_in, listed })
         })?);
     }
     Ok(all)
@@ -107,13 +107,13 @@ fn bytes(row: &dyn Row, column: usize) -> usize {
 pub fn rows(
     tx: &mut dyn Tx,
     account: AccountId,
-    wanted: &[(i64, Place)],
+    wanted: &[(i64, StoredIn)],
 ) -> Result<Vec<MailRow>, StoreError> {
     let mut rows = Vec::with_capacity(wanted.len());
-    for (seq, place) in wanted {
-        let (sql, table) = match place {
-            Place::Archive => (ARCHIVE_ROW, archive::TABLE),
-            Place::Mailbox => (MAIL_ROW, TABLE),
+    for (seq, stored_in) in wanted {
+        let (sql, table) = match stored_in {
+            StoredIn::Archive => (ARCHIVE_ROW, archive::TABLE),
+            StoredIn::Mailbox => (MAIL_ROW, TABLE),
         };
         rows.extend(query_sound(
             tx,
@@ -122,7 +122,7 @@ pub fn rows(
             &[(*seq).into(), account.into()],
             |row| {
                 let (at, stanza) = (row.int(0)?, row.blob(1)?);
-                Ok(MailRow { seq: *seq, at, stanza, place: *place })
+                Ok(MailRow { seq: *seq, at, stanza, stored_in: *stored_in })
             },
         )?);
     }
@@ -140,12 +140,12 @@ pub fn newest(
             seq: row.int(0)?,
             at: row.int(1)?,
             stanza: row.blob(2)?,
-            place: Place::Mailbox,
+            stored_in: StoredIn::Mailbox,
         })
     })
 }
 
-/// Puts something else in the place of a message that waits.
+/// Puts something else in place of a message that waits.
 pub fn replace(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -158,8 +158,8 @@ pub fn replace(
 
 /// Writes what changed. Unknown rows and other accounts' are left alone.
 pub fn settle(tx: &mut dyn Tx, account: AccountId, settled: &Settled) -> Result<(), StoreError> {
-    if let Some(mark) = settled.mark {
-        tx.execute(MARK, &[account.into(), mark.into()])?;
+    if let Some(watermark) = settled.watermark {
+        tx.execute(MARK, &[account.into(), watermark.into()])?;
     }
     for (sql, seqs) in
         [(LIST, &settled.listed), (UNLIST, &settled.unlisted), (DELETE, &settled.deleted)]
@@ -171,7 +171,7 @@ pub fn settle(tx: &mut dyn Tx, account: AccountId, settled: &Settled) -> Result<
     Ok(())
 }
 
-/// The last place that is taken in the mailbox; 0 if none is.
+/// The last position that is taken in the mailbox; 0 if none is.
 pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     query_one(tx, LAST_SEQ, &[], |row| row.int(0))
 }
@@ -183,7 +183,7 @@ super::sql! {
     APPEND = "INSERT INTO mailbox (seq, account, at, size, stanza) VALUES ($1, $2, $3, $4, $5)";
     OWED_ARCHIVED = "SELECT seq, size FROM archive_place WHERE archive = $1 AND kind = 2
         AND seq > COALESCE((SELECT m.seq FROM archive_mark m WHERE m.account = $1), 0)";
-    // By the row itself, which may not be placed yet: the list is short.
+    // By the row itself, which may not be indexed yet: the list is short.
     OWED_LISTED = "SELECT o.seq, a.size FROM owed_before o
         JOIN archive a ON a.seq = o.seq AND a.archive = o.account WHERE o.account = $1";
     OWED_MAIL = "SELECT seq, size FROM mailbox WHERE account = $1";
@@ -202,11 +202,11 @@ super::sql! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::archive::{self, Entry, Kind};
+    use super::super::archive::{self, Entry, RowKind};
     use super::super::testing;
     use super::*;
 
-    fn archived(tx: &mut dyn Tx, account: AccountId, seq: i64, kind: Kind) {
+    fn archived(tx: &mut dyn Tx, account: AccountId, seq: i64, kind: RowKind) {
         let entry = Entry {
             seq,
             at: seq,
@@ -231,19 +231,19 @@ mod tests {
         testing::account_tx(|tx, me| {
             let other = testing::account(tx, "other");
             for (seq, kind) in [
-                (1, Kind::Owed),
-                (2, Kind::Owed),
-                (3, Kind::Sent),
-                (4, Kind::Received),
-                (5, Kind::Owed),
+                (1, RowKind::Owed),
+                (2, RowKind::Owed),
+                (3, RowKind::Sent),
+                (4, RowKind::Received),
+                (5, RowKind::Owed),
             ] {
                 archived(tx, me, seq, kind);
                 archived(tx, other, seq + 100, kind);
             }
             append(tx, me, 6, b"mail", 60).unwrap();
             assert_eq!(seqs(tx, me), [1, 2, 5, 6]);
-            let settled = |mark, listed: &[i64], unlisted: &[i64], deleted: &[i64]| Settled {
-                mark,
+            let settled = |watermark, listed: &[i64], unlisted: &[i64], deleted: &[i64]| Settled {
+                watermark,
                 listed: listed.to_vec(),
                 unlisted: unlisted.to_vec(),
                 deleted: deleted.to_vec(),
@@ -263,25 +263,25 @@ mod tests {
     fn rows_come_as_asked_for_from_both_tables() {
         testing::account_tx(|tx, me| {
             let other = testing::account(tx, "other");
-            archived(tx, me, 1, Kind::Owed);
-            archived(tx, other, 2, Kind::Owed);
+            archived(tx, me, 1, RowKind::Owed);
+            archived(tx, other, 2, RowKind::Owed);
             append(tx, me, 3, b"mail", 30).unwrap();
             let wanted = [
-                (3, Place::Mailbox),
-                (1, Place::Archive),
-                (2, Place::Archive),
-                (1, Place::Mailbox),
+                (3, StoredIn::Mailbox),
+                (1, StoredIn::Archive),
+                (2, StoredIn::Archive),
+                (1, StoredIn::Mailbox),
             ];
             let got = rows(tx, me, &wanted).unwrap();
-            let row = |seq, at, stanza: &[u8], place| {
+            let row = |seq, at, stanza: &[u8], stored_in| {
                 let stanza = stanza.to_vec();
-                MailRow { seq, at, stanza, place }
+                MailRow { seq, at, stanza, stored_in }
             };
             let expected =
-                [row(3, 30, b"mail", Place::Mailbox), row(1, 1, b"12345", Place::Archive)];
+                [row(3, 30, b"mail", StoredIn::Mailbox), row(1, 1, b"12345", StoredIn::Archive)];
             assert_eq!(got, expected);
             assert_eq!(last_seq(tx), Ok(3));
-            assert!(append(tx, me, 3, b"y", 0).is_err(), "a place is taken once");
+            assert!(append(tx, me, 3, b"y", 0).is_err(), "a position is taken once");
         });
     }
 }

@@ -26,13 +26,13 @@ pub mod roster;
 pub mod search;
 mod sql;
 mod sqlite;
-mod tail;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
 pub mod tx;
+mod unindexed;
 pub mod usage;
 mod wire;
 mod writer;
@@ -47,10 +47,11 @@ pub use queue::{Grant, Job};
 pub(crate) use sql::sql;
 pub use sqlite::backup::Snapshot;
 pub use sqlite::restore::{RestoreError, Restored};
-pub use tail::Placings;
 pub use tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
+pub use unindexed::Placings;
 
-/// Every statement of this floor by name (`modules::sql` has all); but for those of the search, which is SQLite's own (`search::of_sqlite`).
+/// Every statement of this floor by name (`modules::sql` has all); but for those of the search, which is
+/// SQLite's own (`search::of_sqlite`).
 pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
     [
         accounts::CATALOGUE,

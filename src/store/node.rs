@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// The places of rows in archives and mailboxes. Nothing but rising within one archive is promised to
 /// readers; that there is one sequence for all lets the rows that are not placed yet be the last ones of
-/// the table (`archive/tail.rs`), and rests on each place being taken in the order of the writer's queue.
+/// the table (`archive/unindexed.rs`), and rests on each place being taken in the order of the writer's
+/// queue.
 pub(super) struct Sequence(AtomicI64);
 
 impl Sequence {

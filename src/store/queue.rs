@@ -1,6 +1,6 @@
 //! The writer's queue: bounded in jobs and bytes, filled without waiting, drained in order.
 
-use super::handled::Seal;
+use super::handled::DurableCount;
 use super::line::{Counts, Episode, Line, Load, Signs, Waiter, Word};
 use super::options::now;
 use super::tx::{StoreError, Tx};
@@ -53,7 +53,7 @@ pub trait Job: Send {
     }
 
     /// How far the stream it is for is handled with it: written in the same transaction.
-    fn seal(&self) -> Option<Seal> {
+    fn durable_count(&self) -> Option<DurableCount> {
         None
     }
 
@@ -91,9 +91,9 @@ struct State {
     /// When the first of `behind` came.
     behind_since: Option<Instant>,
     /// Jobs that nobody waits for yet.
-    idle: Vec<Box<dyn Job>>,
-    /// When the first of `idle` came.
-    idle_since: Option<Instant>,
+    deferred: Vec<Box<dyn Job>>,
+    /// When the first of `deferred` came.
+    deferred_since: Option<Instant>,
     /// The writer waits, and nobody woke it yet: to wake it again costs a system call.
     parked: bool,
     closed: bool,
@@ -124,7 +124,7 @@ impl Queue {
         }
     }
 
-    /// `number` is called when the job is sure of its place, and makes it what is queued: numbers
+    /// `number` is called when the job is sure of its turn, and makes it what is queued: numbers
     /// taken in there rise in the order of the queue.
     pub(super) fn submit<J: Job + ?Sized>(
         &self,
@@ -158,8 +158,8 @@ impl Queue {
     }
 
     /// As [`Queue::submit`], for a job that nobody waits for yet: it is not begun before somebody does
-    /// ([`Queue::hurry`]), or a second is over.
-    pub(super) fn submit_idle(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+    /// ([`Queue::flush_deferred`]), or a second is over.
+    pub(super) fn submit_deferred(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
         let bytes = job.bytes();
         let mut state = self.lock();
         if state.closed {
@@ -169,12 +169,12 @@ impl Queue {
             return Err(StoreError::QueueFull);
         }
         state.bytes += bytes;
-        state.idle.push(job);
-        let first = state.idle_since.is_none();
-        state.idle_since.get_or_insert_with(now);
-        let many = state.idle.len() >= IDLE_MAX;
+        state.deferred.push(job);
+        let first = state.deferred_since.is_none();
+        state.deferred_since.get_or_insert_with(now);
+        let many = state.deferred.len() >= DEFERRED_MAX;
         if many {
-            state.hurry();
+            state.flush_deferred();
         }
         drop(state);
         if first || many {
@@ -183,11 +183,11 @@ impl Queue {
         Ok(())
     }
 
-    /// Somebody waits for what idles.
-    pub(super) fn hurry(&self) {
+    /// Somebody waits for what is deferred.
+    pub(super) fn flush_deferred(&self) {
         let mut state = self.lock();
-        if !state.idle.is_empty() {
-            state.hurry();
+        if !state.deferred.is_empty() {
+            state.flush_deferred();
             drop(state);
             self.wake.notify_one();
         }
@@ -317,7 +317,7 @@ impl Queue {
         let state = self.lock();
         let count = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
         Load {
-            queued: state.jobs.len() + state.idle.len(),
+            queued: state.jobs.len() + state.deferred.len(),
             bytes: state.bytes,
             waiting: state.line.len(),
             waited: count(&self.counts.waited),
@@ -344,8 +344,9 @@ impl Queue {
                 state = self.lock();
                 continue;
             }
-            if state.closed || state.idle_since.is_some_and(|since| since + BEHIND_AFTER <= now) {
-                state.hurry();
+            if state.closed || state.deferred_since.is_some_and(|since| since + BEHIND_AFTER <= now)
+            {
+                state.flush_deferred();
             }
             let due = state.behind_since.map(|since| since + BEHIND_AFTER);
             let urgent = state.behind.len() >= BEHIND_BATCH || due.is_some_and(|due| due <= now);
@@ -362,8 +363,8 @@ impl Queue {
             if state.closed {
                 return None;
             }
-            let idle = state.idle_since.map(|since| since + BEHIND_AFTER);
-            let looks = [due, idle, state.probe, state.episode.due()];
+            let deferred = state.deferred_since.map(|since| since + BEHIND_AFTER);
+            let looks = [due, deferred, state.probe, state.episode.due()];
             state.parked = true;
             state = match looks.into_iter().flatten().min() {
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -393,11 +394,11 @@ impl Queue {
 
     /// Waits until all jobs queued before this call have their answer.
     pub(super) async fn barrier(&self) -> Result<(), StoreError> {
-        self.hurry();
+        self.flush_deferred();
         self.begun().await
     }
 
-    /// The same without those that idle.
+    /// The same without those that are deferred.
     pub(super) async fn begun(&self) -> Result<(), StoreError> {
         let queued = self.lock().queued;
         let mut settled = self.settled.subscribe();
@@ -411,10 +412,10 @@ impl Queue {
 }
 
 impl State {
-    /// What idles becomes work.
-    fn hurry(&mut self) {
-        self.idle_since = None;
-        for job in std::mem::take(&mut self.idle) {
+    /// What was deferred becomes work.
+    fn flush_deferred(&mut self) {
+        self.deferred_since = None;
+        for job in std::mem::take(&mut self.deferred) {
             self.queued += 1;
             self.jobs.push_back((job.bytes(), job));
         }
@@ -453,11 +454,11 @@ const BYTES_BATCH: usize = 8 * 1_048_576;
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 /// Write-behinds of one transaction; as many waiting are not kept for the second.
 const BEHIND_BATCH: usize = 256;
-/// Jobs that may idle.
-const IDLE_MAX: usize = 8_192;
+/// Jobs that may be deferred.
+const DEFERRED_MAX: usize = 8_192;
 /// Write-behinds that may wait; they reach it only when the disk stands still.
 const BEHIND_MAX: usize = 16_384;
-/// promise.md 2: the mark of what was confirmed is at most this late.
+/// promise.md 2: the watermark of what was confirmed is at most this late.
 const BEHIND_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -23,20 +23,20 @@ use super::ids::ArchiveId;
 use super::tx::{Row, StoreError, Tx, query_all, query_optional};
 use crate::base::hash::{hex, sha256};
 use std::collections::BTreeSet;
-use text::Said;
+use text::Texts;
 
 /// How far the index of an archive is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// Every message is in it.
     All,
-    /// All that came since the first search, and what came before down to some place.
+    /// All that came since the first search, and what came before down to some position.
     New,
     /// Not even those.
     Behind,
 }
 
-/// How far the index of an archive is, compared with the messages that are placed.
+/// How far the index of an archive is, compared with the messages that are indexed.
 pub fn progress(tx: &mut dyn Tx, archive: ArchiveId) -> Result<Progress, StoreError> {
     let Some((_, last)) = archive::bounds(tx, archive)? else { return Ok(Progress::All) };
     Ok(match state(tx, archive)? {
@@ -102,7 +102,7 @@ pub fn forget(tx: &mut dyn Tx, seqs: &[i64]) -> Result<(), StoreError> {
     seqs.iter().try_for_each(|seq| tx.execute(FORGET, &[(*seq).into()]).map(drop))
 }
 
-/// The same for the rows of an archive after a place, up to another, while it still has them.
+/// The same for the rows of an archive after a position, up to another, while it still has them.
 pub fn forget_between(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -186,7 +186,7 @@ fn slice(
 
 /// What the index gets of a message, and the number of its words.
 fn words_of(archive: ArchiveId, peer: &str, stanza: &[u8]) -> (String, usize) {
-    let said = Said::read(stanza);
+    let said = Texts::read(stanza);
     let mut tokens = BTreeSet::new();
     if said.encrypted {
         tokens.insert(encrypted(archive));

@@ -324,7 +324,7 @@ async fn a_write_that_nobody_waits_for_is_begun_when_somebody_does() {
     let (told, ends) = mpsc::channel();
     let idle = |name: &'static str| {
         let job = Put { name: name.to_owned(), sql: "", weight: 1, told: told.clone() };
-        store.submit_idle(Box::new(job)).unwrap();
+        store.submit_deferred(Box::new(job)).unwrap();
     };
     idle("first");
     store.begun().await.unwrap();
@@ -470,13 +470,13 @@ fn a_read_only_file_is_refused() {
 }
 
 #[tokio::test]
-async fn places_rise_above_what_was_deleted_whatever_the_clock_says() {
+async fn positions_rise_above_what_was_deleted_whatever_the_clock_says() {
     let (folder, store) = store();
     let archive = store.write(|tx| Ok(testing::archive(tx, "a"))).await.unwrap();
     let ahead = store.next_seq() + 1_000_000_000_000;
     let far = move |tx: &mut dyn Tx| {
         let (peer, resource, stanza) = ("b@x", "", b"<message/>".as_slice());
-        let kind = archive::Kind::Sent;
+        let kind = archive::RowKind::Sent;
         archive::append_behind(
             tx,
             &archive::Entry { seq: ahead, at: ahead, archive, peer, resource, kind, stanza },
@@ -484,7 +484,7 @@ async fn places_rise_above_what_was_deleted_whatever_the_clock_says() {
         )
     };
     store.write(far).await.unwrap();
-    store.placed_all().await.unwrap();
+    store.archives_indexed().await.unwrap();
     store.write(move |tx| archive::purge(tx, archive, (ahead + 1, ahead), 9)).await.unwrap();
     store.close().await;
     let store = Store::open(options(folder.path())).unwrap();
@@ -496,8 +496,8 @@ async fn places_rise_above_what_was_deleted_whatever_the_clock_says() {
 fn nothing_ever_scans() {
     testing::tx(|tx| {
         for (name, sql) in sql_catalogue() {
-            // The beds are empty but while a server starts, which empties them from the first on;
-            // and what a bounded query found is no table.
+            // The table of saved sessions is empty but while a server starts, which empties them from the
+            // first on; and what a bounded query found is no table.
             let bounded = |step: &str| {
                 step.starts_with("SCAN sleeper")
                     || step == "SCAN found"
@@ -524,7 +524,7 @@ fn nothing_ever_scans() {
     });
 }
 
-/// A database of the schema before stamps: each message's time was its place.
+/// A database of the schema before stamps: each message's time was its position.
 #[tokio::test]
 async fn messages_of_an_older_schema_keep_their_times() {
     let folder = tempfile::tempdir().unwrap();
@@ -546,21 +546,21 @@ async fn messages_of_an_older_schema_keep_their_times() {
     assert_eq!(store.next_seq(), 301, "above what is there, though the clock is behind");
     let account = AccountId(1);
     let archive = ArchiveId::of(account);
-    store.placed_all().await.unwrap();
+    store.archives_indexed().await.unwrap();
     let read = move |tx: &mut dyn Tx| {
         let filter = archive::Filter { since: 150, until: 300, ..archive::Filter::ALL };
         let narrow = archive::narrowed(tx, archive, &filter)?;
         let up = archive::Direction::Forward;
         let found = archive::page(tx, archive, &narrow, up, 9, 99)?.rows;
-        let owed = mailbox::rows(tx, account, &[(100, mailbox::Place::Archive)])?;
+        let owed = mailbox::rows(tx, account, &[(100, mailbox::StoredIn::Archive)])?;
         Ok((found.iter().map(|row| (row.seq, row.at)).collect::<Vec<_>>(), owed[0].at))
     };
     assert_eq!(store.read(read).await.unwrap(), (vec![(200, 200), (300, 300)], 100));
-    // What comes now has the clock's time, and its place behind them.
+    // What comes now has the clock's time, and its position behind them.
     struct Put(i64, i64);
     impl Job for Put {
         fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-            let (peer, kind, stanza) = ("b@x", archive::Kind::Sent, b"<m/>".as_slice());
+            let (peer, kind, stanza) = ("b@x", archive::RowKind::Sent, b"<m/>".as_slice());
             let (archive, resource) = (ArchiveId::of(AccountId(1)), "");
             let entry =
                 archive::Entry { seq: self.0, at: self.1, archive, peer, resource, kind, stanza };
@@ -571,7 +571,7 @@ async fn messages_of_an_older_schema_keep_their_times() {
     let put = Box::new(Put(0, 0));
     store.submit_numbered(put, |put, now, next| *put = Put(next(), now)).unwrap();
     store.barrier().await.unwrap();
-    store.placed_all().await.unwrap();
+    store.archives_indexed().await.unwrap();
     let read = move |tx: &mut dyn Tx| {
         let filter = archive::Filter { until: 99, ..archive::Filter::ALL };
         let narrow = archive::narrowed(tx, archive, &filter)?;

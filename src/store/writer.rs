@@ -1,7 +1,7 @@
 //! The one writer thread. Many jobs, as few savepoints as undo no more than they must, one COMMIT,
 //! then the answers.
 
-use super::handled::{self, Seal};
+use super::handled::{self, DurableCount};
 use super::meta;
 use super::node::AccessChanges;
 use super::options::now;
@@ -91,15 +91,15 @@ impl Writer {
     fn run_batch(&mut self, jobs: impl Iterator<Item = Box<dyn Job>>, queue: &Queue) {
         self.probe(queue);
         let mut entries: Vec<_> = jobs.map(Entry::of).collect();
-        let fate = self.transact(&mut entries);
+        let committed = self.transact(&mut entries);
         // Before anybody is told: who hears that a write failed is not asked for another.
-        self.learn(&fate, &entries, queue);
+        self.learn(&committed, &entries, queue);
         if self.access_changed.take() {
             // Before anybody is told: who acts on the answer finds nothing old remembered. Also when
             // the commit failed, which costs a look into the store.
             self.access.count();
         }
-        if fate == Err(StoreError::Full) {
+        if committed == Err(StoreError::Full) {
             // What of the log is copied into the database is room for new writes.
             told("on a full disk", self.engine.copy_log());
         }
@@ -111,7 +111,7 @@ impl Writer {
         };
         for entry in entries {
             // A lost transaction counts for nothing, whatever its jobs thought (promise.md 5).
-            let outcome = fate.clone().and(entry.outcome);
+            let outcome = committed.clone().and(entry.outcome);
             let told =
                 catch_unwind(AssertUnwindSafe(|| entry.job.settled_with(outcome, &mut wake)));
             if told.is_err() {
@@ -125,11 +125,11 @@ impl Writer {
 
     fn transact(&self, entries: &mut [Entry]) -> Result<(), StoreError> {
         self.engine.clear()?;
-        let fate = self.run_entries(entries);
+        let committed = self.run_entries(entries);
         if let Err(error) = self.engine.clear() {
             tracing::error!(%error, "a failed transaction cannot be rolled back");
         }
-        fate
+        committed
     }
 
     fn run_entries(&self, entries: &mut [Entry]) -> Result<(), StoreError> {
@@ -141,7 +141,7 @@ impl Writer {
             self.run_group(group)?;
             rest = behind;
         }
-        self.run_seals(entries)?;
+        self.write_counts(entries)?;
         let begun = now();
         let committed = self.engine.commit();
         self.commit.set(begun.elapsed());
@@ -149,15 +149,17 @@ impl Writer {
     }
 
     /// promise.md 6: the last count of each stream in the batch, which covers the earlier ones.
-    fn run_seals(&self, entries: &[Entry]) -> Result<(), StoreError> {
-        let mut last: HashMap<[u8; 32], Seal> = HashMap::new();
-        for seal in entries.iter().filter_map(|entry| entry.job.seal()) {
-            last.insert(seal.id, seal);
+    fn write_counts(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        let mut last: HashMap<[u8; 32], DurableCount> = HashMap::new();
+        for durable_count in entries.iter().filter_map(|entry| entry.job.durable_count()) {
+            last.insert(durable_count.id, durable_count);
         }
-        let mut seals: Vec<_> =
-            last.into_values().map(|seal| Entry::of(Box::new(Sealing(seal)))).collect();
-        self.run_group(&mut seals)?;
-        for error in seals.into_iter().filter_map(|seal| seal.outcome.err()) {
+        let mut counts: Vec<_> = last
+            .into_values()
+            .map(|durable_count| Entry::of(Box::new(WriteCount(durable_count))))
+            .collect();
+        self.run_group(&mut counts)?;
+        for error in counts.into_iter().filter_map(|durable_count| durable_count.outcome.err()) {
             // Its account was deleted in this moment: nobody will ask for the count.
             tracing::debug!(%error, "a stream's count was not written");
         }
@@ -222,19 +224,19 @@ impl Writer {
             return;
         }
         let mut entries = [Entry::of(Box::new(Probe(self.failing.then_some(self.probes))))];
-        let fate = self.transact(&mut entries);
+        let committed = self.transact(&mut entries);
         let [Entry { outcome, .. }] = entries;
-        if std::mem::replace(&mut self.failing, fate.and(outcome).is_err()) && !self.failing {
+        if std::mem::replace(&mut self.failing, committed.and(outcome).is_err()) && !self.failing {
             let refused = queue.refuse(false);
             tracing::info!(refused, "the database takes writes again; refused since the start");
         }
     }
 
     /// One write that the disk did not take is enough to refuse the next ones; a probe ends it.
-    fn learn(&mut self, fate: &Result<(), StoreError>, entries: &[Entry], queue: &Queue) {
+    fn learn(&mut self, committed: &Result<(), StoreError>, entries: &[Entry], queue: &Queue) {
         let of_disk =
             |entry: &Entry| entry.outcome.clone().err().filter(StoreError::is_of_the_disk);
-        let failed = fate.clone().err().or_else(|| entries.iter().find_map(of_disk));
+        let failed = committed.clone().err().or_else(|| entries.iter().find_map(of_disk));
         if let Some(error) = &failed
             && !std::mem::replace(&mut self.failing, true)
         {
@@ -267,9 +269,9 @@ impl Job for Probe {
     fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
 }
 
-struct Sealing(Seal);
+struct WriteCount(DurableCount);
 
-impl Job for Sealing {
+impl Job for WriteCount {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
         handled::put(tx, &self.0)
     }

@@ -121,9 +121,9 @@ pub fn bind(modules: &str, limits: &Limits) -> ByteString {
 }
 
 /// When a resource is bound already (XEP-0386): what is still to be had.
-pub fn bound(modules: &str, limits: &Limits, managed: bool) -> ByteString {
+pub fn bound(modules: &str, limits: &Limits, sm_enabled: bool) -> ByteString {
     let mut xml = Xml::new();
-    if !managed {
+    if !sm_enabled {
         xml.start("sm").attr("xmlns", ns::SM).end();
     }
     xml.raw(modules.as_bytes());

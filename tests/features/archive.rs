@@ -180,7 +180,7 @@ async fn a_message_is_in_both_archives_once() -> Outcome<()> {
     Ok(())
 }
 
-/// The table of `stanza::fate` as peers see it, and XEP-0313 §4.1.1 for who asks for it.
+/// The table of `stanza::policy` as peers see it, and XEP-0313 §4.1.1 for who asks for it.
 #[tokio::test]
 async fn what_is_worth_keeping_is_found_again_by_who_said_it_to_whom() -> Outcome<()> {
     if subject().is_some() {

@@ -165,9 +165,10 @@ async fn what_the_archive_has_does_not_come_again() -> Outcome<()> {
     Ok(())
 }
 
-/// §3.2, promise.md 3: what another device sleeps with is not sent, and is owed to it still.
+/// §3.2, promise.md 3: what a hibernating session of another device holds is not sent, and is owed to it
+/// still.
 #[tokio::test]
-async fn what_another_device_sleeps_with_stays_its_own() -> Outcome<()> {
+async fn what_a_hibernating_device_holds_stays_its_own() -> Outcome<()> {
     let lab = lab();
     let (mut phone, bound) = lab.bound("bob", &agent(PHONE), ENABLE).await?;
     phone.send("<presence/>").await?;
@@ -183,7 +184,7 @@ async fn what_another_device_sleeps_with_stays_its_own() -> Outcome<()> {
     laptop.quiet_but_presence().await?;
     laptop.close().await?;
     let (mut back, _) = lab.resumed("bob", &previd, had).await?;
-    // promise.md 2: a clean close of a managed stream confirms nothing.
+    // promise.md 2: a clean close of a stream with stream management confirms nothing.
     back.close().await?;
     let mut next = lab.login("bob").await?;
     next.send("<presence/>").await?;
@@ -230,7 +231,7 @@ async fn the_mark_outlives_a_restart() -> Outcome<()> {
     Ok(())
 }
 
-/// §3.2: the same client's earlier sessions end, with other tags and asleep too; nobody else's.
+/// §3.2: the same client's earlier sessions end, with other tags and hibernating too; nobody else's.
 #[tokio::test]
 async fn a_new_session_ends_older_ones_of_the_same_client() -> Outcome<()> {
     let lab = lab();
@@ -382,7 +383,7 @@ async fn a_session_is_resumed_with_the_success() -> Outcome<()> {
     assert!(success.child(BIND2, "bound").is_none(), "{success}");
     assert_eq!(back.jid, jid);
     assert_eq!(back.messages().await?, ["0", "1", "2"]);
-    // Alive or asleep; the old connection hears why.
+    // Connected or hibernating; the old connection hears why.
     let handled = back.handled;
     let inner = format!("{}{}", resume(&previd, &handled.to_string()), bind(""));
     let mut third = lab.connect().await?;

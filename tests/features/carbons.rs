@@ -222,7 +222,7 @@ async fn a_message_to_oneself_reaches_each_device_once() -> Outcome<()> {
     Ok(())
 }
 
-/// The one table (`stanza/fate.rs`) as devices and archives see it: what is said, whether both sides'
+/// The one table (`stanza/policy.rs`) as devices and archives see it: what is said, whether both sides'
 /// other devices get copies, and whether it is archived.
 #[tokio::test]
 async fn each_kind_of_message_travels_is_copied_and_archived_by_the_one_table() -> Outcome<()> {
@@ -485,7 +485,7 @@ async fn a_copy_that_is_acknowledged_confirms_the_message() -> Outcome<()> {
                 desk.a(handled).await?;
                 desk.r().await?;
             }
-            // On a managed stream that confirms nothing.
+            // On a stream with stream management that confirms nothing.
             phone.close().await?;
             assert_eq!(desk.messages().await?, [""; 0], "it has a copy");
             desk.close().await?;
@@ -499,7 +499,7 @@ async fn a_copy_that_is_acknowledged_confirms_the_message() -> Outcome<()> {
     Ok(())
 }
 
-/// XEP-0198 §5, promise.md 11: a sleeping device gets its copies when it is back, and wants more.
+/// XEP-0198 §5, promise.md 11: a hibernating device gets its copies when it is back, and wants more.
 #[tokio::test]
 async fn copies_go_on_after_a_resumption_and_a_restart() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();

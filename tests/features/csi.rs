@@ -24,8 +24,8 @@ async fn falls_inactive(client: &mut Client) -> Outcome<()> {
     client.stanzas().await.map(drop)
 }
 
-/// The server has looked at all that came for this managed client. It reads first whatever there is to be
-/// read, so two requests may be answered before it does; after a turn full of them it must.
+/// The server has looked at all that came for this client with stream management. It reads first whatever
+/// there is to be read, so two requests may be answered before it does; after a turn full of them it must.
 async fn looked(client: &mut Client) -> Outcome<()> {
     client.send(&format!("<r xmlns='{SM}'/>").repeat(TURN)).await?;
     for _ in 0..TURN {

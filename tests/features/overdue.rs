@@ -142,7 +142,7 @@ async fn a_managed_client_is_never_taken_for_mute() -> Outcome<()> {
 
 /// XEP-0198 §5: what the lost connection owed is no reason to end the session that waits for another one.
 #[tokio::test]
-async fn a_sleeping_session_owes_no_answer() -> Outcome<()> {
+async fn a_hibernating_session_owes_no_answer() -> Outcome<()> {
     // The next deadline there is shall be the one of the answer.
     let set =
         ["limits.ping_timeout_secs=1", "limits.ping_after_secs=2", "limits.unacked_stanzas_max=5"];

@@ -62,7 +62,7 @@ fn shows<'a>(came: &'a [Element], jid: &str) -> Vec<&'a str> {
 }
 
 /// promise.md 11: both counts, what was not acknowledged, what came between the start and the resumption,
-/// in order; who is subscribed sees nothing of it, and who logs in sees the sleeper.
+/// in order; who is subscribed sees nothing of it, and who logs in sees the hibernating session.
 #[tokio::test]
 async fn sessions_go_on_after_a_restart() -> Outcome<()> {
     let mut lasting = Lasting::new(&[]);
@@ -100,7 +100,7 @@ async fn sessions_go_on_after_a_restart() -> Outcome<()> {
     second.bind(Some("second")).await?;
     let item = "<query xmlns='jabber:iq:roster'><item jid='new@localhost'/></query>";
     second.ask(&format!("<iq type='set' id='s'>{item}</iq>")).await?;
-    // A contact that logs in anew sees who sleeps.
+    // A contact that logs in anew sees hibernating sessions.
     let mut other = lab.online("alice", "other").await?;
     let came = other.stanzas().await?;
     assert_eq!(shows(&came, "bob@localhost/phone"), ["available"]);
@@ -173,7 +173,7 @@ async fn who_slept_too_long_is_seen_to_leave() -> Outcome<()> {
     Ok(())
 }
 
-/// promise.md 10, 11: more sessions stop than may sleep: who finds no place is gone for all who see it.
+/// promise.md 10, 11: more sessions stop than may hibernate: who finds no place is gone for all who see it.
 #[tokio::test]
 async fn who_finds_no_place_is_seen_to_leave() -> Outcome<()> {
     let mut lasting = Lasting::new(&["limits.sleepers_max=1"]);
@@ -194,7 +194,7 @@ async fn who_finds_no_place_is_seen_to_leave() -> Outcome<()> {
     Ok(())
 }
 
-/// promise.md 2, 11: what another device confirmed while it slept comes to the sleeper once, and is owed
+/// promise.md 2, 11: what another device confirmed while it hibernated comes to the session once, and is owed
 /// to nobody; a second restart changes nothing.
 #[tokio::test]
 async fn a_second_restart_finds_it_still_asleep() -> Outcome<()> {
@@ -412,7 +412,7 @@ async fn after_a_crash_the_count_is_exact() -> Outcome<()> {
     Ok(())
 }
 
-/// Security: what shuts an account while the server is down shuts the sessions that sleep in it.
+/// Security: what shuts an account while the server is down shuts the sessions that hibernate in it.
 #[tokio::test]
 async fn a_shut_account_does_not_wake() -> Outcome<()> {
     for verb in ["passwd", "disable", "del", "del --now"] {

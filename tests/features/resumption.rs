@@ -89,7 +89,7 @@ async fn what_is_late_is_stamped() -> Outcome<()> {
 
 /// XEP-0198 §5: a reconnecting client does not ask for the roster, for it gets what changed.
 #[tokio::test]
-async fn roster_pushes_and_presence_wait_for_a_sleeper() -> Outcome<()> {
+async fn roster_pushes_and_presence_wait_for_a_hibernating_session() -> Outcome<()> {
     let lab = pencil();
     friends(&lab).await?;
     let mut desk = lab.online("bob", "desk").await?;
@@ -275,9 +275,9 @@ async fn the_count_of_what_is_over_is_exact() -> Outcome<()> {
     Ok(())
 }
 
-/// Security: what shuts an account ends the sessions that sleep in it.
+/// Security: what shuts an account ends the sessions that hibernate in it.
 #[tokio::test]
-async fn a_shut_account_has_no_sleepers() -> Outcome<()> {
+async fn a_shut_account_has_no_hibernating_sessions() -> Outcome<()> {
     for verb in ["passwd", "disable", "del", "in-band"] {
         let folder = tempfile::tempdir().unwrap();
         let lab = Lab::serve(folder.path(), &[], &["alice", "bob"]);
@@ -364,10 +364,10 @@ async fn a_session_expires() -> Outcome<()> {
     Ok(())
 }
 
-/// promise.md 3, 10: what a sleeper has not acknowledged comes to a device that logs in, to each once;
-/// what one of them confirmed nobody is owed.
+/// promise.md 3, 10: what a hibernating session has not acknowledged comes to a device that logs in, to
+/// each once; what one of them confirmed nobody is owed.
 #[tokio::test]
-async fn another_device_gets_what_a_sleeper_has_not_seen() -> Outcome<()> {
+async fn another_device_gets_what_a_hibernating_session_has_not_seen() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &["limits.resume_secs=4"]);
     let mut alice = lab.login("alice").await?;
     let (mut phone, id) = lab.managed("bob", "phone").await?;
@@ -420,10 +420,10 @@ async fn what_came_before_the_count_and_was_not_confirmed_comes_again() -> Outco
     lab.online("bob", "next").await?.nothing().await
 }
 
-/// I6: sleepers are bounded in number and in what waits for them; the one too many ends as if there
-/// were no resumption.
+/// I6: hibernating sessions are bounded in number and in what waits for them; the one too many ends as if
+/// there were no resumption.
 #[tokio::test]
-async fn sleepers_are_bounded() -> Outcome<()> {
+async fn hibernating_sessions_are_bounded() -> Outcome<()> {
     let set = ["limits.sleepers_max=1", "limits.sleepers_bytes_max=20000"];
     let lab = Lab::new(&["alice", "bob"], &set);
     let mut alice = lab.login("alice").await?;
@@ -497,7 +497,7 @@ async fn an_answer_finds_the_session_asleep() -> Outcome<()> {
 
 /// XEP-0198 §7: leaving without a word, whatever presence was sent before stays.
 #[tokio::test]
-async fn an_unavailable_sleeper_gets_what_is_for_it_alone() -> Outcome<()> {
+async fn an_unavailable_hibernating_session_gets_what_is_for_it_alone() -> Outcome<()> {
     let lab = pencil();
     let mut alice = lab.login("alice").await?;
     let (mut bob, id) = lab.managed("bob", "r").await?;
@@ -514,9 +514,9 @@ async fn an_unavailable_sleeper_gets_what_is_for_it_alone() -> Outcome<()> {
     Ok(())
 }
 
-/// RFC 6120 §7.7.2: sessions that sleep keep nobody out of the account, nor out of a resource.
+/// RFC 6120 §7.7.2: sessions that hibernate keep nobody out of the account, nor out of a resource.
 #[tokio::test]
-async fn sleepers_make_room() -> Outcome<()> {
+async fn hibernating_sessions_make_room() -> Outcome<()> {
     let lab = Lab::new(&["bob"], &["limits.resources_per_account=2"]);
     let mut old = Vec::new();
     for resource in ["a", "b", "c", "d"] {

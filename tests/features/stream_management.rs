@@ -113,7 +113,7 @@ async fn a_location_is_told_if_there_is_one() -> Outcome<()> {
     Ok(())
 }
 
-/// XEP-0198 §5: the server may manage a stream, and not let it be resumed.
+/// XEP-0198 §5: the server may enable stream management, and not let it be resumed.
 #[tokio::test]
 async fn where_nothing_is_resumed_streams_are_managed_all_the_same() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &["limits.resume_secs=0"]);
@@ -448,8 +448,8 @@ async fn unacknowledged_stanzas_have_a_bound() -> Outcome<()> {
     Ok(())
 }
 
-/// RFC 6120 §4.6.1, promise.md 11: a silent managed stream is asked for its count instead of pinged; no
-/// sign of life, and it is cut without an error, which would end the session.
+/// RFC 6120 §4.6.1, promise.md 11: a silent stream with stream management is asked for its count instead of
+/// pinged; no sign of life, and it is cut without an error, which would end the session.
 #[tokio::test]
 async fn a_silent_stream_is_asked_and_then_cut() -> Outcome<()> {
     let set = ["limits.ping_after_secs=1", "limits.ping_timeout_secs=1"];
@@ -470,7 +470,7 @@ async fn a_silent_stream_is_asked_and_then_cut() -> Outcome<()> {
     ends_with(&mut client, "connection-timeout").await
 }
 
-/// XEP-0199, XEP-0198 §4: what was written before the stream was managed is still confirmed by a ping,
+/// XEP-0199, XEP-0198 §4: what was written before stream management was enabled is still confirmed by a ping,
 /// whose answer counts like any stanza.
 #[tokio::test]
 async fn answers_to_pings_count() -> Outcome<()> {

@@ -24,7 +24,7 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("carbons", "src/modules/csi.rs", "looks into a copy for what it carries"),
     (
         "carbons",
-        "src/stanza/fate.rs",
+        "src/stanza/policy.rs",
         "its table of messages is the rules for archives and offline messages, too",
     ),
     ("commands", "src/modules/api/module.rs", "the hook"),
@@ -59,7 +59,7 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("mam", "src/server/config/validate.rs", "addresses in its settings must be of a host"),
     (
         "mam",
-        "src/stanza/fate.rs",
+        "src/stanza/policy.rs",
         "its table of messages is the rules for carbons and offline messages, too",
     ),
     (
@@ -76,7 +76,7 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ),
     (
         "offline",
-        "src/stanza/fate.rs",
+        "src/stanza/policy.rs",
         "its table of messages is the rules for carbons and archives, too",
     ),
     (
@@ -127,7 +127,7 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("search", "src/modules/mam/mod.rs", "offers the field of a search"),
     ("search", "src/modules/mam/query.rs", "a field of the query"),
     ("search", "src/modules/mam/search.rs", "asks the index"),
-    ("search", "src/modules/mam/sought.rs", "a field of the query"),
+    ("search", "src/modules/mam/search_terms.rs", "a field of the query"),
     ("search", "src/store/search.rs", "the index, in the engine of the store"),
     (
         "subscription",

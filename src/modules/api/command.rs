@@ -25,7 +25,7 @@ impl Answers {
 
 /// What came of a stage.
 #[derive(Debug)]
-pub enum Said {
+pub enum StageOutcome {
     /// Another stage.
     Ask {
         /// `<x type='form'/>`
@@ -44,7 +44,7 @@ pub enum Said {
     },
 }
 
-impl Said {
+impl StageOutcome {
     /// Done, with nothing but a note.
     pub const fn done(note: Note) -> Self {
         Self::Done { form: Vec::new(), note: Some(note), effect: None }

@@ -6,8 +6,8 @@ use super::module::{Cx, Target};
 use super::requester::Client;
 use crate::jid::{BareJid, Jid};
 use crate::router::Leads;
-use crate::router::home::{Glance, Glanced};
-use crate::router::registry::User;
+use crate::router::home::{AccountView, Viewed};
+use crate::router::registry::AccountEntry;
 use crate::stanza::StanzaError;
 use crate::store::ids::AccountId;
 
@@ -52,21 +52,21 @@ impl Cx {
     }
 
     /// Runs `look` on the entry of the asking account; none for whoever has none, and when it is gone.
-    pub fn own<T>(&self, look: impl FnOnce(&mut User) -> T) -> Option<T> {
+    pub fn own<T>(&self, look: impl FnOnce(&mut AccountEntry) -> T) -> Option<T> {
         self.router.own(&self.client()?.home, look)
     }
 
     /// The same for changes of what modules keep for the account or its sessions.
-    pub fn own_sessions<T>(&self, change: impl FnOnce(&mut User) -> T) -> Option<T> {
+    pub fn own_sessions<T>(&self, change: impl FnOnce(&mut AccountEntry) -> T) -> Option<T> {
         self.router.own_sessions(&self.client()?.home, change)
     }
 
     /// Looks at another local account as one of its subscribers may. `None` for a stranger and for
     /// an account that does not exist, so that nobody can tell one from the other.
-    pub async fn look(&self, at: &Jid) -> Result<Option<Glance>, StanzaError> {
-        match self.router.glance(at, self.jid().bare_str()).await? {
-            Glanced::Done(seen) => Ok(seen),
-            Glanced::Loading => {
+    pub async fn look(&self, at: &Jid) -> Result<Option<AccountView>, StanzaError> {
+        match self.router.view_account(at, self.jid().bare_str()).await? {
+            Viewed::Done(seen) => Ok(seen),
+            Viewed::Loading => {
                 Err(StanzaError::resource_constraint().text("the account is being loaded"))
             }
         }

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::super::{Config, SessionState, Shared};
-use super::command::{Answers, Said};
-use super::reply::{Goodbye, Presented, Reply, Turn};
+use super::command::{Answers, StageOutcome};
+use super::reply::{ClientDelivery, PresenceEffect, Reply, SessionEnd};
 use super::requester::{Client, Requester};
 use super::spec::{Identity, On, Spec};
 use crate::jid::BareJid;
 use crate::router::Router;
 use crate::router::held::Asks;
 use crate::router::outbox;
-use crate::router::passage::{Meeting, Passage, Phase, Verdict};
-use crate::router::registry::{Resource, User};
+use crate::router::passage::{GuardQuery, Passage, Phase, Verdict};
+use crate::router::registry::{AccountEntry, Resource};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::ids::AccountId;
@@ -52,8 +52,8 @@ pub struct Module {
     pub inline: &'static [Inline],
     /// What each client that binds so is told, asked or not.
     pub bound: Option<OnBound>,
-    /// Whether an account meets somebody: asked before any stanza passes, and before presence is shown. What
-    /// its sessions send is looked at if `sessions` asked for it.
+    /// Whether an account and somebody else may reach each other: asked before any stanza passes, and
+    /// before presence is shown. What its sessions send is looked at if `sessions` asked for it.
     pub guard: Option<Guard>,
     /// Its part in what an account is sent, under the account's lock.
     pub incoming: &'static [(Phase, Incoming)],
@@ -68,13 +68,13 @@ pub struct Module {
     /// A session that can be resumed lost its connection, or has another one.
     pub disconnected: Option<Release>,
     /// A session ended, for whatever reason.
-    pub unbound: Option<Unbound>,
+    pub session_ended: Option<SessionEnded>,
     /// Presence from a session to nobody in particular.
     pub broadcast: Option<Broadcast>,
     /// Presence from a session to somebody (RFC 6121 §4.6).
     pub directed: Option<Directed>,
     /// A session is gone (closed, cut or replaced); its entry is out of the registry already.
-    pub gone: Option<Gone>,
+    pub resource_removed: Option<ResourceRemoved>,
     /// Subscription stanzas that a session sends: the sender's half of RFC 6121 appendix A, and
     /// on to the contact.
     pub subscription_out: Option<OnStanza>,
@@ -114,10 +114,10 @@ impl Module {
         to_client: &[],
         nonzas: &[],
         disconnected: None,
-        unbound: None,
+        session_ended: None,
         broadcast: None,
         directed: None,
-        gone: None,
+        resource_removed: None,
         subscription_out: None,
         subscription_in: None,
         probe: None,
@@ -189,26 +189,26 @@ pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
 /// Handles a stanza to an account or a service; what it answers goes out after it has committed.
 pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
-/// Lets a meeting be, or not. Takes no lock.
-pub type Guard = fn(&User, &Meeting<'_>) -> Verdict;
+/// Lets one reach the other, or not. Takes no lock.
+pub type Guard = fn(&AccountEntry, &GuardQuery<'_>) -> Verdict;
 /// Adds to what is done with a stanza that an account is sent. Takes no other lock.
-pub type Incoming = fn(&Config, &mut User, &mut Passage<'_>) -> Verdict;
+pub type Incoming = fn(&Config, &mut AccountEntry, &mut Passage<'_>) -> Verdict;
 /// The same for one that a session of the account sends. Without the account where nobody asked for it.
-pub type Outgoing = fn(&Config, Option<&mut User>, &mut Passage<'_>) -> Verdict;
+pub type Outgoing = fn(&Config, Option<&mut AccountEntry>, &mut Passage<'_>) -> Verdict;
 /// Adds what the account is asked about each session's stanzas: one entry for each resource.
-pub type Sessions = fn(&mut User, &mut [Asks]);
+pub type Sessions = fn(&mut AccountEntry, &mut [Asks]);
 /// Looks at, and may keep, a stanza that is on its way to a session's client. Never what is owed.
-pub type ToClient = fn(&Config, &mut SessionState, &outbox::Outgoing) -> Turn;
+pub type ToClient = fn(&Config, &mut SessionState, &outbox::Outgoing) -> ClientDelivery;
 /// Changes what is kept for a session; gives out what goes to its client now.
 pub type Release = fn(&mut SessionState) -> Vec<outbox::Outgoing>;
-/// A session is gone; its status text, if it said goodbye with one.
-pub type Unbound = fn(&Cx, &Goodbye);
+/// A session ended; its last status text, if its client gave one.
+pub type SessionEnded = fn(&Cx, &SessionEnd);
 /// Handles a session's own broadcast presence. Runs in its task, without waiting.
-pub type Broadcast = fn(&Cx, &Client, &Stanza) -> Result<Presented, StanzaError>;
+pub type Broadcast = fn(&Cx, &Client, &Stanza) -> Result<PresenceEffect, StanzaError>;
 /// Handles a session's directed presence before it is routed.
 pub type Directed = fn(&Cx, &Client, &Stanza) -> Result<(), StanzaError>;
-/// Tells the world that a session is gone.
-pub type Gone = fn(&Cx, &Resource);
+/// Takes note that a session's resource is out of the registry.
+pub type ResourceRemoved = fn(&Cx, &Resource);
 /// Makes a stream feature, or none for this stage.
 pub type StreamFeature = fn(&Config, Stage) -> Option<String>;
 /// Deletes what the module keeps of an account.
@@ -217,11 +217,11 @@ pub type AccountDeleted = fn(&mut dyn Tx, AccountId) -> Result<(), StoreError>;
 /// Does this account have the module?
 pub type Serves = fn(&Config, &BareJid) -> bool;
 /// Does what is due. Dropped between two awaits when the server stops.
-pub type Every = fn(Chore) -> Answer<()>;
+pub type Every = fn(PeriodicJob) -> Answer<()>;
 
 /// What work without a session sees.
 #[derive(Debug, Clone)]
-pub struct Chore {
+pub struct PeriodicJob {
     /// Why it runs.
     pub cause: Cause,
     /// The wall clock, as far as it is believed: what is old may be deleted by it.
@@ -233,7 +233,7 @@ pub struct Chore {
     /// Who is where, and `route`.
     pub router: Arc<Router>,
     /// What modules share.
-    pub about: Arc<Pipeline>,
+    pub server: Arc<Pipeline>,
 }
 
 /// Why [`Module::every`] runs.
@@ -270,7 +270,7 @@ pub struct Cx {
     /// Who is where, and `route`.
     pub router: Arc<Router>,
     /// What the server says of itself.
-    pub about: Arc<Pipeline>,
+    pub server: Arc<Pipeline>,
 }
 
 /// The IQ index, built once: by namespace, then the few routes in it, each for whom its module is.
@@ -290,11 +290,11 @@ pub struct Command {
 }
 
 /// Runs one stage of a command.
-pub type RunCommand = fn(Cx, Vec<Answers>) -> Answer<Result<Said, StanzaError>>;
+pub type RunCommand = fn(Cx, Vec<Answers>) -> Answer<Result<StageOutcome, StanzaError>>;
 
 /// A service, at a domain below each hosted one. What it keeps is in the module's part of
-/// [`crate::modules::Shared`], behind a lock of its own: handlers of different senders run side by side, those
-/// of one sender in order.
+/// [`crate::modules::Shared`], behind a lock of its own: handlers of different senders run side by side,
+/// those of one sender in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
     /// What stands in front of each hosted domain; none: it is switched off.
@@ -333,10 +333,10 @@ impl Serving {
 pub struct Pipeline {
     pub(in crate::modules) iqs: IqIndex,
     pub(in crate::modules) to_client: Vec<(Phase, &'static str, ToClient)>,
-    pub(in crate::modules) unbound: Vec<Unbound>,
+    pub(in crate::modules) session_ended: Vec<SessionEnded>,
     pub(in crate::modules) broadcast: Vec<Broadcast>,
     pub(in crate::modules) directed: Vec<Directed>,
-    pub(in crate::modules) gone: Vec<Gone>,
+    pub(in crate::modules) resource_removed: Vec<ResourceRemoved>,
     pub(in crate::modules) subscription_out: Vec<OnStanza>,
     pub(in crate::modules) subscription_in: Vec<OnStanza>,
     pub(in crate::modules) probe: Vec<OnStanza>,

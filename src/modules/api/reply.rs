@@ -47,41 +47,41 @@ impl Reply {
 
 /// What happens to a stanza on its way to a session's client.
 #[derive(Debug)]
-pub struct Turn {
+pub struct ClientDelivery {
     /// What was kept and goes out now, before it.
     pub before: Vec<outbox::Outgoing>,
     /// It goes out, too; else the hook keeps it.
     pub now: bool,
 }
 
-impl Turn {
+impl ClientDelivery {
     /// It goes on its way.
     pub const NOW: Self = Self { before: Vec::new(), now: true };
 }
 
 /// How a session ended.
 #[derive(Debug, Clone, Default)]
-pub struct Goodbye {
+pub struct SessionEnd {
     /// `<status/>` of its last unavailable presence.
     pub status: Option<String>,
 }
 
 /// What broadcast presence did to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Presented {
+pub struct PresenceEffect {
     /// It may take messages from now on, and owed ones wait: they come first.
-    pub drain: bool,
+    pub redelivery: bool,
     /// It takes no messages to the account from now on: what it delivers of the owed ones stops.
     pub refuses: bool,
     /// Contacts that it was or might have been sent to: what the stanza cost.
     pub looked_at: usize,
 }
 
-impl Presented {
+impl PresenceEffect {
     /// With what another module made of the same presence.
     pub fn and(self, other: Self) -> Self {
         Self {
-            drain: self.drain || other.drain,
+            redelivery: self.redelivery || other.redelivery,
             refuses: self.refuses || other.refuses,
             looked_at: self.looked_at + other.looked_at,
         }

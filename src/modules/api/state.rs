@@ -7,8 +7,8 @@ use crate::store::tx::{StoreError, Tx};
 pub type Saved = (String, u16, Vec<u8>);
 
 /// What a module keeps for a session, over a restart of the server (promise.md 11).
-pub trait Keep: Sized {
-    /// Rises with every change of what [`Keep::save`] writes.
+pub trait Persist: Sized {
+    /// Rises with every change of what [`Persist::save`] writes.
     const VERSION: u16;
     /// As bytes.
     fn save(&self) -> Vec<u8>;
@@ -17,12 +17,12 @@ pub trait Keep: Sized {
 }
 
 /// What is kept, to be saved under this name.
-pub fn saved<T: Keep>(name: &str, state: &T) -> Saved {
+pub fn saved<T: Persist>(name: &str, state: &T) -> Saved {
     (name.to_owned(), T::VERSION, state.save())
 }
 
 /// What was saved under this name; a module that is new since then begins afresh.
-pub fn restore<T: Keep + Default>(name: &str, saved: &[(String, u16, Vec<u8>)]) -> Option<T> {
+pub fn restore<T: Persist + Default>(name: &str, saved: &[(String, u16, Vec<u8>)]) -> Option<T> {
     match saved.iter().find(|(known, ..)| known == name) {
         None => Some(T::default()),
         Some((_, version, bytes)) if *version == T::VERSION => T::load(bytes),
@@ -31,7 +31,7 @@ pub fn restore<T: Keep + Default>(name: &str, saved: &[(String, u16, Vec<u8>)]) 
 }
 
 /// What a module keeps for an account, in the router's entry.
-pub trait OfAccount: Sized {
+pub trait AccountPart: Sized {
     /// Reads it with the account.
     fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Self, StoreError>;
     /// Bytes that it takes outside itself.

@@ -1,11 +1,11 @@
 //! Which messages an account's archive keeps (XEP-0313 §3, XEP-0441).
 
-use super::super::api::{OfAccount, Passage, Verdict};
+use super::super::api::{AccountPart, Passage, Verdict};
 use super::super::{AccountState, Config};
 use super::policy::{self, Preferences};
 use crate::jid::Jid;
 use crate::router::held::Asks;
-use crate::router::registry::{Account, User};
+use crate::router::registry::{AccountEntry, AccountStatus};
 use crate::router::rules::Decision;
 use crate::stanza::Kind;
 use crate::stanza::ids::stanza_id;
@@ -14,7 +14,7 @@ use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::tx::{StoreError, Tx};
 
 /// An account's preferences; none: everything is kept.
-impl OfAccount for Option<Box<Preferences>> {
+impl AccountPart for Option<Box<Preferences>> {
     fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Self, StoreError> {
         Ok(policy::load(tx, account)?.map(Box::new))
     }
@@ -28,10 +28,14 @@ impl OfAccount for Option<Box<Preferences>> {
     }
 }
 
-pub(super) fn received(config: &Config, account: &mut User, passage: &mut Passage<'_>) -> Verdict {
-    let heard = passage.fate.archived && passage.decision != Decision::Ignore;
+pub(super) fn received(
+    config: &Config,
+    account: &mut AccountEntry,
+    passage: &mut Passage<'_>,
+) -> Verdict {
+    let heard = passage.policy.archived && passage.decision != Decision::Ignore;
     if heard
-        && matches!(account.account, Account::Stored(_))
+        && matches!(account.account, AccountStatus::Stored(_))
         && let Some(to) = passage.stanza.to()
         && config.mam.archives_domain(to.domain())
         && keeps(account, to.bare_str(), passage.stanza.from())
@@ -44,11 +48,11 @@ pub(super) fn received(config: &Config, account: &mut User, passage: &mut Passag
 /// The sender's own copy. One to the account itself is archived as one that came (XEP-0313 §3.3.1).
 pub(super) fn sent(
     config: &Config,
-    account: Option<&mut User>,
+    account: Option<&mut AccountEntry>,
     passage: &mut Passage<'_>,
 ) -> Verdict {
     let from = passage.stanza.from();
-    if passage.fate.archived
+    if passage.policy.archived
         && !passage.is_to_self()
         && config.mam.archives_domain(from.domain())
         && let Some(to) = passage.stanza.to()
@@ -60,21 +64,21 @@ pub(super) fn sent(
 }
 
 /// An account that does not keep everything is asked what it keeps of what it sends.
-pub(super) fn sessions(account: &mut User, asks: &mut [Asks]) {
+pub(super) fn sessions(account: &mut AccountEntry, asks: &mut [Asks]) {
     if preferred(account).is_some() {
         asks.iter_mut().for_each(|asks| *asks = asks.and(Asks::before(Kind::Message)));
     }
 }
 
 /// What the account wants, if it ever said so.
-pub(super) fn preferred(account: &User) -> Option<&Preferences> {
+pub(super) fn preferred(account: &AccountEntry) -> Option<&Preferences> {
     AccountState::of(account)?.mam.as_deref()
 }
 
 /// Does the archive of this bare JID, which is the account's own, keep messages to or from this
 /// address (XEP-0441)? One's own counts as a contact: §2.1.1 is silent, and notes to oneself are not
 /// what it keeps out.
-fn keeps(account: &User, own: &str, with: &Jid) -> bool {
+fn keeps(account: &AccountEntry, own: &str, with: &Jid) -> bool {
     let listed = |bare: &str| account.roster.get(bare).is_some_and(|contact| contact.listed);
     let is_contact = |bare: &str| bare == own || listed(bare);
     preferred(account).is_none_or(|preferences| preferences.keep(with, is_contact))
@@ -82,5 +86,5 @@ fn keeps(account: &User, own: &str, with: &Jid) -> bool {
 
 /// Where and under what id the message is stored (XEP-0313 §3.5).
 fn stamp(store: &Store, archive: ArchiveId, seq: i64, own: &str) -> Vec<u8> {
-    stanza_id(own, &store.id_of_place(archive, seq))
+    stanza_id(own, &store.id_of_position(archive, seq))
 }

@@ -7,8 +7,8 @@ mod preferences;
 mod query;
 mod retention;
 mod search;
+mod search_terms;
 mod select;
-mod sought;
 
 pub use config::{Config, HostRule};
 pub use policy::Preferences;
@@ -42,7 +42,7 @@ pub const MODULE: Module = Module {
         Spec::partial(
             "XEP-0313",
             "1.1.3",
-            "no archives of rooms and nodes; an id of ours whose message a crash lost is a place and not \
+            "no archives of rooms and nodes; an id of ours whose message a crash lost is a position and not \
              unknown, for a device may have seen it; strangers get service-unavailable, who may not know \
              of an archive",
             "src/modules/mam/tests.rs",
@@ -125,15 +125,15 @@ impl Source {
 pub(super) async fn answer(cx: Cx, source: Source, iq: Iq) -> Result<Reply, StanzaError> {
     let archive = source.archive;
     of_account(&iq)?;
-    let mut query = Query::read(&iq, |id| cx.store.place_of_id(archive, id))?;
+    let mut query = Query::read(&iq, |id| cx.store.position_of_id(archive, id))?;
     let writer = Results { cx: &cx, source, queryid: query.queryid.clone() };
     let bounds = writer.bounds(query.max());
     let flip = query.flip;
-    let (found, notes) = match query.sought.take() {
-        Some(sought) => search::run(&cx, archive, query, sought, bounds).await?,
+    let (found, notes) = match query.search_terms.take() {
+        Some(search_terms) => search::run(&cx, archive, query, search_terms, bounds).await?,
         None => {
             // promise.md 7: whoever has sent a message finds it.
-            cx.store.placed(archive).await?;
+            cx.store.archive_indexed(archive).await?;
             let select = move |tx: &mut dyn Tx| select::select(tx, archive, &query, bounds);
             (cx.store.read(select).await?, Notes::default())
         }
@@ -167,13 +167,13 @@ async fn at_login(cx: Cx) -> Vec<u8> {
 }
 
 async fn describe(store: &Store, archive: ArchiveId) -> Result<Bytes, StanzaError> {
-    store.placed(archive).await?;
+    store.archive_indexed(archive).await?;
     let bounds = store.read(move |tx| archive::bounds(tx, archive)).await?;
     let mut xml = Xml::new();
     xml.start("metadata").attr("xmlns", ns::MAM);
     if let Some((first, last)) = bounds {
         for (name, point) in [("start", first), ("end", last)] {
-            let id = store.id_of_place(archive, point.seq);
+            let id = store.id_of_position(archive, point.seq);
             let at = stamp(from_micros(point.at));
             xml.start(name).attr("id", &id).attr("timestamp", &at).end();
         }
@@ -199,7 +199,7 @@ fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
         xml.end();
     }
     if cx.config.search.enabled {
-        form::field(&mut xml, "text-single", sought::FIELD, &[]);
+        form::field(&mut xml, "text-single", search_terms::FIELD, &[]);
     }
     xml.end().end();
     Ok(Reply::payload(xml.finish()))
@@ -259,7 +259,7 @@ impl Results<'_> {
         Reply { ahead, ..Reply::payload(xml.finish()) }
     }
 
-    /// Nothing for what is damaged: the page still names its place, so that paging goes on behind it.
+    /// Nothing for what is damaged: the page still names its position, so that paging goes on behind it.
     fn message(&self, row: Archived) -> Option<Bytes> {
         // No byte of the store reaches a client that the gate has not proved.
         let Some(stanza) = Stanza::ours(row.stanza.into()) else {
@@ -281,8 +281,8 @@ impl Results<'_> {
         Some(xml.finish())
     }
 
-    fn id(&self, place: i64) -> String {
-        self.cx.store.id_of_place(self.source.archive, place)
+    fn id(&self, position: i64) -> String {
+        self.cx.store.id_of_position(self.source.archive, position)
     }
 }
 

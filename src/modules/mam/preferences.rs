@@ -19,7 +19,7 @@ use crate::xml::writer::Xml;
 /// §2.1: what they are.
 pub(super) fn get(cx: &Cx) -> Result<Reply, StanzaError> {
     cx.account()?;
-    let held = cx.own(|user| preferred(user).cloned());
+    let held = cx.own(|entry| preferred(entry).cloned());
     Ok(written(&held.flatten().unwrap_or_default()))
 }
 
@@ -43,7 +43,7 @@ async fn prefer(
     let held = Some(Box::new(wanted.clone())).filter(|wanted| !wanted.is_default());
     let write = move |tx: &mut dyn Tx| policy::save(tx, account, &wanted);
     router
-        .change(bare, write, |user| AccountState::change(user, |state| state.mam = held))
+        .change(bare, write, |entry| AccountState::change(entry, |state| state.mam = held))
         .await
         .map(drop)
 }
@@ -98,7 +98,7 @@ mod tests {
     use crate::modules;
     use crate::router::held::Asks;
     use crate::router::outbox::Outbox;
-    use crate::router::registry::{Bound, Conflict, Resource};
+    use crate::router::registry::{BindOutcome, Conflict, Resource};
     use crate::stanza::Kind;
 
     const SET: &str = "<prefs xmlns='urn:xmpp:mam:2' default='roster'><always>\
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(ask(&later, "set", "", &none).await, none);
         assert_eq!(ask(&phone, "get", "", get).await, none);
         let held =
-            server.cx.router.entry("juliet@montague.example", |user| preferred(user).is_some());
+            server.cx.router.entry("juliet@montague.example", |entry| preferred(entry).is_some());
         assert_eq!((choosy(&phone), held), (false, Some(false)), "nothing is held of nothing");
     }
 
@@ -186,7 +186,7 @@ mod tests {
             let outbox = Arc::new(Outbox::new(9));
             let resource = Resource::new(jid, session, outbox.clone());
             let bound = router.registry.bind(resource, false, Conflict::Replace, 9);
-            assert!(matches!(bound, Bound::Done(_, None)));
+            assert!(matches!(bound, BindOutcome::Done(_, None)));
             outbox
         };
         let first = bind(1, "one");
@@ -205,7 +205,7 @@ mod tests {
                 changed.unwrap().unwrap();
             }
             let stored = store.read(move |tx| policy::load(tx, account)).await.unwrap();
-            let held = router.entry(bare.as_str(), |user| preferred(user).cloned());
+            let held = router.entry(bare.as_str(), |entry| preferred(entry).cloned());
             assert_eq!(held.flatten(), stored);
         }
         assert!(is_choosy(&first) && is_choosy(&bind(2, "two")));

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::SystemTime;
 
-use super::sought::{self, sought};
+use super::search_terms::{self, search_terms};
 use crate::base::time;
 use crate::jid::Jid;
 use crate::stanza::StanzaError;
@@ -12,12 +12,12 @@ use crate::stanza::iq::Iq;
 use crate::stanza::rsm::Rsm;
 use crate::store::archive::{self, Direction, Filter, Peer};
 use crate::store::ids::ArchiveId;
-use crate::store::search::words::Sought;
+use crate::store::search::words::SearchTerms;
 use crate::store::tx::{StoreError, Tx};
 use crate::xml::ns;
 use crate::xml::view::Node;
 
-/// A query whose ids are places.
+/// A query whose ids are positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Query {
     /// Comes back in every result.
@@ -25,14 +25,14 @@ pub(super) struct Query {
     /// Which messages match the form.
     pub(super) filter: Filter,
     /// What they must say (XEP-0431).
-    pub(super) sought: Option<Sought>,
+    pub(super) search_terms: Option<SearchTerms>,
     /// Only these of them, in order.
     pub(super) ids: Option<Vec<i64>>,
     /// Which of the matching ones make the page.
     pub(super) page: Wanted,
     /// The page comes newest message first.
     pub(super) flip: bool,
-    /// The oldest place that it names by an id.
+    /// The oldest position that it names by an id.
     pub(super) oldest: Option<i64>,
     max: Option<usize>,
 }
@@ -40,9 +40,9 @@ pub(super) struct Query {
 /// Where the page is (XEP-0059).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Wanted {
-    /// Behind this place.
+    /// Behind this position.
     pub(super) after: Option<i64>,
-    /// Before this place, or at the end of all.
+    /// Before this position, or at the end of all.
     pub(super) before: Option<i64>,
     /// From this position on.
     pub(super) index: Option<usize>,
@@ -54,7 +54,7 @@ pub(super) fn no_such_message() -> StanzaError {
 
 impl Query {
     /// Reads a request; `open` reads the id of a message. An id that is not ours is `item-not-found`;
-    /// one that is ours is a place: a crash may have lost its message after a device saw it.
+    /// one that is ours is a position: a crash may have lost its message after a device saw it.
     pub(super) fn read(iq: &Iq, open: impl Fn(&str) -> Option<i64>) -> Result<Self, StanzaError> {
         let doc = iq.stanza().element().view();
         let query = doc.root().first_child().ok_or_else(StanzaError::bad_request)?;
@@ -63,31 +63,40 @@ impl Query {
             return Err(StanzaError::policy_violation().text("the queryid is too long"));
         }
         let oldest = Cell::new(None);
-        let place = |id: &str| {
-            let place = open(id).ok_or_else(no_such_message)?;
-            oldest.set(Some(oldest.get().map_or(place, |oldest: i64| oldest.min(place))));
-            Ok(place)
+        let position = |id: &str| {
+            let position = open(id).ok_or_else(no_such_message)?;
+            oldest.set(Some(oldest.get().map_or(position, |oldest: i64| oldest.min(position))));
+            Ok(position)
         };
-        let (filter, ids, sought) = match Form::submitted(query)? {
-            Some(form) => (filter(&form, &place)?, ids(&form, &place)?, sought(&form)?),
+        let (filter, ids, search_terms) = match Form::submitted(query)? {
+            Some(form) => (filter(&form, &position)?, ids(&form, &position)?, search_terms(&form)?),
             None => (Filter::ALL, None, None),
         };
         let rsm = Rsm::read(query)?;
         let page = Wanted {
-            after: rsm.after.as_deref().or(astray(query, &rsm)).map(place).transpose()?,
+            after: rsm.after.as_deref().or(astray(query, &rsm)).map(position).transpose()?,
             before: match rsm.before.as_deref() {
                 Some("") => Some(i64::MAX),
-                Some(id) => Some(place(id)?),
+                Some(id) => Some(position(id)?),
                 None => None,
             },
             index: rsm.index,
         };
         let flip = query.child(ns::MAM, "flip-page").is_some();
-        Ok(Self { queryid, filter, sought, ids, page, flip, oldest: oldest.get(), max: rsm.max })
+        Ok(Self {
+            queryid,
+            filter,
+            search_terms,
+            ids,
+            page,
+            flip,
+            oldest: oldest.get(),
+            max: rsm.max,
+        })
     }
 
-    /// The same with the places of its times.
-    pub(super) fn of_places(
+    /// The same with the positions of its times.
+    pub(super) fn by_position(
         &self,
         tx: &mut dyn Tx,
         archive: ArchiveId,
@@ -121,13 +130,14 @@ fn astray<'d>(query: Node<'d>, rsm: &Rsm) -> Option<&'d str> {
 /// §4.1.1 to §4.1.4
 fn filter(
     form: &Form<'_>,
-    place: &impl Fn(&str) -> Result<i64, StanzaError>,
+    position: &impl Fn(&str) -> Result<i64, StanzaError>,
 ) -> Result<Filter, StanzaError> {
     // XEP-0313 §4.1: it MUST be there.
     if form.form_type() != Some(ns::MAM) || form.values("FORM_TYPE").len() != 1 {
         return Err(StanzaError::bad_request().text("the FORM_TYPE is not urn:xmpp:mam:2"));
     }
-    let known = |var: &str| var == sought::FIELD || FIELDS.iter().any(|(_, name)| *name == var);
+    let known =
+        |var: &str| var == search_terms::FIELD || FIELDS.iter().any(|(_, name)| *name == var);
     if form.fields().any(|field| !known(field.var)) {
         // §4.1.5
         return Err(StanzaError::feature_not_implemented().text("a field is not supported"));
@@ -140,10 +150,10 @@ fn filter(
         filter.until = time_to(date(end)?);
     }
     if let Some(id) = form.value("after-id")? {
-        filter.after = filter.after.max(place(id)?);
+        filter.after = filter.after.max(position(id)?);
     }
     if let Some(id) = form.value("before-id")? {
-        filter.before = filter.before.min(place(id)?);
+        filter.before = filter.before.min(position(id)?);
     }
     // Messages of rooms are in no account's archive: there is nothing to include or leave out.
     if form.value(GROUPCHAT)?.is_some_and(|value| !BOOLEANS.contains(&value)) {
@@ -155,16 +165,16 @@ fn filter(
 /// The messages that are asked for one by one; an empty list asks for nothing in particular.
 fn ids(
     form: &Form<'_>,
-    place: &impl Fn(&str) -> Result<i64, StanzaError>,
+    position: &impl Fn(&str) -> Result<i64, StanzaError>,
 ) -> Result<Option<Vec<i64>>, StanzaError> {
     let ids = form.values(IDS);
     if ids.len() > PAGE_MAX {
         return Err(StanzaError::policy_violation().text("too many ids"));
     }
-    let mut places: Vec<i64> = ids.iter().map(|id| place(id)).collect::<Result<_, _>>()?;
-    places.sort_unstable();
-    places.dedup();
-    Ok((!places.is_empty()).then_some(places))
+    let mut positions: Vec<i64> = ids.iter().map(|id| position(id)).collect::<Result<_, _>>()?;
+    positions.sort_unstable();
+    positions.dedup();
+    Ok((!positions.is_empty()).then_some(positions))
 }
 
 /// §4.1.1: a bare JID stands for all its resources. The own bare JID finds the messages to oneself, for

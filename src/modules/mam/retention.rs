@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::Config;
-use super::super::api::{Answer, Cause, Chore};
+use super::super::api::{Answer, Cause, PeriodicJob};
 use crate::base::time::micros;
 use crate::jid::BareJid;
 use crate::store::accounts;
@@ -12,16 +12,16 @@ use crate::store::ids::ArchiveId;
 use crate::store::tx::{StoreError, Tx};
 
 /// What the module does every hour, and after an account was deleted.
-pub(super) fn run(chore: Chore) -> Answer<()> {
+pub(super) fn run(job: PeriodicJob) -> Answer<()> {
     Box::pin(async move {
-        let which = match chore.cause {
+        let which = match job.cause {
             Cause::Due => Left::All,
             Cause::AccountDeleted => Left::New,
             Cause::Grown => return,
         };
-        told("messages of deleted accounts were deleted", clear(&chore, which).await);
-        if chore.cause == Cause::Due {
-            told("old messages were deleted from archives", expire(&chore).await);
+        told("messages of deleted accounts were deleted", clear(&job, which).await);
+        if job.cause == Cause::Due {
+            told("old messages were deleted from archives", expire(&job).await);
         }
     })
 }
@@ -35,38 +35,38 @@ fn told(what: &str, deleted: Result<usize, StoreError>) {
 }
 
 /// Deletes what deleted accounts left.
-async fn clear(chore: &Chore, which: Left) -> Result<usize, StoreError> {
-    let now = micros(chore.now);
+async fn clear(job: &PeriodicJob, which: Left) -> Result<usize, StoreError> {
+    let now = micros(job.now);
     let mut total = 0;
     let mut after = ArchiveId::BEFORE_ALL;
     loop {
         let left = move |tx: &mut dyn Tx| archive::left_after(tx, after, which, ARCHIVES);
-        let archives = chore.store.read(left).await?;
+        let archives = job.store.read(left).await?;
         let Some(last) = archives.last() else { return Ok(total) };
         after = *last;
         for archive in archives {
             let batch = move |tx: &mut dyn Tx| archive::clear(tx, archive, BATCH, now, PATIENCE);
-            total += in_batches(chore, batch).await?;
+            total += in_batches(job, batch).await?;
         }
     }
 }
 
 /// Deletes messages that are older than their account's archive keeps them.
-async fn expire(chore: &Chore) -> Result<usize, StoreError> {
-    // What is looked for is found among the placed rows alone.
-    chore.store.placed_all().await?;
+async fn expire(job: &PeriodicJob) -> Result<usize, StoreError> {
+    // What is looked for is found among the indexed rows alone.
+    job.store.archives_indexed().await?;
     let mut total = 0;
     let mut after = ArchiveId::BEFORE_ALL;
     loop {
-        let (config, now) = (chore.config.clone(), micros(chore.now));
+        let (config, now) = (job.config.clone(), micros(job.now));
         let look = move |tx: &mut dyn Tx| Look::at(tx, after, &config, now);
-        let look = chore.store.read(look).await?;
+        let look = job.store.read(look).await?;
         for (archive, before) in look.expired {
             let batch = move |tx: &mut dyn Tx| archive::purge(tx, archive, (before, now), BATCH);
-            total += in_batches(chore, batch).await?;
+            total += in_batches(job, batch).await?;
         }
         for archive in look.orphans {
-            chore.store.write(move |tx| archive::leave(tx, archive)).await?;
+            job.store.write(move |tx| archive::leave(tx, archive)).await?;
         }
         match look.last {
             Some(last) => after = last,
@@ -76,13 +76,13 @@ async fn expire(chore: &Chore) -> Result<usize, StoreError> {
 }
 
 /// Runs a write that deletes a few rows until there are none.
-async fn in_batches<F>(chore: &Chore, batch: F) -> Result<usize, StoreError>
+async fn in_batches<F>(job: &PeriodicJob, batch: F) -> Result<usize, StoreError>
 where
     F: Fn(&mut dyn Tx) -> Result<usize, StoreError> + Copy + Send + 'static,
 {
     let mut total = 0;
     loop {
-        match chore.store.write(batch).await? {
+        match job.store.write(batch).await? {
             0 => return Ok(total),
             deleted => total += deleted,
         }
@@ -150,11 +150,11 @@ mod tests {
 
     use super::super::super::testing::Server;
     use super::*;
-    use crate::store::archive::{Entry, Kind};
+    use crate::store::archive::{Entry, RowKind};
 
-    fn chore(server: &Server, cause: Cause, hours: u64) -> Chore {
+    fn job(server: &Server, cause: Cause, hours: u64) -> PeriodicJob {
         let now = server.cx.now + Duration::from_secs(hours * 3_600);
-        Chore { now, ..server.chore(cause) }
+        PeriodicJob { now, ..server.job(cause) }
     }
 
     #[tokio::test]
@@ -169,16 +169,16 @@ mod tests {
         let mut ids = Vec::new();
         for (n, name) in [(0, "usual"), (1, "keeps"), (2, "short"), (3, "owes")] {
             let id = server.account(name, &[]).await;
-            let kind = if name == "owes" { Kind::Owed } else { Kind::Received };
+            let kind = if name == "owes" { RowKind::Owed } else { RowKind::Received };
             // More than one batch eleven days old, then one of five days.
             let first = now - 11 * DAY + n * 2_000;
             server.put(id, first..first + 1_100, kind, b"<message/>").await;
             server.put(id, now - 5 * DAY + n..now - 5 * DAY + n + 1, kind, b"<message/>").await;
             ids.push(id);
         }
-        run(chore(&server, Cause::AccountDeleted, 0)).await;
+        run(job(&server, Cause::AccountDeleted, 0)).await;
         assert_eq!(server.left(ids[0]).await.len(), 1_101, "it is not time yet");
-        run(chore(&server, Cause::Due, 0)).await;
+        run(job(&server, Cause::Due, 0)).await;
         for (id, expected) in ids.iter().zip([1, 1_101, 0, 1_101]) {
             assert_eq!(server.left(*id).await.len(), expected, "{id:?}");
         }
@@ -191,13 +191,13 @@ mod tests {
         let old = micros(server.cx.now) - 400 * DAY;
         let entry = move |tx: &mut dyn Tx| {
             let (peer, resource, stanza) = ("a@x", "", b"<message/>".as_slice());
-            let (archive, kind) = (ArchiveId::of(id), Kind::Sent);
+            let (archive, kind) = (ArchiveId::of(id), RowKind::Sent);
             let entry = Entry { seq: old, at: old, archive, peer, resource, kind, stanza };
             archive::append_behind(tx, &entry, None)
         };
         server.store().write(entry).await.unwrap();
-        run(chore(&server, Cause::Due, 0)).await;
-        server.store().placed_all().await.unwrap();
+        run(job(&server, Cause::Due, 0)).await;
+        server.store().archives_indexed().await.unwrap();
         assert_eq!(server.left(id).await, [0; 0]);
     }
 
@@ -206,24 +206,24 @@ mod tests {
         let server = Server::new(Config::default());
         let (gone, stays) = (server.account("gone", &[]).await, server.account("stays", &[]).await);
         let now = micros(server.cx.now);
-        server.put(gone, now..now + 1_200, Kind::Owed, b"<message/>").await;
-        server.put(stays, now + 2_000..now + 2_003, Kind::Owed, b"<message/>").await;
+        server.put(gone, now..now + 1_200, RowKind::Owed, b"<message/>").await;
+        server.put(stays, now + 2_000..now + 2_003, RowKind::Owed, b"<message/>").await;
         server.store().write(move |tx| accounts::delete(tx, gone)).await.unwrap();
-        run(chore(&server, Cause::AccountDeleted, 0)).await;
+        run(job(&server, Cause::AccountDeleted, 0)).await;
         assert_eq!((server.left(gone).await.len(), server.left(stays).await.len()), (0, 3));
         // A message that was on its way, found an hour later.
-        server.put(gone, now + 3_000..now + 3_001, Kind::Sent, b"<message/>").await;
-        run(chore(&server, Cause::AccountDeleted, 0)).await;
+        server.put(gone, now + 3_000..now + 3_001, RowKind::Sent, b"<message/>").await;
+        run(job(&server, Cause::AccountDeleted, 0)).await;
         assert_eq!(server.left(gone).await.len(), 1);
-        run(chore(&server, Cause::Due, 1)).await;
+        run(job(&server, Cause::Due, 1)).await;
         let (first, all) = (ArchiveId::BEFORE_ALL, Left::All);
         let noted = || server.store().read(move |tx| archive::left_after(tx, first, all, 9));
         assert_eq!((server.left(gone).await.len(), noted().await), (0, Ok(vec![])));
         // And one much later still.
-        server.put(gone, now + 4_000..now + 4_001, Kind::Sent, b"<message/>").await;
-        run(chore(&server, Cause::Due, 2)).await;
+        server.put(gone, now + 4_000..now + 4_001, RowKind::Sent, b"<message/>").await;
+        run(job(&server, Cause::Due, 2)).await;
         assert_eq!(noted().await, Ok(vec![ArchiveId::of(gone)]));
-        run(chore(&server, Cause::Due, 3)).await;
+        run(job(&server, Cause::Due, 3)).await;
         assert!(server.left(gone).await.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use crate::stanza::StanzaError;
 use crate::store::StoreError;
 use crate::store::archive::{self, Archived, Direction};
 use crate::store::ids::ArchiveId;
-use crate::store::search::words::Sought;
+use crate::store::search::words::SearchTerms;
 use crate::store::search::{Finder, Hits, Indexed, Look};
 use crate::store::tx::Tx;
 use crate::xml::writer::Xml;
@@ -35,7 +35,7 @@ impl Notes {
         self.searched.filter(|searched| !searched.complete).map(|_| "false")
     }
 
-    /// No specification has a place for it. Clients pass over elements that they do not know.
+    /// No specification has a word for it. Clients pass over elements that they do not know.
     pub(super) fn write(&self, xml: &mut Xml) {
         let Some(searched) = self.searched else { return };
         xml.start("unsearchable").attr("xmlns", NOTE);
@@ -50,27 +50,27 @@ pub(super) async fn run(
     cx: &Cx,
     archive: ArchiveId,
     query: Query,
-    sought: Sought,
+    search_terms: SearchTerms,
     bounds: Bounds,
 ) -> Result<(Found, Notes), StanzaError> {
     if !cx.config.search.enabled {
         // As any other field that is unknown (XEP-0313 §4.1.5).
         return Err(StanzaError::feature_not_implemented().text("a field is not supported"));
     }
-    let shelf = cx.about.shared().search.clone();
-    let turn = shelf.turn().await;
+    let index_queue = cx.server.shared().search.clone();
+    let turn = index_queue.turn().await;
     // promise.md 7: whoever has sent a message finds it.
-    let complete = shelf.searchable(&cx.store, archive).await?;
+    let complete = index_queue.searchable(&cx.store, archive).await?;
     if !complete {
-        let (shelf, store) = (shelf.clone(), cx.store.clone());
-        let rest = async move { shelf.index(store, archive).await };
+        let (index_queue, store) = (index_queue.clone(), cx.store.clone());
+        let rest = async move { index_queue.index(store, archive).await };
         cx.router.tasks.spawn("index of an archive", rest);
     }
     let read = move |tx: &mut dyn Tx| {
         // Also if the client is gone by now.
         let _turn = turn;
-        let query = query.of_places(tx, archive)?;
-        let finder = Finder::new(archive, &sought, &query.filter);
+        let query = query.by_position(tx, archive)?;
+        let finder = Finder::new(archive, &search_terms, &query.filter);
         let found = select(tx, archive, &finder, &query, bounds)?;
         let (encrypted, or_more) = finder.unsearchable(tx, COUNT_MAX)?;
         Ok(found.map(|found| (found, Searched { complete, encrypted, or_more })))
@@ -99,7 +99,7 @@ fn select(
     let mut range = (range.after, range.before);
     if let Some(index) = query.page.index {
         match finder.nth(tx, index)? {
-            Indexed::At(place) => range.0 = range.0.max(place.saturating_sub(1)),
+            Indexed::At(position) => range.0 = range.0.max(position.saturating_sub(1)),
             Indexed::TooDeep => return Ok(Some(Found::TooDeep)),
             // XEP-0059 §2.6: an index that is no item's gets an empty page.
             Indexed::Beyond => {
@@ -133,12 +133,12 @@ fn one_by_one(
     bounds: Bounds,
 ) -> Result<Option<Found>, StoreError> {
     let mut matching: Vec<(usize, Archived)> = Vec::new();
-    for place in ids {
-        if archive::head(tx, archive, *place)?.is_none() {
+    for position in ids {
+        if archive::head(tx, archive, *position)?.is_none() {
             return Ok(Some(Found::NoSuchMessage));
         }
         let index = matching.len();
-        match finder.look(tx, *place)? {
+        match finder.look(tx, *position)? {
             Look::Hit(row) => matching.push((index, row)),
             Look::Other => {}
             Look::GivenUp => return Ok(None),

@@ -46,14 +46,14 @@ pub(super) fn select(
     query: &Query,
     bounds: Bounds,
 ) -> Result<Found, StoreError> {
-    // §4.3.2: a message that is gone by its age leaves no place behind. Retention makes no holes, so
+    // §4.3.2: a message that is gone by its age leaves no position behind. Retention makes no holes, so
     // whatever is missing behind the first one was never durable.
     if let Some(oldest) = query.oldest
         && archive::first(tx, archive)?.is_none_or(|first| oldest < first)
     {
         return Ok(Found::NoSuchMessage);
     }
-    let query = &query.of_places(tx, archive)?;
+    let query = &query.by_position(tx, archive)?;
     if let Some(ids) = &query.ids {
         return one_by_one(tx, archive, query, ids, bounds);
     }
@@ -62,15 +62,15 @@ pub(super) fn select(
         let count = archive::count(tx, archive, &query.filter, COUNT_MAX)?;
         // XEP-0059 §2.6: an index that is no item's gets an empty page.
         let beyond = count.is_some_and(|count| index >= count);
-        let place = match index {
+        let position = match index {
             _ if beyond => None,
-            0..=COUNT_MAX => archive::place_of(tx, archive, &range, index)?,
+            0..=COUNT_MAX => archive::position_of(tx, archive, &range, index)?,
             _ => return Ok(Found::TooDeep),
         };
-        let Some(place) = place else {
+        let Some(position) = position else {
             return Ok(Found::Page(Selection { count, ..Selection::default() }));
         };
-        range.after = place.saturating_sub(1);
+        range.after = position.saturating_sub(1);
     }
     let page = archive::page(tx, archive, &range, direction, bounds.messages, bounds.bytes)?;
     let first = page.rows.first().map(|row| row.seq);
@@ -81,7 +81,7 @@ pub(super) fn select(
     Ok(Found::Page(Selection { rows: page.rows, more: page.more, index, count }))
 }
 
-/// How many messages match before a place, and how many in all. Nothing, when there are many.
+/// How many messages match before a position, and how many in all. Nothing, when there are many.
 fn position(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -109,8 +109,8 @@ fn one_by_one(
     bounds: Bounds,
 ) -> Result<Found, StoreError> {
     let mut matching: Vec<Head> = Vec::new();
-    for place in ids {
-        let Some(head) = archive::head(tx, archive, *place)? else {
+    for position in ids {
+        let Some(head) = archive::head(tx, archive, *position)? else {
             return Ok(Found::NoSuchMessage);
         };
         if query.filter.fits(&head) {

@@ -4,7 +4,7 @@ use super::super::testing::{Server, ask, ask_all};
 use super::*;
 use crate::base::time::micros;
 use crate::modules;
-use crate::store::archive::{Entry, Kind};
+use crate::store::archive::{Entry, RowKind};
 use crate::store::ids::AccountId;
 use crate::xml::view::Doc;
 
@@ -48,14 +48,14 @@ impl World {
         let stanza = stanza.to_owned();
         let write = self.server.store().write(move |tx| {
             let (peer, resource) = (peer.as_str(), resource.as_str());
-            let (kind, stanza) = (Kind::Received, stanza.as_bytes());
+            let (kind, stanza) = (RowKind::Received, stanza.as_bytes());
             archive::append(tx, &Entry { seq, at: seq, archive, peer, resource, kind, stanza })
         });
         write.await.unwrap();
     }
 
     fn id(&self, n: i64) -> String {
-        self.server.store().id_of_place(ArchiveId::of(self.romeo), seq(n))
+        self.server.store().id_of_position(ArchiveId::of(self.romeo), seq(n))
     }
 
     /// `0 1 2 | false | index/count`: the messages on the wire, `complete`, the set; or an error.
@@ -103,7 +103,7 @@ impl World {
     }
 }
 
-/// The place of the nth message.
+/// The position of the nth message.
 fn seq(n: i64) -> i64 {
     (1_000_000 + 10 * n) * 1_000_000
 }
@@ -270,11 +270,11 @@ async fn single_messages_come_in_pages_too() {
     }
 }
 
-/// A message may be lost in a crash after a device saw it: its id still is a place.
+/// A message may be lost in a crash after a device saw it: its id still is a position.
 #[tokio::test]
 async fn an_id_of_ours_is_a_place_without_its_message() {
     let world = World::with(4).await;
-    let between = world.server.store().id_of_place(ArchiveId::of(world.romeo), seq(1) + 1);
+    let between = world.server.store().id_of_position(ArchiveId::of(world.romeo), seq(1) + 1);
     let world = &world;
     let page = |inner: String| async move { world.page(&inner).await };
     let after = set(&format!("<after>{between}</after>"));
@@ -282,8 +282,8 @@ async fn an_id_of_ours_is_a_place_without_its_message() {
     let before = set(&format!("<before>{between}</before>"));
     assert_eq!(page(before).await, "0 1 | true | -/4");
     assert_eq!(page(form(&[("after-id", &between)])).await, "2 3 | true | 0/2");
-    // §4.3.2: what is gone by its age is no place any more.
-    let gone = world.server.store().id_of_place(ArchiveId::of(world.romeo), seq(0) - 1);
+    // §4.3.2: what is gone by its age is no position any more.
+    let gone = world.server.store().id_of_position(ArchiveId::of(world.romeo), seq(0) - 1);
     for content in [
         set(&format!("<after>{gone}</after>")),
         set(&format!("<before>{gone}</before>")),
@@ -297,7 +297,7 @@ async fn an_id_of_ours_is_a_place_without_its_message() {
     assert_eq!(page(form(&[("ids", &between)])).await, "item-not-found");
     // An id of another's archive is none here, though there is such a message.
     world.put(world.juliet, 77, ROMEO, "", "<message/>").await;
-    let hers = world.server.store().id_of_place(ArchiveId::of(world.juliet), 77);
+    let hers = world.server.store().id_of_position(ArchiveId::of(world.juliet), 77);
     assert_eq!(page(set(&format!("<after>{hers}</after>"))).await, "item-not-found");
     assert_eq!(page(form(&[("ids", &hers)])).await, "item-not-found");
 }
@@ -326,7 +326,7 @@ async fn the_count_is_left_out_where_it_would_be_dear() {
     let write = world.server.store().write(move |tx| {
         for n in 0..10_001 {
             let stanza = format!("<message from='a@x/r' id='{n}'/>");
-            let (kind, stanza) = (Kind::Sent, stanza.as_bytes());
+            let (kind, stanza) = (RowKind::Sent, stanza.as_bytes());
             let peer = if n == 0 { "b@x" } else { "a@x" };
             archive::append(
                 tx,

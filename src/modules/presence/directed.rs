@@ -3,7 +3,7 @@
 use crate::jid::Jid;
 use crate::modules::api::{Client, Cx};
 use crate::router::presence as fanout;
-use crate::router::registry::User;
+use crate::router::registry::AccountEntry;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Stanza, StanzaError};
 
@@ -17,12 +17,12 @@ pub(super) fn directed(cx: &Cx, client: &Client, stanza: &Stanza) -> Result<(), 
     if ty == PresenceType::Unavailable {
         fanout::unlist(&cx.router, to, &client.jid);
     }
-    let note = |user: &mut User| match ty {
+    let note = |entry: &mut AccountEntry| match ty {
         // Everybody sees their own presence.
         PresenceType::Available if to.bare_str() == own => Ok(()),
-        PresenceType::Available => add(user, client.session, to, max),
+        PresenceType::Available => add(entry, client.session, to, max),
         PresenceType::Unavailable => {
-            if let Some(resource) = user.session_mut(client.session) {
+            if let Some(resource) = entry.session_mut(client.session) {
                 resource.directed.retain(|jid| jid != to);
             }
             Ok(())
@@ -32,9 +32,9 @@ pub(super) fn directed(cx: &Cx, client: &Client, stanza: &Stanza) -> Result<(), 
     cx.own(note).unwrap_or(Ok(()))
 }
 
-fn add(user: &mut User, session: u64, to: &Jid, max: usize) -> Result<(), StanzaError> {
-    let subscribed = user.subscription(to.bare_str()).shows_presence();
-    let Some(resource) = user.session_mut(session) else { return Ok(()) };
+fn add(entry: &mut AccountEntry, session: u64, to: &Jid, max: usize) -> Result<(), StanzaError> {
+    let subscribed = entry.subscription(to.bare_str()).shows_presence();
+    let Some(resource) = entry.session_mut(session) else { return Ok(()) };
     // Case 1: a subscriber hears of the end by broadcast. Case 3: not of a session that was never
     // available.
     if (subscribed && resource.presence.is_some()) || resource.directed.contains(to) {

@@ -11,7 +11,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::api::{Client, Cx, Module, Presented, Spec, State as Done};
+use super::api::{Client, Cx, Module, PresenceEffect, Spec, State as Done};
 use crate::base::limits::PRESENCE_TAG_BYTES_MAX;
 use crate::jid::{FullJid, Jid};
 use crate::router::contacts::Contacts;
@@ -35,13 +35,13 @@ pub const MODULE: Module = Module {
     }],
     broadcast: Some(broadcast),
     directed: Some(directed::directed),
-    gone: Some(gone),
+    resource_removed: Some(resource_removed),
     probe: Some(probe::probe),
     ..Module::EMPTY
 };
 
 /// RFC 6121 §4.2.2, §4.4.2 and §4.5.2.
-fn broadcast(cx: &Cx, client: &Client, stanza: &Stanza) -> Result<Presented, StanzaError> {
+fn broadcast(cx: &Cx, client: &Client, stanza: &Stanza) -> Result<PresenceEffect, StanzaError> {
     if stanza.frame().head.len() > PRESENCE_TAG_BYTES_MAX {
         return Err(StanzaError::policy_violation().text("the presence tag is too long"));
     }
@@ -57,34 +57,38 @@ fn broadcast(cx: &Cx, client: &Client, stanza: &Stanza) -> Result<Presented, Sta
 }
 
 /// What became of a session's presence, copied out of the registry.
-struct Turn {
+struct PresenceChange {
     initial: bool,
-    drain: bool,
+    redelivery: bool,
     own: Vec<Arc<Outbox>>,
     roster: Arc<Contacts>,
 }
 
-fn available(cx: &Cx, client: &Client, stanza: &Stanza, priority: i8) -> Presented {
+fn available(cx: &Cx, client: &Client, stanza: &Stanza, priority: i8) -> PresenceEffect {
     let bare = client.jid.bare_str();
     let frame = stanza.frame();
     let kept = Available { priority, frame: frame.clone() };
-    let turn = cx.own(|user| {
-        let before = user.session_mut(client.session)?.presence.replace(kept);
+    let change = cx.own(|entry| {
+        let before = entry.session_mut(client.session)?.presence.replace(kept);
         let took = before.as_ref().is_some_and(|before| before.priority >= 0);
         // In the lock in which the session becomes a target of messages: what waits was queued
         // before, and none of the later ones misses it (promise.md 9).
-        let drain = priority >= 0 && !took && user.has_claims(client.session);
-        let (own, roster) = (fanout::available(user), user.roster.clone());
-        Some(Turn { initial: before.is_none(), drain, own, roster })
+        let redelivery = priority >= 0 && !took && entry.has_claims(client.session);
+        let (own, roster) = (fanout::available(entry), entry.roster.clone());
+        Some(PresenceChange { initial: before.is_none(), redelivery, own, roster })
     });
     // Else replaced by a newer session of this resource, which speaks for it now.
-    let Some(Some(turn)) = turn else { return Presented::default() };
-    fanout::push(&frame.addressed(bare), &turn.own);
-    fanout::to_contacts(&cx.router, (&client.jid, &client.outbox), &turn.roster, &frame);
-    if turn.initial {
-        gather(cx, client, &turn.roster);
+    let Some(Some(change)) = change else { return PresenceEffect::default() };
+    fanout::push(&frame.addressed(bare), &change.own);
+    fanout::to_contacts(&cx.router, (&client.jid, &client.outbox), &change.roster, &frame);
+    if change.initial {
+        gather(cx, client, &change.roster);
     }
-    Presented { drain: turn.drain, refuses: priority < 0, looked_at: turn.roster.len() }
+    PresenceEffect {
+        redelivery: change.redelivery,
+        refuses: priority < 0,
+        looked_at: change.roster.len(),
+    }
 }
 
 /// The other side of initial presence: the new resource learns of everybody. Local contacts are
@@ -136,20 +140,20 @@ fn deliver_requests(
     }
 }
 
-fn unavailable(cx: &Cx, client: &Client, stanza: &Stanza) -> Presented {
+fn unavailable(cx: &Cx, client: &Client, stanza: &Stanza) -> PresenceEffect {
     let bare = client.jid.bare_str();
-    let left = cx.own(|user| {
-        let own = fanout::available(user);
-        let roster = user.roster.clone();
-        let resource = user.session_mut(client.session)?;
+    let left = cx.own(|entry| {
+        let own = fanout::available(entry);
+        let roster = entry.roster.clone();
+        let resource = entry.session_mut(client.session)?;
         let was_available = resource.presence.take().is_some();
         let directed = std::mem::take(&mut resource.directed);
         let outbox = resource.outbox.clone();
-        let nobody_is = was_available && user.available().next().is_none();
+        let nobody_is = was_available && entry.available().next().is_none();
         Some((was_available, nobody_is, directed, (own, outbox), roster))
     });
     let Some(Some((was_available, nobody_is, directed, (own, outbox), roster))) = left else {
-        return Presented::default();
+        return PresenceEffect::default();
     };
     let from = (&client.jid, &*outbox);
     let frame = stanza.frame();
@@ -163,16 +167,16 @@ fn unavailable(cx: &Cx, client: &Client, stanza: &Stanza) -> Presented {
         fanout::to_contacts(&cx.router, from, &roster, &frame);
     }
     to_directed(cx, from, &directed, was_available.then_some(&*roster), &frame);
-    Presented { drain: false, refuses: true, looked_at: roster.len() + directed.len() }
+    PresenceEffect { redelivery: false, refuses: true, looked_at: roster.len() + directed.len() }
 }
 
 /// RFC 6121 §4.5.2: on behalf of a session that ended, however it did.
-fn gone(cx: &Cx, resource: &Resource) {
+fn resource_removed(cx: &Cx, resource: &Resource) {
     let bare = resource.jid.bare_str();
-    let seen = cx.own(|user| {
+    let seen = cx.own(|entry| {
         // A newer session may have the name, and be available under it by now.
-        let back = user.resource(&resource.jid).is_some_and(|new| new.presence.is_some());
-        (back, fanout::available(user), user.roster.clone())
+        let back = entry.resource(&resource.jid).is_some_and(|new| new.presence.is_some());
+        (back, fanout::available(entry), entry.roster.clone())
     });
     let (back, own, roster) = seen.unwrap_or_default();
     let frame = fanout::unavailable_of(&resource.jid);

@@ -8,7 +8,7 @@ use crate::modules::testing::Server;
 use crate::modules::testing::client::{Client, befriend};
 use crate::stanza::Condition;
 use crate::store::accounts;
-use crate::store::mailbox::Place;
+use crate::store::mailbox::StoredIn;
 use crate::store::roster::{self, Item, Subscription};
 
 async fn hears(client: &Client, expected: &[&str]) {
@@ -215,8 +215,8 @@ async fn directed_presence_authorises_a_probe_of_that_resource() {
 async fn owed_messages_wait_for_a_priority_that_takes_them() {
     let server = Server::with(&["a"]).await;
     let mut a = server.connect("a@x/1").await;
-    server.cx.router.entry("a@x", |user| user.owed.append(1, 10, Place::Archive, []));
-    let drain = |presented: crate::modules::api::Presented| presented.drain;
+    server.cx.router.entry("a@x", |entry| entry.owed.append(1, 10, StoredIn::Archive, []));
+    let redelivery = |effect: crate::modules::api::PresenceEffect| effect.redelivery;
     for (xml, drains) in [
         ("<presence><priority>-1</priority></presence>", false),
         ("<presence><priority>0</priority></presence>", true),
@@ -225,11 +225,11 @@ async fn owed_messages_wait_for_a_priority_that_takes_them() {
         ("<presence type='unavailable'/>", false),
         ("<presence/>", true),
     ] {
-        assert_eq!(drain(a.presence(xml).unwrap()), drains, "{xml}");
+        assert_eq!(redelivery(a.presence(xml).unwrap()), drains, "{xml}");
     }
-    server.cx.router.entry("a@x", |user| user.owed.failed(1));
+    server.cx.router.entry("a@x", |entry| entry.owed.failed(1));
     a.presence("<presence type='unavailable'/>").unwrap();
-    assert!(!drain(a.presence("<presence/>").unwrap()));
+    assert!(!redelivery(a.presence("<presence/>").unwrap()));
 }
 
 #[tokio::test]

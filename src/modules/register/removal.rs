@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::super::api::{Cause, Chore, Module};
+use super::super::api::{Cause, Module, PeriodicJob};
 use super::super::{erase, roster};
 use crate::base::time::micros;
 use crate::jid::BareJid;
@@ -37,11 +37,11 @@ pub async fn end(
 }
 
 /// Erases accounts whose grace is over.
-pub(super) async fn erase_due(chore: Chore, modules: &'static [&'static Module]) {
-    if chore.cause != Cause::Due {
+pub(super) async fn erase_due(job: PeriodicJob, modules: &'static [&'static Module]) {
+    if job.cause != Cause::Due {
         return;
     }
-    match erase_before(&chore, modules).await {
+    match erase_before(&job, modules).await {
         Ok(0) | Err(StoreError::Closed) => {}
         Ok(accounts) => tracing::info!(accounts, "removed accounts were erased"),
         Err(error) => {
@@ -51,17 +51,17 @@ pub(super) async fn erase_due(chore: Chore, modules: &'static [&'static Module])
 }
 
 async fn erase_before(
-    chore: &Chore,
+    job: &PeriodicJob,
     modules: &'static [&'static Module],
 ) -> Result<usize, StoreError> {
-    let grace = Duration::from_secs(u64::from(chore.config.register.grace_days) * DAY);
-    let before = chore.now.checked_sub(grace).map_or(0, micros);
+    let grace = Duration::from_secs(u64::from(job.config.register.grace_days) * DAY);
+    let before = job.now.checked_sub(grace).map_or(0, micros);
     let mut total = 0;
     loop {
         let due = move |tx: &mut dyn Tx| accounts::removed_before(tx, before, 1);
-        let Some(next) = chore.store.read(due).await?.pop() else { return Ok(total) };
+        let Some(next) = job.store.read(due).await?.pop() else { return Ok(total) };
         // Looked at again in the write: it may have been restored.
-        let write = chore.store.write(move |tx| {
+        let write = job.store.write(move |tx| {
             let due = accounts::removed_before(tx, before, 1)?;
             let still = due.iter().any(|removed| removed.account.id == next.account.id);
             if still { erase(modules, tx, next.account.id) } else { Ok(false) }
@@ -85,9 +85,9 @@ mod tests {
     const MODULES: &[&Module] = &[&Module::EMPTY, &KEEPS_ROWS];
     const ROMEO: &str = "romeo@montague.example";
 
-    fn chore(server: &Server, days: u64) -> Chore {
+    fn job(server: &Server, days: u64) -> PeriodicJob {
         let now = server.cx.now + Duration::from_secs(days * DAY);
-        Chore { now, ..server.chore(Cause::Due) }
+        PeriodicJob { now, ..server.job(Cause::Due) }
     }
 
     /// Both steps, and that what modules keep goes with the second one.
@@ -108,7 +108,7 @@ mod tests {
         let there =
             || async { store.read(move |tx| accounts::name(tx, account)).await.unwrap().is_some() };
         for (days, stays) in [(6, true), (8, false), (9, false)] {
-            erase_due(chore(&server, days), MODULES).await;
+            erase_due(job(&server, days), MODULES).await;
             assert_eq!(there().await, stays, "day {days}");
             assert_eq!(ERASED.load(Ordering::Relaxed), usize::from(!stays), "day {days}");
         }
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(ask(cx, "set", "", form).await, "conflict");
         let back = move |tx: &mut dyn Tx| accounts::restore(tx, account);
         assert!(server.store().write(back).await.unwrap());
-        erase_due(chore(&server, 99), MODULES).await;
+        erase_due(job(&server, 99), MODULES).await;
         let found = server.store().read(|tx| accounts::find(tx, "romeo", "montague.example"));
         assert_eq!(found.await.unwrap().map(|found| found.id), Some(account));
     }

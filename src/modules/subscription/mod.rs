@@ -4,9 +4,9 @@
 //! here both halves and the automatic answer are one transaction, so that no crash leaves two
 //! rosters that disagree. What others notice follows the commit (`effects`).
 
+mod circumstances;
 mod effects;
 mod pair;
-mod place;
 mod push;
 #[cfg(test)]
 mod tests;
@@ -23,9 +23,9 @@ use crate::router::subscription::Verb;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Stanza, StanzaError};
 
+pub(in crate::modules) use circumstances::Circumstances;
 pub(in crate::modules) use effects::carry_out;
 pub(in crate::modules) use pair::{Half, Refused, Step, outbound};
-pub(in crate::modules) use place::Place;
 pub(in crate::modules) use push::{item_xml, ver};
 
 /// Subscriptions.
@@ -60,8 +60,9 @@ fn subscription_out(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, Stanza
             let work = cx.clone();
             detached(&cx.router, "subscription", async move {
                 let (own, peer) = (half.owner.clone().into(), half.peer.clone().into());
-                let place = Place::new(&work.router, work.now).between(&own, &peer).await?;
-                let ran = work.store.write(move |tx| outbound(tx, half, &place)).await?;
+                let circumstances =
+                    Circumstances::new(&work.router, work.now).between(&own, &peer).await?;
+                let ran = work.store.write(move |tx| outbound(tx, half, &circumstances)).await?;
                 Ok(carry_out(&work.router, &ran.map_err(full)?))
             })
         }
@@ -109,10 +110,10 @@ fn subscription_in(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaE
     }
     let work = cx.clone();
     detached(&cx.router, "subscription", async move {
-        let place = Place::new(&work.router, work.now);
+        let circumstances = Circumstances::new(&work.router, work.now);
         let ran = work.store.write(move |tx| {
             let half = pair::Arriving { owner, peer, verb, frame };
-            pair::inbound(tx, half, &place)
+            pair::inbound(tx, half, &circumstances)
         });
         Ok(carry_out(&work.router, &ran.await?))
     })

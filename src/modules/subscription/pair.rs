@@ -1,7 +1,7 @@
 //! Both halves of a subscription stanza in one transaction: the sender's, the contact's if it
 //! lives here, and what the contact's server answers by itself.
 
-use super::place::Place;
+use super::circumstances::Circumstances;
 use crate::base::id::{OsRng, short};
 use crate::jid::BareJid;
 use crate::router::registry::RosterChange;
@@ -65,7 +65,7 @@ pub(in crate::modules) struct Refused;
 pub(in crate::modules) fn outbound(
     tx: &mut dyn Tx,
     half: Half,
-    place: &Place,
+    circumstances: &Circumstances,
 ) -> Result<Result<Vec<Step>, Refused>, StoreError> {
     let Half { owner, account, peer, verb, frame } = half;
     let item = roster::item(tx, account, peer.as_str())?;
@@ -73,23 +73,23 @@ pub(in crate::modules) fn outbound(
     let Outbound { route, next, push, send_presence, forget_request } =
         subscription::outbound(state(&item), verb);
     // Listed by this stanza, whether the contact is new or one who asked.
-    if push && !item.listed && place.is_full(tx, account)? {
+    if push && !item.listed && circumstances.is_full(tx, account)? {
         return Ok(Err(Refused));
     }
     if forget_request {
         roster::remove_request(tx, account, peer.as_str())?;
     }
     let change = change(tx, account, item, next, push)?;
-    let local = place.is_local(&peer);
-    let leaves = (route && !local && !place.parted).then(|| frame.clone());
+    let local = circumstances.is_local(&peer);
+    let leaves = (route && !local && !circumstances.parted).then(|| frame.clone());
     let (to, from) = (peer.clone(), owner.clone());
     let step =
         Step { owner, account, peer, change, deliver: None, presence: send_presence, leaves };
     let mut steps = vec![step];
     // Who is parted hears nothing; but what ends, ends on both sides, or it would live on in one roster.
     let ends = matches!(verb, Verb::Unsubscribe | Verb::Unsubscribed);
-    if route && local && (ends || !place.parted) {
-        steps.extend(inbound(tx, Arriving { owner: to, peer: from, verb, frame }, place)?);
+    if route && local && (ends || !circumstances.parted) {
+        steps.extend(inbound(tx, Arriving { owner: to, peer: from, verb, frame }, circumstances)?);
     }
     Ok(Ok(steps))
 }
@@ -99,7 +99,7 @@ pub(in crate::modules) fn outbound(
 pub(super) fn inbound(
     tx: &mut dyn Tx,
     arriving: Arriving,
-    place: &Place,
+    circumstances: &Circumstances,
 ) -> Result<Vec<Step>, StoreError> {
     let mut steps = Vec::new();
     let mut next = Some(arriving);
@@ -107,10 +107,10 @@ pub(super) fn inbound(
         let (owner, peer) = (arriving.owner.clone(), arriving.peer.clone());
         let id = Stanza::ours(arriving.frame.to_vec().into())
             .and_then(|stanza| stanza.id().map(std::borrow::Cow::into_owned));
-        let Some((mut step, reply)) = receive(tx, arriving, place)? else { break };
+        let Some((mut step, reply)) = receive(tx, arriving, circumstances)? else { break };
         if let Some(verb) = reply {
             let frame = stanza(&owner, &peer, verb, id);
-            if place.is_local(&peer) {
+            if circumstances.is_local(&peer) {
                 next = Some(Arriving { owner: peer, peer: owner, verb, frame });
             } else {
                 step.leaves = Some(frame);
@@ -127,7 +127,7 @@ pub(super) fn inbound(
 fn receive(
     tx: &mut dyn Tx,
     arriving: Arriving,
-    place: &Place,
+    circumstances: &Circumstances,
 ) -> Result<Option<(Step, Option<Verb>)>, StoreError> {
     let Arriving { owner, peer, verb, frame } = arriving;
     let Some(local) = owner.local() else { return Ok(None) };
@@ -138,7 +138,7 @@ fn receive(
     let Inbound { deliver, next, push, auto_reply, send_presence, keep_request, forget_request } =
         subscription::inbound(state(&item), verb);
     if keep_request {
-        if place.is_flooded(tx, account, &peer)? {
+        if circumstances.is_flooded(tx, account, &peer)? {
             // Its sender hears what it would hear of one who never answers, or of nobody.
             tracing::debug!(
                 account = owner.as_str(),
@@ -146,7 +146,7 @@ fn receive(
             );
             return Ok(None);
         }
-        roster::put_request(tx, account, peer.as_str(), &frame.to_vec(), place.at)?;
+        roster::put_request(tx, account, peer.as_str(), &frame.to_vec(), circumstances.at)?;
     }
     if forget_request {
         roster::remove_request(tx, account, peer.as_str())?;

@@ -189,7 +189,7 @@ async fn a_request_from_elsewhere_is_answered_elsewhere() {
     b.subscription("a@elsewhere", "subscribed").await.unwrap();
     let xml = "<presence from='a@elsewhere/1' to='b@x' type='subscribe' id='q'/>";
     let stanza = Stanza::ours(xml.into()).unwrap();
-    let out = b.cx.about.subscription_in(b.cx.clone(), stanza).await.unwrap();
+    let out = b.cx.server.subscription_in(b.cx.clone(), stanza).await.unwrap();
     assert_eq!(out.len(), 1);
     let answer = String::from_utf8(out[0].frame().to_vec()).unwrap();
     assert_eq!(answer, "<presence from='b@x' to='a@elsewhere' id='q' type='subscribed'/>");
@@ -208,7 +208,7 @@ async fn requests_are_bounded() {
     let ask = async |from: &str| {
         let xml = format!("<presence from='{from}' to='b@x' type='subscribe'/>");
         let stanza = Stanza::ours(xml.into()).unwrap();
-        assert!(b.cx.about.subscription_in(b.cx.clone(), stanza).await.unwrap().is_empty());
+        assert!(b.cx.server.subscription_in(b.cx.clone(), stanza).await.unwrap().is_empty());
         b.taken().await.len()
     };
     // One server fills its share, and leaves room for others; so do its own strangers, its bare domain too.
@@ -252,7 +252,7 @@ async fn store_and_memory_agree_on_both_sides() {
     });
     assert_eq!(both.await, Ok([roster::Subscription::Both; 2]));
     let memory =
-        |who: &str, of: &str| a.cx.router.entry(who, |user| user.subscription(of)).unwrap();
+        |who: &str, of: &str| a.cx.router.entry(who, |entry| entry.subscription(of)).unwrap();
     assert_eq!(memory("a@x", "b@x"), roster::Subscription::Both);
     assert_eq!(memory("b@x", "a@x"), roster::Subscription::Both);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Server, answer};
-use crate::modules::api::{Cx, Presented, Requester};
+use crate::modules::api::{Cx, PresenceEffect, Requester};
 use crate::router::Router;
 use crate::stanza::{Stanza, StanzaError};
 use crate::xml::ns;
@@ -52,15 +52,15 @@ impl Client {
         super::stanza(&self.cx, xml.to_owned())
     }
 
-    pub fn presence(&mut self, xml: &str) -> Result<Presented, StanzaError> {
+    pub fn presence(&mut self, xml: &str) -> Result<PresenceEffect, StanzaError> {
         let stanza = self.stanza(xml);
-        self.cx.about.clone().broadcast(&self.cx, &stanza)
+        self.cx.server.clone().broadcast(&self.cx, &stanza)
     }
 
     /// Directed presence, on to whom it is for.
     pub fn directed(&self, xml: &str) -> Result<(), StanzaError> {
         let stanza = self.stanza(xml);
-        self.cx.about.directed(&self.cx, &stanza)?;
+        self.cx.server.directed(&self.cx, &stanza)?;
         let mut origin = crate::router::Origin::server();
         self.router().route(&stanza, self.cx.now, &mut origin);
         Ok(())
@@ -71,7 +71,7 @@ impl Client {
     }
 
     pub async fn subscribe_with(&self, xml: &str) -> Result<(), StanzaError> {
-        let out = self.cx.about.subscription_out(self.cx.clone(), self.stanza(xml)).await?;
+        let out = self.cx.server.subscription_out(self.cx.clone(), self.stanza(xml)).await?;
         for stanza in out {
             self.cx.send(&stanza).await;
         }
@@ -94,7 +94,7 @@ impl Client {
 
     pub async fn probe(&self, to: &str) -> Vec<String> {
         let stanza = self.stanza(&format!("<presence to='{to}' type='probe' id='p'/>"));
-        let answers = self.cx.about.probe(self.cx.clone(), stanza).await.unwrap();
+        let answers = self.cx.server.probe(self.cx.clone(), stanza).await.unwrap();
         let text = |stanza: &Stanza| String::from_utf8(stanza.frame().to_vec()).unwrap();
         answers.iter().map(text).collect()
     }
@@ -103,7 +103,7 @@ impl Client {
     pub fn cut(self) {
         let who = self.cx.client().unwrap();
         let resource = self.router().registry.unbind(who.jid.bare_str(), who.session).unwrap();
-        self.cx.about.gone(&self.cx, &resource);
+        self.cx.server.resource_removed(&self.cx, &resource);
     }
 
     /// What it heard since the last look, in short: see [`short`].

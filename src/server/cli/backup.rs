@@ -2,7 +2,7 @@
 
 use super::args::Common;
 use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
-use super::place;
+use super::location;
 use crate::admin::{Request, Response, backup_line};
 use crate::server::config::{Config, Problem, Problems, load};
 use crate::store::{RestoreError, Store};
@@ -18,7 +18,7 @@ pub(super) fn backup(common: &Common, file: &Path) -> ExitCode {
 /// Puts a backup in the database's place.
 pub(super) fn restore(common: &Common, file: &Path) -> ExitCode {
     let loaded = load(&common.inputs());
-    let loaded = loaded.and_then(|loaded| place::may_make(&loaded).map(|()| loaded.config));
+    let loaded = loaded.and_then(|loaded| location::may_make(&loaded).map(|()| loaded.config));
     tell(loaded.and_then(|config| restored(&config, file)))
 }
 

@@ -2,7 +2,7 @@
 
 use super::args::{Common, Deletion, User, WithPassword};
 use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
-use super::place;
+use super::location;
 use crate::admin::{Operator, Request, Response, Secret, accounts, served};
 use crate::modules;
 use crate::router::Router;
@@ -52,7 +52,7 @@ fn prepare(common: &Common, verb: &User) -> Result<(Config, Request), Problems> 
             let jid =
                 accounts::parse(&with.jid).map_err(|error| Problems::one(argument(&error)))?;
             served(&hosts(config), &jid).map_err(|error| Problems::one(argument(&error)))?;
-            place::may_make(&loaded)?;
+            location::may_make(&loaded)?;
             Request::UserAdd {
                 jid: jid.to_string(),
                 password: password(with).map_err(Problems::one)?,
@@ -60,14 +60,14 @@ fn prepare(common: &Common, verb: &User) -> Result<(Config, Request), Problems> 
         }
         User::Passwd(with) => {
             let jid = checked(&with.jid)?;
-            place::must_be(&loaded)?;
+            location::must_be(&loaded)?;
             Request::UserPasswd { jid, password: password(with).map_err(Problems::one)? }
         }
         User::Disable(account) => Request::UserDisable { jid: checked(&account.jid)? },
         User::Enable(account) => Request::UserEnable { jid: checked(&account.jid)? },
         User::Del(deletion) => {
             let jid = checked(&deletion.jid)?;
-            place::must_be(&loaded)?;
+            location::must_be(&loaded)?;
             let grace = config.modules.register.grace_days;
             sure(deletion, &jid, grace).map_err(Problems::one)?;
             Request::UserDel { jid, now: deletion.now }
@@ -82,7 +82,7 @@ fn prepare(common: &Common, verb: &User) -> Result<(Config, Request), Problems> 
         }
     };
     if !matches!(verb, User::Add(_)) {
-        place::must_be(&loaded)?;
+        location::must_be(&loaded)?;
     }
     Ok((loaded.config, request))
 }
@@ -153,7 +153,7 @@ async fn alone(config: &Config, request: Request) -> Result<Response, Problems> 
     store.close().await;
     if fresh {
         // Most likely the wrong folder: what was done here reaches no server that runs elsewhere.
-        eprintln!("{}", place::made_new(config));
+        eprintln!("{}", location::made_new(config));
     }
     Ok(response)
 }

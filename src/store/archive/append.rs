@@ -2,12 +2,12 @@
 
 use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx};
-use super::tail;
+use super::unindexed;
 use crate::base::hash::short;
 
 /// What a message is to the account whose archive it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RowKind {
     /// The account sent it.
     Sent = 0,
     /// It was sent to the account, which can do without it.
@@ -19,7 +19,7 @@ pub enum Kind {
 /// A new row.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
-    /// Its place, from [`submit_numbered`](crate::store::Store::submit_numbered).
+    /// Its position, from [`submit_numbered`](crate::store::Store::submit_numbered).
     pub seq: i64,
     /// When it was received, in microseconds since 1970. It says nothing of the order.
     pub at: i64,
@@ -30,7 +30,7 @@ pub struct Entry<'a> {
     /// Its resourcepart, or nothing.
     pub resource: &'a str,
     /// Which way it went.
-    pub kind: Kind,
+    pub kind: RowKind,
     /// The whole stanza as it was delivered, without our own id in it.
     pub stanza: &'a [u8],
 }
@@ -43,11 +43,11 @@ pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
     tx.execute(PLACE, &[id, seq.into(), (kind as i64).into(), size, at.into()])?;
     let id = archive.into();
     tx.execute(PEER, &[id, peer.into(), seq.into(), resource.into(), at.into()])?;
-    tail::set_back(tx, archive, seq, at)
+    unindexed::set_back(tx, archive, seq, at)
 }
 
 /// Adds a message that is newer than all others; `id` is the one that its sender gave it, by which it
-/// may be retracted. It is found after [`place`](super::place): the caller's job tells
+/// may be retracted. It is found after [`index_new`](super::index_new): the caller's job tells
 /// [`Store::archived`](crate::store::Store::archived).
 pub fn append_behind(
     tx: &mut dyn Tx,

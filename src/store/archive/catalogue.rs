@@ -1,6 +1,6 @@
 //! All statements on archives.
 
-use super::{append, pages, retention, retracted, tail, times, weight};
+use super::{append, pages, retention, retracted, times, unindexed, weight};
 
 /// Those of the files beside this one.
 pub(in crate::store) fn catalogue() -> [&'static [(&'static str, &'static str)]; 7] {
@@ -9,7 +9,7 @@ pub(in crate::store) fn catalogue() -> [&'static [(&'static str, &'static str)];
         pages::CATALOGUE,
         retention::CATALOGUE,
         retracted::CATALOGUE,
-        tail::CATALOGUE,
+        unindexed::CATALOGUE,
         times::CATALOGUE,
         weight::CATALOGUE,
     ]

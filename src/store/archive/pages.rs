@@ -6,13 +6,13 @@ use super::super::damage::{query_sound_one, sound};
 use super::super::ids::ArchiveId;
 use super::super::tx::{Row, StoreError, Tx, Value, query_one, query_optional};
 
-/// Which messages of an archive: a range of places, both ends excluded, one of times, both included, and the
-/// other side. Before it is used, [`narrowed`](super::narrowed) makes a range of times one of places.
+/// Which messages of an archive: a range of positions, both ends excluded, one of times, both included, and
+/// the other side. Before it is used, [`narrowed`](super::narrowed) makes a range of times one of positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
-    /// Messages behind this place.
+    /// Messages behind this position.
     pub after: i64,
-    /// Messages before this place.
+    /// Messages before this position.
     pub before: i64,
     /// Messages received at this time or later, in microseconds since 1970.
     pub since: i64,
@@ -43,8 +43,8 @@ impl Filter {
         peer: Peer::Any,
     };
 
-    /// Do its places select as much as its times?
-    pub fn is_of_places(&self) -> bool {
+    /// Do its positions select as much as its times?
+    pub fn is_by_position(&self) -> bool {
         (self.since, self.until) == (i64::MIN, i64::MAX)
     }
 
@@ -72,7 +72,7 @@ pub enum Direction {
 /// A message without its stanza.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// Its place.
+    /// Its position.
     pub seq: i64,
     /// When it was received, in microseconds since 1970.
     pub at: i64,
@@ -87,7 +87,7 @@ pub struct Head {
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archived {
-    /// Its place.
+    /// Its position.
     pub seq: i64,
     /// When it was received, in microseconds since 1970.
     pub at: i64,
@@ -95,10 +95,10 @@ pub struct Archived {
     pub stanza: Vec<u8>,
 }
 
-/// A message's place, and when it was received in microseconds since 1970.
+/// A message's position, and when it was received in microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
-    /// Its place.
+    /// Its position.
     pub seq: i64,
     /// Its time.
     pub at: i64,
@@ -158,8 +158,8 @@ pub fn count(
     filter: &Filter,
     cap: usize,
 ) -> Result<Option<usize>, StoreError> {
-    let places = filter.is_of_places();
-    let sql = match (&filter.peer, places) {
+    let positions = filter.is_by_position();
+    let sql = match (&filter.peer, positions) {
         (Peer::Any, true) => COUNT_PLACES,
         (Peer::Any, false) => COUNT,
         (Peer::Bare(_), true) => COUNT_BARE_PLACES,
@@ -170,15 +170,15 @@ pub fn count(
     let size = |int| usize::try_from(int).unwrap_or(usize::MAX);
     let counted = |row: &dyn Row| Ok((size(row.int(0)?), size(row.int(1)?)));
     let mut params = params(archive, filter, cap.saturating_add(1));
-    if places {
+    if positions {
         params.drain(TIMES);
     }
     let (looked_at, fitting) = query_one(tx, sql, &params, counted)?;
     Ok((looked_at <= cap).then_some(fitting))
 }
 
-/// The place of the message with this many before it.
-pub fn place_of(
+/// The position of the message with this many before it.
+pub fn position_of(
     tx: &mut dyn Tx,
     archive: ArchiveId,
     filter: &Filter,
@@ -192,19 +192,19 @@ pub fn place_of(
     query_optional(tx, sql, &params(archive, filter, index), |row| row.int(0))
 }
 
-/// The place of an archive's first message.
+/// The position of an archive's first message.
 pub fn first(tx: &mut dyn Tx, archive: ArchiveId) -> Result<Option<i64>, StoreError> {
     query_optional(tx, FIRST, &[archive.into()], |row| row.int(0))
 }
 
-/// An archive's first and last message, by their places.
+/// An archive's first and last message, by their positions.
 pub fn bounds(tx: &mut dyn Tx, archive: ArchiveId) -> Result<Option<(Point, Point)>, StoreError> {
     let first = query_optional(tx, FIRST, &[archive.into()], point)?;
     let last = query_optional(tx, LAST, &[archive.into()], point)?;
     Ok(first.zip(last))
 }
 
-/// The message at this place, if it is in this archive, without its stanza.
+/// The message at this position, if it is in this archive, without its stanza.
 pub fn head(tx: &mut dyn Tx, archive: ArchiveId, seq: i64) -> Result<Option<Head>, StoreError> {
     let head = |row: &dyn Row| {
         let size = usize::try_from(row.int(2)?).unwrap_or(usize::MAX);
@@ -214,7 +214,7 @@ pub fn head(tx: &mut dyn Tx, archive: ArchiveId, seq: i64) -> Result<Option<Head
     query_sound_one(tx, (TABLE, archive), HEAD, &[archive.into(), seq.into()], head)
 }
 
-/// The message at this place, if it is in this archive.
+/// The message at this position, if it is in this archive.
 pub fn get(tx: &mut dyn Tx, archive: ArchiveId, seq: i64) -> Result<Option<Archived>, StoreError> {
     query_optional(tx, GET, &[archive.into(), seq.into()], |row| {
         let at = row.int(1).unwrap_or(0);
@@ -286,10 +286,10 @@ macro_rules! bare {
     };
 }
 
-/// The rows whose places a query finds.
+/// The rows whose positions a query finds.
 macro_rules! rows {
-    ($places:expr, $order:literal) => {
-        concat!("SELECT seq, at, stanza FROM archive WHERE seq IN (", $places, ") ", $order)
+    ($positions:expr, $order:literal) => {
+        concat!("SELECT seq, at, stanza FROM archive WHERE seq IN (", $positions, ") ", $order)
     };
 }
 
@@ -330,15 +330,18 @@ super::super::sql! {
 #[cfg(test)]
 mod tests {
     use super::super::super::testing;
-    use super::super::{Entry, Kind, append, append_behind, narrowed, place};
+    use super::super::{Entry, RowKind, append, append_behind, index_new, narrowed};
     use super::*;
     use crate::base::id::{OsRng, Rng};
 
     fn put(tx: &mut dyn Tx, archive: ArchiveId, seq: i64, peer: &str, resource: &str) {
         let stanza = format!("<message id='{seq}'/>");
         let stanza = stanza.as_bytes();
-        append(tx, &Entry { seq, at: seq, archive, peer, resource, kind: Kind::Received, stanza })
-            .unwrap();
+        append(
+            tx,
+            &Entry { seq, at: seq, archive, peer, resource, kind: RowKind::Received, stanza },
+        )
+        .unwrap();
     }
 
     fn seqs(page: &Page) -> Vec<i64> {
@@ -403,16 +406,16 @@ mod tests {
                 let peer = ["a@x", "b@x", "x"][dice.index(3)];
                 let resource = ["", "r", "s"][dice.index(3)];
                 let stanza = format!("<message id='{seq}'/>");
-                let (kind, stanza) = (Kind::Received, stanza.as_bytes());
+                let (kind, stanza) = (RowKind::Received, stanza.as_bytes());
                 let entry = Entry { seq, at, archive, peer, resource, kind, stanza };
                 append_behind(tx, &entry, None).unwrap();
                 if dice.below(20) == 0 {
-                    place(tx).unwrap();
+                    index_new(tx).unwrap();
                 }
                 let (peer, resource) = (peer.to_owned(), resource.to_owned());
                 rows.push((archive, Head { seq, at, peer, resource, size: stanza.len() }));
             }
-            place(tx).unwrap();
+            index_new(tx).unwrap();
             for _ in 0..300 {
                 let filter = dice.filter(seq);
                 let archive = if dice.below(4) == 0 { other } else { me };
@@ -450,8 +453,8 @@ mod tests {
                     assert_eq!(count(tx, archive, &narrow, wanted.len() - 1), Ok(None));
                 }
                 let index = dice.index(wanted.len() + 2);
-                let place = place_of(tx, archive, &narrow, index);
-                assert_eq!(place, Ok(wanted.get(index).copied()), "{filter:?} {index}");
+                let position = position_of(tx, archive, &narrow, index);
+                assert_eq!(position, Ok(wanted.get(index).copied()), "{filter:?} {index}");
             }
         });
     }
@@ -467,8 +470,8 @@ mod tests {
                 }
                 for (name, sql) in super::super::catalogue().concat() {
                     let plan = testing::plan(tx, sql).join("; ") + "; ";
-                    if name.contains("tail") {
-                        // What is not placed yet is a range of the key, or one row.
+                    if name.contains("unindexed") {
+                        // What is not indexed yet is a range of the key, or one row.
                         let range = plan.contains("archive USING INTEGER PRIMARY KEY (rowid>?")
                             || plan.contains("r USING INTEGER PRIMARY KEY (rowid>?")
                             || plan

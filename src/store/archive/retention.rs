@@ -4,7 +4,7 @@
 use super::super::ids::ArchiveId;
 use super::super::search;
 use super::super::tx::{StoreError, Tx, query_all, query_optional};
-use super::{Kind, tail};
+use super::{RowKind, unindexed};
 
 /// What one write deletes at most: it keeps all other writes waiting.
 pub const BATCH: usize = 500;
@@ -21,7 +21,7 @@ pub fn purge(
     let oldest = [archive.into(), limit.into()];
     let rows = query_all(tx, OLDEST, &oldest, |row| {
         // What has no kind that anybody can read is owed to nobody.
-        let kind = row.int(1).unwrap_or(Kind::Received as i64);
+        let kind = row.int(1).unwrap_or(RowKind::Received as i64);
         Ok((row.int(0)?, kind, row.int(2).unwrap_or(0)))
     })?;
     let Some(&(last, ..)) = rows.last() else { return Ok(0) };
@@ -54,11 +54,11 @@ impl Owed {
     }
 
     pub(super) fn has(&self, seq: i64, kind: i64) -> bool {
-        kind == Kind::Owed as i64 && (seq > self.mark || self.listed.contains(&seq))
+        kind == RowKind::Owed as i64 && (seq > self.mark || self.listed.contains(&seq))
     }
 }
 
-/// Deletes the rows of an archive after a place, up to another.
+/// Deletes the rows of an archive after a position, up to another.
 pub(super) fn delete(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -122,7 +122,7 @@ pub fn clear(
     now: i64,
     patience: i64,
 ) -> Result<usize, StoreError> {
-    tail::place(tx)?;
+    unindexed::index_new(tx)?;
     let oldest = [archive.into(), limit.into()];
     let last = query_all(tx, OLDEST, &oldest, |row| row.int(0))?.pop();
     let deleted = last.map_or(Ok(0), |last| delete(tx, archive, (i64::MIN, last)))?;
@@ -162,7 +162,7 @@ mod tests {
     use super::super::{Direction, Entry, Filter, append, page};
     use super::*;
 
-    fn put(tx: &mut dyn Tx, archive: ArchiveId, seq: i64, kind: Kind) {
+    fn put(tx: &mut dyn Tx, archive: ArchiveId, seq: i64, kind: RowKind) {
         let stanza = b"<message/>";
         append(tx, &Entry { seq, at: seq, archive, peer: "a@x", resource: "", kind, stanza })
             .unwrap();
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn retention_stops_at_what_is_owed() {
-        use Kind::{Owed, Received, Sent};
+        use RowKind::{Owed, Received, Sent};
         let rows = [(1, Sent), (2, Owed), (3, Received), (4, Owed), (5, Owed), (6, Sent)];
         for (mark, listed, before, limit, deleted, stays) in [
             // No mark: nothing was ever confirmed.
@@ -218,8 +218,8 @@ mod tests {
         testing::archive_tx(|tx, me| {
             let other = testing::archive(tx, "other");
             for seq in 1..=5 {
-                put(tx, me, seq, Kind::Owed);
-                put(tx, other, 10 + seq, Kind::Sent);
+                put(tx, me, seq, RowKind::Owed);
+                put(tx, other, 10 + seq, RowKind::Sent);
             }
             assert_eq!(archives_after(tx, ArchiveId::BEFORE_ALL), Ok(Some(me)));
             assert_eq!(archives_after(tx, me), Ok(Some(other)));
@@ -236,7 +236,7 @@ mod tests {
             assert_eq!(clear(tx, me, 3, 1_050, 100), Ok(2));
             assert_eq!(clear(tx, me, 3, 1_060, 100), Ok(0));
             assert_eq!(waiting(tx), [me], "a write may be on its way");
-            put(tx, me, 6, Kind::Sent);
+            put(tx, me, 6, RowKind::Sent);
             assert_eq!(clear(tx, me, 3, 1_200, 100), Ok(1));
             assert_eq!(waiting(tx), [me]);
             assert_eq!(clear(tx, me, 3, 1_200, 100), Ok(0));

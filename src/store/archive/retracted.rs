@@ -4,7 +4,7 @@
 use super::super::ids::ArchiveId;
 use super::super::search;
 use super::super::tx::{StoreError, Tx, query_optional};
-use super::{Archived, Kind, get, last_placed};
+use super::{Archived, RowKind, get, last_indexed};
 use crate::base::hash::short;
 
 /// Messages of a conversation that a search for an id looks at, newest first: the part of a millisecond,
@@ -23,13 +23,13 @@ pub enum By {
 impl By {
     fn kinds(self) -> (i64, i64) {
         match self {
-            Self::Account => (Kind::Sent as i64, Kind::Sent as i64),
-            Self::Peer => (Kind::Received as i64, Kind::Owed as i64),
+            Self::Account => (RowKind::Sent as i64, RowKind::Sent as i64),
+            Self::Peer => (RowKind::Received as i64, RowKind::Owed as i64),
         }
     }
 }
 
-/// The newest message with this peer, said by one of the two, before a place that may have this id:
+/// The newest message with this peer, said by one of the two, before a position that may have this id:
 /// others may look the same.
 pub fn newest_of(
     tx: &mut dyn Tx,
@@ -40,7 +40,7 @@ pub fn newest_of(
 ) -> Result<Option<Archived>, StoreError> {
     let id = short(id);
     let (least, most) = by.kinds();
-    let behind = last_placed(tx)?;
+    let behind = last_indexed(tx)?;
     let params = |bound: i64| {
         [
             archive.into(),
@@ -55,12 +55,12 @@ pub fn newest_of(
     let found = query_optional(tx, UNPLACED, &params(behind), |row| row.int(0))?;
     let found = match found {
         Some(seq) => Some(seq),
-        None => query_optional(tx, PLACED, &params(LOOK as i64), |row| row.int(0))?,
+        None => query_optional(tx, INDEXED, &params(LOOK as i64), |row| row.int(0))?,
     };
     found.map_or(Ok(None), |seq| get(tx, archive, seq))
 }
 
-/// Puts something else in the place of a message. The place, its time and its peer stay (XEP-0313 §3.2).
+/// Puts something else in place of a message. The position, its time and its peer stay (XEP-0313 §3.2).
 pub fn replace(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -75,10 +75,10 @@ pub fn replace(
 }
 
 super::super::sql! {
-    // What is not placed yet is a short range of the key: some thousand rows at most.
+    // What is not indexed yet is a short range of the key: some thousand rows at most.
     UNPLACED = "SELECT r.seq FROM archive r WHERE r.seq > $5 AND r.seq < $4 AND r.archive = $1
         AND r.peer = $2 AND r.short_id = $3 AND r.kind BETWEEN $6 AND $7 ORDER BY r.seq DESC LIMIT 1";
-    PLACED = "SELECT seq FROM (SELECT seq, short_id FROM archive_with
+    INDEXED = "SELECT seq FROM (SELECT seq, short_id FROM archive_with
         WHERE archive = $1 AND peer = $2 AND seq < $4 ORDER BY seq DESC LIMIT $5) AS found
         WHERE short_id = $3 AND (SELECT p.kind FROM archive_place p
             WHERE p.archive = $1 AND p.seq = found.seq) BETWEEN $6 AND $7
@@ -90,17 +90,17 @@ super::super::sql! {
 #[cfg(test)]
 mod tests {
     use super::super::super::testing;
-    use super::super::{Entry, Kind, append_behind, head, place};
+    use super::super::{Entry, RowKind, append_behind, head, index_new};
     use super::*;
 
     fn put(tx: &mut dyn Tx, archive: ArchiveId, seq: i64, peer: &str, id: &str) {
-        let (kind, stanza) = (Kind::Received, b"<message/>".as_slice());
+        let (kind, stanza) = (RowKind::Received, b"<message/>".as_slice());
         let entry = Entry { seq, at: seq, archive, peer, resource: "", kind, stanza };
         append_behind(tx, &entry, Some(id)).unwrap();
     }
 
     #[test]
-    fn the_newest_with_the_id_and_the_peer_is_found_placed_or_not() {
+    fn the_newest_with_the_id_and_the_peer_is_found_indexed_or_not() {
         testing::archive_tx(|tx, me| {
             let other = testing::archive(tx, "other");
             put(tx, me, 1, "a@x", "one");
@@ -117,7 +117,7 @@ mod tests {
                 assert_eq!(find("a@x", "one", 1), None);
                 assert_eq!(find("a@x", "two", 99), Some(2));
                 assert_eq!(find("b@x", "two", 99), None);
-                place(tx).unwrap();
+                index_new(tx).unwrap();
             }
             put(tx, me, 6, "a@x", "two");
             assert_eq!(newest_of(tx, me, ("a@x", By::Peer), "two", 99).unwrap().unwrap().seq, 6);
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn each_side_has_its_own_messages() {
         testing::archive_tx(|tx, me| {
-            for (seq, kind) in [(1, Kind::Sent), (2, Kind::Received), (3, Kind::Owed)] {
+            for (seq, kind) in [(1, RowKind::Sent), (2, RowKind::Received), (3, RowKind::Owed)] {
                 let entry = Entry {
                     seq,
                     at: seq,
@@ -149,22 +149,22 @@ mod tests {
                 assert_eq!(find(By::Peer, 99), Some(3));
                 assert_eq!(find(By::Peer, 3), Some(2));
                 assert_eq!((find(By::Peer, 2), find(By::Account, 1)), (None, None));
-                place(tx).unwrap();
+                index_new(tx).unwrap();
             }
         });
     }
 
     #[test]
-    fn what_is_replaced_keeps_its_place_and_nothing_else_changes() {
+    fn what_is_replaced_keeps_its_position_and_nothing_else_changes() {
         testing::archive_tx(|tx, me| {
             let other = testing::archive(tx, "other");
             put(tx, me, 1, "a@x", "one");
-            place(tx).unwrap();
+            index_new(tx).unwrap();
             put(tx, me, 2, "a@x", "two");
             replace(tx, other, 1, b"foreign").unwrap();
             replace(tx, me, 1, b"1").unwrap();
             replace(tx, me, 2, b"22").unwrap();
-            place(tx).unwrap();
+            index_new(tx).unwrap();
             for (seq, stanza) in [(1, b"1".as_slice()), (2, b"22")] {
                 assert_eq!(get(tx, me, seq).unwrap().unwrap().stanza, stanza);
                 assert_eq!(head(tx, me, seq).unwrap().unwrap().size, stanza.len());
@@ -182,10 +182,10 @@ mod tests {
             for seq in 0..LOOK as i64 - 1 {
                 put(tx, me, 10 + seq, "a@x", "new");
             }
-            place(tx).unwrap();
+            index_new(tx).unwrap();
             assert!(newest_of(tx, me, ("a@x", By::Peer), "old", i64::MAX).unwrap().is_some());
             put(tx, me, 1_000_000, "a@x", "new");
-            place(tx).unwrap();
+            index_new(tx).unwrap();
             assert!(newest_of(tx, me, ("a@x", By::Peer), "old", i64::MAX).unwrap().is_none());
         });
     }

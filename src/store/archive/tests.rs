@@ -1,26 +1,26 @@
 //! A room's archive is one as an account's, and they know nothing of each other.
 
 use super::super::ids::{AccountId, ArchiveId, RoomId};
-use super::super::search::words::Sought;
+use super::super::search::words::SearchTerms;
 use super::super::search::{self, Finder};
 use super::super::testing;
 use super::super::tx::Tx;
 use super::*;
 
-fn put(tx: &mut dyn Tx, archive: ArchiveId, seq: i64, kind: Kind, id: &str) {
+fn put(tx: &mut dyn Tx, archive: ArchiveId, seq: i64, kind: RowKind, id: &str) {
     let stanza = format!("<message id='{id}'><body>word {id}</body></message>");
     let (peer, stanza) = ("verona@rooms.example", stanza.as_bytes());
     let entry = Entry { seq, at: seq, archive, peer, resource: "romeo", kind, stanza };
     append_behind(tx, &entry, Some(id)).unwrap();
 }
 
-fn places(tx: &mut dyn Tx, archive: ArchiveId) -> Vec<i64> {
+fn positions(tx: &mut dyn Tx, archive: ArchiveId) -> Vec<i64> {
     let page = page(tx, archive, &Filter::ALL, Direction::Forward, 9, 9_999).unwrap();
     page.rows.into_iter().map(|row| row.seq).collect()
 }
 
 fn found(tx: &mut dyn Tx, archive: ArchiveId) -> Vec<i64> {
-    let (sought, filter) = (Sought::read("word").unwrap(), Filter::ALL);
+    let (sought, filter) = (SearchTerms::read("word").unwrap(), Filter::ALL);
     let finder = Finder::new(archive, &sought, &filter);
     let hits = finder.page(tx, (i64::MIN, i64::MAX), Direction::Forward, 9, 9_999).unwrap();
     hits.rows.into_iter().map(|row| row.seq).collect()
@@ -31,11 +31,11 @@ fn a_room_has_an_archive_as_an_account_has() {
     testing::archive_tx(|tx, account| {
         let room = ArchiveId::of_room(RoomId(account.account().unwrap().0));
         for seq in 1..=3 {
-            put(tx, room, 2 * seq, Kind::Received, &format!("m{seq}"));
-            put(tx, account, 2 * seq + 1, Kind::Owed, &format!("m{seq}"));
+            put(tx, room, 2 * seq, RowKind::Received, &format!("m{seq}"));
+            put(tx, account, 2 * seq + 1, RowKind::Owed, &format!("m{seq}"));
         }
-        place(tx).unwrap();
-        assert_eq!((places(tx, room), places(tx, account)), (vec![2, 4, 6], vec![3, 5, 7]));
+        index_new(tx).unwrap();
+        assert_eq!((positions(tx, room), positions(tx, account)), (vec![2, 4, 6], vec![3, 5, 7]));
         assert_eq!(archives_after(tx, ArchiveId::BEFORE_ALL), Ok(Some(room)));
         assert_eq!(archives_after(tx, room), Ok(Some(account)));
         for archive in [room, account] {
@@ -53,7 +53,7 @@ fn a_room_has_an_archive_as_an_account_has() {
         assert_eq!(clear(tx, room, 9, 10, 0), Ok(2));
         assert_eq!((found(tx, room), found(tx, account)), (vec![], vec![3, 5, 7]));
         assert_eq!(search::searcher_after(tx, ArchiveId::BEFORE_ALL), Ok(Some(account)));
-        assert_eq!(places(tx, ArchiveId::of_room(RoomId(9))), [0; 0]);
+        assert_eq!(positions(tx, ArchiveId::of_room(RoomId(9))), [0; 0]);
         assert_eq!(archives_after(tx, ArchiveId::of(AccountId(i64::MAX))), Ok(None));
     });
 }

@@ -1,12 +1,12 @@
-//! From times to places. Times rise with places but where the clock was set back; there are few such
-//! places, and `archive_back` names them.
+//! From times to positions. Times rise with positions but where the clock was set back; there are few such
+//! positions, and `archive_back` names them.
 
 use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx, query_all, query_optional};
 use super::pages::{Filter, Point, bounds, point};
 
-/// The same filter over fewer places: all messages of its times are between them. The times go from it
-/// where the places say it all.
+/// The same filter over fewer positions: all messages of its times are between them. The times go from it
+/// where the positions say it all.
 pub fn narrowed(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -51,7 +51,7 @@ pub fn narrowed(
     Ok(narrowed)
 }
 
-/// The last place of a run whose time is before `time`, and the first whose is not. A run's times rise.
+/// The last position of a run whose time is before `time`, and the first whose is not. A run's times rise.
 fn split(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -66,7 +66,7 @@ fn split(
     }
     let mut halve = false;
     loop {
-        // Mostly places are as far from each other as times; if they are not, each second guess halves.
+        // Mostly positions are as far from each other as times; if they are not, each second guess halves.
         let guess = if halve { low.seq.midpoint(high.seq) } else { guess(low, high, time) };
         let guess = guess.clamp(low.seq.saturating_add(1), high.seq);
         halve = !halve;
@@ -111,16 +111,16 @@ super::super::sql! {
 #[cfg(test)]
 mod tests {
     use super::super::super::testing;
-    use super::super::{Direction, Entry, Kind, append_behind, page, place, purge};
+    use super::super::{Direction, Entry, RowKind, append_behind, index_new, page, purge};
     use super::*;
 
     fn put(tx: &mut dyn Tx, archive: ArchiveId, points: &[(i64, i64)]) {
         for &(seq, at) in points {
-            let (peer, resource, kind, stanza) = ("a@x", "", Kind::Sent, b"<m/>".as_slice());
+            let (peer, resource, kind, stanza) = ("a@x", "", RowKind::Sent, b"<m/>".as_slice());
             let entry = Entry { seq, at, archive, peer, resource, kind, stanza };
             append_behind(tx, &entry, None).unwrap();
         }
-        place(tx).unwrap();
+        index_new(tx).unwrap();
     }
 
     fn found(tx: &mut dyn Tx, archive: ArchiveId, since: i64, until: i64) -> Vec<i64> {
@@ -168,7 +168,7 @@ mod tests {
 
     /// Whatever the distances, and where the clock stood still.
     #[test]
-    fn places_are_found_by_few_looks() {
+    fn positions_are_found_by_few_looks() {
         testing::archive_tx(|tx, me| {
             let far = 1 << 50;
             let points: Vec<_> =
@@ -179,7 +179,7 @@ mod tests {
                     points.iter().filter(|(_, at)| *at == time).map(|(seq, _)| *seq).collect();
                 let filter = Filter { since: time, until: time, ..Filter::ALL };
                 let narrow = narrowed(tx, me, &filter).unwrap();
-                assert!(narrow.is_of_places() || expected.is_empty());
+                assert!(narrow.is_by_position() || expected.is_empty());
                 assert_eq!(found(tx, me, time, time), expected, "{time}");
             }
         });

@@ -2,7 +2,7 @@
 
 use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx, query_all, query_one};
-use super::Kind;
+use super::RowKind;
 use super::retention::{self, Owed};
 
 /// What a row takes beside its stanza, about: its columns, and what names it for searches.
@@ -15,11 +15,11 @@ pub struct Weight {
     pub rows: usize,
     /// With [`ROW_BYTES`] for each.
     pub bytes: u64,
-    /// The last place that was looked at; none if there are no more rows.
+    /// The last position that was looked at; none if there are no more rows.
     pub last: Option<i64>,
 }
 
-/// The weight of the rows after a place, `limit` at most; of those that are placed.
+/// The weight of the rows after a position, `limit` at most; of those that are indexed.
 pub fn weigh(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -33,8 +33,8 @@ pub fn weigh(
     })
 }
 
-/// Deletes the oldest rows after a place, until they weigh `bytes`, and looks at `limit` rows at most. What
-/// is owed stays where it is, and what is behind it goes all the same: else one message that nobody
+/// Deletes the oldest rows after a position, until they weigh `bytes`, and looks at `limit` rows at most.
+/// What is owed stays where it is, and what is behind it goes all the same: else one message that nobody
 /// confirms would keep all that follows.
 pub fn shed(
     tx: &mut dyn Tx,
@@ -46,7 +46,7 @@ pub fn shed(
     let next = [archive.into(), after.into(), limit.into()];
     let rows = query_all(tx, NEXT, &next, |row| {
         // What has no kind that anybody can read is owed to nobody.
-        let kind = row.int(1).unwrap_or(Kind::Received as i64);
+        let kind = row.int(1).unwrap_or(RowKind::Received as i64);
         Ok((row.int(0)?, kind, row.int(2).unwrap_or(0)))
     })?;
     let Some(&(end, ..)) = rows.last() else { return Ok(Weight::default()) };
@@ -97,7 +97,7 @@ mod tests {
     use super::super::{Direction, Entry, Filter, append, page};
     use super::*;
 
-    fn put(tx: &mut dyn Tx, archive: ArchiveId, (seq, at): (i64, i64), kind: Kind) {
+    fn put(tx: &mut dyn Tx, archive: ArchiveId, (seq, at): (i64, i64), kind: RowKind) {
         let stanza = b"<message/>";
         append(tx, &Entry { seq, at, archive, peer: "a@x", resource: "", kind, stanza }).unwrap();
     }
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_oldest_go_and_what_is_owed_stays() {
-        use Kind::{Owed, Received, Sent};
+        use RowKind::{Owed, Received, Sent};
         const ROW: u64 = 10 + ROW_BYTES;
         let kinds = [Sent, Owed, Received, Owed, Owed, Sent, Sent];
         // Up to 4 all is confirmed, but for 2.
@@ -131,7 +131,7 @@ mod tests {
                     put(tx, me, (seq, seq), kind);
                 }
                 let settled =
-                    mailbox::Settled { mark: Some(4), listed: vec![2], ..Default::default() };
+                    mailbox::Settled { watermark: Some(4), listed: vec![2], ..Default::default() };
                 mailbox::settle(tx, me.account().unwrap(), &settled).unwrap();
                 let case = format!("{rows} of {limit}");
                 let bytes = u64::try_from(rows).unwrap() * ROW;
@@ -150,7 +150,7 @@ mod tests {
     fn an_archive_is_weighed_in_pieces() {
         testing::archive_tx(|tx, me| {
             for seq in 1..=5 {
-                put(tx, me, (seq, seq), Kind::Sent);
+                put(tx, me, (seq, seq), RowKind::Sent);
             }
             let (mut after, mut rows) = (i64::MIN, Vec::new());
             loop {
@@ -164,8 +164,8 @@ mod tests {
         });
     }
 
-    /// Times are found by halving between the places where the clock was set back (`times.rs`), also
-    /// where such a place went and what is before it stayed.
+    /// Times are found by halving between the positions where the clock was set back (`times.rs`), also
+    /// where such a position went and what is before it stayed.
     #[test]
     fn times_are_found_around_what_stays() {
         // Owed at 50; then the clock was set back, twice.
@@ -173,7 +173,7 @@ mod tests {
         for gone in 0..=7 {
             testing::archive_tx(|tx, me| {
                 for (seq, at) in times {
-                    put(tx, me, (seq, at), if seq == 1 { Kind::Owed } else { Kind::Sent });
+                    put(tx, me, (seq, at), if seq == 1 { RowKind::Owed } else { RowKind::Sent });
                 }
                 assert_eq!(shed(tx, me, i64::MIN, gone * 210, 99).unwrap().rows as u64, gone);
                 for since in 0..=61 {

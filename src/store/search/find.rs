@@ -3,8 +3,8 @@
 use super::super::archive::{self, Archived, Direction, Filter, Head, Peer};
 use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx, query_all, query_one};
-use super::text::Said;
-use super::words::Sought;
+use super::text::Texts;
+use super::words::SearchTerms;
 use super::{encrypted, token, with};
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ use std::cell::Cell;
 #[derive(Debug)]
 pub struct Finder<'q> {
     archive: ArchiveId,
-    sought: &'q Sought,
+    search_terms: &'q SearchTerms,
     filter: &'q Filter,
     /// As FTS5 takes it: made by us, of words in quotes.
     wanted: String,
@@ -42,7 +42,7 @@ pub struct Hits {
     pub given_up: bool,
 }
 
-/// The place of a message by its number.
+/// The position of a message by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Indexed {
     /// It is here.
@@ -55,14 +55,14 @@ pub enum Indexed {
 
 impl<'q> Finder<'q> {
     /// The messages that have all of it and fit the filter.
-    pub fn new(archive: ArchiveId, sought: &'q Sought, filter: &'q Filter) -> Self {
-        let words = sought.tokens();
+    pub fn new(archive: ArchiveId, search_terms: &'q SearchTerms, filter: &'q Filter) -> Self {
+        let words = search_terms.tokens();
         let words = words.iter().map(|word| token(archive, word));
         let wanted = expression(archive, words, &filter.peer);
-        Self { archive, sought, filter, wanted, left: Cell::new(LOOKS_BYTES_MAX) }
+        Self { archive, search_terms, filter, wanted, left: Cell::new(LOOKS_BYTES_MAX) }
     }
 
-    /// At most `limit` messages between two places, and none further that would make them more than
+    /// At most `limit` messages between two positions, and none further that would make them more than
     /// `bytes`; the first is given whatever its size.
     pub fn page(
         &self,
@@ -74,9 +74,9 @@ impl<'q> Finder<'q> {
     ) -> Result<Hits, StoreError> {
         let mut hits = Hits::default();
         let (mut left, mut looks) = (bytes, LOOKS_MAX);
-        while !self.sought.is_empty() {
+        while !self.search_terms.is_empty() {
             let few = (limit - hits.rows.len() + 1).min(BATCH).min(looks);
-            let seqs = self.places(tx, (after, before), direction, few)?;
+            let seqs = self.positions(tx, (after, before), direction, few)?;
             for seq in &seqs {
                 let row = match self.look(tx, *seq)? {
                     Look::Hit(row) => row,
@@ -105,14 +105,14 @@ impl<'q> Finder<'q> {
         Ok(hits.in_order(direction))
     }
 
-    /// How many there are between two places; `None` if more than `cap` would have to be looked at.
+    /// How many there are between two positions; `None` if more than `cap` would have to be looked at.
     pub fn count(
         &self,
         tx: &mut dyn Tx,
         (after, before): (i64, i64),
         cap: usize,
     ) -> Result<Option<usize>, StoreError> {
-        if self.sought.is_empty() {
+        if self.search_terms.is_empty() {
             return Ok(Some(0));
         }
         if self.is_exact() {
@@ -122,10 +122,10 @@ impl<'q> Finder<'q> {
         Ok(all.map(|all| all.len()).filter(|number| *number <= cap))
     }
 
-    /// The place of the message that has this many before it.
+    /// The position of the message that has this many before it.
     pub fn nth(&self, tx: &mut dyn Tx, index: usize) -> Result<Indexed, StoreError> {
         let range = (self.filter.after, self.filter.before);
-        if self.sought.is_empty() {
+        if self.search_terms.is_empty() {
             return Ok(Indexed::Beyond);
         }
         if !self.is_exact() {
@@ -137,7 +137,7 @@ impl<'q> Finder<'q> {
         if index > NUMBER_MAX {
             return Ok(Indexed::TooDeep);
         }
-        let seqs = self.places(tx, range, Direction::Forward, index + 1)?;
+        let seqs = self.positions(tx, range, Direction::Forward, index + 1)?;
         Ok(seqs.get(index).map_or(Indexed::Beyond, |seq| Indexed::At(*seq)))
     }
 
@@ -154,7 +154,7 @@ impl<'q> Finder<'q> {
         self.left.set(left);
         let row = archive::get(tx, self.archive, seq)?;
         let row = row.filter(|row| {
-            self.sought.is_in(Said::read(&row.stanza).texts.iter().map(String::as_str))
+            self.search_terms.is_in(Texts::read(&row.stanza).texts.iter().map(String::as_str))
         });
         Ok(row.map_or(Look::Other, Look::Hit))
     }
@@ -173,13 +173,13 @@ impl<'q> Finder<'q> {
 
     /// Does the index alone know which messages fit?
     fn is_exact(&self) -> bool {
-        let known = self.filter.is_of_places() && !matches!(self.filter.peer, Peer::Full(..));
-        known && self.sought.is_exact()
+        let known = self.filter.is_by_position() && !matches!(self.filter.peer, Peer::Full(..));
+        known && self.search_terms.is_exact()
     }
 
     /// All of them, if few must be looked at.
     fn few(&self, tx: &mut dyn Tx, range: (i64, i64)) -> Result<Option<Vec<i64>>, StoreError> {
-        let seqs = self.places(tx, range, Direction::Forward, FEW + 1)?;
+        let seqs = self.positions(tx, range, Direction::Forward, FEW + 1)?;
         if seqs.len() > FEW {
             return Ok(None);
         }
@@ -195,7 +195,7 @@ impl<'q> Finder<'q> {
     }
 
     /// Where the index says that they are.
-    fn places(
+    fn positions(
         &self,
         tx: &mut dyn Tx,
         (after, before): (i64, i64),

@@ -19,7 +19,7 @@ impl Store {
     /// Waits until a search of the archive finds all that was written before (promise.md 7). Of an
     /// archive that was never searched only so much is indexed as `slices` take: false if there is more.
     pub async fn searchable(&self, archive: ArchiveId, slices: usize) -> Result<bool, StoreError> {
-        self.placed(archive).await?;
+        self.archive_indexed(archive).await?;
         for _ in 0..slices {
             if self.read(move |tx| progress(tx, archive)).await? == Progress::All {
                 return Ok(true);

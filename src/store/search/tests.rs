@@ -1,16 +1,16 @@
 //! The index against a list in memory: what is found, by whom, in which order.
 
 use super::super::Store;
-use super::super::archive::{Direction, Entry, Filter, Kind, Peer, append, append_behind};
+use super::super::archive::{Direction, Entry, Filter, Peer, RowKind, append, append_behind};
 use super::super::testing;
 use super::super::tx::Tx;
-use super::words::Sought;
+use super::words::SearchTerms;
 use super::*;
 use crate::base::id::{OsRng, Rng};
 
 fn put(tx: &mut dyn Tx, archive: ArchiveId, seq: i64, peer: &str, content: &str) {
     let stanza = format!("<message>{content}</message>");
-    let (kind, stanza, resource) = (Kind::Received, stanza.as_bytes(), "r");
+    let (kind, stanza, resource) = (RowKind::Received, stanza.as_bytes(), "r");
     append(tx, &Entry { seq, at: seq, archive, peer, resource, kind, stanza }).unwrap();
 }
 
@@ -30,8 +30,8 @@ fn index_all(tx: &mut dyn Tx, archive: ArchiveId) {
 }
 
 fn found_with(tx: &mut dyn Tx, archive: ArchiveId, text: &str, filter: &Filter) -> Vec<i64> {
-    let sought = Sought::read(text).unwrap();
-    let finder = Finder::new(archive, &sought, filter);
+    let search_terms = SearchTerms::read(text).unwrap();
+    let finder = Finder::new(archive, &search_terms, filter);
     let range = (filter.after, filter.before);
     let hits = finder.page(tx, range, Direction::Forward, 999, usize::MAX).unwrap();
     assert!(!hits.more && !hits.given_up);
@@ -102,8 +102,8 @@ fn nobody_finds_what_is_not_his() {
         let all = format!("{} {}", token(me, "secret"), with(me, "a@x"));
         tx.execute("DELETE FROM archive_words WHERE rowid = 11", &[]).unwrap();
         tx.execute(ADD, &[11_i64.into(), all.into()]).unwrap();
-        let (sought, filter) = (Sought::read("secret").unwrap(), Filter::ALL);
-        let finder = Finder::new(me, &sought, &filter);
+        let (search_terms, filter) = (SearchTerms::read("secret").unwrap(), Filter::ALL);
+        let finder = Finder::new(me, &search_terms, &filter);
         let range = (i64::MIN, i64::MAX);
         let hits = finder.page(tx, range, Direction::Forward, 9, usize::MAX).unwrap();
         assert_eq!(hits, Hits::default());
@@ -230,8 +230,8 @@ fn encrypted_messages_are_counted_where_the_filter_looks() {
             (Filter { peer: bare("a@x"), before: 3, ..Filter::ALL }, 9, (1, false)),
             (Filter { peer: bare("c@x"), ..Filter::ALL }, 9, (0, false)),
         ] {
-            let sought = Sought::read("read").unwrap();
-            let finder = Finder::new(me, &sought, &filter);
+            let search_terms = SearchTerms::read("read").unwrap();
+            let finder = Finder::new(me, &search_terms, &filter);
             assert_eq!(finder.unsearchable(tx, cap), Ok(expected), "{filter:?}");
         }
     });
@@ -247,8 +247,8 @@ fn what_only_looks_like_it_costs_so_much_and_no_more() {
         while progress(tx, me).unwrap() != Progress::All {
             index(tx, me, 5_000).unwrap();
         }
-        let (sought, filter) = (Sought::read("北京大").unwrap(), Filter::ALL);
-        let finder = Finder::new(me, &sought, &filter);
+        let (search_terms, filter) = (SearchTerms::read("北京大").unwrap(), Filter::ALL);
+        let finder = Finder::new(me, &search_terms, &filter);
         let all = (i64::MIN, i64::MAX);
         let page = |tx: &mut dyn Tx, direction| {
             let hits = finder.page(tx, all, direction, 9, usize::MAX).unwrap();
@@ -269,10 +269,10 @@ fn so_many_bytes_are_looked_at_and_no_more() {
         (1..=50).for_each(|seq| say(tx, me, seq, &long));
         say(tx, me, 51, "北京大");
         index_all(tx, me);
-        let (sought, filter) = (Sought::read("北京大").unwrap(), Filter::ALL);
+        let (search_terms, filter) = (SearchTerms::read("北京大").unwrap(), Filter::ALL);
         let all = (i64::MIN, i64::MAX);
         for (direction, found) in [(Direction::Forward, 0), (Direction::Backward, 1)] {
-            let finder = Finder::new(me, &sought, &filter);
+            let finder = Finder::new(me, &search_terms, &filter);
             let hits = finder.page(tx, all, direction, 9, usize::MAX).unwrap();
             assert_eq!((hits.rows.len(), hits.more, hits.given_up), (found, true, found == 0));
             // The page has used all of it.
@@ -280,7 +280,7 @@ fn so_many_bytes_are_looked_at_and_no_more() {
             assert_eq!(finder.nth(tx, 0), Ok(Indexed::TooDeep));
             assert_eq!(finder.look(tx, 51), Ok(Look::GivenUp));
         }
-        let finder = Finder::new(me, &sought, &filter);
+        let finder = Finder::new(me, &search_terms, &filter);
         assert_eq!(finder.count(tx, (20, i64::MAX), 999), Ok(Some(1)));
     });
 }
@@ -299,16 +299,16 @@ fn paging_meets_every_hit_once_and_in_order() {
             let text: Vec<_> = (0..dice.below(5)).map(|_| WORDS[dice.below(8)]).collect();
             let text = text.join(" ");
             let stanza = format!("<message><body>{text}</body></message>");
-            let (kind, stanza, resource) = (Kind::Sent, stanza.as_bytes(), "");
+            let (kind, stanza, resource) = (RowKind::Sent, stanza.as_bytes(), "");
             append_behind(tx, &Entry { seq, at: seq, archive, peer, resource, kind, stanza }, None)
                 .unwrap();
             rows.push((archive, seq, peer, text));
             if dice.below(20) == 0 {
-                archive::place(tx).unwrap();
+                archive::index_new(tx).unwrap();
                 index(tx, archive, 1 + dice.below(40)).unwrap();
             }
         }
-        archive::place(tx).unwrap();
+        archive::index_new(tx).unwrap();
         index_all(tx, me);
         index_all(tx, other);
         for _ in 0..150 {
@@ -321,7 +321,7 @@ fn paging_meets_every_hit_once_and_in_order() {
                 _ => Peer::Any,
             };
             let (after, before) = (dice.below(200) as i64, 200 + dice.below(300) as i64);
-            let sought = Sought::read(&text).unwrap();
+            let search_terms = SearchTerms::read(&text).unwrap();
             let mut filter = Filter { peer, ..Filter::ALL };
             (filter.after, filter.before) = (after, before);
             let fits = |(of, seq, with, said): &&(ArchiveId, i64, &str, String)| {
@@ -329,11 +329,15 @@ fn paging_meets_every_hit_once_and_in_order() {
                     Peer::Any => true,
                     Peer::Bare(bare) | Peer::Full(bare, _) => bare == with,
                 };
-                *of == archive && peer && after < *seq && *seq < before && sought.is_in([&**said])
+                *of == archive
+                    && peer
+                    && after < *seq
+                    && *seq < before
+                    && search_terms.is_in([&**said])
             };
             let wanted: Vec<i64> = rows.iter().filter(fits).map(|row| row.1).collect();
             let (limit, bytes) = (1 + dice.below(9), 1 + dice.below(2_000));
-            let finder = Finder::new(archive, &sought, &filter);
+            let finder = Finder::new(archive, &search_terms, &filter);
             for direction in [Direction::Forward, Direction::Backward] {
                 let mut met: Vec<i64> = Vec::new();
                 let mut range = (after, before);
@@ -370,7 +374,7 @@ async fn a_store_follows_its_searchers() {
         let add = move |tx: &mut dyn Tx| {
             seqs.iter().try_for_each(|&seq| {
                 let stanza = b"<message><body>word</body></message>".as_slice();
-                let (peer, resource, kind) = ("a@x", "", Kind::Sent);
+                let (peer, resource, kind) = ("a@x", "", RowKind::Sent);
                 append_behind(
                     tx,
                     &Entry { seq, at: seq, archive: me, peer, resource, kind, stanza },
@@ -383,8 +387,8 @@ async fn a_store_follows_its_searchers() {
     };
     let number = async |store: &Store| {
         let read = store.read(move |tx| {
-            let (sought, filter) = (Sought::read("word").unwrap(), Filter::ALL);
-            Finder::new(me, &sought, &filter).count(tx, (i64::MIN, i64::MAX), 9_999)
+            let (search_terms, filter) = (SearchTerms::read("word").unwrap(), Filter::ALL);
+            Finder::new(me, &search_terms, &filter).count(tx, (i64::MIN, i64::MAX), 9_999)
         });
         read.await.unwrap().unwrap()
     };

@@ -5,14 +5,14 @@ use crate::xml::view::Doc;
 
 /// A message as a search sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Said {
+pub struct Texts {
     /// Its subjects and bodies, in whatever languages, the first 32 KB of them.
     pub texts: Vec<String>,
     /// It says something that only its addressees can read: a body beside that is not what was said.
     pub encrypted: bool,
 }
 
-impl Said {
+impl Texts {
     /// Reads a stanza of the archive.
     pub fn read(stanza: &[u8]) -> Self {
         // What the gate of an earlier release let pass and this one cannot read has no words.
@@ -85,19 +85,19 @@ mod tests {
         ] {
             let stanza = format!("<message from='a@x/r' to='b@x' type='chat'>{content}</message>");
             let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
-            assert_eq!(Said::read(stanza.as_bytes()), Said { texts, encrypted }, "{content}");
+            assert_eq!(Texts::read(stanza.as_bytes()), Texts { texts, encrypted }, "{content}");
         }
         for (ns, name) in ENCRYPTION {
             let stanza = format!("<message><{name} xmlns='{ns}'>b64</{name}>{body}</message>");
-            let said = Said { texts: vec![], encrypted: true };
-            assert_eq!(Said::read(stanza.as_bytes()), said, "{ns}");
+            let said = Texts { texts: vec![], encrypted: true };
+            assert_eq!(Texts::read(stanza.as_bytes()), said, "{ns}");
         }
         let bodies =
             |text: &str| format!("<message>{}</message>", format!("<body>{text}</body>").repeat(9));
-        let all = Said::read(bodies(&"北".repeat(4_000)).as_bytes());
+        let all = Texts::read(bodies(&"北".repeat(4_000)).as_bytes());
         let lengths: Vec<usize> = all.texts.iter().map(String::len).collect();
         assert_eq!(lengths, [12_000, 12_000, 8_766], "all of them together");
-        assert_eq!(Said::read(b"<message>"), Said::default());
-        assert_eq!(Said::read(b""), Said::default());
+        assert_eq!(Texts::read(b"<message>"), Texts::default());
+        assert_eq!(Texts::read(b""), Texts::default());
     }
 }

@@ -20,7 +20,7 @@ enum Kind {
 
 /// What is looked for: all of some words and runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Sought {
+pub struct SearchTerms {
     parts: BTreeSet<(Kind, String)>,
 }
 
@@ -33,7 +33,7 @@ pub enum Refused {
     TooMany,
 }
 
-impl Sought {
+impl SearchTerms {
     /// Reads what somebody typed. No sign in it has a meaning of its own.
     pub fn read(text: &str) -> Result<Self, Refused> {
         if text.len() > SOUGHT_BYTES_MAX {
@@ -41,11 +41,11 @@ impl Sought {
         }
         let mut parts = BTreeSet::new();
         each_part(text, &mut |kind, part| parts.extend([(kind, part.to_owned())]));
-        let sought = Self { parts };
-        if sought.tokens().len() > SOUGHT_TOKENS_MAX {
+        let search_terms = Self { parts };
+        if search_terms.tokens().len() > SEARCH_TOKENS_MAX {
             return Err(Refused::TooMany);
         }
-        Ok(sought)
+        Ok(search_terms)
     }
 
     /// There was no word in it.
@@ -76,9 +76,9 @@ impl Sought {
         let mut left: Vec<_> = self.parts.iter().collect();
         for text in texts {
             each_part(text, &mut |kind, part| {
-                left.retain(|(sought, this)| {
+                left.retain(|(search_terms, this)| {
                     let found = if kind == Kind::Run { part.contains(this) } else { part == this };
-                    *sought != kind || !found
+                    *search_terms != kind || !found
                 });
             });
         }
@@ -223,7 +223,7 @@ const WORD_CHARS_MAX: usize = 40;
 /// Bytes of what is looked for.
 const SOUGHT_BYTES_MAX: usize = 1_024;
 /// Words, and pairs of runs.
-const SOUGHT_TOKENS_MAX: usize = 32;
+const SEARCH_TOKENS_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_is_looked_for_is_found_where_it_is() {
-        for (sought, text, found) in [
+        for (search_terms, text, found) in [
             ("hello", "Hello, World", true),
             ("world HELLO", "Hello, World", true),
             ("hello moon", "Hello, World", false),
@@ -299,27 +299,27 @@ mod tests {
             ("東京 tower", "Tokyo東京タワーtower", true),
             ("*", "a*b", true),
         ] {
-            let query = Sought::read(sought).unwrap();
-            assert_eq!(query.is_in([text]), found, "{sought} in {text}");
+            let query = SearchTerms::read(search_terms).unwrap();
+            assert_eq!(query.is_in([text]), found, "{search_terms} in {text}");
             let have = indexed(text);
             let all = query.tokens().is_subset(&have);
-            assert!(all || !found, "{sought} in {text}: the index would not give it");
-            assert!(all == found || !query.is_exact(), "{sought} in {text}");
+            assert!(all || !found, "{search_terms} in {text}: the index would not give it");
+            assert!(all == found || !query.is_exact(), "{search_terms} in {text}");
         }
-        assert!(Sought::read("北京").unwrap().is_in(["x", "北京"]));
-        assert!(!Sought::read("北京").unwrap().is_in(["北", "京"]));
+        assert!(SearchTerms::read("北京").unwrap().is_in(["x", "北京"]));
+        assert!(!SearchTerms::read("北京").unwrap().is_in(["北", "京"]));
     }
 
     #[test]
     fn what_is_looked_for_has_bounds() {
-        assert_eq!(Sought::read(&"a ".repeat(513)), Err(Refused::TooLong));
-        assert!(Sought::read(&"a ".repeat(512)).is_ok());
+        assert_eq!(SearchTerms::read(&"a ".repeat(513)), Err(Refused::TooLong));
+        assert!(SearchTerms::read(&"a ".repeat(512)).is_ok());
         let words = |n: u32| (0..n).map(|n| format!("w{n} ")).collect::<String>();
-        assert!(Sought::read(&words(32)).is_ok());
-        assert_eq!(Sought::read(&words(33)), Err(Refused::TooMany));
+        assert!(SearchTerms::read(&words(32)).is_ok());
+        assert_eq!(SearchTerms::read(&words(33)), Err(Refused::TooMany));
         let run: String = ('\u{4e00}'..'\u{4e22}').collect();
-        assert_eq!(Sought::read(&run), Err(Refused::TooMany));
-        assert!(Sought::read("?! *").unwrap().is_empty());
+        assert_eq!(SearchTerms::read(&run), Err(Refused::TooMany));
+        assert!(SearchTerms::read("?! *").unwrap().is_empty());
     }
 
     /// Letters of many scripts, signs and spaces.
@@ -338,19 +338,19 @@ mod tests {
         #[test]
         fn the_index_never_loses_a_text(text in text(), from in 0..40_usize, length in 1..12_usize) {
             let piece: String = text.chars().skip(from).take(length).collect();
-            let Ok(sought) = Sought::read(&piece) else { return Ok(()) };
+            let Ok(search_terms) = SearchTerms::read(&piece) else { return Ok(()) };
             let have = indexed(&text);
-            let all = sought.tokens().is_subset(&have);
-            prop_assert!(all || !sought.is_in([&*text]));
-            prop_assert!(!sought.is_exact() || all == sought.is_in([&*text]));
+            let all = search_terms.tokens().is_subset(&have);
+            prop_assert!(all || !search_terms.is_in([&*text]));
+            prop_assert!(!search_terms.is_exact() || all == search_terms.is_in([&*text]));
         }
 
         /// Every text is found by itself, and by the same in capitals.
         #[test]
         fn a_text_is_found_by_itself(text in text()) {
-            let Ok(sought) = Sought::read(&text) else { return Ok(()) };
-            prop_assert!(sought.is_in([&*text]));
-            prop_assert!(sought.tokens().is_subset(&indexed(&text)));
+            let Ok(search_terms) = SearchTerms::read(&text) else { return Ok(()) };
+            prop_assert!(search_terms.is_in([&*text]));
+            prop_assert!(search_terms.tokens().is_subset(&indexed(&text)));
         }
 
         /// What the index's own tokenizer gets is letters and digits: it parts nothing of it further.

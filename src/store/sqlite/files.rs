@@ -34,7 +34,7 @@ pub(in crate::store) fn all_findings(conn: &Connection) -> rusqlite::Result<Vec<
     }
     // Not in the schemas before the sixth, and before the ninth; before the 14th an archive was an account's.
     let key = if conn.table_exists(None, "archive_indexed")? { "archive" } else { "account" };
-    for (table, checks) in [("archive_placed", &PLACES[..]), ("archive_words", &WORDS[..])] {
+    for (table, checks) in [("archive_placed", &POSITIONS[..]), ("archive_words", &WORDS[..])] {
         if !conn.table_exists(None, table)? {
             continue;
         }
@@ -146,7 +146,7 @@ pub(in crate::store) fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// SQLite's checks know the tables that name an archive's rows as tables only.
-const PLACES: [(&str, &str); 2] = [
+const POSITIONS: [(&str, &str); 2] = [
     (
         "SELECT COUNT(*) FROM archive r WHERE r.seq <= (SELECT seq FROM archive_placed) AND NOT
             (EXISTS (SELECT 1 FROM archive_place p WHERE p.{key} = r.{key} AND p.seq = r.seq)

@@ -213,10 +213,10 @@ mod tests {
         let row = "INSERT INTO archive VALUES (1, 1, 'a@x', '', 1, 1, x'20', NULL, 1)";
         let place = "INSERT INTO archive_place VALUES (1, 1, 1, 1, 1)";
         let peer = "INSERT INTO archive_with VALUES (1, 'a@x', 1, '', NULL, 1)";
-        let placed = "UPDATE archive_placed SET seq = 1";
+        let indexed = "UPDATE archive_placed SET seq = 1";
         for (sql, findings) in [
             (row, 0),
-            (placed, 1),
+            (indexed, 1),
             (place, 1),
             (peer, 0),
             ("DELETE FROM archive", 1),

@@ -346,7 +346,7 @@ fn files(path: &Path) -> impl Fn(io::Error) -> RestoreError {
 const PART: &str = ".restore.part";
 const DECIDED: &str = ".restored";
 const BEFORE: &str = ".before-restore-";
-/// Sessions that slept when the backup was made have gone on since (promise.md 11).
+/// Sessions that were saved when the backup was made have gone on since (promise.md 11).
 const FORGET_SLEEPERS: &str = "DELETE FROM sleeper";
 /// Tokens of devices that were revoked since, among others: with another key none of them fits.
 const FORGET_TOKENS: &str = "DELETE FROM meta WHERE name = ?1";

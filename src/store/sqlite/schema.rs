@@ -178,7 +178,7 @@ mod tests {
 
     /// Archives are large: their places are copied in the order of an index, and nothing is sorted.
     #[test]
-    fn an_archive_gets_its_places_without_sorting() {
+    fn an_archive_gets_its_index_without_sorting() {
         let mut conn = Connection::open_in_memory().unwrap();
         let (before, places) = (&MIGRATIONS[..5], MIGRATIONS[5]);
         run(&mut conn, before).unwrap();

@@ -105,7 +105,7 @@ fn user_agent(node: Node<'_>) -> UserAgent {
 /// RFC 4122 §3 and §4.4
 fn is_uuid_v4(id: &str) -> bool {
     id.len() == 36
-        && id.bytes().enumerate().all(|(place, byte)| match place {
+        && id.bytes().enumerate().all(|(index, byte)| match index {
             8 | 13 | 18 | 23 => byte == b'-',
             14 => byte == b'4',
             19 => matches!(byte, b'8' | b'9' | b'a' | b'b' | b'A' | b'B'),

@@ -78,12 +78,12 @@ mod tests {
     /// same mistake.
     fn borne(turns: &[(Option<Mechanism>, Refusal, &str)]) -> (usize, usize) {
         let (mut tries, mut same) = (Tries::default(), 0);
-        for (place, (begun, refusal, account)) in turns.iter().cycle().take(100).enumerate() {
+        for (index, (begun, refusal, account)) in turns.iter().cycle().take(100).enumerate() {
             let account = Some(*account).filter(|account| !account.is_empty());
             same += usize::from(refusal.is_guess() && tries.is_again(*begun, account));
             tries.failed(*begun, *refusal, account);
             if tries.are_over(5) {
-                return (place + 1, same);
+                return (index + 1, same);
             }
         }
         panic!("for ever");

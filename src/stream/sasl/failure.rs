@@ -72,7 +72,7 @@ impl SaslFailure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The condition says it all.
-    Told(SaslFailure),
+    Failed(SaslFailure),
     /// The account is there, and its password is another.
     WrongPassword,
     /// There is no such account, or none with keys for this mechanism.
@@ -97,7 +97,7 @@ impl Refusal {
     /// What the client is told.
     pub const fn failure(self) -> SaslFailure {
         match self {
-            Self::Told(failure) => failure,
+            Self::Failed(failure) => failure,
             Self::WrongFlag => SaslFailure::MalformedRequest,
             Self::OtherName => SaslFailure::InvalidAuthzid,
             Self::WrongPassword
@@ -120,7 +120,7 @@ impl Refusal {
     pub const fn is_guess(self) -> bool {
         match self {
             Self::WrongPassword | Self::NoAccount | Self::OtherName => true,
-            Self::Told(_)
+            Self::Failed(_)
             | Self::NoName
             | Self::NoPassword
             | Self::NoBinding(_)
@@ -132,13 +132,13 @@ impl Refusal {
 
     /// The client knows the password, and may not come in all the same.
     pub const fn is_of_a_right_password(self) -> bool {
-        matches!(self, Self::OtherChannel | Self::Told(SaslFailure::AccountDisabled))
+        matches!(self, Self::OtherChannel | Self::Failed(SaslFailure::AccountDisabled))
     }
 }
 
 impl From<SaslFailure> for Refusal {
     fn from(failure: SaslFailure) -> Self {
-        Self::Told(failure)
+        Self::Failed(failure)
     }
 }
 
@@ -146,7 +146,7 @@ impl From<SaslFailure> for Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Told(failure) => failure.condition(),
+            Self::Failed(failure) => failure.condition(),
             Self::WrongPassword => "wrong password",
             Self::NoAccount => "no such account, or it has no keys for this mechanism",
             Self::NoName => "the user name can be nobody's",

@@ -115,7 +115,7 @@ pub struct Token<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fits {
     /// Its place among those that were looked at.
-    pub place: usize,
+    pub index: usize,
     /// Additional data with success: proves to the client that we know the token too.
     pub answer: Vec<u8>,
 }
@@ -162,12 +162,12 @@ impl Ht {
     /// device's tokens are none.
     pub fn check(&self, tokens: &[Token<'_>]) -> Result<Fits, SaslFailure> {
         let mut found = None;
-        for (place, token) in tokens.iter().enumerate() {
+        for (index, token) in tokens.iter().enumerate() {
             let same = same_secret(&self.hmac(token.secret, INITIATOR), &self.mac);
             // XEP-0484 §3.4: a token for another mechanism MUST fail.
             let fits = same & (token.mechanism == self.mechanism.as_str());
             if fits && found.is_none() {
-                found = Some((place, token));
+                found = Some((index, token));
             }
         }
         for _ in tokens.len()..TOKENS {
@@ -177,7 +177,7 @@ impl Ht {
         match found {
             // XEP-0484 §4.2: whoever has it may learn that it is too old.
             Some((_, token)) if token.expired => Err(SaslFailure::CredentialsExpired),
-            Some((place, token)) => Ok(Fits { place, answer: self.hmac(token.secret, RESPONDER) }),
+            Some((index, token)) => Ok(Fits { index, answer: self.hmac(token.secret, RESPONDER) }),
             // XEP-0484 §4: what a token that is trusted no more gets; one that was taken away, or never
             // was, cannot be told from it.
             None => Err(SaslFailure::CredentialsExpired),
@@ -271,7 +271,7 @@ mod tests {
             assert_eq!(fits.localpart(), "romeo");
             let fits = fits.check(&[token(HtMechanism::parse(mechanism).unwrap(), TOKEN)]);
             let fits = fits.unwrap();
-            assert_eq!((fits.place, hex(&fits.answer).as_str()), (0, *responder), "{mechanism}");
+            assert_eq!((fits.index, hex(&fits.answer).as_str()), (0, *responder), "{mechanism}");
         }
     }
 
@@ -300,7 +300,7 @@ mod tests {
             (Sha256None, &unbound[2..], &[none], Err(CredentialsExpired)),
         ] {
             let got = start(name.as_str(), &message(mac)).ok().unwrap().check(tokens);
-            assert_eq!(got.map(|fits| fits.place), want, "{}", name.as_str());
+            assert_eq!(got.map(|fits| fits.index), want, "{}", name.as_str());
         }
         let elsewhere = ChannelBindings { tls_exporter: Some(b"other".to_vec()), ..bindings() };
         let payload = message(bound);

@@ -96,7 +96,7 @@ fn count(value: Option<Cow<'_, str>>) -> Result<u32, BadCommand> {
 
 /// What an element of the namespace means on a stream that is bound, or needs no binding.
 #[derive(Debug)]
-pub enum Heard {
+pub enum Received {
     /// The management begins, and says [`enabled`].
     Enable {
         /// The peer wants to be allowed to resume.
@@ -114,10 +114,10 @@ pub enum Heard {
     Failed(StreamFailure),
 }
 
-impl Heard {
-    /// `managed`: the stream counts.
-    pub fn on(element: &Element, managed: bool) -> Self {
-        match (Command::read(element), managed) {
+impl Received {
+    /// `enabled`: the stream counts.
+    pub fn on(element: &Element, enabled: bool) -> Self {
+        match (Command::read(element), enabled) {
             (Ok(Command::Enable { resume, max }), false) => Self::Enable { resume, max },
             (Ok(Command::Request), true) => Self::Request,
             (Ok(Command::Ack { h }), true) => Self::Ack(h),
@@ -173,8 +173,8 @@ pub fn request() -> Bytes {
 }
 
 /// XEP-0198 §6: who acknowledges more than it was sent loses its stream.
-pub fn too_high(lie: TooHigh) -> StreamFailure {
-    let TooHigh { h, sent } = lie;
+pub fn too_high(too_high: TooHigh) -> StreamFailure {
+    let TooHigh { h, sent } = too_high;
     StreamError::UndefinedCondition
         .text(format!("{h} stanzas acknowledged, {sent} sent"))
         .application(format!(
@@ -207,18 +207,18 @@ mod tests {
 
     #[test]
     fn what_an_element_means_depends_on_whether_the_stream_counts() {
-        let heard = |name, attributes, managed| match Heard::on(&element(name, attributes), managed)
-        {
-            Heard::Enable { resume, max } => format!("enable {resume} {max:?}"),
-            Heard::Request => "request".to_owned(),
-            Heard::Ack(h) => format!("ack {h}"),
-            Heard::Refused(said) => match String::from_utf8(said.to_vec()).unwrap() {
-                said if said.contains("<unexpected-request ") => "unexpected".to_owned(),
-                said if said.contains("<bad-request ") => "bad".to_owned(),
-                said => said,
-            },
-            Heard::Failed(failure) => failure.to_string(),
-        };
+        let heard =
+            |name, attributes, enabled| match Received::on(&element(name, attributes), enabled) {
+                Received::Enable { resume, max } => format!("enable {resume} {max:?}"),
+                Received::Request => "request".to_owned(),
+                Received::Ack(h) => format!("ack {h}"),
+                Received::Refused(said) => match String::from_utf8(said.to_vec()).unwrap() {
+                    said if said.contains("<unexpected-request ") => "unexpected".to_owned(),
+                    said if said.contains("<bad-request ") => "bad".to_owned(),
+                    said => said,
+                },
+                Received::Failed(failure) => failure.to_string(),
+            };
         let cases = [
             ("enable", "resume='1'", "enable true None", "unexpected"),
             ("enable", "max='0'", "bad", "bad"),
@@ -272,10 +272,10 @@ mod tests {
         }
         let failed = text(failed(Condition::ItemNotFound, Some(3)));
         assert!(failed.contains("h='3'") && failed.contains("<item-not-found xmlns="), "{failed}");
-        let lie = too_high(TooHigh { h: 10, sent: 8 }).children();
+        let too_high = too_high(TooHigh { h: 10, sent: 8 }).children();
         assert!(
-            lie.contains("<undefined-condition") && lie.contains("h='10' send-count='8'"),
-            "{lie}"
+            too_high.contains("<undefined-condition") && too_high.contains("h='10' send-count='8'"),
+            "{too_high}"
         );
     }
 }

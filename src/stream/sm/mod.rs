@@ -2,12 +2,14 @@
 //! waits to be acknowledged, and who must answer whom by when. No I/O, no clock.
 //!
 //! The count of stanzas received and handled is not here: it follows what is durable, which the
-//! ledger of tickets knows (promise.md 4).
+//! count of handled stanzas knows (promise.md 4).
 
 mod command;
 mod management;
 mod sent;
 
-pub use command::{BadCommand, Command, Heard, ack, enabled, failed, request, resumed, too_high};
+pub use command::{
+    BadCommand, Command, Received, ack, enabled, failed, request, resumed, too_high,
+};
 pub use management::{Bounds, Overdue, StreamManagement};
 pub use sent::TooHigh;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What was sent on a managed stream. `T` is what is kept of a stanza.
+/// What was sent on a stream with stream management. `T` is what is kept of a stanza.
 #[derive(Debug)]
 pub(super) struct Sent<T> {
     /// Stanzas of ours that the peer said it handled, wrapping at 2^32 (XEP-0198 §4).
@@ -220,7 +220,7 @@ mod tests {
         for h in lies {
             assert_eq!(sent.acknowledge(h), Err(TooHigh { h, sent: 3 }));
         }
-        // Woken after a restart.
+        // Restored after a restart.
         let mut sent = Sent::<()>::restored(10);
         assert_eq!(sent.acknowledge(0), Ok(vec![]));
         assert_eq!(sent.acknowledge(u32::MAX), Err(TooHigh { h: u32::MAX, sent: 10 }));

@@ -147,7 +147,7 @@ impl Lab {
         Ok((client, counted))
     }
 
-    /// Waits until a session that was cut is known to sleep.
+    /// Waits until a session that was cut is known to hibernate.
     pub fn sleeps(&self, jid: &str) {
         self.process.logs(&["the session can be resumed", jid]);
     }

@@ -11,15 +11,15 @@ use super::resumption::Resumption;
 use crate::base::hash::sha256;
 use crate::base::id::{self, OsRng};
 use crate::base::time::micros;
+use crate::router::handled_count::HandledCount;
 use crate::router::outbox::Outgoing;
-use crate::router::ticket::Ledger;
-use crate::store::handled::{self, Seal};
+use crate::store::handled::{self, DurableCount};
 use crate::store::ids::AccountId;
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError};
 use crate::stream::error::StreamError;
 use crate::stream::framing::Event;
-use crate::stream::sm::{self, Bounds, Heard, Overdue, StreamManagement};
+use crate::stream::sm::{self, Bounds, Overdue, Received, StreamManagement};
 use crate::xml::element::Element;
 use crate::xml::error::XmlError;
 use crate::xml::ns;
@@ -27,15 +27,15 @@ use crate::xml::ns;
 impl Session {
     /// An element of XEP-0198.
     pub(super) fn command(&mut self, element: &Element) {
-        match Heard::on(element, self.sm.is_some()) {
-            Heard::Enable { resume, max } => {
+        match Received::on(element, self.sm.is_some()) {
+            Received::Enable { resume, max } => {
                 let enabled = self.enable(resume, max);
                 self.link.wire.queue(enabled);
             }
-            Heard::Request => self.asked_for_count(),
-            Heard::Ack(h) => self.answered(h),
-            Heard::Refused(said) => self.link.wire.queue(said),
-            Heard::Failed(failure) => self.fail(failure),
+            Received::Request => self.asked_for_count(),
+            Received::Ack(h) => self.answered(h),
+            Received::Refused(said) => self.link.wire.queue(said),
+            Received::Failed(failure) => self.fail(failure),
         }
     }
 
@@ -50,22 +50,22 @@ impl Session {
         // An anonymous user has no second login that could prove to be the same.
         let may_resume = resume && account.is_some() && !time.is_zero();
         // Nobody asks for the count of a stream that cannot be resumed.
-        self.ledger.manage(id, account.filter(|_| may_resume));
+        self.handled_count.enable(id, account.filter(|_| may_resume));
         // The count stands still until all that came before it is handled.
-        if !self.ledger.is_settled() {
-            self.binding.cx.router.begin_idle();
+        if !self.handled_count.is_settled() {
+            self.binding.cx.router.flush_deferred();
         }
-        self.sm = Some(self.managed(0));
+        self.sm = Some(self.new_management(0));
         self.resumption = may_resume.then(|| {
-            let door = context.doors.open(id, self.binding.cx.bare(), self.outbox.clone());
-            Resumption::new(id, time, door)
+            let slot = context.resume_table.add(id, self.binding.cx.bare(), self.outbox.clone());
+            Resumption::new(id, time, slot)
         });
         let told = may_resume.then_some((previd.as_str(), time.as_secs()));
         sm::enabled(told, context.resume_location.as_deref())
     }
 
     /// The management of this stream, of which so many stanzas are acknowledged.
-    pub(super) fn managed(&self, acked: u32) -> Box<StreamManagement<Outgoing>> {
+    pub(super) fn new_management(&self, acked: u32) -> Box<StreamManagement<Outgoing>> {
         let limits = &self.binding.context().router.limits;
         let bounds = Bounds {
             stanzas: limits.unacked_stanzas_max,
@@ -117,20 +117,20 @@ impl Session {
 
     /// promise.md 5: at once when all is durable, else when it is, but within a moment.
     fn asked_for_count(&mut self) {
-        let (came, handled) = (self.ledger.issued(), self.ledger.handled());
+        let (came, handled) = (self.handled_count.issued(), self.handled_count.handled());
         if self.sm.as_mut().is_some_and(|sm| sm.requested(came, handled, now())) {
             self.say_count();
         }
     }
 
     fn say_count(&mut self) {
-        self.link.wire.queue(sm::ack(self.ledger.h()));
+        self.link.wire.queue(sm::ack(self.handled_count.h()));
     }
 
     /// So many stanzas must be handled before somebody can be answered.
     pub(super) fn awaited(&self) -> Option<u64> {
         match self.is_resuming() {
-            true => Some(self.ledger.issued()),
+            true => Some(self.handled_count.issued()),
             false => self.sm.as_ref()?.awaits(),
         }
     }
@@ -138,8 +138,8 @@ impl Session {
     /// They are.
     pub(super) fn reached(&mut self) {
         let handed_over = self.resumption.as_mut().filter(|_| !self.flow.is_pending());
-        if let Some(knock) = handed_over.and_then(|resumption| resumption.take_next()) {
-            self.resume(*knock);
+        if let Some(request) = handed_over.and_then(|resumption| resumption.take_next()) {
+            self.resume(*request);
         } else if self.sm.as_mut().is_some_and(|sm| sm.reached()) {
             self.say_count();
         }
@@ -158,9 +158,9 @@ impl Session {
             Some(Ok(items)) => {
                 self.acknowledged(&items);
                 // The outbox may have waited for room.
-                self.flow.wake();
+                self.flow.reconnect();
             }
-            Some(Err(lie)) => self.fail(sm::too_high(lie)),
+            Some(Err(too_high)) => self.fail(sm::too_high(too_high)),
             None => {}
         }
     }
@@ -181,13 +181,13 @@ impl Session {
 
     /// Sends `<r/>` with what is being written, if it is time.
     pub(super) fn ask_if_due(&mut self, now: Instant) {
-        let asleep = self.is_asleep();
-        if self.sm.as_mut().is_some_and(|sm| !asleep && sm.asks(now)) {
+        let hibernating = self.is_hibernating();
+        if self.sm.as_mut().is_some_and(|sm| !hibernating && sm.asks(now)) {
             self.link.wire.queue(sm::request());
         }
     }
 
-    /// A managed stream that is silent is asked for its count instead of pinged: each client
+    /// A stream with stream management that is silent is asked for its count instead of pinged: each client
     /// answers that. False for others.
     pub(super) fn ask_if_silent(&mut self, silent: bool, now: Instant) -> bool {
         let Some(sm) = &mut self.sm else { return false };
@@ -198,7 +198,7 @@ impl Session {
     }
 
     /// The nearest moment at which something of this file is due.
-    pub(super) fn management_due(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
         self.sm.as_ref()?.due(now)
     }
 
@@ -220,12 +220,12 @@ impl Session {
         }
     }
 
-    /// Ends the management: the door closes, the count is kept for who asks for it, or forgotten
+    /// Ends stream management: it can be resumed no more, the count is kept for who asks for it, or forgotten
     /// when nobody will. What was not acknowledged is given out.
-    pub(super) fn unmanage(&mut self, closed: bool) -> Vec<Outgoing> {
+    pub(super) fn disable(&mut self, closed: bool) -> Vec<Outgoing> {
         if let Some(resumption) = self.resumption.take() {
             let id = resumption.id();
-            resumption.end(&self.binding.context().doors);
+            resumption.end(&self.binding.context().resume_table);
             self.keep_count(id, closed);
         }
         self.sm.take().into_iter().flat_map(|sm| sm.into_unacked()).collect()
@@ -234,8 +234,8 @@ impl Session {
     fn keep_count(&self, id: [u8; 32], closed: bool) {
         let cx = &self.binding.cx;
         let Some(account) = self.binding.client.account else { return };
-        let (at, ledger) = (micros(wall()), self.ledger.clone());
-        let count = Box::new(Count { id, account, at, ledger, closed });
+        let (at, handled_count) = (micros(wall()), self.handled_count.clone());
+        let count = Box::new(Count { id, account, at, handled_count, closed });
         if closed {
             cx.store.write_behind(count);
         } else {
@@ -257,7 +257,7 @@ struct Count {
     account: AccountId,
     at: i64,
     /// Asked when all writes before this one are durable: the count never falls back.
-    ledger: Arc<Ledger>,
+    handled_count: Arc<HandledCount>,
     closed: bool,
 }
 
@@ -266,7 +266,7 @@ impl Job for Count {
         let Self { id, account, at, .. } = *self;
         match self.closed {
             true => handled::forget(tx, &id),
-            false => handled::put(tx, &Seal { id, account, h: self.ledger.h(), at }),
+            false => handled::put(tx, &DurableCount { id, account, h: self.handled_count.h(), at }),
         }
     }
 

@@ -2,15 +2,15 @@
 
 use crate::stanza::StanzaError;
 use crate::stanza::form::Form;
-use crate::store::search::words::{Refused, Sought};
+use crate::store::search::words::{Refused, SearchTerms};
 
 /// What a client looks for; an empty field stands for none (§2.2).
-pub(super) fn sought(form: &Form<'_>) -> Result<Option<Sought>, StanzaError> {
+pub(super) fn search_terms(form: &Form<'_>) -> Result<Option<SearchTerms>, StanzaError> {
     let Some(text) = form.value(FIELD)?.filter(|text| !text.trim().is_empty()) else {
         return Ok(None);
     };
-    let text = match Sought::read(text) {
-        Ok(sought) => return Ok(Some(sought)),
+    let text = match SearchTerms::read(text) {
+        Ok(search_terms) => return Ok(Some(search_terms)),
         Err(Refused::TooLong) => "the text to search for is too long",
         Err(Refused::TooMany) => "there are too many words to search for",
     };

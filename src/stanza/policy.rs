@@ -1,4 +1,4 @@
-//! What becomes of a message beside its delivery: one table for archive, offline storage and copies.
+//! The server's policy for a message beside its delivery: one table for archive, offline storage and copies.
 
 use super::message::MessageType;
 use super::{Kind, Stanza};
@@ -6,7 +6,7 @@ use crate::xml::ns;
 
 /// What the server does with a message beside delivering it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Fate {
+pub struct MessagePolicy {
     /// It goes into the archives of its sender and of its addressee (XEP-0313 §3).
     pub archived: bool,
     /// The server must keep it until the addressee's account has it (promise.md 1; XEP-0160).
@@ -30,9 +30,9 @@ pub enum Copied {
 }
 
 /// Reads the table.
-pub fn fate(stanza: &Stanza) -> Fate {
+pub fn policy_of(stanza: &Stanza) -> MessagePolicy {
     if stanza.kind() != Kind::Message {
-        return Fate::default();
+        return MessagePolicy::default();
     }
     let ty = MessageType::parse(stanza.ty().as_deref());
     let mut seen = Seen::default();
@@ -41,7 +41,7 @@ pub fn fate(stanza: &Stanza) -> Fate {
     }
     let personal = matches!(ty, MessageType::Chat | MessageType::Normal);
     let worthy = seen.worthy || seen.store;
-    Fate {
+    MessagePolicy {
         // XEP-0334 §4.4: a headline is kept too if its sender asks so, but it is owed to nobody.
         archived: !seen.no_store
             && !seen.no_archive
@@ -163,11 +163,11 @@ mod tests {
     fn check_from(from: &str, ty: &str, payloads: &str, expected: &str) {
         let ty = if ty.is_empty() { String::new() } else { format!(" type='{ty}'") };
         let xml = format!("<message from='{from}' to='b@x'{ty}>{payloads}</message>");
-        let fate = fate(&Stanza::ours(xml.clone().into()).unwrap());
-        let copied = fate.copied;
+        let policy = policy_of(&Stanza::ours(xml.clone().into()).unwrap());
+        let copied = policy.copied;
         let letters = [
-            (fate.archived, 'a'),
-            (fate.owed, 'o'),
+            (policy.archived, 'a'),
+            (policy.owed, 'o'),
             (copied == Copied::Both, 'c'),
             (copied == Copied::Sender, 's'),
             (copied == Copied::AsAnswered, 'e'),

@@ -12,12 +12,12 @@ use std::task::{Wake, Waker};
 use tokio::sync::Notify;
 
 use crate::base::limits::Limits;
-use crate::store::handled::Seal;
+use crate::store::handled::DurableCount;
 use crate::store::ids::AccountId;
 
-/// One stream's account of its stanzas. Shared with the tickets it issued.
+/// How many of one stream's stanzas are handled. Shared with the tickets it issued.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct HandledCount {
     runs: Mutex<Runs>,
     /// `handled` grew.
     moved: Notify,
@@ -27,7 +27,7 @@ pub struct Ledger {
 
 /// The stream counts stanzas (XEP-0198).
 #[derive(Debug, Clone, Copy)]
-pub struct Managed {
+pub struct Counting {
     /// SHA-256 of the SM-ID.
     pub id: [u8; 32],
     /// Whose stream; none for anonymous users, of whom nothing is kept.
@@ -36,7 +36,7 @@ pub struct Managed {
     pub before: u64,
 }
 
-impl Managed {
+impl Counting {
     /// XEP-0198 §4: the count wraps at 2^32.
     #[allow(clippy::cast_possible_truncation)]
     fn h(&self, stanzas: u64) -> u32 {
@@ -50,7 +50,7 @@ struct Runs {
     handled: u64,
     /// From `handled` on: what each weighs in the store's queue, or that it is released.
     open: VecDeque<u32>,
-    managed: Option<Managed>,
+    counting: Option<Counting>,
     /// Those that weigh something, and how much.
     queued: u32,
     queued_bytes: u32,
@@ -91,7 +91,7 @@ pub struct Ticket {
 #[derive(Debug)]
 struct Held {
     /// None once it is released.
-    ledger: Option<Arc<Ledger>>,
+    handled_count: Option<Arc<HandledCount>>,
     number: u64,
 }
 
@@ -101,8 +101,8 @@ impl Runs {
     }
 
     fn open_at(&mut self, number: u64) -> Option<&mut u32> {
-        let place = usize::try_from(number.checked_sub(self.handled)?).ok()?;
-        self.open.get_mut(place)
+        let index = usize::try_from(number.checked_sub(self.handled)?).ok()?;
+        self.open.get_mut(index)
     }
 
     fn load(&mut self, weight: u32) {
@@ -136,30 +136,33 @@ impl Ticket {
     /// What to write with the rows of this stanza: that it and all before it are handled. The writes
     /// of the earlier ones are in the store's queue already, for a stream's stanzas are taken up
     /// one after another.
-    pub fn seal(&self, at: i64) -> Option<Seal> {
-        let managed = self.held.ledger.as_ref()?.lock().managed?;
-        let covered = self.held.number >= managed.before;
-        let h = managed.h(self.held.number + 1);
-        let account = managed.account.filter(|_| covered)?;
-        Some(Seal { id: managed.id, account, h, at })
+    pub fn durable_count(&self, at: i64) -> Option<DurableCount> {
+        let counting = self.held.handled_count.as_ref()?.lock().counting?;
+        let covered = self.held.number >= counting.before;
+        let h = counting.h(self.held.number + 1);
+        let account = counting.account.filter(|_| covered)?;
+        Some(DurableCount { id: counting.id, account, h, at })
     }
 
     /// Some earlier stanza of the stream is not handled yet.
     pub fn has_predecessors(&self) -> bool {
-        self.held.ledger.as_ref().is_some_and(|ledger| ledger.handled() < self.held.number)
+        self.held
+            .handled_count
+            .as_ref()
+            .is_some_and(|handled_count| handled_count.handled() < self.held.number)
     }
 
     /// Waits until every earlier stanza of the stream is handled.
     pub async fn predecessors(&self) {
-        if let Some(ledger) = &self.held.ledger {
-            ledger.reached(self.held.number).await;
+        if let Some(handled_count) = &self.held.handled_count {
+            handled_count.reached(self.held.number).await;
         }
     }
 
     /// Its write is in the store's queue from now on. Whether the stream is full with it.
     pub fn weigh(&self, bytes: usize) -> bool {
-        let Some(ledger) = &self.held.ledger else { return false };
-        let mut runs = ledger.lock();
+        let Some(handled_count) = &self.held.handled_count else { return false };
+        let mut runs = handled_count.lock();
         let weight = weight(bytes);
         if let Some(open) = runs.open_at(self.held.number)
             && *open == 0
@@ -173,19 +176,19 @@ impl Ticket {
     /// Its stanza was never routed, and will not be: the stream's run ends before it (promise.md 6).
     pub fn abandon(self) {
         if let Some(mut held) = Arc::into_inner(self.held) {
-            held.ledger = None;
+            held.handled_count = None;
         }
     }
 
     /// Drops it. If that makes the stream's run longer, whoever waits for it is told by the answer.
     pub fn release(self) -> Option<Waker> {
         let mut held = Arc::into_inner(self.held)?;
-        let ledger = held.ledger.take()?;
-        ledger.release(held.number).then(|| ledger.into())
+        let handled_count = held.handled_count.take()?;
+        handled_count.release(held.number).then(|| handled_count.into())
     }
 }
 
-impl Ledger {
+impl HandledCount {
     /// With the bounds of these limits.
     pub fn new(limits: &Limits) -> Self {
         let runs = Runs { bound: limits.into(), ..Runs::default() };
@@ -203,33 +206,33 @@ impl Ledger {
     }
 
     /// The stream counts from here on, under this id. False if it does already.
-    pub fn manage(&self, id: [u8; 32], account: Option<AccountId>) -> bool {
+    pub fn enable(&self, id: [u8; 32], account: Option<AccountId>) -> bool {
         let mut runs = self.lock();
         let before = runs.issued();
-        let first = runs.managed.is_none();
-        runs.managed.get_or_insert(Managed { id, account, before });
+        let first = runs.counting.is_none();
+        runs.counting.get_or_insert(Counting { id, account, before });
         first
     }
 
-    /// A stream that slept over a restart of the server goes on with its count.
+    /// A stream that was saved over a restart of the server goes on with its count.
     pub fn restored(id: [u8; 32], account: AccountId, h: u32, limits: &Limits) -> Self {
-        let ledger = Self::new(limits);
-        let mut runs = ledger.lock();
+        let handled_count = Self::new(limits);
+        let mut runs = handled_count.lock();
         runs.handled = u64::from(h);
-        runs.managed = Some(Managed { id, account: Some(account), before: 0 });
+        runs.counting = Some(Counting { id, account: Some(account), before: 0 });
         drop(runs);
-        ledger
+        handled_count
     }
 
     /// The stream counts stanzas.
-    pub fn is_managed(&self) -> bool {
-        self.lock().managed.is_some()
+    pub fn is_enabled(&self) -> bool {
+        self.lock().counting.is_some()
     }
 
     /// XEP-0198's `h`: the unbroken run of stanzas handled since the stream began to count.
     pub fn h(&self) -> u32 {
         let runs = self.lock();
-        runs.managed.map_or(0, |managed| managed.h(runs.handled))
+        runs.counting.map_or(0, |counting| counting.h(runs.handled))
     }
 
     /// Stanzas taken up so far, handled or not.
@@ -259,7 +262,7 @@ impl Ledger {
         let (number, full) = (runs.issued(), runs.full);
         runs.open.push_back(0);
         drop(runs);
-        (Ticket { held: Arc::new(Held { ledger: Some(self.clone()), number }) }, full)
+        (Ticket { held: Arc::new(Held { handled_count: Some(self.clone()), number }) }, full)
     }
 
     /// So much of the stream is on its way to the disk that it should send no more for now.
@@ -333,14 +336,16 @@ impl Ledger {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(ledger) = self.ledger.take().filter(|ledger| ledger.release(self.number)) {
-            ledger.wake();
+        if let Some(handled_count) =
+            self.handled_count.take().filter(|handled_count| handled_count.release(self.number))
+        {
+            handled_count.wake();
         }
     }
 }
 
 /// Tells whoever waits for the run to grow.
-impl Wake for Ledger {
+impl Wake for HandledCount {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -356,69 +361,78 @@ mod tests {
 
     #[test]
     fn the_run_breaks_at_the_first_open_ticket() {
-        let ledger = Arc::new(Ledger::default());
-        let first = ledger.issue();
-        ledger.pass();
-        let third = ledger.issue();
+        let handled_count = Arc::new(HandledCount::default());
+        let first = handled_count.issue();
+        handled_count.pass();
+        let third = handled_count.issue();
         let clone = third.clone();
         drop(third);
-        assert_eq!(ledger.handled(), 0);
+        assert_eq!(handled_count.handled(), 0);
         drop(first);
-        assert_eq!(ledger.handled(), 2);
+        assert_eq!(handled_count.handled(), 2);
         drop(clone);
-        assert_eq!(ledger.handled(), 3);
-        ledger.pass();
-        assert_eq!(ledger.handled(), 4);
+        assert_eq!(handled_count.handled(), 3);
+        handled_count.pass();
+        assert_eq!(handled_count.handled(), 4);
     }
 
     #[test]
     fn what_was_never_routed_ends_the_run() {
-        let ledger = Arc::new(Ledger::default());
-        let (first, lost, third) = (ledger.issue(), ledger.issue(), ledger.issue());
+        let handled_count = Arc::new(HandledCount::default());
+        let (first, lost, third) =
+            (handled_count.issue(), handled_count.issue(), handled_count.issue());
         lost.abandon();
         drop((first, third));
-        assert_eq!(ledger.handled(), 1);
+        assert_eq!(handled_count.handled(), 1);
     }
 
     #[test]
-    fn a_seal_counts_from_where_the_stream_began_to_count() {
-        let ledger = Arc::new(Ledger::default());
-        let early = ledger.issue();
-        ledger.pass();
-        assert_eq!((ledger.h(), early.seal(0)), (0, None));
-        assert!(ledger.manage([7; 32], Some(AccountId(1))) && !ledger.manage([8; 32], None));
-        assert_eq!(early.seal(0), None, "it came before");
-        let (first, second) = (ledger.issue(), ledger.issue());
-        let h = |ticket: &Ticket| ticket.seal(9).map(|seal| (seal.id[0], seal.h, seal.at));
+    fn a_durable_count_counts_from_where_the_stream_began_to_count() {
+        let handled_count = Arc::new(HandledCount::default());
+        let early = handled_count.issue();
+        handled_count.pass();
+        assert_eq!((handled_count.h(), early.durable_count(0)), (0, None));
+        assert!(
+            handled_count.enable([7; 32], Some(AccountId(1)))
+                && !handled_count.enable([8; 32], None)
+        );
+        assert_eq!(early.durable_count(0), None, "it came before");
+        let (first, second) = (handled_count.issue(), handled_count.issue());
+        let h = |ticket: &Ticket| {
+            ticket
+                .durable_count(9)
+                .map(|durable_count| (durable_count.id[0], durable_count.h, durable_count.at))
+        };
         assert_eq!((h(&first), h(&second)), (Some((7, 1, 9)), Some((7, 2, 9))));
         drop(first);
-        assert_eq!(ledger.h(), 0, "the stanza before the count is open");
+        assert_eq!(handled_count.h(), 0, "the stanza before the count is open");
         drop(early);
-        assert_eq!(ledger.h(), 1);
+        assert_eq!(handled_count.h(), 1);
         drop(second);
-        assert_eq!(ledger.h(), 2);
+        assert_eq!(handled_count.h(), 2);
     }
 
     #[test]
     fn the_count_wraps() {
         let limits = Limits::default();
-        let ledger = Arc::new(Ledger::restored([7; 32], AccountId(1), u32::MAX, &limits));
-        assert_eq!(ledger.h(), u32::MAX);
-        let ticket = ledger.issue();
-        assert_eq!(ticket.seal(0).map(|seal| seal.h), Some(0));
+        let handled_count =
+            Arc::new(HandledCount::restored([7; 32], AccountId(1), u32::MAX, &limits));
+        assert_eq!(handled_count.h(), u32::MAX);
+        let ticket = handled_count.issue();
+        assert_eq!(ticket.durable_count(0).map(|durable_count| durable_count.h), Some(0));
         drop(ticket);
-        assert_eq!(ledger.h(), 0);
-        ledger.pass();
-        assert_eq!(ledger.h(), 1);
+        assert_eq!(handled_count.h(), 0);
+        handled_count.pass();
+        assert_eq!(handled_count.h(), 1);
     }
 
     #[tokio::test]
     async fn a_stream_with_much_on_its_way_to_the_disk_is_full_until_half_of_it_is_there() {
         let limits =
             Limits { uncommitted_stanzas_max: 4, uncommitted_bytes_max: 100, ..Limits::default() };
-        let ledger = Arc::new(Ledger::new(&limits));
+        let handled_count = Arc::new(HandledCount::new(&limits));
         let ticket = |bytes: Option<usize>| {
-            let ticket = ledger.issue();
+            let ticket = handled_count.issue();
             if let Some(bytes) = bytes {
                 ticket.weigh(bytes);
             }
@@ -428,26 +442,26 @@ mod tests {
         let first = ticket(None);
         let mut four: Vec<_> = (0..4).map(|_| ticket(Some(0))).collect();
         assert!(four.iter().all(|ticket| ticket.weigh(1_000)));
-        assert!(ledger.is_full());
+        assert!(handled_count.is_full());
         four.pop();
-        assert!(ledger.is_full() && ledger.handled() == 0);
+        assert!(handled_count.is_full() && handled_count.handled() == 0);
         // Woken though the run is no longer.
-        tokio::join!(ledger.eased(), async { drop(four.pop()) });
-        assert!(!ledger.is_full() && ledger.handled() == 0);
+        tokio::join!(handled_count.eased(), async { drop(four.pop()) });
+        assert!(!handled_count.is_full() && handled_count.handled() == 0);
         drop((first, four));
         let heavy = [ticket(Some(60)), ticket(Some(usize::MAX))];
-        assert!(ledger.is_full());
+        assert!(handled_count.is_full());
         drop(heavy);
-        assert!(!ledger.is_full() && ledger.is_settled());
-        let runs = ledger.lock();
+        assert!(!handled_count.is_full() && handled_count.is_settled());
+        let runs = handled_count.lock();
         assert_eq!((runs.queued, runs.queued_bytes), (0, 0));
     }
 
     #[tokio::test]
     async fn a_ticket_waits_for_those_before_it_and_no_others() {
-        let ledger = Arc::new(Ledger::default());
-        let (first, second) = (ledger.issue(), ledger.issue());
-        let third = ledger.issue();
+        let handled_count = Arc::new(HandledCount::default());
+        let (first, second) = (handled_count.issue(), handled_count.issue());
+        let third = handled_count.issue();
         first.predecessors().await;
         tokio::join!(second.predecessors(), async move { drop(first) });
         tokio::join!(async { drop(second) }, third.predecessors());

@@ -5,12 +5,12 @@ use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx, query_one, query_optional};
 
 /// Names all rows that are not named yet. Their number is bounded by whoever calls this often enough.
-pub fn place(tx: &mut dyn Tx) -> Result<(), StoreError> {
-    let (placed, newest) = query_one(tx, PLACED, &[], |row| Ok((row.int(0)?, row.int(1)?)))?;
+pub fn index_new(tx: &mut dyn Tx) -> Result<(), StoreError> {
+    let (indexed, newest) = query_one(tx, INDEXED, &[], |row| Ok((row.int(0)?, row.int(1)?)))?;
     let last = query_one(tx, LAST_SEQ, &[], |row| row.int(0))?;
-    if last > placed {
-        let new = [placed.into(), last.into()];
-        for sql in [PLACES, PEERS] {
+    if last > indexed {
+        let new = [indexed.into(), last.into()];
+        for sql in [POSITIONS, PEERS] {
             tx.execute(sql, &new)?;
         }
         let (mut newest, mut back) = (newest, false);
@@ -43,9 +43,9 @@ pub(super) fn set_back(
     Ok(())
 }
 
-/// The last place that was named, also if its row is gone: no later row may lie below it.
-pub fn last_placed(tx: &mut dyn Tx) -> Result<i64, StoreError> {
-    query_one(tx, PLACED, &[], |row| row.int(0))
+/// The last position that was named, also if its row is gone: no later row may lie below it.
+pub fn last_indexed(tx: &mut dyn Tx) -> Result<i64, StoreError> {
+    query_one(tx, INDEXED, &[], |row| row.int(0))
 }
 
 /// The rows of an archive that are owed and not named yet, with their sizes; looks at all that are not.
@@ -54,23 +54,23 @@ pub fn owed(
     archive: ArchiveId,
     each: &mut dyn FnMut(i64, i64),
 ) -> Result<(), StoreError> {
-    let placed = query_one(tx, PLACED, &[], |row| row.int(0))?;
-    tx.query(OWED, &[archive.into(), placed.into()], &mut |row| {
+    let indexed = query_one(tx, INDEXED, &[], |row| row.int(0))?;
+    tx.query(OWED, &[archive.into(), indexed.into()], &mut |row| {
         each(row.int(0)?, row.int(1).unwrap_or(0));
         Ok(())
     })
 }
 
-/// The last place that is taken in the whole server; 0 if none is.
+/// The last position that is taken in the whole server; 0 if none is.
 pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     query_one(tx, LAST_SEQ, &[], |row| row.int(0))
 }
 
 super::super::sql! {
     LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM archive";
-    PLACED = "SELECT seq, at FROM archive_placed";
+    INDEXED = "SELECT seq, at FROM archive_placed";
     // A row that was named at once stays as it is.
-    PLACES = "INSERT INTO archive_place (archive, seq, kind, size, at)
+    POSITIONS = "INSERT INTO archive_place (archive, seq, kind, size, at)
         SELECT archive, seq, kind, size, at FROM archive WHERE seq > $1 AND seq <= $2
         ORDER BY archive, seq ON CONFLICT DO NOTHING";
     PEERS = "INSERT INTO archive_with (archive, peer, seq, resource, short_id, at)
@@ -93,7 +93,7 @@ super::super::sql! {
 mod tests {
     use super::super::super::mailbox;
     use super::super::super::testing;
-    use super::super::{Direction, Entry, Filter, Kind, Peer, append, append_behind, page};
+    use super::super::{Direction, Entry, Filter, Peer, RowKind, append, append_behind, page};
     use super::*;
 
     fn entry(archive: ArchiveId, seq: i64, peer: &str) -> Entry<'_> {
@@ -103,7 +103,7 @@ mod tests {
             archive,
             peer,
             resource: "r",
-            kind: Kind::Owed,
+            kind: RowKind::Owed,
             stanza: b"<message/>",
         }
     }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_owed_at_once_and_found_when_they_are_placed() {
+    fn rows_are_owed_at_once_and_found_when_they_are_indexed() {
         testing::archive_tx(|tx, me| {
             let other = testing::archive(tx, "other");
             append_behind(tx, &entry(me, 1, "a@x"), None).unwrap();
@@ -135,20 +135,21 @@ mod tests {
             assert_eq!(found(tx, me, Peer::Any), [4]);
             assert_eq!((owed(tx, me), owed(tx, other)), (vec![1, 3, 4], vec![2]));
             for _ in 0..2 {
-                place(tx).unwrap();
+                index_new(tx).unwrap();
                 assert_eq!(found(tx, me, Peer::Any), [1, 3, 4]);
                 assert_eq!(found(tx, me, Peer::Bare("b@x".to_owned())), [3, 4]);
                 assert_eq!(found(tx, other, Peer::Full("a@x".to_owned(), "r".to_owned())), [2]);
                 assert_eq!((owed(tx, me), owed(tx, other)), (vec![1, 3, 4], vec![2]));
             }
             append_behind(tx, &entry(other, 5, "a@x"), None).unwrap();
-            // A mark may pass a row that is not placed: another device confirmed a later one.
+            // A watermark may pass a row that is not indexed: another device confirmed a later one.
             append_behind(tx, &entry(me, 6, "a@x"), None).unwrap();
             append_behind(tx, &entry(me, 7, "a@x"), None).unwrap();
-            let passed = mailbox::Settled { mark: Some(7), listed: vec![6], ..Default::default() };
+            let passed =
+                mailbox::Settled { watermark: Some(7), listed: vec![6], ..Default::default() };
             mailbox::settle(tx, me.account().unwrap(), &passed).unwrap();
             assert_eq!(owed(tx, me), [6]);
-            let mark = mailbox::Settled { mark: Some(2), ..Default::default() };
+            let mark = mailbox::Settled { watermark: Some(2), ..Default::default() };
             mailbox::settle(tx, other.account().unwrap(), &mark).unwrap();
             assert_eq!((found(tx, other, Peer::Any), owed(tx, other)), (vec![2], vec![5]));
         });

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::believed::Believed;
 use super::clock::now;
+use super::trusted_clock::TrustedClock;
 use crate::base::time::{from_micros, micros};
-use crate::modules::api::{Cause, Chore, Every, Module};
+use crate::modules::api::{Cause, Every, Module, PeriodicJob};
 use crate::store::tx::Tx;
 use crate::store::{Job, Store, StoreError, handled, meta};
 
@@ -17,17 +17,17 @@ use crate::store::{Job, Store, StoreError, handled, meta};
 /// once more, told why, when an account was deleted or an archive grew much.
 pub(super) async fn run(
     modules: &[&Module],
-    chore: Chore,
+    job: PeriodicJob,
     deleted: Arc<Notify>,
     stopping: watch::Receiver<bool>,
 ) {
-    run_from(modules, FIRST_AFTER, chore, deleted, stopping).await;
+    run_from(modules, FIRST_AFTER, job, deleted, stopping).await;
 }
 
 async fn run_from(
     modules: &[&Module],
     first_after: Duration,
-    chore: Chore,
+    job: PeriodicJob,
     deleted: Arc<Notify>,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -36,16 +36,16 @@ async fn run_from(
     let every = modules.iter().filter_map(|module| module.every);
     let mut works: Vec<Work> = every.chain([OWN]).map(work).collect();
     let rounds = async {
-        let mut believed = Believed::before(remembered(&chore.store).await);
+        let mut trusted = TrustedClock::before(remembered(&job.store).await);
         loop {
             let next = works.iter().map(|work| work.due).min();
             let cause = tokio::select! {
                 () = until(next) => Cause::Due,
                 () = deleted.notified() => Cause::AccountDeleted,
-                () = chore.store.grown() => Cause::Grown,
+                () = job.store.grown() => Cause::Grown,
             };
-            let now = believed.look(micros(now()), Instant::now().into_std());
-            remember(&chore.store, now);
+            let now = trusted.look(micros(now()), Instant::now().into_std());
+            remember(&job.store, now);
             for work in &mut works {
                 if cause == Cause::Due {
                     if work.due > Instant::now() {
@@ -54,7 +54,7 @@ async fn run_from(
                     work.due = Instant::now() + work.period;
                 }
                 let now = from_micros(now);
-                (work.every)(Chore { cause, now, ..chore.clone() }).await;
+                (work.every)(PeriodicJob { cause, now, ..job.clone() }).await;
             }
         }
     };
@@ -102,17 +102,16 @@ async fn until(next: Option<Instant>) {
 }
 
 /// The core's own: counts of streams that nobody asked for in a month (XEP-0198 §5, the note).
-const OWN: (Duration, Every) =
-    (Duration::from_secs(3_600), |chore| Box::pin(forget_streams(chore)));
+const OWN: (Duration, Every) = (Duration::from_secs(3_600), |job| Box::pin(forget_streams(job)));
 
-async fn forget_streams(chore: Chore) {
-    if chore.cause != Cause::Due {
+async fn forget_streams(job: PeriodicJob) {
+    if job.cause != Cause::Due {
         return;
     }
-    let before = micros(chore.now - STREAMS_KEPT);
+    let before = micros(job.now - STREAMS_KEPT);
     loop {
         let forget = move |tx: &mut dyn Tx| handled::forget_before(tx, before, BATCH);
-        match chore.store.write(forget).await {
+        match job.store.write(forget).await {
             Ok(BATCH..) => {}
             Ok(_) => return,
             Err(error) => {
@@ -143,8 +142,8 @@ mod tests {
     static DELETED: Semaphore = Semaphore::const_new(0);
 
     const COUNTS: Module = Module {
-        every: Some((Duration::from_millis(1), |chore| {
-            let count = if chore.cause == Cause::Due { &DUE } else { &DELETED };
+        every: Some((Duration::from_millis(1), |job| {
+            let count = if job.cause == Cause::Due { &DUE } else { &DELETED };
             count.add_permits(1);
             Box::pin(std::future::ready(()))
         })),
@@ -157,14 +156,14 @@ mod tests {
         let options = Options::new(folder.path().join("db"));
         let store = Store::open(Options { synchronous: Synchronous::Off, ..options }).unwrap();
         let config = Arc::new(Config::default());
-        let about = Pipeline::build(modules::ALL, &config, now());
+        let server = Pipeline::build(modules::ALL, &config, now());
         let limits = Arc::new(Limits::default());
         let router = Arc::new(Router::new(["x".to_owned()], store.clone(), limits));
-        let chore = Chore { cause: Cause::Due, now: now(), config, store, router, about };
+        let job = PeriodicJob { cause: Cause::Due, now: now(), config, store, router, server };
         let (stop, stopping) = watch::channel(false);
         let deleted = Arc::new(Notify::new());
         let modules = [&Module::EMPTY, &COUNTS];
-        let running = run_from(&modules, Duration::ZERO, chore, deleted.clone(), stopping);
+        let running = run_from(&modules, Duration::ZERO, job, deleted.clone(), stopping);
         let test = async {
             DUE.acquire_many(3).await.unwrap().forget();
             assert_eq!(DELETED.available_permits(), 0);

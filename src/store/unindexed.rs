@@ -8,14 +8,14 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// How often this process placed rows; see [`Store::is_behind`](super::Store::is_behind).
+/// How often this process indexed rows; see [`Store::is_behind`](super::Store::is_behind).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Placings(u64);
 
 /// The rows behind `archive_placed`, that one row for all archives: whose they are, this process knows,
-/// for it alone writes them. What another run of it left is placed at the start.
+/// for it alone writes them. What another run of it left is indexed at the start.
 #[derive(Default)]
-pub(super) struct Tail(Mutex<State>);
+pub(super) struct Unindexed(Mutex<State>);
 
 #[derive(Default)]
 pub(super) struct State {
@@ -23,13 +23,13 @@ pub(super) struct State {
     /// Rows were left by a run of the server that did not end well: nobody knows whose.
     unknown: bool,
     rows: usize,
-    /// A job that places them is queued.
-    pub(super) placing: bool,
-    /// How often all were placed.
+    /// A job that indexes them is queued.
+    pub(super) indexing: bool,
+    /// How often all were indexed.
     times: Placings,
 }
 
-impl Tail {
+impl Unindexed {
     pub(super) fn unknown(&self) {
         self.lock().unknown = true;
     }
@@ -43,15 +43,15 @@ impl Tail {
         self.lock().times
     }
 
-    /// True when it is time to place them.
+    /// True when it is time to index them.
     pub(super) fn add(&self, archives: impl Iterator<Item = ArchiveId>) -> bool {
         let mut state = self.lock();
         for archive in archives {
             state.archives.insert(archive);
             state.rows += 1;
         }
-        let due = state.rows >= ROWS && !state.placing;
-        state.placing |= due;
+        let due = state.rows >= ROWS && !state.indexing;
+        state.indexing |= due;
         due
     }
 
@@ -60,24 +60,24 @@ impl Tail {
     }
 }
 
-/// Places them.
-pub(super) struct Placing {
-    pub(super) tail: Arc<Tail>,
+/// Indexes them.
+pub(super) struct IndexNew {
+    pub(super) unindexed: Arc<Unindexed>,
     pub(super) told: Option<oneshot::Sender<Result<(), StoreError>>>,
 }
 
-impl Job for Placing {
+impl Job for IndexNew {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-        archive::place(tx)
+        archive::index_new(tx)
     }
 
-    /// Jobs are told in their order: what is noted by now was placed, what this batch has behind is
+    /// Jobs are told in their order: what is noted by now was indexed, what this batch has behind is
     /// noted after.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
-        let mut state = self.tail.lock();
+        let mut state = self.unindexed.lock();
         match outcome {
             Ok(()) => *state = State { times: Placings(state.times.0 + 1), ..State::default() },
-            Err(_) => state.placing = false,
+            Err(_) => state.indexing = false,
         }
         drop(state);
         if let Some(told) = self.told {
@@ -90,14 +90,14 @@ impl Job for Placing {
     }
 }
 
-/// Rows that are placed in one go: the more, the more of them share a page of an index; the longer
+/// Rows that are indexed in one go: the more, the more of them share a page of an index; the longer
 /// the writes behind wait, and the more a login of one of their accounts looks at.
 const ROWS: usize = 2_048;
 
 #[cfg(test)]
 mod tests {
     use super::super::Store;
-    use super::super::archive::{Direction, Entry, Filter, Kind};
+    use super::super::archive::{Direction, Entry, Filter, RowKind};
     use super::super::testing;
     use super::*;
 
@@ -105,7 +105,7 @@ mod tests {
 
     fn add(tx: &mut dyn Tx, archive: ArchiveId, seqs: &[i64]) -> Result<(), StoreError> {
         seqs.iter().try_for_each(|seq| {
-            let (kind, stanza) = (Kind::Owed, b"<message/>".as_slice());
+            let (kind, stanza) = (RowKind::Owed, b"<message/>".as_slice());
             let entry =
                 Entry { seq: *seq, at: *seq, archive, peer: "a@x", resource: "", kind, stanza };
             archive::append_behind(tx, &entry, None)
@@ -140,21 +140,21 @@ mod tests {
         let (_folder, store) = testing::store();
         let make = |tx: &mut dyn Tx| Ok((testing::archive(tx, "a"), testing::archive(tx, "b")));
         let (one, other) = store.write(make).await.unwrap();
-        let placings = store.placings();
+        let index_runs = store.index_runs();
         submit(&store, one, 3).await;
         store.barrier().await.unwrap();
-        assert!(store.is_behind(one, placings) && !store.is_behind(other, placings));
-        store.placed(other).await.unwrap();
+        assert!(store.is_behind(one, index_runs) && !store.is_behind(other, index_runs));
+        store.archive_indexed(other).await.unwrap();
         assert_eq!(found(&store, one).await, 0, "nobody asked for it");
-        store.placed(one).await.unwrap();
+        store.archive_indexed(one).await.unwrap();
         assert_eq!(found(&store, one).await, 3);
-        assert!(store.is_behind(one, placings), "what began before the placing does not see it");
-        assert!(!store.is_behind(one, store.placings()));
+        assert!(store.is_behind(one, index_runs), "what began before the indexing does not see it");
+        assert!(!store.is_behind(one, store.index_runs()));
         submit(&store, other, ROWS).await;
         for _ in 0..2 {
             store.barrier().await.unwrap();
         }
-        assert!(!store.is_behind(other, store.placings()));
+        assert!(!store.is_behind(other, store.index_runs()));
         assert_eq!(found(&store, other).await, ROWS);
     }
 

@@ -16,47 +16,47 @@ use crate::store::{Job, Store, StoreError};
 
 /// One account's, oldest first. Costs a word while there are none.
 #[derive(Default)]
-pub struct Idle(Option<Box<Waiting>>);
+pub struct Deferred(Option<Box<Waiting>>);
 
 #[derive(Default)]
 struct Waiting {
-    /// By places, which rise; none where it was taken back.
-    rows: VecDeque<(i64, Option<Idler>)>,
-    /// The last place that the last sweep saw.
+    /// By positions, which rise; none where it was taken back.
+    rows: VecDeque<(i64, Option<DeferredWrite>)>,
+    /// The last position that the last flush saw.
     seen: i64,
     /// The registry knows that the account has some.
     listed: bool,
 }
 
 /// A write that may idle.
-pub(super) trait Idling: Job {
+pub(super) trait Deferrable: Job {
     /// Queues it; one that the store does not take comes back.
-    fn begin(self: Box<Self>, store: &Store) -> Result<(), (Box<dyn Idling>, StoreError)>;
+    fn flush(self: Box<Self>, store: &Store) -> Result<(), (Box<dyn Deferrable>, StoreError)>;
 }
 
-/// A row that idles, and the room that it takes up.
-pub(super) struct Idler {
-    pub row: Box<dyn Idling>,
+/// A deferred row, and the room that it takes up.
+pub(super) struct DeferredWrite {
+    pub row: Box<dyn Deferrable>,
     pub room: Room,
 }
 
 /// Rows that the store did not take, and why: to be settled when no lock is held.
 #[derive(Default)]
 #[must_use]
-pub struct Untaken(Vec<(Box<dyn Idling>, StoreError)>);
+pub struct RefusedWrites(Vec<(Box<dyn Deferrable>, StoreError)>);
 
-impl Idle {
-    /// Adds a row. False when there are as many as there may be: [`Idle::begin`] them.
-    pub(super) fn push(&mut self, place: i64, row: Idler) -> bool {
+impl Deferred {
+    /// Adds a row. False when there are as many as there may be: [`Deferred::flush`] them.
+    pub(super) fn push(&mut self, seq: i64, row: DeferredWrite) -> bool {
         let waiting = self.0.get_or_insert_default();
-        waiting.rows.push_back((place, Some(row)));
+        waiting.rows.push_back((seq, Some(row)));
         waiting.rows.len() < ROWS_MAX
     }
 
     /// Takes a row back: it need not be written.
-    pub(super) fn cancel(&mut self, place: i64) -> Option<Idler> {
+    pub(super) fn cancel(&mut self, seq: i64) -> Option<DeferredWrite> {
         let waiting = self.0.as_mut()?;
-        let at = waiting.rows.binary_search_by_key(&place, |(place, _)| *place).ok()?;
+        let at = waiting.rows.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
         let row = waiting.rows.get_mut(at)?.1.take()?;
         while waiting.rows.front().is_some_and(|(_, row)| row.is_none()) {
             waiting.rows.pop_front();
@@ -65,34 +65,34 @@ impl Idle {
     }
 
     /// Queues all of them for writing.
-    pub(super) fn begin(&mut self, store: &Store) -> Untaken {
-        self.begin_to(i64::MAX, store)
+    pub(super) fn flush(&mut self, store: &Store) -> RefusedWrites {
+        self.flush_to(i64::MAX, store)
     }
 
     /// Queues those that were there the last time.
-    pub(super) fn sweep(&mut self, store: &Store) -> Untaken {
-        let Some(waiting) = &mut self.0 else { return Untaken::default() };
-        let last = waiting.rows.back().map_or(0, |(place, _)| *place);
+    pub(super) fn flush_seen(&mut self, store: &Store) -> RefusedWrites {
+        let Some(waiting) = &mut self.0 else { return RefusedWrites::default() };
+        let last = waiting.rows.back().map_or(0, |(seq, _)| *seq);
         let seen = std::mem::replace(&mut waiting.seen, last);
-        self.begin_to(seen, store)
+        self.flush_to(seen, store)
     }
 
-    fn begin_to(&mut self, last: i64, store: &Store) -> Untaken {
-        let mut untaken = Vec::new();
-        let Some(waiting) = &mut self.0 else { return Untaken(untaken) };
-        while let Some((place, row)) = waiting.rows.pop_front_if(|(place, _)| *place <= last) {
-            let Some(Idler { row, room }) = row else { continue };
-            match row.begin(store) {
+    fn flush_to(&mut self, last: i64, store: &Store) -> RefusedWrites {
+        let mut refused_writes = Vec::new();
+        let Some(waiting) = &mut self.0 else { return RefusedWrites(refused_writes) };
+        while let Some((seq, row)) = waiting.rows.pop_front_if(|(seq, _)| *seq <= last) {
+            let Some(DeferredWrite { row, room }) = row else { continue };
+            match row.flush(store) {
                 Ok(()) => {}
-                // What is delivered is not taken back for a disk that is slow: the next sweep tries again.
+                // What is delivered is not taken back for a disk that is slow: the next flush tries again.
                 Err((row, StoreError::QueueFull)) => {
-                    waiting.rows.push_front((place, Some(Idler { row, room })));
+                    waiting.rows.push_front((seq, Some(DeferredWrite { row, room })));
                     break;
                 }
-                Err((row, error)) => untaken.push((row, error)),
+                Err((row, error)) => refused_writes.push((row, error)),
             }
         }
-        Untaken(untaken)
+        RefusedWrites(refused_writes)
     }
 
     /// None wait.
@@ -115,14 +115,14 @@ impl Idle {
     }
 }
 
-impl fmt::Debug for Idle {
+impl fmt::Debug for Deferred {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = self.0.iter().flat_map(|waiting| &waiting.rows).map(|(place, _)| place);
-        f.debug_list().entries(places).finish()
+        let seqs = self.0.iter().flat_map(|waiting| &waiting.rows).map(|(seq, _)| seq);
+        f.debug_list().entries(seqs).finish()
     }
 }
 
-impl Untaken {
+impl RefusedWrites {
     /// Tells their owners. Not to be called under a lock.
     pub fn settle(self) {
         for (row, error) in self.0 {
@@ -135,15 +135,15 @@ impl Untaken {
     }
 }
 
-/// Wakes the sweeper when the first row comes, so that nothing ticks while there are none.
+/// Wakes the flusher's task when the first row comes, so that nothing ticks while there are none.
 #[derive(Debug, Default)]
-pub struct Broom {
-    pub(super) sweeping: AtomicBool,
+pub struct Flusher {
+    pub(super) flushing: AtomicBool,
     pub(super) wanted: Notify,
     bytes: Arc<AtomicUsize>,
 }
 
-/// Room for the bytes of one idle row, free again when this is dropped.
+/// Room for the bytes of one deferred row, free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Room {
     all: Arc<AtomicUsize>,
@@ -156,8 +156,8 @@ impl Drop for Room {
     }
 }
 
-impl Broom {
-    /// Room for one more idle row, if the whole server has some left.
+impl Flusher {
+    /// Room for one more deferred row, if the whole server has some left.
     pub(super) fn room(&self, bytes: usize) -> Option<Room> {
         let bytes = bytes + ROW_COST;
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -167,7 +167,7 @@ impl Broom {
 
     /// A row waits. Called with the lock held under which it came.
     pub(super) fn want(&self) {
-        if !self.sweeping.load(Ordering::Relaxed) && !self.sweeping.swap(true, Ordering::AcqRel) {
+        if !self.flushing.load(Ordering::Relaxed) && !self.flushing.swap(true, Ordering::AcqRel) {
             self.wanted.notify_one();
         }
     }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     impl World {
-        fn row(&self, seq: i64) -> Idler {
+        fn row(&self, seq: i64) -> DeferredWrite {
             let xml = "<message from='a@x/1' to='b@x'><body>x</body></message>";
             let row = Box::new(Append {
                 router: self.router.clone(),
@@ -223,12 +223,12 @@ mod tests {
                     account: self.account,
                     seq,
                     kind: None,
-                    beside: Vec::new(),
+                    row_writes: Vec::new(),
                 }),
                 ticket: None,
                 sender: None,
             });
-            Idler { row, room: self.router.registry.broom.room(100).unwrap() }
+            DeferredWrite { row, room: self.router.registry.flusher.room(100).unwrap() }
         }
 
         async fn stored(&self) -> Vec<i64> {
@@ -242,59 +242,60 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_row_is_written_by_the_second_sweep_unless_it_is_taken_back() {
+    async fn a_row_is_written_by_the_second_flush_unless_it_is_taken_back() {
         let world = world().await;
         let store = &world.router.store;
-        let mut idle = Idle::default();
+        let mut deferred = Deferred::default();
         for seq in 1..=3 {
-            assert!(idle.push(seq, world.row(seq)));
+            assert!(deferred.push(seq, world.row(seq)));
         }
-        assert!(idle.is_news() && !idle.is_news());
-        assert!(idle.cancel(2).is_some());
-        assert!(idle.cancel(2).is_none() && idle.cancel(9).is_none());
-        idle.sweep(store).settle();
-        idle.push(4, world.row(4));
-        assert_eq!((world.stored().await, idle.is_empty()), (vec![], false));
-        idle.sweep(store).settle();
-        assert_eq!((world.stored().await, idle.close_if_empty()), (vec![1, 3], false));
-        idle.begin(store).settle();
-        assert_eq!((world.stored().await, idle.close_if_empty()), (vec![1, 3, 4], true));
-        assert!(!idle.is_news(), "nothing is there");
+        assert!(deferred.is_news() && !deferred.is_news());
+        assert!(deferred.cancel(2).is_some());
+        assert!(deferred.cancel(2).is_none() && deferred.cancel(9).is_none());
+        deferred.flush_seen(store).settle();
+        deferred.push(4, world.row(4));
+        assert_eq!((world.stored().await, deferred.is_empty()), (vec![], false));
+        deferred.flush_seen(store).settle();
+        assert_eq!((world.stored().await, deferred.close_if_empty()), (vec![1, 3], false));
+        deferred.flush(store).settle();
+        assert_eq!((world.stored().await, deferred.close_if_empty()), (vec![1, 3, 4], true));
+        assert!(!deferred.is_news(), "nothing is there");
     }
 
     #[tokio::test]
     async fn there_is_a_bound() {
         let world = world().await;
-        let mut idle = Idle::default();
-        let taken = (1..=2 * ROWS_MAX as i64).take_while(|seq| idle.push(*seq, world.row(*seq)));
+        let mut deferred = Deferred::default();
+        let taken =
+            (1..=2 * ROWS_MAX as i64).take_while(|seq| deferred.push(*seq, world.row(*seq)));
         assert_eq!(taken.count() + 1, ROWS_MAX);
     }
 
     #[tokio::test]
     async fn there_is_a_bound_for_all_accounts() {
-        let broom = Broom::default();
-        let most = broom.room(BYTES_MAX - 2 * ROW_COST).unwrap();
-        let last = broom.room(0);
-        assert!(last.is_some() && broom.room(0).is_none());
+        let flusher = Flusher::default();
+        let most = flusher.room(BYTES_MAX - 2 * ROW_COST).unwrap();
+        let last = flusher.room(0);
+        assert!(last.is_some() && flusher.room(0).is_none());
         drop(most);
-        assert!(broom.room(1).is_some());
+        assert!(flusher.room(1).is_some());
     }
 
     #[tokio::test]
     async fn what_a_full_queue_does_not_take_waits_on() {
         let (_folder, store) = testing::store_with(|options| options.queue_max = 2);
         let world = world().await;
-        let mut idle = Idle::default();
+        let mut deferred = Deferred::default();
         for seq in 1..=5 {
-            idle.push(seq, world.row(seq));
+            deferred.push(seq, world.row(seq));
         }
         let held = testing::hold(&store);
-        let untaken = idle.begin(&store);
-        assert!(untaken.0.is_empty() && !idle.is_empty());
+        let refused_writes = deferred.flush(&store);
+        assert!(refused_writes.0.is_empty() && !deferred.is_empty());
         drop(held);
-        while !idle.is_empty() {
+        while !deferred.is_empty() {
             store.barrier().await.unwrap();
-            idle.begin(&store).settle();
+            deferred.flush(&store).settle();
         }
     }
 
@@ -302,22 +303,23 @@ mod tests {
     async fn before_a_close_all_are_written_however_full_the_queue() {
         let world = world_with(2).await;
         world.router.load(&BareJid::parse("b@x").unwrap()).await.unwrap();
-        let push = |seq| world.router.registry.with("b@x", |b| b.idle.push(seq, world.row(seq)));
+        let push =
+            |seq| world.router.registry.with("b@x", |b| b.deferred.push(seq, world.row(seq)));
         for seq in 1..=50 {
             push(seq).unwrap();
         }
-        world.router.write_idle().await;
+        world.router.write_deferred().await;
         assert_eq!(world.stored().await.len(), 50);
     }
 
     #[tokio::test]
     async fn what_a_closed_store_does_not_take_comes_back() {
         let world = world().await;
-        let mut idle = Idle::default();
-        idle.push(1, world.row(1));
+        let mut deferred = Deferred::default();
+        deferred.push(1, world.row(1));
         world.router.store.close().await;
-        let untaken = idle.begin(&world.router.store);
-        assert_eq!(untaken.0.len(), 1);
-        untaken.settle();
+        let refused_writes = deferred.flush(&world.router.store);
+        assert_eq!(refused_writes.0.len(), 1);
+        refused_writes.settle();
     }
 }

@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use crate::store::mailbox::MailRow;
 
 /// Owed rows that this session took on itself, on their way to the client.
-pub(super) struct Drain {
+pub(super) struct Redelivery {
     pub(super) claims: VecDeque<Claim>,
     /// So many of the first ones are being read.
     pub(super) reading: usize,
@@ -20,9 +20,11 @@ pub(super) struct Drain {
 pub(super) type Paging = Pin<Box<dyn Future<Output = Result<Vec<MailRow>, StoreError>> + Send>>;
 
 /// The page that is being read.
-pub(super) async fn page(drain: &mut Option<Box<Drain>>) -> Result<Vec<MailRow>, StoreError> {
-    match drain {
-        Some(drain) => (&mut drain.page).await,
+pub(super) async fn page(
+    redelivery: &mut Option<Box<Redelivery>>,
+) -> Result<Vec<MailRow>, StoreError> {
+    match redelivery {
+        Some(redelivery) => (&mut redelivery.page).await,
         None => pending().await,
     }
 }

@@ -7,7 +7,7 @@ use crate::base::time::micros;
 use crate::jid::{BareJid, Jid};
 use crate::modules::api::Verdict;
 use crate::router::Router;
-use crate::router::rules::Kind;
+use crate::router::rules::StanzaClass;
 use crate::stanza::presence::PresenceType;
 use crate::store::ids::AccountId;
 use crate::store::roster;
@@ -15,7 +15,7 @@ use crate::store::tx::{StoreError, Tx};
 
 /// What a transaction must know of the server.
 #[derive(Debug, Clone)]
-pub(in crate::modules) struct Place {
+pub(in crate::modules) struct Circumstances {
     router: Arc<Router>,
     /// Microseconds since the epoch.
     pub(super) at: i64,
@@ -23,7 +23,7 @@ pub(in crate::modules) struct Place {
     pub(super) parted: bool,
 }
 
-impl Place {
+impl Circumstances {
     /// Here and now.
     pub(in crate::modules) fn new(router: &Arc<Router>, now: SystemTime) -> Self {
         Self { router: router.clone(), at: micros(now), parted: false }
@@ -35,7 +35,7 @@ impl Place {
         own: &Jid,
         peer: &Jid,
     ) -> Result<Self, StoreError> {
-        let kind = Kind::Presence(PresenceType::Subscribe);
+        let kind = StanzaClass::Presence(PresenceType::Subscribe);
         let lets_out = self.router.lets_out(own.bare_str(), peer);
         let lets_in = matches!(self.router.guard(kind, own, peer).await?, Verdict::Continue);
         self.parted = !(lets_out && lets_in);

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 /// deleted too early. One that is ahead of what was believed the last time, because it jumped or the
 /// server was off, is followed by a day for each look, or wholly when it has been there for a day.
 #[derive(Debug, Default)]
-pub(super) struct Believed {
+pub(super) struct TrustedClock {
     /// The time that was believed last, in microseconds since 1970, and when that was in this run.
     last: Option<(i64, Option<Instant>)>,
     /// Since when the clock is further ahead than is believed.
     ahead: Option<Instant>,
 }
 
-impl Believed {
+impl TrustedClock {
     /// After a start: what was believed before it.
     pub(super) fn before(last: Option<i64>) -> Self {
         Self { last: last.map(|last| (last, None)), ahead: None }
@@ -32,15 +32,15 @@ impl Believed {
             self.ahead = None;
         }
         let since = *self.ahead.get_or_insert(now);
-        let believed = if now.duration_since(since) >= DAY { wall } else { wall.min(most) };
-        if believed < wall && self.last.is_none_or(|(_, looked)| looked.is_none()) {
+        let trusted = if now.duration_since(since) >= DAY { wall } else { wall.min(most) };
+        if trusted < wall && self.last.is_none_or(|(_, looked)| looked.is_none()) {
             tracing::warn!(
                 "the clock is far ahead of when this server ran last: what is old is deleted more slowly \
                  for a day; if the clock is wrong, set it now"
             );
         }
-        self.last = Some((believed, Some(now)));
-        believed
+        self.last = Some((trusted, Some(now)));
+        trusted
     }
 }
 
@@ -60,20 +60,20 @@ mod tests {
     const YEAR: i64 = 365 * 24 * HOUR;
 
     /// The times that are believed when the clock shows these hours, an hour from look to look.
-    fn hourly(believed: &mut Believed, begun: Instant, from: u64, clock: &[i64]) -> Vec<i64> {
+    fn hourly(trusted: &mut TrustedClock, begun: Instant, from: u64, clock: &[i64]) -> Vec<i64> {
         let looks = clock.iter().zip(from..);
         let look = |(hours, at): (&i64, u64)| {
-            believed.look(hours * HOUR, begun + Duration::from_secs(3_600 * at)) / HOUR
+            trusted.look(hours * HOUR, begun + Duration::from_secs(3_600 * at)) / HOUR
         };
         looks.map(look).collect()
     }
 
     #[test]
     fn a_clock_that_goes_on_is_believed_and_one_that_is_set_back_at_once() {
-        let mut believed = Believed::default();
+        let mut trusted = TrustedClock::default();
         let clock = [1_000, 1_001, 1_002, 10, 11, 36, 37];
         assert_eq!(
-            hourly(&mut believed, Instant::now(), 0, &clock),
+            hourly(&mut trusted, Instant::now(), 0, &clock),
             [1_000, 1_001, 1_002, 10, 11, 36, 37]
         );
     }
@@ -81,27 +81,27 @@ mod tests {
     #[test]
     fn a_clock_that_is_a_year_ahead_for_an_hour_deletes_a_day_at_most() {
         let year = YEAR / HOUR;
-        let mut believed = Believed::default();
+        let mut trusted = TrustedClock::default();
         let clock = [1_000, 1_001 + year, 1_002 + year, 1_003, 1_004];
         assert_eq!(
-            hourly(&mut believed, Instant::now(), 0, &clock),
+            hourly(&mut trusted, Instant::now(), 0, &clock),
             [1_000, 1_025, 1_050, 1_003, 1_004]
         );
         // Nor does a start under it.
-        let mut believed = Believed::before(Some(1_000 * HOUR));
+        let mut trusted = TrustedClock::before(Some(1_000 * HOUR));
         let clock = [1_001 + year, 1_002];
-        assert_eq!(hourly(&mut believed, Instant::now(), 0, &clock), [1_024, 1_002]);
+        assert_eq!(hourly(&mut trusted, Instant::now(), 0, &clock), [1_024, 1_002]);
         // Nor work that is due all the time.
-        let (begun, mut often) = (Instant::now(), Believed::before(Some(0)));
+        let (begun, mut often) = (Instant::now(), TrustedClock::before(Some(0)));
         let looks = (0..100).map(|n| often.look(YEAR, begun + Duration::from_secs(n)) / HOUR);
         assert_eq!(looks.last(), Some(24));
     }
 
     #[test]
     fn a_clock_that_stays_is_right_in_the_end() {
-        let mut believed = Believed::before(Some(0));
+        let mut trusted = TrustedClock::before(Some(0));
         let clock: Vec<i64> = (0..26).map(|n| 60 * YEAR / HOUR + n).collect();
-        let seen = hourly(&mut believed, Instant::now(), 0, &clock);
+        let seen = hourly(&mut trusted, Instant::now(), 0, &clock);
         assert_eq!((seen[0], seen[23] < 1_000, seen[24] == clock[24]), (24, true, true));
     }
 }
