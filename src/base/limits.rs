@@ -80,6 +80,8 @@ limits! {
     offline_bytes_max: usize = 8 * 1_048_576;
     /// Presence that waits for one of the server's own services (rooms and the like); more is dropped.
     service_queue_max: usize = 65_536;
+    /// Its bytes; what comes beyond them loses its content.
+    service_queue_bytes_max: usize = 32 * 1_048_576;
     /// Entities to which one session may hold directed presence.
     directed_presence_max: usize = 500;
     /// Stanzas sent and not acknowledged (XEP-0198); no more are sent until some are.

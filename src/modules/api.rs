@@ -11,10 +11,10 @@ mod state;
 
 pub use command::{Answers, Note, StageOutcome};
 pub use module::{
-    AccountDeleted, Answer, Broadcast, Cause, Command, Cx, Directed, Every, Guard, Incoming,
-    Inline, IqHandler, IqIndex, IqRoute, Module, Nonza, OnBound, OnInline, OnStanza, Outgoing,
-    PeriodicJob, Pipeline, Release, ResourceRemoved, RunCommand, Serves, Service, Serving,
-    SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient,
+    AccountDeleted, Answer, Answerer, Broadcast, Cause, Command, Cx, Directed, Every, Guard,
+    Incoming, Inline, IqHandler, IqIndex, IqRoute, Module, Nonza, OnBound, OnInline, OnStanza,
+    Outgoing, PeriodicJob, Pipeline, Release, ResourceRemoved, RunCommand, Serves, Service,
+    Serving, SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient,
 };
 pub use reply::{ClientDelivery, Effect, PresenceEffect, Reply, SessionEnd};
 pub use requester::{Channel, Client, Guest, Requester};

@@ -8,7 +8,7 @@ use super::api::{Cx, Requester};
 use crate::jid::Jid;
 use crate::router::handled_count::{HandledCount, Ticket};
 use crate::router::outbox::Outbox;
-use crate::router::{Handler, Leads, Mailbox, Origin, Routed};
+use crate::router::{Handler, Leads, Mailbox, Origin, Routed, ServiceId};
 use crate::stanza::{Stanza, StanzaError, error_reply};
 use crate::store::Grant;
 use crate::store::ids::AccountId;
@@ -44,17 +44,15 @@ impl Driven {
 }
 
 impl Cx {
-    /// Takes a stanza to its end. `begun` is what the router said already, with the stanza's ticket.
+    /// Takes a stanza to its end. `begun` is what the router said already; `ticket` the stanza's, or that of
+    /// the one that it was made of.
     pub async fn drive(
         &self,
         stanza: &Stanza,
         sender: Option<&Sender>,
-        begun: Option<(Routed, Ticket)>,
+        mut begun: Option<Routed>,
+        mut ticket: Option<Ticket>,
     ) -> Driven {
-        let (mut begun, mut ticket) = match begun {
-            Some((routed, ticket)) => (Some(routed), Some(ticket)),
-            None => (None, None),
-        };
         let mut room: Option<Grant> = None;
         loop {
             let routed = match begun.take() {
@@ -66,7 +64,10 @@ impl Cx {
                     if let Routed::Done | Routed::Slow(_) | Routed::Bounce(_) = routed {
                         return Driven { full: origin.finish(), ..Driven::at(routed, None) };
                     }
-                    ticket = sender.map(|sender| origin.into_ticket(&sender.handled_count));
+                    ticket = match sender {
+                        Some(sender) => Some(origin.into_ticket(&sender.handled_count)),
+                        None => origin.take_ticket(),
+                    };
                     routed
                 }
             };
@@ -114,43 +115,96 @@ impl Cx {
             Handler::Subscription => server.subscription_in(self, stanza.clone()).await,
             Handler::Probe => server.probe(self, stanza.clone()).await,
             Handler::Iq => server.serve_iq(self, stanza).await,
-            Handler::Service(service) => server.serve(self, service, stanza.clone()).await,
+            Handler::Service(service) => self.to_service(service, stanza).await,
         }
     }
 
-    /// Routes a stanza that a handler made, and what comes of it. A service hears of its errors; others
-    /// that no session waits for are dropped.
+    /// A session's stanza is handled now, behind what was put for the service before: so its sender is
+    /// slowed and gets the answer. All others are put there, too.
+    async fn to_service(
+        self,
+        service: ServiceId,
+        stanza: &Stanza,
+    ) -> Result<Vec<Stanza>, StanzaError> {
+        let Some(mailbox) = self.router.mailbox(service) else {
+            return Err(StanzaError::service_unavailable());
+        };
+        if self.client().is_none() {
+            mailbox.put(stanza.to().map_or("", Jid::as_str), stanza.frame());
+            return Ok(Vec::new());
+        }
+        mailbox.caught_up().await;
+        self.server.clone().serve(self, service, stanza.clone()).await
+    }
+
+    /// Routes a stanza that a handler made, and what comes of it. Whoever is no account of this server hears
+    /// of its errors; others that no session waits for are dropped.
     pub async fn send(&self, stanza: &Stanza) {
-        let mut waiting = VecDeque::from([stanza.clone()]);
-        // An answer may cause one more; nothing goes back and forth for longer.
-        for _ in 0..SENDS_MAX {
-            let Some(stanza) = waiting.pop_front() else { return };
-            let driven = self.drive(&stanza, None, None).await;
-            waiting.extend(driven.made);
+        self.send_as(stanza, None).await;
+    }
+
+    /// The same for what was made of a stanza with this ticket: it is not acknowledged before what is written
+    /// here is durable (promise.md 4).
+    pub async fn send_as(&self, stanza: &Stanza, ticket: Option<Ticket>) {
+        let mut waiting = VecDeque::from([(stanza.clone(), 0)]);
+        while let Some((stanza, depth)) = waiting.pop_front() {
+            if depth == DEPTH_MAX {
+                let (from, to) = (stanza.from(), stanza.to().map(tracing::field::display));
+                tracing::warn!(%from, to, "stanzas of the server's own cause each other without end");
+                continue;
+            }
+            let driven = self.drive(&stanza, None, None, ticket.clone()).await;
+            waiting.extend(driven.made.into_iter().map(|made| (made, depth + 1)));
             if let Routed::Bounce(error) = driven.routed {
-                waiting.extend(self.returned(&stanza, &error));
+                waiting.extend(self.returned(&stanza, &error).map(|error| (error, depth + 1)));
             }
         }
     }
 
     fn returned(&self, stanza: &Stanza, error: &StanzaError) -> Option<Stanza> {
-        let Leads::Service(_) = self.router.leads(stanza.from()) else { return None };
-        let from = stanza.to().map(Jid::as_str);
-        Stanza::ours(error_reply(stanza.element(), from, stanza.from(), error)?)
+        match self.router.leads(stanza.from()) {
+            Leads::Account | Leads::Server => None,
+            Leads::Service(_) | Leads::Elsewhere => error_to_sender(stanza, error),
+        }
+    }
+
+    /// Handles what was put into a service's mailbox.
+    async fn attended(self, service: ServiceId, stanza: Stanza) {
+        match self.server.serve(self.clone(), service, stanza.clone()).await {
+            Ok(made) => {
+                for made in made {
+                    self.send(&made).await;
+                }
+            }
+            Err(error) => {
+                if let Some(reply) = error_to_sender(&stanza, &error) {
+                    self.send(&reply).await;
+                }
+            }
+        }
     }
 }
 
-/// Handles what is put into the mailboxes of services, each in order. `cx` gives what handlers see.
-pub async fn attend(cx: impl Fn(Requester) -> Cx, mut mailbox: Mailbox) {
-    while let Some(stanza) = mailbox.recv().await {
-        let cx = cx(Requester::Entity(stanza.from().clone()));
-        let sending = cx.clone();
-        // In a task of its own, so that a handler that panics ends no service.
-        let sent = async move {
-            sending.send(&stanza).await;
-            Ok(())
-        };
-        let _ = cx.finish("service", sent).await;
+fn error_to_sender(stanza: &Stanza, error: &StanzaError) -> Option<Stanza> {
+    let from = stanza.to().map(Jid::as_str);
+    Stanza::ours(error_reply(stanza.element(), from, stanza.from(), error)?)
+}
+
+/// Handles what is put into the mailbox of a service, in order, until it is closed. `cx` gives what handlers
+/// see.
+pub async fn attend(service: ServiceId, mailbox: Arc<Mailbox>, cx: impl Fn(Requester) -> Cx) {
+    while let Some(frame) = mailbox.next().await {
+        if let Some(stanza) = Stanza::ours(frame.to_vec().into()) {
+            let cx = cx(Requester::Entity(stanza.from().clone()));
+            let work = cx.clone();
+            // In a task of its own, so that a handler that panics ends no service.
+            let attended = async move {
+                work.attended(service, stanza).await;
+                Ok(())
+            };
+            let _ = cx.finish("service", attended).await;
+        }
+        mailbox.done();
     }
 }
 
@@ -159,9 +213,116 @@ fn origin(sender: Option<&Sender>, ticket: Option<Ticket>) -> Origin<'_> {
         Some(Sender { handled_count, outbox, account }) => {
             Origin::session(handled_count, outbox, ticket, *account)
         }
-        None => Origin::server(),
+        None => Origin::made(ticket),
     }
 }
 
-/// Steps that one stanza of ours may take.
-const SENDS_MAX: usize = 8;
+/// Stanzas of the server's own that one may cause after the other.
+const DEPTH_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::{Duration, SystemTime};
+
+    use super::super::api::{Answer, Identity, Module, Service};
+    use super::super::testing::Server;
+    use super::super::{Config, Pipeline};
+    use super::*;
+    use crate::base::limits::Limits;
+
+    /// What the service was sent: `kind type from`.
+    static HEARD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+    const HALL: Module = Module {
+        name: "hall",
+        service: Some(Service {
+            label: |_| Some("hall"),
+            identity: Identity { category: "conference", ty: "text", name: None },
+            features: &[],
+            message: hear,
+            presence: hear,
+            iq: hear,
+        }),
+        ..Module::EMPTY
+    };
+    const MODULES: &[&Module] = &[&super::super::disco::MODULE, &HALL, &super::super::ping::MODULE];
+
+    /// Whoever leaves is announced to many, one of whom is nobody.
+    fn hear(_: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+        let ty = stanza.ty().unwrap_or_default().into_owned();
+        let kind = stanza.kind().as_str();
+        HEARD.lock().unwrap().push(format!("{kind} {ty} {}", stanza.from()));
+        let to = |to: String| {
+            let xml =
+                format!("<message from='r@hall.x' to='{to}' type='headline'><body/></message>");
+            Stanza::ours(xml.into())
+        };
+        let nobody = || {
+            let xml =
+                "<message from='r@hall.x/n' to='nobody@x' type='chat'><body>x</body></message>";
+            Stanza::ours(xml.into())
+        };
+        let announced = (0..20).filter_map(|_| to("b@x/1".to_owned())).chain(nobody());
+        Box::pin(std::future::ready(Ok(match ty.as_str() {
+            "unavailable" => announced.collect(),
+            _ => Vec::new(),
+        })))
+    }
+
+    /// A service's sends are all sent; errors to them, and answers to what it asks, come to it behind what
+    /// came before; a session that sends directly waits its turn.
+    #[tokio::test]
+    async fn a_service_sends_and_hears_in_order() {
+        let mut server = Server::with(&["a", "b"]).await;
+        let router = Arc::get_mut(&mut server.cx.router).unwrap();
+        let hall = router.add_service(["hall.x".to_owned()]);
+        server.cx.server = Pipeline::build(MODULES, &Config::default(), SystemTime::UNIX_EPOCH);
+        let cx = server.session("a@x/1").await;
+        let other = server.session("b@x/1").await;
+        let mailbox = cx.router.mailbox(hall).unwrap().clone();
+        let base = cx.clone();
+        let of = move |who| Cx { who, ..base.clone() };
+        let attending = attend(hall, mailbox.clone(), of);
+        let gone = "<presence from='a@x/9' to='r@hall.x' type='unavailable'/>";
+        let gone = Stanza::ours(gone.into()).unwrap();
+        let asking = async {
+            cx.router.hand_over(gone.to().unwrap(), gone.frame());
+            let outbox = cx.client().unwrap().outbox.clone();
+            let handled_count = Arc::new(HandledCount::new(&Limits::default()));
+            let sender = Sender { handled_count, outbox, account: None };
+            let said = "<message from='a@x/1' to='r@hall.x'><body/></message>";
+            let said = Stanza::ours(said.into()).unwrap();
+            cx.drive(&said, Some(&sender), None, None).await;
+            for (to, payload) in [
+                ("x", "<ping xmlns='urn:xmpp:ping'/>"),
+                ("b@x", "<query xmlns='http://jabber.org/protocol/disco#info'/>"),
+                ("nobody@x", "<query xmlns='http://jabber.org/protocol/disco#info'/>"),
+            ] {
+                let iq = format!("<iq id='1' type='get' from='hall.x' to='{to}'>{payload}</iq>");
+                cx.send(&Stanza::ours(iq.into()).unwrap()).await;
+            }
+            mailbox.caught_up().await;
+        };
+        tokio::select! {
+            () = attending => {}
+            done = tokio::time::timeout(Duration::from_secs(10), asking) => done.unwrap(),
+        }
+        let announced = other.client().unwrap().outbox.take(usize::MAX, 99).batch.len();
+        assert_eq!(announced, 20);
+        let heard = [
+            "presence unavailable a@x/9",
+            "message error nobody@x",
+            "message  a@x/1",
+            "iq result x",
+            // Of who exists it tells nothing (XEP-0030 §8).
+            "iq error b@x",
+            "iq error nobody@x",
+        ];
+        let found = HEARD.lock().unwrap().clone();
+        let place = |of: &str| found.iter().position(|heard| heard == of).expect(of);
+        assert_eq!(found.len(), heard.len(), "{found:?}");
+        assert!(place("presence unavailable a@x/9") < place("message  a@x/1"), "{found:?}");
+        heard.iter().for_each(|heard| drop(place(heard)));
+    }
+}

@@ -55,6 +55,7 @@ fn presence(_: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
         PresenceType::Subscribe => {
             [say(Some("subscribed")), say(None)].into_iter().flatten().collect()
         }
+        PresenceType::Unsubscribe => say(Some("unavailable")).into_iter().collect(),
         PresenceType::Probe => say(None).into_iter().collect(),
         _ => Vec::new(),
     }))

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{
-    Answer, ClientDelivery, Command, Cx, Identity, IqHandler, IqIndex, IqRoute, Module, OnStanza,
+    Answer, Answerer, ClientDelivery, Command, Cx, Identity, IqHandler, IqIndex, Module, OnStanza,
     Pipeline, PresenceEffect, Release, Reply, Serves, Serving, SessionEnd, Stage, Target,
 };
 use super::{Config, SessionState, Shared, caps};
 use crate::jid::BareJid;
 use crate::router::outbox::Outgoing;
 use crate::router::registry::Resource;
-use crate::router::{ServiceId, rules};
+use crate::router::{Leads, ServiceId, rules};
 use crate::stanza::iq::Iq;
 use crate::stanza::{Kind, Stanza, StanzaError};
 use crate::xml::view::Node;
@@ -23,14 +23,9 @@ impl Pipeline {
         config: &Config,
         started: SystemTime,
     ) -> Arc<Self> {
-        let mut iqs: IqIndex = IqIndex::new();
+        let services = serving(modules, config);
         let mut to_client = Vec::new();
         for module in modules {
-            for route in module.iqs {
-                for target in route.targets {
-                    iqs.entry(route.ns).or_default().push((*target, *route, module.serves));
-                }
-            }
             to_client
                 .extend(module.to_client.iter().map(|(phase, hook)| (*phase, module.name, *hook)));
         }
@@ -42,7 +37,7 @@ impl Pipeline {
             modules.iter().copied().filter_map(|m| of(&m)).collect::<String>()
         };
         Arc::new(Self {
-            iqs,
+            iqs: index(modules, &services),
             to_client,
             session_ended: modules.iter().filter_map(|m| m.session_ended).collect(),
             broadcast: modules.iter().filter_map(|m| m.broadcast).collect(),
@@ -51,7 +46,7 @@ impl Pipeline {
             subscription_out: modules.iter().filter_map(|m| m.subscription_out).collect(),
             subscription_in: modules.iter().filter_map(|m| m.subscription_in).collect(),
             probe: modules.iter().filter_map(|m| m.probe).collect(),
-            services: serving(modules, config),
+            services,
             modules,
             authenticate_features: features(Stage::Authenticate),
             bind_features: features(Stage::Bind),
@@ -227,14 +222,14 @@ impl Pipeline {
     /// True when the server answers this request itself, if only with an error; else it is routed.
     pub fn answers(&self, cx: &Cx, iq: &Iq) -> bool {
         match cx.target(iq.to()) {
-            Some(Target::Service) => self.find(iq, Target::Service).is_some(),
+            Some(Target::Service) => self.find(cx, iq, Target::Service).is_some(),
             target => target.is_some(),
         }
     }
 
     /// True when a handler answers this request before authentication.
-    pub fn answers_stream(&self, iq: &Iq) -> bool {
-        self.find(iq, Target::Stream).is_some()
+    pub fn answers_stream(&self, cx: &Cx, iq: &Iq) -> bool {
+        self.find(cx, iq, Target::Stream).is_some()
     }
 
     fn answer_as(
@@ -243,7 +238,7 @@ impl Pipeline {
         iq: Iq,
         target: Option<Target>,
     ) -> Answer<Result<Reply, StanzaError>> {
-        let found = target.and_then(|target| self.find(&iq, target));
+        let found = target.and_then(|target| self.find(&cx, &iq, target));
         if let (Some(Target::Other | Target::Service), Some(client)) = (target, cx.client())
             && let Err(error) = cx.router.guard_sent(iq.stanza(), &client.outbox).refused()
         {
@@ -258,12 +253,22 @@ impl Pipeline {
         }
     }
 
-    fn find(&self, iq: &Iq, target: Target) -> Option<(IqHandler, Option<Serves>)> {
+    /// A service's own route goes before one for all of them.
+    fn find(&self, cx: &Cx, iq: &Iq, target: Target) -> Option<(IqHandler, Option<Serves>)> {
         let (ns, name) = iq.payload();
-        let fits = |(at, route, _): &&(Target, IqRoute, Option<Serves>)| {
-            *at == target && route.ty == iq.ty() && route.name == name
+        let asked = match iq.to().map(|to| cx.router.leads(to)) {
+            Some(Leads::Service(service)) if target == Target::Service => Some(service),
+            _ => None,
         };
-        self.iqs.get(ns)?.iter().find(fits).map(|(_, route, serves)| (route.handler, *serves))
+        let fits = |one: &&Answerer| {
+            one.target == target
+                && one.route.ty == iq.ty()
+                && one.route.name == name
+                && (one.service.is_none() || one.service == asked)
+        };
+        let found =
+            self.iqs.get(ns)?.iter().filter(fits).max_by_key(|one| one.service.is_some())?;
+        Some((found.route.handler, found.serves))
     }
 
     /// Broadcast presence of a session.
@@ -320,9 +325,31 @@ impl Pipeline {
 }
 
 fn serving(modules: &[&Module], config: &Config) -> Vec<Serving> {
-    let services = modules.iter().filter_map(|module| module.service);
-    let on = services.filter_map(|service| Some((service, (service.label)(config)?.to_owned())));
-    on.map(|(service, label)| Serving { service, label }).collect()
+    let serving = |module: &&Module| {
+        let service = module.service?;
+        let label = (service.label)(config)?.to_owned();
+        Some(Serving { module: module.name, service, label })
+    };
+    modules.iter().filter_map(serving).collect()
+}
+
+fn index(modules: &[&Module], services: &[Serving]) -> IqIndex {
+    let mut index = IqIndex::new();
+    for module in modules {
+        let own = services.iter().position(|one| one.module == module.name).map(ServiceId);
+        for route in module.iqs {
+            for &target in route.targets {
+                let service = own.filter(|_| target == Target::Service);
+                // Of a service that is switched off.
+                if target == Target::Service && module.service.is_some() && service.is_none() {
+                    continue;
+                }
+                let answerer = Answerer { target, route: *route, serves: module.serves, service };
+                index.entry(route.ns).or_default().push(answerer);
+            }
+        }
+    }
+    index
 }
 
 /// Does the addressed account have the module?

@@ -153,8 +153,8 @@ fn set(cx: Cx, iq: Iq) -> Answer<Result<Reply, StanzaError>> {
             }
         });
         let steps = write.await??;
-        let out = subscription::carry_out(&work.router, &steps);
-        Ok(Reply { out, ..Reply::empty() })
+        subscription::carry_out(&work.router, &steps);
+        Ok(Reply::empty())
     })
 }
 
@@ -306,7 +306,6 @@ pub async fn leave(
             let write = work
                 .store
                 .write(move |tx| end_all(tx, &owner, account, &jids, what, &circumstances));
-            // What would leave this server has nowhere to go yet.
             subscription::carry_out(&work, &write.await?);
             Ok(())
         });

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::domains::{Domains, Leads, Mailbox, Served};
+use super::domains::{Domains, Leads, Served, ServiceId};
 use super::features::{Features, NoFeatures};
+use super::mailbox::Mailbox;
 use super::marks::Marks;
 use super::registry::Registry;
 use super::task::Tasks;
 use crate::base::limits::Limits;
 use crate::jid::Jid;
+use crate::stanza::Frame;
 use crate::store::Store;
 
 /// The router of one server. Shared as `Arc`; holds no session.
@@ -62,10 +64,31 @@ impl Router {
         self.domains.leads(to)
     }
 
-    /// One more service at these domains; what comes back is what it has to handle beside stanzas that
-    /// are driven to it. In the order of their [`ServiceId`]s, before the router is shared.
-    pub fn add_service(&mut self, domains: impl IntoIterator<Item = String>) -> Mailbox {
-        self.domains.add(domains, self.limits.service_queue_max)
+    /// One more service at these domains, before the router is shared.
+    pub fn add_service(&mut self, domains: impl IntoIterator<Item = String>) -> ServiceId {
+        let Limits { service_queue_max, service_queue_bytes_max, .. } = *self.limits;
+        self.domains.add(domains, Mailbox::new(service_queue_max, service_queue_bytes_max))
+    }
+
+    /// The way to a service for those who cannot wait for it.
+    pub fn mailbox(&self, service: ServiceId) -> Option<&Arc<Mailbox>> {
+        self.domains.mailbox(service)
+    }
+
+    /// Hands on what is said for an account, to whatever stands behind an address that is none of this
+    /// server's: nobody waits for it.
+    pub fn hand_over(&self, to: &Jid, frame: Frame) {
+        match self.leads(to) {
+            Leads::Service(service) => self.put(service, to.as_str(), frame),
+            // Another server's queue (RFC 6120 §10.4); until there is one, nobody is there.
+            Leads::Elsewhere | Leads::Account | Leads::Server => {}
+        }
+    }
+
+    pub(super) fn put(&self, service: ServiceId, to: &str, frame: Frame) {
+        if let Some(mailbox) = self.mailbox(service) {
+            mailbox.put(to, frame);
+        }
     }
 
     /// With these, instead of none.

@@ -1,12 +1,9 @@
 //! What this server serves, and where an address leads.
 
-use tokio::sync::mpsc;
+use std::sync::Arc;
 
+use super::mailbox::Mailbox;
 use crate::jid::Jid;
-use crate::stanza::Stanza;
-
-/// Stanzas for a service from those who cannot wait for it.
-pub type Mailbox = mpsc::Receiver<Stanza>;
 
 /// Who answers for a domain of this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +37,7 @@ pub(super) struct Domains {
     /// Sorted: asked several times for each stanza, and mostly of one.
     served: Vec<(String, Served)>,
     /// The way to each service for those who cannot wait for it.
-    mailboxes: Vec<mpsc::Sender<Stanza>>,
+    mailboxes: Vec<Arc<Mailbox>>,
 }
 
 impl Domains {
@@ -51,19 +48,17 @@ impl Domains {
         Self { served, mailboxes: Vec::new() }
     }
 
-    /// One more service at these domains, and what is put into its mailbox, which has room for so many
-    /// stanzas.
+    /// One more service at these domains.
     pub(super) fn add(
         &mut self,
         domains: impl IntoIterator<Item = String>,
-        room: usize,
-    ) -> Mailbox {
-        let service = Served::Service(ServiceId(self.mailboxes.len()));
-        self.served.extend(domains.into_iter().map(|domain| (domain, service)));
+        mailbox: Mailbox,
+    ) -> ServiceId {
+        let id = ServiceId(self.mailboxes.len());
+        self.served.extend(domains.into_iter().map(|domain| (domain, Served::Service(id))));
         self.served.sort_by(|one, other| one.0.cmp(&other.0));
-        let (mailbox, put) = mpsc::channel(room);
-        self.mailboxes.push(mailbox);
-        put
+        self.mailboxes.push(Arc::new(mailbox));
+        id
     }
 
     /// Who answers for a domain; nobody of this server for others'.
@@ -93,14 +88,9 @@ impl Domains {
         }
     }
 
-    /// Puts a stanza into a service's mailbox. A full one takes no more: what goes there is presence, and
-    /// nobody could be told.
-    pub(super) fn put(&self, service: ServiceId, stanza: Stanza) {
-        let Some(mailbox) = self.mailboxes.get(service.0) else { return };
-        let to = stanza.to().map(|to| to.domain().to_owned());
-        if mailbox.try_send(stanza).is_err() {
-            tracing::warn!(to, "a service has too much to do: presence for it was dropped");
-        }
+    /// The way to a service for those who cannot wait for it.
+    pub(super) fn mailbox(&self, service: ServiceId) -> Option<&Arc<Mailbox>> {
+        self.mailboxes.get(service.0)
     }
 }
 
@@ -111,8 +101,9 @@ mod tests {
     #[test]
     fn an_address_leads_to_whoever_serves_its_domain() {
         let mut domains = Domains::of_accounts(["x".to_owned(), "a.x".to_owned()]);
-        let _rooms = domains.add(["rooms.x".to_owned(), "rooms.a.x".to_owned()], 1);
-        let _nodes = domains.add(["nodes.x".to_owned()], 1);
+        let mailbox = || Mailbox::new(1, 1);
+        domains.add(["rooms.x".to_owned(), "rooms.a.x".to_owned()], mailbox());
+        domains.add(["nodes.x".to_owned()], mailbox());
         for (to, leads) in [
             ("x", Leads::Server),
             ("x/r", Leads::Server),

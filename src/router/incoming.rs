@@ -50,7 +50,12 @@ pub(super) fn pass(
         match through(router, account, &mut passage, now, origin) {
             Err(routed) => HandedOn::of(routed),
             // Under the lock too: the order of an archive is the order in which devices see messages.
-            Ok(kept) => hand_on(router, account, passage, kept, to, now),
+            Ok(kept) => {
+                if kind == StanzaClass::Presence(PresenceType::Unavailable) {
+                    forget_directed(account, to, stanza.from());
+                }
+                hand_on(router, account, passage, kept, to, now)
+            }
         }
     });
     match handed {
@@ -64,6 +69,14 @@ pub(super) fn pass(
             }
             routed
         }
+    }
+}
+
+/// RFC 6121 §4.6.1: whoever is gone need not be told when directed presence to it ends.
+fn forget_directed(account: &mut AccountEntry, to: &Jid, gone: &Jid) {
+    let hears = |jid: &Jid| to.is_bare() || jid == to;
+    for resource in account.resources.iter_mut().filter(|resource| hears(&resource.jid)) {
+        resource.directed.retain(|jid| jid != gone);
     }
 }
 
@@ -320,7 +333,9 @@ pub(super) fn shares_presence(
     to: &Jid,
     asker: &Jid,
 ) -> bool {
-    if asker.bare_str() == to.bare_str() || (asker.is_domain() && router.serves(asker.domain())) {
+    if asker.bare_str() == to.bare_str()
+        || (asker.is_domain() && router.has_accounts(asker.domain()))
+    {
         return true;
     }
     if entry.subscription(asker.bare_str()).shows_presence() {

@@ -27,6 +27,7 @@ mod domains;
 mod incoming;
 mod load;
 mod logins;
+mod mailbox;
 mod marks;
 mod origin;
 mod outgoing;
@@ -35,6 +36,7 @@ mod routed;
 mod sessions;
 
 pub use self::core::Router;
-pub use domains::{Leads, Mailbox, Served, ServiceId};
+pub use domains::{Leads, Served, ServiceId};
+pub use mailbox::Mailbox;
 pub use origin::Origin;
 pub use routed::{Handler, Routed};

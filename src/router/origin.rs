@@ -42,6 +42,12 @@ impl<'a> Origin<'a> {
         Self { sender, ticket, account, ..Self::server() }
     }
 
+    /// A stanza that a handler made of one that it handled: what is written for it holds the ticket of that
+    /// one (promise.md 4).
+    pub fn made(ticket: Option<Ticket>) -> Self {
+        Self { ticket, ..Self::server() }
+    }
+
     /// A stanza that the server itself made: nobody waits for it, nobody is told.
     pub fn server() -> Self {
         Self {
@@ -67,12 +73,15 @@ impl<'a> Origin<'a> {
     /// Whether its writes may wait for a need: the stream's count, which later writes carry, does not
     /// cover them (promise.md 6).
     pub(super) fn may_defer(&self) -> bool {
-        self.sender.is_none_or(|(handled_count, _)| !handled_count.is_enabled())
+        match self.sender {
+            Some((handled_count, _)) => !handled_count.is_enabled(),
+            None => self.ticket.is_none(),
+        }
     }
 
     /// The stanza's ticket, issued at first need.
     pub fn ticket(&mut self) -> Option<Ticket> {
-        let (handled_count, _) = self.sender?;
+        let Some((handled_count, _)) = self.sender else { return self.ticket.clone() };
         let ticket = self.ticket.get_or_insert_with(|| {
             let (ticket, full) = handled_count.issue_and_look();
             self.full |= full;
@@ -97,6 +106,11 @@ impl<'a> Origin<'a> {
         self.ticket.unwrap_or_else(|| handled_count.issue())
     }
 
+    /// The ticket that it came with or got, for another try.
+    pub fn take_ticket(&mut self) -> Option<Ticket> {
+        self.ticket.take()
+    }
+
     /// All writes of the stanza are queued; one that queued none counts as handled. True when enough
     /// of the stream is on its way to the disk: see [`HandledCount::eased`].
     pub fn finish(self) -> bool {
@@ -108,5 +122,27 @@ impl<'a> Origin<'a> {
 
     pub(super) fn outbox(&self) -> Option<Arc<Outbox>> {
         self.sender.map(|(_, outbox)| outbox.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::limits::Limits;
+
+    /// promise.md 4: what a handler sends is written before the stanza that caused it is acknowledged.
+    #[test]
+    fn what_is_made_of_a_stanza_holds_its_ticket() {
+        let handled_count = Arc::new(HandledCount::new(&Limits::default()));
+        let ticket = handled_count.issue();
+        let mut made = Origin::made(Some(ticket.clone()));
+        assert!(!made.may_defer());
+        let held = made.ticket();
+        drop(ticket);
+        made.finish();
+        assert!(!handled_count.is_settled());
+        drop(held);
+        assert!(handled_count.is_settled());
+        assert!(Origin::server().may_defer());
     }
 }

@@ -16,7 +16,7 @@ use super::subscription::Audience;
 use super::{Leads, Router, ServiceId};
 use crate::jid::{FullJid, Jid};
 use crate::stanza::presence::PresenceType;
-use crate::stanza::{Frame, Kind, Stanza};
+use crate::stanza::{Frame, Kind};
 use crate::store::StoreError;
 use crate::store::ids::AccountId;
 use crate::xml::writer::escape_attr;
@@ -98,7 +98,7 @@ pub fn to_entity(router: &Router, from: (&FullJid, &Outbox), entity: &Jid, frame
 
 fn to_one(router: &Router, from: &FullJid, entity: &Jid, frame: &Frame) {
     if let Leads::Service(service) = router.leads(entity) {
-        return to_service(router, service, entity.as_str(), frame);
+        return router.put(service, entity.as_str(), frame.addressed(entity.as_str()));
     }
     let from = Jid::from(from.clone());
     let session = router.registry.with(entity.bare_str(), |entry| {
@@ -110,19 +110,12 @@ fn to_one(router: &Router, from: &FullJid, entity: &Jid, frame: &Frame) {
     }
 }
 
-/// Into the mailbox of a service: whoever sends presence does not wait for it.
-fn to_service(router: &Router, service: ServiceId, to: &str, frame: &Frame) {
-    if let Some(stanza) = Stanza::ours(frame.addressed(to).to_vec().into()) {
-        router.domains.put(service, stanza);
-    }
-}
-
 /// To whatever stands behind a bare JID: a service, or the available resources that meet this one. The
 /// frame is addressed once for all of them. Federation sends to remote domains from here, from
 /// [`to_entity`] and [`to_all`]; until then nobody is there.
 fn to_bare(router: &Router, from: (&FullJid, &Outbox), contact: &str, frame: &Frame) {
     if let Some(service) = router.domains.service_at(contact) {
-        return to_service(router, service, contact, frame);
+        return router.put(service, contact, frame.addressed(contact));
     }
     if !is_guarded(from.1) {
         return to_all(router, from.0, contact, frame);
@@ -136,7 +129,7 @@ fn to_bare(router: &Router, from: (&FullJid, &Outbox), contact: &str, frame: &Fr
 /// The same without a question to the sender's own guards.
 fn to_all(router: &Router, from: &FullJid, contact: &str, frame: &Frame) {
     if let Some(service) = router.domains.service_at(contact) {
-        return to_service(router, service, contact, frame);
+        return router.put(service, contact, frame.addressed(contact));
     }
     let from = Jid::from(from.clone());
     let targets = router.registry.with(contact, |entry| {
@@ -189,26 +182,38 @@ pub fn show_to_contact(router: &Router, owner: &str, contact: &str) {
     show(router, owner, contact, viewers.unwrap_or_default(), None);
 }
 
-/// The same for a service, which has no sessions: what comes after this is behind it in its mailbox.
+/// The same for a service, which has no sessions. What is read here may be old when it is put, as with
+/// [`show`]; the broadcast that made it so is put behind it or was, so it is looked at once more.
 fn show_to_service(router: &Router, service: ServiceId, owner: &str, contact: &str) {
     if !Jid::parse(contact).is_ok_and(|to| router.lets_out(owner, &to)) {
         return;
     }
-    // Under the lock: a broadcast that changes what is read here comes after it, to the service too.
-    router.registry.with(owner, |entry| {
-        let sees = entry.subscription(contact).shows_presence();
-        let shown = entry.available().filter(|_| sees);
-        for kept in shown.filter_map(|resource| resource.presence.as_ref()) {
-            to_service(router, service, contact, &kept.frame);
+    let mut told: Vec<Frame> = Vec::new();
+    for _ in 0..LOOKS {
+        let shown = router.registry.with(owner, |entry| {
+            let sees = entry.subscription(contact).shows_presence();
+            let shown = entry.available().filter(|_| sees);
+            shown.filter_map(|resource| Some(resource.presence.as_ref()?.frame.clone())).collect()
+        });
+        let shown: Vec<Frame> = shown.unwrap_or_default();
+        let same = |old: &Frame, new: &Frame| old.head == new.head && old.tail == new.tail;
+        let news: Vec<_> =
+            shown.iter().filter(|new| !told.iter().any(|old| same(old, new))).collect();
+        if news.is_empty() {
+            return;
         }
-    });
+        news.into_iter().for_each(|frame| router.put(service, contact, frame.addressed(contact)));
+        told = shown;
+    }
 }
 
-/// RFC 6121 §4.3.1: a session that became available asks a contact for presence that lives elsewhere. Those
-/// of accounts here are looked at ([`show`]).
+/// RFC 6121 §4.3.1: an account that has an available resource asks a contact for presence that lives
+/// elsewhere, bare JID to bare JID. Those of accounts here are looked at ([`show`]).
 pub fn probe(router: &Router, from: &FullJid, contact: &str) {
-    if let Some(service) = router.domains.service_at(contact) {
-        to_service(router, service, contact, &open(from.as_str(), Some("probe")));
+    if let Some(service) = router.domains.service_at(contact)
+        && Jid::parse(contact).is_ok_and(|to| router.lets_out(from.bare_str(), &to))
+    {
+        router.put(service, contact, open(from.bare_str(), Some("probe")).addressed(contact));
     }
 }
 

@@ -23,7 +23,7 @@ use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
 use crate::router::outbox::End;
 use crate::router::registry::Conflict;
-use crate::router::{Mailbox, Router, flush};
+use crate::router::{Router, ServiceId, flush};
 use crate::session::{Context, Ports, saved};
 use crate::store::{OpenError, Store, meta};
 use crate::stream::c2s::{Offers, Policy};
@@ -63,8 +63,8 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     }
     let (stop, stopping) = watch::channel(false);
     let (save, saving) = watch::channel(false);
-    let (context, mailboxes) = context(config, store.clone(), secret, stopping, saving);
-    mailboxes.into_iter().for_each(|mailbox| serve(&context, mailbox));
+    let context = context(config, store.clone(), secret, stopping, saving);
+    (0..context.pipeline.services().len()).for_each(|service| serve(&context, ServiceId(service)));
     restore_sessions(&context).await?;
     let mut listeners = Vec::new();
     let mut c2s = Vec::new();
@@ -264,7 +264,7 @@ fn context(
     secret: [u8; 32],
     stopping: watch::Receiver<bool>,
     saving: watch::Receiver<bool>,
-) -> (Arc<Context>, Vec<Mailbox>) {
+) -> Arc<Context> {
     let limits = Arc::new(config.limits.clone());
     let hosts: Vec<String> = config.host.iter().map(|host| host.domain.clone()).collect();
     let module_config = Arc::new(modules::Config {
@@ -296,9 +296,10 @@ fn context(
     let features = modules::features(modules::ALL, module_config.clone());
     let mut router = Router::new(hosts.clone(), store, limits).with_features(features);
     let of = |service: &Serving| hosts.iter().map(|host| service.domain(host)).collect::<Vec<_>>();
-    let mailboxes = pipeline.services().iter().map(|service| router.add_service(of(service)));
-    let mailboxes = mailboxes.collect();
-    let context = Context {
+    for service in pipeline.services() {
+        router.add_service(of(service));
+    }
+    Arc::new(Context {
         router: Arc::new(router),
         pipeline,
         config: module_config,
@@ -315,17 +316,26 @@ fn context(
         resume_table: Arc::default(),
         resume_location: Some(config.session.resume_location.clone())
             .filter(|location| !location.is_empty()),
-    };
-    (Arc::new(context), mailboxes)
+    })
 }
 
-/// A service handles what comes to it from those who do not wait for it.
-fn serve(context: &Arc<Context>, mailbox: Mailbox) {
+/// A service handles what is put into its mailbox, to the last that sessions leave behind when the server
+/// stops.
+fn serve(context: &Arc<Context>, service: ServiceId) {
+    let Some(mailbox) = context.router.mailbox(service).cloned() else { return };
     let (of, mut stopping) = (context.clone(), context.stopping.clone());
+    let (tasks, closing) = (context.router.tasks.clone(), mailbox.clone());
     context.router.tasks.spawn("service", async move {
+        let close = async {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+            let _parked = tasks.park();
+            tasks.drained().await;
+            closing.close();
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
-            () = modules::attend(|who| of.cx(who), mailbox) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = modules::attend(service, mailbox, |who| of.cx(who)) => {}
+            () = close => {}
         }
     });
 }

@@ -211,9 +211,9 @@ impl Session {
         let (handled_count, outbox) = (self.handled_count.clone(), self.outbox.clone());
         let sender = Sender { handled_count, outbox, account: self.binding.client.account };
         self.flow.await_handler(Box::pin(async move {
-            let mut driven = cx.drive(&stanza, Some(&sender), Some((routed, ticket))).await;
+            let mut driven = cx.drive(&stanza, Some(&sender), Some(routed), Some(ticket)).await;
             for made in std::mem::take(&mut driven.made) {
-                cx.send(&made).await;
+                cx.send_as(&made, driven.ticket.clone()).await;
             }
             let ticket = driven.ticket.take();
             Handled { outcome: Outcome::Driven(stanza, driven), _ticket: ticket }

@@ -371,10 +371,10 @@ impl Negotiation {
             return early();
         };
         let Ok(Some(iq)) = Iq::request(&stanza) else { return early() };
-        if !self.context.pipeline.answers_stream(&iq) {
+        let cx = self.context.cx(Requester::Guest(Guest { jid: guest, channel: self.channel() }));
+        if !self.context.pipeline.answers_stream(&cx, &iq) {
             return early();
         }
-        let cx = self.context.cx(Requester::Guest(Guest { jid: guest, channel: self.channel() }));
         let reply = match self.context.pipeline.answer_stream(cx, iq.clone()).await {
             Ok(reply) => iq.result(&reply.payload),
             Err(error) => iq.error(&error),

@@ -71,6 +71,11 @@ async fn a_message_to_a_service_comes_back() -> Outcome<()> {
         assert_eq!(back.attr("to"), Some(jid.as_str()));
         assert_eq!((back.attr("type"), back.text_of("body")), (Some(ty), Some("hi & ho")));
     }
+    // Both ways stand in her archive.
+    alice.send("<iq type='set' id='a'><query xmlns='urn:xmpp:mam:2'/></iq>").await?;
+    alice.expect(|e| e.attr("id") == Some("a")).await?;
+    let kept = alice.take().iter().filter(|e| e.find("forwarded").is_some()).count();
+    assert_eq!(kept, 4, "chat and normal, sent and received");
     alice.send("<message type='groupchat' id='g' to='x@echo.localhost'><body/></message>").await?;
     let refused = alice.expect(|e| e.attr("id") == Some("g")).await?;
     assert_eq!(refused.condition(), Some("service-unavailable"));
@@ -109,6 +114,9 @@ async fn a_service_is_a_contact() -> Outcome<()> {
     );
     alice.send("<presence/>").await?;
     alice.expect(from_bot(None)).await?;
+    // RFC 6121 §3.3.3: a contact that is no longer seen is gone.
+    alice.send("<presence type='unsubscribe' to='bot@echo.localhost'/>").await?;
+    alice.expect(from_bot(Some("unavailable"))).await?;
     Ok(())
 }
 

@@ -13,11 +13,11 @@ use super::reply::{ClientDelivery, PresenceEffect, Reply, SessionEnd};
 use super::requester::{Client, Requester};
 use super::spec::{Identity, On, Spec};
 use crate::jid::BareJid;
-use crate::router::Router;
 use crate::router::held::Asks;
 use crate::router::outbox;
 use crate::router::passage::{GuardQuery, Passage, Phase, Verdict};
 use crate::router::registry::{AccountEntry, Resource};
+use crate::router::{Router, ServiceId};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::ids::AccountId;
@@ -148,7 +148,7 @@ pub enum Target {
     Own,
     /// Another account's bare JID, which may or may not exist.
     Other,
-    /// The domain of a service, whichever it is.
+    /// The domain of a service: the module's own if it has one, else whichever it is.
     Service,
     /// The stream itself, before it is authenticated (XEP-0077).
     Stream,
@@ -274,7 +274,20 @@ pub struct Cx {
 }
 
 /// The IQ index, built once: by namespace, then the few routes in it, each for whom its module is.
-pub type IqIndex = HashMap<&'static str, Vec<(Target, IqRoute, Option<Serves>)>>;
+pub type IqIndex = HashMap<&'static str, Vec<Answerer>>;
+
+/// A route, for one of its targets.
+#[derive(Debug, Clone, Copy)]
+pub struct Answerer {
+    /// For whom.
+    pub target: Target,
+    /// Which request, and what answers it.
+    pub route: IqRoute,
+    /// Which accounts have the module.
+    pub serves: Option<Serves>,
+    /// The module's own service: a route with [`Target::Service`] is for that one alone.
+    pub service: Option<ServiceId>,
+}
 
 /// A command of XEP-0050, offered by hosted domains and by accounts to themselves.
 #[derive(Debug, Clone, Copy)]
@@ -294,7 +307,9 @@ pub type RunCommand = fn(Cx, Vec<Answers>) -> Answer<Result<StageOutcome, Stanza
 
 /// A service, at a domain below each hosted one. What it keeps is in the module's part of
 /// [`crate::modules::Shared`], behind a lock of its own: handlers of different senders run side by side,
-/// those of one sender in order.
+/// those of one sender in order. Handlers answer with what is to be sent; what they send under their lock
+/// must be routed and not awaited. A session may have ended while its stanza was handled: whoever lists it
+/// looks afterwards whether it is there still ([`Cx::own`]).
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
     /// What stands in front of each hosted domain; none: it is switched off.
@@ -315,6 +330,8 @@ pub struct Service {
 /// A service that is switched on.
 #[derive(Debug)]
 pub struct Serving {
+    /// Whose it is.
+    pub module: &'static str,
     /// What it does.
     pub service: Service,
     /// What stands in front of each hosted domain.

@@ -1,12 +1,15 @@
 //! Who gets presence, and above all who does not.
 
-use crate::base::limits::PRESENCE_TAG_BYTES_MAX;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::base::limits::Limits;
+use crate::base::limits::{Limits, PRESENCE_TAG_BYTES_MAX};
 use crate::modules::testing::Server;
 use crate::modules::testing::client::{Client, befriend};
-use crate::stanza::Condition;
+use crate::router::{Router, ServiceId};
+use crate::stanza::{Condition, Frame, Stanza};
 use crate::store::accounts;
 use crate::store::mailbox::StoredIn;
 use crate::store::roster::{self, Item, Subscription};
@@ -263,13 +266,20 @@ async fn broadcast_presence_costs_what_it_causes() {
     hears(&b, &[]).await;
 }
 
-/// What reaches a service from those who do not wait for it, in order: `type to`.
-fn put(mailbox: &mut crate::router::Mailbox) -> Vec<String> {
-    let short = |stanza: crate::stanza::Stanza| {
+/// What reaches a service from those who do not wait for it, in order: `type from to`.
+fn put(router: &Router, service: ServiceId) -> Vec<String> {
+    let mailbox = router.mailbox(service).unwrap();
+    let next = || match pin!(mailbox.next()).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(frame) => frame,
+        Poll::Pending => None,
+    };
+    let short = |frame: Frame| {
+        mailbox.done();
+        let stanza = Stanza::ours(frame.to_vec().into()).unwrap();
         let ty = stanza.ty().unwrap_or("available".into()).into_owned();
         format!("{ty} {} {}", stanza.from(), stanza.to().unwrap())
     };
-    std::iter::from_fn(|| mailbox.try_recv().ok()).map(short).collect()
+    std::iter::from_fn(next).map(short).collect()
 }
 
 /// RFC 6121 §4.2.2, §4.3.1, §4.5.2, §4.6.3: a service behind an address gets what another server would.
@@ -277,25 +287,57 @@ fn put(mailbox: &mut crate::router::Mailbox) -> Vec<String> {
 async fn presence_reaches_services() {
     let mut server = Server::with(&["a"]).await;
     let router = std::sync::Arc::get_mut(&mut server.cx.router).unwrap();
-    let mut rooms = router.add_service(["rooms.x".to_owned()]);
+    let rooms = router.add_service(["rooms.x".to_owned()]);
+    let router = server.cx.router.clone();
     let mut a = server.online("a@x/1").await;
     // Both have subscribed to each other.
     a.subscription("bot@rooms.x", "subscribe").await.unwrap();
     for ty in ["subscribe", "subscribed"] {
         let said = format!("<presence from='bot@rooms.x' to='a@x' type='{ty}'/>");
-        a.cx.send(&crate::stanza::Stanza::ours(said.into()).unwrap()).await;
+        a.cx.send(&Stanza::ours(said.into()).unwrap()).await;
     }
     a.subscription("bot@rooms.x", "subscribed").await.unwrap();
-    assert_eq!(put(&mut rooms), ["available a@x/1 bot@rooms.x"]);
+    // §3.1.5: the approval comes before the presence that it lets out.
+    let approved =
+        ["subscribe a@x bot@rooms.x", "subscribed a@x bot@rooms.x", "available a@x/1 bot@rooms.x"];
+    assert_eq!(put(&router, rooms), approved);
     a.directed("<presence to='hall@rooms.x/me'/>").unwrap();
     a.presence("<presence><show>away</show></presence>").unwrap();
-    assert_eq!(put(&mut rooms), ["available a@x/1 bot@rooms.x"]);
+    assert_eq!(put(&router, rooms), ["available a@x/1 bot@rooms.x"]);
+    // §4.6.1: a room that put her out is not told when she goes.
+    a.directed("<presence to='den@rooms.x/me'/>").unwrap();
+    let out = "<presence from='den@rooms.x/me' to='a@x/1' type='unavailable'/>";
+    a.cx.send(&Stanza::ours(out.into()).unwrap()).await;
     let b = server.online("a@x/2").await;
-    let initial = ["available a@x/2 bot@rooms.x", "probe a@x/2 bot@rooms.x"];
-    assert_eq!(put(&mut rooms), initial);
+    let initial = ["available a@x/2 bot@rooms.x", "probe a@x bot@rooms.x"];
+    assert_eq!(put(&router, rooms), initial);
     a.cut();
     let gone = ["unavailable a@x/1 bot@rooms.x", "unavailable a@x/1 hall@rooms.x/me"];
-    assert_eq!(put(&mut rooms), gone);
+    assert_eq!(put(&router, rooms), gone);
     b.subscription("bot@rooms.x", "unsubscribed").await.unwrap();
-    assert_eq!(put(&mut rooms), ["unavailable a@x/2 bot@rooms.x"]);
+    let withdrawn = ["unavailable a@x/2 bot@rooms.x", "unsubscribed a@x bot@rooms.x"];
+    assert_eq!(put(&router, rooms), withdrawn);
+    // XEP-0191 §3.3: who is blocked is not asked for its presence either.
+    let block = "<block xmlns='urn:xmpp:blocking'><item jid='rooms.x'/></block>";
+    b.iq("set", "", block).await.unwrap();
+    server.online("a@x/3").await;
+    assert_eq!(put(&router, rooms), [""; 0]);
+}
+
+/// RFC 6121 §2.5.2, XEP-0077 §3.2: whoever gets the name next inherits nothing of a service either.
+#[tokio::test]
+async fn an_account_that_goes_ends_its_subscriptions_with_services() {
+    let mut server = Server::new(crate::modules::Config::default());
+    let router = std::sync::Arc::get_mut(&mut server.cx.router).unwrap();
+    let rooms = router.add_service(["rooms.x".to_owned()]);
+    let router = server.cx.router.clone();
+    let account = server.account("a", &[("bot@rooms.x", Subscription::Both)]).await;
+    let bare = crate::jid::BareJid::parse("a@montague.example").unwrap();
+    let go = crate::modules::roster::Items::Go;
+    crate::modules::roster::leave(&router, &bare, account, go, server.cx.now).await.unwrap();
+    let said = put(&router, rooms);
+    assert_eq!(said.len(), 2, "{said:?}");
+    for ty in ["unsubscribe ", "unsubscribed "] {
+        assert!(said.iter().any(|said| said.starts_with(ty)), "{said:?}");
+    }
 }

@@ -2,15 +2,15 @@
 
 use super::pair::Step;
 use super::push::push;
+use crate::jid::Jid;
 use crate::router::subscription::{Audience, PresenceToContact};
 use crate::router::{Router, presence};
-use crate::stanza::Stanza;
 
-/// Delivers, pushes, and shows or withdraws presence. Answers the stanzas that leave this server.
-pub(in crate::modules) fn carry_out(router: &Router, steps: &[Step]) -> Vec<Stanza> {
+/// Delivers, pushes, hands on, and shows or withdraws presence.
+pub(in crate::modules) fn carry_out(router: &Router, steps: &[Step]) {
     for step in steps {
         // What ends, ends on both sides; but the stanza does not pass the guards of either.
-        let (owner, peer) = (step.owner.clone().into(), step.peer.clone().into());
+        let (owner, peer) = (Jid::from(step.owner.clone()), Jid::from(step.peer.clone()));
         let meet = |_: &&_| {
             router.lets_in(step.owner.as_str(), &peer)
                 && router.lets_out(step.peer.as_str(), &owner)
@@ -34,6 +34,9 @@ pub(in crate::modules) fn carry_out(router: &Router, steps: &[Step]) -> Vec<Stan
         if step.presence == Some(PresenceToContact::Unavailable) {
             presence::withdraw_from_contact(router, step.owner.as_str(), step.peer.as_str());
         }
+        if let Some(frame) = &step.leaves {
+            router.hand_over(&peer, frame.clone());
+        }
     }
     // §3.1.5: after the contact has the `subscribed` and the push that it brings.
     for step in steps {
@@ -41,6 +44,4 @@ pub(in crate::modules) fn carry_out(router: &Router, steps: &[Step]) -> Vec<Stan
             presence::show_to_contact(router, step.owner.as_str(), step.peer.as_str());
         }
     }
-    let leaving = steps.iter().filter_map(|step| step.leaves.as_ref());
-    leaving.filter_map(|frame| Stanza::ours(frame.to_vec().into())).collect()
 }

@@ -184,16 +184,18 @@ async fn a_request_elsewhere_is_an_error_and_leaves_no_item() {
 
 #[tokio::test]
 async fn a_request_from_elsewhere_is_answered_elsewhere() {
-    let server = Server::with(&["b"]).await;
+    let mut server = Server::with(&["b"]).await;
+    let router = std::sync::Arc::get_mut(&mut server.cx.router).unwrap();
+    let elsewhere = router.add_service(["elsewhere.x".to_owned()]);
     let b = server.online("b@x/1").await;
-    b.subscription("a@elsewhere", "subscribed").await.unwrap();
-    let xml = "<presence from='a@elsewhere/1' to='b@x' type='subscribe' id='q'/>";
+    let mailbox = b.cx.router.mailbox(elsewhere).unwrap();
+    b.subscription("a@elsewhere.x", "subscribed").await.unwrap();
+    let xml = "<presence from='a@elsewhere.x/1' to='b@x' type='subscribe' id='q'/>";
     let stanza = Stanza::ours(xml.into()).unwrap();
-    let out = b.cx.server.subscription_in(b.cx.clone(), stanza).await.unwrap();
-    assert_eq!(out.len(), 1);
-    let answer = String::from_utf8(out[0].frame().to_vec()).unwrap();
-    assert_eq!(answer, "<presence from='b@x' to='a@elsewhere' id='q' type='subscribed'/>");
-    hears(&b, &["push a@elsewhere none approved", "push a@elsewhere from approved"]).await;
+    b.cx.server.subscription_in(b.cx.clone(), stanza).await.unwrap();
+    let answer = String::from_utf8(mailbox.next().await.unwrap().to_vec()).unwrap();
+    assert_eq!(answer, "<presence from='b@x' to='a@elsewhere.x' id='q' type='subscribed'/>");
+    hears(&b, &["push a@elsewhere.x none approved", "push a@elsewhere.x from approved"]).await;
 }
 
 #[tokio::test]

@@ -231,11 +231,13 @@ fn archive(config: &Config, faults: &mut Faults<'_>) {
 
 /// Each service has domains of its own.
 fn services(config: &Config, faults: &mut Faults<'_>) {
-    let mut taken: BTreeSet<_> = config.host.iter().map(|host| host.domain.clone()).collect();
+    let hosts = config.host.iter().filter_map(|host| prepared_domain(&host.domain).ok());
+    let hosts: Vec<String> = hosts.collect();
+    let mut taken: BTreeSet<String> = hosts.iter().cloned().collect();
     for (module, label) in labels(&config.modules) {
         let key = format!("modules.{module}.label");
-        for host in &config.host {
-            let domain = format!("{label}.{}", host.domain);
+        for host in &hosts {
+            let domain = format!("{label}.{host}");
             if !domainpart(&domain).is_ok_and(|normal| normal == domain) {
                 let what = format!("`{key}` makes no domain in normal form: {domain}");
                 faults.add(&key, what, "use lower-case letters and digits, such as \"echo\"");
