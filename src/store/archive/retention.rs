@@ -47,7 +47,9 @@ impl Owed {
         last: i64,
     ) -> Result<Self, StoreError> {
         // A room is owed nothing.
-        let Some(account) = archive.account() else { return Ok(Self { mark: 0, listed: vec![] }) };
+        let Some(account) = archive.account() else {
+            return Ok(Self { mark: i64::MAX, listed: vec![] });
+        };
         let mark = query_optional(tx, MARK, &[account.into()], |row| row.int(0))?.unwrap_or(0);
         let listed = query_all(tx, LISTED, &[account.into(), last.into()], |row| row.int(0))?;
         Ok(Self { mark, listed })
