@@ -125,6 +125,8 @@ pub fn clear(
     patience: i64,
 ) -> Result<usize, StoreError> {
     unindexed::index_new(tx)?;
+    // A slice of its index may have been on its way, too.
+    search::leave(tx, archive)?;
     let oldest = [archive.into(), limit.into()];
     let last = query_all(tx, OLDEST, &oldest, |row| row.int(0))?.pop();
     let deleted = last.map_or(Ok(0), |last| delete(tx, archive, (i64::MIN, last)))?;

@@ -206,6 +206,20 @@ fn what_is_deleted_is_not_found() {
 }
 
 #[test]
+fn an_archive_deleted_while_it_is_indexed_is_followed_no_more() {
+    testing::archive_tx(|tx, me| {
+        (1..=3).for_each(|seq| say(tx, me, seq, "word"));
+        let slice = read(tx, me, 99).unwrap();
+        super::super::accounts::delete(tx, me.account().unwrap()).unwrap();
+        write(tx, &slice).unwrap();
+        while archive::clear(tx, me, 2, 1, 1).unwrap() > 0 {}
+        assert_eq!(searcher_after(tx, ArchiveId::BEFORE_ALL), Ok(None));
+        let rows = "SELECT COUNT(*) FROM archive_words_docsize";
+        assert_eq!(super::super::query_one(tx, rows, &[], |row| row.int(0)), Ok(0));
+    });
+}
+
+#[test]
 fn encrypted_messages_are_counted_where_the_filter_looks() {
     testing::archive_tx(|tx, me| {
         let other = testing::archive(tx, "other");
