@@ -211,16 +211,18 @@ impl Session {
     }
 
     /// XEP-0198 §5: a stream that is still open gets `conflict`.
-    fn close_old_connection(&self, mut old: Link) {
+    fn close_old_connection(&self, old: Link) {
         self.binding.cx.router.tasks.spawn("dismissed", async move {
+            // It counts for its address until it is closed.
+            let Link { guard: _guard, mut wire, .. } = old;
             let why = StreamError::Conflict.text("the session was resumed on another connection");
-            old.wire.say(Item::Failure(why));
-            old.wire.say(Item::Close);
+            wire.say(Item::Failure(why));
+            wire.say(Item::Close);
             let closing = async {
-                old.wire.flush().await?;
-                old.wire.shutdown().await?;
+                wire.flush().await?;
+                wire.shutdown().await?;
                 // Closed with input unread, TCP would take the words back.
-                old.wire.linger().await
+                wire.linger().await
             };
             // It is most likely half open: nobody hears this.
             let _ = timeout(CLOSE_TIMEOUT, closing).await;

@@ -136,6 +136,23 @@ async fn streams_from_one_address_are_counted() -> Outcome<()> {
     Ok(())
 }
 
+/// The same of a connection whose session goes on over another one: it counts until it is closed.
+#[tokio::test]
+async fn a_connection_that_was_left_counts_until_it_is_closed() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &["limits.streams_per_ip=2"]);
+    let (old, previd) = lab.managed("alice", "phone").await?;
+    let (mut alice, _) = lab.resumed("alice", &previd, 0).await?;
+    // The old client neither reads nor closes: the server waits for its end.
+    let mut third = lab.dial().await?;
+    ends_with(&mut third, "policy-violation").await?;
+    drop(old);
+    let until = Instant::now() + DEADLINE;
+    while lab.connect().await.is_err() {
+        assert!(Instant::now() < until, "no room came back");
+    }
+    alice.fence().await
+}
+
 /// security.md: handshakes cost the processor before anybody is known; who opens streams too fast
 /// waits its turn and is served.
 #[tokio::test]
