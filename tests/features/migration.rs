@@ -2,13 +2,14 @@
 
 use crate::archive::{archived, form, query};
 use crate::fast::{Kept, NONE};
-use crate::harness::client::{Client, Outcome};
+use crate::harness::client::{Client, DEADLINE, Outcome};
 use crate::harness::element::{CLIENT, Element};
 use crate::harness::process::{Lab, run_in};
 use crate::harness::sasl2::PHONE;
 use crate::harness::sm::{Resumption, chat, is_delayed};
 use serde_json::Value;
-use std::time::SystemTime;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 use stonechat::base::credential::AgentId;
 use stonechat::base::time::micros;
 
@@ -221,6 +222,19 @@ async fn preferences_are_what_they_were() -> Outcome<()> {
     Ok(())
 }
 
+/// Waits until the running server has deleted the rows of an archive: it does so behind the command.
+async fn cleared(file: &Path, archive: i64) {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let conn = rusqlite::Connection::open_with_flags(file, flags).unwrap();
+    let rows = "SELECT COUNT(*) FROM archive WHERE archive = ?1";
+    let left = || conn.query_row(rows, [archive], |row| row.get::<_, i64>(0)).unwrap();
+    let until = Instant::now() + DEADLINE;
+    while left() > 0 {
+        assert!(Instant::now() < until, "{} rows are left", left());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Its archive and its index too: what is deleted is in no table.
 #[tokio::test]
 async fn an_account_can_be_deleted() -> Outcome<()> {
@@ -229,9 +243,10 @@ async fn an_account_can_be_deleted() -> Outcome<()> {
     alice.send(&query("q", "")).await?;
     alice.expect(|e| e.is(CLIENT, "iq") && e.attr("id") == Some("q")).await?;
     old.user(&["del", "alice@localhost", "--now", "--yes"]);
+    let file = old.folder.path().join("data/stonechat.db");
+    cleared(&file, 1).await;
     old.lab.process.signal("TERM");
     assert!(old.lab.process.exit().success());
-    let file = old.folder.path().join("data/stonechat.db");
     let conn = rusqlite::Connection::open(&file).unwrap();
     let left = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(left("SELECT COUNT(*) FROM account WHERE localpart = 'alice'"), 0);
