@@ -227,25 +227,9 @@ fn restored(
         agent: saved.device.map(AgentId::from_bytes),
         ..Resource::new(jid.clone(), session, outbox.clone())
     };
-    if !router.is_home_of(&jid.bare(), stored.account) {
-        return None;
-    }
-    let policy = Conflict::Refuse;
-    let BindOutcome::Done(home, None) = router.registry.bind(resource, false, policy, usize::MAX)
-    else {
-        return None;
-    };
-    let client = Client {
-        jid: jid.clone(),
-        account: Some(stored.account),
-        session,
-        outbox: outbox.clone(),
-        home: home.clone(),
-        channel: NOWHERE,
-    };
-    let mut binding = Binding::new(context.clone(), client);
+    let mut binding = bind(context, stored, resource)?;
     binding.session_end.status = saved.status;
-    router.own(&home, |entry| {
+    router.own(&binding.client.home, |entry| {
         let held = unacked.iter().chain(&queued).filter_map(|item| item.owed);
         for seq in held.chain(saved.unconfirmed.iter().copied()) {
             // One that another device confirmed meanwhile is still this one's to see.
@@ -280,6 +264,25 @@ fn restored(
     }
     restored.check_hibernation();
     Some(restored)
+}
+
+/// It takes the place that it had among the account's sessions, unless that is gone.
+fn bind(context: &Arc<Context>, stored: &SavedSession, resource: Resource) -> Option<Binding> {
+    let router = &context.router;
+    let (jid, session, outbox) = (resource.jid.clone(), resource.session, resource.outbox.clone());
+    if !router.is_home_of(&jid.bare(), stored.account) {
+        return None;
+    }
+    let policy = Conflict::Refuse;
+    let BindOutcome::Done(home, None) = router.registry.bind(resource, false, policy, usize::MAX)
+    else {
+        return None;
+    };
+    let account = Some(stored.account);
+    Some(Binding::new(
+        context.clone(),
+        Client { jid, account, session, outbox, home, channel: NOWHERE },
+    ))
 }
 
 /// Where its client is, a resumption tells.

@@ -299,6 +299,30 @@ fn so_many_bytes_are_looked_at_and_no_more() {
     });
 }
 
+/// All that is found, page by page, in the order of the archive.
+fn paged(
+    tx: &mut dyn Tx,
+    finder: &Finder<'_>,
+    mut range: (i64, i64),
+    direction: Direction,
+    (limit, bytes): (usize, usize),
+) -> Vec<i64> {
+    let mut met: Vec<i64> = Vec::new();
+    loop {
+        let hits = finder.page(tx, range, direction, limit, bytes).unwrap();
+        let seqs: Vec<i64> = hits.rows.iter().map(|row| row.seq).collect();
+        let at = if direction == Direction::Forward { met.len() } else { 0 };
+        met.splice(at..at, seqs.clone());
+        if !hits.more {
+            return met;
+        }
+        match direction {
+            Direction::Forward => range.0 = seqs[seqs.len() - 1],
+            Direction::Backward => range.1 = seqs[0],
+        }
+    }
+}
+
 /// Random messages of two accounts with three peers, random searches, held against a list in memory.
 #[test]
 fn paging_meets_every_hit_once_and_in_order() {
@@ -353,21 +377,7 @@ fn paging_meets_every_hit_once_and_in_order() {
             let (limit, bytes) = (1 + dice.below(9), 1 + dice.below(2_000));
             let finder = Finder::new(archive, &search_terms, &filter);
             for direction in [Direction::Forward, Direction::Backward] {
-                let mut met: Vec<i64> = Vec::new();
-                let mut range = (after, before);
-                loop {
-                    let hits = finder.page(tx, range, direction, limit, bytes).unwrap();
-                    let seqs: Vec<i64> = hits.rows.iter().map(|row| row.seq).collect();
-                    let at = if direction == Direction::Forward { met.len() } else { 0 };
-                    met.splice(at..at, seqs.clone());
-                    if !hits.more {
-                        break;
-                    }
-                    match direction {
-                        Direction::Forward => range.0 = seqs[seqs.len() - 1],
-                        Direction::Backward => range.1 = seqs[0],
-                    }
-                }
+                let met = paged(tx, &finder, (after, before), direction, (limit, bytes));
                 assert_eq!(met, wanted, "{text} {filter:?} {direction:?} {limit} {bytes}");
             }
             assert_eq!(finder.count(tx, (after, before), 999), Ok(Some(wanted.len())));
