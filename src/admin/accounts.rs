@@ -1,4 +1,4 @@
-//! The operator's verbs over accounts. They change the store; who calls them ends the sessions.
+//! The operator's verbs over accounts. They change the store only; the caller ends the sessions.
 
 use super::Secret;
 use crate::base::credential::{AgentId, ScramKeys};
@@ -11,33 +11,33 @@ use crate::store::{Store, StoreError};
 use crate::stream::sasl::keys::{PasswordError, derive_all};
 use std::time::SystemTime;
 
-/// Why a verb was not done; the text says what to do.
+/// Why a verb failed; the text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// Not the address of an account.
+    /// The text is not the address of an account.
     #[error("`{0}` is not the address of an account ({1}); write it like alice@example.org")]
     Address(String, String),
-    /// An account here would be of no use.
+    /// The domain is not served, so nobody could log in to the account.
     #[error(
         "the domain {domain} is not served here, only: {served}; correct the address, or add a \
          [[host]] section for the domain to the configuration and restart the server"
     )]
     NotServed {
-        /// Of the address.
+        /// The domain of the address.
         domain: String,
-        /// All that are.
+        /// All served domains.
         served: String,
     },
     /// The name is taken.
     #[error("{0} exists already; `stonechat user passwd {0}` sets another password")]
     Exists(BareJid),
-    /// The name is kept for somebody who may come back.
+    /// The name belongs to a deleted account that can still be restored.
     #[error(
         "{0} was deleted and can be restored: `stonechat user restore {0}` does that, and \
          `stonechat user del --now {0}` frees the name"
     )]
     Removed(BareJid),
-    /// Nothing to restore.
+    /// There is nothing to restore.
     #[error(
         "there is no deleted account {0} to restore; `stonechat user list --deleted` shows all, and \
          after `modules.register.grace_days` only a backup has what was deleted"
@@ -49,18 +49,18 @@ pub enum AdminError {
     /// No such device.
     #[error("{0} has no device {1}; `stonechat user devices {0}` shows all")]
     UnknownDevice(BareJid, String),
-    /// The password cannot be used.
+    /// The password is not acceptable.
     #[error("{0}; choose another password")]
     Password(#[from] PasswordError),
-    /// The store could not.
+    /// The store failed.
     #[error("nothing was changed: {0}")]
     Store(#[from] StoreError),
-    /// The server ends.
+    /// The server is stopping.
     #[error("nothing was changed: the server is stopping; try again when it runs")]
     Stopping,
 }
 
-/// Reads the address of an account.
+/// Parses the address of an account.
 pub fn parse(text: &str) -> Result<BareJid, AdminError> {
     let wrong = |why: String| AdminError::Address(text.to_owned(), why);
     let jid = BareJid::parse(text).map_err(|error: JidError| wrong(error.to_string()))?;
@@ -70,7 +70,7 @@ pub fn parse(text: &str) -> Result<BareJid, AdminError> {
     }
 }
 
-/// Makes an account.
+/// Creates an account.
 #[allow(clippy::disallowed_methods)] // the wall clock, for the operator's own commands
 pub async fn add(
     store: &Store,
@@ -101,7 +101,7 @@ pub async fn passwd(
     Ok(())
 }
 
-/// Shuts an account; false if it was shut already.
+/// Disables an account; false if it was disabled already.
 pub async fn disable(store: &Store, jid: &BareJid) -> Result<bool, AdminError> {
     change(store, jid, |tx, account| {
         accounts::set_disabled(tx, account.id, true)?;
@@ -110,7 +110,7 @@ pub async fn disable(store: &Store, jid: &BareJid) -> Result<bool, AdminError> {
     .await
 }
 
-/// Opens an account again; false if it was open.
+/// Enables an account again; false if it was enabled.
 pub async fn enable(store: &Store, jid: &BareJid) -> Result<bool, AdminError> {
     change(store, jid, |tx, account| {
         accounts::set_disabled(tx, account.id, false)?;
@@ -119,21 +119,21 @@ pub async fn enable(store: &Store, jid: &BareJid) -> Result<bool, AdminError> {
     .await
 }
 
-/// The account of this name.
+/// Finds the account of this name.
 pub async fn find(store: &Store, jid: &BareJid) -> Result<Account, AdminError> {
     let (local, host) = parts(jid);
     let found = store.read(move |tx| accounts::find(tx, &local, &host)).await?;
     found.ok_or_else(|| AdminError::Unknown(jid.clone()))
 }
 
-/// The devices of an account, those seen last first.
+/// The devices of an account, most recently seen first.
 pub async fn devices(store: &Store, jid: &BareJid) -> Result<Vec<Device>, AdminError> {
     let id = find(store, jid).await?.id;
     devices::noted(store).await?;
     Ok(store.read(move |tx| devices::list(tx, id)).await?)
 }
 
-/// Forgets the device of this name; which it was.
+/// Forgets the device of this name and returns its id.
 pub async fn revoke(store: &Store, jid: &BareJid, name: &str) -> Result<AgentId, AdminError> {
     let wanted = name.to_ascii_lowercase();
     devices::noted(store).await?;
@@ -148,20 +148,20 @@ pub async fn revoke(store: &Store, jid: &BareJid, name: &str) -> Result<AgentId,
     revoked.await?.ok_or_else(|| AdminError::UnknownDevice(jid.clone(), name.to_owned()))
 }
 
-/// Forgets all devices; how many there were.
+/// Forgets all devices and returns their number.
 pub async fn revoke_all(store: &Store, jid: &BareJid) -> Result<usize, AdminError> {
     devices::noted(store).await?;
     change(store, jid, |tx, account| devices::revoke_all(tx, account.id)).await
 }
 
-/// The account of this name that was removed.
+/// Finds the removed account of this name.
 pub async fn find_removed(store: &Store, jid: &BareJid) -> Result<Account, AdminError> {
     let (local, host) = parts(jid);
     let found = store.read(move |tx| accounts::find_removed(tx, &local, &host)).await?;
     found.map(|removed| removed.account).ok_or_else(|| AdminError::NotRemoved(jid.clone()))
 }
 
-/// Brings a removed account back.
+/// Restores a removed account.
 pub async fn restore(store: &Store, jid: &BareJid) -> Result<(), AdminError> {
     let id = find_removed(store, jid).await?.id;
     match store.write(move |tx| accounts::restore(tx, id)).await? {
@@ -170,24 +170,24 @@ pub async fn restore(store: &Store, jid: &BareJid) -> Result<(), AdminError> {
     }
 }
 
-/// Accounts that can be restored, the first ones removed first.
+/// The accounts that can be restored, in the order in which they were removed.
 pub async fn list_removed(store: &Store) -> Result<Vec<Removed>, AdminError> {
     Ok(store.read(|tx| accounts::removed_before(tx, i64::MAX, REMOVED_SHOWN)).await?)
 }
 
-/// All accounts of one domain, or of all, in order.
+/// The accounts of one domain, or of all domains, in order.
 pub async fn list(store: &Store, domain: Option<&str>) -> Result<Vec<Account>, AdminError> {
     let mut all: Vec<Account> = Vec::new();
     loop {
         let domain = domain.map(str::to_owned);
         let last = all.last().map(|a| (a.host.clone(), a.localpart.clone()));
-        // In pages, so that a long list does not keep a reader from everybody else.
+        // In pages, so that a long list does not occupy a reader of the store for too long.
         let page = store.read(move |tx| {
             let after = last.as_ref().map(|(host, local)| (host.as_str(), local.as_str()));
             accounts::list(tx, domain.as_deref(), after, PAGE)
         });
         let page = page.await?;
-        // Damaged ones are left out: a page may be short and not the last.
+        // Damaged accounts are left out, so a short page need not be the last.
         let done = page.is_empty();
         all.extend(page);
         if done {
@@ -210,7 +210,7 @@ async fn change<T: Send + 'static>(
     changed.await?.ok_or_else(|| AdminError::Unknown(jid.clone()))
 }
 
-/// PBKDF2 is milliseconds of work: not for a thread that serves sockets.
+/// PBKDF2 takes milliseconds, so it must not run on a thread that serves sockets.
 #[allow(clippy::disallowed_methods)]
 async fn derive(password: &Secret, iterations: u32) -> Result<[ScramKeys; 3], AdminError> {
     let password = password.clone();
@@ -222,9 +222,9 @@ fn parts(jid: &BareJid) -> (String, String) {
     (jid.local().unwrap_or_default().to_owned(), jid.domain().to_owned())
 }
 
-/// Accounts in one read.
+/// Maximum number of accounts in one read.
 const PAGE: usize = 1_000;
-/// The others are shown when these are gone.
+/// Maximum number of removed accounts in one list; the others are shown once these are gone.
 const REMOVED_SHOWN: usize = 10_000;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The operator's verbs, whoever speaks them: the command line now, HTTP later.
+//! The operator's verbs, whatever interface they come through: the command line now, HTTP later.
 
 pub mod accounts;
 mod operator;
@@ -16,14 +16,15 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::pin::Pin;
 
-/// The future of [`Effects::end_account`]: until when the account can be restored, in microseconds since
-/// 1970; none if it is erased.
+/// The future of [`Effects::end_account`]. It returns until when the account can be restored, in microseconds
+/// since 1970, or `None` if the account is erased.
 pub type Ending<'a> = Pin<Box<dyn Future<Output = Result<Option<i64>, AdminError>> + Send + 'a>>;
 
 /// What the live server does when an account changes under its sessions.
 pub trait Effects: Send + Sync {
-    /// Removes the account, or erases it if there is no grace or it is to be `now`. Its contacts are told,
-    /// and lose it from their rosters' subscriptions, else whoever gets the name next would inherit them.
+    /// Removes the account, or erases it if there is no grace period or `now` is set. Its contacts are
+    /// notified, and their subscriptions to it are removed from their rosters: otherwise the next owner of
+    /// the name would inherit them.
     fn end_account<'a>(
         &'a self,
         store: &'a Store,
@@ -32,26 +33,26 @@ pub trait Effects: Send + Sync {
         now: bool,
     ) -> Ending<'a>;
 
-    /// The account's sessions must end. Called after the change is durable.
+    /// Ends the account's sessions. Called after the change is durable.
     fn account_gone(&self, jid: &BareJid, why: Gone);
 
-    /// The sessions of this device of the account must end. Called after the change is durable.
+    /// Ends the sessions of this device of the account. Called after the change is durable.
     fn device_gone(&self, jid: &BareJid, device: &AgentId);
 
-    /// There is an account of this name now. Called after the change is durable.
+    /// Announces that an account of this name exists now. Called after the change is durable.
     fn account_made(&self, jid: &BareJid);
 }
 
 /// Why an account's sessions must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gone {
-    /// The account exists no more.
+    /// The account no longer exists.
     Deleted,
-    /// Nobody may log in to it for now.
+    /// Logging in to it is disabled for now.
     Disabled,
-    /// Whoever knew the old password must not stay.
+    /// The password has changed; a session that knew only the old one must not stay.
     PasswordChanged,
-    /// Whatever it is used with must log in by password again.
+    /// The device was revoked and must log in by password again.
     Revoked,
 }
 
@@ -59,7 +60,7 @@ pub enum Gone {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// Makes an account.
+    /// Creates an account.
     UserAdd {
         /// The address.
         jid: String,
@@ -73,81 +74,81 @@ pub enum Request {
         /// The new password.
         password: Secret,
     },
-    /// Shuts an account without losing anything of it.
+    /// Disables an account; its data stays.
     UserDisable {
         /// The address.
         jid: String,
     },
-    /// Opens it again.
+    /// Enables it again.
     UserEnable {
         /// The address.
         jid: String,
     },
-    /// Deletes an account with all it owns.
+    /// Deletes an account with all its data.
     UserDel {
         /// The address.
         jid: String,
-        /// So that it cannot be restored.
+        /// Erases it, so that it cannot be restored.
         #[serde(default)]
         now: bool,
     },
-    /// Brings a deleted account back.
+    /// Restores a deleted account.
     UserRestore {
         /// The address.
         jid: String,
     },
-    /// Tells with which devices an account is used.
+    /// Lists the devices of an account.
     UserDevices {
         /// The address.
         jid: String,
     },
-    /// Logs a device of an account out, or all of them.
+    /// Logs out one device of an account, or all of them.
     UserRevoke {
         /// The address.
         jid: String,
-        /// Its name in the list; none: all.
+        /// The device's name in the list; `None` for all devices.
         device: Option<String>,
     },
-    /// Tells all accounts.
+    /// Lists accounts.
     UserList {
-        /// Only those of this domain.
+        /// Only the accounts of this domain.
         domain: Option<String>,
-        /// Those that were deleted and can be restored.
+        /// Only deleted accounts that can be restored.
         #[serde(default)]
         deleted: bool,
     },
-    /// Tells what the running server has to do.
+    /// Shows the load of the running server.
     Status,
     /// Copies the database into a new file.
     Backup {
-        /// The file, from the root of the server's file system.
+        /// The absolute path of the file.
         path: String,
     },
 }
 
-/// What came of a verb: lines for a person.
+/// The outcome of a verb: lines for people to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Response {
-    /// Done.
+    /// The verb succeeded.
     Ok {
-        /// What was done, or what was asked for.
+        /// What was done, or the data that was asked for.
         lines: Vec<String>,
     },
-    /// Not done.
+    /// The verb failed.
     Error {
-        /// Why, and what to do.
+        /// Why, and what to do about it.
         message: String,
     },
 }
 
 impl Response {
-    /// Done, with one line to say so.
+    /// A success with one line that says so.
     pub fn done(line: impl Into<String>) -> Self {
         Self::Ok { lines: vec![line.into()] }
     }
 
-    /// Not done.
+    /// A failure.
     pub fn error(message: impl fmt::Display) -> Self {
         Self::Error { message: message.to_string() }
     }

@@ -1,4 +1,4 @@
-//! Requests become verbs, their outcome lines for a person.
+//! Turns requests into verbs, and their outcomes into lines for people.
 
 use super::accounts::{self, AdminError};
 use super::{Effects, Gone, Request, Response};
@@ -10,7 +10,7 @@ use crate::store::{Load, Snapshot, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Does what an operator asks for.
+/// Carries out the operator's requests.
 #[derive(Clone)]
 pub struct Operator {
     store: Store,
@@ -22,7 +22,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// An operator over a store; `()` as `effects` where no sessions are.
+    /// An operator over a store; `effects` is `()` where there are no sessions.
     pub fn new(
         store: Store,
         hosts: Vec<String>,
@@ -32,7 +32,7 @@ impl Operator {
         Self { store, hosts, iterations, effects }
     }
 
-    /// Does one request.
+    /// Carries out one request.
     pub async fn run(&self, request: Request) -> Response {
         let done = match request {
             Request::UserList { deleted: true, .. } => self.list_removed().await,
@@ -106,7 +106,7 @@ impl Operator {
         }
     }
 
-    /// Removes an account; `now`: erases it, also one that was removed before.
+    /// Removes an account; with `now`, erases it, even if it was removed before.
     async fn del(&self, jid: &BareJid, now: bool) -> Result<String, AdminError> {
         let account = match accounts::find(&self.store, jid).await {
             Err(unknown @ AdminError::Unknown(_)) if now => {
@@ -133,7 +133,7 @@ impl Operator {
     }
 
     async fn backup(&self, path: PathBuf) -> Response {
-        // The server's own folder is not where the command was given.
+        // A relative path would be resolved in the server's folder, not where the command was given.
         if !path.is_absolute() {
             return Response::error("the path of a backup starts with /");
         }
@@ -162,7 +162,7 @@ impl Operator {
         Ok(accounts.iter().map(line).collect())
     }
 
-    /// A served domain in normal form.
+    /// Checks that the domain is served and returns it in normal form.
     fn domain(&self, text: &str) -> Result<String, AdminError> {
         let wrong = |error: JidError| AdminError::Address(text.to_owned(), error.to_string());
         let jid = BareJid::parse(text).map_err(wrong)?;
@@ -187,7 +187,7 @@ fn device_line(device: &Device) -> String {
     )
 }
 
-/// The load of the database, for a person or a script.
+/// The load of the database, readable for people and scripts.
 fn status_lines(load: &Load) -> Vec<String> {
     let Load { queued, bytes, waiting, waited, full, refused, refusing } = load;
     let disk = if *refusing { "takes no writes" } else { "takes writes" };
@@ -203,13 +203,13 @@ fn status_lines(load: &Load) -> Vec<String> {
     ]
 }
 
-/// What an operator is told of a backup.
+/// The operator's report of a finished backup.
 pub fn backup_line(made: &Snapshot) -> String {
     let (kib, ms) = (made.bytes.div_ceil(1024), made.took.as_millis());
     format!("{} holds the database as it was: {kib} KiB, in {ms} ms", made.path.display())
 }
 
-/// An account elsewhere could never be logged in to.
+/// Refuses an address on a domain that is not served: nobody could log in to the account.
 pub fn served(hosts: &[String], jid: &BareJid) -> Result<(), AdminError> {
     if hosts.iter().any(|host| host == jid.domain()) {
         return Ok(());

@@ -1,9 +1,9 @@
-//! What is never printed.
+//! Secrets that are never printed.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A password on its way to the store: it prints as nothing.
+/// A password on its way to the store; its `Debug` output hides it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(pub String);
