@@ -1,18 +1,18 @@
-//! Ids of archived messages (XEP-0359, XEP-0313): a position in an archive, sealed so that it reveals
-//! nothing (XEP-0359 §6) and can be read back by the server that made it, also when the message
-//! itself was lost (promise.md 7).
+//! Ids of archived messages (XEP-0359, XEP-0313): a position in an archive, encrypted so that it reveals
+//! nothing (XEP-0359 §6). The server that made it can read it back, even when the message itself was lost
+//! (promise.md 7).
 
 use aes::Aes128;
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Makes and reads ids under one server's key.
+/// Makes and reads ids with one server's key.
 #[derive(Clone)]
 pub struct ArchiveIds(Aes128);
 
 impl ArchiveIds {
-    /// The key is a secret of the server, made once and kept.
+    /// The key is a secret of the server, made once and stored.
     pub fn new(key: &[u8; 16]) -> Self {
         Self(Aes128::new(key.into()))
     }
@@ -23,15 +23,15 @@ impl ArchiveIds {
         let (position_bytes, rest) = block.split_at_mut(8);
         position_bytes.copy_from_slice(&position.to_be_bytes());
         let (archive_bytes, _check) = rest.split_at_mut(5);
-        // 40 bits of archives, below zero too; what is left of the block proves that it is ours.
+        // 40 bits for the archive, which may be negative; the rest of the block proves that the id is ours.
         archive_bytes.copy_from_slice(archive.to_be_bytes().split_at(3).1);
         let mut block = block.into();
         self.0.encrypt_block(&mut block);
         URL_SAFE_NO_PAD.encode(block)
     }
 
-    /// The position, if this server made the id for this archive. A guess passes one time in 2^64:
-    /// 24 bits of check and the 40 of the archive.
+    /// The position, if this server made the id for this archive. A guess succeeds once in 2^64: the id is
+    /// checked by 24 bits and by the 40 bits of the archive.
     pub fn open(&self, archive: i64, id: &str) -> Option<i64> {
         let sealed: [u8; 16] = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
         let mut block = sealed.into();

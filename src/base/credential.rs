@@ -1,5 +1,5 @@
-//! What an account keeps instead of a password: SCRAM keys, one set per hash (RFC 5802 §3); and by
-//! which of a person's clients it is used.
+//! What an account stores instead of a password: SCRAM keys, one set per hash (RFC 5802 §3). Also the ids of
+//! the client installations that use the account.
 
 use super::hash::{hex, sha256};
 
@@ -33,11 +33,11 @@ impl HashName {
     }
 }
 
-/// StoredKey and ServerKey of RFC 5802 §3 with what made them. Neither reveals the password, but
-/// ServerKey lets its holder pose as the server, so there is no `Debug`.
+/// StoredKey and ServerKey of RFC 5802 §3 with their parameters. Neither reveals the password, but ServerKey
+/// lets its holder pose as the server, so there is no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ScramKeys {
-    /// The hash that all four belong to.
+    /// The hash function of all four values.
     pub hash: HashName,
     /// PBKDF2 salt.
     pub salt: Vec<u8>,
@@ -49,35 +49,35 @@ pub struct ScramKeys {
     pub server_key: Vec<u8>,
 }
 
-/// Which installation of a client speaks: the id of XEP-0388's `<user-agent/>`, hashed. So every id is
-/// equally long, and the id itself, which must not be told to others (§2.3), is kept nowhere.
+/// A client's installation: the id of XEP-0388's `<user-agent/>`, hashed. So all ids have the same length,
+/// and the id itself, which must not be revealed to others (§2.3), is never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AgentId([u8; 16]);
 
 impl AgentId {
-    /// Of the `id` attribute: a UUID, whose letters count in either case (RFC 4122 §3).
+    /// Hashes the `id` attribute: a UUID, compared without regard to case (RFC 4122 §3).
     pub fn of(id: &str) -> Self {
         let digest = sha256(id.to_ascii_lowercase().as_bytes());
         Self(digest.first_chunk().copied().unwrap_or_default())
     }
 
-    /// As it is stored.
+    /// The stored form.
     pub const fn bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// As it was stored.
+    /// Reads the stored form.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// A name for people, of one device among those of an account.
+    /// A readable name, unique among the devices of an account.
     pub fn name(&self) -> String {
         hex(self.0.first_chunk::<NAME_BYTES>().unwrap_or(&[0; NAME_BYTES]))
     }
 }
 
-/// Of [`AgentId::name`]: no two of an account's few devices share it.
+/// Length of [`AgentId::name`]: enough that no two devices of an account share one.
 const NAME_BYTES: usize = 6;
 
 #[cfg(test)]

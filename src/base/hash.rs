@@ -23,7 +23,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
-/// FNV-1a in 32 bits: for what is looked at again where it fits, and is no secret.
+/// FNV-1a in 32 bits. Not for secrets; after a match the texts themselves are compared.
 pub fn short(text: &str) -> u32 {
     let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     text.bytes().fold(0x811c_9dc5, step)
@@ -39,9 +39,9 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// HMAC-SHA-256 over the parts one after another, under a key of our own making.
+/// HMAC-SHA-256 over the concatenated parts, under a key of our own.
 pub fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    // A key of one block at most is padded with zeros (RFC 2104 §2), which is what `new` is given.
+    // RFC 2104 §2: a key no longer than one block is padded with zeros; ours always is.
     let mut block = [0; 64];
     for (to, from) in block.iter_mut().zip(key) {
         *to = *from;
@@ -53,7 +53,7 @@ pub fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// Compares secrets in a time that tells nothing but their lengths.
+/// Compares secrets in a time that depends only on their lengths.
 pub fn same_secret(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(hex(&mac), want);
     }
 
-    /// It is in databases.
+    /// The value is stored in databases, so it must never change.
     #[test]
     fn a_short_hash_stays_what_it_is() {
         for (text, hash) in [("", 0x811c_9dc5), ("a", 0xe40c_292c), ("foobar", 0xbf9c_f968)] {

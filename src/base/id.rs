@@ -1,39 +1,39 @@
-//! Ids that grant or name something: stream ids, stanza ids, made resources.
+//! Ids that grant or name something: stream ids, stanza ids, generated resources.
 
 use std::cell::RefCell;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// A source of randomness, handed in from above so that the floors below stay deterministic.
+/// A source of randomness, passed in from above so that the floors below stay deterministic.
 pub trait Rng {
     /// Fills the whole buffer.
     fn fill(&mut self, buf: &mut [u8]);
 }
 
-/// 128 random bits as 22 URL-safe characters. RFC 6120 §4.7.3 wants stream ids unpredictable.
+/// 128 random bits as 22 URL-safe characters. RFC 6120 §4.7.3 requires stream ids to be unpredictable.
 pub fn random(rng: &mut dyn Rng) -> String {
     let mut bits = [0; 16];
     rng.fill(&mut bits);
     URL_SAFE_NO_PAD.encode(bits)
 }
 
-/// 64 random bits, for ids of the server's own IQs and for made resources.
+/// 64 random bits, for ids of the server's own IQs and for generated resources.
 pub fn short(rng: &mut dyn Rng) -> String {
     let mut bits = [0; 8];
     rng.fill(&mut bits);
     of_bits(bits)
 }
 
-/// An id like those of [`short`], of bits that look as random.
+/// An id like those of [`short`], from bits that already look random.
 pub fn of_bits(bits: [u8; 8]) -> String {
     URL_SAFE_NO_PAD.encode(bits)
 }
 
 /// The operating system's generator. Floors above `stream` make one where they need it.
 ///
-/// Small requests are served out of a few hundred bytes that a thread asked for at once: the same bytes
-/// in fewer system calls. Each is given once, and wiped where it was.
+/// Small requests are served from a few hundred bytes that a thread requested at once, which saves system
+/// calls. Each byte is handed out once and wiped from the pool.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsRng;
 
@@ -61,12 +61,12 @@ fn fill_now(buf: &mut [u8]) {
 }
 
 thread_local! {
-    /// Bytes, and how many of them were not given yet.
+    /// The bytes, and the number of those that were not handed out yet.
     static POOL: RefCell<([u8; POOL_BYTES], usize)> = const { RefCell::new(([0; POOL_BYTES], 0)) };
 }
 
 const POOL_BYTES: usize = 256;
-/// Above this it is keys that live long, or worth a system call.
+/// Larger requests are long-lived keys, or large enough to be worth a system call.
 const POOLED_MAX: usize = 24;
 
 #[cfg(test)]

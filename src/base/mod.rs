@@ -1,4 +1,5 @@
-//! The ground floor: limits, time stamps, ids and hashing. No I/O, no clock, no randomness of its own.
+//! The ground floor: limits, time stamps, ids and hashing. It does no I/O and has no clock or randomness of
+//! its own.
 
 pub mod archive_id;
 pub mod credential;

@@ -1,4 +1,4 @@
-//! UTC stamps as XEP-0082 writes them.
+//! UTC time stamps in the format of XEP-0082.
 
 use std::time::SystemTime;
 use time::OffsetDateTime;
@@ -12,7 +12,7 @@ pub fn stamp(at: SystemTime) -> String {
     let milli =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let text = if at.millisecond() == 0 { at.format(&whole) } else { at.format(&milli) };
-    // Formatting fails only for years outside 0..=9999, which a system clock does not show.
+    // Formatting fails only for years outside 0..=9999, which no system clock shows.
     text.unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
 }
 
@@ -35,13 +35,13 @@ pub fn from_micros(micros: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + std::time::Duration::from_micros(micros)
 }
 
-/// Whether a clock may be right: one that shows a time before this program was written is not. A board
-/// without a battery starts in 1970.
+/// Whether a clock may be right: false for a time before this program was written. A board without a battery
+/// starts in 1970.
 pub fn is_plausible(now: SystemTime) -> bool {
     now >= from_micros(WRITTEN)
 }
 
-/// The time to put on what lasts for years: that of the clock, if it may be right.
+/// The clock's time if it is plausible, for values that are stored for years.
 pub fn plausible(now: SystemTime) -> SystemTime {
     now.max(from_micros(WRITTEN))
 }
