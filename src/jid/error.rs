@@ -1,23 +1,23 @@
-//! Why a text is no address.
+//! Why a text is not an address.
 
 use std::fmt;
 
-/// Why a text is no address; the peer is told `jid-malformed` (RFC 6120 §8.3.3.8).
+/// Why a text is not an address; the peer gets `jid-malformed` (RFC 6120 §8.3.3.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JidError {
-    /// Nothing there, or nothing left after mapping.
+    /// The part is empty, or nothing is left of it after mapping.
     #[error("the {0} is empty")]
     Empty(Part),
     /// More than 1023 bytes after preparation (RFC 7622 §3.1).
     #[error("the {0} is too long")]
     TooLong(Part),
-    /// A character, or an order of characters, that the part's profile does not allow.
+    /// A character, or a sequence of characters, that the part's profile does not allow.
     #[error("the {0} has characters that are not allowed there")]
     Forbidden(Part),
-    /// A resourcepart where none may be.
+    /// A resourcepart where none is allowed.
     #[error("the address has a resourcepart")]
     HasResource,
-    /// No resourcepart where one must be.
+    /// No resourcepart where one is required.
     #[error("the address has no resourcepart")]
     NoResource,
 }

@@ -1,7 +1,7 @@
-//! Addresses (RFC 7622): one shared string in normal form with the places of its parts.
+//! Addresses (RFC 7622): one shared string in normal form with the offsets of its parts.
 //!
-//! An address is normalised once, when it is parsed; from then on it is compared, hashed and
-//! sorted byte for byte. A map keyed by addresses can be asked with a `&str` in normal form.
+//! An address is normalised once, when it is parsed; from then on it is compared, hashed and sorted byte for
+//! byte. A map keyed by addresses can be searched with a `&str` in normal form.
 
 mod error;
 pub mod precis;
@@ -18,7 +18,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// Any address: `domain`, `local@domain`, `domain/resource` or `local@domain/resource`.
-/// Always in normal form; cloning is a reference count.
+/// Always in normal form; cloning only increments a reference count.
 #[derive(Clone)]
 pub struct Jid {
     text: Arc<str>,
@@ -37,7 +37,7 @@ pub struct BareJid(Jid);
 pub struct FullJid(Jid);
 
 impl Jid {
-    /// Reads and normalises an address.
+    /// Parses and normalises an address.
     pub fn parse(text: &str) -> Result<Self, JidError> {
         // RFC 7622 §3.2: the first `/`, then the first `@` before it, both before any mapping.
         let (rest, resource) = match text.split_once('/') {
@@ -92,7 +92,7 @@ impl Jid {
         BareJid(Self { text: self.bare_str().into(), at: self.at, slash: NONE })
     }
 
-    /// The domainpart as an address of its own.
+    /// The domainpart as an address.
     pub fn domain_jid(&self) -> BareJid {
         if self.at == NONE && self.slash == NONE {
             return BareJid(self.clone());
@@ -100,32 +100,32 @@ impl Jid {
         BareJid(Self { text: self.domain().into(), at: NONE, slash: NONE })
     }
 
-    /// The same address as one known to have a resourcepart.
+    /// This address as a [`FullJid`], if it has a resourcepart.
     pub fn to_full(self) -> Option<FullJid> {
         self.is_full().then_some(FullJid(self))
     }
 
-    /// The same address as one known to have no resourcepart; nothing is cut off.
+    /// This address as a [`BareJid`], if it has no resourcepart; nothing is cut off.
     pub fn to_bare(self) -> Option<BareJid> {
         self.is_bare().then_some(BareJid(self))
     }
 
-    /// Has no resourcepart.
+    /// Whether there is no resourcepart.
     pub fn is_bare(&self) -> bool {
         self.slash == NONE
     }
 
-    /// Has a resourcepart.
+    /// Whether there is a resourcepart.
     pub fn is_full(&self) -> bool {
         self.slash != NONE
     }
 
-    /// Is a mere domainpart.
+    /// Whether there is only a domainpart.
     pub fn is_domain(&self) -> bool {
         self.at == NONE && self.slash == NONE
     }
 
-    /// Puts prepared parts together.
+    /// Joins prepared parts.
     fn join(local: Option<&str>, domain: &str, resource: Option<&str>) -> Self {
         let mut text = String::with_capacity(
             domain.len() + local.map_or(0, |s| s.len() + 1) + resource.map_or(0, |s| s.len() + 1),
@@ -147,19 +147,19 @@ impl Jid {
 }
 
 impl BareJid {
-    /// Reads and normalises an address that must have no resourcepart.
+    /// Parses and normalises an address that must have no resourcepart.
     pub fn parse(text: &str) -> Result<Self, JidError> {
         Jid::parse(text)?.to_bare().ok_or(JidError::HasResource)
     }
 
-    /// Puts unprepared parts together.
+    /// Prepares and joins the parts.
     pub fn from_parts(local: Option<&str>, domain: &str) -> Result<Self, JidError> {
         let local = local.map(prep::localpart).transpose()?;
         let domain = prep::domainpart(domain)?;
         Ok(Self(Jid::join(local.as_deref(), &domain, None)))
     }
 
-    /// This address with an unprepared resourcepart.
+    /// This address with a resourcepart, which is prepared first.
     pub fn with_resource(&self, resource: &str) -> Result<FullJid, JidError> {
         let resource: Cow<'_, str> = prep::resourcepart(resource)?;
         Ok(FullJid(Jid::join(self.local(), self.domain(), Some(&resource))))
@@ -167,7 +167,7 @@ impl BareJid {
 }
 
 impl FullJid {
-    /// Reads and normalises an address that must have a resourcepart.
+    /// Parses and normalises an address that must have a resourcepart.
     pub fn parse(text: &str) -> Result<Self, JidError> {
         Jid::parse(text)?.to_full().ok_or(JidError::NoResource)
     }
@@ -178,7 +178,7 @@ impl FullJid {
     }
 }
 
-// BareJid and FullJid read like a Jid; what differs shadows.
+// BareJid and FullJid have the methods of Jid; their own methods shadow those that differ.
 impl Deref for BareJid {
     type Target = Jid;
     fn deref(&self) -> &Jid {
@@ -235,7 +235,7 @@ impl AsRef<Jid> for FullJid {
     }
 }
 
-/// All three types compare, hash, sort and print as their text: `Borrow<str>` demands it.
+/// All three types compare, hash, sort and print as their text, as `Borrow<str>` requires.
 macro_rules! as_text {
     ($($ty:ty),*) => {$(
         impl PartialEq for $ty {
@@ -300,7 +300,7 @@ fn offset(text: &str) -> u16 {
     u16::try_from(text.len()).unwrap_or(NONE)
 }
 
-/// No such part.
+/// Marks a part that is not there.
 const NONE: u16 = u16::MAX;
 
 #[cfg(test)]
@@ -346,7 +346,7 @@ mod tests {
         }
     }
 
-    /// RFC 7622 §3.5, table 2, and a few more. Unicode has not changed since for any of them.
+    /// RFC 7622 §3.5, table 2, and a few more. None of them has changed with Unicode since.
     #[test]
     fn bad_addresses() {
         use JidError::{Empty, Forbidden};

@@ -1,9 +1,9 @@
-//! PRECIS (RFC 8264, RFC 8265) over the Unicode of today.
+//! PRECIS (RFC 8264, RFC 8265) over the current version of Unicode.
 //!
-//! What a code point may be follows from its properties (RFC 8264 §8), which come from crates that keep
-//! up with Unicode; nothing is listed here but the exceptions that the RFC itself lists. The tests hold
-//! it against an independent implementation on the tables of Unicode 6.3, so that no name that was once
-//! valid changes or is lost.
+//! The class of a code point follows from its properties (RFC 8264 §8). These come from crates that keep up
+//! with Unicode; only the exceptions that the RFC itself lists are listed here. The tests compare the result
+//! with an independent implementation on the tables of Unicode 6.3, so that no name that was once valid
+//! changes or becomes invalid.
 
 use std::borrow::Cow;
 
@@ -15,31 +15,31 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::char::{canonical_combining_class, decompose_compatible};
 use unicode_normalization::{UnicodeNormalization, is_nfc, is_nfkc};
 
-/// What a code point may be used for (RFC 8264 §8).
+/// The derived property of a code point (RFC 8264 §8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Property {
     /// PVALID
     Valid,
-    /// FREE_PVAL and ID_DIS: in the FreeformClass alone.
+    /// FREE_PVAL and ID_DIS: only in the FreeformClass.
     Freeform,
-    /// CONTEXTJ and CONTEXTO: where its rule (RFC 5892 App. A) is met.
+    /// CONTEXTJ and CONTEXTO: allowed where its rule (RFC 5892 App. A) is met.
     Context,
     /// DISALLOWED
     Disallowed,
-    /// UNASSIGNED, as far as is known here.
+    /// UNASSIGNED in the tables used here.
     Unassigned,
 }
 
-/// RFC 8264 §4
+/// The string classes of RFC 8264 §4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// Letters, digits and printable ASCII.
     Identifier,
-    /// Symbols, punctuation and spaces too.
+    /// In addition, symbols, punctuation and spaces.
     Freeform,
 }
 
-/// UsernameCaseMapped (RFC 8265 §3.3); `None` for what is no such name.
+/// UsernameCaseMapped (RFC 8265 §3.3); `None` if the text is not valid.
 pub fn username(text: &str) -> Option<Cow<'_, str>> {
     stable(text, |text| {
         let text = map_width(text);
@@ -50,7 +50,7 @@ pub fn username(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// OpaqueString (RFC 8265 §4.2); `None` for what is none.
+/// OpaqueString (RFC 8265 §4.2); `None` if the text is not valid.
 pub fn opaque(text: &str) -> Option<Cow<'_, str>> {
     stable(text, |text| {
         allows(Class::Freeform, text).then_some(())?;
@@ -58,7 +58,7 @@ pub fn opaque(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// A nickname as it is shown (RFC 8266 §2.3); `None` for what is none.
+/// A nickname as it is displayed (RFC 8266 §2.3); `None` if the text is not valid.
 pub fn nickname(text: &str) -> Option<Cow<'_, str>> {
     stable(text, |text| {
         allows(Class::Freeform, text).then_some(())?;
@@ -66,7 +66,7 @@ pub fn nickname(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// What two nicknames have in common that people take for the same (RFC 8266 §2.4).
+/// A key that is equal for nicknames that people take for the same (RFC 8266 §2.4).
 pub fn nickname_key(text: &str) -> Option<Cow<'_, str>> {
     stable(text, |text| {
         allows(Class::Freeform, text).then_some(())?;
@@ -79,7 +79,7 @@ pub fn nickname_key(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// Consists of what the class allows, each in its context.
+/// Whether the class allows every character of the text, each in its context.
 pub fn allows(class: Class, text: &str) -> bool {
     text.char_indices().all(|(at, c)| match property(c) {
         Property::Valid => true,
@@ -89,7 +89,7 @@ pub fn allows(class: Class, text: &str) -> bool {
     })
 }
 
-/// RFC 8264 §7: a profile's rules are applied until nothing changes, four times at most.
+/// RFC 8264 §7: applies a profile's rules until nothing changes, at most four times.
 fn stable(text: &str, rules: impl Fn(&str) -> Option<Cow<'_, str>>) -> Option<Cow<'_, str>> {
     let mut last = match rules(text).filter(|_| !text.is_empty())? {
         // Nothing was mapped.
@@ -106,7 +106,7 @@ fn stable(text: &str, rules: impl Fn(&str) -> Option<Cow<'_, str>>) -> Option<Co
     None
 }
 
-/// The derived property, in the order that RFC 8264 §8 demands.
+/// The derived property, by the rules of RFC 8264 §8 in their order.
 pub fn property(c: char) -> Property {
     use GeneralCategory as G;
     use Property as P;
@@ -115,7 +115,7 @@ pub fn property(c: char) -> Property {
     }
     let category = CodePointMapData::<GeneralCategory>::new().get(c);
     match category {
-        // RFC 8264 §9.10: noncharacters are none of them.
+        // RFC 8264 §9.10: noncharacters do not count as unassigned.
         G::Unassigned if !is_noncharacter(c) => return P::Unassigned,
         _ if c.is_ascii_graphic() => return P::Valid,
         _ if matches!(c, ZWNJ | ZWJ) => return P::Context,
@@ -153,7 +153,7 @@ const fn exception(c: char) -> Option<Property> {
     })
 }
 
-/// Noncharacter_Code_Point, fixed for ever.
+/// Noncharacter_Code_Point, a set that never changes.
 const fn is_noncharacter(c: char) -> bool {
     matches!(c, '\u{fdd0}'..='\u{fdef}') || (c as u32) & 0xfffe == 0xfffe
 }
@@ -189,12 +189,12 @@ fn in_context(text: &str, at: usize, c: char) -> bool {
         '\u{30fb}' => any(&[Script::Hiragana, Script::Katakana, Script::Han]),
         '\u{660}'..='\u{669}' => !text.contains(|c| matches!(c, '\u{6f0}'..='\u{6f9}')),
         '\u{6f0}'..='\u{6f9}' => !text.contains(|c| matches!(c, '\u{660}'..='\u{669}')),
-        // RFC 8264 §8: without a rule it is not allowed.
+        // RFC 8264 §8: a code point without a rule is not allowed.
         _ => false,
     }
 }
 
-/// RFC 5892 App. A.1: `(Joining_Type:{L,D})(Joining_Type:T)*` before, and the mirror of it behind.
+/// RFC 5892 App. A.1: `(Joining_Type:{L,D})(Joining_Type:T)*` before, and its mirror image after.
 fn joins(before: impl Iterator<Item = char>, after: impl Iterator<Item = char>) -> bool {
     let joining = |c| CodePointMapData::<JoiningType>::new().get(c);
     let visible = |ty: &JoiningType| *ty != JoiningType::Transparent;
@@ -212,12 +212,12 @@ fn is_virama(c: char) -> bool {
 }
 
 fn script(c: char) -> Script {
-    // The table that in-band registration asks, too.
+    // In-band registration uses the same table.
     ScriptWithExtensions::new().get_script_val(c)
 }
 
-/// RFC 8265 §3.3.2 rule 1: fullwidth and halfwidth forms become what they stand for. Those of which a
-/// compatibility mapping would remain are no identifiers either way.
+/// RFC 8265 §3.3.2 rule 1: fullwidth and halfwidth forms become the characters that they stand for. Forms
+/// whose result still has a compatibility mapping are not valid in identifiers either way.
 fn map_width(text: &str) -> Cow<'_, str> {
     if !text.contains(is_wide_or_narrow) {
         return Cow::Borrowed(text);
@@ -232,13 +232,13 @@ fn map_width(text: &str) -> Cow<'_, str> {
     Cow::Owned(mapped)
 }
 
-/// Has a decomposition of type wide or narrow: the block Halfwidth and Fullwidth Forms, and one space.
+/// Whether the decomposition type is wide or narrow: the block Halfwidth and Fullwidth Forms, and one space.
 const fn is_wide_or_narrow(c: char) -> bool {
     matches!(c, '\u{3000}' | '\u{ff00}'..='\u{ffef}')
 }
 
-/// RFC 8265 §3.3.2 rule 3: toLowerCase. A capital that Rust's tables do not know as one yet, as they may be
-/// behind those of the classes, waits until they do: else the name would be another one then.
+/// RFC 8265 §3.3.2 rule 3: toLowerCase. Rust's tables may be older than those of the classes. A capital that
+/// they do not know yet is refused until they do; otherwise the name would change then.
 fn map_case(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
     let category = CodePointMapData::<GeneralCategory>::new();
     let unknown =
@@ -252,7 +252,7 @@ fn map_case(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(text.chars().flat_map(char::to_lowercase).collect()))
 }
 
-/// RFC 8265 §4.2.2 rule 2: any space is SPACE.
+/// RFC 8265 §4.2.2 rule 2: every space becomes SPACE.
 fn map_spaces(text: &str) -> Cow<'_, str> {
     let category = CodePointMapData::<GeneralCategory>::new();
     let odd = |c: char| !c.is_ascii() && category.get(c) == GeneralCategory::SpaceSeparator;
@@ -262,7 +262,7 @@ fn map_spaces(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// RFC 8266 §2.1 rule 2: no spaces at the ends, and no two beside each other.
+/// RFC 8266 §2.1 rule 2: removes spaces at the ends, and reduces sequences of them to one.
 fn trim_spaces(text: Cow<'_, str>) -> Cow<'_, str> {
     if !(text.starts_with(' ') || text.ends_with(' ') || text.contains("  ")) {
         return text;
@@ -281,8 +281,8 @@ fn compose(text: Cow<'_, str>) -> Cow<'_, str> {
     if is_nfc(&text) { text } else { Cow::Owned(text.nfc().collect()) }
 }
 
-/// The Bidi Rule (RFC 5893 §2) for a string with a right-to-left character; others need none
-/// (RFC 8265 §3.3.2 rule 5). One that began left-to-right could have no such character.
+/// The Bidi Rule (RFC 5893 §2). It applies only to a string with a right-to-left character (RFC 8265 §3.3.2
+/// rule 5), and a string that starts left-to-right must not contain one.
 fn has_one_direction(text: &str) -> bool {
     type B = BidiClass;
     let class = |c| CodePointMapData::<BidiClass>::new().get(c);
@@ -332,9 +332,9 @@ mod tests {
         stabilize(text, |text| OpaqueString::enforce(text)).ok()
     }
 
-    /// Every code point that Unicode 6.3 had is judged as the registry of PRECIS has it: no property that
-    /// changed since then changed a verdict, so nothing has to be listed as BackwardCompatible (RFC 8264
-    /// §9.7). If a new Unicode changes one, this fails, and the old verdict goes into [`exception`].
+    /// Every code point of Unicode 6.3 has the property that the PRECIS registry lists. No change since then
+    /// affected one, so nothing has to be listed as BackwardCompatible (RFC 8264 §9.7). If a new version of
+    /// Unicode changes one, this test fails, and the old property goes into [`exception`].
     #[test]
     fn no_verdict_of_unicode_6_3_has_changed() {
         let (identifier, freeform) = (IdentifierClass::default(), FreeformClass::default());
@@ -351,7 +351,7 @@ mod tests {
         }
     }
 
-    /// The names that accounts have stay valid, and stay the same, wherever in a name the code point is.
+    /// Names of existing accounts stay valid and unchanged, wherever in a name the code point is.
     #[test]
     fn what_was_valid_stays_and_means_the_same() {
         let class = FreeformClass::default();
@@ -360,7 +360,7 @@ mod tests {
                 continue;
             }
             let alone = [format!("{c}")];
-            // Of ideographs and syllables there are so many that they are only tried alone.
+            // Ideographs and syllables are too many to try in combinations, so each is tried alone.
             let many =
                 matches!(c, '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}' | '\u{20000}'..);
             let among = [format!("l{c}l"), format!("{c}\u{301}"), format!("\u{5d0}{c}\u{5d0}")];
@@ -389,7 +389,7 @@ mod tests {
         }
     }
 
-    /// RFC 8264 §8 over what came after 6.3, and its exceptions, ignorables and contexts.
+    /// RFC 8264 §8 for code points added after 6.3, and its exceptions, ignorables and contexts.
     #[test]
     fn the_unicode_of_today_is_known() {
         use Property as P;
@@ -399,7 +399,7 @@ mod tests {
             ("🧋🏽\u{1f910}\u{20bd}\u{1fae0}".to_owned(), P::Freeform),
             // Squared letters and the like have a compatibility mapping.
             ("\u{1f130}\u{1f18b}".to_owned(), P::Freeform),
-            // What emoji are joined and coloured with stays out (§9.8, §9.13).
+            // The joiners and modifiers of emoji stay disallowed (§9.8, §9.13).
             ("\u{fe0f}\u{e0067}\u{fdd0}\u{10ffff}\u{e000}\u{1107}\u{ad}".to_owned(), P::Disallowed),
             ("\u{200d}\u{200c}\u{b7}\u{667}".to_owned(), P::Context),
             ("\u{378}\u{e0fff}".to_owned(), P::Unassigned),
@@ -410,7 +410,7 @@ mod tests {
         }
     }
 
-    /// RFC 5893 §2 rule 3 ends a name in a mark; it does not forbid marks before its end.
+    /// RFC 5893 §2 rule 3 allows marks at the end of a name; it does not forbid them before the end.
     #[test]
     fn points_may_stand_in_right_to_left_names() {
         for (text, valid) in [
@@ -428,8 +428,8 @@ mod tests {
         }
     }
 
-    /// Letter case comes from another table than the classes: no capital may slip through as it is, since it
-    /// would be another name as soon as both agree.
+    /// Letter case and the classes come from different tables. No capital may pass unmapped, because its name
+    /// would change as soon as both tables agree.
     #[test]
     fn no_capital_is_left_in_a_name() {
         let category = CodePointMapData::<GeneralCategory>::new();
@@ -452,7 +452,7 @@ mod tests {
         assert_eq!((nickname(""), nickname("  "), nickname_key("\u{a0}")), (None, None, None));
     }
 
-    /// RFC 8266 §3, table 1, and what came after Unicode 6.3.
+    /// RFC 8266 §3, table 1, and characters added after Unicode 6.3.
     #[test]
     fn nicknames_are_shown_as_they_are_and_compared_by_what_they_mean() {
         for (text, shown, key) in [
@@ -483,7 +483,7 @@ mod tests {
         }
     }
 
-    /// The documents say which Unicode this is.
+    /// The documents name the version of Unicode.
     #[test]
     fn the_documents_name_the_version() {
         let (major, ..) = unicode_normalization::UNICODE_VERSION;

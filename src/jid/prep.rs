@@ -1,7 +1,7 @@
 //! Preparation of the three parts of an address (RFC 7622 §3.2-§3.4, RFC 8265, RFC 5890-5893).
 //!
-//! Almost every address is ASCII, where each profile is a look at the bytes; only the others pay
-//! for PRECIS and IDNA. Both ways give the same result, and preparing twice changes nothing.
+//! Almost every address is ASCII, where each profile only checks the bytes; only the others need PRECIS and
+//! IDNA. Both paths give the same result, and preparing twice changes nothing.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -23,7 +23,7 @@ pub fn localpart(text: &str) -> Result<Cow<'_, str>, JidError> {
     } else {
         Cow::Borrowed(text)
     };
-    // Judged after mapping, because U+FF20 FULLWIDTH COMMERCIAL AT becomes `@`.
+    // Checked after mapping, because U+FF20 FULLWIDTH COMMERCIAL AT becomes `@`.
     if mapped.bytes().any(|b| b.is_ascii() && !is_local_byte(b)) {
         return Err(JidError::Forbidden(part));
     }
@@ -42,22 +42,22 @@ pub fn resourcepart(text: &str) -> Result<Cow<'_, str>, JidError> {
     } else {
         precis::opaque(text).ok_or(JidError::Forbidden(part))?
     };
-    // The profile alone would allow it; RFC 7622 §3.5 example 18 says it is no JID.
+    // The profile alone would allow it; RFC 7622 §3.5 example 18 declares it invalid.
     if mapped.starts_with(' ') {
         return Err(JidError::Forbidden(part));
     }
     check_len(mapped, part)
 }
 
-/// Domainpart: an IPv6 literal, or a name of U-labels and plain labels in lower case
-/// (RFC 7622 §3.2). An IPv4 address is spelled like such a name.
+/// Domainpart: an IPv6 literal, or a name of U-labels and plain labels in lower case (RFC 7622 §3.2). An IPv4
+/// address has the form of such a name.
 pub fn domainpart(text: &str) -> Result<Cow<'_, str>, JidError> {
     let part = Part::Domain;
     check_raw(text, part)?;
     if text.starts_with('[') {
         return ip_literal(text).map(Cow::Owned).ok_or(JidError::Forbidden(part));
     }
-    // RFC 7622 §3.2: the final dot goes before any other step.
+    // RFC 7622 §3.2: the final dot is removed before any other step.
     let text = text.strip_suffix(DOTS).unwrap_or(text);
     if text.is_empty() {
         return Err(JidError::Empty(part));
@@ -68,19 +68,19 @@ pub fn domainpart(text: &str) -> Result<Cow<'_, str>, JidError> {
     idn(text)
 }
 
-/// The way of the names that are not lower-case ASCII already.
+/// Prepares a name that is not already lower-case ASCII.
 fn idn(text: &str) -> Result<Cow<'_, str>, JidError> {
     let bad = JidError::Forbidden(Part::Domain);
     let rules = Uts46::new();
     // RFC 7622 §3.2.1: A-labels become U-labels; only NR-LDH and U-labels may stay.
     let (name, result) = rules.to_unicode(text.as_bytes(), AsciiDenyList::STD3, Hyphens::Check);
     result.map_err(|_| bad)?;
-    // RFC 1034's lengths count A-labels (RFC 7622 §3.2); empty labels fail here too.
+    // The lengths of RFC 1034 apply to A-labels (RFC 7622 §3.2); empty labels fail here too.
     rules
         .to_ascii(name.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Verify)
         .map_err(|_| bad)?;
-    // UTS 46 lets symbols through that IDNA2008 disallows. What is left after its mapping is
-    // valid in RFC 5892 exactly when PRECIS, whose tables derive from it, calls it an identifier.
+    // UTS 46 accepts symbols that IDNA2008 disallows. After its mapping, a label is valid in RFC 5892 exactly
+    // when PRECIS, whose tables derive from it, accepts it as an identifier.
     if !name.split('.').all(|label| label.is_ascii() || precis::allows(Class::Identifier, label)) {
         return Err(bad);
     }
@@ -103,13 +103,13 @@ fn ip_literal(text: &str) -> Option<String> {
     }
 }
 
-/// RFC 6874's ZoneID, without percent-encoding: no interface is named so.
+/// RFC 6874's ZoneID without percent-encoding: no interface name needs it.
 fn is_zone(zone: &str) -> bool {
     let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     (1..=ZONE_BYTES_MAX).contains(&zone.len()) && zone.bytes().all(unreserved)
 }
 
-/// A label that IDNA would hand back as it is: NR-LDH (RFC 5890 §2.3.2.2) in lower case.
+/// Whether IDNA would return this label unchanged: NR-LDH (RFC 5890 §2.3.2.2) in lower case.
 fn is_plain_label(label: &str) -> bool {
     let bytes = label.as_bytes();
     (1..=LABEL_BYTES_MAX).contains(&bytes.len())
@@ -119,12 +119,12 @@ fn is_plain_label(label: &str) -> bool {
         && bytes.get(2..4) != Some(b"--")
 }
 
-/// ASCII of the IdentifierClass (RFC 8264 §9.11) without RFC 7622 §3.3.1's eight.
+/// ASCII of the IdentifierClass (RFC 8264 §9.11) except the eight characters of RFC 7622 §3.3.1.
 fn is_local_byte(b: u8) -> bool {
     b.is_ascii_graphic() && !b"\"&'/:<>@".contains(&b)
 }
 
-/// Bounds the work before it is done: no mapping shrinks a part to less than a quarter.
+/// Bounds the length before mapping: no mapping shrinks a part to less than a quarter.
 fn check_raw(text: &str, part: Part) -> Result<(), JidError> {
     match text.len() {
         0 => Err(JidError::Empty(part)),
@@ -142,7 +142,7 @@ fn check_len(text: Cow<'_, str>, part: Part) -> Result<Cow<'_, str>, JidError> {
     }
 }
 
-/// What UTS 46 takes for a label separator.
+/// The characters that UTS 46 treats as label separators.
 const DOTS: [char; 4] = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'];
 /// RFC 1034 §3.1, in text form without the final dot.
 const NAME_BYTES_MAX: usize = 253;
@@ -185,7 +185,7 @@ mod tests {
             ("a\u{ff20}b", None),
             ("a\u{7f}", None),
             ("a\u{0}", None),
-            // Invisible characters are refused, not mapped to nothing, so no part turns empty.
+            // Invisible characters are refused rather than mapped to nothing, so no part becomes empty.
             ("\u{200b}", None),
             ("\u{ad}", None),
             ("\u{feff}", None),
@@ -280,7 +280,7 @@ mod tests {
         let more = "a".repeat(1024);
         assert_eq!(localpart(&more), Err(JidError::TooLong(Part::Local)));
         assert_eq!(resourcepart(&more), Err(JidError::TooLong(Part::Resource)));
-        // Three bytes each before mapping, one after.
+        // Three bytes each before mapping, one byte after.
         check(localpart, &"\u{ff41}".repeat(1023), Some(&at_most));
     }
 
