@@ -13,7 +13,7 @@
 //! | 7 | [`session`], [`net`] | one task per client stream; sockets and TLS |
 //! | 8 | [`server`] | wiring, config file, command line, signals |
 //!
-//! `docs/architecture.md` tells the way of the data and the invariants.
+//! `docs/architecture.md` describes the data flow and the invariants.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// A tenth to a quarter less CPU for a message than the system's (docs/performance.md).
+/// Needs a tenth to a quarter less CPU per message than the system's allocator (docs/performance.md).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
