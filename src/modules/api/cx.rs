@@ -1,4 +1,4 @@
-//! What a handler may do with what it sees.
+//! What a handler can do with its context.
 
 use std::future::Future;
 
@@ -12,32 +12,32 @@ use crate::stanza::StanzaError;
 use crate::store::ids::AccountId;
 
 impl Cx {
-    /// The address that asks.
+    /// The address of the requester.
     pub fn jid(&self) -> &Jid {
         self.who.jid()
     }
 
-    /// The asking account's address.
+    /// The bare JID of the requesting account.
     pub fn bare(&self) -> BareJid {
         self.jid().bare()
     }
 
-    /// The asking session, if it is one of this server.
+    /// The requesting session, if it is a client of this server.
     pub fn client(&self) -> Option<&Client> {
         self.who.client()
     }
 
-    /// Its number in the registry; 0 for whoever is no session.
+    /// Its number in the registry; 0 if the requester is not a session.
     pub fn session(&self) -> u64 {
         self.client().map_or(0, |client| client.session)
     }
 
-    /// The asking account, or `not-allowed` for whoever owns nothing: anonymous users, other entities.
+    /// The requesting account, or `not-allowed` for a requester without one: anonymous users, other entities.
     pub fn account(&self) -> Result<AccountId, StanzaError> {
         self.client().and_then(|client| client.account).ok_or_else(StanzaError::not_allowed)
     }
 
-    /// Which [`Target`] an address is for this session; `None` when it is not the server's to answer.
+    /// The [`Target`] that an address is for this session; `None` if the server does not answer for it.
     pub fn target(&self, to: Option<&Jid>) -> Option<Target> {
         let Some(to) = to else { return self.client().map(|_| Target::Own) };
         match self.router.leads(to) {
@@ -51,18 +51,19 @@ impl Cx {
         }
     }
 
-    /// Runs `look` on the entry of the asking account; none for whoever has none, and when it is gone.
+    /// Runs `look` on the entry of the requesting account. `None` if the requester has no account, or its
+    /// entry is gone.
     pub fn own<T>(&self, look: impl FnOnce(&mut AccountEntry) -> T) -> Option<T> {
         self.router.own(&self.client()?.home, look)
     }
 
-    /// The same for changes of what modules keep for the account or its sessions.
+    /// Like [`Self::own`], for changes of what modules hold for the account or its sessions.
     pub fn own_sessions<T>(&self, change: impl FnOnce(&mut AccountEntry) -> T) -> Option<T> {
         self.router.own_sessions(&self.client()?.home, change)
     }
 
-    /// Looks at another local account as one of its subscribers may. `None` for a stranger and for
-    /// an account that does not exist, so that nobody can tell one from the other.
+    /// Reads another local account as one of its subscribers may. `None` both for a requester that is no
+    /// subscriber and for an account that does not exist, so that the two cannot be told apart.
     pub async fn look(&self, at: &Jid) -> Result<Option<AccountView>, StanzaError> {
         match self.router.view_account(at, self.jid().bare_str()).await? {
             Viewed::Done(seen) => Ok(seen),
@@ -72,7 +73,7 @@ impl Cx {
         }
     }
 
-    /// Runs `work` to its end, also when the session that asked goes away meanwhile.
+    /// Runs `work` to completion, even if the requesting session ends meanwhile.
     pub async fn finish<T: Send + 'static>(
         &self,
         name: &'static str,

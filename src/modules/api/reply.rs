@@ -1,4 +1,4 @@
-//! What comes of a hook or a handler.
+//! The results of hooks and handlers.
 
 use bytes::Bytes;
 
@@ -10,20 +10,20 @@ use crate::stanza::Stanza;
 pub struct Reply {
     /// The payload of the result; empty for a bare acknowledgement.
     pub payload: Vec<u8>,
-    /// Whole stanzas that the asking session gets before the result (XEP-0313 §4).
+    /// Whole stanzas that the requesting session gets before the result (XEP-0313 §4).
     pub ahead: Vec<Bytes>,
     /// Stanzas to send after the result.
     pub out: Vec<Stanza>,
-    /// What changes for the asking session after the result is written.
+    /// A change to the requesting session after the result is written.
     pub effect: Option<Effect>,
 }
 
-/// Something that a handler asks the session's task to do after the reply.
+/// A request of a handler to the session's task, carried out after the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// The account is gone: end the stream with `not-authorized` (XEP-0077 §3.2.1).
+    /// The account was removed: end the stream with `not-authorized` (XEP-0077 §3.2.1).
     AccountRemoved,
-    /// The device that the session is of was revoked: end the stream.
+    /// The session's device was revoked: end the stream.
     DeviceRevoked,
 }
 
@@ -38,24 +38,24 @@ impl Reply {
         Self { payload: payload.into(), ..Self::empty() }
     }
 
-    /// With a stanza to send afterwards.
+    /// Adds an effect after the reply.
     pub fn and(mut self, effect: Effect) -> Self {
         self.effect = Some(effect);
         self
     }
 }
 
-/// What happens to a stanza on its way to a session's client.
+/// What a hook decides about a stanza for its session's client.
 #[derive(Debug)]
 pub struct ClientDelivery {
-    /// What was kept and goes out now, before it.
+    /// Stanzas that were held back and are sent now, before it.
     pub before: Vec<outbox::Outgoing>,
-    /// It goes out, too; else the hook keeps it.
+    /// Whether the stanza itself is sent now; otherwise the hook holds it back.
     pub now: bool,
 }
 
 impl ClientDelivery {
-    /// It goes on its way.
+    /// Sends the stanza at once.
     pub const NOW: Self = Self { before: Vec::new(), now: true };
 }
 
@@ -66,19 +66,19 @@ pub struct SessionEnd {
     pub status: Option<String>,
 }
 
-/// What broadcast presence did to a session.
+/// The effect of broadcast presence on a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PresenceEffect {
-    /// It may take messages from now on, and owed ones wait: they come first.
+    /// The session accepts messages from now on, and owed ones wait: they are delivered first.
     pub redelivery: bool,
-    /// It takes no messages to the account from now on: what it delivers of the owed ones stops.
+    /// The session no longer accepts messages to the account; it stops delivering the owed ones.
     pub refuses: bool,
-    /// Contacts that it was or might have been sent to: what the stanza cost.
+    /// Contacts to which it was or might have been sent: the cost of the stanza.
     pub looked_at: usize,
 }
 
 impl PresenceEffect {
-    /// With what another module made of the same presence.
+    /// Combines it with the effect that another module had for the same presence.
     pub fn and(self, other: Self) -> Self {
         Self {
             redelivery: self.redelivery || other.redelivery,

@@ -1,4 +1,4 @@
-//! Who asks a handler for something.
+//! The requester: the entity whose request a handler answers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use crate::router::home::Home;
 use crate::router::outbox::Outbox;
 use crate::store::ids::AccountId;
 
-/// Who asks.
+/// The requester.
 #[derive(Debug, Clone)]
 pub enum Requester {
     /// A client of this server.
     Client(Arc<Client>),
-    /// Somebody on a stream that is not authenticated yet.
+    /// A stream that is not authenticated yet.
     Guest(Guest),
-    /// Known by its address alone: a service of this server, or the server itself. It may do what that
-    /// address lets it do.
+    /// An entity known only by its address: a service of this server, or the server itself. It has the
+    /// permissions of that address.
     Entity(Jid),
 }
 
@@ -31,7 +31,7 @@ pub struct Client {
     pub session: u64,
     /// Its outbox.
     pub outbox: Arc<Outbox>,
-    /// The right to its account's entry.
+    /// The permission to access its account's entry.
     pub home: Home,
     /// How it is connected.
     pub channel: Channel,
@@ -40,25 +40,25 @@ pub struct Client {
 /// A stream before it is authenticated.
 #[derive(Debug, Clone)]
 pub struct Guest {
-    /// The domain that it came for, with a made-up resource.
+    /// The domain that the stream was opened to, with a generated resource.
     pub jid: FullJid,
     /// How it is connected.
     pub channel: Channel,
 }
 
-/// What is known of a client's connection.
+/// A client's connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Channel {
     /// Its network address.
     pub peer: IpAddr,
-    /// The stream is encrypted.
+    /// Whether the stream is encrypted.
     pub secure: bool,
-    /// A token opened it, and not the password (XEP-0484).
+    /// Whether it was authenticated by a token rather than the password (XEP-0484).
     pub by_token: bool,
 }
 
 impl Requester {
-    /// The address that speaks.
+    /// The requester's address.
     pub fn jid(&self) -> &Jid {
         match self {
             Self::Client(client) => &client.jid,
@@ -67,7 +67,7 @@ impl Requester {
         }
     }
 
-    /// The session, if it is one.
+    /// The session, if the requester is one.
     pub fn client(&self) -> Option<&Client> {
         match self {
             Self::Client(client) => Some(client),
@@ -75,7 +75,7 @@ impl Requester {
         }
     }
 
-    /// The connection that it speaks through, if there is one.
+    /// The requester's connection, if it has one.
     pub fn channel(&self) -> Option<Channel> {
         match self {
             Self::Client(client) => Some(client.channel),

@@ -1,25 +1,25 @@
-//! What a module says of itself: specifications, identities, features.
+//! What a module declares about itself: specifications, identities, features.
 
 /// A specification and how far it is implemented.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
     /// An RFC with its section, or a XEP.
     pub name: &'static str,
-    /// The version read while writing, for XEPs.
+    /// The version that was implemented, for XEPs.
     pub version: &'static str,
-    /// How far.
+    /// How far it is implemented.
     pub state: State,
-    /// The test that shows it: a file under `tests/`, or one under `src/` with tests of its own.
+    /// The test that proves it: a file under `tests/`, or one under `src/` that contains tests.
     pub test: &'static str,
 }
 
 impl Spec {
-    /// A specification that is there whole, as far as it concerns a server.
+    /// A specification that is implemented completely on the server's side.
     pub const fn whole(name: &'static str, version: &'static str, test: &'static str) -> Self {
         Self { name, version, state: State::Complete, test }
     }
 
-    /// One of which `missing` is missing.
+    /// A specification of which `missing` is not implemented.
     pub const fn partial(
         name: &'static str,
         version: &'static str,
@@ -33,13 +33,13 @@ impl Spec {
 /// How far a specification is implemented on the server's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Everything that concerns a server.
+    /// Everything that concerns a server is implemented.
     Complete,
-    /// The rest is named in docs/specs.md.
+    /// Parts are missing; this text goes into docs/specs.md.
     Partial(&'static str),
 }
 
-/// Where a disco feature is shown.
+/// Where a disco feature is announced.
 #[derive(Debug, Clone, Copy)]
 pub enum On {
     /// On a hosted domain.
@@ -51,7 +51,7 @@ pub enum On {
 }
 
 impl On {
-    /// The feature, if hosted domains have it.
+    /// The feature, if it belongs to hosted domains.
     pub const fn server(self) -> Option<&'static str> {
         match self {
             Self::Server(feature) => Some(feature),
@@ -59,7 +59,7 @@ impl On {
         }
     }
 
-    /// The feature, if accounts have it.
+    /// The feature, if it belongs to accounts.
     pub const fn account(self) -> Option<&'static str> {
         match self {
             Self::Account(feature) => Some(feature),
@@ -67,7 +67,7 @@ impl On {
         }
     }
 
-    /// The feature, if services have it.
+    /// The feature, if it belongs to services.
     pub const fn service(self) -> Option<&'static str> {
         match self {
             Self::Service(feature) => Some(feature),
@@ -76,13 +76,13 @@ impl On {
     }
 }
 
-/// What an entity is (XEP-0030 §3.1). Sorts as XEP-0115 §5.1 wants.
+/// An identity of an entity (XEP-0030 §3.1). Its order is that of XEP-0115 §5.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     /// `server`, `account`, …
     pub category: &'static str,
     /// `im`, `registered`, …
     pub ty: &'static str,
-    /// For people.
+    /// A name for people.
     pub name: Option<&'static str>,
 }

@@ -1,27 +1,27 @@
-//! What modules keep for sessions and accounts, and how it is written down.
+//! The state that modules hold for sessions and accounts, and how it is saved.
 
 use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 
-/// A module's part of what is written down of a session: name, version, bytes.
+/// A module's part of a saved session: name, version, bytes.
 pub type Saved = (String, u16, Vec<u8>);
 
-/// What a module keeps for a session, over a restart of the server (promise.md 11).
+/// A module's state of a session that survives a restart of the server (promise.md 11).
 pub trait Persist: Sized {
-    /// Rises with every change of what [`Persist::save`] writes.
+    /// Increases whenever the format of [`Persist::save`] changes.
     const VERSION: u16;
-    /// As bytes.
+    /// Encodes the state.
     fn save(&self) -> Vec<u8>;
-    /// From bytes of this version; `None` when they cannot be read.
+    /// Decodes bytes of this version; `None` if they are invalid.
     fn load(bytes: &[u8]) -> Option<Self>;
 }
 
-/// What is kept, to be saved under this name.
+/// Encodes the state under this name.
 pub fn saved<T: Persist>(name: &str, state: &T) -> Saved {
     (name.to_owned(), T::VERSION, state.save())
 }
 
-/// What was saved under this name; a module that is new since then begins afresh.
+/// Decodes the state saved under this name; a module that was added since then starts with its default.
 pub fn restore<T: Persist + Default>(name: &str, saved: &[(String, u16, Vec<u8>)]) -> Option<T> {
     match saved.iter().find(|(known, ..)| known == name) {
         None => Some(T::default()),
@@ -30,12 +30,12 @@ pub fn restore<T: Persist + Default>(name: &str, saved: &[(String, u16, Vec<u8>)
     }
 }
 
-/// What a module keeps for an account, in the router's entry.
+/// A module's state of an account, in the router's entry.
 pub trait AccountPart: Sized {
-    /// Reads it with the account.
+    /// Reads it when the account is loaded.
     fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Self, StoreError>;
-    /// Bytes that it takes outside itself.
+    /// Bytes that it occupies outside of itself.
     fn bytes(&self) -> usize;
-    /// As though there were none.
+    /// Whether it equals no state at all, so that it can be dropped.
     fn is_nothing(&self) -> bool;
 }
