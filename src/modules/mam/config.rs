@@ -1,4 +1,4 @@
-//! `[modules.mam]`, and what single hosts say otherwise.
+//! `[modules.mam]`, and the settings of single hosts that override it.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +6,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::jid::BareJid;
 
-/// Who has an archive, and for how long its messages stay.
+/// Which accounts have an archive, and how long messages stay in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Accounts have archives.
+    /// Whether accounts have archives.
     pub enabled: bool,
     /// Days that messages stay; 0: for ever.
     pub retention_days: u32,
     /// The same for single accounts, by bare JID in normal form.
     pub account_retention_days: BTreeMap<String, u32>,
-    /// Retracted messages are replaced by tombstones.
+    /// Whether retracted messages are replaced by tombstones.
     pub tombstones: bool,
-    /// What hosts say otherwise: `[[host]]`.
+    /// The settings of single hosts: `[[host]]`.
     #[serde(skip)]
     pub hosts: BTreeMap<String, HostRule>,
 }
 
-/// What a host says of the archives of its accounts.
+/// The archive settings of one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostRule {
-    /// There are archives, if there are any at all.
+    /// Whether its accounts have archives, if archives are enabled at all.
     pub archive: bool,
-    /// Days that messages stay, if not as elsewhere; 0: for ever.
+    /// Days that messages stay, if they differ from `[modules.mam]`; 0: for ever.
     pub retention_days: Option<u32>,
 }
 
@@ -45,22 +45,22 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Are this account's messages archived?
+    /// Whether this account's messages are archived.
     pub fn archives(&self, account: &BareJid) -> bool {
         self.archives_domain(account.domain())
     }
 
-    /// Are those of this domain's accounts?
+    /// Whether the messages of this domain's accounts are archived.
     pub fn archives_domain(&self, domain: &str) -> bool {
         self.enabled && self.hosts.get(domain).is_none_or(|host| host.archive)
     }
 
-    /// Are the messages of all accounts archived?
+    /// Whether the messages of all accounts are archived.
     pub fn archives_all(&self) -> bool {
         self.enabled && self.hosts.values().all(|host| host.archive)
     }
 
-    /// Days that this account's messages stay; 0: for ever. Also where nothing is archived any more.
+    /// Days that this account's messages stay; 0: for ever. Also applies where archiving has been disabled.
     pub fn retention_days(&self, account: &BareJid) -> u32 {
         let own = self.account_retention_days.get(account.as_str()).copied();
         let host = || self.hosts.get(account.domain()).and_then(|host| host.retention_days);

@@ -1,4 +1,4 @@
-//! Which messages an account's archive keeps (XEP-0313 §3, XEP-0441).
+//! Which messages are stored in an account's archive (XEP-0313 §3, XEP-0441).
 
 use super::super::api::{AccountPart, Passage, Verdict};
 use super::super::{AccountState, Config};
@@ -13,7 +13,7 @@ use crate::store::Store;
 use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::tx::{StoreError, Tx};
 
-/// An account's preferences; none: everything is kept.
+/// An account's preferences; `None`: every message is archived.
 impl AccountPart for Option<Box<Preferences>> {
     fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Self, StoreError> {
         Ok(policy::load(tx, account)?.map(Box::new))
@@ -45,7 +45,7 @@ pub(super) fn received(
     Verdict::Continue
 }
 
-/// The sender's own copy. One to the account itself is archived as one that came (XEP-0313 §3.3.1).
+/// The sender's own copy. A message to the account itself is archived as a received one (XEP-0313 §3.3.1).
 pub(super) fn sent(
     config: &Config,
     account: Option<&mut AccountEntry>,
@@ -63,28 +63,28 @@ pub(super) fn sent(
     Verdict::Continue
 }
 
-/// An account that does not keep everything is asked what it keeps of what it sends.
+/// A session of an account with preferences is asked about each message before it is sent.
 pub(super) fn sessions(account: &mut AccountEntry, asks: &mut [Asks]) {
     if preferred(account).is_some() {
         asks.iter_mut().for_each(|asks| *asks = asks.and(Asks::before(Kind::Message)));
     }
 }
 
-/// What the account wants, if it ever said so.
+/// The account's preferences, if it has set any.
 pub(super) fn preferred(account: &AccountEntry) -> Option<&Preferences> {
     AccountState::of(account)?.mam.as_deref()
 }
 
-/// Does the archive of this bare JID, which is the account's own, keep messages to or from this
-/// address (XEP-0441)? One's own counts as a contact: §2.1.1 is silent, and notes to oneself are not
-/// what it keeps out.
+/// Whether the archive of this bare JID, which is the account's own, stores messages to or from this address
+/// (XEP-0441). The own address counts as a contact: §2.1.1 does not mention it, and the preferences are not
+/// meant to exclude notes to oneself.
 fn keeps(account: &AccountEntry, own: &str, with: &Jid) -> bool {
     let listed = |bare: &str| account.roster.get(bare).is_some_and(|contact| contact.listed);
     let is_contact = |bare: &str| bare == own || listed(bare);
     preferred(account).is_none_or(|preferences| preferences.keep(with, is_contact))
 }
 
-/// Where and under what id the message is stored (XEP-0313 §3.5).
+/// The `<stanza-id/>` that names the archive and the message's id in it (XEP-0313 §3.5).
 fn stamp(store: &Store, archive: ArchiveId, seq: i64, own: &str) -> Vec<u8> {
     stanza_id(own, &store.id_of_position(archive, seq))
 }

@@ -1,4 +1,4 @@
-//! XEP-0313: Message Archive Management: accounts read their own archives.
+//! XEP-0313: Message Archive Management: accounts query their own archives.
 
 mod config;
 mod keep;
@@ -70,7 +70,7 @@ pub const MODULE: Module = Module {
     ],
     shown: Some(|config| config.mam.archives_all()),
     sql: &[policy::CATALOGUE],
-    // §7: on the JIDs that have archives. The domain has none, but there alone profanity looks.
+    // §7: on the JIDs that have archives. The domain has none, but profanity looks only there.
     features: &[
         On::Server(ns::MAM),
         On::Account(ns::MAM),
@@ -98,30 +98,30 @@ pub const MODULE: Module = Module {
     ..Module::EMPTY
 };
 
-/// To somebody else's archive nobody answers, so that the asker learns no more than that there is
-/// nothing for him, be there such an account or not (RFC 6121 §8.5.1).
+/// Requests to another account's archive are refused in the same way whether that account exists or not, so
+/// that its existence is not revealed (RFC 6121 §8.5.1).
 const fn own(ty: IqType, name: &'static str, handler: IqHandler) -> IqRoute {
     IqRoute { ty, ns: ns::MAM, name, targets: &[Target::Own], handler }
 }
 
-/// An archive, and the bare JID of whoever has it.
+/// An archive, and the bare JID that it belongs to.
 pub(super) struct Source {
     /// Its key.
     pub(super) archive: ArchiveId,
-    /// What its messages come from.
+    /// The 'from' of its results.
     pub(super) address: String,
 }
 
 impl Source {
-    /// The asker's own.
+    /// The requester's own archive.
     fn own(cx: &Cx) -> Result<Self, StanzaError> {
         let archive = ArchiveId::of(cx.account()?);
         Ok(Self { archive, address: cx.jid().bare_str().to_owned() })
     }
 }
 
-/// Answers a query with the messages of a page, and then the result (§4). Whether the asker may read the
-/// archive, the caller knows.
+/// Answers a query with the messages of a page, followed by the result (§4). The caller has checked that the
+/// requester may read the archive.
 pub(super) async fn answer(cx: Cx, source: Source, iq: Iq) -> Result<Reply, StanzaError> {
     let archive = source.archive;
     of_account(&iq)?;
@@ -132,7 +132,7 @@ pub(super) async fn answer(cx: Cx, source: Source, iq: Iq) -> Result<Reply, Stan
     let (found, notes) = match query.search_terms.take() {
         Some(search_terms) => search::run(&cx, archive, query, search_terms, bounds).await?,
         None => {
-            // promise.md 7: whoever has sent a message finds it.
+            // promise.md 7: a message that was sent before the query is found.
             cx.store.archive_indexed(archive).await?;
             let select = move |tx: &mut dyn Tx| select::select(tx, archive, &query, bounds);
             (cx.store.read(select).await?, Notes::default())
@@ -154,7 +154,7 @@ async fn metadata(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     Ok(Reply::payload(describe(&cx.store, ArchiveId::of(cx.account()?)).await?))
 }
 
-/// XEP-0386 §3.2: the same, in `<bound/>`. Whoever has no archive is told of none.
+/// XEP-0386 §3.2: the same metadata in `<bound/>`; nothing for a requester without an archive.
 async fn at_login(cx: Cx) -> Vec<u8> {
     let described = async { describe(&cx.store, ArchiveId::of(cx.account()?)).await };
     match described.await {
@@ -192,7 +192,7 @@ fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     for (ty, var) in query::FIELDS {
         xml.start("field").attr("type", ty).attr("var", var);
         if ty == "list-multi" {
-            // A list that is open to any values (XEP-0122 §3.2.2).
+            // An open list, which accepts other values too (XEP-0122 §3.2.2).
             xml.start("validate").attr("xmlns", VALIDATE).attr("datatype", "xs:string");
             xml.start("open").end().end();
         }
@@ -205,7 +205,7 @@ fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     Ok(Reply::payload(xml.finish()))
 }
 
-/// §6.1.3: a node would be one of a pubsub archive.
+/// §6.1.3: a node would mean a pubsub archive.
 fn of_account(iq: &Iq) -> Result<(), StanzaError> {
     let doc = iq.stanza().element().view();
     let node = doc.root().first_child().and_then(|query| query.attr("node"));
@@ -215,7 +215,7 @@ fn of_account(iq: &Iq) -> Result<(), StanzaError> {
     }
 }
 
-/// Writes what was found.
+/// Writes the results of a query.
 struct Results<'a> {
     cx: &'a Cx,
     source: Source,
@@ -223,8 +223,8 @@ struct Results<'a> {
 }
 
 impl Results<'_> {
-    /// How much a page may be: it must fit into what may wait for a client, whatever its addresses
-    /// and its `queryid` add to each message.
+    /// The bounds of a page. It must fit into the client's outbox, whatever the length of its addresses and
+    /// its `queryid`, which are repeated in each message.
     fn bounds(&self, max: usize) -> Bounds {
         let page = PAGE_BYTES_MAX.min(self.cx.router.limits.outbox_bytes_max / 2);
         let jid = self.cx.jid().as_str().len();
@@ -233,7 +233,7 @@ impl Results<'_> {
         Bounds { messages, bytes: page / 4 * 3 }
     }
 
-    /// §4.2: what was found, then the page's end (§4.3.2).
+    /// §4.2: the messages, followed by the end of the page (§4.3.2).
     fn reply(&self, selection: Selection, flip: bool, notes: Notes) -> Reply {
         let mut ids = [selection.rows.first(), selection.rows.last()]
             .map(|row| row.map(|row| self.id(row.seq)).unwrap_or_default());
@@ -253,15 +253,15 @@ impl Results<'_> {
         let mut ahead: Vec<Bytes> =
             selection.rows.into_iter().filter_map(|row| self.message(row)).collect();
         if flip {
-            // §4.3.4: another order on the wire; the page stays the same.
+            // §4.3.4: the order on the wire changes; the page stays the same.
             ahead.reverse();
         }
         Reply { ahead, ..Reply::payload(xml.finish()) }
     }
 
-    /// Nothing for what is damaged: the page still names its position, so that paging goes on behind it.
+    /// `None` for a damaged message. The page still names its position, so that paging continues behind it.
     fn message(&self, row: Archived) -> Option<Bytes> {
-        // No byte of the store reaches a client that the gate has not proved.
+        // Bytes from the store are sent to a client only after the gate has checked them.
         let Some(stanza) = Stanza::ours(row.stanza.into()) else {
             let what = format_args!("no stanza is at the place {}", row.seq);
             damage::note((archive::TABLE, self.source.archive), &what);
@@ -286,11 +286,11 @@ impl Results<'_> {
     }
 }
 
-/// §7: the field is understood, though there are no such messages to leave out.
+/// §7: the field is supported, although no archive contains such messages.
 const GROUPCHAT_FIELD: &str = "urn:xmpp:mam:2#groupchat-field";
 const EXTENDED: &str = "urn:xmpp:mam:2#extended";
 const VALIDATE: &str = "http://jabber.org/protocol/xdata-validate";
-/// Bytes of one page, wrappings included.
+/// Bytes of one page, including the wrappers.
 const PAGE_BYTES_MAX: usize = 1_048_576;
 
 #[cfg(test)]

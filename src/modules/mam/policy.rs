@@ -1,4 +1,4 @@
-//! XEP-0441: what the archive of an account keeps.
+//! XEP-0441: an account's archiving preferences.
 
 use std::collections::BTreeMap;
 
@@ -7,23 +7,23 @@ use crate::store::damage::{query_sound, sound};
 use crate::store::ids::AccountId;
 use crate::store::tx::{Row, StoreError, Tx, query_optional};
 
-/// What becomes of a message with somebody in neither list (§2.1.1).
+/// The default for messages with an address in neither list (§2.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
-    /// It is kept.
+    /// They are archived.
     #[default]
     Always = 0,
-    /// It is not.
+    /// They are not archived.
     Never = 1,
-    /// It is, if that is a contact.
+    /// They are archived if the address is a contact.
     Roster = 2,
 }
 
 impl Policy {
-    /// All of them.
+    /// All policies.
     pub const ALL: [Self; 3] = [Self::Always, Self::Never, Self::Roster];
 
-    /// As on the wire.
+    /// The policy's name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -32,7 +32,7 @@ impl Policy {
         }
     }
 
-    /// The reverse.
+    /// The reverse of [`Self::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|policy| policy.as_str() == text)
     }
@@ -41,14 +41,14 @@ impl Policy {
 /// The preferences of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Preferences {
-    /// For whoever is not listed.
+    /// For addresses that are not listed.
     pub policy: Policy,
-    /// JIDs in order, and whether what is with them is kept.
+    /// The listed JIDs, sorted, and whether messages with them are archived.
     exceptions: Box<[(Box<str>, bool)]>,
 }
 
 impl Preferences {
-    /// With these lists. Who is in both is never archived, as that is the more private.
+    /// Preferences with these lists. A JID in both lists is never archived, as that is more private.
     pub fn new(policy: Policy, always: &[Jid], never: &[Jid]) -> Self {
         let mut exceptions = BTreeMap::new();
         for (jids, kept) in [(always, true), (never, false)] {
@@ -57,25 +57,25 @@ impl Preferences {
         Self { policy, exceptions: exceptions.into_iter().collect() }
     }
 
-    /// Bytes that they take.
+    /// The memory that they occupy.
     pub fn bytes(&self) -> usize {
         let listed = |(jid, _): &(Box<str>, bool)| size_of::<(Box<str>, bool)>() + jid.len();
         size_of::<Self>() + self.exceptions.iter().map(listed).sum::<usize>()
     }
 
-    /// Is this what an account has that never said anything?
+    /// Whether they are those of an account that has never set any.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The JIDs that are always kept, or never.
+    /// The JIDs whose messages are always archived, or never.
     pub fn listed(&self, kept: bool) -> impl Iterator<Item = &str> {
         let of_list = self.exceptions.iter().filter(move |(_, is_kept)| *is_kept == kept);
         of_list.map(|(jid, _)| &**jid)
     }
 
-    /// Is a message to or from this address kept? §2.3.1: a listed full JID is for itself alone, a bare
-    /// one for all resources; where both are listed, the one that says more decides.
+    /// Whether a message to or from this address is archived. §2.3.1: a listed full JID matches only itself,
+    /// a bare JID all its resources; if both are listed, the full JID decides.
     pub fn keep(&self, with: &Jid, is_contact: impl FnOnce(&str) -> bool) -> bool {
         let listed = self.exception(with.as_str()).or_else(|| self.exception(with.bare_str()));
         listed.unwrap_or_else(|| match self.policy {
@@ -91,8 +91,8 @@ impl Preferences {
     }
 }
 
-/// An account's preferences; none if it keeps everything. Where they cannot be read, nothing is kept:
-/// nobody may find archived what was not to be.
+/// An account's preferences; `None` if every message is archived. If they cannot be read, nothing is
+/// archived: a message that was to be left out must not appear in the archive.
 pub fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Option<Preferences>, StoreError> {
     let of = ("archive_policy", account);
     let read = |row: &dyn Row| Ok(sound(of, policy(row)));
@@ -105,7 +105,7 @@ pub fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Option<Preferences>, 
         let kept = sound(of, row.int(1)).is_some_and(|kept| kept == 1);
         Ok((row.text(0)?.into_boxed_str(), kept))
     })?;
-    // Sorted here: the database may know another order.
+    // Sorted here, because the database may use another collation.
     let exceptions: BTreeMap<_, _> = exceptions.into_iter().collect();
     Ok(Some(Preferences { policy, exceptions: exceptions.into_iter().collect() }))
 }
@@ -122,7 +122,7 @@ pub fn save(
     account: AccountId,
     preferences: &Preferences,
 ) -> Result<(), StoreError> {
-    // The exceptions go with it.
+    // This deletes the exceptions, too.
     tx.execute(CLEAR, &[account.into()])?;
     if preferences.is_default() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! XEP-0441: Message Archive Management Preferences: accounts say what their archives keep.
+//! XEP-0441: Message Archive Management Preferences: accounts choose what is archived.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use crate::xml::ns;
 use crate::xml::view::Node;
 use crate::xml::writer::Xml;
 
-/// §2.1: what they are.
+/// §2.1: returns the preferences.
 pub(super) fn get(cx: &Cx) -> Result<Reply, StanzaError> {
     cx.account()?;
     let held = cx.own(|entry| preferred(entry).cloned());
     Ok(written(&held.flatten().unwrap_or_default()))
 }
 
-/// §2.1: what they are from now on. The answer says what applies, and what applies is durable.
+/// §2.1: sets the preferences. The result contains those that apply, and they are durable by then.
 pub(super) async fn set(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let account = cx.account()?;
     let wanted = {
@@ -49,7 +49,7 @@ async fn prefer(
 }
 
 fn read(prefs: Node<'_>) -> Result<Preferences, StanzaError> {
-    // §2.1.1: it MUST be one of three.
+    // §2.1.1: it MUST be one of three values.
     let policy = prefs.attr("default").and_then(Policy::parse);
     let policy = policy
         .ok_or_else(|| StanzaError::bad_request().text("`default` is always, never or roster"))?;
@@ -60,7 +60,7 @@ fn read(prefs: Node<'_>) -> Result<Preferences, StanzaError> {
     Ok(Preferences::new(policy, &always, &never))
 }
 
-/// §2.1.2: a list that is missing is empty.
+/// §2.1.2: a missing list is empty.
 fn list(prefs: Node<'_>, name: &str) -> Result<Vec<Jid>, StanzaError> {
     let mut lists = prefs.children().filter(|child| child.is(ns::MAM, name));
     let Some(list) = lists.next() else { return Ok(Vec::new()) };
@@ -72,7 +72,7 @@ fn list(prefs: Node<'_>, name: &str) -> Result<Vec<Jid>, StanzaError> {
     jids.collect::<Result<_, _>>().map_err(|_| StanzaError::jid_malformed())
 }
 
-/// Both lists are there, though they may be empty.
+/// Writes both lists, even if they are empty.
 fn written(preferences: &Preferences) -> Reply {
     let mut xml = Xml::new();
     xml.start("prefs").attr("xmlns", ns::MAM).attr("default", preferences.policy.as_str());
@@ -87,7 +87,7 @@ fn written(preferences: &Preferences) -> Reply {
     Reply::payload(xml.finish())
 }
 
-/// JIDs of both lists: they are in memory as long as the account.
+/// Maximum number of JIDs in both lists: they are in memory as long as the account's entry.
 const LISTED_MAX: usize = 256;
 
 #[cfg(test)]
@@ -155,7 +155,7 @@ mod tests {
         }
         assert_eq!(ask(&cx, "get", "", "<prefs xmlns='urn:xmpp:mam:2'/>").await, before);
         let most = format!("<prefs xmlns='urn:xmpp:mam:2' {}", lists(200, 56));
-        // Who is in both is never archived.
+        // A JID in both lists is never archived.
         let left = "<prefs xmlns='urn:xmpp:mam:2' default='never'><always/>\
                     <never><jid>a@x</jid></never></prefs>";
         assert_eq!(ask(&cx, "set", "", &most).await, left);
@@ -173,7 +173,8 @@ mod tests {
         outbox.asks().has(Asks::before(Kind::Message))
     }
 
-    /// However many change them at once, memory has what the store has, and a new session asks for it.
+    /// However many requests change them at once, memory matches the store, and a new session is asked
+    /// accordingly.
     #[tokio::test]
     async fn memory_follows_the_store() {
         let server = Server::new(modules::Config::default());

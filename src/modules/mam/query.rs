@@ -1,4 +1,4 @@
-//! What a client asks for (XEP-0313 §4): the form, the page, and the rest.
+//! A client's query (XEP-0313 §4): the form, the page and the options.
 
 use std::cell::Cell;
 use std::time::SystemTime;
@@ -17,34 +17,34 @@ use crate::store::tx::{StoreError, Tx};
 use crate::xml::ns;
 use crate::xml::view::Node;
 
-/// A query whose ids are positions.
+/// A query; its message ids are decoded into positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Query {
-    /// Comes back in every result.
+    /// Repeated in every result.
     pub(super) queryid: Option<String>,
     /// Which messages match the form.
     pub(super) filter: Filter,
-    /// What they must say (XEP-0431).
+    /// The words that matching messages must contain (XEP-0431).
     pub(super) search_terms: Option<SearchTerms>,
-    /// Only these of them, in order.
+    /// Only the messages with these ids, in order.
     pub(super) ids: Option<Vec<i64>>,
-    /// Which of the matching ones make the page.
+    /// Which of the matching messages make the page.
     pub(super) page: Wanted,
-    /// The page comes newest message first.
+    /// Whether the page is sent newest message first.
     pub(super) flip: bool,
-    /// The oldest position that it names by an id.
+    /// The oldest position that the query names by an id.
     pub(super) oldest: Option<i64>,
     max: Option<usize>,
 }
 
-/// Where the page is (XEP-0059).
+/// The place of the page (XEP-0059).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Wanted {
     /// Behind this position.
     pub(super) after: Option<i64>,
-    /// Before this position, or at the end of all.
+    /// Before this position; the largest value stands for the end of the archive.
     pub(super) before: Option<i64>,
-    /// From this position on.
+    /// From the message with this index on.
     pub(super) index: Option<usize>,
 }
 
@@ -53,8 +53,9 @@ pub(super) fn no_such_message() -> StanzaError {
 }
 
 impl Query {
-    /// Reads a request; `open` reads the id of a message. An id that is not ours is `item-not-found`;
-    /// one that is ours is a position: a crash may have lost its message after a device saw it.
+    /// Parses a request; `open` decodes the id of a message. An id that the server did not make is
+    /// `item-not-found`. An id that it made is a position, even if there is no such message: a crash may have
+    /// lost it after a device saw it.
     pub(super) fn read(iq: &Iq, open: impl Fn(&str) -> Option<i64>) -> Result<Self, StanzaError> {
         let doc = iq.stanza().element().view();
         let query = doc.root().first_child().ok_or_else(StanzaError::bad_request)?;
@@ -95,7 +96,7 @@ impl Query {
         })
     }
 
-    /// The same with the positions of its times.
+    /// This query with its times replaced by positions.
     pub(super) fn by_position(
         &self,
         tx: &mut dyn Tx,
@@ -104,13 +105,13 @@ impl Query {
         Ok(Self { filter: archive::narrowed(tx, archive, &self.filter)?, ..self.clone() })
     }
 
-    /// Messages that the page has at most.
+    /// Maximum number of messages on the page.
     pub(super) fn max(&self) -> usize {
         self.max.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX)
     }
 
-    /// The part of the matching messages that the page is at an end of. XEP-0313 §9: `before`
-    /// means paging backwards, also (which is left open) beside an `after`.
+    /// The range of which the page is the first or the last part. XEP-0313 §9: `before` means paging
+    /// backwards. We apply this also together with an `after`, which the XEP leaves open.
     pub(super) fn range(&self) -> (Filter, Direction) {
         let mut range = self.filter.clone();
         range.after = range.after.max(self.page.after.unwrap_or(i64::MIN));
@@ -120,8 +121,8 @@ impl Query {
     }
 }
 
-/// An `<after/>` beside the `<set/>`, which profanity 0.13 writes. Overlooked, it would bring the same
-/// page once more, and each message would be shown twice.
+/// An `<after/>` next to the `<set/>`, which profanity 0.13 writes. If it were ignored, the query would
+/// return the same page again, and each message would be shown twice.
 fn astray<'d>(query: Node<'d>, rsm: &Rsm) -> Option<&'d str> {
     let lost = query.child(ns::MAM, "after").filter(|_| *rsm == Rsm::default());
     lost.map(Node::text).filter(|id| !id.is_empty())
@@ -132,7 +133,7 @@ fn filter(
     form: &Form<'_>,
     position: &impl Fn(&str) -> Result<i64, StanzaError>,
 ) -> Result<Filter, StanzaError> {
-    // XEP-0313 §4.1: it MUST be there.
+    // XEP-0313 §4.1: FORM_TYPE MUST be there.
     if form.form_type() != Some(ns::MAM) || form.values("FORM_TYPE").len() != 1 {
         return Err(StanzaError::bad_request().text("the FORM_TYPE is not urn:xmpp:mam:2"));
     }
@@ -155,14 +156,14 @@ fn filter(
     if let Some(id) = form.value("before-id")? {
         filter.before = filter.before.min(position(id)?);
     }
-    // Messages of rooms are in no account's archive: there is nothing to include or leave out.
+    // Messages of rooms are in no account's archive, so the value makes no difference.
     if form.value(GROUPCHAT)?.is_some_and(|value| !BOOLEANS.contains(&value)) {
         return Err(StanzaError::not_acceptable().text("neither true nor false"));
     }
     Ok(filter)
 }
 
-/// The messages that are asked for one by one; an empty list asks for nothing in particular.
+/// The ids of the messages that are requested; an empty list is no restriction.
 fn ids(
     form: &Form<'_>,
     position: &impl Fn(&str) -> Result<i64, StanzaError>,
@@ -177,11 +178,11 @@ fn ids(
     Ok((!positions.is_empty()).then_some(positions))
 }
 
-/// §4.1.1: a bare JID stands for all its resources. The own bare JID finds the messages to oneself, for
-/// only those have it on the other side.
+/// §4.1.1: a bare JID matches all its resources. The account's own bare JID matches messages to itself,
+/// because only those have it as the peer.
 fn peer(with: Option<&str>) -> Result<Peer, StanzaError> {
     let Some(with) = with else { return Ok(Peer::Any) };
-    // XEP-0004 §4 wants this for all values that are not valid.
+    // XEP-0004 §4 requires this error for all invalid values.
     let jid = Jid::parse(with)
         .map_err(|_| StanzaError::not_acceptable().text("the value of `with` is no JID"))?;
     let bare = jid.bare_str().to_owned();
@@ -196,22 +197,22 @@ fn date(text: &str) -> Result<SystemTime, StanzaError> {
     time::parse(text.trim()).ok_or_else(wrong)
 }
 
-/// The first moment of a time. Clients see the times of messages in whole milliseconds, so in
-/// these a time is compared (§4.1.2: equal or later).
+/// The first microsecond of a time. Clients see the times of messages in whole milliseconds, so times are
+/// compared in milliseconds (§4.1.2: equal or later).
 fn time_from(at: SystemTime) -> i64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let millis = i64::try_from(since.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX);
     millis.saturating_mul(1_000)
 }
 
-/// The last moment of a time (§4.1.2: equal or earlier).
+/// The last microsecond of a time (§4.1.2: equal or earlier).
 fn time_to(at: SystemTime) -> i64 {
     let Ok(since) = at.duration_since(SystemTime::UNIX_EPOCH) else { return -1 };
     let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     millis.saturating_add(1).saturating_mul(1_000).saturating_sub(1)
 }
 
-/// Type and name of the fields that the form has (§4.1.5).
+/// Type and name of the form's fields (§4.1.5).
 pub(super) const FIELDS: [(&str, &str); 7] = [
     ("jid-single", "with"),
     ("text-single", "start"),
@@ -225,11 +226,11 @@ const IDS: &str = "ids";
 const GROUPCHAT: &str = "include-groupchat";
 /// XEP-0004 §3.3
 const BOOLEANS: [&str; 4] = ["true", "false", "1", "0"];
-/// Messages of a page when the client does not say.
+/// Messages of a page if the client names no number.
 const PAGE_DEFAULT: usize = 50;
-/// Messages of a page whatever the client says, and ids it may ask for at once.
+/// Maximum number of messages of a page, and of ids in one query.
 const PAGE_MAX: usize = 250;
-/// It is repeated in every result.
+/// Its maximum length, because it is repeated in every result.
 const QUERYID_BYTES_MAX: usize = 256;
 
 #[cfg(test)]
@@ -242,7 +243,7 @@ mod tests {
             ("1970-01-01T00:00:01Z", 1_000_000, 1_000_999),
             ("1970-01-01T01:00:01+01:00", 1_000_000, 1_000_999),
             ("1970-01-01T00:00:01.123Z", 1_123_000, 1_123_999),
-            // A message of .1234 is shown as of .123, which is before this.
+            // A message of .1234 is shown as .123, which is earlier than this.
             ("1970-01-01T00:00:01.1235Z", 1_124_000, 1_123_999),
             ("1969-12-31T23:59:59Z", 0, -1),
         ] {

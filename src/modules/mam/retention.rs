@@ -1,4 +1,5 @@
-//! Old messages, and those of deleted accounts, go: few in one write, so that nobody waits for long.
+//! Deletes old messages and those of deleted accounts, a few in each write, so that no other write waits for
+//! long.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::store::archive::{self, BATCH, Left};
 use crate::store::ids::ArchiveId;
 use crate::store::tx::{StoreError, Tx};
 
-/// What the module does every hour, and after an account was deleted.
+/// Runs every hour, and after an account was deleted.
 pub(super) fn run(job: PeriodicJob) -> Answer<()> {
     Box::pin(async move {
         let which = match job.cause {
@@ -34,7 +35,7 @@ fn told(what: &str, deleted: Result<usize, StoreError>) {
     }
 }
 
-/// Deletes what deleted accounts left.
+/// Deletes the remaining messages of deleted accounts.
 async fn clear(job: &PeriodicJob, which: Left) -> Result<usize, StoreError> {
     let now = micros(job.now);
     let mut total = 0;
@@ -51,9 +52,9 @@ async fn clear(job: &PeriodicJob, which: Left) -> Result<usize, StoreError> {
     }
 }
 
-/// Deletes messages that are older than their account's archive keeps them.
+/// Deletes messages that are older than the retention time of their account's archive.
 async fn expire(job: &PeriodicJob) -> Result<usize, StoreError> {
-    // What is looked for is found among the indexed rows alone.
+    // The search covers indexed rows only.
     job.store.archives_indexed().await?;
     let mut total = 0;
     let mut after = ArchiveId::BEFORE_ALL;
@@ -75,7 +76,7 @@ async fn expire(job: &PeriodicJob) -> Result<usize, StoreError> {
     }
 }
 
-/// Runs a write that deletes a few rows until there are none.
+/// Repeats a write that deletes a few rows until there are none left.
 async fn in_batches<F>(job: &PeriodicJob, batch: F) -> Result<usize, StoreError>
 where
     F: Fn(&mut dyn Tx) -> Result<usize, StoreError> + Copy + Send + 'static,
@@ -90,13 +91,14 @@ where
     }
 }
 
-/// Some archives that have rows.
+/// Some of the archives that have rows.
 struct Look {
-    /// That may have rows that are too old, and since when these are.
+    /// Archives that may have rows older than this time.
     expired: Vec<(ArchiveId, i64)>,
-    /// Rows of accounts that are no more, nor noted as such: written when the note was gone.
+    /// Archives of accounts that do not exist and are not listed as deleted: their rows were written after
+    /// the account was taken off that list.
     orphans: Vec<ArchiveId>,
-    /// The last archive looked at; none if there were no more.
+    /// The last archive that was looked at; `None` if there are no more.
     last: Option<ArchiveId>,
 }
 
@@ -111,9 +113,9 @@ impl Look {
         for _ in 0..ARCHIVES {
             let Some(archive) = archive::archives_after(tx, after)? else { return Ok(look) };
             (after, look.last) = (archive, Some(archive));
-            // What a room keeps, the room says.
+            // A room has its own retention time.
             let Some(account) = archive.account() else { continue };
-            // Also one that was removed: it may come back.
+            // This includes a removed account, which may be restored.
             let (localpart, host) = match accounts::name(tx, account)? {
                 Some(Some(name)) => name,
                 Some(None) => continue,
@@ -141,7 +143,7 @@ impl Look {
 const ARCHIVES: usize = 100;
 /// In microseconds.
 const DAY: i64 = 86_400_000_000;
-/// How long after a deletion a message of that account may still be written.
+/// How long after its deletion messages of an account may still be written.
 const PATIENCE: i64 = 3_600_000_000;
 
 #[cfg(test)]
@@ -170,7 +172,7 @@ mod tests {
         for (n, name) in [(0, "usual"), (1, "keeps"), (2, "short"), (3, "owes")] {
             let id = server.account(name, &[]).await;
             let kind = if name == "owes" { RowKind::Owed } else { RowKind::Received };
-            // More than one batch eleven days old, then one of five days.
+            // More than one batch, eleven days old, followed by one of five days.
             let first = now - 11 * DAY + n * 2_000;
             server.put(id, first..first + 1_100, kind, b"<message/>").await;
             server.put(id, now - 5 * DAY + n..now - 5 * DAY + n + 1, kind, b"<message/>").await;
@@ -211,7 +213,7 @@ mod tests {
         server.store().write(move |tx| accounts::delete(tx, gone)).await.unwrap();
         run(job(&server, Cause::AccountDeleted, 0)).await;
         assert_eq!((server.left(gone).await.len(), server.left(stays).await.len()), (0, 3));
-        // A message that was on its way, found an hour later.
+        // A message that was in flight, found an hour later.
         server.put(gone, now + 3_000..now + 3_001, RowKind::Sent, b"<message/>").await;
         run(job(&server, Cause::AccountDeleted, 0)).await;
         assert_eq!(server.left(gone).await.len(), 1);
@@ -219,7 +221,7 @@ mod tests {
         let (first, all) = (ArchiveId::BEFORE_ALL, Left::All);
         let noted = || server.store().read(move |tx| archive::left_after(tx, first, all, 9));
         assert_eq!((server.left(gone).await.len(), noted().await), (0, Ok(vec![])));
-        // And one much later still.
+        // Another one, much later.
         server.put(gone, now + 4_000..now + 4_001, RowKind::Sent, b"<message/>").await;
         run(job(&server, Cause::Due, 2)).await;
         assert_eq!(noted().await, Ok(vec![ArchiveId::of(gone)]));

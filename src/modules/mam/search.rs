@@ -1,5 +1,5 @@
-//! XEP-0431: the words that a query's messages must have, and what the answer says of those that
-//! cannot be searched.
+//! XEP-0431: the words that the messages of a query must contain, and the part of the answer about messages
+//! that cannot be searched.
 
 use super::super::api::Cx;
 use super::query::Query;
@@ -13,7 +13,7 @@ use crate::store::search::{Finder, Hits, Indexed, Look};
 use crate::store::tx::Tx;
 use crate::xml::writer::Xml;
 
-/// What the end of an answer says beside its page.
+/// Notes in the end of an answer, in addition to its page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Notes {
     searched: Option<Searched>,
@@ -21,21 +21,21 @@ pub(super) struct Notes {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Searched {
-    /// The whole archive is in the index.
+    /// Whether the whole archive is in the search index.
     complete: bool,
-    /// Encrypted messages that the other fields select, or so many of them.
+    /// Encrypted messages that the other fields select, or this many of them.
     encrypted: usize,
-    /// There are more.
+    /// Whether there are more.
     or_more: bool,
 }
 
 impl Notes {
-    /// XEP-0313 §4.4: what is still being indexed may be found next time.
+    /// XEP-0313 §4.4: messages that are still being indexed may be found next time.
     pub(super) fn stable(&self) -> Option<&'static str> {
         self.searched.filter(|searched| !searched.complete).map(|_| "false")
     }
 
-    /// No specification has a word for it. Clients pass over elements that they do not know.
+    /// No specification defines an element for this. Clients ignore unknown elements.
     pub(super) fn write(&self, xml: &mut Xml) {
         let Some(searched) = self.searched else { return };
         xml.start("unsearchable").attr("xmlns", NOTE);
@@ -45,7 +45,7 @@ impl Notes {
     }
 }
 
-/// Finds the page of a query that looks for words.
+/// Finds the page of a query with search words.
 pub(super) async fn run(
     cx: &Cx,
     archive: ArchiveId,
@@ -54,12 +54,12 @@ pub(super) async fn run(
     bounds: Bounds,
 ) -> Result<(Found, Notes), StanzaError> {
     if !cx.config.search.enabled {
-        // As any other field that is unknown (XEP-0313 §4.1.5).
+        // The same error as for any unknown field (XEP-0313 §4.1.5).
         return Err(StanzaError::feature_not_implemented().text("a field is not supported"));
     }
     let index_queue = cx.server.shared().search.clone();
     let turn = index_queue.turn().await;
-    // promise.md 7: whoever has sent a message finds it.
+    // promise.md 7: a message that was sent before the query is found.
     let complete = index_queue.searchable(&cx.store, archive).await?;
     if !complete {
         let (index_queue, store) = (index_queue.clone(), cx.store.clone());
@@ -67,7 +67,7 @@ pub(super) async fn run(
         cx.router.tasks.spawn("index of an archive", rest);
     }
     let read = move |tx: &mut dyn Tx| {
-        // Also if the client is gone by now.
+        // The read holds its turn even if the client has disconnected.
         let _turn = turn;
         let query = query.by_position(tx, archive)?;
         let finder = Finder::new(archive, &search_terms, &query.filter);
@@ -83,7 +83,7 @@ pub(super) async fn run(
     Ok((found, Notes { searched: Some(searched) }))
 }
 
-/// None if it was given up.
+/// `None` if the search was given up.
 fn select(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -101,7 +101,7 @@ fn select(
         match finder.nth(tx, index)? {
             Indexed::At(position) => range.0 = range.0.max(position.saturating_sub(1)),
             Indexed::TooDeep => return Ok(Some(Found::TooDeep)),
-            // XEP-0059 §2.6: an index that is no item's gets an empty page.
+            // XEP-0059 §2.6: an index beyond the last item gets an empty page.
             Indexed::Beyond => {
                 let count = finder.count(tx, whole, COUNT_MAX)?;
                 return Ok(Some(Found::Page(Selection { count, ..Selection::default() })));
@@ -114,7 +114,7 @@ fn select(
         return Ok(None);
     }
     let count = finder.count(tx, whole, COUNT_MAX)?;
-    // Not told of pages that are asked for backwards, as elsewhere.
+    // As in other queries, there is no index when paging backwards.
     let first = rows.first().filter(|_| direction == Direction::Forward && count.is_some());
     let index = match first {
         Some(first) => finder.count(tx, (whole.0, first.seq), COUNT_MAX)?,
@@ -123,7 +123,7 @@ fn select(
     Ok(Some(Found::Page(Selection { rows, more, index, count })))
 }
 
-/// The same among messages that were asked for by their ids.
+/// Like [`select`], for messages that were requested by their ids.
 fn one_by_one(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -170,7 +170,7 @@ fn one_by_one(
     Ok(Some(Found::Page(Selection { rows, more, index, count })))
 }
 
-/// Ours alone: `<unsearchable encrypted='3'/>`.
+/// An element of our own: `<unsearchable encrypted='3'/>`.
 const NOTE: &str = "urn:x-stonechat:search:0";
-/// Up to here messages are counted.
+/// Maximum up to which messages are counted.
 const COUNT_MAX: usize = 10_000;

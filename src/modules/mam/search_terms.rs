@@ -1,10 +1,10 @@
-//! The text that a query asks for (XEP-0431).
+//! The words that a query searches for (XEP-0431).
 
 use crate::stanza::StanzaError;
 use crate::stanza::form::Form;
 use crate::store::search::words::{Refused, SearchTerms};
 
-/// What a client looks for; an empty field stands for none (§2.2).
+/// The search words of a form; an empty field counts as none (§2.2).
 pub(super) fn search_terms(form: &Form<'_>) -> Result<Option<SearchTerms>, StanzaError> {
     let Some(text) = form.value(FIELD)?.filter(|text| !text.trim().is_empty()) else {
         return Ok(None);

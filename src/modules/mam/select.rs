@@ -5,7 +5,7 @@ use crate::store::archive::{self, Archived, Direction, Filter, Head};
 use crate::store::ids::ArchiveId;
 use crate::store::tx::{StoreError, Tx};
 
-/// What one page may be.
+/// The maximum size of one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bounds {
     /// Messages.
@@ -14,14 +14,14 @@ pub(super) struct Bounds {
     pub(super) bytes: usize,
 }
 
-/// What came of a query.
+/// The outcome of a query.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// A page, possibly empty.
     Page(Selection),
-    /// A message that was asked for by its id is not in the archive (XEP-0313 §4.1.3).
+    /// A message that was requested by its id is not in the archive (XEP-0313 §4.1.3).
     NoSuchMessage,
-    /// The page was asked for by an index that is too large to count up to.
+    /// The page was requested by an index that is too large to count up to.
     TooDeep,
 }
 
@@ -30,24 +30,24 @@ pub(super) enum Found {
 pub(super) struct Selection {
     /// Its messages in order.
     pub(super) rows: Vec<Archived>,
-    /// There are further ones in the direction of paging.
+    /// Whether there are more in the direction of paging.
     pub(super) more: bool,
-    /// How many match before the first one. Of pages that are asked for backwards it is not
-    /// told (XEP-0059 §2.1): slixmpp 1.17 would take the last page for the end of the way back.
+    /// The number of matching messages before the first one. Left out when paging backwards (XEP-0059 §2.1):
+    /// slixmpp 1.17 would take the last page for the end.
     pub(super) index: Option<usize>,
-    /// How many match in all.
+    /// The number of all matching messages.
     pub(super) count: Option<usize>,
 }
 
-/// Finds the page that a query asks for.
+/// Selects the page of a query.
 pub(super) fn select(
     tx: &mut dyn Tx,
     archive: ArchiveId,
     query: &Query,
     bounds: Bounds,
 ) -> Result<Found, StoreError> {
-    // §4.3.2: a message that is gone by its age leaves no position behind. Retention makes no holes, so
-    // whatever is missing behind the first one was never durable.
+    // §4.3.2: the position of an expired message is no longer valid. Retention deletes only from the start,
+    // so a message missing after the first one was never durable.
     if let Some(oldest) = query.oldest
         && archive::first(tx, archive)?.is_none_or(|first| oldest < first)
     {
@@ -60,7 +60,7 @@ pub(super) fn select(
     let (mut range, direction) = query.range();
     if let Some(index) = query.page.index {
         let count = archive::count(tx, archive, &query.filter, COUNT_MAX)?;
-        // XEP-0059 §2.6: an index that is no item's gets an empty page.
+        // XEP-0059 §2.6: an index beyond the last item gets an empty page.
         let beyond = count.is_some_and(|count| index >= count);
         let position = match index {
             _ if beyond => None,
@@ -81,7 +81,7 @@ pub(super) fn select(
     Ok(Found::Page(Selection { rows: page.rows, more: page.more, index, count }))
 }
 
-/// How many messages match before a position, and how many in all. Nothing, when there are many.
+/// The number of messages that match before a position, and of all that match. `None` if there are too many.
 fn position(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -100,7 +100,7 @@ fn position(
     Ok((rest.map(|_| index), rest.map(|rest| index.saturating_add(rest))))
 }
 
-/// The same for messages that were asked for by their ids: few, so that they can be looked at all.
+/// Like [`select`], for messages that were requested by their ids: few enough to look at each.
 fn one_by_one(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -145,5 +145,5 @@ fn one_by_one(
     Ok(Found::Page(selection))
 }
 
-/// Up to here the number of matching messages is told, and a page may be asked for by its index.
+/// Maximum up to which matching messages are counted, and index by which a page may be requested.
 const COUNT_MAX: usize = 10_000;

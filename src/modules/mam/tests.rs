@@ -1,4 +1,4 @@
-//! Queries to a server without sockets whose archives hold rows that the test put there.
+//! Queries to a server without sockets; the test itself puts the rows into the archives.
 
 use super::super::testing::{Server, ask, ask_all};
 use super::*;
@@ -19,7 +19,8 @@ struct World {
 }
 
 impl World {
-    /// Romeo's archive: every 10 s since 1 000 000, in turn with juliet, a room's occupant, himself.
+    /// Romeo's archive: one message every 10 s since 1 000 000, in turn with Juliet, a room's occupant,
+    /// himself.
     async fn with(messages: i64) -> Self {
         let server = Server::new(modules::Config::default());
         let romeo = server.account("romeo", &[]).await;
@@ -108,7 +109,7 @@ fn seq(n: i64) -> i64 {
     (1_000_000 + 10 * n) * 1_000_000
 }
 
-/// The time of the nth message as clients write it.
+/// The time of the nth message in the format of clients.
 fn at(n: i64) -> String {
     stamp(from_micros(seq(n)))
 }
@@ -179,7 +180,7 @@ async fn pages_follow_each_other_both_ways() {
         (set("<max>2</max><index>3</index>"), "3 4 | true | 3/5"),
         (set("<index>5</index>"), " | true | -/5"),
         (set("<index>10001</index>"), " | true | -/5"),
-        // XEP-0313 §9: undefined; here a range, read backwards.
+        // XEP-0313 §9 leaves this undefined; we treat it as a range that is read backwards.
         (
             set(&format!("<max>2</max><after>{}</after><before>{}</before>", id(0), id(4))),
             "2 3 | false | -/5",
@@ -209,7 +210,7 @@ async fn the_form_says_which_messages() {
         (&[("with", "juliet@montague.example/Balcony")], " | true | -/0"),
         (&[("with", "JULIET@montague.example")], "0 3 | true | 0/2"),
         (&[("with", "montague.example")], " | true | -/0"),
-        // §4.1.1: only what both came from and went to the own account.
+        // §4.1.1: only messages that the account sent to itself.
         (&[("with", ROMEO)], "2 5 | true | 0/2"),
         (&[("start", &start)], "1 2 3 4 5 | true | 0/5"),
         (&[("end", &end)], "0 1 2 3 4 | true | 0/5"),
@@ -229,7 +230,7 @@ async fn the_form_says_which_messages() {
         (&[("before-id", "x")], "item-not-found"),
         // §4.1.5
         (&[("{http://example.com/}free-text-search", "x")], "feature-not-implemented"),
-        // §4.1.4: understood, though there is nothing of that kind.
+        // §4.1.4: supported, although there are no such messages.
         (&[("include-groupchat", "true")], "0 1 2 3 4 5 | true | 0/6"),
         (&[("include-groupchat", "0")], "0 1 2 3 4 5 | true | 0/6"),
         (&[("include-groupchat", "")], "0 1 2 3 4 5 | true | 0/6"),
@@ -270,7 +271,7 @@ async fn single_messages_come_in_pages_too() {
     }
 }
 
-/// A message may be lost in a crash after a device saw it: its id still is a position.
+/// A crash may lose a message after a device saw it: its id is still a valid position.
 #[tokio::test]
 async fn an_id_of_ours_is_a_place_without_its_message() {
     let world = World::with(4).await;
@@ -282,7 +283,7 @@ async fn an_id_of_ours_is_a_place_without_its_message() {
     let before = set(&format!("<before>{between}</before>"));
     assert_eq!(page(before).await, "0 1 | true | -/4");
     assert_eq!(page(form(&[("after-id", &between)])).await, "2 3 | true | 0/2");
-    // §4.3.2: what is gone by its age is no position any more.
+    // §4.3.2: an expired message is no longer a valid position.
     let gone = world.server.store().id_of_position(ArchiveId::of(world.romeo), seq(0) - 1);
     for content in [
         set(&format!("<after>{gone}</after>")),
@@ -293,9 +294,9 @@ async fn an_id_of_ours_is_a_place_without_its_message() {
     ] {
         assert_eq!(page(content).await, "item-not-found");
     }
-    // But there is no such message.
+    // But a query by this id finds no message.
     assert_eq!(page(form(&[("ids", &between)])).await, "item-not-found");
-    // An id of another's archive is none here, though there is such a message.
+    // An id of another archive is not valid here, even if that message exists.
     world.put(world.juliet, 77, ROMEO, "", "<message/>").await;
     let hers = world.server.store().id_of_position(ArchiveId::of(world.juliet), 77);
     assert_eq!(page(set(&format!("<after>{hers}</after>"))).await, "item-not-found");
@@ -412,7 +413,7 @@ async fn where_nothing_is_archived_there_is_no_module() {
             assert_eq!(account.contains(&format!("var='{feature}'")), enabled, "{account}");
         }
         assert!(account.contains("var='urn:xmpp:ping'"));
-        // profanity 0.13 looks for archives at the domain, and only there.
+        // profanity 0.13 looks for archives only at the domain.
         let domain = ask(&cx, "get", "montague.example", info).await;
         assert_eq!(domain.contains(&format!("var='{}'", ns::MAM)), enabled, "{domain}");
         for (ty, payload) in [
@@ -426,7 +427,7 @@ async fn where_nothing_is_archived_there_is_no_module() {
     }
 }
 
-/// Pages by the ids of the page before, both ways, meet every message once and in order.
+/// Paging in either direction, by the ids of the page before, returns every message once and in order.
 #[tokio::test]
 async fn a_client_meets_every_message_once() {
     let world = World::with(40).await;
