@@ -1,4 +1,4 @@
-//! Directed presence (RFC 6121 §4.6): the list of who must hear when it ends.
+//! Directed presence (RFC 6121 §4.6): the list of entities that must get unavailable presence when it ends.
 
 use crate::jid::Jid;
 use crate::modules::api::{Client, Cx};
@@ -7,7 +7,7 @@ use crate::router::registry::AccountEntry;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Stanza, StanzaError};
 
-/// RFC 6121 §4.6.3: keeps the list; the router then delivers the stanza.
+/// RFC 6121 §4.6.3: maintains the list; the router then delivers the stanza.
 pub(super) fn directed(cx: &Cx, client: &Client, stanza: &Stanza) -> Result<(), StanzaError> {
     let Some(to) = stanza.to() else { return Ok(()) };
     let ty = PresenceType::parse(stanza.ty().as_deref())?;
@@ -18,7 +18,7 @@ pub(super) fn directed(cx: &Cx, client: &Client, stanza: &Stanza) -> Result<(), 
         fanout::unlist(&cx.router, to, &client.jid);
     }
     let note = |entry: &mut AccountEntry| match ty {
-        // Everybody sees their own presence.
+        // An account always sees its own presence.
         PresenceType::Available if to.bare_str() == own => Ok(()),
         PresenceType::Available => add(entry, client.session, to, max),
         PresenceType::Unavailable => {
@@ -35,8 +35,8 @@ pub(super) fn directed(cx: &Cx, client: &Client, stanza: &Stanza) -> Result<(), 
 fn add(entry: &mut AccountEntry, session: u64, to: &Jid, max: usize) -> Result<(), StanzaError> {
     let subscribed = entry.subscription(to.bare_str()).shows_presence();
     let Some(resource) = entry.session_mut(session) else { return Ok(()) };
-    // Case 1: a subscriber hears of the end by broadcast. Case 3: not of a session that was never
-    // available.
+    // Case 1: a subscriber gets unavailable presence by broadcast. Case 3: but not from a session that was
+    // never available.
     if (subscribed && resource.presence.is_some()) || resource.directed.contains(to) {
         return Ok(());
     }
