@@ -1,5 +1,6 @@
-//! XEP-0191: Blocking Command: an account and those whom it has blocked do not reach each other. What it
-//! may not hear is stopped before anything else happens to it; what it says is refused.
+//! XEP-0191: Blocking Command: an account and the entities that it has blocked cannot reach each other.
+//! Stanzas from a blocked entity are stopped before anything else happens to them; stanzas to one are
+//! refused.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -60,12 +61,12 @@ pub const MODULE: Module = Module {
     ..Module::EMPTY
 };
 
-/// Whom an account has blocked; none: nobody.
+/// The JIDs that an account has blocked, sorted.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct List(Vec<Box<str>>);
 
 impl List {
-    /// §6: a full JID is itself, a bare one all of its resources, a domain all that is there.
+    /// §6: a full JID matches itself, a bare JID all of its resources, a domain all of its JIDs.
     fn has(&self, jid: &Jid) -> bool {
         let listed = |jid: &str| self.0.binary_search_by(|one| (**one).cmp(jid)).is_ok();
         listed(jid.as_str()) || listed(jid.bare_str()) || listed(jid.domain())
@@ -93,7 +94,7 @@ impl AccountPart for Option<Box<List>> {
         let of = ("blocked", account);
         let read = |row: &dyn crate::store::tx::Row| Ok(row.text(0)?.into_boxed_str());
         let mut jids = query_sound(tx, of, ALL, &[account.into()], read)?;
-        // Sorted here: the database may know another order.
+        // Sorted here, because the database may use another collation.
         jids.sort_unstable();
         Ok((!jids.is_empty()).then(|| Box::new(List(jids))))
     }
@@ -109,7 +110,7 @@ impl AccountPart for Option<Box<List>> {
     }
 }
 
-/// What is kept for a session: whether it asked for the list, and so hears of its changes (§3.3).
+/// A session's state: whether it requested the list, and so gets pushes of its changes (§3.3).
 #[derive(Debug, Default)]
 pub struct State {
     asked: bool,
@@ -131,17 +132,17 @@ fn list(account: &AccountEntry) -> Option<&List> {
     AccountState::of(account)?.blocking.as_deref()
 }
 
-/// §3.3: what becomes of a stanza between the account and somebody it has blocked. §5: an account always
-/// meets itself.
+/// §3.3: decides about a stanza between the account and an entity it has blocked. §5: an account cannot block
+/// itself.
 fn guard(account: &AccountEntry, query: &GuardQuery<'_>) -> Verdict {
     let Some(list) = list(account) else { return Verdict::Continue };
-    // Nor is it without its own server, which says it when its archive is full.
+    // Nor can it block its own server, which notifies it when its archive is full.
     let own_server = || query.own.rsplit('@').next() == Some(query.peer.as_str());
     if query.peer.bare_str() == query.own || own_server() || !list.has(query.peer) {
         return Verdict::Continue;
     }
     match (query.side, query.kind) {
-        // No error answers an error or a result.
+        // An error or a result must not be answered with an error.
         (_, StanzaClass::Message(MessageType::Error) | StanzaClass::IqReply) => Verdict::Drop,
         (Side::Incoming, StanzaClass::Presence(_)) => Verdict::Drop,
         (Side::Incoming, StanzaClass::Message(_) | StanzaClass::IqRequest) => {
@@ -153,7 +154,7 @@ fn guard(account: &AccountEntry, query: &GuardQuery<'_>) -> Verdict {
     }
 }
 
-/// Whatever sessions of an account with a list send is looked at.
+/// If the account has a list, every stanza that its sessions send is checked.
 fn sessions(account: &mut AccountEntry, asks: &mut [Asks]) {
     if list(account).is_some() {
         let all = [Stanzas::Message, Stanzas::Presence, Stanzas::Iq].map(Asks::before);
@@ -185,7 +186,7 @@ fn written<'a>(name: &str, jids: impl Iterator<Item = &'a str>) -> Vec<u8> {
     xml.finish().to_vec()
 }
 
-/// What a request asks for.
+/// The verb of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     Block,
@@ -201,7 +202,7 @@ impl Verb {
     }
 }
 
-/// §3.3 to §3.5. The result follows the commit; the sessions that asked for the list hear of it before.
+/// §3.3 to §3.5. The result follows the commit; sessions that requested the list get the push before it.
 async fn change(cx: Cx, iq: Iq, verb: Verb) -> Result<Reply, StanzaError> {
     let account = cx.account()?;
     let jids = {
@@ -241,7 +242,7 @@ async fn change(cx: Cx, iq: Iq, verb: Verb) -> Result<Reply, StanzaError> {
     .await
 }
 
-/// What a request changes.
+/// The change that a request makes.
 #[derive(Debug, Clone)]
 enum Change {
     Block(Arc<[Jid]>),
@@ -297,7 +298,7 @@ fn items(request: Node<'_>) -> Result<Vec<Jid>, StanzaError> {
     jids.collect()
 }
 
-/// §3.3. Under the account's lock: the order of pushes is that of the commits.
+/// §3.3. Called under the account's lock, so that pushes are in the order of the commits.
 fn push(resource: &Resource, payload: &[u8]) {
     if !ResourceState::of(resource).is_some_and(|state| state.blocking.asked) {
         return;
@@ -305,11 +306,11 @@ fn push(resource: &Resource, payload: &[u8]) {
     let mut xml = Xml::new();
     xml.start("iq").attr("type", "set").attr("id", &short(&mut OsRng));
     xml.attr("to", resource.jid.as_str()).raw(payload).end();
-    // A session that ends needs no push; the next one asks for the list.
+    // A session that is ending needs no push; the next one requests the list.
     let _ = resource.outbox.push(Frame::whole(xml.finish()));
 }
 
-/// What a change found, copied out from under the lock.
+/// The state around a change, copied while the lock was held.
 struct Seen {
     before: List,
     after: List,
@@ -318,8 +319,9 @@ struct Seen {
 }
 
 impl Seen {
-    /// §3.3, §3.4: whoever may see the account's presence, and is met no longer or again, learns that it
-    /// is gone or back. Nobody else: it would tell who is there.
+    /// §3.3, §3.4: an entity that may see the account's presence gets unavailable presence when it is
+    /// blocked, and the current presence when it is unblocked. Other entities get nothing, because it would
+    /// reveal who is online.
     fn tell(&self, cx: &Cx) {
         let own = cx.bare();
         for entity in self.audience() {
@@ -337,7 +339,7 @@ impl Seen {
         let mut all: Vec<_> = subscribers.chain(self.directed.iter().cloned()).collect();
         all.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         all.dedup();
-        // One resource of somebody whose others are met.
+        // A listed full JID whose bare JID is in the audience.
         let listed = self.before.0.iter().chain(&self.after.0);
         let listed = listed.filter_map(|jid| Jid::parse(jid).ok()).filter(Jid::is_full);
         let knows =
@@ -351,7 +353,7 @@ impl Seen {
 }
 
 const NS: &str = "urn:xmpp:blocking";
-/// Items of one request: what one write may touch.
+/// Maximum number of items in one request, because they are written in one transaction.
 const ITEMS_MAX: usize = 500;
 const ERRORS: &str = "urn:xmpp:blocking:errors";
 

@@ -1,5 +1,5 @@
-//! XEP-0115: Entity Capabilities, of the server as a stream feature. Those of clients travel in
-//! presence, untouched; caching them is for clients until PEP filters by them.
+//! XEP-0115: Entity Capabilities, of the server as a stream feature. Those of clients are passed on unchanged
+//! in presence; the server needs no cache of them until PEP filters by them.
 
 use super::Config;
 use super::api::{Identity, Module, On, Spec, Stage};
@@ -17,19 +17,19 @@ pub const MODULE: Module = Module {
     )],
     features: &[On::Server(NS)],
     stream_features: Some(|config, stage| match stage {
-        // A stranger may not ask what the hash stands for, so it learns the hash after SASL.
+        // Before SASL a client may not send the disco query for the hash, so it gets the hash afterwards.
         Stage::Authenticate => None,
         Stage::Bind => Some(stream_feature(config)),
     }),
     ..Module::EMPTY
 };
 
-/// The node at which the server's information can be asked for once more (§6.2).
+/// The node at which the server's information can also be queried (§6.2).
 pub fn node(identities: &[Identity], features: &[&str]) -> String {
     format!("{NODE}#{}", ver(identities, features))
 }
 
-/// Features as §5.1 wants them: in the order of octets, and none twice (§5.4 rule 3.4).
+/// Features in the form that §5.1 requires: sorted by octets, without duplicates (§5.4 rule 3.4).
 pub fn sorted(features: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
     let mut features: Vec<_> = features.collect();
     features.sort_unstable();
@@ -76,7 +76,7 @@ fn ver(identities: &[Identity], features: &[&str]) -> String {
 }
 
 const NS: &str = "http://jabber.org/protocol/caps";
-/// What the software is, as a URI (§4).
+/// The URI that identifies the software (§4).
 const NODE: &str = "urn:x-stonechat";
 
 #[cfg(test)]

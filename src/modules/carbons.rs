@@ -1,6 +1,6 @@
-//! XEP-0280: Message Carbons: what an account hears and says on one device reaches its others. For an
-//! account where no session asked for copies, a message costs one look at its entry. `stanza/policy.rs`
-//! says what may be copied.
+//! XEP-0280: Message Carbons: messages that one session of an account receives or sends are copied to its
+//! other sessions. For an account without a session that enabled copies, a message costs one look at its
+//! entry. `stanza/policy.rs` decides which messages may be copied.
 
 use std::collections::VecDeque;
 use std::future::ready;
@@ -53,15 +53,15 @@ const OWN: IqRoute = IqRoute {
     handler: |cx, _| switch(&cx, |_| ()),
 };
 
-// XEP-0280 §4.1, §5.1: nobody switches another's, whether there is such an account or not.
+// XEP-0280 §4.1, §5.1: no session can switch another account's carbons, whether that account exists or not.
 const OTHER: IqRoute = IqRoute {
     targets: &[Target::Other],
     handler: |_, _| Box::pin(ready(Err(StanzaError::not_allowed()))),
     ..OWN
 };
 
-/// What is kept for a session. It gets copies over a resumption and a restart (XEP-0198), until it says
-/// otherwise.
+/// A session's state. Copies stay enabled over a resumption and a restart (XEP-0198), until the client
+/// disables them.
 #[derive(Debug, Default)]
 pub struct State {
     wanted: bool,
@@ -79,8 +79,8 @@ impl Persist for State {
     }
 }
 
-/// Kept for an account of which some session wants copies: marks of messages that could be copied,
-/// newest last. An error that answers one is copied, too (§6.1).
+/// An account's state while one of its sessions wants copies: marks of messages that could be copied, newest
+/// last. An error that answers one of them is copied, too (§6.1).
 #[derive(Debug, Default)]
 pub struct Recent(VecDeque<u64>);
 
@@ -108,12 +108,12 @@ impl AccountPart for Option<Box<Recent>> {
     }
 }
 
-/// The session gets copies from now on.
+/// Enables copies for the session.
 pub fn enable(cx: &Cx) {
     want(cx, true);
 }
 
-/// The session gets no more copies.
+/// Disables copies for the session.
 pub fn disable(cx: &Cx) {
     want(cx, false);
 }
@@ -130,7 +130,7 @@ fn wants(resource: &Resource) -> bool {
     ResourceState::of(resource).is_some_and(|state| state.carbons.wanted)
 }
 
-/// A session of which others of the account want copies is asked about each message that it has sent.
+/// A session is asked about each message it has sent if other sessions of the account want copies.
 fn count(account: &mut AccountEntry, asks: &mut [Asks]) {
     let readers = account.resources.iter().filter(|resource| wants(resource)).count();
     let had = AccountState::of(account).is_some_and(|state| state.carbons.is_some());
@@ -153,16 +153,16 @@ fn inline(cx: &Cx, _: &mut SessionState, wanted: Node<'_>) -> Vec<u8> {
     Vec::new()
 }
 
-/// XEP-0280 §10.1: as often as one likes.
+/// XEP-0280 §10.1: a client may switch as often as it likes.
 fn switch(cx: &Cx, switch: fn(&Cx)) -> Answer<Result<Reply, StanzaError>> {
     switch(cx);
     Box::pin(ready(Ok(Reply::empty())))
 }
 
-/// Who of the addressee's account gets a copy: those that want one and do not get the message itself
-/// (§7), nor sent it. Of one that waits for a device of non-negative priority, not a session that has
-/// sent no presence and so may be that device: it gets the message in its turn, behind what waits
-/// already.
+/// Copies for sessions of the recipient's account: those that want copies and neither get the message itself
+/// (§7) nor sent it. A message that waits for a device of non-negative priority is not copied to a session
+/// that has sent no presence. That session may become this device, and then gets the message in its turn,
+/// after those that already wait.
 fn received(_: &Settings, account: &mut AccountEntry, passage: &mut Passage<'_>) -> Verdict {
     if is_eligible(account, passage) {
         let gets = |resource: &Resource| {
@@ -178,8 +178,8 @@ fn received(_: &Settings, account: &mut AccountEntry, passage: &mut Passage<'_>)
     Verdict::Continue
 }
 
-/// Copies for the sender's other sessions (§8). What goes to the own account is copied, if at all, as
-/// what it receives: once for each device.
+/// Copies for the sender's other sessions (§8). A message to the own account is copied, if at all, as a
+/// received one: once for each device.
 fn sent(_: &Settings, account: Option<&mut AccountEntry>, passage: &mut Passage<'_>) -> Verdict {
     if let Some(account) = account
         && !passage.is_to_self()
@@ -197,16 +197,16 @@ fn copy(passage: &mut Passage<'_>, to: Vec<(FullJid, Taker)>) {
     }
 }
 
-/// The table of §6.1, for one side. What passes is remembered, as an error may answer it.
+/// The table of §6.1, for one side. Remembers messages that pass, because an error may answer them.
 fn is_eligible(account: &mut AccountEntry, passage: &Passage<'_>) -> bool {
     let Some(state) = AccountState::of_mut(account) else { return false };
     let Some(recent) = state.carbons.as_deref_mut() else { return false };
     let was_copied = |recent: &Recent| passage.mark().is_some_and(|mark| recent.0.contains(&mark));
     match (passage.policy.copied, passage.side) {
         (Copied::Nobody, _) | (Copied::AsAnswered, Side::Returned) => false,
-        // Of what was never copied, as it failed before that, nobody else has heard.
+        // A message that failed before it was copied is unknown to the other sessions, and so is its error.
         (Copied::Both | Copied::Sender, Side::Returned) => was_copied(recent),
-        // An account is no room, whatever its messages say: it cannot keep them from devices.
+        // An account is not a room, whatever its messages contain, so it cannot keep them from other devices.
         (Copied::Sender, Side::Incoming) if !passage.is_account(passage.stanza.from()) => false,
         (Copied::AsAnswered, _) => was_copied(recent),
         (Copied::Both | Copied::Sender, _) => {
@@ -220,9 +220,8 @@ fn is_sender(passage: &Passage<'_>, resource: &Resource) -> bool {
     passage.sender.is_some_and(|sender| Arc::ptr_eq(sender, &resource.outbox))
 }
 
-/// Sessions of the sender's account that want copies, but for the sending one. Of a room's private
-/// message, only those that are in the room under the same name, as far as that is known (§6.1,
-/// footnote).
+/// Sessions of the sender's account that want copies, except the sending one. For a room's private message,
+/// only those that joined the room under the same name, as far as the server knows (§6.1, footnote).
 fn others(account: &AccountEntry, passage: &Passage<'_>) -> Vec<(FullJid, Taker)> {
     let room = passage.stanza.to().filter(|_| passage.policy.copied == Copied::Sender);
     let occupant = room.and_then(|room| {
@@ -254,8 +253,8 @@ fn wrap(side: Side, stanza: &Stanza, frame: &Frame) -> Frame {
     wrapped(name, own.bare_str(), ty.as_deref(), frame)
 }
 
-/// The copy without its 'to': made once for all who get one. The 'from' is the account's bare JID,
-/// by which clients know that it is ours (§11).
+/// The copy without its 'to', built once for all sessions that get it. Its 'from' is the account's bare JID,
+/// by which clients verify it (§11).
 fn wrapped(name: &str, own: &str, ty: Option<&str>, frame: &Frame) -> Frame {
     let mut head = String::with_capacity(own.len() + 32);
     for (name, value) in [(" from=\"", Some(own)), (" type=\"", ty)] {
@@ -273,7 +272,7 @@ fn wrapped(name: &str, own: &str, ty: Option<&str>, frame: &Frame) -> Frame {
     Frame::of(format!("<message{head}"), tail)
 }
 
-/// Messages of an account that an error may still answer: a kilobyte, where copies are wanted.
+/// Messages of an account that an error may still answer: one kilobyte per account where copies are wanted.
 const RECENT_MAX: usize = 128;
 
 #[cfg(test)]
@@ -293,7 +292,7 @@ mod tests {
              <message xmlns='jabber:client' from='j@x/1' to='r@y/2' type='chat' id='a'>\
              <body>&lt;</body></message></forwarded></received></message>"
         );
-        // A late one gets its stamp outside (XEP-0203 §4).
+        // A delayed copy gets its stamp on the outer message (XEP-0203 §4).
         let late = String::from_utf8(copy.with(b"<delay/>").to_vec()).unwrap();
         assert!(late.ends_with("</forwarded></received><delay/></message>"), "{late}");
     }

@@ -1,5 +1,5 @@
-//! XEP-0050: Ad-Hoc Commands: what people do by filling in forms. The commands themselves stand in the
-//! modules that have them ([`super::api::Command`]); here is how one is run, stage by stage.
+//! XEP-0050: Ad-Hoc Commands, which people use by filling in forms. The commands themselves are in their
+//! modules ([`super::api::Command`]); this module runs them, stage by stage.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -35,11 +35,11 @@ async fn command(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let asked = Asked::read(&iq)?;
     let command = cx.server.command(&asked.node).ok_or_else(StanzaError::item_not_found)?;
     if !(command.allowed)(&cx) {
-        // In the type that §4.4 has.
+        // With the error type of §4.4.
         return Err(StanzaError::forbidden().kind(ErrorType::Cancel));
     }
     let Some(id) = &asked.session else {
-        // §3.3: a session begins with its first stage.
+        // §3.3: a command's session begins with its first stage.
         if asked.action != Action::Execute {
             return Err(bad("bad-sessionid"));
         }
@@ -51,7 +51,7 @@ async fn command(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     match run.step(asked) {
         Ok(None) => Ok(Reply::payload(frame(command, &run.id, "canceled", |_| {}))),
         Ok(Some(stages)) => run.go(&cx, command, stages).await.map_err(|(error, run)| {
-            // The same stage may be tried again.
+            // After an error the client may try the same stage again.
             open.put(cx.session(), command.node, run, cx.now);
             error
         }),
@@ -62,7 +62,7 @@ async fn command(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     }
 }
 
-/// §4.4: `bad-request` with a condition of the XEP's own.
+/// §4.4: `bad-request` with an application condition of the XEP.
 fn bad(condition: &'static str) -> StanzaError {
     StanzaError::bad_request().application(ns::COMMANDS, condition)
 }
@@ -77,12 +77,12 @@ enum Action {
     Complete,
 }
 
-/// What a request says.
+/// The content of a request.
 struct Asked {
     node: String,
     session: Option<String>,
     action: Action,
-    /// What was filled in, if there was a form.
+    /// The answers, if there was a form.
     answers: Option<Answers>,
 }
 
@@ -115,22 +115,22 @@ fn answers(form: Form<'_>) -> Answers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Run {
     id: String,
-    /// What was filled in so far, stage by stage.
+    /// The answers so far, stage by stage.
     stages: Vec<Answers>,
-    /// The stage that the client is at is the last.
+    /// Whether the client is at the last stage.
     last: bool,
 }
 
 impl Run {
-    /// The stages with which the command is to be run next; none when it is canceled.
+    /// The stages to run the command with next; `None` if it is canceled.
     fn step(&self, asked: Asked) -> Result<Option<Vec<Answers>>, StanzaError> {
         let mut stages = self.stages.clone();
         match (asked.action, self.last) {
             (Action::Cancel, _) => return Ok(None),
-            // Back from the first stage there is nothing.
+            // There is no stage before the first one.
             (Action::Prev, _) => drop(stages.pop().ok_or_else(|| bad("bad-action"))?),
             (Action::Next, true) | (Action::Complete, false) => return Err(bad("bad-action")),
-            // §3.4: `execute` is what the stage's default says.
+            // §3.4: `execute` stands for the stage's default action.
             (Action::Execute | Action::Next | Action::Complete, _) => {
                 stages.push(asked.answers.ok_or_else(|| bad("bad-payload"))?);
             }
@@ -142,7 +142,7 @@ impl Run {
         Ok(Some(stages))
     }
 
-    /// Runs the command with these stages. What it refuses is as it was before.
+    /// Runs the command with these stages. After an error the run is unchanged.
     async fn go(
         self,
         cx: &Cx,
@@ -179,8 +179,8 @@ impl Run {
 
 /// `<command/>` around what `inner` writes.
 ///
-/// COMPAT(many): §3.7 has `bad-locale` for a language that we do not speak. People whose clients send
-/// theirs would have no commands at all, so they get English, which says so.
+/// COMPAT(many): §3.7 has `bad-locale` for a language that we do not support. Clients that send their user's
+/// language could then run no command at all, so they get English, marked as such.
 fn frame(command: &Command, id: &str, status: &str, inner: impl FnOnce(&mut Xml)) -> Vec<u8> {
     let mut xml = Xml::new();
     xml.start("command")
@@ -194,7 +194,7 @@ fn frame(command: &Command, id: &str, status: &str, inner: impl FnOnce(&mut Xml)
     xml.finish().to_vec()
 }
 
-/// Commands under way in the whole server (§3.3): few, and each for a while.
+/// Commands under way in the whole server (§3.3): few, and each for a limited time.
 #[derive(Debug, Default)]
 pub struct Sessions(Mutex<Vec<Open>>);
 
@@ -208,7 +208,7 @@ struct Open {
 }
 
 impl Sessions {
-    /// Takes one out, so that it is at one stage only.
+    /// Takes a command out, so that it cannot run at two stages at once.
     fn take(&self, owner: u64, id: &str, node: &str, now: SystemTime) -> Result<Run, StanzaError> {
         let mut all = self.lock(now);
         let of = |open: &Open| open.owner == owner && open.run.id == id;
@@ -223,7 +223,7 @@ impl Sessions {
 
     fn put(&self, owner: u64, node: &'static str, run: Run, now: SystemTime) {
         let mut all = self.lock(now);
-        // The oldest gives way, one's own before somebody else's.
+        // The oldest command is dropped: one of the same session, if it has too many, before that of another.
         let own = all.iter().filter(|open| open.owner == owner).count();
         let gives_way = match (own >= OWN_MAX, all.len() >= ALL_MAX) {
             (true, _) => all.iter().position(|open| open.owner == owner),
@@ -236,7 +236,7 @@ impl Sessions {
         all.push(Open { owner, node, run, since: now });
     }
 
-    /// What is too old is not there. Nor is what a clock that was set back left in the future.
+    /// Drops commands that are too old, and those dated in the future because the clock was set back.
     fn lock(&self, now: SystemTime) -> MutexGuard<'_, Vec<Open>> {
         // A panic while holding this lock cannot leave it half-changed.
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -245,13 +245,13 @@ impl Sessions {
     }
 }
 
-/// From one stage to the next.
+/// Maximum time from one stage to the next.
 const TIME_MAX: Duration = Duration::from_secs(600);
-/// Commands under way of one session.
+/// Maximum number of commands under way in one session.
 const OWN_MAX: usize = 4;
-/// Of all.
+/// Maximum number in all sessions.
 const ALL_MAX: usize = 1_000;
-/// No command of ours has more.
+/// Maximum number of stages; no command of ours has more.
 const STAGES_MAX: usize = 8;
 const ANSWERS_BYTES_MAX: usize = 8_192;
 

@@ -1,9 +1,9 @@
-//! XEP-0352: Client State Indication. To a client that nobody looks at, presence and chat states go when
-//! something else does, and of each sender only the newest.
+//! XEP-0352: Client State Indication. Presence and chat states for an inactive client are held back until
+//! something else is sent, and of each sender only the newest is sent.
 //!
-//! What wakes the client brings all that was kept with it, in the order in which it came: its radio is
-//! awake then (XEP-0286 §3), and nothing overtakes anything (RFC 6120 §10.1): a message comes behind the
-//! "composing" that was before it.
+//! Any other stanza is preceded by all that was held back, in its original order: the client's radio is awake
+//! then (XEP-0286 §3), and no stanza overtakes another (RFC 6120 §10.1). So a message comes after the
+//! "composing" that preceded it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -49,13 +49,13 @@ const NS: &str = "urn:xmpp:csi:0";
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Presence of contacts waits.
+    /// Whether contacts' presence is held back.
     pub hold_presence: bool,
-    /// Chat states that come alone wait.
+    /// Whether chat states without other content are held back.
     pub hold_chat_states: bool,
-    /// So many stanzas wait for one client; then all go.
+    /// Maximum number of stanzas held back for one client; then all are sent.
     pub stanzas_max: usize,
-    /// The same in bytes.
+    /// Their maximum size in bytes.
     pub bytes_max: usize,
 }
 
@@ -65,12 +65,13 @@ impl Default for Config {
     }
 }
 
-/// What a session's client said of itself: nothing, most of the time. Others must not learn it (XEP-0352
-/// §6).
+/// Stanzas held back for an inactive client; `None` while it is active. Other entities must not learn the
+/// state (XEP-0352 §6).
 #[derive(Debug, Default)]
 pub struct State(Option<Box<HeldBack>>);
 
-/// XEP-0352 §5.2: it is not kept over a restart, and what waits goes to what is sent again.
+/// XEP-0352 §5.2: the state is not saved over a restart, and stanzas that were held back join those that are
+/// sent again.
 impl Persist for State {
     const VERSION: u16 = 1;
 
@@ -83,12 +84,12 @@ impl Persist for State {
     }
 }
 
-/// Nobody looks at the client from now on (XEP-0352 §4.2).
+/// Marks the client as inactive (XEP-0352 §4.2).
 pub fn inactive(state: &mut SessionState) {
     state.csi.0.get_or_insert_default();
 }
 
-/// Somebody does: what was kept is to be sent now.
+/// Marks the client as active and returns the stanzas that were held back, to be sent now.
 pub fn active(state: &mut SessionState) -> Vec<Outgoing> {
     let kept = state.csi.0.take();
     kept.map(|mut kept| kept.give_out()).unwrap_or_default()
@@ -112,12 +113,12 @@ fn to_client(settings: &Settings, state: &mut SessionState, item: &Outgoing) -> 
     ClientDelivery { before: if full { kept.give_out() } else { Vec::new() }, now: false }
 }
 
-/// What waits for a client.
+/// Stanzas held back for a client.
 #[derive(Debug, Default)]
 struct HeldBack {
-    /// In the order in which they came.
+    /// The stanzas in their order of arrival.
     waiting: BTreeMap<u64, Outgoing>,
-    /// The number of the newest of each kind.
+    /// The number of the newest stanza of each kind.
     newest: HashMap<String, u64>,
     next: u64,
     bytes: usize,
@@ -140,8 +141,8 @@ impl HeldBack {
     }
 }
 
-/// What a stanza that may wait is about: a newer one about the same replaces it. None for all that
-/// matters, and for what is owed: it is on its way until the client has it.
+/// The kind of a stanza that may be held back: a newer one of the same kind replaces it. `None` for all
+/// stanzas that matter, and for owed ones, which stay in flight until the client has them.
 fn about(config: &Config, item: &Outgoing) -> Option<String> {
     let head = &item.frame.head;
     let may_wait = (config.hold_presence && head.starts_with(b"<presence"))
@@ -157,8 +158,8 @@ fn about(config: &Config, item: &Outgoing) -> Option<String> {
     }
 }
 
-/// Subscriptions and errors are answers or ask for one; so is the presence by which a client learns
-/// that it is in a room or no longer (XEP-0045 §7.2.2: status 110).
+/// Subscriptions and errors are answers or need one. The presence by which a client learns that it has joined
+/// or left a room is not held back either (XEP-0045 §7.2.2: status 110).
 fn presence(stanza: &Stanza) -> Option<String> {
     let ty = PresenceType::parse(stanza.ty().as_deref()).ok()?;
     if !matches!(ty, PresenceType::Available | PresenceType::Unavailable) {
@@ -170,7 +171,7 @@ fn presence(stanza: &Stanza) -> Option<String> {
     (!room.is_some_and(|x| x.children().any(own))).then(|| format!("presence {}", stanza.from()))
 }
 
-/// A chat state and nothing else, also as a copy of ours (XEP-0280).
+/// A chat state without other content, also in a carbon copy that the server made (XEP-0280).
 fn chat_state(stanza: &Stanza) -> Option<String> {
     let payloads = stanza.element().children();
     if is_chat_state(payloads.map(|child| (child.ns, child.name))) {
@@ -188,7 +189,7 @@ fn chat_state(stanza: &Stanza) -> Option<String> {
     is_state.then(|| format!("{} {from} {to}", copy.name()))
 }
 
-/// Bookkeeping counted for each.
+/// Bookkeeping, in bytes, that is counted for each stanza.
 const ITEM_COST: usize = 192;
 
 #[cfg(test)]
@@ -239,7 +240,7 @@ mod tests {
             (carbon("r@x", "received", STATE), true),
             (carbon("r@x", "sent", STATE), true),
             (carbon("r@x", "sent", "<body>x</body>"), false),
-            // What others call a copy is their message.
+            // A copy from another entity is an ordinary message.
             (carbon("m@x", "sent", STATE), false),
             (carbon("r@x/2", "sent", STATE), false),
         ] {
@@ -264,7 +265,7 @@ mod tests {
             Self { settings, state: SessionState::default() }
         }
 
-        /// What goes out when this comes.
+        /// Returns what is sent when this stanza arrives.
         fn comes(&mut self, xml: &str) -> Vec<String> {
             let item = item(xml);
             let delivery = to_client(&self.settings, &mut self.state, &item);

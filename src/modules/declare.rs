@@ -1,8 +1,8 @@
-//! What the list of modules is made into: types that hold a part of each module that has one.
+//! Turns the list of modules into types that hold a part for each module that has one.
 
-/// Declares the modules: a `pub mod`, an entry in [`ALL`], a module's settings (`config`), and what it
-/// keeps: for the whole server (`shared`), for an account (beside its entry in the router), for a
-/// session there (`resource`) and in the session's own task (`session`).
+/// Declares the modules: a `pub mod`, an entry in [`ALL`], a module's settings (`config`), and its state: for
+/// the whole server (`shared`), for an account (next to its entry in the router), for a session there
+/// (`resource`) and in the session's own task (`session`).
 macro_rules! modules {
     ($($name:ident $({
         $(config: $config:ty,)?
@@ -27,7 +27,7 @@ macro_rules! modules {
             /// PBKDF2 rounds for new passwords: `sasl.iterations`.
             #[serde(skip)]
             pub scram_iterations: u32,
-            /// Passwords may travel unencrypted: `c2s.require_tls` is off.
+            /// Whether passwords may travel unencrypted: `c2s.require_tls` is off.
             #[serde(skip)]
             pub unencrypted: bool,
         }
@@ -42,18 +42,18 @@ macro_rules! modules {
             }
         }
 
-        /// What modules keep in memory for the whole server: bounded, each behind a short lock of its own.
+        /// State of modules for the whole server: bounded, each behind a short lock of its own.
         #[derive(Debug, Default)]
         pub struct Shared {
             $($($(
                 #[doc = concat!("What `", stringify!($name), "` keeps.")]
                 pub $name: $shared,
             )?)?)*
-            /// Told when an account was deleted and its rows elsewhere may go.
+            /// Notified when an account was deleted and its rows in other tables may be deleted.
             pub account_deleted: std::sync::Arc<tokio::sync::Notify>,
         }
 
-        /// What modules keep for one account while the router has its entry.
+        /// State of modules for one account while the router has its entry.
         #[derive(Debug, Default)]
         pub struct AccountState {
             $($($(
@@ -63,7 +63,7 @@ macro_rules! modules {
         }
 
         impl AccountState {
-            /// Reads it; none where there is nothing.
+            /// Reads the state; `None` if every part is empty.
             fn load(tx: &mut dyn $crate::store::tx::Tx, account: $crate::store::ids::AccountId) -> Result<$crate::router::held::State, $crate::store::StoreError> {
                 let state = Self {
                     $($($($name: <$account as $crate::modules::api::AccountPart>::load(tx, account)?,)?)?)*
@@ -75,17 +75,17 @@ macro_rules! modules {
                 true $($($(&& <$account as $crate::modules::api::AccountPart>::is_nothing(&self.$name))?)?)*
             }
 
-            /// What is kept of an account, if there is anything.
+            /// The account's state, if there is any.
             pub fn of(account: &$crate::router::registry::AccountEntry) -> Option<&Self> {
                 $crate::modules::features::held(&account.features)
             }
 
-            /// The same, to be changed.
+            /// Like [`Self::of`], but mutable.
             pub fn of_mut(account: &mut $crate::router::registry::AccountEntry) -> Option<&mut Self> {
                 $crate::modules::features::held_mut(&mut account.features)
             }
 
-            /// Changes what is kept of an account; what is nothing afterwards is not kept.
+            /// Changes the account's state; drops it if nothing is left afterwards.
             pub fn change(account: &mut $crate::router::registry::AccountEntry, change: impl FnOnce(&mut Self)) {
                 if let Some(state) = $crate::modules::features::made::<Self>(&mut account.features) {
                     change(state);
@@ -103,7 +103,7 @@ macro_rules! modules {
             }
         }
 
-        /// What modules keep for one session in the entry of its account.
+        /// State of modules for one session in the entry of its account.
         #[derive(Debug, Default)]
         pub struct ResourceState {
             $($($(
@@ -113,12 +113,12 @@ macro_rules! modules {
         }
 
         impl ResourceState {
-            /// What is kept for a session, if there is anything.
+            /// The session's state, if there is any.
             pub fn of(resource: &$crate::router::registry::Resource) -> Option<&Self> {
                 $crate::modules::features::held(&resource.features)
             }
 
-            /// The same, to be changed.
+            /// The session's state, made on first use.
             pub fn made(resource: &mut $crate::router::registry::Resource) -> Option<&mut Self> {
                 $crate::modules::features::made(&mut resource.features)
             }
@@ -130,7 +130,7 @@ macro_rules! modules {
             }
         }
 
-        /// What modules keep in one session's task. Its size is pinned by a test.
+        /// State of modules in one session's task. A test fixes its size.
         #[derive(Debug, Default)]
         pub struct SessionState {
             $($($(
@@ -139,8 +139,8 @@ macro_rules! modules {
             )?)?)*
         }
 
-        /// For a session that is written down over a restart: name, version and bytes of each module's
-        /// part, of both kinds.
+        /// The parts of all modules, of both kinds, for a session that is saved over a restart: name, version
+        /// and bytes.
         pub fn save(session: &SessionState, resource: &$crate::router::registry::Resource) -> Vec<$crate::modules::api::Saved> {
             let mut saved = vec![$($($(
                 $crate::modules::api::saved::<$session>(stringify!($name), &session.$name),
@@ -153,7 +153,7 @@ macro_rules! modules {
             saved
         }
 
-        /// The reverse; `None` when one cannot be read.
+        /// The reverse of [`save`]; `None` if a part cannot be read.
         pub fn load(saved: &[$crate::modules::api::Saved]) -> Option<(SessionState, $crate::router::held::State)> {
             let session = SessionState {
                 $($($($name: $crate::modules::api::restore::<$session>(stringify!($name), saved)?,)?)?)*

@@ -1,5 +1,5 @@
-//! The user's devices (XEP-0388 §2.3), which may log in by tokens (XEP-0484): they are listed and
-//! revoked by ad-hoc commands (XEP-0050), and what is old is forgotten.
+//! The user's devices (XEP-0388 §2.3), which may log in by tokens (XEP-0484). Ad-hoc commands (XEP-0050) list
+//! and revoke them, and old ones are forgotten.
 
 use std::time::Duration;
 
@@ -43,13 +43,13 @@ pub const MODULE: Module = Module {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Devices of one account that are remembered.
+    /// Maximum number of devices that are remembered for one account.
     pub per_account: u32,
-    /// Days for which a token opens the account; 0: none are given.
+    /// Days for which a token can be used to log in; 0: no tokens are issued.
     pub token_days: u32,
-    /// Hours after which a login by token gets another one.
+    /// Hours after which a login by token gets a new token.
     pub rotate_hours: u32,
-    /// Days after which a device that was not seen is forgotten.
+    /// Days without a login after which a device is forgotten.
     pub forget_days: u32,
 }
 
@@ -63,7 +63,7 @@ fn owns_devices(cx: &Cx) -> bool {
     cx.account().is_ok()
 }
 
-/// What an account's owner is told; nobody else is (XEP-0388 §2.3).
+/// Lists the devices for the account's owner only (XEP-0388 §2.3).
 async fn list(cx: Cx) -> Result<StageOutcome, StanzaError> {
     let devices = known(&cx).await?;
     if devices.is_empty() {
@@ -104,7 +104,7 @@ async fn list(cx: Cx) -> Result<StageOutcome, StanzaError> {
     Ok(StageOutcome::Done { form: xml.finish().into(), note: None, effect: None })
 }
 
-/// First which, then it is done.
+/// The first stage chooses the devices, the second logs them out.
 async fn revoke(cx: Cx, stages: Vec<Answers>) -> Result<StageOutcome, StanzaError> {
     let devices = known(&cx).await?;
     let Some(answers) = stages.first() else { return Ok(which(&devices)) };
@@ -116,7 +116,7 @@ async fn revoke(cx: Cx, stages: Vec<Answers>) -> Result<StageOutcome, StanzaErro
         let unknown = StanzaError::bad_request().text("choose among the devices of the form");
         return Err(unknown.application(ns::COMMANDS, "bad-payload"));
     };
-    // Whoever hangs up meanwhile: sessions end when their device is revoked.
+    // Runs to the end even if the client disconnects: the sessions of revoked devices must end.
     cx.clone().finish("devices revoked", log_out(cx, found)).await
 }
 
@@ -174,7 +174,7 @@ async fn known(cx: &Cx) -> Result<Vec<Device>, StanzaError> {
     Ok(cx.store.read(move |tx| devices::list(tx, account)).await?)
 }
 
-/// How many of the account's sessions are of the device, and whether the asking one is.
+/// The number of the account's sessions on this device, and whether the requesting one is among them.
 fn sessions(cx: &Cx, agent: &AgentId) -> (usize, bool) {
     let seen = cx.own(|entry| {
         let of = entry.resources.iter().filter(|one| one.agent.as_ref() == Some(agent));
@@ -184,7 +184,7 @@ fn sessions(cx: &Cx, agent: &AgentId) -> (usize, bool) {
     seen.unwrap_or_default()
 }
 
-/// Tokens that are too old for long, and devices that were not seen for longer.
+/// Deletes tokens that expired long ago, and devices that were not seen for too long.
 async fn forget(job: PeriodicJob) {
     if job.cause != Cause::Due {
         return;
@@ -212,9 +212,10 @@ const LIST: &str = "list-devices";
 const REVOKE: &str = "revoke-devices";
 const FIELD: &str = "devices";
 const DAY: i64 = 86_400_000_000;
-/// So long after its end a token's owner is told `credentials-expired` (XEP-0484 §4.2).
+/// Days after its expiry during which the use of a token is answered with `credentials-expired` (XEP-0484
+/// §4.2).
 const EXPIRED_KEPT_DAYS: i64 = 30;
-/// Rows of one write.
+/// Maximum number of rows in one write.
 const BATCH: usize = 500;
 
 #[cfg(test)]
@@ -305,7 +306,7 @@ mod tests {
         for wrong in [vec![], vec!["nonsense".to_owned()], vec![name("a"), name("c")]] {
             assert_eq!(ask(&cx, "set", "", &submit(&session, &wrong)).await, "bad-request");
         }
-        // The session of another stream is nobody's.
+        // Another stream cannot use the command's session.
         let ask_one = submit(&session, &[name("a")]);
         assert_eq!(ask(&one, "set", "", &ask_one).await, "not-allowed");
         let (done, effect) = ask_for_effect(&cx, "set", "", &ask_one).await;
@@ -316,7 +317,7 @@ mod tests {
         };
         assert!(ended(&one) && !ended(&two) && !ended(&cx));
         assert_eq!(ask(&cx, "set", "", &ask_one).await, "not-allowed", "it is over");
-        // The own one: the answer comes first.
+        // Revoking the device in use: the answer is sent before the stream ends.
         let session = session_of(&ask(&cx, "set", "", &begin).await);
         let (_, effect) = ask_for_effect(&cx, "set", "", &submit(&session, &[name("b")])).await;
         assert_eq!(effect, Some(Effect::DeviceRevoked));

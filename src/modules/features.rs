@@ -1,5 +1,5 @@
-//! The modules' part in the way of stanzas through accounts, and what they keep for accounts and
-//! sessions, as the router wants it.
+//! The modules' hooks for stanzas that pass through accounts, and their state for accounts and sessions, in
+//! the form the router needs.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::store::accounts;
 use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 
-/// Deletes an account with its rows in every table, the modules' first: the one list of deletions,
-/// whoever asks. False if there was none.
+/// Deletes an account with its rows in every table, the modules' first. All deletions use this one list.
+/// False if there was no account.
 pub fn erase(modules: &[&Module], tx: &mut dyn Tx, account: AccountId) -> Result<bool, StoreError> {
     modules.iter().filter_map(|m| m.account_deleted).try_for_each(|hook| hook(tx, account))?;
     accounts::delete(tx, account)
@@ -32,7 +32,7 @@ struct Hooks {
     sessions: Vec<Sessions>,
 }
 
-/// What these modules do, for the router.
+/// The modules' hooks, for the router.
 pub fn features(modules: &[&Module], config: Arc<Config>) -> Arc<dyn Features> {
     let incoming =
         in_order(modules.iter().flat_map(|m| m.incoming.iter().map(|h| (h.0, m.name, h.1))));
@@ -109,19 +109,19 @@ impl Features for Hooks {
     }
 }
 
-/// What is kept here as a `T`.
+/// The state as a `T`.
 pub fn held<T: FeatureState>(state: &State) -> Option<&T> {
     let held: &dyn Any = state.as_deref()?;
     held.downcast_ref()
 }
 
-/// The same, to be changed.
+/// Like [`held`], but mutable.
 pub fn held_mut<T: FeatureState>(state: &mut State) -> Option<&mut T> {
     let held: &mut dyn Any = state.as_deref_mut()?;
     held.downcast_mut()
 }
 
-/// The same, made at first need.
+/// Like [`held_mut`], but makes the state on first use.
 pub fn made<T: FeatureState + Default>(state: &mut State) -> Option<&mut T> {
     let held: &mut dyn Any = state.get_or_insert_with(|| Box::<T>::default()).as_mut();
     held.downcast_mut()

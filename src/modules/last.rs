@@ -38,13 +38,13 @@ async fn uptime(cx: Cx) -> Result<Reply, StanzaError> {
     Ok(activity(cx.now, cx.server.started(), None))
 }
 
-/// The account that asks is there (XEP-0012 §3).
+/// The account that asks is online (XEP-0012 §3).
 async fn own(cx: Cx) -> Result<Reply, StanzaError> {
     Ok(activity(cx.now, cx.now, None))
 }
 
-/// XEP-0012 §3: `forbidden` to whoever may not see the account's presence; the same for an account
-/// that does not exist, so that nobody learns which ones do.
+/// XEP-0012 §3: `forbidden` for a requester that may not see the account's presence. The same for an account
+/// that does not exist, so that its absence is not revealed.
 async fn other(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let to = iq.to().ok_or_else(StanzaError::bad_request)?;
     match cx.look(to).await? {
@@ -58,9 +58,9 @@ async fn other(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     }
 }
 
-/// The last logout; of an account that never was there, when it was made.
+/// The last logout; for an account that never logged in, the time of its creation.
 async fn last(cx: &Cx, account: AccountId) -> Result<LastLogout, StanzaError> {
-    // Its session may have ended this moment.
+    // The account's session may have ended just now.
     cx.store.barrier().await?;
     let read = cx.store.read(move |tx| {
         if let Some(last) = accounts::last_logout(tx, account)? {
@@ -72,7 +72,7 @@ async fn last(cx: &Cx, account: AccountId) -> Result<LastLogout, StanzaError> {
     read.await?.ok_or_else(StanzaError::forbidden)
 }
 
-/// Notes when the last resource left, with what it said: it may have been unavailable long before that.
+/// Records when the last resource left, with its status: it may have been unavailable long before that.
 fn session_ended(cx: &Cx, session_end: &SessionEnd) {
     let Ok(account) = cx.account() else { return };
     let left = |entry: &mut AccountEntry| entry.available().next().is_none();
@@ -81,7 +81,7 @@ fn session_ended(cx: &Cx, session_end: &SessionEnd) {
     }
 }
 
-/// A clock that was set back shows as 0.
+/// An idle time that is negative because the clock was set back is shown as 0.
 fn activity(now: SystemTime, at: SystemTime, status: Option<&str>) -> Reply {
     let seconds = now.duration_since(at).map_or(0, |passed| passed.as_secs());
     let mut xml = Xml::new();
@@ -119,7 +119,7 @@ mod tests {
         server.account("tybalt", &[]).await;
         let cx = server.session("romeo@montague.example/orchard").await;
         let juliet = "juliet@montague.example";
-        // Never there: since the account was made.
+        // Never logged in: counted since the account was created.
         assert_eq!(ask(&cx, "get", juliet, QUERY).await, seconds(500_000, ""));
 
         let her = server.session("juliet@montague.example/balcony").await;

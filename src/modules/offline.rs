@@ -1,6 +1,6 @@
-//! XEP-0160: messages for those who are offline: which are owed to an account. `stanza/policy.rs` says it
-//! of a message; the router keeps the books (`router/owed.rs`), the archive or the mailbox holds the row,
-//! and the session that takes messages claims it.
+//! XEP-0160: messages for accounts that are offline: decides which are owed to an account. `stanza/policy.rs`
+//! classifies a message; the router keeps the books (`router/owed.rs`), the archive or the mailbox holds the
+//! row, and a session that accepts messages claims it.
 
 use super::Config;
 use super::api::{Module, On, Passage, Phase, Spec, Verdict};
@@ -19,7 +19,7 @@ pub const MODULE: Module = Module {
     // XEP-0160 §4
     features: &[
         On::Server("msgoffline"),
-        // XEP-0359 §5: ids that claim to be ours are removed on every domain.
+        // XEP-0359 §5: forged ids of the server are removed on every domain.
         On::Server(ns::STANZA_ID),
         On::Account(ns::STANZA_ID),
     ],
@@ -27,7 +27,8 @@ pub const MODULE: Module = Module {
     ..Module::EMPTY
 };
 
-/// What may be owed is, to an account that owns rows: until one of its sessions has it (promise.md 1).
+/// A message that may be owed is owed to an account that owns rows, until one of its sessions has it
+/// (promise.md 1).
 fn keep(_: &Config, account: &mut AccountEntry, passage: &mut Passage<'_>) -> Verdict {
     passage.owed = passage.policy.owed && matches!(account.account, AccountStatus::Stored(_));
     Verdict::Continue

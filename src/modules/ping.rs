@@ -14,8 +14,8 @@ pub const MODULE: Module = Module {
         ty: IqType::Get,
         ns: ns::PING,
         name: "ping",
-        // XEP-0199 §4.2: no `to`, or the own bare JID, is the server too. Of another account a
-        // pong would tell that it exists.
+        // XEP-0199 §4.2: no `to`, or the own bare JID, means the server, too. For another account, a pong
+        // would reveal that it exists.
         targets: &[Target::Server, Target::Own, Target::Service],
         handler: |_cx, _iq| Box::pin(std::future::ready(pong())),
     }],
