@@ -85,7 +85,7 @@ async fn what_a_query_must_not_be_is_answered_in_the_specs_words() -> Outcome<()
         let answer = romeo.ask(&query("q", &content)).await?;
         assert_eq!(answer.condition(), Some(condition), "{content}: {answer}");
     }
-    // The stream is none the worse for it.
+    // The stream is not affected.
     let answer = romeo.ask(&query("q", &set("<max>99999999999999999999</max>"))).await?;
     let fin = answer.child(NS, "fin").expect("the end");
     assert_eq!(fin.attr("complete"), Some("true"), "{answer}");
@@ -114,7 +114,7 @@ async fn a_domain_without_archives_does_not_speak_of_them() -> Outcome<()> {
     Ok(())
 }
 
-/// What an archive holds of one conversation, or of all: id and message, in order.
+/// The messages in the archive, with one peer or with all: id and message, in order.
 pub async fn archived(client: &mut Client, content: &str) -> Outcome<Vec<(String, Element)>> {
     client.send(&query("mam", content)).await?;
     let mut found = Vec::new();
@@ -146,8 +146,8 @@ pub fn chat(to: &str, body: &str, more: &str) -> String {
     format!("<message to='{to}' type='chat' id='{body}'><body>{body}</body>{more}</message>")
 }
 
-/// XEP-0313 §3.3.1, §3.5: both sides have it once, each under an id of its own; who receives it learns
-/// the id of its own archive and no other.
+/// XEP-0313 §3.3.1, §3.5: the message is once in either archive, with a different id in each. The recipient
+/// gets the id of its own archive and no other.
 #[tokio::test]
 async fn a_message_is_in_both_archives_once() -> Outcome<()> {
     if subject().is_some() {
@@ -180,7 +180,7 @@ async fn a_message_is_in_both_archives_once() -> Outcome<()> {
     Ok(())
 }
 
-/// The table of `stanza::policy` as peers see it, and XEP-0313 §4.1.1 for who asks for it.
+/// The table of `stanza::policy` as peers see it, and the 'with' filter of XEP-0313 §4.1.1.
 #[tokio::test]
 async fn what_is_worth_keeping_is_found_again_by_who_said_it_to_whom() -> Outcome<()> {
     if subject().is_some() {
@@ -200,7 +200,7 @@ async fn what_is_worth_keeping_is_found_again_by_who_said_it_to_whom() -> Outcom
         format!("<message to='{j}' type='chat'>{typing}</message>"),
         format!("<message to='{j}' type='headline' id='h'><body>news</body></message>"),
         format!("<message to='{j}'><received xmlns='urn:xmpp:receipts' id='x'/></message>"),
-        // A room that is not there: what was said to it is no conversation of two.
+        // For a room that does not exist; a message to it does not belong to a conversation of two.
         format!("<message to='{j}' type='groupchat'><body>all</body></message>"),
         chat(&r, "note", ""),
     ] {
@@ -216,7 +216,7 @@ async fn what_is_worth_keeping_is_found_again_by_who_said_it_to_whom() -> Outcom
     juliet.ignores_presence = true;
     assert_eq!(bodies(&mut juliet, "").await?, ["kept", "to-phone", "-"]);
     juliet.send("<presence/>").await?;
-    // What the archive may not have was kept for delivery all the same.
+    // Messages that may not be archived were nevertheless stored for delivery.
     let mut waited: Vec<_> = Vec::new();
     while waited.len() < 4 {
         let next = juliet.expect(|e| e.name == "message").await?;
@@ -226,7 +226,7 @@ async fn what_is_worth_keeping_is_found_again_by_who_said_it_to_whom() -> Outcom
     juliet.nothing().await
 }
 
-/// promise.md 1: without an archive messages are kept until they are delivered, and no longer.
+/// promise.md 1: without an archive, messages are stored until they are delivered, and no longer.
 #[tokio::test]
 async fn a_domain_without_archives_still_delivers() -> Outcome<()> {
     if subject().is_some() {
@@ -249,7 +249,7 @@ async fn a_domain_without_archives_still_delivers() -> Outcome<()> {
     Ok(())
 }
 
-/// promise.md 7: a query right after a message finds it, also among many that others write.
+/// promise.md 7: a query right after a message finds it, even while other accounts write many.
 #[tokio::test]
 async fn what_was_sent_before_the_query_is_in_the_answer() -> Outcome<()> {
     if subject().is_some() {

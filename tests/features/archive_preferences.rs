@@ -1,4 +1,4 @@
-//! XEP-0441: what accounts want to have archived.
+//! XEP-0441: accounts choose what is archived.
 
 use crate::archive::{archived, bodies, chat};
 use crate::harness::client::{Client, Outcome};
@@ -28,8 +28,8 @@ fn has_id(message: &Element) -> bool {
     message.child("urn:xmpp:sid:0", "stanza-id").is_some()
 }
 
-/// §2.3.3, XEP-0313 §3.5: what is not archived is delivered, and has no id of the archive. §2.3.2: the
-/// other side's archive is the other side's business.
+/// §2.3.3, XEP-0313 §3.5: a message that is not archived is delivered, without an archive id. §2.3.2: the
+/// preferences do not affect the other side's archive.
 #[tokio::test]
 async fn each_side_keeps_what_it_wants() -> Outcome<()> {
     if subject().is_some() {
@@ -51,7 +51,7 @@ async fn each_side_keeps_what_it_wants() -> Outcome<()> {
     assert!(has_id(&live), "{live}");
     assert_eq!(bodies(&mut juliet, "").await?, ["three"]);
     assert_eq!(bodies(&mut romeo, "").await?, ["one", "two"]);
-    // Nobody, but for one of his resources.
+    // Nothing is archived, except messages with one of romeo's resources.
     prefer(&mut juliet, &prefs("never", &[&romeo.jid], &[])).await?;
     romeo.send(&chat(&j, "four", "")).await?;
     nurse.send(&chat(&j, "five", "")).await?;
@@ -67,7 +67,7 @@ async fn each_side_keeps_what_it_wants() -> Outcome<()> {
     Ok(())
 }
 
-/// §2.1.1: contacts, as the roster in memory has them at that moment.
+/// §2.1.1: contacts according to the roster in memory at that moment.
 #[tokio::test]
 async fn contacts_alone_are_archived_if_so_wanted() -> Outcome<()> {
     if subject().is_some() {
@@ -90,7 +90,7 @@ async fn contacts_alone_are_archived_if_so_wanted() -> Outcome<()> {
     juliet.send(&chat(&r, "answer", "")).await?;
     juliet.ask(&item("subscription='remove'")).await?;
     juliet.send(&chat(&r, "too late", "")).await?;
-    // One's own notes are always among them.
+    // Notes to oneself always count as messages with a contact.
     juliet.send(&chat(&j, "note", "")).await?;
     juliet.fence().await?;
     juliet.forget();
@@ -98,7 +98,7 @@ async fn contacts_alone_are_archived_if_so_wanted() -> Outcome<()> {
     Ok(())
 }
 
-/// promise.md 1: what the archive may not have is kept until it is delivered; the answer to the
+/// promise.md 1: a message that may not be archived is stored until it is delivered; the answer to the
 /// preferences is durable.
 #[tokio::test]
 async fn what_is_kept_out_waits_all_the_same_and_a_kill_forgets_nothing() -> Outcome<()> {

@@ -1,4 +1,4 @@
-//! XEP-0191: Blocking Command, as both sides see it.
+//! XEP-0191: Blocking Command, seen from both sides.
 
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
@@ -26,7 +26,7 @@ fn jids(list: &Element) -> Vec<String> {
     list.children.iter().filter_map(|item| item.attr("jid")).map(str::to_owned).collect()
 }
 
-/// Each sees the other's presence.
+/// Subscribes each to the other's presence.
 async fn befriend(a: &mut Client, b: &mut Client) -> Outcome<()> {
     for _ in 0..2 {
         let to = b.jid.split('/').next().unwrap_or_default().to_owned();
@@ -46,7 +46,7 @@ async fn befriend(a: &mut Client, b: &mut Client) -> Outcome<()> {
     Ok(())
 }
 
-/// Presence of this sender that came, by type.
+/// The types of the presence received from this sender.
 async fn presence_of(client: &mut Client, from: &str) -> Outcome<Vec<String>> {
     client.fence().await?;
     let came = client.take().into_iter();
@@ -62,7 +62,7 @@ async fn friends() -> Outcome<(Lab, Client, Client)> {
     Ok((lab, alice, bob))
 }
 
-/// §3.3: whatever the blocked side sends, by kind; §3.4: after the unblocking it comes through.
+/// §3.3: stanzas of each kind that the blocked side sends; §3.4: they arrive again after it is unblocked.
 #[tokio::test]
 async fn what_the_blocked_side_sends_does_not_come() -> Outcome<()> {
     for listed in ["bob@localhost", "bob@localhost/b", "localhost"] {
@@ -110,7 +110,7 @@ async fn what_the_blocked_side_sends_does_not_come() -> Outcome<()> {
     Ok(())
 }
 
-/// §3.3: an error that says why, and nothing leaves; §5: oneself one cannot block.
+/// §3.3: an error with the reason, and nothing is sent; §5: an account cannot block itself.
 #[tokio::test]
 async fn what_the_blocking_side_sends_is_refused() -> Outcome<()> {
     let (lab, mut alice, mut bob) = friends().await?;
@@ -149,7 +149,8 @@ async fn what_the_blocking_side_sends_is_refused() -> Outcome<()> {
     alice.expect(|e| e.attr("id") == Some("own")).await.map(drop)
 }
 
-/// §3.3, §3.4: gone for the blocked side, and back; nothing in between, whatever changes.
+/// §3.3, §3.4: unavailable for the blocked side, and available again later; nothing in between, whatever
+/// changes.
 #[tokio::test]
 async fn presence_goes_and_comes_back() -> Outcome<()> {
     for listed in ["bob@localhost", "bob@localhost/b", "localhost"] {
@@ -161,7 +162,7 @@ async fn presence_goes_and_comes_back() -> Outcome<()> {
         assert!(presence_of(&mut bob, "alice@localhost/a").await?.is_empty(), "{listed}");
         bob.send("<presence type='unavailable'/><presence/>").await?;
         assert!(presence_of(&mut bob, "alice@localhost/a").await?.is_empty(), "{listed}");
-        // Nor does saying it again tell who is there by now.
+        // Blocking the same JID again does not reveal a new session either.
         let mut new = lab.online("alice", "new").await?;
         change(&mut new, "block", &[listed, "bob@localhost/b"]).await?;
         assert!(presence_of(&mut bob, "alice@localhost/new").await?.is_empty(), "{listed}");
@@ -176,7 +177,7 @@ async fn presence_goes_and_comes_back() -> Outcome<()> {
             let mut again = lab.online("bob", "again").await?;
             assert!(presence_of(&mut again, "alice@localhost/a").await?.is_empty());
             assert!(presence_of(&mut bob, "alice@localhost/a").await?.is_empty());
-            // Nor does the blocking side see the blocked one that comes anew.
+            // The blocking side does not see a new session of the blocked one either.
             assert!(presence_of(&mut alice, "bob@localhost/again").await?.is_empty());
         }
         change(&mut alice, "unblock", &[listed]).await?;
@@ -185,7 +186,7 @@ async fn presence_goes_and_comes_back() -> Outcome<()> {
     Ok(())
 }
 
-/// Whom one has blocked, and takes off the roster or leaves behind, learns nothing and says nothing.
+/// A contact that is removed from the roster while it is blocked gets nothing, and nothing arrives from it.
 #[tokio::test]
 async fn what_ends_while_somebody_is_blocked_ends_in_silence() -> Outcome<()> {
     let (lab, mut alice, mut bob) = friends().await?;
@@ -198,7 +199,7 @@ async fn what_ends_while_somebody_is_blocked_ends_in_silence() -> Outcome<()> {
     new.ask(&format!("<iq type='set' id='r'>{remove}</iq>")).await?;
     bob.fence().await?;
     assert!(!bob.take().iter().any(|e| e.name == "presence"), "bob hears of it");
-    // The other half is gone as well: after the unblocking nobody sees anybody.
+    // The other direction has ended, too: after the unblocking neither sees the other.
     change(&mut alice, "unblock", &[]).await?;
     alice.fence().await?;
     alice.forget();
@@ -210,7 +211,7 @@ async fn what_ends_while_somebody_is_blocked_ends_in_silence() -> Outcome<()> {
     Ok(())
 }
 
-/// One's own server is no stranger, whatever is blocked.
+/// The account's own server is never blocked.
 #[tokio::test]
 async fn the_own_server_answers_all_the_same() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &[]);
@@ -224,7 +225,7 @@ async fn the_own_server_answers_all_the_same() -> Outcome<()> {
     Ok(())
 }
 
-/// A request of somebody who is blocked is dropped, and he is told nothing (§3.3).
+/// §3.3: a subscription request of a blocked account is dropped without an error.
 #[tokio::test]
 async fn a_blocked_stranger_asks_in_vain() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &[]);
@@ -242,7 +243,7 @@ async fn a_blocked_stranger_asks_in_vain() -> Outcome<()> {
     Ok(())
 }
 
-/// §3.3: pushes go to the sessions that asked for the list, in the order of the changes.
+/// §3.3: sessions that requested the list get pushes in the order of the changes.
 #[tokio::test]
 async fn sessions_that_asked_for_the_list_hear_of_it() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &[]);
@@ -297,8 +298,7 @@ async fn what_cannot_be_meant_changes_nothing() -> Outcome<()> {
     Ok(())
 }
 
-/// Neither archives nor carbons nor the box for later have anything of what was blocked; and a block
-/// holds over a kill.
+/// Blocked stanzas are not archived, copied or stored for later; and a block survives a kill.
 #[tokio::test]
 async fn nothing_is_kept_of_what_was_blocked() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();

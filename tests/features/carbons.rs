@@ -1,4 +1,4 @@
-//! XEP-0280: Message Carbons, as several devices of one person see them.
+//! XEP-0280: Message Carbons, as several devices of one account see them.
 
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::{CLIENT, Element};
@@ -9,7 +9,7 @@ const NS: &str = "urn:xmpp:carbons:2";
 const SID: &str = "urn:xmpp:sid:0";
 const MAM: &str = "urn:xmpp:mam:2";
 
-/// A device that wants copies.
+/// A device that has enabled copies.
 async fn reader(lab: &Lab, user: &str, resource: &str) -> Outcome<Client> {
     let mut client = lab.online(user, resource).await?;
     client.ignores_presence = true;
@@ -17,7 +17,7 @@ async fn reader(lab: &Lab, user: &str, resource: &str) -> Outcome<Client> {
     Ok(client)
 }
 
-/// One that does not.
+/// A device that has not.
 async fn plain(lab: &Lab, user: &str, resource: &str) -> Outcome<Client> {
     let mut client = lab.online(user, resource).await?;
     client.ignores_presence = true;
@@ -35,7 +35,7 @@ async fn switch(client: &mut Client, what: &str, to: &str) -> Outcome<Element> {
     client.ask(&format!("<iq type='set' id='{what}'{to}><{what} xmlns='{NS}'/></iq>")).await
 }
 
-/// Side and message of a copy, if it is one that its reader may trust (XEP-0280 §11).
+/// Side and message of a copy, if its reader may trust it (XEP-0280 §11).
 fn copy<'a>(stanza: &'a Element, reader: &Client) -> Option<(&'a str, &'a Element)> {
     let own = reader.jid.split('/').next();
     let side = stanza.children.iter().find(|child| child.ns == NS)?;
@@ -50,7 +50,8 @@ fn copy<'a>(stanza: &'a Element, reader: &Client) -> Option<(&'a str, &'a Elemen
     Some((&side.name, inner))
 }
 
-/// What came, in short: `id` of a message, `received id` or `sent id` of a copy; `!` for an error.
+/// The messages received, in short: `id` of a message, `received id` or `sent id` of a copy; `!` for an
+/// error.
 async fn heard(client: &mut Client) -> Outcome<Vec<String>> {
     let all = client.stanzas().await?;
     let id = |m: &Element| {
@@ -64,14 +65,14 @@ async fn heard(client: &mut Client) -> Outcome<Vec<String>> {
     Ok(all.iter().filter(|stanza| stanza.name == "message").map(short).collect())
 }
 
-/// Who gave a message which id.
+/// The archives that gave the message an id, with these ids.
 fn stanza_ids(message: &Element) -> Vec<(String, String)> {
     let ids = message.children.iter().filter(|c| c.is(SID, "stanza-id"));
     let text = |c: &Element, name| c.attr(name).unwrap_or_default().to_owned();
     ids.map(|c| (text(c, "by"), text(c, "id"))).collect()
 }
 
-/// Ids in the account's archive, and of the messages there.
+/// The ids in the account's archive, each with the id of its message.
 async fn archive(client: &mut Client) -> Outcome<Vec<(String, String)>> {
     client.send(&format!("<iq type='set' id='mam'><query xmlns='{MAM}'/></iq>")).await?;
     let mut found = Vec::new();
@@ -84,7 +85,7 @@ async fn archive(client: &mut Client) -> Outcome<Vec<(String, String)>> {
     }
 }
 
-/// XEP-0280 §7: each device gets a message once: itself, or as a copy with the account's archive id.
+/// XEP-0280 §7: each device gets a message once: directly, or as a copy with the account's archive id.
 #[tokio::test]
 async fn what_one_device_hears_the_others_get_a_copy_of() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &[]);
@@ -103,7 +104,7 @@ async fn what_one_device_hears_the_others_get_a_copy_of() -> Outcome<()> {
     assert_eq!(ids.len(), 1, "archived once");
     assert!(heard(&mut deaf).await?.is_empty());
 
-    // To the person: to all of non-negative priority; a copy for who does not take part.
+    // To the bare JID: for all devices of non-negative priority; the others get a copy.
     let mut low = reader(&lab, "bob", "low").await?;
     low.send("<presence><priority>-1</priority></presence>").await?;
     let mut silent = lab.login_as("bob", "silent").await?;
@@ -122,7 +123,7 @@ async fn what_one_device_hears_the_others_get_a_copy_of() -> Outcome<()> {
     Ok(())
 }
 
-/// XEP-0280 §8: whether the sending device wants copies or not; it gets none itself.
+/// XEP-0280 §8: copies are made whether the sending device wants copies or not; it gets none itself.
 #[tokio::test]
 async fn what_one_device_says_the_others_get_a_copy_of() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &[]);
@@ -143,7 +144,7 @@ async fn what_one_device_says_the_others_get_a_copy_of() -> Outcome<()> {
     assert_eq!(stanza_ids(inner), [("bob@localhost".to_owned(), ids[0].0.clone())]);
     assert!(heard(&mut phone).await?.is_empty(), "wants none");
     assert_eq!(heard(&mut alice).await?, ["1", "2"]);
-    // To somebody who is offline, and first to be read from the store.
+    // To an account that is offline and not in memory.
     alice.close().await?;
     phone.send(&chat("alice@localhost", "3")).await?;
     phone.send("<message type='chat' id='4' to='alice@localhost/gone'><no-store xmlns='urn:xmpp:hints'/></message>").await?;
@@ -184,7 +185,7 @@ async fn copies_are_switched_on_and_off_as_often_as_one_likes() -> Outcome<()> {
         assert_eq!(heard(&mut desk).await?, expected);
         assert_eq!(heard(&mut phone).await?, [round.to_string()]);
     }
-    // Nobody learns by it who exists.
+    // The answer does not reveal which accounts exist.
     for to in ["alice@localhost", "nobody@localhost"] {
         let answer = switch(&mut desk, "enable", &format!(" to='{to}'")).await?;
         assert_eq!(answer.condition(), Some("not-allowed"), "{answer}");
@@ -192,7 +193,7 @@ async fn copies_are_switched_on_and_off_as_often_as_one_likes() -> Outcome<()> {
     Ok(())
 }
 
-/// RFC 6121 §8.5.2.1.1, XEP-0313 §3.3.1: a note to oneself is one message, for each device once.
+/// RFC 6121 §8.5.2.1.1, XEP-0313 §3.3.1: a note to oneself is one message; each device gets it once.
 #[tokio::test]
 async fn a_message_to_oneself_reaches_each_device_once() -> Outcome<()> {
     let lab = Lab::new(&["bob"], &[]);
@@ -211,7 +212,7 @@ async fn a_message_to_oneself_reaches_each_device_once() -> Outcome<()> {
             assert_eq!(heard(client).await?, [expected], "{}", client.jid);
         }
     }
-    // From one device to another: the others see it once, and the sender has it.
+    // From one device to another: the other devices see it once; the sender has it already.
     phone.send(&chat("bob@localhost/desk", "d")).await?;
     phone.fence().await?;
     assert_eq!(heard(&mut phone).await?, [""; 0]);
@@ -222,8 +223,8 @@ async fn a_message_to_oneself_reaches_each_device_once() -> Outcome<()> {
     Ok(())
 }
 
-/// The one table (`stanza/policy.rs`) as devices and archives see it: what is said, whether both sides'
-/// other devices get copies, and whether it is archived.
+/// The one table (`stanza/policy.rs`) as devices and archives see it: the message, whether the other devices
+/// of both sides get copies, and whether it is archived.
 #[tokio::test]
 async fn each_kind_of_message_travels_is_copied_and_archived_by_the_one_table() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &[]);
@@ -288,7 +289,7 @@ const TABLE: &[(&str, &str, bool, bool)] = &[
         true,
         true,
     ),
-    // XEP-0428: describes what is beside it.
+    // XEP-0428: describes the payloads next to it.
     ("normal", "<fallback xmlns='urn:xmpp:fallback:0' for='x'/>", false, false),
     // XEP-0444
     (
@@ -310,7 +311,8 @@ const TABLE: &[(&str, &str, bool, bool)] = &[
     ("chat", "<body>x</body><private xmlns='urn:xmpp:carbons:2'/>", false, true),
 ];
 
-/// XEP-0280 §6.1: an error to a message that was copied is copied, whoever answers it; no other.
+/// XEP-0280 §6.1: an error for a message that was copied is copied, whichever entity sends it; no other error
+/// is.
 #[tokio::test]
 async fn errors_are_copied_where_the_message_was() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &[]);
@@ -332,7 +334,7 @@ async fn errors_are_copied_where_the_message_was() -> Outcome<()> {
     alice.fence().await?;
     assert_eq!(heard(&mut alice).await?, ["!1", "!2", "!3"]);
     assert_eq!(heard(&mut other).await?, ["sent 1", "received !1", "sent 2", "received !2"]);
-    // By the other client: addressed to the person, answered by a device of hers.
+    // By the other client: sent to the bare JID, answered by one of its devices.
     alice.send(&chat("bob@localhost", "4")).await?;
     alice
         .send("<message to='bob@localhost/phone' type='headline' id='5'><body>x</body></message>")
@@ -346,7 +348,7 @@ async fn errors_are_copied_where_the_message_was() -> Outcome<()> {
     assert_eq!(heard(&mut alice).await?, ["!4", "!5", "!6"]);
     assert_eq!(heard(&mut other).await?, ["sent 4", "received !4"]);
     assert_eq!(heard(&mut desk).await?, ["4", "sent !4"]);
-    // The device is gone, and the others learn it all the same.
+    // The device is gone, and the other devices get the error nevertheless.
     alice.send(&chat("bob@localhost/phone", "7")).await?;
     alice.close().await?;
     phone.expect(|e| e.attr("id") == Some("7")).await?;
@@ -356,8 +358,8 @@ async fn errors_are_copied_where_the_message_was() -> Outcome<()> {
     Ok(())
 }
 
-/// XEP-0280 §7, §10.3, §11: what others wrap is theirs, under their address; an error to a copy of ours
-/// goes nowhere.
+/// XEP-0280 §7, §10.3, §11: a copy that another entity wraps comes from its own address; an error for a copy
+/// made by the server is dropped.
 #[tokio::test]
 async fn nobody_makes_copies_but_the_server() -> Outcome<()> {
     let lab = Lab::new(&["mallory", "bob"], &[]);
@@ -372,7 +374,7 @@ async fn nobody_makes_copies_but_the_server() -> Outcome<()> {
         )
     };
     for side in ["received", "sent"] {
-        // From a stranger, and from an own device that calls itself the account.
+        // From a stranger, and from an own device that poses as the account.
         mallory.send(&fake(" to='bob@localhost/phone'", side)).await?;
         mallory.fence().await?;
         let from = " from='bob@localhost' to='bob@localhost/phone'";
@@ -401,8 +403,8 @@ async fn nobody_makes_copies_but_the_server() -> Outcome<()> {
     Ok(())
 }
 
-/// RFC 6121 §8.5.2.2.1, promise.md 3: what nobody takes waits for who takes it, whoever reads it before;
-/// and who may be that gets all in order.
+/// RFC 6121 §8.5.2.2.1, promise.md 3: a message that no session accepts waits for one that does, even if a
+/// copy is read before; a session that may become this one gets all messages in order.
 #[tokio::test]
 async fn what_waits_is_not_settled_by_a_copy() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &[]);
@@ -439,7 +441,7 @@ async fn private_messages_of_rooms_are_copied_to_who_is_in_the_room() -> Outcome
         format!("<message to='{to}' type='chat' id='{id}'><body>x</body>{}</message>", x(""))
     };
     let room = "room@far.example/juliet";
-    // Nobody is known to be in the room: all get it.
+    // No device is known to be in the room, so all get it.
     phone.send(&pm(room, "1")).await?;
     for client in [&mut phone, &mut desk] {
         client.send("<presence to='room@far.example/bob'/>").await?;
@@ -454,7 +456,7 @@ async fn private_messages_of_rooms_are_copied_to_who_is_in_the_room() -> Outcome
     };
     assert_eq!(heard(&mut desk).await?, all(&["1", "2", "3"]));
     assert_eq!(heard(&mut tablet).await?, all(&["1", "3"]));
-    // An account is no room, whatever its messages say; and an invitation is copied in any case.
+    // An account is not a room, whatever its messages contain; and an invitation is copied in any case.
     let mut alice = plain(&lab, "alice", "r").await?;
     alice.send(&pm("bob@localhost/phone", "4")).await?;
     let invitation = x("<invite from='juliet@far.example'/>");
@@ -464,7 +466,7 @@ async fn private_messages_of_rooms_are_copied_to_who_is_in_the_room() -> Outcome
     Ok(())
 }
 
-/// promise.md 2: a copy confirms the message; one that nobody confirms is owed still.
+/// promise.md 2: an acknowledged copy confirms the message; otherwise the message is still owed.
 #[tokio::test]
 async fn a_copy_that_is_acknowledged_confirms_the_message() -> Outcome<()> {
     for confirms in [true, false] {
@@ -485,7 +487,7 @@ async fn a_copy_that_is_acknowledged_confirms_the_message() -> Outcome<()> {
                 desk.a(handled).await?;
                 desk.r().await?;
             }
-            // On a stream with stream management that confirms nothing.
+            // This stream has stream management and acknowledges nothing.
             phone.close().await?;
             assert_eq!(desk.messages().await?, [""; 0], "it has a copy");
             desk.close().await?;
@@ -499,7 +501,8 @@ async fn a_copy_that_is_acknowledged_confirms_the_message() -> Outcome<()> {
     Ok(())
 }
 
-/// XEP-0198 §5, promise.md 11: a hibernating device gets its copies when it is back, and wants more.
+/// XEP-0198 §5, promise.md 11: a hibernating session gets its copies after it is resumed, and copies stay
+/// enabled.
 #[tokio::test]
 async fn copies_go_on_after_a_resumption_and_a_restart() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! XEP-0050: commands, with those for devices as the example.
+//! XEP-0050: commands; those for devices serve as the example.
 
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
@@ -11,13 +11,13 @@ use stonechat::store::{Options, Store, Tx, accounts};
 pub const COMMANDS: &str = "http://jabber.org/protocol/commands";
 const DATA: &str = "jabber:x:data";
 
-/// A server whose romeo has two devices.
+/// A server on which romeo has two devices.
 async fn lab(folder: &Path) -> Lab {
     with_devices(folder, &[("one", "Gajim", "desk"), ("two", "Dino", "")]).await;
     Lab::serve(folder, &[], &[])
 }
 
-/// Makes romeo and juliet, and gives romeo devices: `(id, software, what it runs on)`.
+/// Creates romeo and juliet, and gives romeo devices: `(id, software, device)`.
 pub async fn with_devices(folder: &Path, all: &'static [(&str, &str, &str)]) {
     use crate::harness::process::{PASSWORD, run_in};
     for jid in ["romeo@localhost", "juliet@localhost"] {
@@ -41,7 +41,7 @@ fn now() -> i64 {
     stonechat::base::time::micros(std::time::SystemTime::now())
 }
 
-/// Sends one `<command/>`; its answer, whole.
+/// Sends one `<command/>` and returns the whole answer.
 pub async fn command(client: &mut Client, to: &str, attrs: &str, inner: &str) -> Outcome<Element> {
     let to = if to.is_empty() { String::new() } else { format!(" to='{to}'") };
     let command = format!("<command xmlns='{COMMANDS}' {attrs}>{inner}</command>");
@@ -63,7 +63,7 @@ pub fn result(answer: &Element) -> Outcome<&Element> {
     }
 }
 
-/// Type, condition and the XEP's own condition of an error.
+/// Type, condition and application condition of an error.
 fn error(answer: &Element) -> (String, String, String) {
     let error = answer.find("error").unwrap_or_else(|| panic!("no error: {answer}"));
     let own = error.children.iter().find(|child| child.ns == COMMANDS);
@@ -105,14 +105,14 @@ async fn commands_are_found_by_service_discovery() -> Outcome<()> {
         assert_eq!(identity.attr("type"), Some("command-node"));
         assert_eq!(info.find("query").unwrap().attr("node"), Some("list-devices"));
     }
-    // Nobody else's account has commands.
+    // No other account has commands.
     let mut juliet = lab.login("juliet").await?;
     let refused = command(&mut juliet, "romeo@localhost", "node='list-devices'", "").await?;
     assert_eq!(refused.condition(), Some("service-unavailable"));
     Ok(())
 }
 
-/// §2.4.1, §2.4.2: at once, and in two stages.
+/// §2.4.1, §2.4.2: a command of one stage, and one of two.
 #[tokio::test]
 async fn a_command_runs_through_its_stages() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();
@@ -135,7 +135,8 @@ async fn a_command_runs_through_its_stages() -> Outcome<()> {
     assert!(actions.child(COMMANDS, "complete").is_some() && actions.children.len() == 1);
     let form = first.child(DATA, "x").unwrap().to_string();
     assert!(form.contains("Gajim, desk") && form.contains(&device("one")), "{form}");
-    // `execute` is what `actions` says, and a form of type `cancel` is one of type `submit` (§3.5.1).
+    // `execute` stands for the default in `actions`, and a form of type `cancel` is treated as `submit`
+    // (§3.5.1).
     let session = first.attr("sessionid").unwrap();
     let attrs = format!("node='revoke-devices' sessionid='{session}' action='execute'");
     let fields = [("devices", &*device("one"))];
@@ -180,14 +181,14 @@ async fn what_does_not_fit_is_refused_and_the_stage_stays() -> Outcome<()> {
         let (ty, condition, own) = error(&command(&mut romeo, "", attrs, form).await?);
         assert_eq!((&*ty, &*condition, &*own), want, "{attrs} {form}");
     }
-    // §3.3: between one requester and one responder.
+    // §3.3: a session belongs to one requester and one responder.
     let (_, condition, _) = error(&command(&mut other, "", &own, &good).await?);
     assert_eq!(condition, "not-allowed");
     let canceled = command(&mut romeo, "", &format!("{own} action='cancel'"), "").await?;
     assert_eq!(result(&canceled)?.attr("status"), Some("canceled"));
     let (_, condition, own) = error(&command(&mut romeo, "", &own, &good).await?);
     assert_eq!((&*condition, &*own), ("not-allowed", "session-expired"));
-    // Nothing of all that revoked anything.
+    // None of these requests revoked a device.
     let answer = command(&mut romeo, "", "node='list-devices'", "").await?;
     assert_eq!(result(&answer)?.to_string().matches("<item>").count(), 2);
     Ok(())

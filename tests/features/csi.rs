@@ -7,10 +7,10 @@ use crate::harness::sm::{SM, chat, friends};
 
 const INACTIVE: &str = "<inactive xmlns='urn:xmpp:csi:0'/>";
 const ACTIVE: &str = "<active xmlns='urn:xmpp:csi:0'/>";
-/// So much is read of one client before what came for it is looked at.
+/// The server reads at most this much from one client before it handles what waits for this client.
 const TURN: usize = 32;
 
-/// Alice, whom bob sees, and bob, who is inactive and has heard all that was before.
+/// Alice and bob: bob sees alice's presence, is inactive, and has received everything before that.
 async fn pair(lab: &Lab) -> Outcome<(Client, Client)> {
     friends(lab).await?;
     let (alice, mut bob) = (lab.online("alice", "r").await?, lab.online("bob", "phone").await?);
@@ -24,8 +24,9 @@ async fn falls_inactive(client: &mut Client) -> Outcome<()> {
     client.stanzas().await.map(drop)
 }
 
-/// The server has looked at all that came for this client with stream management. It reads first whatever
-/// there is to be read, so two requests may be answered before it does; after a turn full of them it must.
+/// Waits until the server has handled all that waits for this client, which uses stream management. The
+/// server reads all available input first, so it may answer two requests before it does so; after a full turn
+/// of requests it must have done so.
 async fn looked(client: &mut Client) -> Outcome<()> {
     client.send(&format!("<r xmlns='{SM}'/>").repeat(TURN)).await?;
     for _ in 0..TURN {
@@ -46,7 +47,7 @@ fn state(to: &str, state: &str) -> String {
     format!("<message to='{to}' type='chat'>{state}</message>")
 }
 
-/// In short: what a presence shows, the chat state of a message that has no id, else the id.
+/// In short: the `show` of a presence, the chat state of a message without an id, otherwise the id.
 fn short(stanza: &Element) -> String {
     let state = stanza.children.iter().find(|c| c.ns == "http://jabber.org/protocol/chatstates");
     match (stanza.text_of("show").or(stanza.attr("id")), state) {
@@ -56,7 +57,7 @@ fn short(stanza: &Element) -> String {
     }
 }
 
-/// What comes up to the stanza with this id, by itself.
+/// The stanzas up to the one with this id, without any request.
 async fn up_to(client: &mut Client, id: &str) -> Outcome<Vec<String>> {
     let mut all = Vec::new();
     while all.last().is_none_or(|last| last != id) {
@@ -68,8 +69,8 @@ async fn up_to(client: &mut Client, id: &str) -> Outcome<Vec<String>> {
     Ok(all)
 }
 
-/// XEP-0352 §3.2, §4: presence and chat states wait, the newest of each sender, and come in order with
-/// the first message.
+/// XEP-0352 §3.2, §4: presence and chat states are held back, the newest of each sender, and are sent in
+/// order with the first message.
 #[tokio::test]
 async fn an_inactive_client_hears_what_matters_and_the_newest_of_the_rest() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &[]);
@@ -81,16 +82,16 @@ async fn an_inactive_client_hears_what_matters_and_the_newest_of_the_rest() -> O
     shows(&mut alice, &["xa", "chat"]).await?;
     alice.send(&state(&bob.jid, "composing")).await?;
     alice.send(&chat(&bob.jid, "1")).await?;
-    // Nobody asks: it comes by itself.
+    // It arrives without a request.
     assert_eq!(up_to(&mut bob, "1").await?, ["chat", "composing", "1"]);
-    // The client is inactive still.
+    // The client is still inactive.
     shows(&mut alice, &["away", "dnd"]).await?;
     alice.send(&chat(&bob.jid, "2")).await?;
     assert_eq!(up_to(&mut bob, "2").await?, ["dnd", "2"]);
     Ok(())
 }
 
-/// Whatever is no presence of a contact and no mere chat state wakes the client.
+/// Any stanza that is neither a contact's presence nor a chat state alone releases those held back.
 #[tokio::test]
 async fn what_matters_passes_at_once() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob", "carol"], &[]);
@@ -121,12 +122,12 @@ async fn what_matters_passes_at_once() -> Outcome<()> {
         carol.send(&stanza).await?;
         assert_eq!(up_to(&mut bob, "s").await?, ["dnd", "s"], "{stanza}");
     }
-    // Answers to what the client itself asks.
+    // Answers to the client's own requests do.
     shows(&mut alice, &["away", "dnd"]).await?;
     let ping = "<iq type='get' id='ping'><ping xmlns='urn:xmpp:ping'/></iq>";
     bob.send(ping).await?;
     assert_eq!(up_to(&mut bob, "ping").await?, ["dnd", "ping"]);
-    // And owed messages, of whoever comes online so.
+    // So do owed messages for a client that is inactive when it comes online.
     bob.close().await?;
     carol.send(&chat("bob@localhost", "owed")).await?;
     carol.fence().await?;
@@ -138,7 +139,7 @@ async fn what_matters_passes_at_once() -> Outcome<()> {
     Ok(())
 }
 
-/// XEP-0352 §5.1: what was kept comes before the answer to anything behind `<active/>`.
+/// XEP-0352 §5.1: stanzas that were held back are sent before the answer to anything after `<active/>`.
 #[tokio::test]
 async fn an_active_client_gets_what_was_kept_at_once() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &[]);
@@ -150,7 +151,7 @@ async fn an_active_client_gets_what_was_kept_at_once() -> Outcome<()> {
     assert_eq!(up_to(&mut bob, "dnd").await?, ["dnd"]);
     shows(&mut alice, &["away", "xa"]).await?;
     assert_eq!(up_to(&mut bob, "xa").await?, ["away", "xa"], "each, as it comes");
-    // Said twice, or unasked, it means the same.
+    // Repeated or unnecessary indications change nothing.
     bob.send(&[ACTIVE, INACTIVE, INACTIVE].concat()).await?;
     bob.fence().await?;
     shows(&mut alice, &["chat", "away"]).await?;
@@ -162,8 +163,8 @@ async fn an_active_client_gets_what_was_kept_at_once() -> Outcome<()> {
     ends_with(&mut bob, "unsupported-stanza-type").await
 }
 
-/// XEP-0352 §5.2, XEP-0198 §5: what waits is not counted as sent, comes after a resumption, and the
-/// resumed stream is active; over a restart too.
+/// XEP-0352 §5.2, XEP-0198 §5: stanzas that are held back do not count as sent and are sent after a
+/// resumption. The resumed stream is active, even after a restart.
 #[tokio::test]
 async fn a_resumed_stream_is_active_and_has_lost_nothing() -> Outcome<()> {
     for restarts in [false, true] {
@@ -199,7 +200,7 @@ async fn a_resumed_stream_is_active_and_has_lost_nothing() -> Outcome<()> {
     Ok(())
 }
 
-/// XEP-0198 §5: so it is when the old connection was still open.
+/// XEP-0198 §5: the same applies if the old connection was still open.
 #[tokio::test]
 async fn a_stream_that_is_taken_over_is_active() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &[]);

@@ -1,5 +1,5 @@
-//! Devices as the operator sees them (`stonechat user devices`, `stonechat user revoke`), and as their
-//! owner does.
+//! Devices as the operator sees them (`stonechat user devices`, `stonechat user revoke`), and as their owner
+//! sees them.
 
 use super::commands::{command, result, with_devices};
 use crate::harness::client::Outcome;
@@ -20,7 +20,7 @@ fn lines(said: Said) -> Vec<String> {
 const DEVICES: &[(&str, &str, &str)] =
     &[("one", "Gajim", "desk"), ("two", "Dino", ""), ("three", "", "")];
 
-/// The same beside a running server and without one.
+/// With and without a running server, the results are the same.
 #[tokio::test]
 async fn an_operator_lists_and_revokes_devices() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();
@@ -40,7 +40,7 @@ async fn an_operator_lists_and_revokes_devices() -> Outcome<()> {
     assert_eq!(lines(stonechat(at, &["devices", "juliet@localhost"])), [""; 0]);
     let two = AgentId::of("two").name();
     lines(stonechat(at, &["revoke", "romeo@localhost", &two]));
-    // The session told no device: it is not that one.
+    // The session named no device when it logged in, so it is not revoked with this one.
     romeo.fence().await?;
     for (args, told) in [
         (&["devices", "nobody@localhost"][..], "nobody@localhost"),
@@ -52,7 +52,7 @@ async fn an_operator_lists_and_revokes_devices() -> Outcome<()> {
         let said = stonechat(at, args);
         assert!(!said.ok && said.err.contains(told), "{args:?}: {}", said.err);
     }
-    // All of them, and whatever is logged in without telling.
+    // Revokes all devices, and ends sessions that named none.
     lines(stonechat(at, &["revoke", "romeo@localhost", "--all"]));
     ends_with(&mut romeo, "not-authorized").await?;
     assert_eq!(lines(stonechat(at, &["devices", "romeo@localhost"])).len(), 0);
@@ -61,7 +61,7 @@ async fn an_operator_lists_and_revokes_devices() -> Outcome<()> {
     Ok(())
 }
 
-/// XEP-0050: the own device's stream ends behind the answer, those of other devices at once.
+/// XEP-0050: the stream of the requesting device ends after the answer, those of other devices at once.
 #[tokio::test]
 async fn a_user_logs_devices_out() -> Outcome<()> {
     let lab = Lab::new(&["romeo"], &[]);
@@ -89,7 +89,7 @@ async fn a_user_logs_devices_out() -> Outcome<()> {
             _ => ends_with(&mut laptop, "not-authorized").await?,
         }
     }
-    // One that told no device is none of them.
+    // A session that named no device is not among them.
     old.fence().await?;
     let answer = command(&mut old, "", "node='list-devices'", "").await?;
     assert!(result(&answer)?.find("item").is_none(), "{answer}");

@@ -1,4 +1,4 @@
-//! XEP-0424: messages that their senders take back.
+//! XEP-0424: senders retract messages.
 
 use crate::archive::{archived, bodies, chat};
 use crate::harness::client::Outcome;
@@ -14,7 +14,7 @@ fn retract(to: &str, id: &str, target: &str) -> String {
     )
 }
 
-/// The id and what is said of it: the body, or whose retraction it was.
+/// The id with the body, or with the retraction that removed it.
 fn told(all: &[(String, Element)]) -> Vec<(&str, String)> {
     let each = |m: &'_ Element| match m.child(NS, "retracted") {
         Some(gone) => format!("gone by {}", gone.attr("id").unwrap_or("-")),
@@ -23,7 +23,7 @@ fn told(all: &[(String, Element)]) -> Vec<(&str, String)> {
     all.iter().map(|(_, m)| (m.attr("id").unwrap_or("-"), each(m))).collect()
 }
 
-/// §4: in both archives, under the ids that it had, with its addresses and nothing else.
+/// §4: the tombstone is in both archives, under the message's ids, with its addresses and nothing else.
 #[tokio::test]
 async fn a_tombstone_is_left_in_both_archives() -> Outcome<()> {
     if subject().is_some() {
@@ -36,7 +36,7 @@ async fn a_tombstone_is_left_in_both_archives() -> Outcome<()> {
         romeo.send(&chat(&j, body, "<thread>t</thread>")).await?;
         juliet.expect(|e| e.name == "message").await?;
     }
-    // With the rows placed and not: the search before the retraction places them.
+    // With indexed and with unindexed rows: the search before the retraction indexes them.
     let before = (archived(&mut romeo, "").await?, archived(&mut juliet, "").await?);
     romeo.send(&chat(&j, "four", "")).await?;
     romeo.send(&retract(&j, "r1", "two")).await?;
@@ -67,7 +67,7 @@ async fn a_tombstone_is_left_in_both_archives() -> Outcome<()> {
     Ok(())
 }
 
-/// §5: nobody takes back what another said, and a retraction stays.
+/// §5: a sender can retract only its own messages, and a retraction cannot be retracted.
 #[tokio::test]
 async fn only_ones_own_words_are_taken_back() -> Outcome<()> {
     if subject().is_some() {
@@ -81,7 +81,7 @@ async fn only_ones_own_words_are_taken_back() -> Outcome<()> {
     juliet.expect(|e| e.name == "message").await?;
     juliet.send(&chat(&r, "hers", "")).await?;
     romeo.expect(|e| e.name == "message").await?;
-    // Of the other side of the conversation, of somebody else, to somebody else, twice, and of itself.
+    // Retractions by the peer, by a stranger, in another conversation, repeated, and of a retraction.
     juliet.send(&retract(&r, "r1", "his")).await?;
     romeo.expect(|e| e.name == "message").await?;
     nurse.send(&retract(&j, "r2", "his")).await?;
@@ -104,7 +104,7 @@ async fn only_ones_own_words_are_taken_back() -> Outcome<()> {
         assert!(all.contains(&("hers", "gone by r5".to_owned())), "{all:?}");
         assert!(all.contains(&("r1", "/me retracted a message".to_owned())), "{all:?}");
     }
-    // From another resource it is the same sender; and to oneself there is one archive.
+    // Another resource counts as the same sender; a note to oneself is in one archive only.
     let mut phone = place.online("romeo").await;
     phone.send(&retract(&j, "r7", "his")).await?;
     juliet.expect(|e| e.attr("id") == Some("r7")).await?;
@@ -116,7 +116,7 @@ async fn only_ones_own_words_are_taken_back() -> Outcome<()> {
     Ok(())
 }
 
-/// Whom a retraction concerns cannot keep the tombstone away, with answers that have the same id.
+/// The recipient cannot prevent the tombstone by answers with the same id.
 #[tokio::test]
 async fn answers_of_the_same_id_hide_nothing() -> Outcome<()> {
     if subject().is_some() {
@@ -142,8 +142,8 @@ async fn answers_of_the_same_id_hide_nothing() -> Outcome<()> {
     Ok(())
 }
 
-/// §5: the service SHOULD NOT distribute it further: who was away gets the tombstone and the
-/// retraction, in their order. What is in no archive is treated alike.
+/// §5: the service SHOULD NOT distribute it further: a recipient that was offline gets the tombstone and the
+/// retraction, each in its place. Messages in no archive are treated in the same way.
 #[tokio::test]
 async fn who_was_away_does_not_see_what_was_said() -> Outcome<()> {
     if subject().is_some() {
@@ -182,8 +182,8 @@ async fn who_was_away_does_not_see_what_was_said() -> Outcome<()> {
     Ok(())
 }
 
-/// What is not archived retracts nothing in that archive, for no tombstone is without its retraction;
-/// and an administrator may keep what was said.
+/// A retraction that is not archived has no effect on that archive, because no tombstone is without its
+/// retraction; and an administrator may switch tombstones off.
 #[tokio::test]
 async fn without_the_retraction_there_is_no_tombstone() -> Outcome<()> {
     if subject().is_some() {

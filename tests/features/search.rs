@@ -1,4 +1,4 @@
-//! Searching one's own archive (XEP-0431) as its owner sees it.
+//! Searching one's own archive (XEP-0431), as its owner sees it.
 
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::{CLIENT, Element, escape};
@@ -28,7 +28,7 @@ fn set(content: &str) -> String {
     format!("<set xmlns='{RSM}'>{content}</set>")
 }
 
-/// What an answer brought: archive id and body of each message, and the end.
+/// An answer: archive id and body of each message, and the end.
 struct Answer {
     hits: Vec<(String, String)>,
     fin: Element,
@@ -151,7 +151,7 @@ async fn messages_are_found_by_their_words_as_soon_as_they_are_sent() -> Outcome
         assert_eq!(answer.fin.attr("complete"), Some("true"), "{text}");
         assert_eq!(answer.fin.attr("stable"), None);
     }
-    // §2.2: an empty field looks for nothing in particular.
+    // §2.2: an empty field is no restriction.
     assert_eq!(search(&mut romeo, "").await?.hits.len(), said.len());
     for n in 0..10 {
         let word = format!("word{n}");
@@ -189,13 +189,13 @@ async fn nobody_finds_what_others_said_to_others() -> Outcome<()> {
         assert_eq!(answer.bodies(), expected);
         assert_eq!(answer.count(), Some(&*expected.len().to_string()));
     }
-    // Nor in their place: a query that goes to another's archive is nobody's.
+    // A query to another account's archive is refused.
     let iq = form_of("secret").replace("type='set'", &format!("type='set' to='{j}'"));
     assert_eq!(romeo.ask(&iq).await?.condition(), Some("service-unavailable"));
     Ok(())
 }
 
-/// With whom, by pages of any size, from both ends.
+/// Searches with a peer, in pages of any size, from both ends.
 #[tokio::test]
 async fn hits_come_in_pages_like_all_messages() -> Outcome<()> {
     if subject().is_some() {
@@ -215,7 +215,7 @@ async fn hits_come_in_pages_like_all_messages() -> Outcome<()> {
         }
     }
     romeo.fence().await?;
-    // For the second, with a run of three, the index leads to messages that must be read to be sure.
+    // The second has a run of three characters, for which the index gives candidates that must be read.
     for (text, with) in [("rose", &j), ("薔薇園 Rose", &j)] {
         let fields = form(&[(FIELD, text), ("with", with)]);
         for max in [1, 7, 50] {
@@ -247,7 +247,7 @@ async fn hits_come_in_pages_like_all_messages() -> Outcome<()> {
         let answer = query(&mut romeo, &(fields + &set("<max>0</max>"))).await?;
         assert_eq!((answer.hits.len(), answer.count()), (0, Some("20")));
     }
-    // Among messages that are named, and after one of them.
+    // Among messages that are named by id, and after one of them.
     let all = query(&mut romeo, &set("<max>99</max>")).await?;
     let named: String =
         all.hits[..4].iter().map(|(id, _)| format!("<value>{id}</value>")).collect();
@@ -280,7 +280,7 @@ async fn encrypted_messages_are_told_of_as_unsearchable() -> Outcome<()> {
     assert_eq!((answer.bodies(), answer.encrypted()), (vec!["a rose"], Some("3")));
     let answer = query(&mut romeo, &form(&[(FIELD, "thorn"), ("with", &j)])).await?;
     assert_eq!((answer.hits.len(), answer.encrypted()), (0, Some("2")));
-    // Nobody else's answer speaks of it.
+    // Answers without search words do not contain the number.
     let answer = query(&mut romeo, &form(&[("with", &j)])).await?;
     assert_eq!((answer.hits.len(), answer.encrypted()), (3, None));
     Ok(())
@@ -293,7 +293,8 @@ fn start(data: &std::path::Path, users: &[&str], set: &[(&str, &str)]) -> Server
     Server::start(&Options { domains, users: users.collect(), set: set.collect(), data }).unwrap()
 }
 
-/// A kill and a stop, a time without search, and another account of the same name.
+/// The index survives a kill, a stop and a time without search, and does not show an account's messages to a
+/// later account of the same name.
 #[tokio::test]
 async fn an_index_outlives_what_an_archive_outlives() -> Outcome<()> {
     if subject().is_some() {
