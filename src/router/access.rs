@@ -1,4 +1,4 @@
-//! What opens an account, remembered from one login to the next.
+//! The keys that open an account, remembered from one login to the next.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -7,15 +7,16 @@ use crate::store::AccessVersion;
 use crate::store::ids::AccountId;
 use crate::stream::sasl::throttle::Key;
 
-/// The keys that an account's last login was checked against. Each time they are used they must be
-/// proved fresh ([`Access::is_fresh`]), so nobody needs to take them away.
+/// The keys that an account's last login was checked against. Each use must first prove that they are
+/// still fresh ([`Access::is_fresh`]), so they never have to be removed.
 ///
-/// How long an answer takes must not tell a stranger who has an account (RFC 5802 §9): keys at hand
-/// would answer sooner than the store, for an account that somebody uses. So they are given only to
-/// the address of the login that left them here; from there it is known already that it works. Everybody
-/// else waits for the store, whether there is such an account or not, and whatever is remembered.
+/// The time that an answer takes must not tell a stranger who has an account (RFC 5802 §9): with
+/// remembered keys the answer for an account in use would come sooner than one that needs the store. So
+/// only the address of the login that left them here gets these keys; it knows already that the account
+/// exists. All other addresses wait for the store, whether or not there is such an account and whatever
+/// is remembered.
 pub struct Access {
-    /// Whose.
+    /// The account.
     pub account: AccountId,
     /// Its epoch.
     pub epoch: i64,
@@ -25,15 +26,15 @@ pub struct Access {
     earlier: [u32; 2],
     hash: HashName,
     iterations: u32,
-    /// Of the salt; the two keys behind it are equally long.
+    /// Length of the salt in `bytes`; the two keys behind it are equally long.
     salt: usize,
     /// One allocation: this is part of what an idle session costs.
     bytes: Box<[u8]>,
 }
 
 impl Access {
-    /// Of a login that succeeded from this address. The keys and the epoch were read when the store's
-    /// access version was `version`, or later.
+    /// For a login that succeeded from the address `from`. The keys and the epoch were read when the
+    /// store's access version was `version`, or later.
     pub fn new(
         account: AccountId,
         epoch: i64,
@@ -46,7 +47,7 @@ impl Access {
         Self { account, epoch, version, from, earlier: [0; 2], hash, iterations, salt, bytes }
     }
 
-    /// In the place of another, whose addresses it goes on to know.
+    /// Replaces `before`, and takes over the addresses that it knows.
     pub fn after(mut self, before: Option<&Self>) -> Self {
         if let Some(before) = before {
             self.earlier = before.earlier;
@@ -55,7 +56,7 @@ impl Access {
         self
     }
 
-    /// A login came from there too, by other means.
+    /// Notes a login from this address that did not use the password.
     pub fn also_from(&mut self, from: &Key) {
         if !self.is_from(from) {
             let [newer, _] = self.earlier;
@@ -63,17 +64,17 @@ impl Access {
         }
     }
 
-    /// Bytes that it takes.
+    /// Size in memory.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.bytes.len()
     }
 
-    /// Nothing that opens or shuts an account was changed since they were read.
+    /// Whether nothing that opens or locks an account has changed since the keys were read.
     pub fn is_fresh(&self, version: AccessVersion) -> bool {
         self.version == version
     }
 
-    /// One of the last logins was from there: the last one with the password, or two others.
+    /// Whether one of the last logins came from there: the last one with the password, or two others.
     pub fn is_from(&self, from: &Key) -> bool {
         self.from == *from || self.earlier.contains(&mark(from))
     }
@@ -95,16 +96,16 @@ impl Access {
     }
 }
 
-/// A few bits of an address: two that share them do nobody harm.
+/// A few bits of an address; a collision does no harm.
 fn mark(address: &Key) -> u32 {
     let mut hasher = DefaultHasher::new();
     address.hash(&mut hasher);
     let [a, b, c, d, ..] = hasher.finish().to_ne_bytes();
-    // 0 is nobody's.
+    // 0 stands for no address.
     u32::from_ne_bytes([a, b, c, d]).max(1)
 }
 
-/// Nothing of the keys: see [`ScramKeys`].
+/// Prints nothing of the keys: see [`ScramKeys`].
 impl std::fmt::Debug for Access {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Access").field("account", &self.account).finish_non_exhaustive()
@@ -139,7 +140,7 @@ mod tests {
         }
     }
 
-    /// A phone comes from many networks, and the office is not forgotten for one of them.
+    /// A phone uses many networks; a login from one of them must not displace the office.
     #[test]
     fn the_last_three_addresses_are_known() {
         let key = |last| Key::from(IpAddr::from([192, 0, 2, last]));
@@ -165,7 +166,7 @@ mod tests {
         assert_eq!(known(&three), [1, 2, 3]);
         three.also_from(&key(5));
         assert_eq!(known(&three), [2, 3, 5]);
-        // The keys are for the last one alone.
+        // Only the last one gets the keys.
         assert!(three.keys(AccessVersion::of(5), &key(3), HashName::Sha1).is_some());
         assert!(three.keys(AccessVersion::of(5), &key(2), HashName::Sha1).is_none());
     }

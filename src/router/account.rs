@@ -32,7 +32,7 @@ pub enum AccountStatus {
 /// A local account as the router sees it.
 #[derive(Debug)]
 pub struct AccountEntry {
-    /// Existence.
+    /// Whether the account exists.
     pub account: AccountStatus,
     /// Contacts, swapped whole.
     pub roster: Arc<Contacts>,
@@ -40,17 +40,17 @@ pub struct AccountEntry {
     pub resources: Vec<Resource>,
     /// Messages stored and not yet confirmed.
     pub owed: Owed,
-    /// Rows of such that are not even queued for writing.
+    /// Owed rows that are not yet queued for writing.
     pub deferred: Deferred,
     /// What the last login was checked against.
     pub access: Option<Box<Access>>,
-    /// What features keep of it.
+    /// State of the features for this account.
     pub features: State,
-    /// Committed roster changes that came before their predecessors, by version.
+    /// Committed roster changes that arrived before their predecessors, by version.
     pub(super) ahead: BTreeMap<i64, RosterChange>,
-    /// The account was made while it was being read: what was read may be older.
+    /// The account was created while it was being read, so what was read may be outdated.
     pub(super) made: bool,
-    /// What it weighs while it has no session.
+    /// Its weight while it has no session.
     pub(super) share: Share,
 }
 
@@ -61,24 +61,24 @@ pub struct Resource {
     pub jid: FullJid,
     /// Unique in this process: a later session of the same full JID has another.
     pub session: u64,
-    /// The way to its stream.
+    /// The queue into its stream.
     pub outbox: Arc<Outbox>,
     /// The last presence it broadcast; `None` while it is connected but not available.
     pub presence: Option<Available>,
-    /// It asked for the roster and so gets pushes (RFC 6121 §2.2).
+    /// Whether it requested the roster and so gets pushes (RFC 6121 §2.2).
     pub interested: bool,
     /// Entities outside the roster that got directed presence (RFC 6121 §4.6).
     pub directed: Vec<Jid>,
-    /// Its connection is gone, and it waits to be resumed (XEP-0198 §5).
+    /// Whether its connection is gone and it waits to be resumed (XEP-0198 §5).
     pub hibernating: bool,
-    /// What features keep for it.
+    /// State of the features for this session.
     pub features: State,
-    /// Which installation of a client it is (XEP-0388 §2.3).
+    /// The client installation (XEP-0388 §2.3).
     pub agent: Option<AgentId>,
 }
 
 impl Resource {
-    /// A session that just bound, and has said nothing yet.
+    /// A session that has just bound and has sent nothing yet.
     pub fn new(jid: FullJid, session: u64, outbox: Arc<Outbox>) -> Self {
         Self {
             jid,
@@ -108,11 +108,11 @@ pub struct Available {
 pub struct RosterChange {
     /// The roster's version after it.
     pub ver: i64,
-    /// Whose item.
+    /// The contact.
     pub jid: String,
     /// The item now, or `None` when it is gone.
     pub item: Option<Item>,
-    /// Clients see a difference: interested sessions get a push.
+    /// Whether clients see a difference: interested sessions then get a push.
     pub push: bool,
 }
 
@@ -132,19 +132,19 @@ impl AccountEntry {
         }
     }
 
-    /// What it holds outside itself, but for its sessions.
+    /// Bytes that it holds outside itself, without its sessions.
     pub(super) fn bytes(&self) -> usize {
         let access = self.access.as_ref().map_or(0, |access| access.bytes());
         let features = self.features.as_ref().map_or(0, |features| features.bytes());
         self.roster.bytes() + self.owed.heap_bytes() + access + features
     }
 
-    /// No change of its roster waits for an earlier one.
+    /// Whether no change of its roster waits for an earlier one.
     pub(super) fn is_up_to_date(&self) -> bool {
         self.ahead.is_empty()
     }
 
-    /// Makes the changes that came in version order visible, and answers them.
+    /// Makes visible the changes that are next in version order, and returns them.
     pub(super) fn advance(&mut self) -> Vec<RosterChange> {
         let mut visible = Vec::new();
         while let Some(change) = self.ahead.remove(&(self.roster.ver + 1)) {
@@ -160,7 +160,7 @@ impl AccountEntry {
         self.resources.iter().filter(|resource| resource.presence.is_some())
     }
 
-    /// Available resources that take messages (RFC 6121 §8.5.2.1.1).
+    /// Available resources that accept messages (RFC 6121 §8.5.2.1.1).
     pub fn non_negative(&self) -> impl Iterator<Item = &Resource> {
         let takes = |r: &&Resource| r.presence.as_ref().is_some_and(|p| p.priority >= 0);
         self.resources.iter().filter(takes)
@@ -176,22 +176,22 @@ impl AccountEntry {
         self.resources.iter_mut().find(|resource| resource.session == session)
     }
 
-    /// True when owed messages wait that this session may take.
+    /// Whether there are owed messages that this session may claim.
     pub fn has_claims(&self, session: u64) -> bool {
         self.owed.has_claims(session, |holder| is_hibernating(&self.resources, holder))
     }
 
-    /// The session takes the owed messages that nobody has.
+    /// Claims for this session the owed messages that no session has.
     pub fn claim_waiting(&mut self, session: u64) -> Vec<Claim> {
         self.owed.claim(session, |_| false)
     }
 
-    /// The session takes the owed messages that no connected session has.
+    /// Claims for this session the owed messages that no connected session has.
     pub fn claim(&mut self, session: u64) -> Vec<Claim> {
         self.owed.claim(session, |holder| is_hibernating(&self.resources, holder))
     }
 
-    /// As the table of RFC 6121 §8.5 counts them.
+    /// The availability in the terms of the table of RFC 6121 §8.5.
     pub fn availability(&self) -> rules::Resources {
         if self.non_negative().next().is_some() {
             rules::Resources::NonNegative
@@ -212,14 +212,14 @@ fn is_hibernating(resources: &[Resource], session: u64) -> bool {
     resources.iter().any(|resource| resource.session == session && resource.hibernating)
 }
 
-/// What is read of an account.
+/// The data that is read from the store for an account.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// Its contacts.
     pub roster: Roster,
-    /// What it is owed.
+    /// The messages that it is owed.
     pub owed: Owed,
-    /// What features keep of it.
+    /// State of the features for this account.
     pub features: State,
 }
 
@@ -227,18 +227,19 @@ pub struct Loaded {
 #[derive(Debug, Default)]
 pub(super) struct Share {
     pub(super) bytes: u32,
-    /// Read from the store lately, for somebody who comes back for it: passed over once.
+    /// Recently read from the store by a caller that is about to use it, so `Shard::trim` spares it
+    /// once.
     pub(super) fresh: bool,
 }
 
 impl Share {
-    /// It has a session: when that leaves, nobody is on the way to it.
+    /// Called when a session uses the entry: once that ends, no caller is about to come for it.
     pub(super) fn is_in_use(&mut self) {
         self.fresh = false;
     }
 }
 
-/// The right to an account's entry, which a session has by being bound.
+/// The right to an account's entry; a bound session has it.
 #[derive(Debug, Clone)]
 pub struct Home(pub(super) BareJid);
 

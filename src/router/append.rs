@@ -24,15 +24,15 @@ use crate::store::{Job, Store, StoreError, mailbox};
 pub(super) struct Append {
     pub router: Arc<Router>,
     pub stanza: Stanza,
-    /// When it came, in microseconds since 1970.
+    /// Time of arrival, in microseconds since 1970.
     pub at: i64,
-    /// Its sender's, if that is an account with an archive.
+    /// The sender's row, if the sender is an account with an archive.
     pub sent: Option<Sent>,
-    /// Its addressee's.
+    /// The recipient's row.
     pub received: Option<Received>,
     /// Released with the job, after the commit (promise.md 4).
     pub ticket: Option<Ticket>,
-    /// Who is told when the commit fails.
+    /// The outbox that gets an error when the commit fails.
     pub sender: Option<Arc<Outbox>>,
 }
 
@@ -41,22 +41,23 @@ pub(super) struct Append {
 pub(super) struct Sent {
     pub account: AccountId,
     pub seq: i64,
-    /// What is written with it.
+    /// Other writes in the same transaction.
     pub row_writes: Vec<RowWrite>,
 }
 
-/// A row of the addressee's.
+/// A row of the recipient's.
 pub(super) struct Received {
     pub account: AccountId,
     pub seq: i64,
-    /// The archive's; none: the mailbox, for what the archive may not keep.
+    /// The kind of a row of the archive; `None` for the mailbox, which takes what the archive may not
+    /// store.
     pub kind: Option<RowKind>,
-    /// What is written with it.
+    /// Other writes in the same transaction.
     pub row_writes: Vec<RowWrite>,
 }
 
 impl Append {
-    /// Gives its rows their positions, and one time.
+    /// Gives its rows their positions and a common time.
     pub(super) fn number(&mut self, now: i64, next: &mut dyn FnMut() -> i64) {
         self.at = now;
         if let Some(sent) = &mut self.sent {
@@ -114,7 +115,7 @@ impl Job for Append {
         Ok(())
     }
 
-    /// So that a disk that hangs fills the queue and not the memory.
+    /// Counted so that a hanging disk fills the bounded queue and not the memory.
     fn bytes(&self) -> usize {
         self.stanza.len()
     }
@@ -127,7 +128,7 @@ impl Job for Append {
         self.ticket.as_ref()?.durable_count(self.at)
     }
 
-    /// A stream that has more than one message in a batch acknowledges them at once.
+    /// If a batch holds several messages of one stream, they are acknowledged together.
     fn settled_with(
         mut self: Box<Self>,
         outcome: Result<(), StoreError>,
@@ -149,7 +150,7 @@ impl Job for Append {
             let archives = archives.into_iter().flatten().map(ArchiveId::of);
             return self.router.store.archived(archives, self.stanza.len());
         };
-        // The store says once, and loudly, that it takes no writes.
+        // The store itself logs once, and loudly, that it takes no writes.
         tracing::debug!(%error, "a message could not be stored; its sender is told");
         if let (Some(received), Some(to)) = (&self.received, self.stanza.to()) {
             self.router.registry.with(to.bare_str(), |entry| entry.owed.failed(received.seq));
@@ -159,7 +160,7 @@ impl Job for Append {
             let from = self.stanza.to().map(Jid::as_str);
             if let Some(reply) = error_reply(self.stanza.element(), from, to, &not_stored()) {
                 self.router.bounced(&self.stanza, &reply, outbox, from_micros(self.at));
-                // A sender that is gone by now learns nothing, as it would from a lost connection.
+                // A sender that is gone by now gets no error, as with a lost connection.
                 let _ = outbox.push(Frame::whole(reply));
             }
         }

@@ -1,4 +1,4 @@
-//! What the registry remembers of accounts without a session: a cache, weighed in bytes.
+//! The registry's cache of accounts without a session, weighed in bytes.
 
 use std::collections::HashMap;
 
@@ -9,21 +9,22 @@ use crate::jid::BareJid;
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     pub(super) entries: HashMap<BareJid, AccountEntry>,
-    /// Those of them that have deferred rows.
+    /// Accounts among them that have deferred rows.
     pub(super) deferring: Vec<BareJid>,
-    /// What those without a session weigh together.
+    /// Total weight of the entries without a session.
     weight: usize,
 }
 
 impl Shard {
-    /// After anything that may have changed what the entry holds or whether it has sessions.
+    /// Weighs an entry again. To be called after any change of its contents or of whether it has
+    /// sessions.
     pub(super) fn weigh(&mut self, bare: &str) {
         if let Some(entry) = self.entries.get_mut(bare) {
             reweigh(entry, bare, &mut self.weight);
         }
     }
 
-    /// The same where the entry is at hand; costs one look where it has a session.
+    /// Like [`Shard::weigh`], but for an entry that the caller has; nearly free where it has a session.
     pub(super) fn weigh_used(entry: &mut AccountEntry, bare: &str, weight: &mut usize) {
         if entry.resources.is_empty() || entry.share.bytes > 0 {
             reweigh(entry, bare, weight);
@@ -35,7 +36,7 @@ impl Shard {
         (&mut self.entries, &mut self.weight)
     }
 
-    /// Was just read from the store.
+    /// Notes that an entry was just read from the store.
     pub(super) fn loaded(&mut self, bare: &str) {
         self.weigh(bare);
         if let Some(entry) = self.entries.get_mut(bare) {
@@ -50,8 +51,8 @@ impl Shard {
         Some(entry)
     }
 
-    /// Forgets accounts without a session until they are few and light enough; the heaviest first, as
-    /// one large roster is read again sooner than a hundred small ones.
+    /// Forgets accounts without a session until they are few and light enough. The heaviest go first,
+    /// because reading one large roster again is cheaper than reading a hundred small ones.
     pub(super) fn trim(&mut self) {
         while self.weight > CACHED_BYTES || self.entries.len() >= CACHED_ENTRIES {
             let mut cached = 0;
@@ -75,7 +76,7 @@ impl Shard {
     }
 }
 
-/// Everything about it is in the store, unknown names included.
+/// Whether the store has everything about it, so that it can be forgotten; unknown names included.
 fn is_cached(entry: &AccountEntry) -> bool {
     entry.resources.is_empty()
         && entry.account != AccountStatus::Loading
@@ -92,10 +93,10 @@ fn reweigh(entry: &mut AccountEntry, bare: &str, weight: &mut usize) {
     entry.share.bytes = bytes;
 }
 
-/// In 128 shards: 32 MiB in all, and 16,384 accounts.
+/// Per shard. With 128 shards: 32 MiB and 16,384 accounts in all.
 const CACHED_BYTES: usize = 262_144;
 const CACHED_ENTRIES: usize = 128;
-/// An entry with nothing in it, and its place in the map.
+/// An empty entry and its place in the map.
 const ENTRY_BYTES: usize = size_of::<AccountEntry>() + size_of::<BareJid>() + 32;
 
 #[cfg(test)]
@@ -109,7 +110,7 @@ mod tests {
     use crate::store::ids::AccountId;
     use crate::store::roster::{Item, Roster};
 
-    /// An account with so many contacts of 4 kB is read.
+    /// Reads an account with this many contacts of 4 kB.
     fn read(registry: &Registry, bare: &str, contacts: usize) {
         let items = (0..contacts).map(|n| {
             let jid = format!("c{n}@x");
@@ -166,7 +167,7 @@ mod tests {
         assert!((4_096..10_000).contains(&weight(&registry)), "{}", weight(&registry));
     }
 
-    /// Who had an account read comes back for it before it is forgotten for others' sake.
+    /// A caller that had an account read finds it still there, even if others need the room.
     #[test]
     fn what_was_just_read_is_passed_over_once() {
         let registry = Registry::default();
@@ -190,7 +191,7 @@ mod tests {
             }
         }
         assert!(weight(&registry) > 1 << 20, "and something is remembered");
-        // What is in use does not count, and stays.
+        // Entries in use do not count, and stay.
         read(&registry, "used@x", 100);
         bound(&registry, "used@x/1", 1);
         (0..40_000).for_each(|n| read(&registry, &format!("b{n}@x"), 0));

@@ -1,4 +1,4 @@
-//! What is kept of an account changes: in the store first, then in its entry.
+//! Changes to the stored data of an account: first in the store, then in its entry.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use crate::store::tx::Tx;
 use crate::store::{Job, StoreError};
 
 impl Router {
-    /// Writes something of an account, and then changes its entry; durable, and heeded, when it answers.
-    /// To be called for an account that has a session, so that its entry is in memory and whoever reads
-    /// it anew finds this write queued. Answers what `apply` found; none if the entry is gone.
+    /// Writes data of an account and then changes its entry; when it returns, the change is durable and
+    /// in effect. To be called for an account that has a session, so that its entry is in memory and
+    /// any later read of the account finds this write queued. Returns the result of `apply`, or `None`
+    /// if the entry is gone.
     pub async fn change<T: Send + 'static>(
         self: &Arc<Self>,
         bare: BareJid,
@@ -53,8 +54,8 @@ where
         (self.write)(tx)
     }
 
-    /// Jobs are told in the order of their commits, so memory follows the store whoever else changes
-    /// the same.
+    /// Jobs are settled in the order of their commits, so memory follows the store even if others
+    /// change the same data.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Self { router, bare, apply, told, .. } = *self;
         let applied = outcome.map(|()| router.registry.with_sessions(bare.as_str(), apply));

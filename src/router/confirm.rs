@@ -1,4 +1,4 @@
-//! Confirmed messages: the store learns of them behind (promise.md 2).
+//! Confirmed messages, which reach the store by write-behind (promise.md 2).
 
 use std::sync::Arc;
 
@@ -10,22 +10,23 @@ use crate::store::tx::Tx;
 use crate::store::{Job, StoreError};
 
 impl Router {
-    /// The rows were confirmed by a session of the account: they are owed no longer.
+    /// Notes that a session of the account confirmed these rows: they are no longer owed.
     pub fn confirm(self: &Arc<Self>, bare: &str, seqs: &[i64]) {
         confirm(self, bare, seqs);
     }
 }
 
-/// The rows are owed no longer. What the store must know is written within a second, once for
+/// Marks the rows as no longer owed. Changes that the store needs are written within a second, once for
 /// all confirmations until then.
 fn confirm(router: &Arc<Router>, bare: &str, seqs: &[i64]) {
     let settled = router.registry.with(bare, |entry| {
-        // What was not even begun need not be written.
+        // Rows whose write has not begun need not be written at all.
         let needless: Vec<_> = seqs.iter().map(|seq| entry.deferred.cancel(*seq)).collect();
         for (seq, needless) in seqs.iter().zip(&needless) {
             entry.owed.confirm(*seq, needless.is_none());
         }
-        // Dropped by the caller, without the lock: who waits for their tickets is woken.
+        // The caller drops this after the lock is released: it wakes the tasks that wait for the rows'
+        // tickets.
         (needless, unsaved(entry))
     });
     if let Some((_, Some((account, settled)))) = settled {
@@ -63,14 +64,14 @@ impl Job for Save {
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Self { router, bare, settled, .. } = *self;
         if let Err(error) = &outcome {
-            // The store says once that it takes no writes.
+            // The store itself logs once that it takes no writes.
             tracing::debug!(%error, "what was confirmed could not be saved; tried again later");
         }
         let durable = outcome.is_ok();
         // No entry: the account is gone.
         router.registry.with(&bare, |entry: &mut AccountEntry| entry.owed.saved(settled, durable));
         if durable {
-            // What was confirmed meanwhile; after a failure only the next confirmation tries again.
+            // Confirmations made meanwhile. After a failure only the next confirmation tries again.
             if let Some(Some((account, settled))) = router.registry.with(&bare, unsaved) {
                 save(&router, &bare, account, settled);
             }

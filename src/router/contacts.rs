@@ -1,22 +1,22 @@
-//! A roster as the registry keeps it: one text and the spans of its items. Every session of every
-//! account has one in memory, so an item costs its bytes and eight more; it changes rarely, and is then
-//! made anew.
+//! A roster as the registry holds it: one text and the spans of its items. There is one in memory for
+//! each account with a session, so an item costs only its bytes and eight more. A roster changes
+//! rarely, and is then built anew.
 
 use crate::store::roster::{Item, Roster, Subscription};
 
-/// The contacts of one account, items that are not listed too, in the order of their JIDs.
+/// The contacts of one account in the order of their JIDs, including items that are not listed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Contacts {
     /// Rises by one with each change.
     pub ver: i64,
-    /// Of each item the JID, the name and the groups, each ended by [`END`].
+    /// The JID, the name and the groups of each item, each ended by [`END`].
     text: Box<str>,
     spans: Box<[Span]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
-    /// Where its text ends, and that of the next begins.
+    /// End of its text; the next item's text begins there.
     end: u32,
     state: Subscription,
     named: bool,
@@ -31,7 +31,7 @@ pub struct Contact<'a> {
     pub jid: &'a str,
     /// The account's name for the contact.
     pub name: Option<&'a str>,
-    /// Where the subscriptions stand.
+    /// State of the subscriptions.
     pub state: Subscription,
     /// See [`Item::approved`].
     pub approved: bool,
@@ -41,29 +41,29 @@ pub struct Contact<'a> {
 }
 
 impl<'a> Contact<'a> {
-    /// In byte order.
+    /// The groups, in byte order.
     pub fn groups(&self) -> impl Iterator<Item = &'a str> {
         self.groups.split_terminator(END)
     }
 }
 
 impl Contacts {
-    /// How many there are.
+    /// The number of items.
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Bytes that they take.
+    /// Size in memory.
     pub fn bytes(&self) -> usize {
         self.text.len() + self.spans.len() * size_of::<Span>()
     }
 
-    /// True for none.
+    /// Whether there are no items.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// All, in the order of their JIDs.
+    /// All items, in the order of their JIDs.
     pub fn iter(&self) -> impl Iterator<Item = Contact<'_>> {
         (0..self.len()).filter_map(|index| self.at(index))
     }
@@ -83,7 +83,7 @@ impl Contacts {
         None
     }
 
-    /// The item of this JID is now this one, or gone.
+    /// A copy in which this JID has this item, or none.
     #[must_use]
     pub fn changed(&self, ver: i64, jid: &str, item: Option<&Item>) -> Self {
         let (mut packed, mut item) = (Packing::default(), item);
@@ -156,7 +156,7 @@ impl Packing {
     }
 
     fn span(&mut self, state: Subscription, named: bool, approved: bool, listed: bool) {
-        // The limits of rosters keep them far below 4 GiB; what were beyond would not be found.
+        // The limits of rosters keep them far below 4 GiB; an item beyond that would not be found.
         let end = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
         self.spans.push(Span { end, state, named, approved, listed });
     }
@@ -166,7 +166,7 @@ impl Packing {
     }
 }
 
-/// In no JID, and in no XML (XML 1.0 §2.2), so in no name either.
+/// A character that no JID and no XML contains (XML 1.0 §2.2), and so no name either.
 const END: char = '\0';
 
 #[cfg(test)]
@@ -222,7 +222,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the map that the store gives.
+        /// Compared with the map that the store returns.
         #[test]
         fn changes_do_as_a_map_does(
             steps in prop::collection::vec(("[a-d]{1,2}", prop::option::of("[m-p]{0,2}"), any::<bool>()), 0..40),

@@ -1,8 +1,8 @@
-//! Rows that may turn out to be needless (promise.md 1): of messages that are with their addressee and
-//! go into no archive. They are written when somebody waits for them or after a moment, and never if
-//! they are confirmed before.
+//! Deferred rows, which may turn out to be needless (promise.md 1): of messages that were delivered to
+//! the recipient and go into no archive. They are written when a caller waits for them or after a
+//! moment, and never if they are confirmed before that.
 //!
-//! They wait in their account's entry, under the lock that delivery holds anyway: a row that is owed
+//! They wait in their account's entry, under the lock that delivery holds anyway, so a row that is owed
 //! is always either here or in the store's queue.
 
 use std::collections::VecDeque;
@@ -14,46 +14,46 @@ use tokio::sync::Notify;
 
 use crate::store::{Job, Store, StoreError};
 
-/// One account's, oldest first. Costs a word while there are none.
+/// The deferred rows of one account, oldest first. An empty queue costs one word.
 #[derive(Default)]
 pub struct Deferred(Option<Box<Waiting>>);
 
 #[derive(Default)]
 struct Waiting {
-    /// By positions, which rise; none where it was taken back.
+    /// In the order of their positions; `None` where a row was cancelled.
     rows: VecDeque<(i64, Option<DeferredWrite>)>,
-    /// The last position that the last flush saw.
+    /// The last position at the time of the last flush.
     seen: i64,
-    /// The registry knows that the account has some.
+    /// Whether the registry lists the account as one with deferred rows.
     listed: bool,
 }
 
-/// A write that may idle.
+/// A write that can be deferred.
 pub(super) trait Deferrable: Job {
-    /// Queues it; one that the store does not take comes back.
+    /// Queues it; gives it back if the store does not accept it.
     fn flush(self: Box<Self>, store: &Store) -> Result<(), (Box<dyn Deferrable>, StoreError)>;
 }
 
-/// A deferred row, and the room that it takes up.
+/// A deferred row and the room it takes up.
 pub(super) struct DeferredWrite {
     pub row: Box<dyn Deferrable>,
     pub room: Room,
 }
 
-/// Rows that the store did not take, and why: to be settled when no lock is held.
+/// Rows that the store refused, each with the error. To be settled when no lock is held.
 #[derive(Default)]
 #[must_use]
 pub struct RefusedWrites(Vec<(Box<dyn Deferrable>, StoreError)>);
 
 impl Deferred {
-    /// Adds a row. False when there are as many as there may be: [`Deferred::flush`] them.
+    /// Adds a row. Returns false when the queue is full; then call [`Deferred::flush`].
     pub(super) fn push(&mut self, seq: i64, row: DeferredWrite) -> bool {
         let waiting = self.0.get_or_insert_default();
         waiting.rows.push_back((seq, Some(row)));
         waiting.rows.len() < ROWS_MAX
     }
 
-    /// Takes a row back: it need not be written.
+    /// Cancels a row, which then need not be written.
     pub(super) fn cancel(&mut self, seq: i64) -> Option<DeferredWrite> {
         let waiting = self.0.as_mut()?;
         let at = waiting.rows.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
@@ -64,12 +64,12 @@ impl Deferred {
         Some(row)
     }
 
-    /// Queues all of them for writing.
+    /// Queues all rows for writing.
     pub(super) fn flush(&mut self, store: &Store) -> RefusedWrites {
         self.flush_to(i64::MAX, store)
     }
 
-    /// Queues those that were there the last time.
+    /// Queues the rows that were there at the last flush.
     pub(super) fn flush_seen(&mut self, store: &Store) -> RefusedWrites {
         let Some(waiting) = &mut self.0 else { return RefusedWrites::default() };
         let last = waiting.rows.back().map_or(0, |(seq, _)| *seq);
@@ -84,7 +84,7 @@ impl Deferred {
             let Some(DeferredWrite { row, room }) = row else { continue };
             match row.flush(store) {
                 Ok(()) => {}
-                // What is delivered is not taken back for a disk that is slow: the next flush tries again.
+                // A slow disk is no reason to fail a delivered message: the next flush tries again.
                 Err((row, StoreError::QueueFull)) => {
                     waiting.rows.push_front((seq, Some(DeferredWrite { row, room })));
                     break;
@@ -95,17 +95,17 @@ impl Deferred {
         RefusedWrites(refused_writes)
     }
 
-    /// None wait.
+    /// Whether no row waits.
     pub(super) fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|waiting| waiting.rows.is_empty())
     }
 
-    /// True once, when there are some of which the registry does not know.
+    /// True once, when there are rows and the registry does not list the account yet.
     pub(super) fn is_news(&mut self) -> bool {
         self.0.as_mut().is_some_and(|waiting| !std::mem::replace(&mut waiting.listed, true))
     }
 
-    /// None are left, and the registry forgets about it.
+    /// Whether no rows are left. If so, forgets that the registry lists the account.
     pub(super) fn close_if_empty(&mut self) -> bool {
         let empty = self.is_empty();
         if empty {
@@ -123,7 +123,7 @@ impl fmt::Debug for Deferred {
 }
 
 impl RefusedWrites {
-    /// Tells their owners. Not to be called under a lock.
+    /// Reports the failures to the jobs' owners. Not to be called under a lock.
     pub fn settle(self) {
         for (row, error) in self.0 {
             row.settled(Err(error));
@@ -135,7 +135,7 @@ impl RefusedWrites {
     }
 }
 
-/// Wakes the flusher's task when the first row comes, so that nothing ticks while there are none.
+/// Wakes the flusher's task when the first row arrives, so that no timer runs while there are none.
 #[derive(Debug, Default)]
 pub struct Flusher {
     pub(super) flushing: AtomicBool,
@@ -143,7 +143,7 @@ pub struct Flusher {
     bytes: Arc<AtomicUsize>,
 }
 
-/// Room for the bytes of one deferred row, free again when this is dropped.
+/// A reservation for the bytes of one deferred row; dropping it frees them.
 #[derive(Debug)]
 pub(super) struct Room {
     all: Arc<AtomicUsize>,
@@ -157,7 +157,7 @@ impl Drop for Room {
 }
 
 impl Flusher {
-    /// Room for one more deferred row, if the whole server has some left.
+    /// Reserves room for one more deferred row, unless the whole server is at its limit.
     pub(super) fn room(&self, bytes: usize) -> Option<Room> {
         let bytes = bytes + ROW_COST;
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -165,7 +165,7 @@ impl Flusher {
         (before + bytes <= BYTES_MAX).then_some(room)
     }
 
-    /// A row waits. Called with the lock held under which it came.
+    /// Wakes the flusher for a new row. Called under the lock under which the row was added.
     pub(super) fn want(&self) {
         if !self.flushing.load(Ordering::Relaxed) && !self.flushing.swap(true, Ordering::AcqRel) {
             self.wanted.notify_one();
@@ -173,11 +173,11 @@ impl Flusher {
     }
 }
 
-/// Of one account; beyond them they are written at once.
+/// Maximum number of deferred rows of one account; beyond it they are written at once.
 const ROWS_MAX: usize = 1_024;
-/// Of the whole server; what comes beyond is written at once.
+/// Maximum of the whole server; rows beyond it are written at once.
 const BYTES_MAX: usize = 33_554_432;
-/// What a row takes up beside its stanza.
+/// Overhead of a row in addition to its stanza.
 const ROW_COST: usize = 512;
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,5 @@
-//! What the floor above adds to accounts, to sessions, and to the way of stanzas through accounts. The
-//! router carries it all, and knows no feature.
+//! The interface through which the floor above adds features to accounts, to sessions and to the
+//! passage of stanzas. The router carries their state and depends on no feature.
 
 use std::fmt::Debug;
 
@@ -11,18 +11,19 @@ use crate::store::tx::{StoreError, Tx};
 
 /// All features of the server.
 pub trait Features: Debug + Send + Sync {
-    /// Reads what they keep of an account.
+    /// Reads the features' state of an account.
     fn load(&self, tx: &mut dyn Tx, account: AccountId) -> Result<State, StoreError>;
 
-    /// Sessions of the account came, went, or changed their minds: what of their stanzas is looked at
-    /// with the account's lock. One entry in `asks` for each of the account's resources.
+    /// Called when sessions of the account came, went or changed: decides which of their stanzas the
+    /// features look at under the account's lock. `asks` has one entry for each of the account's
+    /// resources.
     fn sessions(&self, account: &mut AccountEntry, asks: &mut [Asks]);
 
-    /// May they reach each other, for this account?
+    /// Whether the two may reach each other, as far as this account decides.
     fn guard(&self, account: &AccountEntry, query: &GuardQuery<'_>) -> Verdict;
 
-    /// One part of a stanza's way through an account. `account` is none where its features asked for
-    /// nothing ([`Asks`]), and no lock was taken.
+    /// One phase of a passage. `account` is `None` where the features asked for nothing ([`Asks`]) and
+    /// no lock was taken.
     fn pass(
         &self,
         part: Part,
@@ -31,7 +32,7 @@ pub trait Features: Debug + Send + Sync {
     ) -> Verdict;
 }
 
-/// No features: messages are for those who are there.
+/// No features: messages reach only sessions that are there.
 #[derive(Debug)]
 pub struct NoFeatures;
 

@@ -1,4 +1,4 @@
-//! Deferred rows are queued for writing: of an account, of all, and by a task in time.
+//! Queues deferred rows for writing: those of one account, of all accounts, and periodically by a task.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,12 +17,12 @@ impl Registry {
         self.each_deferred(|deferred| deferred.flush(store))
     }
 
-    /// Queues those deferred rows that were there at the last flush. Whether some are left.
+    /// Queues the deferred rows that were there at the last flush. Returns whether some are left.
     pub(super) fn flush_seen(&self, store: &Store) -> (RefusedWrites, bool) {
         (self.each_deferred(|deferred| deferred.flush_seen(store)), self.has_deferred())
     }
 
-    /// Some account may have deferred rows.
+    /// Whether some account may have deferred rows.
     pub(super) fn has_deferred(&self) -> bool {
         self.locked().any(|shard| !shard.deferring.is_empty())
     }
@@ -44,7 +44,7 @@ impl Registry {
     }
 }
 
-/// Writes rows that nobody confirmed in time, for ever.
+/// Writes rows that no session confirmed in time. Never returns.
 pub async fn flush_periodically(router: &Router) {
     let flusher = &router.registry.flusher;
     loop {
@@ -57,7 +57,7 @@ pub async fn flush_periodically(router: &Router) {
                 continue;
             }
             flusher.flushing.store(false, Ordering::Release);
-            // One that came between the look and the word found the task at work.
+            // A row added after the check and before the reset found the flag set and woke no task.
             if !router.registry.has_deferred() || flusher.flushing.swap(true, Ordering::AcqRel) {
                 break;
             }
@@ -66,8 +66,8 @@ pub async fn flush_periodically(router: &Router) {
 }
 
 impl Router {
-    /// Somebody waits for the account's rows: those that are deferred are queued for writing. False when some
-    /// could not be, as the store has too much to do.
+    /// Queues the account's deferred rows for writing, because a caller waits for them. Returns false
+    /// when some could not be queued because the store's queue is full.
     pub fn flush_deferred_of(&self, bare: &str) -> bool {
         let begun = self.registry.with(bare, |entry| {
             let refused_writes = entry.deferred.flush(&self.store);
@@ -79,12 +79,13 @@ impl Router {
         })
     }
 
-    /// The same for those of all accounts.
+    /// Queues the deferred rows of all accounts.
     pub fn flush_deferred(&self) {
         self.registry.flush_deferred(&self.store).settle();
     }
 
-    /// The same, and waits until the store has taken all of them: before it is closed.
+    /// Like [`Router::flush_deferred`], but waits until the store has taken all of them. For use before
+    /// the store is closed.
     pub async fn write_deferred(&self) {
         loop {
             self.flush_deferred();
@@ -95,5 +96,5 @@ impl Router {
     }
 }
 
-/// promise.md 1: a row is written after one to two of these.
+/// promise.md 1: a row is written after one to two periods.
 const PERIOD: Duration = Duration::from_millis(500);

@@ -1,8 +1,8 @@
-//! Tickets: which of a stream's stanzas still have writes on the way (promise.md 4).
+//! Tickets: which of a stream's stanzas still have writes in flight (promise.md 4).
 //!
-//! A stanza that causes a write takes a ticket; whoever queues the write clones it into the job.
-//! When the last clone is dropped the stanza counts as handled. `handled` is the length of the
-//! unbroken run, what XEP-0198 calls `h`.
+//! A stanza that causes a write takes a ticket, and each job that writes for it holds a clone. When the
+//! last clone is dropped the stanza counts as handled. `handled` is the length of the unbroken run,
+//! what XEP-0198 calls `h`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,22 +15,22 @@ use crate::base::limits::Limits;
 use crate::store::handled::DurableCount;
 use crate::store::ids::AccountId;
 
-/// How many of one stream's stanzas are handled. Shared with the tickets it issued.
+/// The number of handled stanzas of one stream. Shared with the tickets it issued.
 #[derive(Debug, Default)]
 pub struct HandledCount {
     runs: Mutex<Runs>,
     /// `handled` grew.
     moved: Notify,
-    /// The stream is gone: what was not routed yet will not be.
+    /// The stream is gone: stanzas that are not routed yet will not be.
     over: AtomicBool,
 }
 
-/// The stream counts stanzas (XEP-0198).
+/// How the stream counts stanzas (XEP-0198).
 #[derive(Debug, Clone, Copy)]
 pub struct Counting {
     /// SHA-256 of the SM-ID.
     pub id: [u8; 32],
-    /// Whose stream; none for anonymous users, of whom nothing is kept.
+    /// The stream's account; `None` for anonymous users, for whom nothing is stored.
     pub account: Option<AccountId>,
     /// Stanzas of the stream before it began to count.
     pub before: u64,
@@ -46,20 +46,20 @@ impl Counting {
 
 #[derive(Debug, Default)]
 struct Runs {
-    /// Stanzas before this one are all handled.
+    /// Number of stanzas at the head of the stream that are all handled.
     handled: u64,
-    /// From `handled` on: what each weighs in the store's queue, or that it is released.
+    /// For each stanza from `handled` on: its weight in the store's queue, or [`RELEASED`].
     open: VecDeque<u32>,
     counting: Option<Counting>,
-    /// Those that weigh something, and how much.
+    /// Number of the stanzas that have a weight, and the sum of their weights.
     queued: u32,
     queued_bytes: u32,
     bound: Bound,
-    /// There were more than there may be, and they are not down to half of it.
+    /// Set when the bound is reached, until the queue is down to half of it.
     full: bool,
 }
 
-/// How much of one stream may be on its way to the disk.
+/// Maximum of one stream's writes that are not yet committed.
 #[derive(Debug, Clone, Copy)]
 struct Bound {
     stanzas: u32,
@@ -82,7 +82,7 @@ impl From<&Limits> for Bound {
     }
 }
 
-/// Held by everyone who still writes for one stanza. Dropping the last clone releases it.
+/// Held by every task and job that still writes for one stanza. Dropping the last clone releases it.
 #[derive(Debug, Clone)]
 pub struct Ticket {
     held: Arc<Held>,
@@ -90,7 +90,7 @@ pub struct Ticket {
 
 #[derive(Debug)]
 struct Held {
-    /// None once it is released.
+    /// `None` once it is released.
     handled_count: Option<Arc<HandledCount>>,
     number: u64,
 }
@@ -111,7 +111,7 @@ impl Runs {
         self.full |= self.queued >= self.bound.stanzas || self.queued_bytes >= self.bound.bytes;
     }
 
-    /// True when whoever waits for it to be no longer full may go on.
+    /// Returns true when tasks that wait in [`HandledCount::eased`] may continue.
     fn unload(&mut self, weight: u32) -> bool {
         if weight == 0 {
             return false;
@@ -124,18 +124,18 @@ impl Runs {
     }
 }
 
-/// What a write of so many bytes weighs; never nothing.
+/// The weight of a write of this many bytes; never 0.
 fn weight(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, RELEASED - 1)
 }
 
-/// In the place of a weight.
+/// Stands in the place of a weight.
 const RELEASED: u32 = u32::MAX;
 
 impl Ticket {
-    /// What to write with the rows of this stanza: that it and all before it are handled. The writes
-    /// of the earlier ones are in the store's queue already, for a stream's stanzas are taken up
-    /// one after another.
+    /// The count to write with the rows of this stanza: it and all stanzas before it are handled. The
+    /// writes of the earlier ones are in the store's queue already, because a stream's stanzas are
+    /// routed one after another.
     pub fn durable_count(&self, at: i64) -> Option<DurableCount> {
         let counting = self.held.handled_count.as_ref()?.lock().counting?;
         let covered = self.held.number >= counting.before;
@@ -144,7 +144,7 @@ impl Ticket {
         Some(DurableCount { id: counting.id, account, h, at })
     }
 
-    /// Some earlier stanza of the stream is not handled yet.
+    /// Whether some earlier stanza of the stream is not handled yet.
     pub fn has_predecessors(&self) -> bool {
         self.held
             .handled_count
@@ -159,7 +159,7 @@ impl Ticket {
         }
     }
 
-    /// Its write is in the store's queue from now on. Whether the stream is full with it.
+    /// Notes that its write is now in the store's queue. Returns whether the stream is full.
     pub fn weigh(&self, bytes: usize) -> bool {
         let Some(handled_count) = &self.held.handled_count else { return false };
         let mut runs = handled_count.lock();
@@ -173,14 +173,16 @@ impl Ticket {
         runs.full
     }
 
-    /// Its stanza was never routed, and will not be: the stream's run ends before it (promise.md 6).
+    /// Drops it without counting its stanza, which was never routed and will not be: the stream's run
+    /// ends before it (promise.md 6).
     pub fn abandon(self) {
         if let Some(mut held) = Arc::into_inner(self.held) {
             held.handled_count = None;
         }
     }
 
-    /// Drops it. If that makes the stream's run longer, whoever waits for it is told by the answer.
+    /// Drops it. If that makes the stream's run longer or eases it, returns the waker for the waiting
+    /// tasks.
     pub fn release(self) -> Option<Waker> {
         let mut held = Arc::into_inner(self.held)?;
         let handled_count = held.handled_count.take()?;
@@ -189,23 +191,23 @@ impl Ticket {
 }
 
 impl HandledCount {
-    /// With the bounds of these limits.
+    /// A new count with the bounds of these limits.
     pub fn new(limits: &Limits) -> Self {
         let runs = Runs { bound: limits.into(), ..Runs::default() };
         Self { runs: Mutex::new(runs), ..Self::default() }
     }
 
-    /// The stream is gone.
+    /// Marks the stream as gone.
     pub fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// True once it is.
+    /// Whether the stream is gone.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// The stream counts from here on, under this id. False if it does already.
+    /// Starts counting, under this id. Returns false if the stream counts already.
     pub fn enable(&self, id: [u8; 32], account: Option<AccountId>) -> bool {
         let mut runs = self.lock();
         let before = runs.issued();
@@ -214,7 +216,7 @@ impl HandledCount {
         first
     }
 
-    /// A stream that was saved over a restart of the server goes on with its count.
+    /// The count of a stream that was saved over a restart of the server, which continues.
     pub fn restored(id: [u8; 32], account: AccountId, h: u32, limits: &Limits) -> Self {
         let handled_count = Self::new(limits);
         let mut runs = handled_count.lock();
@@ -224,7 +226,7 @@ impl HandledCount {
         handled_count
     }
 
-    /// The stream counts stanzas.
+    /// Whether the stream counts stanzas.
     pub fn is_enabled(&self) -> bool {
         self.lock().counting.is_some()
     }
@@ -235,12 +237,12 @@ impl HandledCount {
         runs.counting.map_or(0, |counting| counting.h(runs.handled))
     }
 
-    /// Stanzas taken up so far, handled or not.
+    /// The number of stanzas taken up so far, handled or not.
     pub fn issued(&self) -> u64 {
         self.lock().issued()
     }
 
-    /// Waits until so many stanzas are handled.
+    /// Waits until this many stanzas are handled.
     pub async fn reached(&self, stanzas: u64) {
         loop {
             let wake = self.moved.notified();
@@ -256,7 +258,7 @@ impl HandledCount {
         self.issue_and_look().0
     }
 
-    /// The same, and whether the stream is full.
+    /// Like [`HandledCount::issue`], but also returns whether the stream is full.
     pub fn issue_and_look(self: &Arc<Self>) -> (Ticket, bool) {
         let mut runs = self.lock();
         let (number, full) = (runs.issued(), runs.full);
@@ -265,12 +267,13 @@ impl HandledCount {
         (Ticket { held: Arc::new(Held { handled_count: Some(self.clone()), number }) }, full)
     }
 
-    /// So much of the stream is on its way to the disk that it should send no more for now.
+    /// Whether so much of the stream waits for the disk that nothing more should be read from it for
+    /// now.
     pub fn is_full(&self) -> bool {
         self.lock().full
     }
 
-    /// Waits until no more than half of that is.
+    /// Waits until the stream is no longer full, which is at half of the bound.
     pub async fn eased(&self) {
         loop {
             let wake = self.moved.notified();
@@ -281,7 +284,7 @@ impl HandledCount {
         }
     }
 
-    /// Counts a stanza that owes nothing; it never overtakes an earlier one.
+    /// Counts a stanza that needs no write; it never overtakes an earlier one.
     pub fn pass(&self) {
         let mut runs = self.lock();
         if runs.open.is_empty() {
@@ -296,12 +299,12 @@ impl HandledCount {
         self.lock().handled
     }
 
-    /// True when every stanza so far is handled.
+    /// Whether every stanza so far is handled.
     pub fn is_settled(&self) -> bool {
         self.lock().open.is_empty()
     }
 
-    /// Waits until nothing is open. The caller bounds the wait.
+    /// Waits until every stanza is handled. The caller bounds the wait.
     pub async fn settled(&self) {
         loop {
             let wake = self.moved.notified();
@@ -312,7 +315,8 @@ impl HandledCount {
         }
     }
 
-    /// True when somebody may have waited for it: the run is longer now, or the stream has room again.
+    /// Returns true when there may be tasks to wake: the run is longer now, or the stream has room
+    /// again.
     fn release(&self, number: u64) -> bool {
         let mut runs = self.lock();
         let weight = runs.open_at(number).map(|open| std::mem::replace(open, RELEASED));
@@ -344,7 +348,7 @@ impl Drop for Held {
     }
 }
 
-/// Tells whoever waits for the run to grow.
+/// Wakes the tasks that wait for the run to grow.
 impl Wake for HandledCount {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -438,14 +442,14 @@ mod tests {
             }
             ticket
         };
-        // One that is written nowhere does not count, and holds the run up.
+        // A stanza without a write does not count towards the bound, but holds up the run.
         let first = ticket(None);
         let mut four: Vec<_> = (0..4).map(|_| ticket(Some(0))).collect();
         assert!(four.iter().all(|ticket| ticket.weigh(1_000)));
         assert!(handled_count.is_full());
         four.pop();
         assert!(handled_count.is_full() && handled_count.handled() == 0);
-        // Woken though the run is no longer.
+        // The task is woken although the run did not grow.
         tokio::join!(handled_count.eased(), async { drop(four.pop()) });
         assert!(!handled_count.is_full() && handled_count.handled() == 0);
         drop((first, four));

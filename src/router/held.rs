@@ -1,21 +1,21 @@
-//! What the router carries for features: state of an account or a session, and what each is asked.
+//! The state that features attach to an account or a session, and which stanzas they look at.
 
 use std::any::Any;
 use std::fmt::Debug;
 
 use crate::stanza::Kind;
 
-/// What features keep for one account or one session: a type of the floor above.
+/// State of the features for one account or one session: a type of the floor above.
 pub trait FeatureState: Any + Debug + Send {
-    /// Bytes that it takes outside itself.
+    /// Bytes that it holds outside itself.
     fn bytes(&self) -> usize;
 }
 
-/// The same where there may be nothing.
+/// Feature state, if there is any.
 pub type State = Option<Box<dyn FeatureState>>;
 
-/// Which stanzas of a session its account is asked about, before they are routed and after. Kept in the
-/// session's box, so that the others cost one look there and no lock.
+/// Which stanzas of a session the account's features look at, before or after they are routed. Copied
+/// to the session, so that all other stanzas cost one look there and no lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Asks(u8);
 
@@ -25,7 +25,7 @@ impl Asks {
         Self(1 << kind as u8)
     }
 
-    /// After it.
+    /// After stanzas of this kind are routed.
     pub const fn after(kind: Kind) -> Self {
         Self(1 << (kind as u8 + KINDS))
     }
@@ -35,7 +35,7 @@ impl Asks {
         Self(self.0 | other.0)
     }
 
-    /// Does it ask for all that the other does?
+    /// Whether it includes everything that the other asks for.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -49,7 +49,7 @@ impl Asks {
     }
 }
 
-/// Message, presence, IQ.
+/// Number of kinds: message, presence, IQ.
 const KINDS: u8 = 3;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Who may touch an account's entry: only code that runs for that account. The entry has one home; whoever
-//! is elsewhere sends a stanza, or asks a question that could as well cross a network.
+//! Access to accounts' entries: only code that runs for an account may touch its entry. The entry has
+//! one home; code elsewhere sends a stanza, or asks a question that could also cross a network.
 
 use super::Router;
 pub use super::account::Home;
@@ -8,24 +8,24 @@ use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::StoreError;
 use crate::store::ids::AccountId;
 
-/// What somebody may learn of an account whose presence it may see.
+/// The part of an account that its presence subscribers may see.
 #[derive(Debug, Clone)]
 pub struct AccountView {
     /// What stands behind the address.
     pub account: AccountStatus,
-    /// Some session is bound, available or not.
+    /// Whether some session is bound, available or not.
     pub connected: bool,
     /// Available resources.
     pub available: Vec<FullJid>,
 }
 
 impl Router {
-    /// Runs `look` on the entry of one's own account, if it is still there.
+    /// Runs `look` on the entry of the caller's own account, if it is still there.
     pub fn own<T>(&self, home: &Home, look: impl FnOnce(&mut AccountEntry) -> T) -> Option<T> {
         self.registry.with(home.0.as_str(), look)
     }
 
-    /// As [`Router::own`], for changes of what features keep for the account or its sessions.
+    /// Like [`Router::own`], but for changes to the features' state of the account or its sessions.
     pub fn own_sessions<T>(
         &self,
         home: &Home,
@@ -34,8 +34,8 @@ impl Router {
         self.registry.with_sessions(home.0.as_str(), change)
     }
 
-    /// Looks at another account of this server as one of its subscribers may. `None` for a stranger and
-    /// for an account that does not exist, so that nobody can tell one from the other.
+    /// Looks at another account of this server as one of its subscribers may. `None` both for a
+    /// stranger and for an account that does not exist, so that the two look the same.
     pub async fn view_account(&self, at: &Jid, asker: &str) -> Result<Viewed, StoreError> {
         let look = |entry: &mut AccountEntry| {
             let known =
@@ -61,13 +61,14 @@ impl Router {
         self.registry.with(bare, look)
     }
 
-    /// The entry of this address is of this account.
+    /// Whether the entry of this address belongs to this account.
     pub fn is_home_of(&self, bare: &BareJid, account: AccountId) -> bool {
         let known = self.registry.with(bare.as_str(), |entry| entry.account);
         known == Some(AccountStatus::Stored(account))
     }
 
-    /// Somebody has this address: an account, or an anonymous user for as long as it stays.
+    /// Whether this address is in use: by an account, or by an anonymous user as long as it is
+    /// connected.
     pub fn is_taken(&self, bare: &BareJid) -> bool {
         let taken = |entry: &mut AccountEntry| {
             matches!(entry.account, AccountStatus::Stored(_) | AccountStatus::Temporary)
@@ -76,11 +77,11 @@ impl Router {
     }
 }
 
-/// What came of [`Router::view_account`].
+/// The result of [`Router::view_account`].
 #[derive(Debug)]
 pub enum Viewed {
-    /// What may be seen.
+    /// The visible part; `None` if the asker may see nothing.
     Done(Option<AccountView>),
-    /// The account is being read for somebody else at this moment.
+    /// Another caller is reading the account at this moment.
     Loading,
 }
