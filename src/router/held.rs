@@ -14,8 +14,8 @@ pub trait FeatureState: Any + Debug + Send {
 /// Feature state, if there is any.
 pub type State = Option<Box<dyn FeatureState>>;
 
-/// Which stanzas of a session the account's features look at, before or after they are routed. Copied
-/// to the session, so that all other stanzas cost one look there and no lock.
+/// Which stanzas of a session the account's features look at, before or after they are routed. Held in
+/// the session's outbox, so that all other stanzas cost one look there and no lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Asks(u8);
 
