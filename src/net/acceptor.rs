@@ -1,5 +1,5 @@
-//! Accepting connections, whatever is spoken on them: a bound for each address and a rate, back-off when
-//! the system is out of files, an end when the server stops.
+//! Accepting connections, whatever the protocol: a bound for each address, a rate, back-off when the
+//! system is out of files, and an end when the server stops.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,28 +17,29 @@ use crate::base::limits::Limits;
 use crate::router::task::Tasks;
 use crate::stream::sasl::throttle::Key;
 
-/// What is spoken on the connections of a listener.
+/// The protocol on the connections of a listener.
 pub trait Protocol: Send + Sync + 'static {
     /// Serves a connection to its end.
     fn serve(self: Arc<Self>, accepted: Accepted) -> impl Future<Output = ()> + Send;
 
-    /// There are too many from its address. Whoever does not take the refusal soon is cut.
+    /// Refuses a connection because there are too many from its address. A client that does not soon
+    /// read the refusal is cut off.
     fn refuse(self: Arc<Self>, stream: TcpStream) -> impl Future<Output = ()> + Send;
 }
 
 /// A connection that may be served.
 pub struct Accepted {
-    /// It.
+    /// The connection.
     pub stream: TcpStream,
-    /// Where it comes from; an IPv4 address as such.
+    /// The client's address; an IPv4 address in its IPv4 form.
     pub peer: IpAddr,
     /// When it was accepted.
     pub since: Instant,
-    /// Held as long as it lives.
+    /// Held as long as the connection lives.
     pub counted: Counted,
 }
 
-/// What all listeners of one server share, so that an address is counted once wherever it comes in.
+/// State that all listeners of one server share, so that an address is counted once on all of them.
 #[derive(Debug)]
 pub struct Acceptor {
     limits: Arc<Limits>,
@@ -48,17 +49,17 @@ pub struct Acceptor {
     rate: Mutex<ConnectionRate>,
 }
 
-/// Of one address.
+/// The connections of one address.
 #[derive(Debug, Default)]
 struct Connections {
     count: u32,
-    /// The log says that there were too many. Once until all have ended: who is refused must not
-    /// fill the log instead.
+    /// Whether the log says that there are too many. Logged once until all have ended: refused clients
+    /// must not fill the log.
     told: bool,
 }
 
 impl Acceptor {
-    /// Until `stopping` is true.
+    /// An acceptor that works until `stopping` is true.
     pub fn new(limits: Arc<Limits>, tasks: Tasks, stopping: watch::Receiver<bool>) -> Arc<Self> {
         let rate = ConnectionRate::new(limits.connections_per_second, limits.connections_burst);
         let (connections, rate) = (Mutex::default(), Mutex::new(rate));
@@ -79,7 +80,7 @@ impl Acceptor {
                 }
                 Err(error) if is_peers_fault(&error) => {}
                 Err(error) => {
-                    // Out of files or memory: existing sessions go on, new ones wait.
+                    // Out of files or memory: existing sessions continue, new ones wait.
                     tracing::error!(%error, "cannot accept connections; trying again in a moment");
                     sleep(BACK_OFF).await;
                 }
@@ -90,7 +91,8 @@ impl Acceptor {
     #[allow(clippy::disallowed_methods)] // the monotonic clock, at the floor that has one
     fn accepted<P: Protocol>(self: Arc<Self>, stream: TcpStream, peer: IpAddr, protocol: Arc<P>) {
         let since = Instant::now();
-        // Small stanzas must not wait for each other (Nagle); a socket that refuses still works.
+        // Small stanzas must not wait for each other (Nagle); a socket that refuses the option still
+        // works.
         let _ = stream.set_nodelay(true);
         let tasks = self.tasks.clone();
         match self.clone().count(peer) {
@@ -107,7 +109,7 @@ impl Acceptor {
         }
     }
 
-    /// Whoever comes too fast waits; false if the server stops meanwhile.
+    /// Delays a client that connects too fast. Returns false if the server stops meanwhile.
     async fn wait_its_turn(&self, peer: IpAddr, since: Instant) -> bool {
         let wait = self.rate().delay(Key::from(peer), since);
         if wait.is_zero() {
@@ -165,7 +167,7 @@ impl Drop for Counted {
     }
 }
 
-/// One error's own connection; the listener is fine.
+/// Whether the error concerns one connection only; the listener is fine.
 fn is_peers_fault(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)

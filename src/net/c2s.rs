@@ -17,7 +17,7 @@ use crate::stream::error::StreamError;
 use crate::stream::framing::{Framing, Greeting, Item};
 use crate::xml::ns;
 
-/// What the first byte of a connection is.
+/// How the connections of a listener begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerKind {
     /// XMPP, with STARTTLS inside.
@@ -36,7 +36,7 @@ pub struct ClientStreams {
 }
 
 impl ClientStreams {
-    /// Of all listeners of this kind; clients come to these ports.
+    /// The streams of all listeners of this kind; `ports` are those that clients connect to.
     pub const fn new(context: Arc<Context>, tls: Tls, ports: Ports, kind: ListenerKind) -> Self {
         Self { context, tls, ports, kind }
     }
@@ -45,7 +45,8 @@ impl ClientStreams {
         Framing::new(ns::CLIENT, &self.context.router.limits)
     }
 
-    /// Whoever begins in the clear here, took this port for the other.
+    /// Logs a failed handshake. A client that begins without TLS here has probably mistaken this port
+    /// for the STARTTLS port.
     fn log_handshake(&self, peer: IpAddr, error: &io::Error) {
         match self.ports.starttls {
             Some(port) if is_no_tls(error) => tracing::info!(
@@ -84,7 +85,8 @@ impl Protocol for ClientStreams {
         session::serve(self.context.clone(), connection, counted).await;
     }
 
-    /// RFC 6120 §4.9.3.14; behind direct TLS a handshake would be what the bound protects.
+    /// RFC 6120 §4.9.3.14. With direct TLS there is no error, because a handshake is the cost that the
+    /// bound protects from.
     async fn refuse(self: Arc<Self>, mut stream: TcpStream) {
         if self.kind == ListenerKind::StartTls {
             let failure = StreamError::PolicyViolation.text("too many streams from your address");
@@ -95,13 +97,13 @@ impl Protocol for ClientStreams {
             for item in [header, Item::Failure(failure), Item::Close] {
                 framing.write(item, |bytes| text.extend_from_slice(&bytes));
             }
-            // Whether it is read or not: the connection ends.
+            // The connection ends whether the error is read or not.
             let _ = stream.write_all(&text).await;
         }
     }
 }
 
-/// The first byte is that of no record of TLS.
+/// Whether the first byte begins no TLS record.
 fn is_no_tls(error: &io::Error) -> bool {
     use rustls::{Error, InvalidMessage};
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());

@@ -6,8 +6,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use socket2::{Domain, Protocol, Socket as Socket2, Type};
 use tokio::net::TcpListener;
 
-/// Binds a listener beside the others of `all`. `[::]` serves IPv4 too, unless `0.0.0.0` stands beside it
-/// with the same port; where the system has no IPv6, IPv4 alone.
+/// Binds a listener along with the others of `all`. `[::]` serves IPv4 too, unless `0.0.0.0` is listed
+/// with the same port. Where the system has no IPv6, it serves IPv4 alone.
 pub async fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
     let any4 = SocketAddr::from(([0; 4], address.port()));
     if address == any_of_ipv6(address.port()) && address.port() != 0 && all.contains(&any4) {
@@ -19,7 +19,8 @@ pub async fn bind(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpList
     }
 }
 
-/// The system would take the port for IPv4 too, and the other listener could not have it.
+/// Binds IPv6 only: otherwise the system takes the port for IPv4 too, and the other listener cannot
+/// have it.
 fn bind_ipv6_only(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket2::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_only_v6(true)?;
@@ -30,7 +31,7 @@ fn bind_ipv6_only(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Whether all addresses are wanted and the system has those of IPv4 only.
+/// Whether all addresses are wanted but the system has only IPv4.
 pub fn falls_back(address: SocketAddr, error: &io::Error) -> bool {
     // EAFNOSUPPORT, EADDRNOTAVAIL
     address == any_of_ipv6(address.port()) && matches!(error.raw_os_error(), Some(97 | 99))
@@ -40,7 +41,7 @@ fn any_of_ipv6(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
 }
 
-/// As tokio's own.
+/// The value that tokio uses.
 const BACKLOG: i32 = 1_024;
 
 #[cfg(test)]
@@ -51,12 +52,12 @@ mod tests {
 
     use super::*;
 
-    /// Both families on one port, in whatever order they stand.
+    /// Both families on one port, in either order.
     #[tokio::test]
     async fn all_of_ipv4_and_all_of_ipv6_stand_together() {
         let any4 = |port| SocketAddr::from(([0; 4], port));
         for ipv6_first in [true, false] {
-            // A port that is free for both now; another test may take it in between.
+            // A port that is free for both families now; another test may take it in between.
             let bound = async || -> io::Result<()> {
                 let port = TcpListener::bind(any_of_ipv6(0)).await?.local_addr()?.port();
                 let mut all = [any4(port), any_of_ipv6(port)];
@@ -69,7 +70,7 @@ mod tests {
                     TcpStream::connect((ip, port)).await?;
                 }
                 drop((first, second));
-                // Alone it serves both.
+                // On its own it serves both.
                 let alone = bind(any_of_ipv6(port), &[any_of_ipv6(port)]).await?;
                 TcpStream::connect(any4(port)).await?;
                 drop(alone);

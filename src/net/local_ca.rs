@@ -1,5 +1,5 @@
-//! A certificate authority of the server's own, for a first run and for labs: devices trust its
-//! `ca.pem` once, and certificates for the domains are made and renewed from it (RFC 5280).
+//! The server's own certificate authority, for a first run and for labs: devices trust its `ca.pem`
+//! once, and the server makes and renews certificates for the domains with it (RFC 5280).
 
 use super::tls::error::{TlsError, TlsProblem};
 use super::tls::facts::{Facts, ascii, bare_ip};
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// The opened authority in `data_dir/tls`.
+/// The open authority in `data_dir/tls`.
 pub struct LocalCa {
     folder: PathBuf,
     ca_file: PathBuf,
@@ -31,9 +31,10 @@ pub struct LocalCa {
 }
 
 impl LocalCa {
-    /// Opens the authority of this data folder, or makes one if there is none yet. One that is out of its
-    /// time, or soon will be, gets another certificate for the same key: a device that trusts the old one,
-    /// in whose time it is, takes what the new one signs, so nothing is lost where the clock is wrong now.
+    /// Opens the authority of this data folder, or makes one if there is none yet. An authority that is
+    /// not valid now, or soon will not be, gets another certificate for the same key. A device that
+    /// trusts the old certificate, and whose clock is within its dates, accepts what the new one signs,
+    /// so nothing is lost if it is this server's clock that is wrong.
     pub fn open(
         data_dir: &Path,
         now: SystemTime,
@@ -63,7 +64,7 @@ impl LocalCa {
         Ok(Self { folder, ca_file, subject: facts.subject, issuer, provider, minted, renewed })
     }
 
-    /// Why [`Self::open`] made the authority's certificate anew, if it did.
+    /// Why [`Self::open`] renewed the authority's certificate, if it did.
     pub fn renewed(&self) -> Option<&str> {
         self.renewed.as_deref()
     }
@@ -73,13 +74,13 @@ impl LocalCa {
         &self.ca_file
     }
 
-    /// True when [`Self::open`] made the authority.
+    /// Whether [`Self::open`] made the authority.
     pub fn minted(&self) -> bool {
         self.minted
     }
 
-    /// Chain and key file for a domain: those in the folder while they are good for 30 more days,
-    /// else new ones.
+    /// Chain and key file for a domain: those in the folder while they are valid for 30 more days,
+    /// otherwise new ones.
     pub fn certificate(
         &self,
         domain: &str,
@@ -111,30 +112,30 @@ impl LocalCa {
         let certificate = leaf_params(domain, &key, now)
             .and_then(|params| params.signed_by(&key, &self.issuer))
             .map_err(setup)?;
-        // The key first: an interruption between the two leaves a pair that does not match, which
-        // the next run sees and replaces.
+        // The key first: an interruption between the two leaves a pair that does not match, which the
+        // next run notices and replaces.
         write_atomic(key_file, key.serialize_pem().as_bytes(), PRIVATE)?;
         write_atomic(chain_file, certificate.pem().as_bytes(), PUBLIC)
     }
 }
 
-/// Where the authority and its certificates live.
+/// The folder of the authority and its certificates.
 pub fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("tls")
 }
 
-/// Before and from when on a certificate of the local authority is replaced.
+/// The period in which a certificate of the local authority is used; outside of it, it is replaced.
 pub(crate) fn good(facts: &Facts) -> (SystemTime, SystemTime) {
     (facts.not_before, before(facts.not_after, RENEW_DAYS))
 }
 
-/// Whether a certificate is to be replaced. By a clock that cannot be right nothing is.
+/// Whether a certificate is to be replaced. Never if the clock cannot be right.
 pub(crate) fn is_due(facts: &Facts, now: SystemTime) -> bool {
     let (from, until) = good(facts);
     is_plausible(now) && (now < from || until <= now)
 }
 
-/// What is wrong with the time of an authority.
+/// What is wrong with an authority's dates, if anything.
 fn out_of_time(facts: &Facts, now: SystemTime) -> Option<String> {
     let soon = before(facts.not_after, CA_RENEW_DAYS);
     match is_plausible(now) {
@@ -150,14 +151,14 @@ fn before(at: SystemTime, days: u64) -> SystemTime {
     at.checked_sub(self::days(days)).unwrap_or(at)
 }
 
-/// The files of one domain, if its name can be a file name and stand in a certificate.
+/// The files of one domain, if its name can be a file name and part of a certificate.
 fn leaf_files(folder: &Path, domain: &str) -> Option<(PathBuf, PathBuf)> {
     let name = ascii(domain);
     let fits = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
     if name.is_empty() || name.starts_with('.') || name.len() > 250 || !name.chars().all(fits) {
         return None;
     }
-    // The domain `ca` must not overwrite the authority; `_` begins no domain.
+    // The domain `ca` must not overwrite the authority; no domain begins with `_`.
     let name = if name == "ca" { "_ca".to_owned() } else { name };
     Some((folder.join(format!("{name}.pem")), folder.join(format!("{name}.key"))))
 }
@@ -183,8 +184,8 @@ fn broken(error: &TlsError) -> TlsError {
 
 fn mint_ca(ca_file: &Path, key_file: &Path, now: SystemTime) -> Result<(), TlsError> {
     let setup = |error: rcgen::Error| TlsProblem::Setup(error.to_string()).at(ca_file);
-    // A key without a certificate is a first run that was interrupted, or a lost ca.pem. With the
-    // same key and name the new certificate stands for the old one.
+    // A key without a certificate is left by an interrupted first run or a lost ca.pem. With the same
+    // key and name the new certificate replaces the old one.
     let key = match fs::read_to_string(key_file) {
         Ok(text) => KeyPair::from_pem(&text)
             .map_err(|error| TlsProblem::BrokenCa(error.to_string()).at(key_file))?,
@@ -201,8 +202,8 @@ fn mint_ca(ca_file: &Path, key_file: &Path, now: SystemTime) -> Result<(), TlsEr
 
 fn ca_params(key: &KeyPair, now: SystemTime) -> CertificateParams {
     let mut params = CertificateParams::default();
-    // The name follows from the key: two authorities on one device must not share a name, or the
-    // device may check a signature with the wrong one.
+    // The name is derived from the key: two authorities on one device must not share a name, or the
+    // device may check a signature against the wrong one.
     let id: String =
         Sha256::digest(key.public_key_raw()).iter().take(4).map(|b| format!("{b:02x}")).collect();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -210,7 +211,8 @@ fn ca_params(key: &KeyPair, now: SystemTime) -> CertificateParams {
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let from = earlier(plausible(now));
-    // RFC 5280 §4.1.2.2: two of one issuer must not share one; its key may make another certificate.
+    // RFC 5280 §4.1.2.2: no two certificates of one issuer may share a serial number, and the issuer's
+    // key may make another certificate.
     params.serial_number = Some(serial(key, from));
     params.not_before = from.into();
     params.not_after = (from + days(CA_DAYS)).into();
@@ -226,12 +228,13 @@ fn leaf_params(
     let name = ascii(domain);
     params.subject_alt_names = alt_names(&name)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
-    // X.520 bounds a common name at 64 characters; only the alternative names identify the server.
+    // X.520 limits a common name to 64 characters; only the alternative names identify the server.
     let label: String = name.chars().take(64).collect();
     params.distinguished_name.push(DnType::CommonName, label);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    // ClientAuth too: towards other servers this server is the TLS client (RFC 6120 §13.7.1.2).
+    // ClientAuth too: in connections to other servers this server is the TLS client (RFC 6120
+    // §13.7.1.2).
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
@@ -254,19 +257,19 @@ fn alt_names(name: &str) -> Result<Vec<SanType>, rcgen::Error> {
     Ok(names)
 }
 
-/// RFC 5280 §4.1.2.2: positive, at most 20 octets, unique for the issuer. No two certificates have the
-/// same key and beginning, so the hash of both is as good as a random number.
+/// RFC 5280 §4.1.2.2: positive, at most 20 octets, unique for the issuer. No two certificates share
+/// both the key and the start date, so the hash of the two is as good as a random number.
 fn serial(key: &KeyPair, from: SystemTime) -> rcgen::SerialNumber {
     let hash = Sha256::new().chain_update(key.public_key_raw()).chain_update(stamp(from));
     let mut bytes: Vec<u8> = hash.finalize().iter().copied().take(16).collect();
     if let Some(first) = bytes.first_mut() {
-        // Clears the sign and makes sure that the number does not begin with a zero octet.
+        // Clears the sign bit and makes sure that the number does not begin with a zero octet.
         *first = (*first & 0x7f) | 0x40;
     }
     rcgen::SerialNumber::from(bytes)
 }
 
-/// Devices whose clock is somewhat slow must already see a valid certificate.
+/// Devices whose clock is a little slow must see a valid certificate already.
 fn earlier(now: SystemTime) -> SystemTime {
     now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
 }
@@ -279,14 +282,14 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
     let new = !folder.exists();
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    // Else a power cut may take the folder, and with it the authority that clients trust by now.
+    // Otherwise a power cut may lose the folder, and with it the authority that clients already trust.
     match folder.parent().filter(|_| new) {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
 }
 
-/// All or nothing, also when the power fails: a new file beside it, synced, renamed over it.
+/// Writes all or nothing, even if the power fails: a new file in the same folder, synced, then renamed.
 fn write_atomic(file: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
     let write = || -> std::io::Result<()> {
         let folder = file.parent().unwrap_or(Path::new("."));
@@ -303,10 +306,11 @@ fn write_atomic(file: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
 const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 const CA_DAYS: u64 = 20 * 365;
-/// Apple's systems refuse TLS certificates of more than 825 days, whoever made them.
+/// Apple's systems refuse TLS certificates that are valid for more than 825 days, whoever issued them.
 const LEAF_DAYS: u64 = 820;
 const RENEW_DAYS: u64 = 30;
-/// No certificate outlives its authority, and there is a year to tell all devices.
+/// No certificate outlives its authority, and there is a year in which to install the new one on all
+/// devices.
 const CA_RENEW_DAYS: u64 = LEAF_DAYS + 365;
 
 #[cfg(test)]
@@ -451,7 +455,7 @@ mod tests {
         assert_eq!(fs::read(&chain).unwrap(), leaf);
     }
 
-    /// Whether a device that trusts this authority takes this certificate, at this time.
+    /// Whether a device that trusts this authority accepts this certificate, at this time.
     fn takes(trusted: &[u8], leaf: &[u8], at: SystemTime) -> bool {
         use rustls::client::WebPkiServerVerifier;
         use rustls::client::danger::ServerCertVerifier;
@@ -466,22 +470,22 @@ mod tests {
         built.build().unwrap().verify_server_cert(&leaf, &[], &name, &[], at).is_ok()
     }
 
-    /// A start: what devices are told to trust, and what the server shows them.
+    /// One start of the server: the authority to trust, and the certificate that the server presents.
     fn start(folder: &TempDir, at: SystemTime) -> (Vec<u8>, Vec<u8>, bool) {
         let ca = open(folder, at);
         let (chain, _) = ca.certificate("a.example", at).unwrap();
         (der(ca.ca_file()), der(&chain), ca.renewed().is_some())
     }
 
-    /// A clock that was wrong at the first start must not shut clients out for ever, and one that is wrong
-    /// now must not take their trust away.
+    /// A wrong clock at the first start must not lock clients out for ever, and a wrong clock now must
+    /// not destroy their trust.
     #[test]
     fn an_authority_out_of_its_time_is_dated_anew() {
         let now = plausible(SystemTime::now());
         let year = |n: u64| now + self::days(n * 365);
         let epoch = SystemTime::UNIX_EPOCH + self::days(1);
         for (first, right, anew) in [
-            // No battery: what is made then is good, for nobody believes that clock.
+            // Without a battery the clock is not believed, so a certificate made then is good.
             (epoch, now, false),
             (year(14), now, true),
             (now, year(17), true),
@@ -508,7 +512,7 @@ mod tests {
             let (new, leaf, _) = start(&folder, wrong);
             let same = wrong == SystemTime::UNIX_EPOCH;
             assert_eq!(new == trusted, same, "by a clock that cannot be right nothing is made");
-            // Where two certificates have one key, their numbers differ.
+            // Certificates with the same key have different serial numbers.
             let number =
                 |der: &[u8]| X509Certificate::from_der(der).unwrap().1.raw_serial().to_vec();
             assert_eq!(number(&new) == number(&trusted), same);

@@ -1,4 +1,4 @@
-//! Sockets and TLS: accepting, securing, and the transports that sessions run over.
+//! Sockets and TLS: accepting connections, securing them, and the transports that sessions run over.
 
 pub mod acceptor;
 pub mod c2s;

@@ -1,5 +1,5 @@
-//! How fast one address may open streams. Handshakes and logins cost the processor before anybody
-//! is known, so what comes faster waits its turn; nobody is refused.
+//! How fast one address may open streams. Handshakes and logins cost CPU time before the client is
+//! authenticated, so clients that are too fast wait their turn; none is refused.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::session::pace::Bucket;
 use crate::stream::sasl::throttle::Key;
 
-/// A bucket for each address that opened streams of late.
+/// A bucket for each address that opened streams recently.
 #[derive(Debug)]
 pub struct ConnectionRate {
     per_second: u32,
@@ -21,7 +21,7 @@ impl ConnectionRate {
         Self { per_second, burst, buckets: HashMap::new() }
     }
 
-    /// A stream comes from this address: how long it must wait before it is served.
+    /// Counts a stream from this address; returns how long it must wait before it is served.
     pub fn delay(&mut self, key: Key, now: Instant) -> Duration {
         if self.per_second == 0 {
             return Duration::ZERO;
@@ -37,8 +37,8 @@ impl ConnectionRate {
         Duration::from_secs_f32(bucket.wait().min(WAIT_MAX))
     }
 
-    /// Forgets the addresses that are owed nothing; all of them if that is not enough, since more
-    /// addresses than this at once are no single guesser.
+    /// Forgets the addresses whose bucket is full again. If that is not enough, forgets all: this many
+    /// addresses at once do not belong to a single guesser.
     fn make_room(&mut self, now: Instant) {
         self.buckets.retain(|_, (bucket, at)| {
             bucket.pass(now.saturating_duration_since(*at).as_secs_f32());
@@ -51,9 +51,9 @@ impl ConnectionRate {
     }
 }
 
-/// Under a hundred bytes each.
+/// Maximum number of addresses, each under a hundred bytes.
 const ADDRESSES_MAX: usize = 10_000;
-/// Seconds: less than an unauthenticated stream has.
+/// In seconds; shorter than the time an unauthenticated stream has.
 const WAIT_MAX: f32 = 30.0;
 
 #[cfg(test)]

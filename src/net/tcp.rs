@@ -23,18 +23,18 @@ pub struct Socket {
 enum Io {
     Plain(TcpStream),
     Secure(Box<TlsStream<TcpStream>>),
-    /// Between the two, and for good after a failed handshake.
+    /// In the middle of STARTTLS, and for good after a failed handshake.
     Gone,
 }
 
 impl Socket {
-    /// A connection that starts in the clear.
+    /// A connection that starts without TLS.
     pub fn plain(stream: TcpStream, tls: Tls, ping_timeout: Duration) -> Self {
         let notices_loss = notice_loss(&stream, ping_timeout);
         Self { io: Io::Plain(stream), tls, notices_loss }
     }
 
-    /// A connection that starts with TLS (XEP-0368). Bounded by the caller.
+    /// A connection that starts with TLS (XEP-0368). The caller bounds the time.
     pub async fn direct(
         stream: TcpStream,
         tls: Tls,
@@ -47,8 +47,8 @@ impl Socket {
     }
 }
 
-/// Has the connection break when what it sent is not acknowledged for so long, or the other side's
-/// window stays shut (RFC 5482; TCP_USER_TIMEOUT). False where the system has no such thing.
+/// Makes the connection break when sent data is not acknowledged, or the peer's window stays closed,
+/// for this long (RFC 5482; TCP_USER_TIMEOUT). Returns false where the system does not support it.
 fn notice_loss(stream: &TcpStream, after: Duration) -> bool {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let noticed = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(after)).is_ok();
@@ -68,8 +68,8 @@ fn told(accepted: &Accepted<TcpStream>) -> ChannelBindings {
     ChannelBindings { tls_exporter: exporter, tls_server_end_point: end_point, lacks_default }
 }
 
-/// COMPAT(go-xmpp): a line feed behind `<starttls/>`, though RFC 6120 §5.3.3 wants none. It is thrown away
-/// where it comes alone as where it comes with the element; a ClientHello begins with none of these.
+/// COMPAT(go-xmpp): sends a line feed after `<starttls/>`, which RFC 6120 §5.3.3 does not allow. It is
+/// discarded whether it arrives with the element or later; a ClientHello never begins with white space.
 async fn skip_white_space(stream: &mut TcpStream) -> io::Result<()> {
     let mut skipped = 0;
     let mut bytes = [0; 64];
@@ -85,7 +85,7 @@ async fn skip_white_space(stream: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes of white space before a handshake.
+/// Maximum of white space before a handshake.
 const WHITE_SPACE_MAX: usize = 1_024;
 
 impl Transport for Socket {

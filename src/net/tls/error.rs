@@ -1,8 +1,8 @@
-//! What can be wrong with a certificate or key file, said so that the operator can mend it.
+//! Faults of certificate and key files, worded so that the operator can fix them.
 
 use std::path::{Path, PathBuf};
 
-/// One file and what is wrong with it; `Display` is one line for people, with what to do.
+/// One file and what is wrong with it; `Display` gives one line for people, including what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", file.display())]
 pub struct TlsError {
@@ -12,7 +12,7 @@ pub struct TlsError {
     pub problem: TlsProblem,
 }
 
-/// Every way in which a certificate or key is refused.
+/// The reasons for which a certificate or key is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsProblem {
     /// The settings name no host.
@@ -27,7 +27,7 @@ pub enum TlsProblem {
     /// The operating system does not let us write the file or make its folder.
     #[error("cannot be written ({0}); let the account that runs the server write there")]
     Unwritable(std::io::Error),
-    /// The file is larger than any honest chain.
+    /// The file is larger than any real chain.
     #[error(
         "is larger than {FILE_BYTES_MAX} bytes and so is no certificate or key; correct the path"
     )]
@@ -47,10 +47,10 @@ pub enum TlsProblem {
     /// The key needs a passphrase.
     #[error("holds a key locked with a passphrase; unlock it with `openssl pkey -in old -out new`")]
     EncryptedKey,
-    /// The certificate cannot be parsed or is of a kind that TLS refuses.
+    /// The certificate cannot be parsed or is of a kind that TLS does not accept.
     #[error("holds a certificate that cannot be used ({0}); ask its issuer for a new one")]
     BadCertificate(String),
-    /// The key cannot be parsed or is of a kind that TLS refuses.
+    /// The key cannot be parsed or is of a kind that TLS does not accept.
     #[error(
         "holds a key that cannot be used ({0}); make a new one, ECDSA P-256 or RSA 2048 or more"
     )]
@@ -61,7 +61,7 @@ pub enum TlsProblem {
          and the server's own certificate first in its file", .0.display()
     )]
     Mismatch(PathBuf),
-    /// The domain makes no name that a certificate can carry.
+    /// The domain cannot be written as a name in a certificate.
     #[error("{0:?} is no name that a certificate can carry; correct the domain")]
     BadDomain(String),
     /// The local authority's two files are not a usable pair.
@@ -81,7 +81,7 @@ impl TlsProblem {
         TlsError { file: file.to_owned(), problem: self }
     }
 
-    /// A failed read: a missing file and a forbidden one ask for different help.
+    /// A failed read: a missing file and an unreadable one need different advice.
     pub(crate) fn reading(error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::NotFound => Self::Missing,

@@ -1,4 +1,4 @@
-//! What a certificate says (RFC 5280): names, dates, and its hash for channel binding.
+//! The contents of a certificate (RFC 5280): names, dates, and its hash for channel binding.
 
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 use std::net::IpAddr;
@@ -59,8 +59,8 @@ impl Facts {
         })
     }
 
-    /// Whether a client that wants to reach `domain` (any form) may accept this certificate.
-    /// The common name does not count (RFC 6120 §13.7.1.2.1 speaks of subjectAltName only).
+    /// Whether a client that wants to reach `domain` (any form) may accept this certificate. The common
+    /// name does not count (RFC 6120 §13.7.1.2.1 mentions subjectAltName only).
     pub(crate) fn covers(&self, domain: &str) -> bool {
         let domain = ascii(domain);
         self.names.iter().any(|name| match name {
@@ -86,7 +86,7 @@ impl Facts {
 /// The form in which domains are compared: A-labels, lower case, no final dot.
 pub(crate) fn ascii(domain: &str) -> String {
     let domain = domain.strip_suffix('.').unwrap_or(domain);
-    // A wildcard label is no valid domain, so it goes around the conversion.
+    // A wildcard label is not a valid domain label, so it bypasses the conversion.
     let (star, rest) = match domain.strip_prefix("*.") {
         Some(rest) => ("*.", rest),
         None => ("", domain),
@@ -101,7 +101,7 @@ pub(crate) fn bare_ip(domain: &str) -> Option<IpAddr> {
     inner.parse().ok()
 }
 
-/// RFC 6125 §6.4.3: the wildcard is the whole left-most label and stands for exactly one.
+/// RFC 6125 §6.4.3: the wildcard is the whole left-most label and matches exactly one label.
 fn dns_matches(pattern: &str, domain: &str) -> bool {
     match pattern.strip_prefix("*.") {
         None => pattern == domain,
@@ -151,7 +151,7 @@ fn system_time(time: ASN1Time) -> SystemTime {
     at.unwrap_or(epoch)
 }
 
-/// As `openssl x509 -fingerprint -sha256` writes it.
+/// In the format of `openssl x509 -fingerprint -sha256`.
 fn fingerprint(der: &[u8]) -> String {
     let pairs: Vec<String> = Sha256::digest(der).iter().map(|byte| format!("{byte:02X}")).collect();
     pairs.join(":")
@@ -175,7 +175,8 @@ fn end_point(cert: &X509Certificate<'_>, der: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// PSS names a hash for the message and one for the mask: "a single hash" only if they agree.
+/// PSS names one hash for the message and one for the mask; they are "a single hash" only if they
+/// agree.
 fn pss_hash(params: &RsaSsaPssParams<'_>) -> Option<String> {
     let message = params.hash_algorithm_oid().to_id_string();
     let mask = params.mask_gen_algorithm().ok()?.hash.to_id_string();
@@ -256,7 +257,7 @@ mod tests {
         }
     }
 
-    /// RFC 5929 §4.1; the expected digests are of the openssl command line.
+    /// RFC 5929 §4.1; the openssl command line made the expected digests.
     #[test]
     fn the_end_point_hash_follows_the_signature() {
         let hex = |facts: Facts| {

@@ -1,4 +1,4 @@
-//! One host's certificate in use, and the look of the files it came from.
+//! One host's certificate in use, and the file metadata by which a change is noticed.
 
 use super::error::{TlsError, TlsProblem};
 use super::facts::{Facts, ascii};
@@ -20,10 +20,10 @@ pub(super) struct Host {
     /// In the form of SNI.
     pub(super) name: String,
     config: Arc<ServerConfig>,
-    /// The same for those whose own order of cipher suites is followed.
+    /// Like `config`, but follows the client's order of cipher suites.
     config_in_their_order: Arc<ServerConfig>,
     pub(super) facts: Facts,
-    /// Equal chains have equal public keys, so this alone tells whether a reload changes anything.
+    /// Equal chains have equal public keys, so the chain alone shows whether a reload changes anything.
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) stamp: Stamp,
 }
@@ -43,7 +43,7 @@ impl Host {
                 return Err(TlsProblem::Missing.at(Path::new(&host.domain)));
             }
         };
-        // Looked at before they are read: a change in between is seen as one, not missed.
+        // Taken before the files are read: a change in between then counts as one and is not missed.
         let mut stamp = Stamp::take(chain_file, key_file);
         let pair = pair::load(&stamp.chain_file, &stamp.key_file, provider)?;
         if host.source == Source::Local {
@@ -65,8 +65,9 @@ impl Host {
         })
     }
 
-    /// The configuration for a client that offers these. One that likes ChaCha20 best most likely lacks
-    /// instructions for AES, and has a battery: it gets it. To all others the suites are equal.
+    /// The configuration for a client that offers these suites. A client that prefers ChaCha20 most
+    /// likely lacks AES instructions and runs on a battery, so it gets ChaCha20. For all others the
+    /// suites are equally good.
     pub(super) fn config_for(&self, offered: &[CipherSuite]) -> Arc<ServerConfig> {
         let known = &self.config.crypto_provider().cipher_suites;
         let first = offered.iter().find(|offer| known.iter().any(|suite| suite.suite() == **offer));
@@ -131,13 +132,13 @@ fn validity_warning(facts: &Facts, now: SystemTime) -> Option<Warning> {
     }
 }
 
-/// The look of a host's files, to notice a change without reading them.
+/// Metadata of a host's files, to notice a change without reading them.
 #[derive(Debug, Clone)]
 pub(super) struct Stamp {
     pub(super) chain_file: PathBuf,
     pub(super) key_file: PathBuf,
     looks: [Option<Look>; 2],
-    /// Outside of these times the local authority should make a new certificate.
+    /// Period outside of which the local authority should make a new certificate.
     good: Option<(SystemTime, SystemTime)>,
 }
 
@@ -150,8 +151,8 @@ impl Stamp {
         Self { chain_file, key_file, looks, good: None }
     }
 
-    /// The look now. A renewal that is overdue is next tried in a day, lest a full disk
-    /// bring an error every few seconds.
+    /// The current metadata. An overdue renewal is tried again only in a day, so that a full disk does
+    /// not cause an error every few seconds.
     pub(super) fn again(&self, now: SystemTime) -> Self {
         let fresh = Self::take(self.chain_file.clone(), self.key_file.clone());
         let good = self.good.map(|(from, until)| (from.min(now), until.max(now + RENEW_RETRY)));
@@ -173,7 +174,7 @@ impl Stamp {
                 "everybody on this machine can read the key {file}: chmod o= {file}"
             ));
         }
-        // The names are certbot's; with cert.pem alone many clients cannot build the chain.
+        // These are certbot's file names; with cert.pem alone many clients cannot build the chain.
         let full = self.chain_file.with_file_name("fullchain.pem");
         if self.chain_file.ends_with("cert.pem") && full.exists() {
             found.push(format!(
@@ -186,7 +187,7 @@ impl Stamp {
     }
 }
 
-/// Follows symbolic links, as ACME clients swap those.
+/// Follows symbolic links, because ACME clients replace those.
 fn look(file: &Path) -> Option<Look> {
     let meta = fs::metadata(file).ok()?;
     Some((meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))

@@ -29,7 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// The certificates in use. Cloning is a reference count, and clones see each reload.
+/// The certificates in use. A clone costs a reference count; all clones see each reload.
 #[derive(Clone)]
 pub struct Tls(Arc<Inner>);
 
@@ -37,12 +37,12 @@ struct Inner {
     settings: TlsSettings,
     provider: Arc<CryptoProvider>,
     hosts: ArcSwap<Vec<Arc<Host>>>,
-    /// What the files looked like when they were last read, good or not.
+    /// Metadata of the files when they were last read, successfully or not.
     stamps: ArcSwap<Vec<Stamp>>,
     ca_file: Option<PathBuf>,
     minted: bool,
     ca_renewed: Option<String>,
-    /// Two reloads at once could make two certificates for one domain.
+    /// Held during a reload: two at once could make two certificates for one domain.
     reloading: Mutex<()>,
 }
 
@@ -83,18 +83,18 @@ pub struct Bindings {
     pub end_point: Option<Vec<u8>>,
 }
 
-/// What became of one host in a reload.
+/// The outcome of a reload for one host.
 #[derive(Debug)]
 pub enum Reloaded {
     /// New connections get a new certificate.
     Changed,
-    /// The files hold what is in use already.
+    /// The files contain the certificate that is already in use.
     Unchanged,
     /// The new files are broken; the old certificate stays in use.
     Refused(TlsError),
 }
 
-/// What became of each host in a reload, in the order of the settings.
+/// The outcome of a reload for each host, in the order of the settings.
 #[derive(Debug)]
 pub struct ReloadReport {
     /// Domain and outcome.
@@ -102,8 +102,8 @@ pub struct ReloadReport {
 }
 
 impl Tls {
-    /// Reads every certificate; the first unusable one is the error. Expired certificates and
-    /// names that are not covered are [`Self::warnings`].
+    /// Reads every certificate; the first unusable one is the error. Expired certificates and names
+    /// that are not covered are only reported by [`Self::warnings`].
     #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
     pub fn load(settings: TlsSettings) -> Result<Self, TlsError> {
         Self::load_at(settings, SystemTime::now())
@@ -136,7 +136,7 @@ impl Tls {
         })))
     }
 
-    /// The whole handshake of one connection. The caller bounds its time.
+    /// Performs the whole handshake of one connection. The caller bounds its time.
     pub async fn accept<IO>(&self, io: IO, kind: Kind<'_>) -> io::Result<Accepted<IO>>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
@@ -157,8 +157,8 @@ impl Tls {
         })
     }
 
-    /// SNI decides. A client may put an SRV target there, so an unknown name is no error: then
-    /// the stream's `to`, then whichever certificate has that name, then the first host.
+    /// Chooses a host by SNI. A client may put an SRV target there, so an unknown name is no error:
+    /// next come the stream's `to`, then any certificate with that name, then the first host.
     fn choose(&self, sni: Option<&str>, kind: Kind<'_>) -> io::Result<Arc<Host>> {
         let hosts = self.0.hosts.load();
         let named = |name: &str| {
@@ -177,7 +177,7 @@ impl Tls {
             .ok_or_else(|| io::Error::other("no host has a certificate"))
     }
 
-    /// Reads all files again. Sessions that stand keep standing; only new ones see the change.
+    /// Reads all files again. Existing sessions are not affected; only new ones see the change.
     #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
     pub fn reload(&self) -> ReloadReport {
         self.reload_at(SystemTime::now())
@@ -191,7 +191,7 @@ impl Tls {
         let mut hosts = Vec::with_capacity(old.len());
         let mut report = Vec::with_capacity(old.len());
         for (settings, old) in inner.settings.hosts.iter().zip(old.iter()) {
-            // Looked at before the attempt: files that are mended meanwhile count as changed.
+            // Taken before the attempt: files that are repaired meanwhile count as changed.
             let refused = old.stamp.again(now);
             let (host, stamp, outcome) = match self.load_again(settings, now) {
                 Ok(new) if new.chain == old.chain => (old.clone(), new.stamp, Reloaded::Unchanged),
@@ -222,8 +222,8 @@ impl Tls {
         Host::load(host, ca.as_ref(), inner.settings.min_version, &inner.provider, now)
     }
 
-    /// Whether a reload is due: a file is not as it was when last read, or a certificate of the
-    /// local authority is to be renewed. Cheap: two `stat` calls a host.
+    /// Whether a reload is due: a file has changed since it was last read, or a certificate of the
+    /// local authority must be renewed. Cheap: two `stat` calls per host.
     #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
     pub fn files_changed(&self) -> bool {
         self.files_changed_at(SystemTime::now())
@@ -233,7 +233,7 @@ impl Tls {
         self.0.stamps.load().iter().any(|stamp| stamp.stale(now))
     }
 
-    /// What an operator should mend soon, for the startup log and `stonechat check`.
+    /// Problems that an operator should fix soon, for the startup log and `stonechat check`.
     pub fn warnings(&self, now: SystemTime) -> Vec<Warning> {
         self.0.hosts.load().iter().flat_map(|host| host.warnings(now)).collect()
     }
@@ -248,18 +248,19 @@ impl Tls {
         self.0.ca_file.clone()
     }
 
-    /// Why this run made the certificate of the local authority anew, if it did.
+    /// Why this run renewed the certificate of the local authority, if it did.
     pub fn ca_renewed(&self) -> Option<&str> {
         self.0.ca_renewed.as_deref()
     }
 
-    /// True when this run made the local authority.
+    /// Whether this run made the local authority.
     pub fn minted(&self) -> bool {
         self.0.minted
     }
 }
 
-/// The bindings of a finished handshake; `end_point` is the hash of the certificate it served.
+/// The channel bindings of a finished handshake; `end_point` is the hash of the certificate that was
+/// served.
 pub fn channel_bindings(conn: &ServerConnection, end_point: Option<&[u8]>) -> Bindings {
     // RFC 9266 §2: this label, a zero-length context, 32 bytes. Every configuration requires the
     // extended master secret, so TLS 1.2 has unique secrets too (§4.2).

@@ -1,4 +1,4 @@
-//! From two PEM files to a certified key and the TLS configuration around it.
+//! Makes a certified key and the TLS configuration around it from two PEM files.
 
 use super::MinVersion;
 use super::error::{FILE_BYTES_MAX, TlsError, TlsProblem};
@@ -16,13 +16,14 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A chain with its key, proved to belong together, and what the first certificate says.
+/// A chain with its key, proved to belong together, and the facts of the first certificate.
 pub(crate) struct Pair {
     pub(crate) certified: CertifiedKey,
     pub(crate) facts: Facts,
 }
 
-/// Reads and proves both files; they may be the same file. An expired certificate loads.
+/// Reads both files, which may be the same one, and proves that they match. An expired certificate
+/// loads.
 pub(crate) fn load(
     chain_file: &Path,
     key_file: &Path,
@@ -38,7 +39,7 @@ pub(crate) fn load(
         .map_err(|error| TlsProblem::BadKey(error.to_string()).at(key_file))?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
-        // Unknown: a key type that does not show its public half; the handshake will tell.
+        // Unknown: the key type does not reveal its public half; a mismatch shows in the handshake.
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
         Err(rustls::Error::InconsistentKeys(_)) => {
             return Err(TlsProblem::Mismatch(chain_file.to_owned()).at(key_file));
@@ -49,8 +50,8 @@ pub(crate) fn load(
 }
 
 /// The suites of RFC 9325 §4.2 and RFC 8446 §9.1, AES-128 with SHA-256 before AES-256 with SHA-384: no
-/// attack comes near either, and processors have instructions for SHA-256, which most of a handshake's
-/// key schedule consists of.
+/// attack comes near either, and processors have instructions for SHA-256, which accounts for most of a
+/// handshake's key schedule.
 pub(crate) fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     let slow = |suite: &SupportedCipherSuite| {
@@ -60,9 +61,9 @@ pub(crate) fn provider() -> CryptoProvider {
     provider
 }
 
-/// The whole configuration for one certificate. Each has its own ticket key: a ticket of an older
-/// generation is not accepted, so a resumed session never stands on a certificate other than the
-/// one whose hash is its `tls-server-end-point`.
+/// The whole configuration for one certificate. Each has its own ticket key and accepts no ticket of an
+/// earlier one, so a resumed TLS session always belongs to the certificate whose hash is its
+/// `tls-server-end-point`.
 pub(crate) fn server_config(
     certified: CertifiedKey,
     min_version: MinVersion,
@@ -80,7 +81,7 @@ pub(crate) fn server_config(
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = TICKETS;
-    // Early data can be replayed, and what a client first sends here are credentials.
+    // Early data can be replayed, and here the first data from a client are credentials.
     config.max_early_data_size = 0;
     // RFC 9266 §4.2: without it the exporter of TLS 1.2 is not unique. RFC 9325 §3.5 asks for it too.
     config.require_ems = true;
@@ -90,8 +91,8 @@ pub(crate) fn server_config(
     Ok(config)
 }
 
-/// A PEM file as text without byte order marks: some editors put one at the beginning, and whoever joins
-/// such files has them in between.
+/// Reads a PEM file as text without byte order marks: some editors put one at the beginning, and joined
+/// files have them in between.
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
     let mut bytes = Vec::new();
     File::open(file)
@@ -142,7 +143,7 @@ fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, TlsProblem> {
     }
 }
 
-/// Says which rule is broken but never quotes the file: a key may be in it.
+/// Names the broken rule but never quotes the file, which may contain a key.
 fn not_pem(error: pem::Error) -> TlsProblem {
     TlsProblem::NotPem(match error {
         pem::Error::MissingSectionEnd { .. } => "the -----END line is missing".to_owned(),
@@ -160,10 +161,11 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 const UTF16_LE: [u8; 2] = [0xff, 0xfe];
 const UTF16_BE: [u8; 2] = [0xfe, 0xff];
 
-/// XEP-0368 §7 registers it.
+/// Registered by XEP-0368 §7.
 pub(crate) const ALPN_CLIENT: &[u8] = b"xmpp-client";
 
-/// Two would let a client resume twice at once, which no XMPP client does.
+/// Number of tickets per handshake. Two would let a client resume twice at once, which no XMPP client
+/// does.
 const TICKETS: usize = 1;
 
 #[cfg(test)]
@@ -171,7 +173,7 @@ mod tests {
     use super::*;
     use crate::net::tls::testing::{Authority, keys_of};
 
-    /// Loads `chain` and `key` as files and gives what an operator would read.
+    /// Loads `chain` and `key` from files and returns the error that an operator would read.
     fn refusal(chain: &str, key: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let (chain_file, key_file) = (folder.path().join("chain"), folder.path().join("key"));

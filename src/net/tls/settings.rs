@@ -1,4 +1,4 @@
-//! What TLS is told, and what it tells of its certificates.
+//! The settings of TLS, and what it reports about its certificates.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -15,7 +15,7 @@ pub struct HostCertificate {
 /// Where a certificate comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// PEM files that somebody else renews, such as an ACME client.
+    /// PEM files that are renewed by others, such as an ACME client.
     Files {
         /// The server's own certificate, then the intermediate ones.
         chain: PathBuf,
@@ -26,7 +26,7 @@ pub enum Source {
     Local,
 }
 
-/// The oldest TLS version that is spoken.
+/// The oldest TLS version that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MinVersion {
     /// TLS 1.2 (AEAD, ECDHE and extended master secret only) and 1.3.
@@ -36,23 +36,23 @@ pub enum MinVersion {
     Tls13,
 }
 
-/// What TLS needs from the config file.
+/// The part of the config file that TLS needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsSettings {
     /// The hosted domains; the first serves clients that name none.
     pub hosts: Vec<HostCertificate>,
-    /// Holds the folder `tls` of the local authority.
+    /// The folder that contains the local authority's folder `tls`.
     pub data_dir: PathBuf,
-    /// The oldest TLS version that is spoken.
+    /// The oldest TLS version that is accepted.
     pub min_version: MinVersion,
 }
 
-/// What an operator should mend, in words.
+/// A problem that an operator should fix, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// Clients do not take the certificate as it is.
+    /// Whether clients refuse the certificate as it is.
     pub refused: bool,
-    /// What is wrong; then, behind a semicolon, what to do.
+    /// The problem; then, after a semicolon, what to do.
     pub text: String,
 }
 
@@ -73,10 +73,10 @@ pub struct HostInfo {
     pub names: Vec<String>,
     /// The issuer's distinguished name.
     pub issuer: String,
-    /// Its last second.
+    /// The last second of its validity.
     pub not_after: SystemTime,
     /// The file it was read from.
     pub chain_file: PathBuf,
-    /// As `openssl x509 -fingerprint -sha256` writes it.
+    /// In the format of `openssl x509 -fingerprint -sha256`.
     pub fingerprint_sha256: String,
 }

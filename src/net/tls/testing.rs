@@ -43,7 +43,7 @@ impl Authority {
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
-    /// Writes a new certificate for `domain` into `folder`; `names` stand in it.
+    /// Writes a new certificate for `domain` into `folder`, which contains `names`.
     pub(crate) fn put(&self, folder: &Path, domain: &str, names: &[&str]) -> HostCertificate {
         put(folder, domain, &self.issue(names))
     }
@@ -68,12 +68,12 @@ pub(crate) fn keys_of(chain: &str, key: &str) -> CertifiedKey {
     CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).unwrap()
 }
 
-/// A client that takes any certificate, so that a test can look at it.
+/// A client that accepts any certificate, so that a test can look at it.
 pub(crate) fn client(version: &'static SupportedProtocolVersion) -> ClientConfig {
     client_of(version, aws_lc_rs::default_provider())
 }
 
-/// The same with another provider than the usual one.
+/// Like [`client`], but with another provider.
 pub(crate) fn client_of(
     version: &'static SupportedProtocolVersion,
     provider: CryptoProvider,

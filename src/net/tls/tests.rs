@@ -29,7 +29,7 @@ fn leaf(client: &ClientStream<DuplexStream>) -> CertificateDer<'static> {
     client.get_ref().1.peer_certificates().unwrap()[0].clone()
 }
 
-/// What the client computes for itself must be what the server offers to SASL.
+/// The client's own value must equal the one that the server offers to SASL.
 fn assert_bindings_agree(server: &Accepted<DuplexStream>, client: &ClientStream<DuplexStream>) {
     let label = b"EXPORTER-Channel-Binding";
     let exported = client.get_ref().1.export_keying_material([0; 32], label, Some(b"")).unwrap();
@@ -81,7 +81,7 @@ async fn both_versions_connect_and_bind_alike_at_both_ends() {
     }
 }
 
-/// Ours is the order of suites, but for who likes ChaCha20 best.
+/// The server's order of suites decides, except for clients that prefer ChaCha20.
 #[tokio::test]
 async fn the_cheapest_suite_is_chosen() {
     let (_folder, _, tls) = two_hosts();
@@ -93,7 +93,7 @@ async fn the_cheapest_suite_is_chosen() {
             let liked = |name: &str| !name.contains(favourite);
             provider.cipher_suites.sort_by_key(|suite| liked(suite.suite().as_str().unwrap()));
             let config = Arc::new(client_of(version, provider));
-            // Once in full, and once resumed.
+            // Once with a full handshake, and once resumed.
             for _ in 0..2 {
                 let (mut server, mut client) = connect(&tls, NO_TO, &config, "a.example").await;
                 assert!(server.cipher.contains(chosen), "{favourite}: {}", server.cipher);
@@ -196,7 +196,7 @@ async fn an_internationalised_domain_is_found_by_its_a_label() {
     assert_eq!(server.host, "bücher.example");
 }
 
-/// The trap: a resumed session shows the client the certificate of the first one.
+/// The pitfall: a resumed session shows the client the certificate of the first session.
 #[tokio::test]
 async fn a_reload_serves_the_new_certificate_and_drops_nobody() {
     for version in [&TLS13, &TLS12] {
@@ -259,7 +259,7 @@ async fn a_broken_new_file_keeps_the_old_certificate_of_that_host_only() {
         connect(&tls, Kind::Direct, &Arc::new(client(&TLS13)), "a.example").await;
     assert_bindings_agree(&server, &client_end);
 
-    // An ACME client writes chain and key one after another.
+    // An ACME client writes the chain first and the key after it.
     let pair = authority.issue(&["a.example"]);
     std::fs::write(folder.path().join("a.example.pem"), &pair.0).unwrap();
     let report = tls.reload();
@@ -285,7 +285,7 @@ fn warnings_tell_of_dates_and_names() {
         let tls = Tls::load(settings(folder.path(), vec![host])).unwrap();
         let found = tls.warnings(now);
         assert_eq!(found.len(), expected.len(), "{found:?}");
-        // Only that it soon ends is no reason to refuse it.
+        // A certificate is not refused only because it soon ends.
         let refused = |found: &Warning| found.refused != found.text.contains("expires in");
         assert!(found.iter().all(refused), "{found:?}");
         for (found, expected) in found.iter().zip(expected) {
@@ -371,7 +371,7 @@ fn a_running_server_renews_its_local_certificates() {
     assert!(!tls.files_changed_at(then));
     assert!(matches!(tls.reload_at(then).hosts[0].1, Reloaded::Unchanged));
 
-    // When that fails, the old one stays and the next attempt is not made at once.
+    // If that fails, the old one stays and the next attempt comes later.
     let tls = Tls::load_at(settings(folder.path(), vec![local("b.example")]), now).unwrap();
     assert!(tls.files_changed_at(then));
     std::fs::remove_file(folder.path().join("tls/ca.key")).unwrap();
@@ -382,7 +382,7 @@ fn a_running_server_renews_its_local_certificates() {
     assert_eq!(tls.certificate_info().len(), 1);
 }
 
-/// A clock that was ahead at the first start and is set right while the server runs.
+/// The clock is ahead at the first start and is corrected while the server runs.
 #[test]
 fn a_running_server_follows_a_clock_that_is_set_right() {
     let now = SystemTime::now();
@@ -394,7 +394,7 @@ fn a_running_server_follows_a_clock_that_is_set_right() {
             assert!(matches!(tls.reload_at(now).hosts[0].1, Reloaded::Changed));
         }
         assert_eq!(tls.warnings(now), Vec::<Warning>::new());
-        // Nothing is thrown away by a clock that cannot be right.
+        // A clock that cannot be right discards nothing.
         assert!(!tls.files_changed_at(SystemTime::UNIX_EPOCH));
     }
 }
