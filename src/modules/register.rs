@@ -74,13 +74,13 @@ pub const MODULE: Module = Module {
     ..Module::EMPTY
 };
 
-/// The namespace of its requests.
+/// The namespace of the requests.
 const NS: &str = "jabber:iq:register";
 
-/// XEP-0077 §3.3 shows the server's address, §3.2 none; both mean the own account.
+/// XEP-0077 §3.3 addresses the server, §3.2 has no address; both mean the user's own account.
 const HOME: &[Target] = &[Target::Server, Target::Own];
 
-/// Runs a handler to its end: memory must follow what the store says, whoever hangs up meanwhile.
+/// Runs a handler to its end even if the client disconnects: memory must follow the store.
 async fn whole<F>(
     cx: Cx,
     iq: Iq,
@@ -106,7 +106,7 @@ fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     Ok(Reply::payload(xml.finish()))
 }
 
-/// May strangers register here, over this stream?
+/// Whether strangers may register here, over this stream.
 fn open(cx: &Cx, iq: &Iq) -> Result<(), StanzaError> {
     if !cx.config.register.open || iq.to().is_some_and(|to| to.as_str() != cx.jid().domain()) {
         return Err(StanzaError::service_unavailable());
@@ -119,7 +119,7 @@ async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     open(&cx, &iq)?;
     safe(&cx)?;
     let form = Form::read(&iq);
-    // §3.1: what is missing or cannot be used is not-acceptable.
+    // §3.1: missing or unusable fields get not-acceptable.
     let username = form.username.filter(|name| !name.is_empty());
     let username = username.ok_or_else(|| unacceptable("a username is needed"))?;
     let Ok(local) = prep::localpart(&username).map(|local| local.into_owned()) else {
@@ -130,7 +130,7 @@ async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     names::allowed(&cx.config.register, &local)?;
     let password = form.password.ok_or_else(|| unacceptable("a password is needed"))?;
     usable(&cx, &password)?;
-    // An anonymous user has the address for as long as it stays.
+    // An anonymous user has the address as long as it is connected.
     if cx.router.is_taken(&bare) {
         return Err(StanzaError::conflict());
     }
@@ -151,7 +151,7 @@ async fn create(cx: &Cx, bare: &BareJid, password: String) -> Result<Reply, Stan
     let local = bare.local().unwrap_or_default().to_owned();
     let host = bare.domain().to_owned();
     let (name, at) = ((local.clone(), host.clone()), micros(cx.now));
-    // Looked up first, since the keys cost so much.
+    // Checked first, because the keys cost so much.
     let taken = cx.store.read(move |tx| accounts::is_taken(tx, &name.0, &name.1));
     if taken.await? {
         return Err(StanzaError::conflict());
@@ -169,7 +169,7 @@ async fn create(cx: &Cx, bare: &BareJid, password: String) -> Result<Reply, Stan
     }
 }
 
-/// §3.1: who asks is registered already.
+/// §3.1: the requester is registered already.
 fn registered(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     at_home(cx, iq)?;
     let mut xml = Xml::new();
@@ -183,7 +183,7 @@ fn registered(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     Ok(Reply::payload(xml.finish()))
 }
 
-/// A request of an account to its own server.
+/// The account of a request that a user sends to their own server.
 fn at_home(cx: &Cx, iq: &Iq) -> Result<AccountId, StanzaError> {
     if iq.to().is_some_and(|to| to.domain() != cx.jid().domain()) {
         return Err(StanzaError::service_unavailable());
@@ -204,12 +204,12 @@ async fn change(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     }
 }
 
-/// §3.3: a new password. Sessions that the old one opened end, this one apart.
+/// §3.3: a new password. Sessions that were opened with the old one end, except this one.
 async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, StanzaError> {
     safe(cx)?;
     let incomplete = || StanzaError::bad_request().text("username and password are needed");
     let username = form.username.ok_or_else(incomplete)?;
-    // An empty one MUST NOT be taken.
+    // An empty one MUST NOT be accepted.
     let password = form.password.filter(|password| !password.is_empty()).ok_or_else(incomplete)?;
     let own = cx.bare();
     if prep::localpart(&username).ok().as_deref() != own.local() {
@@ -224,13 +224,13 @@ async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, Stan
         others.extend(old.map(|resource| resource.outbox.clone()));
     });
     for outbox in others {
-        // As when the operator changes it: a client must not come back with the old password.
+        // As when the operator changes it: no client may return with the old password.
         outbox.end(End::Failure(StreamError::NotAuthorized.text("the password was changed")));
     }
     Ok(Reply::empty())
 }
 
-/// §3.2: the account goes, its sessions end, its contacts are told.
+/// §3.2: removes the account, ends its sessions and notifies its contacts.
 async fn remove(cx: &Cx, account: AccountId) -> Result<Reply, StanzaError> {
     let bare = cx.bare();
     let keep = cx.config.register.grace_days > 0;
@@ -251,7 +251,7 @@ async fn remove(cx: &Cx, account: AccountId) -> Result<Reply, StanzaError> {
     Ok(Reply::empty().and(Effect::AccountRemoved))
 }
 
-/// Whether a password may be chosen from a client. What the operator sets is not judged here.
+/// Checks a password that a client chose. Passwords that the operator sets are not checked here.
 fn usable(cx: &Cx, password: &str) -> Result<(), StanzaError> {
     keys::prepare(password).map_err(|error| unacceptable(error.to_string()))?;
     let least = cx.config.register.password_length_min;
@@ -270,7 +270,8 @@ fn safe(cx: &Cx) -> Result<(), StanzaError> {
     Err(StanzaError::not_authorized().text("passwords are taken over TLS only"))
 }
 
-/// §3.2, §3.3: `not-authorized` to who came by token: a stolen one must not take the account over.
+/// §3.2, §3.3: `not-authorized` after a login by token: a stolen token must not suffice to take over
+/// the account.
 fn knows_password(cx: &Cx) -> Result<(), StanzaError> {
     if !cx.who.channel().is_some_and(|one| one.by_token) {
         return Ok(());
@@ -278,8 +279,8 @@ fn knows_password(cx: &Cx) -> Result<(), StanzaError> {
     Err(StanzaError::not_authorized().text("log in with the password for this"))
 }
 
-/// The keys for a password that was prepared before. Two at a time at most: a hundred strangers
-/// must not take all the processors.
+/// The keys for a prepared password. At most two are derived at a time: a hundred strangers must not
+/// occupy all processors.
 async fn derive(cx: &Cx, password: String) -> Result<[ScramKeys; 3], StanzaError> {
     let busy = |_| StanzaError::internal_server_error();
     let permit = cx.server.shared().register.hashing.acquire().await.map_err(busy)?;
@@ -297,7 +298,7 @@ fn unacceptable(text: impl Into<std::borrow::Cow<'static, str>>) -> StanzaError 
     StanzaError::not_acceptable().text(text)
 }
 
-/// What came in `<query/>`. No `Debug`: it holds a password.
+/// The contents of `<query/>`. No `Debug`: it holds a password.
 struct Form {
     username: Option<String>,
     password: Option<String>,
@@ -356,7 +357,7 @@ mod tests {
         let server = server(true);
         let answer = ask(&server.cx, "get", "", GET).await;
         assert!(answer.contains("<username/><password/>"), "{answer}");
-        // The registry remembers that there is none.
+        // Makes the registry remember that there is no such account.
         server.cx.router.load(&BareJid::parse("bill@montague.example").unwrap()).await.unwrap();
         for (query, want) in [
             (form("", "Calliope"), "not-acceptable"),
@@ -452,7 +453,7 @@ mod tests {
         assert!(matches!(end, Some(End::Failure(_))));
         let known = cx.router.entry("romeo@montague.example", |entry| entry.account);
         assert_eq!(known, Some(AccountStatus::Missing));
-        // Juliet's half of the subscription went with it (RFC 6121 §2.5.2).
+        // Juliet's half of the subscription was removed too (RFC 6121 §2.5.2).
         let left = server.store().read(|tx| {
             let juliet = accounts::find(tx, "juliet", "montague.example")?.map(|found| found.id);
             crate::store::roster::item(tx, juliet.unwrap_or(AccountId(0)), "romeo@montague.example")

@@ -1,4 +1,5 @@
-//! XEP-0424: Message Retraction: archives keep retractions, and tombstones of what was retracted.
+//! XEP-0424: Message Retraction: archives store retractions, and tombstones in place of retracted
+//! messages.
 
 use super::Config;
 use super::api::{Module, On, Passage, Phase, Spec, Verdict};
@@ -22,15 +23,15 @@ pub const MODULE: Module = Module {
          version of the server archived (§4, optional)",
         "features/retraction.rs",
     )],
-    // §4. That retractions are archived, the archive says itself.
+    // §4. The archive module itself announces that retractions are archived.
     features: &[On::Account(TOMBSTONE)],
     incoming: &[(Phase::Archive, |config, _, passage| bury(config, passage))],
     outgoing: &[(Phase::Archive, |config, _, passage| bury(config, passage))],
     ..Module::EMPTY
 };
 
-/// What a message takes back goes from wherever it is kept itself, so that each tombstone has the
-/// retraction beside it (§4).
+/// Replaces retracted messages, but only if the retraction itself is stored, so that each tombstone
+/// comes with its retraction (§4).
 fn bury(config: &Config, passage: &mut Passage<'_>) -> Verdict {
     let kept = passage.owed || passage.archive.is_some();
     if config.mam.tombstones && kept && Retraction::of(passage.stanza).is_some() {
@@ -66,7 +67,7 @@ fn replace(tx: &mut dyn Tx, row: &Row<'_>) -> Result<(), StoreError> {
     }
 }
 
-/// A message that retracts another, and when it came.
+/// A message that retracts another, and its time of arrival.
 struct Retracting<'a> {
     stanza: &'a Stanza,
     retraction: Retraction,
@@ -78,9 +79,9 @@ impl<'a> Retracting<'a> {
         Some(Self { retraction: Retraction::of(stanza)?, stanza, at })
     }
 
-    /// Puts a tombstone into an account's archive, before the position of the retraction. If there are
-    /// several of that id, the newest is meant. Only what the retracting side said is looked at: the
-    /// other cannot hide it behind answers of that id.
+    /// Puts a tombstone into an account's archive, before the position of the retraction. If several
+    /// messages have that id, the newest is meant. Only messages of the retracting side are considered:
+    /// the other side cannot hide the message behind its own ones with that id.
     fn archived(
         &self,
         tx: &mut dyn Tx,
@@ -103,7 +104,7 @@ impl<'a> Retracting<'a> {
         Ok(())
     }
 
-    /// The same among what waits for an account and is in no archive.
+    /// Like [`Self::archived`], for messages that wait for an account and are in no archive.
     fn waiting(&self, tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
         for row in mailbox::newest(tx, account, WAITING_MAX)? {
             if row.stanza.len() > WAITING_BYTES_MAX {
@@ -138,11 +139,12 @@ enum Judged {
     Meant(Vec<u8>),
 }
 
-/// Messages of an archive that are read to find the one that is meant. They have its short id already.
+/// Maximum of archived messages that are read to find the one that is meant. Their short id matches
+/// already.
 const CANDIDATES_MAX: usize = 4;
 
-/// Messages of a mailbox that are read for the same, anybody's, and how long they may be: reading them
-/// keeps the writer, so that it must be cheap.
+/// Maximum number of messages of a mailbox that are read for the same purpose, from any sender, and
+/// their maximum size. Reading them occupies the writer, so it must be cheap.
 const WAITING_MAX: usize = 16;
 const WAITING_BYTES_MAX: usize = 64 << 10;
 

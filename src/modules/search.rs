@@ -1,5 +1,5 @@
-//! XEP-0431: Full Text Search in MAM. Here is what the server does for it by itself; the field of the
-//! query and its answer are the archive's (`mam/search.rs`).
+//! XEP-0431: Full Text Search in MAM. This module does the background work; the field of the query and
+//! its answer are the archive's (`mam/search.rs`).
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,7 +30,7 @@ const NS: &str = "urn:xmpp:fulltext:0";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Accounts can search their archives.
+    /// Whether accounts can search their archives.
     pub enabled: bool,
 }
 
@@ -40,8 +40,8 @@ impl Default for Config {
     }
 }
 
-/// Whose archives are being indexed now, behind a search that could not wait for all of it. Few at a
-/// time; others go on with their next search, or within the hour.
+/// The archives that are being indexed now because a search could not wait for all of it. Only a few at
+/// a time; others continue with their next search, or within the hour.
 #[derive(Debug, Clone)]
 pub struct IndexQueue {
     indexed: Arc<Mutex<HashSet<ArchiveId>>>,
@@ -55,14 +55,16 @@ impl Default for IndexQueue {
 }
 
 impl IndexQueue {
-    /// Waits until it is one's turn to search: one at a time in the whole server, in the order of
-    /// asking, so that a reader is left for all else. The turn lasts until the permit is dropped.
+    /// Waits for the caller's turn to search: one search at a time in the whole server, in the order of
+    /// the requests, so that a reader stays free for everything else. The turn lasts until the permit
+    /// is dropped.
     pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        // It is never closed.
+        // The semaphore is never closed.
         self.turns.clone().acquire_owned().await.ok()
     }
 
-    /// Waits for the index of an account, as long as a search has patience; false if there is more.
+    /// Brings the index of an account up to date, for at most `PATIENCE`. Returns false if there is
+    /// more.
     pub async fn searchable(&self, store: &Store, archive: ArchiveId) -> Result<bool, StoreError> {
         let mut left = PATIENCE;
         while let Some(took) = store.index_some(archive).await? {
@@ -74,7 +76,7 @@ impl IndexQueue {
         Ok(true)
     }
 
-    /// Indexes the rest of an account's archive, unless that is being done.
+    /// Indexes the rest of an account's archive, unless another task is doing that.
     pub async fn index(&self, store: Store, archive: ArchiveId) {
         let Some(_taken) = self.take(archive) else { return };
         note(index_rest(&store, archive).await);
@@ -99,7 +101,8 @@ impl Drop for Taken {
     }
 }
 
-/// The index of those who search follows their archives; where nobody may, it goes.
+/// Keeps the index of accounts that search up to date with their archives; deletes it where search is
+/// disabled.
 fn run(job: PeriodicJob) -> Answer<()> {
     Box::pin(async move {
         if job.cause == Cause::Due {
@@ -119,7 +122,7 @@ async fn follow(job: &PeriodicJob) -> Result<(), StoreError> {
         }
         match index_rest(&job.store, archive).await {
             Err(StoreError::Closed) => return Err(StoreError::Closed),
-            // The others' are followed all the same.
+            // An error of one archive does not stop the others.
             indexed => note(indexed),
         }
         after = archive;
@@ -128,7 +131,7 @@ async fn follow(job: &PeriodicJob) -> Result<(), StoreError> {
 
 async fn index_rest(store: &Store, archive: ArchiveId) -> Result<(), StoreError> {
     while let Some(took) = store.index_some(archive).await? {
-        // Other writes come between two slices, and other reads.
+        // Leaves time for other reads and writes between two slices.
         tokio::time::sleep(took).await;
     }
     Ok(())
@@ -141,9 +144,9 @@ fn note(indexed: Result<(), StoreError>) {
     }
 }
 
-/// Archives that are indexed at once, behind searches.
+/// Maximum of archives that are indexed at once because of searches.
 const AT_ONCE: usize = 2;
-/// Searches at once.
+/// Maximum of searches at once.
 const SEARCHES_AT_ONCE: usize = 1;
 /// How long a search waits for its index.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use super::api::{Answer, Cx, IqRoute, Module, Reply, Spec, Stage, State, Target}
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
 
-/// Offered as optional and answered at once: a session is there since the resource was bound.
+/// Offered as optional and answered at once: the session exists since the resource was bound.
 pub const MODULE: Module = Module {
     name: "session",
     specs: &[Spec {
@@ -28,8 +28,8 @@ pub const MODULE: Module = Module {
 /// The namespace of the request and of the stream feature.
 const NS: &str = "urn:ietf:params:xml:ns:xmpp-session";
 
-// COMPAT(strophe.js, mcabber): they send it when it is offered and wait for the answer; clients
-// that know <optional/> save the round trip.
+// COMPAT(strophe.js, mcabber): they send it when it is offered and wait for the answer; clients that
+// support <optional/> save the round trip.
 fn offer(_: &Config, stage: Stage) -> Option<String> {
     let feature = || format!("<session xmlns='{}'><optional/></session>", NS);
     (stage == Stage::Bind).then(feature)

@@ -1,9 +1,10 @@
-//! Every statement of the server: a table's SQL is with whoever owns the table.
+//! Every statement of the server. The SQL of a table is in the module that owns the table.
 
 use super::ALL;
 use crate::store;
 
-/// All of them by name, for CI to prepare on PostgreSQL; but for those of the search, which is SQLite's own.
+/// All statements by name, for CI to prepare on PostgreSQL, except those of the search, which is
+/// specific to SQLite.
 pub fn catalogue() -> Vec<(&'static str, &'static str)> {
     let modules = ALL.iter().flat_map(|module| module.sql).copied().flatten().copied();
     store::sql_catalogue().into_iter().chain(modules).collect()
@@ -15,7 +16,7 @@ mod tests {
     use crate::store::migrate::{Dialect, MIGRATIONS};
     use crate::store::testing;
 
-    /// As `store::tests::nothing_ever_scans`, without its exceptions.
+    /// Like `store::tests::nothing_ever_scans`, without its exceptions.
     #[test]
     fn no_module_ever_scans() {
         testing::tx(|tx| {

@@ -1,4 +1,4 @@
-//! For tests of modules: a server without sockets, and requests to it.
+//! A server without sockets for tests of modules, and requests to it.
 
 pub(super) mod client;
 
@@ -42,7 +42,7 @@ impl Server {
         Self::bounded(names, Limits::default()).await
     }
 
-    /// The same with other limits.
+    /// Like [`Self::with`], but with other limits.
     pub(super) async fn bounded(names: &[&'static str], limits: Limits) -> Self {
         let server = Self::hosting("x", Config::default(), limits);
         for name in names {
@@ -94,8 +94,8 @@ impl Server {
         made.await.unwrap()
     }
 
-    /// What the handlers of an available session of the account see; of an anonymous user if there
-    /// is no such account.
+    /// The context that handlers of an available session of the account get; of an anonymous user if
+    /// there is no such account.
     pub(super) async fn session(&self, jid: &str) -> Cx {
         self.bound(jid, true).await
     }
@@ -126,7 +126,7 @@ impl Server {
         cx
     }
 
-    /// For recurring work.
+    /// The context of recurring work.
     pub(super) fn job(&self, cause: Cause) -> PeriodicJob {
         let Cx { now, config, store, router, server, .. } = self.cx.clone();
         PeriodicJob { cause, now, config, store, router, server }
@@ -155,7 +155,7 @@ impl Server {
         write.await.unwrap();
     }
 
-    /// What is in it.
+    /// The positions of the rows that are still in it.
     pub(super) async fn left(&self, account: AccountId) -> Vec<i64> {
         let archive = ArchiveId::of(account);
         let all = move |tx: &mut dyn Tx| {
@@ -165,7 +165,8 @@ impl Server {
     }
 }
 
-/// A module that counts how often the rows of an account were deleted, in a static of the test's own.
+/// Defines a module that counts, in a static of the test, how often the rows of an account were
+/// deleted.
 macro_rules! keeps_rows {
     ($module:ident, $erased:ident) => {
         static $erased: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
@@ -181,12 +182,12 @@ macro_rules! keeps_rows {
 }
 pub(crate) use keeps_rows;
 
-/// What comes back for a request: the payload, or the name of the error's condition.
+/// The result of a request: the payload, or the name of the error's condition.
 pub(super) async fn ask(cx: &Cx, ty: &str, to: &str, payload: &str) -> String {
     ask_for_effect(cx, ty, to, payload).await.0
 }
 
-/// The same with what it does to the session.
+/// Like [`ask`], but also returns the effect on the session.
 pub(super) async fn ask_for_effect(
     cx: &Cx,
     ty: &str,
@@ -199,7 +200,7 @@ pub(super) async fn ask_for_effect(
     }
 }
 
-/// The same with the stanzas that come before it.
+/// Like [`ask`], but also returns the stanzas that come before the answer.
 pub(super) async fn ask_all(cx: &Cx, ty: &str, to: &str, payload: &str) -> (Vec<String>, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     match answer(cx, ty, to, payload).await {
@@ -220,7 +221,7 @@ async fn answer(cx: &Cx, ty: &str, to: &str, payload: &str) -> Result<Reply, Sta
     }
 }
 
-/// What a session makes of its client's bytes.
+/// The stanza that a session makes of its client's bytes.
 fn stanza(cx: &Cx, xml: String) -> Stanza {
     let rules =
         Rules { content_ns: ns::CLIENT, depth_max: 100, attributes_max: 64, children_max: 256 };

@@ -25,7 +25,7 @@ pub const MODULE: Module = Module {
 
 fn answer(cx: &Cx) -> Reply {
     let mut xml = Xml::new();
-    // XEP-0202 §6: the offset would tell where the server stands, and helps nobody.
+    // XEP-0202 §6: the offset would reveal the server's location, and is of no use to anyone.
     xml.start("time").attr("xmlns", NS).element("tzo", None, "+00:00");
     xml.element("utc", None, &stamp(cx.now)).end();
     Reply::payload(xml.finish())

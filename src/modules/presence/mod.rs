@@ -1,7 +1,7 @@
 //! RFC 6121 §4: presence, broadcast and directed, and the answers to probes.
 //!
-//! Who gets it is decided in one place, `router/presence.rs`: the contacts that the sender's roster shows
-//! as `from` or `both`, the account's own resources, and whoever was sent directed presence.
+//! The recipients are decided in one place, `router/presence.rs`: the contacts that the sender's roster
+//! shows as `from` or `both`, the account's own resources, and everyone who was sent directed presence.
 
 mod directed;
 mod probe;
@@ -51,12 +51,12 @@ fn broadcast(cx: &Cx, client: &Client, stanza: &Stanza) -> Result<PresenceEffect
             Ok(available(cx, client, stanza, priority))
         }
         PresenceType::Unavailable => Ok(unavailable(cx, client, stanza)),
-        // All others are for somebody.
+        // All other types need a recipient.
         _ => Err(StanzaError::bad_request().text("this type of presence needs a 'to' address")),
     }
 }
 
-/// What became of a session's presence, copied out of the registry.
+/// The effect of a session's presence, copied out of the registry.
 struct PresenceChange {
     initial: bool,
     redelivery: bool,
@@ -71,13 +71,13 @@ fn available(cx: &Cx, client: &Client, stanza: &Stanza, priority: i8) -> Presenc
     let change = cx.own(|entry| {
         let before = entry.session_mut(client.session)?.presence.replace(kept);
         let took = before.as_ref().is_some_and(|before| before.priority >= 0);
-        // In the lock in which the session becomes a target of messages: what waits was queued
-        // before, and none of the later ones misses it (promise.md 9).
+        // Checked under the lock under which the session becomes a target of messages: waiting messages
+        // were queued before, and it misses none of the later ones (promise.md 9).
         let redelivery = priority >= 0 && !took && entry.has_claims(client.session);
         let (own, roster) = (fanout::available(entry), entry.roster.clone());
         Some(PresenceChange { initial: before.is_none(), redelivery, own, roster })
     });
-    // Else replaced by a newer session of this resource, which speaks for it now.
+    // Otherwise a newer session of this resource has replaced it, and its presence counts now.
     let Some(Some(change)) = change else { return PresenceEffect::default() };
     fanout::push(&frame.addressed(bare), &change.own);
     fanout::to_contacts(&cx.router, (&client.jid, &client.outbox), &change.roster, &frame);
@@ -91,8 +91,8 @@ fn available(cx: &Cx, client: &Client, stanza: &Stanza, priority: i8) -> Presenc
     }
 }
 
-/// The other side of initial presence: the new resource learns of everybody. Local contacts are
-/// looked at and not probed (RFC 6121 §4.3.1).
+/// The other side of initial presence: the new resource gets the presence of all its contacts. Local
+/// contacts are looked up and not probed (RFC 6121 §4.3.1).
 fn gather(cx: &Cx, client: &Client, roster: &Contacts) {
     let own = || vec![(client.jid.clone(), client.outbox.clone())];
     let bare = client.jid.bare_str();
@@ -122,7 +122,8 @@ fn is_let_in(cx: &Cx, client: &Client, contact: &str) -> bool {
     Jid::parse(contact).is_ok_and(|from| cx.router.lets_in(client.jid.bare_str(), &from))
 }
 
-/// Only those that waited when the resource became available: a later one is delivered live.
+/// Delivers only the requests that waited when the resource became available; later ones are delivered
+/// live.
 fn deliver_requests(
     account: AccountId,
     requests: Vec<Vec<u8>>,
@@ -158,11 +159,11 @@ fn unavailable(cx: &Cx, client: &Client, stanza: &Stanza) -> PresenceEffect {
     let from = (&client.jid, &*outbox);
     let frame = stanza.frame();
     if let (true, Some(account)) = (nobody_is, client.account) {
-        // RFC 6121 §4.3.2 rule 3: who asks from now on is told since when.
+        // RFC 6121 §4.3.2 rule 3: the answer to later probes contains this time.
         accounts::note_left(&cx.store, account, cx.now, syntax::status(stanza).as_deref());
     }
     if was_available {
-        // `own` has this session too: RFC 6121 §4.5.2 sends it back to where it came from.
+        // `own` includes this session: RFC 6121 §4.5.2 sends the presence back to it, too.
         fanout::push(&frame.addressed(bare), &own);
         fanout::to_contacts(&cx.router, from, &roster, &frame);
     }
@@ -170,11 +171,11 @@ fn unavailable(cx: &Cx, client: &Client, stanza: &Stanza) -> PresenceEffect {
     PresenceEffect { redelivery: false, refuses: true, looked_at: roster.len() + directed.len() }
 }
 
-/// RFC 6121 §4.5.2: on behalf of a session that ended, however it did.
+/// RFC 6121 §4.5.2: on behalf of a session that ended, for whatever reason.
 fn resource_removed(cx: &Cx, resource: &Resource) {
     let bare = resource.jid.bare_str();
     let seen = cx.own(|entry| {
-        // A newer session may have the name, and be available under it by now.
+        // A newer session may have this resource by now, and be available.
         let back = entry.resource(&resource.jid).is_some_and(|new| new.presence.is_some());
         (back, fanout::available(entry), entry.roster.clone())
     });
@@ -189,8 +190,8 @@ fn resource_removed(cx: &Cx, resource: &Resource) {
     to_directed(cx, from, &resource.directed, was_available.then_some(&*roster), &frame);
 }
 
-/// RFC 6121 §4.6.3 case 2: who got directed presence learns that it ended. A contact that became
-/// a subscriber since then heard it as one.
+/// RFC 6121 §4.6.3 case 2: recipients of directed presence get unavailable presence. A contact that
+/// became a subscriber in the meantime has got it as one.
 fn to_directed(
     cx: &Cx,
     from: (&FullJid, &Outbox),

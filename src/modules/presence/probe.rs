@@ -22,15 +22,15 @@ pub(super) fn probe(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, Stanza
                 frames.iter().map(|frame| frame.addressed(asker.as_str()).to_vec().into()).collect()
             }
             Finding::Absent(account) => vec![absent(&cx, &stanza, to, account).await?],
-            // RFC 6121 §8.5.1 (b) and §4.3.2 rule 1: one answer for no such account and for none
-            // of your business, from the bare JID.
+            // RFC 6121 §8.5.1 (b) and §4.3.2 rule 1: the same answer, from the bare JID, for a missing
+            // account and for a prober without a subscription.
             Finding::Stranger => vec![answer(&stanza, to.bare_str(), "unsubscribed", &[])],
         };
         Ok(answers.into_iter().filter_map(Stanza::ours).collect())
     })
 }
 
-/// RFC 6121 §4.3.2 rule 3, with the time since when but nothing of what was said then.
+/// RFC 6121 §4.3.2 rule 3: with the time of the last logout, but without the status text of that time.
 async fn absent(
     cx: &Cx,
     stanza: &Stanza,
@@ -39,7 +39,7 @@ async fn absent(
 ) -> Result<Bytes, StanzaError> {
     let last = match account {
         Some(id) => {
-            // It may have become so this moment.
+            // It may have become unavailable at this very moment.
             cx.store.barrier().await?;
             cx.store.read(move |tx| accounts::last_logout(tx, id)).await?
         }

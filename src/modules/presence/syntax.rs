@@ -4,7 +4,7 @@ use crate::stanza::{Stanza, StanzaError};
 use crate::xml::ns;
 use crate::xml::view::Node;
 
-/// Checks `<show/>` and `<priority/>` of available presence; answers the priority.
+/// Checks `<show/>` and `<priority/>` of available presence; returns the priority.
 pub(super) fn check(stanza: &Stanza) -> Result<i8, StanzaError> {
     let names = |name| stanza.element().has_child(ns::CLIENT, name);
     if !names("show") && !names("priority") {
@@ -13,7 +13,7 @@ pub(super) fn check(stanza: &Stanza) -> Result<i8, StanzaError> {
     let doc = stanza.element().view();
     // RFC 6121 §4.7.2.1
     if let Some(show) = only(doc.root(), "show")?
-        // RFC 6121 §4.7.2.1. An empty one says nothing, as none does: go-xmpp always sends one.
+        // RFC 6121 §4.7.2.1. An empty one means the same as none: go-xmpp always sends one.
         && !matches!(show.text().trim(), "" | "away" | "chat" | "dnd" | "xa")
     {
         return Err(StanzaError::bad_request().text("unknown value of show"));
@@ -32,7 +32,7 @@ pub(super) fn status(stanza: &Stanza) -> Option<String> {
     (!status.is_empty()).then(|| status.into_owned())
 }
 
-/// MUST NOT be there twice (RFC 6121 §4.7.2.1, §4.7.2.3).
+/// The child of this name, which MUST NOT be there twice (RFC 6121 §4.7.2.1, §4.7.2.3).
 fn only<'d>(root: Node<'d>, name: &'static str) -> Result<Option<Node<'d>>, StanzaError> {
     let mut found = root.children().filter(|child| child.is(ns::CLIENT, name));
     let first = found.next();

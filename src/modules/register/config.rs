@@ -1,17 +1,17 @@
 //! `[modules.register]`
 
-/// Who may register what.
+/// Settings of in-band registration.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Whether anybody may make an account.
+    /// Whether anyone may create an account.
     pub open: bool,
     /// New accounts per hour from one IP address (IPv6: one /64). 0: no bound.
     pub per_ip_per_hour: u32,
-    /// Whether a new name may mix scripts, as a Cyrillic letter among Latin ones, or look like a name that
-    /// people expect whoever runs the server under. `stonechat user add` makes any name.
+    /// Whether a new name may mix scripts, such as a Cyrillic letter among Latin ones, or look like a
+    /// name that people expect the server's operator to have. `stonechat user add` accepts any name.
     pub lookalikes: bool,
-    /// Names that only the operator gives away.
+    /// Names that only the operator can assign.
     pub reserved_names: Vec<String>,
     /// Characters that a password chosen in-band must have.
     pub password_length_min: usize,
@@ -32,7 +32,7 @@ impl Default for Config {
     }
 }
 
-/// The mailboxes of RFC 2142, and names under which people expect whoever runs the server.
+/// The mailboxes of RFC 2142, and names that people expect the server's operator to have.
 pub(super) const RESERVED: &[&str] = &[
     "abuse",
     "admin",

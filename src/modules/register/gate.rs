@@ -1,4 +1,4 @@
-//! How many accounts an address makes, and how many passwords are hashed at a time.
+//! Limits on the accounts that one address makes and on the passwords that are hashed at a time.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use crate::stanza::StanzaError;
 use crate::stanza::error::ErrorType;
 
-/// What bounds registration in the whole server.
+/// The limits on registration in the whole server.
 #[derive(Debug)]
 pub struct Gate {
     made: Mutex<HashMap<IpAddr, Hour>>,
@@ -31,7 +31,7 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Counts one account, unless the address has made `limit` of late.
+    /// Counts one account, unless the address has made `limit` accounts within the last hour.
     pub(super) fn take(
         &self,
         peer: IpAddr,
@@ -61,7 +61,7 @@ impl Gate {
         Ok(())
     }
 
-    /// No account came of it.
+    /// Takes the count back, because no account was made.
     pub(super) fn give_back(&self, peer: IpAddr) {
         if let Some(hour) = self.lock().get_mut(&subscriber(peer)) {
             hour.accounts = hour.accounts.saturating_sub(1);
@@ -69,7 +69,7 @@ impl Gate {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Hour>> {
-        // A panic while holding this lock cannot leave it half-changed.
+        // A panic under this lock cannot leave the map half-changed.
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -79,7 +79,7 @@ fn too_many() -> StanzaError {
     error.text("too many accounts were made from this address; try again in an hour")
 }
 
-/// One subscriber of IPv6 has a /64.
+/// The subscriber an address stands for: an IPv6 subscriber has a /64.
 fn subscriber(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(v6) => {
@@ -91,9 +91,10 @@ fn subscriber(peer: IpAddr) -> IpAddr {
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
-/// Addresses remembered; when all of them are busy nobody new gets in until the hour is over.
+/// Maximum of addresses remembered; when all of them are busy, new ones are refused until their hour is
+/// over.
 const ADDRESSES_MAX: usize = 10_000;
-/// Passwords hashed at one time.
+/// Maximum of passwords hashed at a time.
 const HASHING_MAX: usize = 2;
 
 #[cfg(test)]
@@ -115,7 +116,7 @@ mod tests {
         assert!(gate.take(a, 2, now).is_ok());
         assert!(gate.take(a, 2, now + HOUR / 2).is_err());
         assert!(gate.take(a, 2, now + HOUR).is_ok());
-        // A clock that was set back.
+        // The clock was set back.
         assert!(gate.take(c, 1, SystemTime::UNIX_EPOCH).is_ok());
     }
 }

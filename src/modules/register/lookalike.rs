@@ -1,6 +1,7 @@
-//! Names that strangers may not take because people would read them as others (UTS 39).
+//! Names that strangers may not take because people would mistake them for others (UTS 39).
 //!
-//! RFC 7622 §7.3.2 leaves it to whoever makes accounts. The operator's commands make any valid name.
+//! RFC 7622 §7.3.2 leaves this to the service that makes accounts. The operator's commands accept any
+//! valid name.
 
 use icu_properties::props::Script;
 use icu_properties::script::ScriptWithExtensions;
@@ -9,8 +10,9 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::shapes::SHAPES;
 
-/// Not Highly Restrictive (UTS 39 §5.2): its letters are of no single script, and not Latin ones with
-/// those of Chinese, Japanese or Korean. Which of them are in common use does not matter here.
+/// Whether the name is not Highly Restrictive (UTS 39 §5.2): its letters belong to no single script,
+/// nor to Latin together with Chinese, Japanese or Korean. Whether a script is in common use does not
+/// matter here.
 pub(super) fn mixes_scripts(local: &str) -> bool {
     let (mut all, mut beside_latin) = (None, None);
     for scripts in local.chars().filter_map(scripts) {
@@ -31,7 +33,7 @@ struct Scripts {
     joint: u8,
 }
 
-/// `None` for all of them.
+/// `None` for a character that is used in all scripts.
 fn scripts(c: char) -> Option<Scripts> {
     let extensions = ScriptWithExtensions::new().get_script_extensions_val(c);
     let has = |scripts: &[Script]| scripts.iter().any(|script| extensions.contains(script));
@@ -55,17 +57,18 @@ fn keep_common(left: &mut Option<Scripts>, scripts: &Scripts) {
     left.joint &= scripts.joint;
 }
 
-/// Chinese, Japanese and Korean are each written with several scripts.
+/// Sets of scripts: Chinese, Japanese and Korean are each written with several.
 const HANB: u8 = 1;
 const JPAN: u8 = 2;
 const KORE: u8 = 4;
 
-/// UTS 39 §4: another name of the same shape. The other one is ASCII.
+/// Whether the name looks like another one, which is ASCII (UTS 39 §4).
 pub(super) fn is_like(local: &str, name: &str) -> bool {
     local != name && shape(local).eq(shape(name))
 }
 
-/// The skeleton, where it is ASCII; what has none in ASCII stays as it is, and is like no ASCII.
+/// The skeleton where it is ASCII. A character that looks like no ASCII stays as it is, and so matches
+/// none.
 fn shape(local: &str) -> impl Iterator<Item = char> {
     local.nfd().flat_map(|c| {
         let at = SHAPES.binary_search_by_key(&c, |(c, _)| *c).ok();
@@ -89,7 +92,7 @@ mod tests {
     #[test]
     fn what_looks_like_another_is_found() {
         for (name, honest) in [
-            // Of one script, or of the usual company (UTS 39 §5.1).
+            // Of one script, or of a usual combination (UTS 39 §5.1).
             ("romeo", true),
             ("r2d2.o'b_-+", true),
             ("m\u{fc}ller", true),
@@ -112,7 +115,7 @@ mod tests {
             ("ken\u{5d3}", false),
             ("\u{43c}\u{3b1}", false),
             ("m\u{661}", false),
-            // All of one script, and read as another name.
+            // All of one script, and mistaken for another name.
             ("\u{455}\u{443}\u{455}", true),
             ("adrnin", false),
             ("\u{251}dmin", false),
@@ -127,8 +130,8 @@ mod tests {
         }
     }
 
-    /// Against an independent implementation, over pairs of all characters that a name may have, but
-    /// for most ideographs and syllables, which are all alike.
+    /// Compared with an independent implementation, over pairs of all characters that a name may have,
+    /// except for most ideographs and syllables, which all behave alike.
     #[test]
     fn scripts_mix_as_uts_39_says() {
         let other = |name: &str| {
@@ -161,7 +164,7 @@ mod tests {
         }
     }
 
-    /// The table is made here: `UPDATE_DOCS=1` writes it.
+    /// The test generates the table: `UPDATE_DOCS=1` writes it.
     #[test]
     fn shapes_are_those_of_uts_39() {
         use std::fmt::Write;

@@ -5,13 +5,13 @@ use super::lookalike;
 use crate::jid::prep;
 use crate::stanza::StanzaError;
 
-/// Whether this localpart, in normal form, may be registered in-band. Every rule about names is asked
-/// here; the operator's commands are not.
+/// Whether this localpart, in normal form, may be registered in-band. All rules about names are applied
+/// here; the operator's commands do not use them.
 pub(super) fn allowed(config: &Config, local: &str) -> Result<(), StanzaError> {
     let reserved = config.reserved_names.iter().filter_map(|name| prep::localpart(name).ok());
     for name in reserved {
         if name == local {
-            // XEP-0077 §3.1: as one that is taken, so that the client asks for another.
+            // XEP-0077 §3.1: the error for a taken name, so that the client prompts for another.
             return Err(StanzaError::conflict().text("this name is reserved; choose another one"));
         }
         if !config.lookalikes && lookalike::is_like(local, &name) {
@@ -33,7 +33,7 @@ mod tests {
     use super::super::config::RESERVED;
     use super::*;
 
-    /// Compared as addresses are (RFC 7622 §3.3), whatever form the list is written in.
+    /// Compared like addresses (RFC 7622 §3.3), in whatever form the list is written.
     #[test]
     fn reserved_names_are_refused_in_their_normal_form() {
         let mut config = Config::default();

@@ -1,4 +1,4 @@
-//! What a transaction on rosters must know of the server.
+//! The state of the server that a transaction on rosters needs.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,23 +13,23 @@ use crate::store::ids::AccountId;
 use crate::store::roster;
 use crate::store::tx::{StoreError, Tx};
 
-/// What a transaction must know of the server.
+/// The state of the server that a transaction needs.
 #[derive(Debug, Clone)]
 pub(in crate::modules) struct Circumstances {
     router: Arc<Router>,
     /// Microseconds since the epoch.
     pub(super) at: i64,
-    /// What the account says does not reach the contact, for the guards of one of them.
+    /// Whether a guard of either account keeps the account's stanzas from the contact.
     pub(super) parted: bool,
 }
 
 impl Circumstances {
-    /// Here and now.
+    /// At this time, and without guards.
     pub(in crate::modules) fn new(router: &Arc<Router>, now: SystemTime) -> Self {
         Self { router: router.clone(), at: micros(now), parted: false }
     }
 
-    /// The same for what one account says to a contact: heeds the guards of both.
+    /// Like [`Self::new`], but for a stanza from one account to a contact: applies the guards of both.
     pub(in crate::modules) async fn between(
         mut self,
         own: &Jid,
@@ -46,7 +46,7 @@ impl Circumstances {
         self.router.has_accounts(jid.domain())
     }
 
-    /// No room for another item in this roster.
+    /// Whether this roster has no room for another item.
     pub(in crate::modules) fn is_full(
         &self,
         tx: &mut dyn Tx,
@@ -55,7 +55,7 @@ impl Circumstances {
         Ok(roster::count(tx, account)? >= self.router.limits.roster_items_max)
     }
 
-    /// No room for another stranger's request (RFC 6121 §3.1.3, the second warning).
+    /// Whether there is no room for another stranger's request (RFC 6121 §3.1.3, the second warning).
     pub(super) fn is_flooded(
         &self,
         tx: &mut dyn Tx,

@@ -1,8 +1,8 @@
-//! RFC 6121 §3: presence subscriptions, pre-approval included.
+//! RFC 6121 §3: presence subscriptions, including pre-approval.
 //!
-//! The table in [`crate::router::subscription`] decides; `pair` writes. When both accounts live
-//! here both halves and the automatic answer are one transaction, so that no crash leaves two
-//! rosters that disagree. What others notice follows the commit (`effects`).
+//! The table in [`crate::router::subscription`] decides; `pair` writes. When both accounts live here,
+//! both halves and the automatic answer are one transaction, so that no crash leaves two rosters that
+//! disagree. The effects that others notice follow the commit (`effects`).
 
 mod circumstances;
 mod effects;
@@ -82,12 +82,13 @@ fn read_outbound(cx: &Cx, stanza: &Stanza) -> Result<Option<Half>, StanzaError> 
         StanzaError::bad_request().text("a subscription stanza needs a 'to' address")
     })?;
     let (owner, peer) = (cx.bare(), to.bare());
-    // Everybody is subscribed to their own presence (RFC 6121 §4.2.2): nothing to manage.
+    // Every user is subscribed to their own presence (RFC 6121 §4.2.2): nothing to manage.
     if owner == peer {
         return Ok(None);
     }
     if verb == Verb::Subscribe && !cx.router.serves(peer.domain()) {
-        // RFC 6121 §3.1.2: cannot be routed, so the user is told and the roster stays as it is.
+        // RFC 6121 §3.1.2: it cannot be routed, so the user gets an error and the roster does not
+        // change.
         return Err(StanzaError::remote_server_not_found());
     }
     let frame = bared(stanza, &owner, &peer);
@@ -97,15 +98,15 @@ fn read_outbound(cx: &Cx, stanza: &Stanza) -> Result<Option<Half>, StanzaError> 
     Ok(Some(Half { owner, account, peer, verb, frame }))
 }
 
-/// The contact's half (appendix A.3), for stanzas from elsewhere; the answer is what the account
-/// says automatically to somebody who does not live here.
+/// The contact's half (appendix A.3), for stanzas from elsewhere. The answer is the account's automatic
+/// reply to a user of another server.
 fn subscription_in(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
     let (Ok(verb), Some(to)) = (verb(&stanza), stanza.to()) else {
         return Box::pin(std::future::ready(Ok(Vec::new())));
     };
     let (owner, peer) = (to.bare(), stanza.from().bare());
     let frame = bared(&stanza, &peer, &owner);
-    // Nobody is told of an over-long one from elsewhere, as nobody is told who exists.
+    // An over-long one from elsewhere gets no error, just as one to a missing account gets none.
     if owner == peer || frame.len() > REQUEST_BYTES_MAX {
         return Box::pin(std::future::ready(Ok(Vec::new())));
     }
@@ -121,13 +122,13 @@ fn subscription_in(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaE
     })
 }
 
-/// What the user hears when the roster is full.
+/// The error for the user when the roster is full.
 pub(in crate::modules) fn full(_: Refused) -> StanzaError {
     StanzaError::policy_violation().text("the roster is full")
 }
 
-/// Runs the work to its end even if the session that asked for it goes away: between a commit and
-/// what follows from it nobody may step out.
+/// Runs the work to its end even if the session that requested it ends: the steps after a commit must
+/// not be skipped.
 pub(in crate::modules) fn detached<T: Send + 'static>(
     router: &Router,
     name: &'static str,

@@ -1,5 +1,5 @@
-//! Both halves of a subscription stanza in one transaction: the sender's, the contact's if it
-//! lives here, and what the contact's server answers by itself.
+//! Both halves of a subscription stanza in one transaction: the sender's, the contact's if it lives
+//! here, and the automatic answer of the contact's server.
 
 use super::circumstances::Circumstances;
 use crate::base::id::{OsRng, short};
@@ -17,13 +17,13 @@ use crate::xml::writer::Xml;
 /// A stanza that an account sends.
 #[derive(Debug)]
 pub(in crate::modules) struct Half {
-    /// Who sends.
+    /// The sender.
     pub owner: BareJid,
     /// Its account.
     pub account: AccountId,
     /// The contact.
     pub peer: BareJid,
-    /// What it says.
+    /// The type of the stanza.
     pub verb: Verb,
     /// Bare JID to bare JID.
     pub frame: Frame,
@@ -38,10 +38,10 @@ pub(super) struct Arriving {
     pub frame: Frame,
 }
 
-/// What happened to one account, to be carried out after the commit.
+/// The effect on one account, to be carried out after the commit.
 #[derive(Debug)]
 pub(in crate::modules) struct Step {
-    /// Whose roster.
+    /// The owner of the roster.
     pub owner: BareJid,
     /// Its account.
     pub account: AccountId,
@@ -49,7 +49,7 @@ pub(in crate::modules) struct Step {
     pub peer: BareJid,
     /// The change of the roster, if any.
     pub change: Option<RosterChange>,
-    /// The stanza for some of the account's resources.
+    /// The stanza, and which of the account's resources get it.
     pub deliver: Option<(Audience, Frame)>,
     /// The account's presence for the contact.
     pub presence: Option<PresenceToContact>,
@@ -72,7 +72,7 @@ pub(in crate::modules) fn outbound(
     let item = item.unwrap_or_else(|| unknown(&peer));
     let Outbound { route, next, push, send_presence, forget_request } =
         subscription::outbound(state(&item), verb);
-    // Listed by this stanza, whether the contact is new or one who asked.
+    // The stanza makes the item listed, whether the contact is new or has sent a request before.
     if push && !item.listed && circumstances.is_full(tx, account)? {
         return Ok(Err(Refused));
     }
@@ -86,7 +86,8 @@ pub(in crate::modules) fn outbound(
     let step =
         Step { owner, account, peer, change, deliver: None, presence: send_presence, leaves };
     let mut steps = vec![step];
-    // Who is parted hears nothing; but what ends, ends on both sides, or it would live on in one roster.
+    // A parted contact gets nothing. But the end of a subscription reaches both sides; otherwise it
+    // would live on in one roster.
     let ends = matches!(verb, Verb::Unsubscribe | Verb::Unsubscribed);
     if route && local && (ends || !circumstances.parted) {
         steps.extend(inbound(tx, Arriving { owner: to, peer: from, verb, frame }, circumstances)?);
@@ -94,8 +95,8 @@ pub(in crate::modules) fn outbound(
     Ok(Ok(steps))
 }
 
-/// Appendix A.3 for the contact, then the automatic answer for the sender if it lives here. The
-/// answers never call for another (tested with the table).
+/// Appendix A.3 for the contact, then the automatic answer for the sender if it lives here. An answer
+/// never triggers another (tested with the table).
 pub(super) fn inbound(
     tx: &mut dyn Tx,
     arriving: Arriving,
@@ -121,9 +122,9 @@ pub(super) fn inbound(
     Ok(steps)
 }
 
-/// `None` when there is no such account: RFC 6121 §8.5.1 has it ignored in silence, although
-/// §3.1.2 speaks of an error for a local contact. Silence, for else anybody could try out who has
-/// an account here; a contact that never answers looks the same.
+/// `None` when there is no such account. RFC 6121 §8.5.1 ignores the stanza silently, although §3.1.2
+/// mentions an error for a local contact. With an error anyone could find out who has an account here;
+/// a contact that never answers looks the same.
 fn receive(
     tx: &mut dyn Tx,
     arriving: Arriving,
@@ -139,7 +140,7 @@ fn receive(
         subscription::inbound(state(&item), verb);
     if keep_request {
         if circumstances.is_flooded(tx, account, &peer)? {
-            // Its sender hears what it would hear of one who never answers, or of nobody.
+            // The sender gets no answer, as from a contact that never answers or does not exist.
             tracing::debug!(
                 account = owner.as_str(),
                 "too many subscription requests wait: one was dropped"
@@ -163,7 +164,7 @@ fn receive(
     Ok(Some((step, auto_reply)))
 }
 
-/// Writes the new state; `None` when it is the old one.
+/// Writes the new state; `None` if nothing changes.
 fn change(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -193,13 +194,13 @@ fn state(item: &Item) -> subscription::State {
     subscription::State { subscription: item.state, approved: item.approved }
 }
 
-/// An item for a contact that the account has never heard of.
+/// An item for a contact that is not in the roster yet.
 fn unknown(peer: &BareJid) -> Item {
     Item { jid: peer.as_str().to_owned(), ..Item::default() }
 }
 
 impl Half {
-    /// A stanza that the server sends on the account's behalf.
+    /// A stanza that the server sends on behalf of the account.
     pub(in crate::modules) fn made(
         owner: BareJid,
         account: AccountId,

@@ -9,8 +9,8 @@ use crate::store::ids::AccountId;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
 
-/// Sends one change to one interested resource. Without `from`: from the account itself. The `id`
-/// is unguessable, so that nobody can answer in the client's place.
+/// Sends one change to one interested resource. It has no `from`, so it comes from the account itself.
+/// The `id` is unguessable, so that nobody else can answer in place of the client.
 pub(super) fn push(account: AccountId, change: &RosterChange, to: &Push) {
     let mut xml = Xml::new();
     xml.start("iq")
@@ -46,8 +46,9 @@ pub(in crate::modules) fn item_xml(xml: &mut Xml, item: &Contact<'_>) {
     xml.end();
 }
 
-/// The opaque version of RFC 6121 §2.1.1. With the account's key, which is never given twice: an
-/// account made anew under an old name must not find its predecessor's roster in a client's cache.
+/// The opaque version of RFC 6121 §2.1.1. It contains the account's key, which is never reused: an
+/// account that is created again under an old name must not match its predecessor's roster in a
+/// client's cache.
 pub(in crate::modules) fn ver(account: Option<AccountId>, ver: i64) -> String {
     format!("{}-{ver}", account.map_or(0, |id| id.0))
 }

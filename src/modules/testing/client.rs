@@ -1,4 +1,4 @@
-//! Clients of the test's server that are an outbox each: for rosters, subscriptions and presence.
+//! Clients of the test's server that consist of an outbox: for rosters, subscriptions and presence.
 
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ impl Server {
         Client { cx: self.bound(jid, false).await }
     }
 
-    /// A session with the roster read and initial presence sent; what it heard is taken.
+    /// A session that has read the roster and sent initial presence; the stanzas it got so far are
+    /// discarded.
     pub async fn online(&self, jid: &str) -> Client {
         let mut client = self.connect(jid).await;
         client.roster().await;
@@ -29,7 +30,7 @@ impl Server {
         client
     }
 
-    /// As [`Server::online`], each subscribed to the other.
+    /// Like [`Server::online`], with each subscribed to the other.
     pub async fn friends(&self, a: &str, b: &str) -> (Client, Client) {
         let (one, two) = (self.online(a).await, self.online(b).await);
         befriend(&one, &two).await;
@@ -40,14 +41,14 @@ impl Server {
     }
 }
 
-/// `user` comes to see `contact`.
+/// Subscribes `user` to the presence of `contact`.
 pub(in crate::modules) async fn befriend(user: &Client, contact: &Client) {
     user.subscription(contact.cx.jid().bare_str(), "subscribe").await.unwrap();
     contact.subscription(user.cx.jid().bare_str(), "subscribed").await.unwrap();
 }
 
 impl Client {
-    /// What the session makes of its client's bytes.
+    /// The stanza that the session makes of its client's bytes.
     pub fn stanza(&self, xml: &str) -> Stanza {
         super::stanza(&self.cx, xml.to_owned())
     }
@@ -57,7 +58,7 @@ impl Client {
         self.cx.server.clone().broadcast(&self.cx, &stanza)
     }
 
-    /// Directed presence, on to whom it is for.
+    /// Sends directed presence on to its recipient.
     pub fn directed(&self, xml: &str) -> Result<(), StanzaError> {
         let stanza = self.stanza(xml);
         self.cx.server.directed(&self.cx, &stanza)?;
@@ -99,26 +100,26 @@ impl Client {
         answers.iter().map(text).collect()
     }
 
-    /// The stream is cut.
+    /// Cuts the stream.
     pub fn cut(self) {
         let who = self.cx.client().unwrap();
         let resource = self.router().registry.unbind(who.jid.bare_str(), who.session).unwrap();
         self.cx.server.resource_removed(&self.cx, &resource);
     }
 
-    /// What it heard since the last look, in short: see [`short`].
+    /// The stanzas received since the last call, in short form: see [`short`].
     pub async fn taken(&self) -> Vec<String> {
         self.raw().await.iter().map(|xml| short(xml)).collect()
     }
 
-    /// The same as it travels.
+    /// Like [`Client::taken`], but as sent on the wire.
     pub async fn raw(&self) -> Vec<String> {
         self.router().tasks.drained().await;
         let batch = self.cx.client().unwrap().outbox.take(usize::MAX, usize::MAX).batch;
         batch.iter().map(|out| String::from_utf8(out.frame.to_vec()).unwrap()).collect()
     }
 
-    /// It owns no rows.
+    /// Turns it into an anonymous user, who owns no rows.
     pub fn is_anonymous(&mut self) {
         if let Requester::Client(client) = &mut self.cx.who {
             Arc::make_mut(client).account = None;
