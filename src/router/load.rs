@@ -1,4 +1,4 @@
-//! Accounts are read from the store, and follow what is written there.
+//! Reads accounts from the store, and applies the changes that are written there.
 
 use super::Router;
 use super::account::{AccountStatus, Loaded, RosterChange};
@@ -14,8 +14,8 @@ impl Router {
         if !self.registry.begin_load(bare) {
             return Ok(());
         }
-        // promise.md 7: rows may be queued from when the entry was last in memory. Deferred ones are of
-        // accounts whose sessions hold them: these are in memory.
+        // promise.md 7: rows may still be queued from when the entry was last in memory. Deferred rows
+        // cannot be missed: sessions hold them, so their accounts are in memory.
         self.store.begun().await?;
         let local = bare.local().unwrap_or_default().to_owned();
         let host = bare.domain().to_owned();

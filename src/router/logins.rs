@@ -1,4 +1,4 @@
-//! What the last logins of an account left, asked and told.
+//! What the registry remembers of an account's last logins.
 
 use super::Router;
 use super::access::Access;
@@ -16,7 +16,7 @@ impl Router {
         self.registry.with(bare, is_from).unwrap_or(false)
     }
 
-    /// What the last login of this account from this address left: its key, its epoch, and what opens it.
+    /// Returns what the last login of this account from this address left: account, epoch and keys.
     pub fn remembered(
         &self,
         bare: &str,
@@ -32,7 +32,7 @@ impl Router {
         })?
     }
 
-    /// A login succeeded from this address: by these keys, or by a token or as the last time.
+    /// Records a login from this address. `access` has its keys; `None` for a token or remembered keys.
     pub fn entered(&self, bare: &str, from: &Key, access: Option<Access>) {
         self.registry.with(bare, |entry| match access {
             Some(access) => entry.access = Some(Box::new(access.after(entry.access.as_deref()))),

@@ -1,4 +1,4 @@
-//! Who is where, and the one verb: [`Router::route`].
+//! The router: which session is where, and [`Router::route`].
 
 pub mod account;
 pub mod contacts;

@@ -1,4 +1,4 @@
-//! What waits to be written to one session: a queue bounded in bytes. Pushing never waits.
+//! The queue of stanzas to be written to one session, bounded in bytes. Pushing never waits.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -10,15 +10,15 @@ use super::held::Asks;
 use crate::stanza::Frame;
 use crate::stream::error::{StreamError, StreamFailure};
 
-/// One stanza on its way to a session.
+/// One stanza for a session.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     /// Its bytes.
     pub frame: Frame,
-    /// Its position among what the account is owed, when it is owed (promise.md 1).
+    /// Its position, if the account is owed it (promise.md 1).
     pub owed: Option<i64>,
-    /// When it came, in microseconds since 1970, if it is to be stamped when it is late
-    /// (XEP-0203); else 0.
+    /// When it came, in microseconds since 1970, if it gets a delay stamp when delivered late (XEP-0203);
+    /// otherwise 0.
     pub at: i64,
 }
 
@@ -37,7 +37,7 @@ pub enum Level {
     OverHalf,
 }
 
-/// A stanza is in the box.
+/// The result of a push: the stanza is in the box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Put {
     /// How full the box is.
@@ -55,7 +55,7 @@ pub struct Refused;
 pub struct Outbox {
     inner: Mutex<Inner>,
     bytes_max: usize,
-    /// What its account is asked about the stanzas that its client sends.
+    /// Which of its client's stanzas the account is asked about.
     asks: AtomicU8,
 }
 
@@ -66,11 +66,11 @@ struct Inner {
     closed: bool,
     end: Option<Box<End>>,
     redelivery: bool,
-    /// Its session hibernates, and looks at every push.
+    /// The session hibernates, and checks the box at every push.
     watched: bool,
-    /// Somebody called, and the session has not looked since.
+    /// The session was called, and has not looked since.
     called: bool,
-    /// The session's task, kept from one wait to the next: cheaper than to enlist for each.
+    /// The session's task. It stays from one wait to the next, which is cheaper than registering for each.
     waker: Option<Waker>,
 }
 
@@ -83,23 +83,23 @@ impl Inner {
     }
 }
 
-/// Why a session is told to end from outside.
+/// Why a session is ended from outside.
 #[derive(Debug, Clone)]
 pub enum End {
     /// With a stream error.
     Failure(StreamFailure),
-    /// The server stops; what waits is written first.
+    /// The server stops; queued stanzas are written first.
     Shutdown,
 }
 
-/// What the session's task finds when it looks.
+/// What the session's task takes from the box.
 #[derive(Debug, Default)]
 pub struct Taken {
     /// Stanzas to write, oldest first.
     pub batch: VecDeque<Outgoing>,
-    /// Set once: end the stream.
+    /// If set, the stream must end.
     pub end: Option<End>,
-    /// Owed rows wait, and are to be delivered first.
+    /// Owed rows wait, and must be delivered first.
     pub redelivery: bool,
 }
 
@@ -109,12 +109,12 @@ impl Outbox {
         Self { inner: Mutex::default(), bytes_max, asks: AtomicU8::new(0) }
     }
 
-    /// Which of the stanzas that its client sends the account is asked about.
+    /// Which of its client's stanzas the account is asked about.
     pub fn asks(&self) -> Asks {
         Asks::of_bits(self.asks.load(Ordering::Relaxed))
     }
 
-    /// The account changed its mind, or the session is new.
+    /// Sets [`Outbox::asks`]: the account's answer changed, or the session is new.
     pub(super) fn set_asks(&self, asks: Asks) {
         self.asks.store(asks.bits(), Ordering::Relaxed);
     }
@@ -128,10 +128,10 @@ impl Outbox {
         put.map(|put| put.level)
     }
 
-    /// Queues one stanza, to be followed by [`Outbox::nudge`] where it says so: for who holds a lock.
+    /// Queues one stanza. The caller holds a lock, so it calls [`Outbox::nudge`] later, if [`Put`] says so.
     pub fn put(&self, item: Outgoing) -> Result<Put, Refused> {
         let mut inner = self.lock();
-        // A stopping server's sessions still hear what others leave them (promise.md 11).
+        // Sessions of a stopping server still receive what other sessions send them (promise.md 11).
         if inner.closed || matches!(inner.end.as_deref(), Some(End::Failure(_))) {
             return Err(Refused);
         }
@@ -146,7 +146,7 @@ impl Outbox {
         inner.bytes = bytes;
         let wake = inner.queue.is_empty() || inner.watched;
         inner.queue.push_back(item);
-        // A hibernating session takes nothing, however long one waits for it.
+        // A hibernating session takes nothing, so it is no use to wait for it.
         let slow = bytes > self.bytes_max / 2 && !inner.watched;
         let level = if slow { Level::OverHalf } else { Level::Easy };
         Ok(Put { level, wake })
@@ -168,7 +168,7 @@ impl Outbox {
         inner.call();
     }
 
-    /// Why the session must end, if it must: also for one that cannot take anything now.
+    /// Why the session must end, if it must; also for a session that cannot take anything now.
     pub fn ending(&self) -> Option<End> {
         self.lock().end.as_deref().cloned()
     }
@@ -189,8 +189,8 @@ impl Outbox {
         .await;
     }
 
-    /// Takes up to `bytes` worth of stanzas (at least one), so many at most, and the pending orders.
-    /// When more is left the next [`Outbox::ready`] returns at once.
+    /// Takes up to `bytes` worth of stanzas (at least one, at most `stanzas`), and the pending orders. If
+    /// any are left, the next [`Outbox::ready`] returns at once.
     pub fn take(&self, bytes: usize, stanzas: usize) -> Taken {
         let mut inner = self.lock();
         let mut taken = Taken {
@@ -204,7 +204,7 @@ impl Outbox {
             return taken;
         }
         if inner.bytes <= bytes && inner.queue.len() <= stanzas {
-            // All of it, and the box owns nothing while its session idles.
+            // Takes the queue itself, so that the box owns no memory while its session idles.
             inner.bytes = 0;
             taken.batch = std::mem::take(&mut inner.queue);
             return taken;
@@ -222,8 +222,8 @@ impl Outbox {
         taken
     }
 
-    /// Takes what waits before the first owed message, so many at most: presence that a redelivery need
-    /// not hold up.
+    /// Takes at most `stanzas` of those before the first owed message: presence that a redelivery need not
+    /// hold up.
     pub fn take_before_owed(&self, stanzas: usize) -> Vec<Outgoing> {
         let mut inner = self.lock();
         let mut taken = Vec::new();
@@ -236,12 +236,12 @@ impl Outbox {
         taken
     }
 
-    /// The session hibernates: it is woken by every push, to see how much waits.
+    /// Sets whether the session hibernates: then each push wakes it, to check how much waits.
     pub fn watch(&self, watched: bool) {
         self.lock().watched = watched;
     }
 
-    /// Wakes the session, for something outside of the box.
+    /// Wakes the session for something that is not in the box.
     pub fn nudge(&self) {
         self.lock().call();
     }
@@ -251,18 +251,18 @@ impl Outbox {
         self.lock().bytes
     }
 
-    /// What waits, for the store; it stays in the box.
+    /// Copies the queued stanzas for the store; they stay in the box.
     pub fn waiting(&self) -> Vec<Outgoing> {
         self.lock().queue.iter().cloned().collect()
     }
 
-    /// True while more than half is used, and the session may take it.
+    /// Whether more than half is used, and the session may take it.
     pub fn over_half(&self) -> bool {
         let inner = self.lock();
         !inner.closed && !inner.watched && inner.bytes > self.bytes_max / 2
     }
 
-    /// No more pushes; what was still queued comes back to go the undelivered way.
+    /// Closes the box to pushes; returns the queued stanzas, to be handled as undelivered.
     pub fn close(&self) -> Vec<Outgoing> {
         let mut inner = self.lock();
         inner.closed = true;

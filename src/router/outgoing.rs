@@ -1,4 +1,4 @@
-//! A stanza's way through its sender's account: before it is routed, and after.
+//! A stanza's passage through its sender's account: before it is routed, and after.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,7 +16,7 @@ use crate::base::time::micros;
 use crate::stanza::policy::{MessagePolicy, policy_of};
 use crate::stanza::{Frame, Stanza};
 
-/// Before: may it go, and does its sender keep it?
+/// Before routing: whether the stanza may be sent, and whether the sender's archive stores it.
 pub(super) fn begin(
     router: &Router,
     stanza: &Stanza,
@@ -33,7 +33,7 @@ pub(super) fn begin(
                 ended => ended,
             }
         });
-        // An entry that is gone has said all it had to.
+        // Without an entry there are no guards to ask.
         locked.unwrap_or_else(|| features.pass(Part::Sending, None, &mut passage))
     } else {
         features.pass(Part::Sending, None, &mut passage)
@@ -51,7 +51,7 @@ fn guarded(router: &Router, account: &AccountEntry, stanza: &Stanza) -> Verdict 
 }
 
 impl Router {
-    /// May a stanza go that a session sends and a handler answers? Asks its own account's guards.
+    /// Asks the sender's guards about a stanza that a handler answers.
     pub fn guard_sent(&self, stanza: &Stanza, outbox: &Outbox) -> Verdict {
         if !outbox.asks().has(Asks::before(stanza.kind())) {
             return Verdict::Continue;
@@ -61,7 +61,7 @@ impl Router {
     }
 }
 
-/// After: who of its account hears of it, wherever it went.
+/// After routing: sends copies to other sessions of the account, wherever the stanza went.
 pub(super) fn end(
     router: &Router,
     stanza: &Stanza,
@@ -90,8 +90,8 @@ fn passage_stamp(router: &Router, stanza: &Stanza, origin: &Origin<'_>) -> Optio
     Some(stamp(&router.store, archive, seq, stanza.from().bare_str()))
 }
 
-/// The server's own error to a message that a session sent: whoever heard of the message learns what
-/// became of it.
+/// Handles the server's own error for a message of a session: sessions that got a copy of the message get
+/// the error, too.
 pub(super) fn returned(
     router: &Router,
     stanza: &Stanza,
@@ -105,12 +105,12 @@ pub(super) fn returned(
     tell(router, &mut passage, now, || Frame::whole(reply.clone()));
 }
 
-/// The sender's box, if its account is asked about what it has sent.
+/// The sender's outbox, if its account is asked about stanzas after they are sent.
 fn asked_after<'a>(outbox: Option<&'a Arc<Outbox>>, stanza: &Stanza) -> Option<&'a Arc<Outbox>> {
     outbox.filter(|outbox| outbox.asks().has(Asks::after(stanza.kind())))
 }
 
-/// Puts copies into the boxes of the account's other sessions; one that is over half full comes back.
+/// Puts copies into the outboxes of the account's other sessions; returns one that is over half full.
 fn tell(
     router: &Router,
     passage: &mut Passage<'_>,
@@ -120,7 +120,7 @@ fn tell(
     let mut slow = None;
     let mut wake: SmallVec<[Arc<Outbox>; 2]> = SmallVec::new();
     router.registry.with(passage.stanza.from().bare_str(), |account| {
-        // What is on its way cannot be called back.
+        // The stanza is already sent, so a verdict cannot stop it.
         let _ = router.features.pass(Part::Sent, Some(account), passage);
         if passage.copies.is_empty() {
             return;

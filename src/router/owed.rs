@@ -1,5 +1,5 @@
-//! What an account is owed (promise.md 1 to 3): which messages, and which sessions hold them that
-//! have not confirmed them yet.
+//! What an account is owed (promise.md 1 to 3): the messages, and the sessions that hold them and have not
+//! confirmed them yet.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::base::limits::{Limits, UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MESSAGES_MAX};
 use crate::store::mailbox::{OwedRow, Settled, StoredIn};
 
-/// Messages stored for one account and not confirmed. All of them are known here, by their positions.
+/// Messages stored for one account and not confirmed: all of them, by position.
 #[derive(Debug, Default)]
 pub struct Owed {
     rows: BTreeMap<i64, Row>,
@@ -18,7 +18,7 @@ pub struct Owed {
     held_bytes: usize,
     /// The highest row of the archive that was confirmed.
     top: i64,
-    /// What the store does not know yet; none most of the time.
+    /// Changes that are not in the store yet; mostly none.
     unsaved: Option<Box<Settled>>,
     saving: bool,
 }
@@ -29,7 +29,7 @@ struct Row {
     stored_in: StoredIn,
     /// The store's watermark has passed it, and it is listed as owed.
     listed: bool,
-    /// Sessions it was written to, or is about to be; none has confirmed it. Nobody: it waits.
+    /// Sessions it was written to, or is about to be; none has confirmed it. If there is none, it waits.
     holders: SmallVec<[u64; 1]>,
 }
 
@@ -45,7 +45,7 @@ pub struct Claim {
 }
 
 impl Owed {
-    /// As read from the store when the account was loaded.
+    /// The rows read from the store when the account was loaded.
     pub fn stored(rows: Vec<OwedRow>) -> Self {
         let mut owed = Self::default();
         for OwedRow { seq, bytes, stored_in, listed } in rows {
@@ -55,24 +55,24 @@ impl Owed {
         owed
     }
 
-    /// Rows that no session has or had: they wait for the next one.
+    /// Number of rows that no session holds: they wait for the next one.
     pub fn waiting(&self) -> usize {
         self.rows.len() - self.held
     }
 
-    /// Nothing is known that a look into the store would not tell: the entry may be forgotten.
+    /// Whether the store has all that is known here, so that the entry may be forgotten.
     pub fn is_settled(&self) -> bool {
         self.held == 0 && !self.saving && self.unsaved.is_none()
     }
 
-    /// Bytes that knowing of them takes.
+    /// Memory that these rows take.
     pub fn heap_bytes(&self) -> usize {
         // A tree of nodes that are two thirds full.
         self.rows.len() * (size_of::<(i64, Row)>() * 3 / 2)
     }
 
-    /// Room for one more message: `held` by a session, or waiting for one. What sessions hold is
-    /// bounded more widely, but it is: who never confirms may not have the disk filled.
+    /// Whether there is room for one more message, `held` by a session or waiting for one. Held rows have a
+    /// wider bound, but they have one: a client that never confirms must not fill the disk.
     pub fn has_room(&self, bytes: usize, held: bool, limits: &Limits) -> bool {
         let waits = self.waiting() < limits.offline_messages_max
             && self.bytes - self.held_bytes + bytes <= limits.offline_bytes_max;
@@ -81,7 +81,7 @@ impl Owed {
         (held || waits) && all
     }
 
-    /// A new row, held by these sessions (none: it waits).
+    /// Adds a row that these sessions hold; without any, it waits.
     pub fn append(
         &mut self,
         seq: i64,
@@ -98,14 +98,14 @@ impl Owed {
         self.rows.insert(seq, Row { bytes, stored_in, listed: false, holders });
     }
 
-    /// True when there is something for this session to take: see [`Owed::claim`].
+    /// Whether there is something for this session to take: see [`Owed::claim`].
     pub fn has_claims(&self, session: u64, hibernating: impl Fn(u64) -> bool) -> bool {
         self.rows.values().any(|row| is_free(row, session, &hibernating))
     }
 
-    /// The session takes all rows that wait, and those that only hibernating sessions hold: each device
-    /// sees them once (promise.md 3). In order, and all at once, so that no conversation is split
-    /// over two devices.
+    /// Gives the session all rows that wait, and those that only hibernating sessions hold: each device
+    /// gets them once (promise.md 3). In order and all at once, so that no conversation is split over two
+    /// devices.
     pub fn claim(&mut self, session: u64, hibernating: impl Fn(u64) -> bool) -> Vec<Claim> {
         let mut claims = Vec::new();
         for (seq, row) in &mut self.rows {
@@ -121,7 +121,7 @@ impl Owed {
         claims
     }
 
-    /// A session that comes back from a restart holds what it held; false if it is confirmed.
+    /// Makes a session that was restored hold the row again; false if the row is confirmed.
     pub fn hold(&mut self, seq: i64, session: u64) -> bool {
         let Some(row) = self.rows.get_mut(&seq) else { return false };
         if row.holders.is_empty() {
@@ -132,7 +132,7 @@ impl Owed {
         true
     }
 
-    /// Some session of the account confirmed the row: it is owed to none of them. `stored`: its
+    /// Removes a row that a session of the account confirmed: it is owed to none of them. `stored`: its
     /// write was not taken back.
     pub fn confirm(&mut self, seq: i64, stored: bool) {
         let Some(row) = self.remove(seq) else { return };
@@ -151,7 +151,7 @@ impl Owed {
         }
     }
 
-    /// What the store must learn; nothing while it is learning, see [`Owed::saved`].
+    /// Returns what the store must write; `None` until the last such write has ended, see [`Owed::saved`].
     pub fn save(&mut self) -> Option<Settled> {
         if self.saving {
             return None;
@@ -169,7 +169,7 @@ impl Owed {
         Some(settled)
     }
 
-    /// How that ended. What failed is tried again with the next [`Owed::save`].
+    /// Notes the end of that write. If it failed, the next [`Owed::save`] tries again.
     pub fn saved(&mut self, settled: Settled, durable: bool) {
         self.saving = false;
         if durable {
@@ -186,14 +186,14 @@ impl Owed {
         unsaved.deleted.extend(settled.deleted);
     }
 
-    /// The row was never committed.
+    /// Removes a row that was never committed.
     pub fn failed(&mut self, seq: i64) {
         if self.remove(seq).is_some_and(|row| row.listed) {
             self.unsaved().unlisted.push(seq);
         }
     }
 
-    /// One session did not get this row after all. True when now nobody holds it.
+    /// Releases a row that the session did not get after all. True if no session holds it now.
     pub fn release(&mut self, seq: i64, session: u64) -> bool {
         let Some(row) = self.rows.get_mut(&seq) else { return false };
         if !row.holders.contains(&session) {
@@ -208,7 +208,7 @@ impl Owed {
         alone
     }
 
-    /// A session ended: rows that nobody else holds wait again.
+    /// Releases the rows of a session that ended; those that no other session holds wait again.
     pub fn abandon(&mut self, session: u64) {
         let held: Vec<i64> = self
             .rows
@@ -228,7 +228,7 @@ impl Owed {
     fn remove(&mut self, seq: i64) -> Option<Row> {
         let row = self.rows.remove(&seq)?;
         if self.rows.is_empty() {
-            // Else its last node stays: half a kilobyte of most accounts in memory.
+            // Otherwise its last node stays: half a kilobyte for most accounts in memory.
             self.rows = BTreeMap::new();
         }
         self.bytes -= row.bytes;
@@ -392,8 +392,8 @@ mod tests {
     }
 
     proptest! {
-        /// What the store says after everything is saved is what a plain model says, and the counters
-        /// agree with the rows at every step.
+        /// After everything is saved, the store agrees with a plain model; the counters agree with the rows
+        /// at every step.
         #[test]
         fn the_books_agree_with_a_model(steps in prop::collection::vec(step(), 1..120)) {
             let mut owed = Owed::default();

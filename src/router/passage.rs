@@ -1,4 +1,4 @@
-//! One stanza's way through one account. Features add to it what is to be done; the router does it:
+//! One stanza's way through one account. Features add what is to be done, and the router does it:
 //! `incoming` for the addressee's account, `outgoing` for the sender's.
 
 use std::sync::Arc;
@@ -18,24 +18,24 @@ use crate::store::Store;
 use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::tx::{StoreError, Tx};
 
-/// The order of features, behind the guards. Two in one phase go in the order of their names.
+/// The order of features, after the guards. Features of one phase run in the order of their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Keep it.
+    /// Archive the stanza.
     Archive,
-    /// Copy it to others.
+    /// Copy it to other sessions.
     Copy,
-    /// Tell somebody.
+    /// Notify others.
     Notify,
 }
 
-/// Who is about to reach whom: all that a guard looks at, as it is also asked where no stanza is, when
-/// presence is shown.
+/// Who is about to reach whom. A guard sees no more than this, because it is also asked where there is no
+/// stanza: when presence is shown.
 #[derive(Debug, Clone, Copy)]
 pub struct GuardQuery<'a> {
     /// On which side the guard's account stands.
     pub side: Side,
-    /// What is to pass.
+    /// The class of the stanza.
     pub kind: rules::StanzaClass,
     /// The guard's account.
     pub own: &'a str,
@@ -43,30 +43,31 @@ pub struct GuardQuery<'a> {
     pub peer: &'a Jid,
 }
 
-/// What is passed in one go.
+/// Phases that run together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The sender's account, before the stanza is routed: Archive.
     Sending,
-    /// The addressee's account, when it is known who gets it: Archive to Notify.
+    /// The addressee's account, when its takers are known: Archive to Notify.
     Receiving,
-    /// The sender's account again, when the stanza has its positions in archives: Copy, Notify.
+    /// The sender's account again, when the stanza has its positions in the archives: Copy, Notify.
     Sent,
 }
 
-/// What a feature says of a stanza.
+/// A feature's decision about a stanza.
 #[derive(Debug)]
 pub enum Verdict {
-    /// Go on.
+    /// The stanza continues.
     Continue,
-    /// Go no further, silently.
+    /// It is dropped silently.
     Drop,
-    /// Go no further; the sender gets the error.
+    /// It is dropped; the sender gets the error.
     Bounce(StanzaError),
 }
 
 impl Verdict {
-    /// The error where it is not to go on; silence is one for a request, which must have an answer.
+    /// The error, unless the stanza continues. A drop is an error, too, because a request must get an
+    /// answer.
     pub fn refused(self) -> Result<(), StanzaError> {
         match self {
             Self::Continue => Ok(()),
@@ -95,12 +96,12 @@ pub enum Side {
     Returned,
 }
 
-/// Who takes a frame: a local stream that bound a resource.
+/// A local session that gets a frame.
 #[derive(Debug, Clone)]
 pub struct Taker {
     /// Its number in the registry.
     pub session: u64,
-    /// The way to it.
+    /// Its outbox.
     pub outbox: Arc<Outbox>,
 }
 
@@ -110,7 +111,7 @@ impl Taker {
         Self { session: resource.session, outbox: resource.outbox.clone() }
     }
 
-    /// Hands a stanza on; never waits, and wakes nobody: see [`Outbox::put`].
+    /// Queues a stanza; never waits and wakes no session: see [`Outbox::put`].
     pub fn put(&self, item: Outgoing) -> Result<Put, Refused> {
         self.outbox.put(item)
     }
@@ -119,63 +120,63 @@ impl Taker {
 /// Sessions that get a stanza.
 pub type Takers = SmallVec<[Taker; 2]>;
 
-/// What is added to each frame of an archived stanza: made of the archive's key, the place in it,
-/// and its owner's bare JID.
+/// Makes what is added to each frame of an archived stanza, from the archive's key, the position in it, and
+/// its owner's bare JID.
 pub type Stamp = fn(&Store, ArchiveId, i64, &str) -> Vec<u8>;
-/// A write that goes with a message's row, in its transaction.
+/// A write in the same transaction as a message's row.
 pub type RowWrite = fn(&mut dyn Tx, &Row<'_>) -> Result<(), StoreError>;
-/// Makes the copy of what the account got or sent as this frame. Without `to`: each taker's is
-/// addressed.
+/// Makes the copy of a stanza that the account received or sent as this frame. It has no `to`: each taker's
+/// copy is addressed later.
 pub type Wrap = fn(Side, &Stanza, &Frame) -> Frame;
 
-/// A message's row, as [`RowWrite`] sees it.
+/// A message's row, as a [`RowWrite`] gets it.
 #[derive(Debug)]
 pub struct Row<'a> {
     /// The message.
     pub stanza: &'a Stanza,
     /// Whose row it is: the sender's or the addressee's.
     pub side: Side,
-    /// Whose.
+    /// The account it belongs to.
     pub account: AccountId,
     /// Its position.
     pub seq: i64,
     /// When it came, in microseconds since 1970.
     pub at: i64,
-    /// It is in the archive; else it waits in the mailbox.
+    /// Whether it is in the archive; otherwise it waits in the mailbox.
     pub archived: bool,
 }
 
-/// Sessions of the account that get a copy beside those that get the stanza itself.
+/// Sessions of the account that get a copy, besides those that get the stanza itself.
 #[derive(Debug)]
 pub struct Copies {
-    /// Their addresses, and the way to them; never none.
+    /// Their addresses and outboxes; never empty.
     pub to: Vec<(FullJid, Taker)>,
-    /// Makes it.
+    /// Makes the copy.
     pub wrap: Wrap,
 }
 
 /// A stanza on its way through an account.
 #[derive(Debug)]
 pub struct Passage<'a> {
-    /// It.
+    /// The stanza.
     pub stanza: &'a Stanza,
-    /// What its type and its hints want.
+    /// What its type and its hints ask for.
     pub policy: MessagePolicy,
-    /// Where the account stands.
+    /// On which side the account stands.
     pub side: Side,
-    /// The box of the local session that sent it.
+    /// The outbox of the local session that sent it.
     pub sender: Option<&'a Arc<Outbox>>,
-    /// RFC 6121 §8.5; of incoming ones.
+    /// RFC 6121 §8.5; only for incoming stanzas.
     pub decision: Decision,
-    /// Who gets it; of incoming ones.
+    /// Sessions that get it; only for incoming stanzas.
     pub takers: Takers,
-    /// The account is owed it (promise.md 1).
+    /// Whether the account is owed it (promise.md 1).
     pub owed: bool,
-    /// It goes into the account's archive, and its frames get this.
+    /// Set if it goes into the account's archive: makes what its frames get.
     pub archive: Option<Stamp>,
     /// Written with its row, if it has one.
     pub row_writes: Vec<RowWrite>,
-    /// Who else hears of it.
+    /// Copies for other sessions.
     pub copies: Vec<Copies>,
     domains: &'a Domains,
     marks: &'a Marks,
@@ -213,24 +214,24 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// It waits for a device that takes messages, and is owed to that one whoever reads it before
-    /// (RFC 6121 §8.5.2.2.1).
+    /// Whether the message waits for a device that takes messages. It is owed to that device even if
+    /// another one reads it first (RFC 6121 §8.5.2.2.1).
     pub fn waits(&self) -> bool {
         self.owed && self.decision == Decision::Store
     }
 
-    /// Is this an account's address on this server, if there is one of that name?
+    /// Whether this is an account's address on this server; the account need not exist.
     pub fn is_account(&self, jid: &Jid) -> bool {
         jid.local().is_some() && self.domains.served(jid.domain()) == Some(Served::Accounts)
     }
 
-    /// It goes from the account to itself.
+    /// Whether the account sends it to itself.
     pub fn is_to_self(&self) -> bool {
         self.stanza.to().is_none_or(|to| to.bare_str() == self.stanza.from().bare_str())
     }
 
-    /// By which an answer to the stanza is known that bears its id; nobody outside can foresee it.
-    /// Of the bare JID: the answer may come from a resource that the stanza did not name.
+    /// Identifies an answer to the stanza, which has the same id; a peer cannot predict it. It is made with
+    /// the bare JID, because the answer may come from a resource that the stanza did not name.
     pub fn mark(&self) -> Option<u64> {
         let (peer, id) = self.peer().zip(self.stanza.id())?;
         Some(self.marks.mark(peer.bare_str(), &id))

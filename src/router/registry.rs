@@ -1,7 +1,8 @@
-//! Who is where: accounts that have sessions or were asked for lately, in sharded maps.
+//! Which sessions there are: accounts that have sessions or were asked for recently, in sharded maps.
 //!
-//! A shard's lock is short and never held over an await. What is locked under it locks nothing more: the
-//! store's queue, outboxes, counts. What must happen outside is copied out as [`Outbox`] handles.
+//! A shard's lock is held briefly and never over an await. Only innermost locks are taken under it: the
+//! store's queue, outboxes, counts. For work to be done without the lock, [`Outbox`] handles are copied
+//! out.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,12 +33,11 @@ pub enum Conflict {
     Rename,
 }
 
-/// What came of a bind.
+/// The result of a bind.
 #[allow(clippy::large_enum_variant)] // lives for a moment, on the stack
 #[derive(Debug)]
 pub enum BindOutcome {
-    /// Bound; with the right to the account's entry, and the session that had the name before, to be ended
-    /// by the caller.
+    /// Bound, with the right to the account's entry. The caller ends the session that had the name before.
     Done(Home, Option<Replaced>),
     /// The name is taken and the policy keeps the old session.
     Taken,
@@ -64,13 +64,13 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A power of two of shards, keyed by a random hash.
+    /// Makes the shards: a power of two, keyed by a random hash.
     pub fn new(features: Arc<dyn Features>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self { shards, hasher: RandomState::new(), flusher: Flusher::default(), features }
     }
 
-    /// As [`Registry::with`], for changes of what features keep for the account or its sessions.
+    /// Like [`Registry::with`], for changes of what features store for the account or its sessions.
     pub(super) fn with_sessions<T>(
         &self,
         bare: &str,
@@ -105,8 +105,8 @@ impl Registry {
         Some(seen)
     }
 
-    /// Puts a placeholder where nothing is known yet, so that changes made while the account is
-    /// being read are not lost. False when the entry is there already.
+    /// Puts a placeholder where there is no entry, so that changes made while the account is being read are
+    /// not lost. False if there is a loaded entry already.
     pub fn begin_load(&self, bare: &BareJid) -> bool {
         let mut shard = self.shard(bare.as_str());
         match shard.entries.get(bare.as_str()) {
@@ -123,7 +123,7 @@ impl Registry {
     pub fn end_load(&self, bare: &BareJid, account: AccountStatus, loaded: Loaded) {
         let Loaded { roster, owed, features } = loaded;
         let mut shard = self.shard(bare.as_str());
-        // Without the placeholder a change may have been missed: whoever asks reads again.
+        // Without the placeholder a change may have been missed: the caller reads again.
         let Some(entry) = shard.entries.get_mut(bare.as_str()) else { return };
         if entry.account == AccountStatus::Loading
             && entry.made
@@ -136,13 +136,14 @@ impl Registry {
             entry.roster = Arc::new(Contacts::from(&roster));
             entry.owed = owed;
             entry.features = features;
-            // No session is bound while an account is being read: nobody to push to.
+            // No session is bound while an account is being read, so there is none to push to.
             entry.advance();
             shard.loaded(bare.as_str());
         }
     }
 
-    /// The account could not be read. What another loader read meanwhile stays, with its sessions.
+    /// Removes the placeholder of an account that could not be read. If another loader has filled it, it
+    /// stays.
     pub fn load_failed(&self, bare: &str) {
         let mut shard = self.shard(bare);
         if shard.entries.get(bare).is_some_and(|entry| entry.account == AccountStatus::Loading) {
@@ -150,8 +151,8 @@ impl Registry {
         }
     }
 
-    /// The account is deleted. Its sessions stay until they end by themselves, so that each one
-    /// tells those it sent directed presence to.
+    /// Marks the account as deleted. Its sessions stay until they end by themselves, so that each one sends
+    /// unavailable presence to those it sent directed presence to.
     pub fn removed(&self, bare: &str) {
         let mut shard = self.shard(bare);
         let Some(entry) = shard.entries.get_mut(bare) else { return };
@@ -163,7 +164,7 @@ impl Registry {
         entry.ahead.clear();
         let deferred = std::mem::take(&mut entry.deferred);
         shard.weigh(bare);
-        // Without the lock: who waits for their tickets is woken.
+        // Dropped without the lock, because this wakes the tasks that wait for the tickets.
         drop(shard);
         drop(deferred);
     }
@@ -200,7 +201,7 @@ impl Registry {
         }
         let same = |old: &&Resource| old.jid.as_str() == resource.jid.as_str();
         let gives_way = match entry.resources.iter().find(same) {
-            // One that has lost its client keeps nobody out.
+            // A session without a client does not keep the name.
             Some(old) if policy != Conflict::Replace && !old.hibernating => {
                 return BindOutcome::Taken;
             }
@@ -233,7 +234,7 @@ impl Registry {
         BindOutcome::Done(Home::of(bare), old.map(|resource| Replaced { resource }))
     }
 
-    /// Takes all sessions of this client but one out, to be ended by the caller.
+    /// Removes all sessions of this client except `but`; the caller ends them.
     pub fn unbind_agent(&self, bare: &str, agent: AgentId, but: u64) -> Vec<Replaced> {
         let mut shard = self.shard(bare);
         let Some(entry) = shard.entries.get_mut(bare) else { return Vec::new() };
@@ -248,7 +249,7 @@ impl Registry {
         earlier.into_iter().map(|resource| Replaced { resource }).collect()
     }
 
-    /// Takes a session out; `None` when a newer one replaced it already.
+    /// Removes a session; `None` if a newer one has already replaced it.
     pub fn unbind(&self, bare: &str, session: u64) -> Option<Resource> {
         let mut shard = self.shard(bare);
         let entry = shard.entries.get_mut(bare)?;
@@ -263,13 +264,13 @@ impl Registry {
         Some(resource)
     }
 
-    /// A session has ended: what is remembered of its account may be too much.
+    /// Trims what is remembered, after a session of this account has ended.
     pub fn trim(&self, bare: &str) {
         self.shard(bare).trim();
     }
 
-    /// Applies a committed roster change in version order. Answers the changes that became
-    /// visible, each with the interested sessions that must get a push (RFC 6121 §2.1.6).
+    /// Applies a committed roster change in version order. Returns the changes that became visible, each
+    /// with the interested sessions that must get a push (RFC 6121 §2.1.6).
     pub fn roster_changed(
         &self,
         bare: &str,
@@ -278,7 +279,7 @@ impl Registry {
         let mut shard = self.shard(bare);
         let Some(entry) = shard.entries.get_mut(bare) else { return Vec::new() };
         if entry.account != AccountStatus::Loading && change.ver <= entry.roster.ver {
-            // Read from the store with this change in it already.
+            // The roster was read from the store with this change in it.
             return Vec::new();
         }
         entry.ahead.insert(change.ver, change);
@@ -298,12 +299,12 @@ impl Registry {
         visible
     }
 
-    /// Each shard, locked while it is looked at.
+    /// All shards, each locked while it is looked at.
     pub(super) fn locked(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
         self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Every outbox of every session, for shutdown.
+    /// The outboxes of all sessions, for shutdown.
     pub fn all(&self) -> Vec<Arc<Outbox>> {
         let outboxes = |shard: &Mutex<Shard>| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -321,7 +322,7 @@ impl Registry {
     }
 }
 
-/// Sessions came, went, or changed their minds: each box knows what its account is asked about.
+/// Called when sessions came, went or changed: sets in each outbox what its account is asked about.
 fn settle(entry: &mut AccountEntry, features: &dyn Features) {
     let mut asks: SmallVec<[Asks; 4]> = smallvec![Asks::default(); entry.resources.len()];
     features.sessions(entry, &mut asks);

@@ -1,4 +1,4 @@
-//! The one verb: where a stanza leads, and its way there.
+//! Finds where a stanza leads, and routes it there.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,7 +14,7 @@ use crate::stanza::policy::{MessagePolicy, policy_of};
 use crate::stanza::{Kind, Stanza, StanzaError};
 
 impl Router {
-    /// The one way a stanza with an addressee travels. Never waits.
+    /// Routes a stanza: every one that has an addressee passes here. Never waits.
     pub fn route(
         self: &Arc<Self>,
         stanza: &Stanza,
@@ -56,15 +56,15 @@ impl Router {
         }
     }
 
-    /// The session that sent the stanza gets this error of the server's own: others of its account may
-    /// hear of it, too.
+    /// Called when the session that sent the stanza gets this error from the server itself: other sessions
+    /// of the account may get a copy.
     pub fn bounced(&self, stanza: &Stanza, reply: &Bytes, sender: &Arc<Outbox>, now: SystemTime) {
         outgoing::returned(self, stanza, reply, sender, now);
     }
 }
 
-/// RFC 6120 §10.4: without federation every remote domain is not found. Errors and results
-/// are dropped, as no error may answer them, and so is presence, which nobody awaits.
+/// RFC 6120 §10.4: without federation every remote domain is not found. Errors and results are dropped,
+/// because no error may answer them, and so is unavailable presence, because nobody waits for an answer.
 fn to_remote(stanza: &Stanza) -> Routed {
     let answerable = match stanza.kind() {
         Kind::Message => stanza.ty().as_deref() != Some("error"),

@@ -1,4 +1,4 @@
-//! Sessions end: what they held goes on, and those that must end are told why.
+//! Ends sessions, and hands the messages that they held to other sessions.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use crate::base::credential::AgentId;
 use crate::stream::error::{StreamError, StreamFailure};
 
 impl Router {
-    /// After a session ended: owed rows that nobody holds go to another resource, if there is one.
+    /// Called after a session ended: owed rows that no session holds go to another resource, if there is
+    /// one.
     pub fn redeliver(&self, bare: &str) {
         incoming::redeliver(self, bare);
     }
@@ -35,7 +36,7 @@ impl Router {
         }
     }
 
-    /// Ends all sessions of one device of an account; `but` goes on, for it ends itself.
+    /// Ends all sessions of one device of an account, except `but`, which ends itself.
     pub fn end_device(&self, bare: &str, device: &AgentId, but: u64, why: &StreamFailure) {
         let outboxes = self.registry.with(bare, |entry| {
             let of = |one: &&Resource| one.agent.as_ref() == Some(device) && one.session != but;

@@ -7,7 +7,7 @@
 
 use crate::store::roster::Subscription;
 
-/// What an account knows about one contact; by default a contact that it has never heard of.
+/// What an account knows about one contact; by default the contact is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     /// One of the nine states of RFC 6121 appendix A.1.
@@ -108,11 +108,11 @@ pub fn outbound(state: State, verb: Verb) -> Outbound {
         // §3.4.2 (3) and (4): noted and pushed; MUST NOT be routed.
         Verb::Subscribed => sent(state, State { approved: true, ..state }),
         Verb::Unsubscribed => Outbound {
-            // §3.2.2 (1) and (2): where there is nothing to cancel but a pre-approval, the
-            // contact hears nothing.
+            // §3.2.2 (1) and (2): where there is nothing to cancel but a pre-approval, the contact gets
+            // nothing.
             route: asked(now) || now.shows_presence(),
-            // Whoever is only denied has never seen us, and a stanza from each full JID would be
-            // a presence leak; §3.2.2 wants it "while the user is still subscribed".
+            // A contact that is only denied has never seen us, and a stanza from each full JID would be a
+            // presence leak; §3.2.2 wants it "while the user is still subscribed".
             send_presence: now.shows_presence().then_some(PresenceToContact::Unavailable),
             ..sent(state, State { subscription: we_refuse(now), approved: false })
         },
@@ -124,12 +124,12 @@ pub fn inbound(state: State, verb: Verb) -> Inbound {
     let now = state.subscription;
     match verb {
         Verb::Subscribe => inbound_request(state),
-        // A.3.2; §3.3.3 would drop a withdrawn request in silence, but a client that shows the
-        // request should learn of it.
+        // A.3.2; §3.3.3 would drop a withdrawn request in silence, but a client that shows the request
+        // should be notified.
         Verb::Unsubscribe if asked(now) || now.shows_presence() => Inbound {
             deliver: Some(Audience::Interested),
             auto_reply: Some(Verb::Unsubscribed),
-            // §3.3.3 (3), and nothing for one who has never seen us.
+            // §3.3.3 (3); nothing for a contact that has never seen us.
             send_presence: now.shows_presence().then_some(PresenceToContact::Unavailable),
             ..received(state, state.to(we_refuse(now)))
         },
@@ -142,7 +142,7 @@ pub fn inbound(state: State, verb: Verb) -> Inbound {
             deliver: Some(Audience::Interested),
             ..received(state, state.to(we_stop(now)))
         },
-        // A.3.2 to A.3.4: no change, so no delivery, and no answer: two servers would never stop.
+        // A.3.2 to A.3.4: no change, so no delivery; and no answer, or two servers would never stop.
         Verb::Unsubscribe | Verb::Subscribed | Verb::Unsubscribed => received(state, state),
     }
 }
@@ -153,8 +153,8 @@ fn inbound_request(state: State) -> Inbound {
     if now.shows_presence() || state.approved {
         return Inbound {
             auto_reply: Some(Verb::Subscribed),
-            // §3.1.5 wants it after any approval. For one who sees us already (A.3.1 [2]) the RFC
-            // leaves it open: whoever asks again has lost its record, and our presence with it.
+            // §3.1.5 wants it after any approval. For a contact that sees us already (A.3.1 [2]) the RFC
+            // leaves it open: a contact that asks again has lost its record, and our presence with it.
             send_presence: Some(PresenceToContact::Available),
             // §3.4.2: a pre-approved request MUST NOT be delivered. The approval stays on record,
             // visible in the roster, until the account sends "unsubscribed".
@@ -162,8 +162,8 @@ fn inbound_request(state: State) -> Inbound {
         };
     }
     if asked(now) {
-        // A.3.1: SHOULD NOT be delivered again. §3.1.3 (4): one is stored, here the first, so
-        // that nobody changes or grows the store by asking.
+        // A.3.1: SHOULD NOT be delivered again. §3.1.3 (4): one is stored, here the first, so that a
+        // contact cannot change the store or make it grow by asking.
         return received(state, state);
     }
     Inbound {
@@ -178,13 +178,13 @@ impl State {
         Self { subscription, ..self }
     }
 
-    /// What a client sees of it in the roster. A request of the contact is not seen there.
+    /// What a client sees of it in the roster; a contact's request is not part of that.
     fn item(self) -> (&'static str, bool, bool) {
         (attribute(self), ask(self), self.approved)
     }
 }
 
-/// What follows from the change of state alone.
+/// What follows from the change of state alone, for a stanza that the account sends.
 fn sent(before: State, next: State) -> Outbound {
     Outbound {
         route: false,
@@ -195,7 +195,7 @@ fn sent(before: State, next: State) -> Outbound {
     }
 }
 
-/// What follows from the change of state alone.
+/// What follows from the change of state alone, for a stanza that the contact sends.
 fn received(before: State, next: State) -> Inbound {
     Inbound {
         deliver: None,
@@ -208,9 +208,9 @@ fn received(before: State, next: State) -> Inbound {
     }
 }
 
-/// What MUST be sent to the contact when its roster item is removed (RFC 6121 §2.5.2), in order;
-/// each goes through [`outbound`]. Open requests of either side are withdrawn and denied as well:
-/// else an answer could come, or be owed, for a contact that is gone.
+/// What MUST be sent to the contact when its roster item is removed (RFC 6121 §2.5.2), in order; each goes
+/// through [`outbound`]. Open requests of either side are withdrawn and denied as well: otherwise an answer
+/// could come, or be owed, for a contact that is gone.
 pub fn removal(state: State) -> Vec<Verb> {
     let now = state.subscription;
     let mut verbs = Vec::with_capacity(2);

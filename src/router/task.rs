@@ -16,17 +16,17 @@ pub struct Tasks(Arc<Count>);
 #[derive(Debug, Default)]
 struct Count {
     running: AtomicUsize,
-    /// Of these, how many wait for the end of the others.
+    /// How many of these wait for the others to end.
     parked: AtomicUsize,
     idle: Notify,
 }
 
-/// Held by a task that has nothing more to do until the others are done.
+/// Held by a task that waits until the others have ended.
 pub struct Parked(Arc<Count>);
 
 struct Running(Arc<Count>);
 
-/// The work is dropped before it counts as ended.
+/// Drops the work before it counts as ended.
 struct Counted {
     work: Pin<Box<dyn Future<Output = ()> + Send>>,
     _running: Running,
@@ -47,24 +47,24 @@ impl Tasks {
         self.0.running.fetch_add(1, Ordering::Relaxed);
         let running = Running(self.0.clone());
         let span = tracing::debug_span!("task", name);
-        // No `async` block: it would have room for the work twice, and that of a session is most of
-        // what an idle session costs.
+        // No `async` block: it would have room for the work twice, and a session's work is most of what an
+        // idle session costs.
         tokio::spawn(Counted { work: Box::pin(work.instrument(span)), _running: running });
     }
 
-    /// How many run now.
+    /// How many tasks run now.
     pub fn running(&self) -> usize {
         self.0.running.load(Ordering::Relaxed)
     }
 
-    /// The calling task waits for the end of those that do not wait.
+    /// Counts the calling task as one that waits for the others to end.
     pub fn park(&self) -> Parked {
         self.0.parked.fetch_add(1, Ordering::AcqRel);
         self.0.idle.notify_waiters();
         Parked(self.0.clone())
     }
 
-    /// Waits until none runs at all. The caller bounds the wait.
+    /// Waits until no task runs. The caller bounds the wait.
     pub async fn ended(&self) {
         loop {
             let idle = self.0.idle.notified();
@@ -75,7 +75,7 @@ impl Tasks {
         }
     }
 
-    /// Waits until none runs but those that are parked. The caller bounds the wait.
+    /// Waits until no task runs except the parked ones. The caller bounds the wait.
     pub async fn drained(&self) {
         loop {
             let idle = self.0.idle.notified();
