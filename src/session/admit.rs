@@ -1,4 +1,4 @@
-//! Who may have a stream: keys are looked up, and every login passes one gate.
+//! Admission of logins: keys are looked up, and every login passes one gate.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -22,19 +22,19 @@ use crate::stream::sasl::throttle::{Counted, How, Key, Throttle};
 use crate::stream::sasl::{Identity, Refusal, SaslFailure};
 
 impl Negotiation {
-    /// Looks up keys, after the delay that earlier failures of the account earned.
+    /// Looks up keys, after the delay that earlier failures of the account call for.
     pub(super) async fn keys(&mut self, localpart: &str, hash: HashName, or_other: bool) -> Input {
         let host = self.machine.host().unwrap_or_default().to_owned();
         let bare = [localpart, "@", &host].concat();
         self.wait_for(&bare).await;
         self.stage = Stage::stranger();
         let router = &self.context.router;
-        // Taken before the read: a change that the read misses makes another version.
+        // Read first: a change that the read of the keys misses makes another version.
         let version = router.store.access_version();
         if let Some((id, epoch, keys)) =
             router.remembered(&bare, version, &Key::from(self.peer), hash)
         {
-            // Nobody who was disabled has logged in since.
+            // A disabled account has had no login since.
             let asked =
                 Asked { bare, id, epoch, disabled: false, version, keys: None, token: None };
             self.stage = Stage::Stranger { asked: Some(Box::new(asked)) };
@@ -61,7 +61,8 @@ impl Negotiation {
         }
     }
 
-    /// The delay that failures of the account earned, whoever asks and whether there is such an account.
+    /// Waits as long as failures of the account call for, whoever asks and whether the account exists or
+    /// not.
     async fn wait_for(&mut self, bare: &str) {
         let delay = self.throttle().delay(&Key::Account(bare.into()), now());
         if !delay.is_zero() {
@@ -69,9 +70,9 @@ impl Negotiation {
         }
     }
 
-    /// The secret was looked at: the answer waits as long as failures from the address earned. Only who has
-    /// the right one, and got in from here before, does not wait for what others did there, unless the
-    /// account failed here itself of late: strangers see no difference between names.
+    /// Delays the answer after the secret was checked, as long as failures from the address call for. A
+    /// login with the right secret that got in from here before does not wait for what others did there,
+    /// unless the account itself failed here recently. So strangers see no difference between names.
     async fn weigh(&mut self, bare: &str, right: bool, again: bool) {
         let counted = self.count(bare, right, again);
         let wait = counted.iter().map(|(_, counted)| counted.wait).max().unwrap_or_default();
@@ -86,8 +87,8 @@ impl Negotiation {
         }
     }
 
-    /// Counts a try, before its wait. While that lasts, a right secret counts as a wrong one does: else
-    /// the next try, on another stream, would tell them apart.
+    /// Counts a try, before its wait. During the wait a right secret counts like a wrong one: otherwise the
+    /// next try, on another stream, would tell them apart.
     fn count(&self, bare: &str, right: bool, again: bool) -> Vec<(Key, Counted)> {
         let from = Key::from(self.peer);
         if right && self.throttle().delay(&from, now()).is_zero() {
@@ -107,7 +108,7 @@ impl Negotiation {
         keys.map(|(key, how)| (key.clone(), throttle.failed(&key, how, now))).collect()
     }
 
-    /// The one gate that every login passes, whatever proved who it is.
+    /// The one gate that every login passes, by whatever mechanism.
     pub(super) async fn admit(
         &mut self,
         identity: Identity,
@@ -139,7 +140,7 @@ impl Negotiation {
             .map_err(|_| SaslFailure::TemporaryAuthFailure)
     }
 
-    /// Whether the account is still what it was when its secret was looked at.
+    /// Checks that the account is still what it was when its secret was checked.
     async fn open(
         &mut self,
         localpart: String,
@@ -165,7 +166,7 @@ impl Negotiation {
         } else {
             let found = router.store.read(move |tx| accounts::find(tx, &localpart, &host));
             let account = found.await.map_err(failed)?.ok_or(SaslFailure::NotAuthorized)?;
-            // Else the password was changed, or the account made anew, since its keys were looked up.
+            // Otherwise the password was changed, or the account made anew, since its keys were looked up.
             (account.disabled, (account.id, account.epoch) == (asked.id, asked.epoch))
         };
         match (disabled, same) {
@@ -175,7 +176,7 @@ impl Negotiation {
         }
     }
 
-    /// The account's next login from this address need not ask the store.
+    /// Remembers the login, so that the account's next one from this address need not ask the store.
     fn remember(&self, bare: &BareJid, asked: &Asked) {
         let from = Key::from(self.peer);
         let access = asked
@@ -185,7 +186,7 @@ impl Negotiation {
         self.context.router.entered(bare.as_str(), &from, access);
     }
 
-    /// An attempt failed: the log says why, and a guess slows this answer and the next ones down.
+    /// Handles a failed attempt: the log says why, and a guess delays this answer and the next ones.
     pub(super) async fn failed(&mut self, failed: &Failed) {
         self.stage = Stage::stranger();
         let bare = failed.localpart.as_ref().map(|local| {
@@ -194,8 +195,8 @@ impl Negotiation {
         });
         self.log_failure(bare.as_deref(), failed);
         let Some(bare) = bare else { return };
-        // Who knows the password learns that no sooner here than by a login. Other refusals of a right one
-        // come from the gate, behind its wait.
+        // A right password must not be told from a wrong one sooner here than by a login. Other refusals of
+        // a right password come from the gate, after its wait.
         let right = failed.refusal == Refusal::OtherChannel;
         if right || failed.is_guess() {
             self.weigh(&bare, right, failed.again).await;
@@ -216,7 +217,8 @@ impl Negotiation {
         }
     }
 
-    /// The stream is over: whoever could use no mechanism at all would else be seen nowhere.
+    /// Logs, at the end of the stream, a client that could use no mechanism at all: otherwise nothing would
+    /// show it.
     pub(super) fn log_unheard(&self) {
         if let Some(refusal) = self.unheard {
             let (host, peer) = (self.machine.host().unwrap_or_default(), self.peer);
@@ -224,7 +226,7 @@ impl Negotiation {
         }
     }
 
-    /// RFC 6120 §4.9.3.6: the first mistake of who sets a server up, and clients do not show it.
+    /// RFC 6120 §4.9.3.6: the first mistake of people who set up a server, and clients do not show it.
     pub(super) fn log_unknown_host(&self, asked: Option<&str>) {
         let served = self.context.policy.hosts.join(", ");
         let asked = asked.map_or("no domain", domain_of);
@@ -243,9 +245,9 @@ impl Negotiation {
 }
 
 impl Admitted {
-    /// Whether what the stream logged in with still opens the account. Looked up when it is among
-    /// the account's sessions: whoever shuts the account later finds it there and ends it, for the
-    /// access version rises before that.
+    /// Whether the login still opens the account. Looked up once the stream is among the account's
+    /// sessions: whoever disables the account later finds it there and ends it, because the access version
+    /// rises before that.
     pub(super) async fn is_welcome(&self, context: &Context) -> Result<(), StanzaError> {
         let Some(Login { by: asked, .. }) = &self.login else { return Ok(()) };
         let store = &context.router.store;
@@ -253,7 +255,7 @@ impl Admitted {
             return Ok(());
         }
         let (id, epoch) = (asked.id, asked.epoch);
-        // A device that was revoked is no more; with the password it may come back, by token not.
+        // A revoked device is gone; it may come back with the password, but not by token.
         let device = asked.token.as_ref().map(|token| token.device).zip(self.agent);
         let look = move |tx: &mut dyn Tx| {
             let account = accounts::get(tx, id)?;
@@ -269,8 +271,8 @@ impl Admitted {
     }
 }
 
-/// What a stranger wrote for a domain, for the log: no name of a user, and no more than fits a line. Alone
-/// and without a dot it may be a user's, for whom somebody forgot the domain.
+/// What a stranger gave as the domain, for the log: without a user's name, and no longer than fits a line.
+/// A name alone, without a dot, may be a user's, with the domain forgotten.
 fn domain_of(asked: &str) -> &str {
     let bare = asked.split_once('/').map_or(asked, |(bare, _)| bare);
     let domain = match bare.rsplit_once('@') {
@@ -281,7 +283,7 @@ fn domain_of(asked: &str) -> &str {
     domain.get(..domain.floor_char_boundary(HOST_BYTES_MAX)).unwrap_or_default()
 }
 
-/// As long as a domain of DNS may be.
+/// Maximum length of a DNS domain.
 const HOST_BYTES_MAX: usize = 255;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! A session's resource in the registry. Dropping it takes the session out, whatever ended it: a
-//! closing tag, a cut, a panic.
+//! A session's resource in the registry. Dropping it removes the session, whatever ended it: a closing tag,
+//! a cut, a panic.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,20 +18,20 @@ use crate::store::devices::Touch;
 /// Held by the session's task while it is bound.
 pub struct Binding {
     context: Arc<Context>,
-    /// Who asks in its handlers.
+    /// The client of this session, for its handlers.
     pub client: Arc<Client>,
-    /// What they see; `now` is stale here.
+    /// What handlers get; `now` is stale here.
     pub cx: Cx,
     /// How it ended.
     pub session_end: SessionEnd,
     /// What its client did not acknowledge (XEP-0198 §4).
     pub unacked: Vec<Outgoing>,
-    /// It goes on after a restart of the server: others are not told.
+    /// Saved for a restart of the server, so others are not notified of its end.
     kept: bool,
 }
 
 impl Binding {
-    /// For a session that was just put into the registry.
+    /// Makes the binding of a session that was just put into the registry.
     pub fn new(context: Arc<Context>, client: Client) -> Self {
         let client = Arc::new(client);
         let cx = context.cx(Requester::Client(client.clone()));
@@ -39,13 +39,13 @@ impl Binding {
         Self { context, client, cx, session_end, unacked, kept: false }
     }
 
-    /// Its client is connected so from now on.
+    /// Sets how the client is connected from now on.
     pub fn reconnected(&mut self, channel: Channel) {
         Arc::make_mut(&mut self.client).channel = channel;
         self.cx.who = Requester::Client(self.client.clone());
     }
 
-    /// The session is saved over a restart of the server.
+    /// Marks the session as saved for a restart of the server.
     pub fn keep(&mut self) {
         self.kept = true;
     }
@@ -61,7 +61,7 @@ impl Drop for Binding {
         if self.kept {
             return;
         }
-        // It may be a panic that ends the session: another one on the way out would end the server.
+        // A panic may be ending the session: a second one while it unwinds would end the server.
         if catch_unwind(AssertUnwindSafe(|| self.unbind())).is_err() {
             tracing::error!(jid = named(&self.client.jid), "a session did not take leave");
         }
@@ -77,7 +77,7 @@ impl Binding {
         let resource = router.registry.unbind(bare.as_str(), self.client.session);
         let session_end = std::mem::take(&mut self.session_end);
         if let Some(resource) = &resource {
-            // Before others are told, who may ask at once since when it is so.
+            // Before contacts are notified: they may ask at once for the time of the last activity.
             self.context.pipeline.session_ended(&cx, &session_end);
             if let (Some(account), Some(agent)) = (self.client.account, resource.agent) {
                 let at = micros(cx.now);
@@ -94,7 +94,7 @@ impl Binding {
                 cx.send(&reply).await;
             }
         });
-        // Most often nothing of it has to wait: then it needs no task.
+        // Mostly nothing of this has to wait, and then it needs no task.
         let done = last.as_mut().poll(&mut task::Context::from_waker(Waker::noop()));
         if done.is_pending() {
             router.tasks.spawn("unbound", last);
@@ -102,9 +102,9 @@ impl Binding {
     }
 }
 
-/// promise.md 10: an IQ request that was never handled gets the answer of an absent resource (RFC
-/// 6121 §8.5.3.2.3), a room learns that its occupant is gone; owed messages are in the store; the
-/// rest had no claim.
+/// promise.md 10: an IQ request that was never handled gets the answer of an absent resource (RFC 6121
+/// §8.5.3.2.3), and a room gets an error, as its occupant is gone. Owed messages are in the store; nothing
+/// is due for the rest.
 fn undelivered(item: &Outgoing) -> Option<Stanza> {
     if item.owed.is_some() {
         return None;

@@ -21,15 +21,15 @@ pub struct Session {
     pub(super) outbox: Arc<Outbox>,
     pub(super) handled_count: Arc<HandledCount>,
     pub(super) state: SessionState,
-    /// Whom the last stanza that was routed went to.
+    /// The recipient of the last routed stanza.
     pub(super) last_to: Option<Jid>,
     pub(super) link: Link,
-    /// What holds it up.
+    /// What holds the session up.
     pub(super) flow: Flow,
     pub(super) delivery: Delivery,
     /// XEP-0198, once enabled.
     pub(super) sm: Option<Box<StreamManagement<Outgoing>>>,
-    /// What makes the session one that can be resumed.
+    /// Set if the session can be resumed.
     pub(super) resumption: Option<Box<Resumption>>,
     pub(super) ending: Option<Ending>,
     pub(super) heard: Instant,
@@ -58,7 +58,7 @@ impl Session {
         }
     }
 
-    /// What the flow does not know by itself.
+    /// What the flow needs to know of the session.
     pub(super) fn seen(&self) -> Seen {
         let most = self.binding.context().router.limits.outbox_bytes_max;
         Seen {
@@ -71,17 +71,17 @@ impl Session {
         }
     }
 
-    /// It has no connection.
+    /// Whether the session has no connection.
     pub(super) fn is_hibernating(&self) -> bool {
         self.resumption.as_ref().is_some_and(|resumption| resumption.is_hibernating())
     }
 
-    /// Another connection takes over: the one there is has no more to say.
+    /// Whether another connection takes over, so that the current one sends nothing more.
     pub(super) fn is_resuming(&self) -> bool {
         self.resumption.as_ref().is_some_and(|resumption| resumption.is_handed_over())
     }
 
-    /// The client was sent as much as it may have without confirming any of it.
+    /// Whether the client was sent as much as it may get without confirming any of it.
     pub(super) fn is_full(&self) -> bool {
         match &self.sm {
             Some(sm) => sm.is_full(),

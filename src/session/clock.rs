@@ -1,4 +1,4 @@
-//! The clocks: sessions are the floor that has them.
+//! The clocks of the sessions' floor.
 
 use std::time::{Instant, SystemTime};
 

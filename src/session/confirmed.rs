@@ -1,5 +1,5 @@
-//! Whether the client is there, and what it has got, without stream management: pings, and what becomes
-//! of them (promise.md 2).
+//! Finds out, without stream management, whether the client is there and what it has received: pings and
+//! their outcome (promise.md 2).
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ impl Session {
         self.delivery.push(seq, bytes);
     }
 
-    /// Many unconfirmed messages: do not wait half a minute to ask.
+    /// Pings at once if many messages are unconfirmed, instead of half a minute later.
     pub(super) fn ping_if_owed(&mut self) {
         if self.delivery.unconfirmed().len() >= UNCONFIRMED_MANY && self.ping.is_none() {
             self.send_ping();
         }
         let mute = self.sm.is_none() && self.delivery.answers() == Answers::Never;
         if mute && self.delivery.is_full() {
-            // The newest half is still kept in case the connection breaks.
+            // The newest half stays unconfirmed, in case the connection breaks.
             self.confirm_oldest(self.delivery.unconfirmed().len() / 2);
         }
     }
@@ -43,8 +43,8 @@ impl Session {
         self.ping = Some(Box::new(Ping { id, sent: now(), covers, end, gone: None, seen }));
     }
 
-    /// An answer, result or error, to a request of ours. Confirms what was written before the
-    /// ping (promise.md 2).
+    /// Handles an answer, result or error, to a request of the server. It confirms what was written before
+    /// the ping (promise.md 2).
     pub(super) fn reply_to_us(&mut self, id: Option<&str>) {
         if let Some(ping) = self.ping.take_if(|ping| Some(ping.id.as_str()) == id) {
             self.delivery.rows().answers = Answers::Always;
@@ -55,7 +55,7 @@ impl Session {
         }
     }
 
-    /// What was written before the ping is confirmed.
+    /// Confirms what was written before the ping.
     fn covered(&mut self, ping: &Ping) {
         let confirmed = self.delivery.take(ping.covers);
         self.confirm(&confirmed);
@@ -84,24 +84,25 @@ impl Session {
         }
     }
 
-    /// When something is to be done about an answer that does not come.
+    /// When a missing answer must be dealt with.
     pub(super) fn answer_overdue(&self, now: Instant) -> Option<Instant> {
         let ping = self.ping.as_ref()?;
         let time = self.binding.context().router.limits.ping_timeout;
         Some(match ping.gone {
-            // It is not listened to.
+            // The server is not reading from the client.
             _ if !self.flow.is_listening() => now + time,
-            // Its senders wait for it, and it took all this without an answer.
+            // Senders wait for this session, and it took all this without an answer.
             Some(gone) if self.may_be_mute() && self.delivery.is_full() => {
                 gone + FOUND_OUT_AFTER.min(time + time / 2)
             }
-            // Later than a connection breaks that acknowledges nothing.
+            // Later than the time after which a connection that acknowledges nothing breaks.
             Some(gone) if self.may_be_mute() => gone + time + time / 2,
             _ => ping.sent + time,
         })
     }
 
-    /// It never answered a ping on this stream, and its connection would break if nobody were there.
+    /// Whether the client never answered a ping on this stream, but its connection would break if it were
+    /// gone.
     fn may_be_mute(&self) -> bool {
         // With stream management only an acknowledgement confirms (promise.md 2).
         self.sm.is_none()
@@ -109,34 +110,35 @@ impl Session {
             && self.link.wire.notices_loss()
     }
 
-    /// It is overdue.
+    /// Handles an overdue answer.
     pub(super) fn unanswered(&mut self, now: Instant) {
         let mute = self.may_be_mute();
         let Some(mut ping) = self.ping.take() else { return };
         let talks = self.heard > ping.sent;
         if mute && ping.gone.is_some() {
-            // promise.md 2: it has what its TCP acknowledged, which is also a sign of life.
+            // promise.md 2: the client has what its TCP acknowledged, which is also a sign of life.
             self.delivery.rows().answers = Answers::Never;
             self.heard = now;
             return self.covered(&ping);
         }
         if mute && self.link.wire.written() > ping.seen {
-            // It reads, slowly.
+            // The client reads, but slowly.
             ping.seen = self.link.wire.written();
             ping.sent = now;
             self.ping = Some(ping);
         } else if mute || !talks {
             self.lost();
         } else if self.delivery.is_full() {
-            // As with stream management: there is no more room to remember what it was sent.
+            // As with stream management: there is no room left to remember what was sent to the client.
             self.fail(StreamError::PolicyViolation.text("pings unanswered"));
         } else {
-            // It talks, and answers no longer: what it was sent stays owed, and it is asked again with more.
+            // The client sends stanzas but no longer answers: what it was sent stays owed, and a later ping
+            // covers more.
             self.delivery.rows().since = None;
         }
     }
 
-    /// While nobody listens, time stands still for what the client is to answer.
+    /// Does not count the time in which nothing was read against the client.
     pub(super) fn listen(&mut self, now: Instant) {
         let Some(since) = self.flow.listen(now) else { return };
         let later = |at: &mut Instant| *at += now.saturating_duration_since(since.max(*at));
@@ -150,8 +152,8 @@ impl Session {
         }
     }
 
-    /// No sign of life: the connection is given up. A session that can be resumed is not told, as a
-    /// stream error would end it (promise.md 11).
+    /// Gives up the connection, without a sign of life. A session that can be resumed gets no stream error,
+    /// because that would end it (promise.md 11).
     pub(super) fn lost(&mut self) {
         if self.is_resumable() {
             self.ending = Some(Ending::Cut);
@@ -160,8 +162,8 @@ impl Session {
         }
     }
 
-    /// The server stops, and this stream ends with it. Nothing new is sent, but what the client got
-    /// it may confirm by the answer to a last ping: else all of it would come again (promise.md 2).
+    /// Ends the stream as the server stops. Nothing new is sent, but the client may confirm what it got by
+    /// the answer to a last ping: otherwise all of it would come again (promise.md 2).
     pub(super) fn stop(&mut self, now: Instant) {
         if !self.flow.is_leaving() && self.sm.is_none() && !self.delivery.unconfirmed().is_empty() {
             self.flow.leave();
@@ -173,16 +175,16 @@ impl Session {
         }
     }
 
-    /// Until when the answer to the last ping is waited for.
+    /// How long to wait for the answer to the last ping.
     pub(super) fn stop_deadline(&self) -> Option<Instant> {
         let ping = self.ping.as_ref().filter(|_| self.flow.is_leaving())?;
         Some(ping.sent + LAST_ANSWER)
     }
 }
 
-/// Unconfirmed messages that bring a ping at once.
+/// Number of unconfirmed messages that bring a ping at once.
 const UNCONFIRMED_MANY: usize = 32;
-/// Who never answered, and was sent as much as may be without an answer, is waited for no longer.
+/// How long to wait for a client that never answered and was sent the most it may get without an answer.
 const FOUND_OUT_AFTER: Duration = Duration::from_secs(10);
 /// How long a stopping server waits for confirmations.
 const LAST_ANSWER: Duration = Duration::from_secs(2);

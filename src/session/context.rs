@@ -1,4 +1,4 @@
-//! What all sessions of one server share, and what one begins with.
+//! What all sessions of one server share, and what a new one gets.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -22,19 +22,19 @@ use crate::stream::sasl::throttle::Throttle;
 
 /// What all sessions of one server share.
 pub struct Context {
-    /// Who is where.
+    /// The router.
     pub router: Arc<Router>,
     /// The module table made ready.
     pub pipeline: Arc<Pipeline>,
     /// Settings of the modules.
     pub config: Arc<Config>,
-    /// What negotiation needs to know.
+    /// Settings of the negotiation.
     pub policy: Arc<Policy>,
     /// What happens when a resource is taken.
     pub conflict: Conflict,
     /// Failed logins, by address and by account.
     pub throttle: Mutex<Throttle>,
-    /// Password hashing at one time; the rest waits.
+    /// Bounds how many passwords are hashed at a time; further ones wait.
     pub workers: Semaphore,
     /// True once the server stops.
     pub stopping: watch::Receiver<bool>,
@@ -47,7 +47,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// What handlers see, asked now.
+    /// Makes what handlers get, with the time of now.
     pub fn cx(&self, who: Requester) -> Cx {
         Cx {
             who,
@@ -60,16 +60,16 @@ impl Context {
     }
 }
 
-/// The first port of each kind, to tell whoever took the wrong one.
+/// The first port of each kind, for the error to a client that took the wrong one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ports {
-    /// Where a stream begins in the clear.
+    /// Where a stream starts in the clear.
     pub starttls: Option<u16>,
-    /// Where it begins with TLS (XEP-0368).
+    /// Where it starts with TLS (XEP-0368).
     pub direct: Option<u16>,
 }
 
-/// An address for the log: there from debug on.
+/// An address for the log; only if debug logs are on.
 pub(super) fn named<T: Display + ?Sized>(jid: &T) -> Option<DisplayValue<&T>> {
     tracing::enabled!(tracing::Level::DEBUG).then(|| tracing::field::display(jid))
 }
@@ -78,14 +78,14 @@ pub(super) fn named<T: Display + ?Sized>(jid: &T) -> Option<DisplayValue<&T>> {
 pub struct NewConnection {
     /// The connection.
     pub transport: Box<dyn Transport>,
-    /// How a stream stands on it.
+    /// How streams are framed on it.
     pub framing: Framing,
     /// Where it comes from.
     pub peer: IpAddr,
-    /// Given when TLS was made before the first byte of XMPP (XEP-0368).
+    /// Set if TLS was set up before the first byte of XMPP (XEP-0368).
     pub direct_tls: Option<ChannelBindings>,
     /// When it was accepted: the deadline of negotiation counts from here.
     pub since: Instant,
-    /// Where else it could have come.
+    /// The ports it could have used instead.
     pub ports: Ports,
 }
