@@ -1,4 +1,4 @@
-//! The operator's door while the server runs: a unix socket, one JSON line each way.
+//! The operator's access while the server runs: a unix socket, one JSON line each way.
 
 use crate::admin::{Request, Response};
 use std::future::Future;
@@ -18,13 +18,13 @@ use tracing::{debug, warn};
 pub struct AdminSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// The user whose file the socket is; root and this one may speak.
+    /// The owner of the socket's file; only root and this user may connect.
     owner: u32,
 }
 
 impl AdminSocket {
-    /// Binds the socket, with a dead server's file removed first. `AddrInUse` means that a server
-    /// is alive behind it.
+    /// Binds the socket, and first removes the file of a server that has ended. `AddrInUse` means that a
+    /// server is running behind it.
     pub async fn bind(path: &Path) -> io::Result<Self> {
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -68,7 +68,7 @@ impl AdminSocket {
         }
     }
 
-    /// The file's mode says the same, but only from the moment after `bind`.
+    /// The file's mode allows the same users, but only from the moment after `bind`.
     fn may_speak(&self, stream: &UnixStream) -> bool {
         stream.peer_cred().is_ok_and(|peer| peer.uid() == self.owner || peer.uid() == 0)
     }
@@ -122,7 +122,7 @@ where
             let limit = answer_time(&request);
             timeout(limit, handler(request)).await.unwrap_or_else(|_| Response::error(TOO_SLOW))
         }
-        // serde's own words could quote a password.
+        // serde's error text could quote a password.
         Err(_) => Response::error(
             "the running server does not know this command: it is of another version; restart it",
         ),
@@ -142,7 +142,7 @@ async fn read_line(reader: impl tokio::io::AsyncRead + Unpin, most: u64) -> io::
     }
 }
 
-/// Removes the socket of a server that is no more, and nothing else.
+/// Removes the socket of a server that has ended, and nothing else.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = std::fs::symlink_metadata(path)?.file_type().is_socket();
     match UnixStream::connect(path).await {
@@ -166,13 +166,13 @@ const REQUEST_BYTES_MAX: u64 = 65_536;
 const ANSWER_BYTES_MAX: u64 = 256 * 1_048_576;
 /// Connections served at the same time; further ones wait.
 const CONNECTIONS_MAX: usize = 16;
-/// For a request to arrive, or an answer to be taken.
+/// Time for a request to arrive, or for an answer to be read.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// For a verb to be done: a large account's deletion, a slow disk.
+/// Time for a command: a large account's deletion, a slow disk.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
-/// For a large database on a slow disk to be copied and read.
+/// Time to copy and read a large database on a slow disk.
 const BACKUP_TIME: Duration = Duration::from_secs(3 * 3600);
-/// After a failed accept, lest a lack of file descriptors becomes a busy loop.
+/// The pause after a failed accept, so that a lack of file descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
@@ -203,7 +203,7 @@ mod tests {
             }
             let list = Request::UserList { domain: None, deleted: false };
             assert_eq!(ask(&path, &list).await.unwrap(), Some(Response::error("no")));
-            // Too long: cut off, and the next one is served.
+            // A request that is too long is cut off, and the next one is served.
             let long = ask(&path, &del(&"x".repeat(70_000))).await;
             assert!(long.is_err(), "{long:?}");
             assert!(is_alive(&path).await);

@@ -1,4 +1,4 @@
-//! `stonechat check`: everything that would stop a start, found before it.
+//! `stonechat check`: finds, before a start, everything that would stop it.
 
 pub mod certificates;
 
@@ -20,23 +20,23 @@ use std::time::SystemTime;
 pub struct Report {
     /// What is in order.
     pub good: Vec<String>,
-    /// What works, but should not stay so.
+    /// What works, but should be changed.
     pub warnings: Vec<String>,
-    /// What does not stop the server, and its clients.
+    /// What stops clients, but not the server.
     pub faults: Vec<Problem>,
     /// What stops the server.
     pub problems: Vec<Problem>,
-    /// Whether a server uses this data already.
+    /// Whether a server already uses this data.
     pub running: bool,
 }
 
-/// Looks at certificates; floor 7 knows how, so it is handed in.
+/// Checks certificates. Passed in, because floor 7 has the code for it.
 pub type Certificates = fn(&Loaded, &mut Report);
 
-/// Checks, prints, and says by its exit code whether a server could start.
+/// Checks, prints, and shows by its exit code whether a server could start.
 pub fn main(inputs: &Inputs, depth: Depth, certificates: Certificates) -> ExitCode {
     let report = check(inputs, depth, certificates);
-    // Whoever reads may stop reading: the exit code says enough.
+    // The reader may stop reading: the exit code is enough.
     let _ = writeln!(io::stdout(), "{report}");
     match report.problems.is_empty() && report.faults.is_empty() {
         true => ExitCode::SUCCESS,
@@ -80,7 +80,7 @@ pub enum Depth {
     Deep,
 }
 
-/// Checks everything; a broken configuration leaves nothing further to check.
+/// Checks everything; with a broken configuration nothing further can be checked.
 pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Report {
     let mut report = Report::default();
     let loaded = match load(inputs) {
@@ -115,7 +115,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> Option<T> {
     runtime.ok().map(|runtime| runtime.block_on(future))
 }
 
-/// What is wrong with the clock, if that is to be seen.
+/// What is wrong with the clock, if that can be seen.
 #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
 pub fn clock_warning() -> Option<String> {
     let now = SystemTime::now();
@@ -128,8 +128,8 @@ pub fn clock_warning() -> Option<String> {
     })
 }
 
-/// What is wrong with the permissions of the data folder: who may write there may put a database of his
-/// own in the place of this one.
+/// What is wrong with the permissions of the data folder: a user who may write there may replace the
+/// database with another one.
 pub fn open_folder(config: &Config, origins: &Origins) -> Option<Problem> {
     let mode = std::fs::metadata(&config.data_dir).ok()?.mode();
     let shown = config.data_dir.display();
@@ -142,7 +142,7 @@ pub fn open_folder(config: &Config, origins: &Origins) -> Option<Problem> {
 
 fn folder(config: &Config, origins: &Origins, report: &mut Report) {
     let wanted = config.data_dir.as_path();
-    // A missing folder is made at the start: then its nearest parent counts.
+    // A missing folder is made at the start, so its nearest existing parent counts.
     let Some(there) = wanted.ancestors().map(or_here).find(|path| path.exists()) else { return };
     let shown = wanted.display();
     match tempfile::Builder::new().prefix(".stonechat-check-").tempfile_in(there) {
@@ -198,8 +198,8 @@ fn database(config: &Config, running: bool, depth: Depth, report: &mut Report) {
     }
 }
 
-/// The same opening as at a start, but that a schema is not upgraded here: the release that ran before
-/// could not open it any more.
+/// Opens the database as a start does, but does not upgrade the schema: after that the release that ran
+/// before could not open it.
 fn opened(config: &Config) -> Result<String, OpenError> {
     if let Some((from, to)) = Store::upgrade_of(&config.database())? {
         return Ok(format!(
@@ -207,12 +207,12 @@ fn opened(config: &Config) -> Result<String, OpenError> {
         ));
     }
     let store = Store::open(config.store_options())?;
-    // Closed before anybody opens it next.
+    // Closed before another process opens it.
     block_on(store.close());
     Ok("database: can be opened".to_owned())
 }
 
-/// The first port that cannot be had, before anything is made for a server that has none.
+/// The first port that cannot be bound, found before a start makes any files.
 pub fn ports_free(config: &Config, origins: &Origins) -> Result<(), Problem> {
     let mut report = Report::default();
     ports(config, false, origins, &mut report);
@@ -234,7 +234,7 @@ fn ports(config: &Config, running: bool, origins: &Origins, report: &mut Report)
     }
 }
 
-/// As the start binds it: `[::]` for IPv4 too, and where the system has no IPv6, for IPv4 alone.
+/// Binds as the start does: `[::]` for IPv4 too, or for IPv4 alone where the system has no IPv6.
 fn bind_once(address: SocketAddr) -> io::Result<TcpListener> {
     let bound = TcpListener::bind(address);
     match &bound {

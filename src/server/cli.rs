@@ -1,4 +1,4 @@
-//! The command line: who does what is said on it.
+//! The command line and its commands.
 
 mod args;
 mod ask;
@@ -38,7 +38,7 @@ pub fn main(runners: Runners) -> ExitCode {
             (runners.serve)(loaded).map_err(Problems::one)
         }),
         Command::Lab(args) => Lab::prepare(&cli.common, &args).and_then(|lab| {
-            // That strangers may register in a lab is the lab's own doing.
+            // A lab allows registration by itself, so it needs no warning.
             let own = Config::default().lab(&[], PathBuf::new()).warnings();
             start_log(&lab.loaded, &own)?;
             (runners.lab)(lab).map_err(Problems::one)

@@ -1,8 +1,8 @@
-//! The wall clock, at the floor that has one.
+//! The wall clock of the top floor.
 
 use std::time::SystemTime;
 
-/// Now, as the system says.
+/// Returns the current time.
 #[allow(clippy::disallowed_methods)]
 pub(super) fn now() -> SystemTime {
     SystemTime::now()

@@ -15,7 +15,7 @@ use tracing_subscriber::{Layer, Registry, fmt as lines, layer::SubscriberExt};
 /// Starts logging for the whole process; once only.
 pub fn init(log: &Log) -> Result<(), Problem> {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    // journald stamps each line itself.
+    // journald adds the time to each line itself.
     let journal = std::env::var_os("JOURNAL_STREAM").is_some() && !colour;
     let style = Style { colour, stamps: !journal };
     subscriber(log, style, std::io::stderr)?.try_init().map_err(|error| Problem {

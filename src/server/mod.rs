@@ -16,7 +16,7 @@ mod trusted_clock;
 
 use std::process::ExitCode;
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 pub fn main() -> ExitCode {
     cli::main(cli::Runners {
         serve: run::serve,

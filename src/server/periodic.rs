@@ -13,8 +13,8 @@ use crate::modules::api::{Cause, Every, Module, PeriodicJob};
 use crate::store::tx::Tx;
 use crate::store::{Job, Store, StoreError, handled, meta};
 
-/// Runs every module's work, first a minute after the start, until the server stops; and all of it
-/// once more, told why, when an account was deleted or an archive grew much.
+/// Runs every module's work, first a minute after the start, until the server stops. All of it runs once
+/// more, with the cause, when an account was deleted or an archive grew much.
 pub(super) async fn run(
     modules: &[&Module],
     job: PeriodicJob,
@@ -60,12 +60,12 @@ async fn run_from(
     };
     tokio::select! {
         () = rounds => {}
-        // A piece of work ends at its next await; what it wrote is whole.
+        // A job ends at its next await; its writes are complete.
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
 }
 
-/// The time that was believed last, before the start.
+/// The last trusted time before the start.
 async fn remembered(store: &Store) -> Option<i64> {
     let read = store.read(|tx| meta::get(tx, BELIEVED)).await.ok().flatten();
     Some(i64::from_be_bytes(read?.try_into().ok()?))
@@ -85,7 +85,7 @@ impl Job for Remember {
     fn settled(self: Box<Self>, _outcome: Result<(), StoreError>) {}
 }
 
-/// In the table of the server's own values.
+/// The key in the table of the server's own values.
 const BELIEVED: &str = "believed-time";
 
 struct Work {
@@ -101,7 +101,8 @@ async fn until(next: Option<Instant>) {
     }
 }
 
-/// The core's own: counts of streams that nobody asked for in a month (XEP-0198 §5, the note).
+/// The core's own job: deletes counts of streams that no client asked for in a month (XEP-0198 §5, the
+/// note).
 const OWN: (Duration, Every) = (Duration::from_secs(3_600), |job| Box::pin(forget_streams(job)));
 
 async fn forget_streams(job: PeriodicJob) {
@@ -122,11 +123,11 @@ async fn forget_streams(job: PeriodicJob) {
     }
 }
 
-/// For clients that come back late, and still want to know what arrived.
+/// For clients that come back late and still want to know which stanzas arrived.
 const STREAMS_KEPT: Duration = Duration::from_secs(30 * 86_400);
-/// Rows of one write.
+/// Maximum number of rows in one write.
 const BATCH: usize = 500;
-/// The start itself has enough to do.
+/// The start itself has enough work.
 const FIRST_AFTER: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub fn pipeline_md() -> String {
     out
 }
 
-/// Also what the router itself does between the modules, so that the order is whole.
+/// Includes what the router itself does between the modules, so that the order is complete.
 fn passage(out: &mut String) {
     out.push_str(
         "## Each stanza that a session sends\n\n\
@@ -49,7 +49,7 @@ fn passage(out: &mut String) {
     row(out, sender, "", "`router/outgoing.rs`: copies go into the boxes");
 }
 
-/// Asked before anything else of either account, and wherever its presence is shown.
+/// The guards, which are asked before anything else of either account, and wherever its presence is shown.
 fn guards(out: &mut String, at: &str) {
     for module in ALL.iter().filter(|module| module.guard.is_some()) {
         row(out, at, "Guard", &format!("`{}`", module.name));
@@ -84,7 +84,7 @@ fn to_client(out: &mut String) {
 }
 
 fn hooks(out: &mut String) {
-    /// What happens, and whether a module wants to hear of it.
+    /// An event, and whether a module handles it.
     type Hook = (&'static str, fn(&Module) -> bool);
     const HOOKS: &[Hook] = &[
         ("stream features are offered", |m| m.stream_features.is_some()),

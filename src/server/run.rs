@@ -20,7 +20,7 @@ use crate::admin::accounts;
 /// Serves until SIGTERM or SIGINT.
 pub fn serve(loaded: Loaded) -> Result<(), Problem> {
     block_on(async move {
-        // Before anybody is told that we are there: whoever stops us at once stops us gracefully.
+        // Before the server announces itself, so that an early signal stops it gracefully, too.
         let mut signals = Signals::new()?;
         let running = start(&loaded.config, &loaded.origins).await?;
         say(&announce::lines(&loaded.config, &running).await.join("\n"));
@@ -38,7 +38,7 @@ pub fn serve(loaded: Loaded) -> Result<(), Problem> {
 /// Serves a lab until SIGTERM, SIGINT, or the end of its parent; prints one line of JSON.
 pub fn lab(lab: Lab) -> Result<(), Problem> {
     block_on(async move {
-        // Before anything takes time: a parent that dies meanwhile must be noticed.
+        // Before anything that takes time, because a parent that dies meanwhile must be noticed.
         let parent = parent_id();
         let mut signals = Signals::new()?;
         let config = &lab.loaded.config;
@@ -77,7 +77,7 @@ fn ready_line(lab: &Lab, running: &Running) -> serde_json::Value {
     })
 }
 
-/// In one write, so that a program that reads along sees all or nothing. Standard output may be
+/// Prints in one write, so that a program that reads along sees all or nothing. Standard output may be
 /// closed; that is no reason to stop.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
@@ -120,7 +120,7 @@ impl Signals {
         }
     }
 
-    /// Waits for the end; a SIGHUP on the way has certificates read again.
+    /// Waits for the signal to end; a SIGHUP before that makes the server read certificates again.
     async fn stopped(&mut self, running: &Running) {
         while let Order::Reload = self.next().await {
             tracing::info!("SIGHUP: reading certificates again");
@@ -152,6 +152,6 @@ fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().enable_all().thread_name("stonechat").build()
 }
 
-/// Of the 10 s that a stop may take, the rest is for the store and the process.
+/// Part of the 10 s that a stop may take; the rest is for the store and the process.
 const STOP_LIMIT: Duration = Duration::from_secs(7);
 const PARENT_POLL: Duration = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! What is implemented, as documents: docs/specs.md and stonechat.doap, from the module table.
+//! The documents about what is implemented: docs/specs.md and stonechat.doap, from the module table.
 //! `tests/tidy` compares them.
 
 use crate::modules::api::{Spec, State};
@@ -43,13 +43,13 @@ pub const CORE: &[Spec] = &[
     Spec::whole("XEP-0509", "0.2.0", "features/sasl2.rs"),
 ];
 
-/// Every specification with the module that implements it; the floors below have no name. RFCs
-/// come first, then XEPs, each by number.
+/// Returns every specification with the module that implements it; the floors below have no module name.
+/// RFCs come first, then XEPs, each by number.
 pub fn all() -> Vec<(&'static str, Spec)> {
     let of_modules =
         modules::ALL.iter().flat_map(|module| module.specs.iter().map(|spec| (module.name, *spec)));
     let mut all: Vec<_> = CORE.iter().map(|spec| ("", *spec)).chain(of_modules).collect();
-    // Words and sections of one width would sort themselves; `§10` after `§2` does not.
+    // Not by text, which would put `§10` before `§2`.
     all.sort_by_key(|(_, spec)| key(spec.name));
     all
 }
@@ -89,7 +89,7 @@ pub fn doap() -> String {
     let mut last = String::new();
     for (_, spec) in all() {
         let url = url(spec.name);
-        // Several modules do a part each of RFC 6121.
+        // Several modules implement a part each of RFC 6121.
         if url == last {
             continue;
         }
@@ -123,7 +123,7 @@ fn supported_xep(xml: &mut Xml, spec: &Spec, url: &str) {
     xml.end();
 }
 
-/// Where a specification's test is, from the top of the repository.
+/// The path of a specification's test, from the top of the repository.
 pub fn path(test: &str) -> String {
     if test.starts_with("src/") { test.to_owned() } else { format!("tests/{test}") }
 }
@@ -135,13 +135,13 @@ fn url(name: &str) -> String {
     }
 }
 
-/// Is it an RFC, and its number as written.
+/// Whether it is an RFC, and its number as written.
 fn number(name: &str) -> (bool, &str) {
     let digits = name.trim_start_matches("RFC ").trim_start_matches("XEP-");
     (name.starts_with("RFC "), digits.split(' ').next().unwrap_or_default())
 }
 
-/// RFCs before XEPs, then all numbers in the name in turn.
+/// RFCs before XEPs, then by all numbers in the name.
 fn key(name: &str) -> (bool, Vec<u32>) {
     let numbers = name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok());
     (!name.starts_with("RFC "), numbers.collect())

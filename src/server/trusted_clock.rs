@@ -1,30 +1,30 @@
-//! Which time work that deletes what is old believes it to be. A clock that is wrong for an hour must not
-//! empty archives: what is deleted is gone.
+//! The time that is trusted for deleting what is old. A clock that is wrong for an hour must not empty
+//! archives: deletion cannot be undone.
 
 use std::time::{Duration, Instant};
 
-/// How far the wall clock is believed. A clock that is set back is followed at once, for then nothing is
-/// deleted too early. One that is ahead of what was believed the last time, because it jumped or the
-/// server was off, is followed by a day for each look, or wholly when it has been there for a day.
+/// How far the wall clock is trusted. A clock that is set back is followed at once, because then nothing is
+/// deleted too early. A clock may be ahead of the last trusted time, because it jumped or the server was
+/// off: it is followed by a day for each look, or fully once it has been ahead for a day.
 #[derive(Debug, Default)]
 pub(super) struct TrustedClock {
-    /// The time that was believed last, in microseconds since 1970, and when that was in this run.
+    /// The last trusted time, in microseconds since 1970, and when it was set in this run.
     last: Option<(i64, Option<Instant>)>,
-    /// Since when the clock is further ahead than is believed.
+    /// Since when the clock has been further ahead than is trusted.
     ahead: Option<Instant>,
 }
 
 impl TrustedClock {
-    /// After a start: what was believed before it.
+    /// After a start: the last time that was trusted before it.
     pub(super) fn before(last: Option<i64>) -> Self {
         Self { last: last.map(|last| (last, None)), ahead: None }
     }
 
-    /// The time to go by when the wall clock shows `wall`, in microseconds since 1970.
+    /// Returns the trusted time when the wall clock shows `wall`, in microseconds since 1970.
     pub(super) fn look(&mut self, wall: i64, now: Instant) -> i64 {
         let most = self.last.map_or(wall, |(last, looked)| {
             let lived = looked.map_or(Duration::ZERO, |looked| now.duration_since(looked));
-            // The day is for an hour at least: work may be due more often.
+            // At most a day an hour, although work may be due more often.
             let allowed = if looked.is_none() || lived >= LOOK { DAY } else { Duration::ZERO };
             last.saturating_add(micros(lived + allowed))
         });
@@ -49,7 +49,7 @@ fn micros(time: Duration) -> i64 {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// Between two looks that each believe a day more. A little less than the period of the work.
+/// Minimum time between two looks that each allow another day. A little less than the period of the work.
 const LOOK: Duration = Duration::from_secs(3_500);
 
 #[cfg(test)]
@@ -59,7 +59,7 @@ mod tests {
     const HOUR: i64 = 3_600_000_000;
     const YEAR: i64 = 365 * 24 * HOUR;
 
-    /// The times that are believed when the clock shows these hours, an hour from look to look.
+    /// The trusted times when the clock shows these hours, with an hour between looks.
     fn hourly(trusted: &mut TrustedClock, begun: Instant, from: u64, clock: &[i64]) -> Vec<i64> {
         let looks = clock.iter().zip(from..);
         let look = |(hours, at): (&i64, u64)| {
@@ -87,11 +87,11 @@ mod tests {
             hourly(&mut trusted, Instant::now(), 0, &clock),
             [1_000, 1_025, 1_050, 1_003, 1_004]
         );
-        // Nor does a start under it.
+        // A wrong clock at a start deletes no more.
         let mut trusted = TrustedClock::before(Some(1_000 * HOUR));
         let clock = [1_001 + year, 1_002];
         assert_eq!(hourly(&mut trusted, Instant::now(), 0, &clock), [1_024, 1_002]);
-        // Nor work that is due all the time.
+        // Nor does work that is due all the time.
         let (begun, mut often) = (Instant::now(), TrustedClock::before(Some(0)));
         let looks = (0..100).map(|n| often.look(YEAR, begun + Duration::from_secs(n)) / HOUR);
         assert_eq!(looks.last(), Some(24));

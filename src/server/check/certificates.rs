@@ -1,4 +1,4 @@
-//! Certificates: what TLS gets of the configuration, and what `stonechat check` says about it.
+//! Certificates: the TLS part of the configuration, and what `stonechat check` reports about it.
 
 use super::{AS_SAID, Report};
 use crate::net::local_ca;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::SystemTime;
 use std::{fs, io};
 
-/// What TLS gets of the configuration.
+/// Makes the settings of TLS from the configuration.
 pub fn settings(config: &Config) -> TlsSettings {
     TlsSettings {
         hosts: config.host.iter().map(certificate).collect(),
@@ -28,7 +28,7 @@ fn certificate(host: &Host) -> HostCertificate {
     HostCertificate { domain: host.domain.clone(), source }
 }
 
-/// Reads every certificate by itself, so that each fault is told.
+/// Reads every certificate by itself, so that each fault is reported.
 pub fn look(loaded: &Loaded, report: &mut Report) {
     let config = &loaded.config;
     for (index, host) in settings(config).hosts.into_iter().enumerate() {
@@ -55,7 +55,7 @@ pub fn look(loaded: &Loaded, report: &mut Report) {
     }
 }
 
-/// Whatever a start would find wrong with the configured certificates, before it makes anything.
+/// Finds what is wrong with the configured certificates, before a start makes any files.
 pub fn prove(config: &Config, origins: &Origins) -> Result<(), Problem> {
     for (index, host) in settings(config).hosts.into_iter().enumerate() {
         if host.source == Source::Local {
@@ -81,7 +81,7 @@ fn unusable(domain: &str, place: String, error: &dyn std::fmt::Display) -> Probl
     Problem::told(&what, place, AS_SAID)
 }
 
-/// A certificate that can be read is usable if clients take it.
+/// Reports on a certificate that can be read: it is usable if clients accept it.
 #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
 fn found(tls: &Tls, domain: &str, place: &str, report: &mut Report) {
     let (refused, rest): (Vec<_>, Vec<_>) =
@@ -94,7 +94,7 @@ fn found(tls: &Tls, domain: &str, place: &str, report: &mut Report) {
     report.warnings.extend(rest.into_iter().map(|warning| warning.text));
 }
 
-/// `None` for one that is still to be made.
+/// Reads the certificate; `None` for one that is still to be made.
 fn read(settings: TlsSettings) -> Result<Option<Tls>, String> {
     let local = settings.hosts.iter().any(|host| host.source == Source::Local);
     if !local {
@@ -104,8 +104,8 @@ fn read(settings: TlsSettings) -> Result<Option<Tls>, String> {
     if !folder.exists() {
         return Ok(None);
     }
-    // Reading may renew, and what another user than the server's writes there (root, often) the
-    // server cannot read: so a copy is looked at.
+    // Reading may renew certificates, and the server could not read what another user (often root) writes
+    // there: so this reads a copy.
     let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
     let failed = |error: io::Error| format!("{}: cannot be read ({error})", folder.display());
     copy(&folder, &local_ca::folder(scratch.path())).map_err(failed)?;
@@ -160,7 +160,7 @@ mod tests {
         assert!(told.contains(&folder.path().display().to_string()), "{told}");
     }
 
-    /// What clients refuse is not good, though a server starts with it.
+    /// A certificate that clients refuse is a fault, although a server starts with it.
     #[test]
     fn a_certificate_for_another_domain_is_no_good_one() {
         use crate::net::tls::testing::Authority;

@@ -1,4 +1,4 @@
-//! A command's way to the running server, and its answer's way to the person.
+//! Sends a command to the running server, and prints its answer.
 
 use super::args::Common;
 use crate::admin::{Request, Response};
@@ -12,7 +12,7 @@ pub(super) fn tell(answer: Result<Response, Problems>) -> ExitCode {
     match answer {
         Ok(Response::Ok { lines }) if lines.is_empty() => ExitCode::SUCCESS,
         Ok(Response::Ok { lines }) => {
-            // Whoever reads may stop reading: `… | head`.
+            // The reader may stop reading: `… | head`.
             let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
             ExitCode::SUCCESS
         }

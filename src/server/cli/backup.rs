@@ -77,7 +77,7 @@ fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
             let (folder, aside) = (absolute(&config.data_dir)?, absolute(&aside)?);
             let (folder, aside) = (folder.display(), aside.display());
             lines.push(format!("the database that was there before is {aside}"));
-            // As it can be given in any folder, without the configuration of this command.
+            // A command that works in any folder, without the configuration of this one.
             lines.push(format!("to undo this: stonechat --data-dir {folder} restore {aside}"));
         }
         None => lines.push("there was no database before".to_owned()),

@@ -1,4 +1,4 @@
-//! `stonechat lab`: the configuration of a server that is thrown away.
+//! `stonechat lab`: the configuration of a temporary server.
 
 use super::args::{Common, LabArgs};
 use crate::admin::Secret;

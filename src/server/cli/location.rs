@@ -1,4 +1,4 @@
-//! Whether a command is given in the right place: what is done in a wrong folder reaches no server.
+//! Whether a command is given in the right folder: in a wrong one it would reach no server.
 
 use super::ask::block_on;
 use crate::server::admin_socket::is_alive;
@@ -32,7 +32,7 @@ pub(super) fn may_make(loaded: &Loaded) -> Result<(), Problems> {
 }
 
 fn is_there(config: &Config) -> Result<bool, Problems> {
-    // What may not be looked at is there: the next step says for whom.
+    // A path that this user may not see counts as there: the next step reports who may.
     let hidden = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
     let there = config.database().try_exists().unwrap_or_else(hidden);
     Ok(there || block_on(is_alive(&config.admin_socket()))?)

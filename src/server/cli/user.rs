@@ -19,7 +19,7 @@ pub(super) fn main(common: &Common, verb: &User) -> ExitCode {
     if let (Ok(Response::Ok { lines }), Some(nothing)) = (&answer, nothing(verb))
         && lines.is_empty()
     {
-        // Not on standard output: there a line is an account, or a device.
+        // Not on standard output: each line there is an account or a device.
         eprintln!("{nothing}");
     }
     tell(answer)
@@ -152,7 +152,7 @@ async fn alone(config: &Config, request: Request) -> Result<Response, Problems> 
     let response = operator.run(request).await;
     store.close().await;
     if fresh {
-        // Most likely the wrong folder: what was done here reaches no server that runs elsewhere.
+        // Most likely the wrong folder: a change made here reaches no server that runs elsewhere.
         eprintln!("{}", location::made_new(config));
     }
     Ok(response)
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(run(&config, add()).unwrap(), Response::done("a@localhost can log in now"));
         let list = run(&config, Request::UserList { domain: None, deleted: false }).unwrap();
         assert_eq!(list, Response::done("a@localhost"));
-        // A server without a socket, say: the database's lock is seen.
+        // For example a server without a socket: the database's lock shows it.
         let held = Store::open(config.store_options()).unwrap();
         let told = run(&config, add()).unwrap_err().to_string();
         assert!(told.contains("in use") && told.contains("--data-dir"), "{told}");
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_undone_needs_a_yes() {
-        // Tests have no terminal, or are asked on one and answer nothing.
+        // Tests have no terminal, or are asked on one and get no answer.
         let asked = |now, yes, grace| {
             let deletion = Deletion { jid: "a@localhost".to_owned(), now, yes };
             sure(&deletion, "a@localhost", grace).map_err(|problem| problem.to_string())

@@ -1,11 +1,11 @@
-//! The explained example file: the one place where the keys' meaning is written for people.
+//! The example file with its explanations: the one place that describes the keys for people.
 
 use std::fmt::Write as _;
 
 /// `config/stonechat.toml`: every key, commented out, at its default.
 pub const EXAMPLE: &str = include_str!("../../../config/stonechat.toml");
 
-/// What the example file says about a key.
+/// Returns the explanation of a key in the example file.
 pub fn explain(path: &str) -> Option<String> {
     let plain: Vec<&str> = path.split('.').filter(|part| part.parse::<u32>().is_err()).collect();
     let wanted = plain.join(".");
@@ -16,7 +16,7 @@ pub fn explain(path: &str) -> Option<String> {
 /// One key of the example file.
 struct Entry {
     section: String,
-    /// What is said before the section's head.
+    /// The explanation before the section's head.
     about: String,
     key: String,
     default: String,
@@ -33,7 +33,8 @@ impl Entry {
     }
 }
 
-/// Lines `# text` explain, `#key = value` is a key at its default, `[section]` opens a section.
+/// Reads the entries: `# text` explains, `#key = value` is a key at its default, `[section]` opens a
+/// section.
 fn entries() -> Vec<Entry> {
     let mut found = Vec::new();
     let (mut section, mut about) = (String::new(), String::new());

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 use toml::{Table, Value};
 
-/// Where the values come from. All of it is handed in, so that a test decides the world.
+/// Where the values come from. All of it is passed in, so that a test controls it.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
-    /// What the layers lie on.
+    /// The lowest layer.
     pub base: Config,
     /// The file named by the operator: it must exist.
     pub file: Option<PathBuf>,
-    /// Where to look when none is named; the first that exists is read.
+    /// Where to look for a file when none is named; the first that exists is read.
     pub search: Vec<PathBuf>,
     /// Environment variables; those that do not start with `STONECHAT_` are skipped.
     pub env: Vec<(String, String)>,
@@ -25,7 +25,7 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The world of an ordinary start.
+    /// The inputs of an ordinary start.
     pub fn from_process(file: Option<PathBuf>, sets: Vec<(String, String)>) -> Self {
         let env: Vec<_> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -41,18 +41,18 @@ impl Inputs {
     }
 }
 
-/// A configuration that holds together (domains in normal form), and where it was read from.
+/// A consistent configuration (domains in normal form), and where it was read from.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The values.
     pub config: Config,
-    /// The file, when there was one.
+    /// The file, if there was one.
     pub file: Option<PathBuf>,
-    /// Who set which key, for messages.
+    /// What set which key, for messages.
     pub origins: Origins,
 }
 
-/// Reads all layers and checks the sum of them. All faults are told at once.
+/// Reads all layers and checks the result. All faults are reported at once.
 pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     let mut layers = Layers::new(&inputs.base);
     let file = inputs.file.clone().or_else(|| inputs.search.iter().find(|p| p.exists()).cloned());
@@ -144,7 +144,7 @@ impl Layers {
         }
     }
 
-    /// A file whose keys are known: its values, then the layer itself.
+    /// Applies the values of a file whose keys are known.
     fn take_file(&mut self, name: &str, text: &str) {
         match (toml::from_str::<Config>(text), text.parse::<Table>()) {
             (Ok(_), Ok(table)) => merge(&mut self.merged, table),
@@ -160,7 +160,7 @@ impl Layers {
         self.problem(what, place, fix);
     }
 
-    /// `STONECHAT_C2S__REQUIRE_TLS` is `c2s.require_tls`.
+    /// Applies a variable: `STONECHAT_C2S__REQUIRE_TLS` is `c2s.require_tls`.
     fn variable(&mut self, name: &str, value: &str) {
         let Some(rest) = name.strip_prefix(PREFIX).filter(|_| name != FILE_VARIABLE) else {
             return;
@@ -170,8 +170,8 @@ impl Layers {
         if path.contains('.') || schema::at(&self.schema, &path).is_some() {
             return self.set(&path, value, place);
         }
-        // Not every `STONECHAT_` name is ours: container platforms make `STONECHAT_PORT` and the
-        // like for a service of this name. Only one that nearly is a key is a mistake.
+        // Not every `STONECHAT_` name is meant for us: container platforms set `STONECHAT_PORT` and the
+        // like for a service of this name. Only a name that is almost a key is a mistake.
         if let Some(meant) = self.known.iter().find(|known| known.replace('.', "_") == path) {
             let right = format!("{PREFIX}{}", meant.to_ascii_uppercase().replace('.', "__"));
             self.problem(
@@ -214,13 +214,13 @@ impl Layers {
     }
 }
 
-/// A value from outside TOML: read as TOML where that gives the right type, else as it stands.
+/// A value from outside TOML: read as TOML if that gives the right type, otherwise as text.
 fn read_value(text: &str, expected: &Value) -> Value {
     let parsed = format!("x = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("x"));
     match (parsed, expected) {
         (Some(value), _) if value.same_type(expected) => value,
         (_, Value::String(_)) => Value::String(text.to_owned()),
-        // `c2s.listen=127.0.0.1:0,[::1]:0`: brackets and quotes are a trial in a shell.
+        // `c2s.listen=127.0.0.1:0,[::1]:0`: brackets and quotes are awkward in a shell.
         (_, Value::Array(items)) if items.iter().all(Value::is_str) => {
             let part = |part: &str| Value::String(part.trim().to_owned());
             Value::Array(text.split(',').map(part).collect())

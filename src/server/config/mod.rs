@@ -1,6 +1,6 @@
-//! The configuration: what an operator may decide, with its defaults.
+//! The configuration: what an operator may set, with its defaults.
 //!
-//! `config/stonechat.toml` explains every key to people; a test holds the two together.
+//! `config/stonechat.toml` explains every key to people; a test compares the two.
 
 mod example;
 mod load;
@@ -46,9 +46,9 @@ pub struct Config {
     pub session: Session,
     /// Keys of single features.
     pub modules: Modules,
-    /// What is written to standard error.
+    /// Logs on standard error.
     pub log: Log,
-    /// The operator's own door.
+    /// The operator's access to the running server.
     pub admin: Admin,
 }
 
@@ -71,7 +71,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Where a throw-away server starts from: free loopback ports, registration open to all.
+    /// The configuration that a lab starts from: free loopback ports, registration open to all.
     pub fn lab(mut self, domains: &[String], data_dir: PathBuf) -> Self {
         if !domains.is_empty() {
             self.host = domains.iter().map(|domain| Host::named(domain)).collect();
@@ -84,7 +84,7 @@ impl Config {
         self.modules.register.per_ip_per_hour = 0;
         self.modules.register.password_length_min = 1;
         self.modules.register.grace_days = 0;
-        // A lab's peers are tests: they come in hundreds from one address and fail on purpose.
+        // A lab's clients are tests: they come in hundreds from one address and fail on purpose.
         self.limits.streams_per_ip = 0;
         self.limits.connections_per_second = 0;
         // Rates and quotas are off; depth, sizes and queue bounds stay.
@@ -98,7 +98,7 @@ impl Config {
         self.limits.resources_per_account = 10_000;
         self.modules.quota.bytes_max = 0;
         self.limits.directed_presence_max = 1_000_000;
-        // No delays; the bound stays, so that one can be set.
+        // No delays by default; the maximum stays, so that a test can set a delay.
         self.sasl.delay_first_ms = 0;
         self.admin.socket = None;
         self
@@ -129,7 +129,7 @@ impl Config {
         }
     }
 
-    /// Who has an archive and for how long: `[modules.mam]` with what the hosts say otherwise.
+    /// Which accounts have an archive and for how long: `[modules.mam]`, except where a host differs.
     pub fn archive(&self) -> mam::Config {
         let rule = |host: &Host| {
             let retention_days = u32::try_from(host.archive_retention_days).ok();
@@ -138,7 +138,7 @@ impl Config {
         mam::Config { hosts: self.host.iter().map(rule).collect(), ..self.modules.mam.clone() }
     }
 
-    /// What an operator should read in the log at every start, most important first.
+    /// Warnings that an operator should read in the log at every start, most important first.
     pub fn warnings(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if !self.c2s.require_tls {
@@ -158,7 +158,7 @@ impl Config {
     }
 }
 
-/// One fault of the configuration, told to a person: what is wrong, where, and what to do.
+/// One fault of the configuration, for a person: what is wrong, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What is wrong.
@@ -170,14 +170,15 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Of an error whose text says what is wrong and then what to do; `or` where it does not.
+    /// Makes a problem of an error whose text has both the fault and the remedy; `or` is the remedy
+    /// otherwise.
     pub fn told(error: &dyn fmt::Display, place: String, or: &str) -> Self {
         let text = error.to_string();
         let (what, fix) = text
             .split_once("; ")
             .or_else(|| text.split_once(". "))
             .map_or((text.as_str(), or), |(what, fix)| (what, fix));
-        // "Stop that one first" goes on behind "to do:".
+        // "Stop that one first" follows after "to do:".
         let mut rest = fix.chars();
         let fix = match rest.next() {
             Some(first) if rest.clone().next().is_some_and(char::is_lowercase) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Who set which key.
+/// What set which key.
 #[derive(Debug, Clone, Default)]
 pub struct Origins(pub(super) BTreeMap<String, String>);
 
@@ -21,12 +21,12 @@ impl Origins {
         }
     }
 
-    /// Whether nobody set a key.
+    /// Whether a key was not set.
     pub fn is_default(&self, key: &str) -> bool {
         !self.0.contains_key(key)
     }
 
-    /// A layer replaced everything at and below a path.
+    /// Records that a layer replaced everything at and below a path.
     pub(super) fn replace(&mut self, path: &str, origin: String) {
         let below = format!("{path}.");
         self.0.retain(|key, _| !key.starts_with(&below));

@@ -1,4 +1,4 @@
-//! Which keys exist: read off the serialised defaults, so that the structs are the only list.
+//! Which keys exist: taken from the serialised defaults, so that the structs are the only list.
 
 use super::{Config, Problem};
 use toml::de::{DeTable, DeValue};
@@ -54,7 +54,7 @@ fn join(above: &str, key: &str) -> String {
     if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") }
 }
 
-/// The known path most like a wrong one, if any is like it at all.
+/// The known path most similar to a wrong one, if any is similar at all.
 pub(super) fn nearest(wrong: &str, known: &[String]) -> Option<String> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let section = |path: &str| path.rsplit_once('.').map(|(above, _)| above.to_owned());
@@ -63,7 +63,7 @@ pub(super) fn nearest(wrong: &str, known: &[String]) -> Option<String> {
         let (a, b) = (last(wrong), last(path));
         let tail = strsim::normalized_damerau_levenshtein(&a, &b)
             .max(strsim::normalized_damerau_levenshtein(&words(&a), &words(&b)));
-        // The right key in the wrong section is the commonest slip after a typing error.
+        // The right key in the wrong section is the commonest mistake after typing errors.
         let tail = if section(wrong) == section(path) { tail } else { tail * 0.9 };
         whole.max(tail)
     };
@@ -116,7 +116,7 @@ impl Walk<'_> {
 
     fn value(&mut self, path: &str, expected: &Value, got: &Spanned<DeValue<'_>>, line: usize) {
         match (expected, got.get_ref()) {
-            // A table whose keys are not ours; the types of its values are judged when it is read.
+            // A table with free keys; the types of its values are checked when it is read.
             (Value::Table(schema), DeValue::Table(_)) if schema.is_empty() => {}
             (Value::Table(schema), DeValue::Table(inner)) => self.table(path, schema, inner),
             (Value::Array(_), DeValue::Array(items)) => {

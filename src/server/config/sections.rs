@@ -17,7 +17,7 @@ pub struct Host {
     /// PEM file with the private key of that certificate.
     #[serde(with = "optional_path")]
     pub key: Option<PathBuf>,
-    /// Its accounts have archives, if `modules.mam.enabled`.
+    /// Whether its accounts have archives, if `modules.mam.enabled`.
     pub archive: bool,
     /// Days that messages stay in them; 0: for ever, -1: as `modules.mam.retention_days` says.
     pub archive_retention_days: i64,
@@ -36,7 +36,7 @@ impl Default for Host {
 }
 
 impl Host {
-    /// A host with certificates of the server's own making.
+    /// A host with a certificate that the server makes.
     pub fn named(domain: &str) -> Self {
         Self { domain: domain.to_owned(), ..Self::default() }
     }
@@ -50,7 +50,7 @@ pub struct C2s {
     pub listen: Vec<SocketAddr>,
     /// Addresses for streams that are TLS from the first byte (XEP-0368).
     pub listen_tls: Vec<SocketAddr>,
-    /// Nobody authenticates before TLS. Off only for tests: it is logged at every start.
+    /// Whether authentication needs TLS. Off only for tests: it is logged at every start.
     pub require_tls: bool,
 }
 
@@ -91,7 +91,7 @@ pub struct Sasl {
     pub iterations: u32,
     /// Milliseconds that the first delayed login waits; 0: no delays.
     pub delay_first_ms: u64,
-    /// Milliseconds above which that delay, doubled with each failure, does not grow.
+    /// Maximum of that delay in milliseconds; it doubles with each failure.
     pub delay_max_ms: u64,
 }
 
@@ -105,7 +105,7 @@ impl Sasl {
 
 impl Default for Sasl {
     fn default() -> Self {
-        // All that ask for an account.
+        // All that need an account.
         let names = Mechanism::ALL.into_iter().filter(|one| *one != Mechanism::Anonymous);
         Self {
             mechanisms: names.map(|one| one.as_str().to_owned()).collect(),
@@ -122,11 +122,11 @@ impl Default for Sasl {
 pub struct Store {
     /// Whether a commit waits for the disk.
     pub synchronous: Synchronous,
-    /// Connections that read beside the one that writes.
+    /// Number of connections that read, besides the one that writes.
     pub readers: usize,
-    /// Bytes of writes that may wait for the writer. Above half of it, callers wait.
+    /// Maximum bytes of writes that wait for the writer. Above half of it, callers wait.
     pub queue_bytes_max: usize,
-    /// The same in writes.
+    /// Maximum number of writes that wait for the writer.
     pub queue_jobs_max: usize,
 }
 
@@ -182,9 +182,9 @@ pub use crate::modules::Config as Modules;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// For people or for machines.
+    /// Lines for people or for machines.
     pub format: LogFormat,
-    /// The least level, with exceptions per part: `info,stonechat::net=debug`.
+    /// The lowest level that is logged, with exceptions per part: `info,stonechat::net=debug`.
     pub level: String,
 }
 
@@ -214,7 +214,7 @@ pub struct Admin {
     pub socket: Option<PathBuf>,
 }
 
-/// A path whose absence is written `""`, so that every key of the file has a default to show.
+/// A path that is written `""` if there is none, so that every key of the file has a default to show.
 mod optional_path {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use std::path::{Path, PathBuf};

@@ -109,7 +109,7 @@ fn values_from_outside_are_read_kindly() {
     assert_eq!(got.warnings().len(), 2);
 }
 
-/// File text, environment, sets, and what the one problem says: fault, place, remedy.
+/// File text, environment, sets, and the parts of the one problem: fault, place, remedy.
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)], [&'a str; 3]);
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a start says to the person who started it: where to connect, whom to trust, what to do next.
+//! What a start prints for a person: where to connect, which certificate to trust, what to do next.
 
 use crate::server::build::Running;
 use crate::server::config::Config;
@@ -23,7 +23,7 @@ pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
                 .to_owned(),
         );
     }
-    // One row is enough to know: to count a million takes seconds from a cold disk.
+    // One row is enough to know: counting a million takes seconds on a cold disk.
     let first = running.store.read(|tx| accounts::list(tx, None, None, 1)).await;
     let empty = first.is_ok_and(|accounts| accounts.is_empty());
     if let (true, Some(domain)) = (empty, domains.first()) {
@@ -40,7 +40,7 @@ pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
     lines
 }
 
-/// `[::]:5222` is no place that a person could connect to.
+/// A person could not connect to `[::]:5222`.
 fn places(addresses: &[SocketAddr]) -> String {
     let told = |address: &SocketAddr| match address {
         all if all.ip().is_unspecified() && all.is_ipv4() => {
@@ -55,8 +55,8 @@ fn places(addresses: &[SocketAddr]) -> String {
     if told.is_empty() { "(nothing)".to_owned() } else { told.join(", ") }
 }
 
-/// The command this process was started with, for a shell: a verb behind it finds the same server, and
-/// the program even where it is in no folder of $PATH (`cargo run`).
+/// The command this process was started with, for a shell: with a verb after it, it finds the same server,
+/// and the program even if that is in no folder of $PATH (`cargo run`).
 fn repeated(args: Vec<String>) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=,@+".contains(c);
     let quoted = |word: String| match word.chars().all(plain) {
@@ -67,7 +67,7 @@ fn repeated(args: Vec<String>) -> String {
     if words.is_empty() { "stonechat".to_owned() } else { words.join(" ") }
 }
 
-/// Without the command, and without what is set beside the place and the domains of the server.
+/// Leaves out the command, and all settings except the place and the domains of the server.
 fn needed(args: Vec<String>) -> Vec<String> {
     let place = |set: &str| {
         let key = set.split('=').next().unwrap_or_default().trim();
