@@ -1,4 +1,4 @@
-//! Owed messages to this client: what waited comes first (promise.md 3).
+//! Delivers owed messages to this client, before anything that comes live (promise.md 3).
 
 use std::collections::VecDeque;
 
@@ -18,7 +18,7 @@ use crate::store::mailbox::{self, MailRow, StoredIn};
 use crate::store::{StoreError, archive, damage};
 
 impl Session {
-    /// Takes what waits for the account, to deliver it before anything in the outbox.
+    /// Claims the messages that wait for the account, to deliver them before anything in the outbox.
     pub(super) fn begin_redelivery(&mut self, claim: fn(&mut AccountEntry, u64) -> Vec<Claim>) {
         if self.flow.is_leaving() {
             return;
@@ -32,8 +32,8 @@ impl Session {
         }
     }
 
-    /// RFC 6121 §8.5.2.2: whoever is not available, or of negative priority, gets no more of what
-    /// was for the account; another session may.
+    /// RFC 6121 §8.5.2.2: a session that is unavailable or has a negative priority gets no more messages to
+    /// the bare JID; another session may get them.
     pub(super) fn stop_redelivery(&mut self) {
         if let Some(redelivery) = self.flow.take_drain() {
             self.release(redelivery.claims);
@@ -67,7 +67,7 @@ impl Session {
             .collect();
         let reading = wanted.len();
         let (router, bare) = (self.binding.cx.router.clone(), self.binding.cx.bare());
-        // promise.md 7: the read sees every row that was queued before.
+        // promise.md 7: the read must see every row that was queued before.
         let mut begun = router.flush_deferred_of(bare.as_str());
         let page = Box::pin(async move {
             let store = &router.store;
@@ -94,12 +94,12 @@ impl Session {
                 self.read_page(claims);
             }
             Err(error) => {
-                // The rows stay owed: the next session gets them.
+                // The rows stay owed, so the next session gets them.
                 tracing::error!(%error, jid = named(&self.binding.client.jid), "owed messages could not be read");
                 self.release(claims);
             }
         }
-        // What came meanwhile waits in the box.
+        // Stanzas that came meanwhile wait in the outbox.
         self.flow.reconnect();
     }
 
@@ -115,7 +115,7 @@ impl Session {
             damage::note((table, account), &what);
             return;
         };
-        // What an older release let in may have payloads that claim to be ours.
+        // A stanza that an older release accepted may have payloads that claim to be from this server.
         let router = &self.binding.cx.router;
         let stripped = claims::stripped(&stanza, |domain| router.serves(domain));
         let stanza = stripped.unwrap_or(stanza);
@@ -124,14 +124,14 @@ impl Session {
                 let id = self.binding.cx.store.id_of_position(ArchiveId::of(account), row.seq);
                 stanza_id(who.jid.bare_str(), &id)
             }
-            // XEP-0313 §3.5: the id of a position in the archive, which this one has none in.
+            // XEP-0313 §3.5: the id names a position in the archive, and this message has none.
             StoredIn::Mailbox => Vec::new(),
         };
         payloads.extend(delay(who.jid.domain(), from_micros(row.at)));
         self.pass(Outgoing { frame: stanza.frame_with(&payloads), owed: Some(row.seq), at: 0 });
     }
 
-    /// What is sent, if it needs a stamp because it waited on its way (XEP-0203 §1).
+    /// The frame with a delay stamp, if the stanza waited long enough to need one (XEP-0203 §1).
     pub(super) fn stamped(&self, item: &Outgoing) -> Option<Frame> {
         let late = item.at != 0 && micros(wall()).saturating_sub(item.at) > LATE_MICROS;
         late.then(|| {
@@ -148,9 +148,10 @@ impl Session {
     }
 }
 
-/// Owed rows read at once.
+/// Maximum number of owed rows read at once.
 const PAGE_ROWS: usize = 50;
-/// The same in bytes, the last row apart: they wait in memory until the client has taken them.
+/// Their maximum size in bytes, not counting the last row: they wait in memory until the client has read
+/// them.
 const PAGE_BYTES: usize = 262_144;
-/// A message that is sent so long after it came is stamped.
+/// A message that is sent later than this after its arrival gets a delay stamp.
 const LATE_MICROS: i64 = 5_000_000;

@@ -1,4 +1,4 @@
-//! Why a stream ends, and how long its last words may take.
+//! Why a stream ends, and how long its closing may take.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use crate::stream::error::StreamFailure;
 pub(super) enum Ending {
     /// The client closed it.
     Closed,
-    /// The client gave it up with a stream error.
+    /// The client ended it with a stream error.
     GivenUp,
     /// We close it.
     Failure(Box<StreamFailure>),
     /// The connection is gone.
     Cut,
-    /// Nobody came to resume it in time.
+    /// No client resumed it in time.
     Expired,
     /// The server stops.
     Stop,
-    /// The server stops, and all that could still be sent to the session was.
+    /// The server stops, and everything that could still be sent to the session has been sent.
     Save,
 }
 
-/// How long a closing connection may take to hear the reason.
+/// How long the client of a closing connection may take to read the reason.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,5 +1,5 @@
-//! A stream gets its resource in the registry: it is bound (RFC 6120 §7), or with it all that a
-//! client wants at its start (XEP-0386).
+//! Puts a stream's resource into the registry: by resource binding (RFC 6120 §7), or together with the other
+//! features a client wants at its start (XEP-0386).
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::xml::view::Node;
 use crate::xml::writer::Xml;
 
 impl Admitted {
-    /// RFC 6120 §7: binds the wanted resource or one of our making.
+    /// RFC 6120 §7: binds the requested resource, or a generated one.
     pub(super) async fn bind(
         &self,
         context: &Arc<Context>,
@@ -39,8 +39,8 @@ impl Admitted {
         self.take_resource(context, channel, name, context.conflict).await
     }
 
-    /// XEP-0386 §3.2. The place, what was switched on with it, and what of `<bound/>` the store had to be
-    /// asked for.
+    /// XEP-0386 §3.2. Returns the binding, the features enabled with it, and the part of `<bound/>` that
+    /// comes from the store.
     pub(super) async fn bind2(
         &self,
         context: &Arc<Context>,
@@ -48,18 +48,18 @@ impl Admitted {
         bind: &BindRequest,
     ) -> Result<(Binding, Switched, Vec<u8>), StanzaError> {
         let name = self.resource(context, bind.tag.as_deref());
-        // Our name for this very client: whoever has it still makes room.
+        // The name is generated for this very client, so an earlier session that still has it is replaced.
         let binding = self.take_resource(context, channel, name, Conflict::Replace).await?;
         self.end_earlier(context, &binding);
-        // XEP-0386 §1: what is archived after the client is told of the archive reaches it by itself.
+        // XEP-0386 §1: messages archived after `<bound/>` describes the archive are delivered live.
         let switched = Switched::by(context, &binding.cx, &bind.request);
         forget_archived(context, &binding);
         let told = context.pipeline.bound(&binding.cx).await;
         Ok((binding, switched, told))
     }
 
-    /// XEP-0386 §3.2.1: the tag, and an identifier that is the same for the next login of this very
-    /// client. It says nothing of the user agent's id, which it must not.
+    /// XEP-0386 §3.2.1: the tag, and an identifier that is the same for the next login of this very client.
+    /// It must not reveal the user agent's id, and does not.
     fn resource(&self, context: &Context, tag: Option<&str>) -> String {
         let tag = tag.filter(|tag| !tag.is_empty());
         let identifier = match self.agent {
@@ -67,11 +67,11 @@ impl Admitted {
             None => made(),
         };
         let tagged = tag.map(|tag| [tag, "/", &identifier].concat());
-        // A tag that cannot stand in a resource is left out.
+        // A tag that is not allowed in a resource is left out.
         tagged.filter(|name| self.bare.with_resource(name).is_ok()).unwrap_or(identifier)
     }
 
-    /// XEP-0386 §3.2: the client has left its earlier sessions behind, hibernating or not.
+    /// XEP-0386 §3.2: ends the client's earlier sessions, hibernating or not.
     fn end_earlier(&self, context: &Context, binding: &Binding) {
         let (Some(agent), Some(_)) = (self.agent, &self.login) else { return };
         let (router, bare, this) = (&context.router, &self.bare, binding.client.session);
@@ -83,7 +83,7 @@ impl Admitted {
         router.redeliver(bare.as_str());
     }
 
-    /// A place in the registry: dropped, it is given back.
+    /// Takes a resource in the registry; dropping the binding gives it back.
     async fn take_resource(
         &self,
         context: &Arc<Context>,
@@ -130,16 +130,16 @@ impl Admitted {
     }
 }
 
-/// XEP-0386 §3.2: what waited is not sent to a client that reads the archive. What no archive has
-/// it gets as everybody does.
+/// XEP-0386 §3.2: waiting messages are not sent to a client that reads the archive, except those that are in
+/// no archive.
 fn forget_archived(context: &Context, binding: &Binding) {
     let session = binding.client.session;
     let archived = binding.cx.own(|entry| {
         let is_archived = |claim: &Claim| claim.stored_in == StoredIn::Archive;
         let (archived, others): (Vec<_>, Vec<_>) =
             entry.claim_waiting(session).into_iter().partition(is_archived);
-        // What hibernating sessions of other devices hold stays owed to them; held here too, it is not sent
-        // here.
+        // Rows claimed by hibernating sessions of other devices stay owed to them. Because this session holds
+        // them too, they are not sent here.
         let hibernating = entry.claim(session).into_iter().filter(|claim| !is_archived(claim));
         for claim in others.into_iter().chain(hibernating) {
             entry.owed.release(claim.seq, session);
@@ -163,7 +163,7 @@ impl Switched {
 }
 
 impl Session {
-    /// XEP-0386 §3.2: switches on the rest of what was asked for, and says `<success/>`.
+    /// XEP-0386 §3.2: enables the other requested features, and sends `<success/>`.
     pub(super) fn enter(&mut self, entry: &Entry, switched: Option<Box<Switched>>) {
         let mut inner = Vec::new();
         let Switched { state, answers } = switched.map(|it| *it).unwrap_or_default();
@@ -187,13 +187,14 @@ impl Session {
         self.link.wire.say(Item::Features(features));
     }
 
-    /// XEP-0198 §9.1: what is said in `<bound/>`.
+    /// XEP-0198 §9.1: returns the answer that goes into `<bound/>`.
     fn enable_inline(&mut self, wanted: Node<'_>) -> Vec<u8> {
         match Command::of(wanted.name(), |name| wanted.attr(name).map(Into::into)) {
             Ok(Command::Enable { resume, max }) if self.sm.is_none() => {
                 self.enable(resume, max).into()
             }
-            // A second one. COMPAT(xmpp.js): a <failed/> behind the <enabled/> makes it drop the session.
+            // A second <enable/>. COMPAT(xmpp.js): a <failed/> after the <enabled/> makes it drop the
+            // session.
             Ok(Command::Enable { .. }) => Vec::new(),
             Ok(_) => sm::failed(Condition::UnexpectedRequest, None).into(),
             Err(_) => sm::failed(Condition::BadRequest, None).into(),

@@ -1,4 +1,4 @@
-//! XEP-0484: logins by token, and tokens for those who logged in. Which device it is is noted here too
+//! XEP-0484: logins by token, and tokens for clients that have logged in. Also records the device of a login
 //! (XEP-0388 §2.3).
 
 use std::time::Duration;
@@ -21,15 +21,15 @@ use crate::stream::sasl::SaslFailure;
 use crate::stream::sasl::ht::{self, Ht, HtMechanism};
 
 impl Negotiation {
-    /// Holds a client's message against the tokens of its device.
+    /// Checks a client's message against the tokens of its device.
     pub(super) async fn token(&mut self, message: &Ht, agent: AgentId) -> Input {
         let host = self.machine.host().unwrap_or_default().to_owned();
         let bare = [message.localpart(), "@", &host].concat();
-        // No delay: 256 bits are not guessed, and what somebody else's old phone does at this address is no
-        // fault of this device's.
+        // No delay: 256 bits cannot be guessed, and failures of another device at this address must not slow
+        // this one down.
         self.stage = Stage::stranger();
         let store = &self.context.router.store;
-        // Taken before the read: a change that the read misses makes another version.
+        // Taken before the read: a change that the read misses changes the version.
         let version = store.access_version();
         let local = message.localpart().to_owned();
         let found = store.read(move |tx| tokens::lookup(tx, &local, &host, &agent)).await;
@@ -67,7 +67,7 @@ impl Negotiation {
 }
 
 impl Login {
-    /// The account is open to the client: its device is noted, and the token that it used is used.
+    /// Called when the account is open to the client: records its device, and marks the token that it used.
     pub(super) async fn arrive(
         &self,
         context: &Context,
@@ -78,8 +78,8 @@ impl Login {
         if let Some(seen) = &self.seen {
             let (mut seen, most) = (Seen::clone(seen), most_devices(context));
             seen.online = context.router.devices_online(bare.as_str());
-            // What is new is written with whatever is written next. Before a token is given it is
-            // written at once, so the note finds nothing new.
+            // News about the device is written with the next transaction. Before a token is issued it is
+            // written at once, so this note then changes nothing.
             store.write_behind(Box::new(Note { account, seen, most }));
         }
         let (Some(token), Some(fast)) = (self.by.token.clone(), fast) else { return Ok(()) };
@@ -95,7 +95,7 @@ impl Login {
         });
         match used.await {
             Ok(true) => Ok(()),
-            // XEP-0484 §3.4: a count that was there before, or a token that another login ended.
+            // XEP-0484 §3.4: a count that was used before, or a token that another login invalidated.
             Ok(false) => Err(SaslFailure::CredentialsExpired),
             Err(error) => {
                 tracing::error!(%error, "the use of a token could not be noted");
@@ -106,7 +106,7 @@ impl Login {
 }
 
 impl Admitted {
-    /// XEP-0484 §3.3, §3.5: a token for who asked for one, or whose own is due for rotation.
+    /// XEP-0484 §3.3, §3.5: issues a token if the client asked for one, or if its token is due for rotation.
     pub(super) async fn issue(
         &self,
         context: &Context,
@@ -133,7 +133,7 @@ impl Admitted {
         let (epoch, most) = (by.epoch, most_devices(context));
         let device = by.token.as_ref().map(|token| token.device);
         let write = move |tx: &mut dyn Tx| {
-            // Who came by a token has a device, or had one that was revoked since.
+            // A client that logged in by token has a device, or had one that has been revoked since.
             let device = match device {
                 Some(device) => device,
                 None => devices::put_seen(tx, account, &seen, most)?,
@@ -144,7 +144,7 @@ impl Admitted {
         match issued {
             Ok(token) => Some(Given { token: token?, expiry: stamp(from_micros(expires)) }),
             Err(error) => {
-                // The login is as good without.
+                // The login is valid without a token.
                 tracing::warn!(%error, "a token could not be given");
                 None
             }
@@ -156,15 +156,15 @@ fn most_devices(context: &Context) -> usize {
     usize::try_from(context.config.devices.per_account).unwrap_or(usize::MAX)
 }
 
-/// What a client told of its device; none without an id.
+/// What the client sent about its device; none without an id.
 pub(super) fn seen(agent: &UserAgent) -> Option<Box<Seen>> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let (software, name) = (text(&agent.software), text(&agent.device));
     Some(Box::new(Seen::new(agent.id?, &software, &name, micros(wall()))))
 }
 
-/// XEP-0484 §3.5: it is old enough, or was given for a time that is half over; or by a clock that was ahead:
-/// it would be good for too long.
+/// XEP-0484 §3.5: whether the token is old enough, or half of its lifetime is over, or it was issued by a
+/// clock that was ahead and would stay valid for too long.
 fn is_due((issued, expires): (i64, i64), now: i64, rotate_hours: u32) -> bool {
     let age = now.saturating_sub(issued);
     let half = expires.saturating_sub(issued) / 2;

@@ -1,4 +1,5 @@
-//! Whether a session reads, takes from its outbox and answers: each of these questions has one place.
+//! Decides whether a session reads, takes from its outbox and answers; each of these questions is answered in
+//! one place.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,21 +10,21 @@ use crate::router::outbox::Outbox;
 use crate::stream::framing::Event;
 use crate::xml::error::XmlError;
 
-/// What holds a session up, and what it holds.
+/// What a session has to wait for, and what it holds back meanwhile.
 #[derive(Default)]
 pub(super) struct Flow {
     /// Reading pauses until this handler is done.
     pending: Option<Pending>,
-    /// Read while a handler is pending: the first piece that must wait for it.
+    /// The first piece read while a handler is pending that must wait for the handler.
     held: Option<Box<Piece>>,
-    /// Reading pauses until a full box that this session feeds is under half.
+    /// Reading pauses until a full outbox that this session sends to is less than half full.
     slow: Option<Box<Slow>>,
     paused_until: Option<Instant>,
-    /// Since when nothing is read, for reasons of ours.
+    /// Since when the session has not been reading, for reasons that are not the client's.
     not_reading_since: Option<Instant>,
-    /// Owed rows that are being delivered; the outbox waits.
+    /// Owed rows that are being delivered; the outbox waits for them.
     redelivery: Option<Box<Redelivery>>,
-    /// The outbox called while nothing could be taken from it.
+    /// The outbox woke the session while nothing could be taken from it.
     woken: bool,
     /// The server stops, and only the answer to a last ping is awaited.
     stopping: bool,
@@ -37,7 +38,7 @@ struct Slow {
     until: Instant,
 }
 
-/// What the other parts of the session say at this moment.
+/// The present state of the other parts of the session.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Seen {
     /// It has no connection.
@@ -46,23 +47,23 @@ pub(super) struct Seen {
     pub resuming: bool,
     /// The stream has stream management.
     pub managed: bool,
-    /// More waits to be written than may: the client does not take its answers.
+    /// More bytes wait to be written than allowed: the client does not read its answers.
     pub choked: bool,
     /// Something waits to be written.
     pub writing: bool,
-    /// The client was sent as much as it may have without confirming any of it.
+    /// The client was sent as much as it may get without confirming any of it.
     pub full: bool,
 }
 
 /// The questions.
 impl Flow {
-    /// The next piece is handled. Who does not take the answers gets to ask no more: what waits for one
-    /// session is bounded.
+    /// Whether the next piece may be handled. A client that does not read its answers is not read from
+    /// either, so what waits for one session is bounded.
     pub(super) fn may_read(&self, seen: Seen) -> bool {
         self.pending.is_none() && self.may_look(seen)
     }
 
-    /// A handler is pending, and there may be something behind its request that need not wait.
+    /// Whether to look for pieces that need not wait for the pending handler.
     pub(super) fn may_look_ahead(&self, seen: Seen) -> bool {
         seen.managed && self.held.is_none() && self.pending.is_some() && self.may_look(seen)
     }
@@ -71,52 +72,53 @@ impl Flow {
         self.slow.is_none() && self.paused_until.is_none() && !seen.resuming && !seen.choked
     }
 
-    /// The connection is read from.
+    /// Whether the connection is read from.
     pub(super) fn reads(&self, seen: Seen) -> bool {
         !seen.hibernating && (self.may_read(seen) || self.may_look_ahead(seen))
     }
 
-    /// What waits in the outbox is next, and the client takes what it is sent.
+    /// Whether the outbox may be taken from: nothing goes before it, and the client reads what it is sent.
     pub(super) fn may_take(&self, seen: Seen) -> bool {
         !seen.writing && self.may_answer(seen) && !self.stopping
     }
 
-    /// The same for all of it at once, though bytes wait to be written: an answer comes behind it.
+    /// Like [`Flow::may_take`], but for the whole outbox at once, even if bytes wait to be written: an answer
+    /// follows.
     pub(super) fn may_take_all(&self, seen: Seen) -> bool {
         self.may_answer(seen) && !self.stopping
     }
 
-    /// Nothing must go before an answer but what is in the outbox.
+    /// Whether an answer may be sent after the outbox: nothing else has to go before it.
     pub(super) fn may_answer(&self, seen: Seen) -> bool {
         self.redelivery.is_none() && !seen.hibernating && !seen.full
     }
 
-    /// Owed rows that were read are sent.
+    /// Whether owed rows that were read may be sent.
     pub(super) fn may_drain(seen: Seen) -> bool {
         !seen.writing && !seen.hibernating && !seen.full
     }
 
-    /// The outbox called earlier, and may be taken from now.
+    /// Whether the outbox woke the session earlier and may be taken from now.
     pub(super) fn takes_late(&mut self, seen: Seen) -> bool {
         self.may_take(seen) && std::mem::take(&mut self.woken)
     }
 
-    /// Nothing is read for now, for reasons of ours.
+    /// Whether reading pauses for reasons that are not the client's.
     fn is_not_reading(&self) -> bool {
         self.pending.is_some() || self.slow.is_some() || self.paused_until.is_some()
     }
 
-    /// What the client says is heard.
+    /// Whether the session reads what the client sends.
     pub(super) fn is_listening(&self) -> bool {
         self.not_reading_since.is_none()
     }
 
-    /// The session takes leave: nothing new is sent.
+    /// Whether the server stops and the session sends nothing new.
     pub(super) fn is_leaving(&self) -> bool {
         self.stopping
     }
 
-    /// A handler is on its way.
+    /// Whether a handler is pending.
     pub(super) fn is_pending(&self) -> bool {
         self.pending.is_some()
     }
@@ -133,17 +135,17 @@ impl Flow {
         &mut self.pending
     }
 
-    /// The handler is done, or fell over.
+    /// The handler has returned or panicked.
     pub(super) fn handler_ended(&mut self) {
         self.pending = None;
     }
 
-    /// The two that are waited for at once: the handler, and the owed rows.
+    /// The two that the loop waits for at the same time: the handler, and the owed rows.
     pub(super) fn waits(&mut self) -> (&mut Option<Pending>, &mut Option<Box<Redelivery>>) {
         (&mut self.pending, &mut self.redelivery)
     }
 
-    /// This came behind what a handler works on.
+    /// Holds a piece that came after the request a handler works on.
     pub(super) fn hold(&mut self, piece: Piece) {
         self.held = Some(Box::new(piece));
     }
@@ -152,19 +154,19 @@ impl Flow {
         self.held.take()
     }
 
-    /// Reading pauses, for a full box that this session feeds.
+    /// Pauses reading because an outbox that this session sends to is full.
     pub(super) fn slow_down(&mut self, outbox: Arc<Outbox>, now: Instant) {
         self.slow = Some(Box::new(Slow { outbox, until: now + SLOW_MAX }));
     }
 
-    /// Reading pauses for so long.
+    /// Pauses reading for `wait`.
     pub(super) fn pause(&mut self, wait: Duration, now: Instant) {
         if !wait.is_zero() {
             self.paused_until = Some(now + wait);
         }
     }
 
-    /// The outbox has its turn; the rest is read on from the buffer.
+    /// Gives the outbox its turn; after that, reading continues from the buffer.
     pub(super) fn end_turn(&mut self, now: Instant) {
         self.paused_until.get_or_insert(now);
     }
@@ -181,18 +183,18 @@ impl Flow {
         self.slow.take_if(|slow| slow.until <= now || !slow.outbox.over_half());
     }
 
-    /// Each turn. Since when nobody listened, if the client is heard again: time stood still for what it
-    /// is to answer, until the next turn, in which what there is gets read first.
+    /// Called in each turn of the loop. When reading starts again, returns since when it had paused: the
+    /// client's deadlines stood still from then until the next turn, which reads the waiting input first.
     pub(super) fn listen(&mut self, now: Instant) -> Option<Instant> {
         if self.is_not_reading() {
             self.not_reading_since.get_or_insert(now);
             return None;
         }
-        // A stop waits for nobody.
+        // A server that stops does not wait for clients.
         self.not_reading_since.take().filter(|_| !self.stopping)
     }
 
-    /// Owed rows are on their way, before anything in the outbox.
+    /// Starts the delivery of owed rows, before anything in the outbox.
     pub(super) fn begin_redelivery(&mut self, redelivery: Redelivery) {
         self.redelivery = Some(Box::new(redelivery));
     }
@@ -205,30 +207,30 @@ impl Flow {
         self.redelivery.take()
     }
 
-    /// The outbox is to be looked at as soon as it may be.
+    /// Has the outbox looked at as soon as it may be taken from.
     pub(super) fn reconnect(&mut self) {
         self.woken = true;
     }
 
-    /// The server stops, and this session takes leave.
+    /// The server stops, and this session says goodbye.
     pub(super) fn leave(&mut self) {
         self.stopping = true;
     }
 
-    /// What was read on the old connection is not for the one to come.
+    /// Drops what was held back from the old connection.
     pub(super) fn disconnected(&mut self) {
         self.held = None;
     }
 
-    /// Another connection owes nothing yet.
+    /// Ends the pauses: they belonged to the old connection.
     pub(super) fn reconnected(&mut self) {
         (self.paused_until, self.slow) = (None, None);
     }
 }
 
-/// How often a slowed session looks whether it may go on.
+/// How often a slowed session checks whether it may continue.
 const SLOW_STEP: Duration = Duration::from_millis(20);
-/// promise: a slowed sender waits a second in all at most, then goes on.
+/// promise: a slowed sender waits at most a second in all, then continues.
 const SLOW_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -246,7 +248,7 @@ mod tests {
         flow.begin_redelivery(Redelivery { claims: VecDeque::new(), reading: 0, page });
     }
 
-    /// Every state that holds something up, alone and together, and what goes on in it.
+    /// Every state that pauses something, alone and combined, and what continues in it.
     #[test]
     fn what_goes_on_in_each_state() {
         type State = fn(&mut Flow, &mut Seen);

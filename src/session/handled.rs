@@ -1,4 +1,4 @@
-//! What a handler of a session's yields, which reading waits for.
+//! The result of a session's handler. Reading waits for it.
 
 use std::pin::Pin;
 
@@ -8,7 +8,7 @@ use crate::router::handled_count::Ticket;
 use crate::stanza::iq::Iq;
 use crate::stanza::{Stanza, StanzaError};
 
-/// A handler on its way.
+/// A pending handler.
 pub(super) type Pending = Pin<Box<dyn Future<Output = Handled> + Send>>;
 
 /// How a pending handler ended.
@@ -18,11 +18,12 @@ pub(super) struct Handled {
     pub(super) _ticket: Option<Ticket>,
 }
 
-/// What it found.
+/// The result of a handler.
 pub(super) enum Outcome {
     Reply(Iq, Result<Reply, StanzaError>),
     Stanza(Stanza, Result<(), StanzaError>),
-    /// The addressee was read from the store, there was room in it, a handler answered.
+    /// The recipient's account was read from the store, there was room in the store, or a module's handler
+    /// answered.
     Driven(Stanza, Driven),
     /// Enough of the stream is on the disk.
     Eased,

@@ -1,4 +1,5 @@
-//! What belongs to one connection of a session: swapped whole when the session is resumed on another one.
+//! What belongs to one connection of a session. It is replaced as a whole when the session is resumed on
+//! another one.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,9 +8,9 @@ use super::pace::Pace;
 use super::wire::Wire;
 use crate::base::limits::Limits;
 
-/// A connection, and what the stream on it has of its own.
+/// A connection, and the state of the stream on it.
 pub struct Link {
-    /// Bytes both ways.
+    /// The bytes in both directions.
     pub wire: Wire,
     /// Held as long as there is a connection.
     pub guard: Option<Guard>,
@@ -23,7 +24,7 @@ pub struct Link {
 pub type Guard = Box<dyn Send>;
 
 impl Link {
-    /// Over a connection on which nothing was said yet. `now` is the monotonic clock.
+    /// Creates a link over a connection on which nothing was sent yet. `now` is the monotonic clock.
     pub fn new(wire: Wire, guard: Option<Guard>, limits: &Limits, now: Instant) -> Self {
         Self { wire, guard, pace: Pace::new(limits, now), lang: None }
     }
@@ -33,14 +34,14 @@ impl Link {
         Self::new(Wire::disconnected(), None, limits, now)
     }
 
-    /// The stream's `xml:lang` is this.
+    /// Sets the stream's `xml:lang`.
     #[must_use]
     pub fn speaking(mut self, lang: Option<&str>) -> Self {
         self.lang = lang.map(Into::into);
         self
     }
 
-    /// Lets the connection go, and keeps what the stream said of itself.
+    /// Drops the connection, and keeps the stream's own settings.
     pub fn cut(&mut self) {
         self.wire = Wire::disconnected();
         self.guard = None;

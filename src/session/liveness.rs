@@ -1,11 +1,11 @@
-//! What a client that does not count stanzas has got, and the pings that find it out (promise.md 2).
+//! Tracks what a client without stream management has received, by means of pings (promise.md 2).
 
 use std::time::{Duration, Instant};
 
 use super::clock::now;
 
-/// Owed messages that were written to the client and not confirmed. Nothing with stream management,
-/// which knows its own.
+/// Owed messages that were written to the client and not confirmed. Empty with stream management, which has
+/// its own queue.
 #[derive(Default)]
 pub(super) struct Delivery(Option<Box<Rows>>);
 
@@ -13,21 +13,21 @@ pub(super) struct Delivery(Option<Box<Rows>>);
 pub(super) struct Rows {
     /// Oldest first.
     pub(super) unconfirmed: Vec<i64>,
-    /// Their bytes, about.
+    /// Their size in bytes, roughly.
     bytes: u32,
     pub(super) answers: Answers,
     pub(super) since: Option<Instant>,
 }
 
-/// What is known of how the client takes pings on this stream.
+/// How the client has answered pings on this stream so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Answers {
-    /// It was not asked yet, or is being asked for the first time.
+    /// It was not pinged yet, or the first ping is in flight.
     #[default]
     Unknown,
-    /// It has answered: what stops doing so hangs.
+    /// It has answered before: if it stops, it hangs.
     Always,
-    /// It never did, though its TCP acknowledged the ping: a client that knows none.
+    /// It never answered, although its TCP acknowledged the ping: it does not support pings.
     Never,
 }
 
@@ -35,18 +35,18 @@ pub(super) enum Answers {
 pub(super) struct Ping {
     pub(super) id: String,
     pub(super) sent: Instant,
-    /// So many of the unconfirmed messages were written before it.
+    /// The number of unconfirmed messages that were written before it.
     pub(super) covers: usize,
-    /// It is on its way when so many bytes of the connection are.
+    /// The ping has left when this many bytes of the connection were written.
     pub(super) end: u64,
-    /// Since when it is.
+    /// When the ping left.
     pub(super) gone: Option<Instant>,
-    /// What was on its way when that was last looked at.
+    /// The bytes written when that was last checked.
     pub(super) seen: u64,
 }
 
 impl Delivery {
-    /// A session that was saved over a restart.
+    /// The rows of a session that was saved over a restart.
     pub(super) fn restored(unconfirmed: Vec<i64>, now: Instant) -> Self {
         match unconfirmed.is_empty() {
             true => Self(None),
@@ -64,7 +64,7 @@ impl Delivery {
         self.0.as_ref().map_or(Answers::Unknown, |rows| rows.answers)
     }
 
-    /// When the client must be asked, at latest.
+    /// When the client must be pinged at the latest.
     pub(super) fn due(&self) -> Option<Instant> {
         let after = match self.answers() {
             Answers::Unknown => FIRST_ASKED_AFTER,
@@ -73,22 +73,22 @@ impl Delivery {
         self.0.as_ref()?.since.map(|since| since + after)
     }
 
-    /// All of them, for who closes the stream in order.
+    /// Takes all unconfirmed rows, when the client closes the stream in order.
     pub(super) fn take_unconfirmed(&mut self) -> Vec<i64> {
         self.take(usize::MAX)
     }
 
-    /// The same, left here.
+    /// The unconfirmed rows, which stay here.
     pub(super) fn unconfirmed(&self) -> &[i64] {
         self.0.as_ref().map_or(&[], |rows| &rows.unconfirmed)
     }
 
-    /// As much as may be with a client that has not confirmed it.
+    /// Whether the client has as much as it may have unconfirmed.
     pub(super) fn is_full(&self) -> bool {
         self.0.as_ref().is_some_and(|rows| rows.bytes >= BYTES_MAX) || self.room() == 0
     }
 
-    /// So many more may.
+    /// How many more messages may be sent unconfirmed.
     pub(super) fn room(&self) -> usize {
         STANZAS_MAX.saturating_sub(self.unconfirmed().len())
     }
@@ -100,12 +100,12 @@ impl Delivery {
         rows.since.get_or_insert_with(now);
     }
 
-    /// The oldest, so many.
+    /// Takes the `count` oldest rows.
     pub(super) fn take(&mut self, count: usize) -> Vec<i64> {
         let Some(rows) = &mut self.0 else { return Vec::new() };
         let all = rows.unconfirmed.len();
         let count = count.min(all);
-        // The average serves: it is a bound for memory.
+        // The average is good enough: this only bounds memory.
         let left = u64::from(rows.bytes) * (all - count) as u64 / all.max(1) as u64;
         rows.bytes = u32::try_from(left).unwrap_or(u32::MAX);
         if count == all {
@@ -115,12 +115,13 @@ impl Delivery {
     }
 }
 
-/// promise.md 2: a message unconfirmed for so long brings a ping.
+/// promise.md 2: a message that is unconfirmed for this long triggers a ping.
 const CONFIRM_AFTER: Duration = Duration::from_secs(30);
-/// The same on a stream that was not asked yet: who answers pings should be known soon.
+/// Like [`CONFIRM_AFTER`], for the first ping of a stream: it should be known soon whether the client answers
+/// pings.
 const FIRST_ASKED_AFTER: Duration = Duration::from_secs(5);
-/// Messages sent to a client that has confirmed none of them: with what waits in its outbox they stay
-/// under `base::limits::UNCONFIRMED_MESSAGES_MAX`, where their senders would hear of it.
+/// Maximum number of messages sent to a client that has confirmed none of them. Together with those in its
+/// outbox they stay under `base::limits::UNCONFIRMED_MESSAGES_MAX`, above which senders get errors.
 const STANZAS_MAX: usize = 4_000;
-/// Their bytes: the same of `UNCONFIRMED_BYTES_MAX`.
+/// Maximum number of their bytes, likewise below `UNCONFIRMED_BYTES_MAX`.
 const BYTES_MAX: u32 = 33_554_432;

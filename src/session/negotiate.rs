@@ -1,5 +1,5 @@
-//! Drives `stream::c2s` until the stream is bound or over: performs what the machine asks for,
-//! under one absolute deadline.
+//! Drives `stream::c2s` until the stream is bound or over: performs the outputs of the state machine, under
+//! one absolute deadline.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(super) struct Negotiation {
     pub(super) machine: C2s,
     pub(super) peer: IpAddr,
     pub(super) stage: Stage,
-    /// Why an attempt failed that the log says nothing of yet.
+    /// Why an attempt failed that was not logged yet.
     pub(super) unheard: Option<Refusal>,
     ports: Ports,
 }
@@ -54,15 +54,15 @@ enum Cut {
 /// What a step of the driver leads to.
 #[allow(clippy::large_enum_variant)] // lives for one step, on the stack
 enum Next {
-    /// Go on reading.
+    /// Continue reading.
     Read,
-    /// Feed this.
+    /// Feed this to the state machine.
     Feed(Input),
     /// The stream is bound.
     Done(FullJid, Option<Box<Entry>>),
     /// The connection belongs to another session now.
     Resumed,
-    /// The connection is of no more use.
+    /// The connection is no longer needed.
     End,
 }
 
@@ -72,7 +72,7 @@ enum Done {
     Bound(FullJid, Option<Box<Entry>>),
     /// The connection is gone, or another session's.
     Gone,
-    /// The connection is of no more use; what is queued are its last words.
+    /// The connection is closed after the queued output is sent.
     Over,
 }
 
@@ -98,8 +98,8 @@ pub async fn negotiate(
         unheard: None,
         ports: connection.ports,
     };
-    // One timer and one watch for all of it: handlers may wait for the store, a worker or the client's
-    // TLS, and the deadline and a stop hold for them too.
+    // One timer and one watch for all of it: handlers may wait for the store, a worker or the client's TLS
+    // handshake, and the deadline and a stop apply to these waits too.
     let done = tokio::select! {
         biased;
         done = negotiation.run() => done,
@@ -141,7 +141,7 @@ impl Negotiation {
                 Ok(Some(Event::Open(header))) => return Some(Input::Open(header)),
                 Ok(Some(Event::Element(element))) => return Some(Input::Element(element)),
                 Ok(Some(Event::Close)) => return Some(Input::Close),
-                // COMPAT(go-sendxmpp): line feeds behind each element, though XEP-0388 §2.4 wants none.
+                // COMPAT(go-sendxmpp): line feeds after each element, although XEP-0388 §2.4 forbids them.
                 Ok(Some(Event::Whitespace)) => continue,
                 Ok(None) => {}
                 Err(_) if self.machine.host().is_none() && self.link.wire.begins_with_tls() => {
@@ -156,28 +156,28 @@ impl Negotiation {
         }
     }
 
-    /// What is said to a client that takes this port for the one of XEP-0368.
+    /// The stream error for a client that uses direct TLS (XEP-0368) on this port.
     fn is_tls(&self) -> StreamFailure {
         let place = match self.ports.direct {
             Some(port) => format!("direct TLS is on port {port}"),
             None => "direct TLS is switched off (c2s.listen_tls)".to_owned(),
         };
-        // Where is for the log alone: nobody asked yet for what is not in the DNS.
+        // The port is logged only: the client is not told what is not in the DNS.
         tracing::info!(peer = %self.peer, "a client began with TLS on the port for STARTTLS: {place}");
         StreamError::NotWellFormed
             .text("this looks like TLS, and on this port it begins with STARTTLS")
     }
 
-    /// Something outside the stream ended the negotiation, wherever it stood.
+    /// Ends the negotiation, at any stage, for a reason outside the stream.
     fn cut(&mut self, cut: Cut) -> Done {
         let failure = match cut {
             Cut::Late => StreamError::ConnectionTimeout.text("not authenticated in time"),
-            // A client that may be about to resume a session is not told by a stream error, which
-            // it might take for that session's end (promise.md 11).
+            // A client that may be about to resume a session gets no stream error, because it might take that
+            // for the end of the session (promise.md 11).
             Cut::Stopping if !matches!(self.stage, Stage::Stranger { .. }) => return Done::Over,
             Cut::Stopping => StreamError::SystemShutdown.into(),
         };
-        // Nobody is bound when this is said.
+        // The resource is released before the error is sent.
         self.stage = Stage::stranger();
         for output in self.feed(Input::Fail(failure)) {
             if let Output::Write(item) = output {
@@ -236,7 +236,7 @@ impl Negotiation {
                     let admitted = self.admit(who, agent, fast, again).await;
                     next = Next::Feed(Input::Admitted(admitted))
                 }
-                // What it writes comes after: the answer waits.
+                // The answer comes after this output, so it is delayed too.
                 Output::Failed(failed) => self.failed(&failed).await,
                 Output::UnknownHost(asked) => self.log_unknown_host(asked.as_deref()),
                 Output::Authenticated { restart } => {
@@ -331,14 +331,14 @@ impl Negotiation {
                 Err(request) => ResumeRefused { connection: request.connection, too_high: None },
                 Ok(()) => match answered.await {
                     Ok(Ok(())) => {
-                        // Looked up when the device is among the account's sessions, as for a bind.
+                        // Checked again now that the device is among the account's sessions, as for a bind.
                         if admitted.is_welcome(&self.context).await.is_err() {
                             slot.end_session(StreamError::NotAuthorized.into());
                         }
                         return Next::Resumed;
                     }
                     Ok(Err(refused)) => refused,
-                    // The session fell over a bug of ours, with the connection.
+                    // The session panicked by a bug of ours, and the connection is gone with it.
                     Err(_) => return Next::Resumed,
                 },
             };
@@ -347,7 +347,7 @@ impl Negotiation {
                 return Next::Feed(Input::Fail(sm::too_high(too_high)));
             }
         }
-        // What the stream handled is exact once all that it queued is written (promise.md 6).
+        // The stream's handled count is exact only after everything that it queued is written (promise.md 6).
         let store = &self.context.router.store;
         let known = match store.barrier().await {
             Ok(()) => store.read(move |tx| handled::get(tx, &id, account)).await,
@@ -363,7 +363,7 @@ impl Negotiation {
     async fn request(&mut self, element: Element) -> Next {
         let early = || Next::Feed(Input::Fail(StreamError::NotAuthorized.into()));
         let host = self.machine.host().unwrap_or_default();
-        // The asker has no address yet; it speaks as a guest of the domain.
+        // The client has no JID yet; it acts as a guest of the domain.
         let guest =
             BareJid::from_parts(None, host).and_then(|host| host.with_resource("unauthenticated"));
         let Ok(guest) = guest else { return early() };
@@ -394,7 +394,7 @@ impl Negotiation {
         let (peer, secure) = (self.peer, self.machine.is_secured());
         tracing::info!(jid = named(&full), %peer, secure, "session started");
         if *self.context.stopping.borrow() {
-            // The stop may have gone through the registry just before this session was there.
+            // The stop may have gone through the registry just before this session was added.
             binding.client.outbox.end(End::Shutdown);
         }
         let link = self.link.speaking(self.machine.lang());
@@ -405,19 +405,19 @@ impl Negotiation {
         Some(session)
     }
 
-    /// Lets the last words reach the client, for a moment.
+    /// Gives the client a moment to read the last output.
     async fn hang_up(&mut self) {
         let closing = async {
             self.link.wire.flush().await?;
             self.link.wire.shutdown().await?;
             self.link.wire.linger().await
         };
-        // Whether it heard them or not: the connection ends.
+        // The connection ends whether or not the client has read it.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 }
 
-/// Runs something CPU-heavy off the network threads; `None` if it panicked.
+/// Runs CPU-heavy work off the network threads; `None` if it panicked.
 #[allow(clippy::disallowed_methods)] // the one use: password hashing, bounded by `Context::workers`
 async fn work_off<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()

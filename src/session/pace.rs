@@ -1,4 +1,4 @@
-//! How fast a session may send: token buckets, which slow its reading down and drop nothing.
+//! How fast a session may send: token buckets that slow down reading and drop nothing.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ pub struct Pace {
     at: Instant,
 }
 
-/// So many a second on average, and a burst above that.
+/// A token bucket: a rate per second on average, and a burst above that.
 #[derive(Debug)]
 pub struct Bucket {
     per_second: f32,
@@ -21,37 +21,37 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full one; a rate of 0 means no bound.
+    /// Creates a full bucket; a rate of 0 means no bound.
     #[allow(clippy::cast_precision_loss)] // a bucket need not be exact
     pub fn new(per_second: u32, burst: u32) -> Self {
         Self { per_second: per_second as f32, burst: burst as f32, level: burst as f32 }
     }
 
-    /// Time flows in.
+    /// Fills the bucket for the time that passed.
     pub fn pass(&mut self, seconds: f32) {
         self.level = (self.level + seconds * self.per_second).min(self.burst);
     }
 
-    /// Takes out, below empty if need be.
+    /// Takes out `amount`, even if the level falls below zero.
     pub fn take(&mut self, amount: f32) {
         if self.per_second > 0.0 {
             self.level -= amount;
         }
     }
 
-    /// Seconds until it is not below empty.
+    /// Seconds until the level is zero again.
     pub fn wait(&self) -> f32 {
         if self.level < 0.0 { -self.level / self.per_second } else { 0.0 }
     }
 
-    /// True when nothing is owed to it.
+    /// Whether the bucket is full.
     pub fn is_full(&self) -> bool {
         self.level >= self.burst
     }
 }
 
 impl Pace {
-    /// Full buckets; a rate of 0 in the limits means no bound.
+    /// Creates full buckets; a rate of 0 in the limits means no bound.
     pub fn new(limits: &Limits, now: Instant) -> Self {
         Self {
             bytes: Bucket::new(limits.bytes_per_second, limits.bytes_burst),
@@ -60,7 +60,7 @@ impl Pace {
         }
     }
 
-    /// Counts input; answers how long reading must pause.
+    /// Counts input; returns how long reading must pause.
     #[allow(clippy::cast_precision_loss)]
     pub fn count(&mut self, bytes: usize, stanzas: usize, now: Instant) -> Duration {
         let passed = now.saturating_duration_since(self.at).as_secs_f32();
@@ -76,7 +76,7 @@ impl Pace {
     }
 }
 
-/// Seconds. Whatever a session sends, it is heard again before its peer gives up.
+/// In seconds. Whatever a session sends, it is read from again before the client times out.
 const PAUSE_MAX: f32 = 30.0;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Owed rows on their way to a client.
+//! The state of a redelivery.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -8,18 +8,18 @@ use crate::router::owed::Claim;
 use crate::store::StoreError;
 use crate::store::mailbox::MailRow;
 
-/// Owed rows that this session took on itself, on their way to the client.
+/// Owed rows that this session has claimed and not yet delivered.
 pub(super) struct Redelivery {
     pub(super) claims: VecDeque<Claim>,
-    /// So many of the first ones are being read.
+    /// The number of claims, from the front, whose rows are being read.
     pub(super) reading: usize,
     pub(super) page: Paging,
 }
 
-/// A read of owed rows on its way.
+/// A pending read of owed rows.
 pub(super) type Paging = Pin<Box<dyn Future<Output = Result<Vec<MailRow>, StoreError>> + Send>>;
 
-/// The page that is being read.
+/// Waits for the page that is being read.
 pub(super) async fn page(
     redelivery: &mut Option<Box<Redelivery>>,
 ) -> Result<Vec<MailRow>, StoreError> {

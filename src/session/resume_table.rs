@@ -1,8 +1,8 @@
 //! XEP-0198 §5: how a new connection reaches the session that it resumes.
 //!
-//! A session that can be resumed has a slot. Whoever asks for it has authenticated as its account; the
-//! session itself, connected or hibernating, takes the new connection over: so one wins, whatever comes at
-//! the same time.
+//! A session that can be resumed has a slot. A client that asks for it has authenticated as its account. The
+//! session itself, connected or hibernating, takes over the new connection, so exactly one of several
+//! requests wins.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -28,7 +28,7 @@ pub struct ResumeTable {
     bytes: AtomicUsize,
 }
 
-/// The way to one of them.
+/// The way to one resumable session.
 pub struct ResumeSlot {
     account: BareJid,
     outbox: Arc<Outbox>,
@@ -41,46 +41,46 @@ struct State {
     closed: bool,
 }
 
-/// A connection, and what belongs to it.
+/// A connection, and the facts about it.
 pub struct Connection {
-    /// Authenticated, nothing bound.
+    /// Authenticated, with no resource bound.
     pub link: Link,
-    /// Where it comes from.
+    /// The address of the client.
     pub peer: IpAddr,
-    /// It is encrypted.
+    /// Whether it is encrypted.
     pub secure: bool,
     /// Which installation of a client it is (XEP-0388 §2.3).
     pub agent: Option<AgentId>,
-    /// A token opened it (XEP-0484).
+    /// Whether the login was by token (XEP-0484).
     pub by_token: bool,
 }
 
 /// A request to resume.
 pub struct ResumeRequest {
-    /// What takes the place of the session's connection.
+    /// The connection that replaces the session's present one.
     pub connection: Connection,
     /// The SM-ID as the client wrote it.
     pub previd: String,
-    /// What the client handled.
+    /// The client's handled count.
     pub h: u32,
-    /// What is said around `<resumed/>`, where it was asked for inline (XEP-0198 §9.2).
+    /// The `<success/>` around `<resumed/>`, if it was requested inline (XEP-0198 §9.2).
     pub success: Option<Box<Success>>,
     /// Answered once.
     pub answer: oneshot::Sender<Result<(), ResumeRefused>>,
 }
 
-/// The connection goes back.
+/// A refusal, which gives the connection back.
 pub struct ResumeRefused {
-    /// As it came.
+    /// The connection, unchanged.
     pub connection: Connection,
-    /// The client acknowledged more than it was sent; else there is no such session any more.
+    /// Set if the client acknowledged more than it was sent; otherwise the session no longer exists.
     pub too_high: Option<TooHigh>,
 }
 
 impl ResumeRequest {
     /// Gives the connection back.
     pub fn refuse(self, too_high: Option<TooHigh>) {
-        // Who gave up asking has ended the connection with that.
+        // A requester that gave up has ended its connection already.
         let _ = self.answer.send(Err(ResumeRefused { connection: self.connection, too_high }));
     }
 }
@@ -93,12 +93,12 @@ impl ResumeTable {
         slot
     }
 
-    /// The session of this id, for its own account only (security rule 13).
+    /// Returns the session of this id, for its own account only (security rule 13).
     pub fn find(&self, id: &[u8; 32], account: &BareJid) -> Option<Arc<ResumeSlot>> {
         self.lock().get(id).filter(|slot| slot.account == *account).cloned()
     }
 
-    /// The session is over. Whoever asks for it at this moment is refused.
+    /// Removes a session that is over, and refuses a request that is waiting for it.
     pub fn remove(&self, id: &[u8; 32]) {
         let slot = self.lock().remove(id);
         let request = slot.and_then(|slot| {
@@ -111,7 +111,7 @@ impl ResumeTable {
         }
     }
 
-    /// A quota for one more hibernating session, if there is room.
+    /// Returns a quota for one more hibernating session, if there is room.
     pub fn quota(self: &Arc<Self>, limits: &Limits) -> Option<HibernationQuota> {
         let hibernating = self.hibernating.fetch_add(1, Ordering::Relaxed);
         let quota = HibernationQuota { resume_table: self.clone(), bytes: 0 };
@@ -124,13 +124,13 @@ impl ResumeTable {
 }
 
 impl ResumeSlot {
-    /// Asks the session to take the connection. It comes back at once if nobody is there.
+    /// Asks the session to take the connection. Gives it back at once if the session is over.
     pub fn request(&self, request: Box<ResumeRequest>) -> Result<(), Box<ResumeRequest>> {
         let mut state = self.lock();
         if state.closed {
             return Err(request);
         }
-        // Of two, the later one: it is the connection that the client still has.
+        // The later of two requests wins: its connection is the one that the client still has.
         let earlier = state.request.replace(request);
         drop(state);
         if let Some(earlier) = earlier {
@@ -140,12 +140,12 @@ impl ResumeSlot {
         Ok(())
     }
 
-    /// The connection that was just given over has to end, and the session with it.
+    /// Ends the session and the connection that it has just taken over.
     pub fn end_session(&self, why: StreamFailure) {
         self.outbox.end(End::Failure(why));
     }
 
-    /// The request that came last, for the session to take.
+    /// Takes the request that came last.
     pub fn take_request(&self) -> Option<Box<ResumeRequest>> {
         self.lock().request.take()
     }
@@ -162,9 +162,9 @@ pub struct HibernationQuota {
 }
 
 impl HibernationQuota {
-    /// So much waits for this session now; false when it is too much for all of them together, and more
-    /// than its even share: whoever holds little does not pay for whoever holds much. All of them
-    /// together stay below twice the bound.
+    /// Counts the bytes that wait for this session. False if they are too many for all sessions together and
+    /// more than this session's even share, so that a session with little does not pay for one with much. All
+    /// of them together stay below twice the bound.
     pub fn weigh(&mut self, bytes: usize, limits: &Limits) -> bool {
         let all = &self.resume_table.bytes;
         let before = all.fetch_add(bytes, Ordering::Relaxed);
@@ -213,7 +213,7 @@ mod tests {
         assert!(resume_table.quota(&limits).is_none(), "full");
         assert!(first.weigh(60, &limits) && first.weigh(50, &limits));
         assert!(second.weigh(50, &limits) && !second.weigh(51, &limits));
-        // Whose share is even does not pay for another's.
+        // A session within its even share does not pay for another's.
         assert!(!first.weigh(90, &limits) && second.weigh(50, &limits));
         drop(second);
         assert!(first.weigh(100, &limits));

@@ -1,4 +1,4 @@
-//! What makes that a session may go on on another connection (XEP-0198 §5), and what it is without one.
+//! What a session needs to continue on another connection (XEP-0198 §5), and its state without one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,15 +7,15 @@ use super::resume_table::{HibernationQuota, ResumeRequest, ResumeSlot, ResumeTab
 use crate::base::limits::Limits;
 use crate::router::task::Parked;
 
-/// A session that its client may come back to.
+/// The resumption state of a session that its client may resume.
 pub(super) struct Resumption {
-    /// SHA-256 of the SM-ID, which only the client keeps.
+    /// SHA-256 of the SM-ID, which only the client has.
     id: [u8; 32],
-    /// For so long.
+    /// How long the session waits for it.
     time: Duration,
-    /// Where it is asked for.
+    /// Where requests to resume arrive.
     slot: Arc<ResumeSlot>,
-    /// A connection that waits until all that came on the old one is handled.
+    /// A new connection that waits until all stanzas of the old one are handled.
     next: Option<Box<ResumeRequest>>,
     hibernation: Option<Hibernation>,
 }
@@ -23,9 +23,9 @@ pub(super) struct Resumption {
 /// The session has no connection.
 struct Hibernation {
     until: Instant,
-    /// Its share of the memory; none for one that is about to be saved.
+    /// Its share of the memory; none if it is about to be saved.
     quota: Option<HibernationQuota>,
-    /// The server stops, and waits for this task no longer.
+    /// Set when the server stops: it no longer waits for this task.
     parked: Option<Parked>,
 }
 
@@ -43,7 +43,7 @@ impl Resumption {
         self.time
     }
 
-    /// It loses its connection: for its whole time, or for what is left of that.
+    /// Called when it loses its connection: it hibernates for its whole time, or for the rest of it.
     pub(super) fn hibernate(
         &mut self,
         until: Instant,
@@ -53,7 +53,7 @@ impl Resumption {
         self.hibernation = Some(Hibernation { until, quota, parked });
     }
 
-    /// It has one. False when it had one before.
+    /// Called when it has a connection. False if it had one before.
     pub(super) fn reconnect(&mut self) -> bool {
         self.hibernation.take().is_some()
     }
@@ -62,17 +62,17 @@ impl Resumption {
         self.hibernation.is_some()
     }
 
-    /// When its time without a connection is over.
+    /// The end of its time without a connection.
     pub(super) fn hibernates_until(&self) -> Option<Instant> {
         self.hibernation.as_ref().map(|hibernation| hibernation.until)
     }
 
-    /// It hibernates, and is to be saved.
+    /// Whether it hibernates and is to be saved.
     pub(super) fn is_parked(&self) -> bool {
         self.hibernation.as_ref().is_some_and(|hibernation| hibernation.parked.is_some())
     }
 
-    /// It hibernates, and the server stops: it gives its share back, and is to be saved.
+    /// If it hibernates when the server stops, releases its quota and marks it to be saved.
     pub(super) fn park(&mut self, park: impl FnOnce() -> Parked) {
         if let Some(hibernation) =
             self.hibernation.as_mut().filter(|hibernation| hibernation.parked.is_none())
@@ -82,18 +82,18 @@ impl Resumption {
         }
     }
 
-    /// So many bytes wait for it while it hibernates. False when that is too much.
+    /// Counts the bytes that wait for it while it hibernates. False if they are too many.
     pub(super) fn weigh(&mut self, bytes: usize, limits: &Limits) -> bool {
         let quota = self.hibernation.as_mut().and_then(|hibernation| hibernation.quota.as_mut());
         quota.is_none_or(|quota| quota.weigh(bytes, limits))
     }
 
-    /// The request that came last.
+    /// Takes the request that came last.
     pub(super) fn take_request(&self) -> Option<Box<ResumeRequest>> {
         self.slot.take_request()
     }
 
-    /// Another connection takes over: the one there is has no more to say. Of two, the later one.
+    /// Another connection takes over, and the old one is no longer read. The later of two wins.
     pub(super) fn hand_over(&mut self, next: Box<ResumeRequest>) {
         if let Some(earlier) = self.next.replace(next) {
             earlier.refuse(None);
@@ -108,7 +108,7 @@ impl Resumption {
         self.next.take()
     }
 
-    /// The session is over, and whoever asks for it is refused.
+    /// Ends the resumption: the session is over, and requests for it are refused.
     pub(super) fn end(self, resume_table: &ResumeTable) {
         resume_table.remove(&self.id);
         if let Some(next) = self.next {

@@ -38,14 +38,14 @@ pub(super) enum Woken {
     Save,
 }
 
-/// Runs the session to its end. Dropping the binding tells others.
+/// Runs the session to its end. Dropping the binding notifies others.
 pub async fn run(mut session: Box<Session>) {
     if panicked(pin!(session.serve())).await {
-        // A bug of ours, and this client's request met it: the others go on (RFC 6120 §4.9.3.8).
+        // A bug of ours, triggered by this client's request; other sessions continue (RFC 6120 §4.9.3.8).
         session.flow.handler_ended();
         session.ending = Some(Ending::Failure(Box::new(StreamError::InternalServerError.into())));
     }
-    // Large, and at the end only: not in the task of every session.
+    // Boxed because it is large and needed only at the end: this keeps each session's task small.
     Box::pin(session.finish()).await;
 }
 
@@ -61,8 +61,8 @@ async fn panicked(mut work: Pin<&mut impl Future<Output = ()>>) -> bool {
 
 impl Session {
     async fn serve(&mut self) {
-        // One entry in the runtime's timer for the whole session. Deadlines move away with all that is
-        // heard, so it is moved only when one comes nearer, or when it rings too early.
+        // One entry in the runtime's timer for the whole session. Deadlines move away with all input, so the
+        // timer is reset only when one comes nearer, or when it fires too early.
         let mut timer = pin!(sleep_until(now().into()));
         loop {
             while self.ending.is_none() {
@@ -84,13 +84,13 @@ impl Session {
         }
     }
 
-    /// Waits for whatever comes first: output and what others want of us before new input.
+    /// Waits for whatever comes first. Output and requests from other tasks go before new input.
     async fn wait(&mut self, mut timer: Pin<&mut Sleep>) -> Woken {
         let now = now();
         self.link.wire.give_back();
         self.listen(now);
         self.ask_if_due(now);
-        // Mostly it takes all at once, and the turn goes on.
+        // Usually the connection takes everything at once, and the turn continues.
         if let Err(error) = self.link.wire.write_now().await {
             return Woken::Io(Err(error));
         }
@@ -115,7 +115,8 @@ impl Session {
             page = page(redelivery), if Flow::may_drain(seen) => Woken::Page(page),
             () = async { match awaited { Some(stanzas) => self.handled_count.reached(stanzas).await, None => pending().await } }
                 => Woken::Reached,
-            // Also while nothing can be taken: a client that does not read must end all the same.
+            // Also while nothing can be taken: a session whose client does not read must still be able to
+            // end.
             () = self.outbox.ready() => Woken::Outbox,
             () = async { match &mut save { Some(saved) => saved.await, None => pending().await } }
                 => Woken::Save,
@@ -208,7 +209,7 @@ impl Session {
         self.end(taken.end);
     }
 
-    /// Sends a stanza, unless a module keeps it for later; what was kept comes before it.
+    /// Sends a stanza, unless a module holds it back. Stanzas that were held back go before it.
     pub(super) fn pass(&mut self, item: Outgoing) {
         let pipeline = &self.binding.context().pipeline;
         let delivery = pipeline.to_client(&self.binding.cx.config, &mut self.state, &item);
@@ -218,7 +219,7 @@ impl Session {
         }
     }
 
-    /// Puts a stanza on the wire, and remembers it as long as it may be owed.
+    /// Queues a stanza on the wire, and remembers it as long as it may be owed.
     pub(super) fn send(&mut self, item: Outgoing) {
         let stamped = self.stamped(&item);
         let frame = match (&mut self.sm, item.owed) {
@@ -264,7 +265,7 @@ impl Session {
     fn timer(&mut self) {
         let now = now();
         if let Some(until) = self.hibernates_until() {
-            // It may ring for what the connection owed: that is over.
+            // The timer may fire for a deadline of the old connection; ignore it.
             if until <= now {
                 self.ending = Some(Ending::Expired);
             }
@@ -304,8 +305,8 @@ impl Session {
         let closed = matches!(ending, Ending::Closed);
         match ending {
             Ending::Save => {
-                // What still hangs is waited for: left out of the count, it would be sent again
-                // and be there twice; counted before it is known to fail, nobody would be told.
+                // Wait for pending stanzas: if one is left out of the count, the client sends it again and it
+                // is delivered twice; if one is counted before it fails, the sender gets no error.
                 self.settle().await;
                 return self.save().await;
             }
@@ -315,8 +316,8 @@ impl Session {
             }
             Ending::Closed => {
                 tracing::info!(jid = named(&self.binding.client.jid), "session closed");
-                // The handler under way and the writes of all stanzas end before our closing tag:
-                // it acknowledges everything before it.
+                // The pending handler and the writes of all stanzas end before our closing tag, because that
+                // acknowledges everything before it.
                 let _ = timeout(SETTLE, self.settle()).await;
             }
             Ending::GivenUp => {
@@ -339,7 +340,7 @@ impl Session {
             self.link.wire.shutdown().await
         };
         let heard = timeout(CLOSE_TIMEOUT, closing).await;
-        // Others see the session gone before its client has hung up.
+        // Others see the session end before its client has hung up.
         let disconnected = Link::disconnected(&self.binding.context().router.limits, now());
         let mut link = std::mem::replace(&mut self.link, disconnected);
         self.unbind(closed);
@@ -348,13 +349,14 @@ impl Session {
         }
     }
 
-    /// The session ends for others: its resource is free, what it held goes other ways.
+    /// Ends the session for others: its resource is free, and its unacknowledged stanzas are delivered
+    /// another way.
     fn unbind(mut self: Box<Self>, closed: bool) {
         self.binding.unacked = self.disable(closed);
     }
 
     pub(super) async fn settle(&mut self) {
-        // What one handler found may call for another.
+        // The result of one handler may start another.
         while let Some(pending) = self.flow.handler() {
             let handled = pending.await;
             self.flow.handler_ended();
@@ -366,7 +368,8 @@ impl Session {
         }
     }
 
-    /// A handler that began a write must also do what follows its commit, though nobody waits.
+    /// A handler that began a write must also finish what follows the commit, even if no session waits for
+    /// it.
     fn abandon_handler(&mut self) {
         self.handled_count.end();
         if let Some(pending) = self.flow.handler().take() {
@@ -375,18 +378,18 @@ impl Session {
         }
     }
 
-    /// The server's own address on this stream, or one that stands for it.
+    /// Whether the stanza is for the server itself, or the account's bare JID.
     pub(super) fn is_ours(&self, to: Option<&Jid>) -> bool {
         let jid = &self.binding.client.jid;
         to.is_none_or(|to| to.as_str() == jid.domain() || to.as_str() == jid.bare_str())
     }
 }
 
-/// Bytes taken from the outbox at once.
+/// Maximum number of bytes taken from the outbox at once.
 const BATCH_BYTES: usize = 65_536;
-/// Stanzas read before the outbox has its turn.
+/// Maximum number of stanzas read before the outbox has its turn.
 const TURN_STANZAS: usize = 32;
-/// A day: no deadline at all.
+/// A day, which stands for no deadline.
 const FOREVER: Duration = Duration::from_secs(86_400);
 /// How long a closing stream waits for its writes to commit.
 const SETTLE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! How far a client has come on its stream: each stage has what is known by then, and no more.
+//! The stages of a client's negotiation. Each stage has only what is known by then.
 
 use super::binding::Binding;
 use crate::base::credential::{AgentId, ScramKeys};
@@ -9,21 +9,21 @@ use crate::store::devices::Seen;
 use crate::store::ids::AccountId;
 use crate::store::tokens::Token;
 
-/// Where the client stands.
+/// The client's stage.
 #[allow(clippy::large_enum_variant)] // one a stream, and only until it is bound
 pub(super) enum Stage {
-    /// Nobody is logged in.
+    /// The client is not logged in.
     Stranger {
-        /// The account whose keys were given out last, or whose token fitted.
+        /// The account whose keys were returned last, or whose token matched.
         asked: Option<Box<Asked>>,
     },
-    /// The one gate let it in.
+    /// The login was admitted.
     Admitted(Admitted),
-    /// It has its place in the registry; dropping that gives it back.
+    /// It has its resource in the registry; dropping the binding gives it back.
     Bound {
-        /// The place.
+        /// The resource in the registry.
         binding: Binding,
-        /// What the bind request switched on, where one came with the login.
+        /// The features that the bind request enabled, if one came with the login.
         switched: Option<Box<Switched>>,
     },
 }
@@ -36,44 +36,44 @@ pub(super) struct Asked {
     pub(super) disabled: bool,
     /// The store's access version, taken before.
     pub(super) version: AccessVersion,
-    /// The keys; none if they were at hand in the registry.
+    /// The keys; none if the registry had them.
     pub(super) keys: Option<ScramKeys>,
-    /// The token that fitted, where it was one.
+    /// The token that matched, for a login by token.
     pub(super) token: Option<Token>,
 }
 
-/// Who is logged in.
+/// A client that is logged in.
 pub(super) struct Admitted {
     pub(super) bare: BareJid,
-    /// None for who is anonymous.
+    /// None for an anonymous user.
     pub(super) login: Option<Login>,
     /// Which installation of a client it is.
     pub(super) agent: Option<AgentId>,
 }
 
-/// What opened an account.
+/// How an account was opened.
 pub(super) struct Login {
-    /// The account, and by what.
+    /// The account, with its keys or token.
     pub(super) by: Box<Asked>,
-    /// What the client told of its device; none without an id.
+    /// What the client sent about its device; none without an id.
     pub(super) seen: Option<Box<Seen>>,
 }
 
-/// What the modules switched on for a bind request, before the session is there.
+/// The features that modules enabled for a bind request, before the session exists.
 #[derive(Default)]
 pub(super) struct Switched {
     pub(super) state: SessionState,
-    /// To each element of theirs, in order.
+    /// The answers to each of their elements, in order.
     pub(super) answers: Vec<Vec<u8>>,
 }
 
 impl Stage {
-    /// Nobody, of whom nothing is known.
+    /// A client that is not logged in and has given no name.
     pub(super) const fn stranger() -> Self {
         Self::Stranger { asked: None }
     }
 
-    /// Who is logged in, and not bound yet.
+    /// The client if it is logged in and not bound yet.
     pub(super) const fn admitted(&self) -> Option<&Admitted> {
         match self {
             Self::Admitted(admitted) => Some(admitted),
@@ -81,14 +81,14 @@ impl Stage {
         }
     }
 
-    /// Who was admitted is a session's client from here on.
+    /// Enters the last stage: the admitted client belongs to a session from here on.
     pub(super) fn bind(&mut self, binding: Binding, switched: Option<Box<Switched>>) -> FullJid {
         let full = binding.client.jid.clone();
         *self = Self::Bound { binding, switched };
         full
     }
 
-    /// What a login was begun with: it opens an account once.
+    /// Takes the account of the login under way: it opens an account only once.
     pub(super) fn take_asked(&mut self) -> Option<Box<Asked>> {
         match self {
             Self::Stranger { asked } => asked.take(),
@@ -98,12 +98,12 @@ impl Stage {
 }
 
 impl Admitted {
-    /// None for who is anonymous.
+    /// None for an anonymous user.
     pub(super) fn account(&self) -> Option<AccountId> {
         self.login.as_ref().map(|login| login.by.id)
     }
 
-    /// A token opened the account.
+    /// Whether the login was by token.
     pub(super) fn is_by_token(&self) -> bool {
         self.login.as_ref().is_some_and(|login| login.by.token.is_some())
     }

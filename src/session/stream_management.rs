@@ -1,4 +1,4 @@
-//! XEP-0198 on a bound stream: what the client may ask, and what it is asked.
+//! XEP-0198 on a bound stream: requests of the client, and requests to it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use crate::xml::error::XmlError;
 use crate::xml::ns;
 
 impl Session {
-    /// An element of XEP-0198.
+    /// Handles an element of XEP-0198.
     pub(super) fn command(&mut self, element: &Element) {
         match Received::on(element, self.sm.is_some()) {
             Received::Enable { resume, max } => {
@@ -39,7 +39,7 @@ impl Session {
         }
     }
 
-    /// XEP-0198 §3. Both counts begin behind what this gives to say.
+    /// XEP-0198 §3. Returns the answer; both counts begin after it.
     pub(super) fn enable(&mut self, resume: bool, max: Option<u32>) -> Bytes {
         let context = self.binding.context().clone();
         let most = context.router.limits.resume_time;
@@ -47,11 +47,11 @@ impl Session {
         let previd = id::random(&mut OsRng);
         let id = sha256(previd.as_bytes());
         let account = self.binding.client.account;
-        // An anonymous user has no second login that could prove to be the same.
+        // An anonymous user cannot log in a second time as the same user.
         let may_resume = resume && account.is_some() && !time.is_zero();
-        // Nobody asks for the count of a stream that cannot be resumed.
+        // The count of a stream that cannot be resumed is never requested again.
         self.handled_count.enable(id, account.filter(|_| may_resume));
-        // The count stands still until all that came before it is handled.
+        // The count does not move until every earlier stanza is handled.
         if !self.handled_count.is_settled() {
             self.binding.cx.router.flush_deferred();
         }
@@ -64,7 +64,7 @@ impl Session {
         sm::enabled(told, context.resume_location.as_deref())
     }
 
-    /// The management of this stream, of which so many stanzas are acknowledged.
+    /// Creates the stream management for this stream, with `acked` stanzas acknowledged.
     pub(super) fn new_management(&self, acked: u32) -> Box<StreamManagement<Outgoing>> {
         let limits = &self.binding.context().router.limits;
         let bounds = Bounds {
@@ -75,7 +75,7 @@ impl Session {
         Box::new(StreamManagement::new(acked, bounds))
     }
 
-    /// What comes next on the connection.
+    /// Returns the next piece of the connection.
     pub(super) fn next_piece(&mut self) -> Result<Option<Event>, XmlError> {
         match self.flow.take_held() {
             Some(held) => (*held).map(Some),
@@ -83,7 +83,7 @@ impl Session {
         }
     }
 
-    /// XEP-0198 §4: the answer to `<r/>` is not withheld for what is being worked on.
+    /// XEP-0198 §4: the answer to `<r/>` is not withheld while a handler is pending.
     pub(super) fn look_ahead(&mut self) {
         while self.ending.is_none() && self.flow.may_look_ahead(self.seen()) {
             let piece = match self.link.wire.piece() {
@@ -101,8 +101,8 @@ impl Session {
         }
     }
 
-    /// Asked, answered and read on another connection: none of it is for the one to come. What a module
-    /// kept for the client is sent again with the rest.
+    /// Forgets what was asked, answered and read on the old connection. Stanzas that a module held back for
+    /// the client are sent again with the rest.
     pub(super) fn forget_connection(&mut self) {
         self.flow.disconnected();
         let kept = self.binding.context().pipeline.disconnected(&mut self.state);
@@ -115,7 +115,8 @@ impl Session {
         }
     }
 
-    /// promise.md 5: at once when all is durable, else when it is, but within a moment.
+    /// promise.md 5: answers at once if every stanza is durable; otherwise as soon as it is, but soon in any
+    /// case.
     fn asked_for_count(&mut self) {
         let (came, handled) = (self.handled_count.issued(), self.handled_count.handled());
         if self.sm.as_mut().is_some_and(|sm| sm.requested(came, handled, now())) {
@@ -127,7 +128,7 @@ impl Session {
         self.link.wire.queue(sm::ack(self.handled_count.h()));
     }
 
-    /// So many stanzas must be handled before somebody can be answered.
+    /// The number of stanzas that must be handled before a pending request can be answered.
     pub(super) fn awaited(&self) -> Option<u64> {
         match self.is_resuming() {
             true => Some(self.handled_count.issued()),
@@ -135,7 +136,7 @@ impl Session {
         }
     }
 
-    /// They are.
+    /// The awaited stanzas are handled.
     pub(super) fn reached(&mut self) {
         let handed_over = self.resumption.as_mut().filter(|_| !self.flow.is_pending());
         if let Some(request) = handed_over.and_then(|resumption| resumption.take_next()) {
@@ -152,7 +153,7 @@ impl Session {
         }
     }
 
-    /// The client's count came.
+    /// Handles the client's count.
     fn answered(&mut self, h: u32) {
         match self.sm.as_mut().map(|sm| sm.answered(h)) {
             Some(Ok(items)) => {
@@ -165,13 +166,13 @@ impl Session {
         }
     }
 
-    /// What the client handled is confirmed (promise.md 2).
+    /// Confirms the messages that the client handled (promise.md 2).
     pub(super) fn acknowledged(&mut self, items: &[Outgoing]) {
         let confirmed: Vec<i64> = items.iter().filter_map(|item| item.owed).collect();
         self.confirm(&confirmed);
     }
 
-    /// So many stanzas may be sent before the client must acknowledge some.
+    /// How many stanzas may be sent before the client must acknowledge some.
     pub(super) fn room(&self) -> usize {
         match &self.sm {
             Some(sm) => sm.room(),
@@ -179,7 +180,7 @@ impl Session {
         }
     }
 
-    /// Sends `<r/>` with what is being written, if it is time.
+    /// Sends `<r/>` together with pending output, if it is time.
     pub(super) fn ask_if_due(&mut self, now: Instant) {
         let hibernating = self.is_hibernating();
         if self.sm.as_mut().is_some_and(|sm| !hibernating && sm.asks(now)) {
@@ -187,8 +188,8 @@ impl Session {
         }
     }
 
-    /// A stream with stream management that is silent is asked for its count instead of pinged: each client
-    /// answers that. False for others.
+    /// Asks a silent client with stream management for its count instead of pinging it, because every such
+    /// client answers that. False without stream management.
     pub(super) fn ask_if_silent(&mut self, silent: bool, now: Instant) -> bool {
         let Some(sm) = &mut self.sm else { return false };
         if silent && sm.asks_silent(now) {
@@ -197,12 +198,12 @@ impl Session {
         silent
     }
 
-    /// The nearest moment at which something of this file is due.
+    /// The nearest deadline of this file.
     pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
         self.sm.as_ref()?.due(now)
     }
 
-    /// When an `<r/>` will not have been answered in time; while nobody listens it may.
+    /// The deadline for the answer to an `<r/>`; it does not run out while the session is not reading.
     pub(super) fn ack_overdue(&self, now: Instant) -> Option<Instant> {
         self.sm.as_ref()?.overdue_at(self.flow.is_listening(), now)
     }
@@ -220,8 +221,8 @@ impl Session {
         }
     }
 
-    /// Ends stream management: it can be resumed no more, the count is kept for who asks for it, or forgotten
-    /// when nobody will. What was not acknowledged is given out.
+    /// Ends stream management: the session can no longer be resumed. Its count is stored for a client that
+    /// asks for it, or forgotten after a clean close. Returns the unacknowledged stanzas.
     pub(super) fn disable(&mut self, closed: bool) -> Vec<Outgoing> {
         if let Some(resumption) = self.resumption.take() {
             let id = resumption.id();
@@ -239,14 +240,14 @@ impl Session {
         if closed {
             cx.store.write_behind(count);
         } else {
-            // Who comes back for it waits for what is queued. A full queue takes no more, and
-            // the last count that was written with a row stands.
+            // A client that asks for the count waits for queued writes. If the queue is full, the last count
+            // that was written with a row stands.
             let _ = cx.store.submit(count);
         }
     }
 }
 
-/// `<r/>` or `<a/>`: its place among the stanzas matters to nobody.
+/// `<r/>` or `<a/>`: its place among the stanzas does not matter.
 fn is_count(element: &Element) -> bool {
     element.ns() == ns::SM && matches!(element.name(), "r" | "a")
 }
@@ -256,7 +257,7 @@ struct Count {
     id: [u8; 32],
     account: AccountId,
     at: i64,
-    /// Asked when all writes before this one are durable: the count never falls back.
+    /// Read when all earlier writes are durable, so the count never decreases.
     handled_count: Arc<HandledCount>,
     closed: bool,
 }

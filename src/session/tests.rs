@@ -1,5 +1,6 @@
-//! Sessions over a pipe: one whose code panics ends, its resource is free, and nobody else notices; what
-//! waits for the store when a session ends, or its addressee is forgotten.
+//! Sessions over a pipe. A session whose code panics ends, its resource is free, and no other session
+//! notices. Also stanzas that wait for the store when their session ends or their recipient's entry is
+//! evicted.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -143,12 +144,12 @@ async fn serve(store: Store, limits: Limits) -> Arc<Context> {
     Arc::new(context)
 }
 
-/// Starts a session; the client's end of its connection.
+/// Starts a session; returns the client's end of its connection.
 async fn session(context: &Arc<Context>, resource: &str) -> DuplexStream {
     counted_session(context, resource).await.0
 }
 
-/// The same, with the count of what is handled of its stream.
+/// Like [`session`], but also returns the handled count of its stream.
 async fn counted_session(
     context: &Arc<Context>,
     resource: &str,
@@ -177,12 +178,12 @@ async fn counted_session(
     (client, handled_count)
 }
 
-/// What a connection takes that nobody reads from.
+/// How many bytes a connection takes while its other end does not read.
 const PIPE_BYTES: usize = 4_096;
-/// Whom messages are for.
+/// The recipient of the messages.
 const FRIEND: &str = "somebody-with-a-long-name";
 
-/// Waits until it is so.
+/// Waits until `so` returns true.
 async fn until(so: impl Fn() -> bool) {
     let look = async {
         while !so() {
@@ -192,8 +193,8 @@ async fn until(so: impl Fn() -> bool) {
     tokio::time::timeout(Duration::from_secs(10), look).await.expect("it never is so");
 }
 
-/// A server with no room for another write but for those who have been promised it, and a message of a
-/// session that waits behind somebody.
+/// A server with no room for another write except for those that were promised it, and a message of a session
+/// that waits for its turn.
 struct Crowd {
     _folder: tempfile::TempDir,
     context: Arc<Context>,
@@ -213,7 +214,7 @@ impl Crowd {
         }
         let crowd = Self { _folder: folder, context, promised, client: duplex(1).0, handled_count };
         crowd.another().await;
-        // It counts, so that it is read while something is pending.
+        // Stream management is on, so that it is read while a handler is pending.
         let message = format!(
             "<enable xmlns='urn:xmpp:sm:3'/><message to='{FRIEND}@x' type='chat'><body>x</body></message>"
         );
@@ -226,7 +227,7 @@ impl Crowd {
         self.context.router.store.load().waiting
     }
 
-    /// Somebody more waits for room, and keeps it for ever.
+    /// Adds a task that waits for room, and then holds it forever.
     async fn another(&self) {
         let (store, waiting) = (self.context.router.store.clone(), self.waiting());
         tokio::spawn(async move {
@@ -237,14 +238,14 @@ impl Crowd {
     }
 }
 
-/// promise.md 2: who takes nothing is not mute, though it talks. It is cut, and what it was sent stays owed.
+/// promise.md 2: a client that sends but reads nothing is cut, and the messages sent to it stay owed.
 #[tokio::test]
 async fn who_takes_nothing_is_cut() {
     let (_folder, store) = crate::store::testing::store();
     let limits = Limits { ping_timeout: Duration::from_millis(50), ..Limits::default() };
     let context = serve(store, limits).await;
     let mut client = session(&context, "r").await;
-    // So many bring a ping at once, which does not get through.
+    // This many messages trigger a ping at once, which does not get through.
     let body = "x".repeat(500);
     let message =
         format!("<message from='n@x/1' to='a@x/r' type='chat'><body>{body}</body></message>");
@@ -265,7 +266,8 @@ async fn who_takes_nothing_is_cut() {
     assert_eq!((sessions(), waits), (Some(0), Some(40)));
 }
 
-/// promise.md 6: what waits for its turn when its session ends is never routed. Its client keeps it.
+/// promise.md 6: a stanza that still waits for its turn when its session ends is never routed, nor counted as
+/// handled.
 #[tokio::test]
 async fn what_was_not_routed_when_its_session_ended_is_not_handled() {
     let Crowd { _folder, context, promised, client, handled_count } = Crowd::new().await;
@@ -279,20 +281,21 @@ async fn what_was_not_routed_when_its_session_ended_is_not_handled() {
     );
 }
 
-/// Whose turn it is has it still when its addressee was forgotten meanwhile, and is read again.
+/// A message whose turn has come keeps its turn when the recipient's entry was evicted meanwhile and is read
+/// again.
 #[tokio::test]
 async fn room_for_a_message_outlasts_the_reading_of_its_addressee() {
     let mut crowd = Crowd::new().await;
     crowd.another().await;
     let registry = &crowd.context.router.registry;
-    // Lighter than the friend, who is forgotten before any of them.
+    // Lighter than the friend's entry, which is evicted before any of them.
     for n in 0..40_000 {
         let bare = BareJid::parse(&format!("n{n}@x")).unwrap();
         registry.begin_load(&bare);
         registry.end_load(&bare, AccountStatus::Missing, Loaded::default());
     }
     assert!(crowd.context.router.entry(&format!("{FRIEND}@x"), |_| ()).is_none());
-    // For who came first, and for the message.
+    // Keeps the room promised to the first task and to the message.
     crowd.promised.truncate(2);
     until(|| crowd.handled_count.handled() == 1).await;
 }
@@ -313,13 +316,14 @@ async fn a_panic_ends_one_session_and_frees_its_place() {
         );
         drop(client);
         context.router.tasks.drained().await;
-        // The lock that was held is whole, the resource is free, and no task is counted for ever.
+        // The lock that was held is not poisoned, the resource is free, and no task is counted forever.
         let left = context.router.entry("a@x", |entry| entry.resources.len());
         assert_eq!(left, Some(0), "{what}");
     }
 }
 
-/// What each session costs before it has anything: its task and its fields. Idle ones are many.
+/// The memory that each session costs before it holds anything: its task and its fields. Most sessions are
+/// idle.
 #[test]
 fn a_sessions_task_is_small() {
     fn room<A, F: Future>(_: impl Fn(A) -> F) -> usize {

@@ -1,5 +1,5 @@
-//! What a session runs over: bytes both ways, and TLS on demand. What the bytes say is the business of
-//! `stream::framing`.
+//! The transport of a session: bytes in both directions, and TLS on demand. `stream::framing` interprets the
+//! bytes.
 
 use std::future::Future;
 use std::io;
@@ -17,8 +17,8 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
     /// Runs the TLS handshake for the domain that the stream named.
     fn start_tls<'a>(&'a mut self, host: &'a str) -> StartTls<'a>;
 
-    /// It breaks when what is written is not acknowledged for `limits.ping_timeout_secs`, or when the
-    /// other side takes nothing for as long: what was written before is at the other end.
+    /// Whether the connection breaks when written bytes are not acknowledged, or the other side takes none,
+    /// for `limits.ping_timeout_secs`. If it has not broken by then, earlier bytes have arrived.
     fn notices_loss(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! XEP-0480: what an account has keys for, and the keys that its client made for it.
+//! XEP-0480: the hashes an account has keys for, and new keys made by its client.
 
 use super::negotiate::Negotiation;
 use super::stage::Admitted;
@@ -6,7 +6,7 @@ use crate::base::credential::{HashName, ScramKeys};
 use crate::store::accounts;
 
 impl Negotiation {
-    /// The hashes that the account has keys for; all, where none can be added.
+    /// Returns the hashes that the account has keys for; all hashes if none can be added.
     pub(super) async fn hashes(&mut self) -> Vec<HashName> {
         let all = HashName::ALL.to_vec();
         let Some(account) = self.stage.admitted().and_then(Admitted::account) else { return all };
@@ -17,11 +17,11 @@ impl Negotiation {
         })
     }
 
-    /// Keeps keys. Somebody else may have added such keys meanwhile: they are of the same password. The
-    /// login is as good without.
+    /// Stores keys. Another login may have added such keys meanwhile; they are of the same password. If this
+    /// fails, the login is still valid.
     pub(super) async fn add_keys(&mut self, keys: ScramKeys) {
         let login = self.stage.admitted().and_then(|admitted| admitted.login.as_ref());
-        // Never by token: what it makes would outlive it.
+        // Never after a login by token: the keys would outlive the token.
         let Some(by) = login.map(|login| &login.by).filter(|by| by.token.is_none()) else { return };
         let (account, epoch) = (by.id, by.epoch);
         let write =

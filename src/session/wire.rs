@@ -1,4 +1,5 @@
-//! The bytes of one connection, both ways; what they mean is the framing's. An idle wire holds no buffer.
+//! The bytes of one connection, in both directions; the framing interprets them. An idle wire holds no
+//! buffer.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -16,17 +17,17 @@ use crate::stanza::Frame;
 use crate::stream::framing::{Event, Framing, Item};
 use crate::xml::error::XmlError;
 
-/// One connection with what is half read and half written.
+/// One connection with its partly read input and partly written output.
 pub struct Wire {
     transport: Box<dyn Transport>,
     framing: Framing,
     buffer: BytesMut,
-    /// `buffer` is the thread's, and goes back to it before anything is waited for.
+    /// `buffer` belongs to the thread, and goes back to it before any wait.
     lent: bool,
     outgoing: VecDeque<Bytes>,
     /// Bytes in `outgoing`.
     queued: usize,
-    /// Bytes that left it since it was made.
+    /// Bytes that left `outgoing` since the connection began.
     written: u64,
     /// TLS may hold bytes that left `outgoing`.
     unflushed: bool,
@@ -35,14 +36,14 @@ pub struct Wire {
 /// What [`Wire::io`] achieved.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Io {
-    /// So many bytes came; 0 is the end of the connection.
+    /// The number of bytes read; 0 is the end of the connection.
     Read(usize),
-    /// Everything queued is on its way.
+    /// Everything queued was written.
     Written,
 }
 
 impl Wire {
-    /// Over a connection on which nothing was said yet.
+    /// Creates a wire over a connection on which nothing was sent yet.
     pub fn new(transport: Box<dyn Transport>, framing: Framing) -> Self {
         Self {
             transport,
@@ -73,13 +74,13 @@ impl Wire {
         event
     }
 
-    /// A handshake record of TLS (RFC 8446 §5.1) waits where XML should be.
+    /// Whether the input begins with a TLS handshake record (RFC 8446 §5.1) instead of XML.
     pub fn begins_with_tls(&self) -> bool {
         self.buffer.first() == Some(&0x16)
     }
 
-    /// The stream has the limits of an authenticated one from here on, and restarts (RFC 6120 §4.3.3)
-    /// or not (XEP-0388 §2.6.1).
+    /// Applies the limits of an authenticated stream, which restarts (RFC 6120 §4.3.3) or does not (XEP-0388
+    /// §2.6.1).
     pub fn authenticated(&mut self, limits: &Limits, restart: bool) {
         self.framing.authenticated(limits);
         if restart {
@@ -87,15 +88,14 @@ impl Wire {
         }
     }
 
-    /// A new header comes next.
+    /// Expects a new stream header next.
     pub fn restart(&mut self) {
         self.framing.restart();
     }
 
-    /// False when bytes wait that nobody looked at: before TLS takes over there may be none
-    /// (RFC 6120 §5.4.3.1, the injection of CVE-2011-0411). White space is thrown away, as
-    /// the transport does with what comes later: go-xmpp ends `<starttls/>` with a line feed, though
-    /// RFC 6120 §5.3.3 forbids it.
+    /// False if there are unread bytes: before TLS starts there must be none (RFC 6120 §5.4.3.1, the
+    /// injection of CVE-2011-0411). White space is dropped, as the transport does with later white space:
+    /// go-xmpp ends `<starttls/>` with a line feed, although RFC 6120 §5.3.3 forbids it.
     pub fn nothing_unread(&mut self) -> bool {
         let nothing = self.buffer.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
         self.buffer.clear();
@@ -108,7 +108,7 @@ impl Wire {
         &mut *self.transport
     }
 
-    /// Queues whatever is said on a stream.
+    /// Queues an item of the stream.
     pub fn say(&mut self, item: Item) {
         let Self { framing, outgoing, queued, .. } = self;
         framing.write(item, |bytes| push(outgoing, queued, bytes));
@@ -135,7 +135,7 @@ impl Wire {
         self.written
     }
 
-    /// The first so many bytes are with the system, and none of them in TLS.
+    /// Whether the first `bytes` bytes have reached the system, and none are left in TLS.
     pub fn is_flushed_to(&self, bytes: u64) -> bool {
         self.written >= bytes && !self.unflushed
     }
@@ -150,7 +150,7 @@ impl Wire {
         !self.outgoing.is_empty() || self.unflushed
     }
 
-    /// Writes what is queued and, if asked to, reads; returns at the first that is done. Cancel-safe.
+    /// Writes queued bytes and, if `read` is set, reads; returns when either is done. Cancel-safe.
     pub async fn io(&mut self, read: bool) -> io::Result<Io> {
         poll_fn(|cx| {
             if self.is_writing()
@@ -163,7 +163,7 @@ impl Wire {
         .await
     }
 
-    /// Writes what the connection takes without a wait.
+    /// Writes as much as the connection takes without waiting.
     pub async fn write_now(&mut self) -> io::Result<()> {
         poll_fn(|cx| match self.is_writing() {
             true => Poll::Ready(match self.poll_write(cx) {
@@ -200,8 +200,8 @@ impl Wire {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // One buffer a thread: a session that waits for input holds none, and most of what comes is
-        // whole, and gone before the session waits again.
+        // One buffer per thread: a session that waits for input holds none. Most input is complete, and is
+        // consumed before the session waits again.
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.clear();
             scratch.reserve(READ_BYTES);
@@ -216,7 +216,7 @@ impl Wire {
         })
     }
 
-    /// Parts with the thread's buffer, to be called before a wait. What is unread is kept.
+    /// Gives the thread's buffer back; called before each wait. Unread bytes are saved.
     pub fn give_back(&mut self) {
         let kept = match self.buffer.is_empty() {
             true => BytesMut::new(),
@@ -249,7 +249,7 @@ impl Wire {
     fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let transport = Pin::new(&mut *self.transport);
         if self.outgoing.len() > 1 && self.queued <= JOIN_BYTES {
-            // To the kernel some small pieces are dearer than a whole, and to TLS too.
+            // For the kernel and for TLS, several small pieces cost more than one large one.
             return JOINED.with_borrow_mut(|joined| {
                 joined.clear();
                 self.outgoing.iter().for_each(|bytes| joined.extend_from_slice(bytes));
@@ -322,18 +322,18 @@ thread_local! {
     static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Asked for by one system call.
+/// The number of bytes requested by one system call.
 const READ_BYTES: usize = 16_384;
-/// Up to so many bytes are joined before they are written.
+/// Up to this many bytes are joined before they are written.
 const JOIN_BYTES: usize = 4_096;
-/// Pieces handed to one system call.
+/// Maximum number of pieces in one system call.
 const SLICES: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Takes all bytes at once, and is slow to send them on, as TLS over a full socket is.
+    /// Accepts all bytes at once, but is slow to send them, like TLS over a full socket.
     struct Sticky {
         flushes: usize,
     }
