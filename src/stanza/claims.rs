@@ -1,7 +1,7 @@
-//! What only this server may say: payloads that name one of our addresses as who put them there.
+//! Payloads that only this server may add: those that name one of our addresses as their author.
 //!
-//! A client that writes one speaks in our name, so it is taken out before anything else sees the
-//! stanza. What stands deeper, as in `<forwarded/>` (XEP-0297), is quoted and stays as it is.
+//! A payload of this kind from a client is forged, so it is removed before any other code sees the stanza.
+//! Deeper ones, as in `<forwarded/>` (XEP-0297), are quotations and stay.
 
 use std::ops::Range;
 
@@ -11,24 +11,24 @@ use crate::xml::element::Child;
 use crate::xml::ns;
 use crate::xml::view::Node;
 
-/// A payload that says in an attribute who put it into the stanza.
+/// A payload with an attribute that names the entity which added it.
 struct Claim {
     ns: &'static str,
     name: &'static str,
     /// The attribute with the address.
     by: &'static str,
-    /// What it says without the attribute.
+    /// What the payload means without the attribute.
     nobody: Nobody,
-    /// May a sender write it in the name of its own account?
+    /// Whether a sender may write it in the name of its own account.
     own: Own,
 }
 
-/// What a payload says that names nobody.
+/// What a payload means if it names no address.
 #[derive(PartialEq)]
 enum Nobody {
-    /// Nothing that anybody may rely on.
+    /// It is treated as forged.
     Forged,
-    /// The sender's own word.
+    /// It is the sender's own statement.
     Sender,
 }
 
@@ -39,7 +39,7 @@ enum Own {
     Honest,
 }
 
-/// All of them. A feature in whose name others could speak adds its line here.
+/// All of these payloads. A feature with a payload that others could forge adds its line here.
 const CLAIMS: &[Claim] = &[
     // XEP-0359 §3 rule 2: ids are given by archives; `by` is required.
     Claim {
@@ -49,16 +49,16 @@ const CLAIMS: &[Claim] = &[
         nobody: Nobody::Forged,
         own: Own::Forged,
     },
-    // XEP-0203 §5. Who sends late what was written earlier may say so in its own name (§2).
+    // XEP-0203 §5. A client that sends late may say so in its own name (§2).
     Claim { ns: ns::DELAY, name: "delay", by: "from", nobody: Nobody::Sender, own: Own::Honest },
-    // XEP-0091, which XEP-0203 took the place of and old clients still read.
+    // XEP-0091, which XEP-0203 replaced; old clients still read it.
     Claim { ns: ns::OLD_DELAY, name: "x", by: "from", nobody: Nobody::Sender, own: Own::Honest },
 ];
 
-/// The stanza without payloads that claim to come from one of our domains, or from anybody there but
-/// the sender where that is honest, in any spelling; `None` when there are none.
+/// Returns the stanza without payloads that claim, in any spelling, to come from one of our domains or an
+/// account there; the sender may name itself where `own` allows it. `None` if there are no such payloads.
 pub fn stripped(stanza: &Stanza, is_local: impl Fn(&str) -> bool) -> Option<Stanza> {
-    // Most stanzas have none: a look at the index of the gate is all that they cost.
+    // Most stanzas have none, and cost only a look at the gate's index.
     if !stanza.element().children().any(|child| claim(&child).is_some()) {
         return None;
     }
@@ -82,7 +82,7 @@ fn claim(child: &Child<'_>) -> Option<&'static Claim> {
 impl Claim {
     fn is_forged(&self, node: &Node<'_>, sender: &Jid, is_local: &dyn Fn(&str) -> bool) -> bool {
         let Some(by) = node.attr(self.by) else { return self.nobody == Nobody::Forged };
-        // What is no address may still be taken for one of ours by somebody.
+        // An invalid address is removed too: a client might still take it for one of ours.
         let Ok(by) = Jid::parse(by) else { return true };
         let own = by.local().is_some() && by.bare_str() == sender.bare_str();
         is_local(by.domain()) && !(own && self.own == Own::Honest)
@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    /// A sender may say for itself that it is late (XEP-0203 §2), and gives no ids (XEP-0359 §3).
+    /// A sender may state its own delay (XEP-0203 §2), but may not give ids (XEP-0359 §3).
     #[test]
     fn ones_own_name_and_no_name_are_ruled_for_each() {
         for claim in CLAIMS {

@@ -5,15 +5,15 @@ use std::fmt::{self, Write};
 
 use crate::xml::escape::escape_text;
 
-/// What a sender is told instead of what was asked for; never sent in answer to an error or a
-/// result (RFC 6120 §8.3.1).
+/// A stanza error, which the sender gets instead of a result; never sent in answer to an error or a result
+/// (RFC 6120 §8.3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StanzaError {
-    /// What went wrong, in the RFC's words.
+    /// The condition that the RFC defines for it.
     pub condition: Condition,
     /// What the sender may do about it.
     pub kind: ErrorType,
-    /// For a person who debugs; never interpreted by a program (RFC 6120 §8.3.2).
+    /// A text for people who debug; programs never interpret it (RFC 6120 §8.3.2).
     pub text: Option<Cow<'static, str>>,
     /// An extension's own condition: (namespace, element name), as in RFC 6120 §8.3.4.
     pub application: Option<(&'static str, &'static str)>,
@@ -56,7 +56,7 @@ impl ErrorType {
 }
 
 impl StanzaError {
-    /// Adds a text for whoever debugs: lower case, no secrets, nothing of the stanza's content.
+    /// Adds a text for people who debug: lower case, no secrets, no content of the stanza.
     #[must_use]
     pub fn text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.text = Some(text.into());
@@ -133,7 +133,7 @@ impl fmt::Display for StanzaError {
 
 impl std::error::Error for StanzaError {}
 
-/// One list makes the enum, the names both ways, the types and the constructors.
+/// Generates the enum, the conversions from and to names, the types and the constructors from one list.
 macro_rules! conditions {
     ($($(#[$doc:meta])* $variant:ident $(($content:ty, $read:ident))?,
         $constructor:ident, $name:literal, $kind:ident;)*) => {
@@ -160,7 +160,7 @@ macro_rules! conditions {
                 }
             }
 
-            /// The type that the RFC recommends; the first one where it names two.
+            /// The type that the RFC recommends; the first one if it names two.
             pub const fn kind(&self) -> ErrorType {
                 match self { $(Self::$variant { .. } => ErrorType::$kind,)* }
             }
@@ -189,7 +189,7 @@ conditions! {
     FeatureNotImplemented, feature_not_implemented, "feature-not-implemented", Cancel;
     /// RFC 6120 §8.3.3.4: the requester lacks the permission.
     Forbidden, forbidden, "forbidden", Auth;
-    /// RFC 6120 §8.3.3.5: the recipient has left this address for good; where to, if known.
+    /// RFC 6120 §8.3.3.5: the recipient has left this address for good; with its new address, if known.
     Gone(Address, read_address), gone, "gone", Cancel;
     /// RFC 6120 §8.3.3.6: our own fault.
     InternalServerError, internal_server_error, "internal-server-error", Cancel;
@@ -207,13 +207,13 @@ conditions! {
     PolicyViolation, policy_violation, "policy-violation", Modify;
     /// RFC 6120 §8.3.3.13: the recipient is away for a time.
     RecipientUnavailable, recipient_unavailable, "recipient-unavailable", Wait;
-    /// RFC 6120 §8.3.3.14: another address serves this for a time; which, if known.
+    /// RFC 6120 §8.3.3.14: another address serves this temporarily; with that address, if known.
     Redirect(Address, read_address), redirect, "redirect", Modify;
     /// RFC 6120 §8.3.3.15: the requester must register first.
     RegistrationRequired, registration_required, "registration-required", Auth;
     /// RFC 6120 §8.3.3.16: the remote domain does not exist or does not resolve.
     RemoteServerNotFound, remote_server_not_found, "remote-server-not-found", Cancel;
-    /// RFC 6120 §8.3.3.17: the remote domain resolves, but no stream came about in time.
+    /// RFC 6120 §8.3.3.17: the remote domain resolves, but no stream was established in time.
     RemoteServerTimeout, remote_server_timeout, "remote-server-timeout", Wait;
     /// RFC 6120 §8.3.3.18: the server or recipient is too busy.
     ResourceConstraint, resource_constraint, "resource-constraint", Wait;
@@ -221,7 +221,7 @@ conditions! {
     ServiceUnavailable, service_unavailable, "service-unavailable", Cancel;
     /// RFC 6120 §8.3.3.20: the requester must subscribe first.
     SubscriptionRequired, subscription_required, "subscription-required", Auth;
-    /// RFC 6120 §8.3.3.21: none of the others; only beside an application's condition.
+    /// RFC 6120 §8.3.3.21: none of the others; only together with an application's condition.
     UndefinedCondition, undefined_condition, "undefined-condition", Cancel;
     /// RFC 6120 §8.3.3.22: understood, but out of order.
     UnexpectedRequest, unexpected_request, "unexpected-request", Wait;

@@ -11,7 +11,7 @@ pub struct Form<'d> {
     fields: Vec<Field<'d>>,
 }
 
-/// One field of it.
+/// One field of a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field<'d> {
     /// Its name.
@@ -27,7 +27,7 @@ impl<'d> Form<'d> {
         Self::of_type(payload, &["submit"])
     }
 
-    /// The same for commands, where `cancel` is no other than `submit` (XEP-0050 §3.5.1).
+    /// Like [`Form::submitted`], but for commands, where `cancel` counts like `submit` (XEP-0050 §3.5.1).
     pub fn answered(payload: Node<'d>) -> Result<Option<Self>, StanzaError> {
         Self::of_type(payload, &["submit", "cancel"])
     }
@@ -44,7 +44,7 @@ impl<'d> Form<'d> {
         let mut fields: Vec<Field<'d>> = Vec::new();
         for field in form.children().filter(|child| child.is(ns::DATA_FORM, "field")) {
             let Some(var) = field.attr("var") else {
-                // XEP-0004 §3.2: only text between the fields needs no name.
+                // XEP-0004 §3.2: only fixed text needs no name.
                 if field.attr("type") == Some("fixed") {
                     continue;
                 }
@@ -63,17 +63,17 @@ impl<'d> Form<'d> {
         Ok(Some(Self { fields }))
     }
 
-    /// What it is a form for (XEP-0068 §3.1).
+    /// The form's FORM_TYPE (XEP-0068 §3.1).
     pub fn form_type(&self) -> Option<&'d str> {
         self.values("FORM_TYPE").first().copied()
     }
 
-    /// The fields but FORM_TYPE.
+    /// The fields without FORM_TYPE.
     pub fn fields(&self) -> impl Iterator<Item = &Field<'d>> {
         self.fields.iter().filter(|field| field.var != "FORM_TYPE")
     }
 
-    /// The value of a field that takes one only (XEP-0004 §3.2).
+    /// The value of a field that has at most one (XEP-0004 §3.2).
     pub fn value(&self, var: &str) -> Result<Option<&'d str>, StanzaError> {
         match self.values(var) {
             [] => Ok(None),
@@ -82,7 +82,7 @@ impl<'d> Form<'d> {
         }
     }
 
-    /// All values of a field; none if it is not there.
+    /// All values of a field; none if the field is missing.
     pub fn values(&self, var: &str) -> &[&'d str] {
         self.fields.iter().find(|field| field.var == var).map_or(&[], |field| &field.values)
     }
@@ -93,7 +93,7 @@ impl<'d> Form<'d> {
 pub enum Written {
     /// To be filled in.
     Form,
-    /// Data that was asked for.
+    /// Data that was requested.
     Result,
 }
 
@@ -103,7 +103,7 @@ pub fn start(xml: &mut Xml, ty: Written, form_type: &str) {
     field(xml, "hidden", "FORM_TYPE", &[form_type]);
 }
 
-/// The same for people alone: with a title, and for no program.
+/// Like [`start`], but with a title instead of a FORM_TYPE, for people only.
 pub fn titled(xml: &mut Xml, ty: Written, title: &str) {
     open(xml, ty);
     xml.element("title", None, title);
@@ -135,7 +135,7 @@ pub fn item(xml: &mut Xml, fields: &[(&str, &str)]) {
     xml.end();
 }
 
-/// A field that must be filled in from these options: label and value.
+/// A required field with these options: label and value.
 pub fn choice(xml: &mut Xml, ty: &str, var: &str, label: &str, options: &[(String, String)]) {
     xml.start("field").attr("type", ty).attr("var", var).attr("label", label);
     xml.start("required").end();
@@ -158,7 +158,7 @@ fn bad(text: &'static str) -> StanzaError {
     StanzaError::bad_request().text(text)
 }
 
-/// No form of ours has more; each is compared with those before it.
+/// Maximum number of fields; no form of ours has more. Each field is compared with those before it.
 const FIELDS_MAX: usize = 64;
 
 #[cfg(test)]
@@ -194,7 +194,7 @@ mod tests {
             (form(ty), "urn:q"),
             (form(&format!("{ty}<field var='a'><value>1</value></field>")), "urn:q | a=1"),
             (form("<field var='a'><value>1</value><value>&lt;</value></field>"), "- | a=1,<"),
-            // XEP-0004 §3.6: three ways to say nothing.
+            // XEP-0004 §3.6: three ways to give no value.
             (form("<field var='a'/>"), "- | a="),
             (form("<field var='a'><value/></field>"), "- | a="),
             (form("<field var='a'><value></value></field>"), "- | a="),

@@ -3,8 +3,8 @@
 use crate::xml::ns;
 use crate::xml::writer::Xml;
 
-/// `<forwarded/>` with a delay stamp ([`super::delay::delay`], or nothing) and the stanza, which is in
-/// `jabber:client` there as it was on its stream (§3.2 rule 3). The stanza has passed the gate.
+/// `<forwarded/>` with a delay stamp ([`super::delay::delay`], or nothing) and the stanza, in the namespace
+/// `jabber:client` as on its stream (§3.2 rule 3). The stanza has passed the gate.
 pub fn forwarded(delay: &[u8], stanza: &[u8]) -> Vec<u8> {
     let mut xml = Xml::new();
     xml.start("forwarded").attr("xmlns", ns::FORWARD).raw(delay);
@@ -18,8 +18,8 @@ pub fn forwarded(delay: &[u8], stanza: &[u8]) -> Vec<u8> {
     xml.finish().to_vec()
 }
 
-/// Where the declaration goes; `None` if the open tag has one already. What the server keeps has
-/// none (it was in the stream's content namespace), but nobody may be hurt by one that has.
+/// Where the declaration goes; `None` if the open tag has one already. Stored stanzas have none, because they
+/// were in the stream's content namespace, but one that has it must not do harm.
 fn declaration_at(stanza: &[u8]) -> Option<usize> {
     let ends = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'/' | b'>');
     let name_end = stanza.iter().position(ends)?;
@@ -67,7 +67,7 @@ mod tests {
                 "<message id='1' xmlns = \"jabber:client\"/>",
                 "<message id='1' xmlns = \"jabber:client\"/>",
             ),
-            // Only a declaration is one.
+            // Only a real declaration counts.
             (
                 "<message id=' xmlns=' xmlns:x='urn:x'><x xmlns='y'/></message>",
                 "<message xmlns='jabber:client' id=' xmlns=' xmlns:x='urn:x'><x xmlns='y'/></message>",

@@ -1,4 +1,4 @@
-//! IQ requests as handlers see them, and the replies they give (RFC 6120 §8.2.3).
+//! IQ requests as handlers get them, and their replies (RFC 6120 §8.2.3).
 
 use bytes::Bytes;
 
@@ -9,18 +9,19 @@ use crate::xml::writer::Xml;
 /// The four IQ types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IqType {
-    /// asks
+    /// A request for information.
     Get,
-    /// changes
+    /// A request that changes something.
     Set,
-    /// answers
+    /// The answer to a request.
     Result,
-    /// refuses
+    /// The refusal of a request.
     Error,
 }
 
 impl IqType {
-    /// `None` for anything the RFC does not name: `bad-request` (RFC 6120 §8.2.3 rule 2).
+    /// Reads the 'type' attribute; `None` for other values, which are a `bad-request` (RFC 6120 §8.2.3 rule
+    /// 2).
     pub fn parse(ty: Option<&str>) -> Option<Self> {
         match ty? {
             "get" => Some(Self::Get),
@@ -40,8 +41,8 @@ pub struct Iq {
 }
 
 impl Iq {
-    /// Checks the rules that hold for every request (RFC 6120 §8.2.3): an `id`, a known type,
-    /// exactly one payload. `Ok(None)` is a reply, not a request.
+    /// Checks the rules for every request (RFC 6120 §8.2.3): an `id`, a known type, exactly one payload.
+    /// `Ok(None)` is a reply, not a request.
     pub fn request(stanza: &Stanza) -> Result<Option<Self>, StanzaError> {
         let ty = IqType::parse(stanza.ty().as_deref())
             .ok_or_else(|| StanzaError::bad_request().text("unknown or missing type"))?;
@@ -57,7 +58,7 @@ impl Iq {
         Ok(Some(Self { stanza: stanza.clone(), ty }))
     }
 
-    /// get or set
+    /// The type, get or set.
     pub fn ty(&self) -> IqType {
         self.ty
     }
@@ -67,12 +68,12 @@ impl Iq {
         &self.stanza
     }
 
-    /// Who asks.
+    /// The sender.
     pub fn from(&self) -> &Jid {
         self.stanza.from()
     }
 
-    /// Who is asked; none means the sender's own account (RFC 6120 §10.3.3).
+    /// The addressee; none means the sender's own account (RFC 6120 §10.3.3).
     pub fn to(&self) -> Option<&Jid> {
         self.stanza.to()
     }

@@ -1,7 +1,7 @@
-//! A stanza is its own bytes plus an index; it is proved once, at the gate, and never edited in place.
+//! A stanza is its original bytes plus an index; it is checked once, at the gate, and never edited in place.
 //!
-//! Routing rebuilds only the open tag ([`Stanza::from_client`] stamps `from`); everything behind it
-//! stays the sender's bytes, shared by all who receive it.
+//! Routing rebuilds only the open tag ([`Stanza::from_client`] stamps `from`). The rest is the sender's
+//! bytes, shared by all recipients.
 
 pub mod claims;
 pub mod delay;
@@ -50,7 +50,7 @@ impl Kind {
         }
     }
 
-    /// What a top-level element is; `None` means `unsupported-stanza-type` (RFC 6120 §4.9.3.24).
+    /// The kind of a top-level element; `None` means `unsupported-stanza-type` (RFC 6120 §4.9.3.24).
     pub fn of(element: &Element) -> Option<Self> {
         if element.ns() != ns::CLIENT {
             return None;
@@ -64,14 +64,15 @@ impl Kind {
     }
 }
 
-/// What travels to a session: the rewritten open tag and the shared rest. Cloning counts references.
+/// A stanza as it is sent to a session: the rewritten open tag and the shared rest. Cloning only counts
+/// references.
 #[derive(Debug, Clone)]
 pub struct Frame {
     /// Everything up to, not including, the `>` or `/>` of the open tag; or a whole element.
     pub head: Bytes,
-    /// The rest, possibly empty; without the end tag where `end` has it.
+    /// The rest, possibly empty; without the end tag if `end` has it.
     pub tail: Bytes,
-    /// Payloads of ours and the end tag behind them; empty where there are none.
+    /// Payloads added by the server and the end tag after them; empty if there are none.
     pub end: Bytes,
 }
 
@@ -86,18 +87,18 @@ impl Frame {
         Self { head: head.into(), tail: tail.into(), end: Bytes::new() }
     }
 
-    /// Bytes on the wire.
+    /// Its number of bytes on the wire.
     pub fn len(&self) -> usize {
         self.head.len() + self.tail.len() + self.end.len()
     }
 
-    /// True for no bytes at all.
+    /// Whether it has no bytes at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The same stanza with a `to` added; the head must be a bare open tag without one. Presence is
-    /// kept once and addressed anew for each who receives it.
+    /// Returns the stanza with a `to` added; the head must be an open tag without one. Presence is stored
+    /// once and addressed anew for each recipient.
     pub fn addressed(&self, to: &str) -> Self {
         let mut head = BytesMut::with_capacity(self.head.len() + to.len() + 8);
         head.put_slice(&self.head);
@@ -107,11 +108,11 @@ impl Frame {
         Self { head: head.freeze(), tail: self.tail.clone(), end: self.end.clone() }
     }
 
-    /// The same stanza with one more payload before its end tag; as it is, if it has none.
+    /// Returns the stanza with one more payload before its end tag; unchanged if it has no end tag.
     pub fn with(&self, payload: &[u8]) -> Self {
         let (tail, end) = match memchr::memrchr(b'<', &self.tail) {
             _ if !self.end.is_empty() => (self.tail.clone(), self.end.clone()),
-            // No bare `<` can be behind that of the end tag.
+            // No unescaped `<` can follow that of the end tag.
             Some(at) => (self.tail.slice(..at), self.tail.slice(at..)),
             None => return self.clone(),
         };
@@ -121,7 +122,7 @@ impl Frame {
         Self { head: self.head.clone(), tail, end: with.freeze() }
     }
 
-    /// One contiguous copy, for the store.
+    /// Returns one contiguous copy, for the store.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len());
         out.extend_from_slice(&self.head);
@@ -131,8 +132,8 @@ impl Frame {
     }
 }
 
-/// A proved stanza with its addresses read and its sender stamped. Cloning is a reference count: rows
-/// and handlers keep it while it travels on.
+/// A checked stanza with its addresses read and its sender stamped. Cloning only counts references, so rows
+/// and handlers can hold it while it is being delivered.
 #[derive(Debug, Clone)]
 pub struct Stanza(Arc<Parts>);
 
@@ -143,15 +144,15 @@ struct Parts {
     to: Option<Jid>,
     element: Element,
     head: Bytes,
-    /// The stream's language, where the stanza names none.
+    /// The stream's language, if the stanza names none.
     lang: Option<Arc<str>>,
 }
 
 impl Stanza {
-    /// Takes a client's element: reads `to`, stamps the sender's full JID as `from` whatever the
-    /// client wrote (RFC 6120 §8.1.2.1), drops the redundant `xmlns`, and adds the stream's
-    /// `xml:lang` where the stanza has none (RFC 6120 §8.1.5). `last_to` is the addressee of the stanza
-    /// before, which is likely to be this one's: its address need not be prepared again.
+    /// Takes a client's element: reads `to`, stamps the sender's full JID as `from` whatever the client wrote
+    /// (RFC 6120 §8.1.2.1), drops the redundant `xmlns`, and adds the stream's `xml:lang` if the stanza has
+    /// none (RFC 6120 §8.1.5). `last_to` is the addressee of the previous stanza: if it is the same, the
+    /// address need not be prepared again.
     pub fn from_client(
         kind: Kind,
         element: Element,
@@ -164,7 +165,7 @@ impl Stanza {
             _ => Jid::parse(to),
         };
         let to = match element.attr("to").map(|to| read(&to)) {
-            // RFC 6120 §10.3.1: a message to nobody is to the sender's own bare JID.
+            // RFC 6120 §10.3.1: a message without `to` is for the sender's own bare JID.
             None if kind == Kind::Message => Some(Jid::from(from.bare())),
             None => None,
             Some(Ok(to)) => Some(to),
@@ -182,7 +183,7 @@ impl Stanza {
         Ok(Self(Arc::new(Parts { kind, from, to, element, head, lang })))
     }
 
-    /// Reads back a stanza that this server made or stored: it has `from` and `to` already.
+    /// Reads a stanza that this server made or stored, which has `from` and `to` already.
     pub fn ours(bytes: Bytes) -> Option<Self> {
         let element = gate::check(bytes, &OUR_RULES).ok()?;
         let kind = Kind::of(&element)?;
@@ -195,7 +196,7 @@ impl Stanza {
         Some(Self(Arc::new(Parts { kind, from, to, element, head, lang: None })))
     }
 
-    /// message, presence or iq
+    /// The kind: message, presence or iq.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
@@ -220,30 +221,30 @@ impl Stanza {
         self.0.element.attr("type")
     }
 
-    /// The proved bytes with their index.
+    /// The checked bytes with their index.
     pub fn element(&self) -> &Element {
         &self.0.element
     }
 
-    /// Bytes of [`Stanza::frame`].
+    /// The number of bytes of [`Stanza::frame`].
     #[allow(clippy::len_without_is_empty)] // there is no empty one
     pub fn len(&self) -> usize {
         self.0.head.len() + self.0.element.raw().len() - self.0.element.tag_end()
     }
 
-    /// As it travels on: nothing is copied.
+    /// Returns the frame to deliver; copies nothing.
     pub fn frame(&self) -> Frame {
         Frame::of(self.0.head.clone(), self.tail())
     }
 
-    /// The same stanza under other addresses: a new open tag over the same tail.
+    /// Returns the frame with other addresses: a new open tag before the same tail.
     pub fn frame_as(&self, from: &str, to: &Jid) -> Frame {
         let head =
             open_tag(self.0.kind, &self.0.element, Some(from), Some(to), self.0.lang.as_deref());
         Frame::of(head, self.tail())
     }
 
-    /// The same stanza from and to somebody else, to be routed; its content is shared.
+    /// Returns the stanza with another sender and recipient, to be routed; its content is shared.
     pub fn readdressed(&self, from: &Jid, to: &Jid) -> Self {
         let Parts { kind, element, lang, .. } = &*self.0;
         let head = open_tag(*kind, element, Some(from.as_str()), Some(to), lang.as_deref());
@@ -252,7 +253,7 @@ impl Stanza {
         Self(Arc::new(Parts { kind, from, to, element, head, lang }))
     }
 
-    /// With payloads put before the end tag (an id, a delay stamp). Copies nothing but them.
+    /// Returns the frame with payloads before the end tag (an id, a delay stamp). Copies only these.
     pub fn frame_with(&self, payload: &[u8]) -> Frame {
         let raw = self.0.element.raw();
         let tail = if self.0.element.is_empty_tag() {
@@ -267,7 +268,7 @@ impl Stanza {
         Frame { head: self.0.head.clone(), tail, end: end.freeze() }
     }
 
-    /// The same without the payloads at these places, which are in order.
+    /// Returns the stanza without the payloads at these ranges, which are in order.
     fn without(&self, spans: &[Range<usize>]) -> Option<Self> {
         let raw = self.0.element.raw();
         let mut kept = BytesMut::with_capacity(raw.len());
@@ -277,7 +278,7 @@ impl Stanza {
             from = span.end;
         }
         kept.put_slice(raw.get(from..)?);
-        // Rare: only for payloads that nobody may send. The index is made anew.
+        // Rare: only for payloads that no client may send. The index is built again.
         let element = gate::check(kept.freeze(), &OUR_RULES).ok()?;
         let Parts { kind, from, to, head, lang, .. } = &*self.0;
         let (from, to, head, lang) = (from.clone(), to.clone(), head.clone(), lang.clone());
@@ -289,17 +290,17 @@ impl Stanza {
     }
 }
 
-/// A stanza that cannot be read further; the sender gets the error.
+/// A stanza that was refused; the sender gets the error.
 #[derive(Debug)]
 pub struct Refused {
     /// The offending element.
     pub element: Box<Element>,
-    /// What to answer.
+    /// The error to send.
     pub error: StanzaError,
 }
 
-/// The error reply of RFC 6120 §8.3.1: `to` and `from` exchanged, `id` kept. `None` when the offender
-/// is itself an error or an IQ result, which must never be answered.
+/// The error reply of RFC 6120 §8.3.1: `to` and `from` exchanged, `id` kept. `None` if the stanza is itself
+/// an error or an IQ result, which must never be answered.
 pub fn error_reply(
     element: &Element,
     from: Option<&str>,
@@ -365,8 +366,8 @@ fn open_tag(
     out.into()
 }
 
-/// Our own stanzas and stored ones passed the limits of the configuration when they came, and those
-/// may have been wider than today's: what was taken once must be read back. Their size bounds them.
+/// Our own and stored stanzas passed the configured limits when they came, and those may have been wider than
+/// today's. A stanza that was accepted must stay readable, so only its size bounds it.
 const OUR_RULES: Rules = Rules {
     content_ns: ns::CLIENT,
     depth_max: 1 << 20,

@@ -1,35 +1,35 @@
-//! The server's policy for a message beside its delivery: one table for archive, offline storage and copies.
+//! The server's policy for a message besides its delivery: one table for archive, offline storage and copies.
 
 use super::message::MessageType;
 use super::{Kind, Stanza};
 use crate::xml::ns;
 
-/// What the server does with a message beside delivering it.
+/// What the server does with a message besides delivering it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MessagePolicy {
-    /// It goes into the archives of its sender and of its addressee (XEP-0313 §3).
+    /// Whether the archives of its sender and its addressee store it (XEP-0313 §3).
     pub archived: bool,
-    /// The server must keep it until the addressee's account has it (promise.md 1; XEP-0160).
+    /// Whether the server must store it until the addressee's account has it (promise.md 1; XEP-0160).
     pub owed: bool,
-    /// Whose other resources get a copy (XEP-0280 §6.1).
+    /// Which other resources get a copy (XEP-0280 §6.1).
     pub copied: Copied,
 }
 
-/// Who gets copies of a message, if they want any.
+/// Which resources get copies of a message, if they have enabled them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Copied {
-    /// Nobody.
+    /// None.
     #[default]
     Nobody,
-    /// The sender's other resources: the addressee's get it from the room by itself.
+    /// The sender's other resources only: the room sends it to each of the addressee's clients itself.
     Sender,
-    /// Those of the sender and those of the addressee.
+    /// The other resources of the sender and of the addressee.
     Both,
-    /// An error is for whoever could see what it answers.
+    /// For an error: the resources that could see the message it answers.
     AsAnswered,
 }
 
-/// Reads the table.
+/// Returns the policy for a stanza, from the table below.
 pub fn policy_of(stanza: &Stanza) -> MessagePolicy {
     if stanza.kind() != Kind::Message {
         return MessagePolicy::default();
@@ -42,7 +42,7 @@ pub fn policy_of(stanza: &Stanza) -> MessagePolicy {
     let personal = matches!(ty, MessageType::Chat | MessageType::Normal);
     let worthy = seen.worthy || seen.store;
     MessagePolicy {
-        // XEP-0334 §4.4: a headline is kept too if its sender asks so, but it is owed to nobody.
+        // XEP-0334 §4.4: a headline is archived if its sender asks for it, but it is never owed.
         archived: !seen.no_store
             && !seen.no_archive
             && ((personal && worthy) || (ty == MessageType::Headline && seen.store)),
@@ -51,24 +51,24 @@ pub fn policy_of(stanza: &Stanza) -> MessagePolicy {
     }
 }
 
-/// XEP-0280 §6.1, as `urn:xmpp:carbons:rules:0` promises it, and §9.
+/// Applies XEP-0280 §6.1, as `urn:xmpp:carbons:rules:0` promises, and §9.
 fn copied(stanza: &Stanza, ty: MessageType, seen: &Seen) -> Copied {
     use MessageType::{Chat, Error, Groupchat, Headline, Normal};
     let invites = seen.muc_user && invites(stanza);
     let eligible = match ty {
         _ if seen.private => false,
         Groupchat => false,
-        // XEP-0334 §5: its hints may be those of the message that it answers.
+        // XEP-0334 §5: its hints may come from the message that it answers.
         Error => return Copied::AsAnswered,
         _ if seen.no_copy => false,
         Chat => true,
-        // Also without a body: encrypted ones say something, whatever they say it in.
+        // Also without a body: encrypted messages have content, in whatever element.
         Normal => seen.worthy || seen.store || seen.instant,
         Headline => seen.instant || invites,
     };
     match eligible {
         false => Copied::Nobody,
-        // A room's private message: the room sends it to each of its occupant's clients.
+        // A room's private message: the room sends it to each client of its occupant.
         true if seen.muc_user && !invites && !stanza.from().is_bare() => Copied::Sender,
         true => Copied::Both,
     }
@@ -113,7 +113,7 @@ impl Seen {
     }
 }
 
-/// Do these payloads tell a chat state and nothing else (XEP-0085 §5.1)?
+/// Whether these payloads contain a chat state and nothing else (XEP-0085 §5.1).
 pub fn is_chat_state<'a>(payloads: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
     let mut state = false;
     for (ns, name) in payloads {
@@ -128,29 +128,29 @@ pub fn is_chat_state<'a>(payloads: impl IntoIterator<Item = (&'a str, &'a str)>)
 /// XEP-0184, XEP-0085, XEP-0333, XEP-0249
 const INSTANT: &[&str] = &[ns::CHAT_STATES, ns::RECEIPTS, ns::MARKERS, ns::CONFERENCE];
 
-/// Payloads that say nothing by themselves: with nothing else beside them, a message is worth no
-/// row. What is not listed here is somebody's content, also where we do not know it: encrypted
-/// payloads of any kind, receipts, markers, reactions, corrections, retractions, call invites.
+/// Whether a payload has no content of its own: a message with no other payloads is not stored. Every payload
+/// not listed here counts as content, even if we do not know it: encrypted payloads of any kind, receipts,
+/// markers, reactions, corrections, retractions, call invites.
 fn is_chatter(ns: &str, name: &str) -> bool {
     CHATTER.iter().any(|(known, names)| *known == ns && (names.is_empty() || names.contains(&name)))
 }
 
-/// Namespace, and names in it; none: all.
+/// Namespaces, and names in them; an empty list means all names.
 const CHATTER: &[(&str, &[&str])] = &[
     (ns::CLIENT, &["thread"]),
     (ns::HINTS, &[]),
     (ns::CHAT_STATES, &[]),
     (ns::DELAY, &[]),
     (ns::STANZA_ID, &[]),
-    // They ask for something, and answer nothing (XEP-0184 §5.1, XEP-0333 §4).
+    // Requests, not answers (XEP-0184 §5.1, XEP-0333 §4).
     (ns::RECEIPTS, &["request"]),
     (ns::MARKERS, &["markable"]),
-    // They describe what stands beside them (XEP-0380, 0428, 0172, 0071).
+    // Descriptions of other payloads (XEP-0380, 0428, 0172, 0071).
     ("urn:xmpp:eme:0", &[]),
     ("urn:xmpp:fallback:0", &[]),
     ("http://jabber.org/protocol/nick", &[]),
     ("http://jabber.org/protocol/xhtml-im", &[]),
-    // States of the moment, which their service tells again (XEP-0060, 0047).
+    // Momentary states, which their service sends again (XEP-0060, 0047).
     ("http://jabber.org/protocol/pubsub#event", &[]),
     ("http://jabber.org/protocol/ibb", &[]),
 ];
@@ -159,7 +159,7 @@ const CHATTER: &[(&str, &[&str])] = &[
 mod tests {
     use super::*;
 
-    /// Letters: a(rchived) o(wed), and of copies c: on both sides, s: the sender's, e: as answered.
+    /// Letters: a(rchived), o(wed); for copies c: both sides, s: the sender's only, e: as answered.
     fn check_from(from: &str, ty: &str, payloads: &str, expected: &str) {
         let ty = if ty.is_empty() { String::new() } else { format!(" type='{ty}'") };
         let xml = format!("<message from='{from}' to='b@x'{ty}>{payloads}</message>");
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn what_says_something_is_kept() {
         for (ns, name) in [
-            // Encrypted, in any way (XEP-0384, XEP-0373, XEP-0027).
+            // Encrypted messages of any kind (XEP-0384, XEP-0373, XEP-0027).
             ("eu.siacs.conversations.axolotl", "encrypted"),
             ("urn:xmpp:omemo:2", "encrypted"),
             ("urn:xmpp:openpgp:0", "openpgp"),
@@ -252,7 +252,7 @@ mod tests {
         check("error", BODY, "e");
     }
 
-    /// XEP-0280 §6.1: what is typical of instant messaging, whatever its type.
+    /// XEP-0280 §6.1: payloads typical of instant messaging, whatever the message type.
     #[test]
     fn instant_messages_are_copied_whatever_their_type() {
         for ns in INSTANT {
@@ -297,7 +297,8 @@ mod tests {
         check("chat", &(BODY.to_owned() + &payload(ns::CARBONS, "private")), "ao");
         check("chat", &(payload(ns::CHAT_STATES, "active") + &hint("store")), "aoc");
         check("headline", &(BODY.to_owned() + &hint("store")), "a");
-        // XEP-0334 §5: not of errors, which may repeat those of what they answer.
+        // XEP-0334 §5: hints in errors are ignored, because they may come from the message that the error
+        // answers.
         check("error", &(BODY.to_owned() + &hint("store") + &hint("no-copy")), "e");
         check("error", &payload(ns::CARBONS, "private"), "");
         check("groupchat", &(BODY.to_owned() + &hint("store")), "");

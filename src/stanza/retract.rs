@@ -1,4 +1,4 @@
-//! XEP-0424: Message Retraction: what a message retracts, and what is left of that in an archive.
+//! XEP-0424: Message Retraction: finding the retracted message, and its tombstone in the archive.
 
 use std::borrow::Cow;
 
@@ -7,29 +7,29 @@ use super::{Kind, Stanza};
 use crate::xml::ns;
 use crate::xml::writer::Xml;
 
-/// What a message between two accounts takes back.
+/// A retraction in a message between two accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retraction {
-    /// The `id` of the message that is meant (§5.1).
+    /// The `id` of the message to retract (§5.1).
     pub target: String,
-    /// The retraction's own.
+    /// The `id` of the retraction itself.
     pub id: String,
 }
 
-/// What an archived message is to a retraction that names its id.
+/// How an archived message relates to a retraction that names its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
-    /// The one that is meant.
+    /// It is the message to retract.
     Meant,
     /// It was retracted before.
     Retracted,
-    /// Another's, or one that may not be retracted.
+    /// Another sender's message, or one that may not be retracted.
     Other,
 }
 
 impl Retraction {
-    /// The retraction in a message, if there is one. Not that of a moderator, who works in rooms
-    /// (XEP-0425 §4), and not one without an id, to which a tombstone could not refer (§4).
+    /// Returns the retraction in a message, if there is one. Ignores retractions by a moderator, which belong
+    /// in rooms (XEP-0425 §4), and those without an id, to which a tombstone could not refer (§4).
     pub fn of(stanza: &Stanza) -> Option<Self> {
         let named = |stanza: &Stanza| has(stanza, ns::RETRACT, "retract");
         if stanza.kind() != Kind::Message || !named(stanza) {
@@ -44,8 +44,8 @@ impl Retraction {
         (!moderated).then(|| Self { target: target.to_owned(), id })
     }
 
-    /// What an archived message is to this retraction, which `stanza` carries. §5: only its sender
-    /// retracts a message: the same bare JID, and in a room the same occupant.
+    /// Returns how an archived message relates to this retraction, which `stanza` carries. §5: only the
+    /// sender may retract a message: the same bare JID, or in a room the same occupant.
     pub fn names(&self, stanza: &Stanza, archived: &Stanza) -> Named {
         let (from, author) = (stanza.from(), archived.from());
         let of_room = has(stanza, MUC_USER, "x") || has(archived, MUC_USER, "x");
@@ -55,14 +55,14 @@ impl Retraction {
         } else if has(archived, ns::RETRACT, "retracted") {
             Named::Retracted
         } else if has(archived, ns::RETRACT, "retract") {
-            // §4: a retraction must stay, for clients that were away.
+            // §4: a retraction must stay, for clients that were offline.
             Named::Other
         } else {
             Named::Meant
         }
     }
 
-    /// What is put in the place of the message that was retracted at this time (XEP-0082).
+    /// Returns the tombstone that replaces a message retracted at `stamp` (XEP-0082).
     pub fn tombstone(&self, archived: &Stanza, stamp: &str) -> Vec<u8> {
         let mut xml = Xml::new();
         xml.start("message").attr("from", archived.from().as_str());

@@ -5,21 +5,21 @@ use crate::xml::ns;
 use crate::xml::view::Node;
 use crate::xml::writer::Xml;
 
-/// Which page is asked for.
+/// The requested page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rsm {
-    /// How many items at most; 0 asks for their number only (§2.7).
+    /// Maximum number of items; 0 requests only their number (§2.7).
     pub max: Option<usize>,
     /// Items after this one (§2.2).
     pub after: Option<String>,
-    /// The last items before this one (§2.3); empty: the last ones of all (§2.5).
+    /// The last items before this one (§2.3); if empty, the last of all items (§2.5).
     pub before: Option<String>,
-    /// Items from this position on (§2.6).
+    /// Items starting at this position (§2.6).
     pub index: Option<usize>,
 }
 
 impl Rsm {
-    /// Reads the `<set/>` in a request's payload; asks for nothing in particular if there is none.
+    /// Reads the `<set/>` in a request's payload; the default if there is none.
     pub fn read(payload: Node<'_>) -> Result<Self, StanzaError> {
         let mut sets = payload.children().filter(|child| child.is(ns::RSM, "set"));
         let Some(set) = sets.next() else { return Ok(Self::default()) };
@@ -28,12 +28,12 @@ impl Rsm {
         }
         let rsm = Self {
             max: only(set, "max")?.map(number).transpose()?,
-            // An empty one names no item: from the first on, as without it.
+            // An empty one names no item, so the page starts at the first, as without it.
             after: only(set, "after")?.filter(|id| !id.is_empty()).map(str::to_owned),
             before: only(set, "before")?.map(str::to_owned),
             index: only(set, "index")?.map(number).transpose()?,
         };
-        // §2.6: an index is for those who know no item beside the page.
+        // §2.6: an index is for clients that know no item next to the page.
         if rsm.index.is_some() && (rsm.after.is_some() || rsm.before.is_some()) {
             return Err(bad("an index beside before or after"));
         }
@@ -44,11 +44,11 @@ impl Rsm {
 /// The `<set/>` of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Set<'a> {
-    /// The first and the last item of the page; none of an empty one.
+    /// The first and the last item of the page; none if it is empty.
     pub edges: Option<(&'a str, &'a str)>,
-    /// The position of the first in the whole result.
+    /// The position of the first item in the whole result.
     pub index: Option<usize>,
-    /// Items in the whole result.
+    /// The number of items in the whole result.
     pub count: Option<usize>,
 }
 
@@ -68,7 +68,7 @@ impl Set<'_> {
     }
 }
 
-/// The text of a child that is there once at most (§8).
+/// Returns the text of a child that may occur only once (§8).
 fn only<'d>(set: Node<'d>, name: &str) -> Result<Option<&'d str>, StanzaError> {
     let mut found = set.children().filter(|child| child.is(ns::RSM, name));
     let first = found.next().map(|child| child.text().trim());
@@ -78,9 +78,9 @@ fn only<'d>(set: Node<'d>, name: &str) -> Result<Option<&'d str>, StanzaError> {
     Ok(first)
 }
 
-/// Digits; a number too large for us is the largest.
+/// Reads digits; a number that is too large becomes `usize::MAX`.
 fn number(text: &str) -> Result<usize, StanzaError> {
-    // XML Schema's int may have a plus.
+    // An XML Schema int may start with a plus.
     let digits = text.strip_prefix('+').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(bad("not a number of items"));
@@ -118,7 +118,7 @@ mod tests {
             ("<after/>", none()),
             ("<before/><max>5</max>", Rsm { before: id(""), max: Some(5), ..none() }),
             ("<before>x</before>", Rsm { before: id("x"), ..none() }),
-            // XEP-0313 §9 leaves the two together undefined; a server may take them for a range.
+            // XEP-0313 §9 leaves the combination undefined; a server may treat it as a range.
             ("<after>a</after><before/>", Rsm { after: id("a"), before: id(""), ..none() }),
             ("<index>371</index>", Rsm { index: Some(371), ..none() }),
             ("<count>3</count><colour xmlns='urn:x'/><max xmlns='urn:x'>-1</max>", none()),
@@ -161,7 +161,7 @@ mod tests {
         for (set, inner) in [
             (Set::default(), ""),
             (Set { count: Some(0), ..Set::default() }, "<count>0</count>"),
-            // An empty page has no first item whose index it could tell.
+            // An empty page has no first item to give an index for.
             (Set { index: Some(3), ..Set::default() }, ""),
             (Set { edges, ..Set::default() }, "<first>a&amp;</first><last>b</last>"),
             (
