@@ -1,4 +1,4 @@
-//! Accounts, what they keep instead of a password (RFC 5802 §3), and their last logout (XEP-0012).
+//! Accounts, the keys they store instead of a password (RFC 5802 §3), and their last logout (XEP-0012).
 
 use std::time::SystemTime;
 
@@ -17,16 +17,16 @@ use crate::base::time::micros;
 pub struct Account {
     /// Its key.
     pub id: AccountId,
-    /// Of its bare JID.
+    /// The localpart of its bare JID.
     pub localpart: String,
     /// The domainpart of its bare JID.
     pub host: String,
-    /// May not log in.
+    /// Whether it may not log in.
     pub disabled: bool,
-    /// Rises when the password changes or the account is disabled: what an older epoch opened
-    /// is shut.
+    /// Rises when the password changes or the account is disabled: logins and sessions of an older epoch are
+    /// no longer valid.
     pub epoch: i64,
-    /// When it was made, in microseconds since 1970.
+    /// When it was created, in microseconds since 1970.
     pub created: i64,
     /// The version of its roster (RFC 6121 §2.6).
     pub roster_ver: i64,
@@ -35,24 +35,24 @@ pub struct Account {
 /// How [`create`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Creation {
-    /// The account is made.
+    /// The account was created.
     Created(AccountId),
-    /// There is one of this name.
+    /// An account of this name exists.
     Exists,
-    /// One of this name was removed, and is not erased yet.
+    /// An account of this name was removed and is not erased yet.
     Removed,
 }
 
 /// An account that was removed and is not erased yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removed {
-    /// As it was.
+    /// The account as it was.
     pub account: Account,
-    /// When, in microseconds since 1970.
+    /// When it was removed, in microseconds since 1970.
     pub at: i64,
 }
 
-/// When the last available resource of an account left.
+/// When the last available resource of an account became unavailable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastLogout {
     /// Microseconds since 1970.
@@ -61,12 +61,12 @@ pub struct LastLogout {
     pub status: Option<String>,
 }
 
-/// The account of a bare JID. One that was removed is none.
+/// The account of a bare JID; none if it was removed.
 pub fn find(tx: &mut dyn Tx, localpart: &str, host: &str) -> Result<Option<Account>, StoreError> {
     query_optional(tx, FIND, &[localpart.into(), host.into()], account)
 }
 
-/// The account of a key. One that was removed is none.
+/// The account of a key; none if it was removed.
 pub fn get(tx: &mut dyn Tx, id: AccountId) -> Result<Option<Account>, StoreError> {
     query_optional(tx, GET, &[id.into()], account)
 }
@@ -80,13 +80,13 @@ pub fn find_removed(
     query_optional(tx, FIND_REMOVED, &[localpart.into(), host.into()], removed)
 }
 
-/// Whether nobody else can have the name: somebody has it, or had it and may come back.
+/// Whether the name is taken: an account has it, or a removed account had it and may be restored.
 pub fn is_taken(tx: &mut dyn Tx, localpart: &str, host: &str) -> Result<bool, StoreError> {
     Ok(query_optional(tx, TAKEN, &[localpart.into(), host.into()], |row| row.int(0))?.is_some())
 }
 
-/// The bare JID's two parts, of an account that is there or was removed: its rows are still its own. The
-/// inner one is none where it cannot be read.
+/// The two parts of the bare JID, also of a removed account, because its rows still belong to it. The inner
+/// option is none if the row cannot be read.
 pub fn name(
     tx: &mut dyn Tx,
     id: AccountId,
@@ -108,7 +108,7 @@ pub fn keys(
     }))
 }
 
-/// The account with its keys of this hash, else with its strongest, for a password sent in full
+/// The account with its keys for this hash, otherwise with its strongest ones, for a password sent in full
 /// (SASL PLAIN).
 pub fn any_keys(
     tx: &mut dyn Tx,
@@ -130,13 +130,13 @@ pub fn all_keys(
     host: &str,
 ) -> Result<Option<(Account, Vec<ScramKeys>)>, StoreError> {
     let account = find(tx, localpart, host)?;
-    // Also for nobody: how long this takes must not tell who has an account.
+    // Also read without an account: the time this takes must not reveal whether an account exists.
     let id = account.as_ref().map_or(AccountId(0), |account| account.id);
     let keys = keys_of(tx, id)?;
     Ok(account.map(|account| (account, keys)))
 }
 
-/// Makes an account with these keys.
+/// Creates an account with these keys.
 pub fn create(
     tx: &mut dyn Tx,
     localpart: &str,
@@ -153,7 +153,7 @@ pub fn create(
     Ok(Creation::Created(AccountId(id)))
 }
 
-/// Puts these keys in the place of all others; gives the new epoch.
+/// Replaces all keys with these; returns the new epoch.
 pub fn set_keys(tx: &mut dyn Tx, id: AccountId, keys: &[ScramKeys]) -> Result<i64, StoreError> {
     tx.access_changed();
     let epoch = query_optional(tx, RAISE_EPOCH, &[id.into()], |row| row.int(0))?;
@@ -164,8 +164,8 @@ pub fn set_keys(tx: &mut dyn Tx, id: AccountId, keys: &[ScramKeys]) -> Result<i6
     epoch.ok_or_else(gone)
 }
 
-/// Adds keys for a hash that the account lacks (XEP-0480): the password is the same, so nobody has to
-/// leave. False if it has such keys, or another epoch than the login that they come from.
+/// Adds keys for a hash that the account lacks (XEP-0480): the password is the same, so no session has to
+/// end. False if it has such keys, or another epoch than the login that they come from.
 pub fn add_keys(
     tx: &mut dyn Tx,
     id: AccountId,
@@ -188,13 +188,13 @@ pub fn hashes(tx: &mut dyn Tx, id: AccountId) -> Result<Vec<HashName>, StoreErro
     Ok(keys_of(tx, id)?.into_iter().map(|keys| keys.hash).collect())
 }
 
-/// Those that can be read. A hash that a later release added is left out.
+/// The keys that can be read. Keys for a hash that a later release added are left out.
 fn keys_of(tx: &mut dyn Tx, id: AccountId) -> Result<Vec<ScramKeys>, StoreError> {
     let keys = query_sound(tx, ("credential", id), KEYS, &[id.into()], scram_keys)?;
     Ok(keys.into_iter().flatten().collect())
 }
 
-/// Shuts an account or opens it again; gives the epoch, which rises when it is shut.
+/// Disables or enables an account; returns the epoch, which rises when it is disabled.
 pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i64, StoreError> {
     tx.access_changed();
     let sql = if disabled { DISABLE } else { ENABLE };
@@ -205,8 +205,8 @@ pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i6
     query_optional(tx, sql, &[id.into()], |row| row.int(0))?.ok_or_else(gone)
 }
 
-/// Makes an account nobody's: what it was opened with is shut, and all that it owns stays until it is
-/// restored or deleted. False if there is none.
+/// Marks an account as removed: its logins and tokens are no longer valid, and its rows stay until it is
+/// restored or deleted. False if there is no account.
 pub fn remove(tx: &mut dyn Tx, id: AccountId, now: i64) -> Result<bool, StoreError> {
     tx.access_changed();
     handled::forget_saved(tx, id)?;
@@ -214,19 +214,19 @@ pub fn remove(tx: &mut dyn Tx, id: AccountId, now: i64) -> Result<bool, StoreErr
     Ok(tx.execute(REMOVE, &[id.into(), now.into()])? > 0)
 }
 
-/// Makes a removed account again what it was. False if none was removed.
+/// Restores a removed account. False if it was not removed.
 pub fn restore(tx: &mut dyn Tx, id: AccountId) -> Result<bool, StoreError> {
     tx.access_changed();
     Ok(tx.execute(RESTORE, &[id.into()])? > 0)
 }
 
-/// Accounts that were removed before `at`, the first ones first, `limit` at most.
+/// At most `limit` accounts that were removed before `at`, the earliest first.
 pub fn removed_before(tx: &mut dyn Tx, at: i64, limit: usize) -> Result<Vec<Removed>, StoreError> {
     query_all(tx, REMOVED_BEFORE, &[at.into(), limit.into()], removed)
 }
 
-/// Deletes an account and its rows in every table of the store's own; false if there was none. Those in
-/// the archive may be many and go afterwards, in small writes. Modules' tables: `modules::erase`.
+/// Deletes an account and its rows in each of the store's own tables; false if there was none. Its archive
+/// may be large and is deleted afterwards, in small writes. For the tables of modules see `modules::erase`.
 pub fn delete(tx: &mut dyn Tx, id: AccountId) -> Result<bool, StoreError> {
     tx.access_changed();
     let deleted = tx.execute(DELETE, &[id.into()])? > 0;
@@ -236,8 +236,8 @@ pub fn delete(tx: &mut dyn Tx, id: AccountId) -> Result<bool, StoreError> {
     Ok(deleted)
 }
 
-/// Accounts in the order of host and localpart, `limit` at most, those after the given
-/// (host, localpart); of one host, or of all. Those that cannot be read are left out.
+/// At most `limit` accounts of one host or of all hosts, in the order of host and localpart, starting after
+/// the given (host, localpart). Accounts that cannot be read are left out.
 pub fn list(
     tx: &mut dyn Tx,
     host: Option<&str>,
@@ -247,7 +247,7 @@ pub fn list(
     let (after_host, after_localpart) = after.unwrap_or(("", ""));
     match host {
         Some(host) => {
-            // Within one host only the localpart moves on.
+            // Within one host only the localpart advances.
             let after = if after_host > host { return Ok(Vec::new()) } else { after_localpart };
             let after = if after_host < host { "" } else { after };
             let params = [host.into(), after.into(), limit.into()];
@@ -260,10 +260,10 @@ pub fn list(
     }
 }
 
-/// An account became unavailable, or its last session ended, with these words.
+/// Records when an account became unavailable or its last session ended, with its last status.
 pub fn note_left(store: &Store, account: AccountId, at: SystemTime, status: Option<&str>) {
     let status = status.map(|status| shortened(status).to_owned());
-    // Nobody waits for it: it rides with what is written in the next second.
+    // No caller waits for it, so it is written within a second, with other writes.
     let left = Left { account, at: micros(at), status };
     if let Err(error) = store.submit_deferred(Box::new(left)) {
         tracing::warn!(%error, "a last logout could not be stored");
@@ -294,10 +294,10 @@ fn shortened(status: &str) -> &str {
     status.get(..end).unwrap_or_default()
 }
 
-/// A status is a line for people, and this row is kept for each account.
+/// Maximum size of a status: it is a line for people, and there is one for each account.
 const STATUS_BYTES_MAX: usize = 1_024;
 
-/// Notes when the account was last there.
+/// Records when the account was last online.
 pub fn set_last_logout(
     tx: &mut dyn Tx,
     id: AccountId,
@@ -308,7 +308,7 @@ pub fn set_last_logout(
     Ok(())
 }
 
-/// When the account was last there; `None` if it never was.
+/// When the account was last online; `None` if it never was.
 pub fn last_logout(tx: &mut dyn Tx, id: AccountId) -> Result<Option<LastLogout>, StoreError> {
     query_optional(tx, GET_LAST, &[id.into()], |row| {
         let status = sound((TABLE, id), row.opt_text(1)).flatten();
@@ -316,7 +316,7 @@ pub fn last_logout(tx: &mut dyn Tx, id: AccountId) -> Result<Option<LastLogout>,
     })
 }
 
-/// What a write to an account that was deleted meanwhile gets.
+/// The error for a write to an account that was deleted meanwhile.
 pub(super) fn gone() -> StoreError {
     StoreError::Constraint("the account is gone".to_owned())
 }
@@ -364,7 +364,7 @@ fn scram_keys(row: &dyn Row) -> Result<Option<ScramKeys>, StoreError> {
     let Some(hash) = HashName::parse(&row.text(0)?) else {
         return Ok(None);
     };
-    // What is no count would be hashed for, when a password comes in full.
+    // Without this check, a damaged count would be used to hash a password sent in full.
     let iterations = u32::try_from(row.int(2)?).ok().filter(|n| (1..=ITERATIONS_MAX).contains(n));
     let iterations =
         iterations.ok_or_else(|| StoreError::Corrupt("a count of iterations".to_owned()))?;
@@ -376,7 +376,7 @@ fn scram_keys(row: &dyn Row) -> Result<Option<ScramKeys>, StoreError> {
 }
 
 const TABLE: &str = "account";
-/// The configuration allows a million.
+/// Maximum number of iterations in a sound row; the configuration allows a million.
 const ITERATIONS_MAX: u32 = 10_000_000;
 
 super::sql! {
@@ -463,7 +463,7 @@ mod tests {
         });
     }
 
-    /// As if it were not there, but for its name; and then as if nothing had been.
+    /// A removed account is missing except for its name; restored, it is complete again.
     #[test]
     fn a_removed_account_is_nobodys_until_it_is_restored() {
         testing::tx(|tx| {
@@ -485,7 +485,7 @@ mod tests {
             assert_eq!(removed_before(tx, 50, 9), Ok(vec![]));
             assert_eq!(removed_before(tx, 51, 9), Ok(vec![removed]));
             assert_eq!((restore(tx, id), restore(tx, id)), (Ok(true), Ok(false)));
-            // What the account was opened with before stays shut.
+            // Logins from before the removal stay invalid.
             let (back, keys) = all_keys(tx, "romeo", "a.example").unwrap().unwrap();
             assert_eq!((back.id, back.epoch, keys.len()), (id, 2, 2));
             assert_eq!(removed_before(tx, i64::MAX, 9), Ok(vec![]));

@@ -1,4 +1,4 @@
-//! The archive (XEP-0313): one row for each message of an account, or of a room, that is worth keeping.
+//! The archive (XEP-0313): one row for each message of an account or a room that is worth storing.
 
 mod append;
 mod catalogue;

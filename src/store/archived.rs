@@ -1,5 +1,5 @@
-//! What the store knows of rows of archives that were just written: whose they are, whether they are
-//! found, and whose archives grew much.
+//! Archive rows that were just written: which archives they belong to, whether they are indexed, and which
+//! archives grew a lot.
 
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -11,8 +11,8 @@ use super::tx::StoreError;
 use super::unindexed::{IndexNew, Placings};
 
 impl Store {
-    /// Rows of these archives, of so many bytes each, were added by `archive::append_behind`, and are
-    /// durable. To be called before their job is done with `Job::settled`.
+    /// Notifies the store that rows added to these archives by `archive::append_behind`, of `bytes` bytes
+    /// each, are durable. Must be called before the job's `Job::settled` returns.
     pub fn archived(&self, archives: impl Iterator<Item = ArchiveId> + Clone, bytes: usize) {
         self.inner.growth.add(archives.clone(), bytes);
         if self.inner.unindexed.add(archives) {
@@ -20,28 +20,28 @@ impl Store {
         }
     }
 
-    /// The id (XEP-0359) of the message at a position of an archive.
+    /// Returns the id (XEP-0359) of the message at a position of an archive.
     pub fn id_of_position(&self, archive: ArchiveId, position: i64) -> String {
         self.inner.ids.seal(archive.key(), position)
     }
 
-    /// The position that an id stands for, if this server made it for this archive.
+    /// Returns the position that an id stands for, if this server made it for this archive.
     pub fn position_of_id(&self, archive: ArchiveId, id: &str) -> Option<i64> {
         self.inner.ids.open(archive.key(), id)
     }
 
-    /// How often new rows were indexed: for [`Store::is_behind`].
+    /// How often new rows were indexed; for [`Store::is_behind`].
     pub fn index_runs(&self) -> Placings {
         self.inner.unindexed.times()
     }
 
-    /// May a transaction that began after `index_runs` were counted see rows of the archive that its
-    /// searches do not find? What was indexed since, it does not see as indexed.
+    /// Whether a transaction that began after `index_runs` were counted may contain rows of the archive that
+    /// its searches do not find. It does not see what was indexed since.
     pub fn is_behind(&self, archive: ArchiveId, index_runs: Placings) -> bool {
         self.inner.unindexed.has(archive) || self.inner.unindexed.times() != index_runs
     }
 
-    /// Waits until a search of the archive finds all that was queued before (promise.md 7).
+    /// Waits until a search of the archive finds every row that was queued before (promise.md 7).
     pub async fn archive_indexed(&self, archive: ArchiveId) -> Result<(), StoreError> {
         self.barrier().await?;
         if !self.inner.unindexed.has(archive) {
@@ -50,7 +50,7 @@ impl Store {
         self.archives_indexed().await
     }
 
-    /// The same for all archives.
+    /// Like [`Store::archive_indexed`], but for all archives.
     pub async fn archives_indexed(&self) -> Result<(), StoreError> {
         let (told, indexed) = oneshot::channel();
         self.submit_indexing(Some(told));
@@ -60,18 +60,18 @@ impl Store {
     fn submit_indexing(&self, told: Option<oneshot::Sender<Result<(), StoreError>>>) {
         let unindexed = Arc::clone(&self.inner.unindexed);
         if let Err(error) = self.submit(Box::new(IndexNew { unindexed, told })) {
-            // A later row tries again; who waits is told by the dropped channel.
+            // A later row tries again; a waiting caller sees the dropped channel.
             tracing::debug!(%error, "new rows of the archive are not indexed yet");
             self.inner.unindexed.lock().indexing = false;
         }
     }
 
-    /// Waits until an archive has grown much, and nobody took it with [`Store::take_grown`] yet.
+    /// Waits until an archive has grown a lot and was not yet taken with [`Store::take_grown`].
     pub async fn grown(&self) {
         self.inner.growth.told.notified().await;
     }
 
-    /// Whose archives have grown much since this was asked last.
+    /// Takes the archives that have grown a lot since the last call.
     pub fn take_grown(&self) -> Grown {
         std::mem::take(&mut self.inner.growth.lock().grown)
     }

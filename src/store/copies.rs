@@ -1,4 +1,4 @@
-//! Copies of the database, and a copy in its place.
+//! Backs up the database, and restores it from a backup.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use super::sqlite::restore::{self, RestoreError, Restored};
 use super::sqlite::{files, open};
 
 impl Store {
-    /// Copies the database as it is now into a new file, while it is in use. Neither the writer
-    /// nor the readers wait for it; the write-ahead log grows until it is done.
+    /// Copies the current state of the database into a new file, while it is in use. Neither the writer nor
+    /// the readers wait for it; the write-ahead log grows until it is done.
     pub async fn backup(&self, target: PathBuf) -> Result<Snapshot, BackupError> {
         let inner = Arc::clone(&self.inner);
-        #[allow(clippy::disallowed_methods)] // copies a whole file; seldom, and one at a time
+        #[allow(clippy::disallowed_methods)] // copies a whole file; rare, and one at a time
         let made = tokio::task::spawn_blocking(move || inner.aside.backup(&target)).await;
         made.unwrap_or(Err(BackupError::Stopped))
     }
 
-    /// The same when no server has the database open. Its schema stays what it is.
+    /// Like [`Store::backup`], but for a database that no server has open. Its schema is not upgraded.
     pub fn backup_closed(database: &Path, target: &Path) -> Result<Snapshot, BackupError> {
         if !database.exists() {
             return Err(BackupError::None { path: database.to_owned() });
@@ -30,8 +30,8 @@ impl Store {
         backup::snapshot(&conn, target, &backup::Stop::default(), backup::Existing::Refuse)
     }
 
-    /// If the last stop was unclean, has the database read on a thread of its own, and tells the
-    /// log what was found. Blocks nobody.
+    /// If the last stop was unclean, checks the database on a thread of its own and logs the result. Does not
+    /// block.
     pub fn check_after_unclean_stop(&self) {
         if !files::unclean(&self.inner.aside.path).exists() {
             return;
@@ -49,8 +49,8 @@ impl Store {
         }
     }
 
-    /// Puts a backup in the place of a database that no server has open. Until the backup is
-    /// proved to be whole and of a schema that this release knows, nothing changes.
+    /// Replaces a database that no server has open with a backup. Nothing changes until the backup is known
+    /// to be intact and of a schema that this release supports.
     pub fn restore(file: &Path, database: &Path) -> Result<Restored, RestoreError> {
         restore::restore(file, database)
     }

@@ -1,4 +1,4 @@
-//! Rows that cannot be read. Each costs itself alone: it is left out, and the log says so once.
+//! Rows that cannot be read. Only the row itself is lost: it is left out, and this is logged once.
 
 use super::ids::Owner;
 use super::tx::{Row, StoreError, Tx};
@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
-/// A table, and whose rows of it were read.
+/// A table, and the owner of the rows that were read.
 pub type Of<W> = (&'static str, W);
 
-/// The rows of the answer that can be read; the SQL bounds their number.
+/// Returns the rows of the result that can be read; the SQL bounds their number.
 pub fn query_sound<T>(
     tx: &mut dyn Tx,
     of: Of<impl Into<Owner> + Copy>,
@@ -25,7 +25,7 @@ pub fn query_sound<T>(
     Ok(all)
 }
 
-/// The first row of the answer, if there is one and it can be read.
+/// Returns the first row of the result that can be read, if there is one.
 pub fn query_sound_one<T>(
     tx: &mut dyn Tx,
     of: Of<impl Into<Owner> + Copy>,
@@ -36,18 +36,18 @@ pub fn query_sound_one<T>(
     Ok(query_sound(tx, of, sql, params, map)?.into_iter().next())
 }
 
-/// What was read of a row; nothing, and a word in the log, if that failed. For errors of the row
-/// alone: those of the engine are the whole query's.
+/// Returns what was read of a row; on failure logs it and returns none. Only for errors of the row: an error
+/// of the engine concerns the whole query.
 pub fn sound<T>(of: Of<impl Into<Owner> + Copy>, read: Result<T, StoreError>) -> Option<T> {
     let said = |error: &StoreError| match error {
-        // Their own words are for what is worse.
+        // The display texts of these errors sound worse than one damaged row.
         StoreError::Corrupt(what) | StoreError::Other(what) => note(of, what),
         error => note(of, error),
     };
     read.inspect_err(said).ok()
 }
 
-/// Says once in the log that a row of an account, or of a room, is damaged.
+/// Logs once that a row of an account or a room is damaged.
 pub fn note((table, owner): Of<impl Into<Owner>>, what: &dyn Display) {
     let owner = owner.into();
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,9 +73,9 @@ pub fn note((table, owner): Of<impl Into<Owner>>, what: &dyn Display) {
     }
 }
 
-/// Tables and owners that were named in this run of the server.
+/// Tables and owners that were logged in this run of the server.
 static SAID: Mutex<BTreeSet<(&str, Owner)>> = Mutex::new(BTreeSet::new());
-/// A file that is damaged all over fills neither the memory nor the log.
+/// Maximum number of entries: a file that is damaged everywhere must not fill the memory or the log.
 const SAID_MAX: usize = 1_000;
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use super::super::tx::{StoreError, Tx};
 use super::unindexed;
 use crate::base::hash::short;
 
-/// What a message is to the account whose archive it is in.
+/// How a message relates to the account whose archive it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowKind {
     /// The account sent it.
     Sent = 0,
-    /// It was sent to the account, which can do without it.
+    /// It was sent to the account, and is not owed to it.
     Received = 1,
     /// It was sent to the account, and is owed to it until a session confirms it (promise.md 1).
     Owed = 2,
@@ -21,21 +21,21 @@ pub enum RowKind {
 pub struct Entry<'a> {
     /// Its position, from [`submit_numbered`](crate::store::Store::submit_numbered).
     pub seq: i64,
-    /// When it was received, in microseconds since 1970. It says nothing of the order.
+    /// When it was received, in microseconds since 1970. It does not determine the order.
     pub at: i64,
-    /// Whose archive.
+    /// The archive it belongs to.
     pub archive: ArchiveId,
     /// The other side's bare JID.
     pub peer: &'a str,
-    /// Its resourcepart, or nothing.
+    /// The other side's resourcepart, or empty.
     pub resource: &'a str,
-    /// Which way it went.
+    /// Its direction, and whether it is owed.
     pub kind: RowKind,
     /// The whole stanza as it was delivered, without our own id in it.
     pub stanza: &'a [u8],
 }
 
-/// Adds a message that is found at once, and that may be older than others.
+/// Adds a message that is indexed at once and may be older than others.
 pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
     append_behind(tx, entry, None)?;
     let Entry { seq, at, archive, peer, resource, kind, stanza } = *entry;
@@ -46,8 +46,8 @@ pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
     unindexed::set_back(tx, archive, seq, at)
 }
 
-/// Adds a message that is newer than all others; `id` is the one that its sender gave it, by which it
-/// may be retracted. It is found after [`index_new`](super::index_new): the caller's job tells
+/// Adds a message that is newer than all others; `id` is the id given by its sender, by which it may be
+/// retracted. Queries find it after [`index_new`](super::index_new), so the caller's job must call
 /// [`Store::archived`](crate::store::Store::archived).
 pub fn append_behind(
     tx: &mut dyn Tx,

@@ -2,7 +2,7 @@
 
 use super::{append, pages, retention, retracted, times, unindexed, weight};
 
-/// Those of the files beside this one.
+/// The statements of the other files in this folder.
 pub(in crate::store) fn catalogue() -> [&'static [(&'static str, &'static str)]; 7] {
     [
         append::CATALOGUE,

@@ -1,4 +1,4 @@
-//! Reading an archive: pages, numbers of messages, single ones. Every query walks a range of an index.
+//! Reads an archive: pages, counts and single messages. Every query walks a range of an index.
 
 use std::ops::Range;
 
@@ -6,11 +6,12 @@ use super::super::damage::{query_sound_one, sound};
 use super::super::ids::ArchiveId;
 use super::super::tx::{Row, StoreError, Tx, Value, query_one, query_optional};
 
-/// Which messages of an archive: a range of positions, both ends excluded, one of times, both included, and
-/// the other side. Before it is used, [`narrowed`](super::narrowed) makes a range of times one of positions.
+/// Selects messages of an archive: by a range of positions (both ends excluded), a range of times (both ends
+/// included), and the other side. Before it is used, [`narrowed`](super::narrowed) converts a range of times
+/// to positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
-    /// Messages behind this position.
+    /// Messages after this position.
     pub after: i64,
     /// Messages before this position.
     pub before: i64,
@@ -18,14 +19,14 @@ pub struct Filter {
     pub since: i64,
     /// Messages received at this time or earlier.
     pub until: i64,
-    /// With whom.
+    /// The other side of the messages.
     pub peer: Peer,
 }
 
 /// The other side of messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
-    /// Anybody.
+    /// Any address.
     Any,
     /// This bare JID, whatever its resource.
     Bare(String),
@@ -43,12 +44,12 @@ impl Filter {
         peer: Peer::Any,
     };
 
-    /// Do its positions select as much as its times?
+    /// Whether its positions alone select the messages, without its times.
     pub fn is_by_position(&self) -> bool {
         (self.since, self.until) == (i64::MIN, i64::MAX)
     }
 
-    /// Is it in the range, and of that side?
+    /// Whether a message is in both ranges and of that side.
     pub fn fits(&self, head: &Head) -> bool {
         let peer = match &self.peer {
             Peer::Any => true,
@@ -78,9 +79,9 @@ pub struct Head {
     pub at: i64,
     /// The other side's bare JID.
     pub peer: String,
-    /// Its resourcepart, or nothing.
+    /// The other side's resourcepart, or empty.
     pub resource: String,
-    /// Bytes of its stanza.
+    /// The size of its stanza in bytes.
     pub size: usize,
 }
 
@@ -91,7 +92,7 @@ pub struct Archived {
     pub seq: i64,
     /// When it was received, in microseconds since 1970.
     pub at: i64,
-    /// The whole stanza; empty if it cannot be read. What is here has passed no gate since it was stored.
+    /// The whole stanza; empty if it cannot be read. It has not passed the gate since it was stored.
     pub stanza: Vec<u8>,
 }
 
@@ -109,12 +110,12 @@ pub struct Point {
 pub struct Page {
     /// The messages.
     pub rows: Vec<Archived>,
-    /// There are more in the direction of reading.
+    /// Whether there are more in the direction of reading.
     pub more: bool,
 }
 
-/// At most `limit` messages, and none further that would make them more than `bytes`; the first is
-/// given whatever its size.
+/// Returns at most `limit` messages of at most `bytes` bytes together; the first is returned whatever its
+/// size.
 pub fn page(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -133,7 +134,7 @@ pub fn page(
     };
     let mut page = Page::default();
     let mut left = bytes;
-    // One more than asked for tells whether there is more.
+    // One row more than requested shows whether there are more.
     tx.query(sql, &params(archive, filter, limit.saturating_add(1)), &mut |row| {
         let stanza = stanza(archive, row, 2);
         let size = stanza.len();
@@ -151,7 +152,7 @@ pub fn page(
     Ok(page)
 }
 
-/// How many messages there are; `None` if more than `cap` would have to be looked at.
+/// Returns the number of messages; `None` if more than `cap` rows would have to be read.
 pub fn count(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -177,7 +178,7 @@ pub fn count(
     Ok((looked_at <= cap).then_some(fitting))
 }
 
-/// The position of the message with this many before it.
+/// Returns the position of the message that has `index` messages before it.
 pub fn position_of(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -226,9 +227,9 @@ fn stanza(archive: ArchiveId, row: &dyn Row, column: usize) -> Vec<u8> {
     sound((TABLE, archive), row.blob(column)).unwrap_or_default()
 }
 
-/// Of the columns seq and at.
+/// Reads the columns seq and at.
 pub(super) fn point(row: &dyn Row) -> Result<Point, StoreError> {
-    // A time that cannot be read costs no more than the wrong page.
+    // An unreadable time can only lead to a wrong page.
     Ok(Point { seq: row.int(0)?, at: row.int(1).unwrap_or(0) })
 }
 
@@ -310,7 +311,7 @@ super::super::sql! {
     COUNT_FULL = concat!("SELECT COUNT(*),
         CAST(COALESCE(SUM(CASE WHEN resource = $8 THEN 1 ELSE 0 END), 0) AS BIGINT)
         FROM (", bare!("resource", "LIMIT $4"), ") AS found");
-    // To look at the time of each row is half as much work again.
+    // Checking the time of each row would take half as much work again.
     COUNT_PLACES = concat!("SELECT COUNT(*), COUNT(*) FROM (", any!("seq", "", "LIMIT $4"),
         ") AS found");
     COUNT_BARE_PLACES = concat!("SELECT COUNT(*), COUNT(*) FROM (",
@@ -369,7 +370,7 @@ mod tests {
                 (0, 99, up, 9, 2 * size, vec![10, 20], true),
                 (0, 99, down, 9, 2 * size + 1, vec![30, 40], true),
                 (0, 99, up, 9, 4 * size, vec![10, 20, 30, 40], false),
-                // One at least, else nobody could go on.
+                // At least one row, otherwise a client could not continue.
                 (0, 99, up, 9, 0, vec![10], true),
                 (0, 99, down, 9, 1, vec![40], true),
             ] {
@@ -390,7 +391,7 @@ mod tests {
         });
     }
 
-    /// Random rows of two accounts and three peers, random filters, held against a list in memory.
+    /// Random rows of two accounts and three peers and random filters, compared with a list in memory.
     #[test]
     fn paging_meets_every_row_once_and_in_order() {
         let mut dice = Dice::new();
@@ -400,7 +401,7 @@ mod tests {
             let (mut seq, mut at) = (0, 500);
             for _ in 0..300 {
                 seq += 1 + dice.below(3);
-                // The clock goes on, stands, or is set.
+                // The clock advances, stands still, or is set.
                 at = if dice.below(60) == 0 { dice.below(1_000) } else { at + dice.below(4) };
                 let archive = if dice.below(4) == 0 { other } else { me };
                 let peer = ["a@x", "b@x", "x"][dice.index(3)];
@@ -459,7 +460,7 @@ mod tests {
         });
     }
 
-    /// Neither a table is scanned nor anything sorted, before statistics were gathered and after.
+    /// No table is scanned and nothing is sorted, both before and after statistics are gathered.
     #[test]
     fn every_query_walks_a_range_of_an_index() {
         testing::archive_tx(|tx, me| {
@@ -471,7 +472,7 @@ mod tests {
                 for (name, sql) in super::super::catalogue().concat() {
                     let plan = testing::plan(tx, sql).join("; ") + "; ";
                     if name.contains("unindexed") {
-                        // What is not indexed yet is a range of the key, or one row.
+                        // Unindexed rows are a range of the key, or one row.
                         let range = plan.contains("archive USING INTEGER PRIMARY KEY (rowid>?")
                             || plan.contains("r USING INTEGER PRIMARY KEY (rowid>?")
                             || plan
@@ -482,7 +483,7 @@ mod tests {
                     }
                     assert!(!plan.contains("SCAN archive"), "{name}: {plan}");
                     assert!(!plan.contains("TEMP B-TREE"), "{name}: {plan}");
-                    // A range of the key alone would be one of all accounts.
+                    // A range of the key alone would cover all accounts.
                     let key = plan.contains("archive USING INTEGER PRIMARY KEY (rowid>")
                         || plan.contains("archive USING INTEGER PRIMARY KEY (rowid<");
                     assert!(!key, "{name}: {plan}");

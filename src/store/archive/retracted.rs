@@ -1,5 +1,4 @@
-//! What a retraction does to an archive (XEP-0424 §4): finding the message that it names, and putting
-//! something else in its place.
+//! Applies a retraction to an archive (XEP-0424 §4): finds the message that it names, and replaces it.
 
 use super::super::ids::ArchiveId;
 use super::super::search;
@@ -7,16 +6,16 @@ use super::super::tx::{StoreError, Tx, query_optional};
 use super::{Archived, RowKind, get, last_indexed};
 use crate::base::hash::short;
 
-/// Messages of a conversation that a search for an id looks at, newest first: the part of a millisecond,
-/// for it is the writer that searches. An older one stays as it is.
+/// Maximum number of messages of a conversation that a search for an id reads, newest first. It takes a
+/// fraction of a millisecond, because it runs on the writer. An older message stays as it is.
 pub const LOOK: usize = 1_000;
 
-/// The side of a conversation, in one archive, that a message is looked for on.
+/// The side of a conversation, in one archive, whose messages are searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// What the account sent.
+    /// Messages that the account sent.
     Account,
-    /// What was sent to it.
+    /// Messages that were sent to it.
     Peer,
 }
 
@@ -29,8 +28,8 @@ impl By {
     }
 }
 
-/// The newest message with this peer, said by one of the two, before a position that may have this id:
-/// others may look the same.
+/// Returns the newest message with this peer, sent by one of the two, before a position, that may have this
+/// id. Only a hash of ids is stored, so another id may match.
 pub fn newest_of(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -60,7 +59,7 @@ pub fn newest_of(
     found.map_or(Ok(None), |seq| get(tx, archive, seq))
 }
 
-/// Puts something else in place of a message. The position, its time and its peer stay (XEP-0313 §3.2).
+/// Replaces the stanza of a message. Its position, time and peer stay (XEP-0313 §3.2).
 pub fn replace(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -70,12 +69,12 @@ pub fn replace(
     let size = stanza.len();
     tx.execute(REPLACE, &[archive.into(), seq.into(), size.into(), stanza.into()])?;
     tx.execute(RESIZE, &[archive.into(), seq.into(), size.into()])?;
-    // Nobody finds any more what it said.
+    // Searches no longer find the old text.
     search::forget(tx, &[seq])
 }
 
 super::super::sql! {
-    // What is not indexed yet is a short range of the key: some thousand rows at most.
+    // Unindexed rows are a short range of the key: a few thousand rows at most.
     UNPLACED = "SELECT r.seq FROM archive r WHERE r.seq > $5 AND r.seq < $4 AND r.archive = $1
         AND r.peer = $2 AND r.short_id = $3 AND r.kind BETWEEN $6 AND $7 ORDER BY r.seq DESC LIMIT 1";
     INDEXED = "SELECT seq FROM (SELECT seq, short_id FROM archive_with
@@ -125,7 +124,7 @@ mod tests {
         });
     }
 
-    /// The other side cannot hide a message behind answers of the same id.
+    /// The other side cannot hide a message by sending later ones with the same id.
     #[test]
     fn each_side_has_its_own_messages() {
         testing::archive_tx(|tx, me| {

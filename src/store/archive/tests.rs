@@ -1,4 +1,4 @@
-//! A room's archive is one as an account's, and they know nothing of each other.
+//! A room's archive works like an account's, and the two are independent.
 
 use super::super::ids::{AccountId, ArchiveId, RoomId};
 use super::super::search::words::SearchTerms;

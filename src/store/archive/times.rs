@@ -1,12 +1,12 @@
-//! From times to positions. Times rise with positions but where the clock was set back; there are few such
-//! positions, and `archive_back` names them.
+//! Converts times to positions. Times rise with positions except where the clock was set back; there are few
+//! such positions, and `archive_back` lists them.
 
 use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx, query_all, query_optional};
 use super::pages::{Filter, Point, bounds, point};
 
-/// The same filter over fewer positions: all messages of its times are between them. The times go from it
-/// where the positions say it all.
+/// Narrows the positions of a filter to those between which all messages of its times are. Removes the times
+/// from the filter if the positions alone are enough.
 pub fn narrowed(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -21,7 +21,7 @@ pub fn narrowed(
     let backs = [archive.into(), first.seq.into(), (BACKS_MAX + 1).into()];
     let backs = query_all(tx, BACKS, &backs, |row| row.int(0))?;
     if backs.len() > BACKS_MAX {
-        // Each row says its time.
+        // The query checks the time of each row instead.
         return Ok(narrowed);
     }
     let mut runs = Vec::with_capacity(backs.len() + 1);
@@ -66,7 +66,7 @@ fn split(
     }
     let mut halve = false;
     loop {
-        // Mostly positions are as far from each other as times; if they are not, each second guess halves.
+        // Usually positions are spaced like times; if they are not, every second guess halves the range.
         let guess = if halve { low.seq.midpoint(high.seq) } else { guess(low, high, time) };
         let guess = guess.clamp(low.seq.saturating_add(1), high.seq);
         halve = !halve;
@@ -97,7 +97,7 @@ fn from(tx: &mut dyn Tx, archive: ArchiveId, seq: i64) -> Result<Option<Point>, 
     query_optional(tx, FROM, &[archive.into(), seq.into()], point)
 }
 
-/// A clock that is set back more often than that within one archive has it walked through.
+/// If the clock was set back more often than this within one archive, the query walks through it.
 const BACKS_MAX: usize = 256;
 
 super::super::sql! {
@@ -130,7 +130,7 @@ mod tests {
         page.rows.into_iter().map(|row| row.seq).collect()
     }
 
-    /// Case clock-ran-ahead: the clock is ahead for two messages, and then right.
+    /// Case clock-ran-ahead: the clock is ahead for two messages, and then correct.
     #[test]
     fn times_are_found_after_the_clock_ran_ahead_and_back() {
         testing::archive_tx(|tx, me| {
@@ -157,16 +157,16 @@ mod tests {
                 query_all(tx, BACKS, &[me.into(), 0_i64.into(), 9_usize.into()], |row| row.int(0))
             };
             assert_eq!(backs(tx), Ok(vec![9_003, 9_005]));
-            // What is old goes from the front; a time that is still to come holds nothing up.
+            // Old rows are deleted from the front, and a row with a future time does not stop this.
             assert_eq!(purge(tx, me, (15, 100), 9), Ok(1));
             assert_eq!(purge(tx, me, (35, 100), 9), Ok(4));
             assert_eq!((found(tx, me, 0, 99), backs(tx)), (vec![9_004, 9_005], Ok(vec![9_005])));
-            // Nor does one of before take away what is younger.
+            // Nor does an old time delete rows before it that are younger.
             assert_eq!(purge(tx, me, (35, 100), 9), Ok(0));
         });
     }
 
-    /// Whatever the distances, and where the clock stood still.
+    /// With uneven distances, and where the clock stood still.
     #[test]
     fn positions_are_found_by_few_looks() {
         testing::archive_tx(|tx, me| {

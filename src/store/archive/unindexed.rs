@@ -1,10 +1,10 @@
-//! The last rows of the archive, which the tables that readers search do not name yet: what they are
-//! filled with is sorted and written once for many rows.
+//! Unindexed rows: the last rows of the archive, which are not yet in the tables that readers search. The
+//! entries of many rows are sorted and written together.
 
 use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx, query_one, query_optional};
 
-/// Names all rows that are not named yet. Their number is bounded by whoever calls this often enough.
+/// Indexes all unindexed rows. The caller bounds their number by calling this often enough.
 pub fn index_new(tx: &mut dyn Tx) -> Result<(), StoreError> {
     let (indexed, newest) = query_one(tx, INDEXED, &[], |row| Ok((row.int(0)?, row.int(1)?)))?;
     let last = query_one(tx, LAST_SEQ, &[], |row| row.int(0))?;
@@ -28,7 +28,7 @@ pub fn index_new(tx: &mut dyn Tx) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Notes for a row that was named at once, and may be older than others, where times do not rise.
+/// Records where times do not rise around a row that was indexed at once and may be older than others.
 pub(super) fn set_back(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -43,12 +43,12 @@ pub(super) fn set_back(
     Ok(())
 }
 
-/// The last position that was named, also if its row is gone: no later row may lie below it.
+/// The last indexed position, even if its row is deleted: no later row may have a lower position.
 pub fn last_indexed(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     query_one(tx, INDEXED, &[], |row| row.int(0))
 }
 
-/// The rows of an archive that are owed and not named yet, with their sizes; looks at all that are not.
+/// Passes the owed and unindexed rows of an archive to `each`, with their sizes; reads all unindexed rows.
 pub fn owed(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -61,7 +61,7 @@ pub fn owed(
     })
 }
 
-/// The last position that is taken in the whole server; 0 if none is.
+/// The last position used in the whole server; 0 if there is none.
 pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     query_one(tx, LAST_SEQ, &[], |row| row.int(0))
 }
@@ -69,7 +69,7 @@ pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
 super::super::sql! {
     LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM archive";
     INDEXED = "SELECT seq, at FROM archive_placed";
-    // A row that was named at once stays as it is.
+    // A row that was indexed at once stays as it is.
     POSITIONS = "INSERT INTO archive_place (archive, seq, kind, size, at)
         SELECT archive, seq, kind, size, at FROM archive WHERE seq > $1 AND seq <= $2
         ORDER BY archive, seq ON CONFLICT DO NOTHING";

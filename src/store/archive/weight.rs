@@ -1,25 +1,25 @@
-//! What an archive weighs, and making it lighter: the oldest rows first, but for what is owed.
+//! Computes the size of an archive, and reduces it: deletes the oldest rows first, except owed ones.
 
 use super::super::ids::ArchiveId;
 use super::super::tx::{StoreError, Tx, query_all, query_one};
 use super::RowKind;
 use super::retention::{self, Owed};
 
-/// What a row takes beside its stanza, about: its columns, and what names it for searches.
+/// Roughly the size of a row besides its stanza: its columns, and its entries in the index tables.
 pub const ROW_BYTES: u64 = 200;
 
-/// Some rows of an archive.
+/// The size of some rows of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Weight {
-    /// How many.
+    /// The number of rows.
     pub rows: usize,
-    /// With [`ROW_BYTES`] for each.
+    /// Their bytes, including [`ROW_BYTES`] for each.
     pub bytes: u64,
-    /// The last position that was looked at; none if there are no more rows.
+    /// The last position that was read; none if there are no more rows.
     pub last: Option<i64>,
 }
 
-/// The weight of the rows after a position, `limit` at most; of those that are indexed.
+/// Returns the weight of at most `limit` indexed rows after a position.
 pub fn weigh(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -33,9 +33,9 @@ pub fn weigh(
     })
 }
 
-/// Deletes the oldest rows after a position, until they weigh `bytes`, and looks at `limit` rows at most.
-/// What is owed stays where it is, and what is behind it goes all the same: else one message that nobody
-/// confirms would keep all that follows.
+/// Deletes the oldest rows after a position until they weigh `bytes`; reads at most `limit` rows. Owed rows
+/// stay, but later rows are still deleted: otherwise one message that is never confirmed would protect all
+/// that follow.
 pub fn shed(
     tx: &mut dyn Tx,
     archive: ArchiveId,
@@ -45,14 +45,14 @@ pub fn shed(
 ) -> Result<Weight, StoreError> {
     let next = [archive.into(), after.into(), limit.into()];
     let rows = query_all(tx, NEXT, &next, |row| {
-        // What has no kind that anybody can read is owed to nobody.
+        // A row whose kind cannot be read counts as not owed.
         let kind = row.int(1).unwrap_or(RowKind::Received as i64);
         Ok((row.int(0)?, kind, row.int(2).unwrap_or(0)))
     })?;
     let Some(&(end, ..)) = rows.last() else { return Ok(Weight::default()) };
     let owed = Owed::up_to(tx, archive, end)?;
     let mut shed = Weight::default();
-    // The rows between two that are owed go together.
+    // The rows between two owed ones are deleted together.
     let (mut begin, mut run) = (after, None);
     for (seq, kind, size) in &rows {
         if shed.bytes >= bytes {
@@ -112,7 +112,7 @@ mod tests {
         use RowKind::{Owed, Received, Sent};
         const ROW: u64 = 10 + ROW_BYTES;
         let kinds = [Sent, Owed, Received, Owed, Owed, Sent, Sent];
-        // Up to 4 all is confirmed, but for 2.
+        // All rows up to 4 are confirmed, except 2.
         for (rows, limit, gone, stays, last) in [
             (0, 9, 0, vec![1, 2, 3, 4, 5, 6, 7], None),
             (1, 9, 1, vec![2, 3, 4, 5, 6, 7], Some(1)),
@@ -164,8 +164,8 @@ mod tests {
         });
     }
 
-    /// Times are found by halving between the positions where the clock was set back (`times.rs`), also
-    /// where such a position went and what is before it stayed.
+    /// Times are found by halving between the positions where the clock was set back (`times.rs`), also if
+    /// such a position was deleted and an earlier row stayed.
     #[test]
     fn times_are_found_around_what_stays() {
         // Owed at 50; then the clock was set back, twice.
