@@ -55,7 +55,7 @@ pub(super) struct Seen {
     pub full: bool,
 }
 
-/// The questions.
+/// Queries: what the session may do now.
 impl Flow {
     /// Whether the next piece may be handled. A client that does not read its answers is not read from
     /// either, so what waits for one session is bounded.
@@ -124,7 +124,7 @@ impl Flow {
     }
 }
 
-/// What happens.
+/// Events that change the answers.
 impl Flow {
     /// Reading pauses until this is done.
     pub(super) fn await_handler(&mut self, pending: Pending) {

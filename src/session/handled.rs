@@ -22,8 +22,8 @@ pub(super) struct Handled {
 pub(super) enum Outcome {
     Reply(Iq, Result<Reply, StanzaError>),
     Stanza(Stanza, Result<(), StanzaError>),
-    /// The recipient's account was read from the store, there was room in the store, or a module's handler
-    /// answered.
+    /// The stanza was routed, after any waits for the recipient's account, for room in the store, or for a
+    /// handler.
     Driven(Stanza, Driven),
     /// Enough of the stream is on the disk.
     Eased,

@@ -162,7 +162,8 @@ impl Negotiation {
             Some(port) => format!("direct TLS is on port {port}"),
             None => "direct TLS is switched off (c2s.listen_tls)".to_owned(),
         };
-        // The port is logged only: the client is not told what is not in the DNS.
+        // The port goes only to the log, because it may not be in the DNS and this client is not
+        // authenticated.
         tracing::info!(peer = %self.peer, "a client began with TLS on the port for STARTTLS: {place}");
         StreamError::NotWellFormed
             .text("this looks like TLS, and on this port it begins with STARTTLS")
@@ -338,7 +339,7 @@ impl Negotiation {
                         return Next::Resumed;
                     }
                     Ok(Err(refused)) => refused,
-                    // The session panicked by a bug of ours, and the connection is gone with it.
+                    // The session panicked because of a bug of ours, and the connection is gone with it.
                     Err(_) => return Next::Resumed,
                 },
             };

@@ -378,7 +378,7 @@ impl Session {
         }
     }
 
-    /// Whether the stanza is for the server itself, or the account's bare JID.
+    /// Whether `to` is missing, the server itself, or the account's own bare JID.
     pub(super) fn is_ours(&self, to: Option<&Jid>) -> bool {
         let jid = &self.binding.client.jid;
         to.is_none_or(|to| to.as_str() == jid.domain() || to.as_str() == jid.bare_str())

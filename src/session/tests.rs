@@ -295,7 +295,7 @@ async fn room_for_a_message_outlasts_the_reading_of_its_addressee() {
         registry.end_load(&bare, AccountStatus::Missing, Loaded::default());
     }
     assert!(crowd.context.router.entry(&format!("{FRIEND}@x"), |_| ()).is_none());
-    // Keeps the room promised to the first task and to the message.
+    // Frees room for the task that came first, and for the message.
     crowd.promised.truncate(2);
     until(|| crowd.handled_count.handled() == 1).await;
 }
