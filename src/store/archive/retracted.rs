@@ -6,8 +6,9 @@ use super::super::tx::{StoreError, Tx, query_optional};
 use super::{Archived, RowKind, get, last_indexed};
 use crate::base::hash::short;
 
-/// Maximum number of messages of a conversation that a search for an id reads, newest first. It takes a
-/// fraction of a millisecond, because it runs on the writer. An older message stays as it is.
+/// Maximum number of messages of a conversation that a search for an id reads, newest first. This takes a
+/// fraction of a millisecond; more would hold up the writer, which runs the search. An older message stays as
+/// it is.
 pub const LOOK: usize = 1_000;
 
 /// The side of a conversation, in one archive, whose messages are searched.
