@@ -1,5 +1,5 @@
-//! The devices of an account: installations of clients that told an id of theirs (XEP-0388 §2.3). Their
-//! tokens are in `tokens`.
+//! The devices of an account: client installations that sent an id of their own (XEP-0388 §2.3). Their tokens
+//! are in `tokens`.
 
 use super::damage::{query_sound, query_sound_one};
 use super::handled;
@@ -9,7 +9,7 @@ use super::tx::{Row, StoreError, Tx, Value, query_one};
 use crate::base::credential::AgentId;
 use crate::base::limits::{DEVICE_TEXT_CHARS_MAX, SEEN_AGAIN_MICROS};
 
-/// A device's key in the store; never given twice.
+/// A device's key in the store; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeviceId(pub i64);
 
@@ -24,22 +24,22 @@ impl From<DeviceId> for Value<'_> {
 pub struct Device {
     /// Its key.
     pub id: DeviceId,
-    /// Which installation.
+    /// The installation.
     pub agent: AgentId,
-    /// What the client calls itself; may be empty.
+    /// The client's name for itself; may be empty.
     pub software: String,
-    /// What it runs on; may be empty.
+    /// The system or device that it runs on; may be empty.
     pub name: String,
     /// Its first login, in microseconds since 1970.
     pub first_seen: i64,
-    /// Its last login, or the end of its last session: within the hour.
+    /// Its last login or the end of its last session, accurate to an hour.
     pub last_seen: i64,
-    /// Until when it can log in by token; none without one.
+    /// The time until which it can log in by token; `None` if it has no token.
     pub token_until: Option<i64>,
 }
 
 impl Device {
-    /// Whether there is something in `seen` that is not known.
+    /// Whether `seen` contains anything that is not stored yet.
     pub fn is_news(&self, seen: &Seen) -> bool {
         let differs = |new: &str, old: &str| !new.is_empty() && new != old;
         seen.at.saturating_sub(self.last_seen) > SEEN_AGAIN_MICROS
@@ -48,21 +48,22 @@ impl Device {
     }
 }
 
-/// What a login says of its device.
+/// What a login says about its device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// Which installation.
+    /// The installation.
     pub agent: AgentId,
     software: String,
     name: String,
     /// Now, in microseconds since 1970.
     pub at: i64,
-    /// The account's devices that have a session at this moment.
+    /// The account's devices that have a session now.
     pub online: Vec<AgentId>,
 }
 
 impl Seen {
-    /// The texts are a stranger's: they are cut, and what would confuse a list is taken out.
+    /// The texts come from an untrusted client: they are cut, and characters that would garble a list are
+    /// removed.
     pub fn new(agent: AgentId, software: &str, name: &str, at: i64) -> Self {
         Self { agent, software: label(software), name: label(name), at, online: Vec::new() }
     }
@@ -74,14 +75,14 @@ fn label(text: &str) -> String {
     line.chars().filter(|c| !is_direction(*c)).take(DEVICE_TEXT_CHARS_MAX).collect()
 }
 
-/// Marks that turn the direction of what follows, in a list the rest of the line.
+/// Whether the character changes the direction of the text after it, which in a list is the rest of the line.
 const fn is_direction(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Notes that the device logged in. An account has `most` at most: those seen longest ago go, with their
-/// tokens; last of all those that did log in by token, for whoever has the password makes up devices, and
-/// before them those that are online.
+/// Records that the device logged in. An account has at most `most` devices; the excess is deleted with its
+/// tokens. Devices that never logged in by token are deleted first, because anyone with the password can make
+/// up devices; among equals, those seen longest ago go first and those online last.
 pub fn put_seen(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -105,13 +106,13 @@ pub fn put_seen(
     Ok(DeviceId(id))
 }
 
-/// [`put_seen`] as a write that nobody waits for, where there is something new.
+/// [`put_seen`] as a write-behind, done only if there is something new.
 pub struct Note {
-    /// Whose.
+    /// The account.
     pub account: AccountId,
-    /// What.
+    /// The login.
     pub seen: Seen,
-    /// Of [`put_seen`].
+    /// As in [`put_seen`].
     pub most: usize,
 }
 
@@ -127,7 +128,7 @@ impl Job for Note {
     fn settled(self: Box<Self>, _outcome: Result<(), StoreError>) {}
 }
 
-/// Notes that a session of the device ended.
+/// Records that a session of the device ended.
 pub fn touch(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -142,11 +143,11 @@ pub fn touch(
     Ok(())
 }
 
-/// [`touch`] as a write that nobody waits for.
+/// [`touch`] as a write-behind.
 pub struct Touch {
-    /// Whose.
+    /// The account.
     pub account: AccountId,
-    /// Which.
+    /// The device.
     pub agent: AgentId,
     /// Now, in microseconds since 1970.
     pub at: i64,
@@ -160,8 +161,8 @@ impl Job for Touch {
     fn settled(self: Box<Self>, _outcome: Result<(), StoreError>) {}
 }
 
-/// The device of an account. One that is damaged is as good as none: its next login by password
-/// writes it anew.
+/// Returns a device of an account. A damaged row counts as missing: the next login by password writes it
+/// anew.
 pub fn find(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -171,7 +172,7 @@ pub fn find(
     query_sound_one(tx, (TABLE, account), FIND, &params, device)
 }
 
-/// All devices of an account, those seen last first: as many as [`put_seen`] leaves.
+/// Returns all devices of an account, the most recently seen first; [`put_seen`] bounds their number.
 pub fn list(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<Device>, StoreError> {
     query_sound(tx, (TABLE, account), LIST, &[account.into()], device)
 }
@@ -182,27 +183,28 @@ pub(super) fn end_tokens(tx: &mut dyn Tx, account: AccountId) -> Result<(), Stor
     Ok(())
 }
 
-/// Waits for what logins noted behind ([`Note`]): who looks at the list sees those before it.
+/// Waits for the write-behinds of logins ([`Note`]), so that a list read afterwards includes them.
 pub async fn noted(store: &super::Store) -> Result<(), StoreError> {
     store.write(|_| Ok(())).await
 }
 
-/// Forgets a device with its tokens; false if there was none. Who calls it ends its sessions.
+/// Deletes a device with its tokens; false if there was none. The caller ends its sessions.
 pub fn revoke(tx: &mut dyn Tx, account: AccountId, agent: &AgentId) -> Result<bool, StoreError> {
     tx.access_changed();
-    // Those saved over a restart do not say which device they are of: with no server running.
+    // Sessions that are saved for a restart do not record their device, so all go. This matters when no
+    // server is running.
     handled::forget_saved(tx, account)?;
     Ok(tx.execute(REVOKE, &[account.into(), agent.bytes().as_slice().into()])? > 0)
 }
 
-/// Forgets all devices of an account; how many there were.
+/// Deletes all devices of an account; returns their number.
 pub fn revoke_all(tx: &mut dyn Tx, account: AccountId) -> Result<usize, StoreError> {
     tx.access_changed();
     handled::forget_saved(tx, account)?;
     tx.execute(REVOKE_ALL, &[account.into()])
 }
 
-/// Forgets devices that were not seen since `before`, `limit` at most; how many there were.
+/// Deletes at most `limit` devices that were not seen since `before`; returns their number.
 pub fn forget_before(tx: &mut dyn Tx, before: i64, limit: usize) -> Result<usize, StoreError> {
     tx.execute(FORGET, &[before.into(), limit.into()])
 }
@@ -294,7 +296,7 @@ mod tests {
             }
             let left: Vec<_> = list(tx, me).unwrap().into_iter().map(|d| d.software).collect();
             assert_eq!(left, ["d", "a"]);
-            // The new one stays, whatever the clock says.
+            // The new device stays, even if the clock went back.
             put_seen(tx, me, &seen("e", "e", "", -1), 1).unwrap();
             assert_eq!(list(tx, me).unwrap()[0].software, "e");
             assert_eq!((list(tx, me).unwrap().len(), list(tx, other).unwrap().len()), (1, 1));

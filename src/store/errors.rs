@@ -1,9 +1,9 @@
-//! Why the database cannot be opened, and why there is no copy of it, in words.
+//! Errors of opening the database and of making a backup, with texts for the operator.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why the database cannot be used. The text is for the operator: what, where, what to do.
+/// Why the database cannot be used. The text is for the operator: what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder or a file in it cannot be made or opened.
@@ -14,10 +14,10 @@ pub enum OpenError {
     Files {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file takes no writes.
+    /// The file cannot be written.
     #[error(
         "the database {path:?} is read-only. Check the permissions of the file and its folder, \
          and whether the file system is mounted read-only"
@@ -32,7 +32,7 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
-    /// Some other kind of file.
+    /// The file is not a database.
     #[error("{path:?} is not a database. Move it away, or set another path in the config")]
     NotADatabase {
         /// The file.
@@ -47,7 +47,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// Damaged.
+    /// The database is damaged.
     #[error(
         "the database {path:?} is damaged ({what}). Run `stonechat check --deep`; if it finds errors, \
          `stonechat restore` a backup"
@@ -55,10 +55,10 @@ pub enum OpenError {
     Corrupt {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error.
         what: String,
     },
-    /// Written by a later release.
+    /// The database was written by a later release.
     #[error(
         "the database {path:?} has schema {found}, and this release knows up to {known}. Start \
          the newer release; or go back to the state before the upgrade, without what came since: \
@@ -70,9 +70,9 @@ pub enum OpenError {
         path: PathBuf,
         /// The schema's version.
         found: i64,
-        /// The last one that this program knows.
+        /// The last version that this program knows.
         known: i64,
-        /// The copy from before the upgrade.
+        /// The copy made before the upgrade.
         backup: Option<PathBuf>,
     },
     /// The copy that is made before a migration cannot be made.
@@ -85,10 +85,10 @@ pub enum OpenError {
         path: PathBuf,
         /// The first schema that is to be applied.
         version: i64,
-        /// Why there is no copy.
+        /// Why the copy failed.
         source: Box<BackupError>,
     },
-    /// The database was made by other migrations than this program's.
+    /// The database was made by other migrations than those of this program.
     #[error(
         "the database {path:?} was made with another text of schema {version} ({name}) than this \
          release has. Start the release that made it; only released schemas can be upgraded"
@@ -96,7 +96,7 @@ pub enum OpenError {
     ChangedMigration {
         /// The database.
         path: PathBuf,
-        /// Of the first migration that differs.
+        /// The first migration that differs.
         version: i64,
         /// Its name in the database.
         name: String,
@@ -107,41 +107,41 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
-    /// Whatever else.
+    /// Any other error.
     #[error("the database {path:?} cannot be opened: {what}")]
     Other {
         /// The database.
         path: PathBuf,
-        /// What was said.
+        /// Its text.
         what: String,
     },
 }
 
-/// Why there is no copy. The text is for the operator: what, where, what to do.
+/// Why a backup was not made. The text is for the operator: what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// No database.
+    /// There is no database.
     #[error("there is no database {path:?}, so there is nothing to back up")]
     None {
-        /// Where it would be.
+        /// Its expected path.
         path: PathBuf,
     },
-    /// Something has the name already.
+    /// A file of this name exists.
     #[error("{path:?} exists already, and a backup overwrites nothing. Name another file")]
     Exists {
-        /// What is in the way.
+        /// The existing file.
         path: PathBuf,
     },
-    /// SQLite would take such a file for a part of the backup.
+    /// SQLite would take this file for a part of the backup.
     #[error(
         "{path:?} is the rest of another database and would be read together with the backup. \
          Remove it, or name another file"
     )]
     Remains {
-        /// What is in the way.
+        /// The file in the way.
         path: PathBuf,
     },
-    /// A name that means something to whoever opens the database next.
+    /// The name would be taken for one of the database's own files at the next start.
     #[error(
         "{path:?} begins with the database's own name, and such names in its folder are the \
          server's. Name another file"
@@ -150,7 +150,7 @@ pub enum BackupError {
         /// The target.
         path: PathBuf,
     },
-    /// One at a time.
+    /// Another backup is running.
     #[error("another backup is being made. Wait until it is done")]
     Busy,
     /// The target cannot be written.
@@ -161,7 +161,7 @@ pub enum BackupError {
     Files {
         /// The target, or its folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// No space left.
@@ -170,25 +170,25 @@ pub enum BackupError {
         /// The target.
         path: PathBuf,
     },
-    /// The copy was read, and is not sound.
+    /// The copy was read back and is damaged.
     #[error(
         "the copy is damaged ({what}), so most likely the database is. No backup was made. Run \
          `stonechat check --deep`; restore an older backup if it finds errors"
     )]
     Damaged {
-        /// What SQLite said.
+        /// SQLite's error.
         what: String,
     },
-    /// The store was closed meanwhile.
+    /// The store was closed while the copy was made.
     #[error("the server is stopping; no backup was made. Give the command again")]
     Stopped,
-    /// The database to be copied cannot be opened.
+    /// The source database cannot be opened.
     #[error(transparent)]
     Source(#[from] OpenError),
-    /// Whatever else.
+    /// Any other error.
     #[error("the database cannot be copied: {what}. See the server's log")]
     Other {
-        /// What was said.
+        /// Its text.
         what: String,
     },
 }

@@ -1,5 +1,6 @@
-//! Whose archives grew much since somebody looked: counted in memory, so that the writer adds two numbers
-//! for a message and no row. A restart forgets the counts; whoever uses them looks at all then.
+//! Archives that grew much since they were last looked at. The growth is counted in memory, so that the
+//! writer adds two numbers per message and writes no row. A restart loses the counts; the caller then looks
+//! at all archives.
 
 use super::archive::ROW_BYTES;
 use super::ids::ArchiveId;
@@ -8,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 pub(super) struct Growth {
-    /// What is much; 0: nothing is.
+    /// The growth that is reported; 0 means never.
     step: u64,
     state: Mutex<State>,
     pub(super) told: Notify,
@@ -20,12 +21,12 @@ pub(super) struct State {
     pub(super) grown: Grown,
 }
 
-/// Whose archives grew by [`Options::grown_bytes`](super::Options::grown_bytes) or more.
+/// The archives that grew by [`Options::grown_bytes`](super::Options::grown_bytes) or more.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grown {
-    /// Theirs did.
+    /// Their keys.
     pub archives: HashSet<ArchiveId>,
-    /// Anybody's may have: more of them grew than are counted at one time.
+    /// Any archive may have grown: there were more of them than are counted at one time.
     pub any: bool,
 }
 
@@ -56,7 +57,7 @@ impl Growth {
 }
 
 impl State {
-    /// True when there is something to tell.
+    /// Counts the bytes. True if there is something to report.
     fn add(&mut self, archive: ArchiveId, bytes: u64, step: u64) -> bool {
         if self.counted.len() >= ACCOUNTS && !self.counted.contains_key(&archive) {
             self.counted.clear();
@@ -74,7 +75,7 @@ impl State {
     }
 }
 
-/// Accounts that are counted at one time: a few megabytes.
+/// Archives that are counted at one time: a few megabytes.
 const ACCOUNTS: usize = 100_000;
 
 #[cfg(test)]

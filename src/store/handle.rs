@@ -1,4 +1,4 @@
-//! The handle to the database: what runs on its threads, and what is queued for them.
+//! The handle to the database: runs reads on the reader threads and queues writes for the writer.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or makes the database and brings its schema up to date. Blocks; no deep check.
+    /// Opens or creates the database and brings its schema up to date. Blocks; makes no deep check.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let (engine, lock) = Engine::open(&options, micros_now())?;
         let lock = Arc::new(lock);
@@ -52,7 +52,7 @@ impl Store {
             growth: Growth::new(options.grown_bytes),
         };
         if let Err(error) = place(&engine) {
-            // A disk that is full, say: what can be read is.
+            // The disk may be full, for example; reads still work.
             tracing::warn!(%error, "the last rows of the archive are not indexed");
             inner.unindexed.unknown();
         }
@@ -80,8 +80,8 @@ impl Store {
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Runs `f` on the writer thread; answers once its changes are durable, or undone. Queued at
-    /// the first poll, or when there is room; a caller that stops waiting does not stop a queued write.
+    /// Runs `f` on the writer thread; returns once its changes are durable, or undone. It is queued at the
+    /// first poll, or when there is room; a caller that stops waiting does not stop a queued write.
     pub async fn write<T: Send + 'static>(
         &self,
         f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
@@ -93,33 +93,34 @@ impl Store {
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// More than half of the queue is in use: who writes for others waits first ([`Store::room`]).
+    /// Whether more than half of the queue is in use. A task that writes for clients then waits first
+    /// ([`Store::room`]).
     pub fn is_crowded(&self) -> bool {
         self.inner.queue.is_crowded()
     }
 
-    /// Waits in a line until there is room for a write of so many bytes; it is kept until the answer
-    /// is dropped.
+    /// Waits in line until there is room for a write of this many bytes; the room is reserved until the
+    /// [`Grant`] is dropped.
     pub async fn room(&self, bytes: usize) -> Result<Grant, StoreError> {
         self.inner.queue.room(bytes).await
     }
 
-    /// The same, without a wait where there is plenty. For small writes.
+    /// Like [`Store::room`], but without waiting if there is plenty of room. For small writes.
     pub async fn room_if_crowded(&self) -> Option<Grant> {
         if self.is_crowded() { self.room(0).await.ok() } else { None }
     }
 
-    /// Nothing can be written: the last try failed, and it is tried again every second.
+    /// Whether nothing can be written: the last attempt failed, and the writer retries every second.
     pub fn is_refusing(&self) -> bool {
         self.inner.queue.is_refusing()
     }
 
-    /// A message was refused for that: it is counted.
+    /// Counts a message that was refused because nothing can be written.
     pub fn count_refused(&self) {
         self.inner.queue.count_refused();
     }
 
-    /// What the writer has to do.
+    /// The writer's load.
     pub fn load(&self) -> Load {
         self.inner.queue.load()
     }
@@ -129,10 +130,10 @@ impl Store {
         self.inner.queue.submit(job, |job| job).map_err(|(_, error)| error)
     }
 
-    /// The same for a write that takes positions of the archive or the mailbox: `number` puts them into
-    /// it, from a source of rising ones, and the time. Positions rise in the order of the queue and so of the
-    /// commits, so that who reads an archive up to a position never misses one below it; and while nobody
-    /// sets the clock back, times rise with them.
+    /// Like [`Store::submit`], for a write that takes positions of the archive or the mailbox: `number` sets
+    /// them and the time, from a rising source. Positions rise in the order of the queue and so of the
+    /// commits: a reader that reads an archive up to a position never misses a lower one. Times rise with
+    /// positions as long as the clock is not set back.
     pub fn submit_numbered<J: Job + 'static>(
         &self,
         job: Box<J>,
@@ -146,7 +147,7 @@ impl Store {
         queued.map_err(|(_, error)| error)
     }
 
-    /// As [`Store::submit`]; a write that is not taken comes back.
+    /// Like [`Store::submit`], but gives back a write that is not accepted.
     pub fn submit_or_return<J: Job + 'static>(
         &self,
         job: Box<J>,
@@ -154,15 +155,15 @@ impl Store {
         self.inner.queue.submit(job, |job| job)
     }
 
-    /// As [`Store::submit`], for a write that nobody waits for: it is begun when somebody does
-    /// ([`Store::barrier`]), or a second is over, with what else is written then.
+    /// Like [`Store::submit`], for a write that no caller waits for: it begins when one does
+    /// ([`Store::barrier`]) or after a second, together with the other writes of that moment.
     pub fn submit_deferred(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
         self.inner.queue.submit_deferred(job)
     }
 
-    /// A write that nobody waits for. It rides in the next batch, at latest a second from now,
-    /// and may be lost in a crash or on a failing disk; a loss without a crash is told to the job,
-    /// on this thread if the database takes no more: not to be called under a lock.
+    /// Queues a write that no caller waits for. It is part of the next batch, at the latest a second from
+    /// now, and a crash or a failing disk may lose it. The job is notified of a loss without a crash; if the
+    /// database accepts no more, that happens on this thread, so this must not be called under a lock.
     pub fn write_behind(&self, job: Box<dyn Job>) {
         if let Err(refused) = self.inner.queue.submit_behind(job) {
             tracing::debug!("a write behind was refused: the database is closed or too slow");
@@ -170,18 +171,17 @@ impl Store {
         }
     }
 
-    /// Waits until every write queued before has its answer (promise.md 7). Write-behinds are
-    /// not waited for.
+    /// Waits until every write queued before has its outcome (promise.md 7). Does not wait for write-behinds.
     pub async fn barrier(&self) -> Result<(), StoreError> {
         self.inner.queue.barrier().await
     }
 
-    /// The same, but for those of [`Store::submit_deferred`] that were not begun.
+    /// Like [`Store::barrier`], but without the writes of [`Store::submit_deferred`] that have not begun.
     pub async fn begun(&self) -> Result<(), StoreError> {
         self.inner.queue.begun().await
     }
 
-    /// Does what is queued, write-behinds too, closes the file and ends the threads. Later calls
+    /// Finishes what is queued, including write-behinds, closes the file and ends the threads. Later calls
     /// get [`StoreError::Closed`].
     pub async fn close(&self) {
         let inner = Arc::clone(&self.inner);
@@ -189,25 +189,26 @@ impl Store {
         let _ = tokio::task::spawn_blocking(move || inner.close()).await;
     }
 
-    /// From which schema to which the next opening upgrades the database, if it does.
+    /// Returns the present schema and the one to which the next opening upgrades it; `None` if it does not.
     pub fn upgrade_of(path: &Path) -> Result<Option<(i64, i64)>, OpenError> {
         open::upgrade_of(path)
     }
 
-    /// Reads the whole file and says what is wrong with it; an empty answer is a healthy database.
-    /// Slow: for `stonechat check --deep`, not for the start.
+    /// Reads the whole file and returns what is wrong with it; an empty list means a healthy database. Slow:
+    /// for `stonechat check --deep`, not for the start.
     pub fn deep_check(path: &Path) -> Result<Vec<String>, OpenError> {
         open::deep_check(path)
     }
 
-    /// Rises with each commit that changes how any account is entered ([`Tx::access_changed`]), before
-    /// whoever awaits that commit is told. What was read of such things after this version was taken
-    /// holds as long as the version stands.
+    /// A number that rises with each commit that changes how an account is entered ([`Tx::access_changed`]),
+    /// before the callers that await the commit get its outcome. Whatever was read about access after this
+    /// version was taken stays valid until the version changes.
     pub fn access_version(&self) -> AccessVersion {
         self.inner.access.version()
     }
 
-    /// The position of a new row in the archive or the mailbox: above the last one, whatever the clock says.
+    /// Returns the position of a new row in the archive or the mailbox: above the last one, whatever the
+    /// clock says.
     pub fn next_seq(&self) -> i64 {
         self.inner.sequence.next((self.inner.clock)())
     }
@@ -226,18 +227,18 @@ pub(super) struct Inner {
     pub(super) growth: Growth,
 }
 
-/// The key of archive ids, made at the first start, and the last position that was ever taken.
+/// Returns the key of archive ids, made at the first start, and the last position ever taken.
 fn begin(tx: &mut dyn Tx) -> Result<(ArchiveIds, i64), StoreError> {
     let mut fresh = [0; 32];
     OsRng.fill(&mut fresh);
     let secret = meta::get_or_create_secret(tx, "archive-ids", &fresh)?;
     let key = secret.first_chunk().unwrap_or(&[0; 16]);
-    // Also above what was deleted: the clock may have been ahead when that was written.
+    // This includes the positions of deleted rows: the clock may have been ahead when they were written.
     let last = [mailbox::last_seq(tx)?, archive::last_seq(tx)?, archive::last_indexed(tx)?];
     Ok((ArchiveIds::new(key), last.into_iter().max().unwrap_or(0)))
 }
 
-/// Rows that the last run did not come to index.
+/// Indexes rows that the last run did not get to.
 fn place(engine: &Engine) -> Result<(), StoreError> {
     engine.begin()?;
     let indexed = archive::index_new(&mut engine.tx()).and_then(|()| engine.commit());
@@ -268,15 +269,15 @@ impl Inner {
     }
 }
 
-/// The threads end after what is queued; nobody waits for them here, for the last handle may
-/// live on one of them.
+/// The threads end after what is queued. The drop does not wait for them, because the last handle may be
+/// dropped on one of them.
 impl Drop for Inner {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
-/// A write whose caller awaits a value.
+/// A write whose caller waits for a value.
 struct Call<T, F> {
     f: Option<F>,
     value: Option<T>,
@@ -296,7 +297,7 @@ where
     }
 
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
-        // No value and no error cannot be: `run` left one of them.
+        // One of the two is always there: `run` set it.
         let Self { value, answer, .. } = *self;
         let _ = answer.send(outcome.and_then(|()| value.ok_or(StoreError::Closed)));
     }
@@ -306,5 +307,5 @@ where
     }
 }
 
-/// Reads that may wait: more than all sessions ask for at once.
+/// Reads that may wait: more than all sessions request at once.
 const READS_MAX: usize = 65_536;

@@ -1,16 +1,16 @@
-//! XEP-0198: how many stanzas of a stream were handled (promise.md 6), and the sessions that are saved
-//! over a restart (promise.md 11).
+//! XEP-0198: the handled counts of streams (promise.md 6), and the sessions that are saved for a restart
+//! (promise.md 11).
 
 use super::damage::{self, query_sound_one};
 use super::ids::AccountId;
 use super::tx::{Row, StoreError, Tx, query_all};
 
-/// How far a stream was handled, to be written with the rows that made it so.
+/// The handled count of a stream, written with the rows that it covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DurableCount {
-    /// SHA-256 of the SM-ID: the id itself opens a session, and is kept nowhere.
+    /// SHA-256 of the SM-ID. The id itself would let anyone resume the session, so it is stored nowhere.
     pub id: [u8; 32],
-    /// Whose stream.
+    /// The account of the stream.
     pub account: AccountId,
     /// XEP-0198's count.
     pub h: u32,
@@ -18,7 +18,7 @@ pub struct DurableCount {
     pub at: i64,
 }
 
-/// Keeps the count.
+/// Stores the count.
 pub fn put(tx: &mut dyn Tx, durable_count: &DurableCount) -> Result<(), StoreError> {
     let lately = durable_count.at.saturating_sub(AT_FRESH);
     if tx.execute(COUNT, &[durable_count.id[..].into(), durable_count.h.into(), lately.into()])?
@@ -35,7 +35,7 @@ pub fn put(tx: &mut dyn Tx, durable_count: &DurableCount) -> Result<(), StoreErr
     Ok(())
 }
 
-/// The count of a stream of this account; none if it cannot be read.
+/// Returns the count of a stream of this account; `None` if it cannot be read.
 pub fn get(tx: &mut dyn Tx, id: &[u8; 32], account: AccountId) -> Result<Option<u32>, StoreError> {
     query_sound_one(tx, ("handled", account), GET, &[id[..].into(), account.into()], |row| {
         let h = u32::try_from(row.int(0)?);
@@ -43,18 +43,18 @@ pub fn get(tx: &mut dyn Tx, id: &[u8; 32], account: AccountId) -> Result<Option<
     })
 }
 
-/// Forgets a stream: nobody will ask for it.
+/// Deletes the count of a stream that no client will resume.
 pub fn forget(tx: &mut dyn Tx, id: &[u8; 32]) -> Result<(), StoreError> {
     tx.execute(FORGET, &[id[..].into()])?;
     Ok(())
 }
 
-/// Forgets streams that were written last before `at`, `limit` at most; how many there were.
+/// Deletes at most `limit` counts that were last written before `at`; returns their number.
 pub fn forget_before(tx: &mut dyn Tx, at: i64, limit: usize) -> Result<usize, StoreError> {
     tx.execute(FORGET_BEFORE, &[at.into(), limit.into()])
 }
 
-/// Saves a session over a restart.
+/// Saves a session for a restart.
 pub fn save_session(
     tx: &mut dyn Tx,
     id: &[u8; 32],
@@ -65,25 +65,26 @@ pub fn save_session(
     Ok(())
 }
 
-/// A session that was saved over a restart.
+/// A session that was saved for a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedSession {
     /// As in [`DurableCount::id`].
     pub id: [u8; 32],
-    /// Whose.
+    /// Its account.
     pub account: AccountId,
-    /// As it was saved.
+    /// The state, as it was saved.
     pub state: Vec<u8>,
 }
 
-/// Takes saved sessions out of the table, `limit` at most: they are in memory from now on, whoever wrote
-/// them, for there is one process that may. None for one that cannot be read.
+/// Takes at most `limit` saved sessions out of the table: from now on they are in memory. Only one process
+/// uses the table, so it does not matter which one saved them. `None` stands for a session that cannot be
+/// read.
 pub fn take_saved(tx: &mut dyn Tx, limit: usize) -> Result<Vec<Option<SavedSession>>, StoreError> {
     let saved = query_all(tx, SAVED, &[limit.into()], |row| {
         let account = AccountId(row.int(1).unwrap_or(0));
         Ok(damage::sound((SAVED_TABLE, account), saved_session(row)))
     })?;
-    // By their order and not by their ids, which may be what is damaged.
+    // Deletes by their order and not by their ids, which may be the damaged part.
     if tx.execute(TAKE_SAVED, &[saved.len().into()])? < saved.len() {
         tx.execute(TAKE_NAMELESS, &[])?;
     }
@@ -96,16 +97,16 @@ fn saved_session(row: &dyn Row) -> Result<SavedSession, StoreError> {
     Ok(SavedSession { id, account: AccountId(row.int(1)?), state: row.blob(2)? })
 }
 
-/// The account's sessions that are saved over a restart do not go on: what opened them is shut. Those of
-/// an account that is deleted go with it.
+/// Deletes the account's saved sessions: they must not be resumed, because the credentials that opened them
+/// are revoked. If the account is deleted, they go with it.
 pub fn forget_saved(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
     tx.execute(FORGET_SAVED, &[account.into()])?;
     Ok(())
 }
 
-/// What is in its states is not read here.
+/// For the damage log; the states themselves are not read here.
 pub const SAVED_TABLE: &str = "sleeper";
-/// The time of a count may lag by a minute: to move it costs two steps in an index.
+/// The time of a count may lag by a minute, because changing it costs two steps in an index.
 const AT_FRESH: i64 = 60_000_000;
 
 super::sql! {

@@ -1,32 +1,32 @@
-//! Keys of rows that more than one table knows.
+//! Keys of rows that several tables refer to.
 
 use super::tx::Value;
 
-/// An account's key in the store; never given twice.
+/// An account's key in the store; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountId(pub i64);
 
-/// A room's key in the store; never given twice.
+/// A room's key in the store; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomId(pub i64);
 
-/// An archive's key in the store: kind and key of its owner in one number, an account's as it is and a
-/// room's below zero. So no table has to lead from one to the other, and an archive of a release that
-/// knew accounts only has the key it had.
+/// An archive's key in the store: kind and key of its owner in one number. For an account it is the account's
+/// key, for a room a negative number. So no table has to map one to the other, and archives of releases that
+/// had only accounts keep their keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ArchiveId(i64);
 
-/// Whose an archive is.
+/// The owner of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Owner {
-    /// An account: what it sent and received.
+    /// An account: messages that it sent and received.
     Account(AccountId),
-    /// A room: what was said in it.
+    /// A room: messages sent to it.
     Room(RoomId),
 }
 
 impl ArchiveId {
-    /// Where a walk through all archives begins: before the first one.
+    /// The start of a walk through all archives: below every key.
     pub const BEFORE_ALL: Self = Self(i64::MIN);
 
     /// The archive of an account.
@@ -39,7 +39,7 @@ impl ArchiveId {
         Self(room.0.saturating_neg())
     }
 
-    /// Whose it is.
+    /// Its owner.
     pub const fn owner(self) -> Owner {
         if self.0 < 0 {
             Owner::Room(RoomId(self.0.saturating_neg()))
@@ -48,7 +48,7 @@ impl ArchiveId {
         }
     }
 
-    /// The account whose it is, if it is one's.
+    /// The account that owns it; `None` for a room's.
     pub const fn account(self) -> Option<AccountId> {
         match self.owner() {
             Owner::Account(account) => Some(account),
@@ -56,12 +56,12 @@ impl ArchiveId {
         }
     }
 
-    /// As it stands in a row.
+    /// From the number in a row.
     pub(super) const fn from_key(key: i64) -> Self {
         Self(key)
     }
 
-    /// As it stands in a row, and in the ids of its messages.
+    /// The number in a row, and in the ids of its messages.
     pub(super) const fn key(self) -> i64 {
         self.0
     }

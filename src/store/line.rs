@@ -1,20 +1,20 @@
-//! Who waits for room in the writer's queue: first come, first served, and nobody past them. What waits
-//! is work for others; half of the queue stays free for the server's own.
+//! The line of tasks that wait for room in the writer's queue: first come, first served, without exception.
+//! They wait to write for clients; half of the queue stays free for the server's own work.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// Those who wait, and what was promised to those who do no longer.
+/// The waiting tasks, and the grants already given out.
 pub(super) struct Line<G> {
     waiting: VecDeque<Waiter<G>>,
-    /// Grants that are out, and their bytes.
+    /// Number of grants that are out, and their bytes.
     pub(super) granted: usize,
     pub(super) granted_bytes: usize,
 }
 
-/// Someone in the line, and what it wants to queue.
+/// A waiting task, with the size of what it wants to queue.
 pub(super) struct Waiter<G> {
     pub(super) bytes: usize,
     pub(super) tell: oneshot::Sender<G>,
@@ -51,43 +51,43 @@ impl<G> Line<G> {
         self.granted_bytes -= bytes;
     }
 
-    /// What the first of those who still wait wants to queue.
+    /// The size of what the first task that still waits wants to queue.
     pub(super) fn first(&mut self) -> Option<usize> {
         while self.waiting.pop_front_if(|waiter| waiter.tell.is_closed()).is_some() {}
         self.waiting.front().map(|waiter| waiter.bytes)
     }
 
-    /// It gets its grant.
+    /// Takes the first task out of the line and counts its grant.
     pub(super) fn admit(&mut self) -> Option<Waiter<G>> {
         let waiter = self.waiting.pop_front()?;
         self.grant(waiter.bytes);
         Some(waiter)
     }
 
-    /// The queue is closed: nobody waits for room in it.
+    /// Ends the line because the queue is closed.
     pub(super) fn dissolve(&mut self) {
         self.waiting = VecDeque::new();
     }
 }
 
-/// Looked at for each message, and seldom written: on a cache line of its own.
+/// Read for each message and rarely written, so it has a cache line of its own.
 #[repr(align(64))]
 #[derive(Default)]
 pub(super) struct Signs {
-    /// Over half of the queue is in use, or somebody waits for room.
+    /// More than half of the queue is in use, or a task waits for room.
     pub(super) crowded: AtomicBool,
     /// The last batch was lost, and nothing was written since.
     pub(super) refusing: AtomicBool,
 }
 
-/// What became of the work since the start.
+/// Counts since the start.
 #[derive(Default)]
 pub(super) struct Counts {
     /// Writes that waited for room.
     pub(super) waited: AtomicU64,
-    /// Writes for which there was none.
+    /// Writes for which there was no room.
     pub(super) full: AtomicU64,
-    /// Messages that were not taken, as nothing could be written.
+    /// Messages refused because nothing could be written.
     pub(super) refused: AtomicU64,
 }
 
@@ -104,30 +104,30 @@ pub struct Load {
     pub queued: usize,
     /// See `queued`.
     pub bytes: usize,
-    /// Who waits for room among them.
+    /// Tasks that wait for room.
     pub waiting: usize,
     /// Writes that had to wait for room since the start.
     pub waited: u64,
-    /// Writes for which there was none.
+    /// Writes for which there was no room.
     pub full: u64,
-    /// Messages refused since the start, as nothing could be written.
+    /// Messages refused since the start because nothing could be written.
     pub refused: u64,
-    /// Nothing can be written now.
+    /// Whether nothing can be written now.
     pub refusing: bool,
 }
 
-/// What is said of an overload: once when it begins, once when it is over for a while.
+/// An overload as the log reports it: once when it begins, and once when it has been over for a while.
 #[derive(Default)]
 pub(super) struct Episode {
-    /// Since when, the last time that it was so, and how many had waited before.
+    /// When it began, when it was last seen, and how many writes had waited before it.
     said: Option<(Instant, Instant, u64)>,
 }
 
-/// What is to be said.
+/// A report for the log.
 pub(super) enum Word {
-    /// It begins.
+    /// The overload begins.
     Begins,
-    /// So many waited, in this time.
+    /// It is over: how many writes waited, and for how long it lasted.
     Ended(u64, Duration),
 }
 
@@ -147,7 +147,7 @@ impl Word {
 }
 
 impl Episode {
-    /// Somebody waits. Whether that is news.
+    /// Notes that a task waits; returns a report if that begins an overload.
     pub(super) fn begin(&mut self, waited: u64, now: Instant) -> Option<Word> {
         let news = self.said.is_none();
         let (_, last, _) = self.said.get_or_insert((now, now, waited));
@@ -155,7 +155,7 @@ impl Episode {
         news.then_some(Word::Begins)
     }
 
-    /// Whether nobody has waited for a while, of which the log has not heard.
+    /// Returns a report if the overload has been over for a while.
     pub(super) fn look(&mut self, crowded: bool, waited: u64, now: Instant) -> Option<Word> {
         let (since, last, before) = self.said.as_mut()?;
         if crowded {
@@ -175,7 +175,7 @@ impl Episode {
     }
 }
 
-/// An overload is over when there was none for so long.
+/// An overload is over when none was seen for this long.
 const CALM: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What an account is owed (XEP-0160; promise.md 1-3): its archive's rows behind a watermark, a few before
-//! it, and the mailbox, which has what the archive may not keep.
+//! Messages that an account is owed (XEP-0160; promise.md 1-3): the rows of its archive behind a watermark,
+//! some listed rows before it, and the mailbox, which stores messages that the archive may not.
 
 use super::archive;
 use super::damage::query_sound;
@@ -9,31 +9,31 @@ use super::tx::{Row, StoreError, Tx, query_all, query_one};
 /// Where an owed message is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredIn {
-    /// In the archive, where it stays.
+    /// In the archive, which keeps it afterwards.
     Archive,
-    /// In the mailbox, until it is confirmed.
+    /// In the mailbox, which holds it until it is confirmed.
     Mailbox,
 }
 
-/// A message that is owed, without its text.
+/// An owed message without its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwedRow {
     /// Its position: rising, unique in the server.
     pub seq: i64,
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: usize,
     /// Where it is stored.
     pub stored_in: StoredIn,
-    /// It is named in `owed_before`.
+    /// Whether it is listed in `owed_before`.
     pub listed: bool,
 }
 
-/// A message owed.
+/// An owed message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailRow {
     /// Its position.
     pub seq: i64,
-    /// When it came, in microseconds since 1970.
+    /// When it was received, in microseconds since 1970.
     pub at: i64,
     /// The whole stanza.
     pub stanza: Vec<u8>,
@@ -41,22 +41,22 @@ pub struct MailRow {
     pub stored_in: StoredIn,
 }
 
-/// What changed in the books of an account.
+/// What changed in an account's owed messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settled {
-    /// Rows of the archive up to here are owed no longer, but for those listed. A watermark before the one
-    /// that is kept says nothing: who writes it does not know that one.
+    /// Rows of the archive up to here are no longer owed, except those listed. A watermark below the stored
+    /// one has no effect: its writer did not know the stored one.
     pub watermark: Option<i64>,
-    /// Rows that the watermark passed, and that are owed still.
+    /// Rows before the watermark that are still owed.
     pub listed: Vec<i64>,
-    /// Listed rows that are owed no longer.
+    /// Listed rows that are no longer owed.
     pub unlisted: Vec<i64>,
-    /// Rows of the mailbox that are owed no longer.
+    /// Rows of the mailbox that are no longer owed.
     pub deleted: Vec<i64>,
 }
 
 impl Settled {
-    /// Nothing to write.
+    /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -75,8 +75,8 @@ pub fn append(
     Ok(())
 }
 
-/// Everything that the account is owed, in no order; read from indexes alone, but for the rows that are
-/// not in them yet, if it is behind ([`Store::is_behind`](super::Store::is_behind)).
+/// Returns everything that the account is owed, in no order. Reads indexes alone, plus the rows that are not
+/// in them yet if the archive is behind ([`Store::is_behind`](super::Store::is_behind)).
 pub fn owed(tx: &mut dyn Tx, account: AccountId, behind: bool) -> Result<Vec<OwedRow>, StoreError> {
     let mut all = Vec::new();
     if behind {
@@ -97,13 +97,13 @@ pub fn owed(tx: &mut dyn Tx, account: AccountId, behind: bool) -> Result<Vec<Owe
     Ok(all)
 }
 
-/// What is owed for so many bytes is owed too if nobody can read how many.
+/// A message is owed even if its size cannot be read.
 fn bytes(row: &dyn Row, column: usize) -> usize {
     row.int(column).ok().and_then(|size| usize::try_from(size).ok()).unwrap_or(0)
 }
 
-/// These messages of the account, in the order asked for; those that are gone, or cannot be read, are
-/// left out.
+/// Returns these messages of the account, in the order of `seqs`; messages that are gone or cannot be read
+/// are left out.
 pub fn rows(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -129,7 +129,7 @@ pub fn rows(
     Ok(rows)
 }
 
-/// The newest messages in the account's mailbox, newest first.
+/// Returns the newest messages in the account's mailbox, newest first.
 pub fn newest(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -145,7 +145,7 @@ pub fn newest(
     })
 }
 
-/// Puts something else in place of a message that waits.
+/// Replaces a message that waits.
 pub fn replace(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -156,7 +156,7 @@ pub fn replace(
     Ok(())
 }
 
-/// Writes what changed. Unknown rows and other accounts' are left alone.
+/// Writes what changed. Ignores rows that are unknown or belong to other accounts.
 pub fn settle(tx: &mut dyn Tx, account: AccountId, settled: &Settled) -> Result<(), StoreError> {
     if let Some(watermark) = settled.watermark {
         tx.execute(MARK, &[account.into(), watermark.into()])?;
@@ -171,7 +171,7 @@ pub fn settle(tx: &mut dyn Tx, account: AccountId, settled: &Settled) -> Result<
     Ok(())
 }
 
-/// The last position that is taken in the mailbox; 0 if none is.
+/// The last position taken in the mailbox; 0 if there is none.
 pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     query_one(tx, LAST_SEQ, &[], |row| row.int(0))
 }
@@ -183,7 +183,7 @@ super::sql! {
     APPEND = "INSERT INTO mailbox (seq, account, at, size, stanza) VALUES ($1, $2, $3, $4, $5)";
     OWED_ARCHIVED = "SELECT seq, size FROM archive_place WHERE archive = $1 AND kind = 2
         AND seq > COALESCE((SELECT m.seq FROM archive_mark m WHERE m.account = $1), 0)";
-    // By the row itself, which may not be indexed yet: the list is short.
+    // Starts from the row itself, which may not be indexed yet: the list is short.
     OWED_LISTED = "SELECT o.seq, a.size FROM owed_before o
         JOIN archive a ON a.seq = o.seq AND a.archive = o.account WHERE o.account = $1";
     OWED_MAIL = "SELECT seq, size FROM mailbox WHERE account = $1";
@@ -252,7 +252,8 @@ mod tests {
             assert_eq!(seqs(tx, me), [1, 5, 6]);
             settle(tx, me, &settled(Some(5), &[1], &[1], &[6, 99])).unwrap();
             assert_eq!(seqs(tx, me), [0; 0]);
-            // A row that the mark passed long ago is confirmed: nothing behind it is owed again.
+            // A row that the watermark passed long ago is confirmed: nothing before the watermark becomes
+            // owed again.
             settle(tx, me, &settled(Some(1), &[], &[1], &[])).unwrap();
             assert_eq!(seqs(tx, me), [0; 0]);
             assert_eq!(seqs(tx, other), [101, 102, 105]);

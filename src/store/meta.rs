@@ -1,11 +1,11 @@
-//! Values of the server itself by name: its secrets.
+//! Named values of the server itself: its secrets.
 
 use super::damage::{self, sound};
 use super::ids::AccountId;
 use super::tx::{StoreError, Tx, query_optional};
 
-/// A secret of 32 bytes that is made once: the stored one, or `fresh`, which is then stored. So it is
-/// where the stored one is damaged: what was made with it is lost, but the server starts.
+/// Returns a secret of 32 bytes that is made once: the stored one, or otherwise `fresh`, which is then
+/// stored. A damaged secret is replaced, too: everything made with it becomes invalid, but the server starts.
 pub fn get_or_create_secret(
     tx: &mut dyn Tx,
     name: &str,
@@ -21,7 +21,7 @@ pub fn get_or_create_secret(
     Ok(*fresh)
 }
 
-/// A value; none if it cannot be read.
+/// Returns a value; `None` if it cannot be read.
 pub fn get(tx: &mut dyn Tx, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let read = query_optional(tx, GET, &[name.into()], |row| Ok(sound(SERVER, row.blob(0))))?;
     Ok(read.flatten())
@@ -39,11 +39,11 @@ pub fn forget(tx: &mut dyn Tx, name: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Of no account.
+/// These rows belong to no account.
 const SERVER: damage::Of<AccountId> = ("meta", AccountId(0));
 
-/// The name of the key among the server's secrets. A restored backup loses it: it may hold what was
-/// revoked since.
+/// The name of the token key among the server's secrets. Restoring a backup deletes it, because the backup
+/// may contain tokens that were revoked since.
 pub(super) const TOKEN_KEY: &str = "fast-tokens";
 
 super::sql! {

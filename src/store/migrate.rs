@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 /// One file of `schema/`.
 #[derive(Debug, Clone, Copy)]
 pub struct Migration {
-    /// Rising.
+    /// Rises from file to file.
     pub version: i64,
-    /// The file's name without number and ending.
+    /// The file's name without number and extension.
     pub name: &'static str,
-    /// The file's text, tokens and all.
+    /// The file's text, with its tokens.
     pub sql: &'static str,
 }
 
@@ -23,19 +23,19 @@ pub enum Dialect {
     Postgres,
 }
 
-/// All migrations in order: the files of `schema/`, as `build.rs` lists them. A released one never
-/// changes: the next one mends it.
+/// All migrations in order: the files of `schema/`, as `build.rs` lists them. A released migration never
+/// changes; a later one corrects it.
 pub const MIGRATIONS: &[Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
 impl Migration {
-    /// The SQL that an engine takes.
+    /// Returns the SQL for an engine.
     pub fn render(&self, dialect: Dialect) -> String {
         TOKENS.iter().fold(self.sql.to_owned(), |sql, (token, sqlite, postgres)| {
             sql.replace(token, if dialect == Dialect::Sqlite { sqlite } else { postgres })
         })
     }
 
-    /// SHA-256 of the text, so that a changed old migration is noticed.
+    /// SHA-256 of the text, so that a changed old migration is detected.
     pub fn checksum(&self) -> String {
         let digest = Sha256::digest(self.sql.as_bytes());
         digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
@@ -45,9 +45,9 @@ impl Migration {
     }
 }
 
-/// Token, SQLite, PostgreSQL. `{{int}}` exists because SQLite's strict tables know no BIGINT and
-/// PostgreSQL's INTEGER has 32 bits. An id is never given twice: what still holds the id of a
-/// deleted account must not meet somebody else's.
+/// Token, SQLite, PostgreSQL. `{{int}}` exists because SQLite's strict tables have no BIGINT and PostgreSQL's
+/// INTEGER has 32 bits. An id is never reused: a stale reference to a deleted account must not point to
+/// another account.
 const TOKENS: &[(&str, &str, &str)] = &[
     (
         "{{id}}",
@@ -59,7 +59,7 @@ const TOKENS: &[(&str, &str, &str)] = &[
     ("{{strict}}", "STRICT", ""),
     // A table that is its own index.
     ("{{clustered}}", "STRICT, WITHOUT ROWID", ""),
-    // What is between these two PostgreSQL takes for a comment: full-text search is each engine's own.
+    // PostgreSQL takes the SQL between these two for a comment: full-text search differs in each engine.
     ("{{sqlite_only}}", "", "/*"),
     ("{{end_only}}", "", "*/"),
 ];

@@ -1,7 +1,7 @@
-//! The store: everything durable, as short transactions on one SQLite file.
+//! The store: all durable data, written in short transactions to one SQLite file.
 //!
-//! One thread writes, in batches with one COMMIT each; a few threads read. A write is answered
-//! after the COMMIT of its batch, never before: the acknowledgement means durable (invariant I8).
+//! One thread writes, in batches with one COMMIT each; a few threads read. A write gets its outcome after the
+//! COMMIT of its batch, never before: the acknowledgement means durable (invariant I8).
 
 pub mod accounts;
 pub mod archive;
@@ -50,7 +50,7 @@ pub use sqlite::restore::{RestoreError, Restored};
 pub use tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
 pub use unindexed::Placings;
 
-/// Every statement of this floor by name (`modules::sql` has all); but for those of the search, which is
+/// Every statement of this floor by name (`modules::sql` has all), except those of the search, which are
 /// SQLite's own (`search::of_sqlite`).
 pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
     [

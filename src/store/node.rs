@@ -1,21 +1,22 @@
-//! What holds because one process writes the database: it has the file locked (`sqlite/files.rs`).
-//! With several it would be the database's own, or a home's for its archives.
+//! State that relies on one process writing the database: that process has the file locked
+//! (`sqlite/files.rs`). With several processes it would belong to the database, or to a home for its
+//! archives.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// The places of rows in archives and mailboxes. Nothing but rising within one archive is promised to
-/// readers; that there is one sequence for all lets the rows that are not placed yet be the last ones of
-/// the table (`archive/unindexed.rs`), and rests on each place being taken in the order of the writer's
-/// queue.
+/// The positions of rows in archives and mailboxes. Readers rely only on their rising within one archive.
+/// Because one sequence serves all archives, the rows that are not indexed yet are the last of the table
+/// (`archive/unindexed.rs`); that requires positions to be taken in the order of the writer's queue.
 pub(super) struct Sequence(AtomicI64);
 
 impl Sequence {
-    /// Goes on behind the last place that was ever taken.
+    /// Continues after the last position that was ever taken.
     pub(super) fn after(last: i64) -> Self {
         Self(AtomicI64::new(last))
     }
 
-    /// The next one. That it is near the time makes times quick to find; nobody reads a time in it.
+    /// Returns the next position. It is close to the time, which makes times quick to find; nothing reads a
+    /// time from it.
     pub(super) fn next(&self, now: i64) -> i64 {
         let next = |last: i64| now.max(last + 1);
         let update = |last| Some(next(last));
@@ -24,19 +25,20 @@ impl Sequence {
     }
 }
 
-/// How far the ways into accounts were changed by this process: equal ones mean that nothing was.
+/// The number of changes to account access made by this process: equal versions mean that nothing changed
+/// between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AccessVersion(u64);
 
 #[cfg(test)]
 impl AccessVersion {
-    /// A version as a test has it.
+    /// A version for a test.
     pub(crate) const fn of(version: u64) -> Self {
         Self(version)
     }
 }
 
-/// Counts the commits that change how an account is entered. No other process makes such ones.
+/// Counts the commits that change how an account is entered. No other process makes such changes.
 #[derive(Default)]
 pub(super) struct AccessChanges(AtomicU64);
 

@@ -1,4 +1,4 @@
-//! Where the database is, how it works, and by which clock.
+//! Where the database is, how it works, and which clock it uses.
 
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
@@ -10,15 +10,15 @@ pub struct Options {
     pub path: PathBuf,
     /// What a COMMIT waits for.
     pub synchronous: Synchronous,
-    /// Reader threads.
+    /// Number of reader threads.
     pub readers: usize,
-    /// Writes that may wait. Above half of it others than the server itself wait for room.
+    /// Maximum number of waiting writes. Above half of it, all but the server's own writes wait for room.
     pub queue_max: usize,
-    /// Bytes of the writes that may wait (`Job::bytes`).
+    /// Maximum number of bytes of waiting writes (`Job::bytes`).
     pub queue_bytes: usize,
-    /// What an archive grows by before `Store::grown` tells of it. 0: it never does.
+    /// The growth of an archive that `Store::grown` reports; 0 means never.
     pub grown_bytes: u64,
-    /// What stamps messages.
+    /// The clock whose time messages are stamped with.
     pub clock: Clock,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn micros_now() -> i64 {
     crate::base::time::micros(SystemTime::now())
 }
 
-/// The writer's clock: it measures its own work and the age of what waits, nothing that a peer sees.
+/// The writer's clock: measures its own work and how long jobs wait, nothing that a peer sees.
 #[allow(clippy::disallowed_methods)]
 pub(super) fn now() -> Instant {
     Instant::now()

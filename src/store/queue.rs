@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Room for one write, kept until it is queued and this is dropped.
+/// Room for one write, reserved until the write is queued and this is dropped.
 pub struct Grant {
     queue: Arc<Queue>,
     bytes: usize,
@@ -29,16 +29,16 @@ impl Drop for Grant {
     }
 }
 
-/// A write with an owner who wants to know how it ended.
+/// A write whose caller is notified of its outcome.
 pub trait Job: Send {
     /// Runs inside the batch's transaction: an error or a panic undoes this job's changes only.
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError>;
 
-    /// Told once, after the COMMIT of the batch or its failure, on the writer's thread: keep it
-    /// short. `Ok` means durable.
+    /// Called once, after the COMMIT of the batch or its failure, on the writer's thread: keep it short. `Ok`
+    /// means durable.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>);
 
-    /// The same, with the tasks that are to be woken when the whole batch is told: once each.
+    /// Like [`Job::settled`], but may leave tasks to be woken once each, after the whole batch is settled.
     fn settled_with(
         self: Box<Self>,
         outcome: Result<(), StoreError>,
@@ -47,23 +47,23 @@ pub trait Job: Send {
         self.settled(outcome);
     }
 
-    /// What it weighs in the queue.
+    /// Its size in the queue.
     fn bytes(&self) -> usize {
         0
     }
 
-    /// How far the stream it is for is handled with it: written in the same transaction.
+    /// The handled count of the job's stream once this job is done: written in the same transaction.
     fn durable_count(&self) -> Option<DurableCount> {
         None
     }
 
-    /// It may be run again after its changes were undone. Such jobs share a savepoint, which costs a
+    /// Whether it may run again after its changes were undone. Such jobs share a savepoint, which costs a
     /// copy of every page they touch; when one fails, all are undone and each runs in its own.
     fn repeats(&self) -> bool {
         false
     }
 
-    /// Who it is, for the log.
+    /// Its name for the log.
     fn name(&self) -> &'static str {
         std::any::type_name::<Self>()
     }
@@ -81,29 +81,29 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// With what they weigh.
+    /// The jobs with their sizes.
     jobs: VecDeque<(usize, Box<dyn Job>)>,
     bytes: usize,
-    /// How many jobs were ever queued; [`Queue::settled`] follows it.
+    /// Number of jobs ever queued; [`Queue::settled`] follows it.
     queued: u64,
-    /// With the number of jobs queued before: a write-behind never overtakes a job.
+    /// The write-behinds, each with the number of jobs queued before it: it never overtakes one of those.
     behind: VecDeque<(u64, Box<dyn Job>)>,
-    /// When the first of `behind` came.
+    /// When the first of `behind` was queued.
     behind_since: Option<Instant>,
-    /// Jobs that nobody waits for yet.
+    /// Jobs that no caller waits for yet.
     deferred: Vec<Box<dyn Job>>,
-    /// When the first of `deferred` came.
+    /// When the first of `deferred` was queued.
     deferred_since: Option<Instant>,
-    /// The writer waits, and nobody woke it yet: to wake it again costs a system call.
+    /// Whether the writer sleeps and has not been woken yet: waking it twice would cost a system call.
     parked: bool,
     closed: bool,
     line: Line<Grant>,
     episode: Episode,
-    /// When the writer tries whether something can be written again.
+    /// When the writer next tries whether anything can be written again.
     probe: Option<Instant>,
 }
 
-/// What one transaction takes.
+/// The jobs of one transaction.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) jobs: Vec<Box<dyn Job>>,
@@ -124,8 +124,8 @@ impl Queue {
         }
     }
 
-    /// `number` is called when the job is sure of its turn, and makes it what is queued: numbers
-    /// taken in there rise in the order of the queue.
+    /// `number` is called when the job is certain to be queued, and returns what is queued: numbers taken in
+    /// it rise in the order of the queue.
     pub(super) fn submit<J: Job + ?Sized>(
         &self,
         job: Box<J>,
@@ -136,7 +136,7 @@ impl Queue {
         if state.closed {
             return Err((job, StoreError::Closed));
         }
-        // A job heavier than the whole bound still passes when it is alone.
+        // A job larger than the whole bound is still accepted when it is alone.
         let heavy = state.bytes + bytes > self.bytes_max && !state.jobs.is_empty();
         if state.jobs.len() >= self.jobs_max || heavy {
             drop(state);
@@ -157,8 +157,8 @@ impl Queue {
         Ok(())
     }
 
-    /// As [`Queue::submit`], for a job that nobody waits for yet: it is not begun before somebody does
-    /// ([`Queue::flush_deferred`]), or a second is over.
+    /// Like [`Queue::submit`], for a job that no caller waits for yet: it begins when one does
+    /// ([`Queue::flush_deferred`]), or after a second.
     pub(super) fn submit_deferred(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
         let bytes = job.bytes();
         let mut state = self.lock();
@@ -183,7 +183,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Somebody waits for what is deferred.
+    /// Queues the deferred jobs because a caller waits for them.
     pub(super) fn flush_deferred(&self) {
         let mut state = self.lock();
         if !state.deferred.is_empty() {
@@ -215,7 +215,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Only work of the server's own comes so far.
+    /// Counts a job that had no room. That happens only to the server's own work.
     fn overflown(&self) {
         if Counts::add(&self.counts.full) == 1 {
             tracing::error!(
@@ -225,31 +225,31 @@ impl Queue {
         }
     }
 
-    /// Over half of it is in use, or somebody waits for room.
+    /// Whether more than half of the queue is in use, or a task waits for room.
     pub(super) fn is_crowded(&self) -> bool {
         self.signs.crowded.load(Ordering::Relaxed)
     }
 
-    /// Nothing can be written, as far as the writer knows.
+    /// Whether nothing can be written, as far as the writer knows.
     pub(super) fn is_refusing(&self) -> bool {
         self.signs.refusing.load(Ordering::Relaxed)
     }
 
-    /// A message was not taken for that.
+    /// Counts a message that was refused because nothing can be written.
     pub(super) fn count_refused(&self) {
         Counts::add(&self.counts.refused);
     }
 
-    /// The writer lost a batch, or wrote one again. While it is losing them it is woken to try. What was
-    /// refused so far.
+    /// Notes that the writer lost a batch, or succeeded again. As long as batches are lost, the writer is
+    /// woken to try again. Returns the number of messages refused so far.
     pub(super) fn refuse(&self, refusing: bool) -> u64 {
         self.lock().probe = refusing.then(|| now() + PROBE_AFTER);
         self.signs.refusing.store(refusing, Ordering::Relaxed);
         self.counts.refused.load(Ordering::Relaxed)
     }
 
-    /// Waits until there is room for a write in the half of the queue that is for all, behind those who
-    /// came before.
+    /// Waits until there is room for a write in the half of the queue that is open to all, after the tasks
+    /// that waited before.
     pub(super) async fn room(self: &Arc<Self>, bytes: usize) -> Result<Grant, StoreError> {
         let (told, word) = {
             let mut state = self.lock();
@@ -270,7 +270,7 @@ impl Queue {
         told.await.map_err(|_| StoreError::Closed)
     }
 
-    /// What is heavier than it should be passes alone.
+    /// A write that is larger than the bound is accepted when it is alone.
     fn fits(&self, state: &State, bytes: usize) -> bool {
         let line = &state.line;
         let few = state.jobs.len() + line.granted < self.jobs_max / 2;
@@ -278,7 +278,7 @@ impl Queue {
         (few && light) || (state.jobs.is_empty() && line.granted == 0)
     }
 
-    /// Somebody has queued what it had room for, or has not.
+    /// Releases a grant, whether or not its write was queued.
     pub(super) fn give_back(self: &Arc<Self>, bytes: usize) {
         let mut state = self.lock();
         state.line.give_back(bytes);
@@ -287,7 +287,7 @@ impl Queue {
         self.tell(admitted);
     }
 
-    /// Those in the line for whom there is room now.
+    /// Takes the tasks out of the line that now have room.
     fn admit(&self, state: &mut State) -> Vec<Waiter<Grant>> {
         let mut admitted = Vec::new();
         if !self.is_crowded() {
@@ -305,14 +305,14 @@ impl Queue {
         admitted
     }
 
-    /// Without the lock: who is gone gives its grant back at once.
+    /// Called without the lock: if a waiting task is gone, its grant is released at once.
     fn tell(self: &Arc<Self>, admitted: Vec<Waiter<Grant>>) {
         for Waiter { bytes, tell } in admitted {
             drop(tell.send(Grant::new(self.clone(), bytes)));
         }
     }
 
-    /// For an admin.
+    /// The load, for an admin.
     pub(super) fn load(&self) -> Load {
         let state = self.lock();
         let count = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
@@ -327,13 +327,13 @@ impl Queue {
         }
     }
 
-    /// What there is to be said of those who waited.
+    /// The report for the log about tasks that waited, if one is due.
     fn word(&self, state: &mut State, now: Instant) -> Option<Word> {
         let waited = self.counts.waited.load(Ordering::Relaxed);
         state.episode.look(self.is_crowded(), waited, now)
     }
 
-    /// Waits for work, and takes so many jobs at most; `None` once the queue is closed and empty.
+    /// Waits for work, and takes at most `most` jobs; `None` once the queue is closed and empty.
     pub(super) fn take(self: &Arc<Self>, most: usize) -> Option<Batch> {
         let mut state = self.lock();
         loop {
@@ -350,7 +350,7 @@ impl Queue {
             }
             let due = state.behind_since.map(|since| since + BEHIND_AFTER);
             let urgent = state.behind.len() >= BEHIND_BATCH || due.is_some_and(|due| due <= now);
-            // Once closed there is nobody left to probe for: the writer is to end.
+            // A closed queue needs no probe: no task waits for the result, and the writer is to end.
             let probe = !state.closed && state.probe.is_some_and(|at| at <= now);
             let last = state.closed && !state.behind.is_empty();
             if !state.jobs.is_empty() || urgent || probe || last {
@@ -378,7 +378,7 @@ impl Queue {
         }
     }
 
-    /// Nothing more comes in; what waits is still done.
+    /// Accepts nothing more; the waiting jobs are still done.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -387,18 +387,18 @@ impl Queue {
         self.wake.notify_all();
     }
 
-    /// The writer tells that `jobs` more have their answer.
+    /// Notes that `jobs` more have their outcome.
     pub(super) fn count_settled(&self, jobs: usize) {
         self.settled.send_modify(|settled| *settled += u64::try_from(jobs).unwrap_or(0));
     }
 
-    /// Waits until all jobs queued before this call have their answer.
+    /// Waits until all jobs queued before this call have their outcome.
     pub(super) async fn barrier(&self) -> Result<(), StoreError> {
         self.flush_deferred();
         self.begun().await
     }
 
-    /// The same without those that are deferred.
+    /// Like [`Queue::barrier`], but without the deferred jobs.
     pub(super) async fn begun(&self) -> Result<(), StoreError> {
         let queued = self.lock().queued;
         let mut settled = self.settled.subscribe();
@@ -412,7 +412,7 @@ impl Queue {
 }
 
 impl State {
-    /// What was deferred becomes work.
+    /// Moves the deferred jobs to the queue.
     fn flush_deferred(&mut self) {
         self.deferred_since = None;
         for job in std::mem::take(&mut self.deferred) {
@@ -443,29 +443,29 @@ impl State {
     }
 }
 
-/// Jobs of one transaction: beyond a few hundred the fsync costs nothing more per job, and the
-/// first one waits for the last.
+/// Jobs of one transaction. Beyond a few hundred, the fsync costs nothing more per job, while the first job
+/// waits for the last.
 pub(super) const JOBS_BATCH: usize = 256;
-/// The same where the disk takes long for each: there the waiting is for the disk.
+/// Like [`JOBS_BATCH`], for a disk that takes long for each COMMIT: there jobs wait for the disk anyway.
 pub(super) const JOBS_BATCH_MAX: usize = 16_384;
-/// Bytes of more than [`JOBS_BATCH`] jobs: they stay in memory until the commit.
+/// Bytes of a batch of more than [`JOBS_BATCH`] jobs: they stay in memory until the commit.
 const BYTES_BATCH: usize = 8 * 1_048_576;
-/// How often a disk that takes no writes is tried again.
+/// How often the writer tries a disk again that accepts no writes.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
-/// Write-behinds of one transaction; as many waiting are not kept for the second.
+/// Write-behinds of one transaction; when this many wait, they are written before the second is over.
 const BEHIND_BATCH: usize = 256;
-/// Jobs that may be deferred.
+/// Maximum number of deferred jobs.
 const DEFERRED_MAX: usize = 8_192;
-/// Write-behinds that may wait; they reach it only when the disk stands still.
+/// Maximum number of waiting write-behinds, reached only when the disk stalls.
 const BEHIND_MAX: usize = 16_384;
-/// promise.md 2: the watermark of what was confirmed is at most this late.
+/// promise.md 2: the watermark of confirmed messages is at most this late.
 const BEHIND_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A disk that took no writes until the end must not keep the writer from ending.
+    /// A disk that accepted no writes until the end must not keep the writer from ending.
     #[test]
     fn a_closed_queue_probes_no_more() {
         let queue = Arc::new(Queue::new(16, 1_024));
@@ -484,7 +484,7 @@ mod tests {
         fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
     }
 
-    /// What was queued before it is written before it, in however many batches.
+    /// Jobs are written before the write-behinds queued after them, in however many batches.
     #[test]
     fn what_is_written_behind_overtakes_no_job() {
         let queue = Arc::new(Queue::new(16, 1_024));
@@ -496,7 +496,7 @@ mod tests {
         assert_eq!((taken(), taken()), (Some((1, 0)), Some((1, 1))));
     }
 
-    /// Who wants little waits behind who wants much.
+    /// A task that wants little room waits behind one that wants much.
     #[tokio::test]
     async fn nobody_passes_the_line() {
         let queue = Arc::new(Queue::new(16, 1_000));

@@ -42,7 +42,7 @@ impl Readers {
         Ok(())
     }
 
-    /// Has one of the readers copy the log into the database, so that the writer need not.
+    /// Makes one of the readers copy the log into the database, so that the writer need not.
     pub(super) fn checkpoint(&self) {
         self.lock().checkpoint = true;
         self.wake.notify_one();
@@ -74,7 +74,7 @@ impl Readers {
     }
 }
 
-/// Starts one thread; `held` lives as long as its connection.
+/// Starts one thread; `held` is dropped with its connection.
 pub(super) fn spawn(
     engine: Engine,
     readers: Arc<Readers>,
@@ -89,7 +89,7 @@ pub(super) fn spawn(
     })
 }
 
-/// Runs `f` in a transaction of its own, so that all its queries see one state.
+/// Runs `f` in a transaction of its own, so that all its queries see the same state.
 pub(super) fn run<T>(
     engine: &Engine,
     f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError>,

@@ -60,12 +60,12 @@ impl Subscription {
         }
     }
 
-    /// The contact may see the account's presence: from or both.
+    /// Whether the contact may see the account's presence: from or both.
     pub const fn shows_presence(self) -> bool {
         matches!(self, Self::From | Self::FromPendingOut | Self::Both)
     }
 
-    /// The account may see the contact's presence: to or both.
+    /// Whether the account may see the contact's presence: to or both.
     pub const fn sees_presence(self) -> bool {
         matches!(self, Self::To | Self::ToPendingIn | Self::Both)
     }
@@ -76,27 +76,27 @@ impl Subscription {
     }
 }
 
-/// What an account keeps about a contact.
+/// What an account stores about a contact: a roster item.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Item {
     /// The contact's JID in normal form.
     pub jid: String,
     /// The account's name for the contact.
     pub name: Option<String>,
-    /// Without repetitions; read back in byte order.
+    /// Without duplicates; read back in byte order.
     pub groups: Vec<String>,
-    /// Where the subscriptions stand.
+    /// The state of the subscriptions.
     pub state: Subscription,
-    /// The contact's request is approved before it comes (RFC 6121 §3.4).
+    /// Whether the contact's request is approved in advance (RFC 6121 §3.4).
     pub approved: bool,
-    /// False while the item only remembers a request or an approval: such a contact is not in the
-    /// roster that clients see (RFC 6121 §3.1.3).
+    /// False if the item only records a request or an approval: such a contact is not in the roster that
+    /// clients see (RFC 6121 §3.1.3).
     pub listed: bool,
     /// The roster's version at the item's last change; set by [`put`].
     pub ver: i64,
 }
 
-/// A whole roster, items that are not listed too.
+/// A whole roster, including items that are not listed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Roster {
     /// Rises by one with each change.
@@ -105,7 +105,7 @@ pub struct Roster {
     pub items: BTreeMap<String, Item>,
 }
 
-/// The roster of an account; empty, at version 0, if the account is gone.
+/// Returns the roster of an account; empty, at version 0, if the account is gone.
 pub fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Roster, StoreError> {
     let ver = query_optional(tx, VER, &[account.into()], |row| row.int(0))?.unwrap_or(0);
     let items = query_sound(tx, (ITEM_TABLE, account), ITEMS, &[account.into()], item_of)?;
@@ -121,7 +121,7 @@ pub fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Roster, StoreError> {
     Ok(Roster { ver, items })
 }
 
-/// One item. One that is damaged is as good as none: it is written anew.
+/// Returns one item. A damaged item counts as missing: it is written anew.
 pub fn item(tx: &mut dyn Tx, account: AccountId, jid: &str) -> Result<Option<Item>, StoreError> {
     let params = [account.into(), jid.into()];
     let of = (ITEM_TABLE, account);
@@ -133,7 +133,7 @@ pub fn item(tx: &mut dyn Tx, account: AccountId, jid: &str) -> Result<Option<Ite
     Ok(Some(item))
 }
 
-/// Adds or replaces an item; gives the roster's new version, which the item now bears.
+/// Adds or replaces an item; returns the roster's new version, which the item now has.
 pub fn put(tx: &mut dyn Tx, account: AccountId, item: &Item) -> Result<i64, StoreError> {
     let ver = raise_ver(tx, account)?;
     let params = [
@@ -153,20 +153,20 @@ pub fn put(tx: &mut dyn Tx, account: AccountId, item: &Item) -> Result<i64, Stor
     Ok(ver)
 }
 
-/// Removes an item; gives the roster's new version, also if there was none.
+/// Removes an item; returns the roster's new version, even if there was none.
 pub fn remove(tx: &mut dyn Tx, account: AccountId, jid: &str) -> Result<i64, StoreError> {
     tx.execute(REMOVE, &[account.into(), jid.into()])?;
     raise_ver(tx, account)
 }
 
-/// Items that the account listed: what others asked of it is counted by [`requested_by`].
+/// Counts the items that the account listed; the requests of others are counted by [`requested_by`].
 pub fn count(tx: &mut dyn Tx, account: AccountId) -> Result<usize, StoreError> {
     let count = query_one(tx, COUNT, &[account.into(), true.into()], |row| row.int(0))?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
-/// Keeps a subscription request until the account answers it; a later one of the same contact
-/// takes the place of the earlier.
+/// Stores a subscription request until the account answers it; a later request of the same contact replaces
+/// it.
 pub fn put_request(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -179,17 +179,17 @@ pub fn put_request(
     Ok(())
 }
 
-/// The requests that wait, oldest first.
+/// Returns the waiting requests, oldest first.
 pub fn requests(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<Vec<u8>>, StoreError> {
     query_sound(tx, (REQUEST_TABLE, account), REQUESTS, &[account.into()], |row| row.blob(0))
 }
 
-/// The bare JIDs whose requests wait.
+/// Returns the bare JIDs whose requests wait.
 pub fn requested_by(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<String>, StoreError> {
     query_sound(tx, (REQUEST_TABLE, account), REQUESTED_BY, &[account.into()], |row| row.text(0))
 }
 
-/// Forgets a request; false if there was none.
+/// Deletes a request; false if there was none.
 pub fn remove_request(tx: &mut dyn Tx, account: AccountId, from: &str) -> Result<bool, StoreError> {
     Ok(tx.execute(REMOVE_REQUEST, &[account.into(), from.into()])? > 0)
 }
@@ -203,7 +203,7 @@ fn item_of(row: &dyn Row) -> Result<Item, StoreError> {
     let state = Subscription::parse(&state)
         .ok_or_else(|| StoreError::Corrupt(format!("unknown subscription state {state:?}")))?;
     let jid = row.text(0)?;
-    // Every reader takes it for an address.
+    // Every reader treats it as an address.
     if Jid::parse(&jid).is_err() {
         return Err(StoreError::Corrupt(format!("{jid:?} is no JID")));
     }
@@ -228,7 +228,7 @@ fn label(text: String) -> Result<String, StoreError> {
 
 const ITEM_TABLE: &str = "roster_item";
 const GROUP_TABLE: &str = "roster_group";
-/// Its stanzas pass the gate before they are sent.
+/// The stored stanzas pass the gate before they are sent.
 pub const REQUEST_TABLE: &str = "roster_request";
 
 super::sql! {

@@ -1,4 +1,4 @@
-//! `sql!`, for whichever floor a table belongs to.
+//! `sql!`, for the tables of any floor.
 
 /// Lists SQL constants once: as constants, and as the `CATALOGUE` that CI prepares on PostgreSQL.
 macro_rules! sql {

@@ -1,4 +1,4 @@
-//! For tests of whatever has SQL: a migrated database in memory, or a store in a folder.
+//! For tests of code with SQL: a migrated database in memory, or a store in a folder.
 
 use super::accounts::{self, Creation};
 use super::ids::{AccountId, ArchiveId};
@@ -12,7 +12,7 @@ pub(crate) fn tx(f: impl FnOnce(&mut dyn Tx)) {
     f(&mut Engine::migrated_in_memory().tx());
 }
 
-/// The same with one account in it.
+/// Like [`tx`], with one account in it.
 pub(crate) fn account_tx(f: impl FnOnce(&mut dyn Tx, AccountId)) {
     tx(|tx| {
         let id = account(tx, "romeo");
@@ -28,7 +28,7 @@ pub(crate) fn account(tx: &mut dyn Tx, localpart: &str) -> AccountId {
     }
 }
 
-/// The same with the archive of an account.
+/// Like [`account_tx`], with the archive of an account.
 pub(crate) fn archive_tx(f: impl FnOnce(&mut dyn Tx, ArchiveId)) {
     account_tx(|tx, account| f(tx, ArchiveId::of(account)));
 }
@@ -51,14 +51,14 @@ pub(crate) fn plan(tx: &mut dyn Tx, sql: &str) -> Vec<String> {
     plan
 }
 
-/// A store in a folder that lasts as long as the first value.
+/// A store in a folder that exists as long as the first value.
 pub(crate) fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(options(folder.path())).unwrap();
     (folder, store)
 }
 
-/// The same with other options.
+/// Like [`store`], with other options.
 pub(crate) fn store_with(change: impl FnOnce(&mut Options)) -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path());

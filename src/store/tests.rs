@@ -8,7 +8,7 @@ use super::testing::{hold, options, store};
 use super::*;
 use std::sync::mpsc;
 
-/// A job that puts a name in `meta` and tells how it ended.
+/// A job that puts a name in `meta` and reports its outcome.
 struct Put {
     name: String,
     sql: &'static str,
@@ -47,7 +47,7 @@ async fn names(store: &Store) -> Vec<String> {
     store.read(move |tx| query_all(tx, sql, &[], |row| row.text(0))).await.unwrap()
 }
 
-/// Submits jobs as one batch and gives their ends in the order in which they were told.
+/// Submits jobs as one batch and returns their outcomes in the order in which they were reported.
 fn batch(store: &Store, jobs: &[(&str, &'static str)]) -> Vec<(String, Result<(), StoreError>)> {
     let (told, ends) = mpsc::channel();
     let held = hold(store);
@@ -166,7 +166,7 @@ async fn a_full_disk_is_told_and_service_resumes() {
     store.write(|tx| put(tx, "small")).await.unwrap();
     assert!(store.is_refusing(), "there is room for no more than something small");
     store.write(|tx| pragma(tx, "PRAGMA max_page_count = 4000")).await.unwrap();
-    // The writer finds out by itself.
+    // The writer detects it by itself.
     while store.is_refusing() {
         tokio::task::yield_now().await;
     }
@@ -203,7 +203,7 @@ async fn the_queue_has_its_bounds_under_load() {
     }
 }
 
-/// First come, first served, and nobody gets past those who wait.
+/// First come, first served, and no task gets ahead of those who wait.
 #[tokio::test]
 async fn above_half_of_the_queue_others_wait_in_a_line() {
     let folder = tempfile::tempdir().unwrap();
@@ -226,7 +226,7 @@ async fn above_half_of_the_queue_others_wait_in_a_line() {
     for waiter in &mut line {
         assert!(poll_once(waiter.as_mut()).await.is_none());
     }
-    // Who goes away leaves no gap.
+    // A task that stops waiting leaves no gap.
     drop(line.remove(3));
     assert_eq!((store.load().waiting, store.load().queued), (10, 5));
     (5..8).for_each(|n| own(&format!("own {n}")));
@@ -242,7 +242,7 @@ async fn above_half_of_the_queue_others_wait_in_a_line() {
     assert_eq!((store.load().waited, store.load().full), (10, 0));
 }
 
-/// What was promised and not used is given to the next, though nothing is written.
+/// Room that was granted and not used is given to the next, even if nothing is written.
 #[tokio::test]
 async fn room_that_is_not_used_goes_to_the_next() {
     let (_folder, store) = testing::store_with(|options| options.queue_max = 2);
@@ -288,7 +288,7 @@ async fn a_barrier_waits_for_what_is_queued() {
     assert_eq!(names(&store).await.len(), 500);
 }
 
-/// A write-behind that tells when it is durable.
+/// A write-behind that reports when it is durable.
 struct Mark(Option<oneshot::Sender<()>>);
 
 impl Job for Mark {
@@ -329,7 +329,7 @@ async fn a_write_that_nobody_waits_for_is_begun_when_somebody_does() {
     idle("first");
     store.begun().await.unwrap();
     assert_eq!(ends.try_iter().count(), 0);
-    // promise.md 7: a read that is to see everything begins it.
+    // promise.md 7: a read that must see everything begins the deferred write.
     store.barrier().await.unwrap();
     assert_eq!(names(&store).await, ["first"]);
     idle("second");
@@ -491,27 +491,27 @@ async fn positions_rise_above_what_was_deleted_whatever_the_clock_says() {
     assert!(store.next_seq() > ahead);
 }
 
-/// Whatever a statement does, it does not walk through a table whose length others decide.
+/// No statement scans a table whose length others decide.
 #[test]
 fn nothing_ever_scans() {
     testing::tx(|tx| {
         for (name, sql) in sql_catalogue() {
-            // The table of saved sessions is empty but while a server starts, which empties them from the
-            // first on; and what a bounded query found is no table.
+            // The table of saved sessions is empty except while a server starts, which empties it from the
+            // first row on; and the result of a bounded query is not a table.
             let bounded = |step: &str| {
                 step.starts_with("SCAN sleeper")
                     || step == "SCAN found"
                     // It has one row.
                     || step == "SCAN archive_placed"
-                    // When an operator has switched the search off, once.
+                    // Once, when an operator has switched the search off.
                     || (step == "SCAN archive_indexed" && name.ends_with("search::NOBODY"))
             };
             for step in testing::plan(tx, sql) {
                 assert!(!step.contains("SCAN ") || bounded(&step), "{name}: {step}");
             }
         }
-        // SQLite calls every use of a virtual table a scan. What follows is FTS5's plan: `=` is one row,
-        // `M` the postings of the words, here in the order of the rows and between two of them.
+        // SQLite calls every use of a virtual table a scan. The rest is FTS5's plan: `=` is one row, `M` the
+        // postings of the words, here in the order of the rows and between two of them.
         for (name, sql) in search::of_sqlite() {
             for step in testing::plan(tx, sql) {
                 let walks = step.contains("SCAN ") && step != "SCAN found";
@@ -524,7 +524,7 @@ fn nothing_ever_scans() {
     });
 }
 
-/// A database of the schema before stamps: each message's time was its position.
+/// A database of the schema before `at` was added: each message's time was its position.
 #[tokio::test]
 async fn messages_of_an_older_schema_keep_their_times() {
     let folder = tempfile::tempdir().unwrap();
@@ -556,7 +556,7 @@ async fn messages_of_an_older_schema_keep_their_times() {
         Ok((found.iter().map(|row| (row.seq, row.at)).collect::<Vec<_>>(), owed[0].at))
     };
     assert_eq!(store.read(read).await.unwrap(), (vec![(200, 200), (300, 300)], 100));
-    // What comes now has the clock's time, and its position behind them.
+    // A new message has the clock's time, and its position is after the others.
     struct Put(i64, i64);
     impl Job for Put {
         fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {

@@ -1,8 +1,8 @@
-//! The tokens with which devices log in (XEP-0484): two at most for each, the current one and the next.
+//! The tokens with which devices log in (XEP-0484): at most two for each, the current one and the next.
 //!
-//! A token is made of a nonce with a key of the server's and is nowhere itself: the mechanisms need its
-//! text for each login, so a hash of it would be of no use. A table that leaks opens no account without
-//! the key; who has the whole database has both, as long as the tokens last.
+//! A token is computed from a nonce with a key of the server and is not stored: the mechanisms need its text
+//! for each login, so a hash would be of no use. A leaked table opens no account without the key; a leak of
+//! the whole database has both, as long as the tokens last.
 
 use super::accounts::{self, Account};
 use super::damage::query_sound;
@@ -14,12 +14,12 @@ use crate::base::credential::AgentId;
 use crate::base::hash::{base64, hmac_sha256};
 use crate::base::id::{OsRng, Rng};
 
-/// Which of a device's two.
+/// Which of a device's two tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Slot {
-    /// Used before, or the one that the next replaces.
+    /// A token that was used before, or the one that the next replaces.
     Current,
-    /// Given out, and not used yet.
+    /// A token that was issued and not used yet.
     Next,
 }
 
@@ -29,27 +29,27 @@ impl From<Slot> for Value<'_> {
     }
 }
 
-/// A token as it was given out. No `Debug`: who has it logs in.
+/// An issued token. No `Debug`: anyone who has it can log in.
 #[derive(Clone)]
 pub struct Token {
-    /// Whose.
+    /// Its device.
     pub device: DeviceId,
-    /// Which.
+    /// Its slot.
     pub slot: Slot,
-    /// It works with no other.
+    /// The only mechanism that it works with.
     pub mechanism: String,
-    /// What the client has.
+    /// The secret that the client has.
     pub secret: String,
     /// When it was made, in microseconds since 1970.
     pub issued: i64,
-    /// The first moment at which it opens nothing.
+    /// The moment from which it is no longer valid.
     pub expires: i64,
     nonce: Vec<u8>,
 }
 
-/// What a login by token is checked against.
+/// The data that a login by token is checked against.
 pub struct Known {
-    /// Whose.
+    /// The account.
     pub account: Account,
     /// The device that the client claims to be.
     pub device: Device,
@@ -57,22 +57,22 @@ pub struct Known {
     pub tokens: Vec<Token>,
 }
 
-/// A token that is wanted.
+/// A token to be issued.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// For which mechanism.
+    /// Its mechanism.
     pub mechanism: &'a str,
-    /// The account's epoch at the login: it gives nothing to one that the password was changed under.
+    /// The account's epoch at the login: if the password was changed since, no token is issued.
     pub epoch: i64,
-    /// Random.
+    /// Random bytes.
     pub nonce: [u8; 32],
     /// Now, in microseconds since 1970.
     pub at: i64,
-    /// Until when it opens the account.
+    /// Its expiry.
     pub expires: i64,
 }
 
-/// The tokens of a device. A disabled account's are found all the same, but an older epoch's are not.
+/// Returns the tokens of a device. Includes those of a disabled account, but not those of an older epoch.
 pub fn lookup(
     tx: &mut dyn Tx,
     localpart: &str,
@@ -80,7 +80,8 @@ pub fn lookup(
     agent: &AgentId,
 ) -> Result<Option<Known>, StoreError> {
     let account = accounts::find(tx, localpart, host)?;
-    // Also for nobody: how long this takes must not tell who has an account, or a device.
+    // Looked up even without an account: the time this takes must not reveal whether an account or a device
+    // exists.
     let (id, epoch) = account.as_ref().map_or((AccountId(0), 0), |found| (found.id, found.epoch));
     let device = devices::find(tx, id, agent)?;
     let device_id = device.as_ref().map_or(DeviceId(0), |found| found.id);
@@ -91,8 +92,8 @@ pub fn lookup(
     Ok(Some(Known { account, device, tokens: tokens.into_iter().flatten().collect() }))
 }
 
-/// Gives a device its next token. `None` when the account is shut, or its epoch another, or the device
-/// gone. One that was given before and not used opens nothing any more (§3.5).
+/// Issues a device's next token. `None` if the account is disabled, its epoch is another, or the device is
+/// gone. A next token that was issued before and not used becomes invalid (§3.5).
 pub fn issue(
     tx: &mut dyn Tx,
     device: DeviceId,
@@ -111,17 +112,18 @@ pub fn issue(
     ];
     let issued = tx.execute(ISSUE, &params)? > 0;
     if issued {
-        // §3.5: one that is used ends those with an earlier expiry; so the next is never one of them.
+        // §3.5: a used token ends those with an earlier expiry; this keeps the next token from being one of
+        // them.
         tx.execute(CAP, &[device.into(), wanted.expires.into()])?;
     }
     Ok(issued.then(|| secret(&key, &wanted.nonce)))
 }
 
-/// A login has used the token. With the next one the current one is over (§3.5, §5.1); a `count` must be
-/// above those before it (§3.4). False: it was used up or revoked meanwhile, and the login fails.
+/// Records that a login used the token. Using the next token ends the current one (§3.5, §5.1); a `count`
+/// must be above those before it (§3.4). False if the token was used up or revoked meanwhile: then the login
+/// fails.
 ///
-/// It is the token wherever it stands by now: of two logins at once, the first may have made it the current
-/// one.
+/// The token is found in either slot: of two logins at once, the first may have made it the current one.
 pub fn used(tx: &mut dyn Tx, token: &Token, count: Option<u64>) -> Result<bool, StoreError> {
     let which: [Value<'_>; 2] = [token.device.into(), (&token.nonce).into()];
     let Some(is_next) = query_optional(tx, IS_NEXT, &which, |row| row.bool(0))? else {
@@ -141,19 +143,19 @@ pub fn used(tx: &mut dyn Tx, token: &Token, count: Option<u64>) -> Result<bool, 
     Ok(true)
 }
 
-/// Ends the device's tokens: the client does not want them any more (§3.6).
+/// Ends the device's tokens, because the client no longer wants them (§3.6).
 pub fn invalidate(tx: &mut dyn Tx, device: DeviceId) -> Result<(), StoreError> {
     tx.execute(END, &[device.into()])?;
     Ok(())
 }
 
-/// Deletes tokens that were too old before `at`, `limit` at most; how many there were. For a while after
-/// that their owners are told why they fail (§4.2).
+/// Deletes at most `limit` tokens that expired before `at`; returns their number. Until they are deleted, a
+/// login with one gets an error that says that it expired (§4.2).
 pub fn expire(tx: &mut dyn Tx, at: i64, limit: usize) -> Result<usize, StoreError> {
     tx.execute(EXPIRE, &[at.into(), limit.into()])
 }
 
-/// What a client gets: 256 bits as text.
+/// The token's text for the client: 256 bits.
 fn secret(key: &[u8; 32], nonce: &[u8]) -> String {
     base64(&hmac_sha256(key, &[nonce]))
 }
@@ -236,10 +238,10 @@ mod tests {
             let tokens = known(tx);
             assert_eq!((tokens[0].slot, tokens[0].expires), (Slot::Next, 101));
             assert_eq!(used(tx, &tokens[0], None), Ok(true));
-            // Another login that found it where it was (XEP-0484 §3.4 has no word against it).
+            // Another login found it in its old slot (XEP-0484 §3.4 does not forbid that).
             assert_eq!(used(tx, &tokens[0], None), Ok(true), "it stands elsewhere now");
             assert_eq!(known(tx)[0].slot, Slot::Current);
-            // One that the client never got.
+            // A token that the client never received.
             let lost = issue(tx, device, &wanted(2)).unwrap().unwrap();
             let stale = known(tx).remove(0);
             assert_eq!(secrets(tx), [lost.clone(), one.clone()]);
@@ -248,7 +250,7 @@ mod tests {
             assert_eq!(used(tx, &stale, None), Ok(false), "replaced meanwhile");
             assert_eq!(secrets(tx), [two.clone(), one.clone()]);
             let tokens = known(tx);
-            // With the old one again: the next stays.
+            // With the old token again: the next one stays.
             assert_eq!(used(tx, &tokens[1], None), Ok(true));
             assert_eq!(secrets(tx), [two.clone(), one]);
             assert_eq!(used(tx, &tokens[0], None), Ok(true));
@@ -270,7 +272,7 @@ mod tests {
             issue(tx, device, &wanted(1)).unwrap();
             let next = known(tx).remove(0);
             assert_eq!(used(tx, &next, Some(0)), Ok(true));
-            // Where it was before; its count went with it.
+            // The slot that it had before; its count moved with it.
             assert_eq!(used(tx, &next, Some(0)), Ok(false));
             assert_eq!(used(tx, &next, Some(1)), Ok(true));
             let token = known(tx).remove(0);
@@ -285,7 +287,7 @@ mod tests {
             ] {
                 assert_eq!(used(tx, &token, count), Ok(want), "{count:?}");
             }
-            // Another token counts anew.
+            // Another token starts its own count.
             issue(tx, device, &wanted(2)).unwrap();
             let next = known(tx).remove(0);
             assert_eq!(used(tx, &next, Some(1)), Ok(true));

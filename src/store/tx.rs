@@ -1,4 +1,4 @@
-//! What callers with SQL see: [`Tx`], [`Row`], [`Value`], [`StoreError`]. No engine's name here.
+//! The interface for callers with SQL: [`Tx`], [`Row`], [`Value`], [`StoreError`]. It names no engine.
 //!
 //! The SQL is the subset that SQLite and PostgreSQL share: `$1` parameters, `ON CONFLICT`,
 //! `RETURNING`, row values, booleans as 0 and 1.
@@ -7,10 +7,10 @@ use std::borrow::Cow;
 
 /// A transaction, or the part of one that belongs to one closure.
 pub trait Tx {
-    /// Runs a statement that returns no rows; gives the number of rows it changed.
+    /// Runs a statement that returns no rows; returns the number of rows it changed.
     fn execute(&mut self, sql: &str, params: &[Value<'_>]) -> Result<usize, StoreError>;
 
-    /// Runs a statement and hands each of its rows to `each`, whose error ends the walk.
+    /// Runs a statement and passes each of its rows to `each`, whose error ends the query.
     fn query(
         &mut self,
         sql: &str,
@@ -18,12 +18,12 @@ pub trait Tx {
         each: &mut dyn FnMut(&dyn Row) -> Result<(), StoreError>,
     ) -> Result<(), StoreError>;
 
-    /// It changes how an account is entered: its keys, whether it is disabled, its end. Whoever
-    /// remembers such things learns it with the commit ([`super::Store::access_version`]).
+    /// Declares that the transaction changes how an account is entered: its keys, whether it is disabled, its
+    /// deletion. Caches of these are invalidated by the commit ([`super::Store::access_version`]).
     fn access_changed(&mut self) {}
 }
 
-/// One row of an answer. Columns count from 0; a column of another type is an error.
+/// One row of a result. Columns count from 0; a column of another type is an error.
 pub trait Row {
     /// An integer that is not NULL.
     fn int(&self, column: usize) -> Result<i64, StoreError>;
@@ -43,7 +43,7 @@ pub trait Row {
     }
 }
 
-/// The first row of the answer, or `None`.
+/// Returns the first row of the result, or `None`.
 pub fn query_optional<T>(
     tx: &mut dyn Tx,
     sql: &str,
@@ -60,7 +60,7 @@ pub fn query_optional<T>(
     Ok(found)
 }
 
-/// The first row of the answer; none at all is an error.
+/// Returns the first row of the result; it is an error if there is none.
 pub fn query_one<T>(
     tx: &mut dyn Tx,
     sql: &str,
@@ -71,7 +71,7 @@ pub fn query_one<T>(
         .ok_or_else(|| StoreError::Other("a query that always has a row gave none".to_owned()))
 }
 
-/// All rows of the answer; the SQL bounds their number.
+/// Returns all rows of the result; the SQL bounds their number.
 pub fn query_all<T>(
     tx: &mut dyn Tx,
     sql: &str,
@@ -86,7 +86,7 @@ pub fn query_all<T>(
     Ok(all)
 }
 
-/// A parameter. `$1` is the first of the slice, wherever it stands in the SQL.
+/// A parameter. `$1` is the first of the slice, wherever it is in the SQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value<'a> {
     /// NULL
@@ -165,8 +165,8 @@ impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
     }
 }
 
-/// Why a read or a write did not happen. The text is for the operator: what is wrong and what to
-/// do; peers get a stanza error instead.
+/// Why a read or a write did not happen. The text is for the operator: what is wrong and what to do; peers
+/// get a stanza error instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No space left.
@@ -175,7 +175,7 @@ pub enum StoreError {
          then the server goes on by itself"
     )]
     Full,
-    /// The file or its file system does not take writes.
+    /// The file or its file system cannot be written.
     #[error(
         "the database is read-only: check the permissions of its file and folder, and whether the \
          file system is mounted read-only"
@@ -196,22 +196,22 @@ pub enum StoreError {
     /// The store is closing.
     #[error("the database is closed: the server is stopping")]
     Closed,
-    /// Another program holds the database for long.
+    /// Another program has held the database for too long.
     #[error("another program keeps the database locked: close it, and try again")]
     Busy,
-    /// A rule of the schema forbids it: a row that exists, an account that is gone.
+    /// The schema forbids it: a row that exists, an account that is gone.
     #[error("the database refused a row ({0})")]
     Constraint(String),
     /// The closure panicked; its changes are undone.
     #[error("a database operation failed inside: this is a bug, please report it")]
     Panicked,
-    /// Whatever else the engine said.
+    /// Any other error of the engine.
     #[error("the database answered: {0}")]
     Other(String),
 }
 
 impl StoreError {
-    /// The disk takes no writes, whoever asks.
+    /// Whether the disk accepts no writes from any job.
     pub fn is_of_the_disk(&self) -> bool {
         matches!(self, Self::Full | Self::ReadOnly | Self::Io(_))
     }

@@ -1,4 +1,4 @@
-//! Who has rows in the archive that readers do not find yet, and when they are made to find them.
+//! The archives with rows that readers do not find yet, and when those rows are indexed.
 
 use super::archive;
 use super::ids::ArchiveId;
@@ -8,24 +8,24 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// How often this process indexed rows; see [`Store::is_behind`](super::Store::is_behind).
+/// How often this process has indexed rows; see [`Store::is_behind`](super::Store::is_behind).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Placings(u64);
 
-/// The rows behind `archive_placed`, that one row for all archives: whose they are, this process knows,
-/// for it alone writes them. What another run of it left is indexed at the start.
+/// The rows above `archive_placed`, which is one row for all archives. This process knows which archives they
+/// belong to, because it alone writes them. Rows that an earlier run left are indexed at the start.
 #[derive(Default)]
 pub(super) struct Unindexed(Mutex<State>);
 
 #[derive(Default)]
 pub(super) struct State {
     archives: HashSet<ArchiveId>,
-    /// Rows were left by a run of the server that did not end well: nobody knows whose.
+    /// An earlier run that did not end cleanly left rows, and their archives are unknown.
     unknown: bool,
     rows: usize,
-    /// A job that indexes them is queued.
+    /// Whether a job that indexes them is queued.
     pub(super) indexing: bool,
-    /// How often all were indexed.
+    /// How often all rows were indexed.
     times: Placings,
 }
 
@@ -43,7 +43,7 @@ impl Unindexed {
         self.lock().times
     }
 
-    /// True when it is time to index them.
+    /// Adds rows. True when it is time to index them.
     pub(super) fn add(&self, archives: impl Iterator<Item = ArchiveId>) -> bool {
         let mut state = self.lock();
         for archive in archives {
@@ -60,7 +60,7 @@ impl Unindexed {
     }
 }
 
-/// Indexes them.
+/// The job that indexes them.
 pub(super) struct IndexNew {
     pub(super) unindexed: Arc<Unindexed>,
     pub(super) told: Option<oneshot::Sender<Result<(), StoreError>>>,
@@ -71,8 +71,8 @@ impl Job for IndexNew {
         archive::index_new(tx)
     }
 
-    /// Jobs are told in their order: what is noted by now was indexed, what this batch has behind is
-    /// noted after.
+    /// Jobs are settled in their order: rows noted by now are indexed; rows of later jobs in this batch are
+    /// noted afterwards.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let mut state = self.unindexed.lock();
         match outcome {
@@ -90,8 +90,8 @@ impl Job for IndexNew {
     }
 }
 
-/// Rows that are indexed in one go: the more, the more of them share a page of an index; the longer
-/// the writes behind wait, and the more a login of one of their accounts looks at.
+/// Rows that are indexed at once. More of them share more pages of an index; but the writes behind them wait
+/// longer, and a login of one of their accounts reads more.
 const ROWS: usize = 2_048;
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! What an account stores, in bytes: its archive ([`archive::weigh`]), and the rest. Every table with rows of
-//! accounts is here, or named by the module that owns it.
+//! What an account stores, in bytes: its archive ([`archive::weigh`]) and everything else. Every table with
+//! rows of accounts is listed here, or by the module that owns it.
 
 use super::Store;
 use super::archive::{self, ROW_BYTES};
 use super::ids::{AccountId, ArchiveId};
 use super::tx::{StoreError, Tx, query_one};
 
-/// The bytes of all tables but the archive's. All of these have bounds of their own, so it is quick.
+/// The bytes of all tables but the archive's. All of these are bounded, so it is quick.
 fn beside_archive(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -25,9 +25,9 @@ fn beside_archive(
 }
 
 impl Store {
-    /// All that an account stores, in bytes. A large archive is read in pieces, between which others are
-    /// served; what is written meanwhile counts or not. `more` are statements for tables of the floors
-    /// above: bytes and rows of an account.
+    /// Returns what an account stores, in bytes. A large archive is read in pieces, so that other reads are
+    /// served between them; rows written meanwhile may or may not count. `more` are statements for tables of
+    /// the floors above: they return bytes and rows of an account.
     pub async fn stored_by(
         &self,
         account: AccountId,
@@ -45,9 +45,9 @@ impl Store {
     }
 }
 
-/// Rows of an archive that are weighed in one read: some ten milliseconds.
+/// Rows of an archive weighed in one read: about ten milliseconds.
 const ROWS: usize = 20_000;
-/// What has one row an account, or a few.
+/// For tables with one row per account, or a few.
 const FIXED: u64 = 1_000;
 
 super::sql! {
@@ -60,7 +60,7 @@ super::sql! {
         FROM roster_request WHERE account = $1";
     SLEEPERS = "SELECT COALESCE(SUM(OCTET_LENGTH(state)), 0), COUNT(*)
         FROM sleeper WHERE account = $1";
-    // Two tokens each.
+    // Counts two tokens for each device.
     DEVICES = "SELECT COALESCE(SUM(OCTET_LENGTH(software) + OCTET_LENGTH(name)), 0), 3 * COUNT(*)
         FROM device WHERE account = $1";
     EXCEPTIONS = "SELECT COALESCE(SUM(OCTET_LENGTH(jid)), 0), COUNT(*)

@@ -1,11 +1,11 @@
-//! The one place where a store's failure becomes what a peer sees.
+//! The one place where an error of the store becomes a stanza error.
 
 use super::StoreError;
 use crate::stanza::StanzaError;
 
 impl From<StoreError> for StanzaError {
-    /// What passes (a disk that takes no writes, a stop) the sender may try again (`wait`): the store
-    /// itself says that once, however many it meets. The rest is ours to mend.
+    /// For a temporary error (a disk that accepts no writes, a stop) the sender may try again (`wait`); the
+    /// store logs it once, however many stanzas it affects. Any other error is the server's own fault.
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::QueueFull | StoreError::Busy | StoreError::Closed => {}

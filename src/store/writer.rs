@@ -1,5 +1,5 @@
-//! The one writer thread. Many jobs, as few savepoints as undo no more than they must, one COMMIT,
-//! then the answers.
+//! The one writer thread. A batch has many jobs and one COMMIT, and only as many savepoints as it takes to
+//! undo failed jobs alone; then each job gets its outcome.
 
 use super::handled::{self, DurableCount};
 use super::meta;
@@ -16,8 +16,8 @@ use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Starts the thread. `checkpoint` is called now and then, to have the log copied into the
-/// database by another thread; `held` lives as long as the connection.
+/// Starts the thread. `checkpoint` is called from time to time, to have another thread copy the log into the
+/// database; `held` is dropped with the connection.
 pub(super) fn spawn(
     engine: Engine,
     queue: Arc<Queue>,
@@ -36,15 +36,16 @@ struct Writer {
     engine: Engine,
     /// See [`super::Store::access_version`].
     access: Arc<AccessChanges>,
-    /// A job of the batch changed how an account is entered.
+    /// Whether a job of the batch changed how an account is entered.
     access_changed: Cell<bool>,
-    /// A write failed, and no probe succeeded since; logged once when it begins and once when it ends.
+    /// Whether a write failed and no probe has succeeded since; logged once when it begins and once when it
+    /// ends.
     failing: bool,
-    /// So many jobs make a batch: more where the disk is slow.
+    /// Number of jobs in a batch: more where the disk is slow.
     batch: usize,
     /// How long the last COMMIT took.
     commit: Cell<Duration>,
-    /// How often it was tried whether the disk takes writes again.
+    /// Number of probes: attempts to see if the disk accepts writes again.
     probes: u8,
 }
 
@@ -78,7 +79,7 @@ impl Writer {
         told("at the end", self.engine.empty_log());
     }
 
-    /// Where each commit takes long, more jobs share one.
+    /// Lets more jobs share a commit where each commit takes long.
     fn fit(&mut self, jobs: usize) {
         let slow = self.commit.get() >= SLOW;
         self.batch = match jobs >= self.batch {
@@ -92,15 +93,15 @@ impl Writer {
         self.probe(queue);
         let mut entries: Vec<_> = jobs.map(Entry::of).collect();
         let committed = self.transact(&mut entries);
-        // Before anybody is told: who hears that a write failed is not asked for another.
+        // Before the outcomes are reported: a caller whose write failed must not be let into another.
         self.learn(&committed, &entries, queue);
         if self.access_changed.take() {
-            // Before anybody is told: who acts on the answer finds nothing old remembered. Also when
-            // the commit failed, which costs a look into the store.
+            // Before the outcomes are reported: a caller that acts on one must find no stale cache. Counted
+            // even if the commit failed, which only costs a read of the store.
             self.access.count();
         }
         if committed == Err(StoreError::Full) {
-            // What of the log is copied into the database is room for new writes.
+            // Copying the log into the database makes room in the log for new writes.
             told("on a full disk", self.engine.copy_log());
         }
         let mut wakers: Vec<Waker> = Vec::new();
@@ -110,7 +111,7 @@ impl Writer {
             }
         };
         for entry in entries {
-            // A lost transaction counts for nothing, whatever its jobs thought (promise.md 5).
+            // If the transaction failed, so did all its jobs, whatever each of them returned (promise.md 5).
             let outcome = committed.clone().and(entry.outcome);
             let told =
                 catch_unwind(AssertUnwindSafe(|| entry.job.settled_with(outcome, &mut wake)));
@@ -148,7 +149,7 @@ impl Writer {
         committed
     }
 
-    /// promise.md 6: the last count of each stream in the batch, which covers the earlier ones.
+    /// promise.md 6: writes the last count of each stream in the batch, which covers the earlier ones.
     fn write_counts(&self, entries: &[Entry]) -> Result<(), StoreError> {
         let mut last: HashMap<[u8; 32], DurableCount> = HashMap::new();
         for durable_count in entries.iter().filter_map(|entry| entry.job.durable_count()) {
@@ -160,14 +161,14 @@ impl Writer {
             .collect();
         self.run_group(&mut counts)?;
         for error in counts.into_iter().filter_map(|durable_count| durable_count.outcome.err()) {
-            // Its account was deleted in this moment: nobody will ask for the count.
+            // The account was deleted just now: no client will ask for the count.
             tracing::debug!(%error, "a stream's count was not written");
         }
         Ok(())
     }
 
-    /// Jobs in a savepoint that they share, while all goes well. The outer error means that the whole
-    /// transaction is gone.
+    /// Runs jobs in one savepoint, as long as all succeed. The outer error means that the whole transaction
+    /// is gone.
     fn run_group(&self, group: &mut [Entry]) -> Result<(), StoreError> {
         if group.len() > 1 {
             let all = || group.iter_mut().try_for_each(|entry| self.run_bare(&mut *entry.job));
@@ -187,7 +188,7 @@ impl Writer {
     ) -> Result<Result<(), StoreError>, StoreError> {
         self.engine.savepoint()?;
         let outcome = run();
-        // A full disk or a failing one may end the transaction (SQLite, lang_transaction §3).
+        // A full or failing disk may end the transaction (SQLite, lang_transaction §3).
         if !self.engine.in_transaction() {
             return Err(outcome.err().unwrap_or_else(|| {
                 StoreError::Other("a write ended the transaction around it".to_owned())
@@ -215,8 +216,8 @@ impl Writer {
         outcome
     }
 
-    /// While writes fail it is tried before each batch whether they still do; and what that wrote is
-    /// taken away again. In a transaction of its own, for a full disk may end it.
+    /// While writes fail, tries before each batch whether they still do, and removes again what that wrote.
+    /// This needs a transaction of its own, because a full disk may end it.
     fn probe(&mut self, queue: &Queue) {
         if self.failing {
             self.probes = self.probes % 250 + 1;
@@ -232,7 +233,7 @@ impl Writer {
         }
     }
 
-    /// One write that the disk did not take is enough to refuse the next ones; a probe ends it.
+    /// After one write that the disk did not accept, the next ones are refused, until a probe succeeds.
     fn learn(&mut self, committed: &Result<(), StoreError>, entries: &[Entry], queue: &Queue) {
         let of_disk =
             |entry: &Entry| entry.outcome.clone().err().filter(StoreError::is_of_the_disk);
@@ -254,8 +255,7 @@ fn told(when: &str, copied: Result<(), StoreError>) {
     }
 }
 
-/// Writes something of the size of a few messages, other bytes each time, so that pages change; or
-/// takes it away.
+/// Writes about as much as a few messages, with other bytes each time so that pages change; or removes it.
 struct Probe(Option<u8>);
 
 impl Job for Probe {
@@ -294,7 +294,7 @@ impl Entry {
     }
 }
 
-/// However the thread ends, whoever still waits is told.
+/// However the thread ends, all tasks that still wait are notified.
 struct Ending<'q>(&'q Arc<Queue>);
 
 impl Drop for Ending<'_> {
@@ -307,10 +307,10 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// The name of what a probe writes, and its size.
+/// The row that a probe writes: its name and its size.
 const PROBE: &str = "probe";
 const PROBE_BYTES: usize = 65_536;
-/// A write that holds up all others for longer is named in the log.
+/// A write that blocks all others for longer is logged with its name.
 const SLOW: Duration = Duration::from_millis(50);
 /// Jobs between checkpoints: some megabytes of log.
 const CHECKPOINT_JOBS: usize = 500;
