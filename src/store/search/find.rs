@@ -1,4 +1,4 @@
-//! What a search finds: pages and numbers, as of any other filter of an archive.
+//! Searches an archive: pages and counts of hits, like those of any other filter.
 
 use super::super::archive::{self, Archived, Direction, Filter, Head, Peer};
 use super::super::ids::ArchiveId;
@@ -14,47 +14,47 @@ pub struct Finder<'q> {
     archive: ArchiveId,
     search_terms: &'q SearchTerms,
     filter: &'q Filter,
-    /// As FTS5 takes it: made by us, of words in quotes.
+    /// The query for FTS5: built here, of quoted words only.
     wanted: String,
-    /// Bytes of messages that may still be read.
+    /// Bytes of messages that this search may still read.
     left: Cell<usize>,
 }
 
-/// What a look at a message shows.
+/// The result of looking at a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
-    /// It is one that is looked for.
+    /// The message is a hit.
     Hit(Archived),
-    /// It is none, or another archive's.
+    /// It is no hit, or belongs to another archive.
     Other,
-    /// It was not read: the search has read too much.
+    /// It was not read, because the search has read too much.
     GivenUp,
 }
 
-/// A page of what was found.
+/// A page of hits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hits {
-    /// Its messages in order.
+    /// The messages in order.
     pub rows: Vec<Archived>,
-    /// There are more in the direction of reading.
+    /// Whether there are more in the direction of reading.
     pub more: bool,
-    /// It was given up: too many messages have the parts of what is looked for, and not the whole.
+    /// Whether the search was given up: too many messages contain the parts of the text, but not the whole.
     pub given_up: bool,
 }
 
-/// The position of a message by its number.
+/// The position of a hit by its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Indexed {
-    /// It is here.
+    /// The position.
     At(i64),
-    /// There are not so many.
+    /// There are not that many hits.
     Beyond,
-    /// It would have to be counted up to.
+    /// It is too far in to be counted.
     TooDeep,
 }
 
 impl<'q> Finder<'q> {
-    /// The messages that have all of it and fit the filter.
+    /// Searches for messages that contain all the terms and fit the filter.
     pub fn new(archive: ArchiveId, search_terms: &'q SearchTerms, filter: &'q Filter) -> Self {
         let words = search_terms.tokens();
         let words = words.iter().map(|word| token(archive, word));
@@ -62,8 +62,8 @@ impl<'q> Finder<'q> {
         Self { archive, search_terms, filter, wanted, left: Cell::new(LOOKS_BYTES_MAX) }
     }
 
-    /// At most `limit` messages between two positions, and none further that would make them more than
-    /// `bytes`; the first is given whatever its size.
+    /// Returns at most `limit` messages between two positions, and no more than fit in `bytes`; the first is
+    /// returned whatever its size.
     pub fn page(
         &self,
         tx: &mut dyn Tx,
@@ -105,7 +105,7 @@ impl<'q> Finder<'q> {
         Ok(hits.in_order(direction))
     }
 
-    /// How many there are between two positions; `None` if more than `cap` would have to be looked at.
+    /// Counts the hits between two positions; `None` if it would have to look at more than `cap`.
     pub fn count(
         &self,
         tx: &mut dyn Tx,
@@ -122,7 +122,7 @@ impl<'q> Finder<'q> {
         Ok(all.map(|all| all.len()).filter(|number| *number <= cap))
     }
 
-    /// The position of the message that has this many before it.
+    /// Returns the position of the hit that has this many before it.
     pub fn nth(&self, tx: &mut dyn Tx, index: usize) -> Result<Indexed, StoreError> {
         let range = (self.filter.after, self.filter.before);
         if self.search_terms.is_empty() {
@@ -141,7 +141,7 @@ impl<'q> Finder<'q> {
         Ok(seqs.get(index).map_or(Indexed::Beyond, |seq| Indexed::At(*seq)))
     }
 
-    /// The message, if it is in the archive, fits, and has what is looked for.
+    /// Returns the message if it is in the archive, fits the filter and contains the terms.
     pub fn look(&self, tx: &mut dyn Tx, seq: i64) -> Result<Look, StoreError> {
         let fits = |head: &Head| self.filter.fits(head);
         let Some(head) = archive::head(tx, self.archive, seq)?.filter(fits) else {
@@ -159,8 +159,8 @@ impl<'q> Finder<'q> {
         Ok(row.map_or(Look::Other, Look::Hit))
     }
 
-    /// How many messages that fit the filter are encrypted, so that no search finds them; the second
-    /// is true if there are more.
+    /// Counts the encrypted messages that fit the filter and that no search finds; the second value is true
+    /// if there are more.
     pub fn unsearchable(&self, tx: &mut dyn Tx, cap: usize) -> Result<(usize, bool), StoreError> {
         let range = (self.filter.after, self.filter.before);
         let one = std::iter::once(encrypted(self.archive));
@@ -171,13 +171,13 @@ impl<'q> Finder<'q> {
         })
     }
 
-    /// Does the index alone know which messages fit?
+    /// Whether the index alone decides which messages fit.
     fn is_exact(&self) -> bool {
         let known = self.filter.is_by_position() && !matches!(self.filter.peer, Peer::Full(..));
         known && self.search_terms.is_exact()
     }
 
-    /// All of them, if few must be looked at.
+    /// Returns all hits, if only a few messages must be looked at.
     fn few(&self, tx: &mut dyn Tx, range: (i64, i64)) -> Result<Option<Vec<i64>>, StoreError> {
         let seqs = self.positions(tx, range, Direction::Forward, FEW + 1)?;
         if seqs.len() > FEW {
@@ -194,7 +194,7 @@ impl<'q> Finder<'q> {
         Ok(Some(all))
     }
 
-    /// Where the index says that they are.
+    /// Returns the positions of hits according to the index.
     fn positions(
         &self,
         tx: &mut dyn Tx,
@@ -209,7 +209,7 @@ impl<'q> Finder<'q> {
 }
 
 impl Hits {
-    /// Who has found something goes on from there.
+    /// A client that got hits can continue after them, so only an empty page counts as given up.
     fn given_up(mut self) -> Self {
         (self.more, self.given_up) = (true, self.rows.is_empty());
         self
@@ -223,7 +223,7 @@ impl Hits {
     }
 }
 
-/// Each word in quotes is that word and no operator, whatever it is.
+/// In quotes, each word is that word and never an operator.
 fn expression(archive: ArchiveId, words: impl Iterator<Item = String>, peer: &Peer) -> String {
     let peer = match peer {
         Peer::Any => None,
@@ -253,18 +253,18 @@ const COUNT: &str = "SELECT COUNT(*) FROM (SELECT rowid FROM archive_words
     WHERE archive_words MATCH $1 AND rowid > $2 AND rowid < $3 LIMIT $4) AS found";
 #[cfg(test)]
 const OF_SQLITE: [(&str, &str); 3] = [("UP", UP), ("DOWN", DOWN), ("COUNT", COUNT)];
-/// Messages that are looked for at once.
+/// Candidates fetched from the index at once.
 const BATCH: usize = 256;
-/// Messages that one page may cost to read.
+/// Messages that one page may read.
 const LOOKS_MAX: usize = 5_000;
-/// Bytes of messages that one query may cost to read: its page, its number and its index together.
+/// Bytes of messages that one query may read: for its page, its count and its index together.
 const LOOKS_BYTES_MAX: usize = 8_388_608;
-/// Messages that are read to know their number.
+/// Messages that are read to count them.
 const FEW: usize = 1_000;
-/// A page may be asked for by an index up to here.
+/// A page may be requested by an index up to here.
 const NUMBER_MAX: usize = 10_000;
 
-/// Those of SQLite alone: PostgreSQL has a search of its own, and will have a file of its own.
+/// The statements for SQLite alone: PostgreSQL has a search of its own, and will have a file of its own.
 #[cfg(test)]
 pub(in crate::store) fn of_sqlite() -> Vec<(&'static str, &'static str)> {
     [&super::OF_SQLITE[..], &OF_SQLITE[..]].concat()

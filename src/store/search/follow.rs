@@ -1,4 +1,4 @@
-//! How the index of an archive comes to know what was written since.
+//! Brings the search index of an archive up to date with what was written since.
 
 use std::time::Duration;
 
@@ -9,15 +9,16 @@ use crate::store::options::now;
 use crate::store::tx::StoreError;
 
 impl Store {
-    /// One slice for [`Self::searchable`], and how long it took; `None` if there is no more to do.
+    /// Indexes one slice for [`Self::searchable`] and returns how long it took; `None` if there is nothing
+    /// left to do.
     pub async fn index_some(&self, archive: ArchiveId) -> Result<Option<Duration>, StoreError> {
         let begun = now();
         let all = self.searchable(archive, 1).await?;
         Ok((!all).then(|| now().duration_since(begun)))
     }
 
-    /// Waits until a search of the archive finds all that was written before (promise.md 7). Of an
-    /// archive that was never searched only so much is indexed as `slices` take: false if there is more.
+    /// Waits until a search of the archive finds everything written before (promise.md 7). If the archive was
+    /// never searched, at most `slices` slices are indexed: false if there is more.
     pub async fn searchable(&self, archive: ArchiveId, slices: usize) -> Result<bool, StoreError> {
         self.archive_indexed(archive).await?;
         for _ in 0..slices {

@@ -1,4 +1,4 @@
-//! What a stored message says in words that a search can read.
+//! Extracts the searchable text of a stored message.
 
 use crate::xml::ns;
 use crate::xml::view::Doc;
@@ -6,16 +6,16 @@ use crate::xml::view::Doc;
 /// A message as a search sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Texts {
-    /// Its subjects and bodies, in whatever languages, the first 32 KB of them.
+    /// Its subjects and bodies in all languages, the first 32 KB of them.
     pub texts: Vec<String>,
-    /// It says something that only its addressees can read: a body beside that is not what was said.
+    /// Whether it has content that only its recipients can read: a body next to that is not what was said.
     pub encrypted: bool,
 }
 
 impl Texts {
     /// Reads a stanza of the archive.
     pub fn read(stanza: &[u8]) -> Self {
-        // What the gate of an earlier release let pass and this one cannot read has no words.
+        // A stanza that the gate of an earlier release accepted and this one cannot read has no text.
         let Ok(doc) = Doc::of(stanza, ns::CLIENT) else { return Self::default() };
         let (mut said, mut left) = (Self::default(), TEXT_BYTES_MAX);
         for child in doc.root().children() {
@@ -39,11 +39,11 @@ fn is_encryption(ns: &str, name: &str) -> bool {
     ENCRYPTION.contains(&(ns, name))
 }
 
-/// Namespace and name of what stands for an encrypted content.
+/// Namespace and name of the elements that stand for encrypted content.
 const ENCRYPTION: [(&str, &str); 6] = [
-    // XEP-0380: whatever it is, it says that it is one.
+    // XEP-0380: it marks the message as encrypted, by whatever method.
     ("urn:xmpp:eme:0", "encryption"),
-    // XEP-0384, and its version 0.3, which most clients speak.
+    // XEP-0384, and its version 0.3, which most clients use.
     ("urn:xmpp:omemo:2", "encrypted"),
     ("urn:xmpp:omemo:1", "encrypted"),
     ("eu.siacs.conversations.axolotl", "encrypted"),
@@ -51,7 +51,7 @@ const ENCRYPTION: [(&str, &str); 6] = [
     ("urn:xmpp:openpgp:0", "openpgp"),
     ("jabber:x:encrypted", "x"),
 ];
-/// More of one message is not searched, however many bodies it has.
+/// Maximum number of bytes of one message that are searchable, however many bodies it has.
 const TEXT_BYTES_MAX: usize = 32_768;
 /// XEP-0364 §3
 const OTR: &str = "?OTR";
@@ -73,7 +73,7 @@ mod tests {
             ("<body>one</body><body xml:lang='fr'>un</body>", &["one", "un"], false),
             ("<body/><thread>t</thread>", &[], false),
             ("<body xmlns='urn:x'>other</body>", &[], false),
-            // Somebody else's words, or the same once more.
+            // A forwarded message of another sender, or a copy of this one.
             (
                 "<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'>\
                  <body>x</body></message></forwarded>",

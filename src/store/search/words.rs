@@ -1,30 +1,30 @@
-//! What of a text can be searched for, the same for messages and for what is looked for in them.
+//! Splits a text into searchable tokens, in the same way for messages and for search terms.
 //!
-//! A **word** is a run of letters and digits, without case and accents: `Café` is `cafe`. Scripts that put
-//! no spaces between words have **runs** instead (北京大学): each of their characters and of their
-//! overlapping pairs is in the index, and a run is found wherever it stands within a longer one.
+//! A **word** is a run of letters and digits, without case and accents: `Café` is `cafe`. Scripts that put no
+//! spaces between words have **runs** instead (北京大学): the index contains each of their characters and each
+//! overlapping pair, and a run is found wherever it occurs within a longer one.
 
 use std::collections::BTreeSet;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
-/// What a piece of a text is.
+/// The kind of a part of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    /// Found by the same word.
+    /// Matches the same word only.
     Word,
-    /// Found by any part of it.
+    /// Matches as any part of a longer run.
     Run,
 }
 
-/// What is looked for: all of some words and runs.
+/// The terms of a search: words and runs, all of which must match.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SearchTerms {
     parts: BTreeSet<(Kind, String)>,
 }
 
-/// Why nothing is looked for.
+/// Why a search is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// The text is too long.
@@ -34,7 +34,7 @@ pub enum Refused {
 }
 
 impl SearchTerms {
-    /// Reads what somebody typed. No sign in it has a meaning of its own.
+    /// Reads a text that a user typed. No sign in it has a special meaning.
     pub fn read(text: &str) -> Result<Self, Refused> {
         if text.len() > SOUGHT_BYTES_MAX {
             return Err(Refused::TooLong);
@@ -48,12 +48,13 @@ impl SearchTerms {
         Ok(search_terms)
     }
 
-    /// There was no word in it.
+    /// Whether the text had no words.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// What a row must have in the index: never more than what [`tokens`] gives for a text that has it.
+    /// Returns the tokens that a row must have in the index: a subset of what [`tokens`] returns for any text
+    /// that matches.
     pub fn tokens(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for (kind, part) in &self.parts {
@@ -66,12 +67,12 @@ impl SearchTerms {
         found
     }
 
-    /// Does the index alone say whether a row has it? Of a longer run it knows the pairs only.
+    /// Whether the index alone decides if a row matches. Of a longer run it has only the pairs.
     pub fn is_exact(&self) -> bool {
         !self.parts.iter().any(|(kind, part)| *kind == Kind::Run && chars(part) > 2)
     }
 
-    /// Is all of it in these texts?
+    /// Whether these texts contain all the terms.
     pub fn is_in<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
         let mut left: Vec<_> = self.parts.iter().collect();
         for text in texts {
@@ -86,7 +87,8 @@ impl SearchTerms {
     }
 }
 
-/// What of a message's text goes into the index; one may come more than once.
+/// Calls `each` for every token of a message's text that goes into the index; a token may come more than
+/// once.
 pub fn tokens(text: &str, each: &mut dyn FnMut(&str)) {
     each_part(text, &mut |kind, part| match kind {
         Kind::Word => each(part),
@@ -115,7 +117,7 @@ fn each_part(text: &str, each: &mut dyn FnMut(Kind, &str)) {
     if text.is_ascii() {
         text.chars().for_each(|c| reader.letter(c));
     } else {
-        // Composed: か and its mark are one character, and a syllable of Hangul is.
+        // NFKC composes: か and its mark become one character, and so does a syllable of Hangul.
         text.nfkc().for_each(|c| reader.character(c));
     }
     reader.end();
@@ -123,7 +125,7 @@ fn each_part(text: &str, each: &mut dyn FnMut(Kind, &str)) {
 
 struct Reader<'e> {
     kind: Kind,
-    /// So much of it as was read; its allocation serves all.
+    /// The part read so far; its allocation is reused for all.
     part: String,
     chars: usize,
     each: &'e mut dyn FnMut(Kind, &str),
@@ -138,7 +140,7 @@ impl Reader<'_> {
         }
     }
 
-    /// One that is no part of a run, without what stands above it.
+    /// Reads a character that is no part of a run, without its accents.
     fn letter(&mut self, c: char) {
         match c {
             'a'..='z' | '0'..='9' => self.push(Kind::Word, c),
@@ -170,7 +172,7 @@ impl Reader<'_> {
             self.end();
             self.kind = kind;
         }
-        // What of a long word is behind its first characters is neither kept nor looked for.
+        // Characters of a word beyond the maximum are neither indexed nor searched for.
         if kind == Kind::Run || self.chars < WORD_CHARS_MAX {
             self.part.push(c);
             self.chars += 1;
@@ -186,8 +188,8 @@ impl Reader<'_> {
     }
 }
 
-/// Han, kana, bopomofo and Hangul; and Thai, Lao, Burmese and Khmer, whose words have no spaces between
-/// them either. Halves and wholes of a character's width are one by then.
+/// Han, kana, bopomofo and Hangul; and Thai, Lao, Burmese and Khmer, which put no spaces between words
+/// either. Half-width and full-width forms of a character are the same by then.
 fn is_of_a_run(c: char) -> bool {
     let letters = matches!(c,
         '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1100}'..='\u{11ff}'
@@ -199,7 +201,7 @@ fn is_of_a_run(c: char) -> bool {
     letters && (c.is_alphanumeric() || is_combining_mark(c)) && !c.is_ascii_digit()
 }
 
-/// Accents, the vowel points of Hebrew and Arabic, and what is not seen at all.
+/// Accents, the vowel points of Hebrew and Arabic, and invisible characters.
 fn is_dropped(c: char) -> bool {
     matches!(c,
         '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5bd}' | '\u{5bf}' | '\u{5c1}' | '\u{5c2}' | '\u{5c4}'
@@ -207,7 +209,7 @@ fn is_dropped(c: char) -> bool {
         | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
 }
 
-/// Letters that Unicode takes for ones of their own and people for others.
+/// Letters that are separate letters in Unicode but that people treat as variants.
 const FOLDED: [(char, &str); 8] = [
     ('ß', "ss"),
     ('ς', "σ"),
@@ -218,11 +220,11 @@ const FOLDED: [(char, &str); 8] = [
     ('æ', "ae"),
     ('œ', "oe"),
 ];
-/// Longer words are keys and addresses, not words.
+/// Longer words are keys and addresses.
 const WORD_CHARS_MAX: usize = 40;
-/// Bytes of what is looked for.
+/// Maximum number of bytes of a search text.
 const SOUGHT_BYTES_MAX: usize = 1_024;
-/// Words, and pairs of runs.
+/// Maximum number of words and pairs of runs in a search.
 const SEARCH_TOKENS_MAX: usize = 32;
 
 #[cfg(test)]
@@ -261,7 +263,7 @@ mod tests {
             ("שָׁלוֹם שלום", "שלום שלום"),
             ("كِتَاب كتاب", "كتاب كتاب"),
             ("می\u{200c}خواهم co\u{ad}op", "میخواهم coop"),
-            // Marks that are letters stay.
+            // Marks that are letters are not dropped.
             ("हिन्दी", "हिन्दी"),
             ("ﬁne １２３ ＡＢＣ x²", "fine 123 abc x2"),
             ("我在北京大学。你呢?", "[我在北京大学] [你呢]"),
@@ -293,7 +295,7 @@ mod tests {
             ("京", "我在北京", true),
             ("我京", "我在北京", false),
             ("北京大学", "北京和大学", false),
-            // All pairs are there, the run is not.
+            // The text has all pairs, but not the run.
             ("北京大", "京大 北京", false),
             ("하세", "안녕하세요", true),
             ("東京 tower", "Tokyo東京タワーtower", true),
@@ -334,7 +336,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is found in a text, the index leads to.
+        /// The index leads to every text that contains the terms.
         #[test]
         fn the_index_never_loses_a_text(text in text(), from in 0..40_usize, length in 1..12_usize) {
             let piece: String = text.chars().skip(from).take(length).collect();
@@ -345,7 +347,7 @@ mod tests {
             prop_assert!(!search_terms.is_exact() || all == search_terms.is_in([&*text]));
         }
 
-        /// Every text is found by itself, and by the same in capitals.
+        /// Every text is found by itself, and by itself in capitals.
         #[test]
         fn a_text_is_found_by_itself(text in text()) {
             let Ok(search_terms) = SearchTerms::read(&text) else { return Ok(()) };
@@ -353,7 +355,7 @@ mod tests {
             prop_assert!(search_terms.tokens().is_subset(&indexed(&text)));
         }
 
-        /// What the index's own tokenizer gets is letters and digits: it parts nothing of it further.
+        /// The index's own tokenizer gets only letters and digits, so it splits no token further.
         #[test]
         fn a_token_has_no_sign_of_ascii(text in text()) {
             for token in indexed(&text) {
@@ -362,7 +364,7 @@ mod tests {
             }
         }
 
-        /// Folding is done once: what was folded stays.
+        /// Folding a folded text changes nothing.
         #[test]
         fn what_is_folded_stays(text in text()) {
             let mut words = Vec::new();
