@@ -1,4 +1,5 @@
-//! The engine: SQLite. Its connections, its files, and copies of them; nothing outside this folder names it.
+//! The SQLite engine: its connections, its files, and copies of them. Nothing outside this folder names
+//! SQLite.
 
 pub(super) mod backup;
 pub(super) mod engine;

@@ -1,4 +1,4 @@
-//! Copies of the database that open by themselves: on command while it is in use, and by itself
+//! Copies of the database that can be opened on their own: on command while it is in use, and automatically
 //! before a migration. The background check after an unclean stop is here too.
 
 use super::files;
@@ -17,21 +17,21 @@ use tempfile::TempPath;
 /// A copy that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Where.
+    /// Its path.
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
-    /// How long it took.
+    /// The time it took.
     pub took: Duration,
 }
 
-/// What works beside the writer and the readers.
+/// Work that runs in addition to the writer and the readers.
 pub(in crate::store) struct Aside {
     pub(in crate::store) path: PathBuf,
     stop: Stop,
     /// Held while a backup is made.
     busy: Mutex<()>,
-    /// Belongs to those who have a connection.
+    /// The lock of the database; each owner of a connection holds it.
     lock: Weak<File>,
 }
 
@@ -45,7 +45,7 @@ impl Aside {
         self.stop.0.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until a backup that was told to stop has done so.
+    /// Waits until a backup that was stopped has ended.
     pub(in crate::store) fn wait(&self) {
         drop(self.busy.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -77,7 +77,7 @@ impl Aside {
     }
 }
 
-/// Ends long work between two pages.
+/// Stops long work between two pages.
 #[derive(Clone, Default)]
 pub(in crate::store) struct Stop(Arc<AtomicBool>);
 
@@ -87,15 +87,15 @@ impl Stop {
     }
 }
 
-/// What becomes of a file that has the target's name.
+/// What to do with an existing file of the target's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Existing {
     Refuse,
     Replace,
 }
 
-/// Before the first of some migrations: a copy named after it, `….before-schema-4` for the state
-/// right before schema 4. The three highest are kept.
+/// Makes a copy before the first of some migrations, named after it: `….before-schema-4` has the state right
+/// before schema 4. The three highest are kept.
 pub(in crate::store) fn before_schema(path: &Path, version: i64) -> Result<(), OpenError> {
     let target = files::with_suffix(path, &format!("{BEFORE_SCHEMA}{version}"));
     let failed = |source| {
@@ -103,7 +103,7 @@ pub(in crate::store) fn before_schema(path: &Path, version: i64) -> Result<(), O
         OpenError::NoBackup { path, version, source: Box::new(source) }
     };
     let conn = files::open_reader(path)?;
-    // The same name may be there: of an upgrade that was taken back, or that failed just now.
+    // The name may exist: from an upgrade that was reverted, or that failed just now.
     let made = snapshot(&conn, &target, &Stop::default(), Existing::Replace).map_err(failed)?;
     tracing::info!(
         path = %made.path.display(),
@@ -118,7 +118,7 @@ pub(in crate::store) fn before_schema(path: &Path, version: i64) -> Result<(), O
     Ok(())
 }
 
-/// The latest of these copies that a release which knows schemas up to `known` can open.
+/// Returns the latest of these copies that a release which knows schemas up to `known` can open.
 pub(in crate::store) fn way_back(path: &Path, known: i64) -> Option<PathBuf> {
     let opens = |copy: &Path| {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -129,7 +129,7 @@ pub(in crate::store) fn way_back(path: &Path, known: i64) -> Option<PathBuf> {
     copies.find(|copy| opens(copy).unwrap_or(false))
 }
 
-/// The copies before migrations, by rising version.
+/// Returns the copies from before migrations, by rising version.
 fn copies(path: &Path) -> Vec<(i64, PathBuf)> {
     let prefix = format!("{}{BEFORE_SCHEMA}", files::file_name(path));
     let version = |name: &str| name.strip_prefix(&prefix)?.parse().ok();
@@ -140,8 +140,8 @@ fn copies(path: &Path) -> Vec<(i64, PathBuf)> {
     found
 }
 
-/// Copies what `from` sees into `target`, by way of `….part` beside it; reads the copy; makes it
-/// durable; and only then gives it its name.
+/// Copies what `from` sees to `….part` next to `target`, reads the copy, makes it durable, and only then
+/// gives it its name.
 pub(in crate::store) fn snapshot(
     from: &Connection,
     target: &Path,
@@ -165,11 +165,11 @@ pub(in crate::store) fn snapshot(
     Ok(Snapshot { path: target.to_owned(), bytes, took: begun.elapsed() })
 }
 
-/// `….restored`, for instance, would be taken for the database at the next start.
+/// Refuses names such as `….restored`, which the next start would take for the database.
 pub(in crate::store) fn refuse_reserved(database: &Path, target: &Path) -> Result<(), BackupError> {
     let folder = |path: &Path| files::folder(path).canonicalize().ok();
     let beside = folder(database) == folder(target);
-    // Where there is a file already, that is what is to be said.
+    // If the file exists already, that is the error to report.
     if beside
         && files::file_name(target).starts_with(&files::file_name(database))
         && fs::symlink_metadata(target).is_err()
@@ -188,15 +188,15 @@ fn refuse_what_is_there(target: &Path, existing: Existing) -> Result<(), BackupE
     sides.find(|side| there(side)).map_or(Ok(()), |path| Err(BackupError::Remains { path }))
 }
 
-/// A copy that is not whole yet; gone when dropped. The lock on it tells the one that somebody
-/// writes from the one that a killed server left.
+/// An unfinished copy; removed when dropped. Its lock distinguishes a copy in progress from one that a killed
+/// server left.
 struct Part {
     path: TempPath,
     sides: Sides,
     file: File,
 }
 
-/// What SQLite keeps beside a copy while it works on it; gone when dropped.
+/// The files that SQLite makes next to a copy while it works on it; removed when dropped.
 struct Sides(PathBuf);
 
 impl Drop for Sides {
@@ -219,14 +219,14 @@ impl Part {
             fs::remove_file(&path).map_err(files)?;
         }
         drop(Sides(path.clone()));
-        // A link that somebody laid there is not followed: the file is made here and now.
+        // A symbolic link that someone placed there is not followed: the file must be new.
         let file = files::private_file().create_new(true).open(&path).map_err(files)?;
         let _ = file.try_lock();
         let sides = Sides(path.clone());
         Ok(Self { path: TempPath::try_from_path(path).map_err(files)?, sides, file })
     }
 
-    /// Its name, now that it is whole.
+    /// Gives the finished copy its name.
     fn name(self, target: &Path, existing: Existing) -> Result<(), BackupError> {
         let Self { path, sides, file } = self;
         let named = match existing {
@@ -236,7 +236,7 @@ impl Part {
         drop((sides, file));
         named.or_else(|failed| match failed.error.kind() {
             io::ErrorKind::AlreadyExists => Err(BackupError::Exists { path: target.to_owned() }),
-            // A file system without links and without this kind of rename.
+            // The file system supports neither links nor this kind of rename.
             _ if !target.exists() => failed.path.persist(target).map_err(|failed| {
                 BackupError::Files { path: target.to_owned(), source: failed.error }
             }),
@@ -245,11 +245,11 @@ impl Part {
     }
 }
 
-/// The open transaction pins one state: without it every write of another connection would begin
-/// the copy anew, and under load it would never end.
+/// The open transaction pins one state: without it every write of another connection would restart the copy,
+/// and under load it would never end.
 fn copy(from: &Connection, to: &Path, stop: &Stop) -> rusqlite::Result<()> {
     let mut to = part(to)?;
-    // Whatever happens to a half copy: nobody ever opens it.
+    // A half copy may be lost or damaged: it is never opened.
     to.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(()))?;
     to.pragma_update(None, "synchronous", "OFF")?;
     let pinned = from.unchecked_transaction()?;
@@ -267,11 +267,11 @@ fn copy(from: &Connection, to: &Path, stop: &Stop) -> rusqlite::Result<()> {
     }
 }
 
-/// Makes the copy a database in one file, without a log beside it, and reads it.
+/// Makes the copy a database in one file, without a log next to it, and reads it.
 fn seal(path: &Path, stop: &Stop) -> rusqlite::Result<Vec<String>> {
     let mut conn = part(path)?;
     stoppable(&mut conn, stop)?;
-    // No file for shared memory beside it.
+    // This makes no file for shared memory next to it.
     conn.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
     let mode: String =
         conn.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))?;
@@ -327,13 +327,13 @@ pub(in crate::store) fn check_behind(path: &Path, stop: &Stop) {
 const DAMAGED: &str = "the database is damaged after an unclean stop. Stop the server and run \
     `stonechat check --deep`; if that finds errors, `stonechat restore` the last backup";
 const BEFORE_SCHEMA: &str = ".before-schema-";
-/// Copies before migrations that are kept.
+/// Number of copies from before migrations that are kept.
 const KEPT: usize = 3;
-/// 1 MiB: between two of these the copy can be stopped.
+/// 1 MiB; the copy can be stopped between two of these steps.
 const STEP_PAGES: i32 = 256;
-/// Instructions of SQLite's machine between two looks at whether to stop.
+/// Instructions of SQLite's virtual machine between two checks for a stop.
 const STOP_LOOKS: i32 = 10_000;
-/// The first faults are enough to know that there are some.
+/// The first faults are enough to show that there are some.
 const QUICK_CHECK: &str = "PRAGMA quick_check(10)";
 const LAST_VERSION: &str = "SELECT MAX(version) FROM migration";
 
@@ -423,7 +423,7 @@ mod tests {
             assert!(told.contains(words), "{name}: {told}");
             assert_eq!(names(folder.path()), before, "{name}");
         }
-        // A killed server left it.
+        // A killed server left this file.
         drop(busy);
         store.backup(at("busy")).await.unwrap();
         assert!(!at("busy.part").exists());
@@ -477,7 +477,8 @@ mod tests {
         reopen(folder.path()).await;
         reopen(killed.path()).await;
         assert!(!mark(folder.path()) && mark(killed.path()));
-        // A command that opens and closes it does not make that forgotten, nor does a cut check.
+        // A command that opens and closes the database does not clear the mark, nor does an interrupted
+        // check.
         reopen(killed.path()).await;
         let path = options(killed.path()).path;
         let stop = Stop::default();

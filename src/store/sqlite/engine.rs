@@ -1,4 +1,4 @@
-//! What the store has of its engine: a connection, the transactions on it, and the copying of the log.
+//! The engine's interface to the store: a connection, the transactions on it, and checkpoints.
 
 use rusqlite::Connection;
 use std::fs::File;
@@ -10,19 +10,19 @@ use crate::store::errors::OpenError;
 use crate::store::options::Options;
 use crate::store::tx::StoreError;
 
-/// A connection of the writer's or of a reader's.
+/// A connection of the writer or of a reader.
 pub(in crate::store) struct Engine {
     conn: Connection,
 }
 
 impl Engine {
-    /// The writer's to a migrated database, and the lock that keeps others out.
+    /// Opens the writer's connection to a migrated database, with the lock that keeps other processes out.
     pub(in crate::store) fn open(options: &Options, now: i64) -> Result<(Self, File), OpenError> {
         let (conn, lock) = open::open(options, now)?;
         Ok((Self { conn }, lock))
     }
 
-    /// A reader's: it may not write.
+    /// Opens a reader's connection, which may not write.
     pub(in crate::store) fn reader(path: &Path) -> Result<Self, OpenError> {
         Ok(Self { conn: files::open_reader(path)? })
     }
@@ -32,7 +32,7 @@ impl Engine {
         control(&self.conn, "BEGIN IMMEDIATE")
     }
 
-    /// Begins one that sees one state, whatever is written meanwhile.
+    /// Begins a transaction that sees one state, whatever is written meanwhile.
     pub(in crate::store) fn begin_read(&self) -> Result<(), StoreError> {
         control(&self.conn, "BEGIN")
     }
@@ -41,8 +41,8 @@ impl Engine {
         control(&self.conn, "COMMIT")
     }
 
-    /// Ends the transaction, if there is still one: a commit that failed may leave it open, and a full
-    /// disk may end it (SQLite, lang_transaction §3).
+    /// Ends the transaction, if one is open: a commit that failed may leave it open, and a full disk may end
+    /// it (SQLite, lang_transaction §3).
     pub(in crate::store) fn clear(&self) -> Result<(), StoreError> {
         if self.in_transaction() { control(&self.conn, "ROLLBACK") } else { Ok(()) }
     }
@@ -51,7 +51,7 @@ impl Engine {
         !self.conn.is_autocommit()
     }
 
-    /// A part of the transaction that can be taken back alone; there is one at a time.
+    /// Begins a part of the transaction that can be undone alone; there is one at a time.
     pub(in crate::store) fn savepoint(&self) -> Result<(), StoreError> {
         control(&self.conn, "SAVEPOINT job")
     }
@@ -64,17 +64,17 @@ impl Engine {
         control(&self.conn, "RELEASE job")
     }
 
-    /// What callers with SQL see of the transaction that is open.
+    /// Returns the open transaction as callers with SQL see it.
     pub(in crate::store) fn tx(&self) -> SqliteTx<'_> {
         SqliteTx::new(&self.conn)
     }
 
-    /// Copies what it can of the log into the database, which makes room for new writes.
+    /// Copies as much of the log as possible into the database, which makes room for new writes.
     pub(in crate::store) fn copy_log(&self) -> Result<(), StoreError> {
         self.checkpoint("PASSIVE")
     }
 
-    /// The same to its end: it only spares the next start the reading of the log.
+    /// Like [`Self::copy_log`], but copies all of it: this only saves the next start from reading the log.
     pub(in crate::store) fn empty_log(&self) -> Result<(), StoreError> {
         self.checkpoint("TRUNCATE")
     }
@@ -94,7 +94,7 @@ impl Engine {
         Self { conn }
     }
 
-    /// The same with those of the server.
+    /// Like [`Self::in_memory`], with the server's tables.
     pub(in crate::store) fn migrated_in_memory() -> Self {
         let mut engine = Self::in_memory("PRAGMA foreign_keys = ON");
         let all = crate::store::migrate::MIGRATIONS;
@@ -102,7 +102,7 @@ impl Engine {
         engine
     }
 
-    /// Takes writes, or does not.
+    /// Sets whether it refuses writes.
     pub(in crate::store) fn refuse_writes(&self, refuse: bool) {
         self.conn.pragma_update(None, "query_only", refuse).unwrap();
     }

@@ -1,4 +1,4 @@
-//! What SQLite's errors mean.
+//! Maps SQLite's errors to [`StoreError`] and [`OpenError`].
 
 use rusqlite::ErrorCode;
 use std::io;

@@ -1,4 +1,4 @@
-//! The files of a database: their folder, lock, names and connections, and what is wrong in them.
+//! The files of a database: their folder, lock, names and connections, and the checks for damage.
 
 use crate::store::errors::OpenError;
 use rusqlite::config::DbConfig;
@@ -8,12 +8,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The mark of an unclean stop.
+/// The path of the mark of an unclean stop.
 pub(in crate::store) fn unclean(path: &Path) -> PathBuf {
     with_suffix(path, UNCLEAN)
 }
 
-/// One of the readers' connections.
+/// Opens a reader's connection.
 pub(in crate::store) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let open = || {
         let conn = connect(path)?;
@@ -23,7 +23,7 @@ pub(in crate::store) fn open_reader(path: &Path) -> Result<Connection, OpenError
     open().map_err(|error| OpenError::from_sqlite(path, error))
 }
 
-/// All that is wrong with a database.
+/// Returns everything that is wrong with a database.
 pub(in crate::store) fn all_findings(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut found = findings(conn, "PRAGMA integrity_check")?;
     let mut statement = conn.prepare("PRAGMA foreign_key_check")?;
@@ -32,7 +32,8 @@ pub(in crate::store) fn all_findings(conn: &Connection) -> rusqlite::Result<Vec<
         let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
         found.push(format!("a row of {table} refers to a missing row of {parent}"));
     }
-    // Not in the schemas before the sixth, and before the ninth; before the 14th an archive was an account's.
+    // The tables are missing in schemas before the sixth and the ninth; before the 14th an archive belonged
+    // to an account.
     let key = if conn.table_exists(None, "archive_indexed")? { "archive" } else { "account" };
     for (table, checks) in [("archive_placed", &POSITIONS[..]), ("archive_words", &WORDS[..])] {
         if !conn.table_exists(None, table)? {
@@ -48,7 +49,7 @@ pub(in crate::store) fn all_findings(conn: &Connection) -> rusqlite::Result<Vec<
     Ok(found)
 }
 
-/// What one of SQLite's checks finds.
+/// Returns the findings of one of SQLite's checks.
 pub(in crate::store) fn findings(conn: &Connection, check: &str) -> rusqlite::Result<Vec<String>> {
     let mut found: Vec<String> =
         conn.prepare(check)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
@@ -56,9 +57,9 @@ pub(in crate::store) fn findings(conn: &Connection, check: &str) -> rusqlite::Re
     Ok(found)
 }
 
-/// The folder, and later the file, for their owner's eyes only: the file holds what passwords
-/// became. A folder that is made here has its name durable, or a power cut would take it with all
-/// that is in it.
+/// Makes the folder (and later the file) accessible to its owner only: the file contains values derived from
+/// passwords. The name of a new folder is made durable; otherwise a power cut could lose it with everything
+/// in it.
 pub(in crate::store) fn prepare_folder(path: &Path) -> Result<(), OpenError> {
     let at = folder(path);
     let new: Vec<&Path> = at.ancestors().take_while(|folder| !folder.exists()).collect();
@@ -69,7 +70,7 @@ pub(in crate::store) fn prepare_folder(path: &Path) -> Result<(), OpenError> {
     made.map_err(|source| OpenError::Files { path: at.to_owned(), source })
 }
 
-/// The folder that a file is in.
+/// Returns the folder of a file.
 pub(in crate::store) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -79,7 +80,7 @@ pub(in crate::store) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder(path))?.sync_all()
 }
 
-/// A name with something behind it.
+/// Appends a suffix to a name.
 pub(in crate::store) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -90,17 +91,17 @@ pub(in crate::store) fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The files in the same folder, by name.
+/// Returns the files in the same folder, by name.
 pub(in crate::store) fn siblings(path: &Path) -> impl Iterator<Item = (String, PathBuf)> + use<> {
     let entries = std::fs::read_dir(folder(path)).into_iter().flatten().flatten();
     entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
 }
 
-/// A lock file of its own: to open and close the database itself would drop SQLite's locks.
+/// Locks a separate file: opening and closing the database file itself would drop SQLite's locks.
 pub(in crate::store) fn lock(path: &Path) -> Result<File, OpenError> {
     let name = with_suffix(path, ".lock");
     let file = private_file().open(&name).map_err(|source| {
-        // A read-only folder or file system is told of as such, with the database's own name.
+        // A read-only folder or file system gets an error of its own, with the database's name.
         match source.kind() {
             io::ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnly { path: path.to_owned() },
             _ => OpenError::Files { path: name.clone(), source },
@@ -108,7 +109,7 @@ pub(in crate::store) fn lock(path: &Path) -> Result<File, OpenError> {
     })?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
-        // Some file systems know no locks; then the operator's care is all there is.
+        // Some file systems have no locks; there the operator must take care.
         Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
             Err(OpenError::Files { path: name, source: error })
         }
@@ -137,7 +138,7 @@ pub(in crate::store) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Else a query is planned anew for each new value of a LIMIT and the like (SQLite, "The SQLite Query
+    // Otherwise a query is planned anew for each new value of a LIMIT and the like (SQLite, "The SQLite Query
     // Planner Stability Guarantee").
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "foreign_keys", true)?;
@@ -145,7 +146,7 @@ pub(in crate::store) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// SQLite's checks know the tables that name an archive's rows as tables only.
+/// SQLite's own checks do not know that these tables refer to the rows of an archive.
 const POSITIONS: [(&str, &str); 2] = [
     (
         "SELECT COUNT(*) FROM archive r WHERE r.seq <= (SELECT seq FROM archive_placed) AND NOT
@@ -160,17 +161,17 @@ const POSITIONS: [(&str, &str); 2] = [
         "are in the archive's index and not in the archive",
     ),
 ];
-/// The same for the index of words. What it lacks is no damage: not every message has a word.
+/// Like [`POSITIONS`], for the index of words. A missing entry is no damage: not every message has a word.
 const WORDS: [(&str, &str); 1] = [(
     "SELECT COUNT(*) FROM archive_words_docsize d WHERE NOT EXISTS
         (SELECT 1 FROM archive r WHERE r.seq = d.id)",
     "are in the index of words and not in the archive",
 )];
-/// Another program on the same file, a backup for instance, may hold it for this long.
+/// Another program on the same file, such as a backup, may hold it for this long.
 pub(in crate::store) const BUSY: Duration = Duration::from_secs(5);
-/// Prepared statements a connection keeps: more than the server has.
+/// Prepared statements that a connection caches: more than the server has.
 const STATEMENTS: usize = 256;
-/// What SQLite keeps beside a database.
+/// Suffixes of the files that SQLite makes next to a database.
 pub(in crate::store) const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// The mark that the last stop was unclean.
 pub(in crate::store) const UNCLEAN: &str = ".unclean";

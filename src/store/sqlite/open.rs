@@ -1,4 +1,5 @@
-//! Opening the file: folder, lock, pragmas, migrations; and every way in which it fails, in words.
+//! Opens the file: folder, lock, pragmas and migrations, with an error for the operator for every way this
+//! can fail.
 
 use super::backup;
 use super::files::{
@@ -13,7 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
 use std::path::Path;
 
-/// The writer's connection to a migrated database, and the lock that keeps others out.
+/// Returns the writer's connection to a migrated database, and the lock that keeps other processes out.
 pub(in crate::store) fn open(options: &Options, now: i64) -> Result<(Connection, File), OpenError> {
     open_with(options, MIGRATIONS, now)
 }
@@ -35,7 +36,7 @@ fn open_with(
     Ok((conn, lock))
 }
 
-/// Keeps others out, ends what a killed restore began, and sees to it that there is a file.
+/// Locks the database, completes or undoes a restore that was killed, and makes sure that there is a file.
 pub(in crate::store) fn locked(path: &Path) -> Result<File, OpenError> {
     prepare_folder(path)?;
     let lock = lock(path)?;
@@ -48,8 +49,8 @@ pub(in crate::store) fn locked(path: &Path) -> Result<File, OpenError> {
     Ok(lock)
 }
 
-/// A clean end empties the log. The mark stays until the database was read: a command that opens
-/// and closes it meanwhile must not make the unclean stop forgotten.
+/// A clean stop empties the log. The mark stays until the database was checked, because a command that opens
+/// and closes it meanwhile empties the log too.
 fn note_unclean(path: &Path) {
     let log = std::fs::metadata(with_suffix(path, "-wal"));
     if log.is_ok_and(|log| log.len() > 0)
@@ -59,7 +60,8 @@ fn note_unclean(path: &Path) {
     }
 }
 
-/// From which schema to which the next opening upgrades the database, if it does. Changes nothing.
+/// Returns the present schema and the one to which the next opening upgrades it; `None` if it does not.
+/// Changes nothing.
 pub fn upgrade_of(path: &Path) -> Result<Option<(i64, i64)>, OpenError> {
     let failed = |error| OpenError::from_sqlite(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -69,8 +71,8 @@ pub fn upgrade_of(path: &Path) -> Result<Option<(i64, i64)>, OpenError> {
     Ok(state.next.filter(|_| state.last > 0).map(|_| (state.last, to)))
 }
 
-/// Reads the whole file and says what is wrong with it; an empty answer is a healthy database.
-/// Slow: for `stonechat check --deep`, not for the start.
+/// Reads the whole file and returns what is wrong with it; an empty list means a healthy database. Slow: for
+/// `stonechat check --deep`, not for the start.
 pub fn deep_check(path: &Path) -> Result<Vec<String>, OpenError> {
     let check = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -79,7 +81,7 @@ pub fn deep_check(path: &Path) -> Result<Vec<String>, OpenError> {
         all_findings(&conn)
     };
     match check().map_err(|error| OpenError::from_sqlite(path, error)) {
-        // Damage may be so deep that the check itself stumbles: that is a finding too.
+        // Damage may be so severe that the check itself fails: that is a finding too.
         Err(OpenError::Corrupt { what, .. }) => Ok(vec![what]),
         other => other,
     }
@@ -107,9 +109,9 @@ fn writer_pragmas(conn: &Connection, options: &Options) -> Result<(), OpenError>
     conn.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(())).map_err(sql)
 }
 
-/// 16 MiB of log. The readers copy it earlier; this is for when they do not keep up.
+/// 16 MiB of log. The readers checkpoint earlier; this is for when they do not keep up.
 const AUTOCHECKPOINT_PAGES: i64 = 4_096;
-/// The log shrinks back to this after a burst.
+/// After a burst the log shrinks back to this.
 const LOG_BYTES: i64 = 64 * 1_048_576;
 #[cfg(test)]
 mod tests {
@@ -177,13 +179,13 @@ mod tests {
         let conn = Connection::open(folder.path().join(name(5))).unwrap();
         let has = |table: &str| conn.prepare(&format!("SELECT x FROM {table}")).is_ok();
         assert!(has("a") && has("c") && !has("d"));
-        // The way back for an older release is the latest copy that it can open.
+        // An older release can go back to the latest copy that it can open.
         for (steps, back) in [(4, Some(6)), (3, Some(5)), (2, Some(4)), (1, None)] {
             let told = to(folder.path(), steps).unwrap_err().to_string();
             let back = back.map_or("that an older release made".to_owned(), name);
             assert!(told.contains(&back), "{steps}: {told}");
         }
-        // An upgrade that fails, however often, leaves the copy of the state before it.
+        // An upgrade that fails, however often, keeps the copy of the state before it.
         for _ in 0..2 {
             assert!(to(folder.path(), 6).is_err());
             assert_eq!(copies(folder.path()), [name(5), name(6), name(7)]);
@@ -227,7 +229,7 @@ mod tests {
         }
     }
 
-    /// A real database of an older schema: upgraded with a copy, which brings it back.
+    /// A real database of an older schema is upgraded with a copy, and the copy can be restored.
     #[tokio::test]
     async fn an_older_database_is_upgraded_and_its_copy_restores_it() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,12 +1,12 @@
-//! Puts a backup in the place of the database, so that a kill at any moment leaves either of the
-//! two whole, never one of them with the other's log.
+//! Replaces the database by a backup. A kill at any moment leaves one of the two whole, never one with the
+//! other's log.
 //!
 //! 1. The file is copied to `….restore.part`, checked there, and made durable.
-//! 2. The database gets a second name, `….before-restore-…`; its log too, if it has one still.
+//! 2. The database gets a second name, `….before-restore-…`, and so does its log if there is one.
 //! 3. The copy is renamed to `….restored`: from here on the restore is decided.
 //! 4. The old log is removed and the copy gets the database's name.
 //!
-//! Whoever opens the database next undoes 1 and 2, or does 4, if it was not done.
+//! The next opening of the database undoes steps 1 and 2, or completes step 4, if it was not done.
 
 use super::files;
 use super::schema;
@@ -21,18 +21,18 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-/// What a restore did.
+/// The result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// The schema of what was restored.
+    /// The schema of the restored backup.
     pub schema: i64,
     /// The last schema that this release knows: the next start upgrades to it.
     pub known: i64,
-    /// Where the database is that was there before; `None` if there was none.
+    /// The path of the previous database; `None` if there was none.
     pub aside: Option<PathBuf>,
 }
 
-/// Why nothing was restored. The text is for the operator: what, where, what to do.
+/// Why nothing was restored. The text is for the operator: what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The file cannot be read.
@@ -40,10 +40,10 @@ pub enum RestoreError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file is none of ours.
+    /// The file is not a database of this server.
     #[error("{path:?} is no backup of Stonechat: {why}. Name a file that `stonechat backup` made")]
     NotABackup {
         /// The file.
@@ -51,15 +51,15 @@ pub enum RestoreError {
         /// What it is.
         why: String,
     },
-    /// Damaged.
+    /// The backup is damaged.
     #[error("the backup {path:?} is damaged ({what}). Restore an older one")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error.
         what: String,
     },
-    /// Of a later release.
+    /// The backup was made by a later release.
     #[error(
         "the backup {path:?} has schema {found}, and this release knows up to {known}. Restore it \
          with the newer release that made it, or restore an older backup"
@@ -72,7 +72,7 @@ pub enum RestoreError {
         /// The last one that this program knows.
         known: i64,
     },
-    /// A server runs.
+    /// A server is running.
     #[error(
         "the database {path:?} is in use. Stop the server first (`systemctl stop stonechat`), then \
          give the command again"
@@ -81,30 +81,30 @@ pub enum RestoreError {
         /// The database.
         path: PathBuf,
     },
-    /// The data folder cannot be written, or is full.
+    /// The data folder is full or cannot be written.
     #[error(
         "{path:?} cannot be written: {source}. Check that there is room, and give the command as \
          the server's user or as root"
     )]
     Files {
-        /// What was to be written.
+        /// The path that was to be written.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The last step failed, behind the point from which there is no way back.
+    /// The last step failed, after the restore was decided.
     #[error(
         "the backup is checked and copied, but does not have the database's name yet: {source}. \
          The next start of the server does that; if it cannot, it says why"
     )]
     Unfinished {
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Puts a backup in the place of a database that no server has open. Until the backup is
-/// proved to be whole and of a schema that this release knows, nothing changes.
+/// Replaces a database that no server has open by a backup. Nothing changes until the backup is proved to be
+/// whole and of a schema that this release knows.
 pub(in crate::store) fn restore(file: &Path, database: &Path) -> Result<Restored, RestoreError> {
     let at = micros_now();
     let same = |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?);
@@ -122,7 +122,7 @@ pub(in crate::store) fn restore(file: &Path, database: &Path) -> Result<Restored
     Ok(Restored { schema, known, aside })
 }
 
-/// What a restore that was killed left: done to its end, or taken back. Under the lock.
+/// Completes or undoes a restore that was killed. Called under the lock.
 pub(in crate::store) fn tidy_up(database: &Path) -> io::Result<()> {
     if finish(database)? {
         tracing::warn!("a restore that was cut short is finished now: the backup is in place");
@@ -131,7 +131,7 @@ pub(in crate::store) fn tidy_up(database: &Path) -> io::Result<()> {
     let live = [inode(database), inode(&files::with_suffix(database, "-wal"))];
     for (other, path) in files::siblings(database) {
         let rest = other.strip_prefix(&name).unwrap_or_default();
-        // A second name of what is in use: that restore was never decided.
+        // This is a second name of the database in use: that restore was never decided.
         let second = rest.starts_with(BEFORE) && live.contains(&inode(&path));
         if second || rest.starts_with(PART) {
             fs::remove_file(path)?;
@@ -144,7 +144,7 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|data| (data.dev(), data.ino()))
 }
 
-/// Most wrong files are seen by their first bytes, before anything is copied.
+/// Detects most wrong files by their first bytes, before anything is copied.
 fn refuse_by_header(file: &Path) -> Result<(), RestoreError> {
     let unreadable = |source| RestoreError::Unreadable { path: file.to_owned(), source };
     if !fs::metadata(file).map_err(unreadable)?.is_file() {
@@ -171,7 +171,7 @@ fn locked(database: &Path) -> Result<File, RestoreError> {
     })
 }
 
-/// Copies the file beside the database and proves the copy; gives its schema.
+/// Copies the file into the database's folder and checks the copy; returns its schema.
 fn prepare(file: &Path, database: &Path, at: i64) -> Result<i64, RestoreError> {
     tidy_up(database).map_err(files(database))?;
     let part = files::with_suffix(database, PART);
@@ -188,7 +188,7 @@ fn prepare(file: &Path, database: &Path, at: i64) -> Result<i64, RestoreError> {
     made
 }
 
-/// With its log, should somebody have copied a database that was in use by hand.
+/// Copies the file with its log, in case someone copied a database by hand while it was in use.
 fn copy_in(file: &Path, part: &Path) -> Result<(), RestoreError> {
     for side in ["", "-wal", "-journal"] {
         let path = files::with_suffix(file, side);
@@ -228,9 +228,8 @@ fn prove(file: &Path, part: &Path, at: i64) -> Result<i64, RestoreError> {
     Ok(state.last)
 }
 
-/// A client keeps the roster it saw last with its version (RFC 6121 §2.6). The versions of a
-/// restored database would come a second time, for other rosters; the seconds since 1970 lie above
-/// all that was given before.
+/// A client stores its last roster with its version (RFC 6121 §2.6). A restored database would reuse versions
+/// for other rosters; the seconds since 1970 are above any version given before.
 fn raise_roster_versions(conn: &Connection, at: i64) -> rusqlite::Result<()> {
     conn.execute(RAISE, [at / 1_000_000]).map(|_| ())
 }
@@ -262,7 +261,7 @@ fn of_sqlite(file: &Path, part: &Path, error: rusqlite::Error) -> RestoreError {
     }
 }
 
-/// Root restores for the server's user.
+/// Gives the copy to the server's user, because root may run the restore.
 fn own(part: &Path, database: &Path) -> io::Result<()> {
     let like = fs::metadata(database).or_else(|_| fs::metadata(files::folder(database)))?;
     if fs::metadata(part)?.uid() == like.uid() {
@@ -271,7 +270,7 @@ fn own(part: &Path, database: &Path) -> io::Result<()> {
     chown(part, Some(like.uid()), Some(like.gid()))
 }
 
-/// Gives the present database a second name.
+/// Gives the current database a second name.
 fn put_aside(database: &Path, at: i64) -> Result<Option<PathBuf>, RestoreError> {
     if !database.exists() {
         return Ok(None);
@@ -279,7 +278,7 @@ fn put_aside(database: &Path, at: i64) -> Result<Option<PathBuf>, RestoreError> 
     copy_log(database);
     let at = stamp(from_micros(at)).replace(['-', ':'], "");
     let aside = files::with_suffix(database, &format!("{BEFORE}{at}"));
-    // Its log is still there if it could not be copied: a full disk, say.
+    // The log still exists if it could not be copied, for example on a full disk.
     for side in ["-wal", "-journal", ""] {
         let from = files::with_suffix(database, side);
         if from.exists() {
@@ -291,7 +290,7 @@ fn put_aside(database: &Path, at: i64) -> Result<Option<PathBuf>, RestoreError> 
     Ok(Some(aside))
 }
 
-/// Brings the log into the database. What cannot be done is no matter: the log is kept too.
+/// Copies the log into the database. A failure does not matter: the log is kept too.
 fn copy_log(database: &Path) {
     let copied = files::connect(database).and_then(|conn| {
         conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -304,7 +303,7 @@ fn copy_log(database: &Path) {
 
 fn second_name(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
-        // A file system without links.
+        // The file system has no links.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             let mut copy = files::private_file().create_new(true).open(to)?;
             io::copy(&mut File::open(from)?, &mut copy)?;
@@ -320,7 +319,7 @@ fn decide(database: &Path) -> Result<(), RestoreError> {
     fs::rename(part, to).and_then(|()| files::sync_folder(database)).map_err(files(database))
 }
 
-/// Step 4, as often as it takes; false if there is nothing to do.
+/// Does step 4, as often as necessary; false if there is nothing to do.
 fn finish(database: &Path) -> io::Result<bool> {
     let decided = files::with_suffix(database, DECIDED);
     if !decided.exists() {
@@ -346,11 +345,11 @@ fn files(path: &Path) -> impl Fn(io::Error) -> RestoreError {
 const PART: &str = ".restore.part";
 const DECIDED: &str = ".restored";
 const BEFORE: &str = ".before-restore-";
-/// Sessions that were saved when the backup was made have gone on since (promise.md 11).
+/// The sessions saved when the backup was made have continued since (promise.md 11).
 const FORGET_SLEEPERS: &str = "DELETE FROM sleeper";
-/// Tokens of devices that were revoked since, among others: with another key none of them fits.
+/// Some tokens may have been revoked since; with another key all of them are invalid.
 const FORGET_TOKENS: &str = "DELETE FROM meta WHERE name = ?1";
-/// The schema that brought them.
+/// The schema that added saved sessions.
 const SLEEPERS_SINCE: i64 = 5;
 const RAISE: &str = "UPDATE account SET roster_ver = MAX(roster_ver + 1, ?1)";
 
@@ -408,7 +407,7 @@ mod tests {
                 let steps: [&dyn Fn(); 6] = [
                     &|| copy_in(&file, &files::with_suffix(&path, PART)).unwrap(),
                     &|| assert_eq!(prepare(&file, &path, 1).unwrap(), newest),
-                    // As when the log cannot be copied into the database.
+                    // As if the log could not be copied into the database.
                     &|| fs::hard_link(&wal, format!("{}{BEFORE}1-wal", path.display())).unwrap(),
                     &|| fs::hard_link(&path, format!("{}{BEFORE}1", path.display())).unwrap(),
                     &|| decide(&path).unwrap(),
@@ -447,7 +446,7 @@ mod tests {
         let (new, old) = (database("new").await, killed("old").await);
         let path = options(old.path()).path;
         let log = files::with_suffix(&path, "-wal");
-        // The log of another state, for pages that the new one has otherwise.
+        // The log of another state, for pages that differ in the new one.
         let torn = [&fs::read(&log).unwrap()[..20_000], &[0xa5; 9_000]].concat();
         fs::write(&log, torn).unwrap();
         fs::write(&path, "this was a database once, and now it is a text of some length").unwrap();
@@ -457,7 +456,7 @@ mod tests {
         assert_eq!(Store::deep_check(&path).unwrap(), Vec::<String>::new());
     }
 
-    /// RFC 6121 §2.6: no version that a client keeps comes again for another roster.
+    /// RFC 6121 §2.6: no version that a client has stored comes again for another roster.
     #[tokio::test]
     async fn roster_versions_rise() {
         let (folder, store) = store();

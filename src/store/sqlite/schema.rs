@@ -33,7 +33,7 @@ pub(in crate::store) fn migrate(
     Ok(())
 }
 
-/// How far a database is.
+/// How far a database's schema is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct State {
     /// The last migration that was applied; 0 for an empty database.
@@ -42,7 +42,7 @@ pub(in crate::store) struct State {
     pub(in crate::store) next: Option<i64>,
 }
 
-/// Looks how far a database is, and changes nothing; refuses one that is not ours.
+/// Reads how far a database is, and changes nothing; refuses one that does not belong to this server.
 pub(in crate::store) fn state(
     conn: &Connection,
     path: &Path,
@@ -67,7 +67,7 @@ struct Done {
     checksum: String,
 }
 
-/// What was applied must be the beginning of what this program knows.
+/// The applied migrations must be the first of those that this program knows.
 fn check_done(done: &[Done], path: &Path, known: &[Migration]) -> Result<(), OpenError> {
     let newest = known.last().map_or(0, |migration| migration.version);
     let mut expected = known.iter();
@@ -176,7 +176,7 @@ mod tests {
         run(&mut conn, &[ONE, TWO]).unwrap();
     }
 
-    /// Archives are large: their places are copied in the order of an index, and nothing is sorted.
+    /// Archives are large: their positions are copied in the order of an index, without sorting.
     #[test]
     fn an_archive_gets_its_index_without_sorting() {
         let mut conn = Connection::open_in_memory().unwrap();

@@ -4,10 +4,10 @@ use crate::store::tx::{Row, StoreError, Tx, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection};
 
-/// The transaction that is open on a connection.
+/// The open transaction of a connection.
 pub(in crate::store) struct SqliteTx<'c> {
     pub(in crate::store) conn: &'c Connection,
-    /// [`Tx::access_changed`] was called.
+    /// Whether [`Tx::access_changed`] was called.
     pub(in crate::store) access_changed: bool,
 }
 
@@ -41,15 +41,15 @@ impl Tx for SqliteTx<'_> {
     }
 }
 
-/// Runs one of the statements that frame a transaction.
+/// Runs a statement that begins or ends a transaction.
 pub(in crate::store) fn control(conn: &Connection, sql: &str) -> Result<(), StoreError> {
     conn.prepare_cached(sql)?.raw_execute()?;
     Ok(())
 }
 
-/// Prepares, and binds by name. To SQLite `$2` is the name of a parameter and not its number:
-/// in `$2, $1` the first slot is `$2`. Asking it for the slot of each name needs no SQL parser
-/// of ours and cannot be misled by a string literal.
+/// Prepares a statement and binds by name. To SQLite `$2` is a parameter's name, not its number: in `$2, $1`
+/// the first slot is `$2`. Asking SQLite for the slot of each name needs no SQL parser here and cannot be
+/// misled by a string literal.
 fn bound<'c>(
     conn: &'c Connection,
     sql: &str,
@@ -64,7 +64,7 @@ fn bound<'c>(
         )));
     }
     for (at, (value, name)) in params.iter().zip(NAMES).enumerate() {
-        // Mostly they stand in their order; to look for one takes a copy of its name.
+        // Mostly they are in order, and looking one up takes a copy of its name.
         let slot = match statement.parameter_name(at + 1) {
             Some(there) if there == name => at + 1,
             _ => statement
