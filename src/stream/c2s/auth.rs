@@ -1,4 +1,4 @@
-//! Authentication of a stream (RFC 6120 §6): what drives one [`Exchange`] after another.
+//! Authentication of a stream (RFC 6120 §6): runs one [`Exchange`] after another.
 
 use std::borrow::Cow;
 
@@ -23,8 +23,8 @@ impl C2s {
         }
         let offer = match std::mem::replace(&mut self.state, State::Ended) {
             State::Offered(offer) => offer,
-            // RFC 6120 §6.4.2: a second <auth/> drops the attempt under way, which counts: each
-            // one costs a look into the store.
+            // RFC 6120 §6.4.2: a second <auth/> aborts the attempt in progress. That attempt counts, because
+            // each one costs a read of the store.
             State::Authenticating(offer, _) => {
                 self.tries.replaced();
                 offer
@@ -136,7 +136,7 @@ impl C2s {
                 }
             }
             Step::Work(work) => one(Output::Work(work)),
-            // XEP-0388 §2.3: here it is a failure, and before a token is used up.
+            // XEP-0388 §2.3: another address in `from` is a failure here, before a token is used up.
             Step::Success { who, .. } if self.inline.is_some() && self.greets_but(&who) => {
                 self.attempt_failed(Refusal::OtherName)
             }
@@ -166,13 +166,13 @@ impl C2s {
             return Outputs::new();
         };
         match admitted {
-            // The same for an anonymous one, who has an address only now.
+            // As in `step`, for an anonymous client, which only now has an address.
             Ok(account) if self.inline.is_some() && self.greets_another(&account) => {
                 self.state = State::Offered(offer);
                 self.attempt_failed(Refusal::OtherName)
             }
             Ok(account) if self.inline.is_some() => self.admitted2(account, data),
-            // RFC 6120 §6.4.6: a header under TLS must not have been in another's name.
+            // RFC 6120 §6.4.6: a header sent under TLS must not have named another account.
             Ok(account) if self.secured && self.greets_another(&account) => {
                 self.state = State::Offered(offer);
                 self.close(Some(StreamError::InvalidFrom.into()), rng)
@@ -217,18 +217,18 @@ impl C2s {
         self.refuse(begun, refusal.into())
     }
 
-    /// The mechanism of the exchange under way, if it was offered.
+    /// Returns the mechanism of the exchange in progress, if it was offered.
     fn begun(&self, offer: &Offer) -> Option<Mechanism> {
         let named = self.mechanism.and_then(Mechanism::parse);
         named.filter(|named| offer.mechanisms.contains(named))
     }
 
-    /// What failed before an exchange was begun.
+    /// Reports a failure from before an exchange was begun.
     pub(super) fn sasl_failure(&mut self, refusal: impl Into<Refusal>) -> Outputs {
         self.refuse(None, refusal.into())
     }
 
-    /// RFC 6120 §6.4.5: the client may try again, but not for ever.
+    /// RFC 6120 §6.4.5: the client may try again, a limited number of times.
     fn refuse(&mut self, begun: Option<Mechanism>, refusal: Refusal) -> Outputs {
         let (localpart, mechanism) = (self.asked.take(), self.mechanism.take());
         let again = self.tries.is_again(begun, localpart.as_deref());
@@ -253,8 +253,8 @@ impl C2s {
     }
 }
 
-/// The character data of an element. The payloads of SASL, as everybody sends them, are read without
-/// a view: one tag, and nothing in the text that stands for something else.
+/// Returns the character data of an element. SASL payloads in their usual form are read without a view: one
+/// tag, and a text without markup, references or `\r`.
 fn text_of(element: &Element) -> Cow<'_, str> {
     let raw = element.as_str();
     let plain = raw.rsplit_once("</").and_then(|(head, _)| {

@@ -1,5 +1,5 @@
-//! The last step of a stream's negotiation: a resource is bound (RFC 6120 §7), or a former stream is
-//! resumed (XEP-0198 §5).
+//! The last step of a stream's negotiation: binds a resource (RFC 6120 §7), or resumes a former stream
+//! (XEP-0198 §5).
 
 use super::machine::{C2s, State};
 use super::step::{Output, Outputs, write};
@@ -23,7 +23,7 @@ impl C2s {
         }
     }
 
-    /// XEP-0198 §3 and §5: before binding a stream may be resumed, after it another enabled.
+    /// XEP-0198 §3 and §5: a client resumes a stream before it binds a resource, or enables one after that.
     pub(super) fn manage(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
         match (Command::read(element), &self.state) {
             (Ok(Command::Resume { previd, h }), State::Binding) => {
@@ -57,7 +57,7 @@ impl C2s {
     fn bind(&mut self, element: Element, rng: &mut dyn Rng) -> Outputs {
         let is_set = element.attr("type").as_deref() == Some("set");
         if !is_set || !element.has_child(ns::BIND, "bind") {
-            // RFC 6120 §7.1: nothing but binding before a resource is bound.
+            // RFC 6120 §7.1: before a resource is bound, only binding is allowed.
             return self.close(Some(StreamError::NotAuthorized.into()), rng);
         }
         if element.attr("id").is_none_or(|id| id.is_empty()) {
@@ -111,7 +111,7 @@ impl C2s {
     }
 }
 
-/// The resource that is asked for (RFC 6120 §7.7.1). As most clients write it, it is read without a view.
+/// Returns the requested resource (RFC 6120 §7.7.1). The form that most clients write is read without a view.
 fn wanted(request: &Element) -> Option<String> {
     if let Some(plain) = plain_resource(request.as_str()) {
         return Some(plain.to_owned());
@@ -126,7 +126,7 @@ fn plain_resource(request: &str) -> Option<&str> {
     let bind = bind.get(1..)?.strip_prefix(ns::BIND)?.get(1..)?;
     let resource = bind.strip_prefix("><resource>")?;
     let resource = resource.strip_suffix("</resource></bind></iq>")?;
-    // The one payload, and nothing in the text that stands for something else.
+    // It must be the only payload, with a text without markup, references or `\r`.
     let only = !before.get(1..)?.contains('<');
     (only && !resource.contains(['<', '>', '&', '\r'])).then_some(resource)
 }

@@ -1,5 +1,5 @@
-//! What goes along with a login (XEP-0388): what was asked for, how far it has come, and what of it is
-//! told.
+//! What a client requests together with a login (XEP-0388): the requests, the progress, and the results for
+//! `<success/>`.
 
 use bytes::Bytes;
 
@@ -13,51 +13,51 @@ use crate::xml::element::Element;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
 
-/// What an attempt in this profile asks for beside authentication. That there is one says which
-/// profile the client speaks.
+/// What an attempt in this profile requests in addition to authentication. Its presence shows which profile
+/// the client uses.
 #[derive(Default)]
 pub(super) struct Inline {
     pub(super) agent: Option<Box<UserAgent>>,
-    /// What is said of the token that is used (XEP-0484 §3.4).
+    /// The attributes of the token that is used (XEP-0484 §3.4).
     pub(super) fast: Option<Fast>,
     pub(super) issue: Option<Issue>,
-    /// Tasks that the client would do (XEP-0480 §2.2).
+    /// Tasks that the client offers to do (XEP-0480 §2.2).
     pub(super) upgrades: Vec<Task>,
     pub(super) resume: Option<Result<(String, u32), BadCommand>>,
     pub(super) bind: Option<BindRequest>,
     pub(super) success: Success,
 }
 
-/// The client may get a token.
+/// A token may be issued to the client.
 pub(super) struct Issue {
-    /// For which mechanism, if it asked.
+    /// The mechanism, if the client requested a token.
     pub(super) wanted: Option<HtMechanism>,
 }
 
-/// A token that was given out. No `Debug`: who has it logs in.
+/// A token that was issued. No `Debug`: anyone who has it can log in.
 #[derive(Clone)]
 pub struct Given {
-    /// What the client has from now on.
+    /// The token's text.
     pub token: String,
-    /// As XEP-0082 writes it.
+    /// The expiry, formatted as in XEP-0082.
     pub expiry: String,
 }
 
-/// What a `<success/>` says beside the address (XEP-0388 §2.6.1).
+/// The content of a `<success/>` besides the address (XEP-0388 §2.6.1).
 #[derive(Clone, Default)]
 pub struct Success {
-    /// Of the mechanism.
+    /// The mechanism's additional data.
     pub(super) data: Option<Vec<u8>>,
     /// The answer to a `<resume/>` that failed.
     pub(super) failed: Bytes,
     pub(super) token: Option<Given>,
 }
 
-/// A login that bound its resource: the session says `<success/>`, with what it switched on.
+/// A login that bound its resource. The session sends `<success/>`, which includes what the session enabled.
 pub struct Entry {
     /// Its address.
     pub full: FullJid,
-    /// The rest of what is said.
+    /// The rest of the `<success/>`.
     pub success: Success,
     /// The answer to [`super::Output::Bind2`].
     pub told: Vec<u8>,
@@ -65,17 +65,17 @@ pub struct Entry {
     pub request: Element,
 }
 
-/// Where the client stands with them (XEP-0480).
+/// The client's progress with its tasks (XEP-0480).
 pub(super) struct Tasks {
-    /// Those behind this one, the next last.
+    /// Tasks after this one, the next one last.
     pub(super) left: Vec<Task>,
     pub(super) now: Upgrade,
-    /// The client has begun it.
+    /// Whether the client has begun this one.
     pub(super) begun: bool,
 }
 
 impl Success {
-    /// For a stream that goes on as `full`; `<resumed/>` or `<bound/>` goes with it.
+    /// The `<success/>` of a stream that continues as `full`, with `<resumed/>` or `<bound/>` in it.
     pub fn with(&self, full: &FullJid, what: &[u8]) -> Vec<u8> {
         self.write(full.as_str(), what)
     }

@@ -1,5 +1,5 @@
-//! The machine: headers, features and TLS, and who handles which element. Logins, what goes along with
-//! them, and binding have files of their own.
+//! The machine: handles headers, features and TLS, and dispatches elements. Logins, the requests that come
+//! with them, and binding have files of their own.
 
 use std::sync::Arc;
 
@@ -30,24 +30,24 @@ pub struct C2s {
     pub(super) bindings: ChannelBindings,
     pub(super) account: Option<BareJid>,
     pub(super) tries: Tries,
-    /// The mechanism of the attempt.
+    /// The mechanism of the current attempt.
     pub(super) mechanism: Option<&'static str>,
     pub(super) asked: Option<String>,
     pub(super) bind_failures: u32,
-    /// Requests for other features (XEP-0509).
+    /// Number of requests that were based on other features (XEP-0509).
     pub(super) mismatches: u32,
-    /// Whom our headers name in `to`: who the client's header is from.
+    /// The `to` of the server's headers, taken from the `from` of the client's.
     pub(super) greets: Option<Jid>,
-    /// A header of ours is out since the last restart.
+    /// Whether a header was sent since the last restart.
     pub(super) greeted: bool,
-    /// The attempt under way is one of XEP-0388.
+    /// The current attempt, if it uses XEP-0388.
     pub(super) inline: Option<Box<Inline>>,
 }
 
 #[allow(clippy::large_enum_variant)] // one a stream, and only until it is bound
 pub(super) enum State {
     Opening,
-    /// Features with STARTTLS, SASL or both are out.
+    /// Features with STARTTLS, SASL or both were sent.
     Offered(Offer),
     Securing,
     Authenticating(Offer, Box<Exchange>),
@@ -55,17 +55,17 @@ pub(super) enum State {
     Binding,
     /// A bind request is being worked on.
     Bound(Element),
-    /// A former stream is looked for.
+    /// Waits for a former stream to be found.
     Resuming,
-    /// What was asked for along with a login is being done.
+    /// Waits for the requests that came with a login.
     Inlining,
-    /// The client makes keys that its account lacks (XEP-0480).
+    /// The client creates keys that its account lacks (XEP-0480).
     Tasks(Box<Tasks>),
     Ended,
 }
 
 impl C2s {
-    /// A stream whose header has not come. `bindings` are given when TLS is under it already.
+    /// A stream whose header has not been received. `bindings` are given if it already runs over TLS.
     pub fn new(policy: Arc<Policy>, direct_tls: Option<ChannelBindings>) -> Self {
         Self {
             policy,
@@ -86,7 +86,7 @@ impl C2s {
         }
     }
 
-    /// The hosted domain, once the header named it.
+    /// The hosted domain, once a header has named it.
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
     }
@@ -96,12 +96,12 @@ impl C2s {
         self.lang.as_deref()
     }
 
-    /// TLS is under the stream.
+    /// Whether the stream runs over TLS.
     pub fn is_secured(&self) -> bool {
         self.secured
     }
 
-    /// The machine's one verb.
+    /// Takes one input and returns its outputs.
     pub fn feed(&mut self, input: Input, rng: &mut dyn Rng) -> Outputs {
         match input {
             Input::Open(header) => self.open(&header, rng),
@@ -127,7 +127,7 @@ impl C2s {
         if !matches!(self.state, State::Opening) {
             return self.close(Some(StreamError::BadFormat.into()), rng);
         }
-        // RFC 6120 §4.7.2: also where the header is refused.
+        // RFC 6120 §4.7.2: set even if the header is refused.
         self.greets = header.from.as_deref().and_then(|from| Jid::parse(from).ok());
         let hosts = &self.policy.hosts;
         let only = match (&self.host, hosts.as_slice()) {
@@ -147,12 +147,12 @@ impl C2s {
                 return outputs;
             }
         };
-        // The host is fixed by the first header; a certificate and an account belong to it.
+        // The first header fixes the host, because the certificate and the account belong to it.
         if self.host.as_ref().is_some_and(|fixed| *fixed != host) {
             let why = StreamError::NotAuthorized.text("the stream was opened for another domain");
             return self.close(Some(why), rng);
         }
-        // XEP-0388 §2.1: a client of another domain has nothing to do here.
+        // XEP-0388 §2.1: a client of another domain is refused.
         if self.secured && self.greets.as_ref().is_some_and(|from| from.domain() != host) {
             self.host = Some(host);
             return self.close(Some(StreamError::InvalidFrom.into()), rng);
@@ -171,7 +171,8 @@ impl C2s {
         Outputs::from_iter([header, Output::Write(Item::Features(self.offer()))])
     }
 
-    /// Without a host (the client named none that we have, RFC 6120 §4.9.1.3) our first one speaks.
+    /// Sends a header. Without a host (the client named none that is hosted here, RFC 6120 §4.9.1.3) it is
+    /// from our first one.
     fn greeting(&mut self, rng: &mut dyn Rng) -> Output {
         self.greeted = true;
         let from = self.host.as_ref().or(self.policy.hosts.first());
@@ -180,7 +181,7 @@ impl C2s {
         Output::Write(Item::Header(greeting))
     }
 
-    /// The features of the moment, and the state that waits for one of them.
+    /// Returns the features that apply now, and sets the state that waits for the client to use one.
     fn offer(&mut self) -> ByteString {
         if self.account.is_some() {
             self.state = State::Binding;
@@ -204,14 +205,14 @@ impl C2s {
         text
     }
 
-    /// RFC 4616 §5 and RFC 6120 §13.8.3: a password in the clear is neither asked for nor taken,
-    /// though TLS be waived.
+    /// RFC 4616 §5 and RFC 6120 §13.8.3: a plaintext password is neither requested nor accepted, even if TLS
+    /// is not required.
     pub(super) fn lacks_tls(&self, mechanism: Mechanism) -> bool {
         mechanism == Mechanism::Plain && !self.secured
     }
 
     fn element(&mut self, element: Element, rng: &mut dyn Rng) -> Outputs {
-        // XEP-0388 §2.4: nothing else while an attempt is under way.
+        // XEP-0388 §2.4: nothing else is allowed during an attempt.
         let strays = self.inline.is_some() && !matches!(element.ns(), ns::SASL2 | ns::STREAM);
         match (element.ns(), element.name()) {
             _ if strays => self.close(Some(StreamError::NotAuthorized.into()), rng),
@@ -225,16 +226,17 @@ impl C2s {
             (ns::SASL, "abort") => self.abort(ns::SASL, rng),
             (ns::CLIENT, "iq") => self.iq(element, rng),
             (ns::SM, _) => self.manage(&element, rng),
-            // RFC 6120 §4.9.1.1: who receives a stream error closes, and has nothing to add.
+            // RFC 6120 §4.9.1.1: an entity that receives a stream error closes the stream and sends nothing
+            // more.
             (ns::STREAM, "error") => self.close(None, rng),
-            // RFC 6120 §4.9.3.12: whatever else comes now comes too early.
+            // RFC 6120 §4.9.3.12: anything else comes too early here.
             _ => self.close(Some(StreamError::NotAuthorized.into()), rng),
         }
     }
 
     fn start_tls(&mut self, rng: &mut dyn Rng) -> Outputs {
         if self.secured || !matches!(self.state, State::Offered(_)) {
-            // RFC 6120 §5.4.2.2: the failure case, and the stream is over.
+            // RFC 6120 §5.4.2.2: this is the failure case, so the stream ends.
             let mut outputs = write(format!("<failure xmlns='{}'/>", ns::TLS));
             self.state = State::Ended;
             outputs.extend([Output::Write(Item::Close), Output::End]);
@@ -251,7 +253,7 @@ impl C2s {
         if let Some(bindings) = bindings {
             self.secured = true;
             self.bindings = bindings;
-            // RFC 6120 §5.4.3.3: everything learnt before TLS is forgotten, but the host stays.
+            // RFC 6120 §5.4.3.3: everything learnt before TLS is discarded, except the host.
             self.lang = None;
         }
         self.greeted = false;
@@ -260,7 +262,7 @@ impl C2s {
         Outputs::new()
     }
 
-    /// Ends the stream; a header of ours goes first if none is out (RFC 6120 §4.9.1.2).
+    /// Ends the stream; sends a header first if none was sent (RFC 6120 §4.9.1.2).
     pub(super) fn close(&mut self, failure: Option<StreamFailure>, rng: &mut dyn Rng) -> Outputs {
         if matches!(self.state, State::Ended) {
             return Outputs::from_iter([Output::End]);

@@ -1,4 +1,4 @@
-//! What the streams of one server have in common.
+//! Settings that the streams of one server have in common.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,37 +7,37 @@ use crate::base::limits::Limits;
 use crate::stream::features::{self, OverTls};
 use crate::stream::sasl::{ChannelBindings, Mechanism, Offer, channel_binding_types};
 
-/// What does not change between the streams of one server.
+/// Settings that are the same for all streams of one server.
 pub struct Policy {
-    /// Hosted domains in normal form; the first one speaks when a client names none of them.
+    /// Hosted domains in normal form; the first one is used when a client names none of them.
     pub hosts: Vec<String>,
-    /// TLS comes before SASL (RFC 7590 §3). False only by an explicit, loudly logged setting.
+    /// Whether TLS must come before SASL (RFC 7590 §3). False only by an explicit, loudly logged setting.
     pub require_tls: bool,
     /// Enabled mechanisms.
     pub mechanisms: Vec<Mechanism>,
-    /// PBKDF2 rounds of new accounts, shown for accounts that do not exist.
+    /// PBKDF2 rounds of new accounts; also reported for accounts that do not exist.
     pub iterations: u32,
-    /// Makes the salts of accounts that do not exist.
+    /// The secret from which the salts of accounts that do not exist are made.
     pub secret: [u8; 32],
     /// Bounds.
     pub limits: Arc<Limits>,
-    /// What modules offer beside SASL.
+    /// Features that modules offer together with SASL.
     pub authenticate_features: String,
-    /// What modules offer beside resource binding.
+    /// Features that modules offer together with resource binding.
     pub bind_features: String,
-    /// What can be had along with a login (XEP-0388).
+    /// What can be requested together with a login (XEP-0388).
     pub inline: features::Inline,
     /// See [`Policy::prepared`].
     pub offers: Offers,
 }
 
-/// The features of streams under TLS, by the channel bindings that there are and whether the default is
-/// among them; none: not made yet.
+/// The features of streams under TLS, by the available channel bindings and whether the default is among
+/// them; empty if not made yet.
 #[derive(Default)]
 pub struct Offers(Vec<(Vec<&'static str>, bool, OverTls)>);
 
 impl Policy {
-    /// With the features of streams under TLS made ahead: they differ by the channel bindings alone.
+    /// Makes the features of streams under TLS in advance: they depend on the channel bindings alone.
     pub fn prepared(mut self) -> Self {
         let some = || Some(Vec::new());
         let bindings = [(None, None), (some(), None), (None, some()), (some(), some())];

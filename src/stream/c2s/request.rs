@@ -1,4 +1,4 @@
-//! What a client asks for in one `<authenticate/>` (XEP-0388 §2.3).
+//! The content of an `<authenticate/>` (XEP-0388 §2.3).
 
 use crate::base::credential::AgentId;
 use crate::base::hash::unbase64;
@@ -11,49 +11,49 @@ use crate::xml::element::Element;
 use crate::xml::ns;
 use crate::xml::view::Node;
 
-/// Which program on which device a client says it is. Told to nobody but the account's owner and the
-/// operator (XEP-0388 §2.3).
+/// The program and the device that the client says it is. Shown only to the account's owner and the operator
+/// (XEP-0388 §2.3).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UserAgent {
-    /// The same for all logins of one installation.
+    /// An id that is the same for all logins of one installation.
     pub id: Option<AgentId>,
     /// The program.
     pub software: Option<String>,
-    /// What it runs on.
+    /// The device that it runs on.
     pub device: Option<String>,
 }
 
 /// XEP-0386 §3.2
 pub struct BindRequest {
-    /// What the resource begins with.
+    /// The first part of the resource.
     pub tag: Option<String>,
-    /// The `<authenticate/>` in which `<bind/>` stands, with what modules are asked for.
+    /// The `<authenticate/>` that contains `<bind/>`, with its requests to modules.
     pub request: Element,
 }
 
 /// XEP-0484 §3.4
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fast {
-    /// How often the client has used the token.
+    /// The number of times that the client has used the token.
     pub count: Option<u64>,
-    /// It is not to be used again.
+    /// Whether the token is to be invalidated.
     pub invalidate: bool,
 }
 
-/// All of it. No `Debug`: the initial response may hold a password.
+/// The whole request. No `Debug`: the initial response may hold a password.
 pub(super) struct Request {
     pub(super) mechanism: String,
-    /// Decoded.
+    /// The initial response, decoded.
     pub(super) initial: Option<Vec<u8>>,
     pub(super) agent: Option<Box<UserAgent>>,
     /// XEP-0198 §9.2
     pub(super) resume: Option<Result<(String, u32), BadCommand>>,
     pub(super) bind: Option<BindRequest>,
     pub(super) fast: Option<Fast>,
-    /// A token for this mechanism is wanted (XEP-0484 §3.2).
+    /// The mechanism for which a token is requested (XEP-0484 §3.2).
     pub(super) token: Option<HtMechanism>,
     pub(super) upgrades: Vec<Task>,
-    /// Of which features the client knows (XEP-0509 §2.2).
+    /// The version of the features that the client has stored (XEP-0509 §2.2).
     pub(super) version: Option<String>,
 }
 
@@ -86,7 +86,8 @@ impl Request {
     }
 }
 
-/// XEP-0388 §2.2: base64; no text is no bytes. Its own examples have white space around it.
+/// XEP-0388 §2.2: base64; an empty text is an empty payload. The XEP's own examples have white space around
+/// it.
 pub(super) fn decode(text: &str) -> Result<Vec<u8>, SaslFailure> {
     let text = text.trim_ascii();
     if text.len() > SASL_BYTES_MAX.div_ceil(3) * 4 {
@@ -96,7 +97,7 @@ pub(super) fn decode(text: &str) -> Result<Vec<u8>, SaslFailure> {
 }
 
 fn user_agent(node: Node<'_>) -> UserAgent {
-    // XEP-0388 §2.3: it MUST be one. Who tells another logs in as who tells none.
+    // XEP-0388 §2.3: it MUST be a UUID v4. Any other id is ignored.
     let id = node.attr("id").filter(|id| is_uuid_v4(id)).map(AgentId::of);
     let text = |name| node.child_text(ns::SASL2, name).map(short).filter(|text| !text.is_empty());
     UserAgent { id, software: text("software"), device: text("device") }
@@ -113,7 +114,7 @@ fn is_uuid_v4(id: &str) -> bool {
         })
 }
 
-/// What is shown to people: one line of bounded length.
+/// Makes a text fit to be shown: one line of bounded length.
 fn short(text: &str) -> String {
     let end = text.floor_char_boundary(USER_AGENT_BYTES_MAX);
     let line = text.get(..end).unwrap_or_default();
@@ -160,7 +161,7 @@ mod tests {
             ("YQ==", Ok(1)),
             ("\n  YQ==\n ", Ok(1)),
             (&longest, Ok(4_098)),
-            // XEP-0388 §5.1: no more a special case.
+            // XEP-0388 §5.1: no longer a special case.
             ("=", Err(IncorrectEncoding)),
             ("YQ", Err(IncorrectEncoding)),
             ("Y Q==", Err(IncorrectEncoding)),
@@ -224,7 +225,7 @@ mod tests {
             let got = read(&format!("<fast xmlns='{}' count='{count}'/>", ns::FAST));
             assert_eq!(got.err(), Some(SaslFailure::MalformedRequest), "{count}");
         }
-        // What stands in another namespace is not ours.
+        // Elements in another namespace are ignored.
         let other = read("<bind/><resume h='1' previd='p'/><fast/>").ok().unwrap();
         assert!(other.bind.is_none() && other.resume.is_none() && other.fast.is_none());
     }

@@ -1,6 +1,6 @@
-//! The Extensible SASL Profile (XEP-0388): one request authenticates, and does what else was asked for
-//! with it, in this order: tasks (XEP-0480), a token (XEP-0484), a former stream (XEP-0198 §9.2), a
-//! resource (XEP-0386). All of that only after the one gate of all logins.
+//! The Extensible SASL Profile (XEP-0388): one request authenticates and then does what else the client
+//! requested with it, in this order: tasks (XEP-0480), a token (XEP-0484), a former stream (XEP-0198 §9.2), a
+//! resource (XEP-0386). All of that happens only after the one gate that all logins pass.
 
 use super::inline::{Entry, Given, Inline, Issue, Success};
 use super::machine::{C2s, State};
@@ -21,7 +21,8 @@ use crate::xml::writer::Xml;
 
 impl C2s {
     pub(super) fn authenticate(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
-        // XEP-0388 §2.4: nothing but answers while one is under way; §4.8: none after the first.
+        // XEP-0388 §2.4: only responses are allowed during an attempt; §4.8: no attempt after a successful
+        // one.
         let State::Offered(offer) = &self.state else {
             return self.close(Some(StreamError::NotAuthorized.into()), rng);
         };
@@ -35,7 +36,7 @@ impl C2s {
         if self.tries.are_over(self.policy.limits.auth_attempts_max) {
             return self.sasl_failure(SaslFailure::MalformedRequest);
         }
-        // XEP-0388 §3: never before TLS.
+        // XEP-0388 §3: never without TLS.
         if !self.secured {
             return self.sasl_failure(SaslFailure::EncryptionRequired);
         }
@@ -69,7 +70,7 @@ impl C2s {
         self.step(step)
     }
 
-    /// XEP-0484 §3.4: in one message, which has to be the first.
+    /// XEP-0484 §3.4: the login is one message, which has to be the initial response.
     fn by_token(
         &self,
         offer: &Offer,
@@ -81,7 +82,7 @@ impl C2s {
         if !offered.iter().any(|one| one.as_str() == mechanism) {
             return Err(SaslFailure::InvalidMechanism.into());
         }
-        // `<fast/>` says that it is a token.
+        // `<fast/>` marks it as a token.
         let (Some(_), Some(initial)) = (fast, initial) else {
             return Err(SaslFailure::MalformedRequest.into());
         };
@@ -90,14 +91,15 @@ impl C2s {
         Ok(Exchange::by_token(offer, domain, message))
     }
 
-    /// The mechanisms that tokens are given for; none where none are given at all.
+    /// The mechanisms that tokens are issued for; none if the server issues no tokens.
     fn tokens_for(&self, offer: &Offer) -> impl Iterator<Item = HtMechanism> {
         let given = self.policy.inline.fast;
         HtMechanism::offered(&offer.bindings).filter(move |_| given)
     }
 
-    /// XEP-0484 §3.2: who asks for one, of those that were offered, gets it; §3.5: who uses one may get
-    /// another; §3.6: who ends it does not. All of that is for clients that tell which they are (§4.1).
+    /// XEP-0484 §3.2: a client that requests a token for an offered mechanism gets it; §3.5: a client that
+    /// uses a token may get another; §3.6: one that ends its token does not. All of that is for clients that
+    /// identify their installation (§4.1).
     fn issue(
         &self,
         offer: &Offer,
@@ -111,7 +113,7 @@ impl C2s {
         (wanted.is_some() || rotates).then_some(Issue { wanted })
     }
 
-    /// XEP-0509 §2.2: no failed login, for the client did not see what it was offered.
+    /// XEP-0509 §2.2: this is no failed login, because the client did not see the current features.
     fn mismatch(&mut self, rng: &mut dyn Rng) -> Outputs {
         self.inline = None;
         self.mismatches += 1;
@@ -134,7 +136,7 @@ impl C2s {
         }
     }
 
-    /// The client is who it says, and may have a stream.
+    /// The client is authenticated and may have a stream.
     pub(super) fn admitted2(&mut self, account: BareJid, data: Option<Vec<u8>>) -> Outputs {
         self.account = Some(account);
         if let Some(inline) = &mut self.inline {
@@ -145,7 +147,7 @@ impl C2s {
         outputs
     }
 
-    /// The next of what was asked for; at the end `<success/>`.
+    /// Does the next of the client's requests; after the last one, sends `<success/>`.
     pub(super) fn proceed(&mut self) -> Outputs {
         let Some(inline) = &mut self.inline else { return Outputs::new() };
         self.state = State::Inlining;
@@ -178,7 +180,7 @@ impl C2s {
         self.proceed()
     }
 
-    /// XEP-0198 §9.2.1: it is said with the success, and a resource is bound instead.
+    /// XEP-0198 §9.2.1: the success contains the failure, and a resource is bound instead.
     pub(super) fn not_resumed2(&mut self, h: Option<u32>) -> Outputs {
         if let Some(inline) = &mut self.inline {
             inline.success.failed = sm::failed(Condition::ItemNotFound, h);
@@ -201,12 +203,13 @@ impl C2s {
                 let entry = Entry { full, success, told, request };
                 Outputs::from_iter([Output::Enter(Box::new(entry))])
             }
-            // The account was shut meanwhile.
+            // The account was disabled meanwhile.
             Err(error) if error.condition == Condition::NotAuthorized => {
                 self.close(Some(StreamError::NotAuthorized.into()), rng)
             }
-            // The XEP knows no error for it: a bare address says that nothing is bound, and the
-            // features that it can be tried again, where it has one (RFC 6120 §7.7.2).
+            // The XEP defines no error for this: a bare address shows that nothing is bound, and the features
+            // show that the client can try an ordinary bind request, which has errors for it (RFC 6120
+            // §7.7.2).
             Err(_) => self.succeed(),
         }
     }
@@ -231,5 +234,5 @@ pub(super) fn failure(failure: SaslFailure) -> String {
     xml.into_string()
 }
 
-/// The features that a stream has stand in the answer to its first mistake.
+/// Mismatches after which the stream ends. The client has received the current features by the first one.
 const MISMATCHES_MAX: u32 = 5;
