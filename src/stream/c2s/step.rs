@@ -1,4 +1,4 @@
-//! One step of the machine: what it is told, and what it asks for.
+//! One step of the machine: its inputs and its outputs.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -19,17 +19,17 @@ use crate::xml::header::Header;
 pub enum Input {
     /// The client's header.
     Open(Header),
-    /// A proved top-level element.
+    /// An element that passed the gate.
     Element(Element),
-    /// The TLS handshake is done; a new header comes.
+    /// The TLS handshake is done; the client sends a new header next.
     Secured(ChannelBindings),
     /// The answer to [`Output::Keys`].
     Keys(Option<ScramKeys>),
-    /// Instead of any answer to a question of the exchange: we cannot know for now.
+    /// Stands for any answer to a question of the exchange: the server cannot answer it at the moment.
     Unknown,
     /// The answer to [`Output::Work`].
     Worked(WorkDone),
-    /// The answer to [`Output::Token`]: the additional data with success.
+    /// The answer to [`Output::Token`]: the additional data of `<success/>`.
     Checked(Result<Vec<u8>, SaslFailure>),
     /// The answer to [`Output::Hashes`].
     Hashes(Vec<HashName>),
@@ -41,10 +41,9 @@ pub enum Input {
     Admitted(Result<BareJid, SaslFailure>),
     /// The answer to [`Output::Bind`].
     Bound(Result<FullJid, StanzaError>),
-    /// The answer to [`Output::Bind2`]: the address, what `<bound/>` tells so far, and the request.
+    /// The answer to [`Output::Bind2`]: the address, the content of `<bound/>` so far, and the request.
     Bound2(Result<(FullJid, Vec<u8>, Element), StanzaError>),
-    /// The answer to [`Output::Resume`], if the former stream could not be resumed: its count, if
-    /// that is known.
+    /// The answer to [`Output::Resume`] if the former stream could not be resumed: its count, if known.
     NotResumed(Option<u32>),
     /// The client closed the stream.
     Close,
@@ -52,108 +51,109 @@ pub enum Input {
     Fail(StreamFailure),
 }
 
-/// What is to be done.
+/// What the caller has to do.
 #[allow(clippy::large_enum_variant)] // lives for one step, on the stack
 pub enum Output {
-    /// Say this.
+    /// Write this.
     Write(Item),
-    /// Let TLS take over, unless plain bytes wait behind the request: then close.
+    /// Start TLS; if plain bytes follow the request in the buffer, close the connection instead.
     StartTls,
     /// Look up keys.
     Keys {
-        /// In normal form.
+        /// The localpart in normal form.
         localpart: String,
-        /// Of this hash.
+        /// The hash that the keys are for.
         hash: HashName,
-        /// Others will do where the account has none of this hash.
+        /// Whether keys of another hash will do if the account has none of this one.
         or_other: bool,
     },
-    /// Run it off the network threads.
+    /// Run this outside the network threads.
     Work(Work),
-    /// Hold a message of XEP-0484's mechanisms against the tokens of this device.
+    /// Compare a message of XEP-0484's mechanisms with the tokens of this device.
     Token {
         /// The message.
         message: Box<Ht>,
-        /// The device that the client says it is.
+        /// The device, as the client identifies itself.
         agent: AgentId,
     },
-    /// What has the account keys for (XEP-0480)?
+    /// Look up which hashes the account has keys for (XEP-0480).
     Hashes,
-    /// Add these to them.
+    /// Add these keys to the account.
     AddKeys(Box<ScramKeys>),
-    /// The client is to have a token (XEP-0484 §3.3), or may be due for another one (§3.5).
+    /// Give the client a token (XEP-0484 §3.3), or a new one if it is due (§3.5).
     Issue {
-        /// For which mechanism, if it asked.
+        /// The mechanism of the token, if the client asked for one.
         wanted: Option<HtMechanism>,
     },
-    /// The credentials are good: may this identity have a stream? The one gate of all logins.
+    /// The credentials are right: decide whether this identity may have a stream. All logins pass this
+    /// check.
     Admit {
-        /// Whose credentials.
+        /// The identity that the credentials belong to.
         who: Identity,
-        /// What the client says of itself.
+        /// The client's description of itself.
         agent: Option<Box<UserAgent>>,
-        /// What it says of the token that it used.
+        /// The client's statement about the token that it used.
         fast: Option<Fast>,
-        /// See [`Failed::again`]: what it would be, had it failed.
+        /// The value of [`Failed::again`], had this login failed.
         again: bool,
     },
-    /// An attempt failed, for the throttle and the log.
+    /// An attempt failed: for the throttle and the log.
     Failed(Failed),
-    /// The client asked for a domain that is not here, in its own words, for the log.
+    /// The client asked for a domain that is not served here: its text as sent, for the log.
     UnknownHost(Option<String>),
-    /// Limits are those of an authenticated stream.
+    /// From here on the limits are those of an authenticated stream.
     Authenticated {
-        /// The client's next bytes are a new header.
+        /// Whether the client's next bytes are a new header.
         restart: bool,
     },
-    /// Bind this resource, or one of the server's choice.
+    /// Bind this resource, or one that the server chooses.
     Bind(Option<String>),
-    /// Bind a resource of the server's choice, and do what goes with it (XEP-0386 §3.2).
+    /// Bind a resource that the server chooses, and do what the request asks for with it (XEP-0386 §3.2).
     Bind2(BindRequest),
-    /// Go on with a former stream (XEP-0198 §5): this one has no more to do if that can be done.
+    /// Resume a former stream (XEP-0198 §5). If that succeeds, this machine has nothing left to do.
     Resume {
         /// Its SM-ID.
         previd: String,
-        /// What the client handled of it.
+        /// The client's count of handled stanzas on it.
         h: u32,
-        /// What is said around `<resumed/>`, where it was asked for inline (XEP-0198 §9.2).
+        /// The `<success/>` to write around `<resumed/>`, if the request was inline (XEP-0198 §9.2).
         success: Option<Box<Success>>,
     },
     /// A request that a module may answer before authentication (XEP-0077).
     Request(Element),
-    /// The stream belongs to a session now.
+    /// The stream now belongs to a session.
     Done(FullJid),
-    /// The stream belongs to a session now, which has to say so.
+    /// The stream now belongs to a session, which has to write the answer.
     Enter(Box<Entry>),
-    /// Close the connection; the closing tag has been written before.
+    /// Close the connection; the closing tag is already written.
     End,
 }
 
 /// An attempt that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
-    /// Whose keys were looked up, if it came that far.
+    /// The account whose keys were looked up, if the attempt got that far.
     pub localpart: Option<String>,
-    /// By which mechanism, if that is one of ours.
+    /// The mechanism, if the server knows it.
     pub mechanism: Option<&'static str>,
     /// Why.
     pub refusal: Refusal,
-    /// It is taken for the same mistake as another of this stream: another mechanism, and most likely the
-    /// same secret.
+    /// Whether it counts as the same mistake as an earlier attempt on this stream: it used another
+    /// mechanism, most likely with the same secret.
     pub again: bool,
 }
 
 impl Failed {
-    /// It counts: see [`Refusal::is_guess`].
+    /// Whether it counts as a guess: see [`Refusal::is_guess`].
     pub fn is_guess(&self) -> bool {
         self.localpart.is_some() && self.refusal.is_guess()
     }
 }
 
-/// Outputs of one step.
+/// The outputs of one step.
 pub type Outputs = SmallVec<[Output; 2]>;
 
-/// An element, and no more.
+/// Outputs that write one element and do nothing else.
 pub(super) fn write(element: impl Into<Bytes>) -> Outputs {
     Outputs::from_iter([Output::Write(Item::Element(element.into()))])
 }

@@ -1,4 +1,4 @@
-//! XEP-0480: tasks between a login and its `<success/>` (XEP-0388 §2.6.3), in which the client gives what
+//! XEP-0480: tasks between a login and its `<success/>` (XEP-0388 §2.6.3), in which the client sends what
 //! its account lacks for a better mechanism.
 
 use super::inline::Tasks;
@@ -15,7 +15,7 @@ use crate::xml::ns;
 use crate::xml::writer::Xml;
 
 impl C2s {
-    /// What the account has is known.
+    /// Takes the hashes that the account has keys for, and begins the first task that is due.
     pub(super) fn hashes(&mut self, has: &[HashName], rng: &mut dyn Rng) -> Outputs {
         let asked = self.inline.as_mut().map(|inline| std::mem::take(&mut inline.upgrades));
         let mut left = Task::due(&asked.unwrap_or_default(), has);
@@ -23,7 +23,8 @@ impl C2s {
         self.next_task(left, rng)
     }
 
-    /// Keys that came of a task are kept, or could not be: the login is as good (XEP-0480 §2).
+    /// Continues after the keys of a task were stored. If they could not be, the login succeeds all the
+    /// same (XEP-0480 §2).
     pub(super) fn keys_added(&mut self, rng: &mut dyn Rng) -> Outputs {
         match std::mem::replace(&mut self.state, State::Inlining) {
             State::Tasks(tasks) => self.next_task(tasks.left, rng),
@@ -34,12 +35,12 @@ impl C2s {
         }
     }
 
-    /// XEP-0480 §2.2: one at a time.
+    /// Begins the next task (XEP-0480 §2.2: one at a time), or completes the login if none is left.
     fn next_task(&mut self, mut left: Vec<Task>, rng: &mut dyn Rng) -> Outputs {
         let Some(task) = left.pop() else { return self.proceed() };
         let mut xml = Xml::new();
         xml.start("continue").attr("xmlns", ns::SASL2);
-        // What the mechanism had to say is said with the first answer after it.
+        // The mechanism's additional data goes with the first answer after it.
         let data = self.inline.as_mut().and_then(|inline| inline.success.data.take());
         if let Some(data) = data {
             xml.element("additional-data", None, &base64(&data));
@@ -50,7 +51,7 @@ impl C2s {
         write(xml.finish())
     }
 
-    /// `<next/>` and `<task-data/>`; everything else ends the stream.
+    /// Handles `<next/>` and `<task-data/>`; every other element ends the stream.
     pub(super) fn task(&mut self, element: &Element, rng: &mut dyn Rng) -> Outputs {
         let State::Tasks(tasks) = &mut self.state else {
             return self.task_failed(SaslFailure::MalformedRequest, rng);
@@ -80,7 +81,8 @@ impl C2s {
         }
     }
 
-    /// XEP-0388 §2.6.3. The client proved who it is on this stream: it is not asked again here.
+    /// XEP-0388 §2.6.3. Closes the stream: the client has proved its identity on it, and is not asked for
+    /// that again here.
     fn task_failed(&mut self, failure: SaslFailure, rng: &mut dyn Rng) -> Outputs {
         let mut outputs = write(sasl2::failure(failure));
         outputs.extend(self.close(None, rng));

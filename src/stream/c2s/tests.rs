@@ -1,5 +1,5 @@
-//! The machine against clients that send anything in any order: nobody gets anything of an account
-//! without the one gate, and every step is answered.
+//! The machine against clients that send anything in any order: no client gets access to an account without
+//! passing the one check of all logins, and every step is answered.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ fn written(outputs: &[Output]) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// What a client may say.
+/// What a client may send.
 fn said() -> Vec<String> {
     let plain = |user: &str, good: bool| {
         base64(format!("\0{user}\0{}", if good { "right" } else { "wrong" }).as_bytes())
@@ -141,15 +141,15 @@ fn said() -> Vec<String> {
     said
 }
 
-/// The world around the machine, which it has to ask.
+/// The world around the machine, which answers its questions.
 struct World {
     machine: C2s,
-    /// A token was looked at last, and not a password.
+    /// Whether the last attempt was by token and not by password.
     by_token: bool,
-    /// The gate let this one in, and nothing was said or done against it since.
+    /// Whether the check of all logins admitted this client, with nothing sent or done against it since.
     admitted: bool,
     ended: bool,
-    /// What the session says no to, bit by bit.
+    /// The questions that the world answers with no, bit by bit.
     refuses: u8,
     asked: u8,
 }
@@ -160,7 +160,7 @@ impl World {
         self.refuses.rotate_right(self.asked.into()) & 1 == 1
     }
 
-    /// Feeds it, and all answers that it asks for.
+    /// Feeds the machine an input, and then all the answers that it asks for.
     fn feed(&mut self, input: Input) {
         let mut next = Some(input);
         while let Some(input) = next.take() {
@@ -181,7 +181,7 @@ impl World {
         }
     }
 
-    /// What logins by token and tasks ask for.
+    /// Answers the questions of logins by token and of tasks.
     fn of_tokens(&mut self, output: &Output) -> Option<Input> {
         match output {
             Output::Token { .. } => {
@@ -299,7 +299,7 @@ proptest! {
     }
 }
 
-/// What each of the features is made of, and that it is made once.
+/// The features hold what the policy offers, and are built once.
 #[test]
 fn the_offer_under_tls() {
     let policy = policy(true);
@@ -319,7 +319,7 @@ fn the_offer_under_tls() {
     ));
     assert!(new.contains("<config-version xmlns='urn:xmpp:iap:0' scheme='opaque' value='"));
     assert!(!new.contains("fast") && !new.contains("upgrade"), "not offered");
-    // The same where it was made ahead, for each channel.
+    // Features that were prepared ahead are the same, for each channel.
     let prepared = Arc::into_inner(self::policy(true)).unwrap().prepared();
     for which in 0..8 {
         let data = |bit: i32| (which & bit > 0).then(|| vec![1]);
@@ -346,7 +346,7 @@ fn the_offer_under_tls() {
     assert!(with.contains("<upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-SCRAM-SHA-256</upgrade>"));
 }
 
-/// The failures that count when the client that greets as `from` logs in by token.
+/// The failures that count when the client whose header is from `from` logs in by token.
 fn by_token(
     from: Option<&str>,
     checked: Result<Vec<u8>, SaslFailure>,
@@ -372,7 +372,7 @@ fn by_token(
     (admits, failed.collect())
 }
 
-/// A login by token tries no password; one in another's name uses no token up.
+/// A login by token is not a guess at a password; one under another's name does not use up the token.
 #[test]
 fn what_a_login_by_token_counts_for() {
     for (from, checked, admits, failed) in [

@@ -1,4 +1,5 @@
-//! What failed on one stream: how much more it may try (RFC 6120 §6.4.5), and what is one mistake.
+//! The failed attempts on one stream: how many more it may make (RFC 6120 §6.4.5), and which are one
+//! mistake.
 
 use crate::stream::sasl::{Mechanism, Refusal};
 
@@ -6,23 +7,24 @@ use crate::stream::sasl::{Mechanism, Refusal};
 #[derive(Debug, Default)]
 pub(super) struct Tries {
     counted: u32,
-    /// Mechanisms by which an exchange ended before a secret was looked at.
+    /// Mechanisms by which an exchange ended before a secret was checked.
     unlooked: Vec<Mechanism>,
-    /// Accounts, and the passwords' forms that failed since the last mistake of theirs.
+    /// Accounts, with the forms of the password that failed since the account's last new mistake.
     mistakes: Vec<(String, Vec<Form>)>,
 }
 
-/// What a mechanism makes of a password: a client that goes through all of them tries it once by each.
+/// The form in which a mechanism checks a password: a client that goes through all mechanisms tries the
+/// same password once in each form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Form(Option<crate::base::credential::HashName>);
 
 impl Tries {
-    /// One more failed.
+    /// Counts a failed attempt.
     ///
-    /// - An exchange by a mechanism that was offered, and that ended before a secret was looked at, is not
-    ///   counted the first time: the client cannot use that mechanism, and goes on to the next.
-    /// - The same secret by mechanisms that make different things of it is one mistake. That it is the same
-    ///   nobody can see; so each of them is trusted once, until one comes again.
+    /// - An exchange by an offered mechanism that ended before a secret was checked is not counted the
+    ///   first time: the client cannot use that mechanism, and tries the next.
+    /// - The same secret by mechanisms with different forms of it is one mistake. The server cannot see
+    ///   that the secret is the same, so it trusts each form once, until one of them comes again.
     pub(super) fn failed(
         &mut self,
         begun: Option<Mechanism>,
@@ -42,7 +44,8 @@ impl Tries {
         }
     }
 
-    /// A guess at this account would be taken for the same mistake as another of this stream.
+    /// Whether a guess at this account would be counted as the same mistake as an earlier one on this
+    /// stream.
     pub(super) fn is_again(&self, begun: Option<Mechanism>, account: Option<&str>) -> bool {
         begun.zip(account).is_some_and(|(mechanism, account)| {
             let forms = self.mistakes.iter().find(|(known, _)| known == account);
@@ -58,12 +61,12 @@ impl Tries {
         }
     }
 
-    /// An attempt was dropped for another.
+    /// Counts an attempt that the client dropped for another one.
     pub(super) fn replaced(&mut self) {
         self.counted += 1;
     }
 
-    /// There were so many that no more may come.
+    /// Whether the stream has used up its attempts.
     pub(super) fn are_over(&self, most: u32) -> bool {
         self.counted >= most
     }
@@ -74,8 +77,8 @@ mod tests {
     use super::*;
     use crate::stream::sasl::SaslFailure;
 
-    /// How many of these a stream bears of which five may be counted, and how many were taken for the
-    /// same mistake.
+    /// How many of these attempts a stream that allows five may make, and how many of them were counted as
+    /// the same mistake as another.
     fn borne(turns: &[(Option<Mechanism>, Refusal, &str)]) -> (usize, usize) {
         let (mut tries, mut same) = (Tries::default(), 0);
         for (index, (begun, refusal, account)) in turns.iter().cycle().take(100).enumerate() {
@@ -117,7 +120,7 @@ mod tests {
         ] {
             assert_eq!(borne(&turns), want, "{what}");
         }
-        // Each mechanism fails before a secret is looked at; then two passwords are mistyped.
+        // Each mechanism fails before a secret is checked; then two passwords are mistyped.
         let mut tries = Tries::default();
         for mechanism in Mechanism::ALL {
             tries.failed(Some(mechanism), Refusal::Downgrade, None);
