@@ -1,4 +1,4 @@
-//! The elements of XEP-0198, read and written. They are no stanzas, and nobody counts them.
+//! The elements of XEP-0198, read and written. They are not stanzas, and neither side counts them.
 
 use std::borrow::Cow;
 
@@ -11,33 +11,33 @@ use crate::xml::element::Element;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
 
-/// What a peer says.
+/// A command that a peer sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// `<enable/>`
     Enable {
-        /// It wants to be allowed to resume.
+        /// Whether the peer wants to be allowed to resume.
         resume: bool,
-        /// Its preferred time for that, in seconds.
+        /// The peer's preferred time for that, in seconds.
         max: Option<u32>,
     },
     /// `<resume/>`
     Resume {
         /// The SM-ID of the former stream.
         previd: String,
-        /// What it handled.
+        /// The peer's count of handled stanzas on it.
         h: u32,
     },
     /// `<r/>`
     Request,
     /// `<a/>`
     Ack {
-        /// What it handled.
+        /// The peer's count of handled stanzas.
         h: u32,
     },
 }
 
-/// An element of the namespace that says nothing, or says it wrongly.
+/// An element of the namespace that is unknown or malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadCommand;
 
@@ -47,7 +47,7 @@ impl Command {
         Self::of(element.name(), |name| element.attr(name))
     }
 
-    /// Reads one that stands in another element (XEP-0198 §9).
+    /// Reads a command that is a child of another element (XEP-0198 §9).
     pub fn of<'a>(
         name: &str,
         attr: impl Fn(&'static str) -> Option<Cow<'a, str>>,
@@ -68,7 +68,7 @@ impl Command {
     }
 }
 
-/// xs:boolean: XEP-0198 §3 wants all four of its spellings understood.
+/// xs:boolean: XEP-0198 §3 requires support for all four of its spellings.
 fn boolean(value: Option<Cow<'_, str>>) -> Result<bool, BadCommand> {
     match value.as_deref().map(str::trim) {
         None | Some("false" | "0") => Ok(false),
@@ -77,7 +77,7 @@ fn boolean(value: Option<Cow<'_, str>>) -> Result<bool, BadCommand> {
     }
 }
 
-/// xs:positiveInteger; what is beyond our numbers is cut down to them.
+/// xs:positiveInteger; a value above our range is reduced to its maximum.
 fn positive(value: Cow<'_, str>) -> Result<u32, BadCommand> {
     let digits = value.trim().trim_start_matches('+');
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -94,28 +94,28 @@ fn count(value: Option<Cow<'_, str>>) -> Result<u32, BadCommand> {
     value.and_then(|value| value.trim().parse().ok()).ok_or(BadCommand)
 }
 
-/// What an element of the namespace means on a stream that is bound, or needs no binding.
+/// The meaning of an element of the namespace on a stream that is bound, or needs no binding.
 #[derive(Debug)]
 pub enum Received {
-    /// The management begins, and says [`enabled`].
+    /// Stream management begins, and is answered with [`enabled`].
     Enable {
         /// The peer wants to be allowed to resume.
         resume: bool,
         /// Its preferred time for that, in seconds.
         max: Option<u32>,
     },
-    /// The peer wants our count.
+    /// The peer asks for our count.
     Request,
     /// The peer's count.
     Ack(u32),
-    /// Nothing: this is answered.
+    /// Only this answer is to be sent.
     Refused(Bytes),
     /// The stream ends.
     Failed(StreamFailure),
 }
 
 impl Received {
-    /// `enabled`: the stream counts.
+    /// Decides it for a stream on which stream management is `enabled` or not.
     pub fn on(element: &Element, enabled: bool) -> Self {
         match (Command::read(element), enabled) {
             (Ok(Command::Enable { resume, max }), false) => Self::Enable { resume, max },
@@ -134,7 +134,7 @@ impl Received {
     }
 }
 
-/// `<enabled/>`: with an id where the stream can be resumed, for `max` seconds, at `location`.
+/// `<enabled/>`: with an id if the stream can be resumed, for `max` seconds, at `location`.
 pub fn enabled(resumable: Option<(&str, u64)>, location: Option<&str>) -> Bytes {
     let mut xml = start("enabled");
     if let Some((id, max)) = resumable {
@@ -152,7 +152,7 @@ pub fn resumed(previd: &str, h: u32) -> Bytes {
     xml.finish()
 }
 
-/// `<failed/>`, its condition a direct child (XEP-0198 §6), and the former stream's count if known.
+/// `<failed/>` with its condition as a direct child (XEP-0198 §6), and the former stream's count if known.
 pub fn failed(condition: Condition, h: Option<u32>) -> Bytes {
     let mut xml = start("failed");
     xml.attr_opt("h", h.map(|h| h.to_string()).as_deref());
@@ -172,7 +172,7 @@ pub fn request() -> Bytes {
     Bytes::from_static(b"<r xmlns='urn:xmpp:sm:3'/>")
 }
 
-/// XEP-0198 §6: who acknowledges more than it was sent loses its stream.
+/// XEP-0198 §6: a peer that acknowledges more than it was sent loses its stream.
 pub fn too_high(too_high: TooHigh) -> StreamFailure {
     let TooHigh { h, sent } = too_high;
     StreamError::UndefinedCondition

@@ -1,97 +1,97 @@
-//! XEP-0198 as one end of a stream does it, once it is enabled.
+//! One end of a stream with XEP-0198 enabled.
 
 use std::time::{Duration, Instant};
 
 use super::TooHigh;
 use super::sent::{Ask, Sent};
 
-/// One end of a stream that counts: it is told what is sent and what comes, and says what to send and
-/// when. `T` is what is kept of a stanza until the peer acknowledges it.
+/// One end of a stream that counts. The caller reports what is sent and received, and is given what to send
+/// and when. `T` is what the server remembers of a stanza until the peer acknowledges it.
 #[derive(Debug)]
 pub struct StreamManagement<T> {
     sent: Sent<T>,
-    /// An `<r/>` of the peer's that came before its stanzas were handled.
+    /// The peer's `<r/>` that came before its earlier stanzas were handled.
     answer: Option<Answer>,
     bounds: Bounds,
 }
 
-/// What a peer may take.
+/// The bounds on a peer.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// It is sent so many stanzas without acknowledging any of them.
+    /// Maximum number of stanzas that it is sent without acknowledging any of them.
     pub stanzas: usize,
-    /// The same in bytes.
+    /// Like `stanzas`, but in bytes.
     pub bytes: usize,
-    /// Its time to answer an `<r/>`.
+    /// The peer's time to answer an `<r/>`.
     pub answers_within: Duration,
 }
 
 #[derive(Debug)]
 struct Answer {
-    /// Stanzas that had come when it was asked.
+    /// The number of stanzas that had come before the `<r/>`.
     stanzas: u64,
-    /// promise.md 5: then it is answered with what there is; already done if none.
+    /// promise.md 5: the time at which it is answered with the count so far; none if that is done.
     until: Option<Instant>,
 }
 
 /// What it means that an `<r/>` of ours was not answered in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overdue {
-    /// The peer said nothing else either.
+    /// The peer sent nothing else either.
     Silent,
-    /// It talks, and acknowledges nothing: there is no more room to remember what it was sent.
+    /// The peer sends, but acknowledges nothing: there is no more room to remember what it was sent.
     Full,
 }
 
 impl<T> StreamManagement<T> {
-    /// A stream of which the peer has acknowledged so many stanzas: none, when it begins.
+    /// A stream of which the peer has acknowledged this many stanzas: none when it begins.
     pub fn new(acked: u32, bounds: Bounds) -> Self {
         Self { sent: Sent::restored(acked), answer: None, bounds }
     }
 
-    /// A stanza goes out.
+    /// Notes a stanza that is being sent.
     pub fn push(&mut self, item: T, bytes: usize) {
         self.sent.push(item, bytes);
     }
 
-    /// The peer's count, as its `<resume/>` says it: what it acknowledges is given out.
+    /// Takes the count of the peer's `<resume/>`, and returns what it acknowledges.
     pub fn acknowledge(&mut self, h: u32) -> Result<Vec<T>, TooHigh> {
         self.sent.acknowledge(h)
     }
 
-    /// The same by `<a/>`, asked for or not.
+    /// Like [`Self::acknowledge`], but for the count of an `<a/>`, requested or not.
     pub fn answered(&mut self, h: u32) -> Result<Vec<T>, TooHigh> {
         self.sent.answered();
         let items = self.sent.acknowledge(h)?;
         if self.is_full() {
-            // The stream waits for the next one.
+            // The stream waits for the next `<a/>`.
             self.sent.unanswered();
         }
         Ok(items)
     }
 
-    /// The peer was sent as much as it may have without acknowledging any of it.
+    /// Whether the peer was sent as much as it may have without acknowledging any of it.
     pub fn is_full(&self) -> bool {
         let (stanzas, bytes) = self.sent.waiting();
         stanzas >= self.bounds.stanzas || bytes >= self.bounds.bytes
     }
 
-    /// So many stanzas may be sent before the peer must acknowledge some.
+    /// The number of stanzas that may be sent before the peer must acknowledge some.
     pub fn room(&self) -> usize {
         self.bounds.stanzas.saturating_sub(self.sent.waiting().0)
     }
 
-    /// The bytes of what is not acknowledged.
+    /// The bytes of the stanzas that are not acknowledged.
     pub fn unacked_bytes(&self) -> usize {
         self.sent.waiting().1
     }
 
-    /// What is not acknowledged, oldest first.
+    /// The stanzas that are not acknowledged, oldest first.
     pub fn unacked(&self) -> impl Iterator<Item = &T> {
         self.sent.unacked()
     }
 
-    /// The stream is over: what was not acknowledged goes another way.
+    /// Ends the stream: returns the stanzas that were not acknowledged, to be delivered another way.
     pub fn into_unacked(self) -> impl Iterator<Item = T> {
         self.sent.into_unacked()
     }
@@ -102,10 +102,11 @@ impl<T> StreamManagement<T> {
     }
 }
 
-/// What the peer asks for.
+/// The peer's requests.
 impl<T> StreamManagement<T> {
-    /// An `<r/>` came, behind so many stanzas, of which so many are handled. True: it is answered now,
-    /// for all of them are; else when they are, but within a moment (promise.md 5).
+    /// Handles an `<r/>` that came after `came` stanzas, of which `handled` are handled. True if it is to
+    /// be answered now, because all of them are; otherwise it is answered when they are, or within a moment
+    /// (promise.md 5).
     pub fn requested(&mut self, came: u64, handled: u64, now: Instant) -> bool {
         let earlier = self.answer.take().and_then(|answer| answer.until);
         if handled >= came {
@@ -116,27 +117,27 @@ impl<T> StreamManagement<T> {
         false
     }
 
-    /// So many stanzas must be handled before the peer is answered.
+    /// The number of stanzas that must be handled before the peer is answered.
     pub fn awaits(&self) -> Option<u64> {
         self.answer.as_ref().map(|answer| answer.stanzas)
     }
 
-    /// They are. True: it is answered now.
+    /// Notes that they are handled. True if the peer is to be answered now.
     pub fn reached(&mut self) -> bool {
         self.answer.take().is_some()
     }
 
-    /// True: the peer is answered now, with what there is. XEP-0198 §4: an answer must not be withheld. The
-    /// rest is told when it is handled.
+    /// Whether the peer is to be answered now, with the count so far. XEP-0198 §4: an answer must not be
+    /// withheld. The peer gets the rest of the count when the stanzas are handled.
     pub fn answer_is_due(&mut self, now: Instant) -> bool {
         let answer = self.answer.as_mut();
         answer.is_some_and(|answer| answer.until.take_if(|until| *until <= now).is_some())
     }
 }
 
-/// What the peer is asked for.
+/// Our requests.
 impl<T> StreamManagement<T> {
-    /// Asked after each write. True: `<r/>` goes with it.
+    /// Called after each write. True if an `<r/>` goes with it.
     pub fn asks(&mut self, now: Instant) -> bool {
         let asks = self.sent.policy(now) == Ask::Now;
         if asks {
@@ -145,7 +146,8 @@ impl<T> StreamManagement<T> {
         asks
     }
 
-    /// The peer is silent. True: `<r/>` shows whether it is there, which each one answers.
+    /// Called when the peer is silent. True if an `<r/>` is to show whether it is there: every peer answers
+    /// one.
     pub fn asks_silent(&mut self, now: Instant) -> bool {
         let asks = self.sent.asked().is_none();
         if asks {
@@ -154,7 +156,7 @@ impl<T> StreamManagement<T> {
         asks
     }
 
-    /// When [`Self::asks`] or [`Self::answer_is_due`] must be asked next, if nothing comes before.
+    /// When to call [`Self::asks`] or [`Self::answer_is_due`] next, if nothing comes before.
     pub fn due(&self, now: Instant) -> Option<Instant> {
         let ask = match self.sent.policy(now) {
             Ask::At(at) => Some(at),
@@ -164,14 +166,15 @@ impl<T> StreamManagement<T> {
         ask.into_iter().chain(answer).min()
     }
 
-    /// When our `<r/>` will not have been answered in time. While nobody listens it may be.
+    /// When our `<r/>` becomes overdue. While we do not read (`listens` is false), it does not: the answer
+    /// may be waiting.
     pub fn overdue_at(&self, listens: bool, now: Instant) -> Option<Instant> {
         let asked = self.sent.asked()?;
         Some(if listens { asked } else { now } + self.bounds.answers_within)
     }
 
-    /// What that means, once it is so; nothing, if it is asked again in a while. `heard`: when anything came
-    /// from the peer.
+    /// What it means that the `<r/>` is overdue; none if it is not, or if we will ask again in a while.
+    /// `heard` is when anything last came from the peer.
     pub fn overdue(&mut self, heard: Instant, listens: bool, now: Instant) -> Option<Overdue> {
         let asked = self.sent.asked()?;
         self.overdue_at(listens, now).filter(|at| *at <= now)?;
@@ -185,7 +188,7 @@ impl<T> StreamManagement<T> {
         }
     }
 
-    /// Nobody listened since then: the peer has so much more time.
+    /// We have not read since then: the peer gets that much more time.
     pub fn unheard(&mut self, since: Instant, now: Instant) {
         self.sent.unheard(since, now);
     }
@@ -193,12 +196,12 @@ impl<T> StreamManagement<T> {
 
 /// Another connection (XEP-0198 §5).
 impl<T> StreamManagement<T> {
-    /// The connection is gone, and with it who asked.
+    /// The connection is gone, and with it the peer's request.
     pub fn disconnected(&mut self) {
         self.answer = None;
     }
 
-    /// There is another one, on which nothing is asked yet.
+    /// There is another connection, on which nothing is requested yet.
     pub fn reconnected(&mut self) {
         self.sent.reconnected();
     }

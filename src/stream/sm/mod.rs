@@ -1,8 +1,8 @@
-//! XEP-0198: Stream Management, for the streams of clients and of servers: the counts of one stream, what
-//! waits to be acknowledged, and who must answer whom by when. No I/O, no clock.
+//! XEP-0198: Stream Management, for the streams of clients and of servers: the counts of one stream, the
+//! stanzas that wait to be acknowledged, and the times by which each side must answer. No I/O, no clock.
 //!
-//! The count of stanzas received and handled is not here: it follows what is durable, which the
-//! count of handled stanzas knows (promise.md 4).
+//! The count of received and handled stanzas is not here: it follows what is durable, and belongs to the
+//! handled count (promise.md 4).
 
 mod command;
 mod management;

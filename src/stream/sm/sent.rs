@@ -1,46 +1,46 @@
-//! What was sent on a stream that counts, until it is acknowledged, and when to ask for that.
+//! The stanzas sent on a stream that counts, until they are acknowledged, and when to request that.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What was sent on a stream with stream management. `T` is what is kept of a stanza.
+/// What was sent on a stream with stream management. `T` is what the server remembers of a stanza.
 #[derive(Debug)]
 pub(super) struct Sent<T> {
-    /// Stanzas of ours that the peer said it handled, wrapping at 2^32 (XEP-0198 §4).
+    /// Stanzas of ours that the peer reported as handled, wrapping at 2^32 (XEP-0198 §4).
     acked: u32,
-    /// How many those are since the stream began, as far as a count can be behind.
+    /// Like `acked`, but without wrapping, up to the most that a count can be behind.
     reach: u32,
-    /// Sent and not acknowledged, oldest first, each with its bytes.
+    /// Stanzas sent and not acknowledged, oldest first, each with its bytes.
     unacked: VecDeque<(T, usize)>,
     bytes: usize,
-    /// The `<r/>` that waits for its answer.
+    /// When the `<r/>` in flight was sent, moved on by the time in which we did not read.
     asked: Option<Instant>,
-    /// When we asked last, answered or not.
+    /// When we last sent an `<r/>`, answered or not.
     last_asked: Option<Instant>,
-    /// Stanzas and bytes sent since.
+    /// Stanzas and bytes sent since then.
     unasked: usize,
     unasked_bytes: usize,
-    /// Also for what was asked about before.
+    /// Whether to request again for stanzas that an earlier `<r/>` covered.
     again: bool,
 }
 
-/// The peer says that it handled more than it was sent (XEP-0198 §6).
+/// The peer reports that it handled more than it was sent (XEP-0198 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooHigh {
-    /// What it said.
+    /// The peer's count.
     pub h: u32,
-    /// What it was sent.
+    /// The number of stanzas that it was sent.
     pub sent: u32,
 }
 
 /// Whether to send `<r/>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
-    /// Not for what was sent so far.
+    /// No, not for what was sent so far.
     No,
-    /// With this write.
+    /// Yes, with this write.
     Now,
-    /// Then, if nothing more is sent until then.
+    /// At this time, if nothing more is sent until then.
     At(Instant),
 }
 
@@ -52,7 +52,7 @@ impl<T> Default for Sent<T> {
 }
 
 impl<T> Sent<T> {
-    /// A stream of which so many stanzas are acknowledged.
+    /// A stream of which this many stanzas are acknowledged.
     pub fn restored(acked: u32) -> Self {
         Self {
             acked,
@@ -67,18 +67,18 @@ impl<T> Sent<T> {
         }
     }
 
-    /// What the peer acknowledged.
+    /// The peer's count of the stanzas it acknowledged.
     pub fn acked(&self) -> u32 {
         self.acked
     }
 
-    /// What the peer was sent, wrapping.
+    /// The number of stanzas that the peer was sent, wrapping.
     pub fn sent(&self) -> u32 {
         // The queue is bounded far below 2^32.
         self.acked.wrapping_add(u32::try_from(self.unacked.len()).unwrap_or(u32::MAX))
     }
 
-    /// A stanza goes out.
+    /// Notes a stanza that is being sent.
     pub fn push(&mut self, item: T, bytes: usize) {
         self.unacked.push_back((item, bytes));
         self.bytes += bytes;
@@ -86,9 +86,9 @@ impl<T> Sent<T> {
         self.unasked_bytes += bytes;
     }
 
-    /// The peer's count came, in `<a/>` or `<resume/>`: what it acknowledges is given out. A count
-    /// that is too low, but one that the stream had, is taken as the last true one: clients miscount
-    /// (promise.md 6). All others are too high, however far round the circle of 2^32 they are.
+    /// Takes the peer's count from `<a/>` or `<resume/>`, and returns the stanzas that it newly
+    /// acknowledges. A count that is too low, but that the stream once had, is ignored: clients miscount
+    /// (promise.md 6). All other counts are too high, wherever in the range of 2^32 they are.
     pub fn acknowledge(&mut self, h: u32) -> Result<Vec<T>, TooHigh> {
         let ahead = h.wrapping_sub(self.acked);
         let waiting = self.unacked.len();
@@ -97,7 +97,8 @@ impl<T> Sent<T> {
             _ if self.acked.wrapping_sub(h) <= self.reach => 0,
             _ => return Err(TooHigh { h, sent: self.sent() }),
         };
-        // All of them is the usual case: their room goes with them, so that an idle session owns none.
+        // Usually it acknowledges all of them: this frees their memory too, so that an idle session owns
+        // none.
         let items: Vec<_> = match news == waiting {
             true => std::mem::take(&mut self.unacked).into(),
             false => self.unacked.drain(..news).collect(),
@@ -109,17 +110,17 @@ impl<T> Sent<T> {
         Ok(items.into_iter().map(|(item, _)| item).collect())
     }
 
-    /// An `<a/>` answers the `<r/>` that is out.
+    /// An `<a/>` answers the `<r/>` in flight.
     pub fn answered(&mut self) {
         self.asked = None;
     }
 
-    /// What is not acknowledged, oldest first.
+    /// The stanzas that are not acknowledged, oldest first.
     pub fn unacked(&self) -> impl Iterator<Item = &T> {
         self.unacked.iter().map(|(item, _)| item)
     }
 
-    /// The stream is over: what was not acknowledged goes another way.
+    /// Ends the stream: returns the stanzas that were not acknowledged, to be delivered another way.
     pub fn into_unacked(self) -> impl Iterator<Item = T> {
         self.unacked.into_iter().map(|(item, _)| item)
     }
@@ -129,19 +130,19 @@ impl<T> Sent<T> {
         (self.unacked.len(), self.bytes)
     }
 
-    /// When the `<r/>` was sent whose answer is awaited.
+    /// When the `<r/>` whose answer is awaited was sent.
     pub fn asked(&self) -> Option<Instant> {
         self.asked
     }
 
-    /// Nobody listened since then: an answer has so much more time.
+    /// We have not read since then: an answer gets that much more time.
     pub fn unheard(&mut self, since: Instant, now: Instant) {
         if let Some(asked) = &mut self.asked {
             *asked += now.saturating_duration_since(since.max(*asked));
         }
     }
 
-    /// `<r/>` is being sent.
+    /// Notes that an `<r/>` is being sent.
     pub fn ask(&mut self, now: Instant) {
         self.asked = Some(now);
         self.last_asked = Some(now);
@@ -150,21 +151,20 @@ impl<T> Sent<T> {
         self.again = false;
     }
 
-    /// No answer came, or one that did not help: ask again in a while.
+    /// Notes that no answer came, or one that did not help: we will ask again in a while.
     pub fn unanswered(&mut self) {
         self.asked = None;
         self.again = true;
     }
 
-    /// The connection is another one: nothing is asked on it yet.
+    /// The stream has another connection, on which nothing is requested yet.
     pub fn reconnected(&mut self) {
         self.unanswered();
         self.last_asked = None;
     }
 
-    /// Asked after each write. A lone stanza is asked about at once, with the stanza itself, as
-    /// XEP-0198 §8.2 advises for mobile networks; in a conversation every few; never while an answer
-    /// is on its way.
+    /// Called after each write. A lone stanza is sent with an `<r/>` at once, as XEP-0198 §8.2 advises for
+    /// mobile networks; in a conversation only every few stanzas are; and none while an answer is awaited.
     pub fn policy(&self, now: Instant) -> Ask {
         let again = self.again && !self.unacked.is_empty();
         if self.asked.is_some() || (self.unasked == 0 && !again) {
@@ -176,13 +176,13 @@ impl<T> Sent<T> {
     }
 }
 
-/// Half of the circle: what is further behind is ahead.
+/// Half of the range: a count further behind than this is ahead.
 const REACH_MAX: u32 = u32::MAX / 2;
-/// Between two requests when little is sent.
+/// The pause between two requests when little is sent.
 const ASK_PAUSE: Duration = Duration::from_millis(500);
-/// Stanzas that are asked about without a pause.
+/// Stanzas after which an `<r/>` is sent without a pause.
 const ASK_STANZAS: usize = 10;
-/// Their bytes.
+/// Like [`ASK_STANZAS`], but in bytes.
 const ASK_BYTES: usize = 65_536;
 
 #[cfg(test)]
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!((sent.acked(), sent.waiting()), (5, (0, 0)));
     }
 
-    /// XEP-0198 §6: a count that the stream never had is a lie, wherever on the circle it is.
+    /// XEP-0198 §6: a count that the stream never had is wrong, wherever in the range it is.
     #[test]
     fn behind_is_only_what_was_acknowledged() {
         let mut sent = Sent::default();
@@ -224,7 +224,7 @@ mod tests {
         let mut sent = Sent::<()>::restored(10);
         assert_eq!(sent.acknowledge(0), Ok(vec![]));
         assert_eq!(sent.acknowledge(u32::MAX), Err(TooHigh { h: u32::MAX, sent: 10 }));
-        // One that has been round.
+        // One that has wrapped.
         let mut sent = Sent::restored(u32::MAX);
         sent.push((), 1);
         assert_eq!(sent.acknowledge(0), Ok(vec![()]));
