@@ -6,12 +6,12 @@ use std::fmt::{self, Write};
 
 use crate::xml::escape::escape_text;
 
-/// Why a stream is closed, with what may help a person to understand it.
+/// Why a stream is closed, with details that help a person to understand it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamFailure {
-    /// What went wrong, in the RFC's words.
+    /// The condition, as the RFC names it.
     pub error: StreamError,
-    /// For a person who debugs; never interpreted by a program (RFC 6120 §4.9.2).
+    /// For a person who debugs; programs never interpret it (RFC 6120 §4.9.2).
     pub text: Option<Cow<'static, str>>,
     /// An extension's own condition, as an element (RFC 6120 §4.9.4).
     pub application: Option<String>,
@@ -25,14 +25,14 @@ impl StreamFailure {
         self
     }
 
-    /// Adds a text for whoever debugs: lower case, no secrets, nothing of the peer's data.
+    /// Adds a text for a person who debugs: lower case, no secrets, nothing of the peer's data.
     #[must_use]
     pub fn text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.text = Some(text.into());
         self
     }
 
-    /// What stands in the `<error/>` element; the framing puts that around.
+    /// The content of the `<error/>` element; the framing writes the element around it.
     pub(super) fn children(&self) -> String {
         let mut out = String::with_capacity(160);
         let name = self.error.condition();
@@ -72,7 +72,7 @@ impl fmt::Display for StreamFailure {
 impl std::error::Error for StreamFailure {}
 
 impl StreamError {
-    /// The failure of this condition, with a text for whoever debugs.
+    /// The failure of this condition, with a text for a person who debugs.
     pub fn text(self, text: impl Into<Cow<'static, str>>) -> StreamFailure {
         StreamFailure::from(self).text(text)
     }
@@ -86,7 +86,7 @@ impl fmt::Display for StreamError {
 
 impl std::error::Error for StreamError {}
 
-/// One list makes the enum and the names both ways.
+/// Makes the enum and the names in both directions from one list.
 macro_rules! conditions {
     ($($(#[$doc:meta])* $variant:ident $(($content:ty))?, $name:literal;)*) => {
         /// The defined conditions of RFC 6120 §4.9.3.
@@ -129,11 +129,11 @@ conditions! {
     HostUnknown, "host-unknown";
     /// RFC 6120 §4.9.3.7: a stanza between servers without a proper 'to' or 'from'.
     ImproperAddressing, "improper-addressing";
-    /// RFC 6120 §4.9.3.8: our own fault.
+    /// RFC 6120 §4.9.3.8: the server's own fault.
     InternalServerError, "internal-server-error";
     /// RFC 6120 §4.9.3.9: a 'from' that the peer may not use.
     InvalidFrom, "invalid-from";
-    /// RFC 6120 §4.9.3.10: the stream or content namespace is not one of ours.
+    /// RFC 6120 §4.9.3.10: a stream or content namespace that the server does not support.
     InvalidNamespace, "invalid-namespace";
     /// RFC 6120 §4.9.3.11: XML that breaks a schema that the server validates.
     InvalidXml, "invalid-xml";
@@ -160,11 +160,11 @@ conditions! {
     UndefinedCondition, "undefined-condition";
     /// RFC 6120 §4.9.3.22: not UTF-8.
     UnsupportedEncoding, "unsupported-encoding";
-    /// RFC 6120 §4.9.3.23: the peer cannot do what we require (sent by the initiating entity).
+    /// RFC 6120 §4.9.3.23: the peer cannot do what the server requires (sent by the initiating entity).
     UnsupportedFeature, "unsupported-feature";
-    /// RFC 6120 §4.9.3.24: a first-level child of the stream that we do not understand.
+    /// RFC 6120 §4.9.3.24: a first-level child of the stream that the server does not understand.
     UnsupportedStanzaType, "unsupported-stanza-type";
-    /// RFC 6120 §4.9.3.25: a version of XMPP that we do not speak.
+    /// RFC 6120 §4.9.3.25: an unsupported version of XMPP.
     UnsupportedVersion, "unsupported-version";
 }
 

@@ -1,4 +1,4 @@
-//! What is offered when (RFC 6120 §4.3.2): the children of `<features/>`.
+//! The features that each phase of a stream offers (RFC 6120 §4.3.2): the children of `<features/>`.
 
 use bytestring::ByteString;
 
@@ -10,7 +10,7 @@ use crate::base::limits::Limits;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
 
-/// Before TLS: STARTTLS, and SASL only where the operator allows it in the clear.
+/// Before TLS: STARTTLS, and SASL only if the operator allows it unencrypted.
 pub fn secure(required: bool, rest: &str) -> ByteString {
     let mut xml = Xml::new();
     xml.start("starttls").attr("xmlns", ns::TLS);
@@ -21,27 +21,27 @@ pub fn secure(required: bool, rest: &str) -> ByteString {
     xml.into_string().into()
 }
 
-/// What can be had along with a login (XEP-0388 §2.1).
+/// What a client can ask for together with a login (XEP-0388 §2.1).
 #[derive(Debug, Clone, Default)]
 pub struct Inline {
-    /// What can be switched on while a resource is bound (XEP-0386 §3.1).
+    /// The features that a client can enable while it binds a resource (XEP-0386 §3.1).
     pub bind: Vec<&'static str>,
-    /// Tokens are given out, and taken (XEP-0484).
+    /// Whether the server issues and accepts tokens (XEP-0484).
     pub fast: bool,
-    /// Keys that an account lacks are taken (XEP-0480).
+    /// Whether the server accepts keys that an account lacks (XEP-0480).
     pub upgrade: bool,
 }
 
-/// What a stream is offered under TLS: all its features, and what stands for their very text.
+/// The offer of a stream under TLS: all its features, and a version that stands for their exact text.
 #[derive(Debug, Clone)]
 pub struct OverTls {
-    /// What is offered.
+    /// The features.
     pub features: ByteString,
     /// The `value` of `<config-version/>` (XEP-0509 §2.3).
     pub version: String,
 }
 
-/// SASL in both profiles, for a stream under TLS: XEP-0388 §3 allows its own nowhere else.
+/// SASL in both profiles, for a stream under TLS: XEP-0388 §3 allows its own profile only there.
 pub fn over_tls(offer: &Offer, inline: &Inline, modules: &str, limits: &Limits) -> OverTls {
     let mut parts = authenticate(offer, modules, limits);
     parts.push_str(&sasl2(offer, inline));
@@ -120,7 +120,7 @@ pub fn bind(modules: &str, limits: &Limits) -> ByteString {
     xml.into_string().into()
 }
 
-/// When a resource is bound already (XEP-0386): what is still to be had.
+/// When a resource is already bound (XEP-0386): the features that are left.
 pub fn bound(modules: &str, limits: &Limits, sm_enabled: bool) -> ByteString {
     let mut xml = Xml::new();
     if !sm_enabled {
@@ -135,7 +135,7 @@ pub fn bound(modules: &str, limits: &Limits, sm_enabled: bool) -> ByteString {
 fn advertise(xml: &mut Xml, bytes: usize, limits: &Limits) {
     xml.start("limits").attr("xmlns", ns::STREAM_LIMITS);
     xml.start("max-bytes").text(&bytes.to_string()).end();
-    // We ping a silent client before we give it up, so this much silence is always safe.
+    // The server pings a silent client before it gives it up, so this much silence is always safe.
     let idle = limits.ping_after + limits.ping_timeout;
     if !limits.ping_after.is_zero() {
         xml.start("idle-seconds").text(&idle.as_secs().to_string()).end();
@@ -143,5 +143,5 @@ fn advertise(xml: &mut Xml, bytes: usize, limits: &Limits) {
     xml.end();
 }
 
-/// Of a hash that tells two offers apart; nobody gains by making one up.
+/// Bytes of a hash that tells two offers apart; nobody gains anything by forging one.
 const VERSION_BYTES: usize = 12;

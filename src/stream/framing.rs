@@ -1,6 +1,6 @@
-//! How a stream stands on its transport: what a header, an element or an end are as bytes, and back. All
-//! that is TCP's own (RFC 6120 §4) is in here; RFC 7395 says each of these things otherwise, and says the
-//! same things.
+//! How a stream is written on its transport: headers, elements and ends to bytes and back. Everything
+//! specific to TCP (RFC 6120 §4) is in here; RFC 7395 has another form for each of these things, with the
+//! same meaning.
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -17,47 +17,47 @@ use crate::xml::header::Header;
 use crate::xml::ns;
 use crate::xml::writer::escape_attr;
 
-/// What we say on a stream: a first-level element, or an end of the root.
+/// What the server writes on a stream: a first-level element, or the start or end tag of the root.
 #[derive(Debug, Clone)]
 pub enum Item {
-    /// Our header.
+    /// The server's header.
     Header(Greeting),
-    /// What is offered now (RFC 6120 §4.3.2): the children of the element.
+    /// The current offer (RFC 6120 §4.3.2): the children of `<features/>`.
     Features(ByteString),
-    /// A whole element that declares its namespace, or is in that of the content.
+    /// A whole element that declares its namespace, or is in the content namespace.
     Element(Bytes),
-    /// The stream cannot go on (RFC 6120 §4.9); [`Item::Close`] follows.
+    /// The stream cannot continue (RFC 6120 §4.9); [`Item::Close`] follows.
     Failure(StreamFailure),
-    /// Our end of the stream (RFC 6120 §4.4).
+    /// The end of the stream from this side (RFC 6120 §4.4).
     Close,
 }
 
-/// What our header says (RFC 6120 §4.7).
+/// The content of the server's header (RFC 6120 §4.7).
 #[derive(Debug, Clone)]
 pub struct Greeting {
-    /// Of the stream.
+    /// The stream's id.
     pub id: String,
-    /// The host that speaks.
+    /// The host that sends it.
     pub from: String,
-    /// Whose header it answers, where that said so: the bare address.
+    /// The sender of the header that it answers, if that had a `from`: the bare address.
     pub to: Option<Jid>,
 }
 
-/// A whole piece of what the other side says.
+/// A whole piece of what the peer sends.
 pub enum Event {
-    /// Its header.
+    /// The peer's header.
     Open(Header),
-    /// A proved element.
+    /// An element that passed the gate.
     Element(Element),
     /// Keepalive between elements.
     Whitespace,
-    /// Its end of the stream.
+    /// The end of the peer's stream.
     Close,
 }
 
 /// The framing of one stream over TCP.
 pub struct Framing {
-    /// What stanzas are in: `jabber:client` or `jabber:server`.
+    /// The content namespace: `jabber:client` or `jabber:server`.
     content: &'static str,
     framer: Framer,
     default_ns: DefaultNs,
@@ -66,7 +66,7 @@ pub struct Framing {
     children_max: u32,
 }
 
-/// What an element without a namespace of its own is in (RFC 6120 §4.8.2).
+/// The namespace of an element that declares none (RFC 6120 §4.8.2).
 enum DefaultNs {
     Content,
     Stream,
@@ -74,13 +74,13 @@ enum DefaultNs {
 }
 
 impl Framing {
-    /// Of a stream with this content namespace (RFC 6120 §4.8.2) whose header has not come, with the
-    /// limits of an unauthenticated one.
+    /// The framing of a stream with this content namespace (RFC 6120 §4.8.2) whose header has not arrived,
+    /// with the limits of an unauthenticated stream.
     pub fn new(content: &'static str, limits: &Limits) -> Self {
         let Limits { depth_max, attributes_max, children_max, .. } = *limits;
         let bytes_max = limits.stanza_bytes_max_unauthenticated;
         let framer = Framer::new(FramerLimits { bytes_max, depth_max });
-        // One a session: small.
+        // Every session has one of these: small.
         let bound = |most: usize| u32::try_from(most).unwrap_or(u32::MAX);
         Self {
             content,
@@ -92,18 +92,18 @@ impl Framing {
         }
     }
 
-    /// The limits are those of an authenticated stream from here on.
+    /// Sets the limits of an authenticated stream.
     pub fn authenticated(&mut self, limits: &Limits) {
         let (bytes_max, depth_max) = (limits.stanza_bytes_max, limits.depth_max);
         self.framer.set_limits(FramerLimits { bytes_max, depth_max });
     }
 
-    /// A new header of the other side comes next (RFC 6120 §4.3.3).
+    /// Expects a new header from the peer (RFC 6120 §4.3.3).
     pub fn restart(&mut self) {
         self.framer.restart();
     }
 
-    /// Cuts the next whole piece off what has come.
+    /// Cuts the next whole piece off the received bytes.
     pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Event>, XmlError> {
         Ok(match self.framer.next(buffer)? {
             None => None,
@@ -137,8 +137,8 @@ impl Framing {
         }
     }
 
-    /// Writes an item: hands over its bytes, in order. All of one call are one item, with which a
-    /// message of WebSocket begins and ends (RFC 7395 §3.3).
+    /// Writes an item: calls `out` with its bytes, in order. One call writes one item, which WebSocket
+    /// carries as one message (RFC 7395 §3.3).
     pub fn write(&self, item: Item, mut out: impl FnMut(Bytes)) {
         match item {
             Item::Header(greeting) => out(self.opening(&greeting).into()),
@@ -156,7 +156,8 @@ impl Framing {
         }
     }
 
-    /// Writes a stanza, as [`Framing::write`] does: it is on its way to many, and is not put together.
+    /// Writes a stanza, like [`Framing::write`], but in parts: it goes to many recipients and is not copied
+    /// together.
     pub fn write_frame(&self, frame: Frame, mut out: impl FnMut(Bytes)) {
         out(frame.head);
         out(frame.tail);
@@ -185,7 +186,7 @@ impl Framing {
     }
 }
 
-/// The prefix is that of our header.
+/// Writes the error with the prefix of the server's header.
 fn error(failure: &StreamFailure) -> String {
     ["<stream:error>", &failure.children(), "</stream:error>"].concat()
 }

@@ -1,5 +1,5 @@
-//! Negotiation of streams without I/O: what came in, what is to be done. No clock, no sockets, no
-//! randomness of its own.
+//! Negotiation of streams without I/O: takes what came in, and returns what is to be done. It has no clock,
+//! no sockets and no source of randomness.
 
 pub mod c2s;
 pub mod error;

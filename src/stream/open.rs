@@ -1,4 +1,4 @@
-//! Stream headers (RFC 6120 §4.7): judging the client's.
+//! Stream headers (RFC 6120 §4.7): checks the client's.
 
 use super::error::{StreamError, StreamFailure};
 use crate::base::limits::LANG_BYTES_MAX;
@@ -7,7 +7,7 @@ use crate::xml::error::XmlError;
 use crate::xml::header::Header;
 use crate::xml::ns;
 
-/// What a good client header settles.
+/// What a valid client header determines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
     /// The hosted domain, in normal form.
@@ -48,7 +48,7 @@ pub fn judge(
     if header.lang.as_ref().is_some_and(|lang| lang.len() > LANG_BYTES_MAX) {
         return Err(StreamError::BadFormat.text("xml:lang is too long"));
     }
-    // §4.7.2: a client must say whom it wants; COMPAT: with a single domain there is no doubt.
+    // §4.7.2: a client must name the domain it wants; COMPAT: with a single domain there is no doubt.
     let host = match (header.to.as_deref(), only) {
         (Some(to), _) => {
             prep::domainpart(to).ok().map(|to| to.into_owned()).filter(|to| is_host(to))
@@ -59,7 +59,7 @@ pub fn judge(
     Ok(Opened { host, lang: header.lang.clone() })
 }
 
-/// `1.0` or later; a missing or older version is not XMPP as RFC 6120 defines it.
+/// Whether the version is `1.0` or later; a missing or older one is not XMPP as RFC 6120 defines it.
 fn speaks_xmpp_1(version: &str) -> bool {
     let mut parts = version.splitn(2, '.').map(str::parse::<u32>);
     matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(_))) if major >= 1)
