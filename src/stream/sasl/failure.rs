@@ -1,4 +1,4 @@
-//! The conditions of a `<failure/>` (RFC 6120 §6.5), and what is behind them.
+//! The conditions of a `<failure/>` (RFC 6120 §6.5), and the reasons behind them.
 
 use std::fmt;
 
@@ -19,13 +19,13 @@ pub enum SaslFailure {
     InvalidAuthzid,
     /// RFC 6120 §6.5.7: no mechanism named, or none of those offered.
     InvalidMechanism,
-    /// RFC 6120 §6.5.8: against the syntax of the mechanism, or not what the moment asks for.
+    /// RFC 6120 §6.5.8: against the syntax of the mechanism, or not expected at this point.
     MalformedRequest,
     /// RFC 6120 §6.5.9: policy wants a stronger mechanism.
     MechanismTooWeak,
     /// RFC 6120 §6.5.10: wrong credentials, an unknown user, and all that must look like them.
     NotAuthorized,
-    /// RFC 6120 §6.5.11: our own trouble; try later.
+    /// RFC 6120 §6.5.11: a fault of the server's; the client may try later.
     TemporaryAuthFailure,
 }
 
@@ -68,33 +68,34 @@ impl SaslFailure {
     }
 }
 
-/// Why an attempt ended. The client is told the condition alone; the log and the throttle get the rest.
+/// Why an attempt ended. The client receives only the condition; the log and the throttle get the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The condition says it all.
+    /// The condition says everything.
     Failed(SaslFailure),
-    /// The account is there, and its password is another.
+    /// The account exists, and its password is another.
     WrongPassword,
     /// There is no such account, or none with keys for this mechanism.
     NoAccount,
-    /// The user name is no localpart, so it is nobody's.
+    /// The user name is not a localpart, so no account has it.
     NoName,
-    /// The password cannot be prepared, so it is nobody's.
+    /// The password cannot be prepared, so no account has it.
     NoPassword,
-    /// The client wants to bind to what this stream does not have (RFC 5802 §6).
+    /// The client wants to bind to something that this stream does not have (RFC 5802 §6).
     NoBinding(&'static str),
-    /// RFC 5802 §6: the client was told that we cannot bind, which is not so.
+    /// RFC 5802 §6: the client believes that the server cannot bind to the channel, but the server offered
+    /// it.
     Downgrade,
-    /// RFC 5801 §5: the client's flag does not go with the mechanism's name.
+    /// RFC 5801 §5: the client's flag does not match the mechanism's name.
     WrongFlag,
-    /// The password is right, and bound to another channel than this one.
+    /// The password is right, but bound to another channel than this one.
     OtherChannel,
-    /// The secret is right, and the stream's header is in another name.
+    /// The secret is right, but the stream's header is in another name.
     OtherName,
 }
 
 impl Refusal {
-    /// What the client is told.
+    /// The condition that the client receives.
     pub const fn failure(self) -> SaslFailure {
         match self {
             Self::Failed(failure) => failure,
@@ -110,13 +111,13 @@ impl Refusal {
         }
     }
 
-    /// The name of its element.
+    /// The name of that condition's element.
     pub const fn condition(self) -> &'static str {
         self.failure().condition()
     }
 
-    /// The secret of an account was looked at and let nobody in: what a guess ends with, where keys were
-    /// looked up. All else tells a guesser nothing of any password, and slows nobody down.
+    /// Whether the client's secret was checked and did not log it in, as with a guess, after keys were
+    /// looked up. All other failures reveal nothing about any password, and delay nobody.
     pub const fn is_guess(self) -> bool {
         match self {
             Self::WrongPassword | Self::NoAccount | Self::OtherName => true,
@@ -130,7 +131,7 @@ impl Refusal {
         }
     }
 
-    /// The client knows the password, and may not come in all the same.
+    /// Whether the client knows the password, but is refused all the same.
     pub const fn is_of_a_right_password(self) -> bool {
         matches!(self, Self::OtherChannel | Self::Failed(SaslFailure::AccountDisabled))
     }

@@ -1,4 +1,4 @@
-//! The hash layer of SCRAM: the `ScramProvider` trait of the `sasl` crate, with a SHA-512 of ours.
+//! The hash layer of SCRAM: the `ScramProvider` trait of the `sasl` crate, with our own SHA-512.
 //!
 //! The crate's own server `Scram` is not used: it refuses clients without channel binding, does
 //! not know tls-exporter, stores SaltedPassword and compares in variable time. Its traits and
@@ -15,7 +15,7 @@ use crate::base::credential::HashName;
 /// SHA-512 for `SCRAM-SHA-512`, which the crate lacks.
 pub(super) struct Sha512;
 
-/// The crate wants a type for stored secrets; ours are `ScramKeys`.
+/// The crate requires a type for stored secrets; ours are `ScramKeys`.
 pub(super) struct NoSecret;
 
 impl sasl::secret::Secret for NoSecret {}

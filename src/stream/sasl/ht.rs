@@ -1,8 +1,8 @@
 //! The Hashed Token mechanisms HT-* (draft-schmaus-kitten-sasl-ht-09), with which a client that has a
 //! token logs in (XEP-0484): one message each way.
 //!
-//! They carry no authorization identity and no password. A token is used with one mechanism only, so
-//! nobody who cannot bind to the channel makes use of one that was given for a bound one.
+//! They carry no authorization identity and no password. A token is valid with one mechanism only, so a
+//! token that was given for a bound mechanism is useless to anybody who cannot bind to the channel.
 
 use hmac::{Hmac, Mac};
 use sha2::{Sha256, Sha512};
@@ -13,7 +13,7 @@ use crate::base::hash::same_secret;
 use crate::base::limits::SASL_BYTES_MAX;
 use crate::jid::prep;
 
-/// One of the family.
+/// One mechanism of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HtMechanism {
     /// SHA-512 and tls-exporter
@@ -41,7 +41,7 @@ impl HtMechanism {
         Self::Sha256None,
     ];
 
-    /// The name; that without channel binding is XEP-0484's (§3.1).
+    /// The name; XEP-0484 defines the names without channel binding (§3.1).
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sha512Exporter => "HT-SHA-512-EXPR",
@@ -66,7 +66,7 @@ impl HtMechanism {
         }
     }
 
-    /// The channel binding that it has to have, by its registered name.
+    /// The channel binding that it requires, by its registered name.
     pub const fn binding(self) -> Option<&'static str> {
         match self {
             Self::Sha512Exporter | Self::Sha256Exporter => Some("tls-exporter"),
@@ -75,8 +75,8 @@ impl HtMechanism {
         }
     }
 
-    /// What a channel can be offered. XEP-0484 §6 allows none of them without TLS, which the caller
-    /// sees to; §3.1 wants one without channel binding beside those with.
+    /// The mechanisms that a channel can be offered. XEP-0484 §6 forbids all of them without TLS, which the
+    /// caller ensures; §3.1 asks for one without channel binding in addition to those with it.
     pub fn offered(bindings: &ChannelBindings) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|mechanism| mechanism.data(bindings).is_some())
     }
@@ -90,38 +90,38 @@ impl HtMechanism {
     }
 }
 
-/// A client's message, to be held against the tokens of its device. No `Debug`: whoever has it, and
-/// the channel, has the login.
+/// A client's message, to be compared with the tokens of its device. No `Debug`: whoever has it and the
+/// channel can log in.
 pub struct Ht {
     mechanism: HtMechanism,
-    /// In normal form.
+    /// The localpart in normal form.
     localpart: String,
     mac: Vec<u8>,
     data: Vec<u8>,
 }
 
-/// A token that the store knows for the user and the device that the client claims to be.
+/// A token that is stored for the user and the device that the client claims to be.
 #[derive(Clone, Copy)]
 pub struct Token<'a> {
-    /// As it was asked for.
+    /// The name of the mechanism that the token was requested for.
     pub mechanism: &'a str,
-    /// What the client was given, whose very characters are the key.
+    /// The text that the client was given; its very characters are the key.
     pub secret: &'a str,
-    /// It is too old.
+    /// Whether it is too old.
     pub expired: bool,
 }
 
-/// A token that fits.
+/// A token that matches.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fits {
-    /// Its place among those that were looked at.
+    /// Its index among the tokens that were compared.
     pub index: usize,
-    /// Additional data with success: proves to the client that we know the token too.
+    /// Additional data with success: proves to the client that the server knows the token too.
     pub answer: Vec<u8>,
 }
 
 impl Ht {
-    /// Reads an initial response. Without TLS nothing must be `offered`.
+    /// Reads an initial response. Without TLS, `offered` must be empty.
     pub fn start(
         name: &str,
         offered: &[HtMechanism],
@@ -148,18 +148,18 @@ impl Ht {
         Ok(Self { mechanism, localpart: localpart.into_owned(), mac: mac.to_vec(), data })
     }
 
-    /// Whose tokens are wanted.
+    /// The account whose tokens are needed.
     pub fn localpart(&self) -> &str {
         &self.localpart
     }
 
-    /// With what it logs in.
+    /// The mechanism of the login.
     pub fn mechanism(&self) -> HtMechanism {
         self.mechanism
     }
 
-    /// Holds the message against all of them; nothing tells which one came near. An unknown user's or
-    /// device's tokens are none.
+    /// Compares the message with all of them, without revealing which one came close. An unknown user or
+    /// device has no tokens.
     pub fn check(&self, tokens: &[Token<'_>]) -> Result<Fits, SaslFailure> {
         let mut found = None;
         for (index, token) in tokens.iter().enumerate() {
@@ -171,20 +171,20 @@ impl Ht {
             }
         }
         for _ in tokens.len()..TOKENS {
-            // As long as if there were some.
+            // Takes as long as with a token.
             let _ = same_secret(&self.hmac("", INITIATOR), &self.mac);
         }
         match found {
-            // XEP-0484 §4.2: whoever has it may learn that it is too old.
+            // XEP-0484 §4.2: a client that has the token may learn that it is too old.
             Some((_, token)) if token.expired => Err(SaslFailure::CredentialsExpired),
             Some((index, token)) => Ok(Fits { index, answer: self.hmac(token.secret, RESPONDER) }),
-            // XEP-0484 §4: what a token that is trusted no more gets; one that was taken away, or never
-            // was, cannot be told from it.
+            // XEP-0484 §4: the answer for a token that is no longer trusted; the server cannot tell one
+            // that was revoked from one that never existed.
             None => Err(SaslFailure::CredentialsExpired),
         }
     }
 
-    /// HMAC(token, "Initiator" || cb-data) and its like.
+    /// HMAC(token, "Initiator" || cb-data), and likewise for "Responder".
     fn hmac(&self, token: &str, who: &[u8]) -> Vec<u8> {
         let parts = [who, &self.data];
         match self.mechanism.hash() {
@@ -194,7 +194,7 @@ impl Ht {
     }
 }
 
-/// HMAC takes keys of any length: the empty answer, which fits nothing, never happens.
+/// HMAC takes keys of any length, so the empty result, which matches nothing, never occurs.
 fn mac<M: Mac + hmac::digest::KeyInit>(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     let Ok(mut mac) = <M as Mac>::new_from_slice(key) else { return Vec::new() };
     for part in parts {
@@ -205,7 +205,7 @@ fn mac<M: Mac + hmac::digest::KeyInit>(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
 
 const INITIATOR: &[u8] = b"Initiator";
 const RESPONDER: &[u8] = b"Responder";
-/// As many as a device has at most: its current one and the next (XEP-0484 §5.1).
+/// Maximum number of tokens of a device: its current one and the next (XEP-0484 §5.1).
 const TOKENS: usize = 2;
 
 #[cfg(test)]
@@ -293,7 +293,7 @@ mod tests {
             (Sha256Exporter, bound, &[], Err(CredentialsExpired)),
             (Sha256Exporter, bound, &[other], Err(CredentialsExpired)),
             (Sha256Exporter, bound, &[none], Err(CredentialsExpired)),
-            // The HMAC of one without channel binding under the name of one with.
+            // The HMAC of a mechanism without channel binding under the name of one with it.
             (Sha256Exporter, unbound, &[good], Err(CredentialsExpired)),
             (Sha256None, unbound, &[good], Err(CredentialsExpired)),
             (Sha256None, unbound, &[none], Ok(0)),

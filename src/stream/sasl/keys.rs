@@ -1,4 +1,4 @@
-//! From a password to what is stored of it (RFC 5802 §3).
+//! Derives the keys that are stored of a password (RFC 5802 §3).
 
 use std::borrow::Cow;
 
@@ -12,11 +12,11 @@ use crate::base::id::Rng;
 use crate::base::limits::PASSWORD_BYTES_MAX;
 use crate::jid::precis::{self, Class};
 
-/// Prepares a password with SASLprep, which RFC 5802 §2.2 demands and clients do before they hash.
+/// Prepares a password with SASLprep, which RFC 5802 §2.2 requires and clients do before they hash.
 ///
-/// SASLprep knows Unicode 3.2 alone (2002), without emoji. A password with what came later is mapped in the
-/// same way, as RFC 3454 §7 has it for queries and most clients do it, and must be one by OpaqueString (RFC
-/// 8265 §4.2), which took the place of SASLprep.
+/// SASLprep knows only Unicode 3.2 (2002), which has no emoji. A password with later characters is mapped
+/// in the same way, as RFC 3454 §7 describes for queries and most clients do. It must then be valid by
+/// OpaqueString (RFC 8265 §4.2), which replaced SASLprep.
 pub fn prepare(password: &str) -> Result<Cow<'_, str>, PasswordError> {
     if password.len() > PASSWORD_BYTES_MAX {
         return Err(PasswordError::TooLong);
@@ -32,7 +32,8 @@ pub fn prepare(password: &str) -> Result<Cow<'_, str>, PasswordError> {
     }
 }
 
-/// SASLprep's mapping (RFC 4013 §2.1, §2.2) of a password that only lacks in it for its age.
+/// Applies SASLprep's mapping (RFC 4013 §2.1, §2.2) to a password that SASLprep refuses only because of its
+/// age.
 fn modern(password: &str) -> Option<String> {
     password.contains(tables::unassigned_code_point).then_some(())?;
     let mapped = password.chars().filter(|c| !tables::commonly_mapped_to_nothing(*c));
@@ -41,7 +42,7 @@ fn modern(password: &str) -> Option<String> {
     precis::allows(Class::Freeform, &prepared).then_some(prepared)
 }
 
-/// One set of keys. Costs `iterations` rounds of PBKDF2: not for a network thread.
+/// Derives one set of keys. Costs `iterations` rounds of PBKDF2: not for a network thread.
 pub fn derive(
     password: &str,
     hash: HashName,
@@ -54,7 +55,7 @@ pub fn derive(
     Ok(ScramKeys { hash, salt: salt.to_vec(), iterations, stored_key, server_key })
 }
 
-/// The keys of all hashes, each with a salt of its own, for a password that is set.
+/// Derives the keys of all hashes, each with its own salt, for a password that is being set.
 pub fn derive_all(
     password: &str,
     iterations: u32,
@@ -69,8 +70,8 @@ pub fn derive_all(
     Ok([one(a)?, one(b)?, one(c)?])
 }
 
-/// Keys for an account that is not there: the same at each attempt, as an account's would be
-/// (RFC 5802 §9 lets nobody tell them apart), and no password matches them.
+/// Keys for an account that does not exist: the same at each attempt, as a real account's would be (RFC
+/// 5802 §9: the two must not be distinguishable), and no password matches them.
 pub(super) fn fake(
     localpart: &str,
     hash: HashName,
@@ -99,13 +100,13 @@ pub(super) fn fake(
 /// Why a password cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
-    /// Nothing there, or nothing left after SASLprep.
+    /// Empty, or empty after SASLprep.
     #[error("the password is empty")]
     Empty,
-    /// Over [`PASSWORD_BYTES_MAX`].
+    /// Longer than [`PASSWORD_BYTES_MAX`].
     #[error("the password is too long")]
     TooLong,
-    /// Control characters, mixed directions, or what Unicode has no character for.
+    /// Control characters, mixed directions, or code points that Unicode does not assign.
     #[error("the password has characters that SASLprep (RFC 4013) does not allow")]
     Forbidden,
 }
@@ -118,7 +119,7 @@ const fn hash_bytes(hash: HashName) -> usize {
     }
 }
 
-/// Bytes of a salt: enough that no two are ever the same.
+/// Bytes of a salt: enough that no two are ever equal.
 pub(super) const SALT_BYTES: usize = 16;
 
 #[cfg(test)]
@@ -142,7 +143,7 @@ mod tests {
             ("e\u{301}", Ok("\u{e9}")),
             ("", Err(PasswordError::Empty)),
             ("\u{ad}", Err(PasswordError::Empty)),
-            // Not in Unicode 3.2: mapped the same way, and judged by the Unicode of today.
+            // Not in Unicode 3.2: mapped in the same way, and checked by today's Unicode.
             ("\u{1f512}", Ok("\u{1f512}")),
             ("\u{1f9cb}\u{a0}\u{1f468}\u{1f3fd}", Ok("\u{1f9cb} \u{1f468}\u{1f3fd}")),
             ("\u{2764}\u{fe0f}\u{1f9e1}\u{200d}\u{1f9e1}", Ok("\u{2764}\u{1f9e1}\u{1f9e1}")),

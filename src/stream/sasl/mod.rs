@@ -1,8 +1,8 @@
 //! Authentication of clients (RFC 6120 §6) without I/O: one [`Exchange`] is one attempt.
 //!
-//! The caller feeds it what the client sent and does what each [`Step`] says: send a challenge,
-//! look up keys, run the expensive part elsewhere, or end the attempt. Every input ends in one of
-//! these. What an unknown user sees is what a known one with a wrong password sees.
+//! The caller passes in what the client sent and does what each [`Step`] asks for: send a challenge, look
+//! up keys, run the expensive part elsewhere, or end the attempt. Every input ends in one of these. An
+//! unknown user gets exactly the answers of a known one with a wrong password.
 
 pub mod failure;
 mod hash;
@@ -30,34 +30,34 @@ use crate::jid::{BareJid, prep};
 use plain::PlainMessage;
 use scram::{ClientFirst, Gs2Flag};
 
-/// What to do next. No `Debug`: [`Work`] holds a password.
+/// The next step. No `Debug`: [`Work`] holds a password.
 pub enum Step {
-    /// Send it and give the answer to [`Exchange::respond`].
+    /// Send it and pass the answer to [`Exchange::respond`].
     Challenge(Vec<u8>),
-    /// Look up the account's keys for this hash and give them to [`Exchange::keys`].
+    /// Look up the account's keys for this hash and pass them to [`Exchange::keys`].
     NeedKeys {
-        /// In normal form.
+        /// The localpart in normal form.
         localpart: String,
-        /// No other will do.
+        /// The hash; keys of another one do not help.
         hash: HashName,
     },
-    /// Look up any keys of the account and give them to [`Exchange::keys`].
+    /// Look up any keys of the account and pass them to [`Exchange::keys`].
     NeedAnyKeys {
-        /// In normal form.
+        /// The localpart in normal form.
         localpart: String,
-        /// If there are several: what an unknown user is checked against, so that both take equally
-        /// long.
+        /// The hash to choose if there are several. Unknown users are checked against it, so that both take
+        /// equally long.
         prefer: HashName,
     },
-    /// Look up the tokens of this user and of the device that the client says it is, hold it against
-    /// them, and give the outcome to [`Exchange::checked`].
+    /// Look up the tokens of this user and of the device that the client claims to be, compare the message
+    /// with them, and pass the outcome to [`Exchange::checked`].
     NeedTokens(Box<ht::Ht>),
-    /// Run it away from the network threads and give the result to [`Exchange::worked`].
+    /// Run it outside the network threads and pass the result to [`Exchange::worked`].
     Work(Work),
-    /// The client is who it says. If its account is disabled, this is the moment to answer
-    /// `account-disabled` instead: only who has the password may learn that.
+    /// The client has proved its identity. If its account is disabled, this is the moment to answer
+    /// `account-disabled` instead: only a client with the password may learn that.
     Success {
-        /// Whose stream this is from now on.
+        /// The identity that the stream belongs to from now on.
         who: Identity,
         /// Additional data with success.
         data: Option<Vec<u8>>,
@@ -72,26 +72,26 @@ impl Step {
     }
 }
 
-/// Who a client turned out to be. The authorization identity is always the same.
+/// The identity that a client has proved. The authorization identity is always the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     /// An account of the domain.
     Account {
-        /// In normal form.
+        /// The localpart in normal form.
         localpart: String,
     },
-    /// Nobody in particular; make a localpart for it (XEP-0175 §3).
+    /// Not an account; make a localpart for it (XEP-0175 §3).
     Anonymous,
 }
 
-/// One attempt, from `<auth/>` to `<success/>` or `<failure/>`. A second `<auth/>` begins another
-/// and drops this one (RFC 6120 §6.4.2); so does `<abort/>`.
+/// One attempt, from `<auth/>` to `<success/>` or `<failure/>`. A second `<auth/>` drops this one and
+/// begins another (RFC 6120 §6.4.2); `<abort/>` drops it, too.
 pub struct Exchange {
     context: Context,
     state: State,
 }
 
-/// What stays the same during an attempt.
+/// The values that stay the same during an attempt.
 struct Context {
     offer: Offer,
     domain: String,
@@ -113,7 +113,7 @@ enum State {
     /// SCRAM waits for the client-final-message.
     ScramFinal {
         localpart: String,
-        /// The keys are an account's.
+        /// Whether the keys belong to an account.
         known: bool,
         scram: Box<dyn sasl::server::Mechanism + Send>,
     },
@@ -126,7 +126,7 @@ enum State {
     PlainWork {
         localpart: String,
     },
-    /// A token is looked for.
+    /// The message is being compared with tokens.
     Token {
         localpart: String,
     },
@@ -136,7 +136,7 @@ enum State {
 impl Exchange {
     /// Begins an attempt. `domain` is the stream's, in normal form; `initial` is the decoded initial
     /// response; `secret` makes the salts of accounts that do not exist and must survive restarts;
-    /// `iterations` is what new accounts get.
+    /// `iterations` is the number that new accounts get.
     pub fn start(
         offer: &Offer,
         domain: &str,
@@ -170,7 +170,7 @@ impl Exchange {
         (exchange, step)
     }
 
-    /// Begins an attempt by token (XEP-0484), whose one message was read.
+    /// Begins an attempt by token (XEP-0484), whose one message is already read.
     pub fn by_token(offer: &Offer, domain: &str, message: ht::Ht) -> (Self, Step) {
         let context = Context {
             offer: offer.clone(),
@@ -183,7 +183,7 @@ impl Exchange {
         (Self { context, state }, Step::NeedTokens(Box::new(message)))
     }
 
-    /// Takes what [`ht::Ht::check`] said: the additional data with success.
+    /// Takes the result of [`ht::Ht::check`]: the additional data with success.
     pub fn checked(&mut self, outcome: Result<Vec<u8>, SaslFailure>) -> Step {
         match (std::mem::replace(&mut self.state, State::Over), outcome) {
             (State::Token { localpart }, Ok(data)) => {
@@ -194,22 +194,22 @@ impl Exchange {
         }
     }
 
-    /// Takes the decoded payload of a `<response/>`; none is an empty one.
+    /// Takes the decoded payload of a `<response/>`; no payload counts as an empty one.
     pub fn respond(&mut self, payload: &[u8]) -> Step {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Asked(mechanism) => self.first(mechanism, payload),
             State::ScramFinal { localpart, known, scram } => {
                 scram_final(localpart, known, scram, payload)
             }
-            // A client that talks out of turn has lost its attempt.
+            // A client that responds out of turn has lost its attempt.
             _ => Step::refused(SaslFailure::MalformedRequest),
         }
     }
 
-    /// Takes what the store had; `None` for an account that is not there or lacks such keys. A
-    /// disabled account's keys are given all the same, see [`Step::Success`]. They must answer this
-    /// attempt's question, never that of one it replaced: whoever holds them is taken for the
-    /// account that was asked for.
+    /// Takes the keys from the store; `None` for an account that does not exist or lacks such keys.
+    /// Disabled accounts' keys are passed, too: see [`Step::Success`]. The keys must be the answer to this
+    /// attempt's question, never to that of an attempt that it replaced: a client that proves these keys is
+    /// taken for the account that this attempt asked for.
     pub fn keys(&mut self, keys: Option<ScramKeys>) -> Step {
         match std::mem::replace(&mut self.state, State::Over) {
             State::ScramKeys { localpart, hash, first, binding } => {
@@ -244,7 +244,7 @@ impl Exchange {
         keys::fake(localpart, hash, self.context.iterations, &self.context.secret)
     }
 
-    /// The client's first message, sent along with `<auth/>` or asked for.
+    /// Handles the client's first message, whether it came with `<auth/>` or was requested.
     fn first(&mut self, mechanism: Mechanism, payload: &[u8]) -> Step {
         if payload.len() > SASL_BYTES_MAX {
             return Step::refused(SaslFailure::MalformedRequest);
@@ -267,14 +267,14 @@ impl Exchange {
         let first = first.ok_or(SaslFailure::MalformedRequest)?;
         let offer = &self.context.offer;
         let binding = match (first.flag, mechanism.is_plus()) {
-            // RFC 5802 §6: a type that we do not have.
+            // RFC 5802 §6: a type of channel binding that the server does not have.
             (Gs2Flag::Bound(name), true) => {
                 offer.bindings.get(name).ok_or_else(|| no_binding(name))?.to_vec()
             }
-            // RFC 5802 §6: somebody took the -PLUS names out of what we offered.
+            // RFC 5802 §6: the -PLUS names were removed from the offer on its way to the client.
             (Gs2Flag::NotOffered, false) if offer.binds() => return Err(Refusal::Downgrade),
             (Gs2Flag::NotOffered | Gs2Flag::Unsupported, false) => Vec::new(),
-            // RFC 5801 §5: `p` goes with the -PLUS name, and that name with `p`.
+            // RFC 5801 §5: `p` belongs to the -PLUS name, and the -PLUS name requires `p`.
             (Gs2Flag::Bound(_), false) | (_, true) => return Err(Refusal::WrongFlag),
         };
         let localpart = self.identity(&first.username, first.authzid.as_deref())?;
@@ -322,8 +322,8 @@ impl Exchange {
         Ok(Step::NeedAnyKeys { localpart, prefer: PLAIN_HASH })
     }
 
-    /// The account's localpart. RFC 5802 and RFC 4616 prepare user names with SASLprep, but an
-    /// account is a localpart (RFC 6120 §6.3.7), so its rules decide (RFC 7622 §3.3).
+    /// Returns the account's localpart. RFC 5802 and RFC 4616 prepare user names with SASLprep, but an
+    /// account is a localpart (RFC 6120 §6.3.7), so the rules of localparts apply (RFC 7622 §3.3).
     fn identity(&self, username: &str, authzid: Option<&str>) -> Result<String, Refusal> {
         let localpart = prep::localpart(username).map_err(|_| Refusal::NoName)?;
         // RFC 6120 §6.3.8: the client's own bare JID. COMPAT(many): or the localpart alone.
@@ -356,8 +356,8 @@ fn scram_final(
     }
 }
 
-/// RFC 4505 §2: at most 255 characters of trace data, which we do not use. RFC 6120 §6.5.8 has
-/// the example of a longer one.
+/// RFC 4505 §2: at most 255 characters of trace data, which are not used. RFC 6120 §6.5.8 has the example
+/// of a longer one.
 fn anonymous(payload: &[u8]) -> Result<Step, Refusal> {
     let trace = std::str::from_utf8(payload).map_err(|_| SaslFailure::MalformedRequest)?;
     if trace.chars().count() > TRACE_CHARS_MAX || trace.chars().any(char::is_control) {
@@ -366,7 +366,7 @@ fn anonymous(payload: &[u8]) -> Result<Step, Refusal> {
     Ok(Step::Success { who: Identity::Anonymous, data: None })
 }
 
-/// The `sasl` crate's errors in the words of RFC 6120 §6.5.
+/// Translates the `sasl` crate's errors to those of RFC 6120 §6.5.
 fn refusal_of(error: &MechanismError, known: bool) -> Refusal {
     match error {
         MechanismError::FailedToDecodeMessage
@@ -381,13 +381,13 @@ fn refusal_of(error: &MechanismError, known: bool) -> Refusal {
     }
 }
 
-/// What a client wants to bind to and cannot, for the log.
+/// The type that a client wants to bind to and cannot, for the log.
 fn no_binding(name: &str) -> Refusal {
     let known = ["tls-unique", "tls-exporter", "tls-server-end-point"];
     Refusal::NoBinding(known.into_iter().find(|one| *one == name).unwrap_or("something else"))
 }
 
-/// PLAIN is checked against these keys if the account has them: a quarter of SHA-512's time.
+/// PLAIN is checked against these keys if the account has them: they take a quarter of SHA-512's time.
 const PLAIN_HASH: HashName = HashName::Sha256;
 /// RFC 4505 §2.
 const TRACE_CHARS_MAX: usize = 255;

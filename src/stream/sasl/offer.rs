@@ -1,10 +1,10 @@
-//! What the server offers: mechanisms and channel bindings.
+//! The mechanisms and channel bindings that the server offers.
 
 use std::fmt;
 
 use crate::base::credential::HashName;
 
-/// The mechanisms that Stonechat knows.
+/// The mechanisms that the server implements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mechanism {
     /// draft-melnikov-scram-sha-512 with channel binding
@@ -57,7 +57,7 @@ impl Mechanism {
         Self::ALL.into_iter().find(|mechanism| mechanism.as_str() == name)
     }
 
-    /// Binds the exchange to the TLS channel.
+    /// Whether it binds the exchange to the TLS channel.
     pub const fn is_plus(self) -> bool {
         matches!(self, Self::ScramSha512Plus | Self::ScramSha256Plus | Self::ScramSha1Plus)
     }
@@ -73,15 +73,15 @@ impl Mechanism {
     }
 }
 
-/// What identifies this TLS channel at both ends; `None` for what it cannot give.
+/// The data that identifies this TLS channel at both ends; `None` for types that it does not have.
 #[derive(Clone, Default)]
 pub struct ChannelBindings {
     /// RFC 9266
     pub tls_exporter: Option<Vec<u8>>,
     /// RFC 5929 §4
     pub tls_server_end_point: Option<Vec<u8>>,
-    /// What a client binds to that was not told what there is (RFC 5802 §6.1, RFC 9266 §3) is not among
-    /// them: this is TLS 1.2, for which that is `tls-unique`.
+    /// Whether the default binding is missing, to which a client binds that reads no list (RFC 5802 §6.1,
+    /// RFC 9266 §3). So it is with TLS 1.2, where the default is `tls-unique`.
     pub lacks_default: bool,
 }
 
@@ -101,33 +101,33 @@ impl ChannelBindings {
     }
 }
 
-/// The types to advertise (XEP-0440), the stronger first. XEP-0474 hashes this very list, so a
-/// stream that offers any mechanism to [`super::Exchange`] advertises all of it, or nothing of it
-/// exactly when it is empty.
+/// The types to advertise (XEP-0440), the stronger ones first. XEP-0474 hashes this very list, so a stream
+/// that offers any mechanism to [`super::Exchange`] must advertise the whole list, and no list only if it
+/// is empty.
 pub fn channel_binding_types(bindings: &ChannelBindings) -> impl Iterator<Item = &'static str> {
     let exporter = bindings.tls_exporter.as_ref().map(|_| TLS_EXPORTER);
     let end_point = bindings.tls_server_end_point.as_ref().map(|_| TLS_SERVER_END_POINT);
     exporter.into_iter().chain(end_point)
 }
 
-/// What one stream was offered in its features: SASL and SASL2 make one each (XEP-0474 §6.1).
+/// What the features of one stream offered: SASL and SASL2 make one each (XEP-0474 §6.1).
 #[derive(Clone, Default)]
 pub struct Offer {
-    /// The advertised mechanisms; of SASL2, before [`Offer::of_sasl`].
+    /// The advertised mechanisms: those of SASL2, unless [`Offer::of_sasl`] was applied.
     pub mechanisms: Vec<Mechanism>,
     /// The advertised channel bindings, with their data.
     pub bindings: ChannelBindings,
 }
 
 impl Offer {
-    /// The enabled mechanisms in our order, without -PLUS where there is nothing to bind to.
+    /// The enabled mechanisms in our order, without -PLUS if there is nothing to bind to.
     pub fn new(enabled: &[Mechanism], bindings: ChannelBindings) -> Self {
         let fits = |m: &Mechanism| enabled.contains(m) && !(m.is_plus() && bindings.is_empty());
         Self { mechanisms: Mechanism::ALL.into_iter().filter(fits).collect(), bindings }
     }
 
-    /// What RFC 6120's own profile is offered. RFC 5802 §6.1: no -PLUS without the channel binding that
-    /// its clients know of themselves. Those of SASL2 read what there is (XEP-0440 §3).
+    /// The offer for RFC 6120's own profile. RFC 5802 §6.1: no -PLUS without the default channel binding,
+    /// which its clients use unasked. Clients of SASL2 read the list (XEP-0440 §3).
     pub fn of_sasl(mut self) -> Self {
         let lacks = self.bindings.lacks_default;
         self.mechanisms.retain(|mechanism| !(lacks && mechanism.is_plus()));
@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    /// RFC 5802 §6.1, RFC 9266 §3; XEP-0440 §4 has the clients that know `tls-unique` alone.
+    /// RFC 5802 §6.1, RFC 9266 §3; XEP-0440 §4 describes the clients that know only `tls-unique`.
     #[test]
     fn plus_needs_the_default_binding_where_nobody_reads_what_there_is() {
         for (lacks_default, plus) in [(false, 3), (true, 0)] {

@@ -4,8 +4,8 @@ use super::SaslFailure;
 use crate::base::hash::{base64, unbase64};
 use crate::base::limits::SASL_BYTES_MAX;
 
-/// What a client sent. No text is no payload, which in `<auth/>` means "no initial response" and
-/// in `<response/>` an empty one; `=` is a payload of no bytes (RFC 6120 §6.4.2).
+/// Decodes a client's payload. No text is no payload, which means "no initial response" in `<auth/>` and an
+/// empty one in `<response/>`; `=` is a payload of no bytes (RFC 6120 §6.4.2).
 pub fn decode_payload(text: &str) -> Result<Option<Vec<u8>>, SaslFailure> {
     if text.len() > SASL_BYTES_MAX.div_ceil(3) * 4 {
         return Err(SaslFailure::MalformedRequest);
@@ -17,12 +17,12 @@ pub fn decode_payload(text: &str) -> Result<Option<Vec<u8>>, SaslFailure> {
     }
 }
 
-/// What a `<challenge/>` carries. An empty one has no text.
+/// The text of a `<challenge/>`. An empty challenge has no text.
 pub fn encode_challenge(data: &[u8]) -> String {
     base64(data)
 }
 
-/// What a `<success/>` carries: empty data is `=` (RFC 6120 §6.4.6), no data no text.
+/// The text of a `<success/>`: `=` for empty data (RFC 6120 §6.4.6), no text for no data.
 pub fn encode_success(data: Option<&[u8]>) -> String {
     match data {
         None => String::new(),

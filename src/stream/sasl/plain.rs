@@ -1,4 +1,4 @@
-//! PLAIN (RFC 4616): the password itself, checked against what is stored of it.
+//! PLAIN (RFC 4616): the password itself, checked against the stored keys.
 
 use super::hash;
 use super::keys;
@@ -13,7 +13,8 @@ pub(super) struct PlainMessage<'a> {
 }
 
 impl<'a> PlainMessage<'a> {
-    /// `None` for what RFC 4616 §2 does not allow: exactly two NULs, name and password not empty.
+    /// `None` for a message that RFC 4616 §2 does not allow: it has exactly two NULs, and neither name nor
+    /// password is empty.
     pub fn parse(payload: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(payload).ok()?;
         let mut fields = text.split('\0');
@@ -25,37 +26,37 @@ impl<'a> PlainMessage<'a> {
         Some(Self { authzid, authcid, password })
     }
 
-    /// The password after SASLprep, if it could be anybody's.
+    /// The password after SASLprep; `None` if no account can have it.
     pub fn password(&self) -> Option<String> {
         keys::prepare(self.password).ok().map(String::from)
     }
 }
 
-/// The expensive part of an attempt: `run` it where blocking is allowed.
+/// The expensive part of an attempt: call `run` where blocking is allowed.
 /// No `Debug`: it holds the password.
 pub struct Work {
-    /// Prepared already.
+    /// The prepared password.
     pub(super) password: String,
-    /// The account's, or fake ones, so that unknown users cost the same.
+    /// The account's keys, or fake ones, so that unknown users cost the same.
     pub(super) keys: ScramKeys,
     /// Whether the keys belong to an account.
     pub(super) known: bool,
-    /// Whose attempt this is.
+    /// The account of the attempt.
     pub(super) localpart: String,
 }
 
-/// What [`Work::run`] found, for [`super::Exchange::worked`].
+/// The result of [`Work::run`], for [`super::Exchange::worked`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkDone {
     pub(super) matches: bool,
-    /// There is such an account.
+    /// Whether there is such an account.
     pub(super) known: bool,
-    /// A late result of one attempt must not decide another.
+    /// The account of the attempt: a late result of one attempt must not decide another.
     pub(super) localpart: String,
 }
 
 impl Work {
-    /// PBKDF2 over the password and a comparison in constant time.
+    /// Runs PBKDF2 over the password and compares in constant time.
     pub fn run(self) -> WorkDone {
         let keys = &self.keys;
         let made = hash::keys(keys.hash, &self.password, &keys.salt, keys.iterations);

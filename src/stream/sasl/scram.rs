@@ -10,11 +10,11 @@ use super::hash::Sha512;
 use crate::base::credential::{HashName, ScramKeys};
 use crate::base::hash::{base64, same_secret, unbase64};
 
-/// Everything but the client's messages that goes into an exchange.
+/// Everything that goes into an exchange, except the client's messages.
 pub(super) struct Setup {
     /// The account's keys, or fake ones.
     pub keys: ScramKeys,
-    /// Whether the keys belong to an account. Belt and braces: no proof fits fake keys.
+    /// Whether the keys belong to an account. A second safeguard: no proof matches fake keys.
     pub known: bool,
     /// The data of the channel binding that the client chose; empty without one.
     pub binding: Vec<u8>,
@@ -24,7 +24,7 @@ pub(super) struct Setup {
     pub downgrade_hash: Option<String>,
 }
 
-/// The mechanism for the keys' hash. Feed it the client's two messages.
+/// The mechanism for the hash of these keys. Pass it the client's two messages.
 pub(super) fn mechanism(setup: Setup) -> Box<dyn Mechanism + Send> {
     match setup.keys.hash {
         HashName::Sha1 => Box::new(Scram::<Sha1>::new(setup)),
@@ -36,7 +36,7 @@ pub(super) fn mechanism(setup: Setup) -> Box<dyn Mechanism + Send> {
 struct Scram<S> {
     setup: Setup,
     state: State,
-    /// `fn() -> S`, since the crate's providers promise nothing about threads.
+    /// `fn() -> S`, because the crate's providers promise nothing about threads.
     hash: PhantomData<fn() -> S>,
 }
 
@@ -46,7 +46,7 @@ enum State {
     /// Waits for the client-final-message.
     Final {
         username: String,
-        /// What `c=` must say, in base64.
+        /// The value that `c=` must have, in base64.
         cbind_input: String,
         nonce: String,
         /// client-first-message-bare "," server-first-message ","
@@ -89,7 +89,8 @@ impl<S: ScramProvider> Scram<S> {
         let client_signature = S::hmac(auth_message.as_bytes(), &keys.stored_key)?;
         let server_signature = S::hmac(auth_message.as_bytes(), &keys.server_key)?;
         let client_key: Vec<u8> = proof.iter().zip(&client_signature).map(|(p, s)| p ^ s).collect();
-        // Nothing returns early from here: each way to be wrong costs the same and says the same.
+        // Nothing returns early from here: every kind of wrong message takes as long and gets the same
+        // answer.
         let proved = [
             same_secret(last.nonce.as_bytes(), expected.nonce.as_bytes()),
             proof.len() == client_signature.len(),
@@ -101,14 +102,14 @@ impl<S: ScramProvider> Scram<S> {
         let bound = same_secret(last.cbind_input.as_bytes(), expected.cbind_input.as_bytes());
         match proved & bound {
             true => Ok(["v=", &base64(&server_signature)].concat().into_bytes()),
-            // For the log: the client is told the same.
+            // For the log: the client gets the same answer.
             false if proved => Err(MechanismError::ChannelBindingMechanismIncorrect),
             false => Err(MechanismError::AuthenticationFailed),
         }
     }
 }
 
-/// What the client-final-message is held against.
+/// The values that the client-final-message must match.
 struct Expected<'a> {
     cbind_input: &'a str,
     nonce: &'a str,
@@ -144,7 +145,7 @@ pub(super) enum Gs2Flag<'a> {
     Unsupported,
     /// `y`: the client can, but believes that the server cannot.
     NotOffered,
-    /// `p=name`: it does.
+    /// `p=name`: the client binds.
     Bound(&'a str),
 }
 
@@ -160,7 +161,7 @@ pub(super) struct ClientFirst<'a> {
 }
 
 impl<'a> ClientFirst<'a> {
-    /// `None` for what the grammar does not allow, a reserved `m=` included.
+    /// `None` for text that the grammar does not allow, a reserved `m=` included.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (flag, rest) = text.split_once(',')?;
         let (authzid, bare) = rest.split_once(',')?;
@@ -208,8 +209,8 @@ impl<'a> ClientFinal<'a> {
     }
 }
 
-/// Unknown extensions are ignored, but must be well-formed and may not come twice; `m`, and
-/// attributes that have their own place, are no extensions (RFC 5802 §5.1, §7).
+/// Whether the extensions are valid. Unknown ones are ignored, but must be well-formed and may not occur
+/// twice; `m`, and attributes that have their own place, are not extensions (RFC 5802 §5.1, §7).
 fn extensions_ok<'a>(attributes: impl Iterator<Item = &'a str>) -> bool {
     let mut seen = Vec::new();
     for attribute in attributes {
@@ -229,7 +230,7 @@ fn extensions_ok<'a>(attributes: impl Iterator<Item = &'a str>) -> bool {
     true
 }
 
-/// saslname of RFC 5802 §7: `=2C` and `=3D` are the only escapes, and `=` is nothing else.
+/// saslname of RFC 5802 §7: `=2C` and `=3D` are the only escapes; any other `=` is invalid.
 fn saslname(text: &str) -> Option<String> {
     if text.is_empty() || text.contains('\0') {
         return None;
@@ -276,7 +277,7 @@ mod tests {
         }
     }
 
-    /// Client and server messages by turns, as a specification prints them.
+    /// Takes the messages of client and server in turn, as a specification prints them.
     fn check(setup: Setup, [c1, s1, c2, s2]: [&str; 4]) {
         let mut scram = mechanism(setup);
         assert_eq!(scram.respond(c1.as_bytes()), Ok(Response::Proceed(s1.into())));
@@ -315,7 +316,7 @@ mod tests {
         );
     }
 
-    /// XEP-0474 §6.3: channel binding, `h`, and an extension of the client's.
+    /// XEP-0474 §6.3: channel binding, `h`, and an extension by the client.
     #[test]
     fn the_example_of_xep_0474() {
         let protected = "SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1ftls-exporter\x1etls-server-end-point";

@@ -40,7 +40,7 @@ fn store(localpart: &str, hash: HashName) -> Option<ScramKeys> {
     known.then(|| keys::derive("pencil", hash, b"salt of the user", ROUNDS).ok().unwrap())
 }
 
-/// Does all that a caller does on its own until the client is asked or the attempt ends.
+/// Does what a caller does on its own until the client must answer or the attempt ends.
 fn settle(exchange: &mut Exchange, mut step: Step) -> Step {
     loop {
         step = match step {
@@ -68,7 +68,7 @@ fn show(step: &Step) -> String {
     }
 }
 
-/// A whole attempt by the crate's client, which also checks the server's signature.
+/// Runs a whole attempt with the crate's client, which also checks the server's signature.
 fn log_in(offer: &Offer, client: &mut dyn Client) -> String {
     let initial = client.initial();
     let (mut exchange, step) = start(offer, client.name(), Some(&initial));
@@ -218,7 +218,7 @@ fn a_missing_initial_response_is_asked_for() {
     }
 }
 
-/// The last message of an honest client, to be bent.
+/// The last message of an honest client, for tests to falsify.
 fn honest_final(server_first: &str, gs2: &[u8]) -> (String, String) {
     let field = |name| server_first.split(',').find_map(|a| a.strip_prefix(name)).unwrap();
     let salt = crate::base::hash::unbase64(field("s=")).unwrap();
@@ -258,7 +258,7 @@ fn final_messages_end_as_they_should() {
     }
 }
 
-/// Even a right proof does not help who binds to nothing where `c=` is about to say so.
+/// A right proof does not help a client that binds to nothing where `c=` should contain the binding.
 #[test]
 fn a_signed_but_wrong_channel_binding_fails() {
     let (mut exchange, step) = start(&unbound(), "SCRAM-SHA-1", Some(b"n,,n=user,r=a"));

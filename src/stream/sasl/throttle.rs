@@ -1,36 +1,37 @@
 //! Failed attempts slow the next one down, per address and per account.
 //!
-//! Accounts are delayed and never locked: a stranger who guesses must not keep the owner out. So
-//! an account's delay stays short, and the longer one is for addresses.
+//! Accounts are delayed and never locked: a stranger who guesses must not keep the owner out. So an
+//! account's delay stays short, and addresses have a longer one.
 //!
-//! A client tries a mistyped password by one mechanism after another, and nobody can see that it is the
-//! same. Such tries are taken for one mistake, `AGAIN_MAX` of them a key; the waits that they did not
-//! have are lent, and added to later ones. So who guesses has no more tries in an hour than if each had
-//! counted (docs/security.md has the figures).
+//! A client tries a mistyped password by one mechanism after another, and the server cannot see that it is
+//! the same password. Such tries count as one mistake, up to `AGAIN_MAX` of them per key. The waits that
+//! they skipped are lent, and added to later waits. So a guesser has no more tries in an hour than if each
+//! had counted (docs/security.md has the figures).
 //!
-//! An account's delay is waited for before its keys are looked up, an address's when the secret was looked
-//! at and before the answer: it may then depend on the secret, and on nothing else that a stranger sees.
-//! So a try counts before its wait ([`Throttle::failed`]), whether it failed or not: who hangs up and looks
-//! elsewhere learns nothing sooner. One that was right is taken back after it ([`Throttle::take_back`]).
+//! An account's delay comes before its keys are looked up. An address's delay comes after the secret was
+//! checked and before the answer, so it may depend on whether the secret was right, and on nothing else
+//! that a stranger can see. For this reason a try counts before its wait ([`Throttle::failed`]), whether it
+//! failed or not: a client that disconnects and looks elsewhere learns nothing sooner. A try that was right
+//! is taken back after the wait ([`Throttle::take_back`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Who failed.
+/// The key that failures are counted by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Key {
-    /// An address, or the /64 that one subscriber has. Made by [`Key::from`].
+    /// An address, or the /64 of one subscriber. Made by [`Key::from`].
     Address(IpAddr),
-    /// A bare JID, whether there is such an account or not.
+    /// A bare JID, whether the account exists or not.
     Account(Arc<str>),
-    /// An account as it is tried from an address. Made by [`Key::both`].
+    /// An account together with the address that tries it. Made by [`Key::both`].
     Both(Arc<str>),
 }
 
 impl Key {
-    /// An account from an address.
+    /// The key of an account that is tried from an address.
     pub fn both(address: IpAddr, account: &str) -> Self {
         let address = match Self::from(address) {
             Self::Address(address) => address.to_string(),
@@ -52,27 +53,28 @@ impl From<IpAddr> for Key {
     }
 }
 
-/// How a try came to fail.
+/// The circumstances of a failed try.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct How {
-    /// By another mechanism than the last one on the same stream, for the same account: as a client does
-    /// that tries one password by all it has.
+    /// It used another mechanism than the last try on the same stream for the same account, like a client
+    /// that tries one password by all its mechanisms.
     pub again: bool,
-    /// The right secret would not have waited: who does not see it at once knows that this was wrong.
+    /// The right secret would not have waited: a client that gets no answer at once knows that this one was
+    /// wrong.
     pub spared: bool,
 }
 
 /// A try that was counted.
 #[derive(Debug)]
 pub struct Counted {
-    /// How long its answer must wait.
+    /// The time that its answer must wait.
     pub wait: Duration,
     turn: u64,
     again: bool,
     before: Option<Entry>,
 }
 
-/// The failures of late, at most so many.
+/// The recent failures, for a bounded number of keys.
 pub struct Throttle {
     entries: HashMap<Key, Entry>,
     /// By age, for eviction: the turn of the last failure.
@@ -85,25 +87,25 @@ pub struct Throttle {
 
 #[derive(Debug, Clone)]
 struct Entry {
-    /// Mistakes.
+    /// The number of mistakes.
     failures: u32,
-    /// Tries, of which a mistake may have some.
+    /// The number of tries; one mistake may have several.
     tries: u32,
-    /// Tries that were taken for another's mistake.
+    /// The number of tries that counted as part of an earlier mistake.
     again: u32,
-    /// What they waited less than if each had counted.
+    /// The wait that those tries skipped, compared with each of them counting.
     lent: Duration,
-    /// What spared tries did not wait for.
+    /// The wait that spared tries skipped.
     spared: Duration,
-    /// What the last try may still come to owe, if it was spared: until `last`, unless another comes before.
+    /// What the last try may yet owe if it was spared: until `last`, unless another comes before.
     open: Duration,
-    /// When the last one was answered, or will be.
+    /// When the last try was answered, or will be.
     last: Instant,
     turn: u64,
 }
 
 impl Throttle {
-    /// An empty table of at most so many keys.
+    /// An empty table for at most this many keys.
     pub fn new(entries_max: usize) -> Self {
         Self {
             entries: HashMap::new(),
@@ -115,12 +117,12 @@ impl Throttle {
         }
     }
 
-    /// With other delays than the usual: the first one, and the longest of an address.
+    /// Sets other delays than the default ones: the first one, and the longest of an address.
     pub fn with_delays(self, delay_first: Duration, delay_max: Duration) -> Self {
         Self { delay_first, delay_max, ..self }
     }
 
-    /// How long the next attempt must wait from now. Tries beside each other share a wait.
+    /// How long the next attempt must wait from now. Concurrent tries share a wait.
     pub fn delay(&self, key: &Key, now: Instant) -> Duration {
         let Some(entry) = self.entries.get(key) else {
             return Duration::ZERO;
@@ -138,7 +140,7 @@ impl Throttle {
         delay + entry.lent.min(delay / LENT_PART)
     }
 
-    /// The delay after so many failures.
+    /// The delay after this many failures.
     fn backoff(&self, key: &Key, failures: u32) -> Duration {
         let longest = match key {
             Key::Address(_) | Key::Both(_) => self.delay_max,
@@ -147,7 +149,8 @@ impl Throttle {
         backoff(self.delay_first, failures).min(longest)
     }
 
-    /// Whether so much failed of late that the next ones are delayed, though the delay itself be over.
+    /// Whether there were enough recent failures that the next ones are delayed, even if the current delay
+    /// is over.
     pub fn is_wary(&self, key: &Key, now: Instant) -> bool {
         self.entries.get(key).is_some_and(|entry| {
             let fresh = now.saturating_duration_since(entry.last) < FORGET_AFTER;
@@ -155,18 +158,18 @@ impl Throttle {
         })
     }
 
-    /// Whether some may be spared this key's delay: what those owe who were, and failed, is not too much.
+    /// Whether a try may be spared this key's delay: spared tries that failed do not owe too much yet.
     pub fn may_spare(&self, key: &Key, now: Instant) -> bool {
         let most = self.delay_max * SPARED_MAX;
         let fits = |entry: &Entry| entry.owes(now) + self.due(key, entry) <= most;
         self.entries.get(key).is_none_or(fits)
     }
 
-    /// An attempt failed, or may be taken to have failed until its answer.
+    /// Counts an attempt that failed, or that counts as failed until it is answered.
     pub fn failed(&mut self, key: &Key, how: How, now: Instant) -> Counted {
         let wait = match key {
             Key::Address(_) => self.delay(key, now),
-            // Was waited for before.
+            // The caller has waited for these already.
             Key::Account(_) | Key::Both(_) => Duration::ZERO,
         };
         let before = self
@@ -198,17 +201,17 @@ impl Throttle {
         counted
     }
 
-    /// A try that came now, and whose answer comes at `last`, after these.
+    /// The entry after a try that came now and is answered at `last`, and after the tries in `before`.
     fn after(&self, key: &Key, before: &Entry, how: How, now: Instant, last: Instant) -> Entry {
         let (base, due) = (self.backoff(key, before.failures), self.due(key, before));
-        // The time between the answers; what it is longer than it had to be gives back. Tries beside each
-        // other move the last answer by their common wait, and give no more back than that.
+        // The time between the answers; what exceeds the required wait pays back debts. Concurrent tries
+        // move the last answer by their common wait, and pay back no more than that.
         let passed = last.saturating_duration_since(before.last);
         let idle = passed.saturating_sub(due);
         let owed = self.backoff(key, before.tries);
         let lent = (before.lent + owed).saturating_sub(passed.max(base));
-        // A spared try has its whole wait for itself, or owes what is missing: what it shared with the last
-        // one now, what the next one shares with it then.
+        // A spared try must have its whole wait to itself, or it owes the missing part: now the part that
+        // it shared with the last try, and later the part that the next try shares with it.
         let shared = if how.spared { due.saturating_sub(passed) } else { Duration::ZERO };
         let again = how.again && before.again < AGAIN_MAX;
         Entry {
@@ -223,7 +226,7 @@ impl Throttle {
         }
     }
 
-    /// A try that was counted was none: its secret was right.
+    /// Takes back a try that was counted: its secret was right.
     pub fn take_back(&mut self, key: &Key, counted: Counted) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         match counted.before {
@@ -231,7 +234,7 @@ impl Throttle {
                 *entry = Entry { turn: entry.turn, ..before };
             }
             None if entry.turn == counted.turn => drop(self.remove(key)),
-            // Others failed since.
+            // Other tries failed since.
             _ => {
                 entry.failures = entry.failures.saturating_sub(u32::from(!counted.again));
                 entry.tries = entry.tries.saturating_sub(1);
@@ -240,8 +243,9 @@ impl Throttle {
         }
     }
 
-    /// An attempt succeeded. Tell it of the account only: else a guesser clears its address by
-    /// logging in to an account of its own now and then. What was lent stays lent: it may be a guesser's.
+    /// Clears a key after a success. Call it for the account only: otherwise a guesser could clear its
+    /// address by logging in to its own account from time to time. What was lent stays lent, because it may
+    /// have been lent to a guesser.
     pub fn succeeded(&mut self, key: &Key) {
         match self.entries.get_mut(key) {
             Some(entry) if entry.again > 0 => (entry.failures, entry.tries) = (0, 0),
@@ -249,12 +253,12 @@ impl Throttle {
         }
     }
 
-    /// How many keys are known.
+    /// The number of keys in the table.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nobody failed of late.
+    /// Whether there were no recent failures.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -267,13 +271,13 @@ impl Throttle {
 }
 
 impl Entry {
-    /// What spared tries owe, if the next one comes now.
+    /// The wait that spared tries owe if the next one comes now.
     fn owes(&self, now: Instant) -> Duration {
         self.spared + self.open.min(self.last.saturating_duration_since(now))
     }
 }
 
-/// Nothing for the first few, which are typing errors; then a quarter second, doubling.
+/// No delay for the first few failures, which are typing errors; then a quarter of a second, doubling.
 fn backoff(first: Duration, failures: u32) -> Duration {
     match failures.checked_sub(FREE_FAILURES) {
         None | Some(0) => Duration::ZERO,
@@ -281,20 +285,21 @@ fn backoff(first: Duration, failures: u32) -> Duration {
     }
 }
 
-/// Failures without a delay.
+/// Maximum number of failures without a delay.
 const FREE_FAILURES: u32 = 3;
-/// Tries of a key that are taken for another's mistake: three passwords by four mechanisms each.
+/// Maximum number of tries of a key that count as part of an earlier mistake: three passwords by four
+/// mechanisms each.
 const AGAIN_MAX: u32 = 9;
-/// A delay is at most this part of it longer, to get back what was lent.
+/// Getting back what was lent makes a delay longer by at most this fraction of it (a sixth).
 const LENT_PART: u32 = 6;
-/// Tries that are spared may owe so many times the longest delay. Time in which the address could have tried
-/// and did not gives it back.
+/// Spared tries may owe at most this many times the longest delay. Time in which the address could have
+/// tried and did not pays it back.
 const SPARED_MAX: u32 = 8;
-/// The delay after one more.
+/// The delay after one more failure.
 const FIRST_DELAY: Duration = Duration::from_millis(250);
-/// Well under the time that an unauthenticated stream has.
+/// The longest delay of an address: well under the time that an unauthenticated stream has.
 const ADDRESS_DELAY_MAX: Duration = Duration::from_secs(30);
-/// What the owner of an account under attack has to bear.
+/// The longest delay of an account: its owner has to bear it while the account is attacked.
 const ACCOUNT_DELAY_MAX: Duration = Duration::from_secs(5);
 /// Failures older than this do not count.
 const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -380,8 +385,8 @@ mod tests {
         Key::from(IpAddr::from([192, 0, 2, 1]))
     }
 
-    /// The failed tries in one, two and three hours that wait for nothing but the delays of a key. Streams
-    /// of `by` mechanisms each, the first `streams` of them; then one try a stream.
+    /// The number of failed tries in one, two and three hours if nothing but the delays of a key limits
+    /// them: first `streams` streams of `by` mechanisms each, then one try a stream.
     fn tries_of_hours(key: &Key, by: u32, streams: u32) -> [u32; 3] {
         let (begun, mut throttle) = (Instant::now(), Throttle::new(10));
         let (mut now, mut tries, mut hours) = (begun, 0, [0; 3]);
@@ -398,7 +403,7 @@ mod tests {
         }
     }
 
-    /// One more, answered by then; false when the hours are over.
+    /// Counts one more try, answered after this time; false when the hours are over.
     fn tried(hours: &mut [u32; 3], tries: &mut u32, passed: Duration) -> bool {
         *tries += 1;
         let passed = passed.as_secs_f64() / 3_600.0;
@@ -410,8 +415,8 @@ mod tests {
         passed <= 3.0
     }
 
-    /// docs/security.md, "Guessing": what an address and an account had before tries by several mechanisms
-    /// were taken for one mistake. No way to go about it gives more.
+    /// docs/security.md, "Guessing": the tries that an address and an account had before several mechanisms
+    /// counted as one mistake. No strategy gives more.
     #[test]
     fn guessing_is_not_faster_by_several_mechanisms() {
         let before = [(address(), [129, 249, 369]), (account("a@b"), [727, 1_447, 2_167])];
@@ -428,8 +433,8 @@ mod tests {
         }
     }
 
-    /// Owners that log in now and then clear their account's failures; a guesser gains the same by that
-    /// as before.
+    /// An owner's logins from time to time clear the account's failures; a guesser gains no more from that
+    /// than before.
     #[test]
     fn what_was_lent_outlives_a_success() {
         let (begun, key) = (Instant::now(), account("a@b"));
@@ -450,8 +455,8 @@ mod tests {
         assert!(tries(4) <= tries(1) + AGAIN_MAX, "{} {}", tries(4), tries(1));
     }
 
-    /// RFC 6120 §6.4.5: who mistypes a password three times, with a client that tries it by four mechanisms,
-    /// waits as long as by one.
+    /// RFC 6120 §6.4.5: a user who mistypes a password three times, with a client that tries it by four
+    /// mechanisms, waits as long as with one mechanism.
     #[test]
     fn a_mistyped_password_is_one_mistake() {
         let now = Instant::now();
@@ -466,7 +471,7 @@ mod tests {
             }
         }
         assert_eq!(waited, [Duration::ZERO; 4]);
-        // Then each try counts.
+        // From then on each try counts.
         assert!(throttle.delay(&key, now) >= Duration::from_secs(2));
         throttle.succeeded(&key);
         assert_eq!(throttle.delay(&key, now), Duration::ZERO);
@@ -479,11 +484,13 @@ mod tests {
         assert!(!throttle.is_wary(&key, now + FORGET_AFTER));
     }
 
-    /// docs/security.md, "Guessing": from an address where accounts got in before, whose right passwords are
-    /// answered at once, so that nobody waits to see that others are wrong, there are few more tries, once.
+    /// docs/security.md, "Guessing". The address is one from which accounts have logged in, so right
+    /// passwords are answered at once, and a guesser need not wait to see that a password is wrong. That
+    /// gives few more tries, and only once.
     #[test]
     fn who_is_spared_leaves_a_guesser_few_more_tries() {
-        // All at once; some between those that are waited for, sooner or later; a pause before.
+        // Spared tries all at once, or some between those that wait, sooner or later; with a pause before
+        // or without.
         let ways = (0..10).flat_map(|each| [0, 1, 15, 29].map(|after| (each, after)));
         for ((each, after), pause) in ways.flat_map(|way| [0, 100, 600].map(|pause| (way, pause))) {
             let (begun, mut throttle, key) = (Instant::now(), Throttle::new(10), address());
@@ -507,13 +514,13 @@ mod tests {
                     now += Duration::from_secs(pause);
                 }
             }
-            // Without them: 129, 249, 369.
+            // Without spared tries: 129, 249, 369.
             let most = [129, 249, 369].map(|before| before + SPARED_MAX + 1);
             assert!(hours.iter().zip(most).all(|(now, most)| *now <= most), "{told}: {hours:?}");
         }
     }
 
-    /// Who waits for one answer and guesses beside it has the same few more.
+    /// A guesser that waits for one answer and guesses at the same time has the same few tries more.
     #[test]
     fn a_spared_guess_beside_one_that_waits_owes_its_wait() {
         for beside in [0, 1, 15, 29].map(Duration::from_secs) {
@@ -531,14 +538,14 @@ mod tests {
         }
     }
 
-    /// An address that fails and does not wait gives nothing back, however often; silence does.
+    /// An address that fails without waiting pays nothing back, however often; silence does.
     #[test]
     fn only_time_gives_back_what_was_spared() {
         let (mut now, mut throttle, key) = (Instant::now(), Throttle::new(10), address());
         for _ in 0..12 {
             now += throttle.failed(&key, ONCE, now).wait;
         }
-        // Somebody who waits for the answer was not spared anything.
+        // A try that waits for its answer was not spared anything.
         for _ in 0..20 {
             now += throttle.failed(&key, SPARED, now).wait;
         }
@@ -553,19 +560,19 @@ mod tests {
             throttle.failed(&key, ONCE, now);
         }
         assert!(!throttle.may_spare(&key, now));
-        // As others that wait their time do not.
+        // Tries that wait their time do not pay back either.
         for _ in 0..20 {
             now += throttle.failed(&key, ONCE, now).wait;
         }
         assert!(!throttle.may_spare(&key, now));
-        // Strangers cannot see it.
+        // Others cannot see the debt.
         assert_eq!(throttle.delay(&key, now), ADDRESS_DELAY_MAX);
         throttle.failed(&key, ONCE, now + ADDRESS_DELAY_MAX * 2);
         assert!(throttle.may_spare(&key, now + ADDRESS_DELAY_MAX * 2));
     }
 
-    /// What was lent for one mistake by several mechanisms is given back by time, not by tries beside each
-    /// other, which share their wait.
+    /// What was lent for one mistake by several mechanisms is paid back by time, not by concurrent tries,
+    /// which share their wait.
     #[test]
     fn tries_beside_each_other_give_nothing_back() {
         for key in [address(), account("a@b")] {
@@ -587,8 +594,8 @@ mod tests {
         }
     }
 
-    /// Of streams beside each other none is answered before the wait that there was, and the next ones wait
-    /// as if they came after.
+    /// None of several concurrent streams is answered before the current wait is over, and the next ones
+    /// wait as if they came one after the other.
     #[test]
     fn streams_beside_each_other_gain_nothing() {
         let (mut now, mut throttle, key) = (Instant::now(), Throttle::new(10), address());
@@ -601,7 +608,8 @@ mod tests {
         assert_eq!(throttle.delay(&key, now), ADDRESS_DELAY_MAX);
     }
 
-    /// A right secret counts as a wrong one until its answer; then it was none, whoever failed meanwhile.
+    /// A right secret counts as a wrong one until its answer; then it is taken back, even if others failed
+    /// meanwhile.
     #[test]
     fn what_was_right_is_taken_back() {
         let now = Instant::now();

@@ -1,5 +1,5 @@
 //! XEP-0480: SASL Upgrade Tasks, for the SCRAM family (§3): a client that has just proved its password
-//! gives what the account lacks for a better mechanism.
+//! sends what the account lacks for a better mechanism.
 
 use super::SaslFailure;
 use super::hash;
@@ -8,7 +8,7 @@ use crate::base::credential::{HashName, ScramKeys};
 use crate::base::hash::{base64, unbase64};
 use crate::base::id::Rng;
 
-/// A task by its hash.
+/// A task, named by its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     /// `UPGR-SCRAM-SHA-512`
@@ -18,8 +18,8 @@ pub enum Task {
 }
 
 impl Task {
-    /// All of them, the best first. They are advertised to everybody: who the client is is not known
-    /// for sure before it has logged in, and what an account lacks is nobody else's business.
+    /// All of them, the best first. They are advertised to every client: the client's identity is not
+    /// certain before it has logged in, and what an account lacks concerns only its owner.
     pub const ALL: [Self; 2] = [Self::ScramSha512, Self::ScramSha256];
 
     /// Its name (XEP-0480 §2.1).
@@ -35,7 +35,7 @@ impl Task {
         Self::ALL.into_iter().find(|task| task.as_str() == name)
     }
 
-    /// What it makes keys for.
+    /// The hash that it makes keys for.
     pub const fn hash(self) -> HashName {
         match self {
             Self::ScramSha512 => HashName::Sha512,
@@ -43,17 +43,17 @@ impl Task {
         }
     }
 
-    /// Of the tasks that a client asked for, those to be done: the account lacks their keys.
+    /// Returns the tasks to be done of those that a client asked for: the account lacks their keys.
     ///
-    /// Only for a client that logged in with the password. One with a token (XEP-0484) could make
-    /// itself a password of its own, which would outlive the token.
+    /// Only for a client that logged in with the password. A client with a token (XEP-0484) could set
+    /// itself a password this way, which would outlive the token.
     pub fn due(asked: &[Self], has: &[HashName]) -> Vec<Self> {
         let due = |task: &Self| asked.contains(task) && !has.contains(&task.hash());
         Self::ALL.into_iter().filter(due).collect()
     }
 }
 
-/// One task under way.
+/// One task in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upgrade {
     task: Task,
@@ -62,14 +62,14 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// With a salt of its own.
+    /// Begins a task with a salt of its own.
     pub fn start(task: Task, iterations: u32, rng: &mut dyn Rng) -> Self {
         let mut salt = vec![0; SALT_BYTES];
         rng.fill(&mut salt);
         Self { task, salt, iterations }
     }
 
-    /// Which.
+    /// The task.
     pub fn task(&self) -> Task {
         self.task
     }
@@ -79,10 +79,10 @@ impl Upgrade {
         (base64(&self.salt), self.iterations)
     }
 
-    /// Takes the text of the client's `<hash/>`: the SaltedPassword of RFC 5802 §3, of which only what
-    /// follows from it is kept.
+    /// Takes the text of the client's `<hash/>`: the SaltedPassword of RFC 5802 §3, of which only the
+    /// derived keys are stored.
     pub fn finish(&self, hash: &str) -> Result<ScramKeys, SaslFailure> {
-        // Printed over lines in the XEP's own example.
+        // The XEP's own example breaks it over lines.
         let text: String = hash.split_ascii_whitespace().collect();
         let salted = unbase64(&text).ok_or(SaslFailure::IncorrectEncoding)?;
         let name = self.task.hash();
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(Task::parse("UPGR-SCRAM-SHA-256-PLUS"), None);
     }
 
-    /// XEP-0480 §3, whose password is not told: the vector is RFC 7677 §3's, SaltedPassword made with
+    /// XEP-0480 §3 does not give its password, so the vector is RFC 7677 §3's, with SaltedPassword made by
     /// Python's hashlib.pbkdf2_hmac.
     #[test]
     fn the_keys_are_those_of_the_password() {
