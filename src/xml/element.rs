@@ -1,4 +1,4 @@
-//! One proved top-level element: its own bytes and an index into them.
+//! One top-level element that passed the gate: its own bytes and an index into them.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -42,7 +42,7 @@ pub struct RawAttr<'a> {
     pub whole: &'a str,
 }
 
-/// Where a namespace stands.
+/// Where the text of a namespace is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum NsSpan {
     #[default]
@@ -70,7 +70,7 @@ impl Element {
         Self { raw, content_ns, index }
     }
 
-    /// The bytes as they came, but for a lone CR, which has become the LF that it means.
+    /// The bytes as received, except that a lone CR has become the LF that it means.
     pub fn raw(&self) -> &Bytes {
         self.raw.as_bytes()
     }
@@ -116,17 +116,17 @@ impl Element {
         })
     }
 
-    /// Offset of the `>` or `/>` that ends the open tag; white space before it is before it.
+    /// Offset of the `>` or `/>` that ends the open tag, after any white space before it.
     pub fn tag_end(&self) -> usize {
         self.index.tag_end as usize
     }
 
-    /// Is it written `<presence/>`?
+    /// Whether it is written `<presence/>`.
     pub fn is_empty_tag(&self) -> bool {
         self.index.content_end == self.index.tag_end
     }
 
-    /// Offset of `</name>`; for an empty tag of `/>`.
+    /// Offset of `</name>`; in an empty tag, of `/>`.
     pub fn content_end(&self) -> usize {
         self.index.content_end as usize
     }
@@ -140,7 +140,7 @@ impl Element {
         })
     }
 
-    /// Is there a top-level payload of this name?
+    /// Whether there is a top-level payload of this name.
     pub fn has_child(&self, ns: &str, name: &str) -> bool {
         self.children().any(|child| child.name == name && child.ns == ns)
     }
@@ -155,12 +155,12 @@ impl Element {
         Some(Cow::Owned(child.text().to_owned()))
     }
 
-    /// All of it as a tree to read payloads from.
+    /// The whole element as a tree, to read payloads from.
     pub fn view(&self) -> Doc<'_> {
         Doc::of_proved(&self.raw, self.content_ns)
     }
 
-    /// The value as written of the attribute written so.
+    /// The value, as written, of the attribute with this name, as written.
     fn value_of(&self, name: &str) -> Option<&str> {
         let attr =
             self.index.attrs.iter().find(|attr| {
@@ -182,7 +182,7 @@ impl Element {
     }
 }
 
-/// What the gate's pass collects for it.
+/// The index that the gate builds while it checks the element.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     pub(super) ns: NsSpan,

@@ -1,8 +1,8 @@
-//! What can be wrong with a peer's XML, in the words of RFC 6120 §4.9.3.
+//! The faults that a peer's XML can have, named as in RFC 6120 §4.9.3.
 
 use thiserror::Error;
 
-/// Why foreign bytes were refused. The detail is a short static text, fit for logs and `<text/>`.
+/// Why bytes from a peer were refused. The detail is a short static text, fit for logs and `<text/>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum XmlError {
     /// RFC 6120 §4.9.3.13: neither well-formed nor namespace-well-formed XML.
@@ -26,25 +26,25 @@ pub enum XmlError {
     /// RFC 6120 §4.9.3.14 (policy): more bytes than one top-level element may have.
     #[error("larger than {max} bytes")]
     TooLarge {
-        /// The bound in bytes.
+        /// The limit in bytes.
         max: usize,
     },
     /// RFC 6120 §4.9.3.14 (policy): elements nested deeper than allowed.
     #[error("nested deeper than {max} elements")]
     TooDeep {
-        /// The bound in elements, the top-level element included.
+        /// The limit in elements, the top-level element included.
         max: usize,
     },
     /// RFC 6120 §4.9.3.14 (policy): too many attributes on one element, or bindings in scope.
     #[error("more than {max} attributes or namespace declarations")]
     TooManyAttributes {
-        /// The bound in attributes.
+        /// The limit in attributes.
         max: usize,
     },
     /// RFC 6120 §4.9.3.14 (policy): too many top-level payloads.
     #[error("more than {max} child elements")]
     TooManyChildren {
-        /// The bound in child elements.
+        /// The limit in child elements.
         max: usize,
     },
 }

@@ -1,10 +1,10 @@
-//! Character data both ways: references and normalisation on the way in, escapes on the way out.
+//! Character data in both directions: references and normalisation on input, escapes on output.
 
 use std::borrow::Cow;
 
 use super::names::is_char;
 
-/// The character that a reference stands for; `inner` is what is between `&` and `;`.
+/// The character that a reference stands for; `inner` is the text between `&` and `;`.
 ///
 /// Only the five predefined entities and references to characters that XML allows
 /// (RFC 6120 §11.1, XML 1.0 §4.1).
@@ -32,8 +32,8 @@ pub fn reference(inner: &str) -> Option<char> {
 /// The value of an attribute as written between its quotes (XML 1.0 §3.3.3: references are
 /// resolved, white space as written becomes spaces).
 pub fn decode_attr(raw: &str) -> Cow<'_, str> {
-    // Most values are plain, and this is quick to see: no early exit, so that the compiler makes one
-    // vector loop of it.
+    // Most values are plain, and this check is fast: without an early exit, the compiler makes it one
+    // vector loop.
     if !raw.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'&')) {
         return Cow::Borrowed(raw);
     }
@@ -61,7 +61,7 @@ fn decode<'a>(raw: &'a str, spaces: &[u8], space: char) -> Cow<'a, str> {
     out.push_str(head);
     while let Some(byte) = rest.bytes().next() {
         let skip = if byte == b'&' {
-            // An unknown reference cannot pass the gate; elsewhere it stays as it is written.
+            // The gate lets no unknown reference pass; in other text it stays as written.
             let end = memchr::memchr(b';', rest.as_bytes()).unwrap_or(0);
             match rest.get(1..end).and_then(reference) {
                 Some(c) => {
@@ -85,19 +85,19 @@ fn decode<'a>(raw: &'a str, spaces: &[u8], space: char) -> Cow<'a, str> {
     Cow::Owned(out)
 }
 
-/// Character data as it may stand between tags. Characters XML forbids become U+FFFD.
+/// Escapes character data for the place between tags. Characters that XML forbids become U+FFFD.
 pub fn escape_text(value: &str) -> Cow<'_, str> {
     escape(value, |c| match c {
         '&' => Some("&amp;"),
         '<' => Some("&lt;"),
         '>' => Some("&gt;"),
-        // A bare CR would reach the reader as LF (XML 1.0 §2.11).
+        // A literal CR would reach the reader as LF (XML 1.0 §2.11).
         '\r' => Some("&#xD;"),
         _ => None,
     })
 }
 
-/// An attribute's value as it may stand between either quotes.
+/// Escapes an attribute's value for either kind of quotes.
 pub fn escape_attr(value: &str) -> Cow<'_, str> {
     escape(value, |c| match c {
         '&' => Some("&amp;"),
@@ -105,7 +105,7 @@ pub fn escape_attr(value: &str) -> Cow<'_, str> {
         '>' => Some("&gt;"),
         '\'' => Some("&apos;"),
         '"' => Some("&quot;"),
-        // Written bare, these would be normalised to spaces (XML 1.0 §3.3.3).
+        // A parser would normalise these to spaces if they were literal (XML 1.0 §3.3.3).
         '\t' => Some("&#x9;"),
         '\n' => Some("&#xA;"),
         '\r' => Some("&#xD;"),
@@ -114,7 +114,7 @@ pub fn escape_attr(value: &str) -> Cow<'_, str> {
 }
 
 fn escape(value: &str, special: fn(char) -> Option<&'static str>) -> Cow<'_, str> {
-    // 0xEF begins U+FFFE and U+FFFF. Most values are plain, and this is quick to see.
+    // 0xEF begins U+FFFE and U+FFFF. Most values are plain, and this check is fast.
     let suspect = |b: u8| b < b' ' || matches!(b, b'&' | b'<' | b'>' | b'\'' | b'"' | 0xEF);
     if !value.bytes().fold(false, |found, byte| found | suspect(byte)) {
         return Cow::Borrowed(value);

@@ -1,9 +1,9 @@
 //! Cuts top-level pieces out of a growing buffer (RFC 6120 §4.2 and §11).
 //!
-//! The framer knows just enough XML to find where a top-level element ends, and refuses early
-//! what must never be waited for: comments, processing instructions, DTDs, other encodings,
-//! and elements that are too large or too deep while still incomplete. Everything else about
-//! well-formedness is the gate's. It is kept by each idle session, so it is small.
+//! The framer knows just enough XML to find where a top-level element ends, and refuses early what it must
+//! never wait for: comments, processing instructions, DTDs, other encodings, and elements that are too
+//! large or too deep while still incomplete. All other rules of well-formedness are the gate's. Each idle
+//! session has a framer, so it is small.
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
@@ -15,23 +15,23 @@ use super::names::{is_space, may_start_name};
 /// The bounds of one top-level element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FramerLimits {
-    /// Bytes of one top-level element, of the stream header, or of the XML declaration.
+    /// Maximum size of one top-level element, of the stream header, or of the XML declaration.
     pub bytes_max: usize,
-    /// Nesting inside one top-level element, that element included.
+    /// Maximum nesting inside one top-level element, that element included.
     pub depth_max: usize,
 }
 
-/// What the framer cut off the front of the buffer.
+/// A piece that the framer cut off the front of the buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// The open tag of the root, `<stream:stream …>`; the XML declaration is gone.
+    /// The open tag of the root, `<stream:stream …>`, without the XML declaration.
     Open(Bytes),
     /// One complete top-level element.
     Element(Bytes),
-    /// Bytes of white space swallowed between elements. A split input may report one run of
-    /// white space in several of these.
+    /// The number of bytes of white space that were dropped between elements. If the input comes in parts,
+    /// one run of white space may be reported in several of these.
     Whitespace(usize),
-    /// The root's end tag. Bytes after it are never looked at.
+    /// The root's end tag. Bytes after it are ignored.
     Close,
 }
 
@@ -40,18 +40,19 @@ pub enum Piece {
 pub struct Framer {
     bytes_max: u32,
     depth_max: u16,
-    /// Bytes at the front of the buffer that belong to the unfinished piece and were looked at.
+    /// The number of bytes at the front of the buffer that belong to the unfinished piece and were scanned.
     scanned: u32,
     depth: u16,
     state: State,
     phase: Phase,
-    /// Root names other than the usual two are kept to know the end tag by.
+    /// The root's name, by which its end tag is recognised; stored as text if it is not one of the usual
+    /// two.
     root: Root,
-    /// The open elements of the unfinished piece, while one waits for more bytes.
+    /// The open elements of the unfinished piece, while it waits for more bytes.
     tags: Option<Box<Tags>>,
 }
 
-/// Where names begin in the buffer, so that a wrong end tag is refused at once: waiting for the
+/// Where names begin in the buffer. They let the framer refuse a wrong end tag at once: waiting for the
 /// right one would leave the peer without an answer (RFC 6120 §4.9.3.13).
 #[derive(Debug, Clone, Default)]
 struct Tags {
@@ -59,15 +60,15 @@ struct Tags {
     end: u32,
 }
 
-/// Where in the stream we are.
+/// The phase of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing was seen: the only place of an XML declaration.
+    /// No byte was seen: only here may an XML declaration come.
     Fresh,
-    /// The same after a restart, where white space may still belong to the stream before: go-xmpp
-    /// ends each SASL element with a line feed, though RFC 6120 §6.3.5 forbids it.
+    /// Like `Fresh`, but after a restart, where white space may still belong to the previous stream:
+    /// go-xmpp ends each SASL element with a line feed, although RFC 6120 §6.3.5 forbids it.
     Again,
-    /// The header is awaited, a declaration no longer.
+    /// The header is expected, a declaration no longer.
     Header,
     /// Between or in top-level elements.
     Open,
@@ -75,7 +76,7 @@ enum Phase {
     Closed,
 }
 
-/// Where inside markup the next byte is.
+/// The position of the next byte inside markup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Text,
@@ -104,7 +105,7 @@ enum Root {
     Other(Box<[u8]>),
 }
 
-/// What the scan of one markup construct came to.
+/// The result of scanning one markup construct.
 enum Cut {
     More,
     Declaration,
@@ -114,7 +115,7 @@ enum Cut {
 }
 
 impl Framer {
-    /// A framer that awaits a stream header.
+    /// A framer that expects a stream header.
     pub fn new(limits: FramerLimits) -> Self {
         let mut framer = Self {
             bytes_max: 0,
@@ -130,14 +131,14 @@ impl Framer {
         framer
     }
 
-    /// Other bounds from the next call on (they grow with authentication).
+    /// Sets other bounds from the next call on (authentication raises them).
     pub fn set_limits(&mut self, limits: FramerLimits) {
         self.bytes_max = u32::try_from(limits.bytes_max).unwrap_or(u32::MAX);
         self.depth_max = u16::try_from(limits.depth_max).unwrap_or(u16::MAX);
     }
 
-    /// The stream starts anew (RFC 6120 §4.3.3): a new header is awaited. Bytes that the peer
-    /// sent early stay in the buffer and are read as the new stream.
+    /// Restarts the stream (RFC 6120 §4.3.3): a new header is expected. Bytes that the peer sent early stay
+    /// in the buffer and are read as the new stream.
     pub fn restart(&mut self) {
         self.scanned = 0;
         self.depth = 0;
@@ -147,13 +148,13 @@ impl Framer {
         self.tags = None;
     }
 
-    /// Is nothing partial buffered? Then an idle session may drop its buffer.
+    /// Whether no partial piece is buffered. If so, an idle session may drop its buffer.
     pub fn is_between(&self) -> bool {
         self.scanned == 0
     }
 
-    /// Cuts the next piece, or `None` when more bytes are needed. After an error or the end
-    /// tag no further piece comes, and what arrives is thrown away.
+    /// Cuts off the next piece, or returns `None` when more bytes are needed. After an error or the end tag
+    /// there are no further pieces, and all input is dropped.
     pub fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Piece>, XmlError> {
         if self.phase == Phase::Closed {
             buf.clear();
@@ -181,7 +182,7 @@ impl Framer {
                 let Some(&first) = buf.first() else { return Ok(None) };
                 self.begin(first)?;
             }
-            // Most pieces come whole: theirs never leave the stack.
+            // Most pieces arrive whole: the tags of these never leave the stack.
             let mut tags = self.tags.take().map_or_else(Tags::default, |tags| *tags);
             let cut = self.scan(buf, &mut tags)?;
             let length = self.scanned as usize;
@@ -212,7 +213,7 @@ impl Framer {
         }
     }
 
-    /// Looks at the first byte of a piece, which must open a tag.
+    /// Checks the first byte of a piece, which must open a tag.
     fn begin(&mut self, first: u8) -> Result<(), XmlError> {
         if first == b'<' {
             self.scanned = 1;
@@ -222,16 +223,16 @@ impl Framer {
         if self.phase == Phase::Open {
             return Err(XmlError::NotWellFormed("text between elements"));
         }
-        // RFC 6120 §11.6: UTF-8 only. 0xFE and 0xFF begin UTF-16's byte order marks; a NUL is UTF-16
-        // or UTF-32 without one. UTF-8's own is no mark here, but a character like any other.
+        // RFC 6120 §11.6: UTF-8 only. 0xFE and 0xFF begin UTF-16's byte order marks; a NUL means UTF-16 or
+        // UTF-32 without one. UTF-8's own mark is treated like any other character.
         if matches!(first, 0xFE | 0xFF | 0) {
             return Err(XmlError::UnsupportedEncoding("only UTF-8"));
         }
         Err(XmlError::NotWellFormed("text before the stream header"))
     }
 
-    /// Scans on from where the last call stopped, never past the bound in bytes, so that the
-    /// outcome does not depend on how the input was split.
+    /// Scans from where the last call stopped, never beyond the limit in bytes, so that the result does not
+    /// depend on how the input was split.
     fn scan(&mut self, buf: &[u8], tags: &mut Tags) -> Result<Cut, XmlError> {
         let max = self.bytes_max as usize;
         let seen = buf.get(..buf.len().min(max)).unwrap_or_default();
@@ -245,7 +246,7 @@ impl Framer {
         if buf.len() > max { Err(XmlError::TooLarge { max }) } else { Ok(Cut::More) }
     }
 
-    /// Uses at least one byte of `rest`, the not yet seen end of `seen`.
+    /// Consumes at least one byte of `rest`, the part of `seen` that was not scanned yet.
     fn step(
         &mut self,
         seen: &[u8],
@@ -280,7 +281,7 @@ impl Framer {
         }
     }
 
-    /// Skips up to and with `byte`; found, `next` is the state.
+    /// Skips to the end of the next `byte`; if it is found, the state becomes `next`.
     fn until(&mut self, byte: u8, rest: &[u8], next: State) -> usize {
         match memchr(byte, rest) {
             Some(at) => {
@@ -291,7 +292,7 @@ impl Framer {
         }
     }
 
-    /// The byte after `<` tells what kind of markup it is.
+    /// Determines the kind of markup from the byte after `<`.
     fn less(&mut self, rest: &[u8], tags: &mut Tags) -> Result<(usize, Cut), XmlError> {
         let here = self.scanned;
         self.state = match rest.first() {
@@ -345,7 +346,7 @@ impl Framer {
         Ok((at + 1, Cut::More))
     }
 
-    /// A second header in an open stream would be an element that never ends.
+    /// Refuses a second header in an open stream, which would be an element that never ends.
     fn check_header(&self, seen: &[u8], tags: &Tags) -> Result<(), XmlError> {
         match tags.open.first() {
             Some(open) if self.depth == 1 && name_at(seen, *open) == self.root.name() => {
@@ -390,7 +391,7 @@ impl Framer {
 
     fn cdata(&mut self, seen: &[u8], rest: &[u8]) -> Result<(usize, Cut), XmlError> {
         let used = memchr(b'>', rest).map_or(rest.len(), |at| at + 1);
-        // `<![CDATA[` itself ends in no `]`, so the look back stays inside the section.
+        // `<![CDATA[` itself does not end in `]`, so looking back stays inside the section.
         if ends_with(seen, self.scanned as usize + used, b"]]>") {
             self.state = State::Text;
         }
@@ -409,8 +410,8 @@ fn ends_with(seen: &[u8], end: usize, tail: &[u8]) -> bool {
     seen.get(..end).is_some_and(|seen| seen.ends_with(tail))
 }
 
-/// The end tag whose `>` is at `close` must name the innermost open element. Which bytes make a name
-/// is the gate's to judge; here it ends where white space, `/` or `>` begins.
+/// The end tag whose `>` is at `close` must name the innermost open element. The gate decides which bytes
+/// may form a name; here it ends at white space, `/` or `>`.
 fn check_names(seen: &[u8], close: usize, tags: &mut Tags) -> Result<(), XmlError> {
     let Some(open) = tags.open.pop() else { return Ok(()) };
     let seen = seen.get(..close).unwrap_or_default();
@@ -482,7 +483,7 @@ fn check_declaration(raw: &[u8]) -> Result<(), XmlError> {
     if body.iter().all(|&b| is_space(b)) { Ok(()) } else { Err(BROKEN) }
 }
 
-/// Takes ` name = 'value'` off the front; leaves the body alone when it is not there.
+/// Takes ` name = 'value'` off the front; leaves the body unchanged if it does not begin with that.
 fn pseudo_attribute<'a>(body: &mut &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let rest = body.trim_ascii_start();
     if rest.len() == body.len() {
@@ -502,9 +503,9 @@ fn pseudo_attribute<'a>(body: &mut &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 const CDATA_OPEN: &[u8] = b"<![CDATA[";
 const DECLARATION_OPEN: &[u8] = b"<?xml";
 
-/// Takes the first bytes of the buffer. An element may be kept for long (in an outbox, as somebody's
-/// presence), and a slice keeps all that was read with it: so a small one is copied, and what waits
-/// for a session weighs what it is counted for.
+/// Takes the first bytes of the buffer. An element may be held for long (in an outbox, as a session's
+/// presence), and a slice holds everything that was read with it. A small element is therefore copied, so
+/// that the memory held for a session is what the server counts.
 fn cut_out(buf: &mut BytesMut, length: usize) -> Bytes {
     if length >= SHARED_MIN {
         return buf.split_to(length).freeze();
@@ -514,7 +515,7 @@ fn cut_out(buf: &mut BytesMut, length: usize) -> Bytes {
     piece
 }
 
-/// Bytes from which an element is a slice of the buffer, which is a few times as large at most.
+/// Minimum size of an element that stays a slice of the buffer, which is at most a few times as large.
 const SHARED_MIN: usize = 65_536;
 
 #[cfg(test)]
@@ -535,11 +536,11 @@ mod tests {
             Some(Piece::Element(bytes)) => Bytes::is_unique(&bytes),
             other => panic!("{other:?}"),
         };
-        // The large one is a slice, which others may be kept with; it alone costs a copy.
+        // The large one is a slice, which may hold others; only the large one is expensive to copy.
         assert_eq!((alone(large), alone(small)), (false, true));
     }
 
-    /// What came out: pieces with runs of white space joined, and the error if any.
+    /// The result: pieces, with runs of white space joined, and the error if any.
     type Outcome = (Vec<Piece>, Option<XmlError>);
 
     /// Feeds the input in chunks and takes all pieces.
@@ -720,7 +721,7 @@ mod tests {
         assert_eq!(framer.next(&mut buf), Ok(Some(Piece::Whitespace(1))));
         buf.extend_from_slice(b"<?xml version='1.0'?><s x=''>");
         assert_eq!(framer.next(&mut buf), Ok(Some(open("<s x=''>"))));
-        // A first stream has none before it (XML 1.0 §2.8).
+        // In a first stream there is none before it (XML 1.0 §2.8).
         let mut buf = BytesMut::from("\n<?xml version='1.0'?><s>");
         let mut first = Framer::new(LIMITS);
         assert_eq!(first.next(&mut buf), Ok(Some(Piece::Whitespace(1))));

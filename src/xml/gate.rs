@@ -1,8 +1,8 @@
-//! The strict check: the only way for foreign bytes to become an [`Element`].
+//! The strict check: the only way for bytes from a peer to become an [`Element`].
 //!
-//! What passes here is forwarded byte by byte into other people's streams, so nothing may pass
-//! that a strict parser at the other end would refuse, and nothing that two parsers read
-//! differently (RFC 6120 §11.1, §11.3, §11.6; XML 1.0; Namespaces in XML 1.0).
+//! An element that passes is forwarded byte by byte into other clients' streams. So nothing may pass that a
+//! strict parser at the other end would refuse, or that two parsers could read differently (RFC 6120 §11.1,
+//! §11.3, §11.6; XML 1.0; Namespaces in XML 1.0).
 
 use std::mem;
 
@@ -19,24 +19,24 @@ use super::scan::{
     Attr, Attrs, Binding, QName, Scanner, Span, TagEnd, check_declaration, declared_prefix,
 };
 
-/// What the stream says about the elements on it.
+/// The rules for the elements of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// The namespace of elements without any declaration, e.g. `jabber:client`.
+    /// The namespace of elements that declare none, e.g. `jabber:client`.
     pub content_ns: &'static str,
-    /// Nesting, the top-level element included.
+    /// Maximum nesting, the top-level element included.
     pub depth_max: usize,
-    /// Attributes of one element, namespace declarations included.
+    /// Maximum number of attributes of one element, namespace declarations included.
     pub attributes_max: usize,
-    /// Top-level payloads of the element.
+    /// Maximum number of top-level payloads.
     pub children_max: usize,
 }
 
-/// Proves one complete top-level element, and indexes it in the same pass.
+/// Checks one complete top-level element, and indexes it in the same pass.
 ///
-/// The slice must stand for itself: the stream header's prefixes do not reach in, since the
-/// recipient has another header (RFC 6120 §4.8.5). The one exception is an element of the
-/// stream itself, `<stream:error>` or `<stream:features>`, which is never routed.
+/// The slice must be complete in itself: the prefixes of the stream header do not apply, because the
+/// recipient's stream has another header (RFC 6120 §4.8.5). The one exception is an element of the stream
+/// itself, `<stream:error>` or `<stream:features>`, which is never routed.
 pub fn check(raw: Bytes, rules: &Rules) -> Result<Element, XmlError> {
     let raw = unify_line_ends(raw);
     if u32::try_from(raw.len()).is_err() {
@@ -52,8 +52,8 @@ pub fn check(raw: Bytes, rules: &Rules) -> Result<Element, XmlError> {
     Ok(Element::new(raw, rules.content_ns, index))
 }
 
-/// A CR that stands alone becomes the LF that XML 1.0 §2.11 says it is. All parsers should do
-/// so, but rxml, under several clients, fails on `a='\r1'`.
+/// Turns a lone CR into the LF that it means by XML 1.0 §2.11. All parsers should do so, but rxml, which
+/// several clients use, fails on `a='\r1'`.
 fn unify_line_ends(raw: Bytes) -> Bytes {
     let alone = |&at: &usize| raw.get(at + 1) != Some(&b'\n');
     let Some(first) = memchr::memchr_iter(b'\r', &raw).find(alone) else { return raw };
@@ -66,7 +66,7 @@ fn unify_line_ends(raw: Bytes) -> Bytes {
     unified.into()
 }
 
-/// Proves the open tag of a stream, and reports what it says; the stream floor judges it.
+/// Checks the open tag of a stream and returns its content; the stream floor decides whether to accept it.
 pub fn check_header(raw: &[u8], rules: &Rules) -> Result<Header, XmlError> {
     let text = simdutf8::basic::from_utf8(raw).map_err(|_| BROKEN_UTF8)?;
     check_chars(text)?;
@@ -177,7 +177,7 @@ impl<'a, 'r> Gate<'a, 'r> {
         Ok(())
     }
 
-    /// An element has ended, with the cursor behind it.
+    /// Ends an element; the cursor is after it.
     fn close(&mut self, bindings: usize) {
         self.bindings.truncate(bindings);
         if self.open.len() == 1
@@ -223,12 +223,12 @@ impl<'a, 'r> Gate<'a, 'r> {
         Ok(())
     }
 
-    /// Puts the declarations of the tag at hand in scope.
+    /// Adds the declarations of the current tag to the scope.
     fn declare(&mut self) -> Result<(), XmlError> {
         for Attr { name, value, .. } in &self.attrs {
             let Some(prefix) = declared_prefix(name) else { continue };
             check_declaration(prefix, value)?;
-            // Without a bound, many bindings times many prefixes would cost quadratic time.
+            // Without a limit, many bindings times many prefixes would take quadratic time.
             if self.bindings.len() >= BINDINGS_MAX {
                 return Err(XmlError::TooManyAttributes { max: BINDINGS_MAX });
             }
@@ -245,8 +245,8 @@ impl<'a, 'r> Gate<'a, 'r> {
         match (prefix, self.find(prefix)) {
             ("xml", _) => Ok(ns::XML),
             (_, Some(ns)) => Ok(ns),
-            // RFC 6120 §4.8.5: a namespace declared in the stream header applies to the stream
-            // only; extended content that leans on it is invalid-namespace.
+            // RFC 6120 §4.8.5: a namespace declared in the stream header applies to the stream only;
+            // extended content that depends on it is invalid-namespace.
             ("stream", None) => {
                 Err(XmlError::InvalidNamespace("prefix declared by the stream header only"))
             }
@@ -255,15 +255,15 @@ impl<'a, 'r> Gate<'a, 'r> {
         }
     }
 
-    /// `None`: the content namespace, because nothing declares another.
+    /// Returns `None` for the content namespace, if nothing declares another.
     fn resolve_element(&self, name: &QName<'a>) -> Result<Option<&'a str>, XmlError> {
         if name.prefix.is_empty() {
             return Ok(self.find(""));
         }
         check_element_prefix(name.prefix)?;
         let bound = self.resolve_prefix(name.prefix)?;
-        // RFC 6120 §4.8.5: no prefixes for the content namespace, of neither kind of stream,
-        // since stanzas cross from one to the other.
+        // RFC 6120 §4.8.5: no prefixes for the content namespace of either kind of stream, because stanzas
+        // pass from one to the other.
         let content = bound == self.rules.content_ns && bound != ns::STREAM;
         if content || matches!(bound, ns::CLIENT | ns::SERVER) {
             return Err(XmlError::BadNamespacePrefix("prefix for the content namespace"));
@@ -271,7 +271,7 @@ impl<'a, 'r> Gate<'a, 'r> {
         Ok(Some(bound))
     }
 
-    /// Resolves prefixed attributes; two of one name are a duplicate (Namespaces in XML §6.3).
+    /// Resolves prefixed attributes; two with the same name are duplicates (Namespaces in XML §6.3).
     fn check_attributes(&self) -> Result<(), XmlError> {
         let mut seen: SmallVec<[(&str, &str); 4]> = SmallVec::new();
         for Attr { name, .. } in &self.attrs {
@@ -287,13 +287,13 @@ impl<'a, 'r> Gate<'a, 'r> {
         Ok(())
     }
 
-    /// Where in the slice a namespace stands, so that the index needs no copy of it.
+    /// Finds where in the slice a namespace is, so that the index needs no copy of it.
     fn ns_span(&self, bound: Option<&'a str>) -> NsSpan {
         let Some(bound) = bound else { return NsSpan::Content };
         let base = self.scanner.text.as_ptr().addr();
         let start = bound.as_ptr().addr().wrapping_sub(base);
         let end = start.saturating_add(bound.len());
-        // Only the implied namespace of the stream stands outside.
+        // Only the implied namespace of the stream is outside the slice.
         if end <= self.scanner.text.len() {
             NsSpan::Raw(Span::new(start, end))
         } else {
@@ -324,13 +324,13 @@ fn check_element_prefix(prefix: &str) -> Result<(), XmlError> {
     match prefix {
         // Namespaces in XML §3: element names must not have the prefix xmlns.
         "xmlns" => Err(XmlError::NotWellFormed("element with the prefix xmlns")),
-        // Legal, but no such element exists, and not all parsers take it (roxmltree).
+        // Legal, but no such element exists, and some parsers refuse it (roxmltree).
         "xml" => Err(XmlError::InvalidNamespace("element in the namespace of xml:lang")),
         _ => Ok(()),
     }
 }
 
-/// Namespace declarations in scope at one place; quick-xml, which reads payloads, stops at 128.
+/// Maximum number of namespace declarations in scope; quick-xml, which reads payloads, stops at 128.
 const BINDINGS_MAX: usize = 120;
 
 #[cfg(test)]
@@ -345,7 +345,7 @@ mod tests {
         check(Bytes::copy_from_slice(raw.as_bytes()), &RULES)
     }
 
-    /// The name of the variant, by which the stream floor chooses the condition.
+    /// The name of the variant, from which the stream floor chooses the condition.
     fn kind(error: E) -> &'static str {
         match error {
             E::NotWellFormed(_) => "not-well-formed",
@@ -374,7 +374,7 @@ mod tests {
         }
     }
 
-    // What quick-xml lets pass, and its legal twins: RFC 6120 §11.3.
+    // Input that quick-xml accepts, and similar legal input: RFC 6120 §11.3.
     #[test]
     #[allow(clippy::too_many_lines)] // a table
     fn what_is_not_well_formed_is_refused() {

@@ -1,9 +1,9 @@
-//! What a stream header says (RFC 6120 §4.7); the stream floor judges it.
+//! The content of a stream header (RFC 6120 §4.7); the stream floor decides whether to accept it.
 
 use super::escape::decode_attr;
 use super::scan::{Attr, QName};
 
-/// The facts of the root's open tag.
+/// The content of the root's open tag.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Header {
     /// `from`, decoded.

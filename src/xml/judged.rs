@@ -1,5 +1,5 @@
-//! Property tests: what the gate accepts, independent parsers accept and read the same; no
-//! input makes any part panic; how the input is split never matters.
+//! Property tests: independent parsers accept what the gate accepts, and read the same in it; no input
+//! makes any part panic; how the input is split never matters.
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ const SEEDS: &[&str] = &[
     "<stream:error><a xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
 ];
 
-/// What mutations insert, and grammar-ish inputs are made of.
+/// Text that mutations insert, and from which inputs close to the grammar are made.
 const TOKENS: &[&str] = &[
     "<",
     ">",
@@ -156,7 +156,7 @@ proptest! {
             prop_assert!(verdict.is_ok(), "rxml refuses {raw:?}: {verdict:?}");
             agrees(&element);
             rebuilds(&element, &RULES);
-            // What the gate takes, the framer cuts as one piece.
+            // The framer cuts what the gate accepts as one piece.
             let (found, error) = pieces(format!("<s>{raw}").as_bytes(), &[]);
             let small = raw.len() <= LIMITS.bytes_max && error != Some(XmlError::TooDeep { max: 8 });
             prop_assert!(!small || found.last() == Some(&Piece::Element(Bytes::from(raw))));

@@ -1,7 +1,7 @@
-//! The bytes floor: a byte stream is cut into pieces ([`framer`]), each piece is proved once
-//! ([`gate`]), payloads are read through one view ([`view`]) and written by one writer ([`writer`]).
+//! The bytes floor: [`framer`] cuts a byte stream into pieces, [`gate`] checks each piece once, [`view`]
+//! reads payloads, and [`writer`] writes them.
 //!
-//! Nothing here knows a clock, a socket or a JID; RFC 6120 §11 is the law of this floor.
+//! Nothing here uses a clock, a socket or a JID; RFC 6120 §11 sets the rules for this part.
 
 pub mod element;
 pub mod error;

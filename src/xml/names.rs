@@ -1,4 +1,4 @@
-//! Which characters XML 1.0 allows, and which a name may have (XML 1.0 §2.2, §2.3).
+//! The characters that XML 1.0 allows, and those that a name may have (XML 1.0 §2.2, §2.3).
 
 use super::names_wide::{is_wide_name, is_wide_start};
 
@@ -7,12 +7,12 @@ pub const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// May this character stand in an XML 1.0 document at all (production `Char`)?
+/// Whether this character may occur in an XML 1.0 document at all (production `Char`).
 pub const fn is_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
 }
 
-/// May this byte begin an NCName? Of a byte above ASCII only the whole character can tell.
+/// Whether this byte may begin an NCName. For a byte above ASCII, only the whole character decides.
 pub const fn may_start_name(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
 }
@@ -32,7 +32,7 @@ static ASCII_NAME: [bool; 128] = {
     table
 };
 
-/// The length of the NCName that begins `text`; 0 when none does.
+/// The length of the NCName at the start of `text`; 0 if there is none.
 pub fn ncname_len(text: &str) -> usize {
     let bytes = text.as_bytes();
     let Some(&first) = bytes.first() else { return 0 };
@@ -44,7 +44,7 @@ pub fn ncname_len(text: &str) -> usize {
     if bytes.get(ascii).is_none_or(u8::is_ascii) { ascii } else { wide_ncname_len(text) }
 }
 
-/// The same for a name with characters above ASCII.
+/// Like [`ncname_len`], but for a name with characters above ASCII.
 fn wide_ncname_len(text: &str) -> usize {
     let fits = |(at, c): &(usize, char)| match (*at, u8::try_from(*c)) {
         (_, Ok(byte)) if byte.is_ascii() => {
@@ -56,9 +56,9 @@ fn wide_ncname_len(text: &str) -> usize {
     text.char_indices().find(|found| !fits(found)).map_or(text.len(), |(at, _)| at)
 }
 
-/// Does UTF-8 text hold a character that XML 1.0 forbids (production `Char`)?
+/// Whether UTF-8 text contains a character that XML 1.0 forbids (production `Char`).
 pub fn has_forbidden_char(bytes: &[u8]) -> bool {
-    // No early exit, so that the compiler makes one vector loop of it.
+    // No early exit, so that the compiler makes it one vector loop.
     let (mut control, mut noncharacter) = (false, false);
     for &byte in bytes {
         control |= byte < 0x20 && byte != b'\t' && byte != b'\n' && byte != b'\r';
@@ -67,7 +67,7 @@ pub fn has_forbidden_char(bytes: &[u8]) -> bool {
     control || (noncharacter && has_noncharacter(bytes))
 }
 
-/// U+FFFE and U+FFFF; the surrogates are no UTF-8.
+/// Whether U+FFFE or U+FFFF occurs; surrogates are not valid UTF-8.
 fn has_noncharacter(bytes: &[u8]) -> bool {
     memchr::memchr_iter(0xEF, bytes).any(|at| {
         bytes.get(at + 1) == Some(&0xBF) && matches!(bytes.get(at + 2), Some(0xBE | 0xBF))

@@ -1,21 +1,21 @@
-//! The letters above ASCII that a name may have, in both the fourth and the fifth edition of
-//! XML 1.0.
+//! The letters above ASCII that a name may have in both the fourth and the fifth edition of XML 1.0.
 //!
-//! The fifth edition (§2.3) allows far more than the fourth (Appendix B), but expat, under many
-//! clients and servers, still knows the fourth only: a name that is new in the fifth would close
-//! the stream of the peer it is forwarded to.
+//! The fifth edition (§2.3) allows far more than the fourth (Appendix B), but expat, which many clients and
+//! servers use, still knows only the fourth: a name that is new in the fifth would make the peer it is
+//! forwarded to close its stream.
 
-/// May this character begin a name?
+/// Whether this character may begin a name.
 pub(super) fn is_wide_start(c: char) -> bool {
     is_in(c, &LETTERS)
 }
 
-/// May this character stand in a name?
+/// Whether this character may occur in a name.
 pub(super) fn is_wide_name(c: char) -> bool {
     is_in(c, &LETTERS) || is_in(c, &OTHERS)
 }
 
-/// The boundaries alternate: first inside, first outside.
+/// Whether the character is inside. The boundaries alternate: the first one inside, then the first one
+/// outside.
 fn is_in(c: char, boundaries: &[u16]) -> bool {
     let Ok(c) = u16::try_from(u32::from(c)) else { return false };
     boundaries.partition_point(|&boundary| boundary <= c) % 2 == 1

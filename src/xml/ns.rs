@@ -1,4 +1,4 @@
-//! Namespace names that more than one file speaks of.
+//! Namespace names that more than one file uses.
 
 /// Content namespace of client streams (RFC 6120 §4.8.3).
 pub const CLIENT: &str = "jabber:client";
@@ -28,15 +28,15 @@ pub const BIND2: &str = "urn:xmpp:bind:0";
 pub const FAST: &str = "urn:xmpp:fast:0";
 /// Authentication ahead of the features (XEP-0509).
 pub const IAP: &str = "urn:xmpp:iap:0";
-/// Tasks by which an account gets what it lacks for better mechanisms (XEP-0480).
+/// Tasks that give an account what it lacks for better mechanisms (XEP-0480).
 pub const SASL_UPGRADE: &str = "urn:xmpp:sasl:upgrade:0";
-/// Those for SCRAM (XEP-0480 §3).
+/// The tasks for SCRAM (XEP-0480 §3).
 pub const SCRAM_UPGRADE: &str = "urn:xmpp:scram-upgrade:0";
 /// Stream management (XEP-0198).
 pub const SM: &str = "urn:xmpp:sm:3";
 /// Delayed delivery (XEP-0203).
 pub const DELAY: &str = "urn:xmpp:delay";
-/// Delayed delivery of old (XEP-0091).
+/// Delayed delivery in its old form (XEP-0091).
 pub const OLD_DELAY: &str = "jabber:x:delay";
 /// Data forms (XEP-0004).
 pub const DATA_FORM: &str = "jabber:x:data";
@@ -56,7 +56,7 @@ pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 pub const RECEIPTS: &str = "urn:xmpp:receipts";
 /// Displayed markers (XEP-0333).
 pub const MARKERS: &str = "urn:xmpp:chat-markers:0";
-/// What a room says of its occupants, and mediated invitations (XEP-0045).
+/// A room's information about its occupants, and mediated invitations (XEP-0045).
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// Direct invitations to rooms (XEP-0249).
 pub const CONFERENCE: &str = "jabber:x:conference";
@@ -68,7 +68,7 @@ pub const STANZA_ID: &str = "urn:xmpp:sid:0";
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
 /// Ping (XEP-0199).
 pub const PING: &str = "urn:xmpp:ping";
-/// The namespace of `xml:lang`, bound to the prefix `xml` for ever (Namespaces in XML §3).
+/// The namespace of `xml:lang`, always bound to the prefix `xml` (Namespaces in XML §3).
 pub const XML: &str = "http://www.w3.org/XML/1998/namespace";
 /// The namespace of namespace declarations (Namespaces in XML §3).
 pub const XMLNS: &str = "http://www.w3.org/2000/xmlns/";

@@ -1,4 +1,4 @@
-//! The gate's scanner: one tag, one attribute, one run of text at a time, all strict.
+//! The gate's scanner: one tag, one attribute or one run of text at a time, all strict.
 
 use smallvec::SmallVec;
 
@@ -16,7 +16,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    // The slice's length was checked to fit at the beginning.
+    // The slice's length was checked at the beginning.
     #[allow(clippy::cast_possible_truncation)]
     pub(super) fn new(start: usize, end: usize) -> Self {
         Self { start: start as u32, end: end as u32 }
@@ -27,16 +27,16 @@ impl Span {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QName<'a> {
     pub(super) whole: &'a str,
-    /// Empty without a colon.
+    /// Empty if there is no colon.
     pub(super) prefix: &'a str,
     pub(super) local: &'a str,
 }
 
-/// One attribute of the open tag at hand.
+/// One attribute of the current open tag.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attr<'a> {
     pub(super) name: QName<'a>,
-    /// Between the quotes, undecoded.
+    /// The text between the quotes, undecoded.
     pub(super) value: &'a str,
     pub(super) start: usize,
     /// Offset after the closing quote.
@@ -53,7 +53,7 @@ pub(super) struct Binding<'a> {
     pub(super) ns: &'a str,
 }
 
-/// A cursor over proved UTF-8.
+/// A cursor over valid UTF-8.
 pub(super) struct Scanner<'a> {
     pub(super) text: &'a str,
     pub(super) at: usize,
@@ -81,7 +81,7 @@ impl<'a> Scanner<'a> {
         self.text.get(start..end).unwrap_or_default()
     }
 
-    /// Skips white space; tells whether there was any.
+    /// Skips white space; returns whether there was any.
     pub(super) fn spaces(&mut self) -> bool {
         let start = self.at;
         while self.peek().is_some_and(is_space) {
@@ -121,7 +121,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The attributes and the end of an open tag; the cursor is after the name, then after `>`.
+    /// Reads the attributes and the end of an open tag; moves the cursor from after the name to after `>`.
     pub(super) fn attributes(
         &mut self,
         attrs: &mut Attrs<'a>,
@@ -186,7 +186,7 @@ impl<'a> Scanner<'a> {
         Ok(Attr { name, value, start, end: self.at })
     }
 
-    /// The cursor is on `&`; it comes to stand after `;`.
+    /// Reads a reference; moves the cursor from `&` to after `;`.
     fn reference(&mut self) -> Result<(), XmlError> {
         let rest = self.rest();
         let bytes = rest.as_bytes();
@@ -208,7 +208,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Character data up to `<` or the end of the slice.
+    /// Reads character data up to `<` or the end of the slice.
     pub(super) fn character_data(&mut self) -> Result<(), XmlError> {
         loop {
             let bytes = self.rest().as_bytes();
@@ -220,8 +220,8 @@ impl<'a> Scanner<'a> {
             match self.peek() {
                 Some(b'<') => return Ok(()),
                 Some(b'&') => self.reference()?,
-                // XML 1.0 §2.4: `]]>` only ends a CDATA section. Text follows `>`, so the look
-                // back cannot leave it.
+                // XML 1.0 §2.4: `]]>` may only end a CDATA section. The text follows a `>`, so looking back
+                // does not leave it.
                 _ if self.slice(0, self.at).ends_with("]]") => {
                     return Err(XmlError::NotWellFormed("]]> in text"));
                 }
@@ -230,7 +230,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// `</name >`, which must end `open`; the cursor is on `<`.
+    /// Reads `</name >`, which must end `open`; the cursor is on `<`.
     pub(super) fn end_tag(&mut self, open: &str) -> Result<(), XmlError> {
         self.at += 2;
         let Some(rest) = self.rest().strip_prefix(open) else {
@@ -241,7 +241,7 @@ impl<'a> Scanner<'a> {
         self.expect(b'>', "end tag does not match")
     }
 
-    /// `<!…`: a CDATA section or nothing allowed; the cursor is on `<`.
+    /// Reads `<!…`, of which only a CDATA section is allowed; the cursor is on `<`.
     pub(super) fn cdata(&mut self) -> Result<(), XmlError> {
         let Some(content) = self.rest().strip_prefix("<![CDATA[") else {
             return Err(XmlError::RestrictedXml("comment or document type"));
@@ -254,7 +254,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Is this attribute a namespace declaration, and of which prefix ("" for the default)?
+/// Returns the prefix that this attribute declares ("" for the default), if it is a namespace declaration.
 pub(super) fn declared_prefix<'a>(name: &QName<'a>) -> Option<&'a str> {
     match (name.prefix, name.local) {
         ("", "xmlns") => Some(""),
@@ -263,8 +263,8 @@ pub(super) fn declared_prefix<'a>(name: &QName<'a>) -> Option<&'a str> {
     }
 }
 
-/// Namespaces in XML §3 and §2.2, and what we refuse beyond it so that comparing namespaces
-/// as written is comparing them.
+/// Checks a declaration by Namespaces in XML §3 and §2.2, and refuses a few more, so that namespaces can be
+/// compared as written.
 pub(super) fn check_declaration(prefix: &str, value: &str) -> Result<(), XmlError> {
     match (prefix, value) {
         ("xml", ns::XML) => return Ok(()),
@@ -275,20 +275,21 @@ pub(super) fn check_declaration(prefix: &str, value: &str) -> Result<(), XmlErro
         (_, "") => return Err(XmlError::NotWellFormed("prefix bound to nothing")),
         _ => {}
     }
-    // A reference is another spelling of the same namespace: `urn:xmpp:carbons&#58;2` would
-    // pass our filters and mean carbons to the reader.
+    // A reference is another spelling of the same namespace: `urn:xmpp:carbons&#58;2` would pass our
+    // filters, but the recipient would read it as carbons.
     if value.bytes().all(is_uri_byte) {
         return Ok(());
     }
     if value.contains('&') {
         return Err(XmlError::RestrictedXml("reference in a namespace declaration"));
     }
-    // Parsers that join namespace and name by a separator (expat) give up on a namespace that
-    // holds it; RFC 3986 knows none of these characters.
+    // Parsers that join namespace and name with a separator (expat) fail on a namespace that contains it;
+    // RFC 3986 allows none of these characters.
     Err(XmlError::InvalidNamespace("namespace name is no URI"))
 }
 
-/// May this byte stand in a namespace name? Those above ASCII may (IRIs), `&` is apart.
+/// Whether this byte may occur in a namespace name. Bytes above ASCII may (IRIs); `&` is handled
+/// separately.
 const fn is_uri_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || byte >= 0x80
@@ -304,5 +305,5 @@ fn check_lang(value: &str) -> Result<(), XmlError> {
     Ok(())
 }
 
-/// Bytes from `&` to `;`: a character reference with leading zeros still fits.
+/// Maximum number of bytes from `&` to `;`: leaves room for a character reference with leading zeros.
 const REFERENCE_BYTES_MAX: usize = 32;

@@ -1,5 +1,5 @@
-//! What independent parsers say of an element that the gate took, and whether they read the same in it.
-//! A fuzz target takes this file in, too: what it needs of the floor is imported one level up.
+//! Checks an element that the gate accepted with independent parsers: whether they accept it, and read the
+//! same. A fuzz target includes this file, too, so it imports what it needs from one level up.
 
 use bytes::Bytes;
 use rxml::Parse;
@@ -10,7 +10,7 @@ const HEAD: &str =
     "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
 const TAIL: &str = "</stream:stream>";
 
-/// rxml, the strict judge: the whole stream must parse to its end.
+/// Asks rxml, the strict parser: the whole stream must parse to its end.
 pub fn rxml_accepts(raw: &str) -> Result<(), String> {
     let text = format!("{HEAD}{raw}{TAIL}");
     let mut bytes = text.as_bytes();
@@ -24,7 +24,7 @@ pub fn rxml_accepts(raw: &str) -> Result<(), String> {
     }
 }
 
-/// The gate's index and the view say what roxmltree says.
+/// Asserts that the gate's index and the view agree with roxmltree.
 pub fn agrees(element: &Element) {
     let text = format!("{HEAD}{}{TAIL}", element.as_str());
     let judge = roxmltree::Document::parse(&text).expect("roxmltree refuses what the gate accepts");
@@ -62,7 +62,7 @@ pub fn agrees(element: &Element) {
     }
 }
 
-/// The open tag written again from its attributes still passes, and means the same.
+/// Asserts that the open tag, written again from its attributes, still passes and means the same.
 pub fn rebuilds(element: &Element, rules: &Rules) {
     let mut raw = format!("<{}", element.tag_name());
     for attr in element.attributes() {

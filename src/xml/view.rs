@@ -1,7 +1,8 @@
-//! The read-only view of proved XML, for payloads: an arena filled by quick-xml, no recursion.
+//! The read-only view of XML that passed the gate, for payloads: an arena filled by quick-xml, without
+//! recursion.
 //!
-//! quick-xml itself accepts much that is not well-formed, so the view is only for bytes that
-//! have passed the gate or our own writer.
+//! quick-xml itself accepts much that is not well-formed, so use the view only for bytes that passed the
+//! gate or come from our own writer.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -14,7 +15,7 @@ use super::error::XmlError;
 use super::escape::{decode_attr, decode_cdata, decode_text, reference};
 use super::ns;
 
-/// A parsed element with all below it.
+/// A parsed element with all its descendants.
 #[derive(Debug, Clone)]
 pub struct Doc<'a> {
     raw: &'a str,
@@ -49,15 +50,16 @@ struct AttrData<'a> {
 }
 
 impl<'a> Doc<'a> {
-    /// Reads one element that the server stored after the gate, or wrote itself. Elements
-    /// without a declaration are in `content_ns`.
+    /// Reads one element that the server stored after the gate, or wrote itself. Elements that declare no
+    /// namespace are in `content_ns`.
     pub fn of(raw: &'a [u8], content_ns: &str) -> Result<Self, XmlError> {
         let raw = simdutf8::basic::from_utf8(raw)
             .map_err(|_| XmlError::UnsupportedEncoding("not valid UTF-8"))?;
         Builder::new(raw).run(content_ns)
     }
 
-    /// For bytes the gate has proved: it accepts nothing that quick-xml refuses (fuzzed).
+    /// Like [`Doc::of`], but for bytes that passed the gate: it accepts nothing that quick-xml refuses
+    /// (fuzzed).
     pub(super) fn of_proved(raw: &'a str, content_ns: &str) -> Self {
         let doc = Builder::new(raw).run(content_ns);
         debug_assert!(doc.is_ok(), "the gate let pass what quick-xml refuses: {doc:?}");
@@ -69,7 +71,7 @@ impl<'a> Doc<'a> {
         Node { doc: self, data: self.nodes.first().unwrap_or(&NOTHING) }
     }
 
-    /// The bytes that were read.
+    /// The bytes that the view reads.
     pub fn raw(&self) -> &'a str {
         self.raw
     }
@@ -86,7 +88,7 @@ impl<'d> Node<'d> {
         self.doc.namespaces.get(self.data.ns).map_or("", String::as_str)
     }
 
-    /// Is it this element?
+    /// Whether it is this element.
     pub fn is(self, ns: &str, name: &str) -> bool {
         self.name() == name && self.ns() == ns
     }
@@ -96,13 +98,13 @@ impl<'d> Node<'d> {
         self.attrs().find(|(written, _)| *written == name).map(|(_, value)| value)
     }
 
-    /// All attributes but namespace declarations: name as written, value decoded.
+    /// All attributes except namespace declarations: name as written, value decoded.
     pub fn attrs(self) -> impl Iterator<Item = (&'d str, &'d str)> {
         let attrs = self.doc.attrs.get(self.data.attrs.clone()).unwrap_or_default();
         attrs.iter().map(|attr| (attr.name, attr.value.as_ref()))
     }
 
-    /// `xml:lang` of this very element.
+    /// `xml:lang` of this element itself.
     pub fn lang(self) -> Option<&'d str> {
         self.attr("xml:lang")
     }
@@ -121,7 +123,7 @@ impl<'d> Node<'d> {
         std::iter::successors(at(self.data.first_child), move |node| at(node.data.next_sibling))
     }
 
-    /// The first child element, whatever it is.
+    /// The first child element of any name.
     pub fn first_child(self) -> Option<Node<'d>> {
         self.children().next()
     }
@@ -136,12 +138,12 @@ impl<'d> Node<'d> {
         self.child(ns, name).map(Node::text)
     }
 
-    /// Offsets of the element, both tags included, in the bytes that were read.
+    /// Offsets of the element, both tags included, in the bytes that the view reads.
     pub fn span(self) -> Range<usize> {
         self.data.span.clone()
     }
 
-    /// The element as written. Prefixes and the default namespace may be declared further out.
+    /// The element as written. Prefixes and the default namespace may be declared in an ancestor.
     pub fn raw(self) -> &'d str {
         self.doc.raw.get(self.span()).unwrap_or_default()
     }
@@ -168,7 +170,7 @@ impl<'a> Builder<'a> {
         let mut reader = NsReader::from_str(self.doc.raw);
         let resolver = reader.resolver_mut();
         let content = resolver.add(PrefixDeclaration::Default, Namespace(content_ns));
-        // The gate lets `<stream:error>` pass without a declaration; see there.
+        // The gate accepts `<stream:error>` without a declaration; see there.
         let stream = resolver.add(PrefixDeclaration::Named("stream"), Namespace(ns::STREAM));
         content.and(stream).map_err(|_| REFUSED)?;
         loop {
@@ -235,7 +237,7 @@ impl<'a> Builder<'a> {
         Ok(index)
     }
 
-    /// Hangs a new node under the innermost open one.
+    /// Adds a new node to the innermost open one.
     fn hang(&mut self, index: usize) -> Result<(), XmlError> {
         let Some((parent, last)) = self.open.last_mut() else {
             let only = index == 0;
@@ -268,7 +270,7 @@ impl<'a> Builder<'a> {
     }
 
     fn intern(&mut self, ns: &str) -> usize {
-        // Looking at a few only keeps many different namespaces from costing quadratic time.
+        // Comparing with only a few keeps many different namespaces from taking quadratic time.
         let known = self.doc.namespaces.iter().enumerate().rev().take(INTERN_WINDOW);
         if let Some((index, _)) = known.into_iter().find(|(_, known)| *known == ns) {
             return index;
@@ -277,8 +279,8 @@ impl<'a> Builder<'a> {
         self.doc.namespaces.len() - 1
     }
 
-    /// The same text with the life of the input: quick-xml lends parts of an event for the
-    /// event's life only.
+    /// Returns the same text with the lifetime of the input: quick-xml lends parts of an event only for the
+    /// event's lifetime.
     fn written(&self, part: &str) -> &'a str {
         let start = part.as_ptr().addr().wrapping_sub(self.doc.raw.as_ptr().addr());
         let end = start.saturating_add(part.len());

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 pub use super::escape::{escape_attr, escape_text};
 
-/// Builds XML front to back; what is open is closed by [`Xml::end`].
+/// Builds XML from front to back; [`Xml::end`] closes the elements that [`Xml::start`] opens.
 ///
 /// ```
 /// # use stonechat::xml::Xml;
@@ -15,18 +15,18 @@ pub use super::escape::{escape_attr, escape_text};
 #[derive(Debug, Clone, Default)]
 pub struct Xml {
     out: Vec<u8>,
-    /// Where in `out` the names of the open elements stand.
+    /// Where in `out` the names of the open elements are.
     open: Vec<(u32, u32)>,
     in_tag: bool,
 }
 
 impl Xml {
-    /// An empty text.
+    /// An empty document.
     pub fn new() -> Self {
         Self { out: Vec::with_capacity(256), open: Vec::new(), in_tag: false }
     }
 
-    /// Opens an element. The name, with or without prefix, is ours, never a peer's.
+    /// Opens an element. The name, with or without prefix, is the server's, never a peer's.
     #[allow(clippy::cast_possible_truncation)] // nothing we write comes near 4 GiB
     pub fn start(&mut self, name: &str) -> &mut Self {
         debug_assert!(!name.is_empty() && !name.contains(['<', '>', ' ', '/', '&', '\'', '"']));
@@ -39,7 +39,7 @@ impl Xml {
         self
     }
 
-    /// An attribute of the element just opened.
+    /// Writes an attribute of the element that was just opened.
     pub fn attr(&mut self, name: &str, value: &str) -> &mut Self {
         debug_assert!(self.in_tag, "attribute outside an open tag");
         self.out.push(b' ');
@@ -50,7 +50,7 @@ impl Xml {
         self
     }
 
-    /// An attribute, or nothing.
+    /// Writes an attribute if it has a value.
     pub fn attr_opt(&mut self, name: &str, value: Option<&str>) -> &mut Self {
         match value {
             Some(value) => self.attr(name, value),
@@ -58,7 +58,7 @@ impl Xml {
         }
     }
 
-    /// Character data. Empty text writes nothing.
+    /// Writes character data. Empty text writes nothing.
     pub fn text(&mut self, value: &str) -> &mut Self {
         if !value.is_empty() {
             self.end_tag();
@@ -67,7 +67,7 @@ impl Xml {
         self
     }
 
-    /// Bytes that have passed the gate or this writer. Empty bytes write nothing.
+    /// Writes bytes that have passed the gate or this writer. Empty bytes write nothing.
     pub fn raw(&mut self, proved: &[u8]) -> &mut Self {
         if !proved.is_empty() {
             self.end_tag();
@@ -76,7 +76,7 @@ impl Xml {
         self
     }
 
-    /// Closes the innermost element, as `<a/>` when nothing was put in.
+    /// Closes the innermost element, as `<a/>` if it is empty.
     pub fn end(&mut self) -> &mut Self {
         let Some((from, to)) = self.open.pop() else {
             debug_assert!(false, "end without start");
@@ -93,7 +93,7 @@ impl Xml {
         self
     }
 
-    /// A whole element with text only; without a namespace it is in that of its parent.
+    /// Writes a whole element with text only; without a namespace it is in that of its parent.
     pub fn element<'n>(
         &mut self,
         name: &str,
@@ -103,18 +103,18 @@ impl Xml {
         self.start(name).attr_opt("xmlns", ns.into()).text(text).end()
     }
 
-    /// The text so far as bytes. Nothing is closed: all should be.
+    /// Returns the bytes written so far. It closes nothing: all elements should be closed.
     pub fn finish(self) -> Bytes {
         debug_assert!(self.open.is_empty(), "an element is still open");
         Bytes::from(self.out)
     }
 
-    /// The same as a string.
+    /// Like [`Xml::finish`], but as a string.
     pub fn into_string(self) -> String {
         debug_assert!(self.open.is_empty(), "an element is still open");
         match String::from_utf8(self.out) {
             Ok(text) => text,
-            // Only `raw` could bring other bytes in, and those were proved.
+            // Only `raw` could have brought in other bytes, and those passed the gate.
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         }
     }
