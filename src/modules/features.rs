@@ -34,6 +34,8 @@ struct Hooks {
 
 /// The modules' hooks, for the router.
 pub fn features(modules: &[&Module], config: Arc<Config>) -> Arc<dyn Features> {
+    let active = |module: &&&Module| module.active.is_none_or(|active| active(&config));
+    let modules: Vec<&Module> = modules.iter().filter(active).copied().collect();
     let incoming =
         in_order(modules.iter().flat_map(|m| m.incoming.iter().map(|h| (h.0, m.name, h.1))));
     let outgoing =
@@ -63,6 +65,14 @@ fn chosen<H: Copy>(hooks: &[(Phase, &str, H)], is: impl Fn(&Phase) -> bool) -> V
 }
 
 impl Features for Hooks {
+    fn has(&self, part: Part) -> bool {
+        match part {
+            Part::Sending => !self.sending.is_empty(),
+            Part::Receiving => !self.receiving.is_empty(),
+            Part::Sent => !self.sent.is_empty(),
+        }
+    }
+
     fn load(&self, tx: &mut dyn Tx, account: AccountId) -> Result<State, StoreError> {
         AccountState::load(tx, account)
     }

@@ -16,6 +16,7 @@ use crate::store::{StoreError, archive, mailbox};
 pub const MODULE: Module = Module {
     name: "retraction",
     serves: Some(|config, account| config.mam.archives(account) && config.mam.tombstones),
+    active: Some(|config| config.mam.enabled && config.mam.tombstones),
     specs: &[Spec::partial(
         "XEP-0424",
         "0.4.2",

@@ -11,6 +11,9 @@ use crate::store::tx::{StoreError, Tx};
 
 /// All features of the server.
 pub trait Features: Debug + Send + Sync {
+    /// Whether anything is done in this part; otherwise no passage is made for it.
+    fn has(&self, part: Part) -> bool;
+
     /// Reads the features' state of an account.
     fn load(&self, tx: &mut dyn Tx, account: AccountId) -> Result<State, StoreError>;
 
@@ -37,6 +40,10 @@ pub trait Features: Debug + Send + Sync {
 pub struct NoFeatures;
 
 impl Features for NoFeatures {
+    fn has(&self, _: Part) -> bool {
+        false
+    }
+
     fn load(&self, _: &mut dyn Tx, _: AccountId) -> Result<State, StoreError> {
         Ok(None)
     }

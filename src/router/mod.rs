@@ -33,6 +33,7 @@ mod origin;
 mod outgoing;
 mod route;
 mod routed;
+mod sent;
 mod sessions;
 
 pub use self::core::Router;

@@ -9,7 +9,7 @@ use super::domains::Leads;
 use super::origin::Origin;
 use super::outbox::Outbox;
 use super::routed::{Handler, Routed};
-use super::{Router, incoming, outgoing};
+use super::{Router, incoming, outgoing, sent};
 use crate::stanza::policy::{MessagePolicy, policy_of};
 use crate::stanza::{Kind, Stanza, StanzaError};
 
@@ -35,7 +35,7 @@ impl Router {
             return routed;
         }
         match incoming::keep_sent(self, stanza, now, origin) {
-            Ok(()) => outgoing::end(self, stanza, policy, now, origin, routed),
+            Ok(()) => sent::end(self, stanza, policy, now, origin, routed),
             Err(error) => Routed::Bounce(error.into()),
         }
     }
@@ -59,7 +59,7 @@ impl Router {
     /// Called when the session that sent the stanza gets this error from the server itself: other sessions
     /// of the account may get a copy.
     pub fn bounced(&self, stanza: &Stanza, reply: &Bytes, sender: &Arc<Outbox>, now: SystemTime) {
-        outgoing::returned(self, stanza, reply, sender, now);
+        sent::returned(self, stanza, reply, sender, now);
     }
 }
 

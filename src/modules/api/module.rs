@@ -34,6 +34,9 @@ pub struct Module {
     pub serves: Option<Serves>,
     /// Whether hosted domains show its features; none: always.
     pub shown: Option<fn(&Config) -> bool>,
+    /// Whether its hooks on stanzas have anything to do with these settings; none: always. The others are not
+    /// called at all.
+    pub active: Option<fn(&Config) -> bool>,
     /// What it implements.
     pub specs: &'static [Spec],
     /// What hosted domains are through it (XEP-0030 §3.1).
@@ -98,6 +101,7 @@ impl Module {
         name: "",
         serves: None,
         shown: None,
+        active: None,
         specs: &[],
         identities: &[],
         features: &[],

@@ -69,6 +69,7 @@ pub const MODULE: Module = Module {
         Spec::whole("XEP-0297", "1.0", "src/stanza/forward.rs"),
     ],
     shown: Some(|config| config.mam.archives_all()),
+    active: Some(|config| config.mam.enabled),
     sql: &[policy::CATALOGUE],
     // §7: on the JIDs that have archives. The domain has none, but profanity looks only there.
     features: &[
