@@ -115,13 +115,13 @@ impl Cx {
             Handler::Subscription => server.subscription_in(self, stanza.clone()).await,
             Handler::Probe => server.probe(self, stanza.clone()).await,
             Handler::Iq => server.serve_iq(self, stanza).await,
-            Handler::Service(service) => self.to_service(service, stanza).await,
+            Handler::Service(service) => self.handle_service(service, stanza).await,
         }
     }
 
     /// A session's stanza is handled now, behind what was put for the service before: so its sender is
     /// slowed and gets the answer. All others are put there, too.
-    async fn to_service(
+    async fn handle_service(
         self,
         service: ServiceId,
         stanza: &Stanza,

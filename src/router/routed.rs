@@ -16,9 +16,9 @@ pub enum Routed {
     Slow(Arc<Outbox>),
     /// The sender gets this error.
     Bounce(StanzaError),
-    /// The addressee must be read from the store first: [`Router::load`], then route again.
+    /// The addressee must be read from the store first: [`super::Router::load`], then route again.
     Load(BareJid),
-    /// Its row would be one too many for now: [`Store::room`], then route again.
+    /// Its row would be one too many for now: [`crate::store::Store::room`], then route again.
     Crowded,
     /// Not the router's to answer: a handler of the floor above does.
     Handle(Handler),
