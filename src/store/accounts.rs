@@ -2,11 +2,10 @@
 
 use std::time::SystemTime;
 
-use super::archive;
 use super::damage::{query_sound, sound};
 use super::devices;
 use super::handled;
-use super::ids::{AccountId, ArchiveId};
+use super::ids::AccountId;
 use super::tx::{Row, StoreError, Tx, Value, query_all, query_optional};
 use super::{Job, Store};
 use crate::base::credential::{HashName, ScramKeys};
@@ -225,15 +224,11 @@ pub fn removed_before(tx: &mut dyn Tx, at: i64, limit: usize) -> Result<Vec<Remo
     query_all(tx, REMOVED_BEFORE, &[at.into(), limit.into()], removed)
 }
 
-/// Deletes an account and its rows in each of the store's own tables; false if there was none. Its archive
-/// may be large and is deleted afterwards, in small writes. For the tables of modules see `modules::erase`.
+/// Deletes an account and the rows that go with it by foreign keys; false if there was none. For all else see
+/// `modules::erase`.
 pub fn delete(tx: &mut dyn Tx, id: AccountId) -> Result<bool, StoreError> {
     tx.access_changed();
-    let deleted = tx.execute(DELETE, &[id.into()])? > 0;
-    if deleted {
-        archive::leave(tx, ArchiveId::of(id))?;
-    }
-    Ok(deleted)
+    Ok(tx.execute(DELETE, &[id.into()])? > 0)
 }
 
 /// At most `limit` accounts of one host or of all hosts, in the order of host and localpart, starting after

@@ -70,6 +70,7 @@ pub const MODULE: Module = Module {
     ],
     shown: Some(|config| config.mam.archives_all()),
     active: Some(|config| config.mam.enabled),
+    account_deleted: Some(|tx, account| archive::leave(tx, ArchiveId::of(account))),
     sql: &[policy::CATALOGUE],
     // §7: on the JIDs that have archives. The domain has none, but profanity looks only there.
     features: &[

@@ -210,7 +210,11 @@ mod tests {
         let now = micros(server.cx.now);
         server.put(gone, now..now + 1_200, RowKind::Owed, b"<message/>").await;
         server.put(stays, now + 2_000..now + 2_003, RowKind::Owed, b"<message/>").await;
-        server.store().write(move |tx| accounts::delete(tx, gone)).await.unwrap();
+        server
+            .store()
+            .write(move |tx| crate::modules::erase(crate::modules::ALL, tx, gone))
+            .await
+            .unwrap();
         run(job(&server, Cause::AccountDeleted, 0)).await;
         assert_eq!((server.left(gone).await.len(), server.left(stays).await.len()), (0, 3));
         // A message that was in flight, found an hour later.

@@ -230,6 +230,7 @@ mod tests {
             assert_eq!(archives_after(tx, other), Ok(None));
 
             super::super::super::accounts::delete(tx, me.account().unwrap()).unwrap();
+            crate::store::archive::leave(tx, me).unwrap();
             let waiting =
                 |tx: &mut dyn Tx| left_after(tx, ArchiveId::BEFORE_ALL, Left::All, 9).unwrap();
             assert_eq!(waiting(tx), [me]);

@@ -197,6 +197,7 @@ fn what_is_deleted_is_not_found() {
         assert_eq!(archive::purge(tx, me, (3, 9), 9), Ok(2));
         assert_eq!(found(tx, me, "word"), [3, 4, 6]);
         super::super::accounts::delete(tx, other.account().unwrap()).unwrap();
+        crate::store::archive::leave(tx, other).unwrap();
         while archive::clear(tx, other, 4, 1, 1).unwrap() > 0 {}
         assert_eq!(searcher_after(tx, me), Ok(None));
         let rows = "SELECT COUNT(*) FROM archive_words_docsize";
@@ -211,6 +212,7 @@ fn an_archive_deleted_while_it_is_indexed_is_followed_no_more() {
         (1..=3).for_each(|seq| say(tx, me, seq, "word"));
         let slice = read(tx, me, 99).unwrap();
         super::super::accounts::delete(tx, me.account().unwrap()).unwrap();
+        crate::store::archive::leave(tx, me).unwrap();
         write(tx, &slice).unwrap();
         while archive::clear(tx, me, 2, 1, 1).unwrap() > 0 {}
         assert_eq!(searcher_after(tx, ArchiveId::BEFORE_ALL), Ok(None));
