@@ -65,6 +65,8 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let (save, saving) = watch::channel(false);
     let context = context(config, store.clone(), secret, stopping, saving);
     (0..context.pipeline.services().len()).for_each(|service| serve(&context, ServiceId(service)));
+    // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
+    let socket = bind_operator(config, origins).await?;
     restore_sessions(&context).await?;
     let mut listeners = Vec::new();
     let mut c2s = Vec::new();
@@ -100,7 +102,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let running = Running { c2s, c2s_tls, tls, operator, store, context, stop, save };
     running.watch_certificates();
     running.start_periodic_jobs();
-    running.listen_to_operator(config, origins).await?;
+    running.listen_to_operator(socket);
     running.store.check_after_unclean_stop();
     Ok(running)
 }
@@ -178,14 +180,7 @@ impl Running {
         });
     }
 
-    async fn listen_to_operator(&self, config: &Config, origins: &Origins) -> Result<(), Problem> {
-        let path = config.admin_socket();
-        let socket = AdminSocket::bind(&path).await.map_err(|error| Problem {
-            what: format!("the admin socket {} cannot be made: {error}", path.display()),
-            place: origins.of("admin.socket"),
-            fix: "name another path in admin.socket, or end the server that uses this one"
-                .to_owned(),
-        })?;
+    fn listen_to_operator(&self, socket: AdminSocket) {
         let operator = self.operator.clone();
         let mut stopping = self.context.stopping.clone();
         self.context.router.tasks.spawn("admin", async move {
@@ -198,8 +193,16 @@ impl Running {
                 _ = stopping.wait_for(|stopping| *stopping) => {}
             }
         });
-        Ok(())
     }
+}
+
+async fn bind_operator(config: &Config, origins: &Origins) -> Result<AdminSocket, Problem> {
+    let path = config.admin_socket();
+    AdminSocket::bind(&path).await.map_err(|error| Problem {
+        what: format!("the admin socket {} cannot be made: {error}", path.display()),
+        place: origins.of("admin.socket"),
+        fix: "name another path in admin.socket, or end the server that uses this one".to_owned(),
+    })
 }
 
 /// What an operator should see to, and what does not stop the server.

@@ -170,6 +170,14 @@ pub async fn restore_all(context: &Arc<Context>) -> Result<(usize, usize), Store
 
 /// A state that cannot be read, or whose account cannot, refuses that resumption only.
 async fn restore(context: &Arc<Context>, stored: SavedSession) -> Option<Session> {
+    if stored.state.first().is_some_and(|version| *version < VERSION_3) {
+        let account = stored.account.0;
+        tracing::info!(
+            account,
+            "a session that an older release saved is over; its client logs in anew"
+        );
+        return None;
+    }
     let Some((jid, saved)) = read(&stored.state) else {
         damage::note((SAVED_TABLE, stored.account), &"its state is broken, or of another release");
         return None;

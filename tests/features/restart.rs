@@ -225,6 +225,24 @@ async fn a_second_restart_finds_it_still_asleep() -> Outcome<()> {
     Ok(())
 }
 
+/// promise.md 11: a start that fails leaves the sessions to the next one.
+#[tokio::test]
+async fn a_start_that_fails_keeps_the_sessions() -> Outcome<()> {
+    let mut lasting = Lasting::new(&[]);
+    let (mut bob, id) = lasting.lab.managed("bob", "phone").await?;
+    bob.fence().await?;
+    lasting.stop();
+    let data = lasting.folder.path().join("data").display().to_string();
+    let mut args = vec!["--data-dir", &data, "--set", "c2s.listen=127.0.0.1:0"];
+    args.extend(["--set", "c2s.listen_tls=127.0.0.1:0"]);
+    args.extend(["--set", "admin.socket=/nonexistent/x.sock"]);
+    let said = run_in(lasting.folder.path(), &args, "");
+    assert!(!said.ok && said.err.contains("admin socket"), "{}", said.err);
+    lasting.start();
+    lasting.lab.resumed("bob", &id, 0).await?;
+    Ok(())
+}
+
 /// promise.md 3: a stop in the middle of a drain.
 #[tokio::test]
 async fn a_drain_goes_on_after_a_restart() -> Outcome<()> {
