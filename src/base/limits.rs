@@ -78,10 +78,10 @@ limits! {
     offline_messages_max: usize = 1_000;
     /// Bytes of the messages that wait for one account.
     offline_bytes_max: usize = 8 * 1_048_576;
-    /// Presence stanzas that wait for one of the server's own services (rooms and the like); more are
-    /// dropped.
+    /// Stanzas that wait for one of the server's own services (rooms and the like) and that no session waits
+    /// for: presence, mostly. More are dropped.
     service_queue_max: usize = 65_536;
-    /// Its bytes; what comes beyond them loses its content.
+    /// Their bytes. Beyond them presence loses its content, and other stanzas are dropped.
     service_queue_bytes_max: usize = 32 * 1_048_576;
     /// Entities to which one session may hold directed presence.
     directed_presence_max: usize = 500;

@@ -225,11 +225,12 @@ mod tests {
     use std::sync::Mutex;
     use std::time::{Duration, SystemTime};
 
-    use super::super::api::{Answer, Identity, Module, Service};
+    use super::super::api::{Answer, Identity, IqRoute, Module, Service, Target};
     use super::super::testing::Server;
     use super::super::{Config, Pipeline};
     use super::*;
     use crate::base::limits::Limits;
+    use crate::stanza::iq::IqType;
 
     /// What the service was sent: `kind type from`.
     static HEARD: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -240,16 +241,40 @@ mod tests {
             label: |_| Some("hall"),
             identity: Identity { category: "conference", ty: "text", name: None },
             features: &[],
-            message: hear,
-            presence: hear,
-            iq: hear,
+            message: |_, stanza| hear(stanza),
+            presence: |_, stanza| hear(stanza),
+            iq: |_, stanza| hear(stanza),
         }),
         ..Module::EMPTY
     };
-    const MODULES: &[&Module] = &[&super::super::disco::MODULE, &HALL, &super::super::ping::MODULE];
+    /// Panics where it is asked to; answers pings in its own way.
+    const ROUGH: Module = Module {
+        name: "rough",
+        service: Some(Service {
+            label: |_| Some("rough"),
+            identity: Identity { category: "conference", ty: "text", name: None },
+            features: &[],
+            message: |_, stanza| hear(stanza),
+            presence: |_, stanza| match stanza.ty().as_deref() {
+                Some("unavailable") => panic!("it was asked to"),
+                _ => hear(stanza),
+            },
+            iq: |_, stanza| hear(stanza),
+        }),
+        iqs: &[IqRoute {
+            ty: IqType::Get,
+            ns: crate::xml::ns::PING,
+            name: "ping",
+            targets: &[Target::Service],
+            handler: |_, _| Box::pin(std::future::ready(Err(StanzaError::gone()))),
+        }],
+        ..Module::EMPTY
+    };
+    const MODULES: &[&Module] =
+        &[&super::super::disco::MODULE, &HALL, &super::super::ping::MODULE, &ROUGH];
 
     /// Whoever leaves is announced to many, one of whom is nobody.
-    fn hear(_: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+    fn hear(stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
         let ty = stanza.ty().unwrap_or_default().into_owned();
         let kind = stanza.kind().as_str();
         HEARD.lock().unwrap().push(format!("{kind} {ty} {}", stanza.from()));
@@ -319,10 +344,38 @@ mod tests {
             "iq error b@x",
             "iq error nobody@x",
         ];
-        let found = HEARD.lock().unwrap().clone();
+        let mut found = HEARD.lock().unwrap().clone();
+        found.retain(|heard| !heard.ends_with("rough-test@x"));
         let place = |of: &str| found.iter().position(|heard| heard == of).expect(of);
         assert_eq!(found.len(), heard.len(), "{found:?}");
         assert!(place("presence unavailable a@x/9") < place("message  a@x/1"), "{found:?}");
         assert!(heard.iter().all(|heard| place(heard) < found.len()));
+    }
+
+    /// A handler that panics costs one stanza; a service's own route goes before that for all of them, and is
+    /// for no other service.
+    #[tokio::test]
+    async fn a_service_is_its_own() {
+        let mut server = Server::with(&["a"]).await;
+        let router = Arc::get_mut(&mut server.cx.router).unwrap();
+        router.add_service(["hall.x".to_owned()]);
+        let rough = router.add_service(["rough.x".to_owned()]);
+        server.cx.server = Pipeline::build(MODULES, &Config::default(), SystemTime::UNIX_EPOCH);
+        let cx = server.session("a@x/1").await;
+        for (to, answer) in [("hall.x", ""), ("rough.x", "gone"), ("x", "")] {
+            let ping = "<ping xmlns='urn:xmpp:ping'/>";
+            assert_eq!(super::super::testing::ask(&cx, "get", to, ping).await, answer, "{to}");
+        }
+        let mailbox = cx.router.mailbox(rough).unwrap().clone();
+        for (ty, from) in [("unavailable", "a@x/2"), ("subscribe", "rough-test@x")] {
+            let said = format!("<presence from='{from}' to='r@rough.x' type='{ty}'/>");
+            let said = Stanza::ours(said.into()).unwrap();
+            cx.router.hand_over(said.to().unwrap(), said.frame());
+        }
+        mailbox.close();
+        let base = cx.clone();
+        attend(rough, mailbox, move |who| Cx { who, ..base.clone() }).await;
+        let heard = HEARD.lock().unwrap().clone();
+        assert!(heard.iter().any(|heard| heard == "presence subscribe rough-test@x"), "{heard:?}");
     }
 }

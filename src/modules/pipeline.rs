@@ -256,9 +256,12 @@ impl Pipeline {
     /// A service's own route goes before one for all of them.
     fn find(&self, cx: &Cx, iq: &Iq, target: Target) -> Option<(IqHandler, Option<Serves>)> {
         let (ns, name) = iq.payload();
-        let asked = match iq.to().map(|to| cx.router.leads(to)) {
-            Some(Leads::Service(service)) if target == Target::Service => Some(service),
-            _ => None,
+        let asked = match iq.to().filter(|_| target == Target::Service) {
+            Some(to) => match cx.router.leads(to) {
+                Leads::Service(service) => Some(service),
+                Leads::Account | Leads::Server | Leads::Elsewhere => None,
+            },
+            None => None,
         };
         let fits = |one: &&Answerer| {
             one.target == target

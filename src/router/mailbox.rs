@@ -39,14 +39,20 @@ impl Mailbox {
         Self { waiting: Mutex::default(), filled, handled, stanzas_max, bytes_max }
     }
 
-    /// Puts an addressed frame. Beyond the bytes it loses its content and keeps its meaning; beyond the
-    /// stanzas it is dropped, and the log says so at the first and then ever more rarely.
+    /// Puts an addressed frame. Beyond the bytes presence loses its content and keeps its meaning; all else,
+    /// and what is beyond the stanzas, is dropped, and the log says so at the first and then ever more rarely.
     pub fn put(&self, to: &str, frame: Frame) {
         let mut waiting = self.lock();
         if waiting.closed {
             return;
         }
-        if waiting.frames.len() >= self.stanzas_max {
+        let heavy = waiting.bytes + frame.len() > self.bytes_max;
+        let frame = match heavy && !frame.tail.is_empty() && frame.head.starts_with(b"<presence") {
+            true => Frame::of(frame.head, "/>"),
+            false => frame,
+        };
+        let bare = frame.head.len() + 2 >= frame.len();
+        if waiting.frames.len() >= self.stanzas_max || (heavy && !bare) {
             waiting.dropped += 1;
             let dropped = waiting.dropped;
             drop(waiting);
@@ -54,13 +60,11 @@ impl Mailbox {
                 tracing::warn!(
                     to,
                     dropped,
-                    "a service has too much to do: presence for it was dropped"
+                    "a service has too much to do: stanzas for it were dropped"
                 );
             }
             return;
         }
-        let too_much = waiting.bytes + frame.len() > self.bytes_max && !frame.tail.is_empty();
-        let frame = if too_much { Frame::of(frame.head, "/>") } else { frame };
         waiting.bytes += frame.len();
         waiting.put += 1;
         waiting.frames.push_back(frame);
@@ -143,6 +147,18 @@ mod tests {
         assert_eq!(taken[1..], ["<presence id='2'/>", "<presence id='3'/>"]);
         assert!(ready(mailbox.next()).is_none());
         mailbox.close();
+        assert!(ready(mailbox.next()).unwrap().is_none());
+    }
+
+    /// A message without its text or an answer without its payload would say something else.
+    #[test]
+    fn what_is_no_presence_is_whole_or_not_there() {
+        let mailbox = Mailbox::new(9, frame("1").len() + 5);
+        mailbox.put("s", frame("1"));
+        mailbox.put("s", Frame::of("<message id='2'", "><body>much</body></message>"));
+        mailbox.put("s", Frame::of("<iq id='3'", "><query xmlns='x'/></iq>"));
+        mailbox.close();
+        assert!(ready(mailbox.next()).flatten().is_some());
         assert!(ready(mailbox.next()).unwrap().is_none());
     }
 

@@ -112,6 +112,13 @@ fn values_from_outside_are_read_kindly() {
 /// File text, environment, sets, and the parts of the one problem: fault, place, remedy.
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)], [&'a str; 3]);
 
+/// A host may be written in any form; what stands in front of it is looked at by its normal form.
+#[test]
+fn a_service_fits_hosts_in_any_form() {
+    let file = "[[host]]\ndomain = 'Example.ORG'\n[modules.echo]\nlabel = 'echo'";
+    assert!(load_all(file, &[], &[]).is_ok());
+}
+
 #[test]
 #[allow(clippy::too_many_lines)] // a table
 fn each_fault_is_told_with_place_and_remedy() {
