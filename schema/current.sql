@@ -11,11 +11,13 @@ CREATE TABLE account (
     roster_ver INTEGER NOT NULL DEFAULT 0,
     -- XEP-0012: when the last available resource left, and its status text.
     last_logout INTEGER,
-    last_status TEXT, removed INTEGER,
+    last_status TEXT, removed INTEGER, role INTEGER NOT NULL DEFAULT 0,
     UNIQUE (host, localpart)
 ) STRICT;
 
 CREATE INDEX account_removed ON account (removed) WHERE removed IS NOT NULL;
+
+CREATE INDEX account_role ON account (role) WHERE role > 0;
 
 CREATE TABLE archive (
     -- The place: rising, unique in the server, and the time in microseconds as near as that allows.
@@ -167,6 +169,14 @@ CREATE TABLE migration (
     name TEXT NOT NULL,
     checksum TEXT NOT NULL,
     applied_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE notice_seen (
+    account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
+    -- The number of the last message of the day that it was sent.
+    motd INTEGER NOT NULL,
+    -- 1: it was welcomed, or will not be.
+    welcome INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE owed_before (

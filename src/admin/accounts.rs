@@ -3,6 +3,7 @@
 use super::Secret;
 use crate::base::credential::{AgentId, ScramKeys};
 use crate::base::id::OsRng;
+use crate::base::role::Role;
 use crate::base::time::micros;
 use crate::jid::{BareJid, JidError};
 use crate::store::accounts::{self, Account, Creation, Removed};
@@ -196,6 +197,16 @@ pub async fn list(store: &Store, domain: Option<&str>) -> Result<Vec<Account>, A
     }
 }
 
+/// The accounts with a role above a user's.
+pub async fn admins(store: &Store) -> Result<Vec<(BareJid, Role)>, AdminError> {
+    let found = store.read(|tx| accounts::admins(tx, ADMINS_SHOWN)).await?;
+    let named = |account: Account| {
+        let jid = BareJid::from_parts(Some(&account.localpart), &account.host).ok()?;
+        Some((jid, account.role))
+    };
+    Ok(found.into_iter().filter_map(named).collect())
+}
+
 /// Finds the account and changes it in one transaction.
 async fn change<T: Send + 'static>(
     store: &Store,
@@ -224,6 +235,8 @@ fn parts(jid: &BareJid) -> (String, String) {
 
 /// Maximum number of accounts in one read.
 const PAGE: usize = 1_000;
+/// Maximum number of admins in one list.
+const ADMINS_SHOWN: usize = 1_000;
 /// Maximum number of removed accounts in one list; the others are shown once these are gone.
 const REMOVED_SHOWN: usize = 10_000;
 

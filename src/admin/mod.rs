@@ -1,13 +1,16 @@
 //! The operator's verbs, whatever interface they come through: the command line now, HTTP later.
 
 pub mod accounts;
+mod admins;
 mod operator;
 mod secret;
 
+pub use admins::Admins;
 pub use operator::{Operator, backup_line, served};
 pub use secret::Secret;
 
 use crate::base::credential::AgentId;
+use crate::base::role::Role;
 use crate::jid::BareJid;
 use crate::store::Store;
 use crate::store::ids::AccountId;
@@ -19,6 +22,9 @@ use std::pin::Pin;
 /// The future of [`Effects::end_account`]. It returns until when the account can be restored, in microseconds
 /// since 1970, or `None` if the account is erased.
 pub type Ending<'a> = Pin<Box<dyn Future<Output = Result<Option<i64>, AdminError>> + Send + 'a>>;
+
+/// The future of [`Effects::set_role`].
+pub type Setting<'a> = Pin<Box<dyn Future<Output = Result<(), AdminError>> + Send + 'a>>;
 
 /// What the live server does when an account changes under its sessions.
 pub trait Effects: Send + Sync {
@@ -32,6 +38,15 @@ pub trait Effects: Send + Sync {
         account: AccountId,
         now: bool,
     ) -> Ending<'a>;
+
+    /// Gives the account a role, in the store and for its sessions.
+    fn set_role<'a>(
+        &'a self,
+        store: &'a Store,
+        jid: &'a BareJid,
+        account: AccountId,
+        role: Role,
+    ) -> Setting<'a>;
 
     /// Ends the account's sessions. Called after the change is durable.
     fn account_gone(&self, jid: &BareJid, why: Gone);
@@ -109,6 +124,15 @@ pub enum Request {
         /// The device's name in the list; `None` for all devices.
         device: Option<String>,
     },
+    /// Gives an account a role, or says which it has.
+    UserRole {
+        /// The address.
+        jid: String,
+        /// The role; `None` to ask.
+        role: Option<Role>,
+    },
+    /// Lists the admins.
+    AdminList,
     /// Lists accounts.
     UserList {
         /// Only the accounts of this domain.

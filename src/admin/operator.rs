@@ -1,7 +1,8 @@
 //! Turns requests into verbs, and their outcomes into lines for people.
 
 use super::accounts::{self, AdminError};
-use super::{Effects, Gone, Request, Response};
+use super::{Admins, Effects, Gone, Request, Response};
+use crate::base::role::Role;
 use crate::base::time::{from_micros, stamp};
 use crate::jid::{BareJid, JidError};
 use crate::store::accounts::{Account, Removed};
@@ -19,6 +20,8 @@ pub struct Operator {
     /// PBKDF2 rounds for new passwords.
     iterations: u32,
     effects: Arc<dyn Effects>,
+    /// Whom the configuration makes an admin.
+    admins: Admins,
 }
 
 impl Operator {
@@ -29,7 +32,13 @@ impl Operator {
         iterations: u32,
         effects: Arc<dyn Effects>,
     ) -> Self {
-        Self { store, hosts, iterations, effects }
+        Self { store, hosts, iterations, effects, admins: Admins::default() }
+    }
+
+    /// With the admins that the configuration names.
+    #[must_use]
+    pub fn with_admins(self, admins: Admins) -> Self {
+        Self { admins, ..self }
     }
 
     /// Carries out one request.
@@ -38,6 +47,7 @@ impl Operator {
             Request::UserList { deleted: true, .. } => self.list_removed().await,
             Request::UserList { domain, .. } => self.list(domain).await,
             Request::UserDevices { jid } => self.devices(&jid).await,
+            Request::AdminList => self.list_admins().await,
             Request::Status => Ok(status_lines(&self.store.load())),
             Request::Backup { path } => return self.backup(path.into()).await,
             other => self.change(other).await.map(|line| vec![line]),
@@ -99,7 +109,9 @@ impl Operator {
                 self.effects.account_gone(&jid, Gone::Revoked);
                 Ok(format!("{jid} is logged out everywhere, {count} known devices forgotten"))
             }
+            Request::UserRole { jid, role } => self.role(&accounts::parse(&jid)?, role).await,
             Request::UserList { .. }
+            | Request::AdminList
             | Request::UserDevices { .. }
             | Request::Status
             | Request::Backup { .. } => Ok(String::new()),
@@ -124,6 +136,33 @@ impl Operator {
             ),
             None => format!("{jid} is deleted with all it owned"),
         })
+    }
+
+    /// Gives an account a role, or says which it has; the configuration's word adds to it.
+    async fn role(&self, jid: &BareJid, role: Option<Role>) -> Result<String, AdminError> {
+        let account = accounts::find(&self.store, jid).await?;
+        if let Some(role) = role {
+            self.effects.set_role(&self.store, jid, account.id, role).await?;
+        }
+        let given = role.unwrap_or(account.role);
+        let named = self.admins.role(jid.as_str());
+        let (role, by) = match named > given {
+            true => (named, format!(": admin.{}s in the configuration says so", named.as_str())),
+            false => (given, String::new()),
+        };
+        Ok(format!("{jid} is {}{by}", role.as_str()))
+    }
+
+    async fn list_admins(&self) -> Result<Vec<String>, AdminError> {
+        let mut all = std::collections::BTreeMap::<String, Role>::new();
+        let stored = accounts::admins(&self.store).await?;
+        let stored = stored.into_iter().map(|(jid, role)| (jid.to_string(), role));
+        let named = self.admins.all().map(|(jid, role)| (jid.to_owned(), role));
+        for (jid, role) in stored.chain(named) {
+            let known = all.entry(jid).or_default();
+            *known = role.max(*known);
+        }
+        Ok(all.into_iter().map(|(jid, role)| format!("{jid}  {}", role.as_str())).collect())
     }
 
     async fn devices(&self, jid: &str) -> Result<Vec<String>, AdminError> {
@@ -221,7 +260,7 @@ pub fn served(hosts: &[String], jid: &BareJid) -> Result<(), AdminError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{Ending, Secret};
+    use crate::admin::{Ending, Secret, Setting};
     use crate::base::credential::AgentId;
     use crate::store::Options;
     use crate::store::devices::{self, Seen as Device};
@@ -251,6 +290,21 @@ mod tests {
                 };
                 store.write(end).await?;
                 Ok((!now).then_some(1_000_000))
+            })
+        }
+
+        fn set_role<'a>(
+            &'a self,
+            store: &'a Store,
+            _: &'a BareJid,
+            id: AccountId,
+            role: Role,
+        ) -> Setting<'a> {
+            Box::pin(async move {
+                let set = move |tx: &mut dyn crate::store::Tx| {
+                    crate::store::accounts::set_role(tx, id, role).map(drop)
+                };
+                Ok(store.write(set).await?)
             })
         }
 
@@ -324,6 +378,41 @@ mod tests {
         use Gone::{Deleted, Disabled, PasswordChanged};
         assert_eq!(whys, [PasswordChanged, Disabled, Disabled, Deleted, Deleted, Deleted]);
     }
+
+    #[tokio::test]
+    async fn roles_are_given_and_told_with_what_the_configuration_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(folder.path().join("x.db"))).unwrap();
+        let admins = Admins { owners: vec!["c@x".to_owned()], operators: vec!["b@x".to_owned()] };
+        let operator = Operator::new(store, vec!["x".to_owned()], 1, Arc::new(Seen::default()))
+            .with_admins(admins);
+        for jid in ["a@x", "b@x"] {
+            let (jid, password) = (jid.to_owned(), Secret("p".to_owned()));
+            operator.run(Request::UserAdd { jid, password }).await;
+        }
+        let role = |jid: &str, role| Request::UserRole { jid: jid.to_owned(), role };
+        for (request, wanted) in [
+            (Request::AdminList, "b@x  operator\nc@x  owner"),
+            (role("a@x", None), "a@x is user"),
+            (role("a@x", Some(Role::Owner)), "a@x is owner"),
+            (role("A@x", None), "a@x is owner"),
+            (
+                role("b@x", Some(Role::User)),
+                "b@x is operator: admin.operators in the configuration",
+            ),
+            (role("b@x", Some(Role::Owner)), "b@x is owner"),
+            (Request::AdminList, "a@x  owner\nb@x  owner\nc@x  owner"),
+            (role("a@x", Some(Role::User)), "a@x is user"),
+            (role("d@x", Some(Role::Owner)), "no account d@x"),
+        ] {
+            let told = match operator.run(request.clone()).await {
+                Response::Ok { lines } => lines.join("\n"),
+                Response::Error { message } => message,
+            };
+            assert!(told.contains(wanted), "{request:?}: {told}");
+        }
+    }
+
     #[tokio::test]
     async fn devices_are_listed_and_revoked() {
         let folder = tempfile::tempdir().unwrap();

@@ -6,4 +6,5 @@ pub mod credential;
 pub mod hash;
 pub mod id;
 pub mod limits;
+pub mod role;
 pub mod time;

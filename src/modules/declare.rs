@@ -27,6 +27,9 @@ macro_rules! modules {
             /// PBKDF2 rounds for new passwords: `sasl.iterations`.
             #[serde(skip)]
             pub scram_iterations: u32,
+            /// Whom `[admin]` names.
+            #[serde(skip)]
+            pub admins: $crate::admin::Admins,
             /// Whether passwords may travel unencrypted: `c2s.require_tls` is off.
             #[serde(skip)]
             pub unencrypted: bool,
@@ -37,6 +40,7 @@ macro_rules! modules {
                 Self {
                     $($($($name: <$config>::default(),)?)?)*
                     scram_iterations: 10_000,
+                    admins: $crate::admin::Admins::default(),
                     unencrypted: false,
                 }
             }

@@ -128,6 +128,10 @@ async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let bare = BareJid::from_parts(Some(&local), cx.jid().domain())
         .map_err(|_| unacceptable("the username makes no address"))?;
     names::allowed(&cx.config.register, &local)?;
+    // Whoever had this name would be an admin.
+    if cx.config.admins.role(bare.as_str()).is_admin() {
+        return Err(StanzaError::conflict().text("this name is reserved; choose another one"));
+    }
     let password = form.password.ok_or_else(|| unacceptable("a password is needed"))?;
     usable(&cx, &password)?;
     // An anonymous user has the address as long as it is connected.

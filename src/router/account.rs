@@ -11,6 +11,7 @@ use super::outbox::Outbox;
 use super::owed::{Claim, Owed};
 use super::rules;
 use crate::base::credential::AgentId;
+use crate::base::role::Role;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::stanza::Frame;
 use crate::store::ids::AccountId;
@@ -34,6 +35,8 @@ pub enum AccountStatus {
 pub struct AccountEntry {
     /// Whether the account exists.
     pub account: AccountStatus,
+    /// What it may do to the server, as far as the store says.
+    pub role: Role,
     /// Contacts, swapped whole.
     pub roster: Arc<Contacts>,
     /// Bound sessions.
@@ -120,6 +123,7 @@ impl AccountEntry {
     pub(super) fn new(account: AccountStatus) -> Self {
         Self {
             account,
+            role: Role::User,
             roster: Arc::default(),
             resources: Vec::new(),
             owed: Owed::default(),
@@ -215,6 +219,8 @@ fn is_hibernating(resources: &[Resource], session: u64) -> bool {
 /// The data that is read from the store for an account.
 #[derive(Debug, Default)]
 pub struct Loaded {
+    /// What it may do to the server.
+    pub role: Role,
     /// Its contacts.
     pub roster: Roster,
     /// The messages that it is owed.

@@ -13,9 +13,8 @@ use crate::store::{Job, StoreError};
 
 impl Router {
     /// Writes data of an account and then changes its entry; when it returns, the change is durable and
-    /// in effect. To be called for an account that has a session, so that its entry is in memory and
-    /// any later read of the account finds this write queued. Returns the result of `apply`, or `None`
-    /// if the entry is gone.
+    /// in effect, whether the account is in memory, is being read, or is not there. Returns the result of
+    /// `apply`, or `None` if no entry is loaded.
     pub async fn change<T: Send + 'static>(
         self: &Arc<Self>,
         bare: BareJid,
@@ -58,7 +57,13 @@ where
     /// change the same data.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Self { router, bare, apply, told, .. } = *self;
-        let applied = outcome.map(|()| router.registry.with_sessions(bare.as_str(), apply));
+        let applied = outcome.map(|()| {
+            let applied = router.registry.with_sessions(bare.as_str(), apply);
+            if applied.is_none() {
+                router.registry.reread(bare.as_str());
+            }
+            applied
+        });
         let _ = told.send(applied);
     }
 

@@ -27,7 +27,7 @@ impl Router {
             let owed = Owed::stored(mailbox::owed(tx, account.id, behind)?);
             let roster = roster::load(tx, account.id)?;
             let features = features.load(tx, account.id)?;
-            let loaded = Loaded { roster, owed, features };
+            let loaded = Loaded { role: account.role, roster, owed, features };
             Ok(Some((account.id, loaded)))
         });
         let (account, loaded) = match read.await {

@@ -20,6 +20,7 @@ use super::held::Asks;
 use super::outbox::Outbox;
 use super::owed::Owed;
 use crate::base::credential::AgentId;
+use crate::base::role::Role;
 use crate::jid::{BareJid, FullJid};
 
 /// How [`Registry::bind`] treats a resource that is taken (RFC 6120 §7.7.2.2).
@@ -121,7 +122,7 @@ impl Registry {
 
     /// Fills the placeholder. The first of several loaders wins.
     pub fn end_load(&self, bare: &BareJid, account: AccountStatus, loaded: Loaded) {
-        let Loaded { roster, owed, features } = loaded;
+        let Loaded { role, roster, owed, features } = loaded;
         let mut shard = self.shard(bare.as_str());
         // Without the placeholder a change may have been missed: the caller reads again.
         let Some(entry) = shard.entries.get_mut(bare.as_str()) else { return };
@@ -132,6 +133,7 @@ impl Registry {
             shard.remove(bare.as_str());
         } else if entry.account == AccountStatus::Loading {
             entry.account = account;
+            entry.role = role;
             entry.ahead.retain(|ver, _| *ver > roster.ver);
             entry.roster = Arc::new(Contacts::from(&roster));
             entry.owed = owed;
@@ -151,12 +153,19 @@ impl Registry {
         }
     }
 
+    /// What is being read of an account may be older than a change that was committed meanwhile: without
+    /// the placeholder the reader reads again.
+    pub(super) fn reread(&self, bare: &str) {
+        self.load_failed(bare);
+    }
+
     /// Marks the account as deleted. Its sessions stay until they end by themselves, so that each one sends
     /// unavailable presence to those it sent directed presence to.
     pub fn removed(&self, bare: &str) {
         let mut shard = self.shard(bare);
         let Some(entry) = shard.entries.get_mut(bare) else { return };
         entry.account = AccountStatus::Missing;
+        entry.role = Role::User;
         entry.roster = Arc::default();
         entry.owed = Owed::default();
         entry.access = None;
@@ -421,6 +430,21 @@ mod tests {
         load(&registry, &bare, AccountStatus::Temporary);
         registry.load_failed("a@x");
         assert!(registry.with("a@x", |_| ()).is_some());
+    }
+
+    #[test]
+    fn what_is_read_while_it_changes_is_read_again() {
+        let registry = Registry::default();
+        let bare = BareJid::parse("a@x").unwrap();
+        assert!(registry.begin_load(&bare));
+        assert_eq!(registry.with_sessions("a@x", |entry| entry.role = Role::Owner), None);
+        registry.reread("a@x");
+        load(&registry, &bare, AccountStatus::Stored(AccountId(1)));
+        assert!(registry.with("a@x", |_| ()).is_none(), "what was read is older");
+        assert!(registry.begin_load(&bare));
+        load(&registry, &bare, AccountStatus::Stored(AccountId(1)));
+        registry.reread("a@x");
+        assert!(registry.with("a@x", |_| ()).is_some(), "what is loaded stays");
     }
 
     fn change(ver: i64) -> RosterChange {

@@ -98,7 +98,8 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
         deleted: context.pipeline.shared().account_deleted.clone(),
     });
     let hosts = config.host.iter().map(|host| host.domain.clone()).collect();
-    let operator = Operator::new(store.clone(), hosts, config.sasl.iterations, effects);
+    let operator = Operator::new(store.clone(), hosts, config.sasl.iterations, effects)
+        .with_admins(config.admins());
     let running = Running { c2s, c2s_tls, tls, operator, store, context, stop, save };
     running.watch_certificates();
     running.start_periodic_jobs();
@@ -273,6 +274,7 @@ fn context(
     let module_config = Arc::new(modules::Config {
         scram_iterations: config.sasl.iterations,
         unencrypted: !config.c2s.require_tls,
+        admins: config.admins(),
         mam: config.archive(),
         ..config.modules.clone()
     });

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::admin::accounts::AdminError;
-use crate::admin::{Effects, Ending, Gone};
+use crate::admin::{Effects, Ending, Gone, Setting};
 use crate::base::credential::AgentId;
+use crate::base::role::Role;
 use crate::base::time::micros;
 use crate::jid::BareJid;
 use crate::modules::api::Module;
 use crate::modules::register::removal;
 use crate::router::Router;
 use crate::store::ids::AccountId;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Tx, accounts};
 use crate::stream::error::StreamError;
 use tokio::sync::Notify;
 
@@ -47,6 +48,20 @@ impl Effects for Live {
         })
     }
 
+    fn set_role<'a>(
+        &'a self,
+        _store: &'a Store,
+        jid: &'a BareJid,
+        account: AccountId,
+        role: Role,
+    ) -> Setting<'a> {
+        let write = move |tx: &mut dyn Tx| accounts::set_role(tx, account, role).map(drop);
+        Box::pin(async move {
+            self.router.change(jid.clone(), write, move |entry| entry.role = role).await?;
+            Ok(())
+        })
+    }
+
     fn account_made(&self, jid: &BareJid) {
         // The name may be remembered as nobody's.
         self.router.registry.forget_missing(jid.as_str());
@@ -77,7 +92,7 @@ mod tests {
     use super::*;
     use crate::base::limits::Limits;
     use crate::modules::testing::keeps_rows;
-    use crate::store::accounts::{self, Creation};
+    use crate::store::accounts::Creation;
     use crate::store::{Options, Store};
     use std::sync::atomic::Ordering;
 

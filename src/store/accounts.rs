@@ -9,6 +9,7 @@ use super::ids::AccountId;
 use super::tx::{Row, StoreError, Tx, Value, query_all, query_optional};
 use super::{Job, Store};
 use crate::base::credential::{HashName, ScramKeys};
+use crate::base::role::Role;
 use crate::base::time::micros;
 
 /// One account. Localpart and host are in normal form (RFC 7622).
@@ -29,6 +30,8 @@ pub struct Account {
     pub created: i64,
     /// The version of its roster (RFC 6121 §2.6).
     pub roster_ver: i64,
+    /// What it may do to the server.
+    pub role: Role,
 }
 
 /// How [`create`] ended.
@@ -204,6 +207,16 @@ pub fn set_disabled(tx: &mut dyn Tx, id: AccountId, disabled: bool) -> Result<i6
     query_optional(tx, sql, &[id.into()], |row| row.int(0))?.ok_or_else(gone)
 }
 
+/// Gives an account this role. False if there is no account.
+pub fn set_role(tx: &mut dyn Tx, id: AccountId, role: Role) -> Result<bool, StoreError> {
+    Ok(tx.execute(SET_ROLE, &[id.into(), role.number().into()])? > 0)
+}
+
+/// At most `limit` accounts with a role above a user's.
+pub fn admins(tx: &mut dyn Tx, limit: usize) -> Result<Vec<Account>, StoreError> {
+    listed(tx, ADMINS, &[limit.into()])
+}
+
 /// Marks an account as removed: its logins and tokens are no longer valid, and its rows stay until it is
 /// restored or deleted. False if there is no account.
 pub fn remove(tx: &mut dyn Tx, id: AccountId, now: i64) -> Result<bool, StoreError> {
@@ -348,11 +361,12 @@ fn account(row: &dyn Row) -> Result<Account, StoreError> {
         epoch: row.int(4)?,
         created: row.int(5)?,
         roster_ver: row.int(6)?,
+        role: Role::of_number(row.int(7)?),
     })
 }
 
 fn removed(row: &dyn Row) -> Result<Removed, StoreError> {
-    Ok(Removed { account: account(row)?, at: row.int(7)? })
+    Ok(Removed { account: account(row)?, at: row.int(8)? })
 }
 
 fn scram_keys(row: &dyn Row) -> Result<Option<ScramKeys>, StoreError> {
@@ -375,28 +389,31 @@ const TABLE: &str = "account";
 const ITERATIONS_MAX: u32 = 10_000_000;
 
 super::sql! {
-    FIND = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account
+    FIND = "SELECT id, localpart, host, disabled, epoch, created, roster_ver, role FROM account
         WHERE localpart = $1 AND host = $2 AND removed IS NULL";
-    FIND_REMOVED = "SELECT id, localpart, host, disabled, epoch, created, roster_ver, removed
+    FIND_REMOVED = "SELECT id, localpart, host, disabled, epoch, created, roster_ver, role, removed
         FROM account WHERE localpart = $1 AND host = $2 AND removed IS NOT NULL";
     TAKEN = "SELECT id FROM account WHERE localpart = $1 AND host = $2";
     NAME = "SELECT localpart, host FROM account WHERE id = $1";
-    GET = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account
+    GET = "SELECT id, localpart, host, disabled, epoch, created, roster_ver, role FROM account
         WHERE id = $1 AND removed IS NULL";
-    LIST = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account
+    LIST = "SELECT id, localpart, host, disabled, epoch, created, roster_ver, role FROM account
         WHERE (host, localpart) > ($1, $2) AND removed IS NULL ORDER BY host, localpart LIMIT $3";
-    LIST_HOST = "SELECT id, localpart, host, disabled, epoch, created, roster_ver FROM account
+    LIST_HOST = "SELECT id, localpart, host, disabled, epoch, created, roster_ver, role FROM account
         WHERE host = $1 AND localpart > $2 AND removed IS NULL ORDER BY localpart LIMIT $3";
     CREATE = "INSERT INTO account (localpart, host, created) VALUES ($1, $2, $3)
         ON CONFLICT DO NOTHING RETURNING id";
     REMOVE = "UPDATE account SET removed = $2, epoch = epoch + 1
         WHERE id = $1 AND removed IS NULL";
     RESTORE = "UPDATE account SET removed = NULL WHERE id = $1 AND removed IS NOT NULL";
-    REMOVED_BEFORE = "SELECT id, localpart, host, disabled, epoch, created, roster_ver, removed
+    REMOVED_BEFORE = "SELECT id, localpart, host, disabled, epoch, created, roster_ver, role, removed
         FROM account WHERE removed < $1 ORDER BY removed, id LIMIT $2";
     DELETE = "DELETE FROM account WHERE id = $1";
     RAISE_EPOCH = "UPDATE account SET epoch = epoch + 1 WHERE id = $1 RETURNING epoch";
     DISABLE = "UPDATE account SET disabled = 1, epoch = epoch + 1 WHERE id = $1 RETURNING epoch";
+    SET_ROLE = "UPDATE account SET role = $2 WHERE id = $1 AND removed IS NULL";
+    ADMINS = "SELECT id, localpart, host, disabled, epoch, created, roster_ver, role FROM account
+        WHERE role > 0 AND removed IS NULL LIMIT $1";
     ENABLE = "UPDATE account SET disabled = 0 WHERE id = $1 RETURNING epoch";
     KEYS = "SELECT hash, salt, iterations, stored_key, server_key FROM credential
         WHERE account = $1 ORDER BY hash";

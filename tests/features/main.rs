@@ -8,6 +8,7 @@
     missing_docs
 )]
 
+mod administration;
 mod archive;
 mod archive_preferences;
 mod audit;

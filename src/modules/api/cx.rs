@@ -4,6 +4,7 @@ use std::future::Future;
 
 use super::module::{Cx, Target};
 use super::requester::Client;
+use crate::base::role::Role;
 use crate::jid::{BareJid, Jid};
 use crate::router::Leads;
 use crate::router::home::{AccountView, Viewed};
@@ -35,6 +36,22 @@ impl Cx {
     /// The requesting account, or `not-allowed` for a requester without one: anonymous users, other entities.
     pub fn account(&self) -> Result<AccountId, StanzaError> {
         self.client().and_then(|client| client.account).ok_or_else(StanzaError::not_allowed)
+    }
+
+    /// What the requester may do to the server: what its account was given, or the configuration says.
+    /// Known in memory, and changed while the session lasts; a user's for whoever has no account.
+    pub fn role(&self) -> Role {
+        if self.account().is_err() {
+            return Role::User;
+        }
+        let given = self.own(|entry| entry.role).unwrap_or_default();
+        given.max(self.config.admins.role(self.jid().bare_str()))
+    }
+
+    /// The requester's role, or `forbidden` if it is less than that.
+    pub fn at_least(&self, role: Role) -> Result<Role, StanzaError> {
+        let own = self.role();
+        if own >= role { Ok(own) } else { Err(StanzaError::forbidden()) }
     }
 
     /// The [`Target`] that an address is for this session; `None` if the server does not answer for it.
@@ -84,5 +101,44 @@ impl Cx {
             let _ = done.send(work.await);
         });
         outcome.await.unwrap_or_else(|_| Err(StanzaError::internal_server_error()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::base::role::Role;
+    use crate::jid::BareJid;
+    use crate::modules::Config;
+    use crate::modules::testing::Server;
+    use crate::store::accounts;
+    use crate::store::tx::Tx;
+
+    /// Given by the store, taken live, and named by the configuration.
+    #[tokio::test]
+    async fn a_role_is_known_without_the_store_and_changes_live() {
+        let mut config = Config::default();
+        config.admins.operators.push("juliet@montague.example".to_owned());
+        config.admins.owners.push("ghost@montague.example".to_owned());
+        let server = Server::new(config);
+        let id = server.account("romeo", &[]).await;
+        server.account("juliet", &[]).await;
+        let give = move |role| {
+            move |tx: &mut dyn Tx| accounts::set_role(tx, id, role).map(|there| assert!(there))
+        };
+        server.store().write(give(Role::Operator)).await.unwrap();
+        let romeo = server.session("romeo@montague.example/orchard").await;
+        let juliet = server.session("juliet@montague.example/balcony").await;
+        assert_eq!((romeo.role(), juliet.role()), (Role::Operator, Role::Operator));
+        let bare = BareJid::parse("romeo@montague.example").unwrap();
+        for role in [Role::Owner, Role::User] {
+            let applied = romeo.router.change(bare.clone(), give(role), move |e| e.role = role);
+            assert_eq!(applied.await.unwrap(), Some(()));
+            assert_eq!(romeo.role(), role);
+        }
+        assert!(romeo.at_least(Role::Operator).is_err() && juliet.at_least(Role::Owner).is_err());
+        // Neither a stranger nor an anonymous user of a name that the configuration has is an admin.
+        assert_eq!(server.cx.role(), Role::User);
+        let ghost = server.session("ghost@montague.example/x").await;
+        assert_eq!(ghost.role(), Role::User);
     }
 }

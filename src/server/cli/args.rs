@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use crate::base::role::Role;
 use crate::server::config::Inputs;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -96,6 +97,9 @@ pub struct LabArgs {
     /// Make this account, as often as wanted: --user alice@localhost:secret
     #[arg(long, value_name = "JID:PASSWORD")]
     pub user: Vec<String>,
+    /// Make the owner of the server of this account, as often as wanted: --admin alice@localhost
+    #[arg(long, value_name = "JID")]
+    pub admin: Vec<String>,
 }
 
 /// The verbs of `stonechat user`.
@@ -117,6 +121,9 @@ pub enum User {
     Devices(Account),
     /// Log a device out: it needs the password again
     Revoke(Device),
+    /// Make an account an admin, or no admin any more; without a role say which it has, and without an
+    /// address list all admins
+    Role(RoleOf),
     /// List accounts
     List {
         /// Only those of this domain
@@ -161,6 +168,16 @@ pub struct Device {
     pub all: bool,
 }
 
+/// An account and its role.
+#[derive(Debug, Clone, Args)]
+pub struct RoleOf {
+    /// The address, such as alice@example.org
+    pub jid: Option<String>,
+    /// owner: may do everything from a client; operator: may administer users; user: as everybody
+    #[arg(value_parser = role)]
+    pub role: Option<Role>,
+}
+
 /// An account and where its password comes from; never from the arguments, which all may read.
 #[derive(Debug, Clone, Args)]
 pub struct WithPassword {
@@ -174,6 +191,11 @@ pub struct WithPassword {
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    let known = Role::ALL.into_iter().find(|role| role.as_str() == text);
+    known.ok_or_else(|| "write owner, operator or user".to_owned())
 }
 
 const ABOUT: &str = "\
@@ -215,6 +237,7 @@ from one address, no delay after failed logins. The environment and ./stonechat.
 const LAB_EXAMPLES: &str = "\
 Examples:
   stonechat lab --user alice@localhost:secret --user bob@localhost:secret
+  stonechat lab --user alice@localhost:secret --admin alice@localhost
   stonechat lab --domain a.example --domain b.example
   stonechat lab --set c2s.require_tls=false --set c2s.listen=127.0.0.1:15222
                                    logins without TLS, on a port of your choice";
@@ -227,6 +250,7 @@ Examples:
   stonechat user disable bob@example.org
   stonechat user del bob@example.org && stonechat user restore bob@example.org
   stonechat user list --domain example.org
+  stonechat user role alice@example.org owner
 
 The commands speak to the running server over the socket admin.sock in its data folder, and to the \
 database itself when no server runs. So run them as the server's user and with its configuration:
@@ -269,7 +293,7 @@ mod tests {
 
     #[test]
     fn every_command_line_means_one_thing() {
-        let cases: [Case; 15] = [
+        let cases: [Case; 18] = [
             ("", |c| c.command.is_none()),
             ("serve", |c| matches!(c.command, Some(Command::Serve))),
             ("status", |c| matches!(c.command, Some(Command::Status))),
@@ -291,6 +315,18 @@ mod tests {
             (
                 "user del a@b --now --yes",
                 |c| matches!(c.command, Some(Command::User(User::Del(d))) if d.now && d.yes),
+            ),
+            (
+                "user role",
+                |c| matches!(c.command, Some(Command::User(User::Role(r))) if r.jid.is_none()),
+            ),
+            ("user role a@b operator", |c| {
+                matches!(c.command, Some(Command::User(User::Role(r)))
+                    if r.jid.as_deref() == Some("a@b") && r.role == Some(Role::Operator))
+            }),
+            (
+                "lab --admin u@a",
+                |c| matches!(c.command, Some(Command::Lab(l)) if l.admin == ["u@a"]),
             ),
             ("user restore a@b", |c| matches!(c.command, Some(Command::User(User::Restore(_))))),
             ("user list --domain b", |c| {
@@ -327,6 +363,7 @@ mod tests {
             ("user add a@b hunter2", "unexpected argument"),
             ("user add a@b --password hunter2", "--password-stdin"),
             ("lab --users a", "--user"),
+            ("user role a@b king", "owner, operator or user"),
         ] {
             let told = parse(line).unwrap_err();
             assert!(told.contains(advice), "{line}: {told}");

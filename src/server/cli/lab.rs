@@ -41,7 +41,10 @@ impl Lab {
         })?;
         let file = Inputs { file: common.config.clone(), ..Inputs::default() };
         let base = if common.config.is_some() { load(&file)?.config } else { Config::default() };
-        let base = base.lab(&domains, folder.path().to_owned());
+        let mut base = base.lab(&domains, folder.path().to_owned());
+        for text in &args.admin {
+            base.admin.owners.push(admin(text, &users).map_err(Problems::one)?);
+        }
         let loaded = load(&Inputs { base, sets: common.sets(), ..Inputs::default() })?;
         Ok(Self { loaded: Loaded { file: common.config.clone(), ..loaded }, users, folder })
     }
@@ -65,15 +68,41 @@ fn user(text: &str) -> Result<(BareJid, Secret), Problem> {
     Ok((jid, Secret(password.to_owned())))
 }
 
+/// An admin is one of the lab's users: a stranger could register the name of another one.
+fn admin(text: &str, users: &[(BareJid, Secret)]) -> Result<String, Problem> {
+    let jid = crate::admin::accounts::parse(text).map_err(|error| error.to_string());
+    let known = jid.and_then(|jid| match users.iter().any(|(user, _)| *user == jid) {
+        true => Ok(jid.to_string()),
+        false => Err(format!("the lab has no user {jid}")),
+    });
+    known.map_err(|what| Problem {
+        what,
+        place: "--admin".to_owned(),
+        fix: "name the account with its password too: --user alice@localhost:secret --admin \
+              alice@localhost"
+            .to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn prepare(domains: &[&str], users: &[&str], sets: &[(&str, &str)]) -> Result<Lab, Problems> {
+        prepare_with(domains, users, &[], sets)
+    }
+
+    fn prepare_with(
+        domains: &[&str],
+        users: &[&str],
+        admins: &[&str],
+        sets: &[(&str, &str)],
+    ) -> Result<Lab, Problems> {
         let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
         let set = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let common = Common { config: None, set, data_dir: None };
-        Lab::prepare(&common, &LabArgs { domain: owned(domains), user: owned(users) })
+        let args = LabArgs { domain: owned(domains), user: owned(users), admin: owned(admins) };
+        Lab::prepare(&common, &args)
     }
 
     #[test]
@@ -105,6 +134,16 @@ mod tests {
         for wrong in ["", "u@localhost", "u@localhost:", ":p", "u:p", "u@[::1", "u@a/r:p"] {
             let told = user(wrong).unwrap_err().to_string();
             assert!(told.contains("--user"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_admin_is_a_user_of_the_lab() {
+        let lab = prepare_with(&[], &["u@localhost:p"], &["U@localhost"], &[]).unwrap();
+        assert_eq!(lab.loaded.config.admins().owners, ["u@localhost"]);
+        for wrong in ["v@localhost", "localhost", "u@elsewhere"] {
+            let told = prepare_with(&[], &["u@localhost:p"], &[wrong], &[]).unwrap_err();
+            assert!(told.to_string().contains("--admin"), "{told}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! `stonechat user …`: to the running server, or to the database when none runs.
 
-use super::args::{Common, Deletion, User, WithPassword};
+use super::args::{Common, Deletion, RoleOf, User, WithPassword};
 use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
 use super::location;
 use crate::admin::{Operator, Request, Response, Secret, accounts, served};
@@ -29,6 +29,9 @@ pub(super) fn main(common: &Common, verb: &User) -> ExitCode {
 fn nothing(verb: &User) -> Option<String> {
     match verb {
         User::Devices(account) => Some(format!("{} has no known devices", account.jid)),
+        User::Role(RoleOf { jid: None, .. }) => {
+            Some("there are no admins; `stonechat user role ADDRESS owner` makes one".to_owned())
+        }
         User::List { deleted: true, .. } => Some("no deleted account can be restored".to_owned()),
         User::List { domain: Some(domain), .. } => Some(format!("{domain} has no accounts")),
         User::List { .. } => {
@@ -77,6 +80,10 @@ fn prepare(common: &Common, verb: &User) -> Result<(Config, Request), Problems> 
         User::Revoke(which) => {
             Request::UserRevoke { jid: checked(&which.jid)?, device: which.device.clone() }
         }
+        User::Role(RoleOf { jid: Some(jid), role }) => {
+            Request::UserRole { jid: checked(jid)?, role: *role }
+        }
+        User::Role(RoleOf { jid: None, .. }) => Request::AdminList,
         User::List { domain, deleted } => {
             Request::UserList { domain: domain.clone(), deleted: *deleted }
         }
@@ -148,7 +155,8 @@ async fn alone(config: &Config, request: Request) -> Result<Response, Problems> 
         grace_days: config.modules.register.grace_days,
         deleted: Arc::default(),
     });
-    let operator = Operator::new(store.clone(), hosts(config), config.sasl.iterations, effects);
+    let operator = Operator::new(store.clone(), hosts(config), config.sasl.iterations, effects)
+        .with_admins(config.admins());
     let response = operator.run(request).await;
     store.close().await;
     if fresh {

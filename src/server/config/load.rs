@@ -80,6 +80,11 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
                 .into_iter()
                 .filter_map(|(jid, days)| Some((BareJid::parse(&jid).ok()?.to_string(), days)))
                 .collect();
+            for list in [&mut config.admin.owners, &mut config.admin.operators] {
+                let normal =
+                    list.iter().filter_map(|jid| Some(BareJid::parse(jid).ok()?.to_string()));
+                *list = normal.collect();
+            }
             Ok(Loaded { config, file, origins })
         }
         Err(error) => {

@@ -17,6 +17,7 @@ pub use sections::{
     TlsVersion,
 };
 
+use crate::admin::Admins;
 use crate::base::limits::Limits;
 use crate::modules::mam;
 use crate::store;
@@ -136,6 +137,12 @@ impl Config {
             (host.domain.clone(), mam::HostRule { archive: host.archive, retention_days })
         };
         mam::Config { hosts: self.host.iter().map(rule).collect(), ..self.modules.mam.clone() }
+    }
+
+    /// Whom `[admin]` names.
+    pub fn admins(&self) -> Admins {
+        let Admin { owners, operators, .. } = self.admin.clone();
+        Admins { owners, operators }
     }
 
     /// Warnings that an operator should read in the log at every start, most important first.

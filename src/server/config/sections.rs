@@ -212,6 +212,10 @@ pub struct Admin {
     /// The unix socket of the command line. Empty: `admin.sock` in the data folder.
     #[serde(with = "optional_path")]
     pub socket: Option<PathBuf>,
+    /// Accounts that may do everything from their clients.
+    pub owners: Vec<String>,
+    /// Accounts that may administer users from their clients.
+    pub operators: Vec<String>,
 }
 
 /// A path that is written `""` if there is none, so that every key of the file has a default to show.

@@ -21,6 +21,7 @@ pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
     sasl(config, &mut faults);
     limits(config, &mut faults);
     archive(config, &mut faults);
+    admins(config, &mut faults);
     services(config, &mut faults);
     rest(config, &mut faults);
     faults.found
@@ -216,10 +217,7 @@ fn archive(config: &Config, faults: &mut Faults<'_>) {
     let served: Vec<_> =
         config.host.iter().filter_map(|host| prepared_domain(&host.domain).ok()).collect();
     for account in config.modules.mam.account_retention_days.keys() {
-        let jid = BareJid::parse(account);
-        let ours =
-            jid.is_ok_and(|jid| jid.local().is_some() && served.contains(&jid.domain().to_owned()));
-        if !ours {
+        if !is_ours(account, &served) {
             faults.add(
                 "modules.mam.account_retention_days",
                 format!("`{account}` is no address of an account here"),
@@ -227,6 +225,25 @@ fn archive(config: &Config, faults: &mut Faults<'_>) {
             );
         }
     }
+}
+
+/// Admins are accounts here: others could not be told from whoever claims to be them.
+fn admins(config: &Config, faults: &mut Faults<'_>) {
+    let served: Vec<_> =
+        config.host.iter().filter_map(|host| prepared_domain(&host.domain).ok()).collect();
+    let lists =
+        [("admin.owners", &config.admin.owners), ("admin.operators", &config.admin.operators)];
+    for (key, list) in lists {
+        for account in list.iter().filter(|account| !is_ours(account, &served)) {
+            let what = format!("`{account}` is no address of an account here");
+            faults.add(key, what, "write it as user@domain, with a domain that is served");
+        }
+    }
+}
+
+fn is_ours(account: &str, served: &[String]) -> bool {
+    let jid = BareJid::parse(account);
+    jid.is_ok_and(|jid| jid.local().is_some() && served.contains(&jid.domain().to_owned()))
 }
 
 /// Each service has domains of its own.
