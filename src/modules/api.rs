@@ -1,6 +1,7 @@
 //! What a module is: plain data that the server reads at start. `docs/modules.md` shows by example
 //! how to add one.
 
+mod after;
 mod command;
 mod cx;
 mod module;
@@ -9,6 +10,7 @@ mod requester;
 mod spec;
 mod state;
 
+pub use after::{Passed, after, later};
 pub use command::{Answers, Note, StageOutcome};
 pub use module::{
     AccountDeleted, Answer, Answerer, Broadcast, Cause, Command, Cx, Directed, Every, Guard,

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::api::{Cause, Channel, Client, Cx, Effect, Guest, PeriodicJob, Reply, Requester};
+use super::api::{Cause, Channel, Client, Cx, Effect, Guest, PeriodicJob, Reply, Requester, after};
 use super::{ALL, Config, Pipeline, features};
 use crate::base::limits::Limits;
 use crate::jid::FullJid;
@@ -54,17 +54,16 @@ impl Server {
     fn hosting(domain: &'static str, config: Config, limits: Limits) -> Self {
         let (folder, store) = testing::store();
         let config = Arc::new(config);
+        let started = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let server = Pipeline::build(ALL, &config, started);
         let router = Router::new([domain.to_owned()], store.clone(), Arc::new(limits))
-            .with_features(features(ALL, config.clone()));
+            .with_features(features(ALL, config.clone()))
+            .with_afterwards(after(config.clone(), server.clone()));
         let jid = FullJid::parse(&format!("{domain}/unauthenticated")).unwrap();
         let cx = Cx {
             who: Requester::Guest(Guest { jid, channel: CHANNEL }),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
-            server: Pipeline::build(
-                ALL,
-                &config,
-                SystemTime::UNIX_EPOCH + Duration::from_secs(1_000),
-            ),
+            server,
             config,
             store,
             router: Arc::new(router),

@@ -253,4 +253,9 @@ impl Home {
     pub(super) const fn of(bare: BareJid) -> Self {
         Self(bare)
     }
+
+    /// The account's address.
+    pub const fn bare(&self) -> &BareJid {
+        &self.0
+    }
 }

@@ -1,5 +1,6 @@
 //! What the router of a server has.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,12 +8,19 @@ use super::domains::{Domains, Leads, Served, ServiceId};
 use super::features::{Features, NoFeatures};
 use super::mailbox::Mailbox;
 use super::marks::Marks;
+use super::passage::{Event, Passed};
 use super::registry::Registry;
 use super::task::Tasks;
 use crate::base::limits::Limits;
 use crate::jid::Jid;
 use crate::stanza::Frame;
 use crate::store::Store;
+
+/// What the floor above does when a stanza has passed and no lock is held.
+pub trait Afterwards: Debug + Send + Sync {
+    /// Runs what features asked for, without waiting.
+    fn passed(&self, router: &Arc<Router>, passed: Passed, events: Vec<Event>);
+}
 
 /// The router of one server. Shared as `Arc`; holds no session.
 #[derive(Debug)]
@@ -31,6 +39,7 @@ pub struct Router {
     pub(super) marks: Marks,
     /// What the floor above does to stanzas and accounts.
     pub(super) features: Arc<dyn Features>,
+    afterwards: Option<Arc<dyn Afterwards>>,
     sessions: AtomicU64,
 }
 
@@ -45,6 +54,7 @@ impl Router {
             domains: Domains::of_accounts(hosts),
             marks: Marks::default(),
             features: Arc::new(NoFeatures),
+            afterwards: None,
             sessions: AtomicU64::new(1),
         }
     }
@@ -97,6 +107,20 @@ impl Router {
         self.registry = Registry::new(features.clone());
         self.features = features;
         self
+    }
+
+    /// Runs the events of features with this, instead of dropping them.
+    #[must_use]
+    pub fn with_afterwards(mut self, afterwards: Arc<dyn Afterwards>) -> Self {
+        self.afterwards = Some(afterwards);
+        self
+    }
+
+    /// The lock of the account is free: what features wanted to do then. Mostly nothing.
+    pub(super) fn passed(self: &Arc<Self>, events: Vec<Event>, passed: impl FnOnce() -> Passed) {
+        if let (false, Some(afterwards)) = (events.is_empty(), &self.afterwards) {
+            afterwards.passed(self, passed(), events);
+        }
     }
 
     /// A number for a new session.

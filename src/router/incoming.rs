@@ -6,11 +6,11 @@ use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
-use super::account::{AccountEntry, AccountStatus};
+use super::account::{AccountEntry, AccountStatus, Home};
 use super::append::{Append, Received};
 use super::deferred::{DeferredWrite, RefusedWrites};
 use super::outbox::{Level, Outbox, Outgoing};
-use super::passage::{GuardQuery, Part, Passage, Side, Taker, Takers, Verdict};
+use super::passage::{Event, GuardQuery, Part, Passage, Passed, Side, Taker, Takers, Verdict};
 use super::rules::{self, Decision, StanzaClass, Target};
 use super::{Handler, Leads, Origin, Routed, Router};
 use crate::base::time::micros;
@@ -61,12 +61,13 @@ pub(super) fn pass(
     match handed {
         None if needs_no_load(kind) => Routed::Done,
         None => Routed::Load(to.bare()),
-        Some(HandedOn { routed, wake, lost, refused_writes }) => {
+        Some(HandedOn { routed, wake, lost, refused_writes, events, row }) => {
             refused_writes.settle();
             wake.iter().for_each(|outbox| outbox.nudge());
             if lost {
                 redeliver(router, to.bare_str());
             }
+            router.passed(events, || Passed { home: Home::of(to.bare()), now, row });
             routed
         }
     }
@@ -201,6 +202,9 @@ struct HandedOn {
     /// Somebody who was to hold the message did not get it.
     lost: bool,
     refused_writes: RefusedWrites,
+    events: Vec<Event>,
+    /// As in [`Passed`].
+    row: Option<(i64, bool)>,
 }
 
 impl HandedOn {
@@ -210,6 +214,8 @@ impl HandedOn {
             wake: SmallVec::new(),
             lost: false,
             refused_writes: RefusedWrites::default(),
+            events: Vec::new(),
+            row: None,
         }
     }
 
@@ -238,13 +244,15 @@ impl HandedOn {
 fn hand_on(
     router: &Router,
     account: &mut AccountEntry,
-    passage: Passage<'_>,
+    mut passage: Passage<'_>,
     kept: Option<StoredRow>,
     to: &Jid,
     now: SystemTime,
 ) -> HandedOn {
     let mut handed = HandedOn::of(Routed::Done);
     let stanza = passage.stanza;
+    handed.events = std::mem::take(&mut passage.events);
+    handed.row = kept.as_ref().map(|kept| (kept.seq, passage.archive.is_some()));
     let owed = kept.as_ref().filter(|_| passage.owed).map(|kept| kept.seq);
     let frame = framed(router, &passage, kept.as_ref(), to);
     // Any message may have to wait, for a connection to be resumed above all (XEP-0203 §1).

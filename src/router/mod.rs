@@ -36,7 +36,7 @@ mod routed;
 mod sent;
 mod sessions;
 
-pub use self::core::Router;
+pub use self::core::{Afterwards, Router};
 pub use domains::{Leads, Served, ServiceId};
 pub use mailbox::Mailbox;
 pub use origin::Origin;

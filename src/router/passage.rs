@@ -1,11 +1,13 @@
 //! One stanza's way through one account. Features add what is to be done, and the router does it:
 //! `incoming` for the addressee's account, `outgoing` for the sender's.
 
+use std::any::Any;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
-use super::account::Resource;
+use super::account::{Home, Resource};
 use super::domains::{Domains, Served};
 use super::marks::Marks;
 use super::outbox::{Outbox, Outgoing, Put, Refused};
@@ -146,6 +148,20 @@ pub struct Row<'a> {
     pub archived: bool,
 }
 
+/// What a feature does when the stanza has passed and the account's lock is free: a type of the floor above.
+pub type Event = Box<dyn Any + Send>;
+
+/// A stanza that has passed through an account, for an [`Event`].
+#[derive(Debug, Clone)]
+pub struct Passed {
+    /// The right to the account's entry.
+    pub home: Home,
+    /// When it passed.
+    pub now: SystemTime,
+    /// The position of the account's row of it, if it has one, and whether that is in the archive.
+    pub row: Option<(i64, bool)>,
+}
+
 /// Sessions of the account that get a copy, besides those that get the stanza itself.
 #[derive(Debug)]
 pub struct Copies {
@@ -178,6 +194,9 @@ pub struct Passage<'a> {
     pub row_writes: Vec<RowWrite>,
     /// Copies for other sessions.
     pub copies: Vec<Copies>,
+    /// For when the lock is free. Not from the sender's Archive, which may run twice; dropped with a stanza
+    /// that does not pass.
+    pub events: Vec<Event>,
     domains: &'a Domains,
     marks: &'a Marks,
 }
@@ -201,6 +220,7 @@ impl<'a> Passage<'a> {
             archive: None,
             row_writes: Vec::new(),
             copies: Vec::new(),
+            events: Vec::new(),
             domains,
             marks,
         }

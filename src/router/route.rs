@@ -58,7 +58,13 @@ impl Router {
 
     /// Called when the session that sent the stanza gets this error from the server itself: other sessions
     /// of the account may get a copy.
-    pub fn bounced(&self, stanza: &Stanza, reply: &Bytes, sender: &Arc<Outbox>, now: SystemTime) {
+    pub fn bounced(
+        self: &Arc<Self>,
+        stanza: &Stanza,
+        reply: &Bytes,
+        sender: &Arc<Outbox>,
+        now: SystemTime,
+    ) {
         sent::returned(self, stanza, reply, sender, now);
     }
 }

@@ -6,9 +6,10 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::account::Home;
 use super::held::Asks;
 use super::outbox::{Level, Outbox, Outgoing};
-use super::passage::{Part, Passage, Side};
+use super::passage::{Part, Passage, Passed, Side};
 use super::{Origin, Routed, Router};
 use crate::base::time::micros;
 use crate::stanza::policy::{MessagePolicy, policy_of};
@@ -16,7 +17,7 @@ use crate::stanza::{Frame, Stanza};
 
 /// After routing: sends copies to other sessions of the account, wherever the stanza went.
 pub(super) fn end(
-    router: &Router,
+    router: &Arc<Router>,
     stanza: &Stanza,
     policy: MessagePolicy,
     now: SystemTime,
@@ -31,7 +32,8 @@ pub(super) fn end(
         Some(stamp) => stanza.frame_with(&stamp),
         None => stanza.frame(),
     };
-    let slow = tell(router, &mut passage, now, frame);
+    let row = origin.kept.map(|(_, seq)| (seq, true));
+    let slow = tell(router, &mut passage, now, row, frame);
     match (routed, slow) {
         (Routed::Done, Some(slow)) => Routed::Slow(slow),
         (routed, _) => routed,
@@ -46,7 +48,7 @@ fn passage_stamp(router: &Router, stanza: &Stanza, origin: &Origin<'_>) -> Optio
 /// Handles the server's own error for a message of a session: sessions that got a copy of the message get
 /// the error, too.
 pub(super) fn returned(
-    router: &Router,
+    router: &Arc<Router>,
     stanza: &Stanza,
     reply: &Bytes,
     outbox: &Arc<Outbox>,
@@ -55,7 +57,7 @@ pub(super) fn returned(
     let Some(outbox) = asked_after(Some(outbox), stanza) else { return };
     let mut passage =
         Passage::new(router.here(), stanza, policy_of(stanza), Side::Returned, Some(outbox));
-    tell(router, &mut passage, now, || Frame::whole(reply.clone()));
+    tell(router, &mut passage, now, None, || Frame::whole(reply.clone()));
 }
 
 /// The sender's outbox, if its account is asked about stanzas after they are sent.
@@ -65,9 +67,10 @@ fn asked_after<'a>(outbox: Option<&'a Arc<Outbox>>, stanza: &Stanza) -> Option<&
 
 /// Puts copies into the outboxes of the account's other sessions; returns one that is over half full.
 fn tell(
-    router: &Router,
+    router: &Arc<Router>,
     passage: &mut Passage<'_>,
     now: SystemTime,
+    row: Option<(i64, bool)>,
     frame: impl FnOnce() -> Frame,
 ) -> Option<Arc<Outbox>> {
     let mut slow = None;
@@ -96,5 +99,8 @@ fn tell(
         }
     });
     wake.iter().for_each(|outbox| outbox.nudge());
+    let home = || Home::of(passage.stanza.from().bare());
+    let events = std::mem::take(&mut passage.events);
+    router.passed(events, || Passed { home: home(), now, row });
     slow
 }

@@ -299,7 +299,9 @@ fn context(
     let throttle = Throttle::new(THROTTLE_ENTRIES)
         .with_delays(Duration::from_millis(first), Duration::from_millis(most));
     let features = modules::features(modules::ALL, module_config.clone());
-    let mut router = Router::new(hosts.clone(), store, limits).with_features(features);
+    let mut router = Router::new(hosts.clone(), store, limits)
+        .with_features(features)
+        .with_afterwards(modules::api::after(module_config.clone(), pipeline.clone()));
     let of = |service: &Serving| hosts.iter().map(|host| service.domain(host)).collect::<Vec<_>>();
     for service in pipeline.services() {
         router.add_service(of(service));
