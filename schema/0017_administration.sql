@@ -12,3 +12,6 @@ CREATE TABLE notice_seen (
     -- 1: it was welcomed, or will not be.
     welcome {{int}} NOT NULL
 ) {{strict}};
+
+-- Whether the device has logged in since the password was last changed.
+ALTER TABLE device ADD COLUMN password {{int}} NOT NULL DEFAULT 1;

@@ -131,7 +131,7 @@ CREATE TABLE device (
     name TEXT NOT NULL,
     first_seen INTEGER NOT NULL,
     -- Of its last login or the end of its last session, within the hour.
-    last_seen INTEGER NOT NULL,
+    last_seen INTEGER NOT NULL, password INTEGER NOT NULL DEFAULT 1,
     UNIQUE (account, agent)
 ) STRICT;
 
@@ -148,6 +148,35 @@ CREATE TABLE handled (
 CREATE INDEX handled_account ON handled (account);
 
 CREATE INDEX handled_at ON handled (at);
+
+CREATE TABLE invitation (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- A hash of the token, which itself stands nowhere.
+    hash BLOB NOT NULL UNIQUE,
+    -- 0: for an account or a contact. 1: for a new password.
+    purpose INTEGER NOT NULL,
+    -- Who invites; or whose password it is. NULL: the operator invites.
+    account INTEGER REFERENCES account (id) ON DELETE CASCADE,
+    host TEXT NOT NULL,
+    -- The one name of an account that it is for, which nobody else gets meanwhile.
+    localpart TEXT,
+    -- Whether an account can be made with it.
+    registers INTEGER NOT NULL,
+    -- Whether whoever uses it and who invites become contacts.
+    befriends INTEGER NOT NULL,
+    -- The team that the account joins.
+    team TEXT,
+    uses_left INTEGER NOT NULL,
+    revoked INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX invitation_account ON invitation (account);
+
+CREATE INDEX invitation_expires ON invitation (expires);
+
+CREATE INDEX invitation_name ON invitation (host, localpart) WHERE localpart IS NOT NULL;
 
 CREATE TABLE mailbox (
     seq INTEGER NOT NULL PRIMARY KEY,
@@ -185,6 +214,136 @@ CREATE TABLE owed_before (
     PRIMARY KEY (account, seq)
 ) STRICT;
 
+CREATE TABLE private_xml (
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    ns TEXT NOT NULL,
+    name TEXT NOT NULL,
+    nth INTEGER NOT NULL,
+    -- With all namespace declarations that it needs.
+    element BLOB NOT NULL,
+    PRIMARY KEY (account, ns, name, nth)
+) STRICT;
+
+CREATE TABLE pubsub_affiliation (
+    node INTEGER NOT NULL REFERENCES pubsub_node (id) ON DELETE CASCADE,
+    -- A bare JID.
+    jid TEXT NOT NULL,
+    affiliation TEXT NOT NULL,
+    PRIMARY KEY (node, jid)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX pubsub_affiliation_jid ON pubsub_affiliation (jid);
+
+CREATE TABLE pubsub_item (
+    -- Their order; an item that is published again comes last.
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    node INTEGER NOT NULL REFERENCES pubsub_node (id) ON DELETE CASCADE,
+    item TEXT NOT NULL,
+    -- Whom its publisher is known as.
+    publisher TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    -- One element, which declares all namespaces that it uses, or nothing.
+    payload BLOB NOT NULL,
+    UNIQUE (node, item)
+) STRICT;
+
+CREATE INDEX pubsub_item_order ON pubsub_item (node, seq);
+
+CREATE TABLE pubsub_node (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    service INTEGER NOT NULL,
+    -- Its name, compared as it is written.
+    node TEXT NOT NULL,
+    creator TEXT NOT NULL,
+    -- In microseconds since 1970, as all times here.
+    created INTEGER NOT NULL,
+    -- A line for each option that is not of NodeConfig::BASE (modules/pubsub/fields.rs).
+    config TEXT NOT NULL,
+    -- So that nobody has to count: the number of its items, and what it weighs with all that is in it.
+    items INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    UNIQUE (service, node)
+) STRICT;
+
+CREATE TABLE pubsub_subscription (
+    node INTEGER NOT NULL REFERENCES pubsub_node (id) ON DELETE CASCADE,
+    -- The address to be notified, and the bare JID whose it is.
+    jid TEXT NOT NULL,
+    bare TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (node, jid)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX pubsub_subscription_bare ON pubsub_subscription (bare, node);
+
+CREATE TABLE push (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    -- The push service, and the node there; '' if none was named.
+    jid TEXT NOT NULL,
+    node TEXT NOT NULL,
+    -- The device that enabled it: revoked or forgotten, it is told nothing more. By its resource one is known that
+    -- has no id.
+    device INTEGER REFERENCES device (id) ON DELETE CASCADE,
+    resource TEXT NOT NULL,
+    -- The form of publish-options (XEP-0357 §5); '' if there was none.
+    options TEXT NOT NULL,
+    -- What a summary may say besides the count: 1: the sender, 2: the body, 3: both.
+    summary INTEGER NOT NULL,
+    -- When it was enabled.
+    enabled INTEGER NOT NULL,
+    -- Errors in a row, and the last one.
+    failures INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    -- When it was disabled because of its errors; NULL while it is enabled.
+    ended INTEGER,
+    UNIQUE (account, jid, node)
+) STRICT;
+
+CREATE INDEX push_device ON push (device);
+
+CREATE INDEX push_ended ON push (ended);
+
+CREATE TABLE report (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- Who reported it.
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    -- When, in microseconds since 1970.
+    at INTEGER NOT NULL,
+    -- Who is reported: the address that was blocked.
+    jid TEXT NOT NULL,
+    -- The URN of the reason.
+    reason TEXT NOT NULL,
+    -- What the reporter said of it; '' for nothing.
+    said TEXT NOT NULL,
+    -- Whom it may be passed on to (§5): 1 the server of who is reported, 2 others who fight spam.
+    consent INTEGER NOT NULL,
+    -- When the operator was done with it.
+    done INTEGER
+) STRICT;
+
+CREATE INDEX report_account ON report (account);
+
+CREATE INDEX report_at ON report (at);
+
+CREATE TABLE reported_message (
+    report INTEGER NOT NULL REFERENCES report (id) ON DELETE CASCADE,
+    place INTEGER NOT NULL,
+    -- Whose archive it is.
+    owner TEXT NOT NULL,
+    stanza_id TEXT NOT NULL,
+    PRIMARY KEY (report, place)
+) STRICT;
+
+CREATE TABLE roster_given (
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    jid TEXT NOT NULL,
+    label TEXT NOT NULL,
+    -- How the contact is called there.
+    name TEXT,
+    PRIMARY KEY (account, jid, label)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE roster_group (
     account INTEGER NOT NULL,
     jid TEXT NOT NULL,
@@ -218,6 +377,53 @@ CREATE TABLE sleeper (
     account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
     state BLOB NOT NULL
 ) STRICT;
+
+CREATE TABLE stranger_let_in (
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    jid TEXT NOT NULL,
+    PRIMARY KEY (account, jid)
+) STRICT;
+
+CREATE TABLE stranger_message (
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    jid TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    stanza BLOB NOT NULL,
+    -- Whether the account was told that somebody waits.
+    told INTEGER NOT NULL,
+    PRIMARY KEY (account, seq)
+) STRICT;
+
+CREATE INDEX stranger_message_at ON stranger_message (at);
+
+CREATE INDEX stranger_message_jid ON stranger_message (account, jid, seq);
+
+CREATE INDEX stranger_message_told ON stranger_message (told, account);
+
+CREATE TABLE stranger_policy (
+    account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
+    policy INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE team (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- The name in lower case, by which it is found.
+    folded TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE team_member (
+    team INTEGER NOT NULL REFERENCES team (id) ON DELETE CASCADE,
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    -- How the others' rosters call it.
+    name TEXT NOT NULL,
+    -- 0 while the account is shut or deleted: it is in nobody's roster then, and nobody is in its.
+    shown INTEGER NOT NULL,
+    PRIMARY KEY (team, account)
+) STRICT;
+
+CREATE INDEX team_member_account ON team_member (account);
 
 CREATE TABLE token (
     device INTEGER NOT NULL REFERENCES device (id) ON DELETE CASCADE,

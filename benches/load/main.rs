@@ -16,6 +16,7 @@ mod crowd;
 mod fair;
 mod fast;
 mod fault;
+mod feed;
 mod fill;
 mod floor;
 mod framer;

@@ -8,7 +8,7 @@ use super::results::Row;
 use super::target::Security::{self, Plain, Tls};
 use super::target::Target;
 use super::{
-    chat, fair, fast, grow, login, offline, presence, process, ready, resume, storm, syscalls,
+    chat, fair, fast, feed, grow, login, offline, presence, process, ready, resume, storm, syscalls,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +51,8 @@ pub enum Work {
     Fast(fast::Wanted),
     /// Changes of presence.
     Presence,
+    /// News of one account to its contacts.
+    Feed,
     /// Chat beside idle sessions.
     Crowd,
     /// Logins and chat with so many accounts in the database.
@@ -86,6 +88,7 @@ pub const ROWS: &[Spec] = &[
     Spec { name: "login-fast", group: "bare", work: Work::Fast(fast::Wanted::Bound) },
     Spec { name: "resume-fast", group: "bare", work: Work::Fast(fast::Wanted::Resumed) },
     Spec { name: "presence", group: "bare", work: Work::Presence },
+    Spec { name: "feed", group: "bare", work: Work::Feed },
     Spec { name: "syscalls-5x1", group: "bare", work: Work::Syscalls(1) },
     Spec { name: "syscalls-5x4", group: "bare", work: Work::Syscalls(4) },
     Spec { name: "grow-accounts-few", group: "few", work: Work::Accounts },
@@ -160,6 +163,7 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
         Work::Resume(security) => one(resume::run(target, security, size.logins).await?),
         Work::Fast(wanted) => one(fast::run(target, wanted, size.logins).await?),
         Work::Presence => one(presence::run(target, &size.storm()).await?),
+        Work::Feed => one(feed::run(target, &size.feed()).await?),
         Work::Crowd => {
             let (plan, counts) = (
                 size.plan(Plain, 50, 4),
@@ -256,6 +260,11 @@ impl Size {
         let (messages, secs) = if self.quick { (100, 2.0) } else { (400, 10.0) };
         let patience = 2 * self.patience;
         offline::Plan { senders: 50, window: 20, messages, secs, patience }
+    }
+
+    fn feed(&self) -> feed::Plan {
+        let (contacts, items) = if self.quick { (200, 10) } else { (1_000, 20) };
+        feed::Plan { contacts, items, patience: self.patience }
     }
 
     fn storm(&self) -> presence::Plan {

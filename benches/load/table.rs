@@ -131,6 +131,7 @@ const LINES: &[Line] = &[
     Line("login by token, one round trip, TLS: CPU", "login-fast", "cpu", Cpu),
     Line("resume by token, one round trip, TLS: CPU", "resume-fast", "cpu", Cpu),
     Line("presence storm, 300 x 20: CPU per 1,000 copies", "presence", "cpu", Cpu),
+    Line("news to 1,000 contacts (PEP): CPU per 1,000 notifications", "feed", "cpu", Cpu),
     Line("system calls a message, 5 x 1", "syscalls-5x1", "calls", Calls),
     Line("… with those that wait and wake", "syscalls-5x1", "all", Calls),
     Line("system calls a message, 5 x 4", "syscalls-5x4", "calls", Calls),

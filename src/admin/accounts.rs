@@ -1,13 +1,14 @@
 //! The operator's verbs over accounts. They change the store only; the caller ends the sessions.
 
-use super::Secret;
+use super::{Secret, TeamError};
 use crate::base::credential::{AgentId, ScramKeys};
 use crate::base::id::OsRng;
 use crate::base::role::Role;
 use crate::base::time::micros;
-use crate::jid::{BareJid, JidError};
+use crate::jid::{BareJid, Jid, JidError};
 use crate::store::accounts::{self, Account, Creation, Removed};
 use crate::store::devices::{self, Device};
+use crate::store::invitations;
 use crate::store::{Store, StoreError};
 use crate::stream::sasl::keys::{PasswordError, derive_all};
 use std::time::SystemTime;
@@ -50,9 +51,48 @@ pub enum AdminError {
     /// No such device.
     #[error("{0} has no device {1}; `stonechat user devices {0}` shows all")]
     UnknownDevice(BareJid, String),
+    /// Nobody is logged in there.
+    #[error("{0} is not online; there is no session to end")]
+    NotOnline(Jid),
+    /// The account is an admin whom this one may not touch.
+    #[error("{0} is {role}; only an owner of the server may do that", role = .1.as_str())]
+    Above(BareJid, Role),
+    /// No such report.
+    #[error("there is no report {0}; `stonechat reports list --all` shows all")]
+    UnknownReport(i64),
     /// The password is not acceptable.
     #[error("{0}; choose another password")]
     Password(#[from] PasswordError),
+    /// No such invitation.
+    #[error("there is no such invitation; `stonechat invite list` shows all that are open")]
+    UnknownInvitation,
+    /// An open invitation keeps the name.
+    #[error(
+        "the name {0} is kept for another invitation; revoke that one first (`stonechat invite list` \
+         shows it)"
+    )]
+    Reserved(BareJid),
+    /// The account has too many open invitations.
+    #[error("{0} invitations are open already; revoke one, or wait until one is used or expires")]
+    TooManyInvitations(u32),
+    /// A number that makes no sense: what it is of, and the greatest one.
+    #[error("{0} is a number from 1 to {1}; give the command again")]
+    Amount(&'static str, u32),
+    /// No name for a team.
+    #[error("the name of a team has 1 to 128 bytes and no line breaks; give the command again")]
+    TeamName,
+    /// Several domains are served.
+    #[error("several domains are served ({0}); say on which one: --domain DOMAIN")]
+    WhichDomain(String),
+    /// Clients make no accounts and set no passwords of strangers.
+    #[error(
+        "`modules.register.mode` is \"closed\", so no client could use the link; set it to \
+         \"invitation\" and restart the server, or use `stonechat user add` and `user passwd`"
+    )]
+    Closed,
+    /// A verb over teams failed.
+    #[error(transparent)]
+    Team(#[from] TeamError),
     /// The store failed.
     #[error("nothing was changed: {0}")]
     Store(#[from] StoreError),
@@ -98,7 +138,12 @@ pub async fn passwd(
     iterations: u32,
 ) -> Result<(), AdminError> {
     let keys = derive(password, iterations).await?;
-    change(store, jid, move |tx, account| accounts::set_keys(tx, account.id, &keys)).await?;
+    let changed = change(store, jid, move |tx, account| {
+        // Whoever has a link to a new password had it for the old one.
+        invitations::revoke_passwords(tx, account.id)?;
+        accounts::set_keys(tx, account.id, &keys)
+    });
+    changed.await?;
     Ok(())
 }
 

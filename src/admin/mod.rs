@@ -2,16 +2,20 @@
 
 pub mod accounts;
 mod admins;
+pub mod invitations;
 mod operator;
+mod reports;
 mod secret;
+mod teams;
 
 pub use admins::Admins;
 pub use operator::{Operator, backup_line, served};
 pub use secret::Secret;
+pub use teams::{TeamError, TeamVerb};
 
 use crate::base::credential::AgentId;
 use crate::base::role::Role;
-use crate::jid::BareJid;
+use crate::jid::{BareJid, Jid};
 use crate::store::Store;
 use crate::store::ids::AccountId;
 use accounts::AdminError;
@@ -19,25 +23,85 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::pin::Pin;
 
-/// The future of [`Effects::end_account`]. It returns until when the account can be restored, in microseconds
-/// since 1970, or `None` if the account is erased.
-pub type Ending<'a> = Pin<Box<dyn Future<Output = Result<Option<i64>, AdminError>> + Send + 'a>>;
+/// The future of an effect.
+pub type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, AdminError>> + Send + 'a>>;
 
-/// The future of [`Effects::set_role`].
-pub type Setting<'a> = Pin<Box<dyn Future<Output = Result<(), AdminError>> + Send + 'a>>;
+/// Who uses a verb.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The account.
+    pub jid: BareJid,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// An account that has sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Online {
+    /// Its address.
+    pub jid: BareJid,
+    /// Its sessions' resources.
+    pub resources: Vec<String>,
+    /// Whether its owner seems to be there.
+    pub presence: Presence,
+}
+
+/// Whether the owner of an account that has sessions seems to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// One session is available and not away.
+    Active,
+    /// All are away, or not available.
+    Idle,
+}
+
+/// To whom an announcement goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// Whoever has a session.
+    Online,
+    /// Every account.
+    All,
+}
+
+/// What accounts are told at login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// The message of the day: every account, once.
+    Motd,
+    /// The welcome message: new accounts.
+    Welcome,
+}
+
+/// What is done with one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeChange {
+    /// Nothing.
+    Show,
+    /// There is a new one.
+    Set(String),
+    /// It is corrected: whoever got it does not get it again.
+    Edit(String),
+    /// There is none any more.
+    Delete,
+}
 
 /// What the live server does when an account changes under its sessions.
 pub trait Effects: Send + Sync {
     /// Removes the account, or erases it if there is no grace period or `now` is set. Its contacts are
     /// notified, and their subscriptions to it are removed from their rosters: otherwise the next owner of
-    /// the name would inherit them.
+    /// the name would inherit them. Returns until when the account can be restored, in microseconds since
+    /// 1970, or `None` if the account is erased.
     fn end_account<'a>(
         &'a self,
         store: &'a Store,
         jid: &'a BareJid,
         account: AccountId,
         now: bool,
-    ) -> Ending<'a>;
+    ) -> Doing<'a, Option<i64>>;
 
     /// Gives the account a role, in the store and for its sessions.
     fn set_role<'a>(
@@ -46,7 +110,7 @@ pub trait Effects: Send + Sync {
         jid: &'a BareJid,
         account: AccountId,
         role: Role,
-    ) -> Setting<'a>;
+    ) -> Doing<'a, ()>;
 
     /// Ends the account's sessions. Called after the change is durable.
     fn account_gone(&self, jid: &BareJid, why: Gone);
@@ -56,6 +120,24 @@ pub trait Effects: Send + Sync {
 
     /// Announces that an account of this name exists now. Called after the change is durable.
     fn account_made(&self, jid: &BareJid);
+
+    /// Does what it means to others that the account is shut, or open again. Called after the change is
+    /// durable.
+    fn account_turned<'a>(&'a self, account: AccountId, open: bool) -> Doing<'a, ()>;
+
+    /// Carries out a verb over teams; returns lines for people.
+    fn team<'a>(&'a self, verb: TeamVerb) -> Doing<'a, Vec<String>>;
+    /// Ends the session of a full JID, or all of a bare one; how many. They may come back.
+    fn log_out(&self, jid: &Jid) -> usize;
+
+    /// Who has sessions now.
+    fn online(&self) -> Vec<Online>;
+
+    /// Sends a text; to how many accounts. It is durable for those who are to get it later.
+    fn announce<'a>(&'a self, text: &'a str, to: Audience) -> Doing<'a, usize>;
+
+    /// Changes what accounts are told at login; what it is now.
+    fn notice<'a>(&'a self, which: Notice, change: NoticeChange) -> Doing<'a, Option<String>>;
 }
 
 /// Why an account's sessions must end.
@@ -133,6 +215,41 @@ pub enum Request {
     },
     /// Lists the admins.
     AdminList,
+    /// Makes a link with which an account's owner sets a new password.
+    UserResetLink {
+        /// The address.
+        jid: String,
+        /// For how long it is good.
+        hours: u32,
+    },
+    /// Makes an invitation.
+    Invite(Invite),
+    /// Lists invitations.
+    InviteList,
+    /// Takes an invitation back.
+    InviteRevoke {
+        /// Its number, token or link. A token is a secret as long as it works.
+        which: Secret,
+    },
+    /// Ends the session of a full JID, or all of a bare one.
+    UserLogout {
+        /// The address.
+        jid: String,
+    },
+    /// Sends a text to accounts.
+    Announce {
+        /// The text.
+        text: String,
+        /// Which accounts.
+        to: Audience,
+    },
+    /// Changes what accounts are told at login.
+    Notice {
+        /// Which of the two.
+        which: Notice,
+        /// How.
+        change: NoticeChange,
+    },
     /// Lists accounts.
     UserList {
         /// Only the accounts of this domain.
@@ -141,6 +258,24 @@ pub enum Request {
         #[serde(default)]
         deleted: bool,
     },
+    /// Makes, changes and shows teams.
+    Team(TeamVerb),
+    /// Lists what people reported of whom they blocked (XEP-0377).
+    ReportList {
+        /// Also reports that are done with.
+        #[serde(default)]
+        all: bool,
+    },
+    /// Shows a report.
+    ReportShow {
+        /// Its number.
+        id: i64,
+    },
+    /// A report is done with.
+    ReportDone {
+        /// Its number.
+        id: i64,
+    },
     /// Shows the load of the running server.
     Status,
     /// Copies the database into a new file.
@@ -148,6 +283,89 @@ pub enum Request {
         /// The absolute path of the file.
         path: String,
     },
+}
+
+/// An invitation that the operator makes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Invite {
+    /// The domain of the new account; none: the inviter's, or the only one.
+    pub domain: Option<String>,
+    /// The account that becomes a contact of the new one.
+    pub user: Option<String>,
+    /// The name that the new account must have.
+    pub name: Option<String>,
+    /// The team that it joins.
+    pub team: Option<String>,
+    /// How many may use it.
+    pub uses: u32,
+    /// Days for which it is good; none: as configured.
+    pub days: Option<u32>,
+}
+
+impl Request {
+    /// The account that it is about.
+    pub fn about(&self) -> Option<&str> {
+        match self {
+            Self::UserAdd { jid, .. }
+            | Self::UserPasswd { jid, .. }
+            | Self::UserDisable { jid }
+            | Self::UserEnable { jid }
+            | Self::UserDel { jid, .. }
+            | Self::UserRestore { jid }
+            | Self::UserDevices { jid }
+            | Self::UserRevoke { jid, .. }
+            | Self::UserRole { jid, .. }
+            | Self::UserLogout { jid } => Some(jid),
+            Self::UserResetLink { jid, .. } => Some(jid),
+            Self::AdminList
+            | Self::Invite(_)
+            | Self::InviteList
+            | Self::InviteRevoke { .. }
+            | Self::Team(_)
+            | Self::ReportList { .. }
+            | Self::ReportShow { .. }
+            | Self::ReportDone { .. }
+            | Self::Announce { .. }
+            | Self::Notice { .. }
+            | Self::UserList { .. }
+            | Self::Status
+            | Self::Backup { .. } => None,
+        }
+    }
+
+    /// What it does, for the log; `None` if it changes nothing.
+    pub const fn changes(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::UserAdd { .. } => "made an account",
+            Self::UserPasswd { .. } => "set a password",
+            Self::UserDisable { .. } => "disabled an account",
+            Self::UserEnable { .. } => "enabled an account",
+            Self::UserDel { .. } => "deleted an account",
+            Self::UserRestore { .. } => "restored an account",
+            Self::UserRevoke { .. } => "logged a device out",
+            Self::UserRole { role: Some(_), .. } => "gave a role",
+            Self::UserLogout { .. } => "ended sessions",
+            Self::UserResetLink { .. } => "made a link for a new password",
+            Self::Invite(_) => "made an invitation",
+            Self::InviteRevoke { .. } => "revoked an invitation",
+            Self::Team(_) => "asked for or changed teams",
+            Self::ReportDone { .. } => "closed a report",
+            Self::Announce { .. } => "made an announcement",
+            Self::Notice { change: NoticeChange::Show, .. } => return None,
+            Self::Notice { which: Notice::Motd, .. } => "changed the message of the day",
+            Self::Notice { which: Notice::Welcome, .. } => "changed the welcome message",
+            Self::UserRole { role: None, .. }
+            | Self::ReportList { .. }
+            | Self::ReportShow { .. }
+            | Self::InviteList
+            | Self::AdminList
+            | Self::UserDevices { .. }
+            | Self::UserList { .. }
+            | Self::Status
+            | Self::Backup { .. } => return None,
+        })
+    }
 }
 
 /// The outcome of a verb: lines for people to read.
@@ -189,5 +407,15 @@ mod tests {
         let line = r#"{"verb":"user_add","jid":"a@b","password":"hunter2"}"#;
         assert_eq!(serde_json::to_string(&request).unwrap(), line);
         assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
+    }
+
+    #[test]
+    fn a_verb_over_teams_is_one_line_too() {
+        let request = Request::Team(TeamVerb::Show { name: "a".to_owned() });
+        let line = r#"{"verb":"team","team":"show","name":"a"}"#;
+        assert_eq!(serde_json::to_string(&request).unwrap(), line);
+        assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
+        let unknown = r#"{"verb":"team","team":"show","name":"a","x":"y"}"#;
+        assert!(serde_json::from_str::<Request>(unknown).is_err());
     }
 }

@@ -1,15 +1,20 @@
 //! Turns requests into verbs, and their outcomes into lines for people.
 
 use super::accounts::{self, AdminError};
-use super::{Admins, Effects, Gone, Request, Response};
+use super::invitations::{self, Inviter, Kind, Made, Settings, Wanted};
+use super::reports;
+use super::{
+    Actor, Admins, Audience, Effects, Gone, Invite, Notice, NoticeChange, Online, Request, Response,
+};
 use crate::base::role::Role;
 use crate::base::time::{from_micros, stamp};
-use crate::jid::{BareJid, JidError};
+use crate::jid::{BareJid, Jid, JidError};
 use crate::store::accounts::{Account, Removed};
 use crate::store::devices::Device;
 use crate::store::{Load, Snapshot, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Carries out the operator's requests.
 #[derive(Clone)]
@@ -19,6 +24,8 @@ pub struct Operator {
     hosts: Vec<String>,
     /// PBKDF2 rounds for new passwords.
     iterations: u32,
+    /// What is configured of invitations.
+    inviting: Settings,
     effects: Arc<dyn Effects>,
     /// Whom the configuration makes an admin.
     admins: Admins,
@@ -32,7 +39,8 @@ impl Operator {
         iterations: u32,
         effects: Arc<dyn Effects>,
     ) -> Self {
-        Self { store, hosts, iterations, effects, admins: Admins::default() }
+        let (inviting, admins) = (Settings::default(), Admins::default());
+        Self { store, hosts, iterations, inviting, effects, admins }
     }
 
     /// With the admins that the configuration names.
@@ -41,23 +49,129 @@ impl Operator {
         Self { admins, ..self }
     }
 
-    /// Carries out one request.
+    /// Says how invitations are made.
+    #[must_use]
+    pub fn inviting(self, inviting: Settings) -> Self {
+        Self { inviting, ..self }
+    }
+
+    /// Carries out one request of whoever has the server's files.
     pub async fn run(&self, request: Request) -> Response {
-        let done = match request {
-            Request::UserList { deleted: true, .. } => self.list_removed().await,
-            Request::UserList { domain, .. } => self.list(domain).await,
-            Request::UserDevices { jid } => self.devices(&jid).await,
-            Request::AdminList => self.list_admins().await,
-            Request::Status => Ok(status_lines(&self.store.load())),
-            Request::Backup { path } => return self.backup(path.into()).await,
-            other => self.change(other).await.map(|line| vec![line]),
-        };
-        match done {
+        if let Request::Backup { path } = request {
+            return self.backup(path.into()).await;
+        }
+        match self.done(None, request).await {
             Ok(lines) => Response::Ok { lines },
             Err(error) => Response::error(error),
         }
     }
 
+    /// Carries out one request of an admin, within what [`Operator::check`] says.
+    pub async fn act(&self, by: &Actor, request: Request) -> Result<Vec<String>, AdminError> {
+        self.check(by, &request).await?;
+        self.done(Some(by), request).await
+    }
+
+    /// Whether an admin may do this: to accounts below itself, and to all if it is an owner.
+    pub async fn check(&self, by: &Actor, request: &Request) -> Result<(), AdminError> {
+        let Some(about) = request.about() else { return Ok(()) };
+        let jid = Jid::parse(about).map_or(about.to_owned(), |jid| jid.bare_str().to_owned());
+        let jid = accounts::parse(&jid)?;
+        let makes = matches!(request, Request::UserAdd { .. });
+        let stored = match accounts::find(&self.store, &jid).await {
+            Err(AdminError::Unknown(_)) => accounts::find_removed(&self.store, &jid).await,
+            found => found,
+        };
+        let given = match stored {
+            Ok(account) => account.role,
+            Err(AdminError::NotRemoved(_)) if makes => Role::User,
+            Err(AdminError::NotRemoved(jid)) => return Err(AdminError::Unknown(jid)),
+            Err(error) => return Err(error),
+        };
+        let role = given.max(self.admins.role(jid.as_str()));
+        let gives = matches!(request, Request::UserRole { role: Some(_), .. });
+        if by.role.rules(role) && (!gives || by.role == Role::Owner) {
+            return Ok(());
+        }
+        tracing::warn!(by = %by.jid, on = %jid, "an admin was refused");
+        Err(AdminError::Above(jid, role))
+    }
+
+    /// Who has sessions now.
+    pub fn online(&self) -> Vec<Online> {
+        self.effects.online()
+    }
+
+    /// How many accounts there are, and how many of them are disabled.
+    pub async fn registered(&self) -> Result<(usize, usize), AdminError> {
+        let all = accounts::list(&self.store, None).await?;
+        Ok((all.len(), all.iter().filter(|account| account.disabled).count()))
+    }
+
+    /// Changes what accounts are told at login; what it is now.
+    pub async fn notice(
+        &self,
+        which: Notice,
+        change: NoticeChange,
+    ) -> Result<Option<String>, AdminError> {
+        self.effects.notice(which, change).await
+    }
+
+    /// Does it, and says in the log who did what to whom.
+    async fn done(&self, by: Option<&Actor>, request: Request) -> Result<Vec<String>, AdminError> {
+        let (what, on) = (request.changes(), request.about().map(str::to_owned));
+        let lines = self.lines(request).await?;
+        if let Some(what) = what {
+            let by = by.map_or("the command line", |actor| actor.jid.as_str());
+            tracing::info!(by, on, "an admin {what}");
+        }
+        Ok(lines)
+    }
+
+    async fn lines(&self, request: Request) -> Result<Vec<String>, AdminError> {
+        match request {
+            Request::UserList { deleted: true, .. } => self.list_removed().await,
+            Request::UserList { domain, .. } => self.list(domain).await,
+            Request::UserDevices { jid } => self.devices(&jid).await,
+            Request::AdminList => self.list_admins().await,
+            Request::UserResetLink { jid, hours } => self.reset_link(&jid, hours).await,
+            Request::Invite(wanted) => self.invite(wanted).await,
+            Request::InviteList => invitations::list(&self.store, clock()).await,
+            Request::Team(verb) => self.effects.team(verb).await,
+            Request::ReportList { all } => reports::list(&self.store, all).await,
+            Request::ReportShow { id } => reports::show(&self.store, id).await,
+            Request::Status => Ok(status_lines(&self.store.load())),
+            Request::Notice { which, change } => {
+                let text = self.notice(which, change).await?;
+                Ok(text.unwrap_or_default().lines().map(str::to_owned).collect())
+            }
+            Request::UserLogout { jid } => self.log_out(&jid).map(|line| vec![line]),
+            Request::Announce { text, to } => self.announce(&text, to).await.map(|line| vec![line]),
+            other => self.change(other).await.map(|line| vec![line]),
+        }
+    }
+
+    fn log_out(&self, text: &str) -> Result<String, AdminError> {
+        let wrong = |error: JidError| AdminError::Address(text.to_owned(), error.to_string());
+        let jid = Jid::parse(text).map_err(wrong)?;
+        accounts::parse(jid.bare_str())?;
+        match self.effects.log_out(&jid) {
+            0 => Err(AdminError::NotOnline(jid)),
+            1 => Ok(format!("{jid} is logged out")),
+            more => Ok(format!("{jid} is logged out of {more} sessions")),
+        }
+    }
+
+    async fn announce(&self, text: &str, to: Audience) -> Result<String, AdminError> {
+        let count = self.effects.announce(text, to).await?;
+        let whom = match to {
+            Audience::Online => "who are online",
+            Audience::All => "in all; who is away gets it later",
+        };
+        Ok(format!("sent to {count} accounts {whom}"))
+    }
+
+    #[allow(clippy::too_many_lines)] // an arm for each verb
     async fn change(&self, request: Request) -> Result<String, AdminError> {
         let store = &self.store;
         match request {
@@ -78,12 +192,14 @@ impl Operator {
                 let jid = accounts::parse(&jid)?;
                 let changed = accounts::disable(store, &jid).await?;
                 self.effects.account_gone(&jid, Gone::Disabled);
+                self.turned(&jid, false).await?;
                 let already = if changed { "" } else { " already" };
                 Ok(format!("{jid} is{already} disabled: nobody can log in to it"))
             }
             Request::UserEnable { jid } => {
                 let jid = accounts::parse(&jid)?;
                 let changed = accounts::enable(store, &jid).await?;
+                self.turned(&jid, true).await?;
                 let already = if changed { "" } else { " already" };
                 Ok(format!("{jid} is{already} enabled"))
             }
@@ -92,11 +208,13 @@ impl Operator {
                 let jid = accounts::parse(&jid)?;
                 accounts::restore(store, &jid).await?;
                 self.effects.account_made(&jid);
+                self.turned(&jid, true).await?;
                 Ok(format!(
                     "{jid} is back, with its password, contacts and messages; what its contacts see \
                      of each other has to be asked for again"
                 ))
             }
+            Request::ReportDone { id } => reports::done(store, id).await,
             Request::UserRevoke { jid, device: Some(name) } => {
                 let jid = accounts::parse(&jid)?;
                 let device = accounts::revoke(store, &jid, &name).await?;
@@ -110,12 +228,30 @@ impl Operator {
                 Ok(format!("{jid} is logged out everywhere, {count} known devices forgotten"))
             }
             Request::UserRole { jid, role } => self.role(&accounts::parse(&jid)?, role).await,
+            Request::InviteRevoke { which } => {
+                let id = invitations::revoke(store, &which.0).await?;
+                Ok(format!("the invitation {id} is revoked: nobody can use it any more"))
+            }
             Request::UserList { .. }
+            | Request::Notice { .. }
+            | Request::UserLogout { .. }
+            | Request::Announce { .. }
             | Request::AdminList
+            | Request::ReportList { .. }
+            | Request::ReportShow { .. }
             | Request::UserDevices { .. }
+            | Request::UserResetLink { .. }
+            | Request::Invite(_)
+            | Request::InviteList
+            | Request::Team(_)
             | Request::Status
             | Request::Backup { .. } => Ok(String::new()),
         }
+    }
+
+    async fn turned(&self, jid: &BareJid, open: bool) -> Result<(), AdminError> {
+        let id = accounts::find(&self.store, jid).await?.id;
+        self.effects.account_turned(id, open).await
     }
 
     /// Removes an account; with `now`, erases it, even if it was removed before.
@@ -165,6 +301,49 @@ impl Operator {
         Ok(all.into_iter().map(|(jid, role)| format!("{jid}  {}", role.as_str())).collect())
     }
 
+    async fn reset_link(&self, jid: &str, hours: u32) -> Result<Vec<String>, AdminError> {
+        let jid = accounts::parse(jid)?;
+        let made =
+            invitations::reset_link(&self.store, &self.inviting, &jid, hours, clock()).await?;
+        let what = format!("sets a new password for {jid}, once");
+        Ok(link_lines(made, &what))
+    }
+
+    /// The link comes first, what it is for last.
+    async fn invite(&self, wanted: Invite) -> Result<Vec<String>, AdminError> {
+        let Invite { domain, user, name, team, uses, days } = wanted;
+        let inviter = match user {
+            None => None,
+            Some(user) => {
+                let jid = accounts::parse(&user)?;
+                let account = accounts::find(&self.store, &jid).await?.id;
+                Some(Inviter { account, jid })
+            }
+        };
+        let host = match (domain, &inviter, self.hosts.as_slice()) {
+            (Some(domain), ..) => self.domain(&domain)?,
+            (None, Some(inviter), _) => inviter.jid.domain().to_owned(),
+            (None, None, [only]) => only.clone(),
+            (None, None, all) => return Err(AdminError::WhichDomain(all.join(", "))),
+        };
+        let mut what = match uses {
+            1 => format!("one person can make an account on {host} with it"),
+            _ => format!("{uses} people can make an account on {host} with it"),
+        };
+        if let Some(inviter) = &inviter {
+            what += &format!("; {} becomes a contact", inviter.jid);
+        }
+        if let Some(team) = &team {
+            what += &format!("; they join the team {team}");
+        }
+        let kind = Kind::Account { local: name, befriends: inviter.is_some() };
+        let days = days.unwrap_or(self.inviting.days);
+        // The operator's own are not counted.
+        let wanted = Wanted { host, inviter, kind, team, uses, days, most: u32::MAX };
+        let made = invitations::invite(&self.store, &self.inviting, wanted, clock()).await?;
+        Ok(link_lines(made, &what))
+    }
+
     async fn devices(&self, jid: &str) -> Result<Vec<String>, AdminError> {
         let jid = accounts::parse(jid)?;
         let devices = accounts::devices(&self.store, &jid).await?;
@@ -208,6 +387,18 @@ impl Operator {
         served(&self.hosts, &jid)?;
         Ok(jid.domain().to_owned())
     }
+}
+
+/// The link, the page that tells of it, and what it is for.
+fn link_lines(made: Made, what: &str) -> Vec<String> {
+    let until = stamp(from_micros(made.expires));
+    let what = format!("until {until} {what}");
+    [Some(made.uri), made.landing, Some(what)].into_iter().flatten().collect()
+}
+
+#[allow(clippy::disallowed_methods)] // the wall clock, for the operator's own commands
+fn clock() -> SystemTime {
+    SystemTime::now()
 }
 
 /// `name  software, what it runs on; seen …; token until …`
@@ -260,7 +451,7 @@ pub fn served(hosts: &[String], jid: &BareJid) -> Result<(), AdminError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{Ending, Secret, Setting};
+    use crate::admin::{Doing, Presence, Secret, TeamVerb};
     use crate::base::credential::AgentId;
     use crate::store::Options;
     use crate::store::devices::{self, Seen as Device};
@@ -268,7 +459,7 @@ mod tests {
     use std::sync::Mutex;
 
     #[derive(Default)]
-    struct Seen(Mutex<Vec<(String, Gone)>>);
+    struct Seen(Mutex<Vec<(String, Gone)>>, Mutex<Vec<(AccountId, bool)>>);
 
     impl Effects for Seen {
         fn device_gone(&self, jid: &BareJid, device: &AgentId) {
@@ -282,7 +473,7 @@ mod tests {
             _: &'a BareJid,
             account: AccountId,
             now: bool,
-        ) -> Ending<'a> {
+        ) -> Doing<'a, Option<i64>> {
             Box::pin(async move {
                 let end = move |tx: &mut dyn crate::store::Tx| match now {
                     true => crate::store::accounts::delete(tx, account),
@@ -299,7 +490,7 @@ mod tests {
             _: &'a BareJid,
             id: AccountId,
             role: Role,
-        ) -> Setting<'a> {
+        ) -> Doing<'a, ()> {
             Box::pin(async move {
                 let set = move |tx: &mut dyn crate::store::Tx| {
                     crate::store::accounts::set_role(tx, id, role).map(drop)
@@ -309,6 +500,37 @@ mod tests {
         }
 
         fn account_made(&self, _jid: &BareJid) {}
+
+        fn account_turned<'a>(&'a self, account: AccountId, open: bool) -> Doing<'a, ()> {
+            self.1.lock().unwrap().push((account, open));
+            Box::pin(async { Ok(()) })
+        }
+
+        fn team<'a>(&'a self, verb: TeamVerb) -> Doing<'a, Vec<String>> {
+            Box::pin(async move { Ok(vec![format!("{verb:?}")]) })
+        }
+
+        fn log_out(&self, jid: &Jid) -> usize {
+            usize::from(jid.is_full()) + 2 * usize::from(jid.domain() == "x" && jid.is_bare())
+        }
+
+        fn online(&self) -> Vec<Online> {
+            let jid = BareJid::parse("a@x").unwrap();
+            vec![Online { jid, resources: vec!["r".to_owned()], presence: Presence::Active }]
+        }
+
+        fn announce<'a>(&'a self, text: &'a str, _: Audience) -> Doing<'a, usize> {
+            Box::pin(async move { Ok(text.len()) })
+        }
+
+        fn notice<'a>(&'a self, _: Notice, change: NoticeChange) -> Doing<'a, Option<String>> {
+            Box::pin(async move {
+                Ok(match change {
+                    NoticeChange::Set(text) | NoticeChange::Edit(text) => Some(text),
+                    NoticeChange::Show | NoticeChange::Delete => None,
+                })
+            })
+        }
 
         fn account_gone(&self, jid: &BareJid, why: Gone) {
             self.0.lock().unwrap().push((jid.to_string(), why));
@@ -377,6 +599,8 @@ mod tests {
         let whys: Vec<Gone> = seen.0.lock().unwrap().iter().map(|(_, why)| *why).collect();
         use Gone::{Deleted, Disabled, PasswordChanged};
         assert_eq!(whys, [PasswordChanged, Disabled, Disabled, Deleted, Deleted, Deleted]);
+        let turns: Vec<bool> = seen.1.lock().unwrap().iter().map(|(_, open)| *open).collect();
+        assert_eq!(turns, [false, false, true, true], "shut twice, opened, restored");
     }
 
     #[tokio::test]
@@ -411,6 +635,49 @@ mod tests {
             };
             assert!(told.contains(wanted), "{request:?}: {told}");
         }
+    }
+
+    /// An operator does nothing to other admins, not by way of a password either, and makes none.
+    #[tokio::test]
+    async fn an_admin_rules_those_below() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(folder.path().join("x.db"))).unwrap();
+        let admins = Admins { owners: vec!["c@x".to_owned()], operators: Vec::new() };
+        let operator = Operator::new(store, vec!["x".to_owned()], 1, Arc::new(Seen::default()))
+            .with_admins(admins);
+        for jid in ["a@x", "b@x", "o@x"] {
+            let (jid, password) = (jid.to_owned(), Secret("p".to_owned()));
+            operator.run(Request::UserAdd { jid, password }).await;
+        }
+        let set = |jid: &str, role| Request::UserRole { jid: jid.to_owned(), role: Some(role) };
+        operator.run(set("b@x", Role::Operator)).await;
+        operator.run(set("o@x", Role::Owner)).await;
+        let actor = |jid: &str, role| Actor { jid: BareJid::parse(jid).unwrap(), role };
+        let (b, o) = (actor("b@x", Role::Operator), actor("o@x", Role::Owner));
+        let password = || Secret("q".to_owned());
+        let passwd = |jid: &str| Request::UserPasswd { jid: jid.to_owned(), password: password() };
+        let logout = |jid: &str| Request::UserLogout { jid: jid.to_owned() };
+        for (by, request, may) in [
+            (&b, passwd("a@x"), true),
+            (&b, passwd("o@x"), false),
+            (&b, passwd("b@x"), false),
+            (&b, Request::UserAdd { jid: "c@x".to_owned(), password: password() }, false),
+            (&b, set("a@x", Role::Operator), false),
+            (&b, Request::UserDel { jid: "O@x".to_owned(), now: true }, false),
+            (&b, logout("o@x/r"), false),
+            (&b, logout("a@x/r"), true),
+            (&o, logout("a@x"), true),
+            (&o, set("b@x", Role::User), true),
+            (&o, passwd("o@x"), true),
+            (&b, Request::Announce { text: "t".to_owned(), to: Audience::All }, true),
+        ] {
+            let done = operator.act(by, request.clone()).await;
+            match may {
+                true => assert!(done.is_ok(), "{request:?}: {done:?}"),
+                false => assert!(matches!(done, Err(AdminError::Above(..))), "{request:?}"),
+            }
+        }
+        assert!(operator.act(&b, logout("a@y")).await.is_err(), "nobody is there");
     }
 
     #[tokio::test]

@@ -4,7 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
+use sha3::Sha3_256;
 use subtle::ConstantTimeEq;
 
 /// Base64 with padding (RFC 4648 §4).
@@ -39,6 +40,16 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
+/// SHA-512.
+pub fn sha512(bytes: &[u8]) -> [u8; 64] {
+    Sha512::digest(bytes).into()
+}
+
+/// SHA3-256.
+pub fn sha3_256(bytes: &[u8]) -> [u8; 32] {
+    Sha3_256::digest(bytes).into()
+}
+
 /// HMAC-SHA-256 over the concatenated parts, under a key of our own.
 pub fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     // RFC 2104 §2: a key no longer than one block is padded with zeros; ours always is.
@@ -67,6 +78,9 @@ mod tests {
         assert_eq!(hex(&sha1(b"abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
         let want = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hex(&sha256(b"abc")), want);
+        assert!(hex(&sha512(b"abc")).starts_with("ddaf35a193617abacc417349ae204131"));
+        let want = "3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532";
+        assert_eq!(hex(&sha3_256(b"abc")), want);
         // RFC 4231 §4.3, whose key "Jefe" is padded with zeros like any other.
         let mut key = [0; 32];
         key[..4].copy_from_slice(b"Jefe");

@@ -18,6 +18,17 @@ pub fn random(rng: &mut dyn Rng) -> String {
     URL_SAFE_NO_PAD.encode(bits)
 }
 
+/// 130 random bits as 26 small letters and digits that people do not mix up: for links that are read from paper.
+pub fn token(rng: &mut dyn Rng) -> String {
+    let mut bits = [0; 26];
+    rng.fill(&mut bits);
+    let letter = |byte: u8| LETTERS.get(usize::from(byte & 31)).map_or('a', |one| char::from(*one));
+    bits.into_iter().map(letter).collect()
+}
+
+/// RFC 4648 §6, in small letters.
+const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
 /// 64 random bits, for ids of the server's own IQs and for generated resources.
 pub fn short(rng: &mut dyn Rng) -> String {
     let mut bits = [0; 8];

@@ -4,6 +4,7 @@
 pub mod archive_id;
 pub mod credential;
 pub mod hash;
+pub mod hourly;
 pub mod id;
 pub mod limits;
 pub mod role;

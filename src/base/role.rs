@@ -1,12 +1,9 @@
 //! What an account may do to the server as a whole.
 
-use serde::{Deserialize, Serialize};
-
 /// An account's role. Each one may do what those before it may.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "server", serde(rename_all = "lowercase"))]
 pub enum Role {
     /// Nothing beyond its own account.
     #[default]

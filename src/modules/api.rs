@@ -13,14 +13,18 @@ mod state;
 pub use after::{Passed, after, later};
 pub use command::{Answers, Note, StageOutcome};
 pub use module::{
-    AccountDeleted, Answer, Answerer, Broadcast, Cause, Command, Cx, Directed, Every, Guard,
-    Incoming, Inline, IqHandler, IqIndex, IqRoute, Module, Nonza, OnBound, OnInline, OnStanza,
-    Outgoing, PeriodicJob, Pipeline, Release, ResourceRemoved, RunCommand, Serves, Service,
-    Serving, SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient,
+    AccountCreated, AccountDeleted, AccountNodes, AccountTurn, AccountTurned, AfterCommit, Answer,
+    Answerer, Approved, Blocks, Broadcast, Cause, Command, Cx, Directed, Every, Follow, Followed,
+    Guard, Hibernates, Incoming, Inline, Instruction, IqHandler, IqIndex, IqRoute, Module,
+    NewAccount, NodeChanged, NodeInfo, NodeItems, NodeMirror, NodeView, NodeWatch, Nonza, OnBound,
+    OnInline, OnInstruction, OnStanza, Outgoing, PeriodicJob, Pipeline, PresenceChanged,
+    PresencePayload, PresenceStamp, PrivateXml, Quiet, Release, ResourceRemoved, RunCommand,
+    Serves, Service, Serving, SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient,
+    WantedChanged, Write,
 };
-pub use reply::{ClientDelivery, Effect, PresenceEffect, Reply, SessionEnd};
-pub use requester::{Channel, Client, Guest, Requester};
-pub use spec::{Identity, On, Spec, State};
+pub use reply::{ClientDelivery, Effect, PresenceEffect, Reply, SessionEnd, Unanswered};
+pub use requester::{Admission, Channel, Client, Guest, Requester};
+pub use spec::{Identity, InfoField, InfoForm, On, Spec, State, is_uri};
 pub use state::{AccountPart, Persist, Saved, restore, saved};
 
 pub use crate::router::passage::{GuardQuery, Passage, Phase, Verdict};

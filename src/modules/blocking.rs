@@ -205,9 +205,14 @@ impl Verb {
 /// §3.3 to §3.5. The result follows the commit; sessions that requested the list get the push before it.
 async fn change(cx: Cx, iq: Iq, verb: Verb) -> Result<Reply, StanzaError> {
     let account = cx.account()?;
-    let jids = {
+    let (jids, mut more) = {
         let doc = iq.stanza().element().view();
-        items(doc.root().first_child().ok_or_else(StanzaError::bad_request)?)?
+        let request = doc.root().first_child().ok_or_else(StanzaError::bad_request)?;
+        let jids = items(request)?;
+        let named = request.children().filter(|child| child.is(NS, "item")).zip(&jids);
+        let named = named.filter(|_| verb == Verb::Block);
+        let more: Vec<_> = named.flat_map(|(item, jid)| cx.server.blocks(&cx, jid, item)).collect();
+        (jids, more)
     };
     let change = match (verb, jids.is_empty()) {
         (Verb::Block, true) => return Err(StanzaError::bad_request().text("nobody is named")),
@@ -224,7 +229,10 @@ async fn change(cx: Cx, iq: Iq, verb: Verb) -> Result<Reply, StanzaError> {
     }
     let (rows, entries, work) = (change.clone(), change.clone(), cx.clone());
     cx.finish("blocking", async move {
-        let write = move |tx: &mut dyn Tx| rows.save(tx, account);
+        let write = move |tx: &mut dyn Tx| {
+            rows.save(tx, account)?;
+            more.iter_mut().try_for_each(|write| write(tx))
+        };
         let pushed = written(verb.as_str(), entries.jids().iter().map(Jid::as_str));
         let apply = move |account: &mut AccountEntry| {
             let before = list(account).cloned().unwrap_or_default();

@@ -33,7 +33,8 @@ pub const MODULE: Module = Module {
 /// §2.4: one stage of a command.
 async fn command(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let asked = Asked::read(&iq)?;
-    let command = cx.server.command(&asked.node).ok_or_else(StanzaError::item_not_found)?;
+    let at = cx.target(iq.to()).unwrap_or(Target::Own);
+    let command = cx.server.command(at, &asked.node).ok_or_else(StanzaError::item_not_found)?;
     if !(command.allowed)(&cx) {
         // With the error type of §4.4.
         return Err(StanzaError::forbidden().kind(ErrorType::Cancel));

@@ -37,6 +37,7 @@ pub const MODULE: Module = Module {
     // XEP-0386 §3.2
     inline: &[Inline { ns: NS, handler: inline }],
     to_client: &[(Phase::Notify, to_client)],
+    quiet: Some(|state| state.csi.0.is_some()),
     // XEP-0352 §5.2: a resumed stream begins active.
     disconnected: Some(active),
     ..Module::EMPTY

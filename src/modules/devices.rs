@@ -1,15 +1,22 @@
 //! The user's devices (XEP-0388 §2.3), which may log in by tokens (XEP-0484). Ad-hoc commands (XEP-0050) list
 //! and revoke them, and old ones are forgotten.
 
+mod access;
+mod owned;
+
 use std::time::Duration;
 
+use owned::known;
+
 use super::api::{
-    Answers, Cause, Command, Cx, Effect, Module, Note, PeriodicJob, Spec, StageOutcome,
+    Answers, Cause, Command, Cx, Effect, IqRoute, Module, Note, On, PeriodicJob, Spec,
+    StageOutcome, Target,
 };
 use crate::base::credential::AgentId;
 use crate::base::time::{from_micros, micros, stamp};
 use crate::stanza::StanzaError;
 use crate::stanza::form::{self, Written};
+use crate::stanza::iq::IqType;
 use crate::store::devices::{self, Device};
 use crate::store::tokens;
 use crate::store::tx::Tx;
@@ -20,7 +27,27 @@ use crate::xml::writer::Xml;
 /// The module.
 pub const MODULE: Module = Module {
     name: "devices",
-    specs: &[Spec::whole("XEP-0484", "0.2.0", "features/fast.rs")],
+    specs: &[
+        Spec::whole("XEP-0484", "0.2.0", "features/fast.rs"),
+        Spec::whole("XEP-0494", "0.1.0", "transcripts/0494-clients.scs"),
+    ],
+    features: &[On::Account(access::NS)],
+    iqs: &[
+        IqRoute {
+            ty: IqType::Get,
+            ns: access::NS,
+            name: "list",
+            targets: &[Target::Own],
+            handler: |cx, _| Box::pin(access::list(cx)),
+        },
+        IqRoute {
+            ty: IqType::Set,
+            ns: access::NS,
+            name: "revoke",
+            targets: &[Target::Own],
+            handler: |cx, iq| Box::pin(access::revoke(cx, iq)),
+        },
+    ],
     commands: &[
         Command {
             node: LIST,
@@ -166,12 +193,6 @@ async fn log_out(cx: Cx, found: Vec<AgentId>) -> Result<StageOutcome, StanzaErro
         more => format!("{more} devices are logged out."),
     });
     Ok(StageOutcome::Done { form: Vec::new(), note: Some(note), effect })
-}
-
-async fn known(cx: &Cx) -> Result<Vec<Device>, StanzaError> {
-    let account = cx.account()?;
-    devices::noted(&cx.store).await?;
-    Ok(cx.store.read(move |tx| devices::list(tx, account)).await?)
 }
 
 /// The number of the account's sessions on this device, and whether the requesting one is among them.
@@ -324,6 +345,51 @@ mod tests {
         assert!(ended(&two) && !ended(&cx));
         let none = ask(&cx, "set", "", &begin).await;
         assert!(none.contains("status='completed'"), "{none}");
+    }
+
+    /// XEP-0494 §3.2: what knows the password stays until there is another one.
+    #[tokio::test]
+    async fn access_by_password_ends_with_the_password() {
+        let (server, cx) = server().await;
+        of_device(&cx, "b");
+        let account = cx.account().unwrap();
+        let list = || ask(&cx, "get", "", "<list xmlns='urn:xmpp:cam:0'/>");
+        let id = |agent| AgentId::of(agent).name();
+        let revoke = |id: &str| format!("<revoke xmlns='urn:xmpp:cam:0' id='{id}'/>");
+        let told = list().await;
+        assert_eq!(told.matches("<client ").count(), 2, "{told}");
+        let a = format!("<client connected='false' id='{}' type='session'>", id("a"));
+        assert!(told.contains(&a), "{told}");
+        assert!(told.contains(&format!("connected='true' id='{}'", id("b"))), "{told}");
+        assert!(told.contains("<user-agent><software>Dino &amp; co</software></user-agent>"));
+        assert!(told.contains("<auth><password/></auth><permission status='unrestricted'/>"));
+        for (wanted, want) in [
+            (id("a"), "service-unavailable"),
+            (id("b"), "service-unavailable"),
+            (id("c"), "item-not-found"),
+            (String::new(), "bad-request"),
+        ] {
+            assert_eq!(ask(&cx, "set", "", &revoke(&wanted)).await, want, "{wanted}");
+        }
+        let unnamed = server.session("romeo@montague.example/old").await;
+        let session = format!("session-{}", unnamed.session());
+        assert!(list().await.contains(&session));
+        assert_eq!(ask(&cx, "set", "", &revoke(&session)).await, "service-unavailable");
+        // Its own session stays where the owner changes the password.
+        let change =
+            move |tx: &mut dyn Tx| crate::store::accounts::set_keys(tx, account, &[]).map(drop);
+        server.store().write(change).await.unwrap();
+        let told = list().await;
+        assert!(!told.contains(&a) && told.contains(&id("b")), "{told}");
+        assert_eq!(ask(&cx, "set", "", &revoke(&id("a"))).await, "");
+        assert_eq!(ask(&cx, "set", "", &revoke(&id("a"))).await, "item-not-found");
+        // Nobody else's.
+        server.account("tybalt", &[]).await;
+        let other = server.session("tybalt@montague.example/x").await;
+        let to = "romeo@montague.example";
+        assert_eq!(ask(&other, "set", to, &revoke(&id("b"))).await, "service-unavailable");
+        let told = ask(&other, "get", "", "<list xmlns='urn:xmpp:cam:0'/>").await;
+        assert!(!told.contains(&id("b")), "{told}");
     }
 
     #[tokio::test]

@@ -1,14 +1,19 @@
 //! XEP-0030: Service Discovery, of the server and on behalf of its accounts.
 
-use super::api::{Cx, Identity, IqHandler, IqRoute, Module, On, Reply, Serving, Spec, Target};
+use super::api::{
+    Cx, Identity, InfoField, InfoForm, IqHandler, IqRoute, Module, NodeInfo, On, Reply, Serving,
+    Spec, Target,
+};
 use super::caps;
-use crate::jid::FullJid;
+use crate::jid::{BareJid, FullJid};
 use crate::router::Leads;
 use crate::router::home::AccountView;
 use crate::router::registry::AccountStatus;
 use crate::stanza::StanzaError;
 use crate::stanza::error::ErrorType;
+use crate::stanza::form::{self, Written};
 use crate::stanza::iq::{Iq, IqType};
+use crate::stanza::rsm::Rsm;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
 
@@ -28,11 +33,11 @@ pub const MODULE: Module = Module {
     iqs: &[
         get(INFO, &[Target::Server], |cx, iq| Box::pin(async move { server_info(&cx, &iq) })),
         get(INFO, &[Target::Service], |cx, iq| Box::pin(async move { service_info(&cx, &iq) })),
-        get(ITEMS, &[Target::Service], |_, iq| Box::pin(async move { account_items(&iq, &[]) })),
-        get(INFO, &[Target::Own], |cx, iq| Box::pin(async move { own_info(&cx, &iq) })),
+        get(ITEMS, &[Target::Service], |_, iq| Box::pin(async move { service_items(&iq) })),
+        get(INFO, &[Target::Own], |cx, iq| Box::pin(own_info(cx, iq))),
         get(INFO, &[Target::Other], |cx, iq| Box::pin(other_info(cx, iq))),
         get(ITEMS, &[Target::Server], |cx, iq| Box::pin(async move { server_items(&cx, &iq) })),
-        get(ITEMS, &[Target::Own], |cx, iq| Box::pin(async move { own_items(&cx, &iq) })),
+        get(ITEMS, &[Target::Own], |cx, iq| Box::pin(own_items(cx, iq))),
         get(ITEMS, &[Target::Other], |cx, iq| Box::pin(other_items(cx, iq))),
     ],
     ..Module::EMPTY
@@ -46,67 +51,88 @@ const ITEMS: &str = "http://jabber.org/protocol/disco#items";
 fn server_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     let features = cx.server.server_features(&cx.config);
     let identities = cx.server.identities();
+    let forms = cx.server.server_forms(&cx.config);
     let node = node(iq);
-    if let Some(told) = node.as_deref().and_then(|node| command_info(cx, node)) {
+    if let Some(told) = node.as_deref().and_then(|node| command_info(cx, Target::Server, node)) {
         return told;
     }
     // XEP-0115 §6.2: the caps node of the stream feature says the same as no node.
-    if node.as_deref().is_some_and(|node| node != caps::node(&identities, &features)) {
+    if node.as_deref().is_some_and(|node| node != caps::node(&identities, &features, &forms)) {
         return Err(StanzaError::item_not_found());
     }
-    Ok(info(node.as_deref(), &identities, &features))
+    Ok(info(node.as_deref(), &identities, &features, &written(&forms)))
 }
 
-fn own_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
-    if let Some(told) = node(iq).as_deref().and_then(|node| command_info(cx, node)) {
+async fn own_info(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
+    let Some(node) = node(&iq) else {
+        let account = cx.own(|entry| entry.account);
+        return Ok(account_info(&cx, &iq, account.unwrap_or(AccountStatus::Missing)));
+    };
+    if let Some(told) = command_info(&cx, Target::Own, &node) {
         return told;
     }
-    let account = cx.own(|entry| entry.account);
-    account_info(cx, iq, account.unwrap_or(AccountStatus::Missing))
+    node_info(&cx, cx.bare(), &node).await?.ok_or_else(StanzaError::item_not_found)
 }
 
 /// XEP-0030 §8 rule 1: `service-unavailable` to whoever may not see the account's presence, as for
-/// an account that does not exist, with a node or without.
+/// an account that does not exist, with a node or without; but a node may be for all.
 async fn other_info(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
-    match look(&cx, &iq).await? {
-        Some(seen) => account_info(&cx, &iq, seen.account),
-        None => Err(StanzaError::service_unavailable()),
+    let (seen, node) = (look(&cx, &iq).await?, node(&iq));
+    if let (Some(to), Some(node)) = (iq.to(), &node)
+        && let Some(known) = node_info(&cx, to.bare(), node).await?
+    {
+        return Ok(known);
+    }
+    match (seen, node) {
+        (Some(_), Some(_)) => Err(StanzaError::item_not_found()),
+        (Some(seen), None) => Ok(account_info(&cx, &iq, seen.account)),
+        (None, _) => Err(StanzaError::service_unavailable()),
     }
 }
 
-fn account_info(cx: &Cx, iq: &Iq, account: AccountStatus) -> Result<Reply, StanzaError> {
-    let node = node(iq);
-    if node.is_some() {
-        return Err(StanzaError::item_not_found());
-    }
-    let ty = if account == AccountStatus::Temporary { "anonymous" } else { "registered" };
-    let identity = Identity { category: "account", ty, name: None };
+fn account_info(cx: &Cx, iq: &Iq, account: AccountStatus) -> Reply {
+    let anonymous = account == AccountStatus::Temporary;
+    let ty = if anonymous { "anonymous" } else { "registered" };
     let jid = iq.to().map_or_else(|| cx.bare(), |to| to.bare());
+    let more = cx.server.account_identities(&cx.config, &jid).filter(|_| !anonymous);
+    let identities: Vec<_> =
+        [Identity { category: "account", ty, name: None }].into_iter().chain(more).collect();
     let features = caps::sorted(cx.server.account_features(&cx.config, &jid));
-    Ok(info(None, &[identity], &features))
+    info(None, &identities, &features, &[])
+}
+
+/// What modules know of a node of an account, if the asker may see it.
+async fn node_info(cx: &Cx, at: BareJid, node: &str) -> Result<Option<Reply>, StanzaError> {
+    for nodes in cx.server.account_nodes() {
+        let known = (nodes.info)(cx.clone(), at.clone(), node.to_owned()).await?;
+        if let Some(NodeInfo { identities, features, forms }) = known {
+            return Ok(Some(info(Some(node), &identities, &features, &forms)));
+        }
+    }
+    Ok(None)
 }
 
 /// XEP-0050 §2.2: what the node of all commands, or of one, is; `None` for other nodes.
-fn command_info(cx: &Cx, node: &str) -> Option<Result<Reply, StanzaError>> {
+fn command_info(cx: &Cx, at: Target, node: &str) -> Option<Result<Reply, StanzaError>> {
     let identity = |ty, name| Identity { category: "automation", ty, name };
     if node == ns::COMMANDS {
         let features = [ns::COMMANDS, ITEMS];
-        return Some(Ok(info(Some(node), &[identity("command-list", None)], &features)));
+        return Some(Ok(info(Some(node), &[identity("command-list", None)], &features, &[])));
     }
-    let command = cx.server.command(node)?;
+    let command = cx.server.command(at, node)?;
     if !(command.allowed)(cx) {
         return Some(Err(StanzaError::forbidden().kind(ErrorType::Cancel)));
     }
     let features = [ns::COMMANDS, ns::DATA_FORM];
-    Some(Ok(info(Some(node), &[identity("command-node", Some(command.name))], &features)))
+    Some(Ok(info(Some(node), &[identity("command-node", Some(command.name))], &features, &[])))
 }
 
 /// XEP-0050 §2.2: those that the asker may run.
-fn command_items(cx: &Cx, iq: &Iq) -> Reply {
+fn command_items(cx: &Cx, at: Target, iq: &Iq) -> Reply {
     let jid = iq.to().map_or_else(|| cx.bare().to_string(), ToString::to_string);
     let mut xml = Xml::new();
     xml.start("query").attr("xmlns", ITEMS).attr("node", ns::COMMANDS);
-    for command in cx.server.commands().filter(|command| (command.allowed)(cx)) {
+    for command in cx.server.commands(at).filter(|command| (command.allowed)(cx)) {
         xml.start("item")
             .attr("jid", &jid)
             .attr("node", command.node)
@@ -120,7 +146,7 @@ fn command_items(cx: &Cx, iq: &Iq) -> Reply {
 /// The services of this host.
 fn server_items(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     match node(iq) {
-        Some(node) if node == ns::COMMANDS => Ok(command_items(cx, iq)),
+        Some(node) if node == ns::COMMANDS => Ok(command_items(cx, Target::Server, iq)),
         Some(_) => Err(StanzaError::item_not_found()),
         None => {
             let host = iq.to().map_or_else(|| cx.jid().domain(), |to| to.domain());
@@ -153,31 +179,63 @@ fn service_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     }
     let own = service.features.iter().copied();
     let features = caps::sorted(cx.server.service_features().chain(own));
-    Ok(info(None, &[service.identity], &features))
+    Ok(info(None, &[service.identity], &features, &[]))
 }
 
-fn own_items(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
-    if node(iq).is_some_and(|node| node == ns::COMMANDS) {
-        return Ok(command_items(cx, iq));
+fn service_items(iq: &Iq) -> Result<Reply, StanzaError> {
+    match node(iq) {
+        Some(_) => Err(StanzaError::item_not_found()),
+        None => Ok(items(None, "", &[], &[], &[])),
+    }
+}
+
+async fn own_items(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
+    if node(&iq).is_some_and(|node| node == ns::COMMANDS) {
+        return Ok(command_items(&cx, Target::Own, &iq));
     }
     let resources = cx.own(|entry| names(entry.available().map(|resource| &resource.jid)));
-    account_items(iq, &resources.unwrap_or_default())
+    let at = cx.bare();
+    let found = account_items(&cx, at, &iq, &resources.unwrap_or_default()).await?;
+    found.ok_or_else(StanzaError::item_not_found)
 }
 
 /// XEP-0030 §8 rule 2: an empty list to whoever may not see the account's presence, as for an
-/// account that does not exist.
+/// account that does not exist; but for what is for all.
 async fn other_items(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
-    match look(&cx, &iq).await? {
-        Some(seen) => account_items(&iq, &names(seen.available.iter())),
-        None => Ok(items(node(&iq).as_deref(), &[])),
+    let seen = look(&cx, &iq).await?;
+    let is_known = seen.is_some();
+    let resources = seen.map(|seen| names(seen.available.iter())).unwrap_or_default();
+    let at = iq.to().map_or_else(|| cx.bare(), |to| to.bare());
+    match account_items(&cx, at, &iq, &resources).await? {
+        Some(found) => Ok(found),
+        None if is_known => Err(StanzaError::item_not_found()),
+        None => Ok(items(node(&iq).as_deref(), "", &[], &[], &[])),
     }
 }
 
-fn account_items(iq: &Iq, resources: &[String]) -> Result<Reply, StanzaError> {
-    match node(iq) {
-        Some(_) => Err(StanzaError::item_not_found()),
-        None => Ok(items(None, resources)),
+/// Available resources and nodes of an account, or what is in one of its nodes.
+async fn account_items(
+    cx: &Cx,
+    at: BareJid,
+    iq: &Iq,
+    resources: &[String],
+) -> Result<Option<Reply>, StanzaError> {
+    let asked = node(iq);
+    let rsm = {
+        let doc = iq.stanza().element().view();
+        Rsm::read(doc.root().first_child().ok_or_else(StanzaError::bad_request)?)?
+    };
+    let (mut found, mut set, mut is_known) = (Vec::new(), Vec::new(), asked.is_none());
+    for nodes in cx.server.account_nodes() {
+        let more = (nodes.items)(cx.clone(), at.clone(), asked.clone(), rsm.clone()).await?;
+        if let Some(more) = more {
+            is_known = true;
+            found.extend(more.items);
+            set.extend(more.set);
+        }
     }
+    let resources = if asked.is_none() { resources } else { &[] };
+    Ok(is_known.then(|| items(asked.as_deref(), at.as_str(), resources, &found, &set)))
 }
 
 async fn look(cx: &Cx, iq: &Iq) -> Result<Option<AccountView>, StanzaError> {
@@ -199,7 +257,7 @@ fn node(iq: &Iq) -> Option<String> {
 }
 
 /// XEP-0030 §3.2: the answer MUST mirror the node.
-fn info(node: Option<&str>, identities: &[Identity], features: &[&str]) -> Reply {
+fn info(node: Option<&str>, identities: &[Identity], features: &[&str], forms: &[u8]) -> Reply {
     let mut xml = Xml::new();
     xml.start("query").attr("xmlns", INFO).attr_opt("node", node);
     for identity in identities {
@@ -212,17 +270,42 @@ fn info(node: Option<&str>, identities: &[Identity], features: &[&str]) -> Reply
     for feature in features {
         xml.start("feature").attr("var", feature).end();
     }
-    xml.end();
+    xml.raw(forms).end();
     Reply::payload(xml.finish())
 }
 
-fn items(node: Option<&str>, jids: &[String]) -> Reply {
+/// XEP-0128
+fn written(forms: &[InfoForm]) -> Vec<u8> {
+    let mut xml = Xml::new();
+    for InfoForm { form_type, fields } in forms {
+        form::start(&mut xml, Written::Result, form_type);
+        for InfoField { ty, var, values } in fields {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            form::field(&mut xml, ty, var, &values);
+        }
+        xml.end();
+    }
+    xml.finish().to_vec()
+}
+
+/// Addresses, and nodes with their names at one address.
+fn items(
+    node: Option<&str>,
+    at: &str,
+    jids: &[String],
+    nodes: &[(Option<String>, Option<String>)],
+    set: &[u8],
+) -> Reply {
     let mut xml = Xml::new();
     xml.start("query").attr("xmlns", ITEMS).attr_opt("node", node);
     for jid in jids {
         xml.start("item").attr("jid", jid).end();
     }
-    xml.end();
+    for (node, name) in nodes {
+        xml.start("item").attr("jid", at);
+        xml.attr_opt("node", node.as_deref()).attr_opt("name", name.as_deref()).end();
+    }
+    xml.raw(set).end();
     Reply::payload(xml.finish())
 }
 

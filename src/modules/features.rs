@@ -4,8 +4,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::api::{Guard, Incoming, Module, Outgoing, Sessions};
+use super::api::{
+    AccountTurn, AfterCommit, Cx, Guard, Incoming, Module, NewAccount, Outgoing, Sessions,
+};
 use super::{AccountState, Config};
+use crate::router::Router;
 use crate::router::features::Features;
 use crate::router::held::{Asks, FeatureState, State};
 use crate::router::passage::{GuardQuery, Part, Passage, Phase, Verdict};
@@ -19,6 +22,30 @@ use crate::store::tx::{StoreError, Tx};
 pub fn erase(modules: &[&Module], tx: &mut dyn Tx, account: AccountId) -> Result<bool, StoreError> {
     modules.iter().filter_map(|m| m.account_deleted).try_for_each(|hook| hook(tx, account))?;
     accounts::delete(tx, account)
+}
+
+/// What modules give a new account, in the transaction that makes it; returns what follows the commit.
+pub fn equip(cx: &Cx, tx: &mut dyn Tx, made: &NewAccount) -> Result<Vec<AfterCommit>, StoreError> {
+    let hooks = cx.server.modules().iter().filter_map(|module| module.account_created);
+    let mut after = Vec::new();
+    for hook in hooks {
+        after.extend(hook(cx, tx, made)?);
+    }
+    Ok(after)
+}
+
+/// Does what it means to others that an account is shut, about to be deleted, or open again. Whoever shuts or
+/// opens accounts calls it.
+pub async fn turned(
+    modules: &[&Module],
+    router: &Arc<Router>,
+    account: AccountId,
+    open: bool,
+) -> Result<(), StoreError> {
+    for hook in modules.iter().filter_map(|module| module.account_turned) {
+        hook(AccountTurn { account, open, router: router.clone() }).await?;
+    }
+    Ok(())
 }
 
 /// All hooks, in the order in which they are called.

@@ -4,6 +4,7 @@
 mod declare;
 
 pub mod api;
+mod ask;
 mod drive;
 mod features;
 mod pipeline;
@@ -13,29 +14,44 @@ pub(crate) mod testing;
 
 pub use api::{Pipeline, Saved};
 pub use drive::{Driven, Sender, attend};
-pub use features::{erase, features, in_order};
+pub use features::{equip, erase, features, in_order, turned};
 
 modules! {
+    administration { shared: administration::Notices, account: administration::Seen, },
+    avatar { account: avatar::Current, resource: avatar::State, },
     blocking { account: Option<Box<blocking::List>>, resource: blocking::State, },
-    caps,
+    bookmarks,
+    caps { config: caps::Config, shared: caps::Known, resource: caps::State, },
     carbons { account: Option<Box<carbons::Recent>>, resource: carbons::State, },
     commands { shared: commands::Sessions, },
+    contacts { config: contacts::Config, },
     csi { config: csi::Config, session: csi::State, },
+    data_policy { config: data_policy::Config, },
     devices { config: devices::Config, },
     disco,
     echo { config: echo::Config, },
+    invite { config: invite::Config, shared: invite::Guesses, },
     last,
     mam { config: mam::Config, account: Option<Box<mam::Preferences>>, },
     offline,
+    pep { config: pep::Config, shared: pep::Feeds, resource: pep::Heard, },
     ping,
     presence,
+    private { config: private::Config, },
+    pubsub,
+    push { config: push::Config, shared: push::Queue, account: Option<Box<push::Registrations>>, },
     quota { config: quota::Config, shared: quota::Watch, },
+    read_marks,
     register { config: register::Config, shared: register::Gate, },
+    reports { config: reports::Config, },
     retraction,
     roster,
     search { config: search::Config, shared: search::IndexQueue, },
     session,
+    strangers { config: strangers::Config, account: Option<Box<strangers::Own>>, },
     subscription,
+    teams,
     time,
+    vcard,
     version { config: version::Config, },
 }

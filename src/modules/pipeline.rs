@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{
-    Answer, Answerer, ClientDelivery, Command, Cx, Identity, IqHandler, IqIndex, Module, OnStanza,
-    Pipeline, PresenceEffect, Release, Reply, Serves, Serving, SessionEnd, Stage, Target,
+    AccountNodes, Answer, Answerer, ClientDelivery, Command, Cx, Follow, Identity, InfoForm,
+    IqHandler, IqIndex, Module, NodeChanged, OnStanza, Pipeline, PresenceEffect, PresencePayload,
+    PrivateXml, Release, Reply, Serves, Serving, SessionEnd, Stage, Target, Write,
 };
 use super::{Config, SessionState, Shared, caps};
-use crate::jid::BareJid;
+use crate::jid::{BareJid, Jid};
 use crate::router::outbox::Outgoing;
-use crate::router::registry::Resource;
+use crate::router::registry::{AccountEntry, Resource};
 use crate::router::{Leads, ServiceId, rules};
 use crate::stanza::iq::Iq;
 use crate::stanza::{Kind, Stanza, StanzaError};
+use crate::store::ids::AccountId;
+use crate::xml::element::Child;
 use crate::xml::view::Node;
 
 impl Pipeline {
@@ -39,12 +42,20 @@ impl Pipeline {
         Arc::new(Self {
             iqs: index(modules, &services),
             to_client,
+            quiet: modules.iter().filter_map(|m| m.quiet).collect(),
+            hibernates: modules.iter().filter_map(|m| m.hibernates).collect(),
+            instructions: modules.iter().flat_map(|m| m.instructions).copied().collect(),
             session_ended: modules.iter().filter_map(|m| m.session_ended).collect(),
             broadcast: modules.iter().filter_map(|m| m.broadcast).collect(),
+            stamps: modules.iter().filter_map(|m| m.stamp).collect(),
+            presence_changed: modules.iter().filter_map(|m| m.presence_changed).collect(),
+            wanted_changed: modules.iter().filter_map(|m| m.wanted_changed).collect(),
             directed: modules.iter().filter_map(|m| m.directed).collect(),
             resource_removed: modules.iter().filter_map(|m| m.resource_removed).collect(),
             subscription_out: modules.iter().filter_map(|m| m.subscription_out).collect(),
             subscription_in: modules.iter().filter_map(|m| m.subscription_in).collect(),
+            approved: modules.iter().filter_map(|m| m.approved).collect(),
+            contact_changed: modules.iter().filter_map(|m| m.contact_changed).collect(),
             probe: modules.iter().filter_map(|m| m.probe).collect(),
             services,
             modules,
@@ -104,9 +115,54 @@ impl Pipeline {
         all
     }
 
+    /// What accounts are, beside being accounts.
+    pub fn account_identities(
+        &self,
+        config: &Config,
+        account: &BareJid,
+    ) -> impl Iterator<Item = Identity> {
+        let has = |module: &&&Module| module.serves.is_none_or(|serves| serves(config, account));
+        let all = self.modules.iter().filter(has).flat_map(|module| module.account_identities);
+        all.copied()
+    }
+
+    /// Who answers service discovery for nodes of accounts.
+    pub fn account_nodes(&self) -> impl Iterator<Item = AccountNodes> {
+        self.modules.iter().filter_map(|module| module.nodes)
+    }
+
+    /// Who answers for a node of accounts that is a view.
+    pub fn view(&self, node: &str) -> Option<IqHandler> {
+        let mut views = self.modules.iter().flat_map(|module| module.views);
+        views.find(|view| view.node == node).map(|view| view.handler)
+    }
+
+    /// Who makes other nodes follow this one.
+    pub fn mirrors(&self, node: &str) -> impl Iterator<Item = Follow> {
+        let all = self.modules.iter().flat_map(|module| module.mirrors);
+        all.filter(move |mirror| mirror.node == node).map(|mirror| mirror.follow)
+    }
+
+    /// Who has this element of private XML.
+    pub fn private_xml(&self, ns: &str, name: &str) -> Option<&'static PrivateXml> {
+        let mut all = self.modules.iter().flat_map(|module| module.private_xml);
+        all.find(|one| one.ns == ns && one.name == name)
+    }
+
+    /// Who watches this node of accounts.
+    pub fn watches(&self, node: &str) -> impl Iterator<Item = NodeChanged> {
+        let all = self.modules.iter().flat_map(|module| module.watches);
+        all.filter(move |watch| watch.node == node).map(|watch| watch.changed)
+    }
+
     /// The features of hosted domains, in the order of XEP-0115 §5.1.
     pub fn server_features(&self, config: &Config) -> Vec<&'static str> {
         caps::server_features(self.modules, config)
+    }
+
+    /// The forms of hosted domains, in the order of XEP-0115 §5.1.
+    pub fn server_forms(&self, config: &Config) -> Vec<InfoForm> {
+        caps::server_forms(self.modules, config)
     }
 
     /// The features of an account.
@@ -126,14 +182,16 @@ impl Pipeline {
         all.filter_map(|on| on.service())
     }
 
-    /// The commands of all modules (XEP-0050).
-    pub fn commands(&self) -> impl Iterator<Item = &'static Command> {
-        self.modules.iter().flat_map(|module| module.commands)
+    /// The commands of all modules (XEP-0050) that are offered there.
+    pub fn commands(&self, at: Target) -> impl Iterator<Item = &'static Command> {
+        let on_server = self.modules.iter().filter(move |_| at == Target::Server);
+        let on_server = on_server.flat_map(|module| module.server_commands);
+        self.modules.iter().flat_map(|module| module.commands).chain(on_server)
     }
 
     /// The command of this node.
-    pub fn command(&self, node: &str) -> Option<&'static Command> {
-        self.commands().find(|command| command.node == node)
+    pub fn command(&self, at: Target, node: &str) -> Option<&'static Command> {
+        self.commands(at).find(|command| command.node == node)
     }
 
     /// Runs the hooks on a stanza that is on its way to a session's client.
@@ -159,6 +217,17 @@ impl Pipeline {
     pub fn nonza(&self, ns: &str, name: &str) -> Option<Release> {
         let all = self.modules.iter().flat_map(|module| module.nonzas);
         all.into_iter().find(|nonza| nonza.ns == ns && nonza.name == name).map(|n| n.handler)
+    }
+
+    /// Whether the client says that nobody looks at it.
+    pub fn is_quiet(&self, state: &SessionState) -> bool {
+        self.quiet.iter().any(|hook| hook(state))
+    }
+
+    /// A session lost its connection and waits to be resumed; `unacked` copies what its client has not
+    /// acknowledged.
+    pub fn hibernates(&self, cx: &Cx, unacked: &dyn Fn() -> Vec<Outgoing>) {
+        self.hibernates.iter().for_each(|hook| hook(cx, unacked));
     }
 
     /// The session's connection is gone: what is kept for its client waits with what it was sent.
@@ -274,11 +343,45 @@ impl Pipeline {
         Some((found.route.handler, found.serves))
     }
 
+    /// Takes out of a session's message what is for the server, and says what that does; `None` for almost all
+    /// messages.
+    pub fn instructed(&self, cx: &Cx, message: &Stanza) -> Option<(Stanza, Answer<()>)> {
+        let known = |child: &Child<'_>| {
+            let mut all = self.instructions.iter();
+            all.find(|one| one.name == child.name && one.ns == child.ns)
+        };
+        let handler = message.element().children().find_map(|child| known(&child))?.handler;
+        let rest = message.without_payloads(|child| known(child).is_some())?;
+        Some((rest, handler(cx.clone(), message.clone())))
+    }
+
     /// Broadcast presence of a session.
     pub fn broadcast(&self, cx: &Cx, stanza: &Stanza) -> Result<PresenceEffect, StanzaError> {
         let Some(client) = cx.client() else { return Ok(PresenceEffect::default()) };
-        self.broadcast.iter().try_fold(PresenceEffect::default(), |effect, hook| {
-            hook(cx, client, stanza).map(|more| effect.and(more))
+        let effect =
+            self.broadcast.iter().try_fold(PresenceEffect::default(), |effect, hook| {
+                hook(cx, client, stanza).map(|more| effect.and(more))
+            })?;
+        self.presence_changed.iter().for_each(|hook| hook(cx, client, stanza));
+        Ok(effect)
+    }
+
+    /// What is written with a block, besides the block.
+    pub fn blocks(&self, cx: &Cx, jid: &Jid, item: Node<'_>) -> Vec<Write> {
+        let hooks = self.modules.iter().filter_map(|module| module.blocks);
+        hooks.filter_map(|hook| hook(cx, jid, item)).collect()
+    }
+
+    /// A session wants news of other nodes than before.
+    pub fn wanted_changed(&self, cx: &Cx, before: &[Arc<str>], now: &[Arc<str>]) {
+        self.wanted_changed.iter().for_each(|hook| hook(cx, before, now));
+    }
+
+    /// A session's presence as others get it: with what the server says in it.
+    pub fn stamped(&self, account: &AccountEntry, stanza: &Stanza) -> Stanza {
+        let stamps = self.stamps.iter().filter_map(|stamp| stamp(account, stanza));
+        stamps.fold(stanza.clone(), |stanza, PresencePayload { ns, name, payload }| {
+            stanza.with_own(ns, name, &payload)
         })
     }
 
@@ -309,6 +412,16 @@ impl Pipeline {
         stanza: Stanza,
     ) -> Answer<Result<Vec<Stanza>, StanzaError>> {
         handle(&self.subscription_in, cx, stanza)
+    }
+
+    /// A contact was let see an account's presence, and was shown it.
+    pub fn approved(&self, cx: &Cx, owner: &BareJid, contact: &BareJid) {
+        self.approved.iter().for_each(|hook| hook(cx, owner, contact));
+    }
+
+    /// What an account's roster says of a contact changed.
+    pub fn contact_changed(&self, cx: &Cx, account: AccountId, contact: &BareJid) {
+        self.contact_changed.iter().for_each(|hook| hook(cx, account, contact));
     }
 
     /// A probe to a local account.

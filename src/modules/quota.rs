@@ -215,8 +215,15 @@ mod tests {
             owned.iter().any(|owner| columns.contains(owner)).then_some(name)
         });
         // Of one row an account, or a few.
-        let fixed =
-            ["credential", "archive_mark", "archive_policy", "archive_indexed", "archive_left"];
+        let fixed = [
+            "credential",
+            "notice_seen",
+            "stranger_policy",
+            "archive_mark",
+            "archive_policy",
+            "archive_indexed",
+            "archive_left",
+        ];
         // `archive::weigh` weighs them.
         let archive = ["archive", "archive_place", "archive_with", "archive_back"];
         let mut tables_seen = 0;

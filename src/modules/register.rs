@@ -1,18 +1,24 @@
 //! XEP-0077: In-Band Registration: new accounts, new passwords, and the end of an account.
 
 mod config;
+mod form;
 mod gate;
 mod lookalike;
 mod names;
 pub mod removal;
 mod shapes;
 
-pub use config::Config;
+pub use config::{Config, Mode};
 pub use gate::Gate;
 
 use std::time::Duration;
 
-use super::api::{Channel, Cx, Effect, IqRoute, Module, On, Reply, Spec, Stage, Target};
+use form::{Form, NS};
+
+use super::api::{
+    Channel, Cx, Effect, IqRoute, Module, NewAccount, On, Reply, Spec, Stage, Target,
+};
+use super::equip;
 use crate::base::credential::ScramKeys;
 use crate::base::id::OsRng;
 use crate::base::time::micros;
@@ -21,8 +27,11 @@ use crate::router::outbox::End;
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
 use crate::store::accounts::{self, Creation};
+use crate::store::devices;
 use crate::store::ids::AccountId;
-use crate::stream::error::StreamError;
+use crate::store::invitations::{self, Invitation, Purpose, Terms};
+use crate::store::tx::{StoreError, Tx};
+use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::sasl::keys;
 use crate::xml::writer::Xml;
 
@@ -32,7 +41,7 @@ pub const MODULE: Module = Module {
     specs: &[Spec::partial(
         "XEP-0077",
         "2.4",
-        "no data forms (§4) and no redirection (§5), both optional",
+        "no redirection (§5), which is optional",
         "src/modules/register.rs",
     )],
     features: &[On::Server(NS)],
@@ -67,15 +76,12 @@ pub const MODULE: Module = Module {
         },
     ],
     stream_features: Some(|config, stage| match stage {
-        Stage::Authenticate if config.register.open => Some(FEATURE.to_owned()),
+        Stage::Authenticate if config.register.takes_invited() => Some(FEATURE.to_owned()),
         _ => None,
     }),
     every: Some((HOUR, |job| Box::pin(removal::erase_due(job, super::ALL)))),
     ..Module::EMPTY
 };
-
-/// The namespace of the requests.
-const NS: &str = "jabber:iq:register";
 
 /// XEP-0077 §3.3 addresses the server, §3.2 has no address; both mean the user's own account.
 const HOME: &[Target] = &[Target::Server, Target::Own];
@@ -93,84 +99,181 @@ where
     cx.clone().finish(name, handler(cx, iq)).await
 }
 
-/// §3.1: what a new account needs.
+/// §3.1: what a new account needs, or a new password.
 fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
-    open(cx, iq)?;
-    let mut xml = Xml::new();
-    xml.start("query")
-        .attr("xmlns", NS)
-        .element("instructions", None, "Choose a username and a password.")
-        .element("username", None, "")
-        .element("password", None, "")
-        .end();
-    Ok(Reply::payload(xml.finish()))
+    let shown = may_register(cx, iq)?.map(|shown| shown.terms);
+    let asks = match &shown {
+        Some(Terms { purpose: Purpose::Password, local: Some(local), .. }) => {
+            form::asks("Choose a new password.", local)
+        }
+        Some(Terms { local: Some(local), .. }) => form::asks("Choose a password.", local),
+        _ => form::asks("Choose a username and a password.", ""),
+    };
+    Ok(Reply::payload(asks))
 }
 
-/// Whether strangers may register here, over this stream.
-fn open(cx: &Cx, iq: &Iq) -> Result<(), StanzaError> {
-    if !cx.config.register.open || iq.to().is_some_and(|to| to.as_str() != cx.jid().domain()) {
+/// Whether this stranger may register here; the invitation that it showed.
+fn may_register(cx: &Cx, iq: &Iq) -> Result<Option<Invitation>, StanzaError> {
+    let config = &cx.config.register;
+    let elsewhere = iq.to().is_some_and(|to| to.as_str() != cx.jid().domain());
+    if !config.takes_invited() || elsewhere {
         return Err(StanzaError::service_unavailable());
     }
-    Ok(())
+    let shown = cx.who.guest().and_then(|guest| guest.admission.get());
+    if shown.is_none() && !config.is_open() {
+        let error = StanzaError::forbidden();
+        return Err(error.text("accounts are made by invitation here: open the link of one first"));
+    }
+    Ok(shown)
 }
 
-/// §3.1, §3.1.1: a stranger makes an account on the domain of its stream.
+/// §3.1, §3.1.1: a stranger makes an account on the domain of its stream, or sets a password by a link.
 async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
-    open(&cx, &iq)?;
+    let shown = may_register(&cx, &iq)?;
     safe(&cx)?;
-    let form = Form::read(&iq);
+    let form = Form::read(&iq)?;
+    let wanted = shown.as_ref().and_then(|shown| shown.terms.local.clone());
     // §3.1: missing or unusable fields get not-acceptable.
-    let username = form.username.filter(|name| !name.is_empty());
+    let username = form.username.or_else(|| wanted.clone()).filter(|name| !name.is_empty());
     let username = username.ok_or_else(|| unacceptable("a username is needed"))?;
     let Ok(local) = prep::localpart(&username).map(|local| local.into_owned()) else {
         return Err(unacceptable("the username has characters that an address cannot have"));
     };
     let bare = BareJid::from_parts(Some(&local), cx.jid().domain())
         .map_err(|_| unacceptable("the username makes no address"))?;
-    names::allowed(&cx.config.register, &local)?;
-    // Whoever had this name would be an admin.
-    if cx.config.admins.role(bare.as_str()).is_admin() {
-        return Err(StanzaError::conflict().text("this name is reserved; choose another one"));
+    match &wanted {
+        Some(wanted) if *wanted != local => {
+            return Err(unacceptable(format!("this invitation is for the username {wanted}")));
+        }
+        // Whoever invites has chosen it.
+        Some(_) => {}
+        None => names::allowed(&cx.config.register, &local)?,
     }
     let password = form.password.ok_or_else(|| unacceptable("a password is needed"))?;
     usable(&cx, &password)?;
-    // An anonymous user has the address as long as it is connected.
-    if cx.router.is_taken(&bare) {
-        return Err(StanzaError::conflict());
+    let done = match shown {
+        Some(shown) if shown.terms.purpose == Purpose::Password => {
+            reset(&cx, &bare, shown, password).await
+        }
+        Some(shown) => create(&cx, &bare, Some(shown), password).await,
+        None => uninvited(&cx, &bare, password).await,
+    };
+    if let (Ok(_), Some(guest)) = (&done, cx.who.guest()) {
+        // One showing, one account.
+        guest.admission.set(None);
     }
+    done
+}
+
+/// Counts the accounts that come from one address.
+async fn uninvited(cx: &Cx, bare: &BareJid, password: String) -> Result<Reply, StanzaError> {
     let limit = cx.config.register.per_ip_per_hour;
     let gate = &cx.server.shared().register;
     let Some(Channel { peer, .. }) = cx.who.channel() else {
         return Err(StanzaError::not_allowed());
     };
     gate.take(peer, limit, cx.now)?;
-    let made = create(&cx, &bare, password).await;
+    let made = create(cx, bare, None, password).await;
     if made.is_err() {
         gate.give_back(peer);
     }
     made
 }
 
-async fn create(cx: &Cx, bare: &BareJid, password: String) -> Result<Reply, StanzaError> {
-    let local = bare.local().unwrap_or_default().to_owned();
-    let host = bare.domain().to_owned();
-    let (name, at) = ((local.clone(), host.clone()), micros(cx.now));
+async fn create(
+    cx: &Cx,
+    bare: &BareJid,
+    shown: Option<Invitation>,
+    password: String,
+) -> Result<Reply, StanzaError> {
+    // Whoever had this name would be an admin: only the operator of the machine gives it away.
+    let by_operator = shown.as_ref().is_some_and(|shown| {
+        shown.terms.account.is_none() && shown.terms.local.as_deref() == bare.local()
+    });
+    if cx.config.admins.role(bare.as_str()).is_admin() && !by_operator {
+        return Err(StanzaError::conflict().text("this name is reserved; choose another one"));
+    }
+    // An anonymous user has the address as long as it is connected.
+    if cx.router.is_taken(bare) {
+        return Err(StanzaError::conflict());
+    }
+    let (at, but, name) = (micros(cx.now), shown.as_ref().map(|shown| shown.id), bare.clone());
     // Checked first, because the keys cost so much.
-    let taken = cx.store.read(move |tx| accounts::is_taken(tx, &name.0, &name.1));
-    if taken.await? {
+    if cx.store.read(move |tx| is_taken(tx, &name, at, but)).await? {
         return Err(StanzaError::conflict());
     }
     let keys = derive(cx, password).await?;
-    match cx.store.write(move |tx| accounts::create(tx, &local, &host, &keys, at)).await? {
-        Creation::Exists | Creation::Removed => Err(StanzaError::conflict()),
-        Creation::Created(_) => {
-            // The registry may remember that there was no such account.
-            cx.router.registry.forget_missing(bare.as_str());
-            tracing::info!("an account was registered in-band");
-            tracing::debug!(account = bare.as_str(), "registered");
-            Ok(Reply::empty())
+    let (work, jid, by_invitation) = (cx.clone(), bare.clone(), shown.is_some());
+    let write = cx.store.write(move |tx| {
+        if is_taken(tx, &jid, at, but)? {
+            return Ok(Err(StanzaError::conflict()));
         }
-    }
+        if let Some(shown) = &shown
+            && !invitations::spend(tx, shown.id)?
+        {
+            return Ok(Err(spent()));
+        }
+        let local = jid.local().unwrap_or_default();
+        match accounts::create(tx, local, jid.domain(), &keys, at)? {
+            Creation::Exists | Creation::Removed => Ok(Err(StanzaError::conflict())),
+            Creation::Created(id) => {
+                let made = NewAccount { id, jid: jid.clone(), invitation: shown };
+                equip(&work, tx, &made).map(Ok)
+            }
+        }
+    });
+    let after = write.await??;
+    // The registry may remember that there was no such account.
+    cx.router.registry.forget_missing(bare.as_str());
+    after.into_iter().for_each(|done| done(cx));
+    tracing::info!(by_invitation, "an account was registered in-band");
+    tracing::debug!(account = bare.as_str(), "registered");
+    Ok(Reply::empty())
+}
+
+/// Whether somebody has the name, or an invitation other than this one keeps it.
+fn is_taken(
+    tx: &mut dyn Tx,
+    jid: &BareJid,
+    now: i64,
+    but: Option<i64>,
+) -> Result<bool, StoreError> {
+    let (local, host) = (jid.local().unwrap_or_default(), jid.domain());
+    Ok(accounts::is_taken(tx, local, host)? || invitations::is_reserved(tx, local, host, now, but)?)
+}
+
+fn spent() -> StanzaError {
+    StanzaError::forbidden().text("the link was used or taken back meanwhile; ask for another one")
+}
+
+/// Sets the password of an account by a link. All that the old one opened is shut.
+async fn reset(
+    cx: &Cx,
+    bare: &BareJid,
+    shown: Invitation,
+    password: String,
+) -> Result<Reply, StanzaError> {
+    let account = shown.terms.account.ok_or_else(StanzaError::internal_server_error)?;
+    let keys = derive(cx, password).await?;
+    let write = cx.store.write(move |tx| {
+        // The account may have been removed, and its link with it.
+        if accounts::get(tx, account)?.is_none() || !invitations::spend(tx, shown.id)? {
+            return Ok(Err(spent()));
+        }
+        accounts::set_keys(tx, account, &keys)?;
+        invitations::revoke_passwords(tx, account)?;
+        Ok(Ok(()))
+    });
+    write.await??;
+    cx.router.end_sessions(bare.as_str(), &changed());
+    tracing::info!("a password was set by a link");
+    tracing::debug!(account = bare.as_str(), "a new password");
+    Ok(Reply::empty())
+}
+
+/// As when the operator changes it: no client may return with the old password.
+fn changed() -> StreamFailure {
+    StreamError::NotAuthorized.text("the password was changed")
 }
 
 /// §3.1: the requester is registered already.
@@ -199,7 +302,7 @@ fn at_home(cx: &Cx, iq: &Iq) -> Result<AccountId, StanzaError> {
 async fn change(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let account = at_home(&cx, &iq)?;
     knows_password(&cx)?;
-    let form = Form::read(&iq);
+    let form = Form::read(&iq)?;
     match (form.remove, form.children) {
         (true, 1) => remove(&cx, account).await,
         // §3.2: `<remove/>` was not the only child.
@@ -221,15 +324,21 @@ async fn password(cx: &Cx, account: AccountId, form: Form) -> Result<Reply, Stan
     }
     usable(cx, &password)?;
     let keys = derive(cx, password).await?;
-    cx.store.write(move |tx| accounts::set_keys(tx, account, &keys)).await?;
+    let session = cx.session();
+    let agent = cx.own(|entry| entry.session_mut(session).and_then(|one| one.agent)).flatten();
+    let write = cx.store.write(move |tx| {
+        invitations::revoke_passwords(tx, account)?;
+        accounts::set_keys(tx, account, &keys)?;
+        agent.map_or(Ok(()), |agent| devices::knows_password(tx, account, &agent))
+    });
+    write.await?;
     let mut others = Vec::new();
     cx.own(|entry| {
         let old = entry.resources.iter().filter(|resource| resource.session != cx.session());
         others.extend(old.map(|resource| resource.outbox.clone()));
     });
     for outbox in others {
-        // As when the operator changes it: no client may return with the old password.
-        outbox.end(End::Failure(StreamError::NotAuthorized.text("the password was changed")));
+        outbox.end(End::Failure(changed()));
     }
     Ok(Reply::empty())
 }
@@ -302,28 +411,6 @@ fn unacceptable(text: impl Into<std::borrow::Cow<'static, str>>) -> StanzaError 
     StanzaError::not_acceptable().text(text)
 }
 
-/// The contents of `<query/>`. No `Debug`: it holds a password.
-struct Form {
-    username: Option<String>,
-    password: Option<String>,
-    remove: bool,
-    children: usize,
-}
-
-impl Form {
-    fn read(iq: &Iq) -> Self {
-        let doc = iq.stanza().element().view();
-        let query = doc.root().first_child();
-        let text = |name| query?.child_text(NS, name).map(str::to_owned);
-        Self {
-            username: text("username"),
-            password: text("password"),
-            remove: query.is_some_and(|query| query.child(NS, "remove").is_some()),
-            children: query.map_or(0, |query| query.children().count()),
-        }
-    }
-}
-
 /// §8
 const FEATURE: &str = "<register xmlns='http://jabber.org/features/iq-register'/>";
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -337,7 +424,8 @@ mod tests {
     use crate::store::roster::Subscription;
 
     fn server(open: bool) -> Server {
-        let register = Config { open, per_ip_per_hour: 2, ..Config::default() };
+        let mode = if open { Mode::Open } else { Mode::Closed };
+        let register = Config { mode, per_ip_per_hour: 2, ..Config::default() };
         Server::new(All { register, scram_iterations: 2, ..All::default() })
     }
 
@@ -399,7 +487,7 @@ mod tests {
         }
         assert_eq!(server.cx.server.stream_features(Stage::Authenticate), "");
         let open = self::server(true);
-        assert_eq!(open.cx.server.stream_features(Stage::Authenticate), FEATURE);
+        assert!(open.cx.server.stream_features(Stage::Authenticate).contains(FEATURE));
     }
 
     #[tokio::test]

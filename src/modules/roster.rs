@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{Answer, Cx, IqRoute, Module, Reply, Spec, Stage, State, Target};
-use super::subscription::{self, Circumstances, Half, Step, item_xml};
+use super::subscription::{self, Circumstances, Half, Refused, Step, item_xml};
 use crate::base::limits::{ROSTER_GROUPS_MAX, ROSTER_ITEM_BYTES_MAX, ROSTER_TEXT_BYTES_MAX};
 use crate::jid::{BareJid, Jid};
 use crate::router::Router;
@@ -143,14 +143,11 @@ fn set(cx: Cx, iq: Iq) -> Answer<Result<Reply, StanzaError>> {
         }
         let write = work.store.write(move |tx| match set {
             Set::Put { jid, name, groups } => {
-                let Some(change) = put(tx, account, jid, name, groups, &circumstances)? else {
-                    return Ok(Err(subscription::full(subscription::Refused)));
-                };
-                Ok(Ok(vec![step(&owner, account, change)]))
+                let put = put(tx, account, jid, name, groups, &circumstances)?;
+                let steps = put.map(|change| vec![step(&owner, account, change)]);
+                Ok(steps.map_err(subscription::refused))
             }
-            Set::Remove { jid } => {
-                Ok(remove(tx, &owner, account, &jid, &circumstances)?.ok_or_else(unknown_item))
-            }
+            Set::Remove { jid } => remove(tx, &owner, account, &jid, &circumstances),
         });
         let steps = write.await??;
         subscription::carry_out(&work.router, &steps);
@@ -207,7 +204,7 @@ fn parse(query: Node<'_>, own: &str) -> Result<Set, StanzaError> {
     Ok(Set::Put { jid: jid.as_str().to_owned(), name, groups })
 }
 
-/// `None` when the roster is full.
+/// The account may name a contact that is given, and put it into more groups; it cannot take it out of one.
 fn put(
     tx: &mut dyn Tx,
     account: AccountId,
@@ -215,29 +212,39 @@ fn put(
     name: Option<String>,
     groups: Vec<String>,
     circumstances: &Circumstances,
-) -> Result<Option<RosterChange>, StoreError> {
+) -> Result<Result<RosterChange, Refused>, StoreError> {
     let before = roster::item(tx, account, &jid)?;
     if before.as_ref().is_none_or(|item| !item.listed) && circumstances.is_full(tx, account)? {
-        return Ok(None);
+        return Ok(Err(Refused::Full));
     }
-    let mut item =
-        Item { jid: jid.clone(), name, groups, listed: true, ..before.unwrap_or_default() };
+    let before = before.unwrap_or_default();
+    if let Some(left) = before.given.iter().find(|given| !groups.contains(&given.group)) {
+        return Ok(Err(Refused::Given(left.group.clone())));
+    }
+    let is_given = !before.given.is_empty();
+    let mut item = Item { jid: jid.clone(), name, groups, listed: true, ..before };
     item.ver = roster::put(tx, account, &item)?;
-    Ok(Some(RosterChange { ver: item.ver, jid, item: Some(item), push: true }))
+    let ver = item.ver;
+    let item = if is_given { roster::item(tx, account, &jid)? } else { Some(item) };
+    Ok(Ok(RosterChange { ver, jid, item, push: true }))
 }
 
-/// RFC 6121 §2.5.2: ends the subscriptions both ways, then the item goes; `None` when there is
-/// none. All in one transaction, with the contact's half if it lives here.
+/// RFC 6121 §2.5.2: ends the subscriptions both ways, then the item goes. All in one transaction, with the
+/// contact's half if it lives here.
 fn remove(
     tx: &mut dyn Tx,
     owner: &BareJid,
     account: AccountId,
     jid: &Jid,
     circumstances: &Circumstances,
-) -> Result<Option<Vec<Step>>, StoreError> {
+) -> Result<Result<Vec<Step>, StanzaError>, StoreError> {
     // An item that is not listed only remembers a request; to the client it is not there.
     let item = roster::item(tx, account, jid.as_str())?.filter(|item| item.listed);
-    item.map(|item| end(tx, owner, account, jid, &item, circumstances)).transpose()
+    let Some(item) = item else { return Ok(Err(unknown_item())) };
+    if let Some(given) = item.given.first() {
+        return Ok(Err(subscription::refused(Refused::Given(given.group.clone()))));
+    }
+    end(tx, owner, account, jid, &item, circumstances).map(Ok)
 }
 
 fn end(
@@ -251,8 +258,8 @@ fn end(
     let mut steps = part(tx, owner, account, jid, item, circumstances)?;
     for step in steps.iter_mut().filter(|step| step.owner == *owner) {
         // One push says it all: the last.
-        if let Some(change) = &mut step.change {
-            change.push = false;
+        if let Some(RosterChange { push, .. }) = &mut step.change {
+            *push = false;
         }
     }
     let ver = roster::remove(tx, account, jid.as_str())?;

@@ -7,7 +7,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::api::{Cause, Channel, Client, Cx, Effect, Guest, PeriodicJob, Reply, Requester, after};
+use super::api::{
+    Admission, Cause, Channel, Client, Cx, Effect, Guest, PeriodicJob, Reply, Requester, after,
+};
 use super::{ALL, Config, Pipeline, features};
 use crate::base::limits::Limits;
 use crate::jid::FullJid;
@@ -58,10 +60,10 @@ impl Server {
         let server = Pipeline::build(ALL, &config, started);
         let router = Router::new([domain.to_owned()], store.clone(), Arc::new(limits))
             .with_features(features(ALL, config.clone()))
-            .with_afterwards(after(config.clone(), server.clone()));
+            .with_afterwards(after(config.clone(), server.clone(), || SystemTime::UNIX_EPOCH));
         let jid = FullJid::parse(&format!("{domain}/unauthenticated")).unwrap();
         let cx = Cx {
-            who: Requester::Guest(Guest { jid, channel: CHANNEL }),
+            who: Requester::Guest(Guest { jid, channel: CHANNEL, admission: Admission::default() }),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
             server,
             config,

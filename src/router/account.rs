@@ -74,6 +74,8 @@ pub struct Resource {
     pub directed: Vec<Jid>,
     /// Whether its connection is gone and it waits to be resumed (XEP-0198 §5).
     pub hibernating: bool,
+    /// Whether its client says that nobody looks at it.
+    pub quiet: bool,
     /// State of the features for this session.
     pub features: State,
     /// The client installation (XEP-0388 §2.3).
@@ -91,6 +93,7 @@ impl Resource {
             interested: false,
             directed: Vec::new(),
             hibernating: false,
+            quiet: false,
             features: None,
             agent: None,
         }
@@ -183,6 +186,11 @@ impl AccountEntry {
     /// Whether there are owed messages that this session may claim.
     pub fn has_claims(&self, session: u64) -> bool {
         self.owed.has_claims(session, |holder| is_hibernating(&self.resources, holder))
+    }
+
+    /// Number of owed messages that no connected session has.
+    pub fn unclaimed(&self) -> usize {
+        self.owed.unclaimed(|holder| is_hibernating(&self.resources, holder))
     }
 
     /// Claims for this session the owed messages that no session has.

@@ -49,11 +49,27 @@ pub(super) struct Sent {
 pub(super) struct Received {
     pub account: AccountId,
     pub seq: i64,
-    /// The kind of a row of the archive; `None` for the mailbox, which takes what the archive may not
-    /// store.
-    pub kind: Option<RowKind>,
+    /// Where it is.
+    pub place: Place,
     /// Other writes in the same transaction.
     pub row_writes: Vec<RowWrite>,
+}
+
+/// Where a message is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the archive.
+    Archive(RowKind),
+    /// In the mailbox, which takes what the archive may not store.
+    Mailbox,
+    /// Where a feature writes it.
+    Feature,
+}
+
+impl Place {
+    const fn is_archive(self) -> bool {
+        matches!(self, Self::Archive(_))
+    }
 }
 
 impl Append {
@@ -103,14 +119,16 @@ impl Job for Append {
             archive(tx, (ArchiveId::of(*account), *seq, self.at), RowKind::Sent, to, stanza)?;
             self.run_row_writes(tx, row_writes, (Side::Outgoing, *account, *seq), true)?;
         }
-        if let Some(Received { account, seq, kind, row_writes }) = &self.received {
-            match kind {
-                Some(kind) => {
+        if let Some(Received { account, seq, place, row_writes }) = &self.received {
+            match place {
+                Place::Archive(kind) => {
                     archive(tx, (ArchiveId::of(*account), *seq, self.at), *kind, from, stanza)?
                 }
-                None => mailbox::append(tx, *account, *seq, &text, self.at)?,
+                Place::Mailbox => mailbox::append(tx, *account, *seq, &text, self.at)?,
+                Place::Feature => {}
             }
-            self.run_row_writes(tx, row_writes, (Side::Incoming, *account, *seq), kind.is_some())?;
+            let of = (Side::Incoming, *account, *seq);
+            self.run_row_writes(tx, row_writes, of, place.is_archive())?;
         }
         Ok(())
     }
@@ -144,7 +162,7 @@ impl Job for Append {
     /// promise.md 5: a failed commit gives the sender `resource-constraint`, and `h` moves on.
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Err(error) = outcome else {
-            let received = self.received.as_ref().filter(|received| received.kind.is_some());
+            let received = self.received.as_ref().filter(|received| received.place.is_archive());
             let archives =
                 [self.sent.as_ref().map(|sent| sent.account), received.map(|r| r.account)];
             let archives = archives.into_iter().flatten().map(ArchiveId::of);

@@ -193,7 +193,7 @@ mod tests {
             state: contact.state,
             approved: contact.approved,
             listed: contact.listed,
-            ver: 0,
+            ..Item::default()
         }
     }
 

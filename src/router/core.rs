@@ -9,17 +9,31 @@ use super::features::{Features, NoFeatures};
 use super::mailbox::Mailbox;
 use super::marks::Marks;
 use super::passage::{Event, Passed};
+use super::questions::Questions;
 use super::registry::Registry;
 use super::task::Tasks;
 use crate::base::limits::Limits;
-use crate::jid::Jid;
+use crate::jid::{BareJid, Jid};
 use crate::stanza::Frame;
 use crate::store::Store;
+use crate::store::ids::AccountId;
 
 /// What the floor above does when a stanza has passed and no lock is held.
 pub trait Afterwards: Debug + Send + Sync {
     /// Runs what features asked for, without waiting.
     fn passed(&self, router: &Arc<Router>, passed: Passed, events: Vec<Event>);
+
+    /// A contact was let see the presence of an account of this server, and was shown it.
+    fn approved(&self, router: &Arc<Router>, owner: &BareJid, contact: &BareJid);
+
+    /// What the roster of an account of this server says of a contact changed, after the commit.
+    fn contact_changed(
+        &self,
+        router: &Arc<Router>,
+        account: AccountId,
+        owner: &BareJid,
+        contact: &BareJid,
+    );
 }
 
 /// The router of one server. Shared as `Arc`; holds no session.
@@ -33,6 +47,8 @@ pub struct Router {
     pub limits: Arc<Limits>,
     /// Background work of this server.
     pub tasks: Tasks,
+    /// What the server itself asks.
+    pub questions: Questions,
     /// What this server answers for.
     pub(super) domains: Domains,
     /// Of messages, for features.
@@ -51,6 +67,7 @@ impl Router {
             store,
             limits,
             tasks: Tasks::default(),
+            questions: Questions::default(),
             domains: Domains::of_accounts(hosts),
             marks: Marks::default(),
             features: Arc::new(NoFeatures),
@@ -62,6 +79,11 @@ impl Router {
     /// True for a domain whose addresses are accounts of this server.
     pub fn has_accounts(&self, domain: &str) -> bool {
         self.domains.served(domain) == Some(Served::Accounts)
+    }
+
+    /// The domains whose addresses are accounts of this server.
+    pub fn hosts(&self) -> Vec<String> {
+        self.domains.hosts()
     }
 
     /// True for a domain that this server answers for.
@@ -98,6 +120,25 @@ impl Router {
     pub(super) fn put(&self, service: ServiceId, to: &str, frame: Frame) {
         if let Some(mailbox) = self.mailbox(service) {
             mailbox.put(to, frame);
+        }
+    }
+
+    /// A contact was let see the account's presence, and was shown it.
+    pub fn approved(self: &Arc<Self>, owner: &BareJid, contact: &BareJid) {
+        if let Some(afterwards) = &self.afterwards {
+            afterwards.approved(self, owner, contact);
+        }
+    }
+
+    /// What the account's roster says of a contact changed: it is committed.
+    pub fn contact_changed(
+        self: &Arc<Self>,
+        account: AccountId,
+        owner: &BareJid,
+        contact: &BareJid,
+    ) {
+        if let Some(afterwards) = &self.afterwards {
+            afterwards.contact_changed(self, account, owner, contact);
         }
     }
 

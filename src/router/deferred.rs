@@ -184,7 +184,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::Router;
-    use super::super::append::{Append, Received};
+    use super::super::append::{Append, Place, Received};
     use super::*;
     use crate::base::limits::Limits;
     use crate::jid::BareJid;
@@ -222,7 +222,7 @@ mod tests {
                 received: Some(Received {
                     account: self.account,
                     seq,
-                    kind: None,
+                    place: Place::Mailbox,
                     row_writes: Vec::new(),
                 }),
                 ticket: None,

@@ -67,6 +67,12 @@ impl Domains {
         at.ok().and_then(|at| self.served.get(at)).map(|(_, served)| *served)
     }
 
+    /// The domains with accounts, in order.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        let hosts = self.served.iter().filter(|(_, served)| *served == Served::Accounts);
+        hosts.map(|(host, _)| host.clone()).collect()
+    }
+
     pub(super) fn leads(&self, to: &Jid) -> Leads {
         match self.served(to.domain()) {
             Some(Served::Accounts) if to.local().is_none() => Leads::Server,

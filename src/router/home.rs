@@ -4,7 +4,10 @@
 use super::Router;
 pub use super::account::Home;
 use super::account::{AccountEntry, AccountStatus};
+use super::passage::{GuardQuery, Side};
+use super::rules::StanzaClass;
 use crate::jid::{BareJid, FullJid, Jid};
+use crate::stanza::StanzaError;
 use crate::store::StoreError;
 use crate::store::ids::AccountId;
 
@@ -55,6 +58,35 @@ impl Router {
         Ok(Viewed::Loading)
     }
 
+    /// What somebody else is to an account of this server. `None` if there is no such account, or if its
+    /// guards let no request of theirs in: that is for the caller to answer in the same way.
+    pub async fn relation(&self, at: &Jid, asker: &Jid) -> Result<Option<Relation>, StanzaError> {
+        let query = GuardQuery {
+            side: Side::Incoming,
+            kind: StanzaClass::IqRequest,
+            own: at.bare_str(),
+            peer: asker,
+        };
+        let look = |entry: &mut AccountEntry| match entry.account {
+            AccountStatus::Loading => None,
+            AccountStatus::Missing | AccountStatus::Temporary => Some(None),
+            AccountStatus::Stored(account) => {
+                Some(self.features.guard(entry, &query).ended().is_ok().then(|| Relation {
+                    account,
+                    sees_presence: entry.subscription(asker.bare_str()).shows_presence(),
+                    groups: groups(entry, asker.bare_str()),
+                }))
+            }
+        };
+        for _ in 0..2 {
+            if let Some(Some(found)) = self.registry.with(at.bare_str(), look) {
+                return Ok(found);
+            }
+            self.load(&at.bare()).await?;
+        }
+        Err(StanzaError::resource_constraint().text("the account is being loaded"))
+    }
+
     /// Any account's entry, for tests.
     #[cfg(test)]
     pub fn entry<T>(&self, bare: &str, look: impl FnOnce(&mut AccountEntry) -> T) -> Option<T> {
@@ -75,6 +107,22 @@ impl Router {
         };
         self.registry.with(bare.as_str(), taken).unwrap_or(false)
     }
+}
+
+/// What somebody else is to an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    /// The account.
+    pub account: AccountId,
+    /// Whether its subscription shows them the account's presence.
+    pub sees_presence: bool,
+    /// The groups of the account's roster that they are in.
+    pub groups: Vec<String>,
+}
+
+fn groups(entry: &AccountEntry, contact: &str) -> Vec<String> {
+    let item = entry.roster.get(contact);
+    item.map(|item| item.groups().map(str::to_owned).collect()).unwrap_or_default()
 }
 
 /// The result of [`Router::view_account`].

@@ -7,10 +7,12 @@ use std::time::SystemTime;
 use smallvec::SmallVec;
 
 use super::account::{AccountEntry, AccountStatus, Home};
-use super::append::{Append, Received};
+use super::append::{Append, Place, Received};
 use super::deferred::{DeferredWrite, RefusedWrites};
 use super::outbox::{Level, Outbox, Outgoing};
-use super::passage::{Event, GuardQuery, Part, Passage, Passed, Side, Taker, Takers, Verdict};
+use super::passage::{
+    Event, GuardQuery, Part, Passage, Passed, RowWrite, Side, Taker, Takers, Verdict,
+};
 use super::rules::{self, Decision, StanzaClass, Target};
 use super::{Handler, Leads, Origin, Routed, Router};
 use crate::base::time::micros;
@@ -22,7 +24,7 @@ use crate::stanza::presence::PresenceType;
 use crate::stanza::{self, Frame, Stanza, StanzaError};
 use crate::store::StoreError;
 use crate::store::archive::RowKind;
-use crate::store::ids::ArchiveId;
+use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::mailbox::StoredIn;
 
 /// Routes a stanza to an account of this server (RFC 6121 §8.5).
@@ -147,6 +149,10 @@ fn keep(
             false => Ok(None),
         };
     };
+    if let Some(write) = passage.kept_by.take() {
+        keep_elsewhere(router, id, write, passage, now, origin)?;
+        return Ok(None);
+    }
     let (owed, archived) = (passage.owed, passage.archive.is_some());
     if passage.decision == Decision::Ignore || !(owed || archived) {
         (passage.owed, passage.archive) = (false, None);
@@ -160,10 +166,14 @@ fn keep(
             StanzaError::service_unavailable().text("too many messages wait for this account");
         return Err(Routed::Bounce(full));
     }
-    let kind = archived.then_some(if owed { RowKind::Owed } else { RowKind::Received });
+    let place = match (archived, owed) {
+        (true, true) => Place::Archive(RowKind::Owed),
+        (true, false) => Place::Archive(RowKind::Received),
+        (false, _) => Place::Mailbox,
+    };
     let row_writes = std::mem::take(&mut passage.row_writes);
     let mut job = append(router, passage.stanza, now, origin);
-    job.received = Some(Received { account: id, seq: 0, kind, row_writes });
+    job.received = Some(Received { account: id, seq: 0, place, row_writes });
     // Nobody asks for the row of a message that is with its addressee and goes into no archive, unless
     // it is not confirmed soon.
     let defers =
@@ -193,6 +203,29 @@ fn keep(
         account.owed.append(seq, bytes, stored_in, takers.map(|taker| taker.session));
     }
     Ok(Some(StoredRow { archive: ArchiveId::of(id), seq, at, refused_writes }))
+}
+
+/// A feature keeps the message, and nobody gets it now.
+fn keep_elsewhere(
+    router: &Arc<Router>,
+    account: AccountId,
+    write: RowWrite,
+    passage: &mut Passage<'_>,
+    now: SystemTime,
+    origin: &mut Origin<'_>,
+) -> Result<(), Routed> {
+    (passage.owed, passage.archive) = (false, None);
+    passage.takers.clear();
+    passage.copies.clear();
+    passage.events.clear();
+    let mut job = append(router, passage.stanza, now, origin);
+    let (place, row_writes) = (Place::Feature, vec![write]);
+    job.received = Some(Received { account, seq: 0, place, row_writes });
+    match queue(router, job, origin) {
+        Ok(_) => Ok(()),
+        Err(StoreError::QueueFull) if origin.sender.is_some() => Err(Routed::Crowded),
+        Err(error) => Err(Routed::Bounce(error.into())),
+    }
 }
 
 /// What is left to do when the shard's lock is free again.

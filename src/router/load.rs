@@ -42,15 +42,19 @@ impl Router {
         Ok(())
     }
 
-    /// Makes a committed roster change visible and hands the pushes to `push`, in version order.
+    /// Makes a committed roster change visible and hands the pushes to `push`, in version order. Returns
+    /// changes that came before this one, which they had to wait for.
     pub fn roster_changed(
         &self,
         bare: &str,
         change: RosterChange,
         push: impl Fn(&RosterChange, &registry::Push),
-    ) {
-        for (change, targets) in self.registry.roster_changed(bare, change) {
-            targets.iter().for_each(|target| push(&change, target));
+    ) -> Vec<RosterChange> {
+        let ver = change.ver;
+        let visible = self.registry.roster_changed(bare, change);
+        for (change, targets) in &visible {
+            targets.iter().for_each(|target| push(change, target));
         }
+        visible.into_iter().map(|(change, _)| change).filter(|change| change.ver != ver).collect()
     }
 }

@@ -262,6 +262,11 @@ impl Outbox {
         !inner.closed && !inner.watched && inner.bytes > self.bytes_max / 2
     }
 
+    /// Whether more than half is used, though its session take nothing now.
+    pub fn is_half_full(&self) -> bool {
+        self.lock().bytes > self.bytes_max / 2
+    }
+
     /// Closes the box to pushes; returns the queued stanzas, to be handled as undelivered.
     pub fn close(&self) -> Vec<Outgoing> {
         let mut inner = self.lock();

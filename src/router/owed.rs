@@ -98,6 +98,17 @@ impl Owed {
         self.rows.insert(seq, Row { bytes, stored_in, listed: false, holders });
     }
 
+    /// Number of rows that no session holds, or only hibernating ones.
+    pub fn unclaimed(&self, hibernating: impl Fn(u64) -> bool) -> usize {
+        self.rows.values().filter(|row| row.holders.iter().all(|one| hibernating(*one))).count()
+    }
+
+    /// Positions of the rows that this session holds, in order.
+    pub fn held_by(&self, session: u64) -> Vec<i64> {
+        let held = self.rows.iter().filter(|(_, row)| row.holders.contains(&session));
+        held.map(|(seq, _)| *seq).collect()
+    }
+
     /// Whether there is something for this session to take: see [`Owed::claim`].
     pub fn has_claims(&self, session: u64, hibernating: impl Fn(u64) -> bool) -> bool {
         self.rows.values().any(|row| is_free(row, session, &hibernating))
@@ -317,6 +328,7 @@ mod tests {
         assert!(!owed.has_claims(9, awake) || owed.waiting() == 1);
         assert_eq!(seqs(&owed.claim(9, hibernating)), [1, 3]);
         assert!(!owed.has_claims(9, hibernating), "once");
+        assert_eq!((owed.unclaimed(hibernating), owed.held_by(7)), (0, vec![1, 2]));
         owed.confirm(1, true);
         owed.abandon(9);
         assert_eq!(seqs(&owed.claim(9, hibernating)), [3], "confirmed by one, owed to none");

@@ -192,6 +192,9 @@ pub struct Passage<'a> {
     pub archive: Option<Stamp>,
     /// Written with its row, if it has one.
     pub row_writes: Vec<RowWrite>,
+    /// Set if a feature keeps the message itself, with this write: then it goes into no archive and no mailbox,
+    /// and nobody gets it. Only for incoming messages of stored accounts.
+    pub kept_by: Option<RowWrite>,
     /// Copies for other sessions.
     pub copies: Vec<Copies>,
     /// For when the lock is free. Not from the sender's Archive, which may run twice; dropped with a stanza
@@ -219,6 +222,7 @@ impl<'a> Passage<'a> {
             owed: false,
             archive: None,
             row_writes: Vec::new(),
+            kept_by: None,
             copies: Vec::new(),
             events: Vec::new(),
             domains,
@@ -243,6 +247,11 @@ impl<'a> Passage<'a> {
     /// Whether this is an account's address on this server; the account need not exist.
     pub fn is_account(&self, jid: &Jid) -> bool {
         jid.local().is_some() && self.domains.served(jid.domain()) == Some(Served::Accounts)
+    }
+
+    /// Whether this is a domain of this server, its own or a service's.
+    pub fn is_server(&self, jid: &Jid) -> bool {
+        jid.local().is_none() && self.domains.served(jid.domain()).is_some()
     }
 
     /// Whether the account sends it to itself.

@@ -298,7 +298,10 @@ impl Registry {
         let visible = entry.advance();
         let push = |r: &Resource| Push { jid: r.jid.clone(), outbox: r.outbox.clone() };
         let pushes: Vec<Push> = entry.resources.iter().filter(|r| r.interested).map(push).collect();
-        let targets = |change: &RosterChange| if change.push { pushes.clone() } else { Vec::new() };
+        let targets = |RosterChange { push, .. }: &RosterChange| match push {
+            true => pushes.clone(),
+            false => Vec::new(),
+        };
         let with_targets = |change: RosterChange| {
             let targets = targets(&change);
             (change, targets)

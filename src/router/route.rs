@@ -21,6 +21,9 @@ impl Router {
         now: SystemTime,
         origin: &mut Origin<'_>,
     ) -> Routed {
+        if self.questions.take(stanza) {
+            return Routed::Done;
+        }
         let policy = policy_of(stanza);
         if (policy.owed || policy.archived)
             && let Some(held_up) = origin.held_up(&self.store)

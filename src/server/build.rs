@@ -11,11 +11,11 @@ use super::admin_socket::AdminSocket;
 use super::check::{bind_problem, certificates, clock_warning, open_folder, ports_free};
 use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
-use super::effects::Live;
 use super::periodic;
-use crate::admin::Operator;
+use crate::admin::{Operator, Response};
 use crate::base::id::{OsRng, Rng};
-use crate::modules::api::{Cause, PeriodicJob, Serving, Stage};
+use crate::jid::Jid;
+use crate::modules::api::{Cause, PeriodicJob, Requester, Serving, Stage};
 use crate::modules::{self, Pipeline};
 use crate::net::acceptor::Acceptor;
 use crate::net::c2s::{ClientStreams, ListenerKind};
@@ -38,8 +38,6 @@ pub struct Running {
     pub c2s_tls: Vec<SocketAddr>,
     /// Certificates.
     pub tls: Tls,
-    /// The operator's verbs.
-    pub operator: Operator,
     /// Everything durable.
     pub store: Store,
     context: Arc<Context>,
@@ -91,16 +89,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
         let streams = ClientStreams::new(context.clone(), tls.clone(), ports, kind);
         tasks.spawn("accept", acceptor.clone().accept(listener, Arc::new(streams)));
     }
-    let effects = Arc::new(Live {
-        router: context.router.clone(),
-        modules: modules::ALL,
-        grace_days: config.modules.register.grace_days,
-        deleted: context.pipeline.shared().account_deleted.clone(),
-    });
-    let hosts = config.host.iter().map(|host| host.domain.clone()).collect();
-    let operator = Operator::new(store.clone(), hosts, config.sasl.iterations, effects)
-        .with_admins(config.admins());
-    let running = Running { c2s, c2s_tls, tls, operator, store, context, stop, save };
+    let running = Running { c2s, c2s_tls, tls, store, context, stop, save };
     running.watch_certificates();
     running.start_periodic_jobs();
     running.listen_to_operator(socket);
@@ -113,6 +102,7 @@ impl Running {
     pub async fn stop(self, limit: Duration) -> bool {
         // Nobody listens any more only if everything is over already.
         let _ = self.stop.send(true);
+        self.context.router.questions.close();
         for outbox in self.context.router.registry.all() {
             outbox.end(End::Shutdown);
         }
@@ -170,8 +160,17 @@ impl Running {
             server: self.context.pipeline.clone(),
         };
         let deleted = self.context.pipeline.shared().account_deleted.clone();
-        let work = periodic::run(modules::ALL, job, deleted, self.context.stopping.clone());
+        let work = periodic::run(modules::ALL, job.clone(), deleted, self.context.stopping.clone());
         self.context.router.tasks.spawn("upkeep", work);
+        for background in modules::ALL.iter().filter_map(|module| module.background) {
+            let (work, mut stopping) = (background(job.clone()), self.context.stopping.clone());
+            self.context.router.tasks.spawn("background", async move {
+                tokio::select! {
+                    () = work => {}
+                    _ = stopping.wait_for(|stopping| *stopping) => {}
+                }
+            });
+        }
         let (router, mut stopping) = (self.context.router.clone(), self.context.stopping.clone());
         self.context.router.tasks.spawn("idle rows", async move {
             tokio::select! {
@@ -182,12 +181,17 @@ impl Running {
     }
 
     fn listen_to_operator(&self, socket: AdminSocket) {
-        let operator = self.operator.clone();
+        let context = self.context.clone();
         let mut stopping = self.context.stopping.clone();
         self.context.router.tasks.spawn("admin", async move {
             let answer = move |request| {
-                let operator = operator.clone();
-                async move { operator.run(request).await }
+                let operator = operator(&context);
+                async move {
+                    match operator {
+                        Some(operator) => operator.run(request).await,
+                        None => Response::error("no domain is served"),
+                    }
+                }
             };
             tokio::select! {
                 _ = socket.serve(answer) => {}
@@ -195,6 +199,12 @@ impl Running {
             }
         });
     }
+}
+
+/// The operator's verbs, with the time of now.
+fn operator(context: &Context) -> Option<Operator> {
+    let host = Jid::parse(context.router.hosts().first()?).ok()?;
+    Some(context.cx(Requester::Entity(host)).operator())
 }
 
 async fn bind_operator(config: &Config, origins: &Origins) -> Result<AdminSocket, Problem> {
@@ -271,13 +281,7 @@ fn context(
 ) -> Arc<Context> {
     let limits = Arc::new(config.limits.clone());
     let hosts: Vec<String> = config.host.iter().map(|host| host.domain.clone()).collect();
-    let module_config = Arc::new(modules::Config {
-        scram_iterations: config.sasl.iterations,
-        unencrypted: !config.c2s.require_tls,
-        admins: config.admins(),
-        mam: config.archive(),
-        ..config.modules.clone()
-    });
+    let module_config = Arc::new(config.module_config());
     let pipeline = Pipeline::build(modules::ALL, &module_config, now());
     let policy = Policy {
         hosts: hosts.clone(),
@@ -301,7 +305,7 @@ fn context(
     let features = modules::features(modules::ALL, module_config.clone());
     let mut router = Router::new(hosts.clone(), store, limits)
         .with_features(features)
-        .with_afterwards(modules::api::after(module_config.clone(), pipeline.clone()));
+        .with_afterwards(modules::api::after(module_config.clone(), pipeline.clone(), now));
     let of = |service: &Serving| hosts.iter().map(|host| service.domain(host)).collect::<Vec<_>>();
     for service in pipeline.services() {
         router.add_service(of(service));

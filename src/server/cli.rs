@@ -3,16 +3,21 @@
 mod args;
 mod ask;
 mod backup;
+mod invite;
 mod lab;
 mod location;
+mod qr;
+mod reports;
+mod team;
 mod user;
 
 pub use lab::Lab;
 
-use self::args::{Cli, Command};
+use self::args::{Announcement, Cli, Command};
 use super::check::{self, Certificates, Depth};
 use super::config::{Config, Loaded, Problem, Problems, load};
 use super::logging;
+use crate::admin::{Audience, Notice, Request};
 use clap::Parser as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +54,21 @@ pub fn main(runners: Runners) -> ExitCode {
         }
         Command::Status => return ask::tell(ask::status(&cli.common)),
         Command::User(verb) => return user::main(&cli.common, &verb),
+        Command::Invite(args) => return invite::main(&cli.common, &args),
+        Command::Team(verb) => return team::main(&cli.common, &verb),
+        Command::Announce(Announcement { text, online }) => {
+            let to = if online { Audience::Online } else { Audience::All };
+            return user::send(&cli.common, Request::Announce { text, to }, "");
+        }
+        Command::Motd(notice) => {
+            let request = Request::Notice { which: Notice::Motd, change: notice.change() };
+            return user::send(&cli.common, request, "there is no message of the day");
+        }
+        Command::Welcome(notice) => {
+            let request = Request::Notice { which: Notice::Welcome, change: notice.change() };
+            return user::send(&cli.common, request, "there is no welcome message");
+        }
+        Command::Reports(verb) => return reports::main(&cli.common, verb),
         Command::Backup { file } => return backup::backup(&cli.common, &file),
         Command::Restore { file } => return backup::restore(&cli.common, &file),
     };

@@ -6,7 +6,6 @@ pub mod check;
 pub mod cli;
 mod clock;
 pub mod config;
-pub mod effects;
 pub mod logging;
 mod periodic;
 pub mod pipeline_doc;

@@ -34,6 +34,15 @@ fn passage(out: &mut String) {
     let addressee = "the addressee's account";
     let claims = "`stanza/claims.rs`: what only the server may say is taken out";
     row(out, "the session", "Rewrite", claims);
+    for module in ALL {
+        for instruction in module.instructions {
+            let what = format!(
+                "`{}`: `{{{}}}{}` is taken out",
+                module.name, instruction.ns, instruction.name
+            );
+            row(out, "the session", "Rewrite", &what);
+        }
+    }
     guards(out, sender);
     hooked(out, sender, outgoing(), |phase| phase == Phase::Archive);
     guards(out, addressee);
@@ -92,17 +101,24 @@ fn hooks(out: &mut String) {
         ("a client has bound with Bind 2", |m| m.bound.is_some()),
         ("sessions of an account come, go, or change their minds", |m| m.sessions.is_some()),
         ("a session broadcasts its presence", |m| m.broadcast.is_some()),
+        ("a session's presence has taken effect", |m| m.presence_changed.is_some()),
+        ("a session wants news of other nodes", |m| m.wanted_changed.is_some()),
+        ("somebody is blocked", |m| m.blocks.is_some()),
         ("a session sends directed presence", |m| m.directed.is_some()),
         ("a session sends a subscription stanza", |m| m.subscription_out.is_some()),
         ("a local account gets a subscription stanza", |m| m.subscription_in.is_some()),
         ("a local account is probed", |m| m.probe.is_some()),
         ("a session sends an element that is no stanza", |m| !m.nonzas.is_empty()),
+        ("a client says whether somebody looks at it", |m| m.quiet.is_some()),
         ("a session that can be resumed loses its connection", |m| m.disconnected.is_some()),
+        ("a session waits to be resumed", |m| m.hibernates.is_some()),
         ("a session has left the registry", |m| m.resource_removed.is_some()),
         ("a session has ended", |m| m.session_ended.is_some()),
         ("a stanza is for a service of the module's", |m| m.service.is_some()),
+        ("a client makes an account", |m| m.account_created.is_some()),
         ("an account is deleted", |m| m.account_deleted.is_some()),
         ("again and again, and after an account was deleted", |m| m.every.is_some()),
+        ("all the time while the server runs", |m| m.background.is_some()),
     ];
     out.push_str("\n## Events\n\n| when | modules |\n|---|---|\n");
     for (when, wants) in HOOKS {

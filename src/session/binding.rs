@@ -75,6 +75,9 @@ impl Binding {
         let router = &self.context.router;
         let bare = cx.bare();
         let resource = router.registry.unbind(bare.as_str(), self.client.session);
+        if resource.is_some() {
+            router.questions.gone(&self.client.jid.clone().into());
+        }
         let session_end = std::mem::take(&mut self.session_end);
         if let Some(resource) = &resource {
             // Before contacts are notified: they may ask at once for the time of the last activity.

@@ -168,6 +168,9 @@ impl Session {
         let mut inner = Vec::new();
         let Switched { state, answers } = switched.map(|it| *it).unwrap_or_default();
         self.state = state;
+        if self.binding.context().pipeline.is_quiet(&self.state) {
+            self.show_quiet();
+        }
         let mut answers = answers.into_iter();
         let doc = entry.request.view();
         let bind = doc.root().child(ns::BIND2, "bind");

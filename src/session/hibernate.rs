@@ -61,6 +61,7 @@ impl Session {
         self.forget_connection();
         self.show_hibernating(true);
         if !stops {
+            self.tell_of_hibernation();
             tracing::info!(
                 jid = named(&self.binding.client.jid),
                 "connection lost; the session can be resumed"
@@ -76,7 +77,30 @@ impl Session {
         let who = &self.binding.client;
         self.binding.cx.own(|entry| {
             if let Some(resource) = entry.session_mut(who.session) {
-                resource.hibernating = hibernating;
+                // Without a connection nobody says more.
+                (resource.hibernating, resource.quiet) = (hibernating, false);
+            }
+        });
+    }
+
+    /// Modules hear of what the client does not have.
+    fn tell_of_hibernation(&self) {
+        let unacked = || {
+            let sent = self.sm.iter().flat_map(|sm| sm.unacked()).cloned();
+            sent.chain(self.outbox.waiting()).collect()
+        };
+        let context = self.binding.context();
+        let cx = context.cx(self.binding.cx.who.clone());
+        context.pipeline.hibernates(&cx, &unacked);
+    }
+
+    /// Others see whether somebody looks at the client.
+    pub(super) fn show_quiet(&self) {
+        let quiet = self.binding.context().pipeline.is_quiet(&self.state);
+        let who = &self.binding.client;
+        self.binding.cx.own(|entry| {
+            if let Some(resource) = entry.session_mut(who.session) {
+                resource.quiet = quiet;
             }
         });
     }
@@ -145,6 +169,7 @@ impl Session {
             self.show_hibernating(false);
         } else {
             self.close_old_connection(old);
+            self.show_quiet();
         }
         let now = now();
         self.binding.reconnected(Channel { peer, secure, by_token });

@@ -6,7 +6,7 @@ use super::ending::Ending;
 use super::handled::{Handled, Outcome};
 use crate::jid::Jid;
 use crate::modules::Sender;
-use crate::modules::api::{Cx, Effect};
+use crate::modules::api::{Answer, Cx, Effect};
 use crate::router::handled_count::Ticket;
 use crate::router::registry::AccountEntry;
 use crate::router::{Origin, Routed};
@@ -40,7 +40,7 @@ impl Session {
         };
         let stanza = self.own_words(kind, stanza);
         match kind {
-            Kind::Message => self.route(stanza),
+            Kind::Message => self.message(stanza),
             Kind::Presence => self.presence(stanza),
             Kind::Iq => self.iq(stanza),
         }
@@ -54,7 +54,8 @@ impl Session {
             (ns::SERVER, _) => self.fail(StreamError::InvalidNamespace.into()),
             (ns, name) => match self.binding.context().pipeline.nonza(ns, name) {
                 Some(handle) => {
-                    handle(&mut self.state).into_iter().for_each(|item| self.send(item))
+                    handle(&mut self.state).into_iter().for_each(|item| self.send(item));
+                    self.show_quiet();
                 }
                 None => self.fail(StreamError::UnsupportedStanzaType.into()),
             },
@@ -84,7 +85,10 @@ impl Session {
             Ok(Some(iq)) => iq,
             Ok(None) if self.is_ours(stanza.to()) => {
                 self.handled_count.pass();
-                return self.reply_to_us(stanza.id().as_deref());
+                if !self.binding.cx.router.questions.take(&stanza) {
+                    self.reply_to_us(stanza.id().as_deref());
+                }
+                return;
             }
             Ok(None) => return self.route(stanza),
             Err(error) => {
@@ -155,7 +159,11 @@ impl Session {
             }
             (P::Available | P::Unavailable, true) => {
                 match pipeline.directed(&self.binding.cx, &stanza) {
-                    Ok(()) => self.route(stanza),
+                    Ok(()) => {
+                        let cx = &self.binding.cx;
+                        let stamped = cx.own(|entry| pipeline.stamped(entry, &stanza));
+                        self.route(stamped.unwrap_or(stanza));
+                    }
                     Err(error) => {
                         self.handled_count.pass();
                         self.bounce(&stanza, &error);
@@ -173,6 +181,18 @@ impl Session {
         }
     }
 
+    /// What a message tells the server is done before the message goes on.
+    fn message(&mut self, stanza: Stanza) {
+        let pipeline = &self.binding.context().pipeline;
+        match pipeline.instructed(&self.binding.cx, &stanza) {
+            None => self.route(stanza),
+            Some((stanza, instructed)) => {
+                let ticket = self.handled_count.issue();
+                self.drive(stanza, Some(instructed), None, ticket);
+            }
+        }
+    }
+
     fn route(&mut self, stanza: Stanza) {
         let cx = &self.binding.cx;
         if self.last_to.as_ref() != stanza.to() {
@@ -183,7 +203,7 @@ impl Session {
         let routed = cx.router.route(&stanza, cx.now, &mut origin);
         if let Routed::Load(_) | Routed::Crowded | Routed::Handle(_) = routed {
             let ticket = origin.into_ticket(&self.handled_count);
-            return self.await_end(stanza, routed, ticket);
+            return self.drive(stanza, None, Some(routed), ticket);
         }
         let full = origin.finish();
         self.routed(&stanza, routed, full);
@@ -205,13 +225,22 @@ impl Session {
         }
     }
 
-    /// The addressee is read from the store first, or a handler answers for it.
-    fn await_end(&mut self, stanza: Stanza, routed: Routed, ticket: Ticket) {
+    /// The addressee is read from the store first, or a handler answers for it, or something is done before.
+    fn drive(
+        &mut self,
+        stanza: Stanza,
+        before: Option<Answer<()>>,
+        begun: Option<Routed>,
+        ticket: Ticket,
+    ) {
         let cx = self.binding.cx.clone();
         let (handled_count, outbox) = (self.handled_count.clone(), self.outbox.clone());
         let sender = Sender { handled_count, outbox, account: self.binding.client.account };
         self.flow.await_handler(Box::pin(async move {
-            let mut driven = cx.drive(&stanza, Some(&sender), Some(routed), Some(ticket)).await;
+            if let Some(before) = before {
+                before.await;
+            }
+            let mut driven = cx.drive(&stanza, Some(&sender), begun, Some(ticket)).await;
             for made in std::mem::take(&mut driven.made) {
                 cx.send_as(&made, driven.ticket.clone()).await;
             }

@@ -19,7 +19,7 @@ use super::{Context, NewConnection, Ports};
 use crate::base::hash::sha256;
 use crate::base::id::OsRng;
 use crate::jid::{BareJid, FullJid};
-use crate::modules::api::{Channel, Guest, Requester};
+use crate::modules::api::{Admission, Channel, Guest, Requester};
 use crate::router::outbox::End;
 use crate::stanza::iq::Iq;
 use crate::stanza::{Kind, Stanza, StanzaError};
@@ -40,6 +40,8 @@ pub(super) struct Negotiation {
     pub(super) stage: Stage,
     /// Why an attempt failed that was not logged yet.
     pub(super) unheard: Option<Refusal>,
+    /// What the client has shown before it is authenticated; made on its first request.
+    admission: Option<Admission>,
     ports: Ports,
 }
 
@@ -96,6 +98,7 @@ pub async fn negotiate(
         peer,
         stage: Stage::stranger(),
         unheard: None,
+        admission: None,
         ports: connection.ports,
     };
     // One timer and one watch for all of it: handlers may wait for the store, a worker or the client's TLS
@@ -372,7 +375,9 @@ impl Negotiation {
             return early();
         };
         let Ok(Some(iq)) = Iq::request(&stanza) else { return early() };
-        let cx = self.context.cx(Requester::Guest(Guest { jid: guest, channel: self.channel() }));
+        let admission = self.admission.get_or_insert_default().clone();
+        let guest = Guest { jid: guest, channel: self.channel(), admission };
+        let cx = self.context.cx(Requester::Guest(guest));
         if !self.context.pipeline.answers_stream(&cx, &iq) {
             return early();
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-use crate::xml::escape::escape_text;
+use crate::xml::escape::{escape_attr, escape_text};
 
 /// A stanza error, which the sender gets instead of a result; never sent in answer to an error or a result
 /// (RFC 6120 §8.3.1).
@@ -17,6 +17,9 @@ pub struct StanzaError {
     pub text: Option<Cow<'static, str>>,
     /// An extension's own condition: (namespace, element name), as in RFC 6120 §8.3.4.
     pub application: Option<(&'static str, &'static str)>,
+    /// An attribute of the extension's condition: name and value. Boxed, as it is rare, and errors are passed on
+    /// by value.
+    pub attribute: Option<Box<(&'static str, &'static str)>>,
 }
 
 /// The error type of RFC 6120 §8.3.2.
@@ -77,6 +80,13 @@ impl StanzaError {
         self
     }
 
+    /// Gives the extension's condition an attribute.
+    #[must_use]
+    pub fn attribute(mut self, name: &'static str, value: &'static str) -> Self {
+        self.attribute = Some(Box::new((name, value)));
+        self
+    }
+
     /// The new address of the recipient, as a URI; only for `gone` and `redirect`.
     #[must_use]
     pub fn address(mut self, uri: impl Into<Cow<'static, str>>) -> Self {
@@ -107,7 +117,11 @@ impl StanzaError {
             out.push_str("</text>");
         }
         if let Some((namespace, name)) = self.application {
-            let _ = write!(out, "<{name} xmlns='{namespace}'/>");
+            let _ = write!(out, "<{name} xmlns='{namespace}'");
+            if let Some((name, value)) = self.attribute.as_deref() {
+                let _ = write!(out, " {name}='{}'", escape_attr(value));
+            }
+            out.push_str("/>");
         }
         out.push_str("</error>");
         out
@@ -117,7 +131,7 @@ impl StanzaError {
 impl From<Condition> for StanzaError {
     fn from(condition: Condition) -> Self {
         let kind = condition.kind();
-        Self { condition, kind, text: None, application: None }
+        Self { condition, kind, text: None, application: None, attribute: None }
     }
 }
 
@@ -317,5 +331,8 @@ mod tests {
             )
         );
         assert_eq!(error.to_string(), "policy-violation: too <fast>");
+        let error = StanzaError::conflict().application("urn:e", "gone").attribute("of", "a'b");
+        let end = "<gone xmlns='urn:e' of='a&apos;b'/></error>";
+        assert!(error.to_xml().ends_with(end), "{}", error.to_xml());
     }
 }

@@ -32,12 +32,22 @@ impl<'d> Form<'d> {
         Self::of_type(payload, &["submit", "cancel"])
     }
 
+    /// Like [`Form::submitted`], but for payloads with several forms.
+    pub fn all_submitted(payload: Node<'d>) -> Result<Vec<Self>, StanzaError> {
+        let forms = payload.children().filter(|child| child.is(ns::DATA_FORM, "x"));
+        forms.map(|form| Self::of(form, &["submit"])).collect()
+    }
+
     fn of_type(payload: Node<'d>, types: &[&str]) -> Result<Option<Self>, StanzaError> {
         let mut forms = payload.children().filter(|child| child.is(ns::DATA_FORM, "x"));
         let Some(form) = forms.next() else { return Ok(None) };
         if forms.next().is_some() {
             return Err(bad("more than one form"));
         }
+        Self::of(form, types).map(Some)
+    }
+
+    fn of(form: Node<'d>, types: &[&str]) -> Result<Self, StanzaError> {
         if form.attr("type").is_none_or(|ty| !types.contains(&ty)) {
             return Err(bad("the form is not of type submit"));
         }
@@ -60,7 +70,7 @@ impl<'d> Form<'d> {
             let values = values.map(Node::text).filter(|value| !value.is_empty()).collect();
             fields.push(Field { var, values });
         }
-        Ok(Some(Self { fields }))
+        Ok(Self { fields })
     }
 
     /// The form's FORM_TYPE (XEP-0068 §3.1).

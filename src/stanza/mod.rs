@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub use error::{Condition, ErrorType, StanzaError};
 
 use crate::jid::{FullJid, Jid};
-use crate::xml::element::Element;
+use crate::xml::element::{Child, Element};
 use crate::xml::gate::{self, Rules};
 use crate::xml::ns;
 use crate::xml::writer::{Xml, escape_attr};
@@ -221,6 +221,12 @@ impl Stanza {
         self.0.element.attr("type")
     }
 
+    /// Its language: its own, or that of the stream it came by (RFC 6120 §8.1.5).
+    pub fn lang(&self) -> Option<Cow<'_, str>> {
+        let of_stream = || self.0.lang.as_deref().map(Cow::Borrowed);
+        self.0.element.lang().or_else(of_stream)
+    }
+
     /// The checked bytes with their index.
     pub fn element(&self) -> &Element {
         &self.0.element
@@ -266,6 +272,32 @@ impl Stanza {
         end.put_slice(payload);
         end.put_slice(end_tag);
         Frame { head: self.0.head.clone(), tail, end: end.freeze() }
+    }
+
+    /// Returns the stanza with this payload of ours in place of all of this name; unchanged if it would be no
+    /// stanza any more.
+    #[must_use]
+    pub fn with_own(&self, ns: &str, name: &str, payload: &[u8]) -> Self {
+        let same = |child: &Child<'_>| child.ns == ns && child.name == name;
+        let spans: Vec<_> =
+            self.0.element.children().filter(same).map(|child| child.span).collect();
+        let bare = if spans.is_empty() { Some(self.clone()) } else { self.without(&spans) };
+        let bare = bare.unwrap_or_else(|| self.clone());
+        let Frame { head: _, tail, end } = bare.frame_with(payload);
+        // The element keeps the attributes as they came; the stamped ones are in the head.
+        let raw = bare.0.element.raw();
+        let Some(tag) = raw.get(..bare.0.element.tag_end()) else { return self.clone() };
+        let whole = [tag, &tail, &end].concat();
+        let Ok(element) = gate::check(whole.into(), &OUR_RULES) else { return self.clone() };
+        let Parts { kind, from, to, head, lang, .. } = &*self.0;
+        let (from, to, head, lang) = (from.clone(), to.clone(), head.clone(), lang.clone());
+        Self(Arc::new(Parts { kind: *kind, from, to, element, head, lang }))
+    }
+
+    /// Returns the stanza without some of its top-level payloads.
+    pub fn without_payloads(&self, is_out: impl Fn(&Child<'_>) -> bool) -> Option<Self> {
+        let out = self.element().children().filter(is_out).map(|child| child.span);
+        self.without(&out.collect::<Vec<_>>())
     }
 
     /// Returns the stanza without the payloads at these ranges, which are in order.
@@ -374,3 +406,34 @@ const OUR_RULES: Rules = Rules {
     attributes_max: 1 << 20,
     children_max: 1 << 20,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_of_ours_replaces_those_of_its_name() {
+        for (given, left) in [
+            ("", ""),
+            ("<show>away</show>", "<show>away</show>"),
+            (
+                "<x xmlns='u'>a</x><y xmlns='u'/><x xmlns='u'/><x xmlns='v'/>",
+                "<y xmlns='u'/><x xmlns='v'/>",
+            ),
+        ] {
+            for (open, close) in [(">", "</presence>"), ("/>", "")] {
+                if close.is_empty() && !given.is_empty() {
+                    continue;
+                }
+                let xml = format!("<presence from='a@x/r' id='1'{open}{given}{close}");
+                let stanza = Stanza::ours(xml.into()).unwrap();
+                let own = stanza.with_own("u", "x", b"<x xmlns='u'>ours</x>");
+                let wanted =
+                    format!("<presence from='a@x/r' id='1'>{left}<x xmlns='u'>ours</x></presence>");
+                assert_eq!(String::from_utf8(own.frame().to_vec()).unwrap(), wanted, "{given}");
+                assert_eq!(own.element().child_text("u", "x").as_deref(), Some("ours"));
+                assert_eq!(own.id().as_deref(), Some("1"));
+            }
+        }
+    }
+}

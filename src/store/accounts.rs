@@ -163,6 +163,7 @@ pub fn set_keys(tx: &mut dyn Tx, id: AccountId, keys: &[ScramKeys]) -> Result<i6
     put_keys(tx, id, keys)?;
     handled::forget_saved(tx, id)?;
     devices::end_tokens(tx, id)?;
+    devices::forget_password(tx, id)?;
     epoch.ok_or_else(gone)
 }
 

@@ -47,7 +47,7 @@ pub fn sound<T>(of: Of<impl Into<Owner> + Copy>, read: Result<T, StoreError>) ->
     read.inspect_err(said).ok()
 }
 
-/// Logs once that a row of an account or a room is damaged.
+/// Logs once that a row of an account, a room or a service is damaged.
 pub fn note((table, owner): Of<impl Into<Owner>>, what: &dyn Display) {
     let owner = owner.into();
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,14 +56,16 @@ pub fn note((table, owner): Of<impl Into<Owner>>, what: &dyn Display) {
     }
     let last = said.len() == SAID_MAX;
     drop(said);
-    let (account, room) = match owner {
-        Owner::Account(account) => (Some(account.0), None),
-        Owner::Room(room) => (None, Some(room.0)),
+    let (account, room, service) = match owner {
+        Owner::Account(account) => (Some(account.0), None, None),
+        Owner::Room(room) => (None, Some(room.0), None),
+        Owner::Service(number) => (None, None, Some(number)),
     };
     tracing::error!(
         table,
         account,
         room,
+        service,
         %what,
         "a damaged row of the database was left out: look for more with `stonechat check --deep`, \
          and restore a backup if it matters (docs/operations.md, \"Damaged rows\")"

@@ -36,6 +36,8 @@ pub struct Device {
     pub last_seen: i64,
     /// The time until which it can log in by token; `None` if it has no token.
     pub token_until: Option<i64>,
+    /// Whether it has logged in since the password was last changed.
+    pub knows_password: bool,
 }
 
 impl Device {
@@ -45,6 +47,7 @@ impl Device {
         seen.at.saturating_sub(self.last_seen) > SEEN_AGAIN_MICROS
             || differs(&seen.software, &self.software)
             || differs(&seen.name, &self.name)
+            || !self.knows_password
     }
 }
 
@@ -177,6 +180,22 @@ pub fn list(tx: &mut dyn Tx, account: AccountId) -> Result<Vec<Device>, StoreErr
     query_sound(tx, (TABLE, account), LIST, &[account.into()], device)
 }
 
+/// The password was changed: no device knows the new one.
+pub(super) fn forget_password(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
+    tx.execute(NO_PASSWORD, &[account.into()])?;
+    Ok(())
+}
+
+/// The device knows the password, as it has set it.
+pub fn knows_password(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    agent: &AgentId,
+) -> Result<(), StoreError> {
+    tx.execute(HAS_PASSWORD, &[account.into(), agent.bytes().as_slice().into()])?;
+    Ok(())
+}
+
 /// Ends all tokens of an account.
 pub(super) fn end_tokens(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
     tx.execute(END_TOKENS, &[account.into()])?;
@@ -220,6 +239,7 @@ fn device(row: &dyn Row) -> Result<Device, StoreError> {
         first_seen: row.int(4)?,
         last_seen: row.int(5)?,
         token_until: row.opt_int(6)?,
+        knows_password: row.bool(7)?,
     })
 }
 
@@ -233,8 +253,10 @@ super::sql! {
             software = CASE WHEN excluded.software = '' THEN device.software
                 ELSE excluded.software END,
             name = CASE WHEN excluded.name = '' THEN device.name ELSE excluded.name END,
-            last_seen = excluded.last_seen
+            last_seen = excluded.last_seen, password = 1
         RETURNING id";
+    NO_PASSWORD = "UPDATE device SET password = 0 WHERE account = $1";
+    HAS_PASSWORD = "UPDATE device SET password = 1 WHERE account = $1 AND agent = $2";
     LEAVE_OUT = "DELETE FROM device WHERE account = $1 AND id <> $2 AND id NOT IN
         (SELECT id FROM device WHERE account = $1 AND id <> $2
             ORDER BY EXISTS (SELECT 1 FROM token WHERE device = device.id AND slot = 0) DESC,
@@ -244,10 +266,10 @@ super::sql! {
     TOUCH_HOURLY = "UPDATE device SET last_seen = $3
         WHERE account = $1 AND agent = $2 AND last_seen < $4";
     FIND = "SELECT id, agent, software, name, first_seen, last_seen,
-            (SELECT MAX(expires) FROM token WHERE token.device = device.id)
+            (SELECT MAX(expires) FROM token WHERE token.device = device.id), password
         FROM device WHERE account = $1 AND agent = $2";
     LIST = "SELECT id, agent, software, name, first_seen, last_seen,
-            (SELECT MAX(expires) FROM token WHERE token.device = device.id)
+            (SELECT MAX(expires) FROM token WHERE token.device = device.id), password
         FROM device WHERE account = $1 ORDER BY last_seen DESC, id DESC";
     REVOKE = "DELETE FROM device WHERE account = $1 AND agent = $2";
     REVOKE_ALL = "DELETE FROM device WHERE account = $1";

@@ -16,13 +16,41 @@ pub struct RoomId(pub i64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ArchiveId(i64);
 
-/// The owner of an archive.
+/// A pubsub service's key in the store: an account's key as it is, for each account is one, and that of a
+/// service with a domain of its own below zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceKey(i64);
+
+/// The owner of an archive, or of other rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Owner {
     /// An account: messages that it sent and received.
     Account(AccountId),
     /// A room: messages sent to it.
     Room(RoomId),
+    /// A pubsub service with a domain of its own, by its number.
+    Service(i64),
+}
+
+impl ServiceKey {
+    /// The one that an account is.
+    pub const fn of(account: AccountId) -> Self {
+        Self(account.0)
+    }
+
+    /// The service with this number, from 1.
+    pub const fn of_service(number: i64) -> Self {
+        Self(number.saturating_neg())
+    }
+
+    /// Its owner.
+    pub const fn owner(self) -> Owner {
+        if self.0 < 0 {
+            Owner::Service(self.0.saturating_neg())
+        } else {
+            Owner::Account(AccountId(self.0))
+        }
+    }
 }
 
 impl ArchiveId {
@@ -52,7 +80,7 @@ impl ArchiveId {
     pub const fn account(self) -> Option<AccountId> {
         match self.owner() {
             Owner::Account(account) => Some(account),
-            Owner::Room(_) => None,
+            Owner::Room(_) | Owner::Service(_) => None,
         }
     }
 
@@ -79,6 +107,18 @@ impl From<ArchiveId> for Owner {
     }
 }
 
+impl From<ServiceKey> for Owner {
+    fn from(service: ServiceKey) -> Self {
+        service.owner()
+    }
+}
+
+impl From<ServiceKey> for Value<'_> {
+    fn from(service: ServiceKey) -> Self {
+        Self::Int(service.0)
+    }
+}
+
 impl From<AccountId> for Value<'_> {
     fn from(id: AccountId) -> Self {
         Self::Int(id.0)
@@ -102,6 +142,9 @@ mod tests {
         assert_eq!(ArchiveId::of(account).account(), Some(account));
         assert_eq!(ArchiveId::of_room(room).owner(), Owner::Room(room));
         assert_eq!(ArchiveId::of_room(room).account(), None);
+        assert_eq!(ServiceKey::of(account).owner(), Owner::Account(account));
+        assert_eq!(ServiceKey::of_service(7).owner(), Owner::Service(7));
+        assert_eq!(Value::from(ServiceKey::of_service(7)), Value::Int(-7));
         assert!(ArchiveId::BEFORE_ALL < ArchiveId::of_room(room));
         assert_eq!(Value::from(ArchiveId::of(account)), Value::from(account));
     }

@@ -10,10 +10,12 @@ mod copies;
 pub mod damage;
 pub mod devices;
 mod errors;
+pub mod given;
 mod growth;
 mod handle;
 pub mod handled;
 pub mod ids;
+pub mod invitations;
 mod line;
 pub mod mailbox;
 pub mod meta;
@@ -22,6 +24,7 @@ mod node;
 mod options;
 mod queue;
 mod readers;
+pub mod reports;
 pub mod roster;
 pub mod search;
 mod sql;
@@ -57,7 +60,10 @@ pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
         accounts::CATALOGUE,
         &archive::catalogue().concat(),
         devices::CATALOGUE,
+        given::CATALOGUE,
         handled::CATALOGUE,
+        invitations::CATALOGUE,
+        reports::CATALOGUE,
         roster::CATALOGUE,
         search::catalogue(),
         mailbox::CATALOGUE,

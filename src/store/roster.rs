@@ -1,7 +1,11 @@
 //! Rosters (RFC 6121 §2) and the subscription requests that wait for an answer (§3.1.3).
+//!
+//! What is seen of a contact is the account's own item and what the server gives (`given.rs`), laid over it
+//! whenever it is read. Only the account's own is written here.
 
 use super::accounts::gone;
 use super::damage::{query_sound, query_sound_one};
+use super::given::{self, Given};
 use super::ids::AccountId;
 use super::tx::{Row, StoreError, Tx, query_one, query_optional};
 use crate::jid::Jid;
@@ -94,6 +98,41 @@ pub struct Item {
     pub listed: bool,
     /// The roster's version at the item's last change; set by [`put`].
     pub ver: i64,
+    /// How the server gives it, if it does: the contact is in these groups, both are subscribed, and neither
+    /// is the account's to change.
+    pub given: Vec<Given>,
+}
+
+impl Item {
+    /// What is seen of an own item where the contact is also given.
+    #[must_use]
+    pub fn with(mut self, given: Vec<Given>) -> Self {
+        if given.is_empty() {
+            return self;
+        }
+        self.name = self.name.or_else(|| named(&given).map(str::to_owned));
+        self.groups.extend(given.iter().map(|given| given.group.clone()));
+        self.groups.sort();
+        self.groups.dedup();
+        Self { state: Subscription::Both, listed: true, given, ..self }
+    }
+
+    /// The reverse: the account's own part of what it wrote over `own`.
+    fn without_given(&self, own: Self) -> Self {
+        let name = self.name.as_deref();
+        let as_given = own.name.is_none() && name == named(&self.given);
+        let is_given = |group: &String| self.given.iter().any(|given| given.group == *group);
+        let is_own = |group: &&String| !is_given(group) || own.groups.contains(group);
+        let groups: Vec<String> = self.groups.iter().filter(is_own).cloned().collect();
+        let name = self.name.clone().filter(|_| !as_given);
+        let listed = own.listed || name.is_some() || !groups.is_empty();
+        Self { name, groups, listed, ..own }
+    }
+}
+
+/// The name under which a contact is given.
+fn named(given: &[Given]) -> Option<&str> {
+    given.iter().find_map(|given| given.name.as_deref())
 }
 
 /// A whole roster, including items that are not listed.
@@ -118,11 +157,33 @@ pub fn load(tx: &mut dyn Tx, account: AccountId) -> Result<Roster, StoreError> {
         }
         Ok(())
     })?;
+    let mut given: BTreeMap<String, Vec<Given>> = BTreeMap::new();
+    for (jid, one) in given::all(tx, account)? {
+        given.entry(jid).or_default().push(one);
+    }
+    for (jid, given) in given {
+        let own = items.remove(&jid).unwrap_or_else(|| unknown(&jid));
+        items.insert(jid, own.with(given));
+    }
     Ok(Roster { ver, items })
 }
 
-/// Returns one item. A damaged item counts as missing: it is written anew.
+/// Returns one item, as it is seen.
 pub fn item(tx: &mut dyn Tx, account: AccountId, jid: &str) -> Result<Option<Item>, StoreError> {
+    let own = own(tx, account, jid)?;
+    Ok(seen(own, jid, given::of(tx, account, jid)?))
+}
+
+/// What is seen of a contact.
+pub fn seen(own: Option<Item>, jid: &str, given: Vec<Given>) -> Option<Item> {
+    match own {
+        None if given.is_empty() => None,
+        own => Some(own.unwrap_or_else(|| unknown(jid)).with(given)),
+    }
+}
+
+/// Returns the account's own item. A damaged item counts as missing: it is written anew.
+pub fn own(tx: &mut dyn Tx, account: AccountId, jid: &str) -> Result<Option<Item>, StoreError> {
     let params = [account.into(), jid.into()];
     let of = (ITEM_TABLE, account);
     let Some(mut item) = query_sound_one(tx, of, ITEM, &params, item_of)? else {
@@ -133,8 +194,22 @@ pub fn item(tx: &mut dyn Tx, account: AccountId, jid: &str) -> Result<Option<Ite
     Ok(Some(item))
 }
 
-/// Adds or replaces an item; returns the roster's new version, which the item now has.
+/// Adds or replaces an item; returns the roster's new version, which the item now has. Of one that is given,
+/// the names are written that differ from the given ones, and the state stays what it is beneath.
 pub fn put(tx: &mut dyn Tx, account: AccountId, item: &Item) -> Result<i64, StoreError> {
+    if item.given.is_empty() {
+        return put_own(tx, account, item);
+    }
+    let own = own(tx, account, &item.jid)?;
+    let is_new = own.is_none();
+    let own = item.without_given(own.unwrap_or_else(|| unknown(&item.jid)));
+    match is_new && !own.listed {
+        true => raise_ver(tx, account),
+        false => put_own(tx, account, &own),
+    }
+}
+
+fn put_own(tx: &mut dyn Tx, account: AccountId, item: &Item) -> Result<i64, StoreError> {
     let ver = raise_ver(tx, account)?;
     let params = [
         account.into(),
@@ -153,7 +228,7 @@ pub fn put(tx: &mut dyn Tx, account: AccountId, item: &Item) -> Result<i64, Stor
     Ok(ver)
 }
 
-/// Removes an item; returns the roster's new version, even if there was none.
+/// Removes the account's own item; returns the roster's new version, even if there was none.
 pub fn remove(tx: &mut dyn Tx, account: AccountId, jid: &str) -> Result<i64, StoreError> {
     tx.execute(REMOVE, &[account.into(), jid.into()])?;
     raise_ver(tx, account)
@@ -194,7 +269,8 @@ pub fn remove_request(tx: &mut dyn Tx, account: AccountId, from: &str) -> Result
     Ok(tx.execute(REMOVE_REQUEST, &[account.into(), from.into()])? > 0)
 }
 
-fn raise_ver(tx: &mut dyn Tx, account: AccountId) -> Result<i64, StoreError> {
+/// The version of a roster after a change of what is given in it.
+pub fn raise_ver(tx: &mut dyn Tx, account: AccountId) -> Result<i64, StoreError> {
     query_optional(tx, RAISE_VER, &[account.into()], |row| row.int(0))?.ok_or_else(gone)
 }
 
@@ -215,7 +291,13 @@ fn item_of(row: &dyn Row) -> Result<Item, StoreError> {
         approved: row.bool(3)?,
         listed: row.bool(4)?,
         ver: row.int(5)?,
+        given: Vec::new(),
     })
+}
+
+/// The item of a contact that the account has none for.
+fn unknown(jid: &str) -> Item {
+    Item { jid: jid.to_owned(), ..Item::default() }
 }
 
 /// A name of a contact or a group.
@@ -298,6 +380,70 @@ mod tests {
             assert_eq!(remove(tx, me, "juliet@x"), Ok(6));
             assert_eq!(load(tx, me).unwrap().items.into_keys().collect::<Vec<_>>(), ["nurse@x"]);
             assert_eq!(item(tx, me, "juliet@x"), Ok(None));
+        });
+    }
+
+    fn given(group: &str, name: &str) -> Given {
+        Given { group: group.to_owned(), name: Some(name.to_owned()) }
+    }
+
+    #[test]
+    fn what_is_given_lies_over_what_is_own() {
+        testing::account_tx(|tx, me| {
+            let own = Item { state: Subscription::To, ..contact("juliet@x", &["friends"]) };
+            put(tx, me, &own).unwrap();
+            for jid in ["juliet@x", "nurse@x"] {
+                given::give(tx, me, jid, &given("staff", "N.")).unwrap();
+            }
+            given::give(tx, me, "nurse@x", &given("cast", "Angelica")).unwrap();
+            assert_eq!(raise_ver(tx, me), Ok(2));
+            let seen = |tx: &mut dyn Tx, jid: &str| {
+                let item = item(tx, me, jid).unwrap();
+                assert_eq!(load(tx, me).unwrap().items.get(jid), item.as_ref());
+                item.map(|item| (item.name, item.groups.join(" "), item.state, item.listed))
+            };
+            let both = Subscription::Both;
+            let name = |name: &str| Some(name.to_owned());
+            let together = || Some((name("N."), "friends staff".to_owned(), both, true));
+            assert_eq!(seen(tx, "juliet@x"), together());
+            let twice = Some((name("Angelica"), "cast staff".to_owned(), both, true));
+            assert_eq!(seen(tx, "nurse@x"), twice);
+            assert_eq!(own_of(tx, me, "nurse@x"), None);
+            assert_eq!(count(tx, me), Ok(1), "what the account listed");
+            for (jid, group) in [("juliet@x", "staff"), ("nurse@x", "cast"), ("nurse@x", "staff")] {
+                given::take(tx, me, jid, group).unwrap();
+            }
+            assert_eq!(item(tx, me, "juliet@x"), Ok(Some(Item { ver: 1, ..own })));
+            assert_eq!(item(tx, me, "nurse@x"), Ok(None));
+        });
+    }
+
+    fn own_of(tx: &mut dyn Tx, me: AccountId, jid: &str) -> Option<Item> {
+        own(tx, me, jid).unwrap()
+    }
+
+    /// A client writes an item as it saw it, with what it changed.
+    #[test]
+    fn of_a_given_item_only_what_differs_is_kept() {
+        testing::account_tx(|tx, me| {
+            given::give(tx, me, "a@x", &given("staff", "Al")).unwrap();
+            let seen = item(tx, me, "a@x").unwrap().unwrap();
+            assert_eq!(put(tx, me, &seen), Ok(1));
+            assert_eq!(own_of(tx, me, "a@x"), None, "nothing was changed");
+            let named = Item { name: Some("Boss".to_owned()), ..seen.clone() };
+            put(tx, me, &named).unwrap();
+            assert_eq!(item(tx, me, "a@x").unwrap().unwrap().name.as_deref(), Some("Boss"));
+            let grouped = Item { groups: vec!["mine".to_owned(), "staff".to_owned()], ..named };
+            let ver = put(tx, me, &grouped).unwrap();
+            let left = Item { name: Some("Boss".to_owned()), ver, ..contact("a@x", &["mine"]) };
+            assert_eq!(own_of(tx, me, "a@x"), Some(left));
+            // An own group of the same name was there before, and stays.
+            put(tx, me, &Item { name: None, ..contact("b@x", &["staff"]) }).unwrap();
+            given::give(tx, me, "b@x", &given("staff", "Bo")).unwrap();
+            let seen = item(tx, me, "b@x").unwrap().unwrap();
+            put(tx, me, &seen).unwrap();
+            let own = own_of(tx, me, "b@x").unwrap();
+            assert_eq!((own.name, own.groups.len(), own.state), (None, 1, Subscription::None));
         });
     }
 

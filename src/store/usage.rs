@@ -14,7 +14,10 @@ fn beside_archive(
 ) -> Result<u64, StoreError> {
     // The account itself and its keys.
     let mut total = FIXED;
-    let own = [MAILBOX, ITEMS, GROUPS, REQUESTS, SLEEPERS, DEVICES, EXCEPTIONS, STREAMS, LISTED];
+    let own = [
+        MAILBOX, ITEMS, GROUPS, GIVEN, REQUESTS, SLEEPERS, DEVICES, EXCEPTIONS, STREAMS, LISTED,
+        INVITED,
+    ];
     for sql in own.iter().chain(more) {
         let (bytes, rows) =
             query_one(tx, sql, &[account.into()], |row| Ok((row.int(0)?, row.int(1)?)))?;
@@ -56,6 +59,9 @@ super::sql! {
         FROM roster_item WHERE account = $1";
     GROUPS = "SELECT COALESCE(SUM(OCTET_LENGTH(jid) + OCTET_LENGTH(name)), 0), COUNT(*)
         FROM roster_group WHERE account = $1";
+    GIVEN = "SELECT COALESCE(SUM(OCTET_LENGTH(jid) + OCTET_LENGTH(label) + COALESCE(OCTET_LENGTH(name), 0)), 0),
+            COUNT(*)
+        FROM roster_given WHERE account = $1";
     REQUESTS = "SELECT COALESCE(SUM(OCTET_LENGTH(jid) + OCTET_LENGTH(stanza)), 0), COUNT(*)
         FROM roster_request WHERE account = $1";
     SLEEPERS = "SELECT COALESCE(SUM(OCTET_LENGTH(state)), 0), COUNT(*)
@@ -67,6 +73,8 @@ super::sql! {
         FROM archive_exception WHERE account = $1";
     STREAMS = "SELECT 0, COUNT(*) FROM handled WHERE account = $1";
     LISTED = "SELECT 0, COUNT(*) FROM owed_before WHERE account = $1";
+    INVITED = "SELECT COALESCE(SUM(OCTET_LENGTH(host) + COALESCE(OCTET_LENGTH(localpart), 0)
+        + COALESCE(OCTET_LENGTH(team), 0)), 0), COUNT(*) FROM invitation WHERE account = $1";
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! gate or come from our own writer.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use quick_xml::NsReader;
@@ -12,7 +13,7 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{Namespace, PrefixDeclaration, ResolveResult};
 
 use super::error::XmlError;
-use super::escape::{decode_attr, decode_cdata, decode_text, reference};
+use super::escape::{decode_attr, decode_cdata, decode_text, escape_attr, reference};
 use super::ns;
 
 /// A parsed element with all its descendants.
@@ -147,6 +148,79 @@ impl<'d> Node<'d> {
     pub fn raw(self) -> &'d str {
         self.doc.raw.get(self.span()).unwrap_or_default()
     }
+
+    /// The element as it can stand anywhere else: as written, but with the declarations of its ancestors that
+    /// it may need. None if that is more attributes than any element of a stanza may have.
+    pub fn standalone(self) -> Option<Cow<'d, str>> {
+        let raw = self.raw();
+        let own = declarations(raw);
+        let root = self.doc.root();
+        // What the stream declares.
+        let content = if root.raw().starts_with(&format!("<{}", root.name())) {
+            root.ns()
+        } else {
+            ns::CLIENT
+        };
+        let mut scope = BTreeMap::from([("", Cow::Borrowed(content))]);
+        let (from, to) = (self.data.span.start, self.data.span.end);
+        let before = self.doc.nodes.iter().take_while(|node| node.span.start < from);
+        for ancestor in before.filter(|node| node.span.end >= to) {
+            let tag = self.doc.raw.get(ancestor.span.clone()).unwrap_or_default();
+            scope.extend(declarations(tag));
+        }
+        // What looks like a prefix; more of them do no harm.
+        let used =
+            raw.match_indices(':').filter_map(|(at, _)| raw.get(..at)?.rsplit(DELIMITERS).next());
+        let used: BTreeSet<&str> = used.chain([""]).collect();
+        scope.retain(|prefix, _| used.contains(prefix));
+        own.iter().for_each(|(prefix, _)| _ = scope.remove(prefix));
+        let name = raw.find([' ', '\t', '\r', '\n', '/', '>']).unwrap_or(raw.len());
+        let (Some(start), Some(rest), false) = (raw.get(..name), raw.get(name..), scope.is_empty())
+        else {
+            return Some(Cow::Borrowed(raw));
+        };
+        if self.attrs().count() + own.len() + scope.len() > ATTRIBUTES_MAX {
+            return None;
+        }
+        let mut out = start.to_owned();
+        for (prefix, name) in scope {
+            out.push_str(if prefix.is_empty() { " xmlns" } else { " xmlns:" });
+            out.push_str(prefix);
+            out.push_str("='");
+            out.push_str(&escape_attr(&name));
+            out.push('\'');
+        }
+        out.push_str(rest);
+        Some(Cow::Owned(out))
+    }
+}
+
+/// The namespaces that an element's own tag declares, by prefix; the default one has none.
+fn declarations(raw: &str) -> Vec<(&str, Cow<'_, str>)> {
+    let mut reader = quick_xml::Reader::from_str(raw);
+    let Ok(Event::Start(tag) | Event::Empty(tag)) = reader.read_event() else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for attr in tag.attributes().with_checks(false).flatten() {
+        let prefix = match attr.key.as_namespace_binding() {
+            Some(PrefixDeclaration::Default) => "",
+            Some(PrefixDeclaration::Named(prefix)) => part(raw, prefix),
+            None => continue,
+        };
+        found.push((prefix, decode_attr(part(raw, &attr.value))));
+    }
+    found
+}
+
+/// Returns the same text with the lifetime of the input: quick-xml lends parts of an event only for the
+/// event's lifetime.
+fn part<'a>(raw: &'a str, part: &str) -> &'a str {
+    let start = part.as_ptr().addr().wrapping_sub(raw.as_ptr().addr());
+    let end = start.saturating_add(part.len());
+    let found = raw.get(start..end);
+    debug_assert!(found.is_some() || part.is_empty(), "an event copied its text");
+    found.unwrap_or_default()
 }
 
 struct Builder<'a> {
@@ -279,14 +353,8 @@ impl<'a> Builder<'a> {
         self.doc.namespaces.len() - 1
     }
 
-    /// Returns the same text with the lifetime of the input: quick-xml lends parts of an event only for the
-    /// event's lifetime.
-    fn written(&self, part: &str) -> &'a str {
-        let start = part.as_ptr().addr().wrapping_sub(self.doc.raw.as_ptr().addr());
-        let end = start.saturating_add(part.len());
-        let found = self.doc.raw.get(start..end);
-        debug_assert!(found.is_some() || part.is_empty(), "an event copied its text");
-        found.unwrap_or_default()
+    fn written(&self, text: &str) -> &'a str {
+        part(self.doc.raw, text)
     }
 }
 
@@ -294,6 +362,10 @@ fn position(reader: &NsReader<&[u8]>) -> usize {
     usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX)
 }
 
+/// What stands before a prefix.
+const DELIMITERS: [char; 11] = [' ', '\t', '\r', '\n', '<', '>', '/', '=', ':', '"', '\''];
+/// As the gate has it ([`super::gate::Rules::attributes_max`]).
+const ATTRIBUTES_MAX: usize = 64;
 const INTERN_WINDOW: usize = 16;
 
 static NOTHING: NodeData<'static> = NodeData {
@@ -305,3 +377,67 @@ static NOTHING: NodeData<'static> = NodeData {
     first_child: None,
     next_sibling: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found<'d>(node: Node<'d>, name: &str) -> Option<Node<'d>> {
+        let below = || node.children().find_map(|child| found(child, name));
+        if node.name() == name { Some(node) } else { below() }
+    }
+
+    /// Names and namespaces of all elements.
+    fn names(node: Node<'_>) -> String {
+        let below: String = node.children().map(names).collect();
+        format!("{{{}}}{}({below})", node.ns(), node.name())
+    }
+
+    #[test]
+    fn an_element_stands_alone_with_what_its_ancestors_declared() {
+        for (stanza, alone) in [
+            ("<iq><a xmlns='u'><x xmlns='v'><y/></x></a></iq>", "<x xmlns='v'><y/></x>"),
+            ("<iq><a xmlns='u'><x><y/></x></a></iq>", "<x xmlns='u'><y/></x>"),
+            ("<iq><a xmlns='u'><x/></a></iq>", "<x xmlns='u'/>"),
+            ("<iq><x b='c'/></iq>", "<x xmlns='jabber:client' b='c'/>"),
+            ("<iq xmlns:p='w'><a xmlns='u'><x xmlns='v'/></a></iq>", "<x xmlns='v'/>"),
+            (
+                "<iq xmlns:p='w&amp;\"'><a xmlns='u'><x xmlns='v' p:q='1'/></a></iq>",
+                "<x xmlns:p='w&amp;&quot;' xmlns='v' p:q='1'/>",
+            ),
+            (
+                "<iq xmlns:p='1'><a xmlns='u' xmlns:p='2'><p:x><z/></p:x></a></iq>",
+                "<p:x xmlns='u' xmlns:p='2'><z/></p:x>",
+            ),
+            // A prefix in a value, in either kind of quotes: a qualified name in a data type, say.
+            (
+                "<iq xmlns:p='1' xmlns:q='2'><x xmlns='v' a='p:y' b=\"q:y\"/></iq>",
+                "<x xmlns:p='1' xmlns:q='2' xmlns='v' a='p:y' b=\"q:y\"/>",
+            ),
+            ("<iq><a xmlns=''><x/></a></iq>", "<x xmlns=''/>"),
+            ("<iq><a xmlns='u'><x xmlns=\"it's\"/></a></iq>", "<x xmlns=\"it's\"/>"),
+        ] {
+            let doc = Doc::of(stanza.as_bytes(), ns::CLIENT).unwrap();
+            let node = found(doc.root(), "x").unwrap();
+            assert_eq!(node.standalone().as_deref(), Some(alone), "{stanza}");
+            let elsewhere = format!("<m xmlns='other'>{alone}</m>");
+            let other = Doc::of(elsewhere.as_bytes(), "").unwrap();
+            assert_eq!(names(found(other.root(), "x").unwrap()), names(node), "{stanza}");
+        }
+    }
+
+    #[test]
+    fn no_element_gets_more_attributes_than_stanzas_may_have() {
+        for (more, fits) in [(2, true), (3, false)] {
+            let declared: String = (0..more).map(|n| format!(" xmlns:p{n}='u{n}'")).collect();
+            let used: String = (0..more).map(|n| format!(" p{n}:a='1'")).collect();
+            let own: String = (0..60 - more).map(|n| format!(" a{n}='1'")).collect();
+            // Of its own 60, and with what `a` declares 62 or 63; two more are its own declarations.
+            let stanza = format!(
+                "<iq><a xmlns='u'{declared}><x xmlns='v' xmlns:w='w'{own}{used}/></a></iq>"
+            );
+            let doc = Doc::of(stanza.as_bytes(), ns::CLIENT).unwrap();
+            assert_eq!(found(doc.root(), "x").unwrap().standalone().is_some(), fits, "{stanza}");
+        }
+    }
+}

@@ -183,7 +183,7 @@ fn a_command_in_a_wrong_folder_makes_nothing() {
 async fn a_deleted_account_can_be_restored() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let open = ["--set", "modules.register.open=true"];
+    let open = ["--set", "modules.register.mode=open"];
     let lab = Lab::serve(at, &open, &["alice", "bob", "carol"]);
     // One that the server never looked at, and remembers nothing of.
     good(stonechat(at, &["user", "del", "carol@localhost"], ""));

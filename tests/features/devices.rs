@@ -95,3 +95,48 @@ async fn a_user_logs_devices_out() -> Outcome<()> {
     assert!(result(&answer)?.find("item").is_none(), "{answer}");
     Ok(())
 }
+
+/// XEP-0494 §3.1, §3.2: what knows the password goes by another password alone.
+#[tokio::test]
+async fn a_client_shows_what_has_access() -> Outcome<()> {
+    let lab = Lab::new(&["romeo"], &[]);
+    let inner = [agent(PHONE), bind("")].concat();
+    let mut phone = lab.connect().await?;
+    phone.sasl2("SCRAM-SHA-1", "romeo", &inner).await?;
+    let mut laptop = lab.connect().await?;
+    laptop.sasl2("SCRAM-SHA-1", "romeo", &inner.replace(PHONE, LAPTOP)).await?;
+    let (of_phone, of_laptop) = (AgentId::of(PHONE).name(), AgentId::of(LAPTOP).name());
+    let list = "<iq type='get' id='l'><list xmlns='urn:xmpp:cam:0'/></iq>";
+    let revoke =
+        format!("<iq type='set' id='r'><revoke xmlns='urn:xmpp:cam:0' id='{of_phone}'/></iq>");
+    let told = laptop.ask(list).await?;
+    let clients = &told.find("clients").unwrap().children;
+    assert_eq!(clients.len(), 2, "{told}");
+    for client in clients {
+        assert!([&*of_phone, &*of_laptop].contains(&client.attr("id").unwrap()), "{told}");
+        assert_eq!(
+            (client.attr("connected"), client.attr("type")),
+            (Some("true"), Some("session"))
+        );
+        assert!(client.find("auth").unwrap().find("password").is_some(), "{told}");
+        assert!(client.find("first-seen").is_some() && client.find("last-seen").is_some());
+    }
+    let refused = laptop.ask(&revoke).await?;
+    assert_eq!(refused.condition(), Some("service-unavailable"), "{refused}");
+    assert!(refused.find("password-reset-required").is_some(), "{refused}");
+    phone.fence().await?;
+    let query = "<query xmlns='jabber:iq:register'><username>romeo</username>\
+                 <password>another-pencil</password></query>";
+    let changed = laptop.ask(&format!("<iq type='set' id='p' to='localhost'>{query}</iq>")).await?;
+    assert_eq!(changed.attr("type"), Some("result"), "{changed}");
+    ends_with(&mut phone, "not-authorized").await?;
+    let told = laptop.ask(list).await?;
+    let clients = &told.find("clients").unwrap().children;
+    assert_eq!(clients.len(), 1, "{told}");
+    assert_eq!(clients[0].attr("id"), Some(&*of_laptop));
+    let done = laptop.ask(&revoke).await?;
+    assert_eq!(done.attr("type"), Some("result"), "{done}");
+    assert_eq!(laptop.ask(&revoke).await?.condition(), Some("item-not-found"));
+    laptop.fence().await?;
+    Ok(())
+}

@@ -19,7 +19,7 @@ async fn a_closed_server_offers_nothing_and_takes_nobody() -> Outcome<()> {
     if subject().is_some() {
         return Ok(());
     }
-    let place = Place::set(&[], &[("modules.register.open", "false")]).await;
+    let place = Place::set(&[], &[("modules.register.mode", "closed")]).await;
     let mut client = place.connect().await;
     assert!(client.features.find("register").is_none(), "{}", client.features);
     // §3.1

@@ -281,7 +281,7 @@ async fn hostile_input_ends_one_stream_and_nothing_else() -> Outcome<()> {
 /// registered from a stream in the clear.
 #[tokio::test]
 async fn registration_is_closed_by_default() -> Outcome<()> {
-    let lab = Lab::new(&["alice"], &["modules.register.open=false"]);
+    let lab = Lab::new(&["alice"], &["modules.register.mode=closed"]);
     let mut client = Client::connect(&lab.target, Security::StartTls).await?;
     assert!(client.features.find("register").is_none());
     let ask = "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>eve</username><password>x</password></query></iq>";

@@ -32,8 +32,29 @@ const FLOORS: &[&[&str]] = &[
 const BESIDE: &[(&str, &str)] = &[("stanza", "jid"), ("modules", "admin"), ("net", "session")];
 
 /// Modules that know another module.
-const MODULES_BESIDE: &[(&str, &str)] =
-    &[("disco", "caps"), ("register", "roster"), ("roster", "subscription")];
+const MODULES_BESIDE: &[(&str, &str)] = &[
+    ("administration", "register"),
+    ("administration", "teams"),
+    ("disco", "caps"),
+    ("invite", "subscription"),
+    ("pep", "caps"),
+    ("pep", "pubsub"),
+    ("register", "roster"),
+    ("roster", "subscription"),
+    ("teams", "subscription"),
+    // An account is a pubsub service, and its capabilities say what it hears of.
+    ("pep", "caps"),
+    ("pep", "pubsub"),
+    // What they keep is in an account's nodes; a vCard shows the avatar.
+    ("avatar", "pubsub"),
+    ("bookmarks", "pep"),
+    ("bookmarks", "pubsub"),
+    ("read_marks", "pep"),
+    ("read_marks", "pubsub"),
+    ("vcard", "avatar"),
+    ("vcard", "pep"),
+    ("vcard", "pubsub"),
+];
 
 /// Floors whose time and randomness are arguments (S7); the first five also have no tokio (I3).
 const CORE: &[&str] = &["base", "xml", "jid", "stanza", "stream"];
@@ -48,14 +69,19 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("src/store/options.rs", "SystemTime::now"),
     // How long a batch took, for the log.
     ("src/store/options.rs", "Instant::now"),
+    // When a notification is due: a hook has only the wall clock, which may be set.
+    ("src/modules/push/queue.rs", "Instant::now"),
 ];
 
 /// Before its tests, as CONTRIBUTING.md says.
 const LINES_MAX: usize = 500;
 
 /// Files that are longer, and why. To become fewer.
-const LONG: &[(&str, &str)] =
-    &[("src/xml/framer.rs", "one automaton, whose states make no sense apart")];
+const LONG: &[(&str, &str)] = &[
+    ("src/modules/api/module.rs", "types that lead to each other, a line and its doc for each"),
+    ("src/modules/pipeline.rs", "one look after another at what all modules have"),
+    ("src/xml/framer.rs", "one automaton, whose states make no sense apart"),
+];
 
 #[test]
 fn a_floor_looks_only_down() {
@@ -163,7 +189,8 @@ fn every_module_is_listed_and_shown_by_a_test() {
         .filter(|file| file.module.len() >= 2 && file.module[0] == "modules")
         .map(|file| file.module[1].clone())
         .filter(|name| {
-            !["api", "declare", "drive", "features", "pipeline", "sql"].contains(&name.as_str())
+            !["api", "ask", "declare", "drive", "features", "pipeline", "sql"]
+                .contains(&name.as_str())
         })
         .collect();
     let listed: BTreeSet<_> = modules::ALL.iter().map(|module| module.name.to_owned()).collect();
@@ -171,8 +198,8 @@ fn every_module_is_listed_and_shown_by_a_test() {
     let names: Vec<_> = modules::ALL.iter().map(|module| module.name).collect();
     assert!(names.is_sorted(), "`modules!` is in name order");
     let mut wrong = Vec::new();
-    // A bound and a tool that are ours alone.
-    let own = ["echo", "quota"];
+    // Bounds, a tool and a policy that are ours alone.
+    let own = ["echo", "quota", "strangers", "teams"];
     let without = modules::ALL.iter().filter(|module| module.specs.is_empty());
     for module in without.filter(|module| !own.contains(&module.name)) {
         wrong.push(format!("{} implements no specification", module.name));
@@ -195,7 +222,8 @@ fn nothing_is_advertised_or_answered_twice() {
     let routes = modules::ALL.iter().flat_map(|module| module.iqs);
     let nonzas = modules::ALL.iter().flat_map(|module| module.nonzas);
     let inline = modules::ALL.iter().flat_map(|module| module.inline);
-    let commands = modules::ALL.iter().flat_map(|module| module.commands);
+    let commands =
+        modules::ALL.iter().flat_map(|module| module.commands.iter().chain(module.server_commands));
     let once = nonzas
         .map(|nonza| format!("the element {{{}}}{}", nonza.ns, nonza.name))
         .chain(inline.map(|inline| format!("inline {}", inline.ns)))

@@ -72,7 +72,9 @@ pub fn numbers(file: &Source) -> impl Iterator<Item = String> + '_ {
 
 /// The words that stand right behind another one.
 pub fn after<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = &'a str> {
-    code.match_indices(word).map(move |(at, _)| {
+    // A word of its own: no end of a longer one.
+    let begins = |at: &usize| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    code.match_indices(word).filter(move |(at, _)| begins(at)).map(move |(at, _)| {
         let rest = &code[at + word.len()..];
         let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
         // A method is nobody's state.

@@ -3,12 +3,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::super::Config;
 use super::module::{Cx, Pipeline};
 use super::requester::Requester;
+use crate::jid::BareJid;
 use crate::router::passage::{Event, Passage};
 use crate::router::{Afterwards, Router};
+use crate::store::ids::AccountId;
 
 pub use crate::router::passage::Passed;
 
@@ -23,14 +26,19 @@ pub fn later(passage: &mut Passage<'_>, work: impl FnOnce(&Cx, &Passed) + Send +
     passage.events.push(Box::new(Later(Box::new(work))));
 }
 
-/// For the router.
-pub fn after(config: Arc<Config>, server: Arc<Pipeline>) -> Arc<dyn Afterwards> {
-    Arc::new(After { config, server })
+/// For the router. `clock` tells the time where no stanza does.
+pub fn after(
+    config: Arc<Config>,
+    server: Arc<Pipeline>,
+    clock: fn() -> SystemTime,
+) -> Arc<dyn Afterwards> {
+    Arc::new(After { config, server, clock })
 }
 
 struct After {
     config: Arc<Config>,
     server: Arc<Pipeline>,
+    clock: fn() -> SystemTime,
 }
 
 impl fmt::Debug for After {
@@ -39,21 +47,44 @@ impl fmt::Debug for After {
     }
 }
 
-impl Afterwards for After {
-    fn passed(&self, router: &Arc<Router>, passed: Passed, events: Vec<Event>) {
-        let cx = Cx {
-            who: Requester::Entity(passed.home.bare().clone().into()),
-            now: passed.now,
+impl After {
+    /// For what is done on behalf of an account.
+    fn cx(&self, router: &Arc<Router>, account: &BareJid, now: SystemTime) -> Cx {
+        Cx {
+            who: Requester::Entity(account.clone().into()),
+            now,
             config: self.config.clone(),
             store: router.store.clone(),
             router: router.clone(),
             server: self.server.clone(),
-        };
+        }
+    }
+}
+
+impl Afterwards for After {
+    fn passed(&self, router: &Arc<Router>, passed: Passed, events: Vec<Event>) {
+        let cx = self.cx(router, passed.home.bare(), passed.now);
         for event in events {
             if let Ok(later) = event.downcast::<Later>() {
                 (later.0)(&cx, &passed);
             }
         }
+    }
+
+    fn approved(&self, router: &Arc<Router>, owner: &BareJid, contact: &BareJid) {
+        let cx = self.cx(router, owner, (self.clock)());
+        self.server.approved(&cx, owner, contact);
+    }
+
+    fn contact_changed(
+        &self,
+        router: &Arc<Router>,
+        account: AccountId,
+        owner: &BareJid,
+        contact: &BareJid,
+    ) {
+        let cx = self.cx(router, owner, (self.clock)());
+        self.server.contact_changed(&cx, account, contact);
     }
 }
 
@@ -109,7 +140,9 @@ mod tests {
         let (store, limits) = (server.cx.store.clone(), server.cx.router.limits.clone());
         let router = Router::new(["x".to_owned()], store, limits)
             .with_features(features(&modules, server.cx.config.clone()))
-            .with_afterwards(after(server.cx.config.clone(), server.cx.server.clone()));
+            .with_afterwards(after(server.cx.config.clone(), server.cx.server.clone(), || {
+                SystemTime::UNIX_EPOCH
+            }));
         server.cx.router = Arc::new(router);
         let cx = server.session("a@x/1").await;
         let client = cx.client().unwrap();

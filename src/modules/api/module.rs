@@ -7,20 +7,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::super::pubsub::request::Request;
+use super::super::pubsub::service::Service as NodeService;
 use super::super::{Config, SessionState, Shared};
 use super::command::{Answers, StageOutcome};
 use super::reply::{ClientDelivery, PresenceEffect, Reply, SessionEnd};
 use super::requester::{Client, Requester};
-use super::spec::{Identity, On, Spec};
-use crate::jid::BareJid;
+use super::spec::{Identity, InfoForm, On, Spec};
+use crate::jid::{BareJid, Jid};
 use crate::router::held::Asks;
 use crate::router::outbox;
 use crate::router::passage::{GuardQuery, Passage, Phase, Verdict};
 use crate::router::registry::{AccountEntry, Resource};
 use crate::router::{Router, ServiceId};
 use crate::stanza::iq::{Iq, IqType};
+use crate::stanza::rsm::Rsm;
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::ids::AccountId;
+use crate::store::invitations::Invitation;
 use crate::store::tx::Tx;
 use crate::store::{Store, StoreError};
 use crate::xml::view::Node;
@@ -41,10 +45,26 @@ pub struct Module {
     pub specs: &'static [Spec],
     /// What hosted domains are through it (XEP-0030 §3.1).
     pub identities: &'static [Identity],
+    /// What accounts are through it, beside being accounts (XEP-0030 §3.1).
+    pub account_identities: &'static [Identity],
     /// What service discovery says of it (XEP-0030).
     pub features: &'static [On],
+    /// Nodes of accounts that it knows (XEP-0030 §3.2).
+    pub nodes: Option<AccountNodes>,
+    /// Nodes of accounts (XEP-0163) that are another form of something else.
+    pub views: &'static [NodeView],
+    /// Nodes of accounts whose changes it takes note of.
+    pub watches: &'static [NodeWatch],
+    /// What hosted domains say of themselves beyond that.
+    pub info_form: Option<fn(&Config) -> Option<InfoForm>>,
+    /// Nodes of accounts that others follow, in the same transaction.
+    pub mirrors: &'static [NodeMirror],
+    /// Elements of private XML (XEP-0049) that are another form of something else.
+    pub private_xml: &'static [PrivateXml],
     /// What people can do through forms (XEP-0050).
     pub commands: &'static [Command],
+    /// The same, offered by hosted domains alone.
+    pub server_commands: &'static [Command],
     /// Requests it answers.
     pub iqs: &'static [IqRoute],
     /// A domain of its own.
@@ -58,6 +78,8 @@ pub struct Module {
     /// Whether an account and somebody else may reach each other: asked before any stanza passes, and
     /// before presence is shown. What its sessions send is looked at if `sessions` asked for it.
     pub guard: Option<Guard>,
+    /// Payloads of messages that are for the sender's own server.
+    pub instructions: &'static [Instruction],
     /// Its part in what an account is sent, under the account's lock.
     pub incoming: &'static [(Phase, Incoming)],
     /// Its part in what an account's sessions send, under the account's lock if `sessions` asked for it.
@@ -68,12 +90,22 @@ pub struct Module {
     pub to_client: &'static [(Phase, ToClient)],
     /// Elements that are no stanzas, from bound streams.
     pub nonzas: &'static [Nonza],
+    /// Whether the client says that nobody looks at it. Others see it in its resource.
+    pub quiet: Option<Quiet>,
     /// A session that can be resumed lost its connection, or has another one.
     pub disconnected: Option<Release>,
+    /// A session lost its connection and waits to be resumed.
+    pub hibernates: Option<Hibernates>,
     /// A session ended, for whatever reason.
     pub session_ended: Option<SessionEnded>,
     /// Presence from a session to nobody in particular.
     pub broadcast: Option<Broadcast>,
+    /// What the server says in a session's available presence, broadcast or directed, in place of its client.
+    pub stamp: Option<PresenceStamp>,
+    /// The same, when it has taken effect: the session's entry has it.
+    pub presence_changed: Option<PresenceChanged>,
+    /// The nodes whose news a session wants have become known, or changed.
+    pub wanted_changed: Option<WantedChanged>,
     /// Presence from a session to somebody (RFC 6121 §4.6).
     pub directed: Option<Directed>,
     /// A session is gone (closed, cut or replaced); its entry is out of the registry already.
@@ -83,16 +115,28 @@ pub struct Module {
     pub subscription_out: Option<OnStanza>,
     /// Subscription stanzas to a local account, from anywhere: the contact's half.
     pub subscription_in: Option<OnStanza>,
+    /// A contact of a local account was let see its presence (RFC 6121 §3.1.5), after it was shown.
+    pub approved: Option<Approved>,
+    /// What the roster of a local account says of a contact changed, or says no longer: it is committed.
+    pub contact_changed: Option<ContactChanged>,
     /// Presence probes to a local account, from anywhere.
     pub probe: Option<OnStanza>,
     /// The statements on its tables: a `CATALOGUE` for each file of it that has some (`store::sql!`).
     pub sql: &'static [&'static [(&'static str, &'static str)]],
     /// For the quota: bytes and rows of an account in its tables.
     pub weights: &'static [&'static str],
+    /// A client made an account: writes what it is to have, in the same transaction.
+    pub account_created: Option<AccountCreated>,
+    /// Somebody is being blocked (XEP-0191 §3.3): what else the request asks to be written.
+    pub blocks: Option<Blocks>,
     /// Rows of its tables go with the account, in the same transaction.
     pub account_deleted: Option<AccountDeleted>,
+    /// An account is shut, or about to be deleted; or it is open again.
+    pub account_turned: Option<AccountTurned>,
     /// Work to be done again and again while the server runs, and how often.
     pub every: Option<(Duration, Every)>,
+    /// Work that goes on while the server runs, from the start; `now` is that of the start.
+    pub background: Option<Every>,
 }
 
 impl Module {
@@ -104,31 +148,51 @@ impl Module {
         active: None,
         specs: &[],
         identities: &[],
+        account_identities: &[],
         features: &[],
+        nodes: None,
+        views: &[],
+        watches: &[],
+        info_form: None,
+        mirrors: &[],
+        private_xml: &[],
         commands: &[],
+        server_commands: &[],
         iqs: &[],
         service: None,
         stream_features: None,
         inline: &[],
         bound: None,
         guard: None,
+        instructions: &[],
         incoming: &[],
         outgoing: &[],
         sessions: None,
         to_client: &[],
         nonzas: &[],
+        quiet: None,
         disconnected: None,
+        hibernates: None,
         session_ended: None,
         broadcast: None,
+        stamp: None,
+        presence_changed: None,
+        wanted_changed: None,
         directed: None,
         resource_removed: None,
         subscription_out: None,
         subscription_in: None,
+        approved: None,
+        contact_changed: None,
         probe: None,
         sql: &[],
         weights: &[],
+        account_created: None,
+        blocks: None,
         account_deleted: None,
+        account_turned: None,
         every: None,
+        background: None,
     };
 }
 
@@ -141,6 +205,18 @@ pub struct Nonza {
     pub name: &'static str,
     /// What it does, before anything behind it is read.
     pub handler: Release,
+}
+
+/// A payload of a message that tells the sender's own server to do something. It is taken out before anything
+/// else sees the message.
+#[derive(Debug, Clone, Copy)]
+pub struct Instruction {
+    /// The payload's namespace.
+    pub ns: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, before the message goes on. It gets the message as it was sent.
+    pub handler: OnInstruction,
 }
 
 /// Which addressee an IQ route is for.
@@ -189,10 +265,14 @@ pub type OnInline = fn(&Cx, &mut SessionState, Node<'_>) -> Vec<u8>;
 pub type OnBound = fn(Cx) -> Answer<Vec<u8>>;
 /// A handler's future.
 pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// What somebody may be told, if there is something.
+pub type Found<T> = Answer<Result<Option<T>, StanzaError>>;
 /// Answers one request.
 pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
 /// Handles a stanza to an account or a service; what it answers goes out after it has committed.
 pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
+/// Does what a message of a session tells its server; what fails is not told.
+pub type OnInstruction = fn(Cx, Stanza) -> Answer<()>;
 /// Lets one reach the other, or not. Takes no lock.
 pub type Guard = fn(&AccountEntry, &GuardQuery<'_>) -> Verdict;
 /// Adds to what is done with a stanza that an account is sent. Takes no other lock.
@@ -205,23 +285,168 @@ pub type Sessions = fn(&mut AccountEntry, &mut [Asks]);
 pub type ToClient = fn(&Config, &mut SessionState, &outbox::Outgoing) -> ClientDelivery;
 /// Changes what is kept for a session; gives out what goes to its client now.
 pub type Release = fn(&mut SessionState) -> Vec<outbox::Outgoing>;
+/// Whether nobody looks at a session's client, as far as it says.
+pub type Quiet = fn(&SessionState) -> bool;
+/// Takes note of a session that hibernates. What its client has not acknowledged is copied when asked for.
+pub type Hibernates = fn(&Cx, &dyn Fn() -> Vec<outbox::Outgoing>);
 /// A session ended; its last status text, if its client gave one.
 pub type SessionEnded = fn(&Cx, &SessionEnd);
 /// Handles a session's own broadcast presence. Runs in its task, without waiting.
 pub type Broadcast = fn(&Cx, &Client, &Stanza) -> Result<PresenceEffect, StanzaError>;
+/// Makes what is added to presence that a session sends, from what is kept for its account; nothing
+/// where the client's own word stands. Takes no lock.
+pub type PresenceStamp = fn(&AccountEntry, &Stanza) -> Option<PresencePayload>;
+/// Takes note that the second, a contact, sees the presence of the first, an account of this server.
+pub type Approved = fn(&Cx, &BareJid, &BareJid);
+/// Takes note that what an account's roster says of a contact changed; who asks is the account. Runs without a
+/// lock, and must not wait.
+pub type ContactChanged = fn(&Cx, AccountId, contact: &BareJid);
+/// Takes note of a session's broadcast presence, available or not, after all modules have accepted it. Runs in
+/// the session's task, without waiting.
+pub type PresenceChanged = fn(&Cx, &Client, &Stanza);
+/// Takes note of the nodes whose news (XEP-0163 §4.2: `NODE+notify`) a session's client wants: those of
+/// before, and those of now, each sorted. Before its initial presence it wants none. Runs without the account's
+/// lock, perhaps in the session's task, and must not wait.
+pub type WantedChanged = fn(&Cx, before: &[Arc<str>], now: &[Arc<str>]);
 /// Handles a session's directed presence before it is routed.
 pub type Directed = fn(&Cx, &Client, &Stanza) -> Result<(), StanzaError>;
 /// Takes note that a session's resource is out of the registry.
 pub type ResourceRemoved = fn(&Cx, &Resource);
 /// Makes a stream feature, or none for this stage.
 pub type StreamFeature = fn(&Config, Stage) -> Option<String>;
+/// Writes what a new account is to have; returns what follows the commit.
+pub type AccountCreated =
+    fn(&Cx, &mut dyn Tx, &NewAccount) -> Result<Option<AfterCommit>, StoreError>;
+/// What is done after a commit, without waiting.
+pub type AfterCommit = Box<dyn FnOnce(&Cx) + Send>;
+/// Makes what is written in the transaction that blocks an address, of the request's item for it. Whatever the
+/// item says, the address is blocked.
+pub type Blocks = fn(&Cx, &Jid, Node<'_>) -> Option<Write>;
+/// A write in a transaction of somebody else's. It may run more than once.
+pub type Write = Box<dyn FnMut(&mut dyn Tx) -> Result<(), StoreError> + Send>;
 /// Deletes what the module keeps of an account.
 pub type AccountDeleted = fn(&mut dyn Tx, AccountId) -> Result<(), StoreError>;
+/// Does what it means to others that an account is shut or open again.
+pub type AccountTurned = fn(AccountTurn) -> Answer<Result<(), StoreError>>;
+
+/// A payload of the server's in presence; it replaces those of its name.
+#[derive(Debug)]
+pub struct PresencePayload {
+    /// The payload's namespace.
+    pub ns: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// The whole payload.
+    pub payload: Vec<u8>,
+}
+
+/// Answers service discovery for nodes of accounts. An asker may see less than there is, or nothing: then the
+/// answer has to be the same as for nobody.
+#[derive(Debug, Clone, Copy)]
+pub struct AccountNodes {
+    /// What a node of an account is; `None` if the asker sees no such node.
+    pub info: fn(Cx, BareJid, String) -> Found<NodeInfo>,
+    /// What is in a node, or which nodes an account has; `None` if the asker sees no such node.
+    pub items: fn(Cx, BareJid, Option<String>, Rsm) -> Found<NodeItems>,
+}
+
+/// A node of accounts that is not stored: requests of the account itself are answered by the module, and for
+/// others it is not there.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeView {
+    /// The node.
+    pub node: &'static str,
+    /// Answers all requests to it.
+    pub handler: IqHandler,
+}
+
+/// A node of accounts that a module watches.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeWatch {
+    /// The node.
+    pub node: &'static str,
+    /// Called after each commit that may have changed it, in their order, before others are told. What it
+    /// publishes itself at the same account is told later.
+    pub changed: NodeChanged,
+}
+
+/// A node of accounts with something that has another form in other nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeMirror {
+    /// The node.
+    pub node: &'static str,
+    /// Called after each request that may have changed it, before it is committed.
+    pub follow: Follow,
+}
+
+/// Says what is to be done, as the account itself, so that other nodes follow one that was written to. That is not
+/// followed in turn. An error is that of the request, and takes it back.
+pub type Follow = fn(&mut dyn Tx, &NodeService, &Request) -> Result<Followed, StoreError>;
+/// What a [`Follow`] says.
+pub type Followed = Result<Vec<Request>, StanzaError>;
+
+/// An element in private XML that is stored elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct PrivateXml {
+    /// Its namespace.
+    pub ns: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Gives it, if there is one.
+    pub get: fn(Cx) -> Found<Vec<u8>>,
+    /// Replaces it.
+    pub set: fn(Cx, Vec<u8>) -> Answer<Result<(), StanzaError>>,
+}
+
+/// Takes note that a node of this account may have changed.
+pub type NodeChanged = fn(Cx, AccountId, BareJid) -> Answer<()>;
+
+/// A node in service discovery (XEP-0030 §3.2).
+#[derive(Debug, Default)]
+pub struct NodeInfo {
+    /// What it is.
+    pub identities: Vec<Identity>,
+    /// What it can.
+    pub features: Vec<&'static str>,
+    /// More of it, in forms (XEP-0128).
+    pub forms: Vec<u8>,
+}
+
+/// What is at a node in service discovery (XEP-0030 §4).
+#[derive(Debug, Default)]
+pub struct NodeItems {
+    /// Node and name of each; the address is the account's.
+    pub items: Vec<(Option<String>, Option<String>)>,
+    /// `<set/>`, if they are a page (XEP-0059).
+    pub set: Vec<u8>,
+}
 
 /// Does this account have the module?
 pub type Serves = fn(&Config, &BareJid) -> bool;
 /// Does what is due. Dropped between two awaits when the server stops.
 pub type Every = fn(PeriodicJob) -> Answer<()>;
+
+/// An account that a client makes.
+#[derive(Debug, Clone)]
+pub struct NewAccount {
+    /// Its key.
+    pub id: AccountId,
+    /// Its address.
+    pub jid: BareJid,
+    /// The invitation that it was made with.
+    pub invitation: Option<Invitation>,
+}
+
+/// An account that nobody can log in to any more, or somebody can again.
+#[derive(Debug, Clone)]
+pub struct AccountTurn {
+    /// Its key.
+    pub account: AccountId,
+    /// Whether it is open.
+    pub open: bool,
+    /// Who is where.
+    pub router: Arc<Router>,
+}
 
 /// What work without a session sees.
 #[derive(Debug, Clone)]
@@ -354,12 +579,20 @@ impl Serving {
 pub struct Pipeline {
     pub(in crate::modules) iqs: IqIndex,
     pub(in crate::modules) to_client: Vec<(Phase, &'static str, ToClient)>,
+    pub(in crate::modules) quiet: Vec<Quiet>,
+    pub(in crate::modules) hibernates: Vec<Hibernates>,
+    pub(in crate::modules) instructions: Vec<Instruction>,
     pub(in crate::modules) session_ended: Vec<SessionEnded>,
     pub(in crate::modules) broadcast: Vec<Broadcast>,
+    pub(in crate::modules) stamps: Vec<PresenceStamp>,
+    pub(in crate::modules) presence_changed: Vec<PresenceChanged>,
+    pub(in crate::modules) wanted_changed: Vec<WantedChanged>,
     pub(in crate::modules) directed: Vec<Directed>,
     pub(in crate::modules) resource_removed: Vec<ResourceRemoved>,
     pub(in crate::modules) subscription_out: Vec<OnStanza>,
     pub(in crate::modules) subscription_in: Vec<OnStanza>,
+    pub(in crate::modules) approved: Vec<Approved>,
+    pub(in crate::modules) contact_changed: Vec<ContactChanged>,
     pub(in crate::modules) probe: Vec<OnStanza>,
     pub(in crate::modules) services: Vec<Serving>,
     pub(in crate::modules) modules: &'static [&'static Module],

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::router::outbox;
-use crate::stanza::Stanza;
+use crate::stanza::{Stanza, StanzaError};
 
 /// A successful answer to a request.
 #[derive(Debug, Default)]
@@ -57,6 +57,21 @@ pub struct ClientDelivery {
 impl ClientDelivery {
     /// Sends the stanza at once.
     pub const NOW: Self = Self { before: Vec::new(), now: true };
+}
+
+/// Why a request of the server's own got no result.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// It could not be written: the payload is not one element, or the address is none.
+    Unsent,
+    /// Too many questions are open, or the server stops.
+    Busy,
+    /// The answer is an error.
+    Refused(StanzaError),
+    /// Not in time.
+    Late,
+    /// Who was asked is gone.
+    Gone,
 }
 
 /// How a session ended.

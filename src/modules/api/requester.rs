@@ -1,12 +1,13 @@
 //! The requester: the entity whose request a handler answers.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::jid::{FullJid, Jid};
 use crate::router::home::Home;
 use crate::router::outbox::Outbox;
 use crate::store::ids::AccountId;
+use crate::store::invitations::Invitation;
 
 /// The requester.
 #[derive(Debug, Clone)]
@@ -44,6 +45,24 @@ pub struct Guest {
     pub jid: FullJid,
     /// How it is connected.
     pub channel: Channel,
+    /// What it has shown so far.
+    pub admission: Admission,
+}
+
+/// The invitation that a stranger has shown on its stream: with it, it may do what others may not.
+#[derive(Debug, Clone, Default)]
+pub struct Admission(Arc<Mutex<Option<Invitation>>>);
+
+impl Admission {
+    /// The invitation, if it showed one.
+    pub fn get(&self) -> Option<Invitation> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another one, or none any more.
+    pub fn set(&self, shown: Option<Invitation>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
 }
 
 /// A client's connection.
@@ -72,6 +91,14 @@ impl Requester {
         match self {
             Self::Client(client) => Some(client),
             Self::Guest(_) | Self::Entity(_) => None,
+        }
+    }
+
+    /// The stranger, if the requester is one.
+    pub fn guest(&self) -> Option<&Guest> {
+        match self {
+            Self::Guest(guest) => Some(guest),
+            Self::Client(_) | Self::Entity(_) => None,
         }
     }
 

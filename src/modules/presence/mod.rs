@@ -58,6 +58,7 @@ fn broadcast(cx: &Cx, client: &Client, stanza: &Stanza) -> Result<PresenceEffect
 
 /// The effect of a session's presence, copied out of the registry.
 struct PresenceChange {
+    frame: Frame,
     initial: bool,
     redelivery: bool,
     own: Vec<Arc<Outbox>>,
@@ -66,21 +67,22 @@ struct PresenceChange {
 
 fn available(cx: &Cx, client: &Client, stanza: &Stanza, priority: i8) -> PresenceEffect {
     let bare = client.jid.bare_str();
-    let frame = stanza.frame();
-    let kept = Available { priority, frame: frame.clone() };
     let change = cx.own(|entry| {
+        let frame = cx.server.stamped(entry, stanza).frame();
+        let kept = Available { priority, frame: frame.clone() };
         let before = entry.session_mut(client.session)?.presence.replace(kept);
         let took = before.as_ref().is_some_and(|before| before.priority >= 0);
         // Checked under the lock under which the session becomes a target of messages: waiting messages
         // were queued before, and it misses none of the later ones (promise.md 9).
         let redelivery = priority >= 0 && !took && entry.has_claims(client.session);
         let (own, roster) = (fanout::available(entry), entry.roster.clone());
-        Some(PresenceChange { initial: before.is_none(), redelivery, own, roster })
+        Some(PresenceChange { frame, initial: before.is_none(), redelivery, own, roster })
     });
     // Otherwise a newer session of this resource has replaced it, and its presence counts now.
     let Some(Some(change)) = change else { return PresenceEffect::default() };
-    fanout::push(&frame.addressed(bare), &change.own);
-    fanout::to_contacts(&cx.router, (&client.jid, &client.outbox), &change.roster, &frame);
+    fanout::push(&change.frame.addressed(bare), &change.own);
+    let from = (&client.jid, &*client.outbox);
+    fanout::to_contacts(&cx.router, from, &change.roster, &change.frame);
     if change.initial {
         gather(cx, client, &change.roster);
     }

@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Whether anyone may create an account.
-    pub open: bool,
+    /// Who may create an account.
+    pub mode: Mode,
     /// New accounts per hour from one IP address (IPv6: one /64). 0: no bound.
     pub per_ip_per_hour: u32,
     /// Whether a new name may mix scripts, such as a Cyrillic letter among Latin ones, or look like a
@@ -19,10 +19,34 @@ pub struct Config {
     pub grace_days: u32,
 }
 
+/// Who may create an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Anyone.
+    Open,
+    /// Who was invited.
+    Invitation,
+    /// Nobody; only the operator makes accounts.
+    Closed,
+}
+
+impl Config {
+    /// Whether whoever was invited may create an account.
+    pub fn takes_invited(&self) -> bool {
+        self.mode != Mode::Closed
+    }
+
+    /// Whether anyone may create an account.
+    pub fn is_open(&self) -> bool {
+        self.mode == Mode::Open
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
-            open: false,
+            mode: Mode::Invitation,
             per_ip_per_hour: 5,
             lookalikes: false,
             reserved_names: RESERVED.iter().map(|&name| name.to_owned()).collect(),

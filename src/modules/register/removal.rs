@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::super::api::{Cause, Module, PeriodicJob};
-use super::super::{erase, roster};
+use super::super::{erase, roster, turned};
 use crate::base::time::micros;
 use crate::jid::BareJid;
 use crate::router::Router;
@@ -26,6 +26,7 @@ pub async fn end(
     now: SystemTime,
 ) -> Result<(), StanzaError> {
     let items = if keep { Items::Stay } else { Items::Go };
+    turned(modules, router, account, false).await?;
     roster::leave(router, bare, account, items, now).await?;
     let at = micros(now);
     let write = router.store.write(move |tx| match keep {
@@ -121,7 +122,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_takes_the_name_of_a_removed_account() {
         let mut config = All { scram_iterations: 2, ..All::default() };
-        config.register.open = true;
+        config.register.mode = super::super::Mode::Open;
         let server = Server::new(config);
         let account = server.account("romeo", &[]).await;
         let (bare, cx) = (BareJid::parse(ROMEO).unwrap(), &server.cx);

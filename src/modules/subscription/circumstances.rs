@@ -46,6 +46,11 @@ impl Circumstances {
         self.router.has_accounts(jid.domain())
     }
 
+    /// Whether a guard keeps the two apart.
+    pub(in crate::modules) fn are_parted(&self) -> bool {
+        self.parted
+    }
+
     /// Whether this roster has no room for another item.
     pub(in crate::modules) fn is_full(
         &self,

@@ -1,13 +1,17 @@
 //! What others notice of a committed change, in the order that RFC 6121 §3 asks for.
 
+use std::sync::Arc;
+
 use super::pair::Step;
 use super::push::push;
 use crate::jid::Jid;
+use crate::router::registry::RosterChange;
 use crate::router::subscription::{Audience, PresenceToContact};
 use crate::router::{Router, presence};
 
 /// Delivers, pushes, hands on, and shows or withdraws presence.
-pub(in crate::modules) fn carry_out(router: &Router, steps: &[Step]) {
+pub(in crate::modules) fn carry_out(router: &Arc<Router>, steps: &[Step]) {
+    let mut waited = Vec::new();
     for step in steps {
         // What ends, ends on both sides; but the stanza does not pass the guards of either.
         let (owner, peer) = (Jid::from(step.owner.clone()), Jid::from(step.peer.clone()));
@@ -23,7 +27,13 @@ pub(in crate::modules) fn carry_out(router: &Router, steps: &[Step]) {
         if let Some(change) = &step.change {
             let owner = step.owner.as_str();
             let account = step.account;
-            router.roster_changed(owner, change.clone(), |change, to| push(account, change, to));
+            let push = |change: &RosterChange, to: &_| push(account, change, to);
+            let seen = |change: &RosterChange| {
+                change.item.as_ref().is_some_and(|item| item.state.shows_presence())
+            };
+            let earlier = router.roster_changed(owner, change.clone(), push);
+            waited.extend(earlier.into_iter().filter(seen).map(|change| (owner, change.jid)));
+            router.contact_changed(account, &step.owner, &step.peer);
         }
         // A resource that becomes available just now reads the waiting requests of the roster it
         // sees: so this comes after the change, lest the request reach it neither way.
@@ -42,6 +52,11 @@ pub(in crate::modules) fn carry_out(router: &Router, steps: &[Step]) {
     for step in steps {
         if step.presence == Some(PresenceToContact::Available) {
             presence::show_to_contact(router, step.owner.as_str(), step.peer.as_str());
+            router.approved(&step.owner, &step.peer);
         }
+    }
+    // Whoever carried these out was told that nobody is shown yet, as their rosters were behind.
+    for (owner, contact) in waited {
+        presence::show_to_contact(router, owner, &contact);
     }
 }

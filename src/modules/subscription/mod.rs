@@ -25,7 +25,7 @@ use crate::stanza::{Frame, Stanza, StanzaError};
 
 pub(in crate::modules) use circumstances::Circumstances;
 pub(in crate::modules) use effects::carry_out;
-pub(in crate::modules) use pair::{Half, Refused, Step, outbound};
+pub(in crate::modules) use pair::{Half, Refused, Step, has_room, outbound, settle};
 pub(in crate::modules) use push::{item_xml, ver};
 
 /// Subscriptions.
@@ -63,7 +63,7 @@ fn subscription_out(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, Stanza
                 let circumstances =
                     Circumstances::new(&work.router, work.now).between(&own, &peer).await?;
                 let ran = work.store.write(move |tx| outbound(tx, half, &circumstances)).await?;
-                carry_out(&work.router, &ran.map_err(full)?);
+                carry_out(&work.router, &ran.map_err(refused)?);
                 Ok(Vec::new())
             })
         }
@@ -122,9 +122,15 @@ fn subscription_in(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaE
     })
 }
 
-/// The error for the user when the roster is full.
-pub(in crate::modules) fn full(_: Refused) -> StanzaError {
-    StanzaError::policy_violation().text("the roster is full")
+/// The error for the user.
+pub(in crate::modules) fn refused(why: Refused) -> StanzaError {
+    match why {
+        Refused::Full => StanzaError::policy_violation().text("the roster is full"),
+        // RFC 6120 §8.3.3.10: nobody may do it. RFC 6121 has no condition of its own for it (§2.3.3, §2.5.3).
+        Refused::Given(group) => StanzaError::not_allowed().text(format!(
+            "this server keeps the contact in the group {group}; only its administrators can change that"
+        )),
+    }
 }
 
 /// Runs the work to its end even if the session that requested it ends: the steps after a commit must

@@ -57,9 +57,14 @@ pub(in crate::modules) struct Step {
     pub leaves: Option<Frame>,
 }
 
-/// The roster is full; nothing was written.
+/// Why nothing was written.
 #[derive(Debug)]
-pub(in crate::modules) struct Refused;
+pub(in crate::modules) enum Refused {
+    /// The roster is full.
+    Full,
+    /// The server gives the contact in this group, and the account cannot change that.
+    Given(String),
+}
 
 /// Appendix A.2 for the sender, then A.3 for the contact.
 pub(in crate::modules) fn outbound(
@@ -70,11 +75,15 @@ pub(in crate::modules) fn outbound(
     let Half { owner, account, peer, verb, frame } = half;
     let item = roster::item(tx, account, peer.as_str())?;
     let item = item.unwrap_or_else(|| unknown(&peer));
+    let ends = matches!(verb, Verb::Unsubscribe | Verb::Unsubscribed);
+    if ends && let Some(given) = item.given.first() {
+        return Ok(Err(Refused::Given(given.group.clone())));
+    }
     let Outbound { route, next, push, send_presence, forget_request } =
         subscription::outbound(state(&item), verb);
     // The stanza makes the item listed, whether the contact is new or has sent a request before.
     if push && !item.listed && circumstances.is_full(tx, account)? {
-        return Ok(Err(Refused));
+        return Ok(Err(Refused::Full));
     }
     if forget_request {
         roster::remove_request(tx, account, peer.as_str())?;
@@ -88,7 +97,6 @@ pub(in crate::modules) fn outbound(
     let mut steps = vec![step];
     // A parted contact gets nothing. But the end of a subscription reaches both sides; otherwise it
     // would live on in one roster.
-    let ends = matches!(verb, Verb::Unsubscribe | Verb::Unsubscribed);
     if route && local && (ends || !circumstances.parted) {
         steps.extend(inbound(tx, Arriving { owner: to, peer: from, verb, frame }, circumstances)?);
     }
@@ -120,6 +128,41 @@ pub(super) fn inbound(
         steps.push(step);
     }
     Ok(steps)
+}
+
+/// Writes one side of a subscription as it is to be, where nobody has to be asked: the contact is in the
+/// roster then, and what it asked is answered. Whether the roster has room is for [`has_room`] to say.
+pub(in crate::modules) fn settle(
+    tx: &mut dyn Tx,
+    owner: &BareJid,
+    account: AccountId,
+    peer: &BareJid,
+    next: Subscription,
+) -> Result<Step, StoreError> {
+    let item = roster::item(tx, account, peer.as_str())?.unwrap_or_else(|| unknown(peer));
+    roster::remove_request(tx, account, peer.as_str())?;
+    let shows = next.shows_presence() && !item.state.shows_presence();
+    let next = subscription::State { subscription: next, approved: item.approved };
+    Ok(Step {
+        change: change(tx, account, item, next, true)?,
+        owner: owner.clone(),
+        account,
+        peer: peer.clone(),
+        deliver: None,
+        presence: shows.then_some(PresenceToContact::Available),
+        leaves: None,
+    })
+}
+
+/// Whether this contact is in the roster, or has room there.
+pub(in crate::modules) fn has_room(
+    tx: &mut dyn Tx,
+    account: AccountId,
+    peer: &BareJid,
+    circumstances: &Circumstances,
+) -> Result<bool, StoreError> {
+    let item = roster::item(tx, account, peer.as_str())?;
+    Ok(item.is_some_and(|item| item.listed) || !circumstances.is_full(tx, account)?)
 }
 
 /// `None` when there is no such account. RFC 6121 §8.5.1 ignores the stanza silently, although §3.1.2
@@ -172,7 +215,8 @@ fn change(
     next: subscription::State,
     push: bool,
 ) -> Result<Option<RosterChange>, StoreError> {
-    if state(&before) == next {
+    // What is given stays as it is. Contacts that are given have each other, so neither ends it.
+    if state(&before) == next || !before.given.is_empty() {
         return Ok(None);
     }
     let mut item = Item {

@@ -20,7 +20,7 @@ pub(super) fn push(account: AccountId, change: &RosterChange, to: &Push) {
         .start("query")
         .attr("xmlns", ns::ROSTER)
         .attr("ver", &ver(Some(account), change.ver));
-    match &change.item {
+    match change.item.as_ref().filter(|item| item.listed) {
         Some(item) => Contacts::from(item).iter().for_each(|item| item_xml(&mut xml, &item)),
         None => {
             xml.start("item").attr("jid", &change.jid).attr("subscription", "remove").end();

@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use crate::admin::NoticeChange;
 use crate::base::role::Role;
 use crate::server::config::Inputs;
 use clap::{Args, Parser, Subcommand};
@@ -74,6 +75,21 @@ pub enum Command {
     /// Add, change, shut and list accounts, while the server runs or not
     #[command(subcommand, after_help = USER_EXAMPLES)]
     User(User),
+    /// Make the link of an invitation, with which somebody makes an account in a client; list and revoke them
+    #[command(args_conflicts_with_subcommands = true, after_help = INVITE_EXAMPLES)]
+    Invite(InviteArgs),
+    /// Put accounts together, so that they see each other in their rosters without asking
+    #[command(subcommand, after_help = TEAM_EXAMPLES)]
+    Team(Team),
+    /// Send a text to all accounts
+    Announce(Announcement),
+    /// Show, set or delete the message of the day, which every account is sent once
+    Motd(NoticeText),
+    /// Show, set or delete the message that welcomes new accounts
+    Welcome(NoticeText),
+    /// Read what users reported of those whom they blocked, while the server runs or not
+    #[command(subcommand)]
+    Reports(Reports),
     /// Copy the database into a new file, while the server runs or not
     #[command(after_help = BACKUP_EXAMPLES)]
     Backup {
@@ -102,6 +118,55 @@ pub struct LabArgs {
     pub admin: Vec<String>,
 }
 
+/// What `stonechat invite` takes: an invitation to be made, or another verb.
+#[derive(Debug, Clone, Args)]
+pub struct InviteArgs {
+    /// Another verb.
+    #[command(subcommand)]
+    pub verb: Option<Invitations>,
+    /// What is made without one.
+    #[command(flatten)]
+    pub new: NewInvitation,
+}
+
+/// An invitation to be made.
+#[derive(Debug, Clone, Args)]
+pub struct NewInvitation {
+    /// The account that invites: it and the new one become contacts
+    #[arg(long, value_name = "JID")]
+    pub user: Option<String>,
+    /// The name that the new account gets; nobody else gets it while the invitation is open
+    #[arg(long, conflicts_with = "uses")]
+    pub name: Option<String>,
+    /// The domain of the new account [default: that of --user, or the only one]
+    #[arg(long)]
+    pub domain: Option<String>,
+    /// The team that the new account joins
+    #[arg(long)]
+    pub team: Option<String>,
+    /// How many people may use it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub uses: u32,
+    /// Days for which it is good [default: as configured]
+    #[arg(long, value_name = "N")]
+    pub days: Option<u32>,
+    /// Draw the QR code also where the output is no terminal
+    #[arg(long)]
+    pub qr: bool,
+}
+
+/// What can be done with invitations that were made.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Invitations {
+    /// List the invitations that are open, of users too
+    List,
+    /// Take an invitation back
+    Revoke {
+        /// Its number in the list, its token, or its link
+        which: String,
+    },
+}
+
 /// The verbs of `stonechat user`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum User {
@@ -109,6 +174,8 @@ pub enum User {
     Add(WithPassword),
     /// Give an account another password; its devices are logged out
     Passwd(WithPassword),
+    /// Make a link with which an account's owner sets a new password in a client, once
+    ResetLink(ResetLink),
     /// Shut an account: nobody can log in to it, and nothing of it is lost
     Disable(Account),
     /// Open a shut account again
@@ -117,6 +184,8 @@ pub enum User {
     Del(Deletion),
     /// Bring a deleted account back, as long as modules.register.grace_days says
     Restore(Account),
+    /// End the sessions of an account, or one of them; their clients may log in again
+    Logout(SessionOf),
     /// List the devices that an account is used with, as far as their clients tell
     Devices(Account),
     /// Log a device out: it needs the password again
@@ -135,11 +204,128 @@ pub enum User {
     },
 }
 
+/// The verbs of `stonechat team`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Team {
+    /// Make a team without members
+    Add(TeamName),
+    /// Take a team away: its members no longer see each other through it
+    Remove(TeamName),
+    /// List teams, with how many accounts are in each
+    List,
+    /// List the members of a team, with the names under which the others see them
+    Show(TeamName),
+    /// Put accounts into a team, or give a member another name there
+    Join {
+        /// The team
+        team: String,
+        /// The addresses, such as alice@example.org
+        #[arg(required = true)]
+        jid: Vec<String>,
+        /// How the others' rosters call it [default: the part before the @]
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Take accounts out of a team
+    Leave {
+        /// The team
+        team: String,
+        /// The addresses, such as alice@example.org
+        #[arg(required = true)]
+        jid: Vec<String>,
+    },
+}
+
+/// A team to act on.
+#[derive(Debug, Clone, Args)]
+pub struct TeamName {
+    /// The team, which is a group in the rosters of its members
+    pub team: String,
+}
+
+/// The verbs of `stonechat reports`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Reports {
+    /// List the reports that nobody has dealt with, the newest first
+    List {
+        /// Also those that were dealt with
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show all that a report says
+    Show {
+        /// Its number in the list
+        id: i64,
+    },
+    /// Note that a report was dealt with
+    Done {
+        /// Its number in the list
+        id: i64,
+    },
+}
+
 /// An account to act on.
 #[derive(Debug, Clone, Args)]
 pub struct Account {
     /// The address, such as alice@example.org
     pub jid: String,
+}
+
+/// A link to a new password.
+#[derive(Debug, Clone, Args)]
+pub struct ResetLink {
+    /// The address, such as alice@example.org
+    pub jid: String,
+    /// For how long it is good
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    pub hours: u32,
+    /// Draw the QR code also where the output is no terminal
+    #[arg(long)]
+    pub qr: bool,
+}
+
+/// Sessions to end.
+#[derive(Debug, Clone, Args)]
+pub struct SessionOf {
+    /// The address, such as alice@example.org, or alice@example.org/phone for one session
+    pub jid: String,
+}
+
+/// An announcement.
+#[derive(Debug, Clone, Args)]
+pub struct Announcement {
+    /// The text
+    #[arg(value_parser = some_text)]
+    pub text: String,
+    /// Only to those who are online now; else to all accounts, and whoever is away gets it later
+    #[arg(long)]
+    pub online: bool,
+}
+
+/// A text that accounts are sent at login.
+#[derive(Debug, Clone, Args)]
+pub struct NoticeText {
+    /// The new text; without one the present one is shown
+    #[arg(value_parser = some_text)]
+    pub text: Option<String>,
+    /// Correct the present text: whoever got it does not get it again
+    #[arg(long, requires = "text")]
+    pub edit: bool,
+    /// Have none any more
+    #[arg(long, conflicts_with = "text")]
+    pub delete: bool,
+}
+
+impl NoticeText {
+    /// What is to be done.
+    pub fn change(&self) -> NoticeChange {
+        match (&self.text, self.delete, self.edit) {
+            (Some(text), _, false) => NoticeChange::Set(text.clone()),
+            (Some(text), _, true) => NoticeChange::Edit(text.clone()),
+            (None, true, _) => NoticeChange::Delete,
+            (None, false, _) => NoticeChange::Show,
+        }
+    }
 }
 
 /// An account to delete.
@@ -193,6 +379,13 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
+fn some_text(text: &str) -> Result<String, String> {
+    match text.trim().is_empty() {
+        true => Err("write a text".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
 fn role(text: &str) -> Result<Role, String> {
     let known = Role::ALL.into_iter().find(|role| role.as_str() == text);
     known.ok_or_else(|| "write owner, operator or user".to_owned())
@@ -213,6 +406,7 @@ const EXAMPLES: &str = "\
 Examples:
   stonechat                                  serve localhost, for a first look
   stonechat user add alice@localhost         make an account; asks for the password
+  stonechat invite                           a link with which somebody makes one in a client
   stonechat check                            is everything in order?
   stonechat backup /backups/today.db         copy the database, while the server runs or not
   stonechat lab --user a@localhost:secret    a server to throw away, on free ports
@@ -247,6 +441,7 @@ Examples:
   stonechat user add alice@example.org
   pass show xmpp/bob | stonechat user add bob@example.org --password-stdin
   stonechat user passwd alice@example.org
+  stonechat user reset-link alice@example.org         she forgot hers, and sets another one herself
   stonechat user disable bob@example.org
   stonechat user del bob@example.org && stonechat user restore bob@example.org
   stonechat user list --domain example.org
@@ -255,6 +450,31 @@ Examples:
 The commands speak to the running server over the socket admin.sock in its data folder, and to the \
 database itself when no server runs. So run them as the server's user and with its configuration:
   sudo -u stonechat stonechat --config /etc/stonechat/stonechat.toml user list";
+
+const INVITE_EXAMPLES: &str = "\
+Examples:
+  stonechat invite                                   one person, for a week
+  stonechat invite --user alice@example.org          they become contacts of alice
+  stonechat invite --name bob --domain example.org   for the account bob@example.org
+  stonechat invite --team sales --uses 20 --days 3
+  stonechat invite list
+  stonechat invite revoke 17
+
+Whoever opens the link in a client, or scans the code with it, makes an account and chooses the password. \
+Whoever has the link can do so: send it as you would send a password.";
+
+const TEAM_EXAMPLES: &str = "\
+Examples:
+  stonechat team add Support
+  stonechat team join Support alice@example.org bob@example.org
+  stonechat team join Support carol@example.org --name 'Carol Smith'
+  stonechat team show Support
+  stonechat team leave Support bob@example.org
+  stonechat team remove Support
+
+The members see each other as contacts in a group of the team's name, at once and without asking. They \
+can give each other names of their own, but not remove each other. Leaving a team takes away what it \
+brought and nothing else.";
 
 const BACKUP_EXAMPLES: &str = "\
 Examples:
@@ -293,7 +513,7 @@ mod tests {
 
     #[test]
     fn every_command_line_means_one_thing() {
-        let cases: [Case; 18] = [
+        let cases: [Case; 21] = [
             ("", |c| c.command.is_none()),
             ("serve", |c| matches!(c.command, Some(Command::Serve))),
             ("status", |c| matches!(c.command, Some(Command::Status))),
@@ -329,9 +549,17 @@ mod tests {
                 |c| matches!(c.command, Some(Command::Lab(l)) if l.admin == ["u@a"]),
             ),
             ("user restore a@b", |c| matches!(c.command, Some(Command::User(User::Restore(_))))),
+            ("reports done 7", |c| {
+                matches!(c.command, Some(Command::Reports(Reports::Done { id: 7 })))
+            }),
             ("user list --domain b", |c| {
                 matches!(c.command, Some(Command::User(User::List { domain: Some(_), .. })))
             }),
+            ("team join a b@c d@e", |c| {
+                matches!(c.command, Some(Command::Team(Team::Join { team, jid, name: None }))
+                    if team == "a" && jid == ["b@c", "d@e"])
+            }),
+            ("team list", |c| matches!(c.command, Some(Command::Team(Team::List)))),
             (
                 "backup a.db",
                 |c| matches!(c.command, Some(Command::Backup { file }) if file == *"a.db"),
@@ -352,18 +580,73 @@ mod tests {
     }
 
     #[test]
+    fn links_are_asked_for() {
+        let cases: [Case; 4] = [
+            (
+                "invite",
+                |c| matches!(c.command, Some(Command::Invite(i)) if i.verb.is_none() && i.new.uses == 1),
+            ),
+            ("invite --team t --uses 3 --days 2 --user a@b", |c| {
+                matches!(c.command, Some(Command::Invite(i)) if i.new.uses == 3
+                    && i.new.days == Some(2) && i.new.team.as_deref() == Some("t"))
+            }),
+            ("invite revoke 17", |c| {
+                matches!(c.command, Some(Command::Invite(i))
+                    if matches!(i.verb, Some(Invitations::Revoke { .. })))
+            }),
+            (
+                "user reset-link a@b",
+                |c| matches!(c.command, Some(Command::User(User::ResetLink(r))) if r.hours == 24),
+            ),
+        ];
+        for (line, right) in cases {
+            assert!(right(parse(line).unwrap()), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_verb_for_all_accounts_means_one_thing() {
+        let cases: [Case; 4] = [
+            (
+                "user logout a@b/c",
+                |c| matches!(c.command, Some(Command::User(User::Logout(s))) if s.jid == "a@b/c"),
+            ),
+            (
+                "announce --online soon",
+                |c| matches!(c.command, Some(Command::Announce(a)) if a.online && a.text == "soon"),
+            ),
+            (
+                "motd --edit x",
+                |c| matches!(c.command, Some(Command::Motd(n)) if n.change() == NoticeChange::Edit("x".into())),
+            ),
+            (
+                "welcome",
+                |c| matches!(c.command, Some(Command::Welcome(n)) if n.change() == NoticeChange::Show),
+            ),
+        ];
+        for (line, right) in cases {
+            assert!(right(parse(line).unwrap()), "{line}");
+        }
+    }
+
+    #[test]
     fn what_means_nothing_is_refused_with_advice() {
         for (line, advice) in [
             ("sevre", "serve"),
             ("--set log.level", "KEY=VALUE"),
             ("user", "Usage: stonechat user"),
             ("user add", "<JID>"),
+            ("team leave a", "<JID>..."),
             ("backup", "<FILE>"),
             ("restore a b", "unexpected argument"),
             ("user add a@b hunter2", "unexpected argument"),
             ("user add a@b --password hunter2", "--password-stdin"),
             ("lab --users a", "--user"),
+            ("motd x --delete", "cannot be used with"),
+            ("motd --edit", "<TEXT>"),
             ("user role a@b king", "owner, operator or user"),
+            ("invite --name a --uses 2", "cannot be used with"),
+            ("invite --uses 2 list", "list"),
         ] {
             let told = parse(line).unwrap_err();
             assert!(told.contains(advice), "{line}: {told}");

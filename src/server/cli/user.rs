@@ -2,12 +2,14 @@
 
 use super::args::{Common, Deletion, RoleOf, User, WithPassword};
 use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
-use super::location;
-use crate::admin::{Operator, Request, Response, Secret, accounts, served};
-use crate::modules;
+use super::{location, qr};
+use crate::admin::{Request, Response, Secret, accounts, served};
+use crate::jid::Jid;
+use crate::modules::api::{Cx, Requester};
+use crate::modules::{self, Pipeline};
 use crate::router::Router;
+use crate::server::clock::now;
 use crate::server::config::{Config, Problem, Problems, load};
-use crate::server::effects::Live;
 use crate::store::Store;
 use std::io::{BufRead, IsTerminal, Read};
 use std::process::ExitCode;
@@ -20,6 +22,25 @@ pub(super) fn main(common: &Common, verb: &User) -> ExitCode {
         && lines.is_empty()
     {
         // Not on standard output: each line there is an account or a device.
+        eprintln!("{nothing}");
+    }
+    let code = match verb {
+        User::ResetLink(wanted) => qr::of(&answer, wanted.qr),
+        _ => None,
+    };
+    let told = tell(answer);
+    qr::draw(code);
+    told
+}
+
+/// Does a verb that is about no single account.
+pub(super) fn send(common: &Common, request: Request, nothing: &str) -> ExitCode {
+    let loaded = load(&common.inputs()).and_then(|loaded| {
+        location::must_be(&loaded)?;
+        Ok(loaded.config)
+    });
+    let answer = loaded.and_then(|config| run(&config, request));
+    if matches!(&answer, Ok(Response::Ok { lines }) if lines.is_empty()) {
         eprintln!("{nothing}");
     }
     tell(answer)
@@ -66,6 +87,9 @@ fn prepare(common: &Common, verb: &User) -> Result<(Config, Request), Problems> 
             location::must_be(&loaded)?;
             Request::UserPasswd { jid, password: password(with).map_err(Problems::one)? }
         }
+        User::ResetLink(wanted) => {
+            Request::UserResetLink { jid: checked(&wanted.jid)?, hours: wanted.hours }
+        }
         User::Disable(account) => Request::UserDisable { jid: checked(&account.jid)? },
         User::Enable(account) => Request::UserEnable { jid: checked(&account.jid)? },
         User::Del(deletion) => {
@@ -76,6 +100,7 @@ fn prepare(common: &Common, verb: &User) -> Result<(Config, Request), Problems> 
             Request::UserDel { jid, now: deletion.now }
         }
         User::Restore(account) => Request::UserRestore { jid: checked(&account.jid)? },
+        User::Logout(session) => Request::UserLogout { jid: session.jid.clone() },
         User::Devices(account) => Request::UserDevices { jid: checked(&account.jid)? },
         User::Revoke(which) => {
             Request::UserRevoke { jid: checked(&which.jid)?, device: which.device.clone() }
@@ -128,7 +153,7 @@ fn is_again(mut input: impl BufRead, jid: &str) -> bool {
 }
 
 /// Has it done by the server, or without one.
-fn run(config: &Config, request: Request) -> Result<Response, Problems> {
+pub(super) fn run(config: &Config, request: Request) -> Result<Response, Problems> {
     block_on(async {
         match ask_server(config, &request).await? {
             Some(response) => Ok(response),
@@ -147,23 +172,32 @@ async fn alone(config: &Config, request: Request) -> Result<Response, Problems> 
             fix: IF_IT_RUNS.to_owned(),
         })
     })?;
-    let limits = Arc::new(config.limits.clone());
-    let router = Router::new(hosts(config), store.clone(), limits);
-    let effects = Arc::new(Live {
-        router: Arc::new(router),
-        modules: modules::ALL,
-        grace_days: config.modules.register.grace_days,
-        deleted: Arc::default(),
-    });
-    let operator = Operator::new(store.clone(), hosts(config), config.sasl.iterations, effects)
-        .with_admins(config.admins());
-    let response = operator.run(request).await;
+    let response = match cx(config, &store) {
+        Some(cx) => cx.operator().run(request).await,
+        None => Response::error("no domain is served"),
+    };
     store.close().await;
     if fresh {
         // Most likely the wrong folder: a change made here reaches no server that runs elsewhere.
         eprintln!("{}", location::made_new(config));
     }
     Ok(response)
+}
+
+/// A server that nobody is connected to.
+fn cx(config: &Config, store: &Store) -> Option<Cx> {
+    let settings = Arc::new(config.module_config());
+    let features = modules::features(modules::ALL, settings.clone());
+    let limits = Arc::new(config.limits.clone());
+    let router = Router::new(hosts(config), store.clone(), limits).with_features(features);
+    Some(Cx {
+        who: Requester::Entity(Jid::parse(&config.host.first()?.domain).ok()?),
+        now: now(),
+        server: Pipeline::build(modules::ALL, &settings, now()),
+        config: settings,
+        store: store.clone(),
+        router: Arc::new(router),
+    })
 }
 
 fn hosts(config: &Config) -> Vec<String> {

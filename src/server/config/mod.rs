@@ -19,7 +19,7 @@ pub use sections::{
 
 use crate::admin::Admins;
 use crate::base::limits::Limits;
-use crate::modules::mam;
+use crate::modules::{self, mam, register};
 use crate::store;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -81,7 +81,7 @@ impl Config {
         self.data_dir = data_dir;
         self.c2s.listen = vec![free];
         self.c2s.listen_tls = vec![free];
-        self.modules.register.open = true;
+        self.modules.register.mode = register::Mode::Open;
         self.modules.register.per_ip_per_hour = 0;
         self.modules.register.password_length_min = 1;
         self.modules.register.grace_days = 0;
@@ -139,6 +139,17 @@ impl Config {
         mam::Config { hosts: self.host.iter().map(rule).collect(), ..self.modules.mam.clone() }
     }
 
+    /// The settings of all modules, with those that stand elsewhere.
+    pub fn module_config(&self) -> modules::Config {
+        modules::Config {
+            scram_iterations: self.sasl.iterations,
+            unencrypted: !self.c2s.require_tls,
+            admins: self.admins(),
+            mam: self.archive(),
+            ..self.modules.clone()
+        }
+    }
+
     /// Whom `[admin]` names.
     pub fn admins(&self) -> Admins {
         let Admin { owners, operators, .. } = self.admin.clone();
@@ -155,8 +166,8 @@ impl Config {
                     .to_owned(),
             );
         }
-        if self.modules.register.open {
-            lines.push("modules.register.open is true: anybody can make an account".to_owned());
+        if self.modules.register.is_open() {
+            lines.push("modules.register.mode is open: anybody can make an account".to_owned());
         }
         if self.sasl.mechanisms.iter().any(|name| name == "ANONYMOUS") {
             lines.push("sasl.mechanisms has ANONYMOUS: anybody can log in without one".to_owned());

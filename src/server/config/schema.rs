@@ -78,8 +78,19 @@ fn words(key: &str) -> String {
     words.join("_")
 }
 
+/// Keys of former versions, what became of them, and what to write instead.
+const GONE: &[(&str, &str, &str)] = &[(
+    "modules.register.open",
+    "`modules.register.open` is `modules.register.mode` now",
+    "write `mode = \"open\"` for true; for false `mode = \"closed\"`, or `mode = \"invitation\"`, which is \
+     the default, to let in who was invited",
+)];
+
 /// The advice for an unknown key.
 pub(super) fn unknown(path: &str, place: String, known: &[String]) -> Problem {
+    if let Some((_, what, fix)) = GONE.iter().find(|(gone, ..)| *gone == path) {
+        return Problem { what: (*what).to_owned(), place, fix: (*fix).to_owned() };
+    }
     let fix = nearest(path, known).map_or_else(
         || "remove it; docs/config.md lists every key".to_owned(),
         |name| format!("write `{name}` if that is what you mean, else remove it"),
@@ -198,7 +209,7 @@ mod tests {
         let schema = defaults();
         assert!(at(&schema, "host.3.domain").is_some_and(Value::is_str));
         assert!(at(&schema, "host.domain").is_some_and(Value::is_str));
-        assert!(at(&schema, "modules.register.open").is_some_and(Value::is_bool));
+        assert!(at(&schema, "modules.mam.enabled").is_some_and(Value::is_bool));
         for wrong in ["", "host.0.x", "c2s.listen.0", "data_dir.x"] {
             assert_eq!(at(&schema, wrong), None, "{wrong}");
         }

@@ -57,8 +57,7 @@ fn every_key_is_explained() {
     // A list of tables; one that is empty by default is of plain values.
     let inner = |v: &Value| v.as_array().and_then(|a| a.first()).is_some_and(Value::is_table);
     for path in schema::paths(&schema) {
-        let leaf = schema::at(&schema, &path)
-            .is_some_and(|v| !v.is_table() && !inner(v));
+        let leaf = schema::at(&schema, &path).is_some_and(|v| !v.is_table() && !inner(v));
         if leaf {
             assert!(explain(&path).is_some_and(|text| text.len() > 10), "{path}");
         }
@@ -100,9 +99,11 @@ fn values_from_outside_are_read_kindly() {
         ("tls.min_version", "1.3"),
         ("log", "{format = 'json'}"),
     ];
-    let got = load_all("", &[("STONECHAT_MODULES__REGISTER__OPEN", "true")], &sets).unwrap().config;
+    let got = load_all("", &[("STONECHAT_MODULES__REGISTER__MODE", "open")], &sets).unwrap().config;
     assert_eq!(got.c2s.listen.len(), 2);
-    assert!(got.c2s.listen_tls.is_empty() && !got.c2s.require_tls && got.modules.register.open);
+    assert!(
+        got.c2s.listen_tls.is_empty() && !got.c2s.require_tls && got.modules.register.is_open()
+    );
     assert_eq!(got.host[0].domain, "5222.example");
     assert_eq!(got.host[1].domain, "12");
     assert_eq!(got.host[1].key, Some(PathBuf::from("k.pem")));
@@ -300,11 +301,11 @@ fn domains_come_out_in_normal_form() {
 #[test]
 fn a_lab_is_open_on_free_loopback_ports() {
     let base = Config::default().lab(&["a.example".to_owned()], PathBuf::from("/tmp/x"));
-    let sets = pairs(&[("modules.register.open", "false")]);
+    let sets = pairs(&[("modules.register.mode", "closed")]);
     let config = load(&Inputs { base, sets, ..Inputs::default() }).unwrap().config;
     assert_eq!(config.host, [Host::named("a.example")]);
     assert!(config.c2s.listen.iter().all(|a| a.ip().is_loopback() && a.port() == 0));
-    assert!(config.c2s.require_tls && !config.modules.register.open);
+    assert!(config.c2s.require_tls && !config.modules.register.is_open());
     assert_eq!(config.admin_socket(), PathBuf::from("/tmp/x/admin.sock"));
 }
 

@@ -6,6 +6,7 @@ use super::{Config, Problem};
 use crate::jid::BareJid;
 use crate::jid::prep::domainpart;
 use crate::modules;
+use crate::modules::api::is_uri;
 use crate::stream::sasl::Mechanism;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -22,6 +23,8 @@ pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
     limits(config, &mut faults);
     archive(config, &mut faults);
     admins(config, &mut faults);
+    contacts(config, &mut faults);
+    data_policy(config, &mut faults);
     services(config, &mut faults);
     rest(config, &mut faults);
     faults.found
@@ -244,6 +247,26 @@ fn admins(config: &Config, faults: &mut Faults<'_>) {
 fn is_ours(account: &str, served: &[String]) -> bool {
     let jid = BareJid::parse(account);
     jid.is_ok_and(|jid| jid.local().is_some() && served.contains(&jid.domain().to_owned()))
+}
+
+/// XEP-0157 §3
+fn contacts(config: &Config, faults: &mut Faults<'_>) {
+    for (key, _, list) in config.modules.contacts.lists() {
+        let key = format!("modules.contacts.{key}");
+        for address in list.iter().filter(|address| !is_uri(address)) {
+            let what = format!("`{address}` is no URI, so no client could use it");
+            faults.add(&key, what, "write it like mailto:abuse@example.org or https://example.org");
+        }
+        faults.at_most(&key, list.len() as u64, 16, "each client is sent all of them");
+    }
+}
+
+/// XEP-0504 §3
+fn data_policy(config: &Config, faults: &mut Faults<'_>) {
+    for (key, wanted) in config.modules.data_policy.faults() {
+        let key = format!("modules.data_policy.{key}");
+        faults.add(&key, format!("`{key}` is not {wanted}"), "correct it, or remove the key");
+    }
 }
 
 /// Each service has domains of its own.

@@ -57,6 +57,8 @@ pub struct Client {
     pub answers_pings: bool,
     /// Drops presence unseen.
     pub ignores_presence: bool,
+    /// Identities and features, as XML: answers what the server asks about them, unseen.
+    pub info: Option<String>,
     /// Stanzas that came since `<enabled/>`: what XEP-0198 calls `h`.
     pub handled: u32,
 }
@@ -80,6 +82,7 @@ impl Client {
             log: Vec::new(),
             answers_pings: true,
             ignores_presence: false,
+            info: None,
             handled: 0,
         })
     }
@@ -386,6 +389,20 @@ impl Client {
                     self.log.push(format!("-> {answer}"));
                     let _ = self.io.write(answer.as_bytes()).await;
                 }
+                Piece::Element(ask) if self.info.is_some() && is_about_info(&ask) => {
+                    let info = self.info.clone().unwrap_or_default();
+                    let of = |name: &str| escape(ask.attr(name).unwrap_or_default());
+                    let node = ask.find("query").and_then(|query| query.attr("node"));
+                    let node = escape(node.unwrap_or_default());
+                    let answer = format!(
+                        "<iq type='result' id='{}' to='{}'><query xmlns='{INFO}' node='{node}'>\
+                         {info}</query></iq>",
+                        of("id"),
+                        of("from")
+                    );
+                    self.log.push(format!("-> {answer}"));
+                    let _ = self.io.write(answer.as_bytes()).await;
+                }
                 Piece::Element(e) if self.ignores_presence && e.name == "presence" => {}
                 Piece::Element(element) => self.inbox.push_back(element),
                 Piece::Close => self.closed = true,
@@ -451,3 +468,9 @@ pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
 pub const STREAMS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+
+fn is_about_info(iq: &Element) -> bool {
+    iq.name == "iq" && iq.attr("type") == Some("get") && iq.child(INFO, "query").is_some()
+}
+
+const INFO: &str = "http://jabber.org/protocol/disco#info";

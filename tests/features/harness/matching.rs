@@ -1,7 +1,7 @@
 //! When a stanza is the one that a transcript expects: scansion's rules.
 //!
 //! - An attribute of the expected element must be there with its value; `{scansion:any}` stands for
-//!   any value, `{scansion:capture:name}` for any value, kept as `${name}`.
+//!   any value, `{scansion:capture:name}` for any value, kept as `${name}`; text may stand around it.
 //! - In an element of the stanza's own namespace more attributes and children may be there, and the
 //!   order of children is free. An element of another namespace is held strictly: the same
 //!   attributes and the same children in the same order. `scansion:strict='true|false'` on an
@@ -84,9 +84,12 @@ fn value(want: &str, got: Option<&str>, what: &str, found: &mut Captures) -> Res
     if want == "{scansion:any}" {
         return Ok(());
     }
-    let capture = want.strip_prefix("{scansion:capture:").and_then(|rest| rest.strip_suffix('}'));
-    if let Some(name) = capture {
-        found.insert(name.to_owned(), got.to_owned());
+    let capture = want.split_once("{scansion:capture:").and_then(|(before, rest)| {
+        let (name, after) = rest.split_once('}')?;
+        Some((name, got.strip_prefix(before)?.strip_suffix(after)?))
+    });
+    if let Some((name, value)) = capture {
+        found.insert(name.to_owned(), value.to_owned());
         return Ok(());
     }
     if want == got { Ok(()) } else { Err(format!("{what} is {got:?}, not {want:?}")) }
@@ -173,4 +176,8 @@ fn the_rules_of_scansion() {
     let want = Element::parse("<message id='{scansion:capture:it}'/>").unwrap();
     fits(&want, &Element::parse("<message id='7'/>").unwrap(), &mut captures).unwrap();
     assert_eq!(captures.get("it").map(String::as_str), Some("7"));
+    let want = Element::parse("<message id='a={scansion:capture:it};b'/>").unwrap();
+    fits(&want, &Element::parse("<message id='a=8;b'/>").unwrap(), &mut captures).unwrap();
+    assert_eq!(captures.get("it").map(String::as_str), Some("8"));
+    assert!(fits(&want, &Element::parse("<message id='a=8'/>").unwrap(), &mut captures).is_err());
 }

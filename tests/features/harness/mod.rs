@@ -5,9 +5,11 @@
 
 pub mod client;
 pub mod element;
+pub mod interest;
 pub mod io;
 pub mod matching;
 pub mod mount;
+pub mod nodes;
 pub mod preload;
 pub mod process;
 pub mod sasl;

@@ -1,0 +1,63 @@
+//! The operator's verbs over teams, and what can be wrong with them. The module of teams carries them out.
+
+use crate::jid::BareJid;
+use serde::{Deserialize, Serialize};
+
+/// One verb.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "team", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TeamVerb {
+    /// Makes a team without members.
+    Add {
+        /// Its name: the group in the rosters of its members.
+        name: String,
+    },
+    /// Takes a team away.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Lists all teams.
+    List,
+    /// Lists the members of a team.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Puts an account into a team, or gives a member another name there.
+    Join {
+        /// The team's name.
+        name: String,
+        /// The account's address.
+        jid: String,
+        /// How the others' rosters call it; none: by the part before the @, or as they do already.
+        called: Option<String>,
+    },
+    /// Takes an account out of a team.
+    Leave {
+        /// The team's name.
+        name: String,
+        /// The account's address.
+        jid: String,
+    },
+}
+
+/// Why a verb over teams failed; the text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TeamError {
+    /// The text is no name.
+    #[error("the name of {0} has 1 to {1} bytes and no line breaks; give the command again")]
+    Name(&'static str, usize),
+    /// The name is taken.
+    #[error("there is a team {0} already; `stonechat team show` says who is in it")]
+    Exists(String),
+    /// No such team.
+    #[error("there is no team {0}; `stonechat team list` shows all")]
+    Unknown(String),
+    /// The team has as many members as one may have.
+    #[error("the team {0} has {1} members, and a team has no more; make another one")]
+    Full(String, usize),
+    /// The account is not in the team.
+    #[error("{0} is not in the team {1}; `stonechat team show` says who is")]
+    NoMember(BareJid, String),
+}

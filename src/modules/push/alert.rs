@@ -1,0 +1,201 @@
+//! Which messages are worth waking somebody: those that say something to a person.
+
+use crate::jid::Jid;
+use crate::stanza::message::MessageType;
+use crate::stanza::{Kind, Stanza};
+use crate::xml::ns;
+use crate::xml::view::Node;
+
+/// How much a message matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Alert {
+    /// To a room, for all who are there.
+    Room,
+    /// To the user.
+    Message,
+    /// A call, or a mention in a room: it cannot wait.
+    Urgent,
+}
+
+/// What the message is to its addressee; `None` for what nobody is woken for: chat states, receipts, markers,
+/// reactions, whatever has no words. `nick` is the addressee's in the room that it comes from.
+pub fn alert(stanza: &Stanza, nick: Option<&str>) -> Option<Alert> {
+    if stanza.kind() != Kind::Message {
+        return None;
+    }
+    let doc = stanza.element().view();
+    let own = stanza.to().map_or("", Jid::bare_str);
+    match MessageType::parse(stanza.ty().as_deref()) {
+        MessageType::Error | MessageType::Headline => None,
+        MessageType::Groupchat => in_room(stanza.from(), own, doc.root(), nick),
+        MessageType::Chat | MessageType::Normal => personal(doc.root()),
+    }
+}
+
+/// Whether somebody wrote this at a device of theirs, and so is there.
+pub fn is_written(message: Node<'_>) -> bool {
+    message.children().any(has_words)
+}
+
+/// Whether it says that its sender has seen the conversation with its addressee (XEP-0333).
+pub fn is_displayed(message: Node<'_>) -> bool {
+    message.child(ns::MARKERS, "displayed").is_some()
+}
+
+fn personal(message: Node<'_>) -> Option<Alert> {
+    if message.children().any(is_call) {
+        return Some(Alert::Urgent);
+    }
+    // Its fallback body (XEP-0428) is for those who do not know it.
+    let retracts = message.child(ns::RETRACT, "retract").is_some();
+    let speaks = message.children().any(|child| has_words(child) || invites(child));
+    (speaks && !retracts).then_some(Alert::Message)
+}
+
+fn in_room(from: &Jid, own: &str, message: Node<'_>, nick: Option<&str>) -> Option<Alert> {
+    // Its history, and the user's own words.
+    let is_old = message.child(ns::DELAY, "delay").is_some();
+    if is_old || (nick.is_some() && from.resource() == nick) || !is_written(message) {
+        return None;
+    }
+    let room = from.bare_str();
+    let named = nick.is_some_and(|nick| {
+        let body = message.child_text(ns::CLIENT, "body").unwrap_or_default();
+        message.children().any(|child| mentions(child, own, room, nick)) || names(body, nick)
+    });
+    Some(if named { Alert::Urgent } else { Alert::Room })
+}
+
+/// XEP-0353 §3.1, XEP-0482 §3.1
+fn is_call(child: Node<'_>) -> bool {
+    child.is("urn:xmpp:jingle-message:0", "propose")
+        || child.is("urn:xmpp:call-invites:0", "invite")
+}
+
+fn has_words(child: Node<'_>) -> bool {
+    match (child.ns(), child.name()) {
+        (ns::CLIENT, "body") => !child.text().is_empty(),
+        // XEP-0384: without a payload it only carries keys.
+        ("eu.siacs.conversations.axolotl" | "urn:xmpp:omemo:1" | "urn:xmpp:omemo:2", _) => {
+            child.name() == "encrypted" && child.child(child.ns(), "payload").is_some()
+        }
+        // XEP-0373, XEP-0027
+        ("urn:xmpp:openpgp:0", "openpgp") | ("jabber:x:encrypted", "x") => true,
+        _ => false,
+    }
+}
+
+/// XEP-0249, XEP-0045 §7.8.2
+fn invites(child: Node<'_>) -> bool {
+    child.is(ns::CONFERENCE, "x")
+        || (child.is(ns::MUC_USER, "x") && child.child(ns::MUC_USER, "invite").is_some())
+}
+
+/// XEP-0372 §3.2: of the user, or of the occupant that the user is.
+fn mentions(child: Node<'_>, own: &str, room: &str, nick: &str) -> bool {
+    if !child.is("urn:xmpp:reference:0", "reference") || child.attr("type") != Some("mention") {
+        return false;
+    }
+    let named = child.attr("uri").and_then(|uri| uri.strip_prefix("xmpp:"));
+    let named = named.and_then(|named| Jid::parse(named).ok());
+    named.is_some_and(|named| {
+        named.as_str() == own || (named.bare_str() == room && named.resource() == Some(nick))
+    })
+}
+
+/// Whether a text has the nickname in it, as words of their own.
+fn names(text: &str, nick: &str) -> bool {
+    let (text, nick) = (text.to_lowercase(), nick.trim().to_lowercase());
+    let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let mut rest = Some(text.as_str());
+    let mut before = None;
+    while let Some(here) = rest.filter(|_| !nick.is_empty()) {
+        let Some((skipped, after)) = here.split_once(nick.as_str()) else { return false };
+        let previous = skipped.chars().next_back().or(before);
+        if !inside(previous) && !inside(after.chars().next()) {
+            return true;
+        }
+        (before, rest) = (nick.chars().next_back(), Some(after));
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(ty: &str, from: &str, nick: Option<&str>, payload: &str) -> Option<Alert> {
+        let xml = format!("<message type='{ty}' from='{from}' to='b@x'>{payload}</message>");
+        alert(&Stanza::ours(xml.into()).unwrap(), nick)
+    }
+
+    #[test]
+    fn only_what_says_something_wakes() {
+        let state = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+        let omemo = |inner: &str| {
+            format!("<encrypted xmlns='eu.siacs.conversations.axolotl'>{inner}</encrypted>")
+        };
+        for (ty, payload, expected) in [
+            ("chat", "<body>x</body>".to_owned(), Some(Alert::Message)),
+            ("normal", "<body>x</body>".to_owned(), Some(Alert::Message)),
+            ("chat", format!("<body>x</body>{state}"), Some(Alert::Message)),
+            ("chat", omemo("<header/><payload>x</payload>"), Some(Alert::Message)),
+            ("chat", omemo("<header/>"), None),
+            ("chat", "<openpgp xmlns='urn:xmpp:openpgp:0'/>".to_owned(), Some(Alert::Message)),
+            (
+                "normal",
+                "<x xmlns='jabber:x:conference' jid='r@y'/>".to_owned(),
+                Some(Alert::Message),
+            ),
+            (
+                "chat",
+                "<propose xmlns='urn:xmpp:jingle-message:0'/>".to_owned(),
+                Some(Alert::Urgent),
+            ),
+            ("chat", "<retract xmlns='urn:xmpp:jingle-message:0'/>".to_owned(), None),
+            ("chat", "<invite xmlns='urn:xmpp:call-invites:0'/>".to_owned(), Some(Alert::Urgent)),
+            ("chat", "<body/>".to_owned(), None),
+            ("chat", state.to_owned(), None),
+            ("chat", "<received xmlns='urn:xmpp:receipts' id='1'/>".to_owned(), None),
+            ("chat", "<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>".to_owned(), None),
+            ("chat", "<reactions xmlns='urn:xmpp:reactions:0' id='1'/>".to_owned(), None),
+            (
+                "chat",
+                "<retract xmlns='urn:xmpp:message-retract:1' id='1'/><body>old</body>".to_owned(),
+                None,
+            ),
+            ("headline", "<body>x</body>".to_owned(), None),
+            ("error", "<body>x</body>".to_owned(), None),
+        ] {
+            assert_eq!(of(ty, "a@x/1", None, &payload), expected, "{ty} {payload}");
+        }
+    }
+
+    #[test]
+    fn in_rooms_mentions_are_urgent() {
+        let reference = |uri: &str| {
+            format!(
+                "<body>x</body><reference xmlns='urn:xmpp:reference:0' type='mention' uri='{uri}'/>"
+            )
+        };
+        let body = |text: &str| format!("<body>{text}</body>");
+        for (payload, expected) in [
+            (body("hello"), Some(Alert::Room)),
+            (body("Bob: hello"), Some(Alert::Urgent)),
+            (body("I mean @bob, of course"), Some(Alert::Urgent)),
+            (body("bobby bobbob bob"), Some(Alert::Urgent)),
+            (body("bobby kebob"), Some(Alert::Room)),
+            (reference("xmpp:b@x"), Some(Alert::Urgent)),
+            (reference("xmpp:r@y/bob"), Some(Alert::Urgent)),
+            (reference("xmpp:r@y/rob"), Some(Alert::Room)),
+            (reference("b@x"), Some(Alert::Room)),
+            ("<subject>x</subject>".to_owned(), None),
+            (format!("{}<delay xmlns='urn:xmpp:delay' stamp='x'/>", body("bob")), None),
+        ] {
+            assert_eq!(of("groupchat", "r@y/a", Some("bob"), &payload), expected, "{payload}");
+        }
+        assert_eq!(of("groupchat", "r@y/bob", Some("bob"), "<body>bob</body>"), None, "own words");
+        assert_eq!(of("groupchat", "r@y/a", None, "<body>b</body>"), Some(Alert::Room));
+        assert_eq!(of("groupchat", "r@y/a", Some(" "), "<body>a  b</body>"), Some(Alert::Room));
+    }
+}

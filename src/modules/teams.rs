@@ -1,0 +1,42 @@
+//! Teams: accounts that an administrator puts together see each other in their rosters, without asking.
+//!
+//! No XEP says how. To clients these are contacts like others (RFC 6121 §2), subscribed both ways, in a group
+//! with the team's name; the server gives them, beside what is the account's own (`store/given.rs`).
+
+mod invited;
+mod membership;
+mod table;
+mod verbs;
+
+pub use verbs::run;
+
+use super::api::{AccountTurn, Answer, Module};
+use crate::store::StoreError;
+
+/// The module.
+pub const MODULE: Module = Module {
+    name: "teams",
+    sql: &[table::CATALOGUE],
+    weights: table::WEIGHTS,
+    account_created: Some(invited::join),
+    account_turned: Some(turned),
+    ..Module::EMPTY
+};
+
+/// Nobody sees an account that is shut or deleted. It stays on the list, and is back when it is open again.
+fn turned(turn: AccountTurn) -> Answer<Result<(), StoreError>> {
+    let AccountTurn { account, open, router } = turn;
+    Box::pin(async move {
+        let teams = router.store.read(move |tx| table::teams_of(tx, account)).await?;
+        for team in teams {
+            let turn = membership::change(&router, move |tx, followed| {
+                membership::turn(tx, &team, account, open, followed)
+            });
+            turn.await?;
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests;
