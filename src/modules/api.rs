@@ -16,11 +16,10 @@ pub use module::{
     AccountCreated, AccountDeleted, AccountNodes, AccountTurn, AccountTurned, AfterCommit, Answer,
     Answerer, Approved, Blocks, Broadcast, Cause, Command, Cx, Directed, Every, Follow, Followed,
     Guard, Hibernates, Incoming, Inline, Instruction, IqHandler, IqIndex, IqRoute, Module,
-    NewAccount, NodeChanged, NodeInfo, NodeItems, NodeMirror, NodeView, NodeWatch, Nonza, OnBound,
-    OnInline, OnInstruction, OnStanza, Outgoing, PeriodicJob, Pipeline, PresenceChanged,
-    PresencePayload, PresenceStamp, PrivateXml, Quiet, Release, ResourceRemoved, RunCommand,
-    Serves, Service, Serving, SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient,
-    WantedChanged, Write,
+    NewAccount, NodeChanged, NodeInfo, NodeItems, NodeMirror, NodeWatch, Nonza, OnBound, OnInline,
+    OnInstruction, OnStanza, Outgoing, PeriodicJob, Pipeline, PresenceChanged, PresencePayload,
+    PresenceStamp, PrivateXml, Quiet, Release, ResourceRemoved, RunCommand, Serves, Service,
+    Serving, SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient, WantedChanged, Write,
 };
 pub use reply::{ClientDelivery, Effect, PresenceEffect, Reply, SessionEnd, Unanswered};
 pub use requester::{Admission, Channel, Client, Guest, Requester};

@@ -131,12 +131,6 @@ impl Pipeline {
         self.modules.iter().filter_map(|module| module.nodes)
     }
 
-    /// Who answers for a node of accounts that is a view.
-    pub fn view(&self, node: &str) -> Option<IqHandler> {
-        let mut views = self.modules.iter().flat_map(|module| module.views);
-        views.find(|view| view.node == node).map(|view| view.handler)
-    }
-
     /// Who makes other nodes follow this one.
     pub fn mirrors(&self, node: &str) -> impl Iterator<Item = Follow> {
         let all = self.modules.iter().flat_map(|module| module.mirrors);

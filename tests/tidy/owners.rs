@@ -147,9 +147,6 @@ fn no_feature_is_named_where_all_are_served() {
     assert_listed(&found, NAMED);
 }
 
-/// Hooks that avatars and bookmarks are about to use.
-const AWAITED: &[&str] = &["stamp", "views", "watches"];
-
 /// A hook that nobody uses is a promise that nobody keeps.
 #[test]
 fn every_hook_of_a_module_has_a_user() {
@@ -165,9 +162,7 @@ fn every_hook_of_a_module_has_a_user() {
     let tables: Vec<_> = tables.collect();
     assert_eq!(tables.len(), modules::ALL.len());
     let used = |hook: &&String| tables.iter().any(|table| table.contains(&format!(" {hook}: ")));
-    // Of those, `AWAITED` have a user that is not merged yet.
-    let unused = hooks.iter().filter(|hook| !used(hook) && !AWAITED.contains(&hook.as_str()));
-    let unused: Vec<_> = unused.cloned().collect();
+    let unused: Vec<_> = hooks.iter().filter(|hook| !used(hook)).cloned().collect();
     assert_none(&unused);
 }
 

@@ -51,8 +51,6 @@ pub struct Module {
     pub features: &'static [On],
     /// Nodes of accounts that it knows (XEP-0030 §3.2).
     pub nodes: Option<AccountNodes>,
-    /// Nodes of accounts (XEP-0163) that are another form of something else.
-    pub views: &'static [NodeView],
     /// Nodes of accounts whose changes it takes note of.
     pub watches: &'static [NodeWatch],
     /// What hosted domains say of themselves beyond that.
@@ -151,7 +149,6 @@ impl Module {
         account_identities: &[],
         features: &[],
         nodes: None,
-        views: &[],
         watches: &[],
         info_form: None,
         mirrors: &[],
@@ -348,16 +345,6 @@ pub struct AccountNodes {
     pub info: fn(Cx, BareJid, String) -> Found<NodeInfo>,
     /// What is in a node, or which nodes an account has; `None` if the asker sees no such node.
     pub items: fn(Cx, BareJid, Option<String>, Rsm) -> Found<NodeItems>,
-}
-
-/// A node of accounts that is not stored: requests of the account itself are answered by the module, and for
-/// others it is not there.
-#[derive(Debug, Clone, Copy)]
-pub struct NodeView {
-    /// The node.
-    pub node: &'static str,
-    /// Answers all requests to it.
-    pub handler: IqHandler,
 }
 
 /// A node of accounts that a module watches.

@@ -26,10 +26,6 @@ pub(super) fn answer(cx: Cx, iq: Iq) -> Answer<Result<Reply, StanzaError>> {
             Request::read(iq.ty(), pubsub)?
         };
         let Asked { owner, service, asker } = asked(&cx, iq.to()).await?;
-        let view = request.node().and_then(|node| cx.server.view(node));
-        if let Some(view) = view.filter(|_| asker.is_owner) {
-            return view(cx, iq).await;
-        }
         let payload = match owner.filter(|_| request.is_write()) {
             Some(owner) => {
                 let by = asker.is_owner.then(|| cx.jid().clone());
