@@ -2,6 +2,7 @@
 
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
+use crate::harness::interest::befriend;
 use crate::harness::process::Lab;
 
 const NS: &str = "urn:xmpp:blocking";
@@ -26,26 +27,6 @@ fn jids(list: &Element) -> Vec<String> {
     list.children.iter().filter_map(|item| item.attr("jid")).map(str::to_owned).collect()
 }
 
-/// Subscribes each to the other's presence.
-async fn befriend(a: &mut Client, b: &mut Client) -> Outcome<()> {
-    for _ in 0..2 {
-        let to = b.jid.split('/').next().unwrap_or_default().to_owned();
-        a.send(&format!("<presence type='subscribe' to='{to}'/>")).await?;
-        b.expect(|e| e.attr("type") == Some("subscribe")).await?;
-        let to = a.jid.split('/').next().unwrap_or_default().to_owned();
-        b.send(&format!("<presence type='subscribed' to='{to}'/>")).await?;
-        b.fence().await?;
-        let from = b.jid.clone();
-        a.expect(|e| e.name == "presence" && e.attr("from") == Some(&*from)).await?;
-        std::mem::swap(a, b);
-    }
-    a.fence().await?;
-    b.fence().await?;
-    a.forget();
-    b.forget();
-    Ok(())
-}
-
 /// The types of the presence received from this sender.
 async fn presence_of(client: &mut Client, from: &str) -> Outcome<Vec<String>> {
     client.fence().await?;
@@ -59,6 +40,8 @@ async fn friends() -> Outcome<(Lab, Client, Client)> {
     let mut alice = lab.online("alice", "a").await?;
     let mut bob = lab.online("bob", "b").await?;
     befriend(&mut alice, &mut bob).await?;
+    alice.forget();
+    bob.forget();
     Ok((lab, alice, bob))
 }
 

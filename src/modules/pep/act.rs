@@ -61,11 +61,6 @@ tokio::task_local! {
     static TELLING: ();
 }
 
-/// Reads as the account itself.
-pub async fn read(cx: &Cx, owner: &Owner, request: Request) -> Result<Vec<u8>, StanzaError> {
-    look(cx, owner.service(&cx.config), owner.asker(), request).await
-}
-
 /// A write to nobody's nodes is refused, as each is whose asker may create none; it takes as long as to
 /// somebody's, so that this tells nothing either.
 async fn to_nobody(

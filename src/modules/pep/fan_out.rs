@@ -10,7 +10,7 @@ use crate::modules::api::Cx;
 use crate::modules::caps;
 use crate::modules::pubsub::{Asker, Audience, Event, EventKind, SubState, To};
 use crate::router::Notified;
-use crate::router::contacts::{Contact, Contacts};
+use crate::router::contacts::Contact;
 use crate::router::outbox::Outbox;
 use crate::router::registry::Resource;
 use crate::stanza::{Frame, Stanza};
@@ -64,7 +64,7 @@ fn contacts(cx: &Cx, owner: &BareJid, audience: &Audience) -> Vec<Jid> {
     let roster = cx.router.roster(owner);
     let admitted = |item: Contact<'_>| {
         let jid = Jid::parse(item.jid).ok().filter(|_| item.state.shows_presence())?;
-        let asker = as_contact(&roster, jid);
+        let asker = as_contact(Some(item), jid);
         audience.admits(&asker).then_some(asker.jid)
     };
     let admitted = roster.iter().filter_map(admitted).collect();
@@ -96,7 +96,7 @@ async fn to_subscribers(
         // §7.1: what presence or roster let in once may be over.
         let asker = match jid.bare_str() == owner.as_str() {
             true => Asker::owner(jid.clone()),
-            false => as_contact(&roster, jid.clone()),
+            false => as_contact(roster.get(jid.bare_str()), jid.clone()),
         };
         if event.kind == EventKind::Deleted || audience.admits(&asker) {
             send(cx, owner, &jid, event).await;
@@ -105,8 +105,7 @@ async fn to_subscribers(
 }
 
 /// Somebody as the account's roster has them.
-fn as_contact(roster: &Contacts, jid: Jid) -> Asker {
-    let item = roster.get(jid.bare_str());
+fn as_contact(item: Option<Contact<'_>>, jid: Jid) -> Asker {
     let sees_presence = item.is_some_and(|item| item.state.shows_presence());
     let groups = item.map(|item| item.groups().map(str::to_owned).collect()).unwrap_or_default();
     Asker { sees_presence, groups, ..Asker::stranger(jid) }

@@ -159,6 +159,7 @@ async fn send(cx: &Cx, viewer: &Viewer, source: &Source, nodes: Vec<String>) -> 
 
 /// Waits until the session has room. False if it is over, or not available any more.
 async fn has_room(cx: &Cx, viewer: &Viewer) -> bool {
+    let mut wait = WAIT;
     loop {
         if !cx.router.is_there(viewer.jid.as_ref(), |resource| viewer.is(resource)) {
             return false;
@@ -166,7 +167,8 @@ async fn has_room(cx: &Cx, viewer: &Viewer) -> bool {
         if !viewer.outbox.is_half_full() {
             return true;
         }
-        tokio::time::sleep(WAIT).await;
+        tokio::time::sleep(wait).await;
+        wait = WAIT_MAX.min(wait * 2);
     }
 }
 
@@ -271,5 +273,6 @@ pub(super) fn approved(cx: &Cx, owner: &BareJid, contact: &BareJid) {
 const SOURCES_AT_ONCE: usize = 50;
 /// How often an item is read that changes all the time.
 const LOOKS: usize = 4;
-/// How often to look whether a client's box has room.
+/// How soon to look again whether a client's box has room; later each time, as it may hibernate for hours.
 const WAIT: Duration = Duration::from_millis(50);
+const WAIT_MAX: Duration = Duration::from_secs(2);

@@ -16,7 +16,7 @@ mod last;
 mod lost;
 mod owner;
 
-pub use act::{act, read};
+pub use act::act;
 pub use config::Config;
 pub use feed::Feeds;
 pub use heard::Heard;
