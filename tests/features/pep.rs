@@ -475,3 +475,41 @@ async fn the_account_says_what_it_can() -> Outcome<()> {
     }
     Ok(())
 }
+
+/// promise.md: a result means that the item is on disk; a kill right behind it takes nothing.
+#[tokio::test]
+async fn a_published_item_survives_a_kill() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lab = Lab::serve(folder.path(), &[], &["alice"]);
+    let mut alice = lab.online("alice", "a").await?;
+    for id in ["1", "2", "3"] {
+        published(&mut alice, "urn:xmpp:bookmarks:1", &item(id, "x")).await?;
+    }
+    lab.process.kill();
+    let lab = Lab::serve(folder.path(), &[], &[]);
+    let mut alice = lab.online("alice", "a").await?;
+    let mut all = items(&mut alice, "alice@localhost", "urn:xmpp:bookmarks:1").await?;
+    all.iter_mut().for_each(|ids| ids.sort());
+    assert_eq!(all, Ok(["1", "2", "3"].map(str::to_owned).to_vec()));
+    Ok(())
+}
+
+/// What is published while a session hibernates (XEP-0198 §5) reaches it once, when it is back.
+#[tokio::test]
+async fn a_hibernating_session_hears_once() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "bob"], &[]);
+    let mut alice = lab.online("alice", "a").await?;
+    let (mut bob, id) = lab.managed("bob", "phone").await?;
+    befriend(&mut alice, &mut bob).await?;
+    bob.presence(&[TUNE], "").await?;
+    knows(&mut bob, TUNE).await?;
+    bob.fence().await?;
+    let (handled, jid) = (bob.handled, bob.jid.clone());
+    drop(bob);
+    lab.sleeps(&jid);
+    published(&mut alice, TUNE, &item("1", "a")).await?;
+    let (mut bob, _) = lab.resumed("bob", &id, handled).await?;
+    hears(&mut bob, TUNE, "1").await?;
+    assert_eq!(heard(&mut bob, "alice@localhost", TUNE).await?, [""; 0]);
+    Ok(())
+}
