@@ -79,8 +79,11 @@ impl Cx {
                     self.store.room(stanza.len()).await.map(|it| room = Some(it))
                 }
                 Routed::Handle(handler) => {
-                    return match self.asked_by(sender, stanza).handle(handler, stanza).await {
-                        Ok(made) => Driven { made, ..Driven::at(Routed::Done, ticket) },
+                    let asked = self.asked_by(sender, stanza);
+                    let done = asked.handle(handler, stanza, ticket.clone()).await;
+                    let full = sender.is_some_and(|sender| sender.handled_count.is_full());
+                    return match done {
+                        Ok(made) => Driven { made, full, ..Driven::at(Routed::Done, ticket) },
                         Err(error) => Driven::at(Routed::Bounce(error), ticket),
                     };
                 }
@@ -109,13 +112,18 @@ impl Cx {
         cx
     }
 
-    async fn handle(self, handler: Handler, stanza: &Stanza) -> Result<Vec<Stanza>, StanzaError> {
+    async fn handle(
+        self,
+        handler: Handler,
+        stanza: &Stanza,
+        ticket: Option<Ticket>,
+    ) -> Result<Vec<Stanza>, StanzaError> {
         let server = self.server.clone();
         match handler {
             Handler::Subscription => server.subscription_in(self, stanza.clone()).await,
             Handler::Probe => server.probe(self, stanza.clone()).await,
             Handler::Iq => server.serve_iq(self, stanza).await,
-            Handler::Service(service) => self.handle_service(service, stanza).await,
+            Handler::Service(service) => self.handle_service(service, stanza, ticket).await,
         }
     }
 
@@ -125,6 +133,7 @@ impl Cx {
         self,
         service: ServiceId,
         stanza: &Stanza,
+        ticket: Option<Ticket>,
     ) -> Result<Vec<Stanza>, StanzaError> {
         let Some(mailbox) = self.router.mailbox(service) else {
             return Err(StanzaError::service_unavailable());
@@ -134,7 +143,7 @@ impl Cx {
             return Ok(Vec::new());
         }
         mailbox.caught_up().await;
-        self.server.clone().serve(self, service, stanza.clone()).await
+        self.server.clone().serve(self, service, stanza.clone(), ticket).await
     }
 
     /// Routes a stanza that a handler made, and what comes of it. Whoever is no account of this server hears
@@ -170,7 +179,7 @@ impl Cx {
 
     /// Handles what was put into a service's mailbox.
     async fn attended(self, service: ServiceId, stanza: Stanza) {
-        match self.server.serve(self.clone(), service, stanza.clone()).await {
+        match self.server.serve(self.clone(), service, stanza.clone(), None).await {
             Ok(made) => {
                 for made in made {
                     self.send(&made).await;
@@ -241,7 +250,7 @@ mod tests {
             label: |_| Some("hall"),
             identity: Identity { category: "conference", ty: "text", name: None },
             features: &[],
-            message: |_, stanza| hear(stanza),
+            message: |_, stanza, _| hear(stanza),
             presence: |_, stanza| hear(stanza),
             iq: |_, stanza| hear(stanza),
         }),
@@ -254,7 +263,7 @@ mod tests {
             label: |_| Some("rough"),
             identity: Identity { category: "conference", ty: "text", name: None },
             features: &[],
-            message: |_, stanza| hear(stanza),
+            message: |_, stanza, _| hear(stanza),
             presence: |_, stanza| match stanza.ty().as_deref() {
                 Some("unavailable") => panic!("it was asked to"),
                 _ => hear(stanza),

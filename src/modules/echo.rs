@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::api::{Answer, Cx, Identity, Module, Service};
+use crate::router::handled_count::Ticket;
 use crate::router::presence::open;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Stanza, StanzaError};
@@ -32,7 +33,7 @@ pub struct Config {
 
 /// To whoever sent it, from whom it was for. Errors are never answered (RFC 6120 §8.3.1), and what is for
 /// everybody in a room has no room here.
-fn message(_: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+fn message(_: Cx, stanza: Stanza, _: Option<Ticket>) -> Answer<Result<Vec<Stanza>, StanzaError>> {
     done(match stanza.ty().as_deref() {
         Some("error") => Ok(Vec::new()),
         Some("groupchat") => Err(StanzaError::service_unavailable()),

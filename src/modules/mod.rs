@@ -33,6 +33,7 @@ modules! {
     invite { config: invite::Config, shared: invite::Guesses, },
     last,
     mam { config: mam::Config, account: Option<Box<mam::Preferences>>, },
+    muc { config: muc::Config, shared: muc::Rooms, },
     offline,
     pep { config: pep::Config, shared: pep::Feeds, resource: pep::Heard, },
     ping,

@@ -10,6 +10,7 @@ use super::api::{
 };
 use super::{Config, SessionState, Shared, caps};
 use crate::jid::{BareJid, Jid};
+use crate::router::handled_count::Ticket;
 use crate::router::outbox::Outgoing;
 use crate::router::registry::{AccountEntry, Resource};
 use crate::router::{Leads, ServiceId, rules};
@@ -263,12 +264,13 @@ impl Pipeline {
         cx: Cx,
         service: ServiceId,
         stanza: Stanza,
+        ticket: Option<Ticket>,
     ) -> Result<Vec<Stanza>, StanzaError> {
         let Some(Serving { service, .. }) = self.services.get(service.0) else {
             return Err(StanzaError::service_unavailable());
         };
         match stanza.kind() {
-            Kind::Message => (service.message)(cx, stanza).await,
+            Kind::Message => (service.message)(cx, stanza, ticket).await,
             Kind::Presence => (service.presence)(cx, stanza).await,
             Kind::Iq => match Iq::request(&stanza)? {
                 Some(iq) if self.answers(&cx, &iq) => self.answered(cx, iq).await,

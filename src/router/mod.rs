@@ -25,6 +25,7 @@ mod change;
 mod confirm;
 mod core;
 mod domains;
+mod group;
 mod incoming;
 mod load;
 mod logins;
@@ -40,6 +41,7 @@ mod sessions;
 
 pub use self::core::{Afterwards, Router};
 pub use domains::{Leads, Served, ServiceId};
+pub use group::HandedOut;
 pub use mailbox::Mailbox;
 pub use notify::Notified;
 pub use origin::Origin;

@@ -250,6 +250,14 @@ impl Stanza {
         Frame::of(head, self.tail())
     }
 
+    /// Returns the frame from another sender and without a recipient, for [`Frame::addressed`], with payloads
+    /// before its end tag. Copies only these.
+    pub fn frame_from(&self, from: &str, payload: &[u8]) -> Frame {
+        let Parts { kind, element, lang, .. } = &*self.0;
+        let head = open_tag(*kind, element, Some(from), None, lang.as_deref());
+        Frame { head, ..self.frame_with(payload) }
+    }
+
     /// Returns the stanza with another sender and recipient, to be routed; its content is shared.
     pub fn readdressed(&self, from: &Jid, to: &Jid) -> Self {
         let Parts { kind, element, lang, .. } = &*self.0;

@@ -101,6 +101,12 @@ impl From<AccountId> for Owner {
     }
 }
 
+impl From<RoomId> for Owner {
+    fn from(room: RoomId) -> Self {
+        Self::Room(room)
+    }
+}
+
 impl From<ArchiveId> for Owner {
     fn from(archive: ArchiveId) -> Self {
         archive.owner()

@@ -56,6 +56,8 @@ pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 pub const RECEIPTS: &str = "urn:xmpp:receipts";
 /// Displayed markers (XEP-0333).
 pub const MARKERS: &str = "urn:xmpp:chat-markers:0";
+/// What a client says to a room that it enters (XEP-0045).
+pub const MUC: &str = "http://jabber.org/protocol/muc";
 /// A room's information about its occupants, and mediated invitations (XEP-0045).
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// Direct invitations to rooms (XEP-0249).

@@ -40,6 +40,7 @@ mod kill;
 mod limits;
 mod logins;
 mod migration;
+mod muc;
 mod overdue;
 mod overload;
 mod pep;

@@ -15,6 +15,7 @@ use super::reply::{ClientDelivery, PresenceEffect, Reply, SessionEnd};
 use super::requester::{Client, Requester};
 use super::spec::{Identity, InfoForm, On, Spec};
 use crate::jid::{BareJid, Jid};
+use crate::router::handled_count::Ticket;
 use crate::router::held::Asks;
 use crate::router::outbox;
 use crate::router::passage::{GuardQuery, Passage, Phase, Verdict};
@@ -268,6 +269,10 @@ pub type Found<T> = Answer<Result<Option<T>, StanzaError>>;
 pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
 /// Handles a stanza to an account or a service; what it answers goes out after it has committed.
 pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
+/// Handles a message to a service. What is written for it holds its ticket, if a session that counts sent it
+/// (promise.md 4).
+pub type OnMessage =
+    fn(Cx, Stanza, Option<Ticket>) -> Answer<Result<Vec<Stanza>, StanzaError>>;
 /// Does what a message of a session tells its server; what fails is not told.
 pub type OnInstruction = fn(Cx, Stanza) -> Answer<()>;
 /// Lets one reach the other, or not. Takes no lock.
@@ -535,7 +540,7 @@ pub struct Service {
     /// Features of its domain, beside those that all services have.
     pub features: &'static [&'static str],
     /// Messages for any of its addresses.
-    pub message: OnStanza,
+    pub message: OnMessage,
     /// Presence of any type for any of its addresses: from sessions, and on their behalf when they end.
     pub presence: OnStanza,
     /// IQs for any of its addresses, answers too; but requests to its domain that a route with

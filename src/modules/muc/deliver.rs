@@ -1,0 +1,140 @@
+//! From what a room wants sent to the sessions: under the room's lock, so that all see one order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::leave::Gone;
+use super::outputs::{Outputs, Sent};
+use super::room::Room;
+use super::rooms::Hold;
+use crate::modules::api::Cx;
+use crate::router::HandedOut;
+use crate::router::outbox::Outbox;
+use crate::stanza::{Stanza, StanzaError};
+use crate::store::StoreError;
+use crate::store::tx::Tx;
+
+/// What is left to do when the room's lock is free.
+#[derive(Debug, Default)]
+pub(super) struct Delivered {
+    /// Stanzas with ways of their own.
+    pub(super) routed: Vec<Stanza>,
+    /// Boxes with little room left.
+    pub(super) slow: Vec<Arc<Outbox>>,
+}
+
+/// Does something in a room, and sends what comes of it.
+pub(super) fn run<T>(
+    cx: &Cx,
+    hold: &Arc<Hold>,
+    event: impl FnOnce(&mut Room, &mut Outputs) -> T,
+) -> (T, Delivered) {
+    let mut room = hold.lock();
+    let mut out = Outputs::default();
+    let done = event(&mut room, &mut out);
+    let (mut delivered, mut handed) = (Delivered::default(), HandedOut::default());
+    let mut vanished = deliver(cx, &mut room, out, &mut delivered, &mut handed);
+    let mut last = Outputs::default();
+    room.settle(cx.now, &mut last);
+    vanished |= last.vanished;
+    let (jid, id) = (room.jid.clone(), room.id.filter(|_| vanished));
+    drop(room);
+    handed.nudge();
+    delivered.slow = handed.slow;
+    if vanished {
+        cx.rooms().forget(&jid, hold);
+    }
+    if let Some(id) = id {
+        // Nobody waits for it: a room that is found after a crash with nobody in it is deleted then.
+        let (store, work) = (cx.store.clone(), move |tx: &mut dyn Tx| super::rows::destroy(tx, id));
+        cx.router.tasks.spawn("muc", async move {
+            if let Err(error) = store.write(work).await {
+                tracing::warn!(%error, room = %jid, "a room that everybody has left could not be deleted");
+            }
+        });
+    }
+    (done, delivered)
+}
+
+/// Sends, and takes out who is not there any more; whether the room is gone.
+fn deliver(
+    cx: &Cx,
+    room: &mut Room,
+    mut out: Outputs,
+    delivered: &mut Delivered,
+    handed: &mut HandedOut,
+) -> bool {
+    let mut vanished = false;
+    // Each round takes out at least one session.
+    loop {
+        for Sent { from, class, frame, to } in out.sent.drain(..) {
+            cx.router.hand_out((&from, class), &frame, &to, cx.now, handed);
+        }
+        delivered.routed.append(&mut out.routed);
+        vanished |= out.vanished;
+        let absent = std::mem::take(&mut handed.absent);
+        let mut any = false;
+        for session in absent {
+            any |= room.leave(&session, &Gone::lost(), &mut out);
+        }
+        if !any {
+            return vanished;
+        }
+    }
+}
+
+/// Whoever speaks to clients that are slow waits a moment for them.
+pub(super) async fn slow_down(boxes: Vec<Arc<Outbox>>) {
+    if boxes.is_empty() {
+        return;
+    }
+    let eased = async {
+        while boxes.iter().any(|outbox| outbox.over_half()) {
+            tokio::time::sleep(SLOW_STEP).await;
+        }
+    };
+    let _ = tokio::time::timeout(SLOW_MAX, eased).await;
+}
+
+/// How long, and in which steps, to wait for slow clients; as sessions do.
+const SLOW_MAX: Duration = Duration::from_secs(1);
+const SLOW_STEP: Duration = Duration::from_millis(20);
+
+/// A durable change that was judged and found right.
+pub(super) struct Plan<W, T> {
+    /// Writes it.
+    pub(super) write: Box<dyn FnOnce(&mut dyn Tx) -> Result<W, StoreError> + Send>,
+    /// Does and tells it, when it is committed; what it gives is the answer.
+    pub(super) apply: Box<dyn FnOnce(&mut Room, W, &mut Outputs) -> T + Send>,
+}
+
+/// A durable change of a room: judged, written, then done and told. Changes of one room happen one after the other;
+/// what is said, and who comes and goes, does not wait for them.
+pub(super) async fn change<W: Send + 'static, T: Send + 'static>(
+    cx: &Cx,
+    hold: &Arc<Hold>,
+    plan: impl FnOnce(&Room) -> Result<Plan<W, T>, StanzaError> + Send + 'static,
+) -> Result<T, StanzaError> {
+    let (work, hold) = (cx.clone(), hold.clone());
+    // To its end, though the session that asked for it end meanwhile.
+    cx.finish("muc", async move {
+        let permit = hold.changes.acquire().await;
+        let _permit = permit.map_err(|_| StanzaError::internal_server_error())?;
+        let planned = {
+            let room = hold.lock();
+            match room.is_gone {
+                true => return Err(StanzaError::item_not_found()),
+                false => plan(&room)?,
+            }
+        };
+        let written = work.store.write(planned.write).await?;
+        let apply = planned.apply;
+        let (done, delivered) = run(&work, &hold, |room, out| apply(room, written, out));
+        for stanza in &delivered.routed {
+            work.send(stanza).await;
+        }
+        slow_down(delivered.slow).await;
+        Ok(done)
+    })
+    .await
+}

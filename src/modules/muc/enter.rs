@@ -1,0 +1,328 @@
+//! Entering a room (XEP-0045 §7.2), and presence from those who are in it: another nickname (§7.6), another
+//! availability (§7.7).
+
+use std::time::{Duration, SystemTime};
+
+use super::leave::Gone;
+use super::nick::Nick;
+use super::outputs::Outputs;
+use super::rights::Affiliation;
+use super::room::{Room, Seat};
+use super::settings::Whois;
+use super::show::{self, Form, Item, NEW_NICK, Own};
+use crate::base::time::{self, from_micros};
+use crate::jid::Jid;
+use crate::stanza::{Stanza, StanzaError};
+use crate::xml::ns;
+use crate::xml::view::Node;
+
+/// The `<x/>` of who enters (§7.2.1).
+#[derive(Debug, Clone, Default)]
+pub struct Entry {
+    /// For a room that has one (§7.2.5).
+    pub password: Option<String>,
+    /// How much of what was said it wants (§7.2.14).
+    pub history: Wanted,
+}
+
+/// §7.2.14; what is not given bounds nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Characters in all.
+    pub chars: Option<usize>,
+    /// Messages.
+    pub stanzas: Option<usize>,
+    /// Not before this.
+    pub since: Option<SystemTime>,
+}
+
+impl Entry {
+    /// Reads it, if the presence has one.
+    pub fn read(presence: &Stanza, now: SystemTime) -> Option<Self> {
+        let doc = presence.element().view();
+        let x = doc.root().child(ns::MUC, "x")?;
+        let history = x.child(ns::MUC, "history");
+        let password = x.child_text(ns::MUC, "password").map(str::to_owned);
+        Some(Self {
+            password,
+            history: history.map(|it| Wanted::read(it, now)).unwrap_or_default(),
+        })
+    }
+}
+
+impl Wanted {
+    /// What is no number or no date bounds nothing.
+    fn read(history: Node<'_>, now: SystemTime) -> Self {
+        let number = |name: &str| history.attr(name)?.parse::<u64>().ok();
+        let ago =
+            number("seconds").and_then(|seconds| now.checked_sub(Duration::from_secs(seconds)));
+        let since = history.attr("since").and_then(time::parse);
+        Self {
+            chars: number("maxchars").and_then(|n| usize::try_from(n).ok()),
+            stanzas: number("maxstanzas").and_then(|n| usize::try_from(n).ok()),
+            since: ago.into_iter().chain(since).max(),
+        }
+    }
+}
+
+impl Room {
+    /// Somebody enters with this nickname, or comes again after it has lost its bearings (§7.2.1).
+    pub fn enter(
+        &mut self,
+        presence: &Stanza,
+        entry: &Entry,
+        who: &Entering,
+        out: &mut Outputs,
+    ) -> Result<(), StanzaError> {
+        let session = presence.from();
+        let asked = presence.to().and_then(Jid::resource).unwrap_or_default();
+        let nick = self.admit(session, asked, entry, who)?;
+        let shown = show::payloads(presence, self.bounds.presence_bytes_max)?;
+        if self.sessions.get(session).is_some_and(|key| **key != *nick.key) {
+            // It thinks that it is not in the room yet: the nickname that it has is left behind.
+            let _ = self.leave(session, &Gone::default(), out);
+        }
+        let affiliation = self.affiliation(session.bare_str());
+        let known = self.occupants.get(&*nick.key);
+        let role = known
+            .map_or_else(|| affiliation.first_role(self.settings.moderated), |known| known.role);
+        let jid = self.jid.with_resource(&nick.text).map_err(|_| StanzaError::not_acceptable())?;
+        let is_other_spelling = jid.resource() != asked;
+        let jid = known.map_or_else(|| jid.into(), |known| known.jid.clone());
+        self.present(session, out);
+        let seat = Seat { jid: session.clone(), shown };
+        self.seat(nick.clone(), jid, role, seat.clone());
+        let mut codes = Vec::new();
+        if self.settings.whois == Whois::Anyone {
+            codes.push(100);
+        }
+        if self.archive().is_some() {
+            codes.push(170);
+        }
+        if who.is_new {
+            codes.push(201);
+        }
+        if is_other_spelling {
+            codes.push(210);
+        }
+        self.announce(
+            &nick.key,
+            &seat,
+            Own { id: presence.id().as_deref(), codes: &codes, ..Own::default() },
+            out,
+        );
+        self.recall(session, &entry.history, out);
+        self.tell_subject(session, out);
+        Ok(())
+    }
+
+    /// Whether somebody may enter with this nickname: the checks of §7.2, the most telling last.
+    fn admit(
+        &self,
+        session: &Jid,
+        asked: &str,
+        entry: &Entry,
+        who: &Entering,
+    ) -> Result<Nick, StanzaError> {
+        let affiliation = self.effective(session);
+        if affiliation == Affiliation::Outcast {
+            return Err(StanzaError::forbidden().text("you are banned from this room"));
+        }
+        if self.is_locked() && !who.is_new && affiliation != Affiliation::Owner {
+            return Err(StanzaError::item_not_found().text("this room is not configured yet"));
+        }
+        let is_in = self.occupant_of(session).is_some();
+        if self.settings.members_only && affiliation < Affiliation::Member && !is_in {
+            return Err(StanzaError::registration_required().text("this room is for members only"));
+        }
+        if let Some(password) = self.settings.password.as_deref()
+            && affiliation < Affiliation::Owner
+            && !is_in
+            && !entry.password.as_deref().is_some_and(|said| {
+                crate::base::hash::same_secret(said.as_bytes(), password.as_bytes())
+            })
+        {
+            return Err(StanzaError::not_authorized().text("this room needs a password"));
+        }
+        let nick = self.free_nick(session, asked)?;
+        let is_there = self.occupants.contains_key(&*nick.key);
+        if !is_in && !is_there && self.len() >= self.seats(affiliation) {
+            return Err(StanzaError::service_unavailable()
+                .kind(crate::stanza::ErrorType::Wait)
+                .text("this room is full"));
+        }
+        if !is_in && self.sessions.len() >= self.bounds.sessions_max() {
+            return Err(StanzaError::service_unavailable()
+                .kind(crate::stanza::ErrorType::Wait)
+                .text("this room has as many sessions as it can"));
+        }
+        Ok(nick)
+    }
+
+    /// §7.2.9: an admin enters a room that is full, up to a bound.
+    fn seats(&self, affiliation: Affiliation) -> usize {
+        let own = usize::try_from(self.settings.occupants_max).unwrap_or(usize::MAX);
+        let max =
+            if own == 0 { self.bounds.occupants_max } else { own.min(self.bounds.occupants_max) };
+        if affiliation >= Affiliation::Admin { max.saturating_add(ADMIN_SEATS) } else { max }
+    }
+
+    /// §7.2.8: a nickname is free if nobody has it or has reserved it but the account itself.
+    fn free_nick(&self, session: &Jid, asked: &str) -> Result<Nick, StanzaError> {
+        let nick = Nick::of(asked, self.bounds.nick_bytes_max)?;
+        let own = session.bare_str();
+        let taken = self.occupants.get(&*nick.key).is_some_and(|known| known.bare() != own);
+        let reserved = self.reserved_by(&nick.key).is_some_and(|by| by.as_str() != own);
+        match taken || reserved {
+            true => Err(StanzaError::conflict().text("this nickname is somebody else's here")),
+            false => Ok(nick),
+        }
+    }
+
+    /// §7.2.2: the others' presence, before one's own.
+    pub(super) fn present(&self, session: &Jid, out: &mut Outputs) {
+        let own = self.sessions.get(session);
+        let viewer = own.and_then(|key| self.occupants.get(key)).map_or_else(
+            || self.affiliation(session.bare_str()).first_role(self.settings.moderated),
+            |known| known.role,
+        );
+        let form = Form { address: self.settings.shows_addresses(viewer), ..Form::default() };
+        for occupant in self.occupants.values() {
+            if !self.settings.broadcast.shows(occupant.role) {
+                continue;
+            }
+            let item = self.item(occupant);
+            for seat in occupant.seats.iter().filter(|seat| seat.jid != *session) {
+                let frame = self.presence(occupant, seat, &item, form);
+                out.to_one(session, &occupant.jid, show::AVAILABLE, frame);
+            }
+        }
+    }
+
+    /// Shows a session of an occupant as it is now, by its nickname's key.
+    pub(super) fn announce(&self, key: &str, seat: &Seat, own: Own<'_>, out: &mut Outputs) {
+        if let Some(occupant) = self.occupants.get(key) {
+            self.show(occupant, seat, &self.item(occupant), own, out);
+        }
+    }
+
+    /// Available presence without `<x/>`: from an occupant a change; from anybody else a mistake.
+    pub fn update(&mut self, presence: &Stanza, out: &mut Outputs) -> Result<(), StanzaError> {
+        let session = presence.from();
+        let asked = presence.to().and_then(Jid::resource).unwrap_or_default();
+        let Some(key) = self.sessions.get(session).cloned() else {
+            not_here(presence, out);
+            return Ok(());
+        };
+        let Some(known) = self.occupants.get(&key) else { return Ok(()) };
+        if known.jid.resource() != Some(asked) {
+            let nick = Nick::of(asked, self.bounds.nick_bytes_max)?;
+            if nick.text != known.nick.text {
+                return self.rename(presence, out);
+            }
+        }
+        let shown = show::payloads(presence, self.bounds.presence_bytes_max)?;
+        let seat = Seat { jid: session.clone(), shown };
+        if let Some(known) = self.occupants.get_mut(&key) {
+            known.seats.retain(|other| other.jid != seat.jid);
+            known.seats.push(seat.clone());
+        }
+        let id = presence.id();
+        self.announce(&key, &seat, Own { id: id.as_deref(), ..Own::default() }, out);
+        Ok(())
+    }
+
+    /// §7.6
+    fn rename(&mut self, presence: &Stanza, out: &mut Outputs) -> Result<(), StanzaError> {
+        let session = presence.from();
+        let asked = presence.to().and_then(Jid::resource).unwrap_or_default();
+        let nick = self.free_nick(session, asked)?;
+        let shown = show::payloads(presence, self.bounds.presence_bytes_max)?;
+        let jid = self.jid.with_resource(&nick.text).map_err(|_| StanzaError::not_acceptable())?;
+        let jid: Jid = jid.into();
+        let Some((old, _)) = self.unseat(session) else { return Ok(()) };
+        let seat = Seat { jid: session.clone(), shown };
+        // The old nickname's other sessions keep it.
+        let item = Item { nick: Some(&nick.text), codes: &[NEW_NICK], ..self.item(&old) };
+        let own_seat = old.seats.first().cloned().unwrap_or_else(|| seat.clone());
+        let bare = Seat { shown: bytes::Bytes::new(), ..own_seat };
+        // It sees its own old nickname go, too, though it has none at this moment.
+        self.show(&old, &bare, &item, Own::default(), out);
+        if let Some(rest) = self.occupants.get(&*old.nick.key).and_then(|rest| rest.seat().cloned())
+        {
+            let key = old.nick.key.clone();
+            self.announce(&key, &rest, Own { silent: true, ..Own::default() }, out);
+        }
+        let spelled = jid.resource() != Some(asked);
+        let role = old.role;
+        self.seat(nick.clone(), jid, role, seat.clone());
+        let codes: &[u16] = if spelled { &[210] } else { &[] };
+        let id = presence.id();
+        self.announce(&nick.key, &seat, Own { id: id.as_deref(), codes, ..Own::default() }, out);
+        Ok(())
+    }
+
+    /// §7.2.13, §7.2.14
+    fn recall(&self, session: &Jid, wanted: &Wanted, out: &mut Outputs) {
+        let max = usize::try_from(self.settings.history).unwrap_or(usize::MAX);
+        let max = wanted.stanzas.map_or(max, |stanzas| stanzas.min(max));
+        let mut chars = wanted.chars.unwrap_or(usize::MAX);
+        let since = wanted.since;
+        let mut from = self.history.len();
+        while let Some(kept) = from.checked_sub(1).and_then(|at| self.history.get(at)) {
+            let new = since.is_none_or(|since| from_micros(kept.at) >= since);
+            let Some(left) = chars.checked_sub(kept.frame.len()) else { break };
+            if !new || self.history.len() - from >= max {
+                break;
+            }
+            chars = left;
+            from -= 1;
+        }
+        for kept in self.history.iter().skip(from) {
+            let delay = crate::stanza::delay::delay(self.jid.as_str(), from_micros(kept.at));
+            let frame = kept.frame.with(&delay);
+            out.to_one(session, &Jid::from(self.jid.clone()), super::say::GROUPCHAT, frame);
+        }
+    }
+
+    /// §7.2.15
+    fn tell_subject(&self, session: &Jid, out: &mut Outputs) {
+        let frame = match &self.subject {
+            Some(subject) => {
+                let delay = crate::stanza::delay::delay(self.jid.as_str(), from_micros(subject.at));
+                subject.frame.with(&delay)
+            }
+            None => {
+                let from = crate::xml::writer::escape_attr(self.jid.as_str()).into_owned();
+                let head = format!("<message from=\"{from}\" type=\"groupchat\"");
+                crate::stanza::Frame::of(head, "><subject/></message>")
+            }
+        };
+        out.to_one(session, &Jid::from(self.jid.clone()), super::say::GROUPCHAT, frame);
+    }
+}
+
+/// §7.2.18: who is not in the room, and thinks that it is, is told.
+pub(super) fn not_here(presence: &Stanza, out: &mut Outputs) {
+    let Some(to) = presence.to() else { return };
+    let mut xml = crate::xml::writer::Xml::new();
+    xml.start("presence").attr("from", to.as_str()).attr("to", presence.from().as_str());
+    xml.attr("type", "unavailable").start("x").attr("xmlns", ns::MUC_USER);
+    let item = Item { reason: Some("You are not in the room."), ..Item::default() };
+    item.write(&mut xml, None);
+    for code in ["110", "307", "333"] {
+        xml.start("status").attr("code", code).end();
+    }
+    xml.end().end();
+    out.route(Stanza::ours(xml.finish()));
+}
+
+/// Who enters, beside what its stanza says.
+#[derive(Debug, Clone, Copy)]
+pub struct Entering {
+    /// The room was made for it just now (§10.1.1).
+    pub is_new: bool,
+}
+
+/// §7.2.9: "up to some reasonable number of additional occupants".
+const ADMIN_SEATS: usize = 10;

@@ -1,0 +1,43 @@
+//! What was said last, for those who enter (XEP-0045 §7.2.13): from the archive, when a room is loaded.
+
+use std::collections::VecDeque;
+
+use super::Bounds;
+use super::room::{Kept, Room};
+use crate::stanza::ids::stanza_id;
+use crate::stanza::{Frame, Stanza};
+use crate::store::Store;
+use crate::store::archive::{self, Archived, Direction, Filter};
+use crate::store::ids::ArchiveId;
+use crate::store::tx::{StoreError, Tx};
+
+/// The last messages of the archive, oldest first, without their ids.
+pub(super) fn load(
+    tx: &mut dyn Tx,
+    archive: ArchiveId,
+    max: u32,
+    bounds: Bounds,
+) -> Result<Vec<Kept>, StoreError> {
+    let max = usize::try_from(max).unwrap_or(usize::MAX).min(bounds.history_max);
+    if max == 0 {
+        return Ok(Vec::new());
+    }
+    let bytes = bounds.history_bytes_max;
+    let page = archive::page(tx, archive, &Filter::ALL, Direction::Backward, max, bytes)?;
+    let kept = |row: Archived| {
+        let frame = Stanza::ours(row.stanza.into())?.frame();
+        Some(Kept { frame, at: row.at, seq: row.seq })
+    };
+    Ok(page.rows.into_iter().filter_map(kept).collect())
+}
+
+/// The same with their ids, as they were sent (XEP-0359).
+pub(super) fn stamped(said: Vec<Kept>, room: &Room, store: &Store) -> VecDeque<Kept> {
+    let Some(archive) = room.archive() else { return VecDeque::new() };
+    let stamp = |kept: Kept| {
+        let id = store.id_of_position(archive, kept.seq);
+        let frame: Frame = kept.frame.with(&stanza_id(room.jid.as_str(), &id));
+        Kept { frame, ..kept }
+    };
+    said.into_iter().map(stamp).collect()
+}

@@ -1,0 +1,75 @@
+//! Requests to rooms and their occupants: which file answers what.
+
+use std::sync::Arc;
+
+use super::act::room_of;
+use super::deliver::run;
+use super::owner;
+use super::rooms::Hold;
+use crate::modules::api::{Answer, Cx, Reply};
+use crate::stanza::iq::{Iq, IqType};
+use crate::stanza::{Stanza, StanzaError};
+use crate::xml::ns;
+
+/// Answers a request to a room.
+pub(super) type Handler = fn(Cx, Arc<Hold>, Iq) -> Answer<Result<Reply, StanzaError>>;
+
+/// A request that rooms answer.
+pub(super) struct Route {
+    /// get or set
+    pub(super) ty: IqType,
+    /// Of the payload.
+    pub(super) ns: &'static str,
+    /// Of the payload.
+    pub(super) name: &'static str,
+    /// The handler.
+    pub(super) handler: Handler,
+}
+
+/// All of them, by the files that answer them.
+const ROUTES: &[&[Route]] = &[PING, owner::ROUTES];
+
+/// XEP-0199 of the room itself.
+const PING: &[Route] = &[Route {
+    ty: IqType::Get,
+    ns: ns::PING,
+    name: "ping",
+    handler: |_, _, _| Box::pin(std::future::ready(Ok(Reply::empty()))),
+}];
+
+fn handler(ty: IqType, ns: &str, name: &str) -> Option<Handler> {
+    let mut all = ROUTES.iter().flat_map(|routes| routes.iter());
+    all.find(|one| one.ty == ty && one.ns == ns && one.name == name).map(|one| one.handler)
+}
+
+/// A request to a room.
+pub(super) async fn to_room(cx: Cx, iq: Iq) -> Result<Vec<Stanza>, StanzaError> {
+    let (ns, name) = iq.payload();
+    let Some(handler) = handler(iq.ty(), ns, name) else {
+        return Err(StanzaError::service_unavailable());
+    };
+    let hold = room_of(&cx, iq.stanza()).await?;
+    let Reply { payload, ahead, out, .. } = handler(cx, hold, iq.clone()).await?;
+    let answer = ahead.into_iter().chain([iq.result(&payload)]);
+    Ok(answer.filter_map(Stanza::ours).chain(out).collect())
+}
+
+/// To an occupant: XEP-0410 for a session's own nickname, else on to the other's client (§17.4).
+pub(super) async fn to_occupant(cx: &Cx, iq: &Stanza) -> Result<Vec<Stanza>, StanzaError> {
+    let hold = room_of(cx, iq).await?;
+    let request = Iq::request(iq)?;
+    let is_ping = request.as_ref().is_some_and(|iq| iq.payload() == (ns::PING, "ping"));
+    let (done, delivered) = run(cx, &hold, |room, out| {
+        let own = room.occupant_of(iq.from());
+        let is_own = own.is_some_and(|own| Some(&own.jid) == iq.to());
+        match is_ping && is_own {
+            true => Ok(true),
+            false => room.relay(iq, out).map(|()| false),
+        }
+    });
+    let answered = match (done?, request) {
+        (true, Some(request)) => Stanza::ours(request.result(b"")),
+        _ => None,
+    };
+    Ok(answered.into_iter().chain(delivered.routed).collect())
+}

@@ -1,0 +1,181 @@
+//! The rooms in memory: loaded when spoken to, forgotten when idle.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Semaphore;
+
+use super::room::{Kept, Room, Standing, Subject};
+use super::rows::{self, Stored};
+use super::settings::Settings;
+use super::{Bounds, history};
+use crate::jid::BareJid;
+use crate::modules::api::Cx;
+use crate::stanza::{Stanza, StanzaError};
+use crate::store::Store;
+use crate::store::ids::ArchiveId;
+
+/// All rooms in memory.
+#[derive(Debug, Default)]
+pub struct Rooms {
+    loaded: Mutex<HashMap<BareJid, Arc<Hold>>>,
+    /// How often rooms were forgotten: what was read before may be older than what was changed since.
+    forgotten: AtomicU64,
+}
+
+/// A room in memory, and the right to it. Its lock is held for an event and never over a wait; the router's locks
+/// are taken under it, and it under none of them.
+#[derive(Debug)]
+pub struct Hold {
+    room: Mutex<Room>,
+    /// Durable changes happen one after the other: each is judged by what the one before left.
+    pub(super) changes: Semaphore,
+}
+
+impl Hold {
+    fn new(room: Room) -> Arc<Self> {
+        Arc::new(Self { room: Mutex::new(room), changes: Semaphore::new(1) })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Room> {
+        // A panic under it leaves a room that is whole but for that event.
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rooms {
+    fn lock(&self) -> MutexGuard<'_, HashMap<BareJid, Arc<Hold>>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The room, if it is in memory.
+    pub(super) fn find(&self, jid: &BareJid) -> Option<Arc<Hold>> {
+        self.lock().get(jid).cloned()
+    }
+
+    /// All rooms in memory.
+    pub(super) fn all(&self) -> Vec<Arc<Hold>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// The room, read from the store if it is not in memory; `None` if there is none.
+    pub(super) async fn open(
+        &self,
+        store: &Store,
+        jid: &BareJid,
+        bounds: Bounds,
+    ) -> Result<Option<Arc<Hold>>, StanzaError> {
+        loop {
+            if let Some(hold) = self.find(jid) {
+                return Ok(Some(hold));
+            }
+            let forgotten = self.forgotten.load(Ordering::Acquire);
+            // promise.md 7: what was said before it was forgotten is in what is read.
+            store.begun().await?;
+            let of = jid.clone();
+            let stored = store.read(move |tx| rows::load(tx, of.as_str())).await?;
+            let said = match &stored {
+                Some(stored) if stored.settings.archive => {
+                    let (archive, max) = (ArchiveId::of_room(stored.id), stored.settings.history);
+                    store.archive_indexed(archive).await?;
+                    store.read(move |tx| history::load(tx, archive, max, bounds)).await?
+                }
+                _ => Vec::new(),
+            };
+            let mut loaded = self.lock();
+            if let Some(hold) = loaded.get(jid) {
+                return Ok(Some(hold.clone()));
+            }
+            if self.forgotten.load(Ordering::Acquire) != forgotten {
+                continue;
+            }
+            let Some(stored) = stored else { return Ok(None) };
+            let hold = Hold::new(room(jid, stored, said, store, bounds));
+            loaded.insert(jid.clone(), hold.clone());
+            return Ok(Some(hold));
+        }
+    }
+
+    /// A new room for its creator, which owns it; the one that somebody else made at the same moment if there is one.
+    /// The second says whether it was made.
+    pub(super) fn create(
+        &self,
+        jid: &BareJid,
+        creator: BareJid,
+        settings: Settings,
+        secret: [u8; 32],
+        bounds: Bounds,
+    ) -> (Arc<Hold>, bool) {
+        let mut loaded = self.lock();
+        if let Some(hold) = loaded.get(jid) {
+            return (hold.clone(), false);
+        }
+        let mut room = Room::new(jid.clone(), settings, secret, bounds);
+        let owner =
+            Standing { affiliation: super::rights::Affiliation::Owner, ..Standing::default() };
+        room.standing.insert(creator, owner);
+        let hold = Hold::new(room);
+        loaded.insert(jid.clone(), hold.clone());
+        (hold, true)
+    }
+
+    /// How many rooms of this creator nobody has configured yet.
+    pub(super) fn locked_by(&self, creator: &str) -> usize {
+        let all = self.all();
+        let is = |hold: &&Arc<Hold>| {
+            let room = hold.lock();
+            room.is_locked() && room.standing.contains_key(creator)
+        };
+        all.iter().filter(is).count()
+    }
+
+    /// Forgets a room that is gone.
+    pub(super) fn forget(&self, jid: &BareJid, hold: &Arc<Hold>) {
+        let mut loaded = self.lock();
+        if loaded.get(jid).is_some_and(|known| Arc::ptr_eq(known, hold)) {
+            loaded.remove(jid);
+            self.forgotten.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Forgets rooms that nobody is in and nobody has looked at for a while; how many are left.
+    pub(super) fn forget_idle(&self, now: SystemTime, after: Duration) -> usize {
+        let mut loaded = self.lock();
+        let before = loaded.len();
+        loaded.retain(|_, hold| {
+            // Whoever has it in hand, or waits for it, got it from here.
+            if Arc::strong_count(hold) > 1 {
+                return true;
+            }
+            let room = hold.lock();
+            let idle = now.duration_since(room.used).unwrap_or_default();
+            !room.is_empty() || room.is_locked() || idle < after
+        });
+        if loaded.len() < before {
+            self.forgotten.fetch_add(1, Ordering::Release);
+        }
+        loaded.len()
+    }
+}
+
+fn room(jid: &BareJid, stored: Stored, said: Vec<Kept>, store: &Store, bounds: Bounds) -> Room {
+    let mut room = Room::new(jid.clone(), stored.settings, stored.secret, bounds);
+    room.id = Some(stored.id);
+    room.version = stored.version;
+    room.standing = stored.standing;
+    room.subject = stored.subject.and_then(|(message, at)| {
+        let frame = Stanza::ours(message.into())?.frame();
+        Some(Subject { frame, at })
+    });
+    room.history = history::stamped(said, &room, store);
+    room
+}
+
+impl Cx {
+    /// The rooms.
+    pub(super) fn rooms(&self) -> &Rooms {
+        &self.server.shared().muc
+    }
+}

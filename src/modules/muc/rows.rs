@@ -1,0 +1,165 @@
+//! Rooms in the store.
+
+use std::collections::BTreeMap;
+
+use super::rights::Affiliation;
+use super::room::Standing;
+use super::settings::Settings;
+use crate::jid::BareJid;
+use crate::store::archive;
+use crate::store::damage;
+use crate::store::ids::{ArchiveId, RoomId};
+use crate::store::tx::{StoreError, Tx, query_all, query_one, query_optional};
+
+/// A room as it is stored.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) id: RoomId,
+    pub(super) settings: Settings,
+    pub(super) secret: [u8; 32],
+    pub(super) version: i64,
+    /// The message that set the subject, and when.
+    pub(super) subject: Option<(Vec<u8>, i64)>,
+    pub(super) standing: BTreeMap<BareJid, Standing>,
+    /// Who was in it at a planned restart.
+    pub(super) occupants: Option<Vec<u8>>,
+}
+
+/// Reads a room; `None` if there is none with this address.
+pub(super) fn load(tx: &mut dyn Tx, jid: &str) -> Result<Option<Stored>, StoreError> {
+    let found = query_optional(tx, FIND, &[jid.into()], |row| {
+        let id = RoomId(row.int(0)?);
+        let settings = row.text(1)?;
+        let subject = row.opt_blob(4)?.zip(Some(row.int(5)?));
+        Ok((id, settings, row.blob(2)?, row.int(3)?, subject, row.opt_blob(6)?))
+    })?;
+    let Some((id, settings, secret, version, subject, occupants)) = found else { return Ok(None) };
+    let settings = Settings::of_json(&settings).unwrap_or_else(|| {
+        // Closed rather than open to everybody, until its owner looks at it.
+        damage::note(("room", id), &"its configuration is damaged: members only");
+        super::settings::Preset::Private.settings()
+    });
+    let secret = secret.try_into().unwrap_or_else(|_| crate::base::hash::sha256(jid.as_bytes()));
+    let standing = standing(tx, id)?;
+    Ok(Some(Stored { id, settings, secret, version, subject, standing, occupants }))
+}
+
+fn standing(tx: &mut dyn Tx, room: RoomId) -> Result<BTreeMap<BareJid, Standing>, StoreError> {
+    let rows = query_all(tx, STANDING, &[room.0.into()], |row| {
+        let affiliation = Affiliation::of_number(row.int(1)?).unwrap_or_default();
+        let (nick, reason, version) = (row.opt_text(2)?, row.opt_text(3)?, row.int(4)?);
+        Ok((row.text(0)?, Standing { affiliation, nick, reason, version }))
+    })?;
+    let read = |(jid, standing): (String, Standing)| Some((BareJid::parse(&jid).ok()?, standing));
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+/// A new room. The second of two with one address fails.
+pub(super) fn create(
+    tx: &mut dyn Tx,
+    jid: &str,
+    creator: &str,
+    settings: &Settings,
+    secret: &[u8; 32],
+    at: i64,
+) -> Result<RoomId, StoreError> {
+    let settings = settings.to_json();
+    let params =
+        [jid.into(), settings.as_str().into(), secret.as_slice().into(), at.into(), creator.into()];
+    query_one(tx, CREATE, &params, |row| Ok(RoomId(row.int(0)?)))
+}
+
+/// How many rooms an account has created that are still there.
+pub(super) fn created_by(tx: &mut dyn Tx, creator: &str) -> Result<usize, StoreError> {
+    let count = query_one(tx, CREATED_BY, &[creator.into()], |row| row.int(0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// Its configuration.
+pub(super) fn configure(
+    tx: &mut dyn Tx,
+    room: RoomId,
+    settings: &Settings,
+) -> Result<(), StoreError> {
+    let settings = settings.to_json();
+    tx.execute(CONFIGURE, &[room.0.into(), settings.as_str().into()]).map(drop)
+}
+
+/// What somebody is to it from this version on.
+pub(super) fn stand(
+    tx: &mut dyn Tx,
+    room: RoomId,
+    jid: &str,
+    standing: &Standing,
+) -> Result<(), StoreError> {
+    let Standing { affiliation, nick, reason, version } = standing;
+    let nick = nick.as_deref().map_or(crate::store::tx::Value::Null, Into::into);
+    let reason = reason.as_deref().map_or(crate::store::tx::Value::Null, Into::into);
+    let params =
+        [room.0.into(), jid.into(), affiliation.number().into(), nick, reason, (*version).into()];
+    tx.execute(STAND, &params)?;
+    tx.execute(VERSION, &[room.0.into(), (*version).into()]).map(drop)
+}
+
+/// Its subject, in the transaction of the message's row if it has one.
+pub(super) fn subject(
+    tx: &mut dyn Tx,
+    room: RoomId,
+    message: &[u8],
+    at: i64,
+) -> Result<(), StoreError> {
+    tx.execute(SUBJECT, &[room.0.into(), message.into(), at.into()]).map(drop)
+}
+
+/// Deletes a room; its archive is left to be deleted bit by bit.
+pub(super) fn destroy(tx: &mut dyn Tx, room: RoomId) -> Result<(), StoreError> {
+    archive::leave(tx, ArchiveId::of_room(room))?;
+    tx.execute(DESTROY, &[room.0.into()]).map(drop)
+}
+
+/// Who is in it over a planned restart; nobody, once they have been taken back.
+pub(super) fn keep_occupants(
+    tx: &mut dyn Tx,
+    room: RoomId,
+    occupants: Option<&[u8]>,
+) -> Result<(), StoreError> {
+    let occupants = occupants.map_or(crate::store::tx::Value::Null, Into::into);
+    tx.execute(KEEP, &[room.0.into(), occupants]).map(drop)
+}
+
+/// The addresses of rooms with occupants over a planned restart.
+pub(super) fn occupied(tx: &mut dyn Tx) -> Result<Vec<String>, StoreError> {
+    query_all(tx, OCCUPIED, &[], |row| row.text(0))
+}
+
+/// A page of the rooms of a domain after an address, in the order of their addresses, with their settings.
+pub(super) fn listed(
+    tx: &mut dyn Tx,
+    domain: &str,
+    after: &str,
+    max: i64,
+) -> Result<Vec<(String, Option<Settings>)>, StoreError> {
+    let ends = format!("%@{domain}");
+    query_all(tx, LISTED, &[ends.as_str().into(), after.into(), max.into()], |row| {
+        Ok((row.text(0)?, Settings::of_json(&row.text(1)?)))
+    })
+}
+
+crate::store::sql! {
+    FIND = "SELECT id, settings, secret, version, subject, subject_at, occupants FROM room WHERE jid = $1";
+    STANDING = "SELECT jid, affiliation, nick, reason, version FROM room_affiliation WHERE room = $1";
+    CREATE = "INSERT INTO room (jid, settings, secret, version, subject_at, created_at, creator) \
+        VALUES ($1, $2, $3, 0, 0, $4, $5) RETURNING id";
+    CREATED_BY = "SELECT COUNT(*) FROM room WHERE creator = $1";
+    CONFIGURE = "UPDATE room SET settings = $2 WHERE id = $1";
+    STAND = "INSERT INTO room_affiliation (room, jid, affiliation, nick, reason, version) \
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (room, jid) DO UPDATE SET \
+        affiliation = excluded.affiliation, nick = excluded.nick, reason = excluded.reason, \
+        version = excluded.version";
+    VERSION = "UPDATE room SET version = $2 WHERE id = $1";
+    SUBJECT = "UPDATE room SET subject = $2, subject_at = $3 WHERE id = $1";
+    DESTROY = "DELETE FROM room WHERE id = $1";
+    KEEP = "UPDATE room SET occupants = $2 WHERE id = $1";
+    OCCUPIED = "SELECT jid FROM room WHERE occupants IS NOT NULL ORDER BY jid";
+    LISTED = "SELECT jid, settings FROM room WHERE jid LIKE $1 AND jid > $2 ORDER BY jid LIMIT $3";
+}

@@ -1,0 +1,153 @@
+//! What is said in a room (XEP-0045 §7.4, §8.1): to all, in one order, under the speaker's nickname.
+
+use std::time::SystemTime;
+
+use super::outputs::Outputs;
+use super::rights::Role;
+use super::room::{Kept, Room, Subject};
+use crate::base::time::micros;
+use crate::jid::Jid;
+use crate::router::rules::StanzaClass;
+use crate::stanza::message::MessageType;
+use crate::stanza::{Frame, Stanza, StanzaError};
+use crate::store::ids::ArchiveId;
+use crate::xml::ns;
+use crate::xml::writer::Xml;
+
+/// What a notice of the room is to guards.
+pub const NORMAL: StanzaClass = StanzaClass::Message(MessageType::Normal);
+/// What it is to guards.
+pub const GROUPCHAT: StanzaClass = StanzaClass::Message(MessageType::Groupchat);
+
+/// A message that the room lets pass, not sent yet.
+#[derive(Debug)]
+pub struct Said {
+    /// Under the occupant's address, without 'to', and with what only the room says but its position.
+    pub frame: Frame,
+    /// The occupant.
+    pub from: Jid,
+    /// It sets the subject.
+    pub is_subject: bool,
+    /// Its archive, if it goes there.
+    pub archive: Option<ArchiveId>,
+    /// Newcomers get it.
+    pub is_kept: bool,
+    /// Its id, by which it may be referred to.
+    pub id: Option<String>,
+}
+
+impl Room {
+    /// Judges a groupchat message to the room; changes nothing but when its speaker spoke last.
+    pub fn hear(&mut self, message: &Stanza, now: SystemTime) -> Result<Said, StanzaError> {
+        let speaker = self.speaker(message.from())?;
+        let (role, from, key) = (speaker.role, speaker.jid.clone(), speaker.nick.key.clone());
+        let bare = message.from().bare_str();
+        let is_subject = is_subject(message);
+        if is_subject && !self.settings.may_change_subject(role) {
+            return Err(StanzaError::forbidden().text("you may not change the subject here"));
+        }
+        if role < Role::Participant {
+            return Err(StanzaError::forbidden().text("you have no voice in this room"));
+        }
+        let is_kept = !is_subject && is_worth_keeping(message);
+        self.slow(&key, role, is_kept, now)?;
+        let id = self.occupant_id(bare);
+        let mut own = Xml::new();
+        own.start("occupant-id").attr("xmlns", super::OCCUPANT_ID).attr("id", &id).end();
+        let cleaned = honest(message);
+        let message = cleaned.as_ref().unwrap_or(message);
+        let frame = message.frame_from(from.as_str(), own.into_string().as_bytes());
+        let archive = self.archive().filter(|_| is_kept);
+        let id = message.id().map(std::borrow::Cow::into_owned);
+        Ok(Said { frame, from, is_subject, archive, is_kept, id })
+    }
+
+    /// XEP-0500: one message in so many seconds.
+    fn slow(
+        &mut self,
+        key: &str,
+        role: Role,
+        counts: bool,
+        now: SystemTime,
+    ) -> Result<(), StanzaError> {
+        let seconds = i64::from(self.settings.slow_mode);
+        if seconds == 0 || role >= Role::Moderator || !counts {
+            return Ok(());
+        }
+        let now = micros(now);
+        let Some(occupant) = self.occupants.get_mut(key) else { return Ok(()) };
+        let since = now.saturating_sub(occupant.spoke);
+        if (0..seconds.saturating_mul(1_000_000)).contains(&since) {
+            let text = format!("this room is slow: one message in {seconds} seconds");
+            return Err(StanzaError::policy_violation()
+                .kind(crate::stanza::ErrorType::Wait)
+                .text(text));
+        }
+        occupant.spoke = now;
+        Ok(())
+    }
+
+    /// Sends it to all. `seq`: its position in the archive; `stamp` what its frames get for it.
+    pub fn say(&mut self, said: Said, (at, seq): (i64, i64), stamp: &[u8], out: &mut Outputs) {
+        let frame = if stamp.is_empty() { said.frame } else { said.frame.with(stamp) };
+        if said.is_subject {
+            self.subject = Some(Subject { frame: frame.clone(), at });
+        } else if said.is_kept {
+            self.keep(Kept { frame: frame.clone(), at, seq });
+        }
+        let everyone = self.everyone();
+        out.to(everyone, &said.from, GROUPCHAT, frame);
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        let max = usize::try_from(self.settings.history).unwrap_or(usize::MAX);
+        self.history.push_back(kept);
+        let mut bytes: usize = self.history.iter().map(|kept| kept.frame.len()).sum();
+        while self.history.len() > max.min(self.bounds.history_max)
+            || bytes > self.bounds.history_bytes_max
+        {
+            let Some(oldest) = self.history.pop_front() else { break };
+            bytes = bytes.saturating_sub(oldest.frame.len());
+        }
+    }
+}
+
+/// §8.1: a subject without a body and without a thread.
+pub fn is_subject(message: &Stanza) -> bool {
+    let element = message.element();
+    element.has_child(ns::CLIENT, "subject")
+        && !element.has_child(ns::CLIENT, "body")
+        && !element.has_child(ns::CLIENT, "thread")
+}
+
+/// Whether it goes into the archive and to newcomers: not chat states, receipts and the like alone (XEP-0313
+/// §6.1.2), but all that a hint says so of (XEP-0334 §4), whatever else it has.
+pub fn is_worth_keeping(message: &Stanza) -> bool {
+    let mut worthy = false;
+    for child in message.element().children() {
+        match (child.ns, child.name) {
+            (ns::HINTS, "no-store" | "no-permanent-store") => return false,
+            (ns::HINTS, "store") => worthy = true,
+            (ns::CLIENT, "thread") | (ns::HINTS, _) => {}
+            (ns::CHAT_STATES | ns::MARKERS | ns::RECEIPTS, _) => {}
+            (super::ORIGIN_ID, _) => {}
+            _ => worthy = true,
+        }
+    }
+    worthy
+}
+
+/// The message without what only the room says; nothing if there is none of it.
+fn honest(message: &Stanza) -> Option<Stanza> {
+    let claims = |ns: &str, name: &str| {
+        matches!(
+            (ns, name),
+            (ns::MUC | ns::MUC_USER, "x") | (super::OCCUPANT_ID, _) | (super::HATS, _)
+        )
+    };
+    let mut children = message.element().children();
+    if !children.any(|child| claims(child.ns, child.name)) {
+        return None;
+    }
+    message.without_payloads(|child| claims(child.ns, child.name))
+}

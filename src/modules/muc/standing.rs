@@ -1,0 +1,143 @@
+//! What changes when somebody's affiliation changes (XEP-0045 §5.2.2, §9, §10): the role, who is told, and whether it
+//! may stay.
+
+use std::sync::Arc;
+
+use super::leave::Gone;
+use super::outputs::Outputs;
+use super::rights::{Affiliation, Role};
+use super::room::{Room, Standing};
+use super::say::GROUPCHAT;
+use super::show::{Item, Own};
+use crate::jid::{BareJid, Jid};
+use crate::stanza::Frame;
+use crate::xml::ns;
+use crate::xml::writer::{Xml, escape_attr};
+
+/// Whose doing a change is, and why.
+#[derive(Debug, Clone, Default)]
+pub struct By {
+    /// The actor's nickname, if it is in the room.
+    pub actor: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl Room {
+    /// A change that is committed: done, and told.
+    pub fn stand(&mut self, jid: &BareJid, standing: Standing, by: &By, out: &mut Outputs) {
+        let before = self.affiliation(jid.as_str());
+        let after = standing.affiliation;
+        self.version = self.version.max(standing.version);
+        self.standing.insert(jid.clone(), standing);
+        if before == after {
+            return;
+        }
+        let keys: Vec<Arc<str>> = self.keys_of(jid);
+        if keys.is_empty() {
+            self.tell_of_absent(jid, after, out);
+        }
+        for key in keys {
+            self.restand(&key, after, by, out);
+        }
+    }
+
+    /// The nicknames' keys of those whom an affiliation of this address concerns: an account, or for a ban a whole
+    /// domain (§9.2).
+    fn keys_of(&self, jid: &BareJid) -> Vec<Arc<str>> {
+        let is = |bare: &str| {
+            bare == jid.as_str()
+                || (jid.local().is_none()
+                    && bare.split_once('@').is_some_and(|(_, domain)| domain == jid.as_str())
+                    && self.affiliation(bare) == Affiliation::None)
+        };
+        let fits = self.occupants.iter().filter(|(_, occupant)| is(occupant.bare()));
+        fits.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn restand(&mut self, key: &str, after: Affiliation, by: &By, out: &mut Outputs) {
+        let Some(occupant) = self.occupants.get(key) else { return };
+        let code = match after {
+            Affiliation::Outcast => Some(301),
+            Affiliation::None if self.settings.members_only => Some(321),
+            _ => None,
+        };
+        if let Some(code) = code {
+            let (actor, reason) = (by.actor.clone(), by.reason.clone());
+            let gone = Gone { codes: vec![code], actor, reason, ..Gone::default() };
+            return self.remove(key, &gone, out);
+        }
+        let was = occupant.role;
+        let first = after.first_role(self.settings.moderated);
+        let role = match after {
+            // §5.1.3: an admin is a moderator; who is one no more is so at once.
+            Affiliation::Admin | Affiliation::Owner => Role::Moderator,
+            _ if was == Role::Moderator => first,
+            _ => was.max(first),
+        };
+        self.change_role(key, role, by, &[], out);
+    }
+
+    /// Gives a role, and shows it, though it be the same: with it the affiliation.
+    pub fn change_role(
+        &mut self,
+        key: &str,
+        role: Role,
+        by: &By,
+        codes: &[u16],
+        out: &mut Outputs,
+    ) {
+        let Some(occupant) = self.occupants.get_mut(key) else { return };
+        let was = std::mem::replace(&mut occupant.role, role);
+        let Some(occupant) = self.occupants.get(key) else { return };
+        let (actor, reason) = (by.actor.as_deref(), by.reason.as_deref());
+        let item = Item { actor, reason, codes, ..self.item(occupant) };
+        for seat in &occupant.seats {
+            self.show(occupant, seat, &item, Own { was: Some(was), ..Own::default() }, out);
+        }
+        // Who becomes a moderator may see now what it did not see before.
+        if self.settings.shows_addresses(role) && !self.settings.shows_addresses(was) {
+            for seat in &occupant.seats {
+                self.present(&seat.jid, out);
+            }
+        }
+    }
+
+    /// §9.3, §10.3: of somebody who is not in the room, those who see real addresses are told by a message.
+    fn tell_of_absent(&self, jid: &BareJid, affiliation: Affiliation, out: &mut Outputs) {
+        let to = self.those(|one| self.settings.shows_addresses(one.role));
+        let mut xml = Xml::new();
+        xml.start("x").attr("xmlns", ns::MUC_USER);
+        Item { affiliation, ..Item::default() }.write(&mut xml, Some(jid.as_str()));
+        xml.end();
+        out.to(
+            to,
+            &Jid::from(self.jid.clone()),
+            super::say::NORMAL,
+            self.notice(None, &xml.finish()),
+        );
+    }
+
+    /// A message of the room's own, without 'to'.
+    pub(super) fn notice(&self, ty: Option<&str>, payload: &[u8]) -> Frame {
+        let mut head = format!("<message from=\"{}\"", escape_attr(self.jid.as_str()));
+        if let Some(ty) = ty {
+            head.push_str(&format!(" type=\"{ty}\""));
+        }
+        let tail = [b">", payload, b"</message>"].concat();
+        Frame::of(head, tail)
+    }
+
+    /// §10.2.1: the configuration changed.
+    pub(super) fn announce_codes(&mut self, codes: &[u16], out: &mut Outputs) {
+        let mut xml = Xml::new();
+        xml.start("x").attr("xmlns", ns::MUC_USER);
+        for code in codes {
+            xml.start("status").attr("code", &code.to_string()).end();
+        }
+        xml.end();
+        let frame = self.notice(Some("groupchat"), &xml.finish());
+        let everyone = self.everyone();
+        out.to(everyone, &Jid::from(self.jid.clone()), GROUPCHAT, frame);
+    }
+}

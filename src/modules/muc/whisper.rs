@@ -1,0 +1,53 @@
+//! From one occupant to another (XEP-0045 §7.5, §17.4): messages and requests, under their nicknames.
+
+use super::outputs::Outputs;
+use super::room::{Occupant, Room};
+use crate::jid::Jid;
+use crate::stanza::{Stanza, StanzaError};
+use crate::xml::ns;
+
+impl Room {
+    /// A private message: to all sessions of the occupant (§7.2.8), each with its own way.
+    pub fn whisper(&self, message: &Stanza, out: &mut Outputs) -> Result<(), StanzaError> {
+        let (from, to) = self.pair(message)?;
+        if message.ty().as_deref() == Some("groupchat") {
+            return Err(StanzaError::bad_request().text("one occupant gets no groupchat message"));
+        }
+        if !self.settings.may_whisper(from.role) {
+            return Err(StanzaError::forbidden().text("private messages are not for you here"));
+        }
+        // §7.5: "the service SHOULD add the <x/>". What it says in ours is not for its sender to say.
+        let id = self.occupant_id(from.bare());
+        let marked = message.with_own(ns::MUC_USER, "x", MARK);
+        let own = format!("<occupant-id xmlns='{}' id='{id}'/>", super::OCCUPANT_ID);
+        let marked = marked.with_own(super::OCCUPANT_ID, "occupant-id", own.as_bytes());
+        for seat in &to.seats {
+            out.route(Some(marked.readdressed(&from.jid, &seat.jid)));
+        }
+        Ok(())
+    }
+
+    /// A request, or its answer, to another occupant's client; the room takes no part in it (§17.4 rules 2 and 3).
+    pub fn relay(&self, iq: &Stanza, out: &mut Outputs) -> Result<(), StanzaError> {
+        let (from, to) = self.pair(iq)?;
+        // One session answers, the one that the others see. Which one asked is not known: an answer that it did not
+        // ask for is nothing to a client.
+        let is_request = matches!(iq.ty().as_deref(), Some("get" | "set"));
+        let first = if is_request { to.seats.len().saturating_sub(1) } else { 0 };
+        for seat in to.seats.iter().skip(first) {
+            out.route(Some(iq.readdressed(&from.jid, &seat.jid)));
+        }
+        Ok(())
+    }
+
+    fn pair(&self, stanza: &Stanza) -> Result<(&Occupant, &Occupant), StanzaError> {
+        let from = self.speaker(stanza.from())?;
+        let nick = stanza.to().and_then(Jid::resource).unwrap_or_default();
+        let to = self
+            .occupant(nick)
+            .ok_or_else(|| StanzaError::item_not_found().text("nobody has this nickname here"))?;
+        Ok((from, to))
+    }
+}
+
+const MARK: &[u8] = b"<x xmlns='http://jabber.org/protocol/muc#user'/>";

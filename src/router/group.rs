@@ -1,0 +1,127 @@
+//! What a room says to all who are in it: one text, addressed anew for each session. Beside `presence` and `notify`
+//! the only file that hands something to an account without a passage; and where a feature may have something to do
+//! with it, as the device sleeps, it goes by one.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::outbox::{Level, Outbox, Outgoing};
+use super::passage::{GuardQuery, Side};
+use super::rules::StanzaClass;
+use super::{Leads, Origin, Routed, Router};
+use crate::jid::Jid;
+use crate::stanza::{Frame, Stanza};
+
+/// What became of a text for many.
+#[derive(Debug, Default)]
+pub struct HandedOut {
+    /// Addressees that there are no more.
+    pub absent: Vec<Jid>,
+    /// The boxes of those that have little room left: whoever causes more should wait for them.
+    pub slow: Vec<Arc<Outbox>>,
+    /// Sessions to be woken when the caller holds no lock any more.
+    pub wake: Vec<Arc<Outbox>>,
+}
+
+impl HandedOut {
+    /// Wakes who waits for what was put.
+    pub fn nudge(&mut self) {
+        self.wake.drain(..).for_each(|outbox| outbox.nudge());
+    }
+}
+
+/// What is done with a text for one session.
+enum Way {
+    /// It has it.
+    Put,
+    /// Its account does not want it.
+    Refused,
+    /// There is no such session.
+    Absent,
+    /// A feature may have to do with it.
+    Passage,
+}
+
+impl Router {
+    /// Gives a text of `from` to the sessions with these full JIDs. `frame` has no `to`. In the order of the calls
+    /// for each session; never waits, and may be called under a lock of the caller's.
+    pub fn hand_out(
+        self: &Arc<Self>,
+        (from, class): (&Jid, StanzaClass),
+        frame: &Frame,
+        to: &[Jid],
+        now: SystemTime,
+        handed: &mut HandedOut,
+    ) {
+        let sleepers_pass = matches!(class, StanzaClass::Message(_));
+        for jid in to {
+            if self.leads(jid) != Leads::Account {
+                if !self.hand_on(frame, jid, now, handed) {
+                    handed.absent.push(jid.clone());
+                }
+                continue;
+            }
+            match self.put_one((from, class), frame, jid, sleepers_pass, handed) {
+                Way::Put | Way::Refused => {}
+                Way::Absent => handed.absent.push(jid.clone()),
+                // What does not pass is not wanted: the session is there.
+                Way::Passage => drop(self.hand_on(frame, jid, now, handed)),
+            }
+        }
+    }
+
+    fn put_one(
+        &self,
+        (from, class): (&Jid, StanzaClass),
+        frame: &Frame,
+        jid: &Jid,
+        sleepers_pass: bool,
+        handed: &mut HandedOut,
+    ) -> Way {
+        let own = jid.bare_str();
+        let way = self.registry.with(own, |entry| {
+            let Some(resource) = entry.resource(jid) else { return Way::Absent };
+            if sleepers_pass && (resource.hibernating || resource.quiet) {
+                return Way::Passage;
+            }
+            let query = GuardQuery { side: Side::Incoming, kind: class, own, peer: from };
+            if self.features.guard(entry, &query).ended().is_err() {
+                return Way::Refused;
+            }
+            match resource.outbox.put(Outgoing::from(frame.addressed(jid.as_str()))) {
+                Ok(put) => {
+                    if put.wake {
+                        handed.wake.push(resource.outbox.clone());
+                    }
+                    if put.level == Level::OverHalf {
+                        handed.slow.push(resource.outbox.clone());
+                    }
+                    Way::Put
+                }
+                // It ends, and says so itself.
+                Err(_) => Way::Refused,
+            }
+        });
+        way.unwrap_or(Way::Absent)
+    }
+
+    /// By an ordinary passage, or to wherever else the address leads; false if it does not get there.
+    fn hand_on(
+        self: &Arc<Self>,
+        frame: &Frame,
+        to: &Jid,
+        now: SystemTime,
+        handed: &mut HandedOut,
+    ) -> bool {
+        let stanza = Stanza::ours(frame.addressed(to.as_str()).to_vec().into());
+        let Some(stanza) = stanza else { return true };
+        match self.route(&stanza, now, &mut Origin::server()) {
+            Routed::Done | Routed::Crowded | Routed::Handle(_) => true,
+            Routed::Slow(outbox) => {
+                handed.slow.push(outbox);
+                true
+            }
+            Routed::Load(_) | Routed::Bounce(_) => false,
+        }
+    }
+}
