@@ -30,6 +30,7 @@ mod proxy;
 mod ready;
 mod results;
 mod resume;
+mod room;
 mod rows;
 mod scram;
 mod selftest;

@@ -8,7 +8,8 @@ use super::results::Row;
 use super::target::Security::{self, Plain, Tls};
 use super::target::Target;
 use super::{
-    chat, fair, fast, feed, grow, login, offline, presence, process, ready, resume, storm, syscalls,
+    chat, fair, fast, feed, grow, login, offline, presence, process, ready, resume, room, storm,
+    syscalls,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub enum Work {
     Presence,
     /// News of one account to its contacts.
     Feed,
+    /// So many rooms of so many occupants.
+    Room(Security, usize, usize),
     /// Chat beside idle sessions.
     Crowd,
     /// Logins and chat with so many accounts in the database.
@@ -89,6 +92,9 @@ pub const ROWS: &[Spec] = &[
     Spec { name: "resume-fast", group: "bare", work: Work::Fast(fast::Wanted::Resumed) },
     Spec { name: "presence", group: "bare", work: Work::Presence },
     Spec { name: "feed", group: "bare", work: Work::Feed },
+    Spec { name: "room-plain-5x20", group: "bare", work: Work::Room(Plain, 5, 20) },
+    Spec { name: "room-tls-5x20", group: "bare", work: Work::Room(Tls, 5, 20) },
+    Spec { name: "room-plain-1x200", group: "bare", work: Work::Room(Plain, 1, 200) },
     Spec { name: "syscalls-5x1", group: "bare", work: Work::Syscalls(1) },
     Spec { name: "syscalls-5x4", group: "bare", work: Work::Syscalls(4) },
     Spec { name: "grow-accounts-few", group: "few", work: Work::Accounts },
@@ -164,6 +170,10 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
         Work::Fast(wanted) => one(fast::run(target, wanted, size.logins).await?),
         Work::Presence => one(presence::run(target, &size.storm()).await?),
         Work::Feed => one(feed::run(target, &size.feed()).await?),
+        Work::Room(security, rooms, occupants) => {
+            let (joins, said) = room::run(target, &size.room(security, rooms, occupants)).await?;
+            vec![(format!("{name}-join"), joins), (name.clone(), said)]
+        }
         Work::Crowd => {
             let (plan, counts) = (
                 size.plan(Plain, 50, 4),
@@ -265,6 +275,11 @@ impl Size {
     fn feed(&self) -> feed::Plan {
         let (contacts, items) = if self.quick { (200, 10) } else { (1_000, 20) };
         feed::Plan { contacts, items, patience: self.patience }
+    }
+
+    fn room(&self, security: Security, rooms: usize, occupants: usize) -> room::Plan {
+        let messages = if self.quick { 40 } else { 400 };
+        room::Plan { security, rooms, occupants, messages, patience: self.patience }
     }
 
     fn storm(&self) -> presence::Plan {

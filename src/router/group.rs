@@ -70,6 +70,12 @@ impl Router {
         }
     }
 
+    /// Whether there is a session with this full JID, though it hibernate.
+    pub fn is_bound(&self, jid: &Jid) -> bool {
+        let is = |entry: &mut super::account::AccountEntry| entry.resource(jid).is_some();
+        self.registry.with(jid.bare_str(), is).unwrap_or(false)
+    }
+
     fn put_one(
         &self,
         (from, class): (&Jid, StanzaClass),

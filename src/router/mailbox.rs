@@ -2,6 +2,7 @@
 //! stanzas after their commit, errors to what the service sent.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -13,6 +14,10 @@ use crate::stanza::Frame;
 #[derive(Debug)]
 pub struct Mailbox {
     waiting: Mutex<Waiting>,
+    /// Stanzas put since the start, and those of them that were handled: whoever sends directly looks at these two
+    /// alone, mostly.
+    put: AtomicU64,
+    done: AtomicU64,
     /// A stanza was put, or the mailbox was closed.
     filled: Notify,
     /// A stanza was handled.
@@ -25,10 +30,6 @@ pub struct Mailbox {
 struct Waiting {
     frames: VecDeque<Frame>,
     bytes: usize,
-    /// Since the start.
-    put: u64,
-    /// Of these, how many were handled.
-    handled: u64,
     dropped: u64,
     closed: bool,
 }
@@ -36,7 +37,8 @@ struct Waiting {
 impl Mailbox {
     pub(super) fn new(stanzas_max: usize, bytes_max: usize) -> Self {
         let (filled, handled) = (Notify::new(), Notify::new());
-        Self { waiting: Mutex::default(), filled, handled, stanzas_max, bytes_max }
+        let (put, done) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { waiting: Mutex::default(), put, done, filled, handled, stanzas_max, bytes_max }
     }
 
     /// Puts an addressed frame. Beyond the bytes presence loses its content and keeps its meaning; all else,
@@ -66,7 +68,8 @@ impl Mailbox {
             return;
         }
         waiting.bytes += frame.len();
-        waiting.put += 1;
+        // Under the lock: nobody takes it before it is counted.
+        self.put.fetch_add(1, Ordering::AcqRel);
         waiting.frames.push_back(frame);
         drop(waiting);
         self.filled.notify_one();
@@ -91,16 +94,16 @@ impl Mailbox {
 
     /// What was taken is handled.
     pub fn done(&self) {
-        self.lock().handled += 1;
+        self.done.fetch_add(1, Ordering::AcqRel);
         self.handled.notify_waiters();
     }
 
     /// Waits until all that was put so far is handled.
     pub async fn caught_up(&self) {
-        let put = self.lock().put;
-        loop {
+        let put = self.put.load(Ordering::Acquire);
+        while self.done.load(Ordering::Acquire) < put {
             let handled = self.handled.notified();
-            if self.lock().handled >= put {
+            if self.done.load(Ordering::Acquire) >= put {
                 return;
             }
             handled.await;

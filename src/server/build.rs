@@ -119,8 +119,9 @@ impl Running {
         let _ = self.save.send(true);
         let saved = timeout_at(end.into(), tasks.ended()).await.is_ok();
         self.context.router.write_deferred().await;
+        let written = timeout_at(end.into(), self.finish_modules()).await.is_ok();
         self.store.close().await;
-        drained && saved
+        drained && saved && written
     }
 
     /// Reads certificates again where their files changed, or all on SIGHUP.
@@ -150,15 +151,25 @@ impl Running {
         });
     }
 
-    fn start_periodic_jobs(&self) {
-        let job = PeriodicJob {
+    fn job(&self) -> PeriodicJob {
+        PeriodicJob {
             cause: Cause::Due,
             now: now(),
             config: self.context.config.clone(),
             store: self.store.clone(),
             router: self.context.router.clone(),
             server: self.context.pipeline.clone(),
-        };
+        }
+    }
+
+    async fn finish_modules(&self) {
+        for stopped in modules::ALL.iter().filter_map(|module| module.stopped) {
+            stopped(self.job()).await;
+        }
+    }
+
+    fn start_periodic_jobs(&self) {
+        let job = self.job();
         let deleted = self.context.pipeline.shared().account_deleted.clone();
         let work = periodic::run(modules::ALL, job.clone(), deleted, self.context.stopping.clone());
         self.context.router.tasks.spawn("upkeep", work);

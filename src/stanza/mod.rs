@@ -173,7 +173,7 @@ impl Stanza {
             Some(Err(_)) => {
                 return Err(Refused {
                     element: Box::new(element),
-                    error: StanzaError::jid_malformed(),
+                    error: StanzaError::jid_malformed().text("'to' is no valid address"),
                 });
             }
         };

@@ -41,6 +41,7 @@ mod limits;
 mod logins;
 mod migration;
 mod muc;
+mod muc_kill;
 mod overdue;
 mod overload;
 mod pep;

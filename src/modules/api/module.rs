@@ -136,6 +136,9 @@ pub struct Module {
     pub every: Option<(Duration, Every)>,
     /// Work that goes on while the server runs, from the start; `now` is that of the start.
     pub background: Option<Every>,
+    /// Work at the end of the server: all sessions have ended or are saved, and the store takes writes still. The
+    /// time is that of the stop (promise.md 11).
+    pub stopped: Option<Every>,
 }
 
 impl Module {
@@ -191,6 +194,7 @@ impl Module {
         account_turned: None,
         every: None,
         background: None,
+        stopped: None,
     };
 }
 

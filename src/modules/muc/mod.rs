@@ -16,6 +16,7 @@ mod nick;
 mod outputs;
 mod owner;
 mod requests;
+mod restart;
 mod rights;
 mod room;
 mod rooms;
@@ -55,6 +56,8 @@ pub const MODULE: Module = Module {
             job.server.shared().muc.forget_idle(job.now, idle);
         })
     })),
+    background: Some(restart::started),
+    stopped: Some(restart::stopped),
     ..Module::EMPTY
 };
 

@@ -1,6 +1,7 @@
 //! The rooms in memory: loaded when spoken to, forgotten when idle.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -17,13 +18,25 @@ use crate::stanza::{Stanza, StanzaError};
 use crate::store::Store;
 use crate::store::ids::ArchiveId;
 
-/// All rooms in memory.
-#[derive(Debug, Default)]
+/// All rooms in memory, in maps by a random hash: those who speak in different rooms do not wait for each other.
+#[derive(Debug)]
 pub struct Rooms {
-    loaded: Mutex<HashMap<BareJid, Arc<Hold>>>,
+    shards: Box<[Mutex<Loaded>]>,
+    hasher: RandomState,
     /// How often rooms were forgotten: what was read before may be older than what was changed since.
     forgotten: AtomicU64,
 }
+
+type Loaded = HashMap<BareJid, Arc<Hold>>;
+
+impl Default for Rooms {
+    fn default() -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, hasher: RandomState::new(), forgotten: AtomicU64::new(0) }
+    }
+}
+
+const SHARDS: usize = 32;
 
 /// A room in memory, and the right to it. Its lock is held for an event and never over a wait; the router's locks
 /// are taken under it, and it under none of them.
@@ -46,18 +59,24 @@ impl Hold {
 }
 
 impl Rooms {
-    fn lock(&self) -> MutexGuard<'_, HashMap<BareJid, Arc<Hold>>> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    #[allow(clippy::indexing_slicing)] // the remainder is below the length
+    fn lock(&self, jid: &BareJid) -> MutexGuard<'_, Loaded> {
+        let hash = usize::try_from(self.hasher.hash_one(jid.as_str()) % SHARDS as u64);
+        self.shards[hash.unwrap_or_default()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn each(&self) -> impl Iterator<Item = MutexGuard<'_, Loaded>> {
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The room, if it is in memory.
     pub(super) fn find(&self, jid: &BareJid) -> Option<Arc<Hold>> {
-        self.lock().get(jid).cloned()
+        self.lock(jid).get(jid).cloned()
     }
 
     /// All rooms in memory.
     pub(super) fn all(&self) -> Vec<Arc<Hold>> {
-        self.lock().values().cloned().collect()
+        self.each().flat_map(|loaded| loaded.values().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// The room, read from the store if it is not in memory; `None` if there is none.
@@ -84,7 +103,7 @@ impl Rooms {
                 }
                 _ => Vec::new(),
             };
-            let mut loaded = self.lock();
+            let mut loaded = self.lock(jid);
             if let Some(hold) = loaded.get(jid) {
                 return Ok(Some(hold.clone()));
             }
@@ -108,7 +127,7 @@ impl Rooms {
         secret: [u8; 32],
         bounds: Bounds,
     ) -> (Arc<Hold>, bool) {
-        let mut loaded = self.lock();
+        let mut loaded = self.lock(jid);
         if let Some(hold) = loaded.get(jid) {
             return (hold.clone(), false);
         }
@@ -133,7 +152,7 @@ impl Rooms {
 
     /// Forgets a room that is gone.
     pub(super) fn forget(&self, jid: &BareJid, hold: &Arc<Hold>) {
-        let mut loaded = self.lock();
+        let mut loaded = self.lock(jid);
         if loaded.get(jid).is_some_and(|known| Arc::ptr_eq(known, hold)) {
             loaded.remove(jid);
             self.forgotten.fetch_add(1, Ordering::Release);
@@ -142,21 +161,25 @@ impl Rooms {
 
     /// Forgets rooms that nobody is in and nobody has looked at for a while; how many are left.
     pub(super) fn forget_idle(&self, now: SystemTime, after: Duration) -> usize {
-        let mut loaded = self.lock();
-        let before = loaded.len();
-        loaded.retain(|_, hold| {
-            // Whoever has it in hand, or waits for it, got it from here.
-            if Arc::strong_count(hold) > 1 {
-                return true;
+        let mut left = 0;
+        for mut loaded in self.each() {
+            let before = loaded.len();
+            loaded.retain(|_, hold| {
+                // Whoever has it in hand, or waits for it, got it from here.
+                if Arc::strong_count(hold) > 1 {
+                    return true;
+                }
+                let room = hold.lock();
+                let idle = now.duration_since(room.used).unwrap_or_default();
+                !room.is_empty() || room.is_locked() || idle < after
+            });
+            if loaded.len() < before {
+                self.forgotten.fetch_add(1, Ordering::Release);
+                loaded.shrink_to_fit();
             }
-            let room = hold.lock();
-            let idle = now.duration_since(room.used).unwrap_or_default();
-            !room.is_empty() || room.is_locked() || idle < after
-        });
-        if loaded.len() < before {
-            self.forgotten.fetch_add(1, Ordering::Release);
+            left += loaded.len();
         }
-        loaded.len()
+        left
     }
 }
 
@@ -170,6 +193,9 @@ fn room(jid: &BareJid, stored: Stored, said: Vec<Kept>, store: &Store, bounds: B
         Some(Subject { frame, at })
     });
     room.history = history::stamped(said, &room, store);
+    if let Some(written) = &stored.occupants {
+        room.seat_written(written);
+    }
     room
 }
 

@@ -132,6 +132,15 @@ pub(super) fn occupied(tx: &mut dyn Tx) -> Result<Vec<String>, StoreError> {
     query_all(tx, OCCUPIED, &[], |row| row.text(0))
 }
 
+/// Keys and addresses of rooms that do not stay when nobody is in them.
+pub(super) fn temporary(tx: &mut dyn Tx) -> Result<Vec<(RoomId, String)>, StoreError> {
+    let rows =
+        query_all(tx, ALL, &[], |row| Ok((RoomId(row.int(0)?), row.text(1)?, row.text(2)?)))?;
+    let stays = |settings: &str| Settings::of_json(settings).is_none_or(|room| room.persistent);
+    let temporary = rows.into_iter().filter(|(.., settings)| !stays(settings));
+    Ok(temporary.map(|(id, jid, _)| (id, jid)).collect())
+}
+
 /// A page of the rooms of a domain after an address, in the order of their addresses, with their settings.
 pub(super) fn listed(
     tx: &mut dyn Tx,
@@ -161,5 +170,6 @@ crate::store::sql! {
     DESTROY = "DELETE FROM room WHERE id = $1";
     KEEP = "UPDATE room SET occupants = $2 WHERE id = $1";
     OCCUPIED = "SELECT jid FROM room WHERE occupants IS NOT NULL ORDER BY jid";
+    ALL = "SELECT id, jid, settings FROM room ORDER BY id";
     LISTED = "SELECT jid, settings FROM room WHERE jid LIKE $1 AND jid > $2 ORDER BY jid LIMIT $3";
 }

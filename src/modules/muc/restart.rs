@@ -1,0 +1,173 @@
+//! Who is in which room, over a planned restart of the server (promise.md 11): sessions that can be resumed are still
+//! in their rooms, without entering anew; whoever does not come back leaves.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::deliver::run;
+use super::leave::Gone;
+use super::nick::Nick;
+use super::rights::Role;
+use super::room::{Room, Seat};
+use super::rows;
+use crate::jid::{BareJid, Jid};
+use crate::modules::api::{Answer, Cx, PeriodicJob, Requester};
+use crate::store::StoreError;
+use crate::store::tx::Tx;
+
+/// An occupant as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+struct Written {
+    nick: String,
+    role: String,
+    spoke: i64,
+    /// Real address, and what its presence shows.
+    seats: Vec<(String, Vec<u8>)>,
+}
+
+impl Room {
+    /// Everybody in it, as bytes.
+    fn written(&self) -> Option<Vec<u8>> {
+        let all: Vec<Written> = self
+            .occupants()
+            .map(|occupant| Written {
+                nick: occupant.nick.text.to_string(),
+                role: occupant.role.as_str().to_owned(),
+                spoke: occupant.spoke,
+                seats: occupant
+                    .seats
+                    .iter()
+                    .map(|seat| (seat.jid.to_string(), seat.shown.to_vec()))
+                    .collect(),
+            })
+            .collect();
+        postcard::to_allocvec(&all).ok()
+    }
+
+    /// Seats those who were written; one that cannot be read is not there.
+    pub(super) fn seat_written(&mut self, written: &[u8]) {
+        let all: Vec<Written> = postcard::from_bytes(written).unwrap_or_default();
+        for Written { nick, role, spoke, seats } in all {
+            let (Ok(nick), Some(role)) = (Nick::of(&nick, usize::MAX), Role::parse(&role)) else {
+                continue;
+            };
+            let Ok(jid) = self.jid.with_resource(&nick.text) else { continue };
+            for (real, shown) in seats {
+                let Ok(real) = Jid::parse(&real) else { continue };
+                let seat = Seat { jid: real, shown: Bytes::from(shown) };
+                self.seat(nick.clone(), jid.clone().into(), role, seat);
+            }
+            if let Some(occupant) = self.occupants.get_mut(&*nick.key) {
+                occupant.spoke = spoke;
+            }
+        }
+    }
+
+    /// The sessions that `is_there` does not know.
+    fn missing(&self, is_there: impl Fn(&Jid) -> bool) -> Vec<Jid> {
+        self.sessions.keys().filter(|session| !is_there(session)).cloned().collect()
+    }
+}
+
+/// At the end of the server: its sessions are saved, and who is left in a room is one of them.
+pub(super) fn stopped(job: PeriodicJob) -> Answer<()> {
+    Box::pin(async move {
+        for hold in job.server.shared().muc.all() {
+            let (id, written) = {
+                let room = hold.lock();
+                (room.id.filter(|_| !room.is_empty()), room.written())
+            };
+            let (Some(id), Some(written)) = (id, written) else { continue };
+            let write = job
+                .store
+                .write(move |tx: &mut dyn Tx| rows::keep_occupants(tx, id, Some(&written)))
+                .await;
+            if let Err(error) = write {
+                tracing::warn!(%error, "who is in a room could not be saved for the restart");
+            }
+        }
+    })
+}
+
+/// At the start: rooms with occupants are read, and whoever is not there any more leaves them.
+pub(super) fn started(job: PeriodicJob) -> Answer<()> {
+    Box::pin(async move {
+        if let Err(error) = take_back(&job).await {
+            tracing::warn!(%error, "who was in which room before the restart could not be read");
+        }
+    })
+}
+
+async fn take_back(job: &PeriodicJob) -> Result<(), StoreError> {
+    for jid in job.store.read(rows::occupied).await? {
+        let Ok(jid) = BareJid::parse(&jid) else { continue };
+        let cx = cx(job, &jid);
+        let bounds = job.config.muc.bounds();
+        let Ok(Some(hold)) = cx.rooms().open(&job.store, &jid, bounds).await else { continue };
+        let id = hold.lock().id;
+        if let Some(id) = id {
+            job.store.write(move |tx| rows::keep_occupants(tx, id, None)).await?;
+        }
+        let (router, gone) = (job.router.clone(), gone());
+        run(&cx, &hold, |room, out| {
+            for session in room.missing(|session| router.is_bound(session)) {
+                let _ = room.leave(&session, &gone, out);
+            }
+        });
+    }
+    // A room that does not stay, and that a crash left with nobody in it.
+    let rooms = &job.server.shared().muc;
+    for (id, jid) in job.store.read(rows::temporary).await? {
+        if BareJid::parse(&jid).is_ok_and(|jid| rooms.find(&jid).is_none()) {
+            job.store.write(move |tx| rows::destroy(tx, id)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// §11.2
+fn gone() -> Gone {
+    Gone { codes: vec![332], is_lost: true, ..Gone::default() }
+}
+
+fn cx(job: &PeriodicJob, jid: &BareJid) -> Cx {
+    Cx {
+        who: Requester::Entity(jid.clone().into()),
+        now: job.now,
+        config: job.config.clone(),
+        store: job.store.clone(),
+        router: job.router.clone(),
+        server: job.server.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Bounds;
+    use super::super::settings::Settings;
+    use super::*;
+
+    #[test]
+    fn who_was_in_a_room_is_in_it_again() {
+        let jid = BareJid::parse("hall@rooms.x").unwrap();
+        let new = || Room::new(jid.clone(), Settings::default(), [0; 32], Bounds::default());
+        let mut room = new();
+        let seat = |jid: &str| Seat {
+            jid: Jid::parse(jid).unwrap(),
+            shown: Bytes::from_static(b"<show>away</show>"),
+        };
+        for real in ["ann@x/1", "ann@x/2"] {
+            let nick = Nick::of("Ann", 99).unwrap();
+            let own = jid.with_resource("Ann").unwrap().into();
+            room.seat(nick, own, Role::Moderator, seat(real));
+        }
+        let mut back = new();
+        back.seat_written(&room.written().unwrap());
+        let ann = back.occupant("ann").unwrap();
+        assert_eq!((&*ann.nick.text, ann.role, ann.seats.len()), ("Ann", Role::Moderator, 2));
+        assert_eq!(&ann.seats[1].shown[..], b"<show>away</show>");
+        assert_eq!(back.missing(|jid| jid.as_str() == "ann@x/2").len(), 1);
+        back.seat_written(b"\xff\xff");
+        assert_eq!(back.len(), 1);
+    }
+}
