@@ -93,6 +93,12 @@ pub enum AdminError {
     /// A verb over teams failed.
     #[error(transparent)]
     Team(#[from] TeamError),
+    /// Some were not sent an announcement: how many were, and how many were not.
+    #[error(
+        "the server can store no messages now: {0} accounts were sent it and {1} were not; make room on \
+         the disk, and make the announcement again"
+    )]
+    Unsent(usize, usize),
     /// The store failed.
     #[error("nothing was changed: {0}")]
     Store(#[from] StoreError),

@@ -122,19 +122,25 @@ async fn set(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
         // §2.3: MUST
         return Err(StanzaError::not_acceptable().text("no element is given"));
     }
-    let (elsewhere, elements): (Vec<_>, Vec<_>) =
-        elements.into_iter().partition(|one| cx.server.private_xml(&one.ns, &one.name).is_some());
-    for Stored { ns, name, element } in elsewhere {
-        let element = match element.is_empty() {
-            true => empty(&ns, &name),
-            false => element.into_bytes(),
-        };
-        if let Some(owner) = cx.server.private_xml(&ns, &name) {
-            (owner.set)(cx.clone(), element).await?;
+    let elsewhere = |one: &Stored| cx.server.private_xml(&one.ns, &one.name);
+    match elements.as_slice() {
+        [one] => {
+            if let Some(owner) = elsewhere(one) {
+                let Stored { ns, name, element } = one;
+                let element =
+                    if element.is_empty() { empty(ns, name) } else { element.clone().into_bytes() };
+                (owner.set)(cx, element).await?;
+                return Ok(Reply::empty());
+            }
         }
+        // What is kept in two places cannot be done whole or not at all.
+        more if more.iter().any(|one| elsewhere(one).is_some()) => {
+            return Err(StanzaError::not_acceptable().text("one of the elements comes alone"));
+        }
+        _ => {}
     }
-    if elements.is_empty() {
-        return Ok(Reply::empty());
+    if elements.len() > cx.config.private.elements_max.max(AT_ONCE_MAX) {
+        return Err(StanzaError::policy_violation().text("too many elements at once"));
     }
     let work = cx.clone();
     let fits = cx.finish("private XML", async move {
@@ -239,6 +245,8 @@ fn element(row: &dyn Row) -> Result<(String, Vec<u8>), StoreError> {
 const NS: &str = "jabber:iq:private";
 /// Maximum length in bytes of a name and of a namespace, which are in an index.
 const NAME_BYTES_MAX: usize = 1_000;
+/// Elements of one request: each is looked up, and written in one transaction.
+const AT_ONCE_MAX: usize = 500;
 
 crate::store::sql! {
     ALL = "SELECT name, element FROM private_xml WHERE account = $1 AND ns = $2 ORDER BY name, nth";
@@ -330,6 +338,34 @@ mod tests {
         assert_eq!(get(&cx, "<p xmlns='n'/>").await, "<p xmlns='n'>1</p>", "nothing was changed");
         let nobody = server.session("guest@x/a").await;
         assert_eq!(get(&nobody, "<p xmlns='n'/>").await, "not-allowed", "no account");
+    }
+
+    /// All of a request is done, or nothing.
+    #[tokio::test]
+    async fn what_is_kept_elsewhere_comes_alone() {
+        let server = Server::with(&["alice"]).await;
+        let cx = server.session("alice@x/a").await;
+        let bookmarks = |room: &str| {
+            format!("<storage xmlns='storage:bookmarks'><conference jid='{room}'/></storage>")
+        };
+        let long = format!("<p xmlns='{}'>1</p>", "n".repeat(1_000));
+        for beside in ["<p xmlns='n'>1</p>", &long, &bookmarks("b@x")] {
+            let both = format!("{}{beside}", bookmarks("a@x"));
+            assert_eq!(set(&cx, &both).await, "not-acceptable", "{both}");
+        }
+        assert_eq!(get(&cx, "<p xmlns='n'/>").await, "<p xmlns='n'/>");
+        let list = "<storage xmlns='storage:bookmarks'/>";
+        assert_eq!(get(&cx, list).await, list);
+        assert_eq!(set(&cx, &bookmarks("a@x")).await, "");
+        assert!(get(&cx, list).await.contains("<conference jid='a@x'"));
+    }
+
+    #[tokio::test]
+    async fn one_request_is_not_thousands() {
+        let server = Server::with(&["alice"]).await;
+        let cx = server.session("alice@x/a").await;
+        let many: String = (0..=super::AT_ONCE_MAX).map(|n| format!("<p{n} xmlns='n'/>")).collect();
+        assert_eq!(set(&cx, &many).await, "policy-violation");
     }
 
     #[tokio::test]

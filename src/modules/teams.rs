@@ -12,6 +12,8 @@ pub use verbs::run;
 
 use super::api::{AccountTurn, Answer, Module};
 use crate::store::StoreError;
+use crate::store::ids::AccountId;
+use crate::store::tx::Tx;
 
 /// The module.
 pub const MODULE: Module = Module {
@@ -19,6 +21,7 @@ pub const MODULE: Module = Module {
     sql: &[table::CATALOGUE],
     weights: table::WEIGHTS,
     account_created: Some(invited::join),
+    account_deleted: Some(deleted),
     account_turned: Some(turned),
     ..Module::EMPTY
 };
@@ -36,6 +39,11 @@ fn turned(turn: AccountTurn) -> Answer<Result<(), StoreError>> {
         }
         Ok(())
     })
+}
+
+/// Whoever was put into a team while it was being deleted leaves nothing behind, either.
+fn deleted(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
+    membership::forget(tx, account)
 }
 
 #[cfg(test)]

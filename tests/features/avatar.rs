@@ -3,7 +3,7 @@
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
 use crate::harness::interest::{befriend, interested};
-use crate::harness::nodes::{has_feature, hears, items, published, succeeded};
+use crate::harness::nodes::{PUBSUB, has_feature, hears, items, published, succeeded};
 use crate::harness::process::Lab;
 use stonechat::base::hash::{base64, sha1};
 
@@ -152,6 +152,35 @@ async fn presence_says_which_image_it_is() -> Outcome<()> {
     assert_eq!(presence(&mut bob, &phone.jid).await?, Some(format!("!{}", two.0)));
     phone.send("<presence/>").await?;
     assert_eq!(presence(&mut bob, &phone.jid).await?, Some(format!("!{}", two.0)));
+    Ok(())
+}
+
+/// XEP-0153: what nobody may fetch any more is not told of; and a server that starts again knows the image.
+#[tokio::test]
+async fn presence_says_what_contacts_may_fetch() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lab = Lab::serve(folder.path(), &[], &["alice", "bob"]);
+    let mut alice = interested(&lab, "alice", "a", &[]).await?;
+    let mut bob = interested(&lab, "bob", "b", &[]).await?;
+    befriend(&mut alice, &mut bob).await?;
+    let one = image(1);
+    show(&mut alice, &one).await?;
+    bob.fence().await?;
+    bob.forget();
+    for (model, heard) in [("whitelist", ""), ("presence", &*one.0)] {
+        let field = format!("<field var='pubsub#access_model'><value>{model}</value></field>");
+        let form = format!("<x xmlns='jabber:x:data' type='submit'>{field}</x>");
+        let configure = format!("<configure node='{DATA}'>{form}</configure>");
+        let set = format!("<pubsub xmlns='{PUBSUB}#owner'>{configure}</pubsub>");
+        succeeded(&alice.ask(&format!("<iq type='set' id='c'>{set}</iq>")).await?);
+        assert_eq!(presence(&mut bob, &alice.jid).await?, Some(format!("!{heard}")), "{model}");
+    }
+    lab.process.kill();
+    drop(lab);
+    let lab = Lab::serve(folder.path(), &[], &[]);
+    let mut bob = lab.online("bob", "b").await?;
+    let alice = lab.online("alice", "a").await?;
+    assert_eq!(presence(&mut bob, &alice.jid).await?, Some(format!("!{}", one.0)));
     Ok(())
 }
 

@@ -1,8 +1,12 @@
 //! Disks and files that fail: a clear word at the start, an error to the sender at run
 //! time, never a crash, never a silent loss.
 
-use crate::harness::client::Outcome;
+use super::commands::{COMMANDS, command};
+use crate::harness::client::{Client, Outcome};
+use crate::harness::element::Element;
+use crate::harness::interest::{befriend, interested};
 use crate::harness::mount::Mount;
+use crate::harness::nodes::{PUBSUB, hears, news, publish, published};
 use crate::harness::process::{Lab, run_in};
 use std::path::{Path, PathBuf};
 
@@ -158,6 +162,110 @@ async fn a_full_disk_is_told_and_survived() -> Outcome<()> {
     }
     let got = bob.expect(|e| e.name == "message").await?;
     assert_eq!(got.attr("id"), Some("with room"));
+    drop(lab);
+    drop(mount);
+    Ok(())
+}
+
+/// Condition and type of an error.
+fn error(answer: &Element) -> (&str, &str) {
+    let ty = answer.find("error").and_then(|error| error.attr("type"));
+    (answer.condition().unwrap_or_default(), ty.unwrap_or_default())
+}
+
+/// Publishes to this node until the disk is full: what was taken, and the id and the answer of what was not.
+async fn fill(client: &mut Client, node: &str) -> Outcome<(Vec<String>, String, Element)> {
+    let pad = "x".repeat(100_000);
+    let fields = [("max_items", "max"), ("deliver_payloads", "false")];
+    let fields = fields
+        .map(|(var, value)| format!("<field var='pubsub#{var}'><value>{value}</value></field>"));
+    let options = format!(
+        "<publish-options><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'>\
+         <value>{PUBSUB}#publish-options</value></field>{}</x></publish-options>",
+        fields.concat()
+    );
+    let mut taken = Vec::new();
+    for n in 0..100 {
+        let item = format!("<item id='{n}'><x xmlns='urn:x'>{pad}</x></item>");
+        let answer = publish(client, node, &item, &options).await?;
+        if answer.attr("type") == Some("error") {
+            return Ok((taken, n.to_string(), answer));
+        }
+        taken.push(n.to_string());
+    }
+    client.fail("the disk is not full")
+}
+
+/// promise.md 5: of a publication that could not be stored its publisher is told, and nobody else.
+#[tokio::test]
+async fn a_full_disk_at_a_publication_is_told_to_its_publisher_alone() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let Some(mount) = Mount::small(&data, 3) else { return Ok(()) };
+    let lab = Lab::serve(folder.path(), &["--set", "limits.bytes_per_second=0"], &["alice", "bob"]);
+    let mut alice = interested(&lab, "alice", "a", &[]).await?;
+    let mut bob = interested(&lab, "bob", "b", &["urn:x", "urn:y"]).await?;
+    befriend(&mut alice, &mut bob).await?;
+    published(&mut alice, "urn:y", "<item id='first'><y xmlns='urn:y'/></item>").await?;
+    hears(&mut bob, "urn:y").await?;
+
+    let (taken, lost, refused) = fill(&mut alice, "urn:x").await?;
+    assert_eq!(error(&refused), ("resource-constraint", "wait"), "{refused}");
+    assert!(!taken.is_empty());
+    assert_eq!(news(&mut bob, "urn:x").await?, taken, "nothing of what was not stored");
+    let get = |id: &str| {
+        let items = format!("<items node='urn:x'><item id='{id}'/></items>");
+        let pubsub = format!("<pubsub xmlns='{PUBSUB}'>{items}</pubsub>");
+        format!("<iq type='get' id='g' to='alice@localhost'>{pubsub}</iq>")
+    };
+    assert!(bob.ask(&get(&lost)).await?.find("item").is_none());
+    let last = taken.last().map_or("", String::as_str);
+    assert!(bob.ask(&get(last)).await?.find("item").is_some(), "what was taken is there");
+    // It lives, and with room it goes on: it finds out by itself, within a second or two.
+    lab.login("alice").await?.nothing().await?;
+    mount.resize(64);
+    loop {
+        let item = "<item id='with room'><y xmlns='urn:y'/></item>";
+        if publish(&mut alice, "urn:y", item, "").await?.attr("type") == Some("result") {
+            break;
+        }
+    }
+    assert_eq!(news(&mut bob, "urn:y").await?, ["with room"]);
+    drop(lab);
+    drop(mount);
+    Ok(())
+}
+
+/// XEP-0133 §4.23: an announcement that could not be kept for those who are away is not said to be sent.
+#[tokio::test]
+async fn a_full_disk_at_an_announcement_is_told_to_the_admin() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let Some(mount) = Mount::small(&data, 3) else { return Ok(()) };
+    let set = ["limits.bytes_per_second=0", "admin.owners=alice@localhost"];
+    let set: Vec<_> = set.iter().flat_map(|set| ["--set", *set]).collect();
+    let lab = Lab::serve(folder.path(), &set, &["alice", "bob"]);
+    let mut alice = lab.login("alice").await?;
+    fill(&mut alice, "urn:x").await?;
+    let node = "node='http://jabber.org/protocol/admin#announce-all'";
+    let asked = command(&mut alice, "localhost", node, "").await?;
+    let session = asked.child(COMMANDS, "command").and_then(|asked| asked.attr("sessionid"));
+    let attrs = format!("{node} sessionid='{}'", session.unwrap_or_default());
+    let text = "<field var='announcement'><value>Hear ye!</value></field>";
+    let form = format!("<x xmlns='jabber:x:data' type='submit'>{text}</x>");
+    let refused = command(&mut alice, "localhost", &attrs, &form).await?;
+    assert_eq!(error(&refused), ("resource-constraint", "wait"), "{refused}");
+    assert!(refused.to_string().contains("2 were not"), "{refused}");
+    mount.resize(64);
+    // The command is at the same stage still.
+    loop {
+        let answer = command(&mut alice, "localhost", &attrs, &form).await?;
+        if answer.attr("type") == Some("result") {
+            break;
+        }
+    }
+    let mut bob = lab.online("bob", "b").await?;
+    bob.expect(|e| e.text_of("body") == Some("Hear ye!")).await?;
     drop(lab);
     drop(mount);
     Ok(())

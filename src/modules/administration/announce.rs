@@ -1,11 +1,17 @@
 //! XEP-0133 §4.23: announcements.
 
+use std::sync::Arc;
+
+use super::super::Sender;
 use super::super::api::Cx;
 use crate::admin::Audience;
 use crate::admin::accounts::AdminError;
 use crate::base::id::{OsRng, short};
 use crate::jid::BareJid;
-use crate::stanza::{Frame, Stanza};
+use crate::router::Routed;
+use crate::router::handled_count::HandledCount;
+use crate::router::outbox::Outbox;
+use crate::stanza::{Condition, Frame, Stanza};
 use crate::store::accounts;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
@@ -13,12 +19,11 @@ use crate::xml::writer::Xml;
 /// Sends a text to everybody who is online, or to all accounts; those who are away get it later. Returns to
 /// how many, when what must be durable is.
 pub(super) async fn to_all(cx: &Cx, text: &str, to: Audience) -> Result<usize, AdminError> {
-    let mut count = 0;
+    let mut post = Post::new(cx);
     match to {
         Audience::Online => {
             for present in cx.router.online() {
-                send(cx, &present.bare, "Announcement", text, Keep::Nowhere).await;
-                count += 1;
+                post.send(cx, &present.bare, text, Keep::Nowhere).await;
             }
         }
         Audience::All => {
@@ -35,14 +40,68 @@ pub(super) async fn to_all(cx: &Cx, text: &str, to: Audience) -> Result<usize, A
                 for account in page.iter().filter(|account| !account.disabled) {
                     let bare = BareJid::from_parts(Some(&account.localpart), &account.host);
                     let Ok(bare) = bare else { continue };
-                    send(cx, &bare, "Announcement", text, Keep::UntilRead).await;
-                    count += 1;
+                    post.send(cx, &bare, text, Keep::UntilRead).await;
                 }
             }
-            cx.store.barrier().await?;
         }
     }
-    Ok(count)
+    post.sent(cx).await
+}
+
+/// Sends as a session does: it waits while the store has more than enough to do, and is told what could not be
+/// stored (promise.md 5).
+struct Post {
+    sender: Sender,
+    sent: usize,
+    lost: usize,
+}
+
+impl Post {
+    fn new(cx: &Cx) -> Self {
+        let limits = &cx.router.limits;
+        let sender = Sender {
+            handled_count: Arc::new(HandledCount::new(limits)),
+            outbox: Arc::new(Outbox::new(limits.outbox_bytes_max)),
+            account: None,
+        };
+        Self { sender, sent: 0, lost: 0 }
+    }
+
+    async fn send(&mut self, cx: &Cx, to: &BareJid, text: &str, keep: Keep) {
+        let Some(stanza) = message(to, "Announcement", text, keep) else { return };
+        let driven = cx.drive(&stanza, Some(&self.sender), None, None).await;
+        match driven.routed {
+            Routed::Bounce(error) if error.condition == Condition::ResourceConstraint => {
+                self.lost += 1;
+            }
+            // Whoever wants nothing from here, or has no room for it, is not sent it.
+            Routed::Bounce(_) => {}
+            _ => self.sent += 1,
+        }
+        drop(driven.ticket);
+        if driven.full {
+            self.sender.handled_count.eased().await;
+        }
+        self.hear();
+    }
+
+    /// Counts the errors of messages that were on their way.
+    fn hear(&mut self) {
+        let failed = self.sender.outbox.take(usize::MAX, usize::MAX).batch.len();
+        self.sent = self.sent.saturating_sub(failed);
+        self.lost += failed;
+    }
+
+    /// To how many it was sent, when all is durable.
+    async fn sent(mut self, cx: &Cx) -> Result<usize, AdminError> {
+        cx.router.flush_deferred();
+        self.sender.handled_count.issue().predecessors().await;
+        self.hear();
+        match self.lost {
+            0 => Ok(self.sent),
+            lost => Err(AdminError::Unsent(self.sent, lost)),
+        }
+    }
 }
 
 /// What becomes of a message for somebody who is away.
@@ -58,6 +117,14 @@ pub(super) enum Keep {
 ///
 /// COMPAT(many): not of type headline, which several clients show nowhere.
 pub(super) async fn send(cx: &Cx, to: &BareJid, subject: &str, text: &str, keep: Keep) {
+    if let Some(stanza) = message(to, subject, text, keep) {
+        // What the server says itself does not wait by itself.
+        let _room = cx.store.room_if_crowded().await;
+        cx.send(&stanza).await;
+    }
+}
+
+fn message(to: &BareJid, subject: &str, text: &str, keep: Keep) -> Option<Stanza> {
     let mut xml = Xml::new();
     xml.start("message")
         .attr("type", "normal")
@@ -70,11 +137,7 @@ pub(super) async fn send(cx: &Cx, to: &BareJid, subject: &str, text: &str, keep:
         xml.start("no-store").attr("xmlns", ns::HINTS).end();
     }
     xml.end();
-    if let Some(stanza) = Stanza::ours(xml.finish()) {
-        // What the server says itself does not wait by itself.
-        let _room = cx.store.room_if_crowded().await;
-        cx.send(&stanza).await;
-    }
+    Stanza::ours(xml.finish())
 }
 
 /// Whether this presence is of somebody who is at the client: neither away nor xa (RFC 6121 §4.7.2.1).

@@ -41,7 +41,8 @@ impl Of {
             Self::Disabled => ("disableduserjids", "The list of disabled users"),
             Self::Online => ("onlineuserjids", "The list of online users"),
             Self::Active => ("activeuserjids", "The list of active users"),
-            Self::Idle => ("idleuserjids", "The list of idle users"),
+            // §4.22 and §8.2 have no name of its own for it.
+            Self::Idle => ("activeuserjids", "The list of idle users"),
         }
     }
 

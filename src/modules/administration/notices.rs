@@ -153,8 +153,11 @@ pub(super) async fn change(
     let current = notices.learn(current);
     if which == Notice::Motd && matches!(change, NoticeChange::Set(_)) {
         for present in cx.router.online() {
-            if let AccountStatus::Stored(account) = present.account {
-                tell(cx, &present.bare, account, &current).await?;
+            if let AccountStatus::Stored(account) = present.account
+                && let Err(error) = tell(cx, &present.bare, account, &current).await
+            {
+                // It is set; whoever was not told is told with its next presence.
+                tracing::warn!(%error, "a message of the day could not be sent to all at once");
             }
         }
     }

@@ -185,6 +185,7 @@ pub(super) fn refused(error: AdminError) -> StanzaError {
         | AdminError::UnknownDevice(..) => StanzaError::item_not_found(),
         AdminError::Password(_) => StanzaError::not_acceptable(),
         AdminError::Store(error) => return error.into(),
+        AdminError::Unsent(..) => StanzaError::resource_constraint(),
         AdminError::Stopping => StanzaError::internal_server_error(),
     }
     .text(text)

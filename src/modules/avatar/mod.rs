@@ -6,8 +6,8 @@ mod nodes;
 mod shown;
 mod stored;
 
-use super::api::{Cx, Module, NodeWatch, On, Spec};
-use super::pubsub::{NewItem, Publish, Request, ServiceKey, Settings};
+use super::api::{AccountPart, Cx, Module, NodeMirror, NodeWatch, On, Spec};
+use super::pubsub::{NewItem, Publish, Request, Settings};
 use crate::jid::BareJid;
 use crate::store::ids::AccountId;
 pub use image::{Image, NoImage};
@@ -26,17 +26,19 @@ pub const MODULE: Module = Module {
     features: &[On::Account("urn:xmpp:pep-vcard-conversion:0")],
     broadcast: Some(shown::note),
     stamp: Some(shown::stamp),
+    mirrors: &[
+        NodeMirror { node: METADATA, follow: stored::follow },
+        NodeMirror { node: DATA, follow: stored::follow },
+    ],
     watches: &[
         NodeWatch {
             node: METADATA,
-            changed: |cx, account, jid| Box::pin(changed(cx, account, jid, true)),
+            changed: |cx, account, jid| Box::pin(changed(cx, account, jid)),
         },
-        // Between new data and its metadata there is no image: nobody is told of that.
-        NodeWatch {
-            node: DATA,
-            changed: |cx, account, jid| Box::pin(changed(cx, account, jid, false)),
-        },
+        NodeWatch { node: DATA, changed: |cx, account, jid| Box::pin(changed(cx, account, jid)) },
     ],
+    sql: &[stored::CATALOGUE],
+    weights: stored::WEIGHTS,
     ..Module::EMPTY
 };
 
@@ -61,10 +63,9 @@ pub fn publish(image: Option<&Image>, there: &[&str]) -> Vec<Request> {
 }
 
 /// XEP-0398 §4: presence is sent again when the image changed.
-async fn changed(cx: Cx, account: AccountId, jid: BareJid, may_be_none: bool) {
-    match cx.store.read(move |tx| current(tx, ServiceKey::of(account))).await {
-        Ok(None) if !may_be_none => {}
-        Ok(image) => shown::show(&cx, jid, image.map(|image| image.id().into())).await,
+async fn changed(cx: Cx, account: AccountId, jid: BareJid) {
+    match cx.store.read(move |tx| Current::load(tx, account)).await {
+        Ok(image) => shown::show(&cx, jid, image).await,
         Err(error) => tracing::warn!(%error, "presence shows an old avatar"),
     }
 }

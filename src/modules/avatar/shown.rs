@@ -81,34 +81,53 @@ fn update(image: Option<&str>) -> Vec<u8> {
     xml.finish().to_vec()
 }
 
-/// A session whose presence changed.
+/// The presence of a session, to be sent again.
 struct Again {
     jid: FullJid,
     outbox: Arc<Outbox>,
-    frame: Frame,
+    /// `None`: it is unavailable.
+    frame: Option<Frame>,
 }
 
-/// Sends the presence of the account's sessions again, if it shows another image now.
-pub(super) async fn show(cx: &Cx, owner: BareJid, image: Option<Box<str>>) {
+/// Sends the presence of the account's sessions again, if it shows another image now; and once more if a session
+/// said something else meanwhile, which may have come before this: what comes last must be the latest.
+pub(super) async fn show(cx: &Cx, owner: BareJid, image: Current) {
     let change = move |account: &mut AccountEntry| renewed(account, image);
     // Nothing is written; the change comes in its place among those that are.
     let found = cx.router.change(owner.clone(), |_| Ok(()), change).await;
-    let Ok(Some(Some((again, own, roster)))) = found else { return };
-    for Again { jid, outbox, frame } in again {
-        presence::push(&frame.addressed(owner.as_str()), &own);
-        presence::to_contacts(&cx.router, (&jid, &outbox), &roster, &frame);
+    let Ok(Some(Some((mut again, own, roster)))) = found else { return };
+    for _ in 0..LOOKS {
+        for Again { jid, outbox, frame } in &again {
+            let frame = frame.clone().unwrap_or_else(|| presence::unavailable_of(jid));
+            presence::push(&frame.addressed(owner.as_str()), &own);
+            presence::to_contacts(&cx.router, (jid, outbox), &roster, &frame);
+            // All contacts of all sessions are a lot: others get their turns in between.
+            tokio::task::yield_now().await;
+        }
+        let said = Arc::new(again);
+        let seen = said.clone();
+        let look = move |account: &mut AccountEntry| overtaken(&account.resources, &seen);
+        again = match cx.router.change(owner.clone(), |_| Ok(()), look).await {
+            Ok(Some(left)) => left,
+            // All sessions are gone.
+            Ok(None) => overtaken(&[], &said),
+            Err(_) => return,
+        };
+        if again.is_empty() {
+            return;
+        }
     }
 }
 
 type Renewed = (Vec<Again>, Vec<Arc<Outbox>>, Arc<Contacts>);
 
-fn renewed(account: &mut AccountEntry, image: Option<Box<str>>) -> Option<Renewed> {
-    let before = AccountState::of(account).and_then(|state| state.avatar.0.clone());
-    if before == image {
+fn renewed(account: &mut AccountEntry, image: Current) -> Option<Renewed> {
+    let before = AccountState::of(account).map(|state| &state.avatar);
+    if before.unwrap_or(&Current::default()) == &image {
         return None;
     }
-    let payload = update(image.as_deref());
-    AccountState::change(account, |state| state.avatar = Current(image));
+    let payload = update(image.0.as_deref());
+    AccountState::change(account, |state| state.avatar = image);
     let again = account.resources.iter_mut().filter_map(|resource| renew(resource, &payload));
     let again: Vec<_> = again.collect();
     let own = account.available().map(|resource| resource.outbox.clone()).collect();
@@ -124,14 +143,30 @@ fn renew(resource: &mut Resource, payload: &[u8]) -> Option<Again> {
     let frame = stanza.with_own(UPDATE, "x", payload).frame();
     presence.frame = frame.clone();
     let (jid, outbox) = (resource.jid.clone(), resource.outbox.clone());
-    Some(Again { jid, outbox, frame })
+    Some(Again { jid, outbox, frame: Some(frame) })
 }
 
+/// Those of whom something else is true by now.
+fn overtaken(resources: &[Resource], said: &[Again]) -> Vec<Again> {
+    let now = |said: &Again| {
+        let same_jid = |resource: &&Resource| resource.jid == said.jid;
+        let presence = resources.iter().find(same_jid).and_then(|one| one.presence.as_ref());
+        let frame = presence.map(|presence| presence.frame.clone());
+        let bytes = |frame: &Option<Frame>| frame.as_ref().map(Frame::to_vec);
+        let is_same = bytes(&frame) == bytes(&said.frame);
+        (!is_same).then(|| Again { jid: said.jid.clone(), outbox: said.outbox.clone(), frame })
+    };
+    said.iter().filter_map(now).collect()
+}
+
+/// A session that says something else more often than this meanwhile is heard by its own broadcasts.
+const LOOKS: usize = 4;
 const UPDATE: &str = "vcard-temp:x:update";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::router::registry::Available;
 
     /// XEP-0153 §4.1
     #[test]
@@ -147,5 +182,37 @@ mod tests {
             let xml = format!("<presence from='a@x/r'>{inner}</presence>");
             assert_eq!(said(&Stanza::ours(xml.into()).unwrap()), meant, "{inner}");
         }
+    }
+
+    /// What a session says while its image is told of comes last, or it would be seen as it was.
+    #[test]
+    fn who_was_overtaken_is_told_of_again() {
+        let outbox = Arc::new(Outbox::new(1 << 10));
+        let jid = |name: &str| FullJid::parse(&format!("a@x/{name}")).unwrap();
+        let said = |text: &str| Frame::whole(text.to_owned().into());
+        let resource = |name: &str, presence: Option<&str>| Resource {
+            presence: presence.map(|text| Available { priority: 0, frame: said(text) }),
+            ..Resource::new(jid(name), 1, outbox.clone())
+        };
+        let again = |name: &str, text: Option<&str>| Again {
+            jid: jid(name),
+            outbox: outbox.clone(),
+            frame: text.map(said),
+        };
+        let told = ["same", "away", "unavailable", "gone", "knew"];
+        let told: Vec<_> =
+            told.iter().map(|name| again(name, (*name != "knew").then_some("<old/>"))).collect();
+        let now = [
+            resource("same", Some("<old/>")),
+            resource("away", Some("<new/>")),
+            resource("unavailable", None),
+            resource("other", Some("<new/>")),
+        ];
+        let left: Vec<_> = overtaken(&now, &told)
+            .iter()
+            .map(|one| (one.jid.resource().to_owned(), one.frame.as_ref().map(Frame::to_vec)))
+            .collect();
+        let want = [("away", Some(b"<new/>".to_vec())), ("unavailable", None), ("gone", None)];
+        assert_eq!(left, want.map(|(name, frame)| (name.to_owned(), frame)));
     }
 }

@@ -89,11 +89,12 @@ impl Bookmark {
     }
 }
 
-/// XEP-0402 §5.3.1: the list of these items, with what else (web pages) the list before had.
+/// XEP-0402 §5.3.1: the list of these items, with what else (web pages) the list before had. An item whose id is no
+/// JID (§2) is no room's.
 pub fn list(items: &[Item], before: Option<&[u8]>) -> Vec<u8> {
     let mut xml = Xml::new();
     xml.start("storage").attr("xmlns", STORAGE);
-    for (id, payload) in items {
+    for (id, payload) in items.iter().filter(|(id, _)| Jid::parse(id).is_ok()) {
         let Some(bookmark) = Bookmark::of_payload(payload) else { continue };
         xml.start("conference").attr("jid", id);
         bookmark.fields(&mut xml);
@@ -115,7 +116,14 @@ pub fn changes(items: &[Item], storage: Node<'_>) -> Changes {
     let mut changes = Changes::default();
     let mut left: BTreeMap<String, (&str, &[u8])> = BTreeMap::new();
     for (id, payload) in items {
-        left.insert(normal(id), (id, payload));
+        // What is no bookmark was not in the list that the client knew.
+        if Bookmark::of_payload(payload).is_none() {
+            continue;
+        }
+        let Ok(room) = Jid::parse(id) else { continue };
+        // Of several ways to write a room's address one is enough: the list has the room once.
+        let before = left.insert(room.as_str().to_owned(), (id, payload));
+        changes.retract.extend(before.map(|(id, _)| id.to_owned()));
     }
     let mut listed: BTreeMap<String, Bookmark> = BTreeMap::new();
     for conference in storage.children() {
@@ -136,9 +144,7 @@ pub fn changes(items: &[Item], storage: Node<'_>) -> Changes {
             changes.publish.push((id, bookmark.payload()));
         }
     }
-    // What is no bookmark was not in the list that the client knew.
-    let gone = left.into_values().filter(|(_, payload)| Bookmark::of_payload(payload).is_some());
-    changes.retract = gone.map(|(id, _)| id.to_owned()).collect();
+    changes.retract.extend(left.into_values().map(|(id, _)| id.to_owned()));
     changes
 }
 
@@ -147,11 +153,6 @@ fn room(child: Node<'_>) -> Option<String> {
     let is_room = child.is(STORAGE, "conference");
     let jid = child.attr("jid").filter(|_| is_room)?;
     Some(Jid::parse(jid.trim()).ok()?.bare_str().to_owned())
-}
-
-/// An id in the form of JIDs, if it is one.
-fn normal(id: &str) -> String {
-    Jid::parse(id).map_or_else(|_| id.to_owned(), |jid| jid.as_str().to_owned())
 }
 
 /// The node of items, and the namespace of their payloads.
@@ -240,8 +241,30 @@ mod tests {
             <conference/><conference jid='@'/><url url='http://x'/>";
         let publish =
             vec![item("b@x", " name='B' autojoin='false'/>"), item("c@x", " autojoin='false'/>")];
-        let retract = vec!["a@x".to_owned(), "odd id".to_owned()];
+        // What is no room's was not in the list that the client knew.
+        let retract = vec!["a@x".to_owned()];
         assert_eq!(changed(&items, list), Changes { publish, retract });
+    }
+
+    /// Two ways to write the address of one room would be two bookmarks, of which an older client changes one.
+    #[test]
+    fn a_room_is_in_the_items_once() {
+        let items = [item("R@x", "/>"), item("r@x", " name='N'/>")];
+        let same = "<conference jid='r@x' name='N' autojoin='false'/>";
+        let retract = vec!["R@x".to_owned()];
+        assert_eq!(changed(&items, same), Changes { publish: vec![], retract });
+        let retract = vec!["R@x".to_owned(), "r@x".to_owned()];
+        assert_eq!(changed(&items, ""), Changes { publish: vec![], retract });
+    }
+
+    /// A list is written again with each change: what it keeps of the one before must not be in it twice.
+    #[test]
+    fn a_list_does_not_grow_by_itself() {
+        let items = [item("odd id", " name='O'/>"), item("r@x", "/>"), item("", "/>")];
+        let once = list(&items, None);
+        let wanted = storage("<conference jid='r@x' autojoin='false'/>");
+        assert_eq!(String::from_utf8_lossy(&once), wanted);
+        assert_eq!(list(&items, Some(&once)), once);
     }
 
     /// XEP-0402 §2: extensions MUST be preserved, by clients that do not know of them too.

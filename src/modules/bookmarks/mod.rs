@@ -7,7 +7,7 @@ mod convert;
 use super::api::{Cx, Followed, Module, NodeMirror, On, PrivateXml, Spec};
 use super::pep::{self, Owner};
 use super::pubsub::{
-    self, AccessModel, Bound, Limits, NewItem, Publish, Request, Service, ServiceKey, Settings,
+    self, AccessModel, Bound, Limits, NewItem, Publish, Request, Service, Settings,
 };
 use crate::stanza::StanzaError;
 use crate::store::StoreError;
@@ -35,18 +35,26 @@ pub const MODULE: Module = Module {
         set: |cx, list| Box::pin(set(cx, list)),
     }],
     mirrors: &[
-        NodeMirror { node: BOOKMARKS, follow: |tx, service, _| Ok(Ok(to_list(tx, service)?)) },
+        NodeMirror { node: BOOKMARKS, follow: to_list },
         NodeMirror { node: STORAGE, follow: to_items },
     ],
     ..Module::EMPTY
 };
 
-/// What is in private XML is the list in the node.
+/// What is in private XML is the list in the node. If a client has deleted that one, the bookmarks are there
+/// still: whoever changes the list must know them.
 async fn get(cx: Cx) -> Result<Option<Vec<u8>>, StanzaError> {
-    let account = Owner::requesting(&cx)?.account;
-    let list =
-        cx.store.read(move |tx| pubsub::newest(tx, ServiceKey::of(account), STORAGE)).await?;
-    Ok(list.map(|list| list.payload))
+    let service = Owner::requesting(&cx)?.service(&cx.config);
+    let read = move |tx: &mut dyn Tx| {
+        if let Some(list) = pubsub::newest(tx, service.key, STORAGE)? {
+            return Ok(Ok(Some(list.payload)));
+        }
+        Ok(match items(tx, &service)? {
+            Some(items) if items.is_empty() => Ok(None),
+            items => listed(&service, items.as_deref(), None).map(Some).ok_or_else(too_many),
+        })
+    };
+    cx.store.read(read).await?
 }
 
 /// §5.3.2: a list replaces the list.
@@ -61,39 +69,65 @@ async fn set(cx: Cx, list: Vec<u8>) -> Result<(), StanzaError> {
 }
 
 /// §5.3.1
-fn to_list(tx: &mut dyn Tx, service: &Service) -> Result<Vec<Request>, StoreError> {
-    if !is_private(tx, service, STORAGE)? {
-        return Ok(Vec::new());
+fn to_list(tx: &mut dyn Tx, service: &Service, request: &Request) -> Result<Followed, StoreError> {
+    let is_change = matches!(
+        request,
+        Request::Publish(_)
+            | Request::Retract { .. }
+            | Request::Purge(_)
+            | Request::Delete { .. }
+            | Request::Create { .. }
+            | Request::Configure { .. }
+    );
+    if !is_change || !is_private(tx, service, STORAGE)? {
+        return Ok(Ok(Vec::new()));
     }
     let before = pubsub::newest(tx, service.key, STORAGE)?;
     let items = items(tx, service)?;
-    let list = convert::list(&items, before.as_ref().map(|before| &*before.payload));
-    if before.as_ref().is_some_and(|before| before.payload == list) {
-        return Ok(Vec::new());
-    }
-    // A list that is too long to be kept is rather none than wrong.
+    let list = listed(service, items.as_deref(), before.as_ref().map(|before| &*before.payload));
+    let request = match (list, before) {
+        (Some(list), Some(before)) if list == before.payload => None,
+        (Some(list), before) => {
+            let id = before.map_or_else(|| CURRENT.to_owned(), |before| before.id);
+            Some(publish(STORAGE, (id, list)))
+        }
+        // A list that is too long to be kept is rather none than wrong.
+        (None, before) => before.map(|_| Request::Purge(STORAGE.to_owned())),
+    };
+    Ok(Ok(request.into_iter().collect()))
+}
+
+/// The list of all items; `None` if it is too long to be kept.
+fn listed(
+    service: &Service,
+    items: Option<&[convert::Item]>,
+    before: Option<&[u8]>,
+) -> Option<Vec<u8>> {
+    let list = convert::list(items?, before);
     let Limits { item_bytes, .. } = service.limits;
-    if u32::try_from(list.len()).is_ok_and(|bytes| bytes <= item_bytes) {
-        let id = before.map_or_else(|| CURRENT.to_owned(), |before| before.id);
-        return Ok(vec![publish(STORAGE, (id, list))]);
-    }
-    Ok(before.map(|_| Request::Purge(STORAGE.to_owned())).into_iter().collect())
+    u32::try_from(list.len()).is_ok_and(|bytes| bytes <= item_bytes).then_some(list)
 }
 
 /// §5.3.2: without notifications for what did not change. Who deletes the list has no use for it any more: that
-/// takes no bookmark away.
+/// takes no bookmark away. Nor does a list that cannot have all of them: its client never saw them.
 fn to_items(tx: &mut dyn Tx, service: &Service, request: &Request) -> Result<Followed, StoreError> {
     let is_new = matches!(request, Request::Publish(_));
     if !is_new || !is_private(tx, service, BOOKMARKS)? {
         return Ok(Ok(Vec::new()));
     }
     let Some(list) = pubsub::newest(tx, service.key, STORAGE)? else { return Ok(Ok(Vec::new())) };
-    let items = items(tx, service)?;
     let Ok(doc) = Doc::of(&list.payload, STORAGE) else { return Ok(Ok(Vec::new())) };
     if !doc.root().is(STORAGE, "storage") {
         return Ok(Ok(Vec::new()));
     }
-    let changes = convert::changes(&items, doc.root());
+    let items = items(tx, service)?;
+    if listed(service, items.as_deref(), None).is_none() {
+        return Ok(Err(too_many()));
+    }
+    let changes = convert::changes(&items.unwrap_or_default(), doc.root());
+    if changes.publish.len() > NEW_MAX {
+        return Ok(Err(StanzaError::policy_violation().text("too many bookmarks at once")));
+    }
     let mut requests = Vec::new();
     if !changes.retract.is_empty() {
         let (node, ids) = (BOOKMARKS.to_owned(), changes.retract);
@@ -103,14 +137,20 @@ fn to_items(tx: &mut dyn Tx, service: &Service, request: &Request) -> Result<Fol
     Ok(Ok(requests))
 }
 
+fn too_many() -> StanzaError {
+    StanzaError::policy_violation().text("there are more bookmarks than a list can have")
+}
+
 fn publish(node: &str, (id, payload): convert::Item) -> Request {
     let item = Some(NewItem { id: Some(id), payload });
     Request::Publish(Publish { node: node.to_owned(), item, options: None })
 }
 
-fn items(tx: &mut dyn Tx, service: &Service) -> Result<Vec<convert::Item>, StoreError> {
-    let items = pubsub::items(tx, service.key, BOOKMARKS)?;
-    Ok(items.into_iter().map(|item| (item.id, item.payload)).collect())
+/// All items; `None` if they are more than a list can have. They are read with each change, so they are few.
+fn items(tx: &mut dyn Tx, service: &Service) -> Result<Option<Vec<convert::Item>>, StoreError> {
+    let most = usize::try_from(service.limits.item_bytes).unwrap_or(usize::MAX);
+    let items = pubsub::items(tx, service.key, BOOKMARKS, most)?;
+    Ok(items.map(|items| items.into_iter().map(|item| (item.id, item.payload)).collect()))
 }
 
 /// XEP-0411 §5: whether only the owner may read a node, or will be, if it is not there yet; and whether it
@@ -124,3 +164,97 @@ fn is_private(tx: &mut dyn Tx, service: &Service, node: &str) -> Result<bool, St
 
 /// The id of the list (XEP-0048 §3.1).
 const CURRENT: &str = "current";
+/// Maximum number of bookmarks that one list brings: each is an item, and all are written in one transaction.
+const NEW_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Server, ask};
+    use crate::modules;
+    use crate::modules::api::Cx;
+
+    const ALICE: &str = "alice@montague.example/a";
+
+    async fn server(item_bytes_max: u32) -> (Server, Cx) {
+        let mut config = modules::Config::default();
+        config.pep.item_bytes_max = item_bytes_max;
+        let server = Server::new(config);
+        server.account("alice", &[]).await;
+        let cx = server.session(ALICE).await;
+        (server, cx)
+    }
+
+    async fn pubsub(cx: &Cx, part: &str, inner: &str) -> String {
+        let ns = format!("http://jabber.org/protocol/pubsub{part}");
+        ask(cx, "set", "", &format!("<pubsub xmlns='{ns}'>{inner}</pubsub>")).await
+    }
+
+    async fn publish(cx: &Cx, room: &str) {
+        let item = format!("<item id='{room}'><conference xmlns='urn:xmpp:bookmarks:1'/></item>");
+        let publish = format!("<publish node='urn:xmpp:bookmarks:1'>{item}</publish>");
+        let answer = pubsub(cx, "", &publish).await;
+        assert!(answer.starts_with("<pubsub"), "{answer}");
+    }
+
+    /// What is in private XML, or what was refused.
+    async fn list(cx: &Cx) -> String {
+        let get = "<query xmlns='jabber:iq:private'><storage xmlns='storage:bookmarks'/></query>";
+        ask(cx, "get", "", get).await
+    }
+
+    async fn set(cx: &Cx, inner: &str) -> String {
+        let storage = format!("<storage xmlns='storage:bookmarks'>{inner}</storage>");
+        ask(cx, "set", "", &format!("<query xmlns='jabber:iq:private'>{storage}</query>")).await
+    }
+
+    async fn rooms(cx: &Cx) -> usize {
+        let items = "<items node='urn:xmpp:bookmarks:1'/>";
+        let get = format!("<pubsub xmlns='http://jabber.org/protocol/pubsub'>{items}</pubsub>");
+        ask(cx, "get", "", &get).await.matches("<item ").count()
+    }
+
+    /// A client that was shown no list would replace all bookmarks by the one that it adds.
+    #[tokio::test]
+    async fn a_list_that_cannot_have_all_takes_none_away() {
+        let (_server, cx) = server(500).await;
+        for room in 0..10 {
+            publish(&cx, &format!("r{room}@rooms.example")).await;
+        }
+        assert_eq!(list(&cx).await, "policy-violation");
+        assert_eq!(set(&cx, "<conference jid='new@rooms.example'/>").await, "policy-violation");
+        assert_eq!(rooms(&cx).await, 10);
+        for room in 0..7 {
+            let item = format!("<item id='r{room}@rooms.example'/>");
+            let retract = format!("<retract node='urn:xmpp:bookmarks:1'>{item}</retract>");
+            assert_eq!(pubsub(&cx, "", &retract).await, "");
+        }
+        assert_eq!(list(&cx).await.matches("<conference ").count(), 3);
+        assert_eq!(set(&cx, "<conference jid='new@rooms.example'/>").await, "");
+        assert_eq!(rooms(&cx).await, 1);
+    }
+
+    #[tokio::test]
+    async fn without_the_node_of_the_list_there_is_a_list() {
+        let (_server, cx) = server(10_000).await;
+        publish(&cx, "r@rooms.example").await;
+        let known = list(&cx).await;
+        assert_eq!(known.matches("<conference ").count(), 1, "{known}");
+        assert_eq!(pubsub(&cx, "#owner", "<delete node='storage:bookmarks'/>").await, "");
+        assert_eq!(list(&cx).await, known);
+        assert_eq!(pubsub(&cx, "#owner", "<delete node='urn:xmpp:bookmarks:1'/>").await, "");
+        assert_eq!(list(&cx).await.matches("<conference ").count(), 0);
+    }
+
+    /// One stanza is not some ten thousand items.
+    #[tokio::test]
+    async fn a_list_brings_no_more_than_so_many() {
+        let (_server, cx) = server(262_144).await;
+        let rooms_of = |numbers: std::ops::Range<usize>| {
+            numbers.map(|n| format!("<conference jid='r{n}@x'/>")).collect::<String>()
+        };
+        assert_eq!(set(&cx, &rooms_of(0..super::NEW_MAX + 1)).await, "policy-violation");
+        assert_eq!(rooms(&cx).await, 0);
+        assert_eq!(set(&cx, &rooms_of(0..600)).await, "");
+        assert_eq!(set(&cx, &rooms_of(0..1_200)).await, "", "some were there");
+    }
+}

@@ -96,12 +96,18 @@ pub fn item(
     Ok(rows::item(tx, node.id, id, i64::MIN)?.map(|placed| placed.item))
 }
 
-/// All items of a node in order, whoever may see them; none if there is no node.
-pub fn items(tx: &mut dyn Tx, service: ServiceKey, node: &str) -> Result<Vec<Item>, StoreError> {
-    let Some(node) = rows::find(tx, service, node)? else { return Ok(Vec::new()) };
+/// All items of a node in order, whoever may see them; none if there is no node. `None` if they are more than so
+/// many bytes, as they are written.
+pub fn items(
+    tx: &mut dyn Tx,
+    service: ServiceKey,
+    node: &str,
+    bytes: usize,
+) -> Result<Option<Vec<Item>>, StoreError> {
+    let Some(node) = rows::find(tx, service, node)? else { return Ok(Some(Vec::new())) };
     let all = rows::Stretch { node: node.id, from: i64::MIN, to: i64::MAX, after: i64::MIN };
-    let (items, _) = rows::page(tx, all, false, (0, usize::MAX), usize::MAX)?;
-    Ok(items.into_iter().map(|placed| placed.item).collect())
+    let (items, is_cut) = rows::page(tx, all, false, (0, usize::MAX), bytes)?;
+    Ok((!is_cut).then(|| items.into_iter().map(|placed| placed.item).collect()))
 }
 
 /// The item of a node that was published last, whoever may see it.

@@ -107,13 +107,27 @@ pub(super) fn turn(
     if open { show(tx, team, &member, followed) } else { hide(tx, team, &member, followed) }
 }
 
+/// Takes an account that is erased out of the rosters that it is still in: the next one to have its name is
+/// somebody else. It has left already ([`turn`]), unless somebody put it into a team at that very moment; then
+/// rosters in memory are behind until they are read again.
+pub(super) fn forget(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
+    for team in table::teams_of(tx, account)? {
+        let members = table::all_members(tx, &team)?;
+        let Some(gone) = members.iter().find(|member| member.account == account) else { continue };
+        for member in members.iter().filter(|_| gone.shown) {
+            given::take(tx, member.account, gone.jid.as_str(), &team.name)?;
+        }
+    }
+    Ok(())
+}
+
 fn show(
     tx: &mut dyn Tx,
     team: &Team,
     member: &Member,
     followed: &mut Followed,
 ) -> Result<(), StoreError> {
-    for other in others(tx, team, member)? {
+    for other in others(table::members(tx, team)?, member) {
         for (owner, contact) in [(&other, member), (member, &other)] {
             let name = Some(contact.name.clone());
             let given = Given { group: team.name.clone(), name };
@@ -129,7 +143,7 @@ fn hide(
     member: &Member,
     followed: &mut Followed,
 ) -> Result<(), StoreError> {
-    for other in others(tx, team, member)? {
+    for other in others(table::all_members(tx, team)?, member) {
         for (owner, contact) in [(&other, member), (member, &other)] {
             differ(tx, owner, contact, &team.name, None, followed)?;
         }
@@ -137,10 +151,9 @@ fn hide(
     Ok(())
 }
 
-fn others(tx: &mut dyn Tx, team: &Team, member: &Member) -> Result<Vec<Member>, StoreError> {
-    let mut all = table::members(tx, team)?;
+fn others(mut all: Vec<Member>, member: &Member) -> impl Iterator<Item = Member> {
     all.retain(|other| other.shown && other.account != member.account);
-    Ok(all)
+    all.into_iter()
 }
 
 /// One contact is given, or not, in one group of one roster.

@@ -56,7 +56,16 @@ pub(super) fn count(tx: &mut dyn Tx, team: &Team) -> Result<usize, StoreError> {
 
 /// The members of a team, by address; but none that was deleted.
 pub(super) fn members(tx: &mut dyn Tx, team: &Team) -> Result<Vec<Member>, StoreError> {
-    query_sound(tx, (TABLE, AccountId(0)), MEMBERS, &[team.id.into()], |row| {
+    read(tx, MEMBERS, team)
+}
+
+/// The same with those that were deleted and can be restored.
+pub(super) fn all_members(tx: &mut dyn Tx, team: &Team) -> Result<Vec<Member>, StoreError> {
+    read(tx, ALL_MEMBERS, team)
+}
+
+fn read(tx: &mut dyn Tx, sql: &str, team: &Team) -> Result<Vec<Member>, StoreError> {
+    query_sound(tx, (TABLE, AccountId(0)), sql, &[team.id.into()], |row| {
         let account = AccountId(row.int(0)?);
         let jid = address(&row.text(1)?, &row.text(2)?)?;
         Ok(Member { account, jid, name: row.text(3)?, shown: row.bool(4)? })
@@ -127,6 +136,8 @@ sql! {
     MEMBERS = "SELECT a.id, a.localpart, a.host, m.name, m.shown
         FROM team_member m JOIN account a ON a.id = m.account
         WHERE m.team = $1 AND a.removed IS NULL ORDER BY a.host, a.localpart";
+    ALL_MEMBERS = "SELECT a.id, a.localpart, a.host, m.name, m.shown
+        FROM team_member m JOIN account a ON a.id = m.account WHERE m.team = $1";
     MEMBER = "SELECT name, shown FROM team_member WHERE team = $1 AND account = $2";
     TEAMS_OF = "SELECT t.id, t.name FROM team_member m JOIN team t ON t.id = m.team
         WHERE m.account = $1 ORDER BY t.id";

@@ -4,7 +4,7 @@ use crate::admin::TeamVerb;
 use crate::jid::BareJid;
 use crate::modules::testing::Server;
 use crate::modules::testing::client::{Client, befriend};
-use crate::modules::{ALL, register, turned};
+use crate::modules::{ALL, erase, register, turned};
 use crate::store::ids::AccountId;
 use crate::store::roster::{self, Subscription};
 use crate::store::{Tx, accounts};
@@ -200,6 +200,32 @@ async fn a_shut_account_is_in_no_roster_until_it_is_open() {
     register::removal::end(router, ALL, &bare, b, false, now).await.unwrap();
     assert!(!c.roster().await.contains("jid='b@x'"));
     assert_eq!(show(&server, "Staff").await.unwrap(), "a@x  a\nc@x  c");
+}
+
+/// An account that joins while it is being deleted is shown though it is gone. What undoes that finds it.
+#[tokio::test]
+async fn whoever_is_deleted_while_it_joins_leaves_nothing_behind() {
+    let server = Server::with(&["a", "b", "c"]).await;
+    let (a, b, c) =
+        (account(&server, "a").await, account(&server, "b").await, account(&server, "c").await);
+    let roster = || async {
+        let read = server.store().read(move |tx| roster::load(tx, a));
+        let items = read.await.unwrap().items.into_iter();
+        items.map(|(jid, item)| format!("{jid} {}", item.groups.join(" "))).collect::<Vec<_>>()
+    };
+    for team in TEAMS {
+        add(&server, team).await.unwrap();
+        for jid in ["a@x", "b@x", "c@x"] {
+            join(&server, team, jid, None).await.unwrap();
+        }
+    }
+    server.store().write(move |tx| accounts::remove(tx, b, 5)).await.unwrap();
+    remove(&server, TEAMS[0]).await.unwrap();
+    assert_eq!(roster().await, ["b@x T", "c@x T"]);
+    for account in [b, c] {
+        assert!(server.store().write(move |tx| erase(ALL, tx, account)).await.unwrap());
+    }
+    assert_eq!(roster().await, [""; 0]);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn remove(router: &Arc<Router>, name: String) -> Result<Vec<String>, Admin
         let wanted = name.clone();
         let gone = membership::change(router, move |tx, followed| {
             let Some(team) = table::find(tx, &wanted)? else { return Ok(None) };
-            let next = table::members(tx, &team)?.into_iter().find(|member| member.shown);
+            let next = table::all_members(tx, &team)?.into_iter().find(|member| member.shown);
             match &next {
                 Some(member) => membership::leave(tx, &team, member, followed)?,
                 None => table::delete(tx, &team)?,

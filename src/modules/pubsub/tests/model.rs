@@ -345,7 +345,7 @@ fn compare(bench: &mut Bench<'_>, model: &Model) -> Result<(), TestCaseError> {
             prop_assert_eq!(there.admits(&asker(asker_name)), node.reads(who).is_ok());
         }
         let row = rows::find(bench.tx, bench.service.key, name).unwrap().unwrap();
-        let items = items(bench.tx, bench.service.key, name).unwrap();
+        let items = items(bench.tx, bench.service.key, name, usize::MAX).unwrap().unwrap();
         prop_assert_eq!(row.items, items.len() as u64);
         let entries = there.affiliations.iter().map(|(jid, _)| jid);
         let entries = entries.chain(there.subscribers.iter().map(|(jid, _)| jid));

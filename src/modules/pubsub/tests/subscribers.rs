@@ -72,7 +72,7 @@ fn items_expire() {
             "!item-not-found"
         );
         b.publish("juliet", "n", "3");
-        let stored = items(b.tx, b.service.key, "n").unwrap();
+        let stored = items(b.tx, b.service.key, "n", usize::MAX).unwrap().unwrap();
         assert_eq!(stored.iter().map(|item| item.id.as_str()).collect::<Vec<_>>(), ["2", "3"]);
     });
 }
