@@ -77,6 +77,11 @@ fn messages(count: i64) -> Cow<'static, str> {
 /// First the door, then what waited at it, then the rows: a crash in between sends something again and loses
 /// nothing.
 async fn let_in(cx: &Cx, account: AccountId, jid: String) -> Result<(), StanzaError> {
+    let takes = |account: &mut AccountEntry| Own::of(account).is_none_or(|own| own.takes(&jid));
+    if cx.own(takes) == Some(false) {
+        let error = StanzaError::resource_constraint();
+        return Err(error.text("too many are let in: add this one to your contacts instead"));
+    }
     let (row, entry) = (jid.clone(), jid.clone());
     let write = move |tx: &mut dyn Tx| put_let_in(tx, account, &row);
     let apply = move |account: &mut AccountEntry| {
