@@ -125,14 +125,11 @@ super::sql! {
     MESSAGES = "SELECT owner, stanza_id FROM reported_message WHERE report = $1 ORDER BY place";
     DONE = "UPDATE report SET done = COALESCE(done, $2) WHERE id = $1";
     FORGET = "DELETE FROM report WHERE id IN (SELECT id FROM report WHERE at < $1 LIMIT $2)";
-    WEIGH = "SELECT
-            (SELECT COALESCE(SUM(OCTET_LENGTH(jid) + OCTET_LENGTH(said)), 0)
-                FROM report WHERE account = $1)
-            + (SELECT COALESCE(SUM(OCTET_LENGTH(owner) + OCTET_LENGTH(stanza_id)), 0)
-                FROM reported_message WHERE report IN (SELECT id FROM report WHERE account = $1)),
-            (SELECT COUNT(*) FROM report WHERE account = $1)
-            + (SELECT COUNT(*) FROM reported_message
-                WHERE report IN (SELECT id FROM report WHERE account = $1))";
+    WEIGH = "SELECT COALESCE(SUM(OCTET_LENGTH(jid) + OCTET_LENGTH(said)
+                + (SELECT COALESCE(SUM(OCTET_LENGTH(owner) + OCTET_LENGTH(stanza_id)), 0)
+                    FROM reported_message WHERE report = report.id)), 0),
+            COUNT(*) + COALESCE(SUM((SELECT COUNT(*) FROM reported_message WHERE report = report.id)), 0)
+        FROM report WHERE account = $1";
 }
 
 #[cfg(test)]
