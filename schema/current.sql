@@ -301,7 +301,7 @@ CREATE TABLE push (
     failures INTEGER NOT NULL,
     error TEXT NOT NULL,
     -- When it was disabled because of its errors; NULL while it is enabled.
-    ended INTEGER,
+    ended INTEGER, epoch INTEGER NOT NULL DEFAULT 0,
     UNIQUE (account, jid, node)
 ) STRICT;
 

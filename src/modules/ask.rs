@@ -8,6 +8,7 @@ use super::api::{Cx, Unanswered};
 use crate::base::id::{OsRng, random};
 use crate::jid::Jid;
 use crate::router::Routed;
+use crate::stanza::error::ErrorType;
 use crate::stanza::iq::IqType;
 use crate::stanza::{Condition, Stanza, StanzaError};
 use crate::xml::ns;
@@ -65,8 +66,13 @@ fn refusal(answer: &Stanza) -> StanzaError {
     let condition = error.and_then(|error| {
         error.children().find(|child| child.ns() == ns::STANZAS_ERR && child.name() != "text")
     });
-    match condition {
+    let refusal: StanzaError = match condition {
         Some(condition) => Condition::parse(condition.name(), condition.text()).into(),
         None => StanzaError::undefined_condition(),
+    };
+    // What may be done about it is what the answer says, not what is usual for the condition.
+    match error.and_then(|error| error.attr("type")).and_then(ErrorType::parse) {
+        Some(kind) => refusal.kind(kind),
+        None => refusal,
     }
 }

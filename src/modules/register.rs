@@ -11,6 +11,7 @@ mod shapes;
 pub use config::{Config, Mode};
 pub use gate::Gate;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use form::{Form, NS};
@@ -24,8 +25,8 @@ use crate::base::id::OsRng;
 use crate::base::time::micros;
 use crate::jid::{BareJid, prep};
 use crate::router::outbox::End;
-use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
+use crate::stanza::{Condition, StanzaError};
 use crate::store::accounts::{self, Creation};
 use crate::store::devices;
 use crate::store::ids::AccountId;
@@ -155,23 +156,50 @@ async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
         Some(shown) if shown.terms.purpose == Purpose::Password => {
             reset(&cx, &bare, shown, password).await
         }
-        Some(shown) => create(&cx, &bare, Some(shown), password).await,
-        None => uninvited(&cx, &bare, password).await,
+        shown => named(&cx, &bare, shown, password).await,
     };
-    if let (Ok(_), Some(guest)) = (&done, cx.who.guest()) {
-        // One showing, one account.
+    let is_over = match &done {
+        Ok(_) => true,
+        Err(error) => error.condition == Condition::Forbidden,
+    };
+    if let (true, Some(guest)) = (is_over, cx.who.guest()) {
+        // One showing, one account; and what was used up meanwhile opens nothing more.
         guest.admission.set(None);
     }
     done
 }
 
-/// Counts the accounts that come from one address.
-async fn uninvited(cx: &Cx, bare: &BareJid, password: String) -> Result<Reply, StanzaError> {
-    let limit = cx.config.register.per_ip_per_hour;
-    let gate = &cx.server.shared().register;
+/// Makes an account of this name. Counts those that one address finds taken.
+async fn named(
+    cx: &Cx,
+    bare: &BareJid,
+    shown: Option<Invitation>,
+    password: String,
+) -> Result<Reply, StanzaError> {
     let Some(Channel { peer, .. }) = cx.who.channel() else {
         return Err(StanzaError::not_allowed());
     };
+    let gate = &cx.server.shared().register;
+    gate.try_name(peer, cx.now)?;
+    let made = match shown {
+        Some(shown) => create(cx, bare, Some(shown), password).await,
+        None => uninvited(cx, bare, peer, password).await,
+    };
+    if !made.as_ref().is_err_and(|error| error.condition == Condition::Conflict) {
+        gate.was_free(peer);
+    }
+    made
+}
+
+/// Counts the accounts that come from one address.
+async fn uninvited(
+    cx: &Cx,
+    bare: &BareJid,
+    peer: IpAddr,
+    password: String,
+) -> Result<Reply, StanzaError> {
+    let limit = cx.config.register.per_ip_per_hour;
+    let gate = &cx.server.shared().register;
     gate.take(peer, limit, cx.now)?;
     let made = create(cx, bare, None, password).await;
     if made.is_err() {
@@ -199,9 +227,12 @@ async fn create(
     }
     let (at, but, name) = (micros(cx.now), shown.as_ref().map(|shown| shown.id), bare.clone());
     // Checked first, because the keys cost so much.
-    if cx.store.read(move |tx| is_taken(tx, &name, at, but)).await? {
-        return Err(StanzaError::conflict());
-    }
+    cx.store
+        .read(move |tx| match is_taken(tx, &name, at, but)? {
+            true => Ok(Err(StanzaError::conflict())),
+            false => has_use(tx, but),
+        })
+        .await??;
     let keys = derive(cx, password).await?;
     let (work, jid, by_invitation) = (cx.clone(), bare.clone(), shown.is_some());
     let write = cx.store.write(move |tx| {
@@ -242,6 +273,16 @@ fn is_taken(
     Ok(accounts::is_taken(tx, local, host)? || invitations::is_reserved(tx, local, host, now, but)?)
 }
 
+/// Whether the invitation, if there is one, was not used up or taken back meanwhile.
+fn has_use(
+    tx: &mut dyn Tx,
+    invitation: Option<i64>,
+) -> Result<Result<(), StanzaError>, StoreError> {
+    let Some(id) = invitation else { return Ok(Ok(())) };
+    let has_use = invitations::get(tx, id)?.is_some_and(|found| found.has_use());
+    Ok(if has_use { Ok(()) } else { Err(spent()) })
+}
+
 fn spent() -> StanzaError {
     StanzaError::forbidden().text("the link was used or taken back meanwhile; ask for another one")
 }
@@ -254,6 +295,8 @@ async fn reset(
     password: String,
 ) -> Result<Reply, StanzaError> {
     let account = shown.terms.account.ok_or_else(StanzaError::internal_server_error)?;
+    let id = shown.id;
+    cx.store.read(move |tx| has_use(tx, Some(id))).await??;
     let keys = derive(cx, password).await?;
     let write = cx.store.write(move |tx| {
         // The account may have been removed, and its link with it.
@@ -392,18 +435,16 @@ fn knows_password(cx: &Cx) -> Result<(), StanzaError> {
     Err(StanzaError::not_authorized().text("log in with the password for this"))
 }
 
-/// The keys for a prepared password. At most two are derived at a time: a hundred strangers must not
-/// occupy all processors.
+/// The keys for a prepared password.
 async fn derive(cx: &Cx, password: String) -> Result<[ScramKeys; 3], StanzaError> {
-    let busy = |_| StanzaError::internal_server_error();
-    let permit = cx.server.shared().register.hashing.acquire().await.map_err(busy)?;
+    let turn = cx.server.shared().register.turn().await?;
     let iterations = cx.config.scram_iterations;
     // The one use of spawn_blocking here: PBKDF2 is a tenth of a second of pure arithmetic.
     #[allow(clippy::disallowed_methods)]
     let keys =
         tokio::task::spawn_blocking(move || keys::derive_all(&password, iterations, &mut OsRng));
     let keys = keys.await.map_err(|_| StanzaError::internal_server_error())?;
-    drop(permit);
+    drop(turn);
     keys.map_err(|error| unacceptable(error.to_string()))
 }
 
@@ -477,6 +518,23 @@ mod tests {
         connected(&mut plain, |channel| channel.secure = false);
         let refused = ask(&plain, "set", "montague.example", &form("x", "Calliope")).await;
         assert_eq!(refused, "not-authorized");
+    }
+
+    /// "conflict" says that an account exists: nobody asks for all of them.
+    #[tokio::test]
+    async fn only_so_many_taken_names_are_told() {
+        let server = server(true);
+        server.account("romeo", &[]).await;
+        for _ in 0..gate::TAKEN_NAMES_MAX {
+            assert_eq!(ask(&server.cx, "set", "", &form("romeo", "Calliope")).await, "conflict");
+        }
+        for name in ["romeo", "mercutio"] {
+            let answer = ask(&server.cx, "set", "", &form(name, "Calliope")).await;
+            assert_eq!(answer, "resource-constraint", "{name}");
+        }
+        let mut other = server.cx.clone();
+        connected(&mut other, |channel| channel.peer = "192.0.2.7".parse().unwrap());
+        assert_eq!(ask(&other, "set", "", &form("mercutio", "Calliope")).await, "");
     }
 
     #[tokio::test]

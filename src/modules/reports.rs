@@ -57,9 +57,9 @@ fn read(report: Node<'_>, jid: &Jid, at: i64) -> Option<NewReport> {
     let reason = report.attr("reason").filter(|reason| REASONS.contains(reason))?;
     let ids = report.children().filter(|child| child.is(ns::STANZA_ID, "stanza-id"));
     let messages = ids.filter_map(|id| {
-        let (by, id) = (id.attr("by")?, id.attr("id")?);
-        let fits = by.len() <= ID_BYTES_MAX && id.len() <= ID_BYTES_MAX && !id.is_empty();
-        fits.then(|| (by.to_owned(), id.to_owned()))
+        let (by, id) = (Jid::parse(id.attr("by")?).ok()?, id.attr("id")?);
+        let fits = by.as_str().len() <= ID_BYTES_MAX && id.len() <= ID_BYTES_MAX && is_plain(id);
+        fits.then(|| (by.as_str().to_owned(), id.to_owned()))
     });
     let text = report.child_text(NS, "text").unwrap_or_default();
     Some(NewReport {
@@ -82,9 +82,15 @@ fn line(text: &str) -> String {
     line.chars().filter(|c| !turns(*c)).take(TEXT_CHARS_MAX).collect()
 }
 
+/// Whether an id is one that an archive may have made: the operator reads it on a line, which it cannot break,
+/// nor go on with words of its own.
+fn is_plain(id: &str) -> bool {
+    !id.is_empty() && !id.chars().any(|c| c.is_control() || c.is_whitespace() || turns(c))
+}
+
 /// Changes the direction of what follows it.
 const fn turns(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 async fn forget(job: PeriodicJob) {
@@ -160,6 +166,29 @@ mod tests {
         assert_eq!(found.said, "x".repeat(TEXT_CHARS_MAX));
         for bad in ["", &*"x".repeat(ID_BYTES_MAX + 1)] {
             assert!(report(SPAM, &id(bad)).unwrap().messages.is_empty());
+        }
+    }
+
+    /// What is shown in a list of the operator's cannot be taken for another line of it, or command a terminal.
+    #[test]
+    fn ids_cannot_garble_a_list() {
+        let of = |by: &str, id: &str| {
+            let id = format!("<stanza-id xmlns='urn:xmpp:sid:0' by='{by}' id='{id}'/>");
+            report(SPAM, &id).unwrap().messages
+        };
+        assert_eq!(of("A@X", "28482-98726"), [("a@x".to_owned(), "28482-98726".to_owned())]);
+        for id in [
+            "1&#10;7",
+            "1&#13;",
+            "1 in the archive of boss@x",
+            "\u{9b}2J",
+            "1\u{202e}2",
+            "\u{2028}",
+        ] {
+            assert!(of("a@x", id).is_empty(), "{id:?}");
+        }
+        for by in ["a@x&#10;7  spam", "a b@x", "@", ""] {
+            assert!(of(by, "1").is_empty(), "{by:?}");
         }
     }
 }

@@ -66,6 +66,11 @@ pub enum Ended {
 }
 
 impl Invitation {
+    /// Whether a use is left, whatever the time: that is asked when its token is shown.
+    pub fn has_use(&self) -> bool {
+        !self.revoked && self.terms.uses_left > 0
+    }
+
     /// Whether it can be used; that its account may still invite is for [`open`] to say.
     pub fn state(&self, now: i64) -> Result<(), Ended> {
         match self {
@@ -77,8 +82,8 @@ impl Invitation {
     }
 }
 
-/// Stores an invitation and returns its number. `None` if its account has `most` that are open; those that
-/// ended make room.
+/// Stores an invitation and returns its number. `None` if its account has `most` that are open, or were used
+/// and are not a day old: else what one account brings in has no bound. Others that ended make room.
 pub fn create(
     tx: &mut dyn Tx,
     token: &str,
@@ -92,7 +97,8 @@ pub fn create(
             Ok::<_, StoreError>(all >= i64::from(most))
         };
         if full(tx)? {
-            tx.execute(FORGET_ENDED, &[account.into(), terms.created.into()])?;
+            let yesterday = terms.created.saturating_sub(DAY);
+            tx.execute(FORGET_ENDED, &[account.into(), terms.created.into(), yesterday.into()])?;
             if full(tx)? {
                 return Ok(None);
             }
@@ -215,6 +221,8 @@ fn invitation(row: &dyn Row) -> Result<Invitation, StoreError> {
 const OF: (&str, AccountId) = ("invitation", AccountId(0));
 /// Longer than any token that was given out.
 const TOKEN_BYTES_MAX: usize = 128;
+/// In microseconds.
+const DAY: i64 = 86_400_000_000;
 /// Rows of one list.
 const LISTED_MAX: usize = 1_000;
 
@@ -224,7 +232,7 @@ super::sql! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id";
     COUNT = "SELECT COUNT(*) FROM invitation WHERE account = $1 AND purpose = 0";
     FORGET_ENDED = "DELETE FROM invitation WHERE account = $1 AND purpose = 0
-        AND (uses_left = 0 OR revoked = 1 OR expires <= $2)";
+        AND (revoked = 1 OR expires <= $2 OR (uses_left = 0 AND created <= $3))";
     FIND = "SELECT id, purpose, account, host, localpart, registers, befriends, team, uses_left, created,
             expires, revoked
         FROM invitation WHERE hash = $1";
@@ -333,6 +341,21 @@ mod tests {
             assert_eq!(forget_before(tx, 100, 9).unwrap(), 0);
             assert_eq!(forget_before(tx, 101, 1).unwrap(), 1);
             assert_eq!(forget_before(tx, 101, 9).unwrap(), 1);
+        });
+    }
+
+    /// Whoever is invited invites in turn: without this one account would bring in any number within an hour.
+    #[test]
+    fn what_was_used_counts_for_a_day() {
+        testing::account_tx(|tx, me| {
+            let at = |created| Terms { created, expires: 7 * DAY, ..terms(Some(me)) };
+            for token in ["a", "b"] {
+                let id = create(tx, token, &at(0), 2).unwrap().unwrap();
+                assert!(spend(tx, id).unwrap());
+            }
+            assert_eq!(create(tx, "c", &at(DAY - 1), 2).unwrap(), None);
+            assert!(create(tx, "c", &at(DAY), 2).unwrap().is_some());
+            assert_eq!(find(tx, "a").unwrap(), None, "it made room");
         });
     }
 }

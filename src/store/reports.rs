@@ -125,7 +125,10 @@ super::sql! {
     MESSAGES = "SELECT owner, stanza_id FROM reported_message WHERE report = $1 ORDER BY place";
     DONE = "UPDATE report SET done = COALESCE(done, $2) WHERE id = $1";
     FORGET = "DELETE FROM report WHERE id IN (SELECT id FROM report WHERE at < $1 LIMIT $2)";
-    WEIGH = "SELECT COALESCE(SUM(OCTET_LENGTH(jid) + OCTET_LENGTH(said)), 0), COUNT(*)
+    WEIGH = "SELECT COALESCE(SUM(OCTET_LENGTH(jid) + OCTET_LENGTH(said)
+                + (SELECT COALESCE(SUM(OCTET_LENGTH(owner) + OCTET_LENGTH(stanza_id)), 0)
+                    FROM reported_message WHERE report = report.id)), 0),
+            COUNT(*) + COALESCE(SUM((SELECT COUNT(*) FROM reported_message WHERE report = report.id)), 0)
         FROM report WHERE account = $1";
 }
 
@@ -156,6 +159,9 @@ mod tests {
             for at in 2..6 {
                 put(tx, me, &new(&format!("spam{at}@x"), at), 2).unwrap();
             }
+            let weight = query_one(tx, WEIGHT, &[me.into()], |row| Ok((row.int(0)?, row.int(1)?)));
+            // Two reports of two messages each: all of it counts for the quota.
+            assert_eq!(weight, Ok((2 * (7 + 2 + 2 * (4 + 1)), 2 + 4)));
             let names = |tx: &mut dyn Tx, all| {
                 let all = list(tx, all, 9).unwrap();
                 all.iter().map(|one| one.report.jid.clone()).collect::<Vec<_>>()

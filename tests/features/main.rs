@@ -32,6 +32,7 @@ mod devices;
 mod durability;
 mod fairness;
 mod fast;
+mod guesses;
 mod harness;
 mod harness_self;
 mod history;

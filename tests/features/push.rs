@@ -276,9 +276,12 @@ async fn what_is_disabled_is_not_notified() -> Outcome<()> {
     };
     alice.send(&leave("c")).await?;
     alice.fence().await?;
+    // Of a node that is none of its own nothing is written, or said.
+    app.send(&leave("unknown")).await?;
     app.send(&leave("b")).await?;
     app.fence().await?;
     lab.process.logs(&["takes no more", "bob@localhost", "app@localhost/s"]);
+    assert_eq!(lab.process.log().matches("takes no more").count(), 1, "{}", lab.process.log());
     say(&mut alice, "bob@localhost", 0..1).await?;
     let mut nodes = [pushed(&mut app).await?.node, pushed(&mut app).await?.node];
     nodes.sort();
@@ -351,4 +354,97 @@ async fn bad_requests_are_refused() -> Outcome<()> {
         assert_eq!(answer.condition(), Some(condition), "{to} {payload}");
     }
     Ok(())
+}
+
+/// Answers count from who was asked, and from nobody who knows the id of the request.
+#[tokio::test]
+async fn nobody_answers_for_a_push_service() -> Outcome<()> {
+    let lab = lab(&[]);
+    let mut app = lab.online("app", "s").await?;
+    let mut other = lab.online("app", "other").await?;
+    let mut alice = lab.online("alice", "r").await?;
+    gone(&lab, "phone", "").await?;
+    say(&mut alice, "bob@localhost", 0..1).await?;
+    let request = app.expect(|e| e.child(PUBSUB, "pubsub").is_some()).await?;
+    let id = request.attr("id").unwrap_or_default();
+    for forger in [&mut alice, &mut other] {
+        forger.send(&failed("item-not-found", "cancel", id)).await?;
+        forger.fence().await?;
+    }
+    app.send(&format!("<iq type='result' id='{id}' to='localhost'/>")).await?;
+    say(&mut alice, "bob@localhost", 1..2).await?;
+    assert_eq!(pushed(&mut app).await?.count, "2");
+    assert!(!lab.process.log().contains("are disabled"), "{}", lab.process.log());
+    Ok(())
+}
+
+/// RFC 6120 §8.3.2: what is to be asked again later is no refusal, whatever it is called.
+#[tokio::test]
+async fn a_service_that_has_enough_for_now_is_asked_again() -> Outcome<()> {
+    let lab = lab(&[]);
+    let mut app = lab.online("app", "s").await?;
+    let mut alice = lab.online("alice", "r").await?;
+    gone(&lab, "phone", "").await?;
+    say(&mut alice, "bob@localhost", 0..1).await?;
+    pushed_and(&mut app, |id| failed("policy-violation", "wait", id)).await?;
+    lab.process.logs(&["it is tried again", "bob@localhost", "policy-violation"]);
+    Ok(())
+}
+
+/// XEP-0490, XEP-0353: what another device marks as read, or a call that it takes, is no news either.
+#[tokio::test]
+async fn what_is_marked_or_taken_elsewhere_wakes_nobody() -> Outcome<()> {
+    let lab = lab(&["modules.push.elsewhere_secs=3"]);
+    let mut app = lab.online("app", "s").await?;
+    let mut alice = lab.online("alice", "r").await?;
+    gone(&lab, "phone", "").await?;
+    let mut desk = lab.online("bob", "desk").await?;
+    say(&mut alice, "bob@localhost", 0..2).await?;
+    let first = desk.expect(|e| e.attr("id") == Some("0")).await?;
+    let second = desk.expect(|e| e.attr("id") == Some("1")).await?;
+    for message in [first, second] {
+        let id = message.child("urn:xmpp:sid:0", "stanza-id").and_then(|id| id.attr("id"));
+        let id = id.expect("an id");
+        let mark = format!(
+            "<iq type='set' id='mark'><pubsub xmlns='{PUBSUB}'><publish node='urn:xmpp:mds:displayed:0'>\
+             <item id='alice@localhost'><displayed xmlns='urn:xmpp:mds:displayed:0'>\
+             <stanza-id xmlns='urn:xmpp:sid:0' by='bob@localhost' id='{id}'/></displayed></item>\
+             </publish></pubsub></iq>"
+        );
+        accepted(&mut desk, &mark).await?;
+    }
+    // The phone rings at once; the call is taken at the desk.
+    let call = |to: &str, name: &str| {
+        format!(
+            "<message to='{to}' type='chat'><{name} xmlns='urn:xmpp:jingle-message:0' id='c'/>\
+             <store xmlns='urn:xmpp:hints'/></message>"
+        )
+    };
+    alice.send(&call("bob@localhost", "propose")).await?;
+    assert_eq!(pushed(&mut app).await?.count, "1", "what was marked does not count");
+    desk.send(&call("alice@localhost/r", "proceed")).await?;
+    desk.fence().await?;
+    say(&mut alice, "bob@localhost", 2..3).await?;
+    assert_eq!(pushed(&mut app).await?.count, "1", "nor a call that was taken");
+    app.nothing().await
+}
+
+/// What was enabled with a password that was changed since is shut, as all that it opened.
+#[tokio::test]
+async fn an_old_password_hears_no_more() -> Outcome<()> {
+    let lab = lab(&[]);
+    let mut app = lab.online("app", "s").await?;
+    let mut alice = lab.online("alice", "r").await?;
+    gone(&lab, "thief", "").await?;
+    let mut desk = lab.online("bob", "desk").await?;
+    let change = "<username>bob</username><password>another secret</password>";
+    let change = format!("<query xmlns='jabber:iq:register'>{change}</query>");
+    accepted(&mut desk, &format!("<iq type='set' id='pw'>{change}</iq>")).await?;
+    accepted(&mut desk, &enable("desk", "")).await?;
+    desk.close().await?;
+    for n in 0..2 {
+        say(&mut alice, "bob@localhost", n..n + 1).await?;
+        assert_eq!(pushed(&mut app).await?.node, "desk");
+    }
+    app.nothing().await
 }

@@ -26,9 +26,11 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("pubsub", "src/modules/api/module.rs", "the hook: nodes that follow others"),
     ("pubsub", "src/modules/avatar/", "is kept in nodes of the account"),
     ("pubsub", "src/modules/bookmarks/", "are kept in a node of the account"),
+    ("pubsub", "src/modules/push/marks.rs", "what was read elsewhere is in a node of the account"),
     ("pubsub", "src/modules/push/sender.rs", "a push service is told by a publication"),
     ("pubsub", "src/modules/read_marks.rs", "are kept in a node of the account"),
     ("pubsub", "src/modules/vcard/", "is kept in nodes of the account"),
+    ("read_marks", "src/modules/push/marks.rs", "what was read elsewhere wakes no device"),
     ("read_marks", "src/modules/pep/defaults.rs", "what its node is, if nobody says otherwise"),
     ("vcard", "src/modules/pep/defaults.rs", "what its node is, if nobody says otherwise"),
     (

@@ -49,6 +49,7 @@ const MODULES_BESIDE: &[(&str, &str)] = &[
     ("avatar", "pubsub"),
     ("bookmarks", "pep"),
     ("bookmarks", "pubsub"),
+    ("push", "pubsub"),
     ("read_marks", "pep"),
     ("read_marks", "pubsub"),
     ("vcard", "avatar"),

@@ -5,6 +5,7 @@ use crate::admin::invitations::{self as verbs, Inviter, Kind, Made, Settings, Wa
 use crate::base::time::{from_micros, micros, stamp};
 use crate::modules::api::{Answers, Cx, Note, StageOutcome};
 use crate::stanza::StanzaError;
+use crate::stanza::error::ErrorType;
 use crate::stanza::form::{self, Written};
 use crate::store::invitations::{self, Invitation};
 use crate::xml::ns;
@@ -66,6 +67,24 @@ fn settings(cx: &Cx) -> Settings {
 }
 
 async fn make(cx: &Cx, settings: &Settings, kind: Kind) -> Result<StageOutcome, StanzaError> {
+    let makes_accounts = !matches!(kind, Kind::Contact { registers: false });
+    if cx.role().is_admin() || !makes_accounts {
+        return made(cx, settings, kind).await;
+    }
+    let counts = &cx.server.shared().invite;
+    // 0 in the settings is none here, and refused below.
+    if !counts.may_make(cx, cx.config.invite.per_account) {
+        let error = StanzaError::resource_constraint().kind(ErrorType::Wait);
+        return Err(error.text("too many invitations came from this address; try again in an hour"));
+    }
+    let outcome = made(cx, settings, kind).await;
+    if outcome.is_err() {
+        counts.not_made(cx);
+    }
+    outcome
+}
+
+async fn made(cx: &Cx, settings: &Settings, kind: Kind) -> Result<StageOutcome, StanzaError> {
     let jid = cx.bare();
     let most = if cx.role().is_admin() { ADMIN_MAX } else { cx.config.invite.per_account };
     let wanted = Wanted {
@@ -85,7 +104,7 @@ async fn make(cx: &Cx, settings: &Settings, kind: Kind) -> Result<StageOutcome, 
 fn refused(error: AdminError) -> StanzaError {
     match error {
         AdminError::TooManyInvitations(most) => StanzaError::resource_constraint().text(format!(
-            "{most} of your invitations are open already: revoke one, or wait until one is used"
+            "{most} of your invitations are open or were used today: revoke one, or try again tomorrow"
         )),
         AdminError::Exists(_) | AdminError::Reserved(_) => {
             StanzaError::conflict().text("this username is taken; choose another one")

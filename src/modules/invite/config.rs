@@ -10,7 +10,8 @@ use crate::admin::invitations as verbs;
 pub struct Config {
     /// Whether what a user invites with makes an account here; else it only makes a contact.
     pub users: bool,
-    /// Invitations of one account that are open at a time.
+    /// Invitations of one account that are open at a time; those that were used count for a day. From one address
+    /// users make as many invitations to accounts in an hour.
     pub per_account: u32,
     /// Days for which an invitation is good, if nothing else is said.
     #[serde(deserialize_with = "days")]

@@ -12,6 +12,7 @@ use crate::modules::subscription::{
 use crate::router::subscription::Verb;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Stanza, StanzaError};
+use crate::store::accounts;
 use crate::store::ids::AccountId;
 use crate::store::invitations::{self, Purpose};
 use crate::store::roster::{self, Subscription};
@@ -19,9 +20,11 @@ use crate::store::tx::{StoreError, Tx};
 
 /// A request of a local account to another one.
 pub(super) fn from_here(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
-    let Some(request) = Request::read(&cx, &stanza) else { return nothing() };
+    // A token for somebody elsewhere is theirs to judge, and no guess here.
+    let here = |request: &Request| cx.router.has_accounts(request.owner.domain());
+    let Some(request) = Request::read(&stanza).filter(here) else { return nothing() };
     let Ok(account) = cx.account() else { return nothing() };
-    if !cx.router.has_accounts(request.owner.domain()) {
+    if !cx.server.shared().invite.may_try(&cx) {
         return nothing();
     }
     let work = cx.clone();
@@ -43,7 +46,10 @@ pub(super) fn from_here(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, St
 
 /// A request of somebody elsewhere to a local account.
 pub(super) fn from_elsewhere(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
-    let Some(request) = Request::read(&cx, &stanza) else { return nothing() };
+    let Some(request) = Request::read(&stanza) else { return nothing() };
+    if !cx.server.shared().invite.may_try(&cx) {
+        return nothing();
+    }
     let work = cx.clone();
     detached(&cx.router, "invited", async move {
         let circumstances = Circumstances::new(&work.router, work.now);
@@ -71,16 +77,24 @@ struct Request {
 }
 
 impl Request {
-    /// `None` for any other stanza, and for one of an address whose tokens were too often wrong.
-    fn read(cx: &Cx, stanza: &Stanza) -> Option<Self> {
+    /// `None` for any other stanza.
+    fn read(stanza: &Stanza) -> Option<Self> {
         if PresenceType::parse(stanza.ty().as_deref()).ok()? != PresenceType::Subscribe {
             return None;
         }
         let (owner, peer) = (stanza.to()?.bare(), stanza.from().bare());
         let doc = stanza.element().view();
         let token = doc.root().child(NS, "preauth")?.attr("token")?.to_owned();
-        let is_one = owner != peer && !token.is_empty() && cx.server.shared().invite.may_try(cx);
-        is_one.then_some(Self { owner, peer, token })
+        (owner != peer && !token.is_empty()).then_some(Self { owner, peer, token })
+    }
+
+    /// Whether the account that is asked, if there is one, and this contact see each other already: a client that
+    /// registered with a token shows it again, and by then it may be used up.
+    fn is_met(&self, tx: &mut dyn Tx) -> Result<bool, StoreError> {
+        let (local, host) = (self.owner.local().unwrap_or_default(), self.owner.domain());
+        let Some(owner) = accounts::find(tx, local, host)? else { return Ok(false) };
+        let item = roster::item(tx, owner.id, self.peer.as_str())?;
+        Ok(item.is_some_and(|item| item.state == Subscription::Both))
     }
 
     /// The account that gave the token, and the number of its invitation, if it is open and makes contacts.
@@ -90,7 +104,7 @@ impl Request {
             return Ok(None);
         }
         let Some(account) = found.terms.account else { return Ok(None) };
-        let name = crate::store::accounts::name(tx, account)?.flatten();
+        let name = accounts::name(tx, account)?.flatten();
         let is_theirs = name.is_some_and(|(local, host)| {
             self.owner.local() == Some(&*local) && self.owner.domain() == host
         });
@@ -106,28 +120,23 @@ impl Request {
         now: i64,
         circumstances: &Circumstances,
     ) -> Result<Option<Vec<Step>>, StoreError> {
-        let Some((inviter, id)) = self.given(tx, now)? else { return Ok(None) };
-        // A client that registered with the token shows it again.
-        let is_done =
-            |item: Option<roster::Item>| item.is_some_and(|item| item.state == Subscription::Both);
-        if is_done(roster::item(tx, inviter, self.peer.as_str())?)
-            && is_done(roster::item(tx, asker, self.owner.as_str())?)
-        {
+        let own = roster::item(tx, asker, self.owner.as_str())?.map(|item| item.state);
+        if own == Some(Subscription::Both) && self.is_met(tx)? {
             return Ok(Some(Vec::new()));
         }
+        let Some((inviter, id)) = self.given(tx, now)? else { return Ok(None) };
         if !has_room(tx, inviter, &self.peer, circumstances)?
             || !has_room(tx, asker, &self.owner, circumstances)?
             || !invitations::spend(tx, id)?
         {
             return Ok(None);
         }
-        let mut own = settle(tx, &self.owner, inviter, &self.peer, Subscription::Both)?;
+        let mut theirs = settle(tx, &self.owner, inviter, &self.peer, Subscription::Both)?;
         // The answer to the request shows it.
-        own.presence = None;
-        let sees = roster::item(tx, asker, self.owner.as_str())?
-            .is_some_and(|item| item.state.sees_presence());
+        theirs.presence = None;
+        let sees = own.is_some_and(|state| state.sees_presence());
         let next = if sees { Subscription::Both } else { Subscription::FromPendingOut };
-        Ok(Some(vec![own, settle(tx, &self.peer, asker, &self.owner, next)?]))
+        Ok(Some(vec![theirs, settle(tx, &self.peer, asker, &self.owner, next)?]))
     }
 
     /// Only the inviter lives here: approves the request that comes next, and asks back (§3.5).
@@ -137,11 +146,10 @@ impl Request {
         now: i64,
         circumstances: &Circumstances,
     ) -> Result<Option<Vec<Step>>, StoreError> {
-        let Some((inviter, id)) = self.given(tx, now)? else { return Ok(None) };
-        let item = roster::item(tx, inviter, self.peer.as_str())?;
-        if item.is_some_and(|item| item.state == Subscription::Both) {
+        if self.is_met(tx)? {
             return Ok(Some(Vec::new()));
         }
+        let Some((inviter, id)) = self.given(tx, now)? else { return Ok(None) };
         if !has_room(tx, inviter, &self.peer, circumstances)? || !invitations::spend(tx, id)? {
             return Ok(None);
         }

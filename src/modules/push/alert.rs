@@ -37,9 +37,12 @@ pub fn is_written(message: Node<'_>) -> bool {
     message.children().any(has_words)
 }
 
-/// Whether it says that its sender has seen the conversation with its addressee (XEP-0333).
-pub fn is_displayed(message: Node<'_>) -> bool {
+/// Whether it says that its sender has seen the conversation with its addressee (XEP-0333), or took or declined a
+/// call (XEP-0353 §3.4, §3.5).
+pub fn is_seen(message: Node<'_>) -> bool {
+    let answers = |name| message.child(CALLS, name).is_some();
     message.child(ns::MARKERS, "displayed").is_some()
+        || ["proceed", "reject"].into_iter().any(answers)
 }
 
 fn personal(message: Node<'_>) -> Option<Alert> {
@@ -68,9 +71,11 @@ fn in_room(from: &Jid, own: &str, message: Node<'_>, nick: Option<&str>) -> Opti
 
 /// XEP-0353 §3.1, XEP-0482 §3.1
 fn is_call(child: Node<'_>) -> bool {
-    child.is("urn:xmpp:jingle-message:0", "propose")
-        || child.is("urn:xmpp:call-invites:0", "invite")
+    child.is(CALLS, "propose") || child.is("urn:xmpp:call-invites:0", "invite")
 }
+
+/// The namespace of XEP-0353.
+const CALLS: &str = "urn:xmpp:jingle-message:0";
 
 fn has_words(child: Node<'_>) -> bool {
     match (child.ns(), child.name()) {

@@ -7,6 +7,7 @@
 
 mod alert;
 mod config;
+mod marks;
 mod notice;
 mod queue;
 mod registration;
@@ -20,7 +21,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::AccountState;
-use super::api::{Cause, Cx, IqRoute, Module, On, PeriodicJob, Phase, Reply, Spec, Target};
+use super::api::{
+    Cause, Cx, IqRoute, Module, NodeWatch, On, PeriodicJob, Phase, Reply, Spec, Target,
+};
 use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::router::Leads;
@@ -64,6 +67,10 @@ pub const MODULE: Module = Module {
     ],
     incoming: &[(Phase::Notify, notice::received)],
     outgoing: &[(Phase::Notify, |_, account, passage| notice::sent(account, passage))],
+    watches: &[NodeWatch {
+        node: marks::NODE,
+        changed: |cx, account, owner| Box::pin(marks::changed(cx, account, owner)),
+    }],
     sessions: Some(notice::sessions),
     hibernates: Some(notice::hibernates),
     commands: &[report::COMMAND],
@@ -82,27 +89,24 @@ async fn enable(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let account = cx.account()?;
     let target = target(&cx, &iq)?;
     let max = cx.config.push.registrations_max;
-    let is_full = |entry: &mut AccountEntry| {
-        registration::all(entry)
-            .is_some_and(|all| all.0.len() >= max && !all.has(&target.jid, &target.node))
-    };
-    if max == 0 || cx.own(is_full).unwrap_or(false) {
-        return Err(StanzaError::policy_violation().text("too many push services are enabled"));
-    }
     let work = cx.clone();
     cx.finish("push", async move {
-        let (id, at) = (Arc::new(AtomicI64::new(0)), micros(work.now));
-        let (given, written) = (id.clone(), target.clone());
+        let (id, at) = (Arc::new(AtomicI64::new(NONE)), micros(work.now));
+        let (given, found, written) = (id.clone(), id.clone(), target.clone());
         let write = move |tx: &mut dyn Tx| {
+            // Counted in the transaction: the account's sessions may ask at once.
             let id = registration::enable(tx, account, &written, at, max)?;
-            given.store(id, Ordering::Release);
+            given.store(id.unwrap_or(NONE), Ordering::Release);
             Ok(())
         };
         let server = work.server.clone();
         let apply = move |entry: &mut AccountEntry| {
+            let id = found.load(Ordering::Acquire);
+            if id == NONE {
+                return;
+            }
             let mut waiting = Waiting::default();
             waiting.clear();
-            let id = id.load(Ordering::Acquire);
             server.shared().push.renewed(id);
             let registration = Registration { id, target, failures: 0, waiting };
             AccountState::change(entry, |state| {
@@ -110,6 +114,9 @@ async fn enable(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
             });
         };
         work.router.change(work.bare(), write, apply).await?;
+        if id.load(Ordering::Acquire) == NONE {
+            return Err(StanzaError::policy_violation().text("too many push services are enabled"));
+        }
         Ok(Reply::empty())
     })
     .await
@@ -223,6 +230,8 @@ async fn forget(job: PeriodicJob) {
     }
 }
 
+/// No registration's key.
+const NONE: i64 = 0;
 /// Of a node's name, in bytes.
 const NODE_MAX: usize = 1_023;
 /// Of the form of publish-options, in bytes as it is published.

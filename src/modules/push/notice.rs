@@ -3,8 +3,8 @@
 //!
 //! A message waits for a device that has no session, whose session hibernates (XEP-0198), or whose client says
 //! that nobody looks at it and does not acknowledge the message. Whoever writes at another device has read what came before;
-//! a displayed marker (XEP-0333) says it of one conversation. That another device has a message says nothing:
-//! it may be running in an empty room. So an absent device is woken a moment later if one is connected and in
+//! a displayed marker (XEP-0333), a read mark (`marks.rs`) or the answer to a call says it of one conversation. That
+//! another device has a message says nothing: it may be running in an empty room. So an absent device is woken a moment later if one is connected and in
 //! use, and at once if none is.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::super::Config;
 use super::super::api::{Cx, Passage, Passed, Verdict, later};
-use super::alert::{Alert, alert, is_displayed, is_written};
+use super::alert::{Alert, alert, is_seen, is_written};
 use super::queue::{self, Wake};
 use super::registration::{self, Place, Registration};
 use super::sender::PUBSUB;
@@ -48,9 +48,13 @@ pub(super) fn received(
 /// say that in its name.
 fn dismissed(account: &AccountEntry, passage: &mut Passage<'_>) {
     let from = passage.stanza.from();
-    let mut all = registration::all(account).into_iter().flat_map(|all| &all.0);
+    let theirs = |node: Option<&str>| {
+        let mut all = registration::all(account).into_iter().flat_map(|all| &all.0);
+        all.any(|one| one.target.jid == *from && node.is_none_or(|node| one.target.node == node))
+    };
     let AccountStatus::Stored(id) = account.account else { return };
-    if !all.any(|one| one.target.jid == *from) {
+    // Most messages are from nobody's push service.
+    if !theirs(None) {
         return;
     }
     let doc = passage.stanza.element().view();
@@ -62,6 +66,10 @@ fn dismissed(account: &AccountEntry, passage: &mut Passage<'_>) {
             && child.attr("affiliation") == Some("none")
     };
     let Some(node) = pubsub.attr("node").filter(|_| pubsub.children().any(takes)) else { return };
+    // Each of these costs a write: of a node that is none of theirs there is nothing to write.
+    if !theirs(Some(node)) {
+        return;
+    }
     let (jid, node) = (from.clone(), node.to_owned());
     later(passage, move |cx, passed| {
         let (router, bare) = (cx.router.clone(), passed.home.bare().clone());
@@ -190,7 +198,7 @@ pub(super) fn sent(account: Option<&mut AccountEntry>, passage: &mut Passage<'_>
     if is_written(doc.root()) {
         all.0.iter_mut().for_each(|one| one.waiting.clear());
     } else if let Some(to) = passage.stanza.to()
-        && is_displayed(doc.root())
+        && is_seen(doc.root())
     {
         all.0.iter_mut().for_each(|one| one.waiting.read(to.bare_str()));
     }

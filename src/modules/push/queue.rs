@@ -1,7 +1,7 @@
 //! Registrations that wait to be notified, of all accounts: bounded, each once, with a pause between two
 //! notifications.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +24,16 @@ struct Inner {
     due: BTreeSet<(Instant, i64)>,
     /// From so many on, those that are over are looked for.
     swept_at: usize,
+    /// Push services to which something is being sent, by domain.
+    services: HashMap<String, Service>,
+}
+
+/// What a push service is being sent.
+#[derive(Debug, Default)]
+struct Service {
+    sending: usize,
+    /// Registrations that wait for one of these to be over: each once.
+    waiting: VecDeque<i64>,
 }
 
 #[derive(Debug)]
@@ -35,6 +45,8 @@ struct Entry {
     pause: Option<(Instant, Instant)>,
     /// It is being notified.
     busy: bool,
+    /// It waits for its push service to be free.
+    parked: bool,
     /// When it was queued, by the wall clock.
     since: SystemTime,
 }
@@ -80,6 +92,7 @@ impl Queue {
             at: None,
             pause: None,
             busy: false,
+            parked: false,
             since,
         });
         entry.since = since;
@@ -132,6 +145,49 @@ impl Queue {
         Err(None)
     }
 
+    /// Something is to be sent for this registration, which [`Self::take`] gave, to a push service: it is now, until
+    /// [`Self::leave`], or when others are through, if this is false. One that answers late, or never, holds up
+    /// nobody but itself.
+    pub fn enter(&self, id: i64, domain: &str) -> bool {
+        let mut inner = self.lock();
+        let Inner { entries, services, .. } = &mut *inner;
+        let service = services.entry(domain.to_owned()).or_default();
+        if service.sending < TO_ONE_MAX {
+            service.sending += 1;
+            return true;
+        }
+        if let Some(entry) = entries.get_mut(&id).filter(|entry| !entry.parked) {
+            entry.parked = true;
+            service.waiting.push_back(id);
+        }
+        false
+    }
+
+    /// The push service has answered, or will not: the next one's turn.
+    pub fn leave(&self, now: Instant, domain: &str) {
+        let mut inner = self.lock();
+        let Inner { entries, due, services, .. } = &mut *inner;
+        let Some(service) = services.get_mut(domain) else { return };
+        service.sending = service.sending.saturating_sub(1);
+        while let Some(id) = service.waiting.pop_front() {
+            let Some(entry) = entries.get_mut(&id) else { continue };
+            entry.parked = false;
+            let at = entry.at.map_or(now, |at| at.min(now));
+            if let Some(known) = entry.at.replace(at) {
+                due.remove(&(known, id));
+            }
+            if !entry.busy {
+                due.insert((at, id));
+            }
+            break;
+        }
+        if service.sending == 0 && service.waiting.is_empty() {
+            services.remove(domain);
+        }
+        drop(inner);
+        self.changed.notify_one();
+    }
+
     /// It is enabled anew: no pause of before holds.
     pub fn renewed(&self, id: i64) {
         if let Some(entry) = self.lock().entries.get_mut(&id) {
@@ -171,7 +227,8 @@ impl Inner {
     /// Forgets those that only pause, and no more.
     fn sweep(&mut self, now: Instant) {
         let pauses = |entry: &Entry| entry.pause.is_some_and(|(any, _)| any > now);
-        self.entries.retain(|_, entry| entry.busy || entry.at.is_some() || pauses(entry));
+        self.entries
+            .retain(|_, entry| entry.busy || entry.parked || entry.at.is_some() || pauses(entry));
         self.swept_at = self.entries.len() * 2 + SWEPT_AT;
     }
 }
@@ -181,6 +238,8 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// Notifications that one push service is being sent at a time.
+const TO_ONE_MAX: usize = 16;
 /// Fewer are not looked through.
 const SWEPT_AT: usize = 256;
 
@@ -261,5 +320,37 @@ mod tests {
         queue.1 += SECOND * 2;
         queue.put(3, Duration::ZERO, false, 2);
         assert_eq!(queue.next(), Some(3));
+    }
+
+    /// One that never answers, of a hostile client or broken, has its places and no more.
+    #[tokio::test]
+    async fn a_push_service_that_does_not_answer_holds_up_no_other() {
+        let queue = queue().await;
+        let most = i64::try_from(TO_ONE_MAX).unwrap();
+        for id in 0..most + 2 {
+            queue.put(id, Duration::ZERO, false, 99);
+            assert_eq!(queue.next(), Some(id));
+            assert_eq!(queue.0.enter(id, "dead"), id < most, "{id}");
+        }
+        for id in [most, most + 1] {
+            queue.done(id, Duration::ZERO, Duration::ZERO, false);
+        }
+        // Asked once more, it waits in one place still.
+        queue.put(most, Duration::ZERO, false, 99);
+        assert_eq!(queue.next(), Some(most));
+        assert!(!queue.0.enter(most, "dead") && queue.0.enter(most, "alive"));
+        queue.0.leave(queue.1, "alive");
+        queue.done(most, Duration::ZERO, Duration::ZERO, false);
+        queue.0.lock().sweep(queue.1);
+        assert_eq!(queue.next(), None);
+        for id in [most, most + 1] {
+            queue.0.leave(queue.1, "dead");
+            assert_eq!((queue.next(), queue.next()), (Some(id), None));
+            assert!(queue.0.enter(id, "dead"));
+        }
+        for _ in 0..most {
+            queue.0.leave(queue.1, "dead");
+        }
+        assert!(queue.0.lock().services.is_empty());
     }
 }

@@ -131,11 +131,6 @@ impl Registrations {
         self.0.retain(|old| old.target.jid != *jid || old.target.node != *node);
         self.0.push(registration);
     }
-
-    /// Whether there is one of this service and node.
-    pub fn has(&self, jid: &Jid, node: &str) -> bool {
-        self.0.iter().any(|one| one.target.jid == *jid && one.target.node == node)
-    }
 }
 
 /// Those of an account.
@@ -197,19 +192,24 @@ fn read(row: &dyn Row) -> Result<Option<Registration>, StoreError> {
     }))
 }
 
-/// Writes it, enabled; its key. Of those that were disabled for their errors at most `ended_max` stay.
+/// Writes it, enabled; its key, or nothing if `most` others are. Of those that were disabled for their errors at
+/// most as many stay.
 pub fn enable(
     tx: &mut dyn Tx,
     account: AccountId,
     target: &Target,
     at: i64,
-    ended_max: usize,
-) -> Result<i64, StoreError> {
-    let ended = query_one(tx, COUNT_ENDED, &[account.into()], |row| row.int(0))?;
-    if usize::try_from(ended).is_ok_and(|ended| ended >= ended_max) {
+    most: usize,
+) -> Result<Option<i64>, StoreError> {
+    let Target { jid, node, options, summary, device, resource } = target;
+    let full = |count: i64| usize::try_from(count).is_ok_and(|count| count >= most);
+    let others = [account.into(), jid.as_str().into(), node.as_str().into()];
+    if full(query_one(tx, COUNT_OTHERS, &others, |row| row.int(0))?) {
+        return Ok(None);
+    }
+    if full(query_one(tx, COUNT_ENDED, &[account.into()], |row| row.int(0))?) {
         tx.execute(CLEAR_ENDED, &[account.into()])?;
     }
-    let Target { jid, node, options, summary, device, resource } = target;
     let device = device.as_ref().map_or(Value::Null, |device| Value::Blob(device.bytes().into()));
     let of = [
         account.into(),
@@ -221,7 +221,7 @@ pub fn enable(
         summary.bits().into(),
         at.into(),
     ];
-    query_one(tx, PUT, &of, |row| row.int(0))
+    query_one(tx, PUT, &of, |row| row.int(0)).map(Some)
 }
 
 /// Deletes those of this service, or the one of this node.
@@ -238,7 +238,8 @@ pub fn disable(
     .map(drop)
 }
 
-/// Whether it is enabled still: it goes with its device, too.
+/// Whether it is enabled still: it goes with its device, too, and with the password with which it was enabled. Else
+/// who has got hold of one that was changed since would go on hearing when somebody writes.
 pub fn is_there(tx: &mut dyn Tx, id: i64) -> Result<bool, StoreError> {
     Ok(query_optional(tx, IS_THERE, &[id.into()], |row| row.int(0))?.is_some())
 }
@@ -267,18 +268,26 @@ pub const NS: &str = "urn:xmpp:push:0";
 
 crate::store::sql! {
     ALL = "SELECT push.id, push.jid, push.node, device.agent, push.resource, push.options, \
-        push.summary, push.failures FROM push LEFT JOIN device ON device.id = push.device \
-        WHERE push.account = $1 AND push.ended IS NULL ORDER BY push.id";
-    IS_THERE = "SELECT 1 FROM push WHERE id = $1 AND ended IS NULL";
+        push.summary, push.failures FROM push JOIN account ON account.id = push.account \
+        LEFT JOIN device ON device.id = push.device \
+        WHERE push.account = $1 AND push.ended IS NULL \
+        AND (device.password = 1 OR (push.device IS NULL AND push.epoch = account.epoch)) \
+        ORDER BY push.id";
+    IS_THERE = "SELECT 1 FROM push JOIN account ON account.id = push.account \
+        LEFT JOIN device ON device.id = push.device WHERE push.id = $1 AND push.ended IS NULL \
+        AND (device.password = 1 OR (push.device IS NULL AND push.epoch = account.epoch))";
+    COUNT_OTHERS = "SELECT COUNT(*) FROM push \
+        WHERE account = $1 AND ended IS NULL AND NOT (jid = $2 AND node = $3)";
     COUNT_ENDED = "SELECT COUNT(*) FROM push WHERE account = $1 AND ended IS NOT NULL";
     CLEAR_ENDED = "DELETE FROM push WHERE account = $1 AND ended IS NOT NULL";
     PUT = "INSERT INTO push \
-        (account, jid, node, device, resource, options, summary, enabled, failures, error) \
+        (account, jid, node, device, resource, options, summary, enabled, failures, error, epoch) \
         VALUES ($1, $2, $3, (SELECT id FROM device WHERE account = $1 AND agent = $4), \
-        $5, $6, $7, $8, 0, '') \
+        $5, $6, $7, $8, 0, '', (SELECT epoch FROM account WHERE id = $1)) \
         ON CONFLICT (account, jid, node) DO UPDATE SET device = excluded.device, \
         resource = excluded.resource, options = excluded.options, summary = excluded.summary, \
-        enabled = excluded.enabled, failures = 0, error = '', ended = NULL RETURNING id";
+        enabled = excluded.enabled, failures = 0, error = '', ended = NULL, \
+        epoch = excluded.epoch RETURNING id";
     REMOVE = "DELETE FROM push WHERE account = $1 AND jid = $2 AND node = $3";
     REMOVE_ALL = "DELETE FROM push WHERE account = $1 AND jid = $2";
     NOTE = "UPDATE push SET failures = $2, error = $3, ended = $4 WHERE id = $1";
@@ -322,14 +331,19 @@ mod tests {
             let device = Some(AgentId::of("1"));
             let seen = Seen::new(AgentId::of("1"), "", "", 0);
             devices::put_seen(tx, account, &seen, 9).unwrap();
-            let first = enable(tx, account, &target("1", device), 7, 2).unwrap();
-            let second = enable(tx, account, &target("2", None), 7, 2).unwrap();
+            let first = enable(tx, account, &target("1", device), 7, 2).unwrap().unwrap();
+            let second = enable(tx, account, &target("2", None), 7, 2).unwrap().unwrap();
             assert_eq!(loaded(tx, account), [target("1", device), target("2", None)]);
-            assert_eq!(enable(tx, account, &target("1", None), 8, 2).unwrap(), first, "replaced");
+            assert_eq!(enable(tx, account, &target("3", None), 7, 2).unwrap(), None, "too many");
+            assert_eq!(
+                enable(tx, account, &target("1", None), 8, 2).unwrap(),
+                Some(first),
+                "replaced"
+            );
             assert_eq!(loaded(tx, account), [target("1", None), target("2", None)]);
             note(tx, second, 3, "gone", Some(9)).unwrap();
             assert_eq!(loaded(tx, account), [target("1", None)]);
-            assert_eq!(enable(tx, account, &target("2", None), 9, 2).unwrap(), second);
+            assert_eq!(enable(tx, account, &target("2", None), 9, 2).unwrap(), Some(second));
             assert_eq!(loaded(tx, account).len(), 2, "enabled again");
             note(tx, second, 3, "gone", Some(9)).unwrap();
             assert_eq!((forget_ended(tx, 9).unwrap(), forget_ended(tx, 10).unwrap()), (0, 1));
@@ -338,10 +352,36 @@ mod tests {
             assert_eq!(loaded(tx, account).len(), 1);
             disable(tx, account, "push.x", None).unwrap();
             assert!(loaded(tx, account).is_empty() && !is_there(tx, first).unwrap());
-            let first = enable(tx, account, &target("1", device), 7, 2).unwrap();
+            let first = enable(tx, account, &target("1", device), 7, 2).unwrap().unwrap();
             assert!(is_there(tx, first).unwrap());
             devices::revoke(tx, account, &AgentId::of("1")).unwrap();
             assert!(!is_there(tx, first).unwrap(), "it goes with its device");
+        });
+    }
+
+    /// By whoever had the old password; the device that set the new one is told on.
+    #[test]
+    fn what_was_enabled_with_an_old_password_is_not_told() {
+        testing::tx(|tx| {
+            let Creation::Created(account) = accounts::create(tx, "a", "x", &[], 0).unwrap() else {
+                panic!("the account exists")
+            };
+            let [own, other] = ["1", "2"].map(AgentId::of);
+            for agent in [&own, &other] {
+                devices::put_seen(tx, account, &Seen::new(*agent, "", "", 0), 9).unwrap();
+            }
+            let mut enabled = |node: &str, device: Option<&AgentId>| {
+                enable(tx, account, &target(node, device.copied()), 7, 9).unwrap().unwrap()
+            };
+            let nodes = [("own", Some(&own)), ("other", Some(&other)), ("nobody's", None)];
+            let ids = nodes.map(|(node, device)| enabled(node, device));
+            assert_eq!(loaded(tx, account).len(), 3);
+            accounts::set_keys(tx, account, &[]).unwrap();
+            devices::knows_password(tx, account, &own).unwrap();
+            assert_eq!(loaded(tx, account), [target("own", Some(own))]);
+            assert_eq!(ids.map(|id| is_there(tx, id).unwrap()), [true, false, false]);
+            enable(tx, account, &target("nobody's", None), 8, 9).unwrap().unwrap();
+            assert!(is_there(tx, ids[2]).unwrap(), "enabled anew");
         });
     }
 
@@ -352,7 +392,8 @@ mod tests {
                 panic!("the account exists")
             };
             for node in 0..9 {
-                let id = enable(tx, account, &target(&node.to_string(), None), 0, 2).unwrap();
+                let id =
+                    enable(tx, account, &target(&node.to_string(), None), 0, 2).unwrap().unwrap();
                 note(tx, id, 1, "gone", Some(0)).unwrap();
             }
             let ended = query_one(tx, COUNT_ENDED, &[account.into()], |row| row.int(0)).unwrap();

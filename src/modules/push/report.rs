@@ -97,7 +97,7 @@ mod tests {
             resource: "1".to_owned(),
         };
         let write = server.store().write(move |tx| {
-            let id = registration::enable(tx, account, &target, 0, 9)?;
+            let id = registration::enable(tx, account, &target, 0, 9)?.unwrap();
             registration::note(tx, id, 7, "item-not-found", Some(1))
         });
         write.await.unwrap();

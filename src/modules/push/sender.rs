@@ -7,6 +7,7 @@ use super::super::api::{Cx, Unanswered};
 use super::registration::{NS, Target};
 use crate::jid::Jid;
 use crate::router::Leads;
+use crate::stanza::error::ErrorType;
 use crate::stanza::form::{self, Written};
 use crate::stanza::iq::IqType;
 use crate::stanza::{Condition, StanzaError};
@@ -34,6 +35,8 @@ pub enum Outcome {
     Failed(String),
     /// The push service does not want any more.
     Refused(String),
+    /// It did not leave this server: too much is on its way, or the server stops.
+    Unsent,
 }
 
 /// Publishes it, and waits for the answer.
@@ -78,12 +81,13 @@ async fn publish(cx: &Cx, from: &str, to: &Jid, payload: &[u8]) -> Outcome {
         Ok(_) => Outcome::Done,
         Err(Unanswered::Refused(error)) => refused(&error),
         Err(Unanswered::Late | Unanswered::Gone) => Outcome::Failed("no answer".to_owned()),
-        Err(Unanswered::Busy | Unanswered::Unsent) => Outcome::Failed("not sent".to_owned()),
+        Err(Unanswered::Unsent) => Outcome::Failed("not sent".to_owned()),
+        Err(Unanswered::Busy) => Outcome::Unsent,
     }
 }
 
 /// §7.1: what the service itself refuses will not be taken tomorrow; what has to do with the way to it, or with
-/// its state, may pass.
+/// its state, may pass, and so what it wants to be asked again (`wait`, RFC 6120 §8.3.2).
 fn refused(error: &StanzaError) -> Outcome {
     use Condition::{
         InternalServerError, RecipientUnavailable, RemoteServerNotFound, RemoteServerTimeout,
@@ -91,6 +95,7 @@ fn refused(error: &StanzaError) -> Outcome {
     };
     let name = error.condition.as_str().to_owned();
     match error.condition {
+        _ if error.kind == ErrorType::Wait => Outcome::Failed(name),
         InternalServerError | RecipientUnavailable | RemoteServerNotFound | RemoteServerTimeout
         | ResourceConstraint | ServiceUnavailable | UndefinedCondition => Outcome::Failed(name),
         _ => Outcome::Refused(name),
@@ -121,6 +126,7 @@ mod tests {
             (StanzaError::not_authorized(), false),
             (StanzaError::not_acceptable(), false),
             (StanzaError::bad_request(), false),
+            (StanzaError::policy_violation().kind(ErrorType::Wait), true),
         ] {
             let name = error.condition.as_str().to_owned();
             let expected = if passes { Outcome::Failed(name) } else { Outcome::Refused(name) };

@@ -66,6 +66,20 @@ impl Waiting {
         self.last.take_if(|last| last.sender.split('/').next() == Some(peer));
     }
 
+    /// Those from this peer are read, up to this position.
+    pub fn read_to(&mut self, peer: &str, seq: i64) {
+        let is_read = |held: &Held| *held.peer == *peer && held.seq.is_some_and(|at| at <= seq);
+        self.held.retain(|held| !is_read(held));
+        if !self.peers().any(|left| left == peer) {
+            self.read(peer);
+        }
+    }
+
+    /// From whom something waits.
+    pub fn peers(&self) -> impl Iterator<Item = &str> {
+        self.held.iter().map(|held| &*held.peer)
+    }
+
     /// Leaves those that may not have arrived at the device that is connected.
     pub fn retain(&mut self, is_missing: impl Fn(i64) -> bool) {
         self.held.retain(|held| held.urgent || held.seq.is_some_and(&is_missing));
@@ -128,6 +142,12 @@ mod tests {
         waiting.push(held("b@x", 2), last("b@x/1"));
         assert_eq!(waiting.count(), 6);
         waiting.read("b@x");
+        assert_eq!((waiting.count(), waiting.last.clone()), (5, None));
+        waiting.push(held("b@x", 7), last("b@x/1"));
+        waiting.push(held("b@x", 8), last("b@x/1"));
+        waiting.read_to("b@x", 7);
+        assert_eq!((waiting.count(), waiting.last.clone()), (6, last("b@x/1")));
+        waiting.read_to("b@x", 8);
         assert_eq!((waiting.count(), waiting.last.clone()), (5, None));
         waiting.push(held("b@x", 3), last("b@x/1"));
         waiting.push(Held { urgent: true, ..held("c@x", 4) }, None);

@@ -55,6 +55,8 @@ struct Turn {
     pause: Duration,
     urgent: Duration,
     again: bool,
+    /// The domain of the push service that it is sent to.
+    service: Option<String>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -62,7 +64,8 @@ impl Turn {
     fn of(job: &PeriodicJob, taken: &Taken, permit: OwnedSemaphorePermit) -> Self {
         let pause = Duration::from_secs(job.config.push.interval_secs);
         let (server, urgent) = (job.server.clone(), pause.min(URGENT_PAUSE));
-        Self { server, id: taken.id, pause, urgent, again: false, _permit: permit }
+        let (again, service) = (false, None);
+        Self { server, id: taken.id, pause, urgent, again, service, _permit: permit }
     }
 
     /// Nothing was sent; looked at again after this time.
@@ -81,17 +84,23 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let queue = &self.server.shared().push;
+        if let Some(service) = &self.service {
+            queue.leave(queue::now(), service);
+        }
         queue.done(queue::now(), self.id, self.pause, self.urgent, self.again);
     }
 }
 
 async fn notify(cx: Cx, taken: Taken, mut turn: Turn) {
-    let look = |account: &mut AccountEntry| ready(account, taken.id, &cx.config);
+    let queue = &cx.server.shared().push;
+    let enter = |domain: &str| queue.enter(taken.id, domain);
+    let look = |account: &mut AccountEntry| ready(account, taken.id, &cx.config, enter);
     let notification = match cx.router.own(&taken.home, look).flatten() {
         Some(Ready::Now(notification)) => notification,
         Some(Ready::In(delay)) => return turn.wait(delay, true),
-        None => return turn.wait(Duration::ZERO, false),
+        Some(Ready::Crowded) | None => return turn.wait(Duration::ZERO, false),
     };
+    turn.service = Some(notification.target.jid.domain().to_owned());
     // Its device may be revoked, or forgotten.
     let id = taken.id;
     if let Ok(false) = cx.store.read(move |tx| registration::is_there(tx, id)).await {
@@ -101,18 +110,16 @@ async fn notify(cx: Cx, taken: Taken, mut turn: Turn) {
     let outcome = sender::send(&cx, cx.jid(), &notification).await;
     let failures = match &outcome {
         Outcome::Done => 0,
-        Outcome::Failed(_) | Outcome::Refused(_) => {
-            let known = |account: &mut AccountEntry| {
-                let one = registration::all_mut(account)?.get_mut(taken.id)?;
-                one.waiting.untold(queue::now());
-                Some(one.failures)
-            };
-            cx.router.own(&taken.home, known).flatten().unwrap_or(0).saturating_add(1)
+        // What this server had no room for says nothing of the push service.
+        Outcome::Unsent => {
+            untold(&cx, &taken);
+            return turn.wait(FIRST_PAUSE, true);
         }
+        Outcome::Failed(_) | Outcome::Refused(_) => untold(&cx, &taken).saturating_add(1),
     };
     let most = cx.config.push.failures_max;
     let (error, ends) = match outcome {
-        Outcome::Done => (String::new(), false),
+        Outcome::Done | Outcome::Unsent => (String::new(), false),
         Outcome::Failed(error) => (error, failures >= most),
         Outcome::Refused(error) => (error, true),
     };
@@ -134,16 +141,33 @@ async fn notify(cx: Cx, taken: Taken, mut turn: Turn) {
     settle(&cx, &taken, failures, error, ends).await;
 }
 
+/// The device was not told; its errors before this one.
+fn untold(cx: &Cx, taken: &Taken) -> u32 {
+    let known = |account: &mut AccountEntry| {
+        let one = registration::all_mut(account)?.get_mut(taken.id)?;
+        one.waiting.untold(queue::now());
+        Some(one.failures)
+    };
+    cx.router.own(&taken.home, known).flatten().unwrap_or(0)
+}
+
 /// What is to be done for a device.
 enum Ready {
     /// It is told.
     Now(Notification),
     /// It is told later.
     In(Duration),
+    /// Its push service has enough to do; it is looked at again when that has less.
+    Crowded,
 }
 
-/// Nothing if the device is there, or knows all.
-fn ready(account: &mut AccountEntry, id: i64, config: &Config) -> Option<Ready> {
+/// Nothing if the device is there, or knows all. `enter` asks for a place at the push service.
+fn ready(
+    account: &mut AccountEntry,
+    id: i64,
+    config: &Config,
+    enter: impl FnOnce(&str) -> bool,
+) -> Option<Ready> {
     let one = registration::all(account)?.0.iter().find(|one| one.id == id)?;
     let place = one.target.place(&account.resources);
     let unconfirmed = match place {
@@ -159,6 +183,9 @@ fn ready(account: &mut AccountEntry, id: i64, config: &Config) -> Option<Ready> 
     let left = one.waiting.due()?.saturating_duration_since(queue::now());
     if !left.is_zero() {
         return Some(Ready::In(left));
+    }
+    if !enter(one.target.jid.domain()) {
+        return Some(Ready::Crowded);
     }
     let count = one.waiting.count();
     one.waiting.told();
@@ -195,8 +222,8 @@ async fn settle(cx: &Cx, taken: &Taken, failures: u32, error: String, ends: bool
     }
 }
 
-/// How many are sent at a time.
-const AT_ONCE: usize = 64;
+/// How many are sent at a time; so many to one push service: see [`super::Queue`].
+const AT_ONCE: usize = 256;
 /// From one to the next for what cannot wait.
 const URGENT_PAUSE: Duration = Duration::from_secs(1);
 /// After the first error, twice as long after the next.

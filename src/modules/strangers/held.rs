@@ -12,8 +12,8 @@ pub(super) struct Waiting {
     pub since: i64,
 }
 
-/// Keeps a message: written in the place of the row that it would have had. Of one sender and of all the newest
-/// stay, so that nobody fills the place of others.
+/// Keeps a message: written in the place of the row that it would have had. The newest of each sender stay, then the
+/// next of each, as long as there is room: so a few who write much do not fill the place of one who writes once.
 pub(super) fn hold(tx: &mut dyn Tx, row: &Kept<'_>) -> Result<(), StoreError> {
     let (jid, stanza) = (row.stanza.from().bare_str(), row.stanza.frame().to_vec());
     let account = row.account;
@@ -82,7 +82,11 @@ crate::store::sql! {
         (SELECT seq FROM stranger_message WHERE account = $1 AND jid = $2
             ORDER BY seq DESC LIMIT $3)";
     LEAVE_OUT = "DELETE FROM stranger_message WHERE account = $1 AND seq NOT IN
-        (SELECT seq FROM stranger_message WHERE account = $1 ORDER BY seq DESC LIMIT $2)";
+        (SELECT seq FROM stranger_message AS one WHERE account = $1
+            ORDER BY (SELECT COUNT(*) FROM stranger_message AS newer
+                WHERE newer.account = $1 AND newer.jid = one.jid AND newer.seq > one.seq),
+                seq DESC
+            LIMIT $2)";
     WAITING = "SELECT jid, COUNT(*), MIN(at) FROM stranger_message WHERE account = $1
         GROUP BY jid ORDER BY jid";
     OF_ONE = "SELECT seq, at, stanza FROM stranger_message WHERE account = $1 AND jid = $2

@@ -75,6 +75,11 @@ impl Own {
         }
     }
 
+    /// Whether somebody is in, or may be let in.
+    pub(super) fn takes(&self, jid: &str) -> bool {
+        self.let_in.len() < LET_IN_MAX || self.has_let_in(jid)
+    }
+
     pub(super) fn of(account: &AccountEntry) -> Option<&Self> {
         AccountState::of(account)?.strangers.as_deref()
     }
@@ -174,7 +179,7 @@ fn form(cx: &Cx) -> StageOutcome {
 const FIELD: &str = "messages";
 const AS_HOST: &str = "server";
 /// Strangers that an account has let in or written to. When there are more, further ones are let in as contacts.
-const LET_IN_MAX: usize = 1_000;
+pub(super) const LET_IN_MAX: usize = 1_000;
 
 crate::store::sql! {
     POLICY = "SELECT policy FROM stranger_policy WHERE account = $1";

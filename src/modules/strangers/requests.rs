@@ -75,8 +75,13 @@ fn messages(count: i64) -> Cow<'static, str> {
 }
 
 /// First the door, then what waited at it, then the rows: a crash in between sends something again and loses
-/// nothing.
+/// nothing. What finds no room waits on: it was taken from its sender.
 async fn let_in(cx: &Cx, account: AccountId, jid: String) -> Result<(), StanzaError> {
+    let takes = |account: &mut AccountEntry| Own::of(account).is_none_or(|own| own.takes(&jid));
+    if cx.own(takes) == Some(false) {
+        let error = StanzaError::resource_constraint();
+        return Err(error.text("too many are let in: add this one to your contacts instead"));
+    }
     let (row, entry) = (jid.clone(), jid.clone());
     let write = move |tx: &mut dyn Tx| put_let_in(tx, account, &row);
     let apply = move |account: &mut AccountEntry| {
@@ -87,16 +92,31 @@ async fn let_in(cx: &Cx, account: AccountId, jid: String) -> Result<(), StanzaEr
     cx.router.change(cx.bare(), write, apply).await?;
     let of = jid.clone();
     let rows = cx.store.read(move |tx| held::of_one(tx, account, &of)).await?;
-    let mut last = i64::MIN;
+    let (mut last, mut passed) = (i64::MIN, Ok(()));
     for (seq, at, stanza) in rows {
-        last = last.max(seq);
-        let Some(stanza) = Stanza::ours(stanza.into()) else { continue };
-        let delayed = stanza.frame_with(&delay(cx.jid().domain(), from_micros(at)));
-        if let Some(stanza) = Stanza::ours(delayed.to_vec().into()) {
-            cx.send(&stanza).await;
+        passed = pass(cx, at, stanza).await;
+        if passed.is_err() {
+            break;
         }
+        last = last.max(seq);
     }
-    forget(cx, account, jid, last).await
+    forget(cx, account, jid, last).await?;
+    passed
+}
+
+/// Delivers one message with its time; one that is damaged is left out.
+async fn pass(cx: &Cx, at: i64, stanza: Vec<u8>) -> Result<(), StanzaError> {
+    let Some(stanza) = Stanza::ours(stanza.into()) else { return Ok(()) };
+    let delayed = stanza.frame_with(&delay(cx.jid().domain(), from_micros(at)));
+    let Some(stanza) = Stanza::ours(delayed.to_vec().into()) else { return Ok(()) };
+    let driven = cx.drive(&stanza, None, None, None).await;
+    for made in &driven.made {
+        cx.send(made).await;
+    }
+    match driven.routed {
+        Routed::Bounce(error) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 async fn forget(cx: &Cx, account: AccountId, jid: String, last: i64) -> Result<(), StanzaError> {

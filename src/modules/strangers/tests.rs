@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::super::api::Cause;
+use super::super::api::{Answers, Cause};
 use super::super::testing::Server;
 use super::held;
-use super::requests::look;
+use super::policy::{LET_IN_MAX, Own};
+use super::requests::{decide, look};
+use crate::base::limits::Limits;
 use crate::base::time::micros;
 use crate::router::passage::{Row, Side};
-use crate::stanza::Stanza;
+use crate::router::registry::AccountEntry;
+use crate::stanza::{Condition, Stanza};
 use crate::store::ids::AccountId;
 use crate::store::tx::Tx;
 
@@ -45,7 +48,9 @@ async fn nobody_fills_the_place_of_others() {
     }
     let all = waiting(&server, a).await;
     assert_eq!(all.iter().map(|(_, count)| count).sum::<i64>(), 100);
-    assert_eq!(all.first().unwrap().0, "f20@x");
+    // One who came before thirty that wrote ten each is still there.
+    assert!(all.iter().any(|(jid, count)| jid == "b@x" && *count == 2), "{all:?}");
+    assert!(all.iter().all(|(_, count)| *count <= 4), "{all:?}");
 }
 
 #[tokio::test]
@@ -73,4 +78,40 @@ async fn the_account_is_told_once_for_each_that_comes() {
     later.now += Duration::from_secs(31 * 86_400);
     look(later).await;
     assert!(waiting(&server, a).await.is_empty());
+}
+
+/// Else the rows in the store had no bound, and who is let in would wait again at once.
+#[tokio::test]
+async fn those_who_are_let_in_are_bounded() {
+    let server = Server::with(&[]).await;
+    let a = server.account("a", &[]).await;
+    let cx = server.session("a@x/1").await;
+    let fill = |own: &mut Own| (0..LET_IN_MAX).all(|n| own.let_in(&format!("s{n}@x")));
+    cx.own(|entry| Own::change(entry, |own| assert!(fill(own))));
+    holds(&server, a, "b@x", 1..2).await;
+    let refused = decide(cx, vec![answers()]).await.err().unwrap();
+    assert_eq!(refused.condition, Condition::ResourceConstraint);
+    assert_eq!(waiting(&server, a).await, [("b@x".to_owned(), 1)]);
+}
+
+/// What was taken from its sender is not lost because the account has no room for it now.
+#[tokio::test]
+async fn what_finds_no_room_waits_on() {
+    let limits = Limits { offline_messages_max: 1, ..Limits::default() };
+    let server = Server::bounded(&[], limits).await;
+    let a = server.account("a", &[]).await;
+    let cx = server.session("a@x/1").await;
+    let (session, answers) = (cx.session(), answers());
+    let away = |entry: &mut AccountEntry| entry.session_mut(session).unwrap().presence = None;
+    cx.own(away);
+    holds(&server, a, "b@x", 1..4).await;
+    assert!(decide(cx.clone(), vec![answers.clone()]).await.is_err());
+    assert_eq!(waiting(&server, a).await, [("b@x".to_owned(), 2)]);
+    assert!(decide(cx, vec![answers]).await.is_err());
+    assert_eq!(waiting(&server, a).await, [("b@x".to_owned(), 2)]);
+}
+
+fn answers() -> Answers {
+    let answer = |var: &str, value: &str| (var.to_owned(), vec![value.to_owned()]);
+    Answers(vec![answer("strangers", "b@x"), answer("what", "let-in")])
 }
