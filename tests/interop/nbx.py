@@ -303,7 +303,7 @@ def keys(lab, way):
     bundle = OMEMOBundle(
         spk={"id": 7, "key": b"s" * 33}, spk_signature=b"g" * 64, ik=b"i" * 33,
         otpks=[{"id": number, "key": bytes([number]) * 33} for number in range(1, 101)])
-    bob.fails("item-not-found", "OMEMO", "request_devicelist", jid=alice.bare)
+    bob.fails("item-not-found", "OMEMO", "request_bundle", alice.bare, 99)
     alice.do("OMEMO", "set_devicelist", [11])
     alice.do("OMEMO", "set_bundle", bundle, 11)
     assert bob.do("OMEMO", "request_devicelist", jid=alice.bare) == [11]

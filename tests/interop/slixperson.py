@@ -98,7 +98,7 @@ def sha(image):
 
 
 def shows(image):
-    return lambda xml: xml.get("id") == sha(image) and any(info.get("id") == sha(image) for info in xml.iter(f"{{{AVATAR}}}info"))
+    return lambda xml: sha(image) in [info.get("id") for info in xml.iter(f"{{{AVATAR}}}info")]
 
 
 async def avatars(lab, way):
