@@ -76,7 +76,7 @@ class Device(User):
         return self
 
     async def own(self):
-        return (await self.keys.get_own_device_information())[0].device_id
+        return (await within(self.keys.get_own_device_information(), "the own device"))[0].device_id
 
     async def whisper(self, jid, text):
         message = self.make_message(mto=JID(jid), mtype="chat")
@@ -100,7 +100,7 @@ class Device(User):
         """Waits until it has been told, without asking, that an account has these devices."""
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
-            known = await self.keys.get_device_information(jid)
+            known = await within(self.keys.get_device_information(jid), f"devices of {jid}")
             if {device.device_id for device in known if dict(device.active).get(SPOKEN)} == devices:
                 return
             await asyncio.sleep(0.02)
@@ -109,7 +109,7 @@ class Device(User):
     async def forget(self):
         """Takes the account's keys off the server."""
         nodes = ["urn:xmpp:omemo:2:devices", "urn:xmpp:omemo:2:bundles", f"{SPOKEN}.devicelist"]
-        for device in await self.keys.get_device_information(self.boundjid.bare):
+        for device in await within(self.keys.get_device_information(self.boundjid.bare), "own devices"):
             nodes.append(f"{SPOKEN}.bundles:{device.device_id}")
         for node in nodes:
             await within(self.plugin["xep_0060"].delete_node(self.boundjid.bare, node), f"{node} deleted")
@@ -122,7 +122,7 @@ async def strangers(lab, way):
     await alice.whisper(lab.jid("bob"), "to a stranger")
     device = await bob.hear("to a stranger")
     assert device.device_id == await alice.own(), device
-    (device,) = await alice.keys.get_device_information(lab.jid("bob"))
+    (device,) = await within(alice.keys.get_device_information(lab.jid("bob")), "devices of bob")
     assert set(device.namespaces) == PUBLISHED, device
     await bob.whisper(lab.jid("alice"), "from a stranger")
     await alice.hear("from a stranger")
