@@ -50,8 +50,11 @@ def main(name, scenarios):
             title = f"{name} {way} {scenario.__name__}"
             started = time.monotonic()
             try:
-                asyncio.run(scenario(lab, way))
+                asyncio.run(asyncio.wait_for(scenario(lab, way), 8 * PATIENCE))
                 print(f"ok     {title} ({time.monotonic() - started:.2f} s)", flush=True)
+            except asyncio.TimeoutError:
+                failed += 1
+                print(f"FAILED {title}: it took too long", flush=True)
             except Exception as error:  # the next scenario is to run whatever this one met
                 failed += 1
                 print(f"FAILED {title}: {type(error).__name__}: {error}", flush=True)

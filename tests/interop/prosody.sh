@@ -29,9 +29,13 @@ s2s_ports = {}
 http_ports = {}
 https_ports = {}
 modules_enabled = { "roster", "saslauth", "tls", "disco", "ping", "smacks", "register", "offline", "time",
-  "version", "lastactivity", "uptime", "carbons", "private", "vcard_legacy", "blocklist", "pep", "mam", "csi_simple" }
+  "version", "lastactivity", "uptime", "carbons", "private", "vcard_legacy", "vcard4", "blocklist", "pep",
+  "bookmarks", "mam", "csi_simple", "adhoc", "admin_adhoc", "announce", "server_contact_info", "invites",
+  "invites_adhoc", "invites_register", "cloud_notify" } -- the last is of Debian's prosody-modules
 modules_disabled = { "s2s", "posix" }
 allow_registration = true
+registration_invite_only = false
+contact_info = { abuse = { "mailto:abuse@shakespeare.lit", "xmpp:abuse@shakespeare.lit" } }
 authentication = "internal_hashed"
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true

@@ -43,9 +43,24 @@ fi
 
 started=$(date +%s)
 failed=0
-for script in slix.py aio.py terminal.py gosend.py; do
+for script in slix.py slixperson.py slixomemo.py aio.py terminal.py gosend.py; do
   "$venv/bin/python" -W ignore "$here/$script" "$ready" || failed=1
 done
+# Gajim's library, as Debian has it and the newest. Both need the system's PyGObject, which pip would have to compile.
+/usr/bin/python3 -W ignore "$here/nbx.py" "$ready" || failed=1
+nbxmpp=$root/target/interop-nbxmpp-7.4.0
+if ! /usr/bin/python3 -c 'import gi' 2> /dev/null; then
+  echo "skipped the newest nbxmpp: needs python3-gi"
+else
+  [ -f "$nbxmpp/installed" ] || {
+    rm -rf "$nbxmpp"
+    /usr/bin/python3 -m venv --system-site-packages "$nbxmpp"
+    "$nbxmpp/bin/pip" install --quiet --disable-pip-version-check --ignore-installed --no-deps \
+      nbxmpp==7.4.0 idna precis-i18n packaging
+    touch "$nbxmpp/installed"
+  }
+  "$nbxmpp/bin/python" -W ignore "$here/nbx.py" "$ready" || failed=1
+fi
 # A client of the npm registry, where there is one: SASL2, Bind 2 and tokens.
 modules=$root/target/interop-node
 if ! node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2> /dev/null; then
