@@ -3,8 +3,12 @@ CREATE TABLE room (
     id {{id}},
     -- The bare JID.
     jid TEXT NOT NULL UNIQUE,
+    -- Its domain: the service's.
+    domain TEXT NOT NULL,
     -- JSON: what owners decided.
     settings TEXT NOT NULL,
+    -- 0: it goes when nobody is in it.
+    stays {{int}} NOT NULL,
     -- Makes the ids of its occupants (XEP-0421).
     secret {{bytes}} NOT NULL,
     -- Rises with each change of affiliations (XEP-0463).
@@ -19,6 +23,9 @@ CREATE TABLE room (
     occupants {{bytes}}
 ) {{strict}};
 CREATE INDEX room_creator ON room (creator);
+CREATE INDEX room_domain ON room (domain, jid);
+CREATE INDEX room_temporary ON room (id) WHERE stays = 0;
+CREATE INDEX room_occupied ON room (jid) WHERE occupants IS NOT NULL;
 -- What people are to a room, by bare JID or domain; affiliation as in XEP-0045 §5.2: 0 outcast, 1 none, 2 member,
 -- 3 admin, 4 owner. A row with 1 has a nickname, or says since which version somebody is not listed any more.
 CREATE TABLE room_affiliation (

@@ -340,6 +340,50 @@ CREATE TABLE reported_message (
     PRIMARY KEY (report, place)
 ) STRICT;
 
+CREATE TABLE room (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- The bare JID.
+    jid TEXT NOT NULL UNIQUE,
+    -- Its domain: the service's.
+    domain TEXT NOT NULL,
+    -- JSON: what owners decided.
+    settings TEXT NOT NULL,
+    -- 0: it goes when nobody is in it.
+    stays INTEGER NOT NULL,
+    -- Makes the ids of its occupants (XEP-0421).
+    secret BLOB NOT NULL,
+    -- Rises with each change of affiliations (XEP-0463).
+    version INTEGER NOT NULL,
+    -- The message that set the subject, without 'to', and when, in microseconds since 1970.
+    subject BLOB,
+    subject_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    -- The bare JID of who created it, for the bound on rooms of one account.
+    creator TEXT NOT NULL,
+    -- Occupants over a planned restart, or nothing.
+    occupants BLOB
+) STRICT;
+
+CREATE INDEX room_creator ON room (creator);
+
+CREATE INDEX room_domain ON room (domain, jid);
+
+CREATE INDEX room_occupied ON room (jid) WHERE occupants IS NOT NULL;
+
+CREATE INDEX room_temporary ON room (id) WHERE stays = 0;
+
+CREATE TABLE room_affiliation (
+    room INTEGER NOT NULL REFERENCES room (id) ON DELETE CASCADE,
+    jid TEXT NOT NULL,
+    affiliation INTEGER NOT NULL,
+    nick TEXT,
+    reason TEXT,
+    version INTEGER NOT NULL,
+    PRIMARY KEY (room, jid)
+) STRICT;
+
+CREATE INDEX room_affiliation_jid ON room_affiliation (jid);
+
 CREATE TABLE roster_given (
     account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
     jid TEXT NOT NULL,

@@ -48,9 +48,30 @@ impl Default for Config {
 fn blocked(cx: &Cx, jid: &Jid, item: Node<'_>) -> Option<Write> {
     let most = cx.config.reports.per_account;
     let account = cx.account().ok().filter(|_| most > 0)?;
-    let report = read(item.child(NS, "report")?, jid, micros(cx.now))?;
+    let at = micros(cx.now);
+    let report = match item.child(NS, "report") {
+        Some(report) => read(report, jid, at)?,
+        None => read_old(item.child(OLD, "report")?, jid, at)?,
+    };
     Some(Box::new(move |tx: &mut dyn Tx| reports::put(tx, account, &report, most)))
 }
+
+/// COMPAT(Gajim with nbxmpp up to 7.4): the form of XEP-0377 0.2, where the reason is an element.
+fn read_old(report: Node<'_>, jid: &Jid, at: i64) -> Option<NewReport> {
+    let names = report.children().filter(|child| child.ns() == OLD).map(Node::name);
+    let reason = names.filter_map(|name| match name {
+        "spam" => Some("urn:xmpp:reporting:spam"),
+        "abuse" => Some("urn:xmpp:reporting:abuse"),
+        _ => None,
+    });
+    let said = line(report.child_text(OLD, "text").unwrap_or_default());
+    let consent = Consent { origin: false, others: false };
+    let (jid, reason) = (jid.as_str().to_owned(), reason.min()?.to_owned());
+    Some(NewReport { at, jid, reason, said, consent, messages: Vec::new() })
+}
+
+/// The namespace that this form had.
+const OLD: &str = "urn:xmpp:reporting:0";
 
 /// None without a reason, which it must have (§4).
 fn read(report: Node<'_>, jid: &Jid, at: i64) -> Option<NewReport> {

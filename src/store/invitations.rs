@@ -74,8 +74,9 @@ impl Invitation {
     /// Whether it can be used; that its account may still invite is for [`open`] to say.
     pub fn state(&self, now: i64) -> Result<(), Ended> {
         match self {
-            Self { revoked: true, .. } => Err(Ended::Revoked),
+            // A newer link takes back older ones, used ones too: its user is to hear that it was used.
             Self { terms: Terms { uses_left: 0, .. }, .. } => Err(Ended::Used),
+            Self { revoked: true, .. } => Err(Ended::Revoked),
             Self { terms: Terms { expires, .. }, .. } if *expires <= now => Err(Ended::Expired),
             _ => Ok(()),
         }

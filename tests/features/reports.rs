@@ -106,3 +106,24 @@ async fn nobody_fills_the_list() -> Outcome<()> {
     assert_eq!(names, [false, false, false, true, true], "{said:?}");
     Ok(())
 }
+
+/// Gajim writes the form of XEP-0377 0.2 still.
+#[tokio::test]
+async fn the_old_form_counts() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let lab = Lab::serve(at, &[], &["alice"]);
+    let mut alice = lab.online("alice", "a").await?;
+    let old = |reason: &str| {
+        format!("<report xmlns='urn:xmpp:reporting:0'>{reason}<text>why</text></report>")
+    };
+    let items = [
+        item("spam@localhost", &old("<spam/>")),
+        item("none@localhost", &old("<other/>")),
+    ];
+    block(&mut alice, &items.concat()).await?;
+    let said = reports(at, &["list"]);
+    assert!(said.out.contains("spam@localhost") && said.out.contains("why"), "{said:?}");
+    assert!(!said.out.contains("none@localhost"), "{said:?}");
+    Ok(())
+}

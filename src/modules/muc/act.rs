@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use super::archive::{Write, not_stored};
+use super::config::Create;
 use super::deliver::{run, slow_down};
 use super::enter::{Entering, Entry};
+use super::find::{no_room, room_at, room_of};
 use super::leave::Gone;
 use super::outputs::Outputs;
 use super::room::Room;
 use super::rooms::Hold;
-use super::{Create, invite, requests, rows};
+use super::{invite, requests, rows};
 use crate::base::id::{OsRng, Rng};
 use crate::base::role::Role;
-use crate::jid::{BareJid, Jid};
+use crate::jid::Jid;
 use crate::modules::api::{Answer, Cx};
 use crate::router::handled_count::Ticket;
 use crate::stanza::error::Condition;
@@ -23,22 +25,6 @@ use crate::stanza::{Stanza, StanzaError};
 use crate::xml::ns;
 
 type Made = Result<Vec<Stanza>, StanzaError>;
-
-/// The room at an address; `None` if there is none.
-pub(super) async fn room_at(cx: &Cx, jid: &BareJid) -> Result<Option<Arc<Hold>>, StanzaError> {
-    cx.rooms().open(&cx.store, jid, cx.config.muc.bounds()).await
-}
-
-/// The room that a stanza is for.
-pub(super) async fn room_of(cx: &Cx, stanza: &Stanza) -> Result<Arc<Hold>, StanzaError> {
-    let to = stanza.to().filter(|to| to.local().is_some());
-    let to = to.ok_or_else(StanzaError::item_not_found)?;
-    room_at(cx, &to.bare()).await?.ok_or_else(no_room)
-}
-
-pub(super) fn no_room() -> StanzaError {
-    StanzaError::item_not_found().text("there is no such room")
-}
 
 /// Messages (XEP-0045 §17.2).
 pub(super) fn message(cx: Cx, stanza: Stanza, ticket: Option<Ticket>) -> Answer<Made> {

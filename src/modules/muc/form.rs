@@ -1,6 +1,6 @@
 //! The configuration form (XEP-0045 §10.1.3, §16.5.3): what owners read and send.
 
-use super::Bounds;
+use super::config::Bounds;
 use super::rights::{Affiliation, Role};
 use super::room::Room;
 use super::settings::{Broadcast, Least, Pm, Preset, Settings, Whois};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Bounds;
+use super::config::Bounds;
 use super::room::{Kept, Room};
 use crate::stanza::ids::stanza_id;
 use crate::stanza::{Frame, Stanza};

@@ -143,7 +143,7 @@ fn cx(job: &PeriodicJob, jid: &BareJid) -> Cx {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Bounds;
+    use super::super::config::Bounds;
     use super::super::settings::Settings;
     use super::*;
 

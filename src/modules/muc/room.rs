@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::Bounds;
+use super::config::Bounds;
 use super::nick::Nick;
 use super::outputs::Outputs;
 use super::rights::{Affiliation, Role};

@@ -8,10 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
+use super::config::Bounds;
+use super::history;
 use super::room::{Kept, Room, Standing, Subject};
 use super::rows::{self, Stored};
 use super::settings::Settings;
-use super::{Bounds, history};
 use crate::jid::BareJid;
 use crate::modules::api::Cx;
 use crate::stanza::{Stanza, StanzaError};

@@ -63,9 +63,18 @@ pub(super) fn create(
     secret: &[u8; 32],
     at: i64,
 ) -> Result<RoomId, StoreError> {
+    let stays = settings.persistent;
     let settings = settings.to_json();
-    let params =
-        [jid.into(), settings.as_str().into(), secret.as_slice().into(), at.into(), creator.into()];
+    let domain = jid.split_once('@').map_or(jid, |(_, domain)| domain);
+    let params = [
+        jid.into(),
+        settings.as_str().into(),
+        secret.as_slice().into(),
+        at.into(),
+        creator.into(),
+        domain.into(),
+        stays.into(),
+    ];
     query_one(tx, CREATE, &params, |row| Ok(RoomId(row.int(0)?)))
 }
 
@@ -81,8 +90,9 @@ pub(super) fn configure(
     room: RoomId,
     settings: &Settings,
 ) -> Result<(), StoreError> {
+    let stays = settings.persistent;
     let settings = settings.to_json();
-    tx.execute(CONFIGURE, &[room.0.into(), settings.as_str().into()]).map(drop)
+    tx.execute(CONFIGURE, &[room.0.into(), settings.as_str().into(), stays.into()]).map(drop)
 }
 
 /// What somebody is to it from this version on.
@@ -129,16 +139,12 @@ pub(super) fn keep_occupants(
 
 /// The addresses of rooms with occupants over a planned restart.
 pub(super) fn occupied(tx: &mut dyn Tx) -> Result<Vec<String>, StoreError> {
-    query_all(tx, OCCUPIED, &[], |row| row.text(0))
+    query_all(tx, OCCUPIED, &["".into()], |row| row.text(0))
 }
 
 /// Keys and addresses of rooms that do not stay when nobody is in them.
 pub(super) fn temporary(tx: &mut dyn Tx) -> Result<Vec<(RoomId, String)>, StoreError> {
-    let rows =
-        query_all(tx, ALL, &[], |row| Ok((RoomId(row.int(0)?), row.text(1)?, row.text(2)?)))?;
-    let stays = |settings: &str| Settings::of_json(settings).is_none_or(|room| room.persistent);
-    let temporary = rows.into_iter().filter(|(.., settings)| !stays(settings));
-    Ok(temporary.map(|(id, jid, _)| (id, jid)).collect())
+    query_all(tx, TEMPORARY, &[0_i64.into()], |row| Ok((RoomId(row.int(0)?), row.text(1)?)))
 }
 
 /// A page of the rooms of a domain after an address, in the order of their addresses, with their settings.
@@ -148,8 +154,7 @@ pub(super) fn listed(
     after: &str,
     max: i64,
 ) -> Result<Vec<(String, Option<Settings>)>, StoreError> {
-    let ends = format!("%@{domain}");
-    query_all(tx, LISTED, &[ends.as_str().into(), after.into(), max.into()], |row| {
+    query_all(tx, LISTED, &[domain.into(), after.into(), max.into()], |row| {
         Ok((row.text(0)?, Settings::of_json(&row.text(1)?)))
     })
 }
@@ -157,10 +162,10 @@ pub(super) fn listed(
 crate::store::sql! {
     FIND = "SELECT id, settings, secret, version, subject, subject_at, occupants FROM room WHERE jid = $1";
     STANDING = "SELECT jid, affiliation, nick, reason, version FROM room_affiliation WHERE room = $1";
-    CREATE = "INSERT INTO room (jid, settings, secret, version, subject_at, created_at, creator) \
-        VALUES ($1, $2, $3, 0, 0, $4, $5) RETURNING id";
+    CREATE = "INSERT INTO room (jid, settings, secret, version, subject_at, created_at, creator, domain, stays) \
+        VALUES ($1, $2, $3, 0, 0, $4, $5, $6, $7) RETURNING id";
     CREATED_BY = "SELECT COUNT(*) FROM room WHERE creator = $1";
-    CONFIGURE = "UPDATE room SET settings = $2 WHERE id = $1";
+    CONFIGURE = "UPDATE room SET settings = $2, stays = $3 WHERE id = $1";
     STAND = "INSERT INTO room_affiliation (room, jid, affiliation, nick, reason, version) \
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (room, jid) DO UPDATE SET \
         affiliation = excluded.affiliation, nick = excluded.nick, reason = excluded.reason, \
@@ -169,7 +174,7 @@ crate::store::sql! {
     SUBJECT = "UPDATE room SET subject = $2, subject_at = $3 WHERE id = $1";
     DESTROY = "DELETE FROM room WHERE id = $1";
     KEEP = "UPDATE room SET occupants = $2 WHERE id = $1";
-    OCCUPIED = "SELECT jid FROM room WHERE occupants IS NOT NULL ORDER BY jid";
-    ALL = "SELECT id, jid, settings FROM room ORDER BY id";
-    LISTED = "SELECT jid, settings FROM room WHERE jid LIKE $1 AND jid > $2 ORDER BY jid LIMIT $3";
+    OCCUPIED = "SELECT jid FROM room WHERE occupants IS NOT NULL AND jid > $1 ORDER BY jid";
+    TEMPORARY = "SELECT id, jid FROM room WHERE stays = 0 AND id > $1 ORDER BY id";
+    LISTED = "SELECT jid, settings FROM room WHERE domain = $1 AND jid > $2 ORDER BY jid LIMIT $3";
 }

@@ -53,7 +53,7 @@ impl Room {
         self.slow(&key, role, is_kept, now)?;
         let id = self.occupant_id(bare);
         let mut own = Xml::new();
-        own.start("occupant-id").attr("xmlns", super::OCCUPANT_ID).attr("id", &id).end();
+        own.start("occupant-id").attr("xmlns", super::names::OCCUPANT_ID).attr("id", &id).end();
         let cleaned = honest(message);
         let message = cleaned.as_ref().unwrap_or(message);
         let frame = message.frame_from(from.as_str(), own.into_string().as_bytes());
@@ -130,7 +130,7 @@ pub fn is_worth_keeping(message: &Stanza) -> bool {
             (ns::HINTS, "store") => worthy = true,
             (ns::CLIENT, "thread") | (ns::HINTS, _) => {}
             (ns::CHAT_STATES | ns::MARKERS | ns::RECEIPTS, _) => {}
-            (super::ORIGIN_ID, _) => {}
+            (super::names::ORIGIN_ID, _) => {}
             _ => worthy = true,
         }
     }
@@ -142,7 +142,9 @@ fn honest(message: &Stanza) -> Option<Stanza> {
     let claims = |ns: &str, name: &str| {
         matches!(
             (ns, name),
-            (ns::MUC | ns::MUC_USER, "x") | (super::OCCUPANT_ID, _) | (super::HATS, _)
+            (ns::MUC | ns::MUC_USER, "x")
+                | (super::names::OCCUPANT_ID, _)
+                | (super::names::HATS, _)
         )
     };
     let mut children = message.element().children();

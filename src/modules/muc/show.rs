@@ -41,8 +41,10 @@ pub fn payloads(presence: &Stanza, bytes_max: usize) -> Result<Bytes, StanzaErro
     let doc = presence.element().view();
     let mut kept = String::new();
     for child in doc.root().children() {
-        let claims =
-            matches!(child.ns(), ns::MUC | ns::MUC_USER | super::OCCUPANT_ID | super::HATS);
+        let claims = matches!(
+            child.ns(),
+            ns::MUC | ns::MUC_USER | super::names::OCCUPANT_ID | super::names::HATS
+        );
         if !claims && let Some(whole) = child.standalone() {
             kept.push_str(&whole);
         }
@@ -87,7 +89,7 @@ impl Room {
         }
         let mut end = Xml::new();
         let id = self.occupant_id(seat.jid.bare_str());
-        end.start("occupant-id").attr("xmlns", super::OCCUPANT_ID).attr("id", &id).end();
+        end.start("occupant-id").attr("xmlns", super::names::OCCUPANT_ID).attr("id", &id).end();
         end.start("x").attr("xmlns", ns::MUC_USER);
         let jid = form.address.then(|| seat.jid.as_str());
         item.write(&mut end, jid);

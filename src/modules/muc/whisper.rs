@@ -19,8 +19,8 @@ impl Room {
         // §7.5: "the service SHOULD add the <x/>". What it says in ours is not for its sender to say.
         let id = self.occupant_id(from.bare());
         let marked = message.with_own(ns::MUC_USER, "x", MARK);
-        let own = format!("<occupant-id xmlns='{}' id='{id}'/>", super::OCCUPANT_ID);
-        let marked = marked.with_own(super::OCCUPANT_ID, "occupant-id", own.as_bytes());
+        let own = format!("<occupant-id xmlns='{}' id='{id}'/>", super::names::OCCUPANT_ID);
+        let marked = marked.with_own(super::names::OCCUPANT_ID, "occupant-id", own.as_bytes());
         for seat in &to.seats {
             out.route(Some(marked.readdressed(&from.jid, &seat.jid)));
         }

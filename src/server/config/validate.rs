@@ -272,8 +272,9 @@ fn data_policy(config: &Config, faults: &mut Faults<'_>) {
 /// Each service has domains of its own.
 fn services(config: &Config, faults: &mut Faults<'_>) {
     let hosts = config.host.iter().filter_map(|host| prepared_domain(&host.domain).ok());
-    let hosts: Vec<String> = hosts.collect();
-    let mut taken: BTreeSet<String> = hosts.iter().cloned().collect();
+    // One that is there twice is told of as such.
+    let hosts: BTreeSet<String> = hosts.collect();
+    let mut taken = hosts.clone();
     for (module, label) in labels(&config.modules) {
         let key = format!("modules.{module}.label");
         for host in &hosts {
