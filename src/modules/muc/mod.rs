@@ -46,7 +46,7 @@ pub const MODULE: Module = Module {
     service: Some(Service {
         label: |config| Some(&*config.muc.label).filter(|label| !label.is_empty()),
         identity: Identity { category: "conference", ty: "text", name: Some("Rooms") },
-        features: &[ns::MUC, names::OCCUPANT_ID, "http://jabber.org/protocol/muc#stable_id"],
+        features: &[ns::MUC, names::OCCUPANT_ID, STABLE_ID],
         message: act::message,
         presence: act::presence,
         iq: act::iq,
@@ -62,3 +62,6 @@ pub const MODULE: Module = Module {
     stopped: Some(restart::stopped),
     ..Module::EMPTY
 };
+
+/// A message keeps the id that its sender gave it (XEP-0045 §7.4).
+const STABLE_ID: &str = "http://jabber.org/protocol/muc#stable_id";
