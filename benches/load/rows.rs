@@ -8,7 +8,8 @@ use super::results::Row;
 use super::target::Security::{self, Plain, Tls};
 use super::target::Target;
 use super::{
-    chat, fair, fast, feed, grow, login, offline, presence, process, ready, resume, storm, syscalls,
+    chat, fair, fast, feed, full, grow, login, offline, presence, process, ready, resume, storm,
+    syscalls,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub enum Work {
     Presence,
     /// News of one account to its contacts.
     Feed,
+    /// Logins of an account that has much, beside one that has nothing.
+    Full(Security),
     /// Chat beside idle sessions.
     Crowd,
     /// Logins and chat with so many accounts in the database.
@@ -88,7 +91,9 @@ pub const ROWS: &[Spec] = &[
     Spec { name: "login-fast", group: "bare", work: Work::Fast(fast::Wanted::Bound) },
     Spec { name: "resume-fast", group: "bare", work: Work::Fast(fast::Wanted::Resumed) },
     Spec { name: "presence", group: "bare", work: Work::Presence },
-    Spec { name: "feed", group: "bare", work: Work::Feed },
+    Spec { name: "feed", group: "news", work: Work::Feed },
+    Spec { name: "full-plain", group: "full", work: Work::Full(Plain) },
+    Spec { name: "full-tls", group: "full", work: Work::Full(Tls) },
     Spec { name: "syscalls-5x1", group: "bare", work: Work::Syscalls(1) },
     Spec { name: "syscalls-5x4", group: "bare", work: Work::Syscalls(4) },
     Spec { name: "grow-accounts-few", group: "few", work: Work::Accounts },
@@ -164,6 +169,7 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
         Work::Fast(wanted) => one(fast::run(target, wanted, size.logins).await?),
         Work::Presence => one(presence::run(target, &size.storm()).await?),
         Work::Feed => one(feed::run(target, &size.feed()).await?),
+        Work::Full(security) => one(full::run(target, security, &size.full()).await?),
         Work::Crowd => {
             let (plan, counts) = (
                 size.plan(Plain, 50, 4),
@@ -218,6 +224,7 @@ pub async fn run_floor(spec: &Spec, floor: &Floor, args: &Args) -> Res<Option<Ro
             Some(floor.chat(&size.plan(security, pairs, window)).await?)
         }
         Work::Login(Tls) => Some(floor.handshakes(size.logins).await?),
+        Work::Feed => Some(floor.fan(size.feed().contacts, size.feed().items).await?),
         _ => None,
     })
 }
@@ -265,6 +272,12 @@ impl Size {
     fn feed(&self) -> feed::Plan {
         let (contacts, items) = if self.quick { (200, 10) } else { (1_000, 20) };
         feed::Plan { contacts, items, patience: self.patience }
+    }
+
+    fn full(&self) -> full::Plan {
+        let (contacts, items, logins) =
+            if self.quick { (200, 2_000, 300) } else { (1_000, 10_000, 1_000) };
+        full::Plan { contacts, nodes: 50, items, logins }
     }
 
     fn storm(&self) -> presence::Plan {
