@@ -17,6 +17,7 @@ use harness::io::Io;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
 use std::net::TcpStream;
+use stonechat::base::hash::{base64, sha1};
 use stonechat::server::build::{self, Running};
 use stonechat::server::config::{self, Inputs};
 
@@ -27,6 +28,8 @@ static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// tables grow by chance), and a little. What accounts publish, and what is kept of it and of push services
 /// beside each account, took 255 of them.
 const MOST: usize = 6_650;
+/// Bytes more that a session may take whose client says its capabilities: the 130 to 310 of today, and a little.
+const CAPS_MOST: usize = 400;
 const CONTACTS: usize = 20;
 const MESSAGES: usize = 10;
 /// What is there once (a table, a buffer of a thread) is there after so many.
@@ -42,13 +45,7 @@ async fn a_ready_session_costs_little() {
     let target =
         Target { domain: "localhost".to_owned(), c2s: running.c2s[0], c2s_tls: None, ca: None };
     let mut held = Vec::new();
-    ready(&target, 0..BEFORE, &mut held).await;
-    let before = heap(&running).await;
-    // The clients' own share: a socket each, and no heap.
-    held.reserve_exact(MEASURED);
-    let room = MEASURED * size_of::<TcpStream>();
-    ready(&target, BEFORE..BEFORE + MEASURED, &mut held).await;
-    let each = (heap(&running).await - before).saturating_sub(room) / MEASURED;
+    let each = measured(&target, &running, Kind::Plain, &mut held).await;
     println!("{each} bytes each");
     assert!(
         each <= MOST,
@@ -58,7 +55,40 @@ async fn a_ready_session_costs_little() {
          and say why",
     );
     assert!(each >= MOST / 2, "{each} bytes: lower MOST, so that this is not lost again");
+    let with_caps = measured(&target, &running, Kind::Caps, &mut held).await;
+    println!("{with_caps} bytes each with capabilities");
+    assert!(
+        with_caps <= each + CAPS_MOST,
+        "a session whose client says its capabilities takes {with_caps} bytes, one that says none \
+         {each}; {CAPS_MOST} more are allowed: look at the states of caps and pep, and at the presence \
+         that is kept",
+    );
     drop(held);
+}
+
+/// Bytes of the heap that one more session of a kind takes.
+async fn measured(
+    target: &Target,
+    running: &Running,
+    kind: Kind,
+    held: &mut Vec<TcpStream>,
+) -> usize {
+    ready(target, 0..BEFORE, kind, held).await;
+    let before = heap(running).await;
+    // The clients' own share: a socket each, and no heap.
+    held.reserve_exact(MEASURED);
+    let room = MEASURED * size_of::<TcpStream>();
+    ready(target, BEFORE..BEFORE + MEASURED, kind, held).await;
+    (heap(running).await - before).saturating_sub(room) / MEASURED
+}
+
+/// What the client of a session says of itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Nothing.
+    Plain,
+    /// Capabilities (XEP-0115), with the news of twenty nodes that it wants.
+    Caps,
 }
 
 async fn start(data: &std::path::Path) -> Running {
@@ -87,9 +117,14 @@ async fn heap(running: &Running) -> usize {
 }
 
 /// Makes pairs ready, and keeps of each client the bare socket.
-async fn ready(target: &Target, users: std::ops::Range<usize>, held: &mut Vec<TcpStream>) {
+async fn ready(
+    target: &Target,
+    users: std::ops::Range<usize>,
+    kind: Kind,
+    held: &mut Vec<TcpStream>,
+) {
     for first in users.step_by(2) {
-        let mut pair = [online(target, first).await, online(target, first + 1).await];
+        let mut pair = [online(target, first, kind).await, online(target, first + 1, kind).await];
         for round in 0..MESSAGES {
             for (from, to) in [(0, 1), (1, 0)] {
                 let text = format!("{}{round}", "0123456789".repeat(20));
@@ -112,8 +147,11 @@ async fn ready(target: &Target, users: std::ops::Range<usize>, held: &mut Vec<Tc
     }
 }
 
-async fn online(target: &Target, user: usize) -> Client {
-    let name = format!("user-{user}");
+async fn online(target: &Target, user: usize, kind: Kind) -> Client {
+    let name = match kind {
+        Kind::Plain => format!("user-{user}"),
+        Kind::Caps => format!("caps-{user}"),
+    };
     let mut client = Client::connect(target, Security::Plain).await.unwrap();
     client.register(&name, "pencil").await.unwrap();
     client.authenticate(&name, "pencil").await.unwrap();
@@ -126,7 +164,36 @@ async fn online(target: &Target, user: usize) -> Client {
     client.fence().await.unwrap();
     client.enable().await.unwrap();
     client.become_available().await.unwrap();
+    if kind == Kind::Caps {
+        says_capabilities(&mut client, user == 0).await;
+    }
     client
 }
 
+/// The first one is asked what its hash stands for.
+async fn says_capabilities(client: &mut Client, is_asked: bool) {
+    let wants = (0..WANTED).map(|n| format!("urn:example:node:{n:02}+notify"));
+    let wants: Vec<String> = wants.collect();
+    let text: String = wants.iter().map(|feature| format!("{feature}<")).collect();
+    let ver = base64(&sha1(format!("client/pc//x<{text}").as_bytes()));
+    let c = format!("<c xmlns='{CAPS}' hash='sha-1' node='http://example.org' ver='{ver}'/>");
+    client.send(&format!("<presence>{c}</presence>")).await.unwrap();
+    if is_asked {
+        let asked = client.expect(|e| e.name == "iq" && e.attr("type") == Some("get"));
+        let id = asked.await.unwrap().attr("id").unwrap().to_owned();
+        let all: String = wants.iter().map(|one| format!("<feature var='{one}'/>")).collect();
+        let (bare, _) = client.jid.split_once('/').unwrap();
+        let info = format!("<identity category='client' type='pc' name='x'/>{all}");
+        let query =
+            format!("<query xmlns='{DISCO}' node='http://example.org#{ver}'>{info}</query>");
+        let answer = format!("<iq type='result' to='{bare}' id='{id}'>{query}</iq>");
+        client.send(&answer).await.unwrap();
+    }
+    client.fence().await.unwrap();
+}
+
 const SM: &str = "urn:xmpp:sm:3";
+const CAPS: &str = "http://jabber.org/protocol/caps";
+const DISCO: &str = "http://jabber.org/protocol/disco#info";
+/// As many nodes as clients want that want most.
+const WANTED: usize = 20;

@@ -148,8 +148,8 @@ benches/load/run.sh runs all of it; by hand:
 
   --target NAME=HOST:PORT[,tls=HOST:PORT],pid=N,domain=D[,for=GROUP+GROUP]
                     a server that offers in-band registration, SCRAM-SHA-1 without TLS too, and
-                    XEP-0198; for: the groups of rows it is set up for (fresh, bare, durable, archive, few, many,
-                    crowd, fair, slow, limits)
+                    XEP-0198; for: the groups of rows it is set up for (fresh, bare, news, full, durable, archive,
+                    few, many, crowd, fair, slow, limits)
   --group GROUP     rows of this group alone
   --only ROW,…      rows whose names begin so
   --floor           measures the bare relay too

@@ -1,17 +1,16 @@
 //! News (XEP-0163): one account publishes, and each of many contacts that want to hear of it gets each item
 //! once.
 
+use super::caps::Caps;
 use super::chat::base;
 use super::check::Seen;
 use super::conn::Conn;
 use super::crowd::{WIDTH, Watch, each, named, roster};
 use super::fault::{Fault, Res, fault};
-use super::framer::{answer_ping, attr, has, is, text};
+use super::framer::{attr, has, is, text};
 use super::process::Meter;
 use super::results::Row;
 use super::target::{Client, Security, Target, request};
-use base64::prelude::{BASE64_STANDARD, Engine};
-use sha1::{Digest, Sha1};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -30,20 +29,7 @@ pub struct Plan {
 
 /// Runs it.
 pub async fn run(target: &Arc<Target>, plan: &Plan) -> Res<Row> {
-    named(target, PREFIX, plan.contacts + 1).await?;
-    let mut publisher = target.session(Security::Plain, &format!("{PREFIX}0")).await?;
-    roster(&mut publisher.conn).await?;
-    publisher.conn.send(b"<presence/>").await?;
-    let (stop, stopped) = watch::channel(false);
-    let host = tokio::spawn(approve(publisher, stopped));
-    let owned = Arc::clone(target);
-    let come = move |index: usize| {
-        let target = Arc::clone(&owned);
-        async move { contact(&target, index + 1).await }
-    };
-    let contacts = each(plan.contacts, WIDTH, come).await?;
-    let _ = stop.send(true);
-    let mut publisher = host.await.map_err(|e| Fault(e.to_string()))??;
+    let (mut publisher, contacts) = friends(target, plan.contacts).await?;
     super::process::settle(target.pid).await?;
     let base = base();
     let counts = Arc::new(Watch::default());
@@ -75,6 +61,8 @@ pub async fn run(target: &Arc<Target>, plan: &Plan) -> Res<Row> {
     let wall = meter.wall_secs();
     let cpu = meter.settled_cpu_secs().await?;
     publisher.conn.close().await?;
+    let (seen, clients): (Vec<Seen>, Vec<Client>) = seen.into_iter().unzip();
+    drop(clients);
     ended.unwrap_or_else(|| fault("news stays away"))?;
     for (contact, seen) in seen.iter().enumerate() {
         seen.verdict(&format!("news to contact {contact}"), plan.items)?;
@@ -82,6 +70,25 @@ pub async fn run(target: &Arc<Target>, plan: &Plan) -> Res<Row> {
     #[allow(clippy::cast_precision_loss)]
     let told = (plan.items * plan.contacts as u64) as f64;
     Ok(Row::new().with("cpu", cpu * 1000.0 / told).with("rate", told / wall))
+}
+
+/// One account, and as many contacts of it as are wanted, all online and wanting the news.
+pub async fn friends(target: &Arc<Target>, count: usize) -> Res<(Client, Vec<Client>)> {
+    named(target, PREFIX, count + 1).await?;
+    let mut publisher = target.session(Security::Plain, &format!("{PREFIX}0")).await?;
+    roster(&mut publisher.conn).await?;
+    publisher.conn.send(b"<presence/>").await?;
+    let (stop, stopped) = watch::channel(false);
+    let host = tokio::spawn(approve(publisher, stopped));
+    let owned = Arc::clone(target);
+    let come = move |index: usize| {
+        let target = Arc::clone(&owned);
+        async move { contact(&target, index + 1).await }
+    };
+    let contacts = each(count, WIDTH, come).await?;
+    let _ = stop.send(true);
+    let publisher = host.await.map_err(|e| Fault(e.to_string()))??;
+    Ok((publisher, contacts))
 }
 
 /// Lets everybody see its presence who asks, and asks to see theirs, until it is told to stop.
@@ -101,17 +108,18 @@ async fn approve(mut client: Client, mut stop: watch::Receiver<bool>) -> Res<Cli
                 .as_bytes(),
             );
         }
-        answer(&piece, &mut out);
+        caps().answer(&piece, &mut out);
         client.conn.send(&out).await?;
     }
 }
 
 /// A contact that sees the publisher's presence and shows its own, online, and wanting the news.
 async fn contact(target: &Target, index: usize) -> Res<Client> {
+    let caps = caps();
     let mut client = target.session(Security::Plain, &format!("{PREFIX}{index}")).await?;
     let publisher = target.jid(&format!("{PREFIX}0"));
     let rows = request(&mut client.conn, "get", "", "<query xmlns='jabber:iq:roster'/>").await?;
-    client.conn.send(presence().as_bytes()).await?;
+    client.conn.send(caps.presence().as_bytes()).await?;
     if !has(&rows, "both") {
         let ask = format!("<presence type='subscribe' to='{publisher}'/>");
         client.conn.send(ask.as_bytes()).await?;
@@ -126,7 +134,7 @@ async fn contact(target: &Target, index: usize) -> Res<Client> {
                     waits.0 = false;
                 }
                 Some(b"subscribed") => waits.1 = false,
-                _ => drop(answer(&piece, &mut out)),
+                _ => drop(caps.answer(&piece, &mut out)),
             }
             client.conn.send(&out).await?;
         }
@@ -135,27 +143,27 @@ async fn contact(target: &Target, index: usize) -> Res<Client> {
     let until = tokio::time::Instant::now() + QUIET;
     while let Ok(piece) = tokio::time::timeout_at(until, client.conn.next()).await {
         let mut out = Vec::new();
-        answer(&piece?, &mut out);
+        caps.answer(&piece?, &mut out);
         client.conn.send(&out).await?;
     }
     Ok(client)
 }
 
-/// Reads until all items came; tells of each.
+/// Reads until all items came; tells of each. Gives the client back, as its end is no news.
 async fn hear(
     mut client: Client,
     base: u64,
     items: u64,
     watch: &Watch,
     done: &tokio::sync::mpsc::Sender<u64>,
-) -> Res<Seen> {
-    let mut seen = Seen::from(base);
+) -> Res<(Seen, Client)> {
+    let (caps, mut seen) = (caps(), Seen::from(base));
     let mut out = Vec::new();
     while seen.count() < items {
         client.conn.fill().await?;
         while let Some(range) = client.conn.take() {
             let piece = client.conn.piece(range);
-            answer(piece, &mut out);
+            caps.answer(piece, &mut out);
             let number =
                 text(piece, "n").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
             if let Some(number) = number.filter(|_| is(piece, "message")) {
@@ -167,7 +175,7 @@ async fn hear(
         client.conn.send(&out).await?;
         out.clear();
     }
-    Ok(seen)
+    Ok((seen, client))
 }
 
 async fn publish(conn: &mut Conn, number: u64) -> Res<()> {
@@ -179,41 +187,11 @@ async fn publish(conn: &mut Conn, number: u64) -> Res<()> {
     request(conn, "set", "", &pubsub).await.map(drop)
 }
 
-/// Answers what a server asks of its clients; false if it was nothing of that kind.
-fn answer(piece: &[u8], out: &mut Vec<u8>) -> bool {
-    if is(piece, "iq") && attr(piece, "type") == Some(b"get") && has(piece, INFO) {
-        let of = |name| String::from_utf8_lossy(attr(piece, name).unwrap_or_default()).into_owned();
-        let (id, from) = (of("id"), of("from"));
-        let to = if from.is_empty() { String::new() } else { format!(" to='{from}'") };
-        out.extend_from_slice(
-            format!(
-                "<iq type='result' id='{id}'{to}><query xmlns='{INFO}' node='urn:bench#{}'>\
-                 <identity category='client' type='pc' name='bench'/><feature var='{INFO}'/>\
-                 <feature var='{NODE}+notify'/></query></iq>",
-                ver()
-            )
-            .as_bytes(),
-        );
-        return true;
-    }
-    answer_ping(piece, out)
+fn caps() -> Caps {
+    Caps::of(vec![NODE.to_owned()])
 }
 
-fn presence() -> String {
-    format!(
-        "<presence><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='urn:bench' \
-         ver='{}'/></presence>",
-        ver()
-    )
-}
-
-/// XEP-0115 §5.1
-fn ver() -> String {
-    let text = format!("client/pc//bench<{INFO}<{NODE}+notify<");
-    BASE64_STANDARD.encode(Sha1::digest(text.as_bytes()))
-}
-
-const PREFIX: &str = "f";
-const INFO: &str = "http://jabber.org/protocol/disco#info";
+/// Names of the accounts.
+pub const PREFIX: &str = "f";
 const NODE: &str = "urn:bench:news";
 const QUIET: Duration = Duration::from_millis(200);

@@ -8,7 +8,7 @@ use super::fault::{Fault, Res, fault};
 use super::process::Meter;
 use super::results::Row;
 use super::target::Security;
-use super::tls;
+use super::{fan, tls};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -23,6 +23,7 @@ pub struct Floor {
     child: Child,
     plain: SocketAddr,
     tls: SocketAddr,
+    fan: SocketAddr,
     connector: tls::Connector,
 }
 
@@ -36,8 +37,8 @@ impl Floor {
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let ports: Vec<SocketAddr> = line.split_whitespace().flat_map(str::parse).collect();
-        let [plain, tls] = ports[..] else { return fault("the relay did not start") };
-        Ok(Self { child, plain, tls, connector: tls::connector() })
+        let [plain, tls, fan] = ports[..] else { return fault("the relay did not start") };
+        Ok(Self { child, plain, tls, fan, connector: tls::connector() })
     }
 
     /// The relay's process id.
@@ -73,6 +74,27 @@ impl Floor {
         Ok(Row::new().with("cpu", cpu))
     }
 
+    /// What comes of one is written to so many, whose tasks are woken for it.
+    pub async fn fan(&self, readers: usize, items: u64) -> Res<Row> {
+        let mut conns = Vec::new();
+        for _ in 0..=readers {
+            conns.push(Conn::open(self.fan).await?);
+        }
+        let Some(mut publisher) = conns.pop() else { return fault("nobody writes") };
+        // The relay has them all when the first item is there.
+        let item = [b'x'; fan::ITEM_BYTES];
+        fan::round(&mut publisher, &mut conns, &item).await?;
+        let meter = Meter::start(self.pid())?;
+        for _ in 0..items {
+            fan::round(&mut publisher, &mut conns, &item).await?;
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let written = (items * readers as u64) as f64;
+        let wall = meter.wall_secs();
+        let cpu = meter.settled_cpu_secs().await?;
+        Ok(Row::new().with("cpu", cpu * 1000.0 / written).with("rate", written / wall))
+    }
+
     async fn connect(&self, security: Security) -> Res<Conn> {
         if security == Security::Plain {
             return Conn::open(self.plain).await;
@@ -97,7 +119,9 @@ pub fn relay() -> Res<()> {
     runtime.block_on(async {
         let plain = TcpListener::bind("127.0.0.1:0").await?;
         let tls = TcpListener::bind("127.0.0.1:0").await?;
-        println!("{} {}", plain.local_addr()?, tls.local_addr()?);
+        let fan = TcpListener::bind("127.0.0.1:0").await?;
+        println!("{} {} {}", plain.local_addr()?, tls.local_addr()?, fan.local_addr()?);
+        tasks.spawn(fan::accept(fan));
         tasks.spawn(accept_plain(plain));
         tasks.spawn(accept_tls(tls));
         Ok::<_, Fault>(())

@@ -9,17 +9,20 @@
 )]
 
 mod args;
+mod caps;
 mod chat;
 mod check;
 mod conn;
 mod crowd;
 mod fair;
+mod fan;
 mod fast;
 mod fault;
 mod feed;
 mod fill;
 mod floor;
 mod framer;
+mod full;
 mod grow;
 mod login;
 mod managed;

@@ -8,8 +8,8 @@ use super::results::Row;
 use super::target::Security::{self, Plain, Tls};
 use super::target::Target;
 use super::{
-    chat, fair, fast, feed, grow, login, offline, presence, process, ready, resume, room, storm,
-    syscalls,
+    chat, fair, fast, feed, full, grow, login, offline, presence, process, ready, resume, room,
+    storm, syscalls,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +56,8 @@ pub enum Work {
     Feed,
     /// So many rooms of so many occupants.
     Room(Security, usize, usize),
+    /// Logins of an account that has much, beside one that has nothing.
+    Full(Security),
     /// Chat beside idle sessions.
     Crowd,
     /// Logins and chat with so many accounts in the database.
@@ -91,10 +93,12 @@ pub const ROWS: &[Spec] = &[
     Spec { name: "login-fast", group: "bare", work: Work::Fast(fast::Wanted::Bound) },
     Spec { name: "resume-fast", group: "bare", work: Work::Fast(fast::Wanted::Resumed) },
     Spec { name: "presence", group: "bare", work: Work::Presence },
-    Spec { name: "feed", group: "bare", work: Work::Feed },
     Spec { name: "room-plain-5x20", group: "bare", work: Work::Room(Plain, 5, 20) },
     Spec { name: "room-tls-5x20", group: "bare", work: Work::Room(Tls, 5, 20) },
     Spec { name: "room-plain-1x200", group: "bare", work: Work::Room(Plain, 1, 200) },
+    Spec { name: "feed", group: "news", work: Work::Feed },
+    Spec { name: "full-plain", group: "full", work: Work::Full(Plain) },
+    Spec { name: "full-tls", group: "full", work: Work::Full(Tls) },
     Spec { name: "syscalls-5x1", group: "bare", work: Work::Syscalls(1) },
     Spec { name: "syscalls-5x4", group: "bare", work: Work::Syscalls(4) },
     Spec { name: "grow-accounts-few", group: "few", work: Work::Accounts },
@@ -174,6 +178,7 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
             let (joins, said) = room::run(target, &size.room(security, rooms, occupants)).await?;
             vec![(format!("{name}-join"), joins), (name.clone(), said)]
         }
+        Work::Full(security) => one(full::run(target, security, &size.full()).await?),
         Work::Crowd => {
             let (plan, counts) = (
                 size.plan(Plain, 50, 4),
@@ -228,6 +233,7 @@ pub async fn run_floor(spec: &Spec, floor: &Floor, args: &Args) -> Res<Option<Ro
             Some(floor.chat(&size.plan(security, pairs, window)).await?)
         }
         Work::Login(Tls) => Some(floor.handshakes(size.logins).await?),
+        Work::Feed => Some(floor.fan(size.feed().contacts, size.feed().items).await?),
         _ => None,
     })
 }
@@ -280,6 +286,10 @@ impl Size {
     fn room(&self, security: Security, rooms: usize, occupants: usize) -> room::Plan {
         let messages = if self.quick { 40 } else { 400 };
         room::Plan { security, rooms, occupants, messages, patience: self.patience }
+    fn full(&self) -> full::Plan {
+        let (contacts, items, logins) =
+            if self.quick { (200, 2_000, 300) } else { (1_000, 10_000, 1_000) };
+        full::Plan { contacts, nodes: 50, items, logins }
     }
 
     fn storm(&self) -> presence::Plan {

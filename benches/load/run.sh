@@ -2,7 +2,7 @@
 # The load bench from one end to the other: builds, starts the servers, runs the rows, prints the table.
 #
 #   benches/load/run.sh [--quick] [--rounds N] [--sessions N,N] [--out TABLE.md]
-#                       [--phases fresh,bare,durable,archive,grow,fair,overload]
+#                       [--phases fresh,bare,news,full,durable,archive,grow,fair,overload]
 #
 # PEERS_DIR  a folder with prosody/start.sh and ejabberd/start.sh (`start.sh DIR PORT` starts a
 #            throw-away server and leaves DIR/pid; PEER_STORAGE=sqlite makes it durable). Without it
@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-quick=() rounds=() sessions=() phases=fresh,bare,durable,archive,grow,fair,overload out=
+quick=() rounds=() sessions=() phases=fresh,bare,news,full,durable,archive,grow,fair,overload out=
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=(--quick) ;;
@@ -76,7 +76,7 @@ offline_bytes_max = 1000000000
 [modules.mam]
 enabled = $3
 [modules.register]
-open = true
+mode = "open"
 per_ip_per_hour = 0
 [log]
 level = "error"
@@ -99,6 +99,7 @@ start() { # start GROUP: every server, set up for the rows of that group; fills 
   case $group in
     durable) storage=sqlite ;;
     archive) storage=sqlite; scripts=$dir/scripts; with_archive ;;
+    news) scripts=$dir/scripts; with_news ;;
   esac
   local archive=false
   [ "$group" != archive ] || archive=true
@@ -118,11 +119,23 @@ start() { # start GROUP: every server, set up for the rows of that group; fills 
   done
 }
 
-with_archive() { # the peers' scripts, with XEP-0313 for everybody
-  [ ${#peers[@]} -gt 0 ] || return 0
+own_scripts() { # a copy of the peers' scripts, to be changed
   rm -rf "$dir/scripts"
   cp -r "$PEERS_DIR" "$dir/scripts"
   chmod -R u+w "$dir/scripts"
+}
+
+with_news() { # with XEP-0163 and XEP-0115
+  [ ${#peers[@]} -gt 0 ] || return 0
+  own_scripts
+  sed -i 's/"register" }/"register", "pep" }/' "$dir/scripts/prosody/prosody.cfg.lua.in"
+  sed -i 's/^  mod_ping:/  mod_caps: {}\n  mod_pubsub:\n    plugins: [flat, pep]\n  mod_ping:/' \
+    "$dir/scripts/ejabberd/ejabberd.yml.in"
+}
+
+with_archive() { # with XEP-0313 for everybody
+  [ ${#peers[@]} -gt 0 ] || return 0
+  own_scripts
   sed -i 's/"register" }/"register", "mam" }/' "$dir/scripts/prosody/prosody.cfg.lua.in"
   sed -i 's/^  mod_offline:/  mod_mam:\n    default: always\n    db_type: sql\n  mod_offline:/' \
     "$dir/scripts/ejabberd/ejabberd.yml.in"
@@ -172,11 +185,11 @@ if has fresh; then
     stop
   done
 fi
-for group in bare durable archive; do
+for group in bare news durable archive; do
   has $group || continue
   start $group
   floor=()
-  [ $group != bare ] || floor=(--floor)
+  [[ $group != bare && $group != news ]] || floor=(--floor)
   run --group $group ${floor[@]+"${floor[@]}"}
   stop
 done
@@ -202,6 +215,12 @@ starts() { # starts NAME WHO: starts over the data of `grown`
     failed=1
 }
 
+if has full; then
+  ours "$dir/full/stonechat" "$port" false
+  target_of "$dir/full/stonechat" "$port"
+  run --group full
+  stop
+fi
 if has grow; then
   many=1000000 crowd=15000
   [ ${#quick[@]} = 0 ] || many=200000 crowd=3000

@@ -54,6 +54,14 @@ impl Jid {
         Ok(Self::join(local.as_deref(), &domain, resource.as_deref()))
     }
 
+    /// An address that is known to be in normal form, as it was parsed before.
+    pub fn normal(text: &str) -> Self {
+        let slash = text.find('/');
+        let at = text.get(..slash.unwrap_or(text.len())).and_then(|rest| rest.find('@'));
+        let offset = |at: Option<usize>| at.and_then(|at| u16::try_from(at).ok()).unwrap_or(NONE);
+        Self { text: text.into(), at: offset(at), slash: offset(slash) }
+    }
+
     /// The whole address.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -308,6 +316,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::{BTreeSet, HashMap};
+
+    #[test]
+    fn a_normal_address_has_the_parts_that_were_parsed() {
+        for text in ["x", "a@x", "a@x/r", "x/r", "x/a@b", "a@x/r/s@t"] {
+            let (parsed, normal) = (Jid::parse(text).unwrap(), Jid::normal(text));
+            let parts = |jid: &Jid| (jid.at, jid.slash);
+            assert_eq!((parts(&parsed), parsed.as_str()), (parts(&normal), normal.as_str()));
+        }
+    }
 
     /// RFC 7622 §3.5, table 1, and a few more.
     #[test]

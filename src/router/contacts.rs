@@ -2,6 +2,7 @@
 //! each account with a session, so an item costs only its bytes and eight more. A roster changes
 //! rarely, and is then built anew.
 
+use crate::jid::Jid;
 use crate::store::roster::{Item, Roster, Subscription};
 
 /// The contacts of one account in the order of their JIDs, including items that are not listed.
@@ -41,6 +42,11 @@ pub struct Contact<'a> {
 }
 
 impl<'a> Contact<'a> {
+    /// The contact's address.
+    pub fn address(&self) -> Jid {
+        Jid::normal(self.jid)
+    }
+
     /// The groups, in byte order.
     pub fn groups(&self) -> impl Iterator<Item = &'a str> {
         self.groups.split_terminator(END)

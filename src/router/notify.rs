@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::Router;
 use super::account::{AccountEntry, Resource};
 use super::contacts::Contacts;
@@ -17,6 +19,9 @@ use crate::stanza::message::MessageType;
 /// What they are to guards.
 const CLASS: StanzaClass = StanzaClass::Message(MessageType::Headline);
 
+/// Resources of one account that want to hear something: there are hundreds of accounts, and most have one.
+type Wanting = SmallVec<[(FullJid, Arc<Outbox>); 2]>;
+
 /// Who got a notification.
 #[derive(Debug, Default)]
 pub struct Notified {
@@ -29,31 +34,30 @@ pub struct Notified {
 impl Router {
     /// Gives a notification of `from` to the available resources of an account of this server that `wants`
     /// chooses, each under its full JID. `frame` has no `to`. Asks the guards of the addressee; those of
-    /// `from` are for the caller ([`Router::notifiable`]).
+    /// `from` are for the caller ([`Router::notifiable`]). Adds to `notified` who got it.
     pub fn notify(
         &self,
         from: &BareJid,
         to: &str,
         frame: &Frame,
         wants: impl Fn(&Resource) -> bool,
-    ) -> Notified {
+        notified: &mut Notified,
+    ) {
         let found = self.registry.with(to, |entry| {
-            let wanting = || entry.available().filter(|resource| wants(resource));
-            if wanting().next().is_none() || !self.lets_in_notification(entry, to, from) {
-                return Vec::new();
+            let wanting = entry.available().filter(|resource| wants(resource));
+            let found: Wanting = wanting.map(|one| (one.jid.clone(), one.outbox.clone())).collect();
+            match found.is_empty() || self.lets_in_notification(entry, to, from) {
+                true => found,
+                false => Wanting::new(),
             }
-            wanting().map(|one| (one.jid.clone(), one.outbox.clone())).collect()
         });
-        let found: Vec<(FullJid, Arc<Outbox>)> = found.unwrap_or_default();
-        let mut notified = Notified::default();
-        for (jid, outbox) in found {
+        for (jid, outbox) in found.unwrap_or_default() {
             // A box that is full or closed belongs to a session that ends.
             if let Ok(level) = outbox.push(frame.addressed(jid.as_str())) {
                 notified.to.push(jid);
                 notified.slow.extend((level == Level::OverHalf).then_some(outbox));
             }
         }
-        notified
     }
 
     /// Those of these addresses to whom the account's own guards let notifications go; none if the account
@@ -97,8 +101,7 @@ impl Router {
     }
 
     fn lets_in_notification(&self, entry: &AccountEntry, own: &str, from: &BareJid) -> bool {
-        let from = Jid::from(from.clone());
-        let query = GuardQuery { side: Side::Incoming, kind: CLASS, own, peer: &from };
+        let query = GuardQuery { side: Side::Incoming, kind: CLASS, own, peer: from };
         own == from.as_str() || self.features.guard(entry, &query).ended().is_ok()
     }
 }

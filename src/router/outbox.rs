@@ -75,6 +75,28 @@ struct Inner {
 }
 
 impl Inner {
+    fn put(&mut self, item: Outgoing, bytes_max: usize) -> Result<Put, Refused> {
+        // Sessions of a stopping server still receive what other sessions send them (promise.md 11).
+        if self.closed || matches!(self.end.as_deref(), Some(End::Failure(_))) {
+            return Err(Refused);
+        }
+        let bytes = self.bytes + item.frame.len() + ITEM_COST;
+        if bytes > bytes_max {
+            let why =
+                StreamError::ResourceConstraint.text("too much waits to be sent to this client");
+            self.end = Some(Box::new(End::Failure(why)));
+            self.call();
+            return Err(Refused);
+        }
+        self.bytes = bytes;
+        let wake = self.queue.is_empty() || self.watched;
+        self.queue.push_back(item);
+        // A hibernating session takes nothing, so it is no use to wait for it.
+        let slow = bytes > bytes_max / 2 && !self.watched;
+        let level = if slow { Level::OverHalf } else { Level::Easy };
+        Ok(Put { level, wake })
+    }
+
     fn call(&mut self) {
         self.called = true;
         if let Some(waker) = &self.waker {
@@ -121,35 +143,17 @@ impl Outbox {
 
     /// Queues one stanza for the session, and wakes it.
     pub fn push(&self, item: impl Into<Outgoing>) -> Result<Level, Refused> {
-        let put = self.put(item.into());
+        let mut inner = self.lock();
+        let put = inner.put(item.into(), self.bytes_max);
         if !matches!(put, Ok(Put { wake: false, .. })) {
-            self.nudge();
+            inner.call();
         }
         put.map(|put| put.level)
     }
 
     /// Queues one stanza. The caller holds a lock, so it calls [`Outbox::nudge`] later, if [`Put`] says so.
     pub fn put(&self, item: Outgoing) -> Result<Put, Refused> {
-        let mut inner = self.lock();
-        // Sessions of a stopping server still receive what other sessions send them (promise.md 11).
-        if inner.closed || matches!(inner.end.as_deref(), Some(End::Failure(_))) {
-            return Err(Refused);
-        }
-        let bytes = inner.bytes + item.frame.len() + ITEM_COST;
-        if bytes > self.bytes_max {
-            let why =
-                StreamError::ResourceConstraint.text("too much waits to be sent to this client");
-            inner.end = Some(Box::new(End::Failure(why)));
-            inner.call();
-            return Err(Refused);
-        }
-        inner.bytes = bytes;
-        let wake = inner.queue.is_empty() || inner.watched;
-        inner.queue.push_back(item);
-        // A hibernating session takes nothing, so it is no use to wait for it.
-        let slow = bytes > self.bytes_max / 2 && !inner.watched;
-        let level = if slow { Level::OverHalf } else { Level::Easy };
-        Ok(Put { level, wake })
+        self.lock().put(item, self.bytes_max)
     }
 
     /// Asks the session to deliver the owed rows that wait before anything queued from now on.

@@ -131,9 +131,8 @@ fn to_all(router: &Router, from: &FullJid, contact: &str, frame: &Frame) {
     if let Some(service) = router.domains.service_at(contact) {
         return router.put(service, contact, frame.addressed(contact));
     }
-    let from = Jid::from(from.clone());
     let targets = router.registry.with(contact, |entry| {
-        match may_pass(router, entry, Side::Incoming, contact, &from) {
+        match may_pass(router, entry, Side::Incoming, contact, from) {
             true => available(entry),
             false => Vec::new(),
         }
@@ -179,7 +178,7 @@ pub fn show_to_contact(router: &Router, owner: &str, contact: &str) {
         return show_to_service(router, service, owner, contact);
     }
     let viewers = router.registry.with(contact, |entry| viewers(entry));
-    show(router, owner, contact, viewers.unwrap_or_default(), None);
+    show(router, owner, contact, &viewers.unwrap_or_default(), None);
 }
 
 /// The same for a service, which has no sessions. What is read here may be old when it is put, as with
@@ -260,7 +259,7 @@ pub fn show_to(router: &Router, owner: &str, peer: &Jid) {
         viewers.retain(|(jid, _)| peer.is_bare() || jid.as_str() == peer.as_str());
         viewers
     });
-    show(router, owner, peer.bare_str(), viewers.unwrap_or_default(), None);
+    show(router, owner, peer.bare_str(), &viewers.unwrap_or_default(), None);
 }
 
 fn forget_directed(entry: &mut AccountEntry, contact: &str) -> Vec<FullJid> {
@@ -285,7 +284,7 @@ struct Seen {
 /// Tells `viewers`, all of them `viewer`'s, about each available resource of `owner` that
 /// `viewer` may see, and looks again: a change in between may have been broadcast before this
 /// got there, and what comes last must be the latest.
-pub fn show(router: &Router, owner: &str, viewer: &str, viewers: Vec<Viewer>, except: Option<u64>) {
+pub fn show(router: &Router, owner: &str, viewer: &str, viewers: &[Viewer], except: Option<u64>) {
     let guarded = viewers.iter().any(|(_, outbox)| is_guarded(outbox));
     let mut targets: Option<Vec<Arc<Outbox>>> = None;
     let mut told: Vec<Seen> = Vec::new();
@@ -303,7 +302,7 @@ pub fn show(router: &Router, owner: &str, viewer: &str, viewers: Vec<Viewer>, ex
         if frames.is_empty() {
             return;
         }
-        let targets = targets.get_or_insert_with(|| allowed(router, owner, viewer, &viewers));
+        let targets = targets.get_or_insert_with(|| allowed(router, owner, viewer, viewers));
         frames.iter().for_each(|frame| push(&frame.addressed(viewer), targets));
         told = now;
     }
@@ -327,7 +326,9 @@ fn visible(
     let own = owner == viewer;
     let mut guarded = false;
     let look = |entry: &mut AccountEntry| {
-        if !own && !entry.subscription(viewer).shows_presence() {
+        // Most contacts are not there, and their rosters need not be searched.
+        let is_there = entry.available().next().is_some();
+        if !is_there || !(own || entry.subscription(viewer).shows_presence()) {
             return Vec::new();
         }
         guarded = !own && entry.available().any(|resource| is_guarded(&resource.outbox));

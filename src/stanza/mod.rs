@@ -100,10 +100,12 @@ impl Frame {
     /// Returns the stanza with a `to` added; the head must be an open tag without one. Presence is stored
     /// once and addressed anew for each recipient.
     pub fn addressed(&self, to: &str) -> Self {
-        let mut head = BytesMut::with_capacity(self.head.len() + to.len() + 8);
+        let to = escape_attr(to);
+        // Exactly as long, or it would be allocated twice.
+        let mut head = BytesMut::with_capacity(self.head.len() + to.len() + 6);
         head.put_slice(&self.head);
         head.put_slice(b" to=\"");
-        head.put_slice(escape_attr(to).as_bytes());
+        head.put_slice(to.as_bytes());
         head.put_u8(b'"');
         Self { head: head.freeze(), tail: self.tail.clone(), end: self.end.clone() }
     }

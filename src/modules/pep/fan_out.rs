@@ -50,21 +50,19 @@ fn to_presence(
 ) -> Notified {
     let frame = frame(owner, event, replies_to(cx, by).as_ref());
     let wants = |resource: &Resource| caps::wants(resource, &event.node);
-    let mut all = cx.router.notify(owner, owner.as_str(), &frame, wants);
+    let mut notified = Notified::default();
+    cx.router.notify(owner, owner.as_str(), &frame, wants, &mut notified);
     for contact in contacts(cx, owner, audience) {
-        let Notified { to, slow } = cx.router.notify(owner, contact.as_str(), &frame, wants);
-        all.to.extend(to);
-        all.slow.extend(slow);
+        cx.router.notify(owner, contact.as_str(), &frame, wants, &mut notified);
     }
-    all
+    notified
 }
 
 /// Contacts that may see the presence of the account and are let in by the node.
 fn contacts(cx: &Cx, owner: &BareJid, audience: &Audience) -> Vec<Jid> {
     let roster = cx.router.roster(owner);
     let admitted = |item: Contact<'_>| {
-        let jid = Jid::parse(item.jid).ok().filter(|_| item.state.shows_presence())?;
-        let asker = as_contact(Some(item), jid);
+        let asker = item.state.shows_presence().then(|| as_contact(Some(item), item.address()))?;
         audience.admits(&asker).then_some(asker.jid)
     };
     let admitted = roster.iter().filter_map(admitted).collect();

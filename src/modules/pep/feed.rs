@@ -24,6 +24,8 @@ struct Inner {
     waiting: HashMap<BareJid, VecDeque<Batch>>,
     /// Commits, of many accounts in one place: a few too many are looked at again, and memory is bounded.
     versions: Vec<u64>,
+    /// Accounts, by their hash, that had nothing for those who come online when they were at this version.
+    silent: HashMap<u64, u64>,
 }
 
 /// What one transaction did.
@@ -90,8 +92,31 @@ impl Feeds {
         (now == version).then(work)
     }
 
+    /// The account has no node that sends its last item to who comes online; read at this version. Most
+    /// contacts are so, and need not be looked for in the store each time that somebody comes.
+    pub(super) fn note_silent(&self, account: &BareJid, version: u64) {
+        let hash = self.hash(account.as_str());
+        let mut inner = self.lock();
+        if inner.silent.len() >= SILENT_MAX {
+            inner.silent.clear();
+        }
+        inner.silent.insert(hash, version);
+    }
+
+    /// Whether that is still so; false if nothing is known of the account.
+    pub(super) fn is_silent(&self, account: &str) -> bool {
+        let hash = self.hash(account);
+        let inner = self.lock();
+        let now = inner.versions.get(place(hash)).copied().unwrap_or(0);
+        inner.silent.get(&hash) == Some(&now)
+    }
+
+    fn hash(&self, account: &str) -> u64 {
+        self.hash.hash_one(account)
+    }
+
     fn place(&self, account: &BareJid) -> usize {
-        usize::try_from(self.hash.hash_one(account.as_str()) % PLACES as u64).unwrap_or(0)
+        place(self.hash(account.as_str()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -99,8 +124,14 @@ impl Feeds {
     }
 }
 
+fn place(hash: u64) -> usize {
+    usize::try_from(hash % PLACES as u64).unwrap_or(0)
+}
+
 /// Numbers of commits that are kept.
 const PLACES: usize = 1_024;
+/// Silent accounts that are known: 1 MB.
+const SILENT_MAX: usize = 50_000;
 
 #[cfg(test)]
 mod tests {
@@ -122,6 +153,24 @@ mod tests {
         assert!(feeds.add(&a, batch()), "nobody tells of it any more");
         feeds.give_up(&b);
         assert!(feeds.add(&b, batch()));
+    }
+
+    #[test]
+    fn an_account_is_silent_until_it_commits_something() {
+        let feeds = Feeds::default();
+        let a = BareJid::parse("a@x").unwrap();
+        assert!(!feeds.is_silent("a@x"));
+        let read = feeds.version(&a);
+        feeds.note_silent(&a, read);
+        assert!(feeds.is_silent("a@x") && !feeds.is_silent("b@x"));
+        feeds.add(&a, batch());
+        assert!(!feeds.is_silent("a@x"));
+        feeds.note_silent(&a, read);
+        assert!(!feeds.is_silent("a@x"), "what was read is older");
+        for n in 0..2 * SILENT_MAX {
+            feeds.note_silent(&BareJid::parse(&format!("{n}@x")).unwrap(), 0);
+        }
+        assert!(feeds.lock().silent.len() <= SILENT_MAX);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is kept for a session: of which nodes it has heard the last items.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::modules::api::Persist;
@@ -11,9 +12,9 @@ pub struct Heard(Option<Box<Nodes>>);
 
 #[derive(Debug, Default)]
 struct Nodes {
-    /// Sorted; the names are shared with what is known of capabilities.
-    heard: Vec<Arc<str>>,
-    /// Those of them that are still to be sent.
+    /// Hashes of the names, sorted: half of what the names would take, though they are shared.
+    heard: Vec<u64>,
+    /// Those of them that are still to be sent; the names are shared with what is known of capabilities.
     waiting: Vec<Arc<str>>,
     /// A task is at it.
     is_sending: bool,
@@ -23,7 +24,7 @@ impl Heard {
     /// These are wanted now; true if nobody sends to the session yet, so that the caller has to.
     pub(super) fn want(&mut self, now: &[Arc<str>]) -> bool {
         let known = |node: &&Arc<str>| match &self.0 {
-            Some(nodes) => nodes.heard.binary_search(node).is_err(),
+            Some(nodes) => nodes.heard.binary_search(&hash(node)).is_err(),
             None => true,
         };
         let new: Vec<Arc<str>> = now.iter().filter(known).take(NODES_MAX).cloned().collect();
@@ -35,7 +36,7 @@ impl Heard {
         if nodes.heard.len() + new.len() > NODES_MAX {
             return false;
         }
-        nodes.heard.extend(new.iter().cloned());
+        nodes.heard.extend(new.iter().map(hash));
         nodes.heard.sort_unstable();
         nodes.waiting.extend(new);
         !std::mem::replace(&mut nodes.is_sending, true)
@@ -68,6 +69,13 @@ impl Persist for Heard {
     fn load(_: &[u8]) -> Option<Self> {
         Some(Self::default())
     }
+}
+
+/// The same for all sessions: who makes two names meet misses an item of its own.
+fn hash(node: &Arc<str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    node.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Nodes of one session between two times when it is unavailable.

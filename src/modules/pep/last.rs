@@ -52,11 +52,14 @@ fn with_heard<T>(cx: &Cx, client: &Client, change: impl FnOnce(&mut Heard) -> T)
     cx.own(|entry| ResourceState::made(entry.session_mut(client.session)?).map(changed)).flatten()
 }
 
-/// Contacts of this server whose presence the session's account sees.
+/// Contacts of this server whose presence the session's account sees, but for those that are known to have
+/// nothing.
 fn contacts(cx: &Cx, client: &Client) -> Vec<Source> {
     let roster = cx.router.roster(&client.jid.bare());
+    let feeds = &cx.server.shared().pep;
     let seen = roster.iter().filter(|item| item.state.sees_presence());
-    let jids = seen.filter_map(|item| BareJid::parse(item.jid).ok());
+    let told = seen.filter(|item| !feeds.is_silent(item.jid));
+    let jids = told.filter_map(|item| item.address().to_bare());
     let local = jids.filter(|jid| jid.local().is_some() && cx.router.has_accounts(jid.domain()));
     local.map(|jid| Source { jid, owner: None }).collect()
 }
@@ -89,25 +92,25 @@ impl Viewer {
 }
 
 /// Sends the last items of these nodes, account by account. False if the session is over.
-async fn send_all(cx: &Cx, viewer: &Viewer, sources: Vec<Source>, nodes: &[Arc<str>]) -> bool {
-    let wanted: Arc<[Arc<str>]> = nodes.into();
+async fn send_all(cx: &Cx, viewer: &Viewer, sources: Vec<Source>, wanted: &[Arc<str>]) -> bool {
+    let feeds = &cx.server.shared().pep;
     let mut sources = sources.into_iter().peekable();
     while sources.peek().is_some() {
-        let some: Vec<Source> = sources.by_ref().take(SOURCES_AT_ONCE).collect();
-        let wanted = wanted.clone();
+        let some = sources.by_ref().take(SOURCES_AT_ONCE);
+        let some: Vec<_> = some.map(|one| (feeds.version(&one.jid), one)).collect();
         let find = move |tx: &mut dyn Tx| {
-            let mut found = Vec::new();
-            for source in some {
-                let nodes = nodes_of(tx, &source, &wanted)?;
-                if !nodes.is_empty() {
-                    found.push((source, nodes));
-                }
-            }
-            Ok(found)
+            let with_nodes = |(version, source): (u64, Source)| {
+                nodes_of(tx, &source).map(|nodes| (version, source, nodes))
+            };
+            some.into_iter().map(with_nodes).collect::<Result<Vec<_>, StoreError>>()
         };
         let Some(found) = read(cx, viewer, find).await else { return false };
-        for (source, nodes) in found {
-            if !send(cx, viewer, &source, nodes).await {
+        for (version, source, mut nodes) in found {
+            if nodes.is_empty() {
+                feeds.note_silent(&source.jid, version);
+            }
+            nodes.retain(|node| wanted.iter().any(|wanted| **wanted == **node));
+            if !nodes.is_empty() && !send(cx, viewer, &source, &nodes).await {
                 return false;
             }
         }
@@ -115,20 +118,14 @@ async fn send_all(cx: &Cx, viewer: &Viewer, sources: Vec<Source>, nodes: &[Arc<s
     true
 }
 
-/// Which of the nodes that are wanted an account has and sends.
-fn nodes_of(
-    tx: &mut dyn Tx,
-    source: &Source,
-    wanted: &[Arc<str>],
-) -> Result<Vec<String>, StoreError> {
+/// Which nodes an account has that send their last items.
+fn nodes_of(tx: &mut dyn Tx, source: &Source) -> Result<Vec<String>, StoreError> {
     let account = match &source.owner {
         Some(owner) => Some(owner.account),
         None => account_of(tx, &source.jid)?,
     };
     let Some(account) = account else { return Ok(Vec::new()) };
-    let mut nodes = pubsub::nodes_on_presence(tx, pubsub::ServiceKey::of(account))?;
-    nodes.retain(|node| wanted.iter().any(|wanted| **wanted == **node));
-    Ok(nodes)
+    pubsub::nodes_on_presence(tx, pubsub::ServiceKey::of(account))
 }
 
 fn account_of(
@@ -140,7 +137,7 @@ fn account_of(
 }
 
 /// Sends the items of one account. False if the session is over.
-async fn send(cx: &Cx, viewer: &Viewer, source: &Source, nodes: Vec<String>) -> bool {
+async fn send(cx: &Cx, viewer: &Viewer, source: &Source, mut nodes: &[String]) -> bool {
     // §4.3.3 rule 3: not past the guards of either, of which the owner's may have to be read.
     if source.owner.is_none() {
         let address = Jid::from(viewer.jid.clone());
@@ -149,9 +146,13 @@ async fn send(cx: &Cx, viewer: &Viewer, source: &Source, nodes: Vec<String>) -> 
             return true;
         }
     }
-    for node in nodes {
-        if !has_room(cx, viewer).await || !send_one(cx, viewer, source, &node).await {
+    while !nodes.is_empty() {
+        if !has_room(cx, viewer).await {
             return false;
+        }
+        match send_some(cx, viewer, source, nodes).await {
+            Some(done) => nodes = nodes.get(done..).unwrap_or_default(),
+            None => return false,
         }
     }
     true
@@ -172,52 +173,70 @@ async fn has_room(cx: &Cx, viewer: &Viewer) -> bool {
     }
 }
 
-/// Reads the item and hands it over, unless somebody publishes in between: then it is read again, as what
-/// comes last must be the latest.
-async fn send_one(cx: &Cx, viewer: &Viewer, source: &Source, node: &str) -> bool {
+/// Reads the items of the first of these nodes and hands them over, unless somebody publishes in between: then
+/// they are read again, as what comes last must be the latest. How many nodes are done; `None` if the session
+/// is over.
+async fn send_some(cx: &Cx, viewer: &Viewer, source: &Source, nodes: &[String]) -> Option<usize> {
     let feeds = &cx.server.shared().pep;
     for _ in 0..LOOKS {
         let version = feeds.version(&source.jid);
-        let (config, source_, address, name, now) = (
-            cx.config.clone(),
-            source.clone(),
-            Jid::from(viewer.jid.clone()),
-            node.to_owned(),
-            cx.now,
-        );
-        let find = move |tx: &mut dyn Tx| last_of(tx, &config, &source_, &address, &name, now);
-        let Some(event) = read(cx, viewer, find).await else { return false };
-        let Some(event) = event else { return true };
-        let frame = frame(&source.jid, &event, None).addressed(viewer.jid.as_str());
-        let pushed = feeds.if_still(&source.jid, version, || viewer.outbox.push(frame).is_ok());
-        match pushed {
-            Some(pushed) => return pushed,
-            None => continue,
+        let look = Look {
+            config: cx.config.clone(),
+            source: source.clone(),
+            viewer: viewer.jid.clone().into(),
+            nodes: nodes.to_vec(),
+            now: cx.now,
+        };
+        let (done, events) = read(cx, viewer, move |tx| look.last(tx)).await?;
+        let to = viewer.jid.as_str();
+        let frames = events.iter().map(|event| frame(&source.jid, event, None).addressed(to));
+        let frames: Vec<_> = frames.collect();
+        let push = || frames.into_iter().all(|frame| viewer.outbox.push(frame).is_ok());
+        match feeds.if_still(&source.jid, version, push) {
+            Some(true) => return Some(done),
+            Some(false) => return None,
+            None => {}
         }
     }
     // Whoever publishes that often is heard by what it publishes.
-    true
+    Some(1)
 }
 
-/// The last item of an account's node, if it is for the viewer.
-fn last_of(
-    tx: &mut dyn Tx,
-    config: &Config,
-    source: &Source,
-    viewer: &Jid,
-    node: &str,
+/// A look at last items of an account for a viewer.
+struct Look {
+    config: Arc<Config>,
+    source: Source,
+    viewer: Jid,
+    nodes: Vec<String>,
     now: SystemTime,
-) -> Result<Option<Event>, StoreError> {
-    let found = match &source.owner {
-        Some(owner) => Some((owner.clone(), owner.asker())),
-        None => contact(tx, &source.jid, viewer)?,
-    };
-    let Some((owner, asker)) = found else { return Ok(None) };
-    let events = pubsub::last_items(tx, &owner.service(config), &[node], now)?;
-    Ok(events.into_iter().find(|event| match &event.to {
-        To::Audience(audience) => audience.admits(&asker),
-        To::Only(_) => false,
-    }))
+}
+
+impl Look {
+    /// The last items of the first nodes, as many as are read at once, that are for the viewer; and how many
+    /// nodes these are.
+    fn last(&self, tx: &mut dyn Tx) -> Result<(usize, Vec<Event>), StoreError> {
+        let found = match &self.source.owner {
+            Some(owner) => Some((owner.clone(), owner.asker())),
+            None => contact(tx, &self.source.jid, &self.viewer)?,
+        };
+        let Some((owner, asker)) = found else { return Ok((self.nodes.len(), Vec::new())) };
+        let service = owner.service(&self.config);
+        let is_for_viewer = |event: &Event| match &event.to {
+            To::Audience(audience) => audience.admits(&asker),
+            To::Only(_) => false,
+        };
+        let (mut done, mut bytes, mut all) = (0, 0, Vec::new());
+        for node in &self.nodes {
+            let events = pubsub::last_items(tx, &service, &[node], self.now)?;
+            let events = events.into_iter().filter(is_for_viewer);
+            all.extend(events.inspect(|event| bytes += event.content.len()));
+            done += 1;
+            if bytes >= BYTES_AT_ONCE {
+                break;
+            }
+        }
+        Ok((done, all))
+    }
 }
 
 /// A contact's account, and what the viewer is to it.
@@ -271,6 +290,8 @@ pub(super) fn approved(cx: &Cx, owner: &BareJid, contact: &BareJid) {
 
 /// Accounts of which one read looks for nodes: others read meanwhile.
 const SOURCES_AT_ONCE: usize = 50;
+/// Bytes of items after which no more are read for a session at once.
+const BYTES_AT_ONCE: usize = 32_768;
 /// How often an item is read that changes all the time.
 const LOOKS: usize = 4;
 /// How soon to look again whether a client's box has room; later each time, as it may hibernate for hours.

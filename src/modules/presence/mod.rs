@@ -96,11 +96,11 @@ fn available(cx: &Cx, client: &Client, stanza: &Stanza, priority: i8) -> Presenc
 /// The other side of initial presence: the new resource gets the presence of all its contacts. Local
 /// contacts are looked up and not probed (RFC 6121 §4.3.1).
 fn gather(cx: &Cx, client: &Client, roster: &Contacts) {
-    let own = || vec![(client.jid.clone(), client.outbox.clone())];
+    let own = [(client.jid.clone(), client.outbox.clone())];
     let bare = client.jid.bare_str();
-    fanout::show(&cx.router, bare, bare, own(), Some(client.session));
+    fanout::show(&cx.router, bare, bare, &own, Some(client.session));
     for contact in roster.iter().filter(|item| item.state.sees_presence()) {
-        fanout::show(&cx.router, contact.jid, bare, own(), None);
+        fanout::show(&cx.router, contact.jid, bare, &own, None);
         fanout::probe(&cx.router, &client.jid, contact.jid);
     }
     // RFC 6121 §3.1.3: at each new presence session until they are answered.
