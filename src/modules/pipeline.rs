@@ -53,6 +53,7 @@ impl Pipeline {
             wanted_changed: modules.iter().filter_map(|m| m.wanted_changed).collect(),
             directed: modules.iter().filter_map(|m| m.directed).collect(),
             resource_removed: modules.iter().filter_map(|m| m.resource_removed).collect(),
+            undelivered: modules.iter().filter_map(|m| m.undelivered).collect(),
             subscription_out: modules.iter().filter_map(|m| m.subscription_out).collect(),
             subscription_in: modules.iter().filter_map(|m| m.subscription_in).collect(),
             approved: modules.iter().filter_map(|m| m.approved).collect(),
@@ -390,6 +391,11 @@ impl Pipeline {
     /// A session's entry left the registry.
     pub fn resource_removed(&self, cx: &Cx, resource: &Resource) {
         self.resource_removed.iter().for_each(|hook| hook(cx, resource));
+    }
+
+    /// A session that left the registry has left these.
+    pub fn undelivered(&self, cx: &Cx, resource: &Resource, left: &[Outgoing]) {
+        self.undelivered.iter().for_each(|hook| hook(cx, resource, left));
     }
 
     /// A subscription stanza that a session sends.

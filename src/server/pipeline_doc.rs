@@ -113,6 +113,7 @@ fn hooks(out: &mut String) {
         ("a session that can be resumed loses its connection", |m| m.disconnected.is_some()),
         ("a session waits to be resumed", |m| m.hibernates.is_some()),
         ("a session has left the registry", |m| m.resource_removed.is_some()),
+        ("a session has left what its client did not take", |m| m.undelivered.is_some()),
         ("a session has ended", |m| m.session_ended.is_some()),
         ("a stanza is for a service of the module's", |m| m.service.is_some()),
         ("a client makes an account", |m| m.account_created.is_some()),

@@ -90,6 +90,9 @@ impl Binding {
         }
         let mut left = std::mem::take(&mut self.unacked);
         left.extend(self.client.outbox.close());
+        if let Some(resource) = resource.as_ref().filter(|_| !left.is_empty()) {
+            self.context.pipeline.undelivered(&cx, resource, &left);
+        }
         router.redeliver(bare.as_str());
         router.registry.trim(bare.as_str());
         let mut last = Box::pin(async move {

@@ -109,6 +109,8 @@ pub struct Module {
     pub directed: Option<Directed>,
     /// A session is gone (closed, cut or replaced); its entry is out of the registry already.
     pub resource_removed: Option<ResourceRemoved>,
+    /// A session is gone, and its client has not taken these.
+    pub undelivered: Option<Undelivered>,
     /// Subscription stanzas that a session sends: the sender's half of RFC 6121 appendix A, and
     /// on to the contact.
     pub subscription_out: Option<OnStanza>,
@@ -181,6 +183,7 @@ impl Module {
         wanted_changed: None,
         directed: None,
         resource_removed: None,
+        undelivered: None,
         subscription_out: None,
         subscription_in: None,
         approved: None,
@@ -318,6 +321,8 @@ pub type WantedChanged = fn(&Cx, before: &[Arc<str>], now: &[Arc<str>]);
 pub type Directed = fn(&Cx, &Client, &Stanza) -> Result<(), StanzaError>;
 /// Takes note that a session's resource is out of the registry.
 pub type ResourceRemoved = fn(&Cx, &Resource);
+/// Takes note of what a session that is out of the registry has left: what is owed of it is in the store.
+pub type Undelivered = fn(&Cx, &Resource, &[outbox::Outgoing]);
 /// Makes a stream feature, or none for this stage.
 pub type StreamFeature = fn(&Config, Stage) -> Option<String>;
 /// Writes what a new account is to have; returns what follows the commit.
@@ -585,6 +590,7 @@ pub struct Pipeline {
     pub(in crate::modules) wanted_changed: Vec<WantedChanged>,
     pub(in crate::modules) directed: Vec<Directed>,
     pub(in crate::modules) resource_removed: Vec<ResourceRemoved>,
+    pub(in crate::modules) undelivered: Vec<Undelivered>,
     pub(in crate::modules) subscription_out: Vec<OnStanza>,
     pub(in crate::modules) subscription_in: Vec<OnStanza>,
     pub(in crate::modules) approved: Vec<Approved>,

@@ -73,6 +73,7 @@ pub const MODULE: Module = Module {
     }],
     sessions: Some(notice::sessions),
     hibernates: Some(notice::hibernates),
+    undelivered: Some(notice::undelivered),
     commands: &[report::COMMAND],
     sql: &[registration::CATALOGUE, report::CATALOGUE],
     weights: registration::WEIGHTS,

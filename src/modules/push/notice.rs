@@ -278,6 +278,41 @@ pub(super) fn hibernates(cx: &Cx, unacked: &dyn Fn() -> Vec<Outgoing>) {
     }
 }
 
+/// A message may come to a session at the moment at which it ends: then its device has to be woken, as though there
+/// had been no session. One that hibernated was woken before.
+pub(super) fn undelivered(cx: &Cx, resource: &Resource, left: &[Outgoing]) {
+    let Some(client) = cx.client().filter(|_| !resource.hibernating) else { return };
+    let now = queue::now();
+    let mut missed = Vec::new();
+    for item in left.iter().filter(|item| item.owed.is_some()) {
+        let Some(stanza) = heard(item) else { continue };
+        let Some(alert) = alert(&stanza, nick(resource, &stanza)) else { continue };
+        let urgent = alert == Alert::Urgent;
+        let peer = stanza.from().bare_str().into();
+        let held = Held { peer, seq: item.owed, urgent, due: Some(now) };
+        missed.push((held, last(&stanza)));
+    }
+    if missed.is_empty() {
+        return;
+    }
+    let woken = cx.own(|account| {
+        let all = registration::all_mut(account)?;
+        let own = all.0.iter_mut().filter(|one| one.target.is_of(resource));
+        let wake = |one: &mut Registration| {
+            for (held, last) in &missed {
+                one.waiting.push(held.clone(), one.target.summary.of(&cx.config.push, last));
+            }
+            one.id
+        };
+        Some(own.map(wake).collect::<Vec<_>>())
+    });
+    for id in woken.flatten().unwrap_or_default() {
+        let wake = Wake { id, delay: Duration::ZERO, urgent: false };
+        let (queue, max) = (&cx.server.shared().push, cx.config.push.queue_max);
+        queue.put(now, &client.home, cx.now, wake, max);
+    }
+}
+
 /// The message in it, also from a copy that the server made; none if the user sent it.
 fn heard(item: &Outgoing) -> Option<Stanza> {
     if !item.frame.head.starts_with(b"<message") {
