@@ -72,8 +72,8 @@ impl Router {
 
     /// Whether there is a session with this full JID, though it hibernate.
     pub fn is_bound(&self, jid: &Jid) -> bool {
-        let is = |entry: &mut super::account::AccountEntry| entry.resource(jid).is_some();
-        self.registry.with(jid.bare_str(), is).unwrap_or(false)
+        let is = |entry: &super::account::AccountEntry| entry.resource(jid).is_some();
+        self.registry.look(jid.bare_str(), is).unwrap_or(false)
     }
 
     fn put_one(
@@ -85,7 +85,7 @@ impl Router {
         handed: &mut HandedOut,
     ) -> Way {
         let own = jid.bare_str();
-        let way = self.registry.with(own, |entry| {
+        let way = self.registry.look(own, |entry| {
             let Some(resource) = entry.resource(jid) else { return Way::Absent };
             if sleepers_pass && (resource.hibernating || resource.quiet) {
                 return Way::Passage;

@@ -95,7 +95,7 @@ impl Router {
 
     /// Whether the entry of this address belongs to this account.
     pub fn is_home_of(&self, bare: &BareJid, account: AccountId) -> bool {
-        let known = self.registry.with(bare.as_str(), |entry| entry.account);
+        let known = self.registry.look(bare.as_str(), |entry| entry.account);
         known == Some(AccountStatus::Stored(account))
     }
 

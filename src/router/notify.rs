@@ -43,7 +43,7 @@ impl Router {
         wants: impl Fn(&Resource) -> bool,
         notified: &mut Notified,
     ) {
-        let found = self.registry.with(to, |entry| {
+        let found = self.registry.look(to, |entry| {
             let wanting = entry.available().filter(|resource| wants(resource));
             let found: Wanting = wanting.map(|one| (one.jid.clone(), one.outbox.clone())).collect();
             match found.is_empty() || self.lets_in_notification(entry, to, from) {
@@ -63,7 +63,7 @@ impl Router {
     /// Those of these addresses to whom the account's own guards let notifications go; none if the account
     /// is not in memory ([`Router::load`]).
     pub fn notifiable(&self, own: &BareJid, mut to: Vec<Jid>) -> Vec<Jid> {
-        let asked = self.registry.with(own.as_str(), |entry| {
+        let asked = self.registry.look(own.as_str(), |entry| {
             to.retain(|peer| {
                 let (side, kind, own) = (Side::Outgoing, CLASS, own.as_str());
                 let query = GuardQuery { side, kind, own, peer };
@@ -75,29 +75,29 @@ impl Router {
 
     /// Whether notifications from this address come to the account, for its own guards.
     pub fn hears(&self, own: &BareJid, from: &BareJid) -> bool {
-        let of = |entry: &mut AccountEntry| self.lets_in_notification(entry, own.as_str(), from);
-        self.registry.with(own.as_str(), of).unwrap_or(false)
+        let of = |entry: &AccountEntry| self.lets_in_notification(entry, own.as_str(), from);
+        self.registry.look(own.as_str(), of).unwrap_or(false)
     }
 
     /// The roster of an account of this server, for whoever acts on its behalf; an empty one if it is not in
     /// memory.
     pub fn roster(&self, own: &BareJid) -> Arc<Contacts> {
-        self.registry.with(own.as_str(), |entry| entry.roster.clone()).unwrap_or_default()
+        self.registry.look(own.as_str(), |entry| entry.roster.clone()).unwrap_or_default()
     }
 
     /// Whether an account of this server has this resource, available, and `fits` takes it.
     pub fn is_there(&self, jid: &Jid, fits: impl Fn(&Resource) -> bool) -> bool {
-        let is_there = |entry: &mut AccountEntry| {
+        let is_there = |entry: &AccountEntry| {
             let resource = entry.resource(jid).filter(|resource| resource.presence.is_some());
             resource.is_some_and(&fits)
         };
-        self.registry.with(jid.bare_str(), is_there).unwrap_or(false)
+        self.registry.look(jid.bare_str(), is_there).unwrap_or(false)
     }
 
     /// What `look` says of each available resource of an account of this server.
     pub fn resources<T>(&self, bare: &BareJid, look: impl Fn(&Resource) -> Option<T>) -> Vec<T> {
-        let all = |entry: &mut AccountEntry| entry.available().filter_map(&look).collect();
-        self.registry.with(bare.as_str(), all).unwrap_or_default()
+        let all = |entry: &AccountEntry| entry.available().filter_map(&look).collect();
+        self.registry.look(bare.as_str(), all).unwrap_or_default()
     }
 
     fn lets_in_notification(&self, entry: &AccountEntry, own: &str, from: &BareJid) -> bool {

@@ -58,14 +58,14 @@ fn is_guarded(outbox: &Outbox) -> bool {
 impl Router {
     /// Does the account's presence go to this address, for its own guards?
     pub fn lets_out(&self, own: &str, to: &Jid) -> bool {
-        let of = |entry: &mut AccountEntry| may_pass(self, entry, Side::Outgoing, own, to);
-        self.registry.with(own, of).unwrap_or(true)
+        let of = |entry: &AccountEntry| may_pass(self, entry, Side::Outgoing, own, to);
+        self.registry.look(own, of).unwrap_or(true)
     }
 
     /// Does presence from this address come to the account, for its own guards?
     pub fn lets_in(&self, own: &str, from: &Jid) -> bool {
-        let of = |entry: &mut AccountEntry| may_pass(self, entry, Side::Incoming, own, from);
-        self.registry.with(own, of).unwrap_or(true)
+        let of = |entry: &AccountEntry| may_pass(self, entry, Side::Incoming, own, from);
+        self.registry.look(own, of).unwrap_or(true)
     }
 }
 
@@ -101,7 +101,7 @@ fn to_one(router: &Router, from: &FullJid, entity: &Jid, frame: &Frame) {
         return router.put(service, entity.as_str(), frame.addressed(entity.as_str()));
     }
     let from = Jid::from(from.clone());
-    let session = router.registry.with(entity.bare_str(), |entry| {
+    let session = router.registry.look(entity.bare_str(), |entry| {
         let meets = may_pass(router, entry, Side::Incoming, entity.bare_str(), &from);
         entry.resource(entity).filter(|_| meets).map(|resource| resource.outbox.clone())
     });
@@ -118,7 +118,7 @@ fn to_bare(router: &Router, from: (&FullJid, &Outbox), contact: &str, frame: &Fr
         return router.put(service, contact, frame.addressed(contact));
     }
     if !is_guarded(from.1) {
-        return to_all(router, from.0, contact, frame);
+        return to_sessions(router, from.0, contact, frame);
     }
     let mut targets = seeing(router, from.0, contact);
     targets.retain(|(jid, _)| router.lets_out(from.0.bare_str(), &Jid::from(jid.clone())));
@@ -131,8 +131,14 @@ fn to_all(router: &Router, from: &FullJid, contact: &str, frame: &Frame) {
     if let Some(service) = router.domains.service_at(contact) {
         return router.put(service, contact, frame.addressed(contact));
     }
-    let targets = router.registry.with(contact, |entry| {
-        match may_pass(router, entry, Side::Incoming, contact, from) {
+    to_sessions(router, from, contact, frame);
+}
+
+fn to_sessions(router: &Router, from: &FullJid, contact: &str, frame: &Frame) {
+    // Mostly nobody is there, and then no guard is asked.
+    let targets = router.registry.look(contact, |entry| {
+        let is_there = entry.available().next().is_some();
+        match is_there && may_pass(router, entry, Side::Incoming, contact, from) {
             true => available(entry),
             false => Vec::new(),
         }
@@ -149,12 +155,11 @@ pub type Viewer = (FullJid, Arc<Outbox>);
 
 fn seeing(router: &Router, from: &FullJid, contact: &str) -> Vec<Viewer> {
     let from = Jid::from(from.clone());
-    let of =
-        |entry: &mut AccountEntry| match may_pass(router, entry, Side::Incoming, contact, &from) {
-            true => viewers(entry),
-            false => Vec::new(),
-        };
-    router.registry.with(contact, of).unwrap_or_default()
+    let of = |entry: &AccountEntry| match may_pass(router, entry, Side::Incoming, contact, &from) {
+        true => viewers(entry),
+        false => Vec::new(),
+    };
+    router.registry.look(contact, of).unwrap_or_default()
 }
 
 fn viewers(entry: &AccountEntry) -> Vec<Viewer> {
@@ -177,7 +182,7 @@ pub fn show_to_contact(router: &Router, owner: &str, contact: &str) {
     if let Some(service) = router.domains.service_at(contact) {
         return show_to_service(router, service, owner, contact);
     }
-    let viewers = router.registry.with(contact, |entry| viewers(entry));
+    let viewers = router.registry.look(contact, |entry| viewers(entry));
     show(router, owner, contact, &viewers.unwrap_or_default(), None);
 }
 
@@ -189,7 +194,7 @@ fn show_to_service(router: &Router, service: ServiceId, owner: &str, contact: &s
     }
     let mut told: Vec<Frame> = Vec::new();
     for _ in 0..LOOKS {
-        let shown = router.registry.with(owner, |entry| {
+        let shown = router.registry.look(owner, |entry| {
             let sees = entry.subscription(contact).shows_presence();
             let shown = entry.available().filter(|_| sees);
             shown.filter_map(|resource| Some(resource.presence.as_ref()?.frame.clone())).collect()

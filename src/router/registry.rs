@@ -106,6 +106,13 @@ impl Registry {
         Some(seen)
     }
 
+    /// Like [`Registry::with`], for who changes nothing: a cold entry is not weighed again.
+    pub(super) fn look<T>(&self, bare: &str, look: impl FnOnce(&AccountEntry) -> T) -> Option<T> {
+        let shard = self.shard(bare);
+        let entry = shard.entries.get(bare)?;
+        (entry.account != AccountStatus::Loading).then(|| look(entry))
+    }
+
     /// Puts a placeholder where there is no entry, so that changes made while the account is being read are
     /// not lost. False if there is a loaded entry already.
     pub fn begin_load(&self, bare: &BareJid) -> bool {

@@ -103,10 +103,15 @@ const SLOW_STEP: Duration = Duration::from_millis(20);
 /// A durable change that was judged and found right.
 pub(super) struct Plan<W, T> {
     /// Writes it.
-    pub(super) write: Box<dyn FnOnce(&mut dyn Tx) -> Result<W, StoreError> + Send>,
+    pub(super) write: Writing<W>,
     /// Does and tells it, when it is committed; what it gives is the answer.
-    pub(super) apply: Box<dyn FnOnce(&mut Room, W, &mut Outputs) -> T + Send>,
+    pub(super) apply: Applying<W, T>,
 }
+
+/// Writes a change.
+type Writing<W> = Box<dyn FnOnce(&mut dyn Tx) -> Result<W, StoreError> + Send>;
+/// Does a change that is committed.
+type Applying<W, T> = Box<dyn FnOnce(&mut Room, W, &mut Outputs) -> T + Send>;
 
 /// A durable change of a room: judged, written, then done and told. Changes of one room happen one after the other;
 /// what is said, and who comes and goes, does not wait for them.
