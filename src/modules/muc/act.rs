@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::archive::{Write, not_stored};
 use super::deliver::{run, slow_down};
 use super::enter::{Entering, Entry};
+use super::find::{no_room, room_at, room_of};
 use super::leave::Gone;
 use super::outputs::Outputs;
 use super::room::Room;
@@ -12,7 +13,7 @@ use super::rooms::Hold;
 use super::{Create, invite, requests, rows};
 use crate::base::id::{OsRng, Rng};
 use crate::base::role::Role;
-use crate::jid::{BareJid, Jid};
+use crate::jid::Jid;
 use crate::modules::api::{Answer, Cx};
 use crate::router::handled_count::Ticket;
 use crate::stanza::error::Condition;
@@ -21,24 +22,9 @@ use crate::stanza::iq::Iq;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Stanza, StanzaError};
 use crate::xml::ns;
+use crate::xml::writer::Xml;
 
 type Made = Result<Vec<Stanza>, StanzaError>;
-
-/// The room at an address; `None` if there is none.
-pub(super) async fn room_at(cx: &Cx, jid: &BareJid) -> Result<Option<Arc<Hold>>, StanzaError> {
-    cx.rooms().open(&cx.store, jid, cx.config.muc.bounds()).await
-}
-
-/// The room that a stanza is for.
-pub(super) async fn room_of(cx: &Cx, stanza: &Stanza) -> Result<Arc<Hold>, StanzaError> {
-    let to = stanza.to().filter(|to| to.local().is_some());
-    let to = to.ok_or_else(StanzaError::item_not_found)?;
-    room_at(cx, &to.bare()).await?.ok_or_else(no_room)
-}
-
-pub(super) fn no_room() -> StanzaError {
-    StanzaError::item_not_found().text("there is no such room")
-}
 
 /// Messages (XEP-0045 §17.2).
 pub(super) fn message(cx: Cx, stanza: Stanza, ticket: Option<Ticket>) -> Answer<Made> {
@@ -52,7 +38,10 @@ pub(super) fn message(cx: Cx, stanza: Stanza, ticket: Option<Ticket>) -> Answer<
         match (ty.as_deref(), to.resource()) {
             (Some("error"), _) => failed(&cx, &stanza).await,
             (Some("groupchat"), None) => say(cx, stanza, ticket).await,
-            (_, None) => invite::message(cx, stanza).await,
+            (_, None) => {
+                let hold = room_of(&cx, &stanza).await?;
+                invite::message(cx, hold, stanza).await
+            }
             (_, Some(_)) => {
                 let hold = room_of(&cx, &stanza).await?;
                 routed(&cx, &hold, |room, out| room.whisper(&stanza, out))
@@ -137,6 +126,9 @@ async fn failed(cx: &Cx, stanza: &Stanza) -> Made {
             // Of what nobody here sent, nobody hears.
             let _ = room.relay(stanza, out);
         }
+        if stanza.to().is_some_and(Jid::is_bare) {
+            room.invitation_failed(stanza, out);
+        }
         Ok(())
     })
 }
@@ -172,7 +164,10 @@ pub(super) fn presence(cx: Cx, stanza: Stanza) -> Answer<Made> {
                 _ if to.is_bare() => {
                     Err(StanzaError::jid_malformed().text("a nickname is missing"))
                 }
-                Some(entry) => enter(&cx, &stanza, &entry).await,
+                Some(entry) => {
+                    let entered = enter(&cx, &stanza, &entry).await;
+                    entered.or_else(|error| Ok(refusal(&stanza, &error)))
+                }
                 None => update(&cx, &stanza).await,
             },
             PresenceType::Unavailable => {
@@ -191,6 +186,17 @@ pub(super) fn presence(cx: Cx, stanza: Stanza) -> Answer<Made> {
             _ => Ok(Vec::new()),
         }
     })
+}
+
+/// Why somebody is not let in: with the extension, by which some clients know the answer (examples of §7.2.5 to
+/// §7.2.10), and without what was in it.
+fn refusal(stanza: &Stanza, error: &StanzaError) -> Vec<Stanza> {
+    let mut xml = Xml::new();
+    xml.start("presence").attr("type", "error");
+    xml.attr_opt("from", stanza.to().map(Jid::as_str)).attr("to", stanza.from().as_str());
+    xml.attr_opt("id", stanza.id().as_deref()).element("x", ns::MUC, "");
+    xml.raw(error.to_xml().as_bytes()).end();
+    Stanza::ours(xml.finish()).into_iter().collect()
 }
 
 /// §7.2

@@ -5,25 +5,35 @@
 //! comes of them; `rooms.rs` has the rooms in memory, `rows.rs` those in the store.
 
 mod act;
+mod admin;
 mod archive;
+mod changes;
 mod deliver;
 mod enter;
+mod find;
 mod form;
 mod history;
 mod invite;
+mod judge;
 mod leave;
+mod letters;
+mod lists;
 mod nick;
 mod outputs;
 mod owner;
+mod register;
 mod requests;
 mod rights;
 mod room;
 mod rooms;
+mod route;
 mod rows;
 mod say;
 mod settings;
 mod show;
 mod standing;
+mod versions;
+mod voice;
 mod whisper;
 
 use std::time::Duration;
@@ -83,6 +93,10 @@ pub struct Config {
     pub sessions_per_occupant_max: usize,
     /// People with an affiliation in a room.
     pub affiliations_max: usize,
+    /// Invitations that one message to a room may have.
+    pub invites_max: usize,
+    /// Invitations, declines and requests in a minute that a room sends for one person.
+    pub invites_per_minute: usize,
     /// Bytes of a nickname.
     pub nick_bytes_max: usize,
     /// Bytes of content of presence in rooms.
@@ -118,6 +132,8 @@ impl Default for Config {
             occupants_max: 1_000,
             sessions_per_occupant_max: 3,
             affiliations_max: 10_000,
+            invites_max: 10,
+            invites_per_minute: 30,
             nick_bytes_max: 128,
             presence_bytes_max: 4_096,
             history_max: 50,
@@ -136,6 +152,10 @@ pub struct Bounds {
     pub sessions_per_occupant_max: usize,
     /// As in the config.
     pub affiliations_max: usize,
+    /// As in the config.
+    pub invites_max: usize,
+    /// As in the config.
+    pub invites_per_minute: usize,
     /// As in the config.
     pub nick_bytes_max: usize,
     /// As in the config.
@@ -159,6 +179,8 @@ impl Config {
             occupants_max: self.occupants_max,
             sessions_per_occupant_max: self.sessions_per_occupant_max,
             affiliations_max: self.affiliations_max,
+            invites_max: self.invites_max,
+            invites_per_minute: self.invites_per_minute,
             nick_bytes_max: self.nick_bytes_max,
             presence_bytes_max: self.presence_bytes_max,
             history_max: self.history_max,

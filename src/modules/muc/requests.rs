@@ -1,33 +1,16 @@
 //! Requests to rooms and their occupants: which file answers what.
 
-use std::sync::Arc;
-
-use super::act::room_of;
 use super::deliver::run;
-use super::owner;
-use super::rooms::Hold;
-use crate::modules::api::{Answer, Cx, Reply};
+use super::find::room_of;
+use super::route::{Handler, Route};
+use super::{admin, owner, register};
+use crate::modules::api::{Cx, Reply};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
 use crate::xml::ns;
 
-/// Answers a request to a room.
-pub(super) type Handler = fn(Cx, Arc<Hold>, Iq) -> Answer<Result<Reply, StanzaError>>;
-
-/// A request that rooms answer.
-pub(super) struct Route {
-    /// get or set
-    pub(super) ty: IqType,
-    /// Of the payload.
-    pub(super) ns: &'static str,
-    /// Of the payload.
-    pub(super) name: &'static str,
-    /// The handler.
-    pub(super) handler: Handler,
-}
-
 /// All of them, by the files that answer them.
-const ROUTES: &[&[Route]] = &[PING, owner::ROUTES];
+const ROUTES: &[&[Route]] = &[PING, admin::ROUTES, owner::ROUTES, register::ROUTES];
 
 /// XEP-0199 of the room itself.
 const PING: &[Route] = &[Route {
