@@ -13,6 +13,8 @@ CREATE TABLE room (
     secret {{bytes}} NOT NULL,
     -- Rises with each change of affiliations (XEP-0463).
     version {{int}} NOT NULL,
+    -- The version up to which it was forgotten who is not listed any more: changes since then are all known.
+    forgotten {{int}} NOT NULL,
     -- The message that set the subject, without 'to', and when, in microseconds since 1970.
     subject {{bytes}},
     subject_at {{int}} NOT NULL,

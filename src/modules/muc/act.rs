@@ -23,6 +23,7 @@ use crate::stanza::iq::Iq;
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Stanza, StanzaError};
 use crate::xml::ns;
+use crate::xml::writer::Xml;
 
 type Made = Result<Vec<Stanza>, StanzaError>;
 
@@ -38,7 +39,10 @@ pub(super) fn message(cx: Cx, stanza: Stanza, ticket: Option<Ticket>) -> Answer<
         match (ty.as_deref(), to.resource()) {
             (Some("error"), _) => failed(&cx, &stanza).await,
             (Some("groupchat"), None) => say(cx, stanza, ticket).await,
-            (_, None) => invite::message(cx, stanza).await,
+            (_, None) => {
+                let hold = room_of(&cx, &stanza).await?;
+                invite::message(cx, hold, stanza).await
+            }
             (_, Some(_)) => {
                 let hold = room_of(&cx, &stanza).await?;
                 routed(&cx, &hold, |room, out| room.whisper(&stanza, out))
@@ -123,6 +127,9 @@ async fn failed(cx: &Cx, stanza: &Stanza) -> Made {
             // Of what nobody here sent, nobody hears.
             let _ = room.relay(stanza, out);
         }
+        if stanza.to().is_some_and(Jid::is_bare) {
+            room.invitation_failed(stanza, out);
+        }
         Ok(())
     })
 }
@@ -158,7 +165,10 @@ pub(super) fn presence(cx: Cx, stanza: Stanza) -> Answer<Made> {
                 _ if to.is_bare() => {
                     Err(StanzaError::jid_malformed().text("a nickname is missing"))
                 }
-                Some(entry) => enter(&cx, &stanza, &entry).await,
+                Some(entry) => {
+                    let entered = enter(&cx, &stanza, &entry).await;
+                    entered.or_else(|error| Ok(refusal(&stanza, &error)))
+                }
                 None => update(&cx, &stanza).await,
             },
             PresenceType::Unavailable => {
@@ -177,6 +187,17 @@ pub(super) fn presence(cx: Cx, stanza: Stanza) -> Answer<Made> {
             _ => Ok(Vec::new()),
         }
     })
+}
+
+/// Why somebody is not let in: with the extension, by which some clients know the answer (examples of §7.2.5 to
+/// §7.2.10), and without what was in it.
+fn refusal(stanza: &Stanza, error: &StanzaError) -> Vec<Stanza> {
+    let mut xml = Xml::new();
+    xml.start("presence").attr("type", "error");
+    xml.attr_opt("from", stanza.to().map(Jid::as_str)).attr("to", stanza.from().as_str());
+    xml.attr_opt("id", stanza.id().as_deref()).element("x", ns::MUC, "");
+    xml.raw(error.to_xml().as_bytes()).end();
+    Stanza::ours(xml.finish()).into_iter().collect()
 }
 
 /// §7.2

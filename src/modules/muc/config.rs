@@ -30,6 +30,10 @@ pub struct Config {
     pub history_max: usize,
     /// Bytes of these messages.
     pub history_bytes_max: usize,
+    /// Invitations that one message to a room may have.
+    pub invites_max: usize,
+    /// Invitations, declines and requests in a minute that a room sends for one person.
+    pub invites_per_minute: usize,
     /// Seconds after which a room that nobody is in leaves memory.
     pub idle_secs: u64,
 }
@@ -61,6 +65,8 @@ impl Default for Config {
             presence_bytes_max: 4_096,
             history_max: 50,
             history_bytes_max: 131_072,
+            invites_max: 10,
+            invites_per_minute: 30,
             idle_secs: 600,
         }
     }
@@ -83,6 +89,10 @@ pub struct Bounds {
     pub history_max: usize,
     /// As in the config.
     pub history_bytes_max: usize,
+    /// As in the config.
+    pub invites_max: usize,
+    /// As in the config.
+    pub invites_per_minute: usize,
 }
 
 impl Bounds {
@@ -103,6 +113,8 @@ impl Config {
             presence_bytes_max: self.presence_bytes_max,
             history_max: self.history_max,
             history_bytes_max: self.history_bytes_max,
+            invites_max: self.invites_max,
+            invites_per_minute: self.invites_per_minute,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::judge::Rank;
 use super::leave::Gone;
 use super::nick::Nick;
 use super::outputs::Outputs;
@@ -10,6 +11,7 @@ use super::rights::Affiliation;
 use super::room::{Room, Seat};
 use super::settings::Whois;
 use super::show::{self, Form, Item, NEW_NICK, Own};
+use super::versions::Asked;
 use crate::base::time::{self, from_micros};
 use crate::jid::Jid;
 use crate::stanza::{Stanza, StanzaError};
@@ -23,6 +25,8 @@ pub struct Entry {
     pub password: Option<String>,
     /// How much of what was said it wants (§7.2.14).
     pub history: Wanted,
+    /// The changes of affiliations that it asks for (XEP-0463).
+    pub affiliations: Option<Asked>,
 }
 
 /// §7.2.14; what is not given bounds nothing.
@@ -46,6 +50,7 @@ impl Entry {
         Some(Self {
             password,
             history: history.map(|it| Wanted::read(it, now)).unwrap_or_default(),
+            affiliations: Asked::read(x),
         })
     }
 }
@@ -89,6 +94,15 @@ impl Room {
         let jid = self.jid.with_resource(&nick.text).map_err(|_| StanzaError::not_acceptable())?;
         let is_other_spelling = jid.resource() != asked;
         let jid = known.map_or_else(|| jid.into(), |known| known.jid.clone());
+        if let Some(asked) = &entry.affiliations {
+            let id = presence.id();
+            self.tell_affiliations(
+                (session, id.as_deref()),
+                Rank { affiliation, role },
+                asked,
+                out,
+            );
+        }
         self.present(session, out);
         let seat = Seat { jid: session.clone(), shown };
         self.seat(nick.clone(), jid, role, seat.clone());
@@ -105,10 +119,11 @@ impl Room {
         if is_other_spelling {
             codes.push(210);
         }
+        let mav = self.mav(None, self.version);
         self.announce(
             &nick.key,
             &seat,
-            Own { id: presence.id().as_deref(), codes: &codes, ..Own::default() },
+            Own { id: presence.id().as_deref(), codes: &codes, more: &mav, ..Own::default() },
             out,
         );
         self.recall(session, &entry.history, out);
@@ -194,7 +209,7 @@ impl Room {
             let item = self.item(occupant);
             for seat in occupant.seats.iter().filter(|seat| seat.jid != *session) {
                 let frame = self.presence(occupant, seat, &item, form);
-                out.to_one(session, &occupant.jid, show::AVAILABLE, frame);
+                out.tell_one(session, &occupant.jid, show::AVAILABLE, frame);
             }
         }
     }
@@ -281,7 +296,7 @@ impl Room {
         for kept in self.history.iter().skip(from) {
             let delay = crate::stanza::delay::delay(self.jid.as_str(), from_micros(kept.at));
             let frame = kept.frame.with(&delay);
-            out.to_one(session, &Jid::from(self.jid.clone()), super::say::GROUPCHAT, frame);
+            out.tell_one(session, &Jid::from(self.jid.clone()), super::say::GROUPCHAT, frame);
         }
     }
 
@@ -298,7 +313,7 @@ impl Room {
                 crate::stanza::Frame::of(head, "><subject/></message>")
             }
         };
-        out.to_one(session, &Jid::from(self.jid.clone()), super::say::GROUPCHAT, frame);
+        out.tell_one(session, &Jid::from(self.jid.clone()), super::say::GROUPCHAT, frame);
     }
 }
 

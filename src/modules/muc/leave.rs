@@ -18,7 +18,7 @@ pub struct Gone {
     pub actor: Option<String>,
     /// Why.
     pub reason: Option<String>,
-    /// `<destroy/>`
+    /// `<destroy/>`, or `<mav/>` of XEP-0463.
     pub more: bytes::Bytes,
     /// The id of the presence with which it leaves.
     pub id: Option<String>,
@@ -55,7 +55,7 @@ impl Room {
         }
         let item = item(affiliation, gone);
         let id = gone.id.as_deref();
-        let own = Own { id, was: Some(occupant.role), silent: gone.is_lost, codes: &[] };
+        let own = Own { id, was: Some(occupant.role), silent: gone.is_lost, ..Own::default() };
         self.show(&occupant, &seat, &item, own, out);
         true
     }
@@ -109,9 +109,10 @@ impl Room {
             return;
         }
         let item = item(affiliation, gone);
-        let form = show::Form { address: true, id: gone.id.as_deref(), codes: &[show::SELF] };
+        let form =
+            show::Form { address: true, id: gone.id.as_deref(), codes: &[show::SELF], more: &[] };
         let frame = self.presence(occupant, seat, &item, form);
-        out.to_one(&seat.jid, &occupant.jid, show::UNAVAILABLE, frame);
+        out.tell_one(&seat.jid, &occupant.jid, show::UNAVAILABLE, frame);
     }
 }
 

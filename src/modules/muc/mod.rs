@@ -5,7 +5,9 @@
 //! comes of them; `rooms.rs` has the rooms in memory, `rows.rs` those in the store.
 
 mod act;
+mod admin;
 mod archive;
+mod changes;
 mod config;
 mod deliver;
 mod enter;
@@ -13,11 +15,15 @@ mod find;
 mod form;
 mod history;
 mod invite;
+mod judge;
 mod leave;
+mod letters;
+mod lists;
 mod names;
 mod nick;
 mod outputs;
 mod owner;
+mod register;
 mod requests;
 mod restart;
 mod rights;
@@ -29,6 +35,8 @@ mod say;
 mod settings;
 mod show;
 mod standing;
+mod versions;
+mod voice;
 mod whisper;
 
 use std::time::Duration;

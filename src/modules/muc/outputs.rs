@@ -32,15 +32,15 @@ pub struct Sent {
 
 impl Outputs {
     /// One text for these.
-    pub fn to(&mut self, to: Arc<[Jid]>, from: &Jid, class: StanzaClass, frame: Frame) {
+    pub fn tell(&mut self, to: Arc<[Jid]>, from: &Jid, class: StanzaClass, frame: Frame) {
         if !to.is_empty() {
             self.sent.push(Sent { from: from.clone(), class, frame, to });
         }
     }
 
     /// For one session.
-    pub fn to_one(&mut self, to: &Jid, from: &Jid, class: StanzaClass, frame: Frame) {
-        self.to(Arc::from([to.clone()]), from, class, frame);
+    pub fn tell_one(&mut self, to: &Jid, from: &Jid, class: StanzaClass, frame: Frame) {
+        self.tell(Arc::from([to.clone()]), from, class, frame);
     }
 
     /// Something with a way of its own.

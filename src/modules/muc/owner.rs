@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::changes::{is_bounded, is_owned};
 use super::deliver::{Plan, change};
 use super::form::{self, Wanted};
 use super::leave::Gone;
@@ -147,11 +148,12 @@ async fn configure(cx: &Cx, hold: &Arc<Hold>, wanted: Wanted) -> Result<Reply, S
             Ok(id)
         };
         let apply = move |room: &mut Room, id: RoomId, out: &mut Outputs| {
-            let by = By { actor, reason: None };
-            room.configured(id, new, out);
+            let by = By { actor, ..By::default() };
+            // Who becomes an admin is none of those who leave a room that is for members only now.
             for (jid, standing) in standings {
                 room.stand(&jid, standing, &by, out);
             }
+            room.configured(id, new, out);
             Reply::empty()
         };
         Ok(Plan { write: Box::new(write), apply: Box::new(apply) })
@@ -169,24 +171,22 @@ fn standings(room: &Room, wanted: &Wanted) -> Result<BTreeMap<BareJid, Standing>
         let had = room.standing.iter().filter(|(_, had)| had.affiliation == affiliation);
         // Who is struck off a list is a member (§10.7).
         let off = had.filter(|(jid, _)| !list.contains(jid));
-        after.extend(off.map(|(jid, _)| (jid.clone(), Affiliation::Member)));
+        // An owner who is among the admins now is one.
+        for (jid, _) in off {
+            after.entry(jid.clone()).or_insert(Affiliation::Member);
+        }
         after.extend(list.iter().map(|jid| (jid.clone(), affiliation)));
     }
     after.retain(|jid, affiliation| room.affiliation(jid.as_str()) != *affiliation);
-    let owners = room.standing.iter().filter(|(jid, had)| {
-        let now = after.get(*jid).copied().unwrap_or(had.affiliation);
-        now == Affiliation::Owner
+    // XEP-0463: each change has a version of its own.
+    let changed = after.into_iter().zip(room.version + 1..).map(|((jid, affiliation), version)| {
+        let had = room.standing.get(&jid).cloned().unwrap_or_default();
+        (jid, Standing { affiliation, reason: None, version, ..had })
     });
-    let is_owned = owners.count() > 0 || after.values().any(|one| *one == Affiliation::Owner);
-    if !is_owned {
-        return Err(StanzaError::conflict().text("a room needs an owner"));
-    }
-    let version = room.version + 1;
-    let changed = after.into_iter().map(|(jid, affiliation)| {
-        let nick = room.standing.get(&jid).and_then(|had| had.nick.clone());
-        (jid, Standing { affiliation, nick, reason: None, version })
-    });
-    Ok(changed.collect())
+    let changed = changed.collect();
+    is_owned(room, &changed)?;
+    is_bounded(room, &changed)?;
+    Ok(changed)
 }
 
 impl Room {
@@ -284,9 +284,10 @@ impl Room {
             let item = Item { more: &more, ..Item::default() };
             for seat in &occupant.seats {
                 let seat = super::room::Seat { jid: seat.jid.clone(), shown: bytes::Bytes::new() };
-                let form = Shown { address: true, id: None, codes: &[super::show::SELF] };
+                let form =
+                    Shown { address: true, id: None, codes: &[super::show::SELF], more: &[] };
                 let frame = self.presence(occupant, &seat, &item, form);
-                out.to_one(&seat.jid, &occupant.jid, super::show::UNAVAILABLE, frame);
+                out.tell_one(&seat.jid, &occupant.jid, super::show::UNAVAILABLE, frame);
             }
         }
         self.clear();

@@ -2,15 +2,15 @@
 
 use super::deliver::run;
 use super::find::room_of;
-use super::owner;
 use super::route::{Handler, Route};
+use super::{admin, owner, register};
 use crate::modules::api::{Cx, Reply};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
 use crate::xml::ns;
 
 /// All of them, by the files that answer them.
-const ROUTES: &[&[Route]] = &[PING, owner::ROUTES];
+const ROUTES: &[&[Route]] = &[PING, admin::ROUTES, owner::ROUTES, register::ROUTES];
 
 /// XEP-0199 of the room itself.
 const PING: &[Route] = &[Route {

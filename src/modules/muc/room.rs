@@ -9,6 +9,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::config::Bounds;
+use super::letters::Letters;
 use super::nick::Nick;
 use super::outputs::Outputs;
 use super::rights::{Affiliation, Role};
@@ -31,6 +32,13 @@ pub struct Room {
     pub standing: BTreeMap<BareJid, Standing>,
     /// Rises with each change of the affiliations (XEP-0463).
     pub version: i64,
+    /// The version up to which people who are not listed any more were forgotten: what changed since an earlier one
+    /// is not known.
+    pub forgotten: i64,
+    /// Who has which nickname to itself, by the nickname's key.
+    pub(super) reserved: BTreeMap<Box<str>, BareJid>,
+    /// What it wrote to single people lately.
+    pub letters: Letters,
     /// Its subject, if somebody has ever set one.
     pub subject: Option<Subject>,
     /// What was said last, oldest first.
@@ -129,6 +137,9 @@ impl Room {
             settings,
             standing: BTreeMap::new(),
             version: 0,
+            forgotten: 0,
+            reserved: BTreeMap::new(),
+            letters: Letters::default(),
             subject: None,
             history: VecDeque::new(),
             occupants: BTreeMap::new(),
@@ -222,11 +233,29 @@ impl Room {
 
     /// Who has reserved this nickname (§7.10), by its key.
     pub fn reserved_by(&self, key: &str) -> Option<&BareJid> {
-        let is = |standing: &Standing| {
-            let nick = standing.nick.as_deref().and_then(|nick| Nick::of(nick, usize::MAX).ok());
-            nick.is_some_and(|nick| &*nick.key == key)
-        };
-        self.standing.iter().find(|(_, standing)| is(standing)).map(|(jid, _)| jid)
+        self.reserved.get(key)
+    }
+
+    /// Lists what somebody is to it, with its nickname.
+    pub(super) fn list(&mut self, jid: BareJid, standing: Standing) {
+        self.unlist(&jid);
+        if let Some(nick) = standing.nick.as_deref()
+            && let Ok(nick) = Nick::of(nick, usize::MAX)
+        {
+            self.reserved.insert(nick.key, jid.clone());
+        }
+        self.standing.insert(jid, standing);
+    }
+
+    /// Knows nothing of somebody any more.
+    pub(super) fn unlist(&mut self, jid: &BareJid) {
+        let had = self.standing.remove(jid);
+        if let Some(nick) = had.and_then(|had| had.nick)
+            && let Ok(nick) = Nick::of(&nick, usize::MAX)
+            && self.reserved.get(&nick.key) == Some(jid)
+        {
+            self.reserved.remove(&nick.key);
+        }
     }
 
     /// XEP-0421: the same for an account in this room whatever its nickname, and another one in each room.

@@ -188,7 +188,10 @@ fn room(jid: &BareJid, stored: Stored, said: Vec<Kept>, store: &Store, bounds: B
     let mut room = Room::new(jid.clone(), stored.settings, stored.secret, bounds);
     room.id = Some(stored.id);
     room.version = stored.version;
-    room.standing = stored.standing;
+    room.forgotten = stored.forgotten;
+    for (jid, standing) in stored.standing {
+        room.list(jid, standing);
+    }
     room.subject = stored.subject.and_then(|(message, at)| {
         let frame = Stanza::ours(message.into())?.frame();
         Some(Subject { frame, at })

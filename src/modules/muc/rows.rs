@@ -18,6 +18,8 @@ pub(super) struct Stored {
     pub(super) settings: Settings,
     pub(super) secret: [u8; 32],
     pub(super) version: i64,
+    /// The version up to which people were forgotten who are not listed any more.
+    pub(super) forgotten: i64,
     /// The message that set the subject, and when.
     pub(super) subject: Option<(Vec<u8>, i64)>,
     pub(super) standing: BTreeMap<BareJid, Standing>,
@@ -31,9 +33,12 @@ pub(super) fn load(tx: &mut dyn Tx, jid: &str) -> Result<Option<Stored>, StoreEr
         let id = RoomId(row.int(0)?);
         let settings = row.text(1)?;
         let subject = row.opt_blob(4)?.zip(Some(row.int(5)?));
-        Ok((id, settings, row.blob(2)?, row.int(3)?, subject, row.opt_blob(6)?))
+        let versions = (row.int(3)?, row.int(7)?);
+        Ok((id, settings, row.blob(2)?, versions, subject, row.opt_blob(6)?))
     })?;
-    let Some((id, settings, secret, version, subject, occupants)) = found else { return Ok(None) };
+    let Some((id, settings, secret, (version, forgotten), subject, occupants)) = found else {
+        return Ok(None);
+    };
     let settings = Settings::of_json(&settings).unwrap_or_else(|| {
         // Closed rather than open to everybody, until its owner looks at it.
         damage::note(("room", id), &"its configuration is damaged: members only");
@@ -41,7 +46,7 @@ pub(super) fn load(tx: &mut dyn Tx, jid: &str) -> Result<Option<Stored>, StoreEr
     });
     let secret = secret.try_into().unwrap_or_else(|_| crate::base::hash::sha256(jid.as_bytes()));
     let standing = standing(tx, id)?;
-    Ok(Some(Stored { id, settings, secret, version, subject, standing, occupants }))
+    Ok(Some(Stored { id, settings, secret, version, forgotten, subject, standing, occupants }))
 }
 
 fn standing(tx: &mut dyn Tx, room: RoomId) -> Result<BTreeMap<BareJid, Standing>, StoreError> {
@@ -111,6 +116,17 @@ pub(super) fn stand(
     tx.execute(VERSION, &[room.0.into(), (*version).into()]).map(drop)
 }
 
+/// Nothing is known of somebody any more; what it was until this version cannot be told.
+pub(super) fn unlist(
+    tx: &mut dyn Tx,
+    room: RoomId,
+    jid: &str,
+    forgotten: i64,
+) -> Result<(), StoreError> {
+    tx.execute(UNLIST, &[room.0.into(), jid.into()])?;
+    tx.execute(FORGOTTEN, &[room.0.into(), forgotten.into()]).map(drop)
+}
+
 /// Its subject, in the transaction of the message's row if it has one.
 pub(super) fn subject(
     tx: &mut dyn Tx,
@@ -160,17 +176,21 @@ pub(super) fn listed(
 }
 
 crate::store::sql! {
-    FIND = "SELECT id, settings, secret, version, subject, subject_at, occupants FROM room WHERE jid = $1";
+    FIND = "SELECT id, settings, secret, version, subject, subject_at, occupants, forgotten \
+        FROM room WHERE jid = $1";
     STANDING = "SELECT jid, affiliation, nick, reason, version FROM room_affiliation WHERE room = $1";
-    CREATE = "INSERT INTO room (jid, settings, secret, version, subject_at, created_at, creator, domain, stays) \
-        VALUES ($1, $2, $3, 0, 0, $4, $5, $6, $7) RETURNING id";
+    CREATE = "INSERT INTO room \
+        (jid, settings, secret, version, forgotten, subject_at, created_at, creator, domain, stays) \
+        VALUES ($1, $2, $3, 0, 0, 0, $4, $5, $6, $7) RETURNING id";
     CREATED_BY = "SELECT COUNT(*) FROM room WHERE creator = $1";
     CONFIGURE = "UPDATE room SET settings = $2, stays = $3 WHERE id = $1";
     STAND = "INSERT INTO room_affiliation (room, jid, affiliation, nick, reason, version) \
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (room, jid) DO UPDATE SET \
         affiliation = excluded.affiliation, nick = excluded.nick, reason = excluded.reason, \
         version = excluded.version";
-    VERSION = "UPDATE room SET version = $2 WHERE id = $1";
+    VERSION = "UPDATE room SET version = $2 WHERE id = $1 AND version < $2";
+    UNLIST = "DELETE FROM room_affiliation WHERE room = $1 AND jid = $2";
+    FORGOTTEN = "UPDATE room SET forgotten = $2 WHERE id = $1";
     SUBJECT = "UPDATE room SET subject = $2, subject_at = $3 WHERE id = $1";
     DESTROY = "DELETE FROM room WHERE id = $1";
     KEEP = "UPDATE room SET occupants = $2 WHERE id = $1";

@@ -96,7 +96,7 @@ impl Room {
             self.keep(Kept { frame: frame.clone(), at, seq });
         }
         let everyone = self.everyone();
-        out.to(everyone, &said.from, GROUPCHAT, frame);
+        out.tell(everyone, &said.from, GROUPCHAT, frame);
     }
 
     fn keep(&mut self, kept: Kept) {

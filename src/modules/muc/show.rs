@@ -96,7 +96,7 @@ impl Room {
         for code in item.codes.iter().chain(form.codes) {
             end.start("status").attr("code", &code.to_string()).end();
         }
-        end.raw(item.more).end();
+        end.raw(item.more).raw(form.more).end();
         let mut end = end.into_string();
         end.push_str("</presence>");
         let mut tail = Vec::with_capacity(seat.shown.len() + 1);
@@ -132,7 +132,7 @@ impl Room {
                 let to = other(to);
                 if !to.is_empty() {
                     let form = Form { address, ..Form::default() };
-                    out.to(to, &occupant.jid, class, self.presence(occupant, seat, item, form));
+                    out.tell(to, &occupant.jid, class, self.presence(occupant, seat, item, form));
                 }
             }
         }
@@ -141,9 +141,9 @@ impl Room {
             let mut codes = vec![SELF];
             codes.extend_from_slice(own.codes);
             codes.sort_unstable();
-            let form = Form { address: true, id: own.id, codes: &codes };
+            let form = Form { address: true, id: own.id, codes: &codes, more: own.more };
             let frame = self.presence(occupant, seat, item, form);
-            out.to_one(&seat.jid, &occupant.jid, class, frame);
+            out.tell_one(&seat.jid, &occupant.jid, class, frame);
         }
     }
 }
@@ -157,6 +157,8 @@ pub struct Form<'a> {
     pub id: Option<&'a str>,
     /// Status codes for this form alone.
     pub codes: &'a [u16],
+    /// Another child of the extension for this form alone.
+    pub more: &'a [u8],
 }
 
 /// How a session sees its own presence.
@@ -166,6 +168,8 @@ pub struct Own<'a> {
     pub id: Option<&'a str>,
     /// Status codes beside 110.
     pub codes: &'a [u16],
+    /// Another child of the extension, for itself: `<mav/>` (XEP-0463).
+    pub more: &'a [u8],
     /// The role that it had before.
     pub was: Option<Role>,
     /// It is not told: it is gone.

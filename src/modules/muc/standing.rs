@@ -21,33 +21,37 @@ pub struct By {
     pub actor: Option<String>,
     /// Why.
     pub reason: Option<String>,
+    /// Another child of what is said of it: `<mav/>` (XEP-0463).
+    pub more: bytes::Bytes,
 }
 
 impl Room {
     /// A change that is committed: done, and told.
     pub fn stand(&mut self, jid: &BareJid, standing: Standing, by: &By, out: &mut Outputs) {
         let before = self.affiliation(jid.as_str());
-        let after = standing.affiliation;
+        let (since, after) = (self.version, standing.affiliation);
         self.version = self.version.max(standing.version);
-        self.standing.insert(jid.clone(), standing);
+        self.list(jid.clone(), standing);
         if before == after {
             return;
         }
-        let keys: Vec<Arc<str>> = self.keys_of(jid);
+        let by = By { more: self.mav(Some(since), self.version).into(), ..by.clone() };
+        let keys: Vec<Arc<str>> = self.keys_of(jid, after);
         if keys.is_empty() {
-            self.tell_of_absent(jid, after, out);
+            self.tell_of_absent(jid, after, &by, out);
         }
         for key in keys {
-            self.restand(&key, after, by, out);
+            self.restand(&key, (before, after), &by, out);
         }
     }
 
     /// The nicknames' keys of those whom an affiliation of this address concerns: an account, or for a ban a whole
     /// domain (§9.2).
-    fn keys_of(&self, jid: &BareJid) -> Vec<Arc<str>> {
+    fn keys_of(&self, jid: &BareJid, after: Affiliation) -> Vec<Arc<str>> {
         let is = |bare: &str| {
             bare == jid.as_str()
-                || (jid.local().is_none()
+                || (after == Affiliation::Outcast
+                    && jid.local().is_none()
                     && bare.split_once('@').is_some_and(|(_, domain)| domain == jid.as_str())
                     && self.affiliation(bare) == Affiliation::None)
         };
@@ -55,24 +59,34 @@ impl Room {
         fits.map(|(key, _)| key.clone()).collect()
     }
 
-    fn restand(&mut self, key: &str, after: Affiliation, by: &By, out: &mut Outputs) {
+    fn restand(
+        &mut self,
+        key: &str,
+        (before, after): (Affiliation, Affiliation),
+        by: &By,
+        out: &mut Outputs,
+    ) {
         let Some(occupant) = self.occupants.get(key) else { return };
-        let code = match after {
+        // Whom nothing keeps in a room that has banned its domain is out, too (§9.2).
+        let effective = occupant.seat().map_or(after, |seat| self.effective(&seat.jid));
+        let code = match effective {
             Affiliation::Outcast => Some(301),
             Affiliation::None if self.settings.members_only => Some(321),
             _ => None,
         };
         if let Some(code) = code {
             let (actor, reason) = (by.actor.clone(), by.reason.clone());
-            let gone = Gone { codes: vec![code], actor, reason, ..Gone::default() };
+            let more = by.more.clone();
+            let gone = Gone { codes: vec![code], actor, reason, more, ..Gone::default() };
             return self.remove(key, &gone, out);
         }
         let was = occupant.role;
         let first = after.first_role(self.settings.moderated);
         let role = match after {
-            // §5.1.3: an admin is a moderator; who is one no more is so at once.
+            // §5.1.3: an admin is a moderator; who is no admin any more is none at once. Who was made one without
+            // being an admin stays it.
             Affiliation::Admin | Affiliation::Owner => Role::Moderator,
-            _ if was == Role::Moderator => first,
+            _ if before >= Affiliation::Admin => first,
             _ => was.max(first),
         };
         self.change_role(key, role, by, &[], out);
@@ -91,7 +105,7 @@ impl Room {
         let was = std::mem::replace(&mut occupant.role, role);
         let Some(occupant) = self.occupants.get(key) else { return };
         let (actor, reason) = (by.actor.as_deref(), by.reason.as_deref());
-        let item = Item { actor, reason, codes, ..self.item(occupant) };
+        let item = Item { actor, reason, codes, more: &by.more, ..self.item(occupant) };
         for seat in &occupant.seats {
             self.show(occupant, seat, &item, Own { was: Some(was), ..Own::default() }, out);
         }
@@ -104,13 +118,13 @@ impl Room {
     }
 
     /// §9.3, §10.3: of somebody who is not in the room, those who see real addresses are told by a message.
-    fn tell_of_absent(&self, jid: &BareJid, affiliation: Affiliation, out: &mut Outputs) {
+    fn tell_of_absent(&self, jid: &BareJid, affiliation: Affiliation, by: &By, out: &mut Outputs) {
         let to = self.those(|one| self.settings.shows_addresses(one.role));
         let mut xml = Xml::new();
-        xml.start("x").attr("xmlns", ns::MUC_USER);
+        xml.start("x").attr("xmlns", ns::MUC_USER).raw(&by.more);
         Item { affiliation, ..Item::default() }.write(&mut xml, Some(jid.as_str()));
         xml.end();
-        out.to(
+        out.tell(
             to,
             &Jid::from(self.jid.clone()),
             super::say::NORMAL,
@@ -138,6 +152,6 @@ impl Room {
         xml.end();
         let frame = self.notice(Some("groupchat"), &xml.finish());
         let everyone = self.everyone();
-        out.to(everyone, &Jid::from(self.jid.clone()), GROUPCHAT, frame);
+        out.tell(everyone, &Jid::from(self.jid.clone()), GROUPCHAT, frame);
     }
 }

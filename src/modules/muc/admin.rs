@@ -1,0 +1,276 @@
+//! What moderators and admins do (XEP-0045 §8.2 to §8.5, §9, §10.3 to §10.8): kicks, voice, bans, members, moderators,
+//! admins, owners. The items of one request happen all or not at all.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::changes::{Changes, Reserved, Wanted};
+use super::deliver::{Plan, change, run, slow_down};
+use super::judge;
+use super::leave::Gone;
+use super::letters::{Invitation, short};
+use super::lists::{self, ADMIN};
+use super::nick::Nick;
+use super::outputs::Outputs;
+use super::rights::{Affiliation, Role};
+use super::room::Room;
+use super::rooms::Hold;
+use super::route::Route;
+use super::standing::By;
+use crate::jid::{BareJid, Jid};
+use crate::modules::api::{Cx, Reply};
+use crate::stanza::StanzaError;
+use crate::stanza::iq::{Iq, IqType};
+use crate::store::tx::Tx;
+use crate::xml::view::Node;
+
+/// Requests in the namespace of admins.
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        ty: IqType::Get,
+        ns: ADMIN,
+        name: "query",
+        handler: |cx, hold, iq| Box::pin(async move { lists::show(&cx, &hold, &iq) }),
+    },
+    Route {
+        ty: IqType::Set,
+        ns: ADMIN,
+        name: "query",
+        handler: |cx, hold, iq| Box::pin(set(cx, hold, iq)),
+    },
+];
+
+/// One item of a request.
+#[derive(Debug, Clone)]
+enum Item {
+    /// §17.4 rule 5
+    Role { nick: String, role: Role, reason: Option<String> },
+    /// §17.4 rule 6
+    Affiliation { whom: Whom, affiliation: Affiliation, nick: Reserved, reason: Option<String> },
+}
+
+/// Whom an item is about.
+#[derive(Debug, Clone)]
+enum Whom {
+    /// The bare JID.
+    Jid(BareJid),
+    /// Some clients name an occupant only.
+    Nick(String),
+}
+
+fn read(query: Node<'_>, nick_bytes_max: usize) -> Result<Vec<Item>, StanzaError> {
+    let items = query.children().filter(|child| child.is(ADMIN, "item"));
+    let items: Vec<Item> =
+        items.map(|item| Item::read(item, nick_bytes_max)).collect::<Result<_, _>>()?;
+    match items.is_empty() {
+        true => Err(bad("nothing is asked for")),
+        false => Ok(items),
+    }
+}
+
+impl Item {
+    fn read(item: Node<'_>, nick_bytes_max: usize) -> Result<Self, StanzaError> {
+        let reason = short(item.child_text(ADMIN, "reason"))?;
+        let nick = item.attr("nick");
+        match (item.attr("affiliation"), item.attr("role")) {
+            (None, Some(role)) => {
+                let role = Role::parse(role).ok_or_else(|| bad("there is no such role"))?;
+                let nick = nick.ok_or_else(|| bad("a role is an occupant's: a nick is missing"))?;
+                Ok(Self::Role { nick: nick.to_owned(), role, reason })
+            }
+            (Some(affiliation), None) => {
+                let affiliation = Affiliation::parse(affiliation)
+                    .ok_or_else(|| bad("there is no such affiliation"))?;
+                // §10.3: "a service SHOULD use the bare JID representation".
+                let jid = item.attr("jid").map(Jid::parse).transpose();
+                let jid = jid.map_err(|_| StanzaError::jid_malformed())?.map(|jid| jid.bare());
+                let (whom, nick) = match (jid, nick) {
+                    (Some(jid), None) => (Whom::Jid(jid), Reserved::Keep),
+                    (Some(jid), Some("")) => (Whom::Jid(jid), Reserved::Unset),
+                    (Some(jid), Some(nick)) => {
+                        (Whom::Jid(jid), Reserved::Set(Nick::of(nick, nick_bytes_max)?))
+                    }
+                    (None, Some(nick)) => (Whom::Nick(nick.to_owned()), Reserved::Keep),
+                    (None, None) => {
+                        return Err(bad("an affiliation is a bare JID's: it is missing"));
+                    }
+                };
+                Ok(Self::Affiliation { whom, affiliation, nick, reason })
+            }
+            // §17.4 rule 4
+            _ => Err(bad("either an affiliation or a role")),
+        }
+    }
+
+    fn is_role(&self) -> bool {
+        matches!(self, Self::Role { .. })
+    }
+}
+
+/// A request that was judged right.
+#[derive(Debug, Clone)]
+struct Decided {
+    changes: Changes,
+    roles: Vec<NewRole>,
+    /// Who asked, and when, for invitations.
+    by: (String, SystemTime),
+}
+
+#[derive(Debug, Clone)]
+struct NewRole {
+    /// The nickname's key, and whose it was when it was judged.
+    key: Box<str>,
+    bare: String,
+    role: Role,
+    by: By,
+}
+
+impl Decided {
+    /// Judges all items by what the room is now.
+    fn of(
+        room: &Room,
+        (actor, now): (&Jid, SystemTime),
+        items: &[Item],
+    ) -> Result<Self, StanzaError> {
+        let rank = room.rank(actor);
+        let name = room.occupant_of(actor).map(|occupant| occupant.nick.text.to_string());
+        let by = |reason: &Option<String>| By {
+            actor: name.clone(),
+            reason: reason.clone(),
+            ..By::default()
+        };
+        let (mut wanted, mut roles) = (Vec::new(), Vec::new());
+        for item in items {
+            match item {
+                Item::Role { nick, role, reason } => {
+                    if !rank.moderates() {
+                        // The same.
+                        return Err(StanzaError::forbidden().text("only moderators may do this"));
+                    }
+                    let target = room.occupant(nick).ok_or_else(unknown_nick)?;
+                    let bare = target.bare().to_owned();
+                    let affiliation = room.affiliation(&bare);
+                    let own = judge::Rank { affiliation, role: target.role };
+                    judge::role(rank, own, *role, bare == actor.bare_str())?;
+                    if *role != target.role {
+                        let key = target.nick.key.clone();
+                        roles.push(NewRole { key, bare, role: *role, by: by(reason) });
+                    }
+                }
+                Item::Affiliation { whom, affiliation, nick, reason } => {
+                    // Who may not do it does not hear who is there.
+                    let nobody = Affiliation::None;
+                    judge::affiliation(rank.affiliation, nobody, nobody, false)?;
+                    let jid = match whom {
+                        Whom::Jid(jid) => jid.clone(),
+                        Whom::Nick(nick) => {
+                            let target = room.occupant(nick).ok_or_else(unknown_nick)?;
+                            target.seat().map(|seat| seat.jid.bare()).ok_or_else(unknown_nick)?
+                        }
+                    };
+                    let is_self = jid.as_str() == actor.bare_str();
+                    let had = room.affiliation(jid.as_str());
+                    judge::affiliation(rank.affiliation, had, *affiliation, is_self)?;
+                    let (affiliation, nick) = (*affiliation, nick.clone());
+                    wanted.push(Wanted { jid, affiliation, nick, by: by(reason) });
+                }
+            }
+        }
+        let people: BTreeSet<&str> = wanted.iter().map(|one| one.jid.as_str()).collect();
+        if roles.iter().any(|one| people.contains(&*one.bare)) {
+            // §17.4 rule 4
+            return Err(bad("an affiliation and a role of one person at once"));
+        }
+        let changes = Changes::of(room, wanted)?;
+        Ok(Self { changes, roles, by: (actor.bare_str().to_owned(), now) })
+    }
+
+    /// Done, and told.
+    fn apply(self, room: &mut Room, out: &mut Outputs) {
+        let newcomers = self.changes.newcomers.clone();
+        self.changes.apply(room, out);
+        for NewRole { key, bare, role, by } in self.roles {
+            // Somebody else may have the nickname by now.
+            if room.occupants.get(&*key).is_none_or(|occupant| occupant.bare() != bare) {
+                continue;
+            }
+            if role != Role::None {
+                room.change_role(&key, role, &by, &[], out);
+                continue;
+            }
+            let gone =
+                Gone { codes: vec![307], actor: by.actor, reason: by.reason, ..Gone::default() };
+            room.remove(&key, &gone, out);
+        }
+        room.welcome(&newcomers, (&self.by.0, self.by.1), out);
+    }
+}
+
+impl Room {
+    /// §9.5: who becomes a member of a room that is for members only is invited.
+    pub(super) fn welcome(
+        &mut self,
+        newcomers: &[BareJid],
+        (by, now): (&str, SystemTime),
+        out: &mut Outputs,
+    ) {
+        if !self.settings.members_only {
+            return;
+        }
+        let max = self.bounds.invites_per_minute;
+        let password = self.settings.password.clone();
+        let invitation = Invitation { from: by.to_owned(), password, ..Invitation::default() };
+        for jid in newcomers {
+            let is_here = self.of_account(jid.as_str()).next().is_some();
+            // Over the bound they are members all the same.
+            if !is_here && self.letters.count(by, 1, now, max).is_ok() {
+                out.route(invitation.to(&self.jid, jid));
+            }
+        }
+    }
+}
+
+async fn set(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Reply, StanzaError> {
+    let items = {
+        let doc = iq.stanza().element().view();
+        let query = doc.root().first_child().ok_or_else(StanzaError::bad_request)?;
+        read(query, cx.config.muc.nick_bytes_max)?
+    };
+    let (by, now) = (cx.jid().clone(), cx.now);
+    if !items.iter().all(Item::is_role) {
+        return change(&cx, &hold, move |room| {
+            let decided = Decided::of(room, (&by, now), &items)?;
+            let (id, changes) = (room.id, decided.changes.clone());
+            let write = move |tx: &mut dyn Tx| changes.write(tx, id);
+            let apply = move |room: &mut Room, (), out: &mut Outputs| {
+                decided.apply(room, out);
+                Reply::empty()
+            };
+            Ok(Plan { write: Box::new(write), apply: Box::new(apply) })
+        })
+        .await;
+    }
+    // Roles last as long as somebody is there: nothing is written.
+    let (done, delivered) = run(&cx, &hold, |room, out| {
+        if room.is_gone {
+            return Err(StanzaError::item_not_found());
+        }
+        Decided::of(room, (&by, now), &items)?.apply(room, out);
+        Ok(())
+    });
+    done?;
+    slow_down(delivered.slow).await;
+    Ok(Reply { out: delivered.routed, ..Reply::empty() })
+}
+
+fn unknown_nick() -> StanzaError {
+    StanzaError::item_not_found().text("nobody has this nickname here")
+}
+
+fn bad(text: &'static str) -> StanzaError {
+    StanzaError::bad_request().text(text)
+}
+
+#[cfg(test)]
+mod model;
