@@ -89,6 +89,7 @@ impl Room {
         let jid = self.jid.with_resource(&nick.text).map_err(|_| StanzaError::not_acceptable())?;
         let is_other_spelling = jid.resource() != asked;
         let jid = known.map_or_else(|| jid.into(), |known| known.jid.clone());
+        self.tell_avatar(session, out);
         self.present(session, out);
         let seat = Seat { jid: session.clone(), shown };
         self.seat(nick.clone(), jid, role, seat.clone());

@@ -6,12 +6,20 @@
 
 mod act;
 mod archive;
+mod burial;
 mod deliver;
+mod disco;
 mod enter;
+mod find;
 mod form;
+mod hats;
 mod history;
 mod invite;
 mod leave;
+mod looks;
+mod mam;
+mod moderate;
+mod names;
 mod nick;
 mod outputs;
 mod owner;
@@ -19,51 +27,79 @@ mod requests;
 mod rights;
 mod room;
 mod rooms;
+mod route;
 mod rows;
 mod say;
 mod settings;
 mod show;
+mod speaker;
 mod standing;
+mod vcard;
 mod whisper;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::api::{Identity, Module, Service, Spec};
+use super::api::{Identity, IqHandler, IqRoute, Module, Service, Spec, Target};
+use crate::stanza::iq::IqType;
 use crate::xml::ns;
 
+pub use names::{HATS, OCCUPANT_ID, ORIGIN_ID};
 pub use rooms::Rooms;
 pub use settings::Preset;
 
 /// The module.
 pub const MODULE: Module = Module {
     name: "muc",
-    specs: &[Spec::partial("XEP-0045", "1.35.1", "being built", "features/muc.rs")],
+    specs: &[
+        Spec::partial("XEP-0045", "1.35.1", "being built", "features/muc.rs"),
+        Spec::whole("XEP-0317", "0.3.1", "features/muc_looks.rs"),
+        Spec::whole("XEP-0425", "0.3.0", "features/muc_moderation.rs"),
+        Spec::partial(
+            "XEP-0433",
+            "0.1.0",
+            "of a service with over 10,000 public rooms, the first 10,000 by address are searched; no \
+             limit of rate of its own (§4.2.2.4)",
+            "features/muc_find.rs",
+        ),
+        Spec::whole("XEP-0486", "0.1.0", "features/muc_looks.rs"),
+    ],
     service: Some(Service {
         label: |config| Some(&*config.muc.label).filter(|label| !label.is_empty()),
         identity: Identity { category: "conference", ty: "text", name: Some("Rooms") },
-        features: &[ns::MUC, OCCUPANT_ID, "http://jabber.org/protocol/muc#stable_id"],
+        features: &[
+            ns::MUC,
+            "http://jabber.org/protocol/muc#stable_id",
+            "muc_rooms",
+            ns::RSM,
+            OCCUPANT_ID,
+            HATS,
+            names::VCARD,
+            find::SEARCH,
+        ],
         message: act::message,
         presence: act::presence,
         iq: act::iq,
     }),
+    iqs: &[
+        on_service(names::ITEMS, "query", |cx, iq| Box::pin(disco::rooms(cx, iq))),
+        on_service(find::SEARCH, "search", |cx, iq| Box::pin(find::search(cx, iq))),
+    ],
     sql: &[rows::CATALOGUE],
     every: Some((Duration::from_secs(60), |job| {
         Box::pin(async move {
             let idle = Duration::from_secs(job.config.muc.idle_secs);
             job.server.shared().muc.forget_idle(job.now, idle);
+            mam::tidy(&job).await;
         })
     })),
     ..Module::EMPTY
 };
 
-/// Occupant ids (XEP-0421).
-const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
-/// Hats (XEP-0317).
-const HATS: &str = "urn:xmpp:hats:0";
-/// Ids of origin (XEP-0359).
-const ORIGIN_ID: &str = "urn:xmpp:sid:0";
+const fn on_service(ns: &'static str, name: &'static str, handler: IqHandler) -> IqRoute {
+    IqRoute { ty: IqType::Get, ns, name, targets: &[Target::Service], handler }
+}
 
 /// `[modules.muc]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +129,10 @@ pub struct Config {
     pub history_bytes_max: usize,
     /// Seconds after which a room that nobody is in leaves memory.
     pub idle_secs: u64,
+    /// Days that messages stay in the archives of rooms; 0: for ever.
+    pub retention_days: u32,
+    /// Bytes of a room's vCard, with its avatar.
+    pub vcard_bytes_max: usize,
 }
 
 /// Who may create rooms.
@@ -123,6 +163,8 @@ impl Default for Config {
             history_max: 50,
             history_bytes_max: 131_072,
             idle_secs: 600,
+            retention_days: 365,
+            vcard_bytes_max: 98_304,
         }
     }
 }

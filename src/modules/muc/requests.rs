@@ -1,33 +1,25 @@
 //! Requests to rooms and their occupants: which file answers what.
 
-use std::sync::Arc;
-
 use super::act::room_of;
 use super::deliver::run;
-use super::owner;
-use super::rooms::Hold;
-use crate::modules::api::{Answer, Cx, Reply};
+use super::route::Handler;
+pub(super) use super::route::Route;
+use super::{disco, hats, mam, moderate, owner, vcard};
+use crate::modules::api::{Cx, Reply};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
 use crate::xml::ns;
 
-/// Answers a request to a room.
-pub(super) type Handler = fn(Cx, Arc<Hold>, Iq) -> Answer<Result<Reply, StanzaError>>;
-
-/// A request that rooms answer.
-pub(super) struct Route {
-    /// get or set
-    pub(super) ty: IqType,
-    /// Of the payload.
-    pub(super) ns: &'static str,
-    /// Of the payload.
-    pub(super) name: &'static str,
-    /// The handler.
-    pub(super) handler: Handler,
-}
-
 /// All of them, by the files that answer them.
-const ROUTES: &[&[Route]] = &[PING, owner::ROUTES];
+const ROUTES: &[&[Route]] = &[
+    PING,
+    owner::ROUTES,
+    disco::ROUTES,
+    hats::ROUTES,
+    mam::ROUTES,
+    moderate::ROUTES,
+    vcard::ROUTES,
+];
 
 /// XEP-0199 of the room itself.
 const PING: &[Route] = &[Route {
@@ -59,8 +51,13 @@ pub(super) async fn to_occupant(cx: &Cx, iq: &Stanza) -> Result<Vec<Stanza>, Sta
     let hold = room_of(cx, iq).await?;
     let request = Iq::request(iq)?;
     let is_ping = request.as_ref().is_some_and(|iq| iq.payload() == (ns::PING, "ping"));
+    let is_disco = request.as_ref().is_some_and(disco::asks_occupant);
     let (done, delivered) = run(cx, &hold, |room, out| {
         let own = room.occupant_of(iq.from());
+        if is_disco && own.is_none() {
+            // §6.6
+            return Err(StanzaError::bad_request().text("only occupants may ask another"));
+        }
         let is_own = own.is_some_and(|own| Some(&own.jid) == iq.to());
         match is_ping && is_own {
             true => Ok(true),

@@ -23,6 +23,8 @@ pub struct Rooms {
     loaded: Mutex<HashMap<BareJid, Arc<Hold>>>,
     /// How often rooms were forgotten: what was read before may be older than what was changed since.
     forgotten: AtomicU64,
+    /// The hour in which archives were tidied last, since 1970.
+    tidied: AtomicU64,
 }
 
 /// A room in memory, and the right to it. Its lock is held for an event and never over a wait; the router's locks
@@ -129,6 +131,13 @@ impl Rooms {
             room.is_locked() && room.standing.contains_key(creator)
         };
         all.iter().filter(is).count()
+    }
+
+    /// Whether this is the first call within an hour.
+    pub(super) fn is_hourly(&self, now: SystemTime) -> bool {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let hour = since.as_secs() / 3_600;
+        self.tidied.swap(hour, Ordering::AcqRel) != hour
     }
 
     /// Forgets a room that is gone.
