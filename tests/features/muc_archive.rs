@@ -1,9 +1,9 @@
 //! XEP-0313 of rooms: what is kept, and who may read it; and that nobody speaks for the room (security.md).
 
 use crate::archive::form;
-use crate::harness::client::{Client, Outcome};
+use crate::harness::client::{Client, Outcome, Security, Target};
 use crate::harness::element::Element;
-use crate::harness::process::Lab;
+use crate::harness::process::{Lab, PASSWORD};
 use crate::harness::rooms::{
     USER, ask, at, configure, enter, found, gathering, hears, say, set_item,
 };
@@ -164,6 +164,53 @@ async fn a_page_is_what_was_asked_for() -> Outcome<()> {
         let (results, answer) = queried(&mut all[1], "hall", &content).await?;
         assert_eq!((results.len(), answer.condition()), (0, Some(condition)), "{content}");
     }
+    Ok(())
+}
+
+/// §4.3: as many as a page has, and no more; and the words of messages (XEP-0431), until they are taken back.
+#[tokio::test]
+async fn a_long_archive_is_read_and_searched() -> Outcome<()> {
+    let lab = Lab::new(&["ann"], &[]);
+    let mut all = gathering(&lab, "hall", &["ann"], &[]).await?;
+    let ann = &mut all[0];
+    for n in 0..260 {
+        let body = if n == 7 { "herring in the harbour" } else { "water" };
+        say(ann, "hall", &format!("m{n}"), body).await?;
+        hears(ann, &format!("m{n}")).await?;
+    }
+    let all_of_it = format!("<set xmlns='{RSM}'><max>1000</max></set>");
+    let (results, answer) = queried(ann, "hall", &all_of_it).await?;
+    let expected: Vec<_> = (0..250).map(|n| format!("m{n}")).collect();
+    assert_eq!(ids(&results), expected);
+    assert_eq!(answer.find("fin").and_then(|fin| fin.attr("complete")), Some("false"));
+    let words =
+        form("<field var='{urn:xmpp:fulltext:0}fulltext'><value>harbour herring</value></field>");
+    let (results, answer) = queried(ann, "hall", &words).await?;
+    assert_eq!(ids(&results), ["m7"], "{answer}");
+    let retract =
+        format!("<retract xmlns='urn:xmpp:message-retract:1' id='{}'/>", unwrapped(&results[0]).0);
+    tell(ann, "hall", "gone", &retract).await?;
+    hears(ann, "gone").await?;
+    assert!(queried(ann, "hall", &words).await?.0.is_empty());
+    Ok(())
+}
+
+/// L6: an account of any hosted domain reads the archive, and is in the room.
+#[tokio::test]
+async fn people_of_all_hosted_domains_read_it() -> Outcome<()> {
+    let users = ["ann@localhost", "bob@other.example"].map(|user| format!("{user}:{PASSWORD}"));
+    let [ann, bob] = [&*users[0], &*users[1]];
+    let lab = Lab::start(&["--user", ann, "--user", bob, "--set", "sasl.iterations=4096"]);
+    let mut all = gathering(&lab, "hall", &["ann"], &[]).await?;
+    say(&mut all[0], "hall", "m1", "one").await?;
+    hears(&mut all[0], "m1").await?;
+    let there = Target { domain: "other.example".to_owned(), ..lab.target.clone() };
+    let mut bob = Client::login(&there, Security::StartTls, "bob", PASSWORD).await?;
+    assert!(bob.jid.starts_with("bob@other.example/"));
+    assert_eq!(archived(&mut bob, "hall").await?.len(), 1);
+    enter(&mut bob, "hall", "bob").await?;
+    bob.forget();
+    assert_eq!(archived(&mut bob, "hall").await?.len(), 1);
     Ok(())
 }
 

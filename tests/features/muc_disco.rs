@@ -167,6 +167,16 @@ async fn a_room_says_what_it_is() -> Outcome<()> {
         assert_eq!(values(&answer, var), Some(vec![expected.to_owned()]), "{var}");
     }
     assert_eq!(values(&answer, "muc#roominfo_avatarhash"), None, "XEP-0486 §4");
+    Ok(())
+}
+
+/// §6.4, §16.3: another configuration, which is not for everybody's eyes.
+#[tokio::test]
+async fn a_hidden_room_says_little() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob", "eve"], &[]);
+    let fields = [("roomname", "A Dark Cave"), ("roomdesc", "For witches")];
+    let mut all = gathering(&lab, "cave", &["ann", "bob"], &fields).await?;
+    let mut eve = lab.online("eve", "r").await?;
     let other = [
         ("membersonly", "1"),
         ("moderatedroom", "1"),

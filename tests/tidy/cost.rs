@@ -112,6 +112,7 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("mam", "src/store/archive/retention.rs", "the archive: its oldest rows go"),
     ("mam", "src/store/archive/retracted.rs", "the archive: a row is replaced"),
     ("mam", "src/modules/muc/", "a room has an archive, too"),
+    ("muc", "src/stanza/retract.rs", "retractions between two are not those of moderators"),
     ("retraction", "src/modules/muc/", "authors and moderators take back what was said in a room"),
     (
         "vcard",

@@ -62,7 +62,6 @@ impl Write {
 
 impl Job for Write {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-        let text = self.frame.to_vec();
         if let Some(archive) = self.archive {
             if let Some(burial) = &self.burial {
                 burial.carry_out(tx, archive, self.at)?;
@@ -74,7 +73,7 @@ impl Job for Write {
             archive::append_behind(tx, &entry, self.id.as_deref())?;
         }
         if self.is_subject {
-            rows::subject(tx, self.room, &text, self.at)?;
+            rows::subject(tx, self.room, &self.frame.to_vec(), self.at)?;
         }
         Ok(())
     }

@@ -162,3 +162,54 @@ impl Room {
         self.history.retain(stays);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(attrs: &str, payload: &str) -> Stanza {
+        let text = format!("<message type='groupchat' {attrs}>{payload}</message>");
+        Stanza::ours(text.into()).unwrap()
+    }
+
+    const RETRACT: &str = "<retract xmlns='urn:xmpp:message-retract:1' id='s'/>";
+
+    #[test]
+    fn a_retraction_names_a_message_and_has_an_id() {
+        for (attrs, payload, target) in [
+            ("from='h@x/a' id='r'", RETRACT, Some("s")),
+            ("from='h@x/a'", RETRACT, None),
+            ("from='h@x/a' id=''", RETRACT, None),
+            ("from='h@x/a' id='r'", "<retract xmlns='urn:xmpp:message-retract:1'/>", None),
+            ("from='h@x/a' id='r'", "<retract xmlns='urn:other' id='s'/>", None),
+            ("from='h@x/a' id='r'", "<body>x</body>", None),
+        ] {
+            let found = Burial::by_author(&message(attrs, payload), "o".to_owned());
+            assert_eq!(found.map(|found| found.target).as_deref(), target, "{attrs} {payload}");
+        }
+    }
+
+    #[test]
+    fn a_tombstone_says_who_and_not_what() {
+        let own = format!("<occupant-id xmlns='{OCCUPANT_ID}' id='o'/>");
+        let mark = format!("<speaker xmlns='{}' jid='a@x/r'/>", speaker::NS);
+        let said = format!("<body>secret</body><thread>secret</thread>{own}{mark}");
+        let said = message("from='h@x/a' id='m' xml:lang='it'", &said);
+        let retraction = message("from='h@x/b' id='r'", RETRACT);
+        let of = |author: &str| Burial::by_author(&retraction, author.to_owned()).unwrap();
+        assert!(of("o").means(&said) && !of("other").means(&said));
+        assert!(!of("o").means(&message("from='h@x/a' id='m'", "<body>x</body>")));
+        let tombstone = of("o").tombstone(&said, "2019-09-20T23:09:32Z");
+        assert_eq!(
+            String::from_utf8(tombstone.clone()).unwrap(),
+            format!(
+                "<message from='h@x/a' type='groupchat' id='m'>{own}{mark}<retracted \
+                 xmlns='urn:xmpp:message-retract:1' id='r' stamp='2019-09-20T23:09:32Z'/></message>"
+            )
+        );
+        let tombstone = Stanza::ours(tombstone.into()).unwrap();
+        assert_eq!(Kind::of(&tombstone), Kind::Tombstone);
+        assert_eq!((Kind::of(&said), Kind::of(&retraction)), (Kind::Message, Kind::Lasting));
+        assert_eq!(Kind::of(&message("from='h@x'", "<body>x</body>")), Kind::Lasting);
+    }
+}

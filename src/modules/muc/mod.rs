@@ -2,7 +2,9 @@
 //!
 //! `room.rs` is a room, sans I/O; `enter`, `leave`, `say`, `whisper` are what happens in it, `show` how its presence
 //! looks, `outputs` what it wants sent. `act.rs` takes stanzas to rooms, `requests.rs` requests; `deliver.rs` sends what
-//! comes of them; `rooms.rs` has the rooms in memory, `rows.rs` those in the store.
+//! comes of them; `rooms.rs` has the rooms in memory, `rows.rs` those in the store. `disco` and `find` say which rooms
+//! there are; `mam` and `speaker` show the archive, in which `burial` leaves tombstones, for authors and for `moderate`;
+//! `looks` are avatars (`vcard`) and `hats`.
 
 mod act;
 mod archive;

@@ -18,12 +18,12 @@ pub const FASTEN: &str = "urn:xmpp:fasten:0";
 pub const RETRACT_OLD: &str = "urn:xmpp:message-retract:0";
 /// A vCard of XEP-0486.
 pub const VCARD: &str = "vcard-temp";
-/// Questions for identities and features (XEP-0030).
+/// Service discovery: questions for identities and features.
 pub const INFO: &str = "http://jabber.org/protocol/disco#info";
 /// Questions for items.
 pub const ITEMS: &str = "http://jabber.org/protocol/disco#items";
 
-/// XEP-0030 §3.1
+/// What something is, in an answer of service discovery.
 pub fn identity(xml: &mut Xml, category: &str, ty: &str, name: Option<&str>) {
     xml.start("identity").attr("category", category).attr("type", ty).attr_opt("name", name).end();
 }
