@@ -3,8 +3,9 @@ CREATE TABLE room (
     id {{id}},
     -- The bare JID.
     jid TEXT NOT NULL UNIQUE,
-    -- Its domain: the service's.
+    -- Its domain, and 1 if it can be found there.
     domain TEXT NOT NULL,
+    public {{int}} NOT NULL,
     -- JSON: what owners decided.
     settings TEXT NOT NULL,
     -- 0: it goes when nobody is in it.
@@ -22,12 +23,15 @@ CREATE TABLE room (
     -- The bare JID of who created it, for the bound on rooms of one account.
     creator TEXT NOT NULL,
     -- Occupants over a planned restart, or nothing.
-    occupants {{bytes}}
+    occupants {{bytes}},
+    -- For its avatar (XEP-0486), or nothing.
+    vcard {{bytes}}
 ) {{strict}};
 CREATE INDEX room_creator ON room (creator);
 CREATE INDEX room_domain ON room (domain, jid);
 CREATE INDEX room_temporary ON room (id) WHERE stays = 0;
 CREATE INDEX room_occupied ON room (jid) WHERE occupants IS NOT NULL;
+CREATE INDEX room_public ON room (domain, public, jid);
 -- What people are to a room, by bare JID or domain; affiliation as in XEP-0045 §5.2: 0 outcast, 1 none, 2 member,
 -- 3 admin, 4 owner. A row with 1 has a nickname, or says since which version somebody is not listed any more.
 CREATE TABLE room_affiliation (

@@ -153,6 +153,8 @@ const CHATTER: &[(&str, &[&str])] = &[
     // Momentary states, which their service sends again (XEP-0060, 0047).
     ("http://jabber.org/protocol/pubsub#event", &[]),
     ("http://jabber.org/protocol/ibb", &[]),
+    // Of another archive, a room's for instance, for the session that asked (XEP-0313 §4.2).
+    (ns::MAM, &["result"]),
 ];
 
 #[cfg(test)]

@@ -119,11 +119,15 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ),
     ("mam", "src/store/archive/retention.rs", "the archive: its oldest rows go"),
     ("mam", "src/store/archive/retracted.rs", "the archive: a row is replaced"),
+    ("mam", "src/modules/muc/", "a room has an archive, too"),
+    ("muc", "src/stanza/retract.rs", "retractions between two are not those of moderators"),
+    ("retraction", "src/modules/muc/", "authors and moderators take back what was said in a room"),
     (
-        "mam",
-        "src/xml/ns.rs",
-        "several files of its folder speak of it, none of which stands below the others",
+        "vcard",
+        "src/modules/muc/",
+        "a room has a vCard of its own, and asks servers for its occupants'",
     ),
+    ("commands", "src/modules/muc/hats.rs", "a room has commands of its own"),
     (
         "offline",
         "src/stanza/policy.rs",

@@ -42,9 +42,9 @@ pub const MODULE: Module = Module {
         Spec::partial(
             "XEP-0313",
             "1.1.3",
-            "no archives of rooms and nodes; an id of ours whose message a crash lost is a position and not \
-             unknown, for a device may have seen it; strangers get service-unavailable, who may not know \
-             of an archive",
+            "no archives of nodes; those of rooms are searched by nicknames, not by real addresses \
+             (§4.1.1); an id of ours whose message a crash lost is a position and not unknown, for a device \
+             may have seen it; strangers get service-unavailable, who may not know of an archive",
             "src/modules/mam/tests.rs",
         ),
         Spec::partial(
@@ -107,26 +107,33 @@ const fn own(ty: IqType, name: &'static str, handler: IqHandler) -> IqRoute {
 }
 
 /// An archive, and the bare JID that it belongs to.
-pub(super) struct Source {
+pub(in crate::modules) struct Source {
     /// Its key.
-    pub(super) archive: ArchiveId,
+    pub(in crate::modules) archive: ArchiveId,
     /// The 'from' of its results.
-    pub(super) address: String,
+    pub(in crate::modules) address: String,
+    /// A stored message as this requester may see it.
+    pub(in crate::modules) show: fn(&Stanza) -> Bytes,
 }
 
 impl Source {
     /// The requester's own archive.
     fn own(cx: &Cx) -> Result<Self, StanzaError> {
         let archive = ArchiveId::of(cx.account()?);
-        Ok(Self { archive, address: cx.jid().bare_str().to_owned() })
+        let show = |stanza: &Stanza| stanza.element().raw().clone();
+        Ok(Self { archive, address: cx.jid().bare_str().to_owned(), show })
     }
 }
 
 /// Answers a query with the messages of a page, followed by the result (§4). The caller has checked that the
 /// requester may read the archive.
-pub(super) async fn answer(cx: Cx, source: Source, iq: Iq) -> Result<Reply, StanzaError> {
+pub(in crate::modules) async fn answer(
+    cx: Cx,
+    source: Source,
+    iq: Iq,
+) -> Result<Reply, StanzaError> {
     let archive = source.archive;
-    of_account(&iq)?;
+    without_node(&iq)?;
     let mut query = Query::read(&iq, |id| cx.store.position_of_id(archive, id))?;
     let writer = Results { cx: &cx, source, queryid: query.queryid.clone() };
     let bounds = writer.bounds(query.max());
@@ -152,8 +159,18 @@ pub(super) async fn answer(cx: Cx, source: Source, iq: Iq) -> Result<Reply, Stan
 
 /// §5
 async fn metadata(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
-    of_account(&iq)?;
-    Ok(Reply::payload(describe(&cx.store, ArchiveId::of(cx.account()?)).await?))
+    let archive = ArchiveId::of(cx.account()?);
+    metadata_of(&cx, archive, &iq).await
+}
+
+/// The same, of an archive that the caller has checked.
+pub(in crate::modules) async fn metadata_of(
+    cx: &Cx,
+    archive: ArchiveId,
+    iq: &Iq,
+) -> Result<Reply, StanzaError> {
+    without_node(iq)?;
+    Ok(Reply::payload(describe(&cx.store, archive).await?))
 }
 
 /// XEP-0386 §3.2: the same metadata in `<bound/>`; nothing for a requester without an archive.
@@ -187,7 +204,12 @@ async fn describe(store: &Store, archive: ArchiveId) -> Result<Bytes, StanzaErro
 /// §4.1.5
 fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     cx.account()?;
-    of_account(iq)?;
+    fields_of(cx, iq)
+}
+
+/// The same, of any archive.
+pub(in crate::modules) fn fields_of(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
+    without_node(iq)?;
     let mut xml = Xml::new();
     xml.start("query").attr("xmlns", ns::MAM);
     form::start(&mut xml, Written::Form, ns::MAM);
@@ -207,8 +229,14 @@ fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     Ok(Reply::payload(xml.finish()))
 }
 
+/// §7: what an entity with an archive says in service discovery.
+pub(in crate::modules) fn features(cx: &Cx) -> impl Iterator<Item = &'static str> {
+    let searched = cx.config.search.enabled.then_some("urn:xmpp:fulltext:0");
+    [ns::MAM, EXTENDED, ns::RSM].into_iter().chain(searched)
+}
+
 /// §6.1.3: a node would mean a pubsub archive.
-fn of_account(iq: &Iq) -> Result<(), StanzaError> {
+fn without_node(iq: &Iq) -> Result<(), StanzaError> {
     let doc = iq.stanza().element().view();
     let node = doc.root().first_child().and_then(|query| query.attr("node"));
     match node {
@@ -277,7 +305,7 @@ impl Results<'_> {
             .attr("xmlns", ns::MAM)
             .attr_opt("queryid", self.queryid.as_deref())
             .attr("id", &self.id(row.seq))
-            .raw(&forward::forwarded(&delay, stanza.element().raw()))
+            .raw(&forward::forwarded(&delay, &(self.source.show)(&stanza)))
             .end()
             .end();
         Some(xml.finish())

@@ -74,7 +74,10 @@ async fn say(cx: Cx, stanza: Stanza, ticket: Option<Ticket>) -> Made {
     // Who writes for others waits while the store has more than enough to do.
     let grant = cx.store.room_if_crowded().await;
     let (said, delivered) = run(&cx, &hold, |room, out| {
-        let said = room.hear(&stanza, cx.now)?;
+        let mut said = room.hear(&stanza, cx.now)?;
+        if let Some(burial) = &mut said.burial {
+            burial.locate(&cx.store, said.archive);
+        }
         let id = room.id.filter(|_| said.archive.is_some() || said.is_subject);
         let placed = match id {
             Some(_) if cx.store.is_refusing() => {
@@ -89,12 +92,15 @@ async fn say(cx: Cx, stanza: Stanza, ticket: Option<Ticket>) -> Made {
                     archive: said.archive,
                     is_subject: said.is_subject,
                     frame: said.frame.clone(),
+                    speaker: std::mem::take(&mut said.speaker),
+                    burial: said.burial.clone(),
                     from: said.from.clone(),
                     id: said.id.clone(),
                     seq: 0,
                     at: 0,
                     ticket,
                     sender,
+                    told: None,
                 };
                 write.queue()?
             }

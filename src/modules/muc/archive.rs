@@ -4,6 +4,9 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use tokio::sync::oneshot;
+
+use super::burial::Burial;
 use super::rows;
 use crate::jid::Jid;
 use crate::router::handled_count::Ticket;
@@ -24,6 +27,10 @@ pub(super) struct Write {
     pub(super) is_subject: bool,
     /// As the occupants get it, without 'to' and id.
     pub(super) frame: Frame,
+    /// Who said it, for the archive alone.
+    pub(super) speaker: Vec<u8>,
+    /// A message that it takes back, in the same transaction.
+    pub(super) burial: Option<Burial>,
     /// Under whose address it is.
     pub(super) from: Jid,
     /// Its own id.
@@ -34,6 +41,8 @@ pub(super) struct Write {
     pub(super) ticket: Option<Ticket>,
     /// What was sent, and the way to who sent it, for when it cannot be written.
     pub(super) sender: Option<(Stanza, Arc<Outbox>)>,
+    /// Told what became of it.
+    pub(super) told: Option<oneshot::Sender<Result<(), StoreError>>>,
 }
 
 impl Write {
@@ -53,15 +62,18 @@ impl Write {
 
 impl Job for Write {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-        let text = self.frame.to_vec();
         if let Some(archive) = self.archive {
+            if let Some(burial) = &self.burial {
+                burial.carry_out(tx, archive, self.at)?;
+            }
+            let text = self.frame.with(&self.speaker).to_vec();
             let (peer, resource) = (self.from.bare_str(), self.from.resource().unwrap_or_default());
             let (seq, at, kind) = (self.seq, self.at, RowKind::Received);
             let entry = Entry { seq, at, archive, peer, resource, kind, stanza: &text };
             archive::append_behind(tx, &entry, self.id.as_deref())?;
         }
         if self.is_subject {
-            rows::subject(tx, self.room, &text, self.at)?;
+            rows::subject(tx, self.room, &self.frame.to_vec(), self.at)?;
         }
         Ok(())
     }
@@ -91,7 +103,10 @@ impl Job for Write {
     }
 
     /// promise.md 5: a failed commit gives the sender `resource-constraint`.
-    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+    fn settled(mut self: Box<Self>, outcome: Result<(), StoreError>) {
+        if let Some(told) = self.told.take() {
+            let _ = told.send(outcome.clone());
+        }
         let Err(error) = outcome else {
             return self.store.archived(self.archive.into_iter(), self.frame.len());
         };

@@ -36,6 +36,10 @@ pub struct Config {
     pub invites_per_minute: usize,
     /// Seconds after which a room that nobody is in leaves memory.
     pub idle_secs: u64,
+    /// Days that messages stay in the archives of rooms; 0: for ever.
+    pub retention_days: u32,
+    /// Bytes of a room's vCard, with its avatar.
+    pub vcard_bytes_max: usize,
 }
 
 /// Who may create rooms.
@@ -68,6 +72,8 @@ impl Default for Config {
             invites_max: 10,
             invites_per_minute: 30,
             idle_secs: 600,
+            retention_days: 365,
+            vcard_bytes_max: 98_304,
         }
     }
 }

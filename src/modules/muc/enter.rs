@@ -103,6 +103,7 @@ impl Room {
                 out,
             );
         }
+        self.tell_avatar(session, out);
         self.present(session, out);
         let seat = Seat { jid: session.clone(), shown };
         self.seat(nick.clone(), jid, role, seat.clone());

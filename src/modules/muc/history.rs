@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 
 use super::config::Bounds;
 use super::room::{Kept, Room};
+use super::say::is_subject;
+use super::speaker;
 use crate::stanza::ids::stanza_id;
 use crate::stanza::{Frame, Stanza};
 use crate::store::Store;
 use crate::store::archive::{self, Archived, Direction, Filter};
 use crate::store::ids::ArchiveId;
 use crate::store::tx::{StoreError, Tx};
+use crate::xml::ns;
 
 /// The last messages of the archive, oldest first, without their ids.
 pub(super) fn load(
@@ -25,7 +28,10 @@ pub(super) fn load(
     let bytes = bounds.history_bytes_max;
     let page = archive::page(tx, archive, &Filter::ALL, Direction::Backward, max, bytes)?;
     let kept = |row: Archived| {
-        let frame = Stanza::ours(row.stanza.into())?.frame();
+        let said = Stanza::ours(row.stanza.into())?;
+        // A subject comes last (§7.2.15), and there is nothing to say of what was taken back.
+        let is_told = !is_subject(&said) && !said.element().has_child(ns::RETRACT, "retracted");
+        let frame = speaker::unmarked(&said).filter(|_| is_told)?.frame();
         Some(Kept { frame, at: row.at, seq: row.seq })
     };
     Ok(page.rows.into_iter().filter_map(kept).collect())

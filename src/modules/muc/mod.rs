@@ -2,23 +2,32 @@
 //!
 //! `room.rs` is a room, sans I/O; `enter`, `leave`, `say`, `whisper` are what happens in it, `show` how its presence
 //! looks, `outputs` what it wants sent. `act.rs` takes stanzas to rooms, `requests.rs` requests; `deliver.rs` sends what
-//! comes of them; `rooms.rs` has the rooms in memory, `rows.rs` those in the store.
+//! comes of them; `rooms.rs` has the rooms in memory, `rows.rs` those in the store. `disco` and `find` say which rooms
+//! there are; `mam` and `speaker` show the archive, in which `burial` leaves tombstones, for authors and for `moderate`;
+//! `looks` are avatars (`vcard`) and `hats`.
 
 mod act;
 mod admin;
 mod archive;
+mod burial;
 mod changes;
+mod channels;
 mod config;
 mod deliver;
+mod disco;
 mod enter;
 mod find;
 mod form;
+mod hats;
 mod history;
 mod invite;
 mod judge;
 mod leave;
 mod letters;
 mod lists;
+mod looks;
+mod mam;
+mod moderate;
 mod names;
 mod nick;
 mod outputs;
@@ -34,14 +43,17 @@ mod rows;
 mod say;
 mod settings;
 mod show;
+mod speaker;
 mod standing;
+mod vcard;
 mod versions;
 mod voice;
 mod whisper;
 
 use std::time::Duration;
 
-use super::api::{Identity, Module, Service, Spec};
+use super::api::{Identity, IqHandler, IqRoute, Module, Service, Spec, Target};
+use crate::stanza::iq::IqType;
 use crate::xml::ns;
 
 pub use config::Config;
@@ -50,26 +62,56 @@ pub use rooms::Rooms;
 /// The module.
 pub const MODULE: Module = Module {
     name: "muc",
-    specs: &[Spec::partial("XEP-0045", "1.35.1", "being built", "features/muc.rs")],
+    specs: &[
+        Spec::partial("XEP-0045", "1.35.1", "being built", "features/muc.rs"),
+        Spec::whole("XEP-0317", "0.3.1", "features/muc_looks.rs"),
+        Spec::whole("XEP-0425", "0.3.0", "features/muc_moderation.rs"),
+        Spec::partial(
+            "XEP-0433",
+            "0.1.0",
+            "of a service with over 10,000 public rooms, the first 10,000 by address are searched; no \
+             limit of rate of its own (§4.2.2.4)",
+            "features/muc_find.rs",
+        ),
+        Spec::whole("XEP-0486", "0.1.0", "features/muc_looks.rs"),
+    ],
     service: Some(Service {
         label: |config| Some(&*config.muc.label).filter(|label| !label.is_empty()),
         identity: Identity { category: "conference", ty: "text", name: Some("Rooms") },
-        features: &[ns::MUC, names::OCCUPANT_ID, STABLE_ID],
+        features: &[
+            ns::MUC,
+            STABLE_ID,
+            "muc_rooms",
+            ns::RSM,
+            names::OCCUPANT_ID,
+            names::HATS,
+            names::VCARD,
+            channels::SEARCH,
+        ],
         message: act::message,
         presence: act::presence,
         iq: act::iq,
     }),
+    iqs: &[
+        on_service(names::ITEMS, "query", |cx, iq| Box::pin(disco::rooms(cx, iq))),
+        on_service(channels::SEARCH, "search", |cx, iq| Box::pin(channels::search(cx, iq))),
+    ],
     sql: &[rows::CATALOGUE],
     every: Some((Duration::from_secs(60), |job| {
         Box::pin(async move {
             let idle = Duration::from_secs(job.config.muc.idle_secs);
             job.server.shared().muc.forget_idle(job.now, idle);
+            mam::tidy(&job).await;
         })
     })),
     background: Some(restart::started),
     stopped: Some(restart::stopped),
     ..Module::EMPTY
 };
+
+const fn on_service(ns: &'static str, name: &'static str, handler: IqHandler) -> IqRoute {
+    IqRoute { ty: IqType::Get, ns, name, targets: &[Target::Service], handler }
+}
 
 /// A message keeps the id that its sender gave it (XEP-0045 §7.4).
 const STABLE_ID: &str = "http://jabber.org/protocol/muc#stable_id";

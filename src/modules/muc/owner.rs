@@ -46,7 +46,7 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
-fn only_owners(room: &Room, jid: &Jid) -> Result<(), StanzaError> {
+pub(super) fn only_owners(room: &Room, jid: &Jid) -> Result<(), StanzaError> {
     match room.affiliation(jid.bare_str()) {
         Affiliation::Owner => Ok(()),
         _ => Err(StanzaError::forbidden().text("only owners of the room may do this")),
@@ -122,7 +122,9 @@ async fn configure(cx: &Cx, hold: &Arc<Hold>, wanted: Wanted) -> Result<Reply, S
     change(cx, hold, move |room| {
         only_owners(room, &by)?;
         let standings = standings(room, &wanted)?;
-        let new = wanted.settings;
+        // These have requests of their own.
+        let looks = room.settings.looks.clone();
+        let new = Settings { looks, ..wanted.settings };
         let actor = room.occupant_of(&by).map(|occupant| occupant.nick.text.to_string());
         let (settings, changes) = (new.clone(), standings.clone());
         let (id, jid, secret) = (room.id, room.jid.clone(), room.secret);

@@ -3,14 +3,24 @@
 use super::deliver::run;
 use super::find::room_of;
 use super::route::{Handler, Route};
-use super::{admin, owner, register};
+use super::{admin, disco, hats, mam, moderate, owner, register, vcard};
 use crate::modules::api::{Cx, Reply};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
 use crate::xml::ns;
 
 /// All of them, by the files that answer them.
-const ROUTES: &[&[Route]] = &[PING, admin::ROUTES, owner::ROUTES, register::ROUTES];
+const ROUTES: &[&[Route]] = &[
+    PING,
+    admin::ROUTES,
+    owner::ROUTES,
+    register::ROUTES,
+    disco::ROUTES,
+    hats::ROUTES,
+    mam::ROUTES,
+    moderate::ROUTES,
+    vcard::ROUTES,
+];
 
 /// XEP-0199 of the room itself.
 const PING: &[Route] = &[Route {
@@ -42,8 +52,13 @@ pub(super) async fn to_occupant(cx: &Cx, iq: &Stanza) -> Result<Vec<Stanza>, Sta
     let hold = room_of(cx, iq).await?;
     let request = Iq::request(iq)?;
     let is_ping = request.as_ref().is_some_and(|iq| iq.payload() == (ns::PING, "ping"));
+    let is_disco = request.as_ref().is_some_and(disco::asks_occupant);
     let (done, delivered) = run(cx, &hold, |room, out| {
         let own = room.occupant_of(iq.from());
+        if is_disco && own.is_none() {
+            // §6.6
+            return Err(StanzaError::bad_request().text("only occupants may ask another"));
+        }
         let is_own = own.is_some_and(|own| Some(&own.jid) == iq.to());
         match is_ping && is_own {
             true => Ok(true),

@@ -26,6 +26,8 @@ pub struct Rooms {
     hasher: RandomState,
     /// How often rooms were forgotten: what was read before may be older than what was changed since.
     forgotten: AtomicU64,
+    /// The hour in which archives were tidied last, since 1970.
+    tidied: AtomicU64,
 }
 
 type Loaded = HashMap<BareJid, Arc<Hold>>;
@@ -33,7 +35,7 @@ type Loaded = HashMap<BareJid, Arc<Hold>>;
 impl Default for Rooms {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), forgotten: AtomicU64::new(0) }
+        Self { shards, hasher: RandomState::new(), forgotten: AtomicU64::new(0), tidied: AtomicU64::new(0) }
     }
 }
 
@@ -149,6 +151,13 @@ impl Rooms {
             room.is_locked() && room.standing.contains_key(creator)
         };
         all.iter().filter(is).count()
+    }
+
+    /// Whether this is the first call within an hour.
+    pub(super) fn is_hourly(&self, now: SystemTime) -> bool {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let hour = since.as_secs() / 3_600;
+        self.tidied.swap(hour, Ordering::AcqRel) != hour
     }
 
     /// Forgets a room that is gone.

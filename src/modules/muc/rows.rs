@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::rights::Affiliation;
 use super::room::Standing;
-use super::settings::Settings;
+use super::settings::{Preset, Settings};
 use crate::jid::BareJid;
 use crate::store::archive;
 use crate::store::damage;
@@ -42,7 +42,7 @@ pub(super) fn load(tx: &mut dyn Tx, jid: &str) -> Result<Option<Stored>, StoreEr
     let settings = Settings::of_json(&settings).unwrap_or_else(|| {
         // Closed rather than open to everybody, until its owner looks at it.
         damage::note(("room", id), &"its configuration is damaged: members only");
-        super::settings::Preset::Private.settings()
+        Preset::Private.settings()
     });
     let secret = secret.try_into().unwrap_or_else(|_| crate::base::hash::sha256(jid.as_bytes()));
     let standing = standing(tx, id)?;
@@ -68,7 +68,7 @@ pub(super) fn create(
     secret: &[u8; 32],
     at: i64,
 ) -> Result<RoomId, StoreError> {
-    let stays = settings.persistent;
+    let (stays, public) = (settings.persistent, settings.public);
     let settings = settings.to_json();
     let domain = jid.split_once('@').map_or(jid, |(_, domain)| domain);
     let params = [
@@ -79,6 +79,7 @@ pub(super) fn create(
         creator.into(),
         domain.into(),
         stays.into(),
+        public.into(),
     ];
     query_one(tx, CREATE, &params, |row| Ok(RoomId(row.int(0)?)))
 }
@@ -95,9 +96,10 @@ pub(super) fn configure(
     room: RoomId,
     settings: &Settings,
 ) -> Result<(), StoreError> {
-    let stays = settings.persistent;
+    let (stays, public) = (settings.persistent, settings.public);
     let settings = settings.to_json();
-    tx.execute(CONFIGURE, &[room.0.into(), settings.as_str().into(), stays.into()]).map(drop)
+    let params = [room.0.into(), settings.as_str().into(), stays.into(), public.into()];
+    tx.execute(CONFIGURE, &params).map(drop)
 }
 
 /// What somebody is to it from this version on.
@@ -163,6 +165,26 @@ pub(super) fn temporary(tx: &mut dyn Tx) -> Result<Vec<(RoomId, String)>, StoreE
     query_all(tx, TEMPORARY, &[0_i64.into()], |row| Ok((RoomId(row.int(0)?), row.text(1)?)))
 }
 
+/// Whether there is such a room.
+pub(super) fn exists(tx: &mut dyn Tx, room: RoomId) -> Result<bool, StoreError> {
+    Ok(query_optional(tx, EXISTS, &[room.0.into()], |row| row.int(0))?.is_some())
+}
+
+/// Its vCard, if it has one.
+pub(super) fn vcard(tx: &mut dyn Tx, room: RoomId) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(query_optional(tx, VCARD, &[room.0.into()], |row| row.opt_blob(0))?.flatten())
+}
+
+/// Its vCard, or none any more.
+pub(super) fn set_vcard(
+    tx: &mut dyn Tx,
+    room: RoomId,
+    vcard: Option<&[u8]>,
+) -> Result<(), StoreError> {
+    let vcard = vcard.map_or(crate::store::tx::Value::Null, Into::into);
+    tx.execute(SET_VCARD, &[room.0.into(), vcard]).map(drop)
+}
+
 /// A page of the rooms of a domain after an address, in the order of their addresses, with their settings.
 pub(super) fn listed(
     tx: &mut dyn Tx,
@@ -175,15 +197,59 @@ pub(super) fn listed(
     })
 }
 
+/// Rooms of a domain that can be found, after an address, in the order of addresses. A damaged one is among
+/// them as one that cannot.
+pub(super) fn public_after(
+    tx: &mut dyn Tx,
+    domain: &str,
+    after: &str,
+    max: usize,
+) -> Result<Vec<(String, Settings)>, StoreError> {
+    public(tx, PUBLIC_AFTER, domain, after, max)
+}
+
+/// The last of them before an address, or of all before an empty one; in the same order.
+pub(super) fn public_before(
+    tx: &mut dyn Tx,
+    domain: &str,
+    before: &str,
+    max: usize,
+) -> Result<Vec<(String, Settings)>, StoreError> {
+    let mut rooms = public(tx, PUBLIC_BEFORE, domain, before, max)?;
+    rooms.reverse();
+    Ok(rooms)
+}
+
+fn public(
+    tx: &mut dyn Tx,
+    sql: &str,
+    domain: &str,
+    edge: &str,
+    max: usize,
+) -> Result<Vec<(String, Settings)>, StoreError> {
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    let rows = query_all(tx, sql, &[domain.into(), edge.into(), max.into()], |row| {
+        let settings = Settings::of_json(&row.text(1)?);
+        Ok((row.text(0)?, settings.unwrap_or_else(|| Preset::Private.settings())))
+    })?;
+    Ok(rows)
+}
+
+/// How many of them there are.
+pub(super) fn public_count(tx: &mut dyn Tx, domain: &str) -> Result<usize, StoreError> {
+    let count = query_one(tx, PUBLIC_COUNT, &[domain.into()], |row| row.int(0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
 crate::store::sql! {
     FIND = "SELECT id, settings, secret, version, subject, subject_at, occupants, forgotten \
         FROM room WHERE jid = $1";
     STANDING = "SELECT jid, affiliation, nick, reason, version FROM room_affiliation WHERE room = $1";
     CREATE = "INSERT INTO room \
-        (jid, settings, secret, version, forgotten, subject_at, created_at, creator, domain, stays) \
-        VALUES ($1, $2, $3, 0, 0, 0, $4, $5, $6, $7) RETURNING id";
+        (jid, settings, secret, version, forgotten, subject_at, created_at, creator, domain, stays, public) \
+        VALUES ($1, $2, $3, 0, 0, 0, $4, $5, $6, $7, $8) RETURNING id";
     CREATED_BY = "SELECT COUNT(*) FROM room WHERE creator = $1";
-    CONFIGURE = "UPDATE room SET settings = $2, stays = $3 WHERE id = $1";
+    CONFIGURE = "UPDATE room SET settings = $2, stays = $3, public = $4 WHERE id = $1";
     STAND = "INSERT INTO room_affiliation (room, jid, affiliation, nick, reason, version) \
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (room, jid) DO UPDATE SET \
         affiliation = excluded.affiliation, nick = excluded.nick, reason = excluded.reason, \
@@ -197,4 +263,11 @@ crate::store::sql! {
     OCCUPIED = "SELECT jid FROM room WHERE occupants IS NOT NULL AND jid > $1 ORDER BY jid";
     TEMPORARY = "SELECT id, jid FROM room WHERE stays = 0 AND id > $1 ORDER BY id";
     LISTED = "SELECT jid, settings FROM room WHERE domain = $1 AND jid > $2 ORDER BY jid LIMIT $3";
+    EXISTS = "SELECT id FROM room WHERE id = $1";
+    VCARD = "SELECT vcard FROM room WHERE id = $1";
+    SET_VCARD = "UPDATE room SET vcard = $2 WHERE id = $1";
+    PUBLIC_AFTER = "SELECT jid, settings FROM room WHERE domain = $1 AND public = 1 AND jid > $2 ORDER BY jid LIMIT $3";
+    PUBLIC_BEFORE = "SELECT jid, settings FROM room WHERE domain = $1 AND public = 1 AND ($2 = '' OR jid < $2) \
+        ORDER BY jid DESC LIMIT $3";
+    PUBLIC_COUNT = "SELECT COUNT(*) FROM room WHERE domain = $1 AND public = 1";
 }

@@ -2,9 +2,13 @@
 
 use std::time::SystemTime;
 
+use super::burial::Burial;
+use super::names;
 use super::outputs::Outputs;
 use super::rights::Role;
 use super::room::{Kept, Room, Subject};
+use super::settings::Whois;
+use super::speaker;
 use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::router::rules::StanzaClass;
@@ -34,6 +38,10 @@ pub struct Said {
     pub is_kept: bool,
     /// Its id, by which it may be referred to.
     pub id: Option<String>,
+    /// Who said it, for the archive alone.
+    pub speaker: Vec<u8>,
+    /// The message that it retracts.
+    pub burial: Option<Burial>,
 }
 
 impl Room {
@@ -41,7 +49,7 @@ impl Room {
     pub fn hear(&mut self, message: &Stanza, now: SystemTime) -> Result<Said, StanzaError> {
         let speaker = self.speaker(message.from())?;
         let (role, from, key) = (speaker.role, speaker.jid.clone(), speaker.nick.key.clone());
-        let bare = message.from().bare_str();
+        let session = message.from();
         let is_subject = is_subject(message);
         if is_subject && !self.settings.may_change_subject(role) {
             return Err(StanzaError::forbidden().text("you may not change the subject here"));
@@ -51,15 +59,21 @@ impl Room {
         }
         let is_kept = !is_subject && is_worth_keeping(message);
         self.slow(&key, role, is_kept, now)?;
-        let id = self.occupant_id(bare);
+        let speaker = {
+            let known = self.settings.whois == Whois::Anyone;
+            speaker::mark(session, self.affiliation(session.bare_str()), role, known)
+        };
+        let id = self.occupant_id(session.bare_str());
         let mut own = Xml::new();
         own.start("occupant-id").attr("xmlns", super::names::OCCUPANT_ID).attr("id", &id).end();
         let cleaned = honest(message);
         let message = cleaned.as_ref().unwrap_or(message);
         let frame = message.frame_from(from.as_str(), own.into_string().as_bytes());
-        let archive = self.archive().filter(|_| is_kept);
+        // XEP-0313 §6.1.2: subject changes, too.
+        let archive = self.archive().filter(|_| is_kept || is_subject);
+        let burial = archive.and_then(|_| Burial::by_author(message, id));
         let id = message.id().map(std::borrow::Cow::into_owned);
-        Ok(Said { frame, from, is_subject, archive, is_kept, id })
+        Ok(Said { frame, from, is_subject, archive, is_kept, id, speaker, burial })
     }
 
     /// XEP-0500: one message in so many seconds.
@@ -89,6 +103,9 @@ impl Room {
 
     /// Sends it to all. `seq`: its position in the archive; `stamp` what its frames get for it.
     pub fn say(&mut self, said: Said, (at, seq): (i64, i64), stamp: &[u8], out: &mut Outputs) {
+        if let Some(burial) = &said.burial {
+            self.bury(burial);
+        }
         let frame = if stamp.is_empty() { said.frame } else { said.frame.with(stamp) };
         if said.is_subject {
             self.subject = Some(Subject { frame: frame.clone(), at });
@@ -99,7 +116,7 @@ impl Room {
         out.tell(everyone, &said.from, GROUPCHAT, frame);
     }
 
-    fn keep(&mut self, kept: Kept) {
+    pub(super) fn keep(&mut self, kept: Kept) {
         let max = usize::try_from(self.settings.history).unwrap_or(usize::MAX);
         self.history.push_back(kept);
         let mut bytes: usize = self.history.iter().map(|kept| kept.frame.len()).sum();
@@ -139,17 +156,33 @@ pub fn is_worth_keeping(message: &Stanza) -> bool {
 
 /// The message without what only the room says; nothing if there is none of it.
 fn honest(message: &Stanza) -> Option<Stanza> {
-    let claims = |ns: &str, name: &str| {
-        matches!(
-            (ns, name),
-            (ns::MUC | ns::MUC_USER, "x")
-                | (super::names::OCCUPANT_ID, _)
-                | (super::names::HATS, _)
-        )
+    // XEP-0425 §5: only the room says that a moderator retracts something.
+    let moderates = moderates(message);
+    let claims = |ns: &str, name: &str| match (ns, name) {
+        (ns::MUC | ns::MUC_USER, "x") => true,
+        (super::names::OCCUPANT_ID | super::names::HATS | speaker::NS, _) => true,
+        (ns::RETRACT, "retracted") => true,
+        (ns::RETRACT, "retract") | (names::FASTEN, "apply-to") => moderates,
+        (names::MODERATE | names::MODERATE_OLD, _) => true,
+        _ => false,
     };
     let mut children = message.element().children();
     if !children.any(|child| claims(child.ns, child.name)) {
         return None;
     }
     message.without_payloads(|child| claims(child.ns, child.name))
+}
+
+fn moderates(message: &Stanza) -> bool {
+    let may =
+        |ns, name| matches!((ns, name), (ns::RETRACT, "retract") | (names::FASTEN, "apply-to"));
+    if !message.element().children().any(|child| may(child.ns, child.name)) {
+        return false;
+    }
+    let doc = message.element().view();
+    let mut all = doc.root().children().filter(|child| may(child.ns(), child.name()));
+    all.any(|child| {
+        let mut inner = child.children();
+        inner.any(|one| matches!(one.ns(), names::MODERATE | names::MODERATE_OLD))
+    })
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::looks::Looks;
 use super::rights::Role;
 
 /// A room's configuration. Stored as JSON: what a later release adds has its default in older rows.
@@ -48,6 +49,8 @@ pub struct Settings {
     pub contacts: Vec<String>,
     /// Seconds between two messages of one participant (XEP-0500); 0: no bound.
     pub slow_mode: u32,
+    /// The avatar and hats.
+    pub looks: Looks,
 }
 
 /// Who sees the real addresses of occupants.
@@ -196,6 +199,7 @@ impl Default for Settings {
             voice_requests: true,
             contacts: Vec::new(),
             slow_mode: 0,
+            looks: Looks::default(),
         }
     }
 }

@@ -90,6 +90,9 @@ impl Room {
         let mut end = Xml::new();
         let id = self.occupant_id(seat.jid.bare_str());
         end.start("occupant-id").attr("xmlns", super::names::OCCUPANT_ID).attr("id", &id).end();
+        if !gone {
+            self.settings.looks.write_worn(seat.jid.bare_str(), &mut end);
+        }
         end.start("x").attr("xmlns", ns::MUC_USER);
         let jid = form.address.then(|| seat.jid.as_str());
         item.write(&mut end, jid);

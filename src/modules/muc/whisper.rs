@@ -1,5 +1,6 @@
 //! From one occupant to another (XEP-0045 §7.5, §17.4): messages and requests, under their nicknames.
 
+use super::names::VCARD;
 use super::outputs::Outputs;
 use super::room::{Occupant, Room};
 use crate::jid::Jid;
@@ -29,24 +30,39 @@ impl Room {
 
     /// A request, or its answer, to another occupant's client; the room takes no part in it (§17.4 rules 2 and 3).
     pub fn relay(&self, iq: &Stanza, out: &mut Outputs) -> Result<(), StanzaError> {
-        let (from, to) = self.pair(iq)?;
+        let (from, to) = match self.answerer(iq) {
+            Some(from) => (from, self.target(iq)?),
+            None => self.pair(iq)?,
+        };
         // One session answers, the one that the others see. Which one asked is not known: an answer that it did not
         // ask for is nothing to a client.
-        let is_request = matches!(iq.ty().as_deref(), Some("get" | "set"));
+        let ty = iq.ty();
+        let is_request = matches!(ty.as_deref(), Some("get" | "set"));
+        let of_account = ty.as_deref() == Some("get") && iq.element().has_child(VCARD, "vCard");
         let first = if is_request { to.seats.len().saturating_sub(1) } else { 0 };
         for seat in to.seats.iter().skip(first) {
-            out.route(Some(iq.readdressed(&from.jid, &seat.jid)));
+            // XEP-0054 §3.2: a vCard is the account's, and the account's server answers for it.
+            let to = if of_account { seat.jid.bare().into() } else { seat.jid.clone() };
+            out.route(Some(iq.readdressed(&from.jid, &to)));
         }
         Ok(())
     }
 
+    /// Whose account answers, where it was asked for an occupant.
+    fn answerer(&self, iq: &Stanza) -> Option<&Occupant> {
+        let is_answer = matches!(iq.ty().as_deref(), Some("result" | "error"));
+        let bare = iq.from().is_bare() && is_answer;
+        self.occupants().find(|one| bare && one.bare() == iq.from().bare_str())
+    }
+
     fn pair(&self, stanza: &Stanza) -> Result<(&Occupant, &Occupant), StanzaError> {
-        let from = self.speaker(stanza.from())?;
+        Ok((self.speaker(stanza.from())?, self.target(stanza)?))
+    }
+
+    fn target(&self, stanza: &Stanza) -> Result<&Occupant, StanzaError> {
         let nick = stanza.to().and_then(Jid::resource).unwrap_or_default();
-        let to = self
-            .occupant(nick)
-            .ok_or_else(|| StanzaError::item_not_found().text("nobody has this nickname here"))?;
-        Ok((from, to))
+        self.occupant(nick)
+            .ok_or_else(|| StanzaError::item_not_found().text("nobody has this nickname here"))
     }
 }
 
