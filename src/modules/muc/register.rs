@@ -297,3 +297,33 @@ fn bad(text: &'static str) -> StanzaError {
 
 /// Admins who are asked.
 const ADMINS_ASKED: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::muc::Config;
+    use crate::modules::muc::room::Standing;
+    use crate::modules::muc::settings::Settings;
+
+    /// §7.12
+    #[test]
+    fn a_nickname_is_found_by_whom_it_is_kept_for() {
+        let room = BareJid::parse("hall@rooms.example").unwrap();
+        let bounds = Config::default().bounds();
+        let mut room = Room::new(room, Settings::default(), [0; 32], bounds);
+        for (jid, nick) in [("ann@a.example", Some("Ann  B")), ("bob@a.example", None)] {
+            let nick = nick.map(str::to_owned);
+            let standing =
+                Standing { affiliation: Affiliation::Member, nick, ..Standing::default() };
+            room.list(BareJid::parse(jid).unwrap(), standing);
+        }
+        for (jid, nick) in [
+            ("ann@a.example/r", Some("Ann  B")),
+            ("ann@a.example", Some("Ann  B")),
+            ("bob@a.example/r", None),
+            ("eve@a.example/r", None),
+        ] {
+            assert_eq!(reserved_nick(&room, &Jid::parse(jid).unwrap()).as_deref(), nick, "{jid}");
+        }
+    }
+}
