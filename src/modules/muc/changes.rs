@@ -171,11 +171,16 @@ pub fn is_owned(room: &Room, after: &BTreeMap<BareJid, Standing>) -> Result<(), 
 pub fn is_bounded(room: &Room, after: &BTreeMap<BareJid, Standing>) -> Result<(), StanzaError> {
     let now = whole(room, after).filter(|(_, one)| is_listed(one)).count();
     let max = room.bounds.affiliations_max;
-    if now <= max || now <= room.standing.values().filter(|one| is_listed(one)).count() {
+    if now <= max || now <= listed(room) {
         return Ok(());
     }
     let text = format!("a room may have {max} people with an affiliation");
     Err(StanzaError::resource_constraint().text(text))
+}
+
+/// How many there are.
+pub fn listed(room: &Room) -> usize {
+    room.standing.values().filter(|one| is_listed(one)).count()
 }
 
 /// Everybody of whom the room knows something, after these changes.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::changes::{Changes, Reserved, Wanted};
+use super::changes::{Changes, Reserved, Wanted, listed};
 use super::deliver::{Plan, change};
 use super::letters::letter;
 use super::nick::Nick;
@@ -184,6 +184,9 @@ async fn stand(cx: &Cx, hold: &Arc<Hold>, wanted: Wanted) -> Result<Reply, Stanz
         if !is_same {
             return Err(StanzaError::not_allowed().text("your affiliation has changed meanwhile"));
         }
+        if now == Affiliation::None && !is_leaving {
+            has_place(room)?;
+        }
         let changes = Changes::of(room, vec![wanted])?;
         let (id, written) = (room.id, changes.clone());
         let write = move |tx: &mut dyn Tx| written.write(tx, id);
@@ -194,6 +197,18 @@ async fn stand(cx: &Cx, hold: &Arc<Hold>, wanted: Wanted) -> Result<Reply, Stanz
         Ok(Plan { write: Box::new(write), apply: Box::new(apply) })
     })
     .await
+}
+
+/// Whoever registers leaves admins places for those whom they list or ban.
+fn has_place(room: &Room) -> Result<(), StanzaError> {
+    let max = room.bounds.affiliations_max;
+    match listed(room) < max.saturating_sub(max / 10) {
+        true => Ok(()),
+        false => {
+            let text = "so many have registered with this room that no more may";
+            Err(StanzaError::resource_constraint().text(text))
+        }
+    }
 }
 
 /// §9.9: the form for admins, be they in the room or not.
