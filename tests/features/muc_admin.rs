@@ -302,6 +302,9 @@ async fn lists_and_requests_have_their_form() -> Outcome<()> {
     let long =
         format!("<item nick='bob' role='none'><reason>{}</reason></item>", "x".repeat(1_025));
     assert_eq!(wants(&mut both[0], &long).await?, "not-acceptable");
+    let many: String =
+        (0..501).map(|n| format!("<item affiliation='outcast' jid='u{n}@x.y'/>")).collect();
+    assert_eq!(wants(&mut both[0], &many).await?, "policy-violation");
     // An occupant named by its nickname, as some clients do.
     assert_eq!(wants(&mut both[0], "<item nick='bob' affiliation='member'/>").await?, "result");
     let members = list(&mut both[0], "affiliation='member'").await?.expect("the list");
@@ -379,5 +382,28 @@ async fn affiliations_survive_a_crash() -> Outcome<()> {
     knock(&mut ann, "hall", "KITTY", "").await?;
     let refused = ann.expect(|e| e.attr("type") == Some("error")).await?;
     assert_eq!(refused.condition(), Some("conflict"));
+    Ok(())
+}
+
+/// A list of 10,000 is read whole; one more is refused, and the room goes on.
+#[tokio::test]
+async fn a_long_list_is_read_whole_and_has_an_end() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob"], &[]);
+    let mut both = gathering(&lab, "hall", &["ann", "bob"], &[]).await?;
+    let ban = |n: usize| format!("<item affiliation='outcast' jid='u{n}@x.y'/>");
+    // With the owner there are 10,000.
+    for from in (0..9_999).step_by(500) {
+        let items: String = (from..(from + 500).min(9_999)).map(ban).collect();
+        assert_eq!(wants(&mut both[0], &items).await?, "result", "{from}");
+        both[0].forget();
+    }
+    assert_eq!(wants(&mut both[0], &ban(10_000)).await?, "resource-constraint");
+    let outcasts = list(&mut both[0], "affiliation='outcast'").await?.expect("the list");
+    assert_eq!(outcasts.len(), 9_999);
+    say(&mut both[1], "hall", "m", "hi").await?;
+    hears(&mut both[0], "m").await?;
+    // What is taken off makes room.
+    let change = format!("<item affiliation='none' jid='u7@x.y'/>{}", ban(10_000));
+    assert_eq!(wants(&mut both[0], &change).await?, "result");
     Ok(())
 }

@@ -130,7 +130,12 @@ async fn each_change_says_between_which_versions_it_is() -> Outcome<()> {
     all[0].forget();
     knock(&mut all[1], "hall", "bob", &format!("<mav xmlns='{MAV}'/>")).await?;
     assert!(mav(&sees(&mut all[0], "hall", "bob").await?).is_none());
+    all[1].fence().await?;
+    all[1].forget();
     set_item(&mut all[0], "hall", "<item nick='bob' role='visitor'/>").await?;
+    // "without a `mav` element … must consider any previous affiliation data to be outdated"
+    let own = sees(&mut all[1], "hall", "bob").await?;
+    assert_eq!((since(&own), until(&own).is_empty()), (None, false));
     assert!(mav(&sees(&mut all[0], "hall", "bob").await?).is_none());
     Ok(())
 }

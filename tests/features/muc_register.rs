@@ -148,3 +148,21 @@ async fn admins_approve_who_registers_with_a_closed_room() -> Outcome<()> {
     assert!(shown(&mut cat).await?.find("registered").is_none());
     all[0].expect(|e| e.find("x").is_some_and(|x| x.ns == "jabber:x:data")).await.map(drop)
 }
+
+/// Strangers who register do not take the places that admins need to ban them.
+#[tokio::test]
+async fn a_room_that_is_full_of_members_can_ban_still() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob", "cat"], &["modules.muc.affiliations_max=10"]);
+    let mut all = gathering(&lab, "hall", &["ann", "bob"], &[]).await?;
+    let members: String =
+        (0..7).map(|n| format!("<item affiliation='member' jid='u{n}@x.y'/>")).collect();
+    assert_eq!(set_item(&mut all[0], "hall", &members).await?.attr("type"), Some("result"));
+    assert_eq!(register(&mut all[1], "bob").await?.attr("type"), Some("result"));
+    let mut cat = lab.online("cat", "r").await?;
+    assert_eq!(register(&mut cat, "cat").await?.condition(), Some("resource-constraint"));
+    // Who is a member changes its nickname still.
+    assert_eq!(register(&mut all[1], "rob").await?.attr("type"), Some("result"));
+    let ban = "<item affiliation='outcast' jid='cat@localhost'/>";
+    assert_eq!(set_item(&mut all[0], "hall", ban).await?.attr("type"), Some("result"));
+    Ok(())
+}

@@ -63,9 +63,14 @@ fn read(query: Node<'_>, nick_bytes_max: usize) -> Result<Vec<Item>, StanzaError
     let items = query.children().filter(|child| child.is(ADMIN, "item"));
     let items: Vec<Item> =
         items.map(|item| Item::read(item, nick_bytes_max)).collect::<Result<_, _>>()?;
-    match items.is_empty() {
-        true => Err(bad("nothing is asked for")),
-        false => Ok(items),
+    match items.len() {
+        0 => Err(bad("nothing is asked for")),
+        // Each is told to everybody.
+        1..=ITEMS_MAX => Ok(items),
+        _ => {
+            let text = format!("one request changes {ITEMS_MAX} people at most");
+            Err(StanzaError::policy_violation().text(text))
+        }
     }
 }
 
@@ -271,6 +276,9 @@ fn unknown_nick() -> StanzaError {
 fn bad(text: &'static str) -> StanzaError {
     StanzaError::bad_request().text(text)
 }
+
+/// People in one request.
+const ITEMS_MAX: usize = 500;
 
 #[cfg(test)]
 mod model;

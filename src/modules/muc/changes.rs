@@ -57,13 +57,14 @@ impl Changes {
     pub fn of(room: &Room, wanted: Vec<Wanted>) -> Result<Self, StanzaError> {
         let mut after: BTreeMap<BareJid, Standing> = BTreeMap::new();
         let mut made = Self { forgotten: room.forgotten, ..Self::default() };
-        let mut version = room.version;
+        let (mut version, mut nicks) = (room.version, Nicks::new());
         for Wanted { jid, affiliation, nick, by } in wanted {
             let had = after.get(&jid).or_else(|| room.standing.get(&jid)).cloned();
             let had = had.unwrap_or_default();
             let mut now = had.clone();
             now.affiliation = affiliation;
-            now.nick = nick_of(room, &after, &jid, affiliation, (had.nick.clone(), nick))?;
+            let kept = had.nick.clone();
+            now.nick = nick_of((room, &nicks), &jid, affiliation, (kept, nick))?;
             now.reason = by.reason.clone().filter(|_| affiliation == Affiliation::Outcast);
             if now.affiliation != had.affiliation {
                 version += 1;
@@ -74,6 +75,10 @@ impl Changes {
             }
             if had.affiliation == Affiliation::None && affiliation == Affiliation::Member {
                 made.newcomers.push(jid.clone());
+            }
+            for (nick, owner) in [(&had.nick, None), (&now.nick, Some(jid.clone()))] {
+                let nick = nick.as_deref().and_then(|nick| Nick::of(nick, usize::MAX).ok());
+                nicks.extend(nick.map(|nick| (nick.key, owner)));
             }
             after.insert(jid.clone(), now.clone());
             made.list.push((jid, now, by));
@@ -124,10 +129,12 @@ impl Changes {
     }
 }
 
+/// Nicknames that these changes give and take, by their keys.
+type Nicks = BTreeMap<Box<str>, Option<BareJid>>;
+
 /// §9.1, §9.4: who is banned or no member any more has no nickname of its own. §7.10: nobody gets another's.
 fn nick_of(
-    room: &Room,
-    after: &BTreeMap<BareJid, Standing>,
+    (room, nicks): (&Room, &Nicks),
     jid: &BareJid,
     affiliation: Affiliation,
     (had, wanted): (Option<String>, Reserved),
@@ -140,13 +147,11 @@ fn nick_of(
         Reserved::Unset => return Ok(None),
         Reserved::Set(nick) => nick,
     };
-    let is_its = |standing: &Standing| {
-        let kept = standing.nick.as_deref().and_then(|kept| Nick::of(kept, usize::MAX).ok());
-        kept.is_some_and(|kept| kept.key == nick.key)
+    let owner = match nicks.get(&nick.key) {
+        Some(owner) => owner.as_ref(),
+        None => room.reserved_by(&nick.key),
     };
-    let in_room = room.reserved_by(&nick.key).filter(|by| after.get(*by).is_none_or(is_its));
-    let here = after.iter().find(|(_, standing)| is_its(standing)).map(|(by, _)| by);
-    match in_room.or(here) {
+    match owner {
         Some(other) if other != jid => {
             Err(StanzaError::conflict().text("this nickname is somebody else's here"))
         }
@@ -166,11 +171,16 @@ pub fn is_owned(room: &Room, after: &BTreeMap<BareJid, Standing>) -> Result<(), 
 pub fn is_bounded(room: &Room, after: &BTreeMap<BareJid, Standing>) -> Result<(), StanzaError> {
     let now = whole(room, after).filter(|(_, one)| is_listed(one)).count();
     let max = room.bounds.affiliations_max;
-    if now <= max || now <= room.standing.values().filter(|one| is_listed(one)).count() {
+    if now <= max || now <= listed(room) {
         return Ok(());
     }
     let text = format!("a room may have {max} people with an affiliation");
     Err(StanzaError::resource_constraint().text(text))
+}
+
+/// How many there are.
+pub fn listed(room: &Room) -> usize {
+    room.standing.values().filter(|one| is_listed(one)).count()
 }
 
 /// Everybody of whom the room knows something, after these changes.

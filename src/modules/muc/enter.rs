@@ -120,11 +120,10 @@ impl Room {
         if is_other_spelling {
             codes.push(210);
         }
-        let mav = self.mav(None, self.version);
         self.announce(
             &nick.key,
             &seat,
-            Own { id: presence.id().as_deref(), codes: &codes, more: &mav, ..Own::default() },
+            Own { id: presence.id().as_deref(), codes: &codes, ..Own::default() },
             out,
         );
         self.recall(session, &entry.history, out);

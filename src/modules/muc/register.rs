@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::changes::{Changes, Reserved, Wanted};
+use super::changes::{Changes, Reserved, Wanted, listed};
 use super::deliver::{Plan, change};
 use super::letters::letter;
 use super::nick::Nick;
@@ -184,6 +184,9 @@ async fn stand(cx: &Cx, hold: &Arc<Hold>, wanted: Wanted) -> Result<Reply, Stanz
         if !is_same {
             return Err(StanzaError::not_allowed().text("your affiliation has changed meanwhile"));
         }
+        if now == Affiliation::None && !is_leaving {
+            has_place(room)?;
+        }
         let changes = Changes::of(room, vec![wanted])?;
         let (id, written) = (room.id, changes.clone());
         let write = move |tx: &mut dyn Tx| written.write(tx, id);
@@ -194,6 +197,18 @@ async fn stand(cx: &Cx, hold: &Arc<Hold>, wanted: Wanted) -> Result<Reply, Stanz
         Ok(Plan { write: Box::new(write), apply: Box::new(apply) })
     })
     .await
+}
+
+/// Whoever registers leaves admins places for those whom they list or ban.
+fn has_place(room: &Room) -> Result<(), StanzaError> {
+    let max = room.bounds.affiliations_max;
+    match listed(room) < max.saturating_sub(max / 10) {
+        true => Ok(()),
+        false => {
+            let text = "so many have registered with this room that no more may";
+            Err(StanzaError::resource_constraint().text(text))
+        }
+    }
 }
 
 /// §9.9: the form for admins, be they in the room or not.
@@ -297,3 +312,33 @@ fn bad(text: &'static str) -> StanzaError {
 
 /// Admins who are asked.
 const ADMINS_ASKED: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::muc::Config;
+    use crate::modules::muc::room::Standing;
+    use crate::modules::muc::settings::Settings;
+
+    /// §7.12
+    #[test]
+    fn a_nickname_is_found_by_whom_it_is_kept_for() {
+        let room = BareJid::parse("hall@rooms.example").unwrap();
+        let bounds = Config::default().bounds();
+        let mut room = Room::new(room, Settings::default(), [0; 32], bounds);
+        for (jid, nick) in [("ann@a.example", Some("Ann  B")), ("bob@a.example", None)] {
+            let nick = nick.map(str::to_owned);
+            let standing =
+                Standing { affiliation: Affiliation::Member, nick, ..Standing::default() };
+            room.list(BareJid::parse(jid).unwrap(), standing);
+        }
+        for (jid, nick) in [
+            ("ann@a.example/r", Some("Ann  B")),
+            ("ann@a.example", Some("Ann  B")),
+            ("bob@a.example/r", None),
+            ("eve@a.example/r", None),
+        ] {
+            assert_eq!(reserved_nick(&room, &Jid::parse(jid).unwrap()).as_deref(), nick, "{jid}");
+        }
+    }
+}

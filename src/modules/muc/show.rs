@@ -144,7 +144,10 @@ impl Room {
             let mut codes = vec![SELF];
             codes.extend_from_slice(own.codes);
             codes.sort_unstable();
-            let form = Form { address: true, id: own.id, codes: &codes, more: own.more };
+            // XEP-0463 §5.2.1: a client that sees itself without a version takes what it knows for outdated.
+            let says = item.more.is_empty() && class == AVAILABLE;
+            let mav = if says { self.mav(None, self.version) } else { Vec::new() };
+            let form = Form { address: true, id: own.id, codes: &codes, more: &mav };
             let frame = self.presence(occupant, seat, item, form);
             out.tell_one(&seat.jid, &occupant.jid, class, frame);
         }
@@ -171,8 +174,6 @@ pub struct Own<'a> {
     pub id: Option<&'a str>,
     /// Status codes beside 110.
     pub codes: &'a [u16],
-    /// Another child of the extension, for itself: `<mav/>` (XEP-0463).
-    pub more: &'a [u8],
     /// The role that it had before.
     pub was: Option<Role>,
     /// It is not told: it is gone.
