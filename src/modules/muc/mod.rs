@@ -9,6 +9,7 @@ mod archive;
 mod deliver;
 mod enter;
 mod form;
+mod given;
 mod history;
 mod invite;
 mod leave;
@@ -25,6 +26,7 @@ mod say;
 mod settings;
 mod show;
 mod standing;
+mod verbs;
 mod whisper;
 
 use std::time::Duration;
@@ -34,8 +36,10 @@ use serde::{Deserialize, Serialize};
 use super::api::{Identity, Module, Service, Spec};
 use crate::xml::ns;
 
+pub use given::{Known, join, known, part};
 pub use rooms::Rooms;
 pub use settings::Preset;
+pub use verbs::{address, list, run};
 
 /// The module.
 pub const MODULE: Module = Module {
@@ -49,7 +53,7 @@ pub const MODULE: Module = Module {
         presence: act::presence,
         iq: act::iq,
     }),
-    sql: &[rows::CATALOGUE],
+    sql: &[rows::CATALOGUE, verbs::CATALOGUE],
     every: Some((Duration::from_secs(60), |job| {
         Box::pin(async move {
             let idle = Duration::from_secs(job.config.muc.idle_secs);
