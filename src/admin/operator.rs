@@ -4,8 +4,8 @@ use super::accounts::{self, AdminError};
 use super::invitations::{self, Inviter, Kind, Made, Settings, Wanted};
 use super::reports;
 use super::{
-    Actor, Admins, Audience, Effects, Gone, Invite, Notice, NoticeChange, Online, Request, Response,
-    RoomPage, RoomQuery,
+    Actor, Admins, Audience, Effects, Gone, Invite, Notice, NoticeChange, Online, Request,
+    Response, RoomPage, RoomQuery,
 };
 use crate::base::role::Role;
 use crate::base::time::{from_micros, stamp};

@@ -49,6 +49,8 @@ impl Effects for Live {
         Box::pin(async move {
             let ended = removal::end(router, server.modules(), jid, account, keep, *at).await;
             ended.map_err(|error| AdminError::Store(StoreError::Other(error.to_string())))?;
+            // The next one to have the name is somebody else.
+            let _ = teams::settle(&self.0).await;
             let grace = Duration::from_secs(u64::from(grace) * 86_400);
             Ok(keep.then(|| micros(*at + grace)))
         })

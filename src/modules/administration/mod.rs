@@ -152,9 +152,11 @@ pub const MODULE: Module = Module {
         verb("https://stonechat.im/muc#destroy-room", "Destroy a room", |cx, it| {
             Box::pin(rooms::destroy(cx, it))
         }),
-        verb("https://stonechat.im/muc#set-affiliation", "Set an affiliation in a room", |cx, it| {
-            Box::pin(rooms::affiliation(cx, it))
-        }),
+        verb(
+            "https://stonechat.im/muc#set-affiliation",
+            "Set an affiliation in a room",
+            |cx, it| Box::pin(rooms::affiliation(cx, it)),
+        ),
         verb("https://stonechat.im/muc#purge-room", "Delete the archive of a room", |cx, it| {
             Box::pin(rooms::purge(cx, it))
         }),

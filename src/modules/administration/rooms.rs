@@ -32,7 +32,8 @@ pub(super) async fn list(cx: Cx, stages: Vec<Answers>) -> Done {
     for room in &page.rooms {
         let occupants = room.occupants.to_string();
         let row = [("room", &room.jid), ("name", &room.name), ("occupants", &occupants)];
-        let row: Vec<(&str, &str)> = row.into_iter().map(|(var, text)| (var, text.as_str())).collect();
+        let row: Vec<(&str, &str)> =
+            row.into_iter().map(|(var, text)| (var, text.as_str())).collect();
         form::item(&mut xml, &[row.as_slice(), &[("kind", room.kind.as_str())]].concat());
     }
     let last = page.rooms.last().filter(|_| page.more).map(|room| room.jid.clone());

@@ -161,9 +161,11 @@ mod tests {
         let bounds = Bounds { affiliations_max: 3, ..Bounds::default() };
         let jid = BareJid::parse("hall@rooms.x").unwrap();
         let mut room = Room::new(jid, Settings::default(), [0; 32], bounds);
-        for (jid, affiliation) in
-            [("ann@x", Affiliation::Owner), ("bob@x", Affiliation::Member), ("eve@x", Affiliation::None)]
-        {
+        for (jid, affiliation) in [
+            ("ann@x", Affiliation::Owner),
+            ("bob@x", Affiliation::Member),
+            ("eve@x", Affiliation::None),
+        ] {
             let nick = Some(jid.to_owned());
             let jid = BareJid::parse(jid).unwrap();
             room.standing.insert(jid, Standing { affiliation, nick, ..Standing::default() });

@@ -254,11 +254,7 @@ fn codes(old: &Settings, new: &Settings) -> Vec<u16> {
 }
 
 /// §10.9
-pub(super) async fn destroy(
-    cx: &Cx,
-    hold: &Arc<Hold>,
-    venue: Venue,
-) -> Result<Reply, StanzaError> {
+pub(super) async fn destroy(cx: &Cx, hold: &Arc<Hold>, venue: Venue) -> Result<Reply, StanzaError> {
     let by = cx.jid().clone();
     change(cx, hold, move |room| {
         only_owners(room, &by)?;

@@ -4,13 +4,13 @@
 use super::act::room_at;
 use super::deliver::run as happen;
 use super::form::Wanted;
+use super::given;
 use super::outputs::Outputs;
 use super::owner::{self, Venue};
 use super::rights::Affiliation;
 use super::room::Room;
 use super::rooms::Hold;
 use super::settings::{Preset, Settings, Whois};
-use super::given;
 use crate::admin::accounts::{self, AdminError};
 use crate::admin::{RoomError, RoomLine, RoomPage, RoomQuery, RoomVerb};
 use crate::base::id::{OsRng, Rng};
@@ -123,9 +123,10 @@ async fn show(cx: &Cx, room: &str) -> Lines {
         (told(&room), room.id)
     };
     if let Some(id) = id {
-        let rows = cx.store.read(move |tx| {
-            archive::bounds(tx, ArchiveId::of_room(id))
-        });
+        // What was said is written behind.
+        let archive = ArchiveId::of_room(id);
+        cx.store.archive_indexed(archive).await?;
+        let rows = cx.store.read(move |tx| archive::bounds(tx, archive));
         let is_empty = rows.await?.is_none();
         lines.insert(1, format!("archive: {}", if is_empty { "empty" } else { "not empty" }));
     }
@@ -191,8 +192,7 @@ async fn create(
     let mut secret = [0; 32];
     OsRng.fill(&mut secret);
     let bounds = cx.config.muc.bounds();
-    let (hold, is_new) =
-        cx.rooms().create(&jid, owner.clone(), settings.clone(), secret, bounds);
+    let (hold, is_new) = cx.rooms().create(&jid, owner.clone(), settings.clone(), secret, bounds);
     if !is_new {
         return Err(RoomError::Exists(jid.to_string()).into());
     }
@@ -257,7 +257,8 @@ async fn purge(cx: &Cx, room: &str) -> Lines {
     let (jid, hold) = found(cx, room).await?;
     let Some(id) = hold.lock().id else { return Err(RoomError::Unknown(jid.to_string()).into()) };
     // What is on its way has its rows before they are looked for.
-    cx.store.barrier().await?;
+    let archive = ArchiveId::of_room(id);
+    cx.store.archive_indexed(archive).await?;
     let now = micros(cx.now);
     let before = {
         let mut room = hold.lock();
@@ -265,7 +266,7 @@ async fn purge(cx: &Cx, room: &str) -> Lines {
         room.history.clear();
         before
     };
-    let (archive, mut total) = (ArchiveId::of_room(id), 0);
+    let mut total = 0;
     loop {
         let batch = move |tx: &mut dyn Tx| archive::purge(tx, archive, (before, i64::MAX), BATCH);
         match cx.store.write(batch).await? {

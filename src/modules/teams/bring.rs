@@ -102,9 +102,7 @@ async fn join(cx: &Cx, tie: &Tie) -> Result<(), StanzaError> {
 /// Somebody is no member any more; what was there before, or has become more since, stays.
 async fn part(cx: &Cx, tie: &Tie) -> Result<(), StanzaError> {
     let written = tie.clone();
-    let also = move |tx: &mut dyn Tx, _: bool| {
-        rooms::set_membership(tx, &written, State::NotYet)
-    };
+    let also = move |tx: &mut dyn Tx, _: bool| rooms::set_membership(tx, &written, State::NotYet);
     match tie.membership {
         State::Brought => {
             muc::part(cx, (tie.room, &tie.jid), tie.address.clone(), Box::new(also)).await

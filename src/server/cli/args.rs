@@ -1,10 +1,10 @@
 //! What can be said on the command line.
 
+use super::args_room::{ROOM_EXAMPLES, Room};
+use super::args_team::{TEAM_EXAMPLES, Team};
 use crate::admin::NoticeChange;
 use crate::base::role::Role;
 use crate::server::config::Inputs;
-use super::args_room::{ROOM_EXAMPLES, Room};
-use super::args_team::{TEAM_EXAMPLES, Team};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 

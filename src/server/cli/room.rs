@@ -65,6 +65,8 @@ fn sure(verb: &Room) -> Result<(), Problem> {
     let read = std::io::stdin().lock().take(4_096).read_line(&mut line).is_ok();
     match read && line.trim() == room {
         true => Ok(()),
-        false => Err(stopped("that is not the same room: nothing was done".to_owned(), "give it again")),
+        false => {
+            Err(stopped("that is not the same room: nothing was done".to_owned(), "give it again"))
+        }
     }
 }
