@@ -44,3 +44,26 @@ CREATE TABLE room_affiliation (
     PRIMARY KEY (room, jid)
 ) {{strict}};
 CREATE INDEX room_affiliation_jid ON room_affiliation (jid);
+-- Rooms that a team has: its members are members of the room, and have it among their bookmarks.
+CREATE TABLE team_room (
+    team {{int}} NOT NULL REFERENCES team (id) ON DELETE CASCADE,
+    room {{int}} NOT NULL REFERENCES room (id) ON DELETE CASCADE,
+    -- The room's address.
+    jid TEXT NOT NULL,
+    PRIMARY KEY (team, room)
+) {{strict}};
+CREATE INDEX team_room_room ON team_room (room);
+-- What teams brought to whom, so that it can be taken away, and nothing else. It outlives team, room and account until
+-- that is done.
+CREATE TABLE team_room_given (
+    account {{int}} NOT NULL,
+    -- The account's address.
+    address TEXT NOT NULL,
+    room {{int}} NOT NULL,
+    -- The room's address.
+    jid TEXT NOT NULL,
+    -- 0 not done yet, 1 brought, 2 it was there before, 3 being brought.
+    membership {{int}} NOT NULL,
+    bookmark {{int}} NOT NULL,
+    PRIMARY KEY (account, room)
+) {{strict}};

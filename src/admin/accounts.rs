@@ -1,6 +1,6 @@
 //! The operator's verbs over accounts. They change the store only; the caller ends the sessions.
 
-use super::{Secret, TeamError};
+use super::{RoomError, Secret, TeamError};
 use crate::base::credential::{AgentId, ScramKeys};
 use crate::base::id::OsRng;
 use crate::base::role::Role;
@@ -93,6 +93,9 @@ pub enum AdminError {
     /// A verb over teams failed.
     #[error(transparent)]
     Team(#[from] TeamError),
+    /// A verb over rooms failed.
+    #[error(transparent)]
+    Room(#[from] RoomError),
     /// Some were not sent an announcement: how many were, and how many were not.
     #[error(
         "the server can store no messages now: {0} accounts were sent it and {1} were not; make room on \

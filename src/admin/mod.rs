@@ -5,11 +5,13 @@ mod admins;
 pub mod invitations;
 mod operator;
 mod reports;
+mod rooms;
 mod secret;
 mod teams;
 
 pub use admins::Admins;
 pub use operator::{Operator, backup_line, served};
+pub use rooms::{RoomError, RoomLine, RoomPage, RoomQuery, RoomVerb};
 pub use secret::Secret;
 pub use teams::{TeamError, TeamVerb};
 
@@ -127,6 +129,13 @@ pub trait Effects: Send + Sync {
 
     /// Carries out a verb over teams; returns lines for people.
     fn team<'a>(&'a self, verb: TeamVerb) -> Doing<'a, Vec<String>>;
+
+    /// Carries out a verb over rooms; returns lines for people.
+    fn room<'a>(&'a self, verb: RoomVerb) -> Doing<'a, Vec<String>>;
+
+    /// Some rooms.
+    fn rooms<'a>(&'a self, query: RoomQuery) -> Doing<'a, RoomPage>;
+
     /// Ends the session of a full JID, or all of a bare one; how many. They may come back.
     fn log_out(&self, jid: &Jid) -> usize;
 
@@ -260,6 +269,8 @@ pub enum Request {
     },
     /// Makes, changes and shows teams.
     Team(TeamVerb),
+    /// Makes, changes and shows rooms.
+    Room(RoomVerb),
     /// Lists what people reported of whom they blocked (XEP-0377).
     ReportList {
         /// Also reports that are done with.
@@ -323,6 +334,7 @@ impl Request {
             | Self::InviteList
             | Self::InviteRevoke { .. }
             | Self::Team(_)
+            | Self::Room(_)
             | Self::ReportList { .. }
             | Self::ReportShow { .. }
             | Self::ReportDone { .. }
@@ -350,6 +362,11 @@ impl Request {
             Self::Invite(_) => "made an invitation",
             Self::InviteRevoke { .. } => "revoked an invitation",
             Self::Team(_) => "asked for or changed teams",
+            Self::Room(RoomVerb::Create { .. }) => "made a room",
+            Self::Room(RoomVerb::Destroy { .. }) => "destroyed a room",
+            Self::Room(RoomVerb::Affiliation { .. }) => "changed an affiliation in a room",
+            Self::Room(RoomVerb::Purge { .. }) => "deleted the archive of a room",
+            Self::Room(RoomVerb::List(_) | RoomVerb::Show { .. }) => return None,
             Self::ReportDone { .. } => "closed a report",
             Self::Announce { .. } => "made an announcement",
             Self::Notice { change: NoticeChange::Show, .. } => return None,

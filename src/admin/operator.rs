@@ -4,7 +4,8 @@ use super::accounts::{self, AdminError};
 use super::invitations::{self, Inviter, Kind, Made, Settings, Wanted};
 use super::reports;
 use super::{
-    Actor, Admins, Audience, Effects, Gone, Invite, Notice, NoticeChange, Online, Request, Response,
+    Actor, Admins, Audience, Effects, Gone, Invite, Notice, NoticeChange, Online, Request,
+    Response, RoomPage, RoomQuery,
 };
 use crate::base::role::Role;
 use crate::base::time::{from_micros, stamp};
@@ -102,6 +103,11 @@ impl Operator {
         self.effects.online()
     }
 
+    /// Some rooms.
+    pub async fn rooms(&self, query: RoomQuery) -> Result<RoomPage, AdminError> {
+        self.effects.rooms(query).await
+    }
+
     /// How many accounts there are, and how many of them are disabled.
     pub async fn registered(&self) -> Result<(usize, usize), AdminError> {
         let all = accounts::list(&self.store, None).await?;
@@ -138,6 +144,7 @@ impl Operator {
             Request::Invite(wanted) => self.invite(wanted).await,
             Request::InviteList => invitations::list(&self.store, clock()).await,
             Request::Team(verb) => self.effects.team(verb).await,
+            Request::Room(verb) => self.effects.room(verb).await,
             Request::ReportList { all } => reports::list(&self.store, all).await,
             Request::ReportShow { id } => reports::show(&self.store, id).await,
             Request::Status => Ok(status_lines(&self.store.load())),
@@ -244,6 +251,7 @@ impl Operator {
             | Request::Invite(_)
             | Request::InviteList
             | Request::Team(_)
+            | Request::Room(_)
             | Request::Status
             | Request::Backup { .. } => Ok(String::new()),
         }
@@ -451,7 +459,7 @@ pub fn served(hosts: &[String], jid: &BareJid) -> Result<(), AdminError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{Doing, Presence, Secret, TeamVerb};
+    use crate::admin::{Doing, Presence, RoomVerb, Secret, TeamVerb};
     use crate::base::credential::AgentId;
     use crate::store::Options;
     use crate::store::devices::{self, Seen as Device};
@@ -508,6 +516,14 @@ mod tests {
 
         fn team<'a>(&'a self, verb: TeamVerb) -> Doing<'a, Vec<String>> {
             Box::pin(async move { Ok(vec![format!("{verb:?}")]) })
+        }
+
+        fn room<'a>(&'a self, verb: RoomVerb) -> Doing<'a, Vec<String>> {
+            Box::pin(async move { Ok(vec![format!("{verb:?}")]) })
+        }
+
+        fn rooms<'a>(&'a self, _: RoomQuery) -> Doing<'a, RoomPage> {
+            Box::pin(async move { Ok(RoomPage::default()) })
         }
 
         fn log_out(&self, jid: &Jid) -> usize {

@@ -40,6 +40,25 @@ pub enum TeamVerb {
         /// The account's address.
         jid: String,
     },
+    /// Lists the rooms of a team.
+    Rooms {
+        /// The team's name.
+        name: String,
+    },
+    /// Gives a room to a team: its members are the room's, and have it among their bookmarks.
+    AddRoom {
+        /// The team's name.
+        name: String,
+        /// The room's address.
+        room: String,
+    },
+    /// Takes a room from a team, and from its members what it brought them.
+    RemoveRoom {
+        /// The team's name.
+        name: String,
+        /// The room's address.
+        room: String,
+    },
 }
 
 /// Why a verb over teams failed; the text says what to do.
@@ -57,6 +76,12 @@ pub enum TeamError {
     /// The team has as many members as one may have.
     #[error("the team {0} has {1} members, and a team has no more; make another one")]
     Full(String, usize),
+    /// The team has as many rooms as one may have.
+    #[error("the team {0} has {1} rooms, and a team has no more; take one from it first")]
+    FullOfRooms(String, usize),
+    /// The room is not the team's.
+    #[error("{0} is no room of the team {1}; `stonechat team room list` shows all")]
+    NoRoom(String, String),
     /// The account is not in the team.
     #[error("{0} is not in the team {1}; `stonechat team show` says who is")]
     NoMember(BareJid, String),

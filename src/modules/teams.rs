@@ -3,12 +3,17 @@
 //! No XEP says how. To clients these are contacts like others (RFC 6121 §2), subscribed both ways, in a group
 //! with the team's name; the server gives them, beside what is the account's own (`store/given.rs`).
 
+mod bring;
 mod invited;
 mod membership;
+mod rooms;
 mod table;
 mod verbs;
 
+pub use bring::settle;
 pub use verbs::run;
+
+use std::time::Duration;
 
 use super::api::{AccountTurn, Answer, Module};
 use crate::store::StoreError;
@@ -18,11 +23,12 @@ use crate::store::tx::Tx;
 /// The module.
 pub const MODULE: Module = Module {
     name: "teams",
-    sql: &[table::CATALOGUE],
+    sql: &[rooms::CATALOGUE, table::CATALOGUE],
     weights: table::WEIGHTS,
     account_created: Some(invited::join),
     account_deleted: Some(deleted),
     account_turned: Some(turned),
+    every: Some((Duration::from_secs(60), |job| Box::pin(bring::periodic(job)))),
     ..Module::EMPTY
 };
 

@@ -1,6 +1,7 @@
 //! `stonechat check`: finds, before a start, everything that would stop it.
 
 pub mod certificates;
+mod services;
 
 use super::admin_socket::is_alive;
 use super::config::{Config, Inputs, Loaded, Origins, Problem, load};
@@ -98,6 +99,7 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     report.warnings.extend(clock_warning());
     let running = server_runs(config);
     report.running = running;
+    services::names(config, &mut report);
     folder(config, &loaded.origins, &mut report);
     database(config, running, depth, &mut report);
     certificates(&loaded, &mut report);

@@ -1,6 +1,8 @@
 //! The command line and its commands.
 
 mod args;
+mod args_room;
+mod args_team;
 mod ask;
 mod backup;
 mod invite;
@@ -8,6 +10,7 @@ mod lab;
 mod location;
 mod qr;
 mod reports;
+mod room;
 mod team;
 mod user;
 
@@ -56,6 +59,7 @@ pub fn main(runners: Runners) -> ExitCode {
         Command::User(verb) => return user::main(&cli.common, &verb),
         Command::Invite(args) => return invite::main(&cli.common, &args),
         Command::Team(verb) => return team::main(&cli.common, &verb),
+        Command::Room(verb) => return room::main(&cli.common, &verb),
         Command::Announce(Announcement { text, online }) => {
             let to = if online { Audience::Online } else { Audience::All };
             return user::send(&cli.common, Request::Announce { text, to }, "");

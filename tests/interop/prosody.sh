@@ -1,6 +1,6 @@
 #!/bin/sh
 # prosody.sh DIR [PORT]: a throw-away Prosody on 127.0.0.1 to hold transcripts and scripts against.
-# c2s on PORT (15322), direct TLS on PORT+1, domain prosody.localhost, CA in DIR/ca.pem, anyone may register.
+# c2s on PORT (15322), direct TLS on PORT+1, domain prosody.localhost with rooms at conference., CA in DIR/ca.pem, anyone may register.
 # Prints its process id; stop it with: kill $(cat DIR/pid)
 set -e
 [ -n "$1" ] || { echo "usage: prosody.sh DIR [PORT]" >&2; exit 2; }
@@ -45,6 +45,7 @@ storage_mam = "memory"
 log = { error = "$dir/error.log", info = "$dir/info.log" }
 ssl = { certificate = "$dir/cert.pem", key = "$dir/key.pem" }
 VirtualHost "$domain"
+Component "conference.$domain" "muc"
 LUA
 setsid nohup prosody --config "$dir/prosody.cfg.lua" -F > "$dir/out.log" 2>&1 < /dev/null &
 pid=$!

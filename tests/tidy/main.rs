@@ -33,6 +33,7 @@ const BESIDE: &[(&str, &str)] = &[("stanza", "jid"), ("modules", "admin"), ("net
 
 /// Modules that know another module.
 const MODULES_BESIDE: &[(&str, &str)] = &[
+    ("administration", "muc"),
     ("administration", "register"),
     ("administration", "teams"),
     ("disco", "caps"),
@@ -43,6 +44,10 @@ const MODULES_BESIDE: &[(&str, &str)] = &[
     ("pep", "pubsub"),
     ("register", "roster"),
     ("roster", "subscription"),
+    // A team has rooms.
+    ("teams", "bookmarks"),
+    ("teams", "muc"),
+    ("teams", "pep"),
     ("teams", "subscription"),
     // An account is a pubsub service, and its capabilities say what it hears of.
     ("pep", "caps"),

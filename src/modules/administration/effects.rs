@@ -8,14 +8,15 @@ use super::{announce, notices};
 use crate::admin::accounts::AdminError;
 use crate::admin::invitations::Settings;
 use crate::admin::{
-    Audience, Doing, Effects, Gone, Notice, NoticeChange, Online, Operator, Presence, TeamVerb,
+    Audience, Doing, Effects, Gone, Notice, NoticeChange, Online, Operator, Presence, RoomPage,
+    RoomQuery, RoomVerb, TeamVerb,
 };
 use crate::base::credential::AgentId;
 use crate::base::role::Role;
 use crate::base::time::micros;
 use crate::jid::{BareJid, Jid};
 use crate::modules::register::removal;
-use crate::modules::{Config, teams, turned};
+use crate::modules::{Config, muc, teams, turned};
 use crate::store::ids::AccountId;
 use crate::store::{Store, StoreError, Tx, accounts};
 use crate::stream::error::StreamError;
@@ -48,6 +49,8 @@ impl Effects for Live {
         Box::pin(async move {
             let ended = removal::end(router, server.modules(), jid, account, keep, *at).await;
             ended.map_err(|error| AdminError::Store(StoreError::Other(error.to_string())))?;
+            // The next one to have the name is somebody else.
+            let _ = teams::settle(&self.0).await;
             let grace = Duration::from_secs(u64::from(grace) * 86_400);
             Ok(keep.then(|| micros(*at + grace)))
         })
@@ -75,11 +78,28 @@ impl Effects for Live {
 
     fn account_turned<'a>(&'a self, account: AccountId, open: bool) -> Doing<'a, ()> {
         let Cx { router, server, .. } = &self.0;
-        Box::pin(async move { Ok(turned(server.modules(), router, account, open).await?) })
+        Box::pin(async move {
+            turned(server.modules(), router, account, open).await?;
+            let _ = teams::settle(&self.0).await;
+            Ok(())
+        })
     }
 
     fn team<'a>(&'a self, verb: TeamVerb) -> Doing<'a, Vec<String>> {
-        Box::pin(teams::run(&self.0.router, verb))
+        Box::pin(teams::run(&self.0, verb))
+    }
+
+    fn room<'a>(&'a self, verb: RoomVerb) -> Doing<'a, Vec<String>> {
+        Box::pin(async move {
+            let lines = muc::run(&self.0, verb).await?;
+            // A team has one that is gone no longer.
+            let _ = teams::settle(&self.0).await;
+            Ok(lines)
+        })
+    }
+
+    fn rooms<'a>(&'a self, query: RoomQuery) -> Doing<'a, RoomPage> {
+        Box::pin(muc::list(&self.0, query))
     }
 
     fn device_gone(&self, jid: &BareJid, device: &AgentId) {

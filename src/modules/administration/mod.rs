@@ -6,6 +6,7 @@ mod effects;
 mod figures;
 mod forms;
 mod notices;
+mod rooms;
 mod texts;
 mod users;
 
@@ -142,6 +143,23 @@ pub const MODULE: Module = Module {
             "Edit the admin list",
             |cx, it| Box::pin(users::edit_admins(cx, it)),
         ),
+        verb("https://stonechat.im/muc#list-rooms", "List rooms", |cx, it| {
+            Box::pin(rooms::list(cx, it))
+        }),
+        verb("https://stonechat.im/muc#create-room", "Make a room", |cx, it| {
+            Box::pin(rooms::create(cx, it))
+        }),
+        verb("https://stonechat.im/muc#destroy-room", "Destroy a room", |cx, it| {
+            Box::pin(rooms::destroy(cx, it))
+        }),
+        verb(
+            "https://stonechat.im/muc#set-affiliation",
+            "Set an affiliation in a room",
+            |cx, it| Box::pin(rooms::affiliation(cx, it)),
+        ),
+        verb("https://stonechat.im/muc#purge-room", "Delete the archive of a room", |cx, it| {
+            Box::pin(rooms::purge(cx, it))
+        }),
     ],
     broadcast: Some(notices::arrived),
     sql: &[notices::CATALOGUE],

@@ -4,7 +4,7 @@ use super::super::api::{Answers, Cx, Note, StageOutcome};
 use super::effects;
 use super::forms::{self, Blank, bad};
 use crate::admin::accounts::{self, AdminError};
-use crate::admin::{Actor, Request, Secret};
+use crate::admin::{Actor, Request, RoomError, Secret};
 use crate::base::role::Role;
 use crate::jid::Jid;
 use crate::stanza::StanzaError;
@@ -175,6 +175,11 @@ pub(super) fn refused(error: AdminError) -> StanzaError {
         | AdminError::WhichDomain(_) => bad(""),
         AdminError::TooManyInvitations(_) | AdminError::Closed => StanzaError::not_allowed(),
         AdminError::Team(_) => StanzaError::not_acceptable(),
+        AdminError::Room(RoomError::Refused(error)) => return error,
+        AdminError::Room(RoomError::Exists(_)) => StanzaError::conflict(),
+        AdminError::Room(RoomError::Unknown(_) | RoomError::None) => StanzaError::item_not_found(),
+        AdminError::Room(RoomError::Temporary(_)) => StanzaError::not_acceptable(),
+        AdminError::Room(_) => bad(""),
         AdminError::Above(..) => StanzaError::forbidden(),
         AdminError::Unknown(_)
         | AdminError::NotRemoved(_)

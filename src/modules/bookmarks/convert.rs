@@ -89,6 +89,13 @@ impl Bookmark {
     }
 }
 
+/// The payload of a bookmark of a room that clients enter by themselves.
+pub fn joined(name: &str, password: Option<&str>) -> Vec<u8> {
+    let name = Some(name).filter(|name| !name.is_empty()).map(str::to_owned);
+    let (password, extensions) = (password.map(str::to_owned), BTreeMap::new());
+    Bookmark { name, autojoin: true, nick: None, password, extensions }.payload()
+}
+
 /// XEP-0402 §5.3.1: the list of these items, with what else (web pages) the list before had. An item whose id is no
 /// JID (§2) is no room's.
 pub fn list(items: &[Item], before: Option<&[u8]>) -> Vec<u8> {

@@ -3,6 +3,7 @@
 //! That node is written with the items, in the same transaction.
 
 mod convert;
+pub mod given;
 
 use super::api::{Cx, Followed, Module, NodeMirror, On, PrivateXml, Spec};
 use super::pep::{self, Owner};

@@ -18,6 +18,7 @@ mod disco;
 mod enter;
 mod find;
 mod form;
+mod given;
 mod hats;
 mod history;
 mod invite;
@@ -46,6 +47,7 @@ mod show;
 mod speaker;
 mod standing;
 mod vcard;
+mod verbs;
 mod versions;
 mod voice;
 mod whisper;
@@ -57,7 +59,10 @@ use crate::stanza::iq::IqType;
 use crate::xml::ns;
 
 pub use config::Config;
+pub use given::{Known, join, known, part};
 pub use rooms::Rooms;
+pub use settings::Preset;
+pub use verbs::{address, list, run};
 
 /// The module.
 pub const MODULE: Module = Module {
@@ -96,7 +101,7 @@ pub const MODULE: Module = Module {
         on_service(names::ITEMS, "query", |cx, iq| Box::pin(disco::rooms(cx, iq))),
         on_service(channels::SEARCH, "search", |cx, iq| Box::pin(channels::search(cx, iq))),
     ],
-    sql: &[rows::CATALOGUE],
+    sql: &[rows::CATALOGUE, verbs::CATALOGUE],
     every: Some((Duration::from_secs(60), |job| {
         Box::pin(async move {
             let idle = Duration::from_secs(job.config.muc.idle_secs);

@@ -90,10 +90,10 @@ enum Asked {
 
 /// Where the room's occupants may go, and why.
 #[derive(Debug, Clone, Default)]
-struct Venue {
-    jid: Option<String>,
-    password: Option<String>,
-    reason: Option<String>,
+pub(super) struct Venue {
+    pub(super) jid: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 impl Asked {
@@ -117,7 +117,11 @@ impl Asked {
 }
 
 /// §10.1.3, §10.2: durable before it is in force.
-async fn configure(cx: &Cx, hold: &Arc<Hold>, wanted: Wanted) -> Result<Reply, StanzaError> {
+pub(super) async fn configure(
+    cx: &Cx,
+    hold: &Arc<Hold>,
+    wanted: Wanted,
+) -> Result<Reply, StanzaError> {
     let (by, at) = (cx.jid().clone(), micros(cx.now));
     change(cx, hold, move |room| {
         only_owners(room, &by)?;
@@ -252,7 +256,7 @@ fn codes(old: &Settings, new: &Settings) -> Vec<u16> {
 }
 
 /// §10.9
-async fn destroy(cx: &Cx, hold: &Arc<Hold>, venue: Venue) -> Result<Reply, StanzaError> {
+pub(super) async fn destroy(cx: &Cx, hold: &Arc<Hold>, venue: Venue) -> Result<Reply, StanzaError> {
     let by = cx.jid().clone();
     change(cx, hold, move |room| {
         only_owners(room, &by)?;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::deliver::run;
 use super::leave::Gone;
 use super::nick::Nick;
-use super::rights::Role;
+use super::outputs::Outputs;
+use super::rights::{Affiliation, Role};
 use super::room::{Room, Seat};
 use super::rows;
 use crate::jid::{BareJid, Jid};
@@ -63,6 +64,22 @@ impl Room {
         }
     }
 
+    /// Somebody's membership may have ended, or a ban begun, while the server was down.
+    fn expel_unlisted(&mut self, out: &mut Outputs) {
+        let code = |affiliation| match affiliation {
+            Affiliation::Outcast => Some(301),
+            Affiliation::None if self.settings.members_only => Some(321),
+            _ => None,
+        };
+        let all = self.occupants.iter();
+        let out_of: Vec<_> = all
+            .filter_map(|(key, one)| Some((key.clone(), code(self.affiliation(one.bare()))?)))
+            .collect();
+        for (key, code) in out_of {
+            self.remove(&key, &Gone { codes: vec![code], ..Gone::default() }, out);
+        }
+    }
+
     /// The sessions that `is_there` does not know.
     fn missing(&self, is_there: impl Fn(&Jid) -> bool) -> Vec<Jid> {
         self.sessions.keys().filter(|session| !is_there(session)).cloned().collect()
@@ -113,6 +130,7 @@ async fn take_back(job: &PeriodicJob) -> Result<(), StoreError> {
             for session in room.missing(|session| router.is_bound(session)) {
                 let _ = room.leave(&session, &gone, out);
             }
+            room.expel_unlisted(out);
         });
     }
     // A room that does not stay, and that a crash left with nobody in it.

@@ -35,7 +35,12 @@ type Loaded = HashMap<BareJid, Arc<Hold>>;
 impl Default for Rooms {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), forgotten: AtomicU64::new(0), tidied: AtomicU64::new(0) }
+        Self {
+            shards,
+            hasher: RandomState::new(),
+            forgotten: AtomicU64::new(0),
+            tidied: AtomicU64::new(0),
+        }
     }
 }
 

@@ -185,18 +185,6 @@ pub(super) fn set_vcard(
     tx.execute(SET_VCARD, &[room.0.into(), vcard]).map(drop)
 }
 
-/// A page of the rooms of a domain after an address, in the order of their addresses, with their settings.
-pub(super) fn listed(
-    tx: &mut dyn Tx,
-    domain: &str,
-    after: &str,
-    max: i64,
-) -> Result<Vec<(String, Option<Settings>)>, StoreError> {
-    query_all(tx, LISTED, &[domain.into(), after.into(), max.into()], |row| {
-        Ok((row.text(0)?, Settings::of_json(&row.text(1)?)))
-    })
-}
-
 /// Rooms of a domain that can be found, after an address, in the order of addresses. A damaged one is among
 /// them as one that cannot.
 pub(super) fn public_after(
@@ -262,7 +250,6 @@ crate::store::sql! {
     KEEP = "UPDATE room SET occupants = $2 WHERE id = $1";
     OCCUPIED = "SELECT jid FROM room WHERE occupants IS NOT NULL AND jid > $1 ORDER BY jid";
     TEMPORARY = "SELECT id, jid FROM room WHERE stays = 0 AND id > $1 ORDER BY id";
-    LISTED = "SELECT jid, settings FROM room WHERE domain = $1 AND jid > $2 ORDER BY jid LIMIT $3";
     EXISTS = "SELECT id FROM room WHERE id = $1";
     VCARD = "SELECT vcard FROM room WHERE id = $1";
     SET_VCARD = "UPDATE room SET vcard = $2 WHERE id = $1";

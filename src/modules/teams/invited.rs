@@ -1,5 +1,6 @@
 //! A new account joins the team that its invitation names.
 
+use super::bring;
 use super::membership::{self, Followed};
 use super::table::{self, MEMBERS_MAX, Member};
 use crate::modules::api::{AfterCommit, Cx, NewAccount};
@@ -28,7 +29,11 @@ pub(super) fn join(
     let mut followed = Followed::default();
     membership::join(tx, &team, &member, &mut followed)?;
     Ok(Some(Box::new(move |cx: &Cx| {
-        let router = cx.router.clone();
-        cx.router.tasks.spawn("team", async move { membership::follow(&router, followed).await });
+        let cx = cx.clone();
+        cx.router.clone().tasks.spawn("team", async move {
+            membership::follow(&cx.router, followed).await;
+            // What cannot be done now is tried again later.
+            let _ = bring::settle(&cx).await;
+        });
     })))
 }

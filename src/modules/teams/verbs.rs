@@ -2,17 +2,35 @@
 
 use std::sync::Arc;
 
+use super::bring::settle;
 use super::membership::{self, Followed};
+use super::rooms::{self, ROOMS_MAX};
 use super::table::{self, MEMBERS_MAX, Member, Team};
 use crate::admin::accounts::{self as verbs, AdminError};
-use crate::admin::{TeamError, TeamVerb};
+use crate::admin::{RoomError, TeamError, TeamVerb};
 use crate::jid::BareJid;
+use crate::modules::api::Cx;
+use crate::modules::muc;
 use crate::router::Router;
 use crate::store::accounts;
 use crate::store::tx::{StoreError, Tx};
 
 /// Carries out one verb; returns lines for people.
-pub async fn run(router: &Arc<Router>, verb: TeamVerb) -> Result<Vec<String>, AdminError> {
+pub async fn run(cx: &Cx, verb: TeamVerb) -> Result<Vec<String>, AdminError> {
+    let looks = matches!(verb, TeamVerb::List | TeamVerb::Show { .. } | TeamVerb::Rooms { .. });
+    let mut lines = carry_out(cx, verb).await?;
+    if !looks {
+        // Rooms follow, whoever came or went, or whichever.
+        match settle(cx).await? {
+            0 => {}
+            left => lines.push(format!("{left} of its rooms' members follow later: see the log")),
+        }
+    }
+    Ok(lines)
+}
+
+async fn carry_out(cx: &Cx, verb: TeamVerb) -> Result<Vec<String>, AdminError> {
+    let router = &cx.router;
     match verb {
         TeamVerb::Add { name } => add(router, label("a team", &name)?).await,
         TeamVerb::Remove { name } => remove(router, name).await,
@@ -24,6 +42,9 @@ pub async fn run(router: &Arc<Router>, verb: TeamVerb) -> Result<Vec<String>, Ad
             join(router, name, jid, called).await
         }
         TeamVerb::Leave { name, jid } => leave(router, name, verbs::parse(&jid)?).await,
+        TeamVerb::Rooms { name } => rooms_of(router, name).await,
+        TeamVerb::AddRoom { name, room } => add_room(cx, name, &room).await,
+        TeamVerb::RemoveRoom { name, room } => remove_room(cx, name, &room).await,
     }
 }
 
@@ -126,6 +147,50 @@ async fn leave(
         Ok(Ok(format!("{} is not in the team {} any more", member.jid, team.name)))
     });
     Ok(vec![left.await??])
+}
+
+async fn rooms_of(router: &Arc<Router>, name: String) -> Result<Vec<String>, AdminError> {
+    let wanted = name.clone();
+    let rooms = router.store.read(move |tx| match table::find(tx, &wanted)? {
+        Some(team) => rooms::list(tx, &team).map(Some),
+        None => Ok(None),
+    });
+    Ok(rooms.await?.ok_or(TeamError::Unknown(name))?)
+}
+
+async fn add_room(cx: &Cx, name: String, room: &str) -> Result<Vec<String>, AdminError> {
+    let jid = muc::address(cx, room)?;
+    let known = muc::known(cx, &jid).await.map_err(RoomError::from)?;
+    let known = known.ok_or_else(|| RoomError::Unknown(jid.to_string()))?;
+    if !known.stays {
+        return Err(RoomError::Temporary(jid.to_string()).into());
+    }
+    let added = cx.store.write(move |tx| {
+        let Some(team) = table::find(tx, &name)? else {
+            return Ok(Err(TeamError::Unknown(name)));
+        };
+        if rooms::list(tx, &team)?.len() >= ROOMS_MAX {
+            return Ok(Err(TeamError::FullOfRooms(team.name, ROOMS_MAX)));
+        }
+        let already = if rooms::add(tx, &team, known.id, &jid)? { "" } else { " already" };
+        let count = table::count(tx, &team)?;
+        Ok(Ok(format!("{jid} is a room of the team {}{already}, with {count} members", team.name)))
+    });
+    Ok(vec![added.await??])
+}
+
+async fn remove_room(cx: &Cx, name: String, room: &str) -> Result<Vec<String>, AdminError> {
+    let jid = muc::address(cx, room)?;
+    let removed = cx.store.write(move |tx| {
+        let Some(team) = table::find(tx, &name)? else {
+            return Ok(Err(TeamError::Unknown(name)));
+        };
+        Ok(match rooms::remove(tx, &team, &jid)? {
+            true => Ok(format!("{jid} is no room of the team {} any more", team.name)),
+            false => Err(TeamError::NoRoom(jid.to_string(), team.name)),
+        })
+    });
+    Ok(vec![removed.await??])
 }
 
 /// The team and the account of these names.

@@ -1,5 +1,7 @@
 //! What can be said on the command line.
 
+use super::args_room::{ROOM_EXAMPLES, Room};
+use super::args_team::{TEAM_EXAMPLES, Team};
 use crate::admin::NoticeChange;
 use crate::base::role::Role;
 use crate::server::config::Inputs;
@@ -81,6 +83,9 @@ pub enum Command {
     /// Put accounts together, so that they see each other in their rosters without asking
     #[command(subcommand, after_help = TEAM_EXAMPLES)]
     Team(Team),
+    /// Make rooms and look after them
+    #[command(subcommand, after_help = ROOM_EXAMPLES)]
+    Room(Room),
     /// Send a text to all accounts
     Announce(Announcement),
     /// Show, set or delete the message of the day, which every account is sent once
@@ -202,45 +207,6 @@ pub enum User {
         #[arg(long, conflicts_with = "domain")]
         deleted: bool,
     },
-}
-
-/// The verbs of `stonechat team`.
-#[derive(Debug, Clone, Subcommand)]
-pub enum Team {
-    /// Make a team without members
-    Add(TeamName),
-    /// Take a team away: its members no longer see each other through it
-    Remove(TeamName),
-    /// List teams, with how many accounts are in each
-    List,
-    /// List the members of a team, with the names under which the others see them
-    Show(TeamName),
-    /// Put accounts into a team, or give a member another name there
-    Join {
-        /// The team
-        team: String,
-        /// The addresses, such as alice@example.org
-        #[arg(required = true)]
-        jid: Vec<String>,
-        /// How the others' rosters call it [default: the part before the @]
-        #[arg(long, value_name = "NAME")]
-        name: Option<String>,
-    },
-    /// Take accounts out of a team
-    Leave {
-        /// The team
-        team: String,
-        /// The addresses, such as alice@example.org
-        #[arg(required = true)]
-        jid: Vec<String>,
-    },
-}
-
-/// A team to act on.
-#[derive(Debug, Clone, Args)]
-pub struct TeamName {
-    /// The team, which is a group in the rosters of its members
-    pub team: String,
 }
 
 /// The verbs of `stonechat reports`.
@@ -463,19 +429,6 @@ Examples:
 Whoever opens the link in a client, or scans the code with it, makes an account and chooses the password. \
 Whoever has the link can do so: send it as you would send a password.";
 
-const TEAM_EXAMPLES: &str = "\
-Examples:
-  stonechat team add Support
-  stonechat team join Support alice@example.org bob@example.org
-  stonechat team join Support carol@example.org --name 'Carol Smith'
-  stonechat team show Support
-  stonechat team leave Support bob@example.org
-  stonechat team remove Support
-
-The members see each other as contacts in a group of the team's name, at once and without asking. They \
-can give each other names of their own, but not remove each other. Leaving a team takes away what it \
-brought and nothing else.";
-
 const BACKUP_EXAMPLES: &str = "\
 Examples:
   stonechat backup /var/lib/stonechat/backups/monday.db
@@ -496,6 +449,7 @@ the restored one, as stonechat.db.before-restore-TIME; `stonechat restore` of th
 
 #[cfg(test)]
 mod tests {
+    use super::super::args_team::TeamRoom;
     use super::*;
     use clap::CommandFactory;
 
@@ -558,6 +512,14 @@ mod tests {
             ("team join a b@c d@e", |c| {
                 matches!(c.command, Some(Command::Team(Team::Join { team, jid, name: None }))
                     if team == "a" && jid == ["b@c", "d@e"])
+            }),
+            ("team room add a b", |c| {
+                matches!(c.command, Some(Command::Team(Team::Room(TeamRoom::Add { team, room })))
+                    if team == "a" && room == "b")
+            }),
+            ("room create hall --owner a@b --preset private", |c| {
+                matches!(c.command, Some(Command::Room(Room::Create { room, owner, preset, .. }))
+                    if room == "hall" && owner == "a@b" && preset.as_deref() == Some("private"))
             }),
             ("team list", |c| matches!(c.command, Some(Command::Team(Team::List)))),
             (

@@ -30,13 +30,16 @@ pub(super) fn tell(answer: Result<Response, Problems>) -> ExitCode {
 /// `stonechat status`: only a running server has something to tell.
 pub(super) fn status(common: &Common) -> Result<Response, Problems> {
     let config = load(&common.inputs()).map(|loaded| loaded.config)?;
-    block_on(ask_server(&config, &Request::Status))??.ok_or_else(|| {
-        Problems::one(Problem {
-            what: "no server is running on this data".to_owned(),
-            place: config.admin_socket().display().to_string(),
-            fix: "start it, or name its configuration with --config or its folder with --data-dir"
-                .to_owned(),
-        })
+    block_on(ask_server(&config, &Request::Status))??.ok_or_else(|| needs_server(&config))
+}
+
+/// What is said when a command needs a running server and there is none.
+pub(super) fn needs_server(config: &Config) -> Problems {
+    Problems::one(Problem {
+        what: "no server is running on this data".to_owned(),
+        place: config.admin_socket().display().to_string(),
+        fix: "start it, or name its configuration with --config or its folder with --data-dir"
+            .to_owned(),
     })
 }
 

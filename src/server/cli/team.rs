@@ -1,6 +1,7 @@
 //! `stonechat team …`: to the running server, or to the database when none runs.
 
-use super::args::{Common, Team};
+use super::args::Common;
+use super::args_team::{Team, TeamRoom};
 use super::ask::tell;
 use super::{location, user};
 use crate::admin::{Request, Response, TeamVerb};
@@ -50,6 +51,10 @@ fn nothing(verb: &Team) -> Option<String> {
             "the team {0} has no members; `stonechat team join {0} ADDRESS` puts one in",
             name.team
         )),
+        Team::Room(TeamRoom::List(name)) => Some(format!(
+            "the team {0} has no rooms; `stonechat team room add {0} ROOM` gives it one",
+            name.team
+        )),
         _ => None,
     }
 }
@@ -75,6 +80,13 @@ fn verbs(verb: &Team) -> Result<Vec<TeamVerb>, Problems> {
             };
             jid.iter().map(join).collect()
         }
+        Team::Room(TeamRoom::Add { team, room }) => {
+            vec![TeamVerb::AddRoom { name: name(team), room: room.clone() }]
+        }
+        Team::Room(TeamRoom::Remove { team, room }) => {
+            vec![TeamVerb::RemoveRoom { name: name(team), room: room.clone() }]
+        }
+        Team::Room(TeamRoom::List(team)) => vec![TeamVerb::Rooms { name: name(&team.team) }],
         Team::Leave { team, jid } => {
             let leave = |jid: &String| TeamVerb::Leave { name: name(team), jid: jid.clone() };
             jid.iter().map(leave).collect()

@@ -1,0 +1,138 @@
+//! The operator's verbs over rooms (XEP-0045), and what can be wrong with them. The module of rooms carries them out.
+
+use crate::stanza::StanzaError;
+use serde::{Deserialize, Serialize};
+
+/// One verb.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RoomVerb {
+    /// Lists rooms.
+    List(RoomQuery),
+    /// Shows a room, who is in it, and who is what to it.
+    Show {
+        /// Its address, or its name alone where there is one domain.
+        room: String,
+    },
+    /// Makes a room.
+    Create {
+        /// Its address.
+        room: String,
+        /// Who owns it.
+        owner: String,
+        /// How it is configured; none: as instant rooms are.
+        preset: Option<String>,
+        /// Its name for people.
+        name: Option<String>,
+    },
+    /// Destroys a room (§10.9).
+    Destroy {
+        /// Its address.
+        room: String,
+        /// What its occupants are told.
+        reason: Option<String>,
+        /// Where they may go.
+        venue: Option<String>,
+    },
+    /// Makes somebody something to a room (§5.2).
+    Affiliation {
+        /// Its address.
+        room: String,
+        /// Whom.
+        jid: String,
+        /// owner, admin, member, outcast or none
+        affiliation: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Deletes what was said in a room.
+    Purge {
+        /// Its address.
+        room: String,
+    },
+}
+
+/// Which rooms.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoomQuery {
+    /// Words that stand in the address, the name or the description, in any case.
+    pub search: Option<String>,
+    /// Only those behind this address.
+    pub after: Option<String>,
+    /// How many at most.
+    pub max: usize,
+}
+
+/// Some rooms, in the order of their addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RoomPage {
+    /// These.
+    pub rooms: Vec<RoomLine>,
+    /// There are more behind them.
+    pub more: bool,
+}
+
+/// A room in a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RoomLine {
+    /// Its address.
+    pub jid: String,
+    /// Its name for people.
+    pub name: String,
+    /// How many are in it now.
+    pub occupants: usize,
+    /// How it is configured, in a few words.
+    pub kind: String,
+}
+
+impl RoomPage {
+    /// For people: a room in each line, and how to go on.
+    pub fn lines(self) -> Vec<String> {
+        let last = self.rooms.last().filter(|_| self.more).map(|room| room.jid.clone());
+        let line = |RoomLine { jid, name, occupants, kind }: RoomLine| {
+            let name = if name.is_empty() { name } else { format!("  {name}") };
+            format!("{jid}  {occupants} in it  {kind}{name}")
+        };
+        let rest = last.map(|jid| format!("there are more: --after {jid}"));
+        self.rooms.into_iter().map(line).chain(rest).collect()
+    }
+}
+
+/// Why a verb over rooms failed; the text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RoomError {
+    /// The server has none.
+    #[error("there are no rooms here: `modules.muc.label` is empty; set it and restart the server")]
+    None,
+    /// The text is no address of a room.
+    #[error("`{0}` is not the address of a room ({1}); write it like {2}")]
+    Address(String, String, String),
+    /// No such room.
+    #[error("there is no room {0}; `stonechat room list` shows all")]
+    Unknown(String),
+    /// The name is taken.
+    #[error("there is a room {0} already; `stonechat room show` says whose it is")]
+    Exists(String),
+    /// No such kind of room.
+    #[error("there is no kind of room `{0}`: public and private stay; give the command again")]
+    Preset(String),
+    /// The text is no name.
+    #[error("the name of a room has at most {0} bytes and no line breaks; give the command again")]
+    Name(usize),
+    /// No such affiliation.
+    #[error("`{0}` is none of: owner, admin, member, outcast, none; give the command again")]
+    Affiliation(String),
+    /// A team's room has to stay.
+    #[error("the room {0} goes when the last one leaves it; let an owner make it persistent first")]
+    Temporary(String),
+    /// The room refused it.
+    #[error("the room did not do it ({0}); correct the command, or look at the room")]
+    Refused(StanzaError),
+}
+
+impl From<StanzaError> for RoomError {
+    fn from(error: StanzaError) -> Self {
+        Self::Refused(error)
+    }
+}

@@ -1,0 +1,160 @@
+//! What a team's rooms mean to its members: membership of the room and a bookmark come with the team and go with it.
+
+use tokio::sync::Semaphore;
+
+use super::super::api::{Cx, PeriodicJob, Requester};
+use super::super::bookmarks::given as bookmarks;
+use super::super::muc;
+use super::super::pep::Owner;
+use super::rooms::{self, State, Tie};
+use crate::jid::Jid;
+use crate::stanza::StanzaError;
+use crate::store::StoreError;
+use crate::store::tx::Tx;
+
+/// Does all that is to be done; how much of it could not be. That is tried again later.
+pub async fn settle(cx: &Cx) -> Result<usize, StoreError> {
+    let _turn = TURN.acquire().await;
+    let (mut failed, mut why) = (0, None);
+    for kind in [Todo::Part, Todo::End, Todo::Bring] {
+        loop {
+            let ties = cx.store.read(move |tx| kind.ties(tx)).await?;
+            let count = ties.len();
+            let mut undone: usize = 0;
+            for tie in ties {
+                if let Err(error) = kind.carry_out(cx, &tie).await {
+                    why.get_or_insert((tie, error));
+                    undone += 1;
+                }
+            }
+            // Those that were not done would be found again.
+            if undone > 0 || count == 0 {
+                failed += undone;
+                break;
+            }
+        }
+    }
+    if let Some((tie, error)) = why {
+        let (account, room) = (tie.address.as_str(), tie.jid.as_str());
+        tracing::warn!(account, room, failed, %error, "what a team's room means was not done; tried again later");
+    }
+    Ok(failed)
+}
+
+/// Now and then: what could not be done before, rooms that were destroyed, and accounts that were deleted.
+pub(super) async fn periodic(job: PeriodicJob) {
+    let host = job.router.hosts().first().and_then(|host| Jid::parse(host).ok());
+    let Some(host) = host else { return };
+    let cx = Cx {
+        who: Requester::Entity(host),
+        now: job.now,
+        config: job.config,
+        store: job.store,
+        router: job.router,
+        server: job.server,
+    };
+    match settle(&cx).await {
+        Ok(_) | Err(StoreError::Closed) => {}
+        Err(error) => tracing::warn!(%error, "rooms of teams could not be looked at"),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Todo {
+    Part,
+    End,
+    Bring,
+}
+
+impl Todo {
+    fn ties(self, tx: &mut dyn Tx) -> Result<Vec<Tie>, StoreError> {
+        match self {
+            Self::Part => rooms::to_part(tx),
+            Self::End => rooms::to_end(tx),
+            Self::Bring => rooms::to_bring(tx),
+        }
+    }
+
+    async fn carry_out(self, cx: &Cx, tie: &Tie) -> Result<(), StanzaError> {
+        match self {
+            Self::Part => part(cx, tie).await,
+            Self::End => end(cx, tie).await,
+            Self::Bring => {
+                if tie.membership == State::NotYet {
+                    join(cx, tie).await?;
+                }
+                bookmark(cx, tie).await
+            }
+        }
+    }
+}
+
+/// Somebody becomes a member, and that it was a team's doing is written with it.
+async fn join(cx: &Cx, tie: &Tie) -> Result<(), StanzaError> {
+    let written = tie.clone();
+    let also = move |tx: &mut dyn Tx, changed: bool| {
+        let state = if changed { State::Brought } else { State::Own };
+        rooms::set_membership(tx, &written, state)
+    };
+    muc::join(cx, (tie.room, &tie.jid), tie.address.clone(), Box::new(also)).await
+}
+
+/// Somebody is no member any more; what was there before, or has become more since, stays.
+async fn part(cx: &Cx, tie: &Tie) -> Result<(), StanzaError> {
+    let written = tie.clone();
+    let also = move |tx: &mut dyn Tx, _: bool| rooms::set_membership(tx, &written, State::NotYet);
+    match tie.membership {
+        State::Brought => {
+            muc::part(cx, (tie.room, &tie.jid), tie.address.clone(), Box::new(also)).await
+        }
+        _ => Ok(cx.store.write(move |tx| also(tx, false)).await?),
+    }
+}
+
+/// The bookmark is made in two steps, as nobody knows after a crash between them whose it is: first it is written that
+/// it comes from here.
+async fn bookmark(cx: &Cx, tie: &Tie) -> Result<(), StanzaError> {
+    let owner = owner(cx, tie).await?.ok_or_else(StanzaError::item_not_found)?;
+    let known = muc::known(cx, &tie.jid).await?.filter(|known| known.id == tie.room);
+    let known = known.ok_or_else(StanzaError::item_not_found)?;
+    if tie.bookmark == State::NotYet {
+        let (written, service) = (tie.clone(), owner.service(&cx.config));
+        let first = cx.store.write(move |tx| {
+            let has = bookmarks::has(tx, &service, &written.jid)?;
+            let state = if has { State::Own } else { State::Coming };
+            rooms::set_bookmark(tx, &written, state)?;
+            Ok(state)
+        });
+        if first.await? == State::Own {
+            return Ok(());
+        }
+    }
+    let about = (known.name.as_str(), known.password.as_deref());
+    bookmarks::put(cx, owner, &tie.jid, about).await?;
+    let written = tie.clone();
+    Ok(cx.store.write(move |tx| rooms::set_bookmark(tx, &written, State::Brought)).await?)
+}
+
+/// Nothing ties them any more.
+async fn end(cx: &Cx, tie: &Tie) -> Result<(), StanzaError> {
+    if tie.membership != State::NotYet {
+        part(cx, tie).await?;
+    }
+    if matches!(tie.bookmark, State::Brought | State::Coming)
+        && let Some(owner) = owner(cx, tie).await?
+    {
+        bookmarks::take(cx, owner, &tie.jid).await?;
+    }
+    let written = tie.clone();
+    Ok(cx.store.write(move |tx| rooms::end(tx, &written)).await?)
+}
+
+/// Whose bookmark it is; nobody's, once the account is erased.
+async fn owner(cx: &Cx, tie: &Tie) -> Result<Option<Owner>, StanzaError> {
+    let account = tie.account;
+    let is_there = cx.store.read(move |tx| rooms::is_there(tx, account)).await?;
+    Ok(is_there.then(|| Owner { account, jid: tie.address.clone() }))
+}
+
+/// Two at once would do the same.
+static TURN: Semaphore = Semaphore::const_new(1);

@@ -1,0 +1,79 @@
+//! The names of the server's services beside its hosts: rooms, nodes and more, each at a domain of its own.
+
+use super::Report;
+use crate::modules;
+use crate::server::config::Config;
+
+/// Says which there are, and which need a DNS record once servers of others are to find them. Clients of this server
+/// need none: they reach all of them through it.
+pub fn names(config: &Config, report: &mut Report) {
+    for host in &config.host {
+        for (domain, what) in of(&config.module_config(), &host.domain) {
+            let record = match needs_record(&host.domain) {
+                true => format!(
+                    "its users need no DNS record for it; servers of others will, once there is federation: \
+                     _xmpp-server._tcp.{domain}"
+                ),
+                false => "no DNS record is needed, as no other server can reach it".to_owned(),
+            };
+            report.good.push(format!("service: {domain} ({what}); {record}"));
+        }
+    }
+}
+
+/// Domains of the services at a host, and what each is.
+fn of(config: &modules::Config, host: &str) -> Vec<(String, String)> {
+    let served = |module: &&'static modules::api::Module| {
+        let service = module.service.as_ref()?;
+        let label = (service.label)(config)?;
+        let name = service.identity.name.unwrap_or(module.name);
+        Some((format!("{label}.{host}"), name.to_lowercase()))
+    };
+    modules::ALL.iter().filter_map(served).collect()
+}
+
+/// Names without a place in the DNS: RFC 6761 §6, RFC 6762 §3, RFC 8375, RFC 9476; one without a dot has none either.
+fn needs_record(host: &str) -> bool {
+    if host.ends_with(".home.arpa") {
+        return false;
+    }
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let is_local = ["localhost", "local", "test", "invalid", "internal", "lan", "home", "alt"];
+    let is_ip = host.parse::<std::net::IpAddr>().is_ok() || host.starts_with('[');
+    host.contains('.') && !is_ip && !is_local.contains(&last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_of_a_public_domain_needs_a_record_some_day() {
+        for (host, needs) in [
+            ("example.org", true),
+            ("chat.example.org", true),
+            ("localhost", false),
+            ("box.local", false),
+            ("chat.home.arpa", false),
+            ("server", false),
+            ("192.0.2.1", false),
+            ("[2001:db8::1]", false),
+        ] {
+            assert_eq!(needs_record(host), needs, "{host}");
+        }
+    }
+
+    #[test]
+    fn services_are_named_with_their_hosts() {
+        let mut config = modules::Config::default();
+        let rooms = |config: &modules::Config| {
+            let all = of(config, "example.org");
+            all.into_iter().find(|(_, what)| what == "rooms").map(|(domain, _)| domain)
+        };
+        assert_eq!(rooms(&config).as_deref(), Some("conference.example.org"));
+        config.muc.label = "talk".to_owned();
+        assert_eq!(rooms(&config).as_deref(), Some("talk.example.org"));
+        config.muc.label = String::new();
+        assert_eq!(rooms(&config), None);
+    }
+}
