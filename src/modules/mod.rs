@@ -40,6 +40,7 @@ modules! {
     presence,
     private { config: private::Config, },
     pubsub,
+    pubsub_service { config: pubsub_service::Config, shared: pubsub_service::Services, },
     push { config: push::Config, shared: push::Queue, account: Option<Box<push::Registrations>>, },
     quota { config: quota::Config, shared: quota::Watch, },
     read_marks,
