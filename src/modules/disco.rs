@@ -1,14 +1,14 @@
 //! XEP-0030: Service Discovery, of the server and on behalf of its accounts.
 
 use super::api::{
-    Cx, Identity, InfoField, InfoForm, IqHandler, IqRoute, Module, NodeInfo, On, Reply, Serving,
-    Spec, Target,
+    AccountNodes, Cx, Identity, InfoField, InfoForm, IqHandler, IqRoute, Module, NodeInfo, On,
+    Reply, Serving, Spec, Target,
 };
 use super::caps;
 use crate::jid::{BareJid, FullJid};
-use crate::router::Leads;
 use crate::router::home::AccountView;
 use crate::router::registry::AccountStatus;
+use crate::router::{Leads, ServiceId};
 use crate::stanza::StanzaError;
 use crate::stanza::error::ErrorType;
 use crate::stanza::form::{self, Written};
@@ -32,8 +32,8 @@ pub const MODULE: Module = Module {
     ],
     iqs: &[
         get(INFO, &[Target::Server], |cx, iq| Box::pin(async move { server_info(&cx, &iq) })),
-        get(INFO, &[Target::Service], |cx, iq| Box::pin(async move { service_info(&cx, &iq) })),
-        get(ITEMS, &[Target::Service], |_, iq| Box::pin(async move { service_items(&iq) })),
+        get(INFO, &[Target::Service], |cx, iq| Box::pin(service_info(cx, iq))),
+        get(ITEMS, &[Target::Service], |cx, iq| Box::pin(service_items(cx, iq))),
         get(INFO, &[Target::Own], |cx, iq| Box::pin(own_info(cx, iq))),
         get(INFO, &[Target::Other], |cx, iq| Box::pin(other_info(cx, iq))),
         get(ITEMS, &[Target::Server], |cx, iq| Box::pin(async move { server_items(&cx, &iq) })),
@@ -168,25 +168,55 @@ fn services(cx: &Cx, host: &str) -> Reply {
     Reply::payload(xml.finish())
 }
 
-fn service_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
-    let leads = iq.to().map(|to| cx.router.leads(to));
-    let Some(Leads::Service(service)) = leads else { return Err(StanzaError::item_not_found()) };
+async fn service_info(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
+    let (at, service) = service_of(&cx, &iq)?;
+    if let Some(node) = node(&iq) {
+        let nodes = service_nodes(&cx, service).ok_or_else(StanzaError::item_not_found)?;
+        let known = (nodes.info)(cx.clone(), at, node.clone()).await?;
+        let known = known.ok_or_else(StanzaError::item_not_found)?;
+        return Ok(info(Some(&node), &known.identities, &known.features, &known.forms));
+    }
     let Some(Serving { service, .. }) = cx.server.services().get(service.0) else {
         return Err(StanzaError::item_not_found());
     };
-    if node(iq).is_some() {
-        return Err(StanzaError::item_not_found());
-    }
     let own = service.features.iter().copied();
     let features = caps::sorted(cx.server.service_features().chain(own));
     Ok(info(None, &[service.identity], &features, &[]))
 }
 
-fn service_items(iq: &Iq) -> Result<Reply, StanzaError> {
-    match node(iq) {
-        Some(_) => Err(StanzaError::item_not_found()),
-        None => Ok(items(None, "", &[], &[], &[])),
+async fn service_items(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
+    let (at, service) = service_of(&cx, &iq)?;
+    let node = node(&iq);
+    let Some(nodes) = service_nodes(&cx, service) else {
+        return match node {
+            Some(_) => Err(StanzaError::item_not_found()),
+            None => Ok(items(None, "", &[], &[], &[])),
+        };
+    };
+    let found = (nodes.items)(cx.clone(), at.clone(), node.clone(), page(&iq)?).await?;
+    let found = found.ok_or_else(StanzaError::item_not_found)?;
+    Ok(items(node.as_deref(), at.as_str(), &[], &found.items, &found.set))
+}
+
+fn service_of(cx: &Cx, iq: &Iq) -> Result<(BareJid, ServiceId), StanzaError> {
+    let to = iq.to().ok_or_else(StanzaError::item_not_found)?;
+    match cx.router.leads(to) {
+        Leads::Service(service) => Ok((to.bare(), service)),
+        Leads::Account | Leads::Server | Leads::Elsewhere => Err(StanzaError::item_not_found()),
     }
+}
+
+/// Who knows the nodes of a service.
+fn service_nodes(cx: &Cx, service: ServiceId) -> Option<AccountNodes> {
+    let serving = cx.server.services().get(service.0)?;
+    let module = cx.server.modules().iter().find(|module| module.name == serving.module)?;
+    module.service_nodes
+}
+
+/// The page that is asked for.
+fn page(iq: &Iq) -> Result<Rsm, StanzaError> {
+    let doc = iq.stanza().element().view();
+    Rsm::read(doc.root().first_child().ok_or_else(StanzaError::bad_request)?)
 }
 
 async fn own_items(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
@@ -221,10 +251,7 @@ async fn account_items(
     resources: &[String],
 ) -> Result<Option<Reply>, StanzaError> {
     let asked = node(iq);
-    let rsm = {
-        let doc = iq.stanza().element().view();
-        Rsm::read(doc.root().first_child().ok_or_else(StanzaError::bad_request)?)?
-    };
+    let rsm = page(iq)?;
     let (mut found, mut set, mut is_known) = (Vec::new(), Vec::new(), asked.is_none());
     for nodes in cx.server.account_nodes() {
         let more = (nodes.items)(cx.clone(), at.clone(), asked.clone(), rsm.clone()).await?;

@@ -155,6 +155,12 @@ impl Cx {
     /// The same for what was made of a stanza with this ticket: it is not acknowledged before what is written
     /// here is durable (promise.md 4).
     pub async fn send_as(&self, stanza: &Stanza, ticket: Option<Ticket>) {
+        self.send_watched(stanza, ticket).await;
+    }
+
+    /// The same; gives the boxes that have little room now: whoever causes more should wait for them.
+    pub async fn send_watched(&self, stanza: &Stanza, ticket: Option<Ticket>) -> Vec<Arc<Outbox>> {
+        let mut slow = Vec::new();
         let mut waiting = VecDeque::from([(stanza.clone(), 0)]);
         while let Some((stanza, depth)) = waiting.pop_front() {
             if depth == DEPTH_MAX {
@@ -164,10 +170,15 @@ impl Cx {
             }
             let driven = self.drive(&stanza, None, None, ticket.clone()).await;
             waiting.extend(driven.made.into_iter().map(|made| (made, depth + 1)));
-            if let Routed::Bounce(error) = driven.routed {
-                waiting.extend(self.returned(&stanza, &error).map(|error| (error, depth + 1)));
+            match driven.routed {
+                Routed::Bounce(error) => {
+                    waiting.extend(self.returned(&stanza, &error).map(|error| (error, depth + 1)));
+                }
+                Routed::Slow(outbox) => slow.push(outbox),
+                _ => {}
             }
         }
+        slow
     }
 
     fn returned(&self, stanza: &Stanza, error: &StanzaError) -> Option<Stanza> {

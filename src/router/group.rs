@@ -10,6 +10,7 @@ use super::passage::{GuardQuery, Side};
 use super::rules::StanzaClass;
 use super::{Leads, Origin, Routed, Router};
 use crate::jid::Jid;
+use crate::stanza::message::MessageType;
 use crate::stanza::{Frame, Stanza};
 
 /// What became of a text for many.
@@ -43,7 +44,8 @@ enum Way {
 }
 
 impl Router {
-    /// Gives a text of `from` to the sessions with these full JIDs. `frame` has no `to`. In the order of the calls
+    /// Gives a text of `from` to the sessions with these full JIDs; a headline may be for bare ones, too, and goes
+    /// to whoever is there (RFC 6121 §8.5.2.1.1). `frame` has no `to`. In the order of the calls
     /// for each session; never waits, and may be called under a lock of the caller's.
     pub fn hand_out(
         self: &Arc<Self>,
@@ -85,6 +87,9 @@ impl Router {
         handed: &mut HandedOut,
     ) -> Way {
         let own = jid.bare_str();
+        if jid.is_bare() {
+            return self.put_to_each((from, class), frame, own, handed);
+        }
         let way = self.registry.look(own, |entry| {
             let Some(resource) = entry.resource(jid) else { return Way::Absent };
             if sleepers_pass && (resource.hibernating || resource.quiet) {
@@ -107,6 +112,44 @@ impl Router {
                 // It ends, and says so itself.
                 Err(_) => Way::Refused,
             }
+        });
+        way.unwrap_or(Way::Absent)
+    }
+
+    /// To all sessions of an account that take messages; of an account that is not in memory there are none.
+    fn put_to_each(
+        &self,
+        (from, class): (&Jid, StanzaClass),
+        frame: &Frame,
+        own: &str,
+        handed: &mut HandedOut,
+    ) -> Way {
+        if class != StanzaClass::Message(MessageType::Headline) {
+            return Way::Passage;
+        }
+        let way = self.registry.look(own, |entry| {
+            if entry.non_negative().next().is_none() {
+                return Way::Refused;
+            }
+            if entry.non_negative().any(|resource| resource.hibernating || resource.quiet) {
+                return Way::Passage;
+            }
+            let query = GuardQuery { side: Side::Incoming, kind: class, own, peer: from };
+            if self.features.guard(entry, &query).ended().is_err() {
+                return Way::Refused;
+            }
+            let frame = frame.addressed(own);
+            for resource in entry.non_negative() {
+                // A box that is full or closed belongs to a session that ends.
+                let Ok(put) = resource.outbox.put(Outgoing::from(frame.clone())) else { continue };
+                if put.wake {
+                    handed.wake.push(resource.outbox.clone());
+                }
+                if put.level == Level::OverHalf {
+                    handed.slow.push(resource.outbox.clone());
+                }
+            }
+            Way::Put
         });
         way.unwrap_or(Way::Absent)
     }

@@ -60,6 +60,7 @@ mod pep;
 mod power_cut;
 mod private;
 mod probe;
+mod pubsub_service;
 mod push;
 mod quota;
 mod read_marks;

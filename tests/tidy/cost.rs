@@ -52,6 +52,8 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
         "the engine knows accounts, a kind of service with rules of its own",
     ),
     ("pubsub", "src/modules/pep/", "is the engine for accounts"),
+    ("pubsub", "src/modules/pubsub_service/", "is the engine for services"),
+    ("commands", "src/modules/pubsub_service/", "has a command (XEP-0060 §8.7)"),
     ("subscription", "src/modules/teams/", "carries out what a team changes in rosters"),
     ("invite", "src/modules/administration/", "an operator's invitations are made as all are"),
     ("teams", "src/modules/administration/", "an admin's verbs over teams"),

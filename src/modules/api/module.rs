@@ -52,6 +52,8 @@ pub struct Module {
     pub features: &'static [On],
     /// Nodes of accounts that it knows (XEP-0030 §3.2).
     pub nodes: Option<AccountNodes>,
+    /// Nodes of its service's domain (XEP-0030 §3.2).
+    pub service_nodes: Option<AccountNodes>,
     /// Nodes of accounts whose changes it takes note of.
     pub watches: &'static [NodeWatch],
     /// What hosted domains say of themselves beyond that.
@@ -155,6 +157,7 @@ impl Module {
         account_identities: &[],
         features: &[],
         nodes: None,
+        service_nodes: None,
         watches: &[],
         info_form: None,
         mirrors: &[],
@@ -278,8 +281,7 @@ pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
 pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
 /// Handles a message to a service. What is written for it holds its ticket, if a session that counts sent it
 /// (promise.md 4).
-pub type OnMessage =
-    fn(Cx, Stanza, Option<Ticket>) -> Answer<Result<Vec<Stanza>, StanzaError>>;
+pub type OnMessage = fn(Cx, Stanza, Option<Ticket>) -> Answer<Result<Vec<Stanza>, StanzaError>>;
 /// Does what a message of a session tells its server; what fails is not told.
 pub type OnInstruction = fn(Cx, Stanza) -> Answer<()>;
 /// Lets one reach the other, or not. Takes no lock.
@@ -351,13 +353,13 @@ pub struct PresencePayload {
     pub payload: Vec<u8>,
 }
 
-/// Answers service discovery for nodes of accounts. An asker may see less than there is, or nothing: then the
+/// Answers service discovery for nodes of accounts, or of a service. An asker may see less than there is, or nothing: then the
 /// answer has to be the same as for nobody.
 #[derive(Debug, Clone, Copy)]
 pub struct AccountNodes {
-    /// What a node of an account is; `None` if the asker sees no such node.
+    /// What a node is; `None` if the asker sees no such node.
     pub info: fn(Cx, BareJid, String) -> Found<NodeInfo>,
-    /// What is in a node, or which nodes an account has; `None` if the asker sees no such node.
+    /// What is in a node, or which nodes there are; `None` if the asker sees no such node.
     pub items: fn(Cx, BareJid, Option<String>, Rsm) -> Found<NodeItems>,
 }
 

@@ -1,16 +1,15 @@
 //! Requests to an account's nodes: read or written in one transaction, then told.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
 use super::fan_out;
-use super::feed::Batch;
 use super::owner::{Asked, Owner, asked};
 use crate::jid::{BareJid, Jid};
 use crate::modules::api::{Answer, Cx, Pipeline, Reply};
-use crate::modules::pubsub::{self, Asker, Event, Outcome, Request, Service};
+use crate::modules::pubsub::{self, Asker, Batch, Event, Outcome, Request, Service, slow_down};
 use crate::router::outbox::Outbox;
 use crate::router::registry::AccountEntry;
 use crate::stanza::StanzaError;
@@ -225,21 +224,10 @@ impl Work<'_> {
     }
 }
 
-/// Whoever publishes to clients that are slow waits a moment for them, as whoever sends to them does.
-async fn slow_down(boxes: Vec<Arc<Outbox>>) {
-    let eased = async {
-        while boxes.iter().any(|outbox| outbox.over_half()) {
-            tokio::time::sleep(SLOW_STEP).await;
-        }
-    };
-    let _ = tokio::time::timeout(SLOW_MAX, eased).await;
-}
-
 /// Tells of the account until nothing is left.
 async fn tell(cx: &Cx, owner: &Owner) {
-    let feeds = &cx.server.shared().pep;
-    let mut guard = Guard { cx, owner, is_over: false };
-    while let Some(Batch { nodes, events, by, told }) = feeds.next(&owner.jid) {
+    let mut telling = cx.server.shared().pep.telling(&owner.jid);
+    while let Some(Batch { nodes, events, by, told }) = telling.next() {
         // Its roster and its guards decide who hears.
         if let Err(error) = cx.router.load(&owner.jid).await {
             tracing::error!(%error, account = owner.jid.as_str(), "nobody was told what it published");
@@ -257,26 +245,7 @@ async fn tell(cx: &Cx, owner: &Owner) {
         }
         let _ = told.send(slow);
     }
-    guard.is_over = true;
-}
-
-/// If telling panics, the account is not silent for ever.
-struct Guard<'a> {
-    cx: &'a Cx,
-    owner: &'a Owner,
-    is_over: bool,
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.cx.server.shared().pep.give_up(&self.owner.jid);
-        }
-    }
 }
 
 /// Never shown: the asker gets the engine's error.
 const REFUSED: &str = "refused";
-/// How long, and in which steps, to wait for slow clients; as sessions do.
-const SLOW_MAX: Duration = Duration::from_secs(1);
-const SLOW_STEP: Duration = Duration::from_millis(20);

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::base::id::{OsRng, short};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::modules::api::Cx;
 use crate::modules::caps;
@@ -14,7 +13,7 @@ use crate::router::contacts::Contact;
 use crate::router::outbox::Outbox;
 use crate::router::registry::Resource;
 use crate::stanza::{Frame, Stanza};
-use crate::xml::writer::{Xml, escape_attr};
+use crate::xml::writer::Xml;
 
 /// Tells everybody of one event of an account. `by` is the account's session that caused it.
 /// Gives the boxes that have little room now.
@@ -117,19 +116,7 @@ fn replies_to(cx: &Cx, by: Option<&Jid>) -> Option<Jid> {
 
 /// A message from the account, to be addressed.
 pub(super) fn frame(owner: &BareJid, event: &Event, by: Option<&Jid>) -> Frame {
-    let mut head = format!("<message from=\"{}\"", escape_attr(owner.as_str()));
-    head.push_str(&format!(" id=\"{}\"", short(&mut OsRng)));
-    if event.headline {
-        head.push_str(" type=\"headline\"");
-    }
-    let mut tail = Vec::with_capacity(event.content.len() + 192);
-    tail.push(b'>');
-    tail.extend_from_slice(&event.content);
-    if let Some(by) = by {
-        tail.extend_from_slice(&reply_to(by));
-    }
-    tail.extend_from_slice(b"</message>");
-    Frame::of(head, tail)
+    event.frame(owner.as_str(), &by.map(reply_to).unwrap_or_default())
 }
 
 /// XEP-0033 §4.1.4

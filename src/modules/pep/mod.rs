@@ -1,8 +1,8 @@
 //! XEP-0163: Personal Eventing Protocol. Every account is a pubsub service (XEP-0060) of its own: whoever
 //! sees its presence is a subscriber, and says by its capabilities (XEP-0115) which nodes it wants to hear of.
 //!
-//! [`crate::modules::pubsub`] decides and writes. Here is who asks (`owner`), the order of what is told
-//! (`feed`), to whom it goes (`fan_out`), and what somebody hears who comes online (`last`).
+//! [`crate::modules::pubsub`] decides and writes, and has the order of what is told. Here is who asks (`owner`),
+//! to whom it goes (`fan_out`), and what somebody hears who comes online (`last`).
 
 mod act;
 mod approval;
@@ -10,7 +10,6 @@ mod config;
 mod defaults;
 mod disco;
 mod fan_out;
-mod feed;
 mod heard;
 mod last;
 mod lost;
@@ -18,7 +17,6 @@ mod owner;
 
 pub use act::act;
 pub use config::Config;
-pub use feed::Feeds;
 pub use heard::Heard;
 pub use owner::Owner;
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::access::Asker;
+use super::access::{Affiliation, Asker, SubState};
 use super::config::{NodeConfig, SendLast};
 use super::errors::settled;
 use super::event::{self, Audience, Event, EventKind, Item, To};
@@ -157,6 +157,29 @@ pub fn recheck(
     let owner = Asker::owner((&service.jid).into());
     let mut work = Work { tx, service, asker: &owner, now: micros(now) };
     Ok(settled(subscribe::recheck(&mut work, contact))?.unwrap_or_default())
+}
+
+/// Ends all subscriptions of an address that cannot be reached any more (§12.4).
+pub fn unreachable(tx: &mut dyn Tx, service: ServiceKey, jid: &Jid) -> Result<(), StoreError> {
+    for (node, address, _) in rows::subscriptions_at(tx, service, jid.bare_str())? {
+        if address == *jid
+            && let Some(node) = rows::find(tx, service, &node)?
+        {
+            rows::subscribe(tx, node.id, jid, SubState::None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether some node deletes what a publisher published when it goes offline (`purge_offline`).
+pub fn purges_offline(tx: &mut dyn Tx, service: ServiceKey) -> Result<bool, StoreError> {
+    Ok(rows::list(tx, service)?.iter().any(|node| node.config.purge_offline))
+}
+
+/// The nodes that an entity owns.
+pub fn owned(tx: &mut dyn Tx, service: ServiceKey, jid: &Jid) -> Result<Vec<String>, StoreError> {
+    let all = rows::affiliations_of(tx, service, jid.bare_str())?.into_iter();
+    Ok(all.filter(|(_, of)| *of == Affiliation::Owner).map(|(node, _)| node).collect())
 }
 
 /// What an owner is asked about a node, again (§8.7).

@@ -23,18 +23,25 @@ pub fn handle(
     now: SystemTime,
 ) -> Result<Result<Outcome, StanzaError>, StoreError> {
     let done = settled(run(&mut Work { tx, service, asker, now: micros(now) }, request))?;
-    // A list of what an entity is at all nodes may be of any length: about one node it is not. Items are
-    // bounded where they are read.
-    let is_too_long = |done: &Outcome| {
-        let is_list = matches!(request, Request::Subscriptions(_) | Request::Affiliations(_));
-        is_list && done.payload.len() > service.limits.answer_bytes
-    };
+    let is_too_long = |done: &Outcome| done.payload.len() > service.limits.answer_bytes;
     Ok(match done {
-        Ok(done) if is_too_long(&done) => {
+        Ok(done) if is_list(request) && is_too_long(&done) => {
             Err(StanzaError::policy_violation().text("that is too much: ask about one node"))
         }
         done => done,
     })
+}
+
+/// Lists of what an entity is at all nodes may be of any length, and those of a node where its bounds are set
+/// high. Items are bounded where they are read.
+fn is_list(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Subscriptions(_)
+            | Request::Affiliations(_)
+            | Request::NodeSubscriptions(_)
+            | Request::NodeAffiliations(_)
+    )
 }
 
 fn run(work: &mut Work<'_>, request: &Request) -> Step<Outcome> {

@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::access::{self, Affiliation, Asker, Standing, SubState};
 use super::config::{NodeConfig, NotificationType};
+use crate::base::id::{OsRng, short};
 use crate::jid::Jid;
+use crate::stanza::Frame;
 use crate::stanza::delay::delay;
 use crate::xml::writer::{Xml, escape_attr};
 
@@ -33,6 +35,29 @@ pub struct Event {
     pub headline: bool,
     /// Who gets it.
     pub to: To,
+}
+
+impl Event {
+    /// The message from a service, to be addressed; `more` stands behind its content.
+    pub fn frame(&self, from: &str, more: &[u8]) -> Frame {
+        let mut tail = Vec::with_capacity(self.content.len() + more.len() + 16);
+        tail.push(b'>');
+        tail.extend_from_slice(&self.content);
+        tail.extend_from_slice(more);
+        tail.extend_from_slice(b"</message>");
+        Frame::of(self.head(from), tail)
+    }
+
+    /// The same message for somebody else: each has an id of its own (§12.4).
+    pub fn again(&self, from: &str, frame: &Frame) -> Frame {
+        Frame::of(self.head(from), frame.tail.clone())
+    }
+
+    fn head(&self, from: &str) -> String {
+        let (from, id) = (escape_attr(from), short(&mut OsRng));
+        let ty = if self.headline { " type=\"headline\"" } else { "" };
+        format!("<message from=\"{from}\" id=\"{id}\"{ty}")
+    }
 }
 
 /// What happened.

@@ -174,10 +174,13 @@ fields! {
 }
 
 /// The fields that nodes of such a service have. Accounts deliver by presence in any case, and to whom the
-/// specification says (XEP-0163 §4); nor do they follow who goes offline.
+/// specification says (XEP-0163 §4); nor do they follow who goes offline. A service has no roster.
 pub(super) fn of(kind: Kind) -> impl Iterator<Item = &'static Field> {
-    let is_elsewhere = |name| matches!(name, "presence_based_delivery" | "purge_offline");
-    FIELDS.iter().filter(move |field| kind == Kind::Service || !is_elsewhere(field.name))
+    FIELDS.iter().filter(move |field| match field.name {
+        "presence_based_delivery" | "purge_offline" => kind == Kind::Service,
+        "roster_groups_allowed" => kind == Kind::Pep,
+        _ => true,
+    })
 }
 
 /// The field with this name in a form.
@@ -288,7 +291,8 @@ mod tests {
             ("pubsub#roster_groups_allowed", &["x"; LIST_MAX + 1], None),
         ] {
             let mut config = NodeConfig::BASE;
-            let field = field(Kind::Service, var).unwrap();
+            // Each is of one kind of service at least.
+            let field = field(Kind::Service, var).or(field(Kind::Pep, var)).unwrap();
             let is_set = (field.set)(&mut config, values);
             let got = is_set.then(|| (field.get)(&config).join(","));
             assert_eq!(got.as_deref(), expected, "{var} {values:?}");
@@ -297,6 +301,7 @@ mod tests {
         assert!(
             field(Kind::Service, "max_items").is_none()
                 && field(Kind::Service, "pubsub#colour").is_none()
+                && field(Kind::Service, "pubsub#roster_groups_allowed").is_none()
         );
     }
 

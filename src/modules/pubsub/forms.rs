@@ -24,6 +24,11 @@ impl Settings {
         Self(fields.collect())
     }
 
+    /// Whether this field is there.
+    pub(super) fn mentions(&self, var: &str) -> bool {
+        self.0.iter().any(|(name, _)| name == var)
+    }
+
     /// Reads a node's configuration; none if there is no form, or the person cancelled it.
     pub(super) fn configuration(parent: Node<'_>) -> Result<Option<Self>, StanzaError> {
         let Some(form) = Form::answered(parent)? else { return Ok(None) };
@@ -112,6 +117,9 @@ pub(super) fn check(service: &Service, config: &NodeConfig) -> Result<(), Stanza
         return Err(errors::unsupported_access_model());
     }
     let refused = |text| Err(StanzaError::not_acceptable().text(text));
+    if !service.kind.sends(config.send_last) {
+        return refused("the service does not know who comes online");
+    }
     match (config.max_items, config.item_expire, config.max_payload_size) {
         (Bound::Of(0), ..) => refused("a node that may have no items"),
         (Bound::Of(items), ..) if items > service.limits.items => {
@@ -128,7 +136,7 @@ pub(super) fn check(service: &Service, config: &NodeConfig) -> Result<(), Stanza
 pub(super) fn write(xml: &mut Xml, kind: Kind, config: &NodeConfig) {
     form::start(xml, Written::Form, NODE_CONFIG);
     for field in fields::of(kind) {
-        write_field(xml, field, field.label, config, true);
+        write_field(xml, field, field.label, config, Some(kind));
     }
     xml.end();
 }
@@ -138,15 +146,17 @@ pub(super) fn write(xml: &mut Xml, kind: Kind, config: &NodeConfig) {
 pub(super) fn write_public(xml: &mut Xml, kind: Kind, config: &NodeConfig) {
     form::start(xml, Written::Result, NODE_CONFIG);
     for field in fields::of(kind).filter(|field| field.name != "roster_groups_allowed") {
-        write_field(xml, field, field.label, config, false);
+        write_field(xml, field, field.label, config, None);
     }
     xml.end();
 }
 
-fn write_field(xml: &mut Xml, field: &Field, label: &str, config: &NodeConfig, offers: bool) {
+/// With the words to choose from where it is to be filled in at such a service.
+fn write_field(xml: &mut Xml, field: &Field, label: &str, config: &NodeConfig, at: Option<Kind>) {
     xml.start("field").attr("var", &format!("pubsub#{}", field.name)).attr("type", field.ty);
-    xml.attr_opt("label", offers.then_some(label));
-    for word in field.options.iter().filter(|_| offers) {
+    xml.attr_opt("label", at.map(|_| label));
+    let offered = |word: &&&str| at.is_some_and(|kind| kind.offers(field.name, word));
+    for word in field.options.iter().filter(offered) {
         xml.start("option").element("value", None, word).end();
     }
     for value in (field.get)(config) {
@@ -163,7 +173,7 @@ pub(super) fn meta_data(creator: &str, created: i64, audience: &Audience) -> Vec
     for field in FIELDS.iter().filter(|field| META_FIELDS.contains(&field.name)) {
         let values = (field.get)(config);
         if !values.is_empty() {
-            write_field(&mut xml, field, "", config, false);
+            write_field(&mut xml, field, "", config, None);
         }
     }
     form::field(&mut xml, "jid-single", "pubsub#creator", &[creator]);
@@ -307,9 +317,13 @@ mod tests {
             (AccessModel::Roster, "unsupported-access-model"),
             (AccessModel::Open, "ok"),
         ] {
-            let config = NodeConfig { access_model: model, ..NodeConfig::BASE };
+            let config = NodeConfig { access_model: model, ..NodeConfig::of_service() };
             assert_eq!(name(check(&service(Kind::Service), &config)), expected);
         }
+        // §6.1.7: of nobody who comes online does it hear.
+        let config = NodeConfig { access_model: AccessModel::Open, ..NodeConfig::BASE };
+        assert_eq!(config.send_last, SendLast::OnSubAndPresence);
+        assert_eq!(name(check(&service(Kind::Service), &config)), "not-acceptable");
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) fn configure(
         return Ok(Outcome::default());
     }
     let (old, new) = (before.config.store().len(), config.store().len());
-    work.has_room(new.saturating_sub(old) as u64)?;
+    work.has_room(&before.creator, new.saturating_sub(old) as u64)?;
     rows::configure(work.tx, &before, &config)?;
     // Fewer items may be kept now.
     publish::trim(work, name, &config)?;
@@ -176,7 +176,7 @@ pub(super) fn set_subscriptions(
         return Err(errors::list_full().into());
     }
     let added = changes.iter().filter(|(jid, to)| *to != SubState::None && before(jid).is_none());
-    add(work, added.map(|(jid, _)| jid))?;
+    add(work, &node, added.map(|(jid, _)| jid))?;
     let mut events = Vec::new();
     for (jid, to) in changes {
         if before(jid).unwrap_or(SubState::None) != *to {
@@ -242,7 +242,7 @@ pub(super) fn set_affiliations(
     if more > 0 && known.len() + more > work.service.limits.entities {
         return Err(errors::list_full().into());
     }
-    add(work, added.map(|(jid, _)| jid))?;
+    add(work, &node, added.map(|(jid, _)| jid))?;
     let mut events = Vec::new();
     for (jid, to) in changed {
         rows::affiliate(work.tx, node.id, jid.as_str(), *to)?;
@@ -252,13 +252,13 @@ pub(super) fn set_affiliations(
 }
 
 /// Whether there is room for these in a list.
-fn add<'j>(work: &mut Work<'_>, jids: impl Iterator<Item = &'j Jid>) -> Step<()> {
+fn add<'j>(work: &mut Work<'_>, node: &NodeRow, jids: impl Iterator<Item = &'j Jid>) -> Step<()> {
     let mut more = 0_u64;
     for jid in jids {
         work.fits_in_list(jid)?;
         more = more.saturating_add(rows::entry_weight(jid));
     }
-    work.has_room(more)
+    work.has_room(&node.creator, more)
 }
 
 /// §8.7.4: another affiliation answers what was asked, and ends what it does not allow.

@@ -1,5 +1,6 @@
 //! XEP-0060: Publish-Subscribe, the engine: it reads requests, does them in a transaction, and says who is to
-//! be told what. It answers no addresses and sends nothing: that is for accounts (XEP-0163) and services.
+//! be told what. It answers no addresses and sends nothing: that is for accounts (XEP-0163) and services. What both
+//! of them need for that is here, too: the order of events (`feed`), and service discovery (`disco`).
 
 use super::api::{Module, Spec};
 use crate::jid::BareJid;
@@ -10,9 +11,11 @@ use crate::store::tx::{StoreError, Tx};
 mod access;
 mod config;
 mod direct;
+pub(super) mod disco;
 mod engine;
 mod errors;
 mod event;
+mod feed;
 mod fields;
 mod forms;
 mod manage;
@@ -30,10 +33,12 @@ pub use config::{
 };
 pub use direct::{
     audience, delete_all, gone_offline, is_subscribed, item, item_ids, items, last_items, newest,
-    node_config, node_info, nodes, nodes_on_presence, pending, recheck,
+    node_config, node_info, nodes, nodes_on_presence, owned, pending, purges_offline, recheck,
+    unreachable,
 };
 pub use engine::handle;
 pub use event::{Audience, Event, EventKind, Item, Outcome, To};
+pub use feed::{Batch, Feeds, Telling, slow_down};
 pub use forms::Settings;
 pub use request::{NewItem, Publish, Request};
 pub use retrieve::Listed;

@@ -7,6 +7,7 @@ use super::event::{self, Event, EventKind, Item, Outcome, To};
 use super::forms::{self, Settings};
 use super::request::{NS, NewItem, Publish};
 use super::rows::{self, NodeRow};
+use super::service::Kind;
 use super::work::{Work, notice};
 use crate::base::id::{OsRng, random, short};
 use crate::jid::Jid;
@@ -38,7 +39,8 @@ pub(super) fn create(
         settings.apply(work.service.kind, &mut config)?;
     }
     let weight = rows::node_weight(name, work.asker.jid.bare_str(), &config);
-    work.has_room(weight)?;
+    let creator = work.asker.jid.bare_str();
+    work.has_room(creator, weight)?;
     new_node(work, name, config)?;
     let mut xml = Xml::new();
     xml.start("pubsub").attr("xmlns", NS).start("create").attr("node", name).end().end();
@@ -47,14 +49,19 @@ pub(super) fn create(
 
 fn new_node(work: &mut Work<'_>, name: &str, config: NodeConfig) -> Step<NodeRow> {
     forms::check(work.service, &config)?;
-    let (nodes, _) = rows::totals(work.tx, work.service.key)?;
-    if nodes >= work.service.limits.nodes {
+    let (key, limits, creator) =
+        (work.service.key, &work.service.limits, work.asker.jid.bare_str());
+    let (nodes, _) = rows::totals(work.tx, key)?;
+    let (own, _) = match limits.creator_nodes < limits.nodes {
+        true => rows::totals_of(work.tx, key, creator)?,
+        false => (0, 0),
+    };
+    if nodes >= limits.nodes || own >= limits.creator_nodes {
         return Err(errors::max_nodes_exceeded().into());
     }
-    let creator = work.asker.jid.bare_str();
-    let node = rows::insert(work.tx, work.service.key, name, creator, work.now, config)?;
+    let node = rows::insert(work.tx, key, name, creator, work.now, config)?;
     // An account owns all of its nodes and needs no row.
-    if !work.asker.is_owner {
+    if work.service.kind == Kind::Service {
         rows::affiliate(work.tx, node.id, creator, Affiliation::Owner)?;
     }
     Ok(node)
@@ -72,7 +79,8 @@ pub(super) fn publish(work: &mut Work<'_>, request: &Publish) -> Step<Outcome> {
         may_keep(work, found.as_ref(), &config, standing, item)?;
     }
     let more = weighs(work, &request.node, found.as_ref(), &config, kept)?;
-    work.has_room(more)?;
+    let creator = found.as_ref().map_or(work.asker.jid.bare_str(), |node| &node.creator);
+    work.has_room(creator, more)?;
     // From here on it is done.
     let node = match found {
         Some(node) => node,

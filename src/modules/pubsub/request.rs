@@ -180,6 +180,16 @@ impl Request {
         )
     }
 
+    /// Whether it gives this field of a node's configuration a value.
+    pub fn sets(&self, var: &str) -> bool {
+        let settings = match self {
+            Self::Create { settings, .. } | Self::Configure { settings, .. } => settings,
+            Self::Publish(publish) => &publish.options,
+            _ => return false,
+        };
+        settings.as_ref().is_some_and(|settings| settings.mentions(var))
+    }
+
     /// The node, if it is about one.
     pub fn node(&self) -> Option<&str> {
         match self {

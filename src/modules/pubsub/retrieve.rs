@@ -7,6 +7,7 @@ use super::event::{self, Outcome};
 use super::forms;
 use super::request::NS;
 use super::rows::{self, NodeRow, Placed, Stretch};
+use super::service::Kind;
 use super::work::Work;
 use crate::stanza::StanzaError;
 use crate::stanza::rsm::{Rsm, Set};
@@ -148,7 +149,8 @@ pub(super) fn subscriptions(work: &mut Work<'_>, node: Option<&str>) -> Step<Out
 /// §5.7
 pub(super) fn affiliations(work: &mut Work<'_>, node: Option<&str>) -> Step<Outcome> {
     let bare = work.asker.jid.bare_str();
-    let all = match work.asker.is_owner {
+    // Whoever administers a service has the rights of owners, and is not listed as one.
+    let all = match work.asker.is_owner && work.service.kind == Kind::Pep {
         true => {
             let nodes = rows::list(work.tx, work.service.key)?.into_iter();
             nodes.map(|node| (node.name, Affiliation::Owner)).collect()

@@ -57,6 +57,17 @@ pub(super) fn totals(tx: &mut dyn Tx, service: ServiceKey) -> Result<(usize, u64
     Ok((usize::try_from(nodes).unwrap_or(usize::MAX), number(bytes)))
 }
 
+/// The same of those nodes that somebody created.
+pub(super) fn totals_of(
+    tx: &mut dyn Tx,
+    service: ServiceKey,
+    creator: &str,
+) -> Result<(usize, u64), StoreError> {
+    let read = |row: &dyn Row| Ok((row.int(0)?, row.int(1)?));
+    let (nodes, bytes) = query_one(tx, TOTALS_OF, &[service.into(), creator.into()], read)?;
+    Ok((usize::try_from(nodes).unwrap_or(usize::MAX), number(bytes)))
+}
+
 pub(super) fn insert(
     tx: &mut dyn Tx,
     service: ServiceKey,
@@ -416,6 +427,8 @@ crate::store::sql! {
     LIST = "SELECT id, node, creator, created, config, items FROM pubsub_node
         WHERE service = $1";
     TOTALS = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM pubsub_node WHERE service = $1";
+    TOTALS_OF = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM pubsub_node
+        WHERE service = $1 AND creator = $2";
     INSERT = "INSERT INTO pubsub_node (service, node, creator, created, config, items, bytes)
         VALUES ($1, $2, $3, $4, $5, 0, $6) RETURNING id";
     CONFIGURE = "UPDATE pubsub_node SET config = $2 WHERE id = $1";

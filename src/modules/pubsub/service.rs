@@ -1,6 +1,6 @@
 //! What a pubsub service is to the engine: an account, or a service with a domain of its own.
 
-use super::config::{AccessModel, NodeConfig};
+use super::config::{AccessModel, NodeConfig, SendLast};
 use crate::jid::BareJid;
 pub use crate::store::ids::ServiceKey;
 
@@ -33,6 +33,22 @@ impl Kind {
     pub fn supports(self, model: AccessModel) -> bool {
         self == Self::Pep || !matches!(model, AccessModel::Presence | AccessModel::Roster)
     }
+
+    /// Whether last items can be sent at these moments: a service hears of nobody who comes online.
+    pub fn sends(self, last: SendLast) -> bool {
+        self == Self::Pep || last != SendLast::OnSubAndPresence
+    }
+
+    /// Whether a form offers this word of a field.
+    pub(super) fn offers(self, field: &str, word: &str) -> bool {
+        match field {
+            "access_model" => AccessModel::parse(word).is_some_and(|model| self.supports(model)),
+            "send_last_published_item" => {
+                SendLast::parse(word).is_some_and(|last| self.sends(last))
+            }
+            _ => true,
+        }
+    }
 }
 
 /// What a service may hold. Everything that a peer can make longer is bounded here.
@@ -48,6 +64,12 @@ pub struct Limits {
     pub bytes: u64,
     /// Affiliations of a node, and likewise its subscriptions.
     pub entities: usize,
+    /// Subscriptions of one entity at all nodes.
+    pub subscriptions: usize,
+    /// Nodes that one entity created.
+    pub creator_nodes: usize,
+    /// Bytes of everything in the nodes that one entity created.
+    pub creator_bytes: u64,
     /// Bytes of items in one answer, as they are written, and about so many of any other list: well below
     /// half of what waits for a client at most. What is left out is requested with a result set (§6.5.4).
     pub answer_bytes: usize,
@@ -61,6 +83,10 @@ impl Default for Limits {
             item_bytes: 262_144,
             bytes: 64 * 1_048_576,
             entities: 1_000,
+            // An account creates all of its nodes, and each of them has a list of its own.
+            subscriptions: usize::MAX,
+            creator_nodes: usize::MAX,
+            creator_bytes: u64::MAX,
             answer_bytes: 524_288,
         }
     }

@@ -37,14 +37,12 @@ pub(super) fn subscribe(work: &mut Work<'_>, name: &str, jid: &Jid) -> Step<Outc
         _ => {}
     }
     // §6.1.3.9
-    let subscribed = rows::subscribers(work.tx, node.id)?;
-    let too_many = own.len() >= ADDRESSES_MAX || subscribed >= work.service.limits.entities;
-    if before.is_none() && too_many {
-        return Err(errors::too_many_subscriptions().into());
-    }
     if before.is_none() {
+        if own.len() >= ADDRESSES_MAX || has_too_many(work, &node, jid)? {
+            return Err(errors::too_many_subscriptions().into());
+        }
         work.fits_in_list(jid)?;
-        work.has_room(rows::entry_weight(jid))?;
+        work.has_room(&node.creator, rows::entry_weight(jid))?;
     }
     rows::subscribe(work.tx, node.id, jid, state)?;
     let mut events = Vec::new();
@@ -56,6 +54,19 @@ pub(super) fn subscribe(work: &mut Work<'_>, name: &str, jid: &Jid) -> Step<Outc
         events.extend(work.last_for(&node, jid)?);
     }
     Ok(answer(name, jid, state, events))
+}
+
+/// Whether the node, or whoever subscribes, has as many subscriptions as it may.
+fn has_too_many(work: &mut Work<'_>, node: &NodeRow, jid: &Jid) -> Step<bool> {
+    let limits = &work.service.limits;
+    if rows::subscribers(work.tx, node.id)? >= limits.entities {
+        return Ok(true);
+    }
+    if limits.subscriptions == usize::MAX {
+        return Ok(false);
+    }
+    let all = rows::subscriptions_at(work.tx, work.service.key, jid.bare_str())?;
+    Ok(all.len() >= limits.subscriptions)
 }
 
 /// §6.2

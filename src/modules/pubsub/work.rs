@@ -51,13 +51,19 @@ impl Work<'_> {
         }
     }
 
-    /// Refuses what would be more than the service may store (`more` bytes of it).
-    pub(super) fn has_room(&mut self, more: u64) -> Step<()> {
+    /// Refuses what would be more than the service may store (`more` bytes of it), or whoever created the node.
+    pub(super) fn has_room(&mut self, creator: &str, more: u64) -> Step<()> {
         if more == 0 {
             return Ok(());
         }
+        let limits = &self.service.limits;
         let (_, bytes) = rows::totals(self.tx, self.service.key)?;
-        match bytes.saturating_add(more) > self.service.limits.bytes {
+        let mut is_full = bytes.saturating_add(more) > limits.bytes;
+        if !is_full && limits.creator_bytes < limits.bytes {
+            let (_, bytes) = rows::totals_of(self.tx, self.service.key, creator)?;
+            is_full = bytes.saturating_add(more) > limits.creator_bytes;
+        }
+        match is_full {
             true => Err(errors::storage_full().into()),
             false => Ok(()),
         }

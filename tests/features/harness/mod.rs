@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod element;
+pub mod feeds;
 pub mod interest;
 pub mod io;
 pub mod matching;

@@ -226,3 +226,55 @@ fn what_an_owner_is_asked_can_wait_for_it() {
         assert!(!asked.headline && content.starts_with("<body>stranger@x wants "), "{content}");
     });
 }
+
+/// What one creator, and one subscriber, has at a service is bounded beside what the service has.
+#[test]
+fn a_service_bounds_each_creator_and_each_subscriber() {
+    testing::tx(|tx| {
+        let mut b = Bench::service(tx);
+        let base = Limits { nodes: 4, entities: 3, ..Limits::default() };
+        b.service.limits = Limits { creator_nodes: 2, subscriptions: 2, ..base };
+        for (who, node, expected) in [
+            ("maker", "a", true),
+            ("maker", "b", true),
+            ("maker", "c", false),
+            ("other", "c", true),
+            ("other", "d", true),
+        ] {
+            let answer = b.set(who, &format!("<create node='{node}'/>"));
+            assert_eq!(answer.starts_with("<pubsub"), expected, "{who} {node}: {answer}");
+            let is_bound = answer.ends_with("/max-nodes-exceeded");
+            assert_eq!(is_bound, !expected, "{answer}");
+        }
+        for (node, expected) in [("a", true), ("b", true), ("c", false), ("a", true)] {
+            let answer = b.set("s", &format!("<subscribe node='{node}' jid='s@x'/>"));
+            assert_eq!(answer.starts_with("<pubsub"), expected, "{node}: {answer}");
+        }
+        // What is in a node counts for whoever created it.
+        let (_, bytes) = rows::totals_of(b.tx, b.service.key, "maker@x").unwrap();
+        b.service.limits.creator_bytes = bytes + 50;
+        assert_eq!(b.publish("maker", "a", "1"), "!resource-constraint");
+        assert!(b.publish("other", "c", "1").starts_with("<pubsub"));
+        b.service.limits.creator_bytes = u64::MAX;
+        assert!(b.publish("maker", "a", "1").starts_with("<pubsub"));
+        assert!(rows::totals_of(b.tx, b.service.key, "maker@x").unwrap().1 > bytes);
+    });
+}
+
+/// Whoever administers a service owns what it creates as anybody does, and is in no list else.
+#[test]
+fn an_administrator_has_rights_and_no_rows() {
+    testing::tx(|tx| {
+        let mut b = Bench::service(tx);
+        b.set("maker", "<create node='a'/>");
+        // `juliet` is it.
+        assert!(b.set("juliet", "<create node='b'/>").starts_with("<pubsub"));
+        let own = b.get("juliet", "<affiliations/>");
+        assert!(own.contains("node='b'") && !own.contains("node='a'"), "{own}");
+        assert!(b.own_get("juliet", "<affiliations node='b'/>").contains("juliet@x"));
+        assert!(!b.own_get("juliet", "<affiliations node='a'/>").contains("juliet@x"));
+        let cast_out = "<affiliations node='a'><affiliation jid='maker@x' affiliation='outcast'/>\
+                        <affiliation jid='other@x' affiliation='owner'/></affiliations>";
+        assert_eq!(b.own_set("juliet", cast_out), "");
+    });
+}

@@ -1,17 +1,18 @@
-//! The order in which an account's events are told: that of their commits. Whoever commits first begins to
+//! The order in which a service's events are told: that of their commits. Whoever commits first begins to
 //! tell, and what comes meanwhile is told behind it.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::event::Event;
 use crate::jid::{BareJid, Jid};
-use crate::modules::pubsub::Event;
 use crate::router::outbox::Outbox;
 
-/// What was committed and is not told yet, of all accounts. Bounded by the requests that are handled: each
+/// What was committed and is not told yet, of all services. Bounded by the requests that are handled: each
 /// waits until its own is told.
 #[derive(Debug, Default)]
 pub struct Feeds {
@@ -22,7 +23,7 @@ pub struct Feeds {
 #[derive(Debug, Default)]
 struct Inner {
     waiting: HashMap<BareJid, VecDeque<Batch>>,
-    /// Commits, of many accounts in one place: a few too many are looked at again, and memory is bounded.
+    /// Commits, of many services in one place: a few too many are looked at again, and memory is bounded.
     versions: Vec<u64>,
     /// Accounts, by their hash, that had nothing for those who come online when they were at this version.
     silent: HashMap<u64, u64>,
@@ -30,7 +31,7 @@ struct Inner {
 
 /// What one transaction did.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub struct Batch {
     /// Nodes that it may have changed.
     pub nodes: Vec<String>,
     /// In order.
@@ -42,9 +43,10 @@ pub(super) struct Batch {
 }
 
 impl Feeds {
-    /// Queues what was committed; true if the caller has to begin to tell, as nobody tells of the account now.
-    pub(super) fn add(&self, account: &BareJid, batch: Batch) -> bool {
-        let place = self.place(account);
+    /// Queues what was committed; true if the caller has to begin to tell ([`Feeds::telling`]), as nobody tells
+    /// of the service now.
+    pub fn add(&self, service: &BareJid, batch: Batch) -> bool {
+        let place = self.place(service);
         let mut inner = self.lock();
         if inner.versions.is_empty() {
             inner.versions = vec![0; PLACES];
@@ -52,41 +54,40 @@ impl Feeds {
         if let Some(version) = inner.versions.get_mut(place) {
             *version = version.wrapping_add(1);
         }
-        let is_first = !inner.waiting.contains_key(account);
-        inner.waiting.entry(account.clone()).or_default().push_back(batch);
+        let is_first = !inner.waiting.contains_key(service);
+        inner.waiting.entry(service.clone()).or_default().push_back(batch);
         is_first
     }
 
-    /// The next to tell; when there is none, whoever comes next begins again.
-    pub(super) fn next(&self, account: &BareJid) -> Option<Batch> {
+    /// For whoever has to tell of a service.
+    pub fn telling<'a>(&'a self, service: &'a BareJid) -> Telling<'a> {
+        Telling { feeds: self, service, is_over: false }
+    }
+
+    fn next(&self, service: &BareJid) -> Option<Batch> {
         let mut inner = self.lock();
-        let next = inner.waiting.get_mut(account).and_then(VecDeque::pop_front);
+        let next = inner.waiting.get_mut(service).and_then(VecDeque::pop_front);
         if next.is_none() {
-            inner.waiting.remove(account);
+            inner.waiting.remove(service);
         }
         next
     }
 
-    /// Drops what is left of an account, so that it is told of again by the next one.
-    pub(super) fn give_up(&self, account: &BareJid) {
-        self.lock().waiting.remove(account);
-    }
-
-    /// Changes with each commit of the account.
-    pub(super) fn version(&self, account: &BareJid) -> u64 {
-        let place = self.place(account);
+    /// Changes with each commit of the service.
+    pub fn version(&self, service: &BareJid) -> u64 {
+        let place = self.place(service);
         self.lock().versions.get(place).copied().unwrap_or(0)
     }
 
     /// Does this if nothing was committed since: what is told of a later commit comes behind it. Takes no
     /// other lock than a box's.
-    pub(super) fn if_still<T>(
+    pub fn if_still<T>(
         &self,
-        account: &BareJid,
+        service: &BareJid,
         version: u64,
         work: impl FnOnce() -> T,
     ) -> Option<T> {
-        let place = self.place(account);
+        let place = self.place(service);
         let inner = self.lock();
         let now = inner.versions.get(place).copied().unwrap_or(0);
         (now == version).then(work)
@@ -94,7 +95,7 @@ impl Feeds {
 
     /// The account has no node that sends its last item to who comes online; read at this version. Most
     /// contacts are so, and need not be looked for in the store each time that somebody comes.
-    pub(super) fn note_silent(&self, account: &BareJid, version: u64) {
+    pub fn note_silent(&self, account: &BareJid, version: u64) {
         let hash = self.hash(account.as_str());
         let mut inner = self.lock();
         if inner.silent.len() >= SILENT_MAX {
@@ -104,7 +105,7 @@ impl Feeds {
     }
 
     /// Whether that is still so; false if nothing is known of the account.
-    pub(super) fn is_silent(&self, account: &str) -> bool {
+    pub fn is_silent(&self, account: &str) -> bool {
         let hash = self.hash(account);
         let inner = self.lock();
         let now = inner.versions.get(place(hash)).copied().unwrap_or(0);
@@ -128,6 +129,45 @@ fn place(hash: u64) -> usize {
     usize::try_from(hash % PLACES as u64).unwrap_or(0)
 }
 
+/// Tells of a service until nothing is left.
+#[derive(Debug)]
+pub struct Telling<'a> {
+    feeds: &'a Feeds,
+    service: &'a BareJid,
+    is_over: bool,
+}
+
+impl Telling<'_> {
+    /// The next to tell; when there is none, whoever comes next begins again.
+    pub fn next(&mut self) -> Option<Batch> {
+        let next = self.feeds.next(self.service);
+        self.is_over = next.is_none();
+        next
+    }
+}
+
+/// If telling panics, the service is not silent for ever: the next one tells again.
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.feeds.lock().waiting.remove(self.service);
+        }
+    }
+}
+
+/// Whoever publishes to clients that are slow waits a moment for them, as whoever sends to them does.
+pub async fn slow_down(boxes: Vec<Arc<Outbox>>) {
+    let eased = async {
+        while boxes.iter().any(|outbox| outbox.over_half()) {
+            tokio::time::sleep(SLOW_STEP).await;
+        }
+    };
+    let _ = tokio::time::timeout(SLOW_MAX, eased).await;
+}
+
+/// How long, and in which steps, to wait for slow clients; as sessions do.
+const SLOW_MAX: Duration = Duration::from_secs(1);
+const SLOW_STEP: Duration = Duration::from_millis(20);
 /// Numbers of commits that are kept.
 const PLACES: usize = 1_024;
 /// Silent accounts that are known: 1 MB.
@@ -149,10 +189,13 @@ mod tests {
         assert!(feeds.add(&a, batch()));
         assert!(!feeds.add(&a, batch()));
         assert!(feeds.add(&b, batch()));
-        assert!(feeds.next(&a).is_some() && feeds.next(&a).is_some() && feeds.next(&a).is_none());
+        let mut telling = feeds.telling(&a);
+        assert!(telling.next().is_some() && telling.next().is_some() && telling.next().is_none());
         assert!(feeds.add(&a, batch()), "nobody tells of it any more");
-        feeds.give_up(&b);
-        assert!(feeds.add(&b, batch()));
+        drop(telling);
+        assert!(!feeds.add(&a, batch()), "who is done takes nothing along");
+        drop(feeds.telling(&b));
+        assert!(feeds.add(&b, batch()), "who gave up");
     }
 
     #[test]
