@@ -270,6 +270,13 @@ CREATE TABLE pubsub_node (
     UNIQUE (service, node)
 ) STRICT;
 
+CREATE INDEX pubsub_node_creator ON pubsub_node (service, creator, bytes);
+
+CREATE TABLE pubsub_service (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    domain TEXT NOT NULL UNIQUE
+) STRICT;
+
 CREATE TABLE pubsub_subscription (
     node INTEGER NOT NULL REFERENCES pubsub_node (id) ON DELETE CASCADE,
     -- The address to be notified, and the bare JID whose it is.
@@ -344,8 +351,9 @@ CREATE TABLE room (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     -- The bare JID.
     jid TEXT NOT NULL UNIQUE,
-    -- Its domain: the service's.
+    -- Its domain, and 1 if it can be found there.
     domain TEXT NOT NULL,
+    public INTEGER NOT NULL,
     -- JSON: what owners decided.
     settings TEXT NOT NULL,
     -- 0: it goes when nobody is in it.
@@ -354,6 +362,8 @@ CREATE TABLE room (
     secret BLOB NOT NULL,
     -- Rises with each change of affiliations (XEP-0463).
     version INTEGER NOT NULL,
+    -- The version up to which it was forgotten who is not listed any more: changes since then are all known.
+    forgotten INTEGER NOT NULL,
     -- The message that set the subject, without 'to', and when, in microseconds since 1970.
     subject BLOB,
     subject_at INTEGER NOT NULL,
@@ -361,7 +371,9 @@ CREATE TABLE room (
     -- The bare JID of who created it, for the bound on rooms of one account.
     creator TEXT NOT NULL,
     -- Occupants over a planned restart, or nothing.
-    occupants BLOB
+    occupants BLOB,
+    -- For its avatar (XEP-0486), or nothing.
+    vcard BLOB
 ) STRICT;
 
 CREATE INDEX room_creator ON room (creator);
@@ -369,6 +381,8 @@ CREATE INDEX room_creator ON room (creator);
 CREATE INDEX room_domain ON room (domain, jid);
 
 CREATE INDEX room_occupied ON room (jid) WHERE occupants IS NOT NULL;
+
+CREATE INDEX room_public ON room (domain, public, jid);
 
 CREATE INDEX room_temporary ON room (id) WHERE stays = 0;
 
@@ -473,6 +487,29 @@ CREATE TABLE team_member (
 ) STRICT;
 
 CREATE INDEX team_member_account ON team_member (account);
+
+CREATE TABLE team_room (
+    team INTEGER NOT NULL REFERENCES team (id) ON DELETE CASCADE,
+    room INTEGER NOT NULL REFERENCES room (id) ON DELETE CASCADE,
+    -- The room's address.
+    jid TEXT NOT NULL,
+    PRIMARY KEY (team, room)
+) STRICT;
+
+CREATE INDEX team_room_room ON team_room (room);
+
+CREATE TABLE team_room_given (
+    account INTEGER NOT NULL,
+    -- The account's address.
+    address TEXT NOT NULL,
+    room INTEGER NOT NULL,
+    -- The room's address.
+    jid TEXT NOT NULL,
+    -- 0 not done yet, 1 brought, 2 it was there before, 3 being brought.
+    membership INTEGER NOT NULL,
+    bookmark INTEGER NOT NULL,
+    PRIMARY KEY (account, room)
+) STRICT;
 
 CREATE TABLE token (
     device INTEGER NOT NULL REFERENCES device (id) ON DELETE CASCADE,
