@@ -3,7 +3,7 @@
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
 use crate::harness::process::Lab;
-use crate::harness::rooms::{SERVICE, ask, at, configure, found, gathering, hears};
+use crate::harness::rooms::{SERVICE, ask, at, configure, found, gathering, hears, set_item};
 
 pub const INFO: &str = "http://jabber.org/protocol/disco#info";
 pub const ITEMS: &str = "http://jabber.org/protocol/disco#items";
@@ -201,6 +201,12 @@ async fn a_hidden_room_says_little() -> Outcome<()> {
     }
     assert!(!has(&answer, "urn:xmpp:mam:2") && !has(&answer, "urn:xmpp:message-moderate:1"));
     assert!(values(&answer, "muc#roominfo_subject").is_some());
+    // The banned of a public room, too.
+    let ban = "<item affiliation='outcast' jid='bob@localhost'/>";
+    if set_item(&mut all[0], "cave", ban).await?.attr("type") == Some("result") {
+        let answer = info(&mut all[1], "cave").await?;
+        assert!(name(&answer).is_none() && values(&answer, "FORM_TYPE").is_none(), "{answer}");
+    }
     // Whoever can neither find it nor enter it learns what it takes to enter, and nothing else.
     let answer = info(&mut eve, "cave").await?;
     assert!(has(&answer, "muc_membersonly") && name(&answer).is_none(), "{answer}");
@@ -289,5 +295,15 @@ async fn who_has_no_nickname_is_told_so() -> Outcome<()> {
     let query = answer.find("query").expect("a query");
     assert_eq!(query.attr("node"), Some("x-roomuser-item"));
     assert!(query.children.is_empty(), "{answer}");
+    // §7.10: and who has one is told which.
+    let form = "<query xmlns='jabber:iq:register'><x xmlns='jabber:x:data' type='submit'>\
+        <field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#register</value></field>\
+        <field var='muc#register_roomnick'><value>thirdwitch</value></field></x></query>";
+    if ask(&mut all[1], "set", "hall", form).await?.attr("type") == Some("result") {
+        let answer = ask(&mut all[1], "get", "hall", &node).await?;
+        assert_eq!(name(&answer), Some("thirdwitch"), "{answer}");
+        let answer = ask(&mut all[0], "get", "hall", &node).await?;
+        assert_eq!(name(&answer), None, "nobody else is told: {answer}");
+    }
     Ok(())
 }
