@@ -227,7 +227,7 @@ impl Work<'_> {
 /// Tells of the account until nothing is left.
 async fn tell(cx: &Cx, owner: &Owner) {
     let mut telling = cx.server.shared().pep.telling(&owner.jid);
-    while let Some(Batch { nodes, events, by, told }) = telling.next() {
+    while let Some(Batch { nodes, events, by, told }) = telling.take() {
         // Its roster and its guards decide who hears.
         if let Err(error) = cx.router.load(&owner.jid).await {
             tracing::error!(%error, account = owner.jid.as_str(), "nobody was told what it published");

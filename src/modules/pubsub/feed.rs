@@ -139,7 +139,7 @@ pub struct Telling<'a> {
 
 impl Telling<'_> {
     /// The next to tell; when there is none, whoever comes next begins again.
-    pub fn next(&mut self) -> Option<Batch> {
+    pub fn take(&mut self) -> Option<Batch> {
         let next = self.feeds.next(self.service);
         self.is_over = next.is_none();
         next
@@ -190,7 +190,7 @@ mod tests {
         assert!(!feeds.add(&a, batch()));
         assert!(feeds.add(&b, batch()));
         let mut telling = feeds.telling(&a);
-        assert!(telling.next().is_some() && telling.next().is_some() && telling.next().is_none());
+        assert!(telling.take().is_some() && telling.take().is_some() && telling.take().is_none());
         assert!(feeds.add(&a, batch()), "nobody tells of it any more");
         drop(telling);
         assert!(!feeds.add(&a, batch()), "who is done takes nothing along");

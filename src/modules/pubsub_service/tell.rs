@@ -14,7 +14,7 @@ use crate::stanza::message::MessageType;
 /// Tells of a service until nothing is left.
 pub(super) async fn tell(cx: &Cx, at: &BareJid) {
     let mut telling = cx.services().feeds.telling(at);
-    while let Some(batch) = telling.next() {
+    while let Some(batch) = telling.take() {
         let mut slow = Vec::new();
         for event in &batch.events {
             slow.extend(tell_of(cx, at, event).await);

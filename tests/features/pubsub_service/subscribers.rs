@@ -80,6 +80,14 @@ async fn what_cannot_be_subscribed_gets_the_error_of_its_section() -> Outcome<()
     ] {
         assert_eq!(set(&mut bob, request).await?, expected, "{request}");
     }
+    Ok(())
+}
+
+/// §6.3.4.6, §6.4.3.2: subscriptions have no options.
+#[tokio::test]
+async fn subscriptions_have_no_options() -> Outcome<()> {
+    let lab = lab();
+    let mut bob = lab.login("bob").await?;
     for (request, expected) in [
         (
             "<options node='open' jid='bob@localhost'/>",
