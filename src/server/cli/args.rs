@@ -467,7 +467,7 @@ mod tests {
 
     #[test]
     fn every_command_line_means_one_thing() {
-        let cases: [Case; 21] = [
+        let cases: [Case; 23] = [
             ("", |c| c.command.is_none()),
             ("serve", |c| matches!(c.command, Some(Command::Serve))),
             ("status", |c| matches!(c.command, Some(Command::Status))),
