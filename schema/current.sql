@@ -340,40 +340,6 @@ CREATE TABLE reported_message (
     PRIMARY KEY (report, place)
 ) STRICT;
 
-CREATE TABLE room (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    -- The bare JID.
-    jid TEXT NOT NULL UNIQUE,
-    -- JSON: what owners decided.
-    settings TEXT NOT NULL,
-    -- Makes the ids of its occupants (XEP-0421).
-    secret BLOB NOT NULL,
-    -- Rises with each change of affiliations (XEP-0463).
-    version INTEGER NOT NULL,
-    -- The message that set the subject, without 'to', and when, in microseconds since 1970.
-    subject BLOB,
-    subject_at INTEGER NOT NULL,
-    created_at INTEGER NOT NULL,
-    -- The bare JID of who created it, for the bound on rooms of one account.
-    creator TEXT NOT NULL,
-    -- Occupants over a planned restart, or nothing.
-    occupants BLOB
-) STRICT;
-
-CREATE INDEX room_creator ON room (creator);
-
-CREATE TABLE room_affiliation (
-    room INTEGER NOT NULL REFERENCES room (id) ON DELETE CASCADE,
-    jid TEXT NOT NULL,
-    affiliation INTEGER NOT NULL,
-    nick TEXT,
-    reason TEXT,
-    version INTEGER NOT NULL,
-    PRIMARY KEY (room, jid)
-) STRICT;
-
-CREATE INDEX room_affiliation_jid ON room_affiliation (jid);
-
 CREATE TABLE roster_given (
     account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
     jid TEXT NOT NULL,
@@ -463,29 +429,6 @@ CREATE TABLE team_member (
 ) STRICT;
 
 CREATE INDEX team_member_account ON team_member (account);
-
-CREATE TABLE team_room (
-    team INTEGER NOT NULL REFERENCES team (id) ON DELETE CASCADE,
-    room INTEGER NOT NULL REFERENCES room (id) ON DELETE CASCADE,
-    -- The room's address.
-    jid TEXT NOT NULL,
-    PRIMARY KEY (team, room)
-) STRICT;
-
-CREATE INDEX team_room_room ON team_room (room);
-
-CREATE TABLE team_room_given (
-    account INTEGER NOT NULL,
-    -- The account's address.
-    address TEXT NOT NULL,
-    room INTEGER NOT NULL,
-    -- The room's address.
-    jid TEXT NOT NULL,
-    -- 0 not done yet, 1 brought, 2 it was there before, 3 being brought.
-    membership INTEGER NOT NULL,
-    bookmark INTEGER NOT NULL,
-    PRIMARY KEY (account, room)
-) STRICT;
 
 CREATE TABLE token (
     device INTEGER NOT NULL REFERENCES device (id) ON DELETE CASCADE,

@@ -162,13 +162,13 @@ fn cx(job: &PeriodicJob, jid: &BareJid) -> Cx {
 #[cfg(test)]
 mod tests {
     use super::super::Bounds;
-    use super::super::room::Standing;
     use super::super::settings::Settings;
     use super::*;
 
     /// §9.1, §9.4: changed while the server was down.
     #[test]
     fn who_may_not_be_in_a_room_any_more_is_out_of_it() {
+        use super::super::room::Standing;
         let jid = BareJid::parse("hall@rooms.x").unwrap();
         let settings = Settings { members_only: true, ..Settings::default() };
         let mut room = Room::new(jid.clone(), settings, [0; 32], Bounds::default());
