@@ -125,7 +125,8 @@ impl Operator {
 
     /// Does it, and says in the log who did what to whom.
     async fn done(&self, by: Option<&Actor>, request: Request) -> Result<Vec<String>, AdminError> {
-        let (what, on) = (request.changes(), request.about().map(str::to_owned));
+        let room = if let Request::Room(verb) = &request { verb.about() } else { None };
+        let (what, on) = (request.changes(), request.about().or(room).map(str::to_owned));
         let lines = self.lines(request).await?;
         if let Some(what) = what {
             let by = by.map_or("the command line", |actor| actor.jid.as_str());

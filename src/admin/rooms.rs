@@ -52,6 +52,20 @@ pub enum RoomVerb {
     },
 }
 
+impl RoomVerb {
+    /// The room that it is about, as it was written.
+    pub fn about(&self) -> Option<&str> {
+        match self {
+            Self::List(_) => None,
+            Self::Show { room }
+            | Self::Create { room, .. }
+            | Self::Destroy { room, .. }
+            | Self::Affiliation { room, .. }
+            | Self::Purge { room } => Some(room),
+        }
+    }
+}
+
 /// Which rooms.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -24,7 +24,7 @@ use crate::store::tx::Tx;
 pub const MODULE: Module = Module {
     name: "teams",
     sql: &[rooms::CATALOGUE, table::CATALOGUE],
-    weights: table::WEIGHTS,
+    weights: &[table::WEIGHED, rooms::WEIGHED],
     account_created: Some(invited::join),
     account_deleted: Some(deleted),
     account_turned: Some(turned),

@@ -99,7 +99,7 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     report.warnings.extend(clock_warning());
     let running = server_runs(config);
     report.running = running;
-    services::names(config, &mut report);
+    report.good.extend(services::lines(config));
     folder(config, &loaded.origins, &mut report);
     database(config, running, depth, &mut report);
     certificates(&loaded, &mut report);

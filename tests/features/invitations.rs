@@ -5,6 +5,7 @@ use crate::commands::{command, result};
 use crate::harness::client::{Client, Outcome, Security};
 use crate::harness::element::Element;
 use crate::harness::process::{Lab, PASSWORD, Said, ends_with, run_in, wrong};
+use crate::harness::rooms::{enter, real};
 use std::path::Path;
 use std::time::SystemTime;
 use stonechat::base::time::micros;
@@ -128,6 +129,9 @@ async fn who_was_invited_to_a_team_is_in_it() -> Outcome<()> {
     let mut alice = lab.online("alice", "a").await?;
     good(at, &["team", "add", "Support"]);
     good(at, &["team", "join", "Support", "alice@localhost"]);
+    good(at, &["room", "create", "hall", "--owner", "alice@localhost"]);
+    good(at, &["team", "room", "add", "Support", "hall"]);
+    enter(&mut alice, "hall", "Alice").await?;
     let (_, token) = link(at, &["invite", "--team", "support"]);
     let mut carol = lab.connect().await?;
     is_result(&show(&mut carol, &token).await?);
@@ -140,6 +144,9 @@ async fn who_was_invited_to_a_team_is_in_it() -> Outcome<()> {
     alice.expect(|e| e.attr("from") == Some("carol@localhost/c")).await?;
     carol.expect(|e| e.attr("from") == Some("alice@localhost/a")).await?;
     assert!(good(at, &["team", "show", "Support"]).contains("carol@localhost"));
+    // XEP-0045 §9.3: those in a room of the team see a new member.
+    let new = alice.expect(|e| e.name == "message" && real(e) == Some("carol@localhost")).await?;
+    assert_eq!(new.find("item").and_then(|item| item.attr("affiliation")), Some("member"), "{new}");
     Ok(())
 }
 

@@ -57,6 +57,7 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("subscription", "src/modules/teams/", "carries out what a team changes in rosters"),
     ("invite", "src/modules/administration/", "an operator's invitations are made as all are"),
     ("teams", "src/modules/administration/", "an admin's verbs over teams"),
+    ("bookmarks", "src/modules/teams/bring.rs", "a team's rooms are bookmarks of its members"),
     (
         "blocking",
         "src/modules/api/module.rs",

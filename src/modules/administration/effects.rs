@@ -91,9 +91,12 @@ impl Effects for Live {
 
     fn room<'a>(&'a self, verb: RoomVerb) -> Doing<'a, Vec<String>> {
         Box::pin(async move {
+            let ends = matches!(verb, RoomVerb::Destroy { .. });
             let lines = muc::run(&self.0, verb).await?;
-            // A team has one that is gone no longer.
-            let _ = teams::settle(&self.0).await;
+            if ends {
+                // A team has it no longer. What cannot be done now is done later.
+                let _ = teams::settle(&self.0).await;
+            }
             Ok(lines)
         })
     }

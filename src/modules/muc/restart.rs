@@ -165,6 +165,29 @@ mod tests {
     use super::super::settings::Settings;
     use super::*;
 
+    /// §9.1, §9.4: changed while the server was down.
+    #[test]
+    fn who_may_not_be_in_a_room_any_more_is_out_of_it() {
+        use super::super::room::Standing;
+        let jid = BareJid::parse("hall@rooms.x").unwrap();
+        let settings = Settings { members_only: true, ..Settings::default() };
+        let mut room = Room::new(jid.clone(), settings, [0; 32], Bounds::default());
+        for (local, affiliation) in
+            [("ann", Affiliation::Owner), ("bob", Affiliation::None), ("eve", Affiliation::Outcast)]
+        {
+            let real = BareJid::parse(&format!("{local}@x")).unwrap();
+            let standing = Standing { affiliation, ..Standing::default() };
+            room.standing.insert(real.clone(), standing);
+            let seat = Seat { jid: real.with_resource("r").unwrap().into(), shown: Bytes::new() };
+            let own = jid.with_resource(local).unwrap().into();
+            room.seat(Nick::of(local, 99).unwrap(), own, Role::Participant, seat);
+        }
+        let mut out = Outputs::default();
+        room.expel_unlisted(&mut out);
+        assert_eq!(room.occupants().map(|one| &*one.nick.text).collect::<Vec<_>>(), ["ann"]);
+        assert!(!out.sent.is_empty());
+    }
+
     #[test]
     fn who_was_in_a_room_is_in_it_again() {
         let jid = BareJid::parse("hall@rooms.x").unwrap();

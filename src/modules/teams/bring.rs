@@ -2,7 +2,7 @@
 
 use tokio::sync::Semaphore;
 
-use super::super::api::{Cx, PeriodicJob, Requester};
+use super::super::api::{Cause, Cx, PeriodicJob, Requester};
 use super::super::bookmarks::given as bookmarks;
 use super::super::muc;
 use super::super::pep::Owner;
@@ -43,6 +43,9 @@ pub async fn settle(cx: &Cx) -> Result<usize, StoreError> {
 
 /// Now and then: what could not be done before, rooms that were destroyed, and accounts that were deleted.
 pub(super) async fn periodic(job: PeriodicJob) {
+    if job.cause == Cause::Grown {
+        return;
+    }
     let host = job.router.hosts().first().and_then(|host| Jid::parse(host).ok());
     let Some(host) = host else { return };
     let cx = Cx {
@@ -158,3 +161,104 @@ async fn owner(cx: &Cx, tie: &Tie) -> Result<Option<Owner>, StanzaError> {
 
 /// Two at once would do the same.
 static TURN: Semaphore = Semaphore::const_new(1);
+
+#[cfg(test)]
+mod tests {
+    use super::super::verbs::run;
+    use super::*;
+    use crate::admin::{RoomVerb, TeamVerb};
+    use crate::jid::BareJid;
+    use crate::modules::Config;
+    use crate::modules::testing::Server;
+    use crate::store::ids::RoomId;
+
+    const ANN: &str = "ann@montague.example";
+    const ROOM: &str = "help@conference.montague.example";
+
+    async fn team(cx: &Cx, verb: TeamVerb) {
+        run(cx, verb).await.unwrap();
+    }
+
+    fn join() -> TeamVerb {
+        TeamVerb::Join { name: "t".to_owned(), jid: ANN.to_owned(), called: None }
+    }
+
+    /// Whether the account has a bookmark of the room.
+    async fn marked(server: &Server, owner: &Owner) -> bool {
+        let service = owner.service(&server.cx.config);
+        let room = BareJid::parse(ROOM).unwrap();
+        server.store().read(move |tx| bookmarks::has(tx, &service, &room)).await.unwrap()
+    }
+
+    async fn server() -> (Server, Owner, RoomId) {
+        let server = Server::new(Config::default());
+        server.account("root", &[]).await;
+        let account = server.account("ann", &[]).await;
+        let owner = "root@montague.example".to_owned();
+        let create = RoomVerb::Create { room: ROOM.to_owned(), owner, preset: None, name: None };
+        muc::run(&server.cx, create).await.unwrap();
+        let name = || "t".to_owned();
+        team(&server.cx, TeamVerb::Add { name: name() }).await;
+        team(&server.cx, TeamVerb::AddRoom { name: name(), room: ROOM.to_owned() }).await;
+        let room = muc::known(&server.cx, &BareJid::parse(ROOM).unwrap()).await.unwrap().unwrap();
+        (server, Owner { account, jid: BareJid::parse(ANN).unwrap() }, room.id)
+    }
+
+    fn tie(owner: &Owner, room: RoomId) -> Tie {
+        Tie {
+            account: owner.account,
+            address: owner.jid.clone(),
+            room,
+            jid: BareJid::parse(ROOM).unwrap(),
+            membership: State::NotYet,
+            bookmark: State::NotYet,
+        }
+    }
+
+    /// A bookmark that was on its way when the server stopped is the team's, whether it was made by then or not.
+    #[tokio::test]
+    async fn what_was_under_way_is_brought_to_its_end() {
+        for made in [false, true] {
+            let (server, owner, room) = server().await;
+            let coming = tie(&owner, room);
+            let write = move |tx: &mut dyn Tx| rooms::set_bookmark(tx, &coming, State::Coming);
+            server.store().write(write).await.unwrap();
+            let jid = BareJid::parse(ROOM).unwrap();
+            if made {
+                bookmarks::put(&server.cx, owner.clone(), &jid, ("", None)).await.unwrap();
+            }
+            team(&server.cx, join()).await;
+            assert!(marked(&server, &owner).await, "{made}");
+            assert_eq!(settle(&server.cx).await.unwrap(), 0);
+            let leave = TeamVerb::Leave { name: "t".to_owned(), jid: ANN.to_owned() };
+            team(&server.cx, leave).await;
+            assert!(!marked(&server, &owner).await, "{made}");
+            let left = server.store().read(rooms::to_end).await.unwrap();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+
+    /// What a room refuses is no reason for the team to do nothing else, and is tried again.
+    #[tokio::test]
+    async fn what_cannot_be_done_waits() {
+        let mut config = Config::default();
+        config.pep.item_bytes_max = 10;
+        let server = Server::new(config);
+        server.account("root", &[]).await;
+        server.account("ann", &[]).await;
+        let owner = "root@montague.example".to_owned();
+        let create = RoomVerb::Create { room: ROOM.to_owned(), owner, preset: None, name: None };
+        muc::run(&server.cx, create).await.unwrap();
+        let name = || "t".to_owned();
+        team(&server.cx, TeamVerb::Add { name: name() }).await;
+        team(&server.cx, join()).await;
+        let added = TeamVerb::AddRoom { name: name(), room: ROOM.to_owned() };
+        let said = run(&server.cx, added).await.unwrap();
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said.iter().any(|line| line.starts_with("1 of its rooms' members follow later")));
+        assert_eq!(settle(&server.cx).await.unwrap(), 1);
+        let shown = RoomVerb::Show { room: ROOM.to_owned() };
+        let shown = muc::run(&server.cx, shown).await.unwrap();
+        assert!(shown.contains(&format!("member: {ANN}")), "{shown:?}");
+    }
+}

@@ -129,6 +129,8 @@ pub(super) fn end(tx: &mut dyn Tx, tie: &Tie) -> Result<(), StoreError> {
     tx.execute(END, &[tie.account.into(), tie.room.0.into()]).map(drop)
 }
 
+/// What an account was brought, for its quota.
+pub(super) const WEIGHED: &str = WEIGHT;
 /// Ties that are looked at in one go.
 const AT_ONCE: i64 = 500;
 
@@ -137,11 +139,11 @@ sql! {
     REMOVE = "DELETE FROM team_room WHERE team = $1 AND jid = $2";
     LIST = "SELECT jid FROM team_room WHERE team = $1 ORDER BY jid";
     TO_BRING = "SELECT DISTINCT m.account, a.localpart || '@' || a.host, t.room, t.jid, COALESCE(g.membership, 0), \
-        COALESCE(g.bookmark, 0) FROM team_room t JOIN team_member m ON m.team = t.team \
+        COALESCE(g.bookmark, 0) FROM team_room t CROSS JOIN team_member m \
         JOIN account a ON a.id = m.account \
         LEFT JOIN team_room_given g ON g.account = m.account AND g.room = t.room \
-        WHERE t.team > 0 AND m.shown = 1 AND (COALESCE(g.membership, 0) = 0 OR COALESCE(g.bookmark, 0) IN (0, 3)) \
-        LIMIT $1";
+        WHERE t.team > 0 AND m.team = t.team AND m.shown = 1 \
+        AND (COALESCE(g.membership, 0) = 0 OR COALESCE(g.bookmark, 0) IN (0, 3)) LIMIT $1";
     TO_PART = "SELECT g.account, g.address, g.room, g.jid, g.membership, g.bookmark FROM team_room_given g \
         WHERE g.account > 0 AND g.membership <> 0 AND NOT EXISTS (SELECT 1 FROM team_room t \
         JOIN team_member m ON m.team = t.team \
@@ -154,5 +156,7 @@ sql! {
         VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT (account, room) DO UPDATE SET membership = excluded.membership";
     SET_BOOKMARK = "INSERT INTO team_room_given (account, address, room, jid, membership, bookmark) \
         VALUES ($1, $2, $3, $4, 0, $5) ON CONFLICT (account, room) DO UPDATE SET bookmark = excluded.bookmark";
+    WEIGHT = "SELECT COALESCE(SUM(OCTET_LENGTH(address) + OCTET_LENGTH(jid)), 0), COUNT(*) \
+        FROM team_room_given WHERE account = $1";
     END = "DELETE FROM team_room_given WHERE account = $1 AND room = $2";
 }

@@ -124,7 +124,7 @@ fn folded(name: &str) -> String {
 
 const TABLE: &str = "team_member";
 /// What an account is a member of, for its quota.
-pub(super) const WEIGHTS: &[&str] = &[WEIGHT];
+pub(super) const WEIGHED: &str = WEIGHT;
 
 sql! {
     ADD = "INSERT INTO team (folded, name) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id";

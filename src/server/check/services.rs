@@ -1,12 +1,12 @@
 //! The names of the server's services beside its hosts: rooms, nodes and more, each at a domain of its own.
 
-use super::Report;
 use crate::modules;
 use crate::server::config::Config;
 
 /// Says which there are, and which need a DNS record once servers of others are to find them. Clients of this server
 /// need none: they reach all of them through it.
-pub fn names(config: &Config, report: &mut Report) {
+pub fn lines(config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
     for host in &config.host {
         for (domain, what) in of(&config.module_config(), &host.domain) {
             let record = match needs_record(&host.domain) {
@@ -16,9 +16,10 @@ pub fn names(config: &Config, report: &mut Report) {
                 ),
                 false => "no DNS record is needed, as no other server can reach it".to_owned(),
             };
-            report.good.push(format!("service: {domain} ({what}); {record}"));
+            lines.push(format!("service: {domain} ({what}); {record}"));
         }
     }
+    lines
 }
 
 /// Domains of the services at a host, and what each is.
