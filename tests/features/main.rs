@@ -43,6 +43,7 @@ mod logins;
 mod migration;
 mod muc;
 mod muc_kill;
+mod muc_phones;
 mod overdue;
 mod overload;
 mod pep;

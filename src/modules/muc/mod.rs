@@ -4,8 +4,11 @@
 //! looks, `outputs` what it wants sent. `act.rs` takes stanzas to rooms, `requests.rs` requests; `deliver.rs` sends what
 //! comes of them; `rooms.rs` has the rooms in memory, `rows.rs` those in the store.
 
+mod absent;
 mod act;
 mod archive;
+mod away;
+mod called;
 mod config;
 mod deliver;
 mod enter;
@@ -14,6 +17,7 @@ mod form;
 mod history;
 mod invite;
 mod leave;
+mod members;
 mod names;
 mod nick;
 mod outputs;
@@ -51,7 +55,7 @@ pub const MODULE: Module = Module {
         presence: act::presence,
         iq: act::iq,
     }),
-    sql: &[rows::CATALOGUE],
+    sql: &[rows::CATALOGUE, called::CATALOGUE],
     every: Some((Duration::from_secs(60), |job| {
         Box::pin(async move {
             let idle = Duration::from_secs(job.config.muc.idle_secs);

@@ -189,6 +189,7 @@ fn room(jid: &BareJid, stored: Stored, said: Vec<Kept>, store: &Store, bounds: B
     room.id = Some(stored.id);
     room.version = stored.version;
     room.standing = stored.standing;
+    room.called = stored.called;
     room.subject = stored.subject.and_then(|(message, at)| {
         let frame = Stanza::ours(message.into())?.frame();
         Some(Subject { frame, at })
