@@ -68,7 +68,7 @@ pub async fn absent(
     }
     let Some(home) = cx.router.home(member).await? else { return Ok(()) };
     let class = StanzaClass::Message(MessageType::Groupchat);
-    // Whom it blocks does not wake it (XEP-0191 §3).
+    // Whom it blocks does not wake it.
     let heard = |(heard, _): &&(&Heard, Meant)| cx.router.admits(&home, class, &heard.from);
     let said: Vec<_> = said.iter().filter(heard).copied().collect();
     let now = queue::now();
