@@ -40,6 +40,8 @@ CREATE TABLE room_affiliation (
     affiliation {{int}} NOT NULL,
     nick TEXT,
     reason TEXT,
+    -- The nickname that a member had last.
+    called TEXT,
     version {{int}} NOT NULL,
     PRIMARY KEY (room, jid)
 ) {{strict}};

@@ -20,7 +20,7 @@ modules! {
     administration { shared: administration::Notices, account: administration::Seen, },
     avatar { account: avatar::Current, resource: avatar::State, },
     blocking { account: Option<Box<blocking::List>>, resource: blocking::State, },
-    bookmarks,
+    bookmarks { account: Option<Box<bookmarks::Notices>>, },
     caps { config: caps::Config, shared: caps::Known, resource: caps::State, },
     carbons { account: Option<Box<carbons::Recent>>, resource: carbons::State, },
     commands { shared: commands::Sessions, },

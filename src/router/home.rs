@@ -37,6 +37,22 @@ impl Router {
         self.registry.with_sessions(home.0.as_str(), change)
     }
 
+    /// The right to an account's entry, for what is done on its behalf where neither a session nor a stanza of it is
+    /// at hand; the entry is read from the store if it is not there. `None` if there is no such account.
+    pub async fn home(&self, bare: &BareJid) -> Result<Option<Home>, StoreError> {
+        self.load(bare).await?;
+        let stored = |entry: &mut AccountEntry| matches!(entry.account, AccountStatus::Stored(_));
+        let is_there = self.registry.with(bare.as_str(), stored).unwrap_or(false);
+        Ok(is_there.then(|| Home::of(bare.clone())))
+    }
+
+    /// Whether the account lets something of this kind of somebody in.
+    pub fn admits(&self, home: &Home, kind: StanzaClass, peer: &Jid) -> bool {
+        let query = GuardQuery { side: Side::Incoming, kind, own: home.0.as_str(), peer };
+        let asked = |entry: &mut AccountEntry| self.features.guard(entry, &query).ended().is_ok();
+        self.registry.with(home.0.as_str(), asked).unwrap_or(false)
+    }
+
     /// Looks at another account of this server as one of its subscribers may. `None` both for a
     /// stranger and for an account that does not exist, so that the two look the same.
     pub async fn view_account(&self, at: &Jid, asker: &str) -> Result<Viewed, StoreError> {

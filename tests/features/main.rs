@@ -54,6 +54,7 @@ mod muc_find;
 mod muc_looks;
 mod muc_moderation;
 mod muc_operator;
+mod muc_phones;
 mod overdue;
 mod overload;
 mod pep;

@@ -1,12 +1,10 @@
 //! XEP-0357: Push Notifications, with a client of the server as the push service.
 
-use crate::harness::client::{Client, Outcome};
-use crate::harness::element::Element;
-use crate::harness::process::{Lab, wrong};
+use crate::harness::client::Outcome;
+use crate::harness::process::Lab;
+use crate::harness::push_service::{self, NS, PUBSUB, accepted, enable, pushed, pushed_and};
 use crate::harness::sm::{chat, say};
 
-const NS: &str = "urn:xmpp:push:0";
-const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 const INACTIVE: &str = "<inactive xmlns='urn:xmpp:csi:0'/>";
 const OPTIONS: &str = "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
     <value>http://jabber.org/protocol/pubsub#publish-options</value></field>\
@@ -18,62 +16,9 @@ fn lab(set: &[&str]) -> Lab {
     Lab::new(&["alice", "bob", "app"], &[&quick[..], set].concat())
 }
 
-fn enable(node: &str, forms: &str) -> String {
-    format!(
-        "<iq type='set' id='on'><enable xmlns='{NS}' jid='app@localhost/s' node='{node}'>{forms}\
-         </enable></iq>"
-    )
-}
-
-async fn accepted(client: &mut Client, request: &str) -> Outcome<()> {
-    let answer = client.ask(request).await?;
-    match answer.attr("type") {
-        Some("result") => Ok(()),
-        _ => wrong(format!("refused: {answer}")),
-    }
-}
-
 /// A device of bob's that enabled notifications and is gone.
 async fn gone(lab: &Lab, resource: &str, forms: &str) -> Outcome<()> {
-    let mut bob = lab.online("bob", resource).await?;
-    accepted(&mut bob, &enable(resource, forms)).await?;
-    bob.close().await
-}
-
-#[derive(Debug)]
-struct Push {
-    node: String,
-    count: String,
-    sender: Option<String>,
-    body: Option<String>,
-    request: Element,
-}
-
-/// The next notification; it is answered with success.
-async fn pushed(app: &mut Client) -> Outcome<Push> {
-    pushed_and(app, |id| format!("<iq type='result' id='{id}' to='localhost'/>")).await
-}
-
-async fn pushed_and(app: &mut Client, answer: impl Fn(&str) -> String) -> Outcome<Push> {
-    let is = |e: &Element| e.name == "iq" && e.child(PUBSUB, "pubsub").is_some();
-    let request = app.expect(is).await?;
-    assert_eq!(request.attr("from"), Some("localhost"), "{request}");
-    app.send(&answer(request.attr("id").unwrap_or_default())).await?;
-    let publish = request.find("publish").expect("publish");
-    let form = request.find("notification").and_then(|n| n.child("jabber:x:data", "x"));
-    let form = form.expect("a summary");
-    let value = |var: &str| {
-        let field = form.children.iter().find(|field| field.attr("var") == Some(var))?;
-        field.text_of("value").map(str::to_owned)
-    };
-    assert_eq!(value("FORM_TYPE").as_deref(), Some("urn:xmpp:push:summary"));
-    Ok(Push {
-        node: publish.attr("node").unwrap_or_default().to_owned(),
-        count: value("message-count").unwrap_or_default(),
-        sender: value("last-message-sender"),
-        body: value("last-message-body"),
-        request,
-    })
+    push_service::gone(lab, "bob", resource, forms).await
 }
 
 fn failed(condition: &str, ty: &str, id: &str) -> String {

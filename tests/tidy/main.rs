@@ -58,6 +58,9 @@ const MODULES_BESIDE: &[(&str, &str)] = &[
     ("bookmarks", "pep"),
     ("bookmarks", "pubsub"),
     ("push", "pubsub"),
+    // A room tells the devices of members who are not there; their bookmarks say of what.
+    ("muc", "push"),
+    ("push", "bookmarks"),
     ("read_marks", "pep"),
     ("read_marks", "pubsub"),
     ("vcard", "avatar"),

@@ -1,11 +1,13 @@
 //! XEP-0402: PEP Native Bookmarks. The items of one node are the account's bookmarks. What older clients know
 //! is the same in other words: one list (XEP-0048) in private XML (XEP-0049) or in a node of its own (XEP-0411).
-//! That node is written with the items, in the same transaction.
+//! That node is written with the items, in the same transaction; so is what a bookmark says of notifications
+//! (XEP-0492).
 
 mod convert;
 pub mod given;
+mod notices;
 
-use super::api::{Cx, Followed, Module, NodeMirror, On, PrivateXml, Spec};
+use super::api::{Cx, Followed, Module, NodeMirror, NodeWatch, On, PrivateXml, Spec};
 use super::pep::{self, Owner};
 use super::pubsub::{
     self, AccessModel, Bound, Limits, NewItem, Publish, Request, Service, Settings,
@@ -16,6 +18,8 @@ use crate::store::tx::Tx;
 use crate::xml::view::Doc;
 use convert::{BOOKMARKS, STORAGE};
 
+pub use notices::{Notice, Notices, listeners, notice};
+
 /// The module.
 pub const MODULE: Module = Module {
     name: "bookmarks",
@@ -23,6 +27,12 @@ pub const MODULE: Module = Module {
         Spec::whole("XEP-0402", "1.2.0", "features/bookmarks.rs"),
         Spec::whole("XEP-0048", "1.2", "features/bookmarks.rs"),
         Spec::whole("XEP-0411", "1.1.0", "features/bookmarks.rs"),
+        Spec::partial(
+            "XEP-0492",
+            "0.2.0",
+            "for push of rooms, without `<advanced/>`",
+            "features/muc_phones.rs",
+        ),
     ],
     features: &[
         On::Account("urn:xmpp:bookmarks:1#compat"),
@@ -38,9 +48,18 @@ pub const MODULE: Module = Module {
     mirrors: &[
         NodeMirror { node: BOOKMARKS, follow: to_list },
         NodeMirror { node: STORAGE, follow: to_items },
+        NodeMirror { node: BOOKMARKS, follow: to_notices },
+        NodeMirror { node: STORAGE, follow: to_notices },
     ],
+    watches: &[watch(BOOKMARKS), watch(STORAGE)],
+    sql: &[notices::CATALOGUE],
+    weights: notices::WEIGHTS,
     ..Module::EMPTY
 };
+
+const fn watch(node: &'static str) -> NodeWatch {
+    NodeWatch { node, changed: |cx, account, owner| Box::pin(notices::changed(cx, account, owner)) }
+}
 
 /// What is in private XML is the list in the node. If a client has deleted that one, the bookmarks are there
 /// still: whoever changes the list must know them.
@@ -136,6 +155,16 @@ fn to_items(tx: &mut dyn Tx, service: &Service, request: &Request) -> Result<Fol
     }
     requests.extend(changes.publish.into_iter().map(|item| publish(BOOKMARKS, item)));
     Ok(Ok(requests))
+}
+
+/// XEP-0492
+fn to_notices(
+    tx: &mut dyn Tx,
+    service: &Service,
+    request: &Request,
+) -> Result<Followed, StoreError> {
+    let items = items(tx, service)?;
+    notices::follow(tx, service, request, items.as_deref())
 }
 
 fn too_many() -> StanzaError {

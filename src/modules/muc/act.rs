@@ -11,7 +11,7 @@ use super::leave::Gone;
 use super::outputs::Outputs;
 use super::room::Room;
 use super::rooms::Hold;
-use super::{invite, requests, rows};
+use super::{away, invite, requests, rows};
 use crate::base::id::{OsRng, Rng};
 use crate::base::role::Role;
 use crate::jid::Jid;
@@ -110,11 +110,14 @@ async fn say(cx: Cx, stanza: Stanza, ticket: Option<Ticket>) -> Made {
             let id = cx.store.id_of_position(archive, placed.1);
             stanza_id(room.jid.as_str(), &id)
         });
+        let is_overheard = said.is_kept && room.overhear(&said.frame);
         room.say(said, placed, &stamp.unwrap_or_default(), out);
-        Ok::<(), StanzaError>(())
+        Ok::<bool, StanzaError>(is_overheard)
     });
     drop(grant);
-    said?;
+    if said? {
+        away::tell(&cx, &hold);
+    }
     slow_down(delivered.slow).await;
     Ok(delivered.routed)
 }

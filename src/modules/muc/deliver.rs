@@ -7,11 +7,13 @@ use super::leave::Gone;
 use super::outputs::{Outputs, Sent};
 use super::room::Room;
 use super::rooms::Hold;
+use crate::jid::BareJid;
 use crate::modules::api::Cx;
 use crate::router::HandedOut;
 use crate::router::outbox::Outbox;
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::StoreError;
+use crate::store::ids::RoomId;
 use crate::store::tx::Tx;
 
 /// What is left to do when the room's lock is free.
@@ -37,12 +39,16 @@ pub(super) fn run<T>(
     let mut last = Outputs::default();
     room.settle(cx.now, &mut last);
     vanished |= last.vanished;
+    let names = room.id.map(|id| (id, room.called.unsaved())).filter(|(_, all)| !all.is_empty());
     let (jid, id) = (room.jid.clone(), room.id.filter(|_| vanished));
     drop(room);
     handed.nudge();
     delivered.slow = handed.slow;
     if vanished {
         cx.rooms().forget(&jid, hold);
+    }
+    if let Some((room, names)) = names.filter(|_| !vanished) {
+        save_names(cx, room, names);
     }
     if let Some(id) = id {
         // Nobody waits for it: a room that is found after a crash with nobody in it is deleted then.
@@ -54,6 +60,17 @@ pub(super) fn run<T>(
         });
     }
     (done, delivered)
+}
+
+/// Nobody waits for it: a name that is not written is one by which a member is not found for a while.
+fn save_names(cx: &Cx, room: RoomId, names: Vec<(BareJid, Box<str>)>) {
+    let store = cx.store.clone();
+    let work = move |tx: &mut dyn Tx| super::called::save(tx, room, &names);
+    cx.router.tasks.spawn("muc", async move {
+        if let Err(error) = store.write(work).await {
+            tracing::debug!(%error, "how members are called could not be stored");
+        }
+    });
 }
 
 /// Sends, and takes out who is not there any more; whether the room is gone.

@@ -6,10 +6,13 @@
 //! there are; `mam` and `speaker` show the archive, in which `burial` leaves tombstones, for authors and for `moderate`;
 //! `looks` are avatars (`vcard`) and `hats`.
 
+mod absent;
 mod act;
 mod admin;
 mod archive;
+mod away;
 mod burial;
+mod called;
 mod changes;
 mod channels;
 mod config;
@@ -28,6 +31,7 @@ mod letters;
 mod lists;
 mod looks;
 mod mam;
+mod members;
 mod moderate;
 mod names;
 mod nick;
@@ -101,7 +105,7 @@ pub const MODULE: Module = Module {
         on_service(names::ITEMS, "query", |cx, iq| Box::pin(disco::rooms(cx, iq))),
         on_service(channels::SEARCH, "search", |cx, iq| Box::pin(channels::search(cx, iq))),
     ],
-    sql: &[rows::CATALOGUE, verbs::CATALOGUE],
+    sql: &[rows::CATALOGUE, verbs::CATALOGUE, called::CATALOGUE],
     every: Some((Duration::from_secs(60), |job| {
         Box::pin(async move {
             let idle = Duration::from_secs(job.config.muc.idle_secs);

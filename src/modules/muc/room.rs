@@ -8,13 +8,15 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::absent::Absent;
+use super::called::Called;
 use super::config::Bounds;
 use super::letters::Letters;
+use super::members::occupant_id;
 use super::nick::Nick;
 use super::outputs::Outputs;
 use super::rights::{Affiliation, Role};
 use super::settings::Settings;
-use crate::base::hash::{base64, hmac_sha256};
 use crate::jid::{BareJid, Jid};
 use crate::stanza::{Frame, StanzaError};
 use crate::store::ids::{ArchiveId, RoomId};
@@ -49,6 +51,10 @@ pub struct Room {
     pub(super) sessions: HashMap<Jid, Arc<str>>,
     /// All sessions, for what goes to everybody; made anew when somebody came or went.
     everyone: Option<Arc<[Jid]>>,
+    /// How members were called last.
+    pub(super) called: Called,
+    /// Those who are not in it, and what they are to be told.
+    pub(super) absent: Absent,
     /// It was destroyed, or left by the last occupant: whoever still holds it looks for it anew.
     pub is_gone: bool,
     /// When somebody was last in it, or looked at it.
@@ -145,6 +151,8 @@ impl Room {
             occupants: BTreeMap::new(),
             sessions: HashMap::new(),
             everyone: None,
+            called: Called::default(),
+            absent: Absent::default(),
             is_gone: false,
             used: SystemTime::UNIX_EPOCH,
             secret,
@@ -260,12 +268,19 @@ impl Room {
 
     /// XEP-0421: the same for an account in this room whatever its nickname, and another one in each room.
     pub fn occupant_id(&self, bare: &str) -> String {
-        let id = hmac_sha256(&self.secret, &[bare.as_bytes()]);
-        base64(id.get(..24).unwrap_or(&id)).replace('+', "-").replace('/', "_")
+        occupant_id(&self.secret, bare)
+    }
+
+    /// A member has this nickname now.
+    pub(super) fn call(&mut self, bare: &str, name: &str) {
+        if self.affiliation(bare) >= Affiliation::Member {
+            self.called.call(bare, name);
+        }
     }
 
     /// Lists an occupant that has entered.
     pub(super) fn seat(&mut self, nick: Nick, jid: Jid, role: Role, seat: Seat) {
+        self.call(seat.jid.bare_str(), &nick.text);
         let key: Arc<str> = Arc::from(&*nick.key);
         self.sessions.insert(seat.jid.clone(), key.clone());
         let seats = SmallVec::new();
@@ -285,6 +300,8 @@ impl Room {
         let seat = occupant.seats.remove(at);
         if occupant.seats.is_empty() {
             let mut gone = self.occupants.remove(&key)?;
+            // It may be a member since it entered.
+            self.call(session.bare_str(), &gone.nick.text);
             gone.seats.push(seat);
             return Some((gone, true));
         }

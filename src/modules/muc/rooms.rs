@@ -206,6 +206,7 @@ fn room(jid: &BareJid, stored: Stored, said: Vec<Kept>, store: &Store, bounds: B
     for (jid, standing) in stored.standing {
         room.list(jid, standing);
     }
+    room.called = stored.called;
     room.subject = stored.subject.and_then(|(message, at)| {
         let frame = Stanza::ours(message.into())?.frame();
         Some(Subject { frame, at })

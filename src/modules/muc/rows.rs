@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::called::{self, Called};
 use super::rights::Affiliation;
 use super::room::Standing;
 use super::settings::{Preset, Settings};
@@ -23,6 +24,8 @@ pub(super) struct Stored {
     /// The message that set the subject, and when.
     pub(super) subject: Option<(Vec<u8>, i64)>,
     pub(super) standing: BTreeMap<BareJid, Standing>,
+    /// How members were called last.
+    pub(super) called: Called,
     /// Who was in it at a planned restart.
     pub(super) occupants: Option<Vec<u8>>,
 }
@@ -45,8 +48,18 @@ pub(super) fn load(tx: &mut dyn Tx, jid: &str) -> Result<Option<Stored>, StoreEr
         Preset::Private.settings()
     });
     let secret = secret.try_into().unwrap_or_else(|_| crate::base::hash::sha256(jid.as_bytes()));
-    let standing = standing(tx, id)?;
-    Ok(Some(Stored { id, settings, secret, version, forgotten, subject, standing, occupants }))
+    let (standing, called) = (standing(tx, id)?, called::load(tx, id)?);
+    Ok(Some(Stored {
+        id,
+        settings,
+        secret,
+        version,
+        forgotten,
+        subject,
+        standing,
+        called,
+        occupants,
+    }))
 }
 
 fn standing(tx: &mut dyn Tx, room: RoomId) -> Result<BTreeMap<BareJid, Standing>, StoreError> {

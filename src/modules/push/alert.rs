@@ -58,13 +58,18 @@ fn personal(message: Node<'_>) -> Option<Alert> {
 fn in_room(from: &Jid, own: &str, message: Node<'_>, nick: Option<&str>) -> Option<Alert> {
     // Its history, and the user's own words.
     let is_old = message.child(ns::DELAY, "delay").is_some();
+    // As with people: the fallback body of a retraction is no news.
+    let is_old = is_old || message.child(ns::RETRACT, "retract").is_some();
     if is_old || (nick.is_some() && from.resource() == nick) || !is_written(message) {
         return None;
     }
     let room = from.bare_str();
     let named = nick.is_some_and(|nick| {
         let body = message.child_text(ns::CLIENT, "body").unwrap_or_default();
-        message.children().any(|child| mentions(child, own, room, nick)) || names(body, nick)
+        let is = |jid: &Jid| {
+            jid.as_str() == own || (jid.bare_str() == room && jid.resource() == Some(nick))
+        };
+        Mentions::of(message).jids.iter().any(is) || names(body, nick)
     });
     Some(if named { Alert::Urgent } else { Alert::Room })
 }
@@ -96,17 +101,58 @@ fn invites(child: Node<'_>) -> bool {
         || (child.is(ns::MUC_USER, "x") && child.child(ns::MUC_USER, "invite").is_some())
 }
 
-/// XEP-0372 §3.2: of the user, or of the occupant that the user is.
-fn mentions(child: Node<'_>, own: &str, room: &str, nick: &str) -> bool {
-    if !child.is("urn:xmpp:reference:0", "reference") || child.attr("type") != Some("mention") {
-        return false;
-    }
-    let named = child.attr("uri").and_then(|uri| uri.strip_prefix("xmpp:"));
-    let named = named.and_then(|named| Jid::parse(named).ok());
-    named.is_some_and(|named| {
-        named.as_str() == own || (named.bare_str() == room && named.resource() == Some(nick))
-    })
+/// Whether words of it are encrypted.
+pub fn is_sealed(message: Node<'_>) -> bool {
+    message.children().any(|child| has_words(child) && !child.is(ns::CLIENT, "body"))
 }
+
+/// Whom a message mentions in so many words: users, or the occupants that they are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Mentions {
+    /// Addresses, of accounts or of occupants.
+    pub jids: Vec<Jid>,
+    /// Ids of occupants (XEP-0421).
+    pub occupants: Vec<String>,
+}
+
+impl Mentions {
+    /// Reads them; of very many the first ones.
+    pub fn of(message: Node<'_>) -> Self {
+        let mut all = Self::default();
+        for child in message.children().filter(|child| is_mention(*child)).take(MENTIONS_MAX) {
+            let jid = match child.name() {
+                // XEP-0372 §3.2
+                "reference" => child.attr("uri").and_then(|uri| uri.strip_prefix("xmpp:")),
+                // XEP-0513 §3.1
+                "mention" => child.attr("jid"),
+                // XEP-0461 §3.1: whose message is answered (XEP-0492 §3).
+                _ => child.attr("to"),
+            };
+            all.jids.extend(jid.and_then(|jid| Jid::parse(jid).ok()));
+            let occupant = child.attr("occupantid").filter(|_| child.name() == "mention");
+            all.occupants.extend(occupant.map(str::to_owned));
+        }
+        all
+    }
+}
+
+/// One that mentions somebody to have it told: not a group (XEP-0513 §3.2), not only those who are active (§3.5.1),
+/// and not nobody (§3.5.2).
+fn is_mention(child: Node<'_>) -> bool {
+    let modified =
+        || child.children().any(|one| one.is(MENTION, "active") || one.is(MENTION, "noping"));
+    match (child.ns(), child.name()) {
+        ("urn:xmpp:reference:0", "reference") => child.attr("type") == Some("mention"),
+        (MENTION, "mention") => child.attr("mentions").is_none() && !modified(),
+        ("urn:xmpp:reply:0", "reply") => true,
+        _ => false,
+    }
+}
+
+/// The namespace of XEP-0513.
+const MENTION: &str = "urn:xmpp:mentions:0";
+/// Of one message.
+const MENTIONS_MAX: usize = 50;
 
 /// Whether a text has the nickname in it, as words of their own.
 fn names(text: &str, nick: &str) -> bool {
@@ -184,6 +230,8 @@ mod tests {
             )
         };
         let body = |text: &str| format!("<body>{text}</body>");
+        let mention =
+            |rest: &str| format!("<body>x</body><mention xmlns='urn:xmpp:mentions:0' {rest}");
         for (payload, expected) in [
             (body("hello"), Some(Alert::Room)),
             (body("Bob: hello"), Some(Alert::Urgent)),
@@ -194,6 +242,17 @@ mod tests {
             (reference("xmpp:r@y/bob"), Some(Alert::Urgent)),
             (reference("xmpp:r@y/rob"), Some(Alert::Room)),
             (reference("b@x"), Some(Alert::Room)),
+            (mention("jid='b@x'/>"), Some(Alert::Urgent)),
+            (
+                mention("jid='r@y/bob'><noping xmlns='urn:xmpp:mentions:0'/></mention>"),
+                Some(Alert::Room),
+            ),
+            (mention("jid='b@x' mentions='urn:xmpp:mentions:0#channel'/>"), Some(Alert::Room)),
+            (
+                body("x</body><reply xmlns='urn:xmpp:reply:0' to='r@y/bob' id='1'/><body>"),
+                Some(Alert::Urgent),
+            ),
+            (body("x</body><retract xmlns='urn:xmpp:message-retract:1' id='1'/><body>bob"), None),
             ("<subject>x</subject>".to_owned(), None),
             (format!("{}<delay xmlns='urn:xmpp:delay' stamp='x'/>", body("bob")), None),
         ] {

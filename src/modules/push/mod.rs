@@ -3,8 +3,9 @@
 //!
 //! A registration is durable before it is acknowledged. A notification is a hint: nothing of it is stored, and
 //! one that cannot be sent is tried again only while there is something to tell. `notice.rs` says what waits
-//! for whom, `queue.rs` when it is told, `work.rs` tells it.
+//! for whom, `absent.rs` for members of rooms that are not in them, `queue.rs` when it is told, `work.rs` tells it.
 
+mod absent;
 mod alert;
 mod config;
 mod marks;
@@ -38,6 +39,8 @@ use crate::xml::writer::Xml;
 use registration::{NS, Registration, Summary};
 use waiting::Waiting;
 
+pub use absent::{Heard, Meant, absent, listeners};
+pub use alert::Mentions;
 pub use config::Config;
 pub use queue::Queue;
 pub use registration::Registrations;

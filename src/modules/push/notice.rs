@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::super::Config;
 use super::super::api::{Cx, Passage, Passed, Verdict, later};
+use super::super::bookmarks::{self, Notice};
 use super::alert::{Alert, alert, is_seen, is_written};
 use super::queue::{self, Wake};
 use super::registration::{self, Place, Registration};
@@ -135,7 +136,7 @@ fn due(config: &Config, account: &AccountEntry, passage: &Passage<'_>) -> Due {
             Place::Quiet(session) => gets(session) && (passage.owed || urgent),
             Place::Here => false,
         };
-        if !waits || (alert == Alert::Room && !config.push.rooms) {
+        if !waits || !is_wanted(config, account, passage.stanza, alert) {
             continue;
         }
         let elsewhere = || {
@@ -154,6 +155,19 @@ fn due(config: &Config, account: &AccountEntry, passage: &Passage<'_>) -> Due {
     due
 }
 
+/// XEP-0492: whether the account wants to be told of such a message of a room. Of a room that it is in it is told of
+/// all if it says nothing.
+fn is_wanted(config: &Config, account: &AccountEntry, stanza: &Stanza, alert: Alert) -> bool {
+    let rooms = config.push.rooms;
+    match (alert, bookmarks::notice(account, stanza.from().bare_str())) {
+        (Alert::Message, _) => true,
+        (_, Some(Notice::Never)) => false,
+        (Alert::Room, Some(Notice::OnMention)) => false,
+        (Alert::Room, _) => rooms,
+        (Alert::Urgent, _) => true,
+    }
+}
+
 /// The user's nickname in the room that a message comes from: the session joined it by presence (XEP-0045
 /// §7.2.1).
 fn nick<'a>(session: &'a Resource, stanza: &Stanza) -> Option<&'a str> {
@@ -162,7 +176,8 @@ fn nick<'a>(session: &'a Resource, stanza: &Stanza) -> Option<&'a str> {
     joined.and_then(|occupant| occupant.resource())
 }
 
-fn last(stanza: &Stanza) -> Last {
+/// What a summary may say of it.
+pub(super) fn last(stanza: &Stanza) -> Last {
     let body = stanza.element().child_text(ns::CLIENT, "body");
     let body = body.map(|body| body.chars().take(BODY_MAX).collect());
     Last { sender: stanza.from().as_str().to_owned(), body }
@@ -246,7 +261,8 @@ pub(super) fn hibernates(cx: &Cx, unacked: &dyn Fn() -> Vec<Outgoing>) {
     for item in unacked() {
         let Some(stanza) = heard(&item) else { continue };
         let Some(alert) = alert(&stanza, nick(&stanza).as_deref()) else { continue };
-        if alert != Alert::Room || cx.config.push.rooms {
+        let wanted = |account: &mut AccountEntry| is_wanted(&cx.config, account, &stanza, alert);
+        if cx.own(wanted).unwrap_or(false) {
             let urgent = alert == Alert::Urgent;
             let peer = stanza.from().bare_str().into();
             missed.push((Held { peer, seq: item.owed, urgent, due }, last(&stanza)));

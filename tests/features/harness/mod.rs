@@ -13,6 +13,7 @@ pub mod mount;
 pub mod nodes;
 pub mod preload;
 pub mod process;
+pub mod push_service;
 pub mod rooms;
 pub mod sasl;
 pub mod sasl2;

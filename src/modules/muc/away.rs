@@ -1,0 +1,165 @@
+//! What is said in a persistent room is told to the devices of members that have no session in it (XEP-0357), if they
+//! are mentioned or asked for it. It is looked at in a task of its own after it was delivered: one for a room, that
+//! takes together what came meanwhile. Sessions that hibernate in the room get it by an ordinary passage, and push
+//! hears of it there.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::absent::Stamp;
+use super::members::Members;
+use super::rights::Affiliation;
+use super::room::{Room, Standing};
+use super::rooms::Hold;
+use super::settings::Whois;
+use crate::jid::{BareJid, Jid};
+use crate::modules::api::{Cx, Requester};
+use crate::modules::push::{self, Heard, Meant};
+use crate::router::Leads;
+use crate::stanza::{Frame, Stanza};
+
+/// What is to be told at a time.
+struct Round {
+    room: BareJid,
+    heard: VecDeque<Frame>,
+    members: Arc<Members>,
+    everyone: Arc<[Jid]>,
+    /// Members only, who see each other.
+    is_private: bool,
+}
+
+impl Room {
+    fn stamp(&self) -> Stamp {
+        (self.version, self.called.changes, self.standing.len())
+    }
+
+    /// Keeps a message for those who are away; whether somebody has to begin to tell them.
+    pub(super) fn overhear(&mut self, frame: &Frame) -> bool {
+        if self.id.is_none() || !self.settings.persistent {
+            return false;
+        }
+        let (stamp, everyone) = (self.stamp(), self.everyone());
+        let max = self.bounds.history_bytes_max;
+        !self.absent.is_nobody(stamp, &everyone) && self.absent.keep(frame.clone(), max)
+    }
+
+    /// What is to be told now.
+    fn round(&mut self, is_account: impl Fn(&Jid) -> bool) -> Option<Round> {
+        let heard = self.absent.take();
+        if heard.is_empty() {
+            return None;
+        }
+        let (stamp, everyone) = (self.stamp(), self.everyone());
+        let members = self.absent.members(stamp).unwrap_or_else(|| self.members(is_account));
+        self.absent.set_members(stamp, members.clone());
+        // With more members than sessions somebody is away.
+        if members.len() <= everyone.len() && away(&members, &everyone).next().is_none() {
+            self.absent.nobody(stamp, everyone.clone());
+        }
+        let is_private = self.settings.members_only && self.settings.whois == Whois::Anyone;
+        Some(Round { room: self.jid.clone(), heard, members, everyone, is_private })
+    }
+
+    /// Those that are accounts of this server.
+    fn members(&self, is_account: impl Fn(&Jid) -> bool) -> Arc<Members> {
+        let is_one = |jid: &Jid, standing: &Standing| {
+            standing.affiliation >= Affiliation::Member && is_account(jid)
+        };
+        let all = self.standing.iter().filter(|(jid, standing)| is_one(jid, standing));
+        let named = all.map(|(jid, standing)| {
+            (jid, [standing.nick.as_deref(), self.called.name(jid.as_str())])
+        });
+        Arc::new(Members::of(self.secret, named))
+    }
+}
+
+/// The members that have no session in the room.
+fn away<'a>(members: &'a Members, everyone: &'a [Jid]) -> impl Iterator<Item = usize> + 'a {
+    let here: HashSet<&str> = everyone.iter().map(|jid| jid.bare_str()).collect();
+    let is_away = move |number: &usize| {
+        members.get(*number).is_some_and(|member| !here.contains(member.as_str()))
+    };
+    (0..members.len()).filter(is_away)
+}
+
+/// Tells those who are away, in a task of its own.
+pub(super) fn tell(cx: &Cx, hold: &Arc<Hold>) {
+    let (hold, who) = (hold.clone(), Requester::Entity(hold.lock().jid.clone().into()));
+    let cx = Cx { who, ..cx.clone() };
+    cx.router.tasks.clone().spawn("muc", async move {
+        loop {
+            let is_account = |jid: &Jid| cx.router.leads(jid) == Leads::Account;
+            let Some(round) = hold.lock().round(is_account) else { return };
+            tell_of(&cx, &round).await;
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = cx.router.questions.closed() => return,
+            }
+        }
+    });
+}
+
+async fn tell_of(cx: &Cx, round: &Round) {
+    let read = |frame: &Frame| {
+        let message = Stanza::ours(frame.to_vec().into())?;
+        Heard::of(&message).map(|heard| (message, heard))
+    };
+    let heard: Vec<(Stanza, Heard)> = round.heard.iter().filter_map(read).collect();
+    if heard.is_empty() {
+        return;
+    }
+    let meant = match meant(cx, round, &heard).await {
+        Ok(meant) => meant,
+        Err(error) => return tracing::warn!(%error, "nobody who is away was told of a room"),
+    };
+    for (number, meant) in meant {
+        let Some(member) = round.members.get(number) else { continue };
+        let said = heard.iter().zip(meant);
+        let said: Vec<(&Heard, Meant)> =
+            said.filter_map(|((_, heard), meant)| Some((heard, meant?))).collect();
+        if let Err(error) = push::absent(cx, member, &round.room, &said).await {
+            tracing::warn!(%error, "a member who is away was not told of a room");
+        }
+    }
+}
+
+/// What each message is to those whom it may concern, by their numbers.
+async fn meant(
+    cx: &Cx,
+    round: &Round,
+    heard: &[(Stanza, Heard)],
+) -> Result<BTreeMap<usize, Vec<Option<Meant>>>, crate::store::StoreError> {
+    let Round { members, everyone, .. } = round;
+    let here: HashSet<&str> = everyone.iter().map(|jid| jid.bare_str()).collect();
+    let is_away =
+        |number: &usize| members.get(*number).is_some_and(|member| !here.contains(member.as_str()));
+    let to_all = |heard: &Heard| if heard.sealed { Meant::Perhaps } else { Meant::All };
+    let mut all: BTreeMap<usize, Vec<Option<Meant>>> = BTreeMap::new();
+    let listeners = push::listeners(cx, &round.room, cx.config.muc.affiliations_max).await?;
+    for number in listeners.iter().filter_map(|jid| members.find(jid.as_str())).filter(is_away) {
+        all.insert(number, heard.iter().map(|(_, heard)| Some(to_all(heard))).collect());
+    }
+    let mut add = |number: usize, at: usize, meant: Meant| {
+        let one = all.entry(number).or_insert_with(|| vec![None; heard.len()]);
+        one.get_mut(at).into_iter().for_each(|known| *known = (*known).max(Some(meant)));
+    };
+    for (at, (message, heard)) in heard.iter().enumerate() {
+        members
+            .mentioned(message)
+            .into_iter()
+            .filter(is_away)
+            .for_each(|n| add(n, at, Meant::Named));
+        // XEP-0492 §3: of private groups one wants to hear all. Here that is so for what cannot be read, as it may
+        // mention anybody.
+        if heard.sealed && round.is_private && members.len() <= GROUP_MAX {
+            (0..members.len()).filter(is_away).for_each(|n| add(n, at, Meant::Perhaps));
+        }
+    }
+    Ok(all)
+}
+
+/// From one look to the next.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Members of a group in which each message may be meant for each.
+const GROUP_MAX: usize = 250;
