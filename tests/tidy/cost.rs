@@ -61,6 +61,10 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("invite", "src/modules/administration/", "an operator's invitations are made as all are"),
     ("teams", "src/modules/administration/", "an admin's verbs over teams"),
     ("bookmarks", "src/modules/teams/bring.rs", "a team's rooms are bookmarks of its members"),
+    ("muc", "src/admin/rooms.rs", "an operator's verbs over rooms"),
+    ("muc", "src/modules/administration/", "an operator's verbs over rooms"),
+    ("muc", "src/modules/teams/", "a team has rooms"),
+    ("pep", "src/modules/teams/bring.rs", "a team's rooms are bookmarks of its members"),
     (
         "blocking",
         "src/modules/api/module.rs",
