@@ -8,6 +8,7 @@ mod ask;
 mod drive;
 mod features;
 mod pipeline;
+mod serve;
 pub mod sql;
 #[cfg(test)]
 pub(crate) mod testing;

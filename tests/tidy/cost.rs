@@ -26,6 +26,7 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("ping", "src/modules/muc/", "an occupant looks whether it is in the room still (XEP-0410)"),
     ("bookmarks", "src/modules/muc/away.rs", "of what members that are away want to be told"),
     ("bookmarks", "src/modules/push/", "of which messages of a room a device is woken"),
+    ("register", "src/modules/muc/", "one registers with a room, too (XEP-0077)"),
     ("pep", "src/modules/bookmarks/", "are kept in a node of the account"),
     ("pep", "src/modules/read_marks.rs", "are kept in a node of the account"),
     ("pep", "src/modules/vcard/", "is kept in nodes of the account"),
