@@ -392,11 +392,23 @@ CREATE TABLE room_affiliation (
     affiliation INTEGER NOT NULL,
     nick TEXT,
     reason TEXT,
+    -- The nickname that a member had last.
+    called TEXT,
     version INTEGER NOT NULL,
     PRIMARY KEY (room, jid)
 ) STRICT;
 
 CREATE INDEX room_affiliation_jid ON room_affiliation (jid);
+
+CREATE TABLE room_notice (
+    account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    -- The bare JID.
+    room TEXT NOT NULL,
+    notice INTEGER NOT NULL,
+    PRIMARY KEY (account, room)
+) STRICT;
+
+CREATE INDEX room_notice_room ON room_notice (room, notice);
 
 CREATE TABLE roster_given (
     account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,

@@ -10,12 +10,11 @@ use super::api::{
 };
 use super::{Config, SessionState, Shared, caps};
 use crate::jid::{BareJid, Jid};
-use crate::router::handled_count::Ticket;
 use crate::router::outbox::Outgoing;
 use crate::router::registry::{AccountEntry, Resource};
 use crate::router::{Leads, ServiceId, rules};
 use crate::stanza::iq::Iq;
-use crate::stanza::{Kind, Stanza, StanzaError};
+use crate::stanza::{Stanza, StanzaError};
 use crate::store::ids::AccountId;
 use crate::xml::element::Child;
 use crate::xml::view::Node;

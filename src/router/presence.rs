@@ -182,7 +182,7 @@ pub fn show_to_contact(router: &Router, owner: &str, contact: &str) {
     if let Some(service) = router.domains.service_at(contact) {
         return show_to_service(router, service, owner, contact);
     }
-    let viewers = router.registry.look(contact, |entry| viewers(entry));
+    let viewers = router.registry.look(contact, viewers);
     show(router, owner, contact, &viewers.unwrap_or_default(), None);
 }
 

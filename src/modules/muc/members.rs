@@ -2,7 +2,7 @@
 //! look at its words and not at all members.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
@@ -22,7 +22,7 @@ pub(super) struct Members {
     /// The lengths of these names, in bytes.
     lengths: BTreeSet<usize>,
     /// By occupant id (XEP-0421); made when somebody is mentioned so.
-    ids: OnceLock<HashMap<String, usize>>,
+    ids: Mutex<HashMap<String, usize>>,
     secret: [u8; 32],
 }
 
@@ -36,7 +36,7 @@ impl Members {
             all: Vec::new(),
             names: HashMap::new(),
             lengths: BTreeSet::new(),
-            ids: OnceLock::new(),
+            ids: Mutex::default(),
             secret,
         };
         for (number, (jid, names)) in of.enumerate() {
@@ -79,7 +79,7 @@ impl Members {
                 _ => found.extend(self.find(jid.bare_str())),
             }
         }
-        let ids = occupants.iter().filter_map(|id| self.by_id().get(id));
+        let ids = occupants.iter().filter_map(|id| self.by_id(id));
         found.extend(ids);
         found
     }
@@ -110,11 +110,14 @@ impl Members {
         found
     }
 
-    fn by_id(&self) -> &HashMap<String, usize> {
-        self.ids.get_or_init(|| {
-            let all = self.all.iter().enumerate();
-            all.map(|(number, jid)| (occupant_id(&self.secret, jid.as_str()), number)).collect()
-        })
+    /// The member with this occupant id. All ids are made when the first is asked for.
+    fn by_id(&self, id: &str) -> Option<usize> {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.is_empty() {
+            let made = self.all.iter().enumerate();
+            ids.extend(made.map(|(number, jid)| (occupant_id(&self.secret, jid.as_str()), number)));
+        }
+        ids.get(id).copied()
     }
 }
 

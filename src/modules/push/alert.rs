@@ -199,6 +199,12 @@ mod tests {
                 Some(Alert::Message),
             ),
             (
+                "normal",
+                "<x xmlns='http://jabber.org/protocol/muc#user'><invite from='a@x'/></x>"
+                    .to_owned(),
+                Some(Alert::Message),
+            ),
+            (
                 "chat",
                 "<propose xmlns='urn:xmpp:jingle-message:0'/>".to_owned(),
                 Some(Alert::Urgent),

@@ -465,78 +465,73 @@ mod tests {
 
     type Case = (&'static str, fn(Cli) -> bool);
 
+    const COMMAND_LINES: [Case; 23] = [
+        ("", |c| c.command.is_none()),
+        ("serve", |c| matches!(c.command, Some(Command::Serve))),
+        ("status", |c| matches!(c.command, Some(Command::Status))),
+        ("check", |c| matches!(c.command, Some(Command::Check { deep: false }))),
+        ("check --deep", |c| matches!(c.command, Some(Command::Check { deep: true }))),
+        ("lab --domain a --domain b --user u@a:p:q", |c| {
+            matches!(c.command, Some(Command::Lab(l)) if l.domain == ["a", "b"]
+                && l.user == ["u@a:p:q"])
+        }),
+        ("user add a@b", |c| {
+            matches!(c.command, Some(Command::User(User::Add(a)))
+                if a.jid == "a@b" && !a.password_stdin)
+        }),
+        (
+            "user passwd a@b --password-stdin",
+            |c| matches!(c.command, Some(Command::User(User::Passwd(a))) if a.password_stdin),
+        ),
+        ("user del a@b", |c| matches!(c.command, Some(Command::User(User::Del(_))))),
+        (
+            "user del a@b --now --yes",
+            |c| matches!(c.command, Some(Command::User(User::Del(d))) if d.now && d.yes),
+        ),
+        (
+            "user role",
+            |c| matches!(c.command, Some(Command::User(User::Role(r))) if r.jid.is_none()),
+        ),
+        ("user role a@b operator", |c| {
+            matches!(c.command, Some(Command::User(User::Role(r)))
+                if r.jid.as_deref() == Some("a@b") && r.role == Some(Role::Operator))
+        }),
+        ("lab --admin u@a", |c| matches!(c.command, Some(Command::Lab(l)) if l.admin == ["u@a"])),
+        ("user restore a@b", |c| matches!(c.command, Some(Command::User(User::Restore(_))))),
+        ("reports done 7", |c| {
+            matches!(c.command, Some(Command::Reports(Reports::Done { id: 7 })))
+        }),
+        ("user list --domain b", |c| {
+            matches!(c.command, Some(Command::User(User::List { domain: Some(_), .. })))
+        }),
+        ("team join a b@c d@e", |c| {
+            matches!(c.command, Some(Command::Team(Team::Join { team, jid, name: None }))
+                if team == "a" && jid == ["b@c", "d@e"])
+        }),
+        ("team room add a b", |c| {
+            matches!(c.command, Some(Command::Team(Team::Room(TeamRoom::Add { team, room })))
+                if team == "a" && room == "b")
+        }),
+        ("room create hall --owner a@b --preset private", |c| {
+            matches!(c.command, Some(Command::Room(Room::Create { room, owner, preset, .. }))
+                if room == "hall" && owner == "a@b" && preset.as_deref() == Some("private"))
+        }),
+        ("team list", |c| matches!(c.command, Some(Command::Team(Team::List)))),
+        ("backup a.db", |c| matches!(c.command, Some(Command::Backup { file }) if file == *"a.db")),
+        (
+            "restore a.db --data-dir d",
+            |c| matches!(c.command, Some(Command::Restore { file }) if file == *"a.db"),
+        ),
+        ("--set a=1 --set b=x=y --data-dir /d serve --config c", |c| {
+            let sets = c.common.sets();
+            let told: Vec<_> = sets.iter().map(|(k, v)| format!("{k}:{v}")).collect();
+            told == ["a:1", "b:x=y", "data_dir:/d"] && c.common.config.is_some()
+        }),
+    ];
+
     #[test]
     fn every_command_line_means_one_thing() {
-        let cases: [Case; 23] = [
-            ("", |c| c.command.is_none()),
-            ("serve", |c| matches!(c.command, Some(Command::Serve))),
-            ("status", |c| matches!(c.command, Some(Command::Status))),
-            ("check", |c| matches!(c.command, Some(Command::Check { deep: false }))),
-            ("check --deep", |c| matches!(c.command, Some(Command::Check { deep: true }))),
-            ("lab --domain a --domain b --user u@a:p:q", |c| {
-                matches!(c.command, Some(Command::Lab(l)) if l.domain == ["a", "b"]
-                    && l.user == ["u@a:p:q"])
-            }),
-            ("user add a@b", |c| {
-                matches!(c.command, Some(Command::User(User::Add(a)))
-                    if a.jid == "a@b" && !a.password_stdin)
-            }),
-            (
-                "user passwd a@b --password-stdin",
-                |c| matches!(c.command, Some(Command::User(User::Passwd(a))) if a.password_stdin),
-            ),
-            ("user del a@b", |c| matches!(c.command, Some(Command::User(User::Del(_))))),
-            (
-                "user del a@b --now --yes",
-                |c| matches!(c.command, Some(Command::User(User::Del(d))) if d.now && d.yes),
-            ),
-            (
-                "user role",
-                |c| matches!(c.command, Some(Command::User(User::Role(r))) if r.jid.is_none()),
-            ),
-            ("user role a@b operator", |c| {
-                matches!(c.command, Some(Command::User(User::Role(r)))
-                    if r.jid.as_deref() == Some("a@b") && r.role == Some(Role::Operator))
-            }),
-            (
-                "lab --admin u@a",
-                |c| matches!(c.command, Some(Command::Lab(l)) if l.admin == ["u@a"]),
-            ),
-            ("user restore a@b", |c| matches!(c.command, Some(Command::User(User::Restore(_))))),
-            ("reports done 7", |c| {
-                matches!(c.command, Some(Command::Reports(Reports::Done { id: 7 })))
-            }),
-            ("user list --domain b", |c| {
-                matches!(c.command, Some(Command::User(User::List { domain: Some(_), .. })))
-            }),
-            ("team join a b@c d@e", |c| {
-                matches!(c.command, Some(Command::Team(Team::Join { team, jid, name: None }))
-                    if team == "a" && jid == ["b@c", "d@e"])
-            }),
-            ("team room add a b", |c| {
-                matches!(c.command, Some(Command::Team(Team::Room(TeamRoom::Add { team, room })))
-                    if team == "a" && room == "b")
-            }),
-            ("room create hall --owner a@b --preset private", |c| {
-                matches!(c.command, Some(Command::Room(Room::Create { room, owner, preset, .. }))
-                    if room == "hall" && owner == "a@b" && preset.as_deref() == Some("private"))
-            }),
-            ("team list", |c| matches!(c.command, Some(Command::Team(Team::List)))),
-            (
-                "backup a.db",
-                |c| matches!(c.command, Some(Command::Backup { file }) if file == *"a.db"),
-            ),
-            (
-                "restore a.db --data-dir d",
-                |c| matches!(c.command, Some(Command::Restore { file }) if file == *"a.db"),
-            ),
-            ("--set a=1 --set b=x=y --data-dir /d serve --config c", |c| {
-                let sets = c.common.sets();
-                let told: Vec<_> = sets.iter().map(|(k, v)| format!("{k}:{v}")).collect();
-                told == ["a:1", "b:x=y", "data_dir:/d"] && c.common.config.is_some()
-            }),
-        ];
-        for (line, right) in cases {
+        for (line, right) in COMMAND_LINES {
             assert!(right(parse(line).unwrap()), "{line}");
         }
     }
