@@ -139,8 +139,7 @@ const fn storm_of(managed: bool, mute: bool) -> Work {
 /// Runs a row against a server: named figures.
 pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(String, Row)>> {
     let name = spec.name.to_owned();
-    let one = |row: Row| vec![(spec.name.to_owned(), row)];
-    let size = Size::of(args);
+    let (one, size) = (|row: Row| vec![(spec.name.to_owned(), row)], Size::of(args));
     #[allow(clippy::cast_precision_loss)]
     Ok(match spec.work {
         Work::Fresh => {
@@ -175,8 +174,7 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
         Work::Presence => one(presence::run(target, &size.storm()).await?),
         Work::Feed => one(feed::run(target, &size.feed()).await?),
         Work::Room(security, rooms, occupants) => {
-            let (joins, said) = room::run(target, &size.room(security, rooms, occupants)).await?;
-            vec![(format!("{name}-join"), joins), (name.clone(), said)]
+            named_rooms(target, &size.room(security, rooms, occupants), name).await?
         }
         Work::Full(security) => one(full::run(target, security, &size.full()).await?),
         Work::Crowd => {
@@ -208,6 +206,15 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
             one(syscalls::run(target, &size.plan(Plain, 5, window), size.traced).await?)
         }
     })
+}
+
+async fn named_rooms(
+    target: &Arc<Target>,
+    plan: &room::Plan,
+    name: String,
+) -> Res<Vec<(String, Row)>> {
+    let (joins, said) = room::run(target, plan).await?;
+    Ok(vec![(format!("{name}-join"), joins), (name, said)])
 }
 
 async fn overload(spec: &Spec, target: &Arc<Target>, size: &Size) -> Res<Row> {
@@ -286,6 +293,8 @@ impl Size {
     fn room(&self, security: Security, rooms: usize, occupants: usize) -> room::Plan {
         let messages = if self.quick { 40 } else { 400 };
         room::Plan { security, rooms, occupants, messages, patience: self.patience }
+    }
+
     fn full(&self) -> full::Plan {
         let (contacts, items, logins) =
             if self.quick { (200, 2_000, 300) } else { (1_000, 10_000, 1_000) };

@@ -275,7 +275,15 @@ async fn operators_have_commands_for_rooms() -> Outcome<()> {
             .await?;
         assert_eq!(gone.attr("type"), Some("unavailable"));
     }
-    // What is wrong, and who may not.
+    Ok(())
+}
+
+#[tokio::test]
+async fn commands_say_what_is_wrong_and_are_for_operators() -> Outcome<()> {
+    let lab = Lab::new(&["alice", "root"], &["admin.operators=root@localhost"]);
+    let mut root = lab.online("root", "r").await?;
+    let mut alice = lab.online("alice", "a").await?;
+    noted(&mut root, "create-room", &[("room", "one"), ("owner", "alice@localhost")]).await?;
     for (node, fields, condition) in [
         ("destroy-room", &[("room", "two")][..], "item-not-found"),
         ("create-room", &[("room", "one"), ("owner", "alice@localhost")], "conflict"),
