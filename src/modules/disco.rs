@@ -382,7 +382,8 @@ mod tests {
             assert_eq!(other, "item-not-found");
         }
         let items = ask(&cx, "get", "montague.example", ITEMS).await;
-        let rooms = "<item jid='conference.montague.example' name='Rooms'/>";
+        let rooms = "<item jid='conference.montague.example' name='Rooms'/>\
+                     <item jid='pubsub.montague.example' name='Feeds'/>";
         assert_eq!(items, ITEMS.replace("/>", &format!(">{rooms}</query>")));
     }
 

@@ -383,3 +383,27 @@ async fn a_restart_is_not_noticed() -> Outcome<()> {
     }
     Ok(())
 }
+
+/// XEP-0500: one message in so many seconds, but for moderators and for what is no message to speak of.
+#[tokio::test]
+async fn a_slow_room_lets_everybody_speak_now_and_then() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob"], &[]);
+    let slow = [("slow_mode_duration", "3600")];
+    let mut all = gathering(&lab, "hall", &["ann", "bob"], &slow).await?;
+    say(&mut all[1], "hall", "m1", "first").await?;
+    hears(&mut all[0], "m1").await?;
+    hears(&mut all[1], "m1").await?;
+    say(&mut all[1], "hall", "m2", "second").await?;
+    let refused = hears(&mut all[1], "m2").await?;
+    assert_eq!(refused.condition(), Some("policy-violation"));
+    let typing = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+    all[1]
+        .send(&format!("<message type='groupchat' id='t' to='{}'>{typing}</message>", at("hall")))
+        .await?;
+    hears(&mut all[0], "t").await?;
+    for id in ["a1", "a2"] {
+        say(&mut all[0], "hall", id, "moderators may").await?;
+        hears(&mut all[0], id).await?;
+    }
+    Ok(())
+}

@@ -8,6 +8,7 @@ use super::room::Room;
 use super::rooms::Hold;
 use super::route::Route;
 use super::settings::{Pm, Settings, Whois};
+use super::versions::MAV;
 use super::{Rooms, hats, rows};
 use crate::jid::{BareJid, Jid};
 use crate::modules::api::{Cx, Reply};
@@ -57,6 +58,7 @@ const FEATURES: &[&str] = &[
     OCCUPANT_ID,
     HATS,
     VCARD,
+    MAV,
 ];
 
 /// What it can with an archive. XEP-0425 goes by the ids in it.

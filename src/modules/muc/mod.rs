@@ -72,8 +72,16 @@ pub use verbs::{address, list, run};
 pub const MODULE: Module = Module {
     name: "muc",
     specs: &[
-        Spec::partial("XEP-0045", "1.35.1", "being built", "features/muc.rs"),
+        Spec::partial(
+            "XEP-0045",
+            "1.35.5",
+            "errors name not their author ('by'), and repeat not what they refuse; who kicks gets its \
+             result behind the presence (§8.2)",
+            "features/muc.rs",
+        ),
         Spec::whole("XEP-0317", "0.3.1", "features/muc_looks.rs"),
+        Spec::whole("XEP-0410", "1.1.0", "features/muc.rs"),
+        Spec::whole("XEP-0421", "1.0.1", "features/muc_archive.rs"),
         Spec::whole("XEP-0425", "0.3.0", "features/muc_moderation.rs"),
         Spec::partial(
             "XEP-0433",
@@ -82,7 +90,9 @@ pub const MODULE: Module = Module {
              limit of rate of its own (§4.2.2.4)",
             "features/muc_find.rs",
         ),
+        Spec::whole("XEP-0463", "0.2.0", "features/muc_affiliations.rs"),
         Spec::whole("XEP-0486", "0.1.0", "features/muc_looks.rs"),
+        Spec::partial("XEP-0500", "0.1.1", "no exceptions but for moderators", "features/muc_entry.rs"),
     ],
     service: Some(Service {
         label: |config| Some(&*config.muc.label).filter(|label| !label.is_empty()),
