@@ -114,13 +114,8 @@ async fn the_old_form_counts() -> Outcome<()> {
     let at = folder.path();
     let lab = Lab::serve(at, &[], &["alice"]);
     let mut alice = lab.online("alice", "a").await?;
-    let old = |reason: &str| {
-        format!("<report xmlns='urn:xmpp:reporting:0'>{reason}</report>")
-    };
-    let items = [
-        item("spam@localhost", &old("<spam/>")),
-        item("none@localhost", &old("<other/>")),
-    ];
+    let old = |reason: &str| format!("<report xmlns='urn:xmpp:reporting:0'>{reason}</report>");
+    let items = [item("spam@localhost", &old("<spam/>")), item("none@localhost", &old("<other/>"))];
     block(&mut alice, &items.concat()).await?;
     let said = reports(at, &["list"]);
     assert!(said.out.contains("spam@localhost  spam, by alice@localhost"), "{said:?}");

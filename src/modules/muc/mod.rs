@@ -92,7 +92,12 @@ pub const MODULE: Module = Module {
         ),
         Spec::whole("XEP-0463", "0.2.0", "features/muc_affiliations.rs"),
         Spec::whole("XEP-0486", "0.1.0", "features/muc_looks.rs"),
-        Spec::partial("XEP-0500", "0.1.1", "no exceptions but for moderators", "features/muc_entry.rs"),
+        Spec::partial(
+            "XEP-0500",
+            "0.1.1",
+            "no exceptions but for moderators",
+            "features/muc_entry.rs",
+        ),
     ],
     service: Some(Service {
         label: |config| Some(&*config.muc.label).filter(|label| !label.is_empty()),
