@@ -41,6 +41,7 @@ pub async fn run(target: &Arc<Target>, plan: &Plan) -> Res<(Row, Row)> {
     let clients = each(count, WIDTH, come).await?;
     let base = base();
     super::process::settle(target.pid).await?;
+    let before = super::process::memory(target.pid)?.rss;
     let meter = Meter::start(target.pid)?;
     let mut groups = Vec::new();
     let mut waiting = clients.into_iter();
@@ -55,7 +56,7 @@ pub async fn run(target: &Arc<Target>, plan: &Plan) -> Res<(Row, Row)> {
         }
         groups.push((room, group));
     }
-    let joins = Row::new().with("cpu", meter.settled_cpu_secs().await? * 1000.0 / to_f64(count));
+    let cpu = meter.settled_cpu_secs().await? * 1000.0 / to_f64(count);
     // Presence of those who came later is read before anything is measured.
     for (_, group) in &mut groups {
         for client in group {
@@ -64,6 +65,10 @@ pub async fn run(target: &Arc<Target>, plan: &Plan) -> Res<(Row, Row)> {
     }
     let watch = Arc::new(Watch::default());
     super::process::settle(target.pid).await?;
+    let after = super::process::memory(target.pid)?.rss;
+    #[allow(clippy::cast_precision_loss)]
+    let bytes = after.saturating_sub(before) as f64 / to_f64(count);
+    let joins = Row::new().with("cpu", cpu).with("bytes", bytes);
     let meter = Meter::start(target.pid)?;
     let mut tasks = JoinSet::new();
     for (room, group) in groups {

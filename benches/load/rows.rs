@@ -96,6 +96,7 @@ pub const ROWS: &[Spec] = &[
     Spec { name: "room-plain-5x20", group: "bare", work: Work::Room(Plain, 5, 20) },
     Spec { name: "room-tls-5x20", group: "bare", work: Work::Room(Tls, 5, 20) },
     Spec { name: "room-plain-1x200", group: "bare", work: Work::Room(Plain, 1, 200) },
+    Spec { name: "room-plain-1x1000", group: "bare", work: Work::Room(Plain, 1, 1_000) },
     Spec { name: "feed", group: "news", work: Work::Feed },
     Spec { name: "full-plain", group: "full", work: Work::Full(Plain) },
     Spec { name: "full-tls", group: "full", work: Work::Full(Tls) },

@@ -180,7 +180,7 @@ async fn named(
         return Err(StanzaError::not_allowed());
     };
     let gate = &cx.server.shared().register;
-    gate.try_name(peer, cx.now)?;
+    gate.try_name(peer, cx.config.register.per_ip_per_hour, cx.now)?;
     let made = match shown {
         Some(shown) => create(cx, bare, Some(shown), password).await,
         None => uninvited(cx, bare, peer, password).await,

@@ -46,8 +46,14 @@ impl Gate {
     }
 
     /// Counts a name before it is said whether it is taken: so nobody learns all accounts of the server.
-    pub(super) fn try_name(&self, peer: IpAddr, now: SystemTime) -> Result<(), StanzaError> {
-        if self.tried.take(peer, TAKEN_NAMES_MAX, now) {
+    /// Where addresses make as many accounts as they like (`limit` is 0), they try as many names.
+    pub(super) fn try_name(
+        &self,
+        peer: IpAddr,
+        limit: u32,
+        now: SystemTime,
+    ) -> Result<(), StanzaError> {
+        if limit == 0 || self.tried.take(peer, TAKEN_NAMES_MAX, now) {
             return Ok(());
         }
         Err(later("too many names were tried from this address; try again in an hour"))
