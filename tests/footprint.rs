@@ -30,6 +30,8 @@ static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const MOST: usize = 6_650;
 /// Bytes more that a session may take whose client says its capabilities: the 130 to 310 of today, and a little.
 const CAPS_MOST: usize = 400;
+/// Bytes that an occupant of a room adds to it: its presence there, its nickname, its addresses.
+const OCCUPANT_MOST: usize = 1_024;
 const CONTACTS: usize = 20;
 const MESSAGES: usize = 10;
 /// What is there once (a table, a buffer of a thread) is there after so many.
@@ -63,6 +65,13 @@ async fn a_ready_session_costs_little() {
          {each}; {CAPS_MOST} more are allowed: look at the states of caps and pep, and at the presence \
          that is kept",
     );
+    let in_room = measured(&target, &running, Kind::Room, &mut held).await;
+    println!("{in_room} bytes each in a room");
+    assert!(
+        in_room <= each + OCCUPANT_MOST,
+        "a session in a room takes {in_room} bytes, one in none {each}; {OCCUPANT_MOST} more are \
+         allowed: look at the occupant and its seat (modules/muc/room.rs)",
+    );
     drop(held);
 }
 
@@ -89,6 +98,8 @@ enum Kind {
     Plain,
     /// Capabilities (XEP-0115), with the news of twenty nodes that it wants.
     Caps,
+    /// In a room, with presence of three hundred bytes there.
+    Room,
 }
 
 async fn start(data: &std::path::Path) -> Running {
@@ -151,6 +162,7 @@ async fn online(target: &Target, user: usize, kind: Kind) -> Client {
     let name = match kind {
         Kind::Plain => format!("user-{user}"),
         Kind::Caps => format!("caps-{user}"),
+        Kind::Room => format!("room-{user}"),
     };
     let mut client = Client::connect(target, Security::Plain).await.unwrap();
     client.register(&name, "pencil").await.unwrap();
@@ -164,10 +176,31 @@ async fn online(target: &Target, user: usize, kind: Kind) -> Client {
     client.fence().await.unwrap();
     client.enable().await.unwrap();
     client.become_available().await.unwrap();
-    if kind == Kind::Caps {
-        says_capabilities(&mut client, user == 0).await;
+    match kind {
+        Kind::Plain => {}
+        Kind::Caps => says_capabilities(&mut client, user == 0).await,
+        Kind::Room => enters(&mut client, user).await,
     }
     client
+}
+
+/// Into a room that shows nobody's presence to the others: what a session has to acknowledge is no part of the
+/// room. The first one makes it.
+async fn enters(client: &mut Client, user: usize) {
+    let (room, status) = ("hall@conference.localhost", "s".repeat(283));
+    let join = format!(
+        "<presence to='{room}/nick-{user}'><status>{status}</status>\
+         <x xmlns='http://jabber.org/protocol/muc'/></presence>"
+    );
+    client.send(&join).await.unwrap();
+    client.expect(|e| e.find("subject").is_some()).await.unwrap();
+    if user == 0 {
+        let form = "<x xmlns='jabber:x:data' type='submit'>\
+                    <field var='muc#roomconfig_presencebroadcast'/></x>";
+        let query = format!("<query xmlns='http://jabber.org/protocol/muc#owner'>{form}</query>");
+        client.send(&format!("<iq type='set' id='form' to='{room}'>{query}</iq>")).await.unwrap();
+        client.expect(|e| e.attr("id") == Some("form")).await.unwrap();
+    }
 }
 
 /// The first one is asked what its hash stands for.
