@@ -88,6 +88,7 @@ async fn login(
 
 /// Gives the account its contacts, nodes and items, unless it has them.
 async fn fill(target: &Arc<Target>, plan: &Plan) -> Res<()> {
+    named(target, feed::PREFIX, 1).await?;
     let mut owner = target.session(Security::Plain, &format!("{}0", feed::PREFIX)).await?;
     if roster(&mut owner.conn).await? < plan.contacts {
         owner.conn.close().await?;
