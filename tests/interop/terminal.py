@@ -154,7 +154,7 @@ def converse_in_a_room(lab, folder):
         alice.type(enter + "alice")
         alice.sees("Room locked, requires configuration.")
         alice.type("/room config")
-        alice.sees("[field24] Admins:")
+        alice.sees("Use '/form submit' to save changes.")
         alice.type("/form submit")
         alice.sees("Room configuration successful")
         alice.type(f"/invite send {lab.jid('bob')} come in")
