@@ -1,9 +1,10 @@
-"""aioxmpp against a server: log in verified with stream management, roster, messages, offline, copies."""
+"""aioxmpp against a server: log in verified with stream management, roster, messages, offline, copies, rooms."""
 
 import asyncio
 import logging
 import os
 import sys
+import time
 import warnings
 
 warnings.simplefilter("ignore")
@@ -134,8 +135,70 @@ async def a_resource_of_its_own(lab, way):
         assert (await two.hear())[1] == "to myself"
 
 
+def next_of(signal):
+    """What the signal says when it is given next."""
+    future = asyncio.get_running_loop().create_future()
+
+    def come(*values, **more):
+        if not future.done():
+            future.set_result((values, more))
+        return True  # it is not wanted again
+
+    signal.connect(come)
+    return future
+
+
+async def rooms(lab, way):
+    """The library's own model of a room agrees with what each of the two does in it."""
+    async with User(lab, "alice", way, "a") as alice, User(lab, "bob", way, "b") as bob:
+        jid = aioxmpp.JID.fromstr(f"aio-{time.monotonic_ns()}@conference.{lab.domain}")
+        service, guest = (user.client.summon(aioxmpp.MUCClient) for user in (alice, bob))
+        room, entered = service.join(jid, "alice")
+        await within(entered, "a room")
+        form = aioxmpp.muc.ConfigurationForm.from_xso(await within(service.get_room_config(jid), "the form"))
+        form.moderatedroom.value = True
+        form.roomname.value = "Of aioxmpp"
+        await within(service.set_room_config(jid, form.render_reply()), "the form taken")
+        came = next_of(room.on_join)
+        seen, entered = guest.join(jid, "bob")
+        await within(entered, "bob enters")
+        (member,), _ = await within(came, "bob is seen")
+        assert (member.nick, member.role, member.affiliation) == ("bob", "visitor", "none"), member
+        assert {one.nick for one in seen.members} == {"alice", "bob"} and seen.me.nick == "bob", seen.members
+        changed = next_of(seen.on_muc_role_changed)
+        await within(room.muc_set_role("bob", "participant", reason="speak"), "voice")
+        await within(changed, "voice is seen")
+        message = aioxmpp.Message(type_=aioxmpp.MessageType.GROUPCHAT)
+        message.body[None] = "hello"
+        heard = next_of(room.on_message)
+        await within(seen.send_message_tracked(message)[0], "sent")
+        (got, by, _), _ = await within(heard, "hello")
+        assert (got.body.any(), by.nick) == ("hello", "bob"), got
+        topic = next_of(seen.on_topic_changed)
+        await within(room.set_topic({None: "The Play"}), "a subject")
+        (_, new), _ = await within(topic, "the subject")
+        assert new.any() == "The Play", new
+        renamed = next_of(room.on_nick_changed)
+        await within(seen.set_nick("robert"), "a nickname")
+        (member, old, new), _ = await within(renamed, "the nickname")
+        assert (old, new) == ("bob", "robert"), (old, new)
+        left = next_of(seen.on_exit)
+        await within(room.kick(member, "enough"), "a kick")
+        _, why = await within(left, "kicked")
+        assert (why["muc_leave_mode"].name, why["muc_reason"]) == ("KICKED", "enough"), why
+        seen, entered = guest.join(jid, "bob")
+        await within(entered, "bob comes again")
+        left = next_of(seen.on_exit)
+        await within(room.ban(next(one for one in room.members if one.nick == "bob"), "enough"), "a ban")
+        _, why = await within(left, "banned")
+        assert why["muc_leave_mode"].name == "BANNED", why
+        banned = await within(service.get_affiliated(jid, "outcast"), "a list")
+        assert [str(one) for one in banned] == [lab.jid("bob")], banned
+        await within(room.leave(), "left")
+
+
 if __name__ == "__main__":
     main(
         "aioxmpp",
-        [a_wrong_password_is_refused, roster, messages, offline, copies, a_resource_of_its_own],
+        [a_wrong_password_is_refused, roster, messages, offline, copies, a_resource_of_its_own, rooms],
     )

@@ -1,7 +1,7 @@
 #!/bin/sh
 # run.sh BINARY: real clients against a fresh `BINARY lab`.
 # run.sh --ready FILE: against a server that runs already; FILE has the shape of the lab's ready line,
-# and the server has the accounts alice and bob, password "secret".
+# and the server has the accounts alice, bob and carol, password "secret".
 # The clients are Python libraries, installed into target/interop-venv on the first run.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -22,7 +22,7 @@ case ${1:-} in
     ready=$work/ready.json
     mkfifo "$work/out"
     "$1" lab --domain localhost --set sasl.iterations=4096 --user alice@localhost:secret --user bob@localhost:secret \
-      > "$work/out" 2> "$work/log" &
+      --user carol@localhost:secret > "$work/out" 2> "$work/log" &
     pid=$!
     exec 3< "$work/out"
     if ! IFS= read -r line <&3; then
@@ -43,11 +43,13 @@ fi
 
 started=$(date +%s)
 failed=0
-for script in slix.py slixperson.py slixomemo.py aio.py terminal.py gosend.py; do
+for script in slix.py slixperson.py slixrooms.py slixomemo.py aio.py terminal.py gosend.py; do
   "$venv/bin/python" -W ignore "$here/$script" "$ready" || failed=1
 done
 # Gajim's library, as Debian has it and the newest. Both need the system's PyGObject, which pip would have to compile.
-/usr/bin/python3 -W ignore "$here/nbx.py" "$ready" || failed=1
+for script in nbx.py nbxrooms.py; do
+  /usr/bin/python3 -W ignore "$here/$script" "$ready" || failed=1
+done
 nbxmpp=$root/target/interop-nbxmpp-7.4.0
 if ! /usr/bin/python3 -c 'import gi' 2> /dev/null; then
   echo "skipped the newest nbxmpp: needs python3-gi"
@@ -59,7 +61,9 @@ else
       nbxmpp==7.4.0 idna precis-i18n packaging
     touch "$nbxmpp/installed"
   }
-  "$nbxmpp/bin/python" -W ignore "$here/nbx.py" "$ready" || failed=1
+  for script in nbx.py nbxrooms.py; do
+    "$nbxmpp/bin/python" -W ignore "$here/$script" "$ready" || failed=1
+  done
 fi
 # A client of the npm registry, where there is one: SASL2, Bind 2 and tokens.
 modules=$root/target/interop-node

@@ -1,5 +1,5 @@
-"""slixmpp's OMEMO plug-in (XEP-0384) between two people: keys published, found by strangers and contacts,
-messages read on every device, a new device heard of."""
+"""slixmpp's OMEMO plug-in (XEP-0384) between people: keys published, found by strangers and contacts,
+messages read on every device, a new device heard of; and three in a room."""
 
 import asyncio
 import time
@@ -60,7 +60,7 @@ class Device(User):
 
     def __init__(self, lab, name, way, resource, memory=None):
         super().__init__(lab, name, way, resource)
-        for plugin in ("xep_0163", "xep_0280", "xep_0380"):
+        for plugin in ("xep_0045", "xep_0163", "xep_0280", "xep_0380"):
             self.register_plugin(plugin)
         self.register_plugin("xep_0384", module=__import__(__name__))
         self.omemo = self.plugin["xep_0384"]
@@ -78,13 +78,23 @@ class Device(User):
     async def own(self):
         return (await within(self.keys.get_own_device_information(), "the own device"))[0].device_id
 
-    async def whisper(self, jid, text):
-        message = self.make_message(mto=JID(jid), mtype="chat")
+    async def whisper(self, jid, text, to=None, kind="chat"):
+        """To one, or to a room whose people are given."""
+        to = to or {JID(jid)}
+        message = self.make_message(mto=JID(jid), mtype=kind)
         message["body"] = text
-        secret, errors = await within(self.omemo.encrypt_message(message, JID(jid)), f"keys of {jid}")
-        assert not errors and secret is not None, f"not for {jid}: {errors}"
+        secret, errors = await within(self.omemo.encrypt_message(message, to), f"keys of {to}")
+        assert not errors and secret is not None, f"not for {to}: {errors}"
         assert text not in str(secret), secret
         secret.send()
+
+    async def people(self, room):
+        """Whose keys are needed, here or not: only members' lists tell (XEP-0384 5.8)."""
+        jids = set()
+        for affiliation in ("owner", "admin", "member"):
+            got = self.plugin["xep_0045"].get_affiliation_list(room, affiliation)
+            jids |= {JID(jid) for jid in await within(got, f"the {affiliation} list")}
+        return jids
 
     async def hear(self, text, queue=None):
         """The next encrypted message with a text; others complete the exchange of keys between two devices."""
@@ -172,5 +182,44 @@ async def contacts(lab, way):
         await device.leave()
 
 
+async def group(lab, way):
+    """Three in a room for members, who see each other: all read all, who was away reads it later in the archive."""
+    alice, bob, carol = [await Device(lab, name, way, name).ready() for name in ("alice", "bob", "carol")]
+    everybody = {JID(lab.jid(name)) for name in ("alice", "bob", "carol")}
+    room = JID(f"omemo-{time.monotonic_ns()}@conference.{lab.domain}")
+    muc = alice.plugin["xep_0045"]
+    enter = {"maxchars": 0, "timeout": PATIENCE}
+    await within(muc.join_muc_wait(room, "alice", **enter), "a room")
+    form = await within(muc.get_room_config(room), "the form")
+    for name, value in (("membersonly", True), ("whois", "anyone"), ("persistentroom", True)):
+        form.get_fields()[f"muc#roomconfig_{name}"]["value"] = value
+    await within(muc.set_room_config(room, form), "the form taken")
+    members = [(lab.jid(name), "member") for name in ("bob", "carol")]
+    await within(muc.send_affiliation_list(room, members), "members")
+    await within(bob.plugin["xep_0045"].join_muc_wait(room, "bob", **enter), "bob enters")
+    # carol is a member, and not there.
+    assert await alice.people(room) == everybody
+    await alice.whisper(room, "to the room", everybody, "groupchat")
+    device = await bob.hear("to the room")
+    assert device.device_id == await alice.own(), device
+    assert await bob.people(room) == everybody
+    await bob.whisper(room, "from the room", everybody, "groupchat")
+    await alice.hear("to the room")  # her own, as the room sends it back
+    for device in (alice, bob):
+        await device.hear("from the room")
+    await within(carol.plugin["xep_0045"].join_muc_wait(room, "carol", **enter), "carol enters")
+    page = await within(carol.plugin["xep_0313"].retrieve(jid=room), "the room's archive")
+    for text, got in zip(("to the room", "from the room"), page["mam"]["results"], strict=True):
+        plain, _ = await within(carol.omemo.decrypt_message(got["mam_result"]["forwarded"]["stanza"]), "decryption")
+        assert plain["body"] == text, plain
+    await carol.whisper(room, "I have read it", everybody, "groupchat")
+    await alice.hear("I have read it")
+    await bob.hear("I have read it")
+    await within(muc.destroy(room), "destroyed")
+    for device in (alice, bob, carol):
+        await device.forget()
+        await device.leave()
+
+
 if __name__ == "__main__":
-    main("omemo", [strangers, contacts])
+    main("omemo", [strangers, contacts, group])

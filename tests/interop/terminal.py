@@ -1,4 +1,4 @@
-"""profanity, in a terminal of tmux: two people log in, write to each other, in secret too (OMEMO), and go.
+"""profanity, in a terminal of tmux: two people log in, write to each other, in secret (OMEMO) and in a room, and go.
 
 Skipped, with a word, where profanity or tmux is not installed.
 """
@@ -142,13 +142,60 @@ def converse_in_secret(lab, folder):
         bob.close()
 
 
+def converse_in_a_room(lab, folder):
+    """Made and configured by one, who asks the other in, throws him out, bans him, forgives him, and ends it."""
+    alice = Terminal(lab, "alice", folder)
+    bob = Terminal(lab, "bob", folder)
+    room = f"terminal-{time.monotonic_ns() % 10**6}@conference.{lab.domain}"
+    enter = f"/join {room} nick "
+    try:
+        alice.sees("logged in successfully")
+        bob.sees("logged in successfully")
+        alice.type(enter + "alice")
+        alice.sees("Room locked, requires configuration.")
+        alice.type("/room config")
+        alice.sees("Use '/form submit' to save changes.")
+        alice.type("/form submit")
+        alice.sees("Room configuration successful")
+        alice.type(f"/invite send {lab.jid('bob')} come in")
+        bob.sees("Message: come in")
+        bob.type(enter + "bob")
+        bob.sees("You have joined the room as bob")
+        bob.type("hello room")
+        alice.sees("bob: hello room")
+        alice.type("hello yourself")
+        bob.sees("alice: hello yourself")
+        alice.type('/subject set "The Play"')
+        bob.sees("alice has set the room subject: The Play")
+        bob.type("/nick robert")
+        alice.sees("bob is now known as robert")
+        alice.type("/kick robert enough")
+        bob.sees(f"Kicked from {room}")
+        bob.type(enter + "bob")
+        bob.sees("You have joined the room as bob")
+        alice.type(f"/ban {lab.jid('bob')} enough")
+        bob.sees(f"Banned from {room}")
+        alice.type("/affiliation list outcast")
+        alice.sees("Affiliation: outcast")
+        bob.type(enter + "bob")
+        bob.sees(f"Error joining room {room}, reason:")
+        alice.type(f"/affiliation set none {lab.jid('bob')}")
+        alice.type("/room destroy")
+        alice.sees("Room destroyed")
+        bob.type(f"/bookmark remove {room}")  # profanity made it when he was asked in and came
+        bob.sees("Bookmark removed for")
+    finally:
+        alice.close()
+        bob.close()
+
+
 def main():
     lab = Lab(sys.argv[1])
     missing = [tool for tool in ("profanity", "tmux") if not shutil.which(tool)]
     if missing:
         print(f"skipped profanity: {' and '.join(missing)} not installed")
         return
-    scenarios = [converse]
+    scenarios = [converse, converse_in_a_room]
     about = subprocess.run(["profanity", "--version"], capture_output=True, text=True, check=False).stdout
     if "OMEMO support: Enabled" in about:
         scenarios.append(converse_in_secret)
