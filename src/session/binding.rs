@@ -88,6 +88,8 @@ impl Binding {
             }
             self.context.pipeline.resource_removed(&cx, resource);
         }
+        // Who was replaced has its address no longer: an error from it would be taken for its successor's.
+        let is_replaced = resource.is_none();
         let mut left = std::mem::take(&mut self.unacked);
         left.extend(self.client.outbox.close());
         if let Some(resource) = resource.as_ref().filter(|_| !left.is_empty()) {
@@ -96,7 +98,7 @@ impl Binding {
         router.redeliver(bare.as_str());
         router.registry.trim(bare.as_str());
         let mut last = Box::pin(async move {
-            for reply in left.iter().filter_map(undelivered) {
+            for reply in left.iter().filter_map(|item| undelivered(item, is_replaced)) {
                 cx.send(&reply).await;
             }
         });
@@ -111,14 +113,14 @@ impl Binding {
 /// promise.md 10: an IQ request that was never handled gets the answer of an absent resource (RFC 6121
 /// §8.5.3.2.3), and a room gets an error, as its occupant is gone. Owed messages are in the store; nothing
 /// is due for the rest.
-fn undelivered(item: &Outgoing) -> Option<Stanza> {
+fn undelivered(item: &Outgoing, is_replaced: bool) -> Option<Stanza> {
     if item.owed.is_some() {
         return None;
     }
     let stanza = Stanza::ours(item.frame.to_vec().into())?;
     let error = match (stanza.kind(), stanza.ty().as_deref()) {
         (Kind::Iq, _) => StanzaError::service_unavailable(),
-        (Kind::Message, Some("groupchat")) => StanzaError::recipient_unavailable(),
+        (Kind::Message, Some("groupchat")) if !is_replaced => StanzaError::recipient_unavailable(),
         _ => return None,
     };
     let from = stanza.to().map(Jid::as_str);

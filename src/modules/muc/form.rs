@@ -53,9 +53,12 @@ const ADMINS: &str = "muc#roomconfig_roomadmins";
 /// Writes the form with the present configuration.
 pub fn write(xml: &mut Xml, room: &Room) {
     let now = &room.settings;
-    form::start(xml, Written::Form, CONFIG);
-    xml.element("title", None, &format!("Configuration of {}", room.jid));
+    form::titled(xml, Written::Form, &format!("Configuration of {}", room.jid));
+    form::field(xml, "hidden", "FORM_TYPE", &[CONFIG]);
     if room.is_locked() {
+        let is = |one: &Preset| one.settings() == *now;
+        let present: Vec<&str> =
+            Preset::ALL.into_iter().find(is).map(Preset::as_str).into_iter().collect();
         let presets = Preset::ALL.map(|one| (one.title().to_owned(), one.as_str().to_owned()));
         list(
             xml,
@@ -63,7 +66,7 @@ pub fn write(xml: &mut Xml, room: &Room) {
             PRESET,
             "Kind of room; settings below that you change go before it",
             &presets,
-            &[],
+            &present,
         );
     }
     text(xml, "text-single", NAME, "Name", &now.name);
@@ -127,9 +130,12 @@ pub fn read(form: &Form<'_>, room: &Room, bounds: Bounds) -> Result<Wanted, Stan
         return Err(bad("this is another form"));
     }
     let mut now = room.settings.clone();
-    if let Some(preset) = form.value(PRESET)? {
-        now = Preset::parse(preset).ok_or_else(|| bad("there is no such kind of room"))?.settings();
-    }
+    let preset = match form.value(PRESET)? {
+        Some(name) => {
+            Some(Preset::parse(name).ok_or_else(|| bad("there is no such kind of room"))?)
+        }
+        None => None,
+    };
     let (mut owners, mut admins) = (None, None);
     let mut protected = now.password.is_some();
     let mut secret = now.password.clone();
@@ -172,7 +178,45 @@ pub fn read(form: &Form<'_>, room: &Room, bounds: Bounds) -> Result<Wanted, Stan
         return Err(StanzaError::not_acceptable().text("a room with a password needs one"));
     }
     now.password = secret.filter(|_| protected);
+    if let Some(preset) = preset {
+        now = changed(preset.settings(), &room.settings, now);
+    }
     Ok(Wanted { settings: now, owners, admins })
+}
+
+/// Most clients send a form back whole: what was not changed in it is no wish against the preset.
+fn changed(preset: Settings, before: &Settings, sent: Settings) -> Settings {
+    let mut wanted = preset;
+    macro_rules! take_changed {
+        ($($field:ident),* $(,)?) => {
+            $(if sent.$field != before.$field {
+                wanted.$field = sent.$field;
+            })*
+        };
+    }
+    take_changed!(
+        name,
+        description,
+        language,
+        public,
+        persistent,
+        members_only,
+        moderated,
+        password,
+        whois,
+        invites,
+        change_subject,
+        private_messages,
+        member_list,
+        broadcast,
+        occupants_max,
+        archive,
+        history,
+        voice_requests,
+        contacts,
+        slow_mode,
+    );
+    wanted
 }
 
 const ROLES: [&str; 3] = ["moderator", "participant", "visitor"];

@@ -200,12 +200,14 @@ impl Room {
     fn configured(&mut self, id: RoomId, new: Settings, out: &mut Outputs) {
         let is_first = self.id.is_none();
         self.id = Some(id);
-        let old = std::mem::replace(&mut self.settings, new);
+        let mut old = std::mem::replace(&mut self.settings, new);
+        // Nothing is kept of a room before it is configured.
+        old.archive &= !is_first;
         if !self.settings.archive {
             // What is not kept any more is not shown to newcomers as though it were.
             self.history.iter_mut().for_each(|kept| kept.seq = 0);
         }
-        if !is_first && old != self.settings {
+        if old != self.settings {
             let codes = codes(&old, &self.settings);
             self.announce_codes(&codes, out);
         }

@@ -78,8 +78,8 @@ fn show(cx: &Cx, hold: &Hold) -> Result<Reply, StanzaError> {
             xml.element("username", None, nick);
         }
     }
-    form::start(&mut xml, Written::Form, REGISTER);
-    xml.element("title", None, &format!("Registration with {}", room.jid));
+    form::titled(&mut xml, Written::Form, &format!("Registration with {}", room.jid));
+    form::field(&mut xml, "hidden", "FORM_TYPE", &[REGISTER]);
     xml.start("field").attr("type", "text-single").attr("var", NICK);
     xml.attr("label", "Desired nickname").start("required").end();
     if let Some(nick) = &nick {
@@ -225,8 +225,8 @@ fn ask_admins(cx: &Cx, hold: &Hold, nick: &Nick) -> Result<Reply, StanzaError> {
 }
 
 fn approval(xml: &mut Xml, jid: &str, nick: &str) {
-    form::start(xml, Written::Form, REGISTER);
-    xml.element("title", None, "Registration request");
+    form::titled(xml, Written::Form, "Registration request");
+    form::field(xml, "hidden", "FORM_TYPE", &[REGISTER]);
     xml.element(
         "instructions",
         None,

@@ -117,8 +117,8 @@ impl Room {
 }
 
 fn write(xml: &mut Xml, jid: &Jid, nick: &str) {
-    form::start(xml, Written::Form, REQUEST);
-    xml.element("title", None, "Voice request");
+    form::titled(xml, Written::Form, "Voice request");
+    form::field(xml, "hidden", "FORM_TYPE", &[REQUEST]);
     xml.element(
         "instructions",
         None,

@@ -60,7 +60,7 @@ fn sure(verb: &Room) -> Result<(), Problem> {
         let told = format!("this {what}, and there is no terminal to ask on");
         return Err(stopped(told, "add --yes if it is meant"));
     }
-    eprint!("This {what} {room}. It CANNOT be restored.\nType the room again: ");
+    eprint!("{room}: this {what}. It CANNOT be restored.\nType the room again: ");
     let mut line = String::new();
     let read = std::io::stdin().lock().take(4_096).read_line(&mut line).is_ok();
     match read && line.trim() == room {
