@@ -140,6 +140,10 @@ async fn set(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Reply, StanzaError> {
                 is_free(&room, &jid, &nick)?;
                 // Nobody gets in, or gets voice, by registering where that is for others to give.
                 let is_closed = room.settings.members_only || room.settings.moderated;
+                // Members read the archive: who does not know the password does not become one by itself.
+                let is_outside = room.settings.password.is_some()
+                    && room.of_account(jid.as_str()).next().is_none();
+                let is_closed = is_closed || is_outside;
                 is_closed && room.affiliation(jid.as_str()) < Affiliation::Member
             };
             if asks {
