@@ -7,6 +7,7 @@ use super::changes::{is_bounded, is_owned};
 use super::deliver::{Plan, change};
 use super::form::{self, Wanted};
 use super::leave::Gone;
+use super::letters::short;
 use super::outputs::Outputs;
 use super::rights::Affiliation;
 use super::room::{Room, Standing};
@@ -100,11 +101,14 @@ impl Asked {
     fn read(query: Node<'_>, room: &Room) -> Result<Self, StanzaError> {
         if let Some(destroy) = query.child(OWNER, "destroy") {
             let jid = destroy.attr("jid").map(BareJid::parse).transpose();
-            let text = |name: &str| destroy.child_text(OWNER, name).map(str::to_owned);
+            // Each occupant gets a copy: neither may be long.
+            let reason = short(destroy.child_text(OWNER, "reason"))?;
+            let password = destroy.child_text(OWNER, "password");
+            short(password)?;
             return Ok(Self::Destroy(Venue {
                 jid: jid.map_err(|_| StanzaError::jid_malformed())?.map(|jid| jid.to_string()),
-                password: text("password"),
-                reason: text("reason"),
+                password: password.map(str::to_owned),
+                reason,
             }));
         }
         let x = query.child(ns::DATA_FORM, "x").ok_or_else(StanzaError::bad_request)?;
