@@ -180,8 +180,7 @@ mod tests {
     fn who_may_not_be_in_a_room_any_more_is_out_of_it() {
         use super::super::room::Standing;
         let jid = BareJid::parse("hall@rooms.x").unwrap();
-        let settings = Settings { members_only: true, ..Settings::default() };
-        let mut room = Room::new(jid.clone(), settings, [0; 32], Bounds::default());
+        let mut room = Room::new(jid.clone(), Settings::default(), [0; 32], Bounds::default());
         // §9.2: a whole domain.
         let banned = Standing { affiliation: Affiliation::Outcast, ..Standing::default() };
         room.standing.insert(BareJid::parse("bad.x").unwrap(), banned);
@@ -198,10 +197,13 @@ mod tests {
             let own = jid.with_resource(local).unwrap().into();
             room.seat(Nick::of(local, 99).unwrap(), own, Role::Participant, seat);
         }
-        let mut out = Outputs::default();
-        room.expel_unlisted(&mut out);
-        assert_eq!(room.occupants().map(|one| &*one.nick.text).collect::<Vec<_>>(), ["ann"]);
-        assert!(!out.sent.is_empty());
+        let mut left = |members_only: bool| {
+            room.settings.members_only = members_only;
+            room.expel_unlisted(&mut Outputs::default());
+            room.occupants().map(|one| one.nick.text.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(left(false), ["ann", "bob"]);
+        assert_eq!(left(true), ["ann"]);
     }
 
     #[test]
