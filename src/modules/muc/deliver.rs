@@ -10,6 +10,7 @@ use super::rooms::Hold;
 use crate::jid::BareJid;
 use crate::modules::api::Cx;
 use crate::router::HandedOut;
+use crate::router::handled_count::Ticket;
 use crate::router::outbox::Outbox;
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::ids::RoomId;
@@ -172,6 +173,17 @@ pub(super) async fn change<W: Send + 'static, T: Send + 'static>(
     hold: &Arc<Hold>,
     plan: impl FnOnce(&Room) -> Result<Plan<W, T>, StanzaError> + Send + 'static,
 ) -> Result<T, StanzaError> {
+    change_for(cx, hold, None, plan).await
+}
+
+/// The same for a message with this ticket: it is not acknowledged before what the room writes to people is durable,
+/// too (promise.md 4).
+pub(super) async fn change_for<W: Send + 'static, T: Send + 'static>(
+    cx: &Cx,
+    hold: &Arc<Hold>,
+    ticket: Option<Ticket>,
+    plan: impl FnOnce(&Room) -> Result<Plan<W, T>, StanzaError> + Send + 'static,
+) -> Result<T, StanzaError> {
     let (work, hold) = (cx.clone(), hold.clone());
     // To its end, though the session that asked for it end meanwhile.
     cx.finish("muc", async move {
@@ -188,7 +200,7 @@ pub(super) async fn change<W: Send + 'static, T: Send + 'static>(
         let apply = planned.apply;
         let (done, delivered) = run(&work, &hold, |room, out| apply(room, written, out));
         for stanza in &delivered.routed {
-            work.send(stanza).await;
+            work.send_as(stanza, ticket.clone()).await;
         }
         slow_down(delivered.slow).await;
         Ok(done)
@@ -202,6 +214,7 @@ mod tests {
     use super::super::settings::Preset;
     use super::*;
     use crate::modules::testing::Server;
+    use crate::store::testing;
 
     /// §7.14: it is gone with the last one, and is not read back while its row is being deleted.
     #[tokio::test]
@@ -216,8 +229,13 @@ mod tests {
         let jid = BareJid::parse("tent@rooms.x").unwrap();
         let open = async || cx.rooms().open(&cx.store, &jid, cx.config.muc.bounds()).await.unwrap();
         let hold = open().await.expect("the room");
+        let held = testing::hold(&cx.store);
+        let before = cx.store.load().queued;
         run(&cx, &hold, |_, _| ());
-        assert!(hold.lock().is_gone);
+        assert!(hold.lock().is_gone && cx.rooms().find(&jid).is_none());
+        // Whoever reads from now on waits for it.
+        assert_eq!(cx.store.load().queued, before + 1);
+        drop(held);
         assert!(open().await.is_none());
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::changes::{Changes, Reserved, Wanted, listed};
-use super::deliver::{Plan, change};
+use super::deliver::{Plan, change, change_for};
 use super::letters::letter;
 use super::nick::Nick;
 use super::outputs::Outputs;
@@ -15,6 +15,7 @@ use super::route::Route;
 use super::standing::By;
 use crate::jid::{BareJid, Jid};
 use crate::modules::api::{Cx, Reply};
+use crate::router::handled_count::Ticket;
 use crate::stanza::form::{self, Form, Written};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
@@ -270,7 +271,7 @@ impl Approval {
 /// §9.9: the admin gives membership, as it may do at any time (§9.3).
 pub(super) async fn approve(
     cx: &Cx,
-    hold: &Arc<Hold>,
+    (hold, ticket): (&Arc<Hold>, Option<Ticket>),
     by: Jid,
     approval: Approval,
 ) -> Result<Vec<Stanza>, StanzaError> {
@@ -281,7 +282,7 @@ pub(super) async fn approve(
         return Ok(Vec::new());
     }
     let now = cx.now;
-    change(cx, hold, move |room| {
+    change_for(cx, hold, ticket, move |room| {
         let Approval { jid, nick, .. } = approval;
         if room.affiliation(by.bare_str()) < Affiliation::Admin {
             return Err(StanzaError::forbidden());
