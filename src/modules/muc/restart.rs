@@ -97,12 +97,18 @@ pub(super) fn stopped(job: PeriodicJob) -> Answer<()> {
             Some((room.id.filter(|_| !room.is_empty())?, room.written()?))
         };
         let all = job.server.shared().muc.all();
+        let mut all = all.into_iter().filter_map(written).peekable();
         // A commit for each of thousands would not fit the time of a stop.
-        for holds in all.chunks(AT_ONCE) {
-            let all: Vec<_> = holds.iter().cloned().filter_map(written).collect();
+        while all.peek().is_some() {
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            while bytes < BATCH_BYTES && batch.len() < BATCH_ROOMS {
+                let Some(one) = all.next() else { break };
+                bytes += one.1.len();
+                batch.push(one);
+            }
             let write = job.store.write(move |tx: &mut dyn Tx| {
-                let mut all = all.iter();
-                all.try_for_each(|(id, written)| rows::keep_occupants(tx, *id, Some(written)))
+                let mut batch = batch.iter();
+                batch.try_for_each(|(id, written)| rows::keep_occupants(tx, *id, Some(written)))
             });
             if let Err(error) = write.await {
                 tracing::warn!(%error, "who is in some rooms could not be saved for the restart");
@@ -111,8 +117,9 @@ pub(super) fn stopped(job: PeriodicJob) -> Answer<()> {
     })
 }
 
-/// Rooms that are written together.
-const AT_ONCE: usize = 100;
+/// Rooms that are written together, and bytes of their occupants; the last one may be over that.
+const BATCH_ROOMS: usize = 500;
+const BATCH_BYTES: usize = 1_048_576;
 
 /// At the start: rooms with occupants are read, and whoever is not there any more leaves them.
 pub(super) fn started(job: PeriodicJob) -> Answer<()> {
@@ -174,6 +181,8 @@ mod tests {
     use super::super::config::Bounds;
     use super::super::settings::Settings;
     use super::*;
+    use crate::modules::api::Cause;
+    use crate::modules::testing::Server;
 
     /// §9.1, §9.4: changed while the server was down.
     #[test]
@@ -204,6 +213,27 @@ mod tests {
         };
         assert_eq!(left(false), ["ann", "bob"]);
         assert_eq!(left(true), ["ann"]);
+    }
+
+    /// All of them, in few writes.
+    #[tokio::test]
+    async fn everybody_is_saved_at_the_end() {
+        let server = Server::with(&[]).await;
+        let rooms = &server.cx.server.shared().muc;
+        let big = Bytes::from(vec![b' '; BATCH_BYTES / 4]);
+        for n in 0..9 {
+            let name = format!("r{n}@rooms.x");
+            let (of, settings) = (name.clone(), Settings::default());
+            let make = move |tx: &mut dyn Tx| rows::create(tx, &of, "a@x", &settings, &[0; 32], 0);
+            let _ = server.store().write(make).await.unwrap();
+            let jid = BareJid::parse(&name).unwrap();
+            let hold = rooms.open(server.store(), &jid, Bounds::default()).await.unwrap().unwrap();
+            let seat = Seat { jid: Jid::parse("a@x/r").unwrap(), shown: big.clone() };
+            let own = jid.with_resource("a").unwrap().into();
+            hold.lock().seat(Nick::of("a", 9).unwrap(), own, Role::Participant, seat);
+        }
+        stopped(server.job(Cause::Due)).await;
+        assert_eq!(server.store().read(rows::occupied).await.unwrap().len(), 9);
     }
 
     #[test]
