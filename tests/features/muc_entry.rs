@@ -338,6 +338,8 @@ async fn a_room_is_destroyed() -> Outcome<()> {
     assert_eq!(ask(&mut all[1], "set", "hall", &wanted).await?.condition(), Some("forbidden"));
     let bad = destroy("a@b@c");
     assert_eq!(ask(&mut all[0], "set", "hall", &bad).await?.condition(), Some("jid-malformed"));
+    let long = wanted.replace("Macbeth", &"x".repeat(1_025));
+    assert_eq!(ask(&mut all[0], "set", "hall", &long).await?.condition(), Some("not-acceptable"));
     assert_eq!(ask(&mut all[0], "set", "hall", &wanted).await?.attr("type"), Some("result"));
     for (client, own) in all.iter_mut().zip(["ann", "bob"]) {
         let seen = client.expect(|e| e.attr("type") == Some("unavailable")).await?;

@@ -116,8 +116,9 @@ async fn what_may_not_be_taken_back_stays() -> Outcome<()> {
     let mut all = gathering(&lab, "hall", &["ann", "bob"], &[]).await?;
     let mut eve = lab.online("eve", "r").await?;
     let id = place(&said(&mut all, 0, 1, "m1").await?);
-    tell(&mut all[0], "hall", "r1", &format!("<retract xmlns='{RETRACT}' id='none'/>")).await?;
-    let lasting = place(&hears(&mut all[0], "r1").await?);
+    let gone = place(&said(&mut all, 0, 1, "m0").await?);
+    ask(&mut all[0], "set", "hall", &moderate(&gone, "")).await?;
+    let lasting = place(&all[0].expect(|e| e.child(RETRACT, "retract").is_some()).await?);
     let request = moderate(&id, "");
     for client in [&mut all[1], &mut eve] {
         let answer = ask(client, "set", "hall", &request).await?;
@@ -150,6 +151,23 @@ async fn what_may_not_be_taken_back_stays() -> Outcome<()> {
     configure(&mut all[0], "hall", &[("enablelogging", "0")]).await?;
     let answer = ask(&mut all[0], "set", "hall", &request).await?;
     assert_eq!(answer.condition(), Some("item-not-found"), "nothing is kept");
+    Ok(())
+}
+
+/// XEP-0425 §3: words that go with a retraction, of something or nothing, are taken back like others; that it takes
+/// back another stays (XEP-0424 §5).
+#[tokio::test]
+async fn a_retraction_shields_no_words() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob"], &[]);
+    let mut all = gathering(&lab, "hall", &["ann", "bob"], &[]).await?;
+    let rude = format!("<body>rude</body><retract xmlns='{RETRACT}' id='none'/>");
+    tell(&mut all[1], "hall", "r1", &rude).await?;
+    let id = place(&hears(&mut all[0], "r1").await?);
+    let answer = ask(&mut all[0], "set", "hall", &moderate(&id, "")).await?;
+    assert_eq!(answer.attr("type"), Some("result"), "{answer}");
+    let (_, left) = &archived(&mut all[1], "hall").await?[0];
+    assert!(left.child(RETRACT, "retracted").is_some(), "{left}");
+    assert!(left.child(RETRACT, "retract").is_some() && !left.to_string().contains("rude"));
     Ok(())
 }
 

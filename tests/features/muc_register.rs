@@ -69,6 +69,27 @@ async fn anybody_registers_with_an_open_room() -> Outcome<()> {
     Ok(())
 }
 
+/// Members read what was said: where a password is needed, who does not know it becomes none without being asked.
+#[tokio::test]
+async fn registering_takes_the_place_of_no_password() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob", "cat"], &[]);
+    let secret = [("passwordprotectedroom", "1"), ("roomsecret", "fish")];
+    let mut ann = gathering(&lab, "hall", &["ann"], &secret).await?.remove(0);
+    let mut cat = lab.online("cat", "r").await?;
+    assert_eq!(register(&mut cat, "cat").await?.attr("type"), Some("result"));
+    ann.expect(|e| e.name == "message" && e.child("jabber:x:data", "x").is_some()).await?;
+    assert!(shown(&mut cat).await?.find("registered").is_none());
+    let answer = ask(&mut cat, "set", "hall", "<query xmlns='urn:xmpp:mam:2'/>").await?;
+    assert_eq!(answer.condition(), Some("forbidden"));
+    // Who is in it knows it.
+    let mut bob = lab.online("bob", "r").await?;
+    knock(&mut bob, "hall", "bob", "<password>fish</password>").await?;
+    sees(&mut bob, "hall", "bob").await?;
+    assert_eq!(register(&mut bob, "bob").await?.attr("type"), Some("result"));
+    assert!(shown(&mut bob).await?.find("registered").is_some());
+    Ok(())
+}
+
 /// §7.10: the errors.
 #[tokio::test]
 async fn who_may_not_register_is_told_why() -> Outcome<()> {

@@ -41,7 +41,7 @@ pub(super) fn message(cx: Cx, stanza: Stanza, ticket: Option<Ticket>) -> Answer<
             (Some("groupchat"), None) => say(cx, stanza, ticket).await,
             (_, None) => {
                 let hold = room_of(&cx, &stanza).await?;
-                invite::message(cx, hold, stanza).await
+                invite::message(cx, hold, stanza, ticket).await
             }
             (_, Some(_)) => {
                 let hold = room_of(&cx, &stanza).await?;

@@ -55,11 +55,22 @@ impl Burial {
         let Some(seq) = self.seq else { return Ok(()) };
         let Some(row) = archive::get(tx, archive, seq)? else { return Ok(()) };
         let Some(found) = Stanza::ours(row.stanza.into()) else { return Ok(()) };
-        if self.means(&found) && Kind::of(&found) == Kind::Message {
+        if self.takes(&found) {
             let tombstone = self.tombstone(&found, &stamp(from_micros(at)));
             archive::replace(tx, archive, seq, &tombstone)?;
         }
         Ok(())
+    }
+
+    /// Whether it is a message that may be taken back so.
+    fn takes(&self, found: &Stanza) -> bool {
+        let fits = match Kind::of(found) {
+            Kind::Message => true,
+            // Whatever else is said with it is for moderators to judge.
+            Kind::Retraction => self.moderated.is_some(),
+            Kind::Tombstone | Kind::Lasting => false,
+        };
+        fits && self.means(found)
     }
 
     /// XEP-0424 §5: in a room, only the same occupant takes back what it said.
@@ -79,6 +90,11 @@ impl Burial {
         let stays = |child: &Node<'_>| matches!(child.ns(), OCCUPANT_ID | speaker::NS);
         for child in doc.root().children().filter(stays) {
             xml.raw(child.standalone().unwrap_or_default().as_bytes());
+        }
+        // XEP-0424 §5: that it takes back another stays, for those who were not there.
+        let retract = doc.root().child(ns::RETRACT, "retract").and_then(|it| it.attr("id"));
+        if let Some(id) = retract.filter(|id| id.len() <= ID_MAX) {
+            xml.start("retract").attr("xmlns", ns::RETRACT).attr("id", id).end();
         }
         xml.start("retracted").attr("xmlns", ns::RETRACT).attr("id", &self.by);
         xml.attr("stamp", stamp);
@@ -132,7 +148,9 @@ pub enum Kind {
     Message,
     /// It is gone already.
     Tombstone,
-    /// It says that another is taken back, for those who were not there (XEP-0424 §5), or is the room's own.
+    /// It says that another is taken back, for those who were not there (XEP-0424 §5).
+    Retraction,
+    /// It is the room's own.
     Lasting,
 }
 
@@ -142,13 +160,18 @@ impl Kind {
         let element = stored.element();
         if element.has_child(ns::RETRACT, "retracted") {
             Self::Tombstone
-        } else if element.has_child(ns::RETRACT, "retract") || stored.from().is_bare() {
+        } else if stored.from().is_bare() {
             Self::Lasting
+        } else if element.has_child(ns::RETRACT, "retract") {
+            Self::Retraction
         } else {
             Self::Message
         }
     }
 }
+
+/// Bytes of an id that a tombstone quotes; those of rooms are shorter.
+const ID_MAX: usize = 128;
 
 impl Room {
     /// What was taken back is not told to newcomers.
@@ -156,8 +179,7 @@ impl Room {
         let Some(seq) = burial.seq else { return };
         let stays = |kept: &Kept| {
             kept.seq != seq
-                || !Stanza::ours(kept.frame.to_vec().into())
-                    .is_some_and(|said| burial.means(&said) && Kind::of(&said) == Kind::Message)
+                || !Stanza::ours(kept.frame.to_vec().into()).is_some_and(|said| burial.takes(&said))
         };
         self.history.retain(stays);
     }
@@ -209,7 +231,26 @@ mod tests {
         );
         let tombstone = Stanza::ours(tombstone.into()).unwrap();
         assert_eq!(Kind::of(&tombstone), Kind::Tombstone);
-        assert_eq!((Kind::of(&said), Kind::of(&retraction)), (Kind::Message, Kind::Lasting));
+        assert_eq!((Kind::of(&said), Kind::of(&retraction)), (Kind::Message, Kind::Retraction));
         assert_eq!(Kind::of(&message("from='h@x'", "<body>x</body>")), Kind::Lasting);
+    }
+
+    /// Whoever hides words behind a retraction has them taken back by moderators; the retraction itself stays.
+    #[test]
+    fn a_retraction_shields_no_words() {
+        let own = format!("<occupant-id xmlns='{OCCUPANT_ID}' id='o'/>");
+        let said = message("from='h@x/a' id='m'", &format!("{RETRACT}<body>rude</body>{own}"));
+        let by = message("from='h@x/a' id='r'", RETRACT);
+        let mut burial = Burial::by_author(&by, "o".to_owned()).unwrap();
+        assert!(!burial.takes(&said), "its author");
+        let moderated =
+            Moderated { by: "h@x/m".to_owned(), occupant_id: "i".to_owned(), reason: None };
+        (burial.author, burial.moderated) = (None, Some(moderated));
+        assert!(burial.takes(&said));
+        assert!(!burial.takes(&message("from='h@x'", RETRACT)), "the room");
+        let tombstone = String::from_utf8(burial.tombstone(&said, "t")).unwrap();
+        assert!(tombstone.contains("<retract xmlns='urn:xmpp:message-retract:1' id='s'/>"));
+        assert!(!tombstone.contains("rude"), "{tombstone}");
+        assert_eq!(Kind::of(&Stanza::ours(tombstone.into()).unwrap()), Kind::Tombstone);
     }
 }

@@ -10,11 +10,12 @@ use super::rooms::Hold;
 use crate::jid::BareJid;
 use crate::modules::api::Cx;
 use crate::router::HandedOut;
+use crate::router::handled_count::Ticket;
 use crate::router::outbox::Outbox;
 use crate::stanza::{Stanza, StanzaError};
-use crate::store::StoreError;
 use crate::store::ids::RoomId;
 use crate::store::tx::Tx;
+use crate::store::{Job, StoreError};
 
 /// What is left to do when the room's lock is free.
 #[derive(Debug, Default)]
@@ -40,26 +41,61 @@ pub(super) fn run<T>(
     room.settle(cx.now, &mut last);
     vanished |= last.vanished;
     let names = room.id.map(|id| (id, room.called.unsaved())).filter(|(_, all)| !all.is_empty());
-    let (jid, id) = (room.jid.clone(), room.id.filter(|_| vanished));
+    if vanished {
+        bury(cx, &room, hold);
+    }
     drop(room);
     handed.nudge();
     delivered.slow = handed.slow;
-    if vanished {
-        cx.rooms().forget(&jid, hold);
-    }
     if let Some((room, names)) = names.filter(|_| !vanished) {
         save_names(cx, room, names);
     }
-    if let Some(id) = id {
-        // Nobody waits for it: a room that is found after a crash with nobody in it is deleted then.
-        let (store, work) = (cx.store.clone(), move |tx: &mut dyn Tx| super::rows::destroy(tx, id));
-        cx.router.tasks.spawn("muc", async move {
-            if let Err(error) = store.write(work).await {
-                tracing::warn!(%error, room = %jid, "a room that everybody has left could not be deleted");
-            }
-        });
-    }
     (done, delivered)
+}
+
+/// Deletes a room that is gone, and forgets it: in this order and under its lock, so that whoever looks for it finds
+/// neither the room nor its row.
+fn bury(cx: &Cx, room: &Room, hold: &Arc<Hold>) {
+    if let Some(id) = room.id {
+        // Nobody waits for it: a room that is found after a crash with nobody in it is deleted then.
+        let end = End { room: id, jid: room.jid.clone() };
+        if let Err((end, error)) = cx.store.submit_or_return(Box::new(end)) {
+            tracing::debug!(%error, "a room that everybody has left is deleted later");
+            let (store, id) = (cx.store.clone(), end.room);
+            cx.router.tasks.spawn("muc", async move {
+                if let Err(error) = store.write(move |tx| super::rows::destroy(tx, id)).await {
+                    end_failed(&end.jid, &error);
+                }
+            });
+        }
+    }
+    cx.rooms().forget(&room.jid, hold);
+}
+
+/// Deletes the row of a room.
+struct End {
+    room: RoomId,
+    jid: BareJid,
+}
+
+impl Job for End {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        super::rows::destroy(tx, self.room)
+    }
+
+    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+        if let Err(error) = outcome {
+            end_failed(&self.jid, &error);
+        }
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+}
+
+fn end_failed(room: &BareJid, error: &StoreError) {
+    tracing::warn!(%error, %room, "a room that everybody has left could not be deleted");
 }
 
 /// Nobody waits for it: a name that is not written is one by which a member is not found for a while.
@@ -137,6 +173,17 @@ pub(super) async fn change<W: Send + 'static, T: Send + 'static>(
     hold: &Arc<Hold>,
     plan: impl FnOnce(&Room) -> Result<Plan<W, T>, StanzaError> + Send + 'static,
 ) -> Result<T, StanzaError> {
+    change_for(cx, hold, None, plan).await
+}
+
+/// The same for a message with this ticket: it is not acknowledged before what the room writes to people is durable,
+/// too (promise.md 4).
+pub(super) async fn change_for<W: Send + 'static, T: Send + 'static>(
+    cx: &Cx,
+    hold: &Arc<Hold>,
+    ticket: Option<Ticket>,
+    plan: impl FnOnce(&Room) -> Result<Plan<W, T>, StanzaError> + Send + 'static,
+) -> Result<T, StanzaError> {
     let (work, hold) = (cx.clone(), hold.clone());
     // To its end, though the session that asked for it end meanwhile.
     cx.finish("muc", async move {
@@ -153,10 +200,42 @@ pub(super) async fn change<W: Send + 'static, T: Send + 'static>(
         let apply = planned.apply;
         let (done, delivered) = run(&work, &hold, |room, out| apply(room, written, out));
         for stanza in &delivered.routed {
-            work.send(stanza).await;
+            work.send_as(stanza, ticket.clone()).await;
         }
         slow_down(delivered.slow).await;
         Ok(done)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows;
+    use super::super::settings::Preset;
+    use super::*;
+    use crate::modules::testing::Server;
+    use crate::store::testing;
+
+    /// §7.14: it is gone with the last one, and is not read back while its row is being deleted.
+    #[tokio::test]
+    async fn a_room_that_goes_is_not_found_again() {
+        let server = Server::with(&["ann"]).await;
+        let cx = server.session("ann@x/r").await;
+        let settings = Preset::Temporary.settings();
+        let make = move |tx: &mut dyn Tx| {
+            rows::create(tx, "tent@rooms.x", "ann@x", &settings, &[0; 32], 0)
+        };
+        server.store().write(make).await.unwrap();
+        let jid = BareJid::parse("tent@rooms.x").unwrap();
+        let open = async || cx.rooms().open(&cx.store, &jid, cx.config.muc.bounds()).await.unwrap();
+        let hold = open().await.expect("the room");
+        let held = testing::hold(&cx.store);
+        let before = cx.store.load().queued;
+        run(&cx, &hold, |_, _| ());
+        assert!(hold.lock().is_gone && cx.rooms().find(&jid).is_none());
+        // Whoever reads from now on waits for it.
+        assert_eq!(cx.store.load().queued, before + 1);
+        drop(held);
+        assert!(open().await.is_none());
+    }
 }

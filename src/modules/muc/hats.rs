@@ -241,6 +241,13 @@ fn changed(looks: &Looks, command: Command, filled: Filled) -> Result<Looks, Sta
                     return Err(full("too many people wear hats"));
                 }
                 worn.push(hat.uri);
+                // They are read with the room's settings by whoever lists rooms.
+                let bytes = looks.worn.iter().map(|(jid, worn)| {
+                    jid.len().saturating_add(worn.iter().map(String::len).sum())
+                });
+                if bytes.sum::<usize>() > WORN_BYTES_MAX {
+                    return Err(full("too many people wear hats"));
+                }
             }
         }
         Command::Unassign => {
@@ -357,6 +364,8 @@ fn list_worn(looks: &Looks) -> Vec<u8> {
 const HATS_MAX: usize = 32;
 /// Hats on heads.
 const WORN_MAX: usize = 1_000;
+/// Bytes of the addresses of those who wear them, and of the hats' URIs.
+const WORN_BYTES_MAX: usize = 65_536;
 const TITLE_MAX: usize = 128;
 const URI_MAX: usize = 256;
 const HUE_MAX: usize = 16;
@@ -416,6 +425,17 @@ mod tests {
         }
         let one_more = changed(&looks, Command::Create, filled("", "u:x", "T"));
         assert_eq!(one_more.unwrap_err().condition.as_str(), "resource-constraint");
+        let long = "x".repeat(1_000);
+        let mut heads = 0;
+        let refused = loop {
+            let assign = filled(&format!("{heads}{long}@x"), "u:1", "");
+            match changed(&looks, Command::Assign, assign) {
+                Ok(new) => looks = new,
+                Err(error) => break error,
+            }
+            heads += 1;
+        };
+        assert_eq!((refused.condition.as_str(), heads), ("resource-constraint", 65));
         for (hue, is_right) in [
             ("0", true),
             ("327.255249", true),

@@ -2,9 +2,10 @@
 //! for voice, and what moderators and admins answer to requests. Direct invitations (XEP-0249) go between users.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::changes::{Changes, Reserved, Wanted};
-use super::deliver::{Plan, change, run};
+use super::deliver::{Plan, change_for, run};
 use super::letters::{Invitation, Open, bounce, decline, short};
 use super::outputs::Outputs;
 use super::register::{self, Approval, REGISTER};
@@ -15,6 +16,7 @@ use super::standing::By;
 use super::voice::{REQUEST, Voice};
 use crate::jid::{BareJid, Jid};
 use crate::modules::api::Cx;
+use crate::router::handled_count::Ticket;
 use crate::stanza::form::Form;
 use crate::stanza::message::MessageType;
 use crate::stanza::{Stanza, StanzaError};
@@ -47,7 +49,12 @@ struct Invite {
 }
 
 /// A message to a room that is no groupchat message.
-pub(super) async fn message(cx: Cx, hold: Arc<Hold>, stanza: Stanza) -> Made {
+pub(super) async fn message(
+    cx: Cx,
+    hold: Arc<Hold>,
+    stanza: Stanza,
+    ticket: Option<Ticket>,
+) -> Made {
     let from = stanza.from().clone();
     {
         let room = hold.lock();
@@ -59,10 +66,10 @@ pub(super) async fn message(cx: Cx, hold: Arc<Hold>, stanza: Stanza) -> Made {
     let said = read(&cx, &stanza)?;
     let id = stanza.id().map(|id| id.into_owned());
     match said {
-        Said::Invites(invites) => invite(&cx, &hold, from, id, invites).await,
-        Said::Approval(approval) => register::approve(&cx, &hold, from, approval).await,
+        Said::Invites(invites) => invite(&cx, (&hold, ticket), from, id, invites).await,
+        Said::Approval(approval) => register::approve(&cx, (&hold, ticket), from, approval).await,
         Said::Decline { to, reason } => happen(&cx, &hold, |room, out| {
-            room.declined(&cx, &from, &to, (reason.as_deref(), id.as_deref()), out)
+            room.declined((&from, cx.now), &to, (reason.as_deref(), id.as_deref()), out)
         }),
         Said::Voice(Voice::Asked) => {
             happen(&cx, &hold, |room, out| room.ask_for_voice(&from, id.as_deref(), cx.now, out))
@@ -132,7 +139,7 @@ impl Invite {
 /// §7.8.2. In a room for members only, who is invited becomes a member (§9.5), before it hears of it.
 async fn invite(
     cx: &Cx,
-    hold: &Arc<Hold>,
+    (hold, ticket): (&Arc<Hold>, Option<Ticket>),
     from: Jid,
     id: Option<String>,
     invites: Vec<Invite>,
@@ -154,7 +161,7 @@ async fn invite(
             Ok(())
         });
     }
-    change(cx, hold, move |room| {
+    change_for(cx, hold, ticket, move |room| {
         room.may_invite(&from, &invites)?;
         let actor = room.occupant_of(&from).map(|occupant| occupant.nick.text.to_string());
         let strangers =
@@ -217,14 +224,11 @@ impl Room {
     /// §7.8.2: to who invited, and to nobody else; so that nobody writes to people in the room's name.
     fn declined(
         &mut self,
-        cx: &Cx,
-        from: &Jid,
+        (from, now): (&Jid, SystemTime),
         to: &Jid,
         (reason, id): (Option<&str>, Option<&str>),
         out: &mut Outputs,
     ) -> Result<(), StanzaError> {
-        let max = self.bounds.invites_per_minute;
-        self.letters.count(from.bare_str(), 1, cx.now, max)?;
         let is_its = |open: &Open| open.inviter.bare_str() == to.bare_str();
         let inviter = match self.letters.answered(from.bare_str(), is_its) {
             Some(open) => open.inviter.bare(),
@@ -239,6 +243,8 @@ impl Room {
                 return Err(StanzaError::item_not_found().text(text));
             }
         };
+        // Strangers, who have nothing to decline, take nobody's place among those who are counted.
+        self.letters.count(from.bare_str(), 1, now, self.bounds.invites_per_minute)?;
         out.route(decline(&self.jid, &inviter, (from.bare_str(), reason, id)));
         Ok(())
     }
@@ -259,4 +265,26 @@ impl Room {
 
 fn bad(text: &'static str) -> StanzaError {
     StanzaError::bad_request().text(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::Config;
+    use super::super::settings::Settings;
+    use super::*;
+
+    #[test]
+    fn strangers_who_decline_keep_nobody_from_writing() {
+        let jid = BareJid::parse("hall@rooms.x").unwrap();
+        let bounds = Config::default().bounds();
+        let mut room = Room::new(jid, Settings::default(), [0; 32], bounds);
+        let (ann, now) = (Jid::parse("ann@x/r").unwrap(), SystemTime::UNIX_EPOCH);
+        let mut out = Outputs::default();
+        for n in 0..2_000 {
+            let from = Jid::parse(&format!("u{n}@x/r")).unwrap();
+            assert!(room.declined((&from, now), &ann, (None, None), &mut out).is_err());
+        }
+        assert!(room.letters.count(ann.bare_str(), 1, now, bounds.invites_per_minute).is_ok());
+        assert!(out.routed.is_empty());
+    }
 }

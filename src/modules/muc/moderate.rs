@@ -103,7 +103,7 @@ async fn moderate(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Reply, StanzaError>
     let row = cx.store.read(move |tx: &mut dyn Tx| archive::get(tx, archive, seq)).await?;
     let found = row.and_then(|row| Stanza::ours(row.stanza.into())).ok_or_else(unknown)?;
     match Kind::of(&found) {
-        Kind::Message => {}
+        Kind::Message | Kind::Retraction => {}
         // Another one was faster.
         Kind::Tombstone => return Ok(Reply::empty()),
         Kind::Lasting => {

@@ -7,6 +7,7 @@ use super::changes::{is_bounded, is_owned};
 use super::deliver::{Plan, change};
 use super::form::{self, Wanted};
 use super::leave::Gone;
+use super::letters::short;
 use super::outputs::Outputs;
 use super::rights::Affiliation;
 use super::room::{Room, Standing};
@@ -69,10 +70,10 @@ async fn set(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Reply, StanzaError> {
     let asked = {
         let doc = iq.stanza().element().view();
         let query = doc.root().first_child().ok_or_else(StanzaError::bad_request)?;
-        Asked::read(query, &hold.lock())?
+        Asked::read(query)?
     };
     match asked {
-        Asked::Configure(wanted) => configure(&cx, &hold, *wanted).await,
+        Asked::Configure => configure(&cx, &hold, move |room| read(&iq, room)).await,
         Asked::Cancel => {
             let is_locked = hold.lock().is_locked();
             // §10.1.2: a room that was never configured is none; one that was stays as it is.
@@ -83,7 +84,7 @@ async fn set(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Reply, StanzaError> {
 }
 
 enum Asked {
-    Configure(Box<Wanted>),
+    Configure,
     Cancel,
     Destroy(Venue),
 }
@@ -97,34 +98,45 @@ pub(super) struct Venue {
 }
 
 impl Asked {
-    fn read(query: Node<'_>, room: &Room) -> Result<Self, StanzaError> {
+    fn read(query: Node<'_>) -> Result<Self, StanzaError> {
         if let Some(destroy) = query.child(OWNER, "destroy") {
             let jid = destroy.attr("jid").map(BareJid::parse).transpose();
-            let text = |name: &str| destroy.child_text(OWNER, name).map(str::to_owned);
+            // Each occupant gets a copy: neither may be long.
+            let reason = short(destroy.child_text(OWNER, "reason"))?;
+            let password = destroy.child_text(OWNER, "password");
+            short(password)?;
             return Ok(Self::Destroy(Venue {
                 jid: jid.map_err(|_| StanzaError::jid_malformed())?.map(|jid| jid.to_string()),
-                password: text("password"),
-                reason: text("reason"),
+                password: password.map(str::to_owned),
+                reason,
             }));
         }
         let x = query.child(ns::DATA_FORM, "x").ok_or_else(StanzaError::bad_request)?;
         if x.attr("type") == Some("cancel") {
             return Ok(Self::Cancel);
         }
-        let form = Form::submitted(query)?.ok_or_else(StanzaError::bad_request)?;
-        form::read(&form, room, room.bounds).map(Box::new).map(Self::Configure)
+        Ok(Self::Configure)
     }
+}
+
+/// What a form comes to, now: it may leave out what another owner changes at this moment.
+fn read(iq: &Iq, room: &Room) -> Result<Wanted, StanzaError> {
+    let doc = iq.stanza().element().view();
+    let query = doc.root().first_child().ok_or_else(StanzaError::bad_request)?;
+    let form = Form::submitted(query)?.ok_or_else(StanzaError::bad_request)?;
+    form::read(&form, room, room.bounds)
 }
 
 /// §10.1.3, §10.2: durable before it is in force.
 pub(super) async fn configure(
     cx: &Cx,
     hold: &Arc<Hold>,
-    wanted: Wanted,
+    wanted: impl FnOnce(&Room) -> Result<Wanted, StanzaError> + Send + 'static,
 ) -> Result<Reply, StanzaError> {
     let (by, at) = (cx.jid().clone(), micros(cx.now));
     change(cx, hold, move |room| {
         only_owners(room, &by)?;
+        let wanted = wanted(room)?;
         let standings = standings(room, &wanted)?;
         // These have requests of their own.
         let looks = room.settings.looks.clone();
@@ -302,5 +314,43 @@ impl Room {
         self.is_gone = true;
         self.id = None;
         out.vanished = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::Bounds;
+    use super::*;
+    use crate::modules::testing::Server;
+    use crate::stanza::Stanza;
+    use crate::store::testing;
+
+    /// A form that leaves a field out does not undo what another owner sets at the same time.
+    #[tokio::test]
+    async fn two_owners_configure_at_once() {
+        let server = Server::with(&["ann"]).await;
+        let cx = server.session("ann@x/r").await;
+        let jid = BareJid::parse("hall@rooms.x").unwrap();
+        let (hold, _) =
+            cx.rooms().create(&jid, cx.bare(), Settings::default(), [0; 32], Bounds::default());
+        let ask = |field: &str, value: &str| {
+            let xml = format!(
+                "<iq type='set' id='1' from='ann@x/r' to='hall@rooms.x'><query xmlns='{OWNER}'>\
+                 <x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+                 <value>{}</value></field><field var='muc#roomconfig_{field}'>\
+                 <value>{value}</value></field></x></query></iq>",
+                form::CONFIG
+            );
+            let iq = Iq::request(&Stanza::ours(xml.into()).unwrap()).unwrap().unwrap();
+            set(cx.clone(), hold.clone(), iq)
+        };
+        ask("roomname", "Hall").await.unwrap();
+        let held = testing::hold(&cx.store);
+        let release = async { drop(held) };
+        let (text, name, ()) =
+            tokio::join!(ask("roomdesc", "fish"), ask("roomname", "Hut"), release);
+        assert!(text.is_ok() && name.is_ok());
+        let settings = hold.lock().settings.clone();
+        assert_eq!((settings.name.as_str(), settings.description.as_str()), ("Hut", "fish"));
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::changes::{Changes, Reserved, Wanted, listed};
-use super::deliver::{Plan, change};
+use super::deliver::{Plan, change, change_for};
 use super::letters::letter;
 use super::nick::Nick;
 use super::outputs::Outputs;
@@ -15,6 +15,7 @@ use super::route::Route;
 use super::standing::By;
 use crate::jid::{BareJid, Jid};
 use crate::modules::api::{Cx, Reply};
+use crate::router::handled_count::Ticket;
 use crate::stanza::form::{self, Form, Written};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Stanza, StanzaError};
@@ -140,6 +141,10 @@ async fn set(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Reply, StanzaError> {
                 is_free(&room, &jid, &nick)?;
                 // Nobody gets in, or gets voice, by registering where that is for others to give.
                 let is_closed = room.settings.members_only || room.settings.moderated;
+                // Members read the archive: who does not know the password does not become one by itself.
+                let is_outside = room.settings.password.is_some()
+                    && room.of_account(jid.as_str()).next().is_none();
+                let is_closed = is_closed || is_outside;
                 is_closed && room.affiliation(jid.as_str()) < Affiliation::Member
             };
             if asks {
@@ -266,7 +271,7 @@ impl Approval {
 /// §9.9: the admin gives membership, as it may do at any time (§9.3).
 pub(super) async fn approve(
     cx: &Cx,
-    hold: &Arc<Hold>,
+    (hold, ticket): (&Arc<Hold>, Option<Ticket>),
     by: Jid,
     approval: Approval,
 ) -> Result<Vec<Stanza>, StanzaError> {
@@ -277,7 +282,7 @@ pub(super) async fn approve(
         return Ok(Vec::new());
     }
     let now = cx.now;
-    change(cx, hold, move |room| {
+    change_for(cx, hold, ticket, move |room| {
         let Approval { jid, nick, .. } = approval;
         if room.affiliation(by.bare_str()) < Affiliation::Admin {
             return Err(StanzaError::forbidden());

@@ -1,6 +1,8 @@
 //! Who is in which room, over a planned restart of the server (promise.md 11): sessions that can be resumed are still
 //! in their rooms, without entering anew; whoever does not come back leaves.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +12,7 @@ use super::nick::Nick;
 use super::outputs::Outputs;
 use super::rights::{Affiliation, Role};
 use super::room::{Room, Seat};
+use super::rooms::Hold;
 use super::rows;
 use crate::jid::{BareJid, Jid};
 use crate::modules::api::{Answer, Cx, PeriodicJob, Requester};
@@ -73,7 +76,7 @@ impl Room {
         };
         let all = self.occupants.iter();
         let out_of: Vec<_> = all
-            .filter_map(|(key, one)| Some((key.clone(), code(self.affiliation(one.bare()))?)))
+            .filter_map(|(key, one)| Some((key.clone(), code(self.effective(&one.seat()?.jid))?)))
             .collect();
         for (key, code) in out_of {
             self.remove(&key, &Gone { codes: vec![code], ..Gone::default() }, out);
@@ -89,22 +92,34 @@ impl Room {
 /// At the end of the server: its sessions are saved, and who is left in a room is one of them.
 pub(super) fn stopped(job: PeriodicJob) -> Answer<()> {
     Box::pin(async move {
-        for hold in job.server.shared().muc.all() {
-            let (id, written) = {
-                let room = hold.lock();
-                (room.id.filter(|_| !room.is_empty()), room.written())
-            };
-            let (Some(id), Some(written)) = (id, written) else { continue };
-            let write = job
-                .store
-                .write(move |tx: &mut dyn Tx| rows::keep_occupants(tx, id, Some(&written)))
-                .await;
-            if let Err(error) = write {
-                tracing::warn!(%error, "who is in a room could not be saved for the restart");
+        let written = |hold: Arc<Hold>| {
+            let room = hold.lock();
+            Some((room.id.filter(|_| !room.is_empty())?, room.written()?))
+        };
+        let all = job.server.shared().muc.all();
+        let mut all = all.into_iter().filter_map(written).peekable();
+        // A commit for each of thousands would not fit the time of a stop.
+        while all.peek().is_some() {
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            while bytes < BATCH_BYTES && batch.len() < BATCH_ROOMS {
+                let Some(one) = all.next() else { break };
+                bytes += one.1.len();
+                batch.push(one);
+            }
+            let write = job.store.write(move |tx: &mut dyn Tx| {
+                let mut batch = batch.iter();
+                batch.try_for_each(|(id, written)| rows::keep_occupants(tx, *id, Some(written)))
+            });
+            if let Err(error) = write.await {
+                tracing::warn!(%error, "who is in some rooms could not be saved for the restart");
             }
         }
     })
 }
+
+/// Rooms that are written together, and bytes of their occupants; the last one may be over that.
+const BATCH_ROOMS: usize = 500;
+const BATCH_BYTES: usize = 1_048_576;
 
 /// At the start: rooms with occupants are read, and whoever is not there any more leaves them.
 pub(super) fn started(job: PeriodicJob) -> Answer<()> {
@@ -134,10 +149,12 @@ async fn take_back(job: &PeriodicJob) -> Result<(), StoreError> {
         });
     }
     // A room that does not stay, and that a crash left with nobody in it.
-    let rooms = &job.server.shared().muc;
-    for (id, jid) in job.store.read(rows::temporary).await? {
-        if BareJid::parse(&jid).is_ok_and(|jid| rooms.find(&jid).is_none()) {
-            job.store.write(move |tx| rows::destroy(tx, id)).await?;
+    for (_, jid) in job.store.read(rows::temporary).await? {
+        let Ok(jid) = BareJid::parse(&jid) else { continue };
+        let (cx, bounds) = (cx(job, &jid), job.config.muc.bounds());
+        // Under its lock: somebody may enter it at this moment.
+        if let Ok(Some(hold)) = cx.rooms().open(&job.store, &jid, bounds).await {
+            run(&cx, &hold, |_, _| ());
         }
     }
     Ok(())
@@ -164,28 +181,59 @@ mod tests {
     use super::super::config::Bounds;
     use super::super::settings::Settings;
     use super::*;
+    use crate::modules::api::Cause;
+    use crate::modules::testing::Server;
 
     /// §9.1, §9.4: changed while the server was down.
     #[test]
     fn who_may_not_be_in_a_room_any_more_is_out_of_it() {
         use super::super::room::Standing;
         let jid = BareJid::parse("hall@rooms.x").unwrap();
-        let settings = Settings { members_only: true, ..Settings::default() };
-        let mut room = Room::new(jid.clone(), settings, [0; 32], Bounds::default());
-        for (local, affiliation) in
-            [("ann", Affiliation::Owner), ("bob", Affiliation::None), ("eve", Affiliation::Outcast)]
-        {
-            let real = BareJid::parse(&format!("{local}@x")).unwrap();
+        let mut room = Room::new(jid.clone(), Settings::default(), [0; 32], Bounds::default());
+        // §9.2: a whole domain.
+        let banned = Standing { affiliation: Affiliation::Outcast, ..Standing::default() };
+        room.standing.insert(BareJid::parse("bad.x").unwrap(), banned);
+        for (local, domain, affiliation) in [
+            ("ann", "x", Affiliation::Owner),
+            ("bob", "x", Affiliation::None),
+            ("eve", "x", Affiliation::Outcast),
+            ("dan", "bad.x", Affiliation::None),
+        ] {
+            let real = BareJid::parse(&format!("{local}@{domain}")).unwrap();
             let standing = Standing { affiliation, ..Standing::default() };
             room.standing.insert(real.clone(), standing);
             let seat = Seat { jid: real.with_resource("r").unwrap().into(), shown: Bytes::new() };
             let own = jid.with_resource(local).unwrap().into();
             room.seat(Nick::of(local, 99).unwrap(), own, Role::Participant, seat);
         }
-        let mut out = Outputs::default();
-        room.expel_unlisted(&mut out);
-        assert_eq!(room.occupants().map(|one| &*one.nick.text).collect::<Vec<_>>(), ["ann"]);
-        assert!(!out.sent.is_empty());
+        let mut left = |members_only: bool| {
+            room.settings.members_only = members_only;
+            room.expel_unlisted(&mut Outputs::default());
+            room.occupants().map(|one| one.nick.text.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(left(false), ["ann", "bob"]);
+        assert_eq!(left(true), ["ann"]);
+    }
+
+    /// All of them, in few writes.
+    #[tokio::test]
+    async fn everybody_is_saved_at_the_end() {
+        let server = Server::with(&[]).await;
+        let rooms = &server.cx.server.shared().muc;
+        let big = Bytes::from(vec![b' '; BATCH_BYTES / 4]);
+        for n in 0..9 {
+            let name = format!("r{n}@rooms.x");
+            let (of, settings) = (name.clone(), Settings::default());
+            let make = move |tx: &mut dyn Tx| rows::create(tx, &of, "a@x", &settings, &[0; 32], 0);
+            let _ = server.store().write(make).await.unwrap();
+            let jid = BareJid::parse(&name).unwrap();
+            let hold = rooms.open(server.store(), &jid, Bounds::default()).await.unwrap().unwrap();
+            let seat = Seat { jid: Jid::parse("a@x/r").unwrap(), shown: big.clone() };
+            let own = jid.with_resource("a").unwrap().into();
+            hold.lock().seat(Nick::of("a", 9).unwrap(), own, Role::Participant, seat);
+        }
+        stopped(server.job(Cause::Due)).await;
+        assert_eq!(server.store().read(rows::occupied).await.unwrap().len(), 9);
     }
 
     #[test]

@@ -24,23 +24,22 @@ use crate::store::ids::ArchiveId;
 pub struct Rooms {
     shards: Box<[Mutex<Loaded>]>,
     hasher: RandomState,
-    /// How often rooms were forgotten: what was read before may be older than what was changed since.
-    forgotten: AtomicU64,
     /// The hour in which archives were tidied last, since 1970.
     tidied: AtomicU64,
 }
 
-type Loaded = HashMap<BareJid, Arc<Hold>>;
+#[derive(Debug, Default)]
+struct Loaded {
+    rooms: HashMap<BareJid, Arc<Hold>>,
+    /// How often rooms were forgotten: what was read before may be older than what was changed since. For each part, so
+    /// that whoever makes rooms come and go keeps few others from being read.
+    forgotten: u64,
+}
 
 impl Default for Rooms {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self {
-            shards,
-            hasher: RandomState::new(),
-            forgotten: AtomicU64::new(0),
-            tidied: AtomicU64::new(0),
-        }
+        Self { shards, hasher: RandomState::new(), tidied: AtomicU64::new(0) }
     }
 }
 
@@ -79,12 +78,12 @@ impl Rooms {
 
     /// The room, if it is in memory.
     pub(super) fn find(&self, jid: &BareJid) -> Option<Arc<Hold>> {
-        self.lock(jid).get(jid).cloned()
+        self.lock(jid).rooms.get(jid).cloned()
     }
 
     /// All rooms in memory.
     pub(super) fn all(&self) -> Vec<Arc<Hold>> {
-        self.each().flat_map(|loaded| loaded.values().cloned().collect::<Vec<_>>()).collect()
+        self.each().flat_map(|loaded| loaded.rooms.values().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// The room, read from the store if it is not in memory; `None` if there is none.
@@ -95,10 +94,13 @@ impl Rooms {
         bounds: Bounds,
     ) -> Result<Option<Arc<Hold>>, StanzaError> {
         loop {
-            if let Some(hold) = self.find(jid) {
-                return Ok(Some(hold));
-            }
-            let forgotten = self.forgotten.load(Ordering::Acquire);
+            let forgotten = {
+                let loaded = self.lock(jid);
+                if let Some(hold) = loaded.rooms.get(jid) {
+                    return Ok(Some(hold.clone()));
+                }
+                loaded.forgotten
+            };
             // promise.md 7: what was said before it was forgotten is in what is read.
             store.begun().await?;
             let of = jid.clone();
@@ -112,15 +114,15 @@ impl Rooms {
                 _ => Vec::new(),
             };
             let mut loaded = self.lock(jid);
-            if let Some(hold) = loaded.get(jid) {
+            if let Some(hold) = loaded.rooms.get(jid) {
                 return Ok(Some(hold.clone()));
             }
-            if self.forgotten.load(Ordering::Acquire) != forgotten {
+            if loaded.forgotten != forgotten {
                 continue;
             }
             let Some(stored) = stored else { return Ok(None) };
             let hold = Hold::new(room(jid, stored, said, store, bounds));
-            loaded.insert(jid.clone(), hold.clone());
+            loaded.rooms.insert(jid.clone(), hold.clone());
             return Ok(Some(hold));
         }
     }
@@ -136,7 +138,7 @@ impl Rooms {
         bounds: Bounds,
     ) -> (Arc<Hold>, bool) {
         let mut loaded = self.lock(jid);
-        if let Some(hold) = loaded.get(jid) {
+        if let Some(hold) = loaded.rooms.get(jid) {
             return (hold.clone(), false);
         }
         let mut room = Room::new(jid.clone(), settings, secret, bounds);
@@ -144,7 +146,7 @@ impl Rooms {
             Standing { affiliation: super::rights::Affiliation::Owner, ..Standing::default() };
         room.standing.insert(creator, owner);
         let hold = Hold::new(room);
-        loaded.insert(jid.clone(), hold.clone());
+        loaded.rooms.insert(jid.clone(), hold.clone());
         (hold, true)
     }
 
@@ -168,9 +170,9 @@ impl Rooms {
     /// Forgets a room that is gone.
     pub(super) fn forget(&self, jid: &BareJid, hold: &Arc<Hold>) {
         let mut loaded = self.lock(jid);
-        if loaded.get(jid).is_some_and(|known| Arc::ptr_eq(known, hold)) {
-            loaded.remove(jid);
-            self.forgotten.fetch_add(1, Ordering::Release);
+        if loaded.rooms.get(jid).is_some_and(|known| Arc::ptr_eq(known, hold)) {
+            loaded.rooms.remove(jid);
+            loaded.forgotten = loaded.forgotten.wrapping_add(1);
         }
     }
 
@@ -178,8 +180,8 @@ impl Rooms {
     pub(super) fn forget_idle(&self, now: SystemTime, after: Duration) -> usize {
         let mut left = 0;
         for mut loaded in self.each() {
-            let before = loaded.len();
-            loaded.retain(|_, hold| {
+            let before = loaded.rooms.len();
+            loaded.rooms.retain(|_, hold| {
                 // Whoever has it in hand, or waits for it, got it from here.
                 if Arc::strong_count(hold) > 1 {
                     return true;
@@ -188,11 +190,11 @@ impl Rooms {
                 let idle = now.duration_since(room.used).unwrap_or_default();
                 !room.is_empty() || room.is_locked() || idle < after
             });
-            if loaded.len() < before {
-                self.forgotten.fetch_add(1, Ordering::Release);
-                loaded.shrink_to_fit();
+            if loaded.rooms.len() < before {
+                loaded.forgotten = loaded.forgotten.wrapping_add(1);
+                loaded.rooms.shrink_to_fit();
             }
-            left += loaded.len();
+            left += loaded.rooms.len();
         }
         left
     }
@@ -222,5 +224,27 @@ impl Cx {
     /// The rooms.
     pub(super) fn rooms(&self) -> &Rooms {
         &self.server.shared().muc
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A room is read anew for what was forgotten beside it, and for little else.
+    #[test]
+    fn rooms_that_come_and_go_disturb_few_others() {
+        let rooms = Rooms::default();
+        let jid = |n: usize| BareJid::parse(&format!("r{n}@rooms.x")).unwrap();
+        let ann = BareJid::parse("ann@x").unwrap();
+        let parts = || rooms.each().map(|loaded| loaded.forgotten).collect::<Vec<_>>();
+        let (hold, is_new) =
+            rooms.create(&jid(0), ann, Settings::default(), [0; 32], Bounds::default());
+        assert!(is_new);
+        let before = rooms.lock(&jid(0)).forgotten;
+        rooms.forget(&jid(0), &hold);
+        rooms.forget(&jid(0), &hold);
+        assert_eq!(rooms.lock(&jid(0)).forgotten, before + 1, "once");
+        assert_eq!(parts().iter().filter(|count| **count > 0).count(), 1);
     }
 }

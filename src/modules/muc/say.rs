@@ -66,7 +66,7 @@ impl Room {
         let id = self.occupant_id(session.bare_str());
         let mut own = Xml::new();
         own.start("occupant-id").attr("xmlns", super::names::OCCUPANT_ID).attr("id", &id).end();
-        let cleaned = honest(message);
+        let cleaned = honest(message)?;
         let message = cleaned.as_ref().unwrap_or(message);
         let frame = message.frame_from(from.as_str(), own.into_string().as_bytes());
         // XEP-0313 §6.1.2: subject changes, too.
@@ -155,7 +155,7 @@ pub fn is_worth_keeping(message: &Stanza) -> bool {
 }
 
 /// The message without what only the room says; nothing if there is none of it.
-fn honest(message: &Stanza) -> Option<Stanza> {
+fn honest(message: &Stanza) -> Result<Option<Stanza>, StanzaError> {
     // XEP-0425 §5: only the room says that a moderator retracts something.
     let moderates = moderates(message);
     let claims = |ns: &str, name: &str| match (ns, name) {
@@ -168,9 +168,10 @@ fn honest(message: &Stanza) -> Option<Stanza> {
     };
     let mut children = message.element().children();
     if !children.any(|child| claims(child.ns, child.name)) {
-        return None;
+        return Ok(None);
     }
-    message.without_payloads(|child| claims(child.ns, child.name))
+    let cleaned = message.without_payloads(|child| claims(child.ns, child.name));
+    cleaned.map(Some).ok_or_else(StanzaError::bad_request)
 }
 
 fn moderates(message: &Stanza) -> bool {

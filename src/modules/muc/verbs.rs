@@ -197,7 +197,7 @@ async fn create(
         return Err(RoomError::Exists(jid.to_string()).into());
     }
     let wanted = Wanted { settings, owners: None, admins: None };
-    let made = owner::configure(&in_place_of(cx, &owner), &hold, wanted).await;
+    let made = owner::configure(&in_place_of(cx, &owner), &hold, |_| Ok(wanted)).await;
     if let Err(error) = made {
         let _ = happen(cx, &hold, |room, out: &mut Outputs| {
             (room.is_gone, out.vanished) = (true, true);
