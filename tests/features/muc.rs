@@ -13,7 +13,7 @@ async fn a_room_is_made_by_who_enters_first() -> Outcome<()> {
     let lab = Lab::new(&["ann", "bob"], &[]);
     let (mut ann, mut bob) = (lab.online("ann", "r").await?, lab.online("bob", "r").await?);
     let seen = enter(&mut ann, "hall", "Ann").await?;
-    assert_eq!(codes(&seen[0]), ["110", "201"]);
+    assert_eq!(codes(&seen[0]), ["110", "170", "201"]);
     assert_eq!(item(&seen[0]).as_deref(), Some("owner moderator"));
     assert_eq!(seen[0].attr("id"), Some("in"), "its own id");
     knock(&mut bob, "hall", "Bob", "").await?;
@@ -404,6 +404,39 @@ async fn a_slow_room_lets_everybody_speak_now_and_then() -> Outcome<()> {
     for id in ["a1", "a2"] {
         say(&mut all[0], "hall", id, "moderators may").await?;
         hears(&mut all[0], id).await?;
+    }
+    Ok(())
+}
+
+/// promise.md 10: what a session left that was replaced is no error of the one that has its address now, and puts it
+/// out of no room.
+#[tokio::test]
+async fn who_takes_over_a_resource_stays_in_the_room_that_it_enters() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob"], &[]);
+    let mut all = gathering(&lab, "hall", &["ann", "bob"], &[]).await?;
+    for round in 0..5 {
+        let mut old = all.pop().expect("bob");
+        old.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await?;
+        old.expect(|e| e.name == "enabled").await?;
+        let id = format!("m{round}");
+        say(&mut all[0], "hall", &id, "not acknowledged").await?;
+        hears(&mut old, &id).await?;
+        drop(old);
+        let mut new = lab.authenticated("bob").await?;
+        new.send(&format!(
+            "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
+             <resource>r</resource></bind></iq><presence/>\
+             <presence to='{}/bob' id='in'><x xmlns='http://jabber.org/protocol/muc'/></presence>",
+            at("hall")
+        ))
+        .await?;
+        entered(&mut new, "hall").await?;
+        new.fence().await?;
+        let own = format!("{}/bob", at("hall"));
+        let ping = "<ping xmlns='urn:xmpp:ping'/>";
+        assert_eq!(ask(&mut new, "get", &own, ping).await?.attr("type"), Some("result"));
+        new.forget();
+        all.push(new);
     }
     Ok(())
 }

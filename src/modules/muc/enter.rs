@@ -111,7 +111,8 @@ impl Room {
         if self.settings.whois == Whois::Anyone {
             codes.push(100);
         }
-        if self.archive().is_some() {
+        // Of a room that is new, too: it is kept as soon as it is configured.
+        if self.settings.archive {
             codes.push(170);
         }
         if who.is_new {

@@ -20,9 +20,9 @@ use super::standing::By;
 use crate::base::time::micros;
 use crate::jid::{BareJid, Jid};
 use crate::modules::api::{Cx, Reply};
-use crate::stanza::StanzaError;
 use crate::stanza::form::Form;
 use crate::stanza::iq::{Iq, IqType};
+use crate::stanza::{Stanza, StanzaError};
 use crate::store::ids::RoomId;
 use crate::store::tx::Tx;
 use crate::xml::ns;
@@ -171,8 +171,8 @@ pub(super) async fn configure(
             for (jid, standing) in standings {
                 room.stand(&jid, standing, &by, out);
             }
-            room.configured(id, new, out);
-            Reply::empty()
+            let out = room.configured(id, new, out);
+            Reply { out, ..Reply::empty() }
         };
         Ok(Plan { write: Box::new(write), apply: Box::new(apply) })
     })
@@ -208,27 +208,31 @@ fn standings(room: &Room, wanted: &Wanted) -> Result<BTreeMap<BareJid, Standing>
 }
 
 impl Room {
-    /// The configuration is committed.
-    fn configured(&mut self, id: RoomId, new: Settings, out: &mut Outputs) {
+    /// The configuration is committed; what follows the answer.
+    fn configured(&mut self, id: RoomId, new: Settings, out: &mut Outputs) -> Vec<Stanza> {
         let is_first = self.id.is_none();
         self.id = Some(id);
-        let mut old = std::mem::replace(&mut self.settings, new);
-        // Nothing is kept of a room before it is configured.
-        old.archive &= !is_first;
+        let old = std::mem::replace(&mut self.settings, new);
         if !self.settings.archive {
             // What is not kept any more is not shown to newcomers as though it were.
             self.history.iter_mut().for_each(|kept| kept.seq = 0);
         }
-        if old != self.settings {
-            let codes = codes(&old, &self.settings);
-            self.announce_codes(&codes, out);
-        }
+        let codes = codes(&old, &self.settings);
+        let behind = match is_first {
+            _ if codes.is_empty() => Vec::new(),
+            true => self.announced_first(&codes),
+            false => {
+                self.announce_codes(&codes, out);
+                Vec::new()
+            }
+        };
         if self.settings.members_only && !old.members_only {
             self.expel_strangers(out);
         }
         if self.settings.whois == Whois::Anyone && old.whois != Whois::Anyone {
             self.show_addresses(out);
         }
+        behind
     }
 
     /// §10.2: who is no member leaves a room that is for members only now.

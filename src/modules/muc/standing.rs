@@ -10,7 +10,7 @@ use super::room::{Room, Standing};
 use super::say::GROUPCHAT;
 use super::show::{Item, Own};
 use crate::jid::{BareJid, Jid};
-use crate::stanza::Frame;
+use crate::stanza::{Frame, Stanza};
 use crate::xml::ns;
 use crate::xml::writer::{Xml, escape_attr};
 
@@ -144,14 +144,25 @@ impl Room {
 
     /// §10.2.1: the configuration changed.
     pub(super) fn announce_codes(&mut self, codes: &[u16], out: &mut Outputs) {
+        let frame = self.codes_notice(codes);
+        let everyone = self.everyone();
+        out.tell(everyone, &Jid::from(self.jid.clone()), GROUPCHAT, frame);
+    }
+
+    /// The same, for the sessions of a room that was configured for the first time: behind the result (§10.1.2).
+    pub(super) fn announced_first(&mut self, codes: &[u16]) -> Vec<Stanza> {
+        let frame = self.codes_notice(codes);
+        let of = |session: &Jid| Stanza::ours(frame.addressed(session.as_str()).to_vec().into());
+        self.everyone().iter().filter_map(of).collect()
+    }
+
+    fn codes_notice(&self, codes: &[u16]) -> Frame {
         let mut xml = Xml::new();
         xml.start("x").attr("xmlns", ns::MUC_USER);
         for code in codes {
             xml.start("status").attr("code", &code.to_string()).end();
         }
         xml.end();
-        let frame = self.notice(Some("groupchat"), &xml.finish());
-        let everyone = self.everyone();
-        out.tell(everyone, &Jid::from(self.jid.clone()), GROUPCHAT, frame);
+        self.notice(Some("groupchat"), &xml.finish())
     }
 }
