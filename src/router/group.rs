@@ -55,7 +55,9 @@ impl Router {
         now: SystemTime,
         handed: &mut HandedOut,
     ) {
-        let sleepers_pass = matches!(class, StanzaClass::Message(_));
+        // What is for one person has gone through its account already.
+        let personal = [MessageType::Chat, MessageType::Normal].map(StanzaClass::Message);
+        let sleepers_pass = matches!(class, StanzaClass::Message(_)) && !personal.contains(&class);
         for jid in to {
             if self.leads(jid) != Leads::Account {
                 if !self.hand_on(frame, jid, now, handed) {

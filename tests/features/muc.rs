@@ -440,3 +440,26 @@ async fn who_takes_over_a_resource_stays_in_the_room_that_it_enters() -> Outcome
     }
     Ok(())
 }
+
+/// §7.2.8: all sessions of an occupant have a private message, and its archive has it once.
+#[tokio::test]
+async fn a_private_message_is_kept_once() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob"], &[]);
+    let mut all = gathering(&lab, "hall", &["ann", "bob"], &[]).await?;
+    let mut other = lab.online("bob", "other").await?;
+    enter(&mut other, "hall", "bob").await?;
+    let said =
+        format!("<message type='chat' id='p' to='{}/bob'><body>psst</body></message>", at("hall"));
+    all[0].send(&said).await?;
+    for client in [&mut all[1], &mut other] {
+        let heard = hears(client, "p").await?;
+        assert_eq!((nick(&heard), heard.text_of("body")), ("ann", Some("psst")));
+        assert_eq!(heard.attr("to"), Some(&*client.jid));
+    }
+    other.forget();
+    let answer = other.ask("<iq type='set' id='a'><query xmlns='urn:xmpp:mam:2'/></iq>").await?;
+    assert_eq!(answer.attr("type"), Some("result"));
+    let kept = other.take().iter().filter(|e| e.find("forwarded").is_some()).count();
+    assert_eq!(kept, 1);
+    Ok(())
+}

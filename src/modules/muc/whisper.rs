@@ -1,14 +1,19 @@
 //! From one occupant to another (XEP-0045 §7.5, §17.4): messages and requests, under their nicknames.
 
+use std::sync::Arc;
+
 use super::names::VCARD;
 use super::outputs::Outputs;
 use super::room::{Occupant, Room};
 use crate::jid::Jid;
+use crate::router::rules::StanzaClass;
+use crate::stanza::message::MessageType;
 use crate::stanza::{Stanza, StanzaError};
 use crate::xml::ns;
 
 impl Room {
-    /// A private message: to all sessions of the occupant (§7.2.8), each with its own way.
+    /// A private message: to all sessions of the occupant (§7.2.8). The first one's takes the way of every message,
+    /// through the archive of its account; the others have the text, and no second row.
     pub fn whisper(&self, message: &Stanza, out: &mut Outputs) -> Result<(), StanzaError> {
         let (from, to) = self.pair(message)?;
         if message.ty().as_deref() == Some("groupchat") {
@@ -22,9 +27,11 @@ impl Room {
         let marked = message.with_own(ns::MUC_USER, "x", MARK);
         let own = format!("<occupant-id xmlns='{}' id='{id}'/>", super::names::OCCUPANT_ID);
         let marked = marked.with_own(super::names::OCCUPANT_ID, "occupant-id", own.as_bytes());
-        for seat in &to.seats {
-            out.route(Some(marked.readdressed(&from.jid, &seat.jid)));
-        }
+        let Some((first, others)) = to.seats.split_first() else { return Ok(()) };
+        let others: Arc<[Jid]> = others.iter().map(|seat| seat.jid.clone()).collect();
+        let class = StanzaClass::Message(MessageType::parse(message.ty().as_deref()));
+        out.tell(others, &from.jid, class, marked.frame_from(from.jid.as_str(), b""));
+        out.route(Some(marked.readdressed(&from.jid, &first.jid)));
         Ok(())
     }
 
