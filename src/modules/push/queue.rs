@@ -145,7 +145,7 @@ impl Queue {
         Err(None)
     }
 
-    /// Something is to be sent for this registration, which [`Self::take`] gave, to a push service: it is now, until
+    /// Something is to be sent for this registration, which [`Self::next`] gave, to a push service: it is now, until
     /// [`Self::leave`], or when others are through, if this is false. One that answers late, or never, holds up
     /// nobody but itself.
     pub fn enter(&self, id: i64, domain: &str) -> bool {
