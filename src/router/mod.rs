@@ -45,5 +45,5 @@ pub use group::HandedOut;
 pub use mailbox::Mailbox;
 pub use notify::Notified;
 pub use origin::Origin;
-pub use routed::{Handler, Routed};
+pub use routed::{Handler, Routed, not_stored};
 pub use sessions::Present;

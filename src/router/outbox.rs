@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use super::held::Asks;
 use crate::stanza::Frame;
@@ -284,6 +285,23 @@ impl Outbox {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Waits a moment for these boxes to have room again: whoever causes more for slow clients is slowed.
+pub async fn slow_down(boxes: Vec<Arc<Outbox>>) {
+    if boxes.is_empty() {
+        return;
+    }
+    let eased = async {
+        while boxes.iter().any(|outbox| outbox.over_half()) {
+            tokio::time::sleep(SLOW_STEP).await;
+        }
+    };
+    let _ = tokio::time::timeout(SLOW_MAX, eased).await;
+}
+
+/// How long, and in which steps, to wait for slow clients; as sessions do.
+const SLOW_MAX: Duration = Duration::from_secs(1);
+const SLOW_STEP: Duration = Duration::from_millis(20);
 
 /// Bookkeeping counted per queued stanza, so that a million empty ones are bounded too.
 const ITEM_COST: usize = 96;

@@ -38,6 +38,6 @@ pub enum Handler {
 }
 
 /// To the sender of a message while the disk takes no writes (promise.md 5).
-pub(super) fn not_stored() -> StanzaError {
+pub fn not_stored() -> StanzaError {
     StanzaError::resource_constraint().text("the server cannot store messages now")
 }

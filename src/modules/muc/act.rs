@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::archive::{Write, not_stored};
+use super::archive::Write;
 use super::config::Create;
-use super::deliver::{run, slow_down};
+use super::deliver::run;
 use super::enter::{Entering, Entry};
 use super::find::{no_room, room_at, room_of};
 use super::leave::Gone;
@@ -17,6 +17,8 @@ use crate::base::role::Role;
 use crate::jid::Jid;
 use crate::modules::api::{Answer, Cx};
 use crate::router::handled_count::Ticket;
+use crate::router::not_stored;
+use crate::router::outbox::slow_down;
 use crate::stanza::error::Condition;
 use crate::stanza::ids::stanza_id;
 use crate::stanza::iq::Iq;

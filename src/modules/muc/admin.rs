@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::changes::{Changes, Reserved, Wanted};
-use super::deliver::{Plan, change, run, slow_down};
+use super::deliver::{Plan, change, run};
 use super::judge;
 use super::leave::Gone;
 use super::letters::{Invitation, short};
@@ -20,6 +20,7 @@ use super::route::Route;
 use super::standing::By;
 use crate::jid::{BareJid, Jid};
 use crate::modules::api::{Cx, Reply};
+use crate::router::outbox::slow_down;
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
 use crate::store::tx::Tx;

@@ -10,8 +10,9 @@ use super::burial::Burial;
 use super::rows;
 use crate::jid::Jid;
 use crate::router::handled_count::Ticket;
+use crate::router::not_stored;
 use crate::router::outbox::Outbox;
-use crate::stanza::{Frame, Stanza, StanzaError, error_reply};
+use crate::stanza::{Frame, Stanza, error_reply};
 use crate::store::archive::{self, Entry, RowKind};
 use crate::store::handled::DurableCount;
 use crate::store::ids::{ArchiveId, RoomId};
@@ -118,9 +119,4 @@ impl Job for Write {
             let _ = outbox.push(Frame::whole(reply));
         }
     }
-}
-
-/// To the sender of a message while the disk takes no writes (promise.md 5).
-pub(super) fn not_stored() -> StanzaError {
-    StanzaError::resource_constraint().text("the server cannot store messages now")
 }

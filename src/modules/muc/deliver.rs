@@ -1,7 +1,6 @@
 //! From what a room wants sent to the sessions: under the room's lock, so that all see one order.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::leave::Gone;
 use super::outputs::{Outputs, Sent};
@@ -11,7 +10,7 @@ use crate::jid::BareJid;
 use crate::modules::api::Cx;
 use crate::router::HandedOut;
 use crate::router::handled_count::Ticket;
-use crate::router::outbox::Outbox;
+use crate::router::outbox::{Outbox, slow_down};
 use crate::stanza::{Stanza, StanzaError};
 use crate::store::ids::RoomId;
 use crate::store::tx::Tx;
@@ -135,23 +134,6 @@ fn deliver(
         }
     }
 }
-
-/// Whoever speaks to clients that are slow waits a moment for them.
-pub(super) async fn slow_down(boxes: Vec<Arc<Outbox>>) {
-    if boxes.is_empty() {
-        return;
-    }
-    let eased = async {
-        while boxes.iter().any(|outbox| outbox.over_half()) {
-            tokio::time::sleep(SLOW_STEP).await;
-        }
-    };
-    let _ = tokio::time::timeout(SLOW_MAX, eased).await;
-}
-
-/// How long, and in which steps, to wait for slow clients; as sessions do.
-const SLOW_MAX: Duration = Duration::from_secs(1);
-const SLOW_STEP: Duration = Duration::from_millis(20);
 
 /// A durable change that was judged and found right.
 pub(super) struct Plan<W, T> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::archive::{Write, not_stored};
+use super::archive::Write;
 use super::burial::{Burial, Kind, Moderated};
-use super::deliver::{run, slow_down};
+use super::deliver::run;
 use super::names::{FASTEN, MODERATE, MODERATE_OLD, RETRACT_OLD};
 use super::rights::Role;
 use super::room::{Occupant, Room};
@@ -16,6 +16,8 @@ use super::say::Said;
 use crate::base::id::{self, OsRng};
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Reply};
+use crate::router::not_stored;
+use crate::router::outbox::slow_down;
 use crate::stanza::ids::stanza_id;
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Frame, Stanza, StanzaError};

@@ -4,7 +4,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -155,19 +154,6 @@ impl Drop for Telling<'_> {
     }
 }
 
-/// Whoever publishes to clients that are slow waits a moment for them, as whoever sends to them does.
-pub async fn slow_down(boxes: Vec<Arc<Outbox>>) {
-    let eased = async {
-        while boxes.iter().any(|outbox| outbox.over_half()) {
-            tokio::time::sleep(SLOW_STEP).await;
-        }
-    };
-    let _ = tokio::time::timeout(SLOW_MAX, eased).await;
-}
-
-/// How long, and in which steps, to wait for slow clients; as sessions do.
-const SLOW_MAX: Duration = Duration::from_secs(1);
-const SLOW_STEP: Duration = Duration::from_millis(20);
 /// Numbers of commits that are kept.
 const PLACES: usize = 1_024;
 /// Silent accounts that are known: 1 MB.

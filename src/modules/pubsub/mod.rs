@@ -38,7 +38,7 @@ pub use direct::{
 };
 pub use engine::handle;
 pub use event::{Audience, Event, EventKind, Item, Outcome, To};
-pub use feed::{Batch, Feeds, Telling, slow_down};
+pub use feed::{Batch, Feeds, Telling};
 pub use forms::Settings;
 pub use request::{NewItem, Publish, Request};
 pub use retrieve::Listed;
