@@ -125,8 +125,9 @@ async fn who_stops_reading_is_cut_and_loses_nothing() -> Outcome<()> {
 }
 
 async fn stops_reading(answered: bool) -> Outcome<()> {
-    let set = [&SET[..], &["limits.outbox_bytes_max=30000000"]].concat();
-    let lab = Lab::new(&["alice", "bob"], &set);
+    // Long enough for a busy machine to read all of it at the end, and answer the ping behind it.
+    let set = ["limits.outbox_bytes_max=30000000", "limits.ping_timeout_secs=3"];
+    let lab = Lab::new(&["alice", "bob"], &[&SET[1..], &set].concat());
     friends(&lab).await?;
     let mut alice = lab.online("alice", "r").await?;
     alice.answers_pings = true;
@@ -146,7 +147,7 @@ async fn stops_reading(answered: bool) -> Outcome<()> {
         alice.send(&message).await?;
     }
     alice.fence().await?;
-    let deadline = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + 2 * DEADLINE;
     let from = bob.jid.clone();
     let leaves =
         |e: &Element| e.attr("from") == Some(&from) && e.attr("type") == Some("unavailable");
