@@ -1,5 +1,5 @@
-//! Rooms (XEP-0045) as a client of the audit is in them: it enters with each new stream and reads in the archive what it
-//! missed (XEP-0313); when it resumes (XEP-0198 §5) it is in them still.
+//! Rooms (XEP-0045) as a client of the audit is in them: it enters with each new stream and reads in the
+//! archive what it missed (XEP-0313); when it resumes (XEP-0198 §5) it is in them still.
 
 use super::archive::{MAM, RSM};
 use super::driver::{Driver, SID, body};
