@@ -47,6 +47,7 @@ mod muc_affiliations;
 mod muc_archive;
 mod muc_disco;
 mod muc_entry;
+mod muc_faults;
 mod muc_find;
 mod muc_invite;
 mod muc_kill;

@@ -1,4 +1,4 @@
-//! Reading an account's archive: XEP-0313 on the bare JID, in pages (XEP-0059).
+//! Reading the archive of an account or a room: XEP-0313 on the bare JID, in pages (XEP-0059).
 
 use super::ledger::{Key, Row};
 use crate::harness::client::{Client, Outcome};
@@ -18,10 +18,16 @@ pub async fn is_offered(client: &mut Client) -> Outcome<bool> {
 
 /// All rows, from the first to the last.
 pub async fn read_all(client: &mut Client) -> Outcome<Vec<Row>> {
+    let own = own(client);
+    read_all_of(client, &own).await
+}
+
+/// The same of an account or a room.
+pub async fn read_all_of(client: &mut Client, of: &str) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
     let mut after = String::new();
     loop {
-        let page = page(client, &format!("<max>{PAGE_ROWS}</max>{after}")).await?;
+        let page = page(client, of, &format!("<max>{PAGE_ROWS}</max>{after}")).await?;
         let Some(last) = page.rows.last() else {
             return match page.is_complete {
                 true => Ok(rows),
@@ -39,7 +45,8 @@ pub async fn read_all(client: &mut Client) -> Outcome<Vec<Row>> {
 
 /// The last rows, as a client asks that has just come back.
 pub async fn read_last(client: &mut Client) -> Outcome<Vec<Row>> {
-    Ok(page(client, "<max>10</max><before/>").await?.rows)
+    let own = own(client);
+    Ok(page(client, &own, "<max>10</max><before/>").await?.rows)
 }
 
 struct Page {
@@ -48,10 +55,10 @@ struct Page {
 }
 
 /// XEP-0313 §4: the results, then the answer.
-async fn page(client: &mut Client, set: &str) -> Outcome<Page> {
-    let own = escape(&own(client));
+async fn page(client: &mut Client, of: &str, set: &str) -> Outcome<Page> {
+    let of = escape(of);
     let query = format!("<query xmlns='{MAM}' queryid='q'><set xmlns='{RSM}'>{set}</set></query>");
-    let answer = client.ask(&format!("<iq type='set' id='page' to='{own}'>{query}</iq>")).await?;
+    let answer = client.ask(&format!("<iq type='set' id='page' to='{of}'>{query}</iq>")).await?;
     let came = client.take();
     let results = came.iter().filter_map(|message| message.child(MAM, "result"));
     let rows: Option<Vec<Row>> = results.map(row).collect();

@@ -3,6 +3,7 @@
 //! into the book. What it does with what comes is in `inbox`.
 
 use super::ledger::{Book, Key, When};
+use super::rooms::Stay;
 use crate::harness::client::{Client, Outcome, Security, Target};
 use crate::harness::element::{Element, STREAM, escape};
 use crate::harness::process::PASSWORD;
@@ -42,6 +43,8 @@ pub struct Driver {
     pub last_mark: Option<String>,
     /// The stream error of this connection.
     pub stream_error: Option<String>,
+    /// The rooms that it belongs to.
+    pub rooms: Vec<Stay>,
 }
 
 /// A stanza as it is sent, and sent again.
@@ -88,6 +91,7 @@ impl Driver {
             unconfirmed: Vec::new(),
             last_mark: None,
             stream_error: None,
+            rooms: Vec::new(),
         }
     }
 
@@ -199,6 +203,7 @@ impl Driver {
         }
         self.client = Some(client);
         self.send("<presence/>".into()).await?;
+        self.enter_rooms().await?;
         while let Some(outgoing) = self.backlog.pop_front() {
             self.stanza(outgoing).await?;
         }
@@ -220,10 +225,16 @@ impl Driver {
     /// Sends a message with an id, the same as origin-id, and a body of this length that proves
     /// itself; it is sent again until it is handled.
     pub async fn message(&mut self, key: Key, to: usize, length: usize) -> Outcome<()> {
-        let (body, to) = (body(key, length), escape(&self.accounts[to]));
+        let to = self.accounts[to].clone();
+        self.message_to(key, &to, "chat", length).await
+    }
+
+    /// The same to this address.
+    pub async fn message_to(&mut self, key: Key, to: &str, ty: &str, length: usize) -> Outcome<()> {
+        let (body, to) = (body(key, length), escape(to));
         let origin = format!("<origin-id xmlns='{SID}' id='{key}'/>");
         let content = format!("<body>{body}</body>{origin}");
-        let xml = format!("<message to='{to}' type='chat' id='{key}'>{content}</message>");
+        let xml = format!("<message to='{to}' type='{ty}' id='{key}'>{content}</message>");
         self.stanza(Outgoing { key: Some(key), xml }).await
     }
 
@@ -327,6 +338,7 @@ impl Driver {
     /// Leaves properly: what came is confirmed, and what was sent is handled.
     pub async fn close(&mut self) -> Outcome<()> {
         self.confirm_by_count().await?;
+        self.leave_rooms();
         self.say("</stream:stream>").await?;
         let before = std::mem::take(&mut self.unconfirmed);
         self.book.write(|ledger| ledger.tried_to_confirm(&before));

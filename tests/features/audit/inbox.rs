@@ -77,6 +77,9 @@ impl Driver {
         if message.attr("type") == Some("error") {
             return self.got_error(message, key);
         }
+        if self.got_room_message(message) {
+            return;
+        }
         // A row of a page: read elsewhere.
         if message.child(MAM, "result").is_some() {
             return;
@@ -129,6 +132,9 @@ impl Driver {
         if !matches!(iq.attr("type"), Some("result" | "error")) {
             return self.answer(iq).await;
         }
+        if self.got_room_iq(iq).await? {
+            return Ok(());
+        }
         let id = iq.attr("id").unwrap_or_default();
         if let Some(number) = id.strip_prefix("fence-").and_then(|n| n.parse::<usize>().ok()) {
             while self.unanswered.front().is_some_and(|key| key.number <= number) {
@@ -157,7 +163,8 @@ impl Driver {
         Ok(())
     }
 
-    fn got_presence(&self, presence: &Element) {
+    fn got_presence(&mut self, presence: &Element) {
+        self.got_room_presence(presence);
         let from = presence.attr("from").unwrap_or_default().to_owned();
         let kind = presence.attr("type").unwrap_or("available").to_owned();
         let (device, at) = (self.device, self.book.now());

@@ -1,6 +1,6 @@
 //! The judgement over a ledger: lost, out of order, doubled, and why. promise.md decides.
 
-use super::ledger::{Break, Delivery, End, Key, Ledger, Sent, When};
+use super::ledger::{Break, Delivery, End, Key, Ledger, Sent, To, When};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
@@ -67,7 +67,7 @@ impl Verdict {
     }
 
     fn find_lost(&mut self, ledger: &Ledger) {
-        for (key, sent) in messages(ledger) {
+        for (key, sent, _) in messages(ledger) {
             if is_owed(sent) && !sent.delivered {
                 self.lost += 1;
                 self.wrong.push(format!("{key} was acknowledged and never delivered"));
@@ -77,7 +77,7 @@ impl Verdict {
         // which confirms what they got last.
         let is_safe = |delivery: &&Delivery| delivery.confirmed.is_some() || delivery.tried;
         let safe: HashSet<Key> = ledger.deliveries.iter().filter(is_safe).map(|d| d.key).collect();
-        for (key, sent) in messages(ledger) {
+        for (key, sent, _) in messages(ledger) {
             if is_owed(sent) && sent.delivered && !safe.contains(&key) {
                 self.forgotten += 1;
                 self.wrong.push(format!("{key} was never confirmed, and not told again"));
@@ -88,7 +88,7 @@ impl Verdict {
                 self.wrong.push(format!("{} was delivered and never sent", delivery.key));
                 continue;
             };
-            if sent.to != ledger.devices[delivery.device] {
+            if sent.to != To::Account(ledger.devices[delivery.device]) {
                 self.wrong.push(format!("{} was delivered to another account", delivery.key));
             }
         }
@@ -158,8 +158,11 @@ impl Verdict {
             if !uids.insert(&row.uid) {
                 self.wrong.push(format!("archive {account}: {} stands for two rows", row.uid));
             }
-            let owners = ledger.get(key).map(|sent| [sent.to, ledger.devices[key.sender]]);
-            if !owners.is_some_and(|owners| owners.contains(&account)) {
+            let is_its = |sent: &Sent| match sent.to {
+                To::Account(to) => to == account || ledger.devices[key.sender] == account,
+                To::Room(_) => false,
+            };
+            if !ledger.get(key).is_some_and(is_its) {
                 self.wrong.push(format!("archive {account}: {key} does not belong there"));
             }
             if let Some(last) = last.insert(key.sender, key)
@@ -209,10 +212,10 @@ impl Verdict {
         let marked: HashSet<(Key, &str)> =
             ledger.deliveries.iter().filter_map(|d| Some((d.key, d.mark.as_deref()?))).collect();
         let has_marks: HashSet<Key> = marked.iter().map(|(key, _)| *key).collect();
-        for (key, sent) in messages(ledger) {
+        for (key, sent, to) in messages(ledger) {
             let from = ledger.devices[key.sender];
-            let accounts = if from == sent.to { vec![from] } else { vec![sent.to, from] };
-            let own = from == sent.to && ledger.keeps_own_twice;
+            let accounts = if from == to { vec![from] } else { vec![to, from] };
+            let own = from == to && ledger.keeps_own_twice;
             for account in accounts {
                 let count = stands.get(&(account, key)).map_or(0, |(count, _)| *count);
                 if count == 0 && is_owed(sent) {
@@ -227,7 +230,7 @@ impl Verdict {
                 }
             }
             // XEP-0359 §3: the id that was told is the id under which it stands.
-            if let Some((1, uid)) = stands.get(&(sent.to, key))
+            if let Some((1, uid)) = stands.get(&(to, key))
                 && has_marks.contains(&key)
                 && !marked.contains(&(key, uid))
             {
@@ -295,13 +298,13 @@ fn owed_no_more(ledger: &Ledger, first: &Delivery, again: &Delivery) -> Option<S
 }
 
 /// The ends of the server between two moments, in their order.
-fn ends(ledger: &Ledger, from: When, to: When) -> impl Iterator<Item = Break> {
+pub fn ends(ledger: &Ledger, from: When, to: When) -> impl Iterator<Item = Break> {
     let lives = to.life.saturating_sub(from.life);
     ledger.breaks.iter().skip(from.life.saturating_sub(1)).take(lives).copied()
 }
 
 /// How long before the end of its process something was.
-fn before(when: When, end: Break) -> Duration {
+pub fn before(when: When, end: Break) -> Duration {
     end.at.saturating_sub(when.at)
 }
 
@@ -309,15 +312,15 @@ fn rows(ledger: &Ledger, account: usize) -> &[super::ledger::Row] {
     ledger.archives.as_ref().and_then(|all| all.get(account)).map_or(&[], Vec::as_slice)
 }
 
-fn messages(ledger: &Ledger) -> impl Iterator<Item = (Key, &Sent)> {
-    let each = |(sender, all): (usize, &'_ Vec<Sent>)| (sender, all.len());
-    let keys = ledger.sent.iter().enumerate().map(each);
-    let keys =
-        keys.flat_map(|(sender, count)| (0..count).map(move |number| Key { sender, number }));
-    keys.filter_map(|key| Some((key, ledger.get(key)?)))
+/// All that was sent to accounts.
+fn messages(ledger: &Ledger) -> impl Iterator<Item = (Key, &Sent, usize)> {
+    ledger.messages().filter_map(|(key, sent)| match sent.to {
+        To::Account(to) => Some((key, sent, to)),
+        To::Room(_) => None,
+    })
 }
 
-fn is_owed(sent: &Sent) -> bool {
+pub fn is_owed(sent: &Sent) -> bool {
     sent.acknowledged && !sent.refused
 }
 
@@ -358,7 +361,7 @@ impl fmt::Display for Verdict {
 /// on which the confirmation itself is on its way for a while.
 const WRITTEN_BEHIND: Duration = Duration::from_secs(2);
 /// promise.md 8b: how long a commit may take before a kill, on a busy machine.
-const UNCOMMITTED: Duration = Duration::from_secs(2);
+pub const UNCOMMITTED: Duration = Duration::from_secs(2);
 /// Breaches that are printed in words.
 const SHOWN_MAX: usize = 40;
 

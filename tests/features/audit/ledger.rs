@@ -38,11 +38,29 @@ impl fmt::Display for Key {
     }
 }
 
+/// Whom a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    Account(usize),
+    Room(usize),
+}
+
+impl Default for To {
+    fn default() -> To {
+        To::Account(0)
+    }
+}
+
+impl From<usize> for To {
+    fn from(account: usize) -> To {
+        To::Account(account)
+    }
+}
+
 /// One message and what its sender knows of it.
 #[derive(Clone, Debug, Default)]
 pub struct Sent {
-    /// The account that it is for.
-    pub to: usize,
+    pub to: To,
     pub acknowledged: bool,
     /// Answered with an error that says: later.
     pub refused: bool,
@@ -76,8 +94,33 @@ pub struct Delivery {
     pub tried: bool,
 }
 
-/// One row of an account's archive, in the order of the archive.
+/// How an occupant of a room got a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// As it was said.
+    Live,
+    /// When it entered (XEP-0045 §7.2.13).
+    History,
+    /// It read the archive.
+    Page,
+}
+
+/// One message of a room, as a device got it.
 #[derive(Clone, Debug)]
+pub struct Heard {
+    pub key: Key,
+    pub device: usize,
+    pub room: usize,
+    /// Counts the device's bound streams; a resumed stream keeps its number.
+    pub stream: usize,
+    /// XEP-0359: the stanza-id by the room.
+    pub mark: Option<String>,
+    pub how: How,
+    pub when: When,
+}
+
+/// One row of the archive of an account or a room, in the order of the archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub uid: String,
     pub key: Key,
@@ -127,6 +170,11 @@ pub struct Ledger {
     /// By account; none where the server keeps no archive.
     pub archives: Option<Vec<Vec<Row>>>,
     pub presence: Vec<Seen>,
+    /// The rooms of each device.
+    pub rooms_of: Vec<&'static [usize]>,
+    pub heard: Vec<Heard>,
+    /// By room, by who read it.
+    pub room_archives: Vec<Vec<Vec<Row>>>,
     pub resumptions: Resumptions,
     /// The longest wait for the answer to an `<r/>`.
     pub slowest_answer: Duration,
@@ -154,8 +202,8 @@ impl Ledger {
     }
 
     /// A new message of this device.
-    pub fn sends(&mut self, sender: usize, to: usize) -> Key {
-        self.sent[sender].push(Sent { to, ..Sent::default() });
+    pub fn sends(&mut self, sender: usize, to: impl Into<To>) -> Key {
+        self.sent[sender].push(Sent { to: to.into(), ..Sent::default() });
         self.unsettled += 1;
         Key { sender, number: self.sent[sender].len() - 1 }
     }
@@ -181,6 +229,26 @@ impl Ledger {
         self.change(delivery.key, |sent| sent.delivered = true);
         self.deliveries.push(delivery);
         self.deliveries.len() - 1
+    }
+
+    /// Writes down what somebody heard in a room.
+    pub fn heard(&mut self, heard: Heard) {
+        self.change(heard.key, |sent| sent.delivered = true);
+        self.heard.push(heard);
+    }
+
+    /// All that was sent to a room.
+    pub fn said(&self, room: usize) -> impl Iterator<Item = (Key, &Sent)> {
+        self.messages().filter(move |(_, sent)| sent.to == To::Room(room))
+    }
+
+    /// All that was sent.
+    pub fn messages(&self) -> impl Iterator<Item = (Key, &Sent)> {
+        let of = |(sender, all): (usize, &'_ Vec<Sent>)| (sender, all.len());
+        let keys = self.sent.iter().enumerate().map(of);
+        let keys =
+            keys.flat_map(|(sender, count)| (0..count).map(move |number| Key { sender, number }));
+        keys.filter_map(|key| Some((key, self.get(key)?)))
     }
 
     pub fn confirmed(&mut self, deliveries: &[usize], when: When) {

@@ -2,7 +2,7 @@
 //! then, or share an account.
 
 use super::driver::{Arrival, Driver};
-use super::ledger::Book;
+use super::ledger::{Book, To};
 use super::settings::Dice;
 use crate::harness::client::{Outcome, Target};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct Device {
     pub manages: bool,
     pub sends: bool,
     pub comes: Comes,
+    /// The rooms that it is in; if it sends, it speaks there, too.
+    pub rooms: &'static [usize],
 }
 
 /// How hard they work.
@@ -150,8 +152,10 @@ impl Actor {
         self.driver.life = place.generation as usize;
         let arrival = self.driver.connect(&place.target).await?;
         self.online.send_modify(|all| all[self.driver.device] = place.generation);
-        if arrival == Arrival::Fresh && place.archives {
-            self.driver.ask_page().await?;
+        match arrival {
+            Arrival::Fresh if place.archives => self.driver.ask_page().await?,
+            Arrival::Fresh => {}
+            Arrival::Resumed => self.driver.ask_rooms().await?,
         }
         let mut next = Instant::now() + self.pause();
         let mut asks = interval(ASK_EVERY);
@@ -190,19 +194,31 @@ impl Actor {
     }
 
     async fn send(&mut self) -> Outcome<()> {
-        let to = match self.dice.one_in(10) {
-            true => self.device.account,
-            false => self.dice.below(self.accounts as u64) as usize,
-        };
+        let to = self.choose();
         let (least, most) = self.load.body;
         let length = least + self.dice.below((most - least + 1) as u64) as usize;
         let device = self.driver.device;
         let key = self.book().write(|ledger| ledger.sends(device, to));
-        self.driver.message(key, to, length).await?;
+        match to {
+            To::Account(to) => self.driver.message(key, to, length).await?,
+            To::Room(room) => self.driver.say_in(key, room, length).await?,
+        }
         match self.dice.one_in(5) {
             true => self.driver.ask().await,
             false => Ok(()),
         }
+    }
+
+    /// Whom it writes to.
+    fn choose(&mut self) -> To {
+        let rooms = self.device.rooms;
+        if !rooms.is_empty() && self.dice.one_in(3) {
+            return To::Room(rooms[self.dice.below(rooms.len() as u64) as usize]);
+        }
+        To::Account(match self.dice.one_in(10) {
+            true => self.device.account,
+            false => self.dice.below(self.accounts as u64) as usize,
+        })
     }
 
     /// Clients come and go in the life of a server too: those with stream management are cut off and
@@ -226,7 +242,15 @@ impl Actor {
     }
 
     async fn leave(&mut self) -> Outcome<Left> {
+        while self.driver.misses_something() {
+            let Some(element) = self.driver.next().await? else { return Ok(Left::Broken) };
+            self.driver.take(element).await?;
+        }
         self.driver.fence().await?;
+        if let Some(stay) = self.driver.rooms.iter().find(|stay| !stay.entered) {
+            let (name, room) = (self.driver.name(), stay.room);
+            self.book().fault(format!("{name}: not in room {room}"));
+        }
         self.driver.close().await?;
         Ok(Left::ForGood)
     }

@@ -3,7 +3,8 @@
 //! any client does, and shares no code with it.
 //!
 //! What a server does not offer is passed over with a printed line: without XEP-0198 an answered ping
-//! is the acknowledgement, without XEP-0313 the archives are not judged.
+//! is the acknowledgement, without XEP-0313 the archives are not judged. Rooms (XEP-0045) are on our own server only;
+//! `judge_rooms` judges them.
 //!
 //! `settings` lists what the environment may say. The reported run, with release builds of both
 //! sides: `STONECHAT_AUDIT_KILLS=1000 STONECHAT_AUDIT_RATE=1000 cargo test --release --test features
@@ -14,9 +15,11 @@ mod archive;
 mod driver;
 mod inbox;
 mod judge;
+mod judge_rooms;
 mod ledger;
 mod load;
 mod place;
+mod rooms;
 mod run;
 mod runs;
 pub mod settings;

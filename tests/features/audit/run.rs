@@ -1,15 +1,19 @@
 //! A run: the server, the clients, the ends of the one that the others live through, the audit.
 
-use super::archive;
+use super::archive::{self, read_all_of};
 use super::driver::{Driver, SM};
 use super::judge::{Verdict, judge};
+use super::judge_rooms::{RoomVerdict, judge_rooms};
 use super::ledger::{Book, Break, End, Ledger, Resumptions};
 use super::load::{Actor, Device, Load, Phase, Place};
 use super::place::Server;
+use super::rooms::{self, ROOMS, Stay, nick};
 use super::settings::{Dice, seed};
 use crate::harness::client::{Client, DEADLINE, Outcome, Security, Target};
 use crate::harness::process::PASSWORD;
+use crate::harness::rooms::{SERVICE, at};
 use crate::harness::server::subject;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -33,7 +37,7 @@ pub struct Run {
 
 impl Run {
     /// Starts the server and the clients of these devices, with an account for each that they name.
-    pub async fn start(mut server: Server, devices: Vec<Device>, load: Load) -> Outcome<Run> {
+    pub async fn start(mut server: Server, mut devices: Vec<Device>, load: Load) -> Outcome<Run> {
         let count = devices.iter().map(|device| device.account + 1).max().unwrap_or_default();
         let names = (0..count).map(|n| format!("user{n}"));
         let (target, accounts) = match subject() {
@@ -49,9 +53,18 @@ impl Run {
         let mut client = login(&target, &accounts[0]).await?;
         let archives = archive::is_offered(&mut client).await?;
         let resumes = client.features.child(SM, "sm").is_some();
+        if subject().is_some() {
+            println!("skipped: rooms are audited on a server of our own only");
+            devices.iter_mut().for_each(|device| device.rooms = &[]);
+        } else {
+            rooms::make(&mut client, &accounts[1..]).await?;
+        }
         client.close().await?;
         let book = Arc::new(Book::new(devices.iter().map(|device| device.account).collect()));
-        book.write(|ledger| ledger.keeps_own_twice = subject().is_some());
+        book.write(|ledger| {
+            ledger.keeps_own_twice = subject().is_some();
+            ledger.rooms_of = devices.iter().map(|device| device.rooms).collect();
+        });
         let place = Place { generation: 1, up: true, target, phase: Phase::Load, archives };
         println!("seed {}, archives {archives}, stream management {resumes}", load.seed);
         let mut run = Run {
@@ -74,7 +87,8 @@ impl Run {
     fn come(&mut self, load: Load) {
         for (number, device) in self.devices.iter().enumerate() {
             let (accounts, book) = (Arc::clone(&self.accounts), Arc::clone(&self.book));
-            let driver = Driver::new(number, device.manages, accounts, book);
+            let mut driver = Driver::new(number, device.manages, accounts, book);
+            driver.rooms = device.rooms.iter().map(|room| Stay::of(*room)).collect();
             let (place, online) = (self.place.subscribe(), self.online.clone());
             let actor = Actor::new(driver, &self.devices, load, place, online);
             self.actors.push(tokio::spawn(actor.live()));
@@ -204,6 +218,24 @@ impl Run {
             client.close().await?;
         }
         self.book.write(|ledger| ledger.archives = Some(archives));
+        if subject().is_none() {
+            self.read_rooms(&place.target).await?;
+        }
+        Ok(())
+    }
+
+    /// By some of those who are in them.
+    async fn read_rooms(&mut self, target: &Target) -> Outcome<()> {
+        for (room, (name, _)) in ROOMS.iter().enumerate() {
+            let is_in = |device: &&Device| device.rooms.contains(&room);
+            let mut readers = Vec::new();
+            for device in self.devices.iter().filter(is_in).take(READERS) {
+                let mut client = login(target, &self.accounts[device.account]).await?;
+                readers.push(read_all_of(&mut client, &at(name)).await?);
+                client.close().await?;
+            }
+            self.book.write(|ledger| ledger.room_archives.push(readers));
+        }
         Ok(())
     }
 
@@ -212,12 +244,12 @@ impl Run {
         let log = self.server.log();
         self.server.stop();
         let ledger = self.book.read().clone();
-        let verdict = judge(&ledger);
+        let (verdict, rooms) = (judge(&ledger), judge_rooms(&ledger));
         self.usable.sort_unstable();
         self.paged.sort_unstable();
         let (accounts, resumes) = (Arc::clone(&self.accounts), self.resumes);
         let (usable, paged) = (self.usable, self.paged);
-        Report { ledger, verdict, accounts, resumes, bytes, usable, paged, log }
+        Report { ledger, verdict, rooms, accounts, resumes, bytes, usable, paged, log }
     }
 }
 
@@ -248,6 +280,7 @@ pub async fn login(target: &Target, account: &str) -> Outcome<Client> {
 pub struct Report {
     pub ledger: Ledger,
     pub verdict: Verdict,
+    pub rooms: RoomVerdict,
     accounts: Arc<Vec<String>>,
     resumes: bool,
     bytes: u64,
@@ -261,7 +294,7 @@ impl Report {
         let ends = |how| self.ledger.breaks.iter().filter(|end| end.how == how).count();
         println!("== {what}");
         println!("kills {}, restarts {}", ends(End::Kill), ends(End::Stop));
-        print!("{}", self.verdict);
+        print!("{}{}", self.verdict, self.rooms);
         let Resumptions { granted, refused_with_h, refused_without_h, refused_unwritten } =
             self.ledger.resumptions;
         println!(
@@ -281,7 +314,11 @@ impl Report {
     pub fn must_be_clean(&self) {
         let wrong = &self.verdict.wrong;
         assert!(wrong.is_empty(), "{} breaches, see above\n{}", wrong.len(), self.log);
+        let wrong = &self.rooms.wrong;
+        assert!(wrong.is_empty(), "{} breaches in rooms, see above\n{}", wrong.len(), self.log);
         assert!(self.verdict.acknowledged > 0, "nothing happened");
+        let is_quiet = self.rooms.acknowledged == 0 && subject().is_none();
+        assert!(!is_quiet, "nothing was said in rooms");
         assert_eq!(self.ledger.resumptions.refused_without_h, 0, "h was not given");
     }
 
@@ -297,7 +334,7 @@ impl Report {
         assert!(all > 0 && told.granted * 100 >= all * 99, "{told:?}");
     }
 
-    /// Nobody saw these accounts come or go between the first and the last end of the server.
+    /// Nobody saw these accounts come or go, or leave a room, between the first and the last end of the server.
     pub fn nobody_went(&self, accounts: &[usize]) {
         let (Some(first), Some(last)) = (self.ledger.breaks.first(), self.ledger.breaks.last())
         else {
@@ -306,12 +343,18 @@ impl Report {
         if !self.resumes {
             return;
         }
+        let is_theirs = |device: &usize| accounts.contains(&self.ledger.devices[*device]);
+        let devices = (0..self.ledger.devices.len()).filter(is_theirs);
+        let nicks: HashSet<String> = devices.map(nick).collect();
         let flaps = self.ledger.presence.iter().filter(|seen| {
             let bare = seen.from.split('/').next().unwrap_or_default();
             let is_theirs = accounts.iter().any(|account| self.accounts[*account] == bare);
             // Each device sees itself come; that is its own affair.
             let is_own = self.accounts[self.ledger.devices[seen.device]] == bare;
-            is_theirs && !is_own && seen.at > first.at && seen.at < last.at
+            let device = seen.from.split_once(&format!("@{SERVICE}/")).map(|(_, nick)| nick);
+            let left_room =
+                seen.kind == "unavailable" && device.is_some_and(|device| nicks.contains(device));
+            (left_room || is_theirs && !is_own) && seen.at > first.at && seen.at < last.at
         });
         let flaps: Vec<String> =
             flaps.map(|seen| format!("{} {} at {:?}", seen.from, seen.kind, seen.at)).collect();
@@ -319,5 +362,7 @@ impl Report {
     }
 }
 
+/// Readers of each room at the end.
+const READERS: usize = 3;
 /// Without any entry in the book for so long, nothing more will come.
 const PATIENCE: Duration = Duration::from_secs(5);

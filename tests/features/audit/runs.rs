@@ -12,23 +12,24 @@ use std::time::Duration;
 
 /// The accounts of a run: senders with and without stream management, recipients of all kinds.
 fn everyone() -> Vec<Device> {
-    let device = |account, manages, sends, comes| Device { account, manages, sends, comes };
+    let device =
+        |account, manages, sends, comes, rooms| Device { account, manages, sends, comes, rooms };
     vec![
-        device(0, true, true, Comes::Always),
-        device(1, true, true, Comes::Always),
-        device(2, true, true, Comes::Always),
-        device(3, false, true, Comes::Always),
-        device(4, false, true, Comes::Always),
-        device(5, true, false, Comes::Always),
-        device(6, true, false, Comes::Always),
-        device(7, false, false, Comes::Always),
-        device(8, false, false, Comes::Every(2)),
-        device(9, true, false, Comes::Every(3)),
+        device(0, true, true, Comes::Always, &[0, 1, 2]),
+        device(1, true, true, Comes::Always, &[0, 2]),
+        device(2, true, true, Comes::Always, &[]),
+        device(3, false, true, Comes::Always, &[0, 1]),
+        device(4, false, true, Comes::Always, &[]),
+        device(5, true, false, Comes::Always, &[0, 1, 2]),
+        device(6, true, false, Comes::Always, &[2]),
+        device(7, false, false, Comes::Always, &[0]),
+        device(8, false, false, Comes::Every(2), &[1]),
+        device(9, true, false, Comes::Every(3), &[0, 2]),
         // In a short run it comes at the end only.
-        device(10, false, false, Comes::Every(25)),
+        device(10, false, false, Comes::Every(25), &[1]),
         // Two devices of one account.
-        device(11, true, false, Comes::Always),
-        device(11, false, false, Comes::Every(2)),
+        device(11, true, false, Comes::Always, &[1]),
+        device(11, false, false, Comes::Every(2), &[1]),
     ]
 }
 

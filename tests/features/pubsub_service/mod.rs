@@ -4,6 +4,7 @@ mod kept;
 mod notified;
 mod owners;
 mod publishers;
+mod slow;
 mod subscribers;
 
 use crate::harness::client::{Client, Outcome};
