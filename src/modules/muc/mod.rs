@@ -72,13 +72,7 @@ pub use verbs::{address, list, run};
 pub const MODULE: Module = Module {
     name: "muc",
     specs: &[
-        Spec::partial(
-            "XEP-0045",
-            "1.35.5",
-            "errors name not their author ('by'), and repeat not what they refuse; who kicks gets its \
-             result behind the presence (§8.2)",
-            "features/muc.rs",
-        ),
+        Spec::whole("XEP-0045", "1.35.5", "features/muc.rs"),
         Spec::whole("XEP-0317", "0.3.1", "features/muc_looks.rs"),
         Spec::whole("XEP-0410", "1.1.0", "features/muc.rs"),
         Spec::whole("XEP-0421", "1.0.1", "features/muc_archive.rs"),
