@@ -11,7 +11,7 @@ use super::leave::Gone;
 use super::outputs::Outputs;
 use super::room::Room;
 use super::rooms::Hold;
-use super::{away, invite, requests, rows};
+use super::{activity, away, invite, requests, rows};
 use crate::base::id::{OsRng, Rng};
 use crate::base::role::Role;
 use crate::jid::Jid;
@@ -127,13 +127,19 @@ async fn say(cx: Cx, stanza: Stanza, ticket: Option<Ticket>) -> Made {
             let id = cx.store.id_of_position(archive, placed.1);
             stanza_id(room.jid.as_str(), &id)
         });
-        let is_overheard = said.is_kept && room.overhear(&said.frame);
+        let is_kept = said.is_kept;
+        let is_overheard = is_kept && room.overhear(&said.frame);
         room.say(said, placed, &stamp.unwrap_or_default(), out);
-        Ok::<bool, StanzaError>(is_overheard)
+        let stirred = is_kept.then(|| room.jid.clone());
+        Ok::<_, StanzaError>((stirred, is_overheard))
     });
     drop(grant);
-    if said? {
+    let (stirred, is_overheard) = said?;
+    if is_overheard {
         away::tell(&cx, &hold);
+    }
+    if let Some(room) = stirred {
+        activity::stir(&cx, &room);
     }
     slow_down(delivered.slow).await;
     Ok(delivered.routed)
@@ -189,7 +195,7 @@ pub(super) fn presence(cx: Cx, stanza: Stanza) -> Answer<Made> {
 
 async fn shown(cx: &Cx, stanza: &Stanza) -> Made {
     let Some(to) = stanza.to().filter(|to| to.local().is_some()) else {
-        return Ok(Vec::new());
+        return activity::presence(cx, stanza).await;
     };
     match PresenceType::parse(stanza.ty().as_deref())? {
         PresenceType::Available => match Entry::read(stanza, cx.now) {

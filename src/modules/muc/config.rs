@@ -36,6 +36,8 @@ pub struct Config {
     pub invites_per_minute: usize,
     /// Members of a private room up to which those who are away are told of all that is said.
     pub push_all_up_to: usize,
+    /// Sessions that are told where something was said (XEP-0437).
+    pub activity_subscribers_max: usize,
     /// Seconds after which a room that nobody is in leaves memory.
     pub idle_secs: u64,
     /// Days that messages stay in the archives of rooms; 0: for ever.
@@ -74,6 +76,7 @@ impl Default for Config {
             invites_max: 10,
             invites_per_minute: 30,
             push_all_up_to: 10,
+            activity_subscribers_max: 10_000,
             idle_secs: 600,
             retention_days: 365,
             vcard_bytes_max: 98_304,

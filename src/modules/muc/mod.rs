@@ -4,10 +4,11 @@
 //! looks, `outputs` what it wants sent. `act.rs` takes stanzas to rooms, `requests.rs` requests; `deliver.rs` sends what
 //! comes of them; `rooms.rs` has the rooms in memory, `rows.rs` those in the store. `disco` and `find` say which rooms
 //! there are; `mam` and `speaker` show the archive, in which `burial` leaves tombstones, for authors and for `moderate`;
-//! `looks` are avatars (`vcard`) and `hats`.
+//! `looks` are avatars (`vcard`) and `hats`. `away` and `activity` tell members that are not in their rooms.
 
 mod absent;
 mod act;
+mod activity;
 mod admin;
 mod archive;
 mod away;
@@ -84,6 +85,13 @@ pub const MODULE: Module = Module {
              limit of rate of its own (§4.2.2.4)",
             "features/muc_find.rs",
         ),
+        Spec::partial(
+            "XEP-0437",
+            "0.2.0",
+            "for members of rooms (§5.1) with an account here (§6); a subscription ends with the server, \
+             though its session be resumed",
+            "features/muc_activity.rs",
+        ),
         Spec::whole("XEP-0463", "0.2.0", "features/muc_affiliations.rs"),
         Spec::whole("XEP-0486", "0.1.0", "features/muc_looks.rs"),
         Spec::partial(
@@ -105,6 +113,7 @@ pub const MODULE: Module = Module {
             names::HATS,
             names::VCARD,
             channels::SEARCH,
+            activity::NS,
         ],
         message: act::message,
         presence: act::presence,
@@ -114,7 +123,7 @@ pub const MODULE: Module = Module {
         on_service(names::ITEMS, "query", |cx, iq| Box::pin(disco::rooms(cx, iq))),
         on_service(channels::SEARCH, "search", |cx, iq| Box::pin(channels::search(cx, iq))),
     ],
-    sql: &[rows::CATALOGUE, verbs::CATALOGUE, called::CATALOGUE],
+    sql: &[rows::CATALOGUE, verbs::CATALOGUE, called::CATALOGUE, activity::CATALOGUE],
     every: Some((Duration::from_secs(60), |job| {
         Box::pin(async move {
             let idle = Duration::from_secs(job.config.muc.idle_secs);
