@@ -394,7 +394,7 @@ CREATE TABLE room_affiliation (
     reason TEXT,
     -- The nickname that a member had last.
     called TEXT,
-    version INTEGER NOT NULL,
+    version INTEGER NOT NULL, seen_at INTEGER,
     PRIMARY KEY (room, jid)
 ) STRICT;
 

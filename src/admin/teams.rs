@@ -19,7 +19,7 @@ pub enum TeamVerb {
     },
     /// Lists all teams.
     List,
-    /// Lists the members of a team.
+    /// Lists the members of a team, and its rooms.
     Show {
         /// Its name.
         name: String,

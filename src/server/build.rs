@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{interval, timeout_at};
 
-use super::admin_socket::AdminSocket;
+use super::admin_socket::{AdminSocket, is_alive};
 use super::check::{bind_problem, certificates, clock_warning, open_folder, ports_free};
 use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
@@ -49,6 +49,7 @@ pub struct Running {
 /// looked at before is, so that a slip leaves no database behind.
 pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Problem> {
     certificates::prove(config, origins)?;
+    alone(config, origins).await?;
     ports_free(config, origins)?;
     warn(config, origins);
     let store = open_store(config).await?;
@@ -217,6 +218,24 @@ fn operator(context: &Context) -> Option<Operator> {
     let host = Jid::parse(context.router.hosts().first()?).ok()?;
     Some(context.cx(Requester::Entity(host)).operator())
 }
+
+/// Said before a port is found taken: it would be blamed on some other server.
+async fn alone(config: &Config, origins: &Origins) -> Result<(), Problem> {
+    match is_alive(&config.admin_socket()).await {
+        true => Err(Problem {
+            what: format!(
+                "a Stonechat already runs on the data folder {}",
+                config.data_dir.display()
+            ),
+            place: origins.of("data_dir"),
+            fix: OTHER.to_owned(),
+        }),
+        false => Ok(()),
+    }
+}
+
+const OTHER: &str = "`stonechat status` says how it is; stop that one first, or give this one a folder and ports \
+    of its own: --data-dir, --set c2s.listen=…";
 
 async fn bind_operator(config: &Config, origins: &Origins) -> Result<AdminSocket, Problem> {
     let path = config.admin_socket();

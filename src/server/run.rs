@@ -15,7 +15,8 @@ use tokio::time::interval;
 use super::build::{Running, start};
 use super::cli::Lab;
 use super::config::{Loaded, Problem};
-use crate::admin::accounts;
+use crate::admin::accounts::{self, AdminError};
+use crate::jid::BareJid;
 
 /// Serves until SIGTERM or SIGINT.
 pub fn serve(loaded: Loaded) -> Result<(), Problem> {
@@ -45,11 +46,7 @@ pub fn lab(lab: Lab) -> Result<(), Problem> {
         let running = start(config, &lab.loaded.origins).await?;
         for (jid, password) in &lab.users {
             let added = accounts::add(&running.store, jid, password, config.sasl.iterations).await;
-            added.map_err(|error| Problem {
-                what: error.to_string(),
-                place: format!("--user {jid}"),
-                fix: "name each user once, with a password of at least one character".to_owned(),
-            })?;
+            added.map_err(|error| not_added(jid, &error))?;
         }
         say(&ready_line(&lab, &running).to_string());
         tokio::select! {
@@ -59,6 +56,24 @@ pub fn lab(lab: Lab) -> Result<(), Problem> {
         running.stop(STOP_LIMIT).await;
         Ok(())
     })
+}
+
+fn not_added(jid: &BareJid, error: &AdminError) -> Problem {
+    let fix = match error {
+        AdminError::Exists(_) | AdminError::Removed(_) => {
+            "name each user once, and none that is in the data folder already: it keeps its password"
+        }
+        _ => "give an address of a domain that is served, and a password of at least one character",
+    };
+    Problem { what: reason(error), place: format!("--user {jid}"), fix: fix.to_owned() }
+}
+
+/// Without the command that is for a server with real data.
+fn reason(error: &AdminError) -> String {
+    match error {
+        AdminError::Exists(jid) => format!("{jid} exists already"),
+        error => error.to_string(),
+    }
 }
 
 fn ready_line(lab: &Lab, running: &Running) -> serde_json::Value {

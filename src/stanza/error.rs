@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
+use crate::jid::BareJid;
 use crate::xml::escape::{escape_attr, escape_text};
 
 /// A stanza error, which the sender gets instead of a result; never sent in answer to an error or a result
@@ -20,6 +21,8 @@ pub struct StanzaError {
     /// An attribute of the extension's condition: name and value. Boxed, as it is rare, and errors are passed on
     /// by value.
     pub attribute: Option<Box<(&'static str, &'static str)>>,
+    /// Whose error it is, where the address that it comes from does not say so (RFC 6120 §8.3.2). Boxed, too.
+    pub by: Option<Box<BareJid>>,
 }
 
 /// The error type of RFC 6120 §8.3.2.
@@ -87,6 +90,13 @@ impl StanzaError {
         self
     }
 
+    /// Names its author.
+    #[must_use]
+    pub fn by(mut self, author: BareJid) -> Self {
+        self.by = Some(Box::new(author));
+        self
+    }
+
     /// The new address of the recipient, as a URI; only for `gone` and `redirect`.
     #[must_use]
     pub fn address(mut self, uri: impl Into<Cow<'static, str>>) -> Self {
@@ -99,7 +109,11 @@ impl StanzaError {
     /// The `<error/>` element, in the order of the schema: condition, text, application.
     pub fn to_xml(&self) -> String {
         let mut out = String::with_capacity(160);
-        let _ = write!(out, "<error type='{}'>", self.kind.as_str());
+        out.push_str("<error");
+        if let Some(by) = &self.by {
+            let _ = write!(out, " by='{}'", escape_attr(by.as_str()));
+        }
+        let _ = write!(out, " type='{}'>", self.kind.as_str());
         let name = self.condition.as_str();
         match &self.condition {
             Condition::Gone(Some(uri)) | Condition::Redirect(Some(uri)) => {
@@ -131,7 +145,7 @@ impl StanzaError {
 impl From<Condition> for StanzaError {
     fn from(condition: Condition) -> Self {
         let kind = condition.kind();
-        Self { condition, kind, text: None, application: None, attribute: None }
+        Self { condition, kind, text: None, application: None, attribute: None, by: None }
     }
 }
 
@@ -334,5 +348,7 @@ mod tests {
         let error = StanzaError::conflict().application("urn:e", "gone").attribute("of", "a'b");
         let end = "<gone xmlns='urn:e' of='a&apos;b'/></error>";
         assert!(error.to_xml().ends_with(end), "{}", error.to_xml());
+        let error = StanzaError::conflict().by(BareJid::parse("hall@x").unwrap());
+        assert!(error.to_xml().starts_with("<error by='hall@x' type='cancel'>"));
     }
 }

@@ -308,6 +308,41 @@ fn a_start_that_fails_makes_nothing() {
     }
 }
 
+/// A second start on one data folder is not blamed on another server, whatever ports it wants.
+#[tokio::test]
+async fn a_second_start_says_that_one_runs_already() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::serve(folder.path(), &[], &["alice"]);
+    let taken = format!("c2s.listen={}", lab.target.c2s);
+    for listen in [&*taken, "c2s.listen=127.0.0.1:0"] {
+        let args = ["--set", listen, "--set", "c2s.listen_tls=127.0.0.1:0"];
+        let said = bad(stonechat(folder.path(), &args, ""));
+        for part in ["a Stonechat already runs on the data folder data", "stonechat status"] {
+            assert!(said.contains(part), "{listen}: no {part:?} in {said}");
+        }
+        assert!(!said.contains("another XMPP server"), "{said}");
+    }
+    lab.login("alice").await.map(drop)
+}
+
+/// A lab over a folder with accounts: what is to be done is not what its verb for real servers is.
+#[test]
+fn a_user_of_a_lab_that_is_there_already_is_said_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    good(stonechat(at, &["user", "add", "alice@localhost", "--password-stdin"], "x\n"));
+    let twice = ["lab", "--user", "bob@localhost:x", "--user", "bob@localhost:y"];
+    let there = ["--data-dir", "data", "lab", "--user", "alice@localhost:y"];
+    for args in [&twice[..], &there] {
+        let said = run_in(at, args, "");
+        assert!(!said.ok, "{args:?}: {said:?}");
+        for part in ["exists already", "name each user once", "in the data folder already"] {
+            assert!(said.err.contains(part), "{args:?}: no {part:?} in {}", said.err);
+        }
+        assert!(!said.err.contains("user passwd"), "{}", said.err);
+    }
+}
+
 /// A new database is one line of the log.
 #[tokio::test]
 async fn a_new_database_is_one_line() -> Outcome<()> {

@@ -42,6 +42,7 @@ mod limits;
 mod logins;
 mod migration;
 mod muc;
+mod muc_activity;
 mod muc_admin;
 mod muc_affiliations;
 mod muc_archive;

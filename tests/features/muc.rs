@@ -3,8 +3,8 @@
 use crate::harness::client::Outcome;
 use crate::harness::process::Lab;
 use crate::harness::rooms::{
-    ask, at, codes, configure, enter, entered, found, gathering, hears, is_subject, item, knock,
-    nick, real, say, sees,
+    ADMIN, ask, at, codes, configure, enter, entered, found, gathering, hears, is_subject, item,
+    knock, nick, real, say, sees,
 };
 
 /// §10.1.1, §10.1.2: nobody enters before the creator has taken the configuration, and then everybody.
@@ -61,6 +61,53 @@ async fn what_is_said_is_heard_by_all() -> Outcome<()> {
         client.nothing().await?;
     }
     Ok(())
+}
+
+/// As the examples of §7.2, §7.5, §7.6 and §8.1 have it: an error names the room as its author, whatever occupant's
+/// address it comes from. What another client answers is its own.
+#[tokio::test]
+async fn errors_say_whose_they_are() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob"], &[]);
+    let mut all = gathering(&lab, "hall", &["ann"], &[]).await?;
+    let mut bob = lab.online("bob", "r").await?;
+    let hall = at("hall");
+    let muc = "<x xmlns='http://jabber.org/protocol/muc'/>";
+    let chat = "<body>x</body>";
+    for (stanza, condition, by) in [
+        (format!("<presence to='{hall}'>{muc}</presence>"), "jid-malformed", Some(&*hall)),
+        (format!("<presence to='{hall}/ANN'>{muc}</presence>"), "conflict", Some(&hall)),
+        (
+            format!("<message type='groupchat' to='{hall}'>{chat}</message>"),
+            "not-acceptable",
+            Some(&hall),
+        ),
+        (
+            format!("<message type='chat' to='{hall}/ann'>{chat}</message>"),
+            "not-acceptable",
+            Some(&hall),
+        ),
+        (
+            format!("<iq type='get' id='1' to='{hall}/ann'><ping xmlns='urn:xmpp:ping'/></iq>"),
+            "not-acceptable",
+            Some(&hall),
+        ),
+        // §8.2, §9.1: where the address says so, the examples do not.
+        (
+            format!(
+                "<iq type='set' id='1' to='{hall}'><query xmlns='{ADMIN}'>\
+                 <item nick='ann' role='none'/></query></iq>"
+            ),
+            "forbidden",
+            None,
+        ),
+    ] {
+        bob.send(&stanza).await?;
+        let refused = bob.expect(|e| e.attr("type") == Some("error")).await?;
+        assert_eq!(refused.condition(), Some(condition), "{stanza}: {refused}");
+        let error = refused.find("error").expect("it");
+        assert_eq!(error.attr("by"), by, "{stanza}: {refused}");
+    }
+    all[0].nothing().await
 }
 
 /// §7.14: everybody sees it, and the room says so to who leaves; a lost connection is the same.

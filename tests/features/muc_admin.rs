@@ -59,6 +59,43 @@ async fn a_moderator_kicks() -> Outcome<()> {
     enter(&mut all[1], "hall", "bob").await.map(drop)
 }
 
+/// §8.2: "After removing the kicked occupant(s), the service MUST then inform the moderator of success", and after that the
+/// remaining occupants; §9.1, §9.3, §9.6: the same of bans, members and moderators.
+#[tokio::test]
+async fn who_asks_is_told_of_success_before_what_came_of_it() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob", "cat", "dan"], &[]);
+    let mut all = gathering(&lab, "hall", &["ann", "bob", "cat", "dan"], &[]).await?;
+    for (items, expected) in [
+        ("<item nick='cat' role='moderator'/>", ["iq result", "presence cat"]),
+        ("<item affiliation='member' jid='cat@localhost'/>", ["iq result", "presence cat"]),
+        ("<item nick='bob' role='none'/>", ["iq result", "presence bob"]),
+        ("<item affiliation='outcast' jid='dan@localhost'/>", ["iq result", "presence dan"]),
+        // It is out, and then told that this is so.
+        ("<item nick='ann' role='none'/>", ["presence ann", "iq result"]),
+    ] {
+        let query = format!("<query xmlns='{ADMIN}'>{items}</query>");
+        let to = at("hall");
+        let ann = &mut all[0];
+        ann.send(&format!("<iq type='set' id='&lt;1' to='{to}'>{query}</iq>")).await?;
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            let one = ann.receive().await?;
+            seen.push(match &*one.name {
+                "iq" => {
+                    assert_eq!((one.attr("id"), one.attr("from")), (Some("<1"), Some(&*to)));
+                    assert_eq!(one.attr("to"), Some(&*ann.jid));
+                    format!("iq {}", one.attr("type").unwrap_or_default())
+                }
+                name => format!("{name} {}", crate::harness::rooms::nick(&one)),
+            });
+        }
+        assert_eq!(seen, expected, "{items}");
+        ann.fence().await?;
+        ann.forget();
+    }
+    Ok(())
+}
+
 /// §8.3, §8.4, §9.6, §9.7: voice and moderators, each shown to all.
 #[tokio::test]
 async fn roles_are_given_and_taken() -> Outcome<()> {

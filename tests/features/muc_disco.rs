@@ -54,6 +54,7 @@ async fn public_rooms_are_listed() -> Outcome<()> {
         "http://jabber.org/protocol/muc#stable_id",
         "vcard-temp",
         "urn:xmpp:channel-search:0:search",
+        "urn:xmpp:rai:0",
     ] {
         assert!(has(&answer, feature), "{feature}: {answer}");
     }

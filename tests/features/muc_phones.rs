@@ -5,7 +5,7 @@ use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
 use crate::harness::nodes::published;
 use crate::harness::process::Lab;
-use crate::harness::push_service::{accepted, enable, pushed};
+use crate::harness::push_service::{accepted, enable, gone, pushed};
 use crate::harness::rooms::{USER, at, codes, configure, enter, entered, found, hears, knock, say};
 
 const BOOKMARKS: &str = "urn:xmpp:bookmarks:1";
@@ -180,6 +180,83 @@ async fn a_summary_says_the_room_and_the_nickname_if_it_is_asked_for() -> Outcom
     Ok(())
 }
 
+/// XEP-0492 §3: "In the absence of any notification settings [...] 'always' SHOULD be assumed for [...] private group chats,
+/// and 'on-mention' for public group chats"; here for groups of few, and each may choose otherwise.
+#[tokio::test]
+async fn of_a_small_private_group_its_members_are_told_of_all() -> Outcome<()> {
+    let set = ["modules.muc.push_all_up_to=3"];
+    let lab = lab(&["ann", "bob", "cat", "dan", "app"], &set);
+    let mut app = lab.online("app", "s").await?;
+    let mut ann = lab.online("ann", "r").await?;
+    let private = [("membersonly", "1"), ("whois", "anyone")];
+    let members = [("roomadmins", "bob@localhost,cat@localhost")];
+    found(&mut ann, "hall", "ann", &[&private[..], &members].concat()).await?;
+    was_here(&lab, ("bob", "bob"), "", &mut ann).await?;
+    was_here(&lab, ("cat", "cat"), "", &mut ann).await?;
+    wishes(&lab, "cat", "on-mention").await?;
+    say(&mut ann, "hall", "1", "hello").await?;
+    counts(&mut app, &[("bob", "1")]).await?;
+    // With one more it is not a group of few any more; and where others may enter it is not private.
+    let dan = "<item affiliation='member' jid='dan@localhost'/>";
+    crate::harness::rooms::set_item(&mut ann, "hall", dan).await?;
+    say(&mut ann, "hall", "2", "hello all").await?;
+    say(&mut ann, "hall", "3", "hello bob").await?;
+    counts(&mut app, &[("bob", "2")]).await?;
+    let dan = "<item affiliation='none' jid='dan@localhost'/>";
+    crate::harness::rooms::set_item(&mut ann, "hall", dan).await?;
+    configure(&mut ann, "hall", &[("membersonly", "0")]).await?;
+    say(&mut ann, "hall", "4", "hello all").await?;
+    say(&mut ann, "hall", "5", "hello bob").await?;
+    counts(&mut app, &[("bob", "3")]).await?;
+    configure(&mut ann, "hall", &[("membersonly", "1")]).await?;
+    say(&mut ann, "hall", "6", "hello").await?;
+    counts(&mut app, &[("bob", "4")]).await?;
+    app.nothing().await
+}
+
+/// XEP-0045 §7.8.2: an invitation goes to the account, and its devices are woken.
+#[tokio::test]
+async fn who_is_invited_is_woken() -> Outcome<()> {
+    let lab = lab(&["ann", "bob", "app"], &[]);
+    let mut app = lab.online("app", "s").await?;
+    let mut ann = lab.online("ann", "r").await?;
+    found(&mut ann, "hall", "ann", &[("membersonly", "1")]).await?;
+    gone(&lab, "bob", "phone", "").await?;
+    let invite = format!("<x xmlns='{USER}'><invite to='bob@localhost'/></x>");
+    ann.send(&format!("<message to='{}' id='i'>{invite}</message>", at("hall"))).await?;
+    let push = pushed(&mut app).await?;
+    assert_eq!((&*push.node, &*push.count), ("phone", "1"), "{}", push.request);
+    // It is there when the phone comes, which may enter.
+    let mut bob = lab.online("bob", "phone").await?;
+    let came = bob.expect(|e| e.find("invite").is_some()).await?;
+    assert_eq!(came.attr("from"), Some(&*at("hall")));
+    enter(&mut bob, "hall", "bob").await?;
+    app.nothing().await
+}
+
+/// §7.10: by the nickname that is reserved for a member, though it was never in the room.
+#[tokio::test]
+async fn a_member_is_woken_by_its_registered_nickname() -> Outcome<()> {
+    let lab = lab(&["ann", "bob", "app"], &[]);
+    let mut app = lab.online("app", "s").await?;
+    let mut ann = lab.online("ann", "r").await?;
+    found(&mut ann, "hall", "ann", &[]).await?;
+    let mut bob = lab.online("bob", "phone").await?;
+    accepted(&mut bob, &enable("phone", "")).await?;
+    let form = "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+        <value>http://jabber.org/protocol/muc#register</value></field>\
+        <field var='muc#register_roomnick'><value>Sir Robert</value></field></x>";
+    let query = format!("<query xmlns='jabber:iq:register'>{form}</query>");
+    let answer = crate::harness::rooms::ask(&mut bob, "set", "hall", &query).await?;
+    assert_eq!(answer.attr("type"), Some("result"), "{answer}");
+    bob.close().await?;
+    say(&mut ann, "hall", "1", "where is bob, where is Robert?").await?;
+    say(&mut ann, "hall", "2", "where is sir robert?").await?;
+    let push = pushed(&mut app).await?;
+    assert_eq!((&*push.node, &*push.count), ("phone", "1"), "{}", push.request);
+    app.nothing().await
+}
+
 /// Not: who is no member, who is in the room with another device, who blocks the room; nor of a room that does not
 /// stay.
 #[tokio::test]
@@ -278,7 +355,8 @@ async fn a_session_that_hibernates_in_the_room_is_woken() -> Outcome<()> {
 /// mentions: its members are told of it (XEP-0492 §3).
 #[tokio::test]
 async fn a_private_group_is_made_for_phones() -> Outcome<()> {
-    let lab = lab(&["ann", "bob", "eve", "app"], &["modules.muc.preset=private"]);
+    let set = ["modules.muc.preset=private", "modules.muc.push_all_up_to=1"];
+    let lab = lab(&["ann", "bob", "eve", "app"], &set);
     let mut app = lab.online("app", "s").await?;
     let mut ann = lab.online("ann", "r").await?;
     let seen = enter(&mut ann, "hall", "ann").await?;

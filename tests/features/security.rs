@@ -6,7 +6,6 @@ use crate::harness::process::{Lab, PASSWORD, ends_with, run, stream_error};
 use crate::harness::scram::Scram;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
 
 /// Rule 2: the full JID is stamped before anybody else sees the stanza (RFC 6120 §8.1.2.1); a
 /// forged one ends the stream, in any spelling.
@@ -334,23 +333,34 @@ async fn attempts_that_are_never_finished_are_counted() -> Outcome<()> {
     ends_with(&mut client, "policy-violation").await
 }
 
-/// Rule 9: PLAIN for an account that does not exist is hashed as long as for one that does. Made so
-/// slow that nothing else counts, and compared generously.
+/// Rule 9: PLAIN for an account that does not exist is hashed as long as for one that does: what the server works for it is
+/// compared, not what time goes by. Made so slow that nothing else counts; a machine with much to do may need more rounds.
 #[tokio::test]
 async fn a_password_is_hashed_as_long_for_nobody_as_for_somebody() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &["sasl.iterations=100000"]);
-    let mut fastest = [Duration::MAX; 2];
-    for _ in 0..3 {
-        for (user, fastest) in ["alice", "nobody"].into_iter().zip(&mut fastest) {
+    let mut least = [u64::MAX; 2];
+    for round in 1.. {
+        for (user, least) in ["alice", "nobody"].into_iter().zip(&mut least) {
             let mut client = lab.connect().await?;
             let plain = BASE64.encode(format!("\0{user}\0wrong"));
-            let begun = Instant::now();
+            let begun = worked(lab.process.pid);
             client.send(&format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{plain}</auth>")).await?;
             assert_eq!(client.receive().await?.name, "failure");
-            *fastest = (*fastest).min(begun.elapsed());
+            *least = (*least).min(worked(lab.process.pid) - begun);
         }
+        let [known, unknown] = least;
+        if known > 0 && unknown > 0 && known < unknown * 2 && unknown < known * 2 {
+            break;
+        }
+        assert!(round < 20, "{least:?} ticks of the processor");
     }
-    let [known, unknown] = fastest;
-    assert!(known < unknown * 2 && unknown < known * 2, "{fastest:?}");
     Ok(())
+}
+
+/// The time of the processor that a process has used, in ticks of the system.
+fn worked(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("/proc");
+    // The name may have spaces in it, and is in brackets.
+    let (_, fields) = stat.rsplit_once(") ").expect("a name");
+    fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
 }

@@ -275,7 +275,7 @@ async fn what_ends_leaves_nothing_behind() -> Outcome<()> {
 async fn what_is_no_room_for_a_team_is_said() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let lab = Lab::serve(here, &[], &["root"]);
+    let lab = Lab::serve(here, &[], &["root", "alice"]);
     with_room(here);
     let mut root = lab.online("root", "r").await?;
     crate::harness::rooms::found(&mut root, "brief", "Root", &[("persistentroom", "0")]).await?;
@@ -290,7 +290,17 @@ async fn what_is_no_room_for_a_team_is_said() -> Outcome<()> {
         let said = bad(here, &[&["team", "room"], &args[..]].concat());
         assert!(said.contains(why), "{args:?}: {said}");
     }
-    let again = good(here, &["team", "room", "add", "Support", "help"]);
-    assert!(again.contains("is a room of the team Support already"), "{again}");
+    for (user, members) in [("", "0 members"), ("root", "1 member"), ("alice", "2 members")] {
+        if !user.is_empty() {
+            good(here, &["team", "join", "Support", &format!("{user}@localhost")]);
+        }
+        let again = good(here, &["team", "room", "add", "Support", "help"]);
+        let said = "help@conference.localhost is a room of the team Support already, with";
+        assert_eq!(again, format!("{said} {members}\n"));
+    }
+    let shown = good(here, &["team", "show", "Support"]);
+    let lines: Vec<&str> = shown.lines().collect();
+    let people = ["alice@localhost  alice", "root@localhost  root"];
+    assert_eq!(lines, [people[0], people[1], "help@conference.localhost  (room)"]);
     Ok(())
 }

@@ -57,6 +57,13 @@ async fn anybody_sees_a_vcard() -> Outcome<()> {
         properties(seen.child("vcard-temp", "vCard").unwrap()),
         ["FN Alice", "MAILER m", "N A"]
     );
+    // The node in which it is kept is nothing to browse; its other form is (XEP-0292 §4).
+    let browse = "<iq type='get' id='b' to='alice@localhost'>\
+        <query xmlns='http://jabber.org/protocol/disco#items'/></iq>";
+    let nodes = alice.ask(browse).await?;
+    let nodes = nodes.find("query").into_iter().flat_map(|query| &query.children);
+    let nodes: Vec<_> = nodes.filter_map(|node| node.attr("node")).collect();
+    assert_eq!(nodes, [NODE]);
     // §3.2: nobody else changes it.
     for at in ["alice", "nobody"] {
         let forged =

@@ -11,7 +11,7 @@ use super::leave::Gone;
 use super::outputs::Outputs;
 use super::room::Room;
 use super::rooms::Hold;
-use super::{away, invite, requests, rows};
+use super::{activity, away, invite, requests, rows};
 use crate::base::id::{OsRng, Rng};
 use crate::base::role::Role;
 use crate::jid::Jid;
@@ -32,25 +32,40 @@ type Made = Result<Vec<Stanza>, StanzaError>;
 /// Messages (XEP-0045 §17.2).
 pub(super) fn message(cx: Cx, stanza: Stanza, ticket: Option<Ticket>) -> Answer<Made> {
     Box::pin(async move {
-        let Some(to) = stanza.to() else { return Ok(Vec::new()) };
-        let ty = stanza.ty();
-        if to.local().is_none() {
-            // XEP-0045 says nothing of the service's own address.
-            return unless_error(&stanza);
-        }
-        match (ty.as_deref(), to.resource()) {
-            (Some("error"), _) => failed(&cx, &stanza).await,
-            (Some("groupchat"), None) => say(cx, stanza, ticket).await,
-            (_, None) => {
-                let hold = room_of(&cx, &stanza).await?;
-                invite::message(cx, hold, stanza, ticket).await
-            }
-            (_, Some(_)) => {
-                let hold = room_of(&cx, &stanza).await?;
-                routed(&cx, &hold, |room, out| room.whisper(&stanza, out))
-            }
-        }
+        let to = stanza.to().cloned();
+        let done = heard(cx, stanza, ticket).await;
+        done.map_err(|error| signed(error, to.as_ref()))
     })
+}
+
+async fn heard(cx: Cx, stanza: Stanza, ticket: Option<Ticket>) -> Made {
+    let Some(to) = stanza.to() else { return Ok(Vec::new()) };
+    let ty = stanza.ty();
+    if to.local().is_none() {
+        // XEP-0045 says nothing of the service's own address.
+        return unless_error(&stanza);
+    }
+    match (ty.as_deref(), to.resource()) {
+        (Some("error"), _) => failed(&cx, &stanza).await,
+        (Some("groupchat"), None) => say(cx, stanza, ticket).await,
+        (_, None) => {
+            let hold = room_of(&cx, &stanza).await?;
+            invite::message(cx, hold, stanza, ticket).await
+        }
+        (_, Some(_)) => {
+            let hold = room_of(&cx, &stanza).await?;
+            routed(&cx, &hold, |room, out| room.whisper(&stanza, out))
+        }
+    }
+}
+
+/// As in the examples of XEP-0045 (§7.2, §7.5, §7.6, §8.1): an error says that it is the room's, and not that of who is
+/// behind the address that it comes from.
+fn signed(error: StanzaError, to: Option<&Jid>) -> StanzaError {
+    match to.filter(|to| to.local().is_some()) {
+        Some(to) => error.by(to.bare()),
+        None => error,
+    }
 }
 
 fn unless_error(stanza: &Stanza) -> Made {
@@ -112,13 +127,19 @@ async fn say(cx: Cx, stanza: Stanza, ticket: Option<Ticket>) -> Made {
             let id = cx.store.id_of_position(archive, placed.1);
             stanza_id(room.jid.as_str(), &id)
         });
-        let is_overheard = said.is_kept && room.overhear(&said.frame);
+        let is_kept = said.is_kept;
+        let is_overheard = is_kept && room.overhear(&said.frame);
         room.say(said, placed, &stamp.unwrap_or_default(), out);
-        Ok::<bool, StanzaError>(is_overheard)
+        let stirred = is_kept.then(|| room.jid.clone());
+        Ok::<_, StanzaError>((stirred, is_overheard))
     });
     drop(grant);
-    if said? {
+    let (stirred, is_overheard) = said?;
+    if is_overheard {
         away::tell(&cx, &hold);
+    }
+    if let Some(room) = stirred {
+        activity::stir(&cx, &room);
     }
     slow_down(delivered.slow).await;
     Ok(delivered.routed)
@@ -167,42 +188,46 @@ const STANZAS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 /// Presence (XEP-0045 §17.3).
 pub(super) fn presence(cx: Cx, stanza: Stanza) -> Answer<Made> {
     Box::pin(async move {
-        let Some(to) = stanza.to().filter(|to| to.local().is_some()) else {
-            return Ok(Vec::new());
-        };
-        match PresenceType::parse(stanza.ty().as_deref())? {
-            PresenceType::Available => match Entry::read(&stanza, cx.now) {
-                // §7.2.1: without a nickname.
-                _ if to.is_bare() => {
-                    Err(StanzaError::jid_malformed().text("a nickname is missing"))
-                }
-                Some(entry) => {
-                    let entered = enter(&cx, &stanza, &entry).await;
-                    entered.or_else(|error| Ok(refusal(&stanza, &error)))
-                }
-                None => update(&cx, &stanza).await,
-            },
-            PresenceType::Unavailable => {
-                let Some(hold) = cx.rooms().find(&to.bare()) else { return Ok(Vec::new()) };
-                routed(&cx, &hold, |room, out| room.quit(&stanza, out))
-            }
-            PresenceType::Error => {
-                let Some(hold) = cx.rooms().find(&to.bare()) else { return Ok(Vec::new()) };
-                routed(&cx, &hold, |room, out| {
-                    let _ = room.leave(stanza.from(), &Gone::lost(), out);
-                    Ok(())
-                })
-            }
-            PresenceType::Subscribe => Err(StanzaError::not_allowed().text("rooms have no roster")),
-            // §17.3 rule 4 leaves probes to the service.
-            _ => Ok(Vec::new()),
-        }
+        let shown = shown(&cx, &stanza).await;
+        shown.map_err(|error| signed(error, stanza.to()))
     })
+}
+
+async fn shown(cx: &Cx, stanza: &Stanza) -> Made {
+    let Some(to) = stanza.to().filter(|to| to.local().is_some()) else {
+        return activity::presence(cx, stanza).await;
+    };
+    match PresenceType::parse(stanza.ty().as_deref())? {
+        PresenceType::Available => match Entry::read(stanza, cx.now) {
+            // §7.2.1: without a nickname.
+            _ if to.is_bare() => Err(StanzaError::jid_malformed().text("a nickname is missing")),
+            Some(entry) => {
+                let entered = enter(cx, stanza, &entry).await;
+                entered.or_else(|error| Ok(refusal(stanza, error)))
+            }
+            None => update(cx, stanza).await,
+        },
+        PresenceType::Unavailable => {
+            let Some(hold) = cx.rooms().find(&to.bare()) else { return Ok(Vec::new()) };
+            routed(cx, &hold, |room, out| room.quit(stanza, out))
+        }
+        PresenceType::Error => {
+            let Some(hold) = cx.rooms().find(&to.bare()) else { return Ok(Vec::new()) };
+            routed(cx, &hold, |room, out| {
+                let _ = room.leave(stanza.from(), &Gone::lost(), out);
+                Ok(())
+            })
+        }
+        PresenceType::Subscribe => Err(StanzaError::not_allowed().text("rooms have no roster")),
+        // §17.3 rule 4 leaves probes to the service.
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Why somebody is not let in: with the extension, by which some clients know the answer (examples of §7.2.5 to
 /// §7.2.10), and without what was in it.
-fn refusal(stanza: &Stanza, error: &StanzaError) -> Vec<Stanza> {
+fn refusal(stanza: &Stanza, error: StanzaError) -> Vec<Stanza> {
+    let error = signed(error, stanza.to());
     let mut xml = Xml::new();
     xml.start("presence").attr("type", "error");
     xml.attr_opt("from", stanza.to().map(Jid::as_str)).attr("to", stanza.from().as_str());
@@ -289,7 +314,8 @@ pub(super) fn iq(cx: Cx, stanza: Stanza) -> Answer<Made> {
             return unless_error(&stanza);
         };
         if to.is_full() {
-            return requests::to_occupant(&cx, &stanza).await;
+            let asked = requests::to_occupant(&cx, &stanza).await;
+            return asked.map_err(|error| signed(error, Some(to)));
         }
         match Iq::request(&stanza)? {
             Some(iq) => requests::to_room(cx, iq).await,

@@ -12,35 +12,34 @@ use super::leave::Gone;
 use super::letters::{Invitation, short};
 use super::lists::{self, ADMIN};
 use super::nick::Nick;
-use super::outputs::Outputs;
+use super::outputs::{Outputs, Sent};
 use super::rights::{Affiliation, Role};
 use super::room::Room;
 use super::rooms::Hold;
 use super::route::Route;
 use super::standing::By;
 use crate::jid::{BareJid, Jid};
-use crate::modules::api::{Cx, Reply};
+use crate::modules::api::Cx;
 use crate::router::outbox::slow_down;
-use crate::stanza::StanzaError;
+use crate::router::rules::StanzaClass;
 use crate::stanza::iq::{Iq, IqType};
+use crate::stanza::{Frame, Stanza, StanzaError};
 use crate::store::tx::Tx;
 use crate::xml::view::Node;
+use crate::xml::writer::escape_attr;
 
 /// Requests in the namespace of admins.
-pub(super) const ROUTES: &[Route] = &[
-    Route {
-        ty: IqType::Get,
-        ns: ADMIN,
-        name: "query",
-        handler: |cx, hold, iq| Box::pin(async move { lists::show(&cx, &hold, &iq) }),
-    },
-    Route {
-        ty: IqType::Set,
-        ns: ADMIN,
-        name: "query",
-        handler: |cx, hold, iq| Box::pin(set(cx, hold, iq)),
-    },
-];
+pub(super) const ROUTES: &[Route] = &[Route {
+    ty: IqType::Get,
+    ns: ADMIN,
+    name: "query",
+    handler: |cx, hold, iq| Box::pin(async move { lists::show(&cx, &hold, &iq) }),
+}];
+
+/// Whether it is for [`set`], which gives its result itself.
+pub(super) fn changes(iq: &Iq) -> bool {
+    iq.ty() == IqType::Set && iq.payload() == (ADMIN, "query")
+}
 
 /// One item of a request.
 #[derive(Debug, Clone)]
@@ -237,7 +236,9 @@ impl Room {
     }
 }
 
-async fn set(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Reply, StanzaError> {
+/// §8.2 to §9.9, §10.3 to §10.8: the service informs who asked of success, and then the occupants. So its result is put
+/// where what they are told is put, in front of that: when it is done, and durable if it is to last.
+pub(super) async fn set(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Vec<Stanza>, StanzaError> {
     let items = {
         let doc = iq.stanza().element().view();
         let query = doc.root().first_child().ok_or_else(StanzaError::bad_request)?;
@@ -245,17 +246,17 @@ async fn set(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Reply, StanzaError> {
     };
     let (by, now) = (cx.jid().clone(), cx.now);
     if !items.iter().all(Item::is_role) {
-        return change(&cx, &hold, move |room| {
+        let planned = move |room: &Room| {
             let decided = Decided::of(room, (&by, now), &items)?;
             let (id, changes) = (room.id, decided.changes.clone());
             let write = move |tx: &mut dyn Tx| changes.write(tx, id);
             let apply = move |room: &mut Room, (), out: &mut Outputs| {
                 decided.apply(room, out);
-                Reply::empty()
+                succeeded(room, &iq, 0, out);
             };
             Ok(Plan { write: Box::new(write), apply: Box::new(apply) })
-        })
-        .await;
+        };
+        return change(&cx, &hold, planned).await.map(|()| Vec::new());
     }
     // Roles last as long as somebody is there: nothing is written.
     let (done, delivered) = run(&cx, &hold, |room, out| {
@@ -263,11 +264,26 @@ async fn set(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Reply, StanzaError> {
             return Err(StanzaError::item_not_found());
         }
         Decided::of(room, (&by, now), &items)?.apply(room, out);
+        // Whoever kicked itself is out before it hears of success.
+        let is_out = room.occupant_of(iq.from()).is_none();
+        succeeded(room, &iq, if is_out { out.sent.len() } else { 0 }, out);
         Ok(())
     });
     done?;
     slow_down(delivered.slow).await;
-    Ok(Reply { out: delivered.routed, ..Reply::empty() })
+    Ok(delivered.routed)
+}
+
+/// Puts the result among what comes of it.
+fn succeeded(room: &Room, iq: &Iq, at: usize, out: &mut Outputs) {
+    let mut head = format!("<iq type=\"result\" from=\"{}\"", escape_attr(room.jid.as_str()));
+    if let Some(id) = iq.stanza().id() {
+        head.push_str(&format!(" id=\"{}\"", escape_attr(&id)));
+    }
+    let to = Arc::from([iq.from().clone()]);
+    let from = Jid::from(room.jid.clone());
+    let result = Sent { from, class: StanzaClass::IqReply, frame: Frame::of(head, "/>"), to };
+    out.sent.insert(at, result);
 }
 
 fn unknown_nick() -> StanzaError {

@@ -114,7 +114,11 @@ impl Job for Write {
         tracing::debug!(%error, "a message to a room could not be stored; its sender is told");
         let Some((sent, outbox)) = &self.sender else { return };
         let from = sent.to().map(Jid::as_str);
-        if let Some(reply) = error_reply(sent.element(), from, sent.from(), &not_stored()) {
+        let error = match sent.to() {
+            Some(room) => not_stored().by(room.bare()),
+            None => not_stored(),
+        };
+        if let Some(reply) = error_reply(sent.element(), from, sent.from(), &error) {
             // A sender that is gone by now gets no error, as with a lost connection.
             let _ = outbox.push(Frame::whole(reply));
         }

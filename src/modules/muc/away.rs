@@ -27,6 +27,8 @@ struct Round {
     everyone: Arc<[Jid]>,
     /// Members only, who see each other.
     is_private: bool,
+    /// Of a private room with so many members they are told of all.
+    all_up_to: usize,
 }
 
 impl Room {
@@ -58,7 +60,8 @@ impl Room {
             self.absent.nobody(stamp, everyone.clone());
         }
         let is_private = self.settings.members_only && self.settings.whois == Whois::Anyone;
-        Some(Round { room: self.jid.clone(), heard, members, everyone, is_private })
+        let (room, all_up_to) = (self.jid.clone(), self.bounds.push_all_up_to);
+        Some(Round { room, heard, members, everyone, is_private, all_up_to })
     }
 
     /// Those that are accounts of this server.
@@ -150,9 +153,10 @@ async fn meant(
             .into_iter()
             .filter(is_away)
             .for_each(|n| add(n, at, Meant::Named));
-        // XEP-0492 §3: of private groups one wants to hear all. Here that is so for what cannot be read, as it may
-        // mention anybody.
-        if heard.sealed && round.is_private && members.len() <= GROUP_MAX {
+        // XEP-0492 §3: of private groups one wants to hear all. Of larger ones that is so for what cannot be read, as
+        // it may mention anybody.
+        let max = if heard.sealed { round.all_up_to.max(GROUP_MAX) } else { round.all_up_to };
+        if round.is_private && members.len() <= max {
             (0..members.len()).filter(is_away).for_each(|n| add(n, at, Meant::Perhaps));
         }
     }
@@ -161,5 +165,5 @@ async fn meant(
 
 /// From one look to the next.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Members of a group in which each message may be meant for each.
+/// Members of a group in which each message that is encrypted may be meant for each.
 const GROUP_MAX: usize = 250;

@@ -1,4 +1,5 @@
 //! How members were called when they were in a room last: by that name they are spoken to while they are away.
+//! And when that was.
 
 use std::collections::HashMap;
 
@@ -10,9 +11,23 @@ use crate::store::tx::{StoreError, Tx, query_all};
 #[derive(Debug, Default)]
 pub struct Called {
     last: HashMap<BareJid, Box<str>>,
-    unsaved: Vec<(BareJid, Box<str>)>,
+    unsaved: Unsaved,
     /// Rises with each change.
     pub(super) changes: u64,
+}
+
+/// What is to be written of members.
+#[derive(Debug, Default)]
+pub(super) struct Unsaved {
+    names: Vec<(BareJid, Box<str>)>,
+    /// They were in the room until now.
+    left: Vec<BareJid>,
+}
+
+impl Unsaved {
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.left.is_empty()
+    }
 }
 
 impl Called {
@@ -29,12 +44,17 @@ impl Called {
         let Ok(bare) = BareJid::parse(bare) else { return };
         self.changes = self.changes.wrapping_add(1);
         self.last.insert(bare.clone(), name.into());
-        self.unsaved.retain(|(known, _)| *known != bare);
-        self.unsaved.push((bare, name.into()));
+        self.unsaved.names.retain(|(known, _)| *known != bare);
+        self.unsaved.names.push((bare, name.into()));
+    }
+
+    /// A member has no session in the room any more.
+    pub(super) fn left(&mut self, bare: BareJid) {
+        self.unsaved.left.push(bare);
     }
 
     /// What is to be written, once.
-    pub(super) fn unsaved(&mut self) -> Vec<(BareJid, Box<str>)> {
+    pub(super) fn unsaved(&mut self) -> Unsaved {
         std::mem::take(&mut self.unsaved)
     }
 }
@@ -46,14 +66,18 @@ pub(super) fn load(tx: &mut dyn Tx, room: RoomId) -> Result<Called, StoreError> 
     Ok(Called { last: all.into_iter().filter_map(read).collect(), ..Called::default() })
 }
 
-/// Writes them; of whoever is no member any more nothing.
+/// Writes it, and when it was; of whoever is no member any more nothing.
 pub(super) fn save(
     tx: &mut dyn Tx,
     room: RoomId,
-    names: &[(BareJid, Box<str>)],
+    unsaved: &Unsaved,
+    now: i64,
 ) -> Result<(), StoreError> {
-    for (jid, name) in names {
+    for (jid, name) in &unsaved.names {
         tx.execute(SAVE, &[room.0.into(), jid.as_str().into(), (&**name).into()])?;
+    }
+    for jid in &unsaved.left {
+        tx.execute(LEFT, &[room.0.into(), jid.as_str().into(), now.into()])?;
     }
     Ok(())
 }
@@ -61,4 +85,5 @@ pub(super) fn save(
 crate::store::sql! {
     ALL = "SELECT jid, called FROM room_affiliation WHERE room = $1 AND called IS NOT NULL";
     SAVE = "UPDATE room_affiliation SET called = $3 WHERE room = $1 AND jid = $2";
+    LEFT = "UPDATE room_affiliation SET seen_at = $3 WHERE room = $1 AND jid = $2";
 }

@@ -34,6 +34,10 @@ pub struct Config {
     pub invites_max: usize,
     /// Invitations, declines and requests in a minute that a room sends for one person.
     pub invites_per_minute: usize,
+    /// Members of a private room up to which those who are away are told of all that is said.
+    pub push_all_up_to: usize,
+    /// Sessions that are told where something was said (XEP-0437).
+    pub activity_subscribers_max: usize,
     /// Seconds after which a room that nobody is in leaves memory.
     pub idle_secs: u64,
     /// Days that messages stay in the archives of rooms; 0: for ever.
@@ -71,6 +75,8 @@ impl Default for Config {
             history_bytes_max: 131_072,
             invites_max: 10,
             invites_per_minute: 30,
+            push_all_up_to: 10,
+            activity_subscribers_max: 10_000,
             idle_secs: 600,
             retention_days: 365,
             vcard_bytes_max: 98_304,
@@ -99,6 +105,8 @@ pub struct Bounds {
     pub invites_max: usize,
     /// As in the config.
     pub invites_per_minute: usize,
+    /// As in the config.
+    pub push_all_up_to: usize,
 }
 
 impl Bounds {
@@ -121,6 +129,7 @@ impl Config {
             history_bytes_max: self.history_bytes_max,
             invites_max: self.invites_max,
             invites_per_minute: self.invites_per_minute,
+            push_all_up_to: self.push_all_up_to,
         }
     }
 }

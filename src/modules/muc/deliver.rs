@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::called::Unsaved;
 use super::leave::Gone;
 use super::outputs::{Outputs, Sent};
 use super::room::Room;
 use super::rooms::Hold;
+use crate::base::time::micros;
 use crate::jid::BareJid;
 use crate::modules::api::Cx;
 use crate::router::HandedOut;
@@ -39,15 +41,19 @@ pub(super) fn run<T>(
     let mut last = Outputs::default();
     room.settle(cx.now, &mut last);
     vanished |= last.vanished;
-    let names = room.id.map(|id| (id, room.called.unsaved())).filter(|(_, all)| !all.is_empty());
+    let unsaved = room.id.map(|id| (id, room.called.unsaved())).filter(|(_, all)| !all.is_empty());
     if vanished {
         bury(cx, &room, hold);
     }
     drop(room);
     handed.nudge();
     delivered.slow = handed.slow;
-    if let Some((room, names)) = names.filter(|_| !vanished) {
-        save_names(cx, room, names);
+    if let Some((room, unsaved)) = unsaved.filter(|_| !vanished) {
+        // Nobody waits for it: who is called by a name that is not written is not found for a while.
+        let of_members = OfMembers { room, unsaved, now: micros(cx.now) };
+        if let Err((_, error)) = cx.store.submit_or_return(Box::new(of_members)) {
+            tracing::debug!(%error, "how members are called could not be stored");
+        }
     }
     (done, delivered)
 }
@@ -97,15 +103,27 @@ fn end_failed(room: &BareJid, error: &StoreError) {
     tracing::warn!(%error, %room, "a room that everybody has left could not be deleted");
 }
 
-/// Nobody waits for it: a name that is not written is one by which a member is not found for a while.
-fn save_names(cx: &Cx, room: RoomId, names: Vec<(BareJid, Box<str>)>) {
-    let store = cx.store.clone();
-    let work = move |tx: &mut dyn Tx| super::called::save(tx, room, &names);
-    cx.router.tasks.spawn("muc", async move {
-        if let Err(error) = store.write(work).await {
+/// Writes how members are called, and when they were there.
+struct OfMembers {
+    room: RoomId,
+    unsaved: Unsaved,
+    now: i64,
+}
+
+impl Job for OfMembers {
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+        super::called::save(tx, self.room, &self.unsaved, self.now)
+    }
+
+    fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
+        if let Err(error) = outcome {
             tracing::debug!(%error, "how members are called could not be stored");
         }
-    });
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
 }
 
 /// Sends, and takes out who is not there any more; whether the room is gone.

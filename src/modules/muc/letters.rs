@@ -146,6 +146,7 @@ pub fn letter(
 pub fn bounce(room: &BareJid, to: &Jid, id: Option<&str>, error: &StanzaError) -> Option<Stanza> {
     let mut xml = Xml::new();
     xml.start("message").attr("from", room.as_str()).attr("to", to.as_str());
+    let error = error.clone().by(room.clone());
     xml.attr("type", "error").attr_opt("id", id).raw(error.to_xml().as_bytes()).end();
     Stanza::ours(xml.finish())
 }

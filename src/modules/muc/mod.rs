@@ -4,10 +4,11 @@
 //! looks, `outputs` what it wants sent. `act.rs` takes stanzas to rooms, `requests.rs` requests; `deliver.rs` sends what
 //! comes of them; `rooms.rs` has the rooms in memory, `rows.rs` those in the store. `disco` and `find` say which rooms
 //! there are; `mam` and `speaker` show the archive, in which `burial` leaves tombstones, for authors and for `moderate`;
-//! `looks` are avatars (`vcard`) and `hats`.
+//! `looks` are avatars (`vcard`) and `hats`. `away` and `activity` tell members that are not in their rooms.
 
 mod absent;
 mod act;
+mod activity;
 mod admin;
 mod archive;
 mod away;
@@ -72,13 +73,7 @@ pub use verbs::{address, list, run};
 pub const MODULE: Module = Module {
     name: "muc",
     specs: &[
-        Spec::partial(
-            "XEP-0045",
-            "1.35.5",
-            "errors name not their author ('by'), and repeat not what they refuse; who kicks gets its \
-             result behind the presence (§8.2)",
-            "features/muc.rs",
-        ),
+        Spec::whole("XEP-0045", "1.35.5", "features/muc.rs"),
         Spec::whole("XEP-0317", "0.3.1", "features/muc_looks.rs"),
         Spec::whole("XEP-0410", "1.1.0", "features/muc.rs"),
         Spec::whole("XEP-0421", "1.0.1", "features/muc_archive.rs"),
@@ -89,6 +84,13 @@ pub const MODULE: Module = Module {
             "of a service with over 10,000 public rooms, the first 10,000 by address are searched; no \
              limit of rate of its own (§4.2.2.4)",
             "features/muc_find.rs",
+        ),
+        Spec::partial(
+            "XEP-0437",
+            "0.2.0",
+            "for members of rooms (§5.1) with an account here (§6); a subscription ends with the server, \
+             though its session be resumed",
+            "features/muc_activity.rs",
         ),
         Spec::whole("XEP-0463", "0.2.0", "features/muc_affiliations.rs"),
         Spec::whole("XEP-0486", "0.1.0", "features/muc_looks.rs"),
@@ -111,6 +113,7 @@ pub const MODULE: Module = Module {
             names::HATS,
             names::VCARD,
             channels::SEARCH,
+            activity::NS,
         ],
         message: act::message,
         presence: act::presence,
@@ -120,7 +123,7 @@ pub const MODULE: Module = Module {
         on_service(names::ITEMS, "query", |cx, iq| Box::pin(disco::rooms(cx, iq))),
         on_service(channels::SEARCH, "search", |cx, iq| Box::pin(channels::search(cx, iq))),
     ],
-    sql: &[rows::CATALOGUE, verbs::CATALOGUE, called::CATALOGUE],
+    sql: &[rows::CATALOGUE, verbs::CATALOGUE, called::CATALOGUE, activity::CATALOGUE],
     every: Some((Duration::from_secs(60), |job| {
         Box::pin(async move {
             let idle = Duration::from_secs(job.config.muc.idle_secs);

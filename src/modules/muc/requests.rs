@@ -37,6 +37,10 @@ fn handler(ty: IqType, ns: &str, name: &str) -> Option<Handler> {
 
 /// A request to a room.
 pub(super) async fn to_room(cx: Cx, iq: Iq) -> Result<Vec<Stanza>, StanzaError> {
+    if admin::changes(&iq) {
+        let hold = room_of(&cx, iq.stanza()).await?;
+        return admin::set(cx, hold, iq).await;
+    }
     let (ns, name) = iq.payload();
     let Some(handler) = handler(iq.ty(), ns, name) else {
         return Err(StanzaError::service_unavailable());

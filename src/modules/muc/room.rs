@@ -302,6 +302,12 @@ impl Room {
             let mut gone = self.occupants.remove(&key)?;
             // It may be a member since it entered.
             self.call(session.bare_str(), &gone.nick.text);
+            let bare = session.bare_str();
+            if self.affiliation(bare) >= Affiliation::Member
+                && self.of_account(bare).next().is_none()
+            {
+                self.called.left(session.bare());
+            }
             gone.seats.push(seat);
             return Some((gone, true));
         }

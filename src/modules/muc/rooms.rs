@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
+use super::activity::Indicators;
 use super::config::Bounds;
 use super::history;
 use super::room::{Kept, Room, Standing, Subject};
@@ -26,6 +27,8 @@ pub struct Rooms {
     hasher: RandomState,
     /// The hour in which archives were tidied last, since 1970.
     tidied: AtomicU64,
+    /// Who wants to be told where something was said.
+    pub(super) indicators: Indicators,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +42,12 @@ struct Loaded {
 impl Default for Rooms {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), tidied: AtomicU64::new(0) }
+        Self {
+            shards,
+            hasher: RandomState::new(),
+            tidied: AtomicU64::new(0),
+            indicators: Indicators::default(),
+        }
     }
 }
 

@@ -34,6 +34,12 @@ pub(super) fn defaults(node: &str) -> NodeConfig {
     }
 }
 
+/// Whether a node is where a module keeps what clients have other requests for: nobody is told of it.
+pub(super) fn is_internal(node: &str) -> bool {
+    // XEP-0054
+    node == "vcard-temp"
+}
+
 fn private() -> NodeConfig {
     NodeConfig::private()
 }

@@ -1,6 +1,7 @@
 //! Service discovery of an account's nodes (XEP-0060 §5, XEP-0163 §6): each asker sees those that it may
 //! retrieve from.
 
+use super::defaults::is_internal;
 use super::owner::asked;
 use crate::jid::BareJid;
 use crate::modules::api::{Answer, Cx, NodeInfo, NodeItems};
@@ -42,7 +43,8 @@ pub(super) fn items(
             return disco::items(&cx, (asked.service, asked.asker), node, &rsm).await;
         }
         let read = move |tx: &mut dyn Tx| pubsub::nodes(tx, &asked.service, &asked.asker);
-        let nodes = cx.store.read(read).await?;
+        let mut nodes = cx.store.read(read).await?;
+        nodes.retain(|node| !is_internal(&node.node));
         // All nodes are named; what they are called as long as there is room.
         let mut left = TITLES_BYTES;
         let mut titled = |title: &String| {

@@ -44,7 +44,7 @@ impl Heard {
 pub enum Meant {
     /// Said to all.
     All,
-    /// It cannot be seen whether it mentions somebody.
+    /// It may be meant for each: the group is small and private, or it cannot be seen whom it mentions.
     Perhaps,
     /// It mentions the member.
     Named,

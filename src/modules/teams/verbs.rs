@@ -74,7 +74,9 @@ async fn remove(router: &Arc<Router>, name: String) -> Result<Vec<String>, Admin
         let (name, is_gone) =
             gone.await?.ok_or_else(|| AdminError::from(TeamError::Unknown(name.clone())))?;
         if is_gone {
-            return Ok(vec![format!("the team {name} is gone, and {left} accounts are out of it")]);
+            let accounts =
+                if left == 1 { "1 account is".into() } else { format!("{left} accounts are") };
+            return Ok(vec![format!("the team {name} is gone, and {accounts} out of it")]);
         }
         left += 1;
     }
@@ -87,15 +89,16 @@ async fn list(router: &Arc<Router>) -> Result<Vec<String>, AdminError> {
 
 async fn show(router: &Arc<Router>, name: String) -> Result<Vec<String>, AdminError> {
     let wanted = name.clone();
-    let members = router.store.read(move |tx| match table::find(tx, &wanted)? {
-        Some(team) => table::members(tx, &team).map(Some),
+    let found = router.store.read(move |tx| match table::find(tx, &wanted)? {
+        Some(team) => Ok(Some((table::members(tx, &team)?, rooms::list(tx, &team)?))),
         None => Ok(None),
     });
-    let members = members.await?.ok_or(TeamError::Unknown(name))?;
+    let (members, rooms) = found.await?.ok_or(TeamError::Unknown(name))?;
     let line = |Member { jid, name, shown, .. }: &Member| {
         format!("{jid}  {name}{}", if *shown { "" } else { " (shut)" })
     };
-    Ok(members.iter().map(line).collect())
+    let rooms = rooms.into_iter().map(|room| format!("{room}  (room)"));
+    Ok(members.iter().map(line).chain(rooms).collect())
 }
 
 async fn join(
@@ -173,8 +176,11 @@ async fn add_room(cx: &Cx, name: String, room: &str) -> Result<Vec<String>, Admi
             return Ok(Err(TeamError::FullOfRooms(team.name, ROOMS_MAX)));
         }
         let already = if rooms::add(tx, &team, known.id, &jid)? { "" } else { " already" };
-        let count = table::count(tx, &team)?;
-        Ok(Ok(format!("{jid} is a room of the team {}{already}, with {count} members", team.name)))
+        let members = match table::count(tx, &team)? {
+            1 => "1 member".to_owned(),
+            count => format!("{count} members"),
+        };
+        Ok(Ok(format!("{jid} is a room of the team {}{already}, with {members}", team.name)))
     });
     Ok(vec![added.await??])
 }

@@ -11,7 +11,7 @@ pub enum Team {
     Remove(TeamName),
     /// List teams, with how many accounts are in each
     List,
-    /// List the members of a team, with the names under which the others see them
+    /// List the members of a team, with the names under which the others see them, and its rooms
     Show(TeamName),
     /// Put accounts into a team, or give a member another name there
     Join {

@@ -24,7 +24,7 @@ pub(super) fn main(common: &Common, verb: &Team) -> ExitCode {
         Err(problems) => tell(Err(problems)),
         Ok((lines, None)) => {
             if let (Some(nothing), true) = (nothing(verb), lines.is_empty()) {
-                // Not on standard output: each line there is a team or a member.
+                // Not on standard output: each line there is a team, a member or a room.
                 eprintln!("{nothing}");
             }
             tell(Ok(Response::Ok { lines }))
@@ -48,7 +48,7 @@ fn nothing(verb: &Team) -> Option<String> {
     match verb {
         Team::List => Some("there are no teams; `stonechat team add NAME` makes one".to_owned()),
         Team::Show(name) => Some(format!(
-            "the team {0} has no members; `stonechat team join {0} ADDRESS` puts one in",
+            "the team {0} has no members and no rooms; `stonechat team join {0} ADDRESS` puts one in",
             name.team
         )),
         Team::Room(TeamRoom::List(name)) => Some(format!(

@@ -1,0 +1,350 @@
+//! XEP-0437: Room Activity Indicators. A session that is not in its rooms is told where something was said: once for
+//! each room, and no more than that. A room counts for its members, who may read it.
+//!
+//! Who wants to be told is known in memory, as long as its session is there; when a member was in a room last is in the
+//! store, so that whoever comes hears of what was said meanwhile. What is said is looked at in one task for all rooms,
+//! which takes together what came since.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::rights::Affiliation;
+use super::room::Room;
+use super::say::NORMAL;
+use crate::jid::{BareJid, Jid};
+use crate::modules::api::Cx;
+use crate::router::{HandedOut, Leads};
+use crate::stanza::presence::PresenceType;
+use crate::stanza::{Frame, Stanza, StanzaError};
+use crate::store::StoreError;
+use crate::store::archive;
+use crate::store::ids::{ArchiveId, RoomId};
+use crate::store::tx::{Tx, query_all};
+use crate::xml::writer::{Xml, escape_attr};
+
+pub(super) const NS: &str = "urn:xmpp:rai:0";
+
+/// Who is to be told where something was said.
+#[derive(Debug)]
+pub struct Indicators {
+    state: Mutex<State>,
+    /// How many there are: it is looked at for each message.
+    count: AtomicUsize,
+    /// Few look through their rooms at a time.
+    looks: Semaphore,
+}
+
+impl Default for Indicators {
+    fn default() -> Self {
+        let (state, count) = (Mutex::default(), AtomicUsize::new(0));
+        Self { state, count, looks: Semaphore::new(LOOKS) }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By their accounts.
+    subscribers: HashMap<BareJid, Vec<Subscriber>>,
+    /// Rooms in which something was said, to be looked at.
+    stirred: HashSet<BareJid>,
+    /// Somebody looks at them.
+    is_watched: bool,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    session: Jid,
+    service: Box<str>,
+    /// Of which rooms it was told.
+    told: HashSet<RoomId>,
+}
+
+/// The rooms that each session is to be told of.
+type Notices = BTreeMap<(Jid, Box<str>), Vec<BareJid>>;
+
+impl Indicators {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session wants to be told from now on, of whatever it was told before, too.
+    fn subscribe(&self, session: &Jid, service: &str, max: usize) -> Result<(), StanzaError> {
+        let mut state = self.lock();
+        let is_new = state.remove(session, service).is_none();
+        if is_new && self.count.load(Ordering::Acquire) >= max {
+            let text = "as many sessions as may be are told of rooms' activity";
+            return Err(StanzaError::resource_constraint().text(text));
+        }
+        let told = HashSet::new();
+        let one = Subscriber { session: session.clone(), service: service.into(), told };
+        state.subscribers.entry(session.bare()).or_default().push(one);
+        self.count.fetch_add(usize::from(is_new), Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn unsubscribe(&self, session: &Jid, service: &str) {
+        if self.lock().remove(session, service).is_some() {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Forgets sessions that are not there any more, if their last presence was lost.
+    fn forget_gone(&self, is_there: impl Fn(&Jid) -> bool) {
+        let all = |state: &State| -> Vec<(Jid, Box<str>)> {
+            let all = state.subscribers.values().flatten();
+            all.map(|one| (one.session.clone(), one.service.clone())).collect()
+        };
+        let all = all(&self.lock());
+        for (session, service) in all.iter().filter(|(session, _)| !is_there(session)) {
+            self.unsubscribe(session, service);
+        }
+    }
+
+    /// Something was said in a room; whether somebody has to begin to look.
+    fn stir(&self, room: &BareJid) -> bool {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let mut state = self.lock();
+        state.stirred.insert(room.clone());
+        !std::mem::replace(&mut state.is_watched, true)
+    }
+
+    /// Where something was said; if it is nowhere, nobody looks any more.
+    fn stirred(&self) -> HashSet<BareJid> {
+        let mut state = self.lock();
+        state.is_watched = !state.stirred.is_empty();
+        std::mem::take(&mut state.stirred)
+    }
+}
+
+impl State {
+    fn remove(&mut self, session: &Jid, service: &str) -> Option<Subscriber> {
+        let bare = session.bare();
+        let own = self.subscribers.get_mut(&bare)?;
+        let at = own.iter().position(|one| one.session == *session && &*one.service == service)?;
+        let gone = own.swap_remove(at);
+        if own.is_empty() {
+            self.subscribers.remove(&bare);
+        }
+        Some(gone)
+    }
+
+    /// Those who hear of a room: its members, but for sessions that are in it, and for who was told already.
+    fn audience(&mut self, room: &Room, notices: &mut Notices) {
+        let Some(id) = room.id else { return };
+        // The shorter list is gone through.
+        if room.standing.len() < self.subscribers.len() {
+            for jid in room.standing.keys() {
+                for one in self.subscribers.get_mut(jid).into_iter().flatten() {
+                    one.hear(room, id, notices);
+                }
+            }
+        } else {
+            for one in self.subscribers.values_mut().flatten() {
+                one.hear(room, id, notices);
+            }
+        }
+    }
+}
+
+impl Subscriber {
+    fn hear(&mut self, room: &Room, id: RoomId, notices: &mut Notices) {
+        let is_its = &*self.service == room.jid.domain()
+            && room.occupant_of(&self.session).is_none()
+            && may_hear(room, &self.session);
+        if is_its && self.told.len() < ROOMS_MAX && self.told.insert(id) {
+            let to = (self.session.clone(), self.service.clone());
+            notices.entry(to).or_default().push(room.jid.clone());
+        }
+    }
+}
+
+/// §4: nobody hears of a room that it may not enter; here, of a room of which it is no member either (§5.1).
+fn may_hear(room: &Room, who: &Jid) -> bool {
+    room.affiliation(who.bare_str()) >= Affiliation::Member && room.may_look(who).is_ok()
+}
+
+/// §3: presence for the service itself.
+pub(super) async fn presence(cx: &Cx, stanza: &Stanza) -> Result<Vec<Stanza>, StanzaError> {
+    let Some(to) = stanza.to() else { return Ok(Vec::new()) };
+    let (session, service) = (stanza.from(), to.domain());
+    match PresenceType::parse(stanza.ty().as_deref())? {
+        PresenceType::Available if stanza.element().has_child(NS, "rai") => {
+            // §6: "by only serving local users".
+            if session.is_bare() || cx.router.leads(session) != Leads::Account {
+                return Err(StanzaError::not_allowed().text("this is for users of this server"));
+            }
+            let (all, max) = (&cx.rooms().indicators, cx.config.muc.activity_subscribers_max);
+            if all.subscribe(session, service, max).is_err() {
+                all.forget_gone(|session| cx.router.is_bound(session));
+                all.subscribe(session, service, max)?;
+            }
+            if let Err(error) = catch_up(cx, session, service).await {
+                all.unsubscribe(session, service);
+                return Err(error.into());
+            }
+        }
+        PresenceType::Unavailable | PresenceType::Error => {
+            cx.rooms().indicators.unsubscribe(session, service);
+        }
+        _ => {}
+    }
+    Ok(Vec::new())
+}
+
+/// §4: "a list of rooms where activity has occurred since the client was last in the room".
+async fn catch_up(cx: &Cx, session: &Jid, service: &str) -> Result<(), StoreError> {
+    let all = &cx.rooms().indicators;
+    let rooms = {
+        let _turn = all.looks.acquire().await;
+        own_rooms(cx, session, service).await?
+    };
+    let mut notices = Notices::new();
+    for Own { id, jid, seen, spoken } in rooms {
+        let hold = cx.rooms().find(&jid);
+        let spoken = hold.map_or(Some(spoken), |hold| {
+            let room = hold.lock();
+            let is_here = room.of_account(session.bare_str()).next().is_some();
+            // Of a room without an archive that is all there is.
+            let heard = room.history.back().map_or(0, |kept| kept.at);
+            (!is_here && may_hear(&room, session)).then(|| spoken.max(heard))
+        });
+        if spoken.is_none_or(|spoken| spoken <= seen) {
+            continue;
+        }
+        let is_it = |one: &&mut Subscriber| one.session == *session && &*one.service == service;
+        let mut state = all.lock();
+        let own = state.subscribers.get_mut(&session.bare()).into_iter().flatten().find(is_it);
+        // It may have been told meanwhile, or be gone.
+        if own.is_some_and(|own| own.told.insert(id)) {
+            notices.entry((session.clone(), service.into())).or_default().push(jid);
+        }
+    }
+    tell(cx, notices);
+    Ok(())
+}
+
+/// A room of an account.
+struct Own {
+    id: RoomId,
+    jid: BareJid,
+    /// When the account was there last.
+    seen: i64,
+    /// When something was said there last, as far as it is in an archive.
+    spoken: i64,
+}
+
+async fn own_rooms(cx: &Cx, session: &Jid, service: &str) -> Result<Vec<Own>, StoreError> {
+    // That it left, and what was said.
+    cx.store.barrier().await?;
+    let (bare, service) = (session.bare(), service.to_owned());
+    let mut rooms = cx.store.read(move |tx| memberships(tx, &bare, &service)).await?;
+    let runs = cx.store.index_runs();
+    if rooms.iter().any(|one| cx.store.is_behind(ArchiveId::of_room(one.id), runs)) {
+        cx.store.archives_indexed().await?;
+    }
+    let look = move |tx: &mut dyn Tx| {
+        for one in &mut rooms {
+            let bounds = archive::bounds(tx, ArchiveId::of_room(one.id))?;
+            one.spoken = bounds.map_or(0, |(_, last)| last.at);
+        }
+        Ok(rooms)
+    };
+    cx.store.read(look).await
+}
+
+/// Something was said in a room: its members are told, in a task of its own.
+pub(super) fn stir(cx: &Cx, room: &BareJid) {
+    if !cx.rooms().indicators.stir(room) {
+        return;
+    }
+    let cx = cx.clone();
+    cx.router.tasks.clone().spawn("muc", async move {
+        loop {
+            let stirred = cx.rooms().indicators.stirred();
+            if stirred.is_empty() {
+                return;
+            }
+            let mut notices = Notices::new();
+            for hold in stirred.iter().filter_map(|jid| cx.rooms().find(jid)) {
+                let room = hold.lock();
+                cx.rooms().indicators.lock().audience(&room, &mut notices);
+            }
+            tell(&cx, notices);
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = cx.router.questions.closed() => return,
+            }
+        }
+    });
+}
+
+/// Whoever is not there any more is told no more.
+fn tell(cx: &Cx, notices: Notices) {
+    let mut handed = HandedOut::default();
+    for ((session, service), mut rooms) in notices {
+        let Ok(from) = Jid::parse(&service) else { continue };
+        rooms.sort_unstable();
+        let to = [session];
+        for frame in frames(&service, &rooms) {
+            cx.router.hand_out((&from, NORMAL), &frame, &to, cx.now, &mut handed);
+        }
+        for session in handed.absent.drain(..) {
+            cx.rooms().indicators.unsubscribe(&session, &service);
+        }
+    }
+    handed.nudge();
+}
+
+/// §3.1: one message, but for very many rooms.
+fn frames(service: &str, rooms: &[BareJid]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let mut rooms = rooms.iter().peekable();
+    while rooms.peek().is_some() {
+        let (mut xml, mut left) = (Xml::new(), FRAME_BYTES);
+        xml.start("rai").attr("xmlns", NS);
+        while let Some(room) = rooms.next_if(|_| left > 0) {
+            xml.element("activity", None, room.as_str());
+            left = left.saturating_sub(room.as_str().len());
+        }
+        xml.end();
+        let head = format!("<message from=\"{}\"", escape_attr(service));
+        frames.push(Frame::of(head, [b">", &*xml.finish(), b"</message>"].concat()));
+    }
+    frames
+}
+
+/// Of very many the first ones.
+fn memberships(tx: &mut dyn Tx, bare: &BareJid, service: &str) -> Result<Vec<Own>, StoreError> {
+    let max = i64::try_from(ROOMS_MAX).unwrap_or(i64::MAX);
+    let member = Affiliation::Member.number();
+    let params = [bare.as_str().into(), member.into(), max.into()];
+    let rows = query_all(tx, MEMBERSHIPS, &params, |row| {
+        Ok((RoomId(row.int(0)?), row.text(1)?, row.opt_int(2)?))
+    })?;
+    let read = |(id, jid, seen): (RoomId, String, Option<i64>)| {
+        let jid = BareJid::parse(&jid).ok().filter(|jid| jid.domain() == service)?;
+        Some(Own { id, jid, seen: seen.unwrap_or_default(), spoken: 0 })
+    };
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+/// From one look to the next: nobody is told more often.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Rooms of which one session is told.
+const ROOMS_MAX: usize = 1_000;
+/// Sessions that look through their rooms at a time.
+const LOOKS: usize = 4;
+/// Bytes of addresses in one message, more or less.
+const FRAME_BYTES: usize = 65_536;
+
+crate::store::sql! {
+    MEMBERSHIPS = "SELECT room.id, room.jid, room_affiliation.seen_at FROM room_affiliation \
+        JOIN room ON room.id = room_affiliation.room \
+        WHERE room_affiliation.jid = $1 AND room_affiliation.affiliation >= $2 LIMIT $3";
+}
