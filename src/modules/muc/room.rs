@@ -192,8 +192,11 @@ impl Room {
 
     /// The same, or the error for whoever is not in the room (§7.4, §7.5).
     pub fn speaker(&self, session: &Jid) -> Result<&Occupant, StanzaError> {
-        self.occupant_of(session)
-            .ok_or_else(|| StanzaError::not_acceptable().text("you are not in this room"))
+        self.occupant_of(session).ok_or_else(|| match self.is_locked() {
+            // §17.2 rule 3: for others it is none yet.
+            true => StanzaError::item_not_found(),
+            false => StanzaError::not_acceptable().text("you are not in this room"),
+        })
     }
 
     /// The occupant with this nickname, in any spelling.
