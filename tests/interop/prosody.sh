@@ -2,6 +2,8 @@
 # prosody.sh DIR [PORT]: a throw-away Prosody on 127.0.0.1 to hold transcripts and scripts against.
 # c2s on PORT (15322), direct TLS on PORT+1, domain prosody.localhost with rooms at conference., CA in DIR/ca.pem, anyone may register.
 # Prints its process id; stop it with: kill $(cat DIR/pid)
+# STONECHAT_TEST_SUBJECT=127.0.0.1:15322 STONECHAT_TEST_DOMAIN=prosody.localhost STONECHAT_TEST_TLS=127.0.0.1:15323 \
+#   STONECHAT_TEST_CA=DIR/ca.pem cargo test --test features -- transcripts --nocapture
 set -e
 [ -n "$1" ] || { echo "usage: prosody.sh DIR [PORT]" >&2; exit 2; }
 mkdir -p "$1/data"; dir=$(cd "$1" && pwd); port=${2:-15322}; domain=prosody.localhost
@@ -46,6 +48,7 @@ log = { error = "$dir/error.log", info = "$dir/info.log" }
 ssl = { certificate = "$dir/cert.pem", key = "$dir/key.pem" }
 VirtualHost "$domain"
 Component "conference.$domain" "muc"
+  modules_enabled = { "muc_mam", "muc_moderation" } -- the latter is of prosody-modules, too
 LUA
 setsid nohup prosody --config "$dir/prosody.cfg.lua" -F > "$dir/out.log" 2>&1 < /dev/null &
 pid=$!

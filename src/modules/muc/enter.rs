@@ -14,7 +14,7 @@ use super::show::{self, Form, Item, NEW_NICK, Own};
 use super::versions::Asked;
 use crate::base::time::{self, from_micros};
 use crate::jid::Jid;
-use crate::stanza::{Stanza, StanzaError};
+use crate::stanza::{Frame, Stanza, StanzaError};
 use crate::xml::ns;
 use crate::xml::view::Node;
 
@@ -283,20 +283,22 @@ impl Room {
         let max = usize::try_from(self.settings.history).unwrap_or(usize::MAX);
         let max = wanted.stanzas.map_or(max, |stanzas| stanzas.min(max));
         let mut chars = wanted.chars.unwrap_or(usize::MAX);
-        let since = wanted.since;
-        let mut from = self.history.len();
-        while let Some(kept) = from.checked_sub(1).and_then(|at| self.history.get(at)) {
-            let new = since.is_none_or(|since| from_micros(kept.at) >= since);
-            let Some(left) = chars.checked_sub(kept.frame.len()) else { break };
-            if !new || self.history.len() - from >= max {
+        let mut frames = Vec::new();
+        for kept in self.history.iter().rev().take(max) {
+            let at = from_micros(kept.at);
+            if wanted.since.is_some_and(|since| at < since) {
                 break;
             }
+            let frame = kept.frame.with(&crate::stanza::delay::delay(self.jid.as_str(), at));
+            // "the characters of the complete XML stanzas"
+            let Some(left) = chars.checked_sub(characters(&frame.addressed(session.as_str())))
+            else {
+                break;
+            };
             chars = left;
-            from -= 1;
+            frames.push(frame);
         }
-        for kept in self.history.iter().skip(from) {
-            let delay = crate::stanza::delay::delay(self.jid.as_str(), from_micros(kept.at));
-            let frame = kept.frame.with(&delay);
+        for frame in frames.into_iter().rev() {
             out.tell_one(session, &Jid::from(self.jid.clone()), super::say::GROUPCHAT, frame);
         }
     }
@@ -311,11 +313,18 @@ impl Room {
             None => {
                 let from = crate::xml::writer::escape_attr(self.jid.as_str()).into_owned();
                 let head = format!("<message from=\"{from}\" type=\"groupchat\"");
-                crate::stanza::Frame::of(head, "><subject/></message>")
+                Frame::of(head, "><subject/></message>")
             }
         };
         out.tell_one(session, &Jid::from(self.jid.clone()), super::say::GROUPCHAT, frame);
     }
+}
+
+/// Characters, which are no bytes.
+fn characters(frame: &Frame) -> usize {
+    let begins = |byte: &&u8| **byte & 0b1100_0000 != 0b1000_0000;
+    let bytes = [&frame.head, &frame.tail, &frame.end].into_iter().flat_map(|part| part.iter());
+    bytes.filter(begins).count()
 }
 
 /// §7.2.18: who is not in the room, and thinks that it is, is told.
@@ -342,3 +351,40 @@ pub struct Entering {
 
 /// §7.2.9: "up to some reasonable number of additional occupants".
 const ADMIN_SEATS: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::Config;
+    use super::super::room::Kept;
+    use super::super::settings::Settings;
+    use super::*;
+    use crate::jid::BareJid;
+
+    /// §7.2.14: "the largest number of complete stanzas that results in a number of characters less than or equal to
+    /// the maxchars value", with all that is on the wire.
+    #[test]
+    fn history_is_counted_as_it_is_sent() {
+        let jid = BareJid::parse("hall@rooms.x").unwrap();
+        let bounds = Config::default().bounds();
+        let mut room = Room::new(jid, Settings::default(), [0; 32], bounds);
+        let head = "<message from=\"hall@rooms.x/Ann\" type=\"groupchat\"";
+        for at in 0..2 {
+            let frame = Frame::of(head, "><body>für dich</body></message>");
+            room.keep(Kept { frame, at, seq: 0 });
+        }
+        let bob = Jid::parse("bob@x/r").unwrap();
+        let told = |chars| {
+            let mut out = Outputs::default();
+            let wanted = Wanted { chars, ..Wanted::default() };
+            room.recall(&bob, &wanted, &mut out);
+            let wire = |frame: &Frame| frame.addressed("bob@x/r").to_vec();
+            let texts = out.sent.iter().map(|sent| String::from_utf8(wire(&sent.frame)).unwrap());
+            texts.map(|text| text.chars().count()).collect::<Vec<_>>()
+        };
+        let all = told(None);
+        let (one, both) = (all[1], all[0] + all[1]);
+        for (chars, count) in [(one - 1, 0), (one, 1), (both - 1, 1), (both, 2)] {
+            assert_eq!(told(Some(chars)).len(), count, "{chars} of {both}");
+        }
+    }
+}

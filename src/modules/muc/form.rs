@@ -104,13 +104,7 @@ pub fn write(xml: &mut Xml, room: &Room) {
         &now.history.to_string(),
     );
     yes_no(xml, VOICE, "Visitors may ask for voice", now.voice_requests);
-    text(
-        xml,
-        "text-single",
-        SLOW,
-        "Seconds between two messages of one participant; 0: no bound",
-        &now.slow_mode.to_string(),
-    );
+    slow(xml, now.slow_mode);
     let contacts: Vec<&str> = now.contacts.iter().map(String::as_str).collect();
     jids(xml, CONTACTS, "Whom to ask about the room", &contacts);
     jids(xml, OWNERS, "Owners", &listed(room, Affiliation::Owner));
@@ -327,6 +321,14 @@ fn open<'x>(xml: &'x mut Xml, ty: &str, var: &str, label: &str) -> &'x mut Xml {
 fn text(xml: &mut Xml, ty: &str, var: &str, label: &str, value: &str) {
     open(xml, ty, var, label).element("value", None, value);
     xml.end();
+}
+
+/// XEP-0500 §5.1: with a datatype and a range (XEP-0122).
+fn slow(xml: &mut Xml, seconds: u32) {
+    open(xml, "text-single", SLOW, "Seconds between two messages of one participant; 0: no bound");
+    xml.start("validate").attr("xmlns", "http://jabber.org/protocol/xdata-validate");
+    xml.attr("datatype", "xs:integer").start("range").attr("min", "0").end().end();
+    xml.element("value", None, &seconds.to_string()).end();
 }
 
 fn yes_no(xml: &mut Xml, var: &str, label: &str, value: bool) {

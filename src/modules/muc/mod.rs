@@ -49,6 +49,7 @@ mod rows;
 mod say;
 mod settings;
 mod show;
+mod slow;
 mod speaker;
 mod standing;
 mod vcard;

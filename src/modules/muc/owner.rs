@@ -187,11 +187,16 @@ fn standings(room: &Room, wanted: &Wanted) -> Result<BTreeMap<BareJid, Standing>
     {
         let Some(list) = list else { continue };
         let had = room.standing.iter().filter(|(_, had)| had.affiliation == affiliation);
-        // Who is struck off a list is a member (§10.7).
+        // Who is struck off a list is a member (§10.7); an owner an admin (§10.2), unless the list of admins is there,
+        // too, and does without.
+        let next = match affiliation {
+            Affiliation::Owner if wanted.admins.is_none() => Affiliation::Admin,
+            _ => Affiliation::Member,
+        };
         let off = had.filter(|(jid, _)| !list.contains(jid));
         // An owner who is among the admins now is one.
         for (jid, _) in off {
-            after.entry(jid.clone()).or_insert(Affiliation::Member);
+            after.entry(jid.clone()).or_insert(next);
         }
         after.extend(list.iter().map(|jid| (jid.clone(), affiliation)));
     }

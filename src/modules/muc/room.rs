@@ -17,6 +17,7 @@ use super::nick::Nick;
 use super::outputs::Outputs;
 use super::rights::{Affiliation, Role};
 use super::settings::Settings;
+use super::slow::Slow;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::{Frame, StanzaError};
 use crate::store::ids::{ArchiveId, RoomId};
@@ -55,6 +56,8 @@ pub struct Room {
     pub(super) called: Called,
     /// Those who are not in it, and what they are to be told.
     pub(super) absent: Absent,
+    /// When people spoke last.
+    pub(super) slow: Slow,
     /// It was destroyed, or left by the last occupant: whoever still holds it looks for it anew.
     pub is_gone: bool,
     /// When somebody was last in it, or looked at it.
@@ -109,8 +112,6 @@ pub struct Occupant {
     pub role: Role,
     /// Its sessions, the last one to speak or to enter at the end; never empty.
     pub seats: SmallVec<[Seat; 1]>,
-    /// When it last spoke, in microseconds since 1970, where there is slow mode.
-    pub spoke: i64,
 }
 
 /// A session of an occupant.
@@ -153,6 +154,7 @@ impl Room {
             everyone: None,
             called: Called::default(),
             absent: Absent::default(),
+            slow: Slow::default(),
             is_gone: false,
             used: SystemTime::UNIX_EPOCH,
             secret,
@@ -192,8 +194,11 @@ impl Room {
 
     /// The same, or the error for whoever is not in the room (§7.4, §7.5).
     pub fn speaker(&self, session: &Jid) -> Result<&Occupant, StanzaError> {
-        self.occupant_of(session)
-            .ok_or_else(|| StanzaError::not_acceptable().text("you are not in this room"))
+        self.occupant_of(session).ok_or_else(|| match self.is_locked() {
+            // §17.2 rule 3: for others it is none yet.
+            true => StanzaError::item_not_found(),
+            false => StanzaError::not_acceptable().text("you are not in this room"),
+        })
     }
 
     /// The occupant with this nickname, in any spelling.
@@ -284,8 +289,7 @@ impl Room {
         let key: Arc<str> = Arc::from(&*nick.key);
         self.sessions.insert(seat.jid.clone(), key.clone());
         let seats = SmallVec::new();
-        let occupant =
-            self.occupants.entry(key).or_insert(Occupant { nick, jid, role, seats, spoke: 0 });
+        let occupant = self.occupants.entry(key).or_insert(Occupant { nick, jid, role, seats });
         occupant.seats.retain(|other| other.jid != seat.jid);
         occupant.seats.push(seat);
         self.everyone = None;
@@ -313,7 +317,7 @@ impl Room {
         }
         let (nick, jid, role) = (occupant.nick.clone(), occupant.jid.clone(), occupant.role);
         let seats = SmallVec::from_iter([seat]);
-        Some((Occupant { nick, jid, role, seats, spoke: occupant.spoke }, false))
+        Some((Occupant { nick, jid, role, seats }, false))
     }
 
     /// Nobody is in it any more.

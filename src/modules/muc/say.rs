@@ -48,7 +48,7 @@ impl Room {
     /// Judges a groupchat message to the room; changes nothing but when its speaker spoke last.
     pub fn hear(&mut self, message: &Stanza, now: SystemTime) -> Result<Said, StanzaError> {
         let speaker = self.speaker(message.from())?;
-        let (role, from, key) = (speaker.role, speaker.jid.clone(), speaker.nick.key.clone());
+        let (role, from) = (speaker.role, speaker.jid.clone());
         let session = message.from();
         let is_subject = is_subject(message);
         if is_subject && !self.settings.may_change_subject(role) {
@@ -58,7 +58,9 @@ impl Room {
             return Err(StanzaError::forbidden().text("you have no voice in this room"));
         }
         let is_kept = !is_subject && is_worth_keeping(message);
-        self.slow(&key, role, is_kept, now)?;
+        // XEP-0500 §6: "only messages containing at least one body", whatever hints they have.
+        let counts = !is_subject && message.element().has_child(ns::CLIENT, "body");
+        self.wait_to_speak(session.bare_str(), role, counts, now)?;
         let speaker = {
             let known = self.settings.whois == Whois::Anyone;
             speaker::mark(session, self.affiliation(session.bare_str()), role, known)
@@ -77,9 +79,9 @@ impl Room {
     }
 
     /// XEP-0500: one message in so many seconds.
-    fn slow(
+    fn wait_to_speak(
         &mut self,
-        key: &str,
+        bare: &str,
         role: Role,
         counts: bool,
         now: SystemTime,
@@ -88,17 +90,14 @@ impl Room {
         if seconds == 0 || role >= Role::Moderator || !counts {
             return Ok(());
         }
-        let now = micros(now);
-        let Some(occupant) = self.occupants.get_mut(key) else { return Ok(()) };
-        let since = now.saturating_sub(occupant.spoke);
-        if (0..seconds.saturating_mul(1_000_000)).contains(&since) {
-            let text = format!("this room is slow: one message in {seconds} seconds");
-            return Err(StanzaError::policy_violation()
-                .kind(crate::stanza::ErrorType::Wait)
-                .text(text));
+        match self.slow.speak(bare, micros(now), seconds.saturating_mul(1_000_000)) {
+            true => Ok(()),
+            false => {
+                let text = format!("this room is slow: one message in {seconds} seconds");
+                let error = StanzaError::policy_violation().kind(crate::stanza::ErrorType::Wait);
+                Err(error.text(text))
+            }
         }
-        occupant.spoke = now;
-        Ok(())
     }
 
     /// Sends it to all. `seq`: its position in the archive; `stamp` what its frames get for it.

@@ -5,7 +5,9 @@
 //! - In an element of the stanza's own namespace more attributes and children may be there, and the
 //!   order of children is free. An element of another namespace is held strictly: the same
 //!   attributes and the same children in the same order. `scansion:strict='true|false'` on an
-//!   element says otherwise for it and what it holds, `scansion:empty='true'` that it holds nothing.
+//!   element says otherwise for it and what it holds, `scansion:empty='true'` that it holds nothing;
+//!   `scansion:only='status'` that it holds no other `<status/>` than those in the script (also with
+//!   a namespace, `{ns}status`), and loosely whatever else.
 //! - Text must be the same but for white space at the ends; no text in the script is no demand.
 
 use super::element::{CLIENT, Element, SCANSION};
@@ -38,7 +40,9 @@ fn element(
     if (&expected.name, &expected.ns) != (&got.name, &got.ns) {
         return Err(format!("<{} xmlns='{}'> instead of <{}>", got.name, got.ns, expected.name));
     }
+    let only = expected.attr(&format!("{{{SCANSION}}}only"));
     let mode = match (expected.attr(&format!("{{{SCANSION}}}strict")), mode) {
+        (None, _) if only.is_some() => Mode::Loose,
         (Some("true"), _) => Mode::Strict,
         (Some(_), _) => Mode::Loose,
         (None, Mode::ByNamespace) if expected.ns != CLIENT => Mode::Strict,
@@ -53,6 +57,16 @@ fn element(
     let empty = expected.attr(&format!("{{{SCANSION}}}empty")) == Some("true");
     if empty && !(got.children.is_empty() && got.text.trim().is_empty()) {
         return Err(format!("<{}> is not empty", got.name));
+    }
+    if let Some(name) = only {
+        let is = |child: &&Element| {
+            child.name == name || format!("{{{}}}{}", child.ns, child.name) == name
+        };
+        let count = |of: &Element| of.children.iter().filter(is).count();
+        let (wanted, come) = (count(expected), count(got));
+        if wanted != come {
+            return Err(format!("<{}> holds {come} <{name}/>, not {wanted}", got.name));
+        }
     }
     if strict {
         children_strictly(expected, got, found)
@@ -166,6 +180,18 @@ fn the_rules_of_scansion() {
             "<iq><q xmlns='q'><b/><a/></q></iq>",
             true,
         ),
+        (
+            "<iq><q xmlns='q' scansion:only='a'><a n='1'/><a n='2'/></q></iq>",
+            "<iq><q xmlns='q'><b/><a n='2'/><a n='1'/></q></iq>",
+            true,
+        ),
+        (
+            "<iq><q xmlns='q' scansion:only='a'><a n='1'/></q></iq>",
+            "<iq><q xmlns='q'><a n='1'/><a n='2'/></q></iq>",
+            false,
+        ),
+        ("<iq scansion:only='{q}a'/>", "<iq><a xmlns='b'/></iq>", true),
+        ("<iq scansion:only='{q}a'/>", "<iq><a xmlns='q'/></iq>", false),
     ];
     for (expected, got, fine) in cases {
         let (want, have) = (Element::parse(expected).unwrap(), Element::parse(got).unwrap());

@@ -29,7 +29,7 @@
 //! - `X befriends Y`, `X follows Y`: subscriptions, mutual or one way, made behind the scene while
 //!   both are away;
 //! - `${name}` for what `{scansion:capture:name}` caught; `scansion:empty='true'` for an element that
-//!   must hold nothing.
+//!   must hold nothing, `scansion:only='status'` for one that holds no other of this name.
 //!
 //! Accounts are made for each run: `romeo@localhost` stands for an account of this run at the domain
 //! under test.
