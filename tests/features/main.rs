@@ -55,6 +55,7 @@ mod muc_moderation;
 mod muc_operator;
 mod muc_phones;
 mod muc_register;
+mod muc_quota;
 mod overdue;
 mod overload;
 mod pep;

@@ -41,6 +41,8 @@ pub struct Config {
     /// Bytes of a room's vCard, with its avatar.
     pub vcard_bytes_max: usize,
 }
+    /// Bytes of the archive of one room; over it the oldest messages go. 0: no bound.
+    pub archive_bytes_max: u64,
 
 /// Who may create rooms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -64,6 +66,7 @@ impl Default for Config {
             rooms_per_account_max: 100,
             occupants_max: 1_000,
             sessions_per_occupant_max: 3,
+            archive_bytes_max: 268_435_456,
             affiliations_max: 10_000,
             nick_bytes_max: 128,
             presence_bytes_max: 4_096,

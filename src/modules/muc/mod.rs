@@ -38,6 +38,7 @@ mod nick;
 mod outputs;
 mod owner;
 mod register;
+mod quota;
 mod requests;
 mod restart;
 mod rights;
@@ -128,6 +129,7 @@ pub const MODULE: Module = Module {
             mam::tidy(&job).await;
         })
     })),
+            quota::hold(&job).await;
     background: Some(restart::started),
     stopped: Some(restart::stopped),
     ..Module::EMPTY

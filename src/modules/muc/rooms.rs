@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +26,8 @@ pub struct Rooms {
     hasher: RandomState,
     /// The hour in which archives were tidied last, since 1970.
     tidied: AtomicU64,
+    /// Whether all archives were weighed since the start.
+    weighed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +41,8 @@ struct Loaded {
 impl Default for Rooms {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), tidied: AtomicU64::new(0) }
+        let (tidied, weighed) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { shards, hasher: RandomState::new(), tidied, weighed }
     }
 }
 
@@ -165,6 +168,16 @@ impl Rooms {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let hour = since.as_secs() / 3_600;
         self.tidied.swap(hour, Ordering::AcqRel) != hour
+    }
+
+    /// Whether all archives were weighed since the start: from then on those that grow are enough.
+    pub(super) fn are_weighed(&self) -> bool {
+        self.weighed.load(Ordering::Acquire)
+    }
+
+    /// They were; or they have to be again.
+    pub(super) fn weighed(&self, all: bool) {
+        self.weighed.store(all, Ordering::Release);
     }
 
     /// Forgets a room that is gone.
