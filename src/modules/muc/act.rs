@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::archive::Write;
-use super::config::Create;
 use super::deliver::run;
 use super::enter::{Entering, Entry};
 use super::find::{no_room, room_at, room_of};
@@ -254,12 +253,7 @@ async fn create(cx: &Cx, stanza: &Stanza) -> Result<(Arc<Hold>, bool), StanzaErr
     let Some(to) = stanza.to() else { return Err(no_room()) };
     let config = &cx.config.muc;
     let creator = stanza.from().bare();
-    let may = match config.create {
-        Create::Anyone => true,
-        Create::Accounts => cx.account().is_ok(),
-        Create::Operators => cx.role() >= Role::Operator,
-    };
-    if !may {
+    if !cx.is_among(config.create) {
         // §7.2.17
         return Err(StanzaError::not_allowed().text("you may not create rooms here"));
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::settings::Preset;
+use crate::modules::api::Create;
 
 /// `[modules.muc]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,18 +44,8 @@ pub struct Config {
 }
     /// Bytes of the archive of one room; over it the oldest messages go. 0: no bound.
     pub archive_bytes_max: u64,
-
-/// Who may create rooms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Create {
-    /// Everybody, strangers and anonymous users too.
-    Anyone,
-    /// Who has an account here.
-    #[default]
-    Accounts,
-    /// Operators.
-    Operators,
+    /// Bytes of a room's vCard, with its avatar.
+    pub vcard_bytes_max: usize,
 }
 
 impl Default for Config {
