@@ -259,7 +259,7 @@ async fn create(cx: &Cx, stanza: &Stanza) -> Result<(Arc<Hold>, bool), StanzaErr
     }
     let by = creator.clone();
     let stored = cx.store.read(move |tx| rows::created_by(tx, by.as_str())).await?;
-    let locked = cx.rooms().locked_by(creator.as_str());
+    let locked = cx.rooms().locked_by(&creator);
     if cx.role() < Role::Operator && stored + locked >= config.rooms_per_account_max {
         let text = format!(
             "you have created {} rooms, which is as many as you may",
