@@ -4,6 +4,7 @@
 //! looks, `outputs` what it wants sent. `act.rs` takes stanzas to rooms, `requests.rs` requests; `deliver.rs` sends what
 //! comes of them; `rooms.rs` has the rooms in memory, `rows.rs` those in the store. `disco` and `find` say which rooms
 //! there are; `mam` and `speaker` show the archive, in which `burial` leaves tombstones, for authors and for `moderate`;
+//! `quota` is what it may hold, `spoken` what slow mode goes by;
 //! `looks` are avatars (`vcard`) and `hats`.
 
 mod absent;
@@ -37,8 +38,8 @@ mod names;
 mod nick;
 mod outputs;
 mod owner;
-mod register;
 mod quota;
+mod register;
 mod requests;
 mod restart;
 mod rights;
@@ -50,6 +51,7 @@ mod say;
 mod settings;
 mod show;
 mod speaker;
+mod spoken;
 mod standing;
 mod vcard;
 mod verbs;
@@ -127,9 +129,9 @@ pub const MODULE: Module = Module {
             let idle = Duration::from_secs(job.config.muc.idle_secs);
             job.server.shared().muc.forget_idle(job.now, idle);
             mam::tidy(&job).await;
+            quota::hold(&job).await;
         })
     })),
-            quota::hold(&job).await;
     background: Some(restart::started),
     stopped: Some(restart::stopped),
     ..Module::EMPTY

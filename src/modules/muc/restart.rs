@@ -37,7 +37,7 @@ impl Room {
             .map(|occupant| Written {
                 nick: occupant.nick.text.to_string(),
                 role: occupant.role.as_str().to_owned(),
-                spoke: occupant.spoke,
+                spoke: self.spoken.at(occupant.bare()),
                 seats: occupant
                     .seats
                     .iter()
@@ -58,11 +58,9 @@ impl Room {
             let Ok(jid) = self.jid.with_resource(&nick.text) else { continue };
             for (real, shown) in seats {
                 let Ok(real) = Jid::parse(&real) else { continue };
+                self.spoken.note(real.bare_str(), spoke);
                 let seat = Seat { jid: real, shown: Bytes::from(shown) };
                 self.seat(nick.clone(), jid.clone().into(), role, seat);
-            }
-            if let Some(occupant) = self.occupants.get_mut(&*nick.key) {
-                occupant.spoke = spoke;
             }
         }
     }

@@ -17,9 +17,11 @@ use super::nick::Nick;
 use super::outputs::Outputs;
 use super::rights::{Affiliation, Role};
 use super::settings::Settings;
+use super::spoken::Spoken;
 use crate::jid::{BareJid, Jid};
-use crate::stanza::{Frame, StanzaError};
+use crate::stanza::{Frame, Stanza, StanzaError};
 use crate::store::ids::{ArchiveId, RoomId};
+use crate::xml::ns;
 
 /// A room.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub struct Room {
     everyone: Option<Arc<[Jid]>>,
     /// How members were called last.
     pub(super) called: Called,
+    /// When people spoke, where there is slow mode.
+    pub(super) spoken: Spoken,
     /// Those who are not in it, and what they are to be told.
     pub(super) absent: Absent,
     /// It was destroyed, or left by the last occupant: whoever still holds it looks for it anew.
@@ -85,6 +89,18 @@ pub struct Subject {
     pub frame: Frame,
     /// When, in microseconds since 1970.
     pub at: i64,
+    /// Its text: many ask for that and few set it.
+    pub text: Box<str>,
+}
+
+impl Subject {
+    /// The subject that a message sets.
+    pub fn of(frame: Frame, at: i64) -> Self {
+        let message = Stanza::ours(frame.to_vec().into());
+        let text = message.as_ref().and_then(|one| one.element().child_text(ns::CLIENT, "subject"));
+        let text = text.map(Into::into).unwrap_or_default();
+        Self { frame, at, text }
+    }
 }
 
 /// A message that newcomers get.
@@ -109,8 +125,6 @@ pub struct Occupant {
     pub role: Role,
     /// Its sessions, the last one to speak or to enter at the end; never empty.
     pub seats: SmallVec<[Seat; 1]>,
-    /// When it last spoke, in microseconds since 1970, where there is slow mode.
-    pub spoke: i64,
 }
 
 /// A session of an occupant.
@@ -152,6 +166,7 @@ impl Room {
             sessions: HashMap::new(),
             everyone: None,
             called: Called::default(),
+            spoken: Spoken::default(),
             absent: Absent::default(),
             is_gone: false,
             used: SystemTime::UNIX_EPOCH,
@@ -284,8 +299,7 @@ impl Room {
         let key: Arc<str> = Arc::from(&*nick.key);
         self.sessions.insert(seat.jid.clone(), key.clone());
         let seats = SmallVec::new();
-        let occupant =
-            self.occupants.entry(key).or_insert(Occupant { nick, jid, role, seats, spoke: 0 });
+        let occupant = self.occupants.entry(key).or_insert(Occupant { nick, jid, role, seats });
         occupant.seats.retain(|other| other.jid != seat.jid);
         occupant.seats.push(seat);
         self.everyone = None;
@@ -307,7 +321,7 @@ impl Room {
         }
         let (nick, jid, role) = (occupant.nick.clone(), occupant.jid.clone(), occupant.role);
         let seats = SmallVec::from_iter([seat]);
-        Some((Occupant { nick, jid, role, seats, spoke: occupant.spoke }, false))
+        Some((Occupant { nick, jid, role, seats }, false))
     }
 
     /// Nobody is in it any more.

@@ -215,7 +215,7 @@ impl Rooms {
                 }
                 let room = hold.lock();
                 let idle = now.duration_since(room.used).unwrap_or_default();
-                !room.is_empty() || room.is_locked() || idle < after
+                !room.is_empty() || room.is_locked() || idle < after.max(room.waits())
             });
             if loaded.rooms.len() < before {
                 loaded.forgotten = loaded.forgotten.wrapping_add(1);
@@ -244,10 +244,9 @@ fn room(jid: &BareJid, stored: Stored, said: Vec<Kept>, store: &Store, bounds: B
         room.list(jid, standing);
     }
     room.called = stored.called;
-    room.subject = stored.subject.and_then(|(message, at)| {
-        let frame = Stanza::ours(message.into())?.frame();
-        Some(Subject { frame, at })
-    });
+    room.subject = stored
+        .subject
+        .and_then(|(message, at)| Some(Subject::of(Stanza::ours(message.into())?.frame(), at)));
     room.history = history::stamped(said, &room, store);
     if let Some(written) = &stored.occupants {
         room.seat_written(written);
@@ -265,6 +264,7 @@ impl Cx {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     /// Those that a creator has not configured are counted without a look into others' rooms.
     #[test]
     fn rooms_that_are_not_configured_are_their_creators() {
@@ -290,7 +290,6 @@ mod tests {
         let known: Vec<BareJid> = rooms.locked().keys().cloned().collect();
         assert_eq!(known, [who("bob")]);
     }
-
 
     /// A room is read anew for what was forgotten beside it, and for little else.
     #[test]

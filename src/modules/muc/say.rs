@@ -1,6 +1,6 @@
 //! What is said in a room (XEP-0045 §7.4, §8.1): to all, in one order, under the speaker's nickname.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::burial::Burial;
 use super::names;
@@ -48,7 +48,7 @@ impl Room {
     /// Judges a groupchat message to the room; changes nothing but when its speaker spoke last.
     pub fn hear(&mut self, message: &Stanza, now: SystemTime) -> Result<Said, StanzaError> {
         let speaker = self.speaker(message.from())?;
-        let (role, from, key) = (speaker.role, speaker.jid.clone(), speaker.nick.key.clone());
+        let (role, from) = (speaker.role, speaker.jid.clone());
         let session = message.from();
         let is_subject = is_subject(message);
         if is_subject && !self.settings.may_change_subject(role) {
@@ -58,7 +58,7 @@ impl Room {
             return Err(StanzaError::forbidden().text("you have no voice in this room"));
         }
         let is_kept = !is_subject && is_worth_keeping(message);
-        self.slow(&key, role, is_kept, now)?;
+        self.slow(session.bare_str(), role, is_kept, now)?;
         let speaker = {
             let known = self.settings.whois == Whois::Anyone;
             speaker::mark(session, self.affiliation(session.bare_str()), role, known)
@@ -76,10 +76,10 @@ impl Room {
         Ok(Said { frame, from, is_subject, archive, is_kept, id, speaker, burial })
     }
 
-    /// XEP-0500: one message in so many seconds.
+    /// XEP-0500 §5.1: "the duration, in seconds, users must wait between two messages", under whatever nickname.
     fn slow(
         &mut self,
-        key: &str,
+        bare: &str,
         role: Role,
         counts: bool,
         now: SystemTime,
@@ -88,17 +88,19 @@ impl Room {
         if seconds == 0 || role >= Role::Moderator || !counts {
             return Ok(());
         }
-        let now = micros(now);
-        let Some(occupant) = self.occupants.get_mut(key) else { return Ok(()) };
-        let since = now.saturating_sub(occupant.spoke);
-        if (0..seconds.saturating_mul(1_000_000)).contains(&since) {
+        if !self.spoken.may(bare, micros(now), seconds.saturating_mul(1_000_000)) {
             let text = format!("this room is slow: one message in {seconds} seconds");
             return Err(StanzaError::policy_violation()
                 .kind(crate::stanza::ErrorType::Wait)
                 .text(text));
         }
-        occupant.spoke = now;
         Ok(())
+    }
+
+    /// How long it is to be remembered when people spoke.
+    pub(super) fn waits(&self) -> Duration {
+        let seconds = if self.spoken.is_empty() { 0 } else { self.settings.slow_mode };
+        Duration::from_secs(seconds.into())
     }
 
     /// Sends it to all. `seq`: its position in the archive; `stamp` what its frames get for it.
@@ -108,7 +110,7 @@ impl Room {
         }
         let frame = if stamp.is_empty() { said.frame } else { said.frame.with(stamp) };
         if said.is_subject {
-            self.subject = Some(Subject { frame: frame.clone(), at });
+            self.subject = Some(Subject::of(frame.clone(), at));
         } else if said.is_kept {
             self.keep(Kept { frame: frame.clone(), at, seq });
         }
