@@ -66,6 +66,7 @@ fn routed(
     event: impl FnOnce(&mut Room, &mut Outputs) -> Result<(), StanzaError>,
 ) -> Made {
     let (done, delivered) = run(cx, hold, event);
+    delivered.charge(cx);
     done.map(|()| delivered.routed)
 }
 
@@ -225,6 +226,7 @@ async fn enter(cx: &Cx, stanza: &Stanza, entry: &Entry) -> Made {
             false => Some(room.enter(stanza, entry, &entering, out)),
         });
         if let Some(done) = done {
+            delivered.charge(cx);
             slow_down(delivered.slow).await;
             return done.map(|()| delivered.routed);
         }
@@ -237,6 +239,7 @@ async fn update(cx: &Cx, stanza: &Stanza) -> Made {
     match room_at(cx, &to.bare()).await? {
         Some(hold) => {
             let (done, delivered) = run(cx, &hold, |room, out| room.update(stanza, out));
+            delivered.charge(cx);
             slow_down(delivered.slow).await;
             done.map(|()| delivered.routed)
         }
