@@ -3,6 +3,7 @@
 
 mod after;
 mod command;
+mod create;
 mod cx;
 mod module;
 mod reply;
@@ -12,6 +13,7 @@ mod state;
 
 pub use after::{Passed, after, later};
 pub use command::{Answers, Note, StageOutcome};
+pub use create::Create;
 pub use module::{
     AccountCreated, AccountDeleted, AccountNodes, AccountTurn, AccountTurned, AfterCommit, Answer,
     Answerer, Approved, Blocks, Broadcast, Cause, Command, Cx, Directed, Every, Follow, Followed,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub struct Outbox {
     bytes_max: usize,
     /// Which of its client's stanzas the account is asked about.
     asks: AtomicU8,
+    /// Those who heard of its client's stanzas since the session looked last.
+    heard_by: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -129,7 +131,8 @@ pub struct Taken {
 impl Outbox {
     /// `bytes_max` comes from `limits.outbox_bytes_max`.
     pub fn new(bytes_max: usize) -> Self {
-        Self { inner: Mutex::default(), bytes_max, asks: AtomicU8::new(0) }
+        let (asks, heard_by) = (AtomicU8::new(0), AtomicUsize::new(0));
+        Self { inner: Mutex::default(), bytes_max, asks, heard_by }
     }
 
     /// Which of its client's stanzas the account is asked about.
@@ -140,6 +143,21 @@ impl Outbox {
     /// Sets [`Outbox::asks`]: the account's answer changed, or the session is new.
     pub(super) fn set_asks(&self, asks: Asks) {
         self.asks.store(asks.bits(), Ordering::Relaxed);
+    }
+
+    /// A stanza of its client went to so many, by way of a service: the session is slowed for it.
+    pub fn charge(&self, heard_by: usize) {
+        self.heard_by.fetch_add(heard_by, Ordering::Relaxed);
+    }
+
+    /// What was charged since the last call.
+    pub fn take_charge(&self) -> usize {
+        self.heard_by.swap(0, Ordering::Relaxed)
+    }
+
+    /// Whether an answer of so many bytes fits beside what waits, and leaves something for what comes meanwhile.
+    pub fn fits(&self, bytes: usize) -> bool {
+        self.bytes().saturating_add(bytes) <= self.bytes_max - self.bytes_max / 8
     }
 
     /// Queues one stanza for the session, and wakes it.
@@ -323,6 +341,14 @@ mod tests {
         assert_eq!(outbox.push(frame(900)), Err(Refused));
         assert!(matches!(outbox.take(usize::MAX, 9).end, Some(End::Failure(_))));
         assert_eq!(outbox.push(frame(1)), Err(Refused));
+    }
+
+    #[test]
+    fn an_answer_fits_or_is_not_to_be_sent() {
+        let outbox = Outbox::new(1000);
+        assert!(outbox.fits(875) && !outbox.fits(876));
+        outbox.push(frame(100)).unwrap();
+        assert!(outbox.fits(600) && !outbox.fits(700) && !outbox.fits(usize::MAX));
     }
 
     #[test]

@@ -293,7 +293,10 @@ impl Session {
             Outcome::Reply(iq, Err(error)) => self.answer(iq.error(&error)),
             Outcome::Stanza(_, Ok(())) => {}
             Outcome::Stanza(stanza, Err(error)) => self.bounce(&stanza, &error),
-            Outcome::Driven(stanza, driven) => self.routed(&stanza, driven.routed, driven.full),
+            Outcome::Driven(stanza, driven) => {
+                self.charge(self.outbox.take_charge() / CONTACTS_PER_STANZA);
+                self.routed(&stanza, driven.routed, driven.full);
+            }
             Outcome::Eased => {}
         }
     }
@@ -349,5 +352,5 @@ async fn send_all(cx: Cx, made: Result<Vec<Stanza>, StanzaError>) -> Result<(), 
     Ok(())
 }
 
-/// Contacts that hear of a presence at the price of one stanza.
+/// Contacts, or occupants of a room, that hear of a presence at the price of one stanza.
 const CONTACTS_PER_STANZA: usize = 50;

@@ -71,8 +71,13 @@ impl Store {
         self.inner.growth.told.notified().await;
     }
 
-    /// Takes the archives that have grown a lot since the last call.
+    /// Takes the archives of accounts that have grown a lot since the last call.
     pub fn take_grown(&self) -> Grown {
-        std::mem::take(&mut self.inner.growth.lock().grown)
+        self.inner.growth.accounts.take()
+    }
+
+    /// Takes the archives of rooms that have.
+    pub fn take_grown_rooms(&self) -> Grown {
+        self.inner.growth.rooms.take()
     }
 }

@@ -49,7 +49,7 @@ impl Store {
             ids,
             aside: backup::Aside::new(options.path.clone(), &lock),
             unindexed: Arc::default(),
-            growth: Growth::new(options.grown_bytes),
+            growth: Growth::new(options.grown_bytes, options.room_grown_bytes),
         };
         if let Err(error) = place(&engine) {
             // The disk may be full, for example; reads still work.

@@ -41,7 +41,7 @@ mod wire;
 mod writer;
 
 pub use errors::{BackupError, OpenError};
-pub use growth::Grown;
+pub use growth::{Grown, grown_step};
 pub use handle::Store;
 pub use line::Load;
 pub use node::AccessVersion;

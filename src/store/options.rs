@@ -16,8 +16,10 @@ pub struct Options {
     pub queue_max: usize,
     /// Maximum number of bytes of waiting writes (`Job::bytes`).
     pub queue_bytes: usize,
-    /// The growth of an archive that `Store::grown` reports; 0 means never.
+    /// The growth of an account's archive that `Store::grown` reports; 0 means never.
     pub grown_bytes: u64,
+    /// The same for a room's.
+    pub room_grown_bytes: u64,
     /// The clock whose time messages are stamped with.
     pub clock: Clock,
 }
@@ -35,6 +37,7 @@ impl Options {
             queue_max: 65_536,
             queue_bytes: 64 * 1_048_576,
             grown_bytes: 0,
+            room_grown_bytes: 0,
             clock: micros_now,
         }
     }

@@ -2,7 +2,7 @@
 //! rows of accounts is listed here, or by the module that owns it.
 
 use super::Store;
-use super::archive::{self, ROW_BYTES};
+use super::archive::{self, BATCH, ROW_BYTES};
 use super::ids::{AccountId, ArchiveId};
 use super::tx::{StoreError, Tx, query_one};
 
@@ -36,9 +36,13 @@ impl Store {
         account: AccountId,
         more: Vec<&'static str>,
     ) -> Result<u64, StoreError> {
-        let mut total = self.read(move |tx| beside_archive(tx, account, &more)).await?;
-        let archive = ArchiveId::of(account);
-        let mut after = Some(i64::MIN);
+        let beside = self.read(move |tx| beside_archive(tx, account, &more)).await?;
+        Ok(beside.saturating_add(self.archive_bytes(ArchiveId::of(account)).await?))
+    }
+
+    /// Returns what an archive weighs, in the same way.
+    pub async fn archive_bytes(&self, archive: ArchiveId) -> Result<u64, StoreError> {
+        let (mut total, mut after) = (0_u64, Some(i64::MIN));
         while let Some(from) = after {
             let piece = self.read(move |tx| archive::weigh(tx, archive, from, ROWS)).await?;
             total = total.saturating_add(piece.bytes);
@@ -46,8 +50,27 @@ impl Store {
         }
         Ok(total)
     }
+
+    /// Deletes the oldest rows of an archive that nobody is owed until so many bytes are gone, a few in each write, so
+    /// that no other write waits for long; returns how many rows.
+    pub async fn shed(&self, archive: ArchiveId, mut excess: u64) -> Result<usize, StoreError> {
+        let (mut rows, mut after) = (0, i64::MIN);
+        while excess > 0 {
+            let (from, bytes) = (after, excess.min(BATCH_BYTES));
+            let batch = move |tx: &mut dyn Tx| archive::shed(tx, archive, from, bytes, BATCH);
+            let shed = self.write(batch).await?;
+            excess = excess.saturating_sub(shed.bytes);
+            rows += shed.rows;
+            let Some(last) = shed.last else { break };
+            after = last;
+            tokio::task::yield_now().await;
+        }
+        Ok(rows)
+    }
 }
 
+/// What one write deletes: it keeps all other writes waiting.
+const BATCH_BYTES: u64 = 4 * 1_048_576;
 /// Rows of an archive weighed in one read: about ten milliseconds.
 const ROWS: usize = 20_000;
 /// For tables with one row per account, or a few.

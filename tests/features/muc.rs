@@ -452,6 +452,15 @@ async fn a_slow_room_lets_everybody_speak_now_and_then() -> Outcome<()> {
         say(&mut all[0], "hall", id, "moderators may").await?;
         hears(&mut all[0], id).await?;
     }
+    // Neither by another door nor under another name.
+    for nick in ["bob", "rob"] {
+        let leave = format!("<presence type='unavailable' to='{}/x'/>", at("hall"));
+        all[1].send(&leave).await?;
+        enter(&mut all[1], "hall", nick).await?;
+        say(&mut all[1], "hall", nick, "again").await?;
+        let refused = hears(&mut all[1], nick).await?;
+        assert_eq!(refused.condition(), Some("policy-violation"), "{refused}");
+    }
     Ok(())
 }
 

@@ -161,3 +161,35 @@ async fn who_may_not_read_the_lists_is_told_so() -> Outcome<()> {
     assert_eq!(since(&two), Some(until(&one)));
     Ok(())
 }
+
+/// §5.2.2: "When any affiliation list is modified": a nickname in it, too (XEP-0045 §9.5), in the room or not.
+#[tokio::test]
+async fn a_nickname_in_a_list_is_a_change_of_it() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob"], &[]);
+    let fields = [("membersonly", "1"), ("whois", "anyone")];
+    let mut all = gathering(&lab, "hall", &["ann"], &fields).await?;
+    set_item(&mut all[0], "hall", "<item affiliation='member' jid='bob@localhost'/>").await?;
+    let mut bob = lab.online("bob", "r").await?;
+    let known = until(own(&back(&mut bob, None).await?)).to_owned();
+    all[0].fence().await?;
+    all[0].forget();
+    let nick = "<item affiliation='member' jid='bob@localhost' nick='Bobby'/>";
+    set_item(&mut all[0], "hall", nick).await?;
+    for client in [&mut all[0], &mut bob] {
+        let told = client.expect(|e| e.name == "message" && mav(e).is_some()).await?;
+        assert_eq!((since(&told), people(&told).len()), (Some(&*known), 1), "{told}");
+        assert_eq!(item(&told).as_deref(), Some("member participant"));
+        assert_ne!(until(&told), known);
+    }
+    leave(&mut bob).await?;
+    let seen = back(&mut bob, Some(&known)).await?;
+    assert_eq!(people(&seen[0]), ["bob@localhost member"]);
+    let listed = seen[0].child(USER, "x").and_then(|x| x.child(USER, "item"));
+    assert_eq!(listed.and_then(|item| item.attr("nick")), Some("Bobby"));
+    // The same once more is none.
+    let now = until(own(&seen)).to_owned();
+    set_item(&mut all[0], "hall", nick).await?;
+    leave(&mut bob).await?;
+    assert_eq!(until(own(&back(&mut bob, Some(&now)).await?)), now);
+    Ok(())
+}

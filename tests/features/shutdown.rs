@@ -135,7 +135,7 @@ async fn servers_stand_beside_each_other_but_not_on_one_folder() -> Outcome<()> 
     let args = [&["--data-dir", &data][..], &ports].concat();
     let said = run_in(folders[0].path(), &args, "");
     assert!(!said.ok);
-    assert!(said.err.contains("in use by another program"), "{}", said.err);
+    assert!(said.err.contains("a Stonechat already runs on the data folder"), "{}", said.err);
     labs[0].login("alice").await?.nothing().await?;
     // And not on one port.
     let port = format!("c2s.listen={}", labs[0].target.c2s);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use super::create::Create;
 use super::module::{Cx, Target};
 use super::requester::Client;
 use crate::base::role::Role;
@@ -21,6 +22,15 @@ impl Cx {
     /// The bare JID of the requesting account.
     pub fn bare(&self) -> BareJid {
         self.jid().bare()
+    }
+
+    /// Whether the requester is one of those who may create something.
+    pub fn is_among(&self, creators: Create) -> bool {
+        match creators {
+            Create::Anyone => true,
+            Create::Accounts => self.account().is_ok(),
+            Create::Operators => self.role() >= Role::Operator,
+        }
     }
 
     /// The requesting session, if it is a client of this server.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::archive::Write;
-use super::config::Create;
 use super::deliver::run;
 use super::enter::{Entering, Entry};
 use super::find::{no_room, room_at, room_of};
@@ -82,6 +81,7 @@ fn routed(
     event: impl FnOnce(&mut Room, &mut Outputs) -> Result<(), StanzaError>,
 ) -> Made {
     let (done, delivered) = run(cx, hold, event);
+    delivered.charge(cx);
     done.map(|()| delivered.routed)
 }
 
@@ -251,6 +251,7 @@ async fn enter(cx: &Cx, stanza: &Stanza, entry: &Entry) -> Made {
             false => Some(room.enter(stanza, entry, &entering, out)),
         });
         if let Some(done) = done {
+            delivered.charge(cx);
             slow_down(delivered.slow).await;
             return done.map(|()| delivered.routed);
         }
@@ -263,6 +264,7 @@ async fn update(cx: &Cx, stanza: &Stanza) -> Made {
     match room_at(cx, &to.bare()).await? {
         Some(hold) => {
             let (done, delivered) = run(cx, &hold, |room, out| room.update(stanza, out));
+            delivered.charge(cx);
             slow_down(delivered.slow).await;
             done.map(|()| delivered.routed)
         }
@@ -279,18 +281,13 @@ async fn create(cx: &Cx, stanza: &Stanza) -> Result<(Arc<Hold>, bool), StanzaErr
     let Some(to) = stanza.to() else { return Err(no_room()) };
     let config = &cx.config.muc;
     let creator = stanza.from().bare();
-    let may = match config.create {
-        Create::Anyone => true,
-        Create::Accounts => cx.account().is_ok(),
-        Create::Operators => cx.role() >= Role::Operator,
-    };
-    if !may {
+    if !cx.is_among(config.create) {
         // §7.2.17
         return Err(StanzaError::not_allowed().text("you may not create rooms here"));
     }
     let by = creator.clone();
     let stored = cx.store.read(move |tx| rows::created_by(tx, by.as_str())).await?;
-    let locked = cx.rooms().locked_by(creator.as_str());
+    let locked = cx.rooms().locked_by(&creator);
     if cx.role() < Role::Operator && stored + locked >= config.rooms_per_account_max {
         let text = format!(
             "you have created {} rooms, which is as many as you may",

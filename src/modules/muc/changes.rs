@@ -14,6 +14,7 @@ use crate::stanza::StanzaError;
 use crate::store::StoreError;
 use crate::store::ids::RoomId;
 use crate::store::tx::Tx;
+use crate::xml::writer::escape_attr;
 
 /// What somebody is to be.
 #[derive(Debug, Clone)]
@@ -52,8 +53,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// What these come to, one after the other: each that changes an affiliation has a version of its own (XEP-0463).
-    /// All or nothing.
+    /// What these come to, one after the other: each that changes a list, be it a nickname in it, has a version of its
+    /// own (XEP-0463 §5.2.2). All or nothing.
     pub fn of(room: &Room, wanted: Vec<Wanted>) -> Result<Self, StanzaError> {
         let mut after: BTreeMap<BareJid, Standing> = BTreeMap::new();
         let mut made = Self { forgotten: room.forgotten, ..Self::default() };
@@ -66,7 +67,7 @@ impl Changes {
             let kept = had.nick.clone();
             now.nick = nick_of((room, &nicks), &jid, affiliation, (kept, nick))?;
             now.reason = by.reason.clone().filter(|_| affiliation == Affiliation::Outcast);
-            if now.affiliation != had.affiliation {
+            if (now.affiliation, &now.nick) != (had.affiliation, &had.nick) {
                 version += 1;
                 now.version = version;
             }
@@ -167,15 +168,31 @@ pub fn is_owned(room: &Room, after: &BTreeMap<BareJid, Standing>) -> Result<(), 
     }
 }
 
-/// There may be so many; a room that has more already may have as many.
+/// There may be so many, and their lists so long: they are read in one answer, which has to fit into an outbox. A room
+/// that has more already may have as much.
 pub fn is_bounded(room: &Room, after: &BTreeMap<BareJid, Standing>) -> Result<(), StanzaError> {
     let now = whole(room, after).filter(|(_, one)| is_listed(one)).count();
     let max = room.bounds.affiliations_max;
-    if now <= max || now <= listed(room) {
-        return Ok(());
+    if now > max && now > listed(room) {
+        let text = format!("a room may have {max} people with an affiliation");
+        return Err(StanzaError::resource_constraint().text(text));
     }
-    let text = format!("a room may have {max} people with an affiliation");
-    Err(StanzaError::resource_constraint().text(text))
+    let bytes = weigh(whole(room, after));
+    let max = room.bounds.affiliations_bytes_max;
+    if bytes > max && bytes > weigh(room.standing.iter()) {
+        let text = format!("the lists of a room may have {max} bytes, with nicknames and reasons");
+        return Err(StanzaError::resource_constraint().text(text));
+    }
+    Ok(())
+}
+
+/// What the lists take that these people are in, as they are sent.
+fn weigh<'a>(people: impl Iterator<Item = (&'a BareJid, &'a Standing)>) -> usize {
+    let text = |text: &Option<String>| text.as_deref().map_or(0, |text| escape_attr(text).len());
+    let weight = |(jid, one): (&BareJid, &Standing)| {
+        ITEM_BYTES + jid.as_str().len() + text(&one.nick) + text(&one.reason)
+    };
+    people.filter(|(_, one)| is_listed(one)).map(weight).sum()
 }
 
 /// How many there are.
@@ -196,5 +213,7 @@ fn is_listed(standing: &Standing) -> bool {
     standing.affiliation != Affiliation::None || standing.nick.is_some()
 }
 
+/// `<item affiliation='outcast' jid='' nick=''><reason></reason></item>`
+const ITEM_BYTES: usize = 68;
 /// People of whom a room remembers that they were listed once.
 const UNLISTED_MAX: usize = 1_000;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::settings::Preset;
+use crate::modules::api::Create;
 
 /// `[modules.muc]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub struct Config {
     pub sessions_per_occupant_max: usize,
     /// People with an affiliation in a room.
     pub affiliations_max: usize,
+    /// Bytes of their lists, with nicknames and reasons.
+    pub affiliations_bytes_max: usize,
     /// Bytes of a nickname.
     pub nick_bytes_max: usize,
     /// Bytes of content of presence in rooms.
@@ -42,21 +45,10 @@ pub struct Config {
     pub idle_secs: u64,
     /// Days that messages stay in the archives of rooms; 0: for ever.
     pub retention_days: u32,
+    /// Bytes of the archive of one room; over it the oldest messages go. 0: no bound.
+    pub archive_bytes_max: u64,
     /// Bytes of a room's vCard, with its avatar.
     pub vcard_bytes_max: usize,
-}
-
-/// Who may create rooms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Create {
-    /// Everybody, strangers and anonymous users too.
-    Anyone,
-    /// Who has an account here.
-    #[default]
-    Accounts,
-    /// Operators.
-    Operators,
 }
 
 impl Default for Config {
@@ -69,6 +61,7 @@ impl Default for Config {
             occupants_max: 1_000,
             sessions_per_occupant_max: 3,
             affiliations_max: 10_000,
+            affiliations_bytes_max: 1_048_576,
             nick_bytes_max: 128,
             presence_bytes_max: 4_096,
             history_max: 50,
@@ -79,6 +72,7 @@ impl Default for Config {
             activity_subscribers_max: 10_000,
             idle_secs: 600,
             retention_days: 365,
+            archive_bytes_max: 268_435_456,
             vcard_bytes_max: 98_304,
         }
     }
@@ -93,6 +87,8 @@ pub struct Bounds {
     pub sessions_per_occupant_max: usize,
     /// As in the config.
     pub affiliations_max: usize,
+    /// As in the config.
+    pub affiliations_bytes_max: usize,
     /// As in the config.
     pub nick_bytes_max: usize,
     /// As in the config.
@@ -123,6 +119,7 @@ impl Config {
             occupants_max: self.occupants_max,
             sessions_per_occupant_max: self.sessions_per_occupant_max,
             affiliations_max: self.affiliations_max,
+            affiliations_bytes_max: self.affiliations_bytes_max,
             nick_bytes_max: self.nick_bytes_max,
             presence_bytes_max: self.presence_bytes_max,
             history_max: self.history_max,

@@ -25,6 +25,18 @@ pub(super) struct Delivered {
     pub(super) routed: Vec<Stanza>,
     /// Boxes with little room left.
     pub(super) slow: Vec<Arc<Outbox>>,
+    /// Sessions that hear of it.
+    heard_by: usize,
+}
+
+impl Delivered {
+    /// What everybody in a room hears is no one stanza: presence is paid for by who causes it, as presence to contacts
+    /// is.
+    pub(super) fn charge(&self, cx: &Cx) {
+        if let Some(client) = cx.client() {
+            client.outbox.charge(self.heard_by);
+        }
+    }
 }
 
 /// Does something in a room, and sends what comes of it.
@@ -138,6 +150,7 @@ fn deliver(
     // Each round takes out at least one session.
     loop {
         for Sent { from, class, frame, to } in out.sent.drain(..) {
+            delivered.heard_by = delivered.heard_by.saturating_add(to.len());
             cx.router.hand_out((&from, class), &frame, &to, cx.now, handed);
         }
         delivered.routed.append(&mut out.routed);

@@ -13,10 +13,10 @@ use super::{Rooms, hats, rows};
 use crate::jid::{BareJid, Jid};
 use crate::modules::api::{Cx, Reply};
 use crate::modules::mam;
+use crate::stanza::StanzaError;
 use crate::stanza::form::{Written, field, start};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::rsm::{Rsm, Set};
-use crate::stanza::{Stanza, StanzaError};
 use crate::store::tx::Tx;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
@@ -151,7 +151,11 @@ fn write_form(room: &Room, xml: &mut Xml) {
     let flag = |value: bool| if value { "1" } else { "0" };
     one("text-single", "muc#roomconfig_roomname", &now.name);
     one("text-single", "muc#roominfo_description", &now.description);
-    one("text-single", "muc#roominfo_subject", &room.subject_text());
+    one(
+        "text-single",
+        "muc#roominfo_subject",
+        room.subject.as_ref().map_or("", |subject| &subject.text),
+    );
     one("boolean", "muc#roominfo_subjectmod", flag(now.change_subject));
     one("boolean", "muc#roomconfig_changesubject", flag(now.change_subject));
     one("boolean", "muc#roomconfig_allowinvites", flag(now.invites));
@@ -182,15 +186,6 @@ fn whom(pm: Pm) -> &'static str {
         Pm::Participants => "participants",
         Pm::Moderators => "moderators",
         Pm::None => "none",
-    }
-}
-
-impl Room {
-    fn subject_text(&self) -> String {
-        let message = self.subject.as_ref().map(|subject| subject.frame.to_vec());
-        let message = message.and_then(|message| Stanza::ours(message.into()));
-        let text = message.as_ref().and_then(|one| one.element().child_text(ns::CLIENT, "subject"));
-        text.map(std::borrow::Cow::into_owned).unwrap_or_default()
     }
 }
 

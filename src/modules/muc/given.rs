@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use super::changes::{Changes, Reserved, Wanted};
 use super::deliver::{Plan, change};
 use super::find::room_at;
 use super::outputs::Outputs;
 use super::rights::Affiliation;
-use super::room::{Room, Standing};
+use super::room::Room;
 use super::rooms::Hold;
-use super::rows;
 use super::standing::By;
 use crate::jid::BareJid;
 use crate::modules::api::Cx;
@@ -74,20 +74,14 @@ async fn turn(
         return Ok(cx.store.write(move |tx| also(tx, false)).await?);
     };
     change(cx, &hold, move |room| {
-        let changes = room.affiliation(who.as_str()) == from;
-        let standing = if changes { Some(standing(room, &who, to, None)?) } else { None };
-        let (id, jid, new) = (room.id, who.clone(), standing.clone());
+        let is_so = room.affiliation(who.as_str()) == from;
+        let changes = if is_so { changes(room, &who, to, None)? } else { Changes::default() };
+        let (id, written) = (room.id, changes.clone());
         let write = move |tx: &mut dyn Tx| {
-            if let Some((id, new)) = id.zip(new) {
-                rows::stand(tx, id, jid.as_str(), &new)?;
-            }
-            also(tx, changes)
+            written.write(tx, id)?;
+            also(tx, is_so)
         };
-        let apply = move |room: &mut Room, (), out: &mut Outputs| {
-            if let Some(standing) = standing {
-                room.stand(&who, standing, &By::default(), out);
-            }
-        };
+        let apply = move |room: &mut Room, (), out: &mut Outputs| changes.apply(room, out);
         Ok(Plan { write: Box::new(write), apply: Box::new(apply) })
     })
     .await
@@ -103,20 +97,16 @@ pub(super) async fn set(
     reason: Option<String>,
 ) -> Result<bool, StanzaError> {
     change(cx, hold, move |room| {
-        let is_new = room.affiliation(who.as_str()) != affiliation;
         let id = room.id.ok_or_else(|| {
             StanzaError::not_acceptable().text("its creator has not configured it yet")
         })?;
-        let standing = standing(room, &who, affiliation, reason.clone())?;
-        let (jid, new) = (who.clone(), standing.clone());
-        let write = move |tx: &mut dyn Tx| match is_new {
-            true => rows::stand(tx, id, jid.as_str(), &new),
-            false => Ok(()),
-        };
+        let is_new = room.affiliation(who.as_str()) != affiliation;
+        let changes =
+            if is_new { changes(room, &who, affiliation, reason)? } else { Changes::default() };
+        let written = changes.clone();
+        let write = move |tx: &mut dyn Tx| written.write(tx, Some(id));
         let apply = move |room: &mut Room, (), out: &mut Outputs| {
-            if is_new {
-                room.stand(&who, standing, &By { reason, ..By::default() }, out);
-            }
+            changes.apply(room, out);
             is_new
         };
         Ok(Plan { write: Box::new(write), apply: Box::new(apply) })
@@ -124,41 +114,27 @@ pub(super) async fn set(
     .await
 }
 
-/// What it comes to. §10.5: the last owner stays.
-fn standing(
+/// What it comes to.
+fn changes(
     room: &Room,
     who: &BareJid,
     affiliation: Affiliation,
     reason: Option<String>,
-) -> Result<Standing, StanzaError> {
-    let had = room.standing.get(who);
-    let mut others = room.standing.iter().filter(|(jid, _)| *jid != who);
-    let is_owned = affiliation == Affiliation::Owner
-        || others.any(|(_, other)| other.affiliation == Affiliation::Owner);
-    if !is_owned {
-        return Err(StanzaError::conflict().text("a room needs an owner"));
-    }
-    let is_listed = |one: &Standing| one.affiliation != Affiliation::None;
-    let listed = room.standing.values().filter(|one| is_listed(one)).count();
-    let is_one_more = affiliation != Affiliation::None && !had.is_some_and(is_listed);
-    if is_one_more && listed >= room.bounds.affiliations_max {
-        let text = "the room has as many people with an affiliation as one may have";
-        return Err(StanzaError::resource_constraint().text(text));
-    }
-    // §7.10: who is no member any more has no nickname of its own.
-    let nick = had.and_then(|had| had.nick.clone()).filter(|_| affiliation >= Affiliation::Member);
-    let reason = reason.filter(|_| affiliation == Affiliation::Outcast);
-    Ok(Standing { affiliation, nick, reason, version: room.version + 1 })
+) -> Result<Changes, StanzaError> {
+    let by = By { reason, ..By::default() };
+    let wanted = Wanted { jid: who.clone(), affiliation, nick: Reserved::Keep, by };
+    Changes::of(room, vec![wanted])
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::Bounds;
+    use super::super::config::{Bounds, Config};
+    use super::super::room::Standing;
     use super::super::settings::Settings;
     use super::*;
 
     fn room() -> Room {
-        let bounds = Bounds { affiliations_max: 3, ..Bounds::default() };
+        let bounds = Bounds { affiliations_max: 3, ..Config::default().bounds() };
         let jid = BareJid::parse("hall@rooms.x").unwrap();
         let mut room = Room::new(jid, Settings::default(), [0; 32], bounds);
         for (jid, affiliation) in [
@@ -187,22 +163,25 @@ mod tests {
             ("eve@x", Member, true),
         ] {
             let who = BareJid::parse(who).unwrap();
-            assert_eq!(standing(&room, &who, to, Option::None).is_ok(), right, "{who} {to:?}");
+            assert_eq!(changes(&room, &who, to, Option::None).is_ok(), right, "{who} {to:?}");
         }
         let mut full = room;
         let cas = BareJid::parse("cas@x").unwrap();
         full.standing.insert(cas, Standing { affiliation: Admin, ..Standing::default() });
         let dan = BareJid::parse("dan@x").unwrap();
-        assert!(standing(&full, &dan, Member, Option::None).is_err());
-        assert!(standing(&full, &dan, None, Option::None).is_ok());
+        assert!(changes(&full, &dan, Member, Option::None).is_err());
+        assert!(changes(&full, &dan, None, Option::None).is_ok());
     }
 
     /// §7.10, §9.1
     #[test]
     fn who_is_no_member_has_no_nickname_and_only_a_ban_a_reason() {
-        let (room, bob) = (room(), BareJid::parse("bob@x").unwrap());
+        let bob = BareJid::parse("bob@x").unwrap();
         let stands = |to| {
-            let now = standing(&room, &bob, to, Some("why".to_owned())).unwrap();
+            let mut room = room();
+            let made = changes(&room, &bob, to, Some("why".to_owned())).unwrap();
+            made.apply(&mut room, &mut Outputs::default());
+            let now = &room.standing[&bob];
             (now.nick.is_some(), now.reason.is_some(), now.version)
         };
         assert_eq!(stands(Affiliation::Admin), (true, false, 1));

@@ -75,7 +75,7 @@ impl Room {
     }
 
     /// Writes the items of a list.
-    fn write_list(&self, xml: &mut Xml, list: List) {
+    pub(super) fn write_list(&self, xml: &mut Xml, list: List) {
         match list {
             List::Of(Affiliation::None) => {}
             List::Of(affiliation) => self.write_people(xml, affiliation),

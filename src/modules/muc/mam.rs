@@ -171,7 +171,7 @@ impl Look {
         let Owner::Room(room) = archive.owner() else { return Ok(None) };
         let first = archive::bounds(tx, archive)?.map_or(now, |(first, _)| first.at);
         let is_old = first < before || first > now;
-        Ok(Some(Self { archive, is_orphan: !rows::exists(tx, room)?, is_old }))
+        Ok(Some(Self { archive, is_orphan: rows::address(tx, room)?.is_none(), is_old }))
     }
 }
 

@@ -4,6 +4,7 @@
 //! looks, `outputs` what it wants sent. `act.rs` takes stanzas to rooms, `requests.rs` requests; `deliver.rs` sends what
 //! comes of them; `rooms.rs` has the rooms in memory, `rows.rs` those in the store. `disco` and `find` say which rooms
 //! there are; `mam` and `speaker` show the archive, in which `burial` leaves tombstones, for authors and for `moderate`;
+//! `quota` is what it may hold, `spoken` what slow mode goes by;
 //! `looks` are avatars (`vcard`) and `hats`. `away` and `activity` tell members that are not in their rooms.
 
 mod absent;
@@ -38,6 +39,7 @@ mod names;
 mod nick;
 mod outputs;
 mod owner;
+mod quota;
 mod register;
 mod requests;
 mod restart;
@@ -49,8 +51,8 @@ mod rows;
 mod say;
 mod settings;
 mod show;
-mod slow;
 mod speaker;
+mod spoken;
 mod standing;
 mod vcard;
 mod verbs;
@@ -130,6 +132,7 @@ pub const MODULE: Module = Module {
             let idle = Duration::from_secs(job.config.muc.idle_secs);
             job.server.shared().muc.forget_idle(job.now, idle);
             mam::tidy(&job).await;
+            quota::hold(&job).await;
         })
     })),
     background: Some(restart::started),

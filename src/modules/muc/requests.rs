@@ -6,7 +6,7 @@ use super::route::{Handler, Route};
 use super::{admin, disco, hats, mam, moderate, owner, register, vcard};
 use crate::modules::api::{Cx, Reply};
 use crate::stanza::iq::{Iq, IqType};
-use crate::stanza::{Stanza, StanzaError};
+use crate::stanza::{ErrorType, Stanza, StanzaError};
 use crate::xml::ns;
 
 /// All of them, by the files that answer them.
@@ -46,7 +46,14 @@ pub(super) async fn to_room(cx: Cx, iq: Iq) -> Result<Vec<Stanza>, StanzaError> 
         return Err(StanzaError::service_unavailable());
     };
     let hold = room_of(&cx, iq.stanza()).await?;
+    let outbox = cx.client().map(|client| client.outbox.clone());
     let Reply { payload, ahead, out, .. } = handler(cx, hold, iq.clone()).await?;
+    if iq.ty() == IqType::Get && outbox.is_some_and(|outbox| !outbox.fits(payload.len())) {
+        // A list that is longer than what may wait for a client would end its stream.
+        return Err(StanzaError::resource_constraint()
+            .kind(ErrorType::Wait)
+            .text("the answer is too long as long as so much else waits to be sent to you"));
+    }
     let answer = ahead.into_iter().chain([iq.result(&payload)]);
     Ok(answer.filter_map(Stanza::ours).chain(out).collect())
 }

@@ -37,7 +37,7 @@ impl Room {
             .map(|occupant| Written {
                 nick: occupant.nick.text.to_string(),
                 role: occupant.role.as_str().to_owned(),
-                spoke: self.slow.last(occupant.bare()).unwrap_or_default(),
+                spoke: self.spoken.at(occupant.bare()),
                 seats: occupant
                     .seats
                     .iter()
@@ -58,9 +58,7 @@ impl Room {
             let Ok(jid) = self.jid.with_resource(&nick.text) else { continue };
             for (real, shown) in seats {
                 let Ok(real) = Jid::parse(&real) else { continue };
-                if spoke > 0 {
-                    self.slow.spoke(real.bare_str(), spoke);
-                }
+                self.spoken.note(real.bare_str(), spoke);
                 let seat = Seat { jid: real, shown: Bytes::from(shown) };
                 self.seat(nick.clone(), jid.clone().into(), role, seat);
             }

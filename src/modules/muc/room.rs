@@ -17,10 +17,11 @@ use super::nick::Nick;
 use super::outputs::Outputs;
 use super::rights::{Affiliation, Role};
 use super::settings::Settings;
-use super::slow::Slow;
+use super::spoken::Spoken;
 use crate::jid::{BareJid, Jid};
-use crate::stanza::{Frame, StanzaError};
+use crate::stanza::{Frame, Stanza, StanzaError};
 use crate::store::ids::{ArchiveId, RoomId};
+use crate::xml::ns;
 
 /// A room.
 #[derive(Debug)]
@@ -54,10 +55,10 @@ pub struct Room {
     everyone: Option<Arc<[Jid]>>,
     /// How members were called last.
     pub(super) called: Called,
+    /// When people spoke, where there is slow mode.
+    pub(super) spoken: Spoken,
     /// Those who are not in it, and what they are to be told.
     pub(super) absent: Absent,
-    /// When people spoke last.
-    pub(super) slow: Slow,
     /// It was destroyed, or left by the last occupant: whoever still holds it looks for it anew.
     pub is_gone: bool,
     /// When somebody was last in it, or looked at it.
@@ -88,6 +89,18 @@ pub struct Subject {
     pub frame: Frame,
     /// When, in microseconds since 1970.
     pub at: i64,
+    /// Its text: many ask for that and few set it.
+    pub text: Box<str>,
+}
+
+impl Subject {
+    /// The subject that a message sets.
+    pub fn of(frame: Frame, at: i64) -> Self {
+        let message = Stanza::ours(frame.to_vec().into());
+        let text = message.as_ref().and_then(|one| one.element().child_text(ns::CLIENT, "subject"));
+        let text = text.map(Into::into).unwrap_or_default();
+        Self { frame, at, text }
+    }
 }
 
 /// A message that newcomers get.
@@ -153,8 +166,8 @@ impl Room {
             sessions: HashMap::new(),
             everyone: None,
             called: Called::default(),
+            spoken: Spoken::default(),
             absent: Absent::default(),
-            slow: Slow::default(),
             is_gone: false,
             used: SystemTime::UNIX_EPOCH,
             secret,

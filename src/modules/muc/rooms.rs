@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
@@ -25,10 +25,14 @@ use crate::store::ids::ArchiveId;
 pub struct Rooms {
     shards: Box<[Mutex<Loaded>]>,
     hasher: RandomState,
+    /// Those that their creators have not configured, by creator; some that are gone or configured since.
+    locked: Mutex<HashMap<BareJid, Vec<Weak<Hold>>>>,
     /// The hour in which archives were tidied last, since 1970.
     tidied: AtomicU64,
     /// Who wants to be told where something was said.
     pub(super) indicators: Indicators,
+    /// Whether all archives were weighed since the start.
+    weighed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -42,12 +46,9 @@ struct Loaded {
 impl Default for Rooms {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self {
-            shards,
-            hasher: RandomState::new(),
-            tidied: AtomicU64::new(0),
-            indicators: Indicators::default(),
-        }
+        let (tidied, weighed) = (AtomicU64::new(0), AtomicBool::new(false));
+        let (locked, indicators) = (Mutex::default(), Indicators::default());
+        Self { shards, hasher: RandomState::new(), locked, tidied, weighed, indicators }
     }
 }
 
@@ -152,20 +153,27 @@ impl Rooms {
         let mut room = Room::new(jid.clone(), settings, secret, bounds);
         let owner =
             Standing { affiliation: super::rights::Affiliation::Owner, ..Standing::default() };
-        room.standing.insert(creator, owner);
+        room.standing.insert(creator.clone(), owner);
         let hold = Hold::new(room);
         loaded.rooms.insert(jid.clone(), hold.clone());
+        drop(loaded);
+        let mut locked = self.locked();
+        let own = locked.entry(creator).or_default();
+        own.retain(is_locked);
+        own.push(Arc::downgrade(&hold));
+        drop(locked);
         (hold, true)
     }
 
     /// How many rooms of this creator nobody has configured yet.
-    pub(super) fn locked_by(&self, creator: &str) -> usize {
-        let all = self.all();
-        let is = |hold: &&Arc<Hold>| {
-            let room = hold.lock();
-            room.is_locked() && room.standing.contains_key(creator)
-        };
-        all.iter().filter(is).count()
+    pub(super) fn locked_by(&self, creator: &BareJid) -> usize {
+        // Only its own are looked into, and nobody else waits for that.
+        let known = self.locked().get(creator).cloned().unwrap_or_default();
+        known.iter().filter(|room| is_locked(room)).count()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<BareJid, Vec<Weak<Hold>>>> {
+        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this is the first call within an hour.
@@ -173,6 +181,16 @@ impl Rooms {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let hour = since.as_secs() / 3_600;
         self.tidied.swap(hour, Ordering::AcqRel) != hour
+    }
+
+    /// Whether all archives were weighed since the start: from then on those that grow are enough.
+    pub(super) fn are_weighed(&self) -> bool {
+        self.weighed.load(Ordering::Acquire)
+    }
+
+    /// They were; or they have to be again.
+    pub(super) fn weighed(&self, all: bool) {
+        self.weighed.store(all, Ordering::Release);
     }
 
     /// Forgets a room that is gone.
@@ -186,6 +204,10 @@ impl Rooms {
 
     /// Forgets rooms that nobody is in and nobody has looked at for a while; how many are left.
     pub(super) fn forget_idle(&self, now: SystemTime, after: Duration) -> usize {
+        self.locked().retain(|_, rooms| {
+            rooms.retain(is_locked);
+            !rooms.is_empty()
+        });
         let mut left = 0;
         for mut loaded in self.each() {
             let before = loaded.rooms.len();
@@ -196,7 +218,7 @@ impl Rooms {
                 }
                 let room = hold.lock();
                 let idle = now.duration_since(room.used).unwrap_or_default();
-                !room.is_empty() || room.is_locked() || idle < after
+                !room.is_empty() || room.is_locked() || idle < after.max(room.waits())
             });
             if loaded.rooms.len() < before {
                 loaded.forgotten = loaded.forgotten.wrapping_add(1);
@@ -208,6 +230,14 @@ impl Rooms {
     }
 }
 
+/// Whether it is there, and nobody has configured it.
+fn is_locked(hold: &Weak<Hold>) -> bool {
+    hold.upgrade().is_some_and(|hold| {
+        let room = hold.lock();
+        room.is_locked() && !room.is_gone
+    })
+}
+
 fn room(jid: &BareJid, stored: Stored, said: Vec<Kept>, store: &Store, bounds: Bounds) -> Room {
     let mut room = Room::new(jid.clone(), stored.settings, stored.secret, bounds);
     room.id = Some(stored.id);
@@ -217,10 +247,9 @@ fn room(jid: &BareJid, stored: Stored, said: Vec<Kept>, store: &Store, bounds: B
         room.list(jid, standing);
     }
     room.called = stored.called;
-    room.subject = stored.subject.and_then(|(message, at)| {
-        let frame = Stanza::ours(message.into())?.frame();
-        Some(Subject { frame, at })
-    });
+    room.subject = stored
+        .subject
+        .and_then(|(message, at)| Some(Subject::of(Stanza::ours(message.into())?.frame(), at)));
     room.history = history::stamped(said, &room, store);
     if let Some(written) = &stored.occupants {
         room.seat_written(written);
@@ -238,6 +267,32 @@ impl Cx {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Those that a creator has not configured are counted without a look into others' rooms.
+    #[test]
+    fn rooms_that_are_not_configured_are_their_creators() {
+        let rooms = Rooms::default();
+        let jid = |n: usize| BareJid::parse(&format!("r{n}@rooms.x")).unwrap();
+        let who = |name: &str| BareJid::parse(&format!("{name}@x")).unwrap();
+        let create = |n, by| {
+            rooms.create(&jid(n), who(by), Settings::default(), [0; 32], Bounds::default()).0
+        };
+        let holds: Vec<_> = (0..3).map(|n| create(n, "ann")).collect();
+        let others = create(9, "bob");
+        // Whoever does something in it holds up nobody but who comes for it.
+        let busy = others.lock();
+        assert_eq!(rooms.locked_by(&who("ann")), 3);
+        drop(busy);
+        holds[0].lock().id = Some(crate::store::ids::RoomId(1));
+        holds[1].lock().is_gone = true;
+        rooms.forget(&jid(1), &holds[1]);
+        assert_eq!((rooms.locked_by(&who("ann")), rooms.locked_by(&who("bob"))), (1, 1));
+        drop(holds);
+        rooms.lock(&jid(2)).rooms.clear();
+        rooms.forget_idle(SystemTime::UNIX_EPOCH, Duration::ZERO);
+        let known: Vec<BareJid> = rooms.locked().keys().cloned().collect();
+        assert_eq!(known, [who("bob")]);
+    }
 
     /// A room is read anew for what was forgotten beside it, and for little else.
     #[test]

@@ -178,9 +178,9 @@ pub(super) fn temporary(tx: &mut dyn Tx) -> Result<Vec<(RoomId, String)>, StoreE
     query_all(tx, TEMPORARY, &[0_i64.into()], |row| Ok((RoomId(row.int(0)?), row.text(1)?)))
 }
 
-/// Whether there is such a room.
-pub(super) fn exists(tx: &mut dyn Tx, room: RoomId) -> Result<bool, StoreError> {
-    Ok(query_optional(tx, EXISTS, &[room.0.into()], |row| row.int(0))?.is_some())
+/// Its address, if there is such a room.
+pub(super) fn address(tx: &mut dyn Tx, room: RoomId) -> Result<Option<String>, StoreError> {
+    query_optional(tx, ADDRESS, &[room.0.into()], |row| row.text(0))
 }
 
 /// Its vCard, if it has one.
@@ -263,7 +263,7 @@ crate::store::sql! {
     KEEP = "UPDATE room SET occupants = $2 WHERE id = $1";
     OCCUPIED = "SELECT jid FROM room WHERE occupants IS NOT NULL AND jid > $1 ORDER BY jid";
     TEMPORARY = "SELECT id, jid FROM room WHERE stays = 0 AND id > $1 ORDER BY id";
-    EXISTS = "SELECT id FROM room WHERE id = $1";
+    ADDRESS = "SELECT jid FROM room WHERE id = $1";
     VCARD = "SELECT vcard FROM room WHERE id = $1";
     SET_VCARD = "UPDATE room SET vcard = $2 WHERE id = $1";
     PUBLIC_AFTER = "SELECT jid, settings FROM room WHERE domain = $1 AND public = 1 AND jid > $2 ORDER BY jid LIMIT $3";

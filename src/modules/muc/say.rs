@@ -1,6 +1,6 @@
 //! What is said in a room (XEP-0045 §7.4, §8.1): to all, in one order, under the speaker's nickname.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::burial::Burial;
 use super::names;
@@ -60,7 +60,7 @@ impl Room {
         let is_kept = !is_subject && is_worth_keeping(message);
         // XEP-0500 §6: "only messages containing at least one body", whatever hints they have.
         let counts = !is_subject && message.element().has_child(ns::CLIENT, "body");
-        self.wait_to_speak(session.bare_str(), role, counts, now)?;
+        self.slow(session.bare_str(), role, counts, now)?;
         let speaker = {
             let known = self.settings.whois == Whois::Anyone;
             speaker::mark(session, self.affiliation(session.bare_str()), role, known)
@@ -78,8 +78,8 @@ impl Room {
         Ok(Said { frame, from, is_subject, archive, is_kept, id, speaker, burial })
     }
 
-    /// XEP-0500: one message in so many seconds.
-    fn wait_to_speak(
+    /// XEP-0500 §5.1: "the duration, in seconds, users must wait between two messages", under whatever nickname.
+    fn slow(
         &mut self,
         bare: &str,
         role: Role,
@@ -90,14 +90,19 @@ impl Room {
         if seconds == 0 || role >= Role::Moderator || !counts {
             return Ok(());
         }
-        match self.slow.speak(bare, micros(now), seconds.saturating_mul(1_000_000)) {
-            true => Ok(()),
-            false => {
-                let text = format!("this room is slow: one message in {seconds} seconds");
-                let error = StanzaError::policy_violation().kind(crate::stanza::ErrorType::Wait);
-                Err(error.text(text))
-            }
+        if !self.spoken.may(bare, micros(now), seconds.saturating_mul(1_000_000)) {
+            let text = format!("this room is slow: one message in {seconds} seconds");
+            return Err(StanzaError::policy_violation()
+                .kind(crate::stanza::ErrorType::Wait)
+                .text(text));
         }
+        Ok(())
+    }
+
+    /// How long it is to be remembered when people spoke.
+    pub(super) fn waits(&self) -> Duration {
+        let seconds = if self.spoken.is_empty() { 0 } else { self.settings.slow_mode };
+        Duration::from_secs(seconds.into())
     }
 
     /// Sends it to all. `seq`: its position in the archive; `stamp` what its frames get for it.
@@ -107,7 +112,7 @@ impl Room {
         }
         let frame = if stamp.is_empty() { said.frame } else { said.frame.with(stamp) };
         if said.is_subject {
-            self.subject = Some(Subject { frame: frame.clone(), at });
+            self.subject = Some(Subject::of(frame.clone(), at));
         } else if said.is_kept {
             self.keep(Kept { frame: frame.clone(), at, seq });
         }

@@ -32,13 +32,14 @@ impl Room {
         let (since, after) = (self.version, standing.affiliation);
         self.version = self.version.max(standing.version);
         self.list(jid.clone(), standing);
-        if before == after {
+        if self.version == since {
             return;
         }
         let by = By { more: self.mav(Some(since), self.version).into(), ..by.clone() };
         let keys: Vec<Arc<str>> = self.keys_of(jid, after);
-        if keys.is_empty() {
-            self.tell_of_absent(jid, after, &by, out);
+        if keys.is_empty() || before == after {
+            // Of a nickname that is kept for somebody, presence says nothing.
+            return self.tell_of_list(jid, after, &by, out);
         }
         for key in keys {
             self.restand(&key, (before, after), &by, out);
@@ -117,12 +118,15 @@ impl Room {
         }
     }
 
-    /// §9.3, §10.3: of somebody who is not in the room, those who see real addresses are told by a message.
-    fn tell_of_absent(&self, jid: &BareJid, affiliation: Affiliation, by: &By, out: &mut Outputs) {
+    /// §9.3, §10.3: of somebody who is not in the room, those who see real addresses are told by a message; and of
+    /// what nobody sees of those who are.
+    fn tell_of_list(&self, jid: &BareJid, affiliation: Affiliation, by: &By, out: &mut Outputs) {
         let to = self.those(|one| self.settings.shows_addresses(one.role));
+        let role = self.of_account(jid.as_str()).map(|one| one.role).max().unwrap_or_default();
+        let nick = self.standing.get(jid).and_then(|one| one.nick.as_deref());
         let mut xml = Xml::new();
         xml.start("x").attr("xmlns", ns::MUC_USER).raw(&by.more);
-        Item { affiliation, ..Item::default() }.write(&mut xml, Some(jid.as_str()));
+        Item { affiliation, role, nick, ..Item::default() }.write(&mut xml, Some(jid.as_str()));
         xml.end();
         out.tell(
             to,

@@ -105,7 +105,7 @@ impl Room {
             let mut xml = Xml::new();
             xml.start("x").attr("xmlns", ns::MUC_USER).raw(&self.mav(from, until));
             for (jid, standing) in &shown {
-                self.write_change(&mut xml, (jid, standing.affiliation), reader, from);
+                self.write_change(&mut xml, (jid, standing), reader, from);
             }
             xml.end();
             answers.push(xml.finish().to_vec());
@@ -120,16 +120,17 @@ impl Room {
     fn write_change(
         &self,
         xml: &mut Xml,
-        (jid, affiliation): (&BareJid, Affiliation),
+        (jid, standing): (&BareJid, &Standing),
         reader: Rank,
         since: Option<i64>,
     ) {
-        let hidden = !self.may_read(reader, List::Of(affiliation));
+        let hidden = !self.may_read(reader, List::Of(standing.affiliation));
         if hidden && since.is_none() {
             return;
         }
-        let affiliation = if hidden { Affiliation::None } else { affiliation };
-        xml.start("item").attr("affiliation", affiliation.as_str()).attr("jid", jid.as_str()).end();
+        let affiliation = if hidden { Affiliation::None } else { standing.affiliation };
+        xml.start("item").attr("affiliation", affiliation.as_str()).attr("jid", jid.as_str());
+        xml.attr_opt("nick", standing.nick.as_deref().filter(|_| !hidden)).end();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::modules::api::Create;
 use crate::modules::pubsub::Limits;
 
 /// `[modules.pubsub_service]`
@@ -28,19 +29,6 @@ pub struct Config {
     pub subscriptions_per_node_max: usize,
     /// Maximum number of nodes and addresses with which one account is subscribed.
     pub subscriptions_per_account_max: usize,
-}
-
-/// Who may create nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Create {
-    /// Everybody, strangers and anonymous users too.
-    Anyone,
-    /// Who has an account here.
-    #[default]
-    Accounts,
-    /// Operators.
-    Operators,
 }
 
 impl Default for Config {

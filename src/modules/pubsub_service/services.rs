@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::config::Create;
 use super::rows;
 use crate::base::role::Role;
 use crate::jid::BareJid;
@@ -59,11 +58,7 @@ impl Cx {
 pub(super) async fn asked(cx: &Cx, at: &BareJid) -> Result<(Service, Asker), StanzaError> {
     let config = &cx.config.pubsub_service;
     let is_operator = cx.role() >= Role::Operator;
-    let may_create = match config.create {
-        Create::Anyone => true,
-        Create::Accounts => cx.account().is_ok(),
-        Create::Operators => is_operator,
-    };
+    let may_create = cx.is_among(config.create);
     let asker = Asker { may_create, is_owner: is_operator, ..Asker::stranger(cx.jid().clone()) };
     Ok((service(cx, at, is_operator).await?, asker))
 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::super::testing::Server;
 use super::act;
-use super::config::Create;
 use crate::jid::Jid;
 use crate::modules::Config;
-use crate::modules::api::{Cx, Requester};
+use crate::modules::api::{Create, Cx, Requester};
 use crate::stanza::Stanza;
 use crate::stanza::iq::Iq;
 

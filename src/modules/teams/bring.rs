@@ -6,7 +6,7 @@ use super::super::api::{Cause, Cx, PeriodicJob, Requester};
 use super::super::bookmarks::given as bookmarks;
 use super::super::muc;
 use super::super::pep::Owner;
-use super::rooms::{self, State, Tie};
+use super::rooms::{self, Page, State, Tie};
 use crate::jid::Jid;
 use crate::stanza::StanzaError;
 use crate::store::StoreError;
@@ -14,23 +14,24 @@ use crate::store::tx::Tx;
 
 /// Does all that is to be done; how much of it could not be. That is tried again later.
 pub async fn settle(cx: &Cx) -> Result<usize, StoreError> {
+    settle_by(cx, AT_ONCE).await
+}
+
+/// The same, so many at once.
+async fn settle_by(cx: &Cx, at_once: i64) -> Result<usize, StoreError> {
     let _turn = TURN.acquire().await;
-    let (mut failed, mut why) = (0, None);
+    let (mut failed, mut why) = (0_usize, None);
     for kind in [Todo::Part, Todo::End, Todo::Bring] {
+        let mut page = Page::first(at_once);
         loop {
-            let ties = cx.store.read(move |tx| kind.ties(tx)).await?;
-            let count = ties.len();
-            let mut undone: usize = 0;
+            let ties = cx.store.read(move |tx| kind.ties(tx, page)).await?;
+            let Some(last) = ties.last() else { break };
+            page = page.behind(last);
             for tie in ties {
                 if let Err(error) = kind.carry_out(cx, &tie).await {
                     why.get_or_insert((tie, error));
-                    undone += 1;
+                    failed += 1;
                 }
-            }
-            // Those that were not done would be found again.
-            if undone > 0 || count == 0 {
-                failed += undone;
-                break;
             }
         }
     }
@@ -70,11 +71,11 @@ enum Todo {
 }
 
 impl Todo {
-    fn ties(self, tx: &mut dyn Tx) -> Result<Vec<Tie>, StoreError> {
+    fn ties(self, tx: &mut dyn Tx, page: Page) -> Result<Vec<Tie>, StoreError> {
         match self {
-            Self::Part => rooms::to_part(tx),
-            Self::End => rooms::to_end(tx),
-            Self::Bring => rooms::to_bring(tx),
+            Self::Part => rooms::to_part(tx, page),
+            Self::End => rooms::to_end(tx, page),
+            Self::Bring => rooms::to_bring(tx, page),
         }
     }
 
@@ -159,6 +160,8 @@ async fn owner(cx: &Cx, tie: &Tie) -> Result<Option<Owner>, StanzaError> {
     Ok(is_there.then(|| Owner { account, jid: tie.address.clone() }))
 }
 
+/// Ties that are looked at in one go.
+const AT_ONCE: i64 = 500;
 /// Two at once would do the same.
 static TURN: Semaphore = Semaphore::const_new(1);
 
@@ -233,7 +236,8 @@ mod tests {
             let leave = TeamVerb::Leave { name: "t".to_owned(), jid: ANN.to_owned() };
             team(&server.cx, leave).await;
             assert!(!marked(&server, &owner).await, "{made}");
-            let left = server.store().read(rooms::to_end).await.unwrap();
+            let all = |tx: &mut dyn Tx| rooms::to_end(tx, Page::first(9));
+            let left = server.store().read(all).await.unwrap();
             assert!(left.is_empty(), "{left:?}");
         }
     }
@@ -260,5 +264,44 @@ mod tests {
         let shown = RoomVerb::Show { room: ROOM.to_owned() };
         let shown = muc::run(&server.cx, shown).await.unwrap();
         assert!(shown.contains(&format!("member: {ANN}")), "{shown:?}");
+    }
+
+    /// What fails for good holds up none of those behind it, however many it is.
+    #[tokio::test]
+    async fn what_cannot_be_done_holds_up_nobody() {
+        let (server, ..) = server().await;
+        let mut all = vec!["ann".to_owned()];
+        for n in 0..4 {
+            all.push(format!("u{n}"));
+        }
+        for name in &all[1..] {
+            server.account(name.clone().leak(), &[]).await;
+        }
+        let mut config = Config::default();
+        config.pep.item_bytes_max = 10;
+        let stuck = Cx { config: config.into(), ..server.cx.clone() };
+        for name in &all {
+            let jid = format!("{name}@montague.example");
+            let name = "t".to_owned();
+            run(&stuck, TeamVerb::Join { name, jid, called: None }).await.unwrap();
+        }
+        // Nobody gets a bookmark, and each of them is a member of the next room.
+        let other = "next@conference.montague.example";
+        let owner = "root@montague.example".to_owned();
+        let room = || other.to_owned();
+        let create = RoomVerb::Create { room: room(), owner, preset: None, name: None };
+        muc::run(&server.cx, create).await.unwrap();
+        let id = muc::known(&server.cx, &BareJid::parse(other).unwrap()).await.unwrap().unwrap().id;
+        let add = move |tx: &mut dyn Tx| {
+            let team = super::super::table::find(tx, "t")?.unwrap();
+            rooms::add(tx, &team, id, &BareJid::parse(other).unwrap())
+        };
+        server.store().write(add).await.unwrap();
+        assert_eq!(settle_by(&stuck, 2).await.unwrap(), 10);
+        let shown = muc::run(&server.cx, RoomVerb::Show { room: room() }).await.unwrap();
+        for name in &all {
+            let line = format!("member: {name}@montague.example");
+            assert!(shown.contains(&line), "{line} {shown:?}");
+        }
     }
 }

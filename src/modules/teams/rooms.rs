@@ -47,6 +47,25 @@ pub(super) struct Tie {
     pub bookmark: State,
 }
 
+/// Which ties are looked at in one go, in the order of accounts and rooms: what cannot be done holds up none behind it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page {
+    after: (AccountId, RoomId),
+    max: i64,
+}
+
+impl Page {
+    /// The first one of this length.
+    pub(super) const fn first(max: i64) -> Self {
+        Self { after: (AccountId(i64::MIN), RoomId(i64::MIN)), max }
+    }
+
+    /// The one behind a tie.
+    pub(super) const fn behind(self, tie: &Tie) -> Self {
+        Self { after: (tie.account, tie.room), ..self }
+    }
+}
+
 /// Gives a room to a team; whether it did not have it.
 pub(super) fn add(
     tx: &mut dyn Tx,
@@ -67,23 +86,24 @@ pub(super) fn list(tx: &mut dyn Tx, team: &Team) -> Result<Vec<String>, StoreErr
     query_all(tx, LIST, &[team.id.into()], |row| row.text(0))
 }
 
-/// Those to whom something is still to be brought.
-pub(super) fn to_bring(tx: &mut dyn Tx) -> Result<Vec<Tie>, StoreError> {
-    ties(tx, TO_BRING)
+/// Those to whom something is still to be brought, a few after the last one that was looked at.
+pub(super) fn to_bring(tx: &mut dyn Tx, page: Page) -> Result<Vec<Tie>, StoreError> {
+    ties(tx, TO_BRING, page)
 }
 
 /// Those from whom the membership is to be taken: no team that has the room shows them.
-pub(super) fn to_part(tx: &mut dyn Tx) -> Result<Vec<Tie>, StoreError> {
-    ties(tx, TO_PART)
+pub(super) fn to_part(tx: &mut dyn Tx, page: Page) -> Result<Vec<Tie>, StoreError> {
+    ties(tx, TO_PART, page)
 }
 
 /// Those who are in no team any more that has the room.
-pub(super) fn to_end(tx: &mut dyn Tx) -> Result<Vec<Tie>, StoreError> {
-    ties(tx, TO_END)
+pub(super) fn to_end(tx: &mut dyn Tx, page: Page) -> Result<Vec<Tie>, StoreError> {
+    ties(tx, TO_END, page)
 }
 
-fn ties(tx: &mut dyn Tx, sql: &str) -> Result<Vec<Tie>, StoreError> {
-    let all = query_all(tx, sql, &[AT_ONCE.into()], |row| {
+fn ties(tx: &mut dyn Tx, sql: &str, page: Page) -> Result<Vec<Tie>, StoreError> {
+    let Page { after: (account, room), max } = page;
+    let all = query_all(tx, sql, &[account.into(), room.0.into(), max.into()], |row| {
         let (membership, bookmark) = (row.int(4)?, row.int(5)?);
         Ok(Tie {
             account: AccountId(row.int(0)?),
@@ -131,8 +151,6 @@ pub(super) fn end(tx: &mut dyn Tx, tie: &Tie) -> Result<(), StoreError> {
 
 /// What an account was brought, for its quota.
 pub(super) const WEIGHED: &str = WEIGHT;
-/// Ties that are looked at in one go.
-const AT_ONCE: i64 = 500;
 
 sql! {
     ADD = "INSERT INTO team_room (team, room, jid) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
@@ -143,14 +161,17 @@ sql! {
         JOIN account a ON a.id = m.account \
         LEFT JOIN team_room_given g ON g.account = m.account AND g.room = t.room \
         WHERE t.team > 0 AND m.team = t.team AND m.shown = 1 \
-        AND (COALESCE(g.membership, 0) = 0 OR COALESCE(g.bookmark, 0) IN (0, 3)) LIMIT $1";
+        AND (COALESCE(g.membership, 0) = 0 OR COALESCE(g.bookmark, 0) IN (0, 3)) \
+        AND (m.account, t.room) > ($1, $2) ORDER BY m.account, t.room LIMIT $3";
     TO_PART = "SELECT g.account, g.address, g.room, g.jid, g.membership, g.bookmark FROM team_room_given g \
         WHERE g.account > 0 AND g.membership <> 0 AND NOT EXISTS (SELECT 1 FROM team_room t \
         JOIN team_member m ON m.team = t.team \
-        WHERE t.room = g.room AND m.account = g.account AND m.shown = 1) LIMIT $1";
+        WHERE t.room = g.room AND m.account = g.account AND m.shown = 1) \
+        AND (g.account, g.room) > ($1, $2) ORDER BY g.account, g.room LIMIT $3";
     TO_END = "SELECT g.account, g.address, g.room, g.jid, g.membership, g.bookmark FROM team_room_given g \
         WHERE g.account > 0 AND NOT EXISTS (SELECT 1 FROM team_room t \
-        JOIN team_member m ON m.team = t.team WHERE t.room = g.room AND m.account = g.account) LIMIT $1";
+        JOIN team_member m ON m.team = t.team WHERE t.room = g.room AND m.account = g.account) \
+        AND (g.account, g.room) > ($1, $2) ORDER BY g.account, g.room LIMIT $3";
     ACCOUNT = "SELECT id FROM account WHERE id = $1";
     SET_MEMBERSHIP = "INSERT INTO team_room_given (account, address, room, jid, membership, bookmark) \
         VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT (account, room) DO UPDATE SET membership = excluded.membership";

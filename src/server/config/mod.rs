@@ -98,6 +98,7 @@ impl Config {
         self.limits.subscription_requests_per_domain_max = 1_000_000;
         self.limits.resources_per_account = 10_000;
         self.modules.quota.bytes_max = 0;
+        self.modules.muc.archive_bytes_max = 0;
         self.limits.directed_presence_max = 1_000_000;
         // No delays by default; the maximum stays, so that a test can set a delay.
         self.sasl.delay_first_ms = 0;
@@ -126,6 +127,7 @@ impl Config {
             queue_bytes: self.store.queue_bytes_max,
             queue_max: self.store.queue_jobs_max,
             grown_bytes: self.modules.quota.step(),
+            room_grown_bytes: store::grown_step(self.modules.muc.archive_bytes_max),
             ..store::Options::new(self.database())
         }
     }

@@ -117,9 +117,13 @@ fn holds(room: &Room) {
 /// The affiliations of a room, as a client keeps them.
 type Known = BTreeMap<String, String>;
 
+fn shown(affiliation: &str, nick: &Option<String>) -> String {
+    format!("{affiliation} {}", nick.as_deref().unwrap_or("-"))
+}
+
 fn truth(room: &Room) -> Known {
     let listed = room.standing.iter().filter(|(_, one)| one.affiliation != Affiliation::None);
-    listed.map(|(jid, one)| (jid.to_string(), one.affiliation.as_str().to_owned())).collect()
+    listed.map(|(jid, one)| (jid.to_string(), shown(one.affiliation.as_str(), &one.nick))).collect()
 }
 
 /// XEP-0463 §5.2.1: what the client knows after an answer.
@@ -137,7 +141,10 @@ fn look(room: &Room, since: Option<i64>, known: &mut Known) {
             let (jid, affiliation) = (item.attr("jid").unwrap(), item.attr("affiliation").unwrap());
             match affiliation {
                 "none" => drop(known.remove(jid)),
-                _ => drop(known.insert(jid.to_owned(), affiliation.to_owned())),
+                _ => {
+                    let nick = item.attr("nick").map(str::to_owned);
+                    known.insert(jid.to_owned(), shown(affiliation, &nick));
+                }
             }
         }
     }
@@ -209,6 +216,48 @@ fn those_who_are_gone_are_forgotten_in_the_end() {
     };
     assert_eq!(room.version_of(&name(before)), None);
     assert_eq!(room.version_of(&name(room.forgotten)), Some(room.forgotten));
+}
+
+/// `affiliations_bytes_max`: whatever is in it, a list can be sent.
+#[test]
+fn a_list_has_a_bound_in_bytes() {
+    let mut room = room(false, false);
+    room.bounds.affiliations_bytes_max = 100_000;
+    let owner = session(0);
+    let owner = (&owner, SystemTime::UNIX_EPOCH);
+    let item = |n: usize, affiliation, nick: &str, reason: &str| Item::Affiliation {
+        whom: Whom::Jid(BareJid::parse(&format!("u{n}@a.example")).unwrap()),
+        affiliation,
+        nick: if nick.is_empty() {
+            Reserved::Keep
+        } else {
+            Reserved::Set(Nick::of(nick, 200).unwrap())
+        },
+        reason: Some(reason.to_owned()).filter(|reason| !reason.is_empty()),
+    };
+    for n in 0..500 {
+        let one = match n % 2 {
+            0 => item(n, Affiliation::Outcast, "", &"<&>".repeat(100)),
+            _ => item(n, Affiliation::Member, &format!("{}{n}", "&".repeat(100)), ""),
+        };
+        match Decided::of(&room, owner, &[one]) {
+            Ok(decided) => decided.apply(&mut room, &mut Outputs::default()),
+            Err(error) => {
+                assert_eq!(error.condition.as_str(), "resource-constraint");
+                break;
+            }
+        }
+    }
+    let len = |affiliation| {
+        let mut xml = crate::xml::writer::Xml::new();
+        room.write_list(&mut xml, lists::List::Of(affiliation));
+        xml.finish().len()
+    };
+    let all: usize = Affiliation::ALL.into_iter().map(len).sum();
+    assert!((90_000..=100_000).contains(&all), "{all}");
+    // What takes nothing more is done still.
+    let gone = item(0, Affiliation::None, "", "");
+    assert!(Decided::of(&room, owner, &[gone]).is_ok());
 }
 
 /// `affiliations_max`: the error comes before anything is done.
