@@ -89,4 +89,5 @@ mod transcripts;
 mod unicode;
 mod upgrade;
 mod vcard;
+mod websocket;
 mod xml;
