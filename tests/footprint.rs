@@ -44,8 +44,13 @@ const MEASURED: usize = 96;
 async fn a_ready_session_costs_little() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(folder.path()).await;
-    let target =
-        Target { domain: "localhost".to_owned(), c2s: running.c2s[0], c2s_tls: None, ca: None };
+    let target = Target {
+        domain: "localhost".to_owned(),
+        c2s: running.places.c2s[0],
+        c2s_tls: None,
+        web: None,
+        ca: None,
+    };
     let mut held = Vec::new();
     let each = measured(&target, &running, Kind::Plain, &mut held).await;
     println!("{each} bytes each");

@@ -67,6 +67,8 @@ domain = "$domain"
 listen = ["127.0.0.1:$2"]
 listen_tls = []
 require_tls = false
+[web]
+listen = []
 [sasl]
 iterations = 4096
 [limits]

@@ -3,18 +3,21 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::acceptor::{Accepted, Protocol};
-use super::tcp::Socket;
-use super::tls::Tls;
+use super::tcp::{Secured, Socket};
+use super::tls::{Kind, Tls};
 use crate::base::id::{self, OsRng};
+use crate::session::link::Guard;
 use crate::session::{self, Context, NewConnection, Ports};
 use crate::stream::error::StreamError;
 use crate::stream::framing::{Framing, Greeting, Item};
+use crate::stream::sasl::ChannelBindings;
 use crate::xml::ns;
 
 /// How the connections of a listener begin.
@@ -42,7 +45,7 @@ impl ClientStreams {
     }
 
     fn framing(&self) -> Framing {
-        Framing::new(ns::CLIENT, &self.context.router.limits)
+        Framing::tcp(ns::CLIENT, &self.context.router.limits)
     }
 
     /// Logs a failed handshake. A client that begins without TLS here has probably mistaken this port
@@ -58,31 +61,60 @@ impl ClientStreams {
     }
 }
 
+impl ClientStreams {
+    /// Serves the stream on a connection to its end; with bindings if TLS is there already.
+    pub async fn serve_on(
+        &self,
+        socket: Socket,
+        bindings: Option<ChannelBindings>,
+        caller: Caller,
+    ) {
+        let Caller { peer, since, guard } = caller;
+        let connection = NewConnection {
+            transport: Box::new(socket),
+            framing: self.framing(),
+            peer,
+            direct_tls: bindings,
+            since,
+            ports: self.ports,
+        };
+        session::serve(self.context.clone(), connection, guard).await;
+    }
+}
+
+/// Who connects.
+pub struct Caller {
+    /// The client's address.
+    pub peer: IpAddr,
+    /// When: the deadline of negotiation counts from here.
+    pub since: Instant,
+    /// Held as long as the stream has its connection.
+    pub guard: Guard,
+}
+
 impl Protocol for ClientStreams {
     async fn serve(self: Arc<Self>, accepted: Accepted) {
         let Accepted { stream, peer, since, counted } = accepted;
+        let caller = Caller { peer, since, guard: Box::new(counted) };
         let limits = &self.context.router.limits;
         let (limit, ping_timeout) = (limits.unauthenticated_time, limits.ping_timeout);
-        let (socket, direct_tls) = match self.kind {
-            ListenerKind::StartTls => (Socket::plain(stream, self.tls.clone(), ping_timeout), None),
-            ListenerKind::Direct => {
-                let mut stopping = self.context.stopping.clone();
-                let direct = Socket::direct(stream, self.tls.clone(), ping_timeout);
-                let secured = tokio::select! {
-                    secured = timeout(limit, direct) => secured,
-                    _ = stopping.wait_for(|stopping| *stopping) => return,
-                };
-                match secured {
-                    Ok(Ok((socket, bindings))) => (socket, Some(bindings)),
-                    Ok(Err(error)) => return self.log_handshake(peer, &error),
-                    Err(_) => return tracing::info!(%peer, "TLS handshake took too long"),
-                }
-            }
+        if self.kind == ListenerKind::StartTls {
+            let socket = Socket::plain(stream, self.tls.clone(), ping_timeout);
+            return self.serve_on(socket, None, caller).await;
+        }
+        let mut stopping = self.context.stopping.clone();
+        let secured = Socket::secure(stream, self.tls.clone(), Kind::Direct, ping_timeout);
+        let secured = tokio::select! {
+            secured = timeout(limit, secured) => secured,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
         };
-        let (transport, ports) = (Box::new(socket), self.ports);
-        let framing = self.framing();
-        let connection = NewConnection { transport, framing, peer, direct_tls, since, ports };
-        session::serve(self.context.clone(), connection, counted).await;
+        match secured {
+            Ok(Ok(Secured { socket, bindings, .. })) => {
+                self.serve_on(socket, Some(bindings), caller).await;
+            }
+            Ok(Err(error)) => self.log_handshake(peer, &error),
+            Err(_) => tracing::info!(%peer, "TLS handshake took too long"),
+        }
     }
 
     /// RFC 6120 §4.9.3.14. With direct TLS there is no error, because a handshake is the cost that the
@@ -93,7 +125,7 @@ impl Protocol for ClientStreams {
             let host = self.context.policy.hosts.first().map_or("", String::as_str);
             let id = id::random(&mut OsRng);
             let header = Item::Header(Greeting { id, from: host.to_owned(), to: None });
-            let (framing, mut text) = (self.framing(), Vec::new());
+            let (mut framing, mut text) = (self.framing(), Vec::new());
             for item in [header, Item::Failure(failure), Item::Close] {
                 framing.write(item, |bytes| text.extend_from_slice(&bytes));
             }

@@ -7,3 +7,4 @@ pub mod local_ca;
 mod rate;
 pub mod tcp;
 pub mod tls;
+pub mod web;

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -18,6 +19,8 @@ pub struct Socket {
     io: Io,
     tls: Tls,
     notices_loss: bool,
+    /// What was read to tell protocols apart, and is to be read again.
+    unread: Option<Box<Bytes>>,
 }
 
 enum Io {
@@ -31,20 +34,38 @@ impl Socket {
     /// A connection that starts without TLS.
     pub fn plain(stream: TcpStream, tls: Tls, ping_timeout: Duration) -> Self {
         let notices_loss = notice_loss(&stream, ping_timeout);
-        Self { io: Io::Plain(stream), tls, notices_loss }
+        Self { io: Io::Plain(stream), tls, notices_loss, unread: None }
     }
 
-    /// A connection that starts with TLS (XEP-0368). The caller bounds the time.
-    pub async fn direct(
+    /// A connection that starts with TLS. The caller bounds the time.
+    pub async fn secure(
         stream: TcpStream,
         tls: Tls,
+        kind: Kind<'_>,
         ping_timeout: Duration,
-    ) -> io::Result<(Self, ChannelBindings)> {
+    ) -> io::Result<Secured> {
         let notices_loss = notice_loss(&stream, ping_timeout);
-        let accepted = tls.accept(stream, Kind::Direct).await?;
+        let accepted = tls.accept(stream, kind).await?;
         let bindings = told(&accepted);
-        Ok((Self { io: Io::Secure(Box::new(accepted.stream)), tls, notices_loss }, bindings))
+        let io = Io::Secure(Box::new(accepted.stream));
+        let socket = Self { io, tls, notices_loss, unread: None };
+        Ok(Secured { socket, bindings, protocol: accepted.protocol })
     }
+
+    /// Gives back what was read from it: the next read gets it first.
+    pub fn unread(&mut self, bytes: Bytes) {
+        self.unread = (!bytes.is_empty()).then(|| Box::new(bytes));
+    }
+}
+
+/// A connection that starts with TLS.
+pub struct Secured {
+    /// The connection.
+    pub socket: Socket,
+    /// For SASL mechanisms with channel binding.
+    pub bindings: ChannelBindings,
+    /// The protocol that both sides chose (RFC 7301), if the client named any.
+    pub protocol: Option<Vec<u8>>,
 }
 
 /// Makes the connection break when sent data is not acknowledged, or the peer's window stays closed,
@@ -113,6 +134,14 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(unread) = &mut self.unread {
+            let some = unread.split_to(unread.len().min(buf.remaining()));
+            buf.put_slice(&some);
+            if !unread.has_remaining() {
+                self.unread = None;
+            }
+            return Poll::Ready(Ok(()));
+        }
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Io::Secure(stream) => Pin::new(stream).poll_read(cx, buf),

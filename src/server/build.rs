@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{interval, timeout_at};
 
@@ -17,10 +18,11 @@ use crate::base::id::{OsRng, Rng};
 use crate::jid::Jid;
 use crate::modules::api::{Cause, PeriodicJob, Requester, Serving, Stage};
 use crate::modules::{self, Pipeline};
-use crate::net::acceptor::Acceptor;
+use crate::net::acceptor::{Acceptor, Protocol};
 use crate::net::c2s::{ClientStreams, ListenerKind};
 use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
+use crate::net::web::{Door, Entrance, Web};
 use crate::router::outbox::End;
 use crate::router::registry::Conflict;
 use crate::router::{Router, ServiceId, flush};
@@ -32,10 +34,8 @@ use crate::stream::sasl::throttle::Throttle;
 
 /// A server that serves.
 pub struct Running {
-    /// Where clients connect and start TLS.
-    pub c2s: Vec<SocketAddr>,
-    /// Where clients connect with TLS.
-    pub c2s_tls: Vec<SocketAddr>,
+    /// Where it listens.
+    pub places: Places,
     /// Certificates.
     pub tls: Tls,
     /// Everything durable.
@@ -43,6 +43,18 @@ pub struct Running {
     context: Arc<Context>,
     stop: watch::Sender<bool>,
     save: watch::Sender<bool>,
+}
+
+/// The addresses that are listened on.
+pub struct Places {
+    /// Where clients connect and start TLS.
+    pub c2s: Vec<SocketAddr>,
+    /// Where clients connect with TLS.
+    pub c2s_tls: Vec<SocketAddr>,
+    /// HTTPS and WebSocket.
+    pub web: Vec<SocketAddr>,
+    /// Plain HTTP for a proxy.
+    pub web_plain: Vec<SocketAddr>,
 }
 
 /// Starts a server: store, certificates, listeners, in this order; what fails says what to do. What can be
@@ -67,30 +79,27 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
     let socket = bind_operator(config, origins).await?;
     restore_sessions(&context).await?;
-    let mut listeners = Vec::new();
-    let mut c2s = Vec::new();
-    let mut c2s_tls = Vec::new();
-    for (addresses, kind, key, bound) in [
-        (&config.c2s.listen, ListenerKind::StartTls, "c2s.listen", &mut c2s),
-        (&config.c2s.listen_tls, ListenerKind::Direct, "c2s.listen_tls", &mut c2s_tls),
-    ] {
-        for address in addresses {
-            let failed = |error| bind_problem(*address, &error, origins.of(key));
-            let listener = listener::bind(*address, addresses).await.map_err(failed)?;
-            bound.push(listener.local_addr().map_err(failed)?);
-            listeners.push((listener, kind));
-        }
-    }
+    let [c2s, c2s_tls, web, web_plain] = bind_all(config, origins).await?;
+    let places = Places {
+        c2s: addresses(&c2s),
+        c2s_tls: addresses(&c2s_tls),
+        web: addresses(&web),
+        web_plain: addresses(&web_plain),
+    };
     let first = |bound: &[SocketAddr]| bound.first().map(SocketAddr::port);
-    let ports = Ports { starttls: first(&c2s), direct: first(&c2s_tls) };
-    let tasks = &context.router.tasks;
+    let ports = Ports { starttls: first(&places.c2s), direct: first(&places.c2s_tls) };
     let limits = context.router.limits.clone();
-    let acceptor = Acceptor::new(limits, tasks.clone(), context.stopping.clone());
-    for (listener, kind) in listeners {
-        let streams = ClientStreams::new(context.clone(), tls.clone(), ports, kind);
-        tasks.spawn("accept", acceptor.clone().accept(listener, Arc::new(streams)));
+    let acceptor = Acceptor::new(limits, context.router.tasks.clone(), context.stopping.clone());
+    let on = Listening { acceptor, context: &context };
+    for (listeners, kind) in [(c2s, ListenerKind::StartTls), (c2s_tls, ListenerKind::Direct)] {
+        on.all(listeners, ClientStreams::new(context.clone(), tls.clone(), ports, kind));
     }
-    let running = Running { c2s, c2s_tls, tls, store, context, stop, save };
+    let settings = config.web.settings(!config.c2s.require_tls);
+    let door = Arc::new(Web { context: context.clone(), settings, ports });
+    for (listeners, entrance) in [(web, Entrance::Tls), (web_plain, Entrance::Plain)] {
+        on.all(listeners, Door::new(door.clone(), tls.clone(), entrance));
+    }
+    let running = Running { places, tls, store, context, stop, save };
     running.watch_certificates();
     running.start_periodic_jobs();
     running.listen_to_operator(socket);
@@ -210,6 +219,38 @@ impl Running {
                 _ = stopping.wait_for(|stopping| *stopping) => {}
             }
         });
+    }
+}
+
+/// Binds all listeners, in the order of [`Config::listeners`].
+async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 4], Problem> {
+    let mut bound: [Vec<TcpListener>; 4] = Default::default();
+    for ((key, addresses), bound) in config.listeners().into_iter().zip(&mut bound) {
+        for address in addresses {
+            let failed = |error| bind_problem(*address, &error, origins.of(key));
+            bound.push(listener::bind(*address, addresses).await.map_err(failed)?);
+        }
+    }
+    Ok(bound)
+}
+
+fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
+/// Accepts on listeners, all counted together.
+struct Listening<'a> {
+    acceptor: Arc<Acceptor>,
+    context: &'a Arc<Context>,
+}
+
+impl Listening<'_> {
+    fn all<P: Protocol>(&self, listeners: Vec<TcpListener>, protocol: P) {
+        let protocol = Arc::new(protocol);
+        for listener in listeners {
+            let accept = self.acceptor.clone().accept(listener, protocol.clone());
+            self.context.router.tasks.spawn("accept", accept);
+        }
     }
 }
 
@@ -394,7 +435,7 @@ fn clock() -> Instant {
 const THROTTLE_ENTRIES: usize = 10_000;
 const TWO_ON_ONE_FOLDER: &str = "most likely a Stonechat runs here already; a second one needs a \
     folder and ports of its own: --data-dir other-data --set c2s.listen=127.0.0.1:15222 \
-    --set c2s.listen_tls=127.0.0.1:15223";
+    --set c2s.listen_tls=127.0.0.1:15223 --set web.listen=127.0.0.1:15443";
 const CHECK: &str = "run `stonechat check` for a closer look";
 const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// Polls between two looks at expiry: a day's worth.

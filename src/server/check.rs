@@ -222,8 +222,7 @@ pub fn ports_free(config: &Config, origins: &Origins) -> Result<(), Problem> {
 }
 
 fn ports(config: &Config, running: bool, origins: &Origins, report: &mut Report) {
-    let lists = [("c2s.listen", &config.c2s.listen), ("c2s.listen_tls", &config.c2s.listen_tls)];
-    for (key, addresses) in lists {
+    for (key, addresses) in config.listeners() {
         for &address in addresses {
             match bind_once(address) {
                 Ok(_) => report.good.push(format!("port: {address} is free ({key})")),
@@ -254,7 +253,7 @@ pub fn bind_problem(address: SocketAddr, error: &io::Error, place: String) -> Pr
         io::ErrorKind::AddrInUse => {
             "another program has it, most likely another XMPP server (`ss -ltnp` shows which): \
              stop that one, or choose another port, such as --set c2s.listen=127.0.0.1:15222 \
-             --set c2s.listen_tls=127.0.0.1:15223; port 0 takes any free one. If `[::]` stands beside it \
+             --set c2s.listen_tls=127.0.0.1:15223 --set web.listen=127.0.0.1:15443; port 0 takes any free one. If `[::]` stands beside it \
              with the same port, that takes it for IPv4 too"
                 .to_owned()
         }

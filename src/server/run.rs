@@ -4,6 +4,7 @@ mod announce;
 
 use std::future::Future;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::process::parent_id;
 use std::time::Duration;
 
@@ -79,13 +80,18 @@ fn reason(error: &AdminError) -> String {
 fn ready_line(lab: &Lab, running: &Running) -> serde_json::Value {
     let config = &lab.loaded.config;
     let domains: Vec<_> = config.host.iter().map(|host| host.domain.as_str()).collect();
+    let places = &running.places;
+    let first = |addresses: &[SocketAddr]| addresses.first().map(ToString::to_string);
+    let web = first(&places.web);
     let users: Vec<_> = lab.users.iter().map(|(jid, _)| jid.as_str()).collect();
     json!({
         "ready": true,
         "pid": std::process::id(),
         "domains": domains,
-        "c2s": running.c2s.first().map(ToString::to_string),
-        "c2s_tls": running.c2s_tls.first().map(ToString::to_string),
+        "c2s": first(&places.c2s),
+        "c2s_tls": first(&places.c2s_tls),
+        "http": web.as_ref().map(|web| format!("https://{web}")),
+        "ws": web.as_ref().map(|web| format!("wss://{web}/ws")),
         "ca": running.tls.ca_file(),
         "users": users,
         "data": config.data_dir,

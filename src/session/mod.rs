@@ -35,8 +35,8 @@ pub use context::{Context, NewConnection, Ports};
 
 /// Negotiates, then hands the stream to a task of its own, so that the larger future of the
 /// negotiation is freed. `guard` is dropped when the stream ends (it counts streams per address).
-pub async fn serve(context: Arc<Context>, connection: NewConnection, guard: impl Send + 'static) {
-    let negotiation = negotiate::negotiate(context.clone(), connection, Box::new(guard));
+pub async fn serve(context: Arc<Context>, connection: NewConnection, guard: link::Guard) {
+    let negotiation = negotiate::negotiate(context.clone(), connection, guard);
     if let Some(session) = Box::pin(negotiation).await {
         context.router.tasks.spawn("session", run::run(Box::new(session)));
     }

@@ -144,6 +144,10 @@ impl Negotiation {
                 Ok(Some(Event::Open(header))) => return Some(Input::Open(header)),
                 Ok(Some(Event::Element(element))) => return Some(Input::Element(element)),
                 Ok(Some(Event::Close)) => return Some(Input::Close),
+                Ok(Some(Event::Gone)) => {
+                    let _ = self.link.wire.write_now().await;
+                    return None;
+                }
                 // COMPAT(go-sendxmpp): line feeds after each element, although XEP-0388 §2.4 forbids them.
                 Ok(Some(Event::Whitespace)) => continue,
                 Ok(None) => {}

@@ -78,6 +78,10 @@ impl Session {
             if matches!(self.ending, Some(Ending::Stop)) {
                 self.send_last_ack().await;
             }
+            if matches!(self.ending, Some(Ending::Cut)) {
+                // A WebSocket answers its close frame (RFC 6455 §5.5.1); nobody waits for that.
+                let _ = self.link.wire.write_now().await;
+            }
             if !self.hibernate() {
                 return;
             }
@@ -184,6 +188,7 @@ impl Session {
                 Ok(None) => return,
                 Ok(Some(Event::Whitespace)) => {}
                 Ok(Some(Event::Close)) => self.ending = Some(Ending::Closed),
+                Ok(Some(Event::Gone)) => self.ending = Some(Ending::Cut),
                 Ok(Some(Event::Open(_))) => self.fail(StreamError::BadFormat.into()),
                 Ok(Some(Event::Element(element))) => {
                     stanzas += 1;

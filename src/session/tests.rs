@@ -165,7 +165,7 @@ async fn counted_session(
     let channel = Channel { peer: Ipv4Addr::LOCALHOST.into(), secure: true, by_token: false };
     let asker = Client { jid, account: None, session, outbox, home, channel };
     let (mut client, pipe) = duplex(PIPE_BYTES);
-    let mut wire = Wire::new(Box::new(Pipe(pipe)), Framing::new(ns::CLIENT, &router.limits));
+    let mut wire = Wire::new(Box::new(Pipe(pipe)), Framing::tcp(ns::CLIENT, &router.limits));
     let header = "<stream:stream xmlns='jabber:client' \
                   xmlns:stream='http://etherx.jabber.org/streams' to='x' version='1.0'>";
     client.write_all(header.as_bytes()).await.unwrap();

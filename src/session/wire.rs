@@ -59,7 +59,7 @@ impl Wire {
 
     /// No connection at all.
     pub fn disconnected() -> Self {
-        Self::new(Box::new(Disconnected), Framing::new("", &Limits::default()))
+        Self::new(Box::new(Disconnected), Framing::tcp("", &Limits::default()))
     }
 
     /// The next whole piece among the bytes read so far.
@@ -67,7 +67,8 @@ impl Wire {
         if self.buffer.is_empty() {
             return Ok(None);
         }
-        let event = self.framing.next(&mut self.buffer);
+        let Self { framing, buffer, outgoing, queued, .. } = self;
+        let event = framing.next(buffer, |bytes| push(outgoing, queued, bytes));
         if self.buffer.is_empty() || matches!(event, Ok(None)) {
             self.give_back();
         }
@@ -378,7 +379,7 @@ mod tests {
     #[tokio::test]
     async fn what_tls_holds_is_not_written_yet() {
         let mut wire =
-            Wire::new(Box::new(Sticky { flushes: 0 }), Framing::new("", &Limits::default()));
+            Wire::new(Box::new(Sticky { flushes: 0 }), Framing::tcp("", &Limits::default()));
         wire.queue(Bytes::from_static(b"<a/>"));
         wire.write_now().await.unwrap();
         assert!(wire.is_writing() && wire.queued() == 0);

@@ -204,7 +204,7 @@ impl Framer {
                     self.phase = Phase::Open;
                     return Ok(Some(Piece::Open(tag)));
                 }
-                Cut::Element => return Ok(Some(Piece::Element(cut_out(buf, length)))),
+                Cut::Element => return Ok(Some(Piece::Element(cut_out(buf, length).freeze()))),
                 Cut::Close => {
                     self.root.check_end(&buf.split_to(length))?;
                     return Ok(Some(Piece::Close));
@@ -506,11 +506,11 @@ const DECLARATION_OPEN: &[u8] = b"<?xml";
 /// Takes the first bytes of the buffer. An element may be held for long (in an outbox, as a session's
 /// presence), and a slice holds everything that was read with it. A small element is therefore copied, so
 /// that the memory held for a session is what the server counts.
-fn cut_out(buf: &mut BytesMut, length: usize) -> Bytes {
+pub fn cut_out(buf: &mut BytesMut, length: usize) -> BytesMut {
     if length >= SHARED_MIN {
-        return buf.split_to(length).freeze();
+        return buf.split_to(length);
     }
-    let piece = Bytes::copy_from_slice(buf.get(..length).unwrap_or_default());
+    let piece = BytesMut::from(buf.get(..length).unwrap_or_default());
     buf.advance(length);
     piece
 }

@@ -10,8 +10,15 @@ use stonechat::store::migrate::{Dialect, MIGRATIONS};
 
 fn stonechat(folder: &Path, args: &[&str]) -> Said {
     let common = ["--data-dir", "data", "--set", "sasl.iterations=4096"];
-    let ports = ["--set", "c2s.listen=127.0.0.1:0", "--set", "c2s.listen_tls=127.0.0.1:0"];
-    run_in(folder, &[&common, &ports, args].concat(), "")
+    let ports = [
+        "--set",
+        "c2s.listen=127.0.0.1:0",
+        "--set",
+        "c2s.listen_tls=127.0.0.1:0",
+        "--set",
+        "web.listen=127.0.0.1:0",
+    ];
+    run_in(folder, &[&common[..], &ports[..], args].concat(), "")
 }
 
 fn good(said: Said) -> String {

@@ -243,7 +243,14 @@ async fn a_deleted_account_can_be_restored() -> Outcome<()> {
 fn check_tells_whether_a_server_can_start() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let ports = ["--set", "c2s.listen=127.0.0.1:0", "--set", "c2s.listen_tls=127.0.0.1:0"];
+    let ports = [
+        "--set",
+        "c2s.listen=127.0.0.1:0",
+        "--set",
+        "c2s.listen_tls=127.0.0.1:0",
+        "--set",
+        "web.listen=127.0.0.1:0",
+    ];
     let check = |more: &[&str]| stonechat(at, &[&ports, more, &["check"]].concat(), "");
     assert!(good(check(&[])).contains("can start"));
     assert!(!at.join("data").exists(), "check makes nothing");
@@ -361,7 +368,16 @@ async fn check_beside_a_running_server_is_good() -> Outcome<()> {
     let lab = Lab::serve(folder.path(), &[], &["alice"]);
     let mut alice = lab.login("alice").await?;
     let listen = format!("c2s.listen={}", lab.target.c2s);
-    let args = ["--set", &listen, "--set", "c2s.listen_tls=127.0.0.1:0", "check", "--deep"];
+    let args = [
+        "--set",
+        &listen,
+        "--set",
+        "c2s.listen_tls=127.0.0.1:0",
+        "--set",
+        "web.listen=127.0.0.1:0",
+        "check",
+        "--deep",
+    ];
     let said = good(stonechat(folder.path(), &args, ""));
     assert!(said.contains("running server") && said.contains("nothing wrong"), "{said}");
     alice.nothing().await

@@ -93,4 +93,5 @@ mod transcripts;
 mod unicode;
 mod upgrade;
 mod vcard;
+mod websocket;
 mod xml;

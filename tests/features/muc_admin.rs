@@ -129,6 +129,7 @@ async fn roles_are_given_and_taken() -> Outcome<()> {
             assert_eq!(item(&seen), Some(format!("none {role}")), "{nick}");
             assert_eq!(told(&seen, "reason").as_deref(), Some("because"));
             // Who becomes a moderator is shown everybody's address.
+            client.fence().await?;
             client.forget();
         }
     }
@@ -274,6 +275,7 @@ async fn owners_make_owners_and_admins() -> Outcome<()> {
             let role =
                 if matches!(affiliation, "owner" | "admin") { "moderator" } else { "participant" };
             assert_eq!(item(&seen), Some(format!("{affiliation} {role}")));
+            client.fence().await?;
             client.forget();
         }
     }

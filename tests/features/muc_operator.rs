@@ -329,7 +329,14 @@ async fn a_room_from_an_operator_is_its_owners() -> Outcome<()> {
 #[test]
 fn check_says_which_names_there_are() {
     let folder = tempfile::tempdir().unwrap();
-    let ports = ["--set", "c2s.listen=127.0.0.1:0", "--set", "c2s.listen_tls=127.0.0.1:0"];
+    let ports = [
+        "--set",
+        "c2s.listen=127.0.0.1:0",
+        "--set",
+        "c2s.listen_tls=127.0.0.1:0",
+        "--set",
+        "web.listen=127.0.0.1:0",
+    ];
     let check = |more: &[&str]| {
         let said = run_in(folder.path(), &[&ports, more, &["check"]].concat(), "");
         said.out

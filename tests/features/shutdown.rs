@@ -131,7 +131,14 @@ async fn servers_stand_beside_each_other_but_not_on_one_folder() -> Outcome<()> 
         lab.login("alice").await?.nothing().await?;
     }
     let data = labs[0].data.display().to_string();
-    let ports = ["--set", "c2s.listen=127.0.0.1:0", "--set", "c2s.listen_tls=127.0.0.1:0"];
+    let ports = [
+        "--set",
+        "c2s.listen=127.0.0.1:0",
+        "--set",
+        "c2s.listen_tls=127.0.0.1:0",
+        "--set",
+        "web.listen=127.0.0.1:0",
+    ];
     let args = [&["--data-dir", &data][..], &ports].concat();
     let said = run_in(folders[0].path(), &args, "");
     assert!(!said.ok);
@@ -140,7 +147,16 @@ async fn servers_stand_beside_each_other_but_not_on_one_folder() -> Outcome<()> 
     // And not on one port.
     let port = format!("c2s.listen={}", labs[0].target.c2s);
     let other = tempfile::tempdir().unwrap();
-    let args = ["--data-dir", "fresh", "--set", &port, "--set", "c2s.listen_tls=127.0.0.1:0"];
+    let args = [
+        "--data-dir",
+        "fresh",
+        "--set",
+        &port,
+        "--set",
+        "c2s.listen_tls=127.0.0.1:0",
+        "--set",
+        "web.listen=127.0.0.1:0",
+    ];
     let said = run_in(other.path(), &args, "");
     assert!(!said.ok && said.err.contains("cannot listen"), "{}", said.err);
     assert!(said.err.contains("c2s.listen"), "{}", said.err);
@@ -184,7 +200,14 @@ async fn systemd_is_told_of_the_start_and_the_stop() {
     };
     let mut command = binary();
     command.current_dir(folder.path()).env("NOTIFY_SOCKET", &path);
-    command.args(["--set", "c2s.listen=127.0.0.1:0", "--set", "c2s.listen_tls=127.0.0.1:0"]);
+    command.args([
+        "--set",
+        "c2s.listen=127.0.0.1:0",
+        "--set",
+        "c2s.listen_tls=127.0.0.1:0",
+        "--set",
+        "web.listen=127.0.0.1:0",
+    ]);
     let mut process = Process::spawn(command);
     assert!(said().contains("READY=1"));
     process.signal("TERM");

@@ -166,7 +166,7 @@ fn only_the_framing_writes_what_is_the_streams() {
     let mut wrong = Vec::new();
     for file in sources() {
         // The xml floor reads it.
-        let may = file.name == "src/stream/framing.rs"
+        let may = file.name.starts_with("src/stream/framing")
             || file.module.first().is_some_and(|room| room == "xml");
         for word in ["<stream:", "</stream", "\"stream:"] {
             if !may && file.code.contains(word) {

@@ -2,6 +2,7 @@
 
 use super::error::{TlsError, TlsProblem};
 use super::facts::{Facts, ascii};
+use super::kind::Kind;
 use super::{HostCertificate, HostInfo, MinVersion, Source, Warning, pair};
 use crate::base::time::{is_plausible, stamp};
 use crate::net::local_ca::{self, LocalCa};
@@ -19,9 +20,9 @@ pub(super) struct Host {
     pub(super) domain: String,
     /// In the form of SNI.
     pub(super) name: String,
-    config: Arc<ServerConfig>,
-    /// Like `config`, but follows the client's order of cipher suites.
-    config_in_their_order: Arc<ServerConfig>,
+    streams: Configs,
+    web: Configs,
+    any: Configs,
     pub(super) facts: Facts,
     /// Equal chains have equal public keys, so the chain alone shows whether a reload changes anything.
     pub(super) chain: Vec<CertificateDer<'static>>,
@@ -52,28 +53,24 @@ impl Host {
         let chain = pair.certified.cert.clone();
         let config = pair::server_config(pair.certified, min_version, provider.clone())
             .map_err(|error| TlsProblem::Setup(error.to_string()).at(&stamp.chain_file))?;
-        let mut in_their_order = config.clone();
-        in_their_order.ignore_client_order = false;
         Ok(Self {
             domain: host.domain.clone(),
             name: ascii(&host.domain),
-            config: Arc::new(config),
-            config_in_their_order: Arc::new(in_their_order),
+            streams: Configs::new(&config, &[pair::ALPN_CLIENT]),
+            web: Configs::new(&config, &ALPN_WEB),
+            any: Configs::new(&config, &[&[pair::ALPN_CLIENT][..], &ALPN_WEB[..]].concat()),
             facts: pair.facts,
             chain,
             stamp,
         })
     }
 
-    /// The configuration for a client that offers these suites. A client that prefers ChaCha20 most
-    /// likely lacks AES instructions and runs on a battery, so it gets ChaCha20. For all others the
-    /// suites are equally good.
-    pub(super) fn config_for(&self, offered: &[CipherSuite]) -> Arc<ServerConfig> {
-        let known = &self.config.crypto_provider().cipher_suites;
-        let first = offered.iter().find(|offer| known.iter().any(|suite| suite.suite() == **offer));
-        match first.and_then(|suite| suite.as_str()) {
-            Some(name) if name.contains("CHACHA20") => self.config_in_their_order.clone(),
-            _ => self.config.clone(),
+    /// The configuration for a client that offers these suites.
+    pub(super) fn config_for(&self, kind: Kind<'_>, offered: &[CipherSuite]) -> Arc<ServerConfig> {
+        match kind {
+            Kind::StartTls { .. } | Kind::Direct => self.streams.choose(offered),
+            Kind::Web => self.web.choose(offered),
+            Kind::Any => self.any.choose(offered),
         }
     }
 
@@ -108,6 +105,37 @@ impl Host {
             not_after: self.facts.not_after,
             chain_file: self.stamp.chain_file.clone(),
             fingerprint_sha256: self.facts.fingerprint_sha256.clone(),
+        }
+    }
+}
+
+/// The protocols of HTTPS, the better one first (RFC 9113 §3.2, RFC 7301 §6).
+pub(super) const ALPN_WEB: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// What a listener does in its handshakes.
+struct Configs {
+    ours: Arc<ServerConfig>,
+    /// Follows the client's order of cipher suites.
+    theirs: Arc<ServerConfig>,
+}
+
+impl Configs {
+    fn new(config: &ServerConfig, protocols: &[&[u8]]) -> Self {
+        let mut ours = config.clone();
+        ours.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        let mut theirs = ours.clone();
+        theirs.ignore_client_order = false;
+        Self { ours: Arc::new(ours), theirs: Arc::new(theirs) }
+    }
+
+    /// A client that prefers ChaCha20 most likely lacks AES instructions and runs on a battery, so it gets
+    /// ChaCha20. For all others the suites are equally good.
+    fn choose(&self, offered: &[CipherSuite]) -> Arc<ServerConfig> {
+        let known = &self.ours.crypto_provider().cipher_suites;
+        let first = offered.iter().find(|offer| known.iter().any(|suite| suite.suite() == **offer));
+        match first.and_then(|suite| suite.as_str()) {
+            Some(name) if name.contains("CHACHA20") => self.theirs.clone(),
+            _ => self.ours.clone(),
         }
     }
 }

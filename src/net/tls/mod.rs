@@ -4,6 +4,7 @@
 pub(crate) mod error;
 pub(crate) mod facts;
 mod host;
+mod kind;
 pub(crate) mod pair;
 mod settings;
 #[cfg(test)]
@@ -12,6 +13,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use error::{TlsError, TlsProblem};
+pub use kind::Kind;
 pub use settings::{HostCertificate, HostInfo, MinVersion, Source, TlsSettings, Warning};
 
 use super::local_ca::LocalCa;
@@ -46,18 +48,6 @@ struct Inner {
     reloading: Mutex<()>,
 }
 
-/// How a TLS session begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind<'a> {
-    /// After `<proceed/>`; `to` is the domain of the stream header.
-    StartTls {
-        /// The `to` of the stream header, if it had one.
-        to: Option<&'a str>,
-    },
-    /// From the first byte (XEP-0368).
-    Direct,
-}
-
 /// A finished handshake.
 pub struct Accepted<IO> {
     /// The secured stream.
@@ -68,6 +58,8 @@ pub struct Accepted<IO> {
     pub sni: Option<String>,
     /// The host whose certificate the client got, as the settings spell it.
     pub host: String,
+    /// The protocol that both sides chose (RFC 7301), if the client named any.
+    pub protocol: Option<Vec<u8>>,
     /// Such as `TLSv1.3`.
     pub version: &'static str,
     /// Such as `TLS13_AES_256_GCM_SHA384`.
@@ -144,7 +136,7 @@ impl Tls {
         let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
         let sni = start.client_hello().server_name().map(str::to_owned);
         let host = self.choose(sni.as_deref(), kind)?;
-        let config = host.config_for(start.client_hello().cipher_suites());
+        let config = host.config_for(kind, start.client_hello().cipher_suites());
         let stream = start.into_stream(config).await?;
         let (_, conn) = stream.get_ref();
         Ok(Accepted {
@@ -152,6 +144,7 @@ impl Tls {
             version: version(conn),
             cipher: cipher(conn),
             host: host.domain.clone(),
+            protocol: conn.alpn_protocol().map(<[u8]>::to_vec),
             sni,
             stream,
         })
@@ -167,7 +160,7 @@ impl Tls {
         };
         let to = match kind {
             Kind::StartTls { to } => to,
-            Kind::Direct => None,
+            Kind::Direct | Kind::Web | Kind::Any => None,
         };
         sni.and_then(named)
             .or_else(|| to.and_then(named))

@@ -14,7 +14,7 @@ pub use load::{Inputs, Loaded, load};
 pub use origins::Origins;
 pub use sections::{
     Admin, C2s, Conflict, Host, Log, LogFormat, Modules, Sasl, Session, Store, Synchronous, Tls,
-    TlsVersion,
+    TlsVersion, Web,
 };
 
 use crate::admin::Admins;
@@ -23,6 +23,7 @@ use crate::modules::{self, mam, register};
 use crate::store;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The whole configuration. One field is one section of the file.
@@ -35,6 +36,8 @@ pub struct Config {
     pub host: Vec<Host>,
     /// Client streams.
     pub c2s: C2s,
+    /// HTTPS and WebSocket.
+    pub web: Web,
     /// TLS for all streams.
     pub tls: Tls,
     /// Authentication.
@@ -59,6 +62,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./stonechat-data"),
             host: vec![Host::named("localhost")],
             c2s: C2s::default(),
+            web: Web::default(),
             tls: Tls::default(),
             sasl: Sasl::default(),
             limits: Limits::default(),
@@ -77,10 +81,11 @@ impl Config {
         if !domains.is_empty() {
             self.host = domains.iter().map(|domain| Host::named(domain)).collect();
         }
-        let free = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
         self.data_dir = data_dir;
         self.c2s.listen = vec![free];
         self.c2s.listen_tls = vec![free];
+        self.web.listen = vec![free];
         self.modules.register.mode = register::Mode::Open;
         self.modules.register.per_ip_per_hour = 0;
         self.modules.register.password_length_min = 1;
@@ -104,6 +109,16 @@ impl Config {
         self.sasl.delay_first_ms = 0;
         self.admin.socket = None;
         self
+    }
+
+    /// All addresses that are listened on, with the keys that name them.
+    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 4] {
+        [
+            ("c2s.listen", &self.c2s.listen),
+            ("c2s.listen_tls", &self.c2s.listen_tls),
+            ("web.listen", &self.web.listen),
+            ("web.listen_plain", &self.web.listen_plain),
+        ]
     }
 
     /// Path of the admin socket.

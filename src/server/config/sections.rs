@@ -1,8 +1,10 @@
 //! One small struct per section of the file; the defaults are the server's.
 
+use crate::net::web;
 use crate::stream::sasl::Mechanism;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// `[[host]]`: one served domain.
@@ -59,6 +61,52 @@ impl Default for C2s {
         let any = |port| vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))];
         Self { listen: any(5222), listen_tls: any(5223), require_tls: true }
     }
+}
+
+/// `[web]`: HTTPS, WebSocket and what is served with them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Web {
+    /// Addresses for HTTPS and WebSocket.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses for plain HTTP, for a proxy on the same machine or network.
+    pub listen_plain: Vec<SocketAddr>,
+    /// Whether clients may speak XMPP on `listen` too, with STARTTLS or TLS from the first byte.
+    pub xmpp: bool,
+    /// Where the door is seen from outside. Empty: as the client's request says.
+    pub url: String,
+    /// Addresses and networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
+    pub trusted_proxies: Vec<String>,
+    /// The origins whose pages may open WebSockets (RFC 6455 §10.2). Empty: all.
+    pub origins: Vec<String>,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 5443))],
+            listen_plain: Vec::new(),
+            xmpp: true,
+            url: String::new(),
+            trusted_proxies: vec!["127.0.0.1".to_owned(), "::1".to_owned()],
+            origins: Vec::new(),
+        }
+    }
+}
+
+impl Web {
+    /// What the door needs of it; `cleartext` if authentication needs no TLS.
+    pub fn settings(&self, cleartext: bool) -> web::Settings {
+        let (url, origins) = (self.url.clone(), self.origins.clone());
+        let trusted_proxies =
+            self.trusted_proxies.iter().filter_map(|text| network(text)).collect();
+        web::Settings { xmpp: self.xmpp, trusted_proxies, origins, cleartext, url }
+    }
+}
+
+/// A network as `10.0.0.0/8`, or one address.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse().ok().map(IpAddr::into))
 }
 
 /// `[tls]`

@@ -2,6 +2,7 @@
 
 use super::origins::Origins;
 use super::schema::nearest;
+use super::sections::network;
 use super::{Config, Problem};
 use crate::jid::BareJid;
 use crate::jid::prep::domainpart;
@@ -18,6 +19,7 @@ use tracing_subscriber::filter::Targets;
 pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
     let mut faults = Faults { origins, found: Vec::new() };
     hosts(config, &mut faults);
+    web(config, &mut faults);
     listeners(config, &mut faults);
     sasl(config, &mut faults);
     limits(config, &mut faults);
@@ -102,6 +104,19 @@ pub(super) fn prepared_domain(domain: &str) -> Result<String, String> {
     domainpart(domain).map(Cow::into_owned).map_err(|error| error.to_string())
 }
 
+fn web(config: &Config, faults: &mut Faults<'_>) {
+    let web = &config.web;
+    for text in web.trusted_proxies.iter().filter(|text| network(text).is_none()) {
+        let what = format!("`{text}` is neither an address nor a network");
+        faults.add("web.trusted_proxies", what, "write it as \"10.0.0.7\" or \"10.0.0.0/8\"");
+    }
+    let is_https = |url: &str| url.starts_with("https://") && url.len() > 8 && is_uri(url);
+    if !web.url.is_empty() && !is_https(&web.url) {
+        let what = format!("`{}` is no address of a web server with TLS", web.url);
+        faults.add("web.url", what, "write it as \"https://chat.example.org\", or remove it");
+    }
+}
+
 fn listeners(config: &Config, faults: &mut Faults<'_>) {
     let c2s = &config.c2s;
     if c2s.listen.is_empty() && c2s.listen_tls.is_empty() {
@@ -110,7 +125,8 @@ fn listeners(config: &Config, faults: &mut Faults<'_>) {
     let of = |key: &'static str, list: &[SocketAddr]| -> Vec<(&'static str, SocketAddr)> {
         list.iter().map(|address| (key, *address)).collect()
     };
-    let all = [of("c2s.listen", &c2s.listen), of("c2s.listen_tls", &c2s.listen_tls)].concat();
+    let all: Vec<_> =
+        config.listeners().iter().flat_map(|(key, addresses)| of(key, addresses)).collect();
     for (index, (key, address)) in all.iter().enumerate() {
         for (_, other) in all.get(..index).unwrap_or_default() {
             if address.port() == 0 || address.port() != other.port() {

@@ -12,8 +12,9 @@ pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
     let domains: Vec<_> = config.host.iter().map(|host| host.domain.as_str()).collect();
     let mut lines = vec![
         format!("Stonechat {} serves {}", env!("CARGO_PKG_VERSION"), domains.join(", ")),
-        format!("  connect:     {}  (STARTTLS)", places(&running.c2s)),
-        format!("               {}  (TLS from the first byte)", places(&running.c2s_tls)),
+        format!("  connect:     {}  (STARTTLS)", places(&running.places.c2s)),
+        format!("               {}  (TLS from the first byte)", places(&running.places.c2s_tls)),
+        format!("  web:         {}  (HTTPS, WebSocket)", places(&running.places.web)),
         format!("  data:        {}", absolute(&config.data_dir).display()),
     ];
     if let Some(ca) = running.tls.ca_file() {

@@ -63,7 +63,7 @@ fn element(text: &str) -> Element {
 }
 
 fn written(outputs: &[Output]) -> String {
-    let framing = Framing::new(ns::CLIENT, &Limits::default());
+    let mut framing = Framing::tcp(ns::CLIENT, &Limits::default());
     let mut text = Vec::new();
     for output in outputs {
         if let Output::Write(item) = output {

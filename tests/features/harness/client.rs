@@ -22,6 +22,7 @@ pub struct Target {
     pub domain: String,
     pub c2s: SocketAddr,
     pub c2s_tls: Option<SocketAddr>,
+    pub web: Option<SocketAddr>,
     pub ca: Option<PathBuf>,
 }
 
@@ -32,6 +33,8 @@ pub enum Security {
     StartTls,
     /// XEP-0368.
     Direct,
+    /// RFC 7395.
+    WebSocket,
 }
 
 /// What went wrong, with the whole conversation so far.
@@ -89,14 +92,19 @@ impl Client {
 
     /// A stream with the features read, secured as asked.
     pub async fn connect(target: &Target, security: Security) -> Outcome<Client> {
-        let addr = match (security, target.c2s_tls) {
-            (Security::Direct, Some(addr)) => addr,
-            (Security::Direct, None) => return Err(Failure("no direct TLS port".into())),
-            _ => target.c2s,
+        let addr = match security {
+            Security::Direct => target.c2s_tls,
+            Security::WebSocket => target.web,
+            Security::Plain | Security::StartTls => Some(target.c2s),
         };
+        let Some(addr) = addr else { return Err(Failure(format!("no port for {security:?}"))) };
         let mut client = Client::dial(target, addr).await?;
         if security == Security::Direct {
             client.handshake(&["xmpp-client"]).await?;
+        }
+        if security == Security::WebSocket {
+            client.handshake(&["http/1.1"]).await?;
+            client.io.start_ws(&target.domain).await.map_err(Failure)?;
         }
         client.open().await?;
         if security == Security::StartTls {

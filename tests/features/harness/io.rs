@@ -1,5 +1,6 @@
 //! A connection that may become TLS on the way, and how a certificate is trusted.
 
+use super::ws::Ws;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
@@ -12,6 +13,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 pub enum Io {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// RFC 7395; to the test it looks like TCP.
+    Ws(Box<Ws>),
     /// Between the two, and after a failed handshake.
     Gone,
 }
@@ -21,6 +24,7 @@ impl Io {
         match self {
             Io::Plain(io) => io.read_buf(buf).await,
             Io::Tls(io) => io.read_buf(buf).await,
+            Io::Ws(io) => io.read(buf).await,
             Io::Gone => Ok(0),
         }
     }
@@ -32,6 +36,7 @@ impl Io {
                 io.write_all(bytes).await?;
                 io.flush().await
             }
+            Io::Ws(io) => io.write(bytes).await,
             Io::Gone => Err(std::io::ErrorKind::NotConnected.into()),
         }
     }
@@ -41,6 +46,7 @@ impl Io {
         match self {
             Io::Plain(io) => io.shutdown().await,
             Io::Tls(io) => io.shutdown().await,
+            Io::Ws(io) => io.close().await,
             Io::Gone => Ok(()),
         }
     }
@@ -56,9 +62,22 @@ impl Io {
         Ok(())
     }
 
+    /// The handshake of RFC 6455 on this connection, which is TLS.
+    pub async fn start_ws(&mut self, domain: &str) -> Result<(), String> {
+        let Io::Tls(tls) = std::mem::replace(self, Io::Gone) else {
+            return Err("WebSocket without TLS".into());
+        };
+        *self = Io::Ws(Box::new(Ws::open(*tls, domain).await?));
+        Ok(())
+    }
+
     /// RFC 9266 §2: the exporter with this label and an empty context, 32 bytes.
     pub fn tls_exporter(&self) -> Option<Vec<u8>> {
-        let Io::Tls(tls) = self else { return None };
+        let tls = match self {
+            Io::Tls(tls) => tls,
+            Io::Ws(ws) => ws.tls(),
+            Io::Plain(_) | Io::Gone => return None,
+        };
         let export =
             tls.get_ref().1.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
         export.ok().map(|bytes| bytes.to_vec())

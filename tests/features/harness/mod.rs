@@ -22,3 +22,4 @@ pub mod server;
 pub mod sm;
 pub mod tls;
 pub mod transcript;
+pub mod ws;

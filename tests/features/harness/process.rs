@@ -215,6 +215,7 @@ impl Lab {
             domain: ready["domains"][0].as_str().expect("a domain").to_owned(),
             c2s: text("c2s").parse().expect("c2s"),
             c2s_tls: text("c2s_tls").parse().ok(),
+            web: text("http").trim_start_matches("https://").parse().ok(),
             ca: Some(PathBuf::from(text("ca"))).filter(|path| path.exists()),
         };
         Lab { process, target, data: text("data").into() }
@@ -235,7 +236,14 @@ impl Lab {
         let data = folder.join("data");
         let shown = data.display().to_string();
         let mut common = vec!["--data-dir", &shown, "--set", "c2s.listen=127.0.0.1:0"];
-        common.extend(["--set", "c2s.listen_tls=127.0.0.1:0", "--set", "sasl.iterations=4096"]);
+        common.extend([
+            "--set",
+            "c2s.listen_tls=127.0.0.1:0",
+            "--set",
+            "web.listen=127.0.0.1:0",
+            "--set",
+            "sasl.iterations=4096",
+        ]);
         common.extend(["--set", LOG]);
         common.extend(args);
         for user in users {
@@ -253,8 +261,12 @@ impl Lab {
             let line = text.lines().find(|line| line.ends_with(mark))?;
             line.split_whitespace().find_map(|word| word.parse::<SocketAddr>().ok())
         };
-        let (c2s, c2s_tls) = process.prints(|text| {
-            Some((address(text, "(STARTTLS)")?, address(text, "(TLS from the first byte)")?))
+        let (c2s, c2s_tls, web) = process.prints(|text| {
+            Some((
+                address(text, "(STARTTLS)")?,
+                address(text, "(TLS from the first byte)")?,
+                address(text, "(HTTPS, WebSocket)"),
+            ))
         });
         // With certificates of the operator's there is nothing to trust.
         let own = args.iter().any(|arg| arg.starts_with("host.0.certificate="));
@@ -265,13 +277,19 @@ impl Lab {
                 Some(PathBuf::from(line.trim()))
             })
         });
-        let target = Target { domain: "localhost".into(), c2s, c2s_tls: Some(c2s_tls), ca };
+        let target = Target { domain: "localhost".into(), c2s, c2s_tls: Some(c2s_tls), web, ca };
         Lab { process, target, data }
     }
 
-    /// A stream with its features, under TLS by STARTTLS.
+    /// A stream with its features, under TLS by STARTTLS, or over WebSocket if
+    /// `STONECHAT_TEST_TRANSPORT=websocket` asks for that.
     pub async fn connect(&self) -> Outcome<Client> {
-        let mut client = Client::connect(&self.target, Security::StartTls).await?;
+        let wanted = std::env::var("STONECHAT_TEST_TRANSPORT");
+        let security = match wanted.as_deref() {
+            Ok("websocket") => Security::WebSocket,
+            _ => Security::StartTls,
+        };
+        let mut client = Client::connect(&self.target, security).await?;
         // What a ping means is what these tests are about: they answer for themselves.
         client.answers_pings = false;
         Ok(client)

@@ -101,6 +101,7 @@ fn read_ready(child: &mut Child) -> Result<(Target, PathBuf), String> {
         domain: domain.to_owned(),
         c2s: addr("c2s")?,
         c2s_tls: Some(addr("c2s_tls")?),
+        web: text("http")?.trim_start_matches("https://").parse().ok(),
         ca: Some(text("ca")?.into()),
     };
     Ok((target, text("data")?.into()))
@@ -201,6 +202,7 @@ pub fn subject() -> Option<Target> {
         domain: std::env::var("STONECHAT_TEST_DOMAIN").unwrap_or_else(|_| "localhost".into()),
         c2s,
         c2s_tls: address("STONECHAT_TEST_TLS"),
+        web: None,
         ca: std::env::var_os("STONECHAT_TEST_CA").map(PathBuf::from),
     })
 }

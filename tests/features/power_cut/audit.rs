@@ -189,7 +189,14 @@ fn most_handled(told: &BTreeSet<&Told>) -> usize {
 pub async fn server(data: &Path, notes: &Notes, at: u64) -> Outcome<Vec<String>> {
     let shown = data.display().to_string();
     // Not on the default ports, which a server of this machine may have.
-    let ports = ["--set", "c2s.listen=127.0.0.1:0", "--set", "c2s.listen_tls=127.0.0.1:0"];
+    let ports = [
+        "--set",
+        "c2s.listen=127.0.0.1:0",
+        "--set",
+        "c2s.listen_tls=127.0.0.1:0",
+        "--set",
+        "web.listen=127.0.0.1:0",
+    ];
     let said =
         run_in(data, &[&["--data-dir", &shown][..], &ports, &["check", "--deep"]].concat(), "");
     let mut wrong = Vec::new();

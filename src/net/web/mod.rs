@@ -1,0 +1,17 @@
+//! The web door: one listener for HTTPS, WebSocket and, if wanted, XMPP itself.
+//!
+//! A connection is told apart by its first byte and by ALPN (RFC 7301), then served by hyper, whose requests
+//! go to [`routes`]; a WebSocket leaves it again and becomes a session.
+
+mod door;
+mod host_meta;
+mod http;
+mod routes;
+mod settings;
+mod state;
+mod visitor;
+mod websocket;
+
+pub use door::{Door, Entrance};
+pub use settings::Settings;
+pub use state::Web;

@@ -1,0 +1,18 @@
+//! What an operator sets for the web door.
+
+use ipnet::IpNet;
+
+/// The settings, in normal form.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Whether XMPP is served on the same listeners.
+    pub xmpp: bool,
+    /// Proxies whose word on a visitor's address counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The origins whose pages may open WebSockets; empty for all (RFC 6455 §10.2).
+    pub origins: Vec<String>,
+    /// Whether a stream may come over plain HTTP from somebody who is no trusted proxy.
+    pub cleartext: bool,
+    /// Where the door is seen from outside, `https://chat.example.org`; empty: as the request says.
+    pub url: String,
+}

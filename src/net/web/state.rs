@@ -1,0 +1,47 @@
+//! What the handlers of requests share.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, Uri};
+
+use super::settings::Settings;
+use super::visitor::{Connection, Visitor};
+use crate::session::{Context, Ports};
+
+/// What handlers need.
+pub struct Web {
+    /// The sessions' world.
+    pub context: Arc<Context>,
+    /// What the operator set.
+    pub settings: Settings,
+    /// The ports for XMPP on TCP.
+    pub ports: Ports,
+}
+
+impl Web {
+    /// Says who sends the request.
+    pub fn introduce(&self, connection: Arc<Connection>, request: &mut Request) {
+        let visitor = Visitor::of(connection, request.headers(), &self.settings);
+        request.extensions_mut().insert(visitor);
+    }
+
+    /// Where the door is, as the client that sends this request sees it: `https://HOST:PORT`. A host that is
+    /// not served is not repeated.
+    pub fn url(&self, uri: &Uri, headers: &HeaderMap) -> String {
+        if !self.settings.url.is_empty() {
+            return self.settings.url.trim_end_matches('/').to_owned();
+        }
+        let named = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let authority = uri.authority().cloned().or_else(|| named?.parse().ok());
+        let hosts = &self.context.policy.hosts;
+        let asked = authority.as_ref().map(|authority| authority.host());
+        let host = hosts.iter().find(|host| asked == Some(host)).or_else(|| hosts.first());
+        let host = host.map_or("localhost", String::as_str);
+        match authority.and_then(|authority| authority.port_u16()) {
+            Some(port) => format!("https://{host}:{port}"),
+            None => format!("https://{host}"),
+        }
+    }
+}

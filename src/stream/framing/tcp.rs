@@ -1,0 +1,132 @@
+//! A stream on TCP (RFC 6120 §4): one document, whose root is open as long as the stream is.
+
+use bytes::{Bytes, BytesMut};
+
+use super::bounds::Bounds;
+use super::item::{Event, Greeting, Item};
+use crate::base::limits::Limits;
+use crate::stanza::Frame;
+use crate::stream::error::StreamFailure;
+use crate::xml::error::XmlError;
+use crate::xml::framer::{Framer, FramerLimits, Piece};
+use crate::xml::gate::{self, Rules};
+use crate::xml::header::Header;
+use crate::xml::ns;
+use crate::xml::writer::escape_attr;
+
+/// The framing of one stream over TCP.
+pub struct Tcp {
+    /// The content namespace: `jabber:client` or `jabber:server`.
+    content: &'static str,
+    framer: Framer,
+    default_ns: DefaultNs,
+    bounds: Bounds,
+}
+
+/// The namespace of an element that declares none (RFC 6120 §4.8.2).
+enum DefaultNs {
+    Content,
+    Stream,
+    Nothing,
+}
+
+impl Tcp {
+    /// A stream whose header has not arrived, with the limits of an unauthenticated one.
+    pub fn new(content: &'static str, limits: &Limits) -> Self {
+        let bounds = Bounds::of(limits);
+        let bytes_max = limits.stanza_bytes_max_unauthenticated;
+        let framer = Framer::new(FramerLimits { bytes_max, depth_max: limits.depth_max });
+        Self { content, framer, default_ns: DefaultNs::Content, bounds }
+    }
+
+    /// Sets the limits of an authenticated stream.
+    pub fn authenticated(&mut self, limits: &Limits) {
+        let (bytes_max, depth_max) = (limits.stanza_bytes_max, limits.depth_max);
+        self.framer.set_limits(FramerLimits { bytes_max, depth_max });
+    }
+
+    /// Expects a new header from the peer (RFC 6120 §4.3.3).
+    pub fn restart(&mut self) {
+        self.framer.restart();
+    }
+
+    /// Cuts the next whole piece off the received bytes.
+    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Event>, XmlError> {
+        Ok(match self.framer.next(buffer)? {
+            None => None,
+            Some(Piece::Open(raw)) => Some(Event::Open(self.header(&raw)?)),
+            Some(Piece::Element(raw)) => Some(Event::Element(gate::check(raw, &self.rules())?)),
+            Some(Piece::Whitespace(_)) => Some(Event::Whitespace),
+            Some(Piece::Close) => Some(Event::Close),
+        })
+    }
+
+    fn header(&mut self, raw: &[u8]) -> Result<Header, XmlError> {
+        let header = gate::check_header(raw, &self.rules())?;
+        self.default_ns = match header.default_ns.as_deref() {
+            Some(ns::STREAM) => DefaultNs::Stream,
+            Some(default) if default == self.content => DefaultNs::Content,
+            _ => DefaultNs::Nothing,
+        };
+        Ok(header)
+    }
+
+    fn rules(&self) -> Rules {
+        self.bounds.rules(match self.default_ns {
+            DefaultNs::Content => self.content,
+            DefaultNs::Stream => ns::STREAM,
+            DefaultNs::Nothing => "",
+        })
+    }
+
+    /// Writes an item: calls `out` with its bytes, in order.
+    pub fn write(&self, item: Item, mut out: impl FnMut(Bytes)) {
+        match item {
+            Item::Header(greeting) => out(self.opening(&greeting).into()),
+            Item::Features(children) if children.is_empty() => {
+                out(Bytes::from_static(b"<stream:features/>"));
+            }
+            Item::Features(children) => {
+                out(Bytes::from_static(b"<stream:features>"));
+                out(children.into_bytes());
+                out(Bytes::from_static(b"</stream:features>"));
+            }
+            Item::Element(element) => out(element),
+            Item::Failure(failure) => out(error(&failure).into()),
+            Item::Close => out(Bytes::from_static(b"</stream:stream>")),
+        }
+    }
+
+    /// Writes a stanza, which goes to many recipients and is not copied together.
+    pub fn write_frame(&self, frame: Frame, mut out: impl FnMut(Bytes)) {
+        out(frame.head);
+        out(frame.tail);
+        out(frame.end);
+    }
+
+    fn opening(&self, greeting: &Greeting) -> String {
+        let mut text = String::with_capacity(256);
+        text.push_str("<?xml version='1.0'?><stream:stream");
+        let mut push = |name: &str, value: &str| {
+            for part in [" ", name, "='", value, "'"] {
+                text.push_str(part);
+            }
+        };
+        push("xmlns", self.content);
+        push("xmlns:stream", ns::STREAM);
+        push("id", &escape_attr(&greeting.id));
+        push("from", &escape_attr(&greeting.from));
+        if let Some(to) = &greeting.to {
+            push("to", &escape_attr(to.bare_str()));
+        }
+        push("version", "1.0");
+        push("xml:lang", "en");
+        text.push('>');
+        text
+    }
+}
+
+/// Writes the error with the prefix of the server's header.
+fn error(failure: &StreamFailure) -> String {
+    ["<stream:error>", &failure.children(), "</stream:error>"].concat()
+}
