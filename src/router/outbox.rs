@@ -157,7 +157,12 @@ impl Outbox {
 
     /// Whether an answer of so many bytes fits beside what waits, and leaves something for what comes meanwhile.
     pub fn fits(&self, bytes: usize) -> bool {
-        self.bytes().saturating_add(bytes) <= self.bytes_max - self.bytes_max / 8
+        bytes <= self.free()
+    }
+
+    /// Bytes of an answer that fits.
+    pub fn free(&self) -> usize {
+        (self.bytes_max - self.bytes_max / 8).saturating_sub(self.bytes())
     }
 
     /// Queues one stanza for the session, and wakes it.

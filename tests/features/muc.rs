@@ -4,7 +4,7 @@ use crate::harness::client::Outcome;
 use crate::harness::process::Lab;
 use crate::harness::rooms::{
     ADMIN, ask, at, codes, configure, enter, entered, found, gathering, hears, is_subject, item,
-    knock, nick, real, say, sees,
+    knock, nick, real, say, sees, set_item,
 };
 
 /// §10.1.1, §10.1.2: nobody enters before the creator has taken the configuration, and then everybody.
@@ -431,7 +431,7 @@ async fn a_restart_is_not_noticed() -> Outcome<()> {
     Ok(())
 }
 
-/// XEP-0500: one message in so many seconds, but for moderators and for what is no message to speak of.
+/// XEP-0500: one message in so many seconds, but for who runs the room and for what is no message to speak of.
 #[tokio::test]
 async fn a_slow_room_lets_everybody_speak_now_and_then() -> Outcome<()> {
     let lab = Lab::new(&["ann", "bob"], &[]);
@@ -449,9 +449,19 @@ async fn a_slow_room_lets_everybody_speak_now_and_then() -> Outcome<()> {
         .await?;
     hears(&mut all[0], "t").await?;
     for id in ["a1", "a2"] {
-        say(&mut all[0], "hall", id, "moderators may").await?;
+        say(&mut all[0], "hall", id, "owners may").await?;
         hears(&mut all[0], id).await?;
     }
+    // §8: "clients and servers MUST ignore invalid value".
+    for value in ["", "-1", "never"] {
+        let answer = configure(&mut all[0], "hall", &[("slow_mode_duration", value)]).await?;
+        assert_eq!(answer.attr("type"), Some("result"), "{value}: {answer}");
+    }
+    // §6: "Room administrators and owners"; other moderators are as slow as all.
+    set_item(&mut all[0], "hall", "<item nick='bob' role='moderator'/>").await?;
+    say(&mut all[1], "hall", "m3", "third").await?;
+    let refused = hears(&mut all[1], "m3").await?;
+    assert_eq!(refused.condition(), Some("policy-violation"), "{refused}");
     // Neither by another door nor under another name.
     for nick in ["bob", "rob"] {
         let leave = format!("<presence type='unavailable' to='{}/x'/>", at("hall"));

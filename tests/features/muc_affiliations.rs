@@ -193,3 +193,39 @@ async fn a_nickname_in_a_list_is_a_change_of_it() -> Outcome<()> {
     assert_eq!(until(own(&back(&mut bob, Some(&now)).await?)), now);
     Ok(())
 }
+
+/// §5.2.2: "When broadcasting an affiliation change": where the presence of those whom it is about is not shown, a
+/// message says it, once to each.
+#[tokio::test]
+async fn a_change_that_presence_does_not_show_is_told() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob"], &[]);
+    for (members_only, after) in [("0", "none"), ("1", "outcast")] {
+        let fields = [
+            ("presencebroadcast", "moderator"),
+            ("whois", "anyone"),
+            ("membersonly", members_only),
+        ];
+        let mut ann = gathering(&lab, "hall", &["ann"], &fields).await?.remove(0);
+        set_item(&mut ann, "hall", "<item affiliation='member' jid='bob@localhost'/>").await?;
+        let first = ann.expect(|e| e.name == "message" && mav(e).is_some()).await?;
+        let mut bob = lab.online("bob", "r").await?;
+        let known = until(own(&back(&mut bob, None).await?)).to_owned();
+        assert_eq!(until(&first), known);
+        let change = format!("<item affiliation='{after}' jid='bob@localhost'/>");
+        set_item(&mut ann, "hall", &change).await?;
+        let told = ann.expect(|e| e.name == "message" && mav(e).is_some()).await?;
+        assert_eq!(
+            (since(&told), people(&told)),
+            (Some(&*known), vec![format!("bob@localhost {after}")])
+        );
+        // Whether it is there is not said.
+        assert_eq!(item(&told).as_deref(), Some(&*format!("{after} none")));
+        let own = sees(&mut bob, "hall", "bob").await?;
+        assert_eq!((since(&own), until(&own)), (Some(&*known), until(&told)));
+        bob.fence().await?;
+        assert!(bob.take().iter().all(|one| mav(one).is_none()), "once");
+        let destroy = "<query xmlns='http://jabber.org/protocol/muc#owner'><destroy/></query>";
+        crate::harness::rooms::ask(&mut ann, "set", "hall", destroy).await?;
+    }
+    Ok(())
+}

@@ -157,6 +157,15 @@ async fn a_list_cuts_nobody_off() -> Outcome<()> {
     bans(&mut ann, 4, 8).await?;
     let refused = ask(&mut ann, "get", "hall", &outcasts).await?;
     assert_eq!(refused.condition(), Some("resource-constraint"), "{refused}");
+    ann.fence().await?;
+    // The same for who asks as it enters (XEP-0463 §5.2.1); it is in all the same.
+    ann.forget();
+    knock(&mut ann, "hall", "ann", "<mav xmlns='urn:xmpp:muc:affiliations:1'/>").await?;
+    let refused = ann.receive().await?;
+    assert_eq!(refused.condition(), Some("resource-constraint"), "{refused}");
+    let error = refused.find("error").expect("an error");
+    assert_eq!((error.attr("type"), error.attr("by")), (Some("wait"), Some(&*at("hall"))));
+    entered(&mut ann, "hall").await?;
     ann.fence().await
 }
 

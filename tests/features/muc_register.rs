@@ -187,3 +187,19 @@ async fn a_room_that_is_full_of_members_can_ban_still() -> Outcome<()> {
     assert_eq!(set_item(&mut all[0], "hall", ban).await?.attr("type"), Some("result"));
     Ok(())
 }
+
+/// Each of them is written and told to everybody: an outsider may do so now and then.
+#[tokio::test]
+async fn who_registers_over_and_over_is_held_up() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob"], &["modules.muc.invites_per_minute=4"]);
+    gathering(&lab, "hall", &["ann"], &[]).await?;
+    let mut bob = lab.online("bob", "r").await?;
+    for nick in ["A", "B", "A"] {
+        assert_eq!(register(&mut bob, nick).await?.attr("type"), Some("result"), "{nick}");
+    }
+    let remove = format!("<query xmlns='{NS}'><remove/></query>");
+    assert_eq!(ask(&mut bob, "set", "hall", &remove).await?.attr("type"), Some("result"));
+    let refused = register(&mut bob, "B").await?;
+    assert_eq!(refused.condition(), Some("policy-violation"), "{refused}");
+    Ok(())
+}

@@ -245,7 +245,8 @@ async fn enter(cx: &Cx, stanza: &Stanza, entry: &Entry) -> Made {
             Some(hold) => (hold, false),
             None => create(cx, stanza).await?,
         };
-        let entering = Entering { is_new };
+        let fits = cx.client().map_or(usize::MAX, |client| client.outbox.free());
+        let entering = Entering { is_new, fits };
         let (done, delivered) = run(cx, &hold, |room, out| match room.is_gone {
             true => None,
             false => Some(room.enter(stanza, entry, &entering, out)),

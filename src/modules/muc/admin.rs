@@ -23,7 +23,7 @@ use crate::modules::api::Cx;
 use crate::router::outbox::slow_down;
 use crate::router::rules::StanzaClass;
 use crate::stanza::iq::{Iq, IqType};
-use crate::stanza::{Frame, Stanza, StanzaError};
+use crate::stanza::{ErrorType, Frame, Stanza, StanzaError};
 use crate::store::tx::Tx;
 use crate::xml::view::Node;
 use crate::xml::writer::escape_attr;
@@ -187,6 +187,7 @@ impl Decided {
             // §17.4 rule 4
             return Err(bad("an affiliation and a role of one person at once"));
         }
+        is_heard_by_few(room, items.len())?;
         let changes = Changes::of(room, wanted)?;
         Ok(Self { changes, roles, by: (actor.bare_str().to_owned(), now) })
     }
@@ -269,6 +270,7 @@ pub(super) async fn set(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Vec<Stanza>, 
         succeeded(room, &iq, if is_out { out.sent.len() } else { 0 }, out);
         Ok(())
     });
+    delivered.charge(&cx);
     done?;
     slow_down(delivered.slow).await;
     Ok(delivered.routed)
@@ -286,6 +288,16 @@ fn succeeded(room: &Room, iq: &Iq, at: usize, out: &mut Outputs) {
     out.sent.insert(at, result);
 }
 
+/// Each change may be told to everybody who is there.
+fn is_heard_by_few(room: &Room, items: usize) -> Result<(), StanzaError> {
+    let max = TOLD_MAX.checked_div(room.sessions.len()).unwrap_or(ITEMS_MAX).max(1);
+    if items > max && !room.sessions.is_empty() {
+        let text = format!("with so many in the room, one request changes {max} people at most");
+        return Err(StanzaError::policy_violation().kind(ErrorType::Wait).text(text));
+    }
+    Ok(())
+}
+
 fn unknown_nick() -> StanzaError {
     StanzaError::item_not_found().text("nobody has this nickname here")
 }
@@ -296,6 +308,8 @@ fn bad(text: &'static str) -> StanzaError {
 
 /// People in one request.
 const ITEMS_MAX: usize = 500;
+/// Changes in one request, for each session that may hear of them.
+const TOLD_MAX: usize = 50_000;
 
 #[cfg(test)]
 mod model;

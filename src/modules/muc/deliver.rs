@@ -1,6 +1,6 @@
 //! From what a room wants sent to the sessions: under the room's lock, so that all see one order.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::called::Unsaved;
 use super::leave::Gone;
@@ -61,14 +61,51 @@ pub(super) fn run<T>(
     handed.nudge();
     delivered.slow = handed.slow;
     if let Some((room, unsaved)) = unsaved.filter(|_| !vanished) {
-        // Nobody waits for it: who is called by a name that is not written is not found for a while.
-        let of_members = OfMembers { room, unsaved, now: micros(cx.now) };
-        if let Err((_, error)) = cx.store.submit_or_return(Box::new(of_members)) {
-            tracing::debug!(%error, "how members are called could not be stored");
-        }
+        write_members(cx, hold, room, unsaved);
     }
     (done, delivered)
 }
+
+/// Nobody waits for it: who is called by a name that is not written is not found for a while. Those who leave all at
+/// once take nobody's place in the store's queue: while that is crowded, all of a room waits to be one write.
+fn write_members(cx: &Cx, hold: &Arc<Hold>, room: RoomId, unsaved: Unsaved) {
+    let now = micros(cx.now);
+    let mut unwritten = hold.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+    if unwritten.is_empty() && !cx.store.is_crowded() {
+        let of_members = OfMembers { room, unsaved, now };
+        if let Err((_, error)) = cx.store.submit_or_return(Box::new(of_members)) {
+            not_written(&error);
+        }
+        return;
+    }
+    unwritten.push((unsaved, now));
+    if unwritten.len() > 1 {
+        return;
+    }
+    let (store, hold) = (cx.store.clone(), hold.clone());
+    cx.router.tasks.spawn("muc", async move {
+        // This waits in line for a place.
+        let take = |hold: &Hold| {
+            std::mem::take(&mut *hold.unwritten.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        let of = hold.clone();
+        let write = move |tx: &mut dyn Tx| {
+            let mut all = take(&of).into_iter();
+            all.try_for_each(|(unsaved, now)| super::called::save(tx, room, &unsaved, now))
+        };
+        if let Err(error) = store.write(write).await {
+            take(&hold);
+            not_written(&error);
+        }
+    });
+}
+
+fn not_written(error: &StoreError) {
+    tracing::debug!(%error, "how members are called could not be stored");
+}
+
+/// Bytes of a stanza that count as one.
+const HEARD_BYTES: usize = 4_096;
 
 /// Deletes a room that is gone, and forgets it: in this order and under its lock, so that whoever looks for it finds
 /// neither the room nor its row.
@@ -129,7 +166,7 @@ impl Job for OfMembers {
 
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         if let Err(error) = outcome {
-            tracing::debug!(%error, "how members are called could not be stored");
+            not_written(&error);
         }
     }
 
@@ -150,7 +187,9 @@ fn deliver(
     // Each round takes out at least one session.
     loop {
         for Sent { from, class, frame, to } in out.sent.drain(..) {
-            delivered.heard_by = delivered.heard_by.saturating_add(to.len());
+            // What is long is more work.
+            let heard = to.len().saturating_mul(1 + frame.len() / HEARD_BYTES);
+            delivered.heard_by = delivered.heard_by.saturating_add(heard);
             cx.router.hand_out((&from, class), &frame, &to, cx.now, handed);
         }
         delivered.routed.append(&mut out.routed);
@@ -201,7 +240,7 @@ pub(super) async fn change_for<W: Send + 'static, T: Send + 'static>(
     // To its end, though the session that asked for it end meanwhile.
     cx.finish("muc", async move {
         let permit = hold.changes.acquire().await;
-        let _permit = permit.map_err(|_| StanzaError::internal_server_error())?;
+        let permit = permit.map_err(|_| StanzaError::internal_server_error())?;
         let planned = {
             let room = hold.lock();
             match room.is_gone {
@@ -212,9 +251,12 @@ pub(super) async fn change_for<W: Send + 'static, T: Send + 'static>(
         let written = work.store.write(planned.write).await?;
         let apply = planned.apply;
         let (done, delivered) = run(&work, &hold, |room, out| apply(room, written, out));
+        delivered.charge(&work);
         for stanza in &delivered.routed {
             work.send_as(stanza, ticket.clone()).await;
         }
+        // Others' changes do not wait for slow clients.
+        drop(permit);
         slow_down(delivered.slow).await;
         Ok(done)
     })

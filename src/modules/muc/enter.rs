@@ -99,7 +99,7 @@ impl Room {
             self.tell_affiliations(
                 (session, id.as_deref()),
                 Rank { affiliation, role },
-                asked,
+                (asked, who.fits),
                 out,
             );
         }
@@ -282,7 +282,7 @@ impl Room {
     fn recall(&self, session: &Jid, wanted: &Wanted, out: &mut Outputs) {
         let max = usize::try_from(self.settings.history).unwrap_or(usize::MAX);
         let max = wanted.stanzas.map_or(max, |stanzas| stanzas.min(max));
-        let mut chars = wanted.chars.unwrap_or(usize::MAX);
+        let mut chars = wanted.chars;
         let mut frames = Vec::new();
         for kept in self.history.iter().rev().take(max) {
             let at = from_micros(kept.at);
@@ -290,12 +290,12 @@ impl Room {
                 break;
             }
             let frame = kept.frame.with(&crate::stanza::delay::delay(self.jid.as_str(), at));
-            // "the characters of the complete XML stanzas"
-            let Some(left) = chars.checked_sub(characters(&frame.addressed(session.as_str())))
-            else {
-                break;
-            };
-            chars = left;
+            if let Some(left) = &mut chars {
+                // "the characters of the complete XML stanzas"
+                let own = characters(&frame.addressed(session.as_str()));
+                let Some(rest) = left.checked_sub(own) else { break };
+                *left = rest;
+            }
             frames.push(frame);
         }
         for frame in frames.into_iter().rev() {
@@ -347,6 +347,8 @@ pub(super) fn not_here(presence: &Stanza, out: &mut Outputs) {
 pub struct Entering {
     /// The room was made for it just now (§10.1.1).
     pub is_new: bool,
+    /// Bytes of a list that may be put into its box.
+    pub fits: usize,
 }
 
 /// §7.2.9: "up to some reasonable number of additional occupants".

@@ -158,7 +158,10 @@ pub fn read(form: &Form<'_>, room: &Room, bounds: Bounds) -> Result<Wanted, Stan
                     number(one()?)?.min(u32::try_from(bounds.history_max).unwrap_or(u32::MAX))
             }
             VOICE => now.voice_requests = flag(one()?)?,
-            SLOW => now.slow_mode = number(one()?)?.min(SLOW_MAX),
+            // XEP-0500 §8: "clients and servers MUST ignore invalid value".
+            SLOW => {
+                now.slow_mode = number(one()?).map_or(now.slow_mode, |it| it.min(SLOW_MAX));
+            }
             CONTACTS => {
                 let jids = addresses(&field.values, CONTACTS_MAX)?;
                 now.contacts = jids.iter().map(ToString::to_string).collect();
@@ -327,7 +330,8 @@ fn text(xml: &mut Xml, ty: &str, var: &str, label: &str, value: &str) {
 fn slow(xml: &mut Xml, seconds: u32) {
     open(xml, "text-single", SLOW, "Seconds between two messages of one participant; 0: no bound");
     xml.start("validate").attr("xmlns", "http://jabber.org/protocol/xdata-validate");
-    xml.attr("datatype", "xs:integer").start("range").attr("min", "0").end().end();
+    xml.attr("datatype", "xs:integer").start("range").attr("min", "0");
+    xml.attr("max", &SLOW_MAX.to_string()).end().end();
     xml.element("value", None, &seconds.to_string()).end();
 }
 

@@ -87,6 +87,7 @@ fn happen(
     event: impl FnOnce(&mut Room, &mut Outputs) -> Result<(), StanzaError>,
 ) -> Made {
     let (done, delivered) = run(cx, hold, event);
+    delivered.charge(cx);
     done.map(|()| delivered.routed)
 }
 

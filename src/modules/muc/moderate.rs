@@ -93,7 +93,7 @@ async fn moderate(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Reply, StanzaError>
     let unknown = || StanzaError::item_not_found().text("no message of this id is in the archive");
     // One at a time, so that two moderators do not say the same twice.
     let permit = hold.changes.acquire().await;
-    let _permit = permit.map_err(|_| StanzaError::internal_server_error())?;
+    let permit = permit.map_err(|_| StanzaError::internal_server_error())?;
     let archive = {
         let room = hold.lock();
         room.moderator(cx.jid())?;
@@ -125,6 +125,8 @@ async fn moderate(cx: Cx, hold: Arc<Hold>, iq: Iq) -> Result<Reply, StanzaError>
         room.say(said, placed, &stanza_id(room.jid.as_str(), &id), out);
         Ok(())
     });
+    // Whoever comes next waits until this is durable, and not for slow clients.
+    drop(permit);
     announced?;
     slow_down(delivered.slow).await;
     outcome.await.unwrap_or(Err(StoreError::Closed))?;
@@ -194,6 +196,7 @@ impl Room {
             id: Some(id),
             speaker: Vec::new(),
             burial: Some(burial.clone()),
+            spoke: None,
         };
         Ok((said, burial))
     }

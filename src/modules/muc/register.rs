@@ -177,6 +177,12 @@ fn is_free(room: &Room, jid: &BareJid, nick: &Nick) -> Result<(), StanzaError> {
 
 async fn stand(cx: &Cx, hold: &Arc<Hold>, wanted: Wanted) -> Result<Reply, StanzaError> {
     let is_leaving = wanted.affiliation == Affiliation::None;
+    {
+        // It is written, and everybody hears of it.
+        let mut room = hold.lock();
+        let max = room.bounds.invites_per_minute;
+        room.letters.count(wanted.jid.as_str(), 1, cx.now, max)?;
+    }
     change(cx, hold, move |room| {
         let now = room.effective(&wanted.jid);
         // What was seen before may be no more: a ban stays one, an owner an owner.

@@ -2,6 +2,7 @@
 //! in their rooms, without entering anew; whoever does not come back leaves.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use super::rights::{Affiliation, Role};
 use super::room::{Room, Seat};
 use super::rooms::Hold;
 use super::rows;
+use crate::base::time::micros;
 use crate::jid::{BareJid, Jid};
 use crate::modules::api::{Answer, Cx, PeriodicJob, Requester};
 use crate::store::StoreError;
@@ -24,20 +26,21 @@ use crate::store::tx::Tx;
 struct Written {
     nick: String,
     role: String,
+    /// 0: when people spoke follows behind all occupants, since those are among them who have left.
     spoke: i64,
     /// Real address, and what its presence shows.
     seats: Vec<(String, Vec<u8>)>,
 }
 
 impl Room {
-    /// Everybody in it, as bytes.
-    fn written(&self) -> Option<Vec<u8>> {
+    /// Everybody in it, and who is to wait for slow mode, as bytes; nothing if there is nobody.
+    fn written(&self, now: SystemTime) -> Option<Vec<u8>> {
         let all: Vec<Written> = self
             .occupants()
             .map(|occupant| Written {
                 nick: occupant.nick.text.to_string(),
                 role: occupant.role.as_str().to_owned(),
-                spoke: self.spoken.at(occupant.bare()),
+                spoke: 0,
                 seats: occupant
                     .seats
                     .iter()
@@ -45,12 +48,17 @@ impl Room {
                     .collect(),
             })
             .collect();
-        postcard::to_allocvec(&all).ok()
+        let waiting: Vec<_> = self.spoken.waiting(micros(now), self.apart()).collect();
+        if all.is_empty() && waiting.is_empty() {
+            return None;
+        }
+        Some([postcard::to_allocvec(&all).ok()?, postcard::to_allocvec(&waiting).ok()?].concat())
     }
 
     /// Seats those who were written; one that cannot be read is not there.
     pub(super) fn seat_written(&mut self, written: &[u8]) {
-        let all: Vec<Written> = postcard::from_bytes(written).unwrap_or_default();
+        let (all, rest): (Vec<Written>, &[u8]) =
+            postcard::take_from_bytes(written).unwrap_or_default();
         for Written { nick, role, spoke, seats } in all {
             let (Ok(nick), Some(role)) = (Nick::of(&nick, usize::MAX), Role::parse(&role)) else {
                 continue;
@@ -58,10 +66,17 @@ impl Room {
             let Ok(jid) = self.jid.with_resource(&nick.text) else { continue };
             for (real, shown) in seats {
                 let Ok(real) = Jid::parse(&real) else { continue };
-                self.spoken.note(real.bare_str(), spoke);
+                if spoke != 0 {
+                    self.spoken.note(real.bare_str(), spoke, self.apart());
+                }
                 let seat = Seat { jid: real, shown: Bytes::from(shown) };
                 self.seat(nick.clone(), jid.clone().into(), role, seat);
             }
+        }
+        // An older server wrote no more than occupants.
+        let waiting: Vec<(String, i64)> = postcard::from_bytes(rest).unwrap_or_default();
+        for (bare, at) in waiting {
+            self.spoken.note(&bare, at, self.apart());
         }
     }
 
@@ -92,7 +107,7 @@ pub(super) fn stopped(job: PeriodicJob) -> Answer<()> {
     Box::pin(async move {
         let written = |hold: Arc<Hold>| {
             let room = hold.lock();
-            Some((room.id.filter(|_| !room.is_empty())?, room.written()?))
+            Some((room.id?, room.written(job.now)?))
         };
         let all = job.server.shared().muc.all();
         let mut all = all.into_iter().filter_map(written).peekable();
@@ -249,12 +264,31 @@ mod tests {
             room.seat(nick, own, Role::Moderator, seat(real));
         }
         let mut back = new();
-        back.seat_written(&room.written().unwrap());
+        // XEP-0500: nobody gets around it by leaving, though the server stops meanwhile.
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000);
+        for room in [&mut room, &mut back] {
+            room.settings.slow_mode = 60;
+        }
+        room.spoken.note("eve@x", 930_000_000, room.apart());
+        room.spoken.note("bob@x", 950_000_000, room.apart());
+        back.seat_written(&room.written(now).unwrap());
+        assert!(!back.spoken.may("bob@x", micros(now), back.apart()));
+        let waiting: Vec<_> = back.spoken.waiting(micros(now), 1 << 40).collect();
+        assert_eq!(waiting, [("bob@x", 950_000_000)], "others may speak anyway");
         let ann = back.occupant("ann").unwrap();
         assert_eq!((&*ann.nick.text, ann.role, ann.seats.len()), ("Ann", Role::Moderator, 2));
         assert_eq!(&ann.seats[1].shown[..], b"<show>away</show>");
         assert_eq!(back.missing(|jid| jid.as_str() == "ann@x/2").len(), 1);
         back.seat_written(b"\xff\xff");
         assert_eq!(back.len(), 1);
+        room.clear();
+        assert!(room.written(now).is_some() && new().written(now).is_none());
+        // As it was written before.
+        let mut older = new();
+        let seats = vec![("ann@x/1".to_owned(), Vec::new())];
+        let (nick, role) = ("Ann".to_owned(), "participant".to_owned());
+        let all = [Written { nick, role, spoke: 950_000_000, seats }];
+        older.seat_written(&postcard::to_allocvec(&all[..]).unwrap());
+        assert_eq!((older.len(), older.spoken.may("ann@x", micros(now), 60_000_000)), (1, false));
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 
 use super::activity::Indicators;
+use super::called::Unsaved;
 use super::config::Bounds;
 use super::history;
 use super::room::{Kept, Room, Standing, Subject};
@@ -61,11 +62,14 @@ pub struct Hold {
     room: Mutex<Room>,
     /// Durable changes happen one after the other: each is judged by what the one before left.
     pub(super) changes: Semaphore,
+    /// What is to be written of its members when the store has less to do.
+    pub(super) unwritten: Mutex<Vec<(Unsaved, i64)>>,
 }
 
 impl Hold {
     fn new(room: Room) -> Arc<Self> {
-        Arc::new(Self { room: Mutex::new(room), changes: Semaphore::new(1) })
+        let (room, unwritten) = (Mutex::new(room), Mutex::default());
+        Arc::new(Self { room, changes: Semaphore::new(1), unwritten })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Room> {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::burial::Burial;
 use super::names;
 use super::outputs::Outputs;
-use super::rights::Role;
+use super::rights::{Affiliation, Role};
 use super::room::{Kept, Room, Subject};
 use super::settings::Whois;
 use super::speaker;
@@ -42,11 +42,13 @@ pub struct Said {
     pub speaker: Vec<u8>,
     /// The message that it retracts.
     pub burial: Option<Burial>,
+    /// Whose time runs from it in slow mode, and since when.
+    pub spoke: Option<(Box<str>, i64)>,
 }
 
 impl Room {
-    /// Judges a groupchat message to the room; changes nothing but when its speaker spoke last.
-    pub fn hear(&mut self, message: &Stanza, now: SystemTime) -> Result<Said, StanzaError> {
+    /// Judges a groupchat message to the room; changes nothing.
+    pub fn hear(&self, message: &Stanza, now: SystemTime) -> Result<Said, StanzaError> {
         let speaker = self.speaker(message.from())?;
         let (role, from) = (speaker.role, speaker.jid.clone());
         let session = message.from();
@@ -60,7 +62,7 @@ impl Room {
         let is_kept = !is_subject && is_worth_keeping(message);
         // XEP-0500 §6: "only messages containing at least one body", whatever hints they have.
         let counts = !is_subject && message.element().has_child(ns::CLIENT, "body");
-        self.slow(session.bare_str(), role, counts, now)?;
+        let spoke = self.slow(session.bare_str(), counts, now)?;
         let speaker = {
             let known = self.settings.whois == Whois::Anyone;
             speaker::mark(session, self.affiliation(session.bare_str()), role, known)
@@ -75,28 +77,34 @@ impl Room {
         let archive = self.archive().filter(|_| is_kept || is_subject);
         let burial = archive.and_then(|_| Burial::by_author(message, id));
         let id = message.id().map(std::borrow::Cow::into_owned);
-        Ok(Said { frame, from, is_subject, archive, is_kept, id, speaker, burial })
+        Ok(Said { frame, from, is_subject, archive, is_kept, id, speaker, burial, spoke })
     }
 
-    /// XEP-0500 §5.1: "the duration, in seconds, users must wait between two messages", under whatever nickname.
+    /// XEP-0500 §5.1: "the duration, in seconds, users must wait between two messages", under whatever nickname. §6: all but "Room administrators and owners"; gives what is
+    /// to be noted once the message is accepted.
     fn slow(
-        &mut self,
+        &self,
         bare: &str,
-        role: Role,
         counts: bool,
         now: SystemTime,
-    ) -> Result<(), StanzaError> {
-        let seconds = i64::from(self.settings.slow_mode);
-        if seconds == 0 || role >= Role::Moderator || !counts {
-            return Ok(());
+    ) -> Result<Option<(Box<str>, i64)>, StanzaError> {
+        let seconds = self.settings.slow_mode;
+        if seconds == 0 || self.affiliation(bare) >= Affiliation::Admin || !counts {
+            return Ok(None);
         }
-        if !self.spoken.may(bare, micros(now), seconds.saturating_mul(1_000_000)) {
+        let now = micros(now);
+        if !self.spoken.may(bare, now, self.apart()) {
             let text = format!("this room is slow: one message in {seconds} seconds");
             return Err(StanzaError::policy_violation()
                 .kind(crate::stanza::ErrorType::Wait)
                 .text(text));
         }
-        Ok(())
+        Ok(Some((bare.into(), now)))
+    }
+
+    /// Microseconds between two messages of one person.
+    pub(super) fn apart(&self) -> i64 {
+        i64::from(self.settings.slow_mode).saturating_mul(1_000_000)
     }
 
     /// How long it is to be remembered when people spoke.
@@ -109,6 +117,9 @@ impl Room {
     pub fn say(&mut self, said: Said, (at, seq): (i64, i64), stamp: &[u8], out: &mut Outputs) {
         if let Some(burial) = &said.burial {
             self.bury(burial);
+        }
+        if let Some((bare, at)) = &said.spoke {
+            self.spoken.note(bare, *at, self.apart());
         }
         let frame = if stamp.is_empty() { said.frame } else { said.frame.with(stamp) };
         if said.is_subject {
@@ -190,4 +201,45 @@ fn moderates(message: &Stanza) -> bool {
         let mut inner = child.children();
         inner.any(|one| matches!(one.ns(), names::MODERATE | names::MODERATE_OLD))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::Config;
+    use super::super::nick::Nick;
+    use super::super::room::{Seat, Standing};
+    use super::super::settings::Settings;
+    use super::*;
+    use crate::jid::BareJid;
+
+    /// XEP-0500 §6: "server MUST NOT accept two consecutive messages": what is not accepted takes nobody's time. "Room
+    /// administrators and owners MUST NOT be rate limited"; who is a moderator without being one of them is.
+    #[test]
+    fn what_is_accepted_takes_time() {
+        let jid = BareJid::parse("hall@rooms.x").unwrap();
+        let settings = Settings { slow_mode: 60, ..Settings::default() };
+        let mut room = Room::new(jid.clone(), settings, [0; 32], Config::default().bounds());
+        let admin = Standing { affiliation: Affiliation::Admin, ..Standing::default() };
+        room.list(BareJid::parse("ann@x").unwrap(), admin);
+        for name in ["ann", "bob"] {
+            let real = Jid::parse(&format!("{name}@x/r")).unwrap();
+            let seat = Seat { jid: real, shown: bytes::Bytes::new() };
+            let own = jid.with_resource(name).unwrap().into();
+            room.seat(Nick::of(name, 99).unwrap(), own, Role::Moderator, seat);
+        }
+        let message = |name: &str| {
+            let body = "type='groupchat'><body>hi</body></message>";
+            let xml = format!("<message from='{name}@x/r' to='hall@rooms.x' {body}");
+            Stanza::ours(xml.into()).unwrap()
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        for (name, is_slow) in [("ann", false), ("bob", true)] {
+            // Nobody got the first one.
+            assert!(room.hear(&message(name), now).is_ok(), "{name}");
+            let said = room.hear(&message(name), now).unwrap();
+            room.say(said, (0, 0), b"", &mut Outputs::default());
+            assert_eq!(room.hear(&message(name), now).is_err(), is_slow, "{name}");
+            assert!(room.hear(&message(name), now + Duration::from_secs(60)).is_ok(), "{name}");
+        }
+    }
 }

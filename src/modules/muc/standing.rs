@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::leave::Gone;
 use super::outputs::Outputs;
 use super::rights::{Affiliation, Role};
-use super::room::{Room, Standing};
+use super::room::{Occupant, Room, Standing};
 use super::say::GROUPCHAT;
 use super::show::{Item, Own};
 use crate::jid::{BareJid, Jid};
@@ -39,10 +39,18 @@ impl Room {
         let keys: Vec<Arc<str>> = self.keys_of(jid, after);
         if keys.is_empty() || before == after {
             // Of a nickname that is kept for somebody, presence says nothing.
-            return self.tell_of_list(jid, after, &by, out);
+            return self.tell_of_list(jid, after, (&by, &[]), out);
         }
-        for key in keys {
-            self.restand(&key, (before, after), &by, out);
+        let mut is_shown = false;
+        for key in &keys {
+            let role = |room: &Self| room.occupants.get(key).map_or(Role::None, |one| one.role);
+            let was = role(self);
+            self.restand(key, (before, after), &by, out);
+            is_shown |= self.settings.broadcast.shows(was.max(role(self)));
+        }
+        if !is_shown {
+            // XEP-0463 §5.2.2: no link of the chain is missing where others do not see their presence.
+            self.tell_of_list(jid, after, (&by, &keys), out);
         }
     }
 
@@ -119,10 +127,22 @@ impl Room {
     }
 
     /// §9.3, §10.3: of somebody who is not in the room, those who see real addresses are told by a message; and of
-    /// what nobody sees of those who are.
-    fn tell_of_list(&self, jid: &BareJid, affiliation: Affiliation, by: &By, out: &mut Outputs) {
-        let to = self.those(|one| self.settings.shows_addresses(one.role));
-        let role = self.of_account(jid.as_str()).map(|one| one.role).max().unwrap_or_default();
+    /// what nobody sees of those who are. `knowing`: who has heard of it by its own presence.
+    fn tell_of_list(
+        &self,
+        jid: &BareJid,
+        affiliation: Affiliation,
+        (by, knowing): (&By, &[Arc<str>]),
+        out: &mut Outputs,
+    ) {
+        let hears = |one: &Occupant| {
+            self.settings.shows_addresses(one.role)
+                && !knowing.iter().any(|key| **key == *one.nick.key)
+        };
+        let to = self.those(hears);
+        let role = self.of_account(jid.as_str()).map(|one| one.role).max();
+        // Whose presence is not shown is not said to be there.
+        let role = role.filter(|role| self.settings.broadcast.shows(*role)).unwrap_or_default();
         let nick = self.standing.get(jid).and_then(|one| one.nick.as_deref());
         let mut xml = Xml::new();
         xml.start("x").attr("xmlns", ns::MUC_USER).raw(&by.more);

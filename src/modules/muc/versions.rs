@@ -10,7 +10,7 @@ use crate::base::hash::{base64, hmac_sha256, same_secret};
 use crate::jid::{BareJid, Jid};
 use crate::router::rules::StanzaClass;
 use crate::stanza::message::MessageType;
-use crate::stanza::{Frame, StanzaError};
+use crate::stanza::{ErrorType, Frame, StanzaError};
 use crate::xml::ns;
 use crate::xml::view::Node;
 use crate::xml::writer::{Xml, escape_attr};
@@ -58,29 +58,40 @@ impl Room {
         xml.finish().to_vec()
     }
 
-    /// §5.2.1: what somebody who enters does not know yet, before any presence.
+    /// §5.2.1: what somebody who enters does not know yet, before any presence; so many bytes fit into its box.
     pub(super) fn tell_affiliations(
         &self,
         (session, id): (&Jid, Option<&str>),
         reader: Rank,
-        asked: &Asked,
+        (asked, fits): (&Asked, usize),
         out: &mut Outputs,
     ) {
         let own = Jid::from(self.jid.clone());
-        if !self.may_read(reader, List::Of(Affiliation::Member)) {
-            let error = StanzaError::forbidden().text("the lists of this room are not for you");
+        let refuse = |error: StanzaError, out: &mut Outputs| {
+            let error = error.by(self.jid.clone());
             let from = escape_attr(self.jid.as_str());
             let id = id.map(|id| format!(" id=\"{}\"", escape_attr(id))).unwrap_or_default();
             let head = format!("<message from=\"{from}\" type=\"error\"{id}");
             let frame = Frame::of(head, format!(">{}</message>", error.to_xml()));
-            let class = StanzaClass::Message(MessageType::Error);
-            return out.tell_one(session, &own, class, frame);
+            out.tell_one(session, &own, StanzaClass::Message(MessageType::Error), frame);
+        };
+        if !self.may_read(reader, List::Of(Affiliation::Member)) {
+            let error = StanzaError::forbidden().text("the lists of this room are not for you");
+            return refuse(error, out);
         }
         let since = asked.since.as_deref().and_then(|name| self.version_of(name));
         if since == Some(self.version) {
             return;
         }
-        for payload in self.affiliations_since(reader, since) {
+        let answers = self.affiliations_since(reader, since);
+        if answers.iter().map(Vec::len).sum::<usize>() > fits {
+            // What is longer than what may wait for a client would end its stream.
+            let error = StanzaError::resource_constraint()
+                .kind(ErrorType::Wait)
+                .text("the lists are too long as long as so much else waits to be sent to you");
+            return refuse(error, out);
+        }
+        for payload in answers {
             out.tell_one(session, &own, NORMAL, self.notice(None, &payload));
         }
     }

@@ -165,7 +165,7 @@ proptest! {
             let mut out = Outputs::default();
             match step {
                 Step::Enter(who) => {
-                    let entering = Entering { is_new: true };
+                    let entering = Entering { is_new: true, fits: usize::MAX };
                     let _ = room.enter(&presence(who), &Entry::default(), &entering, &mut out);
                 }
                 Step::Leave(who) => drop(room.leave(&session(who), &Gone::lost(), &mut out)),
@@ -279,4 +279,36 @@ fn a_list_has_a_bound() {
     let fine = Decided::of(&room, owner, &many[..2]).unwrap();
     fine.apply(&mut room, &mut Outputs::default());
     assert_eq!(room.standing.len(), 3);
+}
+
+/// Each change is told to everybody: in a room of many, one request makes few.
+#[test]
+fn what_one_request_tells_has_a_bound() {
+    let mut room = room(false, false);
+    let owner = session(0);
+    let owner = (&owner, SystemTime::UNIX_EPOCH);
+    let ban = |n: usize| Item::Affiliation {
+        whom: Whom::Jid(BareJid::parse(&format!("b{n}@a.example")).unwrap()),
+        affiliation: Affiliation::Outcast,
+        nick: Reserved::Keep,
+        reason: None,
+    };
+    let mute = |n: usize| Item::Role { nick: format!("n{n}"), role: Role::Visitor, reason: None };
+    let mut seated = 0;
+    for (sessions, max) in [(200, 250), (1_000, 50), (TOLD_MAX + 1, 1)] {
+        while seated < sessions {
+            let own = room.jid.with_resource(&format!("n{seated}")).unwrap().into();
+            let jid = Jid::parse(&format!("u{seated}@a.example/r")).unwrap();
+            let seat = crate::modules::muc::room::Seat { jid, shown: bytes::Bytes::new() };
+            let nick = Nick::of(&format!("n{seated}"), 99).unwrap();
+            room.seat(nick, own, Role::Participant, seat);
+            seated += 1;
+        }
+        for make in [&ban as &dyn Fn(usize) -> Item, &mute] {
+            let items = |count| (0..count).map(make).collect::<Vec<_>>();
+            assert!(Decided::of(&room, owner, &items(max)).is_ok(), "{max} in {sessions}");
+            let refused = Decided::of(&room, owner, &items(max + 1)).unwrap_err();
+            assert_eq!(refused.condition.as_str(), "policy-violation", "{max} in {sessions}");
+        }
+    }
 }
