@@ -34,7 +34,7 @@ modules! {
     invite { config: invite::Config, shared: invite::Guesses, },
     last,
     mam { config: mam::Config, account: Option<Box<mam::Preferences>>, },
-    muc { config: muc::Config, shared: muc::Rooms, },
+    muc { config: muc::Config, shared: muc::Rooms, resource: muc::Subscriptions, },
     offline,
     pep { config: pep::Config, shared: pubsub::Feeds, resource: pep::Heard, },
     ping,

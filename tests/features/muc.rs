@@ -318,6 +318,13 @@ async fn an_occupant_finds_itself() -> Outcome<()> {
     assert_eq!(ask(&mut all[0], "get", &own, ping).await?.attr("type"), Some("result"));
     let mut eve = lab.online("eve", "r").await?;
     assert_eq!(ask(&mut eve, "get", &own, ping).await?.condition(), Some("not-acceptable"));
+    // §3.2: item-not-found would say that it is in the room still.
+    let gone = format!("{}/ann", at("gone"));
+    assert_eq!(ask(&mut all[0], "get", &gone, ping).await?.condition(), Some("not-acceptable"));
+    enter(&mut all[0], "new", "ann").await?;
+    let locked = format!("{}/ann", at("new"));
+    assert_eq!(ask(&mut eve, "get", &locked, ping).await?.condition(), Some("not-acceptable"));
+    assert_eq!(ask(&mut all[0], "get", &locked, ping).await?.attr("type"), Some("result"));
     Ok(())
 }
 

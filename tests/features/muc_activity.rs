@@ -111,6 +111,9 @@ async fn who_is_in_the_room_or_has_gone_is_told_nothing() -> Outcome<()> {
     say(&mut ann, "r2", "m2", "x").await?;
     assert_eq!(told(&mut here).await?, [at("r2")], "r1 is not among them");
     assert_eq!(told(&mut away).await?, [at("r2")]);
+    // Another session of its account is in r1.
+    subscribe(&mut away).await?;
+    assert_eq!(told(&mut away).await?, [at("r1"), at("r2")]);
     // It was in r1 all the time, and was not told of it yet.
     leave(&mut here, "r1", "bob").await?;
     say(&mut ann, "r1", "m3", "x").await?;
@@ -224,5 +227,56 @@ async fn there_are_so_many_subscriptions() -> Outcome<()> {
     leave(&mut bob, "hall", "bob").await?;
     say(&mut ann, "hall", "m1", "x").await?;
     assert_eq!(told(&mut bob).await?, [at("hall")]);
+    Ok(())
+}
+
+/// §4: what came to a session that nobody came back to was seen by nobody.
+#[tokio::test]
+async fn what_a_lost_session_got_was_not_seen() -> Outcome<()> {
+    let lab = Lab::new(&["ann", "bob"], &["limits.resume_secs=1"]);
+    let mut ann = lab.online("ann", "r").await?;
+    found(&mut ann, "hall", "ann", &[("roomadmins", "bob@localhost")]).await?;
+    let (mut bob, _) = lab.managed("bob", "phone").await?;
+    enter(&mut bob, "hall", "bob").await?;
+    sees(&mut ann, "hall", "bob").await?;
+    let jid = bob.jid.clone();
+    drop(bob);
+    lab.sleeps(&jid);
+    say(&mut ann, "hall", "m1", "x").await?;
+    let gone = |e: &Element| {
+        e.attr("type") == Some("unavailable")
+            && e.attr("from") == Some(&*format!("{}/bob", at("hall")))
+    };
+    ann.expect(gone).await?;
+    let mut bob = lab.online("bob", "desk").await?;
+    subscribe(&mut bob).await?;
+    assert_eq!(told(&mut bob).await?, [at("hall")]);
+    Ok(())
+}
+
+/// promise.md 11: a session that is resumed after a planned restart is told as before, and of no room twice.
+#[tokio::test]
+async fn a_restart_ends_no_subscription() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lab = Lab::serve(folder.path(), &[], &["ann", "bob"]);
+    let mut ann = lab.online("ann", "r").await?;
+    for room in ["r1", "r2"] {
+        found(&mut ann, room, "ann", &[("roomadmins", "bob@localhost")]).await?;
+    }
+    let (mut bob, id) = lab.managed("bob", "phone").await?;
+    subscribe(&mut bob).await?;
+    bob.fence().await?;
+    say(&mut ann, "r1", "m1", "x").await?;
+    assert_eq!(told(&mut bob).await?, [at("r1")]);
+    lab.process.signal("TERM");
+    lab.process.exit();
+    lab = Lab::serve(folder.path(), &[], &[]);
+    let (mut back, _) = lab.resumed("bob", &id, bob.handled).await?;
+    let mut ann = lab.online("ann", "r").await?;
+    for room in ["r1", "r2"] {
+        enter(&mut ann, room, "ann").await?;
+        say(&mut ann, room, &format!("again-{room}"), "x").await?;
+    }
+    assert_eq!(told(&mut back).await?, [at("r2")], "r1 was told of");
     Ok(())
 }

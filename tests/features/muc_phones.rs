@@ -393,3 +393,37 @@ async fn a_private_group_is_made_for_phones() -> Outcome<()> {
     assert_eq!(kept, ["1", "2", "3"]);
     app.nothing().await
 }
+
+/// XEP-0492 §3 speaks of one's own groups: whom others made a member is not woken by all that they say, before it was
+/// in the room or has it among its bookmarks.
+#[tokio::test]
+async fn nobody_is_woken_by_a_group_that_others_put_it_in() -> Outcome<()> {
+    let lab = lab(&["ann", "bob", "cat", "app"], &[]);
+    let mut app = lab.online("app", "s").await?;
+    let mut ann = lab.online("ann", "r").await?;
+    let members = "bob@localhost,cat@localhost";
+    let private = [("membersonly", "1"), ("whois", "anyone"), ("roomadmins", members)];
+    found(&mut ann, "hall", "ann", &private).await?;
+    was_here(&lab, ("cat", "cat"), "", &mut ann).await?;
+    gone(&lab, "bob", "phone", "").await?;
+    say(&mut ann, "hall", "1", "hello").await?;
+    counts(&mut app, &[("cat", "1")]).await?;
+    let mut bob = lab.online("bob", "desk").await?;
+    let item = format!(
+        "<item id='{}'><conference xmlns='{BOOKMARKS}' autojoin='true'/></item>",
+        at("hall")
+    );
+    published(&mut bob, BOOKMARKS, &item).await?;
+    bob.close().await?;
+    say(&mut ann, "hall", "2", "hello").await?;
+    counts(&mut app, &[("phone", "1"), ("cat", "2")]).await?;
+    // Who is no member any more and is made one again has not come to that one.
+    for affiliation in ["none", "member"] {
+        let item = format!("<item affiliation='{affiliation}' jid='cat@localhost'/>");
+        crate::harness::rooms::set_item(&mut ann, "hall", &item).await?;
+    }
+    pushed(&mut app).await?;
+    say(&mut ann, "hall", "3", "hello").await?;
+    counts(&mut app, &[("phone", "2")]).await?;
+    app.nothing().await
+}

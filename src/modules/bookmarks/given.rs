@@ -7,12 +7,36 @@ use super::convert::{self, BOOKMARKS};
 use crate::jid::{BareJid, Jid};
 use crate::stanza::StanzaError;
 use crate::stanza::error::Condition;
-use crate::store::StoreError;
+use crate::store::ids::ServiceKey;
 use crate::store::tx::Tx;
+use crate::store::{StoreError, accounts};
 
 /// Whether the account has a bookmark of this room.
 pub fn has(tx: &mut dyn Tx, service: &Service, room: &BareJid) -> Result<bool, StoreError> {
     Ok(!ids(tx, service, room)?.is_empty())
+}
+
+/// Which of these accounts have a bookmark of this room, in the usual spelling.
+pub fn keepers(
+    tx: &mut dyn Tx,
+    room: &str,
+    mut of: Vec<BareJid>,
+) -> Result<Vec<BareJid>, StoreError> {
+    let mut failed = None;
+    of.retain(|jid| match keeps(tx, room, jid) {
+        Ok(keeps) => keeps,
+        Err(error) => {
+            failed.get_or_insert(error);
+            false
+        }
+    });
+    failed.map_or(Ok(of), Err)
+}
+
+fn keeps(tx: &mut dyn Tx, room: &str, jid: &BareJid) -> Result<bool, StoreError> {
+    let Some(local) = jid.local() else { return Ok(false) };
+    let Some(account) = accounts::find(tx, local, jid.domain())? else { return Ok(false) };
+    Ok(pubsub::item(tx, ServiceKey::of(account.id), BOOKMARKS, room)?.is_some())
 }
 
 /// Makes a bookmark, with which clients enter the room by themselves (XEP-0402 §2). A nickname is the account's own

@@ -54,6 +54,11 @@ impl Absent {
         std::mem::take(&mut self.heard)
     }
 
+    /// Nobody tells them, though something may wait.
+    pub(super) fn stopped(&mut self) {
+        self.is_told = false;
+    }
+
     /// The members, made anew if they are others than before.
     pub(super) fn members(&self, stamp: Stamp) -> Option<Arc<Members>> {
         let known = self.members.as_ref().filter(|(of, _)| *of == stamp);
@@ -88,5 +93,9 @@ mod tests {
         assert!(absent.take().is_empty());
         assert!(absent.keep(frame(201), 9_999), "the next one begins again");
         assert_eq!(absent.take().len(), 1);
+        assert!(!absent.keep(frame(202), 9_999), "somebody is at it");
+        absent.stopped();
+        assert!(absent.keep(frame(203), 9_999), "it is not any more");
+        assert_eq!(absent.take().len(), 2);
     }
 }

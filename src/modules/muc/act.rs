@@ -209,7 +209,8 @@ async fn shown(cx: &Cx, stanza: &Stanza) -> Made {
         },
         PresenceType::Unavailable => {
             let Some(hold) = cx.rooms().find(&to.bare()) else { return Ok(Vec::new()) };
-            routed(cx, &hold, |room, out| room.quit(stanza, out))
+            let is_cut = !cx.router.is_bound(stanza.from());
+            routed(cx, &hold, |room, out| room.quit(stanza, is_cut, out))
         }
         PresenceType::Error => {
             let Some(hold) = cx.rooms().find(&to.bare()) else { return Ok(Vec::new()) };

@@ -7,16 +7,20 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use super::super::ResourceState;
 use super::rights::Affiliation;
 use super::room::Room;
 use super::say::NORMAL;
+use super::told::Told;
 use crate::jid::{BareJid, Jid};
-use crate::modules::api::Cx;
+use crate::modules::api::{Cx, PeriodicJob, Requester};
+use crate::router::registry::{AccountEntry, Resource};
 use crate::router::{HandedOut, Leads};
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Stanza, StanzaError};
@@ -53,14 +57,14 @@ struct State {
     stirred: HashSet<BareJid>,
     /// Somebody looks at them.
     is_watched: bool,
+    /// When sessions that are gone were looked for last.
+    swept: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Subscriber {
     session: Jid,
-    service: Box<str>,
-    /// Of which rooms it was told.
-    told: HashSet<RoomId>,
+    told: Arc<Told>,
 }
 
 /// The rooms that each session is to be told of.
@@ -71,16 +75,15 @@ impl Indicators {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A session wants to be told from now on, of whatever it was told before, too.
-    fn subscribe(&self, session: &Jid, service: &str, max: usize) -> Result<(), StanzaError> {
+    /// A session wants to be told from now on; what it was told before is with it.
+    fn subscribe(&self, session: &Jid, told: Arc<Told>, max: usize) -> Result<(), StanzaError> {
         let mut state = self.lock();
-        let is_new = state.remove(session, service).is_none();
+        let is_new = state.remove(session, &told.service).is_none();
         if is_new && self.count.load(Ordering::Acquire) >= max {
             let text = "as many sessions as may be are told of rooms' activity";
             return Err(StanzaError::resource_constraint().text(text));
         }
-        let told = HashSet::new();
-        let one = Subscriber { session: session.clone(), service: service.into(), told };
+        let one = Subscriber { session: session.clone(), told };
         state.subscribers.entry(session.bare()).or_default().push(one);
         self.count.fetch_add(usize::from(is_new), Ordering::AcqRel);
         Ok(())
@@ -92,15 +95,20 @@ impl Indicators {
         }
     }
 
-    /// Forgets sessions that are not there any more, if their last presence was lost.
-    fn forget_gone(&self, is_there: impl Fn(&Jid) -> bool) {
-        let all = |state: &State| -> Vec<(Jid, Box<str>)> {
+    /// Forgets sessions that are not there any more, if their last presence was lost. All are looked at, so that is not
+    /// done again at once.
+    fn forget_gone(&self, is_there: impl Fn(&Jid) -> bool, now: Instant) {
+        let all: Vec<(Jid, Arc<Told>)> = {
+            let mut state = self.lock();
+            if state.swept.is_some_and(|swept| now.duration_since(swept) < SWEEP) {
+                return;
+            }
+            state.swept = Some(now);
             let all = state.subscribers.values().flatten();
-            all.map(|one| (one.session.clone(), one.service.clone())).collect()
+            all.map(|one| (one.session.clone(), one.told.clone())).collect()
         };
-        let all = all(&self.lock());
-        for (session, service) in all.iter().filter(|(session, _)| !is_there(session)) {
-            self.unsubscribe(session, service);
+        for (session, told) in all.iter().filter(|(session, _)| !is_there(session)) {
+            self.unsubscribe(session, &told.service);
         }
     }
 
@@ -120,14 +128,20 @@ impl Indicators {
         state.is_watched = !state.stirred.is_empty();
         std::mem::take(&mut state.stirred)
     }
+
+    /// Nobody looks any more, though there may be something.
+    fn unwatched(&self) {
+        self.lock().is_watched = false;
+    }
 }
 
 impl State {
     fn remove(&mut self, session: &Jid, service: &str) -> Option<Subscriber> {
         let bare = session.bare();
         let own = self.subscribers.get_mut(&bare)?;
-        let at = own.iter().position(|one| one.session == *session && &*one.service == service)?;
+        let at = own.iter().position(|one| one.is(session, service))?;
         let gone = own.swap_remove(at);
+        gone.told.end();
         if own.is_empty() {
             self.subscribers.remove(&bare);
         }
@@ -135,17 +149,17 @@ impl State {
     }
 
     /// Those who hear of a room: its members, but for sessions that are in it, and for who was told already.
-    fn audience(&mut self, room: &Room, notices: &mut Notices) {
+    fn audience(&self, room: &Room, notices: &mut Notices) {
         let Some(id) = room.id else { return };
         // The shorter list is gone through.
         if room.standing.len() < self.subscribers.len() {
             for jid in room.standing.keys() {
-                for one in self.subscribers.get_mut(jid).into_iter().flatten() {
+                for one in self.subscribers.get(jid).into_iter().flatten() {
                     one.hear(room, id, notices);
                 }
             }
         } else {
-            for one in self.subscribers.values_mut().flatten() {
+            for one in self.subscribers.values().flatten() {
                 one.hear(room, id, notices);
             }
         }
@@ -153,12 +167,16 @@ impl State {
 }
 
 impl Subscriber {
-    fn hear(&mut self, room: &Room, id: RoomId, notices: &mut Notices) {
-        let is_its = &*self.service == room.jid.domain()
+    fn is(&self, session: &Jid, service: &str) -> bool {
+        self.session == *session && &*self.told.service == service
+    }
+
+    fn hear(&self, room: &Room, id: RoomId, notices: &mut Notices) {
+        let is_its = &*self.told.service == room.jid.domain()
             && room.occupant_of(&self.session).is_none()
             && may_hear(room, &self.session);
-        if is_its && self.told.len() < ROOMS_MAX && self.told.insert(id) {
-            let to = (self.session.clone(), self.service.clone());
+        if is_its && self.told.note(id, ROOMS_MAX) {
+            let to = (self.session.clone(), self.told.service.clone());
             notices.entry(to).or_default().push(room.jid.clone());
         }
     }
@@ -180,11 +198,13 @@ pub(super) async fn presence(cx: &Cx, stanza: &Stanza) -> Result<Vec<Stanza>, St
                 return Err(StanzaError::not_allowed().text("this is for users of this server"));
             }
             let (all, max) = (&cx.rooms().indicators, cx.config.muc.activity_subscribers_max);
-            if all.subscribe(session, service, max).is_err() {
-                all.forget_gone(|session| cx.router.is_bound(session));
-                all.subscribe(session, service, max)?;
+            let told = Told::new(service);
+            if all.subscribe(session, told.clone(), max).is_err() {
+                all.forget_gone(|session| cx.router.is_bound(session), Instant::now());
+                all.subscribe(session, told.clone(), max)?;
             }
-            if let Err(error) = catch_up(cx, session, service).await {
+            keep(cx, told.clone());
+            if let Err(error) = catch_up(cx, session, &told).await {
                 all.unsubscribe(session, service);
                 return Err(error.into());
             }
@@ -197,19 +217,55 @@ pub(super) async fn presence(cx: &Cx, stanza: &Stanza) -> Result<Vec<Stanza>, St
     Ok(Vec::new())
 }
 
+/// Over a planned restart, too (promise.md 11).
+fn keep(cx: &Cx, told: Arc<Told>) {
+    cx.own_sessions(|account| {
+        let resource = account.session_mut(cx.session())?;
+        ResourceState::made(resource)?.muc.add(told);
+        Some(())
+    });
+}
+
+/// At the start: sessions that can be resumed are told as before.
+pub(super) async fn take_back(job: &PeriodicJob) {
+    let (all, max) = (&job.server.shared().muc.indicators, job.config.muc.activity_subscribers_max);
+    for present in job.router.online() {
+        let Ok(Some(home)) = job.router.home(&present.bare).await else { continue };
+        let kept = |account: &mut AccountEntry| {
+            let of = |one: &Resource| Some((one.jid.clone(), ResourceState::of(one)?.muc.clone()));
+            account.resources.iter().filter_map(of).collect::<Vec<_>>()
+        };
+        for (session, kept) in job.router.own(&home, kept).unwrap_or_default() {
+            let session = Jid::from(session);
+            for told in kept.open() {
+                // Beyond the bound, which may be another one now, none is.
+                if all.subscribe(&session, told.clone(), max).is_err() {
+                    told.end();
+                }
+            }
+        }
+    }
+}
+
 /// §4: "a list of rooms where activity has occurred since the client was last in the room".
-async fn catch_up(cx: &Cx, session: &Jid, service: &str) -> Result<(), StoreError> {
+async fn catch_up(cx: &Cx, session: &Jid, told: &Told) -> Result<(), StoreError> {
+    let service = &told.service;
     let all = &cx.rooms().indicators;
     let rooms = {
         let _turn = all.looks.acquire().await;
         own_rooms(cx, session, service).await?
     };
+    // Each of them is looked at, whenever a client asks.
+    if let Some(client) = cx.client() {
+        client.outbox.charge(rooms.len().saturating_mul(LOOK_COST));
+    }
     let mut notices = Notices::new();
     for Own { id, jid, seen, spoken } in rooms {
         let hold = cx.rooms().find(&jid);
         let spoken = hold.map_or(Some(spoken), |hold| {
             let room = hold.lock();
-            let is_here = room.of_account(session.bare_str()).next().is_some();
+            // §3.1: another session of its account may be, and may be one that nobody looks at.
+            let is_here = room.occupant_of(session).is_some();
             // Of a room without an archive that is all there is.
             let heard = room.history.back().map_or(0, |kept| kept.at);
             (!is_here && may_hear(&room, session)).then(|| spoken.max(heard))
@@ -217,12 +273,9 @@ async fn catch_up(cx: &Cx, session: &Jid, service: &str) -> Result<(), StoreErro
         if spoken.is_none_or(|spoken| spoken <= seen) {
             continue;
         }
-        let is_it = |one: &&mut Subscriber| one.session == *session && &*one.service == service;
-        let mut state = all.lock();
-        let own = state.subscribers.get_mut(&session.bare()).into_iter().flatten().find(is_it);
-        // It may have been told meanwhile, or be gone.
-        if own.is_some_and(|own| own.told.insert(id)) {
-            notices.entry((session.clone(), service.into())).or_default().push(jid);
+        // It may have been told meanwhile.
+        if told.note(id, ROOMS_MAX) {
+            notices.entry((session.clone(), service.clone())).or_default().push(jid);
         }
     }
     tell(cx, notices);
@@ -263,25 +316,47 @@ pub(super) fn stir(cx: &Cx, room: &BareJid) {
     if !cx.rooms().indicators.stir(room) {
         return;
     }
-    let cx = cx.clone();
+    // Whoever spoke first is not held for it.
+    let watch =
+        Watch { cx: Cx { who: Requester::Entity(room.clone().into()), ..cx.clone() }, done: false };
+    let (began, since) = (cx.now, Instant::now());
     cx.router.tasks.clone().spawn("muc", async move {
+        let mut watch = watch;
         loop {
+            let cx = &mut watch.cx;
             let stirred = cx.rooms().indicators.stirred();
             if stirred.is_empty() {
+                watch.done = true;
                 return;
             }
+            // It may go on for long.
+            cx.now = began + since.elapsed();
             let mut notices = Notices::new();
             for hold in stirred.iter().filter_map(|jid| cx.rooms().find(jid)) {
                 let room = hold.lock();
                 cx.rooms().indicators.lock().audience(&room, &mut notices);
             }
-            tell(&cx, notices);
+            tell(cx, notices);
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
                 () = cx.router.questions.closed() => return,
             }
         }
     });
+}
+
+/// Somebody looks where something was said; if it could not go on the next message begins again.
+struct Watch {
+    cx: Cx,
+    done: bool,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.done {
+            self.cx.rooms().indicators.unwatched();
+        }
+    }
 }
 
 /// Whoever is not there any more is told no more.
@@ -319,16 +394,16 @@ fn frames(service: &str, rooms: &[BareJid]) -> Vec<Frame> {
     frames
 }
 
-/// Of very many the first ones.
+/// Of very many those in which it was last.
 fn memberships(tx: &mut dyn Tx, bare: &BareJid, service: &str) -> Result<Vec<Own>, StoreError> {
     let max = i64::try_from(ROOMS_MAX).unwrap_or(i64::MAX);
     let member = Affiliation::Member.number();
-    let params = [bare.as_str().into(), member.into(), max.into()];
+    let params = [bare.as_str().into(), member.into(), service.into(), max.into()];
     let rows = query_all(tx, MEMBERSHIPS, &params, |row| {
         Ok((RoomId(row.int(0)?), row.text(1)?, row.opt_int(2)?))
     })?;
     let read = |(id, jid, seen): (RoomId, String, Option<i64>)| {
-        let jid = BareJid::parse(&jid).ok().filter(|jid| jid.domain() == service)?;
+        let jid = BareJid::parse(&jid).ok()?;
         Some(Own { id, jid, seen: seen.unwrap_or_default(), spoken: 0 })
     };
     Ok(rows.into_iter().filter_map(read).collect())
@@ -340,11 +415,51 @@ const PAUSE: Duration = Duration::from_secs(1);
 const ROOMS_MAX: usize = 1_000;
 /// Sessions that look through their rooms at a time.
 const LOOKS: usize = 4;
+/// How often sessions that are gone are looked for at most.
+const SWEEP: Duration = Duration::from_secs(60);
+/// What a room that is looked at costs, in stanzas to somebody.
+const LOOK_COST: usize = 5;
 /// Bytes of addresses in one message, more or less.
 const FRAME_BYTES: usize = 65_536;
 
 crate::store::sql! {
-    MEMBERSHIPS = "SELECT room.id, room.jid, room_affiliation.seen_at FROM room_affiliation \
-        JOIN room ON room.id = room_affiliation.room \
-        WHERE room_affiliation.jid = $1 AND room_affiliation.affiliation >= $2 LIMIT $3";
+    // In this order: the account has few rooms, and the service many.
+    MEMBERSHIPS = "SELECT room.id, room.jid, room_affiliation.seen_at FROM room_affiliation CROSS JOIN room \
+        WHERE room_affiliation.jid = $1 AND room_affiliation.affiliation >= $2 \
+        AND room.id = room_affiliation.room AND room.domain = $3 \
+        ORDER BY COALESCE(room_affiliation.seen_at, 0) DESC LIMIT $4";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscribe(all: &Indicators, session: &str, max: usize) -> bool {
+        all.subscribe(&Jid::parse(session).unwrap(), Told::new("rooms.x"), max).is_ok()
+    }
+
+    /// Whoever asks in vain does not have all looked at each time.
+    #[tokio::test]
+    async fn sessions_that_are_gone_are_looked_for_now_and_then() {
+        let (all, now) = (Indicators::default(), Instant::now());
+        assert!(subscribe(&all, "ann@x/1", 1) && !subscribe(&all, "bob@x/1", 1));
+        all.forget_gone(|_| true, now);
+        all.forget_gone(|_| panic!("again"), now + SWEEP / 2);
+        assert!(!subscribe(&all, "bob@x/1", 1));
+        all.forget_gone(|_| false, now + SWEEP);
+        assert!(subscribe(&all, "bob@x/1", 1));
+    }
+
+    #[tokio::test]
+    async fn the_next_message_begins_again_after_a_failure() {
+        let server = crate::modules::testing::Server::with(&[]).await;
+        let all = &server.cx.rooms().indicators;
+        let room = BareJid::parse("hall@rooms.x").unwrap();
+        assert!(subscribe(all, "ann@x/1", 9));
+        assert!(all.stir(&room) && !all.stir(&room));
+        drop(Watch { cx: server.cx.clone(), done: false });
+        assert!(all.stir(&room));
+        drop(Watch { cx: server.cx.clone(), done: true });
+        assert!(!all.stir(&room));
+    }
 }

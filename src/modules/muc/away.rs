@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::absent::Stamp;
 use super::members::Members;
 use super::rights::Affiliation;
@@ -88,12 +90,19 @@ fn away<'a>(members: &'a Members, everyone: &'a [Jid]) -> impl Iterator<Item = u
 
 /// Tells those who are away, in a task of its own.
 pub(super) fn tell(cx: &Cx, hold: &Arc<Hold>) {
-    let (hold, who) = (hold.clone(), Requester::Entity(hold.lock().jid.clone().into()));
-    let cx = Cx { who, ..cx.clone() };
+    let who = Requester::Entity(hold.lock().jid.clone().into());
+    let (telling, mut cx) = (Telling(Some(hold.clone())), Cx { who, ..cx.clone() });
+    let (began, since) = (cx.now, Instant::now());
     cx.router.tasks.clone().spawn("muc", async move {
-        loop {
+        let mut telling = telling;
+        while let Some(hold) = &telling.0 {
             let is_account = |jid: &Jid| cx.router.leads(jid) == Leads::Account;
-            let Some(round) = hold.lock().round(is_account) else { return };
+            let Some(round) = hold.lock().round(is_account) else {
+                telling.0 = None;
+                return;
+            };
+            // It may go on for long.
+            cx.now = began + since.elapsed();
             tell_of(&cx, &round).await;
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
@@ -101,6 +110,17 @@ pub(super) fn tell(cx: &Cx, hold: &Arc<Hold>) {
             }
         }
     });
+}
+
+/// Somebody tells them; if it could not go on the next message begins again.
+struct Telling(Option<Arc<Hold>>);
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if let Some(hold) = &self.0 {
+            hold.lock().absent.stopped();
+        }
+    }
 }
 
 async fn tell_of(cx: &Cx, round: &Round) {
@@ -137,6 +157,16 @@ async fn meant(
     let here: HashSet<&str> = everyone.iter().map(|jid| jid.bare_str()).collect();
     let is_away =
         |number: &usize| members.get(*number).is_some_and(|member| !here.contains(member.as_str()));
+    // XEP-0492 §3: of private groups one wants to hear all. Of larger ones that is so for what cannot be read, as
+    // it may mention anybody.
+    let is_group = |heard: &Heard| {
+        let max = if heard.sealed { round.all_up_to.max(GROUP_MAX) } else { round.all_up_to };
+        round.is_private && members.len() <= max
+    };
+    let group: Vec<usize> = match heard.iter().any(|(_, heard)| is_group(heard)) {
+        true => willing(cx, round, (0..members.len()).filter(is_away)).await?,
+        false => Vec::new(),
+    };
     let to_all = |heard: &Heard| if heard.sealed { Meant::Perhaps } else { Meant::All };
     let mut all: BTreeMap<usize, Vec<Option<Meant>>> = BTreeMap::new();
     let listeners = push::listeners(cx, &round.room, cx.config.muc.affiliations_max).await?;
@@ -147,20 +177,34 @@ async fn meant(
         let one = all.entry(number).or_insert_with(|| vec![None; heard.len()]);
         one.get_mut(at).into_iter().for_each(|known| *known = (*known).max(Some(meant)));
     };
-    for (at, (message, heard)) in heard.iter().enumerate() {
+    for (at, (message, said)) in heard.iter().enumerate() {
         members
             .mentioned(message)
             .into_iter()
             .filter(is_away)
             .for_each(|n| add(n, at, Meant::Named));
-        // XEP-0492 §3: of private groups one wants to hear all. Of larger ones that is so for what cannot be read, as
-        // it may mention anybody.
-        let max = if heard.sealed { round.all_up_to.max(GROUP_MAX) } else { round.all_up_to };
-        if round.is_private && members.len() <= max {
-            (0..members.len()).filter(is_away).for_each(|n| add(n, at, Meant::Perhaps));
+        if is_group(said) {
+            group.iter().for_each(|n| add(*n, at, Meant::Perhaps));
         }
     }
     Ok(all)
+}
+
+/// Those of some members that took part by their own doing: they were in the room, or have it among their bookmarks, as
+/// whoever is given it by a team. Anybody may make others members of a room, and wakes nobody by that.
+async fn willing(
+    cx: &Cx,
+    round: &Round,
+    of: impl Iterator<Item = usize>,
+) -> Result<Vec<usize>, crate::store::StoreError> {
+    let members = &round.members;
+    let (mut willing, others): (Vec<usize>, Vec<usize>) = of.partition(|n| members.came(*n));
+    let others: Vec<BareJid> = others.iter().filter_map(|n| members.get(*n).cloned()).collect();
+    if !others.is_empty() {
+        let keepers = push::keepers(cx, &round.room, others).await?;
+        willing.extend(keepers.iter().filter_map(|jid| members.find(jid.as_str())));
+    }
+    Ok(willing)
 }
 
 /// From one look to the next.

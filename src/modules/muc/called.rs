@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::rights::Affiliation;
 use crate::jid::BareJid;
 use crate::store::ids::RoomId;
 use crate::store::tx::{StoreError, Tx, query_all};
@@ -48,9 +49,19 @@ impl Called {
         self.unsaved.names.push((bare, name.into()));
     }
 
+    /// Somebody is no member any more.
+    pub(super) fn forget(&mut self, bare: &BareJid) {
+        if self.last.remove(bare).is_some() {
+            self.changes = self.changes.wrapping_add(1);
+            self.unsaved.names.retain(|(known, _)| known != bare);
+        }
+    }
+
     /// A member has no session in the room any more.
     pub(super) fn left(&mut self, bare: BareJid) {
-        self.unsaved.left.push(bare);
+        if !self.unsaved.left.contains(&bare) {
+            self.unsaved.left.push(bare);
+        }
     }
 
     /// What is to be written, once.
@@ -61,7 +72,8 @@ impl Called {
 
 /// Those of a room.
 pub(super) fn load(tx: &mut dyn Tx, room: RoomId) -> Result<Called, StoreError> {
-    let all = query_all(tx, ALL, &[room.0.into()], |row| Ok((row.text(0)?, row.text(1)?)))?;
+    let params = [room.0.into(), Affiliation::Member.number().into()];
+    let all = query_all(tx, ALL, &params, |row| Ok((row.text(0)?, row.text(1)?)))?;
     let read = |(jid, name): (String, String)| Some((BareJid::parse(&jid).ok()?, name.into()));
     Ok(Called { last: all.into_iter().filter_map(read).collect(), ..Called::default() })
 }
@@ -83,7 +95,8 @@ pub(super) fn save(
 }
 
 crate::store::sql! {
-    ALL = "SELECT jid, called FROM room_affiliation WHERE room = $1 AND called IS NOT NULL";
+    ALL = "SELECT jid, called FROM room_affiliation \
+        WHERE room = $1 AND affiliation >= $2 AND called IS NOT NULL";
     SAVE = "UPDATE room_affiliation SET called = $3 WHERE room = $1 AND jid = $2";
     LEFT = "UPDATE room_affiliation SET seen_at = $3 WHERE room = $1 AND jid = $2";
 }

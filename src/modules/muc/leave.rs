@@ -24,6 +24,8 @@ pub struct Gone {
     pub id: Option<String>,
     /// Nobody reads what it is told.
     pub is_lost: bool,
+    /// Its session ended without a word to the room: what was said last may have reached nobody.
+    pub is_cut: bool,
 }
 
 impl Gone {
@@ -35,11 +37,16 @@ impl Gone {
 
 impl Room {
     /// Unavailable presence: one session leaves; its occupant is gone with the last one. §17.3 rule 5: of somebody
-    /// who is not in the room it means nothing.
-    pub fn quit(&mut self, presence: &Stanza, out: &mut Outputs) -> Result<(), StanzaError> {
+    /// who is not in the room it means nothing. `is_cut`: its session is no more.
+    pub fn quit(
+        &mut self,
+        presence: &Stanza,
+        is_cut: bool,
+        out: &mut Outputs,
+    ) -> Result<(), StanzaError> {
         let said = show::payloads(presence, self.bounds.presence_bytes_max).unwrap_or_default();
         let id = presence.id().map(std::borrow::Cow::into_owned);
-        self.leave(presence.from(), &Gone { said, id, ..Gone::default() }, out);
+        self.leave(presence.from(), &Gone { said, id, is_cut, ..Gone::default() }, out);
         Ok(())
     }
 
@@ -49,6 +56,7 @@ impl Room {
         let Some(seat) = occupant.seats.first() else { return false };
         let seat = Seat { jid: seat.jid.clone(), shown: gone.said.clone() };
         let affiliation = self.affiliation(occupant.bare());
+        self.note_left(session, gone);
         if !is_last {
             self.part(&occupant, &seat, affiliation, gone, out);
             return true;
@@ -58,6 +66,18 @@ impl Room {
         let own = Own { id, was: Some(occupant.role), silent: gone.is_lost, ..Own::default() };
         self.show(&occupant, &seat, &item, own, out);
         true
+    }
+
+    /// XEP-0437 §4: up to now its account has seen what was said, if it was there to the end.
+    fn note_left(&mut self, session: &Jid, gone: &Gone) {
+        let bare = session.bare_str();
+        let is_seen = !gone.is_lost && !gone.is_cut;
+        if is_seen
+            && self.affiliation(bare) >= Affiliation::Member
+            && self.of_account(bare).next().is_none()
+        {
+            self.called.left(session.bare());
+        }
     }
 
     /// All sessions of an occupant leave, by its nickname's key.
@@ -75,6 +95,7 @@ impl Room {
     /// A session that shares its nickname is told that it is out; the others see no difference.
     fn dismiss(&mut self, session: &Jid, gone: &Gone, out: &mut Outputs) {
         let Some((occupant, _)) = self.unseat(session) else { return };
+        self.note_left(session, gone);
         let affiliation = self.affiliation(occupant.bare());
         if let Some(seat) = occupant.seats.first() {
             self.farewell(&occupant, seat, affiliation, gone, out);

@@ -23,11 +23,14 @@ pub(super) struct Members {
     lengths: BTreeSet<usize>,
     /// By occupant id (XEP-0421); made when somebody is mentioned so.
     ids: Mutex<HashMap<String, usize>>,
+    /// Whether each was in the room since it is a member.
+    came: Vec<bool>,
     secret: [u8; 32],
 }
 
 impl Members {
-    /// Those of a room, each with its nicknames, in the order of their addresses.
+    /// Those of a room, each with its nicknames, the second of which it had when it was there last, in the order of
+    /// their addresses.
     pub(super) fn of<'a>(
         secret: [u8; 32],
         of: impl Iterator<Item = (&'a BareJid, [Option<&'a str>; 2])>,
@@ -37,10 +40,13 @@ impl Members {
             names: HashMap::new(),
             lengths: BTreeSet::new(),
             ids: Mutex::default(),
+            came: Vec::new(),
             secret,
         };
         for (number, (jid, names)) in of.enumerate() {
             members.all.push(jid.clone());
+            let [_, last] = names;
+            members.came.push(last.is_some());
             for name in names.into_iter().flatten().map(lower).filter(|name| !name.is_empty()) {
                 members.lengths.insert(name.len());
                 let known = members.names.entry(name.into()).or_default();
@@ -58,6 +64,11 @@ impl Members {
 
     pub(super) fn get(&self, number: usize) -> Option<&BareJid> {
         self.all.get(number)
+    }
+
+    /// Whether a member was in the room ever: others may be members without their doing.
+    pub(super) fn came(&self, number: usize) -> bool {
+        self.came.get(number).is_some_and(|came| *came)
     }
 
     /// The number of an account, if it is a member.
@@ -155,6 +166,7 @@ mod tests {
             let jids = found.into_iter().map(|n| members.get(n).unwrap().to_string());
             jids.collect::<Vec<_>>().join(" ")
         };
+        assert_eq!([0, 1, 2, 3, 4].map(|n| members.came(n)), [true, true, false, false, false]);
         let long = format!("{} bob", "x ".repeat(TEXT_MAX));
         for (text, expected) in [
             ("hello", ""),

@@ -54,6 +54,7 @@ mod show;
 mod speaker;
 mod spoken;
 mod standing;
+mod told;
 mod vcard;
 mod verbs;
 mod versions;
@@ -70,6 +71,7 @@ pub use config::Config;
 pub use given::{Known, join, known, part};
 pub use rooms::Rooms;
 pub use settings::Preset;
+pub use told::Subscriptions;
 pub use verbs::{address, list, run};
 
 /// The module.
@@ -91,8 +93,7 @@ pub const MODULE: Module = Module {
         Spec::partial(
             "XEP-0437",
             "0.2.0",
-            "for members of rooms (§5.1) with an account here (§6); a subscription ends with the server, \
-             though its session be resumed",
+            "for members of rooms (§5.1) with an account here (§6)",
             "features/muc_activity.rs",
         ),
         Spec::whole("XEP-0463", "0.2.0", "features/muc_affiliations.rs"),
@@ -135,7 +136,12 @@ pub const MODULE: Module = Module {
             quota::hold(&job).await;
         })
     })),
-    background: Some(restart::started),
+    background: Some(|job| {
+        Box::pin(async move {
+            activity::take_back(&job).await;
+            restart::started(job).await;
+        })
+    }),
     stopped: Some(restart::stopped),
     ..Module::EMPTY
 };

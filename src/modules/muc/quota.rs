@@ -1,64 +1,156 @@
 //! What the archive of a room may hold: over it the oldest messages go (security.md 17).
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::rows;
 use crate::modules::api::{Cause, PeriodicJob};
-use crate::store::StoreError;
 use crate::store::archive;
 use crate::store::ids::{ArchiveId, Owner};
+use crate::store::{Grown, Store, StoreError};
+
+/// Archives of rooms that are to be looked at.
+#[derive(Debug)]
+pub struct ToWeigh {
+    /// Those that have grown, and what there was no time for.
+    grown: BTreeSet<ArchiveId>,
+    /// Those that could not be looked at: they hold up nobody.
+    failed: BTreeSet<ArchiveId>,
+    /// When these were tried again.
+    retried: Option<Instant>,
+    /// All are looked at once after a start, in their order: up to here they were. `None`: it is done.
+    after: Option<ArchiveId>,
+}
+
+impl Default for ToWeigh {
+    fn default() -> Self {
+        let (grown, failed) = (BTreeSet::new(), BTreeSet::new());
+        Self { grown, failed, retried: None, after: Some(ArchiveId::BEFORE_ALL) }
+    }
+}
+
+impl ToWeigh {
+    /// What to look at in a round; the rest stays for others.
+    fn take(&mut self, grown: Grown, is_due: bool, now: Instant) -> Self {
+        if grown.any {
+            self.after = Some(ArchiveId::BEFORE_ALL);
+        }
+        let mut round = Self::default();
+        round.grown = std::mem::take(&mut self.grown);
+        round.grown.extend(grown.archives);
+        round.after = self.after.filter(|_| is_due || grown.any);
+        if is_due && self.retried.is_none_or(|last| now.duration_since(last) >= RETRY) {
+            self.retried = Some(now);
+            round.grown.append(&mut self.failed);
+        }
+        round
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.grown.is_empty() && self.after.is_none()
+    }
+
+    /// What is left of a round.
+    fn put_back(&mut self, mut rest: Self, had_all: bool) {
+        self.grown.append(&mut rest.grown);
+        self.failed.append(&mut rest.failed);
+        if had_all {
+            self.after = rest.after;
+        }
+    }
+
+    /// The next one.
+    async fn next(&mut self, store: &Store) -> Result<Option<ArchiveId>, StoreError> {
+        if let Some(archive) = self.grown.pop_first() {
+            return Ok(Some(archive));
+        }
+        let Some(after) = self.after else { return Ok(None) };
+        let next = store.read(move |tx| archive::archives_after(tx, after)).await?;
+        // Rooms come before accounts.
+        self.after = next.filter(|archive| matches!(archive.owner(), Owner::Room(_)));
+        Ok(self.after)
+    }
+}
 
 /// Brings rooms under their bound whose archives have grown a lot; all of them once after a start.
 pub(super) async fn hold(job: &PeriodicJob) {
+    hold_for(job, ROUND).await;
+}
+
+/// For so long, and at least one of them: other work waits for it. What is left is next time's.
+async fn hold_for(job: &PeriodicJob, time: Duration) {
     if job.config.muc.archive_bytes_max == 0 || job.cause == Cause::AccountDeleted {
         return;
     }
-    match look(job).await {
+    let rooms = &job.server.shared().muc;
+    let (grown, now) = (job.store.take_grown_rooms(), Instant::now());
+    let mut round = rooms.to_weigh().take(grown, job.cause == Cause::Due, now);
+    if round.is_nothing() {
+        return;
+    }
+    let had_all = round.after.is_some();
+    match look(job, &mut round, now + time).await {
         Ok(()) | Err(StoreError::Closed) => {}
         Err(error) => {
-            // Whatever was not looked at is among all.
-            job.server.shared().muc.weighed(false);
             tracing::warn!(%error, "what rooms store could not be looked at; tried again later");
         }
     }
+    rooms.to_weigh().put_back(round, had_all);
 }
 
-async fn look(job: &PeriodicJob) -> Result<(), StoreError> {
-    let rooms = &job.server.shared().muc;
-    let grown = job.store.take_grown_rooms();
-    let all = grown.any || (job.cause == Cause::Due && !rooms.are_weighed());
-    if !all && grown.archives.is_empty() {
-        return Ok(());
-    }
+async fn look(job: &PeriodicJob, round: &mut ToWeigh, until: Instant) -> Result<(), StoreError> {
     // Rows are weighed where they are indexed.
     job.store.archives_indexed().await?;
-    for archive in grown.archives {
-        shorten(job, archive).await?;
+    let mut why = None;
+    while let Some(archive) = round.next(&job.store).await? {
+        match shorten(job, archive, until).await {
+            Ok(true) => {}
+            Ok(false) => _ = round.grown.insert(archive),
+            Err(StoreError::Closed) => return Err(StoreError::Closed),
+            Err(error) => {
+                round.failed.insert(archive);
+                why.get_or_insert(error);
+            }
+        }
+        if Instant::now() >= until {
+            break;
+        }
     }
-    if !all {
-        return Ok(());
+    if let Some(error) = why {
+        let failed = round.failed.len();
+        tracing::warn!(failed, %error, "what some rooms store could not be brought under its bound; tried again later");
     }
-    let mut after = ArchiveId::BEFORE_ALL;
-    let next = |after| job.store.read(move |tx| archive::archives_after(tx, after));
-    // Rooms come before accounts.
-    while let Some(archive) = next(after).await?
-        && matches!(archive.owner(), Owner::Room(_))
-    {
-        shorten(job, archive).await?;
-        after = archive;
-    }
-    rooms.weighed(true);
     Ok(())
 }
 
-async fn shorten(job: &PeriodicJob, archive: ArchiveId) -> Result<(), StoreError> {
+/// Whether it is done.
+async fn shorten(
+    job: &PeriodicJob,
+    archive: ArchiveId,
+    until: Instant,
+) -> Result<bool, StoreError> {
     let most = job.config.muc.archive_bytes_max;
     let stored = job.store.archive_bytes(archive).await?;
     if stored <= most {
-        return Ok(());
+        return Ok(true);
     }
     // A little more than it must, so that not each message costs a look.
-    let excess = stored.saturating_sub(most - most / 20);
-    let messages = job.store.shed(archive, excess).await?;
-    let Owner::Room(id) = archive.owner() else { return Ok(()) };
+    let mut excess = stored.saturating_sub(most - most / 20);
+    let (mut messages, mut is_done) = (0, false);
+    while !is_done {
+        let piece = excess.min(PIECE);
+        let shed = job.store.shed(archive, piece).await?;
+        messages += shed;
+        excess -= piece;
+        // With nothing more to delete: some are owed to somebody.
+        is_done = excess == 0 || shed == 0;
+        if Instant::now() >= until {
+            break;
+        }
+    }
+    let Owner::Room(id) = archive.owner() else { return Ok(is_done) };
     let room = job.store.read(move |tx| rows::address(tx, id)).await?.unwrap_or_default();
     tracing::info!(
         room,
@@ -67,8 +159,15 @@ async fn shorten(job: &PeriodicJob, archive: ArchiveId) -> Result<(), StoreError
         messages,
         "a room stored more than modules.muc.archive_bytes_max; its oldest messages were deleted"
     );
-    Ok(())
+    Ok(is_done)
 }
+
+/// What one round may take.
+const ROUND: Duration = Duration::from_secs(10);
+/// When rooms that could not be looked at are tried again.
+const RETRY: Duration = Duration::from_secs(3_600);
+/// Bytes that are deleted between two looks at the clock.
+const PIECE: u64 = 4 * 1_048_576;
 
 #[cfg(test)]
 mod tests {
@@ -127,5 +226,53 @@ mod tests {
         put(&server, rooms[0], 6_001..6_101).await;
         hold(&server.job(Cause::Due)).await;
         assert_eq!(bytes(rooms[0]).await, 1_050);
+    }
+
+    /// Other work of the server waits for it.
+    #[tokio::test]
+    async fn a_round_takes_no_longer_than_it_may() {
+        let mut config = Config::default();
+        config.muc.archive_bytes_max = 100_000;
+        let server = Server::new(config);
+        let mut rooms = Vec::new();
+        for n in 0..3 {
+            let make = move |tx: &mut dyn Tx| {
+                let jid = format!("r{n}@rooms.x");
+                rows::create(tx, &jid, "a@x", &Settings::default(), &[0; 32], 0)
+            };
+            rooms.push(ArchiveId::of_room(server.store().write(make).await.unwrap()));
+            put(&server, rooms[n], (n as i64 * 1_000 + 1)..(n as i64 * 1_000 + 201)).await;
+        }
+        for done in 1..=3 {
+            hold_for(&server.job(Cause::Due), Duration::ZERO).await;
+            let mut held = 0;
+            for room in &rooms {
+                let bytes = server.store().archive_bytes(*room).await.unwrap();
+                held += usize::from(bytes <= 100_000);
+            }
+            assert_eq!(held, done);
+        }
+    }
+
+    /// What failed is tried again after a while, and holds up nobody.
+    #[test]
+    fn what_failed_waits_apart() {
+        let of = |n| ArchiveId::of_room(crate::store::ids::RoomId(n));
+        let grown = |archives: &[ArchiveId]| Grown {
+            archives: archives.iter().copied().collect(),
+            any: false,
+        };
+        let (mut all, now) = (ToWeigh::default(), Instant::now());
+        let mut round = all.take(grown(&[of(1), of(2)]), true, now);
+        assert_eq!(round.after, Some(ArchiveId::BEFORE_ALL));
+        // One could not be looked at, for one there was no time; all were looked at otherwise.
+        let _ = round.grown.remove(&of(1)) && round.failed.insert(of(1));
+        round.after = None;
+        all.put_back(round, true);
+        let round = all.take(grown(&[of(3)]), true, now + RETRY / 2);
+        assert_eq!((round.grown, round.after), ([of(2), of(3)].into(), None));
+        assert!(all.take(grown(&[]), false, now + RETRY).is_nothing(), "not in haste");
+        assert_eq!(all.take(grown(&[]), true, now + RETRY).grown, [of(1)].into());
+        assert!(all.take(grown(&[]), true, now + RETRY * 2).is_nothing());
     }
 }

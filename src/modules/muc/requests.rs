@@ -5,6 +5,7 @@ use super::find::room_of;
 use super::route::{Handler, Route};
 use super::{admin, disco, hats, mam, moderate, owner, register, vcard};
 use crate::modules::api::{Cx, Reply};
+use crate::stanza::error::Condition;
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{ErrorType, Stanza, StanzaError};
 use crate::xml::ns;
@@ -60,12 +61,21 @@ pub(super) async fn to_room(cx: Cx, iq: Iq) -> Result<Vec<Stanza>, StanzaError> 
 
 /// To an occupant: XEP-0410 for a session's own nickname, else on to the other's client (§17.4).
 pub(super) async fn to_occupant(cx: &Cx, iq: &Stanza) -> Result<Vec<Stanza>, StanzaError> {
-    let hold = room_of(cx, iq).await?;
     let request = Iq::request(iq)?;
     let is_ping = request.as_ref().is_some_and(|iq| iq.payload() == (ns::PING, "ping"));
+    let hold = match room_of(cx, iq).await {
+        // XEP-0410 §3.2: item-not-found is for somebody who is in the room by another name.
+        Err(error) if is_ping && error.condition == Condition::ItemNotFound => {
+            return Err(not_joined());
+        }
+        found => found?,
+    };
     let is_disco = request.as_ref().is_some_and(disco::asks_occupant);
     let (done, delivered) = run(cx, &hold, |room, out| {
         let own = room.occupant_of(iq.from());
+        if is_ping && own.is_none() {
+            return Err(not_joined());
+        }
         if is_disco && own.is_none() {
             // §6.6
             return Err(StanzaError::bad_request().text("only occupants may ask another"));
@@ -81,4 +91,8 @@ pub(super) async fn to_occupant(cx: &Cx, iq: &Stanza) -> Result<Vec<Stanza>, Sta
         _ => None,
     };
     Ok(answered.into_iter().chain(delivered.routed).collect())
+}
+
+fn not_joined() -> StanzaError {
+    StanzaError::not_acceptable().text("you are not in this room")
 }

@@ -264,7 +264,10 @@ impl Room {
 
     /// Lists what somebody is to it, with its nickname.
     pub(super) fn list(&mut self, jid: BareJid, standing: Standing) {
-        self.unlist(&jid);
+        self.strike(&jid);
+        if standing.affiliation < Affiliation::Member {
+            self.called.forget(&jid);
+        }
         if let Some(nick) = standing.nick.as_deref()
             && let Ok(nick) = Nick::of(nick, usize::MAX)
         {
@@ -275,6 +278,11 @@ impl Room {
 
     /// Knows nothing of somebody any more.
     pub(super) fn unlist(&mut self, jid: &BareJid) {
+        self.strike(jid);
+        self.called.forget(jid);
+    }
+
+    fn strike(&mut self, jid: &BareJid) {
         let had = self.standing.remove(jid);
         if let Some(nick) = had.and_then(|had| had.nick)
             && let Ok(nick) = Nick::of(&nick, usize::MAX)
@@ -319,12 +327,6 @@ impl Room {
             let mut gone = self.occupants.remove(&key)?;
             // It may be a member since it entered.
             self.call(session.bare_str(), &gone.nick.text);
-            let bare = session.bare_str();
-            if self.affiliation(bare) >= Affiliation::Member
-                && self.of_account(bare).next().is_none()
-            {
-                self.called.left(session.bare());
-            }
             gone.seats.push(seat);
             return Some((gone, true));
         }

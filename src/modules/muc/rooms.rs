@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +12,7 @@ use super::activity::Indicators;
 use super::called::Unsaved;
 use super::config::Bounds;
 use super::history;
+use super::quota::ToWeigh;
 use super::room::{Kept, Room, Standing, Subject};
 use super::rows::{self, Stored};
 use super::settings::Settings;
@@ -32,8 +33,8 @@ pub struct Rooms {
     tidied: AtomicU64,
     /// Who wants to be told where something was said.
     pub(super) indicators: Indicators,
-    /// Whether all archives were weighed since the start.
-    weighed: AtomicBool,
+    /// Archives that may hold too much.
+    to_weigh: Mutex<ToWeigh>,
 }
 
 #[derive(Debug, Default)]
@@ -47,9 +48,9 @@ struct Loaded {
 impl Default for Rooms {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        let (tidied, weighed) = (AtomicU64::new(0), AtomicBool::new(false));
+        let (tidied, to_weigh) = (AtomicU64::new(0), Mutex::default());
         let (locked, indicators) = (Mutex::default(), Indicators::default());
-        Self { shards, hasher: RandomState::new(), locked, tidied, weighed, indicators }
+        Self { shards, hasher: RandomState::new(), locked, tidied, to_weigh, indicators }
     }
 }
 
@@ -187,14 +188,9 @@ impl Rooms {
         self.tidied.swap(hour, Ordering::AcqRel) != hour
     }
 
-    /// Whether all archives were weighed since the start: from then on those that grow are enough.
-    pub(super) fn are_weighed(&self) -> bool {
-        self.weighed.load(Ordering::Acquire)
-    }
-
-    /// They were; or they have to be again.
-    pub(super) fn weighed(&self, all: bool) {
-        self.weighed.store(all, Ordering::Release);
+    /// Archives that may hold too much.
+    pub(super) fn to_weigh(&self) -> MutexGuard<'_, ToWeigh> {
+        self.to_weigh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets a room that is gone.

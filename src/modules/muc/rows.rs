@@ -125,8 +125,8 @@ pub(super) fn stand(
     let Standing { affiliation, nick, reason, version } = standing;
     let nick = nick.as_deref().map_or(crate::store::tx::Value::Null, Into::into);
     let reason = reason.as_deref().map_or(crate::store::tx::Value::Null, Into::into);
-    let params =
-        [room.0.into(), jid.into(), affiliation.number().into(), nick, reason, (*version).into()];
+    let (number, member) = (affiliation.number().into(), Affiliation::Member.number().into());
+    let params = [room.0.into(), jid.into(), number, nick, reason, (*version).into(), member];
     tx.execute(STAND, &params)?;
     tx.execute(VERSION, &[room.0.into(), (*version).into()]).map(drop)
 }
@@ -254,7 +254,8 @@ crate::store::sql! {
     STAND = "INSERT INTO room_affiliation (room, jid, affiliation, nick, reason, version) \
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (room, jid) DO UPDATE SET \
         affiliation = excluded.affiliation, nick = excluded.nick, reason = excluded.reason, \
-        version = excluded.version";
+        version = excluded.version, \
+        called = CASE WHEN excluded.affiliation >= $7 THEN room_affiliation.called END";
     VERSION = "UPDATE room SET version = $2 WHERE id = $1 AND version < $2";
     UNLIST = "DELETE FROM room_affiliation WHERE room = $1 AND jid = $2";
     FORGOTTEN = "UPDATE room SET forgotten = $2 WHERE id = $1";

@@ -56,6 +56,16 @@ pub async fn listeners(cx: &Cx, room: &BareJid, max: usize) -> Result<Vec<BareJi
     cx.store.read(move |tx| bookmarks::listeners(tx, room.as_str(), max)).await
 }
 
+/// Which of these accounts have a bookmark of a room.
+pub async fn keepers(
+    cx: &Cx,
+    room: &BareJid,
+    of: Vec<BareJid>,
+) -> Result<Vec<BareJid>, StoreError> {
+    let room = room.clone();
+    cx.store.read(move |tx| bookmarks::given::keepers(tx, room.as_str(), of)).await
+}
+
 /// Has a member's devices told of what was said in a room in which it has no session, if it wants to be.
 pub async fn absent(
     cx: &Cx,

@@ -39,7 +39,7 @@ use crate::xml::writer::Xml;
 use registration::{NS, Registration, Summary};
 use waiting::Waiting;
 
-pub use absent::{Heard, Meant, absent, listeners};
+pub use absent::{Heard, Meant, absent, keepers, listeners};
 pub use alert::Mentions;
 pub use config::Config;
 pub use queue::Queue;
