@@ -1,6 +1,6 @@
 //! Where clients that cannot ask the DNS find WebSocket and BOSH (XEP-0156 §3, RFC 6415, RFC 7395 §4).
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
@@ -8,13 +8,19 @@ use serde_json::json;
 use std::sync::Arc;
 
 use super::state::Web;
+use super::visitor::Visitor;
 use crate::xml::writer::Xml;
 
 /// `/.well-known/host-meta`
-pub async fn xrd(State(web): State<Arc<Web>>, uri: Uri, headers: HeaderMap) -> Response {
+pub async fn xrd(
+    State(web): State<Arc<Web>>,
+    Extension(visitor): Extension<Visitor>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let mut xml = Xml::new();
     xml.start("XRD").attr("xmlns", "http://docs.oasis-open.org/ns/xri/xrd-1.0");
-    for (rel, href) in links(&web, &uri, &headers) {
+    for (rel, href) in links(&web.url(visitor.secure, &uri, &headers)) {
         xml.start("Link").attr("rel", rel).attr("href", &href).end();
     }
     xml.end();
@@ -25,16 +31,20 @@ pub async fn xrd(State(web): State<Arc<Web>>, uri: Uri, headers: HeaderMap) -> R
 }
 
 /// `/.well-known/host-meta.json`
-pub async fn json(State(web): State<Arc<Web>>, uri: Uri, headers: HeaderMap) -> Response {
-    let links = links(&web, &uri, &headers);
+pub async fn json(
+    State(web): State<Arc<Web>>,
+    Extension(visitor): Extension<Visitor>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let links = links(&web.url(visitor.secure, &uri, &headers));
     let links: Vec<_> =
         links.into_iter().map(|(rel, href)| json!({ "rel": rel, "href": href })).collect();
     let headers = [(CONTENT_TYPE, "application/json"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
     (headers, json!({ "links": links }).to_string()).into_response()
 }
 
-fn links(web: &Web, uri: &Uri, headers: &HeaderMap) -> [(&'static str, String); 1] {
-    let url = web.url(uri, headers);
+fn links(url: &str) -> [(&'static str, String); 1] {
     let socket = url.replacen("http", "ws", 1);
     [("urn:xmpp:alt-connections:websocket", format!("{socket}/ws"))]
 }

@@ -24,7 +24,7 @@ pub fn routes(web: Arc<Web>) -> Router {
 pub fn to_https(web: Arc<Web>) -> Router {
     let redirect = |State(web): State<Arc<Web>>, uri: Uri, headers: HeaderMap| async move {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        Redirect::permanent(&format!("{}{path}", web.url(&uri, &headers)))
+        Redirect::permanent(&format!("{}{path}", web.url(true, &uri, &headers)))
     };
     Router::new().fallback(redirect).with_state(web)
 }

@@ -27,9 +27,9 @@ impl Web {
         request.extensions_mut().insert(visitor);
     }
 
-    /// Where the door is, as the client that sends this request sees it: `https://HOST:PORT`. A host that is
-    /// not served is not repeated.
-    pub fn url(&self, uri: &Uri, headers: &HeaderMap) -> String {
+    /// Where the door is, as the client that sends this request sees it: `https://HOST:PORT`, or `http:` if it
+    /// is not `secure`. A host that is not served is not repeated.
+    pub fn url(&self, secure: bool, uri: &Uri, headers: &HeaderMap) -> String {
         if !self.settings.url.is_empty() {
             return self.settings.url.trim_end_matches('/').to_owned();
         }
@@ -39,9 +39,10 @@ impl Web {
         let asked = authority.as_ref().map(|authority| authority.host());
         let host = hosts.iter().find(|host| asked == Some(host)).or_else(|| hosts.first());
         let host = host.map_or("localhost", String::as_str);
+        let scheme = if secure { "https" } else { "http" };
         match authority.and_then(|authority| authority.port_u16()) {
-            Some(port) => format!("https://{host}:{port}"),
-            None => format!("https://{host}"),
+            Some(port) => format!("{scheme}://{host}:{port}"),
+            None => format!("{scheme}://{host}"),
         }
     }
 }

@@ -36,9 +36,11 @@ pub async fn open(
     let accept = match judge(&web, &visitor, &request) {
         Ok(accept) => accept,
         Err(refusal) => {
-            tracing::info!(peer = %visitor.ip, reason = refusal.1, "WebSocket refused");
+            let (status, reason) = refusal;
+            tracing::info!(peer = %visitor.ip, reason, "WebSocket refused");
             // RFC 6455 §4.4
-            return ([(SEC_WEBSOCKET_VERSION, "13")], refusal).into_response();
+            let headers = [(SEC_WEBSOCKET_VERSION, "13")];
+            return (status, headers, format!("{reason}\n")).into_response();
         }
     };
     let upgraded = hyper::upgrade::on(&mut request);
@@ -82,37 +84,38 @@ async fn serve(web: Arc<Web>, visitor: Visitor, upgraded: Upgraded) {
 fn judge(web: &Web, visitor: &Visitor, request: &Request) -> Result<HeaderValue, Refusal> {
     let headers = request.headers();
     if !has(headers, &CONNECTION, "upgrade") || !has(headers, &UPGRADE, "websocket") {
-        return Err((StatusCode::UPGRADE_REQUIRED, "this is the address of XMPP over WebSocket\n"));
+        return Err((StatusCode::UPGRADE_REQUIRED, "this is the address of XMPP over WebSocket"));
     }
     if request.version() != Version::HTTP_11 {
-        return Err((StatusCode::BAD_REQUEST, "a WebSocket begins with HTTP/1.1\n"));
+        return Err((StatusCode::BAD_REQUEST, "a WebSocket begins with HTTP/1.1"));
     }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err((
-            StatusCode::UPGRADE_REQUIRED,
-            "only version 13 of WebSocket is spoken here\n",
-        ));
+        return Err((StatusCode::UPGRADE_REQUIRED, "only version 13 of WebSocket is spoken here"));
     }
     if !has(headers, &SEC_WEBSOCKET_PROTOCOL, XMPP) {
-        return Err((StatusCode::BAD_REQUEST, "the WebSocket's subprotocol must be xmpp\n"));
+        return Err((StatusCode::BAD_REQUEST, "the WebSocket's subprotocol must be xmpp"));
     }
     if !visitor.secure && !web.settings.cleartext {
-        return Err((StatusCode::FORBIDDEN, "this WebSocket is not encrypted; use wss:\n"));
+        return Err((
+            StatusCode::FORBIDDEN,
+            "this WebSocket is not encrypted: use wss:, or have the proxy before this server, which \
+             web.trusted_proxies names, send X-Forwarded-Proto: https",
+        ));
     }
     // RFC 6455 §10.2
     let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
     let allowed = &web.settings.origins;
     if origin.is_some_and(|origin| !allowed.is_empty() && !allowed.iter().any(|one| one == origin))
     {
-        return Err((StatusCode::FORBIDDEN, "pages of this origin may not connect here\n"));
+        return Err((StatusCode::FORBIDDEN, "pages of this origin may not connect here"));
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     if BASE64.decode(key).map(|nonce| nonce.len()) != Ok(16) {
-        return Err((StatusCode::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64\n"));
+        return Err((StatusCode::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64"));
     }
     let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
     HeaderValue::from_str(&BASE64.encode(hash))
-        .map_err(|_| (StatusCode::BAD_REQUEST, "Sec-WebSocket-Key cannot be answered\n"))
+        .map_err(|_| (StatusCode::BAD_REQUEST, "Sec-WebSocket-Key cannot be answered"))
 }
 
 /// Whether the word is one of a header's list.

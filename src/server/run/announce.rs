@@ -10,13 +10,20 @@ use std::path::{Path, PathBuf};
 /// The lines for standard output.
 pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
     let domains: Vec<_> = config.host.iter().map(|host| host.domain.as_str()).collect();
-    let mut lines = vec![
-        format!("Stonechat {} serves {}", env!("CARGO_PKG_VERSION"), domains.join(", ")),
-        format!("  connect:     {}  (STARTTLS)", places(&running.places.c2s)),
-        format!("               {}  (TLS from the first byte)", places(&running.places.c2s_tls)),
-        format!("  web:         {}  (HTTPS, WebSocket)", places(&running.places.web)),
-        format!("  data:        {}", absolute(&config.data_dir).display()),
-    ];
+    let mut lines =
+        vec![format!("Stonechat {} serves {}", env!("CARGO_PKG_VERSION"), domains.join(", "))];
+    let listening = &running.places;
+    for (label, addresses, what) in [
+        ("connect:", &listening.c2s, "STARTTLS"),
+        ("", &listening.c2s_tls, "TLS from the first byte"),
+        ("web:", &listening.web, "HTTPS, WebSocket"),
+        ("", &listening.web_plain, "plain HTTP, for a proxy"),
+    ] {
+        if !addresses.is_empty() {
+            lines.push(format!("  {label:<12} {}  ({what})", places(addresses)));
+        }
+    }
+    lines.push(format!("  data:        {}", absolute(&config.data_dir).display()));
     if let Some(ca) = running.tls.ca_file() {
         lines.push(format!("  trust:       {}", absolute(&ca).display()));
         lines.push(
@@ -52,8 +59,7 @@ fn places(addresses: &[SocketAddr]) -> String {
         }
         one => one.to_string(),
     };
-    let told: Vec<_> = addresses.iter().map(told).collect();
-    if told.is_empty() { "(nothing)".to_owned() } else { told.join(", ") }
+    addresses.iter().map(told).collect::<Vec<_>>().join(", ")
 }
 
 /// The command this process was started with, for a shell: with a verb after it, it finds the same server,
@@ -99,7 +105,6 @@ mod tests {
             (&["[::]:5222"][..], "port 5222 of every address of this machine"),
             (&["0.0.0.0:5222"], "port 5222 of every IPv4 address of this machine"),
             (&["127.0.0.1:5222", "[::1]:5222"], "127.0.0.1:5222, [::1]:5222"),
-            (&[], "(nothing)"),
         ] {
             let parsed: Vec<_> = addresses.iter().map(|text| text.parse().unwrap()).collect();
             assert_eq!(places(&parsed), told);
