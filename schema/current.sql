@@ -541,3 +541,34 @@ CREATE TABLE token (
 ) STRICT;
 
 CREATE INDEX token_expires ON token (expires);
+
+CREATE TABLE upload (
+    -- 128 random bits, for the address and for the file on disk.
+    id TEXT PRIMARY KEY,
+    -- No reference: the row outlives its account until the file is deleted.
+    account INTEGER NOT NULL,
+    -- 0: part of a message. 1: of a profile (§5.2).
+    kind INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    media_type TEXT,
+    size INTEGER NOT NULL,
+    -- When the slot was given; then, when the file came.
+    made INTEGER NOT NULL,
+    -- When it has to be gone, as its owner said. 0: it is to be deleted.
+    expires INTEGER NOT NULL,
+    -- By it the file may be uploaded; none once it is there.
+    token TEXT
+) STRICT;
+
+CREATE INDEX upload_account ON upload (account, made);
+
+CREATE INDEX upload_expires ON upload (expires);
+
+CREATE INDEX upload_made ON upload (kind, made);
+
+CREATE INDEX upload_slot ON upload (made) WHERE token IS NOT NULL;
+
+CREATE TABLE upload_total (
+    one INTEGER PRIMARY KEY,
+    bytes INTEGER NOT NULL
+) STRICT;

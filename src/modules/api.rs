@@ -10,6 +10,7 @@ mod reply;
 mod requester;
 mod spec;
 mod state;
+mod web;
 
 pub use after::{Passed, after, later};
 pub use command::{Answers, Note, StageOutcome};
@@ -21,11 +22,13 @@ pub use module::{
     NewAccount, NodeChanged, NodeInfo, NodeItems, NodeMirror, NodeWatch, Nonza, OnBound, OnInline,
     OnInstruction, OnStanza, Outgoing, PeriodicJob, Pipeline, PresenceChanged, PresencePayload,
     PresenceStamp, PrivateXml, Quiet, Release, ResourceRemoved, RunCommand, Serves, Service,
-    Serving, SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient, WantedChanged, Write,
+    Serving, SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient, WantedChanged, WebCx,
+    WebRoutes, Write,
 };
 pub use reply::{ClientDelivery, Effect, PresenceEffect, Reply, SessionEnd, Unanswered};
 pub use requester::{Admission, Channel, Client, Guest, Requester};
 pub use spec::{Identity, InfoField, InfoForm, On, Spec, State, is_uri};
 pub use state::{AccountPart, Persist, Saved, restore, saved};
+pub use web::WebAddress;
 
 pub use crate::router::passage::{GuardQuery, Passage, Phase, Verdict};

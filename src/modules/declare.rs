@@ -55,6 +55,8 @@ macro_rules! modules {
             )?)?)*
             /// Notified when an account was deleted and its rows in other tables may be deleted.
             pub account_deleted: std::sync::Arc<tokio::sync::Notify>,
+            /// Where the web door is seen from outside.
+            pub web_address: $crate::modules::api::WebAddress,
         }
 
         /// State of modules for one account while the router has its entry.

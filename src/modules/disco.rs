@@ -176,12 +176,14 @@ async fn service_info(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
         let known = known.ok_or_else(StanzaError::item_not_found)?;
         return Ok(info(Some(&node), &known.identities, &known.features, &known.forms));
     }
-    let Some(Serving { service, .. }) = cx.server.services().get(service.0) else {
+    let Some(Serving { module, service, .. }) = cx.server.services().get(service.0) else {
         return Err(StanzaError::item_not_found());
     };
     let own = service.features.iter().copied();
     let features = caps::sorted(cx.server.service_features().chain(own));
-    Ok(info(None, &[service.identity], &features, &[]))
+    let of = cx.server.modules().iter().find(|of| of.name == *module);
+    let forms = of.and_then(|of| of.service_forms).map(|forms| forms(&cx.config));
+    Ok(info(None, &[service.identity], &features, &written(&forms.unwrap_or_default())))
 }
 
 async fn service_items(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
@@ -383,7 +385,8 @@ mod tests {
         }
         let items = ask(&cx, "get", "montague.example", ITEMS).await;
         let rooms = "<item jid='conference.montague.example' name='Rooms'/>\
-                     <item jid='pubsub.montague.example' name='Feeds'/>";
+                     <item jid='pubsub.montague.example' name='Feeds'/>\
+                     <item jid='upload.montague.example' name='HTTP File Upload'/>";
         assert_eq!(items, ITEMS.replace("/>", &format!(">{rooms}</query>")));
     }
 

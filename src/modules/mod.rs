@@ -55,6 +55,7 @@ modules! {
     subscription,
     teams,
     time,
+    upload { config: upload::Config, shared: upload::Uploading, },
     vcard,
     version { config: version::Config, },
 }

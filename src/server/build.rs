@@ -95,6 +95,9 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
         on.all(listeners, ClientStreams::new(context.clone(), tls.clone(), ports, kind));
     }
     let settings = config.web.settings(!config.c2s.require_tls);
+    // A proxy has the usual port.
+    let port = first(&places.web).or(first(&places.web_plain).map(|_| 443));
+    context.pipeline.shared().web_address.set(&settings.url, port);
     let door = Arc::new(Web { context: context.clone(), settings, ports });
     for (listeners, entrance) in [(web, Entrance::Tls), (web_plain, Entrance::Plain)] {
         on.all(listeners, Door::new(door.clone(), tls.clone(), entrance));

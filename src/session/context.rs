@@ -11,7 +11,7 @@ use tracing::field::DisplayValue;
 use super::clock::wall;
 use super::resume_table::ResumeTable;
 use super::transport::Transport;
-use crate::modules::api::{Cx, Requester};
+use crate::modules::api::{Cx, Requester, WebCx};
 use crate::modules::{Config, Pipeline};
 use crate::router::Router;
 use crate::router::registry::Conflict;
@@ -52,6 +52,17 @@ impl Context {
         Cx {
             who,
             now: wall(),
+            config: self.config.clone(),
+            store: self.router.store.clone(),
+            router: self.router.clone(),
+            server: self.pipeline.clone(),
+        }
+    }
+
+    /// Makes what modules' handlers of HTTP requests get.
+    pub fn web_cx(&self) -> WebCx {
+        WebCx {
+            clock: wall,
             config: self.config.clone(),
             store: self.router.store.clone(),
             router: self.router.clone(),

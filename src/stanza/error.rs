@@ -18,11 +18,19 @@ pub struct StanzaError {
     pub text: Option<Cow<'static, str>>,
     /// An extension's own condition: (namespace, element name), as in RFC 6120 §8.3.4.
     pub application: Option<(&'static str, &'static str)>,
-    /// An attribute of the extension's condition: name and value. Boxed, as it is rare, and errors are passed on
-    /// by value.
-    pub attribute: Option<Box<(&'static str, &'static str)>>,
+    /// What the extension's condition says besides. Boxed, as it is rare, and errors are passed on by value.
+    pub detail: Option<Box<Detail>>,
     /// Whose error it is, where the address that it comes from does not say so (RFC 6120 §8.3.2). Boxed, too.
     pub by: Option<Box<BareJid>>,
+}
+
+/// What an extension's condition says besides its name: a name and a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Detail {
+    /// In an attribute.
+    Attribute(&'static str, Cow<'static, str>),
+    /// In an element of the same namespace.
+    Child(&'static str, Cow<'static, str>),
 }
 
 /// The error type of RFC 6120 §8.3.2.
@@ -85,8 +93,15 @@ impl StanzaError {
 
     /// Gives the extension's condition an attribute.
     #[must_use]
-    pub fn attribute(mut self, name: &'static str, value: &'static str) -> Self {
-        self.attribute = Some(Box::new((name, value)));
+    pub fn attribute(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(Box::new(Detail::Attribute(name, value.into())));
+        self
+    }
+
+    /// Gives the extension's condition an element with this text.
+    #[must_use]
+    pub fn child(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(Box::new(Detail::Child(name, value.into())));
         self
     }
 
@@ -132,10 +147,15 @@ impl StanzaError {
         }
         if let Some((namespace, name)) = self.application {
             let _ = write!(out, "<{name} xmlns='{namespace}'");
-            if let Some((name, value)) = self.attribute.as_deref() {
-                let _ = write!(out, " {name}='{}'", escape_attr(value));
-            }
-            out.push_str("/>");
+            let _ = match self.detail.as_deref() {
+                None => out.write_str("/>"),
+                Some(Detail::Attribute(of, value)) => {
+                    write!(out, " {of}='{}'/>", escape_attr(value))
+                }
+                Some(Detail::Child(of, value)) => {
+                    write!(out, "><{of}>{}</{of}></{name}>", escape_text(value))
+                }
+            };
         }
         out.push_str("</error>");
         out
@@ -145,7 +165,7 @@ impl StanzaError {
 impl From<Condition> for StanzaError {
     fn from(condition: Condition) -> Self {
         let kind = condition.kind();
-        Self { condition, kind, text: None, application: None, attribute: None, by: None }
+        Self { condition, kind, text: None, application: None, detail: None, by: None }
     }
 }
 
@@ -347,6 +367,9 @@ mod tests {
         assert_eq!(error.to_string(), "policy-violation: too <fast>");
         let error = StanzaError::conflict().application("urn:e", "gone").attribute("of", "a'b");
         let end = "<gone xmlns='urn:e' of='a&apos;b'/></error>";
+        assert!(error.to_xml().ends_with(end), "{}", error.to_xml());
+        let error = StanzaError::conflict().application("urn:e", "large").child("max", "1<2");
+        let end = "<large xmlns='urn:e'><max>1&lt;2</max></large></error>";
         assert!(error.to_xml().ends_with(end), "{}", error.to_xml());
         let error = StanzaError::conflict().by(BareJid::parse("hall@x").unwrap());
         assert!(error.to_xml().starts_with("<error by='hall@x' type='cancel'>"));

@@ -92,6 +92,7 @@ mod tls;
 mod transcripts;
 mod unicode;
 mod upgrade;
+mod upload;
 mod vcard;
 mod websocket;
 mod xml;

@@ -48,7 +48,10 @@ async fn a_host_lists_its_services() -> Outcome<()> {
         assert_eq!(refused.attr("from"), Some(to));
     }
 
-    let off = Lab::new(&["alice"], &["modules.muc.label=", "modules.pubsub_service.label="]);
+    let off = Lab::new(
+        &["alice"],
+        &["modules.muc.label=", "modules.pubsub_service.label=", "modules.upload.label="],
+    );
     let mut alice = off.login("alice").await?;
     assert!(ask(&mut alice, "get", "localhost", &items).await?.find("item").is_none());
     let refused = ask(&mut alice, "get", "echo.localhost", &info).await?;

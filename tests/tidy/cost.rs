@@ -203,6 +203,7 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("search", "src/modules/mam/search.rs", "asks the index"),
     ("search", "src/modules/mam/search_terms.rs", "a field of the query"),
     ("search", "src/store/search.rs", "the index, in the engine of the store"),
+    ("upload", "src/server/config/mod.rs", "its files are in a folder of the data folder"),
     (
         "subscription",
         "src/modules/invite/subscribe.rs",

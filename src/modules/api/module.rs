@@ -70,6 +70,10 @@ pub struct Module {
     pub iqs: &'static [IqRoute],
     /// A domain of its own.
     pub service: Option<Service>,
+    /// What the service's domain says of itself beyond its features (XEP-0128).
+    pub service_forms: Option<fn(&Config) -> Vec<InfoForm>>,
+    /// Its paths on the web door.
+    pub web: Option<WebRoutes>,
     /// Stream features it offers (RFC 6120 §4.3.2).
     pub stream_features: Option<StreamFeature>,
     /// What a client may switch on while it binds a resource (XEP-0386 §3.1).
@@ -166,6 +170,8 @@ impl Module {
         server_commands: &[],
         iqs: &[],
         service: None,
+        service_forms: None,
+        web: None,
         stream_features: None,
         inline: &[],
         bound: None,
@@ -271,6 +277,8 @@ pub struct Inline {
 pub type OnInline = fn(&Cx, &mut SessionState, Node<'_>) -> Vec<u8>;
 /// Makes what stands in `<bound/>`, as of a moment after binding; nothing where it fails.
 pub type OnBound = fn(Cx) -> Answer<Vec<u8>>;
+/// Makes what is served at the module's paths; each begins with the module's name.
+pub type WebRoutes = fn(&WebCx) -> axum::Router;
 /// A handler's future.
 pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// What somebody may be told, if there is something.
@@ -502,6 +510,21 @@ pub struct Cx {
     /// Who is where, and `route`.
     pub router: Arc<Router>,
     /// What the server says of itself.
+    pub server: Arc<Pipeline>,
+}
+
+/// What handlers of HTTP requests see. Who asks is in the request.
+#[derive(Debug, Clone)]
+pub struct WebCx {
+    /// The wall clock.
+    pub clock: fn() -> SystemTime,
+    /// All modules' settings; a module reads its own.
+    pub config: Arc<Config>,
+    /// Everything durable.
+    pub store: Store,
+    /// Who is where, and the server's tasks.
+    pub router: Arc<Router>,
+    /// What modules share.
     pub server: Arc<Pipeline>,
 }
 

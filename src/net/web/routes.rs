@@ -13,11 +13,14 @@ use super::{host_meta, websocket};
 
 /// All paths.
 pub fn routes(web: Arc<Web>) -> Router {
-    Router::new()
+    let cx = web.context.web_cx();
+    let own = Router::new()
         .route("/ws", get(websocket::open))
         .route("/.well-known/host-meta", get(host_meta::xrd))
         .route("/.well-known/host-meta.json", get(host_meta::json))
-        .with_state(web)
+        .with_state(web);
+    let modules = cx.server.modules().iter().filter_map(|module| module.web);
+    modules.fold(own, |all, routes| all.merge(routes(&cx)))
 }
 
 /// The answer to all who speak plain HTTP where TLS should be.

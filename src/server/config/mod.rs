@@ -19,7 +19,7 @@ pub use sections::{
 
 use crate::admin::Admins;
 use crate::base::limits::Limits;
-use crate::modules::{self, mam, register};
+use crate::modules::{self, mam, register, upload};
 use crate::store;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -163,6 +163,10 @@ impl Config {
             unencrypted: !self.c2s.require_tls,
             admins: self.admins(),
             mam: self.archive(),
+            upload: upload::Config {
+                folder: self.data_dir.join("uploads"),
+                ..self.modules.upload.clone()
+            },
             ..self.modules.clone()
         }
     }

@@ -57,7 +57,7 @@ impl Io {
             return Err("TLS inside TLS".into());
         };
         let name = ServerName::try_from(domain.to_owned()).map_err(|e| e.to_string())?;
-        let stream = TlsConnector::from(tls).connect(name, tcp).await;
+        let stream = Box::pin(TlsConnector::from(tls).connect(name, tcp)).await;
         *self = Io::Tls(Box::new(stream.map_err(|e| format!("TLS: {e}"))?));
         Ok(())
     }
@@ -67,7 +67,7 @@ impl Io {
         let Io::Tls(tls) = std::mem::replace(self, Io::Gone) else {
             return Err("WebSocket without TLS".into());
         };
-        *self = Io::Ws(Box::new(Ws::open(*tls, domain).await?));
+        *self = Io::Ws(Box::new(Box::pin(Ws::open(*tls, domain)).await?));
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod element;
 pub mod feeds;
+pub mod https;
 pub mod interest;
 pub mod io;
 pub mod matching;

@@ -265,7 +265,9 @@ impl Lab {
             Some((
                 address(text, "(STARTTLS)")?,
                 address(text, "(TLS from the first byte)")?,
-                address(text, "(HTTPS, WebSocket)"),
+                text.lines()
+                    .any(|line| line.ends_with("(HTTPS, WebSocket)"))
+                    .then(|| address(text, "(HTTPS, WebSocket)"))?,
             ))
         });
         // With certificates of the operator's there is nothing to trust.

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::jid::{BareJid, Jid};
 use crate::stanza::StanzaError;
+use crate::stanza::error::Detail;
 use crate::stanza::iq::IqType;
 use crate::store::ids::Owner;
 use crate::store::roster::{self, Subscription};
@@ -169,8 +170,10 @@ pub(super) fn asker(name: &str) -> Asker {
 
 pub(super) fn named(error: &StanzaError) -> String {
     let application = error.application.map(|(_, name)| format!("/{name}")).unwrap_or_default();
-    let feature =
-        error.attribute.as_deref().map(|(_, feature)| format!(" {feature}")).unwrap_or_default();
+    let feature = match error.detail.as_deref() {
+        Some(Detail::Attribute(_, feature)) => format!(" {feature}"),
+        _ => String::new(),
+    };
     format!("!{}{application}{feature}", error.condition.as_str())
 }
 

@@ -1,0 +1,188 @@
+//! Files on disk: written aside, durable before they have their name, and found by ids alone.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::fs::{DirBuilder, File, OpenOptions};
+use tokio::io::{AsyncWriteExt, BufWriter};
+
+use crate::modules::Pipeline;
+
+/// The ids of files that somebody writes or deletes just now.
+#[derive(Debug, Default)]
+pub struct Uploading(Mutex<HashSet<String>>);
+
+/// The right to write or delete the file of an id.
+#[derive(Debug)]
+pub(super) struct Claim {
+    server: Arc<Pipeline>,
+    id: String,
+}
+
+impl Claim {
+    /// None if somebody else has it, or too many are at work.
+    pub(super) fn of(server: &Arc<Pipeline>, id: &str) -> Option<Self> {
+        let mut ids = ids(server);
+        let is_free = ids.len() < AT_ONCE && ids.insert(id.to_owned());
+        is_free.then(|| Self { server: server.clone(), id: id.to_owned() })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        ids(&self.server).remove(&self.id);
+    }
+}
+
+fn ids(server: &Pipeline) -> std::sync::MutexGuard<'_, HashSet<String>> {
+    server.shared().upload.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a text is an id as [`crate::base::id::random`] makes them: then it is a file's name, and no path.
+pub(super) fn is_id(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() == 22 && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// Whether it is the name of a file that was never finished.
+pub(super) fn is_part(name: &str) -> bool {
+    name.strip_suffix(PART).is_some_and(is_id)
+}
+
+/// Where the file of an id is.
+pub(super) fn path(folder: &Path, id: &str) -> PathBuf {
+    folder.join(id)
+}
+
+/// A file that is deleted unless it is kept.
+#[derive(Debug)]
+pub(super) struct Part {
+    file: BufWriter<File>,
+    at: PathBuf,
+    end: PathBuf,
+    is_kept: bool,
+}
+
+impl Part {
+    /// An empty one.
+    pub(super) async fn create(folder: &Path, id: &str) -> io::Result<Self> {
+        make(folder).await?;
+        let at = folder.join(format!("{id}{PART}"));
+        // What a crash left of the same slot is overwritten.
+        let options =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
+        let file = options.open(&at).await?;
+        let file = BufWriter::with_capacity(BUFFER, file);
+        Ok(Self { file, at, end: path(folder, id), is_kept: false })
+    }
+
+    /// Goes on with it.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes).await
+    }
+
+    /// It has its name, and a power cut takes neither.
+    pub(super) async fn settle(&mut self) -> io::Result<()> {
+        self.file.flush().await?;
+        self.file.get_ref().sync_all().await?;
+        tokio::fs::rename(&self.at, &self.end).await?;
+        self.at.clone_from(&self.end);
+        match self.end.parent() {
+            Some(folder) => sync(folder).await,
+            None => Ok(()),
+        }
+    }
+
+    /// It stays.
+    pub(super) fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.is_kept
+            && let Err(error) = std::fs::remove_file(&self.at)
+        {
+            tracing::warn!(%error, "an unfinished upload could not be deleted");
+        }
+    }
+}
+
+/// Deletes a file; true if it is not there any more.
+pub(super) async fn delete(folder: &Path, name: &str) -> bool {
+    match tokio::fs::remove_file(folder.join(name)).await {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => {
+            tracing::warn!(%error, "an uploaded file could not be deleted; tried again later");
+            false
+        }
+    }
+}
+
+async fn make(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder).await {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => match folder.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => sync(parent).await,
+            _ => sync(Path::new(".")).await,
+        },
+    }
+}
+
+async fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder).await?.sync_all().await
+}
+
+const PART: &str = ".part";
+/// What is written at a time.
+const BUFFER: usize = 65_536;
+/// Uploads that go on at a time; each holds two buffers and a file.
+const AT_ONCE: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::{OsRng, random};
+
+    #[test]
+    fn an_id_is_no_path() {
+        let id = random(&mut OsRng);
+        assert!(is_id(&id) && is_part(&format!("{id}.part")) && !is_part(&id));
+        for text in [
+            "",
+            "..",
+            "../../../../../etc/pass",
+            "aaaaaaaaaaaaaaaaaaaaa/",
+            "ä234567890123456789012",
+        ] {
+            assert!(!is_id(text), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_kept_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = folder.path().join("uploads");
+        let names = || std::fs::read_dir(&uploads).unwrap().count();
+        let mut part = Part::create(&uploads, "a").await.unwrap();
+        part.write(b"half").await.unwrap();
+        assert_eq!(names(), 1);
+        drop(part);
+        assert_eq!(names(), 0);
+        let mut part = Part::create(&uploads, "a").await.unwrap();
+        part.write(b"whole").await.unwrap();
+        part.settle().await.unwrap();
+        part.keep();
+        assert_eq!(std::fs::read(path(&uploads, "a")).unwrap(), b"whole");
+        let mut part = Part::create(&uploads, "b").await.unwrap();
+        part.settle().await.unwrap();
+        drop(part);
+        assert_eq!(names(), 1);
+        assert!(delete(&uploads, "a").await && delete(&uploads, "a").await);
+    }
+}

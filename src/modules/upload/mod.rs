@@ -1,0 +1,70 @@
+//! XEP-0363: HTTP File Upload. Files are at addresses that cannot be guessed, on the web door.
+//!
+//! `slots.rs` answers requests for slots; `put.rs` takes a file, `http.rs` and `range.rs` give it out; `files.rs` are
+//! files on disk, `rows.rs` what is known of them, and `sweep.rs` deletes both. `name.rs` is what clients say of their
+//! files, which decides nothing.
+
+mod config;
+mod files;
+mod http;
+mod name;
+mod put;
+mod range;
+mod rows;
+mod slots;
+mod sweep;
+
+pub use config::Config;
+pub use files::Uploading;
+
+use std::time::Duration;
+
+use super::api::{Answer, Identity, IqHandler, IqRoute, Module, Service, Spec, Target};
+use crate::stanza::iq::IqType;
+use crate::stanza::{Stanza, StanzaError};
+
+/// The module.
+pub const MODULE: Module = Module {
+    name: "upload",
+    specs: &[Spec::whole("XEP-0363", "1.2.0", "features/upload.rs")],
+    service: Some(Service {
+        label: |config| Some(&*config.upload.label).filter(|label| !label.is_empty()),
+        identity: Identity { category: "store", ty: "file", name: Some("HTTP File Upload") },
+        features: &[
+            slots::NS,
+            slots::OLD,
+            "urn:xmpp:http:upload:purpose:0#message",
+            "urn:xmpp:http:upload:purpose:0#profile",
+            "urn:xmpp:http:upload:purpose:0#ephemeral",
+        ],
+        message: |_, stanza, _| unless_answer(&stanza),
+        presence: |_, _| done(Ok(Vec::new())),
+        iq: |_, stanza| unless_answer(&stanza),
+    }),
+    service_forms: Some(|config| config.upload.forms()),
+    iqs: &[request(slots::NS, slots::request), request(slots::OLD, slots::old_request)],
+    web: Some(http::routes),
+    sql: &[rows::CATALOGUE],
+    weights: rows::WEIGHTS,
+    account_deleted: Some(rows::account_deleted),
+    every: Some((HOUR, |job| Box::pin(sweep::run(job)))),
+    background: Some(|job| Box::pin(sweep::tidy(job))),
+    ..Module::EMPTY
+};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+const fn request(ns: &'static str, handler: IqHandler) -> IqRoute {
+    IqRoute { ty: IqType::Get, ns, name: "request", targets: &[Target::Service], handler }
+}
+
+fn unless_answer(stanza: &Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>> {
+    done(match stanza.ty().as_deref() {
+        Some("result" | "error") => Ok(Vec::new()),
+        _ => Err(StanzaError::service_unavailable()),
+    })
+}
+
+fn done<T: Send + 'static>(outcome: T) -> Answer<T> {
+    Box::pin(std::future::ready(outcome))
+}

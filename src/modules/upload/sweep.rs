@@ -1,0 +1,117 @@
+//! Deletes what is old, over the bounds, or was left behind.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::config::Config;
+use super::files::{self, Claim};
+use super::rows;
+use crate::base::time::micros;
+use crate::modules::Pipeline;
+use crate::modules::api::{Cause, PeriodicJob};
+use crate::store::{Store, StoreError};
+
+/// What is due.
+pub(super) async fn run(job: PeriodicJob) {
+    if job.cause == Cause::Grown {
+        return;
+    }
+    match mark(&job).await {
+        Ok(()) => delete(&job.store, &job.server, &job.config.upload.folder).await,
+        Err(error) => tracing::warn!(%error, "old uploads were not looked at; tried again later"),
+    }
+}
+
+async fn mark(job: &PeriodicJob) -> Result<(), StoreError> {
+    let (config, now) = (&job.config.upload, micros(job.now));
+    lapse(job, now.saturating_sub(i64::from(config.slot_seconds) * 1_000_000)).await?;
+    let before = |days: u32| (days > 0).then(|| now.saturating_sub(i64::from(days) * rows::DAY));
+    let kept = [before(config.retention_days), before(config.profile_retention_days)];
+    while job.store.write(move |tx| rows::bury_old(tx, now, kept)).await? {}
+    let most = bound(config.bytes_max);
+    while job.store.write(move |tx| rows::shed(tx, most)).await? {}
+    Ok(())
+}
+
+/// Slots that nobody used; but an upload that has begun may end.
+async fn lapse(job: &PeriodicJob, before: i64) -> Result<(), StoreError> {
+    loop {
+        let lapsed = job.store.read(move |tx| rows::lapsed(tx, before)).await?;
+        let claimed = |id: String| Some((Claim::of(&job.server, &id)?, id));
+        let (claims, ids): (Vec<_>, Vec<_>) = lapsed.into_iter().filter_map(claimed).unzip();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        job.store.write(move |tx| ids.iter().try_for_each(|id| rows::bury_slot(tx, id))).await?;
+        drop(claims);
+    }
+}
+
+/// Deletes files that are marked, and their rows.
+pub(super) async fn delete(store: &Store, server: &Arc<Pipeline>, folder: &Path) {
+    loop {
+        let dead = match store.read(rows::dead).await {
+            Ok(dead) => dead,
+            Err(error) => return tracing::warn!(%error, "old uploads are not deleted yet"),
+        };
+        let mut gone = Vec::new();
+        let mut claims = Vec::new();
+        for id in dead {
+            let Some(claim) = Claim::of(server, &id) else { continue };
+            if files::delete(folder, &id).await {
+                gone.push(id);
+                claims.push(claim);
+            }
+        }
+        if gone.is_empty() {
+            return;
+        }
+        let rows = store.write(move |tx| gone.iter().try_for_each(|id| rows::forget(tx, id)));
+        if let Err(error) = rows.await {
+            return tracing::warn!(%error, "old uploads are not forgotten yet");
+        }
+    }
+}
+
+/// After the start: what a crash has left. A file without a row stays: perhaps an older database was restored, and
+/// the restoring will be undone.
+pub(super) async fn tidy(job: PeriodicJob) {
+    let folder = &job.config.upload.folder;
+    let Ok(mut entries) = tokio::fs::read_dir(folder).await else { return };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let is_part = files::is_part(&name);
+        let id = name.split('.').next().unwrap_or_default().to_owned();
+        if !is_part && !files::is_id(&name) {
+            continue;
+        }
+        let Some(_claim) = Claim::of(&job.server, &id) else { continue };
+        let row = match job.store.read(move |tx| rows::find(tx, &id)).await {
+            Ok(row) => row,
+            Err(error) => return tracing::warn!(%error, "uploads were not looked through"),
+        };
+        // A file whose slot is a slot still came in the moment of the crash, and nobody was told.
+        if is_part || row.is_some_and(|row| row.token.is_some()) {
+            tracing::info!("an upload that was cut off is deleted");
+            files::delete(folder, &name).await;
+        }
+    }
+}
+
+/// As the store has numbers.
+pub(super) fn bound(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+impl Config {
+    /// What an account may upload.
+    pub(super) fn bounds(&self) -> rows::Bounds {
+        rows::Bounds {
+            day_bytes: bound(self.bytes_per_day_max),
+            day_files: i64::from(self.files_per_day_max),
+            account_bytes: bound(self.bytes_per_account_max),
+            bytes: bound(self.bytes_max),
+            slot: i64::from(self.slot_seconds) * 1_000_000,
+        }
+    }
+}
