@@ -33,8 +33,12 @@ pub async fn json(State(web): State<Arc<Web>>, uri: Uri, headers: HeaderMap) -> 
     (headers, json!({ "links": links }).to_string()).into_response()
 }
 
-fn links(web: &Web, uri: &Uri, headers: &HeaderMap) -> [(&'static str, String); 1] {
+fn links(web: &Web, uri: &Uri, headers: &HeaderMap) -> Vec<(&'static str, String)> {
     let url = web.url(uri, headers);
     let socket = url.replacen("http", "ws", 1);
-    [("urn:xmpp:alt-connections:websocket", format!("{socket}/ws"))]
+    let mut links = vec![("urn:xmpp:alt-connections:websocket", format!("{socket}/ws"))];
+    if web.settings.bosh {
+        links.push(("urn:xmpp:alt-connections:xbosh", format!("{url}/http-bind")));
+    }
+    links
 }

@@ -6,18 +6,22 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Redirect;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use super::state::Web;
-use super::{host_meta, websocket};
+use super::{bosh, host_meta, websocket};
 
 /// All paths.
 pub fn routes(web: Arc<Web>) -> Router {
-    Router::new()
+    let mut routes = Router::new()
         .route("/ws", get(websocket::open))
         .route("/.well-known/host-meta", get(host_meta::xrd))
-        .route("/.well-known/host-meta.json", get(host_meta::json))
-        .with_state(web)
+        .route("/.well-known/host-meta.json", get(host_meta::json));
+    if web.settings.bosh {
+        let methods = post(bosh::answer).options(bosh::preflight).get(bosh::visited);
+        routes = routes.route("/http-bind", methods);
+    }
+    routes.with_state(web)
 }
 
 /// The answer to all who speak plain HTTP where TLS should be.
