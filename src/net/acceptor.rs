@@ -155,6 +155,13 @@ pub struct Counted {
     key: Key,
 }
 
+impl Counted {
+    /// Counts another stream, of this address, that is no connection; `None` beyond `limits.streams_per_ip`.
+    pub fn another(&self, peer: IpAddr) -> Option<Self> {
+        self.acceptor.clone().count(peer)
+    }
+}
+
 impl Drop for Counted {
     fn drop(&mut self) {
         let mut connections = self.acceptor.connections();

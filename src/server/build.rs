@@ -22,7 +22,7 @@ use crate::net::acceptor::{Acceptor, Protocol};
 use crate::net::c2s::{ClientStreams, ListenerKind};
 use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
-use crate::net::web::{Door, Entrance, Web};
+use crate::net::web::{BoshTable, Door, Entrance, Web};
 use crate::router::outbox::End;
 use crate::router::registry::Conflict;
 use crate::router::{Router, ServiceId, flush};
@@ -98,7 +98,8 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     // A proxy has the usual port.
     let port = first(&places.web).or(first(&places.web_plain).map(|_| 443));
     context.pipeline.shared().web_address.set(&settings.url, port);
-    let door = Arc::new(Web { context: context.clone(), settings, ports });
+    let door =
+        Arc::new(Web { context: context.clone(), settings, ports, bosh: BoshTable::default() });
     for (listeners, entrance) in [(web, Entrance::Tls), (web_plain, Entrance::Plain)] {
         on.all(listeners, Door::new(door.clone(), tls.clone(), entrance));
     }

@@ -33,6 +33,13 @@ pub const CORE: &[Spec] = &[
     Spec::whole("XEP-0156", "1.4.0", "features/websocket.rs"),
     Spec::whole("XEP-0175", "1.2", "src/stream/sasl/tests.rs"),
     Spec::whole("XEP-0198", "1.6.3", "features/resumption.rs"),
+    Spec::partial(
+        "XEP-0124",
+        "1.11.2",
+        "one stream in a session (§16); bodies are neither compressed nor in other encodings than UTF-8 (§7.2)",
+        "features/bosh.rs",
+    ),
+    Spec::whole("XEP-0206", "1.4", "features/bosh.rs"),
     Spec::whole("XEP-0359", "0.7.0", "features/stanza_ids.rs"),
     Spec::whole("XEP-0368", "1.1.0", "src/net/tls/tests.rs"),
     Spec::whole("XEP-0386", "1.1.0", "features/bind2.rs"),

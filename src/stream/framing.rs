@@ -1,6 +1,7 @@
 //! How a stream is written on its transport: headers, elements and ends to bytes and back. Nobody else
 //! knows which transport it is.
 
+pub mod bosh;
 mod bounds;
 mod frames;
 mod item;
@@ -15,6 +16,7 @@ pub use item::{Event, Greeting, Item};
 use crate::base::limits::Limits;
 use crate::stanza::Frame;
 use crate::xml::error::XmlError;
+use bosh::Bosh;
 use tcp::Tcp;
 use websocket::WebSocket;
 
@@ -24,6 +26,7 @@ pub struct Framing(Kind);
 enum Kind {
     Tcp(Tcp),
     WebSocket(WebSocket),
+    Bosh(Bosh),
 }
 
 impl Framing {
@@ -38,11 +41,17 @@ impl Framing {
         Self(Kind::WebSocket(WebSocket::new(limits)))
     }
 
+    /// A client's stream in the bodies of HTTP requests (XEP-0206), as [`bosh`] says.
+    pub fn bosh(limits: &Limits) -> Self {
+        Self(Kind::Bosh(Bosh::new(limits)))
+    }
+
     /// Sets the limits of an authenticated stream.
     pub fn authenticated(&mut self, limits: &Limits) {
         match &mut self.0 {
             Kind::Tcp(tcp) => tcp.authenticated(limits),
             Kind::WebSocket(websocket) => websocket.authenticated(limits),
+            Kind::Bosh(bosh) => bosh.authenticated(limits),
         }
     }
 
@@ -51,6 +60,7 @@ impl Framing {
         match &mut self.0 {
             Kind::Tcp(tcp) => tcp.restart(),
             Kind::WebSocket(websocket) => websocket.restart(),
+            Kind::Bosh(bosh) => bosh.restart(),
         }
     }
 
@@ -64,6 +74,7 @@ impl Framing {
         match &mut self.0 {
             Kind::Tcp(tcp) => tcp.next(buffer),
             Kind::WebSocket(websocket) => websocket.next(buffer, out),
+            Kind::Bosh(bosh) => bosh.next(buffer),
         }
     }
 
@@ -72,6 +83,7 @@ impl Framing {
         match &mut self.0 {
             Kind::Tcp(tcp) => tcp.write(item, out),
             Kind::WebSocket(websocket) => websocket.write(item, out),
+            Kind::Bosh(bosh) => bosh.write(item, out),
         }
     }
 
@@ -81,6 +93,7 @@ impl Framing {
         match &mut self.0 {
             Kind::Tcp(tcp) => tcp.write_frame(frame, out),
             Kind::WebSocket(websocket) => websocket.write_frame(frame, out),
+            Kind::Bosh(bosh) => bosh.write_frame(frame, out),
         }
     }
 }

@@ -18,6 +18,7 @@ mod bind;
 mod bind2;
 mod blocking;
 mod bookmarks;
+mod bosh;
 mod c2s_stream;
 mod caps;
 mod carbons;

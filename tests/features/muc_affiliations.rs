@@ -203,6 +203,7 @@ async fn a_change_that_presence_does_not_show_is_told() -> Outcome<()> {
         let fields = [
             ("presencebroadcast", "moderator"),
             ("whois", "anyone"),
+            ("getmemberlist", "moderator,participant"),
             ("membersonly", members_only),
         ];
         let mut ann = gathering(&lab, "hall", &["ann"], &fields).await?.remove(0);

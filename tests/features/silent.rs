@@ -6,7 +6,7 @@ use crate::harness::client::{Client, DEADLINE, Outcome};
 use crate::harness::element::Element;
 use crate::harness::process::{Lab, stream_error};
 use crate::harness::sm::{chat, friends, ids, is_delayed, say};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const SET: [&str; 4] = [
     "limits.ping_timeout_secs=1",
@@ -126,7 +126,11 @@ async fn who_stops_reading_is_cut_and_loses_nothing() -> Outcome<()> {
 
 async fn stops_reading(answered: bool) -> Outcome<()> {
     // Long enough for a busy machine to read all of it at the end, and answer the ping behind it.
-    let set = ["limits.outbox_bytes_max=30000000", "limits.ping_timeout_secs=3"];
+    let set = [
+        "limits.outbox_bytes_max=30000000",
+        "limits.stanza_bytes_max=500000",
+        "limits.ping_timeout_secs=3",
+    ];
     let lab = Lab::new(&["alice", "bob"], &[&SET[1..], &set].concat());
     friends(&lab).await?;
     let mut alice = lab.online("alice", "r").await?;
@@ -139,7 +143,7 @@ async fn stops_reading(answered: bool) -> Outcome<()> {
     }
     // More than the sockets hold, and fewer than bring a ping: none is on its way that TCP could take.
     let all = ids(0..30);
-    let pad = "x".repeat(240_000);
+    let pad = "x".repeat(400_000);
     for id in &all {
         let message = format!(
             "<message to='bob@localhost' type='chat' id='{id}'><body>{pad}</body></message>"
@@ -151,9 +155,12 @@ async fn stops_reading(answered: bool) -> Outcome<()> {
     let from = bob.jid.clone();
     let leaves =
         |e: &Element| e.attr("from") == Some(&from) && e.attr("type") == Some("unavailable");
-    // From here on the window stays shut.
+    // From here on the window stays shut. What it says has the kernel wait anew before it looks whether the
+    // window is open: it speaks as people do, not all the time.
+    let mut talk = tokio::time::interval(Duration::from_millis(250));
     while !alice.take().iter().any(leaves) {
         assert!(Instant::now() < deadline, "{}", lab.process.log());
+        talk.tick().await;
         let _ = bob.send(" ").await;
         alice.fence().await?;
     }

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::super::ResourceState;
+use super::clock;
 use super::rights::Affiliation;
 use super::room::Room;
 use super::say::NORMAL;
@@ -200,7 +201,7 @@ pub(super) async fn presence(cx: &Cx, stanza: &Stanza) -> Result<Vec<Stanza>, St
             let (all, max) = (&cx.rooms().indicators, cx.config.muc.activity_subscribers_max);
             let told = Told::new(service);
             if all.subscribe(session, told.clone(), max).is_err() {
-                all.forget_gone(|session| cx.router.is_bound(session), Instant::now());
+                all.forget_gone(|session| cx.router.is_bound(session), clock::now());
                 all.subscribe(session, told.clone(), max)?;
             }
             keep(cx, told.clone());
@@ -319,7 +320,7 @@ pub(super) fn stir(cx: &Cx, room: &BareJid) {
     // Whoever spoke first is not held for it.
     let watch =
         Watch { cx: Cx { who: Requester::Entity(room.clone().into()), ..cx.clone() }, done: false };
-    let (began, since) = (cx.now, Instant::now());
+    let (began, since) = (cx.now, clock::now());
     cx.router.tasks.clone().spawn("muc", async move {
         let mut watch = watch;
         loop {
@@ -441,7 +442,7 @@ mod tests {
     /// Whoever asks in vain does not have all looked at each time.
     #[tokio::test]
     async fn sessions_that_are_gone_are_looked_for_now_and_then() {
-        let (all, now) = (Indicators::default(), Instant::now());
+        let (all, now) = (Indicators::default(), clock::now());
         assert!(subscribe(&all, "ann@x/1", 1) && !subscribe(&all, "bob@x/1", 1));
         all.forget_gone(|_| true, now);
         all.forget_gone(|_| panic!("again"), now + SWEEP / 2);

@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::absent::Stamp;
+use super::clock;
 use super::members::Members;
 use super::rights::Affiliation;
 use super::room::{Room, Standing};
@@ -92,7 +91,7 @@ fn away<'a>(members: &'a Members, everyone: &'a [Jid]) -> impl Iterator<Item = u
 pub(super) fn tell(cx: &Cx, hold: &Arc<Hold>) {
     let who = Requester::Entity(hold.lock().jid.clone().into());
     let (telling, mut cx) = (Telling(Some(hold.clone())), Cx { who, ..cx.clone() });
-    let (began, since) = (cx.now, Instant::now());
+    let (began, since) = (cx.now, clock::now());
     cx.router.tasks.clone().spawn("muc", async move {
         let mut telling = telling;
         while let Some(hold) = &telling.0 {

@@ -17,6 +17,7 @@ mod burial;
 mod called;
 mod changes;
 mod channels;
+mod clock;
 mod config;
 mod deliver;
 mod disco;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::clock;
 use super::rows;
 use crate::modules::api::{Cause, PeriodicJob};
 use crate::store::archive;
@@ -37,10 +38,9 @@ impl ToWeigh {
         if grown.any {
             self.after = Some(ArchiveId::BEFORE_ALL);
         }
-        let mut round = Self::default();
-        round.grown = std::mem::take(&mut self.grown);
+        let after = self.after.filter(|_| is_due || grown.any);
+        let mut round = Self { grown: std::mem::take(&mut self.grown), after, ..Self::default() };
         round.grown.extend(grown.archives);
-        round.after = self.after.filter(|_| is_due || grown.any);
         if is_due && self.retried.is_none_or(|last| now.duration_since(last) >= RETRY) {
             self.retried = Some(now);
             round.grown.append(&mut self.failed);
@@ -85,7 +85,7 @@ async fn hold_for(job: &PeriodicJob, time: Duration) {
         return;
     }
     let rooms = &job.server.shared().muc;
-    let (grown, now) = (job.store.take_grown_rooms(), Instant::now());
+    let (grown, now) = (job.store.take_grown_rooms(), clock::now());
     let mut round = rooms.to_weigh().take(grown, job.cause == Cause::Due, now);
     if round.is_nothing() {
         return;
@@ -114,7 +114,7 @@ async fn look(job: &PeriodicJob, round: &mut ToWeigh, until: Instant) -> Result<
                 why.get_or_insert(error);
             }
         }
-        if Instant::now() >= until {
+        if clock::now() >= until {
             break;
         }
     }
@@ -146,7 +146,7 @@ async fn shorten(
         excess -= piece;
         // With nothing more to delete: some are owed to somebody.
         is_done = excess == 0 || shed == 0;
-        if Instant::now() >= until {
+        if clock::now() >= until {
             break;
         }
     }
@@ -262,7 +262,7 @@ mod tests {
             archives: archives.iter().copied().collect(),
             any: false,
         };
-        let (mut all, now) = (ToWeigh::default(), Instant::now());
+        let (mut all, now) = (ToWeigh::default(), clock::now());
         let mut round = all.take(grown(&[of(1), of(2)]), true, now);
         assert_eq!(round.after, Some(ArchiveId::BEFORE_ALL));
         // One could not be looked at, for one there was no time; all were looked at otherwise.

@@ -20,7 +20,7 @@ pub async fn xrd(
 ) -> Response {
     let mut xml = Xml::new();
     xml.start("XRD").attr("xmlns", "http://docs.oasis-open.org/ns/xri/xrd-1.0");
-    for (rel, href) in links(&web.url(visitor.secure, &uri, &headers)) {
+    for (rel, href) in links(&web, &web.url(visitor.secure, &uri, &headers)) {
         xml.start("Link").attr("rel", rel).attr("href", &href).end();
     }
     xml.end();
@@ -37,14 +37,18 @@ pub async fn json(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let links = links(&web.url(visitor.secure, &uri, &headers));
+    let links = links(&web, &web.url(visitor.secure, &uri, &headers));
     let links: Vec<_> =
         links.into_iter().map(|(rel, href)| json!({ "rel": rel, "href": href })).collect();
     let headers = [(CONTENT_TYPE, "application/json"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
     (headers, json!({ "links": links }).to_string()).into_response()
 }
 
-fn links(url: &str) -> [(&'static str, String); 1] {
+fn links(web: &Web, url: &str) -> Vec<(&'static str, String)> {
     let socket = url.replacen("http", "ws", 1);
-    [("urn:xmpp:alt-connections:websocket", format!("{socket}/ws"))]
+    let mut links = vec![("urn:xmpp:alt-connections:websocket", format!("{socket}/ws"))];
+    if web.settings.bosh {
+        links.push(("urn:xmpp:alt-connections:xbosh", format!("{url}/http-bind")));
+    }
+    links
 }

@@ -1,8 +1,9 @@
-//! The web door: one listener for HTTPS, WebSocket and, if wanted, XMPP itself.
+//! The web door: one listener for HTTPS, WebSocket, BOSH and, if wanted, XMPP itself.
 //!
 //! A connection is told apart by its first byte and by ALPN (RFC 7301), then served by hyper, whose requests
-//! go to [`routes`]; a WebSocket leaves it again and becomes a session.
+//! go to `routes`; a WebSocket leaves it again and becomes a session.
 
+mod bosh;
 mod door;
 mod host_meta;
 mod http;
@@ -12,6 +13,7 @@ mod state;
 mod visitor;
 mod websocket;
 
+pub use bosh::Table as BoshTable;
 pub use door::{Door, Entrance};
 pub use settings::Settings;
 pub use state::Web;

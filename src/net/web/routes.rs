@@ -6,21 +6,24 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Redirect;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use super::state::Web;
-use super::{host_meta, websocket};
+use super::{bosh, host_meta, websocket};
 
 /// All paths.
 pub fn routes(web: Arc<Web>) -> Router {
     let cx = web.context.web_cx();
-    let own = Router::new()
+    let mut own = Router::new()
         .route("/ws", get(websocket::open))
         .route("/.well-known/host-meta", get(host_meta::xrd))
-        .route("/.well-known/host-meta.json", get(host_meta::json))
-        .with_state(web);
+        .route("/.well-known/host-meta.json", get(host_meta::json));
+    if web.settings.bosh {
+        let methods = post(bosh::answer).options(bosh::preflight).get(bosh::visited);
+        own = own.route("/http-bind", methods);
+    }
     let modules = cx.server.modules().iter().filter_map(|module| module.web);
-    modules.fold(own, |all, routes| all.merge(routes(&cx)))
+    modules.fold(own.with_state(web), |all, routes| all.merge(routes(&cx)))
 }
 
 /// The answer to all who speak plain HTTP where TLS should be.

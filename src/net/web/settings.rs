@@ -1,5 +1,7 @@
 //! What an operator sets for the web door.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
 /// The settings, in normal form.
@@ -15,4 +17,10 @@ pub struct Settings {
     pub cleartext: bool,
     /// Where the door is seen from outside, `https://chat.example.org`; empty: as the request says.
     pub url: String,
+    /// Whether BOSH is served.
+    pub bosh: bool,
+    /// How long a request of BOSH may be held.
+    pub bosh_wait_max: Duration,
+    /// How long a session of BOSH lives without a request.
+    pub bosh_inactivity: Duration,
 }

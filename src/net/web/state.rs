@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, Uri};
 
+use super::bosh;
 use super::settings::Settings;
 use super::visitor::{Connection, Visitor};
 use crate::session::{Context, Ports};
@@ -18,6 +19,8 @@ pub struct Web {
     pub settings: Settings,
     /// The ports for XMPP on TCP.
     pub ports: Ports,
+    /// The sessions of BOSH.
+    pub bosh: bosh::Table,
 }
 
 impl Web {

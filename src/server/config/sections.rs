@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `[[host]]`: one served domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,8 +78,14 @@ pub struct Web {
     pub url: String,
     /// Addresses and networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
     pub trusted_proxies: Vec<String>,
-    /// The origins whose pages may open WebSockets (RFC 6455 §10.2). Empty: all.
+    /// The origins whose pages may open WebSockets (RFC 6455 §10.2) and use BOSH. Empty: all.
     pub origins: Vec<String>,
+    /// Whether XMPP over BOSH is served (XEP-0124, XEP-0206).
+    pub bosh: bool,
+    /// How long a request of BOSH is held at most.
+    pub bosh_wait_max_secs: u64,
+    /// How long a client on BOSH may have no request open.
+    pub bosh_inactivity_secs: u64,
 }
 
 impl Default for Web {
@@ -90,6 +97,9 @@ impl Default for Web {
             url: String::new(),
             trusted_proxies: vec!["127.0.0.1".to_owned(), "::1".to_owned()],
             origins: Vec::new(),
+            bosh: true,
+            bosh_wait_max_secs: 60,
+            bosh_inactivity_secs: 60,
         }
     }
 }
@@ -100,7 +110,16 @@ impl Web {
         let (url, origins) = (self.url.clone(), self.origins.clone());
         let trusted_proxies =
             self.trusted_proxies.iter().filter_map(|text| network(text)).collect();
-        web::Settings { xmpp: self.xmpp, trusted_proxies, origins, cleartext, url }
+        web::Settings {
+            xmpp: self.xmpp,
+            trusted_proxies,
+            origins,
+            cleartext,
+            url,
+            bosh: self.bosh,
+            bosh_wait_max: Duration::from_secs(self.bosh_wait_max_secs),
+            bosh_inactivity: Duration::from_secs(self.bosh_inactivity_secs),
+        }
     }
 }
 

@@ -115,6 +115,16 @@ fn web(config: &Config, faults: &mut Faults<'_>) {
         let what = format!("`{}` is no address of a web server with TLS", web.url);
         faults.add("web.url", what, "write it as \"https://chat.example.org\", or remove it");
     }
+    for (key, secs) in [
+        ("web.bosh_wait_max_secs", web.bosh_wait_max_secs),
+        ("web.bosh_inactivity_secs", web.bosh_inactivity_secs),
+    ] {
+        // XEP-0124 §22: what the protocol can say.
+        if !(1..=u64::from(u16::MAX) / 2).contains(&secs) {
+            let what = format!("{secs} seconds are no time that BOSH can speak of");
+            faults.add(key, what, "set it to 60, say");
+        }
+    }
 }
 
 fn listeners(config: &Config, faults: &mut Faults<'_>) {

@@ -6,6 +6,8 @@ use smallvec::{SmallVec, smallvec};
 
 use super::item::{Greeting, Item};
 use crate::stanza::Frame;
+use crate::xml::element::Element;
+use crate::xml::header::Header;
 use crate::xml::ns;
 use crate::xml::writer::Xml;
 
@@ -45,6 +47,22 @@ pub fn frame(frame: Frame) -> Parts {
     let mut parts = content(frame.head);
     parts.extend([frame.tail, frame.end]);
     parts
+}
+
+/// The header that `<open/>` stands for (RFC 7395 §3.3.1).
+pub fn header(open: &Element) -> Header {
+    let attr = |name| open.attr(name).map(std::borrow::Cow::into_owned);
+    Header {
+        from: attr("from"),
+        to: attr("to"),
+        id: attr("id"),
+        version: attr("version"),
+        lang: open.lang().map(std::borrow::Cow::into_owned),
+        ns: ns::STREAM.to_owned(),
+        local: "stream".to_owned(),
+        prefix: None,
+        default_ns: Some(ns::CLIENT.to_owned()),
+    }
 }
 
 /// RFC 7395 §3.4

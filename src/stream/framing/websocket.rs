@@ -9,7 +9,6 @@ use super::item::{Event, Item};
 use super::standalone::{self, FRAMING};
 use crate::base::limits::Limits;
 use crate::stanza::Frame;
-use crate::xml::element::Element;
 use crate::xml::error::XmlError;
 use crate::xml::gate;
 use crate::xml::header::Header;
@@ -84,7 +83,7 @@ impl WebSocket {
         Ok(match element.name() {
             "open" if is_framing => {
                 self.fresh = false;
-                Event::Open(header(&element))
+                Event::Open(standalone::header(&element))
             }
             "close" if is_framing => Event::Close,
             // The judge of headers says what is wrong with it (RFC 7395 §3.3.2, §3.4).
@@ -112,22 +111,6 @@ impl WebSocket {
     /// Writes a stanza as one message.
     pub fn write_frame(&mut self, frame: Frame, out: impl FnMut(Bytes)) {
         self.frames.text(standalone::frame(frame), out);
-    }
-}
-
-/// The header that `<open/>` stands for (RFC 7395 §3.3.1).
-fn header(open: &Element) -> Header {
-    let attr = |name| open.attr(name).map(std::borrow::Cow::into_owned);
-    Header {
-        from: attr("from"),
-        to: attr("to"),
-        id: attr("id"),
-        version: attr("version"),
-        lang: open.lang().map(std::borrow::Cow::into_owned),
-        ns: ns::STREAM.to_owned(),
-        local: "stream".to_owned(),
-        prefix: None,
-        default_ns: Some(ns::CLIENT.to_owned()),
     }
 }
 
