@@ -3,22 +3,14 @@
 
 use crate::harness::client::{Client, Outcome};
 use crate::harness::mount::Mount;
-use crate::harness::process::{Lab, Process, Said, binary, run_in};
+use crate::harness::process::{Lab, PORTS, Process, Said, binary, run_in};
 use std::collections::BTreeSet;
 use std::path::Path;
 use stonechat::store::migrate::{Dialect, MIGRATIONS};
 
 fn stonechat(folder: &Path, args: &[&str]) -> Said {
     let common = ["--data-dir", "data", "--set", "sasl.iterations=4096"];
-    let ports = [
-        "--set",
-        "c2s.listen=127.0.0.1:0",
-        "--set",
-        "c2s.listen_tls=127.0.0.1:0",
-        "--set",
-        "web.listen=127.0.0.1:0",
-    ];
-    run_in(folder, &[&common[..], &ports[..], args].concat(), "")
+    run_in(folder, &[&common[..], &PORTS[..], args].concat(), "")
 }
 
 fn good(said: Said) -> String {

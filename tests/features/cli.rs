@@ -1,7 +1,7 @@
 //! The command line: accounts with and without a running server, `check`, help.
 
 use crate::harness::client::{Client, Outcome, Security};
-use crate::harness::process::{Lab, PASSWORD, Said, ends_with, run_in};
+use crate::harness::process::{Lab, PASSWORD, PORTS, Said, ends_with, run_in};
 use crate::harness::tls::Authority;
 use std::path::Path;
 
@@ -243,15 +243,7 @@ async fn a_deleted_account_can_be_restored() -> Outcome<()> {
 fn check_tells_whether_a_server_can_start() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let ports = [
-        "--set",
-        "c2s.listen=127.0.0.1:0",
-        "--set",
-        "c2s.listen_tls=127.0.0.1:0",
-        "--set",
-        "web.listen=127.0.0.1:0",
-    ];
-    let check = |more: &[&str]| stonechat(at, &[&ports, more, &["check"]].concat(), "");
+    let check = |more: &[&str]| stonechat(at, &[&PORTS, more, &["check"]].concat(), "");
     assert!(good(check(&[])).contains("can start"));
     assert!(!at.join("data").exists(), "check makes nothing");
     std::fs::write(at.join("cert.pem"), "nonsense").unwrap();

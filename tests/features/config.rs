@@ -1,22 +1,14 @@
 //! Configuration as an operator meets it: layers, slips, environment.
 
 use crate::harness::client::Outcome;
-use crate::harness::process::{Lab, Process, binary, run_in};
+use crate::harness::process::{Lab, PORTS, Process, binary, run_in};
 use std::path::Path;
 
 /// What `check` says of a file in the folder.
 fn told(folder: &Path, text: &str, more: &[&str]) -> (bool, String) {
     std::fs::write(folder.join("stonechat.toml"), text).unwrap();
-    let ports = [
-        "--set",
-        "c2s.listen=127.0.0.1:0",
-        "--set",
-        "c2s.listen_tls=127.0.0.1:0",
-        "--set",
-        "web.listen=127.0.0.1:0",
-    ];
     let said =
-        run_in(folder, &[&["--data-dir", "data"][..], &ports, more, &["check"]].concat(), "");
+        run_in(folder, &[&["--data-dir", "data"][..], &PORTS, more, &["check"]].concat(), "");
     (said.ok, format!("{}{}", said.out, said.err))
 }
 

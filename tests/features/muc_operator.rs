@@ -4,7 +4,7 @@
 use super::commands::{command, result};
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::{Element, escape};
-use crate::harness::process::{Lab, Said, run_in};
+use crate::harness::process::{Lab, PORTS, Said, run_in};
 use crate::harness::rooms::{
     at, codes, configure, enter, entered, gathering, hears, item, knock, say, sees,
 };
@@ -329,16 +329,8 @@ async fn a_room_from_an_operator_is_its_owners() -> Outcome<()> {
 #[test]
 fn check_says_which_names_there_are() {
     let folder = tempfile::tempdir().unwrap();
-    let ports = [
-        "--set",
-        "c2s.listen=127.0.0.1:0",
-        "--set",
-        "c2s.listen_tls=127.0.0.1:0",
-        "--set",
-        "web.listen=127.0.0.1:0",
-    ];
     let check = |more: &[&str]| {
-        let said = run_in(folder.path(), &[&ports, more, &["check"]].concat(), "");
+        let said = run_in(folder.path(), &[&PORTS, more, &["check"]].concat(), "");
         said.out
     };
     let said = check(&[]);

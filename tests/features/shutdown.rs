@@ -1,7 +1,7 @@
 //! Starting and stopping: SIGTERM, labs that leave nothing, several servers on one machine.
 
 use crate::harness::client::{Client, Outcome, Security};
-use crate::harness::process::{Lab, Process, binary, ends_with, run_in};
+use crate::harness::process::{Lab, PORTS, Process, binary, ends_with, run_in};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -131,15 +131,7 @@ async fn servers_stand_beside_each_other_but_not_on_one_folder() -> Outcome<()> 
         lab.login("alice").await?.nothing().await?;
     }
     let data = labs[0].data.display().to_string();
-    let ports = [
-        "--set",
-        "c2s.listen=127.0.0.1:0",
-        "--set",
-        "c2s.listen_tls=127.0.0.1:0",
-        "--set",
-        "web.listen=127.0.0.1:0",
-    ];
-    let args = [&["--data-dir", &data][..], &ports].concat();
+    let args = [&["--data-dir", &data][..], &PORTS].concat();
     let said = run_in(folders[0].path(), &args, "");
     assert!(!said.ok);
     assert!(said.err.contains("a Stonechat already runs on the data folder"), "{}", said.err);

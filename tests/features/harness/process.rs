@@ -172,6 +172,16 @@ impl Drop for Process {
     }
 }
 
+/// Settings of a server that listens where the system has room.
+pub const PORTS: [&str; 6] = [
+    "--set",
+    "c2s.listen=127.0.0.1:0",
+    "--set",
+    "c2s.listen_tls=127.0.0.1:0",
+    "--set",
+    "web.listen=127.0.0.1:0",
+];
+
 /// Tests wait for lines of the log by the addresses in them.
 const LOG: &str = "log.level=info,stonechat::session=debug";
 

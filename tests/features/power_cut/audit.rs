@@ -2,7 +2,7 @@
 
 use super::load::{self, Notes, RECIPIENTS, SENDERS, Sent, Told};
 use crate::harness::client::{Client, Outcome};
-use crate::harness::process::run_in;
+use crate::harness::process::{PORTS, run_in};
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -189,16 +189,8 @@ fn most_handled(told: &BTreeSet<&Told>) -> usize {
 pub async fn server(data: &Path, notes: &Notes, at: u64) -> Outcome<Vec<String>> {
     let shown = data.display().to_string();
     // Not on the default ports, which a server of this machine may have.
-    let ports = [
-        "--set",
-        "c2s.listen=127.0.0.1:0",
-        "--set",
-        "c2s.listen_tls=127.0.0.1:0",
-        "--set",
-        "web.listen=127.0.0.1:0",
-    ];
     let said =
-        run_in(data, &[&["--data-dir", &shown][..], &ports, &["check", "--deep"]].concat(), "");
+        run_in(data, &[&["--data-dir", &shown][..], &PORTS, &["check", "--deep"]].concat(), "");
     let mut wrong = Vec::new();
     if !said.ok {
         wrong.push(format!("check --deep: {}{}", said.out, said.err));
