@@ -1,8 +1,10 @@
 //! A connection to a server under test: plain or TLS, one buffer, pieces cut out of it.
 
+use super::bosh::Bosh;
 use super::fault::{Res, fault};
 use super::framer::Framer;
 use super::tls;
+use super::websocket::WebSocket;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -15,6 +17,8 @@ use tokio_rustls::client::TlsStream;
 enum Wire {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    WebSocket(Box<WebSocket>),
+    Bosh(Box<Bosh>),
     /// While one becomes the other, and after the end.
     None,
 }
@@ -32,6 +36,18 @@ impl Conn {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         Ok(Self { wire: Wire::Plain(tcp), buf: Vec::new(), framer: Framer::default() })
+    }
+
+    /// On a WebSocket.
+    pub fn websocket(socket: WebSocket) -> Self {
+        let wire = Wire::WebSocket(Box::new(socket));
+        Self { wire, buf: Vec::new(), framer: Framer::default() }
+    }
+
+    /// By BOSH.
+    pub fn bosh(bosh: Bosh) -> Self {
+        let wire = Wire::Bosh(Box::new(bosh));
+        Self { wire, buf: Vec::new(), framer: Framer::default() }
     }
 
     /// Turns to TLS 1.3; a full handshake each time.
@@ -53,6 +69,8 @@ impl Conn {
                 tls.write_all(bytes).await?;
                 tls.flush().await?;
             }
+            Wire::WebSocket(socket) => socket.send(bytes).await?,
+            Wire::Bosh(bosh) => bosh.send(bytes).await?,
             Wire::None => return fault("the connection is closed"),
         }
         Ok(())
@@ -70,6 +88,8 @@ impl Conn {
         let read = match &mut self.wire {
             Wire::Plain(tcp) => tcp.read_buf(&mut self.buf).await?,
             Wire::Tls(tls) => tls.read_buf(&mut self.buf).await?,
+            Wire::WebSocket(socket) => socket.fill(&mut self.buf).await?,
+            Wire::Bosh(bosh) => bosh.fill(&mut self.buf).await?,
             Wire::None => 0,
         };
         if read == 0 { fault("the server closed the connection") } else { Ok(()) }
@@ -82,6 +102,7 @@ impl Conn {
             Wire::Tls(tls) => {
                 Self::either(&mut **tls, &mut self.buf, &mut self.framer, bytes).await
             }
+            Wire::WebSocket(_) | Wire::Bosh(_) => fault("not over the web"),
             Wire::None => fault("the connection is closed"),
         }
     }

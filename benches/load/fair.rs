@@ -62,7 +62,8 @@ fn disturbed_row(quiet: f64, disturbed: f64) -> Row {
     Row::new().with("quiet", quiet).with("disturbed", disturbed).with("factor", factor)
 }
 
-async fn p95(target: &Arc<Target>, plan: &Plan) -> Res<f64> {
+/// The 95th percentile of the delays of a chat, in microseconds.
+pub(super) async fn p95(target: &Arc<Target>, plan: &Plan) -> Res<f64> {
     let row = chat::run(target, plan).await?;
     let p95 = row.0.iter().find(|(name, _)| *name == "p95");
     p95.map(|(_, value)| *value).ok_or_else(|| Fault("no p95".to_owned()))

@@ -1,5 +1,6 @@
 //! Logins of somebody who has been here for years (contacts, nodes, items), beside one who has nothing: bound,
-//! roster fetched, presence with capabilities, last items, and a live message.
+//! roster asked for by its version, as clients do that keep it (RFC 6121 §2.6), presence with capabilities, last
+//! items, and a live message.
 
 use super::caps::Caps;
 use super::crowd::{named, roster};
@@ -33,12 +34,14 @@ pub async fn run(target: &Arc<Target>, security: Security, plan: &Plan) -> Res<R
     let mut figures = Vec::new();
     for (user, items) in [(format!("{PREFIX}1"), 0), (format!("{}0", feed::PREFIX), WANTED)] {
         // What a client wants is learnt from the first one.
-        login(target, security, &mut friend, &user, items).await?;
+        let mut ver = String::new();
+        login(target, security, &mut friend, (&user, &mut ver), items).await?;
         settle(target.pid).await?;
         let meter = Meter::start(target.pid)?;
         let mut first = Vec::new();
         for _ in 0..plan.logins {
-            first.push(login(target, security, &mut friend, &user, items).await?);
+            let user = (user.as_str(), &mut ver);
+            first.push(login(target, security, &mut friend, user, items).await?);
         }
         first.sort_by(f64::total_cmp);
         #[allow(clippy::cast_precision_loss)]
@@ -57,13 +60,14 @@ async fn login(
     target: &Target,
     security: Security,
     friend: &mut Client,
-    user: &str,
+    (user, ver): (&str, &mut String),
     items: usize,
 ) -> Res<f64> {
     let begun = Instant::now();
     let caps = Caps::of((0..WANTED).map(node).collect());
     let mut client = target.session(security, user).await?;
-    let get = "<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>";
+    let get =
+        format!("<iq type='get' id='roster'><query xmlns='jabber:iq:roster' ver='{ver}'/></iq>");
     client.conn.send(format!("{get}{}", caps.presence()).as_bytes()).await?;
     let (mut fetched, mut told, mut first) = (false, 0, None);
     while !fetched || told < items || first.is_none() {
@@ -76,7 +80,15 @@ async fn login(
             let message = format!("<message to='{to}' type='chat'><body>live</body></message>");
             friend.conn.send(message.as_bytes()).await?;
         }
-        fetched |= attr(&piece, "id") == Some(b"roster");
+        if attr(&piece, "id") == Some(b"roster") {
+            fetched = true;
+            // Nothing, if nothing has changed.
+            let query = memchr::memmem::find(&piece, b"<query").and_then(|at| piece.get(at..));
+            let now = query.and_then(|query| attr(query, "ver"));
+            if let Some(now) = now {
+                *ver = String::from_utf8_lossy(now).into_owned();
+            }
+        }
         told += usize::from(is(&piece, "message") && has(&piece, "#event"));
         if first.is_none() && has(&piece, "<body>live</body>") {
             first = Some(begun.elapsed().as_secs_f64() * 1e6);

@@ -9,6 +9,7 @@
 )]
 
 mod args;
+mod bosh;
 mod caps;
 mod chat;
 mod check;
@@ -24,9 +25,12 @@ mod floor;
 mod framer;
 mod full;
 mod grow;
+mod hall;
+mod idle;
 mod login;
 mod managed;
 mod offline;
+mod pieces;
 mod presence;
 mod process;
 mod proxy;
@@ -42,6 +46,8 @@ mod syscalls;
 mod table;
 mod target;
 mod tls;
+mod upload;
+mod websocket;
 
 use args::{Args, Mode};
 use fault::{Res, fault};

@@ -96,7 +96,7 @@ fn to_f64(count: usize) -> f64 {
 }
 
 /// Enters up to the subject; the first configures the room: it keeps nothing, as not all servers do.
-async fn enter(conn: &mut Conn, room: &str, nick: usize, is_first: bool) -> Res<()> {
+pub(super) async fn enter(conn: &mut Conn, room: &str, nick: usize, is_first: bool) -> Res<()> {
     let join = format!(
         "<presence to='{room}/n{nick}'><x xmlns='http://jabber.org/protocol/muc'>\
          <history maxstanzas='0'/></x></presence>"
@@ -124,7 +124,7 @@ async fn enter(conn: &mut Conn, room: &str, nick: usize, is_first: bool) -> Res<
 }
 
 /// Reads until nothing comes for a moment.
-async fn calm(conn: &mut Conn) -> Res<()> {
+pub(super) async fn calm(conn: &mut Conn) -> Res<()> {
     while let Ok(piece) = tokio::time::timeout(QUIET, conn.next()).await {
         let mut out = Vec::new();
         answer_ping(&piece?, &mut out);
@@ -141,19 +141,12 @@ async fn speak(
     messages: u64,
     watch: &Arc<Watch>,
 ) -> Res<()> {
-    let mut listeners: Vec<Listener> = group
-        .into_iter()
-        .map(|client| Listener { client, seen: Seen::from(base), out: Vec::new() })
-        .collect();
+    let mut listeners: Vec<Listener> =
+        group.into_iter().map(|client| Listener::new(client, base)).collect();
     for number in 0..messages {
         let at = usize::try_from(number).unwrap_or(usize::MAX) % listeners.len();
-        let said = format!(
-            "<message type='groupchat' to='{room}' id='b{number}'><body>{WORDS}</body>\
-             <n xmlns='urn:bench'>{}</n></message>",
-            base + number
-        );
         if let Some(speaker) = listeners.get_mut(at) {
-            speaker.client.conn.send(said.as_bytes()).await?;
+            speaker.say(room, base + number).await?;
         }
         for listener in &mut listeners {
             listener.hear(number + 1).await?;
@@ -161,19 +154,40 @@ async fn speak(
         }
     }
     for (at, listener) in listeners.iter().enumerate() {
-        listener.seen.verdict(&format!("messages to occupant {at}"), messages)?;
+        listener.verdict(&format!("messages to occupant {at}"), messages)?;
     }
     Ok(())
 }
 
-struct Listener {
+/// Somebody in a room.
+pub(super) struct Listener {
     client: Client,
     seen: Seen,
     out: Vec<u8>,
 }
 
 impl Listener {
-    async fn hear(&mut self, count: u64) -> Res<()> {
+    /// Who hears messages from this number on.
+    pub(super) fn new(client: Client, first: u64) -> Self {
+        Self { client, seen: Seen::from(first), out: Vec::new() }
+    }
+
+    /// Says a message.
+    pub(super) async fn say(&mut self, room: &str, number: u64) -> Res<()> {
+        let said = format!(
+            "<message type='groupchat' to='{room}' id='b{number}'><body>{WORDS}</body>\
+             <n xmlns='urn:bench'>{number}</n></message>"
+        );
+        self.client.conn.send(said.as_bytes()).await
+    }
+
+    /// So many came, each once and in their order.
+    pub(super) fn verdict(&self, what: &str, sent: u64) -> Res<()> {
+        self.seen.verdict(what, sent)
+    }
+
+    /// Reads until so many have come.
+    pub(super) async fn hear(&mut self, count: u64) -> Res<()> {
         while self.seen.count() < count {
             self.client.conn.fill().await?;
             while let Some(range) = self.client.conn.take() {

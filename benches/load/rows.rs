@@ -5,11 +5,11 @@ use super::chat::Plan;
 use super::fault::Res;
 use super::floor::Floor;
 use super::results::Row;
-use super::target::Security::{self, Plain, Tls};
+use super::target::Security::{self, Bosh, Plain, Tls, WebSocket};
 use super::target::Target;
 use super::{
-    chat, fair, fast, feed, full, grow, login, offline, presence, process, ready, resume, room,
-    storm, syscalls,
+    chat, fair, fast, feed, full, grow, hall, idle, login, offline, presence, process, ready,
+    resume, room, storm, syscalls, upload,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +66,14 @@ pub enum Work {
     Flood(Duration),
     /// Pairs that chat while somebody does not read.
     SlowReader,
+    /// Ten thousand rooms.
+    Rooms,
+    /// A file of 100 MB up and down.
+    Upload,
+    /// Pairs that chat while a thousand files are put.
+    Uploads,
+    /// A small room beside a big one.
+    Hall,
     /// System calls of a chat of five pairs with so many under way.
     Syscalls(u64),
 }
@@ -96,7 +104,18 @@ pub const ROWS: &[Spec] = &[
     Spec { name: "room-plain-5x20", group: "bare", work: Work::Room(Plain, 5, 20) },
     Spec { name: "room-tls-5x20", group: "bare", work: Work::Room(Tls, 5, 20) },
     Spec { name: "room-plain-1x200", group: "bare", work: Work::Room(Plain, 1, 200) },
+    Spec { name: "room-idle", group: "fresh", work: Work::Rooms },
     Spec { name: "room-plain-1x1000", group: "bare", work: Work::Room(Plain, 1, 1_000) },
+    Spec { name: "web-tls-50x4", group: "web", work: Work::Chat(Tls, 50, 4) },
+    Spec { name: "web-ws-50x4", group: "web", work: Work::Chat(WebSocket, 50, 4) },
+    Spec { name: "web-tls-5x1", group: "web", work: Work::Chat(Tls, 5, 1) },
+    Spec { name: "web-ws-5x1", group: "web", work: Work::Chat(WebSocket, 5, 1) },
+    Spec { name: "web-bosh-5x1", group: "web", work: Work::Chat(Bosh, 5, 1) },
+    Spec { name: "web-bosh-50x1", group: "web", work: Work::Chat(Bosh, 50, 1) },
+    Spec { name: "web-upload", group: "files", work: Work::Upload },
+    Spec { name: "web-uploads", group: "uploads", work: Work::Uploads },
+    Spec { name: "web-login", group: "web", work: Work::Login(WebSocket) },
+    Spec { name: "ready-ws", group: "web", work: Work::Ready(WebSocket) },
     Spec { name: "feed", group: "news", work: Work::Feed },
     Spec { name: "full-plain", group: "full", work: Work::Full(Plain) },
     Spec { name: "full-tls", group: "full", work: Work::Full(Tls) },
@@ -108,6 +127,7 @@ pub const ROWS: &[Spec] = &[
     Spec { name: "fair-flood", group: "fair", work: Work::Flood(Duration::ZERO) },
     Spec { name: "fair-flood-limits", group: "limits", work: Work::Flood(PAUSE) },
     Spec { name: "fair-slow-reader", group: "slow", work: Work::SlowReader },
+    Spec { name: "fair-hall", group: "slow", work: Work::Hall },
     Spec { name: "overload-5x1", group: "overload", work: unmanaged(false, 5, 1) },
     Spec { name: "overload-50x1", group: "overload", work: unmanaged(false, 50, 1) },
     Spec { name: "overload-50x4", group: "overload", work: unmanaged(false, 50, 4) },
@@ -203,6 +223,13 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
             let rows = fair::slow_reader(target, &size.plan(Plain, 5, 1), size.times).await?;
             rows.into_iter().map(|row| (name.clone(), row)).collect()
         }
+        Work::Rooms => one(idle::run(target, size.owners, REST).await?),
+        Work::Upload => one(upload::one(target, size.file, size.times).await?),
+        Work::Uploads => one(upload::many(target, &size.plan(Tls, 5, 1), size.files).await?),
+        Work::Hall => {
+            let rows = hall::run(target, &size.hall(), size.times).await?;
+            rows.into_iter().map(|row| (name.clone(), row)).collect()
+        }
         Work::Syscalls(window) => {
             one(syscalls::run(target, &size.plan(Plain, 5, window), size.traced).await?)
         }
@@ -242,6 +269,9 @@ pub async fn run_floor(spec: &Spec, floor: &Floor, args: &Args) -> Res<Option<Ro
         }
         Work::Login(Tls) => Some(floor.handshakes(size.logins).await?),
         Work::Feed => Some(floor.fan(size.feed().contacts, size.feed().items).await?),
+        Work::Room(Plain, 1, occupants) => {
+            Some(floor.fan(occupants, size.room(Plain, 1, occupants).messages).await?)
+        }
         _ => None,
     })
 }
@@ -255,6 +285,12 @@ struct Size {
     /// Runs whose median counts, within a row.
     times: usize,
     traced: u64,
+    /// Of rooms.
+    owners: usize,
+    /// Bytes of a big file.
+    file: usize,
+    /// Small ones at once.
+    files: usize,
     patience: Duration,
 }
 
@@ -264,7 +300,9 @@ impl Size {
         let patience = Duration::from_secs(if args.proxy.is_some() { 1 } else { 20 });
         let (logins, traced) = if args.quick { (500, 200) } else { (2000, 1000) };
         let (crowd, times) = if args.quick { (3000, 3) } else { (15_000, 5) };
-        Self { quick: args.quick, logins, crowd, times, traced, patience }
+        let (file, files) = if args.quick { (20_000_000, 300) } else { (100_000_000, 1_000) };
+        let owners = if args.quick { 20 } else { 100 };
+        Self { quick: args.quick, logins, crowd, times, traced, owners, file, files, patience }
     }
 
     fn plan(&self, security: Security, pairs: usize, window: u64) -> Plan {
@@ -294,6 +332,11 @@ impl Size {
     fn room(&self, security: Security, rooms: usize, occupants: usize) -> room::Plan {
         let messages = if self.quick { 40 } else { 400 };
         room::Plan { security, rooms, occupants, messages, patience: self.patience }
+    }
+
+    fn hall(&self) -> hall::Plan {
+        let (occupants, messages) = if self.quick { (300, 200) } else { (1_000, 600) };
+        hall::Plan { occupants, messages, patience: self.patience }
     }
 
     fn full(&self) -> full::Plan {

@@ -2,18 +2,18 @@
 # The load bench from one end to the other: builds, starts the servers, runs the rows, prints the table.
 #
 #   benches/load/run.sh [--quick] [--rounds N] [--sessions N,N] [--out TABLE.md]
-#                       [--phases fresh,bare,news,full,durable,archive,grow,fair,overload]
+#                       [--phases fresh,bare,web,news,full,durable,archive,grow,fair,overload]
 #
 # PEERS_DIR  a folder with prosody/start.sh and ejabberd/start.sh (`start.sh DIR PORT` starts a
 #            throw-away server and leaves DIR/pid; PEER_STORAGE=sqlite makes it durable). Without it
 #            only Stonechat and the floor are measured. Missing Debian packages are installed.
 # LOAD_DIR   scratch folder [a new one under /tmp, removed at the end]
-# LOAD_PORT  first of three ports [15322]
+# LOAD_PORT  first of three ports, and of three more 100 above [15322]
 # CARGO      the cargo to build with [cargo]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-quick=() rounds=() sessions=() phases=fresh,bare,news,full,durable,archive,grow,fair,overload out=
+quick=() rounds=() sessions=() phases=fresh,bare,web,news,full,durable,archive,grow,fair,overload out=
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=(--quick) ;;
@@ -37,7 +37,7 @@ ulimit -n "$(ulimit -Hn)"
 packages() {
   local wanted=(strace) missing=()
   [ ${#peers[@]} = 0 ] ||
-    wanted+=(prosody ejabberd lua-dbi-sqlite3 lua-zlib sqlite3 erlang-p1-sqlite3 openssl)
+    wanted+=(prosody ejabberd nginx-light lua-dbi-sqlite3 lua-zlib sqlite3 erlang-p1-sqlite3 openssl)
   for package in "${wanted[@]}"; do
     dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
   done
@@ -68,7 +68,7 @@ listen = ["127.0.0.1:$2"]
 listen_tls = []
 require_tls = false
 [web]
-listen = []
+listen = ["127.0.0.1:$(($2 + 100))"]
 [sasl]
 iterations = 4096
 [limits]
@@ -77,6 +77,8 @@ offline_messages_max = 1000000
 offline_bytes_max = 1000000000
 [modules.mam]
 enabled = $3
+[modules.muc]
+idle_secs = 2
 [modules.register]
 mode = "open"
 per_ip_per_hour = 0
@@ -102,6 +104,7 @@ start() { # start GROUP: every server, set up for the rows of that group; fills 
     durable) storage=sqlite ;;
     archive) storage=sqlite; scripts=$dir/scripts; with_archive ;;
     news) scripts=$dir/scripts; with_news ;;
+    web) scripts=$dir/scripts; with_web ;;
   esac
   local archive=false
   [ "$group" != archive ] || archive=true
@@ -109,7 +112,7 @@ start() { # start GROUP: every server, set up for the rows of that group; fills 
   # What the fresh server's memory is measured with is what the bare rows run on.
   [ "$group" != fresh ] || place=$dir/bare
   ours "$place/stonechat" "$at" "$archive"
-  targets+=(--target "stonechat=127.0.0.1:$at,pid=$(cat "$place/stonechat/pid"),domain=$domain")
+  targets+=(--target "stonechat=127.0.0.1:$at,web=127.0.0.1:$((at + 100)),pid=$(cat "$place/stonechat/pid"),domain=$domain")
   for peer in ${peers[@]+"${peers[@]}"}; do
     at=$((at + 1))
     if [ -n "$storage" ]; then
@@ -117,7 +120,9 @@ start() { # start GROUP: every server, set up for the rows of that group; fills 
     else
       "$scripts/$peer/start.sh" "$place/$peer" "$at" > /dev/null
     fi
-    targets+=(--target "$peer=127.0.0.1:$at,pid=$(cat "$place/$peer/pid"),domain=$domain")
+    local ws=/ws
+    [ "$peer" != prosody ] || ws=/xmpp-websocket
+    targets+=(--target "$peer=127.0.0.1:$at,web=127.0.0.1:$((at + 100)),ws=$ws,pid=$(cat "$place/$peer/pid"),domain=$domain")
   done
 }
 
@@ -133,6 +138,51 @@ with_news() { # with XEP-0163 and XEP-0115
   sed -i 's/"register" }/"register", "pep" }/' "$dir/scripts/prosody/prosody.cfg.lua.in"
   sed -i 's/^  mod_ping:/  mod_caps: {}\n  mod_pubsub:\n    plugins: [flat, pep]\n  mod_ping:/' \
     "$dir/scripts/ejabberd/ejabberd.yml.in"
+}
+
+with_web() { # with WebSocket and BOSH, a hundred ports above
+  [ ${#peers[@]} -gt 0 ] || return 0
+  own_scripts
+  sed -i -e 's/"register" }/"register", "websocket", "bosh" }/' \
+    -e "s/^https_ports = {}/https_ports = { $((port + 101)) }\nhttps_interfaces = { \"127.0.0.1\" }/" \
+    -e "s/^http_ports = {}/http_ports = {}\nhttp_default_host = \"$domain\"\nconsider_websocket_secure = true\nconsider_bosh_secure = true/" \
+    "$dir/scripts/prosody/prosody.cfg.lua.in"
+  sed -i "s#^@STORAGE@#  -\n    port: $((port + 102))\n    ip: \"127.0.0.1\"\n    module: ejabberd_http\n    tls: true\n    request_handlers:\n      /ws: ejabberd_http_ws\n      /http-bind: mod_bosh\n@STORAGE@#; s/^  mod_ping:/  mod_bosh: {}\n  mod_ping:/" \
+    "$dir/scripts/ejabberd/ejabberd.yml.in"
+}
+
+nginx() { # nginx DIR PORT: takes and gives files by WebDAV, under TLS
+  mkdir -p "$1/root/dav" "$1/tmp"
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$1/key.pem" \
+    -out "$1/cert.pem" -days 3650 -subj "/CN=$domain" 2>/dev/null
+  cat > "$1/nginx.conf" <<CONFIG
+user root;
+worker_processes 2;
+pid $1/nginx.pid;
+error_log $1/error.log;
+daemon off;
+events {}
+http {
+  access_log off;
+  sendfile on;
+  server {
+    listen 127.0.0.1:$2 ssl;
+    ssl_protocols TLSv1.3;
+    ssl_certificate $1/cert.pem;
+    ssl_certificate_key $1/key.pem;
+    root $1/root;
+    client_max_body_size 0;
+    client_body_temp_path $1/tmp;
+    location /dav/ { dav_methods PUT; }
+  }
+}
+CONFIG
+  setsid /usr/sbin/nginx -c "$1/nginx.conf" > "$1/out.log" 2>&1 < /dev/null &
+  echo $! > "$1/pid"
+  until (exec 3<> "/dev/tcp/127.0.0.1/$2") 2>/dev/null; do
+    kill -0 "$(cat "$1/pid")" || { cat "$1/error.log" >&2; exit 1; }
+    sleep 0.1
+  done
 }
 
 with_archive() { # with XEP-0313 for everybody
@@ -176,6 +226,10 @@ has() { [[ ",$phases," == *",$1,"* ]]; }
 
 packages
 build
+target_of() { # target_of DIR PORT: this server alone
+  targets=(--target "stonechat=127.0.0.1:$2,web=127.0.0.1:$(($2 + 100)),pid=$(cat "$1/pid"),domain=$domain")
+}
+
 if has fresh; then
   start fresh
   run --prepare
@@ -186,8 +240,12 @@ if has fresh; then
     run --only "ready-$security" --rounds 1
     stop
   done
+  ours "$dir/rooms/stonechat" "$port" false
+  target_of "$dir/rooms/stonechat" "$port"
+  run --only room-idle --rounds 1
+  stop
 fi
-for group in bare news durable archive; do
+for group in bare web news durable archive; do
   has $group || continue
   start $group
   floor=()
@@ -207,16 +265,23 @@ grown() { # grown WHO ACCOUNTS: a server whose database was filled with so many,
   target_of "$place" "$port"
 }
 
-target_of() { # target_of DIR PORT: this server alone
-  targets=(--target "stonechat=127.0.0.1:$2,pid=$(cat "$1/pid"),domain=$domain")
-}
-
 starts() { # starts NAME WHO: starts over the data of `grown`
   "$bench" ${quick[@]+"${quick[@]}"} --starts "127.0.0.1:$port" --only "start-$1" \
     --results "$dir/figures.tsv" -- "$server" --config "$dir/grow-$2/stonechat/stonechat.toml" serve ||
     failed=1
 }
 
+if has web; then
+  ours "$dir/files/stonechat" "$port" false
+  target_of "$dir/files/stonechat" "$port"
+  run --group uploads --rounds 1
+  if [ ${#peers[@]} -gt 0 ]; then
+    nginx "$dir/files/nginx" "$((port + 101))"
+    targets+=(--target "nginx=127.0.0.1:$port,web=127.0.0.1:$((port + 101)),pid=$(cat "$dir/files/nginx/pid"),domain=$domain")
+  fi
+  run --group files
+  stop
+fi
 if has full; then
   ours "$dir/full/stonechat" "$port" false
   target_of "$dir/full/stonechat" "$port"

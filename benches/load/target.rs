@@ -1,17 +1,21 @@
 //! A server under test, and logging in to it.
 
+use super::bosh::Bosh;
 use super::conn::Conn;
 use super::fault::{Fault, Res, fault};
 use super::framer::{has, is, text};
 use super::scram::{self, Keys};
 use super::tls;
+use super::websocket::WebSocket;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Mutex;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-/// `name=host:port[,tls=host:port],pid=N,domain=…[,for=row+row…]`
+/// `name=host:port[,tls=host:port][,web=host:port][,ws=PATH],pid=N,domain=…[,for=row+row…]`
 pub struct Target {
     /// What the table calls it.
     pub name: String,
@@ -19,6 +23,10 @@ pub struct Target {
     pub address: SocketAddr,
     /// TLS from the first byte; else STARTTLS.
     pub tls: Option<SocketAddr>,
+    /// HTTPS.
+    pub web: Option<SocketAddr>,
+    /// Where its WebSocket is.
+    pub ws: String,
     /// The root of its process tree.
     pub pid: u32,
     /// The domain it serves.
@@ -38,6 +46,10 @@ pub enum Security {
     Plain,
     /// TLS 1.3.
     Tls,
+    /// TLS 1.3, HTTP, WebSocket.
+    WebSocket,
+    /// TLS 1.3, HTTP, BOSH.
+    Bosh,
 }
 
 /// A bound session.
@@ -67,6 +79,8 @@ impl Target {
         for part in parts {
             match part.split_once('=').ok_or_else(|| wrong("write KEY=VALUE"))? {
                 ("tls", value) => target.tls = Some(resolve(value)?),
+                ("web", value) => target.web = Some(resolve(value)?),
+                ("ws", value) => value.clone_into(&mut target.ws),
                 ("pid", value) => target.pid = value.parse().map_err(|_| wrong("pid"))?,
                 ("domain", value) => value.clone_into(&mut target.domain),
                 ("for", value) => target.groups = value.split('+').map(str::to_owned).collect(),
@@ -82,6 +96,8 @@ impl Target {
             name: name.to_owned(),
             address,
             tls: None,
+            web: None,
+            ws: "/ws".to_owned(),
             pid,
             domain: domain.to_owned(),
             groups: Vec::new(),
@@ -105,6 +121,11 @@ impl Target {
 
     /// An open stream, encrypted if it is to be, and its features.
     pub async fn connect(&self, security: Security) -> Res<(Conn, Vec<u8>)> {
+        if matches!(security, Security::WebSocket | Security::Bosh) {
+            let mut conn = self.web(security).await?;
+            let features = self.open_stream(&mut conn).await?;
+            return Ok((conn, features));
+        }
         let direct = self.tls.filter(|_| security == Security::Tls);
         let mut conn = Conn::open(direct.unwrap_or(self.address)).await?;
         if direct.is_some() {
@@ -119,6 +140,23 @@ impl Target {
         conn.secure(&self.connector, &self.domain).await?;
         let features = self.open_stream(&mut conn).await?;
         Ok((conn, features))
+    }
+
+    /// A connection to the web's port.
+    pub async fn https(&self) -> Res<TlsStream<TcpStream>> {
+        let Some(address) = self.web else { return fault("no web address: write web=HOST:PORT") };
+        let tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        tls::connect(&self.connector, tcp, &self.domain).await
+    }
+
+    async fn web(&self, security: Security) -> Res<Conn> {
+        Ok(match security {
+            Security::WebSocket => {
+                Conn::websocket(WebSocket::open(self.https().await?, &self.domain, &self.ws).await?)
+            }
+            _ => Conn::bosh(Bosh::new(self.https().await?, self.https().await?, &self.domain)),
+        })
     }
 
     /// A connection under TLS on which the header and this are said at once, before the features come.

@@ -24,13 +24,6 @@ pub struct HandedOut {
     pub wake: Vec<Arc<Outbox>>,
 }
 
-impl HandedOut {
-    /// Wakes who waits for what was put.
-    pub fn nudge(&mut self) {
-        self.wake.drain(..).for_each(|outbox| outbox.nudge());
-    }
-}
-
 /// What is done with a text for one session.
 enum Way {
     /// It has it.
@@ -44,6 +37,24 @@ enum Way {
 }
 
 impl Router {
+    /// Wakes who waits for what was put: a thousand sessions not all at once, so that nobody else's waits behind
+    /// all of them.
+    pub fn nudge(&self, handed: &mut HandedOut) {
+        let mut wake = std::mem::take(&mut handed.wake);
+        let later = wake.split_off(wake.len().min(WAKE_AT_ONCE));
+        wake.iter().for_each(|outbox| outbox.nudge());
+        if later.is_empty() {
+            return;
+        }
+        self.tasks.spawn("wake", async move {
+            for some in later.chunks(WAKE_AT_ONCE) {
+                // Those that were woken write first, and so do others.
+                tokio::task::yield_now().await;
+                some.iter().for_each(|outbox| outbox.nudge());
+            }
+        });
+    }
+
     /// Gives a text of `from` to the sessions with these full JIDs; a headline may be for bare ones, too, and goes
     /// to whoever is there (RFC 6121 §8.5.2.1.1). `frame` has no `to`. In the order of the calls
     /// for each session; never waits, and may be called under a lock of the caller's.
@@ -176,3 +187,6 @@ impl Router {
         }
     }
 }
+
+/// A write each: some 100 µs.
+const WAKE_AT_ONCE: usize = 8;

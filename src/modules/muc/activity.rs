@@ -374,7 +374,7 @@ fn tell(cx: &Cx, notices: Notices) {
             cx.rooms().indicators.unsubscribe(&session, &service);
         }
     }
-    handed.nudge();
+    cx.router.nudge(&mut handed);
 }
 
 /// §3.1: one message, but for very many rooms.

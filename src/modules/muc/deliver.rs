@@ -58,7 +58,7 @@ pub(super) fn run<T>(
         bury(cx, &room, hold);
     }
     drop(room);
-    handed.nudge();
+    cx.router.nudge(&mut handed);
     delivered.slow = handed.slow;
     if let Some((room, unsaved)) = unsaved.filter(|_| !vanished) {
         write_members(cx, hold, room, unsaved);

@@ -40,7 +40,7 @@ async fn tell_of(cx: &Cx, at: &BareJid, event: &Event) -> Vec<Arc<Outbox>> {
             let mut handed = HandedOut::default();
             let to = std::slice::from_ref(&jid);
             cx.router.hand_out((&from, class), &frame, to, cx.now, &mut handed);
-            handed.nudge();
+            cx.router.nudge(&mut handed);
             slow.append(&mut handed.slow);
         } else if let Some(stanza) = Stanza::ours(frame.addressed(jid.as_str()).to_vec().into()) {
             slow.extend(cx.send_watched(&stanza, None).await);

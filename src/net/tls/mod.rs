@@ -11,6 +11,7 @@ mod settings;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use error::{TlsError, TlsProblem};
 pub use kind::Kind;
@@ -30,6 +31,7 @@ use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
+use turns::Turns;
 
 /// The certificates in use. A clone costs a reference count; all clones see each reload.
 #[derive(Clone)]
@@ -46,6 +48,7 @@ struct Inner {
     ca_renewed: Option<String>,
     /// Held during a reload: two at once could make two certificates for one domain.
     reloading: Mutex<()>,
+    turns: Turns,
 }
 
 /// A finished handshake.
@@ -125,6 +128,7 @@ impl Tls {
             minted: ca.as_ref().is_some_and(|ca| ca.minted()),
             ca_renewed: ca.and_then(|ca| ca.renewed().map(str::to_owned)),
             reloading: Mutex::new(()),
+            turns: Turns::default(),
         })))
     }
 
@@ -137,7 +141,7 @@ impl Tls {
         let sni = start.client_hello().server_name().map(str::to_owned);
         let host = self.choose(sni.as_deref(), kind)?;
         let config = host.config_for(kind, start.client_hello().cipher_suites());
-        let stream = start.into_stream(config).await?;
+        let stream = self.0.turns.take(start.into_stream(config)).await?;
         let (_, conn) = stream.get_ref();
         Ok(Accepted {
             bindings: channel_bindings(conn, host.facts.end_point.as_deref()),
