@@ -374,7 +374,7 @@ CREATE TABLE room (
     occupants BLOB,
     -- For its avatar (XEP-0486), or nothing.
     vcard BLOB
-) STRICT;
+, archive_bytes INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX room_creator ON room (creator);
 

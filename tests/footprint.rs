@@ -116,6 +116,7 @@ async fn start(data: &std::path::Path) -> Running {
         ("sasl.iterations", "4096"),
         ("c2s.require_tls", "false"),
         ("modules.mam.enabled", "false"),
+        ("modules.muc.preset", "public"),
     ];
     inputs.sets = sets.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
     let loaded = config::load(&inputs).unwrap_or_else(|problems| panic!("{problems:?}"));

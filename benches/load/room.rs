@@ -95,7 +95,8 @@ fn to_f64(count: usize) -> f64 {
     count as f64
 }
 
-/// Enters up to the subject; the first configures the room: it keeps nothing, as not all servers do.
+/// Enters up to the subject; the first configures the room: it keeps nothing, as not all servers do,
+/// and is for all.
 pub(super) async fn enter(conn: &mut Conn, room: &str, nick: usize, is_first: bool) -> Res<()> {
     let join = format!(
         "<presence to='{room}/n{nick}'><x xmlns='http://jabber.org/protocol/muc'>\
@@ -114,8 +115,9 @@ pub(super) async fn enter(conn: &mut Conn, room: &str, nick: usize, is_first: bo
         let form = format!(
             "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' \
              type='submit'><field var='FORM_TYPE'><value>\
-             http://jabber.org/protocol/muc#roomconfig</value></field>{}{}</x></query>",
+             http://jabber.org/protocol/muc#roomconfig</value></field>{}{}{}</x></query>",
             field("persistentroom"),
+            field("membersonly"),
             field("enablelogging")
         );
         ask(conn, "set", room, &form).await?;

@@ -347,7 +347,7 @@ impl Request {
     }
 
     /// What it does, for the log; `None` if it changes nothing.
-    pub const fn changes(&self) -> Option<&'static str> {
+    pub fn changes(&self) -> Option<&'static str> {
         Some(match self {
             Self::UserAdd { .. } => "made an account",
             Self::UserPasswd { .. } => "set a password",
@@ -361,7 +361,7 @@ impl Request {
             Self::UserResetLink { .. } => "made a link for a new password",
             Self::Invite(_) => "made an invitation",
             Self::InviteRevoke { .. } => "revoked an invitation",
-            Self::Team(_) => "asked for or changed teams",
+            Self::Team(verb) => return verb.changes().map(|(what, ..)| what),
             Self::Room(RoomVerb::Create { .. }) => "made a room",
             Self::Room(RoomVerb::Destroy { .. }) => "destroyed a room",
             Self::Room(RoomVerb::Affiliation { .. }) => "changed an affiliation in a room",

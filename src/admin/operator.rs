@@ -125,12 +125,18 @@ impl Operator {
 
     /// Does it, and says in the log who did what to whom.
     async fn done(&self, by: Option<&Actor>, request: Request) -> Result<Vec<String>, AdminError> {
-        let room = if let Request::Room(verb) = &request { verb.about() } else { None };
-        let (what, on) = (request.changes(), request.about().or(room).map(str::to_owned));
+        let (team, on) = match &request {
+            Request::Room(verb) => (None, verb.about()),
+            Request::Team(verb) => {
+                verb.changes().map_or((None, None), |(_, team, on)| (Some(team), on))
+            }
+            other => (None, other.about()),
+        };
+        let (what, team, on) = (request.changes(), team.map(str::to_owned), on.map(str::to_owned));
         let lines = self.lines(request).await?;
         if let Some(what) = what {
             let by = by.map_or("the command line", |actor| actor.jid.as_str());
-            tracing::info!(by, on, "an admin {what}");
+            tracing::info!(by, team, on, "an admin {what}");
         }
         Ok(lines)
     }

@@ -122,6 +122,12 @@ pub enum RoomError {
     /// The text is no address of a room.
     #[error("`{0}` is not the address of a room ({1}); write it like {2}")]
     Address(String, String, String),
+    /// The name could be a room of several domains.
+    #[error("there are several domains, and each may have a room `{0}`; write {1}")]
+    Which(String, String),
+    /// Who is in a room that ends cannot go there.
+    #[error("the room {0} is the one that ends; name another venue, or none")]
+    Itself(String),
     /// No such room.
     #[error("there is no room {0}; `stonechat room list` shows all")]
     Unknown(String),

@@ -61,6 +61,21 @@ pub enum TeamVerb {
     },
 }
 
+impl TeamVerb {
+    /// For the log: what it does, to which team, and whom or what room it is about; `None` if it changes nothing.
+    pub fn changes(&self) -> Option<(&'static str, &str, Option<&str>)> {
+        Some(match self {
+            Self::Add { name } => ("made a team", name, None),
+            Self::Remove { name } => ("removed a team", name, None),
+            Self::Join { name, jid, .. } => ("put an account into a team", name, Some(jid)),
+            Self::Leave { name, jid } => ("took an account out of a team", name, Some(jid)),
+            Self::AddRoom { name, room } => ("gave a room to a team", name, Some(room)),
+            Self::RemoveRoom { name, room } => ("took a room from a team", name, Some(room)),
+            Self::List | Self::Show { .. } | Self::Rooms { .. } => return None,
+        })
+    }
+}
+
 /// Why a verb over teams failed; the text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TeamError {

@@ -64,6 +64,19 @@ pub fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
+/// HMAC-SHA-1 (RFC 2104), for protocols that name it.
+pub fn hmac_sha1(key: &[u8], text: &[u8]) -> [u8; 20] {
+    // RFC 2104 §2: a key longer than one block is hashed first, all are padded with zeros.
+    let (mut block, hashed) = ([0; 64], sha1(key));
+    let key = if key.len() > block.len() { &hashed } else { key };
+    for (to, from) in block.iter_mut().zip(key) {
+        *to = *from;
+    }
+    let mut mac = Hmac::<Sha1>::new(&block.into());
+    mac.update(text);
+    mac.finalize().into_bytes().into()
+}
+
 /// Compares secrets in a time that depends only on their lengths.
 pub fn same_secret(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
@@ -87,6 +100,11 @@ mod tests {
         let mac = hmac_sha256(&key, &[b"what do ya want ", b"for nothing?"]);
         let want = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
         assert_eq!(hex(&mac), want);
+        // RFC 2202 §3: a short key, and one of 80 bytes.
+        let mac = hmac_sha1(b"Jefe", b"what do ya want for nothing?");
+        assert_eq!(hex(&mac), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+        let mac = hmac_sha1(&[0xaa; 80], b"Test Using Larger Than Block-Size Key - Hash Key First");
+        assert_eq!(hex(&mac), "aa4ae5e15272d00e95705637ce8a3b55ed402112");
     }
 
     /// The value is stored in databases, so it must never change.

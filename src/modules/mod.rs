@@ -31,6 +31,7 @@ modules! {
     devices { config: devices::Config, },
     disco,
     echo { config: echo::Config, },
+    external { config: external::Config, },
     invite { config: invite::Config, shared: invite::Guesses, },
     last,
     mam { config: mam::Config, account: Option<Box<mam::Preferences>>, },

@@ -11,7 +11,7 @@ use crate::store::{OpenError, Store};
 use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -101,6 +101,7 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     report.running = running;
     report.good.extend(services::lines(config));
     folder(config, &loaded.origins, &mut report);
+    socket(config, running, &loaded.origins, &mut report);
     database(config, running, depth, &mut report);
     certificates(&loaded, &mut report);
     ports(config, running, &loaded.origins, &mut report);
@@ -159,6 +160,51 @@ fn folder(config: &Config, origins: &Origins, report: &mut Report) {
             fix: format!("let the server's user write to {}, or set data_dir", there.display()),
         }),
     }
+}
+
+/// Whether a server answers on the admin socket, or one could be made there.
+fn socket(config: &Config, running: bool, origins: &Origins, report: &mut Report) {
+    let path = config.admin_socket();
+    let shown = path.display();
+    if running {
+        return report.good.push(format!("admin socket: a server answers on {shown}"));
+    }
+    let mut problem = |what: String, fix: &str| {
+        let place = origins.of("admin.socket");
+        report.problems.push(Problem { what, place, fix: fix.to_owned() });
+    };
+    match std::fs::symlink_metadata(&path) {
+        Ok(there) if !there.file_type().is_socket() => problem(
+            format!("the admin socket cannot be made: {shown} is something else"),
+            "name another path in admin.socket, or move away what is there",
+        ),
+        // One that a server left behind makes room for the next.
+        Ok(_) if !is_refused(&path) => problem(
+            format!(
+                "the admin socket {shown} is there, and cannot be asked whether a server is behind it"
+            ),
+            "run the command as root or the server's user, or name another path in admin.socket",
+        ),
+        _ if config.admin.socket.is_none() => {
+            report.good.push(format!("admin socket: no server answers on {shown}"));
+        }
+        _ => {
+            let folder = or_here(path.parent().unwrap_or(Path::new(".")));
+            match tempfile::Builder::new().prefix(".stonechat-check-").tempfile_in(folder) {
+                Ok(_) => report.good.push(format!("admin socket: no server answers on {shown}")),
+                Err(error) => problem(
+                    format!("the admin socket {shown} cannot be made: {error}"),
+                    "let the server's user write to the folder, or name another path in admin.socket",
+                ),
+            }
+        }
+    }
+}
+
+/// Nobody listens there any more.
+fn is_refused(path: &Path) -> bool {
+    let error = std::os::unix::net::UnixStream::connect(path).err();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// The parent of a one-word relative path is the empty path, which means the current folder.
@@ -306,6 +352,29 @@ mod tests {
         }
         assert!(report.problems.is_empty(), "{told}");
         assert!(!folder.path().join("data").exists());
+    }
+
+    /// A socket that a killed server left is no obstacle; a folder that is not there is, and so is another file.
+    #[test]
+    fn the_admin_socket_is_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let shown = path.display().to_string();
+        let of = |path: &str| {
+            check(&inputs(&folder, &[("admin.socket", path)]), Depth::Start, |_, _| {})
+        };
+        assert!(told(&of(&shown)).contains("good: admin socket: no server answers on"));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let report = of(&shown);
+        assert!(told(&report).contains("good: admin socket: a server answers on"));
+        assert!(report.running);
+        drop(listener);
+        assert!(told(&of(&shown)).contains("good: admin socket: no server answers on"));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        assert!(told(&of(&shown)).contains("is something else"), "{}", told(&of(&shown)));
+        let missing = folder.path().join("none/s").display().to_string();
+        assert!(told(&of(&missing)).contains("cannot be made"));
     }
 
     /// `check` before an upgrade must leave the database to the release that runs.

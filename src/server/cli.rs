@@ -7,6 +7,7 @@ mod ask;
 mod backup;
 mod invite;
 mod lab;
+mod lab_folder;
 mod location;
 mod qr;
 mod reports;

@@ -42,13 +42,18 @@ impl Store {
 
     /// Returns what an archive weighs, in the same way.
     pub async fn archive_bytes(&self, archive: ArchiveId) -> Result<u64, StoreError> {
-        let (mut total, mut after) = (0_u64, Some(i64::MIN));
+        self.archive_weight(archive).await.map(|(_, bytes)| bytes)
+    }
+
+    /// Returns how many indexed rows an archive has, and their bytes.
+    pub async fn archive_weight(&self, archive: ArchiveId) -> Result<(usize, u64), StoreError> {
+        let (mut rows, mut total, mut after) = (0_usize, 0_u64, Some(i64::MIN));
         while let Some(from) = after {
             let piece = self.read(move |tx| archive::weigh(tx, archive, from, ROWS)).await?;
-            total = total.saturating_add(piece.bytes);
+            (rows, total) = (rows.saturating_add(piece.rows), total.saturating_add(piece.bytes));
             after = piece.last;
         }
-        Ok(total)
+        Ok((rows, total))
     }
 
     /// Deletes the oldest rows of an archive that nobody is owed until so many bytes are gone, a few in each write, so

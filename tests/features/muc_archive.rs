@@ -3,7 +3,7 @@
 use crate::archive::form;
 use crate::harness::client::{Client, Outcome, Security, Target};
 use crate::harness::element::Element;
-use crate::harness::process::{Lab, PASSWORD};
+use crate::harness::process::{Lab, OPEN_ROOMS, PASSWORD};
 use crate::harness::rooms::{
     USER, ask, at, configure, enter, found, gathering, hears, say, set_item,
 };
@@ -200,7 +200,8 @@ async fn a_long_archive_is_read_and_searched() -> Outcome<()> {
 async fn people_of_all_hosted_domains_read_it() -> Outcome<()> {
     let users = ["ann@localhost", "bob@other.example"].map(|user| format!("{user}:{PASSWORD}"));
     let [ann, bob] = [&*users[0], &*users[1]];
-    let lab = Lab::start(&["--user", ann, "--user", bob, "--set", "sasl.iterations=4096"]);
+    let set = ["--set", "sasl.iterations=4096", "--set", OPEN_ROOMS];
+    let lab = Lab::start(&[&["--user", ann, "--user", bob], &set[..]].concat());
     let mut all = gathering(&lab, "hall", &["ann"], &[]).await?;
     say(&mut all[0], "hall", "m1", "one").await?;
     hears(&mut all[0], "m1").await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
-use crate::harness::process::Lab;
+use crate::harness::process::{Lab, PASSWORD};
 use crate::harness::rooms::{
     MUC, OWNER, USER, ask, at, codes, configure, enter, entered, found, gathering, item, knock,
     nick, real, sees, set_item,
@@ -242,6 +242,32 @@ async fn a_preset_is_a_whole_configuration() -> Outcome<()> {
         assert_eq!(values.join(" "), expected, "{name}");
     }
     Ok(())
+}
+
+/// §10.1.2: what nobody configures is a private group, into which others are invited (§9.3: that makes them members).
+#[tokio::test]
+async fn an_instant_room_is_for_its_members() -> Outcome<()> {
+    let users = ["ann", "bob"].map(|user| format!("{user}@localhost:{PASSWORD}"));
+    let mut args: Vec<&str> = users.iter().flat_map(|user| ["--user", user]).collect();
+    args.extend(["--set", "sasl.iterations=4096"]);
+    let lab = Lab::start(&args);
+    let mut ann = lab.online("ann", "r").await?;
+    enter(&mut ann, "hall", "ann").await?;
+    let instant =
+        format!("<query xmlns='{OWNER}'><x xmlns='jabber:x:data' type='submit'/></query>");
+    assert_eq!(ask(&mut ann, "set", "hall", &instant).await?.attr("type"), Some("result"));
+    let now = form(&mut ann, "hall").await?;
+    let vars = ["membersonly", "whois", "persistentroom", "enablelogging", "publicroom"];
+    let values = vars.map(|var| now[&format!("muc#roomconfig_{var}")].join(","));
+    assert_eq!(values.join(" "), "1 anyone 1 1 0");
+    let mut bob = lab.online("bob", "r").await?;
+    knock(&mut bob, "hall", "bob", "").await?;
+    let refused = bob.expect(|e| e.attr("type") == Some("error")).await?;
+    assert_eq!(refused.condition(), Some("registration-required"));
+    let invite = "<x xmlns='http://jabber.org/protocol/muc#user'><invite to='bob@localhost'/></x>";
+    ann.send(&format!("<message to='{}'>{invite}</message>", at("hall"))).await?;
+    bob.expect(|e| e.name == "message" && e.find("invite").is_some()).await?;
+    enter(&mut bob, "hall", "bob").await.map(drop)
 }
 
 /// §10.2.1: what concerns privacy has a code of its own, everything else 104.

@@ -139,6 +139,12 @@ async fn who_is_in_a_room_sees_what_an_operator_does() -> Outcome<()> {
         assert!(codes(&seen).contains(&"301".to_owned()), "{seen}");
         assert_eq!(seen.find("reason").map(|reason| reason.text.as_str()), Some("Noise"));
     }
+    // Nobody is sent to where nothing is.
+    for (venue, why) in [("lobby", "there is no room lobby@"), ("hall", "is the one that ends")] {
+        let told = bad(here, &["destroy", "hall", "--yes", "--venue", venue]);
+        assert!(told.contains(why), "{told}");
+    }
+    good(here, &["create", "lobby", "--owner", "alice@localhost"]);
     let said = good(here, &["destroy", "hall", "--yes", "--reason", "Over", "--venue", "lobby"]);
     assert_eq!(said, "the room hall@conference.localhost is gone; 2 were in it\n");
     for (client, nick) in all.iter_mut().zip(["alice", "bob"]) {
@@ -148,7 +154,11 @@ async fn who_is_in_a_room_sees_what_an_operator_does() -> Outcome<()> {
         assert_eq!(destroy.attr("jid"), Some("lobby@conference.localhost"), "{seen}");
         assert_eq!(destroy.text_of("reason"), Some("Over"), "{seen}");
     }
-    assert_eq!(good(here, &["list"]), "");
+    good(here, &["destroy", "lobby", "--yes"]);
+    let empty = room(here, &["list"]);
+    assert!(empty.out.is_empty() && empty.err.contains("there are no rooms yet"), "{empty:?}");
+    let empty = room(here, &["list", "--search", "x"]);
+    assert!(empty.err.contains("there are no such rooms"), "{empty:?}");
     Ok(())
 }
 
@@ -164,19 +174,20 @@ async fn the_archive_of_a_room_is_purged() -> Outcome<()> {
         say(alice, "hall", id, "secret").await?;
         hears(alice, id).await?;
     }
-    assert!(good(here, &["show", "hall"]).contains("archive: not empty"));
+    let shown = good(here, &["show", "hall"]);
+    assert!(shown.contains("archive: 3 messages, "), "{shown}");
     assert_eq!(
         good(here, &["purge", "hall", "--yes"]),
         "3 messages are deleted from the archive of hall@conference.localhost\n"
     );
-    assert!(good(here, &["show", "hall"]).contains("archive: empty"));
+    assert!(good(here, &["show", "hall"]).contains("archive: 0 messages, 0 bytes"));
     say(alice, "hall", "m4", "anew").await?;
     hears(alice, "m4").await?;
     let mut bob = lab.online("bob", "b").await?;
     let seen = enter(&mut bob, "hall", "Bob").await?;
     let said: Vec<_> = seen.iter().filter_map(|one| one.text_of("body")).collect();
     assert_eq!(said, ["anew"]);
-    assert!(good(here, &["show", "hall"]).contains("archive: not empty"));
+    assert!(good(here, &["show", "hall"]).contains("archive: 1 messages, "));
     Ok(())
 }
 
@@ -340,4 +351,30 @@ fn check_says_which_names_there_are() {
                   will, once there is federation: _xmpp-server._tcp.talk.example.org";
     assert!(said.contains(wanted), "{said}");
     assert!(!check(&["--set", "modules.muc.label="]).contains("(rooms)"));
+}
+
+/// With two domains a name alone says too little; without the service there is nothing to list.
+#[tokio::test]
+async fn what_to_write_is_told() -> Outcome<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let hosts = ["host.0.domain=localhost", "host.1.domain=two.example"];
+    let set: Vec<&str> = hosts.iter().flat_map(|host| ["--set", host]).collect();
+    let _lab = Lab::serve(here, &set, &["alice"]);
+    let with = |args: &[&str]| {
+        run_in(here, &[&["--data-dir", "data"], &set[..], &["room"], args].concat(), "")
+    };
+    let told = with(&["create", "hall", "--owner", "alice@localhost"]);
+    let example = "hall@conference.localhost or hall@conference.two.example";
+    assert!(!told.ok && told.err.contains(example), "{told:?}");
+    assert!(with(&["create", "hall@conference.two.example", "--owner", "alice@localhost"]).ok);
+    let told = with(&["show", "conference.localhost"]);
+    assert!(told.err.contains("the part before the @ is missing"), "{told:?}");
+    let off = tempfile::tempdir().unwrap();
+    let set = ["--set", "modules.muc.label="];
+    let _lab = Lab::serve(off.path(), &set, &[]);
+    let args = [&["--data-dir", "data"], &set[..], &["room", "list"]].concat();
+    let told = run_in(off.path(), &args, "");
+    assert!(!told.ok && told.err.contains("there are no rooms here"), "{told:?}");
+    Ok(())
 }

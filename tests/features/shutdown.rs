@@ -76,6 +76,23 @@ async fn a_lab_leaves_nothing_behind() -> Outcome<()> {
     Ok(())
 }
 
+/// What a killed lab leaves is cleared away by the next one, and what a living one has is not.
+#[tokio::test]
+async fn a_killed_lab_is_cleared_away() {
+    let place = tempfile::tempdir().expect("a folder");
+    let start = || {
+        let mut command = binary();
+        command.env("TMPDIR", place.path()).arg("lab");
+        Lab::of(command)
+    };
+    let (living, mut killed) = (start(), start());
+    let left = killed.data.clone();
+    killed.process.kill();
+    assert!(left.exists());
+    let _next = start();
+    assert!(!left.exists() && living.data.exists());
+}
+
 /// What starts it is gone, so it goes.
 #[tokio::test]
 async fn a_lab_ends_with_its_parent() -> Outcome<()> {

@@ -164,8 +164,11 @@ async fn a_team_takes_away_only_what_it_brought() -> Outcome<()> {
     affiliation("carol", "member");
     affiliation("dave", "outcast");
     for user in &users[1..] {
-        good(here, &["team", "join", "Support", &format!("{user}@localhost")]);
+        let said = good(here, &["team", "join", "Support", &format!("{user}@localhost")]);
+        let is_told = said.contains("is banned from the team's room help@conference.localhost");
+        assert_eq!(is_told, *user == "dave", "{said}");
     }
+    lab.process.logs(&["put an account into a team", "team=\"Support\"", "on=\"dave@localhost\""]);
     assert_eq!(bookmarks(&mut alice).await?, ["Help@conference.localhost - Mine"]);
     let standing = || {
         let shown = good(here, &["room", "show", "help"]);

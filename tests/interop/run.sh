@@ -21,7 +21,9 @@ case ${1:-} in
   *)
     ready=$work/ready.json
     mkfifo "$work/out"
-    "$1" lab --domain localhost --set sasl.iterations=4096 --user alice@localhost:secret --user bob@localhost:secret \
+    # Rooms that nobody configures are for all here: the clients make such.
+    "$1" lab --domain localhost --set sasl.iterations=4096 --set modules.muc.preset=public \
+      --user alice@localhost:secret --user bob@localhost:secret \
       --user carol@localhost:secret > "$work/out" 2> "$work/log" &
     pid=$!
     exec 3< "$work/out"
@@ -84,6 +86,7 @@ fi
 if [ -n "$pid" ]; then
   # These end and start servers of their own.
   "$venv/bin/python" -W ignore "$here/resume.py" "$1" || failed=1
+  "$venv/bin/python" -W ignore "$here/turn.py" "$1" || failed=1
   # The versions that people have: 1.8.3 is Debian 12's, from its package too where it is installed.
   pythons="$venv/bin/python"
   for version in 1.8.3 1.8.6 1.10.0; do

@@ -1,4 +1,4 @@
-//! Deletes old messages and those of deleted accounts, a few in each write, so that no other write waits for
+//! Deletes old messages and those of deleted accounts and rooms, a few in each write, so that no other write waits for
 //! long.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) fn run(job: PeriodicJob) -> Answer<()> {
             Cause::AccountDeleted => Left::New,
             Cause::Grown => return,
         };
-        told("messages of deleted accounts were deleted", clear(&job, which).await);
+        told("messages of deleted accounts and rooms were deleted", clear(&job, which).await);
         if job.cause == Cause::Due {
             told("old messages were deleted from archives", expire(&job).await);
         }
@@ -35,7 +35,7 @@ fn told(what: &str, deleted: Result<usize, StoreError>) {
     }
 }
 
-/// Deletes the remaining messages of deleted accounts.
+/// Deletes the remaining messages of deleted accounts and rooms.
 async fn clear(job: &PeriodicJob, which: Left) -> Result<usize, StoreError> {
     let now = micros(job.now);
     let mut total = 0;

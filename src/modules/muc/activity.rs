@@ -96,6 +96,17 @@ impl Indicators {
         }
     }
 
+    /// Somebody's last session left a room: what is said from now on is news to those sessions that are told.
+    pub(super) fn saw(&self, room: &Room, gone: &[BareJid], now: i64) {
+        let Some(id) = room.id.filter(|_| self.count.load(Ordering::Acquire) > 0) else { return };
+        // The clock of what is said may be a little ahead.
+        let until = room.history.back().map_or(now, |last| now.max(last.at));
+        let state = self.lock();
+        let own = gone.iter().filter_map(|bare| state.subscribers.get(bare)).flatten();
+        let own = own.filter(|one| &*one.told.service == room.jid.domain());
+        own.for_each(|one| one.told.saw(id, until, ROOMS_MAX));
+    }
+
     /// Forgets sessions that are not there any more, if their last presence was lost. All are looked at, so that is not
     /// done again at once.
     fn forget_gone(&self, is_there: impl Fn(&Jid) -> bool, now: Instant) {
@@ -176,7 +187,9 @@ impl Subscriber {
         let is_its = &*self.told.service == room.jid.domain()
             && room.occupant_of(&self.session).is_none()
             && may_hear(room, &self.session);
-        if is_its && self.told.note(id, ROOMS_MAX) {
+        // Where nothing is kept in memory nobody knows when it was.
+        let spoken = room.history.back().map_or(i64::MAX, |last| last.at);
+        if is_its && self.told.note(id, spoken, ROOMS_MAX) {
             let to = (self.session.clone(), self.told.service.clone());
             notices.entry(to).or_default().push(room.jid.clone());
         }
@@ -192,11 +205,18 @@ fn may_hear(room: &Room, who: &Jid) -> bool {
 pub(super) async fn presence(cx: &Cx, stanza: &Stanza) -> Result<Vec<Stanza>, StanzaError> {
     let Some(to) = stanza.to() else { return Ok(Vec::new()) };
     let (session, service) = (stanza.from(), to.domain());
+    if to.is_full() {
+        return nowhere(stanza);
+    }
     match PresenceType::parse(stanza.ty().as_deref())? {
         PresenceType::Available if stanza.element().has_child(NS, "rai") => {
             // §6: "by only serving local users".
             if session.is_bare() || cx.router.leads(session) != Leads::Account {
                 return Err(StanzaError::not_allowed().text("this is for users of this server"));
+            }
+            // §4: in one subscription's lifetime it is told once of each room, and of what was said before it began.
+            if is_repeated(cx, service) {
+                return Ok(Vec::new());
             }
             let (all, max) = (&cx.rooms().indicators, cx.config.muc.activity_subscribers_max);
             let told = Told::new(service);
@@ -216,6 +236,27 @@ pub(super) async fn presence(cx: &Cx, stanza: &Stanza) -> Result<Vec<Stanza>, St
         _ => {}
     }
     Ok(Vec::new())
+}
+
+/// `conference.example.org/nick`: somebody forgot the room (RFC 6120 §10.5.2; XEP-0045 §7.2 has an address with all
+/// three parts). What wants nothing gets nothing.
+fn nowhere(stanza: &Stanza) -> Result<Vec<Stanza>, StanzaError> {
+    match PresenceType::parse(stanza.ty().as_deref())? {
+        PresenceType::Unavailable | PresenceType::Error => Ok(Vec::new()),
+        _ => Err(StanzaError::jid_malformed()
+            .text("the room is missing: it stands before the @, as in room@service/nickname")),
+    }
+}
+
+/// Whether the session has a subscription. One that another session of its address left behind is none.
+fn is_repeated(cx: &Cx, service: &str) -> bool {
+    cx.own(|account| {
+        let resource = account.session_mut(cx.session())?;
+        let mut open = ResourceState::of(resource)?.muc.open();
+        open.any(|told| &*told.service == service).then_some(())
+    })
+    .flatten()
+    .is_some()
 }
 
 /// Over a planned restart, too (promise.md 11).
@@ -271,11 +312,9 @@ async fn catch_up(cx: &Cx, session: &Jid, told: &Told) -> Result<(), StoreError>
             let heard = room.history.back().map_or(0, |kept| kept.at);
             (!is_here && may_hear(&room, session)).then(|| spoken.max(heard))
         });
-        if spoken.is_none_or(|spoken| spoken <= seen) {
-            continue;
-        }
+        let Some(spoken) = spoken.filter(|spoken| *spoken > seen) else { continue };
         // It may have been told meanwhile.
-        if told.note(id, ROOMS_MAX) {
+        if told.note(id, spoken, ROOMS_MAX) {
             notices.entry((session.clone(), service.clone())).or_default().push(jid);
         }
     }
@@ -287,7 +326,8 @@ async fn catch_up(cx: &Cx, session: &Jid, told: &Told) -> Result<(), StoreError>
 struct Own {
     id: RoomId,
     jid: BareJid,
-    /// When the account was there last.
+    /// When the account was there last. 0: never, or before that was written down (schema 27): it is told once too
+    /// often rather than never.
     seen: i64,
     /// When something was said there last, as far as it is in an archive.
     spoken: i64,

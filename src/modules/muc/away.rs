@@ -28,6 +28,8 @@ struct Round {
     everyone: Arc<[Jid]>,
     /// Members only, who see each other.
     is_private: bool,
+    /// All of its members; `members` are those with an account here, whose devices can be told.
+    size: usize,
     /// Of a private room with so many members they are told of all.
     all_up_to: usize,
 }
@@ -62,7 +64,13 @@ impl Room {
         }
         let is_private = self.settings.members_only && self.settings.whois == Whois::Anyone;
         let (room, all_up_to) = (self.jid.clone(), self.bounds.push_all_up_to);
-        Some(Round { room, heard, members, everyone, is_private, all_up_to })
+        let size = if is_private { self.member_count() } else { 0 };
+        Some(Round { room, heard, members, everyone, is_private, size, all_up_to })
+    }
+
+    /// All members, of whichever server.
+    fn member_count(&self) -> usize {
+        self.standing.values().filter(|one| one.affiliation >= Affiliation::Member).count()
     }
 
     /// Those that are accounts of this server.
@@ -160,7 +168,7 @@ async fn meant(
     // it may mention anybody.
     let is_group = |heard: &Heard| {
         let max = if heard.sealed { round.all_up_to.max(GROUP_MAX) } else { round.all_up_to };
-        round.is_private && members.len() <= max
+        round.is_private && round.size <= max
     };
     let group: Vec<usize> = match heard.iter().any(|(_, heard)| is_group(heard)) {
         true => willing(cx, round, (0..members.len()).filter(is_away)).await?,

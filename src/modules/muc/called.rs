@@ -26,6 +26,11 @@ pub(super) struct Unsaved {
 }
 
 impl Unsaved {
+    /// Those who are in the room no more.
+    pub(super) fn gone(&self) -> &[BareJid] {
+        &self.left
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty() && self.left.is_empty()
     }

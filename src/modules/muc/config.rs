@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::Preset;
 use crate::modules::api::Create;
+use crate::store::grown_step;
 
 /// `[modules.muc]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +48,8 @@ pub struct Config {
     pub retention_days: u32,
     /// Bytes of the archive of one room; over it the oldest messages go. 0: no bound.
     pub archive_bytes_max: u64,
+    /// Bytes of the archives of all rooms that one account created; over it the oldest messages go. 0: no bound.
+    pub account_archive_bytes_max: u64,
     /// Bytes of a room's vCard, with its avatar.
     pub vcard_bytes_max: usize,
 }
@@ -73,6 +76,7 @@ impl Default for Config {
             idle_secs: 600,
             retention_days: 365,
             archive_bytes_max: 268_435_456,
+            account_archive_bytes_max: 1_073_741_824,
             vcard_bytes_max: 98_304,
         }
     }
@@ -113,6 +117,17 @@ impl Bounds {
 }
 
 impl Config {
+    /// What an archive grows by before somebody looks. An account may be over its bound by so much for each of its
+    /// rooms.
+    pub fn grown_step(&self) -> u64 {
+        let account = grown_step(self.account_archive_bytes_max / 16);
+        [grown_step(self.archive_bytes_max), account]
+            .into_iter()
+            .filter(|step| *step > 0)
+            .min()
+            .unwrap_or(0)
+    }
+
     /// What its rooms are allowed.
     pub(super) fn bounds(&self) -> Bounds {
         Bounds {

@@ -54,6 +54,9 @@ pub(super) fn run<T>(
     room.settle(cx.now, &mut last);
     vanished |= last.vanished;
     let unsaved = room.id.map(|id| (id, room.called.unsaved())).filter(|(_, all)| !all.is_empty());
+    if let Some((_, unsaved)) = &unsaved {
+        cx.rooms().indicators.saw(&room, unsaved.gone(), micros(cx.now));
+    }
     if vanished {
         bury(cx, &room, hold);
     }

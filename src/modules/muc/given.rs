@@ -41,6 +41,13 @@ pub async fn known(cx: &Cx, room: &BareJid) -> Result<Option<Known>, StanzaError
     Ok(room.id.map(|id| Known { id, name, password, stays: room.settings.persistent }))
 }
 
+/// Whether somebody is banned from a room (§9.1): nobody becomes a member by a team then.
+pub async fn is_banned(cx: &Cx, room: &BareJid, who: &BareJid) -> Result<bool, StanzaError> {
+    let Some(hold) = room_at(cx, room).await? else { return Ok(false) };
+    let room = hold.lock();
+    Ok(room.affiliation(who.as_str()) == Affiliation::Outcast)
+}
+
 /// Makes somebody a member who is nothing to the room. Who is more stays that, and who is banned.
 pub async fn join(
     cx: &Cx,

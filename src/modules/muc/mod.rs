@@ -4,7 +4,7 @@
 //! looks, `outputs` what it wants sent. `act.rs` takes stanzas to rooms, `requests.rs` requests; `deliver.rs` sends what
 //! comes of them; `rooms.rs` has the rooms in memory, `rows.rs` those in the store. `disco` and `find` say which rooms
 //! there are; `mam` and `speaker` show the archive, in which `burial` leaves tombstones, for authors and for `moderate`;
-//! `quota` is what it may hold, `spoken` what slow mode goes by;
+//! `quota` is what it may hold, `together` what an account's may, `spoken` what slow mode goes by;
 //! `looks` are avatars (`vcard`) and `hats`. `away` and `activity` tell members that are not in their rooms.
 
 mod absent;
@@ -55,6 +55,7 @@ mod show;
 mod speaker;
 mod spoken;
 mod standing;
+mod together;
 mod told;
 mod vcard;
 mod verbs;
@@ -69,7 +70,7 @@ use crate::stanza::iq::IqType;
 use crate::xml::ns;
 
 pub use config::Config;
-pub use given::{Known, join, known, part};
+pub use given::{Known, is_banned, join, known, part};
 pub use rooms::Rooms;
 pub use settings::Preset;
 pub use told::Subscriptions;

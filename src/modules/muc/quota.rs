@@ -1,15 +1,14 @@
-//! What the archive of a room may hold: over it the oldest messages go (security.md 17).
+//! What the archive of a room may hold, and those of an account's rooms: over it the oldest messages go (security.md 17).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::clock;
-use super::rows;
+use super::{clock, rows, together};
 use crate::modules::api::{Cause, PeriodicJob};
 use crate::store::archive;
-use crate::store::ids::{ArchiveId, Owner};
+use crate::store::ids::{ArchiveId, Owner, RoomId};
 use crate::store::{Grown, Store, StoreError};
 
 /// Archives of rooms that are to be looked at.
@@ -17,6 +16,8 @@ use crate::store::{Grown, Store, StoreError};
 pub struct ToWeigh {
     /// Those that have grown, and what there was no time for.
     grown: BTreeSet<ArchiveId>,
+    /// Who created rooms that have grown: theirs are to be looked at together.
+    creators: BTreeSet<String>,
     /// Those that could not be looked at: they hold up nobody.
     failed: BTreeSet<ArchiveId>,
     /// When these were tried again.
@@ -28,7 +29,8 @@ pub struct ToWeigh {
 impl Default for ToWeigh {
     fn default() -> Self {
         let (grown, failed) = (BTreeSet::new(), BTreeSet::new());
-        Self { grown, failed, retried: None, after: Some(ArchiveId::BEFORE_ALL) }
+        let (creators, after) = (BTreeSet::new(), Some(ArchiveId::BEFORE_ALL));
+        Self { grown, creators, failed, retried: None, after }
     }
 }
 
@@ -41,6 +43,7 @@ impl ToWeigh {
         let after = self.after.filter(|_| is_due || grown.any);
         let mut round = Self { grown: std::mem::take(&mut self.grown), after, ..Self::default() };
         round.grown.extend(grown.archives);
+        round.creators.append(&mut self.creators);
         if is_due && self.retried.is_none_or(|last| now.duration_since(last) >= RETRY) {
             self.retried = Some(now);
             round.grown.append(&mut self.failed);
@@ -49,12 +52,13 @@ impl ToWeigh {
     }
 
     fn is_nothing(&self) -> bool {
-        self.grown.is_empty() && self.after.is_none()
+        self.grown.is_empty() && self.creators.is_empty() && self.after.is_none()
     }
 
     /// What is left of a round.
     fn put_back(&mut self, mut rest: Self, had_all: bool) {
         self.grown.append(&mut rest.grown);
+        self.creators.append(&mut rest.creators);
         self.failed.append(&mut rest.failed);
         if had_all {
             self.after = rest.after;
@@ -81,7 +85,9 @@ pub(super) async fn hold(job: &PeriodicJob) {
 
 /// For so long, and at least one of them: other work waits for it. What is left is next time's.
 async fn hold_for(job: &PeriodicJob, time: Duration) {
-    if job.config.muc.archive_bytes_max == 0 || job.cause == Cause::AccountDeleted {
+    let config = &job.config.muc;
+    let is_bound = config.archive_bytes_max > 0 || config.account_archive_bytes_max > 0;
+    if !is_bound || job.cause == Cause::AccountDeleted {
         return;
     }
     let rooms = &job.server.shared().muc;
@@ -106,8 +112,12 @@ async fn look(job: &PeriodicJob, round: &mut ToWeigh, until: Instant) -> Result<
     let mut why = None;
     while let Some(archive) = round.next(&job.store).await? {
         match shorten(job, archive, until).await {
-            Ok(true) => {}
-            Ok(false) => _ = round.grown.insert(archive),
+            Ok((is_done, creator)) => {
+                round.creators.extend(creator);
+                if !is_done {
+                    round.grown.insert(archive);
+                }
+            }
             Err(StoreError::Closed) => return Err(StoreError::Closed),
             Err(error) => {
                 round.failed.insert(archive);
@@ -122,20 +132,42 @@ async fn look(job: &PeriodicJob, round: &mut ToWeigh, until: Instant) -> Result<
         let failed = round.failed.len();
         tracing::warn!(failed, %error, "what some rooms store could not be brought under its bound; tried again later");
     }
+    // At least one of them, too.
+    while let Some(creator) = round.creators.pop_first() {
+        if !together::shorten(job, &creator, until).await? {
+            round.creators.insert(creator);
+        }
+        if clock::now() >= until {
+            break;
+        }
+    }
     Ok(())
 }
 
-/// Whether it is done.
+/// Whether it is done, and who created the room.
 async fn shorten(
     job: &PeriodicJob,
     archive: ArchiveId,
     until: Instant,
-) -> Result<bool, StoreError> {
+) -> Result<(bool, Option<String>), StoreError> {
+    let Owner::Room(room) = archive.owner() else { return Ok((true, None)) };
     let most = job.config.muc.archive_bytes_max;
     let stored = job.store.archive_bytes(archive).await?;
-    if stored <= most {
-        return Ok(true);
-    }
+    let (left, is_done) = match most > 0 && stored > most {
+        true => shed(job, room, stored, until).await?,
+        false => (stored, true),
+    };
+    Ok((is_done, together::note(job, room, left).await?))
+}
+
+/// Deletes the oldest of a room that is over its bound: what is left, and whether it is done.
+async fn shed(
+    job: &PeriodicJob,
+    id: RoomId,
+    stored: u64,
+    until: Instant,
+) -> Result<(u64, bool), StoreError> {
+    let (archive, most) = (ArchiveId::of_room(id), job.config.muc.archive_bytes_max);
     // A little more than it must, so that not each message costs a look.
     let mut excess = stored.saturating_sub(most - most / 20);
     let (mut messages, mut is_done) = (0, false);
@@ -150,7 +182,6 @@ async fn shorten(
             break;
         }
     }
-    let Owner::Room(id) = archive.owner() else { return Ok(is_done) };
     let room = job.store.read(move |tx| rows::address(tx, id)).await?.unwrap_or_default();
     tracing::info!(
         room,
@@ -159,7 +190,7 @@ async fn shorten(
         messages,
         "a room stored more than modules.muc.archive_bytes_max; its oldest messages were deleted"
     );
-    Ok(is_done)
+    Ok((most - most / 20 + excess, is_done))
 }
 
 /// What one round may take.
@@ -226,6 +257,49 @@ mod tests {
         put(&server, rooms[0], 6_001..6_101).await;
         hold(&server.job(Cause::Due)).await;
         assert_eq!(bytes(rooms[0]).await, 1_050);
+    }
+
+    /// Those of one account together: the oldest messages of all its rooms go, and nothing of others'.
+    #[tokio::test]
+    async fn an_accounts_rooms_are_bounded_together() {
+        let mut config = Config::default();
+        config.muc.account_archive_bytes_max = 1_000_000;
+        config.admins.operators.push("op@x".to_owned());
+        let server = Server::new(config);
+        let mut rooms = Vec::new();
+        for (name, creator) in
+            [("old", "a@x"), ("new", "a@x"), ("b", "b@x"), ("op1", "op@x"), ("op2", "op@x")]
+        {
+            let make = move |tx: &mut dyn Tx| {
+                let jid = format!("{name}@rooms.x");
+                rows::create(tx, &jid, creator, &Settings::default(), &[0; 32], 0)
+            };
+            rooms.push(ArchiveId::of_room(server.store().write(make).await.unwrap()));
+        }
+        let starts = (0..).step_by(1_000);
+        for (archive, start) in rooms.iter().zip(starts) {
+            put(&server, *archive, start + 1..start + 701).await;
+        }
+        let held = async || {
+            let mut held = Vec::new();
+            for room in &rooms {
+                held.push(server.store().archive_bytes(*room).await.unwrap() / 1_000);
+            }
+            held
+        };
+        hold(&server.job(Cause::Due)).await;
+        let now = held().await;
+        assert!((940..=950).contains(&(now[0] + now[1])), "{now:?}");
+        assert_eq!(now[1..], [700; 4], "the other one is older");
+        // What was deleted meanwhile is not counted, though it was when it was weighed.
+        let new = rooms[1];
+        server.store().shed(new, 400_000).await.unwrap();
+        put(&server, rooms[0], 9_001..9_301).await;
+        server.cx.rooms().to_weigh().grown.insert(rooms[0]);
+        let before = held().await;
+        assert!(before[0] + before[1] > 800, "{before:?}");
+        hold(&server.job(Cause::Due)).await;
+        assert_eq!(held().await, before);
     }
 
     /// Other work of the server waits for it.

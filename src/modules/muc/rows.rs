@@ -183,6 +183,26 @@ pub(super) fn address(tx: &mut dyn Tx, room: RoomId) -> Result<Option<String>, S
     query_optional(tx, ADDRESS, &[room.0.into()], |row| row.text(0))
 }
 
+/// What its archive stored when it was weighed last, and who created it; `None` if there is no such room.
+pub(super) fn weight(tx: &mut dyn Tx, room: RoomId) -> Result<Option<(u64, String)>, StoreError> {
+    query_optional(tx, WEIGHT, &[room.0.into()], |row| Ok((bytes(row.int(0)?), row.text(1)?)))
+}
+
+/// Writes what its archive stores.
+pub(super) fn set_weight(tx: &mut dyn Tx, room: RoomId, bytes: u64) -> Result<(), StoreError> {
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    tx.execute(SET_WEIGHT, &[room.0.into(), bytes.into()]).map(drop)
+}
+
+/// The same of all rooms that an account created and that store something.
+pub(super) fn weights(tx: &mut dyn Tx, creator: &str) -> Result<Vec<(RoomId, u64)>, StoreError> {
+    query_all(tx, WEIGHTS, &[creator.into()], |row| Ok((RoomId(row.int(0)?), bytes(row.int(1)?))))
+}
+
+fn bytes(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or_default()
+}
+
 /// Its vCard, if it has one.
 pub(super) fn vcard(tx: &mut dyn Tx, room: RoomId) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(query_optional(tx, VCARD, &[room.0.into()], |row| row.opt_blob(0))?.flatten())
@@ -265,6 +285,9 @@ crate::store::sql! {
     OCCUPIED = "SELECT jid FROM room WHERE occupants IS NOT NULL AND jid > $1 ORDER BY jid";
     TEMPORARY = "SELECT id, jid FROM room WHERE stays = 0 AND id > $1 ORDER BY id";
     ADDRESS = "SELECT jid FROM room WHERE id = $1";
+    WEIGHT = "SELECT archive_bytes, creator FROM room WHERE id = $1";
+    SET_WEIGHT = "UPDATE room SET archive_bytes = $2 WHERE id = $1";
+    WEIGHTS = "SELECT id, archive_bytes FROM room WHERE creator = $1 AND archive_bytes > 0 ORDER BY id";
     VCARD = "SELECT vcard FROM room WHERE id = $1";
     SET_VCARD = "UPDATE room SET vcard = $2 WHERE id = $1";
     PUBLIC_AFTER = "SELECT jid, settings FROM room WHERE domain = $1 AND public = 1 AND jid > $2 ORDER BY jid LIMIT $3";

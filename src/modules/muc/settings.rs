@@ -126,9 +126,9 @@ pub enum Preset {
     /// Anybody may enter and find it, until the last one leaves; nothing is kept.
     Temporary,
     /// Anybody may enter and find it; it stays, and what is said is kept.
-    #[default]
     Public,
     /// Members only, who see who the others are; it stays, and what is said is kept: fit for OMEMO (XEP-0384 §5.8).
+    #[default]
     Private,
 }
 

@@ -50,6 +50,11 @@ pub fn address(cx: &Cx, text: &str) -> Result<BareJid, RoomError> {
     let wrong = |why: &str| RoomError::Address(text.to_owned(), why.to_owned(), example.clone());
     let whole = match (text.contains('@'), services.as_slice()) {
         (false, [only]) => format!("{text}@{only}"),
+        // A name alone could be a room of each domain.
+        (false, several) if !several.iter().any(|service| service == text) => {
+            let each: Vec<_> = several.iter().map(|service| format!("{text}@{service}")).collect();
+            return Err(RoomError::Which(text.to_owned(), each.join(" or ")));
+        }
         _ => text.to_owned(),
     };
     let jid = BareJid::parse(&whole).map_err(|error| wrong(&error.to_string()))?;
@@ -67,8 +72,13 @@ async fn found(cx: &Cx, text: &str) -> Result<(BareJid, Arc<Hold>), AdminError> 
     Ok((jid, hold))
 }
 
-/// Some rooms, in the order of their addresses.
+/// Some rooms, in the order of their addresses. Who is in a room is counted as service discovery counts (§6.4): every
+/// occupant, one whose session waits to be resumed, too. A room that is not in memory has none.
 pub async fn list(cx: &Cx, query: RoomQuery) -> Result<RoomPage, AdminError> {
+    if cx.config.muc.label.is_empty() {
+        // What the database has of rooms is nobody's to enter.
+        return Err(RoomError::None.into());
+    }
     let mut after = match &query.after {
         Some(after) => address(cx, after)?.to_string(),
         None => String::new(),
@@ -97,8 +107,7 @@ pub async fn list(cx: &Cx, query: RoomQuery) -> Result<RoomPage, AdminError> {
 }
 
 fn line(cx: &Cx, jid: String, settings: Settings) -> RoomLine {
-    let hold = BareJid::parse(&jid).ok().and_then(|jid| cx.rooms().find(&jid));
-    let occupants = hold.map_or(0, |hold| hold.lock().len());
+    let occupants = cx.rooms().size(&jid);
     RoomLine { jid, occupants, kind: kind(&settings), name: settings.name }
 }
 
@@ -126,9 +135,8 @@ async fn show(cx: &Cx, room: &str) -> Lines {
         // What was said is written behind.
         let archive = ArchiveId::of_room(id);
         cx.store.archive_indexed(archive).await?;
-        let rows = cx.store.read(move |tx| archive::bounds(tx, archive));
-        let is_empty = rows.await?.is_none();
-        lines.insert(1, format!("archive: {}", if is_empty { "empty" } else { "not empty" }));
+        let (messages, bytes) = cx.store.archive_weight(archive).await?;
+        lines.insert(1, format!("archive: {messages} messages, {bytes} bytes"));
     }
     lines.insert(0, jid.to_string());
     Ok(lines)
@@ -214,7 +222,10 @@ fn in_place_of(cx: &Cx, owner: &BareJid) -> Cx {
 
 async fn destroy(cx: &Cx, room: &str, reason: Option<String>, venue: Option<String>) -> Lines {
     let (jid, hold) = found(cx, room).await?;
-    let to = venue.map(|venue| address(cx, &venue)).transpose()?.map(|venue| venue.to_string());
+    let to = match venue {
+        Some(venue) => Some(elsewhere(cx, &jid, &venue).await?.to_string()),
+        None => None,
+    };
     let (owner, count) = {
         let room = hold.lock();
         let mut all = room.standing.iter();
@@ -226,6 +237,15 @@ async fn destroy(cx: &Cx, room: &str, reason: Option<String>, venue: Option<Stri
     let done = owner::destroy(&in_place_of(cx, &owner), &hold, venue).await;
     done.map_err(RoomError::from)?;
     Ok(vec![format!("the room {jid} is gone; {count} were in it")])
+}
+
+/// The room where those may go who are in one that ends: nobody finds one that is not there.
+async fn elsewhere(cx: &Cx, from: &BareJid, venue: &str) -> Result<BareJid, AdminError> {
+    let (jid, _) = found(cx, venue).await?;
+    match jid == *from {
+        true => Err(RoomError::Itself(jid.to_string()).into()),
+        false => Ok(jid),
+    }
 }
 
 async fn affiliate(

@@ -92,7 +92,9 @@ pub fn may_subscribe(
         // §12.12: owners and publishers always may.
         Owner | Publisher => return Ok(SubState::Subscribed),
         // §6.1.3.8; §4.1
-        Outcast | PublishOnly => return Err(StanzaError::forbidden()),
+        Outcast | PublishOnly => {
+            return Err(StanzaError::forbidden().text("you may not subscribe to this node"));
+        }
         // §6.1.3.10
         _ if !config.subscribe => return Err(errors::unsupported("subscribe")),
         Member => return Ok(SubState::Subscribed),
@@ -116,7 +118,9 @@ pub fn may_retrieve(
     match standing.affiliation {
         Owner | Publisher | Member => Ok(()),
         // §6.5.9.10; §4.1
-        Outcast | PublishOnly => Err(StanzaError::forbidden()),
+        Outcast | PublishOnly => {
+            Err(StanzaError::forbidden().text("you may not read what is at this node"))
+        }
         Affiliation::None => by_model(config, standing, asker),
     }
 }

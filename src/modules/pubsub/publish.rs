@@ -21,7 +21,7 @@ pub(super) fn create(
     settings: Option<&Settings>,
 ) -> Step<Outcome> {
     if !work.asker.may_create {
-        return Err(StanzaError::forbidden().into());
+        return Err(StanzaError::forbidden().text("you may not create nodes here").into());
     }
     let made;
     let name = match name {
@@ -32,7 +32,7 @@ pub(super) fn create(
         }
     };
     if rows::find(work.tx, work.service.key, name)?.is_some() {
-        return Err(StanzaError::conflict().into());
+        return Err(StanzaError::conflict().text("there is a node of this name").into());
     }
     let mut config = (work.service.defaults)(name);
     if let Some(settings) = settings {
@@ -110,7 +110,7 @@ fn allowed(
     if let Some(node) = node {
         let standing = work.standing(node.id)?;
         if !access::may_publish(&node.config, standing, work.asker) {
-            return Err(StanzaError::forbidden().into());
+            return Err(StanzaError::forbidden().text(NO_PUBLISHER).into());
         }
         // §7.1.5, the first two cases
         let met = options.map_or(Ok(true), |options| options.are_met(kind, &node.config))?;
@@ -212,7 +212,7 @@ fn may_keep(
     if let Some(before) = &before {
         let publisher = Jid::parse(&before.publisher).ok();
         if !access::may_replace(config, standing, work.asker, publisher.as_ref()) {
-            return Err(StanzaError::forbidden().into());
+            return Err(StanzaError::forbidden().text(OF_ANOTHER).into());
         }
     }
     if let Some(node) = node
@@ -280,7 +280,7 @@ pub(super) fn retract(
     let standing = work.standing(node.id)?;
     // §7.2.3.1 first: who may do nothing learns nothing of what is there.
     if !access::may_publish(&node.config, standing, work.asker) {
-        return Err(StanzaError::forbidden().into());
+        return Err(StanzaError::forbidden().text(NO_PUBLISHER).into());
     }
     // §7.2.3.5
     if !node.config.persist_items && !node.config.deliver_payloads {
@@ -290,10 +290,12 @@ pub(super) fn retract(
     let after = work.alive(&node.config);
     for id in ids {
         let found = rows::item(work.tx, node.id, id, after)?;
-        let Some(placed) = found else { return Err(StanzaError::item_not_found().into()) };
+        let Some(placed) = found else {
+            return Err(StanzaError::item_not_found().text("there is no such item").into());
+        };
         let publisher = Jid::parse(&placed.item.publisher).ok();
         if !access::may_replace(&node.config, standing, work.asker, publisher.as_ref()) {
-            return Err(StanzaError::forbidden().into());
+            return Err(StanzaError::forbidden().text(OF_ANOTHER).into());
         }
     }
     for id in ids {
@@ -307,3 +309,6 @@ pub(super) fn retract(
     }
     Ok(Outcome { payload: Vec::new(), events })
 }
+
+const NO_PUBLISHER: &str = "you may not publish at this node";
+const OF_ANOTHER: &str = "the item is somebody else's";

@@ -135,7 +135,7 @@ impl Request {
     /// Reads the `<pubsub/>` element of an IQ.
     pub fn read(ty: IqType, pubsub: Node<'_>) -> Result<Self, StanzaError> {
         let mut verbs = pubsub.children().filter(|child| child.ns() == pubsub.ns());
-        let verb = verbs.next().ok_or_else(StanzaError::bad_request)?;
+        let verb = verbs.next().ok_or_else(|| StanzaError::bad_request().text("nothing is asked for"))?;
         let beside = verbs.next();
         if verbs.next().is_some() {
             return Err(StanzaError::bad_request().text("more than one request"));
@@ -147,7 +147,7 @@ impl Request {
             (NS, IqType::Get) => ask(verb, pubsub),
             (OWNER, IqType::Get) => own_get(verb),
             (OWNER, IqType::Set) => own_set(verb),
-            _ => Err(StanzaError::bad_request()),
+            _ => Err(unknown()),
         }
     }
 
@@ -215,6 +215,15 @@ impl Request {
     }
 }
 
+/// No element of a request of this kind (§17).
+fn unknown() -> StanzaError {
+    StanzaError::bad_request().text("there is no such request")
+}
+
+fn no_address() -> StanzaError {
+    StanzaError::jid_malformed().text("an entity's 'jid' is no address")
+}
+
 fn ask(verb: Node<'_>, pubsub: Node<'_>) -> Result<Request, StanzaError> {
     match verb.name() {
         "items" => items(verb, pubsub),
@@ -223,7 +232,7 @@ fn ask(verb: Node<'_>, pubsub: Node<'_>) -> Result<Request, StanzaError> {
         // Subscriptions have no options (§6.3, §6.4).
         "options" => Err(errors::unsupported("subscription-options")),
         "default" => Err(errors::unsupported("retrieve-default-sub")),
-        _ => Err(StanzaError::bad_request()),
+        _ => Err(unknown()),
     }
 }
 
@@ -254,7 +263,7 @@ fn set(verb: Node<'_>, beside: Option<Node<'_>>) -> Result<Request, StanzaError>
             Ok(Request::Unsubscribe { node: node(verb)?, jid: jid(verb)? })
         }
         "options" => Err(errors::unsupported("subscription-options")),
-        _ => Err(StanzaError::bad_request()),
+        _ => Err(unknown()),
     }
 }
 
@@ -268,7 +277,7 @@ fn own_get(verb: Node<'_>) -> Result<Request, StanzaError> {
         "configure" => Ok(Request::Configuration(node(verb)?)),
         "subscriptions" => Ok(Request::NodeSubscriptions(node(verb)?)),
         "affiliations" => Ok(Request::NodeAffiliations(node(verb)?)),
-        _ => Err(StanzaError::bad_request()),
+        _ => Err(unknown()),
     }
 }
 
@@ -300,7 +309,7 @@ fn own_set(verb: Node<'_>) -> Result<Request, StanzaError> {
             let changes = once(bare.collect())?;
             Ok(Request::SetAffiliations { node: node(verb)?, changes })
         }
-        _ => Err(StanzaError::bad_request()),
+        _ => Err(unknown()),
     }
 }
 
@@ -407,7 +416,7 @@ fn changes<T>(
     let mut changes = Vec::new();
     for entry in verb.children().filter(|child| child.is(OWNER, name)) {
         let jid = entry.attr("jid").ok_or_else(errors::jid_required)?;
-        let jid = Jid::parse(jid).map_err(|_| StanzaError::jid_malformed())?;
+        let jid = Jid::parse(jid).map_err(|_| no_address())?;
         let Some(state) = entry.attr(name) else { continue };
         let state = parse(state)
             .ok_or_else(|| StanzaError::not_acceptable().text("there is no such state"))?;
@@ -434,7 +443,7 @@ fn approve(message: Node<'_>) -> Result<Request, StanzaError> {
     let missing = || StanzaError::bad_request().text("the form lacks a field");
     let node = form.value("pubsub#node")?.ok_or_else(missing)?;
     let jid = form.value("pubsub#subscriber_jid")?.ok_or_else(missing)?;
-    let jid = Jid::parse(jid).map_err(|_| StanzaError::jid_malformed())?;
+    let jid = Jid::parse(jid).map_err(|_| no_address())?;
     let allow = match form.value("pubsub#allow")? {
         Some("1" | "true") => true,
         Some("0" | "false") => false,

@@ -129,7 +129,7 @@ impl Page {
 /// XEP-0059 §2.2: an item that is not there is `item-not-found`.
 fn place(work: &mut Work<'_>, node: &NodeRow, id: &str) -> Step<i64> {
     let found = rows::item(work.tx, node.id, id, i64::MIN)?;
-    Ok(found.ok_or_else(StanzaError::item_not_found)?.seq)
+    Ok(found.ok_or_else(|| StanzaError::item_not_found().text("the page begins at no item"))?.seq)
 }
 
 /// §5.6: all of the asker's addresses.

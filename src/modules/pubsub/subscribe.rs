@@ -74,7 +74,7 @@ pub(super) fn unsubscribe(work: &mut Work<'_>, name: &str, jid: &Jid) -> Step<Ou
     let node = work.node(name)?;
     // §6.2.3.3
     if jid.bare_str() != work.asker.jid.bare_str() {
-        return Err(StanzaError::forbidden().into());
+        return Err(StanzaError::forbidden().text("this is a subscription of somebody else").into());
     }
     let own = rows::subscriptions_of(work.tx, node.id, jid.bare_str())?;
     if !own.iter().any(|(known, _)| known == jid) {

@@ -47,7 +47,7 @@ impl Work<'_> {
         let node = self.node(name)?;
         match self.standing(node.id)?.owns() {
             true => Ok(node),
-            false => Err(StanzaError::forbidden().into()),
+            false => Err(StanzaError::forbidden().text("only owners of the node may do this").into()),
         }
     }
 

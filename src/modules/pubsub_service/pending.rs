@@ -34,7 +34,7 @@ pub(super) fn command(cx: Cx, iq: Iq) -> Answer<Result<Reply, StanzaError>> {
                 let nodes = cx.store.read(find).await?;
                 // §8.7.3.3
                 if nodes.is_empty() {
-                    return Err(StanzaError::forbidden());
+                    return Err(StanzaError::forbidden().text("you own no node here"));
                 }
                 Ok(Reply::payload(frame(&session, "executing", |xml| ask(xml, &nodes))))
             }

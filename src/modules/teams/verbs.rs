@@ -17,13 +17,35 @@ use crate::store::tx::{StoreError, Tx};
 
 /// Carries out one verb; returns lines for people.
 pub async fn run(cx: &Cx, verb: TeamVerb) -> Result<Vec<String>, AdminError> {
-    let looks = matches!(verb, TeamVerb::List | TeamVerb::Show { .. } | TeamVerb::Rooms { .. });
+    let looks = verb.changes().is_none();
+    let joined = match &verb {
+        TeamVerb::Join { name, jid, .. } => Some((name.clone(), verbs::parse(jid)?)),
+        _ => None,
+    };
     let mut lines = carry_out(cx, verb).await?;
     if !looks {
         // Rooms follow, whoever came or went, or whichever.
         match settle(cx).await? {
             0 => {}
             left => lines.push(format!("{left} of its rooms' members follow later: see the log")),
+        }
+    }
+    if let Some((team, jid)) = joined {
+        lines.extend(bans(cx, team, &jid).await?);
+    }
+    Ok(lines)
+}
+
+/// A ban outlasts the team's wish.
+async fn bans(cx: &Cx, team: String, jid: &BareJid) -> Result<Vec<String>, AdminError> {
+    let mut lines = Vec::new();
+    for room in rooms_of(&cx.router, team).await? {
+        let Ok(address) = BareJid::parse(&room) else { continue };
+        if muc::is_banned(cx, &address, jid).await.map_err(RoomError::from)? {
+            lines.push(format!(
+                "{jid} is banned from the team's room {room}, and is no member of it: \
+                 `stonechat room affiliation {room} {jid} member` lets it in"
+            ));
         }
     }
     Ok(lines)

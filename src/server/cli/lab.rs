@@ -1,10 +1,10 @@
 //! `stonechat lab`: the configuration of a temporary server.
 
 use super::args::{Common, LabArgs};
+use super::lab_folder::LabFolder;
 use crate::admin::Secret;
 use crate::jid::BareJid;
 use crate::server::config::{Config, Inputs, Loaded, Problem, Problems, load};
-use tempfile::TempDir;
 
 /// A server to be thrown away.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Lab {
     /// Accounts to make before the first connection.
     pub users: Vec<(BareJid, Secret)>,
     /// Removed with all data when dropped.
-    pub folder: TempDir,
+    pub folder: LabFolder,
 }
 
 impl Lab {
@@ -32,7 +32,7 @@ impl Lab {
                 domains.push(jid.domain().to_owned());
             }
         }
-        let folder = tempfile::Builder::new().prefix("stonechat-lab-").tempdir().map_err(|e| {
+        let folder = LabFolder::new(&std::env::temp_dir()).map_err(|e| {
             Problems::one(Problem {
                 what: format!("no temporary folder can be made: {e}"),
                 place: std::env::temp_dir().display().to_string(),

@@ -24,10 +24,14 @@ pub(super) fn main(common: &Common, verb: &Room) -> ExitCode {
         && lines.is_empty()
     {
         // Not on standard output: each line there is a room.
-        eprintln!("there are no such rooms");
+        let is_all = matches!(verb, Room::List { search: None, after: None, .. });
+        eprintln!("{}", if is_all { NONE_YET } else { "there are no such rooms" });
     }
     tell(answer)
 }
+
+const NONE_YET: &str = "there are no rooms yet; users make them in their clients, and \
+    `stonechat room create NAME --owner ADDRESS` makes one";
 
 fn request(verb: &Room) -> RoomVerb {
     match verb.clone() {

@@ -161,7 +161,14 @@ impl Layers {
         let line = error.span().map(|span| line_of(text, span.start));
         let shown = line.and_then(|line| text.lines().nth(line.saturating_sub(1))).unwrap_or("");
         let place = line.map_or_else(|| name.to_owned(), |line| format!("{name}, line {line}"));
-        let what = format!("{} in `{}`", error.message().replace('\n', "; "), shown.trim());
+        let what = match is_secret(shown) {
+            // What is wrong stands before the value.
+            true => format!(
+                "{} in a line that is not shown, as there is a secret in it",
+                without_values(error.message())
+            ),
+            false => format!("{} in `{}`", error.message().replace('\n', "; "), shown.trim()),
+        };
         self.problem(what, place, fix);
     }
 
@@ -192,7 +199,8 @@ impl Layers {
             self.problems.push(schema::unknown(path, place, &self.known));
             return;
         };
-        let value = read_value(value, expected);
+        let text = value;
+        let value = read_value(text, expected);
         let mut trial = self.merged.clone();
         if !put(&mut trial, path, value) {
             return self.problem(
@@ -207,7 +215,10 @@ impl Layers {
                 self.origins.replace(path, place);
             }
             Err(error) => {
-                let first = error.message().lines().next().unwrap_or_default().to_owned();
+                let first = match is_secret(path) || is_secret(&place) || is_secret(text) {
+                    true => without_values(error.message()),
+                    false => error.message().lines().next().unwrap_or_default(),
+                };
                 let hint = explain(path).unwrap_or_else(|| SEE_DOCS.to_owned());
                 self.problem(format!("`{path}` cannot have this value: {first}"), place, &hint);
             }
@@ -217,6 +228,17 @@ impl Layers {
     fn problem(&mut self, what: String, place: String, fix: &str) {
         self.problems.push(Problem { what, place, fix: fix.to_owned() });
     }
+}
+
+/// Whether there may be a secret in a line of the configuration: what is wrong with it is told without it.
+fn is_secret(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["secret", "password"].iter().any(|word| text.contains(word))
+}
+
+/// What a message says before it quotes a value.
+fn without_values(message: &str) -> &str {
+    message.split([':', '`', '"', '\n']).next().unwrap_or_default().trim_end()
 }
 
 /// A value from outside TOML: read as TOML if that gives the right type, otherwise as text.

@@ -104,6 +104,7 @@ impl Config {
         self.limits.resources_per_account = 10_000;
         self.modules.quota.bytes_max = 0;
         self.modules.muc.archive_bytes_max = 0;
+        self.modules.muc.account_archive_bytes_max = 0;
         self.limits.directed_presence_max = 1_000_000;
         // No delays by default; the maximum stays, so that a test can set a delay.
         self.sasl.delay_first_ms = 0;
@@ -142,7 +143,7 @@ impl Config {
             queue_bytes: self.store.queue_bytes_max,
             queue_max: self.store.queue_jobs_max,
             grown_bytes: self.modules.quota.step(),
-            room_grown_bytes: store::grown_step(self.modules.muc.archive_bytes_max),
+            room_grown_bytes: self.modules.muc.grown_step(),
             ..store::Options::new(self.database())
         }
     }

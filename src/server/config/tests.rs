@@ -252,6 +252,28 @@ fn each_fault_is_told_with_place_and_remedy() {
         ("", &[], &[("log.level", "info,stonechat::net")], ["::net` means", "log.level", "trace"]),
         ("", &[], &[("log.level", "")], ["is missing", "log.level", "trace"]),
         ("", &[], &[("admin.socket", &LONG)], ["too long", "admin.socket", "104"]),
+        (
+            "[[modules.external.services]]\ntype = 'turn'\nhost = 'a b'",
+            &[],
+            &[],
+            [
+                "service 1 of `modules.external.services` has neither a domain",
+                "line 1",
+                "turn.example",
+            ],
+        ),
+        (
+            "[modules.external]\nservices = [{ type = 'turn', host = 'x', prot = 1 }]",
+            &[],
+            &[],
+            ["unknown field `prot`", "line 2", "docs/config.md"],
+        ),
+        (
+            "",
+            &[],
+            &[("modules.external.credentials_secs", "1")],
+            ["too little", "credentials_secs", "60 or more"],
+        ),
     ];
     for (file, env, sets, wanted) in cases {
         let Problems(found) = load_all(file, env, sets).unwrap_err();
@@ -264,6 +286,27 @@ fn each_fault_is_told_with_place_and_remedy() {
 }
 
 static LONG: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| "/x".repeat(60));
+
+/// What is wrong with a line is told without the secret that stands in it.
+#[test]
+fn faults_quote_no_secrets() {
+    let services = "[modules.external]\nservices = ";
+    for (file, set) in [
+        ("[[modules.external.services]]\ntype = 'turn'\nhost = 'x'\nsecret = 9876543210", ""),
+        (
+            &*format!("{services}[{{ type = 'turn', host = 'x', secret = '9876543210', a = 1 }}]"),
+            "",
+        ),
+        (&*format!("{services}[{{ type = 'turn', host = 'x', secret = '9876543210' ]"), ""),
+        ("[modules.external]\nsecret = 9876543210", ""),
+        ("", "[{ type = 'turn', host = 'x', password = 9876543210 }]"),
+    ] {
+        let sets = [("modules.external.services", set)];
+        let sets = if set.is_empty() { &[][..] } else { &sets };
+        let told = load_all(file, &[], sets).unwrap_err().to_string();
+        assert!(!told.contains("9876543210"), "{told}");
+    }
+}
 
 #[test]
 fn all_faults_are_told_at_once() {

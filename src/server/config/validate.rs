@@ -27,6 +27,7 @@ pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
     admins(config, &mut faults);
     contacts(config, &mut faults);
     data_policy(config, &mut faults);
+    external(config, &mut faults);
     services(config, &mut faults);
     rest(config, &mut faults);
     faults.found
@@ -293,6 +294,19 @@ fn data_policy(config: &Config, faults: &mut Faults<'_>) {
         let key = format!("modules.data_policy.{key}");
         faults.add(&key, format!("`{key}` is not {wanted}"), "correct it, or remove the key");
     }
+}
+
+/// XEP-0215 §2
+fn external(config: &Config, faults: &mut Faults<'_>) {
+    let external = &config.modules.external;
+    let key = "modules.external.services";
+    for (number, (what, fix)) in external.faults() {
+        faults.add(key, format!("service {} of `{key}` {what}", number + 1), fix);
+    }
+    faults.at_most(key, external.services.len() as u64, 32, "each client is sent all of them");
+    let (key, secs) = ("modules.external.credentials_secs", external.credentials_secs);
+    faults.at_least(key, secs, 60, "a call could not begin before they are over");
+    faults.at_most(key, secs, 31_536_000, "whoever finds old ones could use them still");
 }
 
 /// Each service has domains of its own.

@@ -2,7 +2,7 @@
 
 use super::settings;
 use crate::harness::client::Target;
-use crate::harness::process::{Lab, PASSWORD, binary};
+use crate::harness::process::{Lab, OPEN_ROOMS, PASSWORD, binary};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -105,6 +105,7 @@ fn pid(lab: &Lab) -> u64 {
 }
 
 const SETTINGS: &[&str] = &[
+    OPEN_ROOMS,
     "sasl.iterations=4096",
     "limits.bytes_per_second=0",
     "limits.stanzas_per_second=0",

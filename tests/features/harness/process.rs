@@ -185,6 +185,9 @@ pub const PORTS: [&str; 6] = [
 /// Tests wait for lines of the log by the addresses in them.
 const LOG: &str = "log.level=info,stonechat::session=debug";
 
+/// Rooms that nobody configures are for all, as most tests of rooms want it.
+pub const OPEN_ROOMS: &str = "modules.muc.preset=public";
+
 /// A lab with its log, and clients for it.
 pub struct Lab {
     pub process: Process,
@@ -199,7 +202,7 @@ impl Lab {
             users.iter().map(|user| format!("{user}@localhost:{PASSWORD}")).collect();
         let users = users.iter().flat_map(|user| ["--user", user]);
         // The least that is allowed: logins are most of a test's time.
-        let base = ["sasl.iterations=4096", LOG];
+        let base = ["sasl.iterations=4096", OPEN_ROOMS, LOG];
         let set = base.iter().chain(set).flat_map(|set| ["--set", set]);
         Lab::start(&users.chain(set).collect::<Vec<_>>())
     }
@@ -254,7 +257,7 @@ impl Lab {
             "--set",
             "sasl.iterations=4096",
         ]);
-        common.extend(["--set", LOG]);
+        common.extend(["--set", OPEN_ROOMS, "--set", LOG]);
         common.extend(args);
         for user in users {
             let jid = format!("{user}@localhost");

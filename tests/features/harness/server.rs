@@ -40,6 +40,8 @@ impl Server {
         }
         // As few rounds as the specification allows: accounts are made for each test.
         command.args(["--set", "sasl.iterations=4096"]);
+        // Rooms that nobody configures are for all, as on other servers.
+        command.args(["--set", super::process::OPEN_ROOMS]);
         for (key, value) in &options.set {
             command.args(["--set", &format!("{key}={value}")]);
         }
