@@ -18,7 +18,7 @@ pub struct Settings {
     pub registers: bool,
     /// Days for which an invitation is good, if nothing else is said.
     pub days: u32,
-    /// Where a page tells of an invitation, with `{token}` or `{link}` in it; empty: nowhere.
+    /// Where a page tells of an invitation, with `{token}` or `{link}` in it, and perhaps `{host}`; empty: nowhere.
     pub landing_url: String,
 }
 
@@ -93,6 +93,7 @@ pub async fn invite(
         return Err(AdminError::TeamName);
     }
     let token = token(&mut OsRng);
+    let page = landing_of(settings, &host);
     let (action, local, registers, befriends) = match kind {
         Kind::Contact { registers } => ("roster", None, registers, true),
         Kind::Account { local, befriends } => ("register", local, true, befriends),
@@ -105,10 +106,10 @@ pub async fn invite(
         (Some(inviter), "roster") => inviter.jid.clone(),
         _ => address(local.as_deref(), &host)?,
     };
-    let mut uri = format!("xmpp:{}?{action};preauth={token}", in_uri(&names));
-    if action == "roster" && registers {
-        uri += ";ibr=y";
-    }
+    let uri = match action {
+        "roster" => contact_uri(&names, &token, registers),
+        _ => account_uri(&names, &token),
+    };
     let created = micros(now);
     let expires = created.saturating_add(i64::from(days).saturating_mul(DAY));
     let terms = Terms {
@@ -142,7 +143,30 @@ pub async fn invite(
         Refused::Reserved => AdminError::Reserved(names),
         Refused::TooMany => AdminError::TooManyInvitations(most),
     })?;
-    Ok(Made { landing: landing(settings, &token, &uri), uri, expires })
+    Ok(Made { landing: landing(&page, &token, &uri), uri, expires })
+}
+
+/// The link of an invitation that was made before, for whoever shows its token.
+pub async fn link(store: &Store, token: &str, found: &Invitation) -> Result<String, AdminError> {
+    let Terms { account, host, local, befriends, registers, .. } = &found.terms;
+    if let (Some(account), true, None) = (*account, *befriends, local) {
+        let inviter = store.read(move |tx| Ok(stored::name(tx, account)?.flatten())).await?;
+        if let Some((local, host)) = inviter {
+            return Ok(contact_uri(&address(Some(&local), &host)?, token, *registers));
+        }
+    }
+    Ok(account_uri(&address(local.as_deref(), host)?, token))
+}
+
+/// To become the inviter's contact; with an account, if one can be made with it.
+fn contact_uri(inviter: &BareJid, token: &str, registers: bool) -> String {
+    let ibr = if registers { ";ibr=y" } else { "" };
+    format!("xmpp:{}?roster;preauth={token}{ibr}", in_uri(inviter))
+}
+
+/// For an account on a domain, or of this name.
+fn account_uri(names: &BareJid, token: &str) -> String {
+    format!("xmpp:{}?register;preauth={token}", in_uri(names))
 }
 
 /// Why nothing was stored.
@@ -167,7 +191,7 @@ pub async fn reset_link(
     }
     let account = accounts::find(store, jid).await?;
     let token = token(&mut OsRng);
-    let uri = format!("xmpp:{}?register;preauth={token}", in_uri(jid));
+    let (uri, page) = (account_uri(jid, &token), landing_of(settings, jid.domain()));
     let created = micros(now);
     let terms = Terms {
         purpose: Purpose::Password,
@@ -187,7 +211,7 @@ pub async fn reset_link(
         invitations::create(tx, &secret, &terms, 0)
     });
     write.await?;
-    Ok(Made { landing: landing(settings, &token, &uri), uri, expires })
+    Ok(Made { landing: landing(&page, &token, &uri), uri, expires })
 }
 
 /// All invitations and reset links that are open, the oldest first: a line for each.
@@ -292,9 +316,14 @@ fn in_uri(jid: &BareJid) -> String {
     uri
 }
 
-fn landing(settings: &Settings, token: &str, uri: &str) -> Option<String> {
+/// The pages of invitations to a domain.
+fn landing_of(settings: &Settings, host: &str) -> String {
+    settings.landing_url.replace("{host}", host)
+}
+
+fn landing(page: &str, token: &str, uri: &str) -> Option<String> {
     let link = uri.strip_prefix("xmpp:").unwrap_or(uri);
-    let url = settings.landing_url.replace("{token}", token).replace("{link}", link);
+    let url = page.replace("{token}", token).replace("{link}", link);
     (!url.is_empty()).then_some(url)
 }
 
@@ -302,6 +331,8 @@ fn within(what: &'static str, value: u32, most: u32) -> Result<(), AdminError> {
     if (1..=most).contains(&value) { Ok(()) } else { Err(AdminError::Amount(what, most)) }
 }
 
+/// The path of the server's own pages of invitations, in front of the token.
+pub const PAGE: &str = "/i/";
 /// One link may be handed to a whole school.
 pub const USES_MAX: u32 = 10_000;
 /// The longest time for which an invitation is good, in days.

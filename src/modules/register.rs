@@ -1,39 +1,34 @@
 //! XEP-0077: In-Band Registration: new accounts, new passwords, and the end of an account.
 
 mod config;
+mod enroll;
 mod form;
 mod gate;
 mod lookalike;
 mod names;
+mod refused;
 pub mod removal;
 mod shapes;
 
 pub use config::{Config, Mode};
+pub use enroll::{admitted, enroll};
 pub use gate::Gate;
+pub use refused::Refused;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
+use enroll::{changed, derive, safe, usable};
 use form::{Form, NS};
 
-use super::api::{
-    Channel, Cx, Effect, IqRoute, Module, NewAccount, On, Reply, Spec, Stage, Target,
-};
-use super::equip;
-use crate::base::credential::ScramKeys;
-use crate::base::id::OsRng;
-use crate::base::time::micros;
-use crate::jid::{BareJid, prep};
+use super::api::{Cx, Effect, IqRoute, Module, On, Reply, Spec, Stage, Target};
+use crate::jid::prep;
 use crate::router::outbox::End;
+use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
-use crate::stanza::{Condition, StanzaError};
-use crate::store::accounts::{self, Creation};
-use crate::store::devices;
 use crate::store::ids::AccountId;
 use crate::store::invitations::{self, Invitation, Purpose, Terms};
-use crate::store::tx::{StoreError, Tx};
-use crate::stream::error::{StreamError, StreamFailure};
-use crate::stream::sasl::keys;
+use crate::store::{accounts, devices};
+use crate::stream::error::StreamError;
 use crate::xml::writer::Xml;
 
 /// The module.
@@ -113,210 +108,21 @@ fn fields(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     Ok(Reply::payload(asks))
 }
 
-/// Whether this stranger may register here; the invitation that it showed.
+/// Whether this stranger may register with such a request; the invitation that it showed.
 fn may_register(cx: &Cx, iq: &Iq) -> Result<Option<Invitation>, StanzaError> {
-    let config = &cx.config.register;
-    let elsewhere = iq.to().is_some_and(|to| to.as_str() != cx.jid().domain());
-    if !config.takes_invited() || elsewhere {
+    if iq.to().is_some_and(|to| to.as_str() != cx.jid().domain()) {
         return Err(StanzaError::service_unavailable());
     }
-    let shown = cx.who.guest().and_then(|guest| guest.admission.get());
-    if shown.is_none() && !config.is_open() {
-        let error = StanzaError::forbidden();
-        return Err(error.text("accounts are made by invitation here: open the link of one first"));
-    }
-    Ok(shown)
+    Ok(admitted(cx)?)
 }
 
 /// §3.1, §3.1.1: a stranger makes an account on the domain of its stream, or sets a password by a link.
 async fn register(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
-    let shown = may_register(&cx, &iq)?;
+    may_register(&cx, &iq)?;
     safe(&cx)?;
     let form = Form::read(&iq)?;
-    let wanted = shown.as_ref().and_then(|shown| shown.terms.local.clone());
-    // §3.1: missing or unusable fields get not-acceptable.
-    let username = form.username.or_else(|| wanted.clone()).filter(|name| !name.is_empty());
-    let username = username.ok_or_else(|| unacceptable("a username is needed"))?;
-    let Ok(local) = prep::localpart(&username).map(|local| local.into_owned()) else {
-        return Err(unacceptable("the username has characters that an address cannot have"));
-    };
-    let bare = BareJid::from_parts(Some(&local), cx.jid().domain())
-        .map_err(|_| unacceptable("the username makes no address"))?;
-    match &wanted {
-        Some(wanted) if *wanted != local => {
-            return Err(unacceptable(format!("this invitation is for the username {wanted}")));
-        }
-        // Whoever invites has chosen it.
-        Some(_) => {}
-        None => names::allowed(&cx.config.register, &local)?,
-    }
-    let password = form.password.ok_or_else(|| unacceptable("a password is needed"))?;
-    usable(&cx, &password)?;
-    let done = match shown {
-        Some(shown) if shown.terms.purpose == Purpose::Password => {
-            reset(&cx, &bare, shown, password).await
-        }
-        shown => named(&cx, &bare, shown, password).await,
-    };
-    let is_over = match &done {
-        Ok(_) => true,
-        Err(error) => error.condition == Condition::Forbidden,
-    };
-    if let (true, Some(guest)) = (is_over, cx.who.guest()) {
-        // One showing, one account; and what was used up meanwhile opens nothing more.
-        guest.admission.set(None);
-    }
-    done
-}
-
-/// Makes an account of this name. Counts those that one address finds taken.
-async fn named(
-    cx: &Cx,
-    bare: &BareJid,
-    shown: Option<Invitation>,
-    password: String,
-) -> Result<Reply, StanzaError> {
-    let Some(Channel { peer, .. }) = cx.who.channel() else {
-        return Err(StanzaError::not_allowed());
-    };
-    let gate = &cx.server.shared().register;
-    gate.try_name(peer, cx.config.register.per_ip_per_hour, cx.now)?;
-    let made = match shown {
-        Some(shown) => create(cx, bare, Some(shown), password).await,
-        None => uninvited(cx, bare, peer, password).await,
-    };
-    if !made.as_ref().is_err_and(|error| error.condition == Condition::Conflict) {
-        gate.was_free(peer);
-    }
-    made
-}
-
-/// Counts the accounts that come from one address.
-async fn uninvited(
-    cx: &Cx,
-    bare: &BareJid,
-    peer: IpAddr,
-    password: String,
-) -> Result<Reply, StanzaError> {
-    let limit = cx.config.register.per_ip_per_hour;
-    let gate = &cx.server.shared().register;
-    gate.take(peer, limit, cx.now)?;
-    let made = create(cx, bare, None, password).await;
-    if made.is_err() {
-        gate.give_back(peer);
-    }
-    made
-}
-
-async fn create(
-    cx: &Cx,
-    bare: &BareJid,
-    shown: Option<Invitation>,
-    password: String,
-) -> Result<Reply, StanzaError> {
-    // Whoever had this name would be an admin: only the operator of the machine gives it away.
-    let by_operator = shown.as_ref().is_some_and(|shown| {
-        shown.terms.account.is_none() && shown.terms.local.as_deref() == bare.local()
-    });
-    if cx.config.admins.role(bare.as_str()).is_admin() && !by_operator {
-        return Err(StanzaError::conflict().text("this name is reserved; choose another one"));
-    }
-    // An anonymous user has the address as long as it is connected.
-    if cx.router.is_taken(bare) {
-        return Err(StanzaError::conflict());
-    }
-    let (at, but, name) = (micros(cx.now), shown.as_ref().map(|shown| shown.id), bare.clone());
-    // Checked first, because the keys cost so much.
-    cx.store
-        .read(move |tx| match is_taken(tx, &name, at, but)? {
-            true => Ok(Err(StanzaError::conflict())),
-            false => has_use(tx, but),
-        })
-        .await??;
-    let keys = derive(cx, password).await?;
-    let (work, jid, by_invitation) = (cx.clone(), bare.clone(), shown.is_some());
-    let write = cx.store.write(move |tx| {
-        if is_taken(tx, &jid, at, but)? {
-            return Ok(Err(StanzaError::conflict()));
-        }
-        if let Some(shown) = &shown
-            && !invitations::spend(tx, shown.id)?
-        {
-            return Ok(Err(spent()));
-        }
-        let local = jid.local().unwrap_or_default();
-        match accounts::create(tx, local, jid.domain(), &keys, at)? {
-            Creation::Exists | Creation::Removed => Ok(Err(StanzaError::conflict())),
-            Creation::Created(id) => {
-                let made = NewAccount { id, jid: jid.clone(), invitation: shown };
-                equip(&work, tx, &made).map(Ok)
-            }
-        }
-    });
-    let after = write.await??;
-    // The registry may remember that there was no such account.
-    cx.router.registry.forget_missing(bare.as_str());
-    after.into_iter().for_each(|done| done(cx));
-    tracing::info!(by_invitation, "an account was registered in-band");
-    tracing::debug!(account = bare.as_str(), "registered");
+    enroll(&cx, form.username, form.password).await?;
     Ok(Reply::empty())
-}
-
-/// Whether somebody has the name, or an invitation other than this one keeps it.
-fn is_taken(
-    tx: &mut dyn Tx,
-    jid: &BareJid,
-    now: i64,
-    but: Option<i64>,
-) -> Result<bool, StoreError> {
-    let (local, host) = (jid.local().unwrap_or_default(), jid.domain());
-    Ok(accounts::is_taken(tx, local, host)? || invitations::is_reserved(tx, local, host, now, but)?)
-}
-
-/// Whether the invitation, if there is one, was not used up or taken back meanwhile.
-fn has_use(
-    tx: &mut dyn Tx,
-    invitation: Option<i64>,
-) -> Result<Result<(), StanzaError>, StoreError> {
-    let Some(id) = invitation else { return Ok(Ok(())) };
-    let has_use = invitations::get(tx, id)?.is_some_and(|found| found.has_use());
-    Ok(if has_use { Ok(()) } else { Err(spent()) })
-}
-
-fn spent() -> StanzaError {
-    StanzaError::forbidden().text("the link was used or taken back meanwhile; ask for another one")
-}
-
-/// Sets the password of an account by a link. All that the old one opened is shut.
-async fn reset(
-    cx: &Cx,
-    bare: &BareJid,
-    shown: Invitation,
-    password: String,
-) -> Result<Reply, StanzaError> {
-    let account = shown.terms.account.ok_or_else(StanzaError::internal_server_error)?;
-    let id = shown.id;
-    cx.store.read(move |tx| has_use(tx, Some(id))).await??;
-    let keys = derive(cx, password).await?;
-    let write = cx.store.write(move |tx| {
-        // The account may have been removed, and its link with it.
-        if accounts::get(tx, account)?.is_none() || !invitations::spend(tx, shown.id)? {
-            return Ok(Err(spent()));
-        }
-        accounts::set_keys(tx, account, &keys)?;
-        invitations::revoke_passwords(tx, account)?;
-        Ok(Ok(()))
-    });
-    write.await??;
-    cx.router.end_sessions(bare.as_str(), &changed());
-    tracing::info!("a password was set by a link");
-    tracing::debug!(account = bare.as_str(), "a new password");
-    Ok(Reply::empty())
-}
-
-/// As when the operator changes it: no client may return with the old password.
-fn changed() -> StreamFailure {
-    StreamError::NotAuthorized.text("the password was changed")
 }
 
 /// §3.1: the requester is registered already.
@@ -407,25 +213,6 @@ async fn remove(cx: &Cx, account: AccountId) -> Result<Reply, StanzaError> {
     Ok(Reply::empty().and(Effect::AccountRemoved))
 }
 
-/// Checks a password that a client chose. Passwords that the operator sets are not checked here.
-fn usable(cx: &Cx, password: &str) -> Result<(), StanzaError> {
-    keys::prepare(password).map_err(|error| unacceptable(error.to_string()))?;
-    let least = cx.config.register.password_length_min;
-    if password.chars().count() < least {
-        let text = format!("a password needs at least {least} characters here");
-        return Err(unacceptable(text));
-    }
-    Ok(())
-}
-
-/// §3.3: `not-authorized` when the channel is not safe enough for a password.
-fn safe(cx: &Cx) -> Result<(), StanzaError> {
-    if cx.who.channel().is_some_and(|one| one.secure) || cx.config.unencrypted {
-        return Ok(());
-    }
-    Err(StanzaError::not_authorized().text("passwords are taken over TLS only"))
-}
-
 /// §3.2, §3.3: `not-authorized` after a login by token: a stolen token must not suffice to take over
 /// the account.
 fn knows_password(cx: &Cx) -> Result<(), StanzaError> {
@@ -433,23 +220,6 @@ fn knows_password(cx: &Cx) -> Result<(), StanzaError> {
         return Ok(());
     }
     Err(StanzaError::not_authorized().text("log in with the password for this"))
-}
-
-/// The keys for a prepared password.
-async fn derive(cx: &Cx, password: String) -> Result<[ScramKeys; 3], StanzaError> {
-    let turn = cx.server.shared().register.turn().await?;
-    let iterations = cx.config.scram_iterations;
-    // The one use of spawn_blocking here: PBKDF2 is a tenth of a second of pure arithmetic.
-    #[allow(clippy::disallowed_methods)]
-    let keys =
-        tokio::task::spawn_blocking(move || keys::derive_all(&password, iterations, &mut OsRng));
-    let keys = keys.await.map_err(|_| StanzaError::internal_server_error())?;
-    drop(turn);
-    keys.map_err(|error| unacceptable(error.to_string()))
-}
-
-fn unacceptable(text: impl Into<std::borrow::Cow<'static, str>>) -> StanzaError {
-    StanzaError::not_acceptable().text(text)
 }
 
 /// §8
@@ -460,6 +230,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 mod tests {
     use super::super::testing::{Server, ask, ask_for_effect, connected};
     use super::*;
+    use crate::jid::BareJid;
     use crate::modules::Config as All;
     use crate::router::registry::AccountStatus;
     use crate::store::roster::Subscription;

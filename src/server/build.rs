@@ -94,10 +94,10 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     for (listeners, kind) in [(c2s, ListenerKind::StartTls), (c2s_tls, ListenerKind::Direct)] {
         on.all(listeners, ClientStreams::new(context.clone(), tls.clone(), ports, kind));
     }
-    let settings = config.web.settings(!config.c2s.require_tls);
+    let settings = config.web.settings(!config.c2s.require_tls, &config.data_dir);
     // A proxy has the usual port.
     let port = first(&places.web).or(first(&places.web_plain).map(|_| 443));
-    context.pipeline.shared().web_address.set(&settings.url, port);
+    context.pipeline.shared().web_address.set(&settings.url, port, settings.pages);
     let door =
         Arc::new(Web { context: context.clone(), settings, ports, bosh: BoshTable::default() });
     for (listeners, entrance) in [(web, Entrance::Tls), (web_plain, Entrance::Plain)] {

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 mod services;
+mod web_client;
 
 use super::admin_socket::is_alive;
 use super::config::{Config, Inputs, Loaded, Origins, Problem, load};
@@ -100,6 +101,7 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     let running = server_runs(config);
     report.running = running;
     report.good.extend(services::lines(config));
+    report.faults.extend(web_client::fault(config, &loaded.origins));
     folder(config, &loaded.origins, &mut report);
     socket(config, running, &loaded.origins, &mut report);
     database(config, running, depth, &mut report);

@@ -3,8 +3,10 @@
 mod args;
 mod args_room;
 mod args_team;
+mod args_web;
 mod ask;
 mod backup;
+mod converse;
 mod invite;
 mod lab;
 mod lab_folder;
@@ -14,6 +16,7 @@ mod reports;
 mod room;
 mod team;
 mod user;
+mod web;
 
 pub use lab::Lab;
 
@@ -61,6 +64,7 @@ pub fn main(runners: Runners) -> ExitCode {
         Command::Invite(args) => return invite::main(&cli.common, &args),
         Command::Team(verb) => return team::main(&cli.common, &verb),
         Command::Room(verb) => return room::main(&cli.common, &verb),
+        Command::Web(verb) => return web::main(&cli.common, &verb),
         Command::Announce(Announcement { text, online }) => {
             let to = if online { Audience::Online } else { Audience::All };
             return user::send(&cli.common, Request::Announce { text, to }, "");

@@ -435,12 +435,12 @@ async fn the_operator_makes_lists_and_revokes() -> Outcome<()> {
     let none = stonechat(at, &["invite", "list"]);
     assert!(none.ok && none.out.is_empty() && none.err.contains("no invitation"), "{none:?}");
     let made = good(at, &["invite", "--team", "sales", "--uses", "20", "--days", "3", "--qr"]);
-    let told = made.lines().nth(1).unwrap();
+    let told = made.lines().nth(2).unwrap();
     assert!(told.contains("20 people") && told.contains("the team sales"), "{made}");
     assert!(made.lines().count() > 20 && made.contains('█'), "{made}");
     let lab = Lab::serve(at, &[], &[]);
     let plain = good(at, &["invite", "--user", "alice@localhost"]);
-    assert!(plain.lines().count() == 2 && plain.contains("alice@localhost becomes a contact"));
+    assert!(plain.lines().count() == 3 && plain.contains("alice@localhost becomes a contact"));
     let listed = good(at, &["invite", "list"]);
     let lines: Vec<_> = listed.lines().collect();
     assert_eq!(lines.len(), 2, "{listed}");

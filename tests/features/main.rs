@@ -62,6 +62,7 @@ mod muc_quota;
 mod muc_register;
 mod overdue;
 mod overload;
+mod pages;
 mod pep;
 mod power_cut;
 mod private;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::api::Cx;
+use super::super::api::{Cx, WebAddress};
 use super::{announce, notices};
 use crate::admin::accounts::AdminError;
 use crate::admin::invitations::Settings;
@@ -28,7 +28,7 @@ impl Cx {
         let (hosts, iterations) = (self.router.hosts(), self.config.scram_iterations);
         Operator::new(self.store.clone(), hosts, iterations, effects)
             .with_admins(self.config.admins.clone())
-            .inviting(inviting(&self.config))
+            .inviting(inviting(&self.config, &self.server.shared().web_address))
     }
 }
 
@@ -156,12 +156,12 @@ impl Effects for Live {
 }
 
 /// How the operator's invitations are made.
-fn inviting(config: &Config) -> Settings {
+fn inviting(config: &Config, web: &WebAddress) -> Settings {
     let (invite, register) = (&config.invite, &config.register);
     Settings {
         registers: register.takes_invited(),
         days: invite.days,
-        landing_url: invite.landing_url.clone(),
+        landing_url: invite.landing(web),
     }
 }
 

@@ -62,7 +62,7 @@ fn settings(cx: &Cx) -> Settings {
     Settings {
         registers: cx.config.register.takes_invited(),
         days: config.days,
-        landing_url: config.landing_url.clone(),
+        landing_url: config.landing(&cx.server.shared().web_address),
     }
 }
 

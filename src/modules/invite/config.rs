@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::admin::invitations as verbs;
+use crate::modules::api::WebAddress;
 
 /// Settings of invitations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,9 +17,20 @@ pub struct Config {
     /// Days for which an invitation is good, if nothing else is said.
     #[serde(deserialize_with = "days")]
     pub days: u32,
-    /// The page that tells of an invitation, with `{token}` or `{link}` in it; empty: there is none.
+    /// The page that tells of an invitation, with `{token}` or `{link}` in it, and perhaps `{host}`; empty: the
+    /// server's own, where it has one.
     #[serde(deserialize_with = "page")]
     pub landing_url: String,
+}
+
+impl Config {
+    /// The page that tells of an invitation, with places for what it is about (XEP-0401 §5.2).
+    pub fn landing(&self, web: &WebAddress) -> String {
+        if !self.landing_url.is_empty() {
+            return self.landing_url.clone();
+        }
+        web.pages("{host}").map(|url| format!("{url}{}{{token}}", verbs::PAGE)).unwrap_or_default()
+    }
 }
 
 impl Default for Config {

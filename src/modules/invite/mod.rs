@@ -2,8 +2,9 @@
 //! makes an account with it (XEP-0445), or becomes the contact of who invites (XEP-0379).
 //!
 //! The verbs are the operator's too, and so in `admin/invitations.rs`; the table, which registration looks into,
-//! is `store/invitations.rs`.
+//! is `store/invitations.rs`. `admit.rs` is where tokens are shown, also on the page of an invitation.
 
+mod admit;
 mod commands;
 mod config;
 mod forget;
@@ -14,6 +15,7 @@ mod subscribe;
 mod tests;
 mod welcome;
 
+pub use admit::{NotAdmitted, admit, registers};
 pub use config::Config;
 pub use guesses::Guesses;
 
@@ -27,12 +29,7 @@ pub const MODULE: Module = Module {
     name: "invite",
     specs: &[
         Spec::whole("XEP-0379", "0.3.3", "transcripts/0379-preauth.scs"),
-        Spec::partial(
-            "XEP-0401",
-            "0.6.0",
-            "no landing page of the server's own (§5.2), only the address of one",
-            "transcripts/0401-invite.scs",
-        ),
+        Spec::whole("XEP-0401", "0.6.0", "transcripts/0401-invite.scs"),
         Spec::whole("XEP-0445", "0.2.0", "transcripts/0445-preauth.scs"),
     ],
     commands: &[

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::refused::Refused;
 use crate::base::hourly::Hourly;
 use crate::stanza::StanzaError;
-use crate::stanza::error::ErrorType;
 
 /// The limits on registration in the whole server.
 #[derive(Debug)]
@@ -33,11 +33,11 @@ impl Gate {
         peer: IpAddr,
         limit: u32,
         now: SystemTime,
-    ) -> Result<(), StanzaError> {
+    ) -> Result<(), Refused> {
         if self.made.take(peer, limit, now) {
             return Ok(());
         }
-        Err(later("too many accounts were made from this address; try again in an hour"))
+        Err(Refused::TooManyAccounts)
     }
 
     /// Takes the count back, because no account was made.
@@ -52,11 +52,11 @@ impl Gate {
         peer: IpAddr,
         limit: u32,
         now: SystemTime,
-    ) -> Result<(), StanzaError> {
+    ) -> Result<(), Refused> {
         if limit == 0 || self.tried.take(peer, TAKEN_NAMES_MAX, now) {
             return Ok(());
         }
-        Err(later("too many names were tried from this address; try again in an hour"))
+        Err(Refused::TooManyNames)
     }
 
     /// It was not taken.
@@ -69,18 +69,13 @@ impl Gate {
     /// streams are no bound.
     pub(super) async fn turn(
         &self,
-    ) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), StanzaError> {
-        let busy = |_| later("too many passwords are being set; try again in a moment");
-        let place = self.places.try_acquire().map_err(busy)?;
+    ) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Refused> {
+        let place = self.places.try_acquire().map_err(|_| Refused::Busy)?;
         // The semaphores are never closed.
         let turn =
             self.hashing.acquire().await.map_err(|_| StanzaError::internal_server_error())?;
         Ok((place, turn))
     }
-}
-
-fn later(text: &'static str) -> StanzaError {
-    StanzaError::resource_constraint().kind(ErrorType::Wait).text(text)
 }
 
 /// Maximum of passwords hashed at a time.

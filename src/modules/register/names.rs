@@ -2,30 +2,25 @@
 
 use super::config::Config;
 use super::lookalike;
+use super::refused::Refused;
 use crate::jid::prep;
-use crate::stanza::StanzaError;
 
 /// Whether this localpart, in normal form, may be registered in-band. All rules about names are applied
 /// here; the operator's commands do not use them.
-pub(super) fn allowed(config: &Config, local: &str) -> Result<(), StanzaError> {
+pub(super) fn allowed(config: &Config, local: &str) -> Result<(), Refused> {
     let reserved = config.reserved_names.iter().filter_map(|name| prep::localpart(name).ok());
     for name in reserved {
         if name == local {
-            // XEP-0077 §3.1: the error for a taken name, so that the client prompts for another.
-            return Err(StanzaError::conflict().text("this name is reserved; choose another one"));
+            return Err(Refused::Reserved);
         }
         if !config.lookalikes && lookalike::is_like(local, &name) {
-            return Err(deceives("the username looks like one that is reserved"));
+            return Err(Refused::LooksReserved);
         }
     }
     if !config.lookalikes && lookalike::mixes_scripts(local) {
-        return Err(deceives("the username mixes scripts"));
+        return Err(Refused::MixesScripts);
     }
     Ok(())
-}
-
-fn deceives(why: &'static str) -> StanzaError {
-    StanzaError::not_acceptable().text(why)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod bosh;
 mod door;
 mod host_meta;
 mod http;
+mod pages;
 mod routes;
 mod settings;
 mod state;
@@ -15,5 +16,6 @@ mod websocket;
 
 pub use bosh::Table as BoshTable;
 pub use door::{Door, Entrance};
+pub use pages::{CONVERSE_SCRIPT, CONVERSE_STYLE};
 pub use settings::Settings;
 pub use state::Web;

@@ -9,7 +9,7 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 
 use super::state::Web;
-use super::{bosh, host_meta, websocket};
+use super::{bosh, host_meta, pages, websocket};
 
 /// All paths.
 pub fn routes(web: Arc<Web>) -> Router {
@@ -23,7 +23,8 @@ pub fn routes(web: Arc<Web>) -> Router {
         own = own.route("/http-bind", methods);
     }
     let modules = cx.server.modules().iter().filter_map(|module| module.web);
-    modules.fold(own.with_state(web), |all, routes| all.merge(routes(&cx)))
+    let own = own.with_state(web.clone()).merge(pages::routes(web));
+    modules.fold(own, |all, routes| all.merge(routes(&cx)))
 }
 
 /// The answer to all who speak plain HTTP where TLS should be.

@@ -1,5 +1,6 @@
 //! What an operator sets for the web door.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -23,4 +24,8 @@ pub struct Settings {
     pub bosh_wait_max: Duration,
     /// How long a session of BOSH lives without a request.
     pub bosh_inactivity: Duration,
+    /// Whether there are pages for people.
+    pub pages: bool,
+    /// The folder of a web client, which need not be there.
+    pub converse: PathBuf,
 }

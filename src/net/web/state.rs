@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::header::HOST;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri};
 
 use super::bosh;
@@ -36,16 +37,26 @@ impl Web {
         if !self.settings.url.is_empty() {
             return self.settings.url.trim_end_matches('/').to_owned();
         }
-        let named = headers.get(HOST).and_then(|host| host.to_str().ok());
-        let authority = uri.authority().cloned().or_else(|| named?.parse().ok());
-        let hosts = &self.context.policy.hosts;
-        let asked = authority.as_ref().map(|authority| authority.host());
-        let host = hosts.iter().find(|host| asked == Some(host)).or_else(|| hosts.first());
-        let host = host.map_or("localhost", String::as_str);
+        let host = self.host(uri, headers);
         let scheme = if secure { "https" } else { "http" };
-        match authority.and_then(|authority| authority.port_u16()) {
+        match authority(uri, headers).and_then(|authority| authority.port_u16()) {
             Some(port) => format!("{scheme}://{host}:{port}"),
             None => format!("{scheme}://{host}"),
         }
     }
+
+    /// The served domain that a request is for: the one that it names, or the first.
+    pub fn host(&self, uri: &Uri, headers: &HeaderMap) -> &str {
+        let hosts = &self.context.policy.hosts;
+        let authority = authority(uri, headers);
+        let asked = authority.as_ref().map(Authority::host);
+        let host = hosts.iter().find(|host| asked == Some(host)).or_else(|| hosts.first());
+        host.map_or("localhost", String::as_str)
+    }
+}
+
+/// Where a request says that it is going: `:authority` in HTTP/2, `Host` in HTTP/1.1.
+pub fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+    let named = headers.get(HOST).and_then(|host| host.to_str().ok());
+    uri.authority().cloned().or_else(|| named?.parse().ok())
 }

@@ -2,6 +2,7 @@
 
 use super::args_room::{ROOM_EXAMPLES, Room};
 use super::args_team::{TEAM_EXAMPLES, Team};
+use super::args_web::WebVerb;
 use crate::admin::NoticeChange;
 use crate::base::role::Role;
 use crate::server::config::Inputs;
@@ -86,6 +87,9 @@ pub enum Command {
     /// Make rooms and look after them
     #[command(subcommand, after_help = ROOM_EXAMPLES)]
     Room(Room),
+    /// Put a web client beside the server
+    #[command(subcommand)]
+    Web(WebVerb),
     /// Send a text to all accounts
     Announce(Announcement),
     /// Show, set or delete the message of the day, which every account is sent once

@@ -12,6 +12,7 @@ use crate::server::clock::now;
 use crate::server::config::{Config, Problem, Problems, load};
 use crate::store::Store;
 use std::io::{BufRead, IsTerminal, Read};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -190,10 +191,15 @@ fn cx(config: &Config, store: &Store) -> Option<Cx> {
     let features = modules::features(modules::ALL, settings.clone());
     let limits = Arc::new(config.limits.clone());
     let router = Router::new(hosts(config), store.clone(), limits).with_features(features);
+    let server = Pipeline::build(modules::ALL, &settings, now());
+    // Where the door will be, unless the system chooses its port.
+    let port = config.web.listen.iter().map(SocketAddr::port).find(|port| *port != 0);
+    let port = port.or(config.web.listen_plain.first().map(|_| 443));
+    server.shared().web_address.set(&config.web.url, port, config.web.pages);
     Some(Cx {
         who: Requester::Entity(Jid::parse(&config.host.first()?.domain).ok()?),
         now: now(),
-        server: Pipeline::build(modules::ALL, &settings, now()),
+        server,
         config: settings,
         store: store.clone(),
         router: Arc::new(router),

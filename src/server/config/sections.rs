@@ -5,7 +5,7 @@ use crate::stream::sasl::Mechanism;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// `[[host]]`: one served domain.
@@ -86,6 +86,11 @@ pub struct Web {
     pub bosh_wait_max_secs: u64,
     /// How long a client on BOSH may have no request open.
     pub bosh_inactivity_secs: u64,
+    /// Whether there are pages for people: what this server is, invitations, new passwords.
+    pub pages: bool,
+    /// The folder of Converse.js. Empty: `converse` in the data folder, if it is there.
+    #[serde(with = "optional_path")]
+    pub converse: Option<PathBuf>,
 }
 
 impl Default for Web {
@@ -100,13 +105,15 @@ impl Default for Web {
             bosh: true,
             bosh_wait_max_secs: 60,
             bosh_inactivity_secs: 60,
+            pages: true,
+            converse: None,
         }
     }
 }
 
 impl Web {
     /// What the door needs of it; `cleartext` if authentication needs no TLS.
-    pub fn settings(&self, cleartext: bool) -> web::Settings {
+    pub fn settings(&self, cleartext: bool, data_dir: &Path) -> web::Settings {
         let (url, origins) = (self.url.clone(), self.origins.clone());
         let trusted_proxies =
             self.trusted_proxies.iter().filter_map(|text| network(text)).collect();
@@ -119,7 +126,14 @@ impl Web {
             bosh: self.bosh,
             bosh_wait_max: Duration::from_secs(self.bosh_wait_max_secs),
             bosh_inactivity: Duration::from_secs(self.bosh_inactivity_secs),
+            pages: self.pages,
+            converse: self.converse(data_dir),
         }
+    }
+
+    /// The folder of the web client.
+    pub fn converse(&self, data_dir: &Path) -> PathBuf {
+        self.converse.clone().unwrap_or_else(|| data_dir.join("converse"))
     }
 }
 
