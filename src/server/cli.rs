@@ -3,6 +3,7 @@
 mod args;
 mod args_room;
 mod args_team;
+mod args_upload;
 mod ask;
 mod backup;
 mod invite;
@@ -12,6 +13,7 @@ mod qr;
 mod reports;
 mod room;
 mod team;
+mod upload;
 mod user;
 
 pub use lab::Lab;
@@ -60,6 +62,7 @@ pub fn main(runners: Runners) -> ExitCode {
         Command::Invite(args) => return invite::main(&cli.common, &args),
         Command::Team(verb) => return team::main(&cli.common, &verb),
         Command::Room(verb) => return room::main(&cli.common, &verb),
+        Command::Upload(verb) => return upload::main(&cli.common, verb),
         Command::Announce(Announcement { text, online }) => {
             let to = if online { Audience::Online } else { Audience::All };
             return user::send(&cli.common, Request::Announce { text, to }, "");
