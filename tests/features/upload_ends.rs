@@ -127,10 +127,10 @@ async fn an_operator_lists_and_deletes_files() -> Outcome<()> {
     assert_eq!((status(&lab, &one).await?, status(&lab, &two).await?), (404, 200));
     for (args, words) in [
         (&["delete", one.as_str()][..], "no such file"),
-        (&["delete", "holiday.jpg"], "neither a link"),
-        (&["delete-all", "alice@localhost"], "add --yes"),
-        (&["delete-all", "carol@localhost", "--yes"], "no account carol"),
-        (&["list", "alice@localhost", "--before", "soon"], "no time"),
+        (&["delete", "holiday.jpg"][..], "neither a link"),
+        (&["delete-all", "alice@localhost"][..], "add --yes"),
+        (&["delete-all", "carol@localhost", "--yes"][..], "no account carol"),
+        (&["list", "alice@localhost", "--before", "soon"][..], "no time"),
     ] {
         let told = bad(stonechat(at, &[&["upload"], args].concat()));
         assert!(told.contains(words), "{args:?}: {told}");
