@@ -60,6 +60,17 @@ pub enum AdminError {
     /// No such report.
     #[error("there is no report {0}; `stonechat reports list --all` shows all")]
     UnknownReport(i64),
+    /// The text is no time.
+    #[error("`{0}` is no time; write it like 2026-01-31 or 2026-01-31T12:00:00Z")]
+    Time(String),
+    /// The text names no uploaded file.
+    #[error(
+        "`{0}` is neither a link to an uploaded file nor its id; `stonechat upload list ADDRESS` shows both"
+    )]
+    File(String),
+    /// There are no such files.
+    #[error("no such file is there (any more); `stonechat upload list ADDRESS` shows all")]
+    NoFile,
     /// The password is not acceptable.
     #[error("{0}; choose another password")]
     Password(#[from] PasswordError),

@@ -8,12 +8,14 @@ mod reports;
 mod rooms;
 mod secret;
 mod teams;
+mod uploads;
 
 pub use admins::Admins;
 pub use operator::{Operator, backup_line, served};
 pub use rooms::{RoomError, RoomLine, RoomPage, RoomQuery, RoomVerb};
 pub use secret::Secret;
 pub use teams::{TeamError, TeamVerb};
+pub use uploads::UploadVerb;
 
 use crate::base::credential::AgentId;
 use crate::base::role::Role;
@@ -271,6 +273,8 @@ pub enum Request {
     Team(TeamVerb),
     /// Makes, changes and shows rooms.
     Room(RoomVerb),
+    /// Lists and deletes what accounts uploaded.
+    Upload(UploadVerb),
     /// Lists what people reported of whom they blocked (XEP-0377).
     ReportList {
         /// Also reports that are done with.
@@ -329,6 +333,7 @@ impl Request {
             | Self::UserRole { jid, .. }
             | Self::UserLogout { jid } => Some(jid),
             Self::UserResetLink { jid, .. } => Some(jid),
+            Self::Upload(verb) => verb.about(),
             Self::AdminList
             | Self::Invite(_)
             | Self::InviteList
@@ -367,6 +372,9 @@ impl Request {
             Self::Room(RoomVerb::Affiliation { .. }) => "changed an affiliation in a room",
             Self::Room(RoomVerb::Purge { .. }) => "deleted the archive of a room",
             Self::Room(RoomVerb::List(_) | RoomVerb::Show { .. }) => return None,
+            Self::Upload(UploadVerb::Delete { .. }) => "deleted uploads",
+            Self::Upload(UploadVerb::DeleteAll { .. }) => "deleted all uploads of an account",
+            Self::Upload(UploadVerb::Owners { .. } | UploadVerb::List { .. }) => return None,
             Self::ReportDone { .. } => "closed a report",
             Self::Announce { .. } => "made an announcement",
             Self::Notice { change: NoticeChange::Show, .. } => return None,

@@ -3,16 +3,18 @@
 use super::accounts::{self, AdminError};
 use super::invitations::{self, Inviter, Kind, Made, Settings, Wanted};
 use super::reports;
+use super::uploads;
 use super::{
     Actor, Admins, Audience, Effects, Gone, Invite, Notice, NoticeChange, Online, Request,
     Response, RoomPage, RoomQuery,
 };
 use crate::base::role::Role;
+use crate::base::size::readable;
 use crate::base::time::{from_micros, stamp};
 use crate::jid::{BareJid, Jid, JidError};
 use crate::store::accounts::{Account, Removed};
 use crate::store::devices::Device;
-use crate::store::{Load, Snapshot, Store};
+use crate::store::{Load, Snapshot, Store, Uploads};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -152,6 +154,7 @@ impl Operator {
             Request::InviteList => invitations::list(&self.store, clock()).await,
             Request::Team(verb) => self.effects.team(verb).await,
             Request::Room(verb) => self.effects.room(verb).await,
+            Request::Upload(verb) => uploads::run(&self.store, verb).await,
             Request::ReportList { all } => reports::list(&self.store, all).await,
             Request::ReportShow { id } => reports::show(&self.store, id).await,
             Request::Status => Ok(status_lines(&self.store.load())),
@@ -259,6 +262,7 @@ impl Operator {
             | Request::InviteList
             | Request::Team(_)
             | Request::Room(_)
+            | Request::Upload(_)
             | Request::Status
             | Request::Backup { .. } => Ok(String::new()),
         }
@@ -451,7 +455,18 @@ fn status_lines(load: &Load) -> Vec<String> {
 /// The operator's report of a finished backup.
 pub fn backup_line(made: &Snapshot) -> String {
     let (kib, ms) = (made.bytes.div_ceil(1024), made.took.as_millis());
-    format!("{} holds the database as it was: {kib} KiB, in {ms} ms", made.path.display())
+    let path = made.path.display();
+    let uploads = made.uploads.as_ref().map(|Uploads { folder, files, bytes, missing }| {
+        let (folder, bytes) =
+            (folder.display(), readable(i64::try_from(*bytes).unwrap_or(i64::MAX)));
+        let missing = match missing {
+            0 => String::new(),
+            missing => format!(" ({missing} of them are missing in the data folder)"),
+        };
+        format!("; {folder} holds its {files} uploaded files{missing}: {bytes}")
+    });
+    let uploads = uploads.unwrap_or_default();
+    format!("{path} holds the database as it was: {kib} KiB, in {ms} ms{uploads}")
 }
 
 /// Refuses an address on a domain that is not served: nobody could log in to the account.

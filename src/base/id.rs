@@ -18,6 +18,12 @@ pub fn random(rng: &mut dyn Rng) -> String {
     URL_SAFE_NO_PAD.encode(bits)
 }
 
+/// Whether a text may be one of [`random`]'s: then it is a file's name, and no path.
+pub fn is_random(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() == 22 && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
 /// 130 random bits as 26 small letters and digits that people do not mix up: for links that are read from paper.
 pub fn token(rng: &mut dyn Rng) -> String {
     let mut bits = [0; 26];
@@ -83,6 +89,20 @@ const POOLED_MAX: usize = 24;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_no_path() {
+        assert!(is_random(&random(&mut OsRng)));
+        for text in [
+            "",
+            "..",
+            "../../../../../etc/pass",
+            "aaaaaaaaaaaaaaaaaaaaa/",
+            "ä234567890123456789012",
+        ] {
+            assert!(!is_random(text), "{text}");
+        }
+    }
 
     #[test]
     fn no_byte_is_given_twice() {

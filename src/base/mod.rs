@@ -8,4 +8,5 @@ pub mod hourly;
 pub mod id;
 pub mod limits;
 pub mod role;
+pub mod size;
 pub mod time;

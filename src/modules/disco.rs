@@ -179,9 +179,10 @@ async fn service_info(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
     let Some(Serving { module, service, .. }) = cx.server.services().get(service.0) else {
         return Err(StanzaError::item_not_found());
     };
-    let own = service.features.iter().copied();
-    let features = caps::sorted(cx.server.service_features().chain(own));
     let of = cx.server.modules().iter().find(|of| of.name == *module);
+    let more = of.and_then(|of| of.service_features).map(|more| more(&cx.config));
+    let own = service.features.iter().chain(more.unwrap_or_default()).copied();
+    let features = caps::sorted(cx.server.service_features().chain(own));
     let forms = of.and_then(|of| of.service_forms).map(|forms| forms(&cx.config));
     Ok(info(None, &[service.identity], &features, &written(&forms.unwrap_or_default())))
 }

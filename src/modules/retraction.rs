@@ -1,5 +1,5 @@
 //! XEP-0424: Message Retraction: archives store retractions, and tombstones in place of retracted
-//! messages.
+//! messages. What the author uploaded for such a message goes with it.
 
 use super::Config;
 use super::api::{Module, On, Passage, Phase, Spec, Verdict};
@@ -10,7 +10,7 @@ use crate::stanza::retract::{Named, Retraction};
 use crate::store::archive::By;
 use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::tx::Tx;
-use crate::store::{StoreError, archive, mailbox};
+use crate::store::{StoreError, archive, mailbox, uploads};
 
 /// The module.
 pub const MODULE: Module = Module {
@@ -97,8 +97,9 @@ impl<'a> Retracting<'a> {
             match self.judged(found.stanza) {
                 Judged::Other => before = found.seq,
                 Judged::Retracted => return Ok(()),
-                Judged::Meant(tombstone) => {
-                    return archive::replace(tx, archive, found.seq, &tombstone);
+                Judged::Meant(meant) => {
+                    uploads::bury_named(tx, meant.said.from(), &meant.said)?;
+                    return archive::replace(tx, archive, found.seq, &meant.tombstone);
                 }
             }
         }
@@ -114,8 +115,9 @@ impl<'a> Retracting<'a> {
             match self.judged(row.stanza) {
                 Judged::Other => {}
                 Judged::Retracted => return Ok(()),
-                Judged::Meant(tombstone) => {
-                    return mailbox::replace(tx, account, row.seq, &tombstone);
+                Judged::Meant(meant) => {
+                    uploads::bury_named(tx, meant.said.from(), &meant.said)?;
+                    return mailbox::replace(tx, account, row.seq, &meant.tombstone);
                 }
             }
         }
@@ -128,7 +130,8 @@ impl<'a> Retracting<'a> {
             Named::Other => Judged::Other,
             Named::Retracted => Judged::Retracted,
             Named::Meant => {
-                Judged::Meant(self.retraction.tombstone(&found, &stamp(from_micros(self.at))))
+                let tombstone = self.retraction.tombstone(&found, &stamp(from_micros(self.at)));
+                Judged::Meant(Box::new(Meant { said: found, tombstone }))
             }
         }
     }
@@ -137,7 +140,13 @@ impl<'a> Retracting<'a> {
 enum Judged {
     Other,
     Retracted,
-    Meant(Vec<u8>),
+    Meant(Box<Meant>),
+}
+
+/// A message that is retracted, and what stands in its place.
+struct Meant {
+    said: Stanza,
+    tombstone: Vec<u8>,
 }
 
 /// Maximum of archived messages that are read to find the one that is meant. Their short id matches

@@ -3,6 +3,7 @@
 mod args;
 mod args_room;
 mod args_team;
+mod args_upload;
 mod args_web;
 mod ask;
 mod backup;
@@ -15,6 +16,7 @@ mod qr;
 mod reports;
 mod room;
 mod team;
+mod upload;
 mod user;
 mod web;
 
@@ -65,6 +67,7 @@ pub fn main(runners: Runners) -> ExitCode {
         Command::Team(verb) => return team::main(&cli.common, &verb),
         Command::Room(verb) => return room::main(&cli.common, &verb),
         Command::Web(verb) => return web::main(&cli.common, &verb),
+        Command::Upload(verb) => return upload::main(&cli.common, verb),
         Command::Announce(Announcement { text, online }) => {
             let to = if online { Audience::Online } else { Audience::All };
             return user::send(&cli.common, Request::Announce { text, to }, "");

@@ -6,6 +6,7 @@
 pub mod claims;
 pub mod delay;
 pub mod error;
+pub mod files;
 pub mod form;
 pub mod forward;
 pub mod ids;

@@ -1,4 +1,4 @@
-//! Backs up the database, and restores it from a backup.
+//! Backs up the database with the uploaded files that it speaks of, and restores both from a backup.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::errors::BackupError;
 use super::handle::Store;
 use super::sqlite::backup::{self, Snapshot};
 use super::sqlite::restore::{self, RestoreError, Restored};
-use super::sqlite::{files, open};
+use super::sqlite::{files, open, uploaded};
 
 impl Store {
     /// Copies the current state of the database into a new file, while it is in use. Neither the writer nor
@@ -27,7 +27,13 @@ impl Store {
         backup::refuse_reserved(database, target)?;
         let _lock = open::locked(database)?;
         let conn = files::open_reader(database)?;
-        backup::snapshot(&conn, target, &backup::Stop::default(), backup::Existing::Refuse)
+        let (stop, uploads) = (backup::Stop::default(), uploaded::of_database(database));
+        backup::snapshot(&conn, target, &stop, backup::Existing::Refuse, Some(&uploads))
+    }
+
+    /// Whether a backup is being made, which may need any uploaded file: none may be deleted now.
+    pub fn takes_files(&self) -> bool {
+        self.inner.aside.takes_files()
     }
 
     /// If the last stop was unclean, checks the database on a thread of its own and logs the result. Does not

@@ -12,7 +12,7 @@ use super::node::{AccessChanges, AccessVersion, Sequence};
 use super::options::{Clock, Options, micros_now};
 use super::queue::{Grant, Job, Queue};
 use super::readers::{self, Readers};
-use super::sqlite::backup;
+use super::sqlite::aside;
 use super::sqlite::engine::Engine;
 use super::sqlite::open;
 use super::tx::{StoreError, Tx};
@@ -47,7 +47,7 @@ impl Store {
             clock: options.clock,
             access: Arc::clone(&access),
             ids,
-            aside: backup::Aside::new(options.path.clone(), &lock),
+            aside: aside::Aside::new(options.path.clone(), &lock),
             unindexed: Arc::default(),
             growth: Growth::new(options.grown_bytes, options.room_grown_bytes),
         };
@@ -222,7 +222,7 @@ pub(super) struct Inner {
     clock: Clock,
     access: Arc<AccessChanges>,
     pub(super) ids: ArchiveIds,
-    pub(super) aside: backup::Aside,
+    pub(super) aside: aside::Aside,
     pub(super) unindexed: Arc<Unindexed>,
     pub(super) growth: Growth,
 }

@@ -36,6 +36,7 @@ mod tests;
 pub mod tokens;
 pub mod tx;
 mod unindexed;
+pub mod uploads;
 pub mod usage;
 mod wire;
 mod writer;
@@ -50,6 +51,7 @@ pub use queue::{Grant, Job};
 pub(crate) use sql::sql;
 pub use sqlite::backup::Snapshot;
 pub use sqlite::restore::{RestoreError, Restored};
+pub use sqlite::uploaded::{FOLDER as UPLOADS_FOLDER, Uploads};
 pub use tx::{Row, StoreError, Tx, Value, query_all, query_one, query_optional};
 pub use unindexed::Placings;
 
@@ -69,6 +71,7 @@ pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
         mailbox::CATALOGUE,
         meta::CATALOGUE,
         tokens::CATALOGUE,
+        &uploads::catalogue().concat(),
         usage::CATALOGUE,
     ]
     .concat()

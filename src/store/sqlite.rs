@@ -1,6 +1,7 @@
 //! The SQLite engine: its connections, its files, and copies of them. Nothing outside this folder names
 //! SQLite.
 
+pub(super) mod aside;
 pub(super) mod backup;
 pub(super) mod engine;
 mod errors;
@@ -9,3 +10,4 @@ pub(super) mod open;
 pub(super) mod restore;
 pub(super) mod schema;
 pub(super) mod tx;
+pub(super) mod uploaded;

@@ -95,6 +95,7 @@ mod transcripts;
 mod unicode;
 mod upgrade;
 mod upload;
+mod upload_ends;
 mod vcard;
 mod websocket;
 mod xml;

@@ -12,17 +12,17 @@ const OLD: &str = "urn:xmpp:http:upload";
 const PURPOSE: &str = "urn:xmpp:http:upload:purpose:0";
 const INFO: &str = "http://jabber.org/protocol/disco#info";
 
-async fn ask(client: &mut Client, payload: &str) -> Outcome<Element> {
+pub async fn ask(client: &mut Client, payload: &str) -> Outcome<Element> {
     client.send(&format!("<iq type='get' id='q' to='upload.localhost'>{payload}</iq>")).await?;
     client.expect(|e| e.name == "iq" && e.attr("id") == Some("q")).await
 }
 
-fn wanted(name: &str, size: &str, more: &str) -> String {
+pub fn wanted(name: &str, size: &str, more: &str) -> String {
     format!("<request xmlns='{NS}' filename='{}' size='{size}' {more}", escape(name))
 }
 
 /// The addresses for PUT and GET.
-async fn slot(client: &mut Client, name: &str, size: usize) -> Outcome<(String, String)> {
+pub async fn slot(client: &mut Client, name: &str, size: usize) -> Outcome<(String, String)> {
     let answer = ask(client, &wanted(name, &size.to_string(), "/>")).await?;
     let Some(slot) = answer.child(NS, "slot") else { return client.fail(format!("{answer}")) };
     let url = |name| slot.child(NS, name).and_then(|e| e.attr("url")).expect("a url").to_owned();
@@ -30,15 +30,15 @@ async fn slot(client: &mut Client, name: &str, size: usize) -> Outcome<(String, 
 }
 
 /// Each byte at its own place.
-fn bytes(size: usize) -> Vec<u8> {
+pub fn bytes(size: usize) -> Vec<u8> {
     (0..size).map(|at| (at * 7 + at / 251) as u8).collect()
 }
 
-fn files(lab: &Lab) -> Vec<String> {
+pub fn files(lab: &Lab) -> Vec<String> {
     files_in(&lab.data.join("uploads"))
 }
 
-fn files_in(folder: &Path) -> Vec<String> {
+pub fn files_in(folder: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
@@ -54,7 +54,7 @@ async fn the_service_says_how_large_a_file_may_be() -> Outcome<()> {
     assert_eq!((identity.attr("category"), identity.attr("type")), (Some("store"), Some("file")));
     let has = |var: &str| query.children.iter().any(|e| e.attr("var") == Some(var));
     assert!(has(NS) && has(OLD), "{told}");
-    for purpose in ["message", "profile", "ephemeral"] {
+    for purpose in ["message", "profile", "ephemeral", "permanent"] {
         assert!(has(&format!("{PURPOSE}#{purpose}")), "{told}");
     }
     let forms = query.children.iter().filter(|e| e.name == "x");
@@ -221,7 +221,7 @@ async fn sizes_and_types_that_are_none_are_refused() -> Outcome<()> {
         (wanted("a", "99999999999999999999999999", "/>"), "not-acceptable"),
         (wanted("a", "11", &format!("><profile xmlns='{PURPOSE}'/></request>")), "not-acceptable"),
         (
-            wanted("a", "1", &format!("><permanent xmlns='{PURPOSE}'/></request>")),
+            wanted("a", "1", &format!("><future xmlns='{PURPOSE}'/></request>")),
             "feature-not-implemented",
         ),
         (
@@ -352,7 +352,7 @@ async fn half_an_upload_is_none() -> Outcome<()> {
 }
 
 /// An upload of which two thirds were sent and something is on disk.
-async fn begun(lab: &Lab, to: &str, file: &[u8]) -> Outcome<Https> {
+pub async fn begun(lab: &Lab, to: &str, file: &[u8]) -> Outcome<Https> {
     let mut half = Https::connect(&lab.target).await?;
     half.head("PUT", to, &[("Content-Length", &file.len().to_string())]).await?;
     half.write(&file[..200_000]).await?;

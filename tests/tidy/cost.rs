@@ -210,6 +210,14 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("upload", "src/net/web/pages/converse.rs", "from where a web client may fetch files"),
     ("upload", "src/server/config/mod.rs", "its files are in a folder of the data folder"),
     (
+        "upload",
+        "src/store/uploads.rs",
+        "the table, which the operator's verbs and retractions change, too",
+    ),
+    ("upload", "src/store/uploads/rows.rs", "the table"),
+    ("upload", "src/admin/uploads.rs", "the operator's verbs"),
+    ("commands", "src/modules/upload/owner.rs", "owners delete their files by commands"),
+    (
         "subscription",
         "src/modules/invite/subscribe.rs",
         "a token subscribes both at once, in one transaction",

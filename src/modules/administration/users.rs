@@ -172,6 +172,8 @@ pub(super) fn refused(error: AdminError) -> StanzaError {
         AdminError::Address(..)
         | AdminError::Amount(..)
         | AdminError::TeamName
+        | AdminError::Time(_)
+        | AdminError::File(_)
         | AdminError::WhichDomain(_) => bad(""),
         AdminError::TooManyInvitations(_) | AdminError::Closed => StanzaError::not_allowed(),
         AdminError::Team(_) => StanzaError::not_acceptable(),
@@ -186,6 +188,7 @@ pub(super) fn refused(error: AdminError) -> StanzaError {
         | AdminError::NotServed { .. }
         | AdminError::NotOnline(_)
         | AdminError::UnknownReport(_)
+        | AdminError::NoFile
         | AdminError::UnknownInvitation
         | AdminError::UnknownDevice(..) => StanzaError::item_not_found(),
         AdminError::Password(_) => StanzaError::not_acceptable(),

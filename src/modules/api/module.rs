@@ -72,6 +72,8 @@ pub struct Module {
     pub service: Option<Service>,
     /// What the service's domain says of itself beyond its features (XEP-0128).
     pub service_forms: Option<fn(&Config) -> Vec<InfoForm>>,
+    /// Features of the service's domain that are there with some settings only.
+    pub service_features: Option<fn(&Config) -> &'static [&'static str]>,
     /// Its paths on the web door.
     pub web: Option<WebRoutes>,
     /// Stream features it offers (RFC 6120 §4.3.2).
@@ -171,6 +173,7 @@ impl Module {
         iqs: &[],
         service: None,
         service_forms: None,
+        service_features: None,
         web: None,
         stream_features: None,
         inline: &[],

@@ -7,7 +7,7 @@ use crate::base::time::{from_micros, stamp};
 use crate::stanza::Stanza;
 use crate::store::ids::ArchiveId;
 use crate::store::tx::Tx;
-use crate::store::{Store, StoreError, archive};
+use crate::store::{Store, StoreError, archive, uploads};
 use crate::xml::ns;
 use crate::xml::view::Node;
 use crate::xml::writer::Xml;
@@ -58,6 +58,10 @@ impl Burial {
         if self.takes(&found) {
             let tombstone = self.tombstone(&found, &stamp(from_micros(at)));
             archive::replace(tx, archive, seq, &tombstone)?;
+            // What its author uploaded for it goes with it.
+            if let Some(author) = speaker::of(&found) {
+                uploads::bury_named(tx, &author, &found)?;
+            }
         }
         Ok(())
     }

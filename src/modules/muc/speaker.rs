@@ -22,6 +22,12 @@ pub fn mark(session: &Jid, affiliation: Affiliation, role: Role, known: bool) ->
     xml.finish().to_vec()
 }
 
+/// Who said a stored message.
+pub fn of(stored: &Stanza) -> Option<Jid> {
+    let doc = stored.element().view();
+    Jid::parse(doc.root().child(NS, NAME)?.attr("jid")?).ok()
+}
+
 /// A stored message as it was sent; `None` if it would be no message.
 pub fn unmarked(stored: &Stanza) -> Option<Stanza> {
     if stored.element().has_child(NS, NAME) || stored.element().has_child(ns::MUC_USER, "x") {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::super::api::Create;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 /// Who may upload how much, and for how long it stays.
@@ -29,6 +30,12 @@ pub struct Config {
     pub bytes_per_account_max: u64,
     /// Bytes that are kept in all; the oldest files make room.
     pub bytes_max: u64,
+    /// Who may upload files that stay (§5.4).
+    pub permanent: Create,
+    /// Bytes of such files that are kept for an account. 0: there are none.
+    pub permanent_bytes_per_account_max: u64,
+    /// Bytes that uploads leave free on their disk.
+    pub free_bytes_min: u64,
     /// Days that a file stays. 0: for ever.
     pub retention_days: u32,
     /// Days that a file for a profile stays. 0: for ever.
@@ -52,6 +59,9 @@ impl Default for Config {
             files_per_day_max: 1_000,
             bytes_per_account_max: 5 * 1024 * MIB,
             bytes_max: 20 * 1024 * MIB,
+            permanent: Create::Accounts,
+            permanent_bytes_per_account_max: 100 * MIB,
+            free_bytes_min: 256 * MIB,
             retention_days: 90,
             profile_retention_days: 0,
             // §8

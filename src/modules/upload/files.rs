@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::fs::{DirBuilder, File, OpenOptions};
 use tokio::io::{AsyncWriteExt, BufWriter};
 
+use crate::base::id::is_random;
 use crate::modules::Pipeline;
 
 /// The ids of files that somebody writes or deletes just now.
@@ -40,15 +41,9 @@ fn ids(server: &Pipeline) -> std::sync::MutexGuard<'_, HashSet<String>> {
     server.shared().upload.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a text is an id as [`crate::base::id::random`] makes them: then it is a file's name, and no path.
-pub(super) fn is_id(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    text.len() == 22 && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-}
-
 /// Whether it is the name of a file that was never finished.
 pub(super) fn is_part(name: &str) -> bool {
-    name.strip_suffix(PART).is_some_and(is_id)
+    name.strip_suffix(PART).is_some_and(is_random)
 }
 
 /// Where the file of an id is.
@@ -147,22 +142,6 @@ const AT_ONCE: usize = 4_096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::id::{OsRng, random};
-
-    #[test]
-    fn an_id_is_no_path() {
-        let id = random(&mut OsRng);
-        assert!(is_id(&id) && is_part(&format!("{id}.part")) && !is_part(&id));
-        for text in [
-            "",
-            "..",
-            "../../../../../etc/pass",
-            "aaaaaaaaaaaaaaaaaaaaa/",
-            "ä234567890123456789012",
-        ] {
-            assert!(!is_id(text), "{text}");
-        }
-    }
 
     #[tokio::test]
     async fn what_is_not_kept_is_gone() {

@@ -17,13 +17,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::io::AsyncSeekExt;
 
-use super::files::{is_id, path};
+use super::files::path;
 use super::name::disposition;
 use super::put::put;
 use super::range::{FileBody, Wanted};
-use super::rows::{self, File};
+use crate::base::id::is_random;
 use crate::base::time::micros;
 use crate::modules::api::WebCx;
+use crate::store::uploads::{self as rows, File};
 
 /// The paths of files.
 pub(super) fn routes(cx: &WebCx) -> Router {
@@ -74,7 +75,7 @@ async fn download(
 }
 
 async fn serve(cx: &WebCx, id: &str, headers: &HeaderMap) -> Result<Response, StatusCode> {
-    let of = is_id(id).then(|| id.to_owned()).ok_or(StatusCode::NOT_FOUND)?;
+    let of = is_random(id).then(|| id.to_owned()).ok_or(StatusCode::NOT_FOUND)?;
     let row = cx.store.read(move |tx| rows::find(tx, &of)).await;
     let row = row.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     let now = micros((cx.clock)());

@@ -1,17 +1,19 @@
 //! XEP-0363: HTTP File Upload. Files are at addresses that cannot be guessed, on the web door.
 //!
 //! `slots.rs` answers requests for slots; `put.rs` takes a file, `http.rs` and `range.rs` give it out; `files.rs` are
-//! files on disk, `rows.rs` what is known of them, and `sweep.rs` deletes both. `name.rs` is what clients say of their
-//! files, which decides nothing.
+//! files on disk and `space.rs` looks whether there is room for them; what is known of them is in
+//! [`crate::store::uploads`]. `sweep.rs` deletes both, and `owner.rs` lets owners do so. `name.rs` is what clients say
+//! of their files, which decides nothing.
 
 mod config;
 mod files;
 mod http;
 mod name;
+mod owner;
 mod put;
 mod range;
-mod rows;
 mod slots;
+mod space;
 mod sweep;
 
 pub use config::Config;
@@ -19,9 +21,10 @@ pub use files::Uploading;
 
 use std::time::Duration;
 
-use super::api::{Answer, Identity, IqHandler, IqRoute, Module, Service, Spec, Target};
+use super::api::{Answer, Command, Identity, IqHandler, IqRoute, Module, Service, Spec, Target};
 use crate::stanza::iq::IqType;
 use crate::stanza::{Stanza, StanzaError};
+use crate::store::uploads as rows;
 
 /// The module.
 pub const MODULE: Module = Module {
@@ -42,11 +45,28 @@ pub const MODULE: Module = Module {
         iq: |_, stanza| unless_answer(&stanza),
     }),
     service_forms: Some(|config| config.upload.forms()),
+    service_features: Some(|config| match config.upload.permanent_bytes_per_account_max {
+        0 => &[],
+        _ => &["urn:xmpp:http:upload:purpose:0#permanent"],
+    }),
+    commands: &[
+        Command {
+            node: owner::LIST,
+            name: "List my files",
+            allowed: owner::may_have_files,
+            run: |cx, stages| Box::pin(owner::list(cx, stages)),
+        },
+        Command {
+            node: owner::DELETE,
+            name: "Delete files of mine",
+            allowed: owner::may_have_files,
+            run: |cx, stages| Box::pin(owner::delete(cx, stages)),
+        },
+    ],
     iqs: &[request(slots::NS, slots::request), request(slots::OLD, slots::old_request)],
     web: Some(http::routes),
-    sql: &[rows::CATALOGUE],
     weights: rows::WEIGHTS,
-    account_deleted: Some(rows::account_deleted),
+    account_deleted: Some(|tx, account| rows::bury_all(tx, account).map(drop)),
     every: Some((HOUR, |job| Box::pin(sweep::run(job)))),
     background: Some(|job| Box::pin(sweep::tidy(job))),
     ..Module::EMPTY

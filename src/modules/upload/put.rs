@@ -15,11 +15,13 @@ use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::files::{Claim, Part, is_id};
+use super::files::{Claim, Part};
 use super::name::{is_same_type, media_type};
-use super::rows::{self, File};
+use super::space;
+use crate::base::id::is_random;
 use crate::base::time::micros;
 use crate::modules::api::WebCx;
+use crate::store::uploads::{self as rows, File};
 
 /// Why a file is not taken, for the person who looks at the client.
 type Refusal = (StatusCode, &'static str);
@@ -44,17 +46,22 @@ pub(super) async fn put(
 }
 
 async fn take(cx: &WebCx, id: String, request: Request) -> Result<(), Refusal> {
-    let wanted = is_id(&id).then(|| id.clone()).ok_or(UNKNOWN)?;
+    let wanted = is_random(&id).then(|| id.clone()).ok_or(UNKNOWN)?;
     let claim = Claim::of(&cx.server, &id).ok_or(BUSY)?;
     let row = cx.store.read(move |tx| rows::find(tx, &wanted)).await.map_err(|_| INSIDE)?;
     let row = row.ok_or(UNKNOWN)?;
     allow(cx, &row, &request)?;
     let given = judge(&row, &request)?;
     let size = u64::try_from(row.size).unwrap_or(0);
-    let folder = cx.config.upload.folder.clone();
+    let (folder, reserve) = (cx.config.upload.folder.clone(), cx.config.upload.free_bytes_min);
+    if !space::is_there(&folder, size, reserve) {
+        tracing::warn!(id, size, "an upload is refused: it would not leave upload.free_bytes_min free");
+        return Err(FULL);
+    }
     let mut part = Part::create(&folder, &id).await.map_err(|error| disk(&error))?;
     let time = TIME_MIN + Duration::from_secs(size / BYTES_PER_SECOND_MIN);
-    let received = receive(&mut part, request.into_body(), size);
+    let room = || space::is_there(&folder, 0, reserve);
+    let received = receive(&mut part, request.into_body(), size, room);
     timeout(time, received).await.unwrap_or(Err(SLOW))?;
     // Whoever goes now leaves no half of it.
     let (done, outcome) = oneshot::channel();
@@ -95,12 +102,23 @@ fn judge(row: &File, request: &Request) -> Result<Option<String>, Refusal> {
     }
 }
 
-async fn receive(part: &mut Part, mut body: Body, size: u64) -> Result<(), Refusal> {
-    let mut left = size;
+/// Takes the body. Others write at the same time, so what is free is looked at again and again.
+async fn receive(
+    part: &mut Part,
+    mut body: Body,
+    size: u64,
+    has_room: impl Fn() -> bool,
+) -> Result<(), Refusal> {
+    let (mut left, mut unseen) = (size, 0);
     while let Some(bytes) = timeout(PAUSE_MAX, next(&mut body)).await.map_err(|_| SLOW)? {
         let bytes = bytes.map_err(|_| CUT)?;
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         left = left.checked_sub(length).ok_or(WRONG_SIZE)?;
+        unseen += length;
+        if unseen >= LOOK_EVERY {
+            unseen = 0;
+            has_room().then_some(()).ok_or(FULL)?;
+        }
         part.write(&bytes).await.map_err(|error| disk(&error))?;
     }
     if left == 0 { Ok(()) } else { Err(CUT) }
@@ -174,3 +192,5 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How long any upload may take; each second more has to bring so much.
 const TIME_MIN: Duration = Duration::from_secs(60);
 const BYTES_PER_SECOND_MIN: u64 = 4_096;
+/// Bytes after which an upload looks whether there is room still.
+const LOOK_EVERY: u64 = 1 << 20;

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::name::{clean, encoded, media_type};
-use super::rows::{self, Given, Kind, NewSlot};
+use super::space;
 use super::sweep;
 use crate::base::id::{OsRng, random};
 use crate::base::time::{from_micros, micros, parse, stamp};
@@ -11,6 +11,7 @@ use crate::stanza::StanzaError;
 use crate::stanza::error::ErrorType;
 use crate::stanza::iq::Iq;
 use crate::store::ids::AccountId;
+use crate::store::uploads::{self as rows, Given, Kind, NewSlot};
 use crate::xml::view::Node;
 use crate::xml::writer::Xml;
 
@@ -45,8 +46,14 @@ async fn slot(cx: &Cx, iq: &Iq, ns: &'static str) -> Result<Reply, StanzaError> 
         let request = doc.root().first_child().ok_or_else(StanzaError::bad_request)?;
         read(request, ns, now)?
     };
-    judge(config, &wanted, ns)?;
-    let base = base(cx, iq)?;
+    judge(cx, &wanted, ns)?;
+    if !space::is_there(&config.folder, wanted.size, config.free_bytes_min) {
+        return Err(later(ns, "the disk of the server is full", now.saturating_add(rows::DAY / 24)));
+    }
+    let to = iq.to().ok_or_else(StanzaError::item_not_found)?;
+    let host = to.domain().strip_prefix(&*config.label).and_then(|rest| rest.strip_prefix('.'));
+    let base = base(cx, host.unwrap_or_else(|| to.domain()));
+    let base = base.ok_or_else(|| StanzaError::service_unavailable().text("there is no web server here"))?;
     let (put, get) = give(cx, account, wanted, ns, &base).await?;
     let mut xml = Xml::new();
     xml.start("slot").attr("xmlns", ns);
@@ -93,6 +100,7 @@ fn purpose(request: Node<'_>, now: i64) -> Result<(Kind, i64), StanzaError> {
     match purpose.name() {
         "message" => Ok((Kind::Message, i64::MAX)),
         "profile" => Ok((Kind::Profile, i64::MAX)),
+        "permanent" => Ok((Kind::Permanent, i64::MAX)),
         "ephemeral" => {
             let end = purpose.attr("expire-before").and_then(parse).map(micros);
             let wrong = || StanzaError::bad_request().text("expire-before is no time to come");
@@ -102,10 +110,20 @@ fn purpose(request: Node<'_>, now: i64) -> Result<(Kind, i64), StanzaError> {
     }
 }
 
-fn judge(config: &Config, wanted: &Wanted, ns: &'static str) -> Result<(), StanzaError> {
+fn judge(cx: &Cx, wanted: &Wanted, ns: &'static str) -> Result<(), StanzaError> {
+    let config = &cx.config.upload;
     let most = match wanted.kind {
         Kind::Message => config.largest(),
         Kind::Profile => config.largest().min(config.profile_bytes_max),
+        Kind::Permanent if config.permanent_bytes_per_account_max == 0 => {
+            let text = "no files are kept for ever here";
+            return Err(StanzaError::feature_not_implemented().text(text));
+        }
+        Kind::Permanent if !cx.is_among(config.permanent) => {
+            let text = "only operators may upload what is kept for ever";
+            return Err(StanzaError::forbidden().text(text));
+        }
+        Kind::Permanent => config.largest().min(config.permanent_bytes_per_account_max),
     };
     if wanted.size > most {
         return Err(StanzaError::not_acceptable()
@@ -119,16 +137,22 @@ fn judge(config: &Config, wanted: &Wanted, ns: &'static str) -> Result<(), Stanz
     Ok(())
 }
 
-/// What stands before the path in addresses.
-fn base(cx: &Cx, iq: &Iq) -> Result<String, StanzaError> {
-    let config = &cx.config.upload;
-    if !config.url.is_empty() {
-        return Ok(config.url.trim_end_matches('/').to_owned());
+/// What stands before the path in addresses, for accounts of a host; none if there is no web door.
+pub(super) fn base(cx: &Cx, host: &str) -> Option<String> {
+    match cx.config.upload.url.trim_end_matches('/') {
+        "" => cx.server.shared().web_address.url(host),
+        url => Some(url.to_owned()),
     }
-    let to = iq.to().ok_or_else(StanzaError::item_not_found)?;
-    let host = to.domain().strip_prefix(&*config.label).and_then(|rest| rest.strip_prefix('.'));
-    let url = cx.server.shared().web_address.url(host.unwrap_or_else(|| to.domain()));
-    url.ok_or_else(|| StanzaError::service_unavailable().text("there is no web server here"))
+}
+
+/// Where a file is fetched.
+pub(super) fn address(base: &str, id: &str, name: &str) -> String {
+    format!("{base}/{PATH}/{id}/{}", encoded(name))
+}
+
+fn later(ns: &'static str, text: &'static str, at: i64) -> StanzaError {
+    let error = StanzaError::resource_constraint().text(text).application(ns, "retry");
+    error.kind(ErrorType::Wait).attribute("stamp", stamp(from_micros(at)))
 }
 
 async fn give(
@@ -140,28 +164,23 @@ async fn give(
 ) -> Result<(String, String), StanzaError> {
     let Wanted { kind, name, media_type, size, expires } = wanted;
     let (id, token) = (random(&mut OsRng), random(&mut OsRng));
-    let get = format!("{base}/{PATH}/{id}/{}", encoded(&name));
+    let get = address(base, &id, &name);
     let put = format!("{get}?token={token}");
     let size = sweep::bound(size);
     let new = NewSlot { id, account, kind, name, media_type, size, expires, token };
     let (bounds, now) = (cx.config.upload.bounds(), micros(cx.now));
     let given = cx.store.write(move |tx| rows::slot(tx, &new, &bounds, now)).await?;
-    let later = |text, at| {
-        let error = StanzaError::resource_constraint().text(text).application(ns, "retry");
-        error.kind(ErrorType::Wait).attribute("stamp", stamp(from_micros(at)))
-    };
     match given {
         Given::Slot(made_room) => {
             if made_room {
-                let (store, server) = (cx.store.clone(), cx.server.clone());
-                let folder = cx.config.upload.folder.clone();
-                let work = async move { sweep::delete(&store, &server, &folder).await };
-                cx.router.tasks.spawn("upload", work);
+                sweep::soon(cx);
             }
             Ok((put, get))
         }
-        Given::Later(at) => Err(later("quota reached: that is all for a day", at)),
-        Given::Full => Err(later("there is no room", now.saturating_add(rows::DAY / 24))),
+        Given::Later(at) => Err(later(ns, "quota reached: that is all for a day", at)),
+        Given::Full => Err(later(ns, "there is no room", now.saturating_add(rows::DAY / 24))),
+        Given::PermanentFull => Err(StanzaError::resource_constraint()
+            .text("quota reached: delete permanent files that you need no longer")),
     }
 }
 
@@ -182,7 +201,7 @@ impl Config {
 }
 
 /// What paths begin with.
-pub(super) const PATH: &str = "upload";
+const PATH: &str = "upload";
 /// §4
 pub(super) const NS: &str = "urn:xmpp:http:upload:0";
 /// COMPAT(clients of before 2018): the namespace of XEP-0363 before 0.4, with elements for attributes.

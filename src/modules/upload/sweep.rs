@@ -2,13 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::config::Config;
 use super::files::{self, Claim};
-use super::rows;
+use super::space;
+use crate::base::id::is_random;
 use crate::base::time::micros;
 use crate::modules::Pipeline;
-use crate::modules::api::{Cause, PeriodicJob};
+use crate::modules::api::{Cause, Cx, PeriodicJob};
+use crate::store::uploads as rows;
 use crate::store::{Store, StoreError};
 
 /// What is due.
@@ -19,6 +22,11 @@ pub(super) async fn run(job: PeriodicJob) {
     match mark(&job).await {
         Ok(()) => delete(&job.store, &job.server, &job.config.upload.folder).await,
         Err(error) => tracing::warn!(%error, "old uploads were not looked at; tried again later"),
+    }
+    let config = &job.config.upload;
+    if job.cause == Cause::Due && !space::is_there(&config.folder, 0, config.free_bytes_min) {
+        let free = space::free(&config.folder);
+        tracing::warn!(free, "uploads are refused: less than upload.free_bytes_min is free on their disk");
     }
 }
 
@@ -47,6 +55,14 @@ async fn lapse(job: &PeriodicJob, before: i64) -> Result<(), StoreError> {
     }
 }
 
+/// Has it done in a task of its own.
+pub(super) fn soon(cx: &Cx) {
+    let (store, server) = (cx.store.clone(), cx.server.clone());
+    let folder = cx.config.upload.folder.clone();
+    let work = async move { delete(&store, &server, &folder).await };
+    cx.router.tasks.spawn("upload", work);
+}
+
 /// Deletes files that are marked, and their rows.
 pub(super) async fn delete(store: &Store, server: &Arc<Pipeline>, folder: &Path) {
     loop {
@@ -58,7 +74,8 @@ pub(super) async fn delete(store: &Store, server: &Arc<Pipeline>, folder: &Path)
         let mut claims = Vec::new();
         for id in dead {
             let Some(claim) = Claim::of(server, &id) else { continue };
-            if files::delete(folder, &id).await {
+            // Its row may be in the backup as that of a file that is there.
+            if !store.takes_files() && files::delete(folder, &id).await {
                 gone.push(id);
                 claims.push(claim);
             }
@@ -73,16 +90,29 @@ pub(super) async fn delete(store: &Store, server: &Arc<Pipeline>, folder: &Path)
     }
 }
 
+/// What a crash has left; then, as long as the server runs, what was marked by whoever deletes a row: owners, the
+/// operator, and whoever takes a message back.
+pub(super) async fn tidy(job: PeriodicJob) {
+    cut_off(&job).await;
+    loop {
+        delete(&job.store, &job.server, &job.config.upload.folder).await;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// How long a file that was deleted may be on the disk; nobody can fetch it.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
 /// After the start: what a crash has left. A file without a row stays: perhaps an older database was restored, and
 /// the restoring will be undone.
-pub(super) async fn tidy(job: PeriodicJob) {
+async fn cut_off(job: &PeriodicJob) {
     let folder = &job.config.upload.folder;
     let Ok(mut entries) = tokio::fs::read_dir(folder).await else { return };
     while let Ok(Some(entry)) = entries.next_entry().await {
         let Ok(name) = entry.file_name().into_string() else { continue };
         let is_part = files::is_part(&name);
         let id = name.split('.').next().unwrap_or_default().to_owned();
-        if !is_part && !files::is_id(&name) {
+        if !is_part && !is_random(&name) {
             continue;
         }
         let Some(_claim) = Claim::of(&job.server, &id) else { continue };
@@ -110,6 +140,7 @@ impl Config {
             day_bytes: bound(self.bytes_per_day_max),
             day_files: i64::from(self.files_per_day_max),
             account_bytes: bound(self.bytes_per_account_max),
+            permanent_bytes: bound(self.permanent_bytes_per_account_max),
             bytes: bound(self.bytes_max),
             slot: i64::from(self.slot_seconds) * 1_000_000,
         }

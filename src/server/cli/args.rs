@@ -2,6 +2,7 @@
 
 use super::args_room::{ROOM_EXAMPLES, Room};
 use super::args_team::{TEAM_EXAMPLES, Team};
+use super::args_upload::{UPLOAD_EXAMPLES, Upload};
 use super::args_web::WebVerb;
 use crate::admin::NoticeChange;
 use crate::base::role::Role;
@@ -90,6 +91,9 @@ pub enum Command {
     /// Put a web client beside the server
     #[command(subcommand)]
     Web(WebVerb),
+    /// List and delete what accounts uploaded, while the server runs or not
+    #[command(subcommand, after_help = UPLOAD_EXAMPLES)]
+    Upload(Upload),
     /// Send a text to all accounts
     Announce(Announcement),
     /// Show, set or delete the message of the day, which every account is sent once
@@ -440,7 +444,8 @@ Examples:
 
 The running server writes the file: its user must be able to. When no server runs, the command writes \
 it itself. The copy is the database as it was when the command began, in one file, checked, and \
-readable by its owner only. Certificates are not in it: keep the folder tls/ too.";
+readable by its owner only; uploaded files are beside it, in monday.db.uploads. Certificates are not in \
+it: keep the folder tls/ too.";
 
 const RESTORE_EXAMPLES: &str = "\
 Examples:
@@ -448,7 +453,7 @@ Examples:
   stonechat --data-dir /var/lib/stonechat restore /var/lib/stonechat/backups/monday.db
   systemctl start stonechat
 
-The backup is checked before anything is changed. The database that was there before is kept beside \
+The backup is checked before anything is changed, and uploaded files are taken from beside it. The database that was there before is kept beside \
 the restored one, as stonechat.db.before-restore-TIME; `stonechat restore` of that file undoes this.";
 
 #[cfg(test)]
@@ -469,7 +474,7 @@ mod tests {
 
     type Case = (&'static str, fn(Cli) -> bool);
 
-    const COMMAND_LINES: [Case; 23] = [
+    const COMMAND_LINES: [Case; 24] = [
         ("", |c| c.command.is_none()),
         ("serve", |c| matches!(c.command, Some(Command::Serve))),
         ("status", |c| matches!(c.command, Some(Command::Status))),
@@ -519,6 +524,10 @@ mod tests {
         ("room create hall --owner a@b --preset private", |c| {
             matches!(c.command, Some(Command::Room(Room::Create { room, owner, preset, .. }))
                 if room == "hall" && owner == "a@b" && preset.as_deref() == Some("private"))
+        }),
+        ("upload list a@b --before 2026-01-31", |c| {
+            matches!(c.command, Some(Command::Upload(Upload::List(l)))
+                if l.jid.as_deref() == Some("a@b") && l.before.is_some() && l.max == 100)
         }),
         ("team list", |c| matches!(c.command, Some(Command::Team(Team::List)))),
         ("backup a.db", |c| matches!(c.command, Some(Command::Backup { file }) if file == *"a.db")),

@@ -5,7 +5,7 @@ use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
 use super::location;
 use crate::admin::{Request, Response, backup_line};
 use crate::server::config::{Config, Problem, Problems, load};
-use crate::store::{RestoreError, Store};
+use crate::store::{RestoreError, Store, Uploads};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -71,6 +71,17 @@ fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
     if done.schema < done.known {
         let (schema, known) = (done.schema, done.known);
         lines.push(format!("the next start upgrades its schema from {schema} to {known}"));
+    }
+    match done.uploads {
+        Uploads { files: 0, .. } => {}
+        Uploads { folder, files, missing: 0, .. } => {
+            lines.push(format!("its {files} uploaded files are in {}", folder.display()));
+        }
+        Uploads { files, missing, .. } => lines.push(format!(
+            "{missing} of its {files} uploaded files are MISSING: they were not beside the backup, in {}.uploads; \
+             put that folder there and give the command again",
+            file.display()
+        )),
     }
     match done.aside {
         Some(aside) => {

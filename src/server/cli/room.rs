@@ -55,22 +55,27 @@ fn sure(verb: &Room) -> Result<(), Problem> {
         Room::Purge { room, yes: false } => (room, "deletes what was said in the room"),
         _ => return Ok(()),
     };
+    ask(room, what)
+}
+
+/// Has a person type the name again.
+pub(super) fn ask(name: &str, what: &str) -> Result<(), Problem> {
     let stopped = |what: String, fix: &str| Problem {
         what,
-        place: format!("the command about {room}"),
+        place: format!("the command about {name}"),
         fix: fix.to_owned(),
     };
     if !std::io::stdin().is_terminal() {
         let told = format!("this {what}, and there is no terminal to ask on");
         return Err(stopped(told, "add --yes if it is meant"));
     }
-    eprint!("{room}: this {what}. It CANNOT be restored.\nType the room again: ");
+    eprint!("{name}: this {what}. It CANNOT be restored.\nType the name again: ");
     let mut line = String::new();
     let read = std::io::stdin().lock().take(4_096).read_line(&mut line).is_ok();
-    match read && line.trim() == room {
+    match read && line.trim() == name {
         true => Ok(()),
         false => {
-            Err(stopped("that is not the same room: nothing was done".to_owned(), "give it again"))
+            Err(stopped("that is not the same name: nothing was done".to_owned(), "give it again"))
         }
     }
 }

@@ -165,7 +165,7 @@ impl Config {
             admins: self.admins(),
             mam: self.archive(),
             upload: upload::Config {
-                folder: self.data_dir.join("uploads"),
+                folder: self.data_dir.join(store::UPLOADS_FOLDER),
                 ..self.modules.upload.clone()
             },
             ..self.modules.clone()

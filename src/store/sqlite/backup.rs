@@ -1,7 +1,8 @@
-//! Copies of the database that can be opened on their own: on command while it is in use, and automatically
-//! before a migration. The background check after an unclean stop is here too.
+//! Copies of the database that can be opened on their own: on command while it is in use (`aside.rs`), and
+//! automatically before a migration. The background check after an unclean stop is here too.
 
 use super::files;
+use super::uploaded::{self, Beside, Uploads};
 use crate::store::errors::{BackupError, OpenError};
 use crate::store::options::now;
 use rusqlite::backup::{Backup, StepResult};
@@ -9,8 +10,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tempfile::TempPath;
 
@@ -21,60 +22,10 @@ pub struct Snapshot {
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
+    /// The uploaded files that it speaks of, beside it.
+    pub uploads: Option<Uploads>,
     /// The time it took.
     pub took: Duration,
-}
-
-/// Work that runs in addition to the writer and the readers.
-pub(in crate::store) struct Aside {
-    pub(in crate::store) path: PathBuf,
-    stop: Stop,
-    /// Held while a backup is made.
-    busy: Mutex<()>,
-    /// The lock of the database; each owner of a connection holds it.
-    lock: Weak<File>,
-}
-
-impl Aside {
-    pub(in crate::store) fn new(path: PathBuf, lock: &Arc<File>) -> Self {
-        let (stop, busy) = (Stop::default(), Mutex::default());
-        Self { path, stop, busy, lock: Arc::downgrade(lock) }
-    }
-
-    pub(in crate::store) fn stop(&self) {
-        self.stop.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Waits until a backup that was stopped has ended.
-    pub(in crate::store) fn wait(&self) {
-        drop(self.busy.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    pub(in crate::store) fn backup(&self, target: &Path) -> Result<Snapshot, BackupError> {
-        let Some(_lock) = self.lock.upgrade() else { return Err(BackupError::Stopped) };
-        let _one = match self.busy.try_lock() {
-            Ok(one) => one,
-            Err(std::sync::TryLockError::Poisoned(one)) => one.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => return Err(BackupError::Busy),
-        };
-        refuse_reserved(&self.path, target)?;
-        let conn = files::open_reader(&self.path)?;
-        let made = snapshot(&conn, target, &self.stop, Existing::Refuse);
-        match &made {
-            Ok(made) => tracing::info!(
-                path = %made.path.display(),
-                bytes = made.bytes,
-                ms = made.took.as_millis(),
-                "backup made"
-            ),
-            Err(error) => tracing::warn!(%error, "no backup"),
-        }
-        made
-    }
-
-    pub(in crate::store) fn parts(&self) -> (PathBuf, Stop, Option<Arc<File>>) {
-        (self.path.clone(), self.stop.clone(), self.lock.upgrade())
-    }
 }
 
 /// Stops long work between two pages.
@@ -82,6 +33,10 @@ impl Aside {
 pub(in crate::store) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -104,7 +59,8 @@ pub(in crate::store) fn before_schema(path: &Path, version: i64) -> Result<(), O
     };
     let conn = files::open_reader(path)?;
     // The name may exist: from an upgrade that was reverted, or that failed just now.
-    let made = snapshot(&conn, &target, &Stop::default(), Existing::Replace).map_err(failed)?;
+    let made = snapshot(&conn, &target, &Stop::default(), Existing::Replace, None);
+    let made = made.map_err(failed)?;
     tracing::info!(
         path = %made.path.display(),
         bytes = made.bytes,
@@ -140,13 +96,14 @@ fn copies(path: &Path) -> Vec<(i64, PathBuf)> {
     found
 }
 
-/// Copies what `from` sees to `….part` next to `target`, reads the copy, makes it durable, and only then
-/// gives it its name.
+/// Copies what `from` sees to `….part` next to `target`, reads the copy, makes it durable, takes along the uploaded
+/// files that it speaks of from `uploads`, and only then gives it its name.
 pub(in crate::store) fn snapshot(
     from: &Connection,
     target: &Path,
     stop: &Stop,
     existing: Existing,
+    uploads: Option<&Path>,
 ) -> Result<Snapshot, BackupError> {
     let begun = now();
     let files = |source| BackupError::Files { path: target.to_owned(), source };
@@ -160,9 +117,28 @@ pub(in crate::store) fn snapshot(
     }
     part.file.sync_all().map_err(files)?;
     let bytes = part.file.metadata().map_err(files)?.len();
+    let beside = match uploads {
+        Some(from) => {
+            let known = uploaded::known(&part.path).map_err(sql)?;
+            let made = Beside::make(&known, from, target, || stop.is_set());
+            made.map_err(|error| of_uploads(target, stop, error))?
+        }
+        None => None,
+    };
     part.name(target, existing)?;
     files::sync_folder(target).map_err(files)?;
-    Ok(Snapshot { path: target.to_owned(), bytes, took: begun.elapsed() })
+    let uploads = beside.map(Beside::keep);
+    Ok(Snapshot { path: target.to_owned(), bytes, uploads, took: begun.elapsed() })
+}
+
+fn of_uploads(target: &Path, stop: &Stop, source: io::Error) -> BackupError {
+    let path = uploaded::of_backup(target);
+    match source.kind() {
+        _ if stop.is_set() => BackupError::Stopped,
+        io::ErrorKind::DirectoryNotEmpty => BackupError::Exists { path },
+        io::ErrorKind::StorageFull => BackupError::Full { path },
+        _ => BackupError::Files { path, source },
+    }
 }
 
 /// Refuses names such as `….restored`, which the next start would take for the database.
@@ -436,7 +412,7 @@ mod tests {
         let stop = Stop::default();
         stop.0.store(true, Ordering::Relaxed);
         let target = folder.path().join("copy");
-        let made = snapshot(&conn, &target, &stop, Existing::Refuse);
+        let made = snapshot(&conn, &target, &stop, Existing::Refuse, None);
         assert!(matches!(made, Err(BackupError::Stopped)), "{made:?}");
         assert!(!names(folder.path()).iter().any(|name| name.starts_with("copy")));
     }
@@ -457,7 +433,7 @@ mod tests {
         fs::write(&path, bytes).unwrap();
         let target = folder.path().join("copy");
         let conn = files::open_reader(&path).unwrap();
-        let made = snapshot(&conn, &target, &Stop::default(), Existing::Refuse);
+        let made = snapshot(&conn, &target, &Stop::default(), Existing::Refuse, None);
         assert!(matches!(made, Err(BackupError::Damaged { .. })), "{made:?}");
         assert!(!target.exists());
     }

@@ -125,7 +125,7 @@ pub(in crate::store) fn private_file() -> OpenOptions {
     options
 }
 
-fn private_folder() -> DirBuilder {
+pub(super) fn private_folder() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

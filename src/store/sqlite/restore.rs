@@ -1,7 +1,8 @@
 //! Replaces the database by a backup. A kill at any moment leaves one of the two whole, never one with the
 //! other's log.
 //!
-//! 1. The file is copied to `….restore.part`, checked there, and made durable.
+//! 1. The file is copied to `….restore.part`, checked there, and made durable; the uploaded files that it speaks of are
+//!    brought from beside it. What is there already stays: the database that is in use may speak of it.
 //! 2. The database gets a second name, `….before-restore-…`, and so does its log if there is one.
 //! 3. The copy is renamed to `….restored`: from here on the restore is decided.
 //! 4. The old log is removed and the copy gets the database's name.
@@ -10,6 +11,7 @@
 
 use super::files;
 use super::schema;
+use super::uploaded::{self, Uploads};
 use crate::base::time::{from_micros, stamp};
 use crate::store::errors::OpenError;
 use crate::store::meta;
@@ -30,6 +32,8 @@ pub struct Restored {
     pub known: i64,
     /// The path of the previous database; `None` if there was none.
     pub aside: Option<PathBuf>,
+    /// The uploaded files that the backup speaks of.
+    pub uploads: Uploads,
 }
 
 /// Why nothing was restored. The text is for the operator: what is wrong, where, and what to do.
@@ -115,11 +119,20 @@ pub(in crate::store) fn restore(file: &Path, database: &Path) -> Result<Restored
     refuse_by_header(file)?;
     let _lock = locked(database)?;
     let schema = prepare(file, database, at)?;
+    let uploads = bring_uploads(file, database)?;
     let aside = put_aside(database, at)?;
     decide(database)?;
     finish(database).map_err(|source| RestoreError::Unfinished { source })?;
     let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
-    Ok(Restored { schema, known, aside })
+    Ok(Restored { schema, known, aside, uploads })
+}
+
+/// Files without a row do no harm, should this be the end of it.
+fn bring_uploads(file: &Path, database: &Path) -> Result<Uploads, RestoreError> {
+    let part = files::with_suffix(database, PART);
+    let known = uploaded::known(&part).map_err(|error| of_sqlite(file, &part, error))?;
+    let brought = uploaded::bring_back(&known, &uploaded::of_backup(file), database);
+    brought.map_err(files(&uploaded::of_database(database)))
 }
 
 /// Completes or undoes a restore that was killed. Called under the lock.

@@ -27,6 +27,8 @@ pub struct Driver {
     pub book: Arc<Book>,
     /// Whether it uses stream management where it is offered.
     manages: bool,
+    /// Whether it comes by WebSocket (RFC 7395).
+    pub web: bool,
     client: Option<Client>,
     pub session: Option<Session>,
     /// Known to be unhandled: goes out first on the next stream.
@@ -82,6 +84,7 @@ impl Driver {
             accounts,
             book,
             manages,
+            web: false,
             client: None,
             session: None,
             backlog: VecDeque::new(),
@@ -97,8 +100,11 @@ impl Driver {
 
     /// Connects, resumes or binds, becomes available, and sends again what is known to be unhandled.
     pub async fn connect(&mut self, target: &Target) -> Outcome<Arrival> {
-        let direct = target.c2s_tls.is_some();
-        let security = if direct { Security::Direct } else { Security::StartTls };
+        let security = match (self.web, target.c2s_tls) {
+            (true, _) => Security::WebSocket,
+            (false, Some(_)) => Security::Direct,
+            (false, None) => Security::StartTls,
+        };
         let mut client = Client::connect(target, security).await?;
         client.answers_pings = false;
         let user = self.own.split('@').next().unwrap_or_default();

@@ -27,6 +27,8 @@ pub struct Device {
     pub comes: Comes,
     /// The rooms that it is in; if it sends, it speaks there, too.
     pub rooms: &'static [usize],
+    /// By WebSocket.
+    pub web: bool,
 }
 
 /// How hard they work.

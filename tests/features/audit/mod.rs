@@ -4,7 +4,7 @@
 //!
 //! What a server does not offer is passed over with a printed line: without XEP-0198 an answered ping
 //! is the acknowledgement, without XEP-0313 the archives are not judged. Rooms (XEP-0045) are on our own server only;
-//! `judge_rooms` judges them.
+//! `judge_rooms` judges them; `uploads` are files, and what became of them. Some clients come by WebSocket.
 //!
 //! `settings` lists what the environment may say. The reported run, with release builds of both
 //! sides: `STONECHAT_AUDIT_KILLS=1000 STONECHAT_AUDIT_RATE=1000 cargo test --release --test features
@@ -24,3 +24,4 @@ mod run;
 mod runs;
 pub mod settings;
 mod speaks;
+mod uploads;

@@ -90,6 +90,11 @@ impl Server {
         self.lab.as_ref().map(|lab| lab.process.log()).unwrap_or_default()
     }
 
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Bytes of the database's files.
     pub fn size(&self) -> u64 {
         let files = std::fs::read_dir(&self.data).into_iter().flatten().flatten();
@@ -113,4 +118,8 @@ const SETTINGS: &[&str] = &[
     "limits.streams_per_ip=0",
     "limits.offline_messages_max=10000000",
     "limits.offline_bytes_max=1000000000",
+    "modules.upload.files_per_day_max=1000000",
+    "modules.upload.bytes_per_day_max=1000000000000",
+    "modules.upload.bytes_per_account_max=1000000000000",
+    "modules.upload.bytes_max=1000000000000",
 ];

@@ -9,6 +9,7 @@ use super::load::{Actor, Device, Load, Phase, Place};
 use super::place::Server;
 use super::rooms::{self, ROOMS, Stay, nick};
 use super::settings::{Dice, seed};
+use super::uploads::{Shelf, UploadVerdict, Uploader};
 use crate::harness::client::{Client, DEADLINE, Outcome, Security, Target};
 use crate::harness::process::PASSWORD;
 use crate::harness::rooms::{SERVICE, at};
@@ -28,6 +29,7 @@ pub struct Run {
     place: watch::Sender<Place>,
     online: watch::Sender<Vec<u32>>,
     actors: Vec<JoinHandle<()>>,
+    shelf: Shelf,
     /// The server offers stream management.
     resumes: bool,
     /// From the start of each process to the first login, and to the first page after it.
@@ -75,6 +77,7 @@ impl Run {
             place: watch::Sender::new(place),
             online: watch::Sender::new(vec![0; devices.len()]),
             actors: Vec::new(),
+            shelf: Shelf::default(),
             usable: Vec::new(),
             paged: Vec::new(),
             resumes,
@@ -88,10 +91,25 @@ impl Run {
         for (number, device) in self.devices.iter().enumerate() {
             let (accounts, book) = (Arc::clone(&self.accounts), Arc::clone(&self.book));
             let mut driver = Driver::new(number, device.manages, accounts, book);
+            driver.web = device.web && subject().is_none();
             driver.rooms = device.rooms.iter().map(|room| Stay::of(*room)).collect();
             let (place, online) = (self.place.subscribe(), self.online.clone());
             let actor = Actor::new(driver, &self.devices, load, place, online);
             self.actors.push(tokio::spawn(actor.live()));
+        }
+    }
+
+    /// Some accounts upload files from now on.
+    pub fn upload(&mut self) {
+        for (number, account) in self.accounts.iter().take(UPLOADERS).enumerate() {
+            let uploader = Uploader {
+                account: account.clone(),
+                place: self.place.subscribe(),
+                dice: Dice::new(self.dice.below(1 << 40) ^ number as u64),
+                shelf: self.shelf.clone(),
+                book: Arc::clone(&self.book),
+            };
+            self.actors.push(tokio::spawn(uploader.live()));
         }
     }
 
@@ -186,7 +204,9 @@ impl Run {
         }
         self.nothing_is_owed().await?;
         self.read_archives().await?;
-        Ok(self.report())
+        let target = self.place.borrow().target.clone();
+        let uploads = self.shelf.judge(&target, self.server.data()).await?;
+        Ok(self.report(uploads))
     }
 
     /// promise.md 2: all was confirmed by a proper close; it comes to nobody again.
@@ -239,7 +259,7 @@ impl Run {
         Ok(())
     }
 
-    fn report(mut self) -> Report {
+    fn report(mut self, uploads: UploadVerdict) -> Report {
         let bytes = self.server.size();
         let log = self.server.log();
         self.server.stop();
@@ -249,7 +269,7 @@ impl Run {
         self.paged.sort_unstable();
         let (accounts, resumes) = (Arc::clone(&self.accounts), self.resumes);
         let (usable, paged) = (self.usable, self.paged);
-        Report { ledger, verdict, rooms, accounts, resumes, bytes, usable, paged, log }
+        Report { ledger, verdict, rooms, uploads, accounts, resumes, bytes, usable, paged, log }
     }
 }
 
@@ -281,6 +301,7 @@ pub struct Report {
     pub ledger: Ledger,
     pub verdict: Verdict,
     pub rooms: RoomVerdict,
+    uploads: UploadVerdict,
     accounts: Arc<Vec<String>>,
     resumes: bool,
     bytes: u64,
@@ -301,6 +322,9 @@ impl Report {
             "resumptions: granted {granted}, refused with h {refused_with_h}, \
              without h {refused_without_h}, of sessions that wrote nothing {refused_unwritten}"
         );
+        let UploadVerdict { told, untold: (untold, there), wrong } = &self.uploads;
+        println!("uploads: {told} with a 201, {untold} cut off, of which {there} are there");
+        wrong.iter().for_each(|wrong| println!("UPLOAD: {wrong}"));
         println!("slowest answer to <r/> {:?}", self.ledger.slowest_answer);
         println!("database {:.1} MB", self.bytes as f64 / 1e6);
         for (name, times) in [("first login", &self.usable), ("first page", &self.paged)] {
@@ -316,10 +340,18 @@ impl Report {
         assert!(wrong.is_empty(), "{} breaches, see above\n{}", wrong.len(), self.log);
         let wrong = &self.rooms.wrong;
         assert!(wrong.is_empty(), "{} breaches in rooms, see above\n{}", wrong.len(), self.log);
+        let wrong = &self.uploads.wrong;
+        assert!(wrong.is_empty(), "{} breaches in uploads, see above\n{}", wrong.len(), self.log);
         assert!(self.verdict.acknowledged > 0, "nothing happened");
         let is_quiet = self.rooms.acknowledged == 0 && subject().is_none();
         assert!(!is_quiet, "nothing was said in rooms");
         assert_eq!(self.ledger.resumptions.refused_without_h, 0, "h was not given");
+    }
+
+    /// Files were uploaded, and the ends of the server cut some off.
+    pub fn must_have_uploaded(&self) {
+        let UploadVerdict { told, untold, .. } = &self.uploads;
+        assert!(*told > 0 && untold.0 > 0, "{told} uploads were told, {} were cut", untold.0);
     }
 
     /// promise.md 11: who was cut off by a stop goes on, in 99 cases of 100 at least.
@@ -362,6 +394,8 @@ impl Report {
     }
 }
 
+/// Accounts that upload.
+const UPLOADERS: usize = 3;
 /// Readers of each room at the end.
 const READERS: usize = 3;
 /// Without any entry in the book for so long, nothing more will come.

@@ -2,6 +2,7 @@
 
 use super::load::{self, Notes, RECIPIENTS, SENDERS, Sent, Told};
 use crate::harness::client::{Client, Outcome};
+use crate::harness::https::get;
 use crate::harness::process::{PORTS, run_in};
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +66,8 @@ fn content(path: &Path, notes: &Notes, at: u64) -> rusqlite::Result<Vec<String>>
         wrong.extend(in_order(user, &ids, &sent.collect::<Vec<_>>(), &told));
     }
     wrong.extend(roster(&conn, &told)?);
+    let folder = path.with_file_name("uploads");
+    wrong.extend(uploads(&conn, &folder, notes, &told)?);
     wrong.extend(handled(&conn, notes, &told, at, of_erin)?);
     Ok(wrong)
 }
@@ -131,6 +134,28 @@ fn in_order(user: &str, got: &[String], sent: &[&Sent], told: &BTreeSet<&Told>) 
         wrong.push(format!("lost for {user}: {} messages from {}", lost.len(), lost[0]));
     }
     wrong
+}
+
+/// What was told is there, and of each file that a row says is there, each byte is.
+fn uploads(
+    conn: &Connection,
+    folder: &Path,
+    notes: &Notes,
+    told: &BTreeSet<&Told>,
+) -> rusqlite::Result<Vec<String>> {
+    let mut rows = conn.prepare("SELECT id FROM upload WHERE token IS NULL")?;
+    let rows = rows.query_map([], |row| row.get::<_, String>(0))?;
+    let rows: BTreeSet<String> = rows.collect::<rusqlite::Result<_>>()?;
+    let mut wrong = Vec::new();
+    for (number, (from, bytes)) in notes.files.iter().enumerate() {
+        let id = from.rsplit('/').nth(1).expect("an id");
+        let (is_told, has_row) = (told.contains(&Told::File(number)), rows.contains(id));
+        let is_whole = std::fs::read(folder.join(id)).is_ok_and(|there| there == *bytes);
+        if (is_told || has_row) && !(has_row && is_whole) {
+            wrong.push(format!("file {number}: told {is_told}, row {has_row}, whole {is_whole}"));
+        }
+    }
+    Ok(wrong)
 }
 
 fn roster(conn: &Connection, told: &BTreeSet<&Told>) -> rusqlite::Result<Vec<String>> {
@@ -216,6 +241,14 @@ pub async fn server(data: &Path, notes: &Notes, at: u64) -> Outcome<Vec<String>>
             };
             let due: Vec<_> = sent.filter(|sent| sent.to == user && !had(sent)).collect();
             wrong.extend(in_order(user, &own, &due, &told));
+        }
+    }
+    for told in &told {
+        let Told::File(number) = told else { continue };
+        let (from, bytes) = &notes.files[*number];
+        let got = get(&lab.target, from).await?;
+        if got.status != 200 || got.body != *bytes {
+            wrong.push(format!("file {number}: status {}, {} bytes", got.status, got.body.len()));
         }
     }
     let mut alice = lab.login("alice").await?;

@@ -2,7 +2,9 @@
 //! that the record had then.
 
 use crate::harness::client::{Client, Outcome};
+use crate::harness::https::put;
 use crate::harness::process::{Lab, PASSWORD, binary};
+use crate::upload::{bytes, slot};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -47,6 +49,8 @@ pub enum Told {
     Roster(String, usize),
     /// XEP-0198: of erin's stanzas.
     Handled(usize),
+    /// XEP-0363 §7: this one of the files got its 201.
+    File(usize),
 }
 
 /// A stream of erin's that can be resumed.
@@ -65,6 +69,8 @@ pub struct Notes {
     /// When dave got a message first.
     pub came: BTreeMap<String, u64>,
     pub stream: Option<Stream>,
+    /// Addresses of what was uploaded, and its bytes.
+    pub files: Vec<(String, Vec<u8>)>,
     /// Files of the server's own certificate authority.
     pub authority: BTreeMap<&'static str, Vec<u8>>,
     /// The load was over, and the server was asked to stop.
@@ -120,8 +126,9 @@ pub async fn run(
         fenced(&lab, &notes, "carol", each),
         managed(&lab, &notes, each),
         receives(&lab, &notes, SENDERS.len() * (each / 2)),
+        uploads(&lab, &notes, each / 10),
     );
-    all.0.and(all.1).and(all.2).and(all.3)?;
+    all.0.and(all.1).and(all.2).and(all.3).and(all.4)?;
     let now = notes.borrow().now();
     notes.borrow_mut().stopped = now;
     // A stop and a start write too.
@@ -228,6 +235,22 @@ async fn contact(client: &mut Client, notes: &RefCell<Notes>, number: usize) -> 
     client.ask(&format!("<iq type='set' id='r{number}'>{query}</iq>")).await?;
     notes.borrow_mut().tell([Told::Roster(jid, number)]);
     Ok(())
+}
+
+/// XEP-0363 §7: what got its 201 is durable.
+async fn uploads(lab: &Lab, notes: &RefCell<Notes>, count: usize) -> Outcome<()> {
+    let mut bob = lab.login_as("bob", "files").await?;
+    for number in 0..count {
+        let bytes = bytes(1 + number * 7_919 % 200_000);
+        let (to, from) = slot(&mut bob, "a.bin", bytes.len()).await?;
+        notes.borrow_mut().files.push((from, bytes.clone()));
+        let status = put(&lab.target, &to, &bytes).await?.status;
+        if status != 201 {
+            return bob.fail(format!("status {status}"));
+        }
+        notes.borrow_mut().tell([Told::File(number)]);
+    }
+    bob.close().await
 }
 
 /// XEP-0198: what `h` covers is durable (promise.md 4 and 5).

@@ -1,79 +1,119 @@
 //! What is known of files and slots. A row is first marked as one to be deleted, which takes it off the total;
 //! then the file is deleted, and the row with it.
 
-use crate::store::ids::AccountId;
-use crate::store::tx::{Row, StoreError, Tx, query_all, query_one, query_optional};
+use super::super::ids::AccountId;
+use super::super::tx::{Row, StoreError, Tx, query_all, query_one, query_optional};
 
 /// What a file is for (§5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// Messages, ephemeral ones too.
     Message,
     /// A profile.
     Profile,
+    /// To stay.
+    Permanent,
 }
 
 impl Kind {
-    const ALL: [Self; 2] = [Self::Message, Self::Profile];
+    const ALL: [Self; 3] = [Self::Message, Self::Profile, Self::Permanent];
 
-    const fn number(self) -> i64 {
+    pub(super) const fn number(self) -> i64 {
         match self {
             Self::Message => 0,
             Self::Profile => 1,
+            Self::Permanent => 2,
+        }
+    }
+
+    pub(super) const fn of(number: i64) -> Self {
+        match number {
+            1 => Self::Profile,
+            2 => Self::Permanent,
+            _ => Self::Message,
+        }
+    }
+
+    /// As it is called in lists.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Profile => "profile",
+            Self::Permanent => "permanent",
         }
     }
 }
 
 /// A slot as it is given.
 #[derive(Debug)]
-pub(super) struct NewSlot {
-    pub(super) id: String,
-    pub(super) account: AccountId,
-    pub(super) kind: Kind,
-    pub(super) name: String,
-    pub(super) media_type: Option<String>,
-    pub(super) size: i64,
+pub struct NewSlot {
+    /// By which the file is found.
+    pub id: String,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What for.
+    pub kind: Kind,
+    /// Its name, for people.
+    pub name: String,
+    /// What its owner says it is.
+    pub media_type: Option<String>,
+    /// In bytes.
+    pub size: i64,
     /// When the file has to be gone; `i64::MAX`: whenever.
-    pub(super) expires: i64,
-    pub(super) token: String,
+    pub expires: i64,
+    /// The right to upload it.
+    pub token: String,
 }
 
 /// What an account may have, and all together.
 #[derive(Debug)]
-pub(super) struct Bounds {
-    pub(super) day_bytes: i64,
-    pub(super) day_files: i64,
-    pub(super) account_bytes: i64,
-    pub(super) bytes: i64,
+pub struct Bounds {
+    /// Bytes that an account uploads in a day.
+    pub day_bytes: i64,
+    /// Files that it uploads in a day.
+    pub day_files: i64,
+    /// Bytes that are kept of an account.
+    pub account_bytes: i64,
+    /// Bytes of its permanent files.
+    pub permanent_bytes: i64,
+    /// Bytes that are kept in all.
+    pub bytes: i64,
     /// How long a slot is good, in microseconds.
-    pub(super) slot: i64,
+    pub slot: i64,
 }
 
 /// The outcome of a request for a slot.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Given {
+pub enum Given {
     /// It is given; whether older files made room.
     Slot(bool),
     /// Not before this time.
     Later(i64),
     /// There is no room.
     Full,
+    /// There is none for more permanent files of the account.
+    PermanentFull,
 }
 
 /// A file, or a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct File {
-    pub(super) name: String,
-    pub(super) media_type: Option<String>,
-    pub(super) size: i64,
-    pub(super) made: i64,
-    pub(super) expires: i64,
+pub struct File {
+    /// For people.
+    pub name: String,
+    /// What its owner says it is.
+    pub media_type: Option<String>,
+    /// In bytes.
+    pub size: i64,
+    /// When it came, in microseconds since 1970; of a slot, when it was given.
+    pub made: i64,
+    /// When it has to be gone. 0: it is to be deleted.
+    pub expires: i64,
     /// Set as long as it is a slot.
-    pub(super) token: Option<String>,
+    pub token: Option<String>,
 }
 
 /// Gives a slot, if the account may have it: its size is taken off what the account has, whatever becomes of it.
-pub(super) fn slot(
+pub fn slot(
     tx: &mut dyn Tx,
     slot: &NewSlot,
     bounds: &Bounds,
@@ -81,6 +121,12 @@ pub(super) fn slot(
 ) -> Result<Given, StoreError> {
     if let Some(at) = later(tx, slot, bounds, now)? {
         return Ok(Given::Later(at));
+    }
+    if slot.kind == Kind::Permanent {
+        let own = query_one(tx, PERMANENT_OF, &[slot.account.into()], |row| row.int(0))?;
+        if own.saturating_add(slot.size) > bounds.permanent_bytes {
+            return Ok(Given::PermanentFull);
+        }
     }
     let own = query_one(tx, BYTES_OF, &[slot.account.into()], |row| row.int(0))?;
     let over = own.saturating_add(slot.size).saturating_sub(bounds.account_bytes);
@@ -149,7 +195,8 @@ fn make_room(
     Ok(Some(found.len()))
 }
 
-/// The oldest files of so many bytes, those of profiles last; and whether there are so many.
+/// The oldest files of so many bytes, those of profiles last; and whether there are so many. Permanent ones give
+/// way to no other file of their owner, and behind all others where the disk of all is meant.
 fn oldest(
     tx: &mut dyn Tx,
     account: Option<AccountId>,
@@ -157,7 +204,7 @@ fn oldest(
 ) -> Result<(Vec<String>, bool), StoreError> {
     let mut found = Vec::new();
     for kind in Kind::ALL {
-        if over <= 0 {
+        if over <= 0 || (account.is_some() && kind == Kind::Permanent) {
             break;
         }
         let row = |row: &dyn Row| Ok((row.text(0)?, row.int(1)?));
@@ -177,7 +224,7 @@ fn oldest(
 }
 
 /// Marks what is over the bound of all; whether there may be more.
-pub(super) fn shed(tx: &mut dyn Tx, most: i64) -> Result<bool, StoreError> {
+pub fn shed(tx: &mut dyn Tx, most: i64) -> Result<bool, StoreError> {
     let over = total(tx)?.saturating_sub(most);
     let (found, enough) = oldest(tx, None, over)?;
     for id in &found {
@@ -187,7 +234,7 @@ pub(super) fn shed(tx: &mut dyn Tx, most: i64) -> Result<bool, StoreError> {
 }
 
 /// The file or slot of an id.
-pub(super) fn find(tx: &mut dyn Tx, id: &str) -> Result<Option<File>, StoreError> {
+pub fn find(tx: &mut dyn Tx, id: &str) -> Result<Option<File>, StoreError> {
     query_optional(tx, FIND, &[id.into()], |row| {
         Ok(File {
             name: row.text(0)?,
@@ -201,7 +248,7 @@ pub(super) fn find(tx: &mut dyn Tx, id: &str) -> Result<Option<File>, StoreError
 }
 
 /// The file of a slot is there. False if the slot is no more.
-pub(super) fn finish(
+pub fn finish(
     tx: &mut dyn Tx,
     id: &str,
     media_type: Option<&str>,
@@ -210,32 +257,30 @@ pub(super) fn finish(
     Ok(tx.execute(FINISH, &[id.into(), now.into(), media_type.into()])? > 0)
 }
 
-/// The account's files are to be deleted.
-pub(super) fn account_deleted(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreError> {
+/// All files and slots of an account are to be deleted; how many.
+pub fn bury_all(tx: &mut dyn Tx, account: AccountId) -> Result<usize, StoreError> {
     let bytes = query_one(tx, BYTES_OF, &[account.into()], |row| row.int(0))?;
-    if tx.execute(BURY_OF, &[account.into()])? > 0 {
+    let count = tx.execute(BURY_OF, &[account.into()])?;
+    if count > 0 {
         tx.execute(ADD, &[bytes.saturating_neg().into()])?;
     }
-    Ok(())
+    Ok(count)
 }
 
 /// Slots that were given before, and no file came.
-pub(super) fn lapsed(tx: &mut dyn Tx, before: i64) -> Result<Vec<String>, StoreError> {
+pub fn lapsed(tx: &mut dyn Tx, before: i64) -> Result<Vec<String>, StoreError> {
     query_all(tx, LAPSED, &[before.into(), BATCH.into()], |row| row.text(0))
 }
 
 /// Marks a slot; no file.
-pub(super) fn bury_slot(tx: &mut dyn Tx, id: &str) -> Result<(), StoreError> {
+pub fn bury_slot(tx: &mut dyn Tx, id: &str) -> Result<(), StoreError> {
     let size = query_optional(tx, BURY_SLOT, &[id.into()], |row| row.int(0))?;
     subtract(tx, size)
 }
 
 /// Marks files whose time has come; whether there may be more.
-pub(super) fn bury_old(
-    tx: &mut dyn Tx,
-    now: i64,
-    before: [Option<i64>; 2],
-) -> Result<bool, StoreError> {
+pub fn bury_old(tx: &mut dyn Tx, now: i64, before: [Option<i64>; 2]) -> Result<bool, StoreError> {
+    // Permanent ones have no third.
     let mut due = query_all(tx, ENDED, &[now.into(), BATCH.into()], |row| row.text(0))?;
     for (kind, before) in Kind::ALL.into_iter().zip(before) {
         let Some(before) = before else { continue };
@@ -249,12 +294,12 @@ pub(super) fn bury_old(
 }
 
 /// What is to be deleted.
-pub(super) fn dead(tx: &mut dyn Tx) -> Result<Vec<String>, StoreError> {
+pub fn dead(tx: &mut dyn Tx) -> Result<Vec<String>, StoreError> {
     query_all(tx, DEAD, &[BATCH.into()], |row| row.text(0))
 }
 
 /// The file is gone.
-pub(super) fn forget(tx: &mut dyn Tx, id: &str) -> Result<(), StoreError> {
+pub fn forget(tx: &mut dyn Tx, id: &str) -> Result<(), StoreError> {
     tx.execute(FORGET, &[id.into()]).map(drop)
 }
 
@@ -263,25 +308,27 @@ fn bury(tx: &mut dyn Tx, id: &str) -> Result<(), StoreError> {
     subtract(tx, size)
 }
 
-fn subtract(tx: &mut dyn Tx, size: Option<i64>) -> Result<(), StoreError> {
+/// Takes what is marked off the total.
+pub(super) fn subtract(tx: &mut dyn Tx, size: Option<i64>) -> Result<(), StoreError> {
     if let Some(size) = size {
         tx.execute(ADD, &[size.saturating_neg().into()])?;
     }
     Ok(())
 }
 
-fn total(tx: &mut dyn Tx) -> Result<i64, StoreError> {
+/// The bytes of all files and slots.
+pub fn total(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     query_one(tx, TOTAL, &[], |row| row.int(0))
 }
 
 /// For the quota: rows only, as files have bounds of their own.
-pub(super) const WEIGHTS: &[&str] = &[WEIGH];
-/// In microseconds.
-pub(super) const DAY: i64 = 86_400_000_000;
+pub const WEIGHTS: &[&str] = &[WEIGH];
+/// A day in microseconds.
+pub const DAY: i64 = 86_400_000_000;
 /// Rows that are looked at in one transaction.
-pub(super) const BATCH: usize = 500;
+pub const BATCH: usize = 500;
 
-crate::store::sql! {
+super::super::sql! {
     PUT = "INSERT INTO upload (id, account, kind, name, media_type, size, made, expires, token)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     ADD = "UPDATE upload_total SET bytes = bytes + $1 WHERE one = 1";
@@ -289,6 +336,8 @@ crate::store::sql! {
     TODAY = "SELECT made, size FROM upload WHERE account = $1 AND made > $2
         AND (token IS NULL OR made > $3) ORDER BY made LIMIT $4";
     BYTES_OF = "SELECT COALESCE(SUM(size), 0) FROM upload WHERE account = $1 AND expires > 0";
+    PERMANENT_OF = "SELECT COALESCE(SUM(size), 0) FROM upload WHERE account = $1 AND kind = 2
+        AND expires > 0";
     OLDEST_OF = "SELECT id, size FROM upload WHERE account = $1 AND kind = $2 AND token IS NULL
         AND expires > 0 ORDER BY made LIMIT $3";
     OLDEST = "SELECT id, size FROM upload WHERE kind = $1 AND token IS NULL AND expires > 0
@@ -312,8 +361,8 @@ crate::store::sql! {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::testing;
     use super::*;
-    use crate::store::testing;
 
     fn new(id: &str, account: i64, size: i64) -> NewSlot {
         NewSlot {
@@ -328,8 +377,14 @@ mod tests {
         }
     }
 
-    const BOUNDS: Bounds =
-        Bounds { day_bytes: 100, day_files: 3, account_bytes: 150, bytes: 200, slot: 300 };
+    const BOUNDS: Bounds = Bounds {
+        day_bytes: 100,
+        day_files: 3,
+        account_bytes: 150,
+        permanent_bytes: 70,
+        bytes: 200,
+        slot: 300,
+    };
 
     #[test]
     fn a_day_has_its_bounds_and_says_when_it_ends() {
@@ -343,14 +398,8 @@ mod tests {
             assert!(!finish(tx, "a", None, now + 1).unwrap(), "a token is good once");
             // A slot that nobody used is not counted any more.
             assert_eq!(slot(tx, &new("c", 2, 60), now + 300), Given::Slot(false));
-            assert_eq!(
-                slot(tx, &new("d", 1, 50), now + 9),
-                Given::Later(now + 1 + DAY)
-            );
-            assert_eq!(
-                slot(tx, &new("d", 1, 50), now + 1 + DAY),
-                Given::Slot(false)
-            );
+            assert_eq!(slot(tx, &new("d", 1, 50), now + 9), Given::Later(now + 1 + DAY));
+            assert_eq!(slot(tx, &new("d", 1, 50), now + 1 + DAY), Given::Slot(false));
         });
     }
 
@@ -381,8 +430,8 @@ mod tests {
             let bounds = Bounds { bytes: 60, ..BOUNDS };
             let given = slot(tx, &new("f", 4, 60), &bounds, 10 * DAY).unwrap();
             assert_eq!((given, total(tx).unwrap()), (Given::Full, 180));
-            account_deleted(tx, AccountId(1)).unwrap();
-            account_deleted(tx, AccountId(1)).unwrap();
+            assert_eq!(bury_all(tx, AccountId(1)).unwrap(), 1);
+            assert_eq!(bury_all(tx, AccountId(1)).unwrap(), 0);
             assert_eq!(total(tx).unwrap(), 120);
             bury_slot(tx, "c").unwrap();
             bury_slot(tx, "e").unwrap();
@@ -394,6 +443,34 @@ mod tests {
                 forget(tx, &id).unwrap();
             }
             assert!(find(tx, "a").unwrap().is_none() && dead(tx).unwrap().is_empty());
+        });
+    }
+
+    /// XEP-0363 §5.4: what is to stay gives way to nothing of its owner's, and to no age.
+    #[test]
+    fn permanent_files_stay() {
+        testing::tx(|tx| {
+            let kept = |id: &str, size| NewSlot { kind: Kind::Permanent, ..new(id, 1, size) };
+            let day = |day: i64| day * DAY * 2;
+            for (at, slot_of, want) in [
+                (1, kept("a", 60), Given::Slot(false)),
+                (2, kept("b", 20), Given::PermanentFull),
+                (3, new("c", 1, 60), Given::Slot(false)),
+                (4, new("d", 1, 60), Given::Slot(true)),
+                (5, new("e", 1, 95), Given::Full),
+            ] {
+                assert_eq!(slot(tx, &slot_of, &BOUNDS, day(at)).unwrap(), want, "{}", slot_of.id);
+                finish(tx, &slot_of.id, None, day(at)).unwrap();
+            }
+            assert_eq!(dead(tx).unwrap(), ["c"]);
+            assert!(bury_old(tx, day(99), [Some(day(98)), Some(day(98))]).unwrap());
+            assert_eq!(
+                (total(tx).unwrap(), find(tx, "a").unwrap().unwrap().expires),
+                (60, i64::MAX)
+            );
+            // But the server as a whole goes on.
+            assert!(!shed(tx, 10).unwrap());
+            assert_eq!(total(tx).unwrap(), 0);
         });
     }
 }

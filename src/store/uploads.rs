@@ -1,0 +1,17 @@
+//! What accounts upload (XEP-0363): what is known of files and slots. The bytes are the module's matter.
+
+mod lists;
+mod named;
+mod rows;
+
+pub use lists::{Listed, Sum, bury_own, bury_some, list, owners, sum};
+pub use named::bury_named;
+pub use rows::{
+    BATCH, Bounds, DAY, File, Given, Kind, NewSlot, WEIGHTS, bury_all, bury_old, bury_slot, dead,
+    find, finish, forget, lapsed, shed, slot, total,
+};
+
+/// The statements of the files in this folder.
+pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 3] {
+    [lists::CATALOGUE, named::CATALOGUE, rows::CATALOGUE]
+}
