@@ -69,6 +69,8 @@ listen_tls = []
 require_tls = false
 [web]
 listen = []
+[metrics]
+listen = []
 [sasl]
 iterations = 4096
 [limits]

@@ -5,6 +5,7 @@
 //! files, which decides nothing.
 
 mod config;
+mod figures;
 mod files;
 mod http;
 mod name;
@@ -44,6 +45,7 @@ pub const MODULE: Module = Module {
     service_forms: Some(|config| config.upload.forms()),
     iqs: &[request(slots::NS, slots::request), request(slots::OLD, slots::old_request)],
     web: Some(http::routes),
+    figures: Some(|cx| Box::pin(figures::figures(cx))),
     sql: &[rows::CATALOGUE],
     weights: rows::WEIGHTS,
     account_deleted: Some(rows::account_deleted),

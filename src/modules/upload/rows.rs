@@ -270,6 +270,11 @@ fn subtract(tx: &mut dyn Tx, size: Option<i64>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Bytes of all files and slots.
+pub(super) fn kept(tx: &mut dyn Tx) -> Result<i64, StoreError> {
+    total(tx)
+}
+
 fn total(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     query_one(tx, TOTAL, &[], |row| row.int(0))
 }
