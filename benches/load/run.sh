@@ -69,6 +69,8 @@ listen_tls = []
 require_tls = false
 [web]
 listen = ["127.0.0.1:$(($2 + 100))"]
+[metrics]
+listen = []
 [sasl]
 iterations = 4096
 [limits]

@@ -3,10 +3,12 @@
 
 pub mod archive_id;
 pub mod credential;
+pub mod figures;
 pub mod hash;
 pub mod hourly;
 pub mod id;
 pub mod limits;
 pub mod role;
 pub mod size;
+pub mod tally;
 pub mod time;

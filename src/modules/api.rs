@@ -18,7 +18,7 @@ pub use create::Create;
 pub use module::{
     AccountCreated, AccountDeleted, AccountNodes, AccountTurn, AccountTurned, AfterCommit, Answer,
     Answerer, Approved, Blocks, Broadcast, Cause, Command, Cx, Directed, Every, Follow, Followed,
-    Guard, Hibernates, Incoming, Inline, Instruction, IqHandler, IqIndex, IqRoute, Module,
+    Guard, Hibernates, Incoming, Inline, Instruction, IqHandler, IqIndex, IqRoute, Measure, Module,
     NewAccount, NodeChanged, NodeInfo, NodeItems, NodeMirror, NodeWatch, Nonza, OnBound, OnInline,
     OnInstruction, OnStanza, Outgoing, PeriodicJob, Pipeline, PresenceChanged, PresencePayload,
     PresenceStamp, PrivateXml, Quiet, Release, ResourceRemoved, RunCommand, Serves, Service,
@@ -26,7 +26,7 @@ pub use module::{
     WebRoutes, Write,
 };
 pub use reply::{ClientDelivery, Effect, PresenceEffect, Reply, SessionEnd, Unanswered};
-pub use requester::{Admission, Channel, Client, Guest, Requester};
+pub use requester::{Admission, Channel, Client, Guest, Requester, Via};
 pub use spec::{Identity, InfoField, InfoForm, On, Spec, State, is_uri};
 pub use state::{AccountPart, Persist, Saved, restore, saved};
 pub use web::WebAddress;

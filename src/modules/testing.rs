@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::api::{
-    Admission, Cause, Channel, Client, Cx, Effect, Guest, PeriodicJob, Reply, Requester, after,
+    Admission, Cause, Channel, Client, Cx, Effect, Guest, PeriodicJob, Reply, Requester, Via, after,
 };
 use super::{ALL, Config, Pipeline, features};
 use crate::base::limits::Limits;
@@ -234,7 +234,7 @@ fn stanza(cx: &Cx, xml: String) -> Stanza {
 
 /// How the clients of tests are connected.
 pub(super) const CHANNEL: Channel =
-    Channel { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), secure: true, by_token: false };
+    Channel { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), secure: true, by_token: false, via: Via::Tcp };
 
 /// Changes how the asker is connected.
 pub(super) fn connected(cx: &mut Cx, change: impl FnOnce(&mut Channel)) {

@@ -13,6 +13,7 @@ use super::acceptor::{Accepted, Protocol};
 use super::tcp::{Secured, Socket};
 use super::tls::{Kind, Tls};
 use crate::base::id::{self, OsRng};
+use crate::modules::api::Via;
 use crate::session::link::Guard;
 use crate::session::{self, Context, NewConnection, Ports};
 use crate::stream::error::StreamError;
@@ -70,6 +71,7 @@ impl ClientStreams {
         caller: Caller,
     ) {
         let Caller { peer, since, guard } = caller;
+        let via = if bindings.is_some() { Via::Tls } else { Via::Tcp };
         let connection = NewConnection {
             transport: Box::new(socket),
             framing: self.framing(),
@@ -77,6 +79,7 @@ impl ClientStreams {
             direct_tls: bindings,
             since,
             ports: self.ports,
+            via,
         };
         session::serve(self.context.clone(), connection, guard).await;
     }

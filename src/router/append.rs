@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use super::Router;
 use super::deferred::Deferrable;
+use super::fates::Fate;
 use super::handled_count::Ticket;
 use super::outbox::Outbox;
 use super::passage::{Row, RowWrite, Side};
@@ -170,6 +171,7 @@ impl Job for Append {
         };
         // The store itself logs once, and loudly, that it takes no writes.
         tracing::debug!(%error, "a message could not be stored; its sender is told");
+        self.router.fates.count(Fate::Unstored);
         if let (Some(received), Some(to)) = (&self.received, self.stanza.to()) {
             self.router.registry.with(to.bare_str(), |entry| entry.owed.failed(received.seq));
         }

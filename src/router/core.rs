@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::domains::{Domains, Leads, Served, ServiceId};
+use super::fates::Fates;
 use super::features::{Features, NoFeatures};
 use super::mailbox::Mailbox;
 use super::marks::Marks;
@@ -55,6 +56,8 @@ pub struct Router {
     pub(super) marks: Marks,
     /// What the floor above does to stanzas and accounts.
     pub(super) features: Arc<dyn Features>,
+    /// What became of messages.
+    pub(super) fates: Fates,
     afterwards: Option<Arc<dyn Afterwards>>,
     sessions: AtomicU64,
 }
@@ -71,6 +74,7 @@ impl Router {
             domains: Domains::of_accounts(hosts),
             marks: Marks::default(),
             features: Arc::new(NoFeatures),
+            fates: Fates::default(),
             afterwards: None,
             sessions: AtomicU64::new(1),
         }

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::account::{AccountEntry, AccountStatus, Home};
 use super::append::{Append, Place, Received};
 use super::deferred::{DeferredWrite, RefusedWrites};
+use super::fates::Fate;
 use super::outbox::{Level, Outbox, Outgoing};
 use super::passage::{
     Event, GuardQuery, Part, Passage, Passed, RowWrite, Side, Taker, Takers, Verdict,
@@ -63,7 +64,12 @@ pub(super) fn pass(
     match handed {
         None if needs_no_load(kind) => Routed::Done,
         None => Routed::Load(to.bare()),
-        Some(HandedOn { routed, wake, lost, refused_writes, events, row }) => {
+        Some(HandedOn { routed, wake, lost, refused_writes, events, row, fate }) => {
+            if let (stanza::Kind::Message, Routed::Done | Routed::Slow(_)) =
+                (stanza.kind(), &routed)
+            {
+                router.fates.count(fate);
+            }
             refused_writes.settle();
             wake.iter().for_each(|outbox| outbox.nudge());
             if lost {
@@ -149,7 +155,7 @@ fn keep(
             false => Ok(None),
         };
     };
-    if let Some(write) = passage.kept_by.take() {
+    if let Some(write) = passage.kept_by {
         keep_elsewhere(router, id, write, passage, now, origin)?;
         return Ok(None);
     }
@@ -238,6 +244,8 @@ struct HandedOn {
     events: Vec<Event>,
     /// As in [`Passed`].
     row: Option<(i64, bool)>,
+    /// Of a message that is not bounced.
+    fate: Fate,
 }
 
 impl HandedOn {
@@ -249,6 +257,7 @@ impl HandedOn {
             refused_writes: RefusedWrites::default(),
             events: Vec::new(),
             row: None,
+            fate: Fate::Dropped,
         }
     }
 
@@ -256,6 +265,7 @@ impl HandedOn {
         let owed = item.owed;
         match taker.put(item) {
             Ok(put) => {
+                self.fate = Fate::Delivered;
                 if put.level == Level::OverHalf {
                     self.routed = Routed::Slow(taker.outbox.clone());
                 }
@@ -287,6 +297,10 @@ fn hand_on(
     handed.events = std::mem::take(&mut passage.events);
     handed.row = kept.as_ref().map(|kept| (kept.seq, passage.archive.is_some()));
     let owed = kept.as_ref().filter(|_| passage.owed).map(|kept| kept.seq);
+    if owed.is_some() || passage.kept_by.is_some() {
+        // Unless a session takes it now.
+        handed.fate = Fate::Held;
+    }
     let frame = framed(router, &passage, kept.as_ref(), to);
     // Any message may have to wait, for a connection to be resumed above all (XEP-0203 §1).
     let at = match &kept {

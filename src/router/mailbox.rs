@@ -110,6 +110,13 @@ impl Mailbox {
         }
     }
 
+    /// Stanzas that wait, with the one that is being handled, and how many were dropped since the start.
+    pub fn load(&self) -> (u64, u64) {
+        let dropped = self.lock().dropped;
+        let done = self.done.load(Ordering::Acquire);
+        (self.put.load(Ordering::Acquire).saturating_sub(done), dropped)
+    }
+
     /// Takes no more.
     pub fn close(&self) {
         self.lock().closed = true;

@@ -25,6 +25,8 @@ mod change;
 mod confirm;
 mod core;
 mod domains;
+mod fates;
+mod figures;
 mod group;
 mod incoming;
 mod load;

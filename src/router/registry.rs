@@ -330,6 +330,11 @@ impl Registry {
         self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How many accounts are in memory.
+    pub(super) fn entries(&self) -> usize {
+        self.locked().map(|shard| shard.entries.len()).sum()
+    }
+
     /// The outboxes of all sessions, for shutdown.
     pub fn all(&self) -> Vec<Arc<Outbox>> {
         let outboxes = |shard: &Mutex<Shard>| {

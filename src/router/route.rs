@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::domains::Leads;
+use super::fates::Fate;
 use super::origin::Origin;
 use super::outbox::Outbox;
 use super::routed::{Handler, Routed};
@@ -16,6 +17,24 @@ use crate::stanza::{Kind, Stanza, StanzaError};
 impl Router {
     /// Routes a stanza: every one that has an addressee passes here. Never waits.
     pub fn route(
+        self: &Arc<Self>,
+        stanza: &Stanza,
+        now: SystemTime,
+        origin: &mut Origin<'_>,
+    ) -> Routed {
+        let routed = self.route_once(stanza, now, origin);
+        if stanza.kind() == Kind::Message {
+            match &routed {
+                Routed::Bounce(_) => self.fates.count(Fate::Bounced),
+                Routed::Handle(Handler::Service(_)) => self.fates.count(Fate::Service),
+                // Those that an account got are counted there; the others come here again, or were answers.
+                _ => {}
+            }
+        }
+        routed
+    }
+
+    fn route_once(
         self: &Arc<Self>,
         stanza: &Stanza,
         now: SystemTime,

@@ -22,11 +22,11 @@ use crate::net::acceptor::{Acceptor, Protocol};
 use crate::net::c2s::{ClientStreams, ListenerKind};
 use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
-use crate::net::web::{BoshTable, Door, Entrance, Web};
+use crate::net::web::{BoshTable, Door, Entrance, Started, Watchers, Web};
 use crate::router::outbox::End;
 use crate::router::registry::Conflict;
 use crate::router::{Router, ServiceId, flush};
-use crate::session::{Context, Ports, saved};
+use crate::session::{Context, Counts, Ports, saved};
 use crate::store::{OpenError, Store, meta};
 use crate::stream::c2s::{Offers, Policy};
 use crate::stream::features::Inline;
@@ -55,6 +55,8 @@ pub struct Places {
     pub web: Vec<SocketAddr>,
     /// Plain HTTP for a proxy.
     pub web_plain: Vec<SocketAddr>,
+    /// Figures for whoever watches the server.
+    pub metrics: Vec<SocketAddr>,
 }
 
 /// Starts a server: store, certificates, listeners, in this order; what fails says what to do. What can be
@@ -79,18 +81,17 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
     let socket = bind_operator(config, origins).await?;
     restore_sessions(&context).await?;
-    let [c2s, c2s_tls, web, web_plain] = bind_all(config, origins).await?;
+    let [c2s, c2s_tls, web, web_plain, metrics] = bind_all(config, origins).await?;
     let places = Places {
         c2s: addresses(&c2s),
         c2s_tls: addresses(&c2s_tls),
         web: addresses(&web),
         web_plain: addresses(&web_plain),
+        metrics: addresses(&metrics),
     };
     let first = |bound: &[SocketAddr]| bound.first().map(SocketAddr::port);
     let ports = Ports { starttls: first(&places.c2s), direct: first(&places.c2s_tls) };
-    let limits = context.router.limits.clone();
-    let acceptor = Acceptor::new(limits, context.router.tasks.clone(), context.stopping.clone());
-    let on = Listening { acceptor, context: &context };
+    let on = Listening::new(&context);
     for (listeners, kind) in [(c2s, ListenerKind::StartTls), (c2s_tls, ListenerKind::Direct)] {
         on.all(listeners, ClientStreams::new(context.clone(), tls.clone(), ports, kind));
     }
@@ -98,16 +99,19 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     // A proxy has the usual port.
     let port = first(&places.web).or(first(&places.web_plain).map(|_| 443));
     context.pipeline.shared().web_address.set(&settings.url, port, settings.pages);
-    let door =
-        Arc::new(Web { context: context.clone(), settings, ports, bosh: BoshTable::default() });
+    let (bosh, started) = (BoshTable::default(), Started::default());
+    let door = Arc::new(Web { context: context.clone(), settings, ports, bosh, started });
     for (listeners, entrance) in [(web, Entrance::Tls), (web_plain, Entrance::Plain)] {
         on.all(listeners, Door::new(door.clone(), tls.clone(), entrance));
     }
+    // Counted apart: whoever has all streams of an address still hears how the server is.
+    Listening::new(&context).all(metrics, Watchers::new(door.clone(), tls.clone()));
     let running = Running { places, tls, store, context, stop, save };
     running.watch_certificates();
     running.start_periodic_jobs();
     running.listen_to_operator(socket);
     running.store.check_after_unclean_stop();
+    door.started.set();
     Ok(running)
 }
 
@@ -227,8 +231,8 @@ impl Running {
 }
 
 /// Binds all listeners, in the order of [`Config::listeners`].
-async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 4], Problem> {
-    let mut bound: [Vec<TcpListener>; 4] = Default::default();
+async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 5], Problem> {
+    let mut bound: [Vec<TcpListener>; 5] = Default::default();
     for ((key, addresses), bound) in config.listeners().into_iter().zip(&mut bound) {
         for address in addresses {
             let failed = |error| bind_problem(*address, &error, origins.of(key));
@@ -248,7 +252,12 @@ struct Listening<'a> {
     context: &'a Arc<Context>,
 }
 
-impl Listening<'_> {
+impl<'a> Listening<'a> {
+    fn new(context: &'a Arc<Context>) -> Self {
+        let (limits, tasks) = (context.router.limits.clone(), context.router.tasks.clone());
+        Self { acceptor: Acceptor::new(limits, tasks, context.stopping.clone()), context }
+    }
+
     fn all<P: Protocol>(&self, listeners: Vec<TcpListener>, protocol: P) {
         let protocol = Arc::new(protocol);
         for listener in listeners {
@@ -402,6 +411,7 @@ fn context(
         resume_table: Arc::default(),
         resume_location: Some(config.session.resume_location.clone())
             .filter(|location| !location.is_empty()),
+        counts: Counts::default(),
     })
 }
 
@@ -439,7 +449,7 @@ fn clock() -> Instant {
 const THROTTLE_ENTRIES: usize = 10_000;
 const TWO_ON_ONE_FOLDER: &str = "most likely a Stonechat runs here already; a second one needs a \
     folder and ports of its own: --data-dir other-data --set c2s.listen=127.0.0.1:15222 \
-    --set c2s.listen_tls=127.0.0.1:15223 --set web.listen=127.0.0.1:15443";
+    --set c2s.listen_tls=127.0.0.1:15223 --set web.listen=127.0.0.1:15443 --set metrics.listen=127.0.0.1:15444";
 const CHECK: &str = "run `stonechat check` for a closer look";
 const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// Polls between two looks at expiry: a day's worth.

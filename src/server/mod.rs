@@ -7,6 +7,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 pub mod logging;
+pub mod metrics_doc;
 mod periodic;
 pub mod pipeline_doc;
 pub mod run;

@@ -117,6 +117,7 @@ fn hooks(out: &mut String) {
         ("a session has ended", |m| m.session_ended.is_some()),
         ("a stanza is for a service of the module's", |m| m.service.is_some()),
         ("a request comes to a path of the module's on the web door", |m| m.web.is_some()),
+        ("somebody asks for figures", |m| m.figures.is_some()),
         ("a client makes an account", |m| m.account_created.is_some()),
         ("an account is deleted", |m| m.account_deleted.is_some()),
         ("again and again, and after an account was deleted", |m| m.every.is_some()),

@@ -93,6 +93,7 @@ fn ready_line(lab: &Lab, running: &Running) -> serde_json::Value {
         "http": web.as_ref().map(|web| format!("https://{web}")),
         "ws": web.as_ref().map(|web| format!("wss://{web}/ws")),
         "bosh": web.as_ref().filter(|_| config.web.bosh).map(|web| format!("https://{web}/http-bind")),
+        "metrics": first(&places.metrics).map(|watchers| format!("http://{watchers}/metrics")),
         "ca": running.tls.ca_file(),
         "users": users,
         "data": config.data_dir,

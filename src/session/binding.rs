@@ -10,7 +10,7 @@ use super::clock::wall;
 use super::context::{Context, named};
 use crate::base::time::micros;
 use crate::jid::Jid;
-use crate::modules::api::{Channel, Client, Cx, Requester, SessionEnd};
+use crate::modules::api::{Channel, Client, Cx, Requester, SessionEnd, Via};
 use crate::router::outbox::Outgoing;
 use crate::stanza::{Kind, Stanza, StanzaError, error_reply};
 use crate::store::devices::Touch;
@@ -28,6 +28,8 @@ pub struct Binding {
     pub unacked: Vec<Outgoing>,
     /// Saved for a restart of the server, so others are not notified of its end.
     kept: bool,
+    /// The connection that is counted, if it has one.
+    counted: Option<Via>,
 }
 
 impl Binding {
@@ -36,13 +38,29 @@ impl Binding {
         let client = Arc::new(client);
         let cx = context.cx(Requester::Client(client.clone()));
         let (session_end, unacked) = (SessionEnd::default(), Vec::new());
-        Self { context, client, cx, session_end, unacked, kept: false }
+        Self { context, client, cx, session_end, unacked, kept: false, counted: None }
+    }
+
+    /// Counts its connection.
+    pub fn connected(&mut self) {
+        self.disconnected();
+        let via = self.client.channel.via;
+        self.context.counts.connected(via);
+        self.counted = Some(via);
+    }
+
+    /// It has none any more.
+    pub fn disconnected(&mut self) {
+        if let Some(via) = self.counted.take() {
+            self.context.counts.disconnected(via);
+        }
     }
 
     /// Sets how the client is connected from now on.
     pub fn reconnected(&mut self, channel: Channel) {
         Arc::make_mut(&mut self.client).channel = channel;
         self.cx.who = Requester::Client(self.client.clone());
+        self.connected();
     }
 
     /// Marks the session as saved for a restart of the server.
@@ -58,6 +76,7 @@ impl Binding {
 
 impl Drop for Binding {
     fn drop(&mut self) {
+        self.disconnected();
         if self.kept {
             return;
         }

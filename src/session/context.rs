@@ -9,9 +9,10 @@ use tokio::sync::{Semaphore, watch};
 use tracing::field::DisplayValue;
 
 use super::clock::wall;
+use super::counts::Counts;
 use super::resume_table::ResumeTable;
 use super::transport::Transport;
-use crate::modules::api::{Cx, Requester, WebCx};
+use crate::modules::api::{Cx, Requester, Via, WebCx};
 use crate::modules::{Config, Pipeline};
 use crate::router::Router;
 use crate::router::registry::Conflict;
@@ -44,6 +45,8 @@ pub struct Context {
     pub resume_table: Arc<ResumeTable>,
     /// Where clients are asked to come back to (XEP-0198 §3).
     pub resume_location: Option<String>,
+    /// What is counted of all sessions.
+    pub counts: Counts,
 }
 
 impl Context {
@@ -99,4 +102,6 @@ pub struct NewConnection {
     pub since: Instant,
     /// The ports it could have used instead.
     pub ports: Ports,
+    /// How it came.
+    pub via: Via,
 }

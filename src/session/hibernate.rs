@@ -57,7 +57,9 @@ impl Session {
         let parked = stops.then(|| context.router.tasks.park());
         resumption.hibernate(now() + resumption.time(), quota, parked);
         self.ending = None;
+        self.count_written();
         self.link.cut();
+        self.binding.disconnected();
         self.forget_connection();
         self.show_hibernating(true);
         if !stops {
@@ -161,7 +163,7 @@ impl Session {
     /// The connection is this session's from now on.
     pub(super) fn resume(&mut self, request: ResumeRequest) {
         let ResumeRequest { connection, previd, success, answer, .. } = request;
-        let Connection { link, peer, secure, agent, by_token } = connection;
+        let Connection { link, peer, secure, agent, by_token, via } = connection;
         let slept = self.resumption.as_mut().is_some_and(|resumption| resumption.reconnect());
         self.forget_connection();
         let old = std::mem::replace(&mut self.link, link);
@@ -172,7 +174,8 @@ impl Session {
             self.show_quiet();
         }
         let now = now();
-        self.binding.reconnected(Channel { peer, secure, by_token });
+        self.binding.reconnected(Channel { peer, secure, by_token, via });
+        self.binding.context().counts.resumed();
         self.goes_on_at(agent);
         (self.heard, self.ping) = (now, None);
         self.flow.reconnected();
@@ -230,7 +233,9 @@ impl Session {
         let Some(sm) = self.sm.take() else { return };
         for item in sm.unacked() {
             let stamped = self.stamped(item);
-            self.link.wire.queue_frame(stamped.unwrap_or_else(|| item.frame.clone()));
+            let frame = stamped.unwrap_or_else(|| item.frame.clone());
+            self.binding.context().counts.stanza_out(&frame);
+            self.link.wire.queue_frame(frame);
         }
         self.sm.insert(sm).reconnected();
     }

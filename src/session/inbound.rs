@@ -21,6 +21,7 @@ impl Session {
     /// Handles one proved element.
     pub(super) fn element(&mut self, element: Element) {
         let Some(kind) = Kind::of(&element) else { return self.no_stanza(&element) };
+        self.binding.context().counts.stanza_in(kind);
         if !self.may_say_from(&element) {
             // RFC 6120 §8.1.2.1 and §4.9.3.9
             self.fail(StreamError::InvalidFrom.into());

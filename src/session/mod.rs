@@ -6,10 +6,12 @@ mod bound;
 mod clock;
 mod confirmed;
 mod context;
+mod counts;
 mod delivery;
 mod ending;
 mod enter;
 mod fast;
+mod figures;
 mod flow;
 mod handled;
 mod hibernate;
@@ -32,6 +34,7 @@ pub mod wire;
 use std::sync::Arc;
 
 pub use context::{Context, NewConnection, Ports};
+pub use counts::Counts;
 
 /// Negotiates, then hands the stream to a task of its own, so that the larger future of the
 /// negotiation is freed. `guard` is dropped when the stream ends (it counts streams per address).

@@ -19,7 +19,7 @@ use super::{Context, NewConnection, Ports};
 use crate::base::hash::sha256;
 use crate::base::id::OsRng;
 use crate::jid::{BareJid, FullJid};
-use crate::modules::api::{Admission, Channel, Guest, Requester};
+use crate::modules::api::{Admission, Channel, Guest, Requester, Via};
 use crate::router::outbox::End;
 use crate::stanza::iq::Iq;
 use crate::stanza::{Kind, Stanza, StanzaError};
@@ -43,6 +43,7 @@ pub(super) struct Negotiation {
     /// What the client has shown before it is authenticated; made on its first request.
     admission: Option<Admission>,
     ports: Ports,
+    via: Via,
 }
 
 /// What ends a negotiation from outside.
@@ -100,6 +101,7 @@ pub async fn negotiate(
         unheard: None,
         admission: None,
         ports: connection.ports,
+        via: connection.via,
     };
     // One timer and one watch for all of it: handlers may wait for the store, a worker or the client's TLS
     // handshake, and the deadline and a stop apply to these waits too.
@@ -157,8 +159,9 @@ impl Negotiation {
                 Err(error) => return Some(Input::Fail(error.into())),
             }
             match self.link.wire.io(true).await {
-                Ok(Io::Read(1..) | Io::Written) => {}
                 Ok(Io::Read(0)) | Err(_) => return None,
+                Ok(Io::Read(bytes)) => self.context.counts.bytes_in(bytes),
+                Ok(Io::Written) => {}
             }
         }
     }
@@ -245,9 +248,13 @@ impl Negotiation {
                     next = Next::Feed(Input::Admitted(admitted))
                 }
                 // The answer comes after this output, so it is delayed too.
-                Output::Failed(failed) => self.failed(&failed).await,
+                Output::Failed(failed) => {
+                    self.context.counts.refused(failed.mechanism, failed.refusal);
+                    self.failed(&failed).await;
+                }
                 Output::UnknownHost(asked) => self.log_unknown_host(asked.as_deref()),
                 Output::Authenticated { restart } => {
+                    self.context.counts.login(self.machine.mechanism());
                     self.link.wire.authenticated(&self.context.router.limits, restart);
                 }
                 Output::Bind(wanted) => next = Next::Feed(Input::Bound(self.bind(wanted).await)),
@@ -266,7 +273,9 @@ impl Negotiation {
         if matches!(next, Next::Resumed) {
             return next;
         }
-        match self.link.wire.flush().await {
+        let flushed = self.link.wire.flush().await;
+        self.context.counts.bytes_out(self.link.wire.take_written());
+        match flushed {
             Ok(()) => next,
             Err(_) => Next::End,
         }
@@ -328,6 +337,7 @@ impl Negotiation {
                 secure: self.machine.is_secured(),
                 agent: admitted.agent,
                 by_token: admitted.is_by_token(),
+                via: self.via,
             };
             let refused = match slot.request(Box::new(ResumeRequest {
                 connection,
@@ -396,7 +406,7 @@ impl Negotiation {
     fn channel(&self) -> Channel {
         let (peer, secure) = (self.peer, self.machine.is_secured());
         let by_token = self.stage.admitted().is_some_and(Admitted::is_by_token);
-        Channel { peer, secure, by_token }
+        Channel { peer, secure, by_token, via: self.via }
     }
 
     fn into_session(self, full: FullJid, entry: Option<Box<Entry>>) -> Option<Session> {
@@ -409,6 +419,7 @@ impl Negotiation {
         }
         let link = self.link.speaking(self.machine.lang());
         let mut session = Session::new(binding, link, now());
+        session.binding.connected();
         if let Some(entry) = entry {
             session.enter(&entry, switched);
         }

@@ -15,6 +15,7 @@ use super::link::Link;
 use crate::base::credential::AgentId;
 use crate::base::limits::Limits;
 use crate::jid::BareJid;
+use crate::modules::api::Via;
 use crate::router::outbox::{End, Outbox};
 use crate::stream::c2s::Success;
 use crate::stream::error::StreamFailure;
@@ -53,6 +54,8 @@ pub struct Connection {
     pub agent: Option<AgentId>,
     /// Whether the login was by token (XEP-0484).
     pub by_token: bool,
+    /// How it came.
+    pub via: Via,
 }
 
 /// A request to resume.
@@ -116,6 +119,11 @@ impl ResumeTable {
         let hibernating = self.hibernating.fetch_add(1, Ordering::Relaxed);
         let quota = HibernationQuota { resume_table: self.clone(), bytes: 0 };
         (hibernating < limits.sleepers_max && !limits.resume_time.is_zero()).then_some(quota)
+    }
+
+    /// How many sessions hibernate, and what waits for them in bytes.
+    pub fn load(&self) -> (usize, usize) {
+        (self.hibernating.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Arc<ResumeSlot>>> {

@@ -98,6 +98,7 @@ impl Session {
         if let Err(error) = self.link.wire.write_now().await {
             return Woken::Io(Err(error));
         }
+        self.count_written();
         self.look_after_ping(now);
         let seen = self.seen();
         let (writing, reading) = (seen.writing, self.flow.reads(seen));
@@ -159,10 +160,16 @@ impl Session {
     }
 
     fn read(&mut self, bytes: usize) {
+        self.binding.context().counts.bytes_in(bytes);
         let now = now();
         self.heard = now;
         let wait = self.link.pace.count(bytes, 0, now);
         self.flow.pause(wait, now);
+    }
+
+    /// Counts what was written since the last call.
+    pub(super) fn count_written(&mut self) {
+        self.binding.context().counts.bytes_out(self.link.wire.take_written());
     }
 
     /// Counts stanzas towards the session's rate, as of when they were read.
@@ -238,7 +245,9 @@ impl Session {
                 item.frame
             }
         };
-        self.link.wire.queue_frame(stamped.unwrap_or(frame));
+        let frame = stamped.unwrap_or(frame);
+        self.binding.context().counts.stanza_out(&frame);
+        self.link.wire.queue_frame(frame);
     }
 
     pub(super) fn end(&mut self, end: Option<End>) {
@@ -345,6 +354,7 @@ impl Session {
             self.link.wire.shutdown().await
         };
         let heard = timeout(CLOSE_TIMEOUT, closing).await;
+        self.count_written();
         // Others see the session end before its client has hung up.
         let disconnected = Link::disconnected(&self.binding.context().router.limits, now());
         let mut link = std::mem::replace(&mut self.link, disconnected);

@@ -19,7 +19,7 @@ use crate::base::hash::sha256;
 use crate::base::time::micros;
 use crate::jid::{FullJid, Jid};
 use crate::modules;
-use crate::modules::api::{Channel, Client};
+use crate::modules::api::{Channel, Client, Via};
 use crate::router::handled_count::HandledCount;
 use crate::router::outbox::{Outbox, Outgoing};
 use crate::router::registry::{Available, BindOutcome, Conflict, Resource};
@@ -294,8 +294,12 @@ fn bind(context: &Arc<Context>, stored: &SavedSession, resource: Resource) -> Op
 }
 
 /// Where its client is, a resumption tells.
-const NOWHERE: Channel =
-    Channel { peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED), secure: true, by_token: false };
+const NOWHERE: Channel = Channel {
+    peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    secure: true,
+    by_token: false,
+    via: Via::Tcp,
+};
 
 /// How long a session may be resumed, and how long still.
 fn times(saved: &Saved, most: Duration) -> (Duration, Duration) {

@@ -23,7 +23,7 @@ use super::wire::Wire;
 use super::{Context, run};
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, FullJid};
-use crate::modules::api::{Channel, Client, IqRoute, Module, Target};
+use crate::modules::api::{Channel, Client, IqRoute, Module, Target, Via};
 use crate::modules::{self, Config, Pipeline};
 use crate::router::handled_count::HandledCount;
 use crate::router::outbox::Outbox;
@@ -140,6 +140,7 @@ async fn serve(store: Store, limits: Limits) -> Arc<Context> {
         saving: watch::channel(false).1,
         resume_table: Arc::default(),
         resume_location: None,
+        counts: Default::default(),
     };
     Arc::new(context)
 }
@@ -162,7 +163,8 @@ async fn counted_session(
     let resource = Resource::new(jid.clone(), session, outbox.clone());
     let bound = router.registry.bind(resource, false, Conflict::Replace, 9);
     let BindOutcome::Done(home, None) = bound else { panic!("{bound:?}") };
-    let channel = Channel { peer: Ipv4Addr::LOCALHOST.into(), secure: true, by_token: false };
+    let channel =
+        Channel { peer: Ipv4Addr::LOCALHOST.into(), secure: true, by_token: false, via: Via::Tcp };
     let asker = Client { jid, account: None, session, outbox, home, channel };
     let (mut client, pipe) = duplex(PIPE_BYTES);
     let mut wire = Wire::new(Box::new(Pipe(pipe)), Framing::tcp(ns::CLIENT, &router.limits));

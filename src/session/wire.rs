@@ -31,6 +31,8 @@ pub struct Wire {
     written: u64,
     /// TLS may hold bytes that left `outgoing`.
     unflushed: bool,
+    /// Bytes of `written` that were not counted yet.
+    uncounted: u32,
 }
 
 /// What [`Wire::io`] achieved.
@@ -54,6 +56,7 @@ impl Wire {
             queued: 0,
             written: 0,
             unflushed: false,
+            uncounted: 0,
         }
     }
 
@@ -134,6 +137,11 @@ impl Wire {
     /// Bytes that were written since the connection began.
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Bytes that were written since the last call.
+    pub fn take_written(&mut self) -> u32 {
+        std::mem::take(&mut self.uncounted)
     }
 
     /// Whether the first `bytes` bytes have reached the system, and none are left in TLS.
@@ -269,6 +277,7 @@ impl Wire {
     fn advance(&mut self, mut written: usize) {
         self.queued = self.queued.saturating_sub(written);
         self.written += written as u64;
+        self.uncounted = self.uncounted.saturating_add(u32::try_from(written).unwrap_or(u32::MAX));
         while let Some(front) = self.outgoing.front_mut() {
             if front.len() > written {
                 front.advance(written);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
+use super::commits::Commits;
 use super::errors::OpenError;
 use super::growth::Growth;
 use super::line::Load;
@@ -123,6 +124,30 @@ impl Store {
     /// The writer's load.
     pub fn load(&self) -> Load {
         self.inner.queue.load()
+    }
+
+    /// Whether the writer is there to take writes; it may fail to write them ([`Store::is_refusing`]).
+    pub fn is_alive(&self) -> bool {
+        !self.inner.queue.is_closed()
+    }
+
+    /// How commits went.
+    pub(super) fn commits(&self) -> &Commits {
+        &self.inner.queue.commits
+    }
+
+    /// Reads that wait for a reader.
+    pub(super) fn reads_waiting(&self) -> usize {
+        self.inner.readers.waiting()
+    }
+
+    /// Sizes of the database's files: the database, and the log of what is not yet copied into it.
+    pub(super) fn file_bytes(&self) -> [(&'static str, u64); 2] {
+        let path = &self.inner.aside.path;
+        let mut log = path.clone().into_os_string();
+        log.push("-wal");
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |of| of.len());
+        [("database", size(path)), ("log", size(Path::new(&log)))]
     }
 
     /// Queues a write now, in the order of the calls. Never waits: callable under a lock.

@@ -6,10 +6,12 @@
 pub mod accounts;
 pub mod archive;
 mod archived;
+mod commits;
 mod copies;
 pub mod damage;
 pub mod devices;
 mod errors;
+mod figures;
 pub mod given;
 mod growth;
 mod handle;

@@ -1,5 +1,6 @@
 //! The writer's queue: bounded in jobs and bytes, filled without waiting, drained in order.
 
+use super::commits::Commits;
 use super::handled::DurableCount;
 use super::line::{Counts, Episode, Line, Load, Signs, Waiter, Word};
 use super::options::now;
@@ -77,6 +78,8 @@ pub(super) struct Queue {
     settled: watch::Sender<u64>,
     signs: Signs,
     counts: Counts,
+    /// How the batches that were taken out of it ended.
+    pub(super) commits: Commits,
 }
 
 #[derive(Default)]
@@ -121,6 +124,7 @@ impl Queue {
             settled,
             signs: Signs::default(),
             counts: Counts::default(),
+            commits: Commits::default(),
         }
     }
 
@@ -390,6 +394,11 @@ impl Queue {
     /// Notes that `jobs` more have their outcome.
     pub(super) fn count_settled(&self, jobs: usize) {
         self.settled.send_modify(|settled| *settled += u64::try_from(jobs).unwrap_or(0));
+    }
+
+    /// Whether it takes no more: the store is closed, or its writer has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Waits until all jobs queued before this call have their outcome.

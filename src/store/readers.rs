@@ -42,6 +42,11 @@ impl Readers {
         Ok(())
     }
 
+    /// Reads that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().tasks.len()
+    }
+
     /// Makes one of the readers copy the log into the database, so that the writer need not.
     pub(super) fn checkpoint(&self) {
         self.lock().checkpoint = true;

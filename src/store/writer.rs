@@ -93,6 +93,7 @@ impl Writer {
         self.probe(queue);
         let mut entries: Vec<_> = jobs.map(Entry::of).collect();
         let committed = self.transact(&mut entries);
+        queue.commits.note(&committed, entries.len(), self.commit.get());
         // Before the outcomes are reported: a caller whose write failed must not be let into another.
         self.learn(&committed, &entries, queue);
         if self.access_changed.take() {

@@ -367,6 +367,8 @@ async fn check_beside_a_running_server_is_good() -> Outcome<()> {
         "c2s.listen_tls=127.0.0.1:0",
         "--set",
         "web.listen=127.0.0.1:0",
+        "--set",
+        "metrics.listen=127.0.0.1:0",
         "check",
         "--deep",
     ];

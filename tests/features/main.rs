@@ -41,6 +41,7 @@ mod invitations;
 mod kill;
 mod limits;
 mod logins;
+mod metrics;
 mod migration;
 mod muc;
 mod muc_activity;

@@ -27,9 +27,8 @@ fn database(data: &Path) -> PathBuf {
 /// Starts a server that cannot start; what it said.
 fn refused(folder: &Path) -> String {
     let args = ["--data-dir", "data", "--set", "c2s.listen=127.0.0.1:0"];
-    let args =
-        [&args[..], &["--set", "c2s.listen_tls=127.0.0.1:0", "--set", "web.listen=127.0.0.1:0"]]
-            .concat();
+    let more = ["--set", "c2s.listen_tls=127.0.0.1:0", "--set", "web.listen=127.0.0.1:0"];
+    let args = [&args[..], &more, &["--set", "metrics.listen=[]"]].concat();
     let said = run_in(folder, &args, "");
     assert!(!said.ok, "it started: {}", said.out);
     assert!(!said.err.contains("panicked"), "{}", said.err);

@@ -45,7 +45,7 @@ fi
 
 started=$(date +%s)
 failed=0
-for script in slix.py slixperson.py slixrooms.py slixupload.py slixomemo.py aio.py terminal.py gosend.py; do
+for script in slix.py slixperson.py slixrooms.py slixupload.py slixomemo.py aio.py terminal.py gosend.py prom.py; do
   "$venv/bin/python" -W ignore "$here/$script" "$ready" || failed=1
 done
 # Gajim's library, as Debian has it and the newest. Both need the system's PyGObject, which pip would have to compile.

@@ -14,6 +14,7 @@ use super::command::{Answers, StageOutcome};
 use super::reply::{ClientDelivery, PresenceEffect, Reply, SessionEnd};
 use super::requester::{Client, Requester};
 use super::spec::{Identity, InfoForm, On, Spec};
+use crate::base::figures::Figures;
 use crate::jid::{BareJid, Jid};
 use crate::router::handled_count::Ticket;
 use crate::router::held::Asks;
@@ -76,6 +77,8 @@ pub struct Module {
     pub service_features: Option<fn(&Config) -> &'static [&'static str]>,
     /// Its paths on the web door.
     pub web: Option<WebRoutes>,
+    /// What is measured of it.
+    pub figures: Option<Measure>,
     /// Stream features it offers (RFC 6120 §4.3.2).
     pub stream_features: Option<StreamFeature>,
     /// What a client may switch on while it binds a resource (XEP-0386 §3.1).
@@ -175,6 +178,7 @@ impl Module {
         service_forms: None,
         service_features: None,
         web: None,
+        figures: None,
         stream_features: None,
         inline: &[],
         bound: None,
@@ -282,6 +286,8 @@ pub type OnInline = fn(&Cx, &mut SessionState, Node<'_>) -> Vec<u8>;
 pub type OnBound = fn(Cx) -> Answer<Vec<u8>>;
 /// Makes what is served at the module's paths; each begins with the module's name.
 pub type WebRoutes = fn(&WebCx) -> axum::Router;
+/// Says what is measured of the module, as of now: whoever watches the server asks every few seconds.
+pub type Measure = fn(WebCx) -> Answer<Figures>;
 /// A handler's future.
 pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// What somebody may be told, if there is something.
@@ -516,7 +522,7 @@ pub struct Cx {
     pub server: Arc<Pipeline>,
 }
 
-/// What handlers of HTTP requests see. Who asks is in the request.
+/// What handlers of HTTP requests see, and whoever measures. Who asks is in the request.
 #[derive(Debug, Clone)]
 pub struct WebCx {
     /// The wall clock.

@@ -74,6 +74,36 @@ pub struct Channel {
     pub secure: bool,
     /// Whether it was authenticated by a token rather than the password (XEP-0484).
     pub by_token: bool,
+    /// How it came.
+    pub via: Via,
+}
+
+/// How a connection came to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// TCP, with STARTTLS inside (RFC 6120 §5) or without TLS.
+    Tcp,
+    /// TLS from the first byte (XEP-0368).
+    Tls,
+    /// WebSocket (RFC 7395).
+    WebSocket,
+    /// BOSH (XEP-0206).
+    Bosh,
+}
+
+impl Via {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Tcp, Self::Tls, Self::WebSocket, Self::Bosh];
+
+    /// Its name in figures.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::WebSocket => "websocket",
+            Self::Bosh => "bosh",
+        }
+    }
 }
 
 impl Requester {

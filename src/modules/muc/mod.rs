@@ -22,6 +22,7 @@ mod config;
 mod deliver;
 mod disco;
 mod enter;
+mod figures;
 mod find;
 mod form;
 mod given;
@@ -129,6 +130,7 @@ pub const MODULE: Module = Module {
         on_service(names::ITEMS, "query", |cx, iq| Box::pin(disco::rooms(cx, iq))),
         on_service(channels::SEARCH, "search", |cx, iq| Box::pin(channels::search(cx, iq))),
     ],
+    figures: Some(|cx| Box::pin(std::future::ready(figures::figures(&cx.server.shared().muc)))),
     sql: &[rows::CATALOGUE, verbs::CATALOGUE, called::CATALOGUE, activity::CATALOGUE],
     every: Some((Duration::from_secs(60), |job| {
         Box::pin(async move {

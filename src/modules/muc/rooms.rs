@@ -95,6 +95,17 @@ impl Rooms {
         self.lock(jid).rooms.get(jid).cloned()
     }
 
+    /// Into how many parts the rooms in memory are divided.
+    pub(super) fn parts(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The rooms in memory of one part: whoever looks at all need not hold all.
+    pub(super) fn part(&self, part: usize) -> Vec<Arc<Hold>> {
+        let loaded = self.shards.get(part).map(|it| it.lock().unwrap_or_else(PoisonError::into_inner));
+        loaded.map(|loaded| loaded.rooms.values().cloned().collect()).unwrap_or_default()
+    }
+
     /// All rooms in memory.
     pub(super) fn all(&self) -> Vec<Arc<Hold>> {
         self.each().flat_map(|loaded| loaded.rooms.values().cloned().collect::<Vec<_>>()).collect()

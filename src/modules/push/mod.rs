@@ -8,6 +8,7 @@
 mod absent;
 mod alert;
 mod config;
+mod figures;
 mod marks;
 mod notice;
 mod queue;
@@ -82,6 +83,10 @@ pub const MODULE: Module = Module {
     weights: registration::WEIGHTS,
     every: Some((Duration::from_secs(86_400), |job| Box::pin(forget(job)))),
     background: Some(work::work),
+    figures: Some(|cx| {
+        let queue = &cx.server.shared().push;
+        Box::pin(std::future::ready(queue.sent.figures(queue.load())))
+    }),
     ..Module::EMPTY
 };
 

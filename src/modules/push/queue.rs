@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::figures::Sent;
 use crate::router::home::Home;
 
 /// The queue; a worker takes what is due.
@@ -15,6 +16,8 @@ use crate::router::home::Home;
 pub struct Queue {
     inner: Mutex<Inner>,
     changed: Notify,
+    /// What came of those that were taken.
+    pub sent: Sent,
 }
 
 #[derive(Debug, Default)]
@@ -186,6 +189,12 @@ impl Queue {
         }
         drop(inner);
         self.changed.notify_one();
+    }
+
+    /// How many are to be notified, and how many are known.
+    pub fn load(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.due.len(), inner.entries.len())
     }
 
     /// It is enabled anew: no pause of before holds.

@@ -108,6 +108,7 @@ async fn notify(cx: Cx, taken: Taken, mut turn: Turn) {
         return;
     }
     let outcome = sender::send(&cx, cx.jid(), &notification).await;
+    queue.sent.count(&outcome);
     let failures = match &outcome {
         Outcome::Done => 0,
         // What this server had no room for says nothing of the push service.

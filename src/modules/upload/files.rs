@@ -3,17 +3,34 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::fs::{DirBuilder, File, OpenOptions};
 use tokio::io::{AsyncWriteExt, BufWriter};
 
+use super::figures::Moved;
 use crate::base::id::is_random;
 use crate::modules::Pipeline;
 
-/// The ids of files that somebody writes or deletes just now.
+/// What goes on with files, for the whole server.
 #[derive(Debug, Default)]
-pub struct Uploading(Mutex<HashSet<String>>);
+pub struct Uploading {
+    /// The ids of files that somebody writes or deletes just now.
+    ids: Mutex<HashSet<String>>,
+    /// What was moved since the start.
+    pub(super) moved: Moved,
+}
+
+impl Uploading {
+    /// How many files somebody writes or deletes just now.
+    pub(super) fn under_way(&self) -> usize {
+        self.ids().len()
+    }
+
+    fn ids(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The right to write or delete the file of an id.
 #[derive(Debug)]
@@ -25,7 +42,7 @@ pub(super) struct Claim {
 impl Claim {
     /// None if somebody else has it, or too many are at work.
     pub(super) fn of(server: &Arc<Pipeline>, id: &str) -> Option<Self> {
-        let mut ids = ids(server);
+        let mut ids = server.shared().upload.ids();
         let is_free = ids.len() < AT_ONCE && ids.insert(id.to_owned());
         is_free.then(|| Self { server: server.clone(), id: id.to_owned() })
     }
@@ -33,12 +50,8 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        ids(&self.server).remove(&self.id);
+        self.server.shared().upload.ids().remove(&self.id);
     }
-}
-
-fn ids(server: &Pipeline) -> std::sync::MutexGuard<'_, HashSet<String>> {
-    server.shared().upload.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether it is the name of a file that was never finished.

@@ -102,6 +102,7 @@ async fn serve(cx: &WebCx, id: &str, headers: &HeaderMap) -> Result<Response, St
         }
     };
     let body = open(cx, id, size, from, length).await?;
+    cx.server.shared().upload.moved.given(length);
     let mut response = (status, Body::new(body)).into_response();
     described(&mut response, &row);
     cached(&mut response, &row, &etag, now);

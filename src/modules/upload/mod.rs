@@ -6,6 +6,7 @@
 //! of their files, which decides nothing.
 
 mod config;
+mod figures;
 mod files;
 mod http;
 mod name;
@@ -65,6 +66,7 @@ pub const MODULE: Module = Module {
     ],
     iqs: &[request(slots::NS, slots::request), request(slots::OLD, slots::old_request)],
     web: Some(http::routes),
+    figures: Some(|cx| Box::pin(figures::figures(cx))),
     weights: rows::WEIGHTS,
     account_deleted: Some(|tx, account| rows::bury_all(tx, account).map(drop)),
     every: Some((HOUR, |job| Box::pin(sweep::run(job)))),

@@ -35,6 +35,7 @@ pub(super) async fn put(
     match take(&cx, id, request).await {
         Ok(()) => StatusCode::CREATED.into_response(),
         Err(refusal) => {
+            cx.server.shared().upload.moved.refused();
             tracing::debug!(
                 status = refusal.0.as_u16(),
                 reason = refusal.1.trim_end(),
@@ -68,6 +69,9 @@ async fn take(cx: &WebCx, id: String, request: Request) -> Result<(), Refusal> {
     let work = cx.clone();
     cx.router.tasks.spawn("upload", async move {
         let ended = finish(&work, id, part, given).await;
+        if ended.is_ok() {
+            work.server.shared().upload.moved.stored(size);
+        }
         drop(claim);
         let _ = done.send(ended);
     });

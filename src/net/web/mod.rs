@@ -1,4 +1,5 @@
-//! The web door: one listener for HTTPS, WebSocket, BOSH and, if wanted, XMPP itself.
+//! The web door: one listener for HTTPS, WebSocket, BOSH and, if wanted, XMPP itself; and one for whoever watches the
+//! server.
 //!
 //! A connection is told apart by its first byte and by ALPN (RFC 7301), then served by hyper, whose requests
 //! go to `routes`; a WebSocket leaves it again and becomes a session.
@@ -7,15 +8,19 @@ mod bosh;
 mod door;
 mod host_meta;
 mod http;
+mod metrics;
 mod pages;
+mod process;
 mod routes;
 mod settings;
 mod state;
 mod visitor;
+mod vitals;
 mod websocket;
 
 pub use bosh::Table as BoshTable;
 pub use door::{Door, Entrance};
+pub use metrics::Watchers;
 pub use pages::{CONVERSE_SCRIPT, CONVERSE_STYLE};
 pub use settings::Settings;
-pub use state::Web;
+pub use state::{Started, Web};

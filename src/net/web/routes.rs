@@ -9,12 +9,12 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 
 use super::state::Web;
-use super::{bosh, host_meta, pages, websocket};
+use super::{bosh, host_meta, pages, vitals, websocket};
 
 /// All paths.
 pub fn routes(web: Arc<Web>) -> Router {
     let cx = web.context.web_cx();
-    let mut own = Router::new()
+    let mut own = vitals::routes()
         .route("/ws", get(websocket::open))
         .route("/.well-known/host-meta", get(host_meta::xrd))
         .route("/.well-known/host-meta.json", get(host_meta::json));

@@ -1,6 +1,7 @@
 //! What the handlers of requests share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::Request;
 use axum::http::header::HOST;
@@ -22,6 +23,24 @@ pub struct Web {
     pub ports: Ports,
     /// The sessions of BOSH.
     pub bosh: bosh::Table,
+    /// Whether the start is over.
+    pub started: Started,
+}
+
+/// Whether the start is over.
+#[derive(Debug, Default)]
+pub struct Started(AtomicBool);
+
+impl Started {
+    /// It is: the database is up to date, and all addresses are listened on.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it is.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 impl Web {

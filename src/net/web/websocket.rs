@@ -20,6 +20,7 @@ use sha1::{Digest, Sha1};
 
 use super::state::Web;
 use super::visitor::Visitor;
+use crate::modules::api::Via;
 use crate::net::tcp::Socket;
 use crate::session::{self, NewConnection};
 use crate::stream::framing::Framing;
@@ -75,6 +76,7 @@ async fn serve(web: Arc<Web>, visitor: Visitor, upgraded: Upgraded) {
         direct_tls: Some(connection.bindings.clone().unwrap_or_default()),
         since: now(),
         ports: web.ports,
+        via: Via::WebSocket,
     };
     let guard = Box::new(connection.counted.clone());
     session::serve(web.context.clone(), connection_of, guard).await;

@@ -384,7 +384,8 @@ Examples:
   stonechat check                            is everything in order?
   stonechat backup /backups/today.db         copy the database, while the server runs or not
   stonechat lab --user a@localhost:secret    a server to throw away, on free ports
-  stonechat --data-dir /tmp/b --set c2s.listen=127.0.0.1:0 --set c2s.listen_tls=[] --set web.listen=[]
+  stonechat --data-dir /tmp/b --set c2s.listen=127.0.0.1:0 --set c2s.listen_tls=[] --set web.listen=[] \
+    --set metrics.listen=[]
                                              a second server on this machine
 
 A first server for others, /etc/stonechat/stonechat.toml:

@@ -13,8 +13,8 @@ pub use example::{EXAMPLE, explain, markdown};
 pub use load::{Inputs, Loaded, load};
 pub use origins::Origins;
 pub use sections::{
-    Admin, C2s, Conflict, Host, Log, LogFormat, Modules, Sasl, Session, Store, Synchronous, Tls,
-    TlsVersion, Web,
+    Admin, C2s, Conflict, Host, Log, LogFormat, Metrics, Modules, Sasl, Session, Store,
+    Synchronous, Tls, TlsVersion, Web,
 };
 
 use crate::admin::Admins;
@@ -38,6 +38,8 @@ pub struct Config {
     pub c2s: C2s,
     /// HTTPS and WebSocket.
     pub web: Web,
+    /// Figures for whoever watches the server.
+    pub metrics: Metrics,
     /// TLS for all streams.
     pub tls: Tls,
     /// Authentication.
@@ -63,6 +65,7 @@ impl Default for Config {
             host: vec![Host::named("localhost")],
             c2s: C2s::default(),
             web: Web::default(),
+            metrics: Metrics::default(),
             tls: Tls::default(),
             sasl: Sasl::default(),
             limits: Limits::default(),
@@ -86,6 +89,7 @@ impl Config {
         self.c2s.listen = vec![free];
         self.c2s.listen_tls = vec![free];
         self.web.listen = vec![free];
+        self.metrics.listen = vec![free];
         self.modules.register.mode = register::Mode::Open;
         self.modules.register.per_ip_per_hour = 0;
         self.modules.register.password_length_min = 1;
@@ -113,12 +117,13 @@ impl Config {
     }
 
     /// All addresses that are listened on, with the keys that name them.
-    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 4] {
+    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 5] {
         [
             ("c2s.listen", &self.c2s.listen),
             ("c2s.listen_tls", &self.c2s.listen_tls),
             ("web.listen", &self.web.listen),
             ("web.listen_plain", &self.web.listen_plain),
+            ("metrics.listen", &self.metrics.listen),
         ]
     }
 

@@ -137,6 +137,20 @@ impl Web {
     }
 }
 
+/// `[metrics]`: figures for whoever watches the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Addresses for `/metrics`, `/livez` and `/readyz`, in plain HTTP without a password.
+    pub listen: Vec<SocketAddr>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: vec![SocketAddr::from(([127, 0, 0, 1], 5444))] }
+    }
+}
+
 /// A network as `10.0.0.0/8`, or one address.
 pub(super) fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse().ok().map(IpAddr::into))

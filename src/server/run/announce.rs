@@ -18,6 +18,7 @@ pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
         ("", &listening.c2s_tls, "TLS from the first byte"),
         ("web:", &listening.web, "HTTPS, WebSocket"),
         ("", &listening.web_plain, "plain HTTP, for a proxy"),
+        ("metrics:", &listening.metrics, "figures for Prometheus, plain HTTP"),
     ] {
         if !addresses.is_empty() {
             lines.push(format!("  {label:<12} {}  ({what})", places(addresses)));

@@ -91,6 +91,11 @@ impl C2s {
         self.host.as_deref()
     }
 
+    /// The mechanism of the attempt, until it failed; of the login, after it.
+    pub fn mechanism(&self) -> Option<&'static str> {
+        self.mechanism
+    }
+
     /// The stream's `xml:lang`.
     pub fn lang(&self) -> Option<&str> {
         self.lang.as_deref()

@@ -173,13 +173,15 @@ impl Drop for Process {
 }
 
 /// Settings of a server that listens where the system has room.
-pub const PORTS: [&str; 6] = [
+pub const PORTS: [&str; 8] = [
     "--set",
     "c2s.listen=127.0.0.1:0",
     "--set",
     "c2s.listen_tls=127.0.0.1:0",
     "--set",
     "web.listen=127.0.0.1:0",
+    "--set",
+    "metrics.listen=127.0.0.1:0",
 ];
 
 /// Tests wait for lines of the log by the addresses in them.
@@ -193,6 +195,8 @@ pub struct Lab {
     pub process: Process,
     pub target: Target,
     pub data: PathBuf,
+    /// Where the figures are; only of what is started as a lab.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Lab {
@@ -231,7 +235,10 @@ impl Lab {
             web: text("http").trim_start_matches("https://").parse().ok(),
             ca: Some(PathBuf::from(text("ca"))).filter(|path| path.exists()),
         };
-        Lab { process, target, data: text("data").into() }
+        let metrics = text("metrics");
+        let metrics = metrics.strip_prefix("http://").and_then(|it| it.strip_suffix("/metrics"));
+        let metrics = metrics.and_then(|address| address.parse().ok());
+        Lab { process, target, data: text("data").into(), metrics }
     }
 
     /// `stonechat serve` over this folder, with accounts made before.
@@ -254,6 +261,8 @@ impl Lab {
             "c2s.listen_tls=127.0.0.1:0",
             "--set",
             "web.listen=127.0.0.1:0",
+            "--set",
+            "metrics.listen=127.0.0.1:0",
             "--set",
             "sasl.iterations=4096",
         ]);
@@ -293,7 +302,7 @@ impl Lab {
             })
         });
         let target = Target { domain: "localhost".into(), c2s, c2s_tls: Some(c2s_tls), web, ca };
-        Lab { process, target, data }
+        Lab { process, target, data, metrics: None }
     }
 
     /// A stream with its features, under TLS by STARTTLS, or over WebSocket if

@@ -24,6 +24,7 @@ use super::pipe::{self, Beginning, Pipe, Shared, Waiting, now};
 use super::terms::{Reply, Terms};
 use crate::base::id::{self, OsRng};
 use crate::jid::Jid;
+use crate::modules::api::Via;
 use crate::net::acceptor::Counted;
 use crate::net::web::state::Web;
 use crate::net::web::visitor::Visitor;
@@ -255,6 +256,7 @@ fn serve(web: &Arc<Web>, visitor: &Visitor, pipe: Pipe, counted: Arc<Counted>) {
         direct_tls: Some(Default::default()),
         since: now(),
         ports: web.ports,
+        via: Via::Bosh,
     };
     let served = session::serve(web.context.clone(), connection, Box::new(counted));
     web.context.router.tasks.spawn("bosh", served);
