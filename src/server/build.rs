@@ -92,7 +92,8 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let acceptor = Acceptor::new(limits, context.router.tasks.clone(), context.stopping.clone());
     let on = Listening { acceptor, context: &context };
     for (listeners, kind) in [(c2s, ListenerKind::StartTls), (c2s_tls, ListenerKind::Direct)] {
-        on.all(listeners, ClientStreams::new(context.clone(), tls.clone(), ports, kind));
+        let proxies = config.c2s.proxies();
+        on.all(listeners, ClientStreams::new(context.clone(), tls.clone(), ports, kind, proxies));
     }
     let settings = config.web.settings(!config.c2s.require_tls);
     // A proxy has the usual port.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
 use axum::http::header::HOST;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri};
 
 use super::bosh;
@@ -24,10 +24,9 @@ pub struct Web {
 }
 
 impl Web {
-    /// Says who sends the request.
-    pub fn introduce(&self, connection: Arc<Connection>, request: &mut Request) {
-        let visitor = Visitor::of(connection, request.headers(), &self.settings);
-        request.extensions_mut().insert(visitor);
+    /// Who sends a request; none if there are too many of that address at once.
+    pub fn visitor(&self, connection: Arc<Connection>, headers: &HeaderMap) -> Option<Visitor> {
+        Visitor::of(connection, headers, &self.settings)
     }
 
     /// Where the door is, as the client that sends this request sees it: `https://HOST:PORT`, or `http:` if it
@@ -36,8 +35,7 @@ impl Web {
         if !self.settings.url.is_empty() {
             return self.settings.url.trim_end_matches('/').to_owned();
         }
-        let named = headers.get(HOST).and_then(|host| host.to_str().ok());
-        let authority = uri.authority().cloned().or_else(|| named?.parse().ok());
+        let authority = authority(uri, headers);
         let hosts = &self.context.policy.hosts;
         let asked = authority.as_ref().map(|authority| authority.host());
         let host = hosts.iter().find(|host| asked == Some(host)).or_else(|| hosts.first());
@@ -48,4 +46,20 @@ impl Web {
             None => format!("{scheme}://{host}"),
         }
     }
+
+    /// Where a WebSocket that is opened here should be opened instead (RFC 7395 §3.6.1).
+    pub fn elsewhere(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+        let moved_to = self.settings.moved_to.as_ref()?;
+        let place = |authority: &Authority| {
+            (authority.host().to_ascii_lowercase(), authority.port_u16().unwrap_or(443))
+        };
+        let here = authority(uri, headers).as_ref().map(place);
+        (here != moved_to.authority().map(place)).then(|| moved_to.to_string())
+    }
+}
+
+/// The name and the port that a request is for.
+fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+    let named = headers.get(HOST).and_then(|host| host.to_str().ok());
+    uri.authority().cloned().or_else(|| named?.parse().ok())
 }
