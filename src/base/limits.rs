@@ -56,6 +56,9 @@ limits! {
     stanzas_burst: u32 = 1_000;
     /// Concurrent client streams from one IP address (IPv6: one /64). 0: no bound.
     streams_per_ip: u32 = 200;
+    /// Concurrent connections of trusted proxies that carry the requests of many; whoever is behind them is
+    /// counted by `streams_per_ip`. 0: no bound.
+    proxy_connections_max: u32 = 10_000;
     /// New connections per second from one IP address (IPv6: one /64) on average; further ones wait before
     /// they are served (0: no bound).
     connections_per_second: u32 = 10;

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::acceptor::{Accepted, Protocol};
+use super::proxies::Proxies;
 use super::tcp::{Secured, Socket};
 use super::tls::{Kind, Tls};
 use crate::base::id::{self, OsRng};
@@ -37,12 +38,19 @@ pub struct ClientStreams {
     tls: Tls,
     ports: Ports,
     kind: ListenerKind,
+    proxies: Proxies,
 }
 
 impl ClientStreams {
     /// The streams of all listeners of this kind; `ports` are those that clients connect to.
-    pub const fn new(context: Arc<Context>, tls: Tls, ports: Ports, kind: ListenerKind) -> Self {
-        Self { context, tls, ports, kind }
+    pub const fn new(
+        context: Arc<Context>,
+        tls: Tls,
+        ports: Ports,
+        kind: ListenerKind,
+        proxies: Proxies,
+    ) -> Self {
+        Self { context, tls, ports, kind, proxies }
     }
 
     fn framing(&self) -> Framing {
@@ -96,8 +104,13 @@ pub struct Caller {
 }
 
 impl Protocol for ClientStreams {
+    fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
     async fn serve(self: Arc<Self>, accepted: Accepted) {
-        let Accepted { stream, peer, since, counted } = accepted;
+        // A proxy that ends TLS is no reason to let passwords pass without: `secured` is for the web.
+        let Accepted { stream, peer, since, counted, .. } = accepted;
         let caller = Caller { peer, since, guard: Box::new(counted) };
         let limits = &self.context.router.limits;
         let (limit, ping_timeout) = (limits.unauthenticated_time, limits.ping_timeout);

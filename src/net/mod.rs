@@ -4,6 +4,8 @@ pub mod acceptor;
 pub mod c2s;
 pub mod listener;
 pub mod local_ca;
+pub mod proxies;
+mod proxy_protocol;
 mod rate;
 pub mod tcp;
 pub mod tls;

@@ -93,7 +93,8 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let ports = Ports { starttls: first(&places.c2s), direct: first(&places.c2s_tls) };
     let on = Listening::new(&context);
     for (listeners, kind) in [(c2s, ListenerKind::StartTls), (c2s_tls, ListenerKind::Direct)] {
-        on.all(listeners, ClientStreams::new(context.clone(), tls.clone(), ports, kind));
+        let proxies = config.c2s.proxies();
+        on.all(listeners, ClientStreams::new(context.clone(), tls.clone(), ports, kind, proxies));
     }
     let settings = config.web.settings(!config.c2s.require_tls, &config.data_dir);
     // A proxy has the usual port.

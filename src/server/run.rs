@@ -91,6 +91,7 @@ fn ready_line(lab: &Lab, running: &Running) -> serde_json::Value {
         "c2s": first(&places.c2s),
         "c2s_tls": first(&places.c2s_tls),
         "http": web.as_ref().map(|web| format!("https://{web}")),
+        "http_plain": first(&places.web_plain).map(|web| format!("http://{web}")),
         "ws": web.as_ref().map(|web| format!("wss://{web}/ws")),
         "bosh": web.as_ref().filter(|_| config.web.bosh).map(|web| format!("https://{web}/http-bind")),
         "metrics": first(&places.metrics).map(|watchers| format!("http://{watchers}/metrics")),

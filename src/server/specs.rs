@@ -22,12 +22,7 @@ pub const CORE: &[Spec] = &[
          clients of SASL2, which read what there is (XEP-0440)",
         "features/logins.rs",
     ),
-    Spec::partial(
-        "RFC 7395",
-        "",
-        "no see-other-uri (§3.6.1): a stream is moved to no other address",
-        "features/websocket.rs",
-    ),
+    Spec::whole("RFC 7395", "", "features/websocket.rs"),
     Spec::whole("RFC 7677", "", "src/stream/sasl/scram.rs"),
     Spec::whole("RFC 9266", "", "src/net/tls/tests.rs"),
     Spec::whole("XEP-0156", "1.4.0", "features/websocket.rs"),

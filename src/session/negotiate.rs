@@ -86,9 +86,10 @@ pub async fn negotiate(
     guard: Guard,
 ) -> Option<Session> {
     let limits = &context.router.limits;
+    let moved = connection.framing.has_moved();
     let wire = Wire::new(connection.transport, connection.framing);
     let link = Link::new(wire, Some(guard), limits, connection.since);
-    let machine = C2s::new(context.policy.clone(), connection.direct_tls);
+    let machine = C2s::new(context.policy.clone(), connection.direct_tls).moved(moved);
     let deadline = connection.since + context.router.limits.unauthenticated_time;
     let mut stopping = context.stopping.clone();
     let peer = connection.peer;

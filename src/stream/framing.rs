@@ -55,6 +55,18 @@ impl Framing {
         }
     }
 
+    /// Sends the client to this address as soon as the stream has begun; on WebSocket only.
+    pub fn moved(&mut self, uri: String) {
+        if let Kind::WebSocket(websocket) = &mut self.0 {
+            websocket.moved(uri);
+        }
+    }
+
+    /// Whether the client is sent to another address.
+    pub fn has_moved(&self) -> bool {
+        matches!(&self.0, Kind::WebSocket(websocket) if websocket.has_moved())
+    }
+
     /// Expects a new header from the peer (RFC 6120 §4.3.3).
     pub fn restart(&mut self) {
         match &mut self.0 {

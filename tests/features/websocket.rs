@@ -2,6 +2,7 @@
 
 use crate::harness::client::{Client, Outcome, Security};
 use crate::harness::element::Element;
+use crate::harness::frames::{CLOSE, Chop, FIN, Frames, Got, TEXT, frame};
 use crate::harness::io::Io;
 use crate::harness::process::{Lab, PASSWORD};
 use crate::harness::sm::friends;
@@ -266,5 +267,66 @@ async fn one_port_is_enough() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &["web.xmpp=false"]);
     let mut direct = Client::dial(&lab.target, lab.target.web.unwrap()).await?;
     assert!(direct.handshake(&["xmpp-client"]).await.is_err());
+    Ok(())
+}
+
+/// RFC 7395 §3.6.1: who comes to where the server was is told where it is.
+#[tokio::test]
+async fn a_client_is_sent_to_another_address() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &["web.moved_to=\"wss://chat.example:8443/ws\""]);
+    let open = format!("<open xmlns='{FRAMING}' to='localhost' version='1.0'/>");
+    let at = "GET /.well-known/host-meta HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let found = request(&lab, &["http/1.1"], at).await?;
+    assert!(found.contains("wss://chat.example:8443/ws"), "{found}");
+    for (host, moves) in [
+        ("localhost", true),
+        ("chat.example", true),
+        ("chat.example:443", true),
+        ("chat.example:8443", false),
+        ("CHAT.example:8443", false),
+    ] {
+        let mut client = Client::dial(&lab.target, lab.target.web.unwrap()).await?;
+        client.handshake(&["http/1.1"]).await?;
+        let text = HANDSHAKE.replace("Host: localhost", &format!("Host: {host}"));
+        client.io.write(text.as_bytes()).await.unwrap();
+        client.io.write(&frame(FIN | TEXT, &open)).await.unwrap();
+        let mut read = Vec::new();
+        let has = |read: &[u8], what: &str| String::from_utf8_lossy(read).contains(what);
+        while !moves && !has(&read, "</stream:features>") {
+            assert!(client.io.read(&mut read).await.unwrap() > 0, "the end");
+        }
+        if !moves {
+            continue;
+        }
+        // RFC 7395 §3.4: instead of a header; and then the closing handshake.
+        while client.io.read(&mut read).await.unwrap_or(0) > 0 {
+            if has(&read, "<close ") {
+                let closing = [
+                    frame(FIN | TEXT, format!("<close xmlns='{FRAMING}'/>")),
+                    frame(FIN | CLOSE, []),
+                ];
+                let _ = client.io.write(&closing.concat()).await;
+            }
+        }
+        assert!(!has(&read, "<open "), "{host}");
+        let close =
+            format!("<close xmlns='{FRAMING}' see-other-uri='wss://chat.example:8443/ws'/>");
+        assert!(has(&read, &close), "{host}: {}", String::from_utf8_lossy(&read));
+        assert!(read.ends_with(&[0x88, 2, 3, 0xe8]), "{read:02x?}");
+    }
+    Ok(())
+}
+
+/// RFC 7395 §3.6: the stream is closed, then the connection, whoever begins.
+#[tokio::test]
+async fn a_stream_is_closed_in_both_directions() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    let mut frames = Frames::of(&mut Client::connect(&lab.target, Security::WebSocket).await?);
+    let close = format!("<close xmlns='{FRAMING}'/>");
+    frames.send(&[frame(FIN | TEXT, &close)], Chop::None).await;
+    assert_eq!(frames.next().await?, Got::Text(close));
+    assert_eq!(frames.next().await?, Got::Close(Some(1000)));
+    frames.send(&[frame(FIN | CLOSE, 1000_u16.to_be_bytes())], Chop::None).await;
+    assert_eq!(frames.next().await?, Got::End);
     Ok(())
 }

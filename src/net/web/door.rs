@@ -16,6 +16,7 @@ use super::visitor::Connection;
 use super::{http, routes};
 use crate::net::acceptor::{Accepted, Protocol};
 use crate::net::c2s::{Caller, ClientStreams, ListenerKind};
+use crate::net::proxies::Proxies;
 use crate::net::tcp::{Secured, Socket};
 use crate::net::tls::{Kind, Tls};
 use crate::stream::sasl::ChannelBindings;
@@ -51,8 +52,9 @@ impl Door {
     /// The door for the listeners of one kind.
     pub fn new(web: Arc<Web>, tls: Tls, entrance: Entrance) -> Self {
         let routes = routes::routes(web.clone());
-        let streams =
-            ClientStreams::new(web.context.clone(), tls.clone(), web.ports, ListenerKind::StartTls);
+        let (context, kind) = (web.context.clone(), ListenerKind::StartTls);
+        let proxies = web.settings.proxies.clone();
+        let streams = ClientStreams::new(context, tls.clone(), web.ports, kind, proxies);
         let to_https = routes::to_https(web.clone());
         Self { web, routes, tls, entrance, streams, to_https }
     }
@@ -98,25 +100,40 @@ impl Door {
 }
 
 impl Protocol for Door {
+    fn proxies(&self) -> &Proxies {
+        &self.web.settings.proxies
+    }
+
     async fn serve(self: Arc<Self>, accepted: Accepted) {
-        let Accepted { stream, peer, since, counted } = accepted;
+        let Accepted { stream, peer, secured, since, counted } = accepted;
         let limit = self.web.context.router.limits.unauthenticated_time;
         let mut stopping = self.web.context.stopping.clone();
         let told = tokio::select! {
             told = timeout(limit, self.tell_apart(stream)) => told,
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
+        let of = |bindings, counted| {
+            let counted = Arc::new(counted);
+            Arc::new(Connection { peer, since, bindings, secured, counted })
+        };
         match told {
             Ok(Ok(Speaks::Xmpp(socket, bindings))) => {
+                // Requests have others behind them, a stream has the one who opened it.
+                let counted = match counted.is_proxys() {
+                    true if !counted.wait_its_turn(peer).await => return,
+                    true => counted.another(peer),
+                    false => Some(counted),
+                };
+                let Some(counted) = counted else { return };
                 let caller = Caller { peer, since, guard: Box::new(counted) };
                 self.streams.serve_on(socket, bindings, caller).await;
             }
             Ok(Ok(Speaks::Http(socket, bindings))) => {
-                let connection = Connection::new(peer, since, bindings, counted);
+                let connection = of(bindings, counted);
                 http::serve(self.web.clone(), self.routes.clone(), socket, connection).await;
             }
             Ok(Ok(Speaks::Cleartext(socket))) => {
-                let connection = Connection::new(peer, since, None, counted);
+                let connection = of(None, counted);
                 http::serve(self.web.clone(), self.to_https.clone(), socket, connection).await;
             }
             Ok(Err(error)) => log(peer, &error),

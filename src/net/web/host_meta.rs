@@ -45,8 +45,12 @@ pub async fn json(
 }
 
 fn links(web: &Web, url: &str) -> Vec<(&'static str, String)> {
-    let socket = url.replacen("http", "ws", 1);
-    let mut links = vec![("urn:xmpp:alt-connections:websocket", format!("{socket}/ws"))];
+    let moved_to = web.settings.moved_to.as_ref().filter(|uri| uri.scheme_str() == Some("wss"));
+    let socket = match moved_to {
+        Some(uri) => uri.to_string(),
+        None => format!("{}/ws", url.replacen("http", "ws", 1)),
+    };
+    let mut links = vec![("urn:xmpp:alt-connections:websocket", socket)];
     if web.settings.bosh {
         links.push(("urn:xmpp:alt-connections:xbosh", format!("{url}/http-bind")));
     }

@@ -23,6 +23,7 @@ use super::visitor::Connection;
 use super::{process, vitals};
 use crate::base::figures::{Figures, Kind, Sample, Spread, Value};
 use crate::net::acceptor::{Accepted, Protocol};
+use crate::net::proxies::Proxies;
 use crate::net::tcp::Socket;
 use crate::net::tls::Tls;
 
@@ -31,6 +32,7 @@ pub struct Watchers {
     web: Arc<Web>,
     routes: Router,
     tls: Tls,
+    proxies: Proxies,
 }
 
 impl Watchers {
@@ -39,16 +41,22 @@ impl Watchers {
         let watched = Watched { web: web.clone(), tls: tls.clone() };
         let figures = Router::new().route("/metrics", get(metrics)).with_state(watched);
         let routes = vitals::routes().with_state(web.clone()).merge(figures);
-        Self { web, routes, tls }
+        // Nobody is behind one: what watches comes by itself.
+        Self { web, routes, tls, proxies: Proxies::default() }
     }
 }
 
 impl Protocol for Watchers {
+    fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
     async fn serve(self: Arc<Self>, accepted: Accepted) {
-        let Accepted { stream, peer, since, counted } = accepted;
+        let Accepted { stream, peer, secured, since, counted } = accepted;
         let patience = self.web.context.router.limits.ping_timeout;
         let socket = Socket::plain(stream, self.tls.clone(), patience);
-        let connection = Connection::new(peer, since, None, counted);
+        let counted = Arc::new(counted);
+        let connection = Arc::new(Connection { peer, since, bindings: None, secured, counted });
         http::serve(self.web.clone(), self.routes.clone(), socket, connection).await;
     }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::Request;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri};
@@ -44,10 +43,9 @@ impl Started {
 }
 
 impl Web {
-    /// Says who sends the request.
-    pub fn introduce(&self, connection: Arc<Connection>, request: &mut Request) {
-        let visitor = Visitor::of(connection, request.headers(), &self.settings);
-        request.extensions_mut().insert(visitor);
+    /// Who sends a request; none if there are too many of that address at once.
+    pub fn visitor(&self, connection: Arc<Connection>, headers: &HeaderMap) -> Option<Visitor> {
+        Visitor::of(connection, headers, &self.settings)
     }
 
     /// Where the door is, as the client that sends this request sees it: `https://HOST:PORT`, or `http:` if it
@@ -71,6 +69,16 @@ impl Web {
         let asked = authority.as_ref().map(Authority::host);
         let host = hosts.iter().find(|host| asked == Some(host)).or_else(|| hosts.first());
         host.map_or("localhost", String::as_str)
+    }
+
+    /// Where a WebSocket that is opened here should be opened instead (RFC 7395 §3.6.1).
+    pub fn elsewhere(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+        let moved_to = self.settings.moved_to.as_ref()?;
+        let place = |authority: &Authority| {
+            (authority.host().to_ascii_lowercase(), authority.port_u16().unwrap_or(443))
+        };
+        let here = authority(uri, headers).as_ref().map(place);
+        (here != moved_to.authority().map(place)).then(|| moved_to.to_string())
     }
 }
 

@@ -18,10 +18,10 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::{Parts, downcast};
 use sha1::{Digest, Sha1};
 
+use super::paced::Paced;
 use super::state::Web;
 use super::visitor::Visitor;
 use crate::modules::api::Via;
-use crate::net::tcp::Socket;
 use crate::session::{self, NewConnection};
 use crate::stream::framing::Framing;
 
@@ -44,11 +44,15 @@ pub async fn open(
             return (status, headers, format!("{reason}\n")).into_response();
         }
     };
+    if !visitor.wait_its_turn().await {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the server stops\n").into_response();
+    }
+    let elsewhere = web.elsewhere(request.uri(), request.headers());
     let upgraded = hyper::upgrade::on(&mut request);
     let tasks = web.context.router.tasks.clone();
     tasks.spawn("websocket", async move {
         match upgraded.await {
-            Ok(upgraded) => serve(web, visitor, upgraded).await,
+            Ok(upgraded) => serve(web, visitor, elsewhere, upgraded).await,
             Err(error) => tracing::info!(peer = %visitor.ip, %error, "WebSocket handshake failed"),
         }
     });
@@ -61,16 +65,21 @@ pub async fn open(
     (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
 }
 
-async fn serve(web: Arc<Web>, visitor: Visitor, upgraded: Upgraded) {
-    let Ok(Parts { io, read_buf, .. }) = downcast::<TokioIo<Socket>>(upgraded) else {
+async fn serve(web: Arc<Web>, visitor: Visitor, elsewhere: Option<String>, upgraded: Upgraded) {
+    let Ok(Parts { io, read_buf, .. }) = downcast::<TokioIo<Paced>>(upgraded) else {
         return tracing::error!("a WebSocket on an unknown kind of connection");
     };
-    let mut socket = io.into_inner();
+    let mut socket = io.into_inner().into_inner();
     socket.unread(read_buf);
-    let Visitor { ip, connection, .. } = visitor;
+    let Visitor { ip, connection, counted, .. } = visitor;
+    let mut framing = Framing::websocket(&web.context.router.limits);
+    if let Some(uri) = elsewhere {
+        tracing::info!(peer = %ip, uri, "a client is told where the WebSocket is now");
+        framing.moved(uri);
+    }
     let connection_of = NewConnection {
         transport: Box::new(socket),
-        framing: Framing::websocket(&web.context.router.limits),
+        framing,
         peer: ip,
         // RFC 7395 §3.9: TLS is outside, here or at the proxy, and is not offered again.
         direct_tls: Some(connection.bindings.clone().unwrap_or_default()),
@@ -78,8 +87,9 @@ async fn serve(web: Arc<Web>, visitor: Visitor, upgraded: Upgraded) {
         ports: web.ports,
         via: Via::WebSocket,
     };
-    let guard = Box::new(connection.counted.clone());
-    session::serve(web.context.clone(), connection_of, guard).await;
+    // Of a proxy's connection only the visitor's part goes on.
+    drop(connection);
+    session::serve(web.context.clone(), connection_of, Box::new(counted)).await;
 }
 
 /// RFC 6455 §4.2.1, RFC 7395 §3.1; the value of `Sec-WebSocket-Accept`.

@@ -1,5 +1,6 @@
 //! One small struct per section of the file; the defaults are the server's.
 
+use crate::net::proxies::Proxies;
 use crate::net::web;
 use crate::stream::sasl::Mechanism;
 use ipnet::IpNet;
@@ -55,12 +56,26 @@ pub struct C2s {
     pub listen_tls: Vec<SocketAddr>,
     /// Whether authentication needs TLS. Off only for tests: it is logged at every start.
     pub require_tls: bool,
+    /// Addresses and networks of proxies that begin connections with the PROXY protocol.
+    pub proxy_protocol: Vec<String>,
 }
 
 impl Default for C2s {
     fn default() -> Self {
         let any = |port| vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))];
-        Self { listen: any(5222), listen_tls: any(5223), require_tls: true }
+        Self {
+            listen: any(5222),
+            listen_tls: any(5223),
+            require_tls: true,
+            proxy_protocol: Vec::new(),
+        }
+    }
+}
+
+impl C2s {
+    /// The proxies before client streams.
+    pub fn proxies(&self) -> Proxies {
+        Proxies { carry: Vec::new(), announce: networks(&self.proxy_protocol) }
     }
 }
 
@@ -78,6 +93,10 @@ pub struct Web {
     pub url: String,
     /// Addresses and networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
     pub trusted_proxies: Vec<String>,
+    /// Addresses and networks of proxies that begin connections with the PROXY protocol.
+    pub proxy_protocol: Vec<String>,
+    /// Where clients are sent that open a WebSocket elsewhere (RFC 7395 §3.6.1). Empty: nowhere.
+    pub moved_to: String,
     /// The origins whose pages may open WebSockets (RFC 6455 §10.2) and use BOSH. Empty: all.
     pub origins: Vec<String>,
     /// Whether XMPP over BOSH is served (XEP-0124, XEP-0206).
@@ -91,6 +110,12 @@ pub struct Web {
     /// The folder of Converse.js. Empty: `converse` in the data folder, if it is there.
     #[serde(with = "optional_path")]
     pub converse: Option<PathBuf>,
+    /// How long the head of a request may take.
+    pub head_secs: u64,
+    /// How long the body of a request of BOSH may take.
+    pub body_secs: u64,
+    /// How long a connection may be open without a request.
+    pub idle_secs: u64,
 }
 
 impl Default for Web {
@@ -101,12 +126,17 @@ impl Default for Web {
             xmpp: true,
             url: String::new(),
             trusted_proxies: vec!["127.0.0.1".to_owned(), "::1".to_owned()],
+            proxy_protocol: Vec::new(),
+            moved_to: String::new(),
             origins: Vec::new(),
             bosh: true,
             bosh_wait_max_secs: 60,
             bosh_inactivity_secs: 60,
             pages: true,
             converse: None,
+            head_secs: 30,
+            body_secs: 30,
+            idle_secs: 60,
         }
     }
 }
@@ -114,20 +144,25 @@ impl Default for Web {
 impl Web {
     /// What the door needs of it; `cleartext` if authentication needs no TLS.
     pub fn settings(&self, cleartext: bool, data_dir: &Path) -> web::Settings {
-        let (url, origins) = (self.url.clone(), self.origins.clone());
-        let trusted_proxies =
-            self.trusted_proxies.iter().filter_map(|text| network(text)).collect();
+        let secs = Duration::from_secs;
         web::Settings {
             xmpp: self.xmpp,
-            trusted_proxies,
-            origins,
+            proxies: Proxies {
+                carry: networks(&self.trusted_proxies),
+                announce: networks(&self.proxy_protocol),
+            },
+            origins: self.origins.clone(),
             cleartext,
-            url,
+            url: self.url.clone(),
+            moved_to: self.moved_to.parse().ok(),
             bosh: self.bosh,
-            bosh_wait_max: Duration::from_secs(self.bosh_wait_max_secs),
-            bosh_inactivity: Duration::from_secs(self.bosh_inactivity_secs),
+            bosh_wait_max: secs(self.bosh_wait_max_secs),
+            bosh_inactivity: secs(self.bosh_inactivity_secs),
             pages: self.pages,
             converse: self.converse(data_dir),
+            head_time: secs(self.head_secs),
+            body_time: secs(self.body_secs),
+            idle_time: secs(self.idle_secs),
         }
     }
 
@@ -149,6 +184,11 @@ impl Default for Metrics {
     fn default() -> Self {
         Self { listen: vec![SocketAddr::from(([127, 0, 0, 1], 5444))] }
     }
+}
+
+/// What [`network`] makes of each.
+fn networks(texts: &[String]) -> Vec<IpNet> {
+    texts.iter().filter_map(|text| network(text)).collect()
 }
 
 /// A network as `10.0.0.0/8`, or one address.

@@ -107,14 +107,35 @@ pub(super) fn prepared_domain(domain: &str) -> Result<String, String> {
 
 fn web(config: &Config, faults: &mut Faults<'_>) {
     let web = &config.web;
-    for text in web.trusted_proxies.iter().filter(|text| network(text).is_none()) {
-        let what = format!("`{text}` is neither an address nor a network");
-        faults.add("web.trusted_proxies", what, "write it as \"10.0.0.7\" or \"10.0.0.0/8\"");
+    for (key, list) in [
+        ("web.trusted_proxies", &web.trusted_proxies),
+        ("web.proxy_protocol", &web.proxy_protocol),
+        ("c2s.proxy_protocol", &config.c2s.proxy_protocol),
+    ] {
+        for text in list.iter().filter(|text| network(text).is_none()) {
+            let what = format!("`{text}` is neither an address nor a network");
+            faults.add(key, what, "write it as \"10.0.0.7\" or \"10.0.0.0/8\"");
+        }
     }
     let is_https = |url: &str| url.starts_with("https://") && url.len() > 8 && is_uri(url);
     if !web.url.is_empty() && !is_https(&web.url) {
         let what = format!("`{}` is no address of a web server with TLS", web.url);
         faults.add("web.url", what, "write it as \"https://chat.example.org\", or remove it");
+    }
+    // RFC 7395 §3.6.1: clients do not follow to where they are less secure.
+    let is_secure = |uri: &str| uri.starts_with("wss://") || uri.starts_with("https://");
+    let leads = |uri: &str| is_secure(uri) && names_a_host(uri);
+    if !web.moved_to.is_empty() && !leads(&web.moved_to) {
+        let what = format!("`{}` is no address of a WebSocket with TLS", web.moved_to);
+        faults.add("web.moved_to", what, "write it as \"wss://chat.example.org/ws\", or remove it");
+    }
+    for (key, secs) in [
+        ("web.head_secs", web.head_secs),
+        ("web.body_secs", web.body_secs),
+        ("web.idle_secs", web.idle_secs),
+    ] {
+        faults.at_least(key, secs, 1, "nobody could be served");
+        faults.at_most(key, secs, 3_600, "who says nothing would hold the connection");
     }
     for (key, secs) in [
         ("web.bosh_wait_max_secs", web.bosh_wait_max_secs),
@@ -126,6 +147,10 @@ fn web(config: &Config, faults: &mut Faults<'_>) {
             faults.add(key, what, "set it to 60, say");
         }
     }
+}
+
+fn names_a_host(uri: &str) -> bool {
+    is_uri(uri) && uri.parse::<axum::http::Uri>().is_ok_and(|uri| uri.authority().is_some())
 }
 
 fn listeners(config: &Config, faults: &mut Faults<'_>) {

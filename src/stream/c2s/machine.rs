@@ -42,6 +42,8 @@ pub struct C2s {
     pub(super) greeted: bool,
     /// The current attempt, if it uses XEP-0388.
     pub(super) inline: Option<Box<Inline>>,
+    /// The stream is somewhere else, which its end says.
+    pub(super) moved: bool,
 }
 
 #[allow(clippy::large_enum_variant)] // one a stream, and only until it is bound
@@ -83,7 +85,14 @@ impl C2s {
             greets: None,
             greeted: false,
             inline: None,
+            moved: false,
         }
+    }
+
+    /// Ends the stream as soon as a header has come that is right.
+    pub fn moved(mut self, moved: bool) -> Self {
+        self.moved = moved;
+        self
     }
 
     /// The hosted domain, once a header has named it.
@@ -172,6 +181,11 @@ impl C2s {
         }
         self.lang = lang.or(self.lang.take());
         self.host = Some(host);
+        if self.moved {
+            // RFC 7395 §3.4: instead of a header; strophe.js looks for it in the first answer only.
+            self.state = State::Ended;
+            return Outputs::from_iter([Output::Write(Item::Close), Output::End]);
+        }
         let header = self.greeting(rng);
         Outputs::from_iter([header, Output::Write(Item::Features(self.offer()))])
     }

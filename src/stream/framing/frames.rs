@@ -180,8 +180,13 @@ fn closing_reply(payload: &[u8]) -> Option<CloseCode> {
         [] => None,
         [high, low, reason @ ..] => {
             let code = CloseCode::from(u16::from_be_bytes([*high, *low]));
-            let fine = code.is_allowed() && simdutf8::basic::from_utf8(reason).is_ok();
-            Some(if fine { code } else { CloseCode::Protocol })
+            let fine = simdutf8::basic::from_utf8(reason).is_ok();
+            Some(match code.is_allowed() {
+                true if fine => code,
+                // §8.1
+                true => CloseCode::Invalid,
+                false => CloseCode::Protocol,
+            })
         }
         _ => Some(CloseCode::Protocol),
     }
@@ -312,7 +317,7 @@ mod tests {
             (b"\x0f\xa0bye", &[0x0f, 0xa0]),
             (&[0x03], &[0x03, 0xea]),
             (&[0x03, 0xed], &[0x03, 0xea]),
-            (&[0x03, 0xe8, 0xff], &[0x03, 0xea]),
+            (&[0x03, 0xe8, 0xff], &[0x03, 0xef]),
         ] {
             let (texts, answers, end) = both(&sent(0x88, payload));
             assert_eq!((texts, end), (vec!["(close)".to_owned()], None));

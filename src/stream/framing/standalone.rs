@@ -34,12 +34,15 @@ pub fn item(item: Item) -> Parts {
             xml.raw(failure.children().as_bytes()).end();
             smallvec![xml.finish()]
         }
-        Item::Close => {
-            let mut xml = Xml::new();
-            xml.start("close").attr("xmlns", FRAMING).end();
-            smallvec![xml.finish()]
-        }
+        Item::Close => close(None),
     }
+}
+
+/// The end of a stream; the client may be sent to another address (RFC 7395 §3.6.1).
+pub fn close(see_other_uri: Option<&str>) -> Parts {
+    let mut xml = Xml::new();
+    xml.start("close").attr("xmlns", FRAMING).attr_opt("see-other-uri", see_other_uri).end();
+    smallvec![xml.finish()]
 }
 
 /// One stanza of a client's stream.

@@ -22,13 +22,31 @@ pub struct WebSocket {
     fresh: bool,
     /// How the connection will be closed.
     code: CloseCode,
+    /// Where the client is sent (RFC 7395 §3.6.1).
+    moved: Option<Box<str>>,
 }
 
 impl WebSocket {
     /// A stream whose header has not arrived, with the limits of an unauthenticated one.
     pub fn new(limits: &Limits) -> Self {
         let frames = Frames::new(limits.stanza_bytes_max_unauthenticated);
-        Self { frames, bounds: Bounds::of(limits), fresh: true, code: CloseCode::Normal }
+        Self {
+            frames,
+            bounds: Bounds::of(limits),
+            fresh: true,
+            code: CloseCode::Normal,
+            moved: None,
+        }
+    }
+
+    /// Says with the end of the stream where the client should go (RFC 7395 §3.6.1).
+    pub fn moved(&mut self, uri: String) {
+        self.moved = Some(uri.into());
+    }
+
+    /// Whether the client is sent to another address.
+    pub fn has_moved(&self) -> bool {
+        self.moved.is_some()
     }
 
     /// Sets the limits of an authenticated stream.
@@ -50,7 +68,14 @@ impl WebSocket {
         let event = match self.frames.next(buffer, out) {
             Ok(None) => return Ok(None),
             Ok(Some(Received::Close)) => Ok(Event::Gone),
-            Ok(Some(Received::Text(text))) => self.event(text),
+            Ok(Some(Received::Text(text))) => self.event(text.clone()).map_err(|error| {
+                // RFC 6455 §8.1: whatever else is wrong with it.
+                if simdutf8::basic::from_utf8(&text).is_err() {
+                    self.code = CloseCode::Invalid;
+                    return XmlError::UnsupportedEncoding("a message that is not UTF-8");
+                }
+                error
+            }),
             Err(violation) => {
                 self.code = match violation {
                     Violation::Protocol(_) => CloseCode::Protocol,
@@ -64,10 +89,6 @@ impl WebSocket {
                 })
             }
         };
-        if let Err(XmlError::UnsupportedEncoding(_)) = &event {
-            // RFC 6455 §8.1
-            self.code = CloseCode::Invalid;
-        }
         event.map(Some)
     }
 
@@ -102,7 +123,11 @@ impl WebSocket {
     /// Writes an item as one message; the close frame follows the end of the stream.
     pub fn write(&mut self, item: Item, mut out: impl FnMut(Bytes)) {
         let ends = matches!(item, Item::Close);
-        self.frames.text(standalone::item(item), &mut out);
+        let parts = match (&self.moved, ends) {
+            (Some(moved), true) => standalone::close(Some(moved)),
+            _ => standalone::item(item),
+        };
+        self.frames.text(parts, &mut out);
         if ends {
             self.frames.close(Some(self.code), out);
         }

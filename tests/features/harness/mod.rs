@@ -7,6 +7,8 @@ pub mod bosh;
 pub mod client;
 pub mod element;
 pub mod feeds;
+pub mod frames;
+pub mod h2;
 pub mod https;
 pub mod interest;
 pub mod io;

@@ -28,6 +28,11 @@ impl Ws {
         Ok(Ws { socket })
     }
 
+    /// The connection itself, for frames by hand; nothing that was read may be left.
+    pub fn into_raw(self) -> TlsStream<TcpStream> {
+        self.socket.into_inner()
+    }
+
     pub fn tls(&self) -> &TlsStream<TcpStream> {
         self.socket.get_ref()
     }

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN, VARY,
+    ACCESS_CONTROL_MAX_AGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -50,7 +50,7 @@ pub async fn answer(
         }
     };
     let mut content = HeaderValue::from_static(XML);
-    let reply = match received(&web, &headers, body).await {
+    let reply = match received(&web, body).await {
         Ok(request) => {
             let session = request.sid.as_deref().map(|sid| web.bosh.find(sid));
             let secure = session.iter().flatten().all(|session| !session.secure || visitor.secure);
@@ -65,7 +65,7 @@ pub async fn answer(
                     Ok(session)
                 }
                 Some(None) => Err(Condition::ItemNotFound),
-                None => create(&web, &visitor, request, waiter),
+                None => create(&web, &visitor, request, waiter).await,
             };
             match session {
                 Ok(session) => {
@@ -138,13 +138,10 @@ fn judge(
 }
 
 /// Reads the request. One that cannot be read ends the session that it seems to be of.
-async fn received(web: &Web, headers: &HeaderMap, body: Body) -> Result<Request, Reply> {
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return Err(ended(Condition::BadRequest));
-    }
+async fn received(web: &Web, body: Body) -> Result<Request, Reply> {
     let limits = &web.context.router.limits;
     let mut raw = BytesMut::new();
-    let whole = timeout(BODY_TIME, collect(web, body, &mut raw)).await;
+    let whole = timeout(web.settings.body_time, collect(web, body, &mut raw)).await;
     let condition = match whole {
         Ok(Some(whole)) => {
             let rules = Rules {
@@ -208,7 +205,7 @@ fn ended(condition: Condition) -> Reply {
 }
 
 /// XEP-0124 §7
-fn create(
+async fn create(
     web: &Arc<Web>,
     visitor: &Visitor,
     request: Request,
@@ -223,7 +220,12 @@ fn create(
     if *web.context.stopping.borrow() {
         return Err(Condition::SystemShutdown);
     }
-    let counted = visitor.connection.counted.another(visitor.ip).map(Arc::new);
+    // Many may come on one connection.
+    let counted = &visitor.connection.counted;
+    if !counted.wait_its_turn(visitor.ip).await {
+        return Err(Condition::SystemShutdown);
+    }
+    let counted = counted.another(visitor.ip).map(Arc::new);
     let counted = counted.ok_or(Condition::PolicyViolation)?;
     let sid = id::random(&mut OsRng);
     let terms = terms(web, &request);
@@ -370,7 +372,5 @@ const HOLD_MAX: usize = 2;
 const POLLING: Duration = Duration::from_secs(5);
 /// Bytes of the wrapper around what is sent.
 const WRAPPER_BYTES_MAX: usize = 4_096;
-/// How long a body may take.
-const BODY_TIME: Duration = Duration::from_secs(30);
 /// When to look again at a request that should have been answered.
 const AGAIN: Duration = Duration::from_secs(1);

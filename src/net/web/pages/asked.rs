@@ -13,7 +13,7 @@ use super::language::Language;
 use super::state::Pages;
 use super::texts::Texts;
 use crate::jid::FullJid;
-use crate::modules::api::{Admission, Channel, Cx, Guest, Requester};
+use crate::modules::api::{Admission, Channel, Cx, Guest, Requester, Via};
 use crate::net::web::state::authority;
 use crate::net::web::visitor::Visitor;
 use crate::store::invitations::Invitation;
@@ -90,7 +90,9 @@ impl Asked {
         let jid = FullJid::parse(&format!("{host}/web")).ok()?;
         let admission = Admission::default();
         admission.set(shown);
-        let channel = Channel { peer: visitor.ip, secure: visitor.secure, by_token: false };
+        // By plain HTTP, as BOSH is; it has no session that would be counted by it.
+        let (via, secure) = (Via::Bosh, visitor.secure);
+        let channel = Channel { peer: visitor.ip, secure, via, by_token: false };
         Some(self.pages.web.context.cx(Requester::Guest(Guest { jid, channel, admission })))
     }
 }
