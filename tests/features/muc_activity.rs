@@ -176,10 +176,10 @@ async fn strangers_to_a_room_hear_nothing_of_it() -> Outcome<()> {
     bob.expect(|e| e.find("invite").is_some()).await?;
     say(&mut ann, "secret", "d", "x").await?;
     assert_eq!(told(&mut bob).await?, [at("secret")]);
-    subscribe(&mut bob).await?;
+    anew(&mut bob).await?;
     assert_eq!(told(&mut bob).await?, [at("own"), at("secret")]);
     set_item(&mut ann, "secret", &make("outcast")).await?;
-    subscribe(&mut bob).await?;
+    anew(&mut bob).await?;
     assert_eq!(told(&mut bob).await?, [at("own")]);
     say(&mut ann, "secret", "e", "x").await?;
     hears(&mut ann, "e").await?;
