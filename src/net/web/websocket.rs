@@ -23,6 +23,7 @@ use super::visitor::Visitor;
 use crate::net::tcp::Socket;
 use crate::session::{self, NewConnection};
 use crate::stream::framing::Framing;
+use crate::stream::sasl::ChannelBindings;
 
 /// Why a handshake is refused, for the person who looks at the client.
 type Refusal = (StatusCode, &'static str);
@@ -67,12 +68,16 @@ async fn serve(web: Arc<Web>, visitor: Visitor, upgraded: Upgraded) {
     let mut socket = io.into_inner();
     socket.unread(read_buf);
     let Visitor { ip, connection, .. } = visitor;
+    // No browser tells a page what it could bind to, and stanza.js takes the first name it knows, -PLUS or not:
+    // here the default binding of RFC 5802 §6.1 is missing. Who reads the list of SASL2 can bind (XEP-0440 §3).
+    let bindings = connection.bindings.clone().unwrap_or_default();
+    let bindings = ChannelBindings { lacks_default: true, ..bindings };
     let connection_of = NewConnection {
         transport: Box::new(socket),
         framing: Framing::websocket(&web.context.router.limits),
         peer: ip,
         // RFC 7395 §3.9: TLS is outside, here or at the proxy, and is not offered again.
-        direct_tls: Some(connection.bindings.clone().unwrap_or_default()),
+        direct_tls: Some(bindings),
         since: now(),
         ports: web.ports,
     };
