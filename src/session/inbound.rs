@@ -63,13 +63,14 @@ impl Session {
         }
     }
 
-    /// A client that writes `from` must write its own address, bare or full.
+    /// A client that writes `from` must write its own account's address; its own resource is written over it in any
+    /// case (RFC 6120 §8.1.2.1). COMPAT(Converse.js): a page that is loaded anew and resumes its session goes on
+    /// speaking as the resource that it would have bound.
     fn may_say_from(&self, element: &Element) -> bool {
         let Some(from) = element.attr("from") else { return true };
         let jid = &self.binding.client.jid;
         from == jid.as_str()
-            || Jid::parse(&from)
-                .is_ok_and(|from| from.as_str() == jid.as_str() || from.as_str() == jid.bare_str())
+            || Jid::parse(&from).is_ok_and(|from| from.bare_str() == jid.bare_str())
     }
 
     /// Without what only the server says. An IQ's payload is between the two who exchange it.

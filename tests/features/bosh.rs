@@ -229,6 +229,21 @@ async fn wrong_requests_get_a_condition() -> Outcome<()> {
         assert_eq!(end(&got), ended(condition), "{body}");
         assert_eq!(answer.status, 200);
     }
+    // XEP-0124 §7.2: no more than the client allows, and one at most.
+    for (asked, held, requests) in
+        [("0", "0", "1"), ("1", "1", "2"), ("2", "1", "2"), ("9", "1", "2")]
+    {
+        let body = format!(
+            "<body rid='5' to='localhost' hold='{asked}' wait='9' ver='1.6' xmlns='{HTTPBIND}'/>"
+        );
+        http.send("POST /http-bind", "", &body).await?;
+        let created = Element::parse(&http.receive().await?.body).unwrap();
+        assert_eq!(
+            (created.attr("hold"), created.attr("requests")),
+            (Some(held), Some(requests)),
+            "{asked}"
+        );
+    }
     // One that cannot be read ends its session; and a client without `ver` reads statuses (§17.1).
     let legacy = format!("<body rid='5' to='localhost' hold='1' wait='9' xmlns='{HTTPBIND}'/>");
     http.send("POST /http-bind", "", &legacy).await?;

@@ -268,7 +268,7 @@ async fn what_a_bound_stream_may_not_say_ends_it_with_the_right_error() -> Outco
         ("<c:message xmlns:c='jabber:client'/>", "bad-namespace-prefix"),
         // §4.9.3.9, §8.1.2.1
         ("<message from='mallory@localhost' to='alice@localhost'/>", "invalid-from"),
-        ("<iq from='alice@localhost/elsewhere' type='get' id='1'/>", "invalid-from"),
+        ("<iq from='mallory@localhost/x' type='get' id='1'/>", "invalid-from"),
         // §4.9.3.13
         ("<message><body></message></body>", "not-well-formed"),
         ("<message><body>&</body></message>", "not-well-formed"),

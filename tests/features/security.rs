@@ -16,18 +16,13 @@ async fn the_sender_is_stamped_and_cannot_be_forged() -> Outcome<()> {
     let to = bob.jid.clone();
     let mut alice = lab.login("alice").await?;
     let own = alice.jid.clone();
-    for from in ["", "from='alice@localhost'", "from='ALICE@localhost'", &format!("from='{own}'")] {
+    let full = format!("from='{own}'");
+    let other = "from='alice@localhost/other'";
+    for from in ["", "from='alice@localhost'", "from='ALICE@localhost'", &full, other] {
         alice.send(&format!("<message {from} to='{to}'/>")).await?;
         assert_eq!(bob.receive().await?.attr("from"), Some(own.as_str()), "{from}");
     }
-    for from in [
-        "bob@localhost",
-        "localhost",
-        "alice@localhost/other",
-        "",
-        "al&#105;ce@elsewhere",
-        to.as_str(),
-    ] {
+    for from in ["bob@localhost", "localhost", "", "al&#105;ce@elsewhere", to.as_str()] {
         for stanza in ["message", "presence", "iq type='get' id='1'"] {
             let mut alice = lab.login("alice").await?;
             alice.send(&format!("<{stanza} from='{from}' to='{to}'/>")).await?;

@@ -27,7 +27,7 @@ async fn say(client: &mut Client, message: impl Into<Message>) {
     ws.say(message.into()).await.unwrap();
 }
 
-/// RFC 7395 §3: logins with channel binding, chat both ways with a client on TCP
+/// RFC 7395 §3: logins, chat both ways with a client on TCP
 #[tokio::test]
 async fn both_transports_are_one_server() -> Outcome<()> {
     let lab = Lab::new(&["alice", "bob"], &[]);
@@ -56,7 +56,20 @@ async fn tls_is_not_offered_again() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &[]);
     let client = Client::connect(&lab.target, Security::WebSocket).await?;
     assert!(client.features.child("urn:ietf:params:xml:ns:xmpp-tls", "starttls").is_none());
-    assert!(client.mechanisms().contains(&"SCRAM-SHA-256-PLUS"), "{:?}", client.mechanisms());
+    Ok(())
+}
+
+/// A page cannot bind to its channel, and a library that takes the first name it knows would not get in. Whoever
+/// comes by SASL2 is told what can be bound to (XEP-0440 §3).
+#[tokio::test]
+async fn pages_are_not_offered_what_they_cannot_do() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &[]);
+    let mut client = Client::connect(&lab.target, Security::WebSocket).await?;
+    let names = client.mechanisms();
+    assert!(names.contains(&"SCRAM-SHA-256"), "{names:?}");
+    assert!(!names.iter().any(|name| name.ends_with("-PLUS")), "{names:?}");
+    let success = client.sasl2("SCRAM-SHA-256-PLUS", "alice", "").await?;
+    assert_eq!(success.name, "success", "{success}");
     Ok(())
 }
 

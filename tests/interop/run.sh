@@ -67,26 +67,40 @@ else
     "$nbxmpp/bin/python" -W ignore "$here/$script" "$ready" || failed=1
   done
 fi
-# A client of the npm registry, where there is one: SASL2, Bind 2 and tokens.
+# Clients of the npm registry, where there is one: SASL2, Bind 2 and tokens over TCP; WebSocket and BOSH.
 modules=$root/target/interop-node
 if ! node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2> /dev/null; then
-  echo "skipped: xmpp.js needs Node.js 20"
+  echo "skipped: the clients in JavaScript need Node.js 20"
 elif ! cmp -s "$here/package.json" "$modules/installed.json" && ! {
   mkdir -p "$modules" && cp "$here/package.json" "$modules/package.json" &&
     npm install --prefix "$modules" --silent --no-audit --no-fund --fetch-retries=1 --fetch-timeout=20000 > /dev/null &&
     cp "$here/package.json" "$modules/installed.json"
 }; then
-  echo "skipped: xmpp.js could not be installed"
+  echo "skipped: the clients in JavaScript could not be installed"
 else
   # Modules are looked for beside the script.
-  cp "$here/xmppjs.mjs" "$modules/xmppjs.mjs"
+  cp "$here"/*.mjs "$modules/"
   ca=$("$venv/bin/python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["ca"])' "$ready")
-  NODE_EXTRA_CA_CERTS=$ca node "$modules/xmppjs.mjs" "$ready" || failed=1
+  for script in xmppjs.mjs xmppjsweb.mjs strophe.mjs stanza.mjs; do
+    NODE_EXTRA_CA_CERTS=$ca node "$modules/$script" "$ready" || failed=1
+  done
 fi
 if [ -n "$pid" ]; then
   # These end and start servers of their own.
   "$venv/bin/python" -W ignore "$here/resume.py" "$1" || failed=1
   "$venv/bin/python" -W ignore "$here/turn.py" "$1" || failed=1
+  # In a browser. Chromium is Debian's; what Converse.js consists of is one package, without those it was built from.
+  converse=$root/target/interop-converse-14.0.0
+  chromium=$(command -v chromium || command -v chromium-browser || true)
+  if [ ! -f "$modules/converse.mjs" ] || [ -z "$chromium" ] || ! command -v certutil > /dev/null; then
+    echo "skipped Converse.js: needs Node.js 20, Chromium and certutil"
+  elif [ ! -d "$converse/package/dist" ] && ! {
+    mkdir -p "$converse" && (cd "$converse" && npm pack --silent converse.js@14.0.0 > /dev/null && tar xzf ./*.tgz && rm ./*.tgz)
+  }; then
+    echo "skipped: Converse.js could not be fetched"
+  else
+    CHROMIUM=$chromium node "$modules/converse.mjs" "$1" "$converse/package/dist" || failed=1
+  fi
   # The versions that people have: 1.8.3 is Debian 12's, from its package too where it is installed.
   pythons="$venv/bin/python"
   for version in 1.8.3 1.8.6 1.10.0; do

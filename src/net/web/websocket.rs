@@ -24,6 +24,7 @@ use super::visitor::Visitor;
 use crate::modules::api::Via;
 use crate::session::{self, NewConnection};
 use crate::stream::framing::Framing;
+use crate::stream::sasl::ChannelBindings;
 
 /// Why a handshake is refused, for the person who looks at the client.
 type Refusal = (StatusCode, &'static str);
@@ -77,12 +78,16 @@ async fn serve(web: Arc<Web>, visitor: Visitor, elsewhere: Option<String>, upgra
         tracing::info!(peer = %ip, uri, "a client is told where the WebSocket is now");
         framing.moved(uri);
     }
+    // No browser tells a page what it could bind to, and stanza.js takes the first name it knows, -PLUS or not:
+    // here the default binding of RFC 5802 §6.1 is missing. Who reads the list of SASL2 can bind (XEP-0440 §3).
+    let bindings = connection.bindings.clone().unwrap_or_default();
+    let bindings = ChannelBindings { lacks_default: true, ..bindings };
     let connection_of = NewConnection {
         transport: Box::new(socket),
         framing,
         peer: ip,
         // RFC 7395 §3.9: TLS is outside, here or at the proxy, and is not offered again.
-        direct_tls: Some(connection.bindings.clone().unwrap_or_default()),
+        direct_tls: Some(bindings),
         since: now(),
         ports: web.ports,
         via: Via::WebSocket,

@@ -81,7 +81,8 @@ pub struct ChannelBindings {
     /// RFC 5929 §4
     pub tls_server_end_point: Option<Vec<u8>>,
     /// Whether the default binding is missing, to which a client binds that reads no list (RFC 5802 §6.1,
-    /// RFC 9266 §3). So it is with TLS 1.2, where the default is `tls-unique`.
+    /// RFC 9266 §3). So it is with TLS 1.2, where the default is `tls-unique`, and on WebSockets, whose clients
+    /// are mostly pages, which know none.
     pub lacks_default: bool,
 }
 

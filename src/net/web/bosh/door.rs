@@ -366,8 +366,9 @@ impl Drop for Held {
 const XML: &str = "text/xml; charset=utf-8";
 /// The version of BOSH that is spoken here.
 const VERSION: &str = "1.11";
-/// How many requests are held at most.
-const HOLD_MAX: usize = 2;
+/// How many requests are held at most. XEP-0124 §7.1 wants one of who reuses connections. stanza.js asks for two, has
+/// no third connection, and could say nothing until one of them is answered.
+const HOLD_MAX: usize = 1;
 /// The shortest time between two empty requests, where nothing is held.
 const POLLING: Duration = Duration::from_secs(5);
 /// Bytes of the wrapper around what is sent.
