@@ -91,7 +91,7 @@ class StanzaUser extends User {
 
   async slot(service, { name, size, type }) {
     const found = await within(this.client.getUploadService(domain), "the service");
-    must(found.jid === service && found.maxSize > size, JSON.stringify(found));
+    must(found.jid === service && found.maxSize > 0, JSON.stringify(found));
     const request = { name, size, mediaType: type };
     const asked = this.client.getUploadSlot(service, request).catch((answer) => Promise.reject(answer.error));
     const { upload, download } = await within(asked, "a slot");
