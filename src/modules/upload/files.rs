@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::fs::{DirBuilder, File, OpenOptions};
 use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::figures::Moved;
 use crate::base::id::is_random;
@@ -71,6 +72,10 @@ pub(super) struct Part {
     at: PathBuf,
     end: PathBuf,
     is_kept: bool,
+    /// Bytes that nobody has told the disk to write yet.
+    unsynced: usize,
+    /// What the disk writes meanwhile.
+    syncing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Part {
@@ -83,17 +88,40 @@ impl Part {
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
         let file = options.open(&at).await?;
         let file = BufWriter::with_capacity(BUFFER, file);
-        Ok(Self { file, at, end: path(folder, id), is_kept: false })
+        let end = path(folder, id);
+        Ok(Self { file, at, end, is_kept: false, unsynced: 0, syncing: None })
     }
 
     /// Goes on with it.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes).await
+        self.file.write_all(bytes).await?;
+        self.unsynced = self.unsynced.saturating_add(bytes.len());
+        let is_free = self.syncing.as_ref().is_none_or(JoinHandle::is_finished);
+        if self.unsynced >= SYNC_EVERY && is_free {
+            self.sync_meanwhile().await?;
+        }
+        Ok(())
+    }
+
+    /// The disk begins to write while more comes: the end is not to wait for all of a big file.
+    #[allow(clippy::disallowed_methods)] // it waits for the disk, as each call of tokio::fs does
+    async fn sync_meanwhile(&mut self) -> io::Result<()> {
+        self.unsynced = 0;
+        let file = self.file.get_ref().try_clone().await?.into_std().await;
+        // A fault shows again when the whole is synced, or here.
+        match self.syncing.replace(spawn_blocking(move || file.sync_data())) {
+            Some(done) => done.await.map_err(io::Error::other)?,
+            None => Ok(()),
+        }
     }
 
     /// It has its name, and a power cut takes neither.
     pub(super) async fn settle(&mut self) -> io::Result<()> {
         self.file.flush().await?;
+        // Linux tells each open handle of a fault of writing once: this one may have been told of it alone.
+        if let Some(syncing) = self.syncing.take() {
+            syncing.await.map_err(io::Error::other)??;
+        }
         self.file.get_ref().sync_all().await?;
         tokio::fs::rename(&self.at, &self.end).await?;
         self.at.clone_from(&self.end);
@@ -149,6 +177,8 @@ async fn sync(folder: &Path) -> io::Result<()> {
 const PART: &str = ".part";
 /// What is written at a time.
 const BUFFER: usize = 65_536;
+/// Bytes after which the disk is told to write.
+const SYNC_EVERY: usize = 8 << 20;
 /// Uploads that go on at a time; each holds two buffers and a file.
 const AT_ONCE: usize = 4_096;
 

@@ -249,7 +249,7 @@ mod tests {
         let (a, b) = (server.session("a@x/1").await, server.session("b@x/1").await);
         put(&server, a.account().unwrap(), 1..4).await;
         put(&server, b.account().unwrap(), 1..2).await;
-        server.cx.server.shared().web_address.set("https://web.x", None);
+        server.cx.server.shared().web_address.set("https://web.x", None, false);
         let told = ask(&a, "set", "", &run(LIST, None, &[])).await;
         assert_eq!(told.matches("<item>").count(), 3, "{told}");
         for part in ["3.png", "2 KiB", "1970-01-01T00:00:03Z", "to be kept", "https://web.x/upload/"]
