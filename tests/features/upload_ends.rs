@@ -305,7 +305,7 @@ async fn a_file_goes_with_what_was_said_in_a_room() -> Outcome<()> {
 async fn a_full_disk_takes_messages_and_no_files() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let Some(mount) = Mount::small(&data, 16) else { return Ok(()) };
+    let Some(mount) = Mount::small(&data, 14) else { return Ok(()) };
     let reserve = "modules.upload.free_bytes_min=4000000";
     let set = ["--set", reserve, "--set", "limits.bytes_per_second=0"];
     let lab = Lab::serve(folder.path(), &set, &["alice", "bob"]);

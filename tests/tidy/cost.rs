@@ -214,7 +214,6 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
         "src/store/uploads.rs",
         "the table, which the operator's verbs and retractions change, too",
     ),
-    ("upload", "src/store/uploads/rows.rs", "the table"),
     ("upload", "src/admin/uploads.rs", "the operator's verbs"),
     ("commands", "src/modules/upload/owner.rs", "owners delete their files by commands"),
     (
