@@ -128,10 +128,10 @@ impl Acceptor {
                     drop(held);
                     self.admit(stream, Origin { peer: client, secured, since }, protocol);
                 }
-                // The proxy itself.
+                // The proxy itself, or somebody whom it cannot name: one of its address.
                 None => {
-                    let counted = held;
-                    protocol.serve(Accepted { stream, peer, secured, since, counted }).await;
+                    drop(held);
+                    self.admit(stream, Origin { peer, secured, since }, protocol);
                 }
             }
         });

@@ -90,7 +90,8 @@ async fn a_guess_learns_nothing_and_is_one_of_a_few() -> Outcome<()> {
     assert!(answers.len() == 1 && answers[0].contains("item-not-found"), "{answers:?}");
     // What it had shown before the guesses is taken back.
     assert_eq!(register(&mut client, "carol", PASSWORD).await?.condition(), Some("forbidden"));
-    for _ in guesses.len()..20 {
+    // One of them is a token that there is.
+    for _ in guesses.len() - 1..20 {
         assert_eq!(show(&mut client, "guess").await?.condition(), Some("item-not-found"));
     }
     for (client, token) in [(&mut client, "guess"), (&mut lab.connect().await?, &*right)] {

@@ -106,7 +106,11 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("devices", "src/stream/features.rs", "tokens: a stream's feature"),
     ("devices", "src/stream/sasl/ht.rs", "tokens: their mechanism"),
     ("devices", "src/stream/sasl/mod.rs", "tokens: their mechanism among the others"),
-    ("external", "src/server/config/validate.rs", "its list of services, and bounds of its settings"),
+    (
+        "external",
+        "src/server/config/validate.rs",
+        "its list of services, and bounds of its settings",
+    ),
     (
         "devices",
         "src/stream/sasl/upgrade.rs",

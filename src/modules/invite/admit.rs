@@ -28,7 +28,12 @@ pub async fn admit(cx: &Cx, token: String, host: Option<&str>) -> Result<Invitat
     }
     let now = micros(cx.now);
     let found = cx.store.read(move |tx| invitations::open(tx, &token, now)).await;
-    let found = found.map_err(NotAdmitted::Store)?.map_err(NotAdmitted::Ended)?;
+    let found = found.map_err(NotAdmitted::Store)?;
+    // Nobody guesses what there was.
+    if found.as_ref().is_err_and(|ended| !matches!(ended, Ended::Unknown)) {
+        guesses.was_right(cx);
+    }
+    let found = found.map_err(NotAdmitted::Ended)?;
     if host.is_some_and(|host| host != found.terms.host) {
         return Err(NotAdmitted::Ended(Ended::Unknown));
     }

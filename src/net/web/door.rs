@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
@@ -38,6 +39,7 @@ pub struct Door {
     entrance: Entrance,
     streams: ClientStreams,
     to_https: Router,
+    proxies: Proxies,
 }
 
 /// What a connection turned out to speak.
@@ -53,10 +55,14 @@ impl Door {
     pub fn new(web: Arc<Web>, tls: Tls, entrance: Entrance) -> Self {
         let routes = routes::routes(web.clone());
         let (context, kind) = (web.context.clone(), ListenerKind::StartTls);
-        let proxies = web.settings.proxies.clone();
-        let streams = ClientStreams::new(context, tls.clone(), web.ports, kind, proxies);
+        let mut proxies = web.settings.proxies.clone();
+        let streams = ClientStreams::new(context, tls.clone(), web.ports, kind, proxies.clone());
+        if entrance == Entrance::Plain && proxies.carry.is_empty() {
+            // Whoever else forwards from this machine, and names nobody, is not believed under TLS.
+            proxies.carry = LOOPBACK.iter().filter_map(|net| net.parse().ok()).collect();
+        }
         let to_https = routes::to_https(web.clone());
-        Self { web, routes, tls, entrance, streams, to_https }
+        Self { web, routes, tls, entrance, streams, to_https, proxies }
     }
 
     async fn tell_apart(&self, stream: TcpStream) -> io::Result<Speaks> {
@@ -101,7 +107,7 @@ impl Door {
 
 impl Protocol for Door {
     fn proxies(&self) -> &Proxies {
-        &self.web.settings.proxies
+        &self.proxies
     }
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {
@@ -114,7 +120,8 @@ impl Protocol for Door {
         };
         let of = |bindings, counted| {
             let counted = Arc::new(counted);
-            Arc::new(Connection { peer, since, bindings, secured, counted })
+            let told = AtomicBool::new(false);
+            Arc::new(Connection { peer, since, bindings, secured, counted, told })
         };
         match told {
             Ok(Ok(Speaks::Xmpp(socket, bindings))) => {
@@ -168,5 +175,7 @@ fn begins_xml(byte: u8) -> bool {
     matches!(byte, b'<' | b' ' | b'\t' | b'\r' | b'\n')
 }
 
+/// Whose word counts on plain HTTP if nobody else is named.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 /// Enough to see what it is; the rest is read by whom it is for.
 const FIRST_BYTES: usize = 64;

@@ -45,12 +45,7 @@ pub async fn json(
 }
 
 fn links(web: &Web, url: &str) -> Vec<(&'static str, String)> {
-    let moved_to = web.settings.moved_to.as_ref().filter(|uri| uri.scheme_str() == Some("wss"));
-    let socket = match moved_to {
-        Some(uri) => uri.to_string(),
-        None => format!("{}/ws", url.replacen("http", "ws", 1)),
-    };
-    let mut links = vec![("urn:xmpp:alt-connections:websocket", socket)];
+    let mut links = vec![("urn:xmpp:alt-connections:websocket", web.socket(url))];
     if web.settings.bosh {
         links.push(("urn:xmpp:alt-connections:xbosh", format!("{url}/http-bind")));
     }

@@ -55,7 +55,8 @@ pub async fn serve(web: Arc<Web>, routes: Router, socket: Socket, connection: Ar
                 return;
             }
             serving.as_mut().graceful_shutdown();
-            timeout(LAST_REQUESTS, serving).await.unwrap_or(Ok(()))
+            // What was answered may be on its way still.
+            timeout(STALLED * patience, serving).await.unwrap_or(Ok(()))
         }
         () = async { let _ = stopping.wait_for(|stopping| *stopping).await; } => {
             serving.as_mut().graceful_shutdown();
@@ -79,13 +80,18 @@ struct One {
 impl One {
     async fn answer(mut self, request: hyper::Request<Incoming>, busy: Busy) -> Response {
         let version = request.version();
+        self.pace.request();
         let mut request: Request = request.map(|body| Received::body(body, self.pace.clone()));
         let counted = self.connection.counted.clone();
         if let Err(refusal) = requests::judge(&request) {
-            tracing::info!(peer = %self.connection.peer, reason = refusal.1.trim_end(), "request refused");
+            if self.connection.tells() {
+                let reason = refusal.1.trim_end();
+                tracing::info!(peer = %self.connection.peer, reason, "request refused");
+            }
             return busy.answers(requests::refused(refusal, version), counted);
         }
-        let Some(visitor) = self.web.visitor(self.connection, request.headers()) else {
+        let visitor = self.web.visitor(self.connection, version, request.headers());
+        let Some(visitor) = visitor else {
             let reason = "too many requests from your address at the same time\n";
             return busy.answers((StatusCode::TOO_MANY_REQUESTS, reason).into_response(), counted);
         };

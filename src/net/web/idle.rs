@@ -24,8 +24,10 @@ pub struct Activity {
 struct State {
     /// Requests that are not answered yet.
     handling: usize,
-    /// Responses that are on their way.
-    sending: usize,
+    /// When somebody took of a response last, of each that is on its way.
+    sending: Vec<(u64, Instant)>,
+    /// Numbers responses.
+    next: u64,
     /// When something was done last.
     since: Instant,
 }
@@ -42,14 +44,14 @@ pub enum Quiet {
 impl Activity {
     /// Of a connection that begins now.
     pub fn new() -> Arc<Self> {
-        let state = State { handling: 0, sending: 0, since: now() };
+        let state = State { handling: 0, sending: Vec::new(), next: 0, since: now() };
         Arc::new(Self { state: Mutex::new(state), handled: Notify::new() })
     }
 
     /// Notes a request.
     pub fn begin(self: &Arc<Self>) -> Busy {
         self.with(|state| state.handling += 1);
-        Busy { activity: self.clone(), sends: false }
+        Busy { activity: self.clone(), sends: None }
     }
 
     /// Waits until there was no request for `idle`, or nobody took of a response for `stalled`.
@@ -57,10 +59,12 @@ impl Activity {
         loop {
             let (due, why) = {
                 let state = self.state();
-                match (state.handling, state.sending) {
-                    (0, 0) => (Some(state.since + idle), Quiet::Idle),
-                    (0, _) => (Some(state.since + stalled), Quiet::Stalled),
-                    _ => (None, Quiet::Idle),
+                // One response that nobody reads is enough, whatever else is asked for meanwhile.
+                let oldest = state.sending.iter().map(|(_, at)| *at + stalled).min();
+                match (oldest, state.handling) {
+                    (Some(due), _) => (Some(due), Quiet::Stalled),
+                    (None, 0) => (Some(state.since + idle), Quiet::Idle),
+                    (None, _) => (None, Quiet::Idle),
                 }
             };
             match due {
@@ -88,28 +92,42 @@ impl Activity {
 /// A request, until the last of its response is sent.
 pub struct Busy {
     activity: Arc<Activity>,
-    sends: bool,
+    /// The number of its response.
+    sends: Option<u64>,
 }
 
 impl Busy {
     /// The response, which the request and what counts it go with.
     pub fn answers(mut self, response: Response, counted: Arc<Counted>) -> Response {
-        self.sends = true;
+        let mut number = 0;
         self.activity.with(|state| {
             state.handling = state.handling.saturating_sub(1);
-            state.sending += 1;
+            (number, state.next) = (state.next, state.next.wrapping_add(1));
+            state.sending.push((number, now()));
         });
+        self.sends = Some(number);
         self.activity.handled.notify_one();
         response.map(|body| Body::new(Sending { body, busy: self, _counted: counted }))
+    }
+}
+
+impl Busy {
+    fn is_read(&self) {
+        let number = self.sends;
+        self.activity.with(|state| {
+            for (_, at) in state.sending.iter_mut().filter(|(one, _)| Some(*one) == number) {
+                *at = now();
+            }
+        });
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
         let sends = self.sends;
-        self.activity.with(|state| {
-            let of = if sends { &mut state.sending } else { &mut state.handling };
-            *of = of.saturating_sub(1);
+        self.activity.with(|state| match sends {
+            Some(number) => state.sending.retain(|(one, _)| *one != number),
+            None => state.handling = state.handling.saturating_sub(1),
         });
         self.activity.handled.notify_one();
     }
@@ -131,7 +149,7 @@ impl HttpBody for Sending {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         // There is room for more: somebody reads.
-        self.busy.activity.with(|_| ());
+        self.busy.is_read();
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -163,5 +181,23 @@ mod tests {
         assert!(waits.await.is_err(), "quiet in the middle of a request");
         drop(busy);
         assert_eq!(activity.quiet(idle, stalled).await, Quiet::Idle);
+    }
+
+    /// Other requests do not keep it.
+    #[tokio::test]
+    async fn a_response_that_nobody_reads_ends_the_connection() {
+        let (idle, stalled) = (Duration::from_secs(60), Duration::from_millis(20));
+        let activity = Activity::new();
+        let mut unread = activity.begin();
+        activity.with(|state| {
+            state.handling = 0;
+            state.sending.push((7, now()));
+        });
+        unread.sends = Some(7);
+        let _other = activity.begin();
+        assert_eq!(activity.quiet(idle, stalled).await, Quiet::Stalled);
+        drop(unread);
+        let waits = tokio::time::timeout(stalled * 5, activity.quiet(idle, stalled));
+        assert!(waits.await.is_err(), "it is in the middle of the other one");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use axum::Router;
@@ -56,8 +57,9 @@ impl Protocol for Watchers {
         let patience = self.web.context.router.limits.ping_timeout;
         let socket = Socket::plain(stream, self.tls.clone(), patience);
         let counted = Arc::new(counted);
-        let connection = Arc::new(Connection { peer, since, bindings: None, secured, counted });
-        http::serve(self.web.clone(), self.routes.clone(), socket, connection).await;
+        let told = AtomicBool::new(false);
+        let connection = Connection { peer, since, bindings: None, secured, counted, told };
+        http::serve(self.web.clone(), self.routes.clone(), socket, Arc::new(connection)).await;
     }
 
     async fn refuse(self: Arc<Self>, _: TcpStream) {}

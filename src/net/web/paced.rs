@@ -44,6 +44,12 @@ impl Pace {
         Duration::from_secs_f32(bucket.wait().min(PAUSE_MAX))
     }
 
+    /// Counts a request, however few bytes it came in.
+    pub fn request(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0.take(amount(REQUEST_BYTES));
+    }
+
     /// Takes back what was of a body.
     fn was_body(&self, bytes: usize) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,6 +173,8 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// What a request counts as beside its head: it is worked for.
+const REQUEST_BYTES: usize = 1_024;
 /// More than a body may have in flight, whatever the configuration says.
 const BURST_MIN: u32 = 1 << 20;
 /// In seconds: a body that was read meanwhile is noticed by then.

@@ -17,9 +17,9 @@ pub type Refusal = (StatusCode, &'static str);
 pub fn judge(request: &Request) -> Result<(), Refusal> {
     let headers = request.headers();
     let old = matches!(request.version(), Version::HTTP_09 | Version::HTTP_10);
-    if let Some(coding) = headers.get(TRANSFER_ENCODING)
-        && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-    {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if codings.next().is_some_and(|coding| !is_chunked(coding)) || codings.next().is_some() {
         return Err((StatusCode::NOT_IMPLEMENTED, "only chunked is understood\n"));
     }
     let hosts = headers.get_all(HOST).iter().count();

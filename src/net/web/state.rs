@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Uri, Version};
 
 use super::bosh;
 use super::settings::Settings;
 use super::visitor::{Connection, Visitor};
+use crate::net::tls::facts::ascii;
 use crate::session::{Context, Ports};
 
 /// What handlers need.
@@ -44,8 +45,13 @@ impl Started {
 
 impl Web {
     /// Who sends a request; none if there are too many of that address at once.
-    pub fn visitor(&self, connection: Arc<Connection>, headers: &HeaderMap) -> Option<Visitor> {
-        Visitor::of(connection, headers, &self.settings)
+    pub fn visitor(
+        &self,
+        connection: Arc<Connection>,
+        version: Version,
+        headers: &HeaderMap,
+    ) -> Option<Visitor> {
+        Visitor::of(connection, version, headers, &self.settings)
     }
 
     /// Where the door is, as the client that sends this request sees it: `https://HOST:PORT`, or `http:` if it
@@ -54,7 +60,7 @@ impl Web {
         if !self.settings.url.is_empty() {
             return self.settings.url.trim_end_matches('/').to_owned();
         }
-        let host = self.host(uri, headers);
+        let host = ascii(self.host(uri, headers));
         let scheme = if secure { "https" } else { "http" };
         match authority(uri, headers).and_then(|authority| authority.port_u16()) {
             Some(port) => format!("{scheme}://{host}:{port}"),
@@ -67,8 +73,20 @@ impl Web {
         let hosts = &self.context.policy.hosts;
         let authority = authority(uri, headers);
         let asked = authority.as_ref().map(Authority::host);
-        let host = hosts.iter().find(|host| asked == Some(host)).or_else(|| hosts.first());
+        // Browsers ask for what stands in certificates.
+        let is_asked =
+            |host: &&String| asked.is_some_and(|asked| asked.eq_ignore_ascii_case(&ascii(host)));
+        let host = hosts.iter().find(is_asked).or_else(|| hosts.first());
         host.map_or("localhost", String::as_str)
+    }
+
+    /// The address of the WebSocket of a door that is there.
+    pub fn socket(&self, url: &str) -> String {
+        let moved_to = self.settings.moved_to.as_ref();
+        match moved_to.filter(|uri| uri.scheme_str() == Some("wss")) {
+            Some(uri) => uri.to_string(),
+            None => format!("{}/ws", url.replacen("http", "ws", 1)),
+        }
     }
 
     /// Where a WebSocket that is opened here should be opened instead (RFC 7395 §3.6.1).

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Version};
 
 use super::settings::Settings;
 use crate::net::acceptor::Counted;
@@ -22,6 +23,15 @@ pub struct Connection {
     pub secured: bool,
     /// Counts it among those of its address, or of all proxies.
     pub counted: Arc<Counted>,
+    /// Whether the log says that something was refused.
+    pub told: AtomicBool,
+}
+
+impl Connection {
+    /// True once: nobody fills the log by what is refused.
+    pub fn tells(&self) -> bool {
+        !self.told.swap(true, Ordering::Relaxed)
+    }
 }
 
 /// Who sends a request.
@@ -42,12 +52,18 @@ impl Visitor {
     /// `limits.streams_per_ip`.
     pub fn of(
         connection: Arc<Connection>,
+        version: Version,
         headers: &HeaderMap,
         settings: &Settings,
     ) -> Option<Self> {
         let secure = connection.bindings.is_some() || connection.secured;
         if !connection.counted.is_proxys() {
-            let (ip, counted) = (connection.peer, connection.counted.clone());
+            let ip = connection.peer;
+            // HTTP/2 has many at once.
+            let counted = match version {
+                Version::HTTP_2 => Arc::new(connection.counted.another(ip)?),
+                _ => connection.counted.clone(),
+            };
             return Some(Self { ip, secure, connection, counted });
         }
         let named = headers.get_all("x-forwarded-for").iter().map(|line| line.to_str().ok());

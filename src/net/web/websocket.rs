@@ -39,7 +39,9 @@ pub async fn open(
         Ok(accept) => accept,
         Err(refusal) => {
             let (status, reason) = refusal;
-            tracing::info!(peer = %visitor.ip, reason, "WebSocket refused");
+            if visitor.connection.tells() {
+                tracing::info!(peer = %visitor.ip, reason, "WebSocket refused");
+            }
             // RFC 6455 §4.4
             let headers = [(SEC_WEBSOCKET_VERSION, "13")];
             return (status, headers, format!("{reason}\n")).into_response();

@@ -76,7 +76,13 @@ pub(super) fn unpack(file: &Path, folder: &Path) -> Result<Unpacked, Fault> {
     if folder.exists() {
         fs::rename(folder, &old).map_err(failed(folder))?;
     }
-    fs::rename(&new, folder).map_err(failed(folder))?;
+    if let Err(error) = fs::rename(&new, folder) {
+        // The one that was there is there again, or what is in the scratch folder would go with it.
+        if old.exists() {
+            fs::rename(&old, folder).map_err(failed(folder))?;
+        }
+        return Err(failed(folder)(error));
+    }
     Ok(unpacked)
 }
 

@@ -91,7 +91,8 @@ pub struct Web {
     pub xmpp: bool,
     /// Where the door is seen from outside. Empty: as the client's request says.
     pub url: String,
-    /// Addresses and networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
+    /// Addresses and networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count. Empty: those of this
+    /// machine, on `listen_plain` alone.
     pub trusted_proxies: Vec<String>,
     /// Addresses and networks of proxies that begin connections with the PROXY protocol.
     pub proxy_protocol: Vec<String>,
@@ -125,7 +126,7 @@ impl Default for Web {
             listen_plain: Vec::new(),
             xmpp: true,
             url: String::new(),
-            trusted_proxies: vec!["127.0.0.1".to_owned(), "::1".to_owned()],
+            trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
             moved_to: String::new(),
             origins: Vec::new(),

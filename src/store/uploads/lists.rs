@@ -54,12 +54,15 @@ pub fn sum(tx: &mut dyn Tx, account: AccountId) -> Result<Sum, StoreError> {
     query_one(tx, SUM, &[account.into()], |row| Ok(Sum { files: row.int(0)?, bytes: row.int(1)? }))
 }
 
+/// What accounts have, by their numbers.
+type Sums = Vec<(AccountId, Sum)>;
+
 /// Accounts that have files, behind this one in the order of their keys; the last one looked at, if there may be more.
 pub fn owners(
     tx: &mut dyn Tx,
     mut after: AccountId,
     limit: usize,
-) -> Result<(Vec<(AccountId, Sum)>, Option<AccountId>), StoreError> {
+) -> Result<(Sums, Option<AccountId>), StoreError> {
     let mut found = Vec::new();
     for _ in 0..limit {
         let next = query_one(tx, NEXT, &[after.into()], |row| row.opt_int(0))?;

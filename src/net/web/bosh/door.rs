@@ -45,7 +45,9 @@ pub async fn answer(
     let origin = match judge(&web, &visitor, &headers) {
         Ok(origin) => origin,
         Err(refusal) => {
-            tracing::info!(peer = %visitor.ip, reason = refusal.1, "BOSH refused");
+            if visitor.connection.tells() {
+                tracing::info!(peer = %visitor.ip, reason = refusal.1, "BOSH refused");
+            }
             return refusal.into_response();
         }
     };
@@ -153,7 +155,7 @@ async fn received(web: &Web, body: Body) -> Result<Request, Reply> {
             match body::read(whole.clone(), &rules) {
                 Ok(request) => return Ok(request),
                 Err(error) => {
-                    tracing::info!(%error, "a request of BOSH that cannot be read");
+                    tracing::debug!(%error, "a request of BOSH that cannot be read");
                     raw = BytesMut::from(whole);
                     Condition::BadRequest
                 }

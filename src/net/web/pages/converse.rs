@@ -102,7 +102,7 @@ fn settings(asked: &Asked) -> serde_json::Value {
         "authentication": "login",
         "locked_domain": asked.host,
         "discover_connection_methods": false,
-        "websocket_url": format!("{}/ws", socket(&asked.base)),
+        "websocket_url": web.socket(&asked.base),
         "assets_path": format!("{PATH}{FILES}"),
         "allow_registration": is_open,
         "registration_domain": if is_open { asked.host.as_str() } else { "" },
@@ -114,21 +114,21 @@ fn settings(asked: &Asked) -> serde_json::Value {
     settings
 }
 
-fn socket(base: &str) -> String {
-    base.replacen("http", "ws", 1)
-}
-
 /// It runs scripts, but only those in the folder; it speaks with this server alone.
 fn answer(asked: &Asked, content: String, media_type: &'static str) -> Response {
     // Where uploads are, if not here.
-    let files = asked.pages.web.context.config.upload.url.as_str();
-    let ours = if files.is_empty() { "'self'".to_owned() } else { format!("'self' {files}") };
-    let connect = format!("{ours} {}", socket(&asked.base));
+    let (web, base) = (&asked.pages.web, &asked.base);
+    let files = web.context.config.upload.url.trim_end_matches('/');
+    let files = if files.is_empty() { String::new() } else { format!(" {files}/") };
+    let ours = format!("'self' {base}/{files}");
+    let connect = format!("{ours} {}", web.socket(base));
+    // Not the rest of the origin: what people upload is there.
+    let scripts = format!("{base}{PATH}");
     // Its style sets styles in the page, its encryption is WebAssembly. Nobody elsewhere learns who looks.
     let policy = format!(
-        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
+        "default-src 'none'; script-src {scripts} 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
          font-src 'self' data:; img-src {ours} data: blob:; media-src {ours} blob:; \
-         connect-src {connect}; worker-src 'self'; manifest-src 'self'; form-action 'self'; \
+         connect-src {connect}; worker-src {scripts}; manifest-src 'self'; form-action 'self'; \
          base-uri 'none'; frame-ancestors 'none'"
     );
     let mut response = content.into_response();
