@@ -112,7 +112,8 @@ impl Router {
             if self.features.guard(entry, &query).ended().is_err() {
                 return Way::Refused;
             }
-            match resource.outbox.put(Outgoing::from(frame.addressed(jid.as_str()))) {
+            let item = Outgoing::from(frame.addressed(jid.as_str()));
+            match resource.outbox.put_among_many(item) {
                 Ok(put) => {
                     if put.wake {
                         handed.wake.push(resource.outbox.clone());
@@ -154,7 +155,8 @@ impl Router {
             let frame = frame.addressed(own);
             for resource in entry.non_negative() {
                 // A box that is full or closed belongs to a session that ends.
-                let Ok(put) = resource.outbox.put(Outgoing::from(frame.clone())) else { continue };
+                let item = Outgoing::from(frame.clone());
+                let Ok(put) = resource.outbox.put_among_many(item) else { continue };
                 if put.wake {
                     handed.wake.push(resource.outbox.clone());
                 }

@@ -73,6 +73,8 @@ struct Inner {
     watched: bool,
     /// The session was called, and has not looked since.
     called: bool,
+    /// Somebody will call the session, behind many others.
+    late: bool,
     /// The session's task. It stays from one wait to the next, which is cheaper than registering for each.
     waker: Option<Waker>,
 }
@@ -100,8 +102,15 @@ impl Inner {
         Ok(Put { level, wake })
     }
 
+    /// Whoever comes before a late call calls himself: what is for one does not wait for those that are for many.
+    fn put_soon(&mut self, item: Outgoing, bytes_max: usize) -> Result<Put, Refused> {
+        let mut put = self.put(item, bytes_max)?;
+        put.wake |= std::mem::take(&mut self.late);
+        Ok(put)
+    }
+
     fn call(&mut self) {
-        self.called = true;
+        (self.called, self.late) = (true, false);
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
@@ -168,7 +177,7 @@ impl Outbox {
     /// Queues one stanza for the session, and wakes it.
     pub fn push(&self, item: impl Into<Outgoing>) -> Result<Level, Refused> {
         let mut inner = self.lock();
-        let put = inner.put(item.into(), self.bytes_max);
+        let put = inner.put_soon(item.into(), self.bytes_max);
         if !matches!(put, Ok(Put { wake: false, .. })) {
             inner.call();
         }
@@ -177,7 +186,15 @@ impl Outbox {
 
     /// Queues one stanza. The caller holds a lock, so it calls [`Outbox::nudge`] later, if [`Put`] says so.
     pub fn put(&self, item: Outgoing) -> Result<Put, Refused> {
-        self.lock().put(item, self.bytes_max)
+        self.lock().put_soon(item, self.bytes_max)
+    }
+
+    /// Like [`Outbox::put`], for a caller that nudges many, one after the other.
+    pub fn put_among_many(&self, item: Outgoing) -> Result<Put, Refused> {
+        let mut inner = self.lock();
+        let put = inner.put(item, self.bytes_max)?;
+        inner.late |= put.wake;
+        Ok(put)
     }
 
     /// Asks the session to deliver the owed rows that wait before anything queued from now on.
@@ -233,7 +250,7 @@ impl Outbox {
         }
         if inner.bytes <= bytes && inner.queue.len() <= stanzas {
             // Takes the queue itself, so that the box owns no memory while its session idles.
-            inner.bytes = 0;
+            (inner.bytes, inner.late) = (0, false);
             taken.batch = std::mem::take(&mut inner.queue);
             return taken;
         }
@@ -366,6 +383,31 @@ mod tests {
         assert_eq!(outbox.push(frame(1)), Ok(Level::Easy));
         outbox.watch(false);
         assert!(outbox.over_half());
+    }
+
+    /// A room wakes a thousand, one after the other; what is said to one of them meanwhile comes at once.
+    #[test]
+    fn what_is_for_one_does_not_wait_for_what_is_for_many() {
+        let outbox = Outbox::new(1000);
+        let item = || Outgoing::from(frame(1));
+        let among_many = || outbox.put_among_many(item()).unwrap().wake;
+        let alone = || outbox.put(item()).unwrap().wake;
+        assert!(among_many() && !among_many(), "once for all of the many");
+        assert!(alone() && !alone(), "the next one wakes it, once");
+        outbox.nudge();
+        assert!(!alone() && !among_many());
+        // Taken before the call came.
+        outbox.take(usize::MAX, 9);
+        assert!(among_many());
+        outbox.take(usize::MAX, 9);
+        assert!(alone() && !alone());
+        outbox.take(usize::MAX, 9);
+        // A push calls itself.
+        assert!(among_many());
+        outbox.lock().called = false;
+        outbox.push(frame(1)).unwrap();
+        let called = outbox.lock().called;
+        assert!(called && !alone());
     }
 
     #[test]

@@ -127,7 +127,10 @@ pub enum BackupError {
         path: PathBuf,
     },
     /// A file of this name exists.
-    #[error("{path:?} exists already, and a backup overwrites nothing. Name another file")]
+    #[error(
+        "{path:?} exists already, and a backup overwrites nothing. Name another file. If it is the \
+         uploads of a backup that was renamed, rename it as well; if there is none, remove it"
+    )]
     Exists {
         /// The existing file.
         path: PathBuf,

@@ -315,7 +315,11 @@ async fn a_full_disk_takes_messages_and_no_files() -> Outcome<()> {
     let (first_to, first) = slot(&mut alice, "a", big.len()).await?;
     let (second_to, second) = slot(&mut alice, "b", big.len()).await?;
     let (small_to, small) = slot(&mut alice, "c", 1_000).await?;
-    assert_eq!(put(&lab.target, &first_to, &big).await?.status, 201);
+    // What one is still to bring is not free for another.
+    let mut half = crate::upload::begun(&lab, &first_to, &big).await?;
+    assert_eq!(put(&lab.target, &second_to, &big).await?.status, 507);
+    half.write(&big[200_000..]).await?;
+    assert_eq!(half.answer().await?.status, 201);
     let refused = put(&lab.target, &second_to, &big).await?;
     assert_eq!(refused.status, 507, "{:?}", refused.body);
     assert_eq!((status(&lab, &first).await?, status(&lab, &second).await?), (200, 404));

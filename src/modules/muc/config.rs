@@ -48,7 +48,8 @@ pub struct Config {
     pub retention_days: u32,
     /// Bytes of the archive of one room; over it the oldest messages go. 0: no bound.
     pub archive_bytes_max: u64,
-    /// Bytes of the archives of all rooms that one account created; over it the oldest messages go. 0: no bound.
+    /// Bytes of the archives of all rooms that one account created and owns; over it the oldest messages go. 0: no
+    /// bound.
     pub account_archive_bytes_max: u64,
     /// Bytes of a room's vCard, with its avatar.
     pub vcard_bytes_max: usize,

@@ -20,6 +20,8 @@ pub struct ToWeigh {
     creators: BTreeSet<String>,
     /// Those that could not be looked at: they hold up nobody.
     failed: BTreeSet<ArchiveId>,
+    /// And the creators whose rooms could not.
+    failed_creators: BTreeSet<String>,
     /// When these were tried again.
     retried: Option<Instant>,
     /// All are looked at once after a start, in their order: up to here they were. `None`: it is done.
@@ -29,8 +31,9 @@ pub struct ToWeigh {
 impl Default for ToWeigh {
     fn default() -> Self {
         let (grown, failed) = (BTreeSet::new(), BTreeSet::new());
-        let (creators, after) = (BTreeSet::new(), Some(ArchiveId::BEFORE_ALL));
-        Self { grown, creators, failed, retried: None, after }
+        let (creators, failed_creators) = (BTreeSet::new(), BTreeSet::new());
+        let after = Some(ArchiveId::BEFORE_ALL);
+        Self { grown, creators, failed, failed_creators, retried: None, after }
     }
 }
 
@@ -47,6 +50,7 @@ impl ToWeigh {
         if is_due && self.retried.is_none_or(|last| now.duration_since(last) >= RETRY) {
             self.retried = Some(now);
             round.grown.append(&mut self.failed);
+            round.creators.append(&mut self.failed_creators);
         }
         round
     }
@@ -60,6 +64,7 @@ impl ToWeigh {
         self.grown.append(&mut rest.grown);
         self.creators.append(&mut rest.creators);
         self.failed.append(&mut rest.failed);
+        self.failed_creators.append(&mut rest.failed_creators);
         if had_all {
             self.after = rest.after;
         }
@@ -132,14 +137,35 @@ async fn look(job: &PeriodicJob, round: &mut ToWeigh, until: Instant) -> Result<
         let failed = round.failed.len();
         tracing::warn!(failed, %error, "what some rooms store could not be brought under its bound; tried again later");
     }
-    // At least one of them, too.
+    look_together(job, round, until).await
+}
+
+/// At the rooms of each creator; at least one of them, too.
+async fn look_together(
+    job: &PeriodicJob,
+    round: &mut ToWeigh,
+    until: Instant,
+) -> Result<(), StoreError> {
+    let mut why = None;
     while let Some(creator) = round.creators.pop_first() {
-        if !together::shorten(job, &creator, until).await? {
-            round.creators.insert(creator);
+        match together::shorten(job, &creator, until).await {
+            Ok(true) => {}
+            Ok(false) => {
+                round.creators.insert(creator);
+            }
+            Err(StoreError::Closed) => return Err(StoreError::Closed),
+            Err(error) => {
+                round.failed_creators.insert(creator);
+                why.get_or_insert(error);
+            }
         }
         if clock::now() >= until {
             break;
         }
+    }
+    if let Some(error) = why {
+        let failed = round.failed_creators.len();
+        tracing::warn!(failed, %error, "the rooms of some accounts could not be brought under their bound; tried again later");
     }
     Ok(())
 }
@@ -202,6 +228,8 @@ const PIECE: u64 = 4 * 1_048_576;
 
 #[cfg(test)]
 mod tests {
+    use super::super::rights::Affiliation;
+    use super::super::room::Standing;
     use super::super::settings::Settings;
     use super::*;
     use crate::modules::Config;
@@ -272,7 +300,10 @@ mod tests {
         {
             let make = move |tx: &mut dyn Tx| {
                 let jid = format!("{name}@rooms.x");
-                rows::create(tx, &jid, creator, &Settings::default(), &[0; 32], 0)
+                let room = rows::create(tx, &jid, creator, &Settings::default(), &[0; 32], 0)?;
+                let owner = Standing { affiliation: Affiliation::Owner, ..Standing::default() };
+                rows::stand(tx, room, creator, &owner)?;
+                Ok(room)
             };
             rooms.push(ArchiveId::of_room(server.store().write(make).await.unwrap()));
         }
@@ -300,6 +331,35 @@ mod tests {
         assert!(before[0] + before[1] > 800, "{before:?}");
         hold(&server.job(Cause::Due)).await;
         assert_eq!(held().await, before);
+        // Who owns a room no more decides nothing of what others say there.
+        let Owner::Room(given_up) = rooms[1].owner() else { panic!("a room") };
+        let demote = move |tx: &mut dyn Tx| {
+            let admin = Standing { affiliation: Affiliation::Admin, ..Standing::default() };
+            rows::stand(tx, given_up, "a@x", &admin)
+        };
+        server.store().write(demote).await.unwrap();
+        put(&server, rooms[0], 10_001..10_301).await;
+        server.cx.rooms().to_weigh().grown.insert(rooms[0]);
+        let before = held().await;
+        assert!(before[0] < 1_000 && before[0] + before[1] > 1_000, "{before:?}");
+        hold(&server.job(Cause::Due)).await;
+        assert_eq!(held().await, before);
+    }
+
+    /// One that fails holds up nobody, and is not forgotten.
+    #[tokio::test]
+    async fn creators_whose_rooms_cannot_be_looked_at_wait_apart() {
+        let server = Server::new(Config::default());
+        let broken = |tx: &mut dyn Tx| tx.execute("DROP TABLE room_affiliation", &[]).map(drop);
+        server.store().write(broken).await.unwrap();
+        let names = || BTreeSet::from(["a@x".to_owned(), "b@x".to_owned()]);
+        let mut round = ToWeigh { creators: names(), after: None, ..ToWeigh::default() };
+        let until = clock::now() + ROUND;
+        look_together(&server.job(Cause::Due), &mut round, until).await.unwrap();
+        assert_eq!((round.creators.len(), &round.failed_creators), (0, &names()));
+        let (mut all, nothing) = (ToWeigh { after: None, ..ToWeigh::default() }, Grown::default());
+        all.put_back(round, true);
+        assert_eq!(all.take(nothing, true, clock::now()).creators, names());
     }
 
     /// Other work of the server waits for it.

@@ -194,9 +194,10 @@ pub(super) fn set_weight(tx: &mut dyn Tx, room: RoomId, bytes: u64) -> Result<()
     tx.execute(SET_WEIGHT, &[room.0.into(), bytes.into()]).map(drop)
 }
 
-/// The same of all rooms that an account created and that store something.
+/// The same of all rooms that an account created and owns still, and that store something.
 pub(super) fn weights(tx: &mut dyn Tx, creator: &str) -> Result<Vec<(RoomId, u64)>, StoreError> {
-    query_all(tx, WEIGHTS, &[creator.into()], |row| Ok((RoomId(row.int(0)?), bytes(row.int(1)?))))
+    let params = [creator.into(), Affiliation::Owner.number().into()];
+    query_all(tx, WEIGHTS, &params, |row| Ok((RoomId(row.int(0)?), bytes(row.int(1)?))))
 }
 
 fn bytes(stored: i64) -> u64 {
@@ -287,7 +288,9 @@ crate::store::sql! {
     ADDRESS = "SELECT jid FROM room WHERE id = $1";
     WEIGHT = "SELECT archive_bytes, creator FROM room WHERE id = $1";
     SET_WEIGHT = "UPDATE room SET archive_bytes = $2 WHERE id = $1";
-    WEIGHTS = "SELECT id, archive_bytes FROM room WHERE creator = $1 AND archive_bytes > 0 ORDER BY id";
+    WEIGHTS = "SELECT r.id, r.archive_bytes FROM room r CROSS JOIN room_affiliation a \
+        WHERE r.creator = $1 AND r.archive_bytes > 0 AND a.room = r.id AND a.jid = r.creator \
+        AND a.affiliation = $2 ORDER BY r.id";
     VCARD = "SELECT vcard FROM room WHERE id = $1";
     SET_VCARD = "UPDATE room SET vcard = $2 WHERE id = $1";
     PUBLIC_AFTER = "SELECT jid, settings FROM room WHERE domain = $1 AND public = 1 AND jid > $2 ORDER BY jid LIMIT $3";

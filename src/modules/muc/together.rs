@@ -1,6 +1,7 @@
-//! What the archives of all rooms that one account created may hold together: over it the oldest messages go, from
-//! whichever room has them. What each room stored when it was weighed last is in its row, so that a look at an account
-//! costs a few rows; they are weighed anew before anything is deleted.
+//! What the archives of all rooms that one account created and owns still may hold together: over it the oldest messages
+//! go, from whichever room has them. A room that it owns no more does not count: else it could have what others said
+//! there deleted, by filling another one. What each room stored when it was weighed last is in its row, so that a look at
+//! an account costs a few rows; they are weighed anew before anything is deleted.
 
 use tokio::time::Instant;
 

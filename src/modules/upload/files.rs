@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::fs::{DirBuilder, File, OpenOptions};
@@ -18,6 +19,8 @@ use crate::modules::Pipeline;
 pub struct Uploading {
     /// The ids of files that somebody writes or deletes just now.
     ids: Mutex<HashSet<String>>,
+    /// Bytes of uploads that go on and may not be on the disk yet.
+    promised: Arc<AtomicU64>,
     /// What was moved since the start.
     pub(super) moved: Moved,
 }
@@ -28,8 +31,41 @@ impl Uploading {
         self.ids().len()
     }
 
+    /// Bytes that running uploads may take of the disk yet.
+    pub(super) fn promised(&self) -> u64 {
+        self.promised.load(Ordering::SeqCst)
+    }
+
+    /// Room on the disk for an upload: who looks from now on whether there is room counts it.
+    pub(super) fn promise(&self, bytes: u64) -> Promise {
+        self.promised.fetch_add(bytes, Ordering::SeqCst);
+        Promise { of_all: self.promised.clone(), bytes }
+    }
+
     fn ids(&self) -> MutexGuard<'_, HashSet<String>> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room on the disk that an upload may still take.
+#[derive(Debug)]
+pub(super) struct Promise {
+    of_all: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Promise {
+    /// The rest is on the disk.
+    pub(super) fn lower_to(&mut self, bytes: u64) {
+        let written = self.bytes.saturating_sub(bytes);
+        self.of_all.fetch_sub(written, Ordering::SeqCst);
+        self.bytes -= written;
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.lower_to(0);
     }
 }
 
@@ -185,6 +221,21 @@ const AT_ONCE: usize = 4_096;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_promised_is_counted_until_it_is_written() {
+        let uploading = Uploading::default();
+        let mut first = uploading.promise(10);
+        let second = uploading.promise(5);
+        assert_eq!(uploading.promised(), 15);
+        first.lower_to(4);
+        first.lower_to(7);
+        assert_eq!(uploading.promised(), 9);
+        drop(first);
+        assert_eq!(uploading.promised(), 5);
+        drop(second);
+        assert_eq!(uploading.promised(), 0);
+    }
 
     #[tokio::test]
     async fn what_is_not_kept_is_gone() {

@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::files::{Claim, Part};
+use super::files::{Claim, Part, Promise};
 use super::name::{is_same_type, media_type};
 use super::space;
 use crate::base::id::is_random;
@@ -55,14 +55,16 @@ async fn take(cx: &WebCx, id: String, request: Request) -> Result<(), Refusal> {
     let given = judge(&row, &request)?;
     let size = u64::try_from(row.size).unwrap_or(0);
     let (folder, reserve) = (cx.config.upload.folder.clone(), cx.config.upload.free_bytes_min);
-    if !space::is_there(&folder, size, reserve) {
+    let uploading = &cx.server.shared().upload;
+    let mut promise = uploading.promise(size);
+    if !space::is_there(&folder, uploading.promised(), reserve) {
         tracing::warn!(id, size, "an upload is refused: it would not leave upload.free_bytes_min free");
         return Err(FULL);
     }
     let mut part = Part::create(&folder, &id).await.map_err(|error| disk(&error))?;
     let time = TIME_MIN + Duration::from_secs(size / BYTES_PER_SECOND_MIN);
     let room = || space::is_there(&folder, 0, reserve);
-    let received = receive(&mut part, request.into_body(), size, room);
+    let received = receive(&mut part, request.into_body(), &mut promise, size, room);
     timeout(time, received).await.unwrap_or(Err(SLOW))?;
     // Whoever goes now leaves no half of it.
     let (done, outcome) = oneshot::channel();
@@ -72,7 +74,7 @@ async fn take(cx: &WebCx, id: String, request: Request) -> Result<(), Refusal> {
         if ended.is_ok() {
             work.server.shared().upload.moved.stored(size);
         }
-        drop(claim);
+        drop((claim, promise));
         let _ = done.send(ended);
     });
     outcome.await.unwrap_or(Err(INSIDE))
@@ -106,10 +108,11 @@ fn judge(row: &File, request: &Request) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// Takes the body. Others write at the same time, so what is free is looked at again and again.
+/// Takes the body. Messages are written at the same time, so what is free is looked at again and again.
 async fn receive(
     part: &mut Part,
     mut body: Body,
+    promise: &mut Promise,
     size: u64,
     has_room: impl Fn() -> bool,
 ) -> Result<(), Refusal> {
@@ -120,6 +123,8 @@ async fn receive(
         left = left.checked_sub(length).ok_or(WRONG_SIZE)?;
         unseen += length;
         if unseen >= LOOK_EVERY {
+            // What came last may be in a buffer still.
+            promise.lower_to(left.saturating_add(unseen));
             unseen = 0;
             has_room().then_some(()).ok_or(FULL)?;
         }

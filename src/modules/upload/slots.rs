@@ -47,7 +47,9 @@ async fn slot(cx: &Cx, iq: &Iq, ns: &'static str) -> Result<Reply, StanzaError> 
         read(request, ns, now)?
     };
     judge(cx, &wanted, ns)?;
-    if !space::is_there(&config.folder, wanted.size, config.free_bytes_min) {
+    let promised = cx.server.shared().upload.promised();
+    let bytes = wanted.size.saturating_add(promised);
+    if !space::is_there(&config.folder, bytes, config.free_bytes_min) {
         return Err(later(ns, "the disk of the server is full", now.saturating_add(rows::DAY / 24)));
     }
     let to = iq.to().ok_or_else(StanzaError::item_not_found)?;

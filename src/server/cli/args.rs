@@ -445,8 +445,8 @@ Examples:
 
 The running server writes the file: its user must be able to. When no server runs, the command writes \
 it itself. The copy is the database as it was when the command began, in one file, checked, and \
-readable by its owner only; uploaded files are beside it, in monday.db.uploads. Certificates are not in \
-it: keep the folder tls/ too.";
+readable by its owner only; uploaded files are beside it, in monday.db.uploads: rename both, or none. \
+Certificates are not in it: keep the folder tls/ too.";
 
 const RESTORE_EXAMPLES: &str = "\
 Examples:

@@ -97,7 +97,8 @@ fn copies(path: &Path) -> Vec<(i64, PathBuf)> {
 }
 
 /// Copies what `from` sees to `….part` next to `target`, reads the copy, makes it durable, takes along the uploaded
-/// files that it speaks of from `uploads`, and only then gives it its name.
+/// files that it speaks of from `uploads`, and only then gives them and it their names: a copy with its name has its
+/// files.
 pub(in crate::store) fn snapshot(
     from: &Connection,
     target: &Path,
@@ -108,6 +109,9 @@ pub(in crate::store) fn snapshot(
     let begun = now();
     let files = |source| BackupError::Files { path: target.to_owned(), source };
     refuse_what_is_there(target, existing)?;
+    if uploads.is_some() {
+        refuse_others_uploads(target)?;
+    }
     let part = Part::make(target)?;
     let sql = |error| of_sqlite(target, error);
     copy(from, &part.path, stop).map_err(sql)?;
@@ -117,25 +121,30 @@ pub(in crate::store) fn snapshot(
     }
     part.file.sync_all().map_err(files)?;
     let bytes = part.file.metadata().map_err(files)?.len();
-    let beside = match uploads {
+    let mut beside = match uploads {
         Some(from) => {
             let known = uploaded::known(&part.path).map_err(sql)?;
             let made = Beside::make(&known, from, target, || stop.is_set());
-            made.map_err(|error| of_uploads(target, stop, error))?
+            made.map_err(|error| of_uploads(uploaded::of_part(target), stop, error))?
         }
         None => None,
     };
+    if let Some(beside) = &mut beside {
+        let named = beside.name(target);
+        named.map_err(|error| of_uploads(uploaded::of_backup(target), stop, error))?;
+    }
     part.name(target, existing)?;
-    files::sync_folder(target).map_err(files)?;
+    // Whatever comes now, the backup has its name.
     let uploads = beside.map(Beside::keep);
+    files::sync_folder(target).map_err(files)?;
     Ok(Snapshot { path: target.to_owned(), bytes, uploads, took: begun.elapsed() })
 }
 
-fn of_uploads(target: &Path, stop: &Stop, source: io::Error) -> BackupError {
-    let path = uploaded::of_backup(target);
+fn of_uploads(path: PathBuf, stop: &Stop, source: io::Error) -> BackupError {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
     match source.kind() {
         _ if stop.is_set() => BackupError::Stopped,
-        io::ErrorKind::DirectoryNotEmpty => BackupError::Exists { path },
+        AlreadyExists | DirectoryNotEmpty | NotADirectory => BackupError::Exists { path },
         io::ErrorKind::StorageFull => BackupError::Full { path },
         _ => BackupError::Files { path, source },
     }
@@ -162,6 +171,15 @@ fn refuse_what_is_there(target: &Path, existing: Existing) -> Result<(), BackupE
     }
     let mut sides = files::SIDES.iter().map(|side| files::with_suffix(target, side));
     sides.find(|side| there(side)).map_or(Ok(()), |path| Err(BackupError::Remains { path }))
+}
+
+/// They may be those of a backup whose database was renamed since.
+fn refuse_others_uploads(target: &Path) -> Result<(), BackupError> {
+    let path = uploaded::of_backup(target);
+    match fs::symlink_metadata(&path) {
+        Ok(_) => Err(BackupError::Exists { path }),
+        Err(_) => Ok(()),
+    }
 }
 
 /// An unfinished copy; removed when dropped. Its lock distinguishes a copy in progress from one that a killed
@@ -382,11 +400,13 @@ mod tests {
         fs::write(at("old-wal"), "x").unwrap();
         fs::create_dir(at("folder.part")).unwrap();
         fs::write(at("busy.part"), "x").unwrap();
+        fs::create_dir(at("renamed.uploads")).unwrap();
         let busy = File::open(at("busy.part")).unwrap();
         busy.lock().unwrap();
         for (name, words) in [
             ("there", "exists already"),
             ("link", "exists already"),
+            ("renamed", "was renamed"),
             ("old", "rest of another database"),
             ("folder", "cannot be written"),
             ("busy", "another backup"),

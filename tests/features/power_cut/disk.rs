@@ -125,8 +125,11 @@ impl<'r> Disk<'r> {
             What::Sync { inode } => self.sync(*inode),
             What::SyncFolder { name, list } => self.sync_folder(name, list),
             What::Rename { inode, from, to } => {
-                let node =
-                    if self.inodes.contains_key(inode) { self.file(*inode) } else { Node::Folder };
+                let is_folder = self.is_folder(from) || !self.inodes.contains_key(inode);
+                let node = if is_folder { Node::Folder } else { self.file(*inode) };
+                if is_folder {
+                    self.take_along(from, to);
+                }
                 self.loose.push(Naming::Move(from.clone(), to.clone(), node));
             }
             What::Link { inode, to } => {
@@ -136,6 +139,33 @@ impl<'r> Disk<'r> {
             What::Remove { name } => self.loose.push(Naming::Take(name.clone())),
             What::Folder { name } => self.loose.push(Naming::Put(name.clone(), Node::Folder)),
         }
+    }
+
+    /// By its name: the inode may have been a file's that is gone.
+    fn is_folder(&self, name: &str) -> bool {
+        let made = self.loose.iter().rev().find_map(|naming| match naming {
+            Naming::Put(made, node) | Naming::Move(_, made, node) if made == name => Some(*node),
+            _ => None,
+        });
+        made.or_else(|| self.safe.get(name).copied()) == Some(Node::Folder)
+    }
+
+    /// What is in a folder has a name by either name of it; that of the two which is not there has none.
+    fn take_along(&mut self, from: &str, to: &str) {
+        let new = |name: &str| {
+            let rest = name.strip_prefix(from).filter(|rest| rest.starts_with('/'))?;
+            Some(format!("{to}{rest}"))
+        };
+        let safe = self.safe.iter().filter_map(|(name, node)| Some((new(name)?, *node)));
+        let safe: Vec<_> = safe.collect();
+        let loose = self.loose.iter().filter_map(|naming| match naming {
+            Naming::Put(name, node) => Some(Naming::Put(new(name)?, *node)),
+            Naming::Take(name) => new(name).map(Naming::Take),
+            Naming::Move(from, to, node) => Some(Naming::Move(new(from)?, new(to)?, *node)),
+        });
+        let loose: Vec<_> = loose.collect();
+        self.safe.extend(safe);
+        self.loose.extend(loose);
     }
 
     fn file(&mut self, inode: u64) -> Node {
