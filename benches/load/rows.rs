@@ -214,26 +214,29 @@ pub async fn run(spec: &Spec, target: &Arc<Target>, args: &Args) -> Res<Vec<(Str
             let plan = size.plan(Plain, 50, 4);
             one(grow::accounts(target, &plan, size.logins, args.filled).await?)
         }
-        Work::Flood(pause) => {
-            let plan = Plan { pause, ..size.plan(Plain, 5, 1) };
-            let rows = fair::flood(target, &plan, size.times).await?;
-            rows.into_iter().map(|row| (name.clone(), row)).collect()
-        }
-        Work::SlowReader => {
-            let rows = fair::slow_reader(target, &size.plan(Plain, 5, 1), size.times).await?;
+        Work::Flood(_) | Work::SlowReader | Work::Hall => {
+            let rows = fairness(spec.work, target, &size).await?;
             rows.into_iter().map(|row| (name.clone(), row)).collect()
         }
         Work::Rooms => one(idle::run(target, size.owners, REST).await?),
         Work::Upload => one(upload::one(target, size.file, size.times).await?),
         Work::Uploads => one(upload::many(target, &size.plan(Tls, 5, 1), size.files).await?),
-        Work::Hall => {
-            let rows = hall::run(target, &size.hall(), size.times).await?;
-            rows.into_iter().map(|row| (name.clone(), row)).collect()
-        }
         Work::Syscalls(window) => {
             one(syscalls::run(target, &size.plan(Plain, 5, window), size.traced).await?)
         }
     })
+}
+
+/// How some feel what others do, several times.
+async fn fairness(work: Work, target: &Arc<Target>, size: &Size) -> Res<Vec<Row>> {
+    match work {
+        Work::Flood(pause) => {
+            let plan = Plan { pause, ..size.plan(Plain, 5, 1) };
+            fair::flood(target, &plan, size.times).await
+        }
+        Work::SlowReader => fair::slow_reader(target, &size.plan(Plain, 5, 1), size.times).await,
+        _ => hall::run(target, &size.hall(), size.times).await,
+    }
 }
 
 async fn named_rooms(
