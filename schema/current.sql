@@ -562,11 +562,17 @@ CREATE TABLE upload (
 
 CREATE INDEX upload_account ON upload (account, made);
 
-CREATE INDEX upload_expires ON upload (expires);
+CREATE INDEX upload_expires ON upload (expires, id);
 
-CREATE INDEX upload_made ON upload (kind, made);
+CREATE INDEX upload_made ON upload (kind, made, id);
 
-CREATE INDEX upload_slot ON upload (made) WHERE token IS NOT NULL;
+CREATE INDEX upload_own ON upload (account, kind, made, id);
+
+CREATE INDEX upload_own_slot ON upload (account, made) WHERE token IS NOT NULL AND expires > 0;
+
+CREATE INDEX upload_slot ON upload (made, id) WHERE token IS NOT NULL AND expires > 0;
+
+CREATE INDEX upload_sums ON upload (account, kind, expires, size);
 
 CREATE TABLE upload_total (
     one INTEGER PRIMARY KEY,

@@ -7,6 +7,7 @@ use super::accounts::{self, AdminError};
 use crate::base::id::is_random;
 use crate::base::size::readable;
 use crate::base::time::{from_micros, micros, parse, stamp};
+use crate::stanza::files;
 use crate::store::Store;
 use crate::store::accounts as stored;
 use crate::store::ids::AccountId;
@@ -147,8 +148,8 @@ async fn delete(store: &Store, files: &[String]) -> Result<String, AdminError> {
 /// Of a link `…/upload/ID/NAME`, or the id itself.
 fn id_of(text: &str) -> Option<String> {
     let text = text.trim();
-    let id = text.split_once("/upload/").map_or(Some(text), |(_, rest)| rest.split('/').next())?;
-    is_random(id).then(|| id.to_owned())
+    let id = files::id_of(text).or_else(|| is_random(text).then_some(text))?;
+    Some(id.to_owned())
 }
 
 async fn delete_all(store: &Store, jid: &str) -> Result<String, AdminError> {
@@ -178,6 +179,7 @@ mod tests {
             (id.to_owned(), true),
             (format!("https://x:5443/upload/{id}/a%20b.png"), true),
             (format!(" aesgcm://x/upload/{id}/a#key"), true),
+            (format!("https://x/upload/upload/{id}/a"), true),
             (format!("https://x/{id}/a"), false),
             ("a.png".to_owned(), false),
             (String::new(), false),

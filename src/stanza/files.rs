@@ -43,18 +43,24 @@ fn sources(ids: &mut Vec<String>, of: Option<Node<'_>>) {
 }
 
 fn add(ids: &mut Vec<String>, url: &str) {
-    let Some((_, rest)) = url.split_once("://") else { return };
-    let Some((_, rest)) = rest.split_once("/upload/") else { return };
-    let id = rest.split('/').next().unwrap_or_default();
-    let is_new = ids.len() < IDS_MAX && !ids.iter().any(|known| known == id);
-    if is_new && rest.len() > id.len() && is_random(id) {
+    let Some(id) = url.split_once("://").and_then(|(_, rest)| id_of(rest)) else { return };
+    if ids.len() < IDS_MAX && !ids.iter().any(|known| known == id) {
         ids.push(id.to_owned());
     }
+}
+
+/// The id in an address `…/upload/ID/NAME`; what stands before may have such a part, too.
+pub fn id_of(url: &str) -> Option<&str> {
+    url.match_indices('/').find_map(|(at, _)| {
+        let (id, _) = url.get(at..)?.strip_prefix(PATH)?.split_once('/')?;
+        is_random(id).then_some(id)
+    })
 }
 
 /// Files in one message: an album.
 const IDS_MAX: usize = 32;
 
+const PATH: &str = "/upload/";
 const OOB: &str = "jabber:x:oob";
 const SFS: &str = "urn:xmpp:sfs:0";
 const URL_DATA: &str = "http://jabber.org/protocol/url-data";
@@ -101,6 +107,8 @@ mod tests {
             ),
             (format!("<body>aesgcm://x/upload/{}/a#key</body>", id(1)), vec![1]),
             (format!("<body>https://x/upload/{}</body>", id(1)), vec![]),
+            (format!("<body>https://x/upload/upload/{}/a</body>", id(1)), vec![1]),
+            (format!("<body>https://x/upload/a/upload/{}/a</body>", id(1)), vec![1]),
             ("<body>https://x/upload/short/a /upload/../x</body>".to_owned(), vec![]),
             (format!("<subject>{}</subject>", url(1)), vec![]),
         ] {

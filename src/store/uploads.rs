@@ -3,15 +3,17 @@
 mod lists;
 mod named;
 mod rows;
+mod slots;
 
 pub use lists::{Listed, Sum, bury_own, bury_some, list, owners, sum};
 pub use named::bury_named;
 pub use rows::{
-    BATCH, Bounds, DAY, File, Given, Kind, NewSlot, WEIGHTS, bury_all, bury_old, bury_slot, dead,
-    find, finish, forget, lapsed, shed, slot, total,
+    BATCH, DAY, File, Kind, WEIGHTS, bury_all, bury_old, bury_slot, dead, find, finish, forget,
+    lapsed, total,
 };
+pub use slots::{Bounds, Given, NewSlot, lapse, shed, slot};
 
 /// The statements of the files in this folder.
-pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 3] {
-    [lists::CATALOGUE, named::CATALOGUE, rows::CATALOGUE]
+pub(super) fn catalogue() -> [&'static [(&'static str, &'static str)]; 4] {
+    [lists::CATALOGUE, named::CATALOGUE, rows::CATALOGUE, slots::CATALOGUE]
 }

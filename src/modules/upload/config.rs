@@ -22,9 +22,9 @@ pub struct Config {
     pub profile_bytes_max: u64,
     /// Media types that are taken, `image/png` or `image/*`; empty: all.
     pub types: Vec<String>,
-    /// Bytes that an account may upload in a day.
+    /// Bytes that an account may upload in a day, or ask for.
     pub bytes_per_day_max: u64,
-    /// Files that an account may upload in a day.
+    /// Files that an account may upload in a day, or ask for.
     pub files_per_day_max: u32,
     /// Bytes that are kept for an account; its oldest files make room.
     pub bytes_per_account_max: u64,

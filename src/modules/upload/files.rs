@@ -31,6 +31,11 @@ impl Uploading {
         self.ids().len()
     }
 
+    /// Whether somebody writes or deletes it just now.
+    pub(super) fn is_under_way(&self, id: &str) -> bool {
+        self.ids().contains(id)
+    }
+
     /// Bytes that running uploads may take of the disk yet.
     pub(super) fn promised(&self) -> u64 {
         self.promised.load(Ordering::SeqCst)
@@ -195,6 +200,12 @@ pub(super) async fn delete(folder: &Path, name: &str) -> bool {
     }
 }
 
+/// Deletes the file of an id, and what an upload that ended while it opened its file has left; true if neither is
+/// there any more.
+pub(super) async fn delete_whole(folder: &Path, id: &str) -> bool {
+    delete(folder, &format!("{id}{PART}")).await && delete(folder, id).await
+}
+
 async fn make(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(folder).await {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -257,5 +268,10 @@ mod tests {
         drop(part);
         assert_eq!(names(), 1);
         assert!(delete(&uploads, "a").await && delete(&uploads, "a").await);
+        for name in ["a", "a.part"] {
+            std::fs::write(uploads.join(name), b"x").unwrap();
+        }
+        assert!(delete_whole(&uploads, "a").await && delete_whole(&uploads, "a").await);
+        assert_eq!(names(), 0);
     }
 }

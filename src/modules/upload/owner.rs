@@ -69,7 +69,8 @@ pub(super) async fn delete(cx: Cx, stages: Vec<Answers>) -> Done {
     let wanted = stages.last().map_or(&[][..], |answers| answers.get(FILES));
     if !wanted.is_empty() {
         let account = cx.account()?;
-        let ids = wanted.to_vec();
+        // No form has more.
+        let ids = wanted.iter().take(PAGE).cloned().collect();
         // Runs to the end even if the client is gone: who deletes is not asked twice.
         return cx.clone().finish("files deleted", bury(cx, account, ids)).await;
     }
@@ -302,10 +303,15 @@ mod tests {
         }
         assert_eq!((seen.len(), before.as_str()), (120, ""));
         // The same for what is deleted.
+        let all: Vec<String> =
+            (1..121).map(|at| format!("{}-{at}", a.account().unwrap().0)).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let id = session_of(&ask(&a, "set", "", &run(DELETE, None, &[])).await);
         let early: [(&str, &[&str]); 1] = [(BEFORE, &["1970-01-01T00:00:03Z"])];
         let form = ask(&a, "set", "", &run(DELETE, Some(&id), &early)).await;
         assert_eq!(form.matches("<option").count(), 2, "{form}");
+        let done = ask(&a, "set", "", &run(DELETE, Some(&id), &[(FILES, all.as_slice())])).await;
+        assert!(done.contains("50 files are deleted."), "no more than a form has: {done}");
         let odd: [(&str, &[&str]); 1] = [(BEFORE, &["yesterday"])];
         let id = session_of(&ask(&a, "set", "", &run(DELETE, None, &[])).await);
         assert_eq!(ask(&a, "set", "", &run(DELETE, Some(&id), &odd)).await, "bad-request");

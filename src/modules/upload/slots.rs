@@ -171,7 +171,14 @@ async fn give(
     let size = sweep::bound(size);
     let new = NewSlot { id, account, kind, name, media_type, size, expires, token };
     let (bounds, now) = (cx.config.upload.bounds(), micros(cx.now));
-    let given = cx.store.write(move |tx| rows::slot(tx, &new, &bounds, now)).await?;
+    let server = cx.server.clone();
+    let given = cx.store.write(move |tx| {
+        // An address that is too old begins no upload, so who is not at it now will not be.
+        let has_begun = |id: &str| server.shared().upload.is_under_way(id);
+        rows::lapse(tx, account, now.saturating_sub(bounds.slot), has_begun)?;
+        rows::slot(tx, &new, &bounds, now)
+    });
+    let given = given.await?;
     match given {
         Given::Slot(made_room) => {
             if made_room {

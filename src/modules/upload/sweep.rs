@@ -20,7 +20,7 @@ pub(super) async fn run(job: PeriodicJob) {
         return;
     }
     match mark(&job).await {
-        Ok(()) => delete(&job.store, &job.server, &job.config.upload.folder).await,
+        Ok(()) => delete_all(&job).await,
         Err(error) => tracing::warn!(%error, "old uploads were not looked at; tried again later"),
     }
     let config = &job.config.upload;
@@ -43,13 +43,14 @@ async fn mark(job: &PeriodicJob) -> Result<(), StoreError> {
 
 /// Slots that nobody used; but an upload that has begun may end.
 async fn lapse(job: &PeriodicJob, before: i64) -> Result<(), StoreError> {
+    let mut last = (i64::MIN, String::new());
     loop {
-        let lapsed = job.store.read(move |tx| rows::lapsed(tx, before)).await?;
-        let claimed = |id: String| Some((Claim::of(&job.server, &id)?, id));
+        let after = last.clone();
+        let lapsed = job.store.read(move |tx| rows::lapsed(tx, before, &after)).await?;
+        let Some(end) = lapsed.last() else { return Ok(()) };
+        last.clone_from(end);
+        let claimed = |(_, id): (i64, String)| Some((Claim::of(&job.server, &id)?, id));
         let (claims, ids): (Vec<_>, Vec<_>) = lapsed.into_iter().filter_map(claimed).unzip();
-        if ids.is_empty() {
-            return Ok(());
-        }
         job.store.write(move |tx| ids.iter().try_for_each(|id| rows::bury_slot(tx, id))).await?;
         drop(claims);
     }
@@ -57,31 +58,39 @@ async fn lapse(job: &PeriodicJob, before: i64) -> Result<(), StoreError> {
 
 /// Has it done in a task of its own.
 pub(super) fn soon(cx: &Cx) {
-    let (store, server) = (cx.store.clone(), cx.server.clone());
+    let (store, server, now) = (cx.store.clone(), cx.server.clone(), micros(cx.now));
     let folder = cx.config.upload.folder.clone();
-    let work = async move { delete(&store, &server, &folder).await };
+    let work = async move { delete(&store, &server, &folder, now).await };
     cx.router.tasks.spawn("upload", work);
 }
 
+async fn delete_all(job: &PeriodicJob) {
+    delete(&job.store, &job.server, &job.config.upload.folder, micros(job.now)).await;
+}
+
 /// Deletes files that are marked, and their rows.
-pub(super) async fn delete(store: &Store, server: &Arc<Pipeline>, folder: &Path) {
+async fn delete(store: &Store, server: &Arc<Pipeline>, folder: &Path, now: i64) {
+    let mut last = String::new();
     loop {
-        let dead = match store.read(rows::dead).await {
+        let after = last.clone();
+        let dead = match store.read(move |tx| rows::dead(tx, now, &after)).await {
             Ok(dead) => dead,
             Err(error) => return tracing::warn!(%error, "old uploads are not deleted yet"),
         };
+        let Some(end) = dead.last() else { return };
+        last.clone_from(end);
         let mut gone = Vec::new();
         let mut claims = Vec::new();
         for id in dead {
             let Some(claim) = Claim::of(server, &id) else { continue };
             // Its row may be in the backup as that of a file that is there.
-            if !store.takes_files() && files::delete(folder, &id).await {
+            if !store.takes_files() && files::delete_whole(folder, &id).await {
                 gone.push(id);
                 claims.push(claim);
             }
         }
         if gone.is_empty() {
-            return;
+            continue;
         }
         let rows = store.write(move |tx| gone.iter().try_for_each(|id| rows::forget(tx, id)));
         if let Err(error) = rows.await {
@@ -95,7 +104,8 @@ pub(super) async fn delete(store: &Store, server: &Arc<Pipeline>, folder: &Path)
 pub(super) async fn tidy(job: PeriodicJob) {
     cut_off(&job).await;
     loop {
-        delete(&job.store, &job.server, &job.config.upload.folder).await;
+        // The time is that of the start, which is early enough: slots that nobody used wait for `run`.
+        delete_all(&job).await;
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

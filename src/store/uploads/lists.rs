@@ -121,7 +121,8 @@ super::super::sql! {
 #[cfg(test)]
 mod tests {
     use super::super::super::testing;
-    use super::super::rows::{Bounds, NewSlot, dead, finish, slot, total};
+    use super::super::rows::{dead, finish, total};
+    use super::super::slots::{Bounds, NewSlot, slot};
     use super::*;
 
     fn file(tx: &mut dyn Tx, id: &str, account: i64, size: i64, at: i64) {
@@ -170,7 +171,7 @@ mod tests {
             let wanted = ["a", "b", "slot", "none"].map(str::to_owned);
             assert_eq!(bury_own(tx, AccountId(1), &wanted).unwrap(), 1);
             assert_eq!(bury_own(tx, AccountId(1), &wanted).unwrap(), 0);
-            assert_eq!((dead(tx).unwrap(), total(tx).unwrap()), (vec!["a".to_owned()], 90));
+            assert_eq!((dead(tx, 0, "").unwrap(), total(tx).unwrap()), (vec!["a".to_owned()], 90));
             assert_eq!(bury_some(tx, &wanted).unwrap(), 1);
             assert_eq!((ids(tx, i64::MAX, 9), total(tx).unwrap()), (vec!["c".to_owned()], 70));
         });

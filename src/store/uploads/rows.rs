@@ -2,7 +2,7 @@
 //! then the file is deleted, and the row with it.
 
 use super::super::ids::AccountId;
-use super::super::tx::{Row, StoreError, Tx, query_all, query_one, query_optional};
+use super::super::tx::{StoreError, Tx, query_all, query_one, query_optional};
 
 /// What a file is for (§5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Message, Self::Profile, Self::Permanent];
+    pub(super) const ALL: [Self; 3] = [Self::Message, Self::Profile, Self::Permanent];
 
     pub(super) const fn number(self) -> i64 {
         match self {
@@ -44,57 +44,6 @@ impl Kind {
     }
 }
 
-/// A slot as it is given.
-#[derive(Debug)]
-pub struct NewSlot {
-    /// By which the file is found.
-    pub id: String,
-    /// Whose it is.
-    pub account: AccountId,
-    /// What for.
-    pub kind: Kind,
-    /// Its name, for people.
-    pub name: String,
-    /// What its owner says it is.
-    pub media_type: Option<String>,
-    /// In bytes.
-    pub size: i64,
-    /// When the file has to be gone; `i64::MAX`: whenever.
-    pub expires: i64,
-    /// The right to upload it.
-    pub token: String,
-}
-
-/// What an account may have, and all together.
-#[derive(Debug)]
-pub struct Bounds {
-    /// Bytes that an account uploads in a day.
-    pub day_bytes: i64,
-    /// Files that it uploads in a day.
-    pub day_files: i64,
-    /// Bytes that are kept of an account.
-    pub account_bytes: i64,
-    /// Bytes of its permanent files.
-    pub permanent_bytes: i64,
-    /// Bytes that are kept in all.
-    pub bytes: i64,
-    /// How long a slot is good, in microseconds.
-    pub slot: i64,
-}
-
-/// The outcome of a request for a slot.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Given {
-    /// It is given; whether older files made room.
-    Slot(bool),
-    /// Not before this time.
-    Later(i64),
-    /// There is no room.
-    Full,
-    /// There is none for more permanent files of the account.
-    PermanentFull,
-}
-
 /// A file, or a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
@@ -110,127 +59,6 @@ pub struct File {
     pub expires: i64,
     /// Set as long as it is a slot.
     pub token: Option<String>,
-}
-
-/// Gives a slot, if the account may have it: its size is taken off what the account has, whatever becomes of it.
-pub fn slot(
-    tx: &mut dyn Tx,
-    slot: &NewSlot,
-    bounds: &Bounds,
-    now: i64,
-) -> Result<Given, StoreError> {
-    if let Some(at) = later(tx, slot, bounds, now)? {
-        return Ok(Given::Later(at));
-    }
-    if slot.kind == Kind::Permanent {
-        let own = query_one(tx, PERMANENT_OF, &[slot.account.into()], |row| row.int(0))?;
-        if own.saturating_add(slot.size) > bounds.permanent_bytes {
-            return Ok(Given::PermanentFull);
-        }
-    }
-    let own = query_one(tx, BYTES_OF, &[slot.account.into()], |row| row.int(0))?;
-    let over = own.saturating_add(slot.size).saturating_sub(bounds.account_bytes);
-    let Some(mut buried) = make_room(tx, Some(slot.account), over)? else {
-        return Ok(Given::Full);
-    };
-    let over = total(tx)?.saturating_add(slot.size).saturating_sub(bounds.bytes);
-    match make_room(tx, None, over)? {
-        Some(more) => buried += more,
-        None => return Ok(Given::Full),
-    }
-    let params = [
-        (&slot.id).into(),
-        slot.account.into(),
-        slot.kind.number().into(),
-        (&slot.name).into(),
-        slot.media_type.as_deref().into(),
-        slot.size.into(),
-        now.into(),
-        slot.expires.into(),
-        (&slot.token).into(),
-    ];
-    tx.execute(PUT, &params)?;
-    tx.execute(ADD, &[slot.size.into()])?;
-    Ok(Given::Slot(buried > 0))
-}
-
-/// When enough of what the account uploaded is a day old, if it has to wait for that.
-fn later(
-    tx: &mut dyn Tx,
-    slot: &NewSlot,
-    bounds: &Bounds,
-    now: i64,
-) -> Result<Option<i64>, StoreError> {
-    let lapsed = now.saturating_sub(bounds.slot);
-    let most = bounds.day_files.saturating_add(1);
-    let params = [slot.account.into(), now.saturating_sub(DAY).into(), lapsed.into(), most.into()];
-    let today = query_all(tx, TODAY, &params, |row| Ok((row.int(0)?, row.int(1)?)))?;
-    let mut bytes = today.iter().fold(slot.size, |sum, (_, size)| sum.saturating_add(*size));
-    let mut files = i64::try_from(today.len()).unwrap_or(i64::MAX).saturating_add(1);
-    let mut at = None;
-    for (made, size) in today {
-        if bytes <= bounds.day_bytes && files <= bounds.day_files {
-            break;
-        }
-        bytes = bytes.saturating_sub(size);
-        files -= 1;
-        at = Some(made.saturating_add(DAY));
-    }
-    Ok(at)
-}
-
-/// Marks the oldest files, of an account or of all; the number of them, or none if they are not enough.
-fn make_room(
-    tx: &mut dyn Tx,
-    account: Option<AccountId>,
-    over: i64,
-) -> Result<Option<usize>, StoreError> {
-    let (found, enough) = oldest(tx, account, over)?;
-    if !enough {
-        return Ok(None);
-    }
-    for id in &found {
-        bury(tx, id)?;
-    }
-    Ok(Some(found.len()))
-}
-
-/// The oldest files of so many bytes, those of profiles last; and whether there are so many. Permanent ones give
-/// way to no other file of their owner, and behind all others where the disk of all is meant.
-fn oldest(
-    tx: &mut dyn Tx,
-    account: Option<AccountId>,
-    mut over: i64,
-) -> Result<(Vec<String>, bool), StoreError> {
-    let mut found = Vec::new();
-    for kind in Kind::ALL {
-        if over <= 0 || (account.is_some() && kind == Kind::Permanent) {
-            break;
-        }
-        let row = |row: &dyn Row| Ok((row.text(0)?, row.int(1)?));
-        let kind = kind.number().into();
-        let old = match account {
-            Some(account) => query_all(tx, OLDEST_OF, &[account.into(), kind, BATCH.into()], row)?,
-            None => query_all(tx, OLDEST, &[kind, BATCH.into()], row)?,
-        };
-        for (id, size) in old {
-            if over > 0 {
-                over = over.saturating_sub(size);
-                found.push(id);
-            }
-        }
-    }
-    Ok((found, over <= 0))
-}
-
-/// Marks what is over the bound of all; whether there may be more.
-pub fn shed(tx: &mut dyn Tx, most: i64) -> Result<bool, StoreError> {
-    let over = total(tx)?.saturating_sub(most);
-    let (found, enough) = oldest(tx, None, over)?;
-    for id in &found {
-        bury(tx, id)?;
-    }
-    Ok(!enough && !found.is_empty())
 }
 
 /// The file or slot of an id.
@@ -259,17 +87,25 @@ pub fn finish(
 
 /// All files and slots of an account are to be deleted; how many.
 pub fn bury_all(tx: &mut dyn Tx, account: AccountId) -> Result<usize, StoreError> {
-    let bytes = query_one(tx, BYTES_OF, &[account.into()], |row| row.int(0))?;
+    let bytes = bytes_of(tx, account)?;
     let count = tx.execute(BURY_OF, &[account.into()])?;
-    if count > 0 {
-        tx.execute(ADD, &[bytes.saturating_neg().into()])?;
-    }
+    add(tx, bytes.saturating_neg())?;
     Ok(count)
 }
 
-/// Slots that were given before, and no file came.
-pub fn lapsed(tx: &mut dyn Tx, before: i64) -> Result<Vec<String>, StoreError> {
-    query_all(tx, LAPSED, &[before.into(), BATCH.into()], |row| row.text(0))
+/// Bytes of the files and slots of an account.
+pub(super) fn bytes_of(tx: &mut dyn Tx, account: AccountId) -> Result<i64, StoreError> {
+    query_one(tx, BYTES_OF, &[account.into()], |row| row.int(0))
+}
+
+/// Slots that were given before, and no file came: when, and the ids. They are behind this one, in that order.
+pub fn lapsed(
+    tx: &mut dyn Tx,
+    before: i64,
+    after: &(i64, String),
+) -> Result<Vec<(i64, String)>, StoreError> {
+    let params = [before.into(), after.0.into(), (&after.1).into(), BATCH.into()];
+    query_all(tx, LAPSED, &params, |row| Ok((row.int(0)?, row.text(1)?)))
 }
 
 /// Marks a slot; no file.
@@ -293,9 +129,11 @@ pub fn bury_old(tx: &mut dyn Tx, now: i64, before: [Option<i64>; 2]) -> Result<b
     Ok(!due.is_empty())
 }
 
-/// What is to be deleted.
-pub fn dead(tx: &mut dyn Tx) -> Result<Vec<String>, StoreError> {
-    query_all(tx, DEAD, &[BATCH.into()], |row| row.text(0))
+/// What is to be deleted, behind this one in the order of the ids. Slots that nobody used are, too, but not before
+/// they are a day old: until then they count as what their account asked for.
+pub fn dead(tx: &mut dyn Tx, now: i64, after: &str) -> Result<Vec<String>, StoreError> {
+    let params = [now.saturating_sub(DAY).into(), after.into(), BATCH.into()];
+    query_all(tx, DEAD, &params, |row| row.text(0))
 }
 
 /// The file is gone.
@@ -303,17 +141,20 @@ pub fn forget(tx: &mut dyn Tx, id: &str) -> Result<(), StoreError> {
     tx.execute(FORGET, &[id.into()]).map(drop)
 }
 
-fn bury(tx: &mut dyn Tx, id: &str) -> Result<(), StoreError> {
+/// Marks a file or a slot.
+pub(super) fn bury(tx: &mut dyn Tx, id: &str) -> Result<(), StoreError> {
     let size = query_optional(tx, BURY, &[id.into()], |row| row.int(0))?;
     subtract(tx, size)
 }
 
 /// Takes what is marked off the total.
 pub(super) fn subtract(tx: &mut dyn Tx, size: Option<i64>) -> Result<(), StoreError> {
-    if let Some(size) = size {
-        tx.execute(ADD, &[size.saturating_neg().into()])?;
-    }
-    Ok(())
+    size.map_or(Ok(()), |size| add(tx, size.saturating_neg()))
+}
+
+/// Changes the total.
+pub(super) fn add(tx: &mut dyn Tx, bytes: i64) -> Result<(), StoreError> {
+    tx.execute(ADD, &[bytes.into()]).map(drop)
 }
 
 /// The bytes of all files and slots.
@@ -329,19 +170,9 @@ pub const DAY: i64 = 86_400_000_000;
 pub const BATCH: usize = 500;
 
 super::super::sql! {
-    PUT = "INSERT INTO upload (id, account, kind, name, media_type, size, made, expires, token)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     ADD = "UPDATE upload_total SET bytes = bytes + $1 WHERE one = 1";
     TOTAL = "SELECT bytes FROM upload_total WHERE one = 1";
-    TODAY = "SELECT made, size FROM upload WHERE account = $1 AND made > $2
-        AND (token IS NULL OR made > $3) ORDER BY made LIMIT $4";
     BYTES_OF = "SELECT COALESCE(SUM(size), 0) FROM upload WHERE account = $1 AND expires > 0";
-    PERMANENT_OF = "SELECT COALESCE(SUM(size), 0) FROM upload WHERE account = $1 AND kind = 2
-        AND expires > 0";
-    OLDEST_OF = "SELECT id, size FROM upload WHERE account = $1 AND kind = $2 AND token IS NULL
-        AND expires > 0 ORDER BY made LIMIT $3";
-    OLDEST = "SELECT id, size FROM upload WHERE kind = $1 AND token IS NULL AND expires > 0
-        ORDER BY made LIMIT $2";
     WEIGH = "SELECT COALESCE(SUM(OCTET_LENGTH(name)), 0), COUNT(*) FROM upload WHERE account = $1";
     FIND = "SELECT name, media_type, size, made, expires, token FROM upload WHERE id = $1";
     FINISH = "UPDATE upload SET token = NULL, made = $2, media_type = $3
@@ -349,128 +180,14 @@ super::super::sql! {
     BURY = "UPDATE upload SET expires = 0 WHERE id = $1 AND expires > 0 RETURNING size";
     BURY_SLOT = "UPDATE upload SET expires = 0 WHERE id = $1 AND expires > 0
         AND token IS NOT NULL RETURNING size";
-    BURY_OF = "UPDATE upload SET expires = 0 WHERE account = $1 AND expires > 0";
-    LAPSED = "SELECT id FROM upload WHERE token IS NOT NULL AND made <= $1 AND expires > 0
-        ORDER BY made LIMIT $2";
+    BURY_OF = "UPDATE upload SET expires = 0, token = NULL WHERE account = $1
+        AND (expires > 0 OR token IS NOT NULL)";
+    LAPSED = "SELECT made, id FROM upload WHERE token IS NOT NULL AND expires > 0 AND made <= $1
+        AND (made, id) > ($2, $3) ORDER BY made, id LIMIT $4";
     ENDED = "SELECT id FROM upload WHERE expires > 0 AND expires <= $1 ORDER BY expires LIMIT $2";
     OLD = "SELECT id FROM upload WHERE kind = $1 AND made <= $2 AND token IS NULL AND expires > 0
         ORDER BY made LIMIT $3";
-    DEAD = "SELECT id FROM upload WHERE expires = 0 LIMIT $1";
+    DEAD = "SELECT id FROM upload WHERE expires = 0 AND (token IS NULL OR made <= $1) AND id > $2
+        ORDER BY id LIMIT $3";
     FORGET = "DELETE FROM upload WHERE id = $1 AND expires = 0";
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::super::testing;
-    use super::*;
-
-    fn new(id: &str, account: i64, size: i64) -> NewSlot {
-        NewSlot {
-            id: id.to_owned(),
-            account: AccountId(account),
-            kind: Kind::Message,
-            name: "a".to_owned(),
-            media_type: None,
-            size,
-            expires: i64::MAX,
-            token: "t".to_owned(),
-        }
-    }
-
-    const BOUNDS: Bounds = Bounds {
-        day_bytes: 100,
-        day_files: 3,
-        account_bytes: 150,
-        permanent_bytes: 70,
-        bytes: 200,
-        slot: 300,
-    };
-
-    #[test]
-    fn a_day_has_its_bounds_and_says_when_it_ends() {
-        testing::tx(|tx| {
-            let (now, bounds) = (10 * DAY, Bounds { bytes: 400, ..BOUNDS });
-            let slot = |tx: &mut dyn Tx, new: &NewSlot, now| slot(tx, new, &bounds, now).unwrap();
-            assert_eq!(slot(tx, &new("a", 1, 60), now), Given::Slot(false));
-            assert_eq!(slot(tx, &new("b", 1, 50), now), Given::Later(now + DAY));
-            assert_eq!(slot(tx, &new("b", 2, 50), now), Given::Slot(false));
-            assert!(finish(tx, "a", None, now + 1).unwrap());
-            assert!(!finish(tx, "a", None, now + 1).unwrap(), "a token is good once");
-            // A slot that nobody used is not counted any more.
-            assert_eq!(slot(tx, &new("c", 2, 60), now + 300), Given::Slot(false));
-            assert_eq!(slot(tx, &new("d", 1, 50), now + 9), Given::Later(now + 1 + DAY));
-            assert_eq!(slot(tx, &new("d", 1, 50), now + 1 + DAY), Given::Slot(false));
-        });
-    }
-
-    #[test]
-    fn the_oldest_make_room_and_the_total_stays_exact() {
-        testing::tx(|tx| {
-            for (day, id, account) in [(1, "a", 1), (2, "b", 1), (3, "c", 2)] {
-                let now = day * DAY * 2;
-                assert!(matches!(
-                    slot(tx, &new(id, account, 60), &BOUNDS, now).unwrap(),
-                    Given::Slot(false)
-                ));
-                assert!(finish(tx, id, None, now).unwrap());
-            }
-            assert_eq!(total(tx).unwrap(), 180);
-            // Its own oldest.
-            let given = slot(tx, &new("d", 1, 60), &BOUNDS, 9 * DAY).unwrap();
-            assert_eq!((given, dead(tx).unwrap()), (Given::Slot(true), vec!["a".to_owned()]));
-            assert!(finish(tx, "d", None, 9 * DAY).unwrap());
-            // Anybody's oldest.
-            let given = slot(tx, &new("e", 3, 60), &BOUNDS, 10 * DAY).unwrap();
-            assert_eq!(
-                (given, dead(tx).unwrap()),
-                (Given::Slot(true), vec!["a".into(), "b".into()])
-            );
-            assert_eq!(total(tx).unwrap(), 180);
-            // Slots make no room.
-            let bounds = Bounds { bytes: 60, ..BOUNDS };
-            let given = slot(tx, &new("f", 4, 60), &bounds, 10 * DAY).unwrap();
-            assert_eq!((given, total(tx).unwrap()), (Given::Full, 180));
-            assert_eq!(bury_all(tx, AccountId(1)).unwrap(), 1);
-            assert_eq!(bury_all(tx, AccountId(1)).unwrap(), 0);
-            assert_eq!(total(tx).unwrap(), 120);
-            bury_slot(tx, "c").unwrap();
-            bury_slot(tx, "e").unwrap();
-            assert_eq!(total(tx).unwrap(), 60);
-            assert!(bury_old(tx, 0, [Some(6 * DAY), None]).unwrap());
-            assert!(!bury_old(tx, 0, [Some(6 * DAY), None]).unwrap());
-            assert_eq!(total(tx).unwrap(), 0);
-            for id in dead(tx).unwrap() {
-                forget(tx, &id).unwrap();
-            }
-            assert!(find(tx, "a").unwrap().is_none() && dead(tx).unwrap().is_empty());
-        });
-    }
-
-    /// XEP-0363 §5.4: what is to stay gives way to nothing of its owner's, and to no age.
-    #[test]
-    fn permanent_files_stay() {
-        testing::tx(|tx| {
-            let kept = |id: &str, size| NewSlot { kind: Kind::Permanent, ..new(id, 1, size) };
-            let day = |day: i64| day * DAY * 2;
-            for (at, slot_of, want) in [
-                (1, kept("a", 60), Given::Slot(false)),
-                (2, kept("b", 20), Given::PermanentFull),
-                (3, new("c", 1, 60), Given::Slot(false)),
-                (4, new("d", 1, 60), Given::Slot(true)),
-                (5, new("e", 1, 95), Given::Full),
-            ] {
-                assert_eq!(slot(tx, &slot_of, &BOUNDS, day(at)).unwrap(), want, "{}", slot_of.id);
-                finish(tx, &slot_of.id, None, day(at)).unwrap();
-            }
-            assert_eq!(dead(tx).unwrap(), ["c"]);
-            assert!(bury_old(tx, day(99), [Some(day(98)), Some(day(98))]).unwrap());
-            assert_eq!(
-                (total(tx).unwrap(), find(tx, "a").unwrap().unwrap().expires),
-                (60, i64::MAX)
-            );
-            // But the server as a whole goes on.
-            assert!(!shed(tx, 10).unwrap());
-            assert_eq!(total(tx).unwrap(), 0);
-        });
-    }
 }
