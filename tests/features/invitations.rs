@@ -198,7 +198,8 @@ async fn a_token_that_ended_is_refused_with_the_reason_and_guesses_are_bounded()
         let answer = show(&mut client, &format!("guess{guess}")).await?;
         refused += u32::from(answer.condition() == Some("resource-constraint"));
     }
-    assert_eq!(refused, 4, "twenty wrong ones are enough");
+    // What there was is no guess.
+    assert_eq!(refused, 2, "twenty wrong ones are enough");
     // In vain: nor would the right one be looked at, and not on another stream.
     let mut other = lab.connect().await?;
     let answer = show(&mut other, &token).await?;

@@ -12,6 +12,9 @@ const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgr
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Protocol: xmpp\r\n";
 
+/// The tests' own address, which nobody believes under TLS unless it is named.
+const TRUSTED: &str = "web.trusted_proxies=['127.0.0.1']";
+
 /// The head of the answer to what is written.
 async fn answer(io: &mut Io, text: &str) -> Outcome<String> {
     io.write(text.as_bytes()).await.unwrap();
@@ -38,7 +41,7 @@ async fn websocket(lab: &Lab, visitor: &str) -> Outcome<(Client, u16)> {
 /// `limits.streams_per_ip` for WebSockets and sessions of BOSH that come through a trusted proxy.
 #[tokio::test]
 async fn who_comes_through_a_proxy_counts_for_himself() -> Outcome<()> {
-    let lab = Lab::new(&["alice"], &["limits.streams_per_ip=2"]);
+    let lab = Lab::new(&["alice"], &["limits.streams_per_ip=2", TRUSTED]);
     // Connections of the proxy count for nobody.
     let mut idle = Vec::new();
     for _ in 0..5 {
@@ -100,7 +103,7 @@ async fn a_stranger_counts_whomever_he_names() -> Outcome<()> {
 /// `limits.proxy_connections_max`
 #[tokio::test]
 async fn the_connections_of_proxies_have_a_bound_too() -> Outcome<()> {
-    let lab = Lab::new(&["alice"], &["limits.proxy_connections_max=2"]);
+    let lab = Lab::new(&["alice"], &["limits.proxy_connections_max=2", TRUSTED]);
     let first = Http::open(&lab.target).await?;
     let _second = Http::open(&lab.target).await?;
     assert!(Http::open(&lab.target).await.is_err(), "a third connection");

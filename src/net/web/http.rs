@@ -56,7 +56,7 @@ pub async fn serve(web: Arc<Web>, routes: Router, socket: Socket, connection: Ar
             }
             serving.as_mut().graceful_shutdown();
             // What was answered may be on its way still.
-            timeout(STALLED * patience, serving).await.unwrap_or(Ok(()))
+            timeout(idle.max(LAST_REQUESTS), serving).await.unwrap_or(Ok(()))
         }
         () = async { let _ = stopping.wait_for(|stopping| *stopping).await; } => {
             serving.as_mut().graceful_shutdown();

@@ -236,6 +236,9 @@ fn prove(file: &Path, part: &Path, at: i64) -> Result<i64, RestoreError> {
     if state.last >= SLEEPERS_SINCE {
         conn.execute(FORGET_SLEEPERS, []).map_err(sql)?;
     }
+    if state.last >= INVITATIONS_SINCE {
+        conn.execute(END_LINKS, []).map_err(sql)?;
+    }
     conn.execute(FORGET_TOKENS, [meta::TOKEN_KEY]).map_err(sql)?;
     conn.close().map_err(|(_, error)| sql(error))?;
     Ok(state.last)
@@ -362,6 +365,10 @@ const BEFORE: &str = ".before-restore-";
 const FORGET_SLEEPERS: &str = "DELETE FROM sleeper";
 /// Some tokens may have been revoked since; with another key all of them are invalid.
 const FORGET_TOKENS: &str = "DELETE FROM meta WHERE name = ?1";
+/// A link to a new password may have been used since, and is not to work twice.
+const END_LINKS: &str = "UPDATE invitation SET revoked = 1 WHERE purpose = 1";
+/// The schema that added invitations, and such links.
+const INVITATIONS_SINCE: i64 = 16;
 /// The schema that added saved sessions.
 const SLEEPERS_SINCE: i64 = 5;
 const RAISE: &str = "UPDATE account SET roster_ver = MAX(roster_ver + 1, ?1)";
@@ -371,7 +378,7 @@ mod tests {
     use super::*;
     use crate::store::Store;
     use crate::store::testing::{options, store};
-    use crate::store::{accounts, meta, roster};
+    use crate::store::{accounts, invitations, meta, roster};
     use tempfile::TempDir;
 
     async fn is(folder: &Path) -> String {
@@ -467,6 +474,39 @@ mod tests {
         assert!(done.aside.unwrap().exists());
         assert_eq!(is(old.path()).await, "new");
         assert_eq!(Store::deep_check(&path).unwrap(), Vec::<String>::new());
+    }
+
+    /// Else one that was used since would work once more.
+    #[tokio::test]
+    async fn links_to_new_passwords_end() {
+        let (folder, store) = store();
+        let link = |purpose| invitations::Terms {
+            purpose,
+            account: None,
+            host: "b.example".to_owned(),
+            local: None,
+            registers: true,
+            befriends: false,
+            team: None,
+            uses_left: 1,
+            created: 0,
+            expires: i64::MAX,
+        };
+        let made = store.write(move |tx| {
+            invitations::create(tx, "reset", &link(invitations::Purpose::Password), 1)?;
+            invitations::create(tx, "invite", &link(invitations::Purpose::Invite), 1)
+        });
+        made.await.unwrap();
+        let copy = folder.path().join("copy");
+        store.backup(copy.clone()).await.unwrap();
+        store.close().await;
+        Store::restore(&copy, &options(folder.path()).path).unwrap();
+        let store = Store::open(options(folder.path())).unwrap();
+        for (token, is_open) in [("reset", false), ("invite", true)] {
+            let found = store.read(move |tx| invitations::open(tx, token, 1)).await.unwrap();
+            assert_eq!(found.is_ok(), is_open, "{token}");
+        }
+        store.close().await;
     }
 
     /// RFC 6121 §2.6: no version that a client has stored comes again for another roster.
