@@ -156,6 +156,15 @@ async fn a_full_disk_at_a_change_of_a_room_changes_nothing() -> Outcome<()> {
     let mut lab = Lab::serve(folder.path(), &FAST, &["ann", "bob", "cat", "dan"]);
     let mut all = gathering(&lab, "hall", &["ann", "bob"], &[]).await?;
     fill(&mut all[0]).await?;
+    // A change is smaller than a message: until there is no place for one either.
+    let mut refusals = 0;
+    for n in 0..1_000 {
+        let described = configure(&mut all[0], "hall", &[("roomdesc", &n.to_string())]).await?;
+        refusals = if described.attr("type") == Some("error") { refusals + 1 } else { 0 };
+        if refusals == 5 {
+            break;
+        }
+    }
     came(&mut all[1]).await?;
     let mut dan = lab.online("dan", "r").await?;
     for again in [false, true] {
