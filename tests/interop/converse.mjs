@@ -49,7 +49,7 @@ class Server {
     const where = ["--data-dir", join(folder, "data"), "--set", `web.listen=127.0.0.1:${this.port}`];
     const log = openSync(join(folder, "log"), "a");
     const stdio = ["ignore", "pipe", log];
-    this.process = spawn(binary, ["lab", "--domain", DOMAIN, ...users, ...where], { stdio });
+    this.process = spawn(binary, ["lab", "--domain", DOMAIN, "--set", "modules.muc.preset=public", ...users, ...where], { stdio });
     this.ended = new Promise((done) => this.process.once("exit", done));
     const [line] = await Promise.race([
       new Promise((done) => createInterface(this.process.stdout).once("line", (line) => done([line]))),
