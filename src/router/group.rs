@@ -190,5 +190,5 @@ impl Router {
     }
 }
 
-/// A write each: some 100 µs.
-const WAKE_AT_ONCE: usize = 8;
+/// A write each: half a millisecond.
+const WAKE_AT_ONCE: usize = 32;
