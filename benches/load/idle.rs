@@ -49,5 +49,5 @@ const PERSISTENT: &str = "<query xmlns='http://jabber.org/protocol/muc#owner'><x
      </field><field var='muc#roomconfig_persistentroom'><value>1</value></field></x></query>";
 /// As many as one may own by default.
 const ROOMS_EACH: usize = 100;
-/// Longer than the bench's servers keep a room that nobody is in.
-const IDLE: Duration = Duration::from_secs(12);
+/// Longer than the bench's servers keep a room that nobody is in: they look once a minute.
+const IDLE: Duration = Duration::from_secs(70);

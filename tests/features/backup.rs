@@ -8,17 +8,17 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use stonechat::store::migrate::{Dialect, MIGRATIONS};
 
-fn stonechat(folder: &Path, args: &[&str]) -> Said {
+pub fn stonechat(folder: &Path, args: &[&str]) -> Said {
     let common = ["--data-dir", "data", "--set", "sasl.iterations=4096"];
     run_in(folder, &[&common[..], &PORTS[..], args].concat(), "")
 }
 
-fn good(said: Said) -> String {
+pub fn good(said: Said) -> String {
     assert!(said.ok, "{}", said.err);
     said.out
 }
 
-fn bad(said: Said) -> String {
+pub fn bad(said: Said) -> String {
     assert!(!said.ok && !said.err.is_empty(), "{said:?}");
     assert!(!said.err.contains("panicked"), "{}", said.err);
     said.err

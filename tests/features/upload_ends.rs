@@ -1,12 +1,13 @@
 //! How files end (XEP-0363): by their owners, by the operator, with the message that they came in, on a full disk; and
 //! that a backup has them.
 
+use crate::backup::{bad, good, stonechat};
 use crate::commands::{command, result};
 use crate::harness::client::{Client, DEADLINE, Outcome};
 use crate::harness::element::Element;
 use crate::harness::https::{get, put};
 use crate::harness::mount::Mount;
-use crate::harness::process::{Lab, PORTS, Said, run_in};
+use crate::harness::process::Lab;
 use crate::harness::rooms::{ask as ask_room, at, enter, gathering, hears};
 use crate::upload::{ask, bytes, files, slot, wanted};
 use std::path::Path;
@@ -31,21 +32,6 @@ async fn status(lab: &Lab, url: &str) -> Outcome<u16> {
 
 fn id_of(url: &str) -> String {
     url.rsplit('/').nth(1).expect("an id").to_owned()
-}
-
-fn stonechat(folder: &Path, args: &[&str]) -> Said {
-    let common = ["--data-dir", "data", "--set", "sasl.iterations=4096"];
-    run_in(folder, &[&common[..], &PORTS[..], args].concat(), "")
-}
-
-fn good(said: Said) -> String {
-    assert!(said.ok, "{}", said.err);
-    said.out
-}
-
-fn bad(said: Said) -> String {
-    assert!(!said.ok && !said.err.is_empty(), "{said:?}");
-    said.err
 }
 
 fn submit(id: &str) -> String {
