@@ -332,7 +332,7 @@ mod tests {
         let gone = "<presence from='a@x/9' to='r@hall.x' type='unavailable'/>";
         let gone = Stanza::ours(gone.into()).unwrap();
         let asking = async {
-            cx.router.hand_over(gone.to().unwrap(), gone.frame());
+            cx.router.hand_over(gone.from(), gone.to().unwrap(), gone.frame());
             let outbox = cx.client().unwrap().outbox.clone();
             let handled_count = Arc::new(HandledCount::new(&Limits::default()));
             let sender = Sender { handled_count, outbox, account: None };
@@ -390,7 +390,7 @@ mod tests {
         for (ty, from) in [("unavailable", "a@x/2"), ("subscribe", "rough-test@x")] {
             let said = format!("<presence from='{from}' to='r@rough.x' type='{ty}'/>");
             let said = Stanza::ours(said.into()).unwrap();
-            cx.router.hand_over(said.to().unwrap(), said.frame());
+            cx.router.hand_over(said.from(), said.to().unwrap(), said.frame());
         }
         mailbox.close();
         let base = cx.clone();
