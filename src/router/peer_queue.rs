@@ -217,8 +217,8 @@ impl PeerQueue {
         StanzaError::resource_constraint().text(format!("too much waits to be sent to {remote}"))
     }
 
-    /// Whether a task has to be begun for it; the caller does so.
-    pub(super) fn claim(&self) -> bool {
+    /// Takes it into care, if nobody does: the caller is, or begins, the task that does.
+    pub fn claim(&self) -> bool {
         !std::mem::replace(&mut self.lock().served, true)
     }
 
@@ -356,6 +356,21 @@ impl PeerQueue {
     pub(super) fn is_idle(&self) -> bool {
         let state = self.lock();
         !state.served && state.rows.is_empty() && self.outbox.bytes() == 0
+    }
+
+    /// Another stream stands than the one on which something was sent: messages that were not acknowledged are
+    /// sent anew, from the store; what has no row waits behind them.
+    pub fn send_anew(&self) {
+        let mut state = self.lock();
+        let items = self.outbox.take(usize::MAX, usize::MAX).batch;
+        state.overflown = false;
+        state.stored = (state.last > state.settled).then_some((state.settled, state.last));
+        for item in items.into_iter().filter(|item| item.owed.is_none()) {
+            // They fitted before.
+            let _ = self.outbox.push(item);
+        }
+        drop(state);
+        self.outbox.nudge();
     }
 
     /// Ends the task's care, if nothing waits. False if something does.

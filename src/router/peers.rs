@@ -71,6 +71,11 @@ impl Peers {
         }
     }
 
+    /// The queue of a pair, for a stream that takes its stanzas.
+    pub fn of_pair(&self, local: &str, remote: &str) -> Arc<PeerQueue> {
+        self.queue(local, remote)
+    }
+
     /// Takes up what an earlier run left in the store. Begins no task: see [`Peers::call`].
     pub async fn restore(&self, router: &Router) -> Result<Vec<Arc<PeerQueue>>, StoreError> {
         let outlines = router.store.read(peer_queue::outlines).await?;
@@ -91,6 +96,12 @@ impl Peers {
             locked(&self.unserved).push_back(queue.clone());
             self.called.notify_one();
         }
+    }
+
+    /// Calls for another task: the one that looked after it cannot go on.
+    pub fn call_again(&self, queue: &Arc<PeerQueue>) {
+        locked(&self.unserved).push_back(queue.clone());
+        self.called.notify_one();
     }
 
     /// Waits for a queue that has no task.
@@ -153,6 +164,11 @@ impl Peers {
         };
         reaches.may_reach(local, remote)?;
         Ok(self.queue(reaches.in_name_of(local, remote), remote))
+    }
+
+    /// Sends what has no row. The error is for whoever waits for an answer.
+    pub fn send(&self, local: &str, remote: &str, frame: Frame) -> Result<(), StanzaError> {
+        self.put(local, remote, frame).map(drop)
     }
 
     /// Queues a message with its row.
