@@ -96,7 +96,9 @@ impl LocalCa {
 
     fn still_good(&self, chain: &Path, key: &Path, domain: &str, now: SystemTime) -> bool {
         pair::load(chain, key, &self.provider).is_ok_and(|Pair { facts, .. }| {
-            facts.issuer == self.subject && facts.covers(domain) && !is_due(&facts, now)
+            let named = facts.covers(domain)
+                && (!has_services(domain) || facts.covers(&format!("service.{domain}")));
+            facts.issuer == self.subject && named && !is_due(&facts, now)
         })
     }
 
@@ -250,11 +252,20 @@ fn alt_names(name: &str) -> Result<Vec<SanType>, rcgen::Error> {
         return Ok(vec![SanType::IpAddress(ip)]);
     }
     let mut names = vec![SanType::DnsName(name.try_into()?)];
+    if has_services(name) {
+        names.push(SanType::DnsName(format!("*.{name}").try_into()?));
+    }
     if name == "localhost" {
         names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         names.push(SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)));
     }
     Ok(names)
+}
+
+/// Whether other servers may meet services below a domain, whose names the certificate has to have, too. A wildcard
+/// is none directly below the root.
+fn has_services(domain: &str) -> bool {
+    bare_ip(domain).is_none() && domain.trim_end_matches('.').contains('.')
 }
 
 /// RFC 5280 §4.1.2.2: positive, at most 20 octets, unique for the issuer. No two certificates share

@@ -12,6 +12,7 @@ use super::admin_socket::{AdminSocket, is_alive};
 use super::check::{bind_problem, certificates, clock_warning, open_folder, ports_free};
 use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
+use super::federation::Federation;
 use super::periodic;
 use crate::admin::{Operator, Response};
 use crate::base::id::{OsRng, Rng};
@@ -43,6 +44,7 @@ pub struct Running {
     context: Arc<Context>,
     stop: watch::Sender<bool>,
     save: watch::Sender<bool>,
+    federation: Federation,
 }
 
 /// The addresses that are listened on.
@@ -57,6 +59,10 @@ pub struct Places {
     pub web_plain: Vec<SocketAddr>,
     /// Figures for whoever watches the server.
     pub metrics: Vec<SocketAddr>,
+    /// Where other servers connect and start TLS.
+    pub s2s: Vec<SocketAddr>,
+    /// Where other servers connect with TLS.
+    pub s2s_tls: Vec<SocketAddr>,
 }
 
 /// Starts a server: store, certificates, listeners, in this order; what fails says what to do. What can be
@@ -77,17 +83,20 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let (stop, stopping) = watch::channel(false);
     let (save, saving) = watch::channel(false);
     let context = context(config, store.clone(), secret, stopping, saving);
+    let federation = Federation::new(config, origins, &context, tls.clone())?;
     (0..context.pipeline.services().len()).for_each(|service| serve(&context, ServiceId(service)));
     // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
     let socket = bind_operator(config, origins).await?;
     restore_sessions(&context).await?;
-    let [c2s, c2s_tls, web, web_plain, metrics] = bind_all(config, origins).await?;
+    let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls] = bind_all(config, origins).await?;
     let places = Places {
         c2s: addresses(&c2s),
         c2s_tls: addresses(&c2s_tls),
         web: addresses(&web),
         web_plain: addresses(&web_plain),
         metrics: addresses(&metrics),
+        s2s: addresses(&s2s),
+        s2s_tls: addresses(&s2s_tls),
     };
     let first = |bound: &[SocketAddr]| bound.first().map(SocketAddr::port);
     let ports = Ports { starttls: first(&places.c2s), direct: first(&places.c2s_tls) };
@@ -107,7 +116,11 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     }
     // Counted apart: whoever has all streams of an address still hears how the server is.
     Listening::new(&context).all(metrics, Watchers::new(door.clone(), tls.clone()));
-    let running = Running { places, tls, store, context, stop, save };
+    let peers = Listening::new(&context);
+    for (listeners, kind) in [(s2s, ListenerKind::StartTls), (s2s_tls, ListenerKind::Direct)] {
+        peers.all(listeners, federation.streams(kind));
+    }
+    let running = Running { places, tls, store, context, stop, save, federation };
     running.watch_certificates();
     running.start_periodic_jobs();
     running.listen_to_operator(socket);
@@ -146,10 +159,11 @@ impl Running {
     /// Reads certificates again where their files changed, or all on SIGHUP.
     pub fn reload(&self) {
         reload(&self.tls);
+        self.federation.tls.reload();
     }
 
     fn watch_certificates(&self) {
-        let tls = self.tls.clone();
+        let (tls, peers) = (self.tls.clone(), self.federation.tls.clone());
         let mut stopping = self.context.stopping.clone();
         self.context.router.tasks.spawn("certificates", async move {
             let mut tick = interval(CERTIFICATE_POLL);
@@ -161,9 +175,12 @@ impl Running {
                 }
                 if tls.files_changed() {
                     reload(&tls);
+                    peers.reload();
                 }
                 ticks += 1;
                 if ticks.is_multiple_of(WARN_EVERY) {
+                    // The system's authorities change with its updates.
+                    peers.reload();
                     tls.warnings(now()).iter().for_each(|warning| tracing::warn!("{warning}"));
                 }
             }
@@ -232,8 +249,8 @@ impl Running {
 }
 
 /// Binds all listeners, in the order of [`Config::listeners`].
-async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 5], Problem> {
-    let mut bound: [Vec<TcpListener>; 5] = Default::default();
+async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 7], Problem> {
+    let mut bound: [Vec<TcpListener>; 7] = Default::default();
     for ((key, addresses), bound) in config.listeners().into_iter().zip(&mut bound) {
         for address in addresses {
             let failed = |error| bind_problem(*address, &error, origins.of(key));
@@ -450,7 +467,8 @@ fn clock() -> Instant {
 const THROTTLE_ENTRIES: usize = 10_000;
 const TWO_ON_ONE_FOLDER: &str = "most likely a Stonechat runs here already; a second one needs a \
     folder and ports of its own: --data-dir other-data --set c2s.listen=127.0.0.1:15222 \
-    --set c2s.listen_tls=127.0.0.1:15223 --set web.listen=127.0.0.1:15443 --set metrics.listen=127.0.0.1:15444";
+    --set c2s.listen_tls=127.0.0.1:15223 --set s2s.listen=127.0.0.1:15269 \
+    --set web.listen=127.0.0.1:15443 --set metrics.listen=127.0.0.1:15444";
 const CHECK: &str = "run `stonechat check` for a closer look";
 const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// Polls between two looks at expiry: a day's worth.

@@ -4,6 +4,7 @@
 //! bytes, shared by all recipients.
 
 pub mod claims;
+pub mod content;
 pub mod delay;
 pub mod error;
 pub mod files;

@@ -3,6 +3,7 @@
 use super::origins::Origins;
 use super::schema::nearest;
 use super::sections::network;
+use super::validate_s2s::s2s;
 use super::{Config, Problem};
 use crate::jid::BareJid;
 use crate::jid::prep::domainpart;
@@ -21,6 +22,7 @@ pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
     hosts(config, &mut faults);
     web(config, &mut faults);
     listeners(config, &mut faults);
+    s2s(config, &mut faults);
     sasl(config, &mut faults);
     limits(config, &mut faults);
     archive(config, &mut faults);
@@ -33,13 +35,13 @@ pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
     faults.found
 }
 
-struct Faults<'a> {
+pub(super) struct Faults<'a> {
     origins: &'a Origins,
     found: Vec<Problem>,
 }
 
 impl Faults<'_> {
-    fn add(&mut self, key: &str, what: impl Into<String>, fix: &str) {
+    pub(super) fn add(&mut self, key: &str, what: impl Into<String>, fix: &str) {
         let place = self.origins.of(key);
         self.found.push(Problem { what: what.into(), place, fix: fix.to_owned() });
     }
@@ -49,7 +51,7 @@ impl Faults<'_> {
         if self.origins.is_default(one) { other } else { one }
     }
 
-    fn at_least(&mut self, key: &str, value: impl Into<u128>, least: u128, why: &str) {
+    pub(super) fn at_least(&mut self, key: &str, value: impl Into<u128>, least: u128, why: &str) {
         let value = value.into();
         if value < least {
             let what = format!("`{key}` is {value}, which is too little: {why}");
@@ -61,7 +63,7 @@ impl Faults<'_> {
         }
     }
 
-    fn at_most(&mut self, key: &str, value: impl Into<u128>, most: u128, why: &str) {
+    pub(super) fn at_most(&mut self, key: &str, value: impl Into<u128>, most: u128, why: &str) {
         let value = value.into();
         if value > most {
             let what = format!("`{key}` is {value}, which is too much: {why}");
@@ -111,6 +113,7 @@ fn web(config: &Config, faults: &mut Faults<'_>) {
         ("web.trusted_proxies", &web.trusted_proxies),
         ("web.proxy_protocol", &web.proxy_protocol),
         ("c2s.proxy_protocol", &config.c2s.proxy_protocol),
+        ("s2s.proxy_protocol", &config.s2s.proxy_protocol),
     ] {
         for text in list.iter().filter(|text| network(text).is_none()) {
             let what = format!("`{text}` is neither an address nor a network");

@@ -1,0 +1,47 @@
+//! Connecting to other servers: where they are, by static routes or the DNS, and the first of their addresses that
+//! answers, with TLS where it begins with the first byte.
+
+mod race;
+mod route;
+pub mod socket;
+#[cfg(test)]
+mod tests;
+mod tries;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::tries::{Shared, Tries};
+use super::dns::Names;
+use super::tls::peer::PeerTls;
+use crate::peer::dial::{Attempts, Dialer};
+
+pub use route::Route;
+
+/// What an operator may set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where single domains (in normal form) are, whatever the DNS says.
+    pub routes: BTreeMap<String, Route>,
+    /// How long a connection to one address may take, and the handshake of direct TLS after it.
+    pub connect_time: Duration,
+    /// How long sent bytes may be unacknowledged before a connection is taken for dead.
+    pub loss_time: Duration,
+}
+
+/// Finds servers by static routes and the DNS.
+pub struct Dial(Arc<Shared>);
+
+impl Dial {
+    /// Connects with the certificates of `tls`.
+    pub fn new(settings: Settings, names: Names, tls: PeerTls) -> Self {
+        Self(Arc::new(Shared { settings, names, tls }))
+    }
+}
+
+impl Dialer for Dial {
+    fn dial(&self, local: &str, remote: &str) -> Box<dyn Attempts> {
+        Box::new(Tries::new(self.0.clone(), local, remote))
+    }
+}

@@ -1,0 +1,134 @@
+//! What the resolver's answers say: the records that were asked for and nothing else, with a bound.
+
+use std::net::IpAddr;
+
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::{DnsError as Refused, NetError};
+use hickory_resolver::proto::dnssec::Proof;
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, Record};
+
+use super::select::{Srv, SrvSet};
+use super::{ADDRESSES_MAX, Addresses, DnsError, Tlsa};
+
+/// The SRV records of an answer.
+pub(super) fn srv_set(found: &Lookup) -> Result<SrvSet, DnsError> {
+    let records: Vec<Srv> = read(found, SRV_MAX, |data| match data {
+        RData::SRV(srv) => Some(Srv {
+            priority: srv.priority,
+            weight: srv.weight,
+            port: srv.port,
+            target: host(&srv.target),
+        }),
+        _ => None,
+    });
+    match records.is_empty() {
+        true => Err(DnsError::Absent { secure: false }),
+        false => Ok(SrvSet { records, secure: is_secure(found) }),
+    }
+}
+
+/// The TLSA records of an answer that DNSSEC vouches for.
+pub(super) fn tlsa_set(found: &Lookup) -> Vec<Tlsa> {
+    if !is_secure(found) {
+        return Vec::new();
+    }
+    read(found, TLSA_MAX, |data| match data {
+        RData::TLSA(tlsa) => Some(Tlsa {
+            usage: tlsa.cert_usage.into(),
+            selector: tlsa.selector.into(),
+            matching: tlsa.matching.into(),
+            data: tlsa.cert_data.clone(),
+        }),
+        _ => None,
+    })
+}
+
+/// Both families in turns, IPv6 first (RFC 8305 §4). An error of one does not hide the other.
+pub(super) fn addresses(
+    four: Result<Lookup, DnsError>,
+    six: Result<Lookup, DnsError>,
+) -> Result<Addresses, DnsError> {
+    let of = |found: &Result<Lookup, DnsError>| -> Vec<IpAddr> {
+        let Ok(found) = found else { return Vec::new() };
+        read(found, ADDRESSES_MAX, |data| match data {
+            RData::A(a) => Some(IpAddr::V4(a.0)),
+            RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
+            _ => None,
+        })
+    };
+    let mut all = Vec::new();
+    let (mut fours, mut sixes) = (of(&four).into_iter(), of(&six).into_iter());
+    while all.len() < ADDRESSES_MAX {
+        let before = all.len();
+        for next in [sixes.next(), fours.next()].into_iter().flatten() {
+            if !all.contains(&next) && is_reachable(next) {
+                all.push(next);
+            }
+        }
+        if all.len() == before && fours.len() == 0 && sixes.len() == 0 {
+            break;
+        }
+    }
+    all.truncate(ADDRESSES_MAX);
+    if all.is_empty() {
+        return Err(match (four, six) {
+            (Err(DnsError::Absent { .. }), Err(error)) | (Err(error), _) => error,
+            (_, Err(error)) if !matches!(error, DnsError::Absent { .. }) => error,
+            _ => DnsError::Useless,
+        });
+    }
+    let secure = [&four, &six].into_iter().flatten().all(is_secure);
+    Ok(Addresses { all, secure })
+}
+
+/// Whether a connection can lead there; the unspecified address would be this machine.
+fn is_reachable(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !address.is_unspecified() && !address.is_multicast() && !broadcast
+}
+
+fn read<T>(found: &Lookup, max: usize, of: impl Fn(&RData) -> Option<T>) -> Vec<T> {
+    found.answers().iter().filter_map(|record| of(&record.data)).take(max).collect()
+}
+
+/// Whether DNSSEC vouches for all of an answer, aliases included.
+fn is_secure(found: &Lookup) -> bool {
+    let proven = |record: &Record| record.proof == Proof::Secure;
+    !found.answers().is_empty() && found.answers().iter().all(proven)
+}
+
+/// A host in lower case, without the final dot; empty for the root. What is not a host name stays as it is, escaped,
+/// and is not found.
+fn host(name: &Name) -> String {
+    let text = name.to_ascii().to_ascii_lowercase();
+    text.strip_suffix('.').map_or(text.as_str(), |text| text).to_owned()
+}
+
+/// What became of a question that has no answer.
+pub(super) fn error_of(error: &NetError) -> DnsError {
+    match error {
+        NetError::Timeout => DnsError::Timeout,
+        NetError::Dns(Refused::NoRecordsFound(none)) => match none.response_code {
+            ResponseCode::NXDomain => DnsError::NoDomain,
+            ResponseCode::NoError => DnsError::Absent { secure: false },
+            code => DnsError::Failed(code.to_string()),
+        },
+        NetError::Dns(Refused::Nsec { response, proof, .. }) => {
+            match (proof, response.response_code) {
+                (Proof::Bogus, _) => DnsError::Bogus,
+                (_, ResponseCode::NXDomain) => DnsError::NoDomain,
+                (proof, _) => DnsError::Absent { secure: *proof == Proof::Secure },
+            }
+        }
+        NetError::Dns(Refused::DnssecBogus) => DnsError::Bogus,
+        NetError::Dns(Refused::ResponseCode(ResponseCode::NXDomain)) => DnsError::NoDomain,
+        NetError::Dns(Refused::ResponseCode(code)) => DnsError::Failed(code.to_string()),
+        other => DnsError::Failed(other.to_string()),
+    }
+}
+
+/// Records of one answer that are looked at: more than are tried, so that useless ones hide no others.
+const SRV_MAX: usize = 64;
+const TLSA_MAX: usize = 16;
