@@ -17,6 +17,7 @@ use super::proxies::Proxies;
 use super::tls::peer::PeerTls;
 use crate::base::id::{self, OsRng};
 use crate::base::limits::Limits;
+use crate::peer::Federation;
 use crate::peer::incoming::{self, NewPeer};
 use crate::stream::error::StreamError;
 use crate::stream::framing::{Framing, Greeting, Item};
@@ -46,6 +47,8 @@ pub struct PeerDoor {
     pub strangers: Arc<Strangers>,
     /// True when the server stops.
     pub stopping: watch::Receiver<bool>,
+    /// What serves them.
+    pub federation: Arc<Federation>,
 }
 
 /// Counts the streams that are not authenticated yet: whoever they may be, they have a small corner.
@@ -182,7 +185,8 @@ impl Protocol for PeerStreams {
         };
         let transport = Box::new(socket);
         let connection = NewPeer { transport, peer, secured, since, stranger: Box::new(stranger) };
-        incoming::serve(connection, Box::new(counted)).await;
+        let federation = self.door.federation.clone();
+        incoming::serve(federation, connection, Box::new(counted)).await;
     }
 
     async fn refuse(self: Arc<Self>, mut stream: TcpStream) {

@@ -1,7 +1,7 @@
 //! Looks after the queue of one pair of domains: opens streams for it, and gives up what waited too long.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::sleep;
 
@@ -175,7 +175,7 @@ impl Link {
     }
 
     /// Gives up messages that have waited too long.
-    async fn expire(&self, cx: &Cx, why: &StanzaError) {
+    async fn expire(&mut self, cx: &Cx, why: &StanzaError) {
         let time = i64::try_from(self.federation.settings.message_time.as_micros());
         let before = micros(wall()).saturating_sub(time.unwrap_or(i64::MAX));
         while let Some((from, to)) = self.queue.outdated(before) {

@@ -94,6 +94,11 @@ impl Router {
         self.domains.hosts()
     }
 
+    /// All domains that this server answers for, in order.
+    pub fn domains(&self) -> Vec<String> {
+        self.domains.all()
+    }
+
     /// True for a domain that this server answers for.
     pub fn serves(&self, domain: &str) -> bool {
         self.domains.served(domain).is_some()

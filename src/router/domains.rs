@@ -73,6 +73,11 @@ impl Domains {
         hosts.map(|(host, _)| host.clone()).collect()
     }
 
+    /// All domains, in order.
+    pub(super) fn all(&self) -> Vec<String> {
+        self.served.iter().map(|(domain, _)| domain.clone()).collect()
+    }
+
     pub(super) fn leads(&self, to: &Jid) -> Leads {
         match self.leads_by(to.domain()) {
             Leads::Account if to.local().is_none() => Leads::Server,

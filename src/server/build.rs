@@ -12,7 +12,7 @@ use super::admin_socket::{AdminSocket, is_alive};
 use super::check::{bind_problem, certificates, clock_warning, open_folder, ports_free};
 use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
-use super::federation::Federation;
+use super::federation::{self, Federation};
 use super::periodic;
 use crate::admin::{Operator, Response};
 use crate::base::id::{OsRng, Rng};
@@ -25,6 +25,7 @@ use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
 use crate::net::web::{BoshTable, Door, Entrance, Started, Watchers, Web};
 use crate::router::outbox::End;
+use crate::router::peers::Peers;
 use crate::router::registry::Conflict;
 use crate::router::{Router, ServiceId, flush};
 use crate::session::{Context, Counts, Ports, saved};
@@ -73,7 +74,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     ports_free(config, origins)?;
     warn(config, origins);
     let store = open_store(config).await?;
-    let secret = fake_salt_secret(&store).await?;
+    let secret = secret_of(&store, "sasl").await?;
     let settings = certificates::settings(config);
     let made = |error| Problem::told(&error, "the server's own certificates".to_owned(), CHECK);
     let tls = Tls::load(settings).map_err(made)?;
@@ -82,8 +83,10 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     }
     let (stop, stopping) = watch::channel(false);
     let (save, saving) = watch::channel(false);
-    let context = context(config, store.clone(), secret, stopping, saving);
-    let federation = Federation::new(config, origins, &context, tls.clone())?;
+    let (peers, rules) = federation::peers(config);
+    let context = context(config, store.clone(), secret, peers, (stopping, saving));
+    let secret = secret_of(&store, "dialback").await?;
+    let federation = Federation::new(config, origins, &context, (rules, secret), tls.clone())?;
     (0..context.pipeline.services().len()).for_each(|service| serve(&context, ServiceId(service)));
     // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
     let socket = bind_operator(config, origins).await?;
@@ -118,12 +121,13 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     Listening::new(&context).all(metrics, Watchers::new(door.clone(), tls.clone()));
     let peers = Listening::new(&context);
     for (listeners, kind) in [(s2s, ListenerKind::StartTls), (s2s_tls, ListenerKind::Direct)] {
-        peers.all(listeners, federation.streams(kind));
+        peers.all(listeners, federation.on_listeners(kind));
     }
     let running = Running { places, tls, store, context, stop, save, federation };
     running.watch_certificates();
     running.start_periodic_jobs();
     running.listen_to_operator(socket);
+    running.federation.begin();
     running.store.check_after_unclean_stop();
     door.started.set();
     Ok(running)
@@ -367,10 +371,10 @@ async fn restore_sessions(context: &Arc<Context>) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn fake_salt_secret(store: &Store) -> Result<[u8; 32], Problem> {
+async fn secret_of(store: &Store, name: &'static str) -> Result<[u8; 32], Problem> {
     let mut fresh = [0; 32];
     OsRng.fill(&mut fresh);
-    let secret = store.write(move |tx| meta::get_or_create_secret(tx, "sasl", &fresh)).await;
+    let secret = store.write(move |tx| meta::get_or_create_secret(tx, name, &fresh)).await;
     secret.map_err(|error| problem(error, "the database", "run `stonechat check --deep`"))
 }
 
@@ -378,8 +382,8 @@ fn context(
     config: &Config,
     store: Store,
     secret: [u8; 32],
-    stopping: watch::Receiver<bool>,
-    saving: watch::Receiver<bool>,
+    peers: Peers,
+    (stopping, saving): (watch::Receiver<bool>, watch::Receiver<bool>),
 ) -> Arc<Context> {
     let limits = Arc::new(config.limits.clone());
     let hosts: Vec<String> = config.host.iter().map(|host| host.domain.clone()).collect();
@@ -407,6 +411,7 @@ fn context(
     let features = modules::features(modules::ALL, module_config.clone());
     let mut router = Router::new(hosts.clone(), store, limits)
         .with_features(features)
+        .with_peers(peers)
         .with_afterwards(modules::api::after(module_config.clone(), pipeline.clone(), now));
     let of = |service: &Serving| hosts.iter().map(|host| service.domain(host)).collect::<Vec<_>>();
     for service in pipeline.services() {

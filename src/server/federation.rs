@@ -9,15 +9,23 @@ use crate::net::dns::Names;
 use crate::net::s2s::{PeerDoor, PeerStreams, Strangers};
 use crate::net::tls::Tls;
 use crate::net::tls::peer::PeerTls;
-use crate::peer::dial::Dialer;
+use crate::peer::{self, Rules, link};
+use crate::router::peers::Peers;
 use crate::session::Context;
+
+/// Who may be reached, and what waits for them: made before the router is.
+pub fn peers(config: &Config) -> (Peers, Arc<Rules>) {
+    let settings = Arc::new(config.s2s.settings());
+    let rules = Arc::new(Rules::new(settings.clone()));
+    (Peers::new(rules.clone(), peer::Federation::bounds(&settings)), rules)
+}
 
 /// What finds and secures other servers.
 pub struct Federation {
     /// The certificates that are shown and believed.
     pub tls: PeerTls,
-    /// Connects to them.
-    pub dialer: Arc<dyn Dialer>,
+    /// The streams.
+    pub streams: Arc<peer::Federation>,
     door: Arc<PeerDoor>,
 }
 
@@ -26,7 +34,8 @@ impl Federation {
     pub fn new(
         config: &Config,
         origins: &Origins,
-        context: &Context,
+        context: &Arc<Context>,
+        (rules, secret): (Arc<Rules>, [u8; 32]),
         tls: Tls,
     ) -> Result<Self, Problem> {
         let s2s = &config.s2s;
@@ -39,6 +48,14 @@ impl Federation {
         })?;
         let limits = context.router.limits.clone();
         let dialer = Dial::new(s2s.dial(limits.ping_timeout), names, tls.clone());
+        let streams = Arc::new(peer::Federation::new(
+            context.clone(),
+            Arc::new(s2s.settings()),
+            rules,
+            Arc::new(dialer),
+            context.router.domains(),
+            &secret,
+        ));
         let (all, of_address) =
             (s2s.streams_unauthenticated_max, s2s.streams_unauthenticated_per_ip_max);
         let door = PeerDoor {
@@ -48,12 +65,20 @@ impl Federation {
             proxies: s2s.proxies(),
             strangers: Strangers::new(all, of_address),
             stopping: context.stopping.clone(),
+            federation: streams.clone(),
         };
-        Ok(Self { tls, dialer: Arc::new(dialer), door: Arc::new(door) })
+        Ok(Self { tls, streams, door: Arc::new(door) })
+    }
+
+    /// Looks after what waits for other servers, what an earlier run left included.
+    pub fn begin(&self) {
+        let tasks = &self.streams.context.router.tasks;
+        tasks.spawn("peers", link::serve(self.streams.clone()));
+        tasks.spawn("peers", link::resume(self.streams.clone()));
     }
 
     /// The streams on listeners of this kind.
-    pub fn streams(&self, kind: ListenerKind) -> PeerStreams {
+    pub fn on_listeners(&self, kind: ListenerKind) -> PeerStreams {
         PeerStreams { door: self.door.clone(), kind }
     }
 }
