@@ -102,6 +102,8 @@ pub struct Names {
     resolver: TokioResolver,
     validates: bool,
     failures: Failures,
+    /// For one name and type.
+    lookup_time: Duration,
 }
 
 impl Names {
@@ -124,7 +126,7 @@ impl Names {
             .with_options(options)
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { resolver, validates, failures: Failures::default() })
+        Ok(Self { resolver, validates, failures: Failures::default(), lookup_time: LOOKUP_TIME })
     }
 
     /// The servers of a domain in the order in which they are tried. What failed is remembered for a short while.
@@ -195,7 +197,7 @@ impl Names {
         let mut six = std::pin::pin!(self.lookup(host, RecordType::AAAA));
         let (four, six) = tokio::select! {
             four = &mut four => {
-                let wait = if four.is_ok() { RESOLUTION_DELAY } else { LOOKUP_TIME };
+                let wait = if four.is_ok() { RESOLUTION_DELAY } else { self.lookup_time };
                 (four, timeout(wait, six).await.unwrap_or(Err(DnsError::Timeout)))
             }
             six = &mut six => (four.await, six),
@@ -231,7 +233,7 @@ impl Names {
 
     async fn lookup(&self, name: &str, ty: RecordType) -> Result<Lookup, DnsError> {
         let name = Name::from_ascii(format!("{name}.")).map_err(|_| DnsError::NoDomain)?;
-        match timeout(LOOKUP_TIME, boxed(self.resolver.lookup(name, ty))).await {
+        match timeout(self.lookup_time, boxed(self.resolver.lookup(name, ty))).await {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => Err(error_of(&error)),
             Err(_) => Err(DnsError::Timeout),
