@@ -12,7 +12,7 @@ use rcgen::{
 use rustls::crypto::CryptoProvider;
 use sha2::{Digest, Sha256};
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -124,6 +124,26 @@ impl LocalCa {
 /// The folder of the authority and its certificates.
 pub fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("tls")
+}
+
+/// Gives a data folder the authority of another folder, which is made there if it has none. Of those who come at
+/// once, one makes it.
+pub fn share(shared: &Path, data_dir: &Path) -> io::Result<()> {
+    make_private(shared)?;
+    let lock = File::create(shared.join("lock"))?;
+    lock.lock()?;
+    let (theirs, ours) = (folder(shared), folder(data_dir));
+    if !theirs.join("ca.pem").try_exists()? {
+        make_private(&theirs)?;
+        #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
+        let now = SystemTime::now();
+        mint_ca(&theirs.join("ca.pem"), &theirs.join("ca.key"), now).map_err(io::Error::other)?;
+    }
+    make_private(&ours)?;
+    for name in ["ca.key", "ca.pem"] {
+        fs::copy(theirs.join(name), ours.join(name))?;
+    }
+    Ok(())
 }
 
 /// The period in which a certificate of the local authority is used; outside of it, it is replaced.

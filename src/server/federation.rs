@@ -40,7 +40,10 @@ impl Federation {
     ) -> Result<Self, Problem> {
         let s2s = &config.s2s;
         let unusable = |error| Problem::told(&error, origins.of("s2s.trust"), FIX);
-        let tls = PeerTls::new(tls, s2s.trust()).map_err(unusable)?;
+        let mut trust = s2s.trust();
+        // Only this server has its key.
+        trust.files.extend(tls.ca_file());
+        let tls = PeerTls::new(tls, trust).map_err(unusable)?;
         let names = Names::new(&s2s.resolver, s2s.dane).map_err(|error| Problem {
             what: format!("the DNS cannot be asked: {error}"),
             place: origins.of("s2s.resolver"),

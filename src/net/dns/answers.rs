@@ -11,9 +11,43 @@ use hickory_resolver::proto::rr::{Name, RData, Record};
 use super::select::{Srv, SrvSet};
 use super::{ADDRESSES_MAX, Addresses, DnsError, Tlsa};
 
+/// The records of an answer that belong to the name that was asked for, or to one that it is an alias of; with the
+/// aliases. The resolver itself gives others, too.
+pub(super) struct Answer(Vec<Record>);
+
+impl Answer {
+    /// Of the resolver's answer to a question for this name.
+    pub(super) fn to(name: &Name, found: &Lookup) -> Self {
+        let mut names = vec![name.clone()];
+        let mut at = 0;
+        while let Some(name) = names.get(at).cloned() {
+            for record in found.answers().iter().filter(|record| record.name == name) {
+                if let RData::CNAME(alias) = &record.data
+                    && names.len() < ALIASES_MAX
+                    && !names.contains(&alias.0)
+                {
+                    names.push(alias.0.clone());
+                }
+            }
+            at += 1;
+        }
+        let own = found.answers().iter().filter(|record| names.contains(&record.name));
+        Self(own.cloned().collect())
+    }
+
+    fn read<T>(&self, max: usize, of: impl Fn(&RData) -> Option<T>) -> Vec<T> {
+        self.0.iter().filter_map(|record| of(&record.data)).take(max).collect()
+    }
+
+    /// Whether DNSSEC vouches for all of it, aliases included.
+    fn is_secure(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|record| record.proof == Proof::Secure)
+    }
+}
+
 /// The SRV records of an answer.
-pub(super) fn srv_set(found: &Lookup) -> Result<SrvSet, DnsError> {
-    let records: Vec<Srv> = read(found, SRV_MAX, |data| match data {
+pub(super) fn srv_set(found: &Answer) -> Result<SrvSet, DnsError> {
+    let records: Vec<Srv> = found.read(SRV_MAX, |data| match data {
         RData::SRV(srv) => Some(Srv {
             priority: srv.priority,
             weight: srv.weight,
@@ -24,16 +58,16 @@ pub(super) fn srv_set(found: &Lookup) -> Result<SrvSet, DnsError> {
     });
     match records.is_empty() {
         true => Err(DnsError::Absent { secure: false }),
-        false => Ok(SrvSet { records, secure: is_secure(found) }),
+        false => Ok(SrvSet { records, secure: found.is_secure() }),
     }
 }
 
 /// The TLSA records of an answer that DNSSEC vouches for.
-pub(super) fn tlsa_set(found: &Lookup) -> Vec<Tlsa> {
-    if !is_secure(found) {
+pub(super) fn tlsa_set(found: &Answer) -> Vec<Tlsa> {
+    if !found.is_secure() {
         return Vec::new();
     }
-    read(found, TLSA_MAX, |data| match data {
+    found.read(TLSA_MAX, |data| match data {
         RData::TLSA(tlsa) => Some(Tlsa {
             usage: tlsa.cert_usage.into(),
             selector: tlsa.selector.into(),
@@ -46,12 +80,12 @@ pub(super) fn tlsa_set(found: &Lookup) -> Vec<Tlsa> {
 
 /// Both families in turns, IPv6 first (RFC 8305 §4). An error of one does not hide the other.
 pub(super) fn addresses(
-    four: Result<Lookup, DnsError>,
-    six: Result<Lookup, DnsError>,
+    four: Result<Answer, DnsError>,
+    six: Result<Answer, DnsError>,
 ) -> Result<Addresses, DnsError> {
-    let of = |found: &Result<Lookup, DnsError>| -> Vec<IpAddr> {
+    let of = |found: &Result<Answer, DnsError>| -> Vec<IpAddr> {
         let Ok(found) = found else { return Vec::new() };
-        read(found, ADDRESSES_MAX, |data| match data {
+        found.read(ADDRESSES_MAX, |data| match data {
             RData::A(a) => Some(IpAddr::V4(a.0)),
             RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
             _ => None,
@@ -78,7 +112,7 @@ pub(super) fn addresses(
             _ => DnsError::Useless,
         });
     }
-    let secure = [&four, &six].into_iter().flatten().all(is_secure);
+    let secure = [&four, &six].into_iter().flatten().all(Answer::is_secure);
     Ok(Addresses { all, secure })
 }
 
@@ -87,16 +121,6 @@ fn is_reachable(address: IpAddr) -> bool {
     let address = address.to_canonical();
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     !address.is_unspecified() && !address.is_multicast() && !broadcast
-}
-
-fn read<T>(found: &Lookup, max: usize, of: impl Fn(&RData) -> Option<T>) -> Vec<T> {
-    found.answers().iter().filter_map(|record| of(&record.data)).take(max).collect()
-}
-
-/// Whether DNSSEC vouches for all of an answer, aliases included.
-fn is_secure(found: &Lookup) -> bool {
-    let proven = |record: &Record| record.proof == Proof::Secure;
-    !found.answers().is_empty() && found.answers().iter().all(proven)
 }
 
 /// A host in lower case, without the final dot; empty for the root. What is not a host name stays as it is, escaped,
@@ -132,3 +156,5 @@ pub(super) fn error_of(error: &NetError) -> DnsError {
 /// Records of one answer that are looked at: more than are tried, so that useless ones hide no others.
 const SRV_MAX: usize = 64;
 const TLSA_MAX: usize = 16;
+/// As many as the resolver follows.
+const ALIASES_MAX: usize = 8;

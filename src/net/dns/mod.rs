@@ -18,12 +18,11 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
-use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::time::timeout;
 
-use self::answers::{error_of, srv_set, tlsa_set};
+use self::answers::{Answer, error_of, srv_set, tlsa_set};
 use self::failures::Failures;
 use self::select::{Begin, SrvSet, Target};
 use crate::base::id::OsRng;
@@ -102,6 +101,8 @@ pub struct Names {
     resolver: TokioResolver,
     validates: bool,
     failures: Failures,
+    /// For one name and type.
+    lookup_time: Duration,
 }
 
 impl Names {
@@ -124,7 +125,7 @@ impl Names {
             .with_options(options)
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { resolver, validates, failures: Failures::default() })
+        Ok(Self { resolver, validates, failures: Failures::default(), lookup_time: LOOKUP_TIME })
     }
 
     /// The servers of a domain in the order in which they are tried. What failed is remembered for a short while.
@@ -145,6 +146,8 @@ impl Names {
         asked.extend([first, second]);
         let found = select::targets(&name, starttls, direct, &mut OsRng);
         if let Err(error) = &found {
+            let what = format!("{name}: {error}");
+            asked.push(Asked { what, took: Duration::ZERO, failed: true });
             self.failures.note(&name, error, now());
         }
         found
@@ -195,7 +198,7 @@ impl Names {
         let mut six = std::pin::pin!(self.lookup(host, RecordType::AAAA));
         let (four, six) = tokio::select! {
             four = &mut four => {
-                let wait = if four.is_ok() { RESOLUTION_DELAY } else { LOOKUP_TIME };
+                let wait = if four.is_ok() { RESOLUTION_DELAY } else { self.lookup_time };
                 (four, timeout(wait, six).await.unwrap_or(Err(DnsError::Timeout)))
             }
             six = &mut six => (four.await, six),
@@ -229,10 +232,10 @@ impl Names {
         found
     }
 
-    async fn lookup(&self, name: &str, ty: RecordType) -> Result<Lookup, DnsError> {
+    async fn lookup(&self, name: &str, ty: RecordType) -> Result<Answer, DnsError> {
         let name = Name::from_ascii(format!("{name}.")).map_err(|_| DnsError::NoDomain)?;
-        match timeout(LOOKUP_TIME, boxed(self.resolver.lookup(name, ty))).await {
-            Ok(Ok(found)) => Ok(found),
+        match timeout(self.lookup_time, boxed(self.resolver.lookup(name.clone(), ty))).await {
+            Ok(Ok(found)) => Ok(Answer::to(&name, &found)),
             Ok(Err(error)) => Err(error_of(&error)),
             Err(_) => Err(DnsError::Timeout),
         }

@@ -88,9 +88,7 @@ pub(crate) fn server_config(
 }
 
 /// The versions of TLS, the newest first.
-pub(crate) fn versions(
-    min_version: MinVersion,
-) -> &'static [&'static SupportedProtocolVersion] {
+pub(crate) fn versions(min_version: MinVersion) -> &'static [&'static SupportedProtocolVersion] {
     match min_version {
         MinVersion::Tls12 => BOTH,
         MinVersion::Tls13 => NEW,

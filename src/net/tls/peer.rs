@@ -139,5 +139,4 @@ fn now() -> SystemTime {
 }
 
 #[cfg(test)]
-#[path = "peer_tests.rs"]
 mod tests;
