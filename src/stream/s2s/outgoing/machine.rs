@@ -100,6 +100,11 @@ impl Outgoing {
         }
     }
 
+    /// What it is for.
+    pub fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+
     /// What is authenticated.
     pub fn pairs(&self) -> &Pairs {
         &self.pairs
