@@ -127,9 +127,7 @@ impl Cx {
             Handler::Subscription => server.subscription_in(self, stanza.clone()).await,
             Handler::Probe => server.probe(self, stanza.clone()).await,
             Handler::Iq => server.serve_iq(self, stanza).await,
-            Handler::Service(service) => {
-                self.handle_service(service, stanza, ticket, waits).await
-            }
+            Handler::Service(service) => self.handle_service(service, stanza, ticket, waits).await,
         }
     }
 

@@ -22,8 +22,6 @@ use crate::xml::ns;
 pub struct Unreached {
     /// For the senders of what waits.
     pub error: StanzaError,
-    /// For people.
-    pub why: String,
     /// What was tried.
     pub steps: Vec<Step>,
 }
@@ -53,7 +51,7 @@ pub(super) async fn open(
     let (error, why) = tried.last.unwrap_or_else(none);
     let error = error.text(format!("{remote} cannot be reached: {why}"));
     federation.note(local, remote, Direction::Out, &why, tried.steps.clone());
-    Err(Unreached { error, why, steps: tried.steps })
+    Err(Unreached { error, steps: tried.steps })
 }
 
 struct Tried {
@@ -116,7 +114,8 @@ async fn negotiate(
 ) -> Result<Stream, Failure> {
     let Dialed { transport, address, secured } = dialed;
     let limits = &federation.context.router.limits;
-    let proved = secured.as_ref().map(|secured| crate::stream::s2s::Secured(secured.certificate.clone()));
+    let proved =
+        secured.as_ref().map(|secured| crate::stream::s2s::Secured(secured.certificate.clone()));
     let policy = federation.policy.clone();
     let machine = Outgoing::new(policy, local, remote, purpose.clone(), proved);
     let begun = Begun {

@@ -65,10 +65,14 @@ impl Reaches for Rules {
     fn may_reach(&self, _: &str, remote: &str) -> Result<(), StanzaError> {
         let settings = self.0.load();
         if !settings.enabled {
-            return Err(StanzaError::remote_server_not_found().text("this server talks to no other server"));
+            return Err(
+                StanzaError::remote_server_not_found().text("this server talks to no other server")
+            );
         }
         if !settings.admits(remote) {
-            return Err(StanzaError::not_allowed().text(format!("this server does not talk to {remote}")));
+            return Err(
+                StanzaError::not_allowed().text(format!("this server does not talk to {remote}"))
+            );
         }
         Ok(())
     }
@@ -102,10 +106,8 @@ impl Federation {
         let mut dialback_domains = settings.dialback_domains.clone();
         dialback_domains.sort();
         let limits = &context.router.limits;
-        let announced = |bytes: usize| PeerLimits {
-            max_bytes: u64::try_from(bytes).ok(),
-            idle_seconds: None,
-        };
+        let announced =
+            |bytes: usize| PeerLimits { max_bytes: u64::try_from(bytes).ok(), idle_seconds: None };
         let policy = Policy {
             domains,
             secret: DialbackSecret::new(secret),

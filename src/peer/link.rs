@@ -190,9 +190,12 @@ impl Link {
             };
             let rows = match read.await {
                 Ok(rows) => rows,
-                Err(error) => return tracing::error!(%error, "what waits for a server could not be read"),
+                Err(error) => {
+                    return tracing::error!(%error, "what waits for a server could not be read");
+                }
             };
-            let last = if rows.len() < EXPIRED_ROWS { to } else { rows.last().map_or(to, |row| row.seq) };
+            let last =
+                if rows.len() < EXPIRED_ROWS { to } else { rows.last().map_or(to, |row| row.seq) };
             let frames = rows.into_iter().map(|row| Frame::whole(row.stanza.into()));
             give_up(cx, frames, why).await;
             settle(&cx.router, &self.queue, last);

@@ -9,8 +9,8 @@ use tokio::time::sleep_until;
 
 use super::clock::wall;
 use crate::jid::Jid;
-use crate::modules::api::Requester;
 use crate::modules::Sender;
+use crate::modules::api::Requester;
 use crate::router::handled_count::{HandledCount, Ticket};
 use crate::router::outbox::{Outbox, slow_down};
 use crate::router::{Handler, Origin, Routed, Router};

@@ -20,7 +20,7 @@ use crate::router::outbox::Outgoing;
 use crate::router::peer_queue::{GivenUp, Next, PeerQueue};
 use crate::session::wire::Wire;
 use crate::stanza::delay::delay;
-use crate::stanza::{Frame, Kind, Stanza, StanzaError, content, error_reply};
+use crate::stanza::{Frame, Kind, Stanza, StanzaError, error_reply};
 use crate::store::peer_queue::{self, PeerRow};
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError};
@@ -84,16 +84,6 @@ impl Sending {
         self.lanes.push(Lane { queue, page: None, rows: VecDeque::new(), read_to: 0 });
     }
 
-    /// Whether there is no queue.
-    pub(super) fn is_empty(&self) -> bool {
-        self.lanes.is_empty()
-    }
-
-    /// The queues.
-    pub(super) fn queues(&self) -> impl Iterator<Item = &Arc<PeerQueue>> {
-        self.lanes.iter().map(|lane| &lane.queue)
-    }
-
     /// Begins, or goes on, to send.
     pub(super) fn confirmed_by(&mut self, confirms: Confirms) {
         self.confirms = confirms;
@@ -155,7 +145,6 @@ impl Sending {
             Some(lane) => stamped(&lane.queue.pair.local, item.frame, item.at, wall),
             None => item.frame,
         };
-        let frame = content::to_server(&frame);
         let bytes = frame.len();
         self.sent.push(Sent { lane, seq: item.owed, frame: frame.clone() }, bytes);
         wire.queue_frame(frame);
@@ -182,7 +171,7 @@ impl Sending {
         xml.start("iq").attr("type", "get").attr("id", &id).attr("from", &local);
         xml.attr("to", remote.as_str());
         xml.start("ping").attr("xmlns", ns::PING).end().end();
-        wire.queue(xml.finish());
+        wire.queue_frame(Frame::whole(xml.finish()));
         let (router, sent) = (self.router.clone(), self.sent.sent());
         // The question is open before the ping is written: this is polled first.
         self.pong = Some(Box::pin(async move {

@@ -163,24 +163,28 @@ impl Stream {
     pub(super) async fn until_ready(&mut self) {
         let acts = self.machine.feed(Input::Connected);
         self.perform(acts).await;
-        while self.ready.is_none() && self.answered.is_none() && self.ending.is_none() {
-            self.turn().await;
+        loop {
+            self.read_pieces().await;
+            if self.ready.is_some() || self.answered.is_some() || self.ending.is_some() {
+                return;
+            }
+            self.write_and_wait().await;
         }
     }
 
     /// Runs it to its end.
     pub(super) async fn run(&mut self) {
-        while self.ending.is_none() {
-            self.turn().await;
+        loop {
+            self.read_pieces().await;
+            if self.ending.is_some() {
+                return;
+            }
+            self.write_and_wait().await;
         }
     }
 
-    /// Handles what was read, writes what waits, and waits for more.
-    async fn turn(&mut self) {
-        self.read_pieces().await;
-        if self.ending.is_some() {
-            return;
-        }
+    /// Writes what waits, and waits for more.
+    async fn write_and_wait(&mut self) {
         self.wire.give_back();
         let now = now();
         self.sending.fill(&mut self.wire, now, micros(wall()));
@@ -258,7 +262,8 @@ impl Stream {
     /// The nearest deadline.
     fn due(&self, now: Instant) -> Instant {
         let idle = self.federation.settings.idle;
-        let quiet = self.heard.max(self.used) + if self.machine.is_outgoing() { idle } else { idle * 2 };
+        let quiet =
+            self.heard.max(self.used) + if self.machine.is_outgoing() { idle } else { idle * 2 };
         let deadlines = [self.deadline, self.sending.due(now)];
         deadlines.into_iter().flatten().fold(quiet, Instant::min)
     }
@@ -266,7 +271,9 @@ impl Stream {
     async fn timer(&mut self) {
         let now = now();
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            return self.fail(StreamError::ConnectionTimeout.text("not authenticated in time")).await;
+            return self
+                .fail(StreamError::ConnectionTimeout.text("not authenticated in time"))
+                .await;
         }
         if self.sending.management().answer_is_due(now) {
             self.say_count();
@@ -361,7 +368,10 @@ impl Stream {
                 Act::Bidi => {
                     self.bidi = true;
                     self.listed.change(|facts| facts.bidi = true);
-                    self.pairs.clone().into_iter().for_each(|(local, remote)| self.attach(&local, &remote));
+                    self.pairs
+                        .clone()
+                        .into_iter()
+                        .for_each(|(local, remote)| self.attach(&local, &remote));
                 }
                 Act::Stanza(element) => self.receiving.stanza(element, self.heard),
                 Act::Managed(element) => self.managed(&element).await,

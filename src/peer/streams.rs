@@ -182,7 +182,10 @@ mod tests {
         let one = streams.list(facts());
         let other = streams.list(facts());
         one.change(|facts| facts.tls = "TLSv1.3");
-        assert_eq!(streams.all().iter().map(|facts| facts.tls).collect::<Vec<_>>(), ["TLSv1.3", ""]);
+        assert_eq!(
+            streams.all().iter().map(|facts| facts.tls).collect::<Vec<_>>(),
+            ["TLSv1.3", ""]
+        );
         drop(one);
         assert_eq!(streams.all().len(), 1);
         drop(other);
@@ -203,7 +206,10 @@ mod tests {
             streams.failed("a.example", failed(&n.to_string()));
         }
         let whys = streams.failures("a.example");
-        assert_eq!(whys.iter().map(|one| one.why.as_str()).collect::<Vec<_>>(), ["4", "5", "6", "7", "8"]);
+        assert_eq!(
+            whys.iter().map(|one| one.why.as_str()).collect::<Vec<_>>(),
+            ["4", "5", "6", "7", "8"]
+        );
         for n in 0..DOMAINS_MAX {
             streams.failed(&format!("{n}.example"), failed("x"));
         }
