@@ -12,6 +12,7 @@ mod tests;
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -19,6 +20,7 @@ use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::time::timeout;
 
@@ -109,6 +111,15 @@ impl Names {
     /// Asks these servers, or those of `/etc/resolv.conf` if there are none; with `validates`, DNSSEC is checked here.
     /// The error is for people.
     pub fn new(servers: &[SocketAddr], validates: bool) -> Result<Self, String> {
+        Self::with_anchors(servers, validates.then(Arc::default))
+    }
+
+    /// Like [`Self::new`]; DNSSEC is checked if there are anchors, with these.
+    pub(crate) fn with_anchors(
+        servers: &[SocketAddr],
+        anchors: Option<Arc<TrustAnchors>>,
+    ) -> Result<Self, String> {
+        let validates = anchors.is_some();
         let own = !servers.is_empty();
         let servers = if own { servers.to_vec() } else { of_the_system() };
         let config = ResolverConfig::from_name_servers(servers.into_iter().map(server).collect());
@@ -121,10 +132,13 @@ impl Names {
         options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
         // Who names DNS servers wants them asked.
         options.use_hosts_file = if own { ResolveHosts::Never } else { ResolveHosts::Always };
-        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-            .with_options(options)
-            .build()
-            .map_err(|error| error.to_string())?;
+        let mut builder =
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+                .with_options(options);
+        if let Some(anchors) = anchors {
+            builder = builder.with_trust_anchor(anchors);
+        }
+        let resolver = builder.build().map_err(|error| error.to_string())?;
         Ok(Self { resolver, validates, failures: Failures::default(), lookup_time: LOOKUP_TIME })
     }
 
