@@ -224,4 +224,43 @@ mod tests {
         let all: Vec<_> = (0..500).map(|_| strangers.admit(IpAddr::from([192, 0, 2, 1]))).collect();
         assert!(all.iter().all(Option::is_some));
     }
+
+    /// RFC 6120 §4.9.3.17: who is one too many is told in a stream between servers.
+    #[tokio::test]
+    async fn a_stranger_too_many_is_refused() {
+        use crate::net::acceptor::Acceptor;
+        use crate::net::tls::Tls;
+        use crate::net::tls::peer::PeerTrust;
+        use crate::net::tls::testing::{Authority, settings};
+        use crate::router::task::Tasks;
+        use tokio::io::AsyncReadExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let host = Authority::new().put(folder.path(), "a.example", &["a.example"]);
+        let tls = Tls::load(settings(folder.path(), vec![host])).unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let limits = Arc::new(Limits::default());
+        let door = Arc::new(PeerDoor {
+            tls: PeerTls::new(tls, PeerTrust::default()).unwrap(),
+            limits: limits.clone(),
+            host: "a.example".to_owned(),
+            proxies: Proxies::default(),
+            strangers: Strangers::new(0, 1),
+            stopping: stopping.clone(),
+        });
+        let _first = door.strangers.admit(IpAddr::from([127, 0, 0, 1])).unwrap();
+        let acceptor = Acceptor::new(limits, Tasks::default(), stopping);
+        for (kind, told) in [(ListenerKind::StartTls, true), (ListenerKind::Direct, false)] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let streams = Arc::new(PeerStreams { door: door.clone(), kind });
+            tokio::spawn(acceptor.clone().accept(listener, streams));
+            let mut text = String::new();
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.read_to_string(&mut text).await.unwrap();
+            assert_eq!(text.contains("<resource-constraint"), told, "{text}");
+            assert_eq!(text.contains("jabber:server"), told, "{text}");
+        }
+        drop(stop);
+    }
 }

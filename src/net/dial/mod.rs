@@ -3,14 +3,13 @@
 
 mod race;
 mod route;
+mod settings;
 pub mod socket;
 #[cfg(test)]
 mod tests;
 mod tries;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use self::tries::{Shared, Tries};
 use super::dns::Names;
@@ -18,17 +17,7 @@ use super::tls::peer::PeerTls;
 use crate::peer::dial::{Attempts, Dialer};
 
 pub use route::Route;
-
-/// What an operator may set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Where single domains (in normal form) are, whatever the DNS says.
-    pub routes: BTreeMap<String, Route>,
-    /// How long a connection to one address may take, and the handshake of direct TLS after it.
-    pub connect_time: Duration,
-    /// How long sent bytes may be unacknowledged before a connection is taken for dead.
-    pub loss_time: Duration,
-}
+pub use settings::Settings;
 
 /// Finds servers by static routes and the DNS.
 pub struct Dial(Arc<Shared>);

@@ -8,6 +8,7 @@ use crate::net::tls::peer::PeerTrust;
 use crate::net::tls::testing::{Authority, settings};
 use crate::peer::dial::{DialError, Dialed, PeerTransport};
 use crate::session::transport::PeerSecured;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

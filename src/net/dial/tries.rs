@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::timeout_at;
 
-use super::Settings;
 use super::race::{Failure, Tried, race};
+use super::settings::Settings;
 use super::socket::{PeerSocket, Side, now};
 use crate::net::dns::select::{Begin, PORT, Target};
 use crate::net::dns::{Asked, DnsError, Names};

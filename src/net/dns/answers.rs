@@ -8,8 +8,8 @@ use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, Record};
 
+use super::found::{ADDRESSES_MAX, Addresses, DnsError, Tlsa};
 use super::select::{Srv, SrvSet};
-use super::{ADDRESSES_MAX, Addresses, DnsError, Tlsa};
 
 /// The records of an answer that belong to the name that was asked for, or to one that it is an alias of; with the
 /// aliases. The resolver itself gives others, too.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::DnsError;
+use super::found::DnsError;
 
 /// What failed of late, bounded.
 #[derive(Debug, Default)]

@@ -3,15 +3,16 @@
 
 mod answers;
 mod failures;
+mod found;
 pub mod select;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -19,82 +20,16 @@ use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::time::timeout;
+
+pub use self::found::{ADDRESSES_MAX, Addresses, Asked, DnsError, Tlsa};
 
 use self::answers::{Answer, error_of, srv_set, tlsa_set};
 use self::failures::Failures;
 use self::select::{Begin, SrvSet, Target};
 use crate::base::id::OsRng;
-
-/// Why the DNS gave no servers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DnsError {
-    /// The name is there, but not with records of this type.
-    Absent {
-        /// Whether DNSSEC vouches for that.
-        secure: bool,
-    },
-    /// There is no such name (NXDOMAIN), or it cannot be one.
-    NoDomain,
-    /// The domain says that it has no XMPP servers (a target of `.`, RFC 2782).
-    NotOffered,
-    /// There are records, but none of them leads anywhere.
-    Useless,
-    /// Nobody answered in time.
-    Timeout,
-    /// The signatures of DNSSEC are wrong.
-    Bogus,
-    /// The DNS server refuses or fails.
-    Failed(String),
-}
-
-impl fmt::Display for DnsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent { .. } => f.write_str("no records"),
-            Self::NoDomain => f.write_str("there is no such name"),
-            Self::NotOffered => f.write_str("the domain says that it has no XMPP server"),
-            Self::Useless => f.write_str("the records lead nowhere"),
-            Self::Timeout => f.write_str("no answer in time"),
-            Self::Bogus => f.write_str("the DNSSEC signatures are wrong"),
-            Self::Failed(why) => write!(f, "the DNS server failed ({why})"),
-        }
-    }
-}
-
-/// The addresses of a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Addresses {
-    /// At most [`ADDRESSES_MAX`], those of IPv6 and IPv4 in turns, IPv6 first (RFC 8305 §4).
-    pub all: Vec<IpAddr>,
-    /// Whether DNSSEC vouches for them.
-    pub secure: bool,
-}
-
-/// One TLSA record (RFC 6698 §2.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tlsa {
-    /// 0 PKIX-TA, 1 PKIX-EE, 2 DANE-TA, 3 DANE-EE.
-    pub usage: u8,
-    /// 0 the certificate, 1 its public key.
-    pub selector: u8,
-    /// 0 as it is, 1 SHA-256, 2 SHA-512.
-    pub matching: u8,
-    /// What must match.
-    pub data: Vec<u8>,
-}
-
-/// One question, and what came of it, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
-    /// Such as `SRV _xmpp-server._tcp.example.org: 2 records`.
-    pub what: String,
-    /// How long it took.
-    pub took: Duration,
-    /// Whether there was no use in it.
-    pub failed: bool,
-}
 
 /// The DNS, as one configured server or the system's servers see it.
 pub struct Names {
@@ -109,6 +44,15 @@ impl Names {
     /// Asks these servers, or those of `/etc/resolv.conf` if there are none; with `validates`, DNSSEC is checked here.
     /// The error is for people.
     pub fn new(servers: &[SocketAddr], validates: bool) -> Result<Self, String> {
+        Self::with_anchors(servers, validates.then(Arc::default))
+    }
+
+    /// Like [`Self::new`]; DNSSEC is checked if there are anchors, with these.
+    pub(crate) fn with_anchors(
+        servers: &[SocketAddr],
+        anchors: Option<Arc<TrustAnchors>>,
+    ) -> Result<Self, String> {
+        let validates = anchors.is_some();
         let own = !servers.is_empty();
         let servers = if own { servers.to_vec() } else { of_the_system() };
         let config = ResolverConfig::from_name_servers(servers.into_iter().map(server).collect());
@@ -121,10 +65,13 @@ impl Names {
         options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
         // Who names DNS servers wants them asked.
         options.use_hosts_file = if own { ResolveHosts::Never } else { ResolveHosts::Always };
-        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-            .with_options(options)
-            .build()
-            .map_err(|error| error.to_string())?;
+        let mut builder =
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+                .with_options(options);
+        if let Some(anchors) = anchors {
+            builder = builder.with_trust_anchor(anchors);
+        }
+        let resolver = builder.build().map_err(|error| error.to_string())?;
         Ok(Self { resolver, validates, failures: Failures::default(), lookup_time: LOOKUP_TIME })
     }
 
@@ -292,9 +239,6 @@ fn of_the_system() -> Vec<SocketAddr> {
 fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
-
-/// Addresses of one host that are tried.
-pub const ADDRESSES_MAX: usize = 8;
 
 /// The whole time for one name and type, aliases and DNSSEC included.
 const LOOKUP_TIME: Duration = Duration::from_secs(8);

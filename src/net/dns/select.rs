@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::DnsError;
+use super::found::DnsError;
 use crate::base::id::Rng;
 
 /// How TLS begins at a target.

@@ -150,3 +150,31 @@ async fn tlsa_counts_only_with_dnssec() {
     let found = strict.addresses("a.example", &mut Vec::new()).await;
     assert!(!found.is_ok_and(|found| found.secure));
 }
+
+/// RFC 7673 §3: what is signed is known as such, and a forgery is no answer.
+#[tokio::test]
+async fn signatures_are_checked() {
+    let lines = "_xmpp-server._tcp.a.example SRV 0 0 5269 h.a.example
+                 _xmpps-server._tcp.a.example SRV 0 0 5270 h.a.example
+                 h.a.example A 127.0.0.1
+                 h.a.example AAAA ::1
+                 _5269._tcp.h.a.example TLSA 3 1 1 00ff";
+    let (zone, anchors) = Zone::signed(lines).await;
+    let names = Names::with_anchors(&[zone.address], Some(anchors)).unwrap();
+    let mut asked = Vec::new();
+    let found = names.targets("a.example", &mut asked).await.unwrap();
+    assert!(found.len() == 2 && found.iter().all(|target| target.secure), "{found:?}");
+    assert!(names.addresses("h.a.example", &mut asked).await.unwrap().secure);
+    let tlsa = Tlsa { usage: 3, selector: 1, matching: 1, data: vec![0, 255] };
+    assert_eq!(names.tlsa("h.a.example", 5269, &mut asked).await, Ok(vec![tlsa]));
+    assert!(asked.iter().all(|one| one.what.ends_with("(DNSSEC)")), "{asked:?}");
+
+    // Signed by somebody else.
+    let (_other, strange) = Zone::signed(lines).await;
+    let mut names = Names::with_anchors(&[zone.address], Some(strange)).unwrap();
+    names.lookup_time = Duration::from_secs(2);
+    let found = names.targets("a.example", &mut Vec::new()).await;
+    assert!(!found.is_ok_and(|found| found.iter().any(|target| target.secure)));
+    let found = names.tlsa("h.a.example", 5269, &mut Vec::new()).await;
+    assert!(found.is_err() || found == Ok(Vec::new()), "{found:?}");
+}

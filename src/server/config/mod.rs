@@ -2,7 +2,9 @@
 //!
 //! `config/stonechat.toml` explains every key to people; a test compares the two.
 
+mod domain;
 mod example;
+mod faults;
 mod load;
 mod origins;
 mod s2s;

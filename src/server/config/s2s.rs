@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::domain::prepared_domain;
 use super::sections::networks;
-use super::validate::prepared_domain;
 use crate::net::dial::{self, Route};
 use crate::net::proxies::Proxies;
 use crate::net::tls::peer::PeerTrust;

@@ -1,7 +1,8 @@
 //! What is wrong with `[s2s]`, but for its listeners.
 
 use super::Config;
-use super::validate::{Faults, prepared_domain};
+use super::domain::prepared_domain;
+use super::faults::Faults;
 use crate::net::dial::Route;
 
 /// All faults of the section.

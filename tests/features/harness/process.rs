@@ -266,6 +266,8 @@ impl Lab {
             "--set",
             "metrics.listen=127.0.0.1:0",
             "--set",
+            "s2s.listen=127.0.0.1:0",
+            "--set",
             "sasl.iterations=4096",
         ]);
         common.extend(["--set", OPEN_ROOMS, "--set", LOG]);
