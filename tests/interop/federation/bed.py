@@ -4,6 +4,7 @@ Addresses are 127.0.0.10 and on; where another run has them, those of the next n
 
 import asyncio
 import contextlib
+import contextvars
 import itertools
 import os
 import shutil
@@ -22,6 +23,8 @@ DNS_PORT = 5300
 FOUND = ("nosrv.test", "port.test", "second.test", "direct.test", "both.test", "alias.test", "many.test")
 # Domains whose certificates are wrong, each in another way (trust.py).
 WRONG = ("expired.test", "wrongname.test", "unknownroot.test")
+# Those who may do without a certificate; the checks play most of them.
+DIALBACK = ("selfsigned.test", *(f"dialback-{letter}.raw.test" for letter in "abcdefgh"))
 
 
 class Bed:
@@ -38,6 +41,7 @@ class Bed:
         self.numeric = Nameserver(self.at(DNS), DNS_PORT + 1, self.dns.zone, numeric=True)
         self.numbers = itertools.count(1)
         self.servers = []
+        self.opened = contextvars.ContextVar("opened", default=[])  # the clients of the check that runs
 
     def at(self, last):
         return f"{self.network}.{last}"
@@ -62,13 +66,17 @@ class Bed:
 
     def user(self, server, name=None, resource="r"):
         """A client of an account of its own, not logged in."""
-        return Client(server, f"{name or 'u'}{next(self.numbers)}", resource)
+        made = Client(server, f"{name or 'u'}{next(self.numbers)}", resource)
+        made.family = self.opened.get()
+        made.family.append(made)
+        return made
 
     async def online(self, server, **options):
         return await self.user(server).log_in(**options)
 
     def prosody(self):
-        options = 's2s_secure_auth = true\ns2s_insecure_domains = { "selfsigned.test", "dialback.raw.test" }\n'
+        insecure = ", ".join(f'"{name}"' for name in DIALBACK)
+        options = f"s2s_secure_auth = true\ns2s_insecure_domains = {{ {insecure} }}\n"
         return self.place(Prosody(self, "prosody.test", self.at(PROSODY), options=options,
                                   hosts={name: self.certificate(name) for name in FOUND}))
 
@@ -91,7 +99,7 @@ class Bed:
         return self.place(Ejabberd(self, "ejabberd.test", self.at(EJABBERD)))
 
     def stonechat(self):
-        s2s = {"certificates": "require", "dialback_domains": ["selfsigned.test", "dialback.raw.test"]}
+        s2s = {"certificates": "require", "dialback_domains": list(DIALBACK)}
         server = self.place(Stonechat(self, "stonechat.test", self.at(STONECHAT), s2s=s2s))
         return server
 

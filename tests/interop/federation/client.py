@@ -26,11 +26,14 @@ class Client:
         self.numbers = itertools.count(1)
         self.answers, self.waiting = {}, {}
         self.stream, self.task, self.features = None, None, []
-        self.counting, self.handled = False, 0
+        self.handled = 0
+        self.family = []  # all clients of one check, to be ended with it
 
     def again(self, resource):
         """The same account at another device."""
         other = Client(self.server, self.name, resource)
+        other.family = self.family
+        self.family.append(other)
         return other
 
     async def open(self):
