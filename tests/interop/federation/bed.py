@@ -17,7 +17,7 @@ from nameserver import Nameserver
 from servers import Ejabberd, Prosody, Stonechat
 
 # A last part of the address for each: the DNS server, the servers, and what the checks play themselves.
-DNS, STONECHAT, PROSODY, EJABBERD, LOOSE, RAW, SECOND, DEAD = 10, 11, 12, 13, 14, 15, 16, 17
+DNS, STONECHAT, PROSODY, EJABBERD, LOOSE, RAW, SECOND, DEAD, CROWD = 10, 11, 12, 13, 14, 15, 16, 17, 18
 DNS_PORT = 5300
 # Domains that Prosody serves beside its own, each to be found in another way (names.py).
 FOUND = ("nosrv.test", "port.test", "second.test", "direct.test", "both.test", "alias.test", "many.test")
@@ -90,6 +90,7 @@ class Bed:
         self.certificates["selfsigned.test"] = self.ca.own("selfsigned.test", ["selfsigned.test"])
         server = Prosody(self, "selfsigned.test", self.at(LOOSE), "loose", hosts=hosts, modules=(),
                          options="s2s_secure_auth = false\n")
+        server.trusted = None  # its own clients believe it all the same
         self.place(server)
         for name in hosts:
             self.zone.server(name, "xmpp.selfsigned.test", 5269)
@@ -99,15 +100,18 @@ class Bed:
         return self.place(Ejabberd(self, "ejabberd.test", self.at(EJABBERD)))
 
     def stonechat(self):
-        s2s = {"certificates": "require", "dialback_domains": list(DIALBACK)}
+        s2s = {"certificates": "require", "dialback_domains": list(DIALBACK),
+               "streams_unauthenticated_per_ip_max": 100}
         server = self.place(Stonechat(self, "stonechat.test", self.at(STONECHAT), s2s=s2s))
         return server
 
     def second(self):
         """Another Stonechat, with a certificate of its own making: it speaks dialback with everybody."""
         chain = self.ca.own("second.stonechat.test", ["second.stonechat.test"])
-        return self.place(Stonechat(self, "loose.stonechat.test", self.at(SECOND), "second",
-                                    s2s={"certificates": "dialback"}, certificate=chain))
+        server = Stonechat(self, "loose.stonechat.test", self.at(SECOND), "second", s2s={"certificates": "dialback"},
+                           certificate=chain)
+        server.trusted = None
+        return self.place(server)
 
     async def __aenter__(self):
         await self.dns.__aenter__()

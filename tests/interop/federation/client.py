@@ -26,7 +26,7 @@ class Client:
         self.numbers = itertools.count(1)
         self.answers, self.waiting = {}, {}
         self.stream, self.task, self.features = None, None, []
-        self.handled = 0
+        self.handled = self.acknowledged = 0
         self.family = []  # all clients of one check, to be ended with it
 
     def again(self, resource):
@@ -39,7 +39,7 @@ class Client:
     async def open(self):
         host, port = self.server.direct
         reader, writer = await asyncio.open_connection(
-            host, port, ssl=tls_context(self.server.ca), server_hostname=self.server.domain)
+            host, port, ssl=tls_context(self.server.trusted), server_hostname=self.server.domain)
         self.stream = Stream(reader, writer)
         await self.header()
 
@@ -106,6 +106,8 @@ class Client:
         if element.tag == f"{{{SM}}}r":
             self.send(f"<a xmlns='{SM}' h='{self.handled}'/>")
             return
+        if element.tag == f"{{{SM}}}a":
+            self.acknowledged = int(element.get("h"))
         self.handled += element.tag.startswith("{" + CLIENT + "}")
         if kind == "iq" and element.get("type") in ("result", "error"):
             waits = self.waiting.pop(element.get("id"), None)

@@ -55,7 +55,7 @@ async def found(bed, home, away, domain):
     await here.iq("get", domain, PING)
 
 
-@pair(only=("stonechat", "ejabberd"))
+@pair(only=("stonechat",))
 async def without_srv(bed, home, away):
     await found(bed, home, away, "nosrv.test")
 

@@ -119,8 +119,8 @@ class Peer:
 
     # Streams that we open.
 
-    async def raw(self, server, port=5269):
-        reader, writer = await asyncio.open_connection(server.address, port)
+    async def raw(self, server, port=5269, source=RAW):
+        reader, writer = await asyncio.open_connection(server.address, port, local_addr=(self.bed.at(source), 0))
         stream = Stream(reader, writer)
         stream.name = server.domain
         self.dialed.append(stream)

@@ -27,7 +27,7 @@ class Server:
         self.folder = os.path.join(bed.folder, log)
         os.makedirs(self.folder, exist_ok=True)
         self.direct = (address, 5223)
-        self.ca = bed.ca.certificate
+        self.ca = self.trusted = bed.ca.certificate  # the latter is for the clients of the checks
         self.rooms = f"conference.{domain}"
         self.process = None
 

@@ -106,7 +106,8 @@ async def dialback(bed, home):
             if valid:
                 await reader.hears("dialback True")
             else:
-                await stream.until_end()
+                if home.name == "stonechat":
+                    await stream.until_end()
                 await nothing_came(home, reader, "dialback False")
 
 

@@ -46,7 +46,7 @@ class Domain:
 
     def __init__(self, server, domain):
         self.domain, self.direct, self.name = domain, server.direct, server.name
-        self.ca = None
+        self.trusted = server.trusted
 
 
 for name in WRONG:
