@@ -106,6 +106,8 @@ class Client:
         if element.tag == f"{{{SM}}}r":
             self.send(f"<a xmlns='{SM}' h='{self.handled}'/>")
             return
+        if element.tag == f"{{{SM}}}enabled":
+            self.handled = 0
         if element.tag == f"{{{SM}}}a":
             self.acknowledged = int(element.get("h"))
         self.handled += element.tag.startswith("{" + CLIENT + "}")

@@ -253,6 +253,6 @@ preset = "public"
 level = "{os.environ.get('FEDERATION_STONECHAT_LOG', 'debug')}"
 [s2s]
 """ + "".join(f"{key} = {json.dumps(value)}\n" for key, value in s2s.items()))
-        return [self.bed.binary, "lab", "--config", config, "--domain", self.domain, "--data-dir", self.path("data"),
+        return [self.bed.binary, "lab", "--config", config, "--data-dir", self.path("data"),
                 "--set", f"c2s.listen_tls={self.address}:5223",
                 "--set", f"s2s.listen={self.address}:5269", "--set", f"s2s.listen_tls={self.address}:5270"], {}
