@@ -133,3 +133,4 @@ class Nameserver:
     async def __aexit__(self, *_):
         self.datagrams.close()
         self.listener.close()
+        await asyncio.sleep(0)  # the loop closes the datagrams' socket in its next turn

@@ -22,7 +22,8 @@ class Server:
     name = "server"
     keeps = False  # whether messages for a peer that is away must be kept, and be delivered later in their order
 
-    def __init__(self, bed, domain, address, log):
+    def __init__(self, bed, domain, address, log, lean=False):
+        self.lean = lean  # no archive, carbons nor logs: for figures (pairs.py)
         self.bed, self.domain, self.address = bed, domain, address
         self.folder = os.path.join(bed.folder, log)
         os.makedirs(self.folder, exist_ok=True)
@@ -98,8 +99,8 @@ class Prosody(Server):
 
     name = "prosody"
 
-    def __init__(self, bed, domain, address, log="prosody", hosts=(), options="", modules=("smacks", "s2s_bidi")):
-        super().__init__(bed, domain, address, log)
+    def __init__(self, bed, domain, address, log="prosody", hosts=(), options="", modules=("smacks", "s2s_bidi"), lean=False):
+        super().__init__(bed, domain, address, log, lean)
         self.hosts = {domain: bed.certificate(domain), **dict(hosts)}
         self.options, self.modules = options, modules
 
@@ -108,6 +109,9 @@ class Prosody(Server):
         modules = ["roster", "saslauth", "tls", "disco", "ping", "register", "offline", "time", "version", "carbons",
                    "private", "vcard_legacy", "vcard4", "blocklist", "pep", "mam", "dialback", "s2s", "lastactivity",
                    *self.modules]
+        if self.lean:
+            modules = ["roster", "saslauth", "tls", "disco", "register", "dialback", "s2s", *self.modules]
+        level = "error" if self.lean else os.environ.get("FEDERATION_PROSODY_LOG", "info")
         first = self.hosts[self.domain]
         text = f"""
 run_as_root = true
@@ -138,7 +142,7 @@ storage = "internal"
 storage_mam = "memory"
 smacks_max_queue_size = 5000
 limits = {{}}
-log = {{ {os.environ.get('FEDERATION_PROSODY_LOG', 'info')} = "{self.path('prosody.log')}" }}
+log = {{ {level} = "{self.path('prosody.log')}" }}
 ssl = {{ cafile = "{self.ca}"; certificate = "{first[0]}"; key = "{first[1]}" }}
 c2s_direct_tls_ssl = {{ certificate = "{first[0]}"; key = "{first[1]}" }}
 s2s_direct_tls_ssl = {{ certificate = "{first[0]}"; key = "{first[1]}" }}
@@ -159,8 +163,8 @@ class Ejabberd(Server):
 
     name = "ejabberd"
 
-    def __init__(self, bed, domain, address, log="ejabberd", strict=True, extra=""):
-        super().__init__(bed, domain, address, log)
+    def __init__(self, bed, domain, address, log="ejabberd", strict=True, extra="", lean=False):
+        super().__init__(bed, domain, address, log, lean)
         self.strict, self.extra = strict, extra
 
     def command(self):
@@ -172,11 +176,19 @@ class Ejabberd(Server):
         modules = ["mod_adhoc", "mod_blocking", "mod_caps", "mod_carboncopy", "mod_client_state", "mod_disco",
                    "mod_last", "mod_mam", "mod_offline", "mod_ping", "mod_privacy", "mod_private", "mod_roster",
                    "mod_stream_mgmt", "mod_version"]
+        more = f"""
+  mod_muc: {{host: "{self.rooms}", access: open, access_create: open, default_room_options: {{mam: true}}}}
+  mod_pubsub: {{access_createnode: open, plugins: [flat, pep], last_item_cache: false}}
+  mod_vcard: {{search: false}}
+"""
+        if self.lean:
+            modules, more = ["mod_disco", "mod_roster"], ""
+        level = "error" if self.lean else os.environ.get("FEDERATION_EJABBERD_LOG", "info")
         if not self.strict:
             modules.append("mod_s2s_dialback")
         config = self.write("ejabberd.yml", f"""
 hosts: ["{self.domain}"]
-loglevel: {os.environ.get('FEDERATION_EJABBERD_LOG', 'info')}
+loglevel: {level}
 log_rotate_count: 0
 certfiles: ["{self.path('both.pem')}"]
 ca_file: "{self.ca}"
@@ -199,9 +211,7 @@ access_rules: {{open: {{allow: all}}}}
 modules:
 {"".join(f"  {name}: {{}}" + chr(10) for name in modules)}
   mod_register: {{access: open, ip_access: open, welcome_message: {{}}}}
-  mod_muc: {{host: "{self.rooms}", access: open, access_create: open, default_room_options: {{mam: true}}}}
-  mod_pubsub: {{access_createnode: open, plugins: [flat, pep], last_item_cache: false}}
-  mod_vcard: {{search: false}}
+{more}
 {self.extra}
 """)
         host, port = self.bed.numeric.where
@@ -230,8 +240,8 @@ class Stonechat(Server):
     name = "stonechat"
     keeps = True
 
-    def __init__(self, bed, domain, address, log="stonechat", s2s=None, certificate=None):
-        super().__init__(bed, domain, address, log)
+    def __init__(self, bed, domain, address, log="stonechat", s2s=None, certificate=None, lean=False):
+        super().__init__(bed, domain, address, log, lean)
         self.s2s, self.chain = dict(s2s or {}), certificate or bed.certificate(domain)
 
     def command(self):
@@ -245,12 +255,13 @@ class Stonechat(Server):
 domain = "{self.domain}"
 certificate = "{self.chain[0]}"
 key = "{self.chain[1]}"
+archive = {json.dumps(not self.lean)}
 [sasl]
 iterations = 4096
 [modules.muc]
 preset = "public"
 [log]
-level = "{os.environ.get('FEDERATION_STONECHAT_LOG', 'debug')}"
+level = "{'error' if self.lean else os.environ.get('FEDERATION_STONECHAT_LOG', 'debug')}"
 [s2s]
 """ + "".join(f"{key} = {json.dumps(value)}\n" for key, value in s2s.items()))
         return [self.bed.binary, "lab", "--config", config, "--data-dir", self.path("data"),
