@@ -107,7 +107,7 @@ class Bed:
 
     def second(self):
         """Another Stonechat, with a certificate of its own making: it speaks dialback with everybody."""
-        chain = self.ca.own("second.stonechat.test", ["second.stonechat.test"])
+        chain = self.ca.own("loose.stonechat.test", ["loose.stonechat.test"])
         server = Stonechat(self, "loose.stonechat.test", self.at(SECOND), "second", s2s={"certificates": "dialback"},
                            certificate=chain)
         server.trusted = None
@@ -130,7 +130,8 @@ class Bed:
 
 def free_network():
     """The first whose ports nobody listens on."""
-    wanted = [(DNS, DNS_PORT), (DNS, DNS_PORT + 1)] + [(last, port) for last in range(STONECHAT, DEAD) for port in (5223, 5269, 5270)]
+    wanted = [(DNS, DNS_PORT), (DNS, DNS_PORT + 1)]
+    wanted += [(last, port) for last in range(STONECHAT, DEAD) for port in (5223, 5269, 5270)]
     for third in range(256):
         with contextlib.ExitStack() as probes:
             try:

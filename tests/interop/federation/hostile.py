@@ -6,7 +6,7 @@ What Stonechat is to answer, by RFC 6120 §4.9.3; of Prosody only that it delive
   a `from` that is not the peer's                     invalid-from (§4.9.3.9)
   no `from` or no `to`                                improper-addressing (§4.9.3.7)
   a `to` of a domain that is not ours                 host-unknown (§4.9.3.6) or improper-addressing
-  what is not XML, behind the header                  not-well-formed (§4.9.3.13), or bad-format, or unsupported-encoding
+  what is not XML, behind the header                  not-well-formed (§4.9.3.13), bad-format, unsupported-encoding
   a DTD, a comment, a processing instruction          restricted-xml (§4.9.3.18, §11.1), or not-well-formed
   a header of jabber:client, or of other streams      invalid-namespace (§4.9.3.10)
   a header that says it is from us                    invalid-from, not-authorized or policy-violation; never a pair
@@ -35,7 +35,8 @@ BAD_XML = ("not-well-formed", "bad-format", "unsupported-encoding", "invalid-xml
 
 
 async def ends(home, stream, *wanted):
-    """Stonechat ends the stream with one of these conditions; of others it is not demanded."""
+    """Stonechat ends the stream with one of these conditions; of others it is not demanded. None: without one, where
+    more was under way than it read, so that the end is a reset, which may overtake the condition."""
     if home.name != "stonechat":
         with contextlib.suppress(Exception):
             await stream.until_end(1)
@@ -67,8 +68,8 @@ async def stanza_before_anything(bed, home):
 
 
 def forged(name, sender, receiver, *wanted):
-    """A message on a stream that is authenticated, whose addresses are not for it. {peer}, {home} and {reader} stand for
-    the peer's domain, ours, and an account here."""
+    """A message on a stream that is authenticated, whose addresses are not for it. {peer}, {home} and {reader}
+    stand for the peer's domain, ours, and an account here."""
     async def check(bed, home):
         reader = await bed.online(home)
         async with own_peer(bed) as peer:
@@ -110,7 +111,8 @@ async def addresses_that_are_none(bed, home):
             for kind in ("message", "presence", "iq"):
                 inner = "<body>ill</body>" if kind == "message" else "<ping xmlns='urn:xmpp:ping'/>"
                 what = " type='get' id='1'" if kind == "iq" else ""
-                stream.send(f"<{kind}{what} from='{sender.format(**known)}' to='{receiver.format(**known)}'>{inner}</{kind}>")
+                ends_of = f"from='{sender.format(**known)}' to='{receiver.format(**known)}'"
+                stream.send(f"<{kind}{what} {ends_of}>{inner}</{kind}>")
             stream.close()
             if at == len(pairs) // 2:
                 await well(bed, home, reader)
@@ -124,7 +126,8 @@ async def addresses_that_are_none(bed, home):
 async def not_xml(bed, home):
     reader = await bed.online(home)
     async with own_peer(bed) as peer:
-        for garbage in (b"<<<>&&&", b"\xff\xfe\x00\x01", b"<a></b>", b"</stream:stream", b"<message from='x' from='y'/>",
+        for garbage in (b"<<<>&&&", b"\xff\xfe\x00\x01", b"<a></b>", b"</stream:stream",
+                        b"<message from='x' from='y'/>",
                         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET / HTTP/1.1\r\n\r\n",
                         b"<undeclared:x/>", b"<x>&nbsp;</x>"):
             stream = await peer.raw(home)
@@ -181,7 +184,7 @@ async def headers(bed, home):
 
 @single()
 async def stream_error_alone(bed, home):
-    """Without a header, behind a header, and on a stream that is authenticated: it ends, and no error is answered by one."""
+    """Without a header, behind one, and on a stream that is authenticated: it ends, and no error is answered by one."""
     reader = await bed.online(home)
     error = "<stream:error{}><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
     async with own_peer(bed) as peer:
@@ -314,17 +317,17 @@ async def huge_first_stanza(bed, home):
         stream = await peer.raw(home)
         await peer.open(stream)
         stream.send("<x>" + "y" * 300_000)
-        await ends(home, stream, "policy-violation")
+        await ends(home, stream, "policy-violation", None)
         stream = await peer.raw(home)
         stream.send("<?xml version='1.0'?><stream:stream x='" + "y" * 300_000)
         if home.name == "stonechat":
             await stream.until_end()
         stream = await peer.dial(home)
         stream.send(f"<db:result from='{peer.domain}' to='{home.domain}'>{'0' * 300_000}</db:result>")
-        await ends(home, stream, "policy-violation")
+        await ends(home, stream, "policy-violation", None)
         stream = await peer.authenticated(home)
         stream.send(message(f"a@{peer.domain}", reader.jid, "ill" + "y" * 2_000_000))
-        await ends(home, stream, "policy-violation")
+        await ends(home, stream, "policy-violation", None)
     await well(bed, home, reader, "illyy")
 
 
@@ -336,7 +339,7 @@ async def deep_and_wide(bed, home):
                       "<x " + " ".join(f"a{number}='1'" for number in range(5000)) + "/>"):
             stream = await peer.authenticated(home)
             stream.send(f"<message from='a@{peer.domain}' to='{reader.jid}'><body>ill</body>{inner}</message>")
-            await ends(home, stream, "policy-violation")
+            await ends(home, stream, "policy-violation", None)
     await well(bed, home, reader, *(("ill",) if home.name == "stonechat" else ()))
 
 

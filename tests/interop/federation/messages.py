@@ -37,7 +37,8 @@ async def content_is_kept(bed, home, away):
     here, there = await bed.online(home), await bed.online(away)
     bodies = ["ü 漢字 🙂 &lt;", "<x xmlns='jabber:server'/>", "a\nb\t c", "l" * 50_000]
     inner = ("<p:thing xmlns:p='urn:example:p' p:at='1'><inner xmlns='jabber:server'>t</inner></p:thing>"
-             "<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'><body>in</body></message></forwarded>")
+             "<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'><body>in</body></message>"
+             "</forwarded>")
     for sender, receiver in ((here, there), (there, here)):
         for body in bodies:
             sender.say(receiver.jid, body, inner=inner)
@@ -84,12 +85,14 @@ async def receipts(bed, home, away):
         number = sender.say(receiver.jid, "did it come?", inner=f"<request xmlns='{RECEIPTS}'/>")
         got = await receiver.hears("did it come?")
         assert got.find(f"{{{RECEIPTS}}}request") is not None, text_of(got)
-        receiver.send(f"<message type='chat' to='{got.get('from')}'><received xmlns='{RECEIPTS}' id='{number}'/></message>")
+        receiver.send(f"<message type='chat' to='{got.get('from')}'><received xmlns='{RECEIPTS}' id='{number}'/>"
+                      "</message>")
         await sender.expect(lambda it: any(child.tag == f"{{{RECEIPTS}}}received" and child.get("id") == number
                                            for child in it), "the receipt")
         receiver.send(f"<message type='chat' to='{sender.jid}'>"
                       "<composing xmlns='http://jabber.org/protocol/chatstates'/></message>")
-        await sender.expect(lambda it: it.find("{http://jabber.org/protocol/chatstates}composing") is not None, "composing")
+        await sender.expect(lambda it: it.find("{http://jabber.org/protocol/chatstates}composing") is not None,
+                            "composing")
 
 
 @pair()

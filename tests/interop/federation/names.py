@@ -120,7 +120,7 @@ for name in ("unknown", "none", "broken", "loop", "noaddress", "literal", "zero"
 dead("silent", 60, only=("stonechat",))
 
 
-@single(only=("stonechat",), patience=90)
+@single(alone=True, only=("stonechat",), patience=90)
 async def silence_hurts_nobody_else(bed, home):
     """While many domains do not answer, one that does is reached at once."""
     lay_out(bed)

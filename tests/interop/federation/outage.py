@@ -1,7 +1,7 @@
 """Servers that go away while messages are on their way: stopped, killed, frozen. Nothing else runs meanwhile.
 
-Of Stonechat as `home` it is demanded that none is lost and that their order stays (RFC 6120 §10.1; XEP-0198); what others lose is
-printed, and no failure. How often something comes twice is printed of all."""
+Of Stonechat as `home` it is demanded that none is lost and that their order stays (RFC 6120 §10.1; XEP-0198); what
+others lose is printed, and no failure. How often something comes twice is printed of all."""
 
 import asyncio
 import contextlib

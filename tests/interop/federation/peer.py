@@ -99,8 +99,9 @@ class Peer:
         elif kind == f"{{{DIALBACK}}}verify":
             self.verified.append(element)
             if self.keys is not None:
-                stream.send(f"<db:verify from='{element.get('to')}' to='{element.get('from')}' id='{element.get('id')}' "
-                            f"type='{'valid' if self.keys else 'invalid'}'/>")
+                ends = f"from='{element.get('to')}' to='{element.get('from')}'"
+                verdict = "valid" if self.keys else "invalid"
+                stream.send(f"<db:verify {ends} id='{element.get('id')}' type='{verdict}'/>")
         elif kind == f"{{{STREAMS}}}error":
             self.failures.append(element)
         elif kind.startswith("{jabber:server}"):

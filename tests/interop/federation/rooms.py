@@ -17,7 +17,8 @@ def statuses(presence):
 async def enter(who, room, nick):
     """Until the own presence and the subject are there."""
     who.send(f"<presence to='{room}/{nick}'><x xmlns='{MUC}'><history maxstanzas='0'/></x></presence>")
-    own = await who.expect(lambda it: local(it) == "presence" and it.get("from") == f"{room}/{nick}", f"{nick} in {room}")
+    own = await who.expect(lambda it: local(it) == "presence" and it.get("from") == f"{room}/{nick}",
+                           f"{nick} in {room}")
     assert own.get("type") is None and 110 in statuses(own), text_of(own)
     await who.expect(lambda it: local(it) == "message" and it.find("{jabber:client}subject") is not None, "the subject")
     return own
@@ -46,7 +47,8 @@ async def talk(bed, home, away):
     for who in (owner, guest):
         await asyncio.gather(who.expect(lambda it: body_of(it) == "owner 29", "owner's last"),
                              who.expect(lambda it: body_of(it) == "guest 29", "guest's last"))
-    heard = [[body_of(it) for it in who.inbox if it.get("type") == "groupchat" and body_of(it)] for who in (owner, guest)]
+    heard = [[body_of(it) for it in who.inbox if it.get("type") == "groupchat" and body_of(it)]
+             for who in (owner, guest)]
     assert heard[0] == heard[1] and len(heard[0]) == 58, heard
     assert [body for body in heard[0] if "guest" in body] == [f"guest {number}" for number in range(29)], heard
 
@@ -76,14 +78,15 @@ async def nickname_and_presence(bed, home, away):
 @pair()
 async def kicked_and_back(bed, home, away):
     room, owner, guest = await room_with_two(bed, home, away)
-    await owner.iq("set", room, f"<query xmlns='{ADMIN}'><item nick='guest' role='none'><reason>out</reason></item></query>")
-    got = await guest.expect(lambda it: it.get("from") == f"{room}/guest" and it.get("type") == "unavailable", "the kick")
+    await owner.iq("set", room, f"<query xmlns='{ADMIN}'><item nick='guest' role='none'><reason>out</reason></item>"
+                   "</query>")
+    got = await guest.presence_from(f"{room}/guest", "unavailable")
     assert {110, 307} <= statuses(got) and "out" in text_of(got), text_of(got)
     error = await guest.bounced(guest.say(room, "I am out", "groupchat"))
     assert condition(error) in ("not-acceptable", "forbidden"), text_of(error)
     await enter(guest, room, "guest")
     await owner.iq("set", room, f"<query xmlns='{ADMIN}'><item jid='{guest.bare}' affiliation='outcast'/></query>")
-    got = await guest.expect(lambda it: it.get("from") == f"{room}/guest" and it.get("type") == "unavailable", "the ban")
+    got = await guest.presence_from(f"{room}/guest", "unavailable")
     assert 301 in statuses(got), text_of(got)
     guest.send(f"<presence to='{room}/guest'><x xmlns='{MUC}'/></presence>")
     error = await guest.expect(lambda it: it.get("type") == "error", "forbidden")
@@ -130,7 +133,7 @@ async def left(bed, home, away):
 async def destroyed(bed, home, away):
     room, owner, guest = await room_with_two(bed, home, away)
     await owner.iq("set", room, f"<query xmlns='{OWNER}'><destroy><reason>over</reason></destroy></query>")
-    got = await guest.expect(lambda it: it.get("from") == f"{room}/guest" and it.get("type") == "unavailable", "the end")
+    got = await guest.presence_from(f"{room}/guest", "unavailable")
     assert got.find(f".//{{{USER}}}destroy") is not None, text_of(got)
 
 

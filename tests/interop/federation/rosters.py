@@ -109,7 +109,8 @@ async def given_up(bed, home, away):
 async def removed(bed, home, away):
     """§2.5.2: who is taken off the roster loses both ways."""
     here, there = await contacts(bed, home, away)
-    await here.iq("set", None, f"<query xmlns='jabber:iq:roster'><item jid='{there.bare}' subscription='remove'/></query>")
+    await here.iq("set", None, f"<query xmlns='jabber:iq:roster'><item jid='{there.bare}' subscription='remove'/>"
+                  "</query>")
     for kind in ("unsubscribe", "unsubscribed"):  # Prosody's come from the full JID
         await there.expect(lambda it, kind=kind: it.get("type") == kind and bare(it.get("from")) == here.bare, kind)
     await there.presence_from(here.jid, "unavailable")

@@ -1,8 +1,8 @@
 """The real servers of the bed: how each is configured, started, killed and started again.
 
 Nothing of theirs is in /etc or /var: configuration, data and logs are in the bed's folder. Prosody is pointed at the
-bed's DNS by `unbound`, ejabberd by the file in ERL_INETRC (and see nameserver.py on addresses). ejabberd is started by `erl` itself: no ejabberdctl (which
-becomes the system's user), no node name and so no epmd."""
+bed's DNS by `unbound`, ejabberd by the file in ERL_INETRC (and see nameserver.py on addresses). ejabberd is started by
+`erl` itself: no ejabberdctl (which becomes the system's user), no node name and so no epmd."""
 
 import asyncio
 import glob
@@ -99,7 +99,8 @@ class Prosody(Server):
 
     name = "prosody"
 
-    def __init__(self, bed, domain, address, log="prosody", hosts=(), options="", modules=("smacks", "s2s_bidi"), lean=False):
+    def __init__(self, bed, domain, address, log="prosody", hosts=(), options="", modules=("smacks", "s2s_bidi"),
+                 lean=False):
         super().__init__(bed, domain, address, log, lean)
         self.hosts = {domain: bed.certificate(domain), **dict(hosts)}
         self.options, self.modules = options, modules
