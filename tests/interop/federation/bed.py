@@ -114,8 +114,12 @@ class Bed:
         return self.place(server)
 
     async def __aenter__(self):
-        await self.dns.__aenter__()
-        await self.numeric.__aenter__()
+        try:
+            await self.dns.__aenter__()
+            await self.numeric.__aenter__()
+        except OSError:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
         return self
 
     async def __aexit__(self, *_):

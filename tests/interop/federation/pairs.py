@@ -4,8 +4,8 @@
 For each named one (prosody, ejabberd, or the path of a Stonechat) two instances are started on loopback, with
 certificates of one authority and so TLS and EXTERNAL between them, and without archive, carbons and logs. Clients of
 the first, over TLS, send to clients of the second; each pair has so many messages under way (--window) that neither
-server is idle for long. Printed is the CPU time, user and system, of all processes of each server, by 1,000 messages: that is
-what survives a noisy machine. The clients' own time is not in it. Hold ratios of one run against each other, never
+server is idle for long. Printed is the CPU time, user and system, of all processes of each server, by 1,000 messages: that
+is what survives a noisy machine. The clients' own time is not in it. Hold ratios of one run against each other, never
 figures of two runs (design/peers.md)."""
 
 import argparse

@@ -4,14 +4,15 @@
 BINARY `-`: Prosody and ejabberd with each other, to see whether the bed stands.
 --only NAME: checks with NAME in their titles (`rosters`, `messages.order_of_200`, `stonechat>prosody`).
 Each check is a line: ok, skipped or FAILED. FEDERATION_KEEP=1 keeps the folder with the logs.
-Needs Debian's prosody, ejabberd and lua-unbound, openssl, and Python 3.11 of no packages. ports: 5223, 5269, 5270,
-5299 and 5300 on loopback addresses of its own (bed.py)."""
+Needs Debian's prosody, lua-unbound and ejabberd, openssl, and Python 3.11 without packages. Ports: 5223, 5269, 5270,
+5299, 5300 and 5301 on loopback addresses of its own (bed.py)."""
 
 import argparse
 import asyncio
 import importlib
 import os
 import shutil
+import signal
 import sys
 import time
 
@@ -59,6 +60,8 @@ async def judge(bed, title, check, servers):
 
 
 async def run(binary, only):
+    # Whoever ends this by a signal is left with no servers either.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
     async with Bed(binary) as bed:
         prosody, ejabberd = bed.prosody(), bed.ejabberd()
         bed.loose()
@@ -69,7 +72,11 @@ async def run(binary, only):
             pairs = [(home, prosody), (prosody, home), (home, ejabberd), (ejabberd, home)]
         else:
             subjects, pairs = [prosody, ejabberd], [(prosody, ejabberd), (ejabberd, prosody)]
-        await asyncio.gather(*(server.start() for server in bed.servers))
+        try:
+            await asyncio.gather(*(server.start() for server in bed.servers))
+        except RuntimeError as error:
+            print(f"FAILED  {error}", flush=True)
+            return 1
         todo = list(plan(only, subjects, pairs))
         if not todo:
             print(f"there is no check with {only!r} in its title", file=sys.stderr)

@@ -261,6 +261,9 @@ archive = {json.dumps(not self.lean)}
 iterations = 4096
 [modules.muc]
 preset = "public"
+[modules.register]
+mode = "open"
+per_ip_per_hour = 0
 [log]
 level = "{'error' if self.lean else os.environ.get('FEDERATION_STONECHAT_LOG', 'debug')}"
 [s2s]
