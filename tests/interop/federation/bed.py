@@ -40,7 +40,7 @@ class Bed:
         self.dns = Nameserver(self.at(DNS), DNS_PORT)
         self.numeric = Nameserver(self.at(DNS), DNS_PORT + 1, self.dns.zone, numeric=True)
         self.numbers = itertools.count(1)
-        self.servers = []
+        self.servers, self.deadline = [], float("inf")
         self.opened = contextvars.ContextVar("opened", default=[])  # the clients of the check that runs
 
     def at(self, last):

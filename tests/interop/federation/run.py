@@ -24,6 +24,7 @@ from wire import Skip  # noqa: E402
 
 MODULES = ("messages", "rosters", "presences", "iqs", "archives", "blocking", "pep", "rooms", "names", "trust",
            "streams", "hostile", "outage")
+BUDGET = 240  # seconds in all; where much fails, each failure waits for what does not come
 AT_ONCE = 8  # checks that run side by side: most of their time is waiting
 
 
@@ -40,6 +41,9 @@ def plan(only, subjects, pairs):
 async def judge(bed, title, check, servers):
     """Runs one; whether it is no failure."""
     started = time.monotonic()
+    if started > bed.deadline:
+        print(f"FAILED  {title}: not run, the time is over", flush=True)
+        return False
     opened = bed.opened.set(clients := [])
     try:
         await asyncio.wait_for(check.function(bed, *servers), check.patience)
@@ -77,6 +81,7 @@ async def run(binary, only):
         except RuntimeError as error:
             print(f"FAILED  {error}", flush=True)
             return 1
+        bed.deadline = time.monotonic() + BUDGET
         todo = list(plan(only, subjects, pairs))
         if not todo:
             print(f"there is no check with {only!r} in its title", file=sys.stderr)
