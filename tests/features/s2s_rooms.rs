@@ -37,13 +37,18 @@ async fn say(client: &mut Client, room: &str, id: &str) -> Outcome<()> {
     client.send(&format!("<message type='groupchat' id='{id}' to='{room}'>{body}</message>")).await
 }
 
-/// A room at the host's server, with one of its people and a guest of the other server.
-async fn used(host: &mut Client, guest: &mut Client, room: &str) -> Outcome<()> {
+/// A new room with its owner in it (§10.1.2).
+async fn found(host: &mut Client, room: &str) -> Outcome<()> {
     let seen = enter(host, room, "host").await?;
     assert!(seen.iter().any(|one| codes(one).contains(&"110".to_owned())));
     let config = "<query xmlns='http://jabber.org/protocol/muc#owner'>\
                   <x xmlns='jabber:x:data' type='submit'/></query>";
-    host.ask(&format!("<iq type='set' id='own' to='{room}'>{config}</iq>")).await?;
+    host.ask(&format!("<iq type='set' id='own' to='{room}'>{config}</iq>")).await.map(drop)
+}
+
+/// A room at the host's server, with one of its people and a guest of the other server.
+async fn used(host: &mut Client, guest: &mut Client, room: &str) -> Outcome<()> {
+    found(host, room).await?;
     let seen = enter(guest, room, "guest").await?;
     assert!(seen.iter().any(|one| one.attr("from") == Some(&*format!("{room}/host"))));
     sees(host, &format!("{room}/guest")).await?;
@@ -139,7 +144,7 @@ async fn whose_server_is_gone_leaves_the_room() -> Outcome<()> {
     let mut alice = two.a.online("alice", "a").await?;
     let mut bob = two.b.online("bob", "b").await?;
     let room = "hall@conference.a.test";
-    enter(&mut alice, room, "host").await?;
+    found(&mut alice, room).await?;
     enter(&mut bob, room, "guest").await?;
     sees(&mut alice, &format!("{room}/guest")).await?;
     two.b.process.kill();
@@ -168,7 +173,7 @@ async fn who_ends_a_session_elsewhere_leaves_the_room() -> Outcome<()> {
     let mut alice = two.a.online("alice", "a").await?;
     let mut bob = two.b.online("bob", "b").await?;
     let room = "hall@conference.a.test";
-    enter(&mut alice, room, "host").await?;
+    found(&mut alice, room).await?;
     enter(&mut bob, room, "guest").await?;
     sees(&mut alice, &format!("{room}/guest")).await?;
     across(&mut bob, "a.test").await?;
