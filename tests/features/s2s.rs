@@ -334,7 +334,6 @@ fn nick(text: &str) -> String {
 
 /// XEP-0163 §4: contacts elsewhere hear of what they want to, at once and when they come.
 #[tokio::test]
-#[ignore = "the server learns what its own clients want to hear of, not what contacts elsewhere want"]
 async fn contacts_elsewhere_hear_what_is_published() -> Outcome<()> {
     let two = Two::new();
     two.friends().await?;

@@ -2,7 +2,7 @@
 
 use super::client::{Client, Outcome};
 use super::io::Io;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use std::path::{Path, PathBuf};
@@ -48,7 +48,10 @@ impl Authority {
 /// What a certificate for these domains says.
 pub fn params(domains: &[&str]) -> CertificateParams {
     let domains: Vec<String> = domains.iter().map(|domain| (*domain).to_owned()).collect();
-    CertificateParams::new(domains).unwrap()
+    let mut params = CertificateParams::new(domains).unwrap();
+    // Not the name of its authority, too: it would look as if it were signed by itself.
+    params.distinguished_name.push(DnType::CommonName, "a server of a test");
+    params
 }
 
 /// A client that trusts the file and speaks only these versions.
