@@ -82,6 +82,8 @@ mod resumption;
 mod retraction;
 mod s2s;
 mod s2s_calls;
+mod s2s_hostile;
+mod s2s_queue;
 mod s2s_rooms;
 mod s2s_streams;
 mod sasl;
