@@ -347,7 +347,7 @@ async fn a_huge_first_stanza_is_not_read() -> Outcome<()> {
 /// Requests of strangers: bounded per domain, and the victim's next login is not longer for them.
 #[tokio::test]
 async fn subscription_requests_of_strangers_are_bounded() -> Outcome<()> {
-    let one = One::new(&["s2s.stanzas_per_second=0"]);
+    let one = One::new(&["limits.subscription_requests_per_domain_max=25"]);
     let mut others = Others::of(&one).await?;
     others.alice.close().await?;
     let own = one.identity(&["peer.test"]);
@@ -364,9 +364,10 @@ async fn subscription_requests_of_strangers_are_bounded() -> Outcome<()> {
     }
     raw.counted(count).await?;
     others.alice = one.lab.online("alice", "a").await?;
+    let asks = |e: &Element| e.attr("type") == Some("subscribe");
+    others.alice.expect(asks).await?;
     others.alice.fence().await?;
-    let asked = others.alice.take();
-    let asked = asked.iter().filter(|e| e.attr("type") == Some("subscribe")).count();
+    let asked = 1 + others.alice.take().into_iter().filter(asks).count();
     assert!((1..=25).contains(&asked), "{asked} of {count}");
     others.are_well().await
 }
