@@ -77,7 +77,14 @@ pub(super) struct Sent {
 impl Sending {
     pub(super) fn new(router: Arc<Router>, bounds: Bounds) -> Self {
         let sent = StreamManagement::new(0, bounds);
-        Self { router, lanes: Vec::new(), sent, before: Vec::new(), confirms: Confirms::NotYet, pong: None }
+        Self {
+            router,
+            lanes: Vec::new(),
+            sent,
+            before: Vec::new(),
+            confirms: Confirms::NotYet,
+            pong: None,
+        }
     }
 
     /// Serves this queue, too.
