@@ -2,7 +2,7 @@
 //!
 //! `config/stonechat.toml` explains every key to people; a test compares the two.
 
-mod domain;
+mod domains;
 mod example;
 mod faults;
 mod load;

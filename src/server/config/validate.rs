@@ -1,6 +1,6 @@
 //! What the types cannot say: values that contradict a spec, each other, or sense.
 
-use super::domain::prepared_domain;
+use super::domains::prepared_domain;
 use super::faults::Faults;
 use super::origins::Origins;
 use super::schema::nearest;
