@@ -41,6 +41,8 @@ pub(super) struct Sending {
     before: Vec<Sent>,
     confirms: Confirms,
     pong: Option<Pong>,
+    /// Stanzas that were sent and not counted yet.
+    uncounted: u64,
 }
 
 /// How the peer acknowledges.
@@ -77,14 +79,8 @@ pub(super) struct Sent {
 impl Sending {
     pub(super) fn new(router: Arc<Router>, bounds: Bounds) -> Self {
         let sent = StreamManagement::new(0, bounds);
-        Self {
-            router,
-            lanes: Vec::new(),
-            sent,
-            before: Vec::new(),
-            confirms: Confirms::NotYet,
-            pong: None,
-        }
+        let (lanes, before) = (Vec::new(), Vec::new());
+        Self { router, lanes, sent, before, confirms: Confirms::NotYet, pong: None, uncounted: 0 }
     }
 
     /// Serves this queue, too.
@@ -97,6 +93,11 @@ impl Sending {
     pub(super) fn confirmed_by(&mut self, confirms: Confirms) {
         self.confirms = confirms;
         self.lanes.iter().for_each(|lane| lane.queue.outbox().nudge());
+    }
+
+    /// How many stanzas were sent since this was last asked.
+    pub(super) fn sent_since(&mut self) -> u64 {
+        std::mem::take(&mut self.uncounted)
     }
 
     /// Whether nothing waits for an acknowledgement.
@@ -165,6 +166,7 @@ impl Sending {
             None => item.frame,
         };
         let bytes = frame.len();
+        self.uncounted += 1;
         self.sent.push(Sent { lane, seq: item.owed, frame: frame.clone() }, bytes);
         wire.queue_frame(frame);
     }
