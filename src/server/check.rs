@@ -1,6 +1,8 @@
 //! `stonechat check`: finds, before a start, everything that would stop it.
 
+pub mod bucket;
 pub mod certificates;
+mod external;
 mod services;
 mod web_client;
 
@@ -97,6 +99,7 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     let read = read.unwrap_or_else(|| "the built-in defaults, no file found".to_owned());
     report.good.push(format!("configuration: {read}"));
     report.warnings.extend(config.warnings());
+    report.warnings.extend(external::warnings(config));
     report.warnings.extend(clock_warning());
     let running = server_runs(config);
     report.running = running;
@@ -105,6 +108,7 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     folder(config, &loaded.origins, &mut report);
     socket(config, running, &loaded.origins, &mut report);
     database(config, running, depth, &mut report);
+    bucket::look(config, &loaded.origins, &mut report);
     certificates(&loaded, &mut report);
     ports(config, running, &loaded.origins, &mut report);
     report

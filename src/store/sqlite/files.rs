@@ -107,6 +107,15 @@ pub(in crate::store) fn lock(path: &Path) -> Result<File, OpenError> {
             _ => OpenError::Files { path: name.clone(), source },
         }
     })?;
+    // Root may run a command beside a server that is to run as another user.
+    #[cfg(unix)]
+    if let (Ok(own), Ok(home)) = (file.metadata(), std::fs::metadata(folder(path))) {
+        use std::os::unix::fs::MetadataExt as _;
+        if own.uid() != home.uid() {
+            // Whoever may not give it away needs not to.
+            let _ = std::os::unix::fs::fchown(&file, Some(home.uid()), Some(home.gid()));
+        }
+    }
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
         // Some file systems have no locks; there the operator must take care.

@@ -1,0 +1,133 @@
+//! Where files are: in the folder of the server, or in a bucket. Who takes, gives and deletes files asks here, and
+//! knows of neither.
+
+use std::io::{self, Seek as _, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::body::{FileBody, Source};
+use super::bucket::Bucket;
+use super::config::Config;
+use super::parcel::Parcel;
+use super::part::{self, Part};
+use super::space;
+use crate::modules::Pipeline;
+use crate::router::task::Tasks;
+
+/// Where the files of a server are.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// With a bucket, what was uploaded before there was one is here still.
+    folder: PathBuf,
+    reserve: u64,
+    bucket: Option<Arc<Bucket>>,
+}
+
+impl Place {
+    /// Of a server with these settings.
+    pub(super) fn of(server: &Pipeline, config: &Config) -> Self {
+        let bucket = server.shared().upload.bucket();
+        Self { folder: config.folder.clone(), reserve: config.free_bytes_min, bucket }
+    }
+
+    /// Whether so many bytes more leave enough of the disk free. A bucket has no bound that is known here.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.bucket.is_some() || space::is_there(&self.folder, bytes, self.reserve)
+    }
+
+    /// Bytes that are free on the disk, if files go there and less is free than should be.
+    pub(super) fn shortage(&self) -> Option<u64> {
+        if self.has_room(0) { None } else { space::free(&self.folder) }
+    }
+
+    /// The folder, where files are on the disk alone.
+    pub(super) fn folder(&self) -> &PathBuf {
+        &self.folder
+    }
+
+    /// An empty file for an id, which will have this size.
+    pub(super) async fn create(&self, tasks: &Tasks, id: &str, size: u64) -> io::Result<NewFile> {
+        match &self.bucket {
+            None => Part::create(&self.folder, id).await.map(NewFile::Disk),
+            Some(bucket) => {
+                Parcel::create(tasks, Arc::clone(bucket), id, size).await.map(NewFile::Bucket)
+            }
+        }
+    }
+
+    /// So many bytes from a place on, of the file of an id that has this size.
+    pub(super) async fn open(
+        &self,
+        id: &str,
+        size: u64,
+        from: u64,
+        length: u64,
+    ) -> io::Result<FileBody> {
+        let source = match (&self.bucket, tokio::fs::File::open(part::path(&self.folder, id)).await) {
+            (Some(bucket), Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+                Source::Object(Arc::clone(bucket), bucket.path(id), size)
+            }
+            (_, opened) => {
+                let mut file = opened?.into_std().await;
+                let there = file.metadata()?.len();
+                if there != size {
+                    let what = format!("it has {there} bytes instead of {size}");
+                    return Err(io::Error::other(what));
+                }
+                file.seek(SeekFrom::Start(from))?;
+                Source::File(Arc::new(file))
+            }
+        };
+        FileBody::open(source, from, length).await
+    }
+
+    /// Deletes the file of an id and what is left of its uploads; true if nothing of it is there any more.
+    pub(super) async fn delete(&self, id: &str) -> bool {
+        let is_gone = match &self.bucket {
+            Some(bucket) => bucket.delete(id).await,
+            None => true,
+        };
+        is_gone && part::delete_whole(&self.folder, id).await
+    }
+}
+
+/// A file that is being taken. Dropped before its end, it leaves nothing.
+#[derive(Debug)]
+pub(super) enum NewFile {
+    /// Beside the others.
+    Disk(Part),
+    /// On its way to the bucket.
+    Bucket(Parcel),
+}
+
+impl NewFile {
+    /// Goes on with it. What is wrong may be told by a later call.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Disk(part) => part.write(bytes).await,
+            Self::Bucket(parcel) => parcel.write(bytes).await,
+        }
+    }
+
+    /// It is whole and durable.
+    pub(super) async fn settle(&mut self) -> io::Result<()> {
+        match self {
+            Self::Disk(part) => part.settle().await,
+            Self::Bucket(parcel) => parcel.settle().await,
+        }
+    }
+
+    /// It stays.
+    pub(super) fn keep(self) {
+        if let Self::Disk(part) = self {
+            part.keep();
+        }
+    }
+
+    /// It goes again, settled as it is.
+    pub(super) async fn discard(self) {
+        if let Self::Bucket(parcel) = self {
+            parcel.discard().await;
+        }
+    }
+}
