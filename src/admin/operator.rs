@@ -464,14 +464,16 @@ pub fn backup_line(made: &Snapshot) -> String {
     let uploads = made.uploads.as_ref().map(|Uploads { folder, files, bytes, missing }| {
         let (folder, bytes) =
             (folder.display(), readable(i64::try_from(*bytes).unwrap_or(i64::MAX)));
-        let held = files.saturating_sub(*missing);
-        let missing = match missing {
-            0 => String::new(),
-            missing => format!(
-                "; the other {missing} are not in the data folder: in the bucket of uploads, or MISSING if there is none"
-            ),
-        };
-        format!("; {folder} holds {held} of its {files} uploaded files: {bytes}{missing}")
+        match missing {
+            0 => format!("; {folder} holds its {files} uploaded files: {bytes}"),
+            missing => {
+                let held = files.saturating_sub(*missing);
+                format!(
+                    "; {folder} holds {held} of its {files} uploaded files: {bytes}; the other {missing} are not in the \
+                     data folder: in the bucket of uploads, or MISSING if there is none"
+                )
+            }
+        }
     });
     let uploads = uploads.unwrap_or_default();
     format!("{path} holds the database as it was: {kib} KiB, in {ms} ms{uploads}")

@@ -108,7 +108,14 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     folder(config, &loaded.origins, &mut report);
     socket(config, running, &loaded.origins, &mut report);
     database(config, running, depth, &mut report);
-    bucket::look(config, &loaded.origins, &mut report);
+    for found in block_on(bucket::look(config, &loaded.origins)).unwrap_or_default() {
+        match found {
+            bucket::Found::Good(line) => report.good.push(line),
+            bucket::Found::Warning(line) => report.warnings.push(line),
+            bucket::Found::Fault(fault) => report.faults.push(fault),
+            bucket::Found::Problem(problem) => report.problems.push(problem),
+        }
+    }
     certificates(&loaded, &mut report);
     ports(config, running, &loaded.origins, &mut report);
     report

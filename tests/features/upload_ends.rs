@@ -114,7 +114,7 @@ async fn an_operator_lists_and_deletes_files() -> Outcome<()> {
     for (args, words) in [
         (&["delete", one.as_str()][..], &*id_of(&one)),
         (&["list", "--max", "0"][..], "at least 1"),
-        (&["delete", "holiday.jpg"][..], "neither a link"),
+        (&["delete", "holiday.jpg"][..], "neither the id"),
         (&["delete-all", "alice@localhost"][..], "add --yes"),
         (&["delete-all", "carol@localhost", "--yes"][..], "no account carol"),
         (&["list", "alice@localhost", "--before", "soon"][..], "no time"),

@@ -131,3 +131,63 @@ impl NewFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::body::Body as _;
+    use object_store::memory::InMemory;
+    use std::future::poll_fn;
+    use std::pin::Pin;
+
+    /// All that a body gives, and in how many pieces.
+    async fn all_of(mut body: FileBody) -> (Vec<u8>, usize) {
+        let (mut all, mut pieces) = (Vec::new(), 0);
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            all.extend_from_slice(frame.unwrap().data_ref().unwrap());
+            pieces += 1;
+        }
+        assert!(body.is_end_stream());
+        (all, pieces)
+    }
+
+    #[tokio::test]
+    async fn a_file_is_the_same_wherever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let tasks = Tasks::default();
+        let disk = Place { folder: folder.path().join("uploads"), reserve: 0, bucket: None };
+        let bucket = Bucket::over(Arc::new(InMemory::new()), "", 64 << 20);
+        let both = Place { bucket: Some(Arc::new(bucket)), ..disk.clone() };
+        let content: Vec<u8> = (0..3_000_000).map(|at: usize| (at * 7 + at / 251) as u8).collect();
+        let size = content.len() as u64;
+        for (place, id, pieces) in [(&disk, "a", 23), (&both, "b", 3)] {
+            let mut file = place.create(&tasks, id, size).await.unwrap();
+            for piece in content.chunks(16_001) {
+                file.write(piece).await.unwrap();
+            }
+            file.settle().await.unwrap();
+            file.keep();
+            let got = all_of(place.open(id, size, 0, size).await.unwrap()).await;
+            assert!(got == (content.clone(), pieces), "{id}: {}", got.1);
+            let part = all_of(place.open(id, size, 1_000, 2_000_000).await.unwrap()).await.0;
+            assert!(part == content[1_000..2_001_000], "{id}");
+            assert!(place.open(id, size + 1, 0, 1).await.is_err(), "it is not that large");
+        }
+        // Who has a bucket now has what was there before, too; not the other way round.
+        assert!(both.open("a", size, 0, 1).await.is_ok());
+        assert!(disk.open("b", size, 0, 1).await.is_err());
+        for id in ["a", "b"] {
+            assert!(both.delete(id).await && both.delete(id).await);
+            assert!(both.open(id, size, 0, 1).await.is_err(), "{id}");
+        }
+        // Nobody wants it: it was settled, and its slot has ended.
+        let mut file = both.create(&tasks, "c", 1).await.unwrap();
+        file.write(b"c").await.unwrap();
+        file.settle().await.unwrap();
+        file.discard().await;
+        assert!(both.open("c", 1, 0, 1).await.is_err());
+        let full = Place { reserve: u64::MAX, ..disk.clone() };
+        assert!(!full.has_room(1) && full.shortage().is_some());
+        assert!(Place { bucket: both.bucket.clone(), ..full }.has_room(1));
+    }
+}

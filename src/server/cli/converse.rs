@@ -337,7 +337,6 @@ mod tests {
             format!("{}{rest}", rest.len() + 3)
         };
         let (gnu, same) = (format!("{long}\0"), pax("path", &long));
-        assert!(same.starts_with("18"), "{same}");
         let short = ("package/dist/a", FILE, &b"x"[..]);
         for said in [
             ("././@LongLink", EntryType::GNULongName, gnu.as_bytes()),
