@@ -184,3 +184,22 @@ const STATEMENTS: usize = 256;
 pub(in crate::store) const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// The mark that the last stop was unclean.
 pub(in crate::store) const UNCLEAN: &str = ".unclean";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    /// A command that root gives leaves no lock that the server's user cannot open.
+    #[test]
+    fn the_lock_is_of_whom_the_folder_is() {
+        let home = tempfile::tempdir().unwrap();
+        // Only root can try it.
+        if chown(home.path(), Some(12_345), Some(12_345)).is_err() {
+            return;
+        }
+        let _lock = lock(&home.path().join("a.db")).unwrap();
+        let made = std::fs::metadata(home.path().join("a.db.lock")).unwrap();
+        assert_eq!((made.uid(), made.gid()), (12_345, 12_345));
+    }
+}
