@@ -26,6 +26,7 @@ pub(super) struct Part {
     at: PathBuf,
     end: PathBuf,
     is_kept: bool,
+    piece: usize,
     /// What comes now.
     buffer: Vec<u8>,
     /// What came before that, on its way to the disk.
@@ -37,8 +38,8 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// An empty one.
-    pub(super) async fn create(folder: &Path, id: &str) -> io::Result<Self> {
+    /// An empty one, written so many bytes at a time.
+    pub(super) async fn create(folder: &Path, id: &str, piece: usize) -> io::Result<Self> {
         make(folder).await?;
         let at = folder.join(format!("{id}{PART}"));
         // What a crash left of the same slot is overwritten.
@@ -50,6 +51,7 @@ impl Part {
             at,
             end: path(folder, id),
             is_kept: false,
+            piece,
             buffer: Vec::new(),
             writing: None,
             unsynced: 0,
@@ -60,7 +62,7 @@ impl Part {
     /// Goes on with it. A fault of the disk may be told by a later call.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() < BUFFER {
+        if self.buffer.len() < self.piece {
             return Ok(());
         }
         self.write_meanwhile().await?;
@@ -177,8 +179,8 @@ async fn sync(folder: &Path) -> io::Result<()> {
 }
 
 const PART: &str = ".part";
-/// What is written at a time.
-const BUFFER: usize = 262_144;
+/// Bytes that are written at a time at least.
+pub(super) const PIECE: usize = 65_536;
 /// Bytes after which the disk is told to write.
 const SYNC_EVERY: usize = 8 << 20;
 
@@ -191,17 +193,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let uploads = folder.path().join("uploads");
         let names = || std::fs::read_dir(&uploads).unwrap().count();
-        let mut part = Part::create(&uploads, "a").await.unwrap();
+        let mut part = Part::create(&uploads, "a", PIECE).await.unwrap();
         part.write(b"half").await.unwrap();
         assert_eq!(names(), 1);
         drop(part);
         assert_eq!(names(), 0);
-        let mut part = Part::create(&uploads, "a").await.unwrap();
+        let mut part = Part::create(&uploads, "a", PIECE).await.unwrap();
         part.write(b"whole").await.unwrap();
         part.settle().await.unwrap();
         part.keep();
         assert_eq!(std::fs::read(path(&uploads, "a")).unwrap(), b"whole");
-        let mut part = Part::create(&uploads, "b").await.unwrap();
+        let mut part = Part::create(&uploads, "b", PIECE).await.unwrap();
         part.settle().await.unwrap();
         drop(part);
         assert_eq!(names(), 1);

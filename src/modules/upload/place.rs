@@ -20,14 +20,19 @@ pub(super) struct Place {
     /// With a bucket, what was uploaded before there was one is here still.
     folder: PathBuf,
     reserve: u64,
+    /// Bytes that are written to the disk at a time.
+    piece: usize,
     bucket: Option<Arc<Bucket>>,
 }
 
 impl Place {
     /// Of a server with these settings.
     pub(super) fn of(server: &Pipeline, config: &Config) -> Self {
-        let bucket = server.shared().upload.bucket();
-        Self { folder: config.folder.clone(), reserve: config.free_bytes_min, bucket }
+        let upload = &server.shared().upload;
+        // Each upload holds two pieces: few may hold large ones, which cost less.
+        let piece = if upload.under_way() > FEW { part::PIECE } else { part::PIECE * 4 };
+        let (folder, reserve) = (config.folder.clone(), config.free_bytes_min);
+        Self { folder, reserve, piece, bucket: upload.bucket() }
     }
 
     /// Whether so many bytes more leave enough of the disk free. A bucket has no bound that is known here.
@@ -48,7 +53,7 @@ impl Place {
     /// An empty file for an id, which will have this size.
     pub(super) async fn create(&self, tasks: &Tasks, id: &str, size: u64) -> io::Result<NewFile> {
         match &self.bucket {
-            None => Part::create(&self.folder, id).await.map(NewFile::Disk),
+            None => Part::create(&self.folder, id, self.piece).await.map(NewFile::Disk),
             Some(bucket) => {
                 Parcel::create(tasks, Arc::clone(bucket), id, size).await.map(NewFile::Bucket)
             }
@@ -63,7 +68,8 @@ impl Place {
         from: u64,
         length: u64,
     ) -> io::Result<FileBody> {
-        let source = match (&self.bucket, tokio::fs::File::open(part::path(&self.folder, id)).await) {
+        let source = match (&self.bucket, tokio::fs::File::open(part::path(&self.folder, id)).await)
+        {
             (Some(bucket), Err(error)) if error.kind() == io::ErrorKind::NotFound => {
                 Source::Object(Arc::clone(bucket), bucket.path(id), size)
             }
@@ -90,6 +96,9 @@ impl Place {
         is_gone && part::delete_whole(&self.folder, id).await
     }
 }
+
+/// Uploads that go on at a time.
+const FEW: usize = 64;
 
 /// A file that is being taken. Dropped before its end, it leaves nothing.
 #[derive(Debug)]
@@ -153,9 +162,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_is_the_same_wherever_it_is() {
-        let folder = tempfile::tempdir().unwrap();
+        let home = tempfile::tempdir().unwrap();
         let tasks = Tasks::default();
-        let disk = Place { folder: folder.path().join("uploads"), reserve: 0, bucket: None };
+        let (folder, piece) = (home.path().join("uploads"), part::PIECE);
+        let disk = Place { folder, reserve: 0, piece, bucket: None };
         let bucket = Bucket::over(Arc::new(InMemory::new()), "", 64 << 20);
         let both = Place { bucket: Some(Arc::new(bucket)), ..disk.clone() };
         let content: Vec<u8> = (0..3_000_000).map(|at: usize| (at * 7 + at / 251) as u8).collect();
