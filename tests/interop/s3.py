@@ -216,6 +216,7 @@ def half_an_upload_leaves_nothing(store, folder):
 
 def what_is_wrong_is_said(store, folder):
     with Server(store, folder, name="no-such") as server:
+        until("the log tells of it", lambda: server.said("no file can be uploaded to the bucket"))
         for size in (100, 6_000_000):
             assert server.upload(some_file(size))[0] == 500
         assert server.said("the store has no such bucket")

@@ -50,6 +50,14 @@ impl Place {
         &self.folder
     }
 
+    /// Looks whether the bucket answers, if there is one.
+    pub(super) async fn probe(&self) -> io::Result<()> {
+        match &self.bucket {
+            Some(bucket) => bucket.probe().await,
+            None => Ok(()),
+        }
+    }
+
     /// An empty file for an id, which will have this size.
     pub(super) async fn create(&self, tasks: &Tasks, id: &str, size: u64) -> io::Result<NewFile> {
         match &self.bucket {

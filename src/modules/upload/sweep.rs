@@ -103,6 +103,9 @@ async fn delete(store: &Store, server: &Arc<Pipeline>, place: &Place, now: i64) 
 /// operator, and whoever takes a message back.
 pub(super) async fn tidy(job: PeriodicJob) {
     cut_off(&job).await;
+    if let Err(error) = Place::of(&job.server, &job.config.upload).probe().await {
+        tracing::warn!(%error, "no file can be uploaded to the bucket; `stonechat check` looks again");
+    }
     loop {
         // The time is that of the start, which is early enough: slots that nobody used wait for `run`.
         delete_all(&job).await;
