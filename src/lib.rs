@@ -10,7 +10,7 @@
 //! | 4 | [`stream`], [`store`] | sans-I/O negotiation; transactions. Neither sees the other |
 //! | 5 | [`router`] | who is where; the one verb `route` |
 //! | 6 | [`modules`], [`admin`] | the XEPs; the operator's verbs |
-//! | 7 | [`session`], [`net`] | one task per client stream; sockets and TLS |
+//! | 7 | [`session`], [`peer`], [`net`] | one task per stream, of clients and of servers; sockets and TLS |
 //! | 8 | [`server`] | wiring, config file, command line, signals |
 //!
 //! `docs/architecture.md` describes the data flow and the invariants.
@@ -38,6 +38,8 @@ pub mod admin;
 pub mod modules;
 #[cfg(feature = "server")]
 pub mod net;
+#[cfg(feature = "server")]
+pub mod peer;
 #[cfg(feature = "server")]
 pub mod router;
 #[cfg(feature = "server")]

@@ -13,7 +13,7 @@ use crate::stanza::{Stanza, StanzaError, error_reply};
 use crate::store::Grant;
 use crate::store::ids::AccountId;
 
-/// The session that sent a stanza, over a wait.
+/// The stream that a stanza came by, over a wait: a client's, another server's or a component's.
 #[derive(Debug, Clone)]
 pub struct Sender {
     /// Its count.
@@ -22,6 +22,8 @@ pub struct Sender {
     pub outbox: Arc<Outbox>,
     /// Its account, unless it owns nothing.
     pub account: Option<AccountId>,
+    /// It is no client's.
+    pub foreign: bool,
 }
 
 /// Where a stanza ended.
@@ -80,7 +82,8 @@ impl Cx {
                 }
                 Routed::Handle(handler) => {
                     let asked = self.asked_by(sender, stanza);
-                    let done = asked.handle(handler, stanza, ticket.clone()).await;
+                    let waits = sender.is_some();
+                    let done = asked.handle(handler, stanza, ticket.clone(), waits).await;
                     let full = sender.is_some_and(|sender| sender.handled_count.is_full());
                     return match done {
                         Ok(made) => Driven { made, full, ..Driven::at(Routed::Done, ticket) },
@@ -117,28 +120,30 @@ impl Cx {
         handler: Handler,
         stanza: &Stanza,
         ticket: Option<Ticket>,
+        waits: bool,
     ) -> Result<Vec<Stanza>, StanzaError> {
         let server = self.server.clone();
         match handler {
             Handler::Subscription => server.subscription_in(self, stanza.clone()).await,
             Handler::Probe => server.probe(self, stanza.clone()).await,
             Handler::Iq => server.serve_iq(self, stanza).await,
-            Handler::Service(service) => self.handle_service(service, stanza, ticket).await,
+            Handler::Service(service) => self.handle_service(service, stanza, ticket, waits).await,
         }
     }
 
-    /// A session's stanza is handled now, behind what was put for the service before: so its sender is
-    /// slowed and gets the answer. All others are put there, too.
+    /// A stream's stanza is handled now, behind what was put for the service before: so its sender is slowed
+    /// and gets the answer. All others, for which nobody waits, are put there, too.
     async fn handle_service(
         self,
         service: ServiceId,
         stanza: &Stanza,
         ticket: Option<Ticket>,
+        waits: bool,
     ) -> Result<Vec<Stanza>, StanzaError> {
         let Some(mailbox) = self.router.mailbox(service) else {
             return Err(StanzaError::service_unavailable());
         };
-        if self.client().is_none() {
+        if !waits {
             mailbox.put(stanza.to().map_or("", Jid::as_str), stanza.frame());
             return Ok(Vec::new());
         }
@@ -230,7 +235,10 @@ pub async fn attend(service: ServiceId, mailbox: Arc<Mailbox>, cx: impl Fn(Reque
 
 fn origin(sender: Option<&Sender>, ticket: Option<Ticket>) -> Origin<'_> {
     match sender {
-        Some(Sender { handled_count, outbox, account }) => {
+        Some(Sender { handled_count, outbox, foreign: true, .. }) => {
+            Origin::peer(handled_count, outbox, ticket)
+        }
+        Some(Sender { handled_count, outbox, account, .. }) => {
             Origin::session(handled_count, outbox, ticket, *account)
         }
         None => Origin::made(ticket),
@@ -332,10 +340,10 @@ mod tests {
         let gone = "<presence from='a@x/9' to='r@hall.x' type='unavailable'/>";
         let gone = Stanza::ours(gone.into()).unwrap();
         let asking = async {
-            cx.router.hand_over(gone.to().unwrap(), gone.frame());
+            cx.router.hand_over(gone.from(), gone.to().unwrap(), gone.frame());
             let outbox = cx.client().unwrap().outbox.clone();
             let handled_count = Arc::new(HandledCount::new(&Limits::default()));
-            let sender = Sender { handled_count, outbox, account: None };
+            let sender = Sender { handled_count, outbox, account: None, foreign: false };
             let said = "<message from='a@x/1' to='r@hall.x'><body/></message>";
             let said = Stanza::ours(said.into()).unwrap();
             cx.drive(&said, Some(&sender), None, None).await;
@@ -390,7 +398,7 @@ mod tests {
         for (ty, from) in [("unavailable", "a@x/2"), ("subscribe", "rough-test@x")] {
             let said = format!("<presence from='{from}' to='r@rough.x' type='{ty}'/>");
             let said = Stanza::ours(said.into()).unwrap();
-            cx.router.hand_over(said.to().unwrap(), said.frame());
+            cx.router.hand_over(said.from(), said.to().unwrap(), said.frame());
         }
         mailbox.close();
         let base = cx.clone();

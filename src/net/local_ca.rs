@@ -12,7 +12,7 @@ use rcgen::{
 use rustls::crypto::CryptoProvider;
 use sha2::{Digest, Sha256};
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -96,7 +96,9 @@ impl LocalCa {
 
     fn still_good(&self, chain: &Path, key: &Path, domain: &str, now: SystemTime) -> bool {
         pair::load(chain, key, &self.provider).is_ok_and(|Pair { facts, .. }| {
-            facts.issuer == self.subject && facts.covers(domain) && !is_due(&facts, now)
+            let named = facts.covers(domain)
+                && (!has_services(domain) || facts.covers(&format!("service.{domain}")));
+            facts.issuer == self.subject && named && !is_due(&facts, now)
         })
     }
 
@@ -122,6 +124,26 @@ impl LocalCa {
 /// The folder of the authority and its certificates.
 pub fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("tls")
+}
+
+/// Gives a data folder the authority of another folder, which is made there if it has none. Of those who come at
+/// once, one makes it.
+pub fn share(shared: &Path, data_dir: &Path) -> io::Result<()> {
+    make_private(shared)?;
+    let lock = File::create(shared.join("lock"))?;
+    lock.lock()?;
+    let (theirs, ours) = (folder(shared), folder(data_dir));
+    if !theirs.join("ca.pem").try_exists()? {
+        make_private(&theirs)?;
+        #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one
+        let now = SystemTime::now();
+        mint_ca(&theirs.join("ca.pem"), &theirs.join("ca.key"), now).map_err(io::Error::other)?;
+    }
+    make_private(&ours)?;
+    for name in ["ca.key", "ca.pem"] {
+        fs::copy(theirs.join(name), ours.join(name))?;
+    }
+    Ok(())
 }
 
 /// The period in which a certificate of the local authority is used; outside of it, it is replaced.
@@ -250,11 +272,20 @@ fn alt_names(name: &str) -> Result<Vec<SanType>, rcgen::Error> {
         return Ok(vec![SanType::IpAddress(ip)]);
     }
     let mut names = vec![SanType::DnsName(name.try_into()?)];
+    if has_services(name) {
+        names.push(SanType::DnsName(format!("*.{name}").try_into()?));
+    }
     if name == "localhost" {
         names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         names.push(SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)));
     }
     Ok(names)
+}
+
+/// Whether other servers may meet services below a domain, whose names the certificate has to have, too. A wildcard
+/// is none directly below the root.
+fn has_services(domain: &str) -> bool {
+    bare_ip(domain).is_none() && domain.trim_end_matches('.').contains('.')
 }
 
 /// RFC 5280 §4.1.2.2: positive, at most 20 octets, unique for the issuer. No two certificates share

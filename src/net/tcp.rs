@@ -70,7 +70,7 @@ pub struct Secured {
 
 /// Makes the connection break when sent data is not acknowledged, or the peer's window stays closed,
 /// for this long (RFC 5482; TCP_USER_TIMEOUT). Returns false where the system does not support it.
-fn notice_loss(stream: &TcpStream, after: Duration) -> bool {
+pub(super) fn notice_loss(stream: &TcpStream, after: Duration) -> bool {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let noticed = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(after)).is_ok();
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

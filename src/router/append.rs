@@ -18,7 +18,7 @@ use crate::store::archive::{self, Entry, RowKind};
 use crate::store::handled::DurableCount;
 use crate::store::ids::{AccountId, ArchiveId};
 use crate::store::tx::Tx;
-use crate::store::{Job, Store, StoreError, mailbox};
+use crate::store::{Job, Store, StoreError, mailbox, peer_queue};
 
 /// The rows of one message: written together, or not at all, so that a count that covers the message
 /// covers all of it (promise.md 6).
@@ -31,10 +31,21 @@ pub(super) struct Append {
     pub sent: Option<Sent>,
     /// The recipient's row.
     pub received: Option<Received>,
+    /// The row in the queue for another server: its position, and the queue.
+    pub outbound: Option<(i64, Arc<dyn Waits>)>,
     /// Released with the job, after the commit (promise.md 4).
     pub ticket: Option<Ticket>,
     /// The outbox that gets an error when the commit fails.
     pub sender: Option<Arc<Outbox>>,
+}
+
+/// Where a message waits for another server.
+pub(super) trait Waits: Send + Sync {
+    /// The pair of domains.
+    fn pair(&self) -> (&str, &str);
+
+    /// The commit of the message failed: its sender is told.
+    fn failed(&self, seq: i64);
 }
 
 /// A row in the sender's archive.
@@ -82,6 +93,9 @@ impl Append {
         }
         if let Some(received) = &mut self.received {
             received.seq = next();
+        }
+        if let Some((seq, _)) = &mut self.outbound {
+            *seq = next();
         }
     }
 }
@@ -131,7 +145,10 @@ impl Job for Append {
             let of = (Side::Incoming, *account, *seq);
             self.run_row_writes(tx, row_writes, of, place.is_archive())?;
         }
-        Ok(())
+        match &self.outbound {
+            Some((seq, queue)) => peer_queue::append(tx, queue.pair(), (*seq, self.at), &text),
+            None => Ok(()),
+        }
     }
 
     /// Counted so that a hanging disk fills the bounded queue and not the memory.
@@ -175,6 +192,9 @@ impl Job for Append {
         if let (Some(received), Some(to)) = (&self.received, self.stanza.to()) {
             self.router.registry.with(to.bare_str(), |entry| entry.owed.failed(received.seq));
         }
+        if let Some((seq, queue)) = &self.outbound {
+            queue.failed(*seq);
+        }
         if let Some(outbox) = &self.sender {
             let to = self.stanza.from();
             let from = self.stanza.to().map(Jid::as_str);
@@ -213,6 +233,7 @@ mod tests {
             stanza: Stanza::ours(xml.into()).unwrap(),
             sent: None,
             received: None,
+            outbound: None,
             ticket: None,
             sender: None,
         };

@@ -10,6 +10,7 @@ use super::features::{Features, NoFeatures};
 use super::mailbox::Mailbox;
 use super::marks::Marks;
 use super::passage::{Event, Passed};
+use super::peers::Peers;
 use super::questions::Questions;
 use super::registry::Registry;
 use super::task::Tasks;
@@ -50,6 +51,8 @@ pub struct Router {
     pub tasks: Tasks,
     /// What the server itself asks.
     pub questions: Questions,
+    /// What waits for other servers and for components.
+    pub peers: Peers,
     /// What this server answers for.
     pub(super) domains: Domains,
     /// Of messages, for features.
@@ -71,6 +74,7 @@ impl Router {
             limits,
             tasks: Tasks::default(),
             questions: Questions::default(),
+            peers: Peers::default(),
             domains: Domains::of_accounts(hosts),
             marks: Marks::default(),
             features: Arc::new(NoFeatures),
@@ -88,6 +92,11 @@ impl Router {
     /// The domains whose addresses are accounts of this server.
     pub fn hosts(&self) -> Vec<String> {
         self.domains.hosts()
+    }
+
+    /// All domains that this server answers for, in order.
+    pub fn domains(&self) -> Vec<String> {
+        self.domains.all()
     }
 
     /// True for a domain that this server answers for.
@@ -109,16 +118,6 @@ impl Router {
     /// The way to a service for those who cannot wait for it.
     pub fn mailbox(&self, service: ServiceId) -> Option<&Arc<Mailbox>> {
         self.domains.mailbox(service)
-    }
-
-    /// Hands on what is said for an account, to whatever stands behind an address that is none of this
-    /// server's: nobody waits for it.
-    pub fn hand_over(&self, to: &Jid, frame: Frame) {
-        match self.leads(to) {
-            Leads::Service(service) => self.put(service, to.as_str(), frame),
-            // Another server's queue (RFC 6120 §10.4); until there is one, nobody is there.
-            Leads::Elsewhere | Leads::Account | Leads::Server => {}
-        }
     }
 
     pub(super) fn put(&self, service: ServiceId, to: &str, frame: Frame) {
@@ -151,6 +150,13 @@ impl Router {
     pub fn with_features(mut self, features: Arc<dyn Features>) -> Self {
         self.registry = Registry::new(features.clone());
         self.features = features;
+        self
+    }
+
+    /// With queues for whoever is beyond this server, instead of none.
+    #[must_use]
+    pub fn with_peers(mut self, peers: Peers) -> Self {
+        self.peers = peers;
         self
     }
 

@@ -73,24 +73,24 @@ impl Domains {
         hosts.map(|(host, _)| host.clone()).collect()
     }
 
+    /// All domains, in order.
+    pub(super) fn all(&self) -> Vec<String> {
+        self.served.iter().map(|(domain, _)| domain.clone()).collect()
+    }
+
     pub(super) fn leads(&self, to: &Jid) -> Leads {
-        match self.served(to.domain()) {
-            Some(Served::Accounts) if to.local().is_none() => Leads::Server,
-            Some(Served::Accounts) => Leads::Account,
-            Some(Served::Service(service)) => Leads::Service(service),
-            None => Leads::Elsewhere,
+        match self.leads_by(to.domain()) {
+            Leads::Account if to.local().is_none() => Leads::Server,
+            leads => leads,
         }
     }
 
-    /// The service at a bare JID, if there is one.
-    pub(super) fn service_at(&self, bare: &str) -> Option<ServiceId> {
-        if self.mailboxes.is_empty() {
-            return None;
-        }
-        let (_, domain) = bare.split_once('@').unwrap_or(("", bare));
-        match self.served(domain)? {
-            Served::Service(service) => Some(service),
-            Served::Accounts => None,
+    /// Where the addresses of a domain lead; for a domain with accounts, to one of these.
+    pub(super) fn leads_by(&self, domain: &str) -> Leads {
+        match self.served(domain) {
+            Some(Served::Accounts) => Leads::Account,
+            Some(Served::Service(service)) => Leads::Service(service),
+            None => Leads::Elsewhere,
         }
     }
 
@@ -123,8 +123,7 @@ mod tests {
         ] {
             assert_eq!(domains.leads(&Jid::parse(to).unwrap()), leads, "{to}");
         }
-        assert_eq!(domains.service_at("hall@rooms.x"), Some(ServiceId(0)));
-        assert_eq!(domains.service_at("nodes.x"), Some(ServiceId(1)));
-        assert_eq!(domains.service_at("u@x"), None);
+        assert_eq!(domains.leads_by("rooms.x"), Leads::Service(ServiceId(0)));
+        assert_eq!(domains.leads_by("x"), Leads::Account);
     }
 }

@@ -15,17 +15,20 @@ pub(super) enum Fate {
     Dropped,
     /// A service of this server handles it.
     Service,
+    /// It waits for another server, or a component.
+    Remote,
     /// It was one of the first two, and could not be written: its sender gets an error all the same.
     Unstored,
 }
 
 impl Fate {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 7] = [
         (Self::Delivered, "delivered"),
         (Self::Held, "held"),
         (Self::Bounced, "bounced"),
         (Self::Dropped, "dropped"),
         (Self::Service, "service"),
+        (Self::Remote, "remote"),
         (Self::Unstored, "unstored"),
     ];
 }

@@ -426,7 +426,7 @@ fn takers(account: &AccountEntry, stanza: &Stanza, decision: &Decision) -> Resul
 }
 
 /// The rows of a message: the sender's, if it keeps one; the addressee's is for the caller to add.
-fn append(
+pub(super) fn append(
     router: &Arc<Router>,
     stanza: &Stanza,
     now: SystemTime,
@@ -438,6 +438,7 @@ fn append(
         at: micros(now),
         sent: origin.sent.take(),
         received: None,
+        outbound: None,
         ticket: origin.ticket(),
         sender: origin.outbox(),
     }

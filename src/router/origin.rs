@@ -23,6 +23,8 @@ pub struct Origin<'a> {
     pub(super) stamp: Option<Stamp>,
     /// Where it is kept as sent.
     pub(super) kept: Option<(ArchiveId, i64)>,
+    /// It is no client's: no account of this server has a say in what it sends.
+    pub(super) foreign: bool,
     /// It has waited for room in the store's queue, and has it.
     pub has_room: bool,
     /// Enough of the stream is on its way to the disk.
@@ -42,6 +44,15 @@ impl<'a> Origin<'a> {
         Self { sender, ticket, account, ..Self::server() }
     }
 
+    /// A stanza read from another server's stream, or a component's; its errors go into this box.
+    pub fn peer(
+        handled_count: &'a Arc<HandledCount>,
+        outbox: &'a Arc<Outbox>,
+        ticket: Option<Ticket>,
+    ) -> Self {
+        Self { foreign: true, ..Self::session(handled_count, outbox, ticket, None) }
+    }
+
     /// A stanza that a handler made of one that it handled: what is written for it holds the ticket of that
     /// one (promise.md 4).
     pub fn made(ticket: Option<Ticket>) -> Self {
@@ -57,6 +68,7 @@ impl<'a> Origin<'a> {
             sent: None,
             stamp: None,
             kept: None,
+            foreign: false,
             has_room: false,
             full: false,
         }

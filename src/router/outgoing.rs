@@ -16,7 +16,7 @@ pub(super) fn begin(
     policy: MessagePolicy,
     origin: &mut Origin<'_>,
 ) -> Result<(), Routed> {
-    let Some((_, outbox)) = origin.sender else { return Ok(()) };
+    let Some((_, outbox)) = origin.sender.filter(|_| !origin.foreign) else { return Ok(()) };
     let asks = outbox.asks().has(Asks::before(stanza.kind()));
     if !asks && !router.features.has(Part::Sending) {
         return Ok(());

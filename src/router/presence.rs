@@ -6,14 +6,15 @@
 
 use std::sync::Arc;
 
+use super::Router;
 use super::account::{AccountEntry, AccountStatus, Resource};
 use super::contacts::Contacts;
 use super::held::Asks;
 use super::outbox::Outbox;
 use super::passage::{GuardQuery, Side};
+use super::remote::Beyond;
 use super::rules;
 use super::subscription::Audience;
-use super::{Leads, Router, ServiceId};
 use crate::jid::{FullJid, Jid};
 use crate::stanza::presence::PresenceType;
 use crate::stanza::{Frame, Kind};
@@ -97,8 +98,9 @@ pub fn to_entity(router: &Router, from: (&FullJid, &Outbox), entity: &Jid, frame
 }
 
 fn to_one(router: &Router, from: &FullJid, entity: &Jid, frame: &Frame) {
-    if let Leads::Service(service) = router.leads(entity) {
-        return router.put(service, entity.as_str(), frame.addressed(entity.as_str()));
+    if let Some(beyond) = router.beyond(entity.bare_str()) {
+        let to = entity.as_str();
+        return router.put_beyond(beyond, from.domain(), to, frame.addressed(to));
     }
     let from = Jid::from(from.clone());
     let session = router.registry.look(entity.bare_str(), |entry| {
@@ -110,12 +112,11 @@ fn to_one(router: &Router, from: &FullJid, entity: &Jid, frame: &Frame) {
     }
 }
 
-/// To whatever stands behind a bare JID: a service, or the available resources that meet this one. The
-/// frame is addressed once for all of them. Federation sends to remote domains from here, from
-/// [`to_entity`] and [`to_all`]; until then nobody is there.
+/// To whatever stands behind a bare JID: a service, another server, or the available resources that meet this
+/// one. The frame is addressed once for all of them.
 fn to_bare(router: &Router, from: (&FullJid, &Outbox), contact: &str, frame: &Frame) {
-    if let Some(service) = router.domains.service_at(contact) {
-        return router.put(service, contact, frame.addressed(contact));
+    if let Some(beyond) = router.beyond(contact) {
+        return router.put_beyond(beyond, from.0.domain(), contact, frame.addressed(contact));
     }
     if !is_guarded(from.1) {
         return to_sessions(router, from.0, contact, frame);
@@ -128,8 +129,8 @@ fn to_bare(router: &Router, from: (&FullJid, &Outbox), contact: &str, frame: &Fr
 
 /// The same without a question to the sender's own guards.
 fn to_all(router: &Router, from: &FullJid, contact: &str, frame: &Frame) {
-    if let Some(service) = router.domains.service_at(contact) {
-        return router.put(service, contact, frame.addressed(contact));
+    if let Some(beyond) = router.beyond(contact) {
+        return router.put_beyond(beyond, from.domain(), contact, frame.addressed(contact));
     }
     to_sessions(router, from, contact, frame);
 }
@@ -182,16 +183,16 @@ pub fn unavailable_of(jid: &FullJid) -> Frame {
 /// RFC 6121 §3.1.5: a contact was approved and gets the current presence of every available
 /// resource. Nothing, if the approval was taken back meanwhile.
 pub fn show_to_contact(router: &Router, owner: &str, contact: &str) {
-    if let Some(service) = router.domains.service_at(contact) {
-        return show_to_service(router, service, owner, contact);
+    if let Some(beyond) = router.beyond(contact) {
+        return show_beyond(router, beyond, owner, contact);
     }
     let viewers = router.registry.look(contact, viewers);
     show(router, owner, contact, &viewers.unwrap_or_default(), None);
 }
 
-/// The same for a service, which has no sessions. What is read here may be old when it is put, as with
+/// The same for a service or another server, which has no sessions here. What is read here may be old when it is put, as with
 /// [`show`]; the broadcast that made it so is put behind it or was, so it is looked at once more.
-fn show_to_service(router: &Router, service: ServiceId, owner: &str, contact: &str) {
+fn show_beyond(router: &Router, beyond: Beyond, owner: &str, contact: &str) {
     if !Jid::parse(contact).is_ok_and(|to| router.lets_out(owner, &to)) {
         return;
     }
@@ -209,7 +210,9 @@ fn show_to_service(router: &Router, service: ServiceId, owner: &str, contact: &s
         if news.is_empty() {
             return;
         }
-        news.into_iter().for_each(|frame| router.put(service, contact, frame.addressed(contact)));
+        for frame in news {
+            router.put_beyond(beyond, domain_of(owner), contact, frame.addressed(contact));
+        }
         told = shown;
     }
 }
@@ -217,10 +220,11 @@ fn show_to_service(router: &Router, service: ServiceId, owner: &str, contact: &s
 /// RFC 6121 §4.3.1: an account that has an available resource asks a contact for presence that lives
 /// elsewhere, bare JID to bare JID. Those of accounts here are looked at ([`show`]).
 pub fn probe(router: &Router, from: &FullJid, contact: &str) {
-    if let Some(service) = router.domains.service_at(contact)
+    if let Some(beyond) = router.beyond(contact)
         && Jid::parse(contact).is_ok_and(|to| router.lets_out(from.bare_str(), &to))
     {
-        router.put(service, contact, open(from.bare_str(), Some("probe")).addressed(contact));
+        let asked = open(from.bare_str(), Some("probe")).addressed(contact);
+        router.put_beyond(beyond, from.domain(), contact, asked);
     }
 }
 
@@ -259,8 +263,8 @@ pub fn hide_from(router: &Router, owner: &str, peer: &Jid) {
 
 /// The reverse: it sees again what its subscription lets it see.
 pub fn show_to(router: &Router, owner: &str, peer: &Jid) {
-    if let Leads::Service(service) = router.leads(peer) {
-        return show_to_service(router, service, owner, peer.bare_str());
+    if let Some(beyond) = router.beyond(peer.bare_str()) {
+        return show_beyond(router, beyond, owner, peer.bare_str());
     }
     let viewers = router.registry.with(peer.bare_str(), |entry| {
         let mut viewers = viewers(entry);
@@ -268,6 +272,10 @@ pub fn show_to(router: &Router, owner: &str, peer: &Jid) {
         viewers
     });
     show(router, owner, peer.bare_str(), &viewers.unwrap_or_default(), None);
+}
+
+fn domain_of(bare: &str) -> &str {
+    bare.split_once('@').map_or(bare, |(_, domain)| domain)
 }
 
 fn forget_directed(entry: &mut AccountEntry, contact: &str) -> Vec<FullJid> {

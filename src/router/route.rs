@@ -10,7 +10,7 @@ use super::fates::Fate;
 use super::origin::Origin;
 use super::outbox::Outbox;
 use super::routed::{Handler, Routed};
-use super::{Router, incoming, outgoing, sent};
+use super::{Router, incoming, outgoing, remote, sent};
 use crate::stanza::policy::{MessagePolicy, policy_of};
 use crate::stanza::{Kind, Stanza, StanzaError};
 
@@ -74,7 +74,7 @@ impl Router {
             Leads::Account => incoming::pass(self, stanza, to, policy, now, origin),
             Leads::Server => to_domain(stanza),
             Leads::Service(service) => Routed::Handle(Handler::Service(service)),
-            Leads::Elsewhere => to_remote(stanza),
+            Leads::Elsewhere => remote::pass(self, stanza, to, policy, now, origin),
         }
     }
 
@@ -89,17 +89,6 @@ impl Router {
     ) {
         sent::returned(self, stanza, reply, sender, now);
     }
-}
-
-/// RFC 6120 §10.4: without federation every remote domain is not found. Errors and results are dropped,
-/// because no error may answer them, and so is unavailable presence, because nobody waits for an answer.
-fn to_remote(stanza: &Stanza) -> Routed {
-    let answerable = match stanza.kind() {
-        Kind::Message => stanza.ty().as_deref() != Some("error"),
-        Kind::Iq => !matches!(stanza.ty().as_deref(), Some("error" | "result")),
-        Kind::Presence => !matches!(stanza.ty().as_deref(), Some("error" | "unavailable")),
-    };
-    if answerable { Routed::Bounce(StanzaError::remote_server_not_found()) } else { Routed::Done }
 }
 
 fn to_domain(stanza: &Stanza) -> Routed {

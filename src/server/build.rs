@@ -12,6 +12,7 @@ use super::admin_socket::{AdminSocket, is_alive};
 use super::check::{bind_problem, bucket, certificates, clock_warning, open_folder, ports_free};
 use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
+use super::federation::{self, Federation};
 use super::periodic;
 use crate::admin::{Operator, Response};
 use crate::base::id::{OsRng, Rng};
@@ -24,6 +25,7 @@ use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
 use crate::net::web::{BoshTable, Door, Entrance, Started, Watchers, Web};
 use crate::router::outbox::End;
+use crate::router::peers::Peers;
 use crate::router::registry::Conflict;
 use crate::router::{Router, ServiceId, flush};
 use crate::session::{Context, Counts, Ports, saved};
@@ -43,6 +45,7 @@ pub struct Running {
     context: Arc<Context>,
     stop: watch::Sender<bool>,
     save: watch::Sender<bool>,
+    federation: Federation,
 }
 
 /// The addresses that are listened on.
@@ -57,6 +60,10 @@ pub struct Places {
     pub web_plain: Vec<SocketAddr>,
     /// Figures for whoever watches the server.
     pub metrics: Vec<SocketAddr>,
+    /// Where other servers connect and start TLS.
+    pub s2s: Vec<SocketAddr>,
+    /// Where other servers connect with TLS.
+    pub s2s_tls: Vec<SocketAddr>,
 }
 
 /// Starts a server: store, certificates, listeners, in this order; what fails says what to do. What can be
@@ -67,7 +74,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     ports_free(config, origins)?;
     warn(config, origins);
     let store = open_store(config).await?;
-    let secret = fake_salt_secret(&store).await?;
+    let secret = secret_of(&store, "sasl").await?;
     let settings = certificates::settings(config);
     let made = |error| Problem::told(&error, "the server's own certificates".to_owned(), CHECK);
     let tls = Tls::load(settings).map_err(made)?;
@@ -76,19 +83,24 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     }
     let (stop, stopping) = watch::channel(false);
     let (save, saving) = watch::channel(false);
-    let context = context(config, store.clone(), secret, stopping, saving);
+    let (peers, rules) = federation::peers(config);
+    let context = context(config, store.clone(), secret, peers, (stopping, saving));
+    let secret = secret_of(&store, "dialback").await?;
+    let federation = Federation::new(config, origins, &context, (rules, secret), tls.clone())?;
     bucket::open(config, origins, &context.pipeline)?;
     (0..context.pipeline.services().len()).for_each(|service| serve(&context, ServiceId(service)));
     // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
     let socket = bind_operator(config, origins).await?;
     restore_sessions(&context).await?;
-    let [c2s, c2s_tls, web, web_plain, metrics] = bind_all(config, origins).await?;
+    let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls] = bind_all(config, origins).await?;
     let places = Places {
         c2s: addresses(&c2s),
         c2s_tls: addresses(&c2s_tls),
         web: addresses(&web),
         web_plain: addresses(&web_plain),
         metrics: addresses(&metrics),
+        s2s: addresses(&s2s),
+        s2s_tls: addresses(&s2s_tls),
     };
     let first = |bound: &[SocketAddr]| bound.first().map(SocketAddr::port);
     let ports = Ports { starttls: first(&places.c2s), direct: first(&places.c2s_tls) };
@@ -108,10 +120,15 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     }
     // Counted apart: whoever has all streams of an address still hears how the server is.
     Listening::new(&context).all(metrics, Watchers::new(door.clone(), tls.clone()));
-    let running = Running { places, tls, store, context, stop, save };
+    let peers = Listening::new(&context);
+    for (listeners, kind) in [(s2s, ListenerKind::StartTls), (s2s_tls, ListenerKind::Direct)] {
+        peers.all(listeners, federation.on_listeners(kind));
+    }
+    let running = Running { places, tls, store, context, stop, save, federation };
     running.watch_certificates();
     running.start_periodic_jobs();
     running.listen_to_operator(socket);
+    running.federation.begin();
     running.store.check_after_unclean_stop();
     door.started.set();
     Ok(running)
@@ -147,10 +164,11 @@ impl Running {
     /// Reads certificates again where their files changed, or all on SIGHUP.
     pub fn reload(&self) {
         reload(&self.tls);
+        self.federation.tls.reload();
     }
 
     fn watch_certificates(&self) {
-        let tls = self.tls.clone();
+        let (tls, peers) = (self.tls.clone(), self.federation.tls.clone());
         let mut stopping = self.context.stopping.clone();
         self.context.router.tasks.spawn("certificates", async move {
             let mut tick = interval(CERTIFICATE_POLL);
@@ -162,9 +180,12 @@ impl Running {
                 }
                 if tls.files_changed() {
                     reload(&tls);
+                    peers.reload();
                 }
                 ticks += 1;
                 if ticks.is_multiple_of(WARN_EVERY) {
+                    // The system's authorities change with its updates.
+                    peers.reload();
                     tls.warnings(now()).iter().for_each(|warning| tracing::warn!("{warning}"));
                 }
             }
@@ -233,8 +254,8 @@ impl Running {
 }
 
 /// Binds all listeners, in the order of [`Config::listeners`].
-async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 5], Problem> {
-    let mut bound: [Vec<TcpListener>; 5] = Default::default();
+async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 7], Problem> {
+    let mut bound: [Vec<TcpListener>; 7] = Default::default();
     for ((key, addresses), bound) in config.listeners().into_iter().zip(&mut bound) {
         for address in addresses {
             let failed = |error| bind_problem(*address, &error, origins.of(key));
@@ -351,10 +372,10 @@ async fn restore_sessions(context: &Arc<Context>) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn fake_salt_secret(store: &Store) -> Result<[u8; 32], Problem> {
+async fn secret_of(store: &Store, name: &'static str) -> Result<[u8; 32], Problem> {
     let mut fresh = [0; 32];
     OsRng.fill(&mut fresh);
-    let secret = store.write(move |tx| meta::get_or_create_secret(tx, "sasl", &fresh)).await;
+    let secret = store.write(move |tx| meta::get_or_create_secret(tx, name, &fresh)).await;
     secret.map_err(|error| problem(error, "the database", "run `stonechat check --deep`"))
 }
 
@@ -362,8 +383,8 @@ fn context(
     config: &Config,
     store: Store,
     secret: [u8; 32],
-    stopping: watch::Receiver<bool>,
-    saving: watch::Receiver<bool>,
+    peers: Peers,
+    (stopping, saving): (watch::Receiver<bool>, watch::Receiver<bool>),
 ) -> Arc<Context> {
     let limits = Arc::new(config.limits.clone());
     let hosts: Vec<String> = config.host.iter().map(|host| host.domain.clone()).collect();
@@ -391,6 +412,7 @@ fn context(
     let features = modules::features(modules::ALL, module_config.clone());
     let mut router = Router::new(hosts.clone(), store, limits)
         .with_features(features)
+        .with_peers(peers)
         .with_afterwards(modules::api::after(module_config.clone(), pipeline.clone(), now));
     let of = |service: &Serving| hosts.iter().map(|host| service.domain(host)).collect::<Vec<_>>();
     for service in pipeline.services() {
@@ -451,7 +473,8 @@ fn clock() -> Instant {
 const THROTTLE_ENTRIES: usize = 10_000;
 const TWO_ON_ONE_FOLDER: &str = "most likely a Stonechat runs here already; a second one needs a \
     folder and ports of its own: --data-dir other-data --set c2s.listen=127.0.0.1:15222 \
-    --set c2s.listen_tls=127.0.0.1:15223 --set web.listen=127.0.0.1:15443 --set metrics.listen=127.0.0.1:15444";
+    --set c2s.listen_tls=127.0.0.1:15223 --set s2s.listen=127.0.0.1:15269 \
+    --set web.listen=127.0.0.1:15443 --set metrics.listen=127.0.0.1:15444";
 const CHECK: &str = "run `stonechat check` for a closer look";
 const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// Polls between two looks at expiry: a day's worth.

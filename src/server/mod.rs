@@ -6,6 +6,7 @@ pub mod check;
 pub mod cli;
 mod clock;
 pub mod config;
+mod federation;
 pub mod logging;
 pub mod metrics_doc;
 mod periodic;

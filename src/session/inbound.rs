@@ -237,7 +237,8 @@ impl Session {
     ) {
         let cx = self.binding.cx.clone();
         let (handled_count, outbox) = (self.handled_count.clone(), self.outbox.clone());
-        let sender = Sender { handled_count, outbox, account: self.binding.client.account };
+        let account = self.binding.client.account;
+        let sender = Sender { handled_count, outbox, account, foreign: false };
         self.flow.await_handler(Box::pin(async move {
             if let Some(before) = before {
                 before.await;

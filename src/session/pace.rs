@@ -60,6 +60,15 @@ impl Pace {
         }
     }
 
+    /// Full buckets of these rates and bursts, of bytes and of stanzas; a rate of 0 means no bound.
+    pub fn of(bytes: (u32, u32), stanzas: (u32, u32), now: Instant) -> Self {
+        Self {
+            bytes: Bucket::new(bytes.0, bytes.1),
+            stanzas: Bucket::new(stanzas.0, stanzas.1),
+            at: now,
+        }
+    }
+
     /// Counts input; returns how long reading must pause.
     #[allow(clippy::cast_precision_loss)]
     pub fn count(&mut self, bytes: usize, stanzas: usize, now: Instant) -> Duration {

@@ -7,6 +7,7 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::stream::s2s::certificate::PeerCertificate;
 use crate::stream::sasl::ChannelBindings;
 
 /// The future of [`Transport::start_tls`].
@@ -22,4 +23,15 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
     fn notices_loss(&self) -> bool {
         false
     }
+}
+
+/// TLS with another server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSecured {
+    /// What is known of its certificate, if it showed one.
+    pub certificate: Option<PeerCertificate>,
+    /// Such as `TLSv1.3`.
+    pub version: &'static str,
+    /// Such as `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: String,
 }

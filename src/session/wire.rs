@@ -17,9 +17,9 @@ use crate::stanza::Frame;
 use crate::stream::framing::{Event, Framing, Item};
 use crate::xml::error::XmlError;
 
-/// One connection with its partly read input and partly written output.
-pub struct Wire {
-    transport: Box<dyn Transport>,
+/// One connection with its partly read input and partly written output: a client's, or another server's.
+pub struct Wire<T: ?Sized = dyn Transport> {
+    transport: Box<T>,
     framing: Framing,
     buffer: BytesMut,
     /// `buffer` belongs to the thread, and goes back to it before any wait.
@@ -45,8 +45,20 @@ pub enum Io {
 }
 
 impl Wire {
+    /// No connection at all.
+    pub fn disconnected() -> Self {
+        Self::new(Box::new(Disconnected), Framing::tcp("", &Limits::default()))
+    }
+
+    /// See [`Transport::notices_loss`].
+    pub fn notices_loss(&self) -> bool {
+        self.transport.notices_loss()
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + ?Sized> Wire<T> {
     /// Creates a wire over a connection on which nothing was sent yet.
-    pub fn new(transport: Box<dyn Transport>, framing: Framing) -> Self {
+    pub fn new(transport: Box<T>, framing: Framing) -> Self {
         Self {
             transport,
             framing,
@@ -58,11 +70,6 @@ impl Wire {
             unflushed: false,
             uncounted: 0,
         }
-    }
-
-    /// No connection at all.
-    pub fn disconnected() -> Self {
-        Self::new(Box::new(Disconnected), Framing::tcp("", &Limits::default()))
     }
 
     /// The next whole piece among the bytes read so far.
@@ -108,7 +115,7 @@ impl Wire {
     }
 
     /// The connection, for the TLS handshake.
-    pub fn transport(&mut self) -> &mut dyn Transport {
+    pub fn transport(&mut self) -> &mut T {
         &mut *self.transport
     }
 
@@ -147,11 +154,6 @@ impl Wire {
     /// Whether the first `bytes` bytes have reached the system, and none are left in TLS.
     pub fn is_flushed_to(&self, bytes: u64) -> bool {
         self.written >= bytes && !self.unflushed
-    }
-
-    /// See [`Transport::notices_loss`].
-    pub fn notices_loss(&self) -> bool {
-        self.transport.notices_loss()
     }
 
     /// True while queued bytes are not all written.

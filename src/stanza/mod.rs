@@ -4,6 +4,7 @@
 //! bytes, shared by all recipients.
 
 pub mod claims;
+pub mod content;
 pub mod delay;
 pub mod error;
 pub mod files;
@@ -184,6 +185,17 @@ impl Stanza {
         let lang = lang.filter(|_| element.lang().is_none()).cloned();
         let head = open_tag(kind, &element, Some(from.as_str()), to.as_ref(), lang.as_deref());
         Ok(Self(Arc::new(Parts { kind, from, to, element, head, lang })))
+    }
+
+    /// Takes another server's element, whose `from` and `to` must be there (RFC 6120 §8.1.2.2): whether the
+    /// server may speak for that domain is for the stream to say. `lang` is the stream's (§8.1.5). None if an
+    /// address is malformed.
+    pub fn from_peer(kind: Kind, element: Element, lang: Option<&Arc<str>>) -> Option<Self> {
+        let from = Jid::parse(&element.attr("from")?).ok()?;
+        let to = Some(Jid::parse(&element.attr("to")?).ok()?);
+        let lang = lang.filter(|_| element.lang().is_none()).cloned();
+        let head = open_tag(kind, &element, Some(from.as_str()), to.as_ref(), lang.as_deref());
+        Some(Self(Arc::new(Parts { kind, from, to, element, head, lang })))
     }
 
     /// Reads a stanza that this server made or stored, which has `from` and `to` already.

@@ -18,7 +18,7 @@ use super::sqlite::engine::Engine;
 use super::sqlite::open;
 use super::tx::{StoreError, Tx};
 use super::unindexed::Unindexed;
-use super::{archive, mailbox, meta, writer};
+use super::{archive, mailbox, meta, peer_queue, writer};
 use crate::base::archive_id::ArchiveIds;
 use crate::base::id::{OsRng, Rng};
 
@@ -259,7 +259,12 @@ fn begin(tx: &mut dyn Tx) -> Result<(ArchiveIds, i64), StoreError> {
     let secret = meta::get_or_create_secret(tx, "archive-ids", &fresh)?;
     let key = secret.first_chunk().unwrap_or(&[0; 16]);
     // This includes the positions of deleted rows: the clock may have been ahead when they were written.
-    let last = [mailbox::last_seq(tx)?, archive::last_seq(tx)?, archive::last_indexed(tx)?];
+    let last = [
+        mailbox::last_seq(tx)?,
+        archive::last_seq(tx)?,
+        archive::last_indexed(tx)?,
+        peer_queue::last_seq(tx)?,
+    ];
     Ok((ArchiveIds::new(key), last.into_iter().max().unwrap_or(0)))
 }
 

@@ -24,6 +24,7 @@ pub mod meta;
 pub mod migrate;
 mod node;
 mod options;
+pub mod peer_queue;
 mod queue;
 mod readers;
 pub mod reports;
@@ -72,6 +73,7 @@ pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
         search::catalogue(),
         mailbox::CATALOGUE,
         meta::CATALOGUE,
+        peer_queue::CATALOGUE,
         tokens::CATALOGUE,
         &uploads::catalogue().concat(),
         usage::CATALOGUE,

@@ -31,7 +31,8 @@ enum Kind {
 
 impl Framing {
     /// A stream on TCP (RFC 6120 §4) with this content namespace (§4.8.2), whose header has not arrived,
-    /// with the limits of an unauthenticated one.
+    /// with the limits of an unauthenticated one. What comes on one of `jabber:server` is turned into
+    /// `jabber:client`, which is what is routed, and stanzas that go out ([`Framing::write_frame`]) the other way.
     pub fn tcp(content: &'static str, limits: &Limits) -> Self {
         Self(Kind::Tcp(Tcp::new(content, limits)))
     }
@@ -117,6 +118,7 @@ mod tests {
     use super::*;
     use crate::jid::Jid;
     use crate::stream::error::StreamError;
+    use crate::xml::element::Element;
     use crate::xml::ns;
 
     fn written(content: &'static str, items: &[Item]) -> Vec<String> {
@@ -160,7 +162,7 @@ mod tests {
     fn an_element_without_a_namespace_is_in_what_the_header_declares() {
         for (content, declared, element) in [
             (ns::CLIENT, ns::CLIENT, ns::CLIENT),
-            (ns::SERVER, ns::SERVER, ns::SERVER),
+            (ns::SERVER, ns::SERVER, ns::CLIENT),
             (ns::SERVER, ns::CLIENT, ""),
             (ns::CLIENT, ns::STREAM, ns::STREAM),
         ] {
@@ -176,5 +178,132 @@ mod tests {
             assert_eq!(got.ns(), element);
             assert!(matches!(next(), Event::Whitespace) && matches!(next(), Event::Close));
         }
+    }
+
+    /// The elements of a stream between servers, and what it wrote them as.
+    fn from_server(header: &str, elements: &str) -> Vec<Result<Element, XmlError>> {
+        let mut framing = Framing::tcp(ns::SERVER, &Limits::default());
+        let mut buffer = BytesMut::from([header, elements].concat().as_bytes());
+        let opened = framing.next(&mut buffer, |_| ()).unwrap();
+        assert!(matches!(opened, Some(Event::Open(_))));
+        let mut got = Vec::new();
+        while !buffer.is_empty() {
+            match framing.next(&mut buffer, |_| ()) {
+                Ok(Some(Event::Element(element))) => got.push(Ok(element)),
+                Ok(_) => {}
+                Err(error) => {
+                    got.push(Err(error));
+                    break;
+                }
+            }
+        }
+        got
+    }
+
+    const PEER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
+                        xmlns:stream='http://etherx.jabber.org/streams' \
+                        xmlns:db='jabber:server:dialback' version='1.0'>";
+
+    /// RFC 6120 §4.8.3, §4.8.5: whatever the header binds and stanzas declare, a client reads the same.
+    #[test]
+    fn what_a_server_sends_is_right_on_a_clients_wire() {
+        let forwarded = "<x:f xmlns:x='urn:xmpp:forward:0'><message xmlns='jabber:client'><body/>\
+                         </message></x:f>";
+        for (sent, children) in [
+            ("<message><body>1</body></message>", [Some(ns::CLIENT), None]),
+            ("<message xmlns='jabber:server'><body/></message>", [Some(ns::CLIENT), None]),
+            ("<message xmlns='jabber:client'><body/></message>", [Some(ns::CLIENT), None]),
+            (
+                "<message xmlns='jabber:server'><body xmlns='jabber:server'/></message>",
+                [Some(ns::CLIENT), None],
+            ),
+            (&format!("<message>{forwarded}</message>"), [Some(ns::FORWARD), Some(ns::CLIENT)]),
+            (
+                &format!("<message>{}</message>", forwarded.replace("client", "server")),
+                [Some(ns::FORWARD), Some(ns::CLIENT)],
+            ),
+        ] {
+            let got = from_server(PEER, sent);
+            let element = got.into_iter().next().unwrap().unwrap();
+            assert_eq!(element.ns(), ns::CLIENT, "{sent}");
+            // On a client's stream, whose header declares the content namespace.
+            let wire = format!("<s xmlns='{}'>{}</s>", ns::CLIENT, element.as_str());
+            let document = roxmltree::Document::parse(&wire).unwrap();
+            let spaces: Vec<_> =
+                document.root_element().descendants().skip(1).filter(|n| n.is_element()).collect();
+            let spaces = spaces.iter().map(|node| node.tag_name().namespace());
+            let wanted =
+                std::iter::once(Some(ns::CLIENT)).chain(children).take_while(Option::is_some);
+            assert!(spaces.clone().take(wanted.clone().count()).eq(wanted), "{sent}");
+            assert!(!element.as_str().contains("jabber:server"), "{sent}");
+        }
+        // RFC 6120 §4.8.5: no prefix for the content namespace, and none from the header.
+        for bad in [
+            "<s:message xmlns:s='jabber:server'/>",
+            "<message xmlns:s='jabber:server'><s:body/></message>",
+            "<message><db:result/></message>",
+        ] {
+            assert!(from_server(PEER, bad).iter().any(Result::is_err), "{bad}");
+        }
+    }
+
+    /// XEP-0220 §2: the prefix is the one of the header; RFC 6120 §4.8.5 for that of the stream.
+    #[test]
+    fn elements_of_the_stream_have_the_headers_prefixes() {
+        for (stream, db) in [("stream", "db"), ("s", "dialback"), ("db", "stream")] {
+            let header = format!(
+                "<{stream}:stream xmlns='jabber:server' xmlns:{stream}='{}' xmlns:{db}='{}'>",
+                ns::STREAM,
+                ns::DIALBACK
+            );
+            let elements = format!(
+                "<{db}:result from='a' to='b' type='error'><error type='cancel'/></{db}:result>\
+                 <{stream}:features><a xmlns='urn:a'/></{stream}:features>\
+                 <{db}:verify xmlns:{db}='{}'/><message/>",
+                ns::DIALBACK
+            );
+            let got = from_server(&header, &elements);
+            let names: Vec<_> = got.iter().flatten().map(|one| (one.ns(), one.name())).collect();
+            let wanted = [
+                (ns::DIALBACK, "result"),
+                (ns::STREAM, "features"),
+                (ns::DIALBACK, "verify"),
+                (ns::CLIENT, "message"),
+            ];
+            assert_eq!(names, wanted, "{header}");
+            let error = got[0].as_ref().unwrap().children().next().unwrap();
+            assert_eq!((error.ns, error.name), (ns::CLIENT, "error"));
+        }
+        let without = "<stream:stream xmlns='jabber:server' \
+                       xmlns:stream='http://etherx.jabber.org/streams'>";
+        assert!(from_server(without, "<db:result/>").iter().any(Result::is_err));
+    }
+
+    /// RFC 6120 §4.7.3, §4.8.3; XEP-0220 §2.4.1; XEP-0297 §3.2
+    #[test]
+    fn what_goes_to_a_server_is_a_stream_between_servers() {
+        let mut framing = Framing::tcp(ns::SERVER, &Limits::default());
+        let mut text = Vec::new();
+        let to = Some(Jid::parse("b.example").unwrap());
+        let header = Greeting { id: String::new(), from: "a.example".to_owned(), to };
+        framing.write(Item::Header(header), |bytes| text.extend_from_slice(&bytes));
+        let head = Bytes::from_static(b"<message to='b.example'");
+        let tail =
+            "><a xmlns='jabber:client'/><f xmlns='urn:f'><message xmlns='jabber:client'/></f>";
+        let frame = Frame { head, tail: tail.into(), end: "</message>".into() };
+        framing.write_frame(frame, |bytes| text.extend_from_slice(&bytes));
+        framing.write(Item::Element("<db:result/>".into()), |bytes| text.extend_from_slice(&bytes));
+        framing.write(Item::Close, |bytes| text.extend_from_slice(&bytes));
+        let text = String::from_utf8(text).unwrap();
+        let document = roxmltree::Document::parse(&text).unwrap();
+        let root = document.root_element();
+        assert_eq!((root.attribute("id"), root.attribute("from")), (None, Some("a.example")));
+        assert_eq!(
+            (root.attribute("to"), root.attribute("version")),
+            (Some("b.example"), Some("1.0"))
+        );
+        let spaces = root.descendants().skip(1).filter_map(|node| node.tag_name().namespace());
+        let wanted = [ns::SERVER, ns::SERVER, "urn:f", ns::CLIENT, ns::DIALBACK];
+        assert_eq!(spaces.collect::<Vec<_>>(), wanted);
     }
 }

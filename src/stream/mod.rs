@@ -6,5 +6,6 @@ pub mod error;
 pub mod features;
 pub mod framing;
 pub mod open;
+pub mod s2s;
 pub mod sasl;
 pub mod sm;

@@ -22,19 +22,7 @@ pub fn judge(
     is_host: impl Fn(&str) -> bool,
     only: Option<&str>,
 ) -> Result<Opened, StreamFailure> {
-    if header.prefix.is_some() && header.ns.is_empty() {
-        // RFC 6120 §4.9.3.13: XML that breaks the rules of namespaces.
-        return Err(
-            StreamError::NotWellFormed.text("the prefix of the root element is not declared")
-        );
-    }
-    if header.ns != ns::STREAM {
-        return Err(StreamError::InvalidNamespace
-            .text("the stream's namespace is not that of XMPP streams"));
-    }
-    if header.local != "stream" {
-        return Err(StreamError::BadFormat.text("the root element is not a stream"));
-    }
+    is_stream(header)?;
     // RFC 6120 §4.8.2: without the content namespace as the default, each stanza names it itself.
     if !matches!(header.default_ns.as_deref(), None | Some(ns::CLIENT | ns::STREAM | "")) {
         return Err(
@@ -59,8 +47,26 @@ pub fn judge(
     Ok(Opened { host, lang: header.lang.clone() })
 }
 
+/// Whether the root is that of an XMPP stream (RFC 6120 §4.8.1), of clients or of servers.
+pub(super) fn is_stream(header: &Header) -> Result<(), StreamFailure> {
+    if header.prefix.is_some() && header.ns.is_empty() {
+        // RFC 6120 §4.9.3.13: XML that breaks the rules of namespaces.
+        return Err(
+            StreamError::NotWellFormed.text("the prefix of the root element is not declared")
+        );
+    }
+    if header.ns != ns::STREAM {
+        return Err(StreamError::InvalidNamespace
+            .text("the stream's namespace is not that of XMPP streams"));
+    }
+    if header.local != "stream" {
+        return Err(StreamError::BadFormat.text("the root element is not a stream"));
+    }
+    Ok(())
+}
+
 /// Whether the version is `1.0` or later; a missing or older one is not XMPP as RFC 6120 defines it.
-fn speaks_xmpp_1(version: &str) -> bool {
+pub(super) fn speaks_xmpp_1(version: &str) -> bool {
     let mut parts = version.splitn(2, '.').map(str::parse::<u32>);
     matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(_))) if major >= 1)
 }

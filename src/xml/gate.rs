@@ -709,6 +709,7 @@ mod tests {
                 local: "stream".into(),
                 prefix: Some("stream".into()),
                 default_ns: Some(ns::CLIENT.into()),
+                dialback: None,
             }
         );
         for (raw, ns, prefix) in [

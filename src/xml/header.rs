@@ -1,7 +1,8 @@
 //! The content of a stream header (RFC 6120 §4.7); the stream floor decides whether to accept it.
 
 use super::escape::decode_attr;
-use super::scan::{Attr, QName};
+use super::ns;
+use super::scan::{Attr, QName, declared_prefix};
 
 /// The content of the root's open tag.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,6 +25,8 @@ pub struct Header {
     pub prefix: Option<String>,
     /// The namespace declared as the default.
     pub default_ns: Option<String>,
+    /// The prefix that it binds to `jabber:server:dialback` (XEP-0220 §2.4.1).
+    pub dialback: Option<String>,
 }
 
 impl Header {
@@ -37,6 +40,8 @@ impl Header {
             let found = attrs.iter().find(|attr| attr.name.whole == wanted);
             found.map(|attr| decode_attr(attr.value).into_owned())
         };
+        let dialback = attrs.iter().filter(|attr| attr.value == ns::DIALBACK);
+        let dialback = dialback.filter_map(|attr| declared_prefix(&attr.name));
         Self {
             from: attr("from"),
             to: attr("to"),
@@ -47,6 +52,7 @@ impl Header {
             local: name.local.to_owned(),
             prefix: (!name.prefix.is_empty()).then(|| name.prefix.to_owned()),
             default_ns: default_ns.map(ToOwned::to_owned),
+            dialback: dialback.map(ToOwned::to_owned).find(|prefix| !prefix.is_empty()),
         }
     }
 }

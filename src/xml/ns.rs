@@ -4,10 +4,20 @@
 pub const CLIENT: &str = "jabber:client";
 /// Content namespace of federated streams (RFC 6120 §4.8.3).
 pub const SERVER: &str = "jabber:server";
+/// Server dialback (XEP-0220).
+pub const DIALBACK: &str = "jabber:server:dialback";
+/// The stream feature of server dialback (XEP-0220 §2.4.2).
+pub const DIALBACK_FEATURE: &str = "urn:xmpp:features:dialback";
+/// Streams between servers that carry stanzas both ways (XEP-0288 §2.2).
+pub const BIDI: &str = "urn:xmpp:bidi";
+/// The stream feature of such streams (XEP-0288 §2.1).
+pub const BIDI_FEATURE: &str = "urn:xmpp:features:bidi";
 /// The stream namespace (RFC 6120 §4.8.1).
 pub const STREAM: &str = "http://etherx.jabber.org/streams";
 /// Stanza error conditions (RFC 6120 §8.3.2).
 pub const STANZAS_ERR: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+/// Stream error conditions (RFC 6120 §4.9.2).
+pub const STREAMS_ERR: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 /// STARTTLS (RFC 6120 §5).
 pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 /// SASL (RFC 6120 §6).

@@ -329,25 +329,26 @@ async fn attempts_that_are_never_finished_are_counted() -> Outcome<()> {
 }
 
 /// Rule 9: PLAIN for an account that does not exist is hashed as long as for one that does: what the server works for it is
-/// compared, not what time goes by. Made so slow that nothing else counts; a machine with much to do may need more rounds.
+/// compared, not what time goes by. Made so slow that nothing else counts. A short piece of work may fall between two ticks:
+/// rounds are added up until both have many, and until what else the server had to do no longer counts.
 #[tokio::test]
 async fn a_password_is_hashed_as_long_for_nobody_as_for_somebody() -> Outcome<()> {
     let lab = Lab::new(&["alice"], &["sasl.iterations=100000"]);
-    let mut least = [u64::MAX; 2];
+    let mut all = [0_u64; 2];
     for round in 1.. {
-        for (user, least) in ["alice", "nobody"].into_iter().zip(&mut least) {
+        for (user, all) in ["alice", "nobody"].into_iter().zip(&mut all) {
             let mut client = lab.connect().await?;
             let plain = BASE64.encode(format!("\0{user}\0wrong"));
             let begun = worked(lab.process.pid);
             client.send(&format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{plain}</auth>")).await?;
             assert_eq!(client.receive().await?.name, "failure");
-            *least = (*least).min(worked(lab.process.pid) - begun);
+            *all += worked(lab.process.pid) - begun;
         }
-        let [known, unknown] = least;
-        if known > 0 && unknown > 0 && known < unknown * 2 && unknown < known * 2 {
+        let [known, unknown] = all;
+        if known >= 10 && unknown >= 10 && known < unknown * 2 && unknown < known * 2 {
             break;
         }
-        assert!(round < 20, "{least:?} ticks of the processor");
+        assert!(round < 60, "{all:?} ticks of the processor in {round} rounds");
     }
     Ok(())
 }

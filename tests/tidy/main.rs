@@ -24,12 +24,18 @@ const FLOORS: &[&[&str]] = &[
     &["stream", "store"],
     &["router"],
     &["modules", "admin"],
-    &["session", "net"],
+    &["session", "peer", "net"],
     &["server"],
 ];
 
 /// Imports beside each other that are meant.
-const BESIDE: &[(&str, &str)] = &[("stanza", "jid"), ("modules", "admin"), ("net", "session")];
+const BESIDE: &[(&str, &str)] = &[
+    ("stanza", "jid"),
+    ("modules", "admin"),
+    ("net", "session"),
+    ("net", "peer"),
+    ("peer", "session"),
+];
 
 /// Modules that know another module.
 const MODULES_BESIDE: &[(&str, &str)] = &[

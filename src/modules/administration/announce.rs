@@ -63,6 +63,7 @@ impl Post {
             handled_count: Arc::new(HandledCount::new(limits)),
             outbox: Arc::new(Outbox::new(limits.outbox_bytes_max)),
             account: None,
+            foreign: false,
         };
         Self { sender, sent: 0, lost: 0 }
     }

@@ -150,6 +150,7 @@ mod tests {
             handled_count: Arc::new(HandledCount::new(&cx.router.limits)),
             outbox: client.outbox.clone(),
             account: client.account,
+            foreign: false,
         };
         for id in ["refused", "1"] {
             let said = format!(

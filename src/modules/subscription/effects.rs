@@ -45,7 +45,7 @@ pub(in crate::modules) fn carry_out(router: &Arc<Router>, steps: &[Step]) {
             presence::withdraw_from_contact(router, step.owner.as_str(), step.peer.as_str());
         }
         if let Some(frame) = &step.leaves {
-            router.hand_over(&peer, frame.clone());
+            router.hand_over(&owner, &peer, frame.clone());
         }
     }
     // §3.1.5: after the contact has the `subscribed` and the push that it brings.

@@ -86,10 +86,10 @@ fn read_outbound(cx: &Cx, stanza: &Stanza) -> Result<Option<Half>, StanzaError> 
     if owner == peer {
         return Ok(None);
     }
-    if verb == Verb::Subscribe && !cx.router.serves(peer.domain()) {
+    if verb == Verb::Subscribe {
         // RFC 6121 §3.1.2: it cannot be routed, so the user gets an error and the roster does not
         // change.
-        return Err(StanzaError::remote_server_not_found());
+        cx.router.may_reach(owner.domain(), peer.domain())?;
     }
     let frame = bared(stanza, &owner, &peer);
     if frame.len() > REQUEST_BYTES_MAX {

@@ -3,6 +3,7 @@
 use super::error::{TlsError, TlsProblem};
 use super::facts::{Facts, ascii};
 use super::kind::Kind;
+use super::peer_configs::PeerConfigs;
 use super::{HostCertificate, HostInfo, MinVersion, Source, Warning, pair};
 use crate::base::time::{is_plausible, stamp};
 use crate::net::local_ca::{self, LocalCa};
@@ -23,6 +24,7 @@ pub(super) struct Host {
     streams: Configs,
     web: Configs,
     any: Configs,
+    pub(super) peers: PeerConfigs,
     pub(super) facts: Facts,
     /// Equal chains have equal public keys, so the chain alone shows whether a reload changes anything.
     pub(super) chain: Vec<CertificateDer<'static>>,
@@ -51,14 +53,19 @@ impl Host {
             stamp.good = Some(local_ca::good(&pair.facts));
         }
         let chain = pair.certified.cert.clone();
-        let config = pair::server_config(pair.certified, min_version, provider.clone())
-            .map_err(|error| TlsProblem::Setup(error.to_string()).at(&stamp.chain_file))?;
+        let setup =
+            |error: rustls::Error| TlsProblem::Setup(error.to_string()).at(&stamp.chain_file);
+        let certified = Arc::new(pair.certified);
+        let config = pair::server_config(certified.clone(), min_version, provider.clone());
+        let config = config.map_err(setup)?;
+        let peers = PeerConfigs::new(&certified, min_version, provider).map_err(setup)?;
         Ok(Self {
             domain: host.domain.clone(),
             name: ascii(&host.domain),
             streams: Configs::new(&config, &[pair::ALPN_CLIENT]),
             web: Configs::new(&config, &ALPN_WEB),
             any: Configs::new(&config, &[&[pair::ALPN_CLIENT][..], &ALPN_WEB[..]].concat()),
+            peers,
             facts: pair.facts,
             chain,
             stamp,

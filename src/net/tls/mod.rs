@@ -1,17 +1,22 @@
-//! TLS for clients: certificates per host, reload without a dropped session, channel bindings.
+//! TLS for clients and other servers: certificates per host, reload without a dropped session, channel bindings.
 //! RFC 6120 §5 and §13.7, RFC 7590, RFC 9325, XEP-0368 (direct TLS), RFC 9266 and RFC 5929 §4.
 
+mod dane;
 pub(crate) mod error;
 pub(crate) mod facts;
 mod host;
 mod kind;
 pub(crate) mod pair;
+pub mod peer;
+mod peer_configs;
+mod roots;
 mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod verdict;
 
 pub use error::{TlsError, TlsProblem};
 pub use kind::Kind;
@@ -21,9 +26,9 @@ use super::local_ca::LocalCa;
 use arc_swap::ArcSwap;
 use facts::ascii;
 use host::{Host, Stamp};
-use rustls::ServerConnection;
 use rustls::crypto::CryptoProvider;
 use rustls::server::Acceptor;
+use rustls::{CommonState, ServerConnection};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -271,7 +276,7 @@ pub fn channel_bindings(conn: &ServerConnection, end_point: Option<&[u8]>) -> Bi
 /// [`Accepted::version`] of TLS 1.3.
 pub const V1_3: &str = "TLSv1.3";
 
-fn version(conn: &ServerConnection) -> &'static str {
+fn version(conn: &CommonState) -> &'static str {
     match conn.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => V1_3,
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -279,7 +284,7 @@ fn version(conn: &ServerConnection) -> &'static str {
     }
 }
 
-fn cipher(conn: &ServerConnection) -> String {
+fn cipher(conn: &CommonState) -> String {
     conn.negotiated_cipher_suite()
         .and_then(|suite| suite.suite().as_str().map(str::to_owned))
         .unwrap_or_default()

@@ -65,18 +65,14 @@ pub(crate) fn provider() -> CryptoProvider {
 /// earlier one, so a resumed TLS session always belongs to the certificate whose hash is its
 /// `tls-server-end-point`.
 pub(crate) fn server_config(
-    certified: CertifiedKey,
+    certified: impl Into<SingleCertAndKey>,
     min_version: MinVersion,
     provider: Arc<CryptoProvider>,
 ) -> Result<ServerConfig, rustls::Error> {
-    let versions: &[&SupportedProtocolVersion] = match min_version {
-        MinVersion::Tls12 => &[&version::TLS13, &version::TLS12],
-        MinVersion::Tls13 => &[&version::TLS13],
-    };
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)?
+        .with_protocol_versions(versions(min_version))?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        .with_cert_resolver(Arc::new(certified.into()));
     config.ignore_client_order = true;
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -90,6 +86,17 @@ pub(crate) fn server_config(
     config.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
     Ok(config)
 }
+
+/// The versions of TLS, the newest first.
+pub(crate) fn versions(min_version: MinVersion) -> &'static [&'static SupportedProtocolVersion] {
+    match min_version {
+        MinVersion::Tls12 => BOTH,
+        MinVersion::Tls13 => NEW,
+    }
+}
+
+static BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+static NEW: &[&SupportedProtocolVersion] = &[&version::TLS13];
 
 /// Reads a PEM file as text without byte order marks: some editors put one at the beginning, and joined
 /// files have them in between.
@@ -122,7 +129,8 @@ fn without_marks(bytes: Vec<u8>) -> Vec<u8> {
     text
 }
 
-fn chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+/// The certificates of a PEM text, at least one.
+pub(crate) fn chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
     let chain: Vec<_> =
         CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(not_pem)?;
     match chain.is_empty() {

@@ -129,6 +129,13 @@ pub struct LabArgs {
     /// Make the owner of the server of this account, as often as wanted: --admin alice@localhost
     #[arg(long, value_name = "JID")]
     pub admin: Vec<String>,
+    /// Another server, by its address, as often as wanted: --peer b.example=127.0.0.1:5270
+    #[arg(long, value_name = "DOMAIN=ADDRESS")]
+    pub peer: Vec<String>,
+    /// Share the authority for certificates with the labs that name the same folder [default with --peer: one of
+    /// this user's, in the folder for temporary files]
+    #[arg(long, value_name = "FOLDER")]
+    pub authority: Option<PathBuf>,
 }
 
 /// What `stonechat invite` takes: an invitation to be made, or another verb.

@@ -1,9 +1,12 @@
 //! `stonechat lab`: the configuration of a temporary server.
 
+use std::path::PathBuf;
+
 use super::args::{Common, LabArgs};
 use super::lab_folder::LabFolder;
 use crate::admin::Secret;
 use crate::jid::BareJid;
+use crate::net::local_ca;
 use crate::server::config::{Config, Inputs, Loaded, Problem, Problems, load};
 
 /// A server to be thrown away.
@@ -42,11 +45,47 @@ impl Lab {
         let file = Inputs { file: common.config.clone(), ..Inputs::default() };
         let base = if common.config.is_some() { load(&file)?.config } else { Config::default() };
         let mut base = base.lab(&domains, folder.path().to_owned());
+        for text in &args.peer {
+            let (domain, place) = peer(text).map_err(Problems::one)?;
+            base.s2s.routes.insert(domain, place);
+        }
+        if let Some(shared) = authority(args) {
+            local_ca::share(&shared, folder.path()).map_err(|error| {
+                Problems::one(Problem {
+                    what: format!("the authority of the labs cannot be used: {error}"),
+                    place: shared.display().to_string(),
+                    fix: "name a folder that you may write to: --authority FOLDER".to_owned(),
+                })
+            })?;
+        }
         for text in &args.admin {
             base.admin.owners.push(admin(text, &users).map_err(Problems::one)?);
         }
         let loaded = load(&Inputs { base, sets: common.sets(), ..Inputs::default() })?;
         Ok(Self { loaded: Loaded { file: common.config.clone(), ..loaded }, users, folder })
+    }
+}
+
+/// Labs that are to meet trust one authority.
+fn authority(args: &LabArgs) -> Option<PathBuf> {
+    let own = || {
+        let user = rustix::process::getuid().as_raw();
+        std::env::temp_dir().join(format!("stonechat-lab-authority-{user}"))
+    };
+    args.authority.clone().or_else(|| (!args.peer.is_empty()).then(own))
+}
+
+/// Reads `DOMAIN=ADDRESS`.
+fn peer(text: &str) -> Result<(String, String), Problem> {
+    match text.split_once('=') {
+        Some((domain, place)) if !domain.is_empty() && !place.is_empty() => {
+            Ok((domain.to_owned(), place.to_owned()))
+        }
+        _ => Err(Problem {
+            what: format!("`{text}` says no domain and where it is"),
+            place: "--peer".to_owned(),
+            fix: "write it as --peer b.example=127.0.0.1:5270".to_owned(),
+        }),
     }
 }
 
@@ -101,7 +140,13 @@ mod tests {
         let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
         let set = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let common = Common { config: None, set, data_dir: None };
-        let args = LabArgs { domain: owned(domains), user: owned(users), admin: owned(admins) };
+        let args = LabArgs {
+            domain: owned(domains),
+            user: owned(users),
+            admin: owned(admins),
+            peer: Vec::new(),
+            authority: None,
+        };
         Lab::prepare(&common, &args)
     }
 

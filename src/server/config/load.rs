@@ -1,8 +1,9 @@
 //! Layers of configuration: defaults, then the file, the environment, the command line.
 
+use super::domains::prepared_domain;
 use super::origins::Origins;
 use super::schema::{self, Walk, line_of};
-use super::validate::{prepared_domain, validate};
+use super::validate::validate;
 use super::{Config, Problem, Problems, explain};
 use crate::jid::BareJid;
 use std::path::{Path, PathBuf};

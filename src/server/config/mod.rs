@@ -2,16 +2,21 @@
 //!
 //! `config/stonechat.toml` explains every key to people; a test compares the two.
 
+mod domains;
 mod example;
+mod faults;
 mod load;
 mod origins;
+mod s2s;
 mod schema;
 mod sections;
 mod validate;
+mod validate_s2s;
 
 pub use example::{EXAMPLE, explain, markdown};
 pub use load::{Inputs, Loaded, load};
 pub use origins::Origins;
+pub use s2s::S2s;
 pub use sections::{
     Admin, C2s, Conflict, Host, Log, LogFormat, Metrics, Modules, Sasl, Session, Store,
     Synchronous, Tls, TlsVersion, Web,
@@ -36,6 +41,8 @@ pub struct Config {
     pub host: Vec<Host>,
     /// Client streams.
     pub c2s: C2s,
+    /// Streams with other servers.
+    pub s2s: S2s,
     /// HTTPS and WebSocket.
     pub web: Web,
     /// Figures for whoever watches the server.
@@ -64,6 +71,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./stonechat-data"),
             host: vec![Host::named("localhost")],
             c2s: C2s::default(),
+            s2s: S2s::default(),
             web: Web::default(),
             metrics: Metrics::default(),
             tls: Tls::default(),
@@ -88,6 +96,11 @@ impl Config {
         self.data_dir = data_dir;
         self.c2s.listen = vec![free];
         self.c2s.listen_tls = vec![free];
+        self.s2s.listen = vec![free];
+        self.s2s.bytes_per_second = 0;
+        self.s2s.stanzas_per_second = 0;
+        self.s2s.streams_unauthenticated_max = 0;
+        self.s2s.streams_unauthenticated_per_ip_max = 0;
         self.web.listen = vec![free];
         self.metrics.listen = vec![free];
         self.modules.register.mode = register::Mode::Open;
@@ -117,13 +130,16 @@ impl Config {
     }
 
     /// All addresses that are listened on, with the keys that name them.
-    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 5] {
+    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 7] {
+        let [s2s, s2s_tls] = self.s2s.listeners();
         [
             ("c2s.listen", &self.c2s.listen),
             ("c2s.listen_tls", &self.c2s.listen_tls),
             ("web.listen", &self.web.listen),
             ("web.listen_plain", &self.web.listen_plain),
             ("metrics.listen", &self.metrics.listen),
+            ("s2s.listen", s2s),
+            ("s2s.listen_tls", s2s_tls),
         ]
     }
 

@@ -188,7 +188,7 @@ impl Default for Metrics {
 }
 
 /// What [`network`] makes of each.
-fn networks(texts: &[String]) -> Vec<IpNet> {
+pub(super) fn networks(texts: &[String]) -> Vec<IpNet> {
     texts.iter().filter_map(|text| network(text)).collect()
 }
 

@@ -241,6 +241,19 @@ fn each_fault_is_told_with_place_and_remedy() {
         ("", &[], &[("limits.ping_after_secs", "0")], ["ping", "limits", "1 or more"]),
         ("", &[], &[("limits.auth_attempts_max", "2")], ["two retries", "limits", "3 or more"]),
         ("", &[], &[("limits.bytes_burst", "0")], ["nothing gets", "limits", "1 or more"]),
+        ("", &[], &[("s2s.listen", "[::]:5222")], ["twice", "s2s.listen", "its own"]),
+        ("", &[], &[("s2s.deny", "a@b")], ["`a@b` is no domain", "s2s.deny", "after the @"]),
+        (
+            "[s2s.routes]\n'b.example' = 'http://b'",
+            &[],
+            &[],
+            ["no place for `b.example`", "line 1", "tls://"],
+        ),
+        ("", &[], &[("s2s.resolver", "127.0.0.1:0")], ["no DNS server", "s2s.resolver", ":53"]),
+        ("", &[], &[("s2s.certificates", "no")], ["`require`", "s2s.certificates", "dialback"]),
+        ("", &[], &[("s2s.message_hours", "9999")], ["too much", "s2s.message", "720 or less"]),
+        ("", &[], &[("s2s.queue_bytes_max", "9999")], ["largest stanza", "s2s.queue", "or more"]),
+        ("", &[], &[("s2s.proxy_protocol", "x")], ["neither", "s2s.proxy", "10.0.0.0/8"]),
         ("", &[], &[("data_dir", "")], ["empty", "data_dir", "folder"]),
         ("", &[], &[("store.readers", "0")], ["too little", "store", "1 or more"]),
         ("", &[], &[("store.queue_bytes_max", "0")], ["too little", "store", "1048576"]),
@@ -369,4 +382,20 @@ fn an_archive_is_for_hosts_and_for_single_accounts() {
     let set = [("modules.mam.account_retention_days", "{'a@localhost' = 0}")];
     let config = load_all("", &[], &set).unwrap().config.archive();
     assert_eq!(config.account_retention_days.get("a@localhost"), Some(&0));
+}
+
+#[test]
+fn federation_is_set_in_normal_form() {
+    let file = "[s2s]\nenabled = false\ndeny = ['B\u{dc}CHER.example']\nmessage_hours = 2\n\
+                routes = { 'B.example' = 'tls://127.0.0.1:5270' }";
+    let s2s = load_all(file, &[], &[]).unwrap().config.s2s;
+    assert_eq!(s2s.listeners(), [&[][..]; 2], "nobody listens");
+    let settings = s2s.settings();
+    assert!(!settings.admits("b\u{fc}cher.example") && settings.admits("b.example"));
+    assert_eq!(settings.message_time.as_secs(), 7_200);
+    let dial = s2s.dial(std::time::Duration::from_secs(60));
+    assert_eq!(dial.routes["b.example"].to_string(), "tls://127.0.0.1:5270");
+    let defaults = Config::default().s2s;
+    assert_eq!(defaults.settings(), crate::peer::Settings::default());
+    assert_eq!(defaults.listeners()[0][0].port(), 5269);
 }

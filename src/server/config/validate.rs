@@ -1,15 +1,17 @@
 //! What the types cannot say: values that contradict a spec, each other, or sense.
 
+use super::domains::prepared_domain;
+use super::faults::Faults;
 use super::origins::Origins;
 use super::schema::nearest;
 use super::sections::network;
+use super::validate_s2s::s2s;
 use super::{Config, Problem};
 use crate::jid::BareJid;
 use crate::jid::prep::domainpart;
 use crate::modules;
 use crate::modules::api::is_uri;
 use crate::stream::sasl::Mechanism;
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use tracing_subscriber::filter::LevelFilter;
@@ -17,10 +19,11 @@ use tracing_subscriber::filter::Targets;
 
 /// All faults of a configuration whose types are right.
 pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
-    let mut faults = Faults { origins, found: Vec::new() };
+    let mut faults = Faults::new(origins);
     hosts(config, &mut faults);
     web(config, &mut faults);
     listeners(config, &mut faults);
+    s2s(config, &mut faults);
     sasl(config, &mut faults);
     limits(config, &mut faults);
     archive(config, &mut faults);
@@ -31,43 +34,6 @@ pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
     services(config, &mut faults);
     rest(config, &mut faults);
     faults.found
-}
-
-struct Faults<'a> {
-    origins: &'a Origins,
-    found: Vec<Problem>,
-}
-
-impl Faults<'_> {
-    fn add(&mut self, key: &str, what: impl Into<String>, fix: &str) {
-        let place = self.origins.of(key);
-        self.found.push(Problem { what: what.into(), place, fix: fix.to_owned() });
-    }
-
-    /// Of two keys that do not go together, the one that somebody set: the other is a default.
-    fn either(&self, one: &'static str, other: &'static str) -> &'static str {
-        if self.origins.is_default(one) { other } else { one }
-    }
-
-    fn at_least(&mut self, key: &str, value: impl Into<u128>, least: u128, why: &str) {
-        let value = value.into();
-        if value < least {
-            let what = format!("`{key}` is {value}, which is too little: {why}");
-            self.add(
-                key,
-                what,
-                &format!("set it to {least} or more, or remove it for the default"),
-            );
-        }
-    }
-
-    fn at_most(&mut self, key: &str, value: impl Into<u128>, most: u128, why: &str) {
-        let value = value.into();
-        if value > most {
-            let what = format!("`{key}` is {value}, which is too much: {why}");
-            self.add(key, what, &format!("set it to {most} or less, or remove it for the default"));
-        }
-    }
 }
 
 fn hosts(config: &Config, faults: &mut Faults<'_>) {
@@ -100,17 +66,13 @@ fn hosts(config: &Config, faults: &mut Faults<'_>) {
     }
 }
 
-/// A configured domain in normal form; streams and addresses are compared with that.
-pub(super) fn prepared_domain(domain: &str) -> Result<String, String> {
-    domainpart(domain).map(Cow::into_owned).map_err(|error| error.to_string())
-}
-
 fn web(config: &Config, faults: &mut Faults<'_>) {
     let web = &config.web;
     for (key, list) in [
         ("web.trusted_proxies", &web.trusted_proxies),
         ("web.proxy_protocol", &web.proxy_protocol),
         ("c2s.proxy_protocol", &config.c2s.proxy_protocol),
+        ("s2s.proxy_protocol", &config.s2s.proxy_protocol),
     ] {
         for text in list.iter().filter(|text| network(text).is_none()) {
             let what = format!("`{text}` is neither an address nor a network");

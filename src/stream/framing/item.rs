@@ -26,11 +26,12 @@ pub enum Item {
 /// The content of the server's header (RFC 6120 §4.7).
 #[derive(Debug, Clone)]
 pub struct Greeting {
-    /// The stream's id.
+    /// The stream's id; empty in the header of an initiating entity, which has none (§4.7.3).
     pub id: String,
     /// The host that sends it.
     pub from: String,
-    /// The sender of the header that it answers, if that had a `from`: the bare address.
+    /// The sender of the header that it answers, if that had a `from`: the bare address. In the header of an
+    /// initiating entity, whom it calls.
     pub to: Option<Jid>,
 }
 

@@ -65,6 +65,7 @@ pub fn header(open: &Element) -> Header {
         local: "stream".to_owned(),
         prefix: None,
         default_ns: Some(ns::CLIENT.to_owned()),
+        dialback: None,
     }
 }
 

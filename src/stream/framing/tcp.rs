@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::bounds::Bounds;
 use super::item::{Event, Greeting, Item};
 use crate::base::limits::Limits;
-use crate::stanza::Frame;
+use crate::stanza::{Frame, content};
 use crate::stream::error::StreamFailure;
 use crate::xml::error::XmlError;
 use crate::xml::framer::{Framer, FramerLimits, Piece};
@@ -21,6 +21,16 @@ pub struct Tcp {
     framer: Framer,
     default_ns: DefaultNs,
     bounds: Bounds,
+    /// Of a stream between servers.
+    server: Option<Box<Prefixes>>,
+}
+
+/// What the header of a server binds that its elements use (RFC 6120 §4.8.5, XEP-0220 §2).
+#[derive(Default)]
+struct Prefixes {
+    dialback: Option<String>,
+    /// Other than `stream`, which the gate knows.
+    stream: Option<String>,
 }
 
 /// The namespace of an element that declares none (RFC 6120 §4.8.2).
@@ -36,7 +46,8 @@ impl Tcp {
         let bounds = Bounds::of(limits);
         let bytes_max = limits.stanza_bytes_max_unauthenticated;
         let framer = Framer::new(FramerLimits { bytes_max, depth_max: limits.depth_max });
-        Self { content, framer, default_ns: DefaultNs::Content, bounds }
+        let server = (content == ns::SERVER).then(Box::default);
+        Self { content, framer, default_ns: DefaultNs::Content, bounds, server }
     }
 
     /// Sets the limits of an authenticated stream.
@@ -55,7 +66,13 @@ impl Tcp {
         Ok(match self.framer.next(buffer)? {
             None => None,
             Some(Piece::Open(raw)) => Some(Event::Open(self.header(&raw)?)),
-            Some(Piece::Element(raw)) => Some(Event::Element(gate::check(raw, &self.rules())?)),
+            Some(Piece::Element(raw)) => {
+                let raw = match &self.server {
+                    Some(prefixes) => prefixes.alone(content::to_client(raw)),
+                    None => raw,
+                };
+                Some(Event::Element(gate::check(raw, &self.rules())?))
+            }
             Some(Piece::Whitespace(_)) => Some(Event::Whitespace),
             Some(Piece::Close) => Some(Event::Close),
         })
@@ -68,12 +85,18 @@ impl Tcp {
             Some(default) if default == self.content => DefaultNs::Content,
             _ => DefaultNs::Nothing,
         };
+        if let Some(prefixes) = &mut self.server {
+            prefixes.dialback.clone_from(&header.dialback);
+            let is_stream = header.ns == ns::STREAM;
+            prefixes.stream = header.prefix.clone().filter(|it| is_stream && it != "stream");
+        }
         Ok(header)
     }
 
     fn rules(&self) -> Rules {
         self.bounds.rules(match self.default_ns {
-            DefaultNs::Content => self.content,
+            // What servers send is turned into what clients would send.
+            DefaultNs::Content => ns::CLIENT,
             DefaultNs::Stream => ns::STREAM,
             DefaultNs::Nothing => "",
         })
@@ -99,6 +122,7 @@ impl Tcp {
 
     /// Writes a stanza, which goes to many recipients and is not copied together.
     pub fn write_frame(&self, frame: Frame, mut out: impl FnMut(Bytes)) {
+        let frame = if self.server.is_some() { content::to_server(&frame) } else { frame };
         out(frame.head);
         out(frame.tail);
         out(frame.end);
@@ -114,7 +138,13 @@ impl Tcp {
         };
         push("xmlns", self.content);
         push("xmlns:stream", ns::STREAM);
-        push("id", &escape_attr(&greeting.id));
+        if self.server.is_some() {
+            // XEP-0220 §2.4.1
+            push("xmlns:db", ns::DIALBACK);
+        }
+        if !greeting.id.is_empty() {
+            push("id", &escape_attr(&greeting.id));
+        }
         push("from", &escape_attr(&greeting.from));
         if let Some(to) = &greeting.to {
             push("to", &escape_attr(to.bare_str()));
@@ -123,6 +153,17 @@ impl Tcp {
         push("xml:lang", "en");
         text.push('>');
         text
+    }
+}
+
+impl Prefixes {
+    /// The element with the declaration that the header made for it.
+    fn alone(&self, raw: Bytes) -> Bytes {
+        let bound = [(&self.dialback, ns::DIALBACK), (&self.stream, ns::STREAM)];
+        bound.into_iter().fold(raw, |raw, (prefix, namespace)| match prefix {
+            Some(prefix) => content::declared(raw, prefix, namespace),
+            None => raw,
+        })
     }
 }
 

@@ -145,6 +145,20 @@ pub fn enabled(resumable: Option<(&str, u64)>, location: Option<&str>) -> Bytes 
     xml.finish()
 }
 
+/// `<enable/>`
+pub fn enable(resume: bool) -> Bytes {
+    let mut xml = start("enable");
+    xml.attr_opt("resume", resume.then_some("true")).end();
+    xml.finish()
+}
+
+/// `<resume/>`
+pub fn resume(previd: &str, h: u32) -> Bytes {
+    let mut xml = start("resume");
+    xml.attr("previd", previd).attr("h", &h.to_string()).end();
+    xml.finish()
+}
+
 /// `<resumed/>`
 pub fn resumed(previd: &str, h: u32) -> Bytes {
     let mut xml = start("resumed");

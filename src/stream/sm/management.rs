@@ -96,6 +96,11 @@ impl<T> StreamManagement<T> {
         self.sent.into_unacked()
     }
 
+    /// The number of stanzas that the peer was sent, wrapping.
+    pub fn sent(&self) -> u32 {
+        self.sent.sent()
+    }
+
     /// The peer's count.
     pub fn acked(&self) -> u32 {
         self.sent.acked()

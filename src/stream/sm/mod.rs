@@ -9,7 +9,7 @@ mod management;
 mod sent;
 
 pub use command::{
-    BadCommand, Command, Received, ack, enabled, failed, request, resumed, too_high,
+    BadCommand, Command, Received, ack, enable, enabled, failed, request, resume, resumed, too_high,
 };
 pub use management::{Bounds, Overdue, StreamManagement};
 pub use sent::TooHigh;

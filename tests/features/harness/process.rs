@@ -173,7 +173,7 @@ impl Drop for Process {
 }
 
 /// Settings of a server that listens where the system has room.
-pub const PORTS: [&str; 8] = [
+pub const PORTS: [&str; 10] = [
     "--set",
     "c2s.listen=127.0.0.1:0",
     "--set",
@@ -182,6 +182,8 @@ pub const PORTS: [&str; 8] = [
     "web.listen=127.0.0.1:0",
     "--set",
     "metrics.listen=127.0.0.1:0",
+    "--set",
+    "s2s.listen=127.0.0.1:0",
 ];
 
 /// Tests wait for lines of the log by the addresses in them.
@@ -263,6 +265,8 @@ impl Lab {
             "web.listen=127.0.0.1:0",
             "--set",
             "metrics.listen=127.0.0.1:0",
+            "--set",
+            "s2s.listen=127.0.0.1:0",
             "--set",
             "sasl.iterations=4096",
         ]);

@@ -1,0 +1,202 @@
+//! What all streams with other servers share.
+
+use std::collections::HashMap;
+use std::fmt::{self, Debug};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::dial::Dialer;
+use super::resumable::Resumables;
+use super::settings::Settings;
+use super::streams::Streams;
+use crate::router::peer_queue::PeerBounds;
+use crate::router::peers::Reaches;
+use crate::session::Context;
+use crate::session::pace::Pace;
+use crate::stanza::StanzaError;
+use crate::stream::s2s::{Admission, Certificates, DialbackSecret, PeerLimits, Policy};
+use crate::stream::sm::Bounds;
+
+/// What all streams with other servers share.
+pub struct Federation {
+    /// What all streams of this server share.
+    pub context: Arc<Context>,
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// How servers are found.
+    pub dialer: Arc<dyn Dialer>,
+    /// Streams, for the operator.
+    pub streams: Arc<Streams>,
+    pub(super) policy: Arc<Policy>,
+    pub(super) resumables: Resumables,
+    /// Domains that are connected to at this moment: one attempt for each.
+    dialling: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// All attempts of this moment.
+    attempts: Arc<Semaphore>,
+}
+
+/// Who may be reached: known before the router is.
+pub struct Rules(ArcSwap<Settings>);
+
+impl Rules {
+    /// The rules of these settings.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self(ArcSwap::new(settings))
+    }
+}
+
+impl Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rules")
+    }
+}
+
+impl Admission for Rules {
+    fn admits(&self, domain: &str) -> bool {
+        let settings = self.0.load();
+        settings.enabled && settings.admits(domain)
+    }
+}
+
+impl Reaches for Rules {
+    fn may_reach(&self, _: &str, remote: &str) -> Result<(), StanzaError> {
+        let settings = self.0.load();
+        if !settings.enabled {
+            return Err(
+                StanzaError::remote_server_not_found().text("this server talks to no other server")
+            );
+        }
+        if !settings.admits(remote) {
+            return Err(
+                StanzaError::not_allowed().text(format!("this server does not talk to {remote}"))
+            );
+        }
+        Ok(())
+    }
+
+    fn in_name_of<'a>(&self, local: &'a str, _: &str) -> &'a str {
+        local
+    }
+}
+
+/// [`Rules`] as the streams ask for them.
+struct Admits(Arc<Rules>);
+
+impl Admission for Admits {
+    fn admits(&self, domain: &str) -> bool {
+        self.0.admits(domain)
+    }
+}
+
+impl Federation {
+    /// Federation with these settings. `domains` are all that are served, services' included; `secret` is what
+    /// dialback keys are made of (XEP-0185).
+    pub fn new(
+        context: Arc<Context>,
+        settings: Arc<Settings>,
+        rules: Arc<Rules>,
+        dialer: Arc<dyn Dialer>,
+        mut domains: Vec<String>,
+        secret: &[u8],
+    ) -> Self {
+        domains.sort();
+        let mut dialback_domains = settings.dialback_domains.clone();
+        dialback_domains.sort();
+        let limits = &context.router.limits;
+        let announced =
+            |bytes: usize| PeerLimits { max_bytes: u64::try_from(bytes).ok(), idle_seconds: None };
+        let policy = Policy {
+            domains,
+            secret: DialbackSecret::new(secret),
+            certificates: match settings.certificates {
+                super::settings::Certificates::Require => Certificates::Require,
+                super::settings::Certificates::Dialback => Certificates::Dialback,
+            },
+            dialback_domains,
+            admission: Box::new(Admits(rules)),
+            domains_per_stream_max: settings.domains_per_stream_max,
+            external: true,
+            bidi: true,
+            sm: true,
+            limits: announced(limits.stanza_bytes_max),
+            limits_unauthenticated: announced(limits.stanza_bytes_max_unauthenticated),
+        };
+        let attempts = Arc::new(Semaphore::new(settings.outgoing_max.max(1)));
+        Self {
+            context,
+            settings,
+            dialer,
+            streams: Arc::default(),
+            policy: Arc::new(policy),
+            resumables: Resumables::default(),
+            dialling: Mutex::default(),
+            attempts,
+        }
+    }
+
+    /// The bounds of the queues.
+    pub fn bounds(settings: &Settings) -> PeerBounds {
+        PeerBounds {
+            stanzas_max: settings.queue_stanzas_max,
+            bytes_max: usize::try_from(settings.queue_bytes_max).unwrap_or(usize::MAX),
+            memory_bytes_max: settings.memory_bytes_max,
+            waiting_max: settings.outgoing_max,
+        }
+    }
+
+    /// How fast one peer is read from.
+    pub(super) fn pace(&self, now: Instant) -> Pace {
+        let Settings { bytes_per_second, stanzas_per_second, .. } = *self.settings;
+        let burst = |per_second: u32| per_second.saturating_mul(BURST_SECONDS);
+        let of = |per_second| (per_second, burst(per_second));
+        Pace::of(of(bytes_per_second), of(stanzas_per_second), now)
+    }
+
+    /// How much may be sent without an acknowledgement.
+    pub(super) fn sent_bounds(&self) -> Bounds {
+        Bounds {
+            stanzas: UNACKED_STANZAS,
+            bytes: self.settings.memory_bytes_max,
+            answers_within: self.context.router.limits.ping_timeout,
+        }
+    }
+
+    /// Waits for the right to connect to a domain: one attempt at a time for each, and a bound for all.
+    pub(super) async fn turn(&self, remote: &str) -> Turn<'_> {
+        let of_domain = {
+            let mut dialling = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
+            let one = || Arc::new(Semaphore::new(1));
+            dialling.entry(remote.to_owned()).or_insert_with(one).clone()
+        };
+        // Neither is ever closed.
+        let of_domain = of_domain.acquire_owned().await.ok();
+        let of_all = self.attempts.clone().acquire_owned().await.ok();
+        Turn { federation: self, remote: remote.to_owned(), held: (of_domain, of_all) }
+    }
+}
+
+/// The right to connect.
+pub(super) struct Turn<'a> {
+    federation: &'a Federation,
+    remote: String,
+    held: (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>),
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.held = (None, None);
+        let dialling = &self.federation.dialling;
+        let mut dialling = dialling.lock().unwrap_or_else(PoisonError::into_inner);
+        if dialling.get(&self.remote).is_some_and(|one| Arc::strong_count(one) == 1) {
+            dialling.remove(&self.remote);
+        }
+    }
+}
+
+/// Stanzas that a peer is sent without acknowledging any of them.
+const UNACKED_STANZAS: usize = 500;
+/// A burst above the average, in seconds of it.
+const BURST_SECONDS: u32 = 5;

@@ -1,0 +1,82 @@
+//! Streams that other servers open.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::clock::now;
+use super::dial::PeerTransport;
+use super::federation::Federation;
+use super::machine::Machine;
+use super::sending::{PeerWire, give_up};
+use super::stream::{Begun, Ended, Managed, Resumption, Stream};
+use crate::jid::Jid;
+use crate::modules::api::Requester;
+use crate::session::link::Guard;
+use crate::session::transport::PeerSecured;
+use crate::stanza::StanzaError;
+use crate::stream::framing::Framing;
+use crate::stream::s2s::{Incoming, Secured};
+use crate::xml::ns;
+
+/// A connection that another server opened.
+pub struct NewPeer {
+    /// The connection, on which nothing was read yet, but for TLS.
+    pub transport: Box<dyn PeerTransport>,
+    /// Where it comes from.
+    pub peer: IpAddr,
+    /// With direct TLS (XEP-0368).
+    pub secured: Option<PeerSecured>,
+    /// When it was accepted: the deadline of negotiation counts from here.
+    pub since: Instant,
+    /// Its place among those that are not authenticated (`s2s.streams_unauthenticated_max`): dropped as soon as it is.
+    pub stranger: Guard,
+}
+
+/// Serves a stream to its end. `guard` is dropped when it ends (it counts streams per address).
+pub async fn serve(federation: Arc<Federation>, connection: NewPeer, guard: Guard) {
+    let NewPeer { transport, peer, secured, since, stranger } = connection;
+    let proved = secured.as_ref().map(|secured| Secured(secured.certificate.clone()));
+    let machine = Incoming::new(federation.policy.clone(), proved);
+    let limits = &federation.context.router.limits;
+    let begun = Begun {
+        wire: PeerWire::new(transport, Framing::tcp(ns::SERVER, limits)),
+        machine: Machine::Incoming(Box::new(machine)),
+        names: Default::default(),
+        address: peer,
+        since,
+        secured,
+        stranger: Some(stranger),
+    };
+    let mut stream = Stream::new(federation.clone(), begun);
+    Box::pin(stream.run()).await;
+    let end = match (&stream.managed, &stream.ending) {
+        (Managed::On(Some(Resumption::Theirs(id, _))), ending) => Some((*id, ending.clone())),
+        _ => None,
+    };
+    if let Some((id, ending)) = end {
+        match ending {
+            Some(Ended::Closed) => federation.resumables.forget(&id),
+            _ => federation.resumables.disconnected(&id, now()),
+        }
+    }
+    stream.hang_up().await;
+    give_back(&federation, stream).await;
+    drop(guard);
+}
+
+/// What the stream took of ours waits for another one.
+async fn give_back(federation: &Arc<Federation>, mut stream: Stream) {
+    let router = &federation.context.router;
+    let lost = StanzaError::remote_server_timeout().text("the connection to the server was lost");
+    for (queue, given_up) in stream.take_sending().end(None) {
+        let remote = Jid::normal(&queue.pair.remote);
+        let cx = federation.context.cx(Requester::Entity(remote));
+        give_up(&cx, given_up.stanzas, &lost).await;
+        match queue.release() {
+            true => router.peers.forget(&queue),
+            // For a stream of our own.
+            false => router.peers.call_again(&queue),
+        }
+    }
+}

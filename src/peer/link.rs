@@ -1,0 +1,241 @@
+//! Looks after the queue of one pair of domains: opens streams for it, and gives up what waited too long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::clock::{now, wall};
+use super::connect::{self, Unreached};
+use super::federation::Federation;
+use super::managed::Former;
+use super::sending::{Sending, give_up, settle};
+use super::stream::{Managed, Resumption};
+use crate::base::time::micros;
+use crate::jid::Jid;
+use crate::modules::api::{Cx, Requester};
+use crate::router::peer_queue::PeerQueue;
+use crate::stanza::{Frame, StanzaError};
+use crate::store::peer_queue;
+use crate::stream::s2s::Purpose;
+
+/// Begins a task for each queue that needs one. Ends with the server.
+pub async fn serve(federation: Arc<Federation>) {
+    let router = federation.context.router.clone();
+    let mut saving = federation.context.saving.clone();
+    loop {
+        let queue = tokio::select! {
+            queue = router.peers.unserved() => queue,
+            _ = saving.wait_for(|saving| *saving) => return,
+        };
+        let link = Link { federation: federation.clone(), queue, tries: 0, former: None };
+        router.tasks.spawn("peer", link.run());
+    }
+}
+
+/// What an earlier run left is sent, few domains at a time: clients come first.
+pub async fn resume(federation: Arc<Federation>) {
+    let router = federation.context.router.clone();
+    match router.peers.restore(&router).await {
+        Ok(queues) => {
+            for queue in queues {
+                router.peers.call(&queue);
+                sleep(RESUME_STEP).await;
+            }
+        }
+        Err(error) => tracing::error!(%error, "what waits for other servers could not be read"),
+    }
+}
+
+struct Link {
+    federation: Arc<Federation>,
+    queue: Arc<PeerQueue>,
+    /// Attempts in a row that led to nothing.
+    tries: u32,
+    /// The stream before, if it may be resumed, with what it sent.
+    former: Option<(Former, Sending)>,
+}
+
+impl Link {
+    async fn run(mut self) {
+        let context = self.federation.context.clone();
+        // While the server stops, sessions still say that they are gone.
+        let mut stopping = context.stopping.clone();
+        let mut saving = context.saving.clone();
+        let parked = async move {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        };
+        let router = context.router.clone();
+        let (queue, tasks) = (self.queue.clone(), router.tasks.clone());
+        let work = async move {
+            loop {
+                if self.once().await && self.queue.release() {
+                    return;
+                }
+            }
+        };
+        tokio::pin!(work, parked);
+        let ended = tokio::select! {
+            () = &mut work => true,
+            () = &mut parked => false,
+        };
+        if !ended {
+            let _parked = tasks.park();
+            tokio::select! {
+                () = &mut work => {}
+                // The stream ends itself; whoever has none has nothing to end.
+                () = async { let _ = saving.wait_for(|saving| *saving).await; sleep(STOP_TIME).await } => {}
+            }
+        }
+        router.peers.forget(&queue);
+    }
+
+    /// One stream, or one attempt. True if there may be nothing more to do.
+    async fn once(&mut self) -> bool {
+        let pair = self.queue.pair.clone();
+        let opened =
+            connect::open(&self.federation, &pair.local, &pair.remote, &Purpose::Stanzas).await;
+        let (mut stream, _) = match opened {
+            Ok(opened) => opened,
+            Err(unreached) => {
+                self.unreached(unreached).await;
+                return true;
+            }
+        };
+        self.tries = 0;
+        let offered = stream.ready.is_some_and(|ready| ready.sm);
+        let former = match self.former.take() {
+            Some((former, sending)) if offered => {
+                stream.sending = sending;
+                Some(former)
+            }
+            Some((_, sending)) => {
+                drop(sending);
+                self.queue.send_anew();
+                stream.sending.add(self.queue.clone());
+                None
+            }
+            None => {
+                stream.sending.add(self.queue.clone());
+                None
+            }
+        };
+        self.queue.opened();
+        stream.begin_managing(offered, former.as_ref());
+        Box::pin(stream.run()).await;
+        let resumable = match (&stream.managed, &stream.ending) {
+            (Managed::On(Some(Resumption::Ours(previd))), Some(super::stream::Ended::Lost)) => {
+                Some(Former {
+                    previd: previd.clone(),
+                    handled_count: stream.receiving.handled_count.clone(),
+                })
+            }
+            _ => None,
+        };
+        stream.hang_up().await;
+        let mut sending = stream.take_sending();
+        match resumable {
+            Some(former) => {
+                sending.disconnected();
+                self.queue.seek();
+                self.former = Some((former, sending));
+                false
+            }
+            None => {
+                let cx = self.cx();
+                for (_, given_up) in sending.end(None) {
+                    give_up(&cx, given_up.stanzas, &lost()).await;
+                }
+                true
+            }
+        }
+    }
+
+    /// There is no stream now: messages wait, all else is given up, and so is what has waited too long.
+    async fn unreached(&mut self, unreached: Unreached) {
+        let Unreached { error, .. } = unreached;
+        self.former = None;
+        let given_up = self.queue.lost(Some(error.clone()));
+        let cx = self.cx();
+        give_up(&cx, given_up.stanzas, &error).await;
+        self.expire(&cx, &error).await;
+        self.tries = self.tries.saturating_add(1);
+        let wait = back_off(self.tries);
+        // What comes meanwhile is told the same; a message that has waited long enough is given up in time.
+        let until = now() + wait;
+        while now() < until {
+            sleep(EXPIRY_STEP.min(until.saturating_duration_since(now()))).await;
+            self.expire(&cx, &error).await;
+            if self.queue.load().messages == 0 && now() + REMEMBERED < until {
+                sleep(REMEMBERED).await;
+                break;
+            }
+        }
+        self.queue.seek();
+    }
+
+    /// Gives up messages that have waited too long.
+    async fn expire(&mut self, cx: &Cx, why: &StanzaError) {
+        let time = i64::try_from(self.federation.settings.message_time.as_micros());
+        let before = micros(wall()).saturating_sub(time.unwrap_or(i64::MAX));
+        while let Some((from, to)) = self.queue.outdated(before) {
+            let (pair, store) = (self.queue.pair.clone(), &cx.store);
+            let read = async {
+                store.barrier().await?;
+                store
+                    .read(move |tx| {
+                        peer_queue::page(tx, (&pair.local, &pair.remote), (from, to), EXPIRED_ROWS)
+                    })
+                    .await
+            };
+            let rows = match read.await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    return tracing::error!(%error, "what waits for a server could not be read");
+                }
+            };
+            let last =
+                if rows.len() < EXPIRED_ROWS { to } else { rows.last().map_or(to, |row| row.seq) };
+            let frames = rows.into_iter().map(|row| Frame::whole(row.stanza.into()));
+            give_up(cx, frames, why).await;
+            settle(&cx.router, &self.queue, last);
+        }
+    }
+
+    fn cx(&self) -> Cx {
+        self.federation.context.cx(Requester::Entity(Jid::normal(&self.queue.pair.remote)))
+    }
+}
+
+fn lost() -> StanzaError {
+    StanzaError::remote_server_timeout().text("the connection to the server was lost")
+}
+
+/// Doubled from try to try.
+fn back_off(tries: u32) -> Duration {
+    let factor = 1_u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
+    FIRST_WAIT.saturating_mul(factor).min(LAST_WAIT)
+}
+
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+const LAST_WAIT: Duration = Duration::from_secs(900);
+/// How long it is remembered that a server could not be reached, if no message waits.
+const REMEMBERED: Duration = Duration::from_secs(30);
+const EXPIRY_STEP: Duration = Duration::from_secs(10);
+const EXPIRED_ROWS: usize = 64;
+/// Between two domains for which something waits when the server starts.
+const RESUME_STEP: Duration = Duration::from_millis(20);
+/// For a stream to be closed when the server stops.
+const STOP_TIME: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_end_growing() {
+        let waits: Vec<_> = (1..12).map(|tries| back_off(tries).as_secs()).collect();
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 900, 900, 900]);
+        assert_eq!(back_off(u32::MAX), LAST_WAIT);
+    }
+}

@@ -1,0 +1,191 @@
+//! XEP-0198 on a stream with another server, whoever opened it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::clock::now;
+use super::sending::Confirms;
+use super::stream::{Managed, Resumption, Stream};
+use crate::base::hash::sha256;
+use crate::base::id::{self, OsRng};
+use crate::router::handled_count::HandledCount;
+use crate::stanza::Condition;
+use crate::stream::error::{StreamError, StreamFailure};
+use crate::stream::sm::{self, Command, Received};
+use crate::xml::element::Element;
+
+/// What we keep to resume a stream of ours on another connection.
+#[derive(Debug)]
+pub(super) struct Former {
+    /// Its SM-ID.
+    pub(super) previd: String,
+    /// What came on it, for bidirectional ones.
+    pub(super) handled_count: Arc<HandledCount>,
+}
+
+impl Stream {
+    /// Handles an element of XEP-0198.
+    pub(super) fn manage(&mut self, element: &Element) -> Result<(), StreamFailure> {
+        match (element.name(), &self.managed) {
+            ("enabled", Managed::Asked { .. }) => {
+                self.enabled(element);
+                return Ok(());
+            }
+            ("resumed", Managed::Asked { .. }) => return self.resumed(element),
+            ("failed", Managed::Asked { resuming }) => {
+                let resuming = *resuming;
+                self.refused(element, resuming);
+                return Ok(());
+            }
+            ("resume", Managed::Off) if !self.machine.is_outgoing() => {
+                if let Ok(Command::Resume { previd, h }) = Command::read(element) {
+                    self.begin_resuming(previd, h);
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        match Received::on(element, matches!(self.managed, Managed::On(_))) {
+            Received::Enable { resume, .. } => self.enable(resume),
+            Received::Request => {
+                let count = &self.receiving.handled_count;
+                let (came, handled) = (count.issued(), count.handled());
+                if self.sending.management().requested(came, handled, now()) {
+                    self.say_count();
+                } else {
+                    self.federation.context.router.flush_deferred();
+                }
+            }
+            Received::Ack(h) => self.sending.acknowledged(h).map_err(sm::too_high)?,
+            Received::Refused(said) => self.wire.queue(said),
+            Received::Failed(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    /// XEP-0198 §3, as the receiving entity.
+    fn enable(&mut self, resume: bool) {
+        if self.machine.is_outgoing() {
+            return self.wire.queue(sm::failed(Condition::UnexpectedRequest, None));
+        }
+        let previd = id::random(&mut OsRng);
+        let id = sha256(previd.as_bytes());
+        let count = &self.receiving.handled_count;
+        count.enable(id, None);
+        if !count.is_settled() {
+            self.federation.context.router.flush_deferred();
+        }
+        let resumption = resume.then(|| self.resumable(id));
+        let time = super::resumable::RESUME_TIME.as_secs();
+        let told = resume.then_some((previd.as_str(), time));
+        self.wire.queue(sm::enabled(told, None));
+        self.managed = Managed::On(resumption);
+        self.note_managed();
+        if self.sending.counts_from_here(self.federation.sent_bounds()) {
+            self.wire.queue(sm::request());
+        }
+    }
+
+    fn resumable(&self, id: [u8; 32]) -> Resumption {
+        let remotes = self.pairs.iter().map(|(_, remote)| remote.clone()).collect();
+        let count = self.receiving.handled_count.clone();
+        let end = self.federation.resumables.add(id, remotes, count, now());
+        Resumption::Theirs(id, end)
+    }
+
+    /// XEP-0198 §5: the former stream's count is whole before it is told.
+    fn begin_resuming(&mut self, previd: String, h: u32) {
+        let (federation, pairs) = (self.federation.clone(), self.pairs.clone());
+        self.resuming = Some(Box::pin(async move {
+            let id = sha256(previd.as_bytes());
+            let take = async {
+                for (_, remote) in &pairs {
+                    if let Some(count) = federation.resumables.take(&id, remote).await {
+                        let issued = count.issued();
+                        federation.context.router.flush_deferred();
+                        count.reached(issued).await;
+                        return Some(count);
+                    }
+                }
+                None
+            };
+            let count = timeout(RESUMING_TIME, take).await.ok().flatten();
+            (previd, h, count)
+        }));
+    }
+
+    /// The former stream was found, or not. Nothing is sent again: a stream that takes stanzas of ours, too, begins
+    /// anew for those.
+    pub(super) fn resume_theirs(&mut self, found: (String, u32, Option<Arc<HandledCount>>)) {
+        let (previd, _, count) = found;
+        let Some(count) = count else {
+            return self.wire.queue(sm::failed(Condition::ItemNotFound, None));
+        };
+        let id = sha256(previd.as_bytes());
+        self.wire.queue(sm::resumed(&previd, count.h()));
+        self.receiving.resume(count);
+        self.managed = Managed::On(Some(self.resumable(id)));
+        self.note_managed();
+        self.sending.confirmed_by(Confirms::Management);
+    }
+
+    /// Asks for stream management, or to resume the former stream; without either, pings acknowledge.
+    pub(super) fn begin_managing(&mut self, offered: bool, former: Option<&Former>) {
+        match (offered, former) {
+            (true, Some(former)) => {
+                self.wire.queue(sm::resume(&former.previd, former.handled_count.h()));
+                self.receiving.resume(former.handled_count.clone());
+                self.managed = Managed::Asked { resuming: true };
+            }
+            (true, None) => {
+                self.wire.queue(sm::enable(true));
+                self.managed = Managed::Asked { resuming: false };
+            }
+            (false, _) => self.begin_pinging(),
+        }
+    }
+
+    fn begin_pinging(&mut self) {
+        self.managed = Managed::Off;
+        self.sending.confirmed_by(Confirms::Pings);
+    }
+
+    fn enabled(&mut self, element: &Element) {
+        let may_resume = matches!(element.attr("resume").as_deref(), Some("true" | "1"));
+        let previd = element.attr("id").filter(|_| may_resume).map(|id| id.into_owned());
+        self.receiving.handled_count.enable(sha256(b"outgoing"), None);
+        self.managed = Managed::On(previd.map(Resumption::Ours));
+        self.note_managed();
+        self.sending.confirmed_by(Confirms::Management);
+    }
+
+    fn resumed(&mut self, element: &Element) -> Result<(), StreamFailure> {
+        let Some(h) = element.attr("h").and_then(|h| h.trim().parse().ok()) else {
+            return Err(StreamError::BadFormat.text("<resumed/> without a count"));
+        };
+        let previd = element.attr("previd").map(|id| id.into_owned());
+        self.managed = Managed::On(previd.map(Resumption::Ours));
+        self.note_managed();
+        self.sending.resumed(h, &mut self.wire).map_err(sm::too_high)
+    }
+
+    /// The former stream is gone, or there is no management after all.
+    fn refused(&mut self, element: &Element, resuming: bool) {
+        if !resuming {
+            return self.begin_pinging();
+        }
+        if let Some(h) = element.attr("h").and_then(|h| h.trim().parse().ok()) {
+            let _ = self.sending.acknowledged(h);
+        }
+        // Requests that were sent may have arrived; whoever waits for an answer has a limit of its own.
+        self.sending.begin_anew(self.federation.sent_bounds());
+        self.receiving.begin_anew();
+        self.wire.queue(sm::enable(true));
+        self.managed = Managed::Asked { resuming: false };
+    }
+}
+
+/// How long a former stream's stanzas may take to be durable.
+const RESUMING_TIME: Duration = Duration::from_secs(10);

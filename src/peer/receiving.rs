@@ -1,0 +1,208 @@
+//! What another server sends us: its stanzas are routed like a client's, and slow their stream like a client's.
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep_until;
+
+use super::clock::wall;
+use crate::jid::Jid;
+use crate::modules::Sender;
+use crate::modules::api::Requester;
+use crate::router::handled_count::{HandledCount, Ticket};
+use crate::router::outbox::{Outbox, slow_down};
+use crate::router::{Handler, Origin, Routed, Router};
+use crate::session::Context;
+use crate::session::pace::Pace;
+use crate::stanza::iq::Iq;
+use crate::stanza::{Frame, Kind, Stanza, StanzaError, claims, error_reply};
+use crate::xml::element::Element;
+
+/// The stanzas of one stream, in order.
+pub(super) struct Receiving {
+    context: Arc<Context>,
+    /// How many of them are handled (promise.md 4).
+    pub(super) handled_count: Arc<HandledCount>,
+    /// Where errors come when a commit fails.
+    outbox: Arc<Outbox>,
+    /// Reading pauses until this is done.
+    work: Option<Work>,
+    pace: Pace,
+    paused_until: Option<Instant>,
+    /// The stream's language (RFC 6120 §4.7.4).
+    lang: Option<Arc<str>>,
+}
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Receiving {
+    pub(super) fn new(context: Arc<Context>, pace: Pace) -> Self {
+        let limits = &context.router.limits;
+        Self {
+            handled_count: Arc::new(HandledCount::new(limits)),
+            outbox: Arc::new(Outbox::new(limits.outbox_bytes_max)),
+            context,
+            work: None,
+            pace,
+            paused_until: None,
+            lang: None,
+        }
+    }
+
+    /// Goes on with the count of a former stream (XEP-0198 §5).
+    pub(super) fn resume(&mut self, handled_count: Arc<HandledCount>) {
+        self.handled_count = handled_count;
+    }
+
+    /// Nothing of a former stream counts.
+    pub(super) fn begin_anew(&mut self) {
+        self.handled_count = Arc::new(HandledCount::new(&self.context.router.limits));
+    }
+
+    pub(super) fn speak(&mut self, lang: Option<&str>) {
+        self.lang = lang.map(Into::into);
+    }
+
+    /// Whether the next piece may be handled.
+    pub(super) fn may_read(&self) -> bool {
+        self.work.is_none() && self.paused_until.is_none()
+    }
+
+    /// So many bytes came.
+    pub(super) fn came(&mut self, bytes: usize, now: Instant) {
+        let wait = self.pace.count(bytes, 0, now);
+        self.pause(wait, now);
+    }
+
+    fn pause(&mut self, wait: Duration, now: Instant) {
+        if !wait.is_zero() {
+            self.paused_until = Some(self.paused_until.unwrap_or(now).max(now + wait));
+        }
+    }
+
+    /// Waits until reading goes on; for ever if it does already. Cancel-safe.
+    pub(super) async fn eased(&mut self) {
+        match (&mut self.work, self.paused_until) {
+            (Some(work), _) => {
+                work.await;
+                self.work = None;
+            }
+            (None, Some(until)) => {
+                sleep_until(until.into()).await;
+                self.paused_until = None;
+            }
+            (None, None) => pending().await,
+        }
+    }
+
+    /// The box that is ready when a message could not be stored.
+    pub(super) fn outbox(&self) -> Arc<Outbox> {
+        self.outbox.clone()
+    }
+
+    /// Sends these errors on their way.
+    pub(super) fn send_failed(&self) {
+        for item in self.outbox.take(usize::MAX, usize::MAX).batch {
+            if let Some(error) = Stanza::ours(item.frame.to_vec().into()) {
+                put(&self.context.router, &error);
+            }
+        }
+    }
+
+    /// Takes a stanza whose domains the peer may use: see [`crate::stream::s2s::pairs`].
+    pub(super) fn stanza(&mut self, element: Element, now: Instant) {
+        let Some(kind) = Kind::of(&element) else { return };
+        let wait = self.pace.count(0, 1, now);
+        self.pause(wait, now);
+        let Some(stanza) = Stanza::from_peer(kind, element, self.lang.as_ref()) else {
+            // A malformed address of one user ends nobody else's stream; there is nobody to tell.
+            tracing::debug!("a stanza with a malformed address was dropped");
+            return self.handled_count.pass();
+        };
+        let stanza = self.own_words(kind, stanza);
+        if kind == Kind::Iq
+            && let Err(error) = Iq::request(&stanza)
+        {
+            self.handled_count.pass();
+            return bounce(&self.context.router, &stanza, &error);
+        }
+        let mut origin = Origin::peer(&self.handled_count, &self.outbox, None);
+        let routed = self.context.router.route(&stanza, wall(), &mut origin);
+        if let Routed::Load(_) | Routed::Crowded | Routed::Handle(_) = routed {
+            let ticket = origin.into_ticket(&self.handled_count);
+            let cx = self.context.cx(Requester::Entity(stanza.from().clone()));
+            let sender = Sender {
+                handled_count: self.handled_count.clone(),
+                outbox: self.outbox.clone(),
+                account: None,
+                foreign: true,
+            };
+            self.work = Some(Box::pin(async move {
+                let answers = matches!(routed, Routed::Handle(Handler::Iq));
+                let count = &sender.handled_count;
+                let earlier = (answers && !count.is_enabled()).then(|| ticket.clone());
+                let driven = cx.drive(&stanza, Some(&sender), Some(routed), Some(ticket)).await;
+                // To a peer without XEP-0198 an answer says that all before it arrived: so the messages before
+                // it are durable first (promise.md 1).
+                if let Some(earlier) = earlier.filter(Ticket::has_predecessors) {
+                    cx.router.flush_deferred();
+                    earlier.predecessors().await;
+                }
+                for made in driven.made {
+                    cx.send_as(&made, driven.ticket.clone()).await;
+                }
+                drop(driven.ticket);
+                ended(&cx.router, &stanza, driven.routed).await;
+                if driven.full {
+                    sender.handled_count.eased().await;
+                }
+            }));
+            return;
+        }
+        let full = origin.finish();
+        match routed {
+            Routed::Slow(outbox) => self.work = Some(Box::pin(slow_down(vec![outbox]))),
+            Routed::Bounce(error) => bounce(&self.context.router, &stanza, &error),
+            Routed::Done | Routed::Load(_) | Routed::Crowded | Routed::Handle(_) => {}
+        }
+        if full && self.work.is_none() {
+            let handled_count = self.handled_count.clone();
+            self.work = Some(Box::pin(async move { handled_count.eased().await }));
+        }
+    }
+
+    /// Without what only this server says. An IQ's payload is between the two who exchange it.
+    fn own_words(&self, kind: Kind, stanza: Stanza) -> Stanza {
+        let router = &self.context.router;
+        let forged = (kind != Kind::Iq)
+            .then(|| claims::stripped(&stanza, |domain| router.serves(domain)))
+            .flatten();
+        forged.unwrap_or(stanza)
+    }
+}
+
+async fn ended(router: &Router, stanza: &Stanza, routed: Routed) {
+    match routed {
+        Routed::Slow(outbox) => slow_down(vec![outbox]).await,
+        Routed::Bounce(error) => bounce(router, stanza, &error),
+        Routed::Done | Routed::Load(_) | Routed::Crowded | Routed::Handle(_) => {}
+    }
+}
+
+/// Tells the sender of a peer's stanza what became of it.
+fn bounce(router: &Router, stanza: &Stanza, error: &StanzaError) {
+    let from = stanza.to().map(Jid::as_str);
+    let reply = error_reply(stanza.element(), from, stanza.from(), error);
+    if let (Some(reply), Some(local)) = (reply, stanza.to().map(Jid::domain)) {
+        // A peer that cannot be reached hears of no error.
+        let _ = router.peers.send(local, stanza.from().domain(), Frame::whole(reply));
+    }
+}
+
+fn put(router: &Router, stanza: &Stanza) {
+    if let Some(to) = stanza.to() {
+        let _ = router.peers.send(stanza.from().domain(), to.domain(), stanza.frame());
+    }
+}

@@ -1,0 +1,552 @@
+//! A stream with another server: its machine on its connection, with what it receives and what it sends.
+
+use std::future::{Future, pending};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{sleep_until, timeout, timeout_at};
+
+use super::clock::{now, wall};
+use super::connect;
+use super::federation::Federation;
+use super::machine::{Act, Acts, Input, Machine};
+use super::receiving::Receiving;
+use super::sending::{Confirms, PeerWire, Sending, Woken};
+use super::streams::{Direction, Listed, StreamFacts};
+use crate::base::time::micros;
+use crate::router::handled_count::HandledCount;
+use crate::session::link::Guard;
+use crate::session::transport::PeerSecured;
+use crate::session::wire::Io;
+use crate::stream::error::{StreamError, StreamFailure};
+use crate::stream::framing::Event;
+use crate::stream::s2s::outgoing::Ready;
+use crate::stream::s2s::{Failure, Outcome, Secured};
+use crate::stream::sm;
+use crate::xml::element::Element;
+
+/// One stream, from its first byte to its last.
+pub(super) struct Stream {
+    pub(super) federation: Arc<Federation>,
+    pub(super) wire: PeerWire,
+    pub(super) machine: Machine,
+    pub(super) receiving: Receiving,
+    pub(super) sending: Sending,
+    pub(super) managed: Managed,
+    /// The domains of an outgoing stream; of an incoming one they are the machine's.
+    names: (String, String),
+    address: IpAddr,
+    listed: Listed,
+    pub(super) pairs: Vec<(String, String)>,
+    bidi: bool,
+    /// Until when the peer must be authenticated.
+    deadline: Option<Instant>,
+    /// Its place among those that are not authenticated.
+    stranger: Option<Guard>,
+    /// When anything last came, and when anything was last sent.
+    heard: Instant,
+    used: Instant,
+    verified: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    pub(super) resuming: Option<Resuming>,
+    pub(super) ready: Option<Ready>,
+    pub(super) answered: Option<Outcome>,
+    pub(super) ending: Option<Ended>,
+}
+
+/// The state of XEP-0198.
+#[derive(Debug, Default)]
+pub(super) enum Managed {
+    #[default]
+    Off,
+    /// We asked for it, or to resume a former stream.
+    Asked {
+        /// The latter.
+        resuming: bool,
+    },
+    /// Both count. With what is needed to resume, if that was agreed on.
+    On(Option<Resumption>),
+}
+
+/// How a stream may be resumed.
+#[derive(Debug)]
+pub(super) enum Resumption {
+    /// The peer resumes it: by the hash of the SM-ID. Somebody else who resumes it ends this connection.
+    Theirs([u8; 32], Arc<Notify>),
+    /// We resume it, by the SM-ID.
+    Ours(String),
+}
+
+pub(super) type Resuming =
+    Pin<Box<dyn Future<Output = (String, u32, Option<Arc<HandledCount>>)> + Send>>;
+
+/// How a stream ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ended {
+    /// The peer closed it, or we did: in good order.
+    Closed,
+    /// The connection is gone.
+    Lost,
+    /// For this reason, before it was of any use.
+    Failed(Failure),
+    /// The peer is somewhere else.
+    Elsewhere(String),
+}
+
+enum Occurred {
+    Io(std::io::Result<Io>),
+    Eased,
+    Sending(Woken),
+    Verified(Option<Input>),
+    Failed,
+    Reached,
+    Resumed((String, u32, Option<Arc<HandledCount>>)),
+    Taken,
+    Timer,
+    Stop,
+}
+
+/// A connection on which a stream begins.
+pub(super) struct Begun {
+    pub(super) wire: PeerWire,
+    pub(super) machine: Machine,
+    /// Ours and the peer's, where we know them.
+    pub(super) names: (String, String),
+    pub(super) address: IpAddr,
+    pub(super) since: Instant,
+    pub(super) secured: Option<PeerSecured>,
+    pub(super) stranger: Option<Guard>,
+}
+
+impl Stream {
+    pub(super) fn new(federation: Arc<Federation>, begun: Begun) -> Self {
+        let Begun { wire, machine, names, address, since, secured, stranger } = begun;
+        let direction = if machine.is_outgoing() { Direction::Out } else { Direction::In };
+        let listed = federation.streams.list(StreamFacts {
+            direction,
+            pairs: Vec::new(),
+            address,
+            tls: secured.as_ref().map_or("", |secured| secured.version),
+            since: wall(),
+            bidi: false,
+            managed: false,
+        });
+        let router = federation.context.router.clone();
+        let now = now();
+        Self {
+            receiving: Receiving::new(federation.context.clone(), federation.pace(now)),
+            sending: Sending::new(router.clone(), federation.sent_bounds()),
+            managed: Managed::Off,
+            names,
+            address,
+            listed,
+            pairs: Vec::new(),
+            bidi: false,
+            deadline: Some(since + router.limits.unauthenticated_time),
+            stranger,
+            heard: now,
+            used: now,
+            verified: mpsc::channel(VERIFIED_MAX),
+            resuming: None,
+            ready: None,
+            answered: None,
+            ending: None,
+            federation,
+            wire,
+            machine,
+        }
+    }
+
+    /// Runs it until it is ready for stanzas, has its answer, or is over.
+    pub(super) async fn until_ready(&mut self) {
+        let acts = self.machine.feed(Input::Connected);
+        self.perform(acts).await;
+        loop {
+            self.read_pieces().await;
+            if self.ready.is_some() || self.answered.is_some() || self.ending.is_some() {
+                return;
+            }
+            self.write_and_wait().await;
+        }
+    }
+
+    /// Runs it to its end.
+    pub(super) async fn run(&mut self) {
+        loop {
+            self.read_pieces().await;
+            if self.ending.is_some() {
+                return;
+            }
+            self.write_and_wait().await;
+        }
+    }
+
+    /// Writes what waits, and waits for more.
+    async fn write_and_wait(&mut self) {
+        self.wire.give_back();
+        let now = now();
+        self.sending.fill(&mut self.wire, now, micros(wall()));
+        if self.wire.queued() > 0 {
+            self.used = now;
+        }
+        match self.wait(now).await {
+            Occurred::Io(Ok(Io::Read(0)) | Err(_)) => self.lost().await,
+            Occurred::Io(Ok(Io::Read(bytes))) => {
+                self.heard = super::clock::now();
+                self.receiving.came(bytes, self.heard);
+            }
+            Occurred::Io(Ok(Io::Written)) | Occurred::Eased => {}
+            Occurred::Sending(woken) => {
+                if !self.sending.on(woken) {
+                    self.silent().await;
+                }
+            }
+            Occurred::Verified(Some(input)) => {
+                let acts = self.machine.feed(input);
+                self.perform(acts).await;
+            }
+            Occurred::Verified(None) => {}
+            Occurred::Failed => self.receiving.send_failed(),
+            Occurred::Reached => {
+                if self.sending.management().reached() {
+                    self.say_count();
+                }
+            }
+            Occurred::Resumed(resumed) => {
+                self.resuming = None;
+                self.resume_theirs(resumed);
+            }
+            Occurred::Taken => self.ending = Some(Ended::Lost),
+            Occurred::Timer => self.timer().await,
+            Occurred::Stop => self.stop().await,
+        }
+    }
+
+    async fn wait(&mut self, now: Instant) -> Occurred {
+        let reading = self.receiving.may_read() && self.resuming.is_none();
+        let writing = self.wire.is_writing();
+        let awaits = self.sending.management().awaits();
+        let due = self.due(now);
+        let handled_count = self.receiving.handled_count.clone();
+        let failures = self.receiving.outbox();
+        let end = match &self.managed {
+            Managed::On(Some(Resumption::Theirs(_, end))) => Some(end.clone()),
+            _ => None,
+        };
+        let outgoing = self.machine.is_outgoing();
+        let (mut stopping, mut saving) =
+            (self.federation.context.stopping.clone(), self.federation.context.saving.clone());
+        let Self { wire, receiving, sending, verified, resuming, .. } = self;
+        tokio::select! {
+            biased;
+            woken = sending.wait() => Occurred::Sending(woken),
+            io = wire.io(reading), if writing || reading => Occurred::Io(io),
+            () = receiving.eased() => Occurred::Eased,
+            input = verified.1.recv() => Occurred::Verified(input),
+            () = failures.ready() => Occurred::Failed,
+            () = async { match awaits { Some(stanzas) => handled_count.reached(stanzas).await, None => pending().await } }
+                => Occurred::Reached,
+            resumed = async { match resuming { Some(resuming) => resuming.await, None => pending().await } }
+                => Occurred::Resumed(resumed),
+            () = async { match &end { Some(end) => end.notified().await, None => pending().await } }
+                => Occurred::Taken,
+            // What sessions say as they end still goes out.
+            _ = stopping.wait_for(|stopping| *stopping), if !outgoing => Occurred::Stop,
+            _ = saving.wait_for(|saving| *saving), if outgoing => Occurred::Stop,
+            () = sleep_until(due.into()) => Occurred::Timer,
+        }
+    }
+
+    /// The nearest deadline.
+    fn due(&self, now: Instant) -> Instant {
+        let idle = self.federation.settings.idle;
+        let quiet =
+            self.heard.max(self.used) + if self.machine.is_outgoing() { idle } else { idle * 2 };
+        let deadlines = [self.deadline, self.sending.due(now)];
+        deadlines.into_iter().flatten().fold(quiet, Instant::min)
+    }
+
+    async fn timer(&mut self) {
+        let now = now();
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return self
+                .fail(StreamError::ConnectionTimeout.text("not authenticated in time"))
+                .await;
+        }
+        if self.sending.management().answer_is_due(now) {
+            self.say_count();
+        }
+        if self.sending.is_overdue(self.heard, now) {
+            return self.silent().await;
+        }
+        let idle = self.federation.settings.idle;
+        let quiet = now.saturating_duration_since(self.heard.max(self.used));
+        if quiet >= idle && self.machine.is_outgoing() && self.sending.is_settled() {
+            return self.leave().await;
+        }
+        if quiet >= idle * 2 {
+            self.fail(StreamError::ConnectionTimeout.text("nothing was said for long")).await;
+        }
+    }
+
+    /// The peer does not say that it has what it was sent. If it closes the stream in good order, it has
+    /// (RFC 6120 §4.4); otherwise all is sent anew on another one.
+    async fn silent(&mut self) {
+        tracing::info!(peer = %self.name(), address = %self.address, "a server does not acknowledge what it is sent");
+        self.leave().await;
+    }
+
+    async fn lost(&mut self) {
+        self.ending = Some(match self.deadline {
+            Some(_) => Ended::Failed(Failure::Closed),
+            None => Ended::Lost,
+        });
+    }
+
+    async fn read_pieces(&mut self) {
+        let mut pieces = 0;
+        while self.receiving.may_read() && self.resuming.is_none() && self.ending.is_none() {
+            let input = match self.wire.piece() {
+                Ok(None) => return,
+                Ok(Some(Event::Whitespace)) => continue,
+                Ok(Some(Event::Open(header))) => {
+                    self.receiving.speak(header.lang.as_deref());
+                    Input::Open(header)
+                }
+                Ok(Some(Event::Element(element))) => Input::Element(element),
+                Ok(Some(Event::Close | Event::Gone)) => Input::Close,
+                Err(error) => Input::Fail(error.into()),
+            };
+            if let Input::Fail(failure) = &input {
+                tracing::info!(peer = %self.name(), address = %self.address, %failure, "a server's stream is ended");
+            }
+            let acts = self.machine.feed(input);
+            self.perform(acts).await;
+            pieces += 1;
+            if pieces == TURN_PIECES {
+                // Others have their turn.
+                tokio::task::yield_now().await;
+                pieces = 0;
+            }
+        }
+    }
+
+    /// Who the peer is, or says it is.
+    fn name(&self) -> String {
+        let said = self.machine.remote().unwrap_or(&self.names.1);
+        if said.is_empty() { "?".to_owned() } else { said.to_owned() }
+    }
+
+    async fn perform(&mut self, acts: Acts) {
+        for act in acts {
+            match act {
+                Act::Write(item) => self.wire.say(item),
+                Act::StartTls => Box::pin(self.start_tls()).await,
+                Act::Verify { local, remote, stream_id, key } => {
+                    self.verify(local, remote, stream_id, key);
+                }
+                Act::Authenticated { restart } => {
+                    let limits = self.federation.context.router.limits.clone();
+                    self.wire.authenticated(&limits, restart);
+                    if !self.machine.is_outgoing() {
+                        self.authenticated();
+                    }
+                }
+                Act::Paired { local, remote, how } => self.paired(local, remote, how),
+                Act::Refused { remote, why } => {
+                    tracing::info!(peer = %remote, address = %self.address, why, "a server was refused");
+                    self.federation.note(&self.names.0, &remote, Direction::In, &why, Vec::new());
+                }
+                Act::Ready(ready) => {
+                    self.authenticated();
+                    let (local, remote) = self.names.clone();
+                    self.paired(local, remote, ready.how.as_str());
+                    self.ready = Some(ready);
+                }
+                Act::Bidi => {
+                    self.bidi = true;
+                    self.listed.change(|facts| facts.bidi = true);
+                    self.pairs
+                        .clone()
+                        .into_iter()
+                        .for_each(|(local, remote)| self.attach(&local, &remote));
+                }
+                Act::Stanza(element) => self.receiving.stanza(element, self.heard),
+                Act::Managed(element) => self.managed(&element).await,
+                Act::Answered(outcome) => self.answered = Some(outcome),
+                Act::PeerFailed(failure) => {
+                    tracing::info!(peer = %self.name(), address = %self.address, %failure, "a server ended its stream");
+                }
+                Act::Failed(failure) => self.ending = Some(Ended::Failed(failure)),
+                Act::Elsewhere(host) => self.ending = Some(Ended::Elsewhere(host)),
+                Act::End => {
+                    self.ending.get_or_insert(Ended::Closed);
+                }
+            }
+        }
+    }
+
+    fn authenticated(&mut self) {
+        (self.deadline, self.stranger) = (None, None);
+    }
+
+    fn paired(&mut self, local: String, remote: String, how: &'static str) {
+        let direction = if self.machine.is_outgoing() { "out" } else { "in" };
+        tracing::info!(local, peer = %remote, address = %self.address, direction, how, "a server is connected");
+        self.listed.change(|facts| facts.pairs.push((local.clone(), remote.clone(), how)));
+        self.pairs.push((local.clone(), remote.clone()));
+        if self.bidi && !self.machine.is_outgoing() {
+            self.attach(&local, &remote);
+        }
+    }
+
+    /// What is for this pair goes by this stream, unless it has one already (XEP-0288).
+    fn attach(&mut self, local: &str, remote: &str) {
+        let queue = self.federation.context.router.peers.of_pair(local, remote);
+        if queue.claim() {
+            self.sending.add(queue);
+            if matches!(self.managed, Managed::Off) {
+                self.sending.confirmed_by(Confirms::Pings);
+            }
+        }
+    }
+
+    async fn start_tls(&mut self) {
+        let names = match &self.machine {
+            Machine::Outgoing(_) => self.names.clone(),
+            machine => (machine.local().unwrap_or_default().to_owned(), String::new()),
+        };
+        let until = self.deadline.unwrap_or_else(now);
+        let secured = timeout_at(until.into(), async {
+            self.wire.flush().await?;
+            if !self.wire.nothing_unread() {
+                // RFC 6120 §5.4.3.1: bytes behind the request would count as protected.
+                return Err(std::io::Error::other("bytes behind <starttls/>"));
+            }
+            self.wire.transport().start_tls(&names.0, &names.1).await
+        });
+        match secured.await {
+            Ok(Ok(secured)) => {
+                self.wire.restart();
+                self.listed.change(|facts| facts.tls = secured.version);
+                let acts = self.machine.feed(Input::Secured(Secured(secured.certificate)));
+                Box::pin(self.perform(acts)).await;
+            }
+            Ok(Err(error)) => self.tls_failed(error.to_string()),
+            Err(_) => self.tls_failed("it took too long".to_owned()),
+        }
+    }
+
+    fn tls_failed(&mut self, why: String) {
+        tracing::info!(peer = %self.name(), address = %self.address, why, "TLS with a server failed");
+        self.ending = Some(Ended::Failed(Failure::Certificate(format!("TLS failed: {why}"))));
+    }
+
+    /// XEP-0220 §2.1.2, in a task of its own, as it may take long.
+    fn verify(&mut self, local: String, remote: String, stream_id: String, key: String) {
+        let (federation, answer) = (self.federation.clone(), self.verified.0.clone());
+        self.federation.context.router.tasks.spawn("dialback", async move {
+            let outcome = connect::verify(&federation, &local, &remote, stream_id, key).await;
+            // The stream may be gone.
+            let _ = answer.send(Input::Verified { local, remote, outcome }).await;
+        });
+    }
+
+    /// Ends the stream with an error.
+    pub(super) async fn fail(&mut self, failure: StreamFailure) {
+        tracing::info!(peer = %self.name(), address = %self.address, %failure, "a server's stream is ended");
+        let acts = self.machine.feed(Input::Fail(failure));
+        Box::pin(self.perform(acts)).await;
+        self.ending.get_or_insert(Ended::Lost);
+    }
+
+    /// The server stops: what the peer was promised is told once more.
+    async fn stop(&mut self) {
+        if self.machine.is_outgoing() {
+            return self.leave().await;
+        }
+        if matches!(self.managed, Managed::On(_)) {
+            let (count, issued) =
+                (self.receiving.handled_count.clone(), self.receiving.handled_count.issued());
+            let _ = timeout(CLOSE_TIME, count.reached(issued)).await;
+            self.say_count();
+        }
+        let acts = self.machine.feed(Input::Fail(StreamError::SystemShutdown.into()));
+        self.perform(acts).await;
+        self.ending.get_or_insert(Ended::Closed);
+    }
+
+    /// Closes the stream, and waits a moment for the peer to close it, too: then it has taken all that was sent
+    /// (RFC 6120 §4.4).
+    async fn leave(&mut self) {
+        let acts = self.machine.feed(Input::Leave);
+        Box::pin(self.perform(acts)).await;
+        let closed = timeout(CLOSE_TIME, self.until_closed()).await;
+        match closed {
+            Ok(true) => {
+                self.sending.closed_by_peer();
+                self.ending = Some(Ended::Closed);
+            }
+            _ => self.ending = Some(Ended::Lost),
+        }
+    }
+
+    async fn until_closed(&mut self) -> bool {
+        loop {
+            match self.wire.piece() {
+                Ok(Some(Event::Close)) => return true,
+                Ok(Some(Event::Element(element))) if element.ns() == crate::xml::ns::SM => {
+                    if let sm::Received::Ack(h) = sm::Received::on(&element, true) {
+                        let _ = self.sending.acknowledged(h);
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => match self.wire.io(true).await {
+                    Ok(Io::Read(0)) | Err(_) => return false,
+                    Ok(_) => {}
+                },
+                Err(_) => return false,
+            }
+        }
+    }
+
+    pub(super) fn say_count(&mut self) {
+        let h = self.receiving.handled_count.h();
+        self.wire.queue(sm::ack(h));
+    }
+
+    pub(super) fn note_managed(&self) {
+        self.listed.change(|facts| facts.managed = true);
+    }
+
+    /// What it sent and has to send, for another stream.
+    pub(super) fn take_sending(&mut self) -> Sending {
+        let router = self.federation.context.router.clone();
+        std::mem::replace(&mut self.sending, Sending::new(router, self.federation.sent_bounds()))
+    }
+
+    /// Gives the peer a moment to read the last output.
+    pub(super) async fn hang_up(&mut self) {
+        let closing = async {
+            self.wire.flush().await?;
+            self.wire.shutdown().await?;
+            self.wire.linger().await
+        };
+        let _ = timeout(CLOSE_TIME, closing).await;
+    }
+
+    async fn managed(&mut self, element: &Element) {
+        if let Err(failure) = self.manage(element) {
+            self.fail(failure).await;
+        }
+    }
+}
+
+/// Answers of dialback that wait to be told.
+const VERIFIED_MAX: usize = 16;
+/// Pieces that are handled before others have a turn.
+const TURN_PIECES: usize = 64;
+/// How long a peer may take to close its stream.
+const CLOSE_TIME: Duration = Duration::from_secs(3);

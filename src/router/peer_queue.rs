@@ -1,0 +1,386 @@
+//! What waits for another server, or for a component: the queue of one pair of domains.
+//!
+//! Messages have rows (promise.md): they are in memory as long as there is room, and in any case in the store,
+//! until the peer has acknowledged them. All else is in memory alone, bounded, and given up when the peer cannot
+//! be reached. Order holds: while messages are in the store alone, later ones are, too.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Router;
+use super::append::{Append, Waits};
+use super::outbox::{Outbox, Outgoing, Taken};
+use crate::stanza::{Frame, StanzaError};
+use crate::store::StoreError;
+
+/// The domain of this server that stanzas come from, and the one that they go to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pair {
+    /// The domain of this server.
+    pub local: Box<str>,
+    /// The other one.
+    pub remote: Box<str>,
+}
+
+/// Bounds of each queue.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerBounds {
+    /// Messages that the peer has not acknowledged.
+    pub stanzas_max: usize,
+    /// Their bytes.
+    pub bytes_max: usize,
+    /// Bytes of what waits in memory.
+    pub memory_bytes_max: usize,
+    /// Pairs of domains that wait for a stream.
+    pub waiting_max: usize,
+}
+
+impl Default for PeerBounds {
+    fn default() -> Self {
+        Self {
+            stanzas_max: 10_000,
+            bytes_max: 64 << 20,
+            memory_bytes_max: 256 << 10,
+            waiting_max: 200,
+        }
+    }
+}
+
+/// The queue of one pair. One task takes from it.
+#[derive(Debug)]
+pub struct PeerQueue {
+    /// Whose it is.
+    pub pair: Pair,
+    outbox: Arc<Outbox>,
+    state: Mutex<State>,
+    bounds: PeerBounds,
+}
+
+/// Whether the peer takes stanzas.
+#[derive(Debug, Clone)]
+enum Reach {
+    /// It is being looked for, or was not yet.
+    Sought,
+    /// A stream stands.
+    Open,
+    /// It could not be reached, and is tried again later: for this reason.
+    Away(Box<StanzaError>),
+}
+
+#[derive(Debug)]
+struct State {
+    /// Messages after the first position, up to the second, are to be read from the store.
+    stored: Option<(i64, i64)>,
+    /// The memory was full: what is in memory goes before what is in the store alone.
+    overflown: bool,
+    /// The last message that was queued, and the last one that is in memory.
+    last: i64,
+    last_in_memory: i64,
+    /// The last one that the peer has acknowledged, or that was given up.
+    settled: i64,
+    /// Rows and their bytes, oldest first: position, bytes, time in microseconds.
+    rows: VecDeque<(i64, u32, i64)>,
+    bytes: usize,
+    reach: Reach,
+    /// A task looks after it.
+    served: bool,
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PeerLoad {
+    /// Messages that the peer has not acknowledged.
+    pub messages: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// When the oldest of them came, in microseconds since 1970; 0 without any.
+    pub oldest: i64,
+    /// Whether a stream stands.
+    pub open: bool,
+}
+
+/// What a put led to.
+pub(super) enum Queued {
+    /// It waits, and the peer takes what waits.
+    Easy,
+    /// Its sender should wait for this box.
+    Slow(Arc<Outbox>),
+}
+
+/// Why a message was not queued.
+pub(super) enum NotQueued {
+    /// There is no room for it: the sender gets this.
+    Bounce(StanzaError),
+    /// The store took no row.
+    Store(StoreError),
+}
+
+impl PeerQueue {
+    pub(super) fn new(pair: Pair, bounds: PeerBounds) -> Self {
+        let state = State {
+            stored: None,
+            overflown: false,
+            last: 0,
+            last_in_memory: 0,
+            settled: 0,
+            rows: VecDeque::new(),
+            bytes: 0,
+            reach: Reach::Sought,
+            served: false,
+        };
+        // The box itself never refuses: what does not fit is in the store alone.
+        let outbox = Arc::new(Outbox::new(bounds.memory_bytes_max));
+        Self { pair, outbox, state: Mutex::new(state), bounds }
+    }
+
+    /// What an earlier run of the server left: position, bytes and time of each message.
+    pub(super) fn restore(&self, rows: impl IntoIterator<Item = (i64, u32, i64)>) {
+        let mut state = self.lock();
+        state.rows.extend(rows);
+        state.bytes = state.rows.iter().map(|(_, bytes, _)| *bytes as usize).sum();
+        let ends = state.rows.front().zip(state.rows.back());
+        if let Some((first, last)) = ends.map(|(first, last)| (first.0, last.0)) {
+            (state.stored, state.last, state.settled) = (Some((first - 1, last)), last, first - 1);
+        }
+    }
+
+    /// Queues a message with its row; `job` has all but its position.
+    pub(super) fn put_message(
+        self: &Arc<Self>,
+        router: &Router,
+        mut job: Append,
+        weigh: impl FnOnce(&Append),
+        kept: impl FnOnce(&Append),
+    ) -> Result<Queued, NotQueued> {
+        let frame = job.stanza.frame();
+        let bytes = frame.len();
+        let mut state = self.lock();
+        if state.rows.len() >= self.bounds.stanzas_max
+            || state.bytes + bytes > self.bounds.bytes_max
+        {
+            return Err(NotQueued::Bounce(self.crowded()));
+        }
+        job.outbound = Some((0, self.clone()));
+        weigh(&job);
+        let (mut seq, mut at) = (0, 0);
+        // Under the lock: positions rise in the order in which messages are sent.
+        let queued = router.store.submit_numbered(Box::new(job), |job, now, next| {
+            job.number(now, next);
+            at = now;
+            seq = job.outbound.as_ref().map_or(0, |outbound| outbound.0);
+            kept(job);
+        });
+        queued.map_err(NotQueued::Store)?;
+        state.rows.push_back((seq, u32::try_from(bytes).unwrap_or(u32::MAX), at));
+        state.bytes += bytes;
+        state.last = seq;
+        match &mut state.stored {
+            Some((_, to)) => *to = seq,
+            None if self.outbox.fits(bytes) => {
+                state.last_in_memory = seq;
+                // It fits, and nobody closes the box.
+                let _ = self.outbox.push(Outgoing { frame, owed: Some(seq), at });
+            }
+            None => {
+                state.stored = Some((state.last_in_memory.max(state.settled), seq));
+                state.overflown = true;
+            }
+        }
+        if state.stored.is_some() {
+            self.outbox.nudge();
+        }
+        Ok(self.level(&state))
+    }
+
+    /// Queues what has no row. The error is for whoever waits for an answer.
+    pub(super) fn put(&self, frame: Frame, at: i64) -> Result<Queued, StanzaError> {
+        let state = self.lock();
+        if let Reach::Away(why) = &state.reach {
+            return Err((**why).clone());
+        }
+        if state.overflown || !self.outbox.fits(frame.len()) {
+            return Err(self.crowded());
+        }
+        let _ = self.outbox.push(Outgoing { frame, owed: None, at });
+        Ok(self.level(&state))
+    }
+
+    fn level(&self, state: &State) -> Queued {
+        // While nobody takes, waiting is no use: the queue has a bound of its own.
+        let slow =
+            matches!(state.reach, Reach::Open) && (state.overflown || self.outbox.over_half());
+        if slow { Queued::Slow(self.outbox.clone()) } else { Queued::Easy }
+    }
+
+    fn crowded(&self) -> StanzaError {
+        let remote = &self.pair.remote;
+        StanzaError::resource_constraint().text(format!("too much waits to be sent to {remote}"))
+    }
+
+    /// Takes it into care, if nobody does: the caller is, or begins, the task that does.
+    pub fn claim(&self) -> bool {
+        !std::mem::replace(&mut self.lock().served, true)
+    }
+
+    /// How much waits.
+    pub fn load(&self) -> PeerLoad {
+        let state = self.lock();
+        PeerLoad {
+            messages: state.rows.len(),
+            bytes: state.bytes,
+            oldest: state.rows.front().map_or(0, |row| row.2),
+            open: matches!(state.reach, Reach::Open),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waits for PeerQueue {
+    fn pair(&self) -> (&str, &str) {
+        (&self.pair.local, &self.pair.remote)
+    }
+
+    fn failed(&self, seq: i64) {
+        let mut state = self.lock();
+        if let Some(at) = state.rows.iter().position(|row| row.0 == seq)
+            && let Some((_, bytes, _)) = state.rows.remove(at)
+        {
+            state.bytes = state.bytes.saturating_sub(bytes as usize);
+        }
+    }
+}
+
+/// What the task takes next.
+#[derive(Debug)]
+pub enum Next {
+    /// These.
+    Batch(Taken),
+    /// Messages of the store, after the first position, up to the second: when they were sent, call
+    /// [`PeerQueue::read_to`].
+    Stored(i64, i64),
+}
+
+/// What a peer that cannot be reached leaves behind.
+#[derive(Debug, Default)]
+pub struct GivenUp {
+    /// Stanzas without rows.
+    pub stanzas: Vec<Frame>,
+}
+
+/// For the task that looks after the queue.
+impl PeerQueue {
+    /// Waits until there may be something to take.
+    pub async fn ready(&self) {
+        self.outbox.ready().await;
+    }
+
+    /// The way to the task for what is no stanza: the server stops.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// What is to be sent next: at most so many bytes and stanzas.
+    pub fn next(&self, bytes: usize, stanzas: usize) -> Next {
+        let mut state = self.lock();
+        match state.stored {
+            Some((from, to)) if !state.overflown => Next::Stored(from, to),
+            _ => {
+                let taken = self.outbox.take(bytes, stanzas);
+                if state.overflown && self.outbox.bytes() == 0 {
+                    state.overflown = false;
+                    // What is in the store alone is next.
+                    self.outbox.nudge();
+                }
+                Next::Batch(taken)
+            }
+        }
+    }
+
+    /// Messages of the store up to this position were sent, or are gone.
+    pub fn read_to(&self, seq: i64) {
+        let mut state = self.lock();
+        state.stored = state.stored.and_then(|(_, to)| (seq < to).then_some((seq, to)));
+        drop(state);
+        self.outbox.nudge();
+    }
+
+    /// The peer has acknowledged all messages up to this one, or they were given up. Returns the span of rows
+    /// to delete, if there is any.
+    pub fn settle(&self, seq: i64) -> Option<(i64, i64)> {
+        let mut state = self.lock();
+        let from = state.settled;
+        if seq <= from {
+            return None;
+        }
+        state.settled = seq;
+        while let Some((_, bytes, _)) = state.rows.pop_front_if(|row| row.0 <= seq) {
+            state.bytes = state.bytes.saturating_sub(bytes as usize);
+        }
+        Some((from, seq))
+    }
+
+    /// The last message that came before this time, in microseconds since 1970: it has waited too long.
+    pub fn outdated(&self, before: i64) -> Option<(i64, i64)> {
+        let state = self.lock();
+        let last = state.rows.iter().take_while(|row| row.2 < before).last()?.0;
+        Some((state.settled, last))
+    }
+
+    /// A stream stands.
+    pub fn opened(&self) {
+        self.lock().reach = Reach::Open;
+        self.outbox.nudge();
+    }
+
+    /// The peer is looked for again: what comes now waits for the outcome.
+    pub fn seek(&self) {
+        self.lock().reach = Reach::Sought;
+    }
+
+    /// The stream is gone, or none came about. Messages are in the store alone from now on; what has no row is
+    /// given back. With `why`, all of it that comes until [`PeerQueue::seek`] is refused with that.
+    pub fn lost(&self, why: Option<StanzaError>) -> GivenUp {
+        let mut state = self.lock();
+        let items = self.outbox.take(usize::MAX, usize::MAX).batch;
+        state.overflown = false;
+        state.stored = (state.last > state.settled).then_some((state.settled, state.last));
+        state.reach = why.map_or(Reach::Sought, |why| Reach::Away(Box::new(why)));
+        let rowless = items.into_iter().filter(|item| item.owed.is_none());
+        GivenUp { stanzas: rowless.map(|item| item.frame).collect() }
+    }
+
+    /// Whether nothing waits and no task looks after it.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.lock();
+        !state.served && state.rows.is_empty() && self.outbox.bytes() == 0
+    }
+
+    /// Another stream stands than the one on which something was sent: messages that were not acknowledged are
+    /// sent anew, from the store; what has no row waits behind them.
+    pub fn send_anew(&self) {
+        let mut state = self.lock();
+        let items = self.outbox.take(usize::MAX, usize::MAX).batch;
+        state.overflown = false;
+        state.stored = (state.last > state.settled).then_some((state.settled, state.last));
+        for item in items.into_iter().filter(|item| item.owed.is_none()) {
+            // They fitted before.
+            let _ = self.outbox.push(item);
+        }
+        drop(state);
+        self.outbox.nudge();
+    }
+
+    /// Ends the task's care, if nothing waits. False if something does.
+    pub fn release(&self) -> bool {
+        let mut state = self.lock();
+        let idle = state.rows.is_empty() && self.outbox.bytes() == 0;
+        if idle {
+            state.served = false;
+            state.reach = Reach::Sought;
+        }
+        idle
+    }
+}

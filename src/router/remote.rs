@@ -1,0 +1,165 @@
+//! The way of stanzas to other servers and to components (RFC 6120 §10.4).
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::Router;
+use super::append::Append;
+use super::domains::{Leads, ServiceId};
+use super::fates::Fate;
+use super::incoming::{append, kind_of};
+use super::origin::Origin;
+use super::peer_queue::{NotQueued, Queued};
+use super::routed::Routed;
+use super::rules::StanzaClass;
+use crate::jid::Jid;
+use crate::stanza::message::MessageType;
+use crate::stanza::policy::{MessagePolicy, policy_of};
+use crate::stanza::presence::PresenceType;
+use crate::stanza::{Frame, Stanza, StanzaError};
+use crate::store::StoreError;
+use crate::store::ids::ArchiveId;
+
+/// Routes a stanza to another server.
+pub(super) fn pass(
+    router: &Arc<Router>,
+    stanza: &Stanza,
+    to: &Jid,
+    policy: MessagePolicy,
+    now: SystemTime,
+    origin: &mut Origin<'_>,
+) -> Routed {
+    let kind = match kind_of(stanza) {
+        Ok(kind) => kind,
+        Err(error) => return Routed::Bounce(error),
+    };
+    if is_kept(kind, policy, origin) {
+        return keep(router, stanza, to, now, origin);
+    }
+    match router.peers.put(stanza.from().domain(), to.domain(), stanza.frame()) {
+        Ok(queued) => routed(router, kind, queued),
+        // Errors and results are dropped, because no error may answer them, and so is unavailable presence,
+        // because nobody waits for an answer.
+        Err(error) if is_answerable(kind) => Routed::Bounce(error),
+        Err(_) => Routed::Done,
+    }
+}
+
+/// Whether the message has a row until the other server has acknowledged it (promise.md). What a room or
+/// another service says to many has none: its archive keeps it.
+fn is_kept(kind: StanzaClass, policy: MessagePolicy, origin: &Origin<'_>) -> bool {
+    match kind {
+        StanzaClass::Message(MessageType::Groupchat) => origin.sender.is_some(),
+        StanzaClass::Message(_) => policy.owed,
+        StanzaClass::Presence(_) => is_subscription(kind),
+        StanzaClass::IqRequest | StanzaClass::IqReply => false,
+    }
+}
+
+fn is_subscription(kind: StanzaClass) -> bool {
+    use PresenceType::{Subscribe, Subscribed, Unsubscribe, Unsubscribed};
+    matches!(kind, StanzaClass::Presence(Subscribe | Subscribed | Unsubscribe | Unsubscribed))
+}
+
+fn keep(
+    router: &Arc<Router>,
+    stanza: &Stanza,
+    to: &Jid,
+    now: SystemTime,
+    origin: &mut Origin<'_>,
+) -> Routed {
+    let job = append(router, stanza, now, origin);
+    let (mut full, mut kept) = (false, None);
+    let weigh = |job: &Append| full = job.ticket.as_ref().is_some_and(|it| it.weigh(stanza.len()));
+    let note = |job: &Append| {
+        kept = job.sent.as_ref().map(|sent| (ArchiveId::of(sent.account), sent.seq));
+    };
+    let queued = router.peers.put_message(router, to, job, weigh, note);
+    origin.full |= full;
+    origin.kept = kept.or(origin.kept);
+    match queued {
+        Ok(queued) => routed(router, StanzaClass::Message(MessageType::Normal), queued),
+        Err(NotQueued::Bounce(error)) => Routed::Bounce(error),
+        Err(NotQueued::Store(StoreError::QueueFull)) if origin.sender.is_some() => Routed::Crowded,
+        Err(NotQueued::Store(error)) => Routed::Bounce(error.into()),
+    }
+}
+
+fn routed(router: &Router, kind: StanzaClass, queued: Queued) -> Routed {
+    if matches!(kind, StanzaClass::Message(_)) {
+        router.fates.count(Fate::Remote);
+    }
+    match queued {
+        Queued::Easy => Routed::Done,
+        Queued::Slow(outbox) => Routed::Slow(outbox),
+    }
+}
+
+fn is_answerable(kind: StanzaClass) -> bool {
+    use PresenceType::{Error, Unavailable};
+    !matches!(
+        kind,
+        StanzaClass::IqReply
+            | StanzaClass::Message(MessageType::Error)
+            | StanzaClass::Presence(Error | Unavailable)
+    )
+}
+
+/// Whatever stands behind an address that is no account of this server.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Beyond {
+    /// A service of this server.
+    Service(ServiceId),
+    /// Another server, or a component.
+    Peer,
+}
+
+impl Router {
+    /// What stands behind a bare JID, unless it is an account's of this server, or the server itself.
+    pub(super) fn beyond(&self, bare: &str) -> Option<Beyond> {
+        let (_, domain) = bare.split_once('@').unwrap_or(("", bare));
+        match self.domains.leads_by(domain) {
+            Leads::Service(service) => Some(Beyond::Service(service)),
+            Leads::Elsewhere => Some(Beyond::Peer),
+            Leads::Account | Leads::Server => None,
+        }
+    }
+
+    /// Hands on what a domain of this server says to somebody beyond: nobody waits for it.
+    pub(super) fn put_beyond(&self, beyond: Beyond, local: &str, to: &str, frame: Frame) {
+        match beyond {
+            Beyond::Service(service) => self.put(service, to, frame),
+            Beyond::Peer => {
+                let bare = to.split_once('/').map_or(to, |(bare, _)| bare);
+                let (_, domain) = bare.split_once('@').unwrap_or(("", bare));
+                // Whoever cannot be reached hears nothing of presence.
+                let _ = self.peers.put(local, domain, frame);
+            }
+        }
+    }
+
+    /// Hands on what is said for an account, to whatever stands behind an address that is none of this
+    /// server's: nobody waits for it. A subscription stanza is kept until it has arrived.
+    pub fn hand_over(self: &Arc<Self>, from: &Jid, to: &Jid, frame: Frame) {
+        match self.leads(to) {
+            Leads::Service(service) => self.put(service, to.as_str(), frame),
+            Leads::Elsewhere => {
+                let Some(stanza) = Stanza::ours(frame.to_vec().into()) else { return };
+                let mut origin = Origin::server();
+                // The store gives the row its time.
+                let now = SystemTime::UNIX_EPOCH;
+                if let Routed::Bounce(error) =
+                    pass(self, &stanza, to, policy_of(&stanza), now, &mut origin)
+                {
+                    tracing::debug!(%from, %to, %error, "what an account says could not be handed on");
+                }
+            }
+            Leads::Account | Leads::Server => {}
+        }
+    }
+
+    /// Whether stanzas from this domain may go there: this server serves it, or another one may be reached.
+    pub fn may_reach(&self, local: &str, domain: &str) -> Result<(), StanzaError> {
+        if self.serves(domain) { Ok(()) } else { self.peers.may_reach(local, domain) }
+    }
+}

@@ -1,0 +1,89 @@
+//! Federation is joined here: certificates, the DNS, listeners for other servers.
+
+use std::sync::Arc;
+
+use super::config::{Config, Origins, Problem};
+use crate::net::c2s::ListenerKind;
+use crate::net::dial::Dial;
+use crate::net::dns::Names;
+use crate::net::s2s::{PeerDoor, PeerStreams, Strangers};
+use crate::net::tls::Tls;
+use crate::net::tls::peer::PeerTls;
+use crate::peer::{self, Rules, link};
+use crate::router::peers::Peers;
+use crate::session::Context;
+
+/// Who may be reached, and what waits for them: made before the router is.
+pub fn peers(config: &Config) -> (Peers, Arc<Rules>) {
+    let settings = Arc::new(config.s2s.settings());
+    let rules = Arc::new(Rules::new(settings.clone()));
+    (Peers::new(rules.clone(), peer::Federation::bounds(&settings)), rules)
+}
+
+/// What finds and secures other servers.
+pub struct Federation {
+    /// The certificates that are shown and believed.
+    pub tls: PeerTls,
+    /// The streams.
+    pub streams: Arc<peer::Federation>,
+    door: Arc<PeerDoor>,
+}
+
+impl Federation {
+    /// Reads the files that `[s2s]` names, and which DNS servers to ask.
+    pub fn new(
+        config: &Config,
+        origins: &Origins,
+        context: &Arc<Context>,
+        (rules, secret): (Arc<Rules>, [u8; 32]),
+        tls: Tls,
+    ) -> Result<Self, Problem> {
+        let s2s = &config.s2s;
+        let unusable = |error| Problem::told(&error, origins.of("s2s.trust"), FIX);
+        let mut trust = s2s.trust();
+        // Only this server has its key.
+        trust.files.extend(tls.ca_file());
+        let tls = PeerTls::new(tls, trust).map_err(unusable)?;
+        let names = Names::new(&s2s.resolver, s2s.dane).map_err(|error| Problem {
+            what: format!("the DNS cannot be asked: {error}"),
+            place: origins.of("s2s.resolver"),
+            fix: "name DNS servers in s2s.resolver, or none for those of the system".to_owned(),
+        })?;
+        let limits = context.router.limits.clone();
+        let dialer = Dial::new(s2s.dial(limits.ping_timeout), names, tls.clone());
+        let streams = Arc::new(peer::Federation::new(
+            context.clone(),
+            Arc::new(s2s.settings()),
+            rules,
+            Arc::new(dialer),
+            context.router.domains(),
+            &secret,
+        ));
+        let (all, of_address) =
+            (s2s.streams_unauthenticated_max, s2s.streams_unauthenticated_per_ip_max);
+        let door = PeerDoor {
+            tls: tls.clone(),
+            limits,
+            host: context.policy.hosts.first().cloned().unwrap_or_default(),
+            proxies: s2s.proxies(),
+            strangers: Strangers::new(all, of_address),
+            stopping: context.stopping.clone(),
+            federation: streams.clone(),
+        };
+        Ok(Self { tls, streams, door: Arc::new(door) })
+    }
+
+    /// Looks after what waits for other servers, what an earlier run left included.
+    pub fn begin(&self) {
+        let tasks = &self.streams.context.router.tasks;
+        tasks.spawn("peers", link::serve(self.streams.clone()));
+        tasks.spawn("peers", link::resume(self.streams.clone()));
+    }
+
+    /// The streams on listeners of this kind.
+    pub fn on_listeners(&self, kind: ListenerKind) -> PeerStreams {
+        PeerStreams { door: self.door.clone(), kind }
+    }
+}
+
+const FIX: &str = "name PEM files with certificates in s2s.trust, or none";
