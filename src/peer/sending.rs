@@ -37,8 +37,12 @@ pub(super) struct Sending {
     lanes: Vec<Lane>,
     /// What was sent and not acknowledged.
     sent: StreamManagement<Sent>,
+    /// What was sent before the peer enabled XEP-0198, and not acknowledged: its first count says that it has them.
+    before: Vec<Sent>,
     confirms: Confirms,
     pong: Option<Pong>,
+    /// Stanzas that were sent and not counted yet.
+    uncounted: u64,
 }
 
 /// How the peer acknowledges.
@@ -75,7 +79,8 @@ pub(super) struct Sent {
 impl Sending {
     pub(super) fn new(router: Arc<Router>, bounds: Bounds) -> Self {
         let sent = StreamManagement::new(0, bounds);
-        Self { router, lanes: Vec::new(), sent, confirms: Confirms::NotYet, pong: None }
+        let (lanes, before) = (Vec::new(), Vec::new());
+        Self { router, lanes, sent, before, confirms: Confirms::NotYet, pong: None, uncounted: 0 }
     }
 
     /// Serves this queue, too.
@@ -90,9 +95,24 @@ impl Sending {
         self.lanes.iter().for_each(|lane| lane.queue.outbox().nudge());
     }
 
+    /// How many stanzas were sent since this was last asked.
+    pub(super) fn sent_since(&mut self) -> u64 {
+        std::mem::take(&mut self.uncounted)
+    }
+
     /// Whether nothing waits for an acknowledgement.
     pub(super) fn is_settled(&self) -> bool {
-        self.sent.room() > 0 && self.sent.unacked().next().is_none()
+        self.before.is_empty() && self.sent.unacked().next().is_none()
+    }
+
+    /// The peer enables XEP-0198 in the middle of the stream: what was sent before is not counted. True if it is to
+    /// be asked for its count, which says that it has that, too.
+    pub(super) fn counts_from_here(&mut self, bounds: Bounds) -> bool {
+        let earlier = std::mem::replace(&mut self.sent, StreamManagement::new(0, bounds));
+        self.before.extend(earlier.into_unacked());
+        self.pong = None;
+        self.confirmed_by(Confirms::Management);
+        !self.before.is_empty()
     }
 
     /// Writes what there is room for.
@@ -146,6 +166,7 @@ impl Sending {
             None => item.frame,
         };
         let bytes = frame.len();
+        self.uncounted += 1;
         self.sent.push(Sent { lane, seq: item.owed, frame: frame.clone() }, bytes);
         wire.queue_frame(frame);
     }
@@ -186,6 +207,8 @@ impl Sending {
     /// The peer's count, from `<a/>` or `<resumed/>`.
     pub(super) fn acknowledged(&mut self, h: u32) -> Result<(), TooHigh> {
         let items = self.sent.answered(h)?;
+        let earlier = std::mem::take(&mut self.before);
+        self.settle(earlier);
         self.settle(items);
         Ok(())
     }
@@ -318,6 +341,7 @@ impl Sending {
     /// Forgets what was sent, and begins anew: the former stream could not be resumed.
     pub(super) fn begin_anew(&mut self, bounds: Bounds) {
         self.sent = StreamManagement::new(0, bounds);
+        self.before = Vec::new();
         for lane in &mut self.lanes {
             (lane.page, lane.rows) = (None, VecDeque::new());
             lane.queue.send_anew();

@@ -1,6 +1,9 @@
 //! `stonechat check`: finds, before a start, everything that would stop it.
 
+pub mod bucket;
 pub mod certificates;
+mod external;
+mod records;
 mod services;
 mod web_client;
 
@@ -22,8 +25,12 @@ use std::time::SystemTime;
 pub struct Report {
     /// What is in order.
     pub good: Vec<String>,
+    /// What could not be looked at.
+    pub notes: Vec<String>,
     /// What works, but should be changed.
     pub warnings: Vec<String>,
+    /// Lines that the DNS zone needs.
+    pub records: Vec<String>,
     /// What stops clients, but not the server.
     pub faults: Vec<Problem>,
     /// What stops the server.
@@ -51,8 +58,17 @@ impl fmt::Display for Report {
         for line in &self.good {
             writeln!(f, "good: {line}")?;
         }
+        for line in &self.notes {
+            writeln!(f, "note: {line}")?;
+        }
         for line in &self.warnings {
             writeln!(f, "warning: {line}")?;
+        }
+        if !self.records.is_empty() {
+            writeln!(f, "to be put into the DNS zone, in the place of what is wrong there:")?;
+        }
+        for line in &self.records {
+            writeln!(f, "    {line}")?;
         }
         for problem in self.faults.iter().chain(&self.problems) {
             writeln!(f, "PROBLEM: {problem}")?;
@@ -97,6 +113,7 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     let read = read.unwrap_or_else(|| "the built-in defaults, no file found".to_owned());
     report.good.push(format!("configuration: {read}"));
     report.warnings.extend(config.warnings());
+    report.warnings.extend(external::warnings(config));
     report.warnings.extend(clock_warning());
     let running = server_runs(config);
     report.running = running;
@@ -105,7 +122,16 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     folder(config, &loaded.origins, &mut report);
     socket(config, running, &loaded.origins, &mut report);
     database(config, running, depth, &mut report);
+    for found in block_on(bucket::look(config, &loaded.origins)).unwrap_or_default() {
+        match found {
+            bucket::Found::Good(line) => report.good.push(line),
+            bucket::Found::Warning(line) => report.warnings.push(line),
+            bucket::Found::Fault(fault) => report.faults.push(fault),
+            bucket::Found::Problem(problem) => report.problems.push(problem),
+        }
+    }
     certificates(&loaded, &mut report);
+    records::look(config, &mut report);
     ports(config, running, &loaded.origins, &mut report);
     report
 }

@@ -9,6 +9,7 @@ use crate::net::dns::Names;
 use crate::net::s2s::{PeerDoor, PeerStreams, Strangers};
 use crate::net::tls::Tls;
 use crate::net::tls::peer::PeerTls;
+use crate::peer::operator::Verbs;
 use crate::peer::{self, Rules, link};
 use crate::router::peers::Peers;
 use crate::session::Context;
@@ -71,6 +72,20 @@ impl Federation {
             federation: streams.clone(),
         };
         Ok(Self { tls, streams, door: Arc::new(door) })
+    }
+
+    /// Has the rules count that the operator made while a server ran.
+    pub async fn read_rules(&self) -> Result<(), Problem> {
+        self.streams.read_rules().await.map_err(|error| Problem {
+            what: error.to_string(),
+            place: "the database".to_owned(),
+            fix: "run `stonechat check --deep`".to_owned(),
+        })
+    }
+
+    /// What an operator asks of the streams.
+    pub fn verbs(&self) -> Arc<Verbs> {
+        Arc::new(Verbs(self.streams.clone()))
     }
 
     /// Looks after what waits for other servers, what an earlier run left included.

@@ -78,6 +78,7 @@ async fn a_room_is_made_for_its_owner() -> Outcome<()> {
         (&["destroy", "hall"], "add --yes if it is meant"),
         (&["purge", "hall"], "add --yes if it is meant"),
         (&["affiliation", "hall", "bob@localhost", "king"], "none of: owner, admin"),
+        (&["affiliation", "hall", "nobody@localhost", "member"], "no account nobody@localhost"),
         (&["affiliation", "hall", "alice@localhost", "none"], "a room needs an owner"),
     ] {
         let said = bad(here, args);
@@ -347,8 +348,8 @@ fn check_says_which_names_there_are() {
     let said = check(&[]);
     assert!(said.contains("service: conference.localhost (rooms); no DNS record"), "{said}");
     let said = check(&["--set", "host.0.domain=example.org", "--set", "modules.muc.label=talk"]);
-    let wanted = "service: talk.example.org (rooms); its users need no DNS record for it; servers of others \
-                  will, once there is federation: _xmpp-server._tcp.talk.example.org";
+    let wanted = "service: talk.example.org (rooms); its users need no DNS record for it; other servers find \
+                  it by _xmpp-server._tcp.talk.example.org";
     assert!(said.contains(wanted), "{said}");
     assert!(!check(&["--set", "modules.muc.label="]).contains("(rooms)"));
 }
