@@ -425,7 +425,11 @@ impl Stream {
         tracing::info!(local, peer = %remote, address = %self.address, direction, how, "a server is connected");
         self.listed.change(|facts| facts.pairs.push((local.clone(), remote.clone(), how)));
         self.pairs.push((local.clone(), remote.clone()));
-        if self.bidi && !self.machine.is_outgoing() {
+        if self.machine.is_outgoing() {
+            return;
+        }
+        self.federation.context.router.peers.heard_of(&local, &remote);
+        if self.bidi {
             self.attach(&local, &remote);
         }
     }
