@@ -84,7 +84,9 @@ async fn broken_servers_end_their_own_stream_only() -> Outcome<()> {
         assert!(raw.gone().await?, "{garbage}: closed in good order");
     }
     // Without a header.
-    for first in ["garbage", "<message/>", "\u{16}\u{3}\u{1}\u{0}\u{5}hello", "<?xml version='1.1'?>"] {
+    for first in
+        ["garbage", "<message/>", "\u{16}\u{3}\u{1}\u{0}\u{5}hello", "<?xml version='1.1'?>"]
+    {
         let mut raw = Raw::dial(one.site.address).await?;
         raw.send(first).await?;
         raw.gone().await?;
@@ -117,7 +119,8 @@ async fn malformed_addresses_do_not_end_a_stream() -> Outcome<()> {
     ] {
         for name in ["message", "presence", "iq type='get' id='1'"] {
             let close = name.split(' ').next().unwrap_or_default();
-            raw.send(&format!("<{name} from='{from}' to='{to}'><x xmlns='urn:x'/></{close}>")).await?;
+            raw.send(&format!("<{name} from='{from}' to='{to}'><x xmlns='urn:x'/></{close}>"))
+                .await?;
             count += 1;
         }
     }
@@ -178,7 +181,10 @@ async fn nothing_of_ours_is_forged() -> Outcome<()> {
     let archived = archived.expect("it is archived");
     for message in [&got, &archived] {
         let ids: Vec<_> = message.children.iter().filter(|c| c.name == "stanza-id").collect();
-        assert!(ids.len() <= 1 && ids.iter().all(|id| id.attr("id") != Some("forged")), "{message}");
+        assert!(
+            ids.len() <= 1 && ids.iter().all(|id| id.attr("id") != Some("forged")),
+            "{message}"
+        );
         assert!(message.child("urn:xmpp:delay", "delay").is_none(), "{message}");
     }
     // A copy that another server makes is none of ours: its sender says so (XEP-0280 §11).
@@ -189,9 +195,17 @@ async fn nothing_of_ours_is_forged() -> Outcome<()> {
     raw.send(&to_alice("end")).await?;
     hears(&mut alice, "end").await?;
     let carbons = |e: &Element| e.find("received").is_some();
-    assert!(alice.take().iter().filter(|e| carbons(e)).all(|e| e.attr("from") == Some("eve@peer.test/x")));
+    assert!(
+        alice
+            .take()
+            .iter()
+            .filter(|e| carbons(e))
+            .all(|e| e.attr("from") == Some("eve@peer.test/x"))
+    );
     // Another user's name, another domain's, ours.
-    for from in ["carol@a.test", "a.test", "eve@other.test", "eve@a.peer.test", "eve@peer.test.a.test"] {
+    for from in
+        ["carol@a.test", "a.test", "eve@other.test", "eve@a.peer.test", "eve@peer.test.a.test"]
+    {
         let mut raw = Raw::external(one.site.address, NAMES, &own).await?;
         raw.send(&to_alice("g").replace("eve@peer.test/x", from)).await?;
         raw.ends_with("invalid-from").await?;
@@ -244,7 +258,10 @@ async fn floods_of_domains_are_bounded() -> Outcome<()> {
         }
         refused += 1;
     };
-    assert!(condition.find("policy-violation").is_some() && refused <= 101, "{refused} {condition}");
+    assert!(
+        condition.find("policy-violation").is_some() && refused <= 101,
+        "{refused} {condition}"
+    );
     others.are_well().await?;
     // The same pair again and again, while it is asked for: one question.
     let mut raw = Raw::secured(one.site.address, ("weak.test", "a.test"), None).await?;
@@ -329,7 +346,8 @@ async fn a_huge_first_stanza_is_not_read() -> Outcome<()> {
     let one = One::new(&[]);
     let mut others = Others::of(&one).await?;
     let own = one.identity(&["peer.test"]);
-    let huge = format!("<db:result from='peer.test' to='a.test'>{}</db:result>", "k".repeat(1 << 20));
+    let huge =
+        format!("<db:result from='peer.test' to='a.test'>{}</db:result>", "k".repeat(1 << 20));
     let mut raw = Raw::secured(one.site.address, NAMES, Some(&own)).await?;
     raw.try_send(&huge).await;
     raw.gone().await?;
@@ -338,7 +356,8 @@ async fn a_huge_first_stanza_is_not_read() -> Outcome<()> {
     raw.gone().await?;
     let mut raw = Raw::dial(one.site.address).await?;
     raw.open(NAMES.0, NAMES.1).await?;
-    raw.send(&format!("<message from='eve@peer.test' to='alice@a.test'>{}", "x".repeat(9_000))).await?;
+    raw.send(&format!("<message from='eve@peer.test' to='alice@a.test'>{}", "x".repeat(9_000)))
+        .await?;
     raw.try_send(&"y".repeat(9_000)).await;
     raw.ends_with("policy-violation").await?;
     others.are_well().await

@@ -195,7 +195,9 @@ async fn a_server_that_reads_nothing_stops_nobody_else() -> Outcome<()> {
     let (rounds, body) = (8, "x".repeat(200_000));
     for round in 0..rounds {
         for (n, sender) in senders.iter_mut().enumerate() {
-            let message = format!("<message to='eve@peer.test' id='{n}-{round}'><body>{body}</body></message>");
+            let message = format!(
+                "<message to='eve@peer.test' id='{n}-{round}'><body>{body}</body></message>"
+            );
             sender.send(&message).await?;
         }
         let started = Instant::now();

@@ -82,7 +82,11 @@ impl Sender {
 }
 
 /// A device that is online whenever its server is; it answers pings, and so confirms what it got.
-fn device(user: String, mut place: watch::Receiver<Option<Target>>, arrived: Arrived) -> JoinHandle<()> {
+fn device(
+    user: String,
+    mut place: watch::Receiver<Option<Target>>,
+    arrived: Arrived,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             let target = place.borrow_and_update().clone();
@@ -124,10 +128,13 @@ async fn archived(lab: &Lab, user: &str) -> Outcome<Vec<String>> {
     let mut client = lab.login_as(user, "audit").await?;
     let (mut ids, mut after) = (Vec::new(), String::new());
     loop {
-        let page = format!("<set xmlns='http://jabber.org/protocol/rsm'><max>100</max>{after}</set>");
+        let page =
+            format!("<set xmlns='http://jabber.org/protocol/rsm'><max>100</max>{after}</set>");
         client.send(&query("page", &page)).await?;
         let last = loop {
-            let next = client.expect(|e| e.find("result").is_some() || e.attr("id") == Some("page")).await?;
+            let next = client
+                .expect(|e| e.find("result").is_some() || e.attr("id") == Some("page"))
+                .await?;
             let Some(result) = next.find("result") else { break next };
             let inner = result.find("message").and_then(|message| message.attr("id"));
             ids.push(inner.unwrap_or_default().to_owned());
@@ -154,7 +161,11 @@ impl Audit {
     async fn begin(folder: &std::path::Path, seed: u64) -> Outcome<Audit> {
         let authority = Authority::new(folder);
         let sites = [Site::new("a.test"), Site::new("b.test")];
-        let set = ["limits.stanzas_per_second=0", "limits.bytes_per_second=0", "limits.offline_messages_max=1000000"];
+        let set = [
+            "limits.stanzas_per_second=0",
+            "limits.bytes_per_second=0",
+            "limits.offline_messages_max=1000000",
+        ];
         let mut sides = Vec::new();
         for (n, users) in [["alice", "carol"], ["bob", "dave"]].iter().enumerate() {
             let kept = Kept::new(&sites[n], &[&sites[1 - n]], &authority, &set);
@@ -171,7 +182,17 @@ impl Audit {
             let theirs = sides[1 - side].place.subscribe();
             devices.push(device(recipient, theirs, Arc::clone(&arrived)));
             let (of_stream, all, sent_at) = (Vec::new(), Vec::new(), HashMap::new());
-            senders.push(Sender { side, user, to, client, previd, of_stream, all, sent_at, arrived });
+            senders.push(Sender {
+                side,
+                user,
+                to,
+                client,
+                previd,
+                of_stream,
+                all,
+                sent_at,
+                arrived,
+            });
         }
         Ok(Audit { sides, senders, authority, dice: Dice::new(seed), kills: Vec::new(), devices })
     }
@@ -216,12 +237,17 @@ impl Audit {
             // A device's own traffic is a fence for nothing: the archive is asked until it is whole.
             let kept = loop {
                 let kept = archived(&side.lab, user).await?;
-                if sifted(&kept, sender.user).0.len() >= sender.all.len() || Instant::now() > until {
+                if sifted(&kept, sender.user).0.len() >= sender.all.len() || Instant::now() > until
+                {
                     break kept;
                 }
             };
             let (first, again) = sifted(&kept, sender.user);
-            assert_eq!(first, sender.all, "{} to {}: lost, or out of order", sender.user, sender.to);
+            assert_eq!(
+                first, sender.all,
+                "{} to {}: lost, or out of order",
+                sender.user, sender.to
+            );
             for id in &again {
                 let sent = sender.sent_at[id];
                 // Sent shortly before a kill, or while the other server was away.
@@ -236,7 +262,13 @@ impl Audit {
                 tokio::task::yield_now().await;
             };
             assert_eq!(live, sender.all, "delivered to {}", sender.to);
-            println!("{} to {}: {} messages, {} doubles", sender.user, sender.to, first.len(), again.len());
+            println!(
+                "{} to {}: {} messages, {} doubles",
+                sender.user,
+                sender.to,
+                first.len(),
+                again.len()
+            );
         }
         self.devices.iter().for_each(JoinHandle::abort);
         for side in &self.sides {
