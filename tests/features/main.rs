@@ -80,6 +80,7 @@ mod reports;
 mod restart;
 mod resumption;
 mod retraction;
+mod s2s_admin;
 mod sasl;
 mod sasl2;
 mod search;
