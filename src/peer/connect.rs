@@ -60,7 +60,12 @@ pub(super) async fn attempt(
     if let Some(error) = federation.rules.denies(remote) {
         return Err(Unreached { cause: Cause::Denied(error.clone()), error, steps: tried.steps });
     }
-    let _turn = federation.turn(remote).await;
+    // The peer may have to ask us about a key of ours while we ask it about one of its own: neither waits for the
+    // other.
+    let _turn = match purpose {
+        Purpose::Stanzas => federation.turn(remote).await,
+        Purpose::Verify { .. } => federation.turn(&format!("?{remote}")).await,
+    };
     let reached = timeout(OPEN_TIME, tried.all(federation, (local, remote), purpose)).await;
     match reached {
         Ok(Some(stream)) => return Ok((stream, tried.steps)),
@@ -164,7 +169,9 @@ pub(super) async fn verify(
     match open(federation, local, remote, &purpose).await {
         Ok((mut stream, _)) => {
             let outcome = stream.answered.take();
-            stream.hang_up().await;
+            // The answer does not wait until the peer has hung up.
+            let tasks = &federation.context.router.tasks;
+            tasks.spawn("dialback", async move { stream.hang_up().await });
             outcome.unwrap_or_else(|| Outcome::Error(StanzaError::remote_server_timeout()))
         }
         Err(unreached) => Outcome::Error(unreached.error),
