@@ -401,7 +401,7 @@ mod tests {
             [
                 "out  a.example  b.example  127.0.0.1  TLSv1.3  external  bidi sm  60 s  nothing waits",
                 "out  a.example  c.example  127.0.0.1  TLSv1.3  external  bidi sm  60 s  1 message waits, \
-                 2.0 KiB, since 1970-01-01T00:00:00Z",
+                 2 KiB, since 1970-01-01T00:00:00Z",
             ]
         );
         facts.pairs.clear();
