@@ -55,7 +55,10 @@ impl Federation {
             .by("outcome", OUTCOMES.into_iter().zip(counts.attempts.iter().map(read)));
         out.counter("stonechat_s2s_stanzas", "Stanzas between other servers and this one.")
             .by("direction", [("in", counts.stanzas.sum(0)), ("out", counts.stanzas.sum(1))]);
-        out.counter("stonechat_s2s_refused", "Domains of other servers that were refused, by reason.")
-            .by("reason", REASONS.into_iter().zip(counts.refused.iter().map(read)));
+        out.counter(
+            "stonechat_s2s_refused",
+            "Domains of other servers that were refused, by reason.",
+        )
+        .by("reason", REASONS.into_iter().zip(counts.refused.iter().map(read)));
     }
 }

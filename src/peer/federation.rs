@@ -76,7 +76,8 @@ impl Rules {
 
     /// What is told to whoever wants to reach a domain that is kept out.
     pub(super) fn denies(&self, domain: &str) -> Option<StanzaError> {
-        let why = || StanzaError::not_allowed().text(format!("this server does not talk to {domain}"));
+        let why =
+            || StanzaError::not_allowed().text(format!("this server does not talk to {domain}"));
         (!self.admits(domain)).then(why)
     }
 }
@@ -241,7 +242,9 @@ mod tests {
         let of = |allow: &[&str], deny: &[&str], said: &[(&str, bool)]| {
             let (allow, deny) = (list(allow), list(deny));
             let rules = Rules::new(Arc::new(Settings { allow, deny, ..Settings::default() }));
-            rules.say(said.iter().map(|(domain, allowed)| ((*domain).to_owned(), *allowed)).collect());
+            rules.say(
+                said.iter().map(|(domain, allowed)| ((*domain).to_owned(), *allowed)).collect(),
+            );
             rules.admits("a.example")
         };
         assert!(of(&[], &[], &[]));

@@ -35,8 +35,7 @@ pub async fn serve(federation: Arc<Federation>) {
                 continue;
             }
         };
-        let link =
-            Link { federation: federation.clone(), queue, tries: 0, short: 0, former: None };
+        let link = Link { federation: federation.clone(), queue, tries: 0, short: 0, former: None };
         router.tasks.spawn("peer", link.run());
     }
 }

@@ -11,11 +11,11 @@ use tokio::time::{sleep_until, timeout, timeout_at};
 
 use super::clock::{now, wall};
 use super::connect;
+use super::dial::Step;
 use super::federation::Federation;
 use super::machine::{Act, Acts, Input, Machine};
 use super::receiving::Receiving;
 use super::sending::{Confirms, PeerWire, Sending, Woken};
-use super::dial::Step;
 use super::steps;
 use super::streams::{Direction, Listed, StreamFacts};
 use crate::base::time::micros;

@@ -66,7 +66,9 @@ fn until(lab: &Lab, args: &[&str], enough: impl Fn(&Said) -> bool) -> Said {
 }
 
 async fn say(client: &mut Client, to: &str, id: &str) -> Outcome<()> {
-    client.send(&format!("<message type='chat' to='{to}' id='{id}'><body>{id}</body></message>")).await
+    client
+        .send(&format!("<message type='chat' to='{to}' id='{id}'><body>{id}</body></message>"))
+        .await
 }
 
 #[tokio::test]
@@ -114,7 +116,10 @@ async fn streams_are_listed_and_tried() -> Outcome<()> {
     assert!(said.ok && said.out.contains("stands already"), "{said:?}");
     let data = a.data.display().to_string();
     let said = run_in(&a.data, &["--data-dir", &data, "status"], "");
-    assert!(said.out.contains("other servers: ") && said.out.contains("waiting for them: 0"), "{said:?}");
+    assert!(
+        said.out.contains("other servers: ") && said.out.contains("waiting for them: 0"),
+        "{said:?}"
+    );
     Ok(())
 }
 
@@ -181,7 +186,10 @@ async fn rules_count_at_once() -> Outcome<()> {
     let said = s2s(&a, &["rules"]);
     assert!(said.ok && said.err.contains("no rules"), "{said:?}");
     let said = s2s(&a, &["deny", "b.test"]);
-    assert!(said.ok && said.out.contains("b.test is kept out\nstreams that are ended: "), "{said:?}");
+    assert!(
+        said.ok && said.out.contains("b.test is kept out\nstreams that are ended: "),
+        "{said:?}"
+    );
     until(&a, &["list"], |said| said.out.is_empty());
     let said = s2s(&a, &["rules"]);
     assert!(said.out.starts_with("b.test  denied since 20"), "{said:?}");
@@ -196,7 +204,10 @@ async fn rules_count_at_once() -> Outcome<()> {
     assert!(said.out.contains("b.test is kept out: a rule says so"), "{said:?}");
     assert!(said.out.contains("was refused: this server does not talk"), "{said:?}");
     let said = s2s(&a, &["test", "b.test"]);
-    assert!(!said.ok && said.out.contains("NOT REACHED: this server does not talk to it"), "{said:?}");
+    assert!(
+        !said.ok && said.out.contains("NOT REACHED: this server does not talk to it"),
+        "{said:?}"
+    );
     let said = s2s(&a, &["allow", "b.test"]);
     assert!(said.ok && said.out.contains("b.test is let in"), "{said:?}");
     assert!(s2s(&b, &["retry", "a.test"]).ok);
@@ -221,10 +232,13 @@ async fn rules_count_at_once() -> Outcome<()> {
 async fn rules_outlive_the_server() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let s2s = |at: &Path, args: &[&str]| run_in(at, &[&["--data-dir", "data", "s2s"], args].concat(), "");
+    let s2s =
+        |at: &Path, args: &[&str]| run_in(at, &[&["--data-dir", "data", "s2s"], args].concat(), "");
     drop(Lab::serve(at, &[], &["alice"]));
     assert!(s2s(at, &["deny", "Spam.Example"]).ok);
-    for verb in [&["list"][..], &["why", "x.example"], &["test", "x.example"], &["retry", "x.example"]] {
+    for verb in
+        [&["list"][..], &["why", "x.example"], &["test", "x.example"], &["retry", "x.example"]]
+    {
         let said = s2s(at, verb);
         assert!(!said.ok && said.err.contains("no server is running"), "{said:?}");
     }

@@ -329,7 +329,10 @@ async fn tls_may_begin_with_the_first_byte() -> Outcome<()> {
 async fn an_authenticated_stream_has_its_rules() -> Outcome<()> {
     let one = One::new(&["limits.stanza_bytes_max=20000"]);
     let own = one.identity(&["peer.test"]);
-    let large = format!("<message from='x@peer.test' to='alice@a.test'><body>{}</body></message>", "x".repeat(30_000));
+    let large = format!(
+        "<message from='x@peer.test' to='alice@a.test'><body>{}</body></message>",
+        "x".repeat(30_000)
+    );
     for (bad, condition) in [
         (large, "policy-violation"),
         (to_alice("1").replace("from='eve@peer.test/x'", ""), "improper-addressing"),

@@ -77,7 +77,8 @@ fn wanted(config: &Config) -> Vec<Wanted> {
         let beside = services::of(&config.module_config(), &host.domain);
         let beside = beside.iter().filter_map(|(domain, _)| a_labels(domain));
         let of_host = clients.iter().chain(&servers).map(|one| (one, name.clone()));
-        let of_services = beside.flat_map(|domain| servers.iter().map(move |one| (one, domain.clone())));
+        let of_services =
+            beside.flat_map(|domain| servers.iter().map(move |one| (one, domain.clone())));
         for ((service, addresses), domain) in of_host.chain(of_services) {
             if let Some(port) = port_of(addresses) {
                 all.push(Wanted { service, domain, host: name.clone(), port });
@@ -160,7 +161,11 @@ fn judge(config: &Config, wanted: &[Wanted], found: &Found, report: &mut Report)
                 ));
             }
             Some(Err(_)) => {
-                let why = format!("DNS: {name} is not there, so {} do not find port {}", one.who(), one.port);
+                let why = format!(
+                    "DNS: {name} is not there, so {} do not find port {}",
+                    one.who(),
+                    one.port
+                );
                 report.warnings.push(why);
                 report.records.push(line);
                 without_address.push(target);
@@ -177,7 +182,8 @@ fn judge(config: &Config, wanted: &[Wanted], found: &Found, report: &mut Report)
             }
         }
     }
-    without_address.retain(|host| matches!(found.addresses.get(host), Some(Err(error)) if !unanswered(error)));
+    without_address
+        .retain(|host| matches!(found.addresses.get(host), Some(Err(error)) if !unanswered(error)));
     without_address.sort_unstable();
     without_address.dedup();
     for host in without_address {
@@ -253,7 +259,8 @@ mod tests {
             ("modules.pubsub_service.label", ""),
             ("modules.upload.label", ""),
         ];
-        let all = own.iter().chain(sets).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let all =
+            own.iter().chain(sets).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let loaded = load(&Inputs { sets: all.collect(), ..Inputs::default() }).unwrap();
         let mut report = Report::default();
         look(&loaded.config, &mut report);
@@ -278,7 +285,8 @@ mod tests {
 
     #[test]
     fn an_empty_zone_gets_each_line() {
-        let report = checked("other.example A 192.0.2.1", &[("s2s.listen_tls", "[\"192.0.2.7:5270\"]")]);
+        let report =
+            checked("other.example A 192.0.2.1", &[("s2s.listen_tls", "[\"192.0.2.7:5270\"]")]);
         assert_eq!(
             report.records,
             [
@@ -314,7 +322,9 @@ mod tests {
             "{report:?}"
         );
         let told = report.to_string();
-        for part in ["leads to port 5333", "not offered", "other servers try example.org at port 5269"] {
+        for part in
+            ["leads to port 5333", "not offered", "other servers try example.org at port 5269"]
+        {
             assert!(told.contains(part), "no {part} in {told}");
         }
         // Without federation nobody looks for it.
