@@ -185,7 +185,7 @@ impl Verbs {
         Ok(lines)
     }
 
-    /// A ping by the way of all stanzas: the answer may come on another stream (XEP-0199).
+    /// A ping by the way of all stanzas: the answer may come on another stream.
     async fn ping(&self, local: &str, remote: &str) -> (Step, String) {
         let (from, to) = (Jid::normal(local), Jid::normal(remote));
         let cx = self.0.context.cx(Requester::Entity(from));
