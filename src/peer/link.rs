@@ -105,25 +105,24 @@ impl Link {
             return true;
         }
         let pair = self.queue.pair.clone();
+        let (federation, queue) = (self.federation.clone(), self.queue.clone());
         let opened = {
-            let federation = self.federation.clone();
-            let (queue, purpose) = (self.queue.clone(), Purpose::Stanzas);
+            let purpose = Purpose::Stanzas;
             let opening = connect::open(&federation, &pair.local, &pair.remote, &purpose);
-            let told = told_to_give_up(&federation, &queue);
-            tokio::pin!(opening, told);
-            let patience = sleep(federation.settings.iq_time);
-            let early = tokio::select! {
+            let given_up = told_to_give_up(&federation, &queue);
+            tokio::pin!(opening, given_up);
+            let patient = tokio::select! {
                 opened = &mut opening => Some(opened),
-                () = &mut told => return true,
-                () = patience => None,
+                () = &mut given_up => return true,
+                () = sleep(federation.settings.iq_time) => None,
             };
-            match early {
+            match patient {
                 Some(opened) => opened,
                 None => {
                     self.lose_patience().await;
                     tokio::select! {
-                        opened = &mut opening => opened,
-                        () = &mut told => return true,
+                        opened = opening => opened,
+                        () = given_up => return true,
                     }
                 }
             }
