@@ -60,12 +60,7 @@ pub(super) async fn attempt(
     if let Some(error) = federation.rules.denies(remote) {
         return Err(Unreached { cause: Cause::Denied(error.clone()), error, steps: tried.steps });
     }
-    // The peer may have to ask us about a key of ours while we ask it about one of its own: neither waits for the
-    // other.
-    let _turn = match purpose {
-        Purpose::Stanzas => federation.turn(remote).await,
-        Purpose::Verify { .. } => federation.turn(&format!("?{remote}")).await,
-    };
+    let _turn = federation.turn(remote, matches!(purpose, Purpose::Verify { .. })).await;
     let reached = timeout(OPEN_TIME, tried.all(federation, (local, remote), purpose)).await;
     match reached {
         Ok(Some(stream)) => return Ok((stream, tried.steps)),

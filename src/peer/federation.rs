@@ -39,8 +39,9 @@ pub struct Federation {
     pub(super) resumables: Resumables,
     /// Domains that are connected to at this moment: one attempt for each.
     dialling: Mutex<HashMap<String, Arc<Semaphore>>>,
-    /// All attempts of this moment.
+    /// All attempts of this moment, and those that strangers cause (dialback).
     attempts: Arc<Semaphore>,
+    verifications: Arc<Semaphore>,
 }
 
 /// Who may be reached: known before the router is. The configuration's lists, and what was said since.
@@ -164,6 +165,7 @@ impl Federation {
             resumables: Resumables::default(),
             dialling: Mutex::default(),
             attempts,
+            verifications: Arc::new(Semaphore::new(VERIFICATIONS)),
         }
     }
 
@@ -173,7 +175,7 @@ impl Federation {
             stanzas_max: settings.queue_stanzas_max,
             bytes_max: usize::try_from(settings.queue_bytes_max).unwrap_or(usize::MAX),
             memory_bytes_max: settings.memory_bytes_max,
-            waiting_max: settings.outgoing_max,
+            waiting_max: settings.outgoing_max.saturating_mul(WAITING_FOR_EACH),
         }
     }
 
@@ -199,17 +201,23 @@ impl Federation {
         }
     }
 
-    /// Waits for the right to connect to a domain: one attempt at a time for each, and a bound for all.
-    pub(super) async fn turn(&self, remote: &str) -> Turn<'_> {
+    /// Waits for the right to connect to a domain: one attempt at a time for each, and a bound for all. The peer may
+    /// have to ask us about a key of ours while we ask it about one of its own: neither waits for the other, and what
+    /// strangers have us ask takes no place of what waits.
+    pub(super) async fn turn(&self, remote: &str, verifies: bool) -> Turn<'_> {
+        let (remote, all) = match verifies {
+            true => (format!("?{remote}"), &self.verifications),
+            false => (remote.to_owned(), &self.attempts),
+        };
         let of_domain = {
             let mut dialling = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
             let one = || Arc::new(Semaphore::new(1));
-            dialling.entry(remote.to_owned()).or_insert_with(one).clone()
+            dialling.entry(remote.clone()).or_insert_with(one).clone()
         };
         // Neither is ever closed.
         let of_domain = of_domain.acquire_owned().await.ok();
-        let of_all = self.attempts.clone().acquire_owned().await.ok();
-        Turn { federation: self, remote: remote.to_owned(), held: (of_domain, of_all) }
+        let of_all = all.clone().acquire_owned().await.ok();
+        Turn { federation: self, remote, held: (of_domain, of_all) }
     }
 }
 
@@ -233,6 +241,10 @@ impl Drop for Turn<'_> {
 
 /// Stanzas that a peer is sent without acknowledging any of them.
 const UNACKED_STANZAS: usize = 500;
+/// Keys that are verified at a time.
+const VERIFICATIONS: usize = 50;
+/// Queues that may wait for each attempt that is made at a time.
+const WAITING_FOR_EACH: usize = 10;
 /// A burst above the average, in seconds of it.
 const BURST_SECONDS: u32 = 5;
 /// In the rules: all that are named nowhere.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::clock::now;
 use super::dial::PeerTransport;
@@ -47,6 +47,8 @@ pub async fn serve(federation: Arc<Federation>, connection: NewPeer, guard: Guar
     };
     let mut stream = Stream::new(federation.clone(), begun);
     Box::pin(stream.run()).await;
+    // What came on it is whole before another connection is told how much it was.
+    stream.receiving.settled(SETTLE_TIME).await;
     let end = match (&stream.managed, &stream.ending) {
         (Managed::On(Some(Resumption::Theirs(id, _))), ending) => Some((*id, ending.clone())),
         _ => None,
@@ -65,7 +67,9 @@ pub async fn serve(federation: Arc<Federation>, connection: NewPeer, guard: Guar
 /// What the stream took of ours waits for another one.
 fn give_back(federation: &Federation, stream: &mut Stream) {
     let peers = &federation.context.router.peers;
-    for queue in stream.take_sending().end() {
+    let (queues, requests) = stream.take_sending().end();
+    stream.lose(requests);
+    for queue in queues {
         match queue.release() {
             true => peers.forget(&queue),
             // For a stream of our own.
@@ -73,3 +77,6 @@ fn give_back(federation: &Federation, stream: &mut Stream) {
         }
     }
 }
+
+/// How long what came may take to be durable.
+const SETTLE_TIME: Duration = Duration::from_secs(10);

@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 use super::clock::{now, wall};
 use super::connect::{self, Unreached};
 use super::federation::Federation;
+use super::leaving::lost;
 use super::managed::Former;
 use super::sending::{Sending, give_up, settle};
 use super::stream::{Managed, Resumption};
@@ -41,16 +42,15 @@ pub async fn serve(federation: Arc<Federation>) {
 }
 
 /// What an earlier run left is sent, few domains at a time: clients come first.
-pub async fn resume(federation: Arc<Federation>) {
+pub async fn resume(federation: Arc<Federation>, queues: Vec<Arc<PeerQueue>>) {
     let router = federation.context.router.clone();
-    match router.peers.restore(&router).await {
-        Ok(queues) => {
-            for queue in queues {
-                router.peers.call(&queue);
-                sleep(RESUME_STEP).await;
-            }
+    let mut stopping = federation.context.stopping.clone();
+    for queue in queues {
+        router.peers.call(&queue);
+        tokio::select! {
+            () = sleep(RESUME_STEP) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
         }
-        Err(error) => tracing::error!(%error, "what waits for other servers could not be read"),
     }
 }
 
@@ -136,14 +136,13 @@ impl Link {
         };
         self.tries = 0;
         let offered = stream.ready.is_some_and(|ready| ready.sm);
-        let former = match self.former.take() {
+        let former = match self.whole_former().await {
             Some((former, sending)) if offered => {
                 stream.sending = sending;
                 Some(former)
             }
             Some((_, sending)) => {
-                drop(sending);
-                self.queue.send_anew();
+                stream.lose(sending.end().1);
                 stream.sending.add(self.queue.clone());
                 None
             }
@@ -154,8 +153,9 @@ impl Link {
         };
         self.queue.opened();
         stream.begin_managing(offered, former.as_ref());
-        let since = now();
+        let (since, settled) = (now(), self.queue.settled());
         Box::pin(stream.run()).await;
+        let progress = self.queue.settled() > settled || self.queue.load().messages == 0;
         let resumable = match (&stream.managed, &stream.ending) {
             (Managed::On(Some(Resumption::Ours(previd))), Some(super::stream::Ended::Lost)) => {
                 Some(Former {
@@ -175,17 +175,25 @@ impl Link {
                 self.queue.seek();
                 self.former = Some((former, sending));
             }
-            None => drop(sending.end()),
+            None => {
+                let requests = sending.end().1;
+                give_up(&self.cx(), requests, &lost()).await;
+            }
         }
-        self.pause(now().saturating_duration_since(since)).await;
+        let cx = self.cx();
+        self.expire(&cx, &lost()).await;
+        self.pause(now().saturating_duration_since(since), progress).await;
         self.former.is_none()
     }
 
     /// A peer that ends each stream as soon as it stands is not called all the time.
-    async fn pause(&mut self, lived: Duration) {
-        if lived >= SHORT {
+    async fn pause(&mut self, lived: Duration, progress: bool) {
+        if lived >= SHORT && progress {
             self.short = 0;
             return;
+        }
+        if !progress && self.short >= POISONED {
+            self.give_up_head().await;
         }
         // Once may be a restart.
         if let Some(doublings) = self.short.checked_sub(1) {
@@ -195,20 +203,44 @@ impl Link {
         self.short = self.short.saturating_add(1);
     }
 
+    /// The former stream, if all that came on it is durable: only then its count can be told.
+    async fn whole_former(&mut self) -> Option<(Former, Sending)> {
+        let (former, sending) = self.former.take()?;
+        self.federation.context.router.flush_deferred();
+        let count = &former.handled_count;
+        let whole = timeout(SETTLE_TIME, count.reached(count.issued())).await.is_ok();
+        if whole {
+            return Some((former, sending));
+        }
+        give_up(&self.cx(), sending.end().1, &lost()).await;
+        None
+    }
+
+    /// One message after which each stream ended does not hold up all others.
+    async fn give_up_head(&mut self) {
+        let Some(span) = self.queue.head() else { return };
+        let why = "the other server ends each stream at this message";
+        let cx = self.cx();
+        self.give_up_span(&cx, span, &StanzaError::undefined_condition().text(why)).await;
+        self.short = 0;
+    }
+
     /// A peer may take its time to be reached, but whoever waits for an answer is told.
     async fn lose_patience(&mut self) {
         let seconds = self.federation.settings.iq_time.as_secs();
         let remote = &self.queue.pair.remote;
         let error = StanzaError::remote_server_timeout()
             .text(format!("{remote} could not be reached in {seconds} seconds"));
-        let given_up = self.queue.lost(Some(error.clone()));
+        let given_up = self.queue.refuse(error.clone());
         give_up(&self.cx(), given_up.stanzas, &error).await;
     }
 
     /// There is no stream now: messages wait, all else is given up, and so is what has waited too long.
     async fn unreached(&mut self, unreached: Unreached) {
         let Unreached { error, .. } = unreached;
-        self.former = None;
+        if let Some((_, sending)) = self.former.take() {
+            give_up(&self.cx(), sending.end().1, &error).await;
+        }
         let given_up = self.queue.lost(Some(error.clone()));
         let cx = self.cx();
         give_up(&cx, given_up.stanzas, &error).await;
@@ -269,28 +301,37 @@ impl Link {
 
     /// Gives up messages that came before a time, in microseconds since 1970.
     async fn give_up_before(&mut self, cx: &Cx, before: i64, why: &StanzaError) {
-        while let Some((from, to)) = self.queue.outdated(before) {
-            let (pair, store) = (self.queue.pair.clone(), &cx.store);
-            let read = async {
-                store.barrier().await?;
-                store
-                    .read(move |tx| {
-                        peer_queue::page(tx, (&pair.local, &pair.remote), (from, to), EXPIRED_ROWS)
-                    })
-                    .await
-            };
-            let rows = match read.await {
-                Ok(rows) => rows,
-                Err(error) => {
-                    return tracing::error!(%error, "what waits for a server could not be read");
-                }
-            };
-            let last =
-                if rows.len() < EXPIRED_ROWS { to } else { rows.last().map_or(to, |row| row.seq) };
-            let frames = rows.into_iter().map(|row| Frame::whole(row.stanza.into()));
-            give_up(cx, frames, why).await;
-            settle(&cx.router, &self.queue, last);
+        while let Some(span) = self.queue.outdated(before) {
+            if !self.give_up_span(cx, span, why).await {
+                return;
+            }
         }
+    }
+
+    /// Gives up the first messages of a span. False if they cannot be read.
+    async fn give_up_span(&mut self, cx: &Cx, (from, to): (i64, i64), why: &StanzaError) -> bool {
+        let (pair, store) = (self.queue.pair.clone(), &cx.store);
+        let read = async {
+            store.barrier().await?;
+            store
+                .read(move |tx| {
+                    peer_queue::page(tx, (&pair.local, &pair.remote), (from, to), EXPIRED_ROWS)
+                })
+                .await
+        };
+        let rows = match read.await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::error!(%error, "what waits for a server could not be read");
+                return false;
+            }
+        };
+        let last =
+            if rows.len() < EXPIRED_ROWS { to } else { rows.last().map_or(to, |row| row.seq) };
+        let frames = rows.into_iter().map(|row| Frame::whole(row.stanza.into()));
+        give_up(cx, frames, why).await;
+        settle(&cx.router, &self.queue, last);
+        true
     }
 
     fn cx(&self) -> Cx {
@@ -323,11 +364,15 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LAST_WAIT: Duration = Duration::from_secs(900);
 /// How long it is remembered that a server could not be reached, if no message waits.
 const REMEMBERED: Duration = Duration::from_secs(30);
+/// How long what came may take to be durable.
+const SETTLE_TIME: Duration = Duration::from_secs(10);
+/// So many streams in a row on which nothing was acknowledged: the first message is to blame.
+const POISONED: u32 = 8;
 /// A stream that ends before is not worth much.
 const SHORT: Duration = Duration::from_secs(10);
 /// Pauses between such streams.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LAST_PAUSE: Duration = Duration::from_secs(15);
+const LAST_PAUSE: Duration = Duration::from_secs(60);
 const EXPIRY_STEP: Duration = Duration::from_secs(10);
 const EXPIRED_ROWS: usize = 64;
 /// Between two domains for which something waits when the server starts.

@@ -83,9 +83,20 @@ impl Stream {
         self.wire.queue(sm::enabled(told, None));
         self.managed = Managed::On(resumption);
         self.note_managed();
-        if self.sending.counts_from_here(self.federation.sent_bounds()) {
+        if self.sending.counts_from_here(0, self.federation.sent_bounds()) {
             self.wire.queue(sm::request());
         }
+    }
+
+    /// The peer did not answer what was asked of XEP-0198: it is done without.
+    pub(super) async fn unmanaged(&mut self) {
+        let Managed::Asked { resuming } = self.managed else { return };
+        if resuming {
+            let requests = self.sending.begin_anew(self.federation.sent_bounds());
+            self.lose(requests);
+            self.receiving.begin_anew();
+        }
+        self.begin_pinging();
     }
 
     fn resumable(&self, id: [u8; 32]) -> Resumption {
@@ -116,10 +127,9 @@ impl Stream {
         }));
     }
 
-    /// The former stream was found, or not. Nothing is sent again: a stream that takes stanzas of ours, too, begins
-    /// anew for those.
+    /// The former stream was found, or not. What it had of ours and did not acknowledge was left to the next one.
     pub(super) fn resume_theirs(&mut self, found: (String, u32, Option<Arc<HandledCount>>)) {
-        let (previd, _, count) = found;
+        let (previd, h, count) = found;
         let Some(count) = count else {
             return self.wire.queue(sm::failed(Condition::ItemNotFound, None));
         };
@@ -128,11 +138,15 @@ impl Stream {
         self.receiving.resume(count);
         self.managed = Managed::On(Some(self.resumable(id)));
         self.note_managed();
-        self.sending.confirmed_by(Confirms::Management);
+        if self.sending.counts_from_here(h, self.federation.sent_bounds()) {
+            self.wire.queue(sm::request());
+        }
     }
 
     /// Asks for stream management, or to resume the former stream; without either, pings acknowledge.
     pub(super) fn begin_managing(&mut self, offered: bool, former: Option<&Former>) {
+        let patience = self.federation.context.router.limits.ping_timeout;
+        self.manage_by = offered.then(|| now() + patience);
         match (offered, former) {
             (true, Some(former)) => {
                 self.wire.queue(sm::resume(&former.previd, former.handled_count.h()));
@@ -148,13 +162,14 @@ impl Stream {
     }
 
     fn begin_pinging(&mut self) {
-        self.managed = Managed::Off;
+        (self.managed, self.manage_by) = (Managed::Off, None);
         self.sending.confirmed_by(Confirms::Pings);
     }
 
     fn enabled(&mut self, element: &Element) {
         let may_resume = matches!(element.attr("resume").as_deref(), Some("true" | "1"));
         let previd = element.attr("id").filter(|_| may_resume).map(|id| id.into_owned());
+        self.manage_by = None;
         self.receiving.handled_count.enable(sha256(b"outgoing"), None);
         self.managed = Managed::On(previd.map(Resumption::Ours));
         self.note_managed();
@@ -166,6 +181,7 @@ impl Stream {
             return Err(StreamError::BadFormat.text("<resumed/> without a count"));
         };
         let previd = element.attr("previd").map(|id| id.into_owned());
+        self.manage_by = None;
         self.managed = Managed::On(previd.map(Resumption::Ours));
         self.note_managed();
         self.sending.resumed(h, &mut self.wire).map_err(sm::too_high)
@@ -179,8 +195,8 @@ impl Stream {
         if let Some(h) = element.attr("h").and_then(|h| h.trim().parse().ok()) {
             let _ = self.sending.acknowledged(h);
         }
-        // Requests that were sent may have arrived; whoever waits for an answer has a limit of its own.
-        self.sending.begin_anew(self.federation.sent_bounds());
+        let requests = self.sending.begin_anew(self.federation.sent_bounds());
+        self.lose(requests);
         self.receiving.begin_anew();
         self.wire.queue(sm::enable(true));
         self.managed = Managed::Asked { resuming: false };

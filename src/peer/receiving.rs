@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep_until;
+use tokio::sync::oneshot;
+use tokio::time::{sleep_until, timeout};
 
 use super::clock::wall;
 use crate::jid::Jid;
@@ -139,7 +140,7 @@ impl Receiving {
                 account: None,
                 foreign: true,
             };
-            self.work = Some(Box::pin(async move {
+            let work = async move {
                 let answers = matches!(routed, Routed::Handle(Handler::Iq));
                 let count = &sender.handled_count;
                 let earlier = (answers && !count.is_enabled()).then(|| ticket.clone());
@@ -158,8 +159,8 @@ impl Receiving {
                 if driven.full {
                     sender.handled_count.eased().await;
                 }
-            }));
-            return;
+            };
+            return self.begin(work);
         }
         let full = origin.finish();
         match routed {
@@ -171,6 +172,30 @@ impl Receiving {
             let handled_count = self.handled_count.clone();
             self.work = Some(Box::pin(async move { handled_count.eased().await }));
         }
+    }
+
+    /// Has it done in a task of its own: it is done to its end though the stream end, as the stanza counts as handled
+    /// when its ticket is gone (promise.md 4); and one that panics ends no stream.
+    fn begin(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        let (done, ended) = oneshot::channel::<()>();
+        self.context.router.tasks.spawn("stanza", async move {
+            work.await;
+            drop(done);
+        });
+        self.work = Some(Box::pin(async move {
+            // Never sent: it ends with the task.
+            let _ = ended.await;
+        }));
+    }
+
+    /// Waits until all that came is handled and durable, for a while. False if that took too long.
+    pub(super) async fn settled(&mut self, patience: Duration) -> bool {
+        let issued = self.handled_count.issued();
+        if self.work.is_none() && self.handled_count.is_settled() {
+            return true;
+        }
+        self.context.router.flush_deferred();
+        timeout(patience, self.handled_count.reached(issued)).await.is_ok()
     }
 
     /// Without what only this server says. An IQ's payload is between the two who exchange it.

@@ -8,7 +8,9 @@ use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
 
 use super::dial::PeerTransport;
 use crate::base::id::{self, OsRng};
@@ -17,7 +19,7 @@ use crate::jid::Jid;
 use crate::modules::api::Cx;
 use crate::router::Router;
 use crate::router::outbox::Outgoing;
-use crate::router::peer_queue::{Next, PeerQueue};
+use crate::router::peer_queue::{Next, Pair, PeerQueue};
 use crate::session::wire::Wire;
 use crate::stanza::delay::delay;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError, error_reply};
@@ -41,6 +43,10 @@ pub(super) struct Sending {
     before: Vec<Sent>,
     confirms: Confirms,
     pong: Option<Pong>,
+    /// Bytes of one stanza that the peer takes (XEP-0478).
+    stanza_bytes_max: usize,
+    /// What it does not take, for its senders.
+    too_large: Vec<Frame>,
     /// Stanzas that were sent and not counted yet.
     uncounted: u64,
 }
@@ -56,8 +62,18 @@ pub(super) enum Confirms {
     Pings,
 }
 
-type Pong = Pin<Box<dyn Future<Output = (u32, bool)> + Send>>;
+type Pong = Pin<Box<dyn Future<Output = Ponged> + Send>>;
 type Page = Pin<Box<dyn Future<Output = Result<Vec<PeerRow>, StoreError>> + Send>>;
+
+/// What came of a ping.
+pub(super) enum Ponged {
+    /// The peer has handled so many stanzas.
+    Answered(u32),
+    /// It said nothing in time.
+    Late,
+    /// The server has too many questions open, or stops: to be asked again.
+    Busy,
+}
 
 /// One pair of domains.
 struct Lane {
@@ -80,7 +96,27 @@ impl Sending {
     pub(super) fn new(router: Arc<Router>, bounds: Bounds) -> Self {
         let sent = StreamManagement::new(0, bounds);
         let (lanes, before) = (Vec::new(), Vec::new());
-        Self { router, lanes, sent, before, confirms: Confirms::NotYet, pong: None, uncounted: 0 }
+        Self {
+            router,
+            lanes,
+            sent,
+            before,
+            confirms: Confirms::NotYet,
+            pong: None,
+            stanza_bytes_max: usize::MAX,
+            too_large: Vec::new(),
+            uncounted: 0,
+        }
+    }
+
+    /// The peer takes no larger stanzas (XEP-0478 §3).
+    pub(super) fn bound(&mut self, stanza_bytes_max: u64) {
+        self.stanza_bytes_max = usize::try_from(stanza_bytes_max).unwrap_or(usize::MAX);
+    }
+
+    /// Stanzas that the peer does not take.
+    pub(super) fn take_too_large(&mut self) -> Vec<Frame> {
+        std::mem::take(&mut self.too_large)
     }
 
     /// Serves this queue, too.
@@ -105,10 +141,11 @@ impl Sending {
         self.before.is_empty() && self.sent.unacked().next().is_none()
     }
 
-    /// The peer enables XEP-0198 in the middle of the stream: what was sent before is not counted. True if it is to
-    /// be asked for its count, which says that it has that, too.
-    pub(super) fn counts_from_here(&mut self, bounds: Bounds) -> bool {
-        let earlier = std::mem::replace(&mut self.sent, StreamManagement::new(0, bounds));
+    /// The peer enables XEP-0198 in the middle of the stream, or resumes a former one on which it has handled `h`
+    /// stanzas: what was sent before is not counted. True if it is to be asked for its count, which says that it has
+    /// that, too.
+    pub(super) fn counts_from_here(&mut self, h: u32, bounds: Bounds) -> bool {
+        let earlier = std::mem::replace(&mut self.sent, StreamManagement::new(h, bounds));
         self.before.extend(earlier.into_unacked());
         self.pong = None;
         self.confirmed_by(Confirms::Management);
@@ -147,7 +184,8 @@ impl Sending {
         if lane.page.is_some() {
             return false;
         }
-        match lane.queue.next(WRITE_BYTES, room) {
+        // Not more than one page has: what is read is all that there is up to its end.
+        match lane.queue.next(WRITE_BYTES, room.min(PAGE_ROWS)) {
             Next::Batch(taken) => {
                 let some = !taken.batch.is_empty();
                 taken.batch.into_iter().for_each(|item| self.send(at, wire, item, wall));
@@ -166,9 +204,20 @@ impl Sending {
             None => item.frame,
         };
         let bytes = frame.len();
+        if bytes > self.stanza_bytes_max {
+            return self.too_large(lane, item.owed, frame);
+        }
         self.uncounted += 1;
         self.sent.push(Sent { lane, seq: item.owed, frame: frame.clone() }, bytes);
         wire.queue_frame(frame);
+    }
+
+    /// Its row goes with those of later messages, or now, if nothing before it is on its way.
+    fn too_large(&mut self, lane: usize, seq: Option<i64>, frame: Frame) {
+        self.too_large.push(frame);
+        if let (Some(lane), Some(seq), true) = (self.lanes.get(lane), seq, self.is_settled()) {
+            settle(&self.router, &lane.queue, seq);
+        }
     }
 
     /// Asks the peer how far it is, if it is time.
@@ -194,12 +243,17 @@ impl Sending {
         xml.start("ping").attr("xmlns", ns::PING).end().end();
         wire.queue_frame(Frame::whole(xml.finish()));
         let (router, sent) = (self.router.clone(), self.sent.sent());
+        let patience = router.limits.ping_timeout;
         // The question is open before the ping is written: this is polled first.
         self.pong = Some(Box::pin(async move {
-            let question = router.questions.open(&local, &remote, &id);
-            match question {
-                Some(question) => (sent, question.answered().await.is_some()),
-                None => (sent, false),
+            let Some(question) = router.questions.open(&local, &remote, &id) else {
+                sleep(ASK_AGAIN).await;
+                return Ponged::Busy;
+            };
+            match timeout(patience, question.answered()).await {
+                Ok(Some(_)) => Ponged::Answered(sent),
+                Ok(None) => Ponged::Busy,
+                Err(_) => Ponged::Late,
             }
         }));
     }
@@ -248,7 +302,7 @@ impl Sending {
         };
         tokio::select! {
             biased;
-            (sent, answered) = pong => Woken::Pong(sent, answered),
+            ponged = pong => Woken::Pong(ponged),
             woken = called => woken,
         }
     }
@@ -257,19 +311,22 @@ impl Sending {
     pub(super) fn on(&mut self, woken: Woken) -> bool {
         match woken {
             Woken::Queue => true,
-            Woken::Pong(sent, answered) => {
+            Woken::Pong(ponged) => {
                 self.pong = None;
-                answered && self.acknowledged(sent).is_ok()
+                match ponged {
+                    Ponged::Answered(sent) => self.acknowledged(sent).is_ok(),
+                    Ponged::Late => false,
+                    Ponged::Busy => {
+                        self.sent.not_asked();
+                        true
+                    }
+                }
             }
             Woken::Page(at, to, rows) => {
                 let Some(lane) = self.lanes.get_mut(at) else { return true };
                 match rows {
                     Ok(rows) => {
-                        let short = rows.len() < PAGE_ROWS;
-                        lane.read_to = match rows.last() {
-                            Some(last) if !short => last.seq,
-                            _ => to,
-                        };
+                        lane.read_to = to;
                         if rows.is_empty() {
                             lane.queue.read_to(to);
                         }
@@ -286,17 +343,24 @@ impl Sending {
     }
 
     /// The nearest deadline, if nothing else happens.
-    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn due(&self, listens: bool, now: Instant) -> Option<Instant> {
+        if self.confirms == Confirms::NotYet {
+            return None;
+        }
         let ask = self.sent.due(now).filter(|_| self.pong.is_none());
-        ask.into_iter().chain(self.sent.overdue_at(true, now)).min()
+        // A ping has its own time.
+        let managed = self.confirms == Confirms::Management;
+        let overdue = self.sent.overdue_at(listens, now).filter(|_| managed);
+        ask.into_iter().chain(overdue).min()
     }
 
-    /// Whether the peer has not answered in time.
-    pub(super) fn is_overdue(&mut self, heard: Instant, now: Instant) -> bool {
-        match self.sent.overdue(heard, true, now) {
-            None => false,
-            Some(Overdue::Silent | Overdue::Full) => true,
-        }
+    /// Whether the peer has not answered in time. While we do not read, it may have.
+    pub(super) fn is_overdue(&mut self, heard: Instant, listens: bool, now: Instant) -> bool {
+        self.confirms == Confirms::Management
+            && matches!(
+                self.sent.overdue(heard, listens, now),
+                Some(Overdue::Silent | Overdue::Full)
+            )
     }
 
     /// XEP-0198 §4, for what the peer asks.
@@ -317,44 +381,58 @@ impl Sending {
     /// The connection is gone, and the stream may be resumed.
     pub(super) fn disconnected(&mut self) {
         self.sent.disconnected();
+        // Nothing is asked on the next connection.
+        self.sent.reconnected();
         self.confirms = Confirms::NotYet;
         self.pong = None;
     }
 
-    /// All that was written before the peer closed its stream in good order was taken (RFC 6120 §4.4).
+    /// All that was written before the peer closed its stream in good order was taken (RFC 6120 §4.4). With XEP-0198
+    /// its count alone says so.
     pub(super) fn closed_by_peer(&mut self) {
-        let sent = self.sent.sent();
-        let _ = self.acknowledged(sent);
+        if self.confirms == Confirms::Pings {
+            let sent = self.sent.sent();
+            let _ = self.acknowledged(sent);
+        }
     }
 
     /// The stream is over: what was not acknowledged, and what was not sent, waits for the next one. Gives back its
-    /// queues.
-    pub(super) fn end(self) -> Vec<Arc<PeerQueue>> {
+    /// queues, and requests that were sent: whether they arrived nobody knows, and who asked is told so.
+    pub(super) fn end(self) -> (Vec<Arc<PeerQueue>>, Vec<Frame>) {
+        let requests = requests(self.before.into_iter().chain(self.sent.into_unacked()));
         let waits = |lane: Lane| {
             lane.queue.seek();
             lane.queue.send_anew();
             lane.queue
         };
-        self.lanes.into_iter().map(waits).collect()
+        (self.lanes.into_iter().map(waits).collect(), requests)
     }
 
-    /// Forgets what was sent, and begins anew: the former stream could not be resumed.
-    pub(super) fn begin_anew(&mut self, bounds: Bounds) {
-        self.sent = StreamManagement::new(0, bounds);
-        self.before = Vec::new();
+    /// Forgets what was sent, and begins anew: the former stream could not be resumed. Gives back the requests, as
+    /// [`Sending::end`] does.
+    pub(super) fn begin_anew(&mut self, bounds: Bounds) -> Vec<Frame> {
+        let former = std::mem::replace(&mut self.sent, StreamManagement::new(0, bounds));
+        let before = std::mem::take(&mut self.before);
         for lane in &mut self.lanes {
             (lane.page, lane.rows) = (None, VecDeque::new());
             lane.queue.send_anew();
         }
+        requests(before.into_iter().chain(former.into_unacked()))
     }
+}
+
+/// Those that somebody waits for an answer to: errors and results are none, and get no error.
+fn requests(sent: impl Iterator<Item = Sent>) -> Vec<Frame> {
+    let is_iq = |sent: &Sent| sent.seq.is_none() && sent.frame.head.starts_with(b"<iq");
+    sent.filter(is_iq).map(|sent| sent.frame).collect()
 }
 
 /// What [`Sending::wait`] found.
 pub(super) enum Woken {
     /// Something is queued.
     Queue,
-    /// The ping behind so many stanzas was answered, or will not be.
-    Pong(u32, bool),
+    /// Something came of a ping.
+    Pong(Ponged),
     /// Messages were read from the store.
     Page(usize, i64, Result<Vec<PeerRow>, StoreError>),
 }
@@ -375,26 +453,25 @@ fn page(router: &Arc<Router>, queue: &Arc<PeerQueue>, span: (i64, i64)) -> Page 
 
 /// The peer has acknowledged the messages of a queue up to this one, or they were given up.
 pub(super) fn settle(router: &Router, queue: &Arc<PeerQueue>, seq: i64) {
-    if let Some(span) = queue.settle(seq) {
-        router.store.write_behind(Box::new(Settled { queue: queue.clone(), span }));
+    if queue.settle(seq) {
+        router.store.write_behind(Box::new(Settled { pair: queue.pair.clone(), to: seq }));
     }
 }
 
 /// Rows that are not needed any more.
 struct Settled {
-    queue: Arc<PeerQueue>,
-    span: (i64, i64),
+    pair: Pair,
+    to: i64,
 }
 
 impl Job for Settled {
     fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-        let pair = &self.queue.pair;
-        peer_queue::delete(tx, (&pair.local, &pair.remote), self.span)
+        peer_queue::delete(tx, (&self.pair.local, &self.pair.remote), self.to)
     }
 
     fn settled(self: Box<Self>, outcome: Result<(), StoreError>) {
         if let Err(error) = outcome {
-            // They are sent once more after a restart, which promise.md 8 allows.
+            // They go with the next ones; or are sent once more after a restart.
             tracing::debug!(%error, "rows of acknowledged messages were not deleted");
         }
     }
@@ -432,3 +509,5 @@ const WRITE_BYTES: usize = 65_536;
 const PAGE_ROWS: usize = 64;
 /// A message is late that waited for so many microseconds.
 const LATE_MICROS: i64 = 10_000_000;
+/// When to ask again if no question can be asked now.
+const ASK_AGAIN: Duration = Duration::from_secs(1);

@@ -4,19 +4,17 @@ use std::future::{Future, pending};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{sleep_until, timeout, timeout_at};
+use tokio::time::sleep_until;
 
 use super::clock::{now, wall};
-use super::connect;
 use super::dial::Step;
 use super::federation::Federation;
 use super::machine::{Act, Acts, Input, Machine};
 use super::receiving::Receiving;
 use super::sending::{Confirms, PeerWire, Sending, Woken};
-use super::steps;
 use super::streams::{Direction, Listed, StreamFacts};
 use crate::base::time::micros;
 use crate::router::handled_count::HandledCount;
@@ -26,7 +24,7 @@ use crate::session::wire::Io;
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::framing::{Event, Item};
 use crate::stream::s2s::outgoing::Ready;
-use crate::stream::s2s::{Failure, Outcome, Secured};
+use crate::stream::s2s::{Failure, Outcome};
 use crate::stream::sm;
 use crate::xml::element::Element;
 
@@ -39,19 +37,23 @@ pub(super) struct Stream {
     pub(super) sending: Sending,
     pub(super) managed: Managed,
     /// The domains of an outgoing stream; of an incoming one they are the machine's.
-    names: (String, String),
-    address: IpAddr,
-    listed: Listed,
+    pub(super) names: (String, String),
+    pub(super) address: IpAddr,
+    pub(super) listed: Listed,
     pub(super) pairs: Vec<(String, String)>,
-    bidi: bool,
+    pub(super) bidi: bool,
+    /// Until when the peer must answer what was asked of XEP-0198.
+    pub(super) manage_by: Option<Instant>,
+    /// Since when nothing is read.
+    deaf: Option<Instant>,
     /// Until when the peer must be authenticated.
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     /// Its place among those that are not authenticated.
     stranger: Option<Guard>,
     /// When anything last came, and when anything was last sent.
-    heard: Instant,
+    pub(super) heard: Instant,
     used: Instant,
-    verified: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    pub(super) verified: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     pub(super) resuming: Option<Resuming>,
     pub(super) ready: Option<Ready>,
     pub(super) answered: Option<Outcome>,
@@ -72,6 +74,13 @@ pub(super) enum Managed {
     },
     /// Both count. With what is needed to resume, if that was agreed on.
     On(Option<Resumption>),
+}
+
+impl Managed {
+    /// Whether both count.
+    pub(super) fn is_on(&self) -> bool {
+        matches!(self, Self::On(_))
+    }
 }
 
 /// How a stream may be resumed.
@@ -149,6 +158,8 @@ impl Stream {
             listed,
             pairs: Vec::new(),
             bidi: false,
+            manage_by: None,
+            deaf: None,
             deadline: Some(since + router.limits.unauthenticated_time),
             stranger,
             heard: now,
@@ -195,6 +206,10 @@ impl Stream {
         let now = now();
         self.sending.fill(&mut self.wire, now, micros(wall()));
         self.federation.counts.went(self.sending.sent_since());
+        let too_large = self.sending.take_too_large();
+        if !too_large.is_empty() {
+            self.bounce(too_large, "the other server takes no stanza of this size");
+        }
         if self.wire.queued() > 0 {
             self.used = now;
         }
@@ -204,7 +219,12 @@ impl Stream {
                 self.heard = super::clock::now();
                 self.receiving.came(bytes, self.heard);
             }
-            Occurred::Io(Ok(Io::Written)) | Occurred::Eased => {}
+            Occurred::Io(Ok(Io::Written)) => {}
+            Occurred::Eased => {
+                if let Some(since) = self.deaf.take() {
+                    self.sending.management().unheard(since, super::clock::now());
+                }
+            }
             Occurred::Sending(woken) => {
                 if !self.sending.on(woken) {
                     self.silent().await;
@@ -233,7 +253,10 @@ impl Stream {
     }
 
     async fn wait(&mut self, now: Instant) -> Occurred {
-        let reading = self.receiving.may_read() && self.resuming.is_none();
+        let reading = self.receiving.may_read() && self.resuming.is_none() && !self.is_choked();
+        if !self.receiving.may_read() {
+            self.deaf.get_or_insert(now);
+        }
         let writing = self.wire.is_writing();
         let awaits = self.sending.management().awaits();
         let due = self.due(now);
@@ -273,7 +296,8 @@ impl Stream {
         let idle = self.federation.settings.idle;
         let quiet =
             self.heard.max(self.used) + if self.machine.is_outgoing() { idle } else { idle * 2 };
-        let deadlines = [self.deadline, self.sending.due(now)];
+        let sending = self.sending.due(self.receiving.may_read(), now);
+        let deadlines = [self.deadline, self.manage_by, sending];
         deadlines.into_iter().flatten().fold(quiet, Instant::min)
     }
 
@@ -287,12 +311,15 @@ impl Stream {
         if self.sending.management().answer_is_due(now) {
             self.say_count();
         }
-        if self.sending.is_overdue(self.heard, now) {
+        if self.manage_by.is_some_and(|until| until <= now) {
+            self.unmanaged().await;
+        }
+        if self.sending.is_overdue(self.heard, self.receiving.may_read(), now) {
             return self.silent().await;
         }
         let idle = self.federation.settings.idle;
         let quiet = now.saturating_duration_since(self.heard.max(self.used));
-        if quiet >= idle && self.machine.is_outgoing() && self.sending.is_settled() {
+        if quiet >= idle && self.machine.is_outgoing() {
             return self.leave().await;
         }
         if quiet >= idle * 2 {
@@ -300,23 +327,10 @@ impl Stream {
         }
     }
 
-    /// The peer does not say that it has what it was sent. If it closes the stream in good order, it has
-    /// (RFC 6120 §4.4); otherwise all is sent anew on another one.
-    async fn silent(&mut self) {
-        tracing::info!(peer = %self.name(), address = %self.address, "a server does not acknowledge what it is sent");
-        self.leave().await;
-    }
-
-    /// An operator wants the stream to end.
-    async fn dismiss(&mut self) {
-        let rules = &self.federation.rules;
-        match self.pairs.iter().all(|(_, remote)| rules.admits(remote)) {
-            true => self.leave().await,
-            false => {
-                let why = "this server does not talk to that domain any more";
-                self.fail(StreamError::PolicyViolation.text(why)).await;
-            }
-        }
+    /// The peer does not read what it is answered, so it is not read from either.
+    fn is_choked(&self) -> bool {
+        let most = if self.deadline.is_some() { STRANGERS_BYTES } else { PEERS_BYTES };
+        self.wire.queued() > most
     }
 
     async fn lost(&mut self) {
@@ -328,7 +342,11 @@ impl Stream {
 
     async fn read_pieces(&mut self) {
         let mut pieces = 0;
-        while self.receiving.may_read() && self.resuming.is_none() && self.ending.is_none() {
+        while self.receiving.may_read()
+            && self.resuming.is_none()
+            && self.ending.is_none()
+            && !self.is_choked()
+        {
             let input = match self.wire.piece() {
                 Ok(None) => return,
                 Ok(Some(Event::Whitespace)) => continue,
@@ -352,14 +370,15 @@ impl Stream {
     }
 
     /// Who the peer is, or says it is.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let said = self.machine.remote().unwrap_or(&self.names.1);
         if said.is_empty() { "?".to_owned() } else { said.to_owned() }
     }
 
-    async fn perform(&mut self, acts: Acts) {
+    pub(super) async fn perform(&mut self, acts: Acts) {
         for act in acts {
             match act {
+                Act::Write(Item::Close) => self.say_close().await,
                 Act::Write(item) => {
                     if let Item::Failure(failure) = &item {
                         tracing::info!(peer = %self.name(), address = %self.address, %failure, "a server's stream is ended");
@@ -392,6 +411,10 @@ impl Stream {
                     let what = format!("authenticated by {}", ready.how.as_str());
                     self.step(what, self.heard);
                     self.paired(local, remote, ready.how.as_str());
+                    self.bidi = ready.bidi;
+                    if let Some(most) = ready.limits.and_then(|limits| limits.max_bytes) {
+                        self.sending.bound(most);
+                    }
                     self.ready = Some(ready);
                 }
                 Act::Bidi => {
@@ -449,112 +472,11 @@ impl Stream {
         }
     }
 
-    async fn start_tls(&mut self) {
-        let names = match &self.machine {
-            Machine::Outgoing(_) => self.names.clone(),
-            machine => (machine.local().unwrap_or_default().to_owned(), String::new()),
-        };
-        let (until, since) = (self.deadline.unwrap_or_else(now), now());
-        let secured = timeout_at(until.into(), async {
-            self.wire.flush().await?;
-            if !self.wire.nothing_unread() {
-                // RFC 6120 §5.4.3.1: bytes behind the request would count as protected.
-                return Err(std::io::Error::other("bytes behind <starttls/>"));
-            }
-            self.wire.transport().start_tls(&names.0, &names.1).await
-        });
-        match secured.await {
-            Ok(Ok(secured)) => {
-                self.wire.restart();
-                self.listed.change(|facts| facts.tls = secured.version);
-                if self.machine.is_outgoing() {
-                    self.steps.push(steps::of_tls(&secured, &names.1, now() - since));
-                }
-                let acts = self.machine.feed(Input::Secured(Secured(secured.certificate)));
-                Box::pin(self.perform(acts)).await;
-            }
-            Ok(Err(error)) => self.tls_failed(error.to_string()),
-            Err(_) => self.tls_failed("it took too long".to_owned()),
-        }
-    }
-
-    fn step(&mut self, what: String, since: Instant) {
-        if self.machine.is_outgoing() {
-            let took = now().saturating_duration_since(since);
-            self.steps.push(Step { what, took, failed: false });
-        }
-    }
-
-    fn tls_failed(&mut self, why: String) {
-        tracing::info!(peer = %self.name(), address = %self.address, why, "TLS with a server failed");
-        self.ending = Some(Ended::Failed(Failure::Certificate(format!("TLS failed: {why}"))));
-    }
-
-    /// XEP-0220 §2.1.2, in a task of its own, as it may take long.
-    fn verify(&mut self, local: String, remote: String, stream_id: String, key: String) {
-        let (federation, answer) = (self.federation.clone(), self.verified.0.clone());
-        self.federation.context.router.tasks.spawn("dialback", async move {
-            let outcome = connect::verify(&federation, &local, &remote, stream_id, key).await;
-            // The stream may be gone.
-            let _ = answer.send(Input::Verified { local, remote, outcome }).await;
-        });
-    }
-
     /// Ends the stream with an error.
     pub(super) async fn fail(&mut self, failure: StreamFailure) {
         let acts = self.machine.feed(Input::Fail(failure));
         Box::pin(self.perform(acts)).await;
         self.ending.get_or_insert(Ended::Lost);
-    }
-
-    /// The server stops: what the peer was promised is told once more.
-    async fn stop(&mut self) {
-        if self.machine.is_outgoing() {
-            return self.leave().await;
-        }
-        if matches!(self.managed, Managed::On(_)) {
-            let (count, issued) =
-                (self.receiving.handled_count.clone(), self.receiving.handled_count.issued());
-            let _ = timeout(CLOSE_TIME, count.reached(issued)).await;
-            self.say_count();
-        }
-        let acts = self.machine.feed(Input::Fail(StreamError::SystemShutdown.into()));
-        self.perform(acts).await;
-        self.ending.get_or_insert(Ended::Closed);
-    }
-
-    /// Closes the stream, and waits a moment for the peer to close it, too: then it has taken all that was sent
-    /// (RFC 6120 §4.4).
-    async fn leave(&mut self) {
-        let acts = self.machine.feed(Input::Leave);
-        Box::pin(self.perform(acts)).await;
-        let closed = timeout(CLOSE_TIME, self.until_closed()).await;
-        match closed {
-            Ok(true) => {
-                self.sending.closed_by_peer();
-                self.ending = Some(Ended::Closed);
-            }
-            _ => self.ending = Some(Ended::Lost),
-        }
-    }
-
-    async fn until_closed(&mut self) -> bool {
-        loop {
-            match self.wire.piece() {
-                Ok(Some(Event::Close)) => return true,
-                Ok(Some(Event::Element(element))) if element.ns() == crate::xml::ns::SM => {
-                    if let sm::Received::Ack(h) = sm::Received::on(&element, true) {
-                        let _ = self.sending.acknowledged(h);
-                    }
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => match self.wire.io(true).await {
-                    Ok(Io::Read(0)) | Err(_) => return false,
-                    Ok(_) => {}
-                },
-                Err(_) => return false,
-            }
-        }
     }
 
     pub(super) fn say_count(&mut self) {
@@ -572,16 +494,6 @@ impl Stream {
         std::mem::replace(&mut self.sending, Sending::new(router, self.federation.sent_bounds()))
     }
 
-    /// Gives the peer a moment to read the last output.
-    pub(super) async fn hang_up(&mut self) {
-        let closing = async {
-            self.wire.flush().await?;
-            self.wire.shutdown().await?;
-            self.wire.linger().await
-        };
-        let _ = timeout(CLOSE_TIME, closing).await;
-    }
-
     async fn managed(&mut self, element: &Element) {
         if let Err(failure) = self.manage(element) {
             self.fail(failure).await;
@@ -591,7 +503,9 @@ impl Stream {
 
 /// Answers of dialback that wait to be told.
 const VERIFIED_MAX: usize = 16;
+/// Bytes that may wait to be written to a peer that is not authenticated, and to one that is, before it is not read
+/// from any more.
+const STRANGERS_BYTES: usize = 4_096;
+const PEERS_BYTES: usize = 131_072;
 /// Pieces that are handled before others have a turn.
 const TURN_PIECES: usize = 64;
-/// How long a peer may take to close its stream.
-const CLOSE_TIME: Duration = Duration::from_secs(3);

@@ -309,11 +309,20 @@ impl PeerQueue {
         &self.outbox
     }
 
-    /// What is to be sent next: at most so many bytes and stanzas.
+    /// What is to be sent next: at most so many bytes and stanzas; of the store, at least one.
     pub fn next(&self, bytes: usize, stanzas: usize) -> Next {
         let mut state = self.lock();
         match state.stored {
-            Some((from, to)) if !state.overflown => Next::Stored(from, to),
+            Some((from, to)) if !state.overflown => {
+                let first = state.rows.partition_point(|row| row.0 <= from);
+                let mut sum = 0;
+                let some = state.rows.iter().skip(first).take(stanzas.max(1)).take_while(|row| {
+                    let begins = sum == 0;
+                    sum += row.1 as usize;
+                    begins || sum <= bytes
+                });
+                Next::Stored(from, some.last().map_or(to, |row| row.0.min(to)))
+            }
             _ => {
                 let taken = self.outbox.take(bytes, stanzas);
                 if state.overflown && self.outbox.bytes() == 0 {
@@ -330,23 +339,34 @@ impl PeerQueue {
     pub fn read_to(&self, seq: i64) {
         let mut state = self.lock();
         state.stored = state.stored.and_then(|(_, to)| (seq < to).then_some((seq, to)));
+        state.last_in_memory = state.last_in_memory.max(seq);
         drop(state);
         self.outbox.nudge();
     }
 
-    /// The peer has acknowledged all messages up to this one, or they were given up. Returns the span of rows
-    /// to delete, if there is any.
-    pub fn settle(&self, seq: i64) -> Option<(i64, i64)> {
+    /// The peer has acknowledged all messages up to this one, or they were given up. Whether there are rows to
+    /// delete.
+    pub fn settle(&self, seq: i64) -> bool {
         let mut state = self.lock();
-        let from = state.settled;
-        if seq <= from {
-            return None;
+        if seq <= state.settled {
+            return false;
         }
         state.settled = seq;
         while let Some((_, bytes, _)) = state.rows.pop_front_if(|row| row.0 <= seq) {
             state.bytes = state.bytes.saturating_sub(bytes as usize);
         }
-        Some((from, seq))
+        true
+    }
+
+    /// The last message that the peer has acknowledged, or that was given up.
+    pub fn settled(&self) -> i64 {
+        self.lock().settled
+    }
+
+    /// The span of the first message that waits.
+    pub fn head(&self) -> Option<(i64, i64)> {
+        let state = self.lock();
+        state.rows.front().map(|row| (state.settled, row.0))
     }
 
     /// The last message that came before this time, in microseconds since 1970: it has waited too long.
@@ -405,10 +425,30 @@ impl PeerQueue {
         matches!(self.lock().reach, Reach::Away(_))
     }
 
+    /// Whether a stream stands.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.lock().reach, Reach::Open)
+    }
+
     /// Whether nothing waits and no task looks after it.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.lock();
         !state.served && state.rows.is_empty() && self.outbox.bytes() == 0
+    }
+
+    /// The peer is looked for too long for those who wait for an answer: what has no row is given back, and what comes
+    /// is refused with that. Messages wait on.
+    pub fn refuse(&self, why: StanzaError) -> GivenUp {
+        let mut state = self.lock();
+        let items = self.outbox.take(usize::MAX, usize::MAX).batch;
+        let (owed, rowless): (Vec<_>, Vec<_>) =
+            items.into_iter().partition(|item| item.owed.is_some());
+        for item in owed {
+            // They fitted before.
+            let _ = self.outbox.push(item);
+        }
+        state.reach = Reach::Away(Box::new(why));
+        GivenUp { stanzas: rowless.into_iter().map(|item| item.frame).collect() }
     }
 
     /// Another stream stands than the one on which something was sent: messages that were not acknowledged are

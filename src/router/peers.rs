@@ -172,7 +172,25 @@ impl Peers {
             return Err(StanzaError::remote_server_not_found());
         };
         reaches.may_reach(local, remote)?;
-        Ok(self.queue(reaches.in_name_of(local, remote), remote))
+        let local = reaches.in_name_of(local, remote);
+        let known = || {
+            let shard = self.shard(remote);
+            shard.get(remote).is_some_and(|queues| queues.iter().any(|it| &*it.pair.local == local))
+        };
+        // Whoever names ever more domains makes no more queues than these.
+        if !known() && self.waiting() >= self.bounds.waiting_max {
+            let why = "this server looks for too many other servers at the moment";
+            return Err(StanzaError::resource_constraint().text(why));
+        }
+        Ok(self.queue(local, remote))
+    }
+
+    /// Queues without a stream.
+    fn waiting(&self) -> usize {
+        let of = |shard: &Mutex<Shard>| {
+            locked(shard).values().flatten().filter(|queue| !queue.is_open()).count()
+        };
+        self.shards.iter().map(of).sum()
     }
 
     /// Sends what has no row. The error is for whoever waits for an answer.

@@ -92,6 +92,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     (0..context.pipeline.services().len()).for_each(|service| serve(&context, ServiceId(service)));
     // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
     let socket = bind_operator(config, origins).await?;
+    let waiting = federation.restore().await?;
     restore_sessions(&context).await?;
     let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls] = bind_all(config, origins).await?;
     let places = Places {
@@ -136,7 +137,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     running.watch_certificates();
     running.start_periodic_jobs();
     running.listen_to_operator(socket);
-    running.federation.begin();
+    running.federation.begin(waiting);
     running.store.check_after_unclean_stop();
     door.started.set();
     Ok(running)

@@ -11,8 +11,10 @@ use crate::net::tls::Tls;
 use crate::net::tls::peer::PeerTls;
 use crate::peer::operator::Verbs;
 use crate::peer::{self, Rules, link};
+use crate::router::peer_queue::PeerQueue;
 use crate::router::peers::Peers;
 use crate::session::Context;
+use crate::store::StoreError;
 
 /// Who may be reached, and what waits for them: made before the router is.
 pub fn peers(config: &Config) -> (Peers, Arc<Rules>) {
@@ -88,11 +90,22 @@ impl Federation {
         Arc::new(Verbs(self.streams.clone()))
     }
 
+    /// Takes up what an earlier run left for other servers: before anybody can write to them, so that it goes first.
+    pub async fn restore(&self) -> Result<Waiting, Problem> {
+        let router = &self.streams.context.router;
+        let failed = |error: StoreError| Problem {
+            what: format!("what waits for other servers cannot be read: {error}"),
+            place: "the database".to_owned(),
+            fix: "run `stonechat check --deep`".to_owned(),
+        };
+        router.peers.restore(router).await.map(Waiting).map_err(failed)
+    }
+
     /// Looks after what waits for other servers, what an earlier run left included.
-    pub fn begin(&self) {
+    pub fn begin(&self, waiting: Waiting) {
         let tasks = &self.streams.context.router.tasks;
         tasks.spawn("peers", link::serve(self.streams.clone()));
-        tasks.spawn("peers", link::resume(self.streams.clone()));
+        tasks.spawn("peers", link::resume(self.streams.clone(), waiting.0));
     }
 
     /// The streams on listeners of this kind.
@@ -100,5 +113,8 @@ impl Federation {
         PeerStreams { door: self.door.clone(), kind }
     }
 }
+
+/// What an earlier run left for other servers.
+pub struct Waiting(Vec<Arc<PeerQueue>>);
 
 const FIX: &str = "name PEM files with certificates in s2s.trust, or none";

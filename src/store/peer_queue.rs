@@ -40,13 +40,10 @@ pub fn append(
     tx.execute(APPEND, &row).map(drop)
 }
 
-/// Deletes what was acknowledged, or given up: the rows of a pair after `from`, up to `to`.
-pub fn delete(
-    tx: &mut dyn Tx,
-    (local, remote): (&str, &str),
-    (from, to): (i64, i64),
-) -> Result<(), StoreError> {
-    tx.execute(DELETE, &[remote.into(), local.into(), from.into(), to.into()]).map(drop)
+/// Deletes what was acknowledged, or given up: the rows of a pair up to `to`. Those that an earlier deletion missed,
+/// as the disk was full, go with them.
+pub fn delete(tx: &mut dyn Tx, (local, remote): (&str, &str), to: i64) -> Result<(), StoreError> {
+    tx.execute(DELETE, &[remote.into(), local.into(), to.into()]).map(drop)
 }
 
 /// At most `rows` rows of a pair after a position, up to another one.
@@ -82,7 +79,7 @@ pub fn last_seq(tx: &mut dyn Tx) -> Result<i64, StoreError> {
 
 super::sql! {
     APPEND = "INSERT INTO peer_queue (seq, local, remote, at, stanza) VALUES ($1, $2, $3, $4, $5)";
-    DELETE = "DELETE FROM peer_queue WHERE remote = $1 AND local = $2 AND seq > $3 AND seq <= $4";
+    DELETE = "DELETE FROM peer_queue WHERE remote = $1 AND local = $2 AND seq <= $3";
     PAGE = "SELECT seq, at, stanza FROM peer_queue
         WHERE remote = $1 AND local = $2 AND seq > $3 AND seq <= $4 ORDER BY seq LIMIT $5";
     // Reads all that waits, once at the start of the server.
@@ -110,7 +107,7 @@ mod tests {
             assert_eq!(seqs(tx, ab, (0, 9)), [1, 3]);
             assert_eq!(seqs(tx, ab, (1, 3)), [3]);
             assert_eq!(last_seq(tx), Ok(5));
-            delete(tx, ab, (0, 3)).unwrap();
+            delete(tx, ab, 3).unwrap();
             assert_eq!(seqs(tx, ab, (0, 9)), [4]);
             assert_eq!(seqs(tx, ac, (0, 9)), [2, 5]);
             let outlines = outlines(tx).unwrap();

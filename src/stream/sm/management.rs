@@ -151,6 +151,11 @@ impl<T> StreamManagement<T> {
         asks
     }
 
+    /// The request could not be sent after all: it is sent again in a while.
+    pub fn not_asked(&mut self) {
+        self.sent.unanswered();
+    }
+
     /// Called when the peer is silent. True if an `<r/>` is to show whether it is there: every peer answers
     /// one.
     pub fn asks_silent(&mut self, now: Instant) -> bool {
