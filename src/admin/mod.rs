@@ -9,6 +9,7 @@ mod peers;
 mod reports;
 mod rooms;
 mod secret;
+mod status;
 mod teams;
 mod uploads;
 

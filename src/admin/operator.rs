@@ -4,6 +4,7 @@ use super::accounts::{self, AdminError};
 use super::invitations::{self, Inviter, Kind, Made, Settings, Wanted};
 use super::peers::{self, Peering};
 use super::reports;
+use super::status::status_lines;
 use super::uploads;
 use super::{
     Actor, Admins, Audience, Effects, Gone, Invite, Notice, NoticeChange, Online, Request,
@@ -15,7 +16,7 @@ use crate::base::time::{from_micros, stamp};
 use crate::jid::{BareJid, Jid, JidError};
 use crate::store::accounts::{Account, Removed};
 use crate::store::devices::Device;
-use crate::store::{Load, Snapshot, Store, Uploads};
+use crate::store::{Snapshot, Store, Uploads};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -457,22 +458,6 @@ fn device_line(device: &Device) -> String {
         day(device.last_seen),
         token.unwrap_or_default()
     )
-}
-
-/// The load of the database, readable for people and scripts.
-fn status_lines(load: &Load) -> Vec<String> {
-    let Load { queued, bytes, waiting, waited, full, refused, refusing } = load;
-    let disk = if *refusing { "takes no writes" } else { "takes writes" };
-    vec![
-        format!("disk: {disk}"),
-        format!(
-            "writes on the way: {queued}, {} KiB; in line behind them: {waiting}",
-            bytes / 1024
-        ),
-        format!("since the start, writes that stood in line: {waited}"),
-        format!("since the start, messages refused as the disk took no writes: {refused}"),
-        format!("since the start, work left undone as too much waited: {full}"),
-    ]
 }
 
 /// The operator's report of a finished backup.

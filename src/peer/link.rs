@@ -7,11 +7,12 @@ use tokio::time::{sleep, timeout};
 
 use super::clock::{now, wall};
 use super::connect::{self, Unreached};
+use super::dial::Step;
 use super::federation::Federation;
 use super::leaving::lost;
 use super::managed::Former;
 use super::sending::{Sending, give_up, settle};
-use super::stream::{Managed, Resumption};
+use super::stream::{Managed, Resumption, Stream};
 use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Requester};
@@ -99,34 +100,31 @@ impl Link {
         router.peers.forget(&queue);
     }
 
+    /// Looks for the peer; `None` if what waits is to be given up meanwhile.
+    async fn open(&mut self) -> Option<Result<(Stream, Vec<Step>), Unreached>> {
+        let (federation, queue) = (self.federation.clone(), self.queue.clone());
+        let (pair, purpose) = (&queue.pair, Purpose::Stanzas);
+        let opening = connect::open(&federation, &pair.local, &pair.remote, &purpose);
+        let given_up = told_to_give_up(&federation, &queue);
+        tokio::pin!(opening, given_up);
+        tokio::select! {
+            opened = &mut opening => return Some(opened),
+            () = &mut given_up => return None,
+            () = sleep(federation.settings.iq_time) => {}
+        }
+        self.lose_patience().await;
+        tokio::select! {
+            opened = opening => Some(opened),
+            () = given_up => None,
+        }
+    }
+
     /// One stream, or one attempt. True if there may be nothing more to do.
     async fn once(&mut self) -> bool {
         if self.given_up().await {
             return true;
         }
-        let pair = self.queue.pair.clone();
-        let (federation, queue) = (self.federation.clone(), self.queue.clone());
-        let opened = {
-            let purpose = Purpose::Stanzas;
-            let opening = connect::open(&federation, &pair.local, &pair.remote, &purpose);
-            let given_up = told_to_give_up(&federation, &queue);
-            tokio::pin!(opening, given_up);
-            let patient = tokio::select! {
-                opened = &mut opening => Some(opened),
-                () = &mut given_up => return true,
-                () = sleep(federation.settings.iq_time) => None,
-            };
-            match patient {
-                Some(opened) => opened,
-                None => {
-                    self.lose_patience().await;
-                    tokio::select! {
-                        opened = opening => opened,
-                        () = given_up => return true,
-                    }
-                }
-            }
-        };
+        let Some(opened) = self.open().await else { return true };
         let (mut stream, _) = match opened {
             Ok(opened) => opened,
             Err(unreached) => {
