@@ -13,6 +13,7 @@ use super::dial::Dialer;
 use super::resumable::Resumables;
 use super::settings::Settings;
 use super::streams::Streams;
+use crate::base::figures::Figures;
 use crate::router::peer_queue::PeerBounds;
 use crate::router::peers::Reaches;
 use crate::session::Context;
@@ -174,6 +175,11 @@ impl Federation {
             memory_bytes_max: settings.memory_bytes_max,
             waiting_max: settings.outgoing_max,
         }
+    }
+
+    /// Adds the figures of federation, without those of the queues, which are the router's.
+    pub fn figures(&self, out: &mut Figures) {
+        self.counts.figures(&self.streams, out);
     }
 
     /// How fast one peer is read from.

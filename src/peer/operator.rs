@@ -185,7 +185,7 @@ impl Verbs {
         Ok(lines)
     }
 
-    /// A ping by the way of all stanzas: the answer may come on another stream (XEP-0199).
+    /// A ping by the way of all stanzas: the answer may come on another stream.
     async fn ping(&self, local: &str, remote: &str) -> (Step, String) {
         let (from, to) = (Jid::normal(local), Jid::normal(remote));
         let cx = self.0.context.cx(Requester::Entity(from));
@@ -418,7 +418,7 @@ mod tests {
             [
                 "out  a.example  b.example  127.0.0.1  TLSv1.3  external  bidi sm  60 s  nothing waits",
                 "out  a.example  c.example  127.0.0.1  TLSv1.3  external  bidi sm  60 s  1 message waits, \
-                 2.0 KiB, since 1970-01-01T00:00:00Z",
+                 2 KiB, since 1970-01-01T00:00:00Z",
             ]
         );
         facts.pairs.clear();

@@ -378,6 +378,10 @@ impl Stream {
                     }
                 }
                 Act::Paired { local, remote, how } => self.paired(local, remote, how),
+                Act::Refused { remote, why } if self.machine.is_outgoing() => {
+                    let pair = (&*self.names.0, &*remote);
+                    self.federation.note(pair, Direction::Out, why, "", Vec::new());
+                }
                 Act::Refused { remote, why } => {
                     let local = self.machine.local().unwrap_or(&self.names.0);
                     self.federation.refuse((local, &remote), self.address, &why);

@@ -131,7 +131,11 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
         }
     }
     certificates(&loaded, &mut report);
-    records::look(config, &mut report);
+    let zone = block_on(records::look(config)).unwrap_or_default();
+    report.good.extend(zone.good);
+    report.notes.extend(zone.notes);
+    report.warnings.extend(zone.warnings);
+    report.records.extend(zone.records);
     ports(config, running, &loaded.origins, &mut report);
     report
 }

@@ -81,6 +81,7 @@ mod restart;
 mod resumption;
 mod retraction;
 mod s2s;
+mod s2s_admin;
 mod s2s_calls;
 mod s2s_hostile;
 mod s2s_queue;

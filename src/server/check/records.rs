@@ -9,28 +9,39 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::services;
-use super::{Report, block_on};
 use crate::net::dns::select::Srv;
 use crate::net::dns::{DnsError, Names, a_labels};
 use crate::server::config::Config;
 
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Zone {
+    /// What is in order.
+    pub(super) good: Vec<String>,
+    /// What could not be looked at.
+    pub(super) notes: Vec<String>,
+    /// What works, but should be changed.
+    pub(super) warnings: Vec<String>,
+    /// Lines that the zone needs.
+    pub(super) records: Vec<String>,
+}
+
 /// Asks for the records of all domains that can have any. Without an answer nothing is wrong.
-pub(super) fn look(config: &Config, report: &mut Report) {
-    let wanted = wanted(config);
+pub(super) async fn look(config: &Config) -> Zone {
+    let (wanted, mut zone) = (wanted(config), Zone::default());
     if wanted.is_empty() {
-        return;
+        return zone;
     }
-    let resolver = &config.s2s.resolver;
-    let found = block_on(async {
-        let names = Arc::new(Names::new(resolver, false)?);
+    let asked = async {
+        let names = Arc::new(Names::new(&config.s2s.resolver, false)?);
         let asked = timeout(TIME, found(names, &wanted)).await;
         asked.map_err(|_| format!("no answer within {} seconds", TIME.as_secs()))
-    });
-    match found {
-        None => {}
-        Some(Err(why)) => report.notes.push(unasked(&why)),
-        Some(Ok(found)) => judge(config, &wanted, &found, report),
+    };
+    match asked.await {
+        Err(why) => zone.notes.push(unasked(&why)),
+        Ok(found) => judge(config, &wanted, &found, &mut zone),
     }
+    zone
 }
 
 fn unasked(why: &str) -> String {
@@ -134,7 +145,7 @@ async fn found(names: Arc<Names>, wanted: &[Wanted]) -> Found {
     found
 }
 
-fn judge(config: &Config, wanted: &[Wanted], found: &Found, report: &mut Report) {
+fn judge(config: &Config, wanted: &[Wanted], found: &Found, report: &mut Zone) {
     let unanswered = |error: &DnsError| {
         matches!(error, DnsError::Timeout | DnsError::Failed(_) | DnsError::Bogus)
     };
@@ -245,13 +256,14 @@ const TIME: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::dns::testing::Zone;
+    use crate::net::dns::testing::Zone as Served;
+    use crate::server::check::Report;
     use crate::server::config::{Inputs, load};
 
     /// What is said with this zone.
     fn checked(zone: &str, sets: &[(&str, &str)]) -> Report {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let zone = runtime.block_on(Zone::serve(zone));
+        let zone = runtime.block_on(Served::serve(zone));
         let resolver = format!("[\"{}\"]", zone.address);
         let own = [
             ("host.0.domain", "example.org"),
@@ -262,9 +274,9 @@ mod tests {
         let all =
             own.iter().chain(sets).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let loaded = load(&Inputs { sets: all.collect(), ..Inputs::default() }).unwrap();
-        let mut report = Report::default();
-        look(&loaded.config, &mut report);
-        report
+        let found = runtime.block_on(look(&loaded.config));
+        let Zone { good, notes, warnings, records } = found;
+        Report { good, notes, warnings, records, ..Report::default() }
     }
 
     const WHOLE: &str = "
