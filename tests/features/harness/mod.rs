@@ -15,6 +15,7 @@ pub mod io;
 pub mod matching;
 pub mod mount;
 pub mod nodes;
+pub mod peer_tls;
 pub mod peers;
 pub mod preload;
 pub mod process;

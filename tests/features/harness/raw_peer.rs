@@ -2,17 +2,12 @@
 
 use super::client::{DEADLINE, Failure, Outcome, STREAMS};
 use super::element::{Cutter, Element, Piece, STREAM, escape};
-use super::tls::{Authority, params};
+pub use super::peer_tls::Identity;
+use super::peer_tls::{as_client, as_server};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
-};
+use rustls::pki_types::ServerName;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -31,36 +26,6 @@ pub const DIALBACK_FEATURE: &str =
     "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>";
 pub const EXTERNAL_FEATURE: &str = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
                                     <mechanism>EXTERNAL</mechanism></mechanisms>";
-
-/// A certificate with its key.
-#[derive(Debug)]
-pub struct Identity {
-    certificate: CertificateDer<'static>,
-    key: Vec<u8>,
-}
-
-impl Identity {
-    /// For these domains.
-    pub fn of(authority: &Authority, domains: &[&str]) -> Identity {
-        Identity::made(authority, params(domains))
-    }
-
-    pub fn made(authority: &Authority, params: rcgen::CertificateParams) -> Identity {
-        let (certificate, key) = authority.sign(params);
-        Identity { certificate, key }
-    }
-
-    /// Signed by itself.
-    pub fn alone(domains: &[&str]) -> Identity {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = params(domains).self_signed(&key).unwrap().der().clone();
-        Identity { certificate, key: key.serialize_der() }
-    }
-
-    fn key(&self) -> PrivateKeyDer<'static> {
-        PrivatePkcs8KeyDer::from(self.key.clone()).into()
-    }
-}
 
 enum Io {
     Plain(TcpStream),
@@ -186,20 +151,8 @@ impl Raw {
         let Io::Plain(tcp) = std::mem::replace(&mut self.io, Io::Gone) else {
             return self.fail("TLS inside TLS");
         };
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody));
-        let mut config = match identity {
-            Some(own) => {
-                builder.with_client_auth_cert(vec![own.certificate.clone()], own.key()).unwrap()
-            }
-            None => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(domain.to_owned()).unwrap();
-        let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+        let connecting = TlsConnector::from(as_client(identity, alpn)).connect(name, tcp);
         match timeout(DEADLINE, Box::pin(connecting)).await {
             Ok(Ok(tls)) => self.io = Io::Tls(Box::new(tls.into())),
             Ok(Err(error)) => return self.fail(format!("TLS: {error}")),
@@ -213,13 +166,7 @@ impl Raw {
         let Io::Plain(tcp) = std::mem::replace(&mut self.io, Io::Gone) else {
             return self.fail("TLS inside TLS");
         };
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_client_cert_verifier(Arc::new(Anybody))
-            .with_single_cert(vec![identity.certificate.clone()], identity.key())
-            .unwrap();
-        let accepting = TlsAcceptor::from(Arc::new(config)).accept(tcp);
+        let accepting = TlsAcceptor::from(as_server(identity)).accept(tcp);
         match timeout(DEADLINE, Box::pin(accepting)).await {
             Ok(Ok(tls)) => self.io = Io::Tls(Box::new(tls.into())),
             Ok(Err(error)) => return self.fail(format!("TLS: {error}")),
@@ -448,88 +395,4 @@ pub fn header(from: &str, to: &str, more: &str) -> String {
 
 fn failure(error: std::io::Error) -> Failure {
     Failure(error.to_string())
-}
-
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-/// Believes everybody: who the other side is, is not what these tests are about.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-impl ClientCertVerifier for Anybody {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
 }
