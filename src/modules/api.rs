@@ -3,6 +3,7 @@
 
 mod after;
 mod command;
+mod component;
 mod create;
 mod cx;
 mod module;
@@ -14,10 +15,13 @@ mod web;
 
 pub use after::{Passed, after, later};
 pub use command::{Answers, Note, StageOutcome};
+pub use component::{
+    Access, Component, Delegate, IqAccess, MessageAccess, PresenceAccess, Privileges, Push,
+};
 pub use create::Create;
 pub use module::{
     AccountCreated, AccountDeleted, AccountNodes, AccountTurn, AccountTurned, AfterCommit, Answer,
-    Answerer, Approved, Blocks, Broadcast, Cause, Command, Cx, Directed, Every, Follow, Followed,
+    Answerer, Approved, Blocks, Broadcast, Cause, Command, Cx, Described, Directed, Every, Follow, Followed,
     Guard, Hibernates, Incoming, Inline, Instruction, IqHandler, IqIndex, IqRoute, Measure, Module,
     NewAccount, NodeChanged, NodeInfo, NodeItems, NodeMirror, NodeWatch, Nonza, OnBound, OnInline,
     OnInstruction, OnStanza, Outgoing, PeriodicJob, Pipeline, PresenceChanged, PresencePayload,

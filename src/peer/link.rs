@@ -34,16 +34,10 @@ pub async fn serve(federation: Arc<Federation>) {
 }
 
 /// What an earlier run left is sent, few domains at a time: clients come first.
-pub async fn resume(federation: Arc<Federation>) {
-    let router = federation.context.router.clone();
-    match router.peers.restore(&router).await {
-        Ok(queues) => {
-            for queue in queues {
-                router.peers.call(&queue);
-                sleep(RESUME_STEP).await;
-            }
-        }
-        Err(error) => tracing::error!(%error, "what waits for other servers could not be read"),
+pub async fn resume(federation: Arc<Federation>, left: Vec<Arc<PeerQueue>>) {
+    for queue in left {
+        federation.context.router.peers.call(&queue);
+        sleep(RESUME_STEP).await;
     }
 }
 
@@ -174,36 +168,44 @@ impl Link {
         self.queue.seek();
     }
 
-    /// Gives up messages that have waited too long.
-    async fn expire(&mut self, cx: &Cx, why: &StanzaError) {
-        let time = i64::try_from(self.federation.settings.message_time.as_micros());
-        let before = micros(wall()).saturating_sub(time.unwrap_or(i64::MAX));
-        while let Some((from, to)) = self.queue.outdated(before) {
-            let (pair, store) = (self.queue.pair.clone(), &cx.store);
-            let read = async {
-                store.barrier().await?;
-                store
-                    .read(move |tx| {
-                        peer_queue::page(tx, (&pair.local, &pair.remote), (from, to), EXPIRED_ROWS)
-                    })
-                    .await
-            };
-            let rows = match read.await {
-                Ok(rows) => rows,
-                Err(error) => {
-                    return tracing::error!(%error, "what waits for a server could not be read");
-                }
-            };
-            let last =
-                if rows.len() < EXPIRED_ROWS { to } else { rows.last().map_or(to, |row| row.seq) };
-            let frames = rows.into_iter().map(|row| Frame::whole(row.stanza.into()));
-            give_up(cx, frames, why).await;
-            settle(&cx.router, &self.queue, last);
-        }
+    async fn expire(&self, cx: &Cx, why: &StanzaError) {
+        expire(cx, &self.queue, before(self.federation.settings.message_time), why).await;
     }
 
     fn cx(&self) -> Cx {
         self.federation.context.cx(Requester::Entity(Jid::normal(&self.queue.pair.remote)))
+    }
+}
+
+/// What came before this has waited for so long; in microseconds since 1970.
+pub(super) fn before(time: Duration) -> i64 {
+    let time = i64::try_from(time.as_micros());
+    micros(wall()).saturating_sub(time.unwrap_or(i64::MAX))
+}
+
+/// Gives up messages that came before this time, in microseconds since 1970.
+pub(super) async fn expire(cx: &Cx, queue: &Arc<PeerQueue>, before: i64, why: &StanzaError) {
+    while let Some((from, to)) = queue.outdated(before) {
+        let (pair, store) = (queue.pair.clone(), &cx.store);
+        let read = async {
+            store.barrier().await?;
+            store
+                .read(move |tx| {
+                    peer_queue::page(tx, (&pair.local, &pair.remote), (from, to), EXPIRED_ROWS)
+                })
+                .await
+        };
+        let rows = match read.await {
+            Ok(rows) => rows,
+            Err(error) => {
+                return tracing::error!(%error, "what waits for a server could not be read");
+            }
+        };
+        let last =
+            if rows.len() < EXPIRED_ROWS { to } else { rows.last().map_or(to, |row| row.seq) };
+        let frames = rows.into_iter().map(|row| Frame::whole(row.stanza.into()));
+        give_up(cx, frames, why).await;
+        settle(&cx.router, queue, last);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Streams with other servers: one task for each, and how a server is reached.
 
 mod clock;
+pub mod component;
 mod connect;
 pub mod dial;
 pub mod federation;

@@ -39,6 +39,12 @@ pub(super) struct Sending {
     sent: StreamManagement<Sent>,
     confirms: Confirms,
     pong: Option<Pong>,
+    /// The last ping: the stanzas before it, and the bytes of the connection up to its end.
+    pinged: (u32, u64),
+    /// The peer has answered a ping.
+    answers: bool,
+    /// Who asks, where stanzas come from many domains of ours: on a component's stream.
+    asker: Option<Box<str>>,
 }
 
 /// How the peer acknowledges.
@@ -75,7 +81,21 @@ pub(super) struct Sent {
 impl Sending {
     pub(super) fn new(router: Arc<Router>, bounds: Bounds) -> Self {
         let sent = StreamManagement::new(0, bounds);
-        Self { router, lanes: Vec::new(), sent, confirms: Confirms::NotYet, pong: None }
+        Self {
+            router,
+            lanes: Vec::new(),
+            sent,
+            confirms: Confirms::NotYet,
+            pong: None,
+            pinged: (0, 0),
+            answers: false,
+            asker: None,
+        }
+    }
+
+    /// The same for a component: this domain of ours asks.
+    pub(super) fn asking_as(self, asker: &str) -> Self {
+        Self { asker: Some(asker.into()), ..self }
     }
 
     /// Serves this queue, too.
@@ -142,7 +162,10 @@ impl Sending {
 
     fn send(&mut self, lane: usize, wire: &mut PeerWire, item: Outgoing, wall: i64) {
         let frame = match self.lanes.get(lane) {
-            Some(lane) => stamped(&lane.queue.pair.local, item.frame, item.at, wall),
+            Some(lane) => {
+                let local = self.asker.as_deref().unwrap_or(&lane.queue.pair.local);
+                stamped(local, item.frame, item.at, wall)
+            }
             None => item.frame,
         };
         let bytes = frame.len();
@@ -166,13 +189,15 @@ impl Sending {
         let Some(lane) = self.lanes.first() else { return };
         let pair = &lane.queue.pair;
         let Ok(remote) = Jid::parse(&pair.remote) else { return };
-        let (local, id) = (pair.local.clone(), id::short(&mut OsRng));
+        let local = self.asker.clone().unwrap_or_else(|| pair.local.clone());
+        let id = id::short(&mut OsRng);
         let mut xml = Xml::new();
         xml.start("iq").attr("type", "get").attr("id", &id).attr("from", &local);
         xml.attr("to", remote.as_str());
         xml.start("ping").attr("xmlns", ns::PING).end().end();
         wire.queue_frame(Frame::whole(xml.finish()));
         let (router, sent) = (self.router.clone(), self.sent.sent());
+        self.pinged = (sent, wire.written() + wire.queued() as u64);
         // The question is open before the ping is written: this is polled first.
         self.pong = Some(Box::pin(async move {
             let question = router.questions.open(&local, &remote, &id);
@@ -236,6 +261,7 @@ impl Sending {
             Woken::Queue => true,
             Woken::Pong(sent, answered) => {
                 self.pong = None;
+                self.answers |= answered;
                 answered && self.acknowledged(sent).is_ok()
             }
             Woken::Page(at, to, rows) => {
@@ -271,8 +297,47 @@ impl Sending {
     /// Whether the peer has not answered in time.
     pub(super) fn is_overdue(&mut self, heard: Instant, now: Instant) -> bool {
         match self.sent.overdue(heard, true, now) {
-            None => false,
+            None => {
+                // It talks, and is asked again.
+                if self.confirms == Confirms::Pings && self.sent.overdue_at(true, now).is_none() {
+                    self.pong = None;
+                }
+                false
+            }
             Some(Overdue::Silent | Overdue::Full) => true,
+        }
+    }
+
+    /// Until when an answer should come, and the bytes of the connection up to the end of the question; `None` if
+    /// there is none.
+    pub(super) fn asked(&self, now: Instant) -> Option<(Instant, u64)> {
+        Some((self.sent.overdue_at(true, now)?, self.pinged.1))
+    }
+
+    /// When the next question is due.
+    pub(super) fn asks_at(&self, now: Instant) -> Option<Instant> {
+        self.sent.due(now).filter(|_| self.pong.is_none())
+    }
+
+    /// Whether the peer has ever answered a ping.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answers
+    }
+
+    /// The peer answers no pings, but has taken the last one: all before it counts as acknowledged.
+    pub(super) fn assume_pinged(&mut self) {
+        self.pong = None;
+        let _ = self.acknowledged(self.pinged.0);
+    }
+
+    /// The same for the oldest half of what was sent, if it is as much as may be.
+    pub(super) fn assume_half(&mut self) {
+        if self.sent.is_full() {
+            let waiting = self.sent.sent().wrapping_sub(self.sent.acked());
+            let half = self.sent.acked().wrapping_add(waiting.div_ceil(2));
+            if let Ok(items) = self.sent.acknowledge(half) {
+                self.settle(items);
+            }
         }
     }
 
