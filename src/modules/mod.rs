@@ -39,7 +39,7 @@ modules! {
     mam { config: mam::Config, account: Option<Box<mam::Preferences>>, },
     muc { config: muc::Config, shared: muc::Rooms, resource: muc::Subscriptions, },
     offline,
-    pep { config: pep::Config, shared: pubsub::Feeds, resource: pep::Heard, },
+    pep { config: pep::Config, shared: pep::Told, resource: pep::Heard, },
     ping,
     presence,
     private { config: private::Config, },

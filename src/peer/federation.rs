@@ -39,12 +39,21 @@ pub struct Federation {
 }
 
 /// Who may be reached: known before the router is.
-pub struct Rules(ArcSwap<Settings>);
+pub struct Rules {
+    settings: ArcSwap<Settings>,
+    /// The domains of components, in order.
+    components: Vec<String>,
+}
 
 impl Rules {
     /// The rules of these settings.
-    pub fn new(settings: Arc<Settings>) -> Self {
-        Self(ArcSwap::new(settings))
+    pub fn new(settings: Arc<Settings>, mut components: Vec<String>) -> Self {
+        components.sort();
+        Self { settings: ArcSwap::new(settings), components }
+    }
+
+    fn is_component(&self, domain: &str) -> bool {
+        self.components.binary_search_by(|one| one.as_str().cmp(domain)).is_ok()
     }
 }
 
@@ -56,14 +65,17 @@ impl Debug for Rules {
 
 impl Admission for Rules {
     fn admits(&self, domain: &str) -> bool {
-        let settings = self.0.load();
+        let settings = self.settings.load();
         settings.enabled && settings.admits(domain)
     }
 }
 
 impl Reaches for Rules {
     fn may_reach(&self, _: &str, remote: &str) -> Result<(), StanzaError> {
-        let settings = self.0.load();
+        if self.is_component(remote) {
+            return Ok(());
+        }
+        let settings = self.settings.load();
         if !settings.enabled {
             return Err(
                 StanzaError::remote_server_not_found().text("this server talks to no other server")
@@ -77,8 +89,9 @@ impl Reaches for Rules {
         Ok(())
     }
 
-    fn in_name_of<'a>(&self, local: &'a str, _: &str) -> &'a str {
-        local
+    fn in_name_of<'a>(&self, local: &'a str, remote: &str) -> &'a str {
+        // All of ours, and other servers that talk to a component, have one queue there.
+        if self.is_component(remote) { "" } else { local }
     }
 }
 

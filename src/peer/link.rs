@@ -168,8 +168,10 @@ impl Link {
         self.queue.seek();
     }
 
-    async fn expire(&self, cx: &Cx, why: &StanzaError) {
-        expire(cx, &self.queue, before(self.federation.settings.message_time), why).await;
+    /// Gives up messages that have waited too long.
+    async fn expire(&mut self, cx: &Cx, why: &StanzaError) {
+        let time = self.federation.settings.message_time;
+        expire(cx, &self.queue, before(time), why).await;
     }
 
     fn cx(&self) -> Cx {

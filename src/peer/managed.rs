@@ -67,8 +67,7 @@ impl Stream {
 
     /// XEP-0198 §3, as the receiving entity.
     fn enable(&mut self, resume: bool) {
-        // What was sent before would be counted, too.
-        if self.machine.is_outgoing() || !self.sending.is_settled() {
+        if self.machine.is_outgoing() {
             return self.wire.queue(sm::failed(Condition::UnexpectedRequest, None));
         }
         let previd = id::random(&mut OsRng);
@@ -84,7 +83,9 @@ impl Stream {
         self.wire.queue(sm::enabled(told, None));
         self.managed = Managed::On(resumption);
         self.note_managed();
-        self.sending.confirmed_by(Confirms::Management);
+        if self.sending.counts_from_here(self.federation.sent_bounds()) {
+            self.wire.queue(sm::request());
+        }
     }
 
     fn resumable(&self, id: [u8; 32]) -> Resumption {

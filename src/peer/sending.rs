@@ -37,6 +37,8 @@ pub(super) struct Sending {
     lanes: Vec<Lane>,
     /// What was sent and not acknowledged.
     sent: StreamManagement<Sent>,
+    /// What was sent before the peer enabled XEP-0198, and not acknowledged: its first count says that it has them.
+    before: Vec<Sent>,
     confirms: Confirms,
     pong: Option<Pong>,
     /// The last ping: the stanzas before it, and the bytes of the connection up to its end.
@@ -85,6 +87,7 @@ impl Sending {
             router,
             lanes: Vec::new(),
             sent,
+            before: Vec::new(),
             confirms: Confirms::NotYet,
             pong: None,
             pinged: (0, 0),
@@ -112,7 +115,17 @@ impl Sending {
 
     /// Whether nothing waits for an acknowledgement.
     pub(super) fn is_settled(&self) -> bool {
-        self.sent.room() > 0 && self.sent.unacked().next().is_none()
+        self.before.is_empty() && self.sent.unacked().next().is_none()
+    }
+
+    /// The peer enables XEP-0198 in the middle of the stream: what was sent before is not counted. True if it is to
+    /// be asked for its count, which says that it has that, too.
+    pub(super) fn counts_from_here(&mut self, bounds: Bounds) -> bool {
+        let earlier = std::mem::replace(&mut self.sent, StreamManagement::new(0, bounds));
+        self.before.extend(earlier.into_unacked());
+        self.pong = None;
+        self.confirmed_by(Confirms::Management);
+        !self.before.is_empty()
     }
 
     /// Writes what there is room for.
@@ -211,6 +224,8 @@ impl Sending {
     /// The peer's count, from `<a/>` or `<resumed/>`.
     pub(super) fn acknowledged(&mut self, h: u32) -> Result<(), TooHigh> {
         let items = self.sent.answered(h)?;
+        let earlier = std::mem::take(&mut self.before);
+        self.settle(earlier);
         self.settle(items);
         Ok(())
     }
@@ -379,6 +394,7 @@ impl Sending {
     /// Forgets what was sent, and begins anew: the former stream could not be resumed.
     pub(super) fn begin_anew(&mut self, bounds: Bounds) {
         self.sent = StreamManagement::new(0, bounds);
+        self.before = Vec::new();
         for lane in &mut self.lanes {
             (lane.page, lane.rows) = (None, VecDeque::new());
             lane.queue.send_anew();

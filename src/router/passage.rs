@@ -254,6 +254,11 @@ impl<'a> Passage<'a> {
         jid.local().is_none() && self.domains.served(jid.domain()).is_some()
     }
 
+    /// Whether it is an address of another server.
+    pub fn is_elsewhere(&self, jid: &Jid) -> bool {
+        self.domains.served(jid.domain()).is_none()
+    }
+
     /// Whether the account sends it to itself.
     pub fn is_to_self(&self) -> bool {
         self.stanza.to().is_none_or(|to| to.bare_str() == self.stanza.from().bare_str())

@@ -29,7 +29,7 @@ use crate::router::peers::Peers;
 use crate::router::registry::Conflict;
 use crate::router::{Router, ServiceId, flush};
 use crate::session::{Context, Counts, Ports, saved};
-use crate::store::{OpenError, Store, meta};
+use crate::store::{OpenError, Store, StoreError, meta};
 use crate::stream::c2s::{Offers, Policy};
 use crate::stream::features::Inline;
 use crate::stream::sasl::throttle::Throttle;
@@ -64,6 +64,10 @@ pub struct Places {
     pub s2s: Vec<SocketAddr>,
     /// Where other servers connect with TLS.
     pub s2s_tls: Vec<SocketAddr>,
+    /// Where components connect.
+    pub components: Vec<SocketAddr>,
+    /// Where components connect with TLS.
+    pub components_tls: Vec<SocketAddr>,
 }
 
 /// Starts a server: store, certificates, listeners, in this order; what fails says what to do. What can be
@@ -90,8 +94,11 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     (0..context.pipeline.services().len()).for_each(|service| serve(&context, ServiceId(service)));
     // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
     let socket = bind_operator(config, origins).await?;
+    let unread = |error: StoreError| problem(error, "the database", DEEP_CHECK);
+    let left = federation.restore().await.map_err(unread)?;
     restore_sessions(&context).await?;
-    let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls] = bind_all(config, origins).await?;
+    let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls, components, components_tls] =
+        bind_all(config, origins).await?;
     let places = Places {
         c2s: addresses(&c2s),
         c2s_tls: addresses(&c2s_tls),
@@ -100,6 +107,8 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
         metrics: addresses(&metrics),
         s2s: addresses(&s2s),
         s2s_tls: addresses(&s2s_tls),
+        components: addresses(&components),
+        components_tls: addresses(&components_tls),
     };
     let first = |bound: &[SocketAddr]| bound.first().map(SocketAddr::port);
     let ports = Ports { starttls: first(&places.c2s), direct: first(&places.c2s_tls) };
@@ -123,11 +132,17 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     for (listeners, kind) in [(s2s, ListenerKind::StartTls), (s2s_tls, ListenerKind::Direct)] {
         peers.all(listeners, federation.on_listeners(kind));
     }
+    let on = Listening::new(&context);
+    for (listeners, kind) in
+        [(components, ListenerKind::StartTls), (components_tls, ListenerKind::Direct)]
+    {
+        on.all(listeners, federation.components_on(kind));
+    }
     let running = Running { places, tls, store, context, stop, save, federation };
     running.watch_certificates();
     running.start_periodic_jobs();
     running.listen_to_operator(socket);
-    running.federation.begin();
+    running.federation.begin(left);
     running.store.check_after_unclean_stop();
     door.started.set();
     Ok(running)
@@ -253,8 +268,8 @@ impl Running {
 }
 
 /// Binds all listeners, in the order of [`Config::listeners`].
-async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 7], Problem> {
-    let mut bound: [Vec<TcpListener>; 7] = Default::default();
+async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 9], Problem> {
+    let mut bound: [Vec<TcpListener>; 9] = Default::default();
     for ((key, addresses), bound) in config.listeners().into_iter().zip(&mut bound) {
         for address in addresses {
             let failed = |error| bind_problem(*address, &error, origins.of(key));
@@ -364,7 +379,7 @@ async fn open_store(config: &Config) -> Result<Store, Problem> {
 async fn restore_sessions(context: &Arc<Context>) -> Result<(), Problem> {
     let restored = saved::restore_all(context).await;
     let (back, lost) =
-        restored.map_err(|error| problem(error, "the database", "run `stonechat check --deep`"))?;
+        restored.map_err(|error| problem(error, "the database", DEEP_CHECK))?;
     if back + lost > 0 {
         tracing::info!(sessions = back, lost, "sessions wait to be resumed");
     }
@@ -375,7 +390,7 @@ async fn secret_of(store: &Store, name: &'static str) -> Result<[u8; 32], Proble
     let mut fresh = [0; 32];
     OsRng.fill(&mut fresh);
     let secret = store.write(move |tx| meta::get_or_create_secret(tx, name, &fresh)).await;
-    secret.map_err(|error| problem(error, "the database", "run `stonechat check --deep`"))
+    secret.map_err(|error| problem(error, "the database", DEEP_CHECK))
 }
 
 fn context(
@@ -474,6 +489,7 @@ const TWO_ON_ONE_FOLDER: &str = "most likely a Stonechat runs here already; a se
     folder and ports of its own: --data-dir other-data --set c2s.listen=127.0.0.1:15222 \
     --set c2s.listen_tls=127.0.0.1:15223 --set s2s.listen=127.0.0.1:15269 \
     --set web.listen=127.0.0.1:15443 --set metrics.listen=127.0.0.1:15444";
+const DEEP_CHECK: &str = "run `stonechat check --deep`";
 const CHECK: &str = "run `stonechat check` for a closer look";
 const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// Polls between two looks at expiry: a day's worth.

@@ -4,19 +4,25 @@ use std::sync::Arc;
 
 use super::config::{Config, Origins, Problem};
 use crate::net::c2s::ListenerKind;
+use crate::net::component::{ComponentDoor, ComponentStreams};
 use crate::net::dial::Dial;
 use crate::net::dns::Names;
+use crate::net::proxies::Proxies;
 use crate::net::s2s::{PeerDoor, PeerStreams, Strangers};
 use crate::net::tls::Tls;
 use crate::net::tls::peer::PeerTls;
+use crate::peer::component::{self, Components};
 use crate::peer::{self, Rules, link};
+use crate::router::peer_queue::PeerQueue;
 use crate::router::peers::Peers;
 use crate::session::Context;
+use crate::store::StoreError;
 
 /// Who may be reached, and what waits for them: made before the router is.
 pub fn peers(config: &Config) -> (Peers, Arc<Rules>) {
     let settings = Arc::new(config.s2s.settings());
-    let rules = Arc::new(Rules::new(settings.clone()));
+    let components = config.component_places().into_iter().map(|place| place.domain);
+    let rules = Arc::new(Rules::new(settings.clone(), components.collect()));
     (Peers::new(rules.clone(), peer::Federation::bounds(&settings)), rules)
 }
 
@@ -27,6 +33,7 @@ pub struct Federation {
     /// The streams.
     pub streams: Arc<peer::Federation>,
     door: Arc<PeerDoor>,
+    components: Arc<ComponentDoor>,
 }
 
 impl Federation {
@@ -51,16 +58,36 @@ impl Federation {
         })?;
         let limits = context.router.limits.clone();
         let dialer = Dial::new(s2s.dial(limits.ping_timeout), names, tls.clone());
+        let places = config.component_places();
+        // A component talks to other servers in its own name.
+        let of_components = places.iter().map(|place| place.domain.clone());
+        let domains = context.router.domains().into_iter().chain(of_components).collect();
         let streams = Arc::new(peer::Federation::new(
             context.clone(),
             Arc::new(s2s.settings()),
             rules,
             Arc::new(dialer),
-            context.router.domains(),
+            domains,
             &secret,
         ));
+        let bounds = component::Settings {
+            bytes_per_second: config.components.bytes_per_second,
+            stanzas_per_second: config.components.stanzas_per_second,
+            privileged_requests_max: config.components.privileged_requests_max,
+            message_time: streams.settings.message_time,
+        };
+        let components =
+            Components::new(context.clone(), bounds, streams.streams.clone(), places);
         let (all, of_address) =
             (s2s.streams_unauthenticated_max, s2s.streams_unauthenticated_per_ip_max);
+        let components = ComponentDoor {
+            tls: tls.clone(),
+            limits: limits.clone(),
+            strangers: Strangers::new(all, of_address),
+            stopping: context.stopping.clone(),
+            proxies: Proxies::default(),
+            components: Arc::new(components),
+        };
         let door = PeerDoor {
             tls: tls.clone(),
             limits,
@@ -70,14 +97,27 @@ impl Federation {
             stopping: context.stopping.clone(),
             federation: streams.clone(),
         };
-        Ok(Self { tls, streams, door: Arc::new(door) })
+        let (door, components) = (Arc::new(door), Arc::new(components));
+        Ok(Self { tls, streams, door, components })
     }
 
-    /// Looks after what waits for other servers, what an earlier run left included.
-    pub fn begin(&self) {
+    /// Takes up what an earlier run left for other servers and for components, before anything else is put there.
+    pub async fn restore(&self) -> Result<Vec<Arc<PeerQueue>>, StoreError> {
+        let router = &self.streams.context.router;
+        let left = router.peers.restore(router).await?;
+        Ok(self.components.components.begin(left))
+    }
+
+    /// Looks after what waits for other servers; `left` by an earlier run.
+    pub fn begin(&self, left: Vec<Arc<PeerQueue>>) {
         let tasks = &self.streams.context.router.tasks;
         tasks.spawn("peers", link::serve(self.streams.clone()));
-        tasks.spawn("peers", link::resume(self.streams.clone()));
+        tasks.spawn("peers", link::resume(self.streams.clone(), left));
+    }
+
+    /// The streams of components on listeners of this kind.
+    pub fn components_on(&self, kind: ListenerKind) -> ComponentStreams {
+        ComponentStreams { door: self.components.clone(), kind }
     }
 
     /// The streams on listeners of this kind.

@@ -5,12 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::remote::Remote;
 use super::said::Key;
 use super::wanted::Wanted;
 
 /// The hashes that are known, and those that somebody is being asked about.
 #[derive(Debug, Default)]
-pub struct Known(Mutex<Inner>);
+pub struct Known {
+    hashes: Mutex<Inner>,
+    /// Clients of other servers.
+    pub remote: Remote,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -80,7 +85,7 @@ impl Known {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Finds out what clients' hashes stand for.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ fn with_state<T>(cx: &Cx, client: &Client, change: impl FnOnce(&mut State) -> T)
 async fn learn(cx: &Cx, mut said: Said) {
     let Some(client) = cx.client() else { return };
     loop {
-        let found = find(cx, client, &said).await;
+        let found = find(cx, &said, ask(cx, client, &said)).await;
         let learnt = with_state(cx, client, |state| state.learnt(said.mark, found));
         let Some((step, next)) = learnt else { return };
         if let Step::Changed(before, now) = step {
@@ -69,11 +70,16 @@ async fn learn(cx: &Cx, mut said: Said) {
     }
 }
 
-async fn find(cx: &Cx, client: &Client, said: &Said) -> Option<Arc<Wanted>> {
+/// What a client's word stands for: known already, or as `ask` says. One client is asked about each hash.
+pub(super) async fn find(
+    cx: &Cx,
+    said: &Said,
+    ask: impl Future<Output = Option<Info>>,
+) -> Option<Arc<Wanted>> {
     let known = &cx.server.shared().caps;
     let Some(key) = &said.key else {
         // XEP-0115 §5.4 rules 1 and 2: for this session alone.
-        return ask(cx, client, said).await.map(|info| Arc::new(info.wanted()));
+        return ask.await.map(|info| Arc::new(info.wanted()));
     };
     let asking = match known.turn(key) {
         Turn::Known(wanted) => return Some(wanted),
@@ -88,7 +94,7 @@ async fn find(cx: &Cx, client: &Client, said: &Said) -> Option<Arc<Wanted>> {
             }
         }
     };
-    let info = ask(cx, client, said).await?;
+    let info = ask.await?;
     let found = match info.proved(key) {
         Some(wanted) => {
             let wanted = Arc::new(wanted);
@@ -117,4 +123,4 @@ async fn ask(cx: &Cx, client: &Client, said: &Said) -> Option<Info> {
 }
 
 /// How long a client may take to answer, on a slow network.
-const ANSWER_TIME: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(30);

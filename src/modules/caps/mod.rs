@@ -9,6 +9,7 @@
 mod info;
 mod known;
 mod learn;
+mod remote;
 mod said;
 mod server;
 mod state;
@@ -17,6 +18,7 @@ mod tests;
 mod wanted;
 
 pub use known::Known;
+pub use remote::{Remote, heard};
 pub use server::{node, server_features, server_forms, sorted};
 pub use state::{State, wanted_by, wants};
 

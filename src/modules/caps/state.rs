@@ -86,6 +86,11 @@ impl State {
         }
     }
 
+    /// What its client wants, as far as it is known.
+    pub(super) fn wanted(&self) -> Option<&Arc<Wanted>> {
+        self.wanted.as_ref()
+    }
+
     /// The client is not available any more: its next presence is an initial one.
     pub(super) fn forget(&mut self) {
         self.wanted = None;

@@ -116,7 +116,7 @@ impl Write {
             outcomes.iter_mut().flat_map(|outcome| outcome.events.drain(..)).collect();
         let (told, is_told) = oneshot::channel();
         let batch = Batch { nodes: self.nodes.clone(), events, by: self.by.clone(), told };
-        Some((is_told, self.server.shared().pep.add(&self.owner, batch)))
+        Some((is_told, self.server.shared().pep.feeds.add(&self.owner, batch)))
     }
 }
 
@@ -226,7 +226,7 @@ impl Work<'_> {
 
 /// Tells of the account until nothing is left.
 async fn tell(cx: &Cx, owner: &Owner) {
-    let mut telling = cx.server.shared().pep.telling(&owner.jid);
+    let mut telling = cx.server.shared().pep.feeds.telling(&owner.jid);
     while let Some(Batch { nodes, events, by, told }) = telling.take() {
         // Its roster and its guards decide who hears.
         if let Err(error) = cx.router.load(&owner.jid).await {

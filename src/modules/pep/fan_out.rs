@@ -51,8 +51,19 @@ fn to_presence(
     let wants = |resource: &Resource| caps::wants(resource, &event.node);
     let mut notified = Notified::default();
     cx.router.notify(owner, owner.as_str(), &frame, wants, &mut notified);
+    let abroad = &cx.server.shared().caps.remote;
     for contact in contacts(cx, owner, audience) {
-        cx.router.notify(owner, contact.as_str(), &frame, wants, &mut notified);
+        if abroad.is_empty() || cx.router.serves(contact.domain()) {
+            cx.router.notify(owner, contact.as_str(), &frame, wants, &mut notified);
+            continue;
+        }
+        for client in abroad.wanting(contact.as_str(), &event.node) {
+            let frame = frame.addressed(client.as_str());
+            // Whoever cannot be reached gets the last item when it comes back.
+            if cx.router.peers.send(owner.domain(), client.domain(), frame).is_ok() {
+                notified.to.extend(client.to_full());
+            }
+        }
     }
     notified
 }

@@ -56,7 +56,7 @@ fn with_heard<T>(cx: &Cx, client: &Client, change: impl FnOnce(&mut Heard) -> T)
 /// nothing.
 fn contacts(cx: &Cx, client: &Client) -> Vec<Source> {
     let roster = cx.router.roster(&client.jid.bare());
-    let feeds = &cx.server.shared().pep;
+    let feeds = &cx.server.shared().pep.feeds;
     let seen = roster.iter().filter(|item| item.state.sees_presence());
     let told = seen.filter(|item| !feeds.is_silent(item.jid));
     let jids = told.filter_map(|item| item.address().to_bare());
@@ -93,7 +93,7 @@ impl Viewer {
 
 /// Sends the last items of these nodes, account by account. False if the session is over.
 async fn send_all(cx: &Cx, viewer: &Viewer, sources: Vec<Source>, wanted: &[Arc<str>]) -> bool {
-    let feeds = &cx.server.shared().pep;
+    let feeds = &cx.server.shared().pep.feeds;
     let mut sources = sources.into_iter().peekable();
     while sources.peek().is_some() {
         let some = sources.by_ref().take(SOURCES_AT_ONCE);
@@ -177,7 +177,7 @@ async fn has_room(cx: &Cx, viewer: &Viewer) -> bool {
 /// they are read again, as what comes last must be the latest. How many nodes are done; `None` if the session
 /// is over.
 async fn send_some(cx: &Cx, viewer: &Viewer, source: &Source, nodes: &[String]) -> Option<usize> {
-    let feeds = &cx.server.shared().pep;
+    let feeds = &cx.server.shared().pep.feeds;
     for _ in 0..LOOKS {
         let version = feeds.version(&source.jid);
         let look = Look {
@@ -286,6 +286,42 @@ pub(super) fn approved(cx: &Cx, owner: &BareJid, contact: &BareJid) {
             send_all(&cx, &viewer, vec![source], &nodes).await;
         }
     });
+}
+
+/// Sends the last items of these nodes of an account to a client of another server, as far as it may have them.
+pub(super) async fn send_abroad(cx: &Cx, owner: &BareJid, client: &Jid, nodes: &[Arc<str>]) {
+    if cx.router.notifiable(owner, vec![client.clone()]).is_empty() {
+        return;
+    }
+    let source = Source { jid: owner.clone(), owner: None };
+    let feeds = &cx.server.shared().pep.feeds;
+    for _ in 0..LOOKS {
+        let version = feeds.version(owner);
+        let (source, config, viewer, now) =
+            (source.clone(), cx.config.clone(), client.clone(), cx.now);
+        let wanted = nodes.to_vec();
+        let found = cx.store.read(move |tx| {
+            let mut nodes = nodes_of(tx, &source)?;
+            nodes.retain(|node| wanted.iter().any(|wanted| **wanted == **node));
+            Look { config, source, viewer, nodes, now }.last(tx)
+        });
+        let events = match found.await {
+            Ok((_, events)) => events,
+            Err(error) => {
+                return tracing::error!(%error, account = owner.as_str(), "last items were not read");
+            }
+        };
+        let send = || {
+            for event in &events {
+                let frame = frame(owner, event, None).addressed(client.as_str());
+                // Whoever cannot be reached now is greeted when it comes back.
+                let _ = cx.router.peers.send(owner.domain(), client.domain(), frame);
+            }
+        };
+        if feeds.if_still(owner, version, send).is_some() {
+            return;
+        }
+    }
 }
 
 /// Accounts of which one read looks for nodes: others read meanwhile.

@@ -14,6 +14,7 @@ mod heard;
 mod last;
 mod lost;
 mod owner;
+mod remote;
 
 pub use act::act;
 pub use config::Config;
@@ -21,8 +22,18 @@ pub use heard::Heard;
 pub use owner::Owner;
 
 use super::api::{AccountNodes, Identity, IqRoute, Module, On, Phase, Spec, Target};
-use super::pubsub::{FEATURES, FEATURES_OF_PEP};
+use super::pubsub::{FEATURES, FEATURES_OF_PEP, Feeds};
+use remote::Abroad;
 use crate::stanza::iq::IqType;
+
+/// What was told, and is to be told, of all accounts.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The order of events.
+    pub(super) feeds: Feeds,
+    /// What clients of other servers have heard.
+    pub(super) abroad: Abroad,
+}
 
 /// The module.
 pub const MODULE: Module = Module {
@@ -49,9 +60,9 @@ pub const MODULE: Module = Module {
         route(IqType::Get, OWNER),
         route(IqType::Set, OWNER),
     ],
-    approved: Some(last::approved),
+    approved: Some(remote::approved),
     contact_changed: Some(lost::contact_changed),
-    incoming: &[(Phase::Notify, approval::heard)],
+    incoming: &[(Phase::Notify, approval::heard), (Phase::Notify, remote::heard)],
     wanted_changed: Some(last::wanted),
     presence_changed: Some(|cx, client, stanza| {
         if stanza.ty().as_deref() == Some("unavailable") {

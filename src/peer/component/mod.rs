@@ -15,7 +15,6 @@ use tokio::time::{sleep, timeout};
 
 use super::clock::now;
 use super::link::expire;
-use super::sending::{give_up, settle};
 use super::streams::Streams;
 use crate::admin::Secret;
 use crate::jid::Jid;
@@ -24,7 +23,6 @@ use crate::router::peer_queue::PeerQueue;
 use crate::session::Context;
 use crate::stanza::error::ErrorType;
 use crate::stanza::{Frame, StanzaError};
-use crate::store::peer_queue;
 use crate::stream::component::Secrets;
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::sasl::throttle::Throttle;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::domain::prepared_domain;
+use super::domains::prepared_domain;
 use super::faults::Faults;
 use super::{Config, Problem};
 use crate::admin::Secret;

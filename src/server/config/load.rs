@@ -1,7 +1,7 @@
 //! Layers of configuration: defaults, then the file, the environment, the command line.
 
 use super::component::read_secrets;
-use super::domain::prepared_domain;
+use super::domains::prepared_domain;
 use super::origins::Origins;
 use super::schema::{self, Walk, line_of};
 use super::validate::validate;

@@ -3,7 +3,7 @@
 //! `config/stonechat.toml` explains every key to people; a test compares the two.
 
 mod component;
-mod domain;
+mod domains;
 mod example;
 mod faults;
 mod load;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::domain::prepared_domain;
+use super::domains::prepared_domain;
 use super::sections::networks;
 use crate::net::dial::{self, Route};
 use crate::net::proxies::Proxies;

@@ -1,7 +1,7 @@
 //! What the types cannot say: values that contradict a spec, each other, or sense.
 
 use super::component::components;
-use super::domain::prepared_domain;
+use super::domains::prepared_domain;
 use super::faults::Faults;
 use super::origins::Origins;
 use super::schema::nearest;

@@ -1,7 +1,7 @@
 //! What is wrong with `[s2s]`, but for its listeners.
 
 use super::Config;
-use super::domain::prepared_domain;
+use super::domains::prepared_domain;
 use super::faults::Faults;
 use crate::net::dial::Route;
 

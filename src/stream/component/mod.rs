@@ -95,8 +95,7 @@ enum State {
 impl Component {
     /// A stream whose header has not been received.
     pub const fn new() -> Self {
-        let (id, domain) = (String::new(), String::new());
-        Self { state: State::Opening, id, domain, greeted: false }
+        Self { state: State::Opening, id: String::new(), domain: String::new(), greeted: false }
     }
 
     /// The domain that was called; proved once the stream is ready.

@@ -1,11 +1,12 @@
 //! The machine, alone.
 
-use proptest::prelude::*;
+use bytes::BytesMut;
+use proptest::prelude::{prop, prop_assert, proptest};
 
 use super::*;
+use crate::base::id::Rng;
 use crate::base::limits::Limits;
 use crate::stream::framing::{Event, Framing};
-use bytes::BytesMut;
 
 struct Irc;
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from checks import pair
+from checks import contacts, pair
 from wire import condition, text_of
 
 INFO = "http://jabber.org/protocol/disco#info"
@@ -24,7 +24,7 @@ async def of_the_server(bed, home, away):
 
 @pair()
 async def of_a_client(bed, home, away):
-    here, there = await bed.online(home), await bed.online(away)
+    here, there = await contacts(bed, home, away)
     version = "<query xmlns='jabber:iq:version'><name>checks</name><version>1</version></query>"
     for asker, asked in ((here, there), (there, here)):
         asked.answers["{jabber:iq:version}query"] = version
@@ -35,9 +35,18 @@ async def of_a_client(bed, home, away):
         assert condition(got) == "service-unavailable", text_of(got)
 
 
+@pair(only=("stonechat",))
+async def of_a_client_by_strangers(bed, home, away):
+    """RFC 6121 §8.5.3.1: whoever does not see the presence does not reach the device, nor learn that it is there."""
+    here, there = await bed.online(home), await bed.online(away)
+    got = await there.ask("get", here.jid, "<ping xmlns='urn:xmpp:ping'/>")
+    assert condition(got) == "service-unavailable", text_of(got)
+    assert not here.has(lambda it: "urn:xmpp:ping" in text_of(it)), "it reached the device"
+
+
 @pair()
 async def many_at_once(bed, home, away):
-    here, there = await bed.online(home), await bed.online(away)
+    here, there = await contacts(bed, home, away)
     await asyncio.gather(*(asker.iq("get", to, "<ping xmlns='urn:xmpp:ping'/>")
                            for asker, to in ((here, there.jid), (there, here.jid)) for _ in range(50)))
 
@@ -60,7 +69,7 @@ async def of_nobody(bed, home, away):
 async def of_one_who_leaves(bed, home, away):
     """Who is asked and leaves without an answer: the next request gets an error, and nothing comes for the first one
     but an error of the server's (RFC 6120 §8.2.3 leaves it to the asker to wait no longer)."""
-    here, there = await bed.online(home), await bed.online(away)
+    here, there = await contacts(bed, home, away)
     there.answers["{urn:example:slow}query"] = None
     waiting = asyncio.create_task(here.ask("get", there.jid, "<query xmlns='urn:example:slow'/>"))
     await there.expect(lambda it: it.find("{urn:example:slow}query") is not None, "the request")

@@ -39,7 +39,7 @@ def rdata(kind, value):
 class Zone:
     """Records by lower-case name: {"A": [...], "AAAA": [...], "SRV": [(priority, weight, port, target)],
     "CNAME": [...]}. A name that is not there, nor above one that is, is NXDOMAIN; "silent": True is never answered,
-    "rcode": n answers with that error. CNAMEs are followed one step: the resolver asks on."""
+    "rcode": n answers with that error."""
 
     def __init__(self):
         self.names = {}
@@ -53,15 +53,26 @@ class Zone:
         name = f"_{service}._tcp.{domain}"
         self.names.setdefault(name, {}).setdefault("SRV", []).append((priority, weight, port, target))
 
+    def chase(self, name, kind):
+        """The records of a name, behind the CNAMEs that lead there; of a circle, its first eight."""
+        found = []
+        for _ in range(8):
+            entry = self.names.get(name.lower(), {})
+            if "CNAME" not in entry:
+                return found + [(name, kind, value) for value in entry.get(KINDS.get(kind, ""), ())]
+            found.append((name, NUMBERS["CNAME"], entry["CNAME"][0]))
+            name = entry["CNAME"][0]
+        return found
+
     def numeric(self, found):
         """ejabberd asks its own resolver for SRV alone, and the C library, which knows only /etc, for addresses. So it
         is told addresses where others are told names: the library takes those as they are."""
-        for kind, value in found:
+        for owner, kind, value in found:
             addresses = self.names.get(value[3].lower(), {}).get("A", ()) if kind == SRV else ()
             for address in addresses:
-                yield kind, (*value[:3], address)
+                yield owner, kind, (*value[:3], address)
             if not addresses:
-                yield kind, value
+                yield owner, kind, value
 
     def answer(self, query, truncate, numeric=False):
         """The answer in bytes, or None for silence."""
@@ -77,13 +88,11 @@ class Zone:
         if entry.get("silent"):
             return None
         rcode = entry.get("rcode", NOERROR)
-        found = [(NUMBERS["CNAME"], value) for value in entry.get("CNAME", ())]
-        found = found or [(kind, value) for value in entry.get(KINDS.get(kind, ""), ())]
-        found = list(self.numeric(found)) if numeric else found
+        found = self.chase(name, kind)
         records = b""
-        for its_kind, value in found:
+        for owner, its_kind, value in self.numeric(found) if numeric else found:
             data = rdata(its_kind, value)
-            records += b"\xc0\x0c" + struct.pack(">HHIH", its_kind, 1, 1, len(data)) + data
+            records += encode_name(owner) + struct.pack(">HHIH", its_kind, 1, 1, len(data)) + data
         authority = b""
         if not found:  # how long the absence may be remembered: not at all (RFC 2308)
             data = encode_name("ns.test") + encode_name("root.test") + struct.pack(">IIIII", 1, 1, 1, 1, 0)

@@ -23,7 +23,7 @@ def refused(domain):
     """Home neither sends to a server that cannot prove its name, nor takes from it."""
     async def check(bed, home):
         here = await bed.online(home)
-        error = await here.bounced(here.say(f"a@{domain}", "a secret"))
+        error = await here.ask("get", f"a@{domain}", "<query xmlns='urn:example:secret'/>")
         words = error_text(error).lower()
         assert condition(error), text_of(error)
         if home.name == "stonechat":
@@ -61,9 +61,9 @@ async def stonechat_with_itself(bed, home, away):
         return
     second = next(server for server in bed.servers if server.domain == "loose.stonechat.test")
     here, there, loosely = await bed.online(home), await bed.online(second), await bed.online(loose(bed))
-    error = await here.bounced(here.say(there.jid, "to a liar?"))
+    error = await here.ask("get", there.jid, "<ping xmlns='urn:xmpp:ping'/>")
     assert "certificate" in error_text(error).lower(), text_of(error)
-    assert condition(await there.bounced(there.say(here.jid, "from a liar?")))
+    assert condition(await there.ask("get", here.jid, "<ping xmlns='urn:xmpp:ping'/>"))
     loosely.say(there.jid, "among the loose")
     await there.hears("among the loose", loosely.jid)
     there.say(loosely.jid, "and back")
