@@ -33,7 +33,12 @@ pub(super) async fn open(
     remote: &str,
     purpose: &Purpose,
 ) -> Result<(Stream, Vec<Step>), Unreached> {
-    let _turn = federation.turn(remote).await;
+    // The peer may have to ask us about a key of ours while we ask it about one of its own: neither waits for the
+    // other.
+    let _turn = match purpose {
+        Purpose::Stanzas => federation.turn(remote).await,
+        Purpose::Verify { .. } => federation.turn(&format!("?{remote}")).await,
+    };
     let mut tried = Tried { steps: Vec::new(), last: None };
     let reached = timeout(OPEN_TIME, tried.all(federation, (local, remote), purpose)).await;
     match reached {
@@ -153,7 +158,9 @@ pub(super) async fn verify(
     match open(federation, local, remote, &purpose).await {
         Ok((mut stream, _)) => {
             let outcome = stream.answered.take();
-            stream.hang_up().await;
+            // The answer does not wait until the peer has hung up.
+            let tasks = &federation.context.router.tasks;
+            tasks.spawn("dialback", async move { stream.hang_up().await });
             outcome.unwrap_or_else(|| Outcome::Error(StanzaError::remote_server_timeout()))
         }
         Err(unreached) => Outcome::Error(unreached.error),

@@ -8,13 +8,10 @@ use super::clock::now;
 use super::dial::PeerTransport;
 use super::federation::Federation;
 use super::machine::Machine;
-use super::sending::{PeerWire, give_up};
+use super::sending::PeerWire;
 use super::stream::{Begun, Ended, Managed, Resumption, Stream};
-use crate::jid::Jid;
-use crate::modules::api::Requester;
 use crate::session::link::Guard;
 use crate::session::transport::PeerSecured;
-use crate::stanza::StanzaError;
 use crate::stream::framing::Framing;
 use crate::stream::s2s::{Incoming, Secured};
 use crate::xml::ns;
@@ -60,23 +57,19 @@ pub async fn serve(federation: Arc<Federation>, connection: NewPeer, guard: Guar
             _ => federation.resumables.disconnected(&id, now()),
         }
     }
+    give_back(&federation, &mut stream);
     stream.hang_up().await;
-    give_back(&federation, stream).await;
     drop(guard);
 }
 
 /// What the stream took of ours waits for another one.
-async fn give_back(federation: &Arc<Federation>, mut stream: Stream) {
-    let router = &federation.context.router;
-    let lost = StanzaError::remote_server_timeout().text("the connection to the server was lost");
-    for (queue, given_up) in stream.take_sending().end(None) {
-        let remote = Jid::normal(&queue.pair.remote);
-        let cx = federation.context.cx(Requester::Entity(remote));
-        give_up(&cx, given_up.stanzas, &lost).await;
+fn give_back(federation: &Federation, stream: &mut Stream) {
+    let peers = &federation.context.router.peers;
+    for queue in stream.take_sending().end() {
         match queue.release() {
-            true => router.peers.forget(&queue),
+            true => peers.forget(&queue),
             // For a stream of our own.
-            false => router.peers.call_again(&queue),
+            false => peers.call_again(&queue),
         }
     }
 }

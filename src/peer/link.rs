@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::clock::{now, wall};
 use super::connect::{self, Unreached};
@@ -22,13 +22,21 @@ use crate::stream::s2s::Purpose;
 /// Begins a task for each queue that needs one. Ends with the server.
 pub async fn serve(federation: Arc<Federation>) {
     let router = federation.context.router.clone();
-    let mut saving = federation.context.saving.clone();
+    let context = &federation.context;
+    let (mut stopping, mut saving) = (context.stopping.clone(), context.saving.clone());
+    // While the server stops, this waits for the others.
+    let mut parked = None;
     loop {
         let queue = tokio::select! {
             queue = router.peers.unserved() => queue,
             _ = saving.wait_for(|saving| *saving) => return,
+            _ = stopping.wait_for(|stopping| *stopping), if parked.is_none() => {
+                parked = Some(router.tasks.park());
+                continue;
+            }
         };
-        let link = Link { federation: federation.clone(), queue, tries: 0, former: None };
+        let link =
+            Link { federation: federation.clone(), queue, tries: 0, short: 0, former: None };
         router.tasks.spawn("peer", link.run());
     }
 }
@@ -46,6 +54,8 @@ struct Link {
     queue: Arc<PeerQueue>,
     /// Attempts in a row that led to nothing.
     tries: u32,
+    /// Streams in a row that ended as soon as they stood.
+    short: u32,
     /// The stream before, if it may be resumed, with what it sent.
     former: Option<(Former, Sending)>,
 }
@@ -87,8 +97,20 @@ impl Link {
     /// One stream, or one attempt. True if there may be nothing more to do.
     async fn once(&mut self) -> bool {
         let pair = self.queue.pair.clone();
-        let opened =
-            connect::open(&self.federation, &pair.local, &pair.remote, &Purpose::Stanzas).await;
+        let opened = {
+            let federation = self.federation.clone();
+            let purpose = Purpose::Stanzas;
+            let opening = connect::open(&federation, &pair.local, &pair.remote, &purpose);
+            tokio::pin!(opening);
+            let patience = federation.settings.iq_time;
+            match timeout(patience, &mut opening).await {
+                Ok(opened) => opened,
+                Err(_) => {
+                    self.lose_patience().await;
+                    opening.await
+                }
+            }
+        };
         let (mut stream, _) = match opened {
             Ok(opened) => opened,
             Err(unreached) => {
@@ -116,6 +138,7 @@ impl Link {
         };
         self.queue.opened();
         stream.begin_managing(offered, former.as_ref());
+        let since = now();
         Box::pin(stream.run()).await;
         let resumable = match (&stream.managed, &stream.ending) {
             (Managed::On(Some(Resumption::Ours(previd))), Some(super::stream::Ended::Lost)) => {
@@ -126,23 +149,44 @@ impl Link {
             }
             _ => None,
         };
-        stream.hang_up().await;
         let mut sending = stream.take_sending();
+        // The peer may take its time to hang up; what waits goes by another stream meanwhile.
+        let tasks = &self.federation.context.router.tasks;
+        tasks.spawn("peer", async move { stream.hang_up().await });
         match resumable {
             Some(former) => {
                 sending.disconnected();
                 self.queue.seek();
                 self.former = Some((former, sending));
-                false
             }
-            None => {
-                let cx = self.cx();
-                for (_, given_up) in sending.end(None) {
-                    give_up(&cx, given_up.stanzas, &lost()).await;
-                }
-                true
-            }
+            None => drop(sending.end()),
         }
+        self.pause(now().saturating_duration_since(since)).await;
+        self.former.is_none()
+    }
+
+    /// A peer that ends each stream as soon as it stands is not called all the time.
+    async fn pause(&mut self, lived: Duration) {
+        if lived >= SHORT {
+            self.short = 0;
+            return;
+        }
+        // Once may be a restart.
+        if let Some(doublings) = self.short.checked_sub(1) {
+            let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+            sleep(FIRST_PAUSE.saturating_mul(factor).min(LAST_PAUSE)).await;
+        }
+        self.short = self.short.saturating_add(1);
+    }
+
+    /// A peer may take its time to be reached, but whoever waits for an answer is told.
+    async fn lose_patience(&mut self) {
+        let seconds = self.federation.settings.iq_time.as_secs();
+        let remote = &self.queue.pair.remote;
+        let error = StanzaError::remote_server_timeout()
+            .text(format!("{remote} could not be reached in {seconds} seconds"));
+        let given_up = self.queue.lost(Some(error.clone()));
+        give_up(&self.cx(), given_up.stanzas, &error).await;
     }
 
     /// There is no stream now: messages wait, all else is given up, and so is what has waited too long.
@@ -211,10 +255,6 @@ pub(super) async fn expire(cx: &Cx, queue: &Arc<PeerQueue>, before: i64, why: &S
     }
 }
 
-fn lost() -> StanzaError {
-    StanzaError::remote_server_timeout().text("the connection to the server was lost")
-}
-
 /// Doubled from try to try.
 fn back_off(tries: u32) -> Duration {
     let factor = 1_u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
@@ -225,6 +265,11 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LAST_WAIT: Duration = Duration::from_secs(900);
 /// How long it is remembered that a server could not be reached, if no message waits.
 const REMEMBERED: Duration = Duration::from_secs(30);
+/// A stream that ends before is not worth much.
+const SHORT: Duration = Duration::from_secs(10);
+/// Pauses between such streams.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LAST_PAUSE: Duration = Duration::from_secs(15);
 const EXPIRY_STEP: Duration = Duration::from_secs(10);
 const EXPIRED_ROWS: usize = 64;
 /// Between two domains for which something waits when the server starts.

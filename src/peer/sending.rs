@@ -17,7 +17,7 @@ use crate::jid::Jid;
 use crate::modules::api::Cx;
 use crate::router::Router;
 use crate::router::outbox::Outgoing;
-use crate::router::peer_queue::{GivenUp, Next, PeerQueue};
+use crate::router::peer_queue::{Next, PeerQueue};
 use crate::session::wire::Wire;
 use crate::stanza::delay::delay;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError, error_reply};
@@ -384,11 +384,15 @@ impl Sending {
         let _ = self.acknowledged(sent);
     }
 
-    /// The stream is over: messages wait in the store for the next one. Gives back what has no row and was not
-    /// sent.
-    pub(super) fn end(self, why: Option<&StanzaError>) -> Vec<(Arc<PeerQueue>, GivenUp)> {
-        let lost = |lane: Lane| (lane.queue.clone(), lane.queue.lost(why.cloned()));
-        self.lanes.into_iter().map(lost).collect()
+    /// The stream is over: what was not acknowledged, and what was not sent, waits for the next one. Gives back its
+    /// queues.
+    pub(super) fn end(self) -> Vec<Arc<PeerQueue>> {
+        let waits = |lane: Lane| {
+            lane.queue.seek();
+            lane.queue.send_anew();
+            lane.queue
+        };
+        self.lanes.into_iter().map(waits).collect()
     }
 
     /// Forgets what was sent, and begins anew: the former stream could not be resumed.

@@ -22,7 +22,7 @@ use crate::session::link::Guard;
 use crate::session::transport::PeerSecured;
 use crate::session::wire::Io;
 use crate::stream::error::{StreamError, StreamFailure};
-use crate::stream::framing::Event;
+use crate::stream::framing::{Event, Item};
 use crate::stream::s2s::outgoing::Ready;
 use crate::stream::s2s::{Failure, Outcome, Secured};
 use crate::stream::sm;
@@ -319,9 +319,6 @@ impl Stream {
                 Ok(Some(Event::Close | Event::Gone)) => Input::Close,
                 Err(error) => Input::Fail(error.into()),
             };
-            if let Input::Fail(failure) = &input {
-                tracing::info!(peer = %self.name(), address = %self.address, %failure, "a server's stream is ended");
-            }
             let acts = self.machine.feed(input);
             self.perform(acts).await;
             pieces += 1;
@@ -342,7 +339,12 @@ impl Stream {
     async fn perform(&mut self, acts: Acts) {
         for act in acts {
             match act {
-                Act::Write(item) => self.wire.say(item),
+                Act::Write(item) => {
+                    if let Item::Failure(failure) = &item {
+                        tracing::info!(peer = %self.name(), address = %self.address, %failure, "a server's stream is ended");
+                    }
+                    self.wire.say(item);
+                }
                 Act::StartTls => Box::pin(self.start_tls()).await,
                 Act::Verify { local, remote, stream_id, key } => {
                     self.verify(local, remote, stream_id, key);
@@ -456,7 +458,6 @@ impl Stream {
 
     /// Ends the stream with an error.
     pub(super) async fn fail(&mut self, failure: StreamFailure) {
-        tracing::info!(peer = %self.name(), address = %self.address, %failure, "a server's stream is ended");
         let acts = self.machine.feed(Input::Fail(failure));
         Box::pin(self.perform(acts)).await;
         self.ending.get_or_insert(Ended::Lost);

@@ -35,6 +35,13 @@ impl Pairs {
         self.0.iter().any(|pair| pair.local == local && pair.remote == remote)
     }
 
+    /// Whether a certificate proves that the stream is this domain's: then it may speak to each of ours. A dialback
+    /// key is for one pair.
+    fn is_proved(&self, remote: &str) -> bool {
+        let proved = |how: How| matches!(how, How::External | How::DialbackByCertificate);
+        self.0.iter().any(|pair| pair.remote == remote && proved(pair.how))
+    }
+
     /// Their number.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -67,7 +74,7 @@ impl Pairs {
         let (Some(from), Some(to)) = (domain_of(&from), domain_of(&to)) else {
             return Err(StreamError::ImproperAddressing.text("an address without a domain"));
         };
-        if self.has(&to, &from) {
+        if self.has(&to, &from) || (ours(&to) && self.is_proved(&from)) {
             return Ok(());
         }
         Err(if !self.0.iter().any(|pair| pair.remote == from) {
@@ -135,7 +142,7 @@ mod tests {
             ("from='x@sub.a.example' to='y@us.example'", "invalid-from"),
             ("from='x@evil.example/@a.example' to='y@us.example'", "invalid-from"),
             ("from='x@evil.example@a.example' to='y@us.example'", "improper-addressing"),
-            ("from='x@a.example' to='y@rooms.us.example'", "improper-addressing"),
+            ("from='x@a.example' to='y@rooms.us.example'", "ok"),
             ("from='x@bücher.example' to='y@us.example'", "improper-addressing"),
             ("from='x@a.example' to='y@elsewhere.example'", "host-unknown"),
         ] {

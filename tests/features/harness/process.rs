@@ -187,7 +187,7 @@ pub const PORTS: [&str; 10] = [
 ];
 
 /// Tests wait for lines of the log by the addresses in them.
-const LOG: &str = "log.level=info,stonechat::session=debug";
+pub const LOG: &str = "log.level=info,stonechat::session=debug";
 
 /// Rooms that nobody configures are for all, as most tests of rooms want it.
 pub const OPEN_ROOMS: &str = "modules.muc.preset=public";
@@ -255,6 +255,17 @@ impl Lab {
         users: &[&str],
         change: impl FnOnce(&mut Command),
     ) -> Lab {
+        Lab::serve_domain("localhost", folder, args, users, change)
+    }
+
+    /// The same for another domain, which the settings name.
+    pub fn serve_domain(
+        domain: &str,
+        folder: &Path,
+        args: &[&str],
+        users: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Lab {
         let data = folder.join("data");
         let shown = data.display().to_string();
         let mut common = vec!["--data-dir", &shown, "--set", "c2s.listen=127.0.0.1:0"];
@@ -273,7 +284,7 @@ impl Lab {
         common.extend(["--set", OPEN_ROOMS, "--set", LOG]);
         common.extend(args);
         for user in users {
-            let jid = format!("{user}@localhost");
+            let jid = format!("{user}@{domain}");
             let add = ["user", "add", &jid, "--password-stdin"];
             let said = run_in(folder, &[&common, &add[..]].concat(), PASSWORD);
             assert!(said.ok, "{}", said.err);
@@ -305,7 +316,7 @@ impl Lab {
                 Some(PathBuf::from(line.trim()))
             })
         });
-        let target = Target { domain: "localhost".into(), c2s, c2s_tls: Some(c2s_tls), web, ca };
+        let target = Target { domain: domain.into(), c2s, c2s_tls: Some(c2s_tls), web, ca };
         Lab { process, target, data, metrics: None }
     }
 

@@ -2,7 +2,7 @@
 
 use super::client::{Client, Outcome};
 use super::io::Io;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use std::path::{Path, PathBuf};
@@ -27,15 +27,31 @@ impl Authority {
     /// Writes `name.pem` and `name.key` into the folder, good for these domains.
     pub fn put(&self, folder: &Path, name: &str, domains: &[&str]) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
-        let domains: Vec<String> = domains.iter().map(|domain| (*domain).to_owned()).collect();
-        let params = CertificateParams::new(domains).unwrap();
-        let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let chain = params(domains).signed_by(&key, &self.issuer).unwrap().pem();
         let paths = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
         // The key goes last: a reload between the two sees a pair that does not fit, and waits.
         std::fs::write(&paths.0, chain).unwrap();
         std::fs::write(&paths.1, key.serialize_pem()).unwrap();
         paths
     }
+}
+
+impl Authority {
+    /// A certificate as the parameters say, with its key (PKCS #8).
+    pub fn sign(&self, params: CertificateParams) -> (CertificateDer<'static>, Vec<u8>) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.der().clone(), key.serialize_der())
+    }
+}
+
+/// What a certificate for these domains says.
+pub fn params(domains: &[&str]) -> CertificateParams {
+    let domains: Vec<String> = domains.iter().map(|domain| (*domain).to_owned()).collect();
+    let mut params = CertificateParams::new(domains).unwrap();
+    // Not the name of its authority, too: it would look as if it were signed by itself.
+    params.distinguished_name.push(DnType::CommonName, "a server of a test");
+    params
 }
 
 /// A client that trusts the file and speaks only these versions.
