@@ -414,11 +414,8 @@ impl Stream {
             let router = self.components.context.router.clone();
             let unused = Sending::new(router, Bounds { stanzas: 0, bytes: 0, answers_within: CLOSE_TIME });
             let sending = std::mem::replace(&mut self.sending, unused);
-            let mut given_up = Vec::new();
-            for (_, lost) in sending.end(None) {
-                given_up.extend(lost.stanzas);
-            }
-            given_up.extend(self.components.leave(&domain, entered.number));
+            sending.end();
+            let given_up = self.components.leave(&domain, entered.number);
             let cx = self.components.cx(&domain);
             give_up(&cx, given_up, &away(&domain)).await;
         }
