@@ -4,6 +4,7 @@ pub mod accounts;
 mod admins;
 pub mod invitations;
 mod operator;
+mod peers;
 mod reports;
 mod rooms;
 mod secret;
@@ -12,6 +13,7 @@ mod uploads;
 
 pub use admins::Admins;
 pub use operator::{Operator, backup_line, served};
+pub use peers::{PeerError, PeerVerb, Peering, rules_of};
 pub use rooms::{RoomError, RoomLine, RoomPage, RoomQuery, RoomVerb};
 pub use secret::Secret;
 pub use teams::{TeamError, TeamVerb};
@@ -275,6 +277,8 @@ pub enum Request {
     Room(RoomVerb),
     /// Lists and deletes what accounts uploaded.
     Upload(UploadVerb),
+    /// Shows and changes what is between this server and others.
+    Peers(PeerVerb),
     /// Lists what people reported of whom they blocked (XEP-0377).
     ReportList {
         /// Also reports that are done with.
@@ -340,6 +344,7 @@ impl Request {
             | Self::InviteRevoke { .. }
             | Self::Team(_)
             | Self::Room(_)
+            | Self::Peers(_)
             | Self::ReportList { .. }
             | Self::ReportShow { .. }
             | Self::ReportDone { .. }
@@ -375,6 +380,7 @@ impl Request {
             Self::Upload(UploadVerb::Delete { .. }) => "deleted uploads",
             Self::Upload(UploadVerb::DeleteAll { .. }) => "deleted all uploads of an account",
             Self::Upload(UploadVerb::Owners { .. } | UploadVerb::List { .. }) => return None,
+            Self::Peers(verb) => return verb.changes(),
             Self::ReportDone { .. } => "closed a report",
             Self::Announce { .. } => "made an announcement",
             Self::Notice { change: NoticeChange::Show, .. } => return None,

@@ -2,6 +2,7 @@
 
 use super::accounts::{self, AdminError};
 use super::invitations::{self, Inviter, Kind, Made, Settings, Wanted};
+use super::peers::{self, Peering};
 use super::reports;
 use super::uploads;
 use super::{
@@ -32,6 +33,8 @@ pub struct Operator {
     effects: Arc<dyn Effects>,
     /// Whom the configuration makes an admin.
     admins: Admins,
+    /// What is between the running server and others.
+    peering: Option<Arc<dyn Peering>>,
 }
 
 impl Operator {
@@ -43,13 +46,19 @@ impl Operator {
         effects: Arc<dyn Effects>,
     ) -> Self {
         let (inviting, admins) = (Settings::default(), Admins::default());
-        Self { store, hosts, iterations, inviting, effects, admins }
+        Self { store, hosts, iterations, inviting, effects, admins, peering: None }
     }
 
     /// With the admins that the configuration names.
     #[must_use]
     pub fn with_admins(self, admins: Admins) -> Self {
         Self { admins, ..self }
+    }
+
+    /// With the streams between the running server and others.
+    #[must_use]
+    pub fn with_peering(self, peering: Arc<dyn Peering>) -> Self {
+        Self { peering: Some(peering), ..self }
     }
 
     /// Says how invitations are made.
@@ -129,6 +138,7 @@ impl Operator {
     async fn done(&self, by: Option<&Actor>, request: Request) -> Result<Vec<String>, AdminError> {
         let (team, on) = match &request {
             Request::Room(verb) => (None, verb.about()),
+            Request::Peers(verb) => (None, verb.about()),
             Request::Team(verb) => {
                 verb.changes().map_or((None, None), |(_, team, on)| (Some(team), on))
             }
@@ -157,7 +167,8 @@ impl Operator {
             Request::Upload(verb) => uploads::run(&self.store, verb).await,
             Request::ReportList { all } => reports::list(&self.store, all).await,
             Request::ReportShow { id } => reports::show(&self.store, id).await,
-            Request::Status => Ok(status_lines(&self.store.load())),
+            Request::Peers(verb) => peers::run(&self.store, self.peering.as_deref(), verb).await,
+            Request::Status => Ok(self.status()),
             Request::Notice { which, change } => {
                 let text = self.notice(which, change).await?;
                 Ok(text.unwrap_or_default().lines().map(str::to_owned).collect())
@@ -166,6 +177,12 @@ impl Operator {
             Request::Announce { text, to } => self.announce(&text, to).await.map(|line| vec![line]),
             other => self.change(other).await.map(|line| vec![line]),
         }
+    }
+
+    fn status(&self) -> Vec<String> {
+        let mut lines = status_lines(&self.store.load());
+        lines.extend(self.peering.iter().flat_map(|peering| peering.status()));
+        lines
     }
 
     fn log_out(&self, text: &str) -> Result<String, AdminError> {
@@ -263,6 +280,7 @@ impl Operator {
             | Request::Team(_)
             | Request::Room(_)
             | Request::Upload(_)
+            | Request::Peers(_)
             | Request::Status
             | Request::Backup { .. } => Ok(String::new()),
         }

@@ -225,6 +225,24 @@ mod tests {
         assert!(all.iter().all(Option::is_some));
     }
 
+    /// One that reaches nobody.
+    async fn federation() -> Arc<Federation> {
+        use crate::peer::dial::{Attempts, Dialer};
+        use crate::peer::{Rules, Settings};
+
+        struct Nobody;
+        impl Dialer for Nobody {
+            fn dial(&self, _: &str, _: &str) -> Box<dyn Attempts> {
+                unreachable!()
+            }
+        }
+        let (_folder, context) = crate::session::tests::server().await;
+        let settings = Arc::new(Settings::default());
+        let rules = Arc::new(Rules::new(settings.clone()));
+        let domains = vec!["a.example".to_owned()];
+        Arc::new(Federation::new(context, settings, rules, Arc::new(Nobody), domains, b"secret"))
+    }
+
     /// RFC 6120 §4.9.3.17: who is one too many is told in a stream between servers.
     #[tokio::test]
     async fn a_stranger_too_many_is_refused() {
@@ -247,6 +265,7 @@ mod tests {
             proxies: Proxies::default(),
             strangers: Strangers::new(0, 1),
             stopping: stopping.clone(),
+            federation: federation().await,
         });
         let _first = door.strangers.admit(IpAddr::from([127, 0, 0, 1])).unwrap();
         let acceptor = Acceptor::new(limits, Tasks::default(), stopping);

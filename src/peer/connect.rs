@@ -1,12 +1,14 @@
 //! Connects to another server: finds its addresses, opens a stream on one, and authenticates.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::cause::{Cause, of_refused};
 use super::clock::{now, wall};
-use super::dial::{DialError, Dialed, Step};
+use super::dial::{Dialed, Step};
 use super::federation::Federation;
 use super::machine::Machine;
 use super::sending::PeerWire;
@@ -19,49 +21,67 @@ use crate::xml::ns;
 
 /// Why there is no stream, and what was tried.
 #[derive(Debug)]
-pub struct Unreached {
+pub(super) struct Unreached {
+    /// Why.
+    pub(super) cause: Cause,
     /// For the senders of what waits.
-    pub error: StanzaError,
+    pub(super) error: StanzaError,
     /// What was tried.
-    pub steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
 }
 
-/// Opens a stream to `remote`. It is noted and logged if there is none.
+/// Opens a stream to `remote`. It is counted, noted and logged if there is none.
 pub(super) async fn open(
     federation: &Arc<Federation>,
     local: &str,
     remote: &str,
     purpose: &Purpose,
 ) -> Result<(Stream, Vec<Step>), Unreached> {
+    let opened = attempt(federation, local, remote, purpose).await;
+    match &opened {
+        Ok(_) => federation.counts.attempted(0),
+        Err(Unreached { cause, steps, .. }) => {
+            federation.counts.attempted(cause.outcome());
+            let (why, steps) = (cause.to_string(), steps.clone());
+            federation.note((local, remote), Direction::Out, why, cause.advice(), steps);
+        }
+    }
+    opened
+}
+
+/// Opens a stream to `remote`, as [`open`] does, and says nothing.
+pub(super) async fn attempt(
+    federation: &Arc<Federation>,
+    local: &str,
+    remote: &str,
+    purpose: &Purpose,
+) -> Result<(Stream, Vec<Step>), Unreached> {
+    let mut tried = Tried { steps: Vec::new(), last: None };
+    if let Some(error) = federation.rules.denies(remote) {
+        return Err(Unreached { cause: Cause::Denied(error.clone()), error, steps: tried.steps });
+    }
     // The peer may have to ask us about a key of ours while we ask it about one of its own: neither waits for the
     // other.
     let _turn = match purpose {
         Purpose::Stanzas => federation.turn(remote).await,
         Purpose::Verify { .. } => federation.turn(&format!("?{remote}")).await,
     };
-    let mut tried = Tried { steps: Vec::new(), last: None };
     let reached = timeout(OPEN_TIME, tried.all(federation, (local, remote), purpose)).await;
     match reached {
         Ok(Some(stream)) => return Ok((stream, tried.steps)),
         Ok(None) => {}
         Err(_) => {
-            let why = "nothing came of it in time".to_owned();
-            tried.last.get_or_insert((StanzaError::remote_server_timeout(), why));
+            tried.last.get_or_insert(Cause::Slow);
         }
     }
-    let none = || {
-        let why = format!("no server of {remote} could be found");
-        (StanzaError::remote_server_not_found(), why)
-    };
-    let (error, why) = tried.last.unwrap_or_else(none);
-    let error = error.text(format!("{remote} cannot be reached: {why}"));
-    federation.note(local, remote, Direction::Out, &why, tried.steps.clone());
-    Err(Unreached { error, steps: tried.steps })
+    let cause = tried.last.unwrap_or(Cause::Nothing);
+    let error = cause.error().text(format!("{remote} cannot be reached: {cause}"));
+    Err(Unreached { cause, error, steps: tried.steps })
 }
 
 struct Tried {
     steps: Vec<Step>,
-    last: Option<(StanzaError, String)>,
+    last: Option<Cause>,
 }
 
 impl Tried {
@@ -77,37 +97,27 @@ impl Tried {
             self.steps.extend(attempts.steps().iter().skip(known).cloned());
             known = attempts.steps().len();
             match dialed {
-                Err(error) => self.failed(dial_error(&error), error.to_string()),
+                Err(error) => self.last = Some(Cause::Dial(error)),
                 Ok(dialed) => {
                     let address = dialed.address;
                     let begun = now();
-                    let negotiated = negotiate(federation, (local, remote), purpose, dialed).await;
-                    let (what, failed) = match &negotiated {
-                        Ok(_) => (format!("stream with {address}"), false),
-                        Err(failure) => (format!("stream with {address}: {failure}"), true),
+                    let (stream, failure) =
+                        negotiate(federation, (local, remote), purpose, dialed).await;
+                    self.steps.extend(stream.steps.iter().cloned());
+                    let (what, failed) = match &failure {
+                        None => (format!("stream with {address}"), false),
+                        Some(failure) => (format!("stream with {address}: {failure}"), true),
                     };
                     self.steps.push(Step { what, took: now() - begun, failed });
-                    match negotiated {
-                        Ok(stream) => return Some(stream),
-                        Err(failure) => self.failed(failure.bounce(), failure.to_string()),
+                    match failure {
+                        None => return Some(stream),
+                        Some(failure) => self.last = Some(Cause::Stream(failure)),
                     }
                 }
             }
         }
         self.steps.extend(attempts.steps().iter().skip(known).cloned());
         None
-    }
-
-    fn failed(&mut self, error: StanzaError, why: String) {
-        self.last = Some((error, why));
-    }
-}
-
-/// RFC 6120 §8.3.3.16, §8.3.3.17
-fn dial_error(error: &DialError) -> StanzaError {
-    match error {
-        DialError::NotFound(_) => StanzaError::remote_server_not_found(),
-        DialError::Timeout(_) | DialError::Failed(_) => StanzaError::remote_server_timeout(),
     }
 }
 
@@ -116,7 +126,7 @@ async fn negotiate(
     (local, remote): (&str, &str),
     purpose: &Purpose,
     dialed: Dialed,
-) -> Result<Stream, Failure> {
+) -> (Stream, Option<Failure>) {
     let Dialed { transport, address, secured } = dialed;
     let limits = &federation.context.router.limits;
     let proved =
@@ -134,16 +144,17 @@ async fn negotiate(
     };
     let mut stream = Stream::new(federation.clone(), begun);
     Box::pin(stream.until_ready()).await;
-    match &stream.ending {
-        _ if stream.ready.is_some() || stream.answered.is_some() => Ok(stream),
+    let failure = match &stream.ending {
+        _ if stream.ready.is_some() || stream.answered.is_some() => None,
         Some(Ended::Failed(failure)) => {
             let failure = failure.clone();
             stream.hang_up().await;
-            Err(failure)
+            Some(failure)
         }
-        Some(Ended::Elsewhere(host)) => Err(Failure::Elsewhere(host.clone())),
-        Some(Ended::Closed | Ended::Lost) | None => Err(Failure::Closed),
-    }
+        Some(Ended::Elsewhere(host)) => Some(Failure::Elsewhere(host.clone())),
+        Some(Ended::Closed | Ended::Lost) | None => Some(Failure::Closed),
+    };
+    (stream, failure)
 }
 
 /// Asks the authoritative server of `remote` about a key (XEP-0220 §2.1.2).
@@ -168,18 +179,29 @@ pub(super) async fn verify(
 }
 
 impl Federation {
-    /// Notes why there is no stream, for `s2s why`, and logs it.
+    /// Notes why there is no stream, for `s2s why`, and logs it; not each time if it happens again and again.
     pub(super) fn note(
         &self,
-        local: &str,
-        remote: &str,
+        (local, remote): (&str, &str),
         direction: Direction,
-        why: &str,
+        why: String,
+        advice: &'static str,
         steps: Vec<Step>,
     ) {
-        tracing::info!(local, peer = %remote, direction = direction.as_str(), why, "no stream with a server");
-        let (local, why) = (local.to_owned(), why.to_owned());
-        self.streams.failed(remote, Failed { at: wall(), local, direction, why, steps });
+        let failed =
+            Failed { at: wall(), local: local.to_owned(), direction, why: why.clone(), advice, steps };
+        if let Some(untold) = self.streams.failed(remote, failed) {
+            let direction = direction.as_str();
+            tracing::info!(local, peer = %remote, direction, why, advice, untold, "no stream with a server");
+        }
+    }
+
+    /// Notes that a server was refused.
+    pub(super) fn refuse(&self, (local, remote): (&str, &str), address: IpAddr, why: &str) {
+        let (reason, advice) = of_refused(why, self.rules.admits(remote));
+        self.counts.refused(reason);
+        let why = format!("the server at {address} was refused: {why}");
+        self.note((local, remote), Direction::In, why, advice, Vec::new());
     }
 }
 

@@ -15,6 +15,9 @@ pub trait Dialer: Send + Sync {
     /// The servers of `remote`, for streams from `local`; both domains in normal form. Nothing is done before
     /// [`Attempts::next`].
     fn dial(&self, local: &str, remote: &str) -> Box<dyn Attempts>;
+
+    /// Forgets that the servers of this domain were not found a moment ago: an operator wants them tried.
+    fn forget(&self, _remote: &str) {}
 }
 
 /// The future of [`Attempts::next`].

@@ -8,6 +8,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::counts::Counts;
 use super::dial::Dialer;
 use super::resumable::Resumables;
 use super::settings::Settings;
@@ -30,7 +31,10 @@ pub struct Federation {
     pub dialer: Arc<dyn Dialer>,
     /// Streams, for the operator.
     pub streams: Arc<Streams>,
+    /// Who may be reached.
+    pub rules: Arc<Rules>,
     pub(super) policy: Arc<Policy>,
+    pub(super) counts: Counts,
     pub(super) resumables: Resumables,
     /// Domains that are connected to at this moment: one attempt for each.
     dialling: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -38,9 +42,11 @@ pub struct Federation {
     attempts: Arc<Semaphore>,
 }
 
-/// Who may be reached: known before the router is.
+/// Who may be reached: known before the router is. The configuration's lists, and what was said since.
 pub struct Rules {
-    settings: ArcSwap<Settings>,
+    settings: Arc<Settings>,
+    /// By domain, whether it is let in; `*` stands for all that are named nowhere.
+    said: ArcSwap<HashMap<String, bool>>,
     /// The domains of components, in order.
     components: Vec<String>,
 }
@@ -49,11 +55,36 @@ impl Rules {
     /// The rules of these settings.
     pub fn new(settings: Arc<Settings>, mut components: Vec<String>) -> Self {
         components.sort();
-        Self { settings: ArcSwap::new(settings), components }
+        Self { settings, said: ArcSwap::default(), components }
     }
 
     fn is_component(&self, domain: &str) -> bool {
         self.components.binary_search_by(|one| one.as_str().cmp(domain)).is_ok()
+    }
+
+    /// Replaces what was said beside the configuration.
+    pub fn say(&self, said: HashMap<String, bool>) {
+        self.said.store(Arc::new(said));
+    }
+
+    /// Whether a domain (in normal form) is let in. What `s2s.deny` keeps out nobody lets in.
+    pub fn admits(&self, domain: &str) -> bool {
+        let said = self.said.load();
+        let has = |list: &[String]| list.iter().any(|one| one == domain);
+        if has(&self.settings.deny) {
+            return false;
+        }
+        match (said.get(domain), said.get(EVERYBODY)) {
+            (Some(allowed), _) => *allowed,
+            (None, Some(false)) => has(&self.settings.allow),
+            (None, _) => self.settings.admits(domain),
+        }
+    }
+
+    /// What is told to whoever wants to reach a domain that is kept out.
+    pub(super) fn denies(&self, domain: &str) -> Option<StanzaError> {
+        let why = || StanzaError::not_allowed().text(format!("this server does not talk to {domain}"));
+        (!self.admits(domain)).then(why)
     }
 }
 
@@ -65,8 +96,7 @@ impl Debug for Rules {
 
 impl Admission for Rules {
     fn admits(&self, domain: &str) -> bool {
-        let settings = self.settings.load();
-        settings.enabled && settings.admits(domain)
+        self.settings.enabled && Self::admits(self, domain)
     }
 }
 
@@ -75,18 +105,12 @@ impl Reaches for Rules {
         if self.is_component(remote) {
             return Ok(());
         }
-        let settings = self.settings.load();
-        if !settings.enabled {
+        if !self.settings.enabled {
             return Err(
                 StanzaError::remote_server_not_found().text("this server talks to no other server")
             );
         }
-        if !settings.admits(remote) {
-            return Err(
-                StanzaError::not_allowed().text(format!("this server does not talk to {remote}"))
-            );
-        }
-        Ok(())
+        self.denies(remote).map_or(Ok(()), Err)
     }
 
     fn in_name_of<'a>(&self, local: &'a str, remote: &str) -> &'a str {
@@ -100,7 +124,7 @@ struct Admits(Arc<Rules>);
 
 impl Admission for Admits {
     fn admits(&self, domain: &str) -> bool {
-        self.0.admits(domain)
+        Admission::admits(&*self.0, domain)
     }
 }
 
@@ -129,7 +153,7 @@ impl Federation {
                 super::settings::Certificates::Dialback => Certificates::Dialback,
             },
             dialback_domains,
-            admission: Box::new(Admits(rules)),
+            admission: Box::new(Admits(rules.clone())),
             domains_per_stream_max: settings.domains_per_stream_max,
             external: true,
             bidi: true,
@@ -143,7 +167,9 @@ impl Federation {
             settings,
             dialer,
             streams: Arc::default(),
+            rules,
             policy: Arc::new(policy),
+            counts: Counts::default(),
             resumables: Resumables::default(),
             dialling: Mutex::default(),
             attempts,
@@ -213,3 +239,31 @@ impl Drop for Turn<'_> {
 const UNACKED_STANZAS: usize = 500;
 /// A burst above the average, in seconds of it.
 const BURST_SECONDS: u32 = 5;
+/// In the rules: all that are named nowhere.
+pub const EVERYBODY: &str = "*";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_adds_to_the_configuration() {
+        let list = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+        let of = |allow: &[&str], deny: &[&str], said: &[(&str, bool)]| {
+            let (allow, deny) = (list(allow), list(deny));
+            let rules = Rules::new(Arc::new(Settings { allow, deny, ..Settings::default() }));
+            rules.say(said.iter().map(|(domain, allowed)| ((*domain).to_owned(), *allowed)).collect());
+            rules.admits("a.example")
+        };
+        assert!(of(&[], &[], &[]));
+        assert!(!of(&[], &[], &[("a.example", false)]));
+        assert!(of(&["b.example"], &[], &[("a.example", true)]));
+        assert!(!of(&["a.example"], &[], &[("a.example", false)]));
+        // The configuration's no stays.
+        assert!(!of(&[], &["a.example"], &[("a.example", true)]));
+        // Nobody but who is named.
+        assert!(!of(&[], &[], &[("*", false)]));
+        assert!(of(&[], &[], &[("*", false), ("a.example", true)]));
+        assert!(of(&["a.example"], &[], &[("*", false)]));
+    }
+}

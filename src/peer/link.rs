@@ -96,18 +96,29 @@ impl Link {
 
     /// One stream, or one attempt. True if there may be nothing more to do.
     async fn once(&mut self) -> bool {
+        if self.given_up().await {
+            return true;
+        }
         let pair = self.queue.pair.clone();
+        let (federation, queue) = (self.federation.clone(), self.queue.clone());
         let opened = {
-            let federation = self.federation.clone();
             let purpose = Purpose::Stanzas;
             let opening = connect::open(&federation, &pair.local, &pair.remote, &purpose);
-            tokio::pin!(opening);
-            let patience = federation.settings.iq_time;
-            match timeout(patience, &mut opening).await {
-                Ok(opened) => opened,
-                Err(_) => {
+            let given_up = told_to_give_up(&federation, &queue);
+            tokio::pin!(opening, given_up);
+            let patient = tokio::select! {
+                opened = &mut opening => Some(opened),
+                () = &mut given_up => return true,
+                () = sleep(federation.settings.iq_time) => None,
+            };
+            match patient {
+                Some(opened) => opened,
+                None => {
                     self.lose_patience().await;
-                    opening.await
+                    tokio::select! {
+                        opened = opening => opened,
+                        () = given_up => return true,
+                    }
                 }
             }
         };
@@ -199,23 +210,60 @@ impl Link {
         self.expire(&cx, &error).await;
         self.tries = self.tries.saturating_add(1);
         let wait = back_off(self.tries);
+        self.queue.tries_at(micros(wall() + wait));
         // What comes meanwhile is told the same; a message that has waited long enough is given up in time.
         let until = now() + wait;
         while now() < until {
-            sleep(EXPIRY_STEP.min(until.saturating_duration_since(now()))).await;
+            if rested(&self.queue, EXPIRY_STEP.min(until.saturating_duration_since(now()))).await {
+                break;
+            }
             self.expire(&cx, &error).await;
             if self.queue.load().messages == 0 && now() + REMEMBERED < until {
-                sleep(REMEMBERED).await;
+                rested(&self.queue, REMEMBERED).await;
                 break;
             }
         }
         self.queue.seek();
     }
 
+    /// Gives up all that waits, if an operator wants that or keeps the domain out.
+    async fn given_up(&mut self) -> bool {
+        let told = self.queue.gives_up();
+        let denied = || self.federation.rules.denies(&self.queue.pair.remote);
+        let (why, done) = match told {
+            Some((why, done)) => (why, Some(done)),
+            None => match denied() {
+                Some(why) => (why, None),
+                None => return false,
+            },
+        };
+        self.former = None;
+        let given_up = self.queue.lost(None);
+        let (cx, messages) = (self.cx(), self.queue.load().messages);
+        give_up(&cx, given_up.stanzas, &why).await;
+        self.give_up_before(&cx, i64::MAX, &why).await;
+        tracing::info!(local = %self.queue.pair.local, peer = %self.queue.pair.remote, messages,
+            "what waited for a server is given up");
+        if let Some(done) = done {
+            // Whoever wants it may have gone.
+            let _ = done.send(messages);
+        }
+        if self.queue.load().messages > 0 {
+            // The store does not answer, or more came.
+            rested(&self.queue, EXPIRY_STEP).await;
+        }
+        true
+    }
+
     /// Gives up messages that have waited too long.
     async fn expire(&mut self, cx: &Cx, why: &StanzaError) {
         let time = self.federation.settings.message_time;
         expire(cx, &self.queue, before(time), why).await;
+    }
+
+    /// Gives up messages that came before a time, in microseconds since 1970.
+    async fn give_up_before(&mut self, cx: &Cx, before: i64, why: &StanzaError) {
+        expire(cx, &self.queue, before, why).await;
     }
 
     fn cx(&self) -> Cx {
@@ -252,6 +300,21 @@ pub(super) async fn expire(cx: &Cx, queue: &Arc<PeerQueue>, before: i64, why: &S
         let frames = rows.into_iter().map(|row| Frame::whole(row.stanza.into()));
         give_up(cx, frames, why).await;
         settle(&cx.router, queue, last);
+    }
+}
+
+/// Waits. True if an operator wants something before it is over.
+async fn rested(queue: &PeerQueue, time: Duration) -> bool {
+    timeout(time, queue.called()).await.is_ok()
+}
+
+/// Waits until an operator wants what waits to be given up.
+async fn told_to_give_up(federation: &Federation, queue: &PeerQueue) {
+    loop {
+        queue.called().await;
+        if federation.rules.denies(&queue.pair.remote).is_some() || queue.is_to_give_up() {
+            return;
+        }
     }
 }
 

@@ -1,18 +1,22 @@
 //! Streams with other servers: one task for each, and how a server is reached.
 
+mod cause;
 mod clock;
 pub mod component;
 mod connect;
+mod counts;
 pub mod dial;
 pub mod federation;
 pub mod incoming;
 pub mod link;
 mod machine;
 mod managed;
+pub mod operator;
 mod receiving;
 mod resumable;
 mod sending;
 pub mod settings;
+mod steps;
 mod stream;
 pub mod streams;
 

@@ -47,6 +47,8 @@ pub(super) struct Sending {
     answers: bool,
     /// Who asks, where stanzas come from many domains of ours: on a component's stream.
     asker: Option<Box<str>>,
+    /// Stanzas that were sent and not counted yet.
+    uncounted: u64,
 }
 
 /// How the peer acknowledges.
@@ -93,6 +95,7 @@ impl Sending {
             pinged: (0, 0),
             answers: false,
             asker: None,
+            uncounted: 0,
         }
     }
 
@@ -111,6 +114,11 @@ impl Sending {
     pub(super) fn confirmed_by(&mut self, confirms: Confirms) {
         self.confirms = confirms;
         self.lanes.iter().for_each(|lane| lane.queue.outbox().nudge());
+    }
+
+    /// How many stanzas were sent since this was last asked.
+    pub(super) fn sent_since(&mut self) -> u64 {
+        std::mem::take(&mut self.uncounted)
     }
 
     /// Whether nothing waits for an acknowledgement.
@@ -182,6 +190,7 @@ impl Sending {
             None => item.frame,
         };
         let bytes = frame.len();
+        self.uncounted += 1;
         self.sent.push(Sent { lane, seq: item.owed, frame: frame.clone() }, bytes);
         wire.queue_frame(frame);
     }

@@ -15,6 +15,8 @@ use super::federation::Federation;
 use super::machine::{Act, Acts, Input, Machine};
 use super::receiving::Receiving;
 use super::sending::{Confirms, PeerWire, Sending, Woken};
+use super::dial::Step;
+use super::steps;
 use super::streams::{Direction, Listed, StreamFacts};
 use crate::base::time::micros;
 use crate::router::handled_count::HandledCount;
@@ -54,6 +56,8 @@ pub(super) struct Stream {
     pub(super) ready: Option<Ready>,
     pub(super) answered: Option<Outcome>,
     pub(super) ending: Option<Ended>,
+    /// What was done before it was ready, if we opened it.
+    pub(super) steps: Vec<Step>,
 }
 
 /// The state of XEP-0198.
@@ -104,6 +108,7 @@ enum Occurred {
     Reached,
     Resumed((String, u32, Option<Arc<HandledCount>>)),
     Taken,
+    Dismissed,
     Timer,
     Stop,
 }
@@ -153,6 +158,7 @@ impl Stream {
             ready: None,
             answered: None,
             ending: None,
+            steps: Vec::new(),
             federation,
             wire,
             machine,
@@ -188,6 +194,7 @@ impl Stream {
         self.wire.give_back();
         let now = now();
         self.sending.fill(&mut self.wire, now, micros(wall()));
+        self.federation.counts.went(self.sending.sent_since());
         if self.wire.queued() > 0 {
             self.used = now;
         }
@@ -219,6 +226,7 @@ impl Stream {
                 self.resume_theirs(resumed);
             }
             Occurred::Taken => self.ending = Some(Ended::Lost),
+            Occurred::Dismissed => self.dismiss().await,
             Occurred::Timer => self.timer().await,
             Occurred::Stop => self.stop().await,
         }
@@ -238,7 +246,7 @@ impl Stream {
         let outgoing = self.machine.is_outgoing();
         let (mut stopping, mut saving) =
             (self.federation.context.stopping.clone(), self.federation.context.saving.clone());
-        let Self { wire, receiving, sending, verified, resuming, .. } = self;
+        let Self { wire, receiving, sending, verified, resuming, listed, .. } = self;
         tokio::select! {
             biased;
             woken = sending.wait() => Occurred::Sending(woken),
@@ -252,6 +260,7 @@ impl Stream {
                 => Occurred::Resumed(resumed),
             () = async { match &end { Some(end) => end.notified().await, None => pending().await } }
                 => Occurred::Taken,
+            () = listed.dismissed() => Occurred::Dismissed,
             // What sessions say as they end still goes out.
             _ = stopping.wait_for(|stopping| *stopping), if !outgoing => Occurred::Stop,
             _ = saving.wait_for(|saving| *saving), if outgoing => Occurred::Stop,
@@ -296,6 +305,18 @@ impl Stream {
     async fn silent(&mut self) {
         tracing::info!(peer = %self.name(), address = %self.address, "a server does not acknowledge what it is sent");
         self.leave().await;
+    }
+
+    /// An operator wants the stream to end.
+    async fn dismiss(&mut self) {
+        let rules = &self.federation.rules;
+        match self.pairs.iter().all(|(_, remote)| rules.admits(remote)) {
+            true => self.leave().await,
+            false => {
+                let why = "this server does not talk to that domain any more";
+                self.fail(StreamError::PolicyViolation.text(why)).await;
+            }
+        }
     }
 
     async fn lost(&mut self) {
@@ -358,12 +379,14 @@ impl Stream {
                 }
                 Act::Paired { local, remote, how } => self.paired(local, remote, how),
                 Act::Refused { remote, why } => {
-                    tracing::info!(peer = %remote, address = %self.address, why, "a server was refused");
-                    self.federation.note(&self.names.0, &remote, Direction::In, &why, Vec::new());
+                    let local = self.machine.local().unwrap_or(&self.names.0);
+                    self.federation.refuse((local, &remote), self.address, &why);
                 }
                 Act::Ready(ready) => {
                     self.authenticated();
                     let (local, remote) = self.names.clone();
+                    let what = format!("authenticated by {}", ready.how.as_str());
+                    self.step(what, self.heard);
                     self.paired(local, remote, ready.how.as_str());
                     self.ready = Some(ready);
                 }
@@ -375,7 +398,10 @@ impl Stream {
                         .into_iter()
                         .for_each(|(local, remote)| self.attach(&local, &remote));
                 }
-                Act::Stanza(element) => self.receiving.stanza(element, self.heard),
+                Act::Stanza(element) => {
+                    self.federation.counts.came();
+                    self.receiving.stanza(element, self.heard);
+                }
                 Act::Managed(element) => self.managed(&element).await,
                 Act::Answered(outcome) => self.answered = Some(outcome),
                 Act::PeerFailed(failure) => {
@@ -420,7 +446,7 @@ impl Stream {
             Machine::Outgoing(_) => self.names.clone(),
             machine => (machine.local().unwrap_or_default().to_owned(), String::new()),
         };
-        let until = self.deadline.unwrap_or_else(now);
+        let (until, since) = (self.deadline.unwrap_or_else(now), now());
         let secured = timeout_at(until.into(), async {
             self.wire.flush().await?;
             if !self.wire.nothing_unread() {
@@ -433,11 +459,21 @@ impl Stream {
             Ok(Ok(secured)) => {
                 self.wire.restart();
                 self.listed.change(|facts| facts.tls = secured.version);
+                if self.machine.is_outgoing() {
+                    self.steps.push(steps::of_tls(&secured, &names.1, now() - since));
+                }
                 let acts = self.machine.feed(Input::Secured(Secured(secured.certificate)));
                 Box::pin(self.perform(acts)).await;
             }
             Ok(Err(error)) => self.tls_failed(error.to_string()),
             Err(_) => self.tls_failed("it took too long".to_owned()),
+        }
+    }
+
+    fn step(&mut self, what: String, since: Instant) {
+        if self.machine.is_outgoing() {
+            let took = now().saturating_duration_since(since);
+            self.steps.push(Step { what, took, failed: false });
         }
     }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Notify;
 
 use super::dial::Step;
 
@@ -17,14 +19,22 @@ pub struct Streams {
 #[derive(Debug, Default)]
 struct Standing {
     next: u64,
-    streams: BTreeMap<u64, StreamFacts>,
+    streams: BTreeMap<u64, (StreamFacts, Arc<Notify>)>,
 }
 
 #[derive(Debug, Default)]
 struct Failures {
-    by_domain: HashMap<String, VecDeque<Failed>>,
+    by_domain: HashMap<String, OfDomain>,
     /// Domains by the time of their first failure, so that the oldest is forgotten first.
     order: VecDeque<String>,
+}
+
+#[derive(Debug, Default)]
+struct OfDomain {
+    last: VecDeque<Failed>,
+    /// When the log last told of one, what it said, and how many it has not told of since.
+    told: Option<(SystemTime, String)>,
+    untold: u64,
 }
 
 /// Who opened a stream.
@@ -79,6 +89,8 @@ pub struct Failed {
     pub direction: Direction,
     /// Why, for people.
     pub why: String,
+    /// What to do about it, for the operator; empty if nobody knows.
+    pub advice: &'static str,
     /// What was done before.
     pub steps: Vec<Step>,
 }
@@ -88,6 +100,7 @@ pub struct Failed {
 pub struct Listed {
     streams: Arc<Streams>,
     number: u64,
+    dismissed: Arc<Notify>,
 }
 
 impl Streams {
@@ -96,17 +109,35 @@ impl Streams {
         let mut standing = self.standing();
         standing.next += 1;
         let number = standing.next;
-        standing.streams.insert(number, facts);
-        Listed { streams: self.clone(), number }
+        let dismissed = Arc::new(Notify::new());
+        standing.streams.insert(number, (facts, dismissed.clone()));
+        Listed { streams: self.clone(), number, dismissed }
     }
 
     /// All that stand, oldest first.
     pub fn all(&self) -> Vec<StreamFacts> {
-        self.standing().streams.values().cloned().collect()
+        self.standing().streams.values().map(|(facts, _)| facts.clone()).collect()
     }
 
-    /// Notes a failure.
-    pub fn failed(&self, remote: &str, failed: Failed) {
+    /// Streams by who opened them: others, and we.
+    pub fn count(&self) -> [(&'static str, u64); 3] {
+        let standing = self.standing();
+        [Direction::In, Direction::Out, Direction::Component].map(|direction| {
+            let some = standing.streams.values().filter(|(facts, _)| facts.direction == direction);
+            (direction.as_str(), some.count() as u64)
+        })
+    }
+
+    /// Has streams ended, each by its own task; how many.
+    pub fn dismiss(&self, which: impl Fn(&StreamFacts) -> bool) -> usize {
+        let standing = self.standing();
+        let some = standing.streams.values().filter(|(facts, _)| which(facts));
+        some.inspect(|(_, dismissed)| dismissed.notify_one()).count()
+    }
+
+    /// Notes a failure. Whether the log is to tell of it, and of how many before it that it did not tell of: one
+    /// domain fills no log.
+    pub fn failed(&self, remote: &str, failed: Failed) -> Option<u64> {
         let mut failures = self.failures_of();
         if !failures.by_domain.contains_key(remote) {
             if failures.order.len() >= DOMAINS_MAX
@@ -117,16 +148,27 @@ impl Streams {
             failures.order.push_back(remote.to_owned());
         }
         let of_domain = failures.by_domain.entry(remote.to_owned()).or_default();
-        if of_domain.len() >= FAILURES_MAX {
-            of_domain.pop_front();
+        if of_domain.last.len() >= FAILURES_MAX {
+            of_domain.last.pop_front();
         }
-        of_domain.push_back(failed);
+        let (at, why) = (failed.at, failed.why.clone());
+        of_domain.last.push_back(failed);
+        let again = of_domain.told.as_ref().is_some_and(|(told, before)| {
+            let since = at.duration_since(*told).unwrap_or(TOLD_AGAIN);
+            since < TOLD_APART || (*before == why && since < TOLD_AGAIN)
+        });
+        if again {
+            of_domain.untold += 1;
+            return None;
+        }
+        of_domain.told = Some((at, why));
+        Some(std::mem::take(&mut of_domain.untold))
     }
 
     /// What failed lately with a domain, oldest first.
     pub fn failures(&self, remote: &str) -> Vec<Failed> {
         let failures = self.failures_of();
-        failures.by_domain.get(remote).into_iter().flatten().cloned().collect()
+        failures.by_domain.get(remote).into_iter().flat_map(|all| &all.last).cloned().collect()
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
@@ -141,9 +183,14 @@ impl Streams {
 impl Listed {
     /// Changes what is known of the stream.
     pub fn change(&self, change: impl FnOnce(&mut StreamFacts)) {
-        if let Some(facts) = self.streams.standing().streams.get_mut(&self.number) {
+        if let Some((facts, _)) = self.streams.standing().streams.get_mut(&self.number) {
             change(facts);
         }
+    }
+
+    /// Waits until an operator wants the stream to end. Cancel-safe.
+    pub async fn dismissed(&self) {
+        self.dismissed.notified().await;
     }
 }
 
@@ -157,6 +204,9 @@ impl Drop for Listed {
 const DOMAINS_MAX: usize = 500;
 /// Failures that are remembered of one domain.
 const FAILURES_MAX: usize = 5;
+/// Between two lines of the log about one domain, and between two that say the same.
+const TOLD_APART: Duration = Duration::from_secs(10);
+const TOLD_AGAIN: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
@@ -200,6 +250,7 @@ mod tests {
             local: "x".to_owned(),
             direction: Direction::Out,
             why: why.to_owned(),
+            advice: "",
             steps: Vec::new(),
         };
         for n in 0..9 {
@@ -215,5 +266,32 @@ mod tests {
         }
         assert!(streams.failures("a.example").is_empty());
         assert_eq!(streams.failures("0.example").len(), 1);
+    }
+
+    #[test]
+    fn the_log_tells_of_a_domain_now_and_then() {
+        let streams = Streams::default();
+        let failed = |secs: u64, why: &str| Failed {
+            at: SystemTime::UNIX_EPOCH + Duration::from_secs(secs),
+            local: "x".to_owned(),
+            direction: Direction::Out,
+            why: why.to_owned(),
+            advice: "",
+            steps: Vec::new(),
+        };
+        let told = [(0, "a"), (5, "b"), (11, "a"), (12, "a"), (20, "b"), (21, "b"), (621, "b")]
+            .map(|(at, why)| streams.failed("a.example", failed(at, why)));
+        assert_eq!(told, [Some(0), None, None, None, Some(3), None, Some(1)]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_hears_that_it_is_to_end() {
+        let streams = Arc::new(Streams::default());
+        let (one, other) = (streams.list(facts()), streams.list(facts()));
+        one.change(|facts| facts.tls = "TLSv1.3");
+        assert_eq!(streams.dismiss(|facts| facts.tls.is_empty()), 1);
+        // It hears it also if it listens only later.
+        other.dismissed().await;
+        assert_eq!(streams.count(), [("in", 0), ("out", 2), ("component", 0)]);
     }
 }

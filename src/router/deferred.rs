@@ -227,6 +227,7 @@ mod tests {
                 }),
                 ticket: None,
                 sender: None,
+                outbound: None,
             });
             DeferredWrite { row, room: self.router.registry.flusher.room(100).unwrap() }
         }

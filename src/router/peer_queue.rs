@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::{Notify, oneshot};
+
 use super::Router;
 use super::append::{Append, Waits};
 use super::outbox::{Outbox, Outgoing, Taken};
@@ -54,6 +56,8 @@ pub struct PeerQueue {
     outbox: Arc<Outbox>,
     state: Mutex<State>,
     bounds: PeerBounds,
+    /// An operator wants something of the task.
+    called: Notify,
 }
 
 /// Whether the peer takes stanzas.
@@ -84,6 +88,10 @@ struct State {
     reach: Reach,
     /// A task looks after it.
     served: bool,
+    /// When the peer is tried again, in microseconds since 1970; 0: that is not known.
+    next_try: i64,
+    /// What waits is to be given up, for this reason; whoever wants that is told how much it was.
+    giving_up: Option<(Box<StanzaError>, oneshot::Sender<usize>)>,
 }
 
 /// How much waits.
@@ -97,6 +105,8 @@ pub struct PeerLoad {
     pub oldest: i64,
     /// Whether a stream stands.
     pub open: bool,
+    /// When the peer is tried again, in microseconds since 1970; 0: at once, or when something comes.
+    pub next_try: i64,
 }
 
 /// What a put led to.
@@ -127,10 +137,12 @@ impl PeerQueue {
             bytes: 0,
             reach: Reach::Sought,
             served: false,
+            next_try: 0,
+            giving_up: None,
         };
         // The box itself never refuses: what does not fit is in the store alone.
         let outbox = Arc::new(Outbox::new(bounds.memory_bytes_max));
-        Self { pair, outbox, state: Mutex::new(state), bounds }
+        Self { pair, outbox, state: Mutex::new(state), bounds, called: Notify::new() }
     }
 
     /// What an earlier run of the server left: position, bytes and time of each message.
@@ -230,7 +242,22 @@ impl PeerQueue {
             bytes: state.bytes,
             oldest: state.rows.front().map_or(0, |row| row.2),
             open: matches!(state.reach, Reach::Open),
+            next_try: state.next_try,
         }
+    }
+
+    /// An operator wants the peer to be tried now.
+    pub fn wake(&self) {
+        self.called.notify_one();
+    }
+
+    /// An operator wants what waits to be given up: senders get `why`. Tells how many messages it were, and
+    /// nothing if there is no task that could do it.
+    pub fn give_up(&self, why: StanzaError) -> oneshot::Receiver<usize> {
+        let (sender, done) = oneshot::channel();
+        self.lock().giving_up = Some((Box::new(why), sender));
+        self.called.notify_one();
+        done
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -337,7 +364,28 @@ impl PeerQueue {
 
     /// The peer is looked for again: what comes now waits for the outcome.
     pub fn seek(&self) {
-        self.lock().reach = Reach::Sought;
+        let mut state = self.lock();
+        (state.reach, state.next_try) = (Reach::Sought, 0);
+    }
+
+    /// The peer is tried again at this time, in microseconds since 1970.
+    pub fn tries_at(&self, at: i64) {
+        self.lock().next_try = at;
+    }
+
+    /// Waits until an operator wants something. Cancel-safe.
+    pub async fn called(&self) {
+        self.called.notified().await;
+    }
+
+    /// Whether all that waits is to be given up, why, and whom to tell how many messages it were.
+    pub fn gives_up(&self) -> Option<(StanzaError, oneshot::Sender<usize>)> {
+        self.lock().giving_up.take().map(|(why, done)| (*why, done))
+    }
+
+    /// Whether [`PeerQueue::gives_up`] has something to tell.
+    pub fn is_to_give_up(&self) -> bool {
+        self.lock().giving_up.is_some()
     }
 
     /// The stream is gone, or none came about. Messages are in the store alone from now on; what has no row is
@@ -379,7 +427,9 @@ impl PeerQueue {
         let idle = state.rows.is_empty() && self.outbox.bytes() == 0;
         if idle {
             state.served = false;
-            state.reach = Reach::Sought;
+            (state.reach, state.next_try) = (Reach::Sought, 0);
+            // There is nothing left that could be given up.
+            state.giving_up = None;
         }
         idle
     }

@@ -156,7 +156,11 @@ fn nobody_there(error: &io::Error) -> bool {
 }
 
 fn answer_time(request: &Request) -> Duration {
-    if matches!(request, Request::Backup { .. }) { BACKUP_TIME } else { ANSWER_TIME }
+    match request {
+        Request::Backup { .. } => BACKUP_TIME,
+        Request::Peers(_) => PEERS_TIME,
+        _ => ANSWER_TIME,
+    }
 }
 
 const TOO_SLOW: &str = "the server did not finish in time; see its log, then look with `list`";
@@ -164,6 +168,8 @@ const TOO_SLOW: &str = "the server did not finish in time; see its log, then loo
 const REQUEST_BYTES_MAX: u64 = 65_536;
 /// A list of a million accounts still fits.
 const ANSWER_BYTES_MAX: u64 = 256 * 1_048_576;
+/// For trying another server: all its addresses, one after the other, and a ping.
+const PEERS_TIME: Duration = Duration::from_secs(150);
 /// Connections served at the same time; further ones wait.
 const CONNECTIONS_MAX: usize = 16;
 /// Time for a request to arrive, or for an answer to be read.

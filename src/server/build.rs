@@ -91,6 +91,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let context = context(config, store.clone(), secret, peers, (stopping, saving));
     let secret = secret_of(&store, "dialback").await?;
     let federation = Federation::new(config, origins, &context, (rules, secret), tls.clone())?;
+    federation.read_rules().await?;
     (0..context.pipeline.services().len()).for_each(|service| serve(&context, ServiceId(service)));
     // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
     let socket = bind_operator(config, origins).await?;
@@ -122,7 +123,14 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let port = first(&places.web).or(first(&places.web_plain).map(|_| 443));
     context.pipeline.shared().web_address.set(&settings.url, port, settings.pages);
     let (bosh, started) = (BoshTable::default(), Started::default());
-    let door = Arc::new(Web { context: context.clone(), settings, ports, bosh, started });
+    let door = Arc::new(Web {
+        context: context.clone(),
+        settings,
+        ports,
+        bosh,
+        started,
+        peers: federation.streams.clone(),
+    });
     for (listeners, entrance) in [(web, Entrance::Tls), (web_plain, Entrance::Plain)] {
         on.all(listeners, Door::new(door.clone(), tls.clone(), entrance));
     }
@@ -247,11 +255,11 @@ impl Running {
     }
 
     fn listen_to_operator(&self, socket: AdminSocket) {
-        let context = self.context.clone();
+        let (context, peering) = (self.context.clone(), self.federation.verbs());
         let mut stopping = self.context.stopping.clone();
         self.context.router.tasks.spawn("admin", async move {
             let answer = move |request| {
-                let operator = operator(&context);
+                let operator = operator(&context).map(|it| it.with_peering(peering.clone()));
                 async move {
                     match operator {
                         Some(operator) => operator.run(request).await,

@@ -1,6 +1,7 @@
 //! `stonechat check`: finds, before a start, everything that would stop it.
 
 pub mod certificates;
+mod records;
 mod services;
 mod web_client;
 
@@ -22,8 +23,12 @@ use std::time::SystemTime;
 pub struct Report {
     /// What is in order.
     pub good: Vec<String>,
+    /// What could not be looked at.
+    pub notes: Vec<String>,
     /// What works, but should be changed.
     pub warnings: Vec<String>,
+    /// Lines that the DNS zone needs.
+    pub records: Vec<String>,
     /// What stops clients, but not the server.
     pub faults: Vec<Problem>,
     /// What stops the server.
@@ -51,8 +56,17 @@ impl fmt::Display for Report {
         for line in &self.good {
             writeln!(f, "good: {line}")?;
         }
+        for line in &self.notes {
+            writeln!(f, "note: {line}")?;
+        }
         for line in &self.warnings {
             writeln!(f, "warning: {line}")?;
+        }
+        if !self.records.is_empty() {
+            writeln!(f, "to be put into the DNS zone, in the place of what is wrong there:")?;
+        }
+        for line in &self.records {
+            writeln!(f, "    {line}")?;
         }
         for problem in self.faults.iter().chain(&self.problems) {
             writeln!(f, "PROBLEM: {problem}")?;
@@ -106,6 +120,7 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     socket(config, running, &loaded.origins, &mut report);
     database(config, running, depth, &mut report);
     certificates(&loaded, &mut report);
+    records::look(config, &mut report);
     ports(config, running, &loaded.origins, &mut report);
     report
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod args_room;
+mod args_s2s;
 mod args_team;
 mod args_upload;
 mod args_web;
@@ -15,6 +16,7 @@ mod location;
 mod qr;
 mod reports;
 mod room;
+mod s2s;
 mod team;
 mod upload;
 mod user;
@@ -66,6 +68,7 @@ pub fn main(runners: Runners) -> ExitCode {
         Command::Invite(args) => return invite::main(&cli.common, &args),
         Command::Team(verb) => return team::main(&cli.common, &verb),
         Command::Room(verb) => return room::main(&cli.common, &verb),
+        Command::S2s(verb) => return s2s::main(&cli.common, verb),
         Command::Web(verb) => return web::main(&cli.common, &verb),
         Command::Upload(verb) => return upload::main(&cli.common, verb),
         Command::Announce(Announcement { text, online }) => {

@@ -12,6 +12,7 @@ use crate::net::s2s::{PeerDoor, PeerStreams, Strangers};
 use crate::net::tls::Tls;
 use crate::net::tls::peer::PeerTls;
 use crate::peer::component::{self, Components};
+use crate::peer::operator::Verbs;
 use crate::peer::{self, Rules, link};
 use crate::router::peer_queue::PeerQueue;
 use crate::router::peers::Peers;
@@ -99,6 +100,20 @@ impl Federation {
         };
         let (door, components) = (Arc::new(door), Arc::new(components));
         Ok(Self { tls, streams, door, components })
+    }
+
+    /// Has the rules count that the operator made while a server ran.
+    pub async fn read_rules(&self) -> Result<(), Problem> {
+        self.streams.read_rules().await.map_err(|error| Problem {
+            what: error.to_string(),
+            place: "the database".to_owned(),
+            fix: "run `stonechat check --deep`".to_owned(),
+        })
+    }
+
+    /// What an operator asks of the streams.
+    pub fn verbs(&self) -> Arc<Verbs> {
+        Arc::new(Verbs(self.streams.clone()))
     }
 
     /// Takes up what an earlier run left for other servers and for components, before anything else is put there.

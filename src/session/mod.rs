@@ -46,4 +46,4 @@ pub async fn serve(context: Arc<Context>, connection: NewConnection, guard: link
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

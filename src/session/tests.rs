@@ -104,7 +104,7 @@ impl AsyncWrite for Pipe {
     }
 }
 
-async fn server() -> (tempfile::TempDir, Arc<Context>) {
+pub(crate) async fn server() -> (tempfile::TempDir, Arc<Context>) {
     let (folder, store) = crate::store::testing::store();
     (folder, serve(store, Limits::default()).await)
 }
@@ -167,7 +167,8 @@ async fn counted_session(
         Channel { peer: Ipv4Addr::LOCALHOST.into(), secure: true, by_token: false, via: Via::Tcp };
     let asker = Client { jid, account: None, session, outbox, home, channel };
     let (mut client, pipe) = duplex(PIPE_BYTES);
-    let mut wire = Wire::new(Box::new(Pipe(pipe)), Framing::tcp(ns::CLIENT, &router.limits));
+    let pipe: Box<dyn Transport> = Box::new(Pipe(pipe));
+    let mut wire = Wire::new(pipe, Framing::tcp(ns::CLIENT, &router.limits));
     let header = "<stream:stream xmlns='jabber:client' \
                   xmlns:stream='http://etherx.jabber.org/streams' to='x' version='1.0'>";
     client.write_all(header.as_bytes()).await.unwrap();

@@ -25,6 +25,7 @@ pub mod migrate;
 mod node;
 mod options;
 pub mod peer_queue;
+pub mod peer_rules;
 mod queue;
 mod readers;
 pub mod reports;
@@ -74,6 +75,7 @@ pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
         mailbox::CATALOGUE,
         meta::CATALOGUE,
         peer_queue::CATALOGUE,
+        peer_rules::CATALOGUE,
         tokens::CATALOGUE,
         &uploads::catalogue().concat(),
         usage::CATALOGUE,

@@ -347,8 +347,8 @@ fn check_says_which_names_there_are() {
     let said = check(&[]);
     assert!(said.contains("service: conference.localhost (rooms); no DNS record"), "{said}");
     let said = check(&["--set", "host.0.domain=example.org", "--set", "modules.muc.label=talk"]);
-    let wanted = "service: talk.example.org (rooms); its users need no DNS record for it; servers of others \
-                  will, once there is federation: _xmpp-server._tcp.talk.example.org";
+    let wanted = "service: talk.example.org (rooms); its users need no DNS record for it; other servers find \
+                  it by _xmpp-server._tcp.talk.example.org";
     assert!(said.contains(wanted), "{said}");
     assert!(!check(&["--set", "modules.muc.label="]).contains("(rooms)"));
 }

@@ -33,4 +33,8 @@ impl Dialer for Dial {
     fn dial(&self, local: &str, remote: &str) -> Box<dyn Attempts> {
         Box::new(Tries::new(self.0.clone(), local, remote))
     }
+
+    fn forget(&self, remote: &str) {
+        self.0.names.forget(remote);
+    }
 }

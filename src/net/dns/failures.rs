@@ -18,6 +18,11 @@ impl Failures {
         (now.saturating_duration_since(*since) < REMEMBERED).then(|| error.clone())
     }
 
+    /// Forgets a failure.
+    pub(super) fn forget(&self, domain: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(domain);
+    }
+
     /// Notes a failure. Where there are too many at a time it is not noted, and the domain is asked for again.
     pub(super) fn note(&self, domain: &str, error: &DnsError, now: Instant) {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -28,7 +28,7 @@ pub use self::found::{ADDRESSES_MAX, Addresses, Asked, DnsError, Tlsa};
 
 use self::answers::{Answer, error_of, srv_set, tlsa_set};
 use self::failures::Failures;
-use self::select::{Begin, SrvSet, Target};
+use self::select::{Begin, Srv, SrvSet, Target};
 use crate::base::id::OsRng;
 
 /// The DNS, as one configured server or the system's servers see it.
@@ -98,6 +98,20 @@ impl Names {
             self.failures.note(&name, error, now());
         }
         found
+    }
+
+    /// Forgets that a domain's servers were not found a moment ago, and what the DNS said of any.
+    pub fn forget(&self, domain: &str) {
+        if let Some(name) = a_labels(domain) {
+            self.failures.forget(&name);
+        }
+        self.resolver.clear_cache();
+    }
+
+    /// The SRV records of a name (A-labels), such as `_xmpp-client._tcp.example.org`.
+    pub async fn services(&self, name: &str) -> Result<Vec<Srv>, DnsError> {
+        let found = self.lookup(name, RecordType::SRV).await?;
+        srv_set(&found).map(|set| set.records)
     }
 
     async fn srv(&self, domain: &str, begin: Begin) -> (Result<SrvSet, DnsError>, Asked) {

@@ -245,6 +245,11 @@ impl Tls {
         self.0.hosts.load().iter().map(|host| host.info()).collect()
     }
 
+    /// Whether one of the certificates is for this domain, so that other servers believe it (RFC 6125 §6).
+    pub fn has_name(&self, domain: &str) -> bool {
+        self.0.hosts.load().iter().any(|host| host.facts.covers_host_name(domain))
+    }
+
     /// The PEM file that devices have to trust, if any host uses the local authority.
     pub fn ca_file(&self) -> Option<PathBuf> {
         self.0.ca_file.clone()

@@ -11,6 +11,7 @@ use super::bosh;
 use super::settings::Settings;
 use super::visitor::{Connection, Visitor};
 use crate::net::tls::facts::ascii;
+use crate::peer::Federation;
 use crate::session::{Context, Ports};
 
 /// What handlers need.
@@ -25,6 +26,8 @@ pub struct Web {
     pub bosh: bosh::Table,
     /// Whether the start is over.
     pub started: Started,
+    /// The streams with other servers, for the figures.
+    pub peers: Arc<Federation>,
 }
 
 /// Whether the start is over.

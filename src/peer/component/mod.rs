@@ -192,6 +192,7 @@ impl Components {
         loop {
             sleep(EXPIRY_STEP).await;
             for (domain, standing) in &self.places {
+                self.drop_if_told(domain, standing).await;
                 if locked(&standing.line).holder.is_some() {
                     continue;
                 }
@@ -202,6 +203,20 @@ impl Components {
                     let before = super::link::before(self.settings.message_time);
                     expire(&cx, &queue, before, &late).await;
                 }
+            }
+        }
+    }
+
+    /// Gives up all that waits, if an operator wants that.
+    async fn drop_if_told(&self, domain: &str, standing: &Standing) {
+        let queues = locked(&standing.queues).clone();
+        for queue in queues {
+            if let Some((why, done)) = queue.gives_up() {
+                let messages = queue.load().messages;
+                expire(&self.cx(domain), &queue, i64::MAX, &why).await;
+                tracing::info!(component = domain, messages, "what waited for a component is given up");
+                // Whoever wants it may have gone.
+                let _ = done.send(messages);
             }
         }
     }
@@ -326,4 +341,4 @@ const DELAY_MAX: Duration = Duration::from_secs(5);
 const STREAMS_MAX: usize = 16;
 /// How long a former stream may take to end.
 const REPLACE_TIME: Duration = Duration::from_secs(8);
-const EXPIRY_STEP: Duration = Duration::from_secs(10);
+const EXPIRY_STEP: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! Certificates: the TLS part of the configuration, and what `stonechat check` reports about it.
 
-use super::{AS_SAID, Report};
+use super::{AS_SAID, Report, services};
 use crate::net::local_ca;
 use crate::net::tls::{HostCertificate, MinVersion, Source, Tls, TlsSettings};
 use crate::server::config::{Config, Host, Loaded, Origins, Problem, TlsVersion};
@@ -44,8 +44,14 @@ pub fn look(loaded: &Loaded, report: &mut Report) {
             Err(told) => report.problems.push(unusable(&domain, place, &told)),
         }
     }
-    let renewed = read(settings(config)).ok().flatten();
-    if let Some(why) = renewed.as_ref().and_then(Tls::ca_renewed) {
+    let all = read(settings(config)).ok().flatten();
+    if config.s2s.enabled
+        && let Some(tls) = &all
+    {
+        let public = config.host.iter().filter(|host| services::is_public(&host.domain));
+        report.warnings.extend(public.filter_map(|host| for_others(config, host, tls)));
+    }
+    if let Some(why) = all.as_ref().and_then(Tls::ca_renewed) {
         let file = local_ca::folder(&config.data_dir).join("ca.pem");
         report.warnings.push(format!(
             "the server's own authority ({}) {why}: the server makes its certificate anew, with the same \
@@ -53,6 +59,28 @@ pub fn look(loaded: &Loaded, report: &mut Report) {
             file.display()
         ));
     }
+}
+
+/// What other servers will not like about a host's certificate.
+fn for_others(config: &Config, host: &Host, tls: &Tls) -> Option<String> {
+    let domain = &host.domain;
+    if host.certificate.is_none() {
+        return Some(format!(
+            "the certificate of {domain} is of this server's own authority: other servers refuse it, unless they \
+             trust that or make do with dialback; have one of a public authority (host.certificate, host.key)"
+        ));
+    }
+    let beside = services::of(&config.module_config(), domain).into_iter().map(|(domain, _)| domain);
+    let without: Vec<_> = beside.filter(|service| !tls.has_name(service)).collect();
+    (!without.is_empty()).then(|| {
+        let names: Vec<_> = without.iter().map(|name| format!("DNS:{name}")).collect();
+        format!(
+            "the certificate of {domain} is not for {}: other servers that want to reach these refuse it; order one \
+             with {}, or with DNS:*.{domain}",
+            without.join(", "),
+            names.join(", ")
+        )
+    })
 }
 
 /// Finds what is wrong with the configured certificates, before a start makes any files.
@@ -187,6 +215,33 @@ mod tests {
             assert!(told.contains(part), "no {part} in {told}");
         }
         assert!(report.to_string().contains("not serve as it should: 1 problem."), "{report}");
+    }
+
+    #[test]
+    fn services_without_a_name_in_the_certificate_are_named() {
+        use crate::net::tls::testing::Authority;
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new();
+        let warnings = |names: &[&str], enabled: &str| {
+            let (chain, key) = authority.issue(names);
+            let (at, secret) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+            fs::write(&at, chain).unwrap();
+            fs::write(&secret, key).unwrap();
+            let (at, secret) = (at.display().to_string(), secret.display().to_string());
+            let sets = [
+                ("host.0.domain", "example.org"),
+                ("host.0.certificate", &at),
+                ("host.0.key", &secret),
+                ("s2s.enabled", enabled),
+            ];
+            looked_at(&folder, &sets).warnings.join("\n")
+        };
+        let told = warnings(&["example.org"], "true");
+        for part in ["not for", "conference.example.org", "DNS:*.example.org"] {
+            assert!(told.contains(part), "no {part} in {told}");
+        }
+        assert!(!warnings(&["example.org", "*.example.org"], "true").contains("not for"));
+        assert!(!warnings(&["example.org"], "false").contains("not for"));
     }
 
     #[test]

@@ -3,18 +3,18 @@
 use crate::modules;
 use crate::server::config::Config;
 
-/// Says which there are, and which need a DNS record once servers of others are to find them. Clients of this server
-/// need none: they reach all of them through it.
+/// Says which there are, and which need a DNS record if other servers are to find them. Clients of this server need
+/// none: they reach all of them through it.
 pub fn lines(config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
     for host in &config.host {
         for (domain, what) in of(&config.module_config(), &host.domain) {
-            let record = match needs_record(&host.domain) {
-                true => format!(
-                    "its users need no DNS record for it; servers of others will, once there is federation: \
-                     _xmpp-server._tcp.{domain}"
+            let record = match (is_public(&host.domain), config.s2s.enabled) {
+                (true, true) => format!(
+                    "its users need no DNS record for it; other servers find it by _xmpp-server._tcp.{domain}"
                 ),
-                false => "no DNS record is needed, as no other server can reach it".to_owned(),
+                (true, false) => "no DNS record is needed, as s2s.enabled is false".to_owned(),
+                (false, _) => "no DNS record is needed, as no other server can reach it".to_owned(),
             };
             lines.push(format!("service: {domain} ({what}); {record}"));
         }
@@ -23,7 +23,7 @@ pub fn lines(config: &Config) -> Vec<String> {
 }
 
 /// Domains of the services at a host, and what each is.
-fn of(config: &modules::Config, host: &str) -> Vec<(String, String)> {
+pub(super) fn of(config: &modules::Config, host: &str) -> Vec<(String, String)> {
     let served = |module: &&'static modules::api::Module| {
         let service = module.service.as_ref()?;
         let label = (service.label)(config)?;
@@ -34,7 +34,7 @@ fn of(config: &modules::Config, host: &str) -> Vec<(String, String)> {
 }
 
 /// Names without a place in the DNS: RFC 6761 §6, RFC 6762 §3, RFC 8375, RFC 9476; one without a dot has none either.
-fn needs_record(host: &str) -> bool {
+pub(super) fn is_public(host: &str) -> bool {
     if host.ends_with(".home.arpa") {
         return false;
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_of_a_public_domain_needs_a_record_some_day() {
+    fn a_service_of_a_public_domain_needs_a_record() {
         for (host, needs) in [
             ("example.org", true),
             ("chat.example.org", true),
@@ -60,7 +60,7 @@ mod tests {
             ("192.0.2.1", false),
             ("[2001:db8::1]", false),
         ] {
-            assert_eq!(needs_record(host), needs, "{host}");
+            assert_eq!(is_public(host), needs, "{host}");
         }
     }
 

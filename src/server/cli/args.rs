@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use super::args_room::{ROOM_EXAMPLES, Room};
+use super::args_s2s::{S2S_EXAMPLES, S2s};
 use super::args_team::{TEAM_EXAMPLES, Team};
 use super::args_upload::{UPLOAD_EXAMPLES, Upload};
 use super::args_web::WebVerb;
@@ -74,7 +75,8 @@ pub enum Command {
         #[arg(long)]
         deep: bool,
     },
-    /// Say how the running server's disk keeps up: writes that wait, and what was refused
+    /// Say how the running server's disk keeps up (writes that wait, and what was refused), and how much waits for
+    /// other servers
     Status,
     /// Add, change, shut and list accounts, while the server runs or not
     #[command(subcommand, after_help = USER_EXAMPLES)]
@@ -88,6 +90,9 @@ pub enum Command {
     /// Make rooms and look after them
     #[command(subcommand, after_help = ROOM_EXAMPLES)]
     Room(Room),
+    /// Look at the streams with other servers, try one, and say who is let in
+    #[command(subcommand, name = "s2s", after_help = S2S_EXAMPLES)]
+    S2s(S2s),
     /// Put a web client beside the server
     #[command(subcommand)]
     Web(WebVerb),
