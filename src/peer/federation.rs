@@ -53,9 +53,15 @@ pub struct Rules {
 
 impl Rules {
     /// The rules of these settings.
-    pub fn new(settings: Arc<Settings>, mut components: Vec<String>) -> Self {
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self { settings, said: ArcSwap::default(), components: Vec::new() }
+    }
+
+    /// The same with these domains of components, in normal form.
+    pub fn with_components(mut self, mut components: Vec<String>) -> Self {
         components.sort();
-        Self { settings, said: ArcSwap::default(), components }
+        self.components = components;
+        self
     }
 
     fn is_component(&self, domain: &str) -> bool {

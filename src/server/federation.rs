@@ -23,7 +23,8 @@ use crate::store::StoreError;
 pub fn peers(config: &Config) -> (Peers, Arc<Rules>) {
     let settings = Arc::new(config.s2s.settings());
     let components = config.component_places().into_iter().map(|place| place.domain);
-    let rules = Arc::new(Rules::new(settings.clone(), components.collect()));
+    let rules = Rules::new(settings.clone()).with_components(components.collect());
+    let rules = Arc::new(rules);
     (Peers::new(rules.clone(), peer::Federation::bounds(&settings)), rules)
 }
 

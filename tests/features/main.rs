@@ -26,6 +26,7 @@ mod claims;
 mod cli;
 mod clock;
 mod commands;
+mod component;
 mod config;
 mod csi;
 mod damaged_rows;

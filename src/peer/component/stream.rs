@@ -211,6 +211,7 @@ impl Stream {
             local,
             direction: Direction::Component,
             why,
+            advice: "compare the component's secret with the one in its [[component]]",
             steps: Vec::new(),
         };
         self.components.streams.failed(domain, failed);
