@@ -30,7 +30,7 @@ pub(super) fn send(
             let kind = StanzaClass::Message(MessageType::Normal);
             // §9 rule 4: whom the account blocks it cannot write to (XEP-0191 §3.3).
             if let Some(to) = message.to()
-                && !cx.router.admits(&home, kind, to)
+                && !cx.router.lets_send(&home, kind, to)
             {
                 return Err(StanzaError::not_acceptable().text("the account blocks the addressee"));
             }

@@ -27,7 +27,7 @@ pub(super) fn send(
         verdict.refused()?;
         let home = cx.router.home(&owner).await?.ok_or_else(not_there)?;
         if let Some(to) = inner.to().filter(|to| to.bare_str() != owner.as_str())
-            && !cx.router.admits(&home, StanzaClass::IqRequest, to)
+            && !cx.router.lets_send(&home, StanzaClass::IqRequest, to)
         {
             return Err(StanzaError::not_acceptable().text("the account blocks the addressee"));
         }
