@@ -219,6 +219,28 @@ CREATE TABLE owed_before (
     PRIMARY KEY (account, seq)
 ) STRICT;
 
+CREATE TABLE peer_queue (
+    -- The position, as in the archive and the mailbox.
+    seq INTEGER PRIMARY KEY,
+    -- The domain of this server that it comes from, and the one that it goes to.
+    local TEXT NOT NULL,
+    remote TEXT NOT NULL,
+    -- When it came, in microseconds since 1970.
+    at INTEGER NOT NULL,
+    stanza BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX peer_queue_pair ON peer_queue (remote, local, seq);
+
+CREATE TABLE peer_rule (
+    -- In normal form; `*` stands for all that no other rule names.
+    domain TEXT PRIMARY KEY,
+    -- 1 if it is let in, 0 if it is kept out.
+    allowed INTEGER NOT NULL,
+    -- When that was said, in microseconds since 1970.
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE private_xml (
     account INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
     ns TEXT NOT NULL,

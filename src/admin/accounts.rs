@@ -65,12 +65,14 @@ pub enum AdminError {
     Time(String),
     /// The text names no uploaded file.
     #[error(
-        "`{0}` is neither a link to an uploaded file nor its id; `stonechat upload list ADDRESS` shows both"
+        "`{0}` is neither the id of an uploaded file nor a link to one; `stonechat upload list ADDRESS` shows ids"
     )]
     File(String),
     /// There are no such files.
-    #[error("no such file is there (any more); `stonechat upload list ADDRESS` shows all")]
-    NoFile,
+    #[error(
+        "nothing is deleted, as no such file is there (any more): {0}; `stonechat upload list ADDRESS` shows all"
+    )]
+    NoFile(String),
     /// The password is not acceptable.
     #[error("{0}; choose another password")]
     Password(#[from] PasswordError),
@@ -92,6 +94,12 @@ pub enum AdminError {
     /// No name for a team.
     #[error("the name of a team has 1 to 128 bytes and no line breaks; give the command again")]
     TeamName,
+    /// No such team, for an invitation.
+    #[error(
+        "there is no team {0} that somebody could be invited to; `stonechat team list` shows all, and \
+         `stonechat team add \"{0}\"` makes this one"
+    )]
+    NoTeam(String),
     /// Several domains are served.
     #[error("several domains are served ({0}); say on which one: --domain DOMAIN")]
     WhichDomain(String),

@@ -4,6 +4,7 @@ pub mod accounts;
 mod admins;
 pub mod invitations;
 mod operator;
+mod peer_verbs;
 mod peers;
 mod reports;
 mod rooms;
@@ -13,7 +14,8 @@ mod uploads;
 
 pub use admins::Admins;
 pub use operator::{Operator, backup_line, served};
-pub use peers::{PeerError, PeerVerb, Peering, rules_of};
+pub use peer_verbs::{PeerError, PeerVerb};
+pub use peers::{Peering, rules_of};
 pub use rooms::{RoomError, RoomLine, RoomPage, RoomQuery, RoomVerb};
 pub use secret::Secret;
 pub use teams::{TeamError, TeamVerb};

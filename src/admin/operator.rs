@@ -7,7 +7,7 @@ use super::reports;
 use super::uploads;
 use super::{
     Actor, Admins, Audience, Effects, Gone, Invite, Notice, NoticeChange, Online, Request,
-    Response, RoomPage, RoomQuery,
+    Response, RoomPage, RoomQuery, TeamError, TeamVerb,
 };
 use crate::base::role::Role;
 use crate::base::size::readable;
@@ -371,6 +371,11 @@ impl Operator {
             what += &format!("; {} becomes a contact", inviter.jid);
         }
         if let Some(team) = &team {
+            // A name that cannot be one is told below.
+            let show = TeamVerb::Show { name: team.clone() };
+            if let Err(AdminError::Team(TeamError::Unknown(team))) = self.effects.team(show).await {
+                return Err(AdminError::NoTeam(team));
+            }
             what += &format!("; they join the team {team}");
         }
         let kind = Kind::Account { local: name, befriends: inviter.is_some() };
@@ -477,11 +482,16 @@ pub fn backup_line(made: &Snapshot) -> String {
     let uploads = made.uploads.as_ref().map(|Uploads { folder, files, bytes, missing }| {
         let (folder, bytes) =
             (folder.display(), readable(i64::try_from(*bytes).unwrap_or(i64::MAX)));
-        let missing = match missing {
-            0 => String::new(),
-            missing => format!(" ({missing} of them are missing in the data folder)"),
-        };
-        format!("; {folder} holds its {files} uploaded files{missing}: {bytes}")
+        match missing {
+            0 => format!("; {folder} holds its {files} uploaded files: {bytes}"),
+            missing => {
+                let held = files.saturating_sub(*missing);
+                format!(
+                    "; {folder} holds {held} of its {files} uploaded files: {bytes}; the other {missing} are not in the \
+                     data folder: in the bucket of uploads, or MISSING if there is none"
+                )
+            }
+        }
     });
     let uploads = uploads.unwrap_or_default();
     format!("{path} holds the database as it was: {kib} KiB, in {ms} ms{uploads}")

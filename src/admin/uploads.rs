@@ -58,7 +58,7 @@ pub async fn run(store: &Store, verb: UploadVerb) -> Result<Vec<String>, AdminEr
     match verb {
         UploadVerb::Owners { max } => owners(store, max).await,
         UploadVerb::List { jid, before, max } => list(store, &jid, before, max).await,
-        UploadVerb::Delete { files } => delete(store, &files).await.map(|line| vec![line]),
+        UploadVerb::Delete { files } => delete(store, &files).await,
         UploadVerb::DeleteAll { jid } => delete_all(store, &jid).await.map(|line| vec![line]),
     }
 }
@@ -133,16 +133,27 @@ fn line(file: &Listed) -> String {
     format!("{id}  {made}  {size}  {}{until}  {name}", kind.as_str())
 }
 
-async fn delete(store: &Store, files: &[String]) -> Result<String, AdminError> {
+async fn delete(store: &Store, files: &[String]) -> Result<Vec<String>, AdminError> {
     let id = |text: &String| id_of(text).ok_or_else(|| AdminError::File(text.clone()));
     let ids = files.iter().map(id).collect::<Result<Vec<String>, _>>()?;
     let wanted = ids.len();
-    match store.write(move |tx| uploads::bury_some(tx, &ids)).await? {
-        0 => Err(AdminError::NoFile),
-        1 => Ok("1 file is deleted".to_owned()),
-        count if count == wanted => Ok(format!("{count} files are deleted")),
-        count => Ok(format!("{count} files are deleted; the others are not there (any more)")),
-    }
+    let missing = store.write(move |tx| {
+        let mut missing = Vec::new();
+        for id in ids {
+            if uploads::bury_some(tx, std::slice::from_ref(&id))? == 0 {
+                missing.push(id);
+            }
+        }
+        Ok(missing)
+    });
+    let missing = missing.await?;
+    let told = match wanted.saturating_sub(missing.len()) {
+        0 => return Err(AdminError::NoFile(missing.join(", "))),
+        1 => "1 file is deleted".to_owned(),
+        count => format!("{count} files are deleted"),
+    };
+    let line = |id| format!("no such file is there (any more): {id}");
+    Ok([told].into_iter().chain(missing.into_iter().map(line)).collect())
 }
 
 /// Of a link `…/upload/ID/NAME`, or the id itself.

@@ -75,7 +75,9 @@ impl Cause {
 
 fn of_stream(failure: &Failure) -> &'static str {
     match failure {
-        Failure::NoTls => "nothing is ever sent without encryption: those who run it have to offer TLS",
+        Failure::NoTls => {
+            "nothing is ever sent without encryption: those who run it have to offer TLS"
+        }
         Failure::Certificate(_) => CERTIFICATE,
         Failure::NoWay | Failure::External(_) => {
             "it does not believe our certificate: have one of a public authority that has our domain among its \
@@ -122,24 +124,17 @@ pub(super) fn of_refused(why: &str, admitted: bool) -> (usize, &'static str) {
     match (admitted, why) {
         (false, _) => (0, DENIED),
         (true, why) if why.contains("certificate") => (1, CERTIFICATE),
-        (true, why) if why.contains("authoritative") || why.contains("key") => {
-            (2, "the server at the domain's address did not vouch for it: somebody else may pretend to be it")
-        }
+        (true, why) if why.contains("authoritative") || why.contains("key") => (
+            2,
+            "the server at the domain's address did not vouch for it: somebody else may pretend to be it",
+        ),
         (true, _) => (3, ""),
     }
 }
 
 /// How attempts end.
-pub(super) const OUTCOMES: [&str; 8] = [
-    "connected",
-    "denied",
-    "not-found",
-    "timeout",
-    "failed",
-    "tls",
-    "authentication",
-    "stream",
-];
+pub(super) const OUTCOMES: [&str; 8] =
+    ["connected", "denied", "not-found", "timeout", "failed", "tls", "authentication", "stream"];
 /// Why others are refused.
 pub(super) const REASONS: [&str; 4] = ["denied", "certificate", "dialback", "other"];
 

@@ -188,8 +188,14 @@ impl Federation {
         advice: &'static str,
         steps: Vec<Step>,
     ) {
-        let failed =
-            Failed { at: wall(), local: local.to_owned(), direction, why: why.clone(), advice, steps };
+        let failed = Failed {
+            at: wall(),
+            local: local.to_owned(),
+            direction,
+            why: why.clone(),
+            advice,
+            steps,
+        };
         if let Some(untold) = self.streams.failed(remote, failed) {
             let direction = direction.as_str();
             tracing::info!(local, peer = %remote, direction, why, advice, untold, "no stream with a server");

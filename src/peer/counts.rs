@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::cause::{OUTCOMES, REASONS};
-use super::federation::Federation;
+use super::streams::Streams;
 use crate::base::figures::Figures;
 use crate::base::tally::Tally;
 
@@ -42,20 +42,20 @@ impl Counts {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
 
-impl Federation {
-    /// Adds the figures of federation, without those of the queues, which are the router's.
-    pub fn figures(&self, out: &mut Figures) {
-        let counts = &self.counts;
+    /// Adds the figures, with those of the streams that stand.
+    pub(super) fn figures(&self, streams: &Streams, out: &mut Figures) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         out.gauge("stonechat_s2s_streams", "Streams with other servers, by who opened them.")
-            .by("direction", self.streams.count());
+            .by("direction", streams.count());
         out.counter("stonechat_s2s_connects", "Attempts to open a stream to a domain, by outcome.")
-            .by("outcome", OUTCOMES.into_iter().zip(counts.attempts.iter().map(read)));
+            .by("outcome", OUTCOMES.into_iter().zip(self.attempts.iter().map(read)));
         out.counter("stonechat_s2s_stanzas", "Stanzas between other servers and this one.")
-            .by("direction", [("in", counts.stanzas.sum(0)), ("out", counts.stanzas.sum(1))]);
-        out.counter("stonechat_s2s_refused", "Domains of other servers that were refused, by reason.")
-            .by("reason", REASONS.into_iter().zip(counts.refused.iter().map(read)));
+            .by("direction", [("in", self.stanzas.sum(0)), ("out", self.stanzas.sum(1))]);
+        out.counter(
+            "stonechat_s2s_refused",
+            "Domains of other servers that were refused, by reason.",
+        )
+        .by("reason", REASONS.into_iter().zip(self.refused.iter().map(read)));
     }
 }

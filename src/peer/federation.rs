@@ -13,6 +13,7 @@ use super::dial::Dialer;
 use super::resumable::Resumables;
 use super::settings::Settings;
 use super::streams::Streams;
+use crate::base::figures::Figures;
 use crate::router::peer_queue::PeerBounds;
 use crate::router::peers::Reaches;
 use crate::session::Context;
@@ -89,7 +90,8 @@ impl Rules {
 
     /// What is told to whoever wants to reach a domain that is kept out.
     pub(super) fn denies(&self, domain: &str) -> Option<StanzaError> {
-        let why = || StanzaError::not_allowed().text(format!("this server does not talk to {domain}"));
+        let why =
+            || StanzaError::not_allowed().text(format!("this server does not talk to {domain}"));
         (!self.admits(domain)).then(why)
     }
 }
@@ -192,6 +194,11 @@ impl Federation {
         }
     }
 
+    /// Adds the figures of federation, without those of the queues, which are the router's.
+    pub fn figures(&self, out: &mut Figures) {
+        self.counts.figures(&self.streams, out);
+    }
+
     /// How fast one peer is read from.
     pub(super) fn pace(&self, now: Instant) -> Pace {
         let Settings { bytes_per_second, stanzas_per_second, .. } = *self.settings;
@@ -258,7 +265,9 @@ mod tests {
         let of = |allow: &[&str], deny: &[&str], said: &[(&str, bool)]| {
             let (allow, deny) = (list(allow), list(deny));
             let rules = Rules::new(Arc::new(Settings { allow, deny, ..Settings::default() }));
-            rules.say(said.iter().map(|(domain, allowed)| ((*domain).to_owned(), *allowed)).collect());
+            rules.say(
+                said.iter().map(|(domain, allowed)| ((*domain).to_owned(), *allowed)).collect(),
+            );
             rules.admits("a.example")
         };
         assert!(of(&[], &[], &[]));

@@ -35,8 +35,7 @@ pub async fn serve(federation: Arc<Federation>) {
                 continue;
             }
         };
-        let link =
-            Link { federation: federation.clone(), queue, tries: 0, short: 0, former: None };
+        let link = Link { federation: federation.clone(), queue, tries: 0, short: 0, former: None };
         router.tasks.spawn("peer", link.run());
     }
 }
@@ -185,7 +184,7 @@ impl Link {
         // Once may be a restart.
         if let Some(doublings) = self.short.checked_sub(1) {
             let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
-            sleep(FIRST_PAUSE.saturating_mul(factor).min(LAST_PAUSE)).await;
+            rested(&self.queue, FIRST_PAUSE.saturating_mul(factor).min(LAST_PAUSE)).await;
         }
         self.short = self.short.saturating_add(1);
     }

@@ -53,8 +53,13 @@ impl Peering for Verbs {
             pairs += 1;
         }
         vec![
-            format!("other servers: {theirs} streams of theirs, {ours} of ours, {components} of components"),
-            format!("waiting for them: {messages} messages, {}, for {pairs} pairs of domains", size(bytes)),
+            format!(
+                "other servers: {theirs} streams of theirs, {ours} of ours, {components} of components"
+            ),
+            format!(
+                "waiting for them: {messages} messages, {}, for {pairs} pairs of domains",
+                size(bytes)
+            ),
         ]
     }
 }
@@ -80,7 +85,8 @@ impl Verbs {
     fn list(&self) -> Vec<String> {
         let queues = self.0.context.router.peers.all();
         let load_of = |local: &str, remote: &str| {
-            let it = queues.iter().find(|it| *it.pair.local == *local && *it.pair.remote == *remote);
+            let it =
+                queues.iter().find(|it| *it.pair.local == *local && *it.pair.remote == *remote);
             it.map(|queue| queue.load()).unwrap_or_default()
         };
         let now = wall();
@@ -108,7 +114,8 @@ impl Verbs {
         for failed in &failures {
             lines.extend(failure_lines(failed));
         }
-        let stands = |facts: &StreamFacts| facts.pairs.iter().any(|(_, remote, _)| remote == domain);
+        let stands =
+            |facts: &StreamFacts| facts.pairs.iter().any(|(_, remote, _)| remote == domain);
         let open = self.0.streams.all().iter().filter(|facts| stands(facts)).count();
         let now = wall();
         let mut waiting = 0;
@@ -154,7 +161,9 @@ impl Verbs {
             return Err(PeerError::Ours(remote.to_owned()).into());
         }
         if !self.0.settings.enabled {
-            return Ok(vec!["NOT REACHED: s2s.enabled is false, so this server talks to no other".to_owned()]);
+            return Ok(vec![
+                "NOT REACHED: s2s.enabled is false, so this server talks to no other".to_owned(),
+            ]);
         }
         self.0.dialer.forget(remote);
         let opened = connect::attempt(&self.0, &local, remote, &Purpose::Stanzas).await;
@@ -176,7 +185,7 @@ impl Verbs {
         Ok(lines)
     }
 
-    /// A ping by the way of all stanzas: the answer may come on another stream (XEP-0199).
+    /// A ping by the way of all stanzas: the answer may come on another stream.
     async fn ping(&self, local: &str, remote: &str) -> (Step, String) {
         let (from, to) = (Jid::normal(local), Jid::normal(remote));
         let cx = self.0.context.cx(Requester::Entity(from));
@@ -184,9 +193,12 @@ impl Verbs {
         let payload = format!("<ping xmlns='{}'/>", crate::xml::ns::PING);
         let asked = cx.ask(local, &to, IqType::Get, payload.as_bytes(), PING_TIME).await;
         let took = now() - start;
-        let step = |what: String, failed| Step { what: format!("ping of {remote}: {what}"), took, failed };
+        let step =
+            |what: String, failed| Step { what: format!("ping of {remote}: {what}"), took, failed };
         match asked {
-            Ok(_) => (step("answered".to_owned(), false), format!("REACHED: {remote} talks to {local}")),
+            Ok(_) => {
+                (step("answered".to_owned(), false), format!("REACHED: {remote} talks to {local}"))
+            }
             // RFC 6120 §8.4: who does not know the request answers, too.
             Err(Unanswered::Refused(error)) if !is_ours(&error) => (
                 step(format!("answered with {}", error.condition.as_str()), false),
@@ -304,9 +316,12 @@ fn stream_lines(
         (false, true) => "sm",
         (false, false) => "–",
     };
-    let (direction, age) = (direction.as_str(), ago(now.duration_since(*since).unwrap_or_default()));
+    let (direction, age) =
+        (direction.as_str(), ago(now.duration_since(*since).unwrap_or_default()));
     if pairs.is_empty() {
-        return vec![format!("{direction}  ?  ?  {address}  {tls}  not authenticated yet  {extras}  {age}")];
+        return vec![format!(
+            "{direction}  ?  ?  {address}  {tls}  not authenticated yet  {extras}  {age}"
+        )];
     }
     let line = |(local, remote, how): &(String, String, &'static str)| {
         let load = load_of(local, remote);
@@ -327,7 +342,8 @@ fn waits(load: &PeerLoad, now: SystemTime) -> String {
             stamp(from_micros(oldest))
         ),
     };
-    let next = (next_try > 0).then(|| from_micros(next_try).duration_since(now).unwrap_or_default());
+    let next =
+        (next_try > 0).then(|| from_micros(next_try).duration_since(now).unwrap_or_default());
     let next = next.map(|wait| format!("; tried again in {}", ago(wait)));
     format!("{waits}{}", next.unwrap_or_default())
 }
@@ -372,7 +388,8 @@ mod tests {
 
     #[test]
     fn times_are_in_one_unit() {
-        let cases = [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (200_000, "2 days")];
+        let cases =
+            [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (200_000, "2 days")];
         for (secs, told) in cases {
             assert_eq!(ago(Duration::from_secs(secs)), told);
         }
@@ -401,7 +418,7 @@ mod tests {
             [
                 "out  a.example  b.example  127.0.0.1  TLSv1.3  external  bidi sm  60 s  nothing waits",
                 "out  a.example  c.example  127.0.0.1  TLSv1.3  external  bidi sm  60 s  1 message waits, \
-                 2.0 KiB, since 1970-01-01T00:00:00Z",
+                 2 KiB, since 1970-01-01T00:00:00Z",
             ]
         );
         facts.pairs.clear();

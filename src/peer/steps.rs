@@ -61,6 +61,8 @@ mod tests {
         );
         assert!(!failed);
         assert!(of(Trust::Valid, &["c.example"]).1);
-        assert!(of(Trust::Untrusted("it has expired".into()), &["b.example"]).0.contains("expired"));
+        assert!(
+            of(Trust::Untrusted("it has expired".into()), &["b.example"]).0.contains("expired")
+        );
     }
 }

@@ -11,11 +11,11 @@ use tokio::time::{sleep_until, timeout, timeout_at};
 
 use super::clock::{now, wall};
 use super::connect;
+use super::dial::Step;
 use super::federation::Federation;
 use super::machine::{Act, Acts, Input, Machine};
 use super::receiving::Receiving;
 use super::sending::{Confirms, PeerWire, Sending, Woken};
-use super::dial::Step;
 use super::steps;
 use super::streams::{Direction, Listed, StreamFacts};
 use crate::base::time::micros;
@@ -378,6 +378,10 @@ impl Stream {
                     }
                 }
                 Act::Paired { local, remote, how } => self.paired(local, remote, how),
+                Act::Refused { remote, why } if self.machine.is_outgoing() => {
+                    let pair = (&*self.names.0, &*remote);
+                    self.federation.note(pair, Direction::Out, why, "", Vec::new());
+                }
                 Act::Refused { remote, why } => {
                     let local = self.machine.local().unwrap_or(&self.names.0);
                     self.federation.refuse((local, &remote), self.address, &why);
@@ -425,7 +429,11 @@ impl Stream {
         tracing::info!(local, peer = %remote, address = %self.address, direction, how, "a server is connected");
         self.listed.change(|facts| facts.pairs.push((local.clone(), remote.clone(), how)));
         self.pairs.push((local.clone(), remote.clone()));
-        if self.bidi && !self.machine.is_outgoing() {
+        if self.machine.is_outgoing() {
+            return;
+        }
+        self.federation.context.router.peers.heard_of(&local, &remote);
+        if self.bidi {
             self.attach(&local, &remote);
         }
     }

@@ -22,11 +22,8 @@ impl Router {
             .is(self.tasks.running() as u64);
         let loads: Vec<_> = self.peers.all().iter().map(|queue| queue.load()).collect();
         let waiting = || loads.iter().filter(|load| load.messages > 0);
-        out.gauge(
-            "stonechat_s2s_queued",
-            "Messages that other servers have not acknowledged.",
-        )
-        .is(waiting().map(|load| load.messages as u64).sum());
+        out.gauge("stonechat_s2s_queued", "Messages that other servers have not acknowledged.")
+            .is(waiting().map(|load| load.messages as u64).sum());
         out.gauge("stonechat_s2s_queued_bytes", "Bytes of them.")
             .is(waiting().map(|load| load.bytes as u64).sum());
         out.gauge(
@@ -34,7 +31,10 @@ impl Router {
             "Pairs of domains, one of them ours, between which such messages wait.",
         )
         .is(waiting().count() as u64);
-        out.gauge("stonechat_s2s_away", "Pairs of domains for which messages wait and no stream stands.")
-            .is(waiting().filter(|load| !load.open).count() as u64);
+        out.gauge(
+            "stonechat_s2s_away",
+            "Pairs of domains for which messages wait and no stream stands.",
+        )
+        .is(waiting().filter(|load| !load.open).count() as u64);
     }
 }

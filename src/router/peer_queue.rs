@@ -400,6 +400,11 @@ impl PeerQueue {
         GivenUp { stanzas: rowless.map(|item| item.frame).collect() }
     }
 
+    /// Whether the peer could not be reached, and is tried again later.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self.lock().reach, Reach::Away(_))
+    }
+
     /// Whether nothing waits and no task looks after it.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.lock();

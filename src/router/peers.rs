@@ -76,6 +76,15 @@ impl Peers {
         self.queue(local, remote)
     }
 
+    /// A peer that could not be reached has called: it is tried again at once.
+    pub fn heard_of(&self, local: &str, remote: &str) {
+        let shard = self.shard(remote);
+        let mut queues = shard.get(remote).into_iter().flatten();
+        if let Some(queue) = queues.find(|queue| &*queue.pair.local == local && queue.is_away()) {
+            queue.wake();
+        }
+    }
+
     /// Takes up what an earlier run left in the store. Begins no task: see [`Peers::call`].
     pub async fn restore(&self, router: &Router) -> Result<Vec<Arc<PeerQueue>>, StoreError> {
         let outlines = router.store.read(peer_queue::outlines).await?;

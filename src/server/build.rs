@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{interval, timeout_at};
 
 use super::admin_socket::{AdminSocket, is_alive};
-use super::check::{bind_problem, certificates, clock_warning, open_folder, ports_free};
+use super::check::{bind_problem, bucket, certificates, clock_warning, open_folder, ports_free};
 use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
 use super::federation::{self, Federation};
@@ -92,6 +92,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let secret = secret_of(&store, "dialback").await?;
     let federation = Federation::new(config, origins, &context, (rules, secret), tls.clone())?;
     federation.read_rules().await?;
+    bucket::open(config, origins, &context.pipeline)?;
     (0..context.pipeline.services().len()).for_each(|service| serve(&context, ServiceId(service)));
     // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
     let socket = bind_operator(config, origins).await?;

@@ -1,6 +1,8 @@
 //! `stonechat check`: finds, before a start, everything that would stop it.
 
+pub mod bucket;
 pub mod certificates;
+mod external;
 mod records;
 mod services;
 mod web_client;
@@ -111,6 +113,7 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     let read = read.unwrap_or_else(|| "the built-in defaults, no file found".to_owned());
     report.good.push(format!("configuration: {read}"));
     report.warnings.extend(config.warnings());
+    report.warnings.extend(external::warnings(config));
     report.warnings.extend(clock_warning());
     let running = server_runs(config);
     report.running = running;
@@ -119,8 +122,20 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
     folder(config, &loaded.origins, &mut report);
     socket(config, running, &loaded.origins, &mut report);
     database(config, running, depth, &mut report);
+    for found in block_on(bucket::look(config, &loaded.origins)).unwrap_or_default() {
+        match found {
+            bucket::Found::Good(line) => report.good.push(line),
+            bucket::Found::Warning(line) => report.warnings.push(line),
+            bucket::Found::Fault(fault) => report.faults.push(fault),
+            bucket::Found::Problem(problem) => report.problems.push(problem),
+        }
+    }
     certificates(&loaded, &mut report);
-    records::look(config, &mut report);
+    let zone = block_on(records::look(config)).unwrap_or_default();
+    report.good.extend(zone.good);
+    report.notes.extend(zone.notes);
+    report.warnings.extend(zone.warnings);
+    report.records.extend(zone.records);
     ports(config, running, &loaded.origins, &mut report);
     report
 }

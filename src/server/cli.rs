@@ -1,6 +1,7 @@
 //! The command line and its commands.
 
 mod args;
+mod args_list;
 mod args_room;
 mod args_s2s;
 mod args_team;

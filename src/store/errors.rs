@@ -127,12 +127,19 @@ pub enum BackupError {
         path: PathBuf,
     },
     /// A file of this name exists.
-    #[error(
-        "{path:?} exists already, and a backup overwrites nothing. Name another file. If it is the \
-         uploads of a backup that was renamed, rename it as well; if there is none, remove it"
-    )]
+    #[error("{path:?} exists already, and a backup overwrites nothing. Name another file")]
     Exists {
         /// The existing file.
+        path: PathBuf,
+    },
+    /// A folder is where this backup's uploaded files would be.
+    #[error(
+        "{path:?} exists already: it may hold the uploaded files of another backup, whose database was \
+         renamed or removed. Name another file; or give the folder the new name of its database with \
+         .uploads behind it, and remove it if there is no such database"
+    )]
+    OthersUploads {
+        /// The folder.
         path: PathBuf,
     },
     /// SQLite would take this file for a part of the backup.

@@ -179,6 +179,11 @@ async fn a_wrong_file_is_refused_and_changes_nothing() -> Outcome<()> {
     running();
     assert_eq!(std::fs::read(at.join("copy.db")).unwrap(), b"precious");
     std::fs::remove_file(at.join("copy.db")).unwrap();
+    // What another backup left.
+    std::fs::create_dir(at.join("copy.db.uploads")).unwrap();
+    let told = bad(stonechat(at, &["backup", "copy.db"]));
+    assert!(told.contains("uploaded files of another backup"), "{told}");
+    std::fs::remove_dir(at.join("copy.db.uploads")).unwrap();
     // Without a server, the command copies it itself.
     good(stonechat(at, &["backup", "copy.db"]));
 

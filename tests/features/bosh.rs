@@ -4,6 +4,7 @@ use crate::harness::bosh::{Bosh, HTTPBIND, Http};
 use crate::harness::client::Outcome;
 use crate::harness::element::{Element, STREAM};
 use crate::harness::process::Lab;
+use crate::http_input::told;
 use sha1::{Digest, Sha1};
 
 fn text(message: &Element) -> Option<&str> {
@@ -64,6 +65,38 @@ async fn a_client_on_bosh_chats_with_one_on_tcp() -> Outcome<()> {
     }
     bob.send("<message to='alice@localhost'><body>bye</body></message>").await?;
     assert_eq!(alice.finish(next).await?.find("message").and_then(text), Some("bye"));
+    Ok(())
+}
+
+/// XEP-0124 §17.2: who asks for a session where the server was is told where it is; who has one keeps it.
+#[tokio::test]
+async fn a_client_is_sent_to_another_address() -> Outcome<()> {
+    let lab = Lab::new(&["alice"], &["web.moved_to=\"wss://chat.example:8443/ws\""]);
+    let ask = |host: &str| {
+        let body = format!(
+            "<body rid='7' to='localhost' ver='1.11' wait='60' hold='1' xmlns='{HTTPBIND}'/>"
+        );
+        let length = body.len();
+        format!(
+            "POST /http-bind HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+    };
+    for (host, moves) in [("localhost", true), ("chat.example", true), ("CHAT.example:8443", false)]
+    {
+        let got = told(&lab, ask(host)).await?;
+        let body = got.split_once("\r\n\r\n").expect("a body").1;
+        let body = Element::parse(body).expect("XML");
+        assert_eq!(body.attr("sid").is_none(), moves, "{host}: {got}");
+        if moves {
+            assert_eq!(end(&body), ended("see-other-uri"), "{host}: {got}");
+            let uri = body.child(HTTPBIND, "uri").map(|uri| uri.text.as_str());
+            assert_eq!(uri, Some("https://chat.example:8443/http-bind"), "{got}");
+        }
+    }
+    let meta =
+        "GET /.well-known/host-meta HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let got = told(&lab, meta).await?;
+    assert!(got.contains("https://chat.example:8443/http-bind"), "{got}");
     Ok(())
 }
 

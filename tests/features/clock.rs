@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 use stonechat::base::time;
 
-struct Clock {
+pub struct Clock {
     shim: Library,
     file: PathBuf,
     folder: tempfile::TempDir,
@@ -20,7 +20,7 @@ struct Clock {
 
 impl Clock {
     /// None without a C compiler.
-    fn new() -> Option<Clock> {
+    pub fn new() -> Option<Clock> {
         let shim = Library::of("tests/clock/shim.c")?;
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock { shim, file: folder.path().join("clock"), folder };
@@ -28,19 +28,22 @@ impl Clock {
         Some(clock)
     }
 
-    fn set(&self, ahead: i64) {
+    /// Seconds that the clock is ahead.
+    pub fn set(&self, ahead: i64) {
         // At once: the server may read at any moment.
         let new = self.file.with_extension("new");
         std::fs::write(&new, ahead.to_string()).unwrap();
         std::fs::rename(new, &self.file).unwrap();
     }
 
+    /// Has a server go by it.
+    pub fn preload(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", &self.shim.path);
+        command.env("STONECHAT_TEST_CLOCK", &self.file);
+    }
+
     fn serve(&self, users: &[&str]) -> Lab {
-        let preload = |command: &mut Command| {
-            command.env("LD_PRELOAD", &self.shim.path);
-            command.env("STONECHAT_TEST_CLOCK", &self.file);
-        };
-        Lab::serve_as(self.folder.path(), &[], users, preload)
+        Lab::serve_as(self.folder.path(), &[], users, |command| self.preload(command))
     }
 }
 

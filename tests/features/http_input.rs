@@ -22,7 +22,7 @@ async fn until_the_end(client: &mut Client) -> Outcome<String> {
 }
 
 /// What is answered to this, until the server ends the connection.
-async fn told(lab: &Lab, text: impl AsRef<[u8]>) -> Outcome<String> {
+pub async fn told(lab: &Lab, text: impl AsRef<[u8]>) -> Outcome<String> {
     let mut client = connect(lab).await?;
     // It may be refused in the middle.
     let _ = client.io.write(text.as_ref()).await;
@@ -279,6 +279,32 @@ async fn slow_clients_are_cut_off() -> Outcome<()> {
             Ok(Ok(0) | Err(_)) => break,
             _ => assert!(started.elapsed() < DEADLINE, "still there"),
         }
+    }
+    Ok(())
+}
+
+/// `web.idle_secs`, and not `web.head_secs`, is how long a connection is kept between two requests.
+#[tokio::test]
+async fn a_connection_is_kept_between_requests() -> Outcome<()> {
+    let lab = Lab::new(&[], &["web.head_secs=1", "web.idle_secs=60", "web.trusted_proxies=[]"]);
+    let request = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut kept = connect(&lab).await?;
+    for _ in 0..2 {
+        kept.io.write(request.as_bytes()).await.unwrap();
+        let mut read = Vec::new();
+        while !read.windows(4).any(|four| four == b"\r\n\r\n") {
+            match timeout(DEADLINE, kept.io.read(&mut read)).await {
+                Ok(Ok(1..)) => {}
+                ended => return wrong(format!("{ended:?}")),
+            }
+        }
+        let got = String::from_utf8_lossy(&read).into_owned();
+        assert_eq!(statuses(&got), ["200"], "{got}");
+        drain(&mut kept, &got).await?;
+        // A head that does not come to its end measures the time.
+        let mut slow = connect(&lab).await?;
+        slow.io.write(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+        until_the_end(&mut slow).await?;
     }
     Ok(())
 }

@@ -435,6 +435,9 @@ async fn the_operator_makes_lists_and_revokes() -> Outcome<()> {
     drop(lab);
     let none = stonechat(at, &["invite", "list"]);
     assert!(none.ok && none.out.is_empty() && none.err.contains("no invitation"), "{none:?}");
+    let nobody = stonechat(at, &["invite", "--team", "sales"]);
+    assert!(!nobody.ok && nobody.err.contains("stonechat team add \"sales\""), "{nobody:?}");
+    good(at, &["team", "add", "sales"]);
     let made = good(at, &["invite", "--team", "sales", "--uses", "20", "--days", "3", "--qr"]);
     let told = made.lines().nth(2).unwrap();
     assert!(told.contains("20 people") && told.contains("the team sales"), "{made}");

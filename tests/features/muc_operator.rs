@@ -78,6 +78,7 @@ async fn a_room_is_made_for_its_owner() -> Outcome<()> {
         (&["destroy", "hall"], "add --yes if it is meant"),
         (&["purge", "hall"], "add --yes if it is meant"),
         (&["affiliation", "hall", "bob@localhost", "king"], "none of: owner, admin"),
+        (&["affiliation", "hall", "nobody@localhost", "member"], "no account nobody@localhost"),
         (&["affiliation", "hall", "alice@localhost", "none"], "a room needs an owner"),
     ] {
         let said = bad(here, args);

@@ -13,7 +13,8 @@ use std::time::Instant;
 /// Waits until another server has handled what this client sent there before.
 pub async fn across(client: &mut Client, domain: &str) -> Outcome<()> {
     let ping = "<ping xmlns='urn:xmpp:ping'/>";
-    let answer = client.ask(&format!("<iq type='get' id='across' to='{domain}'>{ping}</iq>")).await?;
+    let answer =
+        client.ask(&format!("<iq type='get' id='across' to='{domain}'>{ping}</iq>")).await?;
     assert_eq!(answer.attr("type"), Some("result"), "{answer}");
     Ok(())
 }
@@ -63,7 +64,8 @@ async fn messages_go_both_ways_in_order() -> Outcome<()> {
         assert_eq!(id(&message(&mut alice).await?), format!("b{n}"));
     }
     let request = "<request xmlns='urn:xmpp:receipts'/>";
-    let asks = format!("<message to='bob@b.test' type='chat' id='r'><body>x</body>{request}</message>");
+    let asks =
+        format!("<message to='bob@b.test' type='chat' id='r'><body>x</body>{request}</message>");
     alice.send(&asks).await?;
     assert!(message(&mut bob).await?.child("urn:xmpp:receipts", "request").is_some());
     let received = "<received xmlns='urn:xmpp:receipts' id='r'/>";
@@ -83,7 +85,8 @@ async fn subscriptions_are_asked_for_granted_and_taken_back() -> Outcome<()> {
     let two = Two::new();
     let mut alice = two.a.online("alice", "a").await?;
     let mut bob = two.b.online("bob", "b").await?;
-    let of = |ty: &'static str| move |e: &Element| e.name == "presence" && e.attr("type") == Some(ty);
+    let of =
+        |ty: &'static str| move |e: &Element| e.name == "presence" && e.attr("type") == Some(ty);
     let presence = |ty: &str, to: &str| format!("<presence type='{ty}' to='{to}'/>");
     let (to_bob, to_alice) = ("bob@b.test", "alice@a.test");
     alice.send(&presence("subscribe", to_bob)).await?;
@@ -128,7 +131,9 @@ async fn subscriptions_are_asked_for_granted_and_taken_back() -> Outcome<()> {
     // A request waits for who is offline, and the roster's removal ends all.
     befriend(&mut alice, &mut bob).await?;
     let item = "<item jid='bob@b.test' subscription='remove'/>";
-    alice.ask(&format!("<iq type='set' id='rm'><query xmlns='jabber:iq:roster'>{item}</query></iq>")).await?;
+    alice
+        .ask(&format!("<iq type='set' id='rm'><query xmlns='jabber:iq:roster'>{item}</query></iq>"))
+        .await?;
     bob.expect(of("unsubscribe")).await?;
     bob.expect(of("unsubscribed")).await?;
     assert_eq!(roster(&mut bob).await?, ["alice@a.test none"]);
@@ -228,7 +233,9 @@ async fn requests_go_both_ways() -> Outcome<()> {
         let asked = answers.expect(|e| e.child("jabber:iq:version", "query").is_some()).await?;
         let from = asked.attr("from").unwrap_or_default();
         let name = "<query xmlns='jabber:iq:version'><name>x</name></query>";
-        answers.send(&format!("<iq type='result' id='{}' to='{from}'>{name}</iq>", id(&asked))).await?;
+        answers
+            .send(&format!("<iq type='result' id='{}' to='{from}'>{name}</iq>", id(&asked)))
+            .await?;
         let answer = asks.expect(|e| id(e) == "v").await?;
         assert_eq!(answer.attr("from"), Some(&*to), "{answer}");
         assert_eq!(answer.find("name").map(|name| &*name.text), Some("x"));
@@ -242,7 +249,8 @@ async fn requests_go_both_ways() -> Outcome<()> {
     ] {
         let ty = if payload.contains("mam") { "set" } else { "get" };
         for to in ["bob@b.test", "b.test"] {
-            let answer = alice.ask(&format!("<iq type='{ty}' id='o' to='{to}'>{payload}</iq>")).await?;
+            let answer =
+                alice.ask(&format!("<iq type='{ty}' id='o' to='{to}'>{payload}</iq>")).await?;
             assert_eq!(answer.attr("type"), Some("error"), "{to} {answer}");
         }
     }
@@ -277,8 +285,11 @@ async fn other_devices_get_copies_and_both_archives_have_it() -> Outcome<()> {
         client.send(&query("q", &form(&with))).await?;
         let mut found = Vec::new();
         loop {
-            let next = client.expect(|e| e.find("result").is_some() || e.attr("id") == Some("q")).await?;
-            let Some(inner) = next.find("forwarded").and_then(|it| it.find("message")) else { break };
+            let next =
+                client.expect(|e| e.find("result").is_some() || e.attr("id") == Some("q")).await?;
+            let Some(inner) = next.find("forwarded").and_then(|it| it.find("message")) else {
+                break;
+            };
             found.push(inner.attr("id").unwrap_or_default().to_owned());
         }
         assert_eq!(found, ["there", "back"]);
@@ -383,7 +394,8 @@ async fn an_invitation_makes_contacts_of_people_on_two_servers() -> Outcome<()> 
     let two = Two::new();
     let mut alice = two.a.online("alice", "a").await?;
     let mut bob = two.b.online("bob", "b").await?;
-    let run = "<command xmlns='http://jabber.org/protocol/commands' node='urn:xmpp:invite#invite'/>";
+    let run =
+        "<command xmlns='http://jabber.org/protocol/commands' node='urn:xmpp:invite#invite'/>";
     let answer = alice.ask(&format!("<iq type='set' id='cmd' to='a.test'>{run}</iq>")).await?;
     let text = answer.to_string();
     let token = text.split("preauth=").nth(1).and_then(|rest| rest.split([';', '<']).next());

@@ -239,8 +239,12 @@ async fn a_ping_acknowledges_where_nothing_else_does() -> Outcome<()> {
     // Somebody else's answer is none.
     let other = one.identity(&["other.test"]);
     let mut liar = Raw::external(one.site.address, ("other.test", "a.test"), &other).await?;
-    liar.send(&format!("<iq type='result' id='{}' from='other.test' to='{}'/>", of("id"), of("from")))
-        .await?;
+    liar.send(&format!(
+        "<iq type='result' id='{}' from='other.test' to='{}'/>",
+        of("id"),
+        of("from")
+    ))
+    .await?;
     let error = "<error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
     back.send(&format!(
         "<iq type='error' id='{}' from='{}' to='{}'>{error}</iq>",

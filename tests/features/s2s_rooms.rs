@@ -12,9 +12,8 @@ async fn enter(client: &mut Client, room: &str, nick: &str) -> Outcome<Vec<Eleme
     client.send(&format!("<presence to='{room}/{nick}'><x xmlns='{MUC}'/></presence>")).await?;
     let mut seen = Vec::new();
     loop {
-        let one = client
-            .expect(|e| e.attr("from").is_some_and(|from| from.starts_with(room)))
-            .await?;
+        let one =
+            client.expect(|e| e.attr("from").is_some_and(|from| from.starts_with(room))).await?;
         assert_ne!(one.attr("type"), Some("error"), "{one}");
         let last = is_subject(&one);
         seen.push(one);
@@ -73,9 +72,12 @@ async fn used(host: &mut Client, guest: &mut Client, room: &str) -> Outcome<()> 
     let subject = guest.expect(is_subject).await?;
     assert_eq!(subject.text_of("subject"), Some("tea"));
     let private = format!("<x xmlns='{USER}'/><body>psst</body>");
-    guest.send(&format!("<message type='chat' id='pm' to='{room}/host'>{private}</message>")).await?;
+    guest
+        .send(&format!("<message type='chat' id='pm' to='{room}/host'>{private}</message>"))
+        .await?;
     assert_eq!(hears(host, "pm").await?.attr("from"), Some(&*format!("{room}/guest")));
-    host.send(&format!("<message type='chat' id='mp' to='{room}/guest'>{private}</message>")).await?;
+    host.send(&format!("<message type='chat' id='mp' to='{room}/guest'>{private}</message>"))
+        .await?;
     assert_eq!(hears(guest, "mp").await?.attr("from"), Some(&*format!("{room}/host")));
     // XEP-0410, and a request from one occupant to another.
     let ping = "<ping xmlns='urn:xmpp:ping'/>";
@@ -93,7 +95,8 @@ async fn used(host: &mut Client, guest: &mut Client, room: &str) -> Outcome<()> 
     assert_eq!(kicked.attr("type"), Some("result"), "{kicked}");
     let gone = sees(guest, &format!("{room}/guest")).await?;
     assert!(codes(&gone).contains(&"307".to_owned()), "{gone}");
-    let outside = guest.ask(&format!("<iq type='get' id='s2' to='{room}/guest'>{ping}</iq>")).await?;
+    let outside =
+        guest.ask(&format!("<iq type='get' id='s2' to='{room}/guest'>{ping}</iq>")).await?;
     assert_eq!(outside.condition(), Some("not-acceptable"), "{outside}");
     host.forget();
     guest.forget();
@@ -159,7 +162,8 @@ async fn whose_server_is_gone_leaves_the_room() -> Outcome<()> {
     let mut carol = two.a.online("carol", "c").await?;
     carol.send(&chat("alice@a.test", "local")).await?;
     hears(&mut alice, "local").await?;
-    let refused = carol.ask("<iq type='get' id='x' to='b.test'><ping xmlns='urn:xmpp:ping'/></iq>").await?;
+    let refused =
+        carol.ask("<iq type='get' id='x' to='b.test'><ping xmlns='urn:xmpp:ping'/></iq>").await?;
     assert_eq!(refused.condition(), Some("remote-server-timeout"), "{refused}");
     let text = refused.child("jabber:client", "error").and_then(|error| error.find("text"));
     assert!(text.is_some_and(|text| text.text.contains("b.test")), "{refused}");

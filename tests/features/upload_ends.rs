@@ -112,8 +112,9 @@ async fn an_operator_lists_and_deletes_files() -> Outcome<()> {
     assert!(good(stonechat(at, &["upload", "delete", &one])).contains("1 file is deleted"));
     assert_eq!((status(&lab, &one).await?, status(&lab, &two).await?), (404, 200));
     for (args, words) in [
-        (&["delete", one.as_str()][..], "no such file"),
-        (&["delete", "holiday.jpg"][..], "neither a link"),
+        (&["delete", one.as_str()][..], &*id_of(&one)),
+        (&["list", "--max", "0"][..], "at least 1"),
+        (&["delete", "holiday.jpg"][..], "neither the id"),
         (&["delete-all", "alice@localhost"][..], "add --yes"),
         (&["delete-all", "carol@localhost", "--yes"][..], "no account carol"),
         (&["list", "alice@localhost", "--before", "soon"][..], "no time"),
@@ -417,7 +418,8 @@ async fn a_backup_has_the_files_and_a_restore_brings_them() -> Outcome<()> {
     drop(lab);
     let third = tempfile::tempdir().unwrap();
     std::fs::copy(at.join("copy.db"), third.path().join("alone.db")).unwrap();
-    let told = good(stonechat(third.path(), &["restore", "alone.db"]));
-    assert!(told.contains("2 of its 2 uploaded files are MISSING"), "{told}");
+    let told = stonechat(third.path(), &["restore", "alone.db"]);
+    assert!(!told.ok && told.out.contains("2 of its 2 uploaded files are MISSING"), "{told:?}");
+    assert!(told.out.contains("the exit code is 3"), "{told:?}");
     Ok(())
 }

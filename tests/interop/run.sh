@@ -105,6 +105,15 @@ if [ -n "$pid" ]; then
   # These end and start servers of their own.
   "$venv/bin/python" -W ignore "$here/resume.py" "$1" || failed=1
   "$venv/bin/python" -W ignore "$here/turn.py" "$1" || failed=1
+  # An S3-compatible server; apart from the others, as it needs many packages of its own.
+  moto=$root/target/interop-moto-5.2.5
+  [ -f "$moto/installed" ] || {
+    rm -rf "$moto"
+    python3 -m venv "$moto"
+    "$moto/bin/pip" install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
+    touch "$moto/installed"
+  }
+  "$venv/bin/python" -W ignore "$here/s3.py" "$1" "$moto/bin/moto_server" || failed=1
   # In a browser. Chromium is Debian's; what Converse.js consists of is one package, without those it was built from.
   converse=$root/target/interop-converse-14.0.0
   chromium=$(command -v chromium || command -v chromium-browser || true)

@@ -212,6 +212,9 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("search", "src/modules/mam/search_terms.rs", "a field of the query"),
     ("search", "src/store/search.rs", "the index, in the engine of the store"),
     ("upload", "src/net/web/pages/converse.rs", "from where a web client may fetch files"),
+    ("external", "src/server/check/external.rs", "whether its settings can be meant"),
+    ("upload", "src/server/check/bucket.rs", "opens its bucket, and looks whether that answers"),
+    ("upload", "src/server/cli/backup.rs", "what is in a bucket is in no backup"),
     ("upload", "src/server/config/mod.rs", "its files are in a folder of the data folder"),
     (
         "upload",

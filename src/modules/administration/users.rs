@@ -188,7 +188,8 @@ pub(super) fn refused(error: AdminError) -> StanzaError {
         | AdminError::NotServed { .. }
         | AdminError::NotOnline(_)
         | AdminError::UnknownReport(_)
-        | AdminError::NoFile
+        | AdminError::NoFile(_)
+        | AdminError::NoTeam(_)
         | AdminError::UnknownInvitation
         | AdminError::UnknownDevice(..) => StanzaError::item_not_found(),
         AdminError::Password(_) => StanzaError::not_acceptable(),

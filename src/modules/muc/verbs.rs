@@ -264,6 +264,11 @@ async fn affiliate(
         Some(domain) => domain,
         None => accounts::parse(who)?,
     };
+    // Of other servers nobody knows who is there.
+    let is_ours = who.local().is_some() && cx.router.hosts().iter().any(|host| host == who.domain());
+    if is_ours && to != Affiliation::None {
+        accounts::find(&cx.store, &who).await?;
+    }
     let is_new = given::set(cx, &hold, who.clone(), to, reason).await.map_err(RoomError::from)?;
     let already = if is_new { "" } else { " already" };
     Ok(vec![match to {

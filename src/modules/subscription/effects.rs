@@ -8,6 +8,16 @@ use crate::jid::Jid;
 use crate::router::registry::RosterChange;
 use crate::router::subscription::{Audience, PresenceToContact};
 use crate::router::{Router, presence};
+use crate::store::StoreError;
+
+/// Waits until what leaves for other servers is as durable as the rosters: the stanza that caused it is not
+/// acknowledged before (promise.md 1).
+pub(in crate::modules) async fn durable(router: &Router, steps: &[Step]) -> Result<(), StoreError> {
+    match steps.iter().any(|step| step.leaves.is_some()) {
+        true => router.store.barrier().await,
+        false => Ok(()),
+    }
+}
 
 /// Delivers, pushes, hands on, and shows or withdraws presence.
 pub(in crate::modules) fn carry_out(router: &Arc<Router>, steps: &[Step]) {

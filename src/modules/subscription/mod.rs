@@ -63,7 +63,9 @@ fn subscription_out(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, Stanza
                 let circumstances =
                     Circumstances::new(&work.router, work.now).between(&own, &peer).await?;
                 let ran = work.store.write(move |tx| outbound(tx, half, &circumstances)).await?;
-                carry_out(&work.router, &ran.map_err(refused)?);
+                let steps = ran.map_err(refused)?;
+                carry_out(&work.router, &steps);
+                effects::durable(&work.router, &steps).await?;
                 Ok(Vec::new())
             })
         }
@@ -117,7 +119,9 @@ fn subscription_in(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, StanzaE
             let half = pair::Arriving { owner, peer, verb, frame };
             pair::inbound(tx, half, &circumstances)
         });
-        carry_out(&work.router, &ran.await?);
+        let steps = ran.await?;
+        carry_out(&work.router, &steps);
+        effects::durable(&work.router, &steps).await?;
         Ok(Vec::new())
     })
 }

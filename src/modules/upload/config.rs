@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::super::api::Create;
+use crate::admin::Secret;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 /// Who may upload how much, and for how long it stays.
@@ -42,6 +43,8 @@ pub struct Config {
     pub profile_retention_days: u32,
     /// Seconds in which an upload has to begin.
     pub slot_seconds: u32,
+    /// Where files are instead of the folder, if it has a name.
+    pub bucket: BucketConfig,
     /// Where the files are.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -66,7 +69,49 @@ impl Default for Config {
             profile_retention_days: 0,
             // §8
             slot_seconds: 300,
+            bucket: BucketConfig::default(),
             folder: PathBuf::new(),
+        }
+    }
+}
+
+/// A bucket of an S3-compatible store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BucketConfig {
+    /// Empty: there is none.
+    pub name: String,
+    /// Where the store answers; empty: Amazon's, of the region.
+    pub endpoint: String,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// The folder in it; empty: none.
+    pub folder: String,
+    /// Who this server is to the store.
+    pub key_id: String,
+    /// The secret that goes with it.
+    pub secret: Secret,
+    /// A file that has the secret; empty: none.
+    pub secret_file: PathBuf,
+    /// Certificates that are trusted besides the system's; empty: none.
+    pub ca_file: PathBuf,
+    /// Bytes that uploads on their way may hold.
+    #[serde(deserialize_with = "memory")]
+    pub memory_bytes_max: u64,
+}
+
+impl Default for BucketConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            endpoint: String::new(),
+            region: "us-east-1".to_owned(),
+            folder: String::new(),
+            key_id: String::new(),
+            secret: Secret(String::new()),
+            secret_file: PathBuf::new(),
+            ca_file: PathBuf::new(),
+            memory_bytes_max: 128 * MIB,
         }
     }
 }
@@ -95,6 +140,14 @@ fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
         return Err(D::Error::custom("no file is that small; `label = \"\"` turns uploads off"));
     }
     Ok(size)
+}
+
+fn memory<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let bytes = u64::deserialize(from)?;
+    if bytes < 16 * MIB {
+        return Err(D::Error::custom("a large file takes 10485760 of them; 16777216 is the least"));
+    }
+    Ok(bytes)
 }
 
 fn url<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {

@@ -1,17 +1,12 @@
-//! Files on disk: written aside, durable before they have their name, and found by ids alone.
+//! What goes on with files: who writes or deletes which one, and the bucket that they may be in.
 
 use std::collections::HashSet;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::fs::{DirBuilder, File, OpenOptions};
-use tokio::io::{AsyncWriteExt, BufWriter};
-use tokio::task::{JoinHandle, spawn_blocking};
-
+use super::bucket::{Bucket, Fault};
+use super::config::Config;
 use super::figures::Moved;
-use crate::base::id::is_random;
 use crate::modules::Pipeline;
 
 /// What goes on with files, for the whole server.
@@ -23,9 +18,27 @@ pub struct Uploading {
     promised: Arc<AtomicU64>,
     /// What was moved since the start.
     pub(super) moved: Moved,
+    /// Set once, at the start; none: files are in the folder.
+    bucket: Mutex<Option<Arc<Bucket>>>,
 }
 
 impl Uploading {
+    /// From now on new files go to the bucket that the settings name, if they name one. Nothing is sent to it yet.
+    pub fn open(&self, config: &Config) -> Result<(), Fault> {
+        let bucket = Bucket::of(&config.bucket)?;
+        self.set_bucket(bucket.map(Arc::new));
+        Ok(())
+    }
+
+    pub(super) fn set_bucket(&self, bucket: Option<Arc<Bucket>>) {
+        *self.bucket.lock().unwrap_or_else(PoisonError::into_inner) = bucket;
+    }
+
+    /// Where new files go, if not to the folder.
+    pub(super) fn bucket(&self) -> Option<Arc<Bucket>> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// How many files somebody writes or deletes just now.
     pub(super) fn under_way(&self) -> usize {
         self.ids().len()
@@ -96,137 +109,7 @@ impl Drop for Claim {
     }
 }
 
-/// Whether it is the name of a file that was never finished.
-pub(super) fn is_part(name: &str) -> bool {
-    name.strip_suffix(PART).is_some_and(is_random)
-}
-
-/// Where the file of an id is.
-pub(super) fn path(folder: &Path, id: &str) -> PathBuf {
-    folder.join(id)
-}
-
-/// A file that is deleted unless it is kept.
-#[derive(Debug)]
-pub(super) struct Part {
-    file: BufWriter<File>,
-    at: PathBuf,
-    end: PathBuf,
-    is_kept: bool,
-    /// Bytes that nobody has told the disk to write yet.
-    unsynced: usize,
-    /// What the disk writes meanwhile.
-    syncing: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl Part {
-    /// An empty one.
-    pub(super) async fn create(folder: &Path, id: &str) -> io::Result<Self> {
-        make(folder).await?;
-        let at = folder.join(format!("{id}{PART}"));
-        // What a crash left of the same slot is overwritten.
-        let options =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
-        let file = options.open(&at).await?;
-        let file = BufWriter::with_capacity(BUFFER, file);
-        let end = path(folder, id);
-        Ok(Self { file, at, end, is_kept: false, unsynced: 0, syncing: None })
-    }
-
-    /// Goes on with it.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes).await?;
-        self.unsynced = self.unsynced.saturating_add(bytes.len());
-        let is_free = self.syncing.as_ref().is_none_or(JoinHandle::is_finished);
-        if self.unsynced >= SYNC_EVERY && is_free {
-            self.sync_meanwhile().await?;
-        }
-        Ok(())
-    }
-
-    /// The disk begins to write while more comes: the end is not to wait for all of a big file.
-    #[allow(clippy::disallowed_methods)] // it waits for the disk, as each call of tokio::fs does
-    async fn sync_meanwhile(&mut self) -> io::Result<()> {
-        self.unsynced = 0;
-        let file = self.file.get_ref().try_clone().await?.into_std().await;
-        // A fault shows again when the whole is synced, or here.
-        match self.syncing.replace(spawn_blocking(move || file.sync_data())) {
-            Some(done) => done.await.map_err(io::Error::other)?,
-            None => Ok(()),
-        }
-    }
-
-    /// It has its name, and a power cut takes neither.
-    pub(super) async fn settle(&mut self) -> io::Result<()> {
-        self.file.flush().await?;
-        // Linux tells each open handle of a fault of writing once: this one may have been told of it alone.
-        if let Some(syncing) = self.syncing.take() {
-            syncing.await.map_err(io::Error::other)??;
-        }
-        self.file.get_ref().sync_all().await?;
-        tokio::fs::rename(&self.at, &self.end).await?;
-        self.at.clone_from(&self.end);
-        match self.end.parent() {
-            Some(folder) => sync(folder).await,
-            None => Ok(()),
-        }
-    }
-
-    /// It stays.
-    pub(super) fn keep(mut self) {
-        self.is_kept = true;
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if !self.is_kept
-            && let Err(error) = std::fs::remove_file(&self.at)
-        {
-            tracing::warn!(%error, "an unfinished upload could not be deleted");
-        }
-    }
-}
-
-/// Deletes a file; true if it is not there any more.
-pub(super) async fn delete(folder: &Path, name: &str) -> bool {
-    match tokio::fs::remove_file(folder.join(name)).await {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-        Err(error) => {
-            tracing::warn!(%error, "an uploaded file could not be deleted; tried again later");
-            false
-        }
-    }
-}
-
-/// Deletes the file of an id, and what an upload that ended while it opened its file has left; true if neither is
-/// there any more.
-pub(super) async fn delete_whole(folder: &Path, id: &str) -> bool {
-    delete(folder, &format!("{id}{PART}")).await && delete(folder, id).await
-}
-
-async fn make(folder: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder).await {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => match folder.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync(parent).await,
-            _ => sync(Path::new(".")).await,
-        },
-    }
-}
-
-async fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder).await?.sync_all().await
-}
-
-const PART: &str = ".part";
-/// What is written at a time.
-const BUFFER: usize = 65_536;
-/// Bytes after which the disk is told to write.
-const SYNC_EVERY: usize = 8 << 20;
-/// Uploads that go on at a time; each holds two buffers and a file.
+/// Uploads that go on at a time; each holds two buffers, and a file or a connection.
 const AT_ONCE: usize = 4_096;
 
 #[cfg(test)]
@@ -246,32 +129,5 @@ mod tests {
         assert_eq!(uploading.promised(), 5);
         drop(second);
         assert_eq!(uploading.promised(), 0);
-    }
-
-    #[tokio::test]
-    async fn what_is_not_kept_is_gone() {
-        let folder = tempfile::tempdir().unwrap();
-        let uploads = folder.path().join("uploads");
-        let names = || std::fs::read_dir(&uploads).unwrap().count();
-        let mut part = Part::create(&uploads, "a").await.unwrap();
-        part.write(b"half").await.unwrap();
-        assert_eq!(names(), 1);
-        drop(part);
-        assert_eq!(names(), 0);
-        let mut part = Part::create(&uploads, "a").await.unwrap();
-        part.write(b"whole").await.unwrap();
-        part.settle().await.unwrap();
-        part.keep();
-        assert_eq!(std::fs::read(path(&uploads, "a")).unwrap(), b"whole");
-        let mut part = Part::create(&uploads, "b").await.unwrap();
-        part.settle().await.unwrap();
-        drop(part);
-        assert_eq!(names(), 1);
-        assert!(delete(&uploads, "a").await && delete(&uploads, "a").await);
-        for name in ["a", "a.part"] {
-            std::fs::write(uploads.join(name), b"x").unwrap();
-        }
-        assert!(delete_whole(&uploads, "a").await && delete_whole(&uploads, "a").await);
-        assert_eq!(names(), 0);
     }
 }

@@ -1,7 +1,5 @@
 //! Files by HTTP: downloads, whole or in part, and what browsers ask before an upload.
 
-use std::io::SeekFrom;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -15,12 +13,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::io::AsyncSeekExt;
 
-use super::files::path;
+use super::body::FileBody;
 use super::name::disposition;
+use super::place::Place;
 use super::put::put;
-use super::range::{FileBody, Wanted};
+use super::range::Wanted;
 use crate::base::id::is_random;
 use crate::base::time::micros;
 use crate::modules::api::WebCx;
@@ -122,17 +120,8 @@ async fn open(
     from: u64,
     length: u64,
 ) -> Result<FileBody, StatusCode> {
-    let opened = async {
-        let mut file = tokio::fs::File::open(path(&cx.config.upload.folder, id)).await?;
-        let there = file.metadata().await?.len();
-        if there != size {
-            let what = format!("it has {there} bytes instead of {size}");
-            return Err(std::io::Error::other(what));
-        }
-        file.seek(SeekFrom::Start(from)).await?;
-        Ok(FileBody::new(file, length))
-    };
-    opened.await.map_err(|error| {
+    let place = Place::of(&cx.server, &cx.config.upload);
+    place.open(id, size, from, length).await.map_err(|error| {
         tracing::error!(id, %error, "an uploaded file cannot be read");
         StatusCode::INTERNAL_SERVER_ERROR
     })

@@ -1,23 +1,30 @@
 //! XEP-0363: HTTP File Upload. Files are at addresses that cannot be guessed, on the web door.
 //!
-//! `slots.rs` answers requests for slots; `put.rs` takes a file, `http.rs` and `range.rs` give it out; `files.rs` are
-//! files on disk and `space.rs` looks whether there is room for them; what is known of them is in
+//! `slots.rs` answers requests for slots; `put.rs` takes a file, `http.rs`, `range.rs` and `body.rs` give it out.
+//! `place.rs` is where files are: `part.rs` on the disk, and `space.rs` looks whether there is room for them there, or
+//! `bucket.rs` and `parcel.rs` in a bucket; `files.rs` knows which ones are being written. What is known of files is in
 //! [`crate::store::uploads`]. `sweep.rs` deletes both, and `owner.rs` lets owners do so. `name.rs` is what clients say
 //! of their files, which decides nothing.
 
+mod body;
+mod bucket;
 mod config;
 mod figures;
 mod files;
 mod http;
 mod name;
 mod owner;
+mod parcel;
+mod part;
+mod place;
 mod put;
 mod range;
 mod slots;
 mod space;
 mod sweep;
 
-pub use config::Config;
+pub use bucket::{Bucket, Fault};
+pub use config::{BucketConfig, Config};
 pub use files::Uploading;
 
 use std::time::Duration;

@@ -15,9 +15,9 @@ use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::files::{Claim, Part, Promise};
+use super::files::{Claim, Promise};
 use super::name::{is_same_type, media_type};
-use super::space;
+use super::place::{NewFile, Place};
 use crate::base::id::is_random;
 use crate::base::time::micros;
 use crate::modules::api::WebCx;
@@ -54,23 +54,24 @@ async fn take(cx: &WebCx, id: String, request: Request) -> Result<(), Refusal> {
     allow(cx, &row, &request)?;
     let given = judge(&row, &request)?;
     let size = u64::try_from(row.size).unwrap_or(0);
-    let (folder, reserve) = (cx.config.upload.folder.clone(), cx.config.upload.free_bytes_min);
+    let place = Place::of(&cx.server, &cx.config.upload);
     let uploading = &cx.server.shared().upload;
     let mut promise = uploading.promise(size);
-    if !space::is_there(&folder, uploading.promised(), reserve) {
+    if !place.has_room(uploading.promised()) {
         tracing::warn!(id, size, "an upload is refused: it would not leave upload.free_bytes_min free");
         return Err(FULL);
     }
-    let mut part = Part::create(&folder, &id).await.map_err(|error| disk(&error))?;
+    let file = place.create(&cx.router.tasks, &id, size).await;
+    let mut file = file.map_err(|error| fault(&error))?;
     let time = TIME_MIN + Duration::from_secs(size / BYTES_PER_SECOND_MIN);
-    let room = || space::is_there(&folder, 0, reserve);
-    let received = receive(&mut part, request.into_body(), &mut promise, size, room);
+    let room = || place.has_room(0);
+    let received = receive(&mut file, request.into_body(), &mut promise, size, room);
     timeout(time, received).await.unwrap_or(Err(SLOW))?;
     // Whoever goes now leaves no half of it.
     let (done, outcome) = oneshot::channel();
     let work = cx.clone();
     cx.router.tasks.spawn("upload", async move {
-        let ended = finish(&work, id, part, given).await;
+        let ended = finish(&work, id, file, given).await;
         if ended.is_ok() {
             work.server.shared().upload.moved.stored(size);
         }
@@ -110,7 +111,7 @@ fn judge(row: &File, request: &Request) -> Result<Option<String>, Refusal> {
 
 /// Takes the body. Messages are written at the same time, so what is free is looked at again and again.
 async fn receive(
-    part: &mut Part,
+    file: &mut NewFile,
     mut body: Body,
     promise: &mut Promise,
     size: u64,
@@ -128,7 +129,7 @@ async fn receive(
             unseen = 0;
             has_room().then_some(()).ok_or(FULL)?;
         }
-        part.write(&bytes).await.map_err(|error| disk(&error))?;
+        file.write(&bytes).await.map_err(|error| fault(&error))?;
     }
     if left == 0 { Ok(()) } else { Err(CUT) }
 }
@@ -151,32 +152,36 @@ async fn next(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
 async fn finish(
     cx: &WebCx,
     id: String,
-    mut part: Part,
+    mut file: NewFile,
     media_type: Option<String>,
 ) -> Result<(), Refusal> {
-    part.settle().await.map_err(|error| disk(&error))?;
+    file.settle().await.map_err(|error| fault(&error))?;
     let now = micros((cx.clock)());
     let row =
         move |tx: &mut dyn crate::store::Tx| rows::finish(tx, &id, media_type.as_deref(), now);
     match cx.store.write(row).await {
         Ok(true) => {
-            part.keep();
+            file.keep();
             Ok(())
         }
-        Ok(false) => Err(EXPIRED),
+        Ok(false) => {
+            file.discard().await;
+            Err(EXPIRED)
+        }
         Err(error) => {
             tracing::warn!(%error, "an upload could not be written down");
             // Perhaps it was all the same: the next start looks, or whoever deletes the slot.
-            part.keep();
+            file.keep();
             Err(INSIDE)
         }
     }
 }
 
-fn disk(error: &io::Error) -> Refusal {
+fn fault(error: &io::Error) -> Refusal {
     tracing::warn!(%error, "an upload cannot be written");
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FULL,
+        io::ErrorKind::WouldBlock => CROWDED,
         _ => INSIDE,
     }
 }
@@ -194,6 +199,8 @@ const WRONG_TYPE: Refusal =
 const SLOW: Refusal = (StatusCode::REQUEST_TIMEOUT, "the file took too long\n");
 const CUT: Refusal = (StatusCode::BAD_REQUEST, "the file was cut off\n");
 const FULL: Refusal = (StatusCode::INSUFFICIENT_STORAGE, "the disk is full\n");
+const CROWDED: Refusal =
+    (StatusCode::SERVICE_UNAVAILABLE, "too many files are being uploaded; try again later\n");
 const INSIDE: Refusal = (StatusCode::INTERNAL_SERVER_ERROR, "the file could not be kept\n");
 
 /// How long a client may send nothing.

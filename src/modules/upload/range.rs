@@ -1,13 +1,4 @@
-//! Parts of a file (RFC 9110 §14), and files as bodies.
-
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
-use tokio::fs::File;
-use tokio::io::{AsyncRead, ReadBuf};
+//! Parts of a file (RFC 9110 §14).
 
 /// What of a file is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,59 +34,6 @@ impl Wanted {
         Self::Part(from, to.saturating_sub(from).saturating_add(1))
     }
 }
-
-/// The next bytes of a file, read as they are taken.
-#[derive(Debug)]
-pub(super) struct FileBody {
-    file: File,
-    left: u64,
-    buffer: Box<[u8]>,
-}
-
-impl FileBody {
-    /// So many bytes from where the file is.
-    pub(super) fn new(file: File, left: u64) -> Self {
-        let length = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        Self { file, left, buffer: vec![0; length].into_boxed_slice() }
-    }
-}
-
-impl Body for FileBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let Self { file, left, buffer } = &mut *self;
-        if *left == 0 {
-            return Poll::Ready(None);
-        }
-        let length = usize::try_from(*left).unwrap_or(CHUNK).min(buffer.len());
-        let mut read = ReadBuf::new(buffer.get_mut(..length).unwrap_or_default());
-        if let Err(error) = ready!(Pin::new(file).poll_read(cx, &mut read)) {
-            return Poll::Ready(Some(Err(error)));
-        }
-        let bytes = Bytes::copy_from_slice(read.filled());
-        if bytes.is_empty() {
-            return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
-        }
-        *left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
-}
-
-/// What is read at a time.
-const CHUNK: usize = 65_536;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::name::{clean, encoded, media_type};
-use super::space;
+use super::place::Place;
 use super::sweep;
 use crate::base::id::{OsRng, random};
 use crate::base::time::{from_micros, micros, parse, stamp};
@@ -49,7 +49,7 @@ async fn slot(cx: &Cx, iq: &Iq, ns: &'static str) -> Result<Reply, StanzaError> 
     judge(cx, &wanted, ns)?;
     let promised = cx.server.shared().upload.promised();
     let bytes = wanted.size.saturating_add(promised);
-    if !space::is_there(&config.folder, bytes, config.free_bytes_min) {
+    if !Place::of(&cx.server, config).has_room(bytes) {
         return Err(later(ns, "the disk of the server is full", now.saturating_add(rows::DAY / 24)));
     }
     let to = iq.to().ok_or_else(StanzaError::item_not_found)?;

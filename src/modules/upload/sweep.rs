@@ -1,12 +1,12 @@
 //! Deletes what is old, over the bounds, or was left behind.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::Config;
-use super::files::{self, Claim};
-use super::space;
+use super::files::Claim;
+use super::part;
+use super::place::Place;
 use crate::base::id::is_random;
 use crate::base::time::micros;
 use crate::modules::Pipeline;
@@ -23,9 +23,8 @@ pub(super) async fn run(job: PeriodicJob) {
         Ok(()) => delete_all(&job).await,
         Err(error) => tracing::warn!(%error, "old uploads were not looked at; tried again later"),
     }
-    let config = &job.config.upload;
-    if job.cause == Cause::Due && !space::is_there(&config.folder, 0, config.free_bytes_min) {
-        let free = space::free(&config.folder);
+    let shortage = Place::of(&job.server, &job.config.upload).shortage();
+    if let Some(free) = shortage.filter(|_| job.cause == Cause::Due) {
         tracing::warn!(free, "uploads are refused: less than upload.free_bytes_min is free on their disk");
     }
 }
@@ -59,17 +58,18 @@ async fn lapse(job: &PeriodicJob, before: i64) -> Result<(), StoreError> {
 /// Has it done in a task of its own.
 pub(super) fn soon(cx: &Cx) {
     let (store, server, now) = (cx.store.clone(), cx.server.clone(), micros(cx.now));
-    let folder = cx.config.upload.folder.clone();
-    let work = async move { delete(&store, &server, &folder, now).await };
+    let place = Place::of(&server, &cx.config.upload);
+    let work = async move { delete(&store, &server, &place, now).await };
     cx.router.tasks.spawn("upload", work);
 }
 
 async fn delete_all(job: &PeriodicJob) {
-    delete(&job.store, &job.server, &job.config.upload.folder, micros(job.now)).await;
+    let place = Place::of(&job.server, &job.config.upload);
+    delete(&job.store, &job.server, &place, micros(job.now)).await;
 }
 
 /// Deletes files that are marked, and their rows.
-async fn delete(store: &Store, server: &Arc<Pipeline>, folder: &Path, now: i64) {
+async fn delete(store: &Store, server: &Arc<Pipeline>, place: &Place, now: i64) {
     let mut last = String::new();
     loop {
         let after = last.clone();
@@ -84,7 +84,7 @@ async fn delete(store: &Store, server: &Arc<Pipeline>, folder: &Path, now: i64) 
         for id in dead {
             let Some(claim) = Claim::of(server, &id) else { continue };
             // Its row may be in the backup as that of a file that is there.
-            if !store.takes_files() && files::delete_whole(folder, &id).await {
+            if !store.takes_files() && place.delete(&id).await {
                 gone.push(id);
                 claims.push(claim);
             }
@@ -103,6 +103,9 @@ async fn delete(store: &Store, server: &Arc<Pipeline>, folder: &Path, now: i64) 
 /// operator, and whoever takes a message back.
 pub(super) async fn tidy(job: PeriodicJob) {
     cut_off(&job).await;
+    if let Err(error) = Place::of(&job.server, &job.config.upload).probe().await {
+        tracing::warn!(%error, "no file can be uploaded to the bucket; `stonechat check` looks again");
+    }
     loop {
         // The time is that of the start, which is early enough: slots that nobody used wait for `run`.
         delete_all(&job).await;
@@ -113,14 +116,15 @@ pub(super) async fn tidy(job: PeriodicJob) {
 /// How long a file that was deleted may be on the disk; nobody can fetch it.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// After the start: what a crash has left. A file without a row stays: perhaps an older database was restored, and
+/// After the start: what a crash has left in the folder; objects of slots go with the slots, as nobody can fetch them. A file without a row stays: perhaps an older database was restored, and
 /// the restoring will be undone.
 async fn cut_off(job: &PeriodicJob) {
-    let folder = &job.config.upload.folder;
+    let place = Place::of(&job.server, &job.config.upload);
+    let folder = place.folder();
     let Ok(mut entries) = tokio::fs::read_dir(folder).await else { return };
     while let Ok(Some(entry)) = entries.next_entry().await {
         let Ok(name) = entry.file_name().into_string() else { continue };
-        let is_part = files::is_part(&name);
+        let is_part = part::is_part(&name);
         let id = name.split('.').next().unwrap_or_default().to_owned();
         if !is_part && !is_random(&name) {
             continue;
@@ -133,7 +137,7 @@ async fn cut_off(job: &PeriodicJob) {
         // A file whose slot is a slot still came in the moment of the crash, and nobody was told.
         if is_part || row.is_some_and(|row| row.token.is_some()) {
             tracing::info!("an upload that was cut off is deleted");
-            files::delete(folder, &name).await;
+            part::delete(folder, &name).await;
         }
     }
 }

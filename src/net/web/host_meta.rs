@@ -47,7 +47,7 @@ pub async fn json(
 fn links(web: &Web, url: &str) -> Vec<(&'static str, String)> {
     let mut links = vec![("urn:xmpp:alt-connections:websocket", web.socket(url))];
     if web.settings.bosh {
-        links.push(("urn:xmpp:alt-connections:xbosh", format!("{url}/http-bind")));
+        links.push(("urn:xmpp:alt-connections:xbosh", web.bosh_address(url)));
     }
     links
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::idle::{Activity, Busy, Quiet};
+use super::idle::{Activity, Busy, Patience, Quiet};
 use super::paced::{Pace, Paced, Received};
 use super::requests;
 use super::state::Web;
@@ -38,20 +38,25 @@ pub async fn serve(web: Arc<Web>, routes: Router, socket: Socket, connection: Ar
         false => (Pace::new(&web.context.router.limits), 1),
     };
     let idle = web.settings.idle_time * patience;
-    let builder = builder(&web, idle, proxys);
-    let io = TokioIo::new(Paced::new(socket, pace.clone()));
+    let bounds =
+        Patience { idle, head: web.settings.head_time * patience, stalled: STALLED * patience };
+    let builder = builder(&web);
+    let io = TokioIo::new(Paced::new(socket, pace.clone(), activity.clone()));
     let one = One { web, routes, connection, pace };
     let requests = activity.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        if request.version() == Version::HTTP_2 {
+            requests.has_no_heads();
+        }
         let (one, busy) = (one.clone(), requests.begin());
         async move { Ok::<_, Infallible>(one.answer(request, busy).await) }
     });
     let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        quiet = activity.quiet(idle, STALLED * patience) => {
+        quiet = activity.quiet(bounds) => {
             tracing::debug!(%peer, ?quiet, "HTTP connection without anything to do");
-            if quiet == Quiet::Stalled {
+            if quiet != Quiet::Idle {
                 return;
             }
             serving.as_mut().graceful_shutdown();
@@ -106,14 +111,14 @@ impl One {
 }
 
 /// The bounds of a connection: what a client may make the server hold without being somebody.
-fn builder(web: &Web, idle: Duration, proxys: bool) -> Builder<Spawn> {
+fn builder(web: &Web) -> Builder<Spawn> {
     let head_time = web.settings.head_time;
     let mut builder = Builder::new(Spawn(web.context.router.tasks.clone()));
     builder
         .http1()
         .timer(TokioTimer::new())
-        // Also how long a connection may idle between two requests.
-        .header_read_timeout(if proxys { idle } else { head_time.min(idle) })
+        // It would count from when nothing is to do; `idle.rs` knows when a head begins.
+        .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX);
     builder

@@ -5,6 +5,7 @@
 //! go to `routes`; a WebSocket leaves it again and becomes a session.
 
 mod bosh;
+mod clock;
 mod door;
 mod host_meta;
 mod http;

@@ -14,6 +14,8 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::clock::now;
+use super::idle::Activity;
 use crate::base::limits::Limits;
 use crate::net::tcp::Socket;
 use crate::session::pace::Bucket;
@@ -66,13 +68,14 @@ fn amount(bytes: usize) -> f32 {
 pub struct Paced {
     socket: Socket,
     pace: Arc<Pace>,
+    activity: Arc<Activity>,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Paced {
     /// A connection.
-    pub fn new(socket: Socket, pace: Arc<Pace>) -> Self {
-        Self { socket, pace, pause: None }
+    pub fn new(socket: Socket, pace: Arc<Pace>, activity: Arc<Activity>) -> Self {
+        Self { socket, pace, activity, pause: None }
     }
 
     /// The connection itself, which becomes something else than HTTP.
@@ -93,7 +96,9 @@ impl AsyncRead for Paced {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
-        let wait = self.pace.read(buf.filled().len() - before);
+        let came = buf.filled().get(before..).unwrap_or_default();
+        self.activity.came(came);
+        let wait = self.pace.read(came.len());
         if !wait.is_zero() {
             self.pause = Some(Box::pin(sleep(wait)));
         }
@@ -166,11 +171,6 @@ impl HttpBody for Received {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-#[allow(clippy::disallowed_methods)] // the monotonic clock, at the floor that has one
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// What a request counts as beside its head: it is worked for.

@@ -92,6 +92,22 @@ impl Web {
         }
     }
 
+    /// The address of BOSH of a door that is there.
+    pub fn bosh_address(&self, url: &str) -> String {
+        let moved_to = self.settings.moved_to.as_ref();
+        let there = moved_to.filter(|uri| uri.scheme_str() == Some("wss")).and_then(Uri::authority);
+        match there {
+            Some(there) => format!("https://{there}{BOSH}"),
+            None => format!("{url}{BOSH}"),
+        }
+    }
+
+    /// Where a session of BOSH that is asked for here should be asked for instead (XEP-0124 §17.2): on the same
+    /// machine as the WebSocket.
+    pub fn bosh_elsewhere(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+        self.elsewhere(uri, headers).map(|_| self.bosh_address(""))
+    }
+
     /// Where a WebSocket that is opened here should be opened instead (RFC 7395 §3.6.1).
     pub fn elsewhere(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         let moved_to = self.settings.moved_to.as_ref()?;
@@ -102,6 +118,9 @@ impl Web {
         (here != moved_to.authority().map(place)).then(|| moved_to.to_string())
     }
 }
+
+/// The path of BOSH.
+pub const BOSH: &str = "/http-bind";
 
 /// Where a request says that it is going: `:authority` in HTTP/2, `Host` in HTTP/1.1.
 pub fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {

@@ -1,7 +1,6 @@
 //! XMPP over WebSocket (RFC 7395): the handshake of RFC 6455 §4.2, then a session on the same socket.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
@@ -18,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::{Parts, downcast};
 use sha1::{Digest, Sha1};
 
+use super::clock::now;
 use super::paced::Paced;
 use super::state::Web;
 use super::visitor::Visitor;
@@ -141,11 +141,6 @@ fn judge(web: &Web, visitor: &Visitor, request: &Request) -> Result<HeaderValue,
 fn has(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
-}
-
-#[allow(clippy::disallowed_methods)] // the monotonic clock, at the floor that has one
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// The subprotocol (RFC 7395 §5.1).

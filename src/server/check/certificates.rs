@@ -70,7 +70,8 @@ fn for_others(config: &Config, host: &Host, tls: &Tls) -> Option<String> {
              trust that or make do with dialback; have one of a public authority (host.certificate, host.key)"
         ));
     }
-    let beside = services::of(&config.module_config(), domain).into_iter().map(|(domain, _)| domain);
+    let beside =
+        services::of(&config.module_config(), domain).into_iter().map(|(domain, _)| domain);
     let without: Vec<_> = beside.filter(|service| !tls.has_name(service)).collect();
     (!without.is_empty()).then(|| {
         let names: Vec<_> = without.iter().map(|name| format!("DNS:{name}")).collect();

@@ -9,28 +9,39 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::services;
-use super::{Report, block_on};
 use crate::net::dns::select::Srv;
 use crate::net::dns::{DnsError, Names, a_labels};
 use crate::server::config::Config;
 
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Zone {
+    /// What is in order.
+    pub(super) good: Vec<String>,
+    /// What could not be looked at.
+    pub(super) notes: Vec<String>,
+    /// What works, but should be changed.
+    pub(super) warnings: Vec<String>,
+    /// Lines that the zone needs.
+    pub(super) records: Vec<String>,
+}
+
 /// Asks for the records of all domains that can have any. Without an answer nothing is wrong.
-pub(super) fn look(config: &Config, report: &mut Report) {
-    let wanted = wanted(config);
+pub(super) async fn look(config: &Config) -> Zone {
+    let (wanted, mut zone) = (wanted(config), Zone::default());
     if wanted.is_empty() {
-        return;
+        return zone;
     }
-    let resolver = &config.s2s.resolver;
-    let found = block_on(async {
-        let names = Arc::new(Names::new(resolver, false)?);
+    let asked = async {
+        let names = Arc::new(Names::new(&config.s2s.resolver, false)?);
         let asked = timeout(TIME, found(names, &wanted)).await;
         asked.map_err(|_| format!("no answer within {} seconds", TIME.as_secs()))
-    });
-    match found {
-        None => {}
-        Some(Err(why)) => report.notes.push(unasked(&why)),
-        Some(Ok(found)) => judge(config, &wanted, &found, report),
+    };
+    match asked.await {
+        Err(why) => zone.notes.push(unasked(&why)),
+        Ok(found) => judge(config, &wanted, &found, &mut zone),
     }
+    zone
 }
 
 fn unasked(why: &str) -> String {
@@ -77,7 +88,8 @@ fn wanted(config: &Config) -> Vec<Wanted> {
         let beside = services::of(&config.module_config(), &host.domain);
         let beside = beside.iter().filter_map(|(domain, _)| a_labels(domain));
         let of_host = clients.iter().chain(&servers).map(|one| (one, name.clone()));
-        let of_services = beside.flat_map(|domain| servers.iter().map(move |one| (one, domain.clone())));
+        let of_services =
+            beside.flat_map(|domain| servers.iter().map(move |one| (one, domain.clone())));
         for ((service, addresses), domain) in of_host.chain(of_services) {
             if let Some(port) = port_of(addresses) {
                 all.push(Wanted { service, domain, host: name.clone(), port });
@@ -133,7 +145,7 @@ async fn found(names: Arc<Names>, wanted: &[Wanted]) -> Found {
     found
 }
 
-fn judge(config: &Config, wanted: &[Wanted], found: &Found, report: &mut Report) {
+fn judge(config: &Config, wanted: &[Wanted], found: &Found, report: &mut Zone) {
     let unanswered = |error: &DnsError| {
         matches!(error, DnsError::Timeout | DnsError::Failed(_) | DnsError::Bogus)
     };
@@ -160,7 +172,11 @@ fn judge(config: &Config, wanted: &[Wanted], found: &Found, report: &mut Report)
                 ));
             }
             Some(Err(_)) => {
-                let why = format!("DNS: {name} is not there, so {} do not find port {}", one.who(), one.port);
+                let why = format!(
+                    "DNS: {name} is not there, so {} do not find port {}",
+                    one.who(),
+                    one.port
+                );
                 report.warnings.push(why);
                 report.records.push(line);
                 without_address.push(target);
@@ -177,7 +193,8 @@ fn judge(config: &Config, wanted: &[Wanted], found: &Found, report: &mut Report)
             }
         }
     }
-    without_address.retain(|host| matches!(found.addresses.get(host), Some(Err(error)) if !unanswered(error)));
+    without_address
+        .retain(|host| matches!(found.addresses.get(host), Some(Err(error)) if !unanswered(error)));
     without_address.sort_unstable();
     without_address.dedup();
     for host in without_address {
@@ -239,13 +256,14 @@ const TIME: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::dns::testing::Zone;
+    use crate::net::dns::testing::Zone as Served;
+    use crate::server::check::Report;
     use crate::server::config::{Inputs, load};
 
     /// What is said with this zone.
     fn checked(zone: &str, sets: &[(&str, &str)]) -> Report {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let zone = runtime.block_on(Zone::serve(zone));
+        let zone = runtime.block_on(Served::serve(zone));
         let resolver = format!("[\"{}\"]", zone.address);
         let own = [
             ("host.0.domain", "example.org"),
@@ -253,11 +271,12 @@ mod tests {
             ("modules.pubsub_service.label", ""),
             ("modules.upload.label", ""),
         ];
-        let all = own.iter().chain(sets).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let all =
+            own.iter().chain(sets).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let loaded = load(&Inputs { sets: all.collect(), ..Inputs::default() }).unwrap();
-        let mut report = Report::default();
-        look(&loaded.config, &mut report);
-        report
+        let found = runtime.block_on(look(&loaded.config));
+        let Zone { good, notes, warnings, records } = found;
+        Report { good, notes, warnings, records, ..Report::default() }
     }
 
     const WHOLE: &str = "
@@ -278,7 +297,8 @@ mod tests {
 
     #[test]
     fn an_empty_zone_gets_each_line() {
-        let report = checked("other.example A 192.0.2.1", &[("s2s.listen_tls", "[\"192.0.2.7:5270\"]")]);
+        let report =
+            checked("other.example A 192.0.2.1", &[("s2s.listen_tls", "[\"192.0.2.7:5270\"]")]);
         assert_eq!(
             report.records,
             [
@@ -314,7 +334,9 @@ mod tests {
             "{report:?}"
         );
         let told = report.to_string();
-        for part in ["leads to port 5333", "not offered", "other servers try example.org at port 5269"] {
+        for part in
+            ["leads to port 5333", "not offered", "other servers try example.org at port 5269"]
+        {
             assert!(told.contains(part), "no {part} in {told}");
         }
         // Without federation nobody looks for it.

@@ -467,7 +467,10 @@ Examples:
   systemctl start stonechat
 
 The backup is checked before anything is changed, and uploaded files are taken from beside it. The database that was there before is kept beside \
-the restored one, as stonechat.db.before-restore-TIME; `stonechat restore` of that file undoes this.";
+the restored one, as stonechat.db.before-restore-TIME; `stonechat restore` of that file undoes this.
+
+The exit code is 0 if all is there, 1 if nothing was changed, and 3 if the database is restored but uploaded files of it \
+were not found.";
 
 #[cfg(test)]
 mod tests {

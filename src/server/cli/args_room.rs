@@ -1,5 +1,6 @@
 //! What `stonechat room` takes.
 
+use super::args_list::most;
 use clap::{Args, Subcommand};
 
 /// The verbs of `stonechat room`.
@@ -14,7 +15,7 @@ pub enum Room {
         #[arg(long, value_name = "ROOM")]
         after: Option<String>,
         /// How many at most
-        #[arg(long, value_name = "N", default_value_t = 100)]
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = most)]
         max: usize,
     },
     /// Show how a room is configured, who is in it, and who is what to it

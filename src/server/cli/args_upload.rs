@@ -1,5 +1,6 @@
 //! What `stonechat upload` takes.
 
+use super::args_list::most;
 use clap::{Args, Subcommand};
 
 /// The verbs of `stonechat upload`.
@@ -9,7 +10,7 @@ pub enum Upload {
     List(List),
     /// Delete files, whosever they are; their links end at once
     Delete {
-        /// The files' links, or their ids in the list
+        /// The files' ids, as the list has them, or links to them
         #[arg(required = true)]
         file: Vec<String>,
     },
@@ -32,7 +33,7 @@ pub struct List {
     #[arg(long, value_name = "TIME", requires = "jid")]
     pub before: Option<String>,
     /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = most)]
     pub max: usize,
 }
 
@@ -40,6 +41,7 @@ pub const UPLOAD_EXAMPLES: &str = "\
 Examples:
   stonechat upload list
   stonechat upload list alice@example.org --before 2026-01-31
+  stonechat upload delete hFOpGE2gR4u6hE9a4vW3qA
   stonechat upload delete https://example.org/upload/hFOpGE2gR4u6hE9a4vW3qA/holiday.jpg
   stonechat upload delete-all alice@example.org
 

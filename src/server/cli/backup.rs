@@ -19,8 +19,20 @@ pub(super) fn backup(common: &Common, file: &Path) -> ExitCode {
 pub(super) fn restore(common: &Common, file: &Path) -> ExitCode {
     let loaded = load(&common.inputs());
     let loaded = loaded.and_then(|loaded| location::may_make(&loaded).map(|()| loaded.config));
-    tell(loaded.and_then(|config| restored(&config, file)))
+    let mut is_whole = true;
+    let done = loaded.and_then(|config| {
+        let (response, whole) = restored(&config, file)?;
+        is_whole = whole;
+        Ok(response)
+    });
+    match (tell(done), is_whole) {
+        (_, false) => ExitCode::from(MISSING),
+        (code, true) => code,
+    }
 }
+
+/// The database is restored, but not all of its uploaded files were there.
+const MISSING: u8 = 3;
 
 fn made(config: &Config, file: &Path) -> Result<Response, Problems> {
     let target = absolute(file)?;
@@ -52,7 +64,8 @@ fn is_missing(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
+/// Lines for people, and whether all is there.
+fn restored(config: &Config, file: &Path) -> Result<(Response, bool), Problems> {
     let (file, database) = (absolute(file)?, config.database());
     let done = Store::restore(&file, &database).map_err(|error| {
         let (place, fix) = match error {
@@ -72,8 +85,14 @@ fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
         let (schema, known) = (done.schema, done.known);
         lines.push(format!("the next start upgrades its schema from {schema} to {known}"));
     }
+    let bucket = &config.modules.upload.bucket.name;
+    let is_whole = done.uploads.missing == 0 || !bucket.is_empty();
     match done.uploads {
         Uploads { files: 0, .. } => {}
+        Uploads { files, missing: missing @ 1.., .. } if !bucket.is_empty() => lines.push(format!(
+            "{missing} of its {files} uploaded files are in the bucket {bucket}, as far as they were not deleted there \
+             since the backup was made"
+        )),
         Uploads { folder, files, missing: 0, .. } => {
             lines.push(format!("its {files} uploaded files are in {}", folder.display()));
         }
@@ -93,7 +112,10 @@ fn restored(config: &Config, file: &Path) -> Result<Response, Problems> {
         }
         None => lines.push("there was no database before".to_owned()),
     }
-    Ok(Response::Ok { lines })
+    if !is_whole {
+        lines.push(format!("not all is there: the exit code is {MISSING}"));
+    }
+    Ok((Response::Ok { lines }, is_whole))
 }
 
 const AS_SAID: &str = "do as the first line says";
@@ -122,6 +144,10 @@ mod tests {
         Config { data_dir: folder.path().join("data"), ..Config::default() }
     }
 
+    fn told_of(restored: Result<(Response, bool), Problems>) -> String {
+        told(restored.map(|(response, _)| response))
+    }
+
     fn told(answer: Result<Response, Problems>) -> String {
         match answer {
             Ok(Response::Ok { lines }) => lines.join("\n"),
@@ -141,7 +167,7 @@ mod tests {
         let answer = told(made(&config, &copy));
         assert!(answer.contains("KiB") && copy.exists(), "{answer}");
         assert!(told(made(&config, &copy)).contains("exists already"));
-        let answer = told(restored(&config, &copy));
+        let answer = told_of(restored(&config, &copy));
         assert!(answer.contains("to undo this: stonechat --data-dir "), "{answer}");
     }
 

@@ -3,11 +3,13 @@
 
 use crate::net::web::{CONVERSE_SCRIPT, CONVERSE_STYLE};
 use flate2::read::GzDecoder;
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
-use tar::{Archive, EntryType};
+use tar::{Archive, Entry, EntryType, PaxExtensions};
 
 /// What was unpacked.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,19 +98,28 @@ fn unpack_all(packed: impl Read, to: &Path) -> Result<Unpacked, Fault> {
     let mut done = Unpacked { files: 0, bytes: 0 };
     // What is not wanted is unpacked, too, to be passed over.
     let mut archive = Archive::new(packed.take(READ_BYTES_MAX));
-    for (count, entry) in archive.entries().map_err(Fault::Read)?.enumerate() {
+    // As it is: of what an entry says of the next one it would else read all, however long.
+    let entries = archive.entries().map_err(Fault::Read)?.raw(true);
+    let mut said = Said::default();
+    for (count, entry) in entries.enumerate() {
         let mut entry = entry.map_err(Fault::Read)?;
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         if count >= ENTRIES_MAX {
             return Err(Fault::Size);
         }
-        match entry.header().entry_type() {
-            EntryType::Regular => {}
+        let kind = entry.header().entry_type();
+        if said.takes(kind, &mut entry)? {
+            continue;
+        }
+        let Said { path, size } = std::mem::take(&mut said);
+        let path = path.unwrap_or_else(|| entry.path_bytes().into_owned());
+        let name = String::from_utf8_lossy(&path).into_owned();
+        match kind {
+            EntryType::Regular if size.is_none_or(|size| size == entry.size()) => {}
             EntryType::Directory | EntryType::XGlobalHeader => continue,
             _ => return Err(Fault::Type(name)),
         }
-        let path = entry.path().map_err(|_| Fault::Path(name.clone()))?;
-        let Some(path) = inside(&path).ok_or(Fault::Path(name))?.filter(|path| is_wanted(path))
+        let path = Path::new(OsStr::from_bytes(&path));
+        let Some(path) = inside(path).ok_or(Fault::Path(name))?.filter(|path| is_wanted(path))
         else {
             continue;
         };
@@ -130,6 +141,47 @@ fn unpack_all(packed: impl Read, to: &Path) -> Result<Unpacked, Fault> {
         }
     }
     Ok(done)
+}
+
+/// What entries before an entry say of it.
+#[derive(Debug, Default)]
+struct Said {
+    /// Where its own field was too short for its path.
+    path: Option<Vec<u8>>,
+    /// The same for its size; but npm's packages have no such files.
+    size: Option<u64>,
+}
+
+impl Said {
+    /// Reads an entry of that kind; false if it is none.
+    fn takes(&mut self, kind: EntryType, entry: &mut Entry<'_, impl Read>) -> Result<bool, Fault> {
+        if !matches!(kind, EntryType::XHeader | EntryType::GNULongName) {
+            return Ok(false);
+        }
+        if entry.size() > SAID_BYTES_MAX {
+            return Err(Fault::Size);
+        }
+        let mut body = Vec::new();
+        entry.read_to_end(&mut body).map_err(Fault::Read)?;
+        if kind == EntryType::GNULongName {
+            let end = body.iter().position(|byte| *byte == 0).unwrap_or(body.len());
+            body.truncate(end);
+            self.path = Some(body);
+            return Ok(true);
+        }
+        for one in PaxExtensions::new(&body) {
+            let one = one.map_err(Fault::Read)?;
+            match one.key() {
+                Ok("path") => self.path = Some(one.value_bytes().to_owned()),
+                Ok("size") => {
+                    let size = one.value().ok().and_then(|size| size.parse().ok());
+                    self.size = Some(size.ok_or(Fault::Size)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// The path below the package's one folder, `Some(None)` for that folder itself; `None` for a path that leads
@@ -169,6 +221,8 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 const DIST: &str = "dist";
 /// Files and folders: version 14 has 1,923.
 const ENTRIES_MAX: usize = 20_000;
+/// What an entry may say of the next one: a path, and a few numbers.
+const SAID_BYTES_MAX: u64 = 16 << 10;
 /// Of one file: the largest of version 14 has 6 MB.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Of all that are kept: version 14 has 10 MB.
@@ -269,6 +323,41 @@ mod tests {
         assert_eq!(fs::read(to.join("mine")).unwrap(), b"mine");
         let left: Vec<_> = fs::read_dir(folder.path().join("a")).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    /// Long paths come in entries of their own, in two ways; what is longer is no path.
+    #[test]
+    fn what_is_said_of_the_next_entry_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("converse");
+        let long = format!("package/dist/{}.js", "a".repeat(150));
+        let pax = |key: &str, value: &str| {
+            let rest = format!(" {key}={value}\n");
+            // The length counts itself.
+            format!("{}{rest}", rest.len() + 3)
+        };
+        let (gnu, same) = (format!("{long}\0"), pax("path", &long));
+        let short = ("package/dist/a", FILE, &b"x"[..]);
+        for said in [
+            ("././@LongLink", EntryType::GNULongName, gnu.as_bytes()),
+            ("PaxHeader/a", EntryType::XHeader, same.as_bytes()),
+        ] {
+            let file = package(folder.path(), &[SCRIPT, STYLE, said, short]);
+            assert_eq!(unpack(&file, &to).unwrap().files, 3, "{}", said.0);
+            assert!(to.join(&long["package/".len()..]).exists());
+        }
+        let huge = vec![b'a'; (SAID_BYTES_MAX + 1) as usize];
+        for kind in [EntryType::GNULongName, EntryType::XHeader] {
+            let file = package(folder.path(), &[SCRIPT, STYLE, ("long", kind, &huge), short]);
+            assert!(matches!(unpack(&file, &to), Err(Fault::Size)));
+        }
+        // One tool would see another file in it than the next one.
+        let lie = format!("{}{}", "10", " size=0\n");
+        let file = package(
+            folder.path(),
+            &[SCRIPT, STYLE, ("x", EntryType::XHeader, lie.as_bytes()), short],
+        );
+        assert!(unpack(&file, &to).is_err());
     }
 
     /// A few kilobytes that would be gigabytes.

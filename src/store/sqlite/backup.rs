@@ -144,7 +144,7 @@ fn of_uploads(path: PathBuf, stop: &Stop, source: io::Error) -> BackupError {
     use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
     match source.kind() {
         _ if stop.is_set() => BackupError::Stopped,
-        AlreadyExists | DirectoryNotEmpty | NotADirectory => BackupError::Exists { path },
+        AlreadyExists | DirectoryNotEmpty | NotADirectory => BackupError::OthersUploads { path },
         io::ErrorKind::StorageFull => BackupError::Full { path },
         _ => BackupError::Files { path, source },
     }
@@ -177,7 +177,7 @@ fn refuse_what_is_there(target: &Path, existing: Existing) -> Result<(), BackupE
 fn refuse_others_uploads(target: &Path) -> Result<(), BackupError> {
     let path = uploaded::of_backup(target);
     match fs::symlink_metadata(&path) {
-        Ok(_) => Err(BackupError::Exists { path }),
+        Ok(_) => Err(BackupError::OthersUploads { path }),
         Err(_) => Ok(()),
     }
 }

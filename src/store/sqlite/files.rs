@@ -107,6 +107,15 @@ pub(in crate::store) fn lock(path: &Path) -> Result<File, OpenError> {
             _ => OpenError::Files { path: name.clone(), source },
         }
     })?;
+    // Root may run a command beside a server that is to run as another user.
+    #[cfg(unix)]
+    if let (Ok(own), Ok(home)) = (file.metadata(), std::fs::metadata(folder(path))) {
+        use std::os::unix::fs::MetadataExt as _;
+        if own.uid() != home.uid() {
+            // Whoever may not give it away needs not to.
+            let _ = std::os::unix::fs::fchown(&file, Some(home.uid()), Some(home.gid()));
+        }
+    }
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
         // Some file systems have no locks; there the operator must take care.
@@ -175,3 +184,22 @@ const STATEMENTS: usize = 256;
 pub(in crate::store) const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// The mark that the last stop was unclean.
 pub(in crate::store) const UNCLEAN: &str = ".unclean";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    /// A command that root gives leaves no lock that the server's user cannot open.
+    #[test]
+    fn the_lock_is_of_whom_the_folder_is() {
+        let home = tempfile::tempdir().unwrap();
+        // Only root can try it.
+        if chown(home.path(), Some(12_345), Some(12_345)).is_err() {
+            return;
+        }
+        let _lock = lock(&home.path().join("a.db")).unwrap();
+        let made = std::fs::metadata(home.path().join("a.db.lock")).unwrap();
+        assert_eq!((made.uid(), made.gid()), (12_345, 12_345));
+    }
+}

@@ -6,6 +6,8 @@
 //! is the acknowledgement, without XEP-0313 the archives are not judged. Rooms (XEP-0045) are on our own server only;
 //! `judge_rooms` judges them; `uploads` are files, and what became of them. Some clients come by WebSocket.
 //!
+//! `remote` is about recipients at another server: either is killed.
+//!
 //! `settings` lists what the environment may say. The reported run, with release builds of both
 //! sides: `STONECHAT_AUDIT_KILLS=1000 STONECHAT_AUDIT_RATE=1000 cargo test --release --test features
 //! audit::runs::nothing_acknowledged -- --nocapture`. With `STONECHAT_TEST_SUBJECT` and its like only
@@ -19,6 +21,7 @@ mod judge_rooms;
 mod ledger;
 mod load;
 mod place;
+mod remote;
 mod rooms;
 mod run;
 mod runs;

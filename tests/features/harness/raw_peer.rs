@@ -7,7 +7,9 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
+};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +27,8 @@ pub const SM: &str = "urn:xmpp:sm:3";
 /// Features of a server, for [`Fake::accept_as`].
 pub const SM_FEATURE: &str = "<sm xmlns='urn:xmpp:sm:3'/>";
 pub const BIDI_FEATURE: &str = "<bidi xmlns='urn:xmpp:features:bidi'/>";
-pub const DIALBACK_FEATURE: &str = "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>";
+pub const DIALBACK_FEATURE: &str =
+    "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>";
 pub const EXTERNAL_FEATURE: &str = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
                                     <mechanism>EXTERNAL</mechanism></mechanisms>";
 

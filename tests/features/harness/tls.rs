@@ -18,6 +18,8 @@ impl Authority {
     pub fn new(folder: &Path) -> Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let name = format!("authority of {}", folder.display());
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let ca = folder.join("authority.pem");
         std::fs::write(&ca, params.self_signed(&key).unwrap().pem()).unwrap();

@@ -195,6 +195,8 @@ pub enum Condition {
     RemoteConnectionFailed,
     /// The stream ended with an error, which is in the body.
     RemoteStreamError,
+    /// Sessions are made elsewhere, at an address that is in the body.
+    SeeOtherUri,
     /// The server stops.
     SystemShutdown,
 }
@@ -211,6 +213,7 @@ impl Condition {
             Self::PolicyViolation => "policy-violation",
             Self::RemoteConnectionFailed => "remote-connection-failed",
             Self::RemoteStreamError => "remote-stream-error",
+            Self::SeeOtherUri => "see-other-uri",
             Self::SystemShutdown => "system-shutdown",
         }
     }
@@ -314,6 +317,15 @@ impl Created {
 /// The response that ends a session that there is not.
 pub fn terminated(condition: Option<Condition>) -> Bytes {
     Response { terminate: Some(condition), ..Response::default() }.write()
+}
+
+/// XEP-0124 §17.2: the response that sends a client elsewhere.
+pub fn moved(there: &str) -> Bytes {
+    let mut uri = Xml::new();
+    uri.element("uri", None, there);
+    let payloads = [uri.finish()];
+    let terminate = Some(Some(Condition::SeeOtherUri));
+    Response { terminate, payloads: &payloads, ..Response::default() }.write()
 }
 
 /// XEP-0124 §17.3: the client is to send its requests again.

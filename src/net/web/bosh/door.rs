@@ -12,7 +12,7 @@ use axum::http::header::{
     ACCESS_CONTROL_MAX_AGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use hyper::body::Body as _;
@@ -20,12 +20,13 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep_until, timeout};
 
 use super::body::{self, Condition, Created, Request};
-use super::pipe::{self, Beginning, Pipe, Shared, Waiting, now};
+use super::pipe::{self, Beginning, Pipe, Shared, Waiting};
 use super::terms::{Reply, Terms};
 use crate::base::id::{self, OsRng};
 use crate::jid::Jid;
 use crate::modules::api::Via;
 use crate::net::acceptor::Counted;
+use crate::net::web::clock::now;
 use crate::net::web::state::Web;
 use crate::net::web::visitor::Visitor;
 use crate::session::{self, NewConnection};
@@ -39,6 +40,7 @@ type Refusal = (StatusCode, &'static str);
 pub async fn answer(
     State(web): State<Arc<Web>>,
     Extension(visitor): Extension<Visitor>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -66,15 +68,18 @@ pub async fn answer(
                     session.request(request, waiter);
                     Ok(session)
                 }
-                Some(None) => Err(Condition::ItemNotFound),
-                None => create(&web, &visitor, request, waiter).await,
+                Some(None) => Err(ended(Condition::ItemNotFound)),
+                None => match web.bosh_elsewhere(&uri, &headers) {
+                    Some(there) => Err(Reply { status: 200, body: body::moved(&there) }),
+                    None => create(&web, &visitor, request, waiter).await.map_err(ended),
+                },
             };
             match session {
                 Ok(session) => {
                     content = session.content.clone();
                     Held { session, answered: Some(answered) }.reply().await
                 }
-                Err(condition) => ended(condition),
+                Err(reply) => reply,
             }
         }
         Err(reply) => reply,

@@ -15,6 +15,7 @@ use super::body::{Condition, Created, Request};
 use super::session::Session;
 use super::terms::{Answers, Reply, Terms, Waiter};
 use crate::net::acceptor::Counted;
+use crate::net::web::clock::now;
 use crate::session::transport::{StartTls, Transport};
 use crate::stream::framing::bosh::said;
 
@@ -240,12 +241,6 @@ impl AsyncWrite for Pipe {
         self.shared.with(|session, now| ((), session.flush(now)));
         Poll::Ready(Ok(()))
     }
-}
-
-/// The monotonic clock.
-#[allow(clippy::disallowed_methods)] // at the floor that has one
-pub fn now() -> Instant {
-    Instant::now()
 }
 
 /// Bytes that may wait for a request; more stay with the stream.

@@ -13,6 +13,7 @@ use maud::{DOCTYPE, Markup, html};
 use serde_json::json;
 
 use super::asked::Asked;
+use super::layout::head;
 use super::state::Pages;
 use super::texts::fill;
 use crate::modules::register::Mode;
@@ -74,17 +75,13 @@ pub async fn script(asked: Asked) -> Response {
 
 fn document(asked: &Asked) -> Markup {
     let t = asked.texts();
+    let title = fill(t.chat_title, &[("host", &asked.host)]);
     html! {
         (DOCTYPE)
         html lang=(asked.language.tag()) {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (fill(t.chat_title, &[("host", &asked.host)])) }
-                link rel="stylesheet" href={ (FILES) "/" (STYLE) };
-                link rel="icon" type="image/svg+xml" href=(asked.pages.assets.icon());
+            (head(asked, &title, &format!("{FILES}/{STYLE}"), html! {
                 script type="module" src="config.js" {}
-            }
+            }))
             body.converse-fullscreen {
                 noscript { p { (t.chat_script) } }
                 div #conversejs-bg {}
@@ -108,7 +105,7 @@ fn settings(asked: &Asked) -> serde_json::Value {
         "registration_domain": if is_open { asked.host.as_str() } else { "" },
     });
     if let (true, Some(settings)) = (web.settings.bosh, settings.as_object_mut()) {
-        let url = json!(format!("{}/http-bind", asked.base));
+        let url = json!(web.bosh_address(&asked.base));
         settings.insert("bosh_service_url".to_owned(), url);
     }
     settings
@@ -121,7 +118,11 @@ fn answer(asked: &Asked, content: String, media_type: &'static str) -> Response 
     let files = web.context.config.upload.url.trim_end_matches('/');
     let files = if files.is_empty() { String::new() } else { format!(" {files}/") };
     let ours = format!("'self' {base}/{files}");
-    let connect = format!("{ours} {}", web.socket(base));
+    let mut connect = format!("{ours} {}", web.socket(base));
+    let bosh = web.bosh_address(base);
+    if !bosh.starts_with(base) {
+        connect = format!("{connect} {bosh}");
+    }
     // Not the rest of the origin: what people upload is there.
     let scripts = format!("{base}{PATH}");
     // Its style sets styles in the page, its encryption is WebAssembly. Nobody elsewhere learns who looks.

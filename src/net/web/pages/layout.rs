@@ -68,14 +68,9 @@ fn document(asked: &Asked, host: &str, title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang=(asked.language.tag()) {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
+            (head(asked, title, &assets.style(), html! {
                 meta name="color-scheme" content="light dark";
-                title { (title) }
-                link rel="stylesheet" href=(assets.style());
-                link rel="icon" type="image/svg+xml" href=(assets.icon());
-            }
+            }))
             body {
                 a.skip href="#main" { (t.skip) }
                 header {
@@ -90,6 +85,20 @@ fn document(asked: &Asked, host: &str, title: &str, body: &Markup) -> Markup {
                     p { (t.runs_on) }
                 }
             }
+        }
+    }
+}
+
+/// The head of any page of HTML: its title, its style, and what else it needs.
+pub fn head(asked: &Asked, title: &str, style: &str, more: Markup) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            title { (title) }
+            link rel="stylesheet" href=(style);
+            link rel="icon" type="image/svg+xml" href=(asked.pages.assets.icon());
+            (more)
         }
     }
 }
