@@ -21,13 +21,13 @@ pub use component::{
 pub use create::Create;
 pub use module::{
     AccountCreated, AccountDeleted, AccountNodes, AccountTurn, AccountTurned, AfterCommit, Answer,
-    Answerer, Approved, Blocks, Broadcast, Cause, Command, Cx, Described, Directed, Every, Follow, Followed,
-    Guard, Hibernates, Incoming, Inline, Instruction, IqHandler, IqIndex, IqRoute, Measure, Module,
-    NewAccount, NodeChanged, NodeInfo, NodeItems, NodeMirror, NodeWatch, Nonza, OnBound, OnInline,
-    OnInstruction, OnStanza, Outgoing, PeriodicJob, Pipeline, PresenceChanged, PresencePayload,
-    PresenceStamp, PrivateXml, Quiet, Release, ResourceRemoved, RunCommand, Serves, Service,
-    Serving, SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient, WantedChanged, WebCx,
-    WebRoutes, Write,
+    Answerer, Approved, Blocks, Broadcast, Cause, Command, Cx, Described, Directed, Every, Follow,
+    Followed, Guard, Hibernates, Incoming, Inline, Instruction, IqHandler, IqIndex, IqRoute,
+    Measure, Module, NewAccount, NodeChanged, NodeInfo, NodeItems, NodeMirror, NodeWatch, Nonza,
+    OnBound, OnInline, OnInstruction, OnStanza, Outgoing, PeriodicJob, Pipeline, PresenceChanged,
+    PresencePayload, PresenceStamp, PrivateXml, Quiet, Release, ResourceRemoved, RunCommand,
+    Serves, Service, Serving, SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient,
+    WantedChanged, WebCx, WebRoutes, Write,
 };
 pub use reply::{ClientDelivery, Effect, PresenceEffect, Reply, SessionEnd, Unanswered};
 pub use requester::{Admission, Channel, Client, Guest, Requester, Via};

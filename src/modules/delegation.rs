@@ -24,7 +24,7 @@ pub const MODULE: Module = Module {
         "XEP-0355",
         "0.5",
         "client mode (§5): accounts delegate nothing themselves",
-        "features/component.rs",
+        "features/component_rights.rs",
     )],
     features: &[On::Server(NS)],
     instead: Some(instead),

@@ -5,6 +5,7 @@ mod declare;
 
 pub mod api;
 mod ask;
+mod beside;
 mod drive;
 mod features;
 mod pipeline;

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::api::{
-    AccountNodes, Answer, Answerer, ClientDelivery, Command, Cx, Described, Follow, Identity, InfoForm,
+    AccountNodes, Answer, Answerer, ClientDelivery, Command, Cx, Follow, Identity, InfoForm,
     IqHandler, IqIndex, Module, NodeChanged, OnStanza, Pipeline, PresenceEffect, PresencePayload,
     PrivateXml, Release, Reply, Serves, Serving, SessionEnd, Stage, Target, Write,
 };
 use super::{Config, SessionState, Shared, caps};
 use crate::jid::{BareJid, Jid};
 use crate::router::outbox::Outgoing;
-use crate::router::registry::{AccountEntry, Resource, RosterChange};
+use crate::router::registry::{AccountEntry, Resource};
 use crate::router::{Leads, ServiceId, rules};
 use crate::stanza::iq::Iq;
-use crate::stanza::{Frame, Stanza, StanzaError};
+use crate::stanza::{Stanza, StanzaError};
 use crate::store::ids::AccountId;
 use crate::xml::element::Child;
 use crate::xml::view::Node;
@@ -385,43 +385,9 @@ impl Pipeline {
         self.approved.iter().for_each(|hook| hook(cx, owner, contact));
     }
 
-    /// An item of an account's roster changed.
-    pub fn roster_changed(&self, cx: &Cx, account: AccountId, change: &RosterChange) {
-        let hooks = self.modules.iter().filter_map(|module| module.roster_changed);
-        hooks.for_each(|hook| hook(cx, account, change));
-    }
-
     /// What an account's roster says of a contact changed.
     pub fn contact_changed(&self, cx: &Cx, account: AccountId, contact: &BareJid) {
         self.contact_changed.iter().for_each(|hook| hook(cx, account, contact));
-    }
-
-    /// What a component is told before anything else.
-    pub fn component_connected(&self, cx: &Cx, domain: &str) -> Vec<Frame> {
-        let hooks = self.modules.iter().filter_map(|module| module.component_connected);
-        hooks.flat_map(|hook| hook(cx, domain)).collect()
-    }
-
-    /// What a component may do that others may not; `None` if its stanza is like any.
-    pub fn from_component(
-        &self,
-        cx: &Cx,
-        stanza: &Stanza,
-    ) -> Option<Answer<Result<Vec<Stanza>, StanzaError>>> {
-        let mut hooks = self.modules.iter().filter_map(|module| module.from_component);
-        hooks.find_map(|hook| hook(cx, stanza))
-    }
-
-    /// What a hosted domain has among its items beside its services.
-    pub fn items(&self, config: &Config, host: &str) -> Vec<(String, Option<String>)> {
-        let hooks = self.modules.iter().filter_map(|module| module.items);
-        hooks.flat_map(|hook| hook(config, host)).collect()
-    }
-
-    /// Changes what a hosted domain or an account says of itself.
-    pub fn nested(&self, cx: &Cx, target: Target, said: &mut Described) {
-        let hooks = self.modules.iter().filter_map(|module| module.nested);
-        hooks.for_each(|hook| hook(cx, target, said));
     }
 
     /// A probe to a local account.

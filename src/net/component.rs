@@ -81,7 +81,8 @@ impl Protocol for ComponentStreams {
             return;
         };
         let limits = &self.door.limits;
-        let socket = PeerSocket::plain(stream, self.door.tls.clone(), Side::Theirs, limits.ping_timeout);
+        let socket =
+            PeerSocket::plain(stream, self.door.tls.clone(), Side::Theirs, limits.ping_timeout);
         let (socket, tls) = match self.kind {
             ListenerKind::StartTls => (socket, ""),
             ListenerKind::Direct => {

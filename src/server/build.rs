@@ -29,7 +29,7 @@ use crate::router::peers::Peers;
 use crate::router::registry::Conflict;
 use crate::router::{Router, ServiceId, flush};
 use crate::session::{Context, Counts, Ports, saved};
-use crate::store::{OpenError, Store, StoreError, meta};
+use crate::store::{OpenError, Store, meta};
 use crate::stream::c2s::{Offers, Policy};
 use crate::stream::features::Inline;
 use crate::stream::sasl::throttle::Throttle;
@@ -96,8 +96,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     (0..context.pipeline.services().len()).for_each(|service| serve(&context, ServiceId(service)));
     // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
     let socket = bind_operator(config, origins).await?;
-    let unread = |error: StoreError| problem(error, "the database", DEEP_CHECK);
-    let left = federation.restore().await.map_err(unread)?;
+    let left = federation.restore().await?;
     restore_sessions(&context).await?;
     let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls, components, components_tls] =
         bind_all(config, origins).await?;
@@ -142,11 +141,8 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
         peers.all(listeners, federation.on_listeners(kind));
     }
     let on = Listening::new(&context);
-    for (listeners, kind) in
-        [(components, ListenerKind::StartTls), (components_tls, ListenerKind::Direct)]
-    {
-        on.all(listeners, federation.components_on(kind));
-    }
+    on.all(components, federation.components_on(ListenerKind::StartTls));
+    on.all(components_tls, federation.components_on(ListenerKind::Direct));
     let running = Running { places, tls, store, context, stop, save, federation };
     running.watch_certificates();
     running.start_periodic_jobs();
@@ -388,7 +384,7 @@ async fn open_store(config: &Config) -> Result<Store, Problem> {
 async fn restore_sessions(context: &Arc<Context>) -> Result<(), Problem> {
     let restored = saved::restore_all(context).await;
     let (back, lost) =
-        restored.map_err(|error| problem(error, "the database", DEEP_CHECK))?;
+        restored.map_err(|error| problem(error, "the database", "run `stonechat check --deep`"))?;
     if back + lost > 0 {
         tracing::info!(sessions = back, lost, "sessions wait to be resumed");
     }
@@ -399,7 +395,7 @@ async fn secret_of(store: &Store, name: &'static str) -> Result<[u8; 32], Proble
     let mut fresh = [0; 32];
     OsRng.fill(&mut fresh);
     let secret = store.write(move |tx| meta::get_or_create_secret(tx, name, &fresh)).await;
-    secret.map_err(|error| problem(error, "the database", DEEP_CHECK))
+    secret.map_err(|error| problem(error, "the database", "run `stonechat check --deep`"))
 }
 
 fn context(
@@ -498,7 +494,6 @@ const TWO_ON_ONE_FOLDER: &str = "most likely a Stonechat runs here already; a se
     folder and ports of its own: --data-dir other-data --set c2s.listen=127.0.0.1:15222 \
     --set c2s.listen_tls=127.0.0.1:15223 --set s2s.listen=127.0.0.1:15269 \
     --set web.listen=127.0.0.1:15443 --set metrics.listen=127.0.0.1:15444";
-const DEEP_CHECK: &str = "run `stonechat check --deep`";
 const CHECK: &str = "run `stonechat check` for a closer look";
 const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// Polls between two looks at expiry: a day's worth.

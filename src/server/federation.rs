@@ -17,7 +17,6 @@ use crate::peer::{self, Rules, link};
 use crate::router::peer_queue::PeerQueue;
 use crate::router::peers::Peers;
 use crate::session::Context;
-use crate::store::StoreError;
 
 /// Who may be reached, and what waits for them: made before the router is.
 pub fn peers(config: &Config) -> (Peers, Arc<Rules>) {
@@ -78,8 +77,7 @@ impl Federation {
             privileged_requests_max: config.components.privileged_requests_max,
             message_time: streams.settings.message_time,
         };
-        let components =
-            Components::new(context.clone(), bounds, streams.streams.clone(), places);
+        let components = Components::new(context.clone(), bounds, streams.streams.clone(), places);
         let (all, of_address) =
             (s2s.streams_unauthenticated_max, s2s.streams_unauthenticated_per_ip_max);
         let components = ComponentDoor {
@@ -105,11 +103,7 @@ impl Federation {
 
     /// Has the rules count that the operator made while a server ran.
     pub async fn read_rules(&self) -> Result<(), Problem> {
-        self.streams.read_rules().await.map_err(|error| Problem {
-            what: error.to_string(),
-            place: "the database".to_owned(),
-            fix: "run `stonechat check --deep`".to_owned(),
-        })
+        self.streams.read_rules().await.map_err(|error| unread(&error))
     }
 
     /// What an operator asks of the streams.
@@ -118,9 +112,9 @@ impl Federation {
     }
 
     /// Takes up what an earlier run left for other servers and for components, before anything else is put there.
-    pub async fn restore(&self) -> Result<Vec<Arc<PeerQueue>>, StoreError> {
+    pub async fn restore(&self) -> Result<Vec<Arc<PeerQueue>>, Problem> {
         let router = &self.streams.context.router;
-        let left = router.peers.restore(router).await?;
+        let left = router.peers.restore(router).await.map_err(|error| unread(&error))?;
         Ok(self.components.components.begin(left))
     }
 
@@ -139,6 +133,14 @@ impl Federation {
     /// The streams on listeners of this kind.
     pub fn on_listeners(&self, kind: ListenerKind) -> PeerStreams {
         PeerStreams { door: self.door.clone(), kind }
+    }
+}
+
+fn unread(error: &dyn std::fmt::Display) -> Problem {
+    Problem {
+        what: error.to_string(),
+        place: "the database".to_owned(),
+        fix: "run `stonechat check --deep`".to_owned(),
     }
 }
 

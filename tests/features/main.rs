@@ -27,6 +27,7 @@ mod cli;
 mod clock;
 mod commands;
 mod component;
+mod component_rights;
 mod config;
 mod csi;
 mod damaged_rows;

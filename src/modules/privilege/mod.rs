@@ -26,7 +26,7 @@ pub const MODULE: Module = Module {
         "XEP-0356",
         "0.4.1",
         "contacts of accounts without a session are not probed for a component (§7.4)",
-        "features/component.rs",
+        "features/component_rights.rs",
     )],
     component_connected: Some(connected),
     from_component: Some(done),

@@ -214,7 +214,11 @@ impl Components {
             if let Some((why, done)) = queue.gives_up() {
                 let messages = queue.load().messages;
                 expire(&self.cx(domain), &queue, i64::MAX, &why).await;
-                tracing::info!(component = domain, messages, "what waited for a component is given up");
+                tracing::info!(
+                    component = domain,
+                    messages,
+                    "what waited for a component is given up"
+                );
                 // Whoever wants it may have gone.
                 let _ = done.send(messages);
             }

@@ -277,7 +277,8 @@ impl Stream {
             }
             Occurred::Failed => self.receiving.send_failed(),
             Occurred::Replaced => {
-                let failure = StreamError::Conflict.text("another connection of the component came");
+                let failure =
+                    StreamError::Conflict.text("another connection of the component came");
                 self.fail(failure).await;
             }
             Occurred::Turn => self.hold(),
@@ -372,7 +373,8 @@ impl Stream {
 
     /// It has answered before, and does not any more.
     async fn silent(&mut self) {
-        let failure = StreamError::ConnectionTimeout.text("stanzas are not acknowledged: no ping is answered");
+        let failure = StreamError::ConnectionTimeout
+            .text("stanzas are not acknowledged: no ping is answered");
         self.fail(failure).await;
     }
 
@@ -413,7 +415,8 @@ impl Stream {
         if let Some(entered) = self.entered.take() {
             tracing::info!(component = domain, address = %self.address, "a component is gone");
             let router = self.components.context.router.clone();
-            let unused = Sending::new(router, Bounds { stanzas: 0, bytes: 0, answers_within: CLOSE_TIME });
+            let unused =
+                Sending::new(router, Bounds { stanzas: 0, bytes: 0, answers_within: CLOSE_TIME });
             let sending = std::mem::replace(&mut self.sending, unused);
             sending.end();
             let given_up = self.components.leave(&domain, entered.number);

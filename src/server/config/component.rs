@@ -208,7 +208,11 @@ fn rights(one: &Component, domain: &str, faults: &mut Faults<'_>) {
     if *presence == PresenceAccess::Roster && !roster.gets() {
         // XEP-0356 §7.4
         let what = format!("`{domain}` may see the presence of contacts, but not read rosters");
-        faults.add(KEY, what, "set roster = \"get\" or \"both\", too, or presence = \"managed_entity\"");
+        faults.add(
+            KEY,
+            what,
+            "set roster = \"get\" or \"both\", too, or presence = \"managed_entity\"",
+        );
     }
     let namespaces = iq.iter().map(|one| &one.namespace);
     for namespace in namespaces.chain(one.delegate.iter().map(|one| &one.namespace)) {

@@ -158,11 +158,10 @@ impl Component {
                 Ok(()) => Outputs::from_iter([Output::Stanza(element)]),
                 Err(failure) => self.close(Some(failure), rng),
             },
-            (_, _, State::Open) => {
-                self.close(Some(StreamError::UnsupportedStanzaType.into()), rng)
-            }
+            (_, _, State::Open) => self.close(Some(StreamError::UnsupportedStanzaType.into()), rng),
             // RFC 6120 §4.9.3.12
-            _ => self.close(Some(StreamError::NotAuthorized.text("a handshake must come first")), rng),
+            _ => self
+                .close(Some(StreamError::NotAuthorized.text("a handshake must come first")), rng),
         }
     }
 

@@ -49,12 +49,15 @@ impl World {
             match output {
                 Output::Write(item) => {
                     let said = &mut self.said;
-                    self.framing.write(item, |bytes| said.push_str(std::str::from_utf8(&bytes).unwrap()));
+                    self.framing
+                        .write(item, |bytes| said.push_str(std::str::from_utf8(&bytes).unwrap()));
                 }
                 Output::Stanza(element) => done.push(format!("stanza {}", element.as_str())),
                 Output::Handshake { right, .. } => done.push(format!("handshake {right}")),
                 Output::Ready => done.push("ready".to_owned()),
-                Output::PeerFailed(failure) => done.push(format!("failed {}", failure.error.condition())),
+                Output::PeerFailed(failure) => {
+                    done.push(format!("failed {}", failure.error.condition()))
+                }
                 Output::End => done.push("end".to_owned()),
             }
         }
@@ -105,7 +108,11 @@ impl World {
 #[test]
 fn whoever_knows_the_secret_is_let_in() {
     let world = World::open();
-    assert!(world.said.starts_with("<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept'"));
+    assert!(
+        world
+            .said
+            .starts_with("<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept'")
+    );
     assert!(world.said.contains(" from='irc.example'") && world.said.ends_with("<handshake/>"));
     assert!(!world.said.contains("version='1.0' ") && !world.said.contains("xmlns:db"));
 }
@@ -138,7 +145,9 @@ fn a_domain_may_be_taken() {
     world.hear(HEADER);
     let handshake = world.handshake("sesame");
     let mut buffer = BytesMut::from(handshake.as_bytes());
-    let Ok(Some(Event::Element(element))) = world.framing.next(&mut buffer, |_| ()) else { panic!() };
+    let Ok(Some(Event::Element(element))) = world.framing.next(&mut buffer, |_| ()) else {
+        panic!()
+    };
     assert_eq!(world.feed(Input::Element(element)), ["handshake true"]);
     assert_eq!(world.feed(Input::Judged(Err(StreamError::Conflict.into()))), ["end"]);
     assert!(world.said.contains("<conflict") && !world.said.contains("<handshake/>"));
@@ -189,7 +198,9 @@ fn stanzas_are_from_the_components_domain() {
         let mut world = World::open();
         let done = world.hear(stanza);
         match want {
-            "stanza" => assert!(done.len() == 1 && done[0].starts_with("stanza"), "{stanza}: {done:?}"),
+            "stanza" => {
+                assert!(done.len() == 1 && done[0].starts_with("stanza"), "{stanza}: {done:?}")
+            }
             condition => {
                 assert_eq!(done, ["end"], "{stanza}");
                 assert!(world.said.contains(condition), "{stanza}: {}", world.said);
@@ -204,7 +215,8 @@ fn streams_end_in_good_order() {
     assert_eq!(world.hear("</stream:stream>"), ["end"]);
     assert!(world.said.ends_with("<handshake/></stream:stream>"));
     let mut world = World::open();
-    let error = "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+    let error =
+        "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
     assert_eq!(world.hear(error), ["failed conflict", "end"]);
     let mut world = World::open();
     assert_eq!(world.feed(Input::Fail(StreamError::SystemShutdown.into())), ["end"]);
