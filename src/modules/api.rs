@@ -3,6 +3,7 @@
 
 mod after;
 mod command;
+mod component;
 mod create;
 mod cx;
 mod module;
@@ -14,16 +15,19 @@ mod web;
 
 pub use after::{Passed, after, later};
 pub use command::{Answers, Note, StageOutcome};
+pub use component::{
+    Access, Component, Delegate, IqAccess, MessageAccess, PresenceAccess, Privileges, Push,
+};
 pub use create::Create;
 pub use module::{
     AccountCreated, AccountDeleted, AccountNodes, AccountTurn, AccountTurned, AfterCommit, Answer,
-    Answerer, Approved, Blocks, Broadcast, Cause, Command, Cx, Directed, Every, Follow, Followed,
-    Guard, Hibernates, Incoming, Inline, Instruction, IqHandler, IqIndex, IqRoute, Measure, Module,
-    NewAccount, NodeChanged, NodeInfo, NodeItems, NodeMirror, NodeWatch, Nonza, OnBound, OnInline,
-    OnInstruction, OnStanza, Outgoing, PeriodicJob, Pipeline, PresenceChanged, PresencePayload,
-    PresenceStamp, PrivateXml, Quiet, Release, ResourceRemoved, RunCommand, Serves, Service,
-    Serving, SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient, WantedChanged, WebCx,
-    WebRoutes, Write,
+    Answerer, Approved, Blocks, Broadcast, Cause, Command, Cx, Described, Directed, Every, Follow,
+    Followed, Guard, Hibernates, Incoming, Inline, Instruction, IqHandler, IqIndex, IqRoute,
+    Measure, Module, NewAccount, NodeChanged, NodeInfo, NodeItems, NodeMirror, NodeWatch, Nonza,
+    OnBound, OnInline, OnInstruction, OnStanza, Outgoing, PeriodicJob, Pipeline, PresenceChanged,
+    PresencePayload, PresenceStamp, PrivateXml, Quiet, Release, ResourceRemoved, RunCommand,
+    Serves, Service, Serving, SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient,
+    WantedChanged, WebCx, WebRoutes, Write,
 };
 pub use reply::{ClientDelivery, Effect, PresenceEffect, Reply, SessionEnd, Unanswered};
 pub use requester::{Admission, Channel, Client, Guest, Requester, Via};

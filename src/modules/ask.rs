@@ -28,9 +28,23 @@ impl Cx {
         // Only who was asked can know it.
         let id = random(&mut OsRng);
         let request = request((from, to, id.as_str()), ty, payload).ok_or(Unanswered::Unsent)?;
+        let answer = self.asked(&request, within).await?;
+        match answer.ty().as_deref() {
+            Some("error") => Err(Unanswered::Refused(refusal(&answer))),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Sends a whole request of an address of this server's, and waits for the answer, be it a result or an
+    /// error. Only who was asked can give it.
+    pub async fn asked(&self, request: &Stanza, within: Duration) -> Result<Stanza, Unanswered> {
+        let (from, to, id) = match (request.from().as_str(), request.to(), request.id()) {
+            (from, Some(to), Some(id)) => (from, to, id),
+            _ => return Err(Unanswered::Unsent),
+        };
         let question = self.router.questions.open(from, to, &id).ok_or(Unanswered::Busy)?;
         let asking = async {
-            let driven = self.drive(&request, None, None, None).await;
+            let driven = self.drive(request, None, None, None).await;
             for made in &driven.made {
                 self.send(made).await;
             }
@@ -39,11 +53,7 @@ impl Cx {
             }
             question.answered().await.ok_or(Unanswered::Gone)
         };
-        let answer = timeout(within, asking).await.unwrap_or(Err(Unanswered::Late))?;
-        match answer.ty().as_deref() {
-            Some("error") => Err(Unanswered::Refused(refusal(&answer))),
-            _ => Ok(answer),
-        }
+        timeout(within, asking).await.unwrap_or(Err(Unanswered::Late))
     }
 }
 

@@ -30,6 +30,9 @@ macro_rules! modules {
             /// Whom `[admin]` names.
             #[serde(skip)]
             pub admins: $crate::admin::Admins,
+            /// What `[[component]]` names, by domain.
+            #[serde(skip)]
+            pub components: std::sync::Arc<[$crate::modules::api::Component]>,
             /// Whether passwords may travel unencrypted: `c2s.require_tls` is off.
             #[serde(skip)]
             pub unencrypted: bool,
@@ -41,6 +44,7 @@ macro_rules! modules {
                     $($($($name: <$config>::default(),)?)?)*
                     scram_iterations: 10_000,
                     admins: $crate::admin::Admins::default(),
+                    components: std::sync::Arc::default(),
                     unencrypted: false,
                 }
             }

@@ -1,7 +1,7 @@
 //! XEP-0030: Service Discovery, of the server and on behalf of its accounts.
 
 use super::api::{
-    AccountNodes, Cx, Identity, InfoField, InfoForm, IqHandler, IqRoute, Module, NodeInfo, On,
+    AccountNodes, Cx, Described, Identity, InfoField, InfoForm, IqHandler, IqRoute, Module, NodeInfo, On,
     Reply, Serving, Spec, Target,
 };
 use super::caps;
@@ -60,7 +60,41 @@ fn server_info(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     if node.as_deref().is_some_and(|node| node != caps::node(&identities, &features, &forms)) {
         return Err(StanzaError::item_not_found());
     }
-    Ok(info(node.as_deref(), &identities, &features, &written(&forms)))
+    match node {
+        // The caps node says what is behind its hash.
+        Some(node) => Ok(info(Some(&node), &identities, &features, &written(&forms))),
+        None => Ok(nested(cx, Target::Server, &identities, &features, written(&forms))),
+    }
+}
+
+/// With what others say in place of this server.
+fn nested(
+    cx: &Cx,
+    target: Target,
+    identities: &[Identity],
+    features: &[&str],
+    forms: Vec<u8>,
+) -> Reply {
+    let identity = |one: &Identity| {
+        (one.category.to_owned(), one.ty.to_owned(), one.name.map(ToOwned::to_owned))
+    };
+    let mut said = Described {
+        identities: identities.iter().map(identity).collect(),
+        features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+        forms,
+    };
+    cx.server.nested(cx, target, &mut said);
+    let mut xml = Xml::new();
+    xml.start("query").attr("xmlns", INFO);
+    for (category, ty, name) in &said.identities {
+        xml.start("identity").attr("category", category).attr("type", ty);
+        xml.attr_opt("name", name.as_deref()).end();
+    }
+    for feature in &said.features {
+        xml.start("feature").attr("var", feature).end();
+    }
+    xml.raw(&said.forms).end();
+    Reply::payload(xml.finish())
 }
 
 async fn own_info(cx: Cx, iq: Iq) -> Result<Reply, StanzaError> {
@@ -98,7 +132,7 @@ fn account_info(cx: &Cx, iq: &Iq, account: AccountStatus) -> Reply {
     let identities: Vec<_> =
         [Identity { category: "account", ty, name: None }].into_iter().chain(more).collect();
     let features = caps::sorted(cx.server.account_features(&cx.config, &jid));
-    info(None, &identities, &features, &[])
+    nested(cx, Target::Own, &identities, &features, Vec::new())
 }
 
 /// What modules know of a node of an account, if the asker may see it.
@@ -163,6 +197,9 @@ fn services(cx: &Cx, host: &str) -> Reply {
             .attr("jid", &serving.domain(host))
             .attr_opt("name", serving.service.identity.name)
             .end();
+    }
+    for (jid, name) in cx.server.items(&cx.config, host) {
+        xml.start("item").attr("jid", &jid).attr_opt("name", name.as_deref()).end();
     }
     xml.end();
     Reply::payload(xml.finish())

@@ -5,6 +5,7 @@ mod declare;
 
 pub mod api;
 mod ask;
+mod beside;
 mod drive;
 mod features;
 mod pipeline;
@@ -25,9 +26,11 @@ modules! {
     caps { config: caps::Config, shared: caps::Known, resource: caps::State, },
     carbons { account: Option<Box<carbons::Recent>>, resource: carbons::State, },
     commands { shared: commands::Sessions, },
+    components,
     contacts { config: contacts::Config, },
     csi { config: csi::Config, session: csi::State, },
     data_policy { config: data_policy::Config, },
+    delegation { shared: delegation::Nested, },
     devices { config: devices::Config, },
     disco,
     echo { config: echo::Config, },
@@ -41,6 +44,7 @@ modules! {
     ping,
     presence,
     private { config: private::Config, },
+    privilege { resource: privilege::State, },
     pubsub,
     pubsub_service { config: pubsub_service::Config, shared: pubsub_service::Services, },
     push { config: push::Config, shared: push::Queue, account: Option<Box<push::Registrations>>, },

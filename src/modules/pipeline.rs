@@ -41,6 +41,7 @@ impl Pipeline {
         };
         Arc::new(Self {
             iqs: index(modules, &services),
+            instead: modules.iter().filter_map(|m| m.instead).collect(),
             to_client,
             quiet: modules.iter().filter_map(|m| m.quiet).collect(),
             hibernates: modules.iter().filter_map(|m| m.hibernates).collect(),
@@ -267,6 +268,11 @@ impl Pipeline {
             && let Err(error) = cx.router.guard_sent(iq.stanza(), &client.outbox).refused()
         {
             return Box::pin(std::future::ready(Err(error)));
+        }
+        if let Some(target) = target.filter(|target| *target != Target::Stream)
+            && let Some(handler) = self.instead.iter().find_map(|one| one(&cx, &iq, target))
+        {
+            return handler(cx, iq);
         }
         match found.filter(|(_, serves)| serves.is_none_or(|serves| serves_it(serves, &cx, &iq))) {
             Some((handler, _)) if target == Some(Target::Other) => {

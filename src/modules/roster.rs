@@ -107,6 +107,15 @@ fn answer(cx: &Cx, iq: &Iq) -> Result<Reply, StanzaError> {
     Ok(Reply::payload(whole(&roster, &ver)))
 }
 
+/// The roster of an account, for somebody else who may read it.
+pub(super) fn of_account(entry: &AccountEntry) -> Vec<u8> {
+    let account = match entry.account {
+        AccountStatus::Stored(id) => Some(id),
+        _ => None,
+    };
+    whole(&entry.roster, &subscription::ver(account, entry.roster.ver))
+}
+
 fn whole(roster: &Contacts, ver: &str) -> Vec<u8> {
     let mut xml = Xml::new();
     xml.start("query").attr("xmlns", ns::ROSTER).attr("ver", ver);
@@ -124,20 +133,30 @@ enum Set {
 
 /// RFC 6121 §2.3 to §2.5. The result follows the commit; the pushes go out before it.
 fn set(cx: Cx, iq: Iq) -> Answer<Result<Reply, StanzaError>> {
+    match cx.account() {
+        Ok(account) => change(&cx, (cx.bare(), account), &iq),
+        Err(error) => Box::pin(std::future::ready(Err(error))),
+    }
+}
+
+/// The same for the roster of an account, whoever asks.
+pub(super) fn change(
+    cx: &Cx,
+    (owner, account): (BareJid, AccountId),
+    iq: &Iq,
+) -> Answer<Result<Reply, StanzaError>> {
     let read = || {
-        let account = cx.account()?;
         let doc = iq.stanza().element().view();
         let query = doc.root().child(ns::ROSTER, "query").ok_or_else(StanzaError::bad_request)?;
-        Ok((account, parse(query, cx.jid().bare_str())?))
+        parse(query, owner.as_str())
     };
-    let (account, set) = match read() {
+    let set = match read() {
         Ok(set) => set,
         Err(error) => return Box::pin(std::future::ready(Err(error))),
     };
     let work = cx.clone();
     subscription::detached(&cx.router, "roster set", async move {
         let mut circumstances = Circumstances::new(&work.router, work.now);
-        let owner = work.bare();
         if let Set::Remove { jid } = &set {
             circumstances = circumstances.between(&owner.clone().into(), jid).await?;
         }

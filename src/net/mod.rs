@@ -2,6 +2,7 @@
 
 pub mod acceptor;
 pub mod c2s;
+pub mod component;
 pub mod dial;
 pub mod dns;
 pub mod listener;

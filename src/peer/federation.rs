@@ -49,12 +49,25 @@ pub struct Rules {
     settings: Arc<Settings>,
     /// By domain, whether it is let in; `*` stands for all that are named nowhere.
     said: ArcSwap<HashMap<String, bool>>,
+    /// The domains of components, in order.
+    components: Vec<String>,
 }
 
 impl Rules {
     /// The rules of these settings.
     pub fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, said: ArcSwap::default() }
+        Self { settings, said: ArcSwap::default(), components: Vec::new() }
+    }
+
+    /// The same with these domains of components, in normal form.
+    pub fn with_components(mut self, mut components: Vec<String>) -> Self {
+        components.sort();
+        self.components = components;
+        self
+    }
+
+    fn is_component(&self, domain: &str) -> bool {
+        self.components.binary_search_by(|one| one.as_str().cmp(domain)).is_ok()
     }
 
     /// Replaces what was said beside the configuration.
@@ -98,6 +111,9 @@ impl Admission for Rules {
 
 impl Reaches for Rules {
     fn may_reach(&self, _: &str, remote: &str) -> Result<(), StanzaError> {
+        if self.is_component(remote) {
+            return Ok(());
+        }
         if !self.settings.enabled {
             return Err(
                 StanzaError::remote_server_not_found().text("this server talks to no other server")
@@ -106,8 +122,9 @@ impl Reaches for Rules {
         self.denies(remote).map_or(Ok(()), Err)
     }
 
-    fn in_name_of<'a>(&self, local: &'a str, _: &str) -> &'a str {
-        local
+    fn in_name_of<'a>(&self, local: &'a str, remote: &str) -> &'a str {
+        // All of ours, and other servers that talk to a component, have one queue there.
+        if self.is_component(remote) { "" } else { local }
     }
 }
 

@@ -219,7 +219,7 @@ impl Link {
         let Some(span) = self.queue.head() else { return };
         let why = "the other server ends each stream at this message";
         let cx = self.cx();
-        self.give_up_span(&cx, span, &StanzaError::undefined_condition().text(why)).await;
+        give_up_span(&cx, &self.queue, span, &StanzaError::undefined_condition().text(why)).await;
         self.short = 0;
     }
 
@@ -292,49 +292,63 @@ impl Link {
 
     /// Gives up messages that have waited too long.
     async fn expire(&mut self, cx: &Cx, why: &StanzaError) {
-        let time = i64::try_from(self.federation.settings.message_time.as_micros());
-        let before = micros(wall()).saturating_sub(time.unwrap_or(i64::MAX));
-        self.give_up_before(cx, before, why).await;
+        let time = self.federation.settings.message_time;
+        expire(cx, &self.queue, before(time), why).await;
     }
 
     /// Gives up messages that came before a time, in microseconds since 1970.
     async fn give_up_before(&mut self, cx: &Cx, before: i64, why: &StanzaError) {
-        while let Some(span) = self.queue.outdated(before) {
-            if !self.give_up_span(cx, span, why).await {
-                return;
-            }
-        }
-    }
-
-    /// Gives up the first messages of a span. False if they cannot be read.
-    async fn give_up_span(&mut self, cx: &Cx, (from, to): (i64, i64), why: &StanzaError) -> bool {
-        let (pair, store) = (self.queue.pair.clone(), &cx.store);
-        let read = async {
-            store.barrier().await?;
-            store
-                .read(move |tx| {
-                    peer_queue::page(tx, (&pair.local, &pair.remote), (from, to), EXPIRED_ROWS)
-                })
-                .await
-        };
-        let rows = match read.await {
-            Ok(rows) => rows,
-            Err(error) => {
-                tracing::error!(%error, "what waits for a server could not be read");
-                return false;
-            }
-        };
-        let last =
-            if rows.len() < EXPIRED_ROWS { to } else { rows.last().map_or(to, |row| row.seq) };
-        let frames = rows.into_iter().map(|row| Frame::whole(row.stanza.into()));
-        give_up(cx, frames, why).await;
-        settle(&cx.router, &self.queue, last);
-        true
+        expire(cx, &self.queue, before, why).await;
     }
 
     fn cx(&self) -> Cx {
         self.federation.context.cx(Requester::Entity(Jid::normal(&self.queue.pair.remote)))
     }
+}
+
+/// What came before this has waited for so long; in microseconds since 1970.
+pub(super) fn before(time: Duration) -> i64 {
+    let time = i64::try_from(time.as_micros());
+    micros(wall()).saturating_sub(time.unwrap_or(i64::MAX))
+}
+
+/// Gives up messages that came before this time, in microseconds since 1970.
+pub(super) async fn expire(cx: &Cx, queue: &Arc<PeerQueue>, before: i64, why: &StanzaError) {
+    while let Some(span) = queue.outdated(before) {
+        if !give_up_span(cx, queue, span, why).await {
+            return;
+        }
+    }
+}
+
+/// Gives up the first messages of a span. False if they cannot be read.
+async fn give_up_span(
+    cx: &Cx,
+    queue: &Arc<PeerQueue>,
+    (from, to): (i64, i64),
+    why: &StanzaError,
+) -> bool {
+    let (pair, store) = (queue.pair.clone(), &cx.store);
+    let read = async {
+        store.barrier().await?;
+        store
+            .read(move |tx| {
+                peer_queue::page(tx, (&pair.local, &pair.remote), (from, to), EXPIRED_ROWS)
+            })
+            .await
+    };
+    let rows = match read.await {
+        Ok(rows) => rows,
+        Err(error) => {
+            tracing::error!(%error, "what waits for a server could not be read");
+            return false;
+        }
+    };
+    let last = if rows.len() < EXPIRED_ROWS { to } else { rows.last().map_or(to, |row| row.seq) };
+    let frames = rows.into_iter().map(|row| Frame::whole(row.stanza.into()));
+    give_up(cx, frames, why).await;
+    settle(&cx.router, queue, last);
+    true
 }
 
 /// Waits. True if an operator wants something before it is over.

@@ -2,6 +2,7 @@
 
 mod cause;
 mod clock;
+pub mod component;
 mod connect;
 mod counts;
 pub mod dial;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep_until, timeout};
 
 use super::clock::wall;
@@ -34,6 +34,8 @@ pub(super) struct Receiving {
     paused_until: Option<Instant>,
     /// The stream's language (RFC 6120 §4.7.4).
     lang: Option<Arc<str>>,
+    /// Of a component: how many of its requests in the name of accounts are under way.
+    privileged: Option<Arc<Semaphore>>,
 }
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -49,7 +51,14 @@ impl Receiving {
             pace,
             paused_until: None,
             lang: None,
+            privileged: None,
         }
+    }
+
+    /// The same for a component, which may do more than another server (XEP-0356): so many requests at a time.
+    pub(super) fn of_component(context: Arc<Context>, pace: Pace, requests_max: usize) -> Self {
+        let privileged = Some(Arc::new(Semaphore::new(requests_max)));
+        Self { privileged, ..Self::new(context, pace) }
     }
 
     /// Goes on with the count of a former stream (XEP-0198 §5).
@@ -129,6 +138,9 @@ impl Receiving {
             self.handled_count.pass();
             return bounce(&self.context.router, &stanza, &error);
         }
+        if self.privileged.is_some() && self.privileged(&stanza) {
+            return;
+        }
         let mut origin = Origin::peer(&self.handled_count, &self.outbox, None);
         let routed = self.context.router.route(&stanza, wall(), &mut origin);
         if let Routed::Load(_) | Routed::Crowded | Routed::Handle(_) = routed {
@@ -196,6 +208,39 @@ impl Receiving {
         }
         self.context.router.flush_deferred();
         timeout(patience, self.handled_count.reached(issued)).await.is_ok()
+    }
+
+    /// What a component may do beyond others. False if the stanza is like any.
+    fn privileged(&mut self, stanza: &Stanza) -> bool {
+        let cx = self.context.cx(Requester::Entity(stanza.from().clone()));
+        let Some(done) = cx.server.from_component(&cx, stanza) else { return false };
+        let (ticket, asked) = (self.handled_count.issue(), stanza.clone());
+        let router = cx.router.clone();
+        let work = async move {
+            match done.await {
+                Ok(made) => {
+                    for made in made {
+                        cx.send_as(&made, Some(ticket.clone())).await;
+                    }
+                }
+                Err(error) => bounce(&cx.router, &asked, &error),
+            }
+        };
+        let slots = self.privileged.clone().filter(|_| stanza.kind() == Kind::Iq);
+        match slots.map(Semaphore::try_acquire_owned) {
+            // In order with what comes behind it.
+            None => self.begin(work),
+            // The answer may take long, and may have to come by this very stream.
+            Some(Ok(slot)) => router.tasks.spawn("privileged", async move {
+                work.await;
+                drop(slot);
+            }),
+            Some(Err(_)) => {
+                let error = StanzaError::resource_constraint().text("too many requests at a time");
+                bounce(&router, stanza, &error);
+            }
+        }
+        true
     }
 
     /// Without what only this server says. An IQ's payload is between the two who exchange it.

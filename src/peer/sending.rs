@@ -47,6 +47,12 @@ pub(super) struct Sending {
     stanza_bytes_max: usize,
     /// What it does not take, for its senders.
     too_large: Vec<Frame>,
+    /// The last ping: the stanzas before it, and the bytes of the connection up to its end.
+    pinged: (u32, u64),
+    /// The peer has answered a ping.
+    answers: bool,
+    /// Who asks, where stanzas come from many domains of ours: on a component's stream.
+    asker: Option<Box<str>>,
     /// Stanzas that were sent and not counted yet.
     uncounted: u64,
 }
@@ -95,16 +101,18 @@ pub(super) struct Sent {
 impl Sending {
     pub(super) fn new(router: Arc<Router>, bounds: Bounds) -> Self {
         let sent = StreamManagement::new(0, bounds);
-        let (lanes, before) = (Vec::new(), Vec::new());
         Self {
             router,
-            lanes,
+            lanes: Vec::new(),
             sent,
-            before,
+            before: Vec::new(),
             confirms: Confirms::NotYet,
             pong: None,
             stanza_bytes_max: usize::MAX,
             too_large: Vec::new(),
+            pinged: (0, 0),
+            answers: false,
+            asker: None,
             uncounted: 0,
         }
     }
@@ -117,6 +125,11 @@ impl Sending {
     /// Stanzas that the peer does not take.
     pub(super) fn take_too_large(&mut self) -> Vec<Frame> {
         std::mem::take(&mut self.too_large)
+    }
+
+    /// The same for a component: this domain of ours asks.
+    pub(super) fn asking_as(self, asker: &str) -> Self {
+        Self { asker: Some(asker.into()), ..self }
     }
 
     /// Serves this queue, too.
@@ -200,7 +213,10 @@ impl Sending {
 
     fn send(&mut self, lane: usize, wire: &mut PeerWire, item: Outgoing, wall: i64) {
         let frame = match self.lanes.get(lane) {
-            Some(lane) => stamped(&lane.queue.pair.local, item.frame, item.at, wall),
+            Some(lane) => {
+                let local = self.asker.as_deref().unwrap_or(&lane.queue.pair.local);
+                stamped(local, item.frame, item.at, wall)
+            }
             None => item.frame,
         };
         let bytes = frame.len();
@@ -236,14 +252,17 @@ impl Sending {
         let Some(lane) = self.lanes.first() else { return };
         let pair = &lane.queue.pair;
         let Ok(remote) = Jid::parse(&pair.remote) else { return };
-        let (local, id) = (pair.local.clone(), id::short(&mut OsRng));
+        let local = self.asker.clone().unwrap_or_else(|| pair.local.clone());
+        let id = id::short(&mut OsRng);
         let mut xml = Xml::new();
         xml.start("iq").attr("type", "get").attr("id", &id).attr("from", &local);
         xml.attr("to", remote.as_str());
         xml.start("ping").attr("xmlns", ns::PING).end().end();
         wire.queue_frame(Frame::whole(xml.finish()));
         let (router, sent) = (self.router.clone(), self.sent.sent());
-        let patience = router.limits.ping_timeout;
+        // What a component's silence means is for its stream to say.
+        let patience = if self.asker.is_some() { FOR_EVER } else { router.limits.ping_timeout };
+        self.pinged = (sent, wire.written() + wire.queued() as u64);
         // The question is open before the ping is written: this is polled first.
         self.pong = Some(Box::pin(async move {
             let Some(question) = router.questions.open(&local, &remote, &id) else {
@@ -314,7 +333,10 @@ impl Sending {
             Woken::Pong(ponged) => {
                 self.pong = None;
                 match ponged {
-                    Ponged::Answered(sent) => self.acknowledged(sent).is_ok(),
+                    Ponged::Answered(sent) => {
+                        self.answers = true;
+                        self.acknowledged(sent).is_ok()
+                    }
                     Ponged::Late => false,
                     Ponged::Busy => {
                         self.sent.not_asked();
@@ -356,11 +378,48 @@ impl Sending {
 
     /// Whether the peer has not answered in time. While we do not read, it may have.
     pub(super) fn is_overdue(&mut self, heard: Instant, listens: bool, now: Instant) -> bool {
-        self.confirms == Confirms::Management
-            && matches!(
-                self.sent.overdue(heard, listens, now),
-                Some(Overdue::Silent | Overdue::Full)
-            )
+        if self.confirms == Confirms::NotYet {
+            return false;
+        }
+        let overdue = self.sent.overdue(heard, listens, now);
+        if overdue.is_none() && self.asker.is_some() && self.sent.overdue_at(true, now).is_none() {
+            // A component that talks is asked again.
+            self.pong = None;
+        }
+        matches!(overdue, Some(Overdue::Silent | Overdue::Full))
+    }
+
+    /// Until when an answer should come, and the bytes of the connection up to the end of the question; `None` if
+    /// there is none.
+    pub(super) fn asked(&self, now: Instant) -> Option<(Instant, u64)> {
+        Some((self.sent.overdue_at(true, now)?, self.pinged.1))
+    }
+
+    /// When the next question is due.
+    pub(super) fn asks_at(&self, now: Instant) -> Option<Instant> {
+        self.sent.due(now).filter(|_| self.pong.is_none())
+    }
+
+    /// Whether the peer has ever answered a ping.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answers
+    }
+
+    /// The peer answers no pings, but has taken the last one: all before it counts as acknowledged.
+    pub(super) fn assume_pinged(&mut self) {
+        self.pong = None;
+        let _ = self.acknowledged(self.pinged.0);
+    }
+
+    /// The same for the oldest half of what was sent, if it is as much as may be.
+    pub(super) fn assume_half(&mut self) {
+        if self.sent.is_full() {
+            let waiting = self.sent.sent().wrapping_sub(self.sent.acked());
+            let half = self.sent.acked().wrapping_add(waiting.div_ceil(2));
+            if let Ok(items) = self.sent.acknowledge(half) {
+                self.settle(items);
+            }
+        }
     }
 
     /// XEP-0198 §4, for what the peer asks.
@@ -511,3 +570,5 @@ const PAGE_ROWS: usize = 64;
 const LATE_MICROS: i64 = 10_000_000;
 /// When to ask again if no question can be asked now.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Longer than a component's silence means nothing.
+const FOR_EVER: Duration = Duration::from_secs(86_400);

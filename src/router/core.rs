@@ -12,7 +12,7 @@ use super::marks::Marks;
 use super::passage::{Event, Passed};
 use super::peers::Peers;
 use super::questions::Questions;
-use super::registry::Registry;
+use super::registry::{Registry, RosterChange};
 use super::task::Tasks;
 use crate::base::limits::Limits;
 use crate::jid::{BareJid, Jid};
@@ -27,6 +27,15 @@ pub trait Afterwards: Debug + Send + Sync {
 
     /// A contact was let see the presence of an account of this server, and was shown it.
     fn approved(&self, router: &Arc<Router>, owner: &BareJid, contact: &BareJid);
+
+    /// An item of the roster of an account of this server changed, after the commit.
+    fn roster_changed(
+        &self,
+        router: &Arc<Router>,
+        account: AccountId,
+        owner: &BareJid,
+        change: &RosterChange,
+    );
 
     /// What the roster of an account of this server says of a contact changed, after the commit.
     fn contact_changed(
@@ -130,6 +139,18 @@ impl Router {
     pub fn approved(self: &Arc<Self>, owner: &BareJid, contact: &BareJid) {
         if let Some(afterwards) = &self.afterwards {
             afterwards.approved(self, owner, contact);
+        }
+    }
+
+    /// An item of an account's roster changed in a way that clients see.
+    pub fn roster_told(
+        self: &Arc<Self>,
+        account: AccountId,
+        owner: &BareJid,
+        change: &RosterChange,
+    ) {
+        if let Some(afterwards) = &self.afterwards {
+            afterwards.roster_changed(self, account, owner, change);
         }
     }
 

@@ -53,6 +53,13 @@ impl Router {
         self.registry.with(home.0.as_str(), asked).unwrap_or(false)
     }
 
+    /// Whether the account's own guards let something of this kind out to somebody, who is asked for nothing.
+    pub fn lets_send(&self, home: &Home, kind: StanzaClass, peer: &Jid) -> bool {
+        let query = GuardQuery { side: Side::Outgoing, kind, own: home.0.as_str(), peer };
+        let asked = |entry: &mut AccountEntry| self.features.guard(entry, &query).ended().is_ok();
+        self.registry.with(home.0.as_str(), asked).unwrap_or(false)
+    }
+
     /// Looks at another account of this server as one of its subscribers may. `None` both for a
     /// stranger and for an account that does not exist, so that the two look the same.
     pub async fn view_account(&self, at: &Jid, asker: &str) -> Result<Viewed, StoreError> {

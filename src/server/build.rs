@@ -64,6 +64,10 @@ pub struct Places {
     pub s2s: Vec<SocketAddr>,
     /// Where other servers connect with TLS.
     pub s2s_tls: Vec<SocketAddr>,
+    /// Where components connect.
+    pub components: Vec<SocketAddr>,
+    /// Where components connect with TLS.
+    pub components_tls: Vec<SocketAddr>,
 }
 
 /// Starts a server: store, certificates, listeners, in this order; what fails says what to do. What can be
@@ -92,9 +96,10 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     (0..context.pipeline.services().len()).for_each(|service| serve(&context, ServiceId(service)));
     // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
     let socket = bind_operator(config, origins).await?;
-    let waiting = federation.restore().await?;
+    let left = federation.restore().await?;
     restore_sessions(&context).await?;
-    let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls] = bind_all(config, origins).await?;
+    let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls, components, components_tls] =
+        bind_all(config, origins).await?;
     let places = Places {
         c2s: addresses(&c2s),
         c2s_tls: addresses(&c2s_tls),
@@ -103,6 +108,8 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
         metrics: addresses(&metrics),
         s2s: addresses(&s2s),
         s2s_tls: addresses(&s2s_tls),
+        components: addresses(&components),
+        components_tls: addresses(&components_tls),
     };
     let first = |bound: &[SocketAddr]| bound.first().map(SocketAddr::port);
     let ports = Ports { starttls: first(&places.c2s), direct: first(&places.c2s_tls) };
@@ -133,11 +140,14 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     for (listeners, kind) in [(s2s, ListenerKind::StartTls), (s2s_tls, ListenerKind::Direct)] {
         peers.all(listeners, federation.on_listeners(kind));
     }
+    let on = Listening::new(&context);
+    on.all(components, federation.components_on(ListenerKind::StartTls));
+    on.all(components_tls, federation.components_on(ListenerKind::Direct));
     let running = Running { places, tls, store, context, stop, save, federation };
     running.watch_certificates();
     running.start_periodic_jobs();
     running.listen_to_operator(socket);
-    running.federation.begin(waiting);
+    running.federation.begin(left);
     running.store.check_after_unclean_stop();
     door.started.set();
     Ok(running)
@@ -263,8 +273,8 @@ impl Running {
 }
 
 /// Binds all listeners, in the order of [`Config::listeners`].
-async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 7], Problem> {
-    let mut bound: [Vec<TcpListener>; 7] = Default::default();
+async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 9], Problem> {
+    let mut bound: [Vec<TcpListener>; 9] = Default::default();
     for ((key, addresses), bound) in config.listeners().into_iter().zip(&mut bound) {
         for address in addresses {
             let failed = |error| bind_problem(*address, &error, origins.of(key));

@@ -4,22 +4,26 @@ use std::sync::Arc;
 
 use super::config::{Config, Origins, Problem};
 use crate::net::c2s::ListenerKind;
+use crate::net::component::{ComponentDoor, ComponentStreams};
 use crate::net::dial::Dial;
 use crate::net::dns::Names;
+use crate::net::proxies::Proxies;
 use crate::net::s2s::{PeerDoor, PeerStreams, Strangers};
 use crate::net::tls::Tls;
 use crate::net::tls::peer::PeerTls;
+use crate::peer::component::{self, Components};
 use crate::peer::operator::Verbs;
 use crate::peer::{self, Rules, link};
 use crate::router::peer_queue::PeerQueue;
 use crate::router::peers::Peers;
 use crate::session::Context;
-use crate::store::StoreError;
 
 /// Who may be reached, and what waits for them: made before the router is.
 pub fn peers(config: &Config) -> (Peers, Arc<Rules>) {
     let settings = Arc::new(config.s2s.settings());
-    let rules = Arc::new(Rules::new(settings.clone()));
+    let components = config.component_places().into_iter().map(|place| place.domain);
+    let rules = Rules::new(settings.clone()).with_components(components.collect());
+    let rules = Arc::new(rules);
     (Peers::new(rules.clone(), peer::Federation::bounds(&settings)), rules)
 }
 
@@ -30,6 +34,7 @@ pub struct Federation {
     /// The streams.
     pub streams: Arc<peer::Federation>,
     door: Arc<PeerDoor>,
+    components: Arc<ComponentDoor>,
 }
 
 impl Federation {
@@ -54,16 +59,35 @@ impl Federation {
         })?;
         let limits = context.router.limits.clone();
         let dialer = Dial::new(s2s.dial(limits.ping_timeout), names, tls.clone());
+        let places = config.component_places();
+        // A component talks to other servers in its own name.
+        let of_components = places.iter().map(|place| place.domain.clone());
+        let domains = context.router.domains().into_iter().chain(of_components).collect();
         let streams = Arc::new(peer::Federation::new(
             context.clone(),
             Arc::new(s2s.settings()),
             rules,
             Arc::new(dialer),
-            context.router.domains(),
+            domains,
             &secret,
         ));
+        let bounds = component::Settings {
+            bytes_per_second: config.components.bytes_per_second,
+            stanzas_per_second: config.components.stanzas_per_second,
+            privileged_requests_max: config.components.privileged_requests_max,
+            message_time: streams.settings.message_time,
+        };
+        let components = Components::new(context.clone(), bounds, streams.streams.clone(), places);
         let (all, of_address) =
             (s2s.streams_unauthenticated_max, s2s.streams_unauthenticated_per_ip_max);
+        let components = ComponentDoor {
+            tls: tls.clone(),
+            limits: limits.clone(),
+            strangers: Strangers::new(all, of_address),
+            stopping: context.stopping.clone(),
+            proxies: Proxies::default(),
+            components: Arc::new(components),
+        };
         let door = PeerDoor {
             tls: tls.clone(),
             limits,
@@ -73,16 +97,13 @@ impl Federation {
             stopping: context.stopping.clone(),
             federation: streams.clone(),
         };
-        Ok(Self { tls, streams, door: Arc::new(door) })
+        let (door, components) = (Arc::new(door), Arc::new(components));
+        Ok(Self { tls, streams, door, components })
     }
 
     /// Has the rules count that the operator made while a server ran.
     pub async fn read_rules(&self) -> Result<(), Problem> {
-        self.streams.read_rules().await.map_err(|error| Problem {
-            what: error.to_string(),
-            place: "the database".to_owned(),
-            fix: "run `stonechat check --deep`".to_owned(),
-        })
+        self.streams.read_rules().await.map_err(|error| unread(&error))
     }
 
     /// What an operator asks of the streams.
@@ -90,22 +111,23 @@ impl Federation {
         Arc::new(Verbs(self.streams.clone()))
     }
 
-    /// Takes up what an earlier run left for other servers: before anybody can write to them, so that it goes first.
-    pub async fn restore(&self) -> Result<Waiting, Problem> {
+    /// Takes up what an earlier run left for other servers and for components, before anything else is put there.
+    pub async fn restore(&self) -> Result<Vec<Arc<PeerQueue>>, Problem> {
         let router = &self.streams.context.router;
-        let failed = |error: StoreError| Problem {
-            what: format!("what waits for other servers cannot be read: {error}"),
-            place: "the database".to_owned(),
-            fix: "run `stonechat check --deep`".to_owned(),
-        };
-        router.peers.restore(router).await.map(Waiting).map_err(failed)
+        let left = router.peers.restore(router).await.map_err(|error| unread(&error))?;
+        Ok(self.components.components.begin(left))
     }
 
-    /// Looks after what waits for other servers, what an earlier run left included.
-    pub fn begin(&self, waiting: Waiting) {
+    /// Looks after what waits for other servers; `left` by an earlier run.
+    pub fn begin(&self, left: Vec<Arc<PeerQueue>>) {
         let tasks = &self.streams.context.router.tasks;
         tasks.spawn("peers", link::serve(self.streams.clone()));
-        tasks.spawn("peers", link::resume(self.streams.clone(), waiting.0));
+        tasks.spawn("peers", link::resume(self.streams.clone(), left));
+    }
+
+    /// The streams of components on listeners of this kind.
+    pub fn components_on(&self, kind: ListenerKind) -> ComponentStreams {
+        ComponentStreams { door: self.components.clone(), kind }
     }
 
     /// The streams on listeners of this kind.
@@ -114,7 +136,12 @@ impl Federation {
     }
 }
 
-/// What an earlier run left for other servers.
-pub struct Waiting(Vec<Arc<PeerQueue>>);
+fn unread(error: &dyn std::fmt::Display) -> Problem {
+    Problem {
+        what: error.to_string(),
+        place: "the database".to_owned(),
+        fix: "run `stonechat check --deep`".to_owned(),
+    }
+}
 
 const FIX: &str = "name PEM files with certificates in s2s.trust, or none";

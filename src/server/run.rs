@@ -97,6 +97,8 @@ fn ready_line(lab: &Lab, running: &Running) -> serde_json::Value {
         "metrics": first(&places.metrics).map(|watchers| format!("http://{watchers}/metrics")),
         "s2s": first(&places.s2s),
         "s2s_tls": first(&places.s2s_tls),
+        "components": first(&places.components),
+        "components_tls": first(&places.components_tls),
         "ca": running.tls.ca_file(),
         "users": users,
         "data": config.data_dir,

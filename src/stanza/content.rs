@@ -1,5 +1,6 @@
 //! Inside the server stanzas are in `jabber:client`, on streams between servers in `jabber:server` (RFC 6120
-//! §4.8.3). Both names have the same length, so a declaration of one becomes one of the other where it stands.
+//! §4.8.3), and on those of components in `jabber:component:accept` (XEP-0114). The first two names have the same
+//! length, so a declaration of one becomes one of the other where it stands.
 
 use std::ops::Range;
 
@@ -16,10 +17,25 @@ pub fn to_client(raw: Bytes) -> Bytes {
     replaced(raw, ns::SERVER, ns::CLIENT, usize::MAX)
 }
 
+/// The same for what a component sends, in `jabber:component:accept` (XEP-0114): that name is longer, so what
+/// declares it is written anew. Most components declare nothing.
+pub fn component_to_client(raw: Bytes) -> Bytes {
+    replaced(raw, ns::COMPONENT, ns::CLIENT, usize::MAX)
+}
+
+/// Turns a stanza into what a component is sent: see [`to_server`].
+pub fn to_component(frame: &Frame) -> Frame {
+    outward(frame, ns::COMPONENT)
+}
+
 /// Turns a stanza into what another server is sent: what the stanza and its payloads themselves declare to be
 /// `jabber:client` is `jabber:server` there. What is deeper inside (a forwarded stanza, XEP-0297 §3.2) stays what
 /// it is. Copies nothing if there is no such declaration.
 pub fn to_server(frame: &Frame) -> Frame {
+    outward(frame, ns::SERVER)
+}
+
+fn outward(frame: &Frame, content: &str) -> Frame {
     let parts = [&frame.head, &frame.tail, &frame.end];
     if !parts.iter().any(|part| memmem::find(part, ns::CLIENT.as_bytes()).is_some()) {
         return frame.clone();
@@ -28,7 +44,7 @@ pub fn to_server(frame: &Frame) -> Frame {
     let mut changes = false;
     scan(&whole, PAYLOADS, |declaration| changes |= declaration.value == ns::CLIENT.as_bytes());
     match changes {
-        true => Frame::whole(replaced(whole, ns::CLIENT, ns::SERVER, PAYLOADS)),
+        true => Frame::whole(replaced(whole, ns::CLIENT, content, PAYLOADS)),
         false => frame.clone(),
     }
 }
@@ -52,7 +68,7 @@ pub fn declared(raw: Bytes, prefix: &str, namespace: &str) -> Bytes {
     [before, declaration.as_bytes(), after].concat().into()
 }
 
-/// Replaces these declarations down to this depth by others of the same length.
+/// Replaces these declarations down to this depth: where they stand, if the others have the same length.
 fn replaced(raw: Bytes, from: &str, to: &str, depth_max: usize) -> Bytes {
     if memmem::find(&raw, from.as_bytes()).is_none() {
         return raw;
@@ -66,12 +82,28 @@ fn replaced(raw: Bytes, from: &str, to: &str, depth_max: usize) -> Bytes {
     if found.is_empty() {
         return raw;
     }
+    if from.len() != to.len() {
+        return spliced(&raw, &found, to);
+    }
     let mut changed = BytesMut::from(raw);
     for at in found {
         if let Some(value) = changed.get_mut(at) {
             value.copy_from_slice(to.as_bytes());
         }
     }
+    changed.freeze()
+}
+
+/// The bytes with `to` at these places, which are in order.
+fn spliced(raw: &[u8], places: &[Range<usize>], to: &str) -> Bytes {
+    let mut changed = BytesMut::with_capacity(raw.len() + places.len() * to.len());
+    let mut from = 0;
+    for at in places {
+        changed.extend_from_slice(raw.get(from..at.start).unwrap_or_default());
+        changed.extend_from_slice(to.as_bytes());
+        from = at.end;
+    }
+    changed.extend_from_slice(raw.get(from..).unwrap_or_default());
     changed.freeze()
 }
 
@@ -204,6 +236,30 @@ mod tests {
         ] {
             assert_eq!(client(raw), want);
         }
+    }
+
+    /// XEP-0114 §3
+    #[test]
+    fn what_components_declare_is_what_clients_read() {
+        let component = |raw: &str| {
+            String::from_utf8(component_to_client(raw.to_owned().into()).to_vec()).unwrap()
+        };
+        for (raw, want) in [
+            ("<message><body/></message>", "<message><body/></message>"),
+            ("<message xmlns='jabber:component:accept'/>", "<message xmlns='jabber:client'/>"),
+            (
+                "<iq xmlns=\"jabber:component:accept\" a='b'><q xmlns='u'>\
+                 <message xmlns='jabber:component:accept'>jabber:component:accept</message></q></iq>",
+                "<iq xmlns=\"jabber:client\" a='b'><q xmlns='u'>\
+                 <message xmlns='jabber:client'>jabber:component:accept</message></q></iq>",
+            ),
+            ("<message xmlns='jabber:client'/>", "<message xmlns='jabber:client'/>"),
+        ] {
+            assert_eq!(component(raw), want);
+        }
+        let frame = Frame::of("<iq to='c'", "><error xmlns='jabber:client'/></iq>");
+        let sent = to_component(&frame).to_vec();
+        assert_eq!(sent, b"<iq to='c'><error xmlns='jabber:component:accept'/></iq>");
     }
 
     #[test]

@@ -31,8 +31,9 @@ enum Kind {
 
 impl Framing {
     /// A stream on TCP (RFC 6120 §4) with this content namespace (§4.8.2), whose header has not arrived,
-    /// with the limits of an unauthenticated one. What comes on one of `jabber:server` is turned into
-    /// `jabber:client`, which is what is routed, and stanzas that go out ([`Framing::write_frame`]) the other way.
+    /// with the limits of an unauthenticated one. What comes on one of `jabber:server` or `jabber:component:accept`
+    /// is turned into `jabber:client`, which is what is routed, and stanzas that go out ([`Framing::write_frame`])
+    /// the other way.
     pub fn tcp(content: &'static str, limits: &Limits) -> Self {
         Self(Kind::Tcp(Tcp::new(content, limits)))
     }

@@ -2,6 +2,7 @@
 //! no sockets and no source of randomness.
 
 pub mod c2s;
+pub mod component;
 pub mod error;
 pub mod features;
 pub mod framing;

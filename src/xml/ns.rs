@@ -4,6 +4,8 @@
 pub const CLIENT: &str = "jabber:client";
 /// Content namespace of federated streams (RFC 6120 §4.8.3).
 pub const SERVER: &str = "jabber:server";
+/// XEP-0114
+pub const COMPONENT: &str = "jabber:component:accept";
 /// Server dialback (XEP-0220).
 pub const DIALBACK: &str = "jabber:server:dialback";
 /// The stream feature of server dialback (XEP-0220 §2.4.2).

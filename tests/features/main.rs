@@ -26,6 +26,8 @@ mod claims;
 mod cli;
 mod clock;
 mod commands;
+mod component;
+mod component_rights;
 mod config;
 mod csi;
 mod damaged_rows;

@@ -105,6 +105,10 @@ if [ -n "$pid" ]; then
   # These end and start servers of their own.
   "$venv/bin/python" -W ignore "$here/resume.py" "$1" || failed=1
   "$venv/bin/python" -W ignore "$here/turn.py" "$1" || failed=1
+  # Components: slixmpp's, Debian's and the newest, and a bridge to IRC.
+  "$venv/bin/python" -W ignore "$here/component.py" "$1" || failed=1
+  /usr/bin/python3 -W ignore "$here/component.py" "$1" || failed=1
+  "$venv/bin/python" -W ignore "$here/biboumi.py" "$1" || failed=1
   # An S3-compatible server; apart from the others, as it needs many packages of its own.
   moto=$root/target/interop-moto-5.2.5
   [ -f "$moto/installed" ] || {

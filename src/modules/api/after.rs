@@ -10,6 +10,7 @@ use super::module::{Cx, Pipeline};
 use super::requester::Requester;
 use crate::jid::BareJid;
 use crate::router::passage::{Event, Passage};
+use crate::router::registry::RosterChange;
 use crate::router::{Afterwards, Router};
 use crate::store::ids::AccountId;
 
@@ -74,6 +75,17 @@ impl Afterwards for After {
     fn approved(&self, router: &Arc<Router>, owner: &BareJid, contact: &BareJid) {
         let cx = self.cx(router, owner, (self.clock)());
         self.server.approved(&cx, owner, contact);
+    }
+
+    fn roster_changed(
+        &self,
+        router: &Arc<Router>,
+        account: AccountId,
+        owner: &BareJid,
+        change: &RosterChange,
+    ) {
+        let cx = self.cx(router, owner, (self.clock)());
+        self.server.roster_changed(&cx, account, change);
     }
 
     fn contact_changed(

@@ -20,11 +20,11 @@ use crate::router::handled_count::Ticket;
 use crate::router::held::Asks;
 use crate::router::outbox;
 use crate::router::passage::{GuardQuery, Passage, Phase, Verdict};
-use crate::router::registry::{AccountEntry, Resource};
+use crate::router::registry::{AccountEntry, Resource, RosterChange};
 use crate::router::{Router, ServiceId};
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::rsm::Rsm;
-use crate::stanza::{Stanza, StanzaError};
+use crate::stanza::{Frame, Stanza, StanzaError};
 use crate::store::ids::AccountId;
 use crate::store::invitations::Invitation;
 use crate::store::tx::Tx;
@@ -69,6 +69,16 @@ pub struct Module {
     pub server_commands: &'static [Command],
     /// Requests it answers.
     pub iqs: &'static [IqRoute],
+    /// Answers requests in place of whoever would; the first one by name does.
+    pub instead: Option<Instead>,
+    /// More that a hosted domain names among its items (XEP-0030 §4): addresses, and names for people.
+    pub items: Option<Items>,
+    /// Changes what a hosted domain or an account says of itself (XEP-0030 §3).
+    pub nested: Option<Nested>,
+    /// A component is connected: what it is told before anything else.
+    pub component_connected: Option<ComponentConnected>,
+    /// What a component may do that others may not. The first one by name that returns something does it.
+    pub from_component: Option<FromComponent>,
     /// A domain of its own.
     pub service: Option<Service>,
     /// What the service's domain says of itself beyond its features (XEP-0128).
@@ -129,6 +139,8 @@ pub struct Module {
     pub subscription_in: Option<OnStanza>,
     /// A contact of a local account was let see its presence (RFC 6121 §3.1.5), after it was shown.
     pub approved: Option<Approved>,
+    /// An item of the roster of a local account changed, in a way that clients see.
+    pub roster_changed: Option<RosterChanged>,
     /// What the roster of a local account says of a contact changed, or says no longer: it is committed.
     pub contact_changed: Option<ContactChanged>,
     /// Presence probes to a local account, from anywhere.
@@ -174,6 +186,11 @@ impl Module {
         commands: &[],
         server_commands: &[],
         iqs: &[],
+        instead: None,
+        items: None,
+        nested: None,
+        component_connected: None,
+        from_component: None,
         service: None,
         service_forms: None,
         service_features: None,
@@ -203,6 +220,7 @@ impl Module {
         subscription_out: None,
         subscription_in: None,
         approved: None,
+        roster_changed: None,
         contact_changed: None,
         probe: None,
         sql: &[],
@@ -294,6 +312,18 @@ pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub type Found<T> = Answer<Result<Option<T>, StanzaError>>;
 /// Answers one request.
 pub type IqHandler = fn(Cx, Iq) -> Answer<Result<Reply, StanzaError>>;
+/// What answers a request in place of whoever would, if something does.
+pub type Instead = fn(&Cx, &Iq, Target) -> Option<IqHandler>;
+/// Addresses, and names for people, that a hosted domain has among its items.
+pub type Items = fn(&Config, host: &str) -> Vec<(String, Option<String>)>;
+/// Changes identities, features and forms (XEP-0030 §3, XEP-0128) without waiting.
+pub type Nested = fn(&Cx, Target, &mut Described);
+/// Whole stanzas for the component at this domain, in order.
+pub type ComponentConnected = fn(&Cx, domain: &str) -> Vec<Frame>;
+/// Does what a component's stanza asks for; what it answers goes out after that, and an error to the component.
+/// Nothing is awaited before it returns. What it does with requests may take long and may need the component; all
+/// else is done in order.
+pub type FromComponent = fn(&Cx, &Stanza) -> Option<Answer<Result<Vec<Stanza>, StanzaError>>>;
 /// Handles a stanza to an account or a service; what it answers goes out after it has committed.
 pub type OnStanza = fn(Cx, Stanza) -> Answer<Result<Vec<Stanza>, StanzaError>>;
 /// Handles a message to a service. What is written for it holds its ticket, if a session that counts sent it
@@ -326,6 +356,9 @@ pub type Broadcast = fn(&Cx, &Client, &Stanza) -> Result<PresenceEffect, StanzaE
 pub type PresenceStamp = fn(&AccountEntry, &Stanza) -> Option<PresencePayload>;
 /// Takes note that the second, a contact, sees the presence of the first, an account of this server.
 pub type Approved = fn(&Cx, &BareJid, &BareJid);
+/// Takes note of a committed change of an account's roster, in the order of commits as far as clients hear of them;
+/// who asks is the account. Runs without a lock, and must not wait.
+pub type RosterChanged = fn(&Cx, AccountId, &RosterChange);
 /// Takes note that what an account's roster says of a contact changed; who asks is the account. Runs without a
 /// lock, and must not wait.
 pub type ContactChanged = fn(&Cx, AccountId, contact: &BareJid);
@@ -420,6 +453,17 @@ pub struct PrivateXml {
 
 /// Takes note that a node of this account may have changed.
 pub type NodeChanged = fn(Cx, AccountId, BareJid) -> Answer<()>;
+
+/// What an entity says of itself (XEP-0030 §3.1), as it goes out.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Category, type and name of each.
+    pub identities: Vec<(String, String, Option<String>)>,
+    /// Their names.
+    pub features: Vec<String>,
+    /// Whole forms.
+    pub forms: Vec<u8>,
+}
 
 /// A node in service discovery (XEP-0030 §3.2).
 #[derive(Debug, Default)]
@@ -613,6 +657,7 @@ impl Serving {
 #[derive(Debug)]
 pub struct Pipeline {
     pub(in crate::modules) iqs: IqIndex,
+    pub(in crate::modules) instead: Vec<Instead>,
     pub(in crate::modules) to_client: Vec<(Phase, &'static str, ToClient)>,
     pub(in crate::modules) quiet: Vec<Quiet>,
     pub(in crate::modules) hibernates: Vec<Hibernates>,

@@ -42,6 +42,9 @@ pub(in crate::modules) fn carry_out(router: &Arc<Router>, steps: &[Step]) {
                 change.item.as_ref().is_some_and(|item| item.state.shows_presence())
             };
             let earlier = router.roster_changed(owner, change.clone(), push);
+            if change.push {
+                router.roster_told(account, &step.owner, change);
+            }
             waited.extend(earlier.into_iter().filter(seen).map(|change| (owner, change.jid)));
             router.contact_changed(account, &step.owner, &step.peer);
         }

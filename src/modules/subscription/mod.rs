@@ -26,7 +26,7 @@ use crate::stanza::{Frame, Stanza, StanzaError};
 pub(in crate::modules) use circumstances::Circumstances;
 pub(in crate::modules) use effects::carry_out;
 pub(in crate::modules) use pair::{Half, Refused, Step, has_room, outbound, settle};
-pub(in crate::modules) use push::{item_xml, ver};
+pub(in crate::modules) use push::{changed_xml, item_xml, ver};
 
 /// Subscriptions.
 pub const MODULE: Module = Module {

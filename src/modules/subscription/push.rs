@@ -1,5 +1,7 @@
 //! Roster items on the wire, and roster pushes (RFC 6121 §2.1.6).
 
+use bytes::Bytes;
+
 use crate::base::id::{OsRng, short};
 use crate::router::contacts::{Contact, Contacts};
 use crate::router::registry::{Push, RosterChange};
@@ -17,18 +19,24 @@ pub(super) fn push(account: AccountId, change: &RosterChange, to: &Push) {
         .attr("type", "set")
         .attr("id", &short(&mut OsRng))
         .attr("to", to.jid.as_str())
-        .start("query")
-        .attr("xmlns", ns::ROSTER)
-        .attr("ver", &ver(Some(account), change.ver));
+        .raw(&changed_xml(account, change))
+        .end();
+    // A session that ends needs no push; the next one gets the whole roster.
+    let _ = to.outbox.push(Frame::whole(xml.finish()));
+}
+
+/// The payload of a roster push.
+pub(in crate::modules) fn changed_xml(account: AccountId, change: &RosterChange) -> Bytes {
+    let mut xml = Xml::new();
+    xml.start("query").attr("xmlns", ns::ROSTER).attr("ver", &ver(Some(account), change.ver));
     match change.item.as_ref().filter(|item| item.listed) {
         Some(item) => Contacts::from(item).iter().for_each(|item| item_xml(&mut xml, &item)),
         None => {
             xml.start("item").attr("jid", &change.jid).attr("subscription", "remove").end();
         }
     }
-    xml.end().end();
-    // A session that ends needs no push; the next one gets the whole roster.
-    let _ = to.outbox.push(Frame::whole(xml.finish()));
+    xml.end();
+    xml.finish()
 }
 
 /// `<item/>` (RFC 6121 §2.1.2).

@@ -1,5 +1,6 @@
 //! Layers of configuration: defaults, then the file, the environment, the command line.
 
+use super::component::read_secrets;
 use super::domains::prepared_domain;
 use super::origins::Origins;
 use super::schema::{self, Walk, line_of};
@@ -70,6 +71,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     match merged.try_into::<Config>() {
         Ok(mut config) => {
             problems.extend(validate(&config, &origins));
+            problems.extend(read_secrets(&mut config));
             if !problems.is_empty() {
                 return Err(Problems(problems));
             }

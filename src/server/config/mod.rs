@@ -2,6 +2,7 @@
 //!
 //! `config/stonechat.toml` explains every key to people; a test compares the two.
 
+mod component;
 mod domains;
 mod example;
 mod faults;
@@ -13,6 +14,7 @@ mod sections;
 mod validate;
 mod validate_s2s;
 
+pub use component::{Component, Components};
 pub use example::{EXAMPLE, explain, markdown};
 pub use load::{Inputs, Loaded, load};
 pub use origins::Origins;
@@ -39,10 +41,14 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The domains served here.
     pub host: Vec<Host>,
+    /// Components: bridges and bots with domains of their own (XEP-0114).
+    pub component: Vec<Component>,
     /// Client streams.
     pub c2s: C2s,
     /// Streams with other servers.
     pub s2s: S2s,
+    /// Where components connect.
+    pub components: Components,
     /// HTTPS and WebSocket.
     pub web: Web,
     /// Figures for whoever watches the server.
@@ -70,8 +76,10 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("./stonechat-data"),
             host: vec![Host::named("localhost")],
+            component: Vec::new(),
             c2s: C2s::default(),
             s2s: S2s::default(),
+            components: Components::default(),
             web: Web::default(),
             metrics: Metrics::default(),
             tls: Tls::default(),
@@ -101,6 +109,9 @@ impl Config {
         self.s2s.stanzas_per_second = 0;
         self.s2s.streams_unauthenticated_max = 0;
         self.s2s.streams_unauthenticated_per_ip_max = 0;
+        self.components.listen = vec![free];
+        self.components.bytes_per_second = 0;
+        self.components.stanzas_per_second = 0;
         self.web.listen = vec![free];
         self.metrics.listen = vec![free];
         self.modules.register.mode = register::Mode::Open;
@@ -130,8 +141,12 @@ impl Config {
     }
 
     /// All addresses that are listened on, with the keys that name them.
-    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 7] {
+    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 9] {
         let [s2s, s2s_tls] = self.s2s.listeners();
+        let [components, components_tls]: [&[SocketAddr]; 2] = match self.component.is_empty() {
+            true => [&[], &[]],
+            false => [&self.components.listen, &self.components.listen_tls],
+        };
         [
             ("c2s.listen", &self.c2s.listen),
             ("c2s.listen_tls", &self.c2s.listen_tls),
@@ -140,6 +155,8 @@ impl Config {
             ("metrics.listen", &self.metrics.listen),
             ("s2s.listen", s2s),
             ("s2s.listen_tls", s2s_tls),
+            ("components.listen", components),
+            ("components.listen_tls", components_tls),
         ]
     }
 
@@ -184,6 +201,7 @@ impl Config {
             scram_iterations: self.sasl.iterations,
             unencrypted: !self.c2s.require_tls,
             admins: self.admins(),
+            components: self.module_components().into(),
             mam: self.archive(),
             upload: upload::Config {
                 folder: self.data_dir.join(store::UPLOADS_FOLDER),
@@ -215,6 +233,7 @@ impl Config {
         if self.sasl.mechanisms.iter().any(|name| name == "ANONYMOUS") {
             lines.push("sasl.mechanisms has ANONYMOUS: anybody can log in without one".to_owned());
         }
+        lines.extend(self.component_warnings());
         lines
     }
 }

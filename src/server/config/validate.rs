@@ -1,5 +1,6 @@
 //! What the types cannot say: values that contradict a spec, each other, or sense.
 
+use super::component::components;
 use super::domains::prepared_domain;
 use super::faults::Faults;
 use super::origins::Origins;
@@ -24,6 +25,7 @@ pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
     web(config, &mut faults);
     listeners(config, &mut faults);
     s2s(config, &mut faults);
+    components(config, &mut faults);
     sasl(config, &mut faults);
     limits(config, &mut faults);
     archive(config, &mut faults);

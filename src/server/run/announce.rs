@@ -18,6 +18,8 @@ pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
         ("", &listening.c2s_tls, "TLS from the first byte"),
         ("servers:", &listening.s2s, "other servers, STARTTLS"),
         ("", &listening.s2s_tls, "other servers, TLS from the first byte"),
+        ("components:", &listening.components, "bridges and bots"),
+        ("", &listening.components_tls, "bridges and bots, TLS from the first byte"),
         ("web:", &listening.web, "HTTPS, WebSocket"),
         ("", &listening.web_plain, "plain HTTP, for a proxy"),
         ("metrics:", &listening.metrics, "figures for Prometheus, plain HTTP"),

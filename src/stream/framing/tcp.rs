@@ -16,7 +16,7 @@ use crate::xml::writer::escape_attr;
 
 /// The framing of one stream over TCP.
 pub struct Tcp {
-    /// The content namespace: `jabber:client` or `jabber:server`.
+    /// The content namespace: `jabber:client`, `jabber:server` or `jabber:component:accept`.
     content: &'static str,
     framer: Framer,
     default_ns: DefaultNs,
@@ -69,6 +69,7 @@ impl Tcp {
             Some(Piece::Element(raw)) => {
                 let raw = match &self.server {
                     Some(prefixes) => prefixes.alone(content::to_client(raw)),
+                    None if self.is_component() => content::component_to_client(raw),
                     None => raw,
                 };
                 Some(Event::Element(gate::check(raw, &self.rules())?))
@@ -95,7 +96,7 @@ impl Tcp {
 
     fn rules(&self) -> Rules {
         self.bounds.rules(match self.default_ns {
-            // What servers send is turned into what clients would send.
+            // What servers and components send is turned into what clients would send.
             DefaultNs::Content => ns::CLIENT,
             DefaultNs::Stream => ns::STREAM,
             DefaultNs::Nothing => "",
@@ -122,10 +123,18 @@ impl Tcp {
 
     /// Writes a stanza, which goes to many recipients and is not copied together.
     pub fn write_frame(&self, frame: Frame, mut out: impl FnMut(Bytes)) {
-        let frame = if self.server.is_some() { content::to_server(&frame) } else { frame };
+        let frame = match self.server {
+            Some(_) => content::to_server(&frame),
+            None if self.is_component() => content::to_component(&frame),
+            None => frame,
+        };
         out(frame.head);
         out(frame.tail);
         out(frame.end);
+    }
+
+    fn is_component(&self) -> bool {
+        self.content == ns::COMPONENT
     }
 
     fn opening(&self, greeting: &Greeting) -> String {
@@ -145,12 +154,17 @@ impl Tcp {
         if !greeting.id.is_empty() {
             push("id", &escape_attr(&greeting.id));
         }
-        push("from", &escape_attr(&greeting.from));
+        if !greeting.from.is_empty() {
+            push("from", &escape_attr(&greeting.from));
+        }
         if let Some(to) = &greeting.to {
             push("to", &escape_attr(to.bare_str()));
         }
-        push("version", "1.0");
-        push("xml:lang", "en");
+        if !self.is_component() {
+            // XEP-0114 §3: neither has a version, so no features follow (RFC 6120 §4.7.5).
+            push("version", "1.0");
+            push("xml:lang", "en");
+        }
         text.push('>');
         text
     }

@@ -65,7 +65,7 @@ impl Failure {
 }
 
 /// Reads a peer's `<stream:error/>` (RFC 6120 §4.9.2).
-pub(super) fn read_error(element: &Element) -> StreamFailure {
+pub(in crate::stream) fn read_error(element: &Element) -> StreamFailure {
     let view = element.view();
     let named = || view.root().children().filter(|child| child.ns() == ns::STREAMS_ERR);
     let condition = named().find(|child| child.name() != "text");

@@ -134,6 +134,17 @@ impl Client {
         Ok(())
     }
 
+    /// Waits for the peer's header.
+    pub async fn opened(&mut self) -> Outcome<()> {
+        let deadline = Instant::now() + DEADLINE;
+        while self.header.name.is_empty() {
+            if !self.read_more(deadline).await? {
+                return self.fail("no header came");
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets the stream, not the connection: what comes next is a new one.
     pub fn restart(&mut self) {
         self.cutter = Cutter::new();

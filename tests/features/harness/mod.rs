@@ -5,6 +5,7 @@
 
 pub mod bosh;
 pub mod client;
+pub mod component;
 pub mod element;
 pub mod feeds;
 pub mod frames;

@@ -199,6 +199,8 @@ pub struct Lab {
     pub data: PathBuf,
     /// Where the figures are; only of what is started as a lab.
     pub metrics: Option<SocketAddr>,
+    /// Where components connect, if some are configured.
+    pub components: Option<SocketAddr>,
 }
 
 impl Lab {
@@ -240,7 +242,8 @@ impl Lab {
         let metrics = text("metrics");
         let metrics = metrics.strip_prefix("http://").and_then(|it| it.strip_suffix("/metrics"));
         let metrics = metrics.and_then(|address| address.parse().ok());
-        Lab { process, target, data: text("data").into(), metrics }
+        let components = text("components").parse().ok();
+        Lab { process, target, data: text("data").into(), metrics, components }
     }
 
     /// `stonechat serve` over this folder, with accounts made before.
@@ -317,7 +320,11 @@ impl Lab {
             })
         });
         let target = Target { domain: domain.into(), c2s, c2s_tls: Some(c2s_tls), web, ca };
-        Lab { process, target, data, metrics: None }
+        let components = process.prints(|text| {
+            let there = text.lines().any(|line| line.ends_with("(bridges and bots)"));
+            Some(if there { address(text, "(bridges and bots)") } else { None })
+        });
+        Lab { process, target, data, metrics: None, components }
     }
 
     /// A stream with its features, under TLS by STARTTLS, or over WebSocket if
