@@ -7,10 +7,11 @@ use tokio::time::{sleep, timeout};
 
 use super::clock::{now, wall};
 use super::connect::{self, Unreached};
+use super::dial::Step;
 use super::federation::Federation;
 use super::managed::Former;
 use super::sending::{Sending, give_up, settle};
-use super::stream::{Managed, Resumption};
+use super::stream::{Managed, Resumption, Stream};
 use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Requester};
@@ -104,29 +105,7 @@ impl Link {
         if self.given_up().await {
             return true;
         }
-        let pair = self.queue.pair.clone();
-        let (federation, queue) = (self.federation.clone(), self.queue.clone());
-        let opened = {
-            let purpose = Purpose::Stanzas;
-            let opening = connect::open(&federation, &pair.local, &pair.remote, &purpose);
-            let given_up = told_to_give_up(&federation, &queue);
-            tokio::pin!(opening, given_up);
-            let patient = tokio::select! {
-                opened = &mut opening => Some(opened),
-                () = &mut given_up => return true,
-                () = sleep(federation.settings.iq_time) => None,
-            };
-            match patient {
-                Some(opened) => opened,
-                None => {
-                    self.lose_patience().await;
-                    tokio::select! {
-                        opened = opening => opened,
-                        () = given_up => return true,
-                    }
-                }
-            }
-        };
+        let Some(opened) = self.open().await else { return true };
         let (mut stream, _) = match opened {
             Ok(opened) => opened,
             Err(unreached) => {
@@ -181,6 +160,29 @@ impl Link {
         self.former.is_none()
     }
 
+    /// Opens a stream; `None` if what waits is to be given up. It may take its time, but whoever waits for an answer
+    /// is told.
+    async fn open(&mut self) -> Option<Result<(Stream, Vec<Step>), Unreached>> {
+        let (federation, queue) = (self.federation.clone(), self.queue.clone());
+        let (pair, purpose) = (&queue.pair, Purpose::Stanzas);
+        let opening = connect::open(&federation, &pair.local, &pair.remote, &purpose);
+        let given_up = told_to_give_up(&federation, &queue);
+        tokio::pin!(opening, given_up);
+        let patient = tokio::select! {
+            opened = &mut opening => Some(opened),
+            () = &mut given_up => return None,
+            () = sleep(federation.settings.iq_time) => None,
+        };
+        if patient.is_some() {
+            return patient;
+        }
+        self.lose_patience().await;
+        tokio::select! {
+            opened = opening => Some(opened),
+            () = given_up => None,
+        }
+    }
+
     /// A peer that ends each stream as soon as it stands is not called all the time.
     async fn pause(&mut self, lived: Duration) {
         if lived >= SHORT {
@@ -195,7 +197,7 @@ impl Link {
         self.short = self.short.saturating_add(1);
     }
 
-    /// A peer may take its time to be reached, but whoever waits for an answer is told.
+    /// Requests have waited long enough.
     async fn lose_patience(&mut self) {
         let seconds = self.federation.settings.iq_time.as_secs();
         let remote = &self.queue.pair.remote;
