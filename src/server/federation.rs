@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::config::{Config, Origins, Problem};
+use super::config::{Config, Origins, Problem, places};
 use crate::net::c2s::ListenerKind;
 use crate::net::component::{ComponentDoor, ComponentStreams};
 use crate::net::dial::Dial;
@@ -21,7 +21,7 @@ use crate::session::Context;
 /// Who may be reached, and what waits for them: made before the router is.
 pub fn peers(config: &Config) -> (Peers, Arc<Rules>) {
     let settings = Arc::new(config.s2s.settings());
-    let components = config.component_places().into_iter().map(|place| place.domain);
+    let components = places(&config.component).into_iter().map(|place| place.domain);
     let rules = Rules::new(settings.clone()).with_components(components.collect());
     let rules = Arc::new(rules);
     (Peers::new(rules.clone(), peer::Federation::bounds(&settings)), rules)
@@ -59,9 +59,9 @@ impl Federation {
         })?;
         let limits = context.router.limits.clone();
         let dialer = Dial::new(s2s.dial(limits.ping_timeout), names, tls.clone());
-        let places = config.component_places();
+        let components_of = places(&config.component);
         // A component talks to other servers in its own name.
-        let of_components = places.iter().map(|place| place.domain.clone());
+        let of_components = components_of.iter().map(|place| place.domain.clone());
         let domains = context.router.domains().into_iter().chain(of_components).collect();
         let streams = Arc::new(peer::Federation::new(
             context.clone(),
@@ -77,7 +77,8 @@ impl Federation {
             privileged_requests_max: config.components.privileged_requests_max,
             message_time: streams.settings.message_time,
         };
-        let components = Components::new(context.clone(), bounds, streams.streams.clone(), places);
+        let components =
+            Components::new(context.clone(), bounds, streams.streams.clone(), components_of);
         let (all, of_address) =
             (s2s.streams_unauthenticated_max, s2s.streams_unauthenticated_per_ip_max);
         let components = ComponentDoor {

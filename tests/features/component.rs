@@ -126,7 +126,8 @@ async fn a_component_that_is_away_gets_its_messages_later() -> Outcome<()> {
     let refused = ask(&mut alice, "get", IRC, "<ping xmlns='urn:xmpp:ping'/>").await?;
     assert_eq!(refused.condition(), Some("service-unavailable"), "{refused}");
     assert!(refused.to_string().contains("not connected"), "{refused}");
-    // What was acknowledged survives a power cut.
+    // What was acknowledged survives a power cut: the answer of a server says so (promise.md 4).
+    alice.fence().await?;
     lab.process.kill();
     drop(lab);
     let lab = Lab::serve(folder.path(), &args, &[]);

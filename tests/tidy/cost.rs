@@ -14,6 +14,40 @@ use super::source::{Source, sources};
 /// What is named outside all the same: feature, file, and why. To become fewer; what `owners` lists
 /// with its reason is not said again.
 const OUTSIDE: &[(&str, &str, &str)] = &[
+    (
+        "blocking",
+        "src/modules/privilege/message.rs",
+        "whom an account blocks nobody writes to in its name",
+    ),
+    ("components", "src/modules/api/component.rs", "what the operator says of components"),
+    ("components", "src/net/component.rs", "where they connect"),
+    ("components", "src/peer/component/", "their streams"),
+    ("components", "src/server/config/", "their settings"),
+    ("components", "src/stanza/content.rs", "their content namespace"),
+    ("components", "src/stream/component/", "the machine of their streams"),
+    ("components", "src/stream/framing/tcp.rs", "their content namespace"),
+    ("delegation", "src/modules/api/component.rs", "what the operator says of components"),
+    ("delegation", "src/peer/component/stream.rs", "what a component is told first"),
+    ("delegation", "src/server/config/", "what the operator says of components"),
+    ("disco", "src/modules/api/component.rs", "hosted domains list components"),
+    ("privilege", "src/modules/api/component.rs", "what the operator says of components"),
+    (
+        "privilege",
+        "src/peer/component/",
+        "what a component is told first, and the bound of its requests",
+    ),
+    ("privilege", "src/peer/receiving.rs", "what a component may do beyond others"),
+    ("privilege", "src/server/config/", "what the operator says of components"),
+    (
+        "roster",
+        "src/modules/privilege/roster.rs",
+        "a component may act on rosters as their owners do",
+    ),
+    (
+        "subscription",
+        "src/modules/privilege/roster.rs",
+        "a roster push is the same for a component",
+    ),
     ("avatar", "src/modules/pep/defaults.rs", "what its nodes are, if nobody says otherwise"),
     ("avatar", "src/modules/vcard/", "a vCard shows the same image"),
     ("bookmarks", "src/modules/pep/defaults.rs", "what its nodes are, if nobody says otherwise"),

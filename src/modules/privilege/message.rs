@@ -1,7 +1,7 @@
 //! Messages in the name of accounts and of hosted domains (XEP-0356 §5).
 
 use super::super::api::{Answer, Cx, MessageAccess};
-use super::{NS, is_account};
+use super::account::{NS, is_account};
 use crate::router::rules::StanzaClass;
 use crate::stanza::message::MessageType;
 use crate::stanza::{Kind, Stanza, StanzaError, claims};

@@ -1,6 +1,7 @@
 //! XEP-0356: Privileged Entity. What components may do for accounts, as far as the operator lets them: rosters,
 //! messages, requests, presence.
 
+mod account;
 mod message;
 mod presence;
 mod request;
@@ -10,8 +11,9 @@ use super::api::{
     Access, Answer, Component, Cx, MessageAccess, Module, Persist, Phase, PresenceAccess,
     Privileges, Spec,
 };
+use account::{NS, is_account};
+
 use crate::base::id::{OsRng, short};
-use crate::jid::Jid;
 use crate::stanza::{Frame, Kind, Stanza, StanzaError};
 use crate::xml::ns;
 use crate::xml::writer::Xml;
@@ -36,8 +38,6 @@ pub const MODULE: Module = Module {
     incoming: &[(Phase::Notify, presence::of_contact)],
     ..Module::EMPTY
 };
-
-const NS: &str = "urn:xmpp:privilege:2";
 
 /// What components were told of a session.
 #[derive(Debug, Default)]
@@ -123,9 +123,4 @@ fn done(cx: &Cx, stanza: &Stanza) -> Option<Answer<Result<Vec<Stanza>, StanzaErr
         }
         _ => None,
     }
-}
-
-/// Whether this is the bare address of an account, which need not exist.
-fn is_account(cx: &Cx, jid: &Jid) -> bool {
-    jid.is_bare() && jid.local().is_some() && cx.router.hosts().iter().any(|it| it == jid.domain())
 }

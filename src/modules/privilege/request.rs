@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::api::{Answer, Cx, IqAccess, Unanswered};
-use super::{NS, is_account};
+use super::account::{NS, is_account};
 use crate::jid::Jid;
 use crate::router::rules::StanzaClass;
 use crate::stanza::forward::forwarded;

@@ -1,10 +1,10 @@
 //! Layers of configuration: defaults, then the file, the environment, the command line.
 
-use super::component::read_secrets;
 use super::domains::prepared_domain;
 use super::origins::Origins;
 use super::schema::{self, Walk, line_of};
 use super::validate::validate;
+use super::validate_component::read_secrets;
 use super::{Config, Problem, Problems, explain};
 use crate::jid::BareJid;
 use std::path::{Path, PathBuf};

@@ -12,9 +12,10 @@ mod s2s;
 mod schema;
 mod sections;
 mod validate;
+mod validate_component;
 mod validate_s2s;
 
-pub use component::{Component, Components};
+pub use component::{Component, Components, places};
 pub use example::{EXAMPLE, explain, markdown};
 pub use load::{Inputs, Loaded, load};
 pub use origins::Origins;
@@ -201,7 +202,7 @@ impl Config {
             scram_iterations: self.sasl.iterations,
             unencrypted: !self.c2s.require_tls,
             admins: self.admins(),
-            components: self.module_components().into(),
+            components: component::for_modules(&self.component),
             mam: self.archive(),
             upload: upload::Config {
                 folder: self.data_dir.join(store::UPLOADS_FOLDER),
@@ -233,7 +234,7 @@ impl Config {
         if self.sasl.mechanisms.iter().any(|name| name == "ANONYMOUS") {
             lines.push("sasl.mechanisms has ANONYMOUS: anybody can log in without one".to_owned());
         }
-        lines.extend(self.component_warnings());
+        lines.extend(component::warnings(&self.component, &self.components));
         lines
     }
 }

@@ -1,11 +1,11 @@
 //! What the types cannot say: values that contradict a spec, each other, or sense.
 
-use super::component::components;
 use super::domains::prepared_domain;
 use super::faults::Faults;
 use super::origins::Origins;
 use super::schema::nearest;
 use super::sections::network;
+use super::validate_component::components;
 use super::validate_s2s::s2s;
 use super::{Config, Problem};
 use crate::jid::BareJid;
