@@ -28,7 +28,8 @@ impl Cx {
         // Only who was asked can know it.
         let id = random(&mut OsRng);
         let request = request((from, to, id.as_str()), ty, payload).ok_or(Unanswered::Unsent)?;
-        let question = self.router.questions.open(from, to, &id).ok_or(Unanswered::Busy)?;
+        let question =
+            self.router.questions.open_for_module(from, to, &id).ok_or(Unanswered::Busy)?;
         let asking = async {
             let driven = self.drive(&request, None, None, None).await;
             for made in &driven.made {

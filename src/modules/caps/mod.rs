@@ -9,6 +9,7 @@
 mod info;
 mod known;
 mod learn;
+mod places;
 mod remote;
 mod said;
 mod server;

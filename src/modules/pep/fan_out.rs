@@ -59,9 +59,10 @@ fn to_presence(
         }
         for client in abroad.wanting(contact.as_str(), &event.node) {
             let frame = frame.addressed(client.as_str());
-            // Whoever cannot be reached gets the last item when it comes back.
-            if cx.router.peers.send(owner.domain(), client.domain(), frame).is_ok() {
-                notified.to.extend(client.to_full());
+            match cx.router.peers.send(owner.domain(), client.domain(), frame) {
+                Ok(_) => notified.to.extend(client.to_full()),
+                // Whoever cannot be reached gets the last item when it comes back.
+                Err(_) => cx.server.shared().pep.abroad.missed(owner, &client),
             }
         }
     }
