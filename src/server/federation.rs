@@ -90,7 +90,10 @@ impl Federation {
 
     /// Looks after what waits for other servers, what an earlier run left included.
     pub fn begin(&self) {
-        let tasks = &self.streams.context.router.tasks;
+        let (tls, tasks) = (self.tls.clone(), &self.streams.context.router.tasks);
+        // So that no handshake waits for some hundred files.
+        #[allow(clippy::disallowed_methods)] // reading them takes a while, and ends by itself
+        drop(tokio::task::spawn_blocking(move || tls.prepare()));
         tasks.spawn("peers", link::serve(self.streams.clone()));
         tasks.spawn("peers", link::resume(self.streams.clone()));
     }
