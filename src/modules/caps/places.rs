@@ -6,7 +6,6 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::super::api::Cx;
-use super::remote::DOMAIN_MAX;
 use super::said::Said;
 use crate::jid::Jid;
 
@@ -53,7 +52,7 @@ impl<J> Places<J> {
             domain.taken += 1;
             return Ok(Some(job));
         }
-        if domain.waiting.len() >= DOMAIN_MAX {
+        if domain.waiting.len() >= WAITING_MAX {
             return Err(());
         }
         domain.waiting.push_back(job);
@@ -88,6 +87,8 @@ impl<J> Places<J> {
 
 /// Clients of one domain that are asked at a time.
 const PLACES: usize = 16;
+/// And that wait: as many as are known of it.
+const WAITING_MAX: usize = 2_000;
 
 #[cfg(test)]
 mod tests {
@@ -99,13 +100,13 @@ mod tests {
         for n in 0..PLACES {
             assert_eq!(places.enter("a", n), Ok(Some(n)));
         }
-        for n in 0..DOMAIN_MAX {
+        for n in 0..WAITING_MAX {
             assert_eq!(places.enter("a", n), Ok(None));
         }
         assert_eq!(places.enter("a", 0), Err(()));
         assert_eq!(places.enter("b", 7), Ok(Some(7)), "another domain's are its own");
         assert_eq!(places.next("b"), None);
-        (0..DOMAIN_MAX).for_each(|n| assert_eq!(places.next("a"), Some(n)));
+        (0..WAITING_MAX).for_each(|n| assert_eq!(places.next("a"), Some(n)));
         (0..PLACES).for_each(|_| assert_eq!(places.next("a"), None));
         assert!(places.lock().is_empty());
     }

@@ -253,7 +253,7 @@ async fn ask(cx: &Cx, client: &Jid, said: &Said) -> Option<Info> {
 /// Clients of other servers that are remembered.
 const CLIENTS_MAX: usize = 20_000;
 /// Of these, of one domain.
-pub(super) const DOMAIN_MAX: usize = 2_000;
+const DOMAIN_MAX: usize = 2_000;
 /// Of these, of one bare JID.
 const RESOURCES_MAX: usize = 20;
 
