@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -67,12 +68,29 @@ pub struct Strangers {
 #[derive(Debug, Default)]
 struct Counts {
     /// By when they came, with what ends them.
-    all: BTreeMap<u64, Arc<Notify>>,
+    all: BTreeMap<u64, Arc<End>>,
     /// How many came so far.
     came: u64,
     addresses: HashMap<Key, usize>,
     /// Whether the log says that there are too many: once until there are fewer.
     told: bool,
+}
+
+/// Ends one of them, as long as it is one.
+#[derive(Debug, Default)]
+struct End {
+    comes: Notify,
+    is_known: AtomicBool,
+}
+
+impl End {
+    async fn comes(&self) {
+        self.comes.notified().await;
+        if self.is_known.load(Ordering::Relaxed) {
+            // Sent away and authenticated at once: it stays.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Strangers {
@@ -104,9 +122,9 @@ impl Strangers {
         }
         // It leaves the address's count when it has ended, which is at once.
         if full && let Some((_, oldest)) = counts.all.pop_first() {
-            oldest.notify_one();
+            oldest.comes.notify_one();
         }
-        let (number, end) = (counts.came, Arc::new(Notify::new()));
+        let (number, end) = (counts.came, Arc::new(End::default()));
         counts.came += 1;
         counts.all.insert(number, end.clone());
         *counts.addresses.entry(key.clone()).or_default() += 1;
@@ -119,11 +137,12 @@ pub struct Stranger {
     strangers: Arc<Strangers>,
     key: Key,
     number: u64,
-    end: Arc<Notify>,
+    end: Arc<End>,
 }
 
 impl Drop for Stranger {
     fn drop(&mut self) {
+        self.end.is_known.store(true, Ordering::Relaxed);
         let mut counts = self.strangers.counts.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever was sent away is not counted any more.
         if counts.all.remove(&self.number).is_some() {
@@ -197,8 +216,9 @@ impl Protocol for PeerStreams {
         };
         let end = stranger.end.clone();
         tokio::select! {
-            () = end.notified() => tracing::debug!(%peer, "a server that is not authenticated makes room"),
+            biased;
             () = Box::pin(self.admitted(stream, peer, since, stranger, Box::new(counted))) => {}
+            () = end.comes() => tracing::debug!(%peer, "a server that is not authenticated makes room"),
         }
     }
 
@@ -253,7 +273,7 @@ mod tests {
         let is_sent_away = |one: &Stranger| {
             use std::future::Future;
             let waker = std::task::Waker::noop();
-            let end = std::pin::pin!(one.end.notified());
+            let end = std::pin::pin!(one.end.comes());
             end.poll(&mut std::task::Context::from_waker(waker)).is_ready()
         };
         assert!(is_sent_away(&first) && !is_sent_away(&second), "three in all: the oldest goes");

@@ -275,5 +275,10 @@ mod tests {
         assert!(!of(&[], &[], &[("*", false)]));
         assert!(of(&[], &[], &[("*", false), ("a.example", true)]));
         assert!(of(&["a.example"], &[], &[("*", false)]));
+        // What is below who is denied is, too, but for what is allowed by itself.
+        assert!(!of(&[], &[], &[("example", false)]));
+        assert!(of(&[], &[], &[("example", false), ("a.example", true)]));
+        assert!(!of(&[], &["example"], &[("a.example", true)]));
+        assert!(!of(&["b.example"], &[], &[("example", true)]));
     }
 }

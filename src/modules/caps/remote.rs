@@ -293,14 +293,14 @@ mod tests {
         // The first is heard of again, so the second is the one that goes.
         assert_eq!(hear(&jid("far.example", 0)), None);
         assert_eq!(hear(&jid("far.example", DOMAIN_MAX)), Some(jid("far.example", 1)));
-        // All are too many: a domain that has none yet takes the place of whoever was heard of longest ago.
+        // All are too many: who has some gives way first, and whoever was heard of longest ago to who has none.
         for domain in 1..10 {
             let name = format!("far{domain}.example");
             (0..DOMAIN_MAX).for_each(|n| drop(hear(&jid(&name, n))));
         }
         assert_eq!(remote.lock().order.len(), CLIENTS_MAX);
-        assert!(remote.with(&other, |_| ()).is_none(), "the oldest of all");
-        assert_eq!(hear(&jid("new.example", 0)), Some(jid("far.example", 2)));
+        assert!(remote.with(&other, |_| ()).is_some());
+        assert_eq!(hear(&jid("new.example", 0)), Some(other));
         assert_eq!(remote.count.load(Ordering::Relaxed), CLIENTS_MAX);
     }
 }
