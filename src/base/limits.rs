@@ -75,7 +75,8 @@ limits! {
     roster_items_max: usize = 2_000;
     /// Pending subscription requests of one account (RFC 6121 §3.1.3); more are dropped silently.
     subscription_requests_max: usize = 100;
-    /// Of these, requests from one remote domain, so that a hostile server leaves room for others.
+    /// Of these, requests from one remote domain and those beside it (the same last two labels), so that a hostile
+    /// server leaves room for others. All remote ones together have half.
     subscription_requests_per_domain_max: usize = 25;
     /// Messages that wait for one account.
     offline_messages_max: usize = 1_000;
@@ -122,6 +123,9 @@ mod seconds {
 
 /// Bytes of an `xml:lang` value; a longer one is `bad-format`. BCP 47 §4.4.1 asks for 35.
 pub const LANG_BYTES_MAX: usize = 35;
+/// Bytes of one top-level element of a stream between servers before authentication: headers, features, TLS, SASL and
+/// dialback, of which none is long. RFC 6120 §13.12 asks for 10,000 where there are stanzas.
+pub const PEER_BYTES_MAX_UNAUTHENTICATED: usize = 4_096;
 /// Bytes of one part of a JID (RFC 7622 §3.1).
 pub const JID_PART_BYTES_MAX: usize = 1023;
 /// Characters of the name and the device that a client gives for itself (XEP-0388 §2.3).

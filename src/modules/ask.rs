@@ -42,7 +42,8 @@ impl Cx {
             (from, Some(to), Some(id)) => (from, to, id),
             _ => return Err(Unanswered::Unsent),
         };
-        let question = self.router.questions.open(from, to, &id).ok_or(Unanswered::Busy)?;
+        let question =
+            self.router.questions.open_for_module(from, to, &id).ok_or(Unanswered::Busy)?;
         let asking = async {
             let driven = self.drive(request, None, None, None).await;
             for made in &driven.made {

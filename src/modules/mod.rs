@@ -23,7 +23,7 @@ modules! {
     avatar { account: avatar::Current, resource: avatar::State, },
     blocking { account: Option<Box<blocking::List>>, resource: blocking::State, },
     bookmarks { account: Option<Box<bookmarks::Notices>>, },
-    caps { config: caps::Config, shared: caps::Known, resource: caps::State, },
+    caps { config: caps::Config, shared: caps::Shared, resource: caps::State, },
     carbons { account: Option<Box<carbons::Recent>>, resource: carbons::State, },
     commands { shared: commands::Sessions, },
     components,

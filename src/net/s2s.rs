@@ -1,13 +1,15 @@
 //! Streams that other servers open over TCP: STARTTLS inside, or TLS from the first byte (XEP-0368).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::acceptor::{Accepted, Protocol};
@@ -19,6 +21,7 @@ use crate::base::id::{self, OsRng};
 use crate::base::limits::Limits;
 use crate::peer::Federation;
 use crate::peer::incoming::{self, NewPeer};
+use crate::session::link::Guard;
 use crate::stream::error::StreamError;
 use crate::stream::framing::{Framing, Greeting, Item};
 use crate::stream::sasl::throttle::Key;
@@ -51,7 +54,8 @@ pub struct PeerDoor {
     pub federation: Arc<Federation>,
 }
 
-/// Counts the streams that are not authenticated yet: whoever they may be, they have a small corner.
+/// Counts the streams that are not authenticated yet: whoever they may be, they have a small corner. When it is full,
+/// whoever has been in it for longest leaves, so that those who only sit there keep nobody out.
 #[derive(Debug)]
 pub struct Strangers {
     /// In all; 0: no bound.
@@ -63,10 +67,30 @@ pub struct Strangers {
 
 #[derive(Debug, Default)]
 struct Counts {
-    all: usize,
+    /// By when they came, with what ends them.
+    all: BTreeMap<u64, Arc<End>>,
+    /// How many came so far.
+    came: u64,
     addresses: HashMap<Key, usize>,
     /// Whether the log says that there are too many: once until there are fewer.
     told: bool,
+}
+
+/// Ends one of them, as long as it is one.
+#[derive(Debug, Default)]
+struct End {
+    comes: Notify,
+    is_known: AtomicBool,
+}
+
+impl End {
+    async fn comes(&self) {
+        self.comes.notified().await;
+        if self.is_known.load(Ordering::Relaxed) {
+            // Sent away and authenticated at once: it stays.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Strangers {
@@ -75,25 +99,36 @@ impl Strangers {
         Arc::new(Self { max, per_address_max, counts: Mutex::default() })
     }
 
-    /// Counts one more, until what is given back is dropped; `None` beyond either bound.
+    /// Counts one more, until what is given back is dropped; `None` beyond the bound of an address. Beyond that of all
+    /// the oldest ends.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Stranger> {
         let key = Key::from(peer);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let of_address = counts.addresses.get(&key).copied().unwrap_or(0);
         let beyond = |count: usize, max: usize| max > 0 && count >= max;
-        if beyond(counts.all, self.max) || beyond(of_address, self.per_address_max) {
+        let (full, too_near) =
+            (beyond(counts.all.len(), self.max), beyond(of_address, self.per_address_max));
+        if full || too_near {
             if !std::mem::replace(&mut counts.told, true) {
                 tracing::info!(
-                    %peer, all = counts.all, of_address,
+                    %peer, all = counts.all.len(), of_address,
                     "too many servers connect that are not authenticated (s2s.streams_unauthenticated_max, \
                      s2s.streams_unauthenticated_per_ip_max)"
                 );
             }
+        }
+        if too_near {
             return None;
         }
-        counts.all += 1;
+        // It leaves the address's count when it has ended, which is at once.
+        if full && let Some((_, oldest)) = counts.all.pop_first() {
+            oldest.comes.notify_one();
+        }
+        let (number, end) = (counts.came, Arc::new(End::default()));
+        counts.came += 1;
+        counts.all.insert(number, end.clone());
         *counts.addresses.entry(key.clone()).or_default() += 1;
-        Some(Stranger { strangers: self.clone(), key })
+        Some(Stranger { strangers: self.clone(), key, number, end })
     }
 }
 
@@ -101,13 +136,18 @@ impl Strangers {
 pub struct Stranger {
     strangers: Arc<Strangers>,
     key: Key,
+    number: u64,
+    end: Arc<End>,
 }
 
 impl Drop for Stranger {
     fn drop(&mut self) {
+        self.end.is_known.store(true, Ordering::Relaxed);
         let mut counts = self.strangers.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.all = counts.all.saturating_sub(1);
-        counts.told = false;
+        // Whoever was sent away is not counted any more.
+        if counts.all.remove(&self.number).is_some() {
+            counts.told = false;
+        }
         if let Some(count) = counts.addresses.get_mut(&self.key) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -174,6 +214,31 @@ impl Protocol for PeerStreams {
             let _ = timeout(REFUSAL_TIME, said).await;
             return;
         };
+        let end = stranger.end.clone();
+        tokio::select! {
+            biased;
+            () = Box::pin(self.admitted(stream, peer, since, stranger, Box::new(counted))) => {}
+            () = end.comes() => tracing::debug!(%peer, "a server that is not authenticated makes room"),
+        }
+    }
+
+    async fn refuse(self: Arc<Self>, mut stream: TcpStream) {
+        let text = "too many streams from your address";
+        // The connection ends whether the error is read or not.
+        let _ = self.say(&mut stream, StreamError::PolicyViolation, text).await;
+    }
+}
+
+impl PeerStreams {
+    /// Serves a stream to its end; as long as it is a stranger's, it may be dropped.
+    async fn admitted(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+        since: Instant,
+        stranger: Stranger,
+        counted: Guard,
+    ) {
         let loss_time = self.door.limits.ping_timeout;
         let socket = PeerSocket::plain(stream, self.door.tls.clone(), Side::Theirs, loss_time);
         let (socket, secured) = match self.kind {
@@ -186,13 +251,7 @@ impl Protocol for PeerStreams {
         let transport = Box::new(socket);
         let connection = NewPeer { transport, peer, secured, since, stranger: Box::new(stranger) };
         let federation = self.door.federation.clone();
-        incoming::serve(federation, connection, Box::new(counted)).await;
-    }
-
-    async fn refuse(self: Arc<Self>, mut stream: TcpStream) {
-        let text = "too many streams from your address";
-        // The connection ends whether the error is read or not.
-        let _ = self.say(&mut stream, StreamError::PolicyViolation, text).await;
+        incoming::serve(federation, connection, counted).await;
     }
 }
 
@@ -210,12 +269,23 @@ mod tests {
         let second = strangers.admit(at(1)).unwrap();
         assert!(strangers.admit(at(1)).is_none(), "two of an address");
         let other = strangers.admit(at(2)).unwrap();
-        assert!(strangers.admit(at(3)).is_none(), "three in all");
-        drop(first);
         let third = strangers.admit(at(3)).unwrap();
-        drop((second, other, third));
+        let is_sent_away = |one: &Stranger| {
+            use std::future::Future;
+            let waker = std::task::Waker::noop();
+            let end = std::pin::pin!(one.end.comes());
+            end.poll(&mut std::task::Context::from_waker(waker)).is_ready()
+        };
+        assert!(is_sent_away(&first) && !is_sent_away(&second), "three in all: the oldest goes");
+        assert!(strangers.admit(at(1)).is_none(), "it counts until it is gone");
+        drop(first);
+        // Whoever is authenticated is no stranger any more, and is not sent away.
+        drop(second);
+        let fourth = strangers.admit(at(1)).unwrap();
+        assert!(!is_sent_away(&other) && !is_sent_away(&third));
+        drop((other, third, fourth));
         let counts = strangers.counts.lock().unwrap();
-        assert!(counts.all == 0 && counts.addresses.is_empty());
+        assert!(counts.all.is_empty() && counts.addresses.is_empty());
     }
 
     #[test]

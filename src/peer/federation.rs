@@ -78,13 +78,12 @@ impl Rules {
     /// Whether a domain (in normal form) is let in. What `s2s.deny` keeps out nobody lets in.
     pub fn admits(&self, domain: &str) -> bool {
         let said = self.said.load();
-        let has = |list: &[String]| list.iter().any(|one| one == domain);
-        if has(&self.settings.deny) {
+        if self.settings.denies(domain) {
             return false;
         }
-        match (said.get(domain), said.get(EVERYBODY)) {
-            (Some(allowed), _) => *allowed,
-            (None, Some(false)) => has(&self.settings.allow),
+        match (said_of(&said, domain), said.get(EVERYBODY)) {
+            (Some(allowed), _) => allowed,
+            (None, Some(false)) => self.settings.allow.iter().any(|one| one == domain),
             (None, _) => self.settings.admits(domain),
         }
     }
@@ -95,6 +94,19 @@ impl Rules {
             || StanzaError::not_allowed().text(format!("this server does not talk to {domain}"));
         (!self.admits(domain)).then(why)
     }
+}
+
+/// What was said of a domain itself, or that one is denied that it is below.
+fn said_of(said: &HashMap<String, bool>, domain: &str) -> Option<bool> {
+    let denied = |above: &str| said.get(above) == Some(&false);
+    let mut above = domain;
+    while let Some((_, next)) = above.split_once('.') {
+        if denied(next) {
+            return Some(said.get(domain).copied().unwrap_or(false));
+        }
+        above = next;
+    }
+    said.get(domain).copied()
 }
 
 impl Debug for Rules {
@@ -292,5 +304,10 @@ mod tests {
         assert!(!of(&[], &[], &[("*", false)]));
         assert!(of(&[], &[], &[("*", false), ("a.example", true)]));
         assert!(of(&["a.example"], &[], &[("*", false)]));
+        // What is below who is denied is, too, but for what is allowed by itself.
+        assert!(!of(&[], &[], &[("example", false)]));
+        assert!(of(&[], &[], &[("example", false), ("a.example", true)]));
+        assert!(!of(&[], &["example"], &[("a.example", true)]));
+        assert!(!of(&["b.example"], &[], &[("example", true)]));
     }
 }

@@ -184,29 +184,6 @@ impl Link {
         self.former.is_none()
     }
 
-    /// Opens a stream; `None` if what waits is to be given up. It may take its time, but whoever waits for an answer
-    /// is told.
-    async fn open(&mut self) -> Option<Result<(Stream, Vec<Step>), Unreached>> {
-        let (federation, queue) = (self.federation.clone(), self.queue.clone());
-        let (pair, purpose) = (&queue.pair, Purpose::Stanzas);
-        let opening = connect::open(&federation, &pair.local, &pair.remote, &purpose);
-        let given_up = told_to_give_up(&federation, &queue);
-        tokio::pin!(opening, given_up);
-        let patient = tokio::select! {
-            opened = &mut opening => Some(opened),
-            () = &mut given_up => return None,
-            () = sleep(federation.settings.iq_time) => None,
-        };
-        if patient.is_some() {
-            return patient;
-        }
-        self.lose_patience().await;
-        tokio::select! {
-            opened = opening => Some(opened),
-            () = given_up => None,
-        }
-    }
-
     /// A peer that ends each stream as soon as it stands is not called all the time.
     async fn pause(&mut self, lived: Duration, progress: bool) {
         if lived >= SHORT && progress {

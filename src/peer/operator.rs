@@ -142,9 +142,7 @@ impl Verbs {
     /// Which rule keeps a domain out.
     fn rule_of(&self, domain: &str) -> &'static str {
         match self.0.settings.admits(domain) {
-            false if self.0.settings.deny.iter().any(|one| one == domain) => {
-                "s2s.deny in the configuration names it"
-            }
+            false if self.0.settings.denies(domain) => "s2s.deny in the configuration names it",
             false => "s2s.allow in the configuration does not name it, and no rule allows it",
             true => "a rule says so (`stonechat s2s rules`)",
         }

@@ -52,8 +52,14 @@ pub enum Certificates {
 impl Settings {
     /// Whether `s2s.allow` and `s2s.deny` let a domain (in normal form) in.
     pub fn admits(&self, domain: &str) -> bool {
-        let has = |list: &[String]| list.iter().any(|one| one == domain);
-        !has(&self.deny) && (self.allow.is_empty() || has(&self.allow))
+        let allowed = || self.allow.iter().any(|one| one == domain);
+        !self.denies(domain) && (self.allow.is_empty() || allowed())
+    }
+
+    /// Whether `s2s.deny` names a domain (in normal form) or one that it is below: whoever has a domain has as many
+    /// below it as they like.
+    pub fn denies(&self, domain: &str) -> bool {
+        self.deny.iter().any(|denied| is_within(domain, denied))
     }
 
     /// Whether a domain (in normal form) may use dialback without a valid certificate.
@@ -61,6 +67,12 @@ impl Settings {
         self.certificates == Certificates::Dialback
             || self.dialback_domains.iter().any(|one| one == domain)
     }
+}
+
+/// Whether a domain is this one or below it.
+pub(super) fn is_within(domain: &str, other: &str) -> bool {
+    let above = domain.strip_suffix(other);
+    above.is_some_and(|below| below.is_empty() || (!other.is_empty() && below.ends_with('.')))
 }
 
 impl Default for Settings {
@@ -102,7 +114,9 @@ mod tests {
             (of(&["b.example"], &[]), false),
             (of(&[], &["a.example"]), false),
             (of(&["a.example"], &["a.example"]), false),
-            (of(&[], &["example", "b.a.example"]), true),
+            (of(&[], &["b.a.example", "le", "xa.example"]), true),
+            (of(&[], &["example"]), false),
+            (of(&["example"], &[]), false),
         ];
         for (settings, admitted) in cases {
             assert_eq!(settings.admits("a.example"), admitted, "{settings:?}");

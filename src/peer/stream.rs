@@ -108,6 +108,7 @@ pub(super) enum Ended {
     Elsewhere(String),
 }
 
+#[allow(clippy::large_enum_variant)] // lives for one turn, on the stack
 enum Occurred {
     Io(std::io::Result<Io>),
     Eased,

@@ -10,6 +10,7 @@ use super::fates::Fate;
 use super::handled_count::Ticket;
 use super::outbox::Outbox;
 use super::passage::{Row, RowWrite, Side};
+use super::peer_queue::PeerQueue;
 use super::routed::not_stored;
 use crate::base::time::from_micros;
 use crate::jid::Jid;
@@ -32,20 +33,11 @@ pub(super) struct Append {
     /// The recipient's row.
     pub received: Option<Received>,
     /// The row in the queue for another server: its position, and the queue.
-    pub outbound: Option<(i64, Arc<dyn Waits>)>,
+    pub outbound: Option<(i64, Arc<PeerQueue>)>,
     /// Released with the job, after the commit (promise.md 4).
     pub ticket: Option<Ticket>,
     /// The outbox that gets an error when the commit fails.
     pub sender: Option<Arc<Outbox>>,
-}
-
-/// Where a message waits for another server.
-pub(super) trait Waits: Send + Sync {
-    /// The pair of domains.
-    fn pair(&self) -> (&str, &str);
-
-    /// The commit of the message failed: its sender is told.
-    fn failed(&self, seq: i64);
 }
 
 /// A row in the sender's archive.
@@ -146,7 +138,10 @@ impl Job for Append {
             self.run_row_writes(tx, row_writes, of, place.is_archive())?;
         }
         match &self.outbound {
-            Some((seq, queue)) => peer_queue::append(tx, queue.pair(), (*seq, self.at), &text),
+            Some((seq, queue)) => {
+                let pair = (&*queue.pair.local, &*queue.pair.remote);
+                peer_queue::append(tx, pair, (*seq, self.at), &text)
+            }
             None => Ok(()),
         }
     }

@@ -9,8 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::Router;
-use super::append::{Append, Waits};
 use super::outbox::{Outbox, Outgoing, Taken};
 use crate::stanza::{Frame, StanzaError};
 use crate::store::StoreError;
@@ -156,15 +154,12 @@ impl PeerQueue {
         }
     }
 
-    /// Queues a message with its row; `job` has all but its position.
+    /// Queues a message with its row: `submit` queues that, and gives its position and time.
     pub(super) fn put_message(
-        self: &Arc<Self>,
-        router: &Router,
-        mut job: Append,
-        weigh: impl FnOnce(&Append),
-        kept: impl FnOnce(&Append),
+        &self,
+        frame: Frame,
+        submit: impl FnOnce() -> Result<(i64, i64), StoreError>,
     ) -> Result<Queued, NotQueued> {
-        let frame = job.stanza.frame();
         let bytes = frame.len();
         let mut state = self.lock();
         if state.rows.len() >= self.bounds.stanzas_max
@@ -172,17 +167,8 @@ impl PeerQueue {
         {
             return Err(NotQueued::Bounce(self.crowded()));
         }
-        job.outbound = Some((0, self.clone()));
-        weigh(&job);
-        let (mut seq, mut at) = (0, 0);
         // Under the lock: positions rise in the order in which messages are sent.
-        let queued = router.store.submit_numbered(Box::new(job), |job, now, next| {
-            job.number(now, next);
-            at = now;
-            seq = job.outbound.as_ref().map_or(0, |outbound| outbound.0);
-            kept(job);
-        });
-        queued.map_err(NotQueued::Store)?;
+        let (seq, at) = submit().map_err(NotQueued::Store)?;
         state.rows.push_back((seq, u32::try_from(bytes).unwrap_or(u32::MAX), at));
         state.bytes += bytes;
         state.last = seq;
@@ -265,12 +251,9 @@ impl PeerQueue {
     }
 }
 
-impl Waits for PeerQueue {
-    fn pair(&self) -> (&str, &str) {
-        (&self.pair.local, &self.pair.remote)
-    }
-
-    fn failed(&self, seq: i64) {
+impl PeerQueue {
+    /// The commit of a message failed: its sender was told.
+    pub(super) fn failed(&self, seq: i64) {
         let mut state = self.lock();
         if let Some(at) = state.rows.iter().position(|row| row.0 == seq)
             && let Some((_, bytes, _)) = state.rows.remove(at)

@@ -9,13 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::Router;
-use super::append::Append;
-use super::peer_queue::{NotQueued, Pair, PeerBounds, PeerQueue, Queued};
-use crate::jid::Jid;
+use super::peer_queue::{Pair, PeerBounds, PeerQueue, Queued};
 use crate::stanza::{Frame, StanzaError};
-use crate::store::StoreError;
 use crate::store::peer_queue::{self, PeerOutline};
+use crate::store::{Store, StoreError};
 
 /// What is beyond this server: who may be reached, and who goes there.
 pub trait Reaches: Debug + Send + Sync {
@@ -86,8 +83,8 @@ impl Peers {
     }
 
     /// Takes up what an earlier run left in the store. Begins no task: see [`Peers::call`].
-    pub async fn restore(&self, router: &Router) -> Result<Vec<Arc<PeerQueue>>, StoreError> {
-        let outlines = router.store.read(peer_queue::outlines).await?;
+    pub async fn restore(&self, store: &Store) -> Result<Vec<Arc<PeerQueue>>, StoreError> {
+        let outlines = store.read(peer_queue::outlines).await?;
         let same = |a: &PeerOutline, b: &PeerOutline| a.remote == b.remote && a.local == b.local;
         let mut queues = Vec::new();
         for of_pair in outlines.chunk_by(same) {
@@ -167,7 +164,7 @@ impl Peers {
     }
 
     /// The queue for a stanza between these, if it may go there.
-    fn to(&self, local: &str, remote: &str) -> Result<Arc<PeerQueue>, StanzaError> {
+    pub(super) fn to(&self, local: &str, remote: &str) -> Result<Arc<PeerQueue>, StanzaError> {
         let Some(reaches) = &self.reaches else {
             return Err(StanzaError::remote_server_not_found());
         };
@@ -196,22 +193,6 @@ impl Peers {
     /// Sends what has no row. The error is for whoever waits for an answer.
     pub fn send(&self, local: &str, remote: &str, frame: Frame) -> Result<(), StanzaError> {
         self.put(local, remote, frame).map(drop)
-    }
-
-    /// Queues a message with its row.
-    pub(super) fn put_message(
-        &self,
-        router: &Router,
-        to: &Jid,
-        job: Append,
-        weigh: impl FnOnce(&Append),
-        kept: impl FnOnce(&Append),
-    ) -> Result<Queued, NotQueued> {
-        let local = job.stanza.from().domain().to_owned();
-        let queue = self.to(&local, to.domain()).map_err(NotQueued::Bounce)?;
-        let queued = queue.put_message(router, job, weigh, kept);
-        self.call(&queue);
-        queued
     }
 
     /// Queues what has no row. The error is for whoever waits for an answer.

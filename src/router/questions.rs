@@ -41,7 +41,28 @@ impl Questions {
     /// Opens a question under an id that cannot be guessed. None where too many are open, or the server
     /// stops.
     pub fn open<'a>(&'a self, asker: &str, to: &'a Jid, id: &'a str) -> Option<Question<'a>> {
-        if *self.closed.borrow() || self.count.load(Ordering::Relaxed) >= QUESTIONS_MAX {
+        self.open_within(QUESTIONS_MAX, asker, to, id)
+    }
+
+    /// The same for a module, which leaves room for the pings of streams between servers (XEP-0199): a connection
+    /// that is dead is found out however much is asked.
+    pub fn open_for_module<'a>(
+        &'a self,
+        asker: &str,
+        to: &'a Jid,
+        id: &'a str,
+    ) -> Option<Question<'a>> {
+        self.open_within(QUESTIONS_MAX - RESERVE, asker, to, id)
+    }
+
+    fn open_within<'a>(
+        &'a self,
+        max: usize,
+        asker: &str,
+        to: &'a Jid,
+        id: &'a str,
+    ) -> Option<Question<'a>> {
+        if *self.closed.borrow() || self.count.load(Ordering::Relaxed) >= max {
             return None;
         }
         let mut open = self.lock();
@@ -129,6 +150,8 @@ impl Drop for Question<'_> {
 
 /// Questions of the whole server that wait at a time.
 const QUESTIONS_MAX: usize = 4_096;
+/// Of these, not for modules.
+const RESERVE: usize = QUESTIONS_MAX / 8;
 /// Of these, to one addressee: a session is asked one or two, an app server something for many accounts.
 const TO_ONE_MAX: usize = 256;
 
@@ -195,9 +218,12 @@ mod tests {
         assert!(questions.open("x", &a, "more").is_none());
         let others: Vec<_> = (0..QUESTIONS_MAX).map(|n| format!("u{n}@x/1")).collect();
         let others: Vec<_> = others.iter().map(|jid| Jid::parse(jid).unwrap()).collect();
-        let more: Vec<_> = others.iter().filter_map(|jid| questions.open("x", jid, "1")).collect();
-        assert_eq!(held.len() + more.len(), QUESTIONS_MAX);
-        drop((held, more));
+        let more: Vec<_> =
+            others.iter().filter_map(|jid| questions.open_for_module("x", jid, "1")).collect();
+        assert_eq!(held.len() + more.len(), QUESTIONS_MAX - RESERVE);
+        let pings: Vec<_> = others.iter().filter_map(|jid| questions.open("x", jid, "2")).collect();
+        assert_eq!(pings.len(), RESERVE);
+        drop((held, more, pings));
         assert!(questions.open("x", &a, "again").is_some());
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Router;
-use super::append::Append;
 use super::domains::{Leads, ServiceId};
 use super::fates::Fate;
 use super::incoming::{append, kind_of};
@@ -68,13 +67,25 @@ fn keep(
     now: SystemTime,
     origin: &mut Origin<'_>,
 ) -> Routed {
-    let job = append(router, stanza, now, origin);
-    let (mut full, mut kept) = (false, None);
-    let weigh = |job: &Append| full = job.ticket.as_ref().is_some_and(|it| it.weigh(stanza.len()));
-    let note = |job: &Append| {
-        kept = job.sent.as_ref().map(|sent| (ArchiveId::of(sent.account), sent.seq));
+    let queue = match router.peers.to(stanza.from().domain(), to.domain()) {
+        Ok(queue) => queue,
+        Err(error) => return Routed::Bounce(error),
     };
-    let queued = router.peers.put_message(router, to, job, weigh, note);
+    let mut job = append(router, stanza, now, origin);
+    job.outbound = Some((0, queue.clone()));
+    let (mut full, mut kept) = (false, None);
+    let queued = queue.put_message(stanza.frame(), || {
+        full = job.ticket.as_ref().is_some_and(|ticket| ticket.weigh(stanza.len()));
+        let (mut seq, mut at) = (0, 0);
+        router.store.submit_numbered(Box::new(job), |job, now, next| {
+            job.number(now, next);
+            at = now;
+            seq = job.outbound.as_ref().map_or(0, |(seq, _)| *seq);
+            kept = job.sent.as_ref().map(|sent| (ArchiveId::of(sent.account), sent.seq));
+        })?;
+        Ok((seq, at))
+    });
+    router.peers.call(&queue);
     origin.full |= full;
     origin.kept = kept.or(origin.kept);
     match queued {

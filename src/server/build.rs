@@ -136,13 +136,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     }
     // Counted apart: whoever has all streams of an address still hears how the server is.
     Listening::new(&context).all(metrics, Watchers::new(door.clone(), tls.clone()));
-    let peers = Listening::new(&context);
-    for (listeners, kind) in [(s2s, ListenerKind::StartTls), (s2s_tls, ListenerKind::Direct)] {
-        peers.all(listeners, federation.on_listeners(kind));
-    }
-    let on = Listening::new(&context);
-    on.all(components, federation.components_on(ListenerKind::StartTls));
-    on.all(components_tls, federation.components_on(ListenerKind::Direct));
+    listen_for_peers(&context, &federation, [s2s, s2s_tls], [components, components_tls]);
     let running = Running { places, tls, store, context, stop, save, federation };
     running.watch_certificates();
     running.start_periodic_jobs();
@@ -269,6 +263,24 @@ impl Running {
                 _ = stopping.wait_for(|stopping| *stopping) => {}
             }
         });
+    }
+}
+
+/// Accepts other servers and components, on listeners without and with TLS from the first byte.
+fn listen_for_peers(
+    context: &Arc<Context>,
+    federation: &Federation,
+    servers: [Vec<TcpListener>; 2],
+    components: [Vec<TcpListener>; 2],
+) {
+    let kinds = [ListenerKind::StartTls, ListenerKind::Direct];
+    let on = Listening::new(context);
+    for (listeners, kind) in servers.into_iter().zip(kinds) {
+        on.all(listeners, federation.on_listeners(kind));
+    }
+    let on = Listening::new(context);
+    for (listeners, kind) in components.into_iter().zip(kinds) {
+        on.all(listeners, federation.components_on(kind));
     }
 }
 

@@ -115,13 +115,16 @@ impl Federation {
     /// Takes up what an earlier run left for other servers and for components, before anything else is put there.
     pub async fn restore(&self) -> Result<Vec<Arc<PeerQueue>>, Problem> {
         let router = &self.streams.context.router;
-        let left = router.peers.restore(router).await.map_err(|error| unread(&error))?;
+        let left = router.peers.restore(&router.store).await.map_err(|error| unread(&error))?;
         Ok(self.components.components.begin(left))
     }
 
     /// Looks after what waits for other servers; `left` by an earlier run.
     pub fn begin(&self, left: Vec<Arc<PeerQueue>>) {
-        let tasks = &self.streams.context.router.tasks;
+        let (tls, tasks) = (self.tls.clone(), &self.streams.context.router.tasks);
+        // So that no handshake waits for some hundred files.
+        #[allow(clippy::disallowed_methods)] // reading them takes a while, and ends by itself
+        drop(tokio::task::spawn_blocking(move || tls.prepare()));
         tasks.spawn("peers", link::serve(self.streams.clone()));
         tasks.spawn("peers", link::resume(self.streams.clone(), left));
     }

@@ -116,7 +116,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + ?Sized> Wire<T> {
 
     /// The connection, for the TLS handshake.
     pub fn transport(&mut self) -> &mut T {
-        &mut *self.transport
+        &mut self.transport
     }
 
     /// Queues an item of the stream.

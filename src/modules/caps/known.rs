@@ -5,17 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::remote::Remote;
 use super::said::Key;
 use super::wanted::Wanted;
 
 /// The hashes that are known, and those that somebody is being asked about.
 #[derive(Debug, Default)]
-pub struct Known {
-    hashes: Mutex<Inner>,
-    /// Clients of other servers.
-    pub remote: Remote,
-}
+pub struct Known(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -85,7 +80,7 @@ impl Known {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn presence_changed(cx: &Cx, client: &Client, stanza: &Stanza) {
         return;
     }
     let Some(said) = Said::of(stanza) else { return };
-    let known = said.key.as_ref().and_then(|key| cx.server.shared().caps.get(key));
+    let known = said.key.as_ref().and_then(|key| cx.server.shared().caps.known.get(key));
     match with_state(cx, client, |state| state.hear(said, known)) {
         None | Some(Step::Nothing) => {}
         Some(Step::Changed(before, now)) => tell(cx, &before, &now),
@@ -76,7 +76,7 @@ pub(super) async fn find(
     said: &Said,
     ask: impl Future<Output = Option<Info>>,
 ) -> Option<Arc<Wanted>> {
-    let known = &cx.server.shared().caps;
+    let known = &cx.server.shared().caps.known;
     let Some(key) = &said.key else {
         // XEP-0115 §5.4 rules 1 and 2: for this session alone.
         return ask.await.map(|info| Arc::new(info.wanted()));

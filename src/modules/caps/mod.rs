@@ -9,17 +9,19 @@
 mod info;
 mod known;
 mod learn;
+mod places;
 mod remote;
 mod said;
 mod server;
+mod shared;
 mod state;
 #[cfg(test)]
 mod tests;
 mod wanted;
 
-pub use known::Known;
-pub use remote::{Remote, heard};
+pub use remote::{Remote, heard, remote};
 pub use server::{node, server_features, server_forms, sorted};
+pub use shared::Shared;
 pub use state::{State, wanted_by, wants};
 
 use super::api::{Module, On, Spec, Stage};

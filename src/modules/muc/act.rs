@@ -247,7 +247,8 @@ async fn enter(cx: &Cx, stanza: &Stanza, entry: &Entry) -> Made {
             None => create(cx, stanza).await?,
         };
         let fits = cx.client().map_or(usize::MAX, |client| client.outbox.free());
-        let entering = Entering { is_new, fits };
+        let from_elsewhere = !cx.router.serves(stanza.from().domain());
+        let entering = Entering { is_new, from_elsewhere, fits };
         let (done, delivered) = run(cx, &hold, |room, out| match room.is_gone {
             true => None,
             false => Some(room.enter(stanza, entry, &entering, out)),

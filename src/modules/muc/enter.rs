@@ -167,6 +167,12 @@ impl Room {
                 .kind(crate::stanza::ErrorType::Wait)
                 .text("this room is full"));
         }
+        if who.from_elsewhere && !is_in && !is_there && self.is_crowded_by(session.domain(), affiliation)
+        {
+            return Err(StanzaError::service_unavailable()
+                .kind(crate::stanza::ErrorType::Wait)
+                .text("this room has as many people of that server as it can"));
+        }
         if !is_in && self.sessions.len() >= self.bounds.sessions_max() {
             return Err(StanzaError::service_unavailable()
                 .kind(crate::stanza::ErrorType::Wait)
@@ -181,6 +187,15 @@ impl Room {
         let max =
             if own == 0 { self.bounds.occupants_max } else { own.min(self.bounds.occupants_max) };
         if affiliation >= Affiliation::Admin { max.saturating_add(ADMIN_SEATS) } else { max }
+    }
+
+    /// Another server, whose people are as many as it likes, has a quarter of the seats; in a small room some. For
+    /// members there are those that are left.
+    fn is_crowded_by(&self, domain: &str, affiliation: Affiliation) -> bool {
+        let is_of_it = |bare: &str| bare.rsplit('@').next() == Some(domain);
+        let max = self.seats(affiliation).div_ceil(4).max(SEATS_OF_DOMAIN_MIN);
+        affiliation < Affiliation::Member
+            && self.occupants.values().filter(|one| is_of_it(one.bare())).count() >= max
     }
 
     /// §7.2.8: a nickname is free if nobody has it or has reserved it but the account itself.
@@ -347,12 +362,16 @@ pub(super) fn not_here(presence: &Stanza, out: &mut Outputs) {
 pub struct Entering {
     /// The room was made for it just now (§10.1.1).
     pub is_new: bool,
+    /// It comes from another server.
+    pub from_elsewhere: bool,
     /// Bytes of a list that may be put into its box.
     pub fits: usize,
 }
 
 /// §7.2.9: "up to some reasonable number of additional occupants".
 const ADMIN_SEATS: usize = 10;
+/// Seats that people of one other server may have in any room.
+const SEATS_OF_DOMAIN_MIN: usize = 20;
 
 #[cfg(test)]
 mod tests {
@@ -388,5 +407,25 @@ mod tests {
         for (chars, count) in [(one - 1, 0), (one, 1), (both - 1, 1), (both, 2)] {
             assert_eq!(told(Some(chars)).len(), count, "{chars} of {both}");
         }
+    }
+
+    #[test]
+    fn one_other_server_leaves_seats() {
+        let jid = BareJid::parse("hall@rooms.x").unwrap();
+        let settings = Settings { occupants_max: 100, ..Settings::default() };
+        let mut room = Room::new(jid, settings, [0; 32], Config::default().bounds());
+        let mut enters = |user: &str, from_elsewhere| {
+            let nick = user.replace('@', " of ");
+            let xml = format!("<presence from='{user}/r' to='hall@rooms.x/{nick}'/>");
+            let presence = Stanza::ours(xml.into()).unwrap();
+            let who = Entering { is_new: true, from_elsewhere, fits: usize::MAX };
+            room.enter(&presence, &Entry::default(), &who, &mut Outputs::default()).is_ok()
+        };
+        for n in 0..25 {
+            assert!(enters(&format!("u{n}@far.example"), true), "{n}");
+        }
+        assert!(!enters("u25@far.example", true), "a quarter is taken");
+        assert!(enters("u0@far.example", true), "who is in stays");
+        assert!(enters("u@other.example", true) && enters("u@x", false));
     }
 }

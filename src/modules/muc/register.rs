@@ -183,6 +183,7 @@ async fn stand(cx: &Cx, hold: &Arc<Hold>, wanted: Wanted) -> Result<Reply, Stanz
         let max = room.bounds.invites_per_minute;
         room.letters.count(wanted.jid.as_str(), 1, cx.now, max)?;
     }
+    let is_elsewhere = !cx.router.serves(wanted.jid.domain());
     change(cx, hold, move |room| {
         let now = room.effective(&wanted.jid);
         // What was seen before may be no more: a ban stays one, an owner an owner.
@@ -196,7 +197,7 @@ async fn stand(cx: &Cx, hold: &Arc<Hold>, wanted: Wanted) -> Result<Reply, Stanz
             return Err(StanzaError::not_allowed().text("your affiliation has changed meanwhile"));
         }
         if now == Affiliation::None && !is_leaving {
-            has_place(room)?;
+            has_place(room, is_elsewhere.then(|| wanted.jid.domain()))?;
         }
         let changes = Changes::of(room, vec![wanted])?;
         let (id, written) = (room.id, changes.clone());
@@ -210,10 +211,13 @@ async fn stand(cx: &Cx, hold: &Arc<Hold>, wanted: Wanted) -> Result<Reply, Stanz
     .await
 }
 
-/// Whoever registers leaves admins places for those whom they list or ban.
-fn has_place(room: &Room) -> Result<(), StanzaError> {
+/// Whoever registers leaves admins places for those whom they list or ban; and people of another server, who may be as
+/// many as it likes, leave places for others.
+fn has_place(room: &Room, elsewhere: Option<&str>) -> Result<(), StanzaError> {
     let max = room.bounds.affiliations_max;
-    match listed(room) < max.saturating_sub(max / 10) {
+    let neighbours = |domain| room.standing.keys().filter(|jid| jid.domain() == domain).count();
+    let is_crowded = elsewhere.is_some_and(|domain| neighbours(domain) >= max / 4);
+    match listed(room) < max.saturating_sub(max / 10) && !is_crowded {
         true => Ok(()),
         false => {
             let text = "so many have registered with this room that no more may";

@@ -51,7 +51,7 @@ fn to_presence(
     let wants = |resource: &Resource| caps::wants(resource, &event.node);
     let mut notified = Notified::default();
     cx.router.notify(owner, owner.as_str(), &frame, wants, &mut notified);
-    let abroad = &cx.server.shared().caps.remote;
+    let abroad = caps::remote(cx);
     for contact in contacts(cx, owner, audience) {
         if abroad.is_empty() || cx.router.serves(contact.domain()) {
             cx.router.notify(owner, contact.as_str(), &frame, wants, &mut notified);
@@ -59,9 +59,10 @@ fn to_presence(
         }
         for client in abroad.wanting(contact.as_str(), &event.node) {
             let frame = frame.addressed(client.as_str());
-            // Whoever cannot be reached gets the last item when it comes back.
-            if cx.router.peers.send(owner.domain(), client.domain(), frame).is_ok() {
-                notified.to.extend(client.to_full());
+            match cx.router.peers.send(owner.domain(), client.domain(), frame) {
+                Ok(_) => notified.to.extend(client.to_full()),
+                // Whoever cannot be reached gets the last item when it comes back.
+                Err(_) => cx.server.shared().pep.abroad.missed(owner, &client),
             }
         }
     }

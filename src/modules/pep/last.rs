@@ -315,7 +315,9 @@ pub(super) async fn send_abroad(cx: &Cx, owner: &BareJid, client: &Jid, nodes: &
             for event in &events {
                 let frame = frame(owner, event, None).addressed(client.as_str());
                 // Whoever cannot be reached now is greeted when it comes back.
-                let _ = cx.router.peers.send(owner.domain(), client.domain(), frame);
+                if cx.router.peers.send(owner.domain(), client.domain(), frame).is_err() {
+                    cx.server.shared().pep.abroad.missed(owner, client);
+                }
             }
         };
         if feeds.if_still(owner, version, send).is_some() {

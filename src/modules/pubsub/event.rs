@@ -257,7 +257,8 @@ pub(super) fn is_headline(config: &NodeConfig) -> bool {
     config.notification_type == NotificationType::Headline
 }
 
-const EVENT: &str = "http://jabber.org/protocol/pubsub#event";
+/// The namespace of events.
+pub const EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 /// Bytes of an element of a list beside its names, or some more.
 const ELEMENT_BYTES: usize = 60;
 /// Bytes of what one message or request lists.

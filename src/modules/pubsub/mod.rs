@@ -37,7 +37,7 @@ pub use direct::{
     unreachable,
 };
 pub use engine::handle;
-pub use event::{Audience, Event, EventKind, Item, Outcome, To};
+pub use event::{Audience, EVENT, Event, EventKind, Item, Outcome, To};
 pub use feed::{Batch, Feeds, Telling};
 pub use forms::Settings;
 pub use request::{NewItem, Publish, Request};

@@ -69,10 +69,48 @@ impl Circumstances {
     ) -> Result<bool, StoreError> {
         let limits = &self.router.limits;
         let waiting = roster::requested_by(tx, account)?;
-        let domain = |bare: &str| bare.rsplit('@').next() == Some(peer.domain());
-        let neighbours = || waiting.iter().filter(|bare| domain(bare)).count();
-        Ok(waiting.len() >= limits.subscription_requests_max
-            || (!self.is_local(peer)
-                && neighbours() >= limits.subscription_requests_per_domain_max))
+        let domains = waiting.iter().map(|bare| domain_of(bare));
+        let (near, far): (Vec<&str>, Vec<&str>) =
+            domains.partition(|domain| self.router.has_accounts(domain));
+        let all = limits.subscription_requests_max;
+        if self.is_local(peer) {
+            return Ok(near.len() + far.len() >= all);
+        }
+        let from = parent(peer.domain());
+        let neighbours = far.iter().filter(|domain| parent(domain) == from).count();
+        // However many other servers there are, people of this one have room.
+        Ok(near.len() + far.len() >= all
+            || far.len() >= all.div_ceil(2)
+            || neighbours >= limits.subscription_requests_per_domain_max)
+    }
+}
+
+fn domain_of(bare: &str) -> &str {
+    bare.rsplit('@').next().unwrap_or(bare)
+}
+
+/// The last two labels of a domain: what is below them one owner can have as many of as they like.
+fn parent(domain: &str) -> &str {
+    let mut dots = domain.rmatch_indices('.').map(|(at, _)| at);
+    let second = dots.nth(1).and_then(|at| domain.get(at + 1..));
+    second.unwrap_or(domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_have_their_last_two_labels_in_common() {
+        for (domain, wanted) in [
+            ("a.example", "a.example"),
+            ("x.a.example", "a.example"),
+            ("y.x.a.example", "a.example"),
+            ("example", "example"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(parent(domain), wanted);
+        }
+        assert_eq!(domain_of("u@a.example"), "a.example");
     }
 }

@@ -213,15 +213,20 @@ async fn requests_are_bounded() {
         assert!(b.cx.server.subscription_in(b.cx.clone(), stanza).await.unwrap().is_empty());
         b.taken().await.len()
     };
-    // One server fills its share, and leaves room for others; so do its own strangers, its bare domain too.
-    for (domain, taken) in [("flood.elsewhere", 4), ("x.flood.elsewhere", 4)] {
+    // One server fills its share, and leaves room for others: with its bare domain, and with what is below it. All
+    // of them leave half to people of this one.
+    for (domain, taken) in
+        [("flood.elsewhere", 4), ("x.flood.elsewhere", 0), ("b.elsewhere", 1), ("c.elsewhere", 0)]
+    {
         for n in 0..6 {
             let from = if n == 0 { domain.to_owned() } else { format!("u{n}@{domain}") };
             assert_eq!(ask(&from).await, usize::from(n < taken), "{from}");
         }
     }
     // Our own have no share, but all together have a bound.
-    for (from, taken) in [("o1@x", 1), ("o2@x", 1), ("o3@x", 0), ("u1@other.elsewhere", 0)] {
+    for (from, taken) in
+        [("o1@x", 1), ("o2@x", 1), ("o3@x", 1), ("o4@x", 1), ("o5@x", 1), ("o6@x", 0)]
+    {
         assert_eq!(ask(from).await, taken, "{from}");
     }
     // The one who asks hears what it hears of somebody who does not answer, or does not exist.

@@ -1,6 +1,7 @@
 //! Connecting to other servers: where they are, by static routes or the DNS, and the first of their addresses that
 //! answers, with TLS where it begins with the first byte.
 
+mod public;
 mod race;
 mod route;
 mod settings;

@@ -10,6 +10,8 @@ use super::route::Route;
 pub struct Settings {
     /// Where single domains (in normal form) are, whatever the DNS says.
     pub routes: BTreeMap<String, Route>,
+    /// Whether servers may be at addresses that are not public; those of `routes` may be anywhere.
+    pub private_addresses: bool,
     /// How long a connection to one address may take, and the handshake of direct TLS after it.
     pub connect_time: Duration,
     /// How long sent bytes may be unacknowledged before a connection is taken for dead.

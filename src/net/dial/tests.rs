@@ -25,10 +25,15 @@ fn tls(domain: &str) -> (TempDir, PeerTls) {
 
 /// A dialer that asks this zone.
 fn dial(zone: &Zone, routes: &[(&str, &str)]) -> (TempDir, Dial) {
+    dial_to(zone, routes, true)
+}
+
+fn dial_to(zone: &Zone, routes: &[(&str, &str)], private_addresses: bool) -> (TempDir, Dial) {
     let (folder, tls) = tls("a.example");
     let route = |(domain, place): &(&str, &str)| ((*domain).to_owned(), place.parse().unwrap());
     let settings = Settings {
         routes: routes.iter().map(route).collect(),
+        private_addresses,
         connect_time: Duration::from_secs(2),
         loss_time: Duration::from_secs(60),
     };
@@ -187,13 +192,70 @@ async fn who_is_not_found_is_told_of() {
             "NotFound(\"the servers of none.example are not found: none.example: there is no such name",
         ),
         ("shut.example", "NotFound(\"shut.example says that it has no XMPP server"),
-        ("dead.example", "Failed(\"dead.example (127.0.0.1:"),
+        ("dead.example", "Failed(\"the connection was refused\")"),
+        ("127.0.0.1", "NotFound(\"an address is not called"),
+        ("[::1]", "NotFound(\"an address is not called"),
         ("fails.example", "Failed("),
     ] {
         let mut attempts = dial.dial("a.example", domain);
         let error = attempts.next().await.unwrap().err().unwrap();
         assert!(format!("{error:?}").starts_with(expected), "{error:?}");
         assert!(attempts.next().await.is_none());
-        assert!(attempts.steps().iter().any(|step| step.failed), "{:?}", attempts.steps());
+        let literal = domain.contains("127") || domain.contains(':');
+        assert!(literal || attempts.steps().iter().any(|step| step.failed), "{domain}");
+    }
+}
+
+/// RFC 1918, RFC 4193: whoever writes the records does not choose among what this machine alone can reach.
+#[tokio::test]
+async fn records_lead_to_public_addresses_only() {
+    let (port, _task) = peer(true).await;
+    let zone = Zone::serve(&format!(
+        "_xmpps-server._tcp.b.example SRV 0 0 {port} b.example
+         b.example A 127.0.0.1
+         b.example AAAA fd00::1
+         c.example A 169.254.169.254"
+    ))
+    .await;
+    let (_folder, dial) = dial_to(&zone, &[("d.example", "10.0.0.1:1")], false);
+    for domain in ["b.example", "c.example"] {
+        let mut attempts = dial.dial("a.example", domain);
+        let error = attempts.next().await.unwrap().err().unwrap();
+        assert_eq!(format!("{error:?}"), "NotFound(\"the server has no public address\")");
+        let last = attempts.steps().last().unwrap();
+        assert!(last.failed && last.what.ends_with("(s2s.private_addresses)"), "{}", last.what);
+    }
+    // Where the operator says that a domain is, it may be.
+    let (port, task) = peer(true).await;
+    let place = format!("tls://127.0.0.1:{port}");
+    let (_folder, dial) = dial_to(&zone, &[("d.example", &place)], false);
+    greet(dial.dial("a.example", "d.example").next().await.unwrap().unwrap()).await;
+    assert!(task.await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn each_address_is_called_once_and_of_all_not_many() {
+    let dead = closed().await;
+    let mut lines = String::new();
+    for n in 0..9 {
+        lines += &format!("_xmpp-server._tcp.b.example SRV {n} 0 {dead} h{n}.b.example\n");
+        lines += &format!("h{n}.b.example A 127.0.0.{}\n", n % 3 + 1);
+        // One address and many ports.
+        lines += &format!("_xmpp-server._tcp.c.example SRV {n} 0 {} c.example\n", 1 + n);
+        // Many addresses.
+        for last in 0..3 {
+            lines += &format!("_xmpp-server._tcp.d.example SRV {n} 0 {dead} i{n}.d.example\n");
+            lines += &format!("i{n}.d.example A 127.1.{n}.{last}\n");
+        }
+    }
+    lines += "c.example A 127.0.0.1\n";
+    let zone = Zone::serve(&lines).await;
+    let (_folder, dial) = dial(&zone, &[]);
+    for (domain, called) in [("b.example", 3), ("c.example", 4), ("d.example", 12)] {
+        let mut attempts = dial.dial("a.example", domain);
+        while attempts.next().await.is_some() {}
+        let steps = attempts.steps().iter();
+        let connections = steps.filter(|step| step.what.starts_with("connection to")).count();
+        assert_eq!(connections, called, "{domain}: {:?}", attempts.steps());
     }
 }

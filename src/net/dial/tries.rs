@@ -1,16 +1,18 @@
 //! The servers of one domain, one after the other.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout_at;
 
+use super::public::is_public;
 use super::race::{Failure, Tried, race};
 use super::settings::Settings;
 use super::socket::{PeerSocket, Side, now};
-use crate::net::dns::select::{Begin, PORT, Target};
+use crate::net::dns::select::{Begin, Target};
 use crate::net::dns::{Asked, DnsError, Names};
 use crate::net::tls::peer::{Dane, PeerTls};
 use crate::peer::dial::{Attempts, DialError, Dialed, Next, Step};
@@ -29,6 +31,10 @@ pub(super) struct Tries {
     remote: String,
     /// None before they were looked for.
     targets: Option<VecDeque<Target>>,
+    /// Where connections were tried. Bounded: whoever writes a domain's records sends us nowhere often.
+    called: Vec<(SocketAddr, Begin)>,
+    /// The operator says where it is.
+    routed: bool,
     steps: Vec<Step>,
     /// What is left of the time for all of it, in which nobody else is waited for.
     left: Duration,
@@ -37,7 +43,8 @@ pub(super) struct Tries {
 impl Tries {
     pub(super) fn new(shared: Arc<Shared>, local: &str, remote: &str) -> Self {
         let (local, remote) = (local.to_owned(), remote.to_owned());
-        Self { shared, local, remote, targets: None, steps: Vec::new(), left: DIAL_TIME }
+        let (called, steps, left) = (Vec::new(), Vec::new(), DIAL_TIME);
+        Self { shared, local, remote, targets: None, called, routed: false, steps, left }
     }
 
     async fn try_next(&mut self) -> Option<Result<Dialed, DialError>> {
@@ -67,23 +74,25 @@ impl Tries {
         let mut last = None;
         while let Some(target) = self.targets.as_mut().and_then(VecDeque::pop_front) {
             match self.connect(target).await {
-                Ok(dialed) => return Some(Ok(dialed)),
+                Ok(Some(dialed)) => return Some(Ok(dialed)),
+                Ok(None) => {}
                 Err(error) => last = Some(Err(error)),
             }
         }
         last
     }
 
-    /// Where the domain is: as the routes say, at the address that it is, or as the DNS says.
+    /// Where the domain is: as the routes say, or as the DNS says.
     async fn find(&mut self) -> Result<VecDeque<Target>, DialError> {
-        let at = |host: String| Target { host, port: PORT, begin: Begin::StartTls, secure: false };
         if let Some(route) = self.shared.settings.routes.get(&self.remote) {
             let what = format!("s2s.routes: {} is at {route}", self.remote);
             self.steps.push(Step { what, took: Duration::ZERO, failed: false });
+            self.routed = true;
             return Ok(VecDeque::from([route.0.clone()]));
         }
-        if let Some(ip) = literal(&self.remote) {
-            return Ok(VecDeque::from([at(ip.to_string())]));
+        if is_literal(&self.remote) {
+            // RFC 7622 §3.2 allows them, but no authority vouches for one, and it may be anybody's.
+            return Err(DialError::NotFound("an address is not called as a domain".to_owned()));
         }
         let mut asked = Vec::new();
         let found = self.shared.names.targets(&self.remote, &mut asked).await;
@@ -91,36 +100,76 @@ impl Tries {
         found.map(VecDeque::from).map_err(|error| self.dns_error(&self.remote, &error))
     }
 
-    async fn connect(&mut self, target: Target) -> Result<Dialed, DialError> {
+    /// Connects to one of the servers; `None` if all its addresses were tried before.
+    async fn connect(&mut self, target: Target) -> Result<Option<Dialed>, DialError> {
         let (addresses, mut secure) = self.addresses(&target).await?;
+        let addresses = self.new_ones(addresses, target.begin);
+        if addresses.is_empty() {
+            return Ok(None);
+        }
         secure &= target.secure;
         let dane = self.dane(&target, secure).await?;
         let mut tried = Vec::new();
         let limit = self.shared.settings.connect_time;
         let won = race(addresses, limit, &mut tried).await;
-        let error = tried.iter().rev().find_map(|one| failed(&target.host, one, limit));
+        let error = tried.iter().rev().find_map(failed);
+        self.called.extend(tried.iter().map(|one| (one.address, target.begin)));
         self.steps.extend(tried.iter().map(step));
         let Some((stream, address)) = won else {
-            let nothing = || DialError::NotFound(format!("{} has no address", target.host));
+            let nothing = || DialError::NotFound("the server has no address".to_owned());
             return Err(error.unwrap_or_else(nothing));
         };
         let (tls, loss_time) = (self.shared.tls.clone(), self.shared.settings.loss_time);
         let socket = PeerSocket::plain(stream, tls, Side::Ours { dane }, loss_time);
         match target.begin {
-            Begin::StartTls => Ok(Dialed { transport: Box::new(socket), address, secured: None }),
-            Begin::Direct => self.secure(socket, address, limit).await,
+            Begin::StartTls => {
+                Ok(Some(Dialed { transport: Box::new(socket), address, secured: None }))
+            }
+            Begin::Direct => self.secure(socket, address, limit).await.map(Some),
+        }
+    }
+
+    /// The addresses that are tried: each once, and of all not too many.
+    fn new_ones(&self, addresses: Vec<SocketAddr>, begin: Begin) -> Vec<SocketAddr> {
+        let left = CONNECTIONS_MAX.saturating_sub(self.called.len());
+        let of_ip = |ip| self.called.iter().filter(|(address, _)| address.ip() == ip).count();
+        let is_new = |address: &SocketAddr| {
+            !self.called.contains(&(*address, begin)) && of_ip(address.ip()) < OF_ONE_IP_MAX
+        };
+        addresses.into_iter().filter(is_new).take(left).collect()
+    }
+
+    /// Addresses that whoever writes the records may send us to.
+    fn allowed(&mut self, host: &str, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, DialError> {
+        if self.routed || self.shared.settings.private_addresses {
+            return Ok(found);
+        }
+        let (allowed, refused): (Vec<_>, Vec<_>) = found.into_iter().partition(|ip| is_public(*ip));
+        if !refused.is_empty() {
+            let what = format!(
+                "{host}: {} addresses are not public (s2s.private_addresses)",
+                refused.len()
+            );
+            self.steps.push(Step { what, took: Duration::ZERO, failed: allowed.is_empty() });
+        }
+        match allowed.is_empty() {
+            true => Err(DialError::NotFound("the server has no public address".to_owned())),
+            false => Ok(allowed),
         }
     }
 
     async fn addresses(&mut self, target: &Target) -> Result<(Vec<SocketAddr>, bool), DialError> {
         if let Ok(ip) = target.host.parse::<IpAddr>() {
-            return Ok((vec![SocketAddr::from((ip, target.port))], false));
+            let allowed = self.allowed(&target.host, vec![ip])?;
+            let all = allowed.into_iter().map(|ip| SocketAddr::from((ip, target.port)));
+            return Ok((all.collect(), false));
         }
         let mut asked = Vec::new();
         let found = self.shared.names.addresses(&target.host, &mut asked).await;
         self.note(asked);
         let found = found.map_err(|error| self.dns_error(&target.host, &error))?;
-        let all = found.all.into_iter().map(|ip| SocketAddr::from((ip, target.port)));
+        let allowed = self.allowed(&target.host, found.all)?;
+        let all = allowed.into_iter().map(|ip| SocketAddr::from((ip, target.port)));
         Ok((all.collect(), found.secure))
     }
 
@@ -157,13 +206,11 @@ impl Tries {
             }
             Ok(Err(error)) => {
                 let told = format!("failed: {error}");
-                let why = format!("TLS with {address} failed: {error}");
-                (told, Err(DialError::Failed(why)))
+                (told, Err(DialError::Failed("TLS with the server failed".to_owned())))
             }
             Err(_) => {
                 let told = format!("no end within {} seconds", limit.as_secs());
-                let why = format!("TLS with {address} came to no end");
-                (told, Err(DialError::Timeout(why)))
+                (told, Err(DialError::Timeout("TLS with the server came to no end".to_owned())))
             }
         };
         let what = format!("TLS with {address}: {told}");
@@ -176,9 +223,13 @@ impl Tries {
         self.steps.extend(asked.into_iter().map(step));
     }
 
+    /// Senders and peers are told only of what kind it is: the steps say the rest.
     fn dns_error(&self, name: &str, error: &DnsError) -> DialError {
         let what = match error {
             DnsError::NotOffered => format!("{name} says that it has no XMPP server"),
+            DnsError::Failed(_) => {
+                format!("the servers of {} are not found: the DNS server failed", self.remote)
+            }
             error => format!("the servers of {} are not found: {name}: {error}", self.remote),
         };
         match error {
@@ -203,9 +254,9 @@ impl Attempts for Tries {
 }
 
 /// A domainpart that is an address (RFC 7622 §3.2).
-fn literal(domain: &str) -> Option<IpAddr> {
+fn is_literal(domain: &str) -> bool {
     let inner = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    inner.unwrap_or(domain).parse().ok()
+    inner.unwrap_or(domain).parse::<IpAddr>().is_ok()
 }
 
 fn step(tried: &Tried) -> Step {
@@ -219,20 +270,21 @@ fn step(tried: &Tried) -> Step {
     Step { what: format!("connection to {}: {told}", tried.address), took: tried.took, failed }
 }
 
-fn failed(host: &str, tried: &Tried, limit: Duration) -> Option<DialError> {
-    let place = match tried.address.ip().to_string() == host {
-        true => tried.address.to_string(),
-        false => format!("{host} ({})", tried.address),
-    };
+/// Without the address, of which the step tells: errors go to whoever wrote, and to peers.
+fn failed(tried: &Tried) -> Option<DialError> {
     match tried.failure.as_ref()? {
-        Failure::Timeout => {
-            let secs = limit.as_secs();
-            Some(DialError::Timeout(format!("{place} did not answer within {secs} seconds")))
+        Failure::Timeout => Some(DialError::Timeout("the server did not answer".to_owned())),
+        Failure::Refused(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            Some(DialError::Failed("the connection was refused".to_owned()))
         }
-        Failure::Refused(error) => Some(DialError::Failed(format!("{place}: {error}"))),
+        Failure::Refused(_) => Some(DialError::Failed("the server is not reached".to_owned())),
         Failure::Slower => None,
     }
 }
 
+/// Connections of one attempt, over all servers of the domain.
+const CONNECTIONS_MAX: usize = 12;
+/// Of these, to one address.
+const OF_ONE_IP_MAX: usize = 4;
 /// For all that is done to connect to a domain, as far as it is done here.
 const DIAL_TIME: Duration = Duration::from_secs(30);

@@ -53,8 +53,7 @@ impl Names {
         anchors: Option<Arc<TrustAnchors>>,
     ) -> Result<Self, String> {
         let validates = anchors.is_some();
-        let own = !servers.is_empty();
-        let servers = if own { servers.to_vec() } else { of_the_system() };
+        let servers = if servers.is_empty() { of_the_system() } else { servers.to_vec() };
         let config = ResolverConfig::from_name_servers(servers.into_iter().map(server).collect());
         let mut options = ResolverOpts::default();
         options.timeout = QUERY_TIME;
@@ -63,8 +62,8 @@ impl Names {
         options.validate = validates;
         options.positive_max_ttl = Some(TTL_MAX);
         options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
-        // Who names DNS servers wants them asked.
-        options.use_hosts_file = if own { ResolveHosts::Never } else { ResolveHosts::Always };
+        // The hosts file is about this machine's own network, which no other server's domain is in.
+        options.use_hosts_file = ResolveHosts::Never;
         let mut builder =
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
                 .with_options(options);

@@ -54,6 +54,11 @@ impl PeerTls {
         Ok(Self { tls, trusted: Arc::new(Trusted::load(trust)?) })
     }
 
+    /// Reads the authorities of the system, which takes a while: on a thread that may wait.
+    pub fn prepare(&self) {
+        self.trusted.roots();
+    }
+
     /// Reads the believed certificates again. If that fails, they stay as they are, and the log says so.
     pub fn reload(&self) {
         if let Err(error) = self.trusted.reload() {
@@ -70,18 +75,27 @@ impl PeerTls {
         let name = server_name(whom.remote)?;
         let config = self.ours(whom.local)?.peers.client(whom.direct);
         let connect = TlsConnector::from(config).connect(name, io);
-        let stream = self.tls.0.turns.take(connect).await?;
-        let state = stream.get_ref().1;
+        // What the certificate is worth is found out within the turn: signatures are arithmetic, too.
+        let secure = async {
+            let stream = connect.await?;
+            let peer = self.of_called(stream.get_ref().1, &whom);
+            Ok(Secured { stream: stream.into(), peer })
+        };
+        self.tls.0.turns.take(secure).await
+    }
+
+    fn of_called(&self, state: &CommonState, whom: &Whom<'_>) -> PeerSecured {
         let mut certificate = self.judge(state);
         if let (Some(dane), Some(found)) = (whom.dane, &mut certificate) {
             let chain = state.peer_certificates().unwrap_or_default();
             let provider = &self.tls.0.provider;
-            if let Some(trust) = dane::judge(dane, chain, whom.remote, now(), provider) {
-                found.trust = trust;
+            if chain.len() <= verdict::CHAIN_MAX
+                && let Some(trust) = dane::judge(dane, chain, whom.remote, now(), provider)
+            {
+                *found = verdict::with_trust(chain, trust);
             }
         }
-        let peer = secured(state, certificate);
-        Ok(Secured { stream: stream.into(), peer })
+        secured(state, certificate)
     }
 
     /// Performs the handshake of a connection that a peer opened; `to` is the domain of the stream header, if there
@@ -95,10 +109,13 @@ impl PeerTls {
         // The stream says for whom it is; before it, SNI does. A peer may put an SRV target there.
         let host = self.ours(to.or(sni.as_deref()).unwrap_or_default())?;
         let config = host.peers.server(to.is_none());
-        let stream = self.tls.0.turns.take(start.into_stream(config)).await?;
-        let state = stream.get_ref().1;
-        let peer = secured(state, self.judge(state));
-        Ok(Secured { stream: stream.into(), peer })
+        let secure = async {
+            let stream = start.into_stream(config).await?;
+            let state = stream.get_ref().1;
+            let peer = secured(state, self.judge(state));
+            Ok(Secured { stream: stream.into(), peer })
+        };
+        self.tls.0.turns.take(secure).await
     }
 
     /// The host whose certificate is for a domain of ours: its own; else, for a service, one that has its name, or

@@ -44,7 +44,8 @@ impl Trusted {
     pub(super) fn reload(&self) -> Result<(), TlsError> {
         let fresh = named(&self.trust)?;
         *self.named.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
-        *self.roots.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let roots = Arc::new(self.read());
+        *self.roots.lock().unwrap_or_else(PoisonError::into_inner) = Some(roots);
         Ok(())
     }
 

@@ -22,6 +22,10 @@ pub(super) fn judge(
     provider: &CryptoProvider,
 ) -> Option<PeerCertificate> {
     let own = chain.first()?;
+    if chain.len() > CHAIN_MAX {
+        let trust = Trust::Untrusted(format!("the chain has more than {CHAIN_MAX} certificates"));
+        return Some(PeerCertificate { trust, names: Vec::new() });
+    }
     let facts = match Facts::read(own) {
         Ok(facts) => facts,
         Err(why) => {
@@ -29,7 +33,6 @@ pub(super) fn judge(
             return Some(PeerCertificate { trust, names: Vec::new() });
         }
     };
-    let names = names(&facts);
     let proved = match roots.named.iter().any(|named| named == own) {
         true => in_time(&facts, now),
         false => prove(chain, &roots.store, now, provider).map_err(|error| told(&error, &facts)),
@@ -38,7 +41,23 @@ pub(super) fn judge(
         Ok(()) => Trust::Valid,
         Err(why) => Trust::Untrusted(why),
     };
-    Some(PeerCertificate { trust, names })
+    Some(of_facts(&facts, trust))
+}
+
+/// A chain whose worth was found out otherwise.
+pub(super) fn with_trust(chain: &[CertificateDer<'_>], trust: Trust) -> PeerCertificate {
+    let facts = chain.first().and_then(|own| Facts::read(own).ok());
+    match facts {
+        Some(facts) => of_facts(&facts, trust),
+        None => PeerCertificate { trust, names: Vec::new() },
+    }
+}
+
+fn of_facts(facts: &Facts, trust: Trust) -> PeerCertificate {
+    // Of what is not believed, people are told and no more.
+    let is_believed = !matches!(trust, Trust::Untrusted(_));
+    let names = names(facts, if is_believed { NAMES_MAX } else { NAMES_SHOWN_MAX });
+    PeerCertificate { trust, names }
 }
 
 /// Whether a chain leads to one of these roots (RFC 5280 §6); names are not looked at.
@@ -119,16 +138,19 @@ fn shown(text: &str) -> String {
 }
 
 /// The names that can be an XMPP server's (RFC 6120 §13.7.1.2), bounded.
-fn names(facts: &Facts) -> Vec<CertName> {
+fn names(facts: &Facts, max: usize) -> Vec<CertName> {
     let named = facts.names.iter().filter_map(|name| match name {
         Name::Dns(name) => Some(CertName::Dns(name.to_ascii_lowercase())),
         Name::Srv(name) => Some(CertName::Srv(name.clone())),
         Name::Xmpp(jid) => Some(CertName::XmppAddr(jid.clone())),
         Name::Ip(_) => None,
     });
-    named.take(NAMES_MAX).collect()
+    named.take(max).collect()
 }
 
 /// Authorities put at most a hundred into one certificate.
-const NAMES_MAX: usize = 1_000;
+const NAMES_MAX: usize = 100;
+const NAMES_SHOWN_MAX: usize = 5;
+/// Certificates of one chain: two or three are usual, and each is a signature to look at.
+pub(super) const CHAIN_MAX: usize = 8;
 const SHOWN_MAX: usize = 200;

@@ -106,6 +106,7 @@ impl Config {
         self.c2s.listen = vec![free];
         self.c2s.listen_tls = vec![free];
         self.s2s.listen = vec![free];
+        self.s2s.private_addresses = true;
         self.s2s.bytes_per_second = 0;
         self.s2s.stanzas_per_second = 0;
         self.s2s.streams_unauthenticated_max = 0;

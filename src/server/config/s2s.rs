@@ -40,6 +40,8 @@ pub struct S2s {
     pub deny: Vec<String>,
     /// Where single domains are, whatever the DNS says.
     pub routes: BTreeMap<String, String>,
+    /// Whether servers may be at addresses that are not public.
+    pub private_addresses: bool,
     /// The DNS servers. Empty: those of the system.
     pub resolver: Vec<SocketAddr>,
     /// Whether DNSSEC is validated, and TLSA records count.
@@ -87,6 +89,7 @@ impl Default for S2s {
             allow: peer.allow,
             deny: peer.deny,
             routes: BTreeMap::new(),
+            private_addresses: false,
             resolver: Vec::new(),
             dane: false,
             connect_secs: 10,
@@ -137,6 +140,7 @@ impl S2s {
         };
         dial::Settings {
             routes: self.routes.iter().filter_map(route).collect(),
+            private_addresses: self.private_addresses,
             connect_time: Duration::from_secs(self.connect_secs),
             loss_time,
         }

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::bounds::Bounds;
 use super::item::{Event, Greeting, Item};
-use crate::base::limits::Limits;
+use crate::base::limits::{Limits, PEER_BYTES_MAX_UNAUTHENTICATED};
 use crate::stanza::{Frame, content};
 use crate::stream::error::StreamFailure;
 use crate::xml::error::XmlError;
@@ -44,7 +44,10 @@ impl Tcp {
     /// A stream whose header has not arrived, with the limits of an unauthenticated one.
     pub fn new(content: &'static str, limits: &Limits) -> Self {
         let bounds = Bounds::of(limits);
-        let bytes_max = limits.stanza_bytes_max_unauthenticated;
+        let mut bytes_max = limits.stanza_bytes_max_unauthenticated;
+        if content == ns::SERVER {
+            bytes_max = bytes_max.min(PEER_BYTES_MAX_UNAUTHENTICATED);
+        }
         let framer = Framer::new(FramerLimits { bytes_max, depth_max: limits.depth_max });
         let server = (content == ns::SERVER).then(Box::default);
         Self { content, framer, default_ns: DefaultNs::Content, bounds, server }

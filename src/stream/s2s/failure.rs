@@ -74,9 +74,15 @@ pub(in crate::stream) fn read_error(element: &Element) -> StreamFailure {
     });
     let text = named().find(|child| child.name() == "text").map(Node::text);
     match text.filter(|text| !text.is_empty()) {
-        Some(text) => error.text(text.chars().take(TEXT_CHARS_MAX).collect::<String>()),
+        Some(text) => error.text(shown(&text, TEXT_CHARS_MAX)),
         None => error.into(),
     }
+}
+
+/// What a peer says, as far as it is for people: on one line of the log, and without what terminals obey.
+pub(super) fn shown(text: &str, chars_max: usize) -> String {
+    let is_plain = |c: char| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}');
+    text.chars().take(chars_max).map(|c| if is_plain(c) { c } else { ' ' }).collect()
 }
 
 /// Of what a peer says for the log.
@@ -107,6 +113,12 @@ impl std::error::Error for Failure {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_peer_says_stays_on_one_line() {
+        assert_eq!(shown("a\nb\u{1b}[2J\u{9b}\u{2028}ü", 99), "a b [2J  ü");
+        assert_eq!(shown("abc", 2), "ab");
+    }
 
     /// XEP-0220 §2.1.1, §2.5; RFC 6120 §8.3.3.16, §8.3.3.17
     #[test]

@@ -2,6 +2,7 @@
 
 use bytestring::ByteString;
 
+use crate::base::limits::PEER_BYTES_MAX_UNAUTHENTICATED;
 use crate::stream::features;
 use crate::xml::element::Element;
 use crate::xml::ns;
@@ -15,6 +16,14 @@ pub struct PeerLimits {
     pub max_bytes: Option<u64>,
     /// Seconds of silence after which the stream may be closed.
     pub idle_seconds: Option<u64>,
+}
+
+impl PeerLimits {
+    /// What is accepted of whoever may be anybody.
+    pub(super) fn to_strangers(self) -> Self {
+        let most = u64::try_from(PEER_BYTES_MAX_UNAUTHENTICATED).unwrap_or(u64::MAX);
+        Self { max_bytes: self.max_bytes.map(|bytes| bytes.min(most)), ..self }
+    }
 }
 
 /// What we offer once the stream is under TLS.

@@ -20,13 +20,27 @@ pub struct Pair {
     pub remote: String,
     /// How it was authenticated.
     pub how: How,
+    /// Whether a certificate of the peer proves the remote domain.
+    proved: bool,
 }
 
 impl Pairs {
-    /// Adds a pair, once.
+    /// Adds a pair of a stream that the peer opened, once.
     pub fn add(&mut self, local: &str, remote: &str, how: How) {
+        let proved = matches!(how, How::External | How::DialbackByCertificate);
+        self.push(local, remote, how, proved);
+    }
+
+    /// Adds a pair of a stream that we opened, once: EXTERNAL there proves who we are, and nothing of the peer
+    /// (XEP-0178 §3). `proved` is whether its certificate does.
+    pub fn add_ours(&mut self, local: &str, remote: &str, how: How, proved: bool) {
+        self.push(local, remote, how, proved);
+    }
+
+    fn push(&mut self, local: &str, remote: &str, how: How, proved: bool) {
         if !self.has(local, remote) {
-            self.0.push(Pair { local: local.to_owned(), remote: remote.to_owned(), how });
+            let (local, remote) = (local.to_owned(), remote.to_owned());
+            self.0.push(Pair { local, remote, how, proved });
         }
     }
 
@@ -38,8 +52,7 @@ impl Pairs {
     /// Whether a certificate proves that the stream is this domain's: then it may speak to each of ours. A dialback
     /// key is for one pair.
     fn is_proved(&self, remote: &str) -> bool {
-        let proved = |how: How| matches!(how, How::External | How::DialbackByCertificate);
-        self.0.iter().any(|pair| pair.remote == remote && proved(pair.how))
+        self.0.iter().any(|pair| pair.remote == remote && pair.proved)
     }
 
     /// Their number.
@@ -147,6 +160,23 @@ mod tests {
             ("from='x@a.example' to='y@elsewhere.example'", "host-unknown"),
         ] {
             assert_eq!(judged(addresses), want, "{addresses}");
+        }
+    }
+
+    /// XEP-0178 §3: that a peer believes us does not make it believed.
+    #[test]
+    fn a_stream_of_ours_is_proved_by_the_certificate_alone() {
+        let rules =
+            Rules { content_ns: ns::CLIENT, depth_max: 9, attributes_max: 9, children_max: 9 };
+        let stanza = |to: &str| {
+            let xml = format!("<message from='x@a.example' to='y@{to}'/>");
+            gate::check(xml.into(), &rules).unwrap()
+        };
+        for (proved, elsewhere) in [(true, true), (false, false)] {
+            let mut pairs = Pairs::default();
+            pairs.add_ours("us.example", "a.example", How::External, proved);
+            assert!(pairs.judge(&stanza("us.example"), |_| true).is_ok());
+            assert_eq!(pairs.judge(&stanza("rooms.us.example"), |_| true).is_ok(), elsewhere);
         }
     }
 

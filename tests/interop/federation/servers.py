@@ -249,7 +249,7 @@ class Stonechat(Server):
         host, port = self.bed.dns.where
         s2s = {
             "listen": [f"{self.address}:5269"], "listen_tls": [f"{self.address}:5270"], "trust": [self.ca],
-            "trust_system": False, "resolver": [f"{host}:{port}"], "connect_secs": 3,
+            "trust_system": False, "resolver": [f"{host}:{port}"], "private_addresses": True, "connect_secs": 3,
             "iq_secs": 10, **self.s2s,
         }
         config = self.write("stonechat.toml", f"""

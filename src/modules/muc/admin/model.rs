@@ -165,7 +165,7 @@ proptest! {
             let mut out = Outputs::default();
             match step {
                 Step::Enter(who) => {
-                    let entering = Entering { is_new: true, fits: usize::MAX };
+                    let entering = Entering { is_new: true, from_elsewhere: false, fits: usize::MAX };
                     let _ = room.enter(&presence(who), &Entry::default(), &entering, &mut out);
                 }
                 Step::Leave(who) => drop(room.leave(&session(who), &Gone::lost(), &mut out)),

@@ -44,6 +44,15 @@ pub struct Incoming {
     pub(super) verifying: Vec<Dialback>,
     pub(super) sasl_failures: u32,
     refusals: u32,
+    /// What was asked before anything was authenticated: verifications, and `<db:verify/>`.
+    strange: Strange,
+}
+
+/// What a peer asked for that may be anybody.
+#[derive(Debug, Default)]
+struct Strange {
+    verifications: u32,
+    questions: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +86,7 @@ impl Incoming {
             verifying: Vec::new(),
             sasl_failures: 0,
             refusals: 0,
+            strange: Strange::default(),
         }
     }
 
@@ -182,7 +192,7 @@ impl Incoming {
             dialback,
             bidi: policy.bidi && !self.bidi && dialback,
             sm: policy.sm && last,
-            limits: if last { policy.limits } else { policy.limits_unauthenticated },
+            limits: if last { policy.limits } else { policy.limits_unauthenticated.to_strangers() },
         };
         let mut outputs = Outputs::from_iter([Output::Write(Item::Features(offer.to_xml()))]);
         if self.external {
@@ -207,8 +217,15 @@ impl Incoming {
             (ns::SASL, "abort") => self.sasl_failure(SaslFailure::Aborted, rng),
             (ns::DIALBACK, _) => self.dialback(&element, rng),
             (ns::BIDI, "bidi") if self.policy.bidi => self.bidi(&element),
-            (ns::SM, _) if self.pairs.is_empty() || !self.policy.sm => {
-                // XEP-0198 §3: not before authentication.
+            (ns::SM, _) if self.pairs.is_empty() => {
+                // XEP-0198 §3: not before authentication. Nobody who is somebody tries.
+                let failed = sm::failed(Condition::UnexpectedRequest, None);
+                let mut outputs = Outputs::from_iter([Output::Write(Item::Element(failed))]);
+                let failure = StreamError::PolicyViolation.text("nothing is authenticated yet");
+                outputs.extend(self.close(Some(failure), rng));
+                outputs
+            }
+            (ns::SM, _) if !self.policy.sm => {
                 let failed = sm::failed(Condition::UnexpectedRequest, None);
                 Outputs::from_iter([Output::Write(Item::Element(failed))])
             }
@@ -271,7 +288,15 @@ impl Incoming {
             // XEP-0220 §3.1: nothing was asked on this stream, so nothing may be answered.
             (_, Content::Answer(_)) => self
                 .close(Some(StreamError::NotAuthorized.text("an answer without a question")), rng),
-            (DialbackKind::Verify, _) => answered(self.policy.verify(&read)),
+            (DialbackKind::Verify, _) => {
+                // XEP-0220 §2.1.2: a stream for questions has nothing authenticated, and few of them.
+                self.strange.questions += u32::from(self.pairs.is_empty());
+                if self.strange.questions > QUESTIONS_MAX {
+                    let failure = StreamError::PolicyViolation.text("too many keys to verify");
+                    return self.close(Some(failure), rng);
+                }
+                answered(self.policy.verify(&read))
+            }
             (DialbackKind::Result, Content::Key(key)) => {
                 let key = key.clone();
                 self.result(read, key, rng)
@@ -283,6 +308,7 @@ impl Incoming {
     fn result(&mut self, request: Dialback, key: String, rng: &mut dyn Rng) -> Outputs {
         let (local, remote) = (request.to.as_str(), request.from.as_str());
         let policy = &self.policy;
+        #[allow(clippy::result_large_err)] // lives for one step
         let refuse = |error: StanzaError, why: &str| Err((error, why.to_owned()));
         let under_way = |one: &Dialback| one.to == local && one.from == remote;
         let judged = if !policy.is_ours(local) {
@@ -295,7 +321,10 @@ impl Incoming {
             return answered(Some(request.answer(Outcome::Valid)));
         } else if self.verifying.iter().any(under_way) {
             refuse(StanzaError::unexpected_request(), "it is being verified already")
-        } else if self.pairs.len() + self.verifying.len() >= policy.domains_per_stream_max {
+        } else if self.pairs.len() + self.verifying.len() >= policy.domains_per_stream_max
+            || (self.pairs.is_empty() && self.verifying.len() >= VERIFICATIONS_AT_ONCE_MAX)
+            || (self.pairs.is_empty() && self.strange.verifications >= VERIFICATIONS_MAX)
+        {
             refuse(StanzaError::resource_constraint(), "too many domains on one stream")
         } else {
             match self.secured.as_ref().map_or(Err(String::new()), |tls| tls.proves_by_name(remote))
@@ -311,6 +340,7 @@ impl Incoming {
             Ok(false) => {
                 let (local, remote) = (request.to.clone(), request.from.clone());
                 let stream_id = self.id.clone();
+                self.strange.verifications += u32::from(self.pairs.is_empty());
                 self.verifying.push(request);
                 Outputs::from_iter([Output::Verify { local, remote, stream_id, key }])
             }
@@ -410,4 +440,10 @@ fn answered(answer: Option<Dialback>) -> Outputs {
 
 const FORGED: &str = "its authoritative server says that the key is not its own";
 /// Requests for pairs that are refused on one stream before it is closed.
-const REFUSALS_MAX: u32 = 100;
+const REFUSALS_MAX: u32 = 20;
+/// Before anything is authenticated (XEP-0220 §3: each makes this server call another one): verifications at a time.
+const VERIFICATIONS_AT_ONCE_MAX: usize = 3;
+/// In all.
+const VERIFICATIONS_MAX: u32 = 10;
+/// Questions of others about our keys.
+const QUESTIONS_MAX: u32 = 5;

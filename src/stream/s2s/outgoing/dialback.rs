@@ -123,7 +123,7 @@ impl Outgoing {
         let failure = match outcome {
             Outcome::Valid if self.state == State::Dialling => return self.ready(How::Dialback),
             Outcome::Valid => {
-                self.pairs.add(&local, &remote, How::Dialback);
+                self.pairs.add_ours(&local, &remote, How::Dialback, false);
                 return Outputs::from_iter([Output::Paired { local, remote }]);
             }
             Outcome::Invalid => Failure::Invalid,

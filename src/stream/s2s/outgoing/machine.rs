@@ -10,7 +10,7 @@ use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::framing::Item;
 use crate::stream::s2s::certificate::Secured;
 use crate::stream::s2s::dialback::{Dialback, Outcome};
-use crate::stream::s2s::failure::{Failure, read_error};
+use crate::stream::s2s::failure::{Failure, read_error, shown};
 use crate::stream::s2s::features::{self, PeerFeatures};
 use crate::stream::s2s::header::{self, Answered};
 use crate::stream::s2s::pairs::Pairs;
@@ -256,7 +256,7 @@ impl Outgoing {
                 let view = element.view();
                 let named = view.root().children().find(|child| child.name() != "text");
                 let condition = named.map_or("", |named| named.name());
-                self.dial(Some(condition.chars().take(CONDITION_CHARS_MAX).collect()))
+                self.dial(Some(shown(condition, CONDITION_CHARS_MAX)))
             }
             _ => self.broken(StreamError::UnsupportedStanzaType.into()),
         }
@@ -264,7 +264,8 @@ impl Outgoing {
 
     pub(super) fn ready(&mut self, how: How) -> Outputs {
         self.state = State::Ready;
-        self.pairs.add(&self.local, &self.remote, how);
+        let proved = self.secured.as_ref().is_some_and(|tls| tls.proves(&self.remote).is_ok());
+        self.pairs.add_ours(&self.local, &self.remote, how, proved && how == How::External);
         let mut outputs = Outputs::new();
         if how != How::External {
             outputs.push(Output::Authenticated { restart: false });
@@ -293,7 +294,7 @@ impl Outgoing {
     fn peer_failed(&mut self, element: &Element) -> Outputs {
         let failure = read_error(element);
         if let StreamError::SeeOtherHost(host) = &failure.error {
-            let host = host.clone().into_owned();
+            let host = shown(host, HOST_CHARS_MAX);
             let mut outputs = Outputs::from_iter([Output::Elsewhere(host.clone())]);
             outputs.extend(self.fail(&Failure::Elsewhere(host)));
             return outputs;
@@ -347,3 +348,5 @@ impl Outgoing {
 
 /// Of what a peer says for the log.
 const CONDITION_CHARS_MAX: usize = 64;
+/// A domain has at most 255, and a port may follow.
+const HOST_CHARS_MAX: usize = 512;
