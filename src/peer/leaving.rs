@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::machine::{Input, Machine};
-use super::sending::give_up;
+use super::rows::give_up;
 use super::stream::{Ended, Stream};
 use crate::jid::Jid;
 use crate::modules::api::Requester;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::clock::now;
-use super::sending::Confirms;
+use super::sending::{Confirms, Sending};
 use super::stream::{Managed, Resumption, Stream};
 use crate::base::hash::sha256;
 use crate::base::id::{self, OsRng};
@@ -141,6 +141,21 @@ impl Stream {
         if self.sending.counts_from_here(h, self.federation.sent_bounds()) {
             self.wire.queue(sm::request());
         }
+    }
+
+    pub(super) fn say_count(&mut self) {
+        let h = self.receiving.handled_count.h();
+        self.wire.queue(sm::ack(h));
+    }
+
+    pub(super) fn note_managed(&self) {
+        self.listed.change(|facts| facts.managed = true);
+    }
+
+    /// What it sent and has to send, for another stream.
+    pub(super) fn take_sending(&mut self) -> Sending {
+        let router = self.federation.context.router.clone();
+        std::mem::replace(&mut self.sending, Sending::new(router, self.federation.sent_bounds()))
     }
 
     /// Asks for stream management, or to resume the former stream; without either, pings acknowledge.

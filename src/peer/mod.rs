@@ -15,6 +15,7 @@ mod managed;
 pub mod operator;
 mod receiving;
 mod resumable;
+mod rows;
 mod securing;
 mod sending;
 pub mod settings;

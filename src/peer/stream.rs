@@ -25,7 +25,6 @@ use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::framing::{Event, Item};
 use crate::stream::s2s::outgoing::Ready;
 use crate::stream::s2s::{Failure, Outcome};
-use crate::stream::sm;
 use crate::xml::element::Element;
 
 /// One stream, from its first byte to its last.
@@ -478,21 +477,6 @@ impl Stream {
         let acts = self.machine.feed(Input::Fail(failure));
         Box::pin(self.perform(acts)).await;
         self.ending.get_or_insert(Ended::Lost);
-    }
-
-    pub(super) fn say_count(&mut self) {
-        let h = self.receiving.handled_count.h();
-        self.wire.queue(sm::ack(h));
-    }
-
-    pub(super) fn note_managed(&self) {
-        self.listed.change(|facts| facts.managed = true);
-    }
-
-    /// What it sent and has to send, for another stream.
-    pub(super) fn take_sending(&mut self) -> Sending {
-        let router = self.federation.context.router.clone();
-        std::mem::replace(&mut self.sending, Sending::new(router, self.federation.sent_bounds()))
     }
 
     async fn managed(&mut self, element: &Element) {

@@ -13,13 +13,13 @@ use super::check::{bind_problem, bucket, certificates, clock_warning, open_folde
 use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
 use super::federation::{self, Federation};
+use super::listening::{Listening, listen_for_peers};
 use super::periodic;
 use crate::admin::{Operator, Response};
 use crate::base::id::{OsRng, Rng};
 use crate::jid::Jid;
 use crate::modules::api::{Cause, PeriodicJob, Requester, Serving, Stage};
 use crate::modules::{self, Pipeline};
-use crate::net::acceptor::{Acceptor, Protocol};
 use crate::net::c2s::{ClientStreams, ListenerKind};
 use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
@@ -266,24 +266,6 @@ impl Running {
     }
 }
 
-/// Accepts other servers and components, on listeners without and with TLS from the first byte.
-fn listen_for_peers(
-    context: &Arc<Context>,
-    federation: &Federation,
-    servers: [Vec<TcpListener>; 2],
-    components: [Vec<TcpListener>; 2],
-) {
-    let kinds = [ListenerKind::StartTls, ListenerKind::Direct];
-    let on = Listening::new(context);
-    for (listeners, kind) in servers.into_iter().zip(kinds) {
-        on.all(listeners, federation.on_listeners(kind));
-    }
-    let on = Listening::new(context);
-    for (listeners, kind) in components.into_iter().zip(kinds) {
-        on.all(listeners, federation.components_on(kind));
-    }
-}
-
 /// Binds all listeners, in the order of [`Config::listeners`].
 async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 9], Problem> {
     let mut bound: [Vec<TcpListener>; 9] = Default::default();
@@ -298,27 +280,6 @@ async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
-}
-
-/// Accepts on listeners, all counted together.
-struct Listening<'a> {
-    acceptor: Arc<Acceptor>,
-    context: &'a Arc<Context>,
-}
-
-impl<'a> Listening<'a> {
-    fn new(context: &'a Arc<Context>) -> Self {
-        let (limits, tasks) = (context.router.limits.clone(), context.router.tasks.clone());
-        Self { acceptor: Acceptor::new(limits, tasks, context.stopping.clone()), context }
-    }
-
-    fn all<P: Protocol>(&self, listeners: Vec<TcpListener>, protocol: P) {
-        let protocol = Arc::new(protocol);
-        for listener in listeners {
-            let accept = self.acceptor.clone().accept(listener, protocol.clone());
-            self.context.router.tasks.spawn("accept", accept);
-        }
-    }
 }
 
 /// The operator's verbs, with the time of now.
