@@ -2,8 +2,9 @@
 //! first byte.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -14,11 +15,12 @@ use super::acceptor::{Accepted, Protocol};
 use super::c2s::ListenerKind;
 use super::dial::socket::{PeerSocket, Side};
 use super::proxies::Proxies;
-use super::s2s::Strangers;
+use super::s2s::{Stranger, Strangers};
 use super::tls::peer::PeerTls;
 use crate::base::id::{self, OsRng};
 use crate::base::limits::Limits;
 use crate::peer::component::{self, Components, NewComponent};
+use crate::session::link::Guard;
 use crate::stream::error::StreamError;
 use crate::stream::framing::{Framing, Greeting, Item};
 use crate::xml::ns;
@@ -80,6 +82,30 @@ impl Protocol for ComponentStreams {
             let _ = timeout(REFUSAL_TIME, said).await;
             return;
         };
+        let sent_away = stranger.sent_away();
+        tokio::select! {
+            biased;
+            () = Box::pin(self.admitted(stream, peer, since, stranger, Box::new(counted))) => {}
+            () = sent_away => tracing::debug!(%peer, "a component that is not authenticated makes room"),
+        }
+    }
+
+    async fn refuse(self: Arc<Self>, mut stream: TcpStream) {
+        // The connection ends whether the error is read or not.
+        let _ = self.say(&mut stream, StreamError::PolicyViolation).await;
+    }
+}
+
+impl ComponentStreams {
+    /// Serves a stream to its end; as long as it is a stranger's, it may be dropped.
+    async fn admitted(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+        since: Instant,
+        stranger: Stranger,
+        counted: Guard,
+    ) {
         let limits = &self.door.limits;
         let socket =
             PeerSocket::plain(stream, self.door.tls.clone(), Side::Theirs, limits.ping_timeout);
@@ -104,12 +130,7 @@ impl Protocol for ComponentStreams {
         };
         let (transport, stranger) = (Box::new(socket), Box::new(stranger));
         let connection = NewComponent { transport, peer, tls, since, stranger };
-        component::serve(self.door.components.clone(), connection, Box::new(counted)).await;
-    }
-
-    async fn refuse(self: Arc<Self>, mut stream: TcpStream) {
-        // The connection ends whether the error is read or not.
-        let _ = self.say(&mut stream, StreamError::PolicyViolation).await;
+        component::serve(self.door.components.clone(), connection, counted).await;
     }
 }
 

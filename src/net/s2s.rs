@@ -140,6 +140,14 @@ pub struct Stranger {
     end: Arc<End>,
 }
 
+impl Stranger {
+    /// Ends when it has to make room; never, once it is no stranger any more (it is dropped).
+    pub fn sent_away(&self) -> impl Future<Output = ()> + Send + use<> {
+        let end = self.end.clone();
+        async move { end.comes().await }
+    }
+}
+
 impl Drop for Stranger {
     fn drop(&mut self) {
         self.end.is_known.store(true, Ordering::Relaxed);
@@ -214,11 +222,11 @@ impl Protocol for PeerStreams {
             let _ = timeout(REFUSAL_TIME, said).await;
             return;
         };
-        let end = stranger.end.clone();
+        let sent_away = stranger.sent_away();
         tokio::select! {
             biased;
             () = Box::pin(self.admitted(stream, peer, since, stranger, Box::new(counted))) => {}
-            () = end.comes() => tracing::debug!(%peer, "a server that is not authenticated makes room"),
+            () = sent_away => tracing::debug!(%peer, "a server that is not authenticated makes room"),
         }
     }
 

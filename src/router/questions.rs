@@ -44,8 +44,8 @@ impl Questions {
         self.open_within(QUESTIONS_MAX, asker, to, id)
     }
 
-    /// The same for a module, which leaves room for the pings of streams between servers (XEP-0199): a connection
-    /// that is dead is found out however much is asked.
+    /// The same for a module, which leaves room for the questions by which streams between servers see that
+    /// they live: a connection that is dead is found out however much is asked.
     pub fn open_for_module<'a>(
         &'a self,
         asker: &str,
