@@ -18,7 +18,7 @@ use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Requester};
 use crate::router::peer_queue::PeerQueue;
-use crate::stanza::{Frame, StanzaError};
+use crate::stanza::{Condition, Frame, StanzaError};
 use crate::store::peer_queue;
 use crate::stream::s2s::Purpose;
 
@@ -38,7 +38,15 @@ pub async fn serve(federation: Arc<Federation>) {
                 continue;
             }
         };
-        let link = Link { federation: federation.clone(), queue, tries: 0, short: 0, former: None };
+        let link = Link {
+            federation: federation.clone(),
+            queue,
+            begun: micros(wall()) - A_MOMENT,
+            met: false,
+            tries: 0,
+            short: 0,
+            former: None,
+        };
         router.tasks.spawn("peer", link.run());
     }
 }
@@ -59,6 +67,9 @@ pub async fn resume(federation: Arc<Federation>, queues: Vec<Arc<PeerQueue>>) {
 struct Link {
     federation: Arc<Federation>,
     queue: Arc<PeerQueue>,
+    /// When this began, in microseconds since 1970, and whether there was a stream since.
+    begun: i64,
+    met: bool,
     /// Attempts in a row that led to nothing.
     tries: u32,
     /// Streams in a row that ended as soon as they stood.
@@ -133,7 +144,7 @@ impl Link {
                 return true;
             }
         };
-        self.tries = 0;
+        (self.tries, self.met) = (0, true);
         let offered = stream.ready.is_some_and(|ready| ready.sm);
         let former = match self.whole_former().await {
             Some((former, sending)) if offered => {
@@ -243,7 +254,12 @@ impl Link {
         let given_up = self.queue.lost(Some(error.clone()));
         let cx = self.cx();
         give_up(&cx, given_up.stanzas, &error).await;
-        self.expire(&cx, &error).await;
+        let unknown = error.condition == Condition::RemoteServerNotFound && !self.met;
+        match unknown && self.queue.load().oldest >= self.begun {
+            // Nobody was ever there, as far as is known: most likely the address is wrong, and its writer should know.
+            true => expire(&cx, &self.queue, i64::MAX, &error).await,
+            false => self.expire(&cx, &error).await,
+        }
         self.tries = self.tries.saturating_add(1);
         let wait = back_off(self.tries);
         self.queue.tries_at(micros(wall() + wait));
@@ -383,6 +399,8 @@ const SETTLE_TIME: Duration = Duration::from_secs(10);
 const POISONED: u32 = 8;
 /// A stream that ends before is not worth much.
 const SHORT: Duration = Duration::from_secs(10);
+/// In microseconds: a message is queued before the task begins.
+const A_MOMENT: i64 = 5_000_000;
 /// Pauses between such streams.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(60);

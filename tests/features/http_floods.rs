@@ -86,7 +86,7 @@ async fn frames_that_carry_nothing_are_read_slowly() -> Outcome<()> {
             }
         }
     }
-    let most = (1_048_576 + 2_000 * started.elapsed().as_secs() + 20_000) / 17;
+    let most = (1_048_576 + 2_000 * (started.elapsed().as_secs() + 5) + 20_000) / 17;
     assert!(stalled, "{acks} pings were answered in {:?}", started.elapsed());
     assert!(acks > 1_000 && acks <= most, "{acks} answers, {most} at most");
     // Others are served.

@@ -204,6 +204,8 @@ async fn modules_have_figures_of_their_own() -> Outcome<()> {
     let mut app = lab.login_as("app", "s").await?;
     push_service::gone(&lab, "bob", "phone", "").await?;
     bob.close().await?;
+    // Only who is gone is told by push.
+    alice.expect(|it| it.name == "presence" && it.attr("type") == Some("unavailable")).await?;
     alice.send(&chat("bob@localhost", "1")).await?;
     push_service::pushed(&mut app).await?;
     let wanted = [

@@ -42,6 +42,10 @@ impl Server {
         command.args(["--set", "sasl.iterations=4096"]);
         // Rooms that nobody configures are for all, as on other servers.
         command.args(["--set", super::process::OPEN_ROOMS]);
+        // Whoever is no federation's test asks no DNS.
+        if !options.set.iter().any(|(key, _)| key.starts_with("s2s.")) {
+            command.args(["--set", "s2s.enabled=false"]);
+        }
         for (key, value) in &options.set {
             command.args(["--set", &format!("{key}={value}")]);
         }
