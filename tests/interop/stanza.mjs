@@ -134,6 +134,16 @@ class OverBosh extends StanzaUser {
     return this.make({ websocket: false, bosh: ready.bosh });
   }
 
+  /**
+   * What the answer to the last request brings (XEP-0124 §13 allows it) is not looked at: stanza.js 12 reads it into a
+   * stream that it has ended itself, and dies of it.
+   */
+  async leave() {
+    const { transport } = this.client;
+    transport.on("error", () => this.client.emit("disconnected"));
+    await super.leave();
+  }
+
   /** What answers the requests that are open is lost on the way. */
   async cut() {
     const gone = this.event("disconnected");
