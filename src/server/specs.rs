@@ -10,7 +10,7 @@ pub const CORE: &[Spec] = &[
     Spec::partial(
         "RFC 6120",
         "",
-        "no federation: streams between servers, SASL EXTERNAL (§13.8) and DNS lookup (§3.2)",
+        "SASL EXTERNAL (§13.8.4) is for servers, not for clients",
         "transcripts/6120-8.2.3-iq-shape.scs",
     ),
     Spec::whole("RFC 7622", "", "src/jid/mod.rs"),
@@ -27,7 +27,22 @@ pub const CORE: &[Spec] = &[
     Spec::whole("RFC 9266", "", "src/net/tls/tests.rs"),
     Spec::whole("XEP-0156", "1.4.0", "features/websocket.rs"),
     Spec::whole("XEP-0175", "1.2", "src/stream/sasl/tests.rs"),
+    Spec::whole("XEP-0178", "1.2", "features/s2s_streams.rs"),
+    Spec::whole("XEP-0185", "1.0", "src/stream/s2s/dialback.rs"),
     Spec::whole("XEP-0198", "1.6.3", "features/resumption.rs"),
+    Spec::partial(
+        "XEP-0220",
+        "1.1.1",
+        "a stream that we open carries one pair of domains (§2.6 is for those of others)",
+        "features/s2s_streams.rs",
+    ),
+    Spec::whole("XEP-0288", "1.0.1", "features/s2s_calls.rs"),
+    Spec::partial(
+        "XEP-0344",
+        "0.4",
+        "a certificate does without dialling back (§2.4); DNSSEC alone does not",
+        "features/s2s_streams.rs",
+    ),
     Spec::partial(
         "XEP-0124",
         "1.11.2",

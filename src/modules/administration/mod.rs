@@ -23,8 +23,8 @@ pub const MODULE: Module = Module {
     specs: &[Spec::partial(
         "XEP-0133",
         "1.3.1",
-        "no lists of blocked and allowed domains (§4.11, §4.12) as there is no federation yet; restarts and \
-         stops (§4.30, §4.31) are the service manager's",
+        "no lists of blocked and allowed domains (§4.11, §4.12), which `stonechat s2s` has; restarts and stops \
+         (§4.30, §4.31) are the service manager's",
         "features/administration.rs",
     )],
     server_commands: &[
