@@ -344,6 +344,8 @@ impl Client {
     pub async fn close(&mut self) -> Outcome<()> {
         self.send("</stream:stream>").await?;
         self.ended().await?;
+        // With the connection the session is gone for others, too; some transports leave it to us to hang up.
+        let _ = tokio::time::timeout(HANG_UP, self.gone()).await;
         let _ = self.io.shutdown().await;
         Ok(())
     }
@@ -493,3 +495,6 @@ fn is_about_info(iq: &Element) -> bool {
 }
 
 const INFO: &str = "http://jabber.org/protocol/disco#info";
+
+/// How long the server may take to hang up.
+const HANG_UP: std::time::Duration = std::time::Duration::from_secs(1);
