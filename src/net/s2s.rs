@@ -108,14 +108,12 @@ impl Strangers {
         let beyond = |count: usize, max: usize| max > 0 && count >= max;
         let (full, too_near) =
             (beyond(counts.all.len(), self.max), beyond(of_address, self.per_address_max));
-        if full || too_near {
-            if !std::mem::replace(&mut counts.told, true) {
-                tracing::info!(
-                    %peer, all = counts.all.len(), of_address,
-                    "too many servers connect that are not authenticated (s2s.streams_unauthenticated_max, \
-                     s2s.streams_unauthenticated_per_ip_max)"
-                );
-            }
+        if (full || too_near) && !std::mem::replace(&mut counts.told, true) {
+            tracing::info!(
+                %peer, all = counts.all.len(), of_address,
+                "too many servers connect that are not authenticated (s2s.streams_unauthenticated_max, \
+                 s2s.streams_unauthenticated_per_ip_max)"
+            );
         }
         if too_near {
             return None;

@@ -82,9 +82,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let settings = certificates::settings(config);
     let made = |error| Problem::told(&error, "the server's own certificates".to_owned(), CHECK);
     let tls = Tls::load(settings).map_err(made)?;
-    for warning in tls.warnings(now()) {
-        tracing::warn!("{warning}");
-    }
+    tls.warnings(now()).iter().for_each(|warning| tracing::warn!("{warning}"));
     let (stop, stopping) = watch::channel(false);
     let (save, saving) = watch::channel(false);
     let (peers, rules) = federation::peers(config);

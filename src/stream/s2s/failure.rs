@@ -74,7 +74,7 @@ pub(in crate::stream) fn read_error(element: &Element) -> StreamFailure {
     });
     let text = named().find(|child| child.name() == "text").map(Node::text);
     match text.filter(|text| !text.is_empty()) {
-        Some(text) => error.text(shown(&text, TEXT_CHARS_MAX)),
+        Some(text) => error.text(shown(text, TEXT_CHARS_MAX)),
         None => error.into(),
     }
 }
