@@ -90,6 +90,7 @@ impl Stream {
 
     /// The peer did not answer what was asked of XEP-0198: it is done without.
     pub(super) async fn unmanaged(&mut self) {
+        self.manage_by = None;
         let Managed::Asked { resuming } = self.managed else { return };
         if resuming {
             let requests = self.sending.begin_anew(self.federation.sent_bounds());

@@ -71,23 +71,23 @@ fn keep(
         Ok(queue) => queue,
         Err(error) => return Routed::Bounce(error),
     };
-    let mut job = append(router, stanza, now, origin);
-    job.outbound = Some((0, queue.clone()));
-    let (mut full, mut kept) = (false, None);
+    // What is refused leaves the sender's own row to the router, as any message that comes back.
     let queued = queue.put_message(stanza.frame(), || {
-        full = job.ticket.as_ref().is_some_and(|ticket| ticket.weigh(stanza.len()));
+        let mut job = append(router, stanza, now, origin);
+        job.outbound = Some((0, queue.clone()));
+        origin.full |= job.ticket.as_ref().is_some_and(|ticket| ticket.weigh(stanza.len()));
         let (mut seq, mut at) = (0, 0);
         router.store.submit_numbered(Box::new(job), |job, now, next| {
             job.number(now, next);
             at = now;
             seq = job.outbound.as_ref().map_or(0, |(seq, _)| *seq);
-            kept = job.sent.as_ref().map(|sent| (ArchiveId::of(sent.account), sent.seq));
+            if let Some(sent) = &job.sent {
+                origin.kept = Some((ArchiveId::of(sent.account), sent.seq));
+            }
         })?;
         Ok((seq, at))
     });
     router.peers.call(&queue);
-    origin.full |= full;
-    origin.kept = kept.or(origin.kept);
     match queued {
         Ok(queued) => routed(router, StanzaClass::Message(MessageType::Normal), queued),
         Err(NotQueued::Bounce(error)) => Routed::Bounce(error),
