@@ -14,6 +14,7 @@ mod invite;
 mod lab;
 mod lab_folder;
 mod location;
+mod manual;
 mod qr;
 mod reports;
 mod room;
@@ -85,6 +86,8 @@ pub fn main(runners: Runners) -> ExitCode {
             return user::send(&cli.common, request, "there is no welcome message");
         }
         Command::Reports(verb) => return reports::main(&cli.common, verb),
+        Command::Man { folder } => return manual::pages(&folder),
+        Command::Completions { shell } => return manual::completions(shell),
         Command::Backup { file } => return backup::backup(&cli.common, &file),
         Command::Restore { file } => return backup::restore(&cli.common, &file),
     };

@@ -101,18 +101,8 @@ scrape_configs:
       - targets: [\"127.0.0.1:5444\"]
 ```
 
-What is worth an alert:
-
-```
-up{job=\"stonechat\"} == 0
-stonechat_database_writable == 0
-stonechat_certificate_expiry_seconds - time() < 7 * 86400
-increase(stonechat_messages_total{outcome=\"unstored\"}[5m]) > 0
-histogram_quantile(0.95, rate(stonechat_commit_seconds_bucket[5m])) > 0.25
-rate(stonechat_writers_waited_total[5m]) > 0
-rate(stonechat_service_dropped_total[5m]) > 0
-process_open_fds > 0.8 * process_max_fds
-```
+`config/monitoring/alerts.yml` has the rules that are worth an alarm, each with what to do (name it in the `rule_files`
+of Prometheus), `config/monitoring/grafana.json` a dashboard for Grafana (Dashboards, New, Import).
 
 Counters count since the start of the server; a name that ends in `_seconds` or `_bytes`, before `_total`, says the
 unit. A histogram has `_bucket`, `_sum` and `_count`.
@@ -196,5 +186,23 @@ mod tests {
         assert!(answer.contains("not ready: the database"), "{answer}");
         assert!(get(at, "/livez").await.starts_with("HTTP/1.1 200 "));
         assert!(get(at, "/metrics").await.contains("stonechat_sessions{"));
+    }
+
+    #[test]
+    fn alarms_and_pictures_ask_for_figures_that_are_there() {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let page = std::fs::read_to_string(root.join("docs/metrics.md")).unwrap();
+        for file in ["config/monitoring/alerts.yml", "config/monitoring/grafana.json"] {
+            let text = std::fs::read_to_string(root.join(file)).unwrap();
+            let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            let named: Vec<_> = words
+                .filter(|word| word.starts_with("stonechat_") || word.starts_with("process_"))
+                .map(|word| word.strip_suffix("_bucket").unwrap_or(word))
+                .collect();
+            assert!(named.len() > 10, "{file}");
+            for name in named {
+                assert!(page.contains(&format!("| `{name}` |")), "{file}: no figure {name}");
+            }
+        }
     }
 }

@@ -21,11 +21,14 @@ PATIENCE = 60  # seconds: it opens its database first
 CONFIG = """
 global:
   scrape_interval: 1s
+rule_files: ["{rules}"]
 scrape_configs:
   - job_name: stonechat
     static_configs:
       - targets: ["{target}"]
 """
+
+MONITORING = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "config", "monitoring")
 
 # Queries with what their answer has to be at least.
 FIGURES = [
@@ -61,6 +64,14 @@ def value(port, query):
     return None
 
 
+def dashboard():
+    """The queries of the dashboard, with its variables filled in."""
+    with open(os.path.join(MONITORING, "grafana.json"), encoding="utf-8") as file:
+        panels = json.load(file)["panels"]
+    for target in (target for panel in panels for target in panel.get("targets", ())):
+        yield target["expr"].replace("$instance", ".*").replace("$__rate_interval", "1m")
+
+
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         metrics = json.load(file).get("metrics")
@@ -74,7 +85,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="stonechat-prometheus-") as folder:
         config = os.path.join(folder, "prometheus.yml")
         with open(config, "w", encoding="utf-8") as file:
-            file.write(CONFIG.format(target=urllib.parse.urlsplit(metrics).netloc))
+            file.write(CONFIG.format(target=urllib.parse.urlsplit(metrics).netloc,
+                                     rules=os.path.realpath(os.path.join(MONITORING, "alerts.yml"))))
         with open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log:
             command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/data",
                        f"--web.listen-address=127.0.0.1:{port}"]
@@ -94,6 +106,11 @@ def main():
                     assert known["stonechat_sessions"][0]["type"] == "gauge", known
                     target, = asked(port, "/api/v1/targets")["activeTargets"]
                     assert target["health"] == "up" and not target["lastError"], target
+                    rules, = asked(port, "/api/v1/rules")["groups"]
+                    assert all(rule["health"] != "err" for rule in rules["rules"]), rules
+                    # Each picture of the dashboard is a query that Prometheus takes.
+                    for query in dashboard():
+                        asked(port, "/api/v1/query", query=query)
                     print(f"ok     prometheus scrapes the lab ({time.monotonic() - started:.2f} s)", flush=True)
                     return 0
                 except (AssertionError, KeyError, ValueError, OSError) as error:

@@ -120,6 +120,17 @@ pub enum Command {
         /// The backup; it stays as it is
         file: PathBuf,
     },
+    /// Write the pages of the manual, for man
+    Man {
+        /// The folder
+        folder: PathBuf,
+    },
+    /// Print what a shell needs to complete this command line
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// What `stonechat lab` takes beside [`Common`].
@@ -459,6 +470,12 @@ The running server writes the file: its user must be able to. When no server run
 it itself. The copy is the database as it was when the command began, in one file, checked, and \
 readable by its owner only; uploaded files are beside it, in monday.db.uploads: rename both, or none. \
 Certificates are not in it: keep the folder tls/ too.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  stonechat completions bash > ~/.local/share/bash-completion/completions/stonechat
+  stonechat completions zsh > ~/.zfunc/_stonechat
+  stonechat completions fish > ~/.config/fish/completions/stonechat.fish";
 
 const RESTORE_EXAMPLES: &str = "\
 Examples:
