@@ -7,7 +7,7 @@ use crate::jid::Jid;
 use crate::modules::api::{Answer, Cx};
 use crate::router::presence::Finding;
 use crate::stanza::delay::delay;
-use crate::stanza::{Stanza, StanzaError};
+use crate::stanza::{Frame, Stanza, StanzaError};
 use crate::store::accounts;
 use crate::store::ids::AccountId;
 use crate::xml::writer::Xml;
@@ -17,11 +17,27 @@ pub(super) fn probe(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, Stanza
     Box::pin(async move {
         let Some(to) = stanza.to() else { return Ok(Vec::new()) };
         let asker = stanza.from();
+        let present = |frames: &[Frame]| -> Vec<Bytes> {
+            frames.iter().map(|frame| frame.addressed(asker.as_str()).to_vec().into()).collect()
+        };
         let answers = match cx.router.probed(to, asker).await? {
-            Finding::Present(frames) => {
-                frames.iter().map(|frame| frame.addressed(asker.as_str()).to_vec().into()).collect()
+            Finding::Present(frames) => present(&frames),
+            Finding::Absent(account) => {
+                let gone = absent(&cx, &stanza, to, account).await?;
+                // It took a while, and what is said last has to be true: whoever came meanwhile has told the asker, and
+                // whoever comes at this moment is told of behind it.
+                if let Finding::Present(frames) = cx.router.probed(to, asker).await? {
+                    present(&frames)
+                } else {
+                    if let Some(gone) = Stanza::ours(gone) {
+                        cx.send(&gone).await;
+                    }
+                    match cx.router.probed(to, asker).await? {
+                        Finding::Present(frames) => present(&frames),
+                        Finding::Absent(_) | Finding::Stranger => Vec::new(),
+                    }
+                }
             }
-            Finding::Absent(account) => vec![absent(&cx, &stanza, to, account).await?],
             // RFC 6121 §8.5.1 (b) and §4.3.2 rule 1: the same answer, from the bare JID, for a missing
             // account and for a prober without a subscription.
             Finding::Stranger => vec![answer(&stanza, to.bare_str(), "unsubscribed", &[])],
