@@ -251,7 +251,15 @@ impl Federation {
 
     /// A place on a stream that leads there already, or that comes about at this moment.
     pub(super) async fn place(&self, queue: &Arc<PeerQueue>) -> Option<Place> {
-        drop(self.turn(&queue.pair.remote, false).await);
+        let remote = queue.pair.remote.to_string();
+        let under_way = {
+            let dialling = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
+            dialling.get(&remote).cloned()
+        };
+        if let Some(of_domain) = under_way {
+            let held = (of_domain.acquire_owned().await.ok(), None);
+            drop(Turn { federation: self, remote, held });
+        }
         self.carriers.ask(queue).await
     }
 

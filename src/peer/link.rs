@@ -193,7 +193,9 @@ impl Link {
                 Some(Former::new(previd.clone(), handled_count))
             }
             // It has not said yet how much it has.
-            (Managed::Asked { resuming: true }, Some(Ended::Lost)) => former.and_then(Former::again),
+            (Managed::Asked { resuming: true }, Some(Ended::Lost)) => {
+                former.and_then(Former::again)
+            }
             _ => None,
         };
         let mut sending = stream.take_sending();

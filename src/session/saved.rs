@@ -87,13 +87,12 @@ impl Session {
         let state = self.to_saved_bytes(&sm, &resumption);
         let (Some(account), Some(state)) = (self.binding.client.account, state) else { return };
         let id = resumption.id();
-        let durable_count =
-            DurableCount {
-                id,
-                owner: StreamOwner::Account(account),
-                h: self.handled_count.h(),
-                at: micros(wall()),
-            };
+        let durable_count = DurableCount {
+            id,
+            owner: StreamOwner::Account(account),
+            h: self.handled_count.h(),
+            at: micros(wall()),
+        };
         let write = cx.store.write(move |tx| {
             handled::put(tx, &durable_count)?;
             handled::save_session(tx, &id, account, &state)

@@ -218,7 +218,10 @@ mod tests {
             }
             // The oldest made room; nobody else's did.
             let of = |tx: &mut dyn Tx, id: u8| get_of_peer(tx, &[id; 32]).unwrap().map(|it| it.1);
-            assert_eq!((of(tx, 1), of(tx, 2), of(tx, 3), of(tx, 99)), (None, None, Some(9), Some(3)));
+            assert_eq!(
+                (of(tx, 1), of(tx, 2), of(tx, 3), of(tx, 99)),
+                (None, None, Some(9), Some(3))
+            );
             assert_eq!(forget_peers_before(tx, 24 * AT_FRESH, 9), Ok(2));
             assert_eq!((of(tx, 3), of(tx, 4), of(tx, 99)), (None, Some(9), None));
         });

@@ -4,7 +4,7 @@ use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
 use crate::harness::peers::One;
 use crate::harness::raw_peer::{DIALBACK, DIALBACK_FEATURE, Fake, Raw, SM, SM_FEATURE};
-use crate::harness::rooms::MUC;
+use crate::harness::rooms::{MUC, OWNER, USER};
 use crate::harness::sm::chat;
 
 const ROOMS: &str = "conference.a.test";
@@ -108,7 +108,10 @@ async fn a_shared_stream_that_is_cut_goes_on_for_each() -> Outcome<()> {
     let fake = one.fake().await;
     let mut alice = one.lab.online("alice", "a").await?;
     alice.send(&format!("<presence to='{ROOM}/host'><x xmlns='{MUC}'/></presence>")).await?;
-    alice.expect(|e| e.child("http://jabber.org/protocol/muc#user", "x").is_some()).await?;
+    alice.expect(|e| e.child(USER, "x").is_some()).await?;
+    let form = "<x xmlns='jabber:x:data' type='submit'/>";
+    let config = format!("<query xmlns='{OWNER}'>{form}</query>");
+    alice.ask(&format!("<iq type='set' id='own' to='{ROOM}'>{config}</iq>")).await?;
     let mut raw = stands(&fake, &mut alice).await?;
     let own = one.identity(&["peer.test"]);
     let mut back = Raw::external(one.site.address, ("peer.test", ROOMS), &own).await?;

@@ -209,6 +209,32 @@ async fn a_server_that_comes_back_says_how_much_it_has() -> Outcome<()> {
     Ok(())
 }
 
+/// The same of what went by a stream that the peer opened (XEP-0288): it knows the count by the same SM-ID.
+#[tokio::test]
+async fn what_went_by_the_peers_own_stream_does_not_come_twice() -> Outcome<()> {
+    let one = One::new(&[]);
+    let fake = one.fake().await;
+    let mut alice = one.lab.online("alice", "a").await?;
+    let own = one.identity(&["peer.test"]);
+    let mut raw = Raw::bidi(one.site.address, ("peer.test", "a.test"), &own).await?;
+    raw.send(&format!("<enable xmlns='{SM}' resume='true'/>")).await?;
+    let enabled = raw.expect(|e| e.is(SM, "enabled")).await?;
+    for id in ["1", "2", "3"] {
+        alice.send(&chat("eve@peer.test", id)).await?;
+        assert_eq!(hears_id(&mut raw).await?, id);
+    }
+    drop(raw);
+    let mut raw = fake.accept_as(SM_FEATURE).await?;
+    let resume = raw.expect(|e| e.ns == SM).await?;
+    assert_eq!((&*resume.name, resume.attr("previd")), ("resume", enabled.attr("id")), "{resume}");
+    let gone = "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>";
+    raw.send(&format!("<failed xmlns='{SM}' h='2'>{gone}</failed>")).await?;
+    raw.expect(|e| e.is(SM, "enable")).await?;
+    raw.send(&format!("<enabled xmlns='{SM}'/>")).await?;
+    assert_eq!(hears_id(&mut raw).await?, "3");
+    Ok(())
+}
+
 /// RFC 6120 §10.1: presence keeps its place among messages, also while these are read from the store.
 #[tokio::test]
 async fn presence_keeps_its_place_among_messages() -> Outcome<()> {

@@ -24,18 +24,17 @@ pub(super) fn probe(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, Stanza
             Finding::Present(frames) => present(&frames),
             Finding::Absent(account) => {
                 let gone = absent(&cx, &stanza, to, account).await?;
-                // It took a while, and what is said last has to be true: whoever came meanwhile has told the asker, and
-                // whoever comes at this moment is told of behind it.
-                if let Finding::Present(frames) = cx.router.probed(to, asker).await? {
-                    present(&frames)
-                } else {
-                    if let Some(gone) = Stanza::ours(gone) {
-                        cx.send(&gone).await;
-                    }
-                    match cx.router.probed(to, asker).await? {
-                        Finding::Present(frames) => present(&frames),
-                        Finding::Absent(_) | Finding::Stranger => Vec::new(),
-                    }
+                // That took a while: whoever came meanwhile has told the asker, and nothing else is true any more.
+                if let Finding::Present(_) = cx.router.probed(to, asker).await? {
+                    return Ok(Vec::new());
+                }
+                if let Some(gone) = Stanza::ours(gone) {
+                    cx.send(&gone).await;
+                }
+                // What is said last has to be true: whoever comes at this very moment may have told it before that.
+                match cx.router.probed(to, asker).await? {
+                    Finding::Present(frames) => present(&frames),
+                    Finding::Absent(_) | Finding::Stranger => Vec::new(),
                 }
             }
             // RFC 6121 §8.5.1 (b) and §4.3.2 rule 1: the same answer, from the bare JID, for a missing

@@ -170,7 +170,9 @@ fn answer(
             answer.add_answers(records.iter().cloned());
         }
         _ => {
-            let own = |name: &str| records.iter().filter(|one| lower(&one.name) == name).collect::<Vec<_>>();
+            let own = |name: &str| {
+                records.iter().filter(|one| lower(&one.name) == name).collect::<Vec<_>>()
+            };
             let mut own_of = own(&asked);
             if own_of.is_empty() {
                 answer.metadata.response_code = ResponseCode::NXDomain;
@@ -186,7 +188,8 @@ fn answer(
                     RData::CNAME(alias) => Some(lower(&alias.0)),
                     _ => None,
                 });
-                match alias.filter(|_| fault.is_none() && question.query_type != RecordType::CNAME) {
+                match alias.filter(|_| fault.is_none() && question.query_type != RecordType::CNAME)
+                {
                     Some(alias) => own_of = own(&alias),
                     None => break,
                 }

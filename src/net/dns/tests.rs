@@ -158,7 +158,8 @@ async fn services_and_targets_may_be_aliases() {
         }
         assert!(zone.asked() < 100, "{} questions", zone.asked());
     }
-    let long: String = (0..40).map(|n| format!("_{n}.l.example CNAME _{}.l.example\n", n + 1)).collect();
+    let long: String =
+        (0..40).map(|n| format!("_{n}.l.example CNAME _{}.l.example\n", n + 1)).collect();
     let first = "_xmpp-server._tcp.l.example CNAME _0.l.example";
     let zone = Zone::serve(&format!("{long}{first}\n_40.l.example SRV 0 0 1 t.example")).await;
     assert_ne!(targets(&zone, "l.example").await, "t.example:1");
