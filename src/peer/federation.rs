@@ -10,11 +10,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::counts::Counts;
 use super::dial::Dialer;
+use super::former::Former;
+use super::guests::{Carriers, Place};
 use super::resumable::Resumables;
+use super::sending::Sending;
 use super::settings::Settings;
 use super::streams::Streams;
 use crate::base::figures::Figures;
-use crate::router::peer_queue::PeerBounds;
+use crate::router::peer_queue::{Pair, PeerBounds, PeerQueue};
 use crate::router::peers::Reaches;
 use crate::session::Context;
 use crate::session::pace::Pace;
@@ -37,6 +40,9 @@ pub struct Federation {
     pub(super) policy: Arc<Policy>,
     pub(super) counts: Counts,
     pub(super) resumables: Resumables,
+    /// What others have to ask first that take over a queue: from one task to the next.
+    formers: Mutex<HashMap<Pair, (Former, Sending)>>,
+    pub(super) carriers: Arc<Carriers>,
     /// Domains that are connected to at this moment: one attempt for each.
     dialling: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// All attempts of this moment, and those that strangers cause (dialback).
@@ -192,6 +198,8 @@ impl Federation {
             policy: Arc::new(policy),
             counts: Counts::default(),
             resumables: Resumables::default(),
+            formers: Mutex::default(),
+            carriers: Arc::default(),
             dialling: Mutex::default(),
             attempts,
             verifications: Arc::new(Semaphore::new(VERIFICATIONS)),
@@ -228,6 +236,31 @@ impl Federation {
             bytes: self.settings.memory_bytes_max,
             answers_within: self.context.router.limits.ping_timeout,
         }
+    }
+
+    /// A former stream's state, for the task that looks after the queue next.
+    pub(super) fn leave_former(&self, pair: &Pair, former: (Former, Sending)) {
+        let mut formers = self.formers.lock().unwrap_or_else(PoisonError::into_inner);
+        formers.insert(pair.clone(), former);
+    }
+
+    /// See [`Federation::leave_former`].
+    pub(super) fn take_former(&self, pair: &Pair) -> Option<(Former, Sending)> {
+        self.formers.lock().unwrap_or_else(PoisonError::into_inner).remove(pair)
+    }
+
+    /// A place on a stream that leads there already, or that comes about at this moment.
+    pub(super) async fn place(&self, queue: &Arc<PeerQueue>) -> Option<Place> {
+        let remote = queue.pair.remote.to_string();
+        let under_way = {
+            let dialling = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
+            dialling.get(&remote).cloned()
+        };
+        if let Some(of_domain) = under_way {
+            let held = (of_domain.acquire_owned().await.ok(), None);
+            drop(Turn { federation: self, remote, held });
+        }
+        self.carriers.ask(queue).await
     }
 
     /// Waits for the right to connect to a domain: one attempt at a time for each, and a bound for all. The peer may

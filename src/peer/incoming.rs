@@ -7,9 +7,14 @@ use std::time::{Duration, Instant};
 use super::clock::now;
 use super::dial::PeerTransport;
 use super::federation::Federation;
+use super::former::Former;
 use super::machine::Machine;
 use super::sending::PeerWire;
 use super::stream::{Begun, Ended, Managed, Resumption, Stream};
+use crate::base::hash::sha256;
+use crate::router::Router;
+use crate::router::handled_count::HandledCount;
+use crate::router::peer_queue::PeerQueue;
 use crate::session::link::Guard;
 use crate::session::transport::PeerSecured;
 use crate::stream::framing::Framing;
@@ -49,33 +54,48 @@ pub async fn serve(federation: Arc<Federation>, connection: NewPeer, guard: Guar
     Box::pin(stream.run()).await;
     // What came on it is whole before another connection is told how much it was.
     stream.receiving.settled(SETTLE_TIME).await;
-    let end = match (&stream.managed, &stream.ending) {
-        (Managed::On(Some(Resumption::Theirs(id, _))), ending) => Some((*id, ending.clone())),
+    let previd = match &stream.managed {
+        Managed::On(Some(Resumption::Theirs(previd, _))) => Some(previd.clone()),
         _ => None,
     };
-    if let Some((id, ending)) = end {
-        match ending {
+    if let Some(previd) = &previd {
+        let id = sha256(previd.as_bytes());
+        match stream.ending {
             Some(Ended::Closed) => federation.resumables.forget(&id),
             _ => federation.resumables.disconnected(&id, now()),
         }
     }
-    give_back(&federation, &mut stream);
+    give_back(&federation, &mut stream, previd);
     stream.hang_up().await;
     drop(guard);
 }
 
-/// What the stream took of ours waits for another one.
-fn give_back(federation: &Federation, stream: &mut Stream) {
-    let peers = &federation.context.router.peers;
-    let (queues, requests) = stream.take_sending().end();
-    stream.lose(requests);
-    for queue in queues {
-        match queue.release() {
-            true => peers.forget(&queue),
-            // For a stream of our own.
-            false => peers.call_again(&queue),
-        }
+/// What the stream took of ours waits for another one, which begins by asking how much of it the peer has: by the SM-ID
+/// of this one, which a peer like ours keeps the count of, too (see [`Stream::manage`]).
+fn give_back(federation: &Federation, stream: &mut Stream, previd: Option<String>) {
+    let router = &federation.context.router;
+    let mut sending = stream.take_sending();
+    let Some(previd) = previd.filter(|_| sending.is_counted()) else {
+        let (queues, requests) = sending.end();
+        stream.lose(requests);
+        return queues.iter().for_each(|queue| leave(router, queue, || {}));
+    };
+    stream.lose(sending.keep_counts(federation.sent_bounds()));
+    for (queue, sending) in sending.split(federation.sent_bounds()) {
+        let handled_count = Arc::new(HandledCount::new(&router.limits));
+        let former = (Former::new(previd.clone(), handled_count), sending);
+        leave(router, &queue, || federation.leave_former(&queue.pair, former));
     }
+}
+
+/// Leaves a queue to a stream of our own, if something waits in it.
+fn leave(router: &Router, queue: &Arc<PeerQueue>, first: impl FnOnce()) {
+    if queue.release() {
+        drop(first);
+        return router.peers.forget(queue);
+    }
+    first();
+    router.peers.call_again(queue);
 }
 
 /// How long what came may take to be durable.

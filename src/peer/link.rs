@@ -7,13 +7,13 @@ use tokio::time::{sleep, timeout};
 
 use super::clock::{now, wall};
 use super::connect::{self, Unreached};
-use super::dial::Step;
 use super::federation::Federation;
-use super::leaving::lost;
-use super::managed::Former;
+use super::former::Former;
+use super::guests::Place;
+use super::leaving::{self, lost};
 use super::rows::{give_up, settle};
 use super::sending::Sending;
-use super::stream::{Managed, Resumption, Stream};
+use super::stream::{Ended, Managed, Resumption, Stream};
 use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Requester};
@@ -38,6 +38,7 @@ pub async fn serve(federation: Arc<Federation>) {
                 continue;
             }
         };
+        let former = federation.take_former(&queue.pair);
         let link = Link {
             federation: federation.clone(),
             queue,
@@ -45,7 +46,7 @@ pub async fn serve(federation: Arc<Federation>) {
             met: false,
             tries: 0,
             short: 0,
-            former: None,
+            former,
         };
         router.tasks.spawn("peer", link.run());
     }
@@ -91,7 +92,7 @@ impl Link {
         let (queue, tasks) = (self.queue.clone(), router.tasks.clone());
         let work = async move {
             loop {
-                if self.once().await && self.queue.release() {
+                if self.once().await && !self.has_guests() && self.queue.release() {
                     return;
                 }
             }
@@ -113,10 +114,18 @@ impl Link {
     }
 
     /// Looks for the peer; `None` if what waits is to be given up meanwhile.
-    async fn open(&mut self) -> Option<Result<(Stream, Vec<Step>), Unreached>> {
+    async fn open(&mut self) -> Option<Result<Opened, Unreached>> {
         let (federation, queue) = (self.federation.clone(), self.queue.clone());
-        let (pair, purpose) = (&queue.pair, Purpose::Stanzas);
-        let opening = connect::open(&federation, &pair.local, &pair.remote, &purpose);
+        // Whoever has a former stream has to ask on its own how much of it the peer has.
+        let alone = self.former.is_some();
+        let opening = async {
+            if !alone && let Some(place) = federation.place(&queue).await {
+                return Ok(Opened::Shared(place));
+            }
+            let (pair, purpose) = (&queue.pair, Purpose::Stanzas);
+            let opening = connect::open(&federation, &pair.local, &pair.remote, &purpose);
+            Box::pin(opening).await.map(|(stream, _)| Opened::Own(stream))
+        };
         let given_up = told_to_give_up(&federation, &queue);
         tokio::pin!(opening, given_up);
         tokio::select! {
@@ -137,8 +146,12 @@ impl Link {
             return true;
         }
         let Some(opened) = self.open().await else { return true };
-        let (mut stream, _) = match opened {
-            Ok(opened) => opened,
+        let mut stream = match opened {
+            Ok(Opened::Own(stream)) => stream,
+            Ok(Opened::Shared(place)) => {
+                self.share(place).await;
+                return true;
+            }
             Err(unreached) => {
                 self.unreached(unreached).await;
                 return true;
@@ -162,16 +175,26 @@ impl Link {
             }
         };
         self.queue.opened();
+        let takes_guests = stream.ready.is_some_and(|ready| ready.dialback_errors);
+        let carrying = takes_guests.then(|| self.federation.carriers.stand(&self.queue)).map(
+            |(carrying, guests)| {
+                stream.guests = Some(guests);
+                carrying
+            },
+        );
         stream.begin_managing(offered, former.as_ref());
         let (since, settled) = (now(), self.queue.settled());
         Box::pin(stream.run()).await;
+        drop(carrying);
         let progress = self.queue.settled() > settled || self.queue.load().messages == 0;
         let resumable = match (&stream.managed, &stream.ending) {
-            (Managed::On(Some(Resumption::Ours(previd))), Some(super::stream::Ended::Lost)) => {
-                Some(Former {
-                    previd: previd.clone(),
-                    handled_count: stream.receiving.handled_count.clone(),
-                })
+            (Managed::On(Some(Resumption::Ours(previd))), Some(Ended::Lost)) => {
+                let handled_count = stream.receiving.handled_count.clone();
+                Some(Former::new(previd.clone(), handled_count))
+            }
+            // It has not said yet how much it has.
+            (Managed::Asked { resuming: true }, Some(Ended::Lost)) => {
+                former.and_then(Former::again)
             }
             _ => None,
         };
@@ -183,7 +206,13 @@ impl Link {
             Some(former) => {
                 sending.disconnected();
                 self.queue.seek();
+                let shared = sending.guests().inspect(|queue| queue.seek()).count() > 0;
                 self.former = Some((former, sending));
+                if shared {
+                    // On another connection the peer knows none of them at first.
+                    let cx = self.cx();
+                    self.keep_counts(&cx, &lost()).await;
+                }
             }
             None => {
                 let requests = sending.end().1;
@@ -194,6 +223,38 @@ impl Link {
         self.expire(&cx, &lost()).await;
         self.pause(now().saturating_duration_since(since), progress).await;
         self.former.is_none()
+    }
+
+    /// Somebody's stanzas of a former stream are looked after here, too.
+    fn has_guests(&self) -> bool {
+        self.former.as_ref().is_some_and(|(_, sending)| sending.guests().next().is_some())
+    }
+
+    /// Another task's stream takes what waits, as long as it stands; and after that, until it is known how much of it
+    /// the peer has.
+    async fn share(&mut self, place: Place) {
+        let Place { mut lost, host } = place;
+        (self.tries, self.met) = (0, true);
+        loop {
+            tokio::select! {
+                _ = &mut lost => break,
+                // Something is wanted while there is no stream: it comes to that of the host, or has to be done here.
+                () = self.queue.called() => {
+                    host.wake();
+                    if !self.queue.load().open {
+                        self.given_up().await;
+                    }
+                }
+                () = sleep(EXPIRY_STEP) => {
+                    if !self.queue.load().open {
+                        let cx = self.cx();
+                        self.expire(&cx, &leaving::lost()).await;
+                    }
+                }
+            }
+        }
+        self.queue.seek();
+        self.queue.send_anew();
     }
 
     /// A peer that ends each stream as soon as it stands is not called all the time.
@@ -231,8 +292,18 @@ impl Link {
         let Some(span) = self.queue.head() else { return };
         let why = "the other server ends each stream at this message";
         let cx = self.cx();
+        self.keep_counts(&cx, &lost()).await;
         give_up_span(&cx, &self.queue, span, &StanzaError::undefined_condition().text(why)).await;
         self.short = 0;
+    }
+
+    /// Of the former stream, only how much was sent matters now: a peer that comes back may know how much of it it has
+    /// (XEP-0198 §5), and messages are in the store.
+    async fn keep_counts(&mut self, cx: &Cx, why: &StanzaError) {
+        if let Some((_, sending)) = &mut self.former {
+            let requests = sending.keep_counts(self.federation.sent_bounds());
+            give_up(cx, requests, why).await;
+        }
     }
 
     /// Requests have waited long enough.
@@ -248,12 +319,13 @@ impl Link {
     /// There is no stream now: messages wait, all else is given up, and so is what has waited too long.
     async fn unreached(&mut self, unreached: Unreached) {
         let Unreached { error, .. } = unreached;
-        if let Some((_, sending)) = self.former.take() {
-            give_up(&self.cx(), sending.end().1, &error).await;
-        }
-        let given_up = self.queue.lost(Some(error.clone()));
         let cx = self.cx();
-        give_up(&cx, given_up.stanzas, &error).await;
+        self.keep_counts(&cx, &error).await;
+        let mut given_up = self.queue.lost(Some(error.clone())).stanzas;
+        for guest in self.former.iter().flat_map(|(_, sending)| sending.guests()) {
+            given_up.extend(guest.lost(Some(error.clone())).stanzas);
+        }
+        give_up(&cx, given_up, &error).await;
         let unknown = error.condition == Condition::RemoteServerNotFound && !self.met;
         match unknown && self.queue.load().oldest >= self.begun {
             // Nobody was ever there, as far as is known: most likely the address is wrong, and its writer should know.
@@ -276,6 +348,7 @@ impl Link {
             }
         }
         self.queue.seek();
+        self.former.iter().flat_map(|(_, sending)| sending.guests()).for_each(|guest| guest.seek());
     }
 
     /// Gives up all that waits, if an operator wants that or keeps the domain out.
@@ -321,6 +394,14 @@ impl Link {
     fn cx(&self) -> Cx {
         self.federation.context.cx(Requester::Entity(Jid::normal(&self.queue.pair.remote)))
     }
+}
+
+/// How what waits is sent.
+#[allow(clippy::large_enum_variant)] // lives for a moment, on the stack
+enum Opened {
+    Own(Stream),
+    /// On a stream of another domain of ours.
+    Shared(Place),
 }
 
 /// What came before this has waited for so long; in microseconds since 1970.

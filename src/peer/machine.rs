@@ -26,6 +26,7 @@ pub(super) enum Input {
     Element(Element),
     Secured(Secured),
     Verified { local: String, remote: String, outcome: Outcome },
+    AddPair { local: String, remote: String },
     Leave,
     Close,
     Fail(StreamFailure),
@@ -40,6 +41,7 @@ pub(super) enum Act {
     Authenticated { restart: bool },
     Paired { local: String, remote: String, how: &'static str },
     Refused { remote: String, why: String },
+    Unpaired { local: String, remote: String, why: String },
     Ready(Ready),
     Bidi,
     Stanza(Element),
@@ -59,7 +61,7 @@ impl Machine {
         match self {
             Self::Incoming(machine) => {
                 let input = match input {
-                    Input::Connected => return Acts::new(),
+                    Input::Connected | Input::AddPair { .. } => return Acts::new(),
                     Input::Open(header) => incoming::Input::Open(header),
                     Input::Element(element) => incoming::Input::Element(element),
                     Input::Secured(secured) => incoming::Input::Secured(secured),
@@ -79,6 +81,7 @@ impl Machine {
                     Input::Element(element) => outgoing::Input::Element(element),
                     Input::Secured(secured) => outgoing::Input::Secured(secured),
                     Input::Verified { .. } => return Acts::new(),
+                    Input::AddPair { local, remote } => outgoing::Input::AddPair { local, remote },
                     Input::Leave => outgoing::Input::Leave,
                     Input::Close => outgoing::Input::Close,
                     Input::Fail(failure) => outgoing::Input::Fail(failure),
@@ -139,8 +142,8 @@ fn of_outgoing(output: outgoing::Output) -> Option<Act> {
         Output::Paired { local, remote } => {
             Act::Paired { local, remote, how: How::Dialback.as_str() }
         }
-        Output::PairFailed { remote, failure, .. } => {
-            Act::Refused { remote, why: failure.to_string() }
+        Output::PairFailed { local, remote, failure } => {
+            Act::Unpaired { local, remote, why: failure.to_string() }
         }
         Output::Verified { outcome, .. } => Act::Answered(outcome),
         Output::Stanza(element) => Act::Stanza(element),

@@ -1,29 +1,21 @@
 //! XEP-0198 on a stream with another server, whoever opened it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::clock::now;
+use super::former::Former;
 use super::sending::{Confirms, Sending};
-use super::stream::{Managed, Resumption, Stream};
+use super::stream::{Managed, Resumed, Resumption, Stream};
 use crate::base::hash::sha256;
 use crate::base::id::{self, OsRng};
-use crate::router::handled_count::HandledCount;
 use crate::stanza::Condition;
+use crate::store::Store;
+use crate::store::handled::{self, StreamOwner};
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::sm::{self, Command, Received};
 use crate::xml::element::Element;
-
-/// What we keep to resume a stream of ours on another connection.
-#[derive(Debug)]
-pub(super) struct Former {
-    /// Its SM-ID.
-    pub(super) previd: String,
-    /// What came on it, for bidirectional ones.
-    pub(super) handled_count: Arc<HandledCount>,
-}
 
 impl Stream {
     /// Handles an element of XEP-0198.
@@ -73,11 +65,12 @@ impl Stream {
         let previd = id::random(&mut OsRng);
         let id = sha256(previd.as_bytes());
         let count = &self.receiving.handled_count;
-        count.enable(id, None);
+        let peer = self.pairs.first().map(|(_, remote)| StreamOwner::Peer(remote.as_str().into()));
+        count.enable(id, peer.filter(|_| resume));
         if !count.is_settled() {
             self.federation.context.router.flush_deferred();
         }
-        let resumption = resume.then(|| self.resumable(id));
+        let resumption = resume.then(|| self.resumable(&previd));
         let time = super::resumable::RESUME_TIME.as_secs();
         let told = resume.then_some((previd.as_str(), time));
         self.wire.queue(sm::enabled(told, None));
@@ -100,14 +93,16 @@ impl Stream {
         self.begin_pinging();
     }
 
-    fn resumable(&self, id: [u8; 32]) -> Resumption {
+    fn resumable(&self, previd: &str) -> Resumption {
+        let id = sha256(previd.as_bytes());
         let remotes = self.pairs.iter().map(|(_, remote)| remote.clone()).collect();
         let count = self.receiving.handled_count.clone();
         let end = self.federation.resumables.add(id, remotes, count, now());
-        Resumption::Theirs(id, end)
+        Resumption::Theirs(previd.to_owned(), end)
     }
 
-    /// XEP-0198 §5: the former stream's count is whole before it is told.
+    /// XEP-0198 §5: the former stream's count is whole before it is told. Of a stream that was forgotten, as of those
+    /// before a crash, the store has it, exact for all that wrote something (promise.md 6).
     fn begin_resuming(&mut self, previd: String, h: u32) {
         let (federation, pairs) = (self.federation.clone(), self.pairs.clone());
         self.resuming = Some(Box::pin(async move {
@@ -123,21 +118,23 @@ impl Stream {
                 }
                 None
             };
-            let count = timeout(RESUMING_TIME, take).await.ok().flatten();
-            (previd, h, count)
+            let found = match timeout(RESUMING_TIME, take).await.ok().flatten() {
+                Some(count) => Ok(count),
+                None => Err(stored(&federation.context.router.store, id, &pairs).await),
+            };
+            (previd, h, found)
         }));
     }
 
     /// The former stream was found, or not. What it had of ours and did not acknowledge was left to the next one.
-    pub(super) fn resume_theirs(&mut self, found: (String, u32, Option<Arc<HandledCount>>)) {
-        let (previd, h, count) = found;
-        let Some(count) = count else {
-            return self.wire.queue(sm::failed(Condition::ItemNotFound, None));
+    pub(super) fn resume_theirs(&mut self, (previd, h, found): Resumed) {
+        let count = match found {
+            Ok(count) => count,
+            Err(known) => return self.wire.queue(sm::failed(Condition::ItemNotFound, known)),
         };
-        let id = sha256(previd.as_bytes());
         self.wire.queue(sm::resumed(&previd, count.h()));
         self.receiving.resume(count);
-        self.managed = Managed::On(Some(self.resumable(id)));
+        self.managed = Managed::On(Some(self.resumable(&previd)));
         self.note_managed();
         if self.sending.counts_from_here(h, self.federation.sent_bounds()) {
             self.wire.queue(sm::request());
@@ -186,7 +183,10 @@ impl Stream {
         let may_resume = matches!(element.attr("resume").as_deref(), Some("true" | "1"));
         let previd = element.attr("id").filter(|_| may_resume).map(|id| id.into_owned());
         self.manage_by = None;
-        self.receiving.handled_count.enable(sha256(b"outgoing"), None);
+        // By the SM-ID the peer may ask how much of what it sent here was taken, if this server is killed.
+        let owner = StreamOwner::Peer(self.names.1.as_str().into());
+        let id = sha256(previd.as_deref().unwrap_or_default().as_bytes());
+        self.receiving.handled_count.enable(id, previd.is_some().then_some(owner));
         self.managed = Managed::On(previd.map(Resumption::Ours));
         self.note_managed();
         self.sending.confirmed_by(Confirms::Management);
@@ -200,7 +200,8 @@ impl Stream {
         self.manage_by = None;
         self.managed = Managed::On(previd.map(Resumption::Ours));
         self.note_managed();
-        self.sending.resumed(h, &mut self.wire).map_err(sm::too_high)
+        let bounds = self.federation.sent_bounds();
+        self.sending.resumed(h, &mut self.wire, bounds).map_err(sm::too_high)
     }
 
     /// The former stream is gone, or there is no management after all.
@@ -216,6 +217,24 @@ impl Stream {
         self.receiving.begin_anew();
         self.wire.queue(sm::enable(true));
         self.managed = Managed::Asked { resuming: false };
+    }
+}
+
+/// The count of a stream that is not in memory, for whoever is authenticated as its domain.
+async fn stored(store: &Store, id: [u8; 32], pairs: &[(String, String)]) -> Option<u32> {
+    let known = match store.barrier().await {
+        Ok(()) => store.read(move |tx| handled::get_of_peer(tx, &id)).await,
+        Err(error) => Err(error),
+    };
+    match known {
+        Ok(known) => {
+            let (owner, h) = known?;
+            pairs.iter().any(|(_, remote)| *remote == owner).then_some(h)
+        }
+        Err(error) => {
+            tracing::error!(%error, "the count of a server's former stream could not be read");
+            None
+        }
     }
 }
 

@@ -12,9 +12,9 @@ use super::clock::wall;
 use crate::jid::Jid;
 use crate::modules::Sender;
 use crate::modules::api::Requester;
-use crate::router::handled_count::{HandledCount, Ticket};
+use crate::router::handled_count::HandledCount;
 use crate::router::outbox::{Outbox, slow_down};
-use crate::router::{Handler, Origin, Routed, Router};
+use crate::router::{Origin, Routed, Router};
 use crate::session::Context;
 use crate::session::pace::Pace;
 use crate::stanza::iq::Iq;
@@ -136,7 +136,7 @@ impl Receiving {
             && let Err(error) = Iq::request(&stanza)
         {
             self.handled_count.pass();
-            return bounce(&self.context.router, &stanza, &error);
+            return self.bounce(stanza, error);
         }
         if self.privileged.is_some() && self.privileged(&stanza) {
             return;
@@ -153,13 +153,14 @@ impl Receiving {
                 foreign: true,
             };
             let work = async move {
-                let answers = matches!(routed, Routed::Handle(Handler::Iq));
+                let mut answers = stanza.kind() == Kind::Iq;
                 let count = &sender.handled_count;
-                let earlier = (answers && !count.is_enabled()).then(|| ticket.clone());
+                let earlier = (!count.is_enabled()).then(|| ticket.clone());
                 let driven = cx.drive(&stanza, Some(&sender), Some(routed), Some(ticket)).await;
+                answers |= matches!(driven.routed, Routed::Bounce(_));
                 // To a peer without XEP-0198 an answer says that all before it arrived: so the messages before
                 // it are durable first (promise.md 1).
-                if let Some(earlier) = earlier.filter(Ticket::has_predecessors) {
+                if let Some(earlier) = earlier.filter(|it| answers && it.has_predecessors()) {
                     cx.router.flush_deferred();
                     earlier.predecessors().await;
                 }
@@ -177,13 +178,28 @@ impl Receiving {
         let full = origin.finish();
         match routed {
             Routed::Slow(outbox) => self.work = Some(Box::pin(slow_down(vec![outbox]))),
-            Routed::Bounce(error) => bounce(&self.context.router, &stanza, &error),
+            Routed::Bounce(error) => self.bounce(stanza, error),
             Routed::Done | Routed::Load(_) | Routed::Crowded | Routed::Handle(_) => {}
         }
         if full && self.work.is_none() {
             let handled_count = self.handled_count.clone();
             self.work = Some(Box::pin(async move { handled_count.eased().await }));
         }
+    }
+
+    /// Tells the sender of a stanza that went nowhere, which is counted already. To a peer without XEP-0198 that, too,
+    /// says that all before it arrived.
+    fn bounce(&mut self, stanza: Stanza, error: StanzaError) {
+        let (router, count) = (self.context.router.clone(), self.handled_count.clone());
+        if count.is_enabled() || count.is_settled() {
+            return bounce(&router, &stanza, &error);
+        }
+        let came = count.issued();
+        self.begin(async move {
+            router.flush_deferred();
+            count.reached(came).await;
+            bounce(&router, &stanza, &error);
+        });
     }
 
     /// Has it done in a task of its own: it is done to its end though the stream end, as the stanza counts as handled

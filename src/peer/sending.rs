@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::dial::PeerTransport;
@@ -32,14 +33,18 @@ pub(super) type PeerWire = Wire<dyn PeerTransport>;
 
 /// The queues that one stream serves.
 pub(super) struct Sending {
-    router: Arc<Router>,
-    lanes: Vec<Lane>,
+    pub(super) router: Arc<Router>,
+    pub(super) lanes: Vec<Lane>,
+    /// Counts the turns.
+    turn: usize,
     /// What was sent and not acknowledged.
-    sent: StreamManagement<Sent>,
+    pub(super) sent: StreamManagement<Sent>,
+    /// Of that, only the counts and positions are left.
+    pub(super) bare: bool,
     /// What was sent before the peer enabled XEP-0198, and not acknowledged: its first count says that it has them.
-    before: Vec<Sent>,
-    confirms: Confirms,
-    pong: Option<Pong>,
+    pub(super) before: Vec<Sent>,
+    pub(super) confirms: Confirms,
+    pub(super) pong: Option<Pong>,
     /// Bytes of one stanza that the peer takes (XEP-0478).
     stanza_bytes_max: usize,
     /// What it does not take, for its senders.
@@ -65,7 +70,7 @@ pub(super) enum Confirms {
     Pings,
 }
 
-type Pong = Pin<Box<dyn Future<Output = Ponged> + Send>>;
+pub(super) type Pong = Pin<Box<dyn Future<Output = Ponged> + Send>>;
 
 /// What came of a ping.
 pub(super) enum Ponged {
@@ -78,20 +83,22 @@ pub(super) enum Ponged {
 }
 
 /// One pair of domains.
-struct Lane {
-    queue: Arc<PeerQueue>,
+pub(super) struct Lane {
+    pub(super) queue: Arc<PeerQueue>,
     /// Messages that are being read from the store: up to this position.
-    page: Option<(i64, Page)>,
+    pub(super) page: Option<(i64, Page)>,
     /// Those that were read, and the position that is reached when they are sent.
-    rows: VecDeque<PeerRow>,
-    read_to: i64,
+    pub(super) rows: VecDeque<PeerRow>,
+    pub(super) read_to: i64,
+    /// A guest's: dropped with this.
+    pub(super) place: Option<oneshot::Sender<()>>,
 }
 
 /// A stanza that was sent.
 pub(super) struct Sent {
-    lane: usize,
-    seq: Option<i64>,
-    frame: Frame,
+    pub(super) lane: usize,
+    pub(super) seq: Option<i64>,
+    pub(super) frame: Frame,
 }
 
 impl Sending {
@@ -100,7 +107,9 @@ impl Sending {
         Self {
             router,
             lanes: Vec::new(),
+            turn: 0,
             sent,
+            bare: false,
             before: Vec::new(),
             confirms: Confirms::NotYet,
             pong: None,
@@ -131,7 +140,15 @@ impl Sending {
     /// Serves this queue, too.
     pub(super) fn add(&mut self, queue: Arc<PeerQueue>) {
         queue.opened();
-        self.lanes.push(Lane { queue, page: None, rows: VecDeque::new(), read_to: 0 });
+        self.lanes.push(Lane { queue, page: None, rows: VecDeque::new(), read_to: 0, place: None });
+    }
+
+    /// Serves this queue of another task's, too, which learns by `place` when it is served no more.
+    pub(super) fn add_guest(&mut self, queue: Arc<PeerQueue>, place: oneshot::Sender<()>) {
+        self.add(queue);
+        if let Some(lane) = self.lanes.last_mut() {
+            lane.place = Some(place);
+        }
     }
 
     /// Begins, or goes on, to send.
@@ -166,7 +183,11 @@ impl Sending {
         if self.confirms == Confirms::NotYet {
             return;
         }
-        for at in 0..self.lanes.len() {
+        // Each pair begins in its turn, so that none waits for another that has much.
+        let lanes = self.lanes.len();
+        self.turn = self.turn.wrapping_add(1) % lanes.max(1);
+        let first = self.turn;
+        for at in (first..lanes).chain(0..first) {
             while wire.queued() < WRITE_BYTES && !self.sent.is_full() {
                 if !self.fill_from(at, wire, wall) {
                     break;
@@ -282,7 +303,7 @@ impl Sending {
         Ok(())
     }
 
-    fn settle(&mut self, items: Vec<Sent>) {
+    pub(super) fn settle(&mut self, items: Vec<Sent>) {
         for (at, lane) in self.lanes.iter().enumerate() {
             let of_lane = items.iter().filter(|item| item.lane == at);
             if let Some(last) = of_lane.filter_map(|item| item.seq).max() {
@@ -422,64 +443,6 @@ impl Sending {
     pub(super) fn management(&mut self) -> &mut StreamManagement<Sent> {
         &mut self.sent
     }
-
-    /// Another connection, on which the former stream is resumed: what the peer does not have is sent again.
-    pub(super) fn resumed(&mut self, h: u32, wire: &mut PeerWire) -> Result<(), TooHigh> {
-        let items = self.sent.acknowledge(h)?;
-        self.settle(items);
-        self.sent.reconnected();
-        self.sent.unacked().for_each(|sent| wire.queue_frame(sent.frame.clone()));
-        self.confirmed_by(Confirms::Management);
-        Ok(())
-    }
-
-    /// The connection is gone, and the stream may be resumed.
-    pub(super) fn disconnected(&mut self) {
-        self.sent.disconnected();
-        // Nothing is asked on the next connection.
-        self.sent.reconnected();
-        self.confirms = Confirms::NotYet;
-        self.pong = None;
-    }
-
-    /// All that was written before the peer closed its stream in good order was taken (RFC 6120 §4.4). With XEP-0198
-    /// its count alone says so.
-    pub(super) fn closed_by_peer(&mut self) {
-        if self.confirms == Confirms::Pings {
-            let sent = self.sent.sent();
-            let _ = self.acknowledged(sent);
-        }
-    }
-
-    /// The stream is over: what was not acknowledged, and what was not sent, waits for the next one. Gives back its
-    /// queues, and requests that were sent: whether they arrived nobody knows, and who asked is told so.
-    pub(super) fn end(self) -> (Vec<Arc<PeerQueue>>, Vec<Frame>) {
-        let requests = requests(self.before.into_iter().chain(self.sent.into_unacked()));
-        let waits = |lane: Lane| {
-            lane.queue.seek();
-            lane.queue.send_anew();
-            lane.queue
-        };
-        (self.lanes.into_iter().map(waits).collect(), requests)
-    }
-
-    /// Forgets what was sent, and begins anew: the former stream could not be resumed. Gives back the requests, as
-    /// [`Sending::end`] does.
-    pub(super) fn begin_anew(&mut self, bounds: Bounds) -> Vec<Frame> {
-        let former = std::mem::replace(&mut self.sent, StreamManagement::new(0, bounds));
-        let before = std::mem::take(&mut self.before);
-        for lane in &mut self.lanes {
-            (lane.page, lane.rows) = (None, VecDeque::new());
-            lane.queue.send_anew();
-        }
-        requests(before.into_iter().chain(former.into_unacked()))
-    }
-}
-
-/// Those that somebody waits for an answer to: errors and results are none, and get no error.
-fn requests(sent: impl Iterator<Item = Sent>) -> Vec<Frame> {
-    let is_iq = |sent: &Sent| sent.seq.is_none() && sent.frame.head.starts_with(b"<iq");
-    sent.filter(is_iq).map(|sent| sent.frame).collect()
 }
 
 /// What [`Sending::wait`] found.

@@ -12,9 +12,10 @@ use tokio::time::sleep_until;
 use super::clock::{now, wall};
 use super::dial::Step;
 use super::federation::Federation;
+use super::guests::Guest;
 use super::machine::{Act, Acts, Input, Machine};
 use super::receiving::Receiving;
-use super::sending::{Confirms, PeerWire, Sending, Woken};
+use super::sending::{PeerWire, Sending, Woken};
 use super::streams::{Direction, Listed, StreamFacts};
 use crate::base::time::micros;
 use crate::router::handled_count::HandledCount;
@@ -41,6 +42,9 @@ pub(super) struct Stream {
     pub(super) listed: Listed,
     pub(super) pairs: Vec<(String, String)>,
     pub(super) bidi: bool,
+    /// Queues that ask for a place on it, and those of them for which the peer was asked.
+    pub(super) guests: Option<mpsc::Receiver<Guest>>,
+    pub(super) asking: Vec<Guest>,
     /// Until when the peer must answer what was asked of XEP-0198.
     pub(super) manage_by: Option<Instant>,
     /// Since when nothing is read.
@@ -48,7 +52,7 @@ pub(super) struct Stream {
     /// Until when the peer must be authenticated.
     pub(super) deadline: Option<Instant>,
     /// Its place among those that are not authenticated.
-    stranger: Option<Guard>,
+    pub(super) stranger: Option<Guard>,
     /// When anything last came, and when anything was last sent.
     pub(super) heard: Instant,
     used: Instant,
@@ -85,14 +89,17 @@ impl Managed {
 /// How a stream may be resumed.
 #[derive(Debug)]
 pub(super) enum Resumption {
-    /// The peer resumes it: by the hash of the SM-ID. Somebody else who resumes it ends this connection.
-    Theirs([u8; 32], Arc<Notify>),
+    /// The peer resumes it, by this SM-ID. Somebody else who resumes it ends this connection.
+    Theirs(String, Arc<Notify>),
     /// We resume it, by the SM-ID.
     Ours(String),
 }
 
-pub(super) type Resuming =
-    Pin<Box<dyn Future<Output = (String, u32, Option<Arc<HandledCount>>)> + Send>>;
+/// A former stream that the peer wants to resume: the SM-ID, the peer's count, and ours; or what is known of that if the
+/// stream cannot be resumed.
+pub(super) type Resumed = (String, u32, Result<Arc<HandledCount>, Option<u32>>);
+
+pub(super) type Resuming = Pin<Box<dyn Future<Output = Resumed> + Send>>;
 
 /// How a stream ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,8 +122,9 @@ enum Occurred {
     Verified(Option<Input>),
     Failed,
     Reached,
-    Resumed((String, u32, Option<Arc<HandledCount>>)),
+    Resumed(Resumed),
     Taken,
+    Asked(Option<Guest>),
     Dismissed,
     Timer,
     Stop,
@@ -158,6 +166,8 @@ impl Stream {
             listed,
             pairs: Vec::new(),
             bidi: false,
+            guests: None,
+            asking: Vec::new(),
             manage_by: None,
             deaf: None,
             deadline: Some(since + router.limits.unauthenticated_time),
@@ -245,6 +255,8 @@ impl Stream {
                 self.resuming = None;
                 self.resume_theirs(resumed);
             }
+            Occurred::Asked(Some(guest)) => self.invite(guest).await,
+            Occurred::Asked(None) => self.guests = None,
             Occurred::Taken => self.ending = Some(Ended::Lost),
             Occurred::Dismissed => self.dismiss().await,
             Occurred::Timer => self.timer().await,
@@ -269,7 +281,7 @@ impl Stream {
         let outgoing = self.machine.is_outgoing();
         let (mut stopping, mut saving) =
             (self.federation.context.stopping.clone(), self.federation.context.saving.clone());
-        let Self { wire, receiving, sending, verified, resuming, listed, .. } = self;
+        let Self { wire, receiving, sending, verified, resuming, listed, guests, .. } = self;
         tokio::select! {
             biased;
             woken = sending.wait() => Occurred::Sending(woken),
@@ -283,6 +295,8 @@ impl Stream {
                 => Occurred::Resumed(resumed),
             () = async { match &end { Some(end) => end.notified().await, None => pending().await } }
                 => Occurred::Taken,
+            guest = async { match guests { Some(guests) => guests.recv().await, None => pending().await } }
+                => Occurred::Asked(guest),
             () = listed.dismissed() => Occurred::Dismissed,
             // What sessions say as they end still goes out.
             _ = stopping.wait_for(|stopping| *stopping), if !outgoing => Occurred::Stop,
@@ -397,10 +411,7 @@ impl Stream {
                     }
                 }
                 Act::Paired { local, remote, how } => self.paired(local, remote, how),
-                Act::Refused { remote, why } if self.machine.is_outgoing() => {
-                    let pair = (&*self.names.0, &*remote);
-                    self.federation.note(pair, Direction::Out, why, "", Vec::new());
-                }
+                Act::Unpaired { local, remote, why } => self.unpaired(&local, &remote, why),
                 Act::Refused { remote, why } => {
                     let local = self.machine.local().unwrap_or(&self.names.0);
                     self.federation.refuse((local, &remote), self.address, &why);
@@ -439,35 +450,6 @@ impl Stream {
                 Act::End => {
                     self.ending.get_or_insert(Ended::Closed);
                 }
-            }
-        }
-    }
-
-    fn authenticated(&mut self) {
-        (self.deadline, self.stranger) = (None, None);
-    }
-
-    fn paired(&mut self, local: String, remote: String, how: &'static str) {
-        let direction = if self.machine.is_outgoing() { "out" } else { "in" };
-        tracing::info!(local, peer = %remote, address = %self.address, direction, how, "a server is connected");
-        self.listed.change(|facts| facts.pairs.push((local.clone(), remote.clone(), how)));
-        self.pairs.push((local.clone(), remote.clone()));
-        if self.machine.is_outgoing() {
-            return;
-        }
-        self.federation.context.router.peers.heard_of(&local, &remote);
-        if self.bidi {
-            self.attach(&local, &remote);
-        }
-    }
-
-    /// What is for this pair goes by this stream, unless it has one already (XEP-0288).
-    fn attach(&mut self, local: &str, remote: &str) {
-        let queue = self.federation.context.router.peers.of_pair(local, remote);
-        if queue.claim() {
-            self.sending.add(queue);
-            if matches!(self.managed, Managed::Off) {
-                self.sending.confirmed_by(Confirms::Pings);
             }
         }
     }

@@ -12,7 +12,7 @@ use std::task::{Wake, Waker};
 use tokio::sync::Notify;
 
 use crate::base::limits::Limits;
-use crate::store::handled::DurableCount;
+use crate::store::handled::{DurableCount, StreamOwner};
 use crate::store::ids::AccountId;
 
 /// The number of handled stanzas of one stream. Shared with the tickets it issued.
@@ -26,12 +26,12 @@ pub struct HandledCount {
 }
 
 /// How the stream counts stanzas (XEP-0198).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Counting {
     /// SHA-256 of the SM-ID.
     pub id: [u8; 32],
-    /// The stream's account; `None` for anonymous users, for whom nothing is stored.
-    pub account: Option<AccountId>,
+    /// Whose stream it is; `None` if its count is stored nowhere, as for anonymous users.
+    pub owner: Option<StreamOwner>,
     /// Stanzas of the stream before it began to count.
     pub before: u64,
 }
@@ -137,11 +137,10 @@ impl Ticket {
     /// writes of the earlier ones are in the store's queue already, because a stream's stanzas are
     /// routed one after another.
     pub fn durable_count(&self, at: i64) -> Option<DurableCount> {
-        let counting = self.held.handled_count.as_ref()?.lock().counting?;
-        let covered = self.held.number >= counting.before;
-        let h = counting.h(self.held.number + 1);
-        let account = counting.account.filter(|_| covered)?;
-        Some(DurableCount { id: counting.id, account, h, at })
+        let runs = self.held.handled_count.as_ref()?.lock();
+        let counting = runs.counting.as_ref().filter(|it| self.held.number >= it.before)?;
+        let (id, owner) = (counting.id, counting.owner.clone()?);
+        Some(DurableCount { id, owner, h: counting.h(self.held.number + 1), at })
     }
 
     /// Whether some earlier stanza of the stream is not handled yet.
@@ -208,11 +207,11 @@ impl HandledCount {
     }
 
     /// Starts counting, under this id. Returns false if the stream counts already.
-    pub fn enable(&self, id: [u8; 32], account: Option<AccountId>) -> bool {
+    pub fn enable(&self, id: [u8; 32], owner: Option<StreamOwner>) -> bool {
         let mut runs = self.lock();
         let before = runs.issued();
         let first = runs.counting.is_none();
-        runs.counting.get_or_insert(Counting { id, account, before });
+        runs.counting.get_or_insert(Counting { id, owner, before });
         first
     }
 
@@ -221,7 +220,8 @@ impl HandledCount {
         let handled_count = Self::new(limits);
         let mut runs = handled_count.lock();
         runs.handled = u64::from(h);
-        runs.counting = Some(Counting { id, account: Some(account), before: 0 });
+        let owner = Some(StreamOwner::Account(account));
+        runs.counting = Some(Counting { id, owner, before: 0 });
         drop(runs);
         handled_count
     }
@@ -234,7 +234,7 @@ impl HandledCount {
     /// XEP-0198's `h`: the unbroken run of stanzas handled since the stream began to count.
     pub fn h(&self) -> u32 {
         let runs = self.lock();
-        runs.counting.map_or(0, |counting| counting.h(runs.handled))
+        runs.counting.as_ref().map_or(0, |counting| counting.h(runs.handled))
     }
 
     /// The number of stanzas taken up so far, handled or not.
@@ -397,7 +397,7 @@ mod tests {
         handled_count.pass();
         assert_eq!((handled_count.h(), early.durable_count(0)), (0, None));
         assert!(
-            handled_count.enable([7; 32], Some(AccountId(1)))
+            handled_count.enable([7; 32], Some(StreamOwner::Account(AccountId(1))))
                 && !handled_count.enable([8; 32], None)
         );
         assert_eq!(early.durable_count(0), None, "it came before");

@@ -2,7 +2,8 @@
 //!
 //! Messages have rows (promise.md): they are in memory as long as there is room, and in any case in the store,
 //! until the peer has acknowledged them. All else is in memory alone, bounded, and given up when the peer cannot
-//! be reached. Order holds: while messages are in the store alone, later ones are, too.
+//! be reached. Order holds: while messages are in the store alone, later ones are, too; and what has no row is sent
+//! behind the messages that were there before it, and before those that came later.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,6 +76,8 @@ struct State {
     stored: Option<(i64, i64)>,
     /// The memory was full: what is in memory goes before what is in the store alone.
     overflown: bool,
+    /// For each stanza without a row that is in memory, in their order: the last message that was queued before it.
+    behind: VecDeque<i64>,
     /// The last message that was queued, and the last one that is in memory.
     last: i64,
     last_in_memory: i64,
@@ -128,6 +131,7 @@ impl PeerQueue {
         let state = State {
             stored: None,
             overflown: false,
+            behind: VecDeque::new(),
             last: 0,
             last_in_memory: 0,
             settled: 0,
@@ -192,7 +196,7 @@ impl PeerQueue {
 
     /// Queues what has no row. The error is for whoever waits for an answer.
     pub(super) fn put(&self, frame: Frame, at: i64) -> Result<Queued, StanzaError> {
-        let state = self.lock();
+        let mut state = self.lock();
         if let Reach::Away(why) = &state.reach {
             return Err((**why).clone());
         }
@@ -200,6 +204,8 @@ impl PeerQueue {
             return Err(self.crowded());
         }
         let _ = self.outbox.push(Outgoing { frame, owed: None, at });
+        let last = state.last;
+        state.behind.push_back(last);
         Ok(self.level(&state))
     }
 
@@ -297,6 +303,12 @@ impl PeerQueue {
         let mut state = self.lock();
         match state.stored {
             Some((from, to)) if !state.overflown => {
+                // In memory is what has no row, and nothing else.
+                let due = state.behind.iter().take_while(|behind| **behind <= from).count();
+                if due > 0 {
+                    return Next::Batch(self.take(&mut state, bytes, stanzas.min(due)));
+                }
+                let to = state.behind.front().map_or(to, |behind| to.min(*behind));
                 let first = state.rows.partition_point(|row| row.0 <= from);
                 let mut sum = 0;
                 let some = state.rows.iter().skip(first).take(stanzas.max(1)).take_while(|row| {
@@ -307,7 +319,7 @@ impl PeerQueue {
                 Next::Stored(from, some.last().map_or(to, |row| row.0.min(to)))
             }
             _ => {
-                let taken = self.outbox.take(bytes, stanzas);
+                let taken = self.take(&mut state, bytes, stanzas);
                 if state.overflown && self.outbox.bytes() == 0 {
                     state.overflown = false;
                     // What is in the store alone is next.
@@ -316,6 +328,14 @@ impl PeerQueue {
                 Next::Batch(taken)
             }
         }
+    }
+
+    /// Takes from memory.
+    fn take(&self, state: &mut State, bytes: usize, stanzas: usize) -> Taken {
+        let taken = self.outbox.take(bytes, stanzas);
+        let rowless = taken.batch.iter().filter(|item| item.owed.is_none()).count();
+        state.behind.drain(..rowless.min(state.behind.len()));
+        taken
     }
 
     /// Messages of the store up to this position were sent, or are gone.
@@ -395,7 +415,7 @@ impl PeerQueue {
     /// given back. With `why`, all of it that comes until [`PeerQueue::seek`] is refused with that.
     pub fn lost(&self, why: Option<StanzaError>) -> GivenUp {
         let mut state = self.lock();
-        let items = self.outbox.take(usize::MAX, usize::MAX).batch;
+        let items = self.take(&mut state, usize::MAX, usize::MAX).batch;
         state.overflown = false;
         state.stored = (state.last > state.settled).then_some((state.settled, state.last));
         state.reach = why.map_or(Reach::Sought, |why| Reach::Away(Box::new(why)));
@@ -423,7 +443,7 @@ impl PeerQueue {
     /// is refused with that. Messages wait on.
     pub fn refuse(&self, why: StanzaError) -> GivenUp {
         let mut state = self.lock();
-        let items = self.outbox.take(usize::MAX, usize::MAX).batch;
+        let items = self.take(&mut state, usize::MAX, usize::MAX).batch;
         let (owed, rowless): (Vec<_>, Vec<_>) =
             items.into_iter().partition(|item| item.owed.is_some());
         for item in owed {
@@ -435,7 +455,7 @@ impl PeerQueue {
     }
 
     /// Another stream stands than the one on which something was sent: messages that were not acknowledged are
-    /// sent anew, from the store; what has no row waits behind them.
+    /// sent anew, from the store; what has no row waits behind those that came before it.
     pub fn send_anew(&self) {
         let mut state = self.lock();
         let items = self.outbox.take(usize::MAX, usize::MAX).batch;
@@ -460,5 +480,106 @@ impl PeerQueue {
             state.giving_up = None;
         }
         idle
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn queue(memory_bytes_max: usize) -> PeerQueue {
+        let pair = Pair { local: "a.example".into(), remote: "b.example".into() };
+        PeerQueue::new(pair, PeerBounds { memory_bytes_max, ..PeerBounds::default() })
+    }
+
+    /// What comes out: messages by their positions, all else by what it says.
+    fn taken(queue: &PeerQueue, stanzas: usize) -> Vec<String> {
+        match queue.next(usize::MAX, stanzas) {
+            Next::Batch(taken) => {
+                let told = |item: Outgoing| match item.owed {
+                    Some(seq) => seq.to_string(),
+                    None => String::from_utf8(item.frame.to_vec()).unwrap(),
+                };
+                taken.batch.into_iter().map(told).collect()
+            }
+            Next::Stored(from, to) => {
+                queue.read_to(to);
+                (from + 1..=to).map(|seq| seq.to_string()).collect()
+            }
+        }
+    }
+
+    fn all(queue: &PeerQueue) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            match taken(queue, 3) {
+                some if some.is_empty() && queue.outbox.bytes() == 0 => return all,
+                some => all.extend(some),
+            }
+        }
+    }
+
+    fn message(queue: &PeerQueue, seq: i64) {
+        let frame = Frame::whole(format!("<message>{seq}</message>").into());
+        assert!(queue.put_message(frame, || Ok((seq, 1))).is_ok());
+    }
+
+    fn presence(queue: &PeerQueue, id: &str) -> bool {
+        queue.put(Frame::whole(id.to_owned().into()), 0).is_ok()
+    }
+
+    /// RFC 6120 §10.1: while messages are read from the store, presence keeps its place among them.
+    #[test]
+    fn what_has_no_row_keeps_its_place() {
+        let queue = queue(10_000);
+        (1..=2).for_each(|seq| message(&queue, seq));
+        presence(&queue, "a");
+        message(&queue, 3);
+        // Another stream: none of it was acknowledged.
+        queue.send_anew();
+        presence(&queue, "b");
+        presence(&queue, "c");
+        message(&queue, 4);
+        assert_eq!(all(&queue), ["1", "2", "a", "3", "b", "c", "4"]);
+        message(&queue, 5);
+        presence(&queue, "d");
+        assert_eq!(all(&queue), ["5", "d"]);
+    }
+
+    proptest! {
+        /// Whatever happens to streams, what comes out first is in the order in which it came.
+        #[test]
+        fn the_order_is_kept(
+            memory in prop_oneof![Just(1_000_usize), Just(100_000)],
+            steps in prop::collection::vec(0_u8..8, 1..60),
+        ) {
+            let queue = queue(memory);
+            let (mut last, mut came, mut sent) = (0, Vec::new(), Vec::<String>::new());
+            for (at, step) in steps.into_iter().enumerate() {
+                let name = format!("p{at}");
+                match step {
+                    0..=2 => {
+                        last += 1;
+                        message(&queue, last);
+                        came.push(last.to_string());
+                    }
+                    3 | 4 if presence(&queue, &name) => came.push(name),
+                    5 => queue.send_anew(),
+                    6 => { queue.settle(sent.iter().filter_map(|it| it.parse().ok()).max().unwrap_or(0)); }
+                    7 => sent.extend(taken(&queue, 2)),
+                    _ => {}
+                }
+            }
+            sent.extend(all(&queue));
+            let mut first: Vec<String> = Vec::new();
+            for one in sent {
+                if !first.contains(&one) {
+                    first.push(one);
+                }
+            }
+            prop_assert_eq!(first, came);
+        }
     }
 }

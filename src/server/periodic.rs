@@ -102,22 +102,28 @@ async fn until(next: Option<Instant>) {
 }
 
 /// The core's own job: deletes counts of streams that no client asked for in a month (XEP-0198 §5, the
-/// note).
+/// note), and no other server for as long as it may keep messages.
 const OWN: (Duration, Every) = (Duration::from_secs(3_600), |job| Box::pin(forget_streams(job)));
 
 async fn forget_streams(job: PeriodicJob) {
     if job.cause != Cause::Due {
         return;
     }
-    let before = micros(job.now - STREAMS_KEPT);
-    loop {
-        let forget = move |tx: &mut dyn Tx| handled::forget_before(tx, before, BATCH);
-        match job.store.write(forget).await {
-            Ok(BATCH..) => {}
-            Ok(_) => return,
-            Err(error) => {
-                tracing::warn!(%error, "old streams could not be forgotten; tried again later");
-                return;
+    type Forget = fn(&mut dyn Tx, i64, usize) -> Result<usize, StoreError>;
+    let kinds: [(Forget, _); 2] = [
+        (handled::forget_before, STREAMS_KEPT),
+        (handled::forget_peers_before, PEERS_STREAMS_KEPT),
+    ];
+    for (forget, kept) in kinds {
+        let before = micros(job.now - kept);
+        loop {
+            match job.store.write(move |tx: &mut dyn Tx| forget(tx, before, BATCH)).await {
+                Ok(BATCH..) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "old streams could not be forgotten; tried again later");
+                    return;
+                }
             }
         }
     }
@@ -125,6 +131,8 @@ async fn forget_streams(job: PeriodicJob) {
 
 /// For clients that come back late and still want to know which stanzas arrived.
 const STREAMS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Longer than most servers keep a message for one that is away.
+const PEERS_STREAMS_KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Maximum number of rows in one write.
 const BATCH: usize = 500;
 /// The start itself has enough work.

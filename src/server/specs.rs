@@ -33,7 +33,7 @@ pub const CORE: &[Spec] = &[
     Spec::partial(
         "XEP-0220",
         "1.1.1",
-        "a stream that we open carries one pair of domains (§2.6 is for those of others)",
+        "a stream that we open carries several domains of ours, but one of the other server (§2.6.2)",
         "features/s2s_streams.rs",
     ),
     Spec::whole("XEP-0288", "1.0.1", "features/s2s_calls.rs"),

@@ -25,6 +25,8 @@ pub(super) enum Outcome {
     /// The stanza was routed, after any waits for the recipient's account, for room in the store, or for a
     /// handler.
     Driven(Stanza, Driven),
+    /// The router refused the stanza, and all before it is durable.
+    Bounced(Stanza, StanzaError),
     /// Enough of the stream is on the disk.
     Eased,
 }

@@ -215,6 +215,9 @@ impl Session {
     fn routed(&mut self, stanza: &Stanza, routed: Routed, full: bool) {
         match routed {
             Routed::Slow(outbox) => self.flow.slow_down(outbox, now()),
+            Routed::Bounce(error) if self.sm.is_none() && !self.handled_count.is_settled() => {
+                self.bounce_in_turn(stanza.clone(), error);
+            }
             Routed::Bounce(error) => self.bounce_routed(stanza, &error),
             Routed::Done | Routed::Load(_) | Routed::Crowded | Routed::Handle(_) => {}
         }
@@ -225,6 +228,18 @@ impl Session {
                 Handled { outcome: Outcome::Eased, _ticket: None }
             }));
         }
+    }
+
+    /// To a client without XEP-0198 an error, too, says that all before it arrived: so the messages before it are
+    /// durable first (promise.md 1).
+    fn bounce_in_turn(&mut self, stanza: Stanza, error: StanzaError) {
+        let (router, count) = (self.binding.cx.router.clone(), self.handled_count.clone());
+        let came = count.issued();
+        self.flow.await_handler(Box::pin(async move {
+            router.flush_deferred();
+            count.reached(came).await;
+            Handled { outcome: Outcome::Bounced(stanza, error), _ticket: None }
+        }));
     }
 
     /// The addressee is read from the store first, or a handler answers for it, or something is done before.
@@ -239,11 +254,18 @@ impl Session {
         let (handled_count, outbox) = (self.handled_count.clone(), self.outbox.clone());
         let account = self.binding.client.account;
         let sender = Sender { handled_count, outbox, account, foreign: false };
+        // As with what the server itself answers.
+        let says = self.sm.is_none() && stanza.kind() == Kind::Iq;
+        let earlier = says.then(|| ticket.clone());
         self.flow.await_handler(Box::pin(async move {
             if let Some(before) = before {
                 before.await;
             }
             let mut driven = cx.drive(&stanza, Some(&sender), begun, Some(ticket)).await;
+            if let Some(earlier) = earlier.filter(Ticket::has_predecessors) {
+                cx.router.flush_deferred();
+                earlier.predecessors().await;
+            }
             for made in std::mem::take(&mut driven.made) {
                 cx.send_as(&made, driven.ticket.clone()).await;
             }
@@ -296,6 +318,7 @@ impl Session {
             Outcome::Reply(iq, Err(error)) => self.answer(iq.error(&error)),
             Outcome::Stanza(_, Ok(())) => {}
             Outcome::Stanza(stanza, Err(error)) => self.bounce(&stanza, &error),
+            Outcome::Bounced(stanza, error) => self.bounce_routed(&stanza, &error),
             Outcome::Driven(stanza, driven) => {
                 self.charge(self.outbox.take_charge() / CONTACTS_PER_STANZA);
                 self.routed(&stanza, driven.routed, driven.full);

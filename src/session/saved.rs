@@ -26,7 +26,7 @@ use crate::router::registry::{Available, BindOutcome, Conflict, Resource};
 use crate::stanza::Frame;
 use crate::store::StoreError;
 use crate::store::damage;
-use crate::store::handled::{self, DurableCount, SAVED_TABLE, SavedSession};
+use crate::store::handled::{self, DurableCount, SAVED_TABLE, SavedSession, StreamOwner};
 use crate::stream::sm::StreamManagement;
 
 /// What is saved. Before it are [`VERSION`], which is one byte, and a hash of the rest: what it
@@ -87,8 +87,12 @@ impl Session {
         let state = self.to_saved_bytes(&sm, &resumption);
         let (Some(account), Some(state)) = (self.binding.client.account, state) else { return };
         let id = resumption.id();
-        let durable_count =
-            DurableCount { id, account, h: self.handled_count.h(), at: micros(wall()) };
+        let durable_count = DurableCount {
+            id,
+            owner: StreamOwner::Account(account),
+            h: self.handled_count.h(),
+            at: micros(wall()),
+        };
         let write = cx.store.write(move |tx| {
             handled::put(tx, &durable_count)?;
             handled::save_session(tx, &id, account, &state)

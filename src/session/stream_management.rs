@@ -13,7 +13,7 @@ use crate::base::id::{self, OsRng};
 use crate::base::time::micros;
 use crate::router::handled_count::HandledCount;
 use crate::router::outbox::Outgoing;
-use crate::store::handled::{self, DurableCount};
+use crate::store::handled::{self, DurableCount, StreamOwner};
 use crate::store::ids::AccountId;
 use crate::store::tx::Tx;
 use crate::store::{Job, StoreError};
@@ -50,7 +50,7 @@ impl Session {
         // An anonymous user cannot log in a second time as the same user.
         let may_resume = resume && account.is_some() && !time.is_zero();
         // The count of a stream that cannot be resumed is never requested again.
-        self.handled_count.enable(id, account.filter(|_| may_resume));
+        self.handled_count.enable(id, account.filter(|_| may_resume).map(StreamOwner::Account));
         // The count does not move until every earlier stanza is handled.
         if !self.handled_count.is_settled() {
             self.binding.cx.router.flush_deferred();
@@ -267,7 +267,10 @@ impl Job for Count {
         let Self { id, account, at, .. } = *self;
         match self.closed {
             true => handled::forget(tx, &id),
-            false => handled::put(tx, &DurableCount { id, account, h: self.handled_count.h(), at }),
+            false => {
+                let (owner, h) = (StreamOwner::Account(account), self.handled_count.h());
+                handled::put(tx, &DurableCount { id, owner, h, at })
+            }
         }
     }
 

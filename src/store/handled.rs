@@ -1,17 +1,28 @@
 //! XEP-0198: the handled counts of streams (promise.md 6), and the sessions that are saved for a restart
 //! (promise.md 11).
 
+use std::sync::Arc;
+
 use super::damage::{self, query_sound_one};
 use super::ids::AccountId;
 use super::tx::{Row, StoreError, Tx, query_all};
 
+/// Whose stream it is that counts: nobody else is told its count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamOwner {
+    /// A client's.
+    Account(AccountId),
+    /// Another server's: the domain that it was first authenticated as.
+    Peer(Arc<str>),
+}
+
 /// The handled count of a stream, written with the rows that it covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DurableCount {
     /// SHA-256 of the SM-ID. The id itself would let anyone resume the session, so it is stored nowhere.
     pub id: [u8; 32],
-    /// The account of the stream.
-    pub account: AccountId,
+    /// Whose stream it is.
+    pub owner: StreamOwner,
     /// XEP-0198's count.
     pub h: u32,
     /// Now, in microseconds since 1970.
@@ -20,17 +31,23 @@ pub struct DurableCount {
 
 /// Stores the count.
 pub fn put(tx: &mut dyn Tx, durable_count: &DurableCount) -> Result<(), StoreError> {
-    let lately = durable_count.at.saturating_sub(AT_FRESH);
-    if tx.execute(COUNT, &[durable_count.id[..].into(), durable_count.h.into(), lately.into()])?
-        == 0
-    {
-        let params = [
-            durable_count.id[..].into(),
-            durable_count.account.into(),
-            durable_count.h.into(),
-            durable_count.at.into(),
-        ];
-        tx.execute(PUT, &params)?;
+    let DurableCount { id, owner, h, at } = durable_count;
+    let lately = at.saturating_sub(AT_FRESH);
+    let count = if matches!(owner, StreamOwner::Account(_)) { COUNT } else { COUNT_OF_PEER };
+    if tx.execute(count, &[id[..].into(), (*h).into(), lately.into()])? > 0 {
+        return Ok(());
+    }
+    match owner {
+        StreamOwner::Account(account) => {
+            let params = [id[..].into(), (*account).into(), (*h).into(), (*at).into()];
+            tx.execute(PUT, &params)?;
+        }
+        StreamOwner::Peer(remote) => {
+            let params = [id[..].into(), (&**remote).into(), (*h).into(), (*at).into()];
+            tx.execute(PUT_OF_PEER, &params)?;
+            // A server that opens stream after stream keeps the counts of a few.
+            tx.execute(FORGET_OF_PEER, &[(&**remote).into(), STREAMS_OF_PEER.into()])?;
+        }
     }
     Ok(())
 }
@@ -43,6 +60,16 @@ pub fn get(tx: &mut dyn Tx, id: &[u8; 32], account: AccountId) -> Result<Option<
     })
 }
 
+/// Returns the domain and the count of another server's stream.
+pub fn get_of_peer(tx: &mut dyn Tx, id: &[u8; 32]) -> Result<Option<(String, u32)>, StoreError> {
+    let found = query_all(tx, GET_OF_PEER, &[id[..].into()], |row| {
+        let h = u32::try_from(row.int(1)?);
+        let h = h.map_err(|_| StoreError::Corrupt("a count of stanzas out of range".to_owned()))?;
+        Ok((row.text(0)?, h))
+    })?;
+    Ok(found.into_iter().next())
+}
+
 /// Deletes the count of a stream that no client will resume.
 pub fn forget(tx: &mut dyn Tx, id: &[u8; 32]) -> Result<(), StoreError> {
     tx.execute(FORGET, &[id[..].into()])?;
@@ -52,6 +79,11 @@ pub fn forget(tx: &mut dyn Tx, id: &[u8; 32]) -> Result<(), StoreError> {
 /// Deletes at most `limit` counts that were last written before `at`; returns their number.
 pub fn forget_before(tx: &mut dyn Tx, at: i64, limit: usize) -> Result<usize, StoreError> {
     tx.execute(FORGET_BEFORE, &[at.into(), limit.into()])
+}
+
+/// The same for the streams of other servers.
+pub fn forget_peers_before(tx: &mut dyn Tx, at: i64, limit: usize) -> Result<usize, StoreError> {
+    tx.execute(FORGET_PEERS_BEFORE, &[at.into(), limit.into()])
 }
 
 /// Saves a session for a restart.
@@ -108,12 +140,22 @@ pub fn forget_saved(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreErro
 pub const SAVED_TABLE: &str = "sleeper";
 /// The time of a count may lag by a minute, because changing it costs two steps in an index.
 const AT_FRESH: i64 = 60_000_000;
+/// Streams of one other server whose counts are kept.
+const STREAMS_OF_PEER: usize = 16;
 
 super::sql! {
     COUNT = "UPDATE handled SET h = $2 WHERE id = $1 AND at > $3";
     PUT = "INSERT INTO handled (id, account, h, at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (id) DO UPDATE SET h = excluded.h, at = excluded.at";
     GET = "SELECT h FROM handled WHERE id = $1 AND account = $2";
+    COUNT_OF_PEER = "UPDATE peer_handled SET h = $2 WHERE id = $1 AND at > $3";
+    PUT_OF_PEER = "INSERT INTO peer_handled (id, remote, h, at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (id) DO UPDATE SET h = excluded.h, at = excluded.at";
+    GET_OF_PEER = "SELECT remote, h FROM peer_handled WHERE id = $1";
+    FORGET_OF_PEER = "DELETE FROM peer_handled WHERE remote = $1 AND id NOT IN
+        (SELECT id FROM peer_handled WHERE remote = $1 ORDER BY at DESC, id LIMIT $2)";
+    FORGET_PEERS_BEFORE = "DELETE FROM peer_handled WHERE id IN
+        (SELECT id FROM peer_handled WHERE at < $1 LIMIT $2)";
     FORGET = "DELETE FROM handled WHERE id = $1";
     FORGET_BEFORE = "DELETE FROM handled WHERE id IN
         (SELECT id FROM handled WHERE at < $1 LIMIT $2)";
@@ -134,8 +176,9 @@ mod tests {
     fn a_count_is_the_accounts_own_and_the_last_one() {
         testing::account_tx(|tx, me| {
             let other = testing::account(tx, "other");
+            let owner = StreamOwner::Account(me);
             let durable_count =
-                |h, at| DurableCount { id: [1; 32], account: me, h, at: at * AT_FRESH };
+                |h, at| DurableCount { id: [1; 32], owner: owner.clone(), h, at: at * AT_FRESH };
             for (h, at) in [(1, 10), (u32::MAX, 11), (0, 30)] {
                 put(tx, &durable_count(h, at)).unwrap();
                 assert_eq!(get(tx, &[1; 32], me), Ok(Some(h)));
@@ -156,6 +199,34 @@ mod tests {
         });
     }
 
+    #[test]
+    fn a_peers_count_is_its_own_and_it_has_a_few() {
+        testing::account_tx(|tx, _| {
+            let count = |remote: &str, id: usize, h, at: i64| DurableCount {
+                id: [u8::try_from(id).unwrap(); 32],
+                owner: StreamOwner::Peer(remote.into()),
+                h,
+                at: at * AT_FRESH,
+            };
+            put(tx, &count("other.example", 99, 3, 1)).unwrap();
+            for (h, at) in [(1, 10), (2, 10), (3, 12)] {
+                put(tx, &count("peer.example", 1, h, at)).unwrap();
+                assert_eq!(get_of_peer(tx, &[1; 32]), Ok(Some(("peer.example".to_owned(), h))));
+            }
+            for id in 2..=STREAMS_OF_PEER + 2 {
+                put(tx, &count("peer.example", id, 9, 20 + i64::try_from(id).unwrap())).unwrap();
+            }
+            // The oldest made room; nobody else's did.
+            let of = |tx: &mut dyn Tx, id: u8| get_of_peer(tx, &[id; 32]).unwrap().map(|it| it.1);
+            assert_eq!(
+                (of(tx, 1), of(tx, 2), of(tx, 3), of(tx, 99)),
+                (None, None, Some(9), Some(3))
+            );
+            assert_eq!(forget_peers_before(tx, 24 * AT_FRESH, 9), Ok(2));
+            assert_eq!((of(tx, 3), of(tx, 4), of(tx, 99)), (None, Some(9), None));
+        });
+    }
+
     /// promise.md 6: in the transaction of the rows that it covers.
     #[tokio::test]
     async fn a_batch_writes_the_last_count_of_each_stream() {
@@ -166,14 +237,15 @@ mod tests {
             }
             fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
             fn durable_count(&self) -> Option<DurableCount> {
-                Some(self.0)
+                Some(self.0.clone())
             }
         }
         let (_folder, store) = testing::store();
         let me = store.write(|tx| Ok(testing::account(tx, "romeo"))).await.unwrap();
         let held = testing::hold(&store);
         for (id, h) in [(1, 1), (2, 5), (1, 2), (1, 3)] {
-            let durable_count = DurableCount { id: [id; 32], account: me, h, at: 0 };
+            let owner = StreamOwner::Account(me);
+            let durable_count = DurableCount { id: [id; 32], owner, h, at: 0 };
             store.submit(Box::new(Counted(durable_count))).unwrap();
         }
         drop(held);

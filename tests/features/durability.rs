@@ -4,6 +4,7 @@
 use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
 use crate::harness::process::{Lab, PASSWORD};
+use crate::harness::sm::Stalled;
 
 fn lab_over(folder: &std::path::Path, users: &[&str]) -> Lab {
     let shown = folder.display().to_string();
@@ -52,6 +53,35 @@ async fn a_message_survives_a_kill_once_what_follows_it_is_answered() -> Outcome
             assert!(is_delayed(&got), "{got}");
         }
         bob.nothing().await?;
+    }
+    Ok(())
+}
+
+/// promise.md 1: so does an error, whoever it comes from: the router, a handler, or the search for an account.
+#[tokio::test]
+async fn a_refusal_says_that_all_before_it_is_in_the_store() -> Outcome<()> {
+    for to in ["bob@localhost/nobody", "nobody@localhost", "room@conference.localhost/x"] {
+        let mut lab = Lab::new(&["alice", "bob"], &[]);
+        let (mut alice, mut bob) = (lab.login("alice").await?, lab.online("bob", "r").await?);
+        let ping = format!("<iq type='get' id='{to}' to='{to}'><ping xmlns='urn:xmpp:ping'/></iq>");
+        for stalls in [false, true] {
+            let stalled = stalls.then(|| Stalled::new(&lab));
+            alice.send(&message("bob@localhost", to)).await?;
+            alice.send(&ping).await?;
+            assert_eq!(next_message(&mut bob).await?.attr("id"), Some(to));
+            if !stalls {
+                let refused = alice.expect(|e| e.attr("id") == Some(to)).await?;
+                assert_eq!(refused.attr("type"), Some("error"), "{refused}");
+            }
+            bob.fence().await?;
+            drop(stalled.map(|stalled| {
+                lab.process.kill();
+                stalled
+            }));
+        }
+        while let Ok(Some(early)) = alice.next().await {
+            assert_ne!(early.attr("id"), Some(to), "{early}");
+        }
     }
     Ok(())
 }

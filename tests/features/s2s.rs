@@ -5,7 +5,7 @@ use crate::harness::client::{Client, Outcome};
 use crate::harness::element::Element;
 use crate::harness::interest::{Interest, befriend, interested};
 use crate::harness::nodes::{self, hears};
-use crate::harness::peers::Two;
+use crate::harness::peers::{Site, Two};
 use crate::harness::process::Lab;
 use crate::harness::sm::chat;
 use std::time::Instant;
@@ -142,6 +142,20 @@ async fn subscriptions_are_asked_for_granted_and_taken_back() -> Outcome<()> {
     across(&mut alice, "b.test").await?;
     let mut bob = two.b.online("bob", "b").await?;
     assert_eq!(bob.expect(of("subscribe")).await?.attr("from"), Some("alice@a.test"));
+    Ok(())
+}
+
+/// Where there is no IPv4.
+#[tokio::test]
+async fn servers_meet_over_ipv6() -> Outcome<()> {
+    let two = Two::at([Site::six("a.test"), Site::six("b.test")], &[]);
+    let mut alice = two.a.online("alice", "a").await?;
+    let mut bob = two.b.online("bob", "b").await?;
+    alice.send(&chat("bob@b.test", "there")).await?;
+    assert_eq!(id(&message(&mut bob).await?), "there");
+    bob.send(&chat("alice@a.test/a", "back")).await?;
+    assert_eq!(id(&message(&mut alice).await?), "back");
+    two.b.process.logs(&["a server is connected", "a.test", "::1"]);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::harness::process::Lab;
 use crate::harness::raw_peer::{Fake, Identity, Raw, SM, SM_FEATURE};
 use crate::harness::sm::{Resumption, chat};
 use crate::harness::tls::Authority;
-use crate::s2s_streams::hears;
+use crate::s2s_streams::{hears, to_alice};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -117,6 +117,149 @@ async fn what_a_server_has_acknowledged_does_not_come_again() -> Outcome<()> {
     for n in 7..10 {
         let message = raw.expect(|e| e.name == "message").await?;
         assert_eq!(message.attr("id"), Some(&*n.to_string()), "{message}");
+    }
+    Ok(())
+}
+
+/// promise.md 6, for servers: after SIGKILL the count of a peer's stream is exact, but for what wrote nothing; and only
+/// that peer is told.
+#[tokio::test]
+async fn the_count_of_a_servers_stream_outlives_ours() -> Outcome<()> {
+    let lasting = Lasting::new(&[]);
+    let mut lab = lasting.kept.serve(&lasting.authority, &["alice"]);
+    let own = Identity::of(&lasting.authority, &STRANGERS);
+    let at = lasting.kept.site.address;
+    let mut raw = Raw::external(at, ("peer.test", "a.test"), &own).await?;
+    raw.send(&to_alice("uncounted")).await?;
+    raw.send(&format!("<enable xmlns='{SM}' resume='true'/>")).await?;
+    let enabled = raw.expect(|e| e.is(SM, "enabled")).await?;
+    let resume =
+        format!("<resume xmlns='{SM}' previd='{}' h='0'/>", enabled.attr("id").unwrap_or_default());
+    for n in 0..5 {
+        raw.send(&to_alice(&n.to_string())).await?;
+    }
+    raw.send("<presence from='eve@peer.test/x' to='alice@a.test'/>").await?;
+    raw.counted(6).await?;
+    lab.process.kill();
+    let lab = lasting.kept.serve(&lasting.authority, &[]);
+    for (domain, known) in [("other.test", None), ("peer.test", Some("5"))] {
+        let mut raw = Raw::external(at, (domain, "a.test"), &own).await?;
+        raw.send(&resume).await?;
+        let failed = raw.expect(|e| e.ns == SM).await?;
+        assert_eq!((&*failed.name, failed.attr("h")), ("failed", known), "{domain}: {failed}");
+        // It goes on with a new one.
+        raw.send(&format!("<enable xmlns='{SM}' resume='true'/>")).await?;
+        raw.expect(|e| e.is(SM, "enabled")).await?;
+    }
+    let mut alice = lab.online("alice", "a").await?;
+    for id in ["uncounted", "0", "1", "2", "3", "4"] {
+        let message = alice.expect(|e| e.name == "message").await?;
+        assert_eq!(message.attr("id"), Some(id), "{message}");
+    }
+    alice.nothing().await
+}
+
+/// A peer that was away for a while may still know how much of our stream it has, whether it resumes it or not.
+#[tokio::test]
+async fn a_server_that_comes_back_says_how_much_it_has() -> Outcome<()> {
+    let lasting = Lasting::new(&[]);
+    let lab = lasting.kept.serve(&lasting.authority, &["alice"]);
+    let mut alice = lab.online("alice", "a").await?;
+    let own = Identity::of(&lasting.authority, &STRANGERS);
+    let fake = lasting.fake().await;
+    for id in ["1", "2", "3"] {
+        alice.send(&chat("eve@peer.test", id)).await?;
+    }
+    let mut raw = fake.accept_managed().await?;
+    for id in ["1", "2", "3"] {
+        assert_eq!(hears_id(&mut raw).await?, id);
+    }
+    // Nobody is there, until it calls: then it is tried at once.
+    let back = async |raw: Raw, fake: Fake| -> Outcome<(Raw, Fake)> {
+        drop((raw, fake));
+        let unreached = || lab.process.log().matches("no stream with a server").count();
+        let before = unreached();
+        let until = Instant::now() + Duration::from_secs(10);
+        while unreached() == before && before == 0 {
+            assert!(Instant::now() < until, "it is not missed");
+            tokio::task::yield_now().await;
+        }
+        let fake = lasting.fake().await;
+        let _calls =
+            Raw::external(lasting.kept.site.address, ("peer.test", "a.test"), &own).await?;
+        let mut raw = fake.accept_as(SM_FEATURE).await?;
+        let resume = raw.expect(|e| e.ns == SM).await?;
+        assert_eq!((&*resume.name, resume.attr("previd")), ("resume", Some("former")), "{resume}");
+        Ok((raw, fake))
+    };
+    let (mut raw, fake) = back(raw, fake).await?;
+    raw.send(&format!("<resumed xmlns='{SM}' previd='former' h='2'/>")).await?;
+    assert_eq!(hears_id(&mut raw).await?, "3");
+    raw.send(&format!("<a xmlns='{SM}' h='3'/>")).await?;
+    for id in ["4", "5"] {
+        alice.send(&chat("eve@peer.test", id)).await?;
+        assert_eq!(hears_id(&mut raw).await?, id);
+    }
+    let (mut raw, _fake) = back(raw, fake).await?;
+    let gone = "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>";
+    raw.send(&format!("<failed xmlns='{SM}' h='4'>{gone}</failed>")).await?;
+    raw.expect(|e| e.is(SM, "enable")).await?;
+    raw.send(&format!("<enabled xmlns='{SM}'/>")).await?;
+    assert_eq!(hears_id(&mut raw).await?, "5");
+    Ok(())
+}
+
+/// The same of what went by a stream that the peer opened (XEP-0288): it knows the count by the same SM-ID.
+#[tokio::test]
+async fn what_went_by_the_peers_own_stream_does_not_come_twice() -> Outcome<()> {
+    let one = One::new(&[]);
+    let fake = one.fake().await;
+    let mut alice = one.lab.online("alice", "a").await?;
+    let own = one.identity(&["peer.test"]);
+    let mut raw = Raw::bidi(one.site.address, ("peer.test", "a.test"), &own).await?;
+    raw.send(&format!("<enable xmlns='{SM}' resume='true'/>")).await?;
+    let enabled = raw.expect(|e| e.is(SM, "enabled")).await?;
+    for id in ["1", "2", "3"] {
+        alice.send(&chat("eve@peer.test", id)).await?;
+        assert_eq!(hears_id(&mut raw).await?, id);
+    }
+    drop(raw);
+    let mut raw = fake.accept_as(SM_FEATURE).await?;
+    let resume = raw.expect(|e| e.ns == SM).await?;
+    assert_eq!((&*resume.name, resume.attr("previd")), ("resume", enabled.attr("id")), "{resume}");
+    let gone = "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>";
+    raw.send(&format!("<failed xmlns='{SM}' h='2'>{gone}</failed>")).await?;
+    raw.expect(|e| e.is(SM, "enable")).await?;
+    raw.send(&format!("<enabled xmlns='{SM}'/>")).await?;
+    assert_eq!(hears_id(&mut raw).await?, "3");
+    Ok(())
+}
+
+/// RFC 6120 §10.1: presence keeps its place among messages, also while these are read from the store.
+#[tokio::test]
+async fn presence_keeps_its_place_among_messages() -> Outcome<()> {
+    let one = One::new(&[]);
+    let fake = one.fake().await;
+    let mut alice = one.lab.online("alice", "a").await?;
+    alice.send(&chat("eve@peer.test", "1")).await?;
+    let mut raw = fake.accept_as(SM_FEATURE).await?;
+    raw.expect(|e| e.is(SM, "enable")).await?;
+    raw.send(&format!("<enabled xmlns='{SM}'/>")).await?;
+    assert_eq!(hears_id(&mut raw).await?, "1");
+    drop(raw);
+    // It is not acknowledged, and cannot be: it comes from the store.
+    let mut raw = fake.accept_secured().await?;
+    for id in ["2", "3"] {
+        alice.send(&format!("<presence to='eve@peer.test' id='before-{id}'/>")).await?;
+        alice.send(&chat("eve@peer.test", id)).await?;
+    }
+    alice.fence().await?;
+    fake.authenticate(&mut raw, SM_FEATURE).await?;
+    raw.expect(|e| e.is(SM, "enable")).await?;
+    raw.send(&format!("<enabled xmlns='{SM}'/>")).await?;
+    for id in ["1", "before-2", "2", "before-3", "3"] {
+        let next = raw.expect(|e| e.name == "message" || e.name == "presence").await?;
+        assert_eq!(next.attr("id"), Some(id), "{next}");
     }
     Ok(())
 }

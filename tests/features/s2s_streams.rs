@@ -307,6 +307,77 @@ async fn what_is_acknowledged_to_a_server_is_durable() -> Outcome<()> {
     alice.nothing().await
 }
 
+/// promise.md 1: without XEP-0198 an error says, as any answer does, that what came before it is durable.
+#[tokio::test]
+async fn an_error_to_a_server_says_that_all_before_it_is_durable() -> Outcome<()> {
+    let one = One::new(&[]);
+    let mut alice = one.lab.online("alice", "a").await?;
+    let own = one.identity(&["peer.test"]);
+    let mut raw = Raw::bidi(one.site.address, NAMES, &own).await?;
+    let ask = |id: &str, payload: &str| {
+        format!("<iq type='get' from='eve@peer.test/x' to='{id}' id='{id}'>{payload}</iq>")
+    };
+    let ping = "<ping xmlns='urn:xmpp:ping'/>";
+    for (to, payload) in
+        [("alice@a.test/nobody", ping), ("nobody@a.test", ping), ("alice@a.test", "")]
+    {
+        let stalled = Stalled::new(&one.lab);
+        raw.send(&to_alice(to)).await?;
+        raw.send(&ask(to, payload)).await?;
+        hears(&mut alice, to).await?;
+        // Another stream has nothing to wait for; its answer comes by this one.
+        let mut other = Raw::external(one.site.address, NAMES, &own).await?;
+        other.send(&ask("a.test", ping)).await?;
+        raw.expect(|e| e.attr("id") == Some("a.test")).await?;
+        let early = raw.take();
+        assert!(early.iter().all(|e| e.attr("id") != Some(to)), "{early:?}");
+        drop(stalled);
+        let refused = raw.expect(|e| e.attr("id") == Some(to)).await?;
+        assert_eq!(refused.attr("type"), Some("error"), "{refused}");
+    }
+    Ok(())
+}
+
+/// RFC 6121 §4.3: a probe that finds nobody says so too late, if somebody comes while the time of the last logout is
+/// read. What is said last is true.
+#[tokio::test]
+async fn a_probe_is_not_overtaken_by_who_comes_meanwhile() -> Outcome<()> {
+    let one = One::new(&[]);
+    let mut alice = one.lab.online("alice", "a").await?;
+    let mut raw = Raw::bidi(one.site.address, NAMES, &one.identity(&["peer.test"])).await?;
+    raw.send("<presence type='subscribe' from='eve@peer.test' to='alice@a.test'/>").await?;
+    alice.expect(|e| e.attr("type") == Some("subscribe")).await?;
+    alice.send("<presence type='subscribed' to='eve@peer.test'/>").await?;
+    let said = async |raw: &mut Raw, ty: Option<&str>| {
+        raw.expect(|e| e.name == "presence" && e.attr("type") == ty).await
+    };
+    said(&mut raw, Some("subscribed")).await?;
+    said(&mut raw, None).await?;
+    alice.send("<presence type='unavailable'/>").await?;
+    said(&mut raw, Some("unavailable")).await?;
+    let stalled = Stalled::new(&one.lab);
+    // Something has to be written for the probe to wait for.
+    alice.send("<message to='alice@a.test'><body>x</body></message>").await?;
+    raw.send("<presence type='probe' from='eve@peer.test' to='alice@a.test'/>").await?;
+    let ping = |id: &str| {
+        let to = format!("from='eve@peer.test/x' to='a.test' id='{id}'");
+        format!("<iq type='get' {to}><ping xmlns='urn:xmpp:ping'/></iq>")
+    };
+    raw.send(&ping("behind")).await?;
+    // Another stream of the peer's waits for nothing: by now the probe was looked at.
+    let mut other = Raw::external(one.site.address, NAMES, &one.identity(&["peer.test"])).await?;
+    other.send(&ping("beside")).await?;
+    raw.expect(|e| e.attr("id") == Some("beside")).await?;
+    alice.send("<presence><status>back</status></presence>").await?;
+    let back = said(&mut raw, None).await?;
+    assert_eq!(back.text_of("status"), Some("back"), "{back}");
+    drop(stalled);
+    raw.expect(|e| e.attr("id") == Some("behind")).await?;
+    let late: Vec<_> = raw.take().into_iter().filter(|e| e.name == "presence").collect();
+    assert!(late.last().is_none_or(|e| e.attr("type").is_none()), "{late:?}");
+    Ok(())
+}
+
 /// XEP-0368: TLS from the first byte, for `xmpp-server` only.
 #[tokio::test]
 async fn tls_may_begin_with_the_first_byte() -> Outcome<()> {

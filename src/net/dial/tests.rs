@@ -42,7 +42,11 @@ fn dial_to(zone: &Zone, routes: &[(&str, &str)], private_addresses: bool) -> (Te
 
 /// A listener for one connection with this server: STARTTLS begins after `<proceed/>`, which is all that it says.
 async fn peer(direct: bool) -> (u16, JoinHandle<Option<PeerSecured>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    peer_at("127.0.0.1:0", direct).await
+}
+
+async fn peer_at(place: &str, direct: bool) -> (u16, JoinHandle<Option<PeerSecured>>) {
+    let listener = TcpListener::bind(place).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let task = tokio::spawn(async move {
         let (folder, tls) = tls("b.example");
@@ -172,6 +176,37 @@ async fn either_family_will_do() {
     let (_folder, dial) = dial(&zone, &[]);
     let dialed = dial.dial("a.example", "b.example").next().await.unwrap().unwrap();
     assert!(dialed.address.is_ipv4());
+}
+
+/// A server that has IPv6 alone: by the DNS, by an alias, without SRV records, and by a static route.
+#[tokio::test]
+async fn ipv6_alone_will_do() {
+    let (port, task) = peer_at("[::1]:0", true).await;
+    let zone = Zone::serve(&format!(
+        "_xmpps-server._tcp.b.example SRV 1 0 {port} six.b.example
+         _xmpps-server._tcp.alias.example SRV 1 0 {port} alias.example
+         alias.example CNAME six.b.example
+         six.b.example AAAA ::1
+         bare.example AAAA ::1"
+    ))
+    .await;
+    let place = format!("tls://[::1]:{port}");
+    let routes = [("routed.example", &*place), ("bare.example", "tls://bare.example:1")];
+    let (_folder, dial) = dial(&zone, &routes);
+    let dialed = dial.dial("a.example", "b.example").next().await.unwrap().unwrap();
+    assert_eq!(dialed.address, format!("[::1]:{port}").parse().unwrap());
+    greet(dialed).await;
+    assert!(task.await.unwrap().is_some());
+    for domain in ["alias.example", "routed.example"] {
+        let mut attempts = dial.dial("a.example", domain);
+        // Nobody accepts any more: it was looked for at the right place.
+        assert!(attempts.next().await.unwrap().is_err(), "{domain}");
+        let told = format!("connection to [::1]:{port}");
+        assert!(attempts.steps().iter().any(|step| step.what.contains(&told)), "{domain}");
+    }
+    let mut attempts = dial.dial("a.example", "bare.example");
+    assert!(attempts.next().await.unwrap().is_err());
+    assert!(attempts.steps().iter().any(|step| step.what.contains("connection to [::1]:1")));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use super::select::{Srv, SrvSet};
 
 /// The records of an answer that belong to the name that was asked for, or to one that it is an alias of; with the
 /// aliases. The resolver itself gives others, too.
+#[derive(Default)]
 pub(super) struct Answer(Vec<Record>);
 
 impl Answer {
@@ -33,6 +34,25 @@ impl Answer {
         }
         let own = found.answers().iter().filter(|record| names.contains(&record.name));
         Self(own.cloned().collect())
+    }
+
+    /// These records and those.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    /// What the name is an alias of.
+    pub(super) fn alias_of(&self, name: &Name) -> Option<Name> {
+        self.0.iter().filter(|record| record.name == *name).find_map(|record| match &record.data {
+            RData::CNAME(alias) => Some(alias.0.clone()),
+            _ => None,
+        })
+    }
+
+    /// Whether it says something of the name.
+    pub(super) fn is_about(&self, name: &Name) -> bool {
+        self.0.iter().any(|record| record.name == *name)
     }
 
     fn read<T>(&self, max: usize, of: impl Fn(&RData) -> Option<T>) -> Vec<T> {
@@ -130,6 +150,15 @@ fn host(name: &Name) -> String {
     text.strip_suffix('.').map_or(text.as_str(), |text| text).to_owned()
 }
 
+/// Whether it is another name than this one that has no records: one that the resolver was led to.
+pub(super) fn is_of_another(error: &NetError, name: &Name) -> bool {
+    match error {
+        NetError::Dns(Refused::NoRecordsFound(none)) => none.query.name() != name,
+        NetError::Dns(Refused::Nsec { query, .. }) => query.name() != name,
+        _ => false,
+    }
+}
+
 /// What became of a question that has no answer.
 pub(super) fn error_of(error: &NetError) -> DnsError {
     match error {
@@ -157,4 +186,4 @@ pub(super) fn error_of(error: &NetError) -> DnsError {
 const SRV_MAX: usize = 64;
 const TLSA_MAX: usize = 16;
 /// As many as the resolver follows.
-const ALIASES_MAX: usize = 8;
+pub(super) const ALIASES_MAX: usize = 8;

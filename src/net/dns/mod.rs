@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 pub use self::found::{ADDRESSES_MAX, Addresses, Asked, DnsError, Tlsa};
 
-use self::answers::{Answer, error_of, srv_set, tlsa_set};
+use self::answers::{ALIASES_MAX, Answer, error_of, is_of_another, srv_set, tlsa_set};
 use self::failures::Failures;
 use self::select::{Begin, Srv, SrvSet, Target};
 use crate::base::id::OsRng;
@@ -194,11 +194,30 @@ impl Names {
 
     async fn lookup(&self, name: &str, ty: RecordType) -> Result<Answer, DnsError> {
         let name = Name::from_ascii(format!("{name}.")).map_err(|_| DnsError::NoDomain)?;
-        match timeout(self.lookup_time, boxed(self.resolver.lookup(name.clone(), ty))).await {
-            Ok(Ok(found)) => Ok(Answer::to(&name, &found)),
-            Ok(Err(error)) => Err(error_of(&error)),
-            Err(_) => Err(DnsError::Timeout),
+        timeout(self.lookup_time, self.followed(name, ty)).await.unwrap_or(Err(DnsError::Timeout))
+    }
+
+    /// The resolver follows aliases, but takes the targets of SRV records for some, too, and so finds no record that is
+    /// behind an alias: that one is followed here.
+    async fn followed(&self, mut name: Name, ty: RecordType) -> Result<Answer, DnsError> {
+        let mut aliases = Answer::default();
+        for _ in 0..ALIASES_MAX {
+            let error = match boxed(self.resolver.lookup(name.clone(), ty)).await {
+                Ok(found) => return Ok(aliases.and(Answer::to(&name, &found))),
+                Err(error) => error,
+            };
+            if ty != RecordType::SRV || !is_of_another(&error, &name) {
+                return Err(error_of(&error));
+            }
+            let alias = boxed(self.resolver.lookup(name.clone(), RecordType::CNAME)).await;
+            let alias = alias.map(|found| Answer::to(&name, &found)).unwrap_or_default();
+            match alias.alias_of(&name) {
+                Some(next) if !aliases.is_about(&next) => name = next,
+                _ => return Err(error_of(&error)),
+            }
+            aliases = aliases.and(alias);
         }
+        Err(DnsError::Useless)
     }
 }
 

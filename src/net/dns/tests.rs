@@ -125,6 +125,47 @@ async fn aliases_lead_somewhere_or_end() {
     assert_eq!(asked[0].what, "addresses of alias.example: ::9, 127.0.0.9");
 }
 
+/// RFC 2782 wants no aliases, but there are some: of the services, and of the targets. Told with what is behind them, as
+/// recursive servers do, or without.
+#[tokio::test]
+async fn services_and_targets_may_be_aliases() {
+    let lines = "_xmpp-server._tcp.a.example CNAME _one.b.example
+         _one.b.example CNAME _two.c.example
+         _two.c.example SRV 1 0 5269 t.example
+         _two.c.example SRV 2 0 5270 u.example
+         t.example CNAME t2.example
+         t2.example CNAME t3.example
+         t3.example AAAA ::9
+         u.example A 127.0.0.8
+         _xmpp-server._tcp.loop.example CNAME _a.loop.example
+         _a.loop.example CNAME _b.loop.example
+         _b.loop.example CNAME _a.loop.example
+         _xmpp-server._tcp.self.example CNAME _xmpp-server._tcp.self.example
+         _xmpp-server._tcp.void.example CNAME _nothing.void.example
+         loop.example A 127.0.0.7
+         self.example A 127.0.0.7
+         void.example A 127.0.0.7";
+    let names = ["_xmpp-server._tcp.a", "_one.b", "_two.c", "t", "t2", "_a.loop", "_b.loop"];
+    let alone: String = names.iter().map(|name| format!("\n{name}.example ALONE")).collect();
+    for lines in [lines.to_owned(), format!("{lines}{alone}")] {
+        let zone = Zone::serve(&lines).await;
+        assert_eq!(targets(&zone, "a.example").await, "t.example:5269 u.example:5270");
+        let found = asking(&zone).addresses("t.example", &mut Vec::new()).await.unwrap();
+        assert_eq!(found.all, ["::9".parse::<IpAddr>().unwrap()]);
+        // What leads nowhere is no service; the domain itself may be there.
+        for domain in ["loop.example", "self.example", "void.example"] {
+            assert_eq!(targets(&zone, domain).await, format!("{domain}:5269"));
+        }
+        assert!(zone.asked() < 100, "{} questions", zone.asked());
+    }
+    let long: String =
+        (0..40).map(|n| format!("_{n}.l.example CNAME _{}.l.example\n", n + 1)).collect();
+    let first = "_xmpp-server._tcp.l.example CNAME _0.l.example";
+    let zone = Zone::serve(&format!("{long}{first}\n_40.l.example SRV 0 0 1 t.example")).await;
+    assert_ne!(targets(&zone, "l.example").await, "t.example:1");
+    assert!(zone.asked() < 100, "{} questions", zone.asked());
+}
+
 #[tokio::test]
 async fn answers_are_bounded() {
     let srv = |n| format!("_xmpp-server._tcp.m.example SRV {n} 0 5269 h{n}.m.example\n");

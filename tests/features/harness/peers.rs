@@ -4,7 +4,7 @@ use super::client::Outcome;
 use super::process::{LOG, Lab, OPEN_ROOMS, PASSWORD};
 use super::raw_peer::{Fake, Identity};
 use super::tls::Authority;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -38,6 +38,12 @@ pub struct Site {
 impl Site {
     pub fn new(domain: &str) -> Site {
         Site { domain: domain.to_owned(), address: place() }
+    }
+
+    /// One that is reached by IPv6 alone.
+    pub fn six(domain: &str) -> Site {
+        let free = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+        Site { domain: domain.to_owned(), address: free.local_addr().unwrap() }
     }
 
     /// `--peer` for the domain and its services.
@@ -80,8 +86,12 @@ impl Two {
 
     /// The same with these settings of both.
     pub fn with(set: &[&str]) -> Two {
+        Two::at([Site::new("a.test"), Site::new("b.test")], set)
+    }
+
+    /// The same where they are told to be.
+    pub fn at(sites: [Site; 2], set: &[&str]) -> Two {
         let folder = tempfile::tempdir().unwrap();
-        let sites = [Site::new("a.test"), Site::new("b.test")];
         let authority = folder.path().join("authority");
         let a = lab(&sites[0], &[&sites[1]], &authority, &["alice", "carol"], set);
         let b = lab(&sites[1], &[&sites[0]], &authority, &["bob", "dave"], set);

@@ -366,12 +366,18 @@ impl Fake {
     /// The next stream, authenticated by EXTERNAL, with these features.
     pub async fn accept_as(&self, features: &str) -> Outcome<Raw> {
         let mut raw = self.accept_secured().await?;
-        self.answer(&mut raw, &format!("{EXTERNAL_FEATURE}{features}")).await?;
+        self.authenticate(&mut raw, features).await?;
+        Ok(raw)
+    }
+
+    /// Goes on with one that is under TLS.
+    pub async fn authenticate(&self, raw: &mut Raw, features: &str) -> Outcome<()> {
+        self.answer(raw, &format!("{EXTERNAL_FEATURE}{features}")).await?;
         raw.expect(|e| e.is(SASL, "auth")).await?;
         raw.restart();
         raw.send(&format!("<success xmlns='{SASL}'/>")).await?;
-        self.answer(&mut raw, features).await?;
-        Ok(raw)
+        self.answer(raw, features).await?;
+        Ok(())
     }
 
     /// The same with XEP-0198, which is enabled.

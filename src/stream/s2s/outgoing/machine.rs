@@ -276,6 +276,7 @@ impl Outgoing {
             bidi: self.bidi,
             limits: self.features.limits,
             dialback: self.speaks_dialback(),
+            dialback_errors: self.features.dialback_errors,
         }));
         outputs
     }

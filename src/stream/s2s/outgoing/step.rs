@@ -135,6 +135,8 @@ pub struct Ready {
     pub limits: Option<PeerLimits>,
     /// Whether more pairs can be added ([`Input::AddPair`]).
     pub dialback: bool,
+    /// Whether one that is refused does not end the stream (XEP-0220 §2.4).
+    pub dialback_errors: bool,
 }
 
 /// The outputs of one step.
