@@ -101,7 +101,7 @@ impl PeerQueue {
     }
 
     /// Queues a message with its row: `submit` queues or defers that, and gives its position and time; it is told
-    /// whether the message goes to the peer at once. The flag: there are deferred rows, for the first time.
+    /// whether the message goes to the peer at once, and little else waits. The flag: there are deferred rows, for the first time.
     pub(super) fn put_message(
         &self,
         frame: Frame,
@@ -115,8 +115,9 @@ impl PeerQueue {
             return Err(NotQueued::Bounce(self.crowded()));
         }
         // Under the lock: positions rise in the order in which messages are sent.
-        let open = matches!(state.reach, Reach::Open);
-        let goes = open && state.stored.is_none() && self.outbox.fits(bytes);
+        // A deferred row is in memory, as what waits there is.
+        let few = state.bytes + bytes <= self.bounds.memory_bytes_max && self.outbox.fits(bytes);
+        let goes = matches!(state.reach, Reach::Open) && state.stored.is_none() && few;
         let (seq, at) = submit(&mut state.deferred, goes).map_err(NotQueued::Store)?;
         state.rows.push_back((seq, u32::try_from(bytes).unwrap_or(u32::MAX), at));
         state.bytes += bytes;
