@@ -235,6 +235,7 @@ impl Federation {
             stanzas: UNACKED_STANZAS,
             bytes: self.settings.memory_bytes_max,
             answers_within: self.context.router.limits.ping_timeout,
+            asks_after: ASKED_AFTER,
         }
     }
 
@@ -303,6 +304,8 @@ impl Drop for Turn<'_> {
 
 /// Stanzas that a peer is sent without acknowledging any of them.
 const UNACKED_STANZAS: usize = 500;
+/// It is asked after so many of them at the latest: each answer costs it a commit.
+const ASKED_AFTER: usize = UNACKED_STANZAS / 2;
 /// Keys that are verified at a time.
 const VERIFICATIONS: usize = 50;
 /// Queues that may wait for each attempt that is made at a time.

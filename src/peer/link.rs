@@ -428,7 +428,7 @@ async fn give_up_span(
 ) -> bool {
     let (pair, store) = (queue.pair.clone(), &cx.store);
     let read = async {
-        store.barrier().await?;
+        queue.written(store).await?;
         store
             .read(move |tx| {
                 peer_queue::page(tx, (&pair.local, &pair.remote), (from, to), EXPIRED_ROWS)

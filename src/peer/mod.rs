@@ -25,6 +25,7 @@ pub mod settings;
 mod steps;
 mod stream;
 pub mod streams;
+mod waiting;
 
 pub use federation::{Federation, Rules};
 pub use settings::{Certificates, Settings};

@@ -14,7 +14,7 @@ use crate::modules::Sender;
 use crate::modules::api::Requester;
 use crate::router::handled_count::HandledCount;
 use crate::router::outbox::{Outbox, slow_down};
-use crate::router::{Origin, Routed, Router};
+use crate::router::{Calls, Handler, Origin, Routed, Router};
 use crate::session::Context;
 use crate::session::pace::Pace;
 use crate::stanza::iq::Iq;
@@ -30,6 +30,9 @@ pub(super) struct Receiving {
     outbox: Arc<Outbox>,
     /// Reading pauses until this is done.
     work: Option<Work>,
+    /// Sessions that got something in this turn, if there is one.
+    calls: Calls,
+    in_turn: bool,
     pace: Pace,
     paused_until: Option<Instant>,
     /// The stream's language (RFC 6120 §4.7.4).
@@ -48,6 +51,8 @@ impl Receiving {
             outbox: Arc::new(Outbox::new(limits.outbox_bytes_max)),
             context,
             work: None,
+            calls: Calls::default(),
+            in_turn: false,
             pace,
             paused_until: None,
             lang: None,
@@ -78,6 +83,17 @@ impl Receiving {
     /// Whether the next piece may be handled.
     pub(super) fn may_read(&self) -> bool {
         self.work.is_none() && self.paused_until.is_none()
+    }
+
+    /// Several stanzas come: sessions are called when the turn ends.
+    pub(super) fn turn_begins(&mut self) {
+        self.in_turn = true;
+    }
+
+    /// Calls sessions that got something.
+    pub(super) fn turn_ends(&mut self) {
+        self.in_turn = false;
+        self.calls.call();
     }
 
     /// So many bytes came.
@@ -142,6 +158,9 @@ impl Receiving {
             return;
         }
         let mut origin = Origin::peer(&self.handled_count, &self.outbox, None);
+        if self.in_turn {
+            origin = origin.calling(&mut self.calls);
+        }
         let routed = self.context.router.route(&stanza, wall(), &mut origin);
         if let Routed::Load(_) | Routed::Crowded | Routed::Handle(_) = routed {
             let ticket = origin.into_ticket(&self.handled_count);
@@ -170,6 +189,7 @@ impl Receiving {
                 drop(driven.ticket);
                 ended(&cx.router, &stanza, driven.routed).await;
                 if driven.full {
+                    cx.store.hurry();
                     sender.handled_count.eased().await;
                 }
             };
@@ -182,6 +202,7 @@ impl Receiving {
             Routed::Done | Routed::Load(_) | Routed::Crowded | Routed::Handle(_) => {}
         }
         if full && self.work.is_none() {
+            self.context.router.store.hurry();
             let handled_count = self.handled_count.clone();
             self.work = Some(Box::pin(async move { handled_count.eased().await }));
         }
@@ -218,6 +239,7 @@ impl Receiving {
 
     /// Waits until all that came is handled and durable, for a while. False if that took too long.
     pub(super) async fn settled(&mut self, patience: Duration) -> bool {
+        self.turn_ends();
         let issued = self.handled_count.issued();
         if self.work.is_none() && self.handled_count.is_settled() {
             return true;

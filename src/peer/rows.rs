@@ -22,7 +22,7 @@ pub(super) fn page(router: &Arc<Router>, queue: &Arc<PeerQueue>, span: (i64, i64
     let (store, queue) = (router.store.clone(), queue.clone());
     Box::pin(async move {
         // Those that were queued a moment ago are there, too (promise.md 7).
-        store.barrier().await?;
+        queue.written(&store).await?;
         store
             .read(move |tx| {
                 let pair = (&*queue.pair.local, &*queue.pair.remote);

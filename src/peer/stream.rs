@@ -1,13 +1,14 @@
 //! A stream with another server: its machine on its connection, with what it receives and what it sends.
 
-use std::future::{Future, pending};
+use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Notify, mpsc};
-use tokio::time::sleep_until;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::yield_now;
+use tokio::time::{Sleep, sleep_until};
 
 use super::clock::{now, wall};
 use super::dial::Step;
@@ -17,7 +18,6 @@ use super::machine::{Act, Acts, Input, Machine};
 use super::receiving::Receiving;
 use super::sending::{PeerWire, Sending, Woken};
 use super::streams::{Direction, Listed, StreamFacts};
-use crate::base::time::micros;
 use crate::router::handled_count::HandledCount;
 use crate::session::link::Guard;
 use crate::session::transport::PeerSecured;
@@ -48,14 +48,20 @@ pub(super) struct Stream {
     /// Until when the peer must answer what was asked of XEP-0198.
     pub(super) manage_by: Option<Instant>,
     /// Since when nothing is read.
-    deaf: Option<Instant>,
+    pub(super) deaf: Option<Instant>,
     /// Until when the peer must be authenticated.
     pub(super) deadline: Option<Instant>,
     /// Its place among those that are not authenticated.
     pub(super) stranger: Option<Guard>,
     /// When anything last came, and when anything was last sent.
     pub(super) heard: Instant,
-    used: Instant,
+    pub(super) used: Instant,
+    /// When anything was last taken from a queue, and when that is due again, if not at once.
+    pub(super) filled: Instant,
+    pub(super) fills_at: Option<Instant>,
+    pub(super) timer: Pin<Box<Sleep>>,
+    /// The server stops; while sessions say that they end, that still goes out.
+    pub(super) stops: watch::Receiver<bool>,
     pub(super) verified: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     pub(super) resuming: Option<Resuming>,
     pub(super) ready: Option<Ready>,
@@ -114,8 +120,9 @@ pub(super) enum Ended {
     Elsewhere(String),
 }
 
+/// What came first.
 #[allow(clippy::large_enum_variant)] // lives for one turn, on the stack
-enum Occurred {
+pub(super) enum Occurred {
     Io(std::io::Result<Io>),
     Eased,
     Sending(Woken),
@@ -156,6 +163,9 @@ impl Stream {
             managed: false,
         });
         let router = federation.context.router.clone();
+        let context = &federation.context;
+        let stops = if machine.is_outgoing() { &context.saving } else { &context.stopping };
+        let stops = stops.clone();
         let now = now();
         Self {
             receiving: Receiving::new(federation.context.clone(), federation.pace(now)),
@@ -174,6 +184,10 @@ impl Stream {
             stranger,
             heard: now,
             used: now,
+            filled: now,
+            fills_at: None,
+            timer: Box::pin(sleep_until(now.into())),
+            stops,
             verified: mpsc::channel(VERIFIED_MAX),
             resuming: None,
             ready: None,
@@ -214,14 +228,19 @@ impl Stream {
     async fn write_and_wait(&mut self) {
         self.wire.give_back();
         let now = now();
-        self.sending.fill(&mut self.wire, now, micros(wall()));
-        self.federation.counts.went(self.sending.sent_since());
+        if self.fills_at.is_none_or(|at| at <= now) {
+            self.fill(now);
+        }
         let too_large = self.sending.take_too_large();
         if !too_large.is_empty() {
             self.bounce(too_large, "the other server takes no stanza of this size");
         }
         if self.wire.queued() > 0 {
             self.used = now;
+        }
+        // Usually the connection takes everything at once, and the turn continues.
+        if self.wire.write_now().await.is_err() {
+            return self.lost().await;
         }
         match self.wait(now).await {
             Occurred::Io(Ok(Io::Read(0)) | Err(_)) => self.lost().await,
@@ -236,6 +255,9 @@ impl Stream {
                 }
             }
             Occurred::Sending(woken) => {
+                if matches!(woken, Woken::Queue) {
+                    self.queued().await;
+                }
                 if !self.sending.on(woken) {
                     self.silent().await;
                 }
@@ -260,59 +282,11 @@ impl Stream {
             Occurred::Taken => self.ending = Some(Ended::Lost),
             Occurred::Dismissed => self.dismiss().await,
             Occurred::Timer => self.timer().await,
-            Occurred::Stop => self.stop().await,
+            Occurred::Stop => {
+                self.fill(super::clock::now());
+                self.stop().await;
+            }
         }
-    }
-
-    async fn wait(&mut self, now: Instant) -> Occurred {
-        let reading = self.receiving.may_read() && self.resuming.is_none() && !self.is_choked();
-        if !self.receiving.may_read() {
-            self.deaf.get_or_insert(now);
-        }
-        let writing = self.wire.is_writing();
-        let awaits = self.sending.management().awaits();
-        let due = self.due(now);
-        let handled_count = self.receiving.handled_count.clone();
-        let failures = self.receiving.outbox();
-        let end = match &self.managed {
-            Managed::On(Some(Resumption::Theirs(_, end))) => Some(end.clone()),
-            _ => None,
-        };
-        let outgoing = self.machine.is_outgoing();
-        let (mut stopping, mut saving) =
-            (self.federation.context.stopping.clone(), self.federation.context.saving.clone());
-        let Self { wire, receiving, sending, verified, resuming, listed, guests, .. } = self;
-        tokio::select! {
-            biased;
-            woken = sending.wait() => Occurred::Sending(woken),
-            io = wire.io(reading), if writing || reading => Occurred::Io(io),
-            () = receiving.eased() => Occurred::Eased,
-            input = verified.1.recv() => Occurred::Verified(input),
-            () = failures.ready() => Occurred::Failed,
-            () = async { match awaits { Some(stanzas) => handled_count.reached(stanzas).await, None => pending().await } }
-                => Occurred::Reached,
-            resumed = async { match resuming { Some(resuming) => resuming.await, None => pending().await } }
-                => Occurred::Resumed(resumed),
-            () = async { match &end { Some(end) => end.notified().await, None => pending().await } }
-                => Occurred::Taken,
-            guest = async { match guests { Some(guests) => guests.recv().await, None => pending().await } }
-                => Occurred::Asked(guest),
-            () = listed.dismissed() => Occurred::Dismissed,
-            // What sessions say as they end still goes out.
-            _ = stopping.wait_for(|stopping| *stopping), if !outgoing => Occurred::Stop,
-            _ = saving.wait_for(|saving| *saving), if outgoing => Occurred::Stop,
-            () = sleep_until(due.into()) => Occurred::Timer,
-        }
-    }
-
-    /// The nearest deadline.
-    fn due(&self, now: Instant) -> Instant {
-        let idle = self.federation.settings.idle;
-        let quiet =
-            self.heard.max(self.used) + if self.machine.is_outgoing() { idle } else { idle * 2 };
-        let sending = self.sending.due(self.receiving.may_read(), now);
-        let deadlines = [self.deadline, self.manage_by, sending];
-        deadlines.into_iter().flatten().fold(quiet, Instant::min)
     }
 
     async fn timer(&mut self) {
@@ -342,7 +316,7 @@ impl Stream {
     }
 
     /// The peer does not read what it is answered, so it is not read from either.
-    fn is_choked(&self) -> bool {
+    pub(super) fn is_choked(&self) -> bool {
         let most = if self.deadline.is_some() { STRANGERS_BYTES } else { PEERS_BYTES };
         self.wire.queued() > most
     }
@@ -355,6 +329,12 @@ impl Stream {
     }
 
     async fn read_pieces(&mut self) {
+        self.receiving.turn_begins();
+        self.read_pieces_in_order().await;
+        self.receiving.turn_ends();
+    }
+
+    async fn read_pieces_in_order(&mut self) {
         let mut pieces = 0;
         while self.receiving.may_read()
             && self.resuming.is_none()
@@ -377,7 +357,9 @@ impl Stream {
             pieces += 1;
             if pieces == TURN_PIECES {
                 // Others have their turn.
-                tokio::task::yield_now().await;
+                self.receiving.turn_ends();
+                yield_now().await;
+                self.receiving.turn_begins();
                 pieces = 0;
             }
         }

@@ -38,6 +38,8 @@ pub(super) struct Append {
     pub ticket: Option<Ticket>,
     /// The outbox that gets an error when the commit fails.
     pub sender: Option<Arc<Outbox>>,
+    /// Whoever waits for it says so ([`Job::is_patient`]).
+    pub patient: bool,
 }
 
 /// A row in the sender's archive.
@@ -151,6 +153,10 @@ impl Job for Append {
         self.stanza.len()
     }
 
+    fn is_patient(&self) -> bool {
+        self.patient
+    }
+
     fn repeats(&self) -> bool {
         true
     }
@@ -231,6 +237,7 @@ mod tests {
             outbound: None,
             ticket: None,
             sender: None,
+            patient: false,
         };
         assert!(append.bytes() > 100_000);
     }

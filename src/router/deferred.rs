@@ -228,6 +228,7 @@ mod tests {
                 ticket: None,
                 sender: None,
                 outbound: None,
+                patient: false,
             });
             DeferredWrite { row, room: self.router.registry.flusher.room(100).unwrap() }
         }

@@ -1,4 +1,5 @@
-//! Queues deferred rows for writing: those of one account, of all accounts, and periodically by a task.
+//! Queues deferred rows for writing: those of one account, of all accounts and queues for other servers, and
+//! periodically by a task.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -53,12 +54,13 @@ pub async fn flush_periodically(router: &Router) {
             sleep(PERIOD).await;
             let (refused_writes, left) = router.registry.flush_seen(&router.store);
             refused_writes.settle();
-            if left {
+            router.peers.flush_seen(&router.store).settle();
+            if left || router.peers.has_deferred() {
                 continue;
             }
             flusher.flushing.store(false, Ordering::Release);
             // A row added after the check and before the reset found the flag set and woke no task.
-            if !router.registry.has_deferred() || flusher.flushing.swap(true, Ordering::AcqRel) {
+            if !router.has_deferred() || flusher.flushing.swap(true, Ordering::AcqRel) {
                 break;
             }
         }
@@ -79,9 +81,15 @@ impl Router {
         })
     }
 
-    /// Queues the deferred rows of all accounts.
+    /// Queues the deferred rows of all accounts and for all other servers: a caller waits for what is queued.
     pub fn flush_deferred(&self) {
         self.registry.flush_deferred(&self.store).settle();
+        self.peers.flush_deferred(&self.store).settle();
+        self.store.hurry();
+    }
+
+    fn has_deferred(&self) -> bool {
+        self.registry.has_deferred() || self.peers.has_deferred()
     }
 
     /// Like [`Router::flush_deferred`], but waits until the store has taken all of them. For use before
@@ -89,7 +97,7 @@ impl Router {
     pub async fn write_deferred(&self) {
         loop {
             self.flush_deferred();
-            if !self.registry.has_deferred() || self.store.barrier().await.is_err() {
+            if !self.has_deferred() || self.store.barrier().await.is_err() {
                 return;
             }
         }

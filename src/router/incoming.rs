@@ -71,7 +71,7 @@ pub(super) fn pass(
                 router.fates.count(fate);
             }
             refused_writes.settle();
-            wake.iter().for_each(|outbox| outbox.nudge());
+            origin.call(wake);
             if lost {
                 redeliver(router, to.bare_str());
             }
@@ -441,6 +441,8 @@ pub(super) fn append(
         outbound: None,
         ticket: origin.ticket(),
         sender: origin.outbox(),
+        // A server that wants to know how far we are asks: then [`Router::flush_deferred`] is called.
+        patient: origin.foreign && origin.sender.is_some(),
     }
 }
 

@@ -50,6 +50,6 @@ pub use domains::{Leads, Served, ServiceId};
 pub use group::HandedOut;
 pub use mailbox::Mailbox;
 pub use notify::Notified;
-pub use origin::Origin;
+pub use origin::{Calls, Origin};
 pub use routed::{Handler, Routed, not_stored};
 pub use sessions::Present;

@@ -29,6 +29,26 @@ pub struct Origin<'a> {
     pub has_room: bool,
     /// Enough of the stream is on its way to the disk.
     pub(super) full: bool,
+    /// Sessions that get something are called later, by the caller.
+    pub(super) calls: Option<&'a mut Calls>,
+}
+
+/// Sessions that are called together, when a stream's turn is over: one that gets several stanzas writes them at
+/// once. Calls them when it is dropped.
+#[derive(Debug, Default)]
+pub struct Calls(Vec<Arc<Outbox>>);
+
+impl Calls {
+    /// Calls all of them.
+    pub fn call(&mut self) {
+        self.0.drain(..).for_each(|outbox| outbox.nudge());
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        self.call();
+    }
 }
 
 impl<'a> Origin<'a> {
@@ -53,6 +73,19 @@ impl<'a> Origin<'a> {
         Self { foreign: true, ..Self::session(handled_count, outbox, ticket, None) }
     }
 
+    /// The same, but sessions that get something are called by whoever has these.
+    pub fn calling(self, calls: &'a mut Calls) -> Self {
+        Self { calls: Some(calls), ..self }
+    }
+
+    /// Calls sessions that got something, or leaves that to the caller.
+    pub(super) fn call(&mut self, called: impl IntoIterator<Item = Arc<Outbox>>) {
+        match &mut self.calls {
+            Some(calls) => calls.0.extend(called),
+            None => called.into_iter().for_each(|outbox| outbox.nudge()),
+        }
+    }
+
     /// A stanza that a handler made of one that it handled: what is written for it holds the ticket of that
     /// one (promise.md 4).
     pub fn made(ticket: Option<Ticket>) -> Self {
@@ -71,6 +104,7 @@ impl<'a> Origin<'a> {
             foreign: false,
             has_room: false,
             full: false,
+            calls: None,
         }
     }
 

@@ -1,51 +1,25 @@
 //! What waits for another server, or for a component: the queue of one pair of domains.
 //!
 //! Messages have rows (promise.md): they are in memory as long as there is room, and in any case in the store,
-//! until the peer has acknowledged them. All else is in memory alone, bounded, and given up when the peer cannot
-//! be reached. Order holds: while messages are in the store alone, later ones are, too; and what has no row is sent
-//! behind the messages that were there before it, and before those that came later.
+//! until the peer has acknowledged them; a row that nobody waits for is deferred, and never written if the peer is
+//! faster. All else is in memory alone, bounded, and given up when the peer cannot be reached. Order holds: while
+//! messages are in the store alone, later ones are, too; and what has no row is sent behind the messages that were
+//! there before it, and before those that came later.
+
+mod types;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::deferred::{Deferred, RefusedWrites};
 use super::outbox::{Outbox, Outgoing, Taken};
+pub use types::{GivenUp, Next, Pair, PeerBounds, PeerLoad};
+pub(super) use types::{NotQueued, Queued};
+
 use crate::stanza::{Frame, StanzaError};
-use crate::store::StoreError;
-
-/// The domain of this server that stanzas come from, and the one that they go to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Pair {
-    /// The domain of this server.
-    pub local: Box<str>,
-    /// The other one.
-    pub remote: Box<str>,
-}
-
-/// Bounds of each queue.
-#[derive(Debug, Clone, Copy)]
-pub struct PeerBounds {
-    /// Messages that the peer has not acknowledged.
-    pub stanzas_max: usize,
-    /// Their bytes.
-    pub bytes_max: usize,
-    /// Bytes of what waits in memory.
-    pub memory_bytes_max: usize,
-    /// Pairs of domains that wait for a stream.
-    pub waiting_max: usize,
-}
-
-impl Default for PeerBounds {
-    fn default() -> Self {
-        Self {
-            stanzas_max: 10_000,
-            bytes_max: 64 << 20,
-            memory_bytes_max: 256 << 10,
-            waiting_max: 200,
-        }
-    }
-}
+use crate::store::{Store, StoreError};
 
 /// The queue of one pair. One task takes from it.
 #[derive(Debug)]
@@ -86,6 +60,8 @@ struct State {
     /// Rows and their bytes, oldest first: position, bytes, time in microseconds.
     rows: VecDeque<(i64, u32, i64)>,
     bytes: usize,
+    /// Those of the rows that are not written yet.
+    deferred: Deferred,
     reach: Reach,
     /// A task looks after it.
     served: bool,
@@ -93,37 +69,6 @@ struct State {
     next_try: i64,
     /// What waits is to be given up, for this reason; whoever wants that is told how much it was.
     giving_up: Option<(Box<StanzaError>, oneshot::Sender<usize>)>,
-}
-
-/// How much waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PeerLoad {
-    /// Messages that the peer has not acknowledged.
-    pub messages: usize,
-    /// Their bytes.
-    pub bytes: usize,
-    /// When the oldest of them came, in microseconds since 1970; 0 without any.
-    pub oldest: i64,
-    /// Whether a stream stands.
-    pub open: bool,
-    /// When the peer is tried again, in microseconds since 1970; 0: at once, or when something comes.
-    pub next_try: i64,
-}
-
-/// What a put led to.
-pub(super) enum Queued {
-    /// It waits, and the peer takes what waits.
-    Easy,
-    /// Its sender should wait for this box.
-    Slow(Arc<Outbox>),
-}
-
-/// Why a message was not queued.
-pub(super) enum NotQueued {
-    /// There is no room for it: the sender gets this.
-    Bounce(StanzaError),
-    /// The store took no row.
-    Store(StoreError),
 }
 
 impl PeerQueue {
@@ -137,6 +82,7 @@ impl PeerQueue {
             settled: 0,
             rows: VecDeque::new(),
             bytes: 0,
+            deferred: Deferred::default(),
             reach: Reach::Sought,
             served: false,
             next_try: 0,
@@ -158,12 +104,13 @@ impl PeerQueue {
         }
     }
 
-    /// Queues a message with its row: `submit` queues that, and gives its position and time.
+    /// Queues a message with its row: `submit` queues or defers that, and gives its position and time; it is told
+    /// whether the message goes to the peer at once, and little else waits. The flag: there are deferred rows, for the first time.
     pub(super) fn put_message(
         &self,
         frame: Frame,
-        submit: impl FnOnce() -> Result<(i64, i64), StoreError>,
-    ) -> Result<Queued, NotQueued> {
+        submit: impl FnOnce(&mut Deferred, bool) -> Result<(i64, i64), StoreError>,
+    ) -> Result<(Queued, bool), NotQueued> {
         let bytes = frame.len();
         let mut state = self.lock();
         if state.rows.len() >= self.bounds.stanzas_max
@@ -172,7 +119,10 @@ impl PeerQueue {
             return Err(NotQueued::Bounce(self.crowded()));
         }
         // Under the lock: positions rise in the order in which messages are sent.
-        let (seq, at) = submit().map_err(NotQueued::Store)?;
+        // A deferred row is in memory, as what waits there is.
+        let few = state.bytes + bytes <= self.bounds.memory_bytes_max && self.outbox.fits(bytes);
+        let goes = matches!(state.reach, Reach::Open) && state.stored.is_none() && few;
+        let (seq, at) = submit(&mut state.deferred, goes).map_err(NotQueued::Store)?;
         state.rows.push_back((seq, u32::try_from(bytes).unwrap_or(u32::MAX), at));
         state.bytes += bytes;
         state.last = seq;
@@ -191,7 +141,17 @@ impl PeerQueue {
         if state.stored.is_some() {
             self.outbox.nudge();
         }
-        Ok(self.level(&state))
+        let news = state.deferred.is_news();
+        Ok((self.level(&state), news))
+    }
+
+    /// Flushes the deferred rows. Whether some are left.
+    pub(super) fn flush(
+        &self,
+        flush: impl Fn(&mut Deferred) -> RefusedWrites,
+    ) -> (RefusedWrites, bool) {
+        let mut state = self.lock();
+        (flush(&mut state.deferred), !state.deferred.close_if_empty())
     }
 
     /// Queues what has no row. The error is for whoever waits for an answer.
@@ -258,6 +218,21 @@ impl PeerQueue {
 }
 
 impl PeerQueue {
+    /// Waits until all rows are in the store, so that they can be read there.
+    pub async fn written(&self, store: &Store) -> Result<(), StoreError> {
+        loop {
+            let (refused_writes, all) = {
+                let mut state = self.lock();
+                (state.deferred.flush(store), state.deferred.is_empty())
+            };
+            refused_writes.settle();
+            store.barrier().await?;
+            if all {
+                return Ok(());
+            }
+        }
+    }
+
     /// The commit of a message failed: its sender was told.
     pub(super) fn failed(&self, seq: i64) {
         let mut state = self.lock();
@@ -267,23 +242,6 @@ impl PeerQueue {
             state.bytes = state.bytes.saturating_sub(bytes as usize);
         }
     }
-}
-
-/// What the task takes next.
-#[derive(Debug)]
-pub enum Next {
-    /// These.
-    Batch(Taken),
-    /// Messages of the store, after the first position, up to the second: when they were sent, call
-    /// [`PeerQueue::read_to`].
-    Stored(i64, i64),
-}
-
-/// What a peer that cannot be reached leaves behind.
-#[derive(Debug, Default)]
-pub struct GivenUp {
-    /// Stanzas without rows.
-    pub stanzas: Vec<Frame>,
 }
 
 /// For the task that looks after the queue.
@@ -355,10 +313,18 @@ impl PeerQueue {
             return false;
         }
         state.settled = seq;
-        while let Some((_, bytes, _)) = state.rows.pop_front_if(|row| row.0 <= seq) {
+        let (mut needless, mut written) = (Vec::new(), state.rows.is_empty());
+        while let Some((row, bytes, _)) = state.rows.pop_front_if(|row| row.0 <= seq) {
             state.bytes = state.bytes.saturating_sub(bytes as usize);
+            match state.deferred.cancel(row) {
+                Some(write) => needless.push(write),
+                None => written = true,
+            }
         }
-        true
+        // Dropped without the lock, because this wakes the tasks that wait for the tickets.
+        drop(state);
+        drop(needless);
+        written
     }
 
     /// The last message that the peer has acknowledged, or that was given up.
@@ -487,7 +453,10 @@ impl PeerQueue {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::deferred::{Deferrable, DeferredWrite, Flusher};
     use super::*;
+    use crate::store::tx::Tx;
+    use crate::store::{Job, peer_queue, testing};
 
     fn queue(memory_bytes_max: usize) -> PeerQueue {
         let pair = Pair { local: "a.example".into(), remote: "b.example".into() };
@@ -523,7 +492,7 @@ mod tests {
 
     fn message(queue: &PeerQueue, seq: i64) {
         let frame = Frame::whole(format!("<message>{seq}</message>").into());
-        assert!(queue.put_message(frame, || Ok((seq, 1))).is_ok());
+        assert!(queue.put_message(frame, |_, _| Ok((seq, 1))).is_ok());
     }
 
     fn presence(queue: &PeerQueue, id: &str) -> bool {
@@ -581,5 +550,91 @@ mod tests {
             }
             prop_assert_eq!(first, came);
         }
+    }
+
+    struct Row(i64);
+
+    impl Job for Row {
+        fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
+            peer_queue::append(tx, ("a", "b"), (self.0, 1), b"x")
+        }
+        fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
+    }
+
+    impl Deferrable for Row {
+        fn flush(self: Box<Self>, store: &Store) -> Result<(), (Box<dyn Deferrable>, StoreError)> {
+            store.submit_or_return(self).map_err(|(row, error)| (row as Box<dyn Deferrable>, error))
+        }
+    }
+
+    struct World {
+        _folder: tempfile::TempDir,
+        store: Store,
+        queue: PeerQueue,
+        flusher: Flusher,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let (folder, store) = testing::store();
+            let pair = Pair { local: "a".into(), remote: "b".into() };
+            let queue = PeerQueue::new(pair, PeerBounds::default());
+            Self { _folder: folder, store, queue, flusher: Flusher::default() }
+        }
+
+        /// Defers the row if the queue says so. Whether it did, and whether that is news.
+        fn put(&self, seq: i64) -> (bool, bool) {
+            let mut deferred_it = false;
+            let put =
+                self.queue.put_message(Frame::whole("<message/>".into()), |deferred, goes| {
+                    deferred_it = goes;
+                    let row = Box::new(Row(seq));
+                    match goes {
+                        true => {
+                            let room = self.flusher.room(1).unwrap();
+                            assert!(deferred.push(seq, DeferredWrite { row, room }));
+                        }
+                        false => self.store.submit(row).unwrap(),
+                    }
+                    Ok((seq, 1))
+                });
+            (deferred_it, matches!(put, Ok((_, true))))
+        }
+
+        async fn stored(&self) -> Vec<i64> {
+            self.store.barrier().await.unwrap();
+            let page = |tx: &mut dyn Tx| peer_queue::page(tx, ("a", "b"), (0, 99), 99);
+            self.store.read(page).await.unwrap().iter().map(|row| row.seq).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_peer_acknowledges_soon_is_never_written() {
+        let world = World::new();
+        let queue = &world.queue;
+        assert_eq!(world.put(1), (false, false), "no stream stands");
+        queue.opened();
+        assert_eq!((world.put(2), world.put(3)), ((true, true), (true, false)));
+        assert_eq!((world.put(4), world.put(5)), ((true, false), (true, false)));
+        assert_eq!(world.stored().await, [1]);
+        assert!(queue.settle(2), "one of them has a row");
+        assert!(!queue.settle(4) && !queue.settle(4));
+        // What waits is to be read: by the next stream, or to be given up.
+        queue.written(&world.store).await.unwrap();
+        assert_eq!(world.stored().await, [1, 5]);
+        assert!(queue.settle(5));
+        assert_eq!(queue.load().messages, 0);
+    }
+
+    #[tokio::test]
+    async fn what_waits_in_the_store_alone_is_written_at_once() {
+        let world = World::new();
+        world.queue.opened();
+        assert_eq!(world.put(1), (true, true));
+        world.queue.seek();
+        assert_eq!(world.put(2), (false, false), "the stream is gone");
+        world.queue.send_anew();
+        world.queue.opened();
+        assert_eq!(world.put(3), (false, false), "behind what is read from the store");
     }
 }

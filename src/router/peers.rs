@@ -4,11 +4,12 @@ use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use super::deferred::{Deferred, RefusedWrites};
 use super::peer_queue::{Pair, PeerBounds, PeerQueue, Queued};
 use crate::stanza::{Frame, StanzaError};
 use crate::store::peer_queue::{self, PeerOutline};
@@ -33,6 +34,8 @@ pub struct Peers {
     /// Queues that have no task yet: each is here once.
     unserved: Mutex<VecDeque<Arc<PeerQueue>>>,
     called: Notify,
+    /// Queues with deferred rows: each is here once.
+    deferring: Mutex<Vec<Weak<PeerQueue>>>,
 }
 
 /// By remote domain; few domains of ours speak with the same one.
@@ -50,6 +53,7 @@ impl Default for Peers {
             bounds: PeerBounds::default(),
             unserved: Mutex::default(),
             called: Notify::new(),
+            deferring: Mutex::default(),
         }
     }
 }
@@ -206,6 +210,40 @@ impl Peers {
         let queued = queue.put(frame, 0);
         self.call(&queue);
         queued
+    }
+}
+
+/// Deferred rows.
+impl Peers {
+    /// The queue has some now.
+    pub(super) fn defers(&self, queue: &Arc<PeerQueue>) {
+        locked(&self.deferring).push(Arc::downgrade(queue));
+    }
+
+    /// Queues all of them for writing.
+    pub(super) fn flush_deferred(&self, store: &Store) -> RefusedWrites {
+        self.each_deferred(|deferred| deferred.flush(store))
+    }
+
+    /// Queues those for writing that were there at the last flush.
+    pub(super) fn flush_seen(&self, store: &Store) -> RefusedWrites {
+        self.each_deferred(|deferred| deferred.flush_seen(store))
+    }
+
+    /// Whether some queue may have deferred rows.
+    pub(super) fn has_deferred(&self) -> bool {
+        !locked(&self.deferring).is_empty()
+    }
+
+    fn each_deferred(&self, flush: impl Fn(&mut Deferred) -> RefusedWrites) -> RefusedWrites {
+        let mut refused_writes = RefusedWrites::default();
+        locked(&self.deferring).retain(|queue| {
+            let Some(queue) = queue.upgrade() else { return false };
+            let (refused, left) = queue.flush(&flush);
+            refused_writes.append(refused);
+            left
+        });
+        refused_writes
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Router;
+use super::append::Append;
+use super::deferred::{DeferredWrite, RefusedWrites, Room};
 use super::domains::{Leads, ServiceId};
 use super::fates::Fate;
 use super::incoming::{append, kind_of};
@@ -15,7 +17,7 @@ use crate::jid::Jid;
 use crate::stanza::message::MessageType;
 use crate::stanza::policy::{MessagePolicy, policy_of};
 use crate::stanza::presence::PresenceType;
-use crate::stanza::{Frame, Stanza, StanzaError};
+use crate::stanza::{Frame, Kind, Stanza, StanzaError};
 use crate::store::StoreError;
 use crate::store::ids::ArchiveId;
 
@@ -72,9 +74,20 @@ fn keep(
         Err(error) => return Routed::Bounce(error),
     };
     // What is refused leaves the sender's own row to the router, as any message that comes back.
-    let queued = queue.put_message(stanza.frame(), || {
+    let mut refused_writes = RefusedWrites::default();
+    let queued = queue.put_message(stanza.frame(), |deferred, goes| {
         let mut job = append(router, stanza, now, origin);
         job.outbound = Some((0, queue.clone()));
+        if let Some(room) = room(router, &job, goes && origin.may_defer()) {
+            let (seq, at) = (router.store.next_seq(), job.at);
+            job.number(at, &mut || seq);
+            if !deferred.push(seq, DeferredWrite { row: Box::new(job), room }) {
+                refused_writes = deferred.flush(&router.store);
+            }
+            return Ok((seq, at));
+        }
+        // Rows are written in the order of their positions.
+        refused_writes = deferred.flush(&router.store);
         origin.full |= job.ticket.as_ref().is_some_and(|ticket| ticket.weigh(stanza.len()));
         let (mut seq, mut at) = (0, 0);
         router.store.submit_numbered(Box::new(job), |job, now, next| {
@@ -87,13 +100,29 @@ fn keep(
         })?;
         Ok((seq, at))
     });
+    refused_writes.settle();
     router.peers.call(&queue);
     match queued {
-        Ok(queued) => routed(router, StanzaClass::Message(MessageType::Normal), queued),
+        Ok((queued, news)) => {
+            if news {
+                router.peers.defers(&queue);
+                router.registry.flusher.want();
+            }
+            routed(router, StanzaClass::Message(MessageType::Normal), queued)
+        }
         Err(NotQueued::Bounce(error)) => Routed::Bounce(error),
         Err(NotQueued::Store(StoreError::QueueFull)) if origin.sender.is_some() => Routed::Crowded,
         Err(NotQueued::Store(error)) => Routed::Bounce(error.into()),
     }
+}
+
+/// Room to defer the row of a message that is about to be sent: nobody asks for it before its sender asks for an
+/// acknowledgement, unless the peer does not acknowledge it soon. What the server says of itself is behind something
+/// that was told already.
+fn room(router: &Router, job: &Append, may_defer: bool) -> Option<Room> {
+    let is_message = job.stanza.kind() == Kind::Message;
+    let defers = may_defer && is_message && job.sent.is_none() && job.sender.is_some();
+    defers.then(|| router.registry.flusher.room(job.stanza.len())).flatten()
 }
 
 fn routed(router: &Router, kind: StanzaClass, queued: Queued) -> Routed {

@@ -71,6 +71,7 @@ impl Session {
             stanzas: limits.unacked_stanzas_max,
             bytes: limits.unacked_bytes_max,
             answers_within: limits.ping_timeout,
+            asks_after: sm::ASK_STANZAS,
         };
         Box::new(StreamManagement::new(acked, bounds))
     }

@@ -4,7 +4,7 @@
 use super::damage::{query_sound, query_sound_one};
 use super::handled;
 use super::ids::AccountId;
-use super::queue::Job;
+use super::job::Job;
 use super::tx::{Row, StoreError, Tx, Value, query_one};
 use crate::base::credential::AgentId;
 use crate::base::limits::{DEVICE_TEXT_CHARS_MAX, SEEN_AGAIN_MICROS};

@@ -8,10 +8,11 @@ use tokio::sync::oneshot;
 use super::commits::Commits;
 use super::errors::OpenError;
 use super::growth::Growth;
+use super::job::Job;
 use super::line::Load;
 use super::node::{AccessChanges, AccessVersion, Sequence};
 use super::options::{Clock, Options, micros_now};
-use super::queue::{Grant, Job, Queue};
+use super::queue::{Grant, Queue};
 use super::readers::{self, Readers};
 use super::sqlite::aside;
 use super::sqlite::engine::Engine;
@@ -194,6 +195,11 @@ impl Store {
             tracing::debug!("a write behind was refused: the database is closed or too slow");
             refused.settled(Err(StoreError::QueueFull));
         }
+    }
+
+    /// Somebody waits for the writes that are queued: those that are patient wait no longer ([`Job::is_patient`]).
+    pub fn hurry(&self) {
+        self.inner.queue.hurry();
     }
 
     /// Waits until every write queued before has its outcome (promise.md 7). Does not wait for write-behinds.

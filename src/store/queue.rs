@@ -1,14 +1,13 @@
 //! The writer's queue: bounded in jobs and bytes, filled without waiting, drained in order.
 
 use super::commits::Commits;
-use super::handled::DurableCount;
+use super::job::Job;
 use super::line::{Counts, Episode, Line, Load, Signs, Waiter, Word};
 use super::options::now;
-use super::tx::{StoreError, Tx};
+use super::tx::StoreError;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -30,46 +29,6 @@ impl Drop for Grant {
     }
 }
 
-/// A write whose caller is notified of its outcome.
-pub trait Job: Send {
-    /// Runs inside the batch's transaction: an error or a panic undoes this job's changes only.
-    fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError>;
-
-    /// Called once, after the COMMIT of the batch or its failure, on the writer's thread: keep it short. `Ok`
-    /// means durable.
-    fn settled(self: Box<Self>, outcome: Result<(), StoreError>);
-
-    /// Like [`Job::settled`], but may leave tasks to be woken once each, after the whole batch is settled.
-    fn settled_with(
-        self: Box<Self>,
-        outcome: Result<(), StoreError>,
-        _wake: &mut dyn FnMut(Waker),
-    ) {
-        self.settled(outcome);
-    }
-
-    /// Its size in the queue.
-    fn bytes(&self) -> usize {
-        0
-    }
-
-    /// The handled count of the job's stream once this job is done: written in the same transaction.
-    fn durable_count(&self) -> Option<DurableCount> {
-        None
-    }
-
-    /// Whether it may run again after its changes were undone. Such jobs share a savepoint, which costs a
-    /// copy of every page they touch; when one fails, all are undone and each runs in its own.
-    fn repeats(&self) -> bool {
-        false
-    }
-
-    /// Its name for the log.
-    fn name(&self) -> &'static str {
-        std::any::type_name::<Self>()
-    }
-}
-
 pub(super) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
@@ -87,6 +46,8 @@ struct State {
     /// The jobs with their sizes.
     jobs: VecDeque<(usize, Box<dyn Job>)>,
     bytes: usize,
+    /// When the first of `jobs` was queued, if all of them are patient: the writer lets them wait.
+    patient_since: Option<Instant>,
     /// Number of jobs ever queued; [`Queue::settled`] follows it.
     queued: u64,
     /// The write-behinds, each with the number of jobs queued before it: it never overtakes one of those.
@@ -147,18 +108,39 @@ impl Queue {
             self.overflown();
             return Err((job, StoreError::QueueFull));
         }
+        let patient = job.is_patient();
         state.bytes += bytes;
         state.queued += 1;
         state.jobs.push_back((bytes, number(job)));
-        if state.jobs.len() > self.jobs_max / 2 || state.bytes > self.bytes_max / 2 {
+        let crowded = state.jobs.len() > self.jobs_max / 2 || state.bytes > self.bytes_max / 2;
+        if crowded {
             self.signs.crowded.store(true, Ordering::Relaxed);
         }
+        let first = state.jobs.len() == 1;
+        match patient && !crowded && (first || state.patient_since.is_some()) {
+            // The writer looks at the clock once, for the first.
+            true if !first => return Ok(()),
+            true => state.patient_since = Some(now()),
+            false => state.patient_since = None,
+        }
+        self.wake_writer(state);
+        Ok(())
+    }
+
+    /// Somebody waits for what is queued.
+    pub(super) fn hurry(&self) {
+        let mut state = self.lock();
+        if state.patient_since.take().is_some() {
+            self.wake_writer(state);
+        }
+    }
+
+    fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
         let parked = std::mem::take(&mut state.parked);
         drop(state);
         if parked {
             self.wake.notify_one();
         }
-        Ok(())
     }
 
     /// Like [`Queue::submit`], for a job that no caller waits for yet: it begins when one does
@@ -265,6 +247,8 @@ impl Queue {
                 return Ok(Grant::new(self.clone(), bytes));
             }
             self.signs.crowded.store(true, Ordering::Relaxed);
+            state.patient_since = None;
+            self.wake.notify_one();
             let waited = Counts::add(&self.counts.waited);
             (state.line.join(bytes), state.episode.begin(waited - 1, now()))
         };
@@ -357,7 +341,9 @@ impl Queue {
             // A closed queue needs no probe: no task waits for the result, and the writer is to end.
             let probe = !state.closed && state.probe.is_some_and(|at| at <= now);
             let last = state.closed && !state.behind.is_empty();
-            if !state.jobs.is_empty() || urgent || probe || last {
+            let patient = state.patient_since.map(|since| since + PATIENT_FOR);
+            let waits = patient.is_some_and(|until| until > now) && !state.closed;
+            if (!state.jobs.is_empty() && !waits) || urgent || probe || last {
                 let batch = state.take(most);
                 let admitted = self.admit(&mut state);
                 drop(state);
@@ -368,7 +354,7 @@ impl Queue {
                 return None;
             }
             let deferred = state.deferred_since.map(|since| since + BEHIND_AFTER);
-            let looks = [due, deferred, state.probe, state.episode.due()];
+            let looks = [due, deferred, patient, state.probe, state.episode.due()];
             state.parked = true;
             state = match looks.into_iter().flatten().min() {
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -409,6 +395,7 @@ impl Queue {
 
     /// Like [`Queue::barrier`], but without the deferred jobs.
     pub(super) async fn begun(&self) -> Result<(), StoreError> {
+        self.hurry();
         let queued = self.lock().queued;
         let mut settled = self.settled.subscribe();
         settled.wait_for(|settled| *settled >= queued).await.map_err(|_| StoreError::Closed)?;
@@ -424,6 +411,7 @@ impl State {
     /// Moves the deferred jobs to the queue.
     fn flush_deferred(&mut self) {
         self.deferred_since = None;
+        self.patient_since = None;
         for job in std::mem::take(&mut self.deferred) {
             self.queued += 1;
             self.jobs.push_back((job.bytes(), job));
@@ -441,6 +429,7 @@ impl State {
             jobs.push(job);
         }
         self.bytes = self.bytes.saturating_sub(bytes);
+        self.patient_since = None;
         let taken = self.queued - self.jobs.len() as u64;
         let ready = self.behind.iter().take(BEHIND_BATCH).take_while(|(after, _)| *after <= taken);
         let ready = ready.count();
@@ -467,11 +456,14 @@ const BEHIND_BATCH: usize = 256;
 const DEFERRED_MAX: usize = 8_192;
 /// Maximum number of waiting write-behinds, reached only when the disk stalls.
 const BEHIND_MAX: usize = 16_384;
+/// How long a job that nobody waits for waits for others.
+const PATIENT_FOR: Duration = Duration::from_millis(500);
 /// promise.md 2: the watermark of confirmed messages is at most this late.
 const BEHIND_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use super::super::tx::Tx;
     use super::*;
 
     /// A disk that accepted no writes until the end must not keep the writer from ending.
@@ -503,6 +495,46 @@ mod tests {
         assert!(queue.submit_behind(Box::new(Nothing)).is_ok());
         let taken = || queue.take(1).map(|batch| (batch.jobs.len(), batch.behind.len()));
         assert_eq!((taken(), taken()), (Some((1, 0)), Some((1, 1))));
+    }
+
+    struct Patient;
+
+    impl Job for Patient {
+        fn run(&mut self, _: &mut dyn Tx) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
+        fn is_patient(&self) -> bool {
+            true
+        }
+    }
+
+    /// Patient jobs wait for one that is not, or for whoever hurries, and keep their places.
+    #[test]
+    fn patient_jobs_share_the_commit_of_the_next() {
+        let queue = Arc::new(Queue::new(16, 1_024));
+        let submit = |job: Box<dyn Job>| assert!(queue.submit(job, |job| job).is_ok());
+        let waits = || queue.lock().patient_since.is_some();
+        let taken = || queue.take(16).map(|batch| batch.jobs.len());
+        (0..3).for_each(|_| submit(Box::new(Patient)));
+        assert!(waits());
+        submit(Box::new(Nothing));
+        submit(Box::new(Patient));
+        assert!(!waits(), "behind one that does not wait");
+        assert_eq!(taken(), Some(5));
+        submit(Box::new(Patient));
+        assert!(waits());
+        queue.hurry();
+        assert_eq!((waits(), taken()), (false, Some(1)));
+        submit(Box::new(Patient));
+        queue.lock().patient_since = Some(now() - PATIENT_FOR);
+        assert_eq!(taken(), Some(1), "long enough");
+        (0..9).for_each(|_| submit(Box::new(Patient)));
+        assert!(!waits(), "more than half of the queue");
+        assert_eq!(taken(), Some(9));
+        submit(Box::new(Patient));
+        queue.close();
+        assert_eq!(taken(), Some(1));
     }
 
     /// A task that wants little room waits behind one that wants much.

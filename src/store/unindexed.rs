@@ -2,7 +2,7 @@
 
 use super::archive;
 use super::ids::ArchiveId;
-use super::queue::Job;
+use super::job::Job;
 use super::tx::{StoreError, Tx};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -2,10 +2,11 @@
 //! undo failed jobs alone; then each job gets its outcome.
 
 use super::handled::{self, DurableCount};
+use super::job::Job;
 use super::meta;
 use super::node::AccessChanges;
 use super::options::now;
-use super::queue::{JOBS_BATCH, JOBS_BATCH_MAX, Job, Queue};
+use super::queue::{JOBS_BATCH, JOBS_BATCH_MAX, Queue};
 use super::sqlite::engine::Engine;
 use super::tx::{StoreError, Tx};
 use std::cell::Cell;

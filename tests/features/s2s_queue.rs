@@ -264,6 +264,32 @@ async fn presence_keeps_its_place_among_messages() -> Outcome<()> {
     Ok(())
 }
 
+/// A message that is on its way has a row when its sender is told (promise.md 4): here by the answer to a ping.
+#[tokio::test]
+async fn what_is_on_its_way_is_durable_once_its_sender_is_told() -> Outcome<()> {
+    let lasting = Lasting::new(&[]);
+    let fake = lasting.fake().await;
+    let mut lab = lasting.kept.serve(&lasting.authority, &["alice"]);
+    let mut alice = lab.online("alice", "a").await?;
+    alice.send(&chat("eve@peer.test", "first")).await?;
+    let mut raw = fake.accept_managed().await?;
+    raw.expect(|e| e.name == "message").await?;
+    // The stream stands: nobody asks for the rows of these before their sender does.
+    for n in 0..10 {
+        alice.send(&chat("eve@peer.test", &n.to_string())).await?;
+    }
+    alice.fence().await?;
+    lab.process.kill();
+    drop(raw);
+    let _lab = lasting.kept.serve(&lasting.authority, &[]);
+    let mut raw = fake.accept_managed().await?;
+    for id in ["first".to_owned()].into_iter().chain((0..10).map(|n| n.to_string())) {
+        let message = raw.expect(|e| e.name == "message").await?;
+        assert_eq!(message.attr("id"), Some(&*id), "{message}");
+    }
+    Ok(())
+}
+
 /// `s2s.message_hours`: the sender is told, with the reason.
 #[tokio::test]
 async fn a_message_that_waited_too_long_bounces() -> Outcome<()> {

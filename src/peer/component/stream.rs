@@ -26,7 +26,7 @@ use crate::session::wire::Io;
 use crate::stream::component::{Component, Input, Output};
 use crate::stream::error::{StreamError, StreamFailure};
 use crate::stream::framing::{Event, Framing};
-use crate::stream::sm::Bounds;
+use crate::stream::sm::{self, Bounds};
 use crate::xml::ns;
 
 /// A connection that somebody opened who says that it is a component.
@@ -101,6 +101,7 @@ impl Stream {
             stanzas: UNCONFIRMED_STANZAS,
             bytes: UNCONFIRMED_BYTES,
             answers_within: limits.ping_timeout * 3 / 2,
+            asks_after: sm::ASK_STANZAS,
         };
         let of = |per_second: u32| (per_second, per_second.saturating_mul(BURST_SECONDS));
         let settings = components.settings;
@@ -416,8 +417,8 @@ impl Stream {
         if let Some(entered) = self.entered.take() {
             tracing::info!(component = domain, address = %self.address, "a component is gone");
             let router = self.components.context.router.clone();
-            let unused =
-                Sending::new(router, Bounds { stanzas: 0, bytes: 0, answers_within: CLOSE_TIME });
+            let bounds = Bounds { stanzas: 0, bytes: 0, answers_within: CLOSE_TIME, asks_after: 0 };
+            let unused = Sending::new(router, bounds);
             let sending = std::mem::replace(&mut self.sending, unused);
             let (_, requests) = sending.end();
             let given_up = self.components.leave(&domain, entered.number);

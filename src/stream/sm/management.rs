@@ -24,6 +24,8 @@ pub struct Bounds {
     pub bytes: usize,
     /// The peer's time to answer an `<r/>`.
     pub answers_within: Duration,
+    /// Stanzas after which it is asked without a pause: [`ASK_STANZAS`] of a client.
+    pub asks_after: usize,
 }
 
 #[derive(Debug)]
@@ -46,7 +48,7 @@ pub enum Overdue {
 impl<T> StreamManagement<T> {
     /// A stream of which the peer has acknowledged this many stanzas: none when it begins.
     pub fn new(acked: u32, bounds: Bounds) -> Self {
-        Self { sent: Sent::restored(acked), answer: None, bounds }
+        Self { sent: Sent::restored(acked).asking_after(bounds.asks_after), answer: None, bounds }
     }
 
     /// Notes a stanza that is being sent.
@@ -224,8 +226,12 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(50);
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds =
-        Bounds { stanzas: 3, bytes: 100, answers_within: Duration::from_secs(60) };
+    const BOUNDS: Bounds = Bounds {
+        stanzas: 3,
+        bytes: 100,
+        answers_within: Duration::from_secs(60),
+        asks_after: super::super::ASK_STANZAS,
+    };
 
     struct Clock(Instant);
 

@@ -12,4 +12,4 @@ pub use command::{
     BadCommand, Command, Received, ack, enable, enabled, failed, request, resume, resumed, too_high,
 };
 pub use management::{Bounds, Overdue, StreamManagement};
-pub use sent::TooHigh;
+pub use sent::{ASK_STANZAS, TooHigh};

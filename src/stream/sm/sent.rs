@@ -22,6 +22,8 @@ pub(super) struct Sent<T> {
     unasked_bytes: usize,
     /// Whether to request again for stanzas that an earlier `<r/>` covered.
     again: bool,
+    /// Stanzas after which an `<r/>` is sent without a pause.
+    asks_after: usize,
 }
 
 /// The peer reports that it handled more than it was sent (XEP-0198 §6).
@@ -64,7 +66,13 @@ impl<T> Sent<T> {
             unasked: 0,
             unasked_bytes: 0,
             again: false,
+            asks_after: ASK_STANZAS,
         }
+    }
+
+    /// The same, that asks without a pause after so many stanzas.
+    pub fn asking_after(self, asks_after: usize) -> Self {
+        Self { asks_after, ..self }
     }
 
     /// The peer's count of the stanzas it acknowledged.
@@ -171,7 +179,7 @@ impl<T> Sent<T> {
             return Ask::No;
         }
         let quiet = self.last_asked.map_or(now, |last| last + ASK_PAUSE);
-        let many = self.unasked >= ASK_STANZAS || self.unasked_bytes >= ASK_BYTES;
+        let many = self.unasked >= self.asks_after || self.unasked_bytes >= ASK_BYTES;
         if many || quiet <= now { Ask::Now } else { Ask::At(quiet) }
     }
 }
@@ -180,8 +188,8 @@ impl<T> Sent<T> {
 const REACH_MAX: u32 = u32::MAX / 2;
 /// The pause between two requests when little is sent.
 const ASK_PAUSE: Duration = Duration::from_millis(500);
-/// Stanzas after which an `<r/>` is sent without a pause.
-const ASK_STANZAS: usize = 10;
+/// Stanzas after which a client is asked without a pause.
+pub const ASK_STANZAS: usize = 10;
 /// Like [`ASK_STANZAS`], but in bytes.
 const ASK_BYTES: usize = 65_536;
 
