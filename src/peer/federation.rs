@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::counts::Counts;
 use super::dial::Dialer;
+use super::paces::Paces;
 use super::resumable::Resumables;
 use super::settings::Settings;
 use super::streams::Streams;
@@ -17,7 +17,6 @@ use crate::base::figures::Figures;
 use crate::router::peer_queue::PeerBounds;
 use crate::router::peers::Reaches;
 use crate::session::Context;
-use crate::session::pace::Pace;
 use crate::stanza::StanzaError;
 use crate::stream::s2s::{Admission, Certificates, DialbackSecret, PeerLimits, Policy};
 use crate::stream::sm::Bounds;
@@ -37,6 +36,8 @@ pub struct Federation {
     pub(super) policy: Arc<Policy>,
     pub(super) counts: Counts,
     pub(super) resumables: Resumables,
+    /// How fast peers are read from.
+    pub(super) paces: Paces,
     /// Domains that are connected to at this moment: one attempt for each.
     dialling: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// All attempts of this moment, and those that strangers cause (dialback).
@@ -183,6 +184,7 @@ impl Federation {
             limits_unauthenticated: announced(limits.stanza_bytes_max_unauthenticated),
         };
         let attempts = Arc::new(Semaphore::new(settings.outgoing_max.max(1)));
+        let paces = Paces::new(settings.bytes_per_second, settings.stanzas_per_second);
         Self {
             context,
             settings,
@@ -192,6 +194,7 @@ impl Federation {
             policy: Arc::new(policy),
             counts: Counts::default(),
             resumables: Resumables::default(),
+            paces,
             dialling: Mutex::default(),
             attempts,
             verifications: Arc::new(Semaphore::new(VERIFICATIONS)),
@@ -204,6 +207,7 @@ impl Federation {
             stanzas_max: settings.queue_stanzas_max,
             bytes_max: usize::try_from(settings.queue_bytes_max).unwrap_or(usize::MAX),
             memory_bytes_max: settings.memory_bytes_max,
+            presence_bytes_max: settings.presence_bytes_max,
             waiting_max: settings.outgoing_max.saturating_mul(WAITING_FOR_EACH),
         }
     }
@@ -211,14 +215,6 @@ impl Federation {
     /// Adds the figures of federation, without those of the queues, which are the router's.
     pub fn figures(&self, out: &mut Figures) {
         self.counts.figures(&self.streams, out);
-    }
-
-    /// How fast one peer is read from.
-    pub(super) fn pace(&self, now: Instant) -> Pace {
-        let Settings { bytes_per_second, stanzas_per_second, .. } = *self.settings;
-        let burst = |per_second: u32| per_second.saturating_mul(BURST_SECONDS);
-        let of = |per_second| (per_second, burst(per_second));
-        Pace::of(of(bytes_per_second), of(stanzas_per_second), now)
     }
 
     /// How much may be sent without an acknowledgement.
@@ -274,8 +270,6 @@ const UNACKED_STANZAS: usize = 500;
 const VERIFICATIONS: usize = 50;
 /// Queues that may wait for each attempt that is made at a time.
 const WAITING_FOR_EACH: usize = 10;
-/// A burst above the average, in seconds of it.
-const BURST_SECONDS: u32 = 5;
 /// In the rules: all that are named nowhere.
 pub const EVERYBODY: &str = "*";
 

@@ -13,6 +13,8 @@ pub mod link;
 mod machine;
 mod managed;
 pub mod operator;
+mod paces;
+mod patience;
 mod receiving;
 mod resumable;
 mod rows;

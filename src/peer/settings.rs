@@ -32,9 +32,11 @@ pub struct Settings {
     pub queue_bytes_max: u64,
     /// Bytes of them that are in memory.
     pub memory_bytes_max: usize,
-    /// Bytes per second that one peer may send on average before reading pauses; 0: no bound.
+    /// Bytes of presence and probes that wait for one domain beside that.
+    pub presence_bytes_max: usize,
+    /// Bytes per second that one peer may send on average, by all its streams, before reading pauses; 0: no bound.
     pub bytes_per_second: u32,
-    /// Stanzas per second that one peer may send on average before reading pauses; 0: no bound.
+    /// Stanzas per second that one peer may send on average, by all its streams, before reading pauses; 0: no bound.
     pub stanzas_per_second: u32,
 }
 
@@ -91,6 +93,7 @@ impl Default for Settings {
             queue_stanzas_max: 10_000,
             queue_bytes_max: 64 * 1_048_576,
             memory_bytes_max: 256 * 1_024,
+            presence_bytes_max: 2 * 1_048_576,
             bytes_per_second: 1_048_576,
             stanzas_per_second: 1_000,
         }

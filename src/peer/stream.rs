@@ -52,7 +52,8 @@ pub(super) struct Stream {
     /// When anything last came, and when anything was last sent.
     pub(super) heard: Instant,
     used: Instant,
-    pub(super) verified: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    /// Answers of dialback, once something was asked: most streams never ask.
+    pub(super) verified: Option<(mpsc::Sender<Input>, mpsc::Receiver<Input>)>,
     pub(super) resuming: Option<Resuming>,
     pub(super) ready: Option<Ready>,
     pub(super) answered: Option<Outcome>,
@@ -150,7 +151,7 @@ impl Stream {
         let router = federation.context.router.clone();
         let now = now();
         Self {
-            receiving: Receiving::new(federation.context.clone(), federation.pace(now)),
+            receiving: Receiving::new(federation.context.clone(), federation.paces.of_stream(now)),
             sending: Sending::new(router.clone(), federation.sent_bounds()),
             managed: Managed::Off,
             names,
@@ -164,7 +165,7 @@ impl Stream {
             stranger,
             heard: now,
             used: now,
-            verified: mpsc::channel(VERIFIED_MAX),
+            verified: None,
             resuming: None,
             ready: None,
             answered: None,
@@ -275,7 +276,8 @@ impl Stream {
             woken = sending.wait() => Occurred::Sending(woken),
             io = wire.io(reading), if writing || reading => Occurred::Io(io),
             () = receiving.eased() => Occurred::Eased,
-            input = verified.1.recv() => Occurred::Verified(input),
+            input = async { match verified { Some((_, input)) => input.recv().await, None => pending().await } }
+                => Occurred::Verified(input),
             () = failures.ready() => Occurred::Failed,
             () = async { match awaits { Some(stanzas) => handled_count.reached(stanzas).await, None => pending().await } }
                 => Occurred::Reached,
@@ -452,6 +454,8 @@ impl Stream {
         tracing::info!(local, peer = %remote, address = %self.address, direction, how, "a server is connected");
         self.listed.change(|facts| facts.pairs.push((local.clone(), remote.clone(), how)));
         self.pairs.push((local.clone(), remote.clone()));
+        let pace = self.federation.paces.of_domain(&remote, now());
+        self.receiving.speaks_for(pace);
         if self.machine.is_outgoing() {
             return;
         }
@@ -486,8 +490,6 @@ impl Stream {
     }
 }
 
-/// Answers of dialback that wait to be told.
-const VERIFIED_MAX: usize = 16;
 /// Bytes that may wait to be written to a peer that is not authenticated, and to one that is, before it is not read
 /// from any more.
 const STRANGERS_BYTES: usize = 4_096;

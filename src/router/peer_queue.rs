@@ -2,49 +2,21 @@
 //!
 //! Messages have rows (promise.md): they are in memory as long as there is room, and in any case in the store,
 //! until the peer has acknowledged them. All else is in memory alone, bounded, and given up when the peer cannot
-//! be reached. Order holds: while messages are in the store alone, later ones are, too.
+//! be reached. Order holds: while messages are in the store alone, later ones are, too. Of all else, what our accounts
+//! say of their presence, and whom they ask for it, has more room ([`Later`]).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
+use super::later::{Commons, Later};
 use super::outbox::{Outbox, Outgoing, Taken};
+pub use super::peer_bounds::{Pair, PeerBounds, PeerLoad};
 use crate::stanza::{Frame, StanzaError};
 use crate::store::StoreError;
-
-/// The domain of this server that stanzas come from, and the one that they go to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Pair {
-    /// The domain of this server.
-    pub local: Box<str>,
-    /// The other one.
-    pub remote: Box<str>,
-}
-
-/// Bounds of each queue.
-#[derive(Debug, Clone, Copy)]
-pub struct PeerBounds {
-    /// Messages that the peer has not acknowledged.
-    pub stanzas_max: usize,
-    /// Their bytes.
-    pub bytes_max: usize,
-    /// Bytes of what waits in memory.
-    pub memory_bytes_max: usize,
-    /// Pairs of domains that wait for a stream.
-    pub waiting_max: usize,
-}
-
-impl Default for PeerBounds {
-    fn default() -> Self {
-        Self {
-            stanzas_max: 10_000,
-            bytes_max: 64 << 20,
-            memory_bytes_max: 256 << 10,
-            waiting_max: 200,
-        }
-    }
-}
 
 /// The queue of one pair. One task takes from it.
 #[derive(Debug)]
@@ -54,6 +26,7 @@ pub struct PeerQueue {
     outbox: Arc<Outbox>,
     state: Mutex<State>,
     bounds: PeerBounds,
+    commons: Arc<Commons>,
     /// An operator wants something of the task.
     called: Notify,
 }
@@ -84,6 +57,10 @@ struct State {
     rows: VecDeque<(i64, u32, i64)>,
     bytes: usize,
     reach: Reach,
+    /// Presence that the box has no room for: after what is in it.
+    later: Later,
+    /// When the peer's stream last took something, or began.
+    taken: Option<Instant>,
     /// A task looks after it.
     served: bool,
     /// When the peer is tried again, in microseconds since 1970; 0: that is not known.
@@ -92,19 +69,11 @@ struct State {
     giving_up: Option<(Box<StanzaError>, oneshot::Sender<usize>)>,
 }
 
-/// How much waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PeerLoad {
-    /// Messages that the peer has not acknowledged.
-    pub messages: usize,
-    /// Their bytes.
-    pub bytes: usize,
-    /// When the oldest of them came, in microseconds since 1970; 0 without any.
-    pub oldest: i64,
-    /// Whether a stream stands.
-    pub open: bool,
-    /// When the peer is tried again, in microseconds since 1970; 0: at once, or when something comes.
-    pub next_try: i64,
+impl State {
+    /// Nothing waits outside of the box.
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.later.is_empty()
+    }
 }
 
 /// What a put led to.
@@ -124,7 +93,8 @@ pub(super) enum NotQueued {
 }
 
 impl PeerQueue {
-    pub(super) fn new(pair: Pair, bounds: PeerBounds) -> Self {
+    pub(super) fn new(pair: Pair, bounds: PeerBounds, commons: Arc<Commons>) -> Self {
+        commons.count(true);
         let state = State {
             stored: None,
             overflown: false,
@@ -134,13 +104,15 @@ impl PeerQueue {
             rows: VecDeque::new(),
             bytes: 0,
             reach: Reach::Sought,
+            later: Later::new(commons.clone()),
+            taken: None,
             served: false,
             next_try: 0,
             giving_up: None,
         };
         // The box itself never refuses: what does not fit is in the store alone.
         let outbox = Arc::new(Outbox::new(bounds.memory_bytes_max));
-        Self { pair, outbox, state: Mutex::new(state), bounds, called: Notify::new() }
+        Self { pair, outbox, state: Mutex::new(state), bounds, commons, called: Notify::new() }
     }
 
     /// What an earlier run of the server left: position, bytes and time of each message.
@@ -172,9 +144,10 @@ impl PeerQueue {
         state.rows.push_back((seq, u32::try_from(bytes).unwrap_or(u32::MAX), at));
         state.bytes += bytes;
         state.last = seq;
+        let has_room = state.later.is_empty() && self.outbox.fits(bytes);
         match &mut state.stored {
             Some((_, to)) => *to = seq,
-            None if self.outbox.fits(bytes) => {
+            None if has_room => {
                 state.last_in_memory = seq;
                 // It fits, and nobody closes the box.
                 let _ = self.outbox.push(Outgoing { frame, owed: Some(seq), at });
@@ -196,18 +169,53 @@ impl PeerQueue {
         if let Reach::Away(why) = &state.reach {
             return Err((**why).clone());
         }
-        if state.overflown || !self.outbox.fits(frame.len()) {
+        if state.overflown || !state.later.is_empty() || !self.outbox.fits(frame.len()) {
             return Err(self.crowded());
         }
         let _ = self.outbox.push(Outgoing { frame, owed: None, at });
         Ok(self.level(&state))
     }
 
+    /// Queues presence, or a probe, that nobody waits for: it has no row, but more room.
+    pub(super) fn put_presence(&self, frame: Frame) -> Result<(), StanzaError> {
+        let mut state = self.lock();
+        if let Reach::Away(why) = &state.reach {
+            return Err((**why).clone());
+        }
+        if !state.overflown && state.later.is_empty() && self.outbox.fits(frame.len()) {
+            let _ = self.outbox.push(frame);
+            return Ok(());
+        }
+        let ever_fits = frame.len() <= self.bounds.memory_bytes_max / 2;
+        match ever_fits && state.later.put(frame, self.bounds.presence_bytes_max) {
+            true => Ok(()),
+            false => Err(self.crowded()),
+        }
+    }
+
+    /// What waits for room in the box goes into it.
+    fn refill(&self, state: &mut State) {
+        while let Some(frame) = state.later.next(self.outbox.free()) {
+            let _ = self.outbox.push(frame);
+        }
+    }
+
+    /// Whoever puts much into the box is slowed to the pace of a peer that takes it. Nobody waits while it takes
+    /// nothing: messages are in the store then, and have a bound there.
     fn level(&self, state: &State) -> Queued {
-        // While nobody takes, waiting is no use: the queue has a bound of its own.
-        let slow =
-            matches!(state.reach, Reach::Open) && (state.overflown || self.outbox.over_half());
+        let crowded = state.overflown || self.outbox.over_half();
+        let takes = |at: Instant| at.elapsed() < HUNG;
+        let slow = matches!(state.reach, Reach::Open) && crowded && state.taken.is_some_and(takes);
         if slow { Queued::Slow(self.outbox.clone()) } else { Queued::Easy }
+    }
+
+    fn reach(&self, state: &mut State, reach: Reach) {
+        let was_open = matches!(state.reach, Reach::Open);
+        let is_open = matches!(reach, Reach::Open);
+        if was_open != is_open {
+            self.commons.count(was_open);
+        }
+        state.reach = reach;
     }
 
     fn crowded(&self) -> StanzaError {
@@ -250,6 +258,17 @@ impl PeerQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Drop for PeerQueue {
+    fn drop(&mut self) {
+        if !self.is_open() {
+            self.commons.count(false);
+        }
+    }
+}
+
+/// A peer that takes nothing for so long is not waited for.
+const HUNG: Duration = Duration::from_secs(2);
 
 impl PeerQueue {
     /// The commit of a message failed: its sender was told.
@@ -297,6 +316,7 @@ impl PeerQueue {
         let mut state = self.lock();
         match state.stored {
             Some((from, to)) if !state.overflown => {
+                state.taken = Some(Instant::now());
                 let first = state.rows.partition_point(|row| row.0 <= from);
                 let mut sum = 0;
                 let some = state.rows.iter().skip(first).take(stanzas.max(1)).take_while(|row| {
@@ -308,6 +328,10 @@ impl PeerQueue {
             }
             _ => {
                 let taken = self.outbox.take(bytes, stanzas);
+                if !taken.batch.is_empty() {
+                    state.taken = Some(Instant::now());
+                }
+                self.refill(&mut state);
                 if state.overflown && self.outbox.bytes() == 0 {
                     state.overflown = false;
                     // What is in the store alone is next.
@@ -361,14 +385,18 @@ impl PeerQueue {
 
     /// A stream stands.
     pub fn opened(&self) {
-        self.lock().reach = Reach::Open;
+        let mut state = self.lock();
+        self.reach(&mut state, Reach::Open);
+        state.taken = Some(Instant::now());
+        drop(state);
         self.outbox.nudge();
     }
 
     /// The peer is looked for again: what comes now waits for the outcome.
     pub fn seek(&self) {
         let mut state = self.lock();
-        (state.reach, state.next_try) = (Reach::Sought, 0);
+        self.reach(&mut state, Reach::Sought);
+        state.next_try = 0;
     }
 
     /// The peer is tried again at this time, in microseconds since 1970.
@@ -398,7 +426,8 @@ impl PeerQueue {
         let items = self.outbox.take(usize::MAX, usize::MAX).batch;
         state.overflown = false;
         state.stored = (state.last > state.settled).then_some((state.settled, state.last));
-        state.reach = why.map_or(Reach::Sought, |why| Reach::Away(Box::new(why)));
+        state.later.clear();
+        self.reach(&mut state, why.map_or(Reach::Sought, |why| Reach::Away(Box::new(why))));
         let rowless = items.into_iter().filter(|item| item.owed.is_none());
         GivenUp { stanzas: rowless.map(|item| item.frame).collect() }
     }
@@ -416,7 +445,7 @@ impl PeerQueue {
     /// Whether nothing waits and no task looks after it.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.lock();
-        !state.served && state.rows.is_empty() && self.outbox.bytes() == 0
+        !state.served && state.is_empty() && self.outbox.bytes() == 0
     }
 
     /// The peer is looked for too long for those who wait for an answer: what has no row is given back, and what comes
@@ -430,7 +459,8 @@ impl PeerQueue {
             // They fitted before.
             let _ = self.outbox.push(item);
         }
-        state.reach = Reach::Away(Box::new(why));
+        state.later.clear();
+        self.reach(&mut state, Reach::Away(Box::new(why)));
         GivenUp { stanzas: rowless.into_iter().map(|item| item.frame).collect() }
     }
 
@@ -452,13 +482,95 @@ impl PeerQueue {
     /// Ends the task's care, if nothing waits. False if something does.
     pub fn release(&self) -> bool {
         let mut state = self.lock();
-        let idle = state.rows.is_empty() && self.outbox.bytes() == 0;
+        let idle = state.is_empty() && self.outbox.bytes() == 0;
         if idle {
             state.served = false;
-            (state.reach, state.next_try) = (Reach::Sought, 0);
+            self.reach(&mut state, Reach::Sought);
+            state.next_try = 0;
             // There is nothing left that could be given up.
             state.giving_up = None;
         }
         idle
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn queue(commons: &Arc<Commons>) -> PeerQueue {
+        let pair = Pair { local: "a".into(), remote: "b".into() };
+        let bounds = PeerBounds {
+            memory_bytes_max: 20_000,
+            presence_bytes_max: 20_000,
+            ..PeerBounds::default()
+        };
+        PeerQueue::new(pair, bounds, commons.clone())
+    }
+
+    fn frame(name: &str, n: usize) -> Frame {
+        Frame::whole(Bytes::from(format!("<{name} id='{n:0>900}'/>")))
+    }
+
+    fn taken(queue: &PeerQueue) -> Vec<Bytes> {
+        let mut all = Vec::new();
+        while let Next::Batch(taken) = queue.next(2_000, 3)
+            && !taken.batch.is_empty()
+        {
+            all.extend(taken.batch.into_iter().map(|item| item.frame.to_vec().into()));
+        }
+        all
+    }
+
+    /// After a restart: what does not fit into the box goes out behind it, in order, and nothing overtakes it.
+    #[test]
+    fn presence_waits_for_room() {
+        let commons = Arc::default();
+        let queue = queue(&commons);
+        let took =
+            (0..99).take_while(|n| queue.put_presence(frame("presence", *n)).is_ok()).count();
+        assert!((30..40).contains(&took), "{took}");
+        assert!(queue.put(frame("iq", 0), 0).is_err(), "it would overtake");
+        queue.opened();
+        let came = taken(&queue);
+        let sent: Vec<Bytes> = (0..took).map(|n| frame("presence", n).to_vec().into()).collect();
+        assert_eq!(came, sent);
+        assert!(queue.put(frame("iq", 0), 0).is_ok());
+        assert_eq!(taken(&queue).len(), 1);
+        // Nothing of it is left when the peer cannot be reached.
+        (0..20).for_each(|n| drop(queue.put_presence(frame("presence", n))));
+        queue.lost(None);
+        assert!(queue.release());
+    }
+
+    #[test]
+    fn writers_wait_for_a_peer_that_takes_and_not_for_one_that_hangs() {
+        let commons = Arc::default();
+        let queue = queue(&commons);
+        let slow = |queue: &PeerQueue| matches!(queue.put(frame("iq", 0), 0), Ok(Queued::Slow(_)));
+        assert!((0..11).all(|_| !slow(&queue)), "nobody takes yet");
+        queue.opened();
+        assert!(slow(&queue));
+        queue.lock().taken = Instant::now().checked_sub(HUNG);
+        assert!(!slow(&queue));
+        let Next::Batch(_) = queue.next(1, 1) else { panic!() };
+        assert!(slow(&queue));
+    }
+
+    #[test]
+    fn queues_without_a_stream_are_counted() {
+        let commons = Arc::default();
+        let (one, other) = (queue(&commons), queue(&commons));
+        assert_eq!(commons.unopened(), 2);
+        one.opened();
+        one.opened();
+        assert_eq!(commons.unopened(), 1);
+        one.seek();
+        other.opened();
+        assert_eq!(commons.unopened(), 1);
+        drop((one, other));
+        assert_eq!(commons.unopened(), 0);
     }
 }

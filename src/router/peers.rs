@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use super::later::Commons;
 use super::peer_queue::{Pair, PeerBounds, PeerQueue, Queued};
 use crate::stanza::{Frame, StanzaError};
 use crate::store::peer_queue::{self, PeerOutline};
@@ -30,6 +31,7 @@ pub struct Peers {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     bounds: PeerBounds,
+    commons: Arc<Commons>,
     /// Queues that have no task yet: each is here once.
     unserved: Mutex<VecDeque<Arc<PeerQueue>>>,
     called: Notify,
@@ -48,6 +50,7 @@ impl Default for Peers {
             shards: Default::default(),
             hasher: RandomState::new(),
             bounds: PeerBounds::default(),
+            commons: Arc::default(),
             unserved: Mutex::default(),
             called: Notify::new(),
         }
@@ -152,7 +155,7 @@ impl Peers {
             return queue.clone();
         }
         let pair = Pair { local: local.into(), remote: remote.into() };
-        let queue = Arc::new(PeerQueue::new(pair, self.bounds));
+        let queue = Arc::new(PeerQueue::new(pair, self.bounds, self.commons.clone()));
         shard.entry(remote.into()).or_default().push(queue.clone());
         queue
     }
@@ -175,19 +178,11 @@ impl Peers {
             shard.get(remote).is_some_and(|queues| queues.iter().any(|it| &*it.pair.local == local))
         };
         // Whoever names ever more domains makes no more queues than these.
-        if !known() && self.waiting() >= self.bounds.waiting_max {
+        if !known() && self.commons.unopened() >= self.bounds.waiting_max {
             let why = "this server looks for too many other servers at the moment";
             return Err(StanzaError::resource_constraint().text(why));
         }
         Ok(self.queue(local, remote))
-    }
-
-    /// Queues without a stream.
-    fn waiting(&self) -> usize {
-        let of = |shard: &Mutex<Shard>| {
-            locked(shard).values().flatten().filter(|queue| !queue.is_open()).count()
-        };
-        self.shards.iter().map(of).sum()
     }
 
     /// Sends what has no row. The error is for whoever waits for an answer.
@@ -204,6 +199,22 @@ impl Peers {
     ) -> Result<Queued, StanzaError> {
         let queue = self.to(local, remote)?;
         let queued = queue.put(frame, 0);
+        self.call(&queue);
+        queued
+    }
+}
+
+impl Peers {
+    /// Queues presence, or a probe, of an account of ours: nobody waits for it. After a restart there is much of it
+    /// for one domain.
+    pub(super) fn put_presence(
+        &self,
+        local: &str,
+        remote: &str,
+        frame: Frame,
+    ) -> Result<(), StanzaError> {
+        let queue = self.to(local, remote)?;
+        let queued = queue.put_presence(frame);
         self.call(&queue);
         queued
     }

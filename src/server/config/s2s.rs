@@ -68,6 +68,8 @@ pub struct S2s {
     pub queue_bytes_max: u64,
     /// Bytes of them in memory.
     pub memory_bytes_max: usize,
+    /// Bytes of presence that wait for one domain beside that.
+    pub presence_bytes_max: usize,
     /// Bytes per second of one peer; 0: no bound.
     pub bytes_per_second: u32,
     /// Stanzas per second of one peer; 0: no bound.
@@ -103,6 +105,7 @@ impl Default for S2s {
             queue_stanzas_max: peer.queue_stanzas_max,
             queue_bytes_max: peer.queue_bytes_max,
             memory_bytes_max: peer.memory_bytes_max,
+            presence_bytes_max: peer.presence_bytes_max,
             bytes_per_second: peer.bytes_per_second,
             stanzas_per_second: peer.stanzas_per_second,
         }
@@ -127,6 +130,7 @@ impl S2s {
             queue_stanzas_max: self.queue_stanzas_max,
             queue_bytes_max: self.queue_bytes_max,
             memory_bytes_max: self.memory_bytes_max,
+            presence_bytes_max: self.presence_bytes_max,
             bytes_per_second: self.bytes_per_second,
             stanzas_per_second: self.stanzas_per_second,
         }
