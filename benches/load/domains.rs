@@ -197,10 +197,11 @@ impl Bed {
         let listen = async {
             while heard.len() < self.count {
                 let piece = hub.conn.next().await?;
-                if let (true, Some(from)) = (is(&piece, "presence"), attr(&piece, "from")) {
-                    if from.starts_with(b"u@d") {
-                        heard.insert(from.to_vec());
-                    }
+                if is(&piece, "presence")
+                    && let Some(from) = attr(&piece, "from")
+                    && from.starts_with(b"u@d")
+                {
+                    heard.insert(from.to_vec());
                 }
             }
             Ok::<_, Fault>(())
