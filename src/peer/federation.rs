@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::calls::Calls;
 use super::counts::Counts;
 use super::dial::Dialer;
 use super::paces::Paces;
@@ -36,6 +37,8 @@ pub struct Federation {
     pub(super) policy: Arc<Policy>,
     pub(super) counts: Counts,
     pub(super) resumables: Resumables,
+    /// When connections begin that nobody waits for.
+    pub(super) calls: Calls,
     /// How fast peers are read from.
     pub(super) paces: Paces,
     /// Domains that are connected to at this moment: one attempt for each.
@@ -185,6 +188,7 @@ impl Federation {
         };
         let attempts = Arc::new(Semaphore::new(settings.outgoing_max.max(1)));
         let paces = Paces::new(settings.bytes_per_second, settings.stanzas_per_second);
+        let calls = Calls::new(settings.connects_per_second);
         Self {
             context,
             settings,
@@ -194,6 +198,7 @@ impl Federation {
             policy: Arc::new(policy),
             counts: Counts::default(),
             resumables: Resumables::default(),
+            calls,
             paces,
             dialling: Mutex::default(),
             attempts,

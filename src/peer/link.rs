@@ -118,7 +118,11 @@ impl Link {
         let (federation, queue) = (self.federation.clone(), self.queue.clone());
         let (pair, purpose) = (&queue.pair, Purpose::Stanzas);
         // What is awaited one after the other shares no room in an idle stream's task: it is boxed.
-        let mut opening = Box::pin(connect::open(&federation, &pair.local, &pair.remote, &purpose));
+        let again = self.tries > 0;
+        let mut opening = Box::pin(async {
+            its_moment(&federation, &queue, again).await;
+            connect::open(&federation, &pair.local, &pair.remote, &purpose).await
+        });
         let given_up = told_to_give_up(&federation, &queue);
         tokio::pin!(given_up);
         tokio::select! {
@@ -370,6 +374,18 @@ async fn give_up_span(
     true
 }
 
+/// Waits until a connection may begin that nobody waits for, or that is tried again.
+async fn its_moment(federation: &Federation, queue: &PeerQueue, again: bool) {
+    if !again && queue.hurries() {
+        return;
+    }
+    let at = federation.calls.moment(now());
+    // Somebody may come to wait for it.
+    while now() < at && (again || !queue.hurries()) {
+        sleep(MOMENT_STEP.min(at.saturating_duration_since(now()))).await;
+    }
+}
+
 /// Waits. True if an operator wants something before it is over.
 async fn rested(queue: &PeerQueue, time: Duration) -> bool {
     timeout(time, queue.called()).await.is_ok()
@@ -414,6 +430,8 @@ const A_MOMENT: i64 = 5_000_000;
 /// Pauses between such streams.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
+/// How often it is looked whether somebody waits for a connection.
+const MOMENT_STEP: Duration = Duration::from_millis(100);
 const EXPIRY_STEP: Duration = Duration::from_secs(10);
 const EXPIRED_ROWS: usize = 64;
 /// Between two domains for which something waits when the server starts.

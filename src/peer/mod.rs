@@ -1,5 +1,6 @@
 //! Streams with other servers: one task for each, and how a server is reached.
 
+mod calls;
 mod cause;
 mod clock;
 pub mod component;

@@ -22,6 +22,8 @@ pub struct Settings {
     pub domains_per_stream_max: usize,
     /// Domains that wait for a connection at a time.
     pub outgoing_max: usize,
+    /// Connections per second that are opened for presence alone, or once more; 0: no bound.
+    pub connects_per_second: u32,
     /// How long a message waits for its server.
     pub message_time: Duration,
     /// How long a request waits for its server.
@@ -88,6 +90,7 @@ impl Default for Settings {
             idle: Duration::from_secs(900),
             domains_per_stream_max: 50,
             outgoing_max: 200,
+            connects_per_second: 100,
             message_time: Duration::from_secs(24 * 3_600),
             iq_time: Duration::from_secs(30),
             queue_stanzas_max: 10_000,

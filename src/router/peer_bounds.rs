@@ -1,4 +1,7 @@
-//! Whose a queue for another server is, how much may wait in it, and how much does.
+//! Whose a queue for another server is, how much may wait in it and does, and what is taken from it.
+
+use super::outbox::Taken;
+use crate::stanza::Frame;
 
 /// The domain of this server that stanzas come from, and the one that they go to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,4 +52,21 @@ pub struct PeerLoad {
     pub open: bool,
     /// When the peer is tried again, in microseconds since 1970; 0: at once, or when something comes.
     pub next_try: i64,
+}
+
+/// What the task takes next.
+#[derive(Debug)]
+pub enum Next {
+    /// These.
+    Batch(Taken),
+    /// Messages of the store, after the first position, up to the second: when they were sent, call
+    /// `PeerQueue::read_to`.
+    Stored(i64, i64),
+}
+
+/// What a peer that cannot be reached leaves behind.
+#[derive(Debug, Default)]
+pub struct GivenUp {
+    /// Stanzas without rows.
+    pub stanzas: Vec<Frame>,
 }

@@ -13,8 +13,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::later::{Commons, Later};
-use super::outbox::{Outbox, Outgoing, Taken};
-pub use super::peer_bounds::{Pair, PeerBounds, PeerLoad};
+use super::outbox::{Outbox, Outgoing};
+pub use super::peer_bounds::{GivenUp, Next, Pair, PeerBounds, PeerLoad};
 use crate::stanza::{Frame, StanzaError};
 use crate::store::StoreError;
 
@@ -59,6 +59,8 @@ struct State {
     reach: Reach,
     /// Presence that the box has no room for: after what is in it.
     later: Later,
+    /// Somebody waits for what is queued: it is not presence alone.
+    hurries: bool,
     /// When the peer's stream last took something, or began.
     taken: Option<Instant>,
     /// A task looks after it.
@@ -105,6 +107,7 @@ impl PeerQueue {
             bytes: 0,
             reach: Reach::Sought,
             later: Later::new(commons.clone()),
+            hurries: false,
             taken: None,
             served: false,
             next_try: 0,
@@ -143,7 +146,7 @@ impl PeerQueue {
         let (seq, at) = submit().map_err(NotQueued::Store)?;
         state.rows.push_back((seq, u32::try_from(bytes).unwrap_or(u32::MAX), at));
         state.bytes += bytes;
-        state.last = seq;
+        (state.last, state.hurries) = (seq, true);
         let has_room = state.later.is_empty() && self.outbox.fits(bytes);
         match &mut state.stored {
             Some((_, to)) => *to = seq,
@@ -165,10 +168,11 @@ impl PeerQueue {
 
     /// Queues what has no row. The error is for whoever waits for an answer.
     pub(super) fn put(&self, frame: Frame, at: i64) -> Result<Queued, StanzaError> {
-        let state = self.lock();
+        let mut state = self.lock();
         if let Reach::Away(why) = &state.reach {
             return Err((**why).clone());
         }
+        state.hurries = true;
         if state.overflown || !state.later.is_empty() || !self.outbox.fits(frame.len()) {
             return Err(self.crowded());
         }
@@ -280,23 +284,6 @@ impl PeerQueue {
             state.bytes = state.bytes.saturating_sub(bytes as usize);
         }
     }
-}
-
-/// What the task takes next.
-#[derive(Debug)]
-pub enum Next {
-    /// These.
-    Batch(Taken),
-    /// Messages of the store, after the first position, up to the second: when they were sent, call
-    /// [`PeerQueue::read_to`].
-    Stored(i64, i64),
-}
-
-/// What a peer that cannot be reached leaves behind.
-#[derive(Debug, Default)]
-pub struct GivenUp {
-    /// Stanzas without rows.
-    pub stanzas: Vec<Frame>,
 }
 
 /// For the task that looks after the queue.
@@ -432,6 +419,12 @@ impl PeerQueue {
         GivenUp { stanzas: rowless.map(|item| item.frame).collect() }
     }
 
+    /// Whether somebody waits for what is queued: it is not presence alone.
+    pub fn hurries(&self) -> bool {
+        let state = self.lock();
+        state.hurries || !state.rows.is_empty()
+    }
+
     /// Whether the peer could not be reached, and is tried again later.
     pub(super) fn is_away(&self) -> bool {
         matches!(self.lock().reach, Reach::Away(_))
@@ -486,7 +479,7 @@ impl PeerQueue {
         if idle {
             state.served = false;
             self.reach(&mut state, Reach::Sought);
-            state.next_try = 0;
+            (state.next_try, state.hurries) = (0, false);
             // There is nothing left that could be given up.
             state.giving_up = None;
         }
