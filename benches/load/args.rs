@@ -49,6 +49,8 @@ pub enum Mode {
     Fill(PathBuf),
     /// Measures starts of a server that listens here.
     Starts(SocketAddr),
+    /// Measures so many other domains at once, on servers of its own.
+    Domains(usize),
     /// Shows that losses are seen.
     SelfTest,
     /// Makes a table of a file of figures.
@@ -96,6 +98,7 @@ impl Args {
                 "--filled" => args.filled = number(&value()?)?,
                 "--fill" => args.mode = Mode::Fill(value()?.into()),
                 "--starts" => args.mode = Mode::Starts(address(&value()?)?),
+                "--domains" => args.mode = Mode::Domains(number(&value()?)?),
                 "--" => args.command.extend(words.by_ref()),
                 "--results" => args.results = Some(value()?.into()),
                 "--through-proxy" => args.proxy = Some(Proxy::parse(&value()?)?),
@@ -144,6 +147,8 @@ benches/load/run.sh runs all of it; by hand:
                     N accounts with contacts, written into the file of a stopped Stonechat
   cargo bench --bench load -- --starts HOST:PORT [--only NAME] -- COMMAND…
                     how long the server takes to start
+  cargo bench --bench load -- --domains N [--rounds N]
+                    chat beside N other domains that are connected to at once, on servers of its own
   cargo bench --bench load -- --self-test      lost, doubled and reordered messages are noticed
 
   --target NAME=HOST:PORT[,tls=HOST:PORT],pid=N,domain=D[,for=GROUP+GROUP]

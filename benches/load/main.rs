@@ -15,6 +15,7 @@ mod chat;
 mod check;
 mod conn;
 mod crowd;
+mod domains;
 mod fair;
 mod fan;
 mod fast;
@@ -79,6 +80,7 @@ fn dispatch(args: Args) -> Res<()> {
         Mode::Relay => floor::relay(),
         Mode::Fill(path) => fill::fill(path, args.filled, ready::CONTACTS),
         Mode::Starts(address) => starts(&args, *address),
+        Mode::Domains(count) => runtime.block_on(domains(&args, *count)),
         Mode::SelfTest => runtime.block_on(selftest::run()),
         Mode::Table(path) => {
             print!("{}", table::render(&Results::read(path)));
@@ -99,6 +101,19 @@ fn starts(args: &Args, address: std::net::SocketAddr) -> Res<()> {
         println!("{name:24} {:12} {}", "stonechat", row.told());
         if let Some(path) = &args.results {
             results::append(path, name, "stonechat", &row)?;
+        }
+    }
+    Ok(())
+}
+
+/// A thousand other domains at once, by two servers of our own.
+async fn domains(args: &Args, count: usize) -> Res<()> {
+    for round in 0..args.rounds {
+        for (name, row) in domains::run(count).await? {
+            println!("{name:24} {:12} {}  {}", "stonechat", round + 1, row.told());
+            if let Some(path) = &args.results {
+                results::append(path, &name, "stonechat", &row)?;
+            }
         }
     }
     Ok(())

@@ -217,7 +217,7 @@ impl Protocol for PeerStreams {
             let text = "too many streams that are not authenticated";
             let said = self.say(&mut stream, StreamError::ResourceConstraint, text);
             // The connection ends whether the error is read or not.
-            let _ = timeout(REFUSAL_TIME, said).await;
+            let _ = timeout(REFUSAL_TIME, Box::pin(said)).await;
             return;
         };
         let sent_away = stranger.sent_away();

@@ -36,7 +36,7 @@ pub(super) async fn open(
     local: &str,
     remote: &str,
     purpose: &Purpose,
-) -> Result<(Stream, Vec<Step>), Unreached> {
+) -> Result<(Box<Stream>, Vec<Step>), Unreached> {
     let opened = attempt(federation, local, remote, purpose).await;
     match &opened {
         Ok(_) => federation.counts.attempted(0),
@@ -55,7 +55,7 @@ pub(super) async fn attempt(
     local: &str,
     remote: &str,
     purpose: &Purpose,
-) -> Result<(Stream, Vec<Step>), Unreached> {
+) -> Result<(Box<Stream>, Vec<Step>), Unreached> {
     let mut tried = Tried { steps: Vec::new(), last: None };
     if let Some(error) = federation.rules.denies(remote) {
         return Err(Unreached { cause: Cause::Denied(error.clone()), error, steps: tried.steps });
@@ -85,7 +85,7 @@ impl Tried {
         federation: &Arc<Federation>,
         (local, remote): (&str, &str),
         purpose: &Purpose,
-    ) -> Option<Stream> {
+    ) -> Option<Box<Stream>> {
         let mut attempts = federation.dialer.dial(local, remote);
         let mut known = 0;
         while let Some(dialed) = attempts.next().await {
@@ -96,9 +96,9 @@ impl Tried {
                 Ok(dialed) => {
                     let address = dialed.address;
                     let begun = now();
-                    let (stream, failure) =
+                    let (mut stream, failure) =
                         negotiate(federation, (local, remote), purpose, dialed).await;
-                    self.steps.extend(stream.steps.iter().cloned());
+                    self.steps.append(&mut std::mem::take(&mut stream.steps));
                     let (what, failed) = match &failure {
                         None => (format!("stream with {address}"), false),
                         Some(failure) => (format!("stream with {address}: {failure}"), true),
@@ -121,7 +121,7 @@ async fn negotiate(
     (local, remote): (&str, &str),
     purpose: &Purpose,
     dialed: Dialed,
-) -> (Stream, Option<Failure>) {
+) -> (Box<Stream>, Option<Failure>) {
     let Dialed { transport, address, secured } = dialed;
     let limits = &federation.context.router.limits;
     let proved =
@@ -137,7 +137,7 @@ async fn negotiate(
         secured,
         stranger: None,
     };
-    let mut stream = Stream::new(federation.clone(), begun);
+    let mut stream = Box::new(Stream::new(federation.clone(), begun));
     Box::pin(stream.until_ready()).await;
     let failure = match &stream.ending {
         _ if stream.ready.is_some() || stream.answered.is_some() => None,

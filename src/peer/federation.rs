@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::calls::Calls;
 use super::counts::Counts;
 use super::dial::Dialer;
 use super::former::Former;
 use super::guests::{Carriers, Place};
+use super::paces::Paces;
 use super::resumable::Resumables;
 use super::sending::Sending;
 use super::settings::Settings;
@@ -20,7 +21,6 @@ use crate::base::figures::Figures;
 use crate::router::peer_queue::{Pair, PeerBounds, PeerQueue};
 use crate::router::peers::Reaches;
 use crate::session::Context;
-use crate::session::pace::Pace;
 use crate::stanza::StanzaError;
 use crate::stream::s2s::{Admission, Certificates, DialbackSecret, PeerLimits, Policy};
 use crate::stream::sm::Bounds;
@@ -43,6 +43,10 @@ pub struct Federation {
     /// What others have to ask first that take over a queue: from one task to the next.
     formers: Mutex<HashMap<Pair, (Former, Sending)>>,
     pub(super) carriers: Arc<Carriers>,
+    /// When connections begin that nobody waits for.
+    pub(super) calls: Calls,
+    /// How fast peers are read from.
+    pub(super) paces: Paces,
     /// Domains that are connected to at this moment: one attempt for each.
     dialling: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// All attempts of this moment, and those that strangers cause (dialback).
@@ -189,6 +193,8 @@ impl Federation {
             limits_unauthenticated: announced(limits.stanza_bytes_max_unauthenticated),
         };
         let attempts = Arc::new(Semaphore::new(settings.outgoing_max.max(1)));
+        let paces = Paces::new(settings.bytes_per_second, settings.stanzas_per_second);
+        let calls = Calls::new(settings.connects_per_second);
         Self {
             context,
             settings,
@@ -200,6 +206,8 @@ impl Federation {
             resumables: Resumables::default(),
             formers: Mutex::default(),
             carriers: Arc::default(),
+            calls,
+            paces,
             dialling: Mutex::default(),
             attempts,
             verifications: Arc::new(Semaphore::new(VERIFICATIONS)),
@@ -212,6 +220,7 @@ impl Federation {
             stanzas_max: settings.queue_stanzas_max,
             bytes_max: usize::try_from(settings.queue_bytes_max).unwrap_or(usize::MAX),
             memory_bytes_max: settings.memory_bytes_max,
+            presence_bytes_max: settings.presence_bytes_max,
             waiting_max: settings.outgoing_max.saturating_mul(WAITING_FOR_EACH),
         }
     }
@@ -219,14 +228,6 @@ impl Federation {
     /// Adds the figures of federation, without those of the queues, which are the router's.
     pub fn figures(&self, out: &mut Figures) {
         self.counts.figures(&self.streams, out);
-    }
-
-    /// How fast one peer is read from.
-    pub(super) fn pace(&self, now: Instant) -> Pace {
-        let Settings { bytes_per_second, stanzas_per_second, .. } = *self.settings;
-        let burst = |per_second: u32| per_second.saturating_mul(BURST_SECONDS);
-        let of = |per_second| (per_second, burst(per_second));
-        Pace::of(of(bytes_per_second), of(stanzas_per_second), now)
     }
 
     /// How much may be sent without an acknowledgement.
@@ -310,8 +311,6 @@ const ASKED_AFTER: usize = UNACKED_STANZAS / 2;
 const VERIFICATIONS: usize = 50;
 /// Queues that may wait for each attempt that is made at a time.
 const WAITING_FOR_EACH: usize = 10;
-/// A burst above the average, in seconds of it.
-const BURST_SECONDS: u32 = 5;
 /// In the rules: all that are named nowhere.
 pub const EVERYBODY: &str = "*";
 

@@ -50,7 +50,7 @@ pub async fn serve(federation: Arc<Federation>, connection: NewPeer, guard: Guar
         secured,
         stranger: Some(stranger),
     };
-    let mut stream = Stream::new(federation.clone(), begun);
+    let mut stream = Box::new(Stream::new(federation.clone(), begun));
     Box::pin(stream.run()).await;
     // What came on it is whole before another connection is told how much it was.
     stream.receiving.settled(SETTLE_TIME).await;

@@ -14,6 +14,7 @@ use super::leaving::{self, lost};
 use super::rows::{give_up, settle};
 use super::sending::Sending;
 use super::stream::{Ended, Managed, Resumption, Stream};
+use crate::base::id::{OsRng, Rng};
 use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Requester};
@@ -117,23 +118,25 @@ impl Link {
     async fn open(&mut self) -> Option<Result<Opened, Unreached>> {
         let (federation, queue) = (self.federation.clone(), self.queue.clone());
         // Whoever has a former stream has to ask on its own how much of it the peer has.
-        let alone = self.former.is_some();
-        let opening = async {
+        let (alone, again) = (self.former.is_some(), self.tries > 0);
+        // What is awaited one after the other shares no room in an idle stream's task: it is boxed.
+        let mut opening = Box::pin(async {
             if !alone && let Some(place) = federation.place(&queue).await {
                 return Ok(Opened::Shared(place));
             }
+            its_moment(&federation, &queue, again).await;
             let (pair, purpose) = (&queue.pair, Purpose::Stanzas);
             let opening = connect::open(&federation, &pair.local, &pair.remote, &purpose);
-            Box::pin(opening).await.map(|(stream, _)| Opened::Own(stream))
-        };
+            opening.await.map(|(stream, _)| Opened::Own(stream))
+        });
         let given_up = told_to_give_up(&federation, &queue);
-        tokio::pin!(opening, given_up);
+        tokio::pin!(given_up);
         tokio::select! {
             opened = &mut opening => return Some(opened),
             () = &mut given_up => return None,
             () = sleep(federation.settings.iq_time) => {}
         }
-        self.lose_patience().await;
+        Box::pin(self.lose_patience()).await;
         tokio::select! {
             opened = opening => Some(opened),
             () = given_up => None,
@@ -142,24 +145,24 @@ impl Link {
 
     /// One stream, or one attempt. True if there may be nothing more to do.
     async fn once(&mut self) -> bool {
-        if self.given_up().await {
+        if Box::pin(self.given_up()).await {
             return true;
         }
-        let Some(opened) = self.open().await else { return true };
+        let Some(opened) = Box::pin(self.open()).await else { return true };
         let mut stream = match opened {
             Ok(Opened::Own(stream)) => stream,
             Ok(Opened::Shared(place)) => {
-                self.share(place).await;
+                Box::pin(self.share(place)).await;
                 return true;
             }
             Err(unreached) => {
-                self.unreached(unreached).await;
+                Box::pin(self.unreached(unreached)).await;
                 return true;
             }
         };
         (self.tries, self.met) = (0, true);
         let offered = stream.ready.is_some_and(|ready| ready.sm);
-        let former = match self.whole_former().await {
+        let former = match Box::pin(self.whole_former()).await {
             Some((former, sending)) if offered => {
                 stream.sending = sending;
                 Some(former)
@@ -216,12 +219,12 @@ impl Link {
             }
             None => {
                 let requests = sending.end().1;
-                give_up(&self.cx(), requests, &lost()).await;
+                Box::pin(give_up(&self.cx(), requests, &lost())).await;
             }
         }
         let cx = self.cx();
-        self.expire(&cx, &lost()).await;
-        self.pause(now().saturating_duration_since(since), progress).await;
+        Box::pin(self.expire(&cx, &lost())).await;
+        Box::pin(self.pause(now().saturating_duration_since(since), progress)).await;
         self.former.is_none()
     }
 
@@ -333,7 +336,7 @@ impl Link {
             false => self.expire(&cx, &error).await,
         }
         self.tries = self.tries.saturating_add(1);
-        let wait = back_off(self.tries);
+        let wait = spread(back_off(self.tries));
         self.queue.tries_at(micros(wall() + wait));
         // What comes meanwhile is told the same; a message that has waited long enough is given up in time.
         let until = now() + wait;
@@ -449,6 +452,18 @@ async fn give_up_span(
     true
 }
 
+/// Waits until a connection may begin that nobody waits for, or that is tried again.
+async fn its_moment(federation: &Federation, queue: &PeerQueue, again: bool) {
+    if !again && queue.hurries() {
+        return;
+    }
+    let at = federation.calls.moment(now());
+    // Somebody may come to wait for it.
+    while now() < at && (again || !queue.hurries()) {
+        sleep(MOMENT_STEP.min(at.saturating_duration_since(now()))).await;
+    }
+}
+
 /// Waits. True if an operator wants something before it is over.
 async fn rested(queue: &PeerQueue, time: Duration) -> bool {
     timeout(time, queue.called()).await.is_ok()
@@ -470,6 +485,14 @@ fn back_off(tries: u32) -> Duration {
     FIRST_WAIT.saturating_mul(factor).min(LAST_WAIT)
 }
 
+/// Servers that were lost at one moment are not all tried again at one moment: up to a quarter is added.
+fn spread(wait: Duration) -> Duration {
+    let mut random = [0];
+    OsRng.fill(&mut random);
+    let [some] = random;
+    wait + wait * u32::from(some) / 1_024
+}
+
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LAST_WAIT: Duration = Duration::from_secs(900);
 /// How long it is remembered that a server could not be reached, if no message waits.
@@ -485,6 +508,8 @@ const A_MOMENT: i64 = 5_000_000;
 /// Pauses between such streams.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
+/// How often it is looked whether somebody waits for a connection.
+const MOMENT_STEP: Duration = Duration::from_millis(100);
 const EXPIRY_STEP: Duration = Duration::from_secs(10);
 const EXPIRED_ROWS: usize = 64;
 /// Between two domains for which something waits when the server starts.
@@ -501,5 +526,8 @@ mod tests {
         let waits: Vec<_> = (1..12).map(|tries| back_off(tries).as_secs()).collect();
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 900, 900, 900]);
         assert_eq!(back_off(u32::MAX), LAST_WAIT);
+        let spread: Vec<_> = (0..64).map(|_| spread(LAST_WAIT)).collect();
+        assert!(spread.iter().all(|wait| (LAST_WAIT..LAST_WAIT * 5 / 4).contains(wait)));
+        assert!(spread.iter().any(|wait| *wait != spread[0]));
     }
 }

@@ -1,5 +1,6 @@
 //! Streams with other servers: one task for each, and how a server is reached.
 
+mod calls;
 mod cause;
 mod clock;
 pub mod component;
@@ -15,7 +16,9 @@ pub mod link;
 mod machine;
 mod managed;
 pub mod operator;
+mod paces;
 mod pairing;
+mod patience;
 mod receiving;
 mod resumable;
 mod rows;

@@ -2,6 +2,7 @@
 
 use tokio::sync::oneshot;
 
+use super::clock::now;
 use super::guests::Guest;
 use super::machine::Input;
 use super::sending::Confirms;
@@ -18,6 +19,8 @@ impl Stream {
         tracing::info!(local, peer = %remote, address = %self.address, direction, how, "a server is connected");
         self.listed.change(|facts| facts.pairs.push((local.clone(), remote.clone(), how)));
         self.pairs.push((local.clone(), remote.clone()));
+        let pace = self.federation.paces.of_domain(&remote, now());
+        self.receiving.speaks_for(pace);
         if self.machine.is_outgoing() {
             return self.seat(&local);
         }

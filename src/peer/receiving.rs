@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep_until, timeout};
 
-use super::clock::wall;
+use super::clock::{now, wall};
+use super::paces::DomainPace;
+use super::patience::Patience;
 use crate::jid::Jid;
 use crate::modules::Sender;
 use crate::modules::api::Requester;
@@ -34,6 +36,11 @@ pub(super) struct Receiving {
     calls: Calls,
     in_turn: bool,
     pace: Pace,
+    /// What its domains may send, by all of their streams.
+    paces: Vec<DomainPace>,
+    patience: Patience,
+    /// Since when an addressee is waited for who does not read.
+    slowed: Option<Instant>,
     paused_until: Option<Instant>,
     /// The stream's language (RFC 6120 §4.7.4).
     lang: Option<Arc<str>>,
@@ -41,7 +48,21 @@ pub(super) struct Receiving {
     privileged: Option<Arc<Semaphore>>,
 }
 
-type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Ends with an addressee that is to be waited for.
+type Work = Pin<Box<dyn Future<Output = Option<Slow>> + Send>>;
+
+/// An account whose client does not read, by its bare JID.
+struct Slow {
+    to: String,
+    outbox: Arc<Outbox>,
+}
+
+impl Slow {
+    fn of(stanza: &Stanza, outbox: Arc<Outbox>) -> Self {
+        let to = stanza.to().map(Jid::bare_str).unwrap_or_default();
+        Self { to: to.to_owned(), outbox }
+    }
+}
 
 impl Receiving {
     pub(super) fn new(context: Arc<Context>, pace: Pace) -> Self {
@@ -54,6 +75,9 @@ impl Receiving {
             calls: Calls::default(),
             in_turn: false,
             pace,
+            paces: Vec::new(),
+            patience: Patience::new(now()),
+            slowed: None,
             paused_until: None,
             lang: None,
             privileged: None,
@@ -102,6 +126,36 @@ impl Receiving {
         self.pause(wait, now);
     }
 
+    /// The stream is authenticated for one more domain.
+    pub(super) fn speaks_for(&mut self, pace: DomainPace) {
+        if self.paces.iter().all(|known| known.domain() != pace.domain()) {
+            self.paces.push(pace);
+        }
+    }
+
+    /// What came is counted for the stream, and for the domain that sent it.
+    fn pass(&mut self, bytes: usize, from: Option<&str>, now: Instant) {
+        let of_stream = self.pace.count(0, 1, now);
+        let its = self.paces.iter().find(|pace| Some(pace.domain()) == from);
+        let of_domain = its.or(self.paces.first()).map(|pace| pace.count(bytes, 1, now));
+        self.pause(of_stream.max(of_domain.unwrap_or_default()), now);
+    }
+
+    /// Waits for an addressee that does not read, as long as others can bear it.
+    fn slow(&mut self, slow: Slow) {
+        let now = now();
+        let patience = self.patience.for_one(&slow.to, now);
+        if patience.is_zero() {
+            return;
+        }
+        self.slowed = Some(now);
+        self.work = Some(Box::pin(async move {
+            // It ends by itself, later.
+            let _ = timeout(patience, slow_down(vec![slow.outbox])).await;
+            None
+        }));
+    }
+
     fn pause(&mut self, wait: Duration, now: Instant) {
         if !wait.is_zero() {
             self.paused_until = Some(self.paused_until.unwrap_or(now).max(now + wait));
@@ -112,8 +166,15 @@ impl Receiving {
     pub(super) async fn eased(&mut self) {
         match (&mut self.work, self.paused_until) {
             (Some(work), _) => {
-                work.await;
+                let slow = work.await;
                 self.work = None;
+                if let Some(since) = self.slowed.take() {
+                    let now = now();
+                    self.patience.waited(now.saturating_duration_since(since), now);
+                }
+                if let Some(slow) = slow {
+                    self.slow(slow);
+                }
             }
             (None, Some(until)) => {
                 sleep_until(until.into()).await;
@@ -140,13 +201,17 @@ impl Receiving {
     /// Takes a stanza whose domains the peer may use: see [`crate::stream::s2s::pairs`].
     pub(super) fn stanza(&mut self, element: Element, now: Instant) {
         let Some(kind) = Kind::of(&element) else { return };
-        let wait = self.pace.count(0, 1, now);
-        self.pause(wait, now);
+        let bytes = element.raw().len();
         let Some(stanza) = Stanza::from_peer(kind, element, self.lang.as_ref()) else {
+            self.pass(bytes, None, now);
             // A malformed address of one user ends nobody else's stream; there is nobody to tell.
             tracing::debug!("a stanza with a malformed address was dropped");
             return self.handled_count.pass();
         };
+        self.pass(bytes, Some(stanza.from().domain()), now);
+        if let Some(to) = stanza.to() {
+            self.patience.came(to.bare_str(), now);
+        }
         let stanza = self.own_words(kind, stanza);
         if kind == Kind::Iq
             && let Err(error) = Iq::request(&stanza)
@@ -187,24 +252,28 @@ impl Receiving {
                     cx.send_as(&made, driven.ticket.clone()).await;
                 }
                 drop(driven.ticket);
-                ended(&cx.router, &stanza, driven.routed).await;
+                let slow = ended(&cx.router, &stanza, driven.routed);
                 if driven.full {
                     cx.store.hurry();
                     sender.handled_count.eased().await;
                 }
+                slow
             };
             return self.begin(work);
         }
         let full = origin.finish();
         match routed {
-            Routed::Slow(outbox) => self.work = Some(Box::pin(slow_down(vec![outbox]))),
+            Routed::Slow(outbox) => self.slow(Slow::of(&stanza, outbox)),
             Routed::Bounce(error) => self.bounce(stanza, error),
             Routed::Done | Routed::Load(_) | Routed::Crowded | Routed::Handle(_) => {}
         }
         if full && self.work.is_none() {
             self.context.router.store.hurry();
             let handled_count = self.handled_count.clone();
-            self.work = Some(Box::pin(async move { handled_count.eased().await }));
+            self.work = Some(Box::pin(async move {
+                handled_count.eased().await;
+                None
+            }));
         }
     }
 
@@ -220,21 +289,20 @@ impl Receiving {
             router.flush_deferred();
             count.reached(came).await;
             bounce(&router, &stanza, &error);
+            None
         });
     }
 
     /// Has it done in a task of its own: it is done to its end though the stream end, as the stanza counts as handled
     /// when its ticket is gone (promise.md 4); and one that panics ends no stream.
-    fn begin(&mut self, work: impl Future<Output = ()> + Send + 'static) {
-        let (done, ended) = oneshot::channel::<()>();
+    fn begin(&mut self, work: impl Future<Output = Option<Slow>> + Send + 'static) {
+        let (done, ended) = oneshot::channel();
         self.context.router.tasks.spawn("stanza", async move {
-            work.await;
-            drop(done);
+            // The stream may be gone.
+            let _ = done.send(work.await);
         });
-        self.work = Some(Box::pin(async move {
-            // Never sent: it ends with the task.
-            let _ = ended.await;
-        }));
+        // Without an answer, too, it ends with the task.
+        self.work = Some(Box::pin(async move { ended.await.ok().flatten() }));
     }
 
     /// Waits until all that came is handled and durable, for a while. False if that took too long.
@@ -267,7 +335,10 @@ impl Receiving {
         let slots = self.privileged.clone().filter(|_| stanza.kind() == Kind::Iq);
         match slots.map(Semaphore::try_acquire_owned) {
             // In order with what comes behind it.
-            None => self.begin(work),
+            None => self.begin(async move {
+                work.await;
+                None
+            }),
             // The answer may take long, and may have to come by this very stream.
             Some(Ok(slot)) => router.tasks.spawn("privileged", async move {
                 work.await;
@@ -291,12 +362,14 @@ impl Receiving {
     }
 }
 
-async fn ended(router: &Router, stanza: &Stanza, routed: Routed) {
+/// Who is to be waited for.
+fn ended(router: &Router, stanza: &Stanza, routed: Routed) -> Option<Slow> {
     match routed {
-        Routed::Slow(outbox) => slow_down(vec![outbox]).await,
+        Routed::Slow(outbox) => return Some(Slow::of(stanza, outbox)),
         Routed::Bounce(error) => bounce(router, stanza, &error),
         Routed::Done | Routed::Load(_) | Routed::Crowded | Routed::Handle(_) => {}
     }
+    None
 }
 
 /// Tells the sender of a peer's stanza what became of it.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
 use super::clock::now;
@@ -56,7 +57,9 @@ impl Stream {
 
     /// XEP-0220 §2.1.2, in a task of its own, as it may take long.
     pub(super) fn verify(&mut self, local: String, remote: String, stream_id: String, key: String) {
-        let (federation, answer) = (self.federation.clone(), self.verified.0.clone());
+        let federation = self.federation.clone();
+        let (answer, _) = self.verified.get_or_insert_with(|| mpsc::channel(VERIFIED_MAX));
+        let answer = answer.clone();
         self.federation.context.router.tasks.spawn("dialback", async move {
             let outcome = tokio::select! {
                 outcome = connect::verify(&federation, &local, &remote, stream_id, key) => outcome,
@@ -68,3 +71,6 @@ impl Stream {
         });
     }
 }
+
+/// Answers of dialback that wait to be told.
+const VERIFIED_MAX: usize = 16;

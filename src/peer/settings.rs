@@ -22,6 +22,8 @@ pub struct Settings {
     pub domains_per_stream_max: usize,
     /// Domains that wait for a connection at a time.
     pub outgoing_max: usize,
+    /// Connections per second that are opened for presence alone, or once more; 0: no bound.
+    pub connects_per_second: u32,
     /// How long a message waits for its server.
     pub message_time: Duration,
     /// How long a request waits for its server.
@@ -32,9 +34,11 @@ pub struct Settings {
     pub queue_bytes_max: u64,
     /// Bytes of them that are in memory.
     pub memory_bytes_max: usize,
-    /// Bytes per second that one peer may send on average before reading pauses; 0: no bound.
+    /// Bytes of presence and probes that wait for one domain beside that.
+    pub presence_bytes_max: usize,
+    /// Bytes per second that one peer may send on average, by all its streams, before reading pauses; 0: no bound.
     pub bytes_per_second: u32,
-    /// Stanzas per second that one peer may send on average before reading pauses; 0: no bound.
+    /// Stanzas per second that one peer may send on average, by all its streams, before reading pauses; 0: no bound.
     pub stanzas_per_second: u32,
 }
 
@@ -86,11 +90,13 @@ impl Default for Settings {
             idle: Duration::from_secs(900),
             domains_per_stream_max: 50,
             outgoing_max: 200,
+            connects_per_second: 100,
             message_time: Duration::from_secs(24 * 3_600),
             iq_time: Duration::from_secs(30),
             queue_stanzas_max: 10_000,
             queue_bytes_max: 64 * 1_048_576,
             memory_bytes_max: 256 * 1_024,
+            presence_bytes_max: 2 * 1_048_576,
             bytes_per_second: 1_048_576,
             stanzas_per_second: 1_000,
         }

@@ -62,7 +62,8 @@ pub(super) struct Stream {
     pub(super) timer: Pin<Box<Sleep>>,
     /// The server stops; while sessions say that they end, that still goes out.
     pub(super) stops: watch::Receiver<bool>,
-    pub(super) verified: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    /// Answers of dialback, once something was asked: most streams never ask.
+    pub(super) verified: Option<(mpsc::Sender<Input>, mpsc::Receiver<Input>)>,
     pub(super) resuming: Option<Resuming>,
     pub(super) ready: Option<Ready>,
     pub(super) answered: Option<Outcome>,
@@ -168,7 +169,7 @@ impl Stream {
         let stops = stops.clone();
         let now = now();
         Self {
-            receiving: Receiving::new(federation.context.clone(), federation.pace(now)),
+            receiving: Receiving::new(federation.context.clone(), federation.paces.of_stream(now)),
             sending: Sending::new(router.clone(), federation.sent_bounds()),
             managed: Managed::Off,
             names,
@@ -188,7 +189,7 @@ impl Stream {
             fills_at: None,
             timer: Box::pin(sleep_until(now.into())),
             stops,
-            verified: mpsc::channel(VERIFIED_MAX),
+            verified: None,
             resuming: None,
             ready: None,
             answered: None,
@@ -450,8 +451,6 @@ impl Stream {
     }
 }
 
-/// Answers of dialback that wait to be told.
-const VERIFIED_MAX: usize = 16;
 /// Bytes that may wait to be written to a peer that is not authenticated, and to one that is, before it is not read
 /// from any more.
 const STRANGERS_BYTES: usize = 4_096;

@@ -59,7 +59,8 @@ impl Stream {
             woken = sending.wait() => Occurred::Sending(woken),
             io = wire.io(reading), if writing || reading => Occurred::Io(io),
             () = receiving.eased() => Occurred::Eased,
-            input = verified.1.recv() => Occurred::Verified(input),
+            input = async { match verified { Some((_, input)) => input.recv().await, None => pending().await } }
+                => Occurred::Verified(input),
             () = failures.ready() => Occurred::Failed,
             () = async { match &handled_count { Some((count, stanzas)) => count.reached(*stanzas).await, None => pending().await } }
                 => Occurred::Reached,

@@ -31,6 +31,7 @@ mod fates;
 mod figures;
 mod group;
 mod incoming;
+mod later;
 mod load;
 mod logins;
 mod mailbox;

@@ -4,16 +4,23 @@
 //! until the peer has acknowledged them; a row that nobody waits for is deferred, and never written if the peer is
 //! faster. All else is in memory alone, bounded, and given up when the peer cannot be reached. Order holds: while
 //! messages are in the store alone, later ones are, too; and what has no row is sent behind the messages that were
-//! there before it, and before those that came later.
+//! there before it, and before those that came later. Of all else, what our accounts say of their presence, and whom
+//! they ask for it, has more room ([`Later`]).
 
+mod state;
+#[cfg(test)]
+mod tests;
 mod types;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
+use self::state::{Reach, State};
 use super::deferred::{Deferred, RefusedWrites};
+use super::later::Commons;
 use super::outbox::{Outbox, Outgoing, Taken};
 pub use types::{GivenUp, Next, Pair, PeerBounds, PeerLoad};
 pub(super) use types::{NotQueued, Queued};
@@ -29,68 +36,19 @@ pub struct PeerQueue {
     outbox: Arc<Outbox>,
     state: Mutex<State>,
     bounds: PeerBounds,
+    commons: Arc<Commons>,
     /// An operator wants something of the task.
     called: Notify,
 }
 
-/// Whether the peer takes stanzas.
-#[derive(Debug, Clone)]
-enum Reach {
-    /// It is being looked for, or was not yet.
-    Sought,
-    /// A stream stands.
-    Open,
-    /// It could not be reached, and is tried again later: for this reason.
-    Away(Box<StanzaError>),
-}
-
-#[derive(Debug)]
-struct State {
-    /// Messages after the first position, up to the second, are to be read from the store.
-    stored: Option<(i64, i64)>,
-    /// The memory was full: what is in memory goes before what is in the store alone.
-    overflown: bool,
-    /// For each stanza without a row that is in memory, in their order: the last message that was queued before it.
-    behind: VecDeque<i64>,
-    /// The last message that was queued, and the last one that is in memory.
-    last: i64,
-    last_in_memory: i64,
-    /// The last one that the peer has acknowledged, or that was given up.
-    settled: i64,
-    /// Rows and their bytes, oldest first: position, bytes, time in microseconds.
-    rows: VecDeque<(i64, u32, i64)>,
-    bytes: usize,
-    /// Those of the rows that are not written yet.
-    deferred: Deferred,
-    reach: Reach,
-    /// A task looks after it.
-    served: bool,
-    /// When the peer is tried again, in microseconds since 1970; 0: that is not known.
-    next_try: i64,
-    /// What waits is to be given up, for this reason; whoever wants that is told how much it was.
-    giving_up: Option<(Box<StanzaError>, oneshot::Sender<usize>)>,
-}
-
 impl PeerQueue {
-    pub(super) fn new(pair: Pair, bounds: PeerBounds) -> Self {
-        let state = State {
-            stored: None,
-            overflown: false,
-            behind: VecDeque::new(),
-            last: 0,
-            last_in_memory: 0,
-            settled: 0,
-            rows: VecDeque::new(),
-            bytes: 0,
-            deferred: Deferred::default(),
-            reach: Reach::Sought,
-            served: false,
-            next_try: 0,
-            giving_up: None,
-        };
+    pub(super) fn new(pair: Pair, bounds: PeerBounds, commons: Arc<Commons>) -> Self {
+        commons.count(true);
+        let state = State::new(commons.clone());
         // The box itself never refuses: what does not fit is in the store alone.
         let outbox = Arc::new(Outbox::new(bounds.memory_bytes_max));
-        Self { pair, outbox, state: Mutex::new(state), bounds, called: Notify::new() }
+        let state = Mutex::new(state);
+        Self { pair, outbox, state, bounds, commons, called: Notify::new() }
     }
 
     /// What an earlier run of the server left: position, bytes and time of each message.
@@ -121,14 +79,15 @@ impl PeerQueue {
         // Under the lock: positions rise in the order in which messages are sent.
         // A deferred row is in memory, as what waits there is.
         let few = state.bytes + bytes <= self.bounds.memory_bytes_max && self.outbox.fits(bytes);
-        let goes = matches!(state.reach, Reach::Open) && state.stored.is_none() && few;
+        let goes = state.is_open() && state.stored.is_none() && few && state.later.is_empty();
         let (seq, at) = submit(&mut state.deferred, goes).map_err(NotQueued::Store)?;
         state.rows.push_back((seq, u32::try_from(bytes).unwrap_or(u32::MAX), at));
         state.bytes += bytes;
-        state.last = seq;
+        (state.last, state.hurries) = (seq, true);
+        let has_room = state.later.is_empty() && self.outbox.fits(bytes);
         match &mut state.stored {
             Some((_, to)) => *to = seq,
-            None if self.outbox.fits(bytes) => {
+            None if has_room => {
                 state.last_in_memory = seq;
                 // It fits, and nobody closes the box.
                 let _ = self.outbox.push(Outgoing { frame, owed: Some(seq), at });
@@ -160,20 +119,56 @@ impl PeerQueue {
         if let Reach::Away(why) = &state.reach {
             return Err((**why).clone());
         }
-        if state.overflown || !self.outbox.fits(frame.len()) {
+        state.hurries = true;
+        if state.overflown || !state.later.is_empty() || !self.outbox.fits(frame.len()) {
             return Err(self.crowded());
         }
         let _ = self.outbox.push(Outgoing { frame, owed: None, at });
-        let last = state.last;
-        state.behind.push_back(last);
+        state.comes_behind();
         Ok(self.level(&state))
     }
 
+    /// Queues presence, or a probe, that nobody waits for: it has no row, but more room.
+    pub(super) fn put_presence(&self, frame: Frame) -> Result<(), StanzaError> {
+        let mut state = self.lock();
+        if let Reach::Away(why) = &state.reach {
+            return Err((**why).clone());
+        }
+        if !state.overflown && state.later.is_empty() && self.outbox.fits(frame.len()) {
+            let _ = self.outbox.push(frame);
+            state.comes_behind();
+            return Ok(());
+        }
+        let ever_fits = frame.len() <= self.bounds.memory_bytes_max / 2;
+        if !ever_fits || !state.later.put(frame, self.bounds.presence_bytes_max) {
+            return Err(self.crowded());
+        }
+        state.comes_behind();
+        Ok(())
+    }
+
+    /// What waits for room in the box goes into it: not before the messages that are in the store alone and came before.
+    fn refill(&self, state: &mut State) {
+        while let Some(frame) = state.next_later(self.outbox.free()) {
+            let _ = self.outbox.push(frame);
+        }
+    }
+
+    /// Whoever puts much into the box is slowed to the pace of a peer that takes it. Nobody waits while it takes
+    /// nothing: messages are in the store then, and have a bound there.
     fn level(&self, state: &State) -> Queued {
-        // While nobody takes, waiting is no use: the queue has a bound of its own.
-        let slow =
-            matches!(state.reach, Reach::Open) && (state.overflown || self.outbox.over_half());
+        let crowded = state.overflown || self.outbox.over_half();
+        let takes = |at: Instant| at.elapsed() < HUNG;
+        let slow = state.is_open() && crowded && state.taken.is_some_and(takes);
         if slow { Queued::Slow(self.outbox.clone()) } else { Queued::Easy }
+    }
+
+    fn reach(&self, state: &mut State, reach: Reach) {
+        let was_open = state.is_open();
+        state.reach = reach;
+        if was_open != state.is_open() {
+            self.commons.count(was_open);
+        }
     }
 
     fn crowded(&self) -> StanzaError {
@@ -193,7 +188,7 @@ impl PeerQueue {
             messages: state.rows.len(),
             bytes: state.bytes,
             oldest: state.rows.front().map_or(0, |row| row.2),
-            open: matches!(state.reach, Reach::Open),
+            open: state.is_open(),
             next_try: state.next_try,
         }
     }
@@ -216,6 +211,17 @@ impl PeerQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Drop for PeerQueue {
+    fn drop(&mut self) {
+        if !self.is_open() {
+            self.commons.count(false);
+        }
+    }
+}
+
+/// A peer that takes nothing for so long is not waited for.
+const HUNG: Duration = Duration::from_secs(2);
 
 impl PeerQueue {
     /// Waits until all rows are in the store, so that they can be read there.
@@ -266,6 +272,7 @@ impl PeerQueue {
                 if due > 0 {
                     return Next::Batch(self.take(&mut state, bytes, stanzas.min(due)));
                 }
+                state.taken = Some(Instant::now());
                 let to = state.behind.front().map_or(to, |behind| to.min(*behind));
                 let first = state.rows.partition_point(|row| row.0 <= from);
                 let mut sum = 0;
@@ -280,6 +287,7 @@ impl PeerQueue {
                 let taken = self.take(&mut state, bytes, stanzas);
                 if state.overflown && self.outbox.bytes() == 0 {
                     state.overflown = false;
+                    self.refill(&mut state);
                     // What is in the store alone is next.
                     self.outbox.nudge();
                 }
@@ -293,6 +301,10 @@ impl PeerQueue {
         let taken = self.outbox.take(bytes, stanzas);
         let rowless = taken.batch.iter().filter(|item| item.owed.is_none()).count();
         state.behind.drain(..rowless.min(state.behind.len()));
+        if !taken.batch.is_empty() {
+            state.taken = Some(Instant::now());
+        }
+        self.refill(state);
         taken
     }
 
@@ -347,14 +359,18 @@ impl PeerQueue {
 
     /// A stream stands.
     pub fn opened(&self) {
-        self.lock().reach = Reach::Open;
+        let mut state = self.lock();
+        self.reach(&mut state, Reach::Open);
+        state.taken = Some(Instant::now());
+        drop(state);
         self.outbox.nudge();
     }
 
     /// The peer is looked for again: what comes now waits for the outcome.
     pub fn seek(&self) {
         let mut state = self.lock();
-        (state.reach, state.next_try) = (Reach::Sought, 0);
+        self.reach(&mut state, Reach::Sought);
+        state.next_try = 0;
     }
 
     /// The peer is tried again at this time, in microseconds since 1970.
@@ -381,12 +397,19 @@ impl PeerQueue {
     /// given back. With `why`, all of it that comes until [`PeerQueue::seek`] is refused with that.
     pub fn lost(&self, why: Option<StanzaError>) -> GivenUp {
         let mut state = self.lock();
-        let items = self.take(&mut state, usize::MAX, usize::MAX).batch;
+        let items = self.outbox.take(usize::MAX, usize::MAX).batch;
         state.overflown = false;
         state.stored = (state.last > state.settled).then_some((state.settled, state.last));
-        state.reach = why.map_or(Reach::Sought, |why| Reach::Away(Box::new(why)));
+        state.forget_rowless();
+        self.reach(&mut state, why.map_or(Reach::Sought, |why| Reach::Away(Box::new(why))));
         let rowless = items.into_iter().filter(|item| item.owed.is_none());
         GivenUp { stanzas: rowless.map(|item| item.frame).collect() }
+    }
+
+    /// Whether somebody waits for what is queued: it is not presence alone.
+    pub fn hurries(&self) -> bool {
+        let state = self.lock();
+        state.hurries || !state.rows.is_empty()
     }
 
     /// Whether the peer could not be reached, and is tried again later.
@@ -396,27 +419,28 @@ impl PeerQueue {
 
     /// Whether a stream stands.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.lock().reach, Reach::Open)
+        self.lock().is_open()
     }
 
     /// Whether nothing waits and no task looks after it.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.lock();
-        !state.served && state.rows.is_empty() && self.outbox.bytes() == 0
+        !state.served && state.is_empty() && self.outbox.bytes() == 0
     }
 
     /// The peer is looked for too long for those who wait for an answer: what has no row is given back, and what comes
     /// is refused with that. Messages wait on.
     pub fn refuse(&self, why: StanzaError) -> GivenUp {
         let mut state = self.lock();
-        let items = self.take(&mut state, usize::MAX, usize::MAX).batch;
+        let items = self.outbox.take(usize::MAX, usize::MAX).batch;
         let (owed, rowless): (Vec<_>, Vec<_>) =
             items.into_iter().partition(|item| item.owed.is_some());
         for item in owed {
             // They fitted before.
             let _ = self.outbox.push(item);
         }
-        state.reach = Reach::Away(Box::new(why));
+        state.forget_rowless();
+        self.reach(&mut state, Reach::Away(Box::new(why)));
         GivenUp { stanzas: rowless.into_iter().map(|item| item.frame).collect() }
     }
 
@@ -431,6 +455,7 @@ impl PeerQueue {
             // They fitted before.
             let _ = self.outbox.push(item);
         }
+        self.refill(&mut state);
         drop(state);
         self.outbox.nudge();
     }
@@ -438,203 +463,14 @@ impl PeerQueue {
     /// Ends the task's care, if nothing waits. False if something does.
     pub fn release(&self) -> bool {
         let mut state = self.lock();
-        let idle = state.rows.is_empty() && self.outbox.bytes() == 0;
+        let idle = state.is_empty() && self.outbox.bytes() == 0;
         if idle {
             state.served = false;
-            (state.reach, state.next_try) = (Reach::Sought, 0);
+            self.reach(&mut state, Reach::Sought);
+            (state.next_try, state.hurries) = (0, false);
             // There is nothing left that could be given up.
             state.giving_up = None;
         }
         idle
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::deferred::{Deferrable, DeferredWrite, Flusher};
-    use super::*;
-    use crate::store::tx::Tx;
-    use crate::store::{Job, peer_queue, testing};
-
-    fn queue(memory_bytes_max: usize) -> PeerQueue {
-        let pair = Pair { local: "a.example".into(), remote: "b.example".into() };
-        PeerQueue::new(pair, PeerBounds { memory_bytes_max, ..PeerBounds::default() })
-    }
-
-    /// What comes out: messages by their positions, all else by what it says.
-    fn taken(queue: &PeerQueue, stanzas: usize) -> Vec<String> {
-        match queue.next(usize::MAX, stanzas) {
-            Next::Batch(taken) => {
-                let told = |item: Outgoing| match item.owed {
-                    Some(seq) => seq.to_string(),
-                    None => String::from_utf8(item.frame.to_vec()).unwrap(),
-                };
-                taken.batch.into_iter().map(told).collect()
-            }
-            Next::Stored(from, to) => {
-                queue.read_to(to);
-                (from + 1..=to).map(|seq| seq.to_string()).collect()
-            }
-        }
-    }
-
-    fn all(queue: &PeerQueue) -> Vec<String> {
-        let mut all = Vec::new();
-        loop {
-            match taken(queue, 3) {
-                some if some.is_empty() && queue.outbox.bytes() == 0 => return all,
-                some => all.extend(some),
-            }
-        }
-    }
-
-    fn message(queue: &PeerQueue, seq: i64) {
-        let frame = Frame::whole(format!("<message>{seq}</message>").into());
-        assert!(queue.put_message(frame, |_, _| Ok((seq, 1))).is_ok());
-    }
-
-    fn presence(queue: &PeerQueue, id: &str) -> bool {
-        queue.put(Frame::whole(id.to_owned().into()), 0).is_ok()
-    }
-
-    /// RFC 6120 §10.1: while messages are read from the store, presence keeps its place among them.
-    #[test]
-    fn what_has_no_row_keeps_its_place() {
-        let queue = queue(10_000);
-        (1..=2).for_each(|seq| message(&queue, seq));
-        presence(&queue, "a");
-        message(&queue, 3);
-        // Another stream: none of it was acknowledged.
-        queue.send_anew();
-        presence(&queue, "b");
-        presence(&queue, "c");
-        message(&queue, 4);
-        assert_eq!(all(&queue), ["1", "2", "a", "3", "b", "c", "4"]);
-        message(&queue, 5);
-        presence(&queue, "d");
-        assert_eq!(all(&queue), ["5", "d"]);
-    }
-
-    proptest! {
-        /// Whatever happens to streams, what comes out first is in the order in which it came.
-        #[test]
-        fn the_order_is_kept(
-            memory in prop_oneof![Just(1_000_usize), Just(100_000)],
-            steps in prop::collection::vec(0_u8..8, 1..60),
-        ) {
-            let queue = queue(memory);
-            let (mut last, mut came, mut sent) = (0, Vec::new(), Vec::<String>::new());
-            for (at, step) in steps.into_iter().enumerate() {
-                let name = format!("p{at}");
-                match step {
-                    0..=2 => {
-                        last += 1;
-                        message(&queue, last);
-                        came.push(last.to_string());
-                    }
-                    3 | 4 if presence(&queue, &name) => came.push(name),
-                    5 => queue.send_anew(),
-                    6 => { queue.settle(sent.iter().filter_map(|it| it.parse().ok()).max().unwrap_or(0)); }
-                    7 => sent.extend(taken(&queue, 2)),
-                    _ => {}
-                }
-            }
-            sent.extend(all(&queue));
-            let mut first: Vec<String> = Vec::new();
-            for one in sent {
-                if !first.contains(&one) {
-                    first.push(one);
-                }
-            }
-            prop_assert_eq!(first, came);
-        }
-    }
-
-    struct Row(i64);
-
-    impl Job for Row {
-        fn run(&mut self, tx: &mut dyn Tx) -> Result<(), StoreError> {
-            peer_queue::append(tx, ("a", "b"), (self.0, 1), b"x")
-        }
-        fn settled(self: Box<Self>, _: Result<(), StoreError>) {}
-    }
-
-    impl Deferrable for Row {
-        fn flush(self: Box<Self>, store: &Store) -> Result<(), (Box<dyn Deferrable>, StoreError)> {
-            store.submit_or_return(self).map_err(|(row, error)| (row as Box<dyn Deferrable>, error))
-        }
-    }
-
-    struct World {
-        _folder: tempfile::TempDir,
-        store: Store,
-        queue: PeerQueue,
-        flusher: Flusher,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let (folder, store) = testing::store();
-            let pair = Pair { local: "a".into(), remote: "b".into() };
-            let queue = PeerQueue::new(pair, PeerBounds::default());
-            Self { _folder: folder, store, queue, flusher: Flusher::default() }
-        }
-
-        /// Defers the row if the queue says so. Whether it did, and whether that is news.
-        fn put(&self, seq: i64) -> (bool, bool) {
-            let mut deferred_it = false;
-            let put =
-                self.queue.put_message(Frame::whole("<message/>".into()), |deferred, goes| {
-                    deferred_it = goes;
-                    let row = Box::new(Row(seq));
-                    match goes {
-                        true => {
-                            let room = self.flusher.room(1).unwrap();
-                            assert!(deferred.push(seq, DeferredWrite { row, room }));
-                        }
-                        false => self.store.submit(row).unwrap(),
-                    }
-                    Ok((seq, 1))
-                });
-            (deferred_it, matches!(put, Ok((_, true))))
-        }
-
-        async fn stored(&self) -> Vec<i64> {
-            self.store.barrier().await.unwrap();
-            let page = |tx: &mut dyn Tx| peer_queue::page(tx, ("a", "b"), (0, 99), 99);
-            self.store.read(page).await.unwrap().iter().map(|row| row.seq).collect()
-        }
-    }
-
-    #[tokio::test]
-    async fn what_the_peer_acknowledges_soon_is_never_written() {
-        let world = World::new();
-        let queue = &world.queue;
-        assert_eq!(world.put(1), (false, false), "no stream stands");
-        queue.opened();
-        assert_eq!((world.put(2), world.put(3)), ((true, true), (true, false)));
-        assert_eq!((world.put(4), world.put(5)), ((true, false), (true, false)));
-        assert_eq!(world.stored().await, [1]);
-        assert!(queue.settle(2), "one of them has a row");
-        assert!(!queue.settle(4) && !queue.settle(4));
-        // What waits is to be read: by the next stream, or to be given up.
-        queue.written(&world.store).await.unwrap();
-        assert_eq!(world.stored().await, [1, 5]);
-        assert!(queue.settle(5));
-        assert_eq!(queue.load().messages, 0);
-    }
-
-    #[tokio::test]
-    async fn what_waits_in_the_store_alone_is_written_at_once() {
-        let world = World::new();
-        world.queue.opened();
-        assert_eq!(world.put(1), (true, true));
-        world.queue.seek();
-        assert_eq!(world.put(2), (false, false), "the stream is gone");
-        world.queue.send_anew();
-        world.queue.opened();
-        assert_eq!(world.put(3), (false, false), "behind what is read from the store");
     }
 }

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::deferred::{Deferred, RefusedWrites};
+use super::later::Commons;
 use super::peer_queue::{Pair, PeerBounds, PeerQueue, Queued};
 use crate::stanza::{Frame, StanzaError};
 use crate::store::peer_queue::{self, PeerOutline};
@@ -31,6 +32,7 @@ pub struct Peers {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     bounds: PeerBounds,
+    commons: Arc<Commons>,
     /// Queues that have no task yet: each is here once.
     unserved: Mutex<VecDeque<Arc<PeerQueue>>>,
     called: Notify,
@@ -51,6 +53,7 @@ impl Default for Peers {
             shards: Default::default(),
             hasher: RandomState::new(),
             bounds: PeerBounds::default(),
+            commons: Arc::default(),
             unserved: Mutex::default(),
             called: Notify::new(),
             deferring: Mutex::default(),
@@ -156,7 +159,7 @@ impl Peers {
             return queue.clone();
         }
         let pair = Pair { local: local.into(), remote: remote.into() };
-        let queue = Arc::new(PeerQueue::new(pair, self.bounds));
+        let queue = Arc::new(PeerQueue::new(pair, self.bounds, self.commons.clone()));
         shard.entry(remote.into()).or_default().push(queue.clone());
         queue
     }
@@ -179,19 +182,11 @@ impl Peers {
             shard.get(remote).is_some_and(|queues| queues.iter().any(|it| &*it.pair.local == local))
         };
         // Whoever names ever more domains makes no more queues than these.
-        if !known() && self.waiting() >= self.bounds.waiting_max {
+        if !known() && self.commons.unopened() >= self.bounds.waiting_max {
             let why = "this server looks for too many other servers at the moment";
             return Err(StanzaError::resource_constraint().text(why));
         }
         Ok(self.queue(local, remote))
-    }
-
-    /// Queues without a stream.
-    fn waiting(&self) -> usize {
-        let of = |shard: &Mutex<Shard>| {
-            locked(shard).values().flatten().filter(|queue| !queue.is_open()).count()
-        };
-        self.shards.iter().map(of).sum()
     }
 
     /// Sends what has no row. The error is for whoever waits for an answer.
@@ -244,6 +239,22 @@ impl Peers {
             left
         });
         refused_writes
+    }
+}
+
+impl Peers {
+    /// Queues presence, or a probe, of an account of ours: nobody waits for it. After a restart there is much of it
+    /// for one domain.
+    pub(super) fn put_presence(
+        &self,
+        local: &str,
+        remote: &str,
+        frame: Frame,
+    ) -> Result<(), StanzaError> {
+        let queue = self.to(local, remote)?;
+        let queued = queue.put_presence(frame);
+        self.call(&queue);
+        queued
     }
 }
 

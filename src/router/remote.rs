@@ -173,7 +173,7 @@ impl Router {
                 let bare = to.split_once('/').map_or(to, |(bare, _)| bare);
                 let (_, domain) = bare.split_once('@').unwrap_or(("", bare));
                 // Whoever cannot be reached hears nothing of presence.
-                let _ = self.peers.put(local, domain, frame);
+                let _ = self.peers.put_presence(local, domain, frame);
             }
         }
     }

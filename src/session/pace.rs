@@ -44,6 +44,11 @@ impl Bucket {
         if self.level < 0.0 { -self.level / self.per_second } else { 0.0 }
     }
 
+    /// What may be taken out before anybody has to wait.
+    pub fn left(&self) -> f32 {
+        self.level.max(0.0)
+    }
+
     /// Whether the bucket is full.
     pub fn is_full(&self) -> bool {
         self.level >= self.burst
@@ -67,6 +72,12 @@ impl Pace {
             stanzas: Bucket::new(stanzas.0, stanzas.1),
             at: now,
         }
+    }
+
+    /// Whether a new one would allow no more than this one.
+    pub fn is_full(&mut self, now: Instant) -> bool {
+        self.count(0, 0, now);
+        self.bytes.is_full() && self.stanzas.is_full()
     }
 
     /// Counts input; returns how long reading must pause.

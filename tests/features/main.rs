@@ -86,6 +86,7 @@ mod s2s;
 mod s2s_admin;
 mod s2s_calls;
 mod s2s_domains;
+mod s2s_fairness;
 mod s2s_hostile;
 mod s2s_queue;
 mod s2s_rooms;

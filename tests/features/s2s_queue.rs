@@ -346,8 +346,9 @@ fn resident(lab: &Lab) -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// A server that stops reading: what waits for it is on the disk, others go on, and all arrives in the end. Whoever
-/// writes to it is slowed; so many do, with large messages.
+/// A server that stops reading: what waits for it is on the disk, others go on, and all arrives in the end. Nobody waits
+/// for it who writes to it, but for the disk: 1 MB of each stream may be on its way there
+/// (`limits.uncommitted_bytes_max`); so many do, with large messages.
 #[tokio::test]
 async fn a_server_that_reads_nothing_stops_nobody_else() -> Outcome<()> {
     let one = One::new(&["limits.bytes_per_second=0"]);
@@ -361,7 +362,7 @@ async fn a_server_that_reads_nothing_stops_nobody_else() -> Outcome<()> {
     let mut raw = fake.accept_managed().await?;
     assert_eq!(hears_id(&mut raw).await?, "first");
     let before = resident(&one.lab);
-    let (rounds, body) = (8, "x".repeat(200_000));
+    let (rounds, body) = (16, "x".repeat(200_000));
     for round in 0..rounds {
         for (n, sender) in senders.iter_mut().enumerate() {
             let message = format!(
@@ -382,7 +383,7 @@ async fn a_server_that_reads_nothing_stops_nobody_else() -> Outcome<()> {
         sender.fence().await?;
     }
     let grown = resident(&one.lab).saturating_sub(before);
-    assert!(grown < 8 * 1_024, "16 MB wait, and {grown} KB of memory are taken");
+    assert!(grown < 14 * 1_024, "32 MB wait, and {grown} KB of memory are taken");
     let mut next = [0; 10];
     for count in 2..2 + rounds * senders.len() {
         let id = hears_id(&mut raw).await?;

@@ -24,6 +24,8 @@ pub struct PeerBounds {
     pub bytes_max: usize,
     /// Bytes of what waits in memory.
     pub memory_bytes_max: usize,
+    /// Bytes of presence and probes that wait beside that; of all pairs, sixteen times as much.
+    pub presence_bytes_max: usize,
     /// Pairs of domains that wait for a stream.
     pub waiting_max: usize,
 }
@@ -34,6 +36,7 @@ impl Default for PeerBounds {
             stanzas_max: 10_000,
             bytes_max: 64 << 20,
             memory_bytes_max: 256 << 10,
+            presence_bytes_max: 2 << 20,
             waiting_max: 200,
         }
     }

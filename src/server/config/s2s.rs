@@ -58,6 +58,8 @@ pub struct S2s {
     pub domains_per_stream_max: usize,
     /// Domains that wait for a connection at a time.
     pub outgoing_max: usize,
+    /// Connections per second that nobody waits for; 0: no bound.
+    pub connects_per_second: u32,
     /// How long a message waits for its server.
     pub message_hours: u64,
     /// How long a request waits for its server.
@@ -68,6 +70,8 @@ pub struct S2s {
     pub queue_bytes_max: u64,
     /// Bytes of them in memory.
     pub memory_bytes_max: usize,
+    /// Bytes of presence that wait for one domain beside that.
+    pub presence_bytes_max: usize,
     /// Bytes per second of one peer; 0: no bound.
     pub bytes_per_second: u32,
     /// Stanzas per second of one peer; 0: no bound.
@@ -98,11 +102,13 @@ impl Default for S2s {
             streams_unauthenticated_per_ip_max: 10,
             domains_per_stream_max: peer.domains_per_stream_max,
             outgoing_max: peer.outgoing_max,
+            connects_per_second: peer.connects_per_second,
             message_hours: peer.message_time.as_secs() / 3_600,
             iq_secs: peer.iq_time.as_secs(),
             queue_stanzas_max: peer.queue_stanzas_max,
             queue_bytes_max: peer.queue_bytes_max,
             memory_bytes_max: peer.memory_bytes_max,
+            presence_bytes_max: peer.presence_bytes_max,
             bytes_per_second: peer.bytes_per_second,
             stanzas_per_second: peer.stanzas_per_second,
         }
@@ -122,11 +128,13 @@ impl S2s {
             idle: secs(self.idle_secs),
             domains_per_stream_max: self.domains_per_stream_max,
             outgoing_max: self.outgoing_max,
+            connects_per_second: self.connects_per_second,
             message_time: secs(self.message_hours.saturating_mul(3_600)),
             iq_time: secs(self.iq_secs),
             queue_stanzas_max: self.queue_stanzas_max,
             queue_bytes_max: self.queue_bytes_max,
             memory_bytes_max: self.memory_bytes_max,
+            presence_bytes_max: self.presence_bytes_max,
             bytes_per_second: self.bytes_per_second,
             stanzas_per_second: self.stanzas_per_second,
         }
