@@ -219,6 +219,19 @@ CREATE TABLE owed_before (
     PRIMARY KEY (account, seq)
 ) STRICT;
 
+CREATE TABLE peer_handled (
+    -- SHA-256 of the SM-ID.
+    id BLOB NOT NULL PRIMARY KEY,
+    -- The domain of the other server.
+    remote TEXT NOT NULL,
+    h INTEGER NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX peer_handled_at ON peer_handled (at);
+
+CREATE INDEX peer_handled_remote ON peer_handled (remote, at);
+
 CREATE TABLE peer_queue (
     -- The position, as in the archive and the mailbox.
     seq INTEGER PRIMARY KEY,

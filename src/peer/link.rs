@@ -201,31 +201,31 @@ impl Link {
             }
             _ => None,
         };
-        let mut sending = stream.take_sending();
+        let sending = stream.take_sending();
         // The peer may take its time to hang up; what waits goes by another stream meanwhile.
         let tasks = &self.federation.context.router.tasks;
         tasks.spawn("peer", async move { stream.hang_up().await });
-        match resumable {
-            Some(former) => {
-                sending.disconnected();
-                self.queue.seek();
-                let shared = sending.guests().inspect(|queue| queue.seek()).count() > 0;
-                self.former = Some((former, sending));
-                if shared {
-                    // On another connection the peer knows none of them at first.
-                    let cx = self.cx();
-                    self.keep_counts(&cx, &lost()).await;
-                }
-            }
-            None => {
-                let requests = sending.end().1;
-                Box::pin(give_up(&self.cx(), requests, &lost())).await;
-            }
-        }
+        Box::pin(self.left(resumable, sending)).await;
         let cx = self.cx();
         Box::pin(self.expire(&cx, &lost())).await;
         Box::pin(self.pause(now().saturating_duration_since(since), progress)).await;
         self.former.is_none()
+    }
+
+    /// What a stream that is over leaves.
+    async fn left(&mut self, resumable: Option<Former>, mut sending: Sending) {
+        let cx = self.cx();
+        let Some(former) = resumable else {
+            return give_up(&cx, sending.end().1, &lost()).await;
+        };
+        sending.disconnected();
+        self.queue.seek();
+        let shared = sending.guests().inspect(|queue| queue.seek()).count() > 0;
+        self.former = Some((former, sending));
+        if shared {
+            // On another connection the peer knows none of them at first.
+            self.keep_counts(&cx, &lost()).await;
+        }
     }
 
     /// Somebody's stanzas of a former stream are looked after here, too.

@@ -7,7 +7,7 @@ use crate::jid::Jid;
 use crate::modules::api::{Answer, Cx};
 use crate::router::presence::Finding;
 use crate::stanza::delay::delay;
-use crate::stanza::{Frame, Stanza, StanzaError};
+use crate::stanza::{Stanza, StanzaError};
 use crate::store::accounts;
 use crate::store::ids::AccountId;
 use crate::xml::writer::Xml;
@@ -17,24 +17,16 @@ pub(super) fn probe(cx: Cx, stanza: Stanza) -> Answer<Result<Vec<Stanza>, Stanza
     Box::pin(async move {
         let Some(to) = stanza.to() else { return Ok(Vec::new()) };
         let asker = stanza.from();
-        let present = |frames: &[Frame]| -> Vec<Bytes> {
-            frames.iter().map(|frame| frame.addressed(asker.as_str()).to_vec().into()).collect()
-        };
         let answers = match cx.router.probed(to, asker).await? {
-            Finding::Present(frames) => present(&frames),
+            Finding::Present(frames) => {
+                frames.iter().map(|frame| frame.addressed(asker.as_str()).to_vec().into()).collect()
+            }
             Finding::Absent(account) => {
                 let gone = absent(&cx, &stanza, to, account).await?;
                 // That took a while: whoever came meanwhile has told the asker, and nothing else is true any more.
-                if let Finding::Present(_) = cx.router.probed(to, asker).await? {
-                    return Ok(Vec::new());
-                }
-                if let Some(gone) = Stanza::ours(gone) {
-                    cx.send(&gone).await;
-                }
-                // What is said last has to be true: whoever comes at this very moment may have told it before that.
                 match cx.router.probed(to, asker).await? {
-                    Finding::Present(frames) => present(&frames),
-                    Finding::Absent(_) | Finding::Stranger => Vec::new(),
+                    Finding::Present(_) => Vec::new(),
+                    Finding::Absent(_) | Finding::Stranger => vec![gone],
                 }
             }
             // RFC 6121 §8.5.1 (b) and §4.3.2 rule 1: the same answer, from the bare JID, for a missing
