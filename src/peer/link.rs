@@ -402,7 +402,7 @@ impl Link {
 /// How what waits is sent.
 #[allow(clippy::large_enum_variant)] // lives for a moment, on the stack
 enum Opened {
-    Own(Stream),
+    Own(Box<Stream>),
     /// On a stream of another domain of ours.
     Shared(Place),
 }

@@ -16,7 +16,7 @@ use crate::modules::Sender;
 use crate::modules::api::Requester;
 use crate::router::handled_count::HandledCount;
 use crate::router::outbox::{Outbox, slow_down};
-use crate::router::{Calls, Handler, Origin, Routed, Router};
+use crate::router::{Calls, Origin, Routed, Router};
 use crate::session::Context;
 use crate::session::pace::Pace;
 use crate::stanza::iq::Iq;
