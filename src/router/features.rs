@@ -17,6 +17,11 @@ pub trait Features: Debug + Send + Sync {
     /// Reads the features' state of an account.
     fn load(&self, tx: &mut dyn Tx, account: AccountId) -> Result<State, StoreError>;
 
+    /// Whether presence passes through accounts without sessions, too: it reaches nobody there, but is read along.
+    fn follows_presence(&self) -> bool {
+        false
+    }
+
     /// Called when sessions of the account came, went or changed: decides which of their stanzas the
     /// features look at under the account's lock. `asks` has one entry for each of the account's
     /// resources.

@@ -46,6 +46,41 @@ async fn rosters_for_who_may_read_and_change_them() -> Outcome<()> {
     Ok(())
 }
 
+/// XEP-0356 §4.3: with contacts at its own domain a component says what the subscription is, as gateways do; with
+/// others it is as for clients (RFC 6121 §2.1.2.5).
+#[tokio::test]
+async fn subscriptions_with_contacts_of_the_component() -> Outcome<()> {
+    let lab = lab(&["alice"], &privileges("roster=\"both\""));
+    let mut alice = online(&lab, "alice").await?;
+    let mut irc = Component::connect(&lab, IRC).await?;
+    for (jid, said, is) in [
+        ("b@irc.localhost", "both", "both"),
+        ("t@irc.localhost", "to", "to"),
+        ("n@irc.localhost", "none", "none"),
+        ("x@example.org", "both", "none"),
+        ("bob@localhost", "both", "none"),
+    ] {
+        irc.send(&format!(
+            "<iq type='set' id='s' from='{IRC}' to='alice@localhost'><query xmlns='jabber:iq:roster'>\
+             <item jid='{jid}' name='N' subscription='{said}'/></query></iq>"
+        ))
+        .await?;
+        irc.finds(|e| e.attr("id") == Some("s") && e.attr("type") == Some("result")).await?;
+        let roster = ask(&mut alice, "get", "", "<query xmlns='jabber:iq:roster'/>").await?;
+        let items = roster.find("query").map(|query| query.children.clone()).unwrap_or_default();
+        let item = items.iter().find(|item| item.attr("jid") == Some(jid)).expect("it is listed");
+        assert_eq!((item.attr("subscription"), item.attr("name")), (Some(is), Some("N")), "{item}");
+    }
+    // Her presence goes to who sees it now.
+    alice.send("<presence><show>away</show></presence>").await?;
+    let seen = irc.finds(|e| e.name == "presence" && e.text_of("show").is_some()).await?;
+    assert_eq!(seen.attr("to"), Some("b@irc.localhost"), "{seen}");
+    irc.send("<presence from='b@irc.localhost/x' to='alice@localhost'/>").await?;
+    alice.ignores_presence = false;
+    alice.expect(|e| e.attr("from") == Some("b@irc.localhost/x")).await?;
+    Ok(())
+}
+
 /// XEP-0356 §4.3, §5.1, §6.3: without the operator's word nothing is allowed.
 #[tokio::test]
 async fn others_may_do_none_of_it() -> Outcome<()> {
