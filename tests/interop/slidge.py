@@ -47,7 +47,7 @@ class Slidge:
         self.process.kill()
         self.process.wait()
         if error:
-            print(self.said()[-4000:], file=sys.stderr)
+            print(self.said()[-(10 ** 6 if os.environ.get("SLIDGE_DEBUG") else 4000):], file=sys.stderr)
         self.log.close()
         self.folder.cleanup()
 

@@ -1,6 +1,6 @@
 //! What an operator's verbs ([`crate::admin`]) do to sessions, contacts and everybody's messages.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::super::api::{Cx, WebAddress};
@@ -26,9 +26,14 @@ impl Cx {
     pub fn operator(&self) -> Operator {
         let effects = Arc::new(Live(self.clone()));
         let (hosts, iterations) = (self.router.hosts(), self.config.scram_iterations);
-        Operator::new(self.store.clone(), hosts, iterations, effects)
+        let shared = self.server.shared();
+        let operator = Operator::new(self.store.clone(), hosts, iterations, effects)
             .with_admins(self.config.admins.clone())
-            .inviting(inviting(&self.config, &self.server.shared().web_address))
+            .inviting(inviting(&self.config, &shared.web_address));
+        match shared.peering.get().and_then(Weak::upgrade) {
+            Some(peering) => operator.with_peering(peering),
+            None => operator,
+        }
     }
 }
 

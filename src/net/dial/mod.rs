@@ -10,7 +10,9 @@ pub mod socket;
 mod tests;
 mod tries;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use self::tries::{Shared, Tries};
 use super::dns::Names;
@@ -26,7 +28,14 @@ pub struct Dial(Arc<Shared>);
 impl Dial {
     /// Connects with the certificates of `tls`.
     pub fn new(settings: Settings, names: Names, tls: PeerTls) -> Self {
-        Self(Arc::new(Shared { settings, names, tls }))
+        Self(Arc::new(Shared { settings, names, tls, met: OnceLock::new() }))
+    }
+
+    /// Says where these domains (in normal form) are, beside the routes of the settings. For servers of one process,
+    /// which know their ports only when they listen. Counts once.
+    pub fn meet(&self, places: impl IntoIterator<Item = (String, SocketAddr)>) {
+        let route = |(domain, place): (String, SocketAddr)| (domain, Route::to(place));
+        let _ = self.0.met.set(places.into_iter().map(route).collect::<BTreeMap<_, _>>());
     }
 }
 

@@ -1,15 +1,16 @@
 //! The servers of one domain, one after the other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::timeout_at;
 
 use super::public::is_public;
 use super::race::{Failure, Tried, race};
+use super::route::Route;
 use super::settings::Settings;
 use super::socket::{PeerSocket, Side, now};
 use crate::net::dns::select::{Begin, Target};
@@ -22,6 +23,8 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) names: Names,
     pub(super) tls: PeerTls,
+    /// Where servers of the same process are.
+    pub(super) met: OnceLock<BTreeMap<String, Route>>,
 }
 
 /// The attempts for one domain.
@@ -84,7 +87,8 @@ impl Tries {
 
     /// Where the domain is: as the routes say, or as the DNS says.
     async fn find(&mut self) -> Result<VecDeque<Target>, DialError> {
-        if let Some(route) = self.shared.settings.routes.get(&self.remote) {
+        let met = || self.shared.met.get().and_then(|met| met.get(&self.remote));
+        if let Some(route) = self.shared.settings.routes.get(&self.remote).or_else(met) {
             let what = format!("s2s.routes: {} is at {route}", self.remote);
             self.steps.push(Step { what, took: Duration::ZERO, failed: false });
             self.routed = true;

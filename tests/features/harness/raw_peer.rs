@@ -345,7 +345,12 @@ impl Fake {
 
     /// The next connection under TLS; the header has come, and was answered without features.
     pub async fn accept_secured(&self) -> Outcome<Raw> {
-        let mut raw = self.accept().await?;
+        let raw = self.accept().await?;
+        self.secured(raw).await
+    }
+
+    /// The same of a connection on which nothing was said yet.
+    pub async fn secured(&self, mut raw: Raw) -> Outcome<Raw> {
         self.answer(&mut raw, &format!("<starttls xmlns='{TLS}'><required/></starttls>")).await?;
         raw.expect(|e| e.is(TLS, "starttls")).await?;
         raw.send(&format!("<proceed xmlns='{TLS}'/>")).await?;
@@ -365,7 +370,12 @@ impl Fake {
 
     /// The next stream, authenticated by EXTERNAL, with these features.
     pub async fn accept_as(&self, features: &str) -> Outcome<Raw> {
-        let mut raw = self.accept_secured().await?;
+        let raw = self.accept_secured().await?;
+        self.authenticated(raw, features).await
+    }
+
+    /// The same of one under TLS.
+    pub async fn authenticated(&self, mut raw: Raw, features: &str) -> Outcome<Raw> {
         self.answer(&mut raw, &format!("{EXTERNAL_FEATURE}{features}")).await?;
         raw.expect(|e| e.is(SASL, "auth")).await?;
         raw.restart();
