@@ -61,6 +61,8 @@ macro_rules! modules {
             pub account_deleted: std::sync::Arc<tokio::sync::Notify>,
             /// Where the web door is seen from outside.
             pub web_address: $crate::modules::api::WebAddress,
+            /// What is between the running server and others: set once it runs.
+            pub peering: std::sync::Mutex<Option<std::sync::Weak<dyn $crate::admin::Peering>>>,
         }
 
         /// State of modules for one account while the router has its entry.

@@ -57,6 +57,7 @@ struct Hooks {
     receiving: Vec<Incoming>,
     sent: Vec<Outgoing>,
     sessions: Vec<Sessions>,
+    follows_presence: bool,
 }
 
 /// The modules' hooks, for the router.
@@ -68,6 +69,7 @@ pub fn features(modules: &[&Module], config: Arc<Config>) -> Arc<dyn Features> {
     let outgoing =
         in_order(modules.iter().flat_map(|m| m.outgoing.iter().map(|h| (h.0, m.name, h.1))));
     let sends = |phase: &Phase| *phase == Phase::Archive;
+    let follows_presence = modules.iter().any(|m| m.follows_presence.is_some_and(|it| it(&config)));
     Arc::new(Hooks {
         config,
         guards: modules.iter().filter_map(|module| module.guard).collect(),
@@ -75,6 +77,7 @@ pub fn features(modules: &[&Module], config: Arc<Config>) -> Arc<dyn Features> {
         receiving: chosen(&incoming, |_| true),
         sent: chosen(&outgoing, |phase| !sends(phase)),
         sessions: modules.iter().filter_map(|module| module.sessions).collect(),
+        follows_presence,
     })
 }
 
@@ -102,6 +105,10 @@ impl Features for Hooks {
 
     fn load(&self, tx: &mut dyn Tx, account: AccountId) -> Result<State, StoreError> {
         AccountState::load(tx, account)
+    }
+
+    fn follows_presence(&self) -> bool {
+        self.follows_presence
     }
 
     fn sessions(&self, account: &mut AccountEntry, asks: &mut [Asks]) {

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use super::account::AccountEntry;
 use super::held::{Asks, State};
 use super::passage::{GuardQuery, Part, Passage, Verdict};
+use crate::stanza::{Kind, Stanza};
 use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 
@@ -16,6 +17,18 @@ pub trait Features: Debug + Send + Sync {
 
     /// Reads the features' state of an account.
     fn load(&self, tx: &mut dyn Tx, account: AccountId) -> Result<State, StoreError>;
+
+    /// Whether presence passes through accounts without sessions, too: it reaches nobody there, but is read along.
+    fn follows_presence(&self) -> bool {
+        false
+    }
+
+    /// Whether this is such presence.
+    fn follows(&self, stanza: &Stanza) -> bool {
+        stanza.kind() == Kind::Presence
+            && matches!(stanza.ty().as_deref(), None | Some("unavailable"))
+            && self.follows_presence()
+    }
 
     /// Called when sessions of the account came, went or changed: decides which of their stanzas the
     /// features look at under the account's lock. `asks` has one entry for each of the account's

@@ -62,7 +62,7 @@ pub(super) fn pass(
         }
     });
     match handed {
-        None if needs_no_load(kind) => Routed::Done,
+        None if needs_no_load(kind) && !router.features.follows(stanza) => Routed::Done,
         None => Routed::Load(to.bare()),
         Some(HandedOn { routed, wake, lost, refused_writes, events, row, fate }) => {
             if let (stanza::Kind::Message, Routed::Done | Routed::Slow(_)) =
@@ -121,7 +121,10 @@ fn through(
     now: SystemTime,
     origin: &mut Origin<'_>,
 ) -> Result<Option<StoredRow>, Routed> {
-    passage.takers = takers(account, passage.stanza, &passage.decision)?;
+    passage.takers = match takers(account, passage.stanza, &passage.decision) {
+        Err(Routed::Done) if router.features.follows(passage.stanza) => Takers::new(),
+        taken => taken?,
+    };
     router.features.pass(Part::Receiving, Some(account), passage).ended()?;
     keep(router, account, passage, now, origin)
 }

@@ -1,7 +1,7 @@
 //! The one place where the floors are joined: a configuration becomes a running server.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -15,7 +15,7 @@ use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
 use super::federation::{self, Federation};
 use super::listening::{Listening, listen_for_peers};
 use super::periodic;
-use crate::admin::{Operator, Response};
+use crate::admin::{Operator, Peering, Response};
 use crate::base::id::{OsRng, Rng};
 use crate::jid::Jid;
 use crate::modules::api::{Cause, PeriodicJob, Requester, Serving, Stage};
@@ -172,6 +172,17 @@ impl Running {
         drained && saved && written
     }
 
+    /// The domains that other servers reach here, and where.
+    pub fn reached(&self) -> Vec<(String, SocketAddr)> {
+        let Some(place) = self.places.s2s.first() else { return Vec::new() };
+        self.federation.domains.iter().map(|domain| (domain.clone(), *place)).collect()
+    }
+
+    /// Says where domains of other servers of this process are; before anything is sent there.
+    pub fn meet(&self, places: Vec<(String, SocketAddr)>) {
+        self.federation.meet(places);
+    }
+
     /// Reads certificates again where their files changed, or all on SIGHUP.
     pub fn reload(&self) {
         reload(&self.tls);
@@ -244,7 +255,11 @@ impl Running {
     }
 
     fn listen_to_operator(&self, socket: AdminSocket) {
-        let (context, peering) = (self.context.clone(), self.federation.verbs());
+        let context = self.context.clone();
+        let peering: Arc<dyn Peering> = self.federation.verbs();
+        // For commands in forms; the task below holds it until the server stops.
+        let known = &context.pipeline.shared().peering;
+        *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&peering));
         let mut stopping = self.context.stopping.clone();
         self.context.router.tasks.spawn("admin", async move {
             let answer = move |request| {

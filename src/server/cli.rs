@@ -24,7 +24,7 @@ mod upload;
 mod user;
 mod web;
 
-pub use lab::Lab;
+pub use lab::{Lab, LabServer};
 
 use self::args::{Announcement, Cli, Command};
 use super::check::{self, Certificates, Depth};
@@ -58,7 +58,7 @@ pub fn main(runners: Runners) -> ExitCode {
         Command::Lab(args) => Lab::prepare(&cli.common, &args).and_then(|lab| {
             // A lab allows registration by itself, so it needs no warning.
             let own = Config::default().lab(&[], PathBuf::new()).warnings();
-            start_log(&lab.loaded, &own)?;
+            start_log(&lab.first.loaded, &own)?;
             (runners.lab)(lab).map_err(Problems::one)
         }),
         Command::Check { deep } => {

@@ -1,5 +1,6 @@
 //! Federation is joined here: certificates, the DNS, listeners for other servers.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::config::{Config, Origins, Problem, places};
@@ -33,6 +34,9 @@ pub struct Federation {
     pub tls: PeerTls,
     /// The streams.
     pub streams: Arc<peer::Federation>,
+    /// All domains that are reached here, services' and components' included, in normal form.
+    pub domains: Vec<String>,
+    dialer: Arc<Dial>,
     door: Arc<PeerDoor>,
     components: Arc<ComponentDoor>,
 }
@@ -58,17 +62,17 @@ impl Federation {
             fix: "name DNS servers in s2s.resolver, or none for those of the system".to_owned(),
         })?;
         let limits = context.router.limits.clone();
-        let dialer = Dial::new(s2s.dial(limits.ping_timeout), names, tls.clone());
+        let dialer = Arc::new(Dial::new(s2s.dial(limits.ping_timeout), names, tls.clone()));
         let components_of = places(&config.component);
         // A component talks to other servers in its own name.
         let of_components = components_of.iter().map(|place| place.domain.clone());
-        let domains = context.router.domains().into_iter().chain(of_components).collect();
+        let domains: Vec<_> = context.router.domains().into_iter().chain(of_components).collect();
         let streams = Arc::new(peer::Federation::new(
             context.clone(),
             Arc::new(s2s.settings()),
             rules,
-            Arc::new(dialer),
-            domains,
+            dialer.clone(),
+            domains.clone(),
             &secret,
         ));
         let bounds = component::Settings {
@@ -99,12 +103,17 @@ impl Federation {
             federation: streams.clone(),
         };
         let (door, components) = (Arc::new(door), Arc::new(components));
-        Ok(Self { tls, streams, door, components })
+        Ok(Self { tls, streams, domains, dialer, door, components })
     }
 
     /// Has the rules count that the operator made while a server ran.
     pub async fn read_rules(&self) -> Result<(), Problem> {
         self.streams.read_rules().await.map_err(|error| unread(&error))
+    }
+
+    /// Says where domains of other servers of this process are.
+    pub fn meet(&self, places: Vec<(String, SocketAddr)>) {
+        self.dialer.meet(places);
     }
 
     /// What an operator asks of the streams.

@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
 
 use super::build::{Running, start};
-use super::cli::Lab;
+use super::cli::{Lab, LabServer};
 use super::config::{Loaded, Problem};
 use crate::admin::accounts::{self, AdminError};
 use crate::jid::BareJid;
@@ -27,7 +27,7 @@ pub fn serve(loaded: Loaded) -> Result<(), Problem> {
         let running = start(&loaded.config, &loaded.origins).await?;
         say(&announce::lines(&loaded.config, &running).await.join("\n"));
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        signals.stopped(&running).await;
+        signals.stopped(std::slice::from_ref(&running)).await;
         tracing::info!("stopping");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         if !running.stop(STOP_LIMIT).await {
@@ -43,20 +43,44 @@ pub fn lab(lab: Lab) -> Result<(), Problem> {
         // Before anything that takes time, because a parent that dies meanwhile must be noticed.
         let parent = parent_id();
         let mut signals = Signals::new()?;
-        let config = &lab.loaded.config;
-        let running = start(config, &lab.loaded.origins).await?;
-        for (jid, password) in &lab.users {
-            let added = accounts::add(&running.store, jid, password, config.sasl.iterations).await;
-            added.map_err(|error| not_added(jid, &error))?;
+        let mut running = vec![begin(&lab.first).await?];
+        for server in &lab.split {
+            running.push(begin(server).await?);
         }
+        introduce(&running);
         say(&ready_line(&lab, &running).to_string());
         tokio::select! {
             () = signals.stopped(&running) => {}
             () = orphaned(parent) => {}
         }
-        running.stop(STOP_LIMIT).await;
+        // At once, so that the time is that of one; and each ends its own tasks.
+        #[allow(clippy::disallowed_methods)]
+        let stopping: Vec<_> =
+            running.into_iter().map(|one| tokio::spawn(one.stop(STOP_LIMIT))).collect();
+        for one in stopping {
+            let _ = one.await;
+        }
         Ok(())
     })
+}
+
+/// A server of a lab, with its accounts.
+async fn begin(server: &LabServer) -> Result<Running, Problem> {
+    let config = &server.loaded.config;
+    let running = start(config, &server.loaded.origins).await?;
+    for (jid, password) in &server.users {
+        let added = accounts::add(&running.store, jid, password, config.sasl.iterations).await;
+        added.map_err(|error| not_added(jid, &error))?;
+    }
+    Ok(running)
+}
+
+/// The servers of one lab know each other's ports only when all listen.
+fn introduce(running: &[Running]) {
+    for (at, one) in running.iter().enumerate() {
+        let others = running.iter().enumerate().filter(|(other, _)| *other != at);
+        one.meet(others.flat_map(|(_, other)| other.reached()).collect());
+    }
 }
 
 fn not_added(jid: &BareJid, error: &AdminError) -> Problem {
@@ -77,13 +101,23 @@ fn reason(error: &AdminError) -> String {
     }
 }
 
-fn ready_line(lab: &Lab, running: &Running) -> serde_json::Value {
-    let config = &lab.loaded.config;
+fn ready_line(lab: &Lab, running: &[Running]) -> serde_json::Value {
+    let servers = std::iter::once(&lab.first).chain(&lab.split);
+    let mut told = servers.zip(running).map(|(server, running)| place_line(server, running));
+    let mut line = told.next().unwrap_or_default();
+    if let Some(line) = line.as_object_mut() {
+        line.insert("split".to_owned(), told.collect());
+    }
+    line
+}
+
+fn place_line(server: &LabServer, running: &Running) -> serde_json::Value {
+    let config = &server.loaded.config;
     let domains: Vec<_> = config.host.iter().map(|host| host.domain.as_str()).collect();
     let places = &running.places;
     let first = |addresses: &[SocketAddr]| addresses.first().map(ToString::to_string);
     let web = first(&places.web);
-    let users: Vec<_> = lab.users.iter().map(|(jid, _)| jid.as_str()).collect();
+    let users: Vec<_> = server.users.iter().map(|(jid, _)| jid.as_str()).collect();
     json!({
         "ready": true,
         "pid": std::process::id(),
@@ -149,10 +183,10 @@ impl Signals {
     }
 
     /// Waits for the signal to end; a SIGHUP before that makes the server read certificates again.
-    async fn stopped(&mut self, running: &Running) {
+    async fn stopped(&mut self, running: &[Running]) {
         while let Order::Reload = self.next().await {
             tracing::info!("SIGHUP: reading certificates again");
-            running.reload();
+            running.iter().for_each(Running::reload);
         }
     }
 }

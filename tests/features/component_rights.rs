@@ -46,6 +46,41 @@ async fn rosters_for_who_may_read_and_change_them() -> Outcome<()> {
     Ok(())
 }
 
+/// XEP-0356 §4.3: with contacts at its own domain a component says what the subscription is, as gateways do; with
+/// others it is as for clients (RFC 6121 §2.1.2.5).
+#[tokio::test]
+async fn subscriptions_with_contacts_of_the_component() -> Outcome<()> {
+    let lab = lab(&["alice"], &privileges("roster=\"both\""));
+    let mut alice = online(&lab, "alice").await?;
+    let mut irc = Component::connect(&lab, IRC).await?;
+    for (jid, said, is) in [
+        ("b@irc.localhost", "both", "both"),
+        ("t@irc.localhost", "to", "to"),
+        ("n@irc.localhost", "none", "none"),
+        ("x@example.org", "both", "none"),
+        ("bob@localhost", "both", "none"),
+    ] {
+        irc.send(&format!(
+            "<iq type='set' id='s' from='{IRC}' to='alice@localhost'><query xmlns='jabber:iq:roster'>\
+             <item jid='{jid}' name='N' subscription='{said}'/></query></iq>"
+        ))
+        .await?;
+        irc.finds(|e| e.attr("id") == Some("s") && e.attr("type") == Some("result")).await?;
+        let roster = ask(&mut alice, "get", "", "<query xmlns='jabber:iq:roster'/>").await?;
+        let items = roster.find("query").map(|query| query.children.clone()).unwrap_or_default();
+        let item = items.iter().find(|item| item.attr("jid") == Some(jid)).expect("it is listed");
+        assert_eq!((item.attr("subscription"), item.attr("name")), (Some(is), Some("N")), "{item}");
+    }
+    // Her presence goes to who sees it now.
+    alice.send("<presence><show>away</show></presence>").await?;
+    let seen = irc.finds(|e| e.name == "presence" && e.text_of("show").is_some()).await?;
+    assert_eq!(seen.attr("to"), Some("b@irc.localhost"), "{seen}");
+    irc.send("<presence from='b@irc.localhost/x' to='alice@localhost'/>").await?;
+    alice.ignores_presence = false;
+    alice.expect(|e| e.attr("from") == Some("b@irc.localhost/x")).await?;
+    Ok(())
+}
+
 /// XEP-0356 §4.3, §5.1, §6.3: without the operator's word nothing is allowed.
 #[tokio::test]
 async fn others_may_do_none_of_it() -> Outcome<()> {
@@ -152,6 +187,35 @@ async fn requests_in_the_name_of_accounts() -> Outcome<()> {
         let refused = irc.finds(|e| e.attr("id") == Some("outer")).await?;
         assert_eq!(refused.condition(), Some("forbidden"), "{bad}");
     }
+    Ok(())
+}
+
+/// XEP-0356 §6: the account's nodes are its own for such a request, too, as gateways make bookmarks.
+#[tokio::test]
+async fn nodes_in_the_name_of_accounts() -> Outcome<()> {
+    let allowed = "iq=[{namespace=\"http://jabber.org/protocol/pubsub\",type=\"both\"}]";
+    let lab = lab(&["alice"], &privileges(allowed));
+    let mut alice = online(&lab, "alice").await?;
+    let mut irc = Component::connect(&lab, IRC).await?;
+    let item =
+        "<item id='r@irc.localhost'><conference xmlns='urn:xmpp:bookmarks:1' name='R'/></item>";
+    for (ty, payload) in [
+        ("set", format!("<publish node='urn:xmpp:bookmarks:1'>{item}</publish>")),
+        ("get", "<items node='urn:xmpp:bookmarks:1'/>".to_owned()),
+    ] {
+        irc.send(&format!(
+            "<iq type='{ty}' id='outer' from='{IRC}' to='alice@localhost'><privileged_iq xmlns='{PRIVILEGE}'>\
+             <iq xmlns='jabber:client' type='{ty}' id='inner' to='alice@localhost'>\
+             <pubsub xmlns='http://jabber.org/protocol/pubsub'>{payload}</pubsub></iq></privileged_iq></iq>"
+        ))
+        .await?;
+        let answer = irc.finds(|e| e.attr("id") == Some("outer")).await?;
+        let inner = answer.find("iq").expect("an iq");
+        assert_eq!(inner.attr("type"), Some("result"), "{answer}");
+    }
+    let get = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='urn:xmpp:bookmarks:1'/></pubsub>";
+    let own = ask(&mut alice, "get", "", get).await?;
+    assert!(own.find("conference").is_some_and(|it| it.attr("name") == Some("R")), "{own}");
     Ok(())
 }
 

@@ -109,6 +109,26 @@ if [ -n "$pid" ]; then
   "$venv/bin/python" -W ignore "$here/component.py" "$1" || failed=1
   /usr/bin/python3 -W ignore "$here/component.py" "$1" || failed=1
   "$venv/bin/python" -W ignore "$here/biboumi.py" "$1" || failed=1
+  # A gateway that uses privileges. Its test network is in the source of Slidge alone.
+  slidge=$root/target/interop-slidge-0.4.2
+  if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "skipped Slidge: needs Python 3.11"
+  else
+    [ -f "$slidge/installed" ] || {
+      rm -rf "$slidge"
+      python3 -m venv "$slidge"
+      "$slidge/bin/pip" install --quiet --disable-pip-version-check slidge==0.4.2
+      "$slidge/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary :all: --dest "$slidge" slidge==0.4.2
+      tar xzf "$slidge/slidge-0.4.2.tar.gz" -C "$slidge"
+      # Beside its pictures it needs nothing of the rest; the library is the installed one.
+      mkdir "$slidge/network"
+      mv "$slidge/slidge-0.4.2/superduper" "$slidge/network/"
+      mv "$slidge/slidge-0.4.2/dev/assets" "$slidge/network/superduper/"
+      rm -r "$slidge/slidge-0.4.2"
+      touch "$slidge/installed"
+    }
+    "$venv/bin/python" -W ignore "$here/slidge.py" "$1" "$slidge/bin/slidge" "$slidge/network" || failed=1
+  fi
   # An S3-compatible server; apart from the others, as it needs many packages of its own.
   moto=$root/target/interop-moto-5.2.5
   [ -f "$moto/installed" ] || {

@@ -1,6 +1,6 @@
 //! What an operator's verbs ([`crate::admin`]) do to sessions, contacts and everybody's messages.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::super::api::{Cx, WebAddress};
@@ -26,9 +26,15 @@ impl Cx {
     pub fn operator(&self) -> Operator {
         let effects = Arc::new(Live(self.clone()));
         let (hosts, iterations) = (self.router.hosts(), self.config.scram_iterations);
-        Operator::new(self.store.clone(), hosts, iterations, effects)
+        let shared = self.server.shared();
+        let operator = Operator::new(self.store.clone(), hosts, iterations, effects)
             .with_admins(self.config.admins.clone())
-            .inviting(inviting(&self.config, &self.server.shared().web_address))
+            .inviting(inviting(&self.config, &shared.web_address));
+        let peering = shared.peering.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match peering.and_then(|peering| peering.upgrade()) {
+            Some(peering) => operator.with_peering(peering),
+            None => operator,
+        }
     }
 }
 

@@ -97,6 +97,29 @@ pub(super) fn result(fields: &[(&str, &str, Vec<String>)], inner: &[u8]) -> Stag
     StageOutcome::Done { form: xml.finish().into(), note: None, effect: None }
 }
 
+/// A result of lines for people.
+pub(super) fn lines(label: &str, lines: &[String]) -> Vec<u8> {
+    let mut xml = Xml::new();
+    form::start(&mut xml, Written::Result, FORM_TYPE);
+    xml.start("field").attr("type", "text-multi").attr("var", "lines").attr("label", label);
+    let (mut left, mut all) = (LINES_BYTES_MAX, true);
+    for line in lines {
+        match left.checked_sub(line.len()) {
+            Some(rest) => left = rest,
+            None => {
+                all = false;
+                break;
+            }
+        }
+        xml.element("value", None, line);
+    }
+    if !all {
+        xml.element("value", None, "… and more, which the command line shows");
+    }
+    xml.end().end();
+    xml.finish().into()
+}
+
 /// The one value of a required field.
 pub(super) fn one<'a>(answers: &'a Answers, var: &'static str) -> Result<&'a str, StanzaError> {
     match answers.get(var) {
@@ -150,6 +173,8 @@ const LENGTHS: &[(&str, &str)] = &[
 ];
 /// Maximum number of JIDs in a list, so that it fits into a stanza; `stonechat user list` has no bound.
 const LIST_MAX: usize = 1_000;
+/// Maximum number of bytes in a result of lines, so that it fits into a stanza.
+const LINES_BYTES_MAX: usize = 64 * 1024;
 /// Maximum number of accounts that one command is about.
 const AT_ONCE_MAX: usize = 100;
 
@@ -175,6 +200,23 @@ mod tests {
         ] {
             assert_eq!(how_many(&answers("max_items", values)).ok(), want, "{values:?}");
         }
+    }
+
+    #[test]
+    fn lines_fit_into_a_stanza() {
+        let long = vec!["x".repeat(1_000); 1_000];
+        let text = String::from_utf8(lines("Streams", &long)).unwrap();
+        assert!(
+            text.len() < LINES_BYTES_MAX + 4_000 && text.contains("and more"),
+            "{}",
+            text.len()
+        );
+        let text = String::from_utf8(lines("Streams", &long[..2])).unwrap();
+        assert_eq!(
+            (text.matches("<value>").count(), text.contains("and more")),
+            (3, false),
+            "{text}"
+        );
     }
 
     #[test]

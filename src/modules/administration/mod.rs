@@ -6,6 +6,7 @@ mod effects;
 mod figures;
 mod forms;
 mod notices;
+mod peers;
 mod rooms;
 mod texts;
 mod users;
@@ -23,7 +24,7 @@ pub const MODULE: Module = Module {
     specs: &[Spec::partial(
         "XEP-0133",
         "1.3.1",
-        "no lists of blocked and allowed domains (§4.11, §4.12), which `stonechat s2s` has; restarts and stops \
+        "lists of blocked and allowed domains (§4.11, §4.12) are commands of our own, and `stonechat s2s`; restarts and stops \
          (§4.30, §4.31) are the service manager's",
         "features/administration.rs",
     )],
@@ -159,6 +160,33 @@ pub const MODULE: Module = Module {
         ),
         verb("https://stonechat.im/muc#purge-room", "Delete the archive of a room", |cx, it| {
             Box::pin(rooms::purge(cx, it))
+        }),
+        verb("https://stonechat.im/s2s#list", "List streams with other servers", |cx, _| {
+            Box::pin(peers::list(cx))
+        }),
+        verb("https://stonechat.im/s2s#why", "Why is a server not reached?", |cx, it| {
+            Box::pin(peers::why(cx, it))
+        }),
+        verb("https://stonechat.im/s2s#test", "Try a server", |cx, it| {
+            Box::pin(peers::test(cx, it))
+        }),
+        verb("https://stonechat.im/s2s#retry", "Try a server again now", |cx, it| {
+            Box::pin(peers::retry(cx, it))
+        }),
+        verb("https://stonechat.im/s2s#drop", "Give up what waits for a server", |cx, it| {
+            Box::pin(peers::give_up(cx, it))
+        }),
+        verb("https://stonechat.im/s2s#allow", "Let a server in", |cx, it| {
+            Box::pin(peers::allow(cx, it))
+        }),
+        verb("https://stonechat.im/s2s#deny", "Keep a server out", |cx, it| {
+            Box::pin(peers::deny(cx, it))
+        }),
+        verb("https://stonechat.im/s2s#forget", "Forget a rule about a server", |cx, it| {
+            Box::pin(peers::forget(cx, it))
+        }),
+        verb("https://stonechat.im/s2s#rules", "List the rules about servers", |cx, _| {
+            Box::pin(peers::rules(cx))
         }),
     ],
     broadcast: Some(notices::arrived),

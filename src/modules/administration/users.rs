@@ -139,6 +139,16 @@ pub(super) async fn edit_admins(cx: Cx, stages: Vec<Answers>) -> Done {
 /// Does these in order. All are looked at before the first is done, so that a slip in one of them changes
 /// nothing.
 pub(super) async fn act(cx: Cx, requests: Vec<Request>) -> Done {
+    let lines = carried_out(cx, requests).await?;
+    let lines = if lines.is_empty() { "Done.".to_owned() } else { lines.join("\n") };
+    Ok(StageOutcome::done(Note::info(lines)))
+}
+
+/// The same; what it says.
+pub(super) async fn carried_out(
+    cx: Cx,
+    requests: Vec<Request>,
+) -> Result<Vec<String>, StanzaError> {
     let by = actor(&cx);
     let operator = cx.operator();
     // Runs to the end even if the client disconnects, or is the one that is logged out.
@@ -152,9 +162,7 @@ pub(super) async fn act(cx: Cx, requests: Vec<Request>) -> Done {
         }
         Ok::<_, StanzaError>(lines)
     };
-    let lines = cx.finish("administration", work).await?;
-    let lines = if lines.is_empty() { "Done.".to_owned() } else { lines.join("\n") };
-    Ok(StageOutcome::done(Note::info(lines)))
+    cx.finish("administration", work).await
 }
 
 /// Who asks.

@@ -43,6 +43,9 @@ pub struct Module {
     /// Whether its hooks on stanzas have anything to do with these settings; none: always. The others are not
     /// called at all.
     pub active: Option<fn(&Config) -> bool>,
+    /// Whether its hooks on stanzas see presence of contacts of accounts without sessions, too, with these settings.
+    /// Each such account is read from the store then.
+    pub follows_presence: Option<fn(&Config) -> bool>,
     /// What it implements.
     pub specs: &'static [Spec],
     /// What hosted domains are through it (XEP-0030 §3.1).
@@ -173,6 +176,7 @@ impl Module {
         serves: None,
         shown: None,
         active: None,
+        follows_presence: None,
         specs: &[],
         identities: &[],
         account_identities: &[],

@@ -24,6 +24,7 @@ pub const MODULE: Module = Module {
     active: Some(|config| {
         config.components.iter().any(|one| one.privileges.presence > PresenceAccess::None)
     }),
+    follows_presence: Some(presence::of_contacts),
     specs: &[Spec::partial(
         "XEP-0356",
         "0.4.1",

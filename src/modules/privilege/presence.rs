@@ -69,13 +69,24 @@ pub(super) fn tell_all(cx: &Cx, domain: &str) {
     });
 }
 
-/// §7.4: what a contact that lives elsewhere shows an account. Accounts of this server show themselves.
-pub(super) fn of_contact(config: &Config, _: &mut AccountEntry, passage: &mut Passage<'_>) -> Verdict {
+/// Whether a component is told of contacts.
+pub(super) fn of_contacts(config: &Config) -> bool {
+    watchers(config, PresenceAccess::Roster).next().is_some()
+}
+
+/// §7.4: what a contact that lives elsewhere shows an account, though that have no session. Accounts of this server
+/// show themselves.
+pub(super) fn of_contact(
+    config: &Config,
+    account: &mut AccountEntry,
+    passage: &mut Passage<'_>,
+) -> Verdict {
     let stanza = passage.stanza;
     let from = stanza.from();
     if stanza.kind() != Kind::Presence
         || !matches!(stanza.ty().as_deref(), None | Some("unavailable"))
         || passage.is_account(from)
+        || !account.subscription(from.bare_str()).sees_presence()
         || watchers(config, PresenceAccess::Roster).all(|domain| domain == from.domain())
     {
         return Verdict::Continue;

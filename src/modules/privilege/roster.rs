@@ -2,13 +2,16 @@
 
 use super::super::api::{Access, Answer, Cx};
 use super::super::roster;
-use super::super::subscription::changed_xml;
+use super::super::subscription::{self, changed_xml};
 use crate::base::id::{OsRng, short};
+use crate::jid::{BareJid, Jid};
 use crate::router::registry::{AccountStatus, RosterChange};
 use crate::router::rules::StanzaClass;
 use crate::stanza::iq::{Iq, IqType};
 use crate::stanza::{Frame, Stanza, StanzaError};
 use crate::store::ids::AccountId;
+use crate::store::roster::Subscription;
+use crate::xml::ns;
 use crate::xml::writer::Xml;
 
 /// §4.3
@@ -39,11 +42,46 @@ pub(super) fn answer(
                 let Some(AccountStatus::Stored(account)) = account else {
                     return Err(StanzaError::item_not_found());
                 };
-                Some(roster::change(&cx, (owner, account), &iq).await?.payload)
+                let done = roster::change(&cx, (owner.clone(), account), &iq).await?;
+                if let Some((contact, next)) = settled(&iq) {
+                    settle(&cx, (owner, account), contact, next).await?;
+                }
+                Some(done.payload)
             }
         };
         let payload = payload.ok_or_else(StanzaError::item_not_found)?;
         Ok(Stanza::ours(iq.result(&payload)).into_iter().collect())
+    })
+}
+
+/// What the component says of the subscription with a contact at its own domain. It could have the account ask, answer
+/// for the contact, and so on: so it may say what comes of that. With others it is as with clients (RFC 6121 §2.1.2.5).
+fn settled(iq: &Iq) -> Option<(BareJid, Subscription)> {
+    let doc = iq.stanza().element().view();
+    let item = doc.root().child(ns::ROSTER, "query")?.child(ns::ROSTER, "item")?;
+    let contact = Jid::parse(item.attr("jid")?).ok()?.bare();
+    let next = match item.attr("subscription")? {
+        "to" => Subscription::To,
+        "from" => Subscription::From,
+        "both" => Subscription::Both,
+        _ => return None,
+    };
+    (contact.domain() == iq.from().domain()).then_some((contact, next))
+}
+
+fn settle(
+    cx: &Cx,
+    (owner, account): (BareJid, AccountId),
+    contact: BareJid,
+    next: Subscription,
+) -> Answer<Result<(), StanzaError>> {
+    let work = cx.clone();
+    subscription::detached(&cx.router, "roster set", async move {
+        let write =
+            work.store.write(move |tx| subscription::settle(tx, &owner, account, &contact, next));
+        let step = write.await?;
+        subscription::carry_out(&work.router, &[step]);
+        Ok(())
     })
 }
 

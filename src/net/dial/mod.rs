@@ -10,7 +10,11 @@ pub mod socket;
 mod tests;
 mod tries;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use self::tries::{Shared, Tries};
 use super::dns::Names;
@@ -26,7 +30,15 @@ pub struct Dial(Arc<Shared>);
 impl Dial {
     /// Connects with the certificates of `tls`.
     pub fn new(settings: Settings, names: Names, tls: PeerTls) -> Self {
-        Self(Arc::new(Shared { settings, names, tls }))
+        Self(Arc::new(Shared { settings, names, tls, met: ArcSwap::default() }))
+    }
+
+    /// Says where these domains (in normal form) are, beside the routes of the settings. For servers of one process,
+    /// which know their ports only when they listen.
+    pub fn meet(&self, places: impl IntoIterator<Item = (String, SocketAddr)>) {
+        let route = |(domain, place): (String, SocketAddr)| (domain, Route::to(place));
+        let places: BTreeMap<_, _> = places.into_iter().map(route).collect();
+        self.0.met.store(Arc::new(places));
     }
 }
 

@@ -12,6 +12,14 @@ use crate::net::dns::select::{Begin, PORT, Target};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route(pub(super) Target);
 
+impl Route {
+    /// An address where TLS is started.
+    pub(super) fn to(place: SocketAddr) -> Self {
+        let (host, port) = (place.ip().to_string(), place.port());
+        Self(Target { host, port, begin: Begin::StartTls, secure: false })
+    }
+}
+
 impl FromStr for Route {
     type Err = String;
 

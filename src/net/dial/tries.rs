@@ -1,15 +1,17 @@
 //! The servers of one domain, one after the other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::timeout_at;
 
 use super::public::is_public;
 use super::race::{Failure, Tried, race};
+use super::route::Route;
 use super::settings::Settings;
 use super::socket::{PeerSocket, Side, now};
 use crate::net::dns::select::{Begin, Target};
@@ -22,6 +24,8 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) names: Names,
     pub(super) tls: PeerTls,
+    /// Where servers of the same process are.
+    pub(super) met: ArcSwap<BTreeMap<String, Route>>,
 }
 
 /// The attempts for one domain.
@@ -84,11 +88,13 @@ impl Tries {
 
     /// Where the domain is: as the routes say, or as the DNS says.
     async fn find(&mut self) -> Result<VecDeque<Target>, DialError> {
-        if let Some(route) = self.shared.settings.routes.get(&self.remote) {
+        let set = self.shared.settings.routes.get(&self.remote).cloned();
+        let route = set.or_else(|| self.shared.met.load().get(&self.remote).cloned());
+        if let Some(route) = route {
             let what = format!("s2s.routes: {} is at {route}", self.remote);
             self.steps.push(Step { what, took: Duration::ZERO, failed: false });
             self.routed = true;
-            return Ok(VecDeque::from([route.0.clone()]));
+            return Ok(VecDeque::from([route.0]));
         }
         if is_literal(&self.remote) {
             // RFC 7622 §3.2 allows them, but no authority vouches for one, and it may be anybody's.

@@ -142,6 +142,24 @@ impl Config {
         self
     }
 
+    /// A lab's second server: no port is its own that somebody chose for the first one, and neither are components.
+    #[must_use]
+    pub fn beside(mut self) -> Self {
+        let listeners = [
+            &mut self.c2s.listen,
+            &mut self.c2s.listen_tls,
+            &mut self.web.listen,
+            &mut self.web.listen_plain,
+            &mut self.metrics.listen,
+            &mut self.s2s.listen,
+            &mut self.s2s.listen_tls,
+        ];
+        listeners.into_iter().flatten().for_each(|address| address.set_port(0));
+        self.component.clear();
+        self.admin.socket = None;
+        self
+    }
+
     /// All addresses that are listened on, with the keys that name them.
     pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 9] {
         let [s2s, s2s_tls] = self.s2s.listeners();

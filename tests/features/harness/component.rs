@@ -19,7 +19,18 @@ impl Component {
     /// A connection on which a header was sent.
     pub async fn call(lab: &Lab, domain: &str) -> Outcome<Component> {
         let address = lab.components.expect("components are listened for");
+        Component::greet(Client::dial(&lab.target, address).await?, domain).await
+    }
+
+    /// The same with TLS from the first byte.
+    pub async fn call_tls(lab: &Lab, domain: &str) -> Outcome<Component> {
+        let address = lab.components_tls.expect("components are listened for with TLS");
         let mut client = Client::dial(&lab.target, address).await?;
+        client.handshake(&[]).await?;
+        Component::greet(client, domain).await
+    }
+
+    async fn greet(mut client: Client, domain: &str) -> Outcome<Component> {
         // It says itself what it answers.
         client.answers_pings = false;
         client.jid = domain.to_owned();

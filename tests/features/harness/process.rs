@@ -201,6 +201,10 @@ pub struct Lab {
     pub metrics: Option<SocketAddr>,
     /// Where components connect, if some are configured.
     pub components: Option<SocketAddr>,
+    /// The same with TLS; only of what is started as a lab.
+    pub components_tls: Option<SocketAddr>,
+    /// The servers of `--split`, as clients see them, with their data; only of what is started as a lab.
+    pub split: Vec<(Target, PathBuf)>,
 }
 
 impl Lab {
@@ -236,18 +240,17 @@ impl Lab {
         let line = process.prints(|text| text.lines().next().map(str::to_owned));
         let ready: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
         let text = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
-        let target = Target {
-            domain: ready["domains"][0].as_str().expect("a domain").to_owned(),
-            c2s: text("c2s").parse().expect("c2s"),
-            c2s_tls: text("c2s_tls").parse().ok(),
-            web: text("http").trim_start_matches("https://").parse().ok(),
-            ca: Some(PathBuf::from(text("ca"))).filter(|path| path.exists()),
-        };
+        let target = target(&ready);
+        let split = ready["split"].as_array().into_iter().flatten();
+        let data = |one: &serde_json::Value| one["data"].as_str().unwrap_or_default().into();
+        let split = split.map(|one| (self::target(one), data(one))).collect();
         let metrics = text("metrics");
         let metrics = metrics.strip_prefix("http://").and_then(|it| it.strip_suffix("/metrics"));
         let metrics = metrics.and_then(|address| address.parse().ok());
         let components = text("components").parse().ok();
-        Lab { process, target, data: text("data").into(), metrics, components }
+        let components_tls = text("components_tls").parse().ok();
+        let data = text("data").into();
+        Lab { process, target, data, metrics, components, components_tls, split }
     }
 
     /// `stonechat serve` over this folder, with accounts made before.
@@ -328,7 +331,8 @@ impl Lab {
             let there = text.lines().any(|line| line.ends_with("(bridges and bots)"));
             Some(if there { address(text, "(bridges and bots)") } else { None })
         });
-        Lab { process, target, data, metrics: None, components }
+        let (components_tls, split) = (None, Vec::new());
+        Lab { process, target, data, metrics: None, components, components_tls, split }
     }
 
     /// A stream with its features, under TLS by STARTTLS, or over WebSocket if
@@ -376,6 +380,18 @@ impl Lab {
         let mut client = self.login_as(user, resource).await?;
         client.become_available().await?;
         Ok(client)
+    }
+}
+
+/// A server by its line of JSON.
+fn target(ready: &serde_json::Value) -> Target {
+    let text = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
+    Target {
+        domain: ready["domains"][0].as_str().expect("a domain").to_owned(),
+        c2s: text("c2s").parse().expect("c2s"),
+        c2s_tls: text("c2s_tls").parse().ok(),
+        web: text("http").trim_start_matches("https://").parse().ok(),
+        ca: Some(PathBuf::from(text("ca"))).filter(|path| path.exists()),
     }
 }
 

@@ -345,7 +345,12 @@ impl Fake {
 
     /// The next connection under TLS; the header has come, and was answered without features.
     pub async fn accept_secured(&self) -> Outcome<Raw> {
-        let mut raw = self.accept().await?;
+        let raw = self.accept().await?;
+        self.secured(raw).await
+    }
+
+    /// The same of a connection on which nothing was said yet.
+    pub async fn secured(&self, mut raw: Raw) -> Outcome<Raw> {
         self.answer(&mut raw, &format!("<starttls xmlns='{TLS}'><required/></starttls>")).await?;
         raw.expect(|e| e.is(TLS, "starttls")).await?;
         raw.send(&format!("<proceed xmlns='{TLS}'/>")).await?;

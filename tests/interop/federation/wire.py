@@ -19,6 +19,10 @@ SM = "urn:xmpp:sm:3"
 __all__ = ["escape", "quoteattr"]
 
 
+class Excused(Exception):
+    """It is not as it should be, by another server's fault; the text says which."""
+
+
 class Skip(Exception):
     """Not to be checked here; says why."""
 

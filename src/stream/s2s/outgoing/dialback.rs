@@ -95,7 +95,16 @@ impl Outgoing {
                 // XEP-0220 §2.1.2, §3.1: nobody asked, so nobody is told.
                 let Some(at) = self.verifying.iter().position(about) else { return Outputs::new() };
                 let question = self.verifying.swap_remove(at);
-                let mut outputs = Outputs::from_iter([verified(question, outcome.clone())]);
+                // §2.5: "If an error is encountered in Step 3 …"
+                let outcome = match outcome {
+                    Outcome::Error(error) => {
+                        let said = error.condition.as_str();
+                        let why = format!("its authoritative server says {said}");
+                        Outcome::Error(StanzaError::remote_server_not_found().text(why))
+                    }
+                    known => known.clone(),
+                };
+                let mut outputs = Outputs::from_iter([verified(question, outcome)]);
                 if self.state == State::Verifying {
                     outputs.extend(self.end());
                 }

@@ -292,7 +292,7 @@ fn a_key_is_verified_without_more_ado() {
         world
     };
     for (ty, outcome) in
-        [("valid", "valid"), ("invalid", "invalid"), ("error", "undefined-condition")]
+        [("valid", "valid"), ("invalid", "invalid"), ("error", "remote-server-not-found")]
     {
         let mut world = asked(policy("a.example").into());
         assert!(world.says(&verified(ty).replace("s1", "s2")).is_empty());
