@@ -188,8 +188,8 @@ async fn patience_ends_while_a_stream_is_to_be_resumed() -> Outcome<()> {
     assert!(refused.to_string().contains("could not be reached in 1 seconds"), "{refused}");
     alice.nothing().await?;
     // The connection is answered after all.
-    let raw = fake.secured(silent).await?;
-    let mut raw = fake.authenticated(raw, SM_FEATURE).await?;
+    let mut raw = fake.secured(silent).await?;
+    fake.authenticate(&mut raw, SM_FEATURE).await?;
     let resume = raw.expect(|e| e.is(SM, "resume")).await?;
     assert_eq!(resume.attr("previd"), Some("former"), "{resume}");
     raw.send(&format!("<resumed xmlns='{SM}' previd='former' h='1'/>")).await?;
