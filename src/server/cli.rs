@@ -2,6 +2,7 @@
 
 mod args;
 mod args_list;
+mod args_moving;
 mod args_room;
 mod args_s2s;
 mod args_team;
@@ -14,6 +15,7 @@ mod invite;
 mod lab;
 mod lab_folder;
 mod location;
+mod moving;
 mod qr;
 mod reports;
 mod room;
@@ -85,6 +87,8 @@ pub fn main(runners: Runners) -> ExitCode {
             return user::send(&cli.common, request, "there is no welcome message");
         }
         Command::Reports(verb) => return reports::main(&cli.common, verb),
+        Command::Import(args) => return moving::import(&cli.common, &args),
+        Command::Export(args) => return moving::export(&cli.common, &args),
         Command::Backup { file } => return backup::backup(&cli.common, &file),
         Command::Restore { file } => return backup::restore(&cli.common, &file),
     };
