@@ -37,8 +37,8 @@ pub enum Piece {
     },
 }
 
-/// An account as it was.
-#[derive(Debug, Default)]
+/// An account as it was. It prints no keys.
+#[derive(Default)]
 pub struct MovedAccount {
     /// The domain, as written there; the importer brings it into normal form.
     pub host: String,
@@ -52,6 +52,12 @@ pub struct MovedAccount {
     pub disabled: bool,
     /// When it was made, in microseconds since 1970, if that is known.
     pub created: Option<i64>,
+}
+
+impl fmt::Debug for MovedAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MovedAccount({}@{})", self.name, self.host)
+    }
 }
 
 /// An uploaded file.
