@@ -191,7 +191,8 @@ impl Export<'_> {
                     StoreError::Other(text)
                 })
             };
-            let done = give(&mut Giving { tx: &mut *tx, owner, config: self.config, out: &mut out });
+            let done =
+                give(&mut Giving { tx: &mut *tx, owner, config: self.config, out: &mut out });
             if let Some(error) = failed {
                 return Err(error.into());
             }

@@ -16,10 +16,10 @@ use crate::base::time::micros;
 use crate::jid::BareJid;
 use crate::modules::Config;
 use crate::modules::api::{Holder, Module, MovedRooms, Own, Owner, Tag, Taken, Taking};
+use crate::store::Store;
 use crate::store::accounts::{self, Creation};
 use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
-use crate::store::Store;
 use crate::stream::sasl::keys::derive_all;
 use crate::xml::gate::{self, Rules};
 use crate::xml::ns;
@@ -384,7 +384,10 @@ impl Importer {
             }
         }
         let all = domains.join(", ");
-        Err(format!("there are no rooms at {} here, only at: {all} (modules.muc.label)", jid.domain()))
+        Err(format!(
+            "there are no rooms at {} here, only at: {all} (modules.muc.label)",
+            jid.domain()
+        ))
     }
 
     fn part(&mut self, tx: &mut dyn Tx, within: &[Tag], xml: Vec<u8>) -> Result<(), StoreError> {

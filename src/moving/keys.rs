@@ -70,7 +70,9 @@ pub fn hash(length: usize) -> Option<HashName> {
 /// A key, and whether it was in base64 twice.
 fn key(text: &str) -> Option<(Vec<u8>, bool)> {
     let once = decode(text)?;
-    if hash(once.len()).is_some() && decode_bytes(&once).is_none_or(|twice| hash(twice.len()).is_none()) {
+    if hash(once.len()).is_some()
+        && decode_bytes(&once).is_none_or(|twice| hash(twice.len()).is_none())
+    {
         return Some((once, false));
     }
     let twice = decode_bytes(&once)?;
@@ -137,7 +139,8 @@ mod tests {
     fn what_is_no_key_is_refused() {
         let good = written(b"salt", &[200; 20], &[7; 20], 1);
         let [salt, stored_key, server_key] = good.each_ref().map(String::as_str);
-        let whole = Written { mechanism: "SCRAM-SHA-1", iterations: "4096", salt, stored_key, server_key };
+        let whole =
+            Written { mechanism: "SCRAM-SHA-1", iterations: "4096", salt, stored_key, server_key };
         assert!(scram(&whole).is_ok());
         let long = base64(&[1; 32]);
         for bad in [

@@ -25,9 +25,10 @@ pub fn parse(text: &str) -> Result<(&'static Kind, PathBuf), String> {
         let all = KINDS.iter().map(|kind| format!("{}:{}", kind.name, kind.path));
         all.collect::<Vec<_>>().join(", ")
     };
-    let (name, path) = text.split_once(':').filter(|(_, path)| !path.is_empty()).ok_or_else(|| {
-        format!("`{text}` does not say of what kind the data is; write one of {}", all())
-    })?;
+    let (name, path) =
+        text.split_once(':').filter(|(_, path)| !path.is_empty()).ok_or_else(|| {
+            format!("`{text}` does not say of what kind the data is; write one of {}", all())
+        })?;
     let kind = KINDS.iter().find(|kind| kind.name == name);
     let kind = kind.ok_or_else(|| format!("`{name}` is none of what can be read: {}", all()))?;
     Ok((kind, PathBuf::from(path)))

@@ -172,7 +172,7 @@ async fn everything_comes_in_once_and_goes_out_equal() {
         assert!(report.kinds().all(|(_, kind)| kind.new == 0 && kind.not == 0), "{report:#?}");
         assert_eq!(server.given().await, first);
     }
-    assert!(first.contains("Bob &lt;1&gt;") && first.contains("urn:xmpp:bookmarks:1"), "{first}");
+    assert!(first.contains("Bob &lt;1") && first.contains("urn:xmpp:bookmarks:1"), "{first}");
     // Into an empty server.
     let other = Server::new();
     let report = other.take(&first).await;
@@ -230,9 +230,17 @@ async fn hostile_files_end_with_their_place() {
     let deep = "<a>".repeat(100_000);
     let lol = "<!DOCTYPE lolz [<!ENTITY lol 'lol'><!ENTITY lol2 '&lol;&lol;'>]>";
     for (text, place, what) in [
-        (format!("<?xml version='1.0'?>\n{lol}\n<server-data xmlns='urn:xmpp:pie:0'/>"), ":2", "document type"),
+        (
+            format!("<?xml version='1.0'?>\n{lol}\n<server-data xmlns='urn:xmpp:pie:0'/>"),
+            ":2",
+            "document type",
+        ),
         (data(&format!("\n\n<user name='a' password='b'>{deep}")), ":4", "nested"),
-        (data("<user name='a' password='b'>").replace("</host></server-data>", ""), ":2", "within an element"),
+        (
+            data("<user name='a' password='b'>").replace("</host></server-data>", ""),
+            ":2",
+            "within an element",
+        ),
         (data("<user name='a'></host>"), ":2", ""),
         ("<other/>".to_owned(), ":1", "server-data"),
     ] {
@@ -282,9 +290,18 @@ async fn files_include_others_below_their_folder_only() {
     std::os::unix::fs::symlink(&secret, root.join("link.xml")).unwrap();
     std::fs::write(root.join("x.example").join("jul iet.xml"), user("juliet")).unwrap();
     let include = |href: &str| format!("<xi:include href='{href}'/>");
-    let all = ["x.example/jul%20iet.xml", "../secret.xml", "link.xml", "/etc/passwd", "file:///etc/passwd", "", "main.xml"];
+    let all = [
+        "x.example/jul%20iet.xml",
+        "../secret.xml",
+        "link.xml",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "",
+        "main.xml",
+    ];
     let includes: String = all.iter().map(|href| include(href)).collect();
-    let host = "<host xmlns='urn:xmpp:pie:0' xmlns:xi='http://www.w3.org/2001/XInclude' jid='x.example'>";
+    let host =
+        "<host xmlns='urn:xmpp:pie:0' xmlns:xi='http://www.w3.org/2001/XInclude' jid='x.example'>";
     std::fs::write(root.join("x.example.xml"), format!("{host}{includes}</host>")).unwrap();
     let main = root.join("main.xml");
     let text = format!(

@@ -236,13 +236,15 @@ impl XmlFile {
 
 fn opened(tag: &BytesStart<'_>, is_empty: bool) -> Opened {
     let name = tag.name();
-    let attrs = tag.attributes().with_checks(false).filter_map(Result::ok);
+    let mut attrs = tag.attributes();
+    let attrs = attrs.with_checks(false).filter_map(Result::ok);
     let attrs = attrs.map(|attr| (attr.key.0.to_owned(), decode_attr(&attr.value).into_owned()));
     let tag_of = Tag { ns: String::new(), name: name.0.to_owned(), attrs: attrs.collect() };
     Opened { tag: tag_of, raw: tag.to_string(), is_empty, declares: Vec::new() }
 }
 
-const DOCTYPE: &str = "a document type declaration is not allowed: with it a few bytes can stand for any number";
+const DOCTYPE: &str =
+    "a document type declaration is not allowed: with it a few bytes can stand for any number";
 /// Bytes of one tag or text.
 const TOKEN_MAX: usize = PART_BYTES_MAX + 65_536;
 /// How deep elements may be nested at all.

@@ -29,6 +29,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>, SourceError> {
         levels: Vec::new(),
         ready: VecDeque::new(),
         begun: None,
+        behind: Vec::new(),
         table: Table::of(ALL),
     }))
 }
@@ -52,6 +53,8 @@ struct Reader {
     ready: VecDeque<Piece>,
     /// An account that was not given yet: its keys are still to come.
     begun: Option<MovedAccount>,
+    /// What is wrong with it, to be said behind it.
+    behind: Vec<Piece>,
     table: Table,
 }
 
@@ -154,6 +157,7 @@ impl Reader {
 
     fn give_account(&mut self) {
         self.ready.extend(self.begun.take().map(Piece::Account));
+        self.ready.extend(self.behind.drain(..));
     }
 
     /// Changes the account whose element is open.
@@ -221,7 +225,14 @@ impl Reader {
                     account.keys.push(keys);
                 }
             }),
-            Err(why) => self.untaken("keys of passwords", name, &why),
+            Err(why) => {
+                let what = "keys of passwords".to_owned();
+                let piece = Piece::Untaken { what, which: name, why };
+                match self.begun {
+                    Some(_) if self.behind.len() < BEHIND_MAX => self.behind.push(piece),
+                    _ => self.ready.push_back(piece),
+                }
+            }
         }
         Ok(())
     }
@@ -270,7 +281,8 @@ impl Reader {
         }
         let relative = unescaped(href).ok_or("this is no path")?;
         let relative = Path::new(&relative);
-        let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        let is_plain =
+            |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
         if relative.as_os_str().is_empty() || !relative.components().all(is_plain) {
             return Err("only files below the folder of the file are included".to_owned());
         }
@@ -317,5 +329,7 @@ fn unescaped(href: &str) -> Option<String> {
     String::from_utf8(out).ok().filter(|path| !path.contains('\0'))
 }
 
+/// Faults of one account that wait to be said.
+const BEHIND_MAX: usize = 10;
 /// Files that may be open at one time.
 const FILES_MAX: usize = 8;
