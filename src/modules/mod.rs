@@ -17,7 +17,6 @@ pub(crate) mod testing;
 pub use api::{Pipeline, Saved};
 pub use drive::{Driven, Sender, attend};
 pub use features::{equip, erase, features, in_order, turned};
-pub use mam::moves::moment;
 
 modules! {
     administration { shared: administration::Notices, account: administration::Seen, },

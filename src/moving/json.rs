@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::export::Sink;
 use super::piece::MovedAccount;
 use super::table::Table;
+use crate::base::time::exact;
 use crate::modules::api::{Holder, Tag};
-use crate::modules::moment;
 use crate::xml::ns;
 use crate::xml::view::{Doc, Node};
 
@@ -55,7 +55,7 @@ impl<W: Write + Send> Sink for Writer<W> {
 
     fn account(&mut self, account: &MovedAccount) -> io::Result<()> {
         let MovedAccount { host, name, disabled, created, .. } = account;
-        let created = created.map(moment);
+        let created = created.map(exact);
         let address = format!("{name}@{host}");
         let head = json!({ "account": address, "disabled": disabled, "created": created });
         self.begin_owner(Holder::Account, &head)

@@ -1,11 +1,7 @@
 //! Archives and preferences as XEP-0227 writes them (§4.11), of accounts and of rooms.
 
-use bytes::Bytes;
-use time::OffsetDateTime;
-use time::macros::format_description;
-
 use super::policy::{self, Policy, Preferences};
-use crate::base::time::{from_micros, micros, parse};
+use crate::base::time::{exact, micros, parse};
 use crate::jid::Jid;
 use crate::modules::api::{Giving, Holder, Moved, Moves, Owner, Tag, Take, Taken, Taking};
 use crate::stanza::{Kind, Stanza};
@@ -15,6 +11,7 @@ use crate::xml::gate::{self, Rules};
 use crate::xml::ns;
 use crate::xml::view::Node;
 use crate::xml::writer::{Xml, escape_attr};
+use bytes::Bytes;
 
 /// The element around the messages of an archive (XEP-0227 §4.11).
 pub const ARCHIVE: (&str, &str) = ("urn:xmpp:pie:0#mam", "archive");
@@ -225,22 +222,12 @@ fn result(row: &Archived) -> Option<Vec<u8>> {
         return None;
     }
     let mut delay = Xml::new();
-    delay.start("delay").attr("xmlns", ns::DELAY).attr("stamp", &moment(row.at)).end();
+    delay.start("delay").attr("xmlns", ns::DELAY).attr("stamp", &exact(row.at)).end();
     let forwarded = crate::stanza::forward::forwarded(&delay.finish(), &row.stanza);
     let mut xml = Xml::new();
     xml.start("result").attr("xmlns", ns::MAM).attr("id", &named(row.seq));
     xml.raw(&forwarded).end();
     Some(xml.finish().to_vec())
-}
-
-/// A time without loss (XEP-0082 allows any number of digits).
-pub fn moment(at: i64) -> String {
-    let whole = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    let parts =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
-    let time = OffsetDateTime::from(from_micros(at));
-    let text = if at % 1_000_000 == 0 { time.format(&whole) } else { time.format(&parts) };
-    text.unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
 }
 
 /// The id of a position in a file; [`position`] reads it.

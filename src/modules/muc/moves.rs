@@ -12,13 +12,13 @@ use super::rows::{self, Stored};
 use super::settings::{Preset, Settings};
 use super::vcard;
 use crate::base::id::{OsRng, Rng};
-use crate::base::time::{micros, parse};
+use crate::base::time::{exact, micros, parse};
 use crate::jid::{BareJid, Jid};
 use crate::modules::Config;
 use crate::modules::api::{
     Giving, Holder, Moved, MovedRooms, Moves, Opened, Tag, Take, Taken, Taking, Untaken,
 };
-use crate::modules::mam::moves::{archived, give_archive, moment, stored, take_message};
+use crate::modules::mam::moves::{archived, give_archive, stored, take_message};
 use crate::stanza::form::Form;
 use crate::store::ids::RoomId;
 use crate::store::tx::{StoreError, Tx, query_all, query_one, query_optional};
@@ -241,7 +241,7 @@ fn listed(jid: &BareJid, standing: &Standing) -> Vec<u8> {
 fn dated(message: &[u8], at: i64) -> Option<Vec<u8>> {
     let stanza = crate::stanza::Stanza::ours(message.to_vec().into())?;
     let mut delay = Xml::new();
-    delay.start("delay").attr("xmlns", ns::DELAY).attr("stamp", &moment(at)).end();
+    delay.start("delay").attr("xmlns", ns::DELAY).attr("stamp", &exact(at)).end();
     let whole = stanza.frame_with(&delay.finish()).to_vec();
     let inside = crate::stanza::forward::forwarded(b"", &whole);
     let doc = Doc::of(&inside, ns::CLIENT).ok()?;

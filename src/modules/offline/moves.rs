@@ -1,8 +1,8 @@
 //! Messages that wait, as XEP-0227 writes them (§4.5). One that is in the archive, too, waits there and is sent once.
 
-use crate::base::time::{micros, parse};
+use crate::base::time::{exact, micros, parse};
 use crate::modules::api::{Giving, Holder, Moved, Moves, Tag, Taken, Taking};
-use crate::modules::mam::moves::{moment, named, position, stored};
+use crate::modules::mam::moves::{named, position, stored};
 use crate::stanza::Stanza;
 use crate::stanza::ids::stanza_id;
 use crate::store::archive;
@@ -130,7 +130,7 @@ fn written(row: &MailRow, own: &str) -> Option<Vec<u8>> {
     let host = own.rsplit('@').next().unwrap_or(own);
     let mut delay = Xml::new();
     delay.start("delay").attr("xmlns", ns::DELAY).attr("from", host);
-    delay.attr("stamp", &moment(row.at)).end();
+    delay.attr("stamp", &exact(row.at)).end();
     let mut payload = match row.stored_in {
         StoredIn::Archive => stanza_id(own, &named(row.seq)),
         StoredIn::Mailbox => Vec::new(),

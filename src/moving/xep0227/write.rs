@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use super::{OURS, PIE, SCRAM};
 use crate::base::credential::ScramKeys;
 use crate::base::hash::base64;
+use crate::base::time::exact;
 use crate::modules::api::Tag;
-use crate::modules::moment;
 use crate::moving::export::Sink;
 use crate::moving::piece::MovedAccount;
 use crate::xml::writer::{Xml, escape_attr};
@@ -79,7 +79,7 @@ impl<W: Write + Send> Sink for Writer<W> {
         let mut xml = Xml::new();
         xml.start("account").attr("xmlns", OURS);
         xml.attr_opt("disabled", account.disabled.then_some("true"));
-        xml.attr_opt("created", account.created.map(moment).as_deref()).end();
+        xml.attr_opt("created", account.created.map(exact).as_deref()).end();
         self.out.write_all(&xml.finish())?;
         self.out.write_all(b"\n")?;
         for keys in &account.keys {
