@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::piece::{Source, SourceError};
-use super::xep0227;
+use super::{ejabberd, openfire, prosody, xep0227};
 
 /// A kind of data, what it is called in `--from`, and what reads it.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,12 @@ pub struct Kind {
 }
 
 /// All of them.
-pub const KINDS: &[Kind] = &[Kind { name: "xep0227", path: "FILE", open: xep0227::open }];
+pub const KINDS: &[Kind] = &[
+    Kind { name: "xep0227", path: "FILE", open: xep0227::open },
+    Kind { name: "prosody", path: "DIR", open: prosody::open },
+    Kind { name: "ejabberd", path: "FILE", open: ejabberd::open },
+    Kind { name: "openfire", path: "FILE", open: openfire::open },
+];
 
 /// Reads `KIND:PATH`; or says what there is.
 pub fn parse(text: &str) -> Result<(&'static Kind, PathBuf), String> {

@@ -434,6 +434,14 @@ mod tests {
         assert_eq!(terms.term(), Ok(None));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(text in r#"[{}\[\]<>"\\'a-c0-9.|,=#%x\n -]{0,60}"#) {
+            let mut terms = Terms::new(text.as_bytes(), Bounds::DEFAULT);
+            while let Ok(Some(_)) = terms.term() {}
+        }
+    }
+
     #[test]
     fn what_is_broken_is_refused_with_its_line() {
         for (text, line) in [

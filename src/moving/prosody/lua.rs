@@ -398,6 +398,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(text in r#"(return |item\()?[{}\[\]"\\'a-c0-9.;,=()\n nil-]{0,60}"#) {
+            let _ = read(&text);
+            let mut list = List::new(text.as_bytes(), Bounds::DEFAULT);
+            while let Ok(Some(_)) = list.item() {}
+        }
+    }
+
     #[test]
     fn what_is_too_deep_too_long_or_too_much_is_refused() {
         let deep = format!("return {}{}", "{".repeat(100_000), "}".repeat(100_000));

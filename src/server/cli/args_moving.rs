@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// What is taken in.
 #[derive(Debug, Clone, Args)]
 pub struct Import {
-    /// The data, and of what kind it is: xep0227:FILE
+    /// The data, and of what kind it is: xep0227:FILE, prosody:DIR, ejabberd:FILE, openfire:FILE
     #[arg(long, value_name = "KIND:PATH")]
     pub from: String,
     /// Write nothing: say what would be new, and what could not be taken
@@ -47,6 +47,8 @@ pub const IMPORT_EXAMPLES: &str = "\
 Examples:
   stonechat import --from xep0227:/srv/old/export.xml --dry-run
   stonechat import --from xep0227:/srv/old/export.xml
+  stonechat import --from prosody:/var/lib/prosody
+  stonechat import --from ejabberd:/tmp/ejabberd.dump
 
 It can be given again: only what is new is added, and nothing that is there is changed. What could not be taken is \
 named with the reason. If it ends early (a full disk, a file that is cut off), what was written stays, and the same \

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import os
 import zlib
 
 from person import PUBSUB, Person, canonical
@@ -65,7 +66,8 @@ class Town:
         return person
 
     async def live(self):
-        for part in (self.accounts, self.rosters, self.messages, self.things, self.rooms, self.uploads):
+        for part in (self.accounts, self.rosters, self.messages, self.things, self.rooms, self.uploads,
+                     self.slixmpp):
             try:
                 await part()
             except (AssertionError, asyncio.TimeoutError, OSError, KeyError, AttributeError) as why:
@@ -217,6 +219,18 @@ class Town:
             url = await alice.upload(self.server.share, name, kind, content)
             self.record["uploads"][url] = {"owner": alice.bare, "name": name, "type": kind,
                                            "sha256": hashlib.sha256(content).hexdigest()}
+
+    async def slixmpp(self):
+        """Somebody with another client, in a process of its own; it is Debian's, which has its own Python."""
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slix.py")
+        if not os.path.exists("/usr/lib/python3/dist-packages/slixmpp"):
+            return
+        person = await self.person("slix", online=False)
+        process = await asyncio.create_subprocess_exec(
+            "/usr/bin/python3", "-W", "ignore", script, person.bare, person.password, self.server.address,
+            self.server.trusted, self.at("alice"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+        said, _ = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 0, said.decode()[-600:]
 
     async def close(self):
         for person in self.people.values():

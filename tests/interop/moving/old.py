@@ -189,7 +189,7 @@ modules:
   mod_mam: {{default: always, request_activates_archiving: false}}
   mod_muc: {{host: "{self.rooms}", access: open, access_create: open, access_register: open,
      default_room_options: {{mam: true, persistent: true}}}}
-  mod_pubsub: {{access_createnode: open, plugins: [flat, pep], last_item_cache: false, force_node_config:
+  mod_pubsub: {{access_createnode: open, plugins: [flat, pep], last_item_cache: false, max_items_node: 500, force_node_config:
      {{"storage:bookmarks": {{access_model: whitelist}}}}}}
   mod_vcard: {{search: false}}
   mod_http_upload: {{host: "{self.share}", docroot: "{self.path('upload')}",

@@ -10,7 +10,10 @@ MUC = "http://jabber.org/protocol/muc"
 
 async def account(person, private=()):
     """person: logged in. Each part is a map from a name to something that is equal when it is the same."""
-    seen = {"roster": await roster(person), "blocks": await blocks(person), "prefs": await prefs(person),
+    await person.settled()
+    requests = {it.get("from").partition("/")[0]: True for it in person.has(
+        lambda it: local(it) == "presence" and it.get("type") == "subscribe")}
+    seen = {"requests": requests, "roster": await roster(person), "blocks": await blocks(person), "prefs": await prefs(person),
             "archive": archived(await person.archive()), "pep": await pep(person), "private": {},
             "vcard": await vcard(person)}
     for namespace, payload in dict(private).items():
@@ -20,9 +23,6 @@ async def account(person, private=()):
             seen["private"][namespace] = canonical(answer[0][0])
         elif answer.get("type") == "result" and len(answer[0]) and answer[0][0].text:
             seen["private"][namespace] = canonical(answer[0][0])
-    await person.settled()
-    seen["requests"] = {it.get("from"): True for it in person.has(
-        lambda it: local(it) == "presence" and it.get("type") == "subscribe")}
     return seen
 
 
