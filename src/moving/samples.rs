@@ -1,6 +1,7 @@
 //! For tests of readers: what a source gives, sorted by whose it is, and held against what real clients saw.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
@@ -13,11 +14,13 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/moving")
 }
 
-/// Makes a database of a file of SQL.
+/// Makes a database of a compressed file of SQL.
 pub fn restore(sql: &Path, path: &Path) {
-    let sql = std::fs::read_to_string(sql).expect("the sample");
+    let mut text = String::new();
+    let file = std::fs::File::open(sql).expect("the sample");
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("the sample is text");
     let db = rusqlite::Connection::open(path).expect("a database");
-    db.execute_batch(&sql).expect("the sample is SQL");
+    db.execute_batch(&text).expect("the sample is SQL");
 }
 
 /// All pieces.
@@ -97,7 +100,8 @@ impl Found {
     }
 
     fn elements(&self, owner: &str, kind: &str) -> Vec<&str> {
-        self.parts_of(owner).filter(|(of, _)| *of == kind).map(|(_, xml)| xml).collect()
+        let own = self.parts.iter().filter(|(of, its, _)| of == owner && its == kind);
+        own.map(|(.., xml)| xml.as_str()).collect()
     }
 
     /// The contacts with their states, names and groups.

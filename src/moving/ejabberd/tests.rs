@@ -24,7 +24,7 @@ fn a_real_dump_is_read() {
 fn a_real_database_is_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("ejabberd.sqlite");
-    samples::restore(&samples::folder().join("ejabberd.sql"), &path);
+    samples::restore(&samples::folder().join("ejabberd.sql.gz"), &path);
     judge(&Found::of(open(&path).expect("it opens"), "ejabberd-sqlite"));
 }
 

@@ -8,8 +8,8 @@ use crate::base::credential::{HashName, ScramKeys};
 use crate::moving::parts::{self, Contact, Field, untaken};
 use crate::moving::piece::{MovedAccount, Piece};
 
-/// The account itself, of the store `accounts`.
-pub fn account(host: &str, name: &str, it: &Table) -> Vec<Piece> {
+/// The account itself, of the store `accounts`; `details`: what it said of itself when it registered.
+pub fn account(host: &str, name: &str, it: &Table, details: &Table) -> Vec<Piece> {
     let password = it.text("password").filter(|text| !text.is_empty());
     let mut pieces = Vec::new();
     let keys = match keys(it) {
@@ -19,15 +19,21 @@ pub fn account(host: &str, name: &str, it: &Table) -> Vec<Piece> {
             None
         }
     };
+    // The latter since version 13.
+    let created = details.get("registered").or_else(|| it.get("created"));
     let account = MovedAccount {
         host: host.to_owned(),
         name: name.to_owned(),
         password: password.map(|text| Secret(text.to_owned())),
         keys: keys.into_iter().collect(),
         disabled: it.is("disabled"),
-        created: it.get("created").and_then(Value::number).map(micros),
+        created: created.and_then(Value::number).map(micros),
     };
     pieces.insert(0, Piece::Account(account));
+    for (field, value) in details.texts().filter(|(field, _)| *field != "registered") {
+        let which = format!("{field} {} of {name}@{host}", value.shown().unwrap_or_default());
+        pieces.push(untaken("registration details", which, "people keep them in their vCards here"));
+    }
     pieces
 }
 
@@ -251,7 +257,7 @@ mod tests {
             "0f".repeat(32),
             "AB".repeat(32)
         );
-        let pieces = account("h", "u", &table(&lua));
+        let pieces = account("h", "u", &table(&lua), &Table::default());
         let [Piece::Account(it)] = pieces.as_slice() else { panic!("{pieces:?}") };
         let keys = it.keys.first().expect("keys");
         assert_eq!((keys.hash, keys.iterations, keys.salt.as_slice()), (HashName::Sha256, 10_000, &b"a-b"[..]));
@@ -262,11 +268,11 @@ mod tests {
             r#"{ stored_key = "00"; server_key = "00"; salt = "s"; iteration_count = 1 }"#,
             r#"{ stored_key = "0"; server_key = "00" }"#,
         ] {
-            let pieces = account("h", "u", &table(wrong));
+            let pieces = account("h", "u", &table(wrong), &Table::default());
             assert!(matches!(pieces.as_slice(), [Piece::Account(_), Piece::Untaken { .. }]), "{wrong}");
         }
-        let pieces = account("h", "u", &table(r#"{ password = "p"; disabled = true; created = 1.5 }"#));
-        let [Piece::Account(it)] = pieces.as_slice() else { panic!("{pieces:?}") };
+        let pieces = account("h", "u", &table(r#"{ password = "p"; disabled = true; created = 1.5 }"#), &table("{ email = \"e@x\" }"));
+        let [Piece::Account(it), Piece::Untaken { .. }] = pieces.as_slice() else { panic!("{pieces:?}") };
         assert_eq!((it.password.as_ref().map(|it| it.0.as_str()), it.disabled), (Some("p"), true));
         assert_eq!(it.created, Some(1_500_000));
     }

@@ -266,7 +266,10 @@ impl Prosody {
             }
         }
         let pieces = match part {
-            Part::Account => account::account(host, user, &table),
+            Part::Account => {
+                let details = self.stores.value(host, Some(user), "account_details").ok().flatten();
+                account::account(host, user, &table, &details.unwrap_or_default())
+            }
             Part::Roster => account::roster(&table),
             Part::Vcard => vec![account::vcard(&table, &format!("{user}@{host}"))],
             Part::Private => account::private(&table),
@@ -408,7 +411,8 @@ fn request(element: &Stored) -> Result<[String; 3], String> {
 
 /// Stores that are read, and those that say nothing of what people had.
 fn is_known(store: &str) -> bool {
-    const OTHER: [&str; 16] = [
+    const OTHER: [&str; 17] = [
+        "account_details",
         "uploads",
         "upload_stats",
         "http_file_share",

@@ -13,7 +13,7 @@ fn sample() -> PathBuf {
 /// The database of the sample, which is kept as SQL.
 fn database(folder: &Path) -> PathBuf {
     let path = folder.join("prosody.sqlite");
-    samples::restore(&samples::folder().join("prosody.sql"), &path);
+    samples::restore(&samples::folder().join("prosody.sql.gz"), &path);
     path
 }
 

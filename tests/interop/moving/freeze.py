@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
-"""freeze.py FOLDER: makes the samples in tests/fixtures/moving of what make.py made in FOLDER. Databases become SQL."""
+"""freeze.py FOLDER: makes the samples in tests/fixtures/moving of what make.py made in FOLDER. Databases become compressed
+SQL."""
 
+import gzip
+import io
 import json
 import os
 import re
@@ -12,11 +15,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SAMPLES = os.path.join(HERE, "..", "..", "fixtures", "moving")
 # Tables that no reader asks for, and stores that say nothing of people.
 TABLES = re.compile(r"(motd|caps_|sm$|oauth|route$|bosh|proxy65|push_|mix_|mqtt|sr_|last$|vcard_search|muc_online|sqlite_)")
-STORES = ("account_details", "archive_cleanup", "muc_log_cleanup")
+STORES = ("archive_cleanup", "muc_log_cleanup")
 
 
 def sql(database, into):
-    with sqlite3.connect(database) as db, open(into, "w", encoding="utf-8") as file:
+    with sqlite3.connect(database) as db, gzip.GzipFile(into, "wb", mtime=0) as packed, \
+            io.TextIOWrapper(packed, encoding="utf-8") as file:
         for name, text in db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall():
             if TABLES.match(name):
                 continue
@@ -37,9 +41,9 @@ def main(folder):
     os.makedirs(SAMPLES)
     shutil.copytree(os.path.join(folder, "prosody"), os.path.join(SAMPLES, "prosody"),
                     ignore=shutil.ignore_patterns(*STORES))
-    sql(os.path.join(folder, "prosody-sqlite", "prosody.sqlite"), os.path.join(SAMPLES, "prosody.sql"))
+    sql(os.path.join(folder, "prosody-sqlite", "prosody.sqlite"), os.path.join(SAMPLES, "prosody.sql.gz"))
     shutil.copy(os.path.join(folder, "ejabberd", "ejabberd.dump"), SAMPLES)
-    sql(os.path.join(folder, "ejabberd-sqlite", "ejabberd.sqlite"), os.path.join(SAMPLES, "ejabberd.sql"))
+    sql(os.path.join(folder, "ejabberd-sqlite", "ejabberd.sqlite"), os.path.join(SAMPLES, "ejabberd.sql.gz"))
     for name in ("prosody", "prosody-sqlite", "ejabberd", "ejabberd-sqlite"):
         with open(os.path.join(folder, f"{name}.json"), encoding="utf-8") as file:
             record = json.load(file)

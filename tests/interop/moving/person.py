@@ -120,7 +120,7 @@ class Person(Client):
                        + ("<field var='pubsub#max_items'><value>50</value></field>"
                           if node == "urn:xmpp:bookmarks:1" else "")
                        + f"<field var='pubsub#access_model'><value>{access}</value></field></x></publish-options>")
-        return await self.ask("set", None, f"<pubsub xmlns='{PUBSUB}'><publish node={quoteattr(node)}>"
+        return await self.iq("set", None, f"<pubsub xmlns='{PUBSUB}'><publish node={quoteattr(node)}>"
                               f"<item id={quoteattr(item)}>{payload}</item></publish>{options}</pubsub>")
 
     async def upload(self, share, name, kind, content):
