@@ -58,10 +58,13 @@ impl<R: BufRead + Send> Source for Export<R> {
                 return Ok(Some(piece));
             }
             let Some(user) = self.user()? else { return Ok(None) };
-            let rules = Rules { content_ns: "", depth_max: 8, attributes_max: 16, children_max: 64 };
+            let rules =
+                Rules { content_ns: "", depth_max: 8, attributes_max: 16, children_max: 64 };
             match check(Bytes::from(user), &rules) {
                 Ok(element) => self.ready.extend(pieces(&self.host, element.view().root())),
-                Err(error) => self.ready.push_back(untaken("accounts", self.place(), error.to_string())),
+                Err(error) => {
+                    self.ready.push_back(untaken("accounts", self.place(), error.to_string()))
+                }
             }
         }
     }
@@ -161,7 +164,11 @@ fn pieces(host: &str, user: Node<'_>) -> Vec<Piece> {
     for (field, value) in [("Name", text("Name")), ("Email", text("Email"))] {
         if !value.is_empty() {
             let which = format!("{field} {value} of {name}@{host}");
-            pieces.push(untaken("names and addresses", which, "people keep them in their vCards here"));
+            pieces.push(untaken(
+                "names and addresses",
+                which,
+                "people keep them in their vCards here",
+            ));
         }
     }
     pieces
@@ -207,7 +214,9 @@ mod tests {
         while let Some(piece) = export.next()? {
             shown.push(match piece {
                 Piece::Part { xml, .. } => String::from_utf8_lossy(&xml).into_owned(),
-                Piece::Account(it) => format!("{} {:?} {:?}", it.name, it.password.map(|it| it.0), it.created),
+                Piece::Account(it) => {
+                    format!("{} {:?} {:?}", it.name, it.password.map(|it| it.0), it.created)
+                }
                 other => format!("{other:?}"),
             });
         }
@@ -223,10 +232,15 @@ mod tests {
             <User><Username>n</Username><Password>n</Password></User></Openfire>";
         let shown = read(text).expect("it is read");
         let lines: Vec<&str> = shown.lines().collect();
-        let [first, one, request, both, name, second, password] = lines.as_slice() else { panic!("{shown}") };
+        let [first, one, request, both, name, second, password] = lines.as_slice() else {
+            panic!("{shown}")
+        };
         assert_eq!(*first, "a Some(\"p&\") Some(5000)");
         assert!(one.contains("subscription='none' ask='subscribe'><group>G</group>"), "{one}");
-        assert!(request.contains("from='b@x'") && both.contains("subscription='both'/>"), "{shown}");
+        assert!(
+            request.contains("from='b@x'") && both.contains("subscription='both'/>"),
+            "{shown}"
+        );
         assert!(name.contains("Name A B of a@x.y") && *second == "n None None", "{shown}");
         assert!(password.contains("passwords"), "{password}");
     }

@@ -157,7 +157,12 @@ pub fn room(fields: &[Field]) -> Piece {
 }
 
 /// What somebody is to a room, and the nick that is reserved for them.
-pub fn room_affiliation(jid: &str, affiliation: &str, nick: Option<&str>, reason: Option<&str>) -> Piece {
+pub fn room_affiliation(
+    jid: &str,
+    affiliation: &str,
+    nick: Option<&str>,
+    reason: Option<&str>,
+) -> Piece {
     let mut xml = Xml::new();
     xml.start("item").attr("xmlns", MUC_ADMIN).attr("jid", jid).attr("affiliation", affiliation);
     xml.attr_opt("nick", nick);
@@ -315,7 +320,14 @@ mod tests {
     #[test]
     fn what_is_odd_is_escaped() {
         let groups = ["a<b>&'\"", ""];
-        let it = Contact { jid: "o'b@x", name: "N", subscription: "to", asks: true, groups: &groups, approved: false };
+        let it = Contact {
+            jid: "o'b@x",
+            name: "N",
+            subscription: "to",
+            asks: true,
+            groups: &groups,
+            approved: false,
+        };
         assert_eq!(
             text(contact(it)),
             "<item xmlns='jabber:iq:roster' jid='o&apos;b@x' name='N' subscription='to' ask='subscribe'>\
@@ -326,7 +338,10 @@ mod tests {
     #[test]
     fn a_namespace_is_declared_only_where_there_is_none() {
         for (given, wanted) in [
-            ("<message to='a'><body/></message>", "<message xmlns='jabber:client' to='a'><body/></message>"),
+            (
+                "<message to='a'><body/></message>",
+                "<message xmlns='jabber:client' to='a'><body/></message>",
+            ),
             ("<a xmlns=\"x\"/>", "<a xmlns=\"x\"/>"),
             ("<a b=\"xmlns='x'\"/>", "<a xmlns='jabber:client' b=\"xmlns='x'\"/>"),
             ("<a b='>' xmlns = 'x'/>", "<a b='>' xmlns = 'x'/>"),
@@ -340,7 +355,8 @@ mod tests {
 
     #[test]
     fn a_delay_stands_in_the_message() {
-        let wanted = "<delay xmlns='urn:xmpp:delay' from='h' stamp='1970-01-01T00:00:01Z'/></message>";
+        let wanted =
+            "<delay xmlns='urn:xmpp:delay' from='h' stamp='1970-01-01T00:00:01Z'/></message>";
         for (given, before) in [
             ("<message a='/>'><body/></message>", "<message a='/>'><body/>"),
             ("<message a='b'/>", "<message a='b'>"),
@@ -352,7 +368,10 @@ mod tests {
     #[test]
     fn an_element_gets_another_sender() {
         for (given, wanted) in [
-            ("<message to='a' id=\"from='x'\" from=\"b\"><b/></message>", "<message from='r/n' id=\"from='x'\"><b/></message>"),
+            (
+                "<message to='a' id=\"from='x'\" from=\"b\"><b/></message>",
+                "<message from='r/n' id=\"from='x'\"><b/></message>",
+            ),
             ("<m/>", "<m from='r/n'/>"),
             ("<m>", "<m from='r/n'>"),
             ("<m a='b", "<m a='b"),

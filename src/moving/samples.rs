@@ -39,8 +39,10 @@ pub struct Found {
 impl Found {
     /// Reads a source; `seen`: the name of the file that says what clients saw.
     pub fn of(mut source: Box<dyn Source>, seen: &str) -> Self {
-        let seen = std::fs::read_to_string(folder().join(format!("{seen}.json"))).unwrap_or_default();
-        let mut found = Self { seen: serde_json::from_str(&seen).unwrap_or_default(), ..Self::default() };
+        let seen =
+            std::fs::read_to_string(folder().join(format!("{seen}.json"))).unwrap_or_default();
+        let mut found =
+            Self { seen: serde_json::from_str(&seen).unwrap_or_default(), ..Self::default() };
         let mut owner = String::new();
         while let Some(piece) = source.next().expect("it can be read") {
             match piece {
@@ -52,12 +54,17 @@ impl Found {
                 Piece::Part { within, xml } => {
                     let xml = String::from_utf8(xml).expect("UTF-8");
                     let doc = Doc::of(xml.as_bytes(), "jabber:client").expect("XML");
-                    let names = within.iter().map(|tag| tag.name.as_str()).chain([doc.root().name()]);
+                    let names =
+                        within.iter().map(|tag| tag.name.as_str()).chain([doc.root().name()]);
                     let kind = names.collect::<Vec<_>>().join("/");
                     found.parts.push((owner.clone(), kind, xml));
                 }
-                Piece::File(file) => found.files.push(format!("{owner} {} {}", file.name, file.size)),
-                Piece::Untaken { what, which, why } => found.untaken.push(format!("{what} {which}: {why}")),
+                Piece::File(file) => {
+                    found.files.push(format!("{owner} {} {}", file.name, file.size))
+                }
+                Piece::Untaken { what, which, why } => {
+                    found.untaken.push(format!("{what} {which}: {why}"))
+                }
             }
         }
         found
@@ -90,7 +97,8 @@ impl Found {
                 continue;
             }
             let keys = account.keys.first().unwrap_or_else(|| panic!("{jid} has no keys"));
-            let derived = crate::stream::sasl::keys::derive(password, keys.hash, &keys.salt, keys.iterations);
+            let derived =
+                crate::stream::sasl::keys::derive(password, keys.hash, &keys.salt, keys.iterations);
             assert!(derived.expect("keys").stored_key == keys.stored_key, "{jid}");
         }
     }
@@ -111,7 +119,8 @@ impl Found {
         assert!(seen.len() >= 10);
         for (contact, wanted) in seen {
             let item = items.iter().map(|xml| Doc::of(xml.as_bytes(), "").expect("XML"));
-            let item = item.into_iter().find(|doc| doc.root().attr("jid") == Some(contact.as_str()));
+            let item =
+                item.into_iter().find(|doc| doc.root().attr("jid") == Some(contact.as_str()));
             let item = item.unwrap_or_else(|| panic!("{contact} is missing"));
             let root = item.root();
             let attr = |name: &'static str| root.attr(name).unwrap_or_default();
@@ -126,7 +135,8 @@ impl Found {
 
     /// Archive, nodes, private elements, blocks: as many as were seen.
     pub fn judge_things(&self, jid: &str) {
-        let count = |part: &str| self.account(jid)[part].as_object().map_or(0, serde_json::Map::len);
+        let count =
+            |part: &str| self.account(jid)[part].as_object().map_or(0, serde_json::Map::len);
         let have = |kind: &str| self.elements(jid, kind).len();
         assert!(have("archive/result") >= count("archive") && count("archive") > 9, "archive");
         assert!(have("pubsub/items/item") >= count("pep") - 1 && count("pep") > 4, "nodes");
@@ -135,12 +145,22 @@ impl Found {
         for (node, _) in self.account(jid)["pep"].as_object().expect("nodes") {
             let (node, id) = node.split_once(' ').expect("a node and an item");
             let item = format!("id='{}'", crate::xml::writer::escape_attr(id));
-            assert!(self.elements(jid, "pubsub/items/item").iter().any(|it| it.contains(&item)), "{node} {id}");
+            assert!(
+                self.elements(jid, "pubsub/items/item").iter().any(|it| it.contains(&item)),
+                "{node} {id}"
+            );
         }
         let prefs = self.elements(jid, "prefs");
         let [prefs] = prefs.as_slice() else { panic!("{prefs:?}") };
-        assert!(prefs.contains("default='roster'") && prefs.contains("<jid>spy@old.test</jid>"), "{prefs}");
-        assert_eq!(self.elements(jid, "vCard").len() + usize::from(self.has_vcard4(jid)), 1, "vCard");
+        assert!(
+            prefs.contains("default='roster'") && prefs.contains("<jid>spy@old.test</jid>"),
+            "{prefs}"
+        );
+        assert_eq!(
+            self.elements(jid, "vCard").len() + usize::from(self.has_vcard4(jid)),
+            1,
+            "vCard"
+        );
     }
 
     /// Where the legacy vCard is kept as a node.
@@ -166,13 +186,21 @@ impl Found {
             assert!(archive.len() >= wanted.len(), "{jid}");
             for (_, message) in wanted {
                 let from = message[1].as_str().expect("a sender");
-                assert!(archive.iter().any(|it| it.contains(&format!("from='{from}'"))), "{from}: {archive:?}");
+                assert!(
+                    archive.iter().any(|it| it.contains(&format!("from='{from}'"))),
+                    "{from}: {archive:?}"
+                );
             }
             let config = self.elements(jid, "query/x").concat();
-            for (name, field) in [("roomname", "muc#roomconfig_roomname"), ("whois", "muc#roomconfig_whois")] {
+            for (name, field) in
+                [("roomname", "muc#roomconfig_roomname"), ("whois", "muc#roomconfig_whois")]
+            {
                 let wanted = seen["config"][field][0].as_str().expect(name);
                 let wanted = crate::xml::writer::escape_text(wanted).into_owned();
-                assert!(config.contains(&format!("<field var='{field}'><value>{wanted}</value>")), "{config}");
+                assert!(
+                    config.contains(&format!("<field var='{field}'><value>{wanted}</value>")),
+                    "{config}"
+                );
             }
         }
     }

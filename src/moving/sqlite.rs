@@ -32,6 +32,7 @@ pub fn failed(path: &Path, error: &rusqlite::Error) -> SourceError {
 
 /// Whether it has a table with this column.
 pub fn has(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
-    let mut found = connection.prepare_cached("SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2")?;
+    let mut found =
+        connection.prepare_cached("SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2")?;
     found.exists((table, column))
 }

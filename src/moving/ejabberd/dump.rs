@@ -57,7 +57,8 @@ fn indexed(path: &Path, file: &File) -> Result<Index, SourceError> {
         let Some((offset, line)) = terms.start().map_err(failed)? else { break };
         let Some(term) = terms.term().map_err(failed)? else { break };
         let length = terms.read().saturating_sub(offset);
-        let [offset, length, line] = [offset, length, line].map(|it| i64::try_from(it).unwrap_or(i64::MAX));
+        let [offset, length, line] =
+            [offset, length, line].map(|it| i64::try_from(it).unwrap_or(i64::MAX));
         note(&index, &term, Record { kind: Kind::Passwd, at: 0, offset, length, line })
             .map_err(|error| at(path, error))?;
     }
@@ -109,11 +110,14 @@ fn note(index: &Index, term: &Term, record: Record) -> rusqlite::Result<()> {
             let kind = if room { Kind::RoomArchive } else { Kind::Archive };
             of(us(key), kind, rest.get(1).and_then(records::time).unwrap_or(0))
         }
-        "offline_msg" => of(us(key), Kind::Offline, rest.first().and_then(records::time).unwrap_or(0)),
+        "offline_msg" => {
+            of(us(key), Kind::Offline, rest.first().and_then(records::time).unwrap_or(0))
+        }
         "muc_room" => of(us(key), Kind::Room, 0),
         "muc_registered" => match (key.tuple(), rest.first().and_then(Term::text)) {
             ([us, service], Some(nick)) => {
-                let (jid, service) = (jid(us).unwrap_or_default(), service.text().unwrap_or_default());
+                let (jid, service) =
+                    (jid(us).unwrap_or_default(), service.text().unwrap_or_default());
                 index.add_nick(service, &jid, nick)
             }
             _ => index.add_other(table),
@@ -262,7 +266,8 @@ impl Dump {
         let offset = u64::try_from(record.offset).unwrap_or(u64::MAX);
         let length = usize::try_from(record.length).unwrap_or(0);
         let mut text = vec![0; length];
-        let read = self.file.seek(SeekFrom::Start(offset)).and_then(|_| self.file.read_exact(&mut text));
+        let read =
+            self.file.seek(SeekFrom::Start(offset)).and_then(|_| self.file.read_exact(&mut text));
         read.map_err(|error| SourceError { place: self.place(), what: error.to_string() })?;
         term::record(&text).map_err(|fault| {
             let what = format!("{}; has the file changed while it was read?", fault.what);
@@ -332,7 +337,8 @@ fn pieces(
         Kind::Item => return item(reading, fields).map(|it| vec![it]),
         Kind::State => {
             let affiliation = field(3)?.atom().and_then(records::affiliation);
-            if let (Some(word), Some(jid)) = (affiliation, field(0)?.tuple().first().and_then(jid)) {
+            if let (Some(word), Some(jid)) = (affiliation, field(0)?.tuple().first().and_then(jid))
+            {
                 reading.people.push((jid, word.to_owned()));
             }
             Vec::new()

@@ -14,7 +14,12 @@ pub fn write(term: &Term, namespace: &str) -> Result<String, String> {
     Ok(out)
 }
 
-fn element(term: &Term, namespace: Option<&str>, depth: usize, out: &mut String) -> Result<(), String> {
+fn element(
+    term: &Term,
+    namespace: Option<&str>,
+    depth: usize,
+    out: &mut String,
+) -> Result<(), String> {
     if depth > DEPTH_MAX {
         return Err(format!("its elements are nested deeper than {DEPTH_MAX}"));
     }
@@ -29,7 +34,9 @@ fn element(term: &Term, namespace: Option<&str>, depth: usize, out: &mut String)
     out.push_str(name);
     let mut declared = false;
     for attribute in attributes.list() {
-        let [key, value] = attribute.tuple() else { return Err("an attribute is no pair".to_owned()) };
+        let [key, value] = attribute.tuple() else {
+            return Err("an attribute is no pair".to_owned());
+        };
         let key = key.text().filter(|key| is_name(key)).ok_or("an attribute has no name")?;
         declared |= key == "xmlns";
         write_attribute(key, value.text().ok_or("an attribute is no text in UTF-8")?, out);
@@ -71,9 +78,16 @@ mod tests {
             {xmlel,<<"a">>,[{<<"xmlns">>,<<"urn:c">>}],[]}]}"#;
         assert_eq!(
             write(&term::one(text).expect("a term"), "jabber:client").as_deref(),
-            Ok("<message to='a&apos;b' xmlns='jabber:client'><body>&lt;x&gt;</body><a xmlns='urn:c'></a></message>")
+            Ok(
+                "<message to='a&apos;b' xmlns='jabber:client'><body>&lt;x&gt;</body><a xmlns='urn:c'></a></message>"
+            )
         );
-        for wrong in ["{xmlel,<<\"a b\">>,[],[]}", "a", "{xmlel,<<\"a\">>,[],[x]}", "{xmlel,<<\"a\">>,[{<<\"b='\">>,<<>>}],[]}"] {
+        for wrong in [
+            "{xmlel,<<\"a b\">>,[],[]}",
+            "a",
+            "{xmlel,<<\"a\">>,[],[x]}",
+            "{xmlel,<<\"a\">>,[{<<\"b='\">>,<<>>}],[]}",
+        ] {
             assert!(write(&term::one(wrong).expect("a term"), "n").is_err(), "{wrong}");
         }
     }

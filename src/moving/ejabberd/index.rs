@@ -87,27 +87,33 @@ impl Index {
 
     /// Notes a record.
     pub fn add(&self, owner: &Owner, it: Record) -> Result<()> {
-        let mut add = self.db.prepare_cached("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+        let mut add =
+            self.db.prepare_cached("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
         add.execute((&owner.0, &owner.1, it.kind as i64, it.at, it.offset, it.length, it.line))?;
         Ok(())
     }
 
     /// Notes a nick that is reserved at a service of rooms.
     pub fn add_nick(&self, service: &str, jid: &str, nick: &str) -> Result<()> {
-        self.db.prepare_cached("INSERT INTO nick VALUES (?1, ?2, ?3)")?.execute((service, jid, nick))?;
+        self.db
+            .prepare_cached("INSERT INTO nick VALUES (?1, ?2, ?3)")?
+            .execute((service, jid, nick))?;
         Ok(())
     }
 
     /// Notes a record of a table that is not read.
     pub fn add_other(&self, table: &str) -> Result<()> {
-        let sql = "INSERT INTO other VALUES (?1, 1) ON CONFLICT DO UPDATE SET records = records + 1";
+        let sql =
+            "INSERT INTO other VALUES (?1, 1) ON CONFLICT DO UPDATE SET records = records + 1";
         self.db.prepare_cached(sql)?.execute([table])?;
         Ok(())
     }
 
     /// All is noted.
     pub fn close(&self) -> Result<()> {
-        self.db.execute_batch("CREATE INDEX by_owner ON record (host, name, kind, at, offset); COMMIT;")
+        self.db.execute_batch(
+            "CREATE INDEX by_owner ON record (host, name, kind, at, offset); COMMIT;",
+        )
     }
 
     /// The next account or room behind one, in order.
@@ -126,7 +132,12 @@ impl Index {
     }
 
     /// The records of an owner, behind one of them; at most 500.
-    pub fn records(&self, owner: &Owner, after: Option<Record>, rooms: bool) -> Result<Vec<Record>> {
+    pub fn records(
+        &self,
+        owner: &Owner,
+        after: Option<Record>,
+        rooms: bool,
+    ) -> Result<Vec<Record>> {
         let sql = "SELECT kind, at, offset, length, line FROM record WHERE host = ?1 AND name = ?2
                    AND (kind, at, offset) > (?3, ?4, ?5) AND (kind >= 20) = ?6
                    ORDER BY kind, at, offset LIMIT 500";
@@ -151,14 +162,16 @@ impl Index {
 
     /// All nicks: service, address and nick.
     pub fn nicks(&self) -> Result<Vec<(String, String, String)>> {
-        let mut all = self.db.prepare("SELECT service, jid, nick FROM nick ORDER BY 1, 2 LIMIT 10000")?;
+        let mut all =
+            self.db.prepare("SELECT service, jid, nick FROM nick ORDER BY 1, 2 LIMIT 10000")?;
         let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         rows.collect()
     }
 
     /// The tables that are not read, with how much they have.
     pub fn others(&self) -> Result<Vec<(String, i64)>> {
-        let mut all = self.db.prepare("SELECT name, records FROM other ORDER BY name LIMIT 1000")?;
+        let mut all =
+            self.db.prepare("SELECT name, records FROM other ORDER BY name LIMIT 1000")?;
         let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
     }

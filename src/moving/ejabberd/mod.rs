@@ -21,7 +21,10 @@ use super::{sqlite, xep0227};
 pub fn open(path: &Path) -> Result<Box<dyn Source>, SourceError> {
     let mut first = Vec::new();
     let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut first));
-    read.map_err(|error| SourceError { place: path.display().to_string(), what: error.to_string() })?;
+    read.map_err(|error| SourceError {
+        place: path.display().to_string(),
+        what: error.to_string(),
+    })?;
     let text = first.trim_ascii_start();
     if first.starts_with(sqlite::MAGIC) {
         sql::open(path)

@@ -48,7 +48,12 @@ impl Scram<'_> {
 }
 
 /// An account.
-pub fn account(host: &str, name: &str, password: Option<&str>, scram: Option<Scram<'_>>) -> Vec<Piece> {
+pub fn account(
+    host: &str,
+    name: &str,
+    password: Option<&str>,
+    scram: Option<Scram<'_>>,
+) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let keys = scram.map(Scram::keys).transpose().unwrap_or_else(|why| {
         pieces.push(untaken("passwords", format!("{name}@{host}"), why));
@@ -94,7 +99,10 @@ pub fn contact(it: Contact<'_>, ask: &str, status: &str) -> Vec<Piece> {
     }
     // A stranger who only asked is no contact; ejabberd does not show it as one.
     if !(ask == "in" && it.subscription == "none" && it.name.is_empty() && it.groups.is_empty()) {
-        pieces.insert(0, parts::contact(Contact { asks: matches!(ask, "out" | "both" | "subscribe"), ..it }));
+        pieces.insert(
+            0,
+            parts::contact(Contact { asks: matches!(ask, "out" | "both" | "subscribe"), ..it }),
+        );
     }
     pieces
 }
@@ -250,8 +258,12 @@ mod tests {
         let pieces = passwd("h", "u", &term::one(password).expect("a term"));
         let [Piece::Account(it)] = pieces.as_slice() else { panic!("{pieces:?}") };
         let keys = it.keys.first().expect("keys");
-        assert_eq!((keys.hash, keys.iterations, keys.salt.as_slice()), (HashName::Sha256, 4096, &[5][..]));
-        let pieces = passwd("h", "u", &term::one(r#"{scram,<<"!">>,<<>>,<<>>,sha,1}"#).expect("a term"));
+        assert_eq!(
+            (keys.hash, keys.iterations, keys.salt.as_slice()),
+            (HashName::Sha256, 4096, &[5][..])
+        );
+        let pieces =
+            passwd("h", "u", &term::one(r#"{scram,<<"!">>,<<>>,<<>>,sha,1}"#).expect("a term"));
         assert!(matches!(pieces.as_slice(), [Piece::Account(_), Piece::Untaken { .. }]));
         let pieces = passwd("h", "u", &Term::Binary(b"secret".to_vec()));
         let [Piece::Account(it)] = pieces.as_slice() else { panic!("{pieces:?}") };
@@ -273,7 +285,10 @@ mod tests {
         );
         assert!(of("none", "both", "").contains("ask='subscribe'"));
         let stranger = r#"{roster,k,u,{<<"b">>,<<"x">>,<<>>},<<>>,none,in,[],<<>>,[]}"#;
-        assert_eq!(shown(&roster(&fields(stranger))), "<presence xmlns='jabber:client' type='subscribe' from='b@x'/>");
+        assert_eq!(
+            shown(&roster(&fields(stranger))),
+            "<presence xmlns='jabber:client' type='subscribe' from='b@x'/>"
+        );
         assert!(of("remove", "none", "").starts_with("Untaken"));
     }
 
@@ -282,11 +297,18 @@ mod tests {
         let text = r#"{privacy,u,<<"B">>,[{<<"B">>,[{listitem,jid,{<<>>,<<"bad">>,<<>>},deny,1,true,false,false,false,false}]},
             {<<"C">>,[{listitem,group,<<"G">>,deny,1,true,false,false,false,false}]}]}"#;
         let shown_lists = shown(&privacy_lists(&fields(text)));
-        assert!(shown_lists.starts_with("<item xmlns='urn:xmpp:blocking' jid='bad'/>\nUntaken"), "{shown_lists}");
+        assert!(
+            shown_lists.starts_with("<item xmlns='urn:xmpp:blocking' jid='bad'/>\nUntaken"),
+            "{shown_lists}"
+        );
         let text = r#"{archive_prefs,u,roster,[{<<"a">>,<<"x">>,<<>>}],[]}"#;
         let prefs = preferences(&fields(text)).expect("preferences");
-        assert!(shown(&[prefs]).contains("default='roster'><always><jid>a@x</jid></always><never/>"));
-        let options = term::one("[{access_model,open},{max_items,infinity},{persist_items,true},{title,<<\"T\">>}]");
+        assert!(
+            shown(&[prefs]).contains("default='roster'><always><jid>a@x</jid></always><never/>")
+        );
+        let options = term::one(
+            "[{access_model,open},{max_items,infinity},{persist_items,true},{title,<<\"T\">>}]",
+        );
         let node = shown(&[node("n", &options.expect("a term")).expect("a node")]);
         assert!(node.contains("<field var='pubsub#max_items'><value>max</value>"), "{node}");
         assert_eq!(time(&term::one("{1,2,3}").expect("a term")), Some(1_000_002_000_003));

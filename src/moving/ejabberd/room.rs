@@ -17,13 +17,21 @@ const FLAGS: [(&str, &str); 9] = [
     ("mam", "enablelogging"),
     ("allow_voice_requests", "allow_voice_requests"),
 ];
-const TEXTS: [(&str, &str); 4] =
-    [("title", "roomname"), ("description", "roomdesc"), ("password", "roomsecret"), ("lang", "lang")];
+const TEXTS: [(&str, &str); 4] = [
+    ("title", "roomname"),
+    ("description", "roomdesc"),
+    ("password", "roomsecret"),
+    ("lang", "lang"),
+];
 
 /// The room `jid`. `nick`: what nick somebody has reserved at the room's service.
 pub fn room(jid: &str, options: &Term, nick: &dyn Fn(&str) -> Option<String>) -> Vec<Piece> {
     if !options.get("persistent").is_some_and(Term::is_true) {
-        return vec![untaken("rooms", jid, "it was not persistent, and ended with its last occupant")];
+        return vec![untaken(
+            "rooms",
+            jid,
+            "it was not persistent, and ended with its last occupant",
+        )];
     }
     let mut pieces = vec![Piece::Room { jid: jid.to_owned() }, parts::room(&fields(options))];
     pieces.extend(others(options));
@@ -32,7 +40,8 @@ pub fn room(jid: &str, options: &Term, nick: &dyn Fn(&str) -> Option<String>) ->
     }
     let subject = options.get("subject").and_then(subject_text).filter(|it| !it.is_empty());
     if let Some(subject) = subject {
-        let author = options.get("subject_author").and_then(author_nick).filter(|it| !it.is_empty());
+        let author =
+            options.get("subject_author").and_then(author_nick).filter(|it| !it.is_empty());
         let from = author.map_or_else(|| jid.to_owned(), |nick| format!("{jid}/{nick}"));
         pieces.push(parts::room_subject(&from, subject, None));
     }
@@ -129,7 +138,9 @@ pub fn jid(term: &Term) -> Option<String> {
     let (user, server, resource) = match term.tuple() {
         [user, server, resource] => (user, server, resource),
         [user, server] => return Some(joined(user.text()?, server.text()?, "")),
-        [kind, user, server, resource, ..] if kind.atom() == Some("jid") => (user, server, resource),
+        [kind, user, server, resource, ..] if kind.atom() == Some("jid") => {
+            (user, server, resource)
+        }
         _ => return None,
     };
     Some(joined(user.text()?, server.text()?, resource.text()?))
@@ -162,9 +173,19 @@ mod tests {
                 other => format!("{other:?}"),
             })
             .collect();
-        let [_, config, owner, member, outcast, subject] = shown.as_slice() else { panic!("{shown:#?}") };
-        for (name, wanted) in [("roomname", "R &amp; D"), ("publicroom", "0"), ("whois", "anyone"), ("maxusers", "200")] {
-            assert!(config.contains(&format!("<field var='{FORM}{name}'><value>{wanted}</value>")), "{config}");
+        let [_, config, owner, member, outcast, subject] = shown.as_slice() else {
+            panic!("{shown:#?}")
+        };
+        for (name, wanted) in [
+            ("roomname", "R &amp; D"),
+            ("publicroom", "0"),
+            ("whois", "anyone"),
+            ("maxusers", "200"),
+        ] {
+            assert!(
+                config.contains(&format!("<field var='{FORM}{name}'><value>{wanted}</value>")),
+                "{config}"
+            );
         }
         assert!(owner.contains("jid='a@x' affiliation='owner'"), "{owner}");
         assert!(member.contains("nick='bobby'"), "{member}");

@@ -17,7 +17,8 @@ use crate::moving::sqlite;
 pub fn open(path: &Path) -> Result<Box<dyn Source>, SourceError> {
     let db = sqlite::open(path)?;
     let failed = |error| sqlite::failed(path, &error);
-    let wrong = |what: &str| SourceError { place: path.display().to_string(), what: what.to_owned() };
+    let wrong =
+        |what: &str| SourceError { place: path.display().to_string(), what: what.to_owned() };
     if !sqlite::has(&db, "users", "serverkey").map_err(failed)? {
         return Err(wrong("is a database, but not one of ejabberd: it lacks the table users"));
     }
@@ -37,7 +38,10 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>, SourceError> {
         path: path.to_owned(),
         db,
         only,
-        jobs: VecDeque::from([Job::NextAccount(String::new(), String::new()), Job::NextRoom(String::new(), String::new())]),
+        jobs: VecDeque::from([
+            Job::NextAccount(String::new(), String::new()),
+            Job::NextRoom(String::new(), String::new()),
+        ]),
         ready: VecDeque::new(),
         place: String::new(),
         done: 0,
@@ -143,7 +147,9 @@ impl Sql {
 
     /// Whether a table is there; old versions lack some, and a table may be elsewhere.
     fn has(&self, table: &str) -> Done<bool> {
-        self.db.prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?.exists([table])
+        self.db
+            .prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?
+            .exists([table])
     }
 
     fn account(&mut self, host: &str, name: &str) -> Done {
@@ -157,7 +163,9 @@ impl Sql {
             let mut statement = self.db.prepare_cached(&sql)?;
             let mut rows = statement.query((&of, name))?;
             match rows.next()? {
-                Some(row) => Some((row.get::<_, String>(0)?, row.get::<_, String>(1)?, credentials(row)?)),
+                Some(row) => {
+                    Some((row.get::<_, String>(0)?, row.get::<_, String>(1)?, credentials(row)?))
+                }
                 None => None,
             }
         };
@@ -180,10 +188,15 @@ impl Sql {
 
     fn parts_of(&mut self, host: String, name: String) {
         self.jobs.push_front(Job::NextAccount(host.clone(), name.clone()));
-        self.jobs.push_front(Job::Waiting { name: name.clone(), host: host.clone(), after: i64::MIN });
+        self.jobs.push_front(Job::Waiting {
+            name: name.clone(),
+            host: host.clone(),
+            after: i64::MIN,
+        });
         let after = (i64::MIN, 0);
         self.jobs.push_front(Job::Archive { name: name.clone(), host: Some(host.clone()), after });
-        let all = [Part::Nodes, Part::Prefs, Part::Privacy, Part::Private, Part::Vcard, Part::Roster];
+        let all =
+            [Part::Nodes, Part::Prefs, Part::Privacy, Part::Private, Part::Vcard, Part::Roster];
         for part in all {
             self.jobs.push_front(Job::Part(part, host.clone(), name.clone()));
         }
@@ -198,11 +211,14 @@ impl Sql {
             "SELECT grp FROM rostergroups WHERE {} AND username = ?2 AND jid = ?3 ORDER BY grp",
             self.at_host()
         );
-        let (mut contacts, mut of) = (self.db.prepare_cached(&sql)?, self.db.prepare_cached(&groups)?);
+        let (mut contacts, mut of) =
+            (self.db.prepare_cached(&sql)?, self.db.prepare_cached(&groups)?);
         let mut rows = contacts.query((host, name))?;
         while let Some(row) = rows.next()? {
             let jid: String = row.get(0)?;
-            let groups = of.query_map((host, name, &jid), |row| row.get(0))?.collect::<Done<Vec<String>>>()?;
+            let groups = of
+                .query_map((host, name, &jid), |row| row.get(0))?
+                .collect::<Done<Vec<String>>>()?;
             let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
             let (nick, subscription, ask, status): (String, String, String, Option<String>) =
                 (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
@@ -218,7 +234,13 @@ impl Sql {
                 "B" => "both",
                 _ => "none",
             };
-            let it = Contact { jid: &jid, name: &nick, subscription, groups: &groups, ..Contact::default() };
+            let it = Contact {
+                jid: &jid,
+                name: &nick,
+                subscription,
+                groups: &groups,
+                ..Contact::default()
+            };
             self.ready.extend(records::contact(it, ask, status.as_deref().unwrap_or_default()));
         }
         Ok(())
@@ -239,7 +261,8 @@ impl Sql {
 
     fn private(&mut self, host: &str, name: &str) -> Done {
         let (data, at) = (sqlite::bounded("data"), self.at_host());
-        let sql = format!("SELECT namespace, {data} FROM private_storage WHERE {at} AND username = ?2");
+        let sql =
+            format!("SELECT namespace, {data} FROM private_storage WHERE {at} AND username = ?2");
         let mut found = self.db.prepare_cached(&sql)?;
         let mut rows = found.query((host, name))?;
         while let Some(row) = rows.next()? {
@@ -275,15 +298,24 @@ impl Sql {
     }
 
     fn preferences(&mut self, host: &str, name: &str) -> Done {
-        let sql = format!("SELECT def, always, never FROM archive_prefs WHERE {} AND username = ?2", self.at_host());
+        let sql = format!(
+            "SELECT def, always, never FROM archive_prefs WHERE {} AND username = ?2",
+            self.at_host()
+        );
         let mut found = self.db.prepare_cached(&sql)?;
         let mut rows = found.query((host, name))?;
         while let Some(row) = rows.next()? {
             let [default, always, never]: [String; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
             match (jids(&always), jids(&never)) {
-                (Ok(always), Ok(never)) => self.ready.push_back(parts::preferences(&default, &always, &never)),
+                (Ok(always), Ok(never)) => {
+                    self.ready.push_back(parts::preferences(&default, &always, &never))
+                }
                 (Err(why), _) | (_, Err(why)) => {
-                    self.ready.push_back(untaken("archive preferences", format!("{name}@{host}"), why));
+                    self.ready.push_back(untaken(
+                        "archive preferences",
+                        format!("{name}@{host}"),
+                        why,
+                    ));
                 }
             }
         }
@@ -291,7 +323,9 @@ impl Sql {
     }
 
     fn nodes(&mut self, host: &str, name: &str) -> Done {
-        let mut found = self.db.prepare_cached("SELECT nodeid, node FROM pubsub_node WHERE host = ?1 ORDER BY 1 DESC")?;
+        let mut found = self.db.prepare_cached(
+            "SELECT nodeid, node FROM pubsub_node WHERE host = ?1 ORDER BY 1 DESC",
+        )?;
         let mut rows = found.query([format!("{name}@{host}")])?;
         while let Some(row) = rows.next()? {
             self.jobs.push_front(Job::Node(row.get(0)?, row.get(1)?));
@@ -300,12 +334,15 @@ impl Sql {
     }
 
     fn node(&mut self, number: i64, name: String) -> Done {
-        let mut options = self.db.prepare_cached("SELECT name, val FROM pubsub_node_option WHERE nodeid = ?1")?;
+        let mut options =
+            self.db.prepare_cached("SELECT name, val FROM pubsub_node_option WHERE nodeid = ?1")?;
         let mut rows = options.query([number])?;
         let mut fields = Vec::new();
         while let Some(row) = rows.next()? {
             let (option, value): (String, String) = (row.get(0)?, row.get(1)?);
-            fields.extend(term::one(&value).ok().and_then(|value| records::node_field(&option, &value)));
+            fields.extend(
+                term::one(&value).ok().and_then(|value| records::node_field(&option, &value)),
+            );
         }
         let sql = "SELECT jid, affiliation FROM pubsub_state WHERE nodeid = ?1 ORDER BY jid";
         let mut states = self.db.prepare_cached(sql)?;
@@ -389,7 +426,11 @@ impl Sql {
         let (mut count, mut bytes) = (0_usize, 0_usize);
         while let Some(row) = rows.next()? {
             let (seq, xml): (i64, String) = (row.get(0)?, row.get(1)?);
-            self.ready.push_back(records::waiting(&parts::declared(&xml, "jabber:client"), None, &host));
+            self.ready.push_back(records::waiting(
+                &parts::declared(&xml, "jabber:client"),
+                None,
+                &host,
+            ));
             (count, bytes) = (count.saturating_add(1), bytes.saturating_add(xml.len()));
             if count >= PAGE || bytes >= PAGE_BYTES {
                 self.jobs.push_front(Job::Waiting { name, host, after: seq });
@@ -411,7 +452,11 @@ impl Sql {
             let mut statement = self.db.prepare_cached(&sql)?;
             let mut rows = statement.query((host, name))?;
             match rows.next()? {
-                Some(row) => Some((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)),
+                Some(row) => Some((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, String>(2)?,
+                )),
                 None => None,
             }
         };
@@ -423,11 +468,17 @@ impl Sql {
             Ok(options) => {
                 let pieces = room::room(&jid, &options, &|of: &str| self.nick(&host, of));
                 if matches!(pieces.first(), Some(Piece::Room { .. })) {
-                    self.jobs.push_front(Job::Archive { name: jid, host: None, after: (i64::MIN, 0) });
+                    self.jobs.push_front(Job::Archive {
+                        name: jid,
+                        host: None,
+                        after: (i64::MIN, 0),
+                    });
                 }
                 self.ready.extend(pieces);
             }
-            Err(fault) => self.ready.push_back(untaken("rooms", jid, format!("its options: {fault}"))),
+            Err(fault) => {
+                self.ready.push_back(untaken("rooms", jid, format!("its options: {fault}")))
+            }
         }
         Ok(())
     }
@@ -442,7 +493,9 @@ impl Sql {
         if !self.has("muc_registered")? {
             return Ok(());
         }
-        let mut all = self.db.prepare("SELECT nick, jid, host FROM muc_registered ORDER BY 3, 2 LIMIT 10000")?;
+        let mut all = self
+            .db
+            .prepare("SELECT nick, jid, host FROM muc_registered ORDER BY 3, 2 LIMIT 10000")?;
         let mut rows = all.query([])?;
         while let Some(row) = rows.next()? {
             let [nick, jid, service]: [String; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];

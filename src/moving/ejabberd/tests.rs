@@ -5,7 +5,9 @@ use crate::moving::samples::{self, Found};
 
 fn judge(found: &Found) {
     let counts = found.counts();
-    for (what, wanted) in [("query/item", 11), ("archive/result", 20), ("offline-messages/message", 3)] {
+    for (what, wanted) in
+        [("query/item", 11), ("archive/result", 20), ("offline-messages/message", 3)]
+    {
         assert!(counts.get(what).is_some_and(|it| *it >= wanted), "{what}: {counts:#?}");
     }
     // Who is banned there gets another password.
@@ -17,7 +19,10 @@ fn judge(found: &Found) {
 
 #[test]
 fn a_real_dump_is_read() {
-    judge(&Found::of(open(&samples::folder().join("ejabberd.dump")).expect("it opens"), "ejabberd"));
+    judge(&Found::of(
+        open(&samples::folder().join("ejabberd.dump")).expect("it opens"),
+        "ejabberd",
+    ));
 }
 
 #[test]
@@ -50,7 +55,9 @@ fn the_old_schema_is_of_the_domain_that_the_file_is_named_after() {
         .expect("tables");
         path
     };
-    assert!(open(&make("ejabberd.db")).err().expect("unnamed").what.contains("named after the domain"));
+    assert!(
+        open(&make("ejabberd.db")).err().expect("unnamed").what.contains("named after the domain")
+    );
     let found = Found::of(open(&make("x.y.db")).expect("it opens"), "none");
     assert_eq!(found.accounts.keys().collect::<Vec<_>>(), ["a@x.y", "b@x.y"]);
     assert_eq!(found.untaken, Vec::<String>::new());
@@ -61,7 +68,8 @@ fn the_old_schema_is_of_the_domain_that_the_file_is_named_after() {
 fn a_broken_dump_says_where() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("dump");
-    std::fs::write(&path, "{tables,[]}.\n{passwd,{<<\"a\">>,<<\"x.y\">>},<<\"p\">>}.\n{roster,").expect("a file");
+    std::fs::write(&path, "{tables,[]}.\n{passwd,{<<\"a\">>,<<\"x.y\">>},<<\"p\">>}.\n{roster,")
+        .expect("a file");
     let error = open(&path).err().expect("torn");
     assert!(error.place.ends_with("dump:3"), "{error}");
     std::fs::write(&path, "Dear all,").expect("a file");
@@ -75,7 +83,10 @@ fn a_broken_dump_says_where() {
     .expect("a file");
     let found = Found::of(open(&path).expect("it opens"), "none");
     let untaken = found.untaken.join("\n");
-    assert!(untaken.contains("accounts gone@x.y") && untaken.contains("tables push_session"), "{untaken}");
+    assert!(
+        untaken.contains("accounts gone@x.y") && untaken.contains("tables push_session"),
+        "{untaken}"
+    );
     assert!(untaken.contains("dump:4"), "{untaken}");
     assert_eq!(found.parts_of("a@x.y").count(), 0);
 }

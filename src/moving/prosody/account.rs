@@ -32,7 +32,11 @@ pub fn account(host: &str, name: &str, it: &Table, details: &Table) -> Vec<Piece
     pieces.insert(0, Piece::Account(account));
     for (field, value) in details.texts().filter(|(field, _)| *field != "registered") {
         let which = format!("{field} {} of {name}@{host}", value.shown().unwrap_or_default());
-        pieces.push(untaken("registration details", which, "people keep them in their vCards here"));
+        pieces.push(untaken(
+            "registration details",
+            which,
+            "people keep them in their vCards here",
+        ));
     }
     pieces
 }
@@ -52,7 +56,9 @@ fn keys(it: &Table) -> Result<Option<ScramKeys>, String> {
         (64, 64) => HashName::Sha512,
         (length, _) => return Err(format!("its keys are of {length} bytes, which no hash makes")),
     };
-    let Some(Value::Text(salt)) = it.get("salt") else { return Err("it has keys, but no salt".to_owned()) };
+    let Some(Value::Text(salt)) = it.get("salt") else {
+        return Err("it has keys, but no salt".to_owned());
+    };
     let count = it.get("iteration_count").and_then(Value::number);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it is in the range
     let iterations = count
@@ -117,7 +123,8 @@ fn one(jid: &str, it: &Table) -> Piece {
 fn requests(pending: &Table, pieces: &mut Vec<Piece>) {
     for (jid, value) in pending.texts() {
         // With the whole stanza, since version 0.12; its sender is a full address there.
-        let stanza = value.table().and_then(|it| stanza::write(it, "jabber:client", &["stamp"]).ok());
+        let stanza =
+            value.table().and_then(|it| stanza::write(it, "jabber:client", &["stamp"]).ok());
         let stanza = stanza.filter(|it| it.starts_with("<presence"));
         pieces.push(match stanza {
             Some(stanza) => parts::whole(parts::sent_by(&stanza, jid)),
@@ -150,7 +157,10 @@ pub fn private(it: &Table) -> Vec<Piece> {
 
 /// The store `blocklist`: addresses, and something of its own under `false`.
 pub fn blocked(it: &Table) -> Vec<Piece> {
-    it.texts().filter(|(_, value)| **value != Value::Bool(false)).map(|(jid, _)| parts::blocked(jid)).collect()
+    it.texts()
+        .filter(|(_, value)| **value != Value::Bool(false))
+        .map(|(jid, _)| parts::blocked(jid))
+        .collect()
 }
 
 /// The denied addresses of the default list in the store `privacy`, which `mod_privacy` had; the rest is named.
@@ -167,7 +177,8 @@ pub fn privacy(it: &Table) -> Vec<Piece> {
             match (item.text("type"), item.text("action"), item.text("value")) {
                 (Some("jid"), Some("deny"), Some(jid)) => pieces.push(parts::blocked(jid)),
                 (kind, action, value) => {
-                    let [kind, action, value] = [kind, action, value].map(Option::unwrap_or_default);
+                    let [kind, action, value] =
+                        [kind, action, value].map(Option::unwrap_or_default);
                     let which = format!("{name}: {action} {kind} {value}");
                     pieces.push(untaken("privacy lists", which, "only denied addresses are taken"));
                 }
@@ -200,14 +211,14 @@ pub fn nodes(it: &Table) -> Vec<Piece> {
         let Some(node) = value.table() else { continue };
         let config = node.table("config").into_iter().flat_map(Table::texts);
         let config = config.filter(|(name, _)| !name.starts_with('_')); // its own notes
-        let fields: Vec<Field> = config.filter_map(|(name, value)| node_field(name, value)).collect();
+        let fields: Vec<Field> =
+            config.filter_map(|(name, value)| node_field(name, value)).collect();
         if !fields.is_empty() {
             pieces.push(parts::node(name, &fields));
         }
         let people = node.table("affiliations").into_iter().flat_map(Table::texts);
-        let people: Vec<_> = people
-            .filter_map(|(jid, it)| Some((jid.to_owned(), it.text()?.to_owned())))
-            .collect();
+        let people: Vec<_> =
+            people.filter_map(|(jid, it)| Some((jid.to_owned(), it.text()?.to_owned()))).collect();
         if !people.is_empty() {
             pieces.push(parts::node_affiliations(name, &people));
         }
@@ -260,7 +271,10 @@ mod tests {
         let pieces = account("h", "u", &table(&lua), &Table::default());
         let [Piece::Account(it)] = pieces.as_slice() else { panic!("{pieces:?}") };
         let keys = it.keys.first().expect("keys");
-        assert_eq!((keys.hash, keys.iterations, keys.salt.as_slice()), (HashName::Sha256, 10_000, &b"a-b"[..]));
+        assert_eq!(
+            (keys.hash, keys.iterations, keys.salt.as_slice()),
+            (HashName::Sha256, 10_000, &b"a-b"[..])
+        );
         assert_eq!(keys.stored_key, [15; 32]);
         assert!(!it.disabled);
         for wrong in [
@@ -269,10 +283,20 @@ mod tests {
             r#"{ stored_key = "0"; server_key = "00" }"#,
         ] {
             let pieces = account("h", "u", &table(wrong), &Table::default());
-            assert!(matches!(pieces.as_slice(), [Piece::Account(_), Piece::Untaken { .. }]), "{wrong}");
+            assert!(
+                matches!(pieces.as_slice(), [Piece::Account(_), Piece::Untaken { .. }]),
+                "{wrong}"
+            );
         }
-        let pieces = account("h", "u", &table(r#"{ password = "p"; disabled = true; created = 1.5 }"#), &table("{ email = \"e@x\" }"));
-        let [Piece::Account(it), Piece::Untaken { .. }] = pieces.as_slice() else { panic!("{pieces:?}") };
+        let pieces = account(
+            "h",
+            "u",
+            &table(r#"{ password = "p"; disabled = true; created = 1.5 }"#),
+            &table("{ email = \"e@x\" }"),
+        );
+        let [Piece::Account(it), Piece::Untaken { .. }] = pieces.as_slice() else {
+            panic!("{pieces:?}")
+        };
         assert_eq!((it.password.as_ref().map(|it| it.0.as_str()), it.disabled), (Some("p"), true));
         assert_eq!(it.created, Some(1_500_000));
     }
@@ -304,12 +328,19 @@ mod tests {
                 affiliations = { ["a@x"] = "owner" } }; old = true }"#,
         ));
         let text = shown(&nodes);
-        assert!(text.contains("<field var='pubsub#max_items'><value>max</value></field>"), "{text}");
+        assert!(
+            text.contains("<field var='pubsub#max_items'><value>max</value></field>"),
+            "{text}"
+        );
         assert!(text.contains("<affiliation jid='a@x' affiliation='owner'/>"), "{text}");
         let blocks = blocked(&table(r#"{ [false] = { created = 1 }; ["a@x"] = true }"#));
         assert_eq!(shown(&blocks), "<item xmlns='urn:xmpp:blocking' jid='a@x'/>");
-        let prefs = preferences(&table(r#"{ [false] = "roster"; ["a@x"] = true; ["b@x"] = false }"#));
-        assert!(shown(&[prefs]).contains("default='roster'><always><jid>a@x</jid></always><never><jid>b@x</jid>"));
+        let prefs =
+            preferences(&table(r#"{ [false] = "roster"; ["a@x"] = true; ["b@x"] = false }"#));
+        assert!(
+            shown(&[prefs])
+                .contains("default='roster'><always><jid>a@x</jid></always><never><jid>b@x</jid>")
+        );
         let stored = r#"{ ["e:n:s"] = { name = "e"; attr = { xmlns = "n:s" }; "x" } }"#;
         assert_eq!(shown(&private(&table(stored))), "<e xmlns='n:s'>x</e>");
     }

@@ -230,16 +230,19 @@ mod tests {
         }
     }
 
+    fn link(to: &Path, at: &Path) {
+        std::os::unix::fs::symlink(to, at).expect("a link");
+    }
+
     #[test]
     fn no_link_is_followed() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().join("data");
         fs::create_dir_all(root.join("a%2eb/roster")).expect("folders");
         fs::write(folder.path().join("secret.dat"), "return { 1 };").expect("a file");
-        let link = std::os::unix::fs::symlink::<&Path, &Path>;
-        link(&folder.path().join("secret.dat"), &root.join("a%2eb/roster/eve.dat")).expect("a link");
-        link(folder.path(), &root.join("a%2eb/vcard")).expect("a link");
-        link(folder.path(), &root.join("c%2ed")).expect("a link");
+        link(&folder.path().join("secret.dat"), &root.join("a%2eb/roster/eve.dat"));
+        link(folder.path(), &root.join("a%2eb/vcard"));
+        link(folder.path(), &root.join("c%2ed"));
         fs::write(root.join("a%2eb/roster/bob.dat"), "return { 1 };\n").expect("a file");
         let data = Folder::open(&root).expect("open");
         assert_eq!(data.hosts(), Ok(vec!["a.b".to_owned()]));

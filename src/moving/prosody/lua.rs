@@ -280,7 +280,8 @@ fn fraction<R: BufRead>(scanner: &mut Scanner<R>) -> Result<Value, Fault> {
 }
 
 fn number<R: BufRead>(scanner: &mut Scanner<R>) -> Result<Value, Fault> {
-    let word = scanner.word(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.'))?;
+    let word =
+        scanner.word(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.'))?;
     match word.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(Value::Number(number)),
         _ => Err(scanner.fault(format!("{word:?} is no number"))),

@@ -36,7 +36,15 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>, SourceError> {
     }
     let jobs = hosts.into_iter().map(Job::Host).collect();
     let place = path.display().to_string();
-    Ok(Box::new(Prosody { stores, jobs, ready: VecDeque::new(), open: None, place, done: 0, total: 0 }))
+    Ok(Box::new(Prosody {
+        stores,
+        jobs,
+        ready: VecDeque::new(),
+        open: None,
+        place,
+        done: 0,
+        total: 0,
+    }))
 }
 
 /// What is to be read next.
@@ -189,7 +197,9 @@ impl Prosody {
             }
             Job::Room { host, name, persistent } => self.room(&host, &name, persistent),
             Job::Log { host, name } => self.list(&host, Some(&name), "muc_log", Items::Log),
-            Job::Uploads(host) => self.list(&host, None, "uploads", Items::Uploads { host: host.clone() }),
+            Job::Uploads(host) => {
+                self.list(&host, None, "uploads", Items::Uploads { host: host.clone() })
+            }
             Job::Done => self.done = self.done.saturating_add(1),
         }
         Ok(())
@@ -275,7 +285,9 @@ impl Prosody {
             Part::Private => account::private(&table),
             Part::Blocks => account::blocked(&table),
             // It was moved to the block list when there was none (mod_blocklist).
-            Part::Privacy if self.stores.value(host, Some(user), "blocklist")?.is_some() => Vec::new(),
+            Part::Privacy if self.stores.value(host, Some(user), "blocklist")?.is_some() => {
+                Vec::new()
+            }
             Part::Privacy => account::privacy(&table),
             Part::Preferences => vec![account::preferences(&table)],
             Part::Nodes => self.nodes(host, user, &table),
@@ -379,7 +391,9 @@ impl Prosody {
         };
         let file = self.stores.upload(host, &item.key).map_err(|error| error.to_string())?;
         let Some(file) = file else {
-            return Err(format!("{name} of {owner}: the file is not there (it was never sent, or has expired)"));
+            return Err(format!(
+                "{name} of {owner}: the file is not there (it was never sent, or has expired)"
+            ));
         };
         self.ready.push_back(Piece::Account(MovedAccount {
             host: domain.to_owned(),
@@ -388,7 +402,14 @@ impl Prosody {
         }));
         let kind = if kind.is_empty() { "application/octet-stream".to_owned() } else { kind };
         let body = Box::new(file);
-        Ok(Some(Piece::File(MovedFile { name, media_type: kind, size, at: item.at, url: None, body })))
+        Ok(Some(Piece::File(MovedFile {
+            name,
+            media_type: kind,
+            size,
+            at: item.at,
+            url: None,
+            body,
+        })))
     }
 }
 

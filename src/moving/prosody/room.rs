@@ -15,7 +15,11 @@ pub fn room(jid: &str, it: &Table, persistent: bool) -> Vec<Piece> {
         return vec![untaken("rooms", jid, "it was destroyed")];
     }
     if !persistent && !data.is("persistent") {
-        return vec![untaken("rooms", jid, "it was not persistent, and ended with its last occupant")];
+        return vec![untaken(
+            "rooms",
+            jid,
+            "it was not persistent, and ended with its last occupant",
+        )];
     }
     let mut pieces = vec![Piece::Room { jid: jid.to_owned() }, parts::room(&fields(data))];
     pieces.extend(others(data));
@@ -87,7 +91,8 @@ const KNOWN: [&str; 18] = [
 
 /// Settings that there is no field for.
 fn others(data: &Table) -> impl Iterator<Item = Piece> {
-    let others = data.texts().filter(|(name, value)| !KNOWN.contains(name) && **value != Value::Bool(false));
+    let others =
+        data.texts().filter(|(name, value)| !KNOWN.contains(name) && **value != Value::Bool(false));
     others.map(|(name, value)| {
         let which = format!("{name} = {}", value.shown().unwrap_or_else(|| "a table".to_owned()));
         untaken("room configurations", which, "there is no such setting here")
@@ -131,9 +136,17 @@ mod tests {
                 other => format!("{other:?}"),
             })
             .collect();
-        let [_, config, owner, member, king, subject] = shown.as_slice() else { panic!("{shown:#?}") };
-        for (name, wanted) in [("roomname", "R &amp; D"), ("publicroom", "0"), ("roomsecret", "p"), ("whois", "anyone")] {
-            let wanted = format!("<field var='muc#roomconfig_{name}'><value>{wanted}</value></field>");
+        let [_, config, owner, member, king, subject] = shown.as_slice() else {
+            panic!("{shown:#?}")
+        };
+        for (name, wanted) in [
+            ("roomname", "R &amp; D"),
+            ("publicroom", "0"),
+            ("roomsecret", "p"),
+            ("whois", "anyone"),
+        ] {
+            let wanted =
+                format!("<field var='muc#roomconfig_{name}'><value>{wanted}</value></field>");
             assert!(config.contains(&wanted), "{config}");
         }
         assert!(owner.contains("jid='a@x' affiliation='owner'/>"), "{owner}");

@@ -100,8 +100,10 @@ mod tests {
             { name = "active"; attr = { xmlns = "urn:c" } }; }"#;
         assert_eq!(
             written(lua).as_deref(),
-            Ok("<message xmlns='jabber:client' to='a&apos;b' xmlns:ns1='urn:y' ns1:z='1' xml:lang='de'>\
-                <body>a&lt;bä</body><active xmlns='urn:c'/></message>")
+            Ok(
+                "<message xmlns='jabber:client' to='a&apos;b' xmlns:ns1='urn:y' ns1:z='1' xml:lang='de'>\
+                <body>a&lt;bä</body><active xmlns='urn:c'/></message>"
+            )
         );
     }
 

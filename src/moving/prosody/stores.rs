@@ -70,7 +70,8 @@ impl Stores {
     /// `path`: the data folder, or a database of Prosody (then the files of uploads are looked for beside it).
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         if path.is_file() {
-            let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder =
+                path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let database = Some(Database::open(path)?);
             return Ok(Self { folder: Folder::open(folder)?, database, files: false });
         }
@@ -140,14 +141,18 @@ impl Stores {
             cursors.push(Cursor::Rows(Box::new(Rows::new(host, user, store))));
         }
         if self.files {
-            cursors.extend(self.folder.list(host, user, store)?.map(|it| Cursor::File(Box::new(it))));
+            cursors
+                .extend(self.folder.list(host, user, store)?.map(|it| Cursor::File(Box::new(it))));
         }
         Ok(cursors)
     }
 
     /// The next item; none at the end. An error of the inner result is of this item alone.
     #[allow(clippy::type_complexity)] // both are as simple as they can be
-    pub fn item(&self, cursor: &mut Cursor) -> Result<Option<Result<Item, SourceError>>, SourceError> {
+    pub fn item(
+        &self,
+        cursor: &mut Cursor,
+    ) -> Result<Option<Result<Item, SourceError>>, SourceError> {
         let place = self.place(cursor);
         let wrong = |what: &str| SourceError { place: place.clone(), what: what.to_owned() };
         match cursor {

@@ -19,7 +19,9 @@ fn database(folder: &Path) -> PathBuf {
 
 fn judge(found: &Found) {
     let counts: BTreeMap<&str, usize> = found.counts();
-    for (what, wanted) in [("query/item", 12), ("archive/result", 20), ("offline-messages/message", 3)] {
+    for (what, wanted) in
+        [("query/item", 12), ("archive/result", 20), ("offline-messages/message", 3)]
+    {
         assert!(counts.get(what).is_some_and(|it| *it >= wanted), "{what}: {counts:#?}");
     }
     found.judge_passwords(&[]);
@@ -53,7 +55,10 @@ fn a_broken_file_is_named_and_the_rest_is_read() {
     write("roster/ann.dat", "return {\n\n x");
     write("roster/bob.dat", "return { [\"z@x\"] = { subscription = \"both\" } };");
     write("roster/eve.dat", "return {};");
-    write("archive/ann.list", "item({ name = \"message\"; attr = {} });\nitem({ name = \"message\"");
+    write(
+        "archive/ann.list",
+        "item({ name = \"message\"; attr = {} });\nitem({ name = \"message\"",
+    );
     let found = Found::of(open(folder.path()).expect("it opens"), "none");
     let untaken = found.untaken.join("\n");
     assert!(untaken.contains("accounts eve@a.b"), "{untaken}");
@@ -71,6 +76,8 @@ fn what_is_no_data_of_prosody_says_so() {
     assert!(open(folder.path()).err().expect("empty").what.contains("no data of Prosody"));
     assert!(open(&folder.path().join("nowhere")).is_err());
     let other = folder.path().join("other.sqlite");
-    rusqlite::Connection::open(&other).and_then(|it| it.execute_batch("CREATE TABLE a (b)")).expect("a database");
+    rusqlite::Connection::open(&other)
+        .and_then(|it| it.execute_batch("CREATE TABLE a (b)"))
+        .expect("a database");
     assert!(open(&other).err().expect("another").what.contains("not one of Prosody"));
 }
