@@ -3,6 +3,7 @@
 mod dump;
 mod element;
 mod index;
+mod jobs;
 mod records;
 mod room;
 mod sql;

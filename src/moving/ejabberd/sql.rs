@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Row};
 
+use super::jobs::{Job, Part};
 use super::records::{self, Privacy, Scram};
 use super::room;
 use super::term;
@@ -49,36 +50,6 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>, SourceError> {
     };
     sql.nicks().map_err(failed)?;
     Ok(Box::new(sql))
-}
-
-/// What is to be read next.
-#[derive(Debug)]
-enum Job {
-    /// The account behind this one: domain and name.
-    NextAccount(String, String),
-    /// A part of an account.
-    Part(Part, String, String),
-    /// A node of an account, by its number and name.
-    Node(i64, String),
-    /// Its items behind this time and row.
-    Items(i64, String, String, i64),
-    /// An archive behind this time and row: of an account or a room as the table has it, at a domain or at any.
-    Archive { name: String, host: Option<String>, after: (i64, i64) },
-    /// Messages that wait behind this row.
-    Waiting { name: String, host: String, after: i64 },
-    /// The room behind this one: service and name.
-    NextRoom(String, String),
-}
-
-/// What an account has, in the order in which it is read.
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    Roster,
-    Vcard,
-    Private,
-    Privacy,
-    Prefs,
-    Nodes,
 }
 
 /// Rows that are read at once.
