@@ -10,7 +10,7 @@
 //! | 4 | [`stream`], [`store`] | sans-I/O negotiation; transactions. Neither sees the other |
 //! | 5 | [`router`] | who is where; the one verb `route` |
 //! | 6 | [`modules`], [`admin`] | the XEPs; the operator's verbs |
-//! | 7 | [`session`], [`peer`], [`net`] | one task per stream, of clients and of servers; sockets and TLS |
+//! | 7 | [`session`], [`peer`], [`net`], [`moving`] | one task per stream, of clients and of servers; sockets and TLS; moving in and out |
 //! | 8 | [`server`] | wiring, config file, command line, signals |
 //!
 //! `docs/architecture.md` describes the data flow and the invariants.
@@ -36,6 +36,8 @@ pub mod xml;
 pub mod admin;
 #[cfg(feature = "server")]
 pub mod modules;
+#[cfg(feature = "server")]
+pub mod moving;
 #[cfg(feature = "server")]
 pub mod net;
 #[cfg(feature = "server")]

@@ -16,6 +16,16 @@ pub fn stamp(at: SystemTime) -> String {
     text.unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
 }
 
+/// The same of microseconds since 1970, without loss: XEP-0082 §3.2 allows any number of digits.
+pub fn exact(micros: i64) -> String {
+    let whole = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    let parts =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+    let at = OffsetDateTime::from(from_micros(micros));
+    let text = if micros % 1_000_000 == 0 { at.format(&whole) } else { at.format(&parts) };
+    text.unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
+}
+
 /// Reads a XEP-0082 DateTime; `None` for anything else.
 pub fn parse(text: &str) -> Option<SystemTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from)
@@ -59,6 +69,9 @@ mod tests {
         assert_eq!(parse(&stamp(at)), Some(at));
         assert_eq!(stamp(from_micros(0)), "1970-01-01T00:00:00Z");
         assert_eq!(parse("yesterday"), None);
+        for micros in [0, 1_000_000, 1_790_000_000_000_001] {
+            assert_eq!(parse(&exact(micros)), Some(from_micros(micros)));
+        }
         assert_eq!(stamp(from_micros(WRITTEN)), "2026-01-01T00:00:00Z");
         assert_eq!(plausible(at), at);
         assert!(is_plausible(at) && !is_plausible(from_micros(7)));

@@ -7,6 +7,7 @@ mod component;
 mod create;
 mod cx;
 mod module;
+mod moves;
 mod reply;
 mod requester;
 mod spec;
@@ -28,6 +29,10 @@ pub use module::{
     PresencePayload, PresenceStamp, PrivateXml, Quiet, Release, ResourceRemoved, RunCommand,
     Serves, Service, Serving, SessionEnded, Sessions, Stage, StreamFeature, Target, ToClient,
     WantedChanged, WebCx, WebRoutes, Write,
+};
+pub use moves::{
+    Give, Giving, Holder, Moved, MovedRooms, Moves, Opened, Out, Own, Owner, Settle, Tag,
+    Take, Taken, Taking, Untaken,
 };
 pub use reply::{ClientDelivery, Effect, PresenceEffect, Reply, SessionEnd, Unanswered};
 pub use requester::{Admission, Channel, Client, Guest, Requester, Via};

@@ -2,6 +2,8 @@
 //! Stanzas from a blocked entity are stopped before anything else happens to them; stanzas to one are
 //! refused.
 
+mod moves;
+
 use std::future::ready;
 use std::sync::Arc;
 
@@ -58,6 +60,7 @@ pub const MODULE: Module = Module {
     sessions: Some(sessions),
     sql: &[CATALOGUE],
     weights: &[WEIGHT],
+    moves: moves::MOVES,
     ..Module::EMPTY
 };
 

@@ -2,6 +2,8 @@
 //! classifies a message; the router keeps the books (`router/owed.rs`), the archive or the mailbox holds the
 //! row, and a session that accepts messages claims it.
 
+mod moves;
+
 use super::Config;
 use super::api::{Module, On, Passage, Phase, Spec, Verdict};
 use crate::router::registry::{AccountEntry, AccountStatus};
@@ -24,6 +26,7 @@ pub const MODULE: Module = Module {
         On::Account(ns::STANZA_ID),
     ],
     incoming: &[(Phase::Archive, keep)],
+    moves: moves::MOVES,
     ..Module::EMPTY
 };
 

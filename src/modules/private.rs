@@ -1,5 +1,7 @@
 //! XEP-0049: Private XML Storage: elements that the clients of an account keep for themselves.
 
+mod moves;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,7 @@ pub const MODULE: Module = Module {
     ],
     sql: &[CATALOGUE],
     weights: &[WEIGHT],
+    moves: moves::MOVES,
     ..Module::EMPTY
 };
 
@@ -250,6 +253,7 @@ const AT_ONCE_MAX: usize = 500;
 
 crate::store::sql! {
     ALL = "SELECT name, element FROM private_xml WHERE account = $1 AND ns = $2 ORDER BY name, nth";
+    ALL_OF = "SELECT ns, name, element FROM private_xml WHERE account = $1 ORDER BY ns, name, nth";
     ADD = "INSERT INTO private_xml (account, ns, name, nth, element) VALUES ($1, $2, $3, $4, $5)";
     REMOVE = "DELETE FROM private_xml WHERE account = $1 AND ns = $2 AND name = $3";
     WEIGHT = "SELECT COALESCE(SUM(OCTET_LENGTH(ns) + OCTET_LENGTH(name) + OCTET_LENGTH(element)), 0), COUNT(*) \

@@ -1,5 +1,7 @@
 //! RFC 6121 §2: rosters, with versioning.
 
+mod moves;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -70,6 +72,7 @@ pub const MODULE: Module = Module {
             handler: |_, _| Box::pin(std::future::ready(Err(StanzaError::forbidden()))),
         },
     ],
+    moves: moves::MOVES,
     ..Module::EMPTY
 };
 

@@ -2,6 +2,7 @@
 
 mod args;
 mod args_list;
+mod args_moving;
 mod args_room;
 mod args_s2s;
 mod args_team;
@@ -15,6 +16,7 @@ mod lab;
 mod lab_folder;
 mod location;
 mod manual;
+mod moving;
 mod qr;
 mod reports;
 mod room;
@@ -88,6 +90,8 @@ pub fn main(runners: Runners) -> ExitCode {
         Command::Reports(verb) => return reports::main(&cli.common, verb),
         Command::Man { folder } => return manual::pages(&folder),
         Command::Completions { shell } => return manual::completions(shell),
+        Command::Import(args) => return moving::import(&cli.common, &args),
+        Command::Export(args) => return moving::export(&cli.common, &args),
         Command::Backup { file } => return backup::backup(&cli.common, &file),
         Command::Restore { file } => return backup::restore(&cli.common, &file),
     };

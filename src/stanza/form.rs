@@ -38,6 +38,16 @@ impl<'d> Form<'d> {
         forms.map(|form| Self::of(form, &["submit"])).collect()
     }
 
+    /// Reads the form in an element of exported data, where it may be of any type but `cancel` (XEP-0227 §4.10.1).
+    pub fn moved(payload: Node<'d>) -> Result<Option<Self>, StanzaError> {
+        Self::of_type(payload, &["form", "submit", "result"])
+    }
+
+    /// The same, of the form itself.
+    pub fn moved_form(form: Node<'d>) -> Result<Self, StanzaError> {
+        Self::of(form, &["form", "submit", "result"])
+    }
+
     fn of_type(payload: Node<'d>, types: &[&str]) -> Result<Option<Self>, StanzaError> {
         let mut forms = payload.children().filter(|child| child.is(ns::DATA_FORM, "x"));
         let Some(form) = forms.next() else { return Ok(None) };

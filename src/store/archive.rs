@@ -2,6 +2,7 @@
 
 mod append;
 mod catalogue;
+mod moved;
 mod pages;
 mod retention;
 mod retracted;
@@ -9,8 +10,9 @@ mod times;
 mod unindexed;
 mod weight;
 
-pub use append::{Entry, RowKind, append, append_behind};
+pub use append::{Entry, RowKind, append, append_behind, append_old};
 pub(super) use catalogue::catalogue;
+pub use moved::{around, free_from, of_moment};
 pub use pages::{
     Archived, Direction, Filter, Head, Page, Peer, Point, TABLE, bounds, count, first, get, head,
     page, position_of,

@@ -225,6 +225,20 @@ impl Store {
         open::upgrade_of(path)
     }
 
+    /// Runs `f` in one transaction that reads, also while a server has the database. Blocks as long as `f` does.
+    /// The schema must be this release's.
+    pub fn look<T>(
+        path: &Path,
+        f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError>,
+    ) -> Result<Result<T, StoreError>, OpenError> {
+        if let Some((from, to)) = open::upgrade_of(path)? {
+            let what = format!("its schema is {from}, and this release reads {to}; start the server once");
+            return Err(OpenError::Other { path: path.to_owned(), what });
+        }
+        let engine = Engine::reader(path)?;
+        Ok(readers::run(&engine, f))
+    }
+
     /// Reads the whole file and returns what is wrong with it; an empty list means a healthy database. Slow:
     /// for `stonechat check --deep`, not for the start.
     pub fn deep_check(path: &Path) -> Result<Vec<String>, OpenError> {

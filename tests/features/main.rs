@@ -48,6 +48,7 @@ mod limits;
 mod logins;
 mod metrics;
 mod migration;
+mod moving;
 mod muc;
 mod muc_activity;
 mod muc_admin;

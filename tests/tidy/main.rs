@@ -24,7 +24,7 @@ const FLOORS: &[&[&str]] = &[
     &["stream", "store"],
     &["router"],
     &["modules", "admin"],
-    &["session", "peer", "net"],
+    &["session", "peer", "net", "moving"],
     &["server"],
 ];
 
@@ -46,6 +46,8 @@ const MODULES_BESIDE: &[(&str, &str)] = &[
     ("invite", "subscription"),
     // A room has an archive, too.
     ("muc", "mam"),
+    // A message that waits may be in the archive.
+    ("offline", "mam"),
     ("pep", "caps"),
     ("pep", "pubsub"),
     ("register", "roster"),

@@ -11,6 +11,7 @@ use super::super::pubsub::request::Request;
 use super::super::pubsub::service::Service as NodeService;
 use super::super::{Config, SessionState, Shared};
 use super::command::{Answers, StageOutcome};
+use super::moves::Moves;
 use super::reply::{ClientDelivery, PresenceEffect, Reply, SessionEnd};
 use super::requester::{Client, Requester};
 use super::spec::{Identity, InfoForm, On, Spec};
@@ -152,6 +153,8 @@ pub struct Module {
     pub sql: &'static [&'static [(&'static str, &'static str)]],
     /// For the quota: bytes and rows of an account in its tables.
     pub weights: &'static [&'static str],
+    /// How its data moves in from other servers and out to them.
+    pub moves: Moves,
     /// A client made an account: writes what it is to have, in the same transaction.
     pub account_created: Option<AccountCreated>,
     /// Somebody is being blocked (XEP-0191 §3.3): what else the request asks to be written.
@@ -229,6 +232,7 @@ impl Module {
         probe: None,
         sql: &[],
         weights: &[],
+        moves: Moves::NONE,
         account_created: None,
         blocks: None,
         account_deleted: None,

@@ -2,6 +2,7 @@
 //! one (XEP-0398).
 
 mod image;
+mod moves;
 mod nodes;
 mod shown;
 mod stored;
@@ -39,6 +40,7 @@ pub const MODULE: Module = Module {
     ],
     sql: &[stored::CATALOGUE],
     weights: stored::WEIGHTS,
+    moves: moves::MOVES,
     ..Module::EMPTY
 };
 

@@ -5,6 +5,7 @@
 
 mod convert;
 pub mod given;
+mod moves;
 mod notices;
 
 use super::api::{Cx, Followed, Module, NodeMirror, NodeWatch, On, PrivateXml, Spec};
@@ -54,6 +55,7 @@ pub const MODULE: Module = Module {
     watches: &[watch(BOOKMARKS), watch(STORAGE)],
     sql: &[notices::CATALOGUE],
     weights: notices::WEIGHTS,
+    moves: moves::MOVES,
     ..Module::EMPTY
 };
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod keep;
+pub mod moves;
 mod policy;
 mod preferences;
 mod query;
@@ -97,6 +98,7 @@ pub const MODULE: Module = Module {
     outgoing: &[(Phase::Archive, keep::sent)],
     sessions: Some(keep::sessions),
     every: Some((Duration::from_secs(3_600), retention::run)),
+    moves: moves::MOVES,
     ..Module::EMPTY
 };
 

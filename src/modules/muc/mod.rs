@@ -37,6 +37,7 @@ mod looks;
 mod mam;
 mod members;
 mod moderate;
+mod moves;
 mod names;
 mod nick;
 mod outputs;
@@ -131,7 +132,13 @@ pub const MODULE: Module = Module {
         on_service(channels::SEARCH, "search", |cx, iq| Box::pin(channels::search(cx, iq))),
     ],
     figures: Some(|cx| Box::pin(std::future::ready(figures::figures(&cx.server.shared().muc)))),
-    sql: &[rows::CATALOGUE, verbs::CATALOGUE, called::CATALOGUE, activity::CATALOGUE],
+    sql: &[
+        rows::CATALOGUE,
+        verbs::CATALOGUE,
+        called::CATALOGUE,
+        activity::CATALOGUE,
+        moves::CATALOGUE,
+    ],
     every: Some((Duration::from_secs(60), |job| {
         Box::pin(async move {
             let idle = Duration::from_secs(job.config.muc.idle_secs);
@@ -147,6 +154,7 @@ pub const MODULE: Module = Module {
         })
     }),
     stopped: Some(restart::stopped),
+    moves: moves::MOVES,
     ..Module::EMPTY
 };
 

@@ -108,7 +108,7 @@ impl Room {
 }
 
 /// The vCard as it is stored, nothing for an empty one, and the hashes of its photos.
-fn read(vcard: Node<'_>, max: usize) -> Result<(Option<Vec<u8>>, Vec<String>), StanzaError> {
+pub(super) fn read(vcard: Node<'_>, max: usize) -> Result<(Option<Vec<u8>>, Vec<String>), StanzaError> {
     if vcard.first_child().is_none() {
         return Ok((None, Vec::new()));
     }

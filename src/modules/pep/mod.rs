@@ -13,6 +13,7 @@ mod fan_out;
 mod heard;
 mod last;
 mod lost;
+pub mod moves;
 mod owner;
 mod remote;
 
@@ -69,6 +70,7 @@ pub const MODULE: Module = Module {
             last::unavailable(cx, client);
         }
     }),
+    moves: moves::MOVES,
     ..Module::EMPTY
 };
 

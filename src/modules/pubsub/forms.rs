@@ -24,6 +24,11 @@ impl Settings {
         Self(fields.collect())
     }
 
+    /// Fields by their names behind `pubsub#`, with all their values.
+    pub(super) fn whole(fields: impl Iterator<Item = (&'static str, Vec<String>)>) -> Self {
+        Self(fields.map(|(name, values)| (format!("pubsub#{name}"), values)).collect())
+    }
+
     /// Whether this field is there.
     pub(super) fn mentions(&self, var: &str) -> bool {
         self.0.iter().any(|(name, _)| name == var)
@@ -209,7 +214,8 @@ const META_FIELDS: &[&str] = &[
     "publish_model",
     "max_items",
 ];
-const NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
+/// FORM_TYPE of a configuration.
+pub(super) const NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
 const PUBLISH_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
 const META_DATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
 

@@ -19,6 +19,7 @@ mod feed;
 mod fields;
 mod forms;
 mod manage;
+pub mod moves;
 mod publish;
 pub(super) mod request;
 mod retrieve;

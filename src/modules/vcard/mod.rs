@@ -3,6 +3,7 @@
 //! (XEP-0398), and in no vCard.
 
 mod convert;
+mod moves;
 mod property;
 
 use std::time::SystemTime;
@@ -47,6 +48,7 @@ pub const MODULE: Module = Module {
             follow: |tx, service, what| follow(tx, service, what, (&NEW, &OLD)),
         },
     ],
+    moves: moves::MOVES,
     ..Module::EMPTY
 };
 

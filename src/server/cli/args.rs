@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use super::args_moving::{EXPORT_EXAMPLES, Export, IMPORT_EXAMPLES, Import};
 use super::args_room::{ROOM_EXAMPLES, Room};
 use super::args_s2s::{S2S_EXAMPLES, S2s};
 use super::args_team::{TEAM_EXAMPLES, Team};
@@ -108,6 +109,12 @@ pub enum Command {
     /// Read what users reported of those whom they blocked, while the server runs or not
     #[command(subcommand)]
     Reports(Reports),
+    /// Take in the accounts, messages and rooms of another server; the server must be stopped
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(Import),
+    /// Give out accounts with all that they have, while the server runs or not
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(Export),
     /// Copy the database into a new file, while the server runs or not
     #[command(after_help = BACKUP_EXAMPLES)]
     Backup {

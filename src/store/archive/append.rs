@@ -37,12 +37,22 @@ pub struct Entry<'a> {
 
 /// Adds a message that is indexed at once and may be older than others.
 pub fn append(tx: &mut dyn Tx, entry: &Entry<'_>) -> Result<(), StoreError> {
-    append_behind(tx, entry, None)?;
+    append_old(tx, entry, None)
+}
+
+/// The same; `id` is the id given by its sender, by which it may be retracted.
+pub fn append_old(
+    tx: &mut dyn Tx,
+    entry: &Entry<'_>,
+    sent_id: Option<&str>,
+) -> Result<(), StoreError> {
+    append_behind(tx, entry, sent_id)?;
     let Entry { seq, at, archive, peer, resource, kind, stanza } = *entry;
     let (id, size) = (archive.into(), stanza.len().into());
     tx.execute(PLACE, &[id, seq.into(), (kind as i64).into(), size, at.into()])?;
     let id = archive.into();
-    tx.execute(PEER, &[id, peer.into(), seq.into(), resource.into(), at.into()])?;
+    let short_id = sent_id.map(short).into();
+    tx.execute(PEER, &[id, peer.into(), seq.into(), resource.into(), at.into(), short_id])?;
     unindexed::set_back(tx, archive, seq, at)
 }
 
@@ -74,6 +84,6 @@ crate::store::sql! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     PLACE = "INSERT INTO archive_place (archive, seq, kind, size, at)
         VALUES ($1, $2, $3, $4, $5)";
-    PEER = "INSERT INTO archive_with (archive, peer, seq, resource, at)
-        VALUES ($1, $2, $3, $4, $5)";
+    PEER = "INSERT INTO archive_with (archive, peer, seq, resource, at, short_id)
+        VALUES ($1, $2, $3, $4, $5, $6)";
 }
