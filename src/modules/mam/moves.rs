@@ -155,7 +155,6 @@ fn addressed(text: &str, own: &str, is_room: bool) -> Result<String, String> {
         }
     }
     let rest = element.as_str().get(element.tag_end()..).unwrap_or_default();
-    tag.push_str(if element.is_empty_tag() { "/>" } else { ">" });
     tag.push_str(rest);
     Ok(tag)
 }
