@@ -143,7 +143,8 @@ fn addressed(text: &str, own: &str, is_room: bool) -> Result<String, String> {
     let mut tag = format!("<{}", element.tag_name());
     let has = |name: &str| element.attr(name).is_some();
     for name in ["from", "to"] {
-        if !has(name) && !(is_room && name == "to") {
+        let is_left_out = is_room && name == "to";
+        if !has(name) && !is_left_out {
             tag.push_str(&format!(" {name}='{}'", escape_attr(own)));
         }
     }
