@@ -31,8 +31,8 @@ pub use module::{
     WantedChanged, WebCx, WebRoutes, Write,
 };
 pub use moves::{
-    Give, Giving, Holder, Moved, MovedRooms, Moves, Opened, Out, Own, Owner, Settle, Tag,
-    Take, Taken, Taking, Untaken,
+    Give, Giving, Holder, Moved, MovedRooms, Moves, Opened, Out, Own, Owner, RoomsAfter, Settle,
+    Tag, Take, Taken, Taking, Untaken,
 };
 pub use reply::{ClientDelivery, Effect, PresenceEffect, Reply, SessionEnd, Unanswered};
 pub use requester::{Admission, Channel, Client, Guest, Requester, Via};

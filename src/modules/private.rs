@@ -1,17 +1,17 @@
 //! XEP-0049: Private XML Storage: elements that the clients of an account keep for themselves.
 
-mod moves;
-
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::api::{Cx, IqRoute, Module, On, Reply, Spec, Target};
+use super::api::{
+    Cx, Giving, Holder, IqRoute, Module, Moved, Moves, On, Reply, Spec, Tag, Taken, Taking, Target,
+};
 use crate::stanza::StanzaError;
 use crate::stanza::iq::{Iq, IqType};
 use crate::store::damage::query_sound;
 use crate::store::ids::AccountId;
-use crate::store::tx::{Row, StoreError, Tx, Value, query_one};
+use crate::store::tx::{Row, StoreError, Tx, Value, query_all, query_one};
 use crate::xml::view::Node;
 use crate::xml::writer::Xml;
 
@@ -39,7 +39,7 @@ pub const MODULE: Module = Module {
     ],
     sql: &[CATALOGUE],
     weights: &[WEIGHT],
-    moves: moves::MOVES,
+    moves: MOVES,
     ..Module::EMPTY
 };
 
@@ -260,6 +260,81 @@ crate::store::sql! {
         FROM private_xml WHERE account = $1";
     WEIGHT_OF = "SELECT COALESCE(SUM(OCTET_LENGTH(ns) + OCTET_LENGTH(name) + OCTET_LENGTH(element)), 0), COUNT(*) \
         FROM private_xml WHERE account = $1 AND ns = $2 AND name = $3";
+}
+
+/// How its data moves in and out.
+const MOVES: Moves = Moves {
+    takes: &[Moved {
+        what: "private XML",
+        of: Holder::Account,
+        within: &[(NS, "query")],
+        ns: "*",
+        name: "*",
+        take: take_element,
+    }],
+    gives: &[(Holder::Account, give)],
+    ..Moves::NONE
+};
+
+fn take_element(
+    taking: &mut Taking<'_>,
+    _: &[Tag],
+    element: Node<'_>,
+) -> Result<Taken, StoreError> {
+    let which = format!("{{{}}}{}", element.ns(), element.name());
+    let Ok(stored) = Stored::new(element) else {
+        return Ok(Taken::not(which, "it has no namespace of its own, or a name that is too long"));
+    };
+    if stored.element.is_empty() {
+        return Ok(Taken::There);
+    }
+    let account = taking.owner.account();
+    let all = query_all(taking.tx, ALL_OF, &[account.into()], |row| {
+        Ok((row.text(0)?, row.text(1)?, row.blob(2)?))
+    })?;
+    let same: Vec<_> = all
+        .into_iter()
+        .filter(|(ns, name, _)| *ns == stored.ns && *name == stored.name)
+        .map(|(_, _, element)| element)
+        .collect();
+    // Several of one name came together; else what is there is newer.
+    let key = format!("private {which}");
+    let is_mine = taking.own.notes.contains_key(&key);
+    if same.iter().any(|one| *one == stored.element.as_bytes()) || (!same.is_empty() && !is_mine) {
+        return Ok(Taken::There);
+    }
+    let mut kept: Vec<Stored> = same
+        .into_iter()
+        .filter_map(|element| String::from_utf8(element).ok())
+        .map(|element| Stored { ns: stored.ns.clone(), name: stored.name.clone(), element })
+        .collect();
+    kept.push(stored);
+    let Config { elements_max, bytes_max } = taking.config.private;
+    if !replace(taking.tx, account, &kept, &taking.config.private)? {
+        let why = format!(
+            "an account may have {elements_max} elements of {bytes_max} bytes together (modules.private)"
+        );
+        return Ok(Taken::not(which, why));
+    }
+    taking.own.notes.insert(key, 1);
+    Ok(Taken::New)
+}
+
+fn give(giving: &mut Giving<'_>) -> Result<(), StoreError> {
+    let account = giving.owner.account();
+    let all = query_all(giving.tx, ALL_OF, &[account.into()], |row| {
+        Ok((row.text(0)?, row.text(1)?, row.blob(2)?))
+    })?;
+    let elsewhere = |ns: &str, name: &str| {
+        crate::modules::ALL
+            .iter()
+            .flat_map(|module| module.private_xml)
+            .any(|one| one.ns == ns && one.name == name)
+    };
+    for (_, _, element) in all.iter().filter(|(ns, name, _)| !elsewhere(ns, name)) {
+        (giving.out)(&[Tag::new(NS, "query")], element)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io;
 use super::piece::MovedAccount;
 use crate::jid::BareJid;
 use crate::modules::Config;
-use crate::modules::api::{Giving, Holder, Module, Owner, Tag};
+use crate::modules::api::{Giving, Holder, Module, Owner, RoomsAfter, Tag};
 use crate::store::accounts::{self, Account};
 use crate::store::tx::{StoreError, Tx};
 
@@ -162,7 +162,7 @@ impl Export<'_> {
         self.parts(tx, &Owner { jid, holder: Holder::Account, key: account.id.0 })
     }
 
-    fn rooms(&mut self, tx: &mut dyn Tx, host: &str, list: List) -> Result<(), ExportError> {
+    fn rooms(&mut self, tx: &mut dyn Tx, host: &str, list: RoomsAfter) -> Result<(), ExportError> {
         let mut after = String::new();
         loop {
             let page = list(tx, &after)?;
@@ -201,8 +201,6 @@ impl Export<'_> {
         Ok(())
     }
 }
-
-type List = fn(&mut dyn Tx, &str) -> Result<Vec<(BareJid, i64)>, StoreError>;
 
 /// The domain that a room's service is below.
 fn above(room: &BareJid) -> String {

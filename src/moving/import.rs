@@ -311,7 +311,7 @@ impl Importer {
                     accounts::set_disabled(tx, id, true)?;
                 }
                 self.seen.insert((Holder::Account, id.0));
-                self.report.new("accounts");
+                self.report.wrote("accounts");
                 Ok(Ok(id))
             }
             Creation::Exists => Ok(Err("its row cannot be read".to_owned())),
@@ -355,7 +355,7 @@ impl Importer {
             Ok((jid, key, is_new)) => {
                 let is_first = self.seen.insert((Holder::Room, key));
                 match is_new {
-                    true => self.report.new("rooms"),
+                    true => self.report.wrote("rooms"),
                     false if is_first => self.report.there("rooms"),
                     false => {}
                 }
@@ -384,10 +384,7 @@ impl Importer {
             }
         }
         let all = domains.join(", ");
-        Err(format!(
-            "there are no rooms at {} here, only at: {all} (modules.muc.label)",
-            jid.domain()
-        ))
+        Err(format!("there are no rooms at {} here, only at: {all}", jid.domain()))
     }
 
     fn part(&mut self, tx: &mut dyn Tx, within: &[Tag], xml: Vec<u8>) -> Result<(), StoreError> {
@@ -419,7 +416,7 @@ impl Importer {
         let own = &mut self.own;
         let mut taking = Taking { tx, owner, config, limits, now, own };
         match (moved.take)(&mut taking, within, root)? {
-            Taken::New => self.report.new(moved.what),
+            Taken::New => self.report.wrote(moved.what),
             Taken::There => self.report.there(moved.what),
             Taken::Not { which, why } => {
                 self.report.not(moved.what, owner.jid.as_str(), &which, &why);

@@ -24,7 +24,7 @@ pub struct Kind {
 
 impl Report {
     /// Some are written.
-    pub fn new(&mut self, what: &str) {
+    pub fn wrote(&mut self, what: &str) {
         self.kind(what).new += 1;
     }
 
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn what_was_not_taken_is_named_within_bounds() {
         let mut report = Report::default();
-        report.new("roster items");
+        report.wrote("roster items");
         report.there("roster items");
         assert!(report.is_whole());
         for n in 0..300 {
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(lines[2], "  a@x: 0\u{fffd}[1m: why");
         assert_eq!(lines.last().unwrap(), "  and 100 more");
         for n in 0..200 {
-            report.new(&n.to_string());
+            report.wrote(&n.to_string());
         }
         assert_eq!(report.kinds().count(), KINDS_MAX + 1);
         let mut twice = report.clone();

@@ -173,6 +173,13 @@ async fn everything_comes_in_once_and_goes_out_equal() {
         assert_eq!(server.given().await, first);
     }
     assert!(first.contains("Bob &lt;1") && first.contains("urn:xmpp:bookmarks:1"), "{first}");
+    // Messages are as they were sent.
+    for message in [
+        "from='r@conference.x.example/al'><body>in the room</body></message>",
+        "to=\"alice@x.example\"><body>three</body></message>",
+    ] {
+        assert!(first.contains(message), "{message}: {first}");
+    }
     // Into an empty server.
     let other = Server::new();
     let report = other.take(&first).await;

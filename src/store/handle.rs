@@ -232,7 +232,8 @@ impl Store {
         f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError>,
     ) -> Result<Result<T, StoreError>, OpenError> {
         if let Some((from, to)) = open::upgrade_of(path)? {
-            let what = format!("its schema is {from}, and this release reads {to}; start the server once");
+            let what =
+                format!("its schema is {from}, and this release reads {to}; start the server once");
             return Err(OpenError::Other { path: path.to_owned(), what });
         }
         let engine = Engine::reader(path)?;

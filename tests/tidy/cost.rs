@@ -53,6 +53,8 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("bookmarks", "src/modules/pep/defaults.rs", "what its nodes are, if nobody says otherwise"),
     ("bookmarks", "src/modules/pubsub/config.rs", "what a node of private data is"),
     ("mam", "src/modules/muc/", "a room has an archive"),
+    ("mam", "src/modules/offline/moves.rs", "a message that waits may be in the archive, too"),
+    ("preferences", "src/modules/mam/moves.rs", "they move with the archive"),
     ("muc", "src/modules/csi.rs", "what a phone in the pocket need not hear at once"),
     ("muc", "src/modules/push/", "what is said in rooms wakes devices, too"),
     ("muc", "src/stanza/policy.rs", "the table of what is stored and copied"),

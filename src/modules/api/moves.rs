@@ -95,9 +95,11 @@ pub struct MovedRooms {
     /// Makes a room, or finds it: its key, and whether it is new; or why there can be none with this address.
     pub open: fn(&mut dyn Tx, &Config, &BareJid, SystemTime) -> Opened,
     /// Addresses and keys of rooms behind an address, in order; a bounded number of them.
-    pub list: fn(&mut dyn Tx, after: &str) -> Result<Vec<(BareJid, i64)>, StoreError>,
+    pub list: RoomsAfter,
 }
 
+/// Some addresses and keys of rooms behind an address.
+pub type RoomsAfter = fn(&mut dyn Tx, after: &str) -> Result<Vec<(BareJid, i64)>, StoreError>;
 /// A room's key, and whether it is new; or why there can be none.
 pub type Opened = Result<Result<(i64, bool), String>, StoreError>;
 /// Writes what follows from the parts of an owner that were taken; gives what is not as it should be. May be called

@@ -5,10 +5,12 @@
 
 mod convert;
 pub mod given;
-mod moves;
 mod notices;
 
-use super::api::{Cx, Followed, Module, NodeMirror, NodeWatch, On, PrivateXml, Spec};
+use super::api::{
+    Cx, Followed, Holder, Module, Moved, Moves, NodeMirror, NodeWatch, On, PrivateXml, Spec, Tag,
+    Taken, Taking, Untaken,
+};
 use super::pep::{self, Owner};
 use super::pubsub::{
     self, AccessModel, Bound, Limits, NewItem, Publish, Request, Service, Settings,
@@ -16,7 +18,7 @@ use super::pubsub::{
 use crate::stanza::StanzaError;
 use crate::store::StoreError;
 use crate::store::tx::Tx;
-use crate::xml::view::Doc;
+use crate::xml::view::{Doc, Node};
 use convert::{BOOKMARKS, STORAGE};
 
 pub use notices::{Notice, Notices, listeners, notice};
@@ -55,7 +57,7 @@ pub const MODULE: Module = Module {
     watches: &[watch(BOOKMARKS), watch(STORAGE)],
     sql: &[notices::CATALOGUE],
     weights: notices::WEIGHTS,
-    moves: moves::MOVES,
+    moves: MOVES,
     ..Module::EMPTY
 };
 
@@ -198,6 +200,67 @@ fn is_private(tx: &mut dyn Tx, service: &Service, node: &str) -> Result<bool, St
 const CURRENT: &str = "current";
 /// Maximum number of bookmarks that one list brings: each is an item, and all are written in one transaction.
 const NEW_MAX: usize = 1_000;
+
+/// How its data moves in and out.
+const MOVES: Moves = Moves {
+    takes: &[Moved {
+        what: "bookmark lists",
+        of: Holder::Account,
+        within: &[("jabber:iq:private", "query")],
+        ns: STORAGE,
+        name: "storage",
+        take: take_list,
+    }],
+    settle: Some(settle),
+    ..Moves::NONE
+};
+
+fn take_list(taking: &mut Taking<'_>, _: &[Tag], list: Node<'_>) -> Result<Taken, StoreError> {
+    let service = pep::moves::service(taking);
+    let own = taking.owner.jid.to_string();
+    let has_list = pubsub::newest(taking.tx, service.key, STORAGE)?.is_some();
+    if has_list || has_items(taking.tx, &service)? {
+        return Ok(Taken::There);
+    }
+    let Some(payload) = list.standalone() else {
+        return Ok(Taken::not(own, "it declares too many namespaces"));
+    };
+    let item = (CURRENT.to_owned(), payload.into_owned().into_bytes());
+    Ok(match pubsub::moves::act(taking, &service, &[publish(STORAGE, item)])? {
+        Ok(()) => Taken::New,
+        Err(error) => Taken::not(own, pubsub::moves::why(&error)),
+    })
+}
+
+fn has_items(tx: &mut dyn Tx, service: &Service) -> Result<bool, StoreError> {
+    Ok(pubsub::newest(tx, service.key, BOOKMARKS)?.is_some())
+}
+
+/// A list without items becomes items, and items without a list a list.
+fn settle(taking: &mut Taking<'_>) -> Result<Vec<Untaken>, StoreError> {
+    if taking.owner.holder != Holder::Account {
+        return Ok(Vec::new());
+    }
+    let service = pep::moves::service(taking);
+    let has_list = pubsub::newest(taking.tx, service.key, STORAGE)?.is_some();
+    let has_items = has_items(taking.tx, &service)?;
+    let changed = |node: &str| {
+        let node = node.to_owned();
+        Request::Publish(pubsub::Publish { node, ..pubsub::Publish::default() })
+    };
+    let followed = match (has_list, has_items) {
+        (false, false) => return Ok(Vec::new()),
+        (true, false) => to_items(taking.tx, &service, &changed(STORAGE))?,
+        (false, true) => to_list(taking.tx, &service, &changed(BOOKMARKS))?,
+        (true, true) => Ok(Vec::new()),
+    };
+    if let Ok(requests) = followed
+        && let Err(error) = pubsub::moves::act(taking, &service, &requests)?
+    {
+        tracing::debug!(why = pubsub::moves::why(&error), "bookmarks have one form only");
+    }
+    to_notices(taking.tx, &service, &changed(BOOKMARKS)).map(|_| Vec::new())
+}
 
 #[cfg(test)]
 mod tests {

@@ -143,7 +143,8 @@ fn addressed(text: &str, own: &str, is_room: bool) -> Result<String, String> {
     let mut tag = format!("<{}", element.tag_name());
     let has = |name: &str| element.attr(name).is_some();
     for name in ["from", "to"] {
-        if !has(name) && !(is_room && name == "to") {
+        let is_left_out = is_room && name == "to";
+        if !has(name) && !is_left_out {
             tag.push_str(&format!(" {name}='{}'", escape_attr(own)));
         }
     }
@@ -155,7 +156,6 @@ fn addressed(text: &str, own: &str, is_room: bool) -> Result<String, String> {
         }
     }
     let rest = element.as_str().get(element.tag_end()..).unwrap_or_default();
-    tag.push_str(if element.is_empty_tag() { "/>" } else { ">" });
     tag.push_str(rest);
     Ok(tag)
 }

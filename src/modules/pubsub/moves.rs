@@ -10,7 +10,7 @@ use super::rows::{self, NodeRow, Stretch};
 use super::service::Service;
 use crate::base::hash::{hex, sha256};
 use crate::jid::Jid;
-use crate::modules::api::{Tag, Taken, Taking};
+use crate::modules::api::{Out, Tag, Taken, Taking};
 use crate::stanza::StanzaError;
 use crate::stanza::form::{self, Form, Written};
 use crate::store::tx::StoreError;
@@ -205,7 +205,7 @@ pub fn give(
     tx: &mut dyn crate::store::Tx,
     service: &Service,
     is_out: fn(&str) -> bool,
-    out: &mut dyn FnMut(&[Tag], &[u8]) -> Result<(), StoreError>,
+    out: Out<'_>,
 ) -> Result<(), StoreError> {
     let mut nodes = rows::list(tx, service.key)?;
     nodes.retain(|node| !is_out(&node.name));

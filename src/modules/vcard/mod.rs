@@ -3,12 +3,14 @@
 //! (XEP-0398), and in no vCard.
 
 mod convert;
-mod moves;
 mod property;
 
 use std::time::SystemTime;
 
-use super::api::{Answer, Cx, Followed, IqRoute, Module, NodeMirror, On, Reply, Spec, Target};
+use super::api::{
+    Answer, Cx, Followed, Giving, Holder, IqRoute, Module, Moved, Moves, NodeMirror, On, Reply,
+    Spec, Tag, Taken, Taking, Target, Untaken,
+};
 use super::avatar::{self, Image};
 use super::pep::{self, Owner};
 use super::pubsub::{self, Asker, NewItem, Publish, Request, Service, ServiceKey};
@@ -48,7 +50,7 @@ pub const MODULE: Module = Module {
             follow: |tx, service, what| follow(tx, service, what, (&NEW, &OLD)),
         },
     ],
-    moves: moves::MOVES,
+    moves: MOVES,
     ..Module::EMPTY
 };
 
@@ -242,3 +244,77 @@ const CURRENT: &str = "current";
 const PROPERTIES_MAX: usize = 250;
 /// Maximum size of a photo in bytes: what an item, and a stanza of the default size, carry with ease.
 const PHOTO_BYTES_MAX: usize = 131_072;
+
+/// How its data moves in and out.
+const MOVES: Moves = Moves {
+    takes: &[Moved {
+        what: "vCards",
+        of: Holder::Account,
+        within: &[],
+        ns: TEMP,
+        name: "vCard",
+        take: take_vcard,
+    }],
+    settle: Some(settle),
+    gives: &[(Holder::Account, give)],
+    ..Moves::NONE
+};
+
+fn take_vcard(taking: &mut Taking<'_>, _: &[Tag], vcard: Node<'_>) -> Result<Taken, StoreError> {
+    let service = pep::moves::service(taking);
+    if pubsub::newest(taking.tx, service.key, TEMP)?.is_some() {
+        return Ok(Taken::There);
+    }
+    let own = taking.owner.jid.to_string();
+    let whole = vcard.standalone().filter(|_| bounded(vcard).is_ok());
+    let Some(whole) = whole else { return Ok(Taken::not(own, "it has too many properties")) };
+    let Some(payload) = written(Some(whole.as_bytes()), None) else { return Ok(Taken::There) };
+    let mut requests = vec![publish(TEMP, CURRENT, payload)];
+    // The photo is the avatar (XEP-0398), unless there is one.
+    if pubsub::newest(taking.tx, service.key, avatar::METADATA)?.is_none()
+        && let Ok(Some(image)) = photo(vcard)
+    {
+        let mut there = Vec::new();
+        for node in [avatar::DATA, avatar::METADATA] {
+            there.extend(pubsub::node_config(taking.tx, service.key, node)?.map(|_| node));
+        }
+        requests.extend(avatar::publish(Some(&image), &there));
+    }
+    Ok(match pubsub::moves::act(taking, &service, &requests)? {
+        Ok(()) => Taken::New,
+        Err(error) => Taken::not(own, pubsub::moves::why(&error)),
+    })
+}
+
+/// Who had one form has the other, too.
+fn settle(taking: &mut Taking<'_>) -> Result<Vec<Untaken>, StoreError> {
+    if taking.owner.holder != Holder::Account {
+        return Ok(Vec::new());
+    }
+    let service = pep::moves::service(taking);
+    for (from, to) in [(&OLD, &NEW), (&NEW, &OLD)] {
+        let has_one = pubsub::newest(taking.tx, service.key, from.node)?.is_some();
+        if !has_one || pubsub::newest(taking.tx, service.key, to.node)?.is_some() {
+            continue;
+        }
+        let changed = Request::Publish(pubsub::Publish::default());
+        if let Ok(requests) = follow(taking.tx, &service, &changed, (from, to))?
+            && let Err(error) = pubsub::moves::act(taking, &service, &requests)?
+        {
+            tracing::debug!(
+                why = pubsub::moves::why(&error),
+                node = FOUR_NODE,
+                "a vCard has one form only"
+            );
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn give(giving: &mut Giving<'_>) -> Result<(), StoreError> {
+    let key = ServiceKey::of(giving.owner.account());
+    match pubsub::newest(giving.tx, key, TEMP)? {
+        Some(vcard) => (giving.out)(&[], &vcard.payload),
+        None => Ok(()),
+    }
+}
