@@ -1,5 +1,6 @@
 //! `stonechat check`: finds, before a start, everything that would stop it.
 
+mod acme;
 pub mod bucket;
 pub mod certificates;
 mod external;
@@ -131,6 +132,7 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
         }
     }
     certificates(&loaded, &mut report);
+    acme::look(&loaded, &mut report);
     let zone = block_on(records::look(config)).unwrap_or_default();
     report.good.extend(zone.good);
     report.notes.extend(zone.notes);

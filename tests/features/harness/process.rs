@@ -201,6 +201,8 @@ pub struct Lab {
     pub metrics: Option<SocketAddr>,
     /// Where components connect, if some are configured.
     pub components: Option<SocketAddr>,
+    /// Where an authority looks, if certificates are ordered.
+    pub acme: Option<SocketAddr>,
 }
 
 impl Lab {
@@ -247,7 +249,8 @@ impl Lab {
         let metrics = metrics.strip_prefix("http://").and_then(|it| it.strip_suffix("/metrics"));
         let metrics = metrics.and_then(|address| address.parse().ok());
         let components = text("components").parse().ok();
-        Lab { process, target, data: text("data").into(), metrics, components }
+        let acme = text("acme").parse().ok();
+        Lab { process, target, data: text("data").into(), metrics, components, acme }
     }
 
     /// `stonechat serve` over this folder, with accounts made before.
@@ -328,7 +331,7 @@ impl Lab {
             let there = text.lines().any(|line| line.ends_with("(bridges and bots)"));
             Some(if there { address(text, "(bridges and bots)") } else { None })
         });
-        Lab { process, target, data, metrics: None, components }
+        Lab { process, target, data, metrics: None, components, acme: None }
     }
 
     /// A stream with its features, under TLS by STARTTLS, or over WebSocket if
