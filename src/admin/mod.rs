@@ -2,7 +2,9 @@
 
 pub mod accounts;
 mod admins;
+mod cert_verbs;
 mod certificates;
+mod device_line;
 pub mod invitations;
 mod operator;
 mod peer_verbs;
@@ -15,7 +17,8 @@ mod teams;
 mod uploads;
 
 pub use admins::Admins;
-pub use certificates::{CertError, CertVerb, Certificates};
+pub use cert_verbs::{CertError, CertVerb};
+pub use certificates::Certificates;
 pub use operator::{Operator, backup_line, served};
 pub use peer_verbs::{PeerError, PeerVerb};
 pub use peers::{Peering, rules_of};

@@ -2,6 +2,7 @@
 
 use super::accounts::{self, AdminError};
 use super::certificates::{self, Certificates};
+use super::device_line::device_line;
 use super::invitations::{self, Inviter, Kind, Made, Settings, Wanted};
 use super::peers::{self, Peering};
 use super::reports;
@@ -16,7 +17,6 @@ use crate::base::size::readable;
 use crate::base::time::{from_micros, stamp};
 use crate::jid::{BareJid, Jid, JidError};
 use crate::store::accounts::{Account, Removed};
-use crate::store::devices::Device;
 use crate::store::{Snapshot, Store, Uploads};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -457,22 +457,6 @@ fn link_lines(made: Made, what: &str) -> Vec<String> {
 #[allow(clippy::disallowed_methods)] // the wall clock, for the operator's own commands
 fn clock() -> SystemTime {
     SystemTime::now()
-}
-
-/// `name  software, what it runs on; seen …; token until …`
-fn device_line(device: &Device) -> String {
-    let said = [&*device.software, &*device.name].into_iter().filter(|said| !said.is_empty());
-    let said = said.collect::<Vec<_>>().join(", ");
-    let said = if said.is_empty() { "unnamed" } else { &said };
-    let day = |micros| stamp(from_micros(micros)).split('T').next().unwrap_or_default().to_owned();
-    let token = device.token_until.map(|until| format!(", token until {}", day(until)));
-    format!(
-        "{}  {said}; first seen {}, last {}{}",
-        device.agent.name(),
-        day(device.first_seen),
-        day(device.last_seen),
-        token.unwrap_or_default()
-    )
 }
 
 /// The operator's report of a finished backup.

@@ -132,7 +132,6 @@ pub fn check(inputs: &Inputs, depth: Depth, certificates: Certificates) -> Repor
         }
     }
     certificates(&loaded, &mut report);
-    acme::look(&loaded, &mut report);
     let zone = block_on(records::look(config)).unwrap_or_default();
     report.good.extend(zone.good);
     report.notes.extend(zone.notes);

@@ -25,7 +25,6 @@ struct Ordering {
 impl Ordering {
     async fn new(kind: &'static str, host: &str, ways: Ways, more: &[&str]) -> Ordering {
         let folder = tempfile::tempdir().unwrap();
-        let ways = Ways { records: folder.path().join("records"), ..ways };
         let acme = Acme::start(folder.path(), host, kind, ways).await;
         let mut settings = vec![
             "acme.agree=true".to_owned(),
@@ -168,12 +167,9 @@ async fn a_command_proves_names_in_the_dns() -> Outcome<()> {
     let records = folder.path().join("records");
     let command = format!("acme.dns_command=[\"{}\", \"{}\"]", hook.display(), records.display());
     let more = [command.as_str(), "acme.dns_wait_secs=0", "acme.names=xmpp.chat.example"];
-    let here = Ordering::new("dns-01", "127.0.0.1", Ways::default(), &more).await;
-    here.acme.now(|ways| ways.records = records.clone());
-    // The first order may have come before the authority knew where records are.
-    if !here.command(&["cert", "renew", "--now"]).ok {
-        panic!("{}", here.lab.process.log());
-    }
+    let ways = Ways { records: records.clone(), ..Ways::default() };
+    let here = Ordering::new("dns-01", "127.0.0.1", ways, &more).await;
+    here.lab.process.logs(IN_USE);
     assert!(has(&here.shown().await, "xmpp.chat.example"));
     assert_eq!(std::fs::read_to_string(&records).unwrap(), "");
     let log = std::fs::read_to_string(folder.path().join("records.log")).unwrap();
@@ -350,12 +346,13 @@ async fn an_authority_that_lies_gets_nowhere() -> Outcome<()> {
 async fn an_authority_that_hangs_holds_nobody_up() -> Outcome<()> {
     let ways = Ways { hangs: Some("/order".to_owned()), ..Ways::default() };
     let mut here = Ordering::new("http-01", "127.0.0.1", ways, &[]).await;
-    let mut accounts = here.acme.accounts();
     // The order is what follows.
-    while accounts == 0 {
-        tokio::task::yield_now().await;
-        accounts = here.acme.accounts();
-    }
+    let account = async {
+        while here.acme.accounts() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, account).await.expect("an account");
     let mut client = Client::login(&here.lab.target, Security::Direct, "alice", PASSWORD).await?;
     client.nothing().await?;
     let status = here.command(&["status"]).out;
@@ -413,7 +410,7 @@ fn a_taken_port_is_told() {
     args.extend(crate::harness::process::PORTS);
     args.extend(["--set", "acme.agree=true", "--set", &listen]);
     for verb in [&["serve"][..], &["check"]] {
-        let said = run(&[&args, verb].concat(), "");
+        let said = run(&[&args[..], verb].concat(), "");
         let told = format!("{}{}", said.out, said.err);
         assert!(!said.ok, "{told}");
         for part in [&format!("cannot listen on {port}"), "acme.listen", "another program has it"] {
@@ -431,7 +428,6 @@ async fn the_port_for_proofs_has_nothing_else() -> Outcome<()> {
     let here = Ordering::new("http-01", "127.0.0.1", ways, &more).await;
     for (path, told) in [
         ("/.well-known/acme-challenge/none", "404"),
-        ("/.well-known/acme-challenge/../x", "308"),
         ("/", "308"),
         ("/ws", "308"),
         ("/livez", "308"),

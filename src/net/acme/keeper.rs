@@ -150,7 +150,13 @@ impl Keeper {
                 "it is tried again by itself; if that lasts, look at the authority's status page",
             )),
         };
-        let outcome = outcome.map_err(|failure| self.failed(&failure));
+        let outcome = outcome.map_err(|failure| match self.spares(&failure) && !renews(&known) {
+            true => {
+                tracing::warn!("{failure}; the certificate in use stays, without these names");
+                failure.to_string()
+            }
+            false => self.failed(&failure),
+        });
         self.rounds.send_modify(|round| {
             round.done = round.begun;
             round.outcome = Some(outcome);
@@ -177,7 +183,6 @@ impl Keeper {
         let account = order::account(&self.settings, client).await?;
         let names = &self.settings.names;
         let mut wanted = names.all();
-        let renews = plan::due(&Known { complete: true, ..*known }) <= clock();
         for attempt in 0..ATTEMPTS_MAX {
             let failure = match Box::pin(self.one_order(&account, &wanted)).await {
                 Ok(issued) => {
@@ -186,9 +191,7 @@ impl Keeper {
                 }
                 Err(failure) => failure,
             };
-            let spared = !failure.names.is_empty()
-                && failure.names.iter().all(|name| names.others.contains(name));
-            if !spared || !renews {
+            if !self.spares(&failure) || !renews(known) {
                 return Err(failure);
             }
             tracing::warn!(
@@ -201,6 +204,12 @@ impl Keeper {
             });
         }
         Err(Failure::of("the authority refuses one name after the other", ""))
+    }
+
+    /// Whether the authority refused only names that are not needed.
+    fn spares(&self, failure: &Failure) -> bool {
+        let others = &self.settings.names.others;
+        !failure.names.is_empty() && failure.names.iter().all(|name| others.contains(name))
     }
 
     async fn one_order(&self, account: &Account, names: &[String]) -> Result<Issued, Failure> {
@@ -355,6 +364,11 @@ pub fn figures(keeper: Option<&Keeper>, figures: &mut Figures) {
             "When the last of them failed, in seconds since 1970; 0 if none did.",
         )
         .is(failed);
+}
+
+/// Whether the hosts need another certificate, whatever the other names do.
+fn renews(known: &Known) -> bool {
+    plan::due(&Known { complete: true, ..*known }) <= clock()
 }
 
 fn status(directory: &str, known: &Known, memory: &Memory) -> Vec<String> {

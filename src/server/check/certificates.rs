@@ -1,6 +1,6 @@
 //! Certificates: the TLS part of the configuration, and what `stonechat check` reports about it.
 
-use super::{AS_SAID, Report, services};
+use super::{AS_SAID, Report, acme, services};
 use crate::net::local_ca;
 use crate::net::tls::{
     HostCertificate, HostInfo, MinVersion, Source, Tls, TlsSettings, needs_authority,
@@ -33,6 +33,7 @@ fn certificate(config: &Config, host: &Host) -> HostCertificate {
 
 /// Reads every certificate by itself, so that each fault is reported.
 pub fn look(loaded: &Loaded, report: &mut Report) {
+    acme::look(loaded, report);
     let config = &loaded.config;
     for (index, host) in settings(config).hosts.into_iter().enumerate() {
         let domain = host.domain.clone();

@@ -8,6 +8,7 @@ mod domains;
 mod example;
 mod faults;
 mod load;
+mod ordered;
 mod origins;
 mod public;
 mod s2s;
@@ -245,7 +246,7 @@ impl Config {
         if self.sasl.mechanisms.iter().any(|name| name == "ANONYMOUS") {
             lines.push("sasl.mechanisms has ANONYMOUS: anybody can log in without one".to_owned());
         }
-        lines.extend(acme::warnings(self));
+        lines.extend(self.acme_warnings());
         lines.extend(component::warnings(&self.component, &self.components));
         lines
     }

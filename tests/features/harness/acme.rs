@@ -158,7 +158,8 @@ impl Acme {
             }
         };
         let path = head.split(' ').nth(1).unwrap().to_owned();
-        if self.all().ways.hangs.as_deref() == Some(&path) {
+        let hangs = self.all().ways.hangs.as_ref() == Some(&path);
+        if hangs {
             std::future::pending::<()>().await;
         }
         let told = self.all().ways.says.get(&path).cloned();
@@ -226,13 +227,12 @@ impl Acme {
         let jws: Value = serde_json::from_slice(&body).unwrap();
         let (head, payload) = (part(&jws["protected"]), part(&jws["payload"]));
         assert_eq!(head["url"], self.url(path));
-        let known = self.all().nonces.remove(head["nonce"].as_str().unwrap());
-        let bad = {
-            let left = &mut self.all().ways.bad_nonces;
-            *left = left.saturating_sub(1);
-            *left > 0
+        let fine = {
+            let mut all = self.all();
+            all.ways.bad_nonces = all.ways.bad_nonces.saturating_sub(1);
+            all.nonces.remove(head["nonce"].as_str().unwrap()) && all.ways.bad_nonces == 0
         };
-        if !known || bad {
+        if !fine {
             return self.problem("badNonce", "JWS has an invalid anti-replay nonce");
         }
         let mut words = path.split('/').skip(1);
