@@ -110,8 +110,8 @@ class Place:
     def dns(self):
         six = ":" in self.host
         return process(
-            ["pebble-challtestsrv", "-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "",
-             "-dnsserver", f"127.0.0.1:{self.port['dns']}", "-management", f"127.0.0.1:{self.port['dns_management']}",
+            ["pebble-challtestsrv", "-http01", "", "-https01", "", "-tlsalpn01", "",
+             "-dns01", f"127.0.0.1:{self.port['dns']}", "-management", f"127.0.0.1:{self.port['dns_management']}",
              "-defaultIPv4", "" if six else self.host, "-defaultIPv6", self.host if six else ""],
             f"{self.log}.dns",
         )  # fmt: skip
@@ -182,12 +182,13 @@ def read_until(secured, end):
 
 
 def gets_and_renews(place):
-    with place.dns(), place.pebble(), place.lab() as ready:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(place.dns())
+        stack.enter_context(place.pebble())
         listening(place.host, place.port["directory"])
-        # The first order may have come before Pebble was there.
-        code, said = place.stonechat("cert", "renew")
+        ready = stack.enter_context(place.lab())
         listed = place.ordered()
-        assert f"DNS:{DOMAIN}" in listed and f"DNS:conference.{DOMAIN}" in listed, (said, listed)
+        assert f"DNS:{DOMAIN}" in listed and f"DNS:conference.{DOMAIN}" in listed, listed
         root = place.root()
         kept, first = stream(ready, root)
         code, said = place.stonechat("cert", "renew", "--now")
