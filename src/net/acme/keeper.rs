@@ -361,7 +361,7 @@ pub fn figures(keeper: Option<&Keeper>, figures: &mut Figures) {
     figures
         .gauge(
             "stonechat_acme_failed_seconds",
-            "When the last of them failed, in seconds since 1970; 0 if none did.",
+            "When the last order of a certificate by ACME failed, in seconds since 1970; 0 if none did since one succeeded.",
         )
         .is(failed);
 }
