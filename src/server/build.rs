@@ -75,6 +75,26 @@ pub struct Places {
     pub acme: Vec<SocketAddr>,
 }
 
+impl Places {
+    /// Of what is bound, in the order of [`Config::listeners`].
+    fn of(bound: &[Vec<TcpListener>; 10]) -> Self {
+        let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls, components, components_tls, acme] =
+            bound.each_ref().map(|listeners| addresses(listeners));
+        Self {
+            c2s,
+            c2s_tls,
+            web,
+            web_plain,
+            metrics,
+            s2s,
+            s2s_tls,
+            components,
+            components_tls,
+            acme,
+        }
+    }
+}
+
 /// Starts a server: store, certificates, listeners, in this order; what fails says what to do. What can be
 /// looked at before is, so that a slip leaves no database behind.
 pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Problem> {
@@ -101,20 +121,10 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let socket = bind_operator(config, origins).await?;
     let left = federation.restore().await?;
     restore_sessions(&context).await?;
+    let bound = bind_all(config, origins).await?;
+    let places = Places::of(&bound);
     let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls, components, components_tls, acme] =
-        bind_all(config, origins).await?;
-    let places = Places {
-        c2s: addresses(&c2s),
-        c2s_tls: addresses(&c2s_tls),
-        web: addresses(&web),
-        web_plain: addresses(&web_plain),
-        metrics: addresses(&metrics),
-        s2s: addresses(&s2s),
-        s2s_tls: addresses(&s2s_tls),
-        components: addresses(&components),
-        components_tls: addresses(&components_tls),
-        acme: addresses(&acme),
-    };
+        bound;
     let first = |bound: &[SocketAddr]| bound.first().map(SocketAddr::port);
     let ports = Ports { starttls: first(&places.c2s), direct: first(&places.c2s_tls) };
     let on = Listening::new(&context);
@@ -147,10 +157,6 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     listen_for_peers(&context, &federation, [s2s, s2s_tls], [components, components_tls]);
     let running = Running { places, tls, store, context, stop, save, federation, keeper };
     running.watch_certificates();
-    if let Some(keeper) = &running.keeper {
-        let work = keeper.clone().run(running.context.stopping.clone());
-        running.context.router.tasks.spawn("certificate", work);
-    }
     running.start_periodic_jobs();
     running.listen_to_operator(socket);
     running.federation.begin(left);
@@ -193,6 +199,10 @@ impl Running {
     }
 
     fn watch_certificates(&self) {
+        if let Some(keeper) = &self.keeper {
+            let work = keeper.clone().run(self.context.stopping.clone());
+            self.context.router.tasks.spawn("certificate", work);
+        }
         let (tls, peers) = (self.tls.clone(), self.federation.tls.clone());
         let mut stopping = self.context.stopping.clone();
         self.context.router.tasks.spawn("certificates", async move {
