@@ -103,7 +103,7 @@ const IN_USE: &[&str] = &["a certificate of", "is in use"];
 
 /// From the self-made certificate to one that all trust, and to the next one, while a session stays; one account, whose
 /// key nobody else can read.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_is_ordered_and_renewed_under_a_session() -> Outcome<()> {
     let here = Ordering::new("http-01", "127.0.0.1", Ways::default(), &[]).await;
     here.lab.process.logs(IN_USE);
@@ -140,7 +140,7 @@ async fn a_certificate_is_ordered_and_renewed_under_a_session() -> Outcome<()> {
 }
 
 /// RFC 8737: on the port of the web, which goes on serving meanwhile.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handshake_proves_a_name() -> Outcome<()> {
     let here = Ordering::new("tls-alpn-01", "127.0.0.1", Ways::default(), &[]).await;
     here.lab.process.logs(IN_USE);
@@ -154,7 +154,7 @@ async fn a_handshake_proves_a_name() -> Outcome<()> {
 }
 
 /// RFC 8555 §8.4, by a command: records are there when the authority looks, and gone afterwards.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_proves_names_in_the_dns() -> Outcome<()> {
     let folder = tempfile::tempdir().unwrap();
     let hook = folder.path().join("hook");
@@ -178,7 +178,7 @@ async fn a_command_proves_names_in_the_dns() -> Outcome<()> {
 }
 
 /// L21: an authority that has IPv6 alone, and looks there.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ipv6_alone_is_enough() -> Outcome<()> {
     let here = Ordering::new("http-01", "[::1]", Ways::default(), &[]).await;
     here.lab.process.logs(IN_USE);
@@ -187,7 +187,7 @@ async fn ipv6_alone_is_enough() -> Outcome<()> {
 }
 
 /// RFC 8555 §6.5
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_nonces_are_lived_with() -> Outcome<()> {
     let ways = Ways { bad_nonces: 12, ..Ways::default() };
     let here = Ordering::new("http-01", "127.0.0.1", ways, &[]).await;
@@ -199,7 +199,7 @@ async fn bad_nonces_are_lived_with() -> Outcome<()> {
 
 /// A name that is refused: what, which, why, what to do, in the log, by `cert`, `status` and `check`; the certificate
 /// that is there stays, and the next order waits, over a restart, too.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_is_told_and_the_old_certificate_stays() -> Outcome<()> {
     let mut here = Ordering::new("http-01", "127.0.0.1", Ways::default(), &[]).await;
     here.lab.process.logs(IN_USE);
@@ -239,7 +239,7 @@ async fn a_refusal_is_told_and_the_old_certificate_stays() -> Outcome<()> {
 }
 
 /// Rooms without an address do not keep the host from having a certificate.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_is_refused_is_left_out() -> Outcome<()> {
     let refuses = vec!["conference.chat.example".to_owned(), "pubsub.chat.example".to_owned()];
     let ways = Ways { refuses: refuses.clone(), ..Ways::default() };
@@ -256,7 +256,7 @@ async fn a_service_that_is_refused_is_left_out() -> Outcome<()> {
 }
 
 /// Whatever an authority says, the server goes on with the certificate that it has, and tells what was wrong.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authority_that_lies_gets_nowhere() -> Outcome<()> {
     let here = Ordering::new("http-01", "127.0.0.1", Ways::default(), &[]).await;
     here.lab.process.logs(IN_USE);
@@ -342,7 +342,7 @@ async fn an_authority_that_lies_gets_nowhere() -> Outcome<()> {
 }
 
 /// While an authority says nothing, clients are served, and the server ends when it is told to.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authority_that_hangs_holds_nobody_up() -> Outcome<()> {
     let ways = Ways { hangs: Some("/order".to_owned()), ..Ways::default() };
     let mut here = Ordering::new("http-01", "127.0.0.1", ways, &[]).await;
@@ -363,7 +363,7 @@ async fn an_authority_that_hangs_holds_nobody_up() -> Outcome<()> {
 }
 
 /// What is nearly over is renewed by itself, as is what the authority wants to be renewed (RFC 9773): once a day.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewal_comes_by_itself() -> Outcome<()> {
     let ways = Ways { days: Some((80, 10)), ..Ways::default() };
     let mut here = Ordering::new("http-01", "127.0.0.1", ways, &[]).await;
@@ -421,7 +421,7 @@ fn a_taken_port_is_told() {
 }
 
 /// The port for proofs has nothing else: no pages, no streams.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_port_for_proofs_has_nothing_else() -> Outcome<()> {
     let more = ["web.url=https://chat.example"];
     let ways = Ways { hangs: Some("/order".to_owned()), ..Ways::default() };

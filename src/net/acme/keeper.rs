@@ -150,7 +150,7 @@ impl Keeper {
                 "it is tried again by itself; if that lasts, look at the authority's status page",
             )),
         };
-        let outcome = outcome.map_err(|failure| match self.spares(&failure) && !renews(&known) {
+        let outcome = outcome.map_err(|failure| match self.is_minor(&failure, &known) {
             true => {
                 tracing::warn!("{failure}; the certificate in use stays, without these names");
                 failure.to_string()
@@ -204,6 +204,11 @@ impl Keeper {
             });
         }
         Err(Failure::of("the authority refuses one name after the other", ""))
+    }
+
+    /// Whether it is about names alone that the certificate in use is not for either.
+    fn is_minor(&self, failure: &Failure, known: &Known) -> bool {
+        self.spares(failure) && !known.complete && !renews(known)
     }
 
     /// Whether the authority refused only names that are not needed.
