@@ -5,7 +5,7 @@ use super::accounts::AdminError;
 use super::cert_verbs::{CertError, CertVerb};
 
 /// What an operator asks of the running server's certificates.
-pub trait Certificates: Send + Sync {
+pub trait Keeping: Send + Sync {
     /// Carries out a verb; returns lines for people.
     fn run<'a>(&'a self, verb: &'a CertVerb) -> Doing<'a, Vec<String>>;
 
@@ -15,7 +15,7 @@ pub trait Certificates: Send + Sync {
 
 /// Carries out one.
 pub(super) async fn run(
-    certificates: Option<&dyn Certificates>,
+    certificates: Option<&dyn Keeping>,
     verb: CertVerb,
 ) -> Result<Vec<String>, AdminError> {
     certificates.ok_or(CertError::NotRunning)?.run(&verb).await

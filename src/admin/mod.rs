@@ -18,7 +18,7 @@ mod uploads;
 
 pub use admins::Admins;
 pub use cert_verbs::{CertError, CertVerb};
-pub use certificates::Certificates;
+pub use certificates::Keeping;
 pub use operator::{Operator, backup_line, served};
 pub use peer_verbs::{PeerError, PeerVerb};
 pub use peers::{Peering, rules_of};

@@ -1,7 +1,7 @@
 //! Turns requests into verbs, and their outcomes into lines for people.
 
 use super::accounts::{self, AdminError};
-use super::certificates::{self, Certificates};
+use super::certificates::{self, Keeping};
 use super::device_line::device_line;
 use super::invitations::{self, Inviter, Kind, Made, Settings, Wanted};
 use super::peers::{self, Peering};
@@ -38,7 +38,7 @@ pub struct Operator {
     /// What is between the running server and others.
     peering: Option<Arc<dyn Peering>>,
     /// The running server's certificates.
-    certificates: Option<Arc<dyn Certificates>>,
+    certificates: Option<Arc<dyn Keeping>>,
 }
 
 impl Operator {
@@ -68,7 +68,7 @@ impl Operator {
 
     /// With the running server's certificates.
     #[must_use]
-    pub fn with_certificates(self, certificates: Arc<dyn Certificates>) -> Self {
+    pub fn with_certificates(self, certificates: Arc<dyn Keeping>) -> Self {
         Self { certificates: Some(certificates), ..self }
     }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::clock::now;
 use super::config::Config;
-use crate::admin::{CertError, CertVerb, Certificates, Doing};
+use crate::admin::{CertError, CertVerb, Doing, Keeping};
 use crate::base::time::stamp;
 use crate::net::acme::{Keeper, Ordered};
 use crate::net::tls::{HostInfo, Tls};
@@ -23,7 +23,7 @@ pub struct Verbs {
     pub keeper: Option<Arc<Keeper>>,
 }
 
-impl Certificates for Verbs {
+impl Keeping for Verbs {
     fn run<'a>(&'a self, verb: &'a CertVerb) -> Doing<'a, Vec<String>> {
         Box::pin(async move {
             match verb {
