@@ -1,6 +1,6 @@
 //! The operator's verbs over accounts. They change the store only; the caller ends the sessions.
 
-use super::{PeerError, RoomError, Secret, TeamError};
+use super::{CertError, PeerError, RoomError, Secret, TeamError};
 use crate::base::credential::{AgentId, ScramKeys};
 use crate::base::id::OsRng;
 use crate::base::role::Role;
@@ -118,6 +118,9 @@ pub enum AdminError {
     /// A verb over other servers failed.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// A verb over certificates failed.
+    #[error(transparent)]
+    Certificate(#[from] CertError),
     /// Some were not sent an announcement: how many were, and how many were not.
     #[error(
         "the server can store no messages now: {0} accounts were sent it and {1} were not; make room on \

@@ -2,6 +2,9 @@
 
 pub mod accounts;
 mod admins;
+mod cert_verbs;
+mod certificates;
+mod device_line;
 pub mod invitations;
 mod operator;
 mod peer_verbs;
@@ -14,6 +17,8 @@ mod teams;
 mod uploads;
 
 pub use admins::Admins;
+pub use cert_verbs::{CertError, CertVerb};
+pub use certificates::Keeping;
 pub use operator::{Operator, backup_line, served};
 pub use peer_verbs::{PeerError, PeerVerb};
 pub use peers::{Peering, rules_of};
@@ -282,6 +287,8 @@ pub enum Request {
     Upload(UploadVerb),
     /// Shows and changes what is between this server and others.
     Peers(PeerVerb),
+    /// Shows the certificates in use, and orders new ones.
+    Certificates(CertVerb),
     /// Lists what people reported of whom they blocked (XEP-0377).
     ReportList {
         /// Also reports that are done with.
@@ -348,6 +355,7 @@ impl Request {
             | Self::Team(_)
             | Self::Room(_)
             | Self::Peers(_)
+            | Self::Certificates(_)
             | Self::ReportList { .. }
             | Self::ReportShow { .. }
             | Self::ReportDone { .. }
@@ -384,6 +392,7 @@ impl Request {
             Self::Upload(UploadVerb::DeleteAll { .. }) => "deleted all uploads of an account",
             Self::Upload(UploadVerb::Owners { .. } | UploadVerb::List { .. }) => return None,
             Self::Peers(verb) => return verb.changes(),
+            Self::Certificates(verb) => return verb.changes(),
             Self::ReportDone { .. } => "closed a report",
             Self::Announce { .. } => "made an announcement",
             Self::Notice { change: NoticeChange::Show, .. } => return None,

@@ -1,6 +1,8 @@
 //! Turns requests into verbs, and their outcomes into lines for people.
 
 use super::accounts::{self, AdminError};
+use super::certificates::{self, Keeping};
+use super::device_line::device_line;
 use super::invitations::{self, Inviter, Kind, Made, Settings, Wanted};
 use super::peers::{self, Peering};
 use super::reports;
@@ -15,7 +17,6 @@ use crate::base::size::readable;
 use crate::base::time::{from_micros, stamp};
 use crate::jid::{BareJid, Jid, JidError};
 use crate::store::accounts::{Account, Removed};
-use crate::store::devices::Device;
 use crate::store::{Snapshot, Store, Uploads};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub struct Operator {
     admins: Admins,
     /// What is between the running server and others.
     peering: Option<Arc<dyn Peering>>,
+    /// The running server's certificates.
+    certificates: Option<Arc<dyn Keeping>>,
 }
 
 impl Operator {
@@ -47,7 +50,8 @@ impl Operator {
         effects: Arc<dyn Effects>,
     ) -> Self {
         let (inviting, admins) = (Settings::default(), Admins::default());
-        Self { store, hosts, iterations, inviting, effects, admins, peering: None }
+        let (peering, certificates) = (None, None);
+        Self { store, hosts, iterations, inviting, effects, admins, peering, certificates }
     }
 
     /// With the admins that the configuration names.
@@ -60,6 +64,12 @@ impl Operator {
     #[must_use]
     pub fn with_peering(self, peering: Arc<dyn Peering>) -> Self {
         Self { peering: Some(peering), ..self }
+    }
+
+    /// With the running server's certificates.
+    #[must_use]
+    pub fn with_certificates(self, certificates: Arc<dyn Keeping>) -> Self {
+        Self { certificates: Some(certificates), ..self }
     }
 
     /// Says how invitations are made.
@@ -169,6 +179,9 @@ impl Operator {
             Request::ReportList { all } => reports::list(&self.store, all).await,
             Request::ReportShow { id } => reports::show(&self.store, id).await,
             Request::Peers(verb) => peers::run(&self.store, self.peering.as_deref(), verb).await,
+            Request::Certificates(verb) => {
+                certificates::run(self.certificates.as_deref(), verb).await
+            }
             Request::Status => Ok(self.status()),
             Request::Notice { which, change } => {
                 let text = self.notice(which, change).await?;
@@ -183,6 +196,7 @@ impl Operator {
     fn status(&self) -> Vec<String> {
         let mut lines = status_lines(&self.store.load());
         lines.extend(self.peering.iter().flat_map(|peering| peering.status()));
+        lines.extend(self.certificates.iter().flat_map(|certificates| certificates.status()));
         lines
     }
 
@@ -282,6 +296,7 @@ impl Operator {
             | Request::Room(_)
             | Request::Upload(_)
             | Request::Peers(_)
+            | Request::Certificates(_)
             | Request::Status
             | Request::Backup { .. } => Ok(String::new()),
         }
@@ -442,22 +457,6 @@ fn link_lines(made: Made, what: &str) -> Vec<String> {
 #[allow(clippy::disallowed_methods)] // the wall clock, for the operator's own commands
 fn clock() -> SystemTime {
     SystemTime::now()
-}
-
-/// `name  software, what it runs on; seen …; token until …`
-fn device_line(device: &Device) -> String {
-    let said = [&*device.software, &*device.name].into_iter().filter(|said| !said.is_empty());
-    let said = said.collect::<Vec<_>>().join(", ");
-    let said = if said.is_empty() { "unnamed" } else { &said };
-    let day = |micros| stamp(from_micros(micros)).split('T').next().unwrap_or_default().to_owned();
-    let token = device.token_until.map(|until| format!(", token until {}", day(until)));
-    format!(
-        "{}  {said}; first seen {}, last {}{}",
-        device.agent.name(),
-        day(device.first_seen),
-        day(device.last_seen),
-        token.unwrap_or_default()
-    )
 }
 
 /// The operator's report of a finished backup.

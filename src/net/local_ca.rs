@@ -309,7 +309,8 @@ const fn days(days: u64) -> Duration {
     Duration::from_secs(days * 86_400)
 }
 
-fn make_private(folder: &Path) -> std::io::Result<()> {
+/// Makes a folder that nobody else can look into.
+pub(super) fn make_private(folder: &Path) -> std::io::Result<()> {
     let new = !folder.exists();
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     fs::set_permissions(folder, Permissions::from_mode(0o700))?;
@@ -318,6 +319,11 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
+}
+
+/// Writes a file that nobody else can read, all or nothing.
+pub(super) fn write_private(file: &Path, bytes: &[u8]) -> Result<(), TlsError> {
+    write_atomic(file, bytes, PRIVATE)
 }
 
 /// Writes all or nothing, even if the power fails: a new file in the same folder, synced, then renamed.

@@ -1,6 +1,7 @@
 //! Sockets and TLS: accepting connections, securing them, and the transports that sessions run over.
 
 pub mod acceptor;
+pub mod acme;
 pub mod c2s;
 pub mod component;
 pub mod dial;

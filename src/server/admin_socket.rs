@@ -159,6 +159,7 @@ fn answer_time(request: &Request) -> Duration {
     match request {
         Request::Backup { .. } => BACKUP_TIME,
         Request::Peers(_) => PEERS_TIME,
+        Request::Certificates(_) => CERTIFICATES_TIME,
         _ => ANSWER_TIME,
     }
 }
@@ -170,6 +171,8 @@ const REQUEST_BYTES_MAX: u64 = 65_536;
 const ANSWER_BYTES_MAX: u64 = 256 * 1_048_576;
 /// For trying another server: all its addresses, one after the other, and a ping.
 const PEERS_TIME: Duration = Duration::from_secs(150);
+/// For an order of a certificate, and one before it that is under way.
+const CERTIFICATES_TIME: Duration = Duration::from_secs(1_230);
 /// Connections served at the same time; further ones wait.
 const CONNECTIONS_MAX: usize = 16;
 /// Time for a request to arrive, or for an answer to be read.

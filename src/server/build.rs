@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{interval, timeout_at};
 
 use super::admin_socket::{AdminSocket, is_alive};
+use super::certificates::{self as keeping, Verbs};
 use super::check::{bind_problem, bucket, certificates, clock_warning, open_folder, ports_free};
 use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
@@ -20,6 +21,7 @@ use crate::base::id::{OsRng, Rng};
 use crate::jid::Jid;
 use crate::modules::api::{Cause, PeriodicJob, Requester, Serving, Stage};
 use crate::modules::{self, Pipeline};
+use crate::net::acme::Keeper;
 use crate::net::c2s::{ClientStreams, ListenerKind};
 use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
@@ -46,6 +48,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     save: watch::Sender<bool>,
     federation: Federation,
+    keeper: Option<Arc<Keeper>>,
 }
 
 /// The addresses that are listened on.
@@ -68,6 +71,28 @@ pub struct Places {
     pub components: Vec<SocketAddr>,
     /// Where components connect with TLS.
     pub components_tls: Vec<SocketAddr>,
+    /// Where an authority looks for proofs.
+    pub acme: Vec<SocketAddr>,
+}
+
+impl Places {
+    /// Of what is bound, in the order of [`Config::listeners`].
+    fn of(bound: &[Vec<TcpListener>; 10]) -> Self {
+        let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls, components, components_tls, acme] =
+            bound.each_ref().map(|listeners| addresses(listeners));
+        Self {
+            c2s,
+            c2s_tls,
+            web,
+            web_plain,
+            metrics,
+            s2s,
+            s2s_tls,
+            components,
+            components_tls,
+            acme,
+        }
+    }
 }
 
 /// Starts a server: store, certificates, listeners, in this order; what fails says what to do. What can be
@@ -96,19 +121,10 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let socket = bind_operator(config, origins).await?;
     let left = federation.restore().await?;
     restore_sessions(&context).await?;
-    let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls, components, components_tls] =
-        bind_all(config, origins).await?;
-    let places = Places {
-        c2s: addresses(&c2s),
-        c2s_tls: addresses(&c2s_tls),
-        web: addresses(&web),
-        web_plain: addresses(&web_plain),
-        metrics: addresses(&metrics),
-        s2s: addresses(&s2s),
-        s2s_tls: addresses(&s2s_tls),
-        components: addresses(&components),
-        components_tls: addresses(&components_tls),
-    };
+    let bound = bind_all(config, origins).await?;
+    let places = Places::of(&bound);
+    let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls, components, components_tls, acme] =
+        bound;
     let first = |bound: &[SocketAddr]| bound.first().map(SocketAddr::port);
     let ports = Ports { starttls: first(&places.c2s), direct: first(&places.c2s_tls) };
     let on = Listening::new(&context);
@@ -121,6 +137,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let port = first(&places.web).or(first(&places.web_plain).map(|_| 443));
     context.pipeline.shared().web_address.set(&settings.url, port, settings.pages);
     let (bosh, started) = (BoshTable::default(), Started::default());
+    let keeper = keeping::keeper(config, &tls);
     let door = Arc::new(Web {
         context: context.clone(),
         settings,
@@ -128,14 +145,17 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
         bosh,
         started,
         peers: federation.streams.clone(),
+        keeper: keeper.clone(),
     });
-    for (listeners, entrance) in [(web, Entrance::Tls), (web_plain, Entrance::Plain)] {
+    for (listeners, entrance) in
+        [(web, Entrance::Tls), (web_plain, Entrance::Plain), (acme, Entrance::Proofs)]
+    {
         on.all(listeners, Door::new(door.clone(), tls.clone(), entrance));
     }
     // Counted apart: whoever has all streams of an address still hears how the server is.
     Listening::new(&context).all(metrics, Watchers::new(door.clone(), tls.clone()));
     listen_for_peers(&context, &federation, [s2s, s2s_tls], [components, components_tls]);
-    let running = Running { places, tls, store, context, stop, save, federation };
+    let running = Running { places, tls, store, context, stop, save, federation, keeper };
     running.watch_certificates();
     running.start_periodic_jobs();
     running.listen_to_operator(socket);
@@ -190,6 +210,10 @@ impl Running {
     }
 
     fn watch_certificates(&self) {
+        if let Some(keeper) = &self.keeper {
+            let work = keeper.clone().run(self.context.stopping.clone());
+            self.context.router.tasks.spawn("certificate", work);
+        }
         let (tls, peers) = (self.tls.clone(), self.federation.tls.clone());
         let mut stopping = self.context.stopping.clone();
         self.context.router.tasks.spawn("certificates", async move {
@@ -260,10 +284,12 @@ impl Running {
         // For commands in forms; the task below holds it until the server stops.
         let known = &context.pipeline.shared().peering;
         *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&peering));
+        let verbs = Arc::new(Verbs { tls: self.tls.clone(), keeper: self.keeper.clone() });
         let mut stopping = self.context.stopping.clone();
         self.context.router.tasks.spawn("admin", async move {
             let answer = move |request| {
-                let operator = operator(&context).map(|it| it.with_peering(peering.clone()));
+                let operator = operator(&context)
+                    .map(|it| it.with_peering(peering.clone()).with_certificates(verbs.clone()));
                 async move {
                     match operator {
                         Some(operator) => operator.run(request).await,
@@ -280,8 +306,8 @@ impl Running {
 }
 
 /// Binds all listeners, in the order of [`Config::listeners`].
-async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 9], Problem> {
-    let mut bound: [Vec<TcpListener>; 9] = Default::default();
+async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 10], Problem> {
+    let mut bound: [Vec<TcpListener>; 10] = Default::default();
     for ((key, addresses), bound) in config.listeners().into_iter().zip(&mut bound) {
         for address in addresses {
             let failed = |error| bind_problem(*address, &error, origins.of(key));

@@ -1,5 +1,6 @@
 //! `stonechat check`: finds, before a start, everything that would stop it.
 
+mod acme;
 pub mod bucket;
 pub mod certificates;
 mod external;

@@ -1,6 +1,7 @@
 //! The command line and its commands.
 
 mod args;
+mod args_cert;
 mod args_list;
 mod args_moving;
 mod args_room;
@@ -10,6 +11,7 @@ mod args_upload;
 mod args_web;
 mod ask;
 mod backup;
+mod cert;
 mod converse;
 mod invite;
 mod lab;
@@ -72,6 +74,7 @@ pub fn main(runners: Runners) -> ExitCode {
         Command::Invite(args) => return invite::main(&cli.common, &args),
         Command::Team(verb) => return team::main(&cli.common, &verb),
         Command::Room(verb) => return room::main(&cli.common, &verb),
+        Command::Cert(verb) => return cert::main(&cli.common, verb),
         Command::S2s(verb) => return s2s::main(&cli.common, verb),
         Command::Web(verb) => return web::main(&cli.common, &verb),
         Command::Upload(verb) => return upload::main(&cli.common, verb),

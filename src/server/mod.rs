@@ -2,6 +2,7 @@
 
 pub mod admin_socket;
 pub mod build;
+mod certificates;
 pub mod check;
 pub mod cli;
 mod clock;

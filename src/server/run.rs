@@ -133,6 +133,7 @@ fn place_line(server: &LabServer, running: &Running) -> serde_json::Value {
         "s2s_tls": first(&places.s2s_tls),
         "components": first(&places.components),
         "components_tls": first(&places.components_tls),
+        "acme": first(&places.acme),
         "ca": running.tls.ca_file(),
         "users": users,
         "data": config.data_dir,

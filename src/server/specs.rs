@@ -24,7 +24,16 @@ pub const CORE: &[Spec] = &[
     ),
     Spec::whole("RFC 7395", "", "features/websocket.rs"),
     Spec::whole("RFC 7677", "", "src/stream/sasl/scram.rs"),
+    Spec::partial(
+        "RFC 8555",
+        "",
+        "the client; accounts are bound to none elsewhere (§7.3.4), keys are not rolled over (§7.3.5), certificates not \
+         revoked (§7.6)",
+        "features/acme.rs",
+    ),
+    Spec::whole("RFC 8737", "", "features/acme.rs"),
     Spec::whole("RFC 9266", "", "src/net/tls/tests.rs"),
+    Spec::whole("RFC 9773", "", "features/acme.rs"),
     Spec::whole("XEP-0156", "1.4.0", "features/websocket.rs"),
     Spec::whole("XEP-0175", "1.2", "src/stream/sasl/tests.rs"),
     Spec::whole("XEP-0178", "1.2", "features/s2s_streams.rs"),

@@ -8,6 +8,7 @@
     missing_docs
 )]
 
+mod acme;
 mod administration;
 mod archive;
 mod archive_preferences;

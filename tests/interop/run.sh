@@ -107,6 +107,8 @@ if [ -n "$pid" ]; then
   "$venv/bin/python" -W ignore "$here/turn.py" "$1" || failed=1
   # Moving in from Debian's Prosody and ejabberd, with what clients made there.
   python3 -W ignore "$here/moving/run.py" "$1" || failed=1
+  # Certificates, from a real authority for tests.
+  "$venv/bin/python" -W ignore "$here/acme.py" "$1" || failed=1
   # Components: slixmpp's, Debian's and the newest, and a bridge to IRC.
   "$venv/bin/python" -W ignore "$here/component.py" "$1" || failed=1
   /usr/bin/python3 -W ignore "$here/component.py" "$1" || failed=1

@@ -184,7 +184,9 @@ pub(super) fn refused(error: AdminError) -> StanzaError {
         | AdminError::File(_)
         | AdminError::WhichDomain(_) => bad(""),
         AdminError::TooManyInvitations(_) | AdminError::Closed => StanzaError::not_allowed(),
-        AdminError::Team(_) | AdminError::Peer(_) => StanzaError::not_acceptable(),
+        AdminError::Team(_) | AdminError::Peer(_) | AdminError::Certificate(_) => {
+            StanzaError::not_acceptable()
+        }
         AdminError::Room(RoomError::Refused(error)) => return error,
         AdminError::Room(RoomError::Exists(_)) => StanzaError::conflict(),
         AdminError::Room(RoomError::Unknown(_) | RoomError::None) => StanzaError::item_not_found(),

@@ -84,7 +84,7 @@ impl Facts {
 }
 
 /// The form in which domains are compared: A-labels, lower case, no final dot.
-pub(crate) fn ascii(domain: &str) -> String {
+pub fn ascii(domain: &str) -> String {
     let domain = domain.strip_suffix('.').unwrap_or(domain);
     // A wildcard label is not a valid domain label, so it bypasses the conversion.
     let (star, rest) = match domain.strip_prefix("*.") {
@@ -96,7 +96,7 @@ pub(crate) fn ascii(domain: &str) -> String {
 }
 
 /// The address in a domainpart that is an IP literal (RFC 7622 §3.2: IPv6 in brackets).
-pub(crate) fn bare_ip(domain: &str) -> Option<IpAddr> {
+pub fn bare_ip(domain: &str) -> Option<IpAddr> {
     let inner = domain.strip_prefix('[').and_then(|d| d.strip_suffix(']')).unwrap_or(domain);
     inner.parse().ok()
 }

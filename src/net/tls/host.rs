@@ -41,7 +41,8 @@ impl Host {
     ) -> Result<Self, TlsError> {
         let (chain_file, key_file) = match (&host.source, ca) {
             (Source::Files { chain, key }, _) => (chain.clone(), key.clone()),
-            (Source::Local, Some(ca)) => ca.certificate(&host.domain, now)?,
+            (Source::Local | Source::Kept { .. }, Some(ca)) => ca.certificate(&host.domain, now)?,
+            (Source::Kept { file }, None) => (file.clone(), file.clone()),
             (Source::Local, None) => {
                 return Err(TlsProblem::Missing.at(Path::new(&host.domain)));
             }
@@ -49,7 +50,7 @@ impl Host {
         // Taken before the files are read: a change in between then counts as one and is not missed.
         let mut stamp = Stamp::take(chain_file, key_file);
         let pair = pair::load(&stamp.chain_file, &stamp.key_file, provider)?;
-        if host.source == Source::Local {
+        if ca.is_some() {
             stamp.good = Some(local_ca::good(&pair.facts));
         }
         let chain = pair.certified.cert.clone();
@@ -79,6 +80,11 @@ impl Host {
             Kind::Web => self.web.choose(offered),
             Kind::Any => self.any.choose(offered),
         }
+    }
+
+    /// Whether the local authority signed it.
+    pub(super) fn is_own(&self) -> bool {
+        self.stamp.good.is_some()
     }
 
     pub(super) fn warnings(&self, now: SystemTime) -> Vec<Warning> {
@@ -111,8 +117,19 @@ impl Host {
             issuer: self.facts.issuer.clone(),
             not_after: self.facts.not_after,
             chain_file: self.stamp.chain_file.clone(),
+            is_own: self.is_own(),
             fingerprint_sha256: self.facts.fingerprint_sha256.clone(),
         }
+    }
+}
+
+/// Whether the local authority has to sign for a host: it always does, or what this server is to keep is not there yet.
+pub fn needs_authority(host: &HostCertificate) -> bool {
+    match &host.source {
+        Source::Local => true,
+        Source::Files { .. } => false,
+        Source::Kept { file } => !pair::load(file, file, &pair::provider())
+            .is_ok_and(|pair| pair.facts.covers(&host.domain)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! TLS for clients and other servers: certificates per host, reload without a dropped session, channel bindings.
 //! RFC 6120 §5 and §13.7, RFC 7590, RFC 9325, XEP-0368 (direct TLS), RFC 9266 and RFC 5929 §4.
 
+mod challenges;
 mod dane;
 pub(crate) mod error;
 pub(crate) mod facts;
@@ -18,7 +19,10 @@ mod tests;
 mod turns;
 mod verdict;
 
+pub use challenges::{ALPN_ACME, Challenges};
 pub use error::{TlsError, TlsProblem};
+pub use facts::{ascii as in_certificates, bare_ip};
+pub use host::needs_authority;
 pub use kind::Kind;
 pub use settings::{HostCertificate, HostInfo, MinVersion, Source, TlsSettings, Warning};
 
@@ -33,9 +37,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::LazyConfigAcceptor;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{Accept, LazyConfigAcceptor};
 use turns::Turns;
 
 /// The certificates in use. A clone costs a reference count; all clones see each reload.
@@ -54,6 +58,7 @@ struct Inner {
     /// Held during a reload: two at once could make two certificates for one domain.
     reloading: Mutex<()>,
     turns: Turns,
+    challenges: Challenges,
 }
 
 /// A finished handshake.
@@ -114,13 +119,14 @@ impl Tls {
             return Err(TlsProblem::NoHosts.at(&settings.data_dir));
         }
         let provider = Arc::new(pair::provider());
-        let ca = match settings.hosts.iter().any(|host| host.source == Source::Local) {
+        let ca = match settings.hosts.iter().any(needs_authority) {
             true => Some(LocalCa::open(&settings.data_dir, now, provider.clone())?),
             false => None,
         };
         let mut hosts = Vec::with_capacity(settings.hosts.len());
         for host in &settings.hosts {
-            let host = Host::load(host, ca.as_ref(), settings.min_version, &provider, now)?;
+            let ca = ca.as_ref().filter(|_| needs_authority(host));
+            let host = Host::load(host, ca, settings.min_version, &provider, now)?;
             hosts.push(Arc::new(host));
         }
         let stamps = hosts.iter().map(|host| host.stamp.clone()).collect();
@@ -134,6 +140,7 @@ impl Tls {
             ca_renewed: ca.and_then(|ca| ca.renewed().map(str::to_owned)),
             reloading: Mutex::new(()),
             turns: Turns::default(),
+            challenges: Challenges::default(),
         })))
     }
 
@@ -143,6 +150,9 @@ impl Tls {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
+        if let Some(proof) = self.0.challenges.asked(&start.client_hello()) {
+            return Box::pin(self.prove(start.into_stream(proof))).await;
+        }
         let sni = start.client_hello().server_name().map(str::to_owned);
         let host = self.choose(sni.as_deref(), kind)?;
         let config = host.config_for(kind, start.client_hello().cipher_suites());
@@ -157,6 +167,16 @@ impl Tls {
             sni,
             stream,
         })
+    }
+
+    /// Ends a handshake that was a proof: nothing follows (RFC 8737 §3).
+    async fn prove<IO>(&self, handshake: Accept<IO>) -> io::Result<Accepted<IO>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut stream = self.0.turns.take(handshake).await?;
+        let _ = stream.shutdown().await;
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "an authority looked at a proof"))
     }
 
     /// Chooses a host by SNI. A client may put an SRV target there, so an unknown name is no error:
@@ -195,7 +215,7 @@ impl Tls {
         for (settings, old) in inner.settings.hosts.iter().zip(old.iter()) {
             // Taken before the attempt: files that are repaired meanwhile count as changed.
             let refused = old.stamp.again(now);
-            let (host, stamp, outcome) = match self.load_again(settings, now) {
+            let (host, stamp, outcome) = match self.load_again(settings, old, now) {
                 Ok(new) if new.chain == old.chain => (old.clone(), new.stamp, Reloaded::Unchanged),
                 Ok(new) => {
                     let stamp = new.stamp.clone();
@@ -213,13 +233,17 @@ impl Tls {
         ReloadReport { hosts: report }
     }
 
-    fn load_again(&self, host: &HostCertificate, now: SystemTime) -> Result<Host, TlsError> {
+    fn load_again(
+        &self,
+        host: &HostCertificate,
+        old: &Host,
+        now: SystemTime,
+    ) -> Result<Host, TlsError> {
         let inner = &self.0;
-        let ca = match host.source {
-            Source::Local => {
-                Some(LocalCa::open(&inner.settings.data_dir, now, inner.provider.clone())?)
-            }
-            Source::Files { .. } => None,
+        // What an authority signed does not give way to what the server makes itself.
+        let ca = match old.is_own() && needs_authority(host) {
+            true => Some(LocalCa::open(&inner.settings.data_dir, now, inner.provider.clone())?),
+            false => None,
         };
         Host::load(host, ca.as_ref(), inner.settings.min_version, &inner.provider, now)
     }
@@ -243,6 +267,11 @@ impl Tls {
     /// The certificates in use, in the order of the settings.
     pub fn certificate_info(&self) -> Vec<HostInfo> {
         self.0.hosts.load().iter().map(|host| host.info()).collect()
+    }
+
+    /// The proofs that an authority is to find.
+    pub fn challenges(&self) -> &Challenges {
+        &self.0.challenges
     }
 
     /// Whether one of the certificates is for this domain, so that other servers believe it (RFC 6125 §6).

@@ -24,6 +24,11 @@ pub enum Source {
     },
     /// Made and renewed by the local authority in `data_dir/tls`.
     Local,
+    /// Kept by this server, which orders it from an authority; the local authority's until it is there.
+    Kept {
+        /// The key, the server's own certificate, then the intermediate ones.
+        file: PathBuf,
+    },
 }
 
 /// The oldest TLS version that is accepted.
@@ -77,6 +82,8 @@ pub struct HostInfo {
     pub not_after: SystemTime,
     /// The file it was read from.
     pub chain_file: PathBuf,
+    /// Whether the server's own authority signed it.
+    pub is_own: bool,
     /// In the format of `openssl x509 -fingerprint -sha256`.
     pub fingerprint_sha256: String,
 }

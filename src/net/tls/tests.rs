@@ -409,3 +409,36 @@ async fn rubbish_and_silence_end_the_handshake() {
         assert!(tls.accept(near, Kind::Direct).await.is_err());
     }
 }
+
+/// What an authority signed is used once it is there, and gives way to nothing that the server makes itself.
+#[test]
+fn a_kept_certificate_takes_the_place_of_the_servers_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kept.pem");
+    let source = || Source::Kept { file: file.clone() };
+    let hosts = || vec![HostCertificate { domain: "a.example".to_owned(), source: source() }];
+    let tls = Tls::load(settings(folder.path(), hosts())).unwrap();
+    assert!(tls.certificate_info()[0].is_own && tls.ca_file().is_some());
+    let authority = Authority::new();
+    let put = |names: &[&str]| {
+        let (chain, key) = authority.issue(names);
+        std::fs::write(&file, format!("{key}{chain}")).unwrap();
+    };
+    // One for somebody else is of no use.
+    put(&["b.example"]);
+    assert!(matches!(tls.reload().hosts[0].1, Reloaded::Unchanged));
+    put(&["a.example"]);
+    assert!(matches!(tls.reload().hosts[0].1, Reloaded::Changed));
+    assert!(!tls.certificate_info()[0].is_own);
+    let used = tls.certificate_info();
+    for broken in ["", "-----BEGIN CERTIFICATE-----"] {
+        std::fs::write(&file, broken).unwrap();
+        assert!(matches!(tls.reload().hosts[0].1, Reloaded::Refused(_)), "{broken}");
+        assert_eq!(tls.certificate_info(), used);
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert!(matches!(tls.reload().hosts[0].1, Reloaded::Refused(_)));
+    put(&["a.example"]);
+    let again = Tls::load(settings(folder.path(), hosts())).unwrap();
+    assert!(!again.certificate_info()[0].is_own && again.ca_file().is_none());
+}

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::state::Web;
 use super::visitor::Connection;
-use super::{http, routes};
+use super::{http, proofs, routes};
 use crate::net::acceptor::{Accepted, Protocol};
 use crate::net::c2s::{Caller, ClientStreams, ListenerKind};
 use crate::net::proxies::Proxies;
@@ -29,6 +29,8 @@ pub enum Entrance {
     Tls,
     /// Plain HTTP, for a proxy before the server.
     Plain,
+    /// Plain HTTP, with the proofs that an authority looks for and nothing else.
+    Proofs,
 }
 
 /// The web door on one kind of listener.
@@ -53,7 +55,10 @@ enum Speaks {
 impl Door {
     /// The door for the listeners of one kind.
     pub fn new(web: Arc<Web>, tls: Tls, entrance: Entrance) -> Self {
-        let routes = routes::routes(web.clone());
+        let routes = match entrance {
+            Entrance::Proofs => proofs::alone(web.clone()),
+            Entrance::Tls | Entrance::Plain => routes::routes(web.clone()),
+        };
         let (context, kind) = (web.context.clone(), ListenerKind::StartTls);
         let mut proxies = web.settings.proxies.clone();
         let streams = ClientStreams::new(context, tls.clone(), web.ports, kind, proxies.clone());
@@ -68,7 +73,7 @@ impl Door {
     async fn tell_apart(&self, stream: TcpStream) -> io::Result<Speaks> {
         let patience = self.web.context.router.limits.ping_timeout;
         let plain = |stream| Socket::plain(stream, self.tls.clone(), patience);
-        if self.entrance == Entrance::Plain {
+        if self.entrance != Entrance::Tls {
             return Ok(Speaks::Http(plain(stream), None));
         }
         let xmpp = self.web.settings.xmpp;

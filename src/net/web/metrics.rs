@@ -24,6 +24,7 @@ use super::visitor::Connection;
 use super::{process, vitals};
 use crate::base::figures::{Figures, Kind, Sample, Spread, Value};
 use crate::net::acceptor::{Accepted, Protocol};
+use crate::net::acme;
 use crate::net::proxies::Proxies;
 use crate::net::tcp::Socket;
 use crate::net::tls::Tls;
@@ -85,6 +86,7 @@ async fn metrics(State(Watched { web, tls }): State<Watched>) -> Response {
             )
             .is(since.as_secs());
     }
+    acme::figures(web.keeper.as_deref(), &mut figures);
     process::figures(web.context.pipeline.started(), &mut figures);
     match written(figures) {
         Ok(text) => {

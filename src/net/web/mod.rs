@@ -14,6 +14,7 @@ mod metrics;
 mod paced;
 mod pages;
 mod process;
+mod proofs;
 mod requests;
 mod routes;
 mod settings;

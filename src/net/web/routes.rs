@@ -9,7 +9,7 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 
 use super::state::Web;
-use super::{bosh, host_meta, pages, vitals, websocket};
+use super::{bosh, host_meta, pages, proofs, vitals, websocket};
 
 /// All paths.
 pub fn routes(web: Arc<Web>) -> Router {
@@ -23,6 +23,7 @@ pub fn routes(web: Arc<Web>) -> Router {
         own = own.route("/http-bind", methods);
     }
     let modules = cx.server.modules().iter().filter_map(|module| module.web);
+    let own = own.merge(proofs::routes());
     let own = own.with_state(web.clone()).merge(pages::routes(web));
     modules.fold(own, |all, routes| all.merge(routes(&cx)))
 }

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Uri, Version};
 use super::bosh;
 use super::settings::Settings;
 use super::visitor::{Connection, Visitor};
+use crate::net::acme::Keeper;
 use crate::net::tls::facts::ascii;
 use crate::peer::Federation;
 use crate::session::{Context, Ports};
@@ -28,6 +29,8 @@ pub struct Web {
     pub started: Started,
     /// The streams with other servers, for the figures.
     pub peers: Arc<Federation>,
+    /// Whoever orders certificates.
+    pub keeper: Option<Arc<Keeper>>,
 }
 
 /// Whether the start is over.

@@ -1,9 +1,11 @@
 //! Certificates: the TLS part of the configuration, and what `stonechat check` reports about it.
 
-use super::{AS_SAID, Report, services};
+use super::{AS_SAID, Report, acme, services};
 use crate::net::local_ca;
-use crate::net::tls::{HostCertificate, MinVersion, Source, Tls, TlsSettings};
-use crate::server::config::{Config, Host, Loaded, Origins, Problem, TlsVersion};
+use crate::net::tls::{
+    HostCertificate, HostInfo, MinVersion, Source, Tls, TlsSettings, needs_authority,
+};
+use crate::server::config::{Config, Host, Loaded, Origins, Problem, TlsVersion, is_public};
 use std::path::Path;
 use std::time::SystemTime;
 use std::{fs, io};
@@ -11,7 +13,7 @@ use std::{fs, io};
 /// Makes the settings of TLS from the configuration.
 pub fn settings(config: &Config) -> TlsSettings {
     TlsSettings {
-        hosts: config.host.iter().map(certificate).collect(),
+        hosts: config.host.iter().map(|host| certificate(config, host)).collect(),
         data_dir: config.data_dir.clone(),
         min_version: match config.tls.min_version {
             TlsVersion::V1_2 => MinVersion::Tls12,
@@ -20,9 +22,10 @@ pub fn settings(config: &Config) -> TlsSettings {
     }
 }
 
-fn certificate(host: &Host) -> HostCertificate {
+fn certificate(config: &Config, host: &Host) -> HostCertificate {
     let source = match (&host.certificate, &host.key) {
         (Some(chain), Some(key)) => Source::Files { chain: chain.clone(), key: key.clone() },
+        _ if config.is_ordered(&host.domain, false) => Source::Kept { file: config.acme_file() },
         _ => Source::Local,
     };
     HostCertificate { domain: host.domain.clone(), source }
@@ -30,6 +33,7 @@ fn certificate(host: &Host) -> HostCertificate {
 
 /// Reads every certificate by itself, so that each fault is reported.
 pub fn look(loaded: &Loaded, report: &mut Report) {
+    acme::look(loaded, report);
     let config = &loaded.config;
     for (index, host) in settings(config).hosts.into_iter().enumerate() {
         let domain = host.domain.clone();
@@ -48,7 +52,7 @@ pub fn look(loaded: &Loaded, report: &mut Report) {
     if config.s2s.enabled
         && let Some(tls) = &all
     {
-        let public = config.host.iter().filter(|host| services::is_public(&host.domain));
+        let public = config.host.iter().filter(|host| is_public(&host.domain));
         report.warnings.extend(public.filter_map(|host| for_others(config, host, tls)));
     }
     if let Some(why) = all.as_ref().and_then(Tls::ca_renewed) {
@@ -64,10 +68,16 @@ pub fn look(loaded: &Loaded, report: &mut Report) {
 /// What other servers will not like about a host's certificate.
 fn for_others(config: &Config, host: &Host, tls: &Tls) -> Option<String> {
     let domain = &host.domain;
-    if host.certificate.is_none() {
+    let is_own = |one: &HostInfo| one.domain == *domain && one.is_own;
+    if config.is_ordered(domain, host.certificate.is_some())
+        && tls.certificate_info().iter().any(is_own)
+    {
+        return None;
+    }
+    if !config.is_ordered(domain, host.certificate.is_some()) && host.certificate.is_none() {
         return Some(format!(
             "the certificate of {domain} is of this server's own authority: other servers refuse it, unless they \
-             trust that or make do with dialback; have one of a public authority (host.certificate, host.key)"
+             trust that or make do with dialback; have one of a public authority (acme.agree, or host.certificate and host.key)"
         ));
     }
     let beside =
@@ -87,7 +97,7 @@ fn for_others(config: &Config, host: &Host, tls: &Tls) -> Option<String> {
 /// Finds what is wrong with the configured certificates, before a start makes any files.
 pub fn prove(config: &Config, origins: &Origins) -> Result<(), Problem> {
     for (index, host) in settings(config).hosts.into_iter().enumerate() {
-        if host.source == Source::Local {
+        if !matches!(host.source, Source::Files { .. }) {
             continue;
         }
         let (domain, place) = (host.domain.clone(), place(origins, index, &host));
@@ -100,7 +110,7 @@ pub fn prove(config: &Config, origins: &Origins) -> Result<(), Problem> {
 fn place(origins: &Origins, index: usize, host: &HostCertificate) -> String {
     let key = match host.source {
         Source::Files { .. } => "certificate",
-        Source::Local => "domain",
+        Source::Local | Source::Kept { .. } => "domain",
     };
     origins.of(&format!("host.{index}.{key}"))
 }
@@ -125,7 +135,7 @@ fn found(tls: &Tls, domain: &str, place: &str, report: &mut Report) {
 
 /// Reads the certificate; `None` for one that is still to be made.
 fn read(settings: TlsSettings) -> Result<Option<Tls>, String> {
-    let local = settings.hosts.iter().any(|host| host.source == Source::Local);
+    let local = settings.hosts.iter().any(needs_authority);
     if !local {
         return Tls::load(settings).map(Some).map_err(|error| error.to_string());
     }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::services;
 use crate::net::dns::select::Srv;
 use crate::net::dns::{DnsError, Names, a_labels};
-use crate::server::config::Config;
+use crate::server::config::{Config, is_public};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -81,8 +81,7 @@ fn wanted(config: &Config) -> Vec<Wanted> {
     let servers = [(SERVER, s2s), (SERVER_TLS, s2s_tls)];
     let mut all = Vec::new();
     for host in &config.host {
-        let Some(name) = a_labels(&host.domain).filter(|_| services::is_public(&host.domain))
-        else {
+        let Some(name) = a_labels(&host.domain).filter(|_| is_public(&host.domain)) else {
             continue;
         };
         let beside = services::of(&config.module_config(), &host.domain);

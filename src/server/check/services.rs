@@ -1,7 +1,7 @@
 //! The names of the server's services beside its hosts: rooms, nodes and more, each at a domain of its own.
 
 use crate::modules;
-use crate::server::config::Config;
+use crate::server::config::{Config, is_public};
 
 /// Says which there are, and which need a DNS record if other servers are to find them. Clients of this server need
 /// none: they reach all of them through it.
@@ -31,17 +31,6 @@ pub(super) fn of(config: &modules::Config, host: &str) -> Vec<(String, String)> 
         Some((format!("{label}.{host}"), name.to_lowercase()))
     };
     modules::ALL.iter().filter_map(served).collect()
-}
-
-/// Names without a place in the DNS: RFC 6761 §6, RFC 6762 §3, RFC 8375, RFC 9476; one without a dot has none either.
-pub(super) fn is_public(host: &str) -> bool {
-    if host.ends_with(".home.arpa") {
-        return false;
-    }
-    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    let is_local = ["localhost", "local", "test", "invalid", "internal", "lan", "home", "alt"];
-    let is_ip = host.parse::<std::net::IpAddr>().is_ok() || host.starts_with('[');
-    host.contains('.') && !is_ip && !is_local.contains(&last)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use super::args_cert::{CERT_EXAMPLES, Cert};
 use super::args_moving::{EXPORT_EXAMPLES, Export, IMPORT_EXAMPLES, Import};
 use super::args_room::{ROOM_EXAMPLES, Room};
 use super::args_s2s::{S2S_EXAMPLES, S2s};
@@ -94,6 +95,9 @@ pub enum Command {
     /// Look at the streams with other servers, try one, and say who is let in
     #[command(subcommand, name = "s2s", after_help = S2S_EXAMPLES)]
     S2s(S2s),
+    /// Look at the certificates in use, and order new ones
+    #[command(subcommand, after_help = CERT_EXAMPLES)]
+    Cert(Cert),
     /// Put a web client beside the server
     #[command(subcommand)]
     Web(WebVerb),

@@ -2,23 +2,29 @@
 //!
 //! `config/stonechat.toml` explains every key to people; a test compares the two.
 
+mod acme;
 mod component;
 mod domains;
 mod example;
 mod faults;
 mod load;
+mod ordered;
 mod origins;
+mod public;
 mod s2s;
 mod schema;
 mod sections;
 mod validate;
+mod validate_acme;
 mod validate_component;
 mod validate_s2s;
 
+pub use acme::Acme;
 pub use component::{Component, Components, places};
 pub use example::{EXAMPLE, explain, markdown};
 pub use load::{Inputs, Loaded, load};
 pub use origins::Origins;
+pub use public::is_public;
 pub use s2s::S2s;
 pub use sections::{
     Admin, C2s, Conflict, Host, Log, LogFormat, Metrics, Modules, Sasl, Session, Store,
@@ -56,6 +62,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// TLS for all streams.
     pub tls: Tls,
+    /// Certificates by themselves.
+    pub acme: Acme,
     /// Authentication.
     pub sasl: Sasl,
     /// Bounds on what one peer may use.
@@ -84,6 +92,7 @@ impl Default for Config {
             web: Web::default(),
             metrics: Metrics::default(),
             tls: Tls::default(),
+            acme: Acme::default(),
             sasl: Sasl::default(),
             limits: Limits::default(),
             store: Store::default(),
@@ -116,6 +125,7 @@ impl Config {
         self.components.stanzas_per_second = 0;
         self.web.listen = vec![free];
         self.metrics.listen = vec![free];
+        self.acme.listen = vec![free];
         self.modules.register.mode = register::Mode::Open;
         self.modules.register.per_ip_per_hour = 0;
         self.modules.register.password_length_min = 1;
@@ -161,7 +171,7 @@ impl Config {
     }
 
     /// All addresses that are listened on, with the keys that name them.
-    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 9] {
+    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 10] {
         let [s2s, s2s_tls] = self.s2s.listeners();
         let [components, components_tls]: [&[SocketAddr]; 2] = match self.component.is_empty() {
             true => [&[], &[]],
@@ -177,6 +187,7 @@ impl Config {
             ("s2s.listen_tls", s2s_tls),
             ("components.listen", components),
             ("components.listen_tls", components_tls),
+            ("acme.listen", self.acme.listeners()),
         ]
     }
 
@@ -253,6 +264,7 @@ impl Config {
         if self.sasl.mechanisms.iter().any(|name| name == "ANONYMOUS") {
             lines.push("sasl.mechanisms has ANONYMOUS: anybody can log in without one".to_owned());
         }
+        lines.extend(self.acme_warnings());
         lines.extend(component::warnings(&self.component, &self.components));
         lines
     }

@@ -5,6 +5,7 @@ use super::faults::Faults;
 use super::origins::Origins;
 use super::schema::nearest;
 use super::sections::network;
+use super::validate_acme::acme;
 use super::validate_component::components;
 use super::validate_s2s::s2s;
 use super::{Config, Problem};
@@ -26,6 +27,7 @@ pub(super) fn validate(config: &Config, origins: &Origins) -> Vec<Problem> {
     listeners(config, &mut faults);
     s2s(config, &mut faults);
     components(config, &mut faults);
+    acme(config, &mut faults);
     sasl(config, &mut faults);
     limits(config, &mut faults);
     archive(config, &mut faults);

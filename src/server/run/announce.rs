@@ -22,6 +22,7 @@ pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
         ("", &listening.components_tls, "bridges and bots, TLS from the first byte"),
         ("web:", &listening.web, "HTTPS, WebSocket"),
         ("", &listening.web_plain, "plain HTTP, for a proxy"),
+        ("proofs:", &listening.acme, "plain HTTP, where an authority looks"),
         ("metrics:", &listening.metrics, "figures for Prometheus, plain HTTP"),
     ] {
         if !addresses.is_empty() {
@@ -33,6 +34,15 @@ pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
         lines.push(format!("  trust:       {}", absolute(&ca).display()));
         lines.push(
             "               (this server's own authority: tell your client to trust this file)"
+                .to_owned(),
+        );
+    }
+    if config.acme_settings().is_some()
+        && running.tls.certificate_info().iter().any(|one| one.is_own)
+    {
+        lines.push(format!("  certificate: ordered now from {}", config.acme.directory));
+        lines.push(
+            "               (until it is there, the server uses one that it made itself)"
                 .to_owned(),
         );
     }

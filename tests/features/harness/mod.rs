@@ -3,6 +3,7 @@
 //! None of it uses the server's own XML, JID or SASL code: a bug there must not hide itself.
 #![allow(dead_code)] // A helper may wait for the test that needs it.
 
+pub mod acme;
 pub mod bosh;
 pub mod client;
 pub mod component;

@@ -205,6 +205,8 @@ pub struct Lab {
     pub components_tls: Option<SocketAddr>,
     /// The servers of `--split`, as clients see them, with their data; only of what is started as a lab.
     pub split: Vec<(Target, PathBuf)>,
+    /// Where an authority looks, if certificates are ordered.
+    pub acme: Option<SocketAddr>,
 }
 
 impl Lab {
@@ -249,8 +251,9 @@ impl Lab {
         let metrics = metrics.and_then(|address| address.parse().ok());
         let components = text("components").parse().ok();
         let components_tls = text("components_tls").parse().ok();
+        let acme = text("acme").parse().ok();
         let data = text("data").into();
-        Lab { process, target, data, metrics, components, components_tls, split }
+        Lab { process, target, data, metrics, components, components_tls, split, acme }
     }
 
     /// `stonechat serve` over this folder, with accounts made before.
@@ -332,7 +335,7 @@ impl Lab {
             Some(if there { address(text, "(bridges and bots)") } else { None })
         });
         let (components_tls, split) = (None, Vec::new());
-        Lab { process, target, data, metrics: None, components, components_tls, split }
+        Lab { process, target, data, metrics: None, components, components_tls, split, acme: None }
     }
 
     /// A stream with its features, under TLS by STARTTLS, or over WebSocket if

@@ -2,9 +2,15 @@
 
 use super::client::{Client, Outcome};
 use super::io::Io;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer,
+    KeyPair,
+};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,6 +45,11 @@ impl Authority {
 }
 
 impl Authority {
+    /// What was asked for, signed, PEM.
+    pub fn sign_request(&self, request: CertificateSigningRequestParams) -> String {
+        request.signed_by(&self.issuer).unwrap().pem()
+    }
+
     /// A certificate as the parameters say, with its key (PKCS #8).
     pub fn sign(&self, params: CertificateParams) -> (CertificateDer<'static>, Vec<u8>) {
         let key = KeyPair::generate().unwrap();
@@ -95,5 +106,53 @@ pub async fn handshake(client: &mut Client, tls: Arc<ClientConfig>, sni: &str) -
     match client.io.start_tls(tls, sni).await {
         Ok(()) => Ok(()),
         Err(why) => client.fail(why),
+    }
+}
+
+/// Believes every certificate, and remembers the last one.
+#[derive(Debug, Default)]
+pub struct Seen(std::sync::Mutex<Vec<u8>>);
+
+impl Seen {
+    pub fn certificate(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl ServerCertVerifier for Seen {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.0.lock().unwrap() = end_entity.to_vec();
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::aws_lc_rs::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
