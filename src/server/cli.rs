@@ -2,6 +2,7 @@
 
 mod args;
 mod args_cert;
+mod args_lab;
 mod args_list;
 mod args_moving;
 mod args_room;

@@ -14,6 +14,7 @@ pub mod metrics_doc;
 mod periodic;
 pub mod pipeline_doc;
 pub mod run;
+mod services;
 pub mod specs;
 mod trusted_clock;
 
