@@ -33,7 +33,7 @@ pub(super) type PeerWire = Wire<dyn PeerTransport>;
 /// The queues that one stream serves.
 pub(super) struct Sending {
     router: Arc<Router>,
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     /// What was sent and not acknowledged.
     sent: StreamManagement<Sent>,
     /// What was sent before the peer enabled XEP-0198, and not acknowledged: its first count says that it has them.
@@ -78,8 +78,8 @@ pub(super) enum Ponged {
 }
 
 /// One pair of domains.
-struct Lane {
-    queue: Arc<PeerQueue>,
+pub(super) struct Lane {
+    pub(super) queue: Arc<PeerQueue>,
     /// Messages that are being read from the store: up to this position.
     page: Option<(i64, Page)>,
     /// Those that were read, and the position that is reached when they are sent.
